@@ -1,0 +1,1 @@
+//! Runs Transformers and records their attention heads.

@@ -1,0 +1,1 @@
+//! One offline HTML page that shows every attention head of a recording.

@@ -1,0 +1,79 @@
+//! Attention for reading: one row at a time, in f64, as the formula says.
+
+use super::{Inputs, Outputs};
+use crate::{Pooled, Scoring};
+
+/// Attention of one sequence, all heads: fills `outputs` from `inputs`.
+///
+/// A query that sees no key (all masked, no sink) gets context 0 and lse −∞.
+pub fn attend(inputs: &Inputs<'_>, outputs: &mut Outputs<'_>) {
+    let shape = inputs.shape;
+    if let Some((pooling, pooled)) = &mut outputs.pooled {
+        pooled.clear();
+        pooled.extend((0..shape.n_heads).map(|_| Pooled::empty(*pooling, shape.n_queries, shape.n_keys)));
+    }
+    let mut weights = vec![0.0; shape.n_keys]; // [n_keys]
+    for head in 0..shape.n_heads {
+        let values =
+            &inputs.values[shape.kv_head(head) * shape.n_keys * shape.d_value..][..shape.n_keys * shape.d_value];
+        for query in 0..shape.n_queries {
+            // 1. scores and their log-sum-exp
+            let lse = row_scores(inputs, head, query, &mut weights);
+            outputs.lse[head * shape.n_queries + query] = lse as f32;
+            // 2. weights
+            for weight in weights.iter_mut() {
+                *weight = if *weight == f64::NEG_INFINITY { 0.0 } else { (*weight - lse).exp() };
+            }
+            // 3. the weighted sum of the values
+            let context = &mut outputs.context[(query * shape.n_heads + head) * shape.d_value..][..shape.d_value];
+            for (column, slot) in context.iter_mut().enumerate() {
+                let sum: f64 = weights
+                    .iter()
+                    .enumerate()
+                    .map(|(key, w)| w * f64::from(values[key * shape.d_value + column]))
+                    .sum();
+                *slot = sum as f32;
+            }
+            // 4. the overview
+            if let Some((_, pooled)) = &mut outputs.pooled {
+                for (key, weight) in weights.iter().enumerate() {
+                    pooled[head].add(query, key, *weight as f32);
+                }
+            }
+        }
+    }
+}
+
+/// Fills `scores` with the scores of one row, −∞ where masked, and returns their log-sum-exp, the sink included.
+pub fn row_scores(inputs: &Inputs<'_>, head: usize, query: usize, scores: &mut [f64]) -> f64 {
+    let shape = inputs.shape;
+    let q = &inputs.queries[(head * shape.n_queries + query) * shape.d_head..][..shape.d_head];
+    let keys = &inputs.keys[shape.kv_head(head) * shape.n_keys * shape.d_head..][..shape.n_keys * shape.d_head];
+    let visible = inputs.scoring.visible_keys(query, shape.n_keys);
+    for (key, score) in scores.iter_mut().enumerate() {
+        let valid = inputs.key_valid.is_none_or(|valid| valid[key]);
+        *score = if valid && visible.contains(&key) {
+            let k = &keys[key * shape.d_head..][..shape.d_head];
+            let dot: f64 = q.iter().zip(k).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+            score_f64(inputs.scoring, head, query, key, dot)
+        } else {
+            f64::NEG_INFINITY
+        };
+    }
+    let sink = inputs.scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[head]));
+    let max = scores.iter().copied().fold(sink, f64::max);
+    if max == f64::NEG_INFINITY {
+        return max;
+    }
+    max + (scores.iter().map(|score| (score - max).exp()).sum::<f64>() + (sink - max).exp()).ln()
+}
+
+/// [`Scoring::score`] in f64.
+fn score_f64(scoring: &Scoring, head: usize, query: usize, key: usize, dot: f64) -> f64 {
+    let scaled = f64::from(scoring.scale) * dot;
+    let capped = match scoring.softcap {
+        Some(cap) => f64::from(cap) * (scaled / f64::from(cap)).tanh(),
+        None => scaled,
+    };
+    capped + f64::from(scoring.bias.value(head, key as i64 - (query + scoring.query_offset) as i64))
+}

@@ -1,0 +1,70 @@
+//! What can go wrong, with the numbers.
+
+use std::path::PathBuf;
+
+use crate::Kind;
+
+/// An error of this crate; its text says what was needed, what came and where.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is not what its name says.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what came.
+        message: String,
+    },
+    /// A recording contradicts itself.
+    #[error("{0}")]
+    Inconsistent(String),
+    /// The recording has no attention of this kind.
+    #[error("the recording has no {kind} attention; it has {available}")]
+    NoKind {
+        /// What was asked for.
+        kind: Kind,
+        /// What there is.
+        available: String,
+    },
+    /// The layer does not exist.
+    #[error("there is no {kind} layer {layer}; {available}")]
+    NoLayer {
+        /// The kind of attention.
+        kind: Kind,
+        /// What was asked for.
+        layer: usize,
+        /// The layers there are.
+        available: String,
+    },
+    /// The head does not exist.
+    #[error("{kind} layer {layer} has no head {head}; its heads are 0 to {last}")]
+    NoHead {
+        /// The kind of attention.
+        kind: Kind,
+        /// The layer.
+        layer: usize,
+        /// What was asked for.
+        head: usize,
+        /// The last head there is.
+        last: usize,
+    },
+    /// The batch item does not exist.
+    #[error("there is no text {item}; the recording has {n_items} (counted from 0)")]
+    NoItem {
+        /// What was asked for.
+        item: usize,
+        /// How many there are.
+        n_items: usize,
+    },
+    /// Imported weights that are none.
+    #[error("{0}")]
+    BadWeights(String),
+}

@@ -1,0 +1,30 @@
+//! Attention maps: recorded exactly, read piecewise, analysed and drawn.
+//!
+//! An attention map is not an n × n array. It is a *function* of queries, keys and one number per row:
+//!
+//! ```text
+//! weight(q, k) = exp(score(q, k) − lse(q))
+//! score(q, k)  = softcap(scale · Q[q]·K[k]) + bias(q, k),   −∞ where masked
+//! ```
+//!
+//! A [`Recording`] keeps Q, K and the row's log-sum-exp; an [`AttentionMap`] answers for one head whatever
+//! is asked of it: a row, a column, a tile, a pooled overview, or the whole map.
+//!
+//! Layers and heads count from 0 and are written `L3H7`. Rows are queries, columns are keys.
+
+pub mod attention;
+mod buffer;
+mod error;
+mod head;
+mod map;
+pub mod recording;
+mod scoring;
+mod tokens;
+
+pub use buffer::Buffer;
+pub use error::Error;
+pub use head::{HeadId, Kind};
+pub use map::{AttentionMap, Pooled, Pooling};
+pub use recording::{Item, Layer, Provenance, Recording, Weights};
+pub use scoring::{Bias, Scoring, Visibility};
+pub use tokens::{Token, TokenRole, Tokens};

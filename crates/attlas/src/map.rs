@@ -1,0 +1,254 @@
+//! One head's attention map, answered piece by piece.
+
+use std::ops::Range;
+
+use crate::attention::Shape;
+use crate::{HeadId, Item, Kind, Layer, TokenRole, Tokens, Weights};
+
+/// One head's map for one text: rows are queries, columns are keys. Nothing is computed until it is asked for.
+#[derive(Debug, Clone)]
+pub struct AttentionMap<'a> {
+    layer: &'a Layer,
+    item: usize,
+    tokens: &'a Item,
+    head: usize,
+    key_valid: Option<Vec<bool>>,
+}
+
+impl<'a> AttentionMap<'a> {
+    pub(crate) fn new(layer: &'a Layer, item: usize, tokens: &'a Item, head: usize) -> AttentionMap<'a> {
+        let keys = &tokens.keys(layer.kind).tokens;
+        let padded = keys.iter().any(|token| token.role == TokenRole::Padding);
+        let key_valid = padded.then(|| keys.iter().map(|token| token.role != TokenRole::Padding).collect());
+        AttentionMap { layer, item, tokens, head, key_valid }
+    }
+
+    /// The kind of attention.
+    pub fn kind(&self) -> Kind {
+        self.layer.kind
+    }
+
+    /// Which head this is.
+    pub fn id(&self) -> HeadId {
+        HeadId { layer: self.layer.index, head: self.head }
+    }
+
+    /// Rows, padding included.
+    pub fn n_queries(&self) -> usize {
+        self.shape().n_queries
+    }
+
+    /// Columns, padding included.
+    pub fn n_keys(&self) -> usize {
+        self.shape().n_keys
+    }
+
+    /// The tokens along the rows.
+    pub fn query_tokens(&self) -> &'a Tokens {
+        self.tokens.queries(self.kind())
+    }
+
+    /// The tokens along the columns.
+    pub fn key_tokens(&self) -> &'a Tokens {
+        self.tokens.keys(self.kind())
+    }
+
+    fn shape(&self) -> &Shape {
+        &self.layer.shape
+    }
+
+    /// The weights of one query over all keys. Shape `[n_keys]`, in 0 ..= 1; sums to 1 − [sink mass](Self::sink_mass).
+    ///
+    /// # Panics
+    /// When `query` is not below [`n_queries`](Self::n_queries).
+    pub fn row(&self, query: usize) -> Vec<f32> {
+        self.tile(query..query + 1, 0..self.n_keys())
+    }
+
+    /// The weights that all queries give one key. Shape `[n_queries]`.
+    ///
+    /// # Panics
+    /// When `key` is not below [`n_keys`](Self::n_keys).
+    pub fn column(&self, key: usize) -> Vec<f32> {
+        self.tile(0..self.n_queries(), key..key + 1)
+    }
+
+    /// The whole map. Shape `[n_queries, n_keys]`.
+    pub fn dense(&self) -> Vec<f32> {
+        self.tile(0..self.n_queries(), 0..self.n_keys())
+    }
+
+    /// The weights of some queries over some keys. Shape `[queries.len(), keys.len()]`.
+    ///
+    /// # Panics
+    /// When a range reaches outside the map.
+    pub fn tile(&self, queries: Range<usize>, keys: Range<usize>) -> Vec<f32> {
+        let mut tile = vec![0.0; queries.len() * keys.len()]; // [queries, keys]
+        for (query, row) in queries.zip(tile.chunks_mut(keys.len().max(1))) {
+            self.fill_row(query, keys.clone(), row);
+        }
+        tile
+    }
+
+    /// The weights of `query` over `keys`, written to `row`. Shape `[keys.len()]`.
+    ///
+    /// # Panics
+    /// When the query or a key is outside the map, or `row` has another length than `keys`.
+    pub fn fill_row(&self, query: usize, keys: Range<usize>, row: &mut [f32]) {
+        let shape = self.shape();
+        assert!(query < shape.n_queries && keys.end <= shape.n_keys && row.len() == keys.len());
+        let row_index = (self.item * shape.n_heads + self.head) * shape.n_queries + query;
+        match &self.layer.weights {
+            Weights::Dense(weights) => row.copy_from_slice(&weights[row_index * shape.n_keys..][keys]),
+            Weights::Factored { scoring, queries, keys: all_keys, lse, .. } => {
+                let lse = lse[row_index];
+                let q = &queries[row_index * shape.d_head..][..shape.d_head];
+                let kv_row = (self.item * shape.n_kv_heads + shape.kv_head(self.head)) * shape.n_keys;
+                let visible = scoring.visible_keys(query, shape.n_keys);
+                for (key, weight) in keys.zip(row.iter_mut()) {
+                    let valid = visible.contains(&key) && self.key_valid.as_ref().is_none_or(|valid| valid[key]);
+                    *weight = if valid && lse != f32::NEG_INFINITY {
+                        let k = &all_keys[(kv_row + key) * shape.d_head..][..shape.d_head];
+                        (scoring.score(self.head, query, key, dot(q, k)) - lse).exp()
+                    } else {
+                        0.0
+                    };
+                }
+            }
+        }
+    }
+
+    /// The weight that a learned sink takes from `query`'s row, in 0 ..= 1; 0 where the model has no sink.
+    pub fn sink_mass(&self, query: usize) -> f32 {
+        let shape = self.shape();
+        match &self.layer.weights {
+            Weights::Factored { scoring, lse, .. } => scoring.sinks.as_ref().map_or(0.0, |sinks| {
+                (sinks[self.head] - lse[(self.item * shape.n_heads + self.head) * shape.n_queries + query]).exp()
+            }),
+            Weights::Dense(_) => 0.0,
+        }
+    }
+
+    /// An overview in `pooling` tiles: maximum, sum and arg-max of each.
+    pub fn pooled(&self, pooling: Pooling) -> Pooled {
+        let mut pooled = Pooled::empty(pooling, self.n_queries(), self.n_keys());
+        let mut row = vec![0.0; self.n_keys()]; // [n_keys]
+        for query in 0..self.n_queries() {
+            self.fill_row(query, 0..self.n_keys(), &mut row);
+            for (key, weight) in row.iter().enumerate() {
+                pooled.add(query, key, *weight);
+            }
+        }
+        pooled
+    }
+}
+
+/// The dot product, in eight running sums so that it can be vectorised.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a_chunks, a_rest) = a.as_chunks::<8>();
+    let (b_chunks, b_rest) = b.as_chunks::<8>();
+    let mut sums = [0.0_f32; 8];
+    for (x, y) in a_chunks.iter().zip(b_chunks) {
+        for lane in 0..8 {
+            sums[lane] += x[lane] * y[lane];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
+    sums.iter().sum::<f32>() + rest
+}
+
+/// How many tiles an overview has; never more than the map has rows or columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pooling {
+    /// Tiles from top to bottom.
+    pub rows: usize,
+    /// Tiles from left to right.
+    pub columns: usize,
+}
+
+/// An overview of a map: each tile's largest weight, its mass, and where the largest weight is.
+///
+/// Colour it by `max`: a mean hides spikes (`ANALYSES`, trap 8).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pooled {
+    /// Tiles from top to bottom.
+    pub rows: usize,
+    /// Tiles from left to right.
+    pub columns: usize,
+    /// Rows of the map.
+    pub n_queries: usize,
+    /// Columns of the map.
+    pub n_keys: usize,
+    /// The largest weight of each tile. Shape `[rows, columns]`.
+    pub max: Vec<f32>,
+    /// The sum of each tile's weights. Shape `[rows, columns]`.
+    pub sum: Vec<f64>,
+    /// Query and key of the largest weight; the first of equals. Shape `[rows, columns]`.
+    pub argmax: Vec<(u32, u32)>,
+}
+
+impl Pooled {
+    /// An overview of nothing yet.
+    pub fn empty(pooling: Pooling, n_queries: usize, n_keys: usize) -> Pooled {
+        let rows = pooling.rows.min(n_queries).max(1);
+        let columns = pooling.columns.min(n_keys).max(1);
+        let n_tiles = rows * columns;
+        let mut pooled = Pooled {
+            rows,
+            columns,
+            n_queries,
+            n_keys,
+            max: vec![0.0; n_tiles],
+            sum: vec![0.0; n_tiles],
+            argmax: vec![(0, 0); n_tiles],
+        };
+        for row in 0..rows {
+            for column in 0..columns {
+                pooled.argmax[row * columns + column] =
+                    (pooled.queries(row).start as u32, pooled.keys(column).start as u32);
+            }
+        }
+        pooled
+    }
+
+    /// The queries of a row of tiles: `⌈row · n_queries / rows⌉` and on.
+    pub fn queries(&self, row: usize) -> Range<usize> {
+        (row * self.n_queries).div_ceil(self.rows)..((row + 1) * self.n_queries).div_ceil(self.rows)
+    }
+
+    /// The keys of a column of tiles.
+    pub fn keys(&self, column: usize) -> Range<usize> {
+        (column * self.n_keys).div_ceil(self.columns)..((column + 1) * self.n_keys).div_ceil(self.columns)
+    }
+
+    /// Takes one weight in; weights must come in rising order of query, then key.
+    pub fn add(&mut self, query: usize, key: usize, weight: f32) {
+        let tile = query * self.rows / self.n_queries * self.columns + key * self.columns / self.n_keys;
+        self.sum[tile] += f64::from(weight);
+        if weight > self.max[tile] {
+            self.max[tile] = weight;
+            self.argmax[tile] = (query as u32, key as u32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_of_an_overview_cover_each_weight_once() {
+        let mut pooled = Pooled::empty(Pooling { rows: 3, columns: 4 }, 10, 7);
+        for query in 0..10 {
+            for key in 0..7 {
+                pooled.add(query, key, 1.0);
+            }
+        }
+        for row in 0..3 {
+            for column in 0..4 {
+                let cells = pooled.queries(row).len() * pooled.keys(column).len();
+                assert_eq!(pooled.sum[row * 4 + column], cells as f64, "tile {row},{column}");
+            }
+        }
+    }
+}

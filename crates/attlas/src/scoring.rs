@@ -1,0 +1,144 @@
+//! How a query's score for a key comes about: everything about a layer's attention except Q and K.
+
+use serde::{Deserialize, Serialize};
+
+/// The rule `score(q, k) = softcap(scale · Q[q]·K[k]) + bias(q, k)`, −∞ where not visible.
+///
+/// It is the same for all heads of a layer, up to the per-head numbers in [`Scoring::bias`] and [`Scoring::sinks`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scoring {
+    /// Factor on the dot product; `1/√d_head` in Vaswani et al. (2017), 1 in T5.
+    pub scale: f32,
+    /// `c` of `c · tanh(x / c)`, applied to the scaled dot product (Gemma 2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub softcap: Option<f32>,
+    /// Which keys a query may look at, by position.
+    #[serde(default)]
+    pub visibility: Visibility,
+    /// Added to the score, by relative position.
+    #[serde(default, skip_serializing_if = "Bias::is_none")]
+    pub bias: Bias,
+    /// A learned score per head that competes with the keys and takes weight to nowhere (GPT-OSS). Shape `[n_heads]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sinks: Option<Vec<f32>>,
+    /// The position of query 0 among the keys: 0 when both start together.
+    #[serde(default)]
+    pub query_offset: usize,
+}
+
+/// Which keys a query at position `p` may look at: `p − before ≤ k ≤ p + after`. `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Visibility {
+    /// How many positions back; a causal sliding window of `w` keys is `before: Some(w − 1)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<usize>,
+    /// How many positions ahead; `Some(0)` is causal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<usize>,
+}
+
+impl Visibility {
+    /// Every key.
+    pub const FULL: Visibility = Visibility { before: None, after: None };
+    /// The query's own position and earlier ones.
+    pub const CAUSAL: Visibility = Visibility { before: None, after: Some(0) };
+
+    /// The visible keys of the query at position `position`, clipped to `n_keys`; may be empty.
+    pub fn keys(self, position: usize, n_keys: usize) -> std::ops::Range<usize> {
+        let start = self.before.map_or(0, |before| position.saturating_sub(before)).min(n_keys);
+        let end = self.after.map_or(n_keys, |after| position.saturating_add(after).saturating_add(1).min(n_keys));
+        start..end.max(start)
+    }
+}
+
+/// A number added to the score, depending on head and on `offset = k − (q + query_offset)` only.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Bias {
+    /// None.
+    #[default]
+    None,
+    /// `slope[head] · offset` (ALiBi, Press et al. 2022); slopes have shape `[n_heads]`.
+    Alibi {
+        /// Shape `[n_heads]`.
+        slopes: Vec<f32>,
+    },
+    /// `table[head][offset − first]`, clamped to the table's ends (T5, MPNet): one number per head and offset.
+    Relative {
+        /// The offset of the table's first column.
+        first: i64,
+        /// Shape `[n_heads, n_offsets]`.
+        table: Vec<f32>,
+        /// Columns of the table.
+        n_offsets: usize,
+    },
+}
+
+impl Bias {
+    /// Whether nothing is added.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Bias::None)
+    }
+
+    /// The bias of `head` for a key `offset` positions after the query.
+    pub fn value(&self, head: usize, offset: i64) -> f32 {
+        match self {
+            Bias::None => 0.0,
+            Bias::Alibi { slopes } => slopes[head] * offset as f32,
+            Bias::Relative { first, table, n_offsets } => {
+                let column = (offset - first).clamp(0, *n_offsets as i64 - 1) as usize;
+                table[head * n_offsets + column]
+            }
+        }
+    }
+}
+
+impl Scoring {
+    /// Plain scaled dot-product attention: `1/√d_head`, no bias, no cap, no sink.
+    pub fn scaled_dot_product(d_head: usize, visibility: Visibility) -> Scoring {
+        Scoring {
+            scale: 1.0 / (d_head as f32).sqrt(),
+            softcap: None,
+            visibility,
+            bias: Bias::None,
+            sinks: None,
+            query_offset: 0,
+        }
+    }
+
+    /// The score of a visible key, from the plain dot product `Q[q]·K[k]`.
+    pub fn score(&self, head: usize, query: usize, key: usize, dot: f32) -> f32 {
+        let scaled = self.scale * dot;
+        let capped = match self.softcap {
+            Some(cap) => cap * (scaled / cap).tanh(),
+            None => scaled,
+        };
+        capped + self.bias.value(head, key as i64 - (query + self.query_offset) as i64)
+    }
+
+    /// The keys that `query` may look at, before padding is taken away.
+    pub fn visible_keys(&self, query: usize, n_keys: usize) -> std::ops::Range<usize> {
+        self.visibility.keys(query + self.query_offset, n_keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_causal_window_of_three_shows_a_query_itself_and_two_before() {
+        let window = Visibility { before: Some(2), after: Some(0) };
+        assert_eq!(window.keys(5, 10), 3..6);
+        assert_eq!(window.keys(0, 10), 0..1);
+        assert_eq!(Visibility::FULL.keys(5, 10), 0..10);
+    }
+
+    #[test]
+    fn a_relative_table_is_clamped_at_its_ends() {
+        let bias = Bias::Relative { first: -1, table: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], n_offsets: 3 };
+        assert_eq!(bias.value(0, -7), 1.0);
+        assert_eq!(bias.value(1, 0), 5.0);
+        assert_eq!(bias.value(1, 9), 6.0);
+    }
+}

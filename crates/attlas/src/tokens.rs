@@ -1,0 +1,114 @@
+//! The tokens along an axis of a map, and where each stands in the text.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// What a token is to the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenRole {
+    /// A piece of the text.
+    #[default]
+    Text,
+    /// Added by the tokenizer or the model: `[CLS]`, `</s>`, a language tag.
+    Special,
+    /// Fills a batch; no query of the model may look at it.
+    Padding,
+}
+
+/// One token: its id, how it is shown, and the bytes of the text it covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// The id in the vocabulary; `None` for arrays that came without ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    /// The text to show: never a byte-level or word-boundary alias such as `Ġ` or `▁`.
+    pub text: String,
+    /// The bytes of [`Tokens::text`] that the token covers; `None` for tokens that are not in the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Range<usize>>,
+    /// What the token is to the model.
+    #[serde(default)]
+    pub role: TokenRole,
+    /// The index of the word the token belongs to; pieces of one word share it. `None` for tokens outside words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<usize>,
+}
+
+impl Token {
+    /// A token with a label and nothing else known.
+    pub fn labelled(text: impl Into<String>) -> Token {
+        Token { id: None, text: text.into(), span: None, role: TokenRole::Text, word: None }
+    }
+
+    /// Whether the token is a piece of the text.
+    pub fn is_text(&self) -> bool {
+        self.role == TokenRole::Text
+    }
+}
+
+/// A sequence of tokens and the text they were cut from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tokens {
+    /// The text before tokenization; empty where only ids or labels are known.
+    #[serde(default)]
+    pub text: String,
+    /// The tokens, in order, padding included.
+    pub tokens: Vec<Token>,
+}
+
+impl Tokens {
+    /// Tokens that are labels only; each is a word of its own.
+    pub fn from_labels<S: Into<String>>(labels: impl IntoIterator<Item = S>) -> Tokens {
+        let tokens = labels
+            .into_iter()
+            .enumerate()
+            .map(|(index, label)| Token { word: Some(index), ..Token::labelled(label) })
+            .collect();
+        Tokens { text: String::new(), tokens }
+    }
+
+    /// How many tokens there are, padding included.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether there is no token.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The labels to show.
+    pub fn labels(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.tokens.iter().map(|token| token.text.as_str())
+    }
+
+    /// The token indices of each word, and of each token outside words on its own; in order of appearance.
+    pub fn words(&self) -> Vec<Range<usize>> {
+        let mut words: Vec<Range<usize>> = Vec::new();
+        for (index, token) in self.tokens.iter().enumerate() {
+            let continues = index > 0 && token.word.is_some() && token.word == self.tokens[index - 1].word;
+            match words.last_mut() {
+                Some(word) if continues => word.end = index + 1,
+                _ => words.push(index..index + 1),
+            }
+        }
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_one_word_are_grouped_and_special_tokens_stand_alone() {
+        let mut tokens = Tokens::from_labels(["un", "believ", "able", "</s>"]);
+        for token in &mut tokens.tokens[..3] {
+            token.word = Some(0);
+        }
+        tokens.tokens[3].word = None;
+        assert_eq!(tokens.words(), vec![0..3, 3..4]);
+    }
+}
