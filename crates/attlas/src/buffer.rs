@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
-/// A read-only array of `f32`, owned or backed by a memory-mapped file.
+/// A read-only array of `f32`, owned or backed by a memory-mapped file; cheap to clone.
 #[derive(Clone)]
 pub struct Buffer(Backing);
 
 #[derive(Clone)]
 enum Backing {
-    Owned(Arc<[f32]>),
-    Vec(Arc<Vec<f32>>),
+    Owned(Arc<Vec<f32>>),
     Mapped { map: Arc<Mmap>, bytes: Range<usize> },
 }
 
@@ -23,14 +22,11 @@ impl Buffer {
     /// Returns `None` when the range is outside the file or no multiple of 4 bytes.
     pub(crate) fn mapped(map: &Arc<Mmap>, bytes: Range<usize>) -> Option<Buffer> {
         let slice = map.get(bytes.clone())?;
-        if slice.len() % 4 != 0 {
-            return None;
-        }
+        let (chunks, []) = slice.as_chunks::<4>() else { return None };
         if cfg!(target_endian = "little") && bytemuck::try_cast_slice::<u8, f32>(slice).is_ok() {
             return Some(Buffer(Backing::Mapped { map: Arc::clone(map), bytes }));
         }
-        let values: Arc<[f32]> = slice.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
-        Some(Buffer(Backing::Owned(values)))
+        Some(Buffer::from(chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect::<Vec<f32>>()))
     }
 }
 
@@ -40,7 +36,6 @@ impl Deref for Buffer {
     fn deref(&self) -> &[f32] {
         match &self.0 {
             Backing::Owned(values) => values,
-            Backing::Vec(values) => values,
             Backing::Mapped { map, bytes } => bytemuck::cast_slice(&map[bytes.clone()]),
         }
     }
@@ -48,7 +43,7 @@ impl Deref for Buffer {
 
 impl From<Vec<f32>> for Buffer {
     fn from(values: Vec<f32>) -> Buffer {
-        Buffer(Backing::Vec(Arc::new(values)))
+        Buffer(Backing::Owned(Arc::new(values)))
     }
 }
 

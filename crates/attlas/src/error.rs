@@ -7,9 +7,17 @@ use crate::Kind;
 /// An error of this crate; its text says what was needed, what came and where.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file could not be read or written.
+    /// A file could not be read.
     #[error("{}: {source}", path.display())]
     Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file could not be written; what was there before is untouched.
+    #[error("{}: could not be written: {source}", path.display())]
+    Output {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -64,7 +72,19 @@ pub enum Error {
         /// How many there are.
         n_items: usize,
     },
-    /// Imported weights that are none.
+    /// Imported arrays that are no attention weights.
     #[error("{0}")]
     BadWeights(String),
+    /// More than a written limit allows.
+    #[error("{what} would need {needed} bytes, more than the limit of {limit}; {remedy}")]
+    Limit {
+        /// What was asked for.
+        what: String,
+        /// Bytes it takes.
+        needed: u64,
+        /// Bytes allowed.
+        limit: u64,
+        /// How to ask for less, or raise the limit.
+        remedy: String,
+    },
 }

@@ -17,8 +17,10 @@ mod buffer;
 mod error;
 mod head;
 mod map;
+pub mod output;
 pub mod recording;
 mod scoring;
+pub mod tensor_file;
 mod tokens;
 
 pub use buffer::Buffer;

@@ -6,10 +6,12 @@ pub mod reference;
 
 pub use reference::attend;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Pooled, Pooling, Scoring};
 
 /// The sizes of one attention call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// Query heads.
     pub n_heads: usize,

@@ -2,6 +2,12 @@
 //!
 //! Models write it, analyses and pictures read it, neither sees the other. It is also the file format (`docs/format.md`).
 
+mod check;
+mod file;
+mod validate;
+
+pub use check::{LayerCheck, ROW_SUM_TOLERANCE};
+
 use serde::{Deserialize, Serialize};
 
 use crate::attention::Shape;
@@ -181,7 +187,8 @@ impl Recording {
     pub fn map(&self, item: usize, kind: Kind, layer: usize, head: usize) -> Result<AttentionMap<'_>, Error> {
         let layer = self.layer(kind, layer)?;
         if head >= layer.shape.n_heads {
-            return Err(Error::NoHead { kind, layer: layer.index, head, last: layer.shape.n_heads - 1 });
+            let last = layer.shape.n_heads.saturating_sub(1);
+            return Err(Error::NoHead { kind, layer: layer.index, head, last });
         }
         let tokens = self.items.get(item).ok_or(Error::NoItem { item, n_items: self.items.len() })?;
         Ok(AttentionMap::new(layer, item, tokens, head))

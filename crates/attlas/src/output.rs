@@ -1,0 +1,70 @@
+//! Files that are complete or absent: written aside in the same folder, synced, renamed.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::Error;
+
+/// Writes the file at `path` through `write`; a failure leaves whatever was there before.
+///
+/// # Errors
+/// [`Error::Output`] when the folder is missing or not writable, the disk is full, or `write` fails.
+pub fn write_aside(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Error> {
+    let failed = |source| Error::Output { path: path.to_path_buf(), source };
+    let aside = create_aside(path).map_err(failed)?;
+    let mut writer = BufWriter::new(aside);
+    write(&mut writer).map_err(failed)?;
+    let aside = writer.into_inner().map_err(|error| failed(error.into_error()))?;
+    aside.as_file().sync_all().map_err(failed)?;
+    aside.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// A temporary file beside `path`, removed unless it is persisted.
+fn create_aside(path: &Path) -> std::io::Result<NamedTempFile> {
+    if path.is_dir() {
+        return Err(std::io::Error::new(std::io::ErrorKind::IsADirectory, "this is a folder, not a file"));
+    }
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".attlas-").suffix(".tmp");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666)); // the umask takes its part
+    }
+    builder.tempfile_in(folder).map_err(|error| {
+        // tempfile names its own random file in the message; the caller names the one that was asked for
+        std::io::Error::from(error.kind())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.svg");
+        write_aside(&path, |file| file.write_all(b"old")).unwrap();
+        let failure = write_aside(&path, |file| {
+            file.write_all(b"half")?;
+            Err(std::io::Error::other("the pen broke"))
+        });
+        assert!(failure.unwrap_err().to_string().ends_with("picture.svg: could not be written: the pen broke"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_missing_folder_is_named_with_the_file() {
+        let error = write_aside(Path::new("no-such-folder/a.svg"), |_| Ok(())).unwrap_err();
+        assert!(error.to_string().starts_with("no-such-folder/a.svg: could not be written: "), "{error}");
+    }
+}

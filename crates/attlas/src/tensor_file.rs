@@ -1,0 +1,220 @@
+//! A safetensors file, opened with care: the file is mapped, its header is checked, nothing is copied.
+//!
+//! The `safetensors` crate checks offsets, overlaps and sizes; added here is what it lets pass: a file that is
+//! no regular file (a FIFO would hang), and a name that stands twice in the header.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use crate::{Buffer, Error};
+
+/// An open safetensors file.
+#[derive(Debug, Clone)]
+pub struct TensorFile {
+    path: PathBuf,
+    map: Arc<Mmap>,
+    tensors: BTreeMap<String, TensorEntry>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// Where a tensor lies and what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorEntry {
+    /// The data type.
+    pub dtype: Dtype,
+    /// The shape, outermost first.
+    pub shape: Vec<usize>,
+    bytes: Range<usize>,
+}
+
+impl TensorFile {
+    /// Opens the file at `path` and checks its header; no tensor is read.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read, [`Error::File`] when it is no regular file or no valid safetensors file.
+    pub fn open(path: &Path) -> Result<TensorFile, Error> {
+        let map = map_regular_file(path)?;
+        let bad = |message: String| Error::File { path: path.to_path_buf(), message };
+        let (header_len, header) =
+            SafeTensors::read_metadata(&map).map_err(|error| bad(format!("not a safetensors file: {error}")))?;
+        let data_start = 8 + header_len;
+        if let Some(name) = first_duplicate(&map[8..data_start]) {
+            return Err(bad(format!("tensor \"{name}\" stands twice in the header")));
+        }
+        let tensors = header
+            .tensors()
+            .into_iter()
+            .map(|(name, info)| {
+                let bytes = data_start + info.data_offsets.0..data_start + info.data_offsets.1;
+                (name, TensorEntry { dtype: info.dtype, shape: info.shape.clone(), bytes })
+            })
+            .collect();
+        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        Ok(TensorFile { path: path.to_path_buf(), map, tensors, metadata })
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's size in bytes.
+    pub fn n_bytes(&self) -> usize {
+        self.map.len()
+    }
+
+    /// The whole file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
+    /// The tensors by name, sorted.
+    pub fn tensors(&self) -> &BTreeMap<String, TensorEntry> {
+        &self.tensors
+    }
+
+    /// The header's `__metadata__`, sorted.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// The bytes of a tensor of this file, little-endian.
+    pub fn data(&self, entry: &TensorEntry) -> &[u8] {
+        self.map.get(entry.bytes.clone()).unwrap_or_default()
+    }
+
+    /// The `f32` tensor `name`, without copying.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is missing, or has another dtype or shape.
+    pub fn f32_buffer(&self, name: &str, shape: &[usize]) -> Result<Buffer, Error> {
+        let bad = |message: String| Error::File { path: self.path.clone(), message };
+        let entry = self.tensors.get(name).ok_or_else(|| bad(format!("tensor \"{name}\" is missing")))?;
+        if entry.dtype != Dtype::F32 || entry.shape != shape {
+            let (dtype, found) = (entry.dtype, &entry.shape);
+            return Err(bad(format!("tensor \"{name}\" is {dtype:?} {found:?}, but F32 {shape:?} was expected")));
+        }
+        Buffer::mapped(&self.map, entry.bytes.clone())
+            .ok_or_else(|| bad(format!("tensor \"{name}\" lies outside the file")))
+    }
+}
+
+/// Maps the file at `path` for reading.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be opened, [`Error::File`] when it is empty, a folder, a FIFO or a device.
+#[allow(unsafe_code)]
+pub fn map_regular_file(path: &Path) -> Result<Arc<Mmap>, Error> {
+    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let about = std::fs::metadata(path).map_err(io)?; // before opening: opening a FIFO would wait for its writer
+    if !about.is_file() {
+        let what = if about.is_dir() { "a folder" } else { "no regular file" };
+        return Err(Error::File { path: path.to_path_buf(), message: format!("this is {what}, a file was expected") });
+    }
+    if about.len() == 0 {
+        return Err(Error::File { path: path.to_path_buf(), message: "the file is empty".into() });
+    }
+    let file = std::fs::File::open(path).map_err(io)?;
+    // SAFETY: the map is read-only and private to this process. A file that another process cuts short while it is
+    // mapped would end this process with SIGBUS; attlas itself never writes in place (see `output`), and the
+    // alternative, copying a recording of many gigabytes, is worse.
+    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+    Ok(Arc::new(map))
+}
+
+/// The first name that stands twice in a safetensors header, if any.
+fn first_duplicate(header: &[u8]) -> Option<String> {
+    struct Names(Option<String>);
+
+    impl<'de> Deserialize<'de> for Names {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
+            struct NamesVisitor;
+            impl<'de> Visitor<'de> for NamesVisitor {
+                type Value = Names;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("a map of tensors")
+                }
+
+                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
+                    let mut seen = std::collections::BTreeSet::new();
+                    let mut duplicate = None;
+                    while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+                        if !seen.insert(name.clone()) {
+                            duplicate.get_or_insert(name);
+                        }
+                    }
+                    Ok(Names(duplicate))
+                }
+            }
+            deserializer.deserialize_map(NamesVisitor)
+        }
+    }
+    serde_json::from_slice::<Names>(header).ok().and_then(|names| names.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file_with(header: &str, data: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.extend_from_slice(data);
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    fn message(file: &tempfile::NamedTempFile) -> String {
+        TensorFile::open(file.path()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused_by_name() {
+        let entry = r#"{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
+        let file = file_with(&format!(r#"{{"a":{entry},"a":{entry}}}"#), &[0; 4]);
+        assert!(message(&file).ends_with("tensor \"a\" stands twice in the header"), "{}", message(&file));
+    }
+
+    #[test]
+    fn a_header_length_that_lies_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), u64::MAX.to_le_bytes()).unwrap();
+        assert!(message(&file).contains("not a safetensors file"), "{}", message(&file));
+    }
+
+    #[test]
+    fn an_empty_file_and_a_folder_are_refused() {
+        assert!(message(&tempfile::NamedTempFile::new().unwrap()).ends_with("the file is empty"));
+        let folder = tempfile::tempdir().unwrap();
+        let error = TensorFile::open(folder.path()).unwrap_err().to_string();
+        assert!(error.ends_with("this is a folder, a file was expected"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fifo_is_refused_and_does_not_hang() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let error = TensorFile::open(&path).unwrap_err().to_string();
+        assert!(error.ends_with("this is no regular file, a file was expected"), "{error}");
+    }
+
+    #[test]
+    fn a_tensor_of_another_shape_is_named_with_both_shapes() {
+        let file = file_with(r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, &1.5f32.to_le_bytes());
+        let tensors = TensorFile::open(file.path()).unwrap();
+        assert_eq!(*tensors.f32_buffer("a", &[1]).unwrap(), [1.5]);
+        let error = tensors.f32_buffer("a", &[2, 3]).unwrap_err().to_string();
+        assert!(error.ends_with("tensor \"a\" is F32 [1], but F32 [2, 3] was expected"), "{error}");
+    }
+}
