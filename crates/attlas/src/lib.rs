@@ -12,6 +12,7 @@
 //!
 //! Layers and heads count from 0 and are written `L3H7`. Rows are queries, columns are keys.
 
+pub mod analysis;
 pub mod attention;
 mod buffer;
 mod error;

@@ -53,6 +53,27 @@ impl<'a> AttentionMap<'a> {
         self.tokens.keys(self.kind())
     }
 
+    /// The text the map belongs to.
+    pub fn item(&self) -> &'a Item {
+        self.tokens
+    }
+
+    /// The keys that `query` may look at, padding not considered. For dense weights nothing is known: all keys.
+    pub fn visible_keys(&self, query: usize) -> Range<usize> {
+        match &self.layer.weights {
+            Weights::Factored { scoring, .. } => scoring.visible_keys(query, self.n_keys()),
+            Weights::Dense(_) => 0..self.n_keys(),
+        }
+    }
+
+    /// The position of query 0 among the keys: 0 when both start together.
+    pub fn query_offset(&self) -> usize {
+        match &self.layer.weights {
+            Weights::Factored { scoring, .. } => scoring.query_offset,
+            Weights::Dense(_) => 0,
+        }
+    }
+
     fn shape(&self) -> &Shape {
         &self.layer.shape
     }

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Cuts small fixtures for crates/attlas/tests/analysis.rs from full golden cases.
+
+    python tools/analysis/trim_golden.py GOLDEN_DIR crates/attlas/tests/golden
+
+The full cases hold inputs and the outputs of independent implementations, in f64: headstats_clark (the official notebook of
+Clark et al. 2019, clarkkev/attention-analysis b609cfc), headstats_misc (NumPy statements of Voita 2019 and Gu 2025),
+synthetic_heads (closed forms) and alignment (the rules of Kobayashi et al. 2020). Kept: few layers and sentences, as f32.
+Needs numpy and safetensors.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+SYNTHETIC = ["previous", "next_bidir", "self", "sink", "uniform_causal", "uniform_bidir", "block_bidir", "previous_0.6_self_0.4"]
+
+
+def main(source: Path, target: Path) -> None:
+    tensors, numbers = {}, {}
+    clark, clark_json = load_file(source / "headstats_clark.safetensors"), json.loads((source / "headstats_clark.json").read_text())
+    for doc in range(3):
+        tensors[f"clark_attn_{doc}"] = clark[f"attn_{doc}"][:2]  # [layers, heads, n, n]
+    for name in ["avg_self", "avg_right", "avg_left", "avg_sep", "avg_cls", "avg_punct", "entropy"]:
+        tensors[f"clark_{name}"] = clark[name][:2]  # [layers, heads]
+    numbers["clark_docs"] = clark_json["docs"]
+
+    misc = load_file(source / "headstats_misc.safetensors")
+    for name in ["ids", "attn", "pos_fraction_off-1", "pos_fraction_off0", "pos_fraction_off1", "confidence"]:
+        tensors[f"voita_{name}"] = misc[f"voita_{name}"]
+    tensors["causal_attn"] = misc["vig_attn"][:3]  # [sentences, layers, heads, n, n]
+    for name in ["sink_alpha_k0", "sink_alpha_k1", "sink_alpha_k2", "entropy_row", "entropy_norm_row", "row_max"]:
+        tensors[f"causal_{name}"] = misc[name][:3]
+
+    synthetic, synthetic_json = load_file(source / "synthetic_heads.safetensors"), json.loads((source / "synthetic_heads.json").read_text())
+    for name in SYNTHETIC:
+        tensors[f"synthetic_{name}"] = synthetic[f"map_{name}"]
+        checks = synthetic_json["checks"][name]
+        kept = ["entropy_mean", "confidence_mean_max", "mass_prev", "mass_next", "mass_self", "sink_alpha0"]
+        numbers[f"synthetic_{name}"] = {key: checks[key] for key in kept}
+
+    alignment, alignment_json = load_file(source / "alignment.safetensors"), json.loads((source / "alignment.json").read_text())
+    for name, tensor in alignment.items():
+        tensors[f"alignment_{name}"] = tensor
+    for name in ["src_words", "tgt_words", "alignments_kobayashi"]:
+        numbers[f"alignment_{name}"] = alignment_json[name]
+
+    target.mkdir(parents=True, exist_ok=True)
+    small = {name: np.ascontiguousarray(t if t.dtype == np.int64 else t.astype(np.float32)) for name, t in sorted(tensors.items())}
+    save_file(small, target / "headstats.safetensors")
+    (target / "headstats.json").write_text(json.dumps(numbers, sort_keys=True, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
