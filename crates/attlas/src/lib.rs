@@ -13,6 +13,7 @@
 //! Layers and heads count from 0 and are written `L3H7`. Rows are queries, columns are keys.
 
 pub mod analysis;
+pub mod arrays;
 pub mod attention;
 mod buffer;
 mod error;

@@ -1,17 +1,20 @@
 //! Files that are complete or absent: written aside in the same folder, synced, renamed.
 
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
 
 use crate::Error;
 
+/// The file beside its final place: it can be written and sought in.
+pub type Aside = BufWriter<NamedTempFile>;
+
 /// Writes the file at `path` through `write`; a failure leaves whatever was there before.
 ///
 /// # Errors
 /// [`Error::Output`] when the folder is missing or not writable, the disk is full, or `write` fails.
-pub fn write_aside(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Error> {
+pub fn write_aside(path: &Path, write: impl FnOnce(&mut Aside) -> std::io::Result<()>) -> Result<(), Error> {
     let failed = |source| Error::Output { path: path.to_path_buf(), source };
     let aside = create_aside(path).map_err(failed)?;
     let mut writer = BufWriter::new(aside);
@@ -46,6 +49,8 @@ fn create_aside(path: &Path) -> std::io::Result<NamedTempFile> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]

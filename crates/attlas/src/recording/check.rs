@@ -87,7 +87,7 @@ impl Recording {
                     let error = (sum - 1.0).abs();
                     let sees_nothing = sum == 0.0
                         && (blind_rows_are_known || item.queries(layer.kind).tokens[query].role == TokenRole::Padding);
-                    if !sees_nothing && !(error <= found.max_row_error) {
+                    if !sees_nothing && (error > found.max_row_error || error.is_nan()) {
                         found.max_row_error = error;
                         found.worst_row = Some((index, map.id(), query));
                     }

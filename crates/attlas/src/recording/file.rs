@@ -1,5 +1,6 @@
 //! A recording as one safetensors file: tensors, and metadata as JSON under the key `attlas` (docs/format.md).
 
+use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,11 @@ impl Recording {
         };
         let json = serde_json::to_string(&metadata).map_err(|error| Error::Inconsistent(error.to_string()))?;
         let tensors: Vec<Tensor<'_>> = self.layers.iter().flat_map(|layer| layer.tensors(self.items.len())).collect();
-        write_safetensors(path, &tensors, &[(KEY, &json)])
+        write_aside(path, |file| {
+            let names = tensors.iter().map(|(name, shape, _)| (name.as_str(), shape.as_slice()));
+            write_safetensors_header(file, names, (KEY, &json))?;
+            tensors.iter().try_for_each(|(_, _, numbers)| write_f32(file, numbers))
+        })
     }
 
     /// Opens the recording at `path`; its arrays stay in the file until they are read.
@@ -90,32 +95,33 @@ impl Recording {
     }
 }
 
-/// Writes `f32` tensors and metadata as one safetensors file, tensor by tensor; the same input gives the same bytes.
-fn write_safetensors(path: &Path, tensors: &[Tensor<'_>], metadata: &[(&str, &str)]) -> Result<(), Error> {
+/// Writes the head of a safetensors file of `f32` tensors that follow in the order given.
+pub(crate) fn write_safetensors_header<'a>(
+    file: &mut impl Write,
+    tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+    metadata: (&str, &str),
+) -> std::io::Result<()> {
     let mut header = serde_json::Map::new();
-    let metadata: serde_json::Map<String, Value> =
-        metadata.iter().map(|(key, text)| (key.to_string(), Value::from(*text))).collect();
-    header.insert("__metadata__".into(), Value::Object(metadata));
+    header.insert("__metadata__".into(), json!({ metadata.0: metadata.1 }));
     let mut offset = 0;
-    for (name, shape, data) in tensors {
-        let end = offset + size_of_val(*data);
-        header.insert(name.clone(), json!({ "dtype": "F32", "shape": shape, "data_offsets": [offset, end] }));
+    for (name, shape) in tensors {
+        let end = offset + shape.iter().product::<usize>() * size_of::<f32>();
+        header.insert(name.into(), json!({ "dtype": "F32", "shape": shape, "data_offsets": [offset, end] }));
         offset = end;
     }
     let mut header = Value::Object(header).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' '); // tensors start aligned
-    write_aside(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        for (_, _, data) in tensors {
-            if cfg!(target_endian = "little") {
-                file.write_all(bytemuck::cast_slice(data))?;
-            } else {
-                data.iter().try_for_each(|number| file.write_all(&number.to_le_bytes()))?;
-            }
-        }
-        Ok(())
-    })
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(&header)
+}
+
+/// Writes numbers as little-endian bytes.
+pub(crate) fn write_f32(file: &mut impl Write, numbers: &[f32]) -> std::io::Result<()> {
+    if cfg!(target_endian = "little") {
+        file.write_all(bytemuck::cast_slice(numbers))
+    } else {
+        numbers.iter().try_for_each(|number| file.write_all(&number.to_le_bytes()))
+    }
 }
 
 /// The name of a layer's tensor: `encoder.3.queries`.

@@ -7,6 +7,8 @@ mod file;
 mod validate;
 
 pub use check::{LayerCheck, ROW_SUM_TOLERANCE};
+pub(crate) use file::{write_f32, write_safetensors_header};
+pub(crate) use validate::elements;
 
 use serde::{Deserialize, Serialize};
 

@@ -134,6 +134,6 @@ fn expect(name: &str, len: usize, shape: &[usize]) -> Result<(), String> {
 }
 
 /// The number of elements of an array of shape `shape`, or `None` beyond any size that can be.
-fn elements(shape: &[usize]) -> Option<usize> {
+pub(crate) fn elements(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size)).filter(|n| *n <= MAX_ELEMENTS)
 }

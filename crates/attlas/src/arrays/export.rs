@@ -1,0 +1,342 @@
+//! The dense weights of a recording, written map by map: nothing larger than one head's map is held.
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{EXPORT_KEY, ExportMetadata, extension, npy};
+use crate::output::write_aside;
+use crate::recording::{write_f32, write_safetensors_header};
+use crate::{AttentionMap, Error, Kind, Layer, Recording, Tokens};
+
+/// Which weights to export; everything by default.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    /// One kind of attention only.
+    pub kind: Option<Kind>,
+    /// One layer only, by its true index.
+    pub layer: Option<usize>,
+    /// One head only.
+    pub head: Option<usize>,
+    /// Some queries only.
+    pub rows: Option<Range<usize>>,
+    /// Some keys only.
+    pub columns: Option<Range<usize>>,
+    /// Bytes of weights that are written at most.
+    pub max_bytes: u64,
+}
+
+impl Default for Selection {
+    fn default() -> Selection {
+        Selection {
+            kind: None,
+            layer: None,
+            head: None,
+            rows: None,
+            columns: None,
+            max_bytes: super::DEFAULT_MAX_BYTES,
+        }
+    }
+}
+
+/// The format of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// NumPy archive.
+    Npz,
+    /// safetensors; tokens as JSON in its metadata.
+    Safetensors,
+    /// One line per weight.
+    Csv,
+    /// Nested lists.
+    Json,
+}
+
+impl Format {
+    /// The format that the extension of `path` names.
+    ///
+    /// # Errors
+    /// [`Error::BadWeights`] lists the extensions there are.
+    pub fn of(path: &Path) -> Result<Format, Error> {
+        match extension(path).as_str() {
+            "npz" => Ok(Format::Npz),
+            "safetensors" => Ok(Format::Safetensors),
+            "csv" => Ok(Format::Csv),
+            "json" => Ok(Format::Json),
+            other => Err(Error::BadWeights(format!(
+                "{}: exports are .npz, .safetensors, .csv or .json files, not \".{other}\"",
+                path.display()
+            ))),
+        }
+    }
+}
+
+/// One array of the export: its name, its shape, and the maps it is made of, in order.
+struct DenseArray<'a> {
+    name: String,
+    shape: Vec<usize>,
+    kind: Kind,
+    layers: Vec<usize>,
+    maps: Vec<(usize, AttentionMap<'a>)>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl DenseArray<'_> {
+    fn n_bytes(&self) -> u64 {
+        self.shape.iter().fold(4, |n: u64, size| n.saturating_mul(*size as u64))
+    }
+}
+
+/// Writes the selected dense weights and the tokens to `path`, in the format its extension names.
+///
+/// Of a batch of one whose layers have the same shape, each kind is one array `[layers, heads, queries, keys]`, named
+/// `encoder`, `decoder_self`, `decoder_cross`; else each layer is one, `encoder.3`: `[batch, heads, queries, keys]`.
+///
+/// # Errors
+/// When the selection names what does not exist, is larger than its limit, or the file cannot be written.
+pub fn export(recording: &Recording, selection: &Selection, path: &Path) -> Result<(), Error> {
+    let format = Format::of(path)?;
+    let arrays = select(recording, selection)?;
+    let needed = arrays.iter().map(DenseArray::n_bytes).fold(0, u64::saturating_add);
+    if needed > selection.max_bytes {
+        return Err(Error::Limit {
+            what: "the dense weights".into(),
+            needed,
+            limit: selection.max_bytes,
+            remedy: "choose with --kind, --layer, --head, --rows and --columns, or raise --max-bytes".into(),
+        });
+    }
+    let tokens = Labels::of(recording, selection);
+    write_aside(path, |file| match format {
+        Format::Npz => write_npz(file, &arrays, &tokens),
+        Format::Safetensors => write_safetensors(file, &arrays, &tokens),
+        Format::Csv => write_csv(file, &arrays),
+        Format::Json => write_json(file, &arrays, &tokens),
+    })
+}
+
+fn select<'a>(recording: &'a Recording, selection: &Selection) -> Result<Vec<DenseArray<'a>>, Error> {
+    let kinds = match selection.kind {
+        Some(kind) => vec![kind],
+        None => recording.kinds(),
+    };
+    let mut arrays = Vec::new();
+    for kind in kinds {
+        let layers: Vec<&Layer> = match (selection.layer, selection.kind) {
+            (Some(index), Some(_)) => vec![recording.layer(kind, index)?],
+            // without a kind, a kind that lacks the layer is left out, unless all do
+            (Some(index), None) => recording.layers_of(kind).filter(|layer| layer.index == index).collect(),
+            (None, _) => recording.layers_of(kind).collect(),
+        };
+        if layers.is_empty() && selection.kind.is_some() {
+            recording.layer(kind, 0)?; // says which kinds there are
+        }
+        let alike = layers.windows(2).all(|pair| pair[0].shape.n_heads == pair[1].shape.n_heads);
+        if recording.items.len() == 1 && alike && !layers.is_empty() {
+            arrays.push(dense_array(recording, selection, kind, &layers, None)?);
+        } else {
+            for layer in layers {
+                arrays.push(dense_array(recording, selection, kind, &[layer], Some(layer.index))?);
+            }
+        }
+    }
+    match (arrays.is_empty(), selection.layer, recording.kinds().first()) {
+        (true, Some(index), Some(kind)) => Err(recording
+            .layer(*kind, index)
+            .map(|_| arrays)
+            .err()
+            .unwrap_or(Error::Inconsistent(format!("the recording has no layer {index}")))),
+        _ => Ok(arrays),
+    }
+}
+
+fn dense_array<'a>(
+    recording: &'a Recording,
+    selection: &Selection,
+    kind: Kind,
+    layers: &[&'a Layer],
+    of_batch: Option<usize>,
+) -> Result<DenseArray<'a>, Error> {
+    let shape = layers[0].shape;
+    let rows = clip("rows", selection.rows.as_ref(), shape.n_queries, kind)?;
+    let columns = clip("columns", selection.columns.as_ref(), shape.n_keys, kind)?;
+    let heads = selection.head.map_or(0..shape.n_heads, |head| head..head + 1);
+    let mut maps = Vec::new();
+    for layer in layers {
+        for item in 0..recording.items.len() {
+            for head in heads.clone() {
+                maps.push((item, recording.map(item, kind, layer.index, head)?));
+            }
+        }
+    }
+    let outer = if of_batch.is_some() { recording.items.len() } else { layers.len() };
+    let name = match of_batch {
+        Some(index) => format!("{}.{index}", kind.array_name()),
+        None => kind.array_name().to_string(),
+    };
+    let layers = layers.iter().map(|layer| layer.index).collect();
+    Ok(DenseArray {
+        name,
+        shape: vec![outer, heads.len(), rows.len(), columns.len()],
+        kind,
+        layers,
+        maps,
+        rows,
+        columns,
+    })
+}
+
+fn clip(what: &str, asked: Option<&Range<usize>>, n: usize, kind: Kind) -> Result<Range<usize>, Error> {
+    match asked {
+        None => Ok(0..n),
+        Some(range) if range.start < range.end && range.end <= n => Ok(range.clone()),
+        Some(range) => Err(Error::BadWeights(format!(
+            "--{what} {}:{} is outside the {kind} map, whose {what} are 0:{n}",
+            range.start, range.end
+        ))),
+    }
+}
+
+/// The token labels of an export, one row per text.
+struct Labels<'a> {
+    source: Vec<Vec<&'a str>>,
+    target: Vec<Vec<&'a str>>,
+}
+
+impl<'a> Labels<'a> {
+    fn of(recording: &'a Recording, selection: &Selection) -> Labels<'a> {
+        let kinds = selection.kind.map_or(recording.kinds(), |kind| vec![kind]);
+        let labels = |side: fn(&'a crate::Item) -> &'a Tokens, range: Option<&Range<usize>>| {
+            let row = |item: &'a crate::Item| {
+                let labels: Vec<&str> = side(item).labels().collect();
+                range.and_then(|range| labels.get(range.clone())).unwrap_or(&labels).to_vec()
+            };
+            recording.items.iter().map(row).collect()
+        };
+        // with one kind, the tokens are cut to the rows and columns as well
+        let ranges = match kinds.as_slice() {
+            [Kind::Cross] => (selection.columns.as_ref(), selection.rows.as_ref()),
+            _ => (None, None),
+        };
+        Labels { source: labels(|item| &item.source, ranges.0), target: labels(|item| &item.target, ranges.1) }
+    }
+
+    /// The sides that have tokens, by the name of their array.
+    fn named(&self) -> Vec<(&'static str, &Vec<Vec<&'a str>>)> {
+        [("source_tokens", &self.source), ("target_tokens", &self.target)]
+            .into_iter()
+            .filter(|(_, rows)| rows.iter().any(|row| !row.is_empty()))
+            .collect()
+    }
+}
+
+fn write_npz(file: &mut crate::output::Aside, arrays: &[DenseArray<'_>], tokens: &Labels<'_>) -> io::Result<()> {
+    let mut archive = zip::ZipWriter::new(file);
+    let options = zip::write::SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Stored)
+        .last_modified_time(zip::DateTime::default()) // the same input gives the same bytes
+        .unix_permissions(0o644);
+    for array in arrays {
+        archive
+            .start_file(format!("{}.npy", array.name), options.large_file(array.n_bytes() > u64::from(u32::MAX / 2)))?;
+        archive.write_all(&npy::header("<f4", &array.shape))?;
+        for (_, map) in &array.maps {
+            write_f32(&mut archive, &map.tile(array.rows.clone(), array.columns.clone()))?;
+        }
+        if !array.name.contains('.') {
+            let layers: Vec<i64> = array.layers.iter().map(|index| *index as i64).collect();
+            archive.start_file(format!("{}_layers.npy", array.name), options)?;
+            archive.write_all(&npy::integers(&[layers.len()], &layers))?;
+        }
+    }
+    for (name, rows) in tokens.named() {
+        archive.start_file(format!("{name}.npy"), options)?;
+        let labels: Vec<&str> = rows.iter().flatten().copied().collect();
+        let shape = if rows.len() == 1 { vec![labels.len()] } else { vec![rows.len(), labels.len() / rows.len()] };
+        archive.write_all(&npy::text(&shape, &labels))?;
+    }
+    archive.finish()?;
+    Ok(())
+}
+
+fn write_safetensors(file: &mut impl Write, arrays: &[DenseArray<'_>], tokens: &Labels<'_>) -> io::Result<()> {
+    let mut about = ExportMetadata::default();
+    for array in arrays.iter().filter(|array| !array.name.contains('.')) {
+        about.layers.insert(format!("{}_layers", array.name), array.layers.iter().map(|index| *index as i64).collect());
+    }
+    for (name, rows) in tokens.named() {
+        let rows = rows.iter().map(|row| row.iter().map(|label| label.to_string()).collect()).collect();
+        about.tokens.insert(name.into(), rows);
+    }
+    let names = arrays.iter().map(|array| (array.name.as_str(), array.shape.as_slice()));
+    write_safetensors_header(file, names, (EXPORT_KEY, &json!(about).to_string()))?;
+    for array in arrays {
+        for (_, map) in &array.maps {
+            write_f32(file, &map.tile(array.rows.clone(), array.columns.clone()))?;
+        }
+    }
+    Ok(())
+}
+
+/// `text,kind,layer,head,query,key,query_token,key_token,weight`: one line per weight (RFC 4180).
+fn write_csv(file: &mut impl Write, arrays: &[DenseArray<'_>]) -> io::Result<()> {
+    writeln!(file, "text,kind,layer,head,query,key,query_token,key_token,weight")?;
+    for array in arrays {
+        for (item, map) in &array.maps {
+            let id = map.id();
+            let (queries, keys) = (&map.query_tokens().tokens, &map.key_tokens().tokens);
+            for query in array.rows.clone() {
+                let row = map.tile(query..query + 1, array.columns.clone());
+                for (key, weight) in array.columns.clone().zip(row) {
+                    let (query_token, key_token) = (quoted(&queries[query].text), quoted(&keys[key].text));
+                    writeln!(
+                        file,
+                        "{item},{},{},{},{query},{key},{query_token},{key_token},{weight}",
+                        array.kind, id.layer, id.head
+                    )?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A CSV field; a leading character that spreadsheets run as a formula stays text.
+fn quoted(field: &str) -> String {
+    format!("\"{}\"", field.replace('"', "\"\""))
+}
+
+fn write_json(file: &mut impl Write, arrays: &[DenseArray<'_>], tokens: &Labels<'_>) -> io::Result<()> {
+    write!(file, "{{")?;
+    for (name, rows) in tokens.named() {
+        write!(file, "{}:{},", json!(name), if rows.len() == 1 { json!(rows[0]) } else { json!(rows) })?;
+    }
+    for (index, array) in arrays.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        write!(
+            file,
+            "{comma}\n{}:{{\"layers\":{},\"shape\":{},\"weights\":[",
+            json!(array.name),
+            json!(array.layers),
+            json!(array.shape)
+        )?;
+        let n_heads = array.shape[1];
+        for (position, (_, map)) in array.maps.iter().enumerate() {
+            let open = if position == 0 {
+                "["
+            } else if position % n_heads == 0 {
+                "],["
+            } else {
+                ","
+            };
+            let tile = map.tile(array.rows.clone(), array.columns.clone());
+            let rows: Vec<&[f32]> = tile.chunks(array.columns.len()).collect();
+            write!(file, "{open}\n{}", json!(rows))?;
+        }
+        write!(file, "]]}}")?;
+    }
+    writeln!(file, "}}")
+}

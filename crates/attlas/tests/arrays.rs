@@ -1,0 +1,144 @@
+//! Dense arrays out of a recording and back in, in every format.
+
+mod common;
+
+use std::path::Path;
+
+use attlas::arrays::{self, ImportOptions, Selection, export, import};
+use attlas::{Error, Kind, Recording, Weights};
+
+fn one_text() -> Recording {
+    let mut recording = common::translation();
+    let batch = recording.clone();
+    recording.items.truncate(1);
+    for (layer, of_batch) in recording.layers.iter_mut().zip(&batch.layers) {
+        let Weights::Factored { scoring, queries, keys, lse, .. } = &of_batch.weights else { unreachable!() };
+        layer.weights = Weights::Factored {
+            scoring: scoring.clone(),
+            queries: queries[..queries.len() / 2].to_vec().into(),
+            keys: keys[..keys.len() / 2].to_vec().into(),
+            lse: lse[..lse.len() / 2].to_vec().into(),
+            values: None,
+        };
+    }
+    recording
+}
+
+fn read_back(path: &Path) -> Recording {
+    import(arrays::read(path, arrays::DEFAULT_MAX_BYTES).unwrap(), &ImportOptions::default()).unwrap()
+}
+
+#[test]
+fn npz_and_safetensors_exports_come_back_with_the_same_weights_layers_and_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    for recording in [one_text(), common::translation()] {
+        for name in ["maps.npz", "maps.safetensors"] {
+            let path = folder.path().join(name);
+            export(&recording, &Selection::default(), &path).unwrap();
+            let back = read_back(&path);
+            assert_eq!(back.layers.len(), recording.layers.len());
+            for layer in &recording.layers {
+                for item in 0..recording.items.len() {
+                    let map = |from: &Recording| from.map(item, layer.kind, layer.index, 1).unwrap().dense();
+                    assert_eq!(map(&back), map(&recording), "{name} {} {} {item}", layer.kind, layer.index);
+                }
+            }
+            assert!(back.items[0].source.labels().eq(recording.items[0].source.labels()));
+            assert!(back.items[0].target.labels().eq(recording.items[0].target.labels()));
+        }
+    }
+}
+
+#[test]
+fn csv_and_json_hold_the_selected_tile() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = one_text();
+    let selection = Selection {
+        kind: Some(Kind::Cross),
+        layer: Some(0),
+        head: Some(1),
+        rows: Some(1..3),
+        columns: Some(2..4),
+        ..Selection::default()
+    };
+    let map = recording.map(0, Kind::Cross, 0, 1).unwrap();
+    let csv = folder.path().join("tile.csv");
+    export(&recording, &selection, &csv).unwrap();
+    let text = std::fs::read_to_string(&csv).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 5);
+    assert_eq!(lines[1], format!("0,cross,0,1,1,2,\"t1\",\"s2\",{}", map.row(1)[2]));
+    let json = folder.path().join("tile.json");
+    export(&recording, &selection, &json).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    assert_eq!(value["decoder_cross"]["shape"], serde_json::json!([1, 1, 2, 2]));
+    assert_eq!(value["decoder_cross"]["weights"][0][0][1][0].as_f64().unwrap() as f32, map.row(2)[2]);
+    assert_eq!(value["source_tokens"], serde_json::json!(["s2", "s3"]));
+}
+
+#[test]
+fn a_selection_of_what_is_not_there_says_what_is() {
+    let recording = one_text();
+    let message = |selection: Selection| export(&recording, &selection, Path::new("x.npz")).unwrap_err().to_string();
+    assert_eq!(
+        message(Selection { layer: Some(9), ..Selection::default() }),
+        "there is no encoder layer 9; there are 0, 3"
+    );
+    assert_eq!(
+        message(Selection { kind: Some(Kind::Cross), head: Some(5), ..Selection::default() }),
+        "cross layer 0 has no head 5; its heads are 0 to 1"
+    );
+    assert_eq!(
+        message(Selection { kind: Some(Kind::Cross), rows: Some(3..9), ..Selection::default() }),
+        "--rows 3:9 is outside the cross map, whose rows are 0:5"
+    );
+    let limit = Selection { max_bytes: 10, ..Selection::default() };
+    assert!(message(limit).contains("more than the limit of 10; choose with --kind"));
+}
+
+fn imported(shape: &[usize], weights: &[f32], options: &ImportOptions) -> Result<Recording, Error> {
+    let data = arrays::ArrayData::Numbers(weights.to_vec());
+    import([("decoder_cross".to_string(), arrays::Array { shape: shape.to_vec(), data })].into(), options)
+}
+
+#[test]
+fn weights_that_are_none_are_named_with_layer_head_row_and_value() {
+    let options = ImportOptions::default();
+    let message = |weights: &[f32]| imported(&[1, 1, 2, 2], weights, &options).unwrap_err().to_string();
+    assert_eq!(
+        message(&[0.5, 0.5, f32::NAN, 0.5]),
+        "decoder_cross L0H0 (layer 0, head 0), text 0, row 1, column 0: the weight is NaN, not finite"
+    );
+    assert!(message(&[0.5, 0.5, 0.5, -0.25]).contains("row 1, column 1: the weight is -0.25, below 0"));
+    assert!(message(&[0.5, 0.75, 0.5, 0.5]).contains("row 0: the row sums to 1.25, more than 1; --allow-unnormalised"));
+}
+
+#[test]
+fn unnormalised_rows_are_taken_on_request_and_the_recording_says_so() {
+    let options = ImportOptions { allow_unnormalised: true, ..ImportOptions::default() };
+    let recording = imported(&[2, 2], &[0.5, 0.75, 0.5, 0.5], &options).unwrap();
+    assert_eq!(recording.provenance.notes, ["cross layer 0: rows are not normalised, they sum to up to 1.25"]);
+    assert_eq!(recording.map(0, Kind::Cross, 0, 0).unwrap().dense(), [0.5, 0.75, 0.5, 0.5]);
+}
+
+#[test]
+fn labels_that_do_not_fit_the_map_are_counted() {
+    let options = ImportOptions {
+        source_tokens: Some(vec!["a".into()]),
+        target_tokens: Some(vec!["b".into(), "c".into()]),
+        ..ImportOptions::default()
+    };
+    let message = imported(&[2, 2], &[0.5; 4], &options).unwrap_err().to_string();
+    assert!(message.contains("the map has 2 keys but text 0 has 1 tokens there"), "{message}");
+}
+
+#[test]
+fn an_archive_that_unpacks_beyond_the_limit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("maps.npz");
+    export(&one_text(), &Selection::default(), &path).unwrap();
+    let error = arrays::read(&path, 100).unwrap_err();
+    assert!(matches!(error, Error::Limit { .. }), "{error}");
+    std::fs::write(&path, b"PK\x03\x04 not really").unwrap();
+    assert!(arrays::read(&path, 100).unwrap_err().to_string().contains("not an .npz archive"));
+}
