@@ -1,0 +1,81 @@
+//! What can go wrong with a model, with the file, the field and the numbers.
+
+use std::path::{Path, PathBuf};
+
+/// An error of this crate; its text names the file, the field or tensor, what came and what was expected.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is not what its name says, or the folder is no model.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what came.
+        message: String,
+    },
+    /// A value of the configuration is absent, of the wrong type or out of range.
+    #[error("{}: {field} {message}", path.display())]
+    Config {
+        /// The configuration file.
+        path: PathBuf,
+        /// The field.
+        field: String,
+        /// What was expected and what came.
+        message: String,
+    },
+    /// A tensor is missing, superfluous, of the wrong shape or type, or not finite.
+    #[error("{}: tensor {tensor} {message}", path.display())]
+    Tensor {
+        /// The weights file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// What was expected and what came.
+        message: String,
+    },
+    /// The model's family is not supported.
+    #[error(
+        "{}: model_type \"{model_type}\" is not supported; the nearest supported one is \"{nearest}\". \
+         Maps computed elsewhere can be brought with `attlas import MAPS.npz`",
+        path.display()
+    )]
+    UnknownFamily {
+        /// The configuration file.
+        path: PathBuf,
+        /// What the file says.
+        model_type: String,
+        /// The most alike of the supported names.
+        nearest: String,
+    },
+    /// The text or the ids do not fit the model.
+    #[error("{0}")]
+    Input(String),
+    /// The model lacks what was asked of it.
+    #[error("{0}")]
+    Unsupported(String),
+    /// A limit refuses the work; the message says which.
+    #[error("{0}")]
+    Limit(String),
+}
+
+impl Error {
+    pub(crate) fn file(path: &Path, message: impl Into<String>) -> Error {
+        Error::File { path: path.to_owned(), message: message.into() }
+    }
+
+    pub(crate) fn config(path: &Path, field: impl Into<String>, message: impl Into<String>) -> Error {
+        Error::Config { path: path.to_owned(), field: field.into(), message: message.into() }
+    }
+
+    pub(crate) fn tensor(path: &Path, tensor: impl Into<String>, message: impl Into<String>) -> Error {
+        Error::Tensor { path: path.to_owned(), tensor: tensor.into(), message: message.into() }
+    }
+}

@@ -1,0 +1,305 @@
+//! Text into tokens: ids for the model; text, byte spans and words for the reader.
+//!
+//! Every format is read into one [`Blueprint`], checked (a tokenizer file is not trusted), and built once.
+
+mod base64;
+mod blueprint;
+mod charsmap;
+mod json;
+mod pattern;
+mod shown;
+mod stages;
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use attlas::{Token, TokenRole, Tokens};
+
+use crate::{Error, files};
+use blueprint::{Blueprint, PieceModel};
+use shown::{PieceStyle, Words};
+use stages::Growth;
+
+/// The largest tokenizer file; those in use have up to 35 MB.
+const MAX_FILE_BYTES: u64 = 96 << 20;
+/// The longest text, in bytes.
+const MAX_TEXT_BYTES: usize = 4 << 20;
+/// The most that a text may become inside the tokenizer, in bytes.
+const MAX_GROWN_BYTES: f64 = (256u32 << 20) as f64;
+
+/// Cuts text into the tokens of a model.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    library: tokenizers::Tokenizer,
+    growth: Growth,
+    style: PieceStyle,
+    unk_id: Option<u32>,
+    special: HashSet<u32>,
+    n_ids: usize,
+    path: PathBuf,
+}
+
+/// A text, or a pair of texts, as tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The tokens. Of a pair, [`Tokens::text`] is both texts with a line break between, and spans and words count on.
+    pub tokens: Tokens,
+    /// The segment id of each token (BERT's token types): 0 for the first text, mostly 1 for the second. Shape `[n_tokens]`.
+    pub segments: Vec<u32>,
+}
+
+impl Tokenizer {
+    /// Reads the tokenizer of a model folder.
+    ///
+    /// # Errors
+    /// A folder without a tokenizer, and a file that is unreadable, contradicts itself or is larger than any in use.
+    pub fn load(dir: &Path) -> Result<Tokenizer, Error> {
+        let path = dir.join("tokenizer.json");
+        if path.exists() {
+            return Tokenizer::build(json::read(&files::read(&path, MAX_FILE_BYTES)?, &path)?);
+        }
+        Err(Error::file(dir, "has no tokenizer: tokenizer.json is looked for"))
+    }
+
+    /// Reads a tokenizer.json.
+    ///
+    /// # Errors
+    /// Bytes that are no tokenizer, contradict themselves, or ask for more than the limits allow.
+    pub fn from_json(bytes: &[u8]) -> Result<Tokenizer, Error> {
+        Tokenizer::build(json::read(bytes, Path::new("tokenizer.json"))?)
+    }
+
+    fn build(blueprint: Blueprint) -> Result<Tokenizer, Error> {
+        let path = blueprint.path.clone();
+        let style = style(&blueprint);
+        let unk_id = unknown_id(&blueprint.model);
+        let special = blueprint.added_tokens.iter().filter(|added| added.special).map(|added| added.id).collect();
+        let last_id = blueprint.model.ids().chain(blueprint.added_tokens.iter().map(|added| added.id)).max();
+        let (library, growth) = guarded(&path, "building the tokenizer", || blueprint.build())??;
+        Ok(Tokenizer { library, growth, style, unk_id, special, n_ids: last_id.map_or(0, |id| id as usize + 1), path })
+    }
+
+    /// Cuts a text, or a pair, into tokens; the tokenizer's own special tokens are added.
+    ///
+    /// - [`Token::span`] is the run of whole characters of the *original* text that the token covers, without the
+    ///   white space around it. Pieces of one character all have the span of that character.
+    /// - [`Token::text`] is that run; the piece itself where several tokens share the run; `⟨E4⟩` for a byte of a
+    ///   character; `␣` for white space alone; the name of the unknown token where the text is unknown.
+    /// - [`Token::word`] counts the segments between the word boundaries of Unicode (UAX #29) that are not white
+    ///   space; a token that reaches over a boundary belongs to the word it starts in.
+    ///
+    /// # Errors
+    /// A text over the limits.
+    pub fn encode(&self, text: &str, pair: Option<&str>) -> Result<Encoded, Error> {
+        for text in [Some(text), pair].into_iter().flatten() {
+            self.check_length(text)?;
+        }
+        let encoding = guarded(&self.path, "cutting the text", || match pair {
+            Some(pair) => self.library.encode((text, pair), true),
+            None => self.library.encode(text, true),
+        })?
+        .map_err(|error| Error::file(&self.path, format!("cannot cut the text: {error}")))?;
+        Ok(self.encoded(&encoding, text, pair))
+    }
+
+    /// The text of token ids, special tokens left out.
+    ///
+    /// # Errors
+    /// An id that no token has.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
+        if let Some(id) = ids.iter().find(|id| self.library.id_to_token(**id).is_none()) {
+            return Err(Error::Input(format!("there is no token {id}; the vocabulary has {} ids", self.n_ids)));
+        }
+        guarded(&self.path, "joining the tokens", || self.library.decode(ids, true))?
+            .map_err(|error| Error::file(&self.path, format!("cannot join the tokens: {error}")))
+    }
+
+    /// A token known by its id alone: no span, no word.
+    ///
+    /// # Errors
+    /// An id that no token has.
+    pub fn token(&self, id: u32) -> Result<Token, Error> {
+        let Some(piece) = self.library.id_to_token(id) else {
+            return Err(Error::Input(format!("there is no token {id}; the vocabulary has {} ids", self.n_ids)));
+        };
+        let special = self.special.contains(&id);
+        let text = if special { piece } else { shown::show(&self.style.bytes(&piece)) };
+        let role = if special { TokenRole::Special } else { TokenRole::Text };
+        Ok(Token { id: Some(id), role, ..Token::labelled(text) })
+    }
+
+    /// The id of a piece, special or not, written as the vocabulary writes it.
+    pub fn id(&self, piece: &str) -> Option<u32> {
+        self.library.token_to_id(piece)
+    }
+
+    /// One more than the largest id.
+    pub fn vocab_size(&self) -> usize {
+        self.n_ids
+    }
+
+    /// The ids of special tokens, rising.
+    pub fn special_ids(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> = self.special.iter().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Checks that the model has an embedding for every id; it may have more.
+    ///
+    /// # Errors
+    /// Names both sizes.
+    pub fn check_vocabulary(&self, n_embeddings: usize, field: &str) -> Result<(), Error> {
+        if self.n_ids > n_embeddings {
+            return Err(Error::file(
+                &self.path,
+                format!(
+                    "has ids up to {}, but the model's {field} is {n_embeddings}; they belong to different models",
+                    self.n_ids - 1
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_length(&self, text: &str) -> Result<(), Error> {
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(Error::Limit(format!("the text has {} bytes; {MAX_TEXT_BYTES} are possible", text.len())));
+        }
+        let grown = self.growth.bound(text.len());
+        if grown > MAX_GROWN_BYTES {
+            return Err(Error::Limit(format!(
+                "the text has {} bytes and could become {grown:.3e} in the normaliser of {}; {MAX_GROWN_BYTES} are possible",
+                text.len(),
+                self.path.display()
+            )));
+        }
+        Ok(())
+    }
+
+    fn encoded(&self, encoding: &tokenizers::Encoding, text: &str, pair: Option<&str>) -> Encoded {
+        let texts: Vec<&str> = std::iter::once(text).chain(pair).collect();
+        let words: Vec<Words> = texts.iter().map(|text| Words::of(text)).collect();
+        let sequences = encoding.get_sequence_ids();
+        let pieces: Vec<Piece> = (0..encoding.len())
+            .map(|index| {
+                let added = encoding.get_special_tokens_mask()[index] == 1;
+                let text = sequences.get(index).copied().flatten().filter(|text| !added && *text < texts.len());
+                let (start, end) = encoding.get_offsets()[index];
+                let name = encoding.get_tokens()[index].as_str();
+                let span = text.map(|text| self.span(texts[text], start..end.max(start), name));
+                Piece { id: encoding.get_ids()[index], name, text, span }
+            })
+            .collect();
+        let mut tokens = Vec::with_capacity(pieces.len());
+        for index in 0..pieces.len() {
+            tokens.push(self.place(&pieces, index, &texts, &words));
+        }
+        let text = texts.join("\n");
+        Encoded { tokens: Tokens { text, tokens }, segments: encoding.get_type_ids().to_vec() }
+    }
+
+    /// The whole characters that a piece covers; none for a mark of a space that the library puts on the next character.
+    fn span(&self, text: &str, span: Range<usize>, name: &str) -> Range<usize> {
+        let span = shown::whole_characters(text, span);
+        let is_space = name.chars().all(|symbol| symbol == '▁') && self.style == PieceStyle::Metaspace;
+        if is_space && !text[span.clone()].trim().is_empty() { span.start..span.start } else { span }
+    }
+
+    /// The token of one piece, with what its neighbours leave to it.
+    fn place(&self, pieces: &[Piece<'_>], index: usize, texts: &[&str], words: &[Words]) -> Token {
+        let piece = &pieces[index];
+        let (Some(text), Some(span)) = (piece.text, piece.span.clone()) else {
+            return Token { id: Some(piece.id), role: TokenRole::Special, ..Token::labelled(piece.name) };
+        };
+        let unknown = self.unk_id == Some(piece.id);
+        let special = self.special.contains(&piece.id) && !unknown;
+        let shared = [index.wrapping_sub(1), index + 1]
+            .into_iter()
+            .filter_map(|neighbour| pieces.get(neighbour))
+            .any(|other| other.text == piece.text && overlaps(&other.span, &span));
+        let bytes = self.style.bytes(piece.name);
+        let label = if special || unknown {
+            self.library.id_to_token(piece.id).unwrap_or_else(|| piece.name.to_owned())
+        } else if span.is_empty() || shared || std::str::from_utf8(&bytes).is_err() {
+            shown::show(&bytes)
+        } else {
+            shown::visible(&texts[text][span.clone()])
+        };
+        // A mark of a space alone belongs to the word it introduces.
+        let is_mark = self.style == PieceStyle::Metaspace && texts[text][span.clone()].trim().is_empty();
+        let start = if is_mark { span.end } else { span.start };
+        let before: usize = words[..text].iter().map(Words::len).sum();
+        let word = if special { None } else { words[text].at(start).map(|word| before + word) };
+        let offset: usize = texts[..text].iter().map(|text| text.len() + 1).sum();
+        Token {
+            id: Some(piece.id),
+            text: label,
+            span: Some(span.start + offset..span.end + offset),
+            role: if special { TokenRole::Special } else { TokenRole::Text },
+            word,
+        }
+    }
+}
+
+/// One token as the library gives it.
+struct Piece<'a> {
+    id: u32,
+    name: &'a str,
+    /// Which text it is cut from; `None` for added tokens.
+    text: Option<usize>,
+    span: Option<Range<usize>>,
+}
+
+fn overlaps(other: &Option<Range<usize>>, span: &Range<usize>) -> bool {
+    other.as_ref().is_some_and(|other| other.start < span.end && span.start < other.end)
+}
+
+/// How pieces stand for text, from the stages around the model.
+fn style(blueprint: &Blueprint) -> PieceStyle {
+    let stages = [&blueprint.pre_tokenizer, &blueprint.normalizer, &blueprint.decoder];
+    if stages.iter().any(|stage| mentions(stage, "ByteLevel")) {
+        return PieceStyle::ByteLevel;
+    }
+    match &blueprint.model {
+        PieceModel::WordPiece { prefix, .. } => PieceStyle::Prefix(prefix.clone()),
+        PieceModel::Bpe { options, .. } if options.suffix.as_deref().is_some_and(|mark| !mark.is_empty()) => {
+            PieceStyle::Suffix(options.suffix.clone().unwrap_or_default())
+        }
+        PieceModel::Bpe { options, .. } if options.prefix.as_deref().is_some_and(|mark| !mark.is_empty()) => {
+            PieceStyle::Prefix(options.prefix.clone().unwrap_or_default())
+        }
+        PieceModel::WordLevel { .. } => PieceStyle::Plain,
+        PieceModel::Bpe { .. } | PieceModel::Unigram { .. } => PieceStyle::Metaspace,
+    }
+}
+
+/// Whether a stage, or a stage within it, has this type.
+fn mentions(stage: &serde_json::Value, kind: &str) -> bool {
+    stage.get("type").is_some_and(|value| value == kind)
+        || ["pretokenizers", "normalizers", "decoders"]
+            .iter()
+            .filter_map(|list| stage.get(list)?.as_array())
+            .flatten()
+            .any(|inner| mentions(inner, kind))
+}
+
+/// The id that stands for what no piece covers.
+fn unknown_id(model: &PieceModel) -> Option<u32> {
+    let find = |vocab: &[(String, u32)], name: &str| vocab.iter().find(|(piece, _)| piece == name).map(|(_, id)| *id);
+    match model {
+        PieceModel::Bpe { vocab, options, .. } => find(vocab, options.unk_token.as_deref()?),
+        PieceModel::WordPiece { vocab, unk_token, .. } | PieceModel::WordLevel { vocab, unk_token } => {
+            find(vocab, unk_token)
+        }
+        PieceModel::Unigram { unk_id, .. } => unk_id.and_then(|id| u32::try_from(id).ok()),
+    }
+}
+
+/// Runs library code on untrusted data: a panic in it becomes an error.
+fn guarded<T>(path: &Path, doing: &str, work: impl FnOnce() -> T) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|_| Error::file(path, format!("{doing} failed inside the tokenizers library; the file is not usable")))
+}
