@@ -1,0 +1,92 @@
+//! The page as text: head, style, data blocks, script.
+
+use std::fmt::Write;
+
+use attlas::{HeadId, Kind, Recording};
+
+use crate::Error;
+use crate::escape::{html_text, json_for_page, push_base64};
+use crate::payload::Payload;
+
+const STYLE: &str = include_str!("../../../web/dist/viewer.css");
+const STYLE_HASH: &str = include_str!("../../../web/dist/viewer.css.sha256");
+const SCRIPT: &str = include_str!("../../../web/dist/viewer.js");
+const SCRIPT_HASH: &str = include_str!("../../../web/dist/viewer.js.sha256");
+
+/// What a page is called, opens with, and may weigh.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PageOptions {
+    /// The page's title; the model's name when `None`.
+    pub title: Option<String>,
+    /// The head shown first; the one with the sharpest rows of the last kind when `None` or when it does not exist.
+    pub open: Option<(Kind, HeadId)>,
+    /// Short remarks shown with their heads.
+    pub remarks: Vec<HeadRemark>,
+    /// The largest size of the page's attention data, in bytes as they travel (base64).
+    pub max_bytes: u64,
+}
+
+/// What stands out about a head, in a few words: `previous token 0.97`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadRemark {
+    /// The kind of attention.
+    pub kind: Kind,
+    /// The head.
+    pub head: HeadId,
+    /// The remark.
+    pub text: String,
+}
+
+impl PageOptions {
+    /// 64 MiB: a browser still opens such a page in a few seconds.
+    pub const DEFAULT_MAX_BYTES: u64 = 64 << 20;
+}
+
+impl Default for PageOptions {
+    fn default() -> PageOptions {
+        PageOptions { title: None, open: None, remarks: Vec::new(), max_bytes: PageOptions::DEFAULT_MAX_BYTES }
+    }
+}
+
+/// The whole page that shows a recording: one HTML text that loads nothing.
+///
+/// Numbers travel as f32, so that a weight in the page is the weight of [`attlas::AttentionMap`] to 1e-6. Per layer
+/// the smaller form is chosen: dense weights for short texts, or queries, keys and log-sum-exps, from which the browser
+/// computes the weights. Padding is left out.
+///
+/// # Errors
+/// [`Error::TooLarge`] when the data would be larger than [`PageOptions::max_bytes`], decided before anything is
+/// allocated; [`Error::Inconsistent`] when sizes of the recording do not fit each other, or it holds no map.
+pub fn page(recording: &Recording, options: &PageOptions) -> Result<String, Error> {
+    let payload = Payload::new(recording, options)?;
+    let json = payload.json().map_err(|error| Error::Inconsistent(format!("the page's description: {error}")))?;
+    let numbers: &[u8] = bytemuck::cast_slice(payload.numbers());
+    let title = options.title.as_deref().unwrap_or(&recording.provenance.model);
+    let title = if title.trim().is_empty() { "attention" } else { title };
+
+    let mut page = String::with_capacity(STYLE.len() + SCRIPT.len() + json.len() + numbers.len() / 3 * 4 + 4096);
+    // writing to a String cannot fail
+    let _ = write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'sha256-{}'; \
+         style-src 'sha256-{}'; base-uri 'none'; form-action 'none'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"generator\" content=\"attlas {}\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
+         <title>{} · attlas</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+         <noscript>This page draws attention maps with JavaScript, which is switched off.</noscript>\n\
+         <main id=\"app\"></main>\n",
+        SCRIPT_HASH.trim(),
+        STYLE_HASH.trim(),
+        env!("CARGO_PKG_VERSION"),
+        html_text(title),
+    );
+    page.push_str("<script type=\"application/json\" id=\"atlas-data\">");
+    page.push_str(&json_for_page(&json));
+    page.push_str("</script>\n<script type=\"application/octet-stream;base64\" id=\"atlas-numbers\">");
+    push_base64(&mut page, numbers);
+    page.push_str("</script>\n<script>");
+    page.push_str(SCRIPT);
+    page.push_str("</script>\n</body>\n</html>\n");
+    Ok(page)
+}

@@ -1,0 +1,338 @@
+//! A recording as the page carries it: a description for JSON, and one block of f32 numbers.
+//!
+//! `web/src/data.ts` reads it; the two are held together by the browser test.
+
+use attlas::{AttentionMap, HeadId, Item, Kind, Layer, Provenance, Recording, Scoring};
+use attlas::{TokenRole, Tokens, Weights};
+use serde::Serialize;
+
+use crate::{Error, PageOptions};
+
+/// The version of the description; `web/src/data.ts` refuses others.
+const VERSION: u32 = 1;
+
+/// What a page carries.
+pub struct Payload<'a> {
+    description: Description<'a>,
+    numbers: Vec<f32>,
+}
+
+#[derive(Serialize)]
+struct Description<'a> {
+    version: u32,
+    title: &'a str,
+    items: Vec<PageItem<'a>>,
+    layers: Vec<PageLayer<'a>>,
+    remarks: Vec<PageRemark<'a>>,
+    open: PageHead,
+    provenance: &'a Provenance,
+}
+
+#[derive(Serialize)]
+struct PageItem<'a> {
+    source: PageTokens<'a>,
+    target: PageTokens<'a>,
+    predicted: Vec<PageToken<'a>>,
+}
+
+#[derive(Serialize)]
+struct PageTokens<'a> {
+    text: &'a str,
+    tokens: Vec<PageToken<'a>>,
+    n_padding: usize,
+}
+
+#[derive(Serialize)]
+struct PageToken<'a> {
+    text: &'a str,
+    role: TokenRole,
+    word: Option<usize>,
+    position: usize,
+}
+
+#[derive(Serialize)]
+struct PageLayer<'a> {
+    kind: Kind,
+    index: usize,
+    n_heads: usize,
+    n_kv_heads: usize,
+    d_head: usize,
+    scoring: Option<&'a Scoring>,
+    stored: Vec<Stored>,
+}
+
+/// Where one item's numbers begin, in f32s.
+#[derive(Serialize, Clone, Copy)]
+#[serde(tag = "storage", rename_all = "lowercase")]
+enum Stored {
+    /// Weights `[n_heads, n_queries, n_keys]`; log-sum-exps `[n_heads, n_queries]`.
+    Dense { weights: usize, lse: Option<usize> },
+    /// Queries `[n_heads, n_queries, d_head]`, keys `[n_kv_heads, n_keys, d_head]`, log-sum-exps `[n_heads, n_queries]`.
+    Factored { queries: usize, keys: usize, lse: usize },
+}
+
+#[derive(Serialize)]
+struct PageRemark<'a> {
+    kind: Kind,
+    layer: usize,
+    head: usize,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct PageHead {
+    kind: Kind,
+    layer: usize,
+    head: usize,
+}
+
+impl<'a> Payload<'a> {
+    /// Checks the recording's sizes and the limit, then gathers.
+    pub fn new(recording: &'a Recording, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
+        check(recording)?;
+        let n_numbers = recording
+            .layers
+            .iter()
+            .flat_map(|layer| recording.items.iter().map(|item| stored_size(layer, item)))
+            .fold(0_u64, u64::saturating_add);
+        let bytes = n_numbers.saturating_mul(4).div_ceil(3).saturating_mul(4);
+        if bytes > options.max_bytes {
+            return Err(Error::TooLarge { bytes, limit: options.max_bytes });
+        }
+        let mut numbers = Vec::with_capacity(n_numbers as usize); // fits: below the limit
+        let layers = recording.layers.iter().map(|layer| page_layer(recording, layer, &mut numbers)).collect();
+        let description = Description {
+            version: VERSION,
+            title: options.title.as_deref().unwrap_or(&recording.provenance.model),
+            items: recording.items.iter().map(page_item).collect(),
+            layers,
+            remarks: options.remarks.iter().map(PageRemark::new).collect(),
+            open: first_head(recording, options),
+            provenance: &recording.provenance,
+        };
+        Ok(Payload { description, numbers })
+    }
+
+    /// The description, as JSON that is not yet escaped for a page.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&self.description)
+    }
+
+    /// All numbers, in the order that the description says.
+    pub fn numbers(&self) -> &[f32] {
+        &self.numbers
+    }
+}
+
+impl<'a> PageRemark<'a> {
+    fn new(remark: &'a crate::HeadRemark) -> PageRemark<'a> {
+        PageRemark { kind: remark.kind, layer: remark.head.layer, head: remark.head.head, text: &remark.text }
+    }
+}
+
+/// Sizes that everything after leans on.
+fn check(recording: &Recording) -> Result<(), Error> {
+    if recording.items.is_empty() || recording.layers.is_empty() {
+        return Err(Error::Inconsistent("the recording holds no attention map, so there is nothing to show".into()));
+    }
+    for layer in &recording.layers {
+        let shape = layer.shape;
+        let name = format!("{} layer {}", layer.kind, layer.index);
+        if shape.n_heads == 0 || shape.n_kv_heads == 0 || shape.n_heads % shape.n_kv_heads != 0 {
+            let message = format!("{name}: {} heads cannot share {} key heads", shape.n_heads, shape.n_kv_heads);
+            return Err(Error::Inconsistent(message));
+        }
+        if recording.layers_of(layer.kind).filter(|other| other.index == layer.index).count() > 1 {
+            return Err(Error::Inconsistent(format!("{name} is recorded twice")));
+        }
+        for (item, tokens) in recording.items.iter().enumerate() {
+            let labels = [(tokens.queries(layer.kind), shape.n_queries), (tokens.keys(layer.kind), shape.n_keys)];
+            for ((tokens, expected), axis) in labels.into_iter().zip(["queries", "keys"]) {
+                if tokens.len() != expected {
+                    let message =
+                        format!("{name}: the map has {expected} {axis} but text {item} has {} tokens", tokens.len());
+                    return Err(Error::Inconsistent(message));
+                }
+            }
+        }
+        check_buffers(layer, recording.items.len() as u64, &name)?;
+    }
+    Ok(())
+}
+
+fn check_buffers(layer: &Layer, batch: u64, name: &str) -> Result<(), Error> {
+    let shape = layer.shape;
+    let product = |sizes: [usize; 3]| sizes.iter().try_fold(batch, |product, size| product.checked_mul(*size as u64));
+    let buffers = match &layer.weights {
+        Weights::Dense(weights) => vec![("weights", weights.len(), [shape.n_heads, shape.n_queries, shape.n_keys])],
+        Weights::Factored { queries, keys, lse, .. } => vec![
+            ("queries", queries.len(), [shape.n_heads, shape.n_queries, shape.d_head]),
+            ("keys", keys.len(), [shape.n_kv_heads, shape.n_keys, shape.d_head]),
+            ("lse", lse.len(), [shape.n_heads, shape.n_queries, 1]),
+        ],
+    };
+    for (buffer, length, sizes) in buffers {
+        if product(sizes) != Some(length as u64) {
+            let message = format!("{name}: {buffer} hold {length} numbers, not {batch} × {sizes:?}");
+            return Err(Error::Inconsistent(message));
+        }
+    }
+    Ok(())
+}
+
+/// The indices of the tokens that are not padding.
+fn kept(tokens: &Tokens) -> Vec<usize> {
+    let kept = tokens.tokens.iter().enumerate().filter(|(_, token)| token.role != TokenRole::Padding);
+    kept.map(|(index, _)| index).collect()
+}
+
+/// The numbers that one item of a layer takes, in the smaller form.
+fn stored_size(layer: &Layer, item: &Item) -> u64 {
+    let dense = dense_size(layer, item);
+    match &layer.weights {
+        Weights::Dense(_) => dense,
+        Weights::Factored { .. } => {
+            let lse = layer.shape.n_heads as u64 * kept(item.queries(layer.kind)).len() as u64;
+            dense.min(factored_size(layer, item)).saturating_add(lse)
+        }
+    }
+}
+
+fn dense_size(layer: &Layer, item: &Item) -> u64 {
+    let (n_queries, n_keys) = (kept(item.queries(layer.kind)).len() as u64, kept(item.keys(layer.kind)).len() as u64);
+    n_queries.saturating_mul(n_keys).saturating_mul(layer.shape.n_heads as u64)
+}
+
+fn factored_size(layer: &Layer, item: &Item) -> u64 {
+    let (n_queries, n_keys) = (kept(item.queries(layer.kind)).len() as u64, kept(item.keys(layer.kind)).len() as u64);
+    let rows = (n_queries.saturating_mul(layer.shape.n_heads as u64))
+        .saturating_add(n_keys.saturating_mul(layer.shape.n_kv_heads as u64));
+    rows.saturating_mul(layer.shape.d_head as u64)
+}
+
+fn page_item(item: &Item) -> PageItem<'_> {
+    let target = kept(&item.target);
+    let known = item.predicted.len() == item.target.len();
+    PageItem {
+        source: page_tokens(&item.source),
+        target: page_tokens(&item.target),
+        predicted: if known { pick(&item.predicted, &target) } else { Vec::new() },
+    }
+}
+
+fn page_tokens(tokens: &Tokens) -> PageTokens<'_> {
+    let kept = kept(tokens);
+    PageTokens { text: &tokens.text, n_padding: tokens.len() - kept.len(), tokens: pick(tokens, &kept) }
+}
+
+fn pick<'a>(tokens: &'a Tokens, positions: &[usize]) -> Vec<PageToken<'a>> {
+    let token = |position: usize| {
+        let token = &tokens.tokens[position];
+        PageToken { text: &token.text, role: token.role, word: token.word, position }
+    };
+    positions.iter().copied().map(token).collect()
+}
+
+fn page_layer<'a>(recording: &'a Recording, layer: &'a Layer, numbers: &mut Vec<f32>) -> PageLayer<'a> {
+    let items = 0..recording.items.len();
+    PageLayer {
+        kind: layer.kind,
+        index: layer.index,
+        n_heads: layer.shape.n_heads,
+        n_kv_heads: layer.shape.n_kv_heads,
+        d_head: layer.shape.d_head,
+        scoring: match &layer.weights {
+            Weights::Factored { scoring, .. } => Some(scoring),
+            Weights::Dense(_) => None,
+        },
+        stored: items.map(|item| store(recording, layer, item, numbers)).collect(),
+    }
+}
+
+/// Appends one item's numbers in the smaller form.
+fn store(recording: &Recording, layer: &Layer, item: usize, numbers: &mut Vec<f32>) -> Stored {
+    let tokens = &recording.items[item];
+    let (query_rows, key_rows) = (kept(tokens.queries(layer.kind)), kept(tokens.keys(layer.kind)));
+    let shape = layer.shape;
+    let Weights::Factored { queries, keys, lse, .. } = &layer.weights else {
+        return Stored::Dense { weights: push_dense(recording, layer, item, numbers), lse: None };
+    };
+    let first_head = item * shape.n_heads;
+    let first_kv_head = item * shape.n_kv_heads;
+    if dense_size(layer, tokens) <= factored_size(layer, tokens) {
+        let weights = push_dense(recording, layer, item, numbers);
+        let lse = push_rows(numbers, lse, first_head, shape.n_heads, shape.n_queries, &query_rows, 1);
+        return Stored::Dense { weights, lse: Some(lse) };
+    }
+    Stored::Factored {
+        queries: push_rows(numbers, queries, first_head, shape.n_heads, shape.n_queries, &query_rows, shape.d_head),
+        keys: push_rows(numbers, keys, first_kv_head, shape.n_kv_heads, shape.n_keys, &key_rows, shape.d_head),
+        lse: push_rows(numbers, lse, first_head, shape.n_heads, shape.n_queries, &query_rows, 1),
+    }
+}
+
+/// Appends the weights of all heads, padding left out. Shape `[n_heads, n_queries, n_keys]`.
+fn push_dense(recording: &Recording, layer: &Layer, item: usize, numbers: &mut Vec<f32>) -> usize {
+    let start = numbers.len();
+    let tokens = &recording.items[item];
+    let (query_rows, key_rows) = (kept(tokens.queries(layer.kind)), kept(tokens.keys(layer.kind)));
+    for head in 0..layer.shape.n_heads {
+        // every part of the address comes from the recording itself, so the map exists
+        if let Ok(map) = recording.map(item, layer.kind, layer.index, head) {
+            let mut row = vec![0.0; map.n_keys()]; // [n_keys]
+            for query in &query_rows {
+                map.fill_row(*query, 0..map.n_keys(), &mut row);
+                numbers.extend(key_rows.iter().map(|key| row[*key]));
+            }
+        }
+    }
+    start
+}
+
+/// Appends the kept rows of some heads of a buffer. Shape `[n_heads, rows.len(), width]`.
+fn push_rows(
+    numbers: &mut Vec<f32>,
+    buffer: &[f32], // [batch × n_heads, n_rows, width]
+    first_head: usize,
+    n_heads: usize,
+    n_rows: usize,
+    rows: &[usize],
+    width: usize,
+) -> usize {
+    let start = numbers.len();
+    for head in first_head..first_head + n_heads {
+        for row in rows {
+            numbers.extend_from_slice(&buffer[(head * n_rows + row) * width..][..width]);
+        }
+    }
+    start
+}
+
+/// The head that the page opens with.
+fn first_head(recording: &Recording, options: &PageOptions) -> PageHead {
+    let asked = options.open.filter(|(kind, head)| recording.map(0, *kind, head.layer, head.head).is_ok());
+    let (kind, head) = asked.unwrap_or_else(|| sharpest_head(recording));
+    PageHead { kind, layer: head.layer, head: head.head }
+}
+
+/// The head of the last kind whose rows have the largest maxima on average, for the first text; the first of equals.
+fn sharpest_head(recording: &Recording) -> (Kind, HeadId) {
+    let kind = recording.kinds().last().copied().unwrap_or(Kind::Encoder);
+    let mut sharpest = (f64::NEG_INFINITY, HeadId { layer: 0, head: 0 });
+    for layer in recording.layers_of(kind) {
+        for head in 0..layer.shape.n_heads {
+            let sharpness = recording.map(0, kind, layer.index, head).map_or(f64::NEG_INFINITY, |map| sharpness(&map));
+            if sharpness > sharpest.0 {
+                sharpest = (sharpness, HeadId { layer: layer.index, head });
+            }
+        }
+    }
+    (kind, sharpest.1)
+}
+
+/// The mean of the rows' largest weights, padding left out.
+fn sharpness(map: &AttentionMap<'_>) -> f64 {
+    let rows = kept(map.query_tokens());
+    let sum: f64 = rows.iter().map(|query| f64::from(map.row(*query).into_iter().fold(0.0, f32::max))).sum();
+    sum / rows.len().max(1) as f64
+}

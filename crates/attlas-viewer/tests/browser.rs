@@ -1,0 +1,187 @@
+//! The page in a real browser.
+
+#[path = "common/browser.rs"]
+mod browser;
+mod common;
+
+use std::path::PathBuf;
+
+use attlas::{Kind, Recording};
+use attlas_viewer::{PageOptions, page};
+use browser::Browser;
+use serde_json::Value;
+
+/// A folder of this test process; removed at the end of a passed test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("attlas-viewer-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Writes the page of a recording and opens it; `None` where the browser tests are left out.
+fn opened(recording: &Recording, name: &str, hash: &str) -> Option<(Browser, Folder, PathBuf)> {
+    let chromium = browser::chromium()?;
+    let folder = Folder::new(name);
+    let file = folder.0.join("atlas.html");
+    std::fs::write(&file, page(recording, &PageOptions::default()).unwrap()).unwrap();
+    let mut browser = Browser::start(&chromium, &folder.0);
+    browser.resize(1280, 900, "light");
+    browser.open(&file, hash);
+    Some((browser, folder, file))
+}
+
+/// What must never happen: a dialog, a request, a refused or failed script, anything on the console.
+fn assert_quiet(browser: &mut Browser) {
+    browser.evaluate("1"); // so that what was under way has arrived
+    for event in &browser.events {
+        let method = event["method"].as_str().unwrap_or_default();
+        let url = event["params"]["request"]["url"].as_str().unwrap_or_default();
+        assert_ne!(method, "Page.javascriptDialogOpening", "a script of the data ran: {event}");
+        assert_ne!(method, "Runtime.exceptionThrown", "{event}");
+        assert_ne!(method, "Runtime.consoleAPICalled", "{event}");
+        assert_ne!(method, "Log.entryAdded", "{event}");
+        let own = url.starts_with("file://") && url.contains("/atlas.html") || url == "about:blank";
+        assert!(method != "Network.requestWillBeSent" || own, "the page asked for {url}");
+    }
+}
+
+#[test]
+fn token_text_that_looks_like_a_script_stays_text_and_nothing_is_loaded() {
+    let Some((mut browser, _folder, _)) = opened(&common::everything(), "hostile", "#kind=encoder") else { return };
+    assert_eq!(browser.evaluate("document.scripts.length"), 3, "two data blocks and the viewer's script");
+    assert_eq!(browser.evaluate("document.querySelectorAll('img, iframe, link, object').length"), 0);
+    let labels = browser.evaluate("[...document.querySelectorAll('.column-labels .token')].map(e => e.textContent)");
+    assert_eq!(labels, serde_json::json!(["the", "un", "believ", "able", "cat", common::HOSTILE, "</s>"]));
+    assert!(browser.text("footer").contains(common::HOSTILE), "the note is shown as text");
+    browser.click("#tab-decoder");
+    let labels = browser.evaluate("[...document.querySelectorAll('.row-labels .token')].map(e => e.textContent)");
+    assert_eq!(labels, serde_json::json!(["<s>", "le", "chat", "⟨202E⟩abc", "<img src=x onerror=alert(2)>"]));
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn the_page_computes_the_weights_of_attlas() {
+    let recording = common::everything();
+    let Some((mut browser, _folder, _)) = opened(&recording, "weights", "") else { return };
+    let mut n_compared = 0;
+    for item in 0..recording.items.len() {
+        for layer in &recording.layers {
+            for head in 0..layer.shape.n_heads {
+                let (kind, index) = (layer.kind, layer.index);
+                let shown = browser.evaluate(&format!("[...attlas.weights({item}, '{kind}', {index}, {head})]"));
+                let expected = without_padding(&recording, item, kind, index, head);
+                let shown: Vec<f64> = shown.as_array().unwrap().iter().map(|w| w.as_f64().unwrap()).collect();
+                assert_eq!(shown.len(), expected.len(), "{kind} L{index}H{head}, text {item}");
+                for (cell, (shown, expected)) in shown.iter().zip(&expected).enumerate() {
+                    let difference = (shown - f64::from(*expected)).abs();
+                    assert!(difference < 1e-6, "{kind} L{index}H{head}, text {item}, cell {cell}: {shown} {expected}");
+                }
+                n_compared += shown.len();
+            }
+        }
+    }
+    assert!(n_compared > 1000, "{n_compared} weights compared");
+    assert_quiet(&mut browser);
+}
+
+/// The weights of [`attlas::AttentionMap`] without padding rows and columns. Shape `[n_queries, n_keys]`.
+fn without_padding(recording: &Recording, item: usize, kind: Kind, layer: usize, head: usize) -> Vec<f32> {
+    let map = recording.map(item, kind, layer, head).unwrap();
+    let kept = |tokens: &attlas::Tokens| -> Vec<usize> {
+        (0..tokens.len()).filter(|i| tokens.tokens[*i].role != attlas::TokenRole::Padding).collect()
+    };
+    let (queries, keys) = (kept(map.query_tokens()), kept(map.key_tokens()));
+    let rows = queries.iter().map(|query| map.row(*query));
+    rows.flat_map(|row| keys.iter().map(|key| row[*key]).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn a_click_on_a_head_and_on_a_cell_shows_the_value_and_the_url_remembers_it() {
+    let recording = common::everything();
+    let Some((mut browser, _folder, file)) = opened(&recording, "click", "#kind=encoder") else { return };
+    browser.click(".thumb[aria-label^=\"L5H3\"]");
+    assert_eq!(browser.text(".head-title .name"), "L5H3");
+    // the cell of query 4 ("cat") and key 1 ("un")
+    let place = browser.evaluate(
+        "(() => { document.querySelector('.cells').scrollIntoView({block: 'center'}); \
+         const b = document.querySelector('.cells canvas').getBoundingClientRect(); \
+         return [b.left + b.width * 1.5 / 7, b.top + b.height * 4.5 / 7]; })()",
+    );
+    let (x, y) = (place[0].as_f64().unwrap(), place[1].as_f64().unwrap());
+    let expected = recording.map(0, Kind::Encoder, 5, 3).unwrap().row(4)[1];
+    browser.point_at(x, y);
+    assert_eq!(browser.text(".tip"), format!("cat → un{expected:.4}"), "hovering shows the value");
+    browser.click_at(x, y);
+    let sentence = browser.text("#reading");
+    assert!(sentence.starts_with(&format!("cat → un {expected:.4}")), "{sentence}");
+    let weight: f64 = browser.evaluate("Number(document.querySelector('#reading').dataset.weight)").as_f64().unwrap();
+    assert!((weight - f64::from(expected)).abs() < 1e-6);
+    let hash = browser.evaluate("location.hash").as_str().unwrap().to_owned();
+    assert_eq!(hash, "#kind=encoder&layer=5&head=3&q=4&k=1");
+
+    browser.open(&file, "#item=1&kind=cross&layer=3&head=1&scale=log&theme=dark");
+    assert_eq!(browser.text(".head-title .name"), "L3H1");
+    assert_eq!(browser.evaluate("document.documentElement.dataset.theme"), "dark");
+    assert_eq!(browser.evaluate("document.querySelector('input[value=log]').checked"), true);
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn the_page_works_by_keyboard() {
+    let Some((mut browser, _folder, _)) = opened(&common::everything(), "keys", "#kind=encoder&layer=0&head=0") else {
+        return;
+    };
+    browser.evaluate("document.querySelector('.thumb[aria-selected=true]').focus()");
+    browser.press("ArrowRight", false);
+    browser.press("ArrowDown", false);
+    assert_eq!(browser.text(".head-title .name"), "L5H1");
+    browser.evaluate("document.querySelector('.cells').focus()");
+    browser.press("ArrowDown", false);
+    browser.press("ArrowRight", false);
+    assert!(browser.text("#reading").starts_with("un → un"), "{}", browser.text("#reading"));
+    browser.press("ArrowRight", true);
+    assert_eq!(browser.text(".head-title .name"), "L5H2");
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn hiding_special_tokens_states_the_mass_they_hold_and_words_are_merged() {
+    let recording = common::everything();
+    let Some((mut browser, _folder, _)) = opened(&recording, "special", "#kind=encoder&layer=5&head=0") else { return };
+    browser.evaluate("document.querySelector('input[name=special][value=hide]').click()");
+    let map = recording.map(0, Kind::Encoder, 5, 0).unwrap();
+    let removed = (0..6).map(|query| map.row(query)[6]).sum::<f32>() / 6.0;
+    let note = browser.text(".note");
+    assert!(note.contains(&format!("{:.1} %", removed * 100.0)), "{note}, not {removed}");
+    browser.evaluate("document.querySelector('input[name=words][value=merged]').click()");
+    let labels = browser.evaluate("[...document.querySelectorAll('.row-labels .token')].map(e => e.textContent)");
+    assert_eq!(labels, serde_json::json!(["the", "unbelievable", "cat", common::HOSTILE]));
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn labels_are_neither_clipped_nor_on_top_of_each_other_on_a_phone() {
+    let Some((mut browser, _folder, file)) = opened(&common::everything(), "phone", "") else { return };
+    browser.resize(390, 844, "dark");
+    for hash in ["#kind=encoder", "#kind=decoder", "#kind=cross&item=1"] {
+        browser.open(&file, hash);
+        let wide = browser.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        assert_eq!(wide, 0, "{hash}: the page scrolls sideways");
+        let overlaps = browser.evaluate(
+            "(() => { const boxes = [...document.querySelectorAll('.column-labels .label:not(.left-out) .token')] \
+             .map(e => e.getBoundingClientRect()); return boxes.slice(1).filter((b, i) => b.left < boxes[i].right - 0.5).length; })()",
+        );
+        assert_eq!(overlaps, Value::from(0), "{hash}: column labels overlap");
+    }
+    assert_quiet(&mut browser);
+}

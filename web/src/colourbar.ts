@@ -1,0 +1,31 @@
+// The colour bar: the colours, what they stand for, and what a missing colour means.
+
+import { cssColour, ticks, type Scale } from "./colour.ts";
+import { el } from "./dom.ts";
+
+export class ColourBar {
+  readonly element = el("figure", { class: "colour-bar" });
+  private ticks = el("div", { class: "ticks" });
+  private name = el("figcaption");
+
+  constructor() {
+    const ramp = el("div", { class: "ramp", "aria-hidden": "true" });
+    const stops = Array.from({ length: 33 }, (_, i) => cssColour(i / 32));
+    ramp.style.backgroundImage = `linear-gradient(to right, ${stops.join(", ")})`;
+    this.element.append(this.name, el("div", { class: "scale" }, ramp, this.ticks));
+  }
+
+  update(top: number, scale: Scale, range: "shared" | "own", masked: boolean): void {
+    const whose = scale === "row" ? "share of the row's largest weight" : `weight, ${range === "shared" ? "scale shared by all heads of this kind" : "this head's own scale"}`;
+    const log = scale === "log" ? ", logarithmic" : "";
+    this.name.replaceChildren(`${whose}${log}`);
+    if (masked) this.name.append(el("span", { class: "masked-key" }, "masked"));
+    this.ticks.replaceChildren(
+      ...ticks(top, scale).map(({ at, label }) => {
+        const tick = el("span", { class: "tick" }, label);
+        tick.style.left = `${at * 100}%`;
+        return tick;
+      }),
+    );
+  }
+}

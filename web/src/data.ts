@@ -1,0 +1,132 @@
+// What travels inside the page: a JSON description and one block of little-endian f32 numbers.
+
+export type Kind = "encoder" | "decoder" | "cross";
+
+export const KIND_TITLES: Record<Kind, string> = {
+  encoder: "encoder self-attention",
+  decoder: "decoder self-attention",
+  cross: "cross-attention",
+};
+
+export interface Token {
+  text: string;
+  role: "text" | "special" | "padding";
+  /** The word that the token belongs to; pieces of one word share it. */
+  word: number | null;
+  /** The token's index before padding was left out: what visibility and biases count in. */
+  position: number;
+}
+
+export interface Tokens {
+  text: string;
+  tokens: Token[];
+  /** How many padding tokens were left out. */
+  n_padding: number;
+}
+
+export interface Item {
+  source: Tokens;
+  target: Tokens;
+  /** The token that row t of a decoder map predicts; empty when unknown. */
+  predicted: Token[];
+}
+
+export type Bias =
+  | { type: "none" }
+  | { type: "alibi"; slopes: number[] }
+  | { type: "relative"; first: number; table: number[]; n_offsets: number };
+
+export interface Scoring {
+  scale: number;
+  softcap?: number;
+  visibility: { before?: number; after?: number };
+  bias?: Bias;
+  sinks?: number[];
+  query_offset: number;
+}
+
+/** Where a layer's numbers for one item begin in the block, counted in f32s. */
+export type Stored =
+  // weights [n_heads, n_queries, n_keys], lse [n_heads, n_queries]
+  | { storage: "dense"; weights: number; lse: number | null }
+  // queries [n_heads, n_queries, d_head], keys [n_kv_heads, n_keys, d_head], lse [n_heads, n_queries]
+  | { storage: "factored"; queries: number; keys: number; lse: number };
+
+export interface Layer {
+  kind: Kind;
+  index: number;
+  n_heads: number;
+  n_kv_heads: number;
+  d_head: number;
+  /** How scores come about; absent for arrays that came without. */
+  scoring: Scoring | null;
+  /** One per item of the batch. */
+  stored: Stored[];
+}
+
+export interface Provenance {
+  model: string;
+  family: string;
+  revision: string;
+  dtype: string;
+  mode: string;
+  attlas_version: string;
+  method: string;
+  notes: string[];
+}
+
+/** A short remark about a head, such as "previous token 0.97". */
+export interface Remark {
+  kind: Kind;
+  layer: number;
+  head: number;
+  text: string;
+}
+
+export interface Atlas {
+  version: number;
+  title: string;
+  items: Item[];
+  layers: Layer[];
+  remarks: Remark[];
+  open: { kind: Kind; layer: number; head: number };
+  provenance: Provenance;
+}
+
+/** An atlas with its numbers. */
+export interface Source extends Atlas {
+  /** All numbers; see {@link Stored}. */
+  numbers: Float32Array;
+}
+
+/** Reads the two data blocks of the page. */
+export function readSource(document: Document): Source {
+  const text = (id: string): string => {
+    const block = document.getElementById(id);
+    if (block === null) throw new Error(`the page has no "${id}" block; was it cut short while being copied?`);
+    return block.textContent ?? "";
+  };
+  const atlas = JSON.parse(text("atlas-data")) as Atlas;
+  if (atlas.version !== 1) throw new Error(`the page's data has version ${atlas.version}; this viewer reads version 1`);
+  return { ...atlas, numbers: decodeNumbers(text("atlas-numbers")) };
+}
+
+/** Base64 to f32, little-endian. */
+export function decodeNumbers(base64: string): Float32Array {
+  const binary = atob(base64.trim());
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return new Float32Array(bytes.buffer, 0, bytes.length >> 2);
+}
+
+export function queryTokens(item: Item, kind: Kind): Tokens {
+  return kind === "encoder" ? item.source : item.target;
+}
+
+export function keyTokens(item: Item, kind: Kind): Tokens {
+  return kind === "decoder" ? item.target : item.source;
+}
+
+export function headName(layer: number, head: number): string {
+  return `L${layer}H${head}`;
+}

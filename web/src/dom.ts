@@ -1,0 +1,34 @@
+// Making elements. Text goes in as text nodes only, never as markup.
+
+type Attributes = Record<string, string | number | boolean | null>;
+
+/** An element with attributes and children; strings become text nodes. */
+export function el<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes: Attributes = {},
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  setAttributes(element, attributes);
+  element.append(...children);
+  return element;
+}
+
+/** An SVG element with attributes. */
+export function svg(tag: string, attributes: Attributes = {}): SVGElement {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  setAttributes(element, attributes);
+  return element;
+}
+
+function setAttributes(element: Element, attributes: Attributes): void {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === true) element.setAttribute(name, "");
+    else if (value !== null && value !== false) element.setAttribute(name, String(value));
+  }
+}
+
+/** Token text, kept from turning its surroundings around. */
+export function tokenText(text: string, className = "token"): HTMLElement {
+  return el("bdi", { class: className, dir: "auto" }, text);
+}

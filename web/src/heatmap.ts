@@ -1,0 +1,202 @@
+// One head's map: cells on a canvas, token labels as text on both axes, one cell selected.
+
+import { COLOURS, colourIndex } from "./colour.ts";
+import { el, tokenText } from "./dom.ts";
+import type { Axis, ShownMap } from "./view.ts";
+
+export interface Cell {
+  row: number;
+  column: number;
+}
+
+/** Sizes in CSS pixels. */
+const LARGEST_CELL = 44;
+const SMALLEST_CELL = 2;
+/** The room one label needs across its reading direction. */
+const LABEL_STEP = 15;
+/** Cells at least this large are drawn with a gap. */
+const GAP_FROM = 10;
+
+export class Heatmap {
+  readonly element = el("div", { class: "map-scroll" });
+  private canvas = el("canvas", { "aria-hidden": "true" });
+  private cells = el("div", {
+    class: "cells",
+    role: "application",
+    tabindex: 0,
+    "aria-roledescription": "attention map",
+    "aria-describedby": "reading",
+  });
+  private rowLabels = el("div", { class: "row-labels", "aria-hidden": "true" });
+  private columnLabels = el("div", { class: "column-labels", "aria-hidden": "true" });
+  private band = el("div", { class: "band" });
+  private ring = el("div", { class: "ring" });
+  private shown: ShownMap | null = null;
+  private cell = LARGEST_CELL;
+  /** Called when the pointer enters another cell, or leaves. */
+  onHover: (cell: Cell | null, event: PointerEvent) => void = () => {};
+  /** Called when a cell is chosen by click. */
+  onSelect: (cell: Cell) => void = () => {};
+  /** Called when a key asks for a neighbouring cell. */
+  onStep: (rows: number, columns: number) => void = () => {};
+  /** Called when a key asks for another head. */
+  onHeadKey: (key: string) => void = () => {};
+
+  constructor() {
+    this.cells.append(this.canvas, this.band, this.ring);
+    this.element.append(
+      el(
+        "div",
+        { class: "map" },
+        el("div", { class: "corner" }, el("span", { class: "axis-name keys-name" }), el("span", { class: "axis-name queries-name" })),
+        this.columnLabels,
+        this.rowLabels,
+        this.cells,
+      ),
+    );
+    this.cells.addEventListener("pointermove", (event) => this.hover(event));
+    this.cells.addEventListener("pointerleave", (event) => this.leave(event));
+    this.cells.addEventListener("click", (event) => {
+      const cell = this.cellAt(event);
+      if (cell !== null) this.onSelect(cell);
+    });
+    this.cells.addEventListener("keydown", (event) => this.moveByKey(event));
+  }
+
+  /** Draws a map; `fractions` says where each cell stands on the colours. [queries, keys] */
+  draw(shown: ShownMap, fractions: Float32Array, name: string, axes: { queries: string; keys: string }): void {
+    this.shown = shown;
+    const [n_rows, n_columns] = [shown.queries.groups.length, shown.keys.groups.length];
+    this.cells.setAttribute("aria-label", `${name}, ${n_rows} queries by ${n_columns} keys; arrow keys move the cell`);
+    this.element.querySelector(".keys-name")!.textContent = `${axes.keys} →`;
+    this.element.querySelector(".queries-name")!.textContent = `${axes.queries} ↓`;
+    this.fillLabels(this.rowLabels, shown.queries, n_rows);
+    this.fillLabels(this.columnLabels, shown.keys, n_columns);
+    this.fit(n_rows, n_columns);
+    this.thin(this.rowLabels, n_rows);
+    this.thin(this.columnLabels, n_columns);
+    this.paint(fractions, n_rows, n_columns);
+  }
+
+  /** Marks the selected cell or row, and brings it into view. */
+  mark(cell: { row: number | null; column: number | null }): void {
+    const { row, column } = cell;
+    this.place(this.band, row, null);
+    this.place(this.ring, row, column);
+    this.highlight(row, column);
+  }
+
+  focus(): void {
+    this.cells.focus();
+  }
+
+  private fillLabels(parent: HTMLElement, axis: Axis, n: number): void {
+    const labels = axis.labels.map((label, index) => {
+      const text = tokenText(label);
+      text.title = label;
+      return el("div", { class: axis.special[index] ? "label special" : "label" }, text);
+    });
+    parent.replaceChildren(...labels);
+    parent.style.setProperty("--n", String(n));
+  }
+
+  /** The largest cells for which the map fits its place. */
+  private fit(n_rows: number, n_columns: number): void {
+    this.element.style.setProperty("--cell", "0px");
+    const room = this.element.clientWidth - this.rowLabels.offsetWidth - 2;
+    const tall = Math.max(360, window.innerHeight * 0.78 - this.columnLabels.offsetHeight);
+    const cell = Math.min(room / n_columns, tall / n_rows, LARGEST_CELL);
+    this.cell = Math.max(SMALLEST_CELL, cell >= 4 ? Math.floor(cell) : Math.floor(cell * 2) / 2);
+    this.element.style.setProperty("--cell", `${this.cell}px`);
+  }
+
+  /** Leaves out labels that would stand on each other: every second, third, … stays. */
+  private thin(parent: HTMLElement, n: number): void {
+    const every = Math.ceil(LABEL_STEP / this.cell);
+    parent.classList.toggle("thinned", every > 1);
+    for (let index = 0; index < n; index++) parent.children[index]!.classList.toggle("left-out", index % every !== 0);
+  }
+
+  private paint(fractions: Float32Array, n_rows: number, n_columns: number): void {
+    const ratio = this.cell >= GAP_FROM ? window.devicePixelRatio || 1 : 1;
+    const size = this.cell >= GAP_FROM ? this.cell * ratio : 1;
+    this.canvas.width = Math.max(1, Math.round(n_columns * size));
+    this.canvas.height = Math.max(1, Math.round(n_rows * size));
+    this.canvas.style.width = `${n_columns * this.cell}px`;
+    this.canvas.style.height = `${n_rows * this.cell}px`;
+    const context = this.canvas.getContext("2d");
+    if (context === null || fractions.length === 0) return;
+    if (size === 1) paintPixels(context, fractions, n_rows, n_columns);
+    else paintCells(context, fractions, n_columns, size, ratio);
+  }
+
+  private place(marker: HTMLElement, row: number | null, column: number | null): void {
+    const wide = marker === this.band;
+    marker.hidden = row === null || (!wide && column === null) || this.shown === null;
+    if (marker.hidden) return;
+    marker.style.top = `${row! * this.cell}px`;
+    marker.style.height = `${this.cell}px`;
+    marker.style.left = wide ? "0" : `${column! * this.cell}px`;
+    marker.style.width = wide ? "100%" : `${this.cell}px`;
+  }
+
+  private highlight(row: number | null, column: number | null): void {
+    for (const [parent, index] of [[this.rowLabels, row], [this.columnLabels, column]] as const) {
+      parent.querySelector(".active")?.classList.remove("active");
+      if (index !== null) parent.children[index]?.classList.add("active");
+    }
+  }
+
+  private cellAt(event: MouseEvent): Cell | null {
+    if (this.shown === null) return null;
+    const box = this.canvas.getBoundingClientRect();
+    const row = Math.floor((event.clientY - box.top) / this.cell);
+    const column = Math.floor((event.clientX - box.left) / this.cell);
+    const inside = row >= 0 && row < this.shown.queries.groups.length && column >= 0 && column < this.shown.keys.groups.length;
+    return inside ? { row, column } : null;
+  }
+
+  private hover(event: PointerEvent): void {
+    this.onHover(this.cellAt(event), event);
+  }
+
+  private leave(event: PointerEvent): void {
+    this.onHover(null, event);
+  }
+
+  private moveByKey(event: KeyboardEvent): void {
+    if (this.shown === null || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.shiftKey && event.key.startsWith("Arrow")) {
+      event.preventDefault();
+      this.onHeadKey(event.key);
+      return;
+    }
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    this.onStep(step[0]!, step[1]!);
+  }
+}
+
+function paintPixels(context: CanvasRenderingContext2D, fractions: Float32Array, n_rows: number, n_columns: number): void {
+  const image = context.createImageData(n_columns, n_rows);
+  fractions.forEach((at, cell) => {
+    if (at < 0) return; // see-through
+    const colour = 3 * colourIndex(at);
+    const rgb = Number.isNaN(at) ? [255, 0, 128] : [COLOURS[colour]!, COLOURS[colour + 1]!, COLOURS[colour + 2]!];
+    image.data.set([...rgb, 255], 4 * cell);
+  });
+  context.putImageData(image, 0, 0);
+}
+
+function paintCells(context: CanvasRenderingContext2D, fractions: Float32Array, n_columns: number, size: number, gap: number): void {
+  fractions.forEach((at, cell) => {
+    if (at < 0) return; // see-through
+    const colour = 3 * colourIndex(at);
+    context.fillStyle = Number.isNaN(at)
+      ? "rgb(255 0 128)"
+      : `rgb(${COLOURS[colour]} ${COLOURS[colour + 1]} ${COLOURS[colour + 2]})`;
+    const [x, y] = [Math.round((cell % n_columns) * size), Math.round(Math.floor(cell / n_columns) * size)];
+    context.fillRect(x, y, Math.round(size - gap), Math.round(size - gap));
+  });
+}

@@ -1,0 +1,298 @@
+// The page: one state, the views that show it, and the wiring between them.
+
+import { ColourBar } from "./colourbar.ts";
+import { Controls } from "./controls.ts";
+import { headName, KIND_TITLES, readSource } from "./data.ts";
+import type { Kind, Source } from "./data.ts";
+import { el, tokenText } from "./dom.ts";
+import { Heatmap, type Cell } from "./heatmap.ts";
+import { fractions, Model } from "./model.ts";
+import { neighbour, Overview } from "./overview.ts";
+import { about } from "./about.ts";
+import { Reading, removedNote, type Selection } from "./reading.ts";
+import { clamped, hashFromState, stateFromHash, type State } from "./state.ts";
+import { formatWeight, visibleText } from "./text.ts";
+import { TextLine } from "./texts.ts";
+import { axisOf, type ShownMap } from "./view.ts";
+import { scoreOf, type HeadMap } from "./weights.ts";
+
+/** What a kind's rows and columns are. */
+const AXES: Record<Kind, { queries: string; keys: string }> = {
+  encoder: { queries: "query: source", keys: "key: source" },
+  decoder: { queries: "query: target", keys: "key: target" },
+  cross: { queries: "query: target", keys: "key: source" },
+};
+
+class App {
+  private model: Model;
+  private state: State;
+  private map!: HeadMap;
+  private shown!: ShownMap;
+  private at: Float32Array = new Float32Array();
+  private hovered: Selection | null = null;
+
+  private overview: Overview;
+  private heatmap = new Heatmap();
+  private reading = new Reading();
+  private colourBar = new ColourBar();
+  private controls: Controls;
+  private sourceLine = new TextLine("source");
+  private targetLine = new TextLine("target");
+  private tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "kind of attention" });
+  private items = el("select", { class: "items", "aria-label": "text of the batch" });
+  private theme = el("button", { type: "button", class: "theme" });
+  private title = el("h2", { class: "head-title" });
+  private note = el("p", { class: "caption note" });
+  private tip = el("div", { class: "tip", "aria-hidden": "true", hidden: true });
+
+  constructor(source: Source, root: HTMLElement) {
+    this.model = new Model(source);
+    this.state = stateFromHash(location.hash, source);
+    this.overview = new Overview(this.model, (layer, head) => this.change({ layer, head }));
+    this.controls = new Controls((part) => this.change(part));
+    root.replaceChildren(...this.layout());
+    this.listen();
+    this.update();
+  }
+
+  private layout(): HTMLElement[] {
+    const { source } = this.model;
+    for (const kind of this.model.kinds()) {
+      const layers = this.model.layers(kind);
+      const tab = el("button", { type: "button", role: "tab", id: `tab-${kind}`, "aria-controls": "panel" }, KIND_TITLES[kind]);
+      tab.append(el("span", { class: "count" }, ` ${layers.length} × ${Math.max(...layers.map((layer) => layer.n_heads))}`));
+      tab.addEventListener("click", () => this.change({ kind }));
+      this.tabs.append(tab);
+    }
+    source.items.forEach((item, index) => {
+      const text = item.source.text || item.target.text || item.source.tokens.map((token) => token.text).join(" ");
+      this.items.append(el("option", { value: index }, `${index}: ${visibleText(text).slice(0, 80)}`));
+    });
+    const picker = el("label", { class: "picker" }, "text ", this.items);
+    picker.hidden = source.items.length < 2;
+    const header = el(
+      "header",
+      {},
+      el("p", { class: "wordmark" }, "attlas"),
+      el("h1", {}, tokenText(visibleText(source.title || "attention"), "model-name")),
+      picker,
+      this.theme,
+    );
+    const texts = el("section", { class: "texts", "aria-label": "the texts" }, this.sourceLine.element, this.targetLine.element);
+    const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.title, this.heatmap.element, this.colourBar.element, this.note);
+    const panel = el(
+      "div",
+      { class: "panel", id: "panel", role: "tabpanel" },
+      this.overview.element,
+      head,
+      this.reading.element,
+    );
+    return [header, texts, this.tabs, this.controls.element, panel, about(source), this.tip];
+  }
+
+  private listen(): void {
+    this.items.addEventListener("change", () => this.change({ item: Number(this.items.value) }));
+    this.theme.addEventListener("click", () => this.change({ theme: nextTheme(this.state.theme) }));
+    this.tabs.addEventListener("keydown", (event) => this.moveTab(event));
+    window.addEventListener("hashchange", () => {
+      this.state = stateFromHash(location.hash, this.model.source);
+      this.update();
+    });
+    let width = 0;
+    new ResizeObserver(() => {
+      if (Math.abs(document.documentElement.clientWidth - width) > 1) this.draw();
+      width = document.documentElement.clientWidth;
+    }).observe(document.documentElement);
+    this.heatmap.onSelect = ({ row, column }) => this.change({ query: row, key: column });
+    this.heatmap.onStep = (rows, columns) => this.step(rows, columns);
+    this.heatmap.onHeadKey = (key) => this.moveHead(key);
+    this.heatmap.onHover = (cell, event) => this.hover(cell, event);
+    this.reading.onSelect = (column) => this.change({ query: this.selection()?.row ?? 0, key: column });
+    for (const line of [this.sourceLine, this.targetLine]) {
+      line.onSelect = (row) => this.change({ query: row, key: null });
+      line.onHover = (row) => this.preview(row === null ? null : { row, column: null });
+    }
+  }
+
+  /** Takes a change of state: the URL follows, and everything that shows it. */
+  private change(part: Partial<State>): void {
+    const before = this.state;
+    const moved = (["item", "kind", "special", "words", "rows"] as const).some((name) => name in part && part[name] !== before[name]);
+    const state = clamped({ ...before, ...(moved ? { query: null, key: null } : {}), ...part }, this.model.source);
+    this.state = state;
+    this.hovered = null;
+    const hash = hashFromState(state, this.model.source);
+    const newHead = state.layer !== before.layer || state.head !== before.head || state.kind !== before.kind;
+    if (hash !== location.hash) history[newHead ? "pushState" : "replaceState"](null, "", hash);
+    const onlyCell = Object.keys(part).every((name) => name === "query" || name === "key");
+    if (onlyCell) this.showSelection();
+    else this.update();
+  }
+
+  private update(): void {
+    const { state, model } = this;
+    if (state.theme === "auto") delete document.documentElement.dataset["theme"];
+    else document.documentElement.dataset["theme"] = state.theme;
+    this.theme.textContent = { auto: "◐ auto", light: "○ light", dark: "● dark" }[state.theme];
+    this.theme.setAttribute("aria-label", `theme: ${state.theme}; press for ${nextTheme(state.theme)}`);
+    this.items.value = String(state.item);
+    for (const tab of this.tabs.children) {
+      const chosen = tab.id === `tab-${state.kind}`;
+      tab.setAttribute("aria-selected", String(chosen));
+      (tab as HTMLElement).tabIndex = chosen ? 0 : -1;
+    }
+    const specials = [...model.rowTokens(state), ...model.columnTokens(state)].some((token) => token.role !== "text");
+    const pieces = [model.rowTokens(state), model.columnTokens(state)].some((tokens) =>
+      tokens.some((token, index) => token.word !== null && token.word === tokens[index - 1]?.word),
+    );
+    this.controls.update(state, { special: specials, words: pieces, rows: model.predicts(state) });
+    this.map = model.headMap(state);
+    this.shown = model.shownMap(state);
+    this.fillTexts();
+    this.overview.update(state, () => this.draw());
+  }
+
+  /** Draws the chosen head; the shared range must be known. */
+  private draw(): void {
+    const { state, shown, model } = this;
+    const thumbnail = model.thumbnail(state, state.layer, state.head);
+    const top = state.range === "own" ? thumbnail.top : model.sharedTop();
+    this.at = fractions(shown, top, state.scale);
+    const name = headName(state.layer, state.head);
+    const remark = model.remark(state, state.layer, state.head);
+    this.title.replaceChildren(el("span", { class: "name" }, name), ` ${KIND_TITLES[state.kind]}`);
+    if (remark !== "") this.title.append(el("span", { class: "remark" }, visibleText(remark)));
+    const predicted = state.rows === "predicted" && model.predicts(state);
+    const axes = { ...AXES[state.kind], ...(predicted ? { queries: "query: predicted" } : {}) };
+    this.heatmap.draw(shown, this.at, `${name}, ${KIND_TITLES[state.kind]}`, axes);
+    this.colourBar.update(top, state.scale, state.range, shown.masked.includes(1));
+    this.note.textContent = state.special === "hide" && shown.removed.some((mass) => mass > 0) ? removedNote(shown) : "";
+    this.showSelection();
+  }
+
+  private fillTexts(): void {
+    const { state, model } = this;
+    const item = model.item(state);
+    const options = { hideSpecial: state.special === "hide", words: state.words === "merged" };
+    const roles = {
+      encoder: { source: "both", target: "idle" },
+      decoder: { source: "idle", target: "both" },
+      cross: { source: "keys", target: "queries" },
+    } as const;
+    const targetTokens = state.kind === "cross" ? model.rowTokens(state) : item.target.tokens;
+    this.sourceLine.fill(axisOf(item.source.tokens, options), roles[state.kind].source);
+    this.targetLine.fill(axisOf(targetTokens, options), roles[state.kind].target);
+    this.sourceLine.element.hidden = item.source.tokens.length === 0;
+    this.targetLine.element.hidden = item.target.tokens.length === 0;
+  }
+
+  /** The cell under the pointer, or the chosen one, or else the first query that is no special token. */
+  private selection(): Selection | null {
+    const { shown, state } = this;
+    if (this.hovered !== null) return this.hovered;
+    const [n_rows, n_columns] = [shown.queries.groups.length, shown.keys.groups.length];
+    if (n_rows === 0 || n_columns === 0) return null;
+    if (state.query !== null && state.query < n_rows) {
+      return { row: state.query, column: state.key !== null && state.key < n_columns ? state.key : null };
+    }
+    const first = shown.queries.special.indexOf(false);
+    return { row: Math.max(0, first), column: null };
+  }
+
+  private showSelection(): void {
+    const { shown, at } = this;
+    const selection = this.selection();
+    this.heatmap.mark({ row: selection?.row ?? null, column: selection?.column ?? null });
+    this.reading.update(shown, selection, this.scoreAt(selection), at);
+    const n = shown.keys.groups.length;
+    const row = selection === null ? null : selection.row;
+    const weights = row === null ? null : shown.weights.subarray(row * n, (row + 1) * n);
+    const fractions = row === null ? null : at.subarray(row * n, (row + 1) * n);
+    const [keyLine, otherLine] = this.state.kind === "decoder" ? [this.targetLine, this.sourceLine] : [this.sourceLine, this.targetLine];
+    keyLine.weigh(weights, fractions);
+    otherLine.weigh(null, null);
+    (this.state.kind === "encoder" ? this.sourceLine : this.targetLine).frame(row);
+  }
+
+  /** The score of a cell that stands for one query and one key. */
+  private scoreAt(selection: Selection | null): number | null {
+    if (selection === null || selection.column === null) return null;
+    const queries = this.shown.queries.groups[selection.row]!;
+    const keys = this.shown.keys.groups[selection.column]!;
+    return queries.length === 1 && keys.length === 1 ? scoreOf(this.map, queries[0]!, keys[0]!) : null;
+  }
+
+  private preview(selection: Selection | null): void {
+    this.hovered = selection;
+    this.showSelection();
+  }
+
+  private hover(cell: Cell | null, event: PointerEvent): void {
+    const same = cell?.row === this.hovered?.row && cell?.column === this.hovered?.column;
+    if (!same) this.preview(cell);
+    this.tip.hidden = cell === null || event.pointerType === "touch";
+    if (cell === null) return;
+    const { shown } = this;
+    const index = cell.row * shown.keys.groups.length + cell.column;
+    const value = shown.masked[index] === 1 ? "masked" : formatWeight(shown.weights[index]!);
+    this.tip.replaceChildren(
+      tokenText(shown.queries.labels[cell.row]!),
+      " → ",
+      tokenText(shown.keys.labels[cell.column]!),
+      el("strong", {}, value),
+    );
+    const left = Math.min(event.clientX + 14, window.innerWidth - this.tip.offsetWidth - 8);
+    this.tip.style.left = `${left}px`;
+    this.tip.style.top = `${Math.max(4, event.clientY - this.tip.offsetHeight - 12)}px`;
+  }
+
+  private step(rows: number, columns: number): void {
+    const from = this.selection();
+    if (from === null) return;
+    const row = Math.min(this.shown.queries.groups.length - 1, Math.max(0, from.row + rows));
+    const column = Math.min(this.shown.keys.groups.length - 1, Math.max(0, (from.column ?? -columns) + columns));
+    this.change({ query: row, key: column });
+  }
+
+  private moveHead(key: string): void {
+    const places = this.model.layers(this.state.kind).flatMap((layer) =>
+      Array.from({ length: layer.n_heads }, (_, head) => ({ layer: layer.index, head })),
+    );
+    const at = places.findIndex((place) => place.layer === this.state.layer && place.head === this.state.head);
+    const to = neighbour(places, at, key);
+    if (to !== null) this.change(to);
+  }
+
+  private moveTab(event: KeyboardEvent): void {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (step === undefined) return;
+    const kinds = this.model.kinds();
+    const kind = kinds[(kinds.indexOf(this.state.kind) + step + kinds.length) % kinds.length]!;
+    this.change({ kind });
+    document.getElementById(`tab-${kind}`)?.focus();
+  }
+}
+
+function nextTheme(theme: State["theme"]): State["theme"] {
+  return ({ auto: "light", light: "dark", dark: "auto" } as const)[theme];
+}
+
+/** For the browser's console and for tests: the weights of one head. [n_queries, n_keys] */
+function publish(source: Source): void {
+  const model = new Model(source);
+  const weights = (item: number, kind: Kind, layer: number, head: number): Float32Array => {
+    const state = { ...stateFromHash("", source), item, kind };
+    return model.headMap(state, layer, head).weights;
+  };
+  Object.assign(globalThis, { attlas: { source, weights } });
+}
+
+const root = document.getElementById("app")!;
+try {
+  const source = readSource(document);
+  publish(source);
+  new App(source, root);
+} catch (error) {
+  root.replaceChildren(el("p", { class: "failure", role: "alert" }, `This page cannot be shown: ${String(error)}`));
+  throw error;
+}

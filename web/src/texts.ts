@@ -1,0 +1,57 @@
+// The texts as lines of tokens: the chosen query framed, and under each key a bar as tall as its weight.
+
+import { cssColour } from "./colour.ts";
+import { el, tokenText } from "./dom.ts";
+import type { Axis } from "./view.ts";
+
+/** The tallest bar, in CSS pixels. */
+const BAR_HEIGHT = 22;
+
+/** One line of tokens. */
+export class TextLine {
+  readonly element: HTMLElement;
+  private line = el("div", { class: "line" });
+  private chips: HTMLButtonElement[] = [];
+  onSelect: (index: number) => void = () => {};
+  onHover: (index: number | null) => void = () => {};
+
+  constructor(name: string) {
+    this.element = el("div", { class: "text" }, el("h2", {}, name), this.line);
+    this.line.addEventListener("pointerleave", () => this.onHover(null));
+  }
+
+  /** Fills the line; `chosen` says that its tokens are queries, which can be chosen. */
+  fill(axis: Axis, role: "queries" | "keys" | "both" | "idle"): void {
+    const queries = role === "queries" || role === "both";
+    this.line.dataset["role"] = role;
+    this.chips = axis.labels.map((label, index) => {
+      const bar = el("span", { class: "bar", "aria-hidden": "true" });
+      const chip = el("button", { type: "button", class: "chip" }, tokenText(label), el("span", { class: "well", "aria-hidden": "true" }, bar));
+      chip.disabled = !queries;
+      chip.classList.toggle("special", axis.special[index]!);
+      if (queries) {
+        chip.addEventListener("click", () => this.onSelect(index));
+        chip.addEventListener("pointerenter", () => this.onHover(index));
+      }
+      return chip;
+    });
+    this.line.replaceChildren(...this.chips);
+  }
+
+  /** Frames the chosen query. */
+  frame(query: number | null): void {
+    this.chips.forEach((chip, index) => {
+      if (!chip.disabled) chip.setAttribute("aria-pressed", String(index === query));
+    });
+  }
+
+  /** Shows the weights of one query, or none. [n_keys] */
+  weigh(weights: Float32Array | null, fractions: Float32Array | null): void {
+    this.chips.forEach((chip, index) => {
+      const bar = chip.querySelector<HTMLElement>(".bar")!;
+      const weight = weights?.[index] ?? 0;
+      bar.style.height = `${Math.min(1, Math.max(0, weight)) * BAR_HEIGHT}px`;
+      bar.style.backgroundColor = cssColour(Math.max(0, fractions?.[index] ?? 0));
+    });
+  }
+}

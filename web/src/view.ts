@@ -1,0 +1,106 @@
+// What is shown of a map: special tokens hidden, pieces merged into words.
+
+import type { Token } from "./data.ts";
+import type { HeadMap } from "./weights.ts";
+import { visibleText } from "./text.ts";
+
+export interface ViewOptions {
+  /** Leave special tokens out. */
+  hideSpecial: boolean;
+  /** Merge the pieces of a word: sum over its keys, mean over its queries. */
+  words: boolean;
+}
+
+/** What stands along one axis of the picture. */
+export interface Axis {
+  labels: string[];
+  /** The tokens behind each label. */
+  groups: number[][];
+  special: boolean[];
+}
+
+/** A map as it is drawn; rows are queries, columns are keys. */
+export interface ShownMap {
+  queries: Axis;
+  keys: Axis;
+  /** [queries, keys] */
+  weights: Float32Array;
+  /** 1 where no query of the row may look at any key of the column. [queries, keys] */
+  masked: Uint8Array;
+  /** The weight of each row on keys that are not shown. [queries] */
+  removed: Float32Array;
+  /** The weight of each row that a learned sink takes. [queries] */
+  sink: Float32Array;
+}
+
+/** The labels of an axis, and the tokens behind each. */
+export function axisOf(tokens: Token[], options: ViewOptions): Axis {
+  const axis: Axis = { labels: [], groups: [], special: [] };
+  tokens.forEach((token, index) => {
+    const special = token.role !== "text";
+    if (special && options.hideSpecial) return;
+    const last = axis.groups.at(-1);
+    const previous = tokens[index - 1];
+    if (options.words && last?.at(-1) === index - 1 && token.word !== null && previous?.word === token.word) {
+      last.push(index);
+      axis.labels[axis.labels.length - 1] += visibleText(token.text).trimEnd();
+      return;
+    }
+    axis.groups.push([index]);
+    axis.labels.push(visibleText(options.words ? token.text.trim() || token.text : token.text));
+    axis.special.push(special);
+  });
+  return axis;
+}
+
+/** The map as drawn. */
+export function shownMap(map: HeadMap, queryTokens: Token[], keyTokens: Token[], options: ViewOptions): ShownMap {
+  const queries = axisOf(queryTokens, options);
+  const keys = axisOf(keyTokens, options);
+  const [n_rows, n_columns] = [queries.groups.length, keys.groups.length];
+  const shown: ShownMap = {
+    queries,
+    keys,
+    weights: new Float32Array(n_rows * n_columns),
+    masked: new Uint8Array(n_rows * n_columns),
+    removed: new Float32Array(n_rows),
+    sink: new Float32Array(n_rows),
+  };
+  const kept = new Uint8Array(map.n_keys);
+  for (const group of keys.groups) for (const key of group) kept[key] = 1;
+  queries.groups.forEach((rows, row) => {
+    keys.groups.forEach((columns, column) => {
+      let sum = 0;
+      let open = false;
+      for (const query of rows) {
+        for (const key of columns) {
+          sum += map.weights[query * map.n_keys + key]!;
+          open ||= map.masked[query * map.n_keys + key] === 0;
+        }
+      }
+      shown.weights[row * n_columns + column] = sum / rows.length;
+      shown.masked[row * n_columns + column] = open ? 0 : 1;
+    });
+    for (const query of rows) {
+      shown.sink[row]! += map.sink[query]! / rows.length;
+      for (let key = 0; key < map.n_keys; key++) {
+        if (kept[key] === 0) shown.removed[row]! += map.weights[query * map.n_keys + key]! / rows.length;
+      }
+    }
+  });
+  return shown;
+}
+
+/** The largest weight that is a number; 0 when there is none. */
+export function largest(weights: Float32Array): number {
+  let max = 0;
+  for (const weight of weights) if (weight > max && weight < Infinity) max = weight;
+  return max;
+}
+
+/** The keys of a row, heaviest first; ties in the order of the text. */
+export function ranked(shown: ShownMap, row: number): number[] {
+  const n = shown.keys.groups.length;
+  const weights = shown.weights.subarray(row * n, (row + 1) * n);
+  return [...weights.keys()].sort((a, b) => weights[b]! - weights[a]! || a - b);
+}
