@@ -87,4 +87,7 @@ pub enum Error {
         /// How to ask for less, or raise the limit.
         remedy: String,
     },
+    /// A figure that cannot be drawn.
+    #[error("{0}")]
+    Figure(String),
 }

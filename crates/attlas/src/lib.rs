@@ -17,6 +17,7 @@ pub mod arrays;
 pub mod attention;
 mod buffer;
 mod error;
+pub mod figure;
 mod head;
 mod map;
 pub mod output;

@@ -1,0 +1,40 @@
+//! Cells as images.
+
+use super::marks::Cells;
+
+impl Cells {
+    /// The same picture with several pixels per cell where there are few, so that a viewer that smooths images blurs
+    /// only the seams.
+    pub(super) fn scaled_up(&self) -> Cells {
+        const MOST_CELLS: usize = 128 * 128;
+        if self.n_rows * self.n_columns > MOST_CELLS {
+            return self.clone();
+        }
+        let factor = |length: f32, n: usize| ((2.0 * length / n as f32).ceil() as usize).clamp(1, 64);
+        let (down, across) = (factor(self.height, self.n_rows), factor(self.width, self.n_columns));
+        let mut indices = Vec::with_capacity(self.indices.len() * down * across); // [n_rows · down, n_columns · across]
+        for row in self.indices.chunks_exact(self.n_columns) {
+            let start = indices.len();
+            row.iter().for_each(|&index| indices.extend(std::iter::repeat_n(index, across)));
+            for _ in 1..down {
+                indices.extend_from_within(start..start + self.n_columns * across);
+            }
+        }
+        let (n_rows, n_columns) = (self.n_rows * down, self.n_columns * across);
+        Cells { n_rows, n_columns, indices, palette: self.palette.clone(), ..*self }
+    }
+
+    /// A PNG file of one pixel per cell, indexed.
+    pub(super) fn to_indexed_png(&self) -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, self.n_columns as u32, self.n_rows as u32);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_palette(self.palette.iter().flat_map(|color| color.0).collect::<Vec<u8>>());
+        encoder.set_compression(png::Compression::Balanced);
+        encoder.set_filter(png::Filter::NoFilter);
+        // Writing to a Vec fails for no image that layout makes: sizes are positive and below 2³¹, indices complete.
+        let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&self.indices));
+        written.map(|()| file).unwrap_or_default()
+    }
+}

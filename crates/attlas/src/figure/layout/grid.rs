@@ -1,0 +1,131 @@
+//! Several maps side by side: the heads of a layer, or one head across layers.
+
+use super::axis::{LABEL_GAP, Labels};
+use super::sheet::{NAME_SIZE, Sheet, TEXT_SIZE};
+use crate::figure::marks::{Anchor, Figure};
+use crate::figure::panel::Panel;
+use crate::figure::raster::{Frame, Pool};
+use crate::figure::scale::{ColorScale, number};
+use crate::figure::text::{fit, shape, visible};
+use crate::figure::{PanelScale, Scale, Style};
+
+const LONGEST_LABEL: f32 = 64.0;
+const GAP: f32 = 12.0;
+const TITLE_HEIGHT: f32 = TEXT_SIZE * 1.6;
+const NAME_HEIGHT: f32 = NAME_SIZE * 1.9;
+/// The body's width when no size is asked for, and the least width of a panel.
+const BODY: f32 = 540.0;
+const LEAST_PANEL: f32 = 64.0;
+
+/// Maps in `n_columns` columns, filled row by row; places left over stay empty.
+///
+/// Where all panels have the same axes, labels stand once: rows at the left, columns below the lowest panel of each
+/// column. With [`PanelScale::Own`] each panel's title gives its largest weight.
+pub fn grid(panels: &[Panel], n_columns: usize, style: &Style) -> Figure {
+    let all: Vec<&Panel> = panels.iter().collect();
+    let shared = ColorScale::over(style.scale, panels.iter().flat_map(|panel| panel.weights()));
+    let mut sheet = Sheet::new(style);
+    let layout = Layout::new(panels, n_columns.max(1), style);
+    let mut pool = Pool { rows: 1, columns: 1 };
+    for (place, panel) in panels.iter().enumerate() {
+        let (row, column) = (place / layout.n_columns, place % layout.n_columns);
+        let corner = layout.corner(row, column);
+        let [width, height] = layout.plot;
+        let own = ColorScale::over(style.scale, panel.weights());
+        let has_own = style.panel_scale == PanelScale::Own && style.scale != Scale::Row;
+        let scale = if has_own { own } else { shared };
+        let frame = Frame { x: corner[0], y: corner[1], width, height, cells_per_point: sheet.cells_per_point };
+        let drawn = sheet.panel(panel, &scale, frame);
+        pool = Pool { rows: pool.rows.max(drawn.rows), columns: pool.columns.max(drawn.columns) };
+
+        let title =
+            if has_own { format!("{} (to {})", panel.title(), number(own.high())) } else { panel.title().to_owned() };
+        if !title.is_empty() {
+            let at = [corner[0], corner[1] - TEXT_SIZE * 0.45];
+            sheet.text(fit(&title, width / TEXT_SIZE), at, 0.0, Anchor::Start, TEXT_SIZE, style.theme.ink());
+        }
+        if column == 0 || !layout.same_rows {
+            layout.rows(panel).place_rows(&mut sheet, corner);
+        }
+        if place + layout.n_columns >= panels.len() || !layout.same_columns {
+            let labels = layout.columns(panel);
+            labels.place_below(&mut sheet, [corner[0], corner[1] + height], labels.stance());
+            sheet.extend(0.0, corner[1] + height + labels.rise(labels.stance()));
+        }
+    }
+    if let Some(first) = panels.first() {
+        axis_names(&mut sheet, first, &layout, panels.len());
+    }
+    sheet.finish(&all, &shared, pool)
+}
+
+/// Sizes and distances of a grid.
+struct Layout {
+    n_columns: usize,
+    plot: [f32; 2],
+    left: f32,
+    below: f32,
+    same_rows: bool,
+    same_columns: bool,
+}
+
+impl Layout {
+    fn new(panels: &[Panel], n_columns: usize, style: &Style) -> Layout {
+        let same =
+            |axis: fn(&Panel) -> &crate::figure::Axis| panels.windows(2).all(|pair| axis(&pair[0]) == axis(&pair[1]));
+        let (same_rows, same_columns) = (same(Panel::rows), same(Panel::columns));
+        let count = n_columns as f32;
+        let body = Sheet::asked_width(style).unwrap_or(BODY.max(count * (LEAST_PANEL + GAP)));
+        let aspect = panels.iter().map(|panel| panel.n_rows() as f32 / panel.n_columns() as f32).fold(0.0, f32::max);
+        let mut layout = Layout { n_columns, plot: [0.0; 2], left: LONGEST_LABEL, below: 0.0, same_rows, same_columns };
+        // What the labels take depends on the size of the panels: settle it in two steps.
+        for _ in 0..2 {
+            let n_labelled = if same_rows { 1.0 } else { count };
+            let width = (body - NAME_HEIGHT - n_labelled * layout.left - (count - 1.0) * GAP) / count;
+            layout.plot[0] = width.max(SHORTEST);
+            layout.plot[1] = (layout.plot[0] * aspect).clamp(layout.plot[0] * 0.3, layout.plot[0] * 2.0);
+            layout.left = LABEL_GAP + panels.iter().map(|panel| layout.rows(panel).longest()).fold(0.0, f32::max);
+        }
+        let below = |panel: &Panel| {
+            let labels = layout.columns(panel);
+            labels.rise(labels.stance())
+        };
+        layout.below = panels.iter().map(below).fold(0.0, f32::max);
+        layout
+    }
+
+    fn rows(&self, panel: &Panel) -> Labels {
+        Labels::new(panel.rows(), self.plot[1] / panel.n_rows() as f32, LONGEST_LABEL)
+    }
+
+    fn columns(&self, panel: &Panel) -> Labels {
+        Labels::new(panel.columns(), self.plot[0] / panel.n_columns() as f32, LONGEST_LABEL)
+    }
+
+    /// Upper left corner of the cells at a place of the grid.
+    fn corner(&self, row: usize, column: usize) -> [f32; 2] {
+        let between = if self.same_rows { 0.0 } else { self.left };
+        let below = if self.same_columns { 0.0 } else { self.below };
+        let x = NAME_HEIGHT + self.left + column as f32 * (self.plot[0] + GAP + between);
+        let y = NAME_HEIGHT + TITLE_HEIGHT + row as f32 * (self.plot[1] + GAP + TITLE_HEIGHT + below);
+        [x, y]
+    }
+}
+
+/// No panel is narrower, however many there are.
+const SHORTEST: f32 = 24.0;
+
+/// The names of the axes, once: the columns' at the top, the rows' along the left edge.
+fn axis_names(sheet: &mut Sheet, first: &Panel, layout: &Layout, n_panels: usize) {
+    let muted = sheet.style.theme.muted();
+    let columns = shape(&visible(&format!("columns: {} →", first.columns().name())));
+    sheet.extend(layout.left + columns.width * NAME_SIZE, 0.0);
+    let x = layout.corner(0, 0)[0];
+    sheet.text(columns, [x, NAME_SIZE], 0.0, Anchor::Start, NAME_SIZE, muted);
+
+    let rows = format!("← rows: {}", first.rows().name());
+    let last_row = (n_panels - 1) / layout.n_columns;
+    let bottom = layout.corner(last_row, 0)[1] + layout.plot[1];
+    let rows = fit(&rows, bottom / NAME_SIZE);
+    sheet.text(rows, [NAME_SIZE, bottom], -90.0, Anchor::Start, NAME_SIZE, muted);
+}

@@ -1,0 +1,86 @@
+//! One map with its labels.
+
+use super::axis::{LABEL_GAP, Labels};
+use super::sheet::{NAME_SIZE, Sheet, TEXT_SIZE};
+use crate::figure::Style;
+use crate::figure::marks::{Anchor, Figure};
+use crate::figure::panel::Panel;
+use crate::figure::raster::Frame;
+use crate::figure::scale::ColorScale;
+use crate::figure::text::{fit, shape, visible};
+
+/// The longest label, in points.
+const LONGEST_LABEL: f32 = 96.0;
+/// The sides of a map, in points, when no size is asked for.
+const SIDE: f32 = 360.0;
+const LARGE_SIDE: f32 = 440.0;
+const LARGEST_CELL: f32 = 28.0;
+/// No side is shorter, however few cells it has.
+const SHORTEST_SIDE: f32 = 28.0;
+const NAME_HEIGHT: f32 = NAME_SIZE * 1.9;
+
+/// One map: cells, both axes with names and token labels, colour bar, captions.
+///
+/// Rows are queries from top to bottom, columns are keys from left to right. Labels are thinned when there are many and
+/// elided when they are long; a map with more cells than the picture has room for shows the largest weight of each block.
+pub fn map(panel: &Panel, style: &Style) -> Figure {
+    let scale = ColorScale::over(style.scale, panel.weights());
+    let mut sheet = Sheet::new(style);
+    let [width, height] = plot_size(panel, style);
+    let rows = Labels::new(panel.rows(), height / panel.n_rows() as f32, LONGEST_LABEL);
+    let columns = Labels::new(panel.columns(), width / panel.n_columns() as f32, LONGEST_LABEL);
+    let stance = columns.stance();
+
+    let corner = [NAME_HEIGHT + rows.longest() + LABEL_GAP, NAME_HEIGHT + columns.rise(stance)];
+    let frame = Frame { x: corner[0], y: corner[1], width, height, cells_per_point: sheet.cells_per_point };
+    let pool = sheet.panel(panel, &scale, frame);
+    rows.place_rows(&mut sheet, corner);
+    columns.place_above(&mut sheet, corner, stance);
+    sheet.extend(corner[0] + columns.reach(stance), 0.0);
+    axis_names(&mut sheet, panel, frame);
+    sheet.finish(&[panel], &scale, pool)
+}
+
+/// Width and height of the cells.
+fn plot_size(panel: &Panel, style: &Style) -> [f32; 2] {
+    let (n_rows, n_columns) = (panel.n_rows() as f32, panel.n_columns() as f32);
+    let longest = n_rows.max(n_columns);
+    let Some(asked) = Sheet::asked_width(style) else {
+        let side = if longest > 64.0 { LARGE_SIDE } else { SIDE };
+        let cell = (side / longest).min(LARGEST_CELL);
+        return [(n_columns * cell).max(SHORTEST_SIDE), (n_rows * cell).max(SHORTEST_SIDE)];
+    };
+    // What the labels take depends on the size of the cells: settle it in two steps.
+    let mut width = (asked - LONGEST_LABEL).max(SHORTEST_SIDE);
+    let height = |width: f32| (width / n_columns * n_rows).clamp(SHORTEST_SIDE, width * 2.0);
+    for _ in 0..2 {
+        let rows = Labels::new(panel.rows(), height(width) / n_rows, LONGEST_LABEL);
+        let columns = Labels::new(panel.columns(), width / n_columns, LONGEST_LABEL);
+        let left = NAME_HEIGHT + rows.longest() + LABEL_GAP;
+        let right = (columns.reach(columns.stance()) - width).max(0.0);
+        width = (asked - left - right).max(SHORTEST_SIDE);
+    }
+    [width, height(width)]
+}
+
+/// The names of the axes: the columns' above everything, the rows' along the left edge, or below a map too low for it.
+fn axis_names(sheet: &mut Sheet, panel: &Panel, frame: Frame) {
+    let muted = sheet.style.theme.muted();
+    let name = |text: &str| shape(&visible(text));
+    let columns = name(&format!("{} →", panel.columns().name()));
+    let columns_width = columns.width * NAME_SIZE;
+    let x = frame.x + ((frame.width - columns_width) / 2.0).max(0.0);
+    sheet.extend(x + columns_width, 0.0);
+    sheet.text(columns, [x, NAME_SIZE], 0.0, Anchor::Start, NAME_SIZE, muted);
+
+    let rows = name(&format!("← {}", panel.rows().name()));
+    if rows.width * NAME_SIZE <= frame.height {
+        let at = [NAME_SIZE, frame.y + frame.height / 2.0];
+        sheet.text(rows, at, -90.0, Anchor::Middle, NAME_SIZE, muted);
+    } else {
+        let bottom = frame.y + frame.height + TEXT_SIZE * 1.6;
+        let rows = fit(&format!("↓ {}", panel.rows().name()), 400.0 / NAME_SIZE);
+        sheet.extend(rows.width * NAME_SIZE, bottom + 2.0);
+        sheet.text(rows, [0.0, bottom], 0.0, Anchor::Start, NAME_SIZE, muted);
+    }
+}

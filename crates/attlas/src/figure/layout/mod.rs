@@ -1,0 +1,11 @@
+//! Where everything goes: one map, a grid of maps, an overview of many.
+
+mod axis;
+mod grid;
+mod map;
+mod overview;
+mod sheet;
+
+pub use grid::grid;
+pub use map::map;
+pub use overview::{OverviewRow, overview};

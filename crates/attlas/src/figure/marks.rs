@@ -1,0 +1,136 @@
+//! A laid-out figure: marks in one coordinate system, which the writers turn into a file.
+
+use std::sync::Arc;
+
+use super::text::Shaped;
+
+/// A colour in sRGB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rgb(pub [u8; 3]);
+
+/// A picture, laid out: marks over a ground, in points (1/72 inch) from the top left corner.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    /// Width in points.
+    pub width: f32,
+    /// Height in points.
+    pub height: f32,
+    /// The colour of the ground.
+    pub ground: Rgb,
+    /// What is drawn, from back to front.
+    pub marks: Vec<Mark>,
+    /// The heading, for readers who cannot see the picture.
+    pub title: String,
+    /// What the picture shows, in a sentence or two, for readers who cannot see it.
+    pub description: String,
+    /// Pixels per point in a PNG.
+    pub pixels_per_point: f32,
+}
+
+/// One thing drawn.
+#[derive(Debug, Clone)]
+pub enum Mark {
+    /// Coloured cells, drawn as an image.
+    Cells(Cells),
+    /// A shaped text.
+    Label(Label),
+    /// A filled rectangle.
+    Rect(Rect),
+    /// A stroke.
+    Line(Line),
+}
+
+/// A raster of coloured cells, filling a rectangle.
+#[derive(Debug, Clone)]
+pub struct Cells {
+    /// Left edge.
+    pub x: f32,
+    /// Upper edge.
+    pub y: f32,
+    /// Width.
+    pub width: f32,
+    /// Height.
+    pub height: f32,
+    /// Cells from top to bottom.
+    pub n_rows: usize,
+    /// Cells from left to right.
+    pub n_columns: usize,
+    /// The place of each cell's colour in the palette. Shape `[n_rows, n_columns]`.
+    pub indices: Vec<u8>,
+    /// The colours, at most 256.
+    pub palette: Arc<[Rgb]>,
+}
+
+/// A text, shaped, at a place.
+#[derive(Debug, Clone)]
+pub struct Label {
+    /// Where the anchor of the baseline is, from the left.
+    pub x: f32,
+    /// Where the anchor of the baseline is, from the top.
+    pub y: f32,
+    /// Degrees around the anchor, clockwise.
+    pub angle: f32,
+    /// Which point of the baseline is at `x`, `y`.
+    pub anchor: Anchor,
+    /// The font size in points.
+    pub size: f32,
+    /// The ink.
+    pub color: Rgb,
+    /// Text and glyphs.
+    pub shaped: Arc<Shaped>,
+}
+
+impl Label {
+    /// The text's width in points.
+    pub fn width(&self) -> f32 {
+        self.shaped.width * self.size
+    }
+
+    /// How far before the anchor the text starts, in points along the baseline.
+    pub fn offset(&self) -> f32 {
+        match self.anchor {
+            Anchor::Start => 0.0,
+            Anchor::Middle => -self.width() / 2.0,
+            Anchor::End => -self.width(),
+        }
+    }
+}
+
+/// The point of a text that is placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchor {
+    /// Its left end.
+    Start,
+    /// Its middle.
+    Middle,
+    /// Its right end.
+    End,
+}
+
+/// A filled rectangle.
+#[derive(Debug, Clone, Copy)]
+pub struct Rect {
+    /// Left edge.
+    pub x: f32,
+    /// Upper edge.
+    pub y: f32,
+    /// Width.
+    pub width: f32,
+    /// Height.
+    pub height: f32,
+    /// The colour.
+    pub fill: Rgb,
+}
+
+/// A stroke through points, or along one cubic curve.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// The points.
+    pub points: Vec<[f32; 2]>,
+    /// The stroke's width.
+    pub width: f32,
+    /// The colour.
+    pub color: Rgb,
+    /// Between 0 and 1.
+    pub opacity: f32,
+}

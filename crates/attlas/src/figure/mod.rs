@@ -1,0 +1,39 @@
+//! Pictures of attention maps: laid out once as marks, then written as SVG, PDF or PNG.
+//!
+//! The layout functions [`map`], [`grid`] and [`overview`] take numbers and labels, and return a [`Figure`]: marks in
+//! one coordinate system, with every text already shaped. Nothing here knows models, recordings or analyses, and no
+//! writer knows what attention is.
+//!
+//! Every figure names its axes and states its colour scale in numbers. One scale holds for all panels, from 0 to the
+//! largest weight, so a head that is uniform looks uniform; where each panel has its own, the picture says so.
+//!
+//! ```
+//! use attlas::figure::{self, Axis, Panel, Style};
+//!
+//! let queries = Axis::labelled("query (target token)", ["Le", "chat"]);
+//! let keys = Axis::labelled("key (source token)", ["The", "cat"]);
+//! let panel = Panel::new("L0H0", vec![0.9, 0.1, 0.2, 0.8], queries, keys)?;
+//! let svg = figure::map(&panel, &Style::default()).to_svg();
+//! assert!(svg.starts_with("<svg"));
+//! # Ok::<(), attlas::Error>(())
+//! ```
+
+mod cells;
+mod colormap;
+mod fonts;
+mod layout;
+mod marks;
+mod panel;
+mod raster;
+mod scale;
+mod style;
+mod subset;
+mod svg;
+mod text;
+
+pub use colormap::Colormap;
+pub use layout::{OverviewRow, grid, map, overview};
+pub use marks::{Anchor, Cells, Figure, Label, Line, Mark, Rect, Rgb};
+pub use panel::{Axis, Panel};
+pub use style::{PanelScale, Scale, Style, Theme};
+pub use text::visible;

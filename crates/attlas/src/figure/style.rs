@@ -1,0 +1,170 @@
+//! How a figure looks: theme, colours, scale, size, words.
+
+use std::str::FromStr;
+
+use super::Colormap;
+use super::marks::Rgb;
+
+/// How a figure looks. `Style::default()` is good on paper.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Style {
+    /// Light or dark ground.
+    pub theme: Theme,
+    /// The colours of the cells.
+    pub colormap: Colormap,
+    /// How a weight becomes a place in the colour map.
+    pub scale: Scale,
+    /// Whether all panels share one scale.
+    pub panel_scale: PanelScale,
+    /// Width of the picture in points (1/72 inch); `None` chooses one by content. Kept within 160 ..= 5000.
+    pub size: Option<f32>,
+    /// The heading; empty for none.
+    pub title: String,
+    /// Lines below the picture that say what it shows: "weights, not importance", the model, removed mass.
+    pub captions: Vec<String>,
+    /// What the colours measure: "attention weight".
+    pub quantity: String,
+    /// Pixels per point in a PNG; 2 is 144 pixels per inch. Kept within 0.5 ..= 8.
+    pub pixels_per_point: f32,
+}
+
+impl Default for Style {
+    fn default() -> Style {
+        Style {
+            theme: Theme::Light,
+            colormap: Colormap::Viridis,
+            scale: Scale::Linear,
+            panel_scale: PanelScale::Shared,
+            size: None,
+            title: String::new(),
+            captions: Vec::new(),
+            quantity: "attention weight".to_owned(),
+            pixels_per_point: 2.0,
+        }
+    }
+}
+
+/// The ground a figure is drawn on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Theme {
+    /// Dark ink on white.
+    #[default]
+    Light,
+    /// Light ink on near-black.
+    Dark,
+}
+
+impl Theme {
+    /// Both themes.
+    pub const ALL: [Theme; 2] = [Theme::Light, Theme::Dark];
+
+    /// The name used on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Theme::Light => "light",
+            Theme::Dark => "dark",
+        }
+    }
+
+    /// The ground.
+    pub(super) fn ground(self) -> Rgb {
+        match self {
+            Theme::Light => Rgb([255, 255, 255]),
+            Theme::Dark => Rgb([13, 17, 23]),
+        }
+    }
+
+    /// Titles and labels.
+    pub(super) fn ink(self) -> Rgb {
+        match self {
+            Theme::Light => Rgb([31, 35, 40]),
+            Theme::Dark => Rgb([230, 237, 243]),
+        }
+    }
+
+    /// Axis names, captions, numbers.
+    pub(super) fn muted(self) -> Rgb {
+        match self {
+            Theme::Light => Rgb([89, 99, 110]),
+            Theme::Dark => Rgb([145, 152, 161]),
+        }
+    }
+
+    /// Frames and ticks.
+    pub(super) fn rule(self) -> Rgb {
+        match self {
+            Theme::Light => Rgb([175, 184, 193]),
+            Theme::Dark => Rgb([72, 79, 88]),
+        }
+    }
+}
+
+/// How a weight becomes a place in the colour map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scale {
+    /// In proportion, from 0 to the largest weight.
+    #[default]
+    Linear,
+    /// By the logarithm, over at most four decades below the largest weight; smaller weights look alike.
+    Log,
+    /// Each row divided by its own largest weight.
+    Row,
+}
+
+impl Scale {
+    /// All scales.
+    pub const ALL: [Scale; 3] = [Scale::Linear, Scale::Log, Scale::Row];
+
+    /// The name used on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scale::Linear => "linear",
+            Scale::Log => "log",
+            Scale::Row => "row",
+        }
+    }
+}
+
+/// Whether all panels of a figure share one colour scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PanelScale {
+    /// One scale for all panels: colours compare across panels.
+    #[default]
+    Shared,
+    /// Each panel from 0 to its own largest weight; the picture says so.
+    Own,
+}
+
+impl PanelScale {
+    /// Both choices.
+    pub const ALL: [PanelScale; 2] = [PanelScale::Shared, PanelScale::Own];
+
+    /// The name used on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            PanelScale::Shared => "shared",
+            PanelScale::Own => "own",
+        }
+    }
+}
+
+/// `FromStr` by the names of a closed set.
+macro_rules! from_name {
+    ($type:ty, $what:literal) => {
+        impl FromStr for $type {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::ALL.into_iter().find(|choice| choice.name() == text).ok_or_else(|| {
+                    let names: Vec<&str> = Self::ALL.iter().map(|choice| choice.name()).collect();
+                    format!(concat!("unknown ", $what, " \"{}\"; there are {}"), text, names.join(", "))
+                })
+            }
+        }
+    };
+}
+
+from_name!(Theme, "theme");
+from_name!(Scale, "scale");
+from_name!(PanelScale, "panel scale");
+from_name!(Colormap, "colour map");

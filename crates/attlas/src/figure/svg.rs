@@ -1,0 +1,187 @@
+//! Writes a figure as SVG: cells as one image each, text as text with the glyphs it needs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::fonts::FontId;
+use super::marks::{Anchor, Cells, Figure, Label, Line, Mark, Rect, Rgb};
+use super::subset::{Used, woff};
+
+/// Fonts to fall back on where a viewer does not load the embedded ones.
+const FALLBACK: &str = "'Noto Sans','DejaVu Sans','Segoe UI',Arial,sans-serif";
+
+impl Figure {
+    /// The figure as SVG.
+    ///
+    /// Cells are images, `image-rendering: pixelated`, and small maps have several pixels per cell for viewers that
+    /// ignore that. Text is text, with the glyphs used embedded as a font, and keeps its length in any other font.
+    pub fn to_svg(&self) -> String {
+        let mut svg = String::new();
+        let Figure { width, height, ground, .. } = self;
+        // Writing to a String cannot fail, here and below.
+        let _ = write!(
+            svg,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}pt\" height=\"{height}pt\" \
+             viewBox=\"0 0 {width} {height}\" role=\"img\"><title>{}</title><desc>{}</desc>",
+            escape(&self.title),
+            escape(&self.description)
+        );
+        svg.push_str(&self.style_sheet());
+        let _ = write!(svg, "<rect width=\"{width}\" height=\"{height}\" fill=\"{}\"/>", hex(*ground));
+        let mut group = None; // texts of one look in a row share a group
+        for mark in &self.marks {
+            let look = if let Mark::Label(label) = mark { Some(Look::of(label)) } else { None };
+            if look != group {
+                svg.push_str(if group.is_some() { "</g>\n" } else { "\n" });
+                look.iter().for_each(|look| look.open(&mut svg));
+                group = look;
+            }
+            match mark {
+                Mark::Cells(cells) => write_cells(cells, &mut svg),
+                Mark::Label(label) => write_label(label, &mut svg),
+                Mark::Rect(rect) => write_rect(rect, &mut svg),
+                Mark::Line(line) => write_line(line, &mut svg),
+            }
+        }
+        svg.push_str(if group.is_some() { "</g>\n</svg>\n" } else { "\n</svg>\n" });
+        svg
+    }
+
+    /// The glyphs that the figure's texts use, by font.
+    pub(super) fn used_glyphs(&self) -> BTreeMap<FontId, Used> {
+        let mut fonts: BTreeMap<FontId, Used> = BTreeMap::new();
+        let labels =
+            self.marks.iter().filter_map(|mark| if let Mark::Label(label) = mark { Some(label) } else { None });
+        for label in labels {
+            for run in &label.shaped.runs {
+                let used = fonts.entry(run.font).or_default();
+                used.glyphs.extend(run.glyphs.iter().map(|glyph| glyph.id));
+                let characters = label.shaped.text[run.range.clone()].chars();
+                used.characters.extend(characters.filter_map(|c| Some((c, run.font.glyph(c)?))));
+            }
+        }
+        fonts
+    }
+
+    /// The embedded fonts, and the rules for all text and images.
+    fn style_sheet(&self) -> String {
+        let mut rules = String::from("<style>");
+        let mut families = String::new();
+        for (font, used) in self.used_glyphs() {
+            let Some(file) = woff(font, &used) else { continue };
+            let (name, data) = (font.name(), base64(&file));
+            let _ = write!(
+                rules,
+                "@font-face{{font-family:attlas-{name};src:url(data:font/woff;base64,{data}) format('woff')}}"
+            );
+            let _ = write!(families, "attlas-{name},");
+        }
+        let _ = write!(
+            rules,
+            "text{{font-family:{families}{FALLBACK};font-kerning:none;white-space:pre}}\
+             image{{image-rendering:crisp-edges;image-rendering:pixelated}}</style>"
+        );
+        rules
+    }
+}
+
+/// What consecutive texts share.
+#[derive(PartialEq, Clone, Copy)]
+struct Look {
+    size: f32,
+    color: Rgb,
+    anchor: Anchor,
+}
+
+impl Look {
+    fn of(label: &Label) -> Look {
+        Look { size: label.size, color: label.color, anchor: label.anchor }
+    }
+
+    fn open(&self, svg: &mut String) {
+        let anchor = match self.anchor {
+            Anchor::Start => "start",
+            Anchor::Middle => "middle",
+            Anchor::End => "end",
+        };
+        let (size, fill) = (short(self.size), hex(self.color));
+        let _ = write!(svg, "<g font-size=\"{size}\" fill=\"{fill}\" text-anchor=\"{anchor}\">");
+    }
+}
+
+fn write_label(label: &Label, svg: &mut String) {
+    let (x, y) = (short(label.x), short(label.y));
+    let _ = match label.angle {
+        0.0 => write!(svg, "<text x=\"{x}\" y=\"{y}\""),
+        angle => write!(svg, "<text transform=\"translate({x} {y}) rotate({angle})\""),
+    };
+    let (length, text) = (short(label.width()), escape(&label.shaped.text));
+    let _ = write!(svg, " textLength=\"{length}\" lengthAdjust=\"spacingAndGlyphs\">{text}</text>");
+}
+
+fn write_rect(rect: &Rect, svg: &mut String) {
+    let [x, y, width, height] = [rect.x, rect.y, rect.width, rect.height].map(short);
+    let _ =
+        write!(svg, "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{}\"/>", hex(rect.fill));
+}
+
+fn write_line(line: &Line, svg: &mut String) {
+    let points: Vec<String> = line.points.iter().map(|&[x, y]| format!("{},{}", short(x), short(y))).collect();
+    let (points, color, width) = (points.join(" "), hex(line.color), short(line.width));
+    let _ = write!(svg, "<polyline points=\"{points}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"{width}\"");
+    let _ = match line.opacity {
+        1.0 => write!(svg, "/>"),
+        opacity => write!(svg, " stroke-opacity=\"{}\"/>", short(opacity)),
+    };
+}
+
+fn write_cells(cells: &Cells, svg: &mut String) {
+    let [x, y, width, height] = [cells.x, cells.y, cells.width, cells.height].map(short);
+    let data = base64(&cells.scaled_up().to_indexed_png());
+    let _ = write!(
+        svg,
+        "<image x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" \
+         href=\"data:image/png;base64,{data}\"/>"
+    );
+}
+
+/// A length with at most two decimals.
+fn short(value: f32) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn hex(Rgb([red, green, blue]): Rgb) -> String {
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
+/// Text as XML content; [`visible`](super::visible) has replaced what XML forbids.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let [a, b, c] = [0, 1, 2].map(|place| u32::from(chunk.get(place).copied().unwrap_or(0)));
+        let word = a << 16 | b << 8 | c;
+        for place in 0..4 {
+            let digit = DIGITS[(word >> (18 - 6 * place)) as usize & 63];
+            text.push(if place <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_agrees_with_rfc_4648() {
+        for (plain, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+    }
+}
