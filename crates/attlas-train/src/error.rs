@@ -1,0 +1,77 @@
+//! What can go wrong in training, one sentence each.
+
+use std::path::PathBuf;
+
+/// Everything that training, evaluation and the film report.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read.
+    #[error("{path}: cannot be read: {source}", path = .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file could not be written; the one that was there before is as it was.
+    #[error("{path}: cannot be written: {source}; the last complete checkpoint is untouched", path = .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line of a file of sentence pairs is no pair.
+    #[error(
+        "{path}, line {line}: {problem}; {n_bad} of {n_lines} lines are no pairs (--skip-bad leaves them out)",
+        path = .path.display()
+    )]
+    Pairs {
+        /// The file.
+        path: PathBuf,
+        /// The first bad line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+        /// How many lines are bad.
+        n_bad: usize,
+        /// How many lines there are.
+        n_lines: usize,
+    },
+    /// A file holds no sentence pair.
+    #[error("{path}: holds no sentence pair; a pair is a line with a tab between its two sides", path = .path.display())]
+    NoPairs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is not what it should be.
+    #[error("{path}: {problem}", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was needed and what came.
+        problem: String,
+    },
+    /// A setting that cannot be trained.
+    #[error("{0}")]
+    Setting(String),
+    /// A limit refuses the request; the text names the flag that raises it.
+    #[error("{0}")]
+    Limit(String),
+    /// The loss is not a number any more.
+    #[error("step {step}: the loss is {loss}; the learning rate {learning_rate} may be too high (--learning-rate)")]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The loss.
+        loss: f64,
+        /// The learning rate of the step.
+        learning_rate: f64,
+    },
+    /// The tensor library reports an error.
+    #[error("tensors: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// The model reports an error.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+}

@@ -1,0 +1,136 @@
+//! One training step: a batch in parts, spread over threads, its gradients summed.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::Error;
+use crate::batch::{Batch, Frame, Pair};
+use crate::kernels::dropout::Dropout;
+use crate::kernels::softmax_cross_entropy::Sums;
+use crate::network::{Network, Objective, with_slice};
+
+/// Cuts a batch into parts of at most `part_tokens` target tokens (one pair at least).
+pub fn parts(pairs: &[&Pair], part_tokens: usize, frame: Frame) -> Vec<Arc<Batch>> {
+    let mut parts = Vec::new();
+    let mut first = 0;
+    let mut n_tokens = 0;
+    for (index, pair) in pairs.iter().enumerate() {
+        let length = pair.target.len() + 1;
+        if n_tokens + length > part_tokens && index > first {
+            parts.push(Arc::new(Batch::pack(pairs[first..index].iter().copied(), frame)));
+            (first, n_tokens) = (index, 0);
+        }
+        n_tokens += length;
+    }
+    if first < pairs.len() {
+        parts.push(Arc::new(Batch::pack(pairs[first..].iter().copied(), frame)));
+    }
+    parts
+}
+
+/// What a pass over a batch needs to know besides the batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass {
+    /// Label smoothing ε.
+    pub smoothing: f32,
+    /// Dropout's rate.
+    pub dropout: f32,
+    /// The run's seed.
+    pub seed: u64,
+    /// The step, counted from 1.
+    pub step: u64,
+    /// Threads.
+    pub threads: usize,
+}
+
+/// The gradients of the mean objective, one vector per variable, and the sums.
+///
+/// Parts are handed out one by one, so that a thread on a busy core holds up nobody; with one thread the order of all
+/// additions is fixed.
+///
+/// # Errors
+/// The tensor library's.
+pub fn gradients(network: &Network, parts: &[Arc<Batch>], pass: Pass) -> Result<(Vec<Vec<f32>>, Sums), Error> {
+    let n_tokens: usize = parts.iter().map(|part| part.n_target()).sum();
+    let objective = Objective { smoothing: pass.smoothing, scale: Some(1.0 / n_tokens as f32) };
+    let work = |index: usize, total: &mut Vec<Vec<f32>>| -> Result<Sums, Error> {
+        let dropout = Dropout::new(pass.dropout, pass.seed, pass.step, index as u64);
+        let loss = network.loss(&parts[index], dropout, objective)?;
+        let gradients = loss.tensor.backward()?;
+        if total.is_empty() {
+            total.extend(network.groups.iter().map(|group| vec![0.0; group.len()]));
+        }
+        for (variable, total) in network.variables.iter().zip(total.iter_mut()) {
+            let Some(gradient) = gradients.get(variable.as_tensor()) else { continue };
+            with_slice(gradient, |gradient| {
+                for (sum, value) in total.iter_mut().zip(gradient) {
+                    *sum += value;
+                }
+            })?;
+        }
+        Ok(loss.sums)
+    };
+    let results = over_parts(parts.len(), pass.threads, work)?;
+    let mut sums = Sums::default();
+    let mut total: Vec<Vec<f32>> = Vec::new();
+    for (part_total, part_sums) in results {
+        sums.add(&part_sums);
+        if total.is_empty() {
+            total = part_total;
+            continue;
+        }
+        for (sum, values) in total.iter_mut().zip(&part_total) {
+            for (sum, value) in sum.iter_mut().zip(values) {
+                *sum += value;
+            }
+        }
+    }
+    Ok((total, sums))
+}
+
+/// The loss of pairs without dropout and smoothing.
+///
+/// # Errors
+/// The tensor library's.
+pub fn evaluate(network: &Network, parts: &[Arc<Batch>], threads: usize) -> Result<Sums, Error> {
+    let objective = Objective { smoothing: 0.0, scale: None };
+    let work = |index: usize, _: &mut ()| Ok(network.loss(&parts[index], Dropout::OFF, objective)?.sums);
+    let mut sums = Sums::default();
+    for ((), part) in over_parts(parts.len(), threads, work)? {
+        sums.add(&part);
+    }
+    Ok(sums)
+}
+
+/// Runs `work(part, state of the thread)` for every part on `threads` threads; the sums are added per thread.
+fn over_parts<T: Default + Send>(
+    n_parts: usize,
+    threads: usize,
+    work: impl Fn(usize, &mut T) -> Result<Sums, Error> + Sync,
+) -> Result<Vec<(T, Sums)>, Error> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    let run = || {
+        let mut state = T::default();
+        let mut sums = Sums::default();
+        let outcome = loop {
+            let part = next.fetch_add(1, Ordering::Relaxed);
+            if part >= n_parts {
+                break Ok(());
+            }
+            match work(part, &mut state) {
+                Ok(part) => sums.add(&part),
+                Err(error) => break Err(error),
+            }
+        };
+        let result = outcome.map(|()| (state, sums));
+        results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(result);
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(n_parts) {
+            scope.spawn(run);
+        }
+        run();
+    });
+    results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_iter().collect()
+}

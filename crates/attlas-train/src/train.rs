@@ -1,0 +1,475 @@
+//! The training loop.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+use tokenizers::Tokenizer;
+
+use crate::architecture::{Architecture, Parameter};
+use crate::batch::{Batch, Frame, Pair};
+use crate::checkpoint::{self, Position};
+use crate::config::{Budget, Config, Recipe, Resume};
+use crate::data::{self, Random, read_pairs};
+use crate::kernels::softmax_cross_entropy::Sums;
+use crate::network::Network;
+use crate::optimizer::{self, State, average_decay};
+use crate::weights::{self, Precision};
+use crate::{Error, files, step, tokenizer, translate};
+
+/// What a run says after a step, and what a line of `log.jsonl` holds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// Passes over the data that are complete.
+    pub epoch: u64,
+    /// Target tokens seen.
+    pub tokens: u64,
+    /// Target tokens per second since the last report.
+    pub tokens_per_second: f64,
+    /// The objective, label smoothing included, in nats per token.
+    pub objective: f64,
+    /// Cross-entropy in nats per token, with dropout.
+    pub loss: f64,
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// Norm of the gradients before clipping.
+    pub gradient_norm: f64,
+    /// Seconds of training so far.
+    pub seconds: f64,
+    /// Seconds that are left at this speed.
+    pub seconds_left: f64,
+    /// Set after a validation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+}
+
+/// What a validation found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Validation {
+    /// Cross-entropy of the averaged weights, in nats per token.
+    pub loss: f64,
+    /// Share of tokens whose prediction was right.
+    pub accuracy: f64,
+    /// The sample sentence, translated.
+    pub sample: String,
+    /// Whether this is the best so far; then `model.safetensors` was written.
+    pub best: bool,
+}
+
+/// What is left at the end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Steps done.
+    pub step: u64,
+    /// Target tokens seen.
+    pub tokens: u64,
+    /// The best validation loss.
+    pub best_valid: Option<f64>,
+    /// Why it ended.
+    pub ended: Ended,
+    /// Lines of both files that were no pairs.
+    pub n_bad: usize,
+    /// Pairs that were left out because they are longer than `max_len`.
+    pub n_too_long: usize,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The budget is used up.
+    Budget,
+    /// The validation loss did not fall any more.
+    EarlyStop,
+    /// The callback asked for it; a checkpoint was written.
+    Asked,
+}
+
+/// What the callback answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Go on.
+    Continue,
+    /// Write a checkpoint and stop.
+    Stop,
+}
+
+/// Trains, reporting every step to `report`.
+///
+/// # Errors
+/// Whatever is wrong with settings, files or data, before the first step; later only [`Error::Write`] and
+/// [`Error::Diverged`], with the last complete checkpoint intact.
+pub fn train(config: &Config, report: &mut dyn FnMut(&Progress) -> Next) -> Result<Summary, Error> {
+    let mut run = Run::start(config)?;
+    let mut last_report = (Instant::now(), run.position.tokens);
+    let mut last_checkpoint = Instant::now();
+    run.keep_film()?;
+    let ended = loop {
+        if run.progress() >= 1.0 {
+            break Ended::Budget;
+        }
+        let began = Instant::now();
+        let mut progress = run.step()?;
+        run.position.seconds += began.elapsed().as_secs_f64();
+        progress.seconds = run.position.seconds;
+        let elapsed = last_report.0.elapsed().as_secs_f64().max(1e-9);
+        progress.tokens_per_second = (run.position.tokens - last_report.1) as f64 / elapsed;
+        progress.seconds_left = run.seconds_left(progress.tokens_per_second);
+        last_report = (Instant::now(), run.position.tokens);
+        run.keep_film()?;
+        let at_end = run.progress() >= 1.0;
+        if at_end || run.position.step.is_multiple_of(config.validate_every) {
+            progress.validation = Some(run.validate()?);
+        }
+        run.log(&progress)?;
+        let stop = report(&progress) == Next::Stop;
+        let out_of_patience =
+            config.patience.is_some_and(|patience| run.position.validations_since_best >= patience.max(1));
+        if stop || at_end || out_of_patience || last_checkpoint.elapsed().as_secs_f64() >= config.checkpoint_seconds {
+            checkpoint::save(&config.output, &run.network, &run.state, &run.position)?;
+            last_checkpoint = Instant::now();
+        }
+        if stop {
+            break Ended::Asked;
+        }
+        if out_of_patience {
+            break Ended::EarlyStop;
+        }
+    };
+    Ok(Summary {
+        step: run.position.step,
+        tokens: run.position.tokens,
+        best_valid: run.position.best_valid,
+        ended,
+        n_bad: run.n_bad,
+        n_too_long: run.n_too_long,
+    })
+}
+
+/// A run in memory.
+struct Run<'a> {
+    config: &'a Config,
+    tokenizer: Tokenizer,
+    frame: Frame,
+    network: Network,
+    state: State,
+    position: Position,
+    pairs: Vec<Pair>,
+    valid: Vec<Arc<Batch>>,
+    epoch: Vec<Vec<u32>>,
+    sample: Vec<u32>,
+    n_bad: usize,
+    n_too_long: usize,
+}
+
+impl<'a> Run<'a> {
+    /// Reads everything, checks everything, and begins or goes on.
+    fn start(config: &'a Config) -> Result<Run<'a>, Error> {
+        config.recipe.check()?;
+        let text = read_pairs(&config.pairs, config.bad_lines)?;
+        let valid_text = read_pairs(&config.valid, config.bad_lines)?;
+        prepare_folder(config)?;
+        let (tokenizer, json) = tokenizer_of(config, &text.pairs)?;
+        let mut recipe = config.recipe.clone();
+        let n_vocab = tokenizer.get_vocab_size(true);
+        (recipe.architecture.src_vocab, recipe.architecture.tgt_vocab) = (n_vocab, n_vocab);
+        recipe.check()?;
+        let frame = tokenizer::frame(&tokenizer)?;
+        let max_len = recipe.architecture.max_len;
+        let encoded = data::encode(&tokenizer, &text.pairs, frame, max_len)?;
+        let encoded_valid = data::encode(&tokenizer, &valid_text.pairs, frame, max_len)?;
+        if encoded.pairs.is_empty() || encoded_valid.pairs.is_empty() {
+            return Err(Error::Limit(format!(
+                "every pair is longer than max_len {max_len} tokens; raise --max-len or shorten the sentences"
+            )));
+        }
+        check_memory(config, &recipe, &encoded.pairs)?;
+        let fingerprint = fingerprint(&json, &encoded.pairs);
+        let (network, state, position) = match config.resume {
+            Resume::Yes => checkpoint::load(&config.output, &recipe, fingerprint)?,
+            Resume::No => begin(config, &recipe, fingerprint)?,
+        };
+        files::write_whole(&config.output.join("tokenizer.json"), &json)?;
+        write_config(&config.output, &recipe, frame)?;
+        let epoch = data::epoch_batches(&encoded.pairs, recipe.batch_tokens, recipe.seed, position.epoch);
+        let mut sample = data::ids(&tokenizer, &config.sample)?;
+        sample.push(frame.end);
+        let valid: Vec<&Pair> = encoded_valid.pairs.iter().collect();
+        Ok(Run {
+            config,
+            frame,
+            network,
+            state,
+            position,
+            valid: step::parts(&valid, recipe.part_tokens, frame),
+            pairs: encoded.pairs,
+            epoch,
+            sample,
+            tokenizer,
+            n_bad: text.n_bad + valid_text.n_bad,
+            n_too_long: encoded.n_too_long + encoded_valid.n_too_long,
+        })
+    }
+
+    /// How much of the budget is used, 0 to 1.
+    fn progress(&self) -> f64 {
+        match self.position.recipe.budget {
+            Budget::Tokens(tokens) => self.position.tokens as f64 / tokens as f64,
+            Budget::Minutes(minutes) => self.position.seconds / (60.0 * minutes),
+        }
+    }
+
+    fn seconds_left(&self, tokens_per_second: f64) -> f64 {
+        match self.position.recipe.budget {
+            Budget::Tokens(tokens) => tokens.saturating_sub(self.position.tokens) as f64 / tokens_per_second.max(1e-9),
+            Budget::Minutes(minutes) => (60.0 * minutes - self.position.seconds).max(0.0),
+        }
+    }
+
+    /// The next batch, one step of the optimizer.
+    fn step(&mut self) -> Result<Progress, Error> {
+        let recipe = &self.position.recipe;
+        if self.position.batch >= self.epoch.len() {
+            self.position.epoch += 1;
+            self.position.batch = 0;
+            self.epoch = data::epoch_batches(&self.pairs, recipe.batch_tokens, recipe.seed, self.position.epoch);
+        }
+        let pairs: Vec<&Pair> =
+            self.epoch[self.position.batch].iter().map(|index| &self.pairs[*index as usize]).collect();
+        let number = self.position.step + 1;
+        let parts = step::parts(&pairs, recipe.part_tokens, self.frame);
+        let pass = step::Pass {
+            smoothing: recipe.smoothing,
+            dropout: recipe.dropout,
+            seed: recipe.seed,
+            step: number,
+            threads: self.config.threads,
+        };
+        let (gradients, sums) = step::gradients(&self.network, &parts, pass)?;
+        let learning_rate = recipe.schedule.learning_rate(number, self.progress());
+        let norm = optimizer::norm(&gradients);
+        let per_token = |sum: f64| sum / sums.n_tokens as f64;
+        if !norm.is_finite() || !sums.objective.is_finite() {
+            return Err(Error::Diverged { step: number, loss: per_token(sums.objective), learning_rate });
+        }
+        let numbers = optimizer::Step {
+            step: number,
+            learning_rate,
+            gradient_scale: (recipe.clip / norm.max(1e-12)).min(1.0) as f32,
+            average_decay: average_decay(recipe.average, number),
+        };
+        optimizer::update(&self.network.variables, &gradients, &mut self.state, numbers)?;
+        self.position.step = number;
+        self.position.batch += 1;
+        self.position.tokens += sums.n_tokens as u64;
+        Ok(Progress {
+            step: number,
+            epoch: self.position.epoch,
+            tokens: self.position.tokens,
+            tokens_per_second: 0.0,
+            objective: per_token(sums.objective),
+            loss: per_token(sums.loss),
+            learning_rate,
+            gradient_norm: norm,
+            seconds: 0.0,
+            seconds_left: 0.0,
+            validation: None,
+        })
+    }
+
+    /// The network that is kept: the average, or the weights themselves.
+    fn kept(&self) -> Result<Network, Error> {
+        if self.state.average.is_empty() {
+            return Ok(self.network.clone());
+        }
+        Network::new(self.network.architecture.clone(), self.state.average.clone())
+    }
+
+    /// Validates what is kept, and writes it if it is the best so far.
+    fn validate(&mut self) -> Result<Validation, Error> {
+        let kept = self.kept()?;
+        let sums: Sums = step::evaluate(&kept, &self.valid, self.config.threads)?;
+        let loss = sums.loss / sums.n_tokens as f64;
+        let ids = translate::greedy(&kept, &self.sample, self.frame, 2 * self.sample.len() + 10)?;
+        let sample =
+            self.tokenizer.decode(&ids, true).map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let best = self.position.best_valid.is_none_or(|best| loss < best);
+        if best {
+            self.position.best_valid = Some(loss);
+            self.position.validations_since_best = 0;
+            let path = self.config.output.join("model.safetensors");
+            weights::write(&path, &kept.groups, &[("", &kept.values()?)], Precision::F32, HashMap::new())?;
+        } else {
+            self.position.validations_since_best += 1;
+        }
+        Ok(Validation { loss, accuracy: sums.n_correct as f64 / sums.n_tokens as f64, sample, best })
+    }
+
+    /// Keeps a small checkpoint when the next one is due: at shares `(i / (N − 1))²` of the budget, since heads change
+    /// most at the beginning.
+    fn keep_film(&mut self) -> Result<(), Error> {
+        let n_film = self.config.film;
+        let due = |index: usize| (index as f64 / (n_film - 1).max(1) as f64).powi(2);
+        while self.position.n_film < n_film && self.progress() >= due(self.position.n_film) {
+            let folder = self.config.output.join("film");
+            std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
+            let path = folder.join(format!("{:03}.safetensors", self.position.n_film));
+            let metadata = HashMap::from([
+                ("step".to_string(), self.position.step.to_string()),
+                ("tokens".to_string(), self.position.tokens.to_string()),
+            ]);
+            // the weights themselves: their average lags behind what the heads do
+            let values = self.network.values()?;
+            weights::write(&path, &self.network.groups, &[("", &values)], Precision::F16, metadata)?;
+            self.position.n_film += 1;
+        }
+        Ok(())
+    }
+
+    /// Appends a line to `log.jsonl`.
+    fn log(&self, progress: &Progress) -> Result<(), Error> {
+        let path = self.config.output.join("log.jsonl");
+        let line = serde_json::to_string(progress)
+            .map_err(|error| Error::File { path: path.clone(), problem: error.to_string() })?;
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| writeln!(file, "{line}"))
+            .map_err(|source| Error::Write { path, source })
+    }
+}
+
+/// Makes the output folder; refuses to overwrite another run.
+fn prepare_folder(config: &Config) -> Result<(), Error> {
+    let folder = &config.output;
+    std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
+    let path = checkpoint::path(folder);
+    if config.resume == Resume::No && path.exists() {
+        return Err(Error::File {
+            path,
+            problem: "there is a checkpoint already; go on with --resume, or give another folder".to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// The tokenizer of the run: that of the checkpoint's folder, the given one, or one learnt from the pairs.
+fn tokenizer_of(config: &Config, pairs: &[(String, String)]) -> Result<(Tokenizer, Vec<u8>), Error> {
+    let there = config.output.join("tokenizer.json");
+    match (&config.tokenizer, config.resume) {
+        (Some(path), _) => tokenizer::read(path),
+        (None, Resume::Yes) if there.exists() => tokenizer::read(&there),
+        (None, _) => tokenizer::learn(pairs, config.recipe.architecture.src_vocab),
+    }
+}
+
+/// The network before the first step.
+fn begin(config: &Config, recipe: &Recipe, data: u64) -> Result<(Network, State, Position), Error> {
+    let groups = recipe.architecture.groups();
+    let values = match &config.init {
+        Some(path) => weights::File::open(path)?.values(&groups, "")?,
+        None => first_weights(&recipe.architecture, recipe.seed),
+    };
+    let state = State::new(&values, recipe.average > 0.0);
+    let network = Network::new(recipe.architecture.clone(), values)?;
+    let position = Position {
+        version: checkpoint::VERSION,
+        recipe: recipe.clone(),
+        data,
+        step: 0,
+        tokens: 0,
+        seconds: 0.0,
+        epoch: 0,
+        batch: 0,
+        best_valid: None,
+        validations_since_best: 0,
+        n_film: 0,
+    };
+    Ok((network, state, position))
+}
+
+/// Random first weights: embeddings normal with deviation `1/√d_model`, matrices uniform (Glorot & Bengio 2010),
+/// norms 1, biases 0.
+pub fn first_weights(architecture: &Architecture, seed: u64) -> Vec<Vec<f32>> {
+    let mut random = Random(seed ^ 0x0a77_1a50);
+    let deviation = 1.0 / (architecture.d_model as f64).sqrt();
+    let mut fill = |parameter: &Parameter| -> Vec<f32> {
+        let n = parameter.range.len();
+        let name = parameter.name.as_str();
+        match parameter.shape[..] {
+            [_, _] if name.contains("embed") || name.starts_with("output_proj") => {
+                (0..n).map(|_| (deviation * random.normal()) as f32).collect()
+            }
+            [rows, columns] => {
+                // the fused projection is three square matrices
+                let rows = if name.contains("in_proj") { rows / 3 } else { rows };
+                let limit = (6.0 / (rows + columns) as f64).sqrt();
+                (0..n).map(|_| (limit * (2.0 * random.uniform() - 1.0)) as f32).collect()
+            }
+            _ if name.ends_with("norm.weight") => vec![1.0; n],
+            _ => vec![0.0; n],
+        }
+    };
+    architecture.groups().iter().map(|group| group.parameters.iter().flat_map(&mut fill).collect()).collect()
+}
+
+/// Writes `config.json`, from which the model is loaded.
+fn write_config(folder: &Path, recipe: &Recipe, frame: Frame) -> Result<(), Error> {
+    let sizes = &recipe.architecture;
+    let config = serde_json::json!({
+        "model_type": "vaswani",
+        "d_model": sizes.d_model,
+        "num_heads": sizes.num_heads,
+        "d_ff": sizes.d_ff,
+        "num_layers": sizes.num_layers,
+        "src_vocab": sizes.src_vocab,
+        "tgt_vocab": sizes.tgt_vocab,
+        "max_len": sizes.max_len,
+        "dropout": recipe.dropout,
+        "post_norm": true,
+        "tied": sizes.tied,
+        "pad": 0,
+        "bos": frame.start,
+        "eos": frame.end,
+    });
+    files::write_whole(&folder.join("config.json"), format!("{config:#}\n").as_bytes())
+}
+
+/// Refuses parts whose activations would not fit into the memory limit.
+fn check_memory(config: &Config, recipe: &Recipe, pairs: &[Pair]) -> Result<(), Error> {
+    let sizes = &recipe.architecture;
+    let longest = pairs.iter().map(|pair| pair.source.len().max(pair.target.len() + 1)).max().unwrap_or(0);
+    let tokens = recipe.part_tokens.min(recipe.batch_tokens).max(longest) as u128;
+    // per token and layer about 30 vectors of d_model and 4 of d_ff live until the backward pass; then the maps
+    let per_token = (sizes.num_layers * (30 * sizes.d_model + 4 * sizes.d_ff)) as u128;
+    let maps = (3 * sizes.num_layers * sizes.num_heads) as u128 * tokens * longest as u128;
+    let bytes = 4 * config.threads as u128 * (2 * tokens * per_token + maps);
+    if bytes <= u128::from(config.memory_limit) {
+        return Ok(());
+    }
+    Err(Error::Limit(format!(
+        "parts of {tokens} tokens on {} threads need about {} MB for activations, the limit is {} MB; lower \
+         --part-tokens or --max-len, or raise --memory-limit",
+        config.threads,
+        bytes >> 20,
+        config.memory_limit >> 20
+    )))
+}
+
+/// A fingerprint of tokenizer and pairs (FNV-1a): tells other data apart, no protection against forgery.
+fn fingerprint(tokenizer: &[u8], pairs: &[Pair]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    let mut eat = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    tokenizer.iter().copied().for_each(&mut eat);
+    for pair in pairs {
+        for id in pair.source.iter().chain(&pair.target) {
+            id.to_le_bytes().into_iter().for_each(&mut eat);
+        }
+    }
+    hash
+}

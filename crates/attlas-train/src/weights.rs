@@ -1,0 +1,157 @@
+//! Parameters in safetensors files, under the names that the PyTorch class gives them.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, View};
+
+use crate::Error;
+use crate::architecture::Group;
+use crate::files::{read_limited, write_whole};
+
+/// Larger weight files are refused.
+const MAX_BYTES: u64 = 8 << 30;
+
+/// How numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// 4 bytes.
+    F32,
+    /// 2 bytes: enough to look at, and for the film.
+    F16,
+}
+
+/// One tensor on its way into a file.
+struct Stored<'a> {
+    shape: &'a [usize],
+    values: &'a [f32],
+    precision: Precision,
+}
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        match self.precision {
+            Precision::F32 => Dtype::F32,
+            Precision::F16 => Dtype::F16,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let bytes = match self.precision {
+            Precision::F32 => self.values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Precision::F16 => self.values.iter().flat_map(|value| half::f16::from_f32(*value).to_le_bytes()).collect(),
+        };
+        Cow::Owned(bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.values.len() * if self.precision == Precision::F32 { 4 } else { 2 }
+    }
+}
+
+/// Several sets of parameters in one file, each under its prefix, with metadata.
+///
+/// # Errors
+/// [`Error::Write`].
+pub fn write(
+    path: &Path,
+    groups: &[Group],
+    sets: &[(&str, &[Vec<f32>])],
+    precision: Precision,
+    metadata: HashMap<String, String>,
+) -> Result<(), Error> {
+    let mut tensors = Vec::new();
+    for (prefix, values) in sets {
+        for (group, values) in groups.iter().zip(values.iter()) {
+            for parameter in &group.parameters {
+                let values = &values[parameter.range.clone()];
+                tensors
+                    .push((format!("{prefix}{}", parameter.name), Stored { shape: &parameter.shape, values, precision }));
+            }
+        }
+    }
+    let bytes = safetensors::serialize(tensors, Some(metadata))
+        .map_err(|error| Error::File { path: path.to_path_buf(), problem: error.to_string() })?;
+    write_whole(path, &bytes)
+}
+
+/// A weights file in memory.
+#[derive(Debug)]
+pub struct File {
+    path: std::path::PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl File {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::File`].
+    pub fn open(path: &Path) -> Result<File, Error> {
+        let file = File { path: path.to_path_buf(), bytes: read_limited(path, MAX_BYTES)? };
+        file.tensors()?;
+        Ok(file)
+    }
+
+    fn problem(&self, problem: String) -> Error {
+        Error::File { path: self.path.clone(), problem }
+    }
+
+    fn tensors(&self) -> Result<SafeTensors<'_>, Error> {
+        SafeTensors::deserialize(&self.bytes).map_err(|error| self.problem(format!("no safetensors file: {error}")))
+    }
+
+    /// One text of the file's metadata.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is not there.
+    pub fn metadata(&self, key: &str) -> Result<String, Error> {
+        let (_, metadata) =
+            SafeTensors::read_metadata(&self.bytes).map_err(|error| self.problem(format!("no header: {error}")))?;
+        let text = metadata.metadata().as_ref().and_then(|texts| texts.get(key)).cloned();
+        text.ok_or_else(|| self.problem(format!("its metadata has no \"{key}\"; is it a checkpoint of attlas train?")))
+    }
+
+    /// The parameters under `prefix`, one flat vector per group.
+    ///
+    /// # Errors
+    /// [`Error::File`] names a tensor that is missing, of another shape or data type, or not finite.
+    pub fn values(&self, groups: &[Group], prefix: &str) -> Result<Vec<Vec<f32>>, Error> {
+        let tensors = self.tensors()?;
+        let mut all = Vec::with_capacity(groups.len());
+        for group in groups {
+            let mut values = Vec::with_capacity(group.len());
+            for parameter in &group.parameters {
+                let name = format!("{prefix}{}", parameter.name);
+                let tensor =
+                    tensors.tensor(&name).map_err(|_| self.problem(format!("the tensor {name} is missing")))?;
+                if tensor.shape() != parameter.shape {
+                    return Err(self.problem(format!(
+                        "{name} has shape {:?}, but this configuration needs {:?}; is it a checkpoint of another configuration?",
+                        tensor.shape(),
+                        parameter.shape
+                    )));
+                }
+                match tensor.dtype() {
+                    Dtype::F32 => {
+                        values.extend(tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+                    }
+                    Dtype::F16 => values.extend(
+                        tensor.data().as_chunks::<2>().0.iter().map(|bytes| half::f16::from_le_bytes(*bytes).to_f32()),
+                    ),
+                    other => return Err(self.problem(format!("{name} is {other:?}; F32 and F16 are read"))),
+                }
+                if let Some(bad) = values[parameter.range.clone()].iter().find(|value| !value.is_finite()) {
+                    return Err(self.problem(format!("{name} holds {bad}")));
+                }
+            }
+            all.push(values);
+        }
+        Ok(all)
+    }
+}
