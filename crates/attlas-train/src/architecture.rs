@@ -198,7 +198,10 @@ mod tests {
     #[test]
     fn the_default_is_the_embedded_model_of_six_million_parameters() {
         let count: usize = Architecture::default().groups().iter().map(Group::len).sum();
-        assert_eq!(count, 8000 * 256 + 8000 + 3 * (263_168 + 512) * 3 + 6 * (263_168 - 256 + 256 + 512));
+        let attention = 4 * 256 * 256 + 6 * 256;
+        let feed_forward = 2 * 256 * 512 + 512 + 3 * 256;
+        assert_eq!(count, 8000 * 256 + 8000 + 9 * attention + 6 * feed_forward);
+        assert_eq!(count, 6_009_664);
     }
 
     #[test]

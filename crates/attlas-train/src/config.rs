@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::architecture::Architecture;
 use crate::data::BadLines;
 use crate::optimizer::{Decay, Schedule};
-use crate::Error;
 
 /// When training ends and the learning rate reaches 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

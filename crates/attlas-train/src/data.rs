@@ -103,7 +103,12 @@ pub struct Encoded {
 ///
 /// # Errors
 /// [`Error::Tokenizer`].
-pub fn encode(tokenizer: &Tokenizer, pairs: &[(String, String)], frame: Frame, max_len: usize) -> Result<Encoded, Error> {
+pub fn encode(
+    tokenizer: &Tokenizer,
+    pairs: &[(String, String)],
+    frame: Frame,
+    max_len: usize,
+) -> Result<Encoded, Error> {
     let mut encoded = Encoded { pairs: Vec::with_capacity(pairs.len()), n_too_long: 0 };
     for (source, target) in pairs {
         let mut source = ids(tokenizer, source)?;

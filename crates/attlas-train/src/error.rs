@@ -71,7 +71,10 @@ pub enum Error {
     /// The tensor library reports an error.
     #[error("tensors: {0}")]
     Tensor(#[from] candle_core::Error),
-    /// The model reports an error.
+    /// The tokenizer reports an error.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
+    /// A model cannot do what evaluation or the film needs.
+    #[error("{0}")]
+    Model(String),
 }

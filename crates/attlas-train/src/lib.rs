@@ -1,7 +1,9 @@
 //! Trains the encoder-decoder of Vaswani et al. (2017), keeping checkpoints that can be watched.
 
+pub mod alignment;
 pub mod architecture;
 pub mod batch;
+pub mod bleu;
 pub mod checkpoint;
 pub mod config;
 pub mod data;

@@ -40,9 +40,9 @@ pub fn read(path: &Path) -> Result<(Tokenizer, Vec<u8>), Error> {
 /// [`Error::Tokenizer`] when `<s>` or `</s>` is missing.
 pub fn frame(tokenizer: &Tokenizer) -> Result<Frame, Error> {
     let id = |token: &str| {
-        tokenizer
-            .token_to_id(token)
-            .ok_or_else(|| Error::Tokenizer(format!("the vocabulary has no {token}; training frames sentences with it")))
+        tokenizer.token_to_id(token).ok_or_else(|| {
+            Error::Tokenizer(format!("the vocabulary has no {token}; training frames sentences with it"))
+        })
     };
     Ok(Frame { start: id(SPECIAL[1])?, end: id(SPECIAL[2])? })
 }
@@ -65,12 +65,8 @@ pub fn learn(pairs: &[(String, String)], n_vocab: usize) -> Result<(Tokenizer, V
         .with_decoder(Some(MetaspaceDecoder::new('▁', PrependScheme::Always, true)))
         .build()
         .map_err(error)?;
-    let mut trainer = BpeTrainer::builder()
-        .vocab_size(n_vocab)
-        .min_frequency(2)
-        .show_progress(false)
-        .special_tokens(special)
-        .build();
+    let mut trainer =
+        BpeTrainer::builder().vocab_size(n_vocab).min_frequency(2).show_progress(false).special_tokens(special).build();
     let sentences = pairs.iter().flat_map(|(source, target)| [source.as_str(), target.as_str()]);
     tokenizer.train(&mut trainer, sentences).map_err(error)?;
     let json = tokenizer.to_string(false).map_err(error)?;

@@ -295,8 +295,7 @@ impl<'a> Run<'a> {
         let sums: Sums = step::evaluate(&kept, &self.valid, self.config.threads)?;
         let loss = sums.loss / sums.n_tokens as f64;
         let ids = translate::greedy(&kept, &self.sample, self.frame, 2 * self.sample.len() + 10)?;
-        let sample =
-            self.tokenizer.decode(&ids, true).map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let sample = self.tokenizer.decode(&ids, true).map_err(|error| Error::Tokenizer(error.to_string()))?;
         let best = self.position.best_valid.is_none_or(|best| loss < best);
         if best {
             self.position.best_valid = Some(loss);
@@ -309,22 +308,25 @@ impl<'a> Run<'a> {
         Ok(Validation { loss, accuracy: sums.n_correct as f64 / sums.n_tokens as f64, sample, best })
     }
 
-    /// Keeps a small checkpoint when the next one is due: at shares `(i / (N − 1))²` of the budget, since heads change
-    /// most at the beginning.
+    /// Keeps a small model when the next frame of the film is due: at shares `(i / (N − 1))²` of the budget, since heads
+    /// change most at the beginning. A frame is a model folder like any other.
     fn keep_film(&mut self) -> Result<(), Error> {
         let n_film = self.config.film;
         let due = |index: usize| (index as f64 / (n_film - 1).max(1) as f64).powi(2);
         while self.position.n_film < n_film && self.progress() >= due(self.position.n_film) {
-            let folder = self.config.output.join("film");
+            let folder = self.config.output.join("film").join(format!("{:03}", self.position.n_film));
             std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
-            let path = folder.join(format!("{:03}.safetensors", self.position.n_film));
             let metadata = HashMap::from([
                 ("step".to_string(), self.position.step.to_string()),
                 ("tokens".to_string(), self.position.tokens.to_string()),
             ]);
             // the weights themselves: their average lags behind what the heads do
-            let values = self.network.values()?;
+            let (path, values) = (folder.join("model.safetensors"), self.network.values()?);
             weights::write(&path, &self.network.groups, &[("", &values)], Precision::F16, metadata)?;
+            for name in ["config.json", "tokenizer.json"] {
+                let path = self.config.output.join(name);
+                files::write_whole(&folder.join(name), &files::read_limited(&path, u64::MAX)?)?;
+            }
             self.position.n_film += 1;
         }
         Ok(())

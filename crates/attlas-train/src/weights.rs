@@ -70,8 +70,10 @@ pub fn write(
         for (group, values) in groups.iter().zip(values.iter()) {
             for parameter in &group.parameters {
                 let values = &values[parameter.range.clone()];
-                tensors
-                    .push((format!("{prefix}{}", parameter.name), Stored { shape: &parameter.shape, values, precision }));
+                tensors.push((
+                    format!("{prefix}{}", parameter.name),
+                    Stored { shape: &parameter.shape, values, precision },
+                ));
             }
         }
     }

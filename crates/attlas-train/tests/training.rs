@@ -1,0 +1,272 @@
+//! Training from files to files, on a toy language.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use attlas_train::data::BadLines;
+use attlas_train::optimizer::{Decay, Schedule};
+use attlas_train::train::{Ended, Next, Summary};
+use attlas_train::{Budget, Config, Error, Recipe, Resume, train};
+use safetensors::SafeTensors;
+use tempfile::TempDir;
+
+/// A toy language: English numbers become French ones, in reverse order.
+fn toy_pairs(n_pairs: usize) -> String {
+    let english = ["one", "two", "three", "four", "five", "six"];
+    let french = ["un", "deux", "trois", "quatre", "cinq", "six"];
+    let mut text = String::new();
+    for pair in 0..n_pairs {
+        let digits: Vec<usize> = (0..1 + pair % 4).map(|place| (pair / 4 + 5 * place + pair * place) % 6).collect();
+        let source: Vec<&str> = digits.iter().map(|digit| english[*digit]).collect();
+        let target: Vec<&str> = digits.iter().rev().map(|digit| french[*digit]).collect();
+        text.push_str(&format!("{}\t{}\n", source.join(" "), target.join(" ")));
+    }
+    text
+}
+
+struct Toy {
+    folder: TempDir,
+}
+
+impl Toy {
+    fn new() -> Toy {
+        let toy = Toy { folder: TempDir::new().unwrap() };
+        fs::write(toy.path("train.tsv"), toy_pairs(240)).unwrap();
+        fs::write(toy.path("valid.tsv"), toy_pairs(24)).unwrap();
+        toy
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A run of about 16 steps into the folder `output`.
+    fn config(&self, output: &str) -> Config {
+        let mut config = Config::new(self.path("train.tsv"), self.path("valid.tsv"), self.path(output));
+        let architecture = attlas_train::Architecture {
+            d_model: 16,
+            num_heads: 2,
+            d_ff: 32,
+            num_layers: 1,
+            src_vocab: 60,
+            tgt_vocab: 60,
+            max_len: 32,
+            tied: true,
+        };
+        config.recipe = Recipe {
+            architecture,
+            batch_tokens: 64,
+            part_tokens: 24,
+            budget: Budget::Tokens(1000),
+            schedule: Schedule { peak: 0.02, warm_up: 4, decay: Decay::Cosine },
+            average: 0.5,
+            ..Recipe::default()
+        };
+        config.threads = 1;
+        config.validate_every = 5;
+        config.sample = "one two".to_string();
+        config
+    }
+}
+
+fn run(config: &Config) -> Result<Summary, Error> {
+    train(config, &mut |_| Next::Continue)
+}
+
+fn message(config: &Config) -> String {
+    run(config).expect_err("this run must be refused").to_string()
+}
+
+/// All tensors of a checkpoint: weights, Adam's memory, average.
+fn tensors(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let bytes = fs::read(folder.join("checkpoint.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Vec<_> = file.iter().map(|(name, tensor)| (name.to_string(), tensor.data().to_vec())).collect();
+    tensors.sort();
+    tensors
+}
+
+#[test]
+fn a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends() {
+    let toy = Toy::new();
+    let whole = run(&toy.config("whole")).unwrap();
+    assert_eq!(whole.ended, Ended::Budget);
+
+    let mut config = toy.config("parts");
+    for stop_at in [3, 11] {
+        let summary =
+            train(&config, &mut |progress| if progress.step == stop_at { Next::Stop } else { Next::Continue }).unwrap();
+        assert_eq!((summary.ended, summary.step), (Ended::Asked, stop_at));
+        config.resume = Resume::Yes;
+    }
+    // what a killed run may leave behind
+    fs::write(toy.path("parts").join(".checkpoint.safetensors.1.tmp"), b"half").unwrap();
+    let resumed = run(&config).unwrap();
+    assert_eq!(resumed, whole);
+    assert_eq!(tensors(&toy.path("parts")), tensors(&toy.path("whole")));
+    let model = |name: &str| fs::read(toy.path(name).join("model.safetensors")).unwrap();
+    assert_eq!(model("parts"), model("whole"));
+}
+
+#[test]
+fn the_loss_falls_and_a_run_leaves_a_model_a_log_and_a_film() {
+    let toy = Toy::new();
+    let mut config = toy.config("out");
+    config.recipe.budget = Budget::Tokens(20_000);
+    config.threads = 2;
+    config.film = 4;
+    config.validate_every = 50;
+    let mut losses = Vec::new();
+    let mut samples = Vec::new();
+    let summary = train(&config, &mut |progress| {
+        losses.push(progress.loss);
+        samples.extend(progress.validation.clone());
+        Next::Continue
+    })
+    .unwrap();
+    let first: f64 = losses[..5].iter().sum::<f64>() / 5.0;
+    assert!(summary.best_valid.unwrap() < 0.4 * first, "from {first} to {:?}", summary.best_valid);
+    assert!(samples.last().unwrap().accuracy > 0.7);
+    for name in ["model.safetensors", "config.json", "tokenizer.json", "checkpoint.safetensors"] {
+        assert!(toy.path("out").join(name).is_file(), "{name}");
+    }
+    let log = fs::read_to_string(toy.path("out").join("log.jsonl")).unwrap();
+    assert_eq!(log.lines().count(), losses.len());
+    let line: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!(line["step"], 1);
+    let mut frames: Vec<_> =
+        fs::read_dir(toy.path("out").join("film")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    frames.sort();
+    assert_eq!(frames, ["000", "001", "002", "003"]);
+}
+
+#[test]
+fn training_stops_early_when_the_validation_loss_does_not_fall() {
+    let toy = Toy::new();
+    let mut config = toy.config("out");
+    config.recipe.schedule.peak = 1e-12;
+    config.recipe.average = 0.0;
+    config.validate_every = 1;
+    config.patience = Some(2);
+    let summary = run(&config).unwrap();
+    assert_eq!(summary.ended, Ended::EarlyStop);
+    assert!(summary.step < 8, "step {}", summary.step);
+}
+
+#[test]
+fn a_malformed_line_is_named_with_file_and_number_and_skip_bad_counts_it() {
+    let toy = Toy::new();
+    let path = toy.path("train.tsv");
+    for (line, problem) in [
+        ("no tab here", "has no tab; a pair is SOURCE<tab>TARGET"),
+        ("one\ttwo\tthree", "has more than one tab; a pair is SOURCE<tab>TARGET"),
+        ("one\t", "has an empty target side"),
+        ("\tun", "has an empty source side"),
+        ("", "has no tab; a pair is SOURCE<tab>TARGET"),
+    ] {
+        fs::write(&path, format!("one\tun\n{line}\n{}", toy_pairs(60))).unwrap();
+        let expected =
+            format!("{}, line 2: {problem}; 1 of 62 lines are no pairs (--skip-bad leaves them out)", path.display());
+        assert_eq!(message(&toy.config("out")), expected);
+    }
+    let mut config = toy.config("out");
+    config.bad_lines = BadLines::Skip;
+    assert_eq!(run(&config).unwrap().n_bad, 1);
+}
+
+#[test]
+fn bytes_that_are_no_utf_8_and_missing_or_empty_files_are_named() {
+    let toy = Toy::new();
+    let path = toy.path("train.tsv");
+    fs::write(&path, b"one\tun\n\xff\xfe\tdeux\n").unwrap();
+    assert!(message(&toy.config("out")).contains("line 2: is no valid UTF-8"));
+    fs::write(&path, "").unwrap();
+    assert!(message(&toy.config("out")).contains("holds no sentence pair"));
+    fs::remove_file(&path).unwrap();
+    assert!(message(&toy.config("out")).starts_with(&format!("{}: cannot be read", path.display())));
+}
+
+#[test]
+fn pairs_over_the_limit_are_counted_and_a_file_of_nothing_else_is_refused() {
+    let toy = Toy::new();
+    let long = ["one"; 40].join(" ");
+    fs::write(toy.path("train.tsv"), format!("{long}\tun\n{}", toy_pairs(60))).unwrap();
+    assert_eq!(run(&toy.config("out")).unwrap().n_too_long, 1);
+    fs::write(toy.path("train.tsv"), format!("{long}\tun\n")).unwrap();
+    assert!(message(&toy.config("other")).contains("longer than max_len 32 tokens; raise --max-len"));
+}
+
+#[test]
+fn a_checkpoint_of_another_configuration_or_of_other_pairs_is_refused() {
+    let toy = Toy::new();
+    run(&toy.config("out")).unwrap();
+    let before = tensors(&toy.path("out"));
+    assert!(message(&toy.config("out")).contains("there is a checkpoint already; go on with --resume"));
+
+    let mut config = toy.config("out");
+    config.resume = Resume::Yes;
+    config.recipe.architecture.d_ff = 48;
+    assert!(
+        message(&config).contains("another configuration: architecture.d_ff is 32 there and 48 here"),
+        "{}",
+        message(&config)
+    );
+    config = toy.config("out");
+    config.resume = Resume::Yes;
+    fs::write(toy.path("train.tsv"), toy_pairs(100)).unwrap();
+    assert!(message(&config).contains("trained on other pairs"));
+    assert_eq!(tensors(&toy.path("out")), before, "the checkpoint is as it was");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named() {
+    let toy = Toy::new();
+    run(&toy.config("out")).unwrap();
+    let path = toy.path("out").join("checkpoint.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let mut config = toy.config("out");
+    config.resume = Resume::Yes;
+    assert!(message(&config).starts_with(&format!("{}: no safetensors file", path.display())));
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_stops_the_run_with_the_files_name() {
+    let toy = Toy::new();
+    // a folder stands where the model should be renamed to, as a full disk would make the same call fail
+    fs::create_dir_all(toy.path("out").join("model.safetensors")).unwrap();
+    let text = message(&toy.config("out"));
+    assert!(text.contains("model.safetensors: cannot be written"), "{text}");
+    assert!(text.contains("the last complete checkpoint is untouched"), "{text}");
+    let left: Vec<_> = fs::read_dir(toy.path("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".tmp"))
+        .collect();
+    assert!(left.is_empty(), "half-written files are removed: {left:?}");
+}
+
+#[test]
+fn a_batch_too_large_for_the_memory_limit_is_refused_with_the_flags_that_help() {
+    let toy = Toy::new();
+    let mut config = toy.config("out");
+    config.recipe.batch_tokens = 1 << 20;
+    config.recipe.part_tokens = 1 << 20;
+    config.memory_limit = 64 << 20;
+    let text = message(&config);
+    assert!(text.contains("the limit is 64 MB; lower --part-tokens"), "{text}");
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let toy = Toy::new();
+    let mut config = toy.config("out");
+    config.recipe.dropout = 1.0;
+    assert_eq!(message(&config), "dropout is 1; it must be at least 0 and below 1");
+    config = toy.config("out");
+    config.recipe.architecture.num_heads = 3;
+    assert_eq!(message(&config), "num_heads is 3 but d_model 16 is not divisible by it");
+    config = toy.config("out");
+    config.recipe.schedule.peak = f64::NAN;
+    assert!(message(&config).starts_with("the learning rate is NaN"));
+}
