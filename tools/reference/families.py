@@ -1,0 +1,205 @@
+"""Tiny random checkpoints of every supported family, with what transformers computes from them.
+
+    python tools/reference/families.py            # all cases
+    python tools/reference/families.py bert gpt2  # some
+
+Each case (see family_cases.py) becomes a folder in crates/attlas-model/tests/data/families:
+
+    config.json, model.safetensors (or shards), generation_config.json   as `save_pretrained` writes them
+    expected.safetensors   inputs and outputs, one prefix per run ("padded.", "long."); see README.md there
+    expected.json          the class, the runs, and the ids that `generate` gives
+
+Weights are drawn from a seed, so that every tensor matters: norm weights are not 1 and biases not 0. The forward pass
+runs in f64 on the stored weights with eager attention; results are stored as f32.
+"""
+
+import json
+import shutil
+import sys
+import zlib
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import save_file
+
+from family_cases import CASES, Case
+
+OUTPUT = Path(__file__).resolve().parents[2] / "crates/attlas-model/tests/data/families"
+LENGTHS = [10, 6, 3]  # the rows of the padded batch, in tokens
+
+
+def main() -> None:
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    chosen = sys.argv[1:]
+    for case in CASES:
+        if not chosen or case.name in chosen:
+            make(case)
+
+
+def make(case: Case) -> None:
+    """Writes one case, with the first seed whose generated ids are varied and clear of ties."""
+    folder = OUTPUT / case.name
+    for seed in range(200):
+        generator = torch.Generator().manual_seed(zlib.crc32(case.name.encode()) + seed)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_checkpoint(case, generator, folder)
+        settings = {"attn_implementation": "eager", "dtype": torch.float64}
+        if "gpt_oss" in case.configuration.model_type:
+            settings["experts_implementation"] = "eager"
+        model = case.model_class.from_pretrained(folder, **settings).eval()
+        generated = generations(case, model, generator)
+        if generated is not None:
+            break
+    else:
+        raise SystemExit(f"{case.name}: no seed gave varied generations")
+    tensors, runs = {}, []
+    for name, inputs in make_runs(case, model.config, generator).items():
+        runs.append(name)
+        with torch.no_grad():
+            outputs = model(**inputs, output_attentions=True, output_hidden_states=True)
+        tensors.update({f"{name}.{key}": value for key, value in collect(inputs, outputs).items()})
+    save_file({key: storable(value) for key, value in tensors.items()}, folder / "expected.safetensors")
+    expected = {
+        "class": case.model_class.__name__,
+        "family": model.config.model_type,
+        "transformers": transformers.__version__,
+        "runs": runs,
+        "generations": generated,
+    }
+    (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{case.name:28} {size / 1000:7.1f} kB  seed {seed}", flush=True)
+
+
+def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> None:
+    """Draws the weights and saves them as the hub lays a model out."""
+    model = case.model_class._from_config(case.config(), dtype=torch.float32)
+    # A tied embedding must be small, or every token predicts itself.
+    tied = {} if not case.generates or not model.config.tie_word_embeddings else {"emb": 0.2, "wte": 0.2, "shared": 0.2}
+    gains = case.gains | {part: gain for part, gain in tied.items() if part not in case.gains}
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(draw(name, parameter, gains, generator))
+    model.to(case.dtype).save_pretrained(folder, max_shard_size=case.max_shard_size)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    case.edit(config)
+    path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+
+
+def draw(name: str, parameter: torch.Tensor, gains: dict[str, float], generator: torch.Generator) -> torch.Tensor:
+    """A random tensor of the same shape: 1 + noise where it starts at 1, noise elsewhere, matrices by fan-in."""
+    noise = torch.randn(parameter.shape, generator=generator)
+    gain = next((gain for part, gain in gains.items() if part in name), None)
+    if parameter.dim() < 2:
+        is_scale = parameter.numel() > 0 and bool((parameter == 1).all())
+        return (gain or 1) * (1 + 0.2 * noise) if is_scale else (gain or 0.2) * noise
+    if "emb" in name or "shared" in name or "wte" in name or "wpe" in name or "token" in name:
+        return (gain or 0.7) * noise
+    fan_in = parameter[0].numel()
+    return (gain or 1.3) * noise / fan_in**0.5
+
+
+def make_runs(case: Case, config, generator: torch.Generator) -> dict[str, dict[str, torch.Tensor]]:
+    """The inputs of each run, by its name."""
+    if case.inputs is not None:
+        return case.inputs(config, generator)
+    runs = {"padded": token_inputs(case, config, LENGTHS, generator)}
+    if case.long:
+        runs["long"] = token_inputs(case, config, [case.long], generator)
+    return runs
+
+
+def token_inputs(case: Case, config, lengths: list[int], generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Random ids, padded on the right to the longest, with their mask; for a decoder beside an encoder, shorter ones."""
+    ids, mask = padded_ids(config, lengths, generator)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if case.token_types:
+        inputs["token_type_ids"] = (torch.arange(ids.shape[1]) >= 4).long().expand(ids.shape) * mask
+    if config.is_encoder_decoder:
+        ids, mask = padded_ids(config, [max(2, length - 2) for length in lengths], generator)
+        ids[:, 0] = config.decoder_start_token_id
+        inputs |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+    return inputs
+
+
+def padded_ids(config, lengths: list[int], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids that are no special token, and 1 where there is one. Shapes [batch, n]."""
+    n = max(lengths)
+    padding = config.pad_token_id if getattr(config, "pad_token_id", None) is not None else 0
+    ids = torch.randint(FIRST_PLAIN_ID, config.vocab_size, (len(lengths), n), generator=generator)
+    mask = (torch.arange(n) < torch.tensor(lengths)[:, None]).long()
+    return torch.where(mask == 1, ids, padding), mask
+
+
+FIRST_PLAIN_ID = 4  # ids below are padding, start, end, unknown in every case
+
+
+def collect(inputs: dict[str, torch.Tensor], outputs) -> dict[str, torch.Tensor]:
+    """Inputs and outputs under the names that README.md gives."""
+    tensors = dict(inputs)
+    for stack, (attentions, hidden) in {
+        "encoder": ("encoder_attentions", "encoder_last_hidden_state"),
+        "decoder": ("decoder_attentions", None),
+        "cross": ("cross_attentions", None),
+        "self": ("attentions", None),
+    }.items():
+        for layer, attention in enumerate(getattr(outputs, attentions, None) or ()):
+            tensors[f"attentions.{stack}.{layer}"] = attention
+        if hidden and getattr(outputs, hidden, None) is not None:
+            tensors[f"hidden.{stack}"] = getattr(outputs, hidden)
+    for stack, field in {"self": "hidden_states", "decoder": "decoder_hidden_states"}.items():
+        if getattr(outputs, field, None):
+            tensors[f"hidden.{stack}"] = getattr(outputs, field)[-1]
+    if getattr(outputs, "logits", None) is not None:
+        tensors["logits"] = outputs.logits
+    return tensors
+
+
+def generations(case: Case, model, generator: torch.Generator) -> list[dict] | None:
+    """Greedy and beam results of `generate` for two prompts; `None` when they are dull or hang on a rounding."""
+    if not case.generates:
+        return []
+    config = model.config
+    results = []
+    for method, n_prompt in (("greedy", 5), ("beam", 4), ("greedy", case.long_prompt)):
+        if not n_prompt:
+            continue
+        prompt = torch.randint(FIRST_PLAIN_ID, config.vocab_size, (1, n_prompt), generator=generator)
+        inputs = {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)}
+        if case.features is not None:
+            inputs = {"input_features": case.features(config, generator)}
+        settings = {"max_new_tokens": 9, "num_beams": 3 if method == "beam" else 1, "do_sample": False}
+        if config.model_type in ("t5", "mt5"):  # transformers' cache counts the encoder's layers
+            settings["use_cache"] = False
+        with torch.no_grad():
+            output = model.generate(**inputs, **settings, output_logits=True, output_scores=True, return_dict_in_generate=True)
+        ids = output.sequences[0].tolist()
+        new = ids if config.is_encoder_decoder else ids[n_prompt:]
+        if len(set(new)) < case.n_distinct:
+            return None
+        if method == "greedy":
+            steps = torch.stack(output.logits)[:, 0].topk(2).values
+            if (steps[:, 0] - steps[:, 1]).min() < 1e-3:
+                return None
+        result = {"method": method, "prompt": prompt[0].tolist(), "max_new_tokens": 9, "ids": ids}
+        if method == "beam":
+            result |= {"width": 3, "score": output.sequences_scores[0].item()}
+        if case.features is not None:
+            del result["prompt"]
+            result["features"] = inputs["input_features"][0].tolist()
+        results.append(result)
+    return results
+
+
+def storable(tensor: torch.Tensor) -> torch.Tensor:
+    """f32 or i32, in one piece."""
+    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int32).contiguous()
+
+
+if __name__ == "__main__":
+    main()
