@@ -3,8 +3,9 @@
 //! Two versions, held together by tests: [`reference`] is for reading, [`attend`] for running.
 
 pub mod reference;
+mod streaming;
 
-pub use reference::attend;
+pub use streaming::{Instructions, attend, attend_with};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,174 @@
+//! Attention for running: blocks of queries stream over blocks of keys, and no n × n array is ever made.
+//!
+//! Why it is faster than the formula written down ([`reference`](super::reference)): scores live and die in the first-level cache; keys and
+//! values are read in place, only queries are packed; a query is a lane of a register, so the softmax never crosses
+//! lanes; a group of query blocks shares each block of keys while it is in the cache; heads and groups run in parallel.
+//!
+//! How it is laid out: `vector` (a register, per instruction set), `dispatch` (which set), `product` (the one
+//! micro-kernel), `rule` (dot products to scores), `block` (the online softmax), `overview` (pooled maps),
+//! `group` (the loop over keys), and here the plan and the parallel loop.
+
+#![allow(unsafe_code)] // instructions and disjoint writes: every block says why it is sound
+
+mod block;
+mod dispatch;
+mod group;
+mod overview;
+mod product;
+mod rule;
+mod vector;
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+pub use dispatch::Instructions;
+
+use super::{Inputs, Outputs};
+use crate::{Pooled, Pooling};
+use block::Head;
+use group::{Group, Lse};
+use overview::TileRows;
+use rule::Rule;
+
+/// Registers side by side in a query block; with it, the micro-kernel's accumulators just fit the registers.
+const BLOCK_REGISTERS: usize = 3;
+/// The most queries in a block: three registers of 16.
+const MAX_WIDTH: usize = 48;
+/// Queries that share each block of keys while it is in the cache.
+const GROUP_ROWS: usize = 192;
+/// Multiply–adds below which starting threads costs more than it saves (about 20 µs of work).
+const SEQUENTIAL_BELOW: usize = 1 << 20;
+
+/// Attention of one sequence, all heads: fills `outputs` from `inputs`, as [`reference::attend`](super::reference::attend) does.
+///
+/// A query that sees no key (all masked, no sink) gets context 0 and lse −∞. Weights are within 1e-6 of the exact ones.
+///
+/// # Panics
+/// When a slice has another length than `inputs.shape` says.
+pub fn attend(inputs: &Inputs<'_>, outputs: &mut Outputs<'_>) {
+    attend_with(Instructions::best(), inputs, outputs);
+}
+
+/// [`attend`] with chosen instructions; with plain Rust where the processor lacks them.
+///
+/// # Panics
+/// When a slice has another length than `inputs.shape` says.
+pub fn attend_with(instructions: Instructions, inputs: &Inputs<'_>, outputs: &mut Outputs<'_>) {
+    check_lengths(inputs, outputs);
+    let shape = inputs.shape;
+    let heads: Vec<Head<'_>> = (0..shape.n_heads)
+        .map(|head| {
+            let kv_rows = shape.kv_head(head) * shape.n_keys;
+            Head {
+                queries: &inputs.queries[head * shape.n_queries * shape.d_head..][..shape.n_queries * shape.d_head],
+                keys: &inputs.keys[kv_rows * shape.d_head..][..shape.n_keys * shape.d_head],
+                values: &inputs.values[kv_rows * shape.d_value..][..shape.n_keys * shape.d_value],
+                d_head: shape.d_head,
+                d_value: shape.d_value,
+                rule: Rule::new(inputs.scoring, head, 0..shape.n_queries, 0..shape.n_keys, inputs.key_valid),
+            }
+        })
+        .collect();
+    let pooling = outputs.pooled.as_ref().map(|(pooling, _)| *pooling);
+    let size = (shape.n_queries, shape.n_keys);
+    let lse = Lse::Write(Shared::new(outputs.lse));
+    let overviews = stream(instructions, &heads, size, &Shared::new(outputs.context), &lse, pooling);
+    if let Some((_, pooled)) = &mut outputs.pooled {
+        **pooled = overviews;
+    }
+}
+
+/// Refuses slices that do not have the sizes of the shape.
+fn check_lengths(inputs: &Inputs<'_>, outputs: &Outputs<'_>) {
+    let shape = inputs.shape;
+    let check = |name: &str, length: usize, sizes: [usize; 3]| {
+        let wanted = sizes.iter().product::<usize>();
+        assert!(length == wanted, "{name} has {length} numbers, but its shape {sizes:?} needs {wanted}");
+    };
+    check("queries", inputs.queries.len(), [shape.n_heads, shape.n_queries, shape.d_head]);
+    check("keys", inputs.keys.len(), [shape.n_kv_heads, shape.n_keys, shape.d_head]);
+    check("values", inputs.values.len(), [shape.n_kv_heads, shape.n_keys, shape.d_value]);
+    check("context", outputs.context.len(), [shape.n_queries, shape.n_heads, shape.d_value]);
+    check("lse", outputs.lse.len(), [1, shape.n_heads, shape.n_queries]);
+    check("key_valid", inputs.key_valid.map_or(shape.n_keys, <[bool]>::len), [1, 1, shape.n_keys]);
+}
+
+/// Streams all heads over their keys; returns an overview per head where `pooling` is given.
+fn stream(
+    instructions: Instructions,
+    heads: &[Head<'_>],
+    (n_queries, n_keys): (usize, usize),
+    context: &Shared<'_>,
+    lse: &Lse<'_>,
+    pooling: Option<Pooling>,
+) -> Vec<Pooled> {
+    let mut overviews: Vec<Pooled> = match pooling {
+        Some(pooling) => heads.iter().map(|_| Pooled::empty(pooling, n_queries, n_keys)).collect(),
+        None => Vec::new(),
+    };
+    let n_multiply_adds = n_queries
+        .saturating_mul(n_keys)
+        .saturating_mul(heads.first().map_or(0, |head| heads.len().saturating_mul(head.d_head + head.d_value)));
+    let parallel = n_multiply_adds >= SEQUENTIAL_BELOW;
+    let pieces = pieces(instructions, heads.len(), n_queries, parallel);
+    let run = |(head, rows): &(usize, Range<usize>)| {
+        let group = Group {
+            head: &heads[*head],
+            head_index: *head,
+            n_heads: heads.len(),
+            n_queries,
+            n_keys,
+            rows: rows.clone(),
+            context,
+            lse,
+            overview: overviews.get(*head).map(|overview| (overview.rows, overview.columns)),
+        };
+        dispatch::run(instructions, group)
+    };
+    let parts: Vec<Option<TileRows>> =
+        if parallel { pieces.par_iter().map(run).collect() } else { pieces.iter().map(run).collect() };
+    for ((head, _), part) in pieces.iter().zip(parts) {
+        if let (Some(overview), Some(part)) = (overviews.get_mut(*head), part) {
+            part.merge_into(overview);
+        }
+    }
+    overviews
+}
+
+/// The work cut into pieces, each a head and a group of its queries, in rising order.
+fn pieces(instructions: Instructions, n_heads: usize, n_queries: usize, parallel: bool) -> Vec<(usize, Range<usize>)> {
+    let block_rows = instructions.lanes() * BLOCK_REGISTERS;
+    let n_pieces = n_heads * n_queries.div_ceil(GROUP_ROWS);
+    let few = parallel && n_pieces < 4 * rayon::current_num_threads();
+    let group_rows = if few { block_rows } else { GROUP_ROWS / block_rows * block_rows };
+    let rows = |start: usize| start..(start + group_rows).min(n_queries);
+    (0..n_heads).flat_map(|head| (0..n_queries).step_by(group_rows).map(move |start| (head, rows(start)))).collect()
+}
+
+/// A slice that parallel pieces of work write to, each its own part.
+struct Shared<'a> {
+    start: *mut f32,
+    len: usize,
+    slice: std::marker::PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: numbers may be written from any thread; that no two write the same is the contract of `part`.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    fn new(slice: &'a mut [f32]) -> Shared<'a> {
+        Shared { start: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
+    }
+
+    /// A part of the slice.
+    ///
+    /// # Safety
+    /// No two parts that are alive at a time overlap.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: inside the slice, which is borrowed mutably for `'a`; parts do not overlap.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}

@@ -1,0 +1,209 @@
+//! The loop over keys: some blocks of queries of one head share each block of keys while it is in the cache.
+
+use std::cell::Cell;
+use std::f64::consts::{LN_2, LOG2_E};
+use std::ops::Range;
+
+use super::block::{Block, Head};
+use super::dispatch::Task;
+use super::overview::{KeyTiles, LaneTiles, TileRows};
+use super::vector::Vector;
+use super::{BLOCK_REGISTERS, MAX_WIDTH, Shared};
+
+/// Numbers of a block of keys that stay in the first-level cache beside scores and queries.
+const KEY_BLOCK_NUMBERS: usize = 4096;
+/// The most keys in a block, whose scores stay in the first-level cache.
+const MAX_KEY_BLOCK: usize = 128;
+
+thread_local! {
+    /// Each thread's working memory, kept from call to call: a fresh page costs more than its use.
+    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Where each row's log-sum-exp goes to, or comes from. Shape `[n_heads, n_queries]`.
+pub(super) enum Lse<'a> {
+    /// It is computed and written here.
+    Write(Shared<'a>),
+    /// It was recorded: overviews are relative to it.
+    Given(&'a [f32]),
+}
+
+/// One piece of work: some queries of one head, all their keys.
+pub(super) struct Group<'a> {
+    pub head: &'a Head<'a>,
+    pub head_index: usize,
+    pub n_heads: usize,
+    pub n_queries: usize,
+    pub n_keys: usize,
+    pub rows: Range<usize>,
+    /// Shape `[n_queries, n_heads, d_value]`.
+    pub context: &'a Shared<'a>,
+    pub lse: &'a Lse<'a>,
+    /// Rows and columns of the overview, where one is wanted.
+    pub overview: Option<(usize, usize)>,
+}
+
+impl Task for Group<'_> {
+    type Output = Option<TileRows>;
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) -> Option<TileRows> {
+        let n_columns = self.overview.map_or(1, |(_, columns)| columns);
+        let key_tiles = KeyTiles { n_tiles: n_columns, n_keys: self.n_keys };
+        let mut tiles = self.overview.map(|(rows, columns)| {
+            TileRows::new(&self.rows, KeyTiles { n_tiles: rows, n_keys: self.n_queries }, columns)
+        });
+        let key_block = key_block(self.head.d_head.max(self.head.d_value));
+
+        let mut scratch = SCRATCH.take();
+        let mut carver = Carver::new(&mut scratch, self.scratch_numbers::<V>(key_block, n_columns));
+        let scores = carver.take(key_block * MAX_WIDTH); // [key_block, width]
+        let mut blocks = self.blocks::<V>(&mut carver, n_columns);
+        for block in &mut blocks {
+            block.begin(self.head);
+        }
+        let visible = self.head.rule.visible(&self.rows);
+        for start in visible.clone().step_by(key_block) {
+            for block in &mut blocks {
+                let seen = self.head.rule.visible(&block.rows);
+                let keys = start.max(seen.start)..(start + key_block).min(seen.end);
+                if keys.start >= keys.end {
+                    continue;
+                }
+                let width = block.sum.len();
+                let scores = &mut scores[..keys.len() * width];
+                // SAFETY: the caller vouches for the instructions.
+                unsafe {
+                    match width / V::LANES {
+                        1 => block.step::<V, 1>(self.head, &keys, &key_tiles, scores),
+                        2 => block.step::<V, 2>(self.head, &keys, &key_tiles, scores),
+                        _ => block.step::<V, 3>(self.head, &keys, &key_tiles, scores),
+                    }
+                }
+            }
+        }
+        for block in &mut blocks {
+            // SAFETY: the caller vouches for the instructions.
+            unsafe { self.finish::<V>(block, &key_tiles, tiles.as_mut()) }
+        }
+        drop(blocks);
+        SCRATCH.set(scratch);
+        tiles
+    }
+}
+
+impl Group<'_> {
+    /// Numbers of working memory that the group needs at most.
+    fn scratch_numbers<V: Vector>(&self, key_block: usize, n_columns: usize) -> usize {
+        let per_lane = self.head.d_head + self.head.d_value + 3 + self.overview.map_or(0, |_| 3 * n_columns);
+        let n_blocks = self.rows.len().div_ceil(BLOCK_REGISTERS * V::LANES);
+        let n_lanes = n_blocks * BLOCK_REGISTERS * V::LANES;
+        key_block * MAX_WIDTH + n_lanes * per_lane + (n_blocks + 1) * 8 * Carver::ALIGNMENT
+    }
+
+    /// The group's rows as blocks, their memory taken from `carver`.
+    fn blocks<'s, V: Vector>(&self, carver: &mut Carver<'s>, n_columns: usize) -> Vec<Block<'s>> {
+        let mut blocks = Vec::new();
+        let block_rows = BLOCK_REGISTERS * V::LANES;
+        for start in self.rows.clone().step_by(block_rows) {
+            let rows = start..(start + block_rows).min(self.rows.end);
+            let width = rows.len().next_multiple_of(V::LANES);
+            blocks.push(Block {
+                queries: carver.take(self.head.d_head * width),
+                context: carver.take(self.head.d_value * width),
+                reference: carver.take(width),
+                sum: carver.take(width),
+                lost: carver.take(width),
+                overview: self.overview.map(|_| {
+                    let mut take = || carver.take(n_columns * width);
+                    LaneTiles::new(take(), take(), take(), width)
+                }),
+                rows,
+            });
+        }
+        blocks
+    }
+
+    /// Writes the block's results.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    #[inline(always)]
+    unsafe fn finish<V: Vector>(&self, block: &mut Block<'_>, key_tiles: &KeyTiles, tiles: Option<&mut TileRows>) {
+        let width = block.sum.len();
+        let d_value = self.head.d_value;
+        // per lane: the log-sum-exp in powers of two as two numbers, and what makes weights of sums
+        let mut log_sums = [f32::INFINITY; MAX_WIDTH]; // [width]
+        let mut rests = [0.0_f32; MAX_WIDTH]; // [width]
+        let mut factors = [0.0_f32; MAX_WIDTH]; // [width]
+        for (lane, row) in block.rows.clone().enumerate() {
+            let at = self.head_index * self.n_queries + row;
+            let log_sum = match self.lse {
+                // SAFETY: this row of this head belongs to this group alone.
+                Lse::Write(lse) => unsafe {
+                    let log_sum = block.log_sum(lane, self.head.rule.sink);
+                    lse.part(at..at + 1)[0] = (log_sum * LN_2) as f32;
+                    log_sum
+                },
+                Lse::Given(lse) => f64::from(lse[at]) * LOG2_E,
+            };
+            factors[lane] = block.factor(lane, log_sum);
+            if log_sum != f64::NEG_INFINITY {
+                log_sums[lane] = log_sum as f32;
+                rests[lane] = (log_sum - f64::from(log_sum as f32)) as f32;
+            }
+            let from = (row * self.n_heads + self.head_index) * d_value;
+            // SAFETY: this row of this head belongs to this group alone.
+            let context = unsafe { self.context.part(from..from + d_value) };
+            if factors[lane] == 0.0 || d_value == 0 {
+                context.fill(0.0);
+                continue;
+            }
+            for (slot, sum) in context.iter_mut().zip(block.context[lane..].iter().step_by(width)) {
+                *slot = sum * factors[lane];
+            }
+        }
+        if let (Some(tiles), Some(overview)) = (tiles, &mut block.overview) {
+            // SAFETY: the caller vouches for the instructions.
+            unsafe {
+                match width / V::LANES {
+                    1 => overview.weigh::<V, 1>(&log_sums, &rests, &factors),
+                    2 => overview.weigh::<V, 2>(&log_sums, &rests, &factors),
+                    _ => overview.weigh::<V, 3>(&log_sums, &rests, &factors),
+                }
+            }
+            overview.fold(&block.rows, key_tiles, tiles);
+        }
+    }
+}
+
+/// Keys per block, so that a block of keys or of values stays in the cache.
+fn key_block(d: usize) -> usize {
+    (KEY_BLOCK_NUMBERS / d.max(1)).next_multiple_of(8).clamp(16, MAX_KEY_BLOCK)
+}
+
+/// Hands out pieces of working memory, each on its own cache lines.
+struct Carver<'s>(&'s mut [f32]);
+
+impl<'s> Carver<'s> {
+    /// Numbers in a cache line.
+    const ALIGNMENT: usize = 16;
+
+    /// Hands out pieces of `scratch`, which grows to `n_numbers` where it is shorter.
+    fn new(scratch: &'s mut Vec<f32>, n_numbers: usize) -> Carver<'s> {
+        let n_numbers = n_numbers + Carver::ALIGNMENT;
+        if scratch.len() < n_numbers {
+            scratch.resize(n_numbers, 0.0);
+        }
+        let skip = scratch.as_ptr().align_offset(Carver::ALIGNMENT * size_of::<f32>()).min(Carver::ALIGNMENT);
+        Carver(&mut scratch[skip..])
+    }
+
+    /// The next `n_numbers`; what they hold is left over from earlier use.
+    fn take(&mut self, n_numbers: usize) -> &'s mut [f32] {
+        let whole = std::mem::take(&mut self.0);
+        let (piece, rest) = whole.split_at_mut(n_numbers.next_multiple_of(Carver::ALIGNMENT));
+        self.0 = rest;
+        &mut piece[..n_numbers]
+    }
+}

@@ -1,0 +1,324 @@
+//! A register of `f32` lanes, the same for every instruction set, so that the kernel is written once.
+
+/// A register of [`LANES`](Vector::LANES) numbers.
+///
+/// Whoever makes one (with [`splat`](Vector::splat) or [`load`](Vector::load)) vouches that the processor has the
+/// instructions; a value is the proof, so arithmetic on values is safe. Every method is inlined into a caller
+/// that was compiled for those instructions (see `dispatch`).
+pub(super) trait Vector: Copy {
+    /// Numbers in a register.
+    const LANES: usize;
+    /// Rows of the micro-kernel's tile: as many accumulators as the registers hold beside three columns of operands.
+    const TILE_ROWS: usize;
+
+    /// The same number in every lane.
+    ///
+    /// # Safety
+    /// The processor has this type's instructions.
+    unsafe fn splat(value: f32) -> Self;
+
+    /// [`LANES`](Vector::LANES) numbers from memory.
+    ///
+    /// # Safety
+    /// The processor has this type's instructions, and that many numbers may be read at `from`.
+    unsafe fn load(from: *const f32) -> Self;
+
+    /// Writes the lanes to memory.
+    ///
+    /// # Safety
+    /// [`LANES`](Vector::LANES) numbers may be written at `to`.
+    unsafe fn store(self, to: *mut f32);
+
+    /// `self + other`.
+    fn add(self, other: Self) -> Self;
+    /// `self − other`.
+    fn sub(self, other: Self) -> Self;
+    /// `self · other`.
+    fn mul(self, other: Self) -> Self;
+    /// `self / other`.
+    fn div(self, other: Self) -> Self;
+    /// `self · factor + addend`.
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// The larger one; `other` where either is NaN.
+    fn max(self, other: Self) -> Self;
+    /// `yes` where `self < other`, `no` elsewhere (also where either is NaN).
+    fn where_less(self, other: Self, yes: Self, no: Self) -> Self;
+    /// Whether `self < other` in any lane.
+    fn any_less(self, other: Self) -> bool;
+    /// 2 to the power of each lane: relative error below 1.2e-7, exactly 0 below 2⁻¹²⁷, NaN stays NaN.
+    /// Lanes must stay below 127.
+    fn exp2(self) -> Self;
+}
+
+/// Coefficients of `2^f` for |f| ≤ ½, a minimax fit: relative error 1.9e-9 before rounding.
+pub(super) const EXP2: [f32; 7] =
+    [1.0, 0.693_147_2, 0.240_226_46, 0.055_503_286, 0.009_618_489, 0.001_339_993, 0.000_153_458_11];
+
+/// Added to a number, it leaves the nearest integer plus 127 (an exponent's bias) in the low bits of the sum.
+const ROUND: f32 = 12_582_912.0 + 127.0;
+
+/// Below this, 2^x is 0 here.
+const EXP2_FLOOR: f32 = -127.0;
+
+/// Four lanes in plain Rust, which compilers turn into SSE2, NEON or WebAssembly SIMD.
+#[derive(Clone, Copy)]
+pub(super) struct Portable([f32; 4]);
+
+impl Portable {
+    #[inline(always)]
+    fn zip(self, other: Portable, f: impl Fn(f32, f32) -> f32) -> Portable {
+        Portable(std::array::from_fn(|lane| f(self.0[lane], other.0[lane])))
+    }
+}
+
+impl Vector for Portable {
+    const LANES: usize = 4;
+    const TILE_ROWS: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Portable {
+        Portable([value; 4])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Portable {
+        // SAFETY: the caller vouches for four readable numbers.
+        Portable(unsafe { from.cast::<[f32; 4]>().read() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller vouches for four writable numbers.
+        unsafe { to.cast::<[f32; 4]>().write(self.0) }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Portable) -> Portable {
+        self.zip(other, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Portable) -> Portable {
+        self.zip(other, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Portable) -> Portable {
+        self.zip(other, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    fn div(self, other: Portable) -> Portable {
+        self.zip(other, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: Portable, addend: Portable) -> Portable {
+        // where the processor does not fuse, `f32::mul_add` would call a library function per number
+        let fused = cfg!(target_arch = "aarch64");
+        Portable(std::array::from_fn(|lane| {
+            let (a, b, c) = (self.0[lane], factor.0[lane], addend.0[lane]);
+            if fused { a.mul_add(b, c) } else { a * b + c }
+        }))
+    }
+
+    #[inline(always)]
+    fn max(self, other: Portable) -> Portable {
+        self.zip(other, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn where_less(self, other: Portable, yes: Portable, no: Portable) -> Portable {
+        Portable(std::array::from_fn(|lane| if self.0[lane] < other.0[lane] { yes.0[lane] } else { no.0[lane] }))
+    }
+
+    #[inline(always)]
+    fn any_less(self, other: Portable) -> bool {
+        self.0.iter().zip(&other.0).any(|(a, b)| a < b)
+    }
+
+    #[inline(always)]
+    fn exp2(self) -> Portable {
+        let x = Portable([EXP2_FLOOR; 4]).max(self);
+        let shifted = x.add(Portable([ROUND; 4]));
+        let fraction = x.sub(shifted.sub(Portable([ROUND; 4])));
+        let power = polynomial(fraction, EXP2);
+        power.mul(Portable(shifted.0.map(|n| f32::from_bits(n.to_bits() << 23))))
+    }
+}
+
+/// `Σ c_i · x^i`, by Horner's rule.
+#[inline(always)]
+pub(super) fn polynomial<V: Vector, const N: usize>(x: V, coefficients: [f32; N]) -> V {
+    // SAFETY: `x` proves the instructions.
+    unsafe {
+        let mut sum = V::splat(coefficients[N - 1]);
+        for coefficient in coefficients[..N - 1].iter().rev() {
+            sum = sum.mul_add(x, V::splat(*coefficient));
+        }
+        sum
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{EXP2, EXP2_FLOOR, ROUND, Vector, polynomial};
+
+    /// Eight lanes of AVX2 with fused multiply–add.
+    #[derive(Clone, Copy)]
+    pub struct Avx2(__m256);
+
+    /// Sixteen lanes of AVX-512F.
+    #[derive(Clone, Copy)]
+    pub struct Avx512(__m512);
+
+    /// The methods that differ between the two only in the names of the intrinsics.
+    macro_rules! arithmetic {
+        ($set1:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $max:ident) => {
+            #[inline(always)]
+            unsafe fn splat(value: f32) -> Self {
+                // SAFETY: the caller vouches for the instructions.
+                Self(unsafe { $set1(value) })
+            }
+
+            #[inline(always)]
+            unsafe fn load(from: *const f32) -> Self {
+                // SAFETY: the caller vouches for the instructions and for the memory.
+                Self(unsafe { $load(from) })
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, to: *mut f32) {
+                // SAFETY: a value proves the instructions; the caller vouches for the memory.
+                unsafe { $store(to, self.0) }
+            }
+
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $add(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $sub(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $mul(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn div(self, other: Self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $div(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn mul_add(self, factor: Self, addend: Self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $fma(self.0, factor.0, addend.0) })
+            }
+
+            #[inline(always)]
+            fn max(self, other: Self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $max(self.0, other.0) })
+            }
+        };
+    }
+
+    impl Vector for Avx2 {
+        const LANES: usize = 8;
+        const TILE_ROWS: usize = 4; // 4 × 3 accumulators + 3 + 1 of 16 registers
+
+        arithmetic!(
+            _mm256_set1_ps,
+            _mm256_loadu_ps,
+            _mm256_storeu_ps,
+            _mm256_add_ps,
+            _mm256_sub_ps,
+            _mm256_mul_ps,
+            _mm256_div_ps,
+            _mm256_fmadd_ps,
+            _mm256_max_ps
+        );
+
+        #[inline(always)]
+        fn where_less(self, other: Avx2, yes: Avx2, no: Avx2) -> Avx2 {
+            // SAFETY: a value proves the instructions.
+            Avx2(unsafe { _mm256_blendv_ps(no.0, yes.0, _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, other.0)) })
+        }
+
+        #[inline(always)]
+        fn any_less(self, other: Avx2) -> bool {
+            // SAFETY: a value proves the instructions.
+            unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(self.0, other.0)) != 0 }
+        }
+
+        #[inline(always)]
+        fn exp2(self) -> Avx2 {
+            // SAFETY: a value proves the instructions.
+            unsafe {
+                let x = Avx2::splat(EXP2_FLOOR).max(self);
+                let round = Avx2::splat(ROUND);
+                let shifted = x.add(round);
+                let fraction = x.sub(shifted.sub(round));
+                let power = polynomial(fraction, EXP2);
+                let scale = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(shifted.0)));
+                power.mul(Avx2(scale))
+            }
+        }
+    }
+
+    impl Vector for Avx512 {
+        const LANES: usize = 16;
+        const TILE_ROWS: usize = 8; // 8 × 3 accumulators + 3 + 1 of 32 registers
+
+        arithmetic!(
+            _mm512_set1_ps,
+            _mm512_loadu_ps,
+            _mm512_storeu_ps,
+            _mm512_add_ps,
+            _mm512_sub_ps,
+            _mm512_mul_ps,
+            _mm512_div_ps,
+            _mm512_fmadd_ps,
+            _mm512_max_ps
+        );
+
+        #[inline(always)]
+        fn where_less(self, other: Avx512, yes: Avx512, no: Avx512) -> Avx512 {
+            // SAFETY: a value proves the instructions.
+            Avx512(unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, other.0), no.0, yes.0) })
+        }
+
+        #[inline(always)]
+        fn any_less(self, other: Avx512) -> bool {
+            // SAFETY: a value proves the instructions.
+            unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, other.0) != 0 }
+        }
+
+        #[inline(always)]
+        fn exp2(self) -> Avx512 {
+            // SAFETY: a value proves the instructions.
+            unsafe {
+                let x = Avx512::splat(EXP2_FLOOR).max(self);
+                let round = Avx512::splat(ROUND);
+                let shifted = x.add(round);
+                let fraction = x.sub(shifted.sub(round));
+                let power = polynomial(fraction, EXP2);
+                let scale = _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(shifted.0)));
+                power.mul(Avx512(scale))
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The streaming kernel against the readable reference, on every instruction set this processor has.
+
+use attlas::attention::{Inputs, Instructions, Outputs, Shape, attend_with, reference};
+use attlas::{Bias, Pooled, Pooling, Scoring, Visibility};
+
+/// Numbers that are the same for the same seed.
+struct Random(u64);
+
+impl Random {
+    /// In −1 .. 1.
+    fn number(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+    }
+
+    fn numbers(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.number()).collect()
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        ((self.number() + 1.0) / 2.0 * n as f32) as usize % n.max(1)
+    }
+}
+
+/// One attention call with everything it reads.
+#[derive(Debug)]
+struct Case {
+    shape: Shape,
+    scoring: Scoring,
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    key_valid: Option<Vec<bool>>,
+    pooling: Option<Pooling>,
+}
+
+/// What one attention call gives.
+struct Given {
+    context: Vec<f32>,
+    lse: Vec<f32>,
+    pooled: Vec<Pooled>,
+}
+
+impl Case {
+    fn new(shape: Shape, scoring: Scoring, random: &mut Random) -> Case {
+        let numbers = |n: usize, random: &mut Random| random.numbers(n).iter().map(|x| 2.0 * x).collect();
+        Case {
+            shape,
+            scoring,
+            queries: numbers(shape.n_heads * shape.n_queries * shape.d_head, random),
+            keys: numbers(shape.n_kv_heads * shape.n_keys * shape.d_head, random),
+            values: numbers(shape.n_kv_heads * shape.n_keys * shape.d_value, random),
+            key_valid: None,
+            pooling: None,
+        }
+    }
+
+    fn square(n: usize, d: usize, visibility: Visibility, seed: u64) -> Case {
+        let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: d, d_value: d };
+        Case::new(shape, Scoring::scaled_dot_product(d, visibility), &mut Random(seed))
+    }
+
+    fn inputs(&self) -> Inputs<'_> {
+        Inputs {
+            queries: &self.queries,
+            keys: &self.keys,
+            values: &self.values,
+            shape: self.shape,
+            scoring: &self.scoring,
+            key_valid: self.key_valid.as_deref(),
+        }
+    }
+
+    fn run(&self, attend: impl Fn(&Inputs<'_>, &mut Outputs<'_>)) -> Given {
+        let shape = self.shape;
+        let mut given = Given {
+            context: vec![f32::NAN; shape.n_queries * shape.n_heads * shape.d_value],
+            lse: vec![f32::NAN; shape.n_heads * shape.n_queries],
+            pooled: Vec::new(),
+        };
+        let pooled = self.pooling.map(|pooling| (pooling, &mut given.pooled));
+        attend(&self.inputs(), &mut Outputs { context: &mut given.context, lse: &mut given.lse, pooled });
+        given
+    }
+
+    /// Holds the kernel against the reference, with every instruction set.
+    fn check(&self) {
+        let wanted = self.run(reference::attend);
+        for instructions in Instructions::ALL.into_iter().filter(|choice| choice.available()) {
+            let given = self.run(|inputs, outputs| attend_with(instructions, inputs, outputs));
+            let about = || format!("{instructions:?} {:?} {:?} {:?}", self.shape, self.scoring, self.pooling);
+            for (row, (given, wanted)) in given.lse.iter().zip(&wanted.lse).enumerate() {
+                let close = given == wanted || (given - wanted).abs() <= 1e-6 * wanted.abs().max(1.0);
+                assert!(close, "lse of row {row}: {given}, not {wanted}; {}", about());
+            }
+            for (slot, (given, wanted)) in given.context.iter().zip(&wanted.context).enumerate() {
+                assert!((given - wanted).abs() <= 2e-6, "context {slot}: {given}, not {wanted}; {}", about());
+            }
+            assert_eq!(given.pooled.len(), wanted.pooled.len());
+            for (head, (given, wanted)) in given.pooled.iter().zip(&wanted.pooled).enumerate() {
+                self.check_pooled(head, given, wanted, &about());
+            }
+        }
+    }
+
+    fn check_pooled(&self, head: usize, given: &Pooled, wanted: &Pooled, about: &str) {
+        assert_eq!((given.rows, given.columns), (wanted.rows, wanted.columns));
+        let mut scores = vec![0.0; self.shape.n_keys]; // [n_keys]
+        for tile in 0..wanted.max.len() {
+            assert!((given.max[tile] - wanted.max[tile]).abs() <= 1e-6, "max of tile {tile}; {about}");
+            let cells = given.queries(tile / given.columns).len() as f64;
+            assert!((given.sum[tile] - wanted.sum[tile]).abs() <= 1e-6 * cells, "sum of tile {tile}; {about}");
+            // near ties may fall either way: the weight there must be the largest to rounding
+            let (query, key) = given.argmax[tile];
+            if given.max[tile] > 0.0 {
+                let lse = reference::row_scores(&self.inputs(), head, query as usize, &mut scores);
+                let weight = (scores[key as usize] - lse).exp();
+                assert!((weight - f64::from(wanted.max[tile])).abs() <= 1e-6, "arg-max of tile {tile}; {about}");
+                assert!(given.queries(tile / given.columns).contains(&(query as usize)), "{about}");
+                assert!(given.keys(tile % given.columns).contains(&(key as usize)), "{about}");
+            } else {
+                assert_eq!(given.argmax[tile], wanted.argmax[tile], "arg-max of empty tile {tile}; {about}");
+            }
+        }
+    }
+}
+
+#[test]
+fn two_keys_weigh_as_worked_out_by_hand() {
+    // scores 0 and ln 3: weights 1/4 and 3/4, lse ln 4
+    let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: 1, n_keys: 2, d_head: 1, d_value: 2 };
+    let case = Case {
+        shape,
+        scoring: Scoring::scaled_dot_product(1, Visibility::FULL),
+        queries: vec![1.0],
+        keys: vec![0.0, 3.0_f32.ln()],
+        values: vec![4.0, 0.0, 0.0, 8.0],
+        key_valid: None,
+        pooling: Some(Pooling { rows: 1, columns: 2 }),
+    };
+    for instructions in Instructions::ALL {
+        let given = case.run(|inputs, outputs| attend_with(instructions, inputs, outputs));
+        assert!((given.context[0] - 1.0).abs() < 1e-6 && (given.context[1] - 6.0).abs() < 1e-6);
+        assert!((given.lse[0] - 4.0_f32.ln()).abs() < 1e-6);
+        assert!((given.pooled[0].sum[0] - 0.25).abs() < 1e-6 && (given.pooled[0].max[1] - 0.75).abs() < 1e-6);
+        assert_eq!(given.pooled[0].argmax, [(0, 0), (0, 1)]);
+    }
+}
+
+#[test]
+fn a_sink_takes_its_share_as_worked_out_by_hand() {
+    // one key and a sink, both with score 0: half of the weight goes nowhere
+    let mut case = Case::square(1, 1, Visibility::FULL, 1);
+    case.scoring.sinks = Some(vec![0.0]);
+    (case.queries, case.keys, case.values) = (vec![0.0], vec![5.0], vec![3.0]);
+    let given = case.run(attlas::attention::attend);
+    assert!((given.context[0] - 1.5).abs() < 1e-6);
+    assert!((given.lse[0] - 2.0_f32.ln()).abs() < 1e-6);
+}
+
+#[test]
+fn a_query_that_sees_no_key_gets_context_zero_and_lse_minus_infinity() {
+    let mut case = Case::square(5, 3, Visibility::CAUSAL, 2);
+    case.key_valid = Some(vec![false, false, true, true, false]);
+    case.pooling = Some(Pooling { rows: 5, columns: 5 });
+    case.check();
+    let given = case.run(attlas::attention::attend);
+    assert_eq!(given.lse[1], f32::NEG_INFINITY);
+    assert_eq!(given.context[..6], [0.0; 6]);
+    assert_eq!(given.pooled[0].sum[..10], [0.0; 10]);
+    case.key_valid = Some(vec![false; 5]);
+    case.check();
+}
+
+#[test]
+fn every_length_around_the_block_sizes_agrees_with_the_reference() {
+    for n in (1..=40).chain([47, 48, 49, 63, 64, 65, 95, 96, 97, 127, 128, 129, 191, 192, 193, 200, 385]) {
+        for visibility in [Visibility::FULL, Visibility::CAUSAL] {
+            let mut case = Case::square(n, 8 + n % 5, visibility, n as u64);
+            case.pooling = Some(Pooling { rows: 7, columns: 5 });
+            case.check();
+        }
+    }
+}
+
+#[test]
+fn every_width_of_head_and_value_agrees_with_the_reference() {
+    let mut random = Random(5);
+    for (d_head, d_value) in [(1, 1), (2, 17), (3, 64), (16, 0), (31, 33), (64, 64), (65, 1), (128, 130), (256, 256)] {
+        let shape = Shape { n_heads: 2, n_kv_heads: 1, n_queries: 33, n_keys: 70, d_head, d_value };
+        Case::new(shape, Scoring::scaled_dot_product(d_head, Visibility::FULL), &mut random).check();
+    }
+}
+
+#[test]
+fn any_mixture_of_options_agrees_with_the_reference() {
+    let mut random = Random(42);
+    for _ in 0..300 {
+        let n_kv_heads = 1 + random.below(3);
+        let shape = Shape {
+            n_heads: n_kv_heads * (1 + random.below(3)),
+            n_kv_heads,
+            n_queries: 1 + random.below(150),
+            n_keys: 1 + random.below(300),
+            d_head: 1 + random.below(40),
+            d_value: 1 + random.below(40),
+        };
+        let scoring = any_scoring(&shape, &mut random);
+        let mut case = Case::new(shape, scoring, &mut random);
+        if random.below(2) == 0 {
+            case.key_valid = Some((0..shape.n_keys).map(|_| random.below(4) > 0).collect());
+        }
+        if random.below(2) == 0 {
+            case.pooling = Some(Pooling { rows: 1 + random.below(170), columns: 1 + random.below(80) });
+        }
+        case.check();
+    }
+}
+
+fn any_scoring(shape: &Shape, random: &mut Random) -> Scoring {
+    let limit = |random: &mut Random| (random.below(2) == 0).then(|| random.below(90));
+    let bias = match random.below(3) {
+        0 => Bias::None,
+        1 => Bias::Alibi { slopes: (0..shape.n_heads).map(|_| random.number().abs() / 64.0).collect() },
+        _ => {
+            let n_offsets = 1 + random.below(60);
+            let first = random.below(60) as i64 - 50;
+            Bias::Relative { first, table: random.numbers(shape.n_heads * n_offsets), n_offsets }
+        }
+    };
+    Scoring {
+        scale: 1.0 / (shape.d_head as f32).sqrt(),
+        softcap: (random.below(3) == 0).then_some(3.0),
+        visibility: Visibility { before: limit(random), after: limit(random) },
+        bias,
+        sinks: (random.below(3) == 0).then(|| random.numbers(shape.n_heads)),
+        query_offset: if random.below(2) == 0 { 0 } else { random.below(60) },
+    }
+}
+
+#[test]
+fn scores_too_large_for_exp_still_give_weights() {
+    for factor in [30.0, -30.0] {
+        let mut case = Case::square(70, 4, Visibility::FULL, 9);
+        case.queries.iter_mut().for_each(|x| *x *= factor);
+        let given = case.run(attlas::attention::attend);
+        let wanted = case.run(reference::attend);
+        for (given, wanted) in given.context.iter().zip(&wanted.context) {
+            assert!((given - wanted).abs() < 1e-4, "{given} {wanted}");
+        }
+    }
+}
+
+#[test]
+fn scores_that_rise_from_key_to_key_are_rescaled() {
+    let mut case = Case::square(300, 2, Visibility::FULL, 10);
+    case.queries = vec![1.0; 600];
+    case.keys = (0..600).map(|i| (i / 2) as f32 / 4.0).collect();
+    case.pooling = Some(Pooling { rows: 10, columns: 30 });
+    let given = case.run(attlas::attention::attend);
+    let wanted = case.run(reference::attend);
+    for (given, wanted) in given.context.iter().zip(&wanted.context) {
+        assert!((given - wanted).abs() < 2e-5, "{given} {wanted}");
+    }
+    for (given, wanted) in given.pooled[0].sum.iter().zip(&wanted.pooled[0].sum) {
+        assert!((given - wanted).abs() < 1e-4, "{given} {wanted}");
+    }
+}
+
+#[test]
+fn a_score_that_is_not_a_number_is_not_hidden() {
+    let mut case = Case::square(20, 4, Visibility::FULL, 11);
+    case.keys[17] = f32::NAN;
+    for instructions in Instructions::ALL {
+        let given = case.run(|inputs, outputs| attend_with(instructions, inputs, outputs));
+        assert!(given.lse.iter().all(|lse| lse.is_nan()));
+        assert!(given.context.iter().all(|context| context.is_nan()));
+    }
+}
+
+#[test]
+fn parallel_runs_give_the_same_bytes_each_time() {
+    let mut case = Case::square(700, 64, Visibility::CAUSAL, 12);
+    case.pooling = Some(Pooling { rows: 9, columns: 9 });
+    let first = case.run(attlas::attention::attend);
+    for _ in 0..3 {
+        let again = case.run(attlas::attention::attend);
+        assert!(first.context == again.context && first.lse == again.lse && first.pooled == again.pooled);
+    }
+}
