@@ -1,0 +1,505 @@
+//! The generic Transformer's configuration: what can differ between families, and nothing about any of them.
+
+use attlas::Visibility;
+
+/// A model: its stacks and what it does with the last hidden states.
+///
+/// An encoder-only model has no decoder, a decoder-only model no encoder.
+#[derive(Debug, Clone)]
+pub struct Architecture {
+    /// Reads the source.
+    pub encoder: Option<Stack>,
+    /// Reads the target, and the source through cross-attention where its blocks have it.
+    pub decoder: Option<Stack>,
+    /// From hidden states to logits.
+    pub head: Head,
+    /// Ids with a meaning.
+    pub ids: SpecialIds,
+    /// How long a text may be.
+    pub length: Length,
+}
+
+/// How long a text may be, in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// As long as wanted.
+    Any,
+    /// Longer ones run, and the recording says that the model was not made for them.
+    Noted(usize),
+    /// Longer ones are refused: the model has no positions for them.
+    Refused(usize),
+}
+
+/// Ids that mean something to the model.
+#[derive(Debug, Clone, Default)]
+pub struct SpecialIds {
+    /// Fills batches.
+    pub padding: Option<u32>,
+    /// The decoder's first token.
+    pub start: Option<u32>,
+    /// Any of these ends a generated text.
+    pub ends: Vec<u32>,
+    /// What follows the source text where the tokenizer does not add it itself.
+    pub source_end: Option<u32>,
+    /// Never generated.
+    pub suppressed: Vec<u32>,
+    /// Generated first whatever the model says (a language tag).
+    pub forced_start: Option<u32>,
+    /// Generated last when the length limit is reached.
+    pub forced_end: Option<u32>,
+}
+
+/// A stack of blocks with its embedding.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// Width of the hidden states.
+    pub d_model: usize,
+    /// From ids to the first hidden states.
+    pub embedding: Embedding,
+    /// The blocks, in order.
+    pub blocks: Vec<Block>,
+    /// For each block, which set of stored weights it uses; the block's own index unless layers share (ALBERT).
+    pub stored_as: Option<Vec<usize>>,
+    /// Applied after the last block.
+    pub final_norm: Option<Norm>,
+}
+
+/// From ids to hidden states: `norm(scale · E[id] + positions + types)`, then a projection where the widths differ.
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    /// Rows of the table.
+    pub n_tokens: usize,
+    /// Width of the table; a projection follows where it is not `d_model`.
+    pub width: usize,
+    /// Factor on the token's row: `√d_model` in Vaswani et al. (2017).
+    pub scale: f32,
+    /// What says where a token stands.
+    pub positions: Positions,
+    /// Segments (BERT); 0 when there are none.
+    pub n_token_types: usize,
+    /// Applied to the sum.
+    pub norm: Option<Norm>,
+}
+
+/// Positions added to the embedding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Positions {
+    /// None: they enter the attention, or nowhere.
+    None,
+    /// A table that was learnt; position `p` is its row `p + offset`.
+    Learned {
+        /// Rows of the table, the offset included.
+        n_rows: usize,
+        /// Rows before position 0 (RoBERTa and BART: 2).
+        offset: usize,
+        /// The row that padding tokens get, where it is not their position's (RoBERTa).
+        at_padding: Option<usize>,
+    },
+    /// Sines and cosines (Vaswani et al. 2017, §3.5), as long as wanted.
+    Sinusoidal {
+        /// How sines and cosines are arranged.
+        arrangement: Arrangement,
+        /// Position of the first token.
+        offset: usize,
+        /// What padding tokens get.
+        at_padding: AtPadding,
+    },
+}
+
+/// What is added to padding tokens where positions are sinusoidal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtPadding {
+    /// Their position, as to any token.
+    Position,
+    /// Nothing (M2M100).
+    Nothing,
+}
+
+/// How the sines and cosines of a position are arranged over the width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrangement {
+    /// `sin, cos, sin, cos, …`, frequencies `10000^(−2i/d)` in f32, as PyTorch's usual class does.
+    Interleaved,
+    /// All sines, then all cosines, same frequencies (Marian, Pegasus).
+    Halves,
+    /// All sines, then all cosines, frequencies `10000^(−i/(d/2 − 1))` (tensor2tensor: M2M100).
+    HalvesInclusive,
+}
+
+/// One layer: attention, cross-attention in decoders that have a source, feed-forward.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// Looks at its own stack's tokens.
+    pub attention: Attention,
+    /// Looks at the encoder's last hidden states.
+    pub cross: Option<Attention>,
+    /// Position by position.
+    pub feed_forward: FeedForward,
+    /// The kind of norm around the sublayers; `None` for a first sublayer that has none (ModernBERT).
+    pub attention_norm: Option<Norm>,
+    /// The norm around the feed-forward and the cross-attention.
+    pub norm: Norm,
+    /// How sublayers, norms and the residual stream are joined.
+    pub residual: Residual,
+    /// Whether each sublayer's output is multiplied by learnt factors, one per column (DINOv2).
+    pub layer_scale: bool,
+}
+
+/// How a sublayer `f` joins the residual stream `x`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Residual {
+    /// `norm(x + f(x))` (Vaswani et al. 2017).
+    Post,
+    /// `x + f(norm(x))` (Xiong et al. 2020).
+    Pre,
+    /// `x + norm′(f(norm(x)))` (Gemma 2).
+    Sandwich,
+    /// `x + norm(f(x))` (OLMo 2).
+    OutputNorm,
+    /// `x + attention(norm(x)) + feed_forward(norm′(x))` (GPT-NeoX).
+    Parallel,
+    /// `x + attention(norm(x)) + feed_forward(norm(x))` with one norm (GPT-J, Phi).
+    ParallelSharedNorm,
+}
+
+/// One attention layer.
+#[derive(Debug, Clone)]
+pub struct Attention {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key–value heads.
+    pub n_kv_heads: usize,
+    /// Width of a head.
+    pub d_head: usize,
+    /// Factor on the dot product.
+    pub scale: f32,
+    /// `c · tanh(score / c)`.
+    pub softcap: Option<f32>,
+    /// Which keys a query may look at.
+    pub visibility: Visibility,
+    /// Added to the score by relative position.
+    pub bias: PositionBias,
+    /// Queries and keys turned by their position (Su et al. 2021).
+    pub rotary: Option<Rotary>,
+    /// Norms on queries and keys.
+    pub qk_norm: Option<QkNorm>,
+    /// Queries, keys and values are cut to ± this (OLMo).
+    pub clip: Option<f32>,
+    /// Whether each head has a learnt score that takes weight to nowhere (GPT-OSS).
+    pub sinks: bool,
+    /// Which projections have biases.
+    pub biases: Biases,
+}
+
+/// Which projections of an attention layer have biases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Biases {
+    /// Query and value projection.
+    pub query_value: bool,
+    /// Key projection (Whisper has none there).
+    pub key: bool,
+    /// Output projection.
+    pub output: bool,
+}
+
+impl Biases {
+    /// All projections have biases.
+    pub const ALL: Biases = Biases { query_value: true, key: true, output: true };
+    /// No projection has.
+    pub const NONE: Biases = Biases { query_value: false, key: false, output: false };
+    /// Queries, keys and values have, the output has none (Qwen 2).
+    pub const QKV: Biases = Biases { query_value: true, key: true, output: false };
+    /// Only the output has (GPT-Neo).
+    pub const OUTPUT: Biases = Biases { query_value: false, key: false, output: true };
+}
+
+/// A bias that depends on head and relative position.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PositionBias {
+    /// None.
+    None,
+    /// `slope[head] · (key − query)`. Shape `[n_heads]`.
+    Alibi(Vec<f32>),
+    /// A learnt number per head and bucket of distances (Raffel et al. 2020); one table serves the whole stack.
+    Buckets {
+        /// Rows of the table.
+        n_buckets: usize,
+        /// Distances from here on share the last bucket.
+        max_distance: usize,
+        /// Whether later keys have buckets of their own.
+        directions: Directions,
+    },
+}
+
+/// Which directions a bucketed bias tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directions {
+    /// Earlier and later keys (encoders).
+    Both,
+    /// Earlier keys only (causal decoders).
+    Backward,
+}
+
+/// Rotary positions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rotary {
+    /// How many columns of each head are turned; the others pass.
+    pub n_columns: usize,
+    /// Which columns form a pair.
+    pub pairs: Pairs,
+    /// How fast each pair turns.
+    pub frequencies: Frequencies,
+}
+
+/// Which two columns of a head turn together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairs {
+    /// Column `i` with column `i + n/2` (Llama as transformers stores it).
+    Halves,
+    /// Column `2i` with column `2i + 1` (GPT-J).
+    Neighbours,
+}
+
+/// Angles per position, one per pair.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Frequencies {
+    /// The same at every length. Shape `[n_columns / 2]`.
+    Fixed {
+        /// Radians per position. Shape `[n_columns / 2]`.
+        per_pair: Vec<f32>,
+        /// Factor on sine and cosine.
+        factor: f32,
+    },
+    /// Other frequencies once the text is longer than `threshold` tokens (Phi-3's long context).
+    ByLength {
+        /// Up to the threshold. Shape `[n_columns / 2]`.
+        short: Vec<f32>,
+        /// Beyond it. Shape `[n_columns / 2]`.
+        long: Vec<f32>,
+        /// Tokens.
+        threshold: usize,
+        /// Factor on sine and cosine.
+        factor: f32,
+    },
+    /// Base grows with the text once it is longer than the model was trained for (NTK-aware).
+    Dynamic {
+        /// The base at training length.
+        base: f64,
+        /// How much longer than trained.
+        factor: f64,
+        /// Tokens it was trained for.
+        threshold: usize,
+    },
+}
+
+/// Norms on queries and keys before rotary positions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct QkNorm {
+    /// The norm.
+    pub norm: Norm,
+    /// What is normalised together.
+    pub scope: QkScope,
+}
+
+/// What a query–key norm normalises together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QkScope {
+    /// Each head, with the same weights (Qwen 3, Gemma 3).
+    Head,
+    /// Each head, with weights of its own (StableLM 2).
+    OwnHead,
+    /// All heads together (OLMo 2).
+    All,
+}
+
+/// The feed-forward sublayer.
+#[derive(Debug, Clone)]
+pub struct FeedForward {
+    /// Hidden width.
+    pub d_hidden: usize,
+    /// The non-linearity.
+    pub activation: Activation,
+    /// Whether `activation(gate) · up` replaces `activation(up)` (Shazeer 2020).
+    pub gating: Gating,
+    /// Whether the projections have biases.
+    pub biases: bool,
+    /// Several feed-forwards of which each token uses a few.
+    pub experts: Option<Experts>,
+}
+
+/// Whether the hidden layer is gated.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Gating {
+    /// `activation(up)`.
+    None,
+    /// `activation(gate) · up`.
+    Gated,
+    /// `min(gate, limit) · sigmoid(alpha · gate) · (clamp(up, ±limit) + 1)` (GPT-OSS).
+    Clamped {
+        /// The limit on both halves.
+        limit: f32,
+        /// Steepness of the sigmoid.
+        alpha: f32,
+    },
+}
+
+/// A mixture of experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Experts {
+    /// How many there are.
+    pub n: usize,
+    /// How many each token uses; their weights are a softmax over the chosen ones' scores.
+    pub n_used: usize,
+}
+
+/// A normalisation of each row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Norm {
+    /// What is computed.
+    pub kind: NormKind,
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+/// The kinds of normalisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    /// Mean 0, variance 1, times weight, plus bias (Ba et al. 2016).
+    Layer,
+    /// The same without a bias.
+    LayerWithoutBias,
+    /// The same without weight and bias (OLMo).
+    LayerPlain,
+    /// Root mean square 1, times weight (Zhang & Sennrich 2019).
+    Rms,
+    /// The same, times `1 + weight` (Gemma).
+    RmsPlusOne,
+}
+
+/// A non-linearity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x`.
+    Identity,
+    /// `max(x, 0)`.
+    Relu,
+    /// `max(x, 0)²`.
+    SquaredRelu,
+    /// `x · Φ(x)`, exact.
+    Gelu,
+    /// The same by tanh (`gelu_new`, `gelu_pytorch_tanh`).
+    GeluTanh,
+    /// `x · sigmoid(1.702 x)`.
+    QuickGelu,
+    /// `x · sigmoid(x)`, also called swish.
+    Silu,
+    /// `tanh(x)`.
+    Tanh,
+}
+
+/// From the last hidden states to logits.
+#[derive(Debug, Clone)]
+pub enum Head {
+    /// None: the file holds only the stacks.
+    None,
+    /// A score per token of the vocabulary, at every position.
+    Tokens {
+        /// Rows of the output matrix.
+        n_tokens: usize,
+        /// Applied first (masked language models).
+        transform: Option<Transform>,
+        /// Whether a bias is added.
+        bias: bool,
+        /// Where the output matrix comes from.
+        output: Output,
+        /// Factor on the hidden state (T5 with tied embeddings: `1/√d_model`).
+        scale: f32,
+        /// `c · tanh(logit / c)` (Gemma 2).
+        softcap: Option<f32>,
+    },
+    /// A score per class, from the first position.
+    Classes {
+        /// How many classes.
+        n: usize,
+        /// Applied first.
+        transform: Option<Transform>,
+    },
+}
+
+/// Where the output matrix comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// It is stored.
+    Own,
+    /// It is stored, or else it is the embedding table.
+    OwnOrTied,
+    /// It is the embedding table.
+    Tied,
+}
+
+/// A dense layer with a non-linearity before an output matrix.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Transform {
+    /// Its output width.
+    pub width: usize,
+    /// The non-linearity.
+    pub activation: Activation,
+    /// A norm after it.
+    pub norm: Option<Norm>,
+    /// Whether the dense layer has a bias.
+    pub bias: bool,
+}
+
+impl Attention {
+    /// Plain multi-head attention: `1/√d_head`, biases everywhere, nothing else.
+    pub fn plain(n_heads: usize, d_head: usize, visibility: Visibility) -> Attention {
+        Attention {
+            n_heads,
+            n_kv_heads: n_heads,
+            d_head,
+            scale: 1.0 / (d_head as f32).sqrt(),
+            softcap: None,
+            visibility,
+            bias: PositionBias::None,
+            rotary: None,
+            qk_norm: None,
+            clip: None,
+            sinks: false,
+            biases: Biases::ALL,
+        }
+    }
+
+    /// Width of all query heads side by side.
+    pub fn query_width(&self) -> usize {
+        self.n_heads * self.d_head
+    }
+
+    /// Width of all key heads side by side.
+    pub fn kv_width(&self) -> usize {
+        self.n_kv_heads * self.d_head
+    }
+}
+
+impl FeedForward {
+    /// `down(activation(up(x)))` with biases.
+    pub fn plain(d_hidden: usize, activation: Activation) -> FeedForward {
+        FeedForward { d_hidden, activation, gating: Gating::None, biases: true, experts: None }
+    }
+
+    /// `down(activation(gate(x)) · up(x))` without biases.
+    pub fn gated(d_hidden: usize, activation: Activation) -> FeedForward {
+        FeedForward { d_hidden, activation, gating: Gating::Gated, biases: false, experts: None }
+    }
+}
+
+impl Norm {
+    /// Mean 0, variance 1, times weight, plus bias.
+    pub fn layer(epsilon: f32) -> Norm {
+        Norm { kind: NormKind::Layer, epsilon }
+    }
+
+    /// Root mean square 1, times weight.
+    pub fn rms(epsilon: f32) -> Norm {
+        Norm { kind: NormKind::Rms, epsilon }
+    }
+}

@@ -1,0 +1,152 @@
+//! BERT (Devlin et al. 2019): post-norm encoder, learnt positions, segments.
+
+use attlas::Visibility;
+
+use super::{Family, heads};
+use crate::Error;
+use crate::config::{
+    Activation, Architecture, Attention, Block, Embedding, FeedForward, Head, Length, Norm, Positions, Residual,
+    SpecialIds, Stack, Transform,
+};
+use crate::config_file::ConfigFile;
+use crate::load::{
+    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+};
+
+pub(super) const FAMILY: Family =
+    Family { name: "bert", model_types: &["bert"], about: "BERT (Devlin et al. 2019)", read };
+
+fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    heads::only_encoder(config)?;
+    let stack = encoder(config, Numbering::FROM_ZERO)?;
+    let task = heads::task(config)?;
+    let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-12)? as f32);
+    let (head, names) = match task {
+        heads::Task::MaskedTokens => (
+            heads::masked_tokens(config, &stack, config.activation_or("hidden_act", "gelu")?, norm)?,
+            HeadNames {
+                transform: "cls.predictions.transform.dense",
+                transform_norm: "cls.predictions.transform.LayerNorm",
+                output: "cls.predictions.decoder.weight",
+                bias: &["cls.predictions.bias", "cls.predictions.decoder.bias"],
+            },
+        ),
+        heads::Task::Classes => (
+            heads::pooled_classes(config, &stack)?,
+            HeadNames {
+                transform: "bert.pooler.dense",
+                output: "classifier.weight",
+                bias: &["classifier.bias"],
+                ..HeadNames::NONE
+            },
+        ),
+        heads::Task::None => (Head::None, HeadNames::NONE),
+    };
+    let architecture = Architecture {
+        ids: SpecialIds { padding: config.id("pad_token_id", stack.embedding.n_tokens)?, ..SpecialIds::default() },
+        encoder: Some(stack),
+        decoder: None,
+        head,
+        length: Length::Any,
+    };
+    Ok((architecture, Names { head: names, ..NAMES }))
+}
+
+/// How a family counts positions.
+#[derive(Clone, Copy)]
+pub(super) struct Numbering {
+    /// Rows before position 0.
+    pub offset: usize,
+    /// The row of padding tokens.
+    pub at_padding: Option<usize>,
+}
+
+impl Numbering {
+    /// Position 0 is row 0.
+    pub const FROM_ZERO: Numbering = Numbering { offset: 0, at_padding: None };
+
+    /// As RoBERTa counts: rows after the padding id; padding has that row.
+    pub fn after_padding(config: &ConfigFile) -> Result<Numbering, Error> {
+        let padding = config.count_or("pad_token_id", 1)?;
+        Ok(Numbering { offset: padding + 1, at_padding: Some(padding) })
+    }
+}
+
+/// BERT's encoder, which several families share.
+pub(super) fn encoder(config: &ConfigFile, numbering: Numbering) -> Result<Stack, Error> {
+    let d_model = config.size_or("hidden_size", 768)?;
+    let n_heads = config.size_or("num_attention_heads", 12)?;
+    let d_head = config.head_width("num_attention_heads", n_heads, "hidden_size", d_model)?;
+    config.must_be("position_embedding_type", &"absolute".into())?;
+    let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-12)? as f32);
+    let activation = config.activation_or("hidden_act", "gelu")?;
+    let block = Block {
+        attention: Attention::plain(n_heads, d_head, Visibility::FULL),
+        cross: None,
+        feed_forward: FeedForward::plain(config.size_or("intermediate_size", 3072)?, activation),
+        attention_norm: Some(norm),
+        norm,
+        residual: Residual::Post,
+        layer_scale: false,
+    };
+    Ok(Stack {
+        d_model,
+        embedding: Embedding {
+            n_tokens: config.size("vocab_size")?,
+            width: config.size_or("embedding_size", d_model)?,
+            scale: 1.0,
+            positions: Positions::Learned {
+                n_rows: config.size_or("max_position_embeddings", 512)?,
+                offset: numbering.offset,
+                at_padding: numbering.at_padding,
+            },
+            n_token_types: config.count_or("type_vocab_size", 2)?,
+            norm: Some(norm),
+        },
+        blocks: vec![block; config.layers_or("num_hidden_layers", 12)?],
+        stored_as: None,
+        final_norm: None,
+    })
+}
+
+/// BERT's names; `NAMES.encoder` under another prefix serves several families.
+pub(super) const NAMES: Names = Names {
+    prefixes: &["bert.", ""],
+    encoder: Some(ENCODER),
+    decoder: None,
+    head: HeadNames::NONE,
+    layout: Layout::OutIn,
+    ignored: &["embeddings.position_ids", "cls.", "pooler.dense.weight", "pooler.dense.bias"],
+    superfluous: Superfluous::Noted,
+};
+
+pub(super) const ENCODER: StackNames = StackNames {
+    tokens: &["embeddings.word_embeddings.weight"],
+    positions: "embeddings.position_embeddings.weight",
+    token_types: "embeddings.token_type_embeddings.weight",
+    embedding_norm: "embeddings.LayerNorm",
+    embedding_projection: "embeddings_project",
+    layer: "encoder.layer.{}.",
+    attention: AttentionNames {
+        projections: ProjectionNames::Separate {
+            query: "attention.self.query",
+            key: "attention.self.key",
+            value: "attention.self.value",
+        },
+        output: "attention.output.dense",
+        norm: "attention.output.LayerNorm",
+        ..AttentionNames::NONE
+    },
+    feed_forward: FeedForwardNames {
+        up: "intermediate.dense",
+        down: "output.dense",
+        norm: "output.LayerNorm",
+        ..FeedForwardNames::NONE
+    },
+    ..StackNames::NONE
+};
+
+/// A dense layer as wide as the model, with tanh (BERT's pooler).
+pub(super) fn tanh_layer(width: usize) -> Transform {
+    Transform { width, activation: Activation::Tanh, norm: None, bias: true }
+}

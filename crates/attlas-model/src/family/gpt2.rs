@@ -1,0 +1,94 @@
+//! GPT-2 (Radford et al. 2019): pre-norm decoder, learnt positions, one matrix for queries, keys and values.
+
+use attlas::Visibility;
+use serde_json::Value;
+
+use super::{Family, heads};
+use crate::Error;
+use crate::config::{
+    Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, Positions, Residual, SpecialIds, Stack,
+};
+use crate::config_file::ConfigFile;
+use crate::load::{
+    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+};
+
+pub(super) const FAMILY: Family =
+    Family { name: "gpt2", model_types: &["gpt2"], about: "GPT-2 (Radford et al. 2019)", read };
+
+fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.must_be("add_cross_attention", &Value::Bool(false))?;
+    let d_model = config.size_or("n_embd", 768)?;
+    let n_heads = config.size_or("n_head", 12)?;
+    let d_head = config.head_width("n_head", n_heads, "n_embd", d_model)?;
+    let n_tokens = config.size("vocab_size")?;
+    let norm = Norm::layer(config.positive_or("layer_norm_epsilon", 1e-5)? as f32);
+    let d_hidden = config.size_or("n_inner", 4 * d_model)?;
+    let activation = config.activation_or("activation_function", "gelu_new")?;
+    let scaled = config.flag_or("scale_attn_weights", true)?;
+    let by_layer = config.flag_or("scale_attn_by_inverse_layer_idx", false)?;
+    let block = |layer: usize| {
+        let plain = Attention::plain(n_heads, d_head, Visibility::CAUSAL);
+        let scale = if scaled { plain.scale } else { 1.0 };
+        Block {
+            attention: Attention { scale: if by_layer { scale / (layer + 1) as f32 } else { scale }, ..plain },
+            cross: None,
+            feed_forward: FeedForward::plain(d_hidden, activation),
+            attention_norm: Some(norm),
+            norm,
+            residual: Residual::Pre,
+            layer_scale: false,
+        }
+    };
+    let stack = Stack {
+        d_model,
+        embedding: Embedding {
+            n_tokens,
+            width: d_model,
+            scale: 1.0,
+            positions: Positions::Learned { n_rows: config.size_or("n_positions", 1024)?, offset: 0, at_padding: None },
+            n_token_types: 0,
+            norm: None,
+        },
+        blocks: (0..config.layers_or("n_layer", 12)?).map(block).collect(),
+        stored_as: None,
+        final_norm: Some(norm),
+    };
+    let architecture = Architecture {
+        encoder: None,
+        decoder: Some(stack),
+        head: heads::next_token(config, n_tokens, true)?,
+        ids: SpecialIds {
+            padding: config.id("pad_token_id", n_tokens)?,
+            start: config.id("bos_token_id", n_tokens)?,
+            ends: config.ids("eos_token_id", n_tokens)?,
+            ..SpecialIds::default()
+        },
+        length: Length::Any,
+    };
+    Ok((architecture, NAMES))
+}
+
+const NAMES: Names = Names {
+    prefixes: &["transformer.", ""],
+    encoder: None,
+    decoder: Some(StackNames {
+        tokens: &["wte.weight"],
+        positions: "wpe.weight",
+        layer: "h.{}.",
+        attention: AttentionNames {
+            projections: ProjectionNames::Joint("attn.c_attn"),
+            output: "attn.c_proj",
+            norm: "ln_1",
+            ..AttentionNames::NONE
+        },
+        feed_forward: FeedForwardNames { up: "mlp.c_fc", down: "mlp.c_proj", norm: "ln_2", ..FeedForwardNames::NONE },
+        final_norm: "ln_f",
+        ..StackNames::NONE
+    }),
+    head: HeadNames { output: "lm_head.weight", ..HeadNames::NONE },
+    layout: Layout::InOut,
+    // masks that older checkpoints carry
+    ignored: &[".attn.bias", ".attn.masked_bias"],
+    superfluous: Superfluous::Noted,
+};

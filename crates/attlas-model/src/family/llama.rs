@@ -1,0 +1,148 @@
+//! Llama (Touvron et al. 2023) and the many decoders built like it: pre-norm RMS, rotary positions, gated SiLU,
+//! grouped queries.
+
+use attlas::Visibility;
+
+use super::rotary::{self, RopePlace};
+use super::{Family, heads};
+use crate::Error;
+use crate::config::{
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Gating, Length, Norm, Positions, Residual,
+    SpecialIds, Stack,
+};
+use crate::config_file::ConfigFile;
+use crate::load::{
+    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+};
+
+pub(super) const FAMILY: Family = Family {
+    name: "llama",
+    model_types: &["llama"],
+    about: "Llama 1 to 3, SmolLM, TinyLlama (Touvron et al. 2023)",
+    read,
+};
+
+fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let attention_bias = config.flag_or("attention_bias", false)?;
+    let biases = if attention_bias { Biases::ALL } else { Biases::NONE };
+    decoder(config, biases, |_, _| Ok(())).map(|architecture| (architecture, NAMES))
+}
+
+/// Llama's decoder, which several families change in a detail: `change` sees each block with its index.
+pub(super) fn decoder(
+    config: &ConfigFile,
+    biases: Biases,
+    change: impl Fn(usize, &mut Block) -> Result<(), Error>,
+) -> Result<Architecture, Error> {
+    let d_model = config.size("hidden_size")?;
+    let n_heads = config.size("num_attention_heads")?;
+    let n_kv_heads = kv_heads(config, n_heads)?;
+    let d_head = match config.size_or_none("head_dim")? {
+        Some(d_head) => d_head,
+        None => config.head_width("num_attention_heads", n_heads, "hidden_size", d_model)?,
+    };
+    let n_tokens = config.size("vocab_size")?;
+    let norm = Norm::rms(config.positive_or("rms_norm_eps", 1e-6)? as f32);
+    let max_positions = config.size_or("max_position_embeddings", 2048)?;
+    let activation = config.activation_or("hidden_act", "silu")?;
+    let plain = Attention::plain(n_heads, d_head, Visibility::CAUSAL);
+    let place = RopePlace { d_head, max_positions, default_share: 1.0, default_base: 10_000.0 };
+    let feed_forward = FeedForward {
+        biases: config.flag_or("mlp_bias", false)?,
+        gating: Gating::Gated,
+        ..FeedForward::gated(config.size("intermediate_size")?, activation)
+    };
+    let block = Block {
+        attention: Attention { n_kv_heads, rotary: rotary::read(config, place, "")?, biases, ..plain },
+        cross: None,
+        feed_forward,
+        attention_norm: Some(norm),
+        norm,
+        residual: Residual::Pre,
+        layer_scale: false,
+    };
+    let mut blocks = vec![block; config.layers_or("num_hidden_layers", 32)?];
+    for (index, block) in blocks.iter_mut().enumerate() {
+        change(index, block)?;
+    }
+    let stack = Stack {
+        d_model,
+        embedding: Embedding {
+            n_tokens,
+            width: d_model,
+            scale: 1.0,
+            positions: Positions::None,
+            n_token_types: 0,
+            norm: None,
+        },
+        blocks,
+        stored_as: None,
+        final_norm: Some(norm),
+    };
+    Ok(Architecture {
+        encoder: None,
+        decoder: Some(stack),
+        head: heads::next_token(config, n_tokens, false)?,
+        ids: ids(config, n_tokens)?,
+        length: Length::Noted(max_positions),
+    })
+}
+
+/// Special ids as most configurations name them.
+pub(super) fn ids(config: &ConfigFile, n_tokens: usize) -> Result<SpecialIds, Error> {
+    Ok(SpecialIds {
+        padding: config.id("pad_token_id", n_tokens)?,
+        start: config.id("bos_token_id", n_tokens)?,
+        ends: config.ids("eos_token_id", n_tokens)?,
+        ..SpecialIds::default()
+    })
+}
+
+/// The number of key–value heads, which must divide that of query heads.
+pub(super) fn kv_heads(config: &ConfigFile, n_heads: usize) -> Result<usize, Error> {
+    let n_kv_heads = config.size_or("num_key_value_heads", n_heads)?;
+    if n_heads % n_kv_heads != 0 {
+        return Err(config.error(
+            "num_key_value_heads",
+            format!("is {n_kv_heads}, but num_attention_heads {n_heads} is not divisible by it"),
+        ));
+    }
+    Ok(n_kv_heads)
+}
+
+/// Llama's names; several families change a few.
+pub(super) const NAMES: Names = Names {
+    prefixes: &["model.", ""],
+    encoder: None,
+    decoder: Some(DECODER),
+    head: HeadNames { output: "lm_head.weight", ..HeadNames::NONE },
+    layout: Layout::OutIn,
+    ignored: &["rotary_emb.inv_freq"],
+    superfluous: Superfluous::Noted,
+};
+
+pub(super) const DECODER: StackNames = StackNames {
+    tokens: &["embed_tokens.weight"],
+    layer: "layers.{}.",
+    attention: AttentionNames {
+        projections: ProjectionNames::Separate {
+            query: "self_attn.q_proj",
+            key: "self_attn.k_proj",
+            value: "self_attn.v_proj",
+        },
+        output: "self_attn.o_proj",
+        norm: "input_layernorm",
+        query_norm: "self_attn.q_norm",
+        key_norm: "self_attn.k_norm",
+        ..AttentionNames::NONE
+    },
+    feed_forward: FeedForwardNames {
+        up: "mlp.up_proj",
+        gate: "mlp.gate_proj",
+        down: "mlp.down_proj",
+        norm: "post_attention_layernorm",
+        ..FeedForwardNames::NONE
+    },
+    final_norm: "norm",
+    ..StackNames::NONE
+};

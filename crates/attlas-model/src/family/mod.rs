@@ -1,0 +1,102 @@
+//! The families of models: each says how its config.json becomes a configuration of the generic Transformer, and how
+//! its weights are named. Nothing else in this crate knows a family.
+
+mod bart;
+mod bert;
+mod gpt2;
+mod heads;
+mod llama;
+mod rotary;
+mod t5;
+mod vaswani;
+
+use crate::Error;
+use crate::config::Architecture;
+use crate::config_file::ConfigFile;
+use crate::load::Names;
+
+/// One family.
+pub struct Family {
+    /// The name that is shown and written into recordings.
+    pub name: &'static str,
+    /// The `model_type`s of config.json that it reads.
+    pub model_types: &'static [&'static str],
+    /// What it is, in a line, with its paper.
+    pub about: &'static str,
+    /// From config.json to the generic Transformer, and to the names of its weights.
+    pub read: fn(&ConfigFile) -> Result<(Architecture, Names), Error>,
+}
+
+/// All families.
+pub const FAMILIES: &[Family] = &[
+    vaswani::FAMILY,
+    bert::FAMILY,
+    gpt2::FAMILY,
+    llama::FAMILY,
+    t5::FAMILY,
+    bart::BART,
+    bart::MBART,
+    bart::MARIAN,
+    bart::PEGASUS,
+    bart::M2M100,
+];
+
+/// The family of a configuration.
+///
+/// # Errors
+/// When `model_type` is missing or unknown; the nearest known one is named.
+pub fn of(config: &ConfigFile) -> Result<&'static Family, Error> {
+    let Some(model_type) = config.text("model_type")? else {
+        // the state dict of the source design comes with a configuration that names no type
+        if vaswani::is_meant(config) {
+            return Ok(&vaswani::FAMILY);
+        }
+        return Err(config.error("model_type", "is missing; it names the family, such as \"bert\" or \"llama\""));
+    };
+    let found = FAMILIES.iter().find(|family| family.model_types.contains(&model_type));
+    found.ok_or_else(|| Error::UnknownFamily {
+        path: config.path().to_owned(),
+        model_type: model_type.to_owned(),
+        nearest: nearest(model_type),
+    })
+}
+
+/// The known `model_type` that is most alike.
+fn nearest(model_type: &str) -> String {
+    let known = FAMILIES.iter().flat_map(|family| family.model_types);
+    let lower = model_type.to_lowercase();
+    known
+        .min_by_key(|known| {
+            let part = lower.contains(*known) || known.contains(lower.as_str());
+            (usize::from(!part), edit_distance(&lower, known))
+        })
+        .map_or_else(String::new, |known| (*known).to_owned())
+}
+
+/// How many letters must be put in, taken out or changed (Levenshtein); only the first 64 are looked at.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
+    let mut row: Vec<usize> = (0..=b.len()).collect(); // [b + 1]
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edit_distance_counts_letters() {
+        assert_eq!(edit_distance("llama", "lama"), 1);
+        assert_eq!(edit_distance("bert", "bart"), 1);
+        assert_eq!(edit_distance("", "gpt2"), 4);
+    }
+}

@@ -1,0 +1,156 @@
+//! Rotary positions from config.json: `rope_parameters`, or `rope_theta` with `rope_scaling` in older files.
+
+use std::f64::consts::PI;
+
+use crate::Error;
+use crate::config::{Frequencies, Pairs, Rotary};
+use crate::config_file::ConfigFile;
+use crate::rope::inverse_frequencies;
+
+/// What the frequencies depend on besides the fields about them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RopePlace {
+    /// Width of a head.
+    pub d_head: usize,
+    /// `max_position_embeddings`.
+    pub max_positions: usize,
+    /// Share of the head's columns that turn, where the configuration does not say.
+    pub default_share: f64,
+    /// Base of the frequencies, where the configuration does not say.
+    pub default_base: f64,
+}
+
+/// Reads rotary positions; `layer_type` picks one of several sets (`sliding_attention`), empty where there is one.
+pub(super) fn read(config: &ConfigFile, place: RopePlace, layer_type: &str) -> Result<Option<Rotary>, Error> {
+    let all = match config.section("rope_parameters")? {
+        Some(section) => Some(section),
+        None => config.section("rope_scaling")?,
+    };
+    let own = match &all {
+        Some(all) if !layer_type.is_empty() => all.section(layer_type)?,
+        _ => None,
+    };
+    let section = own.or(all);
+    from_section(config, section.as_ref(), place).map(Some)
+}
+
+fn from_section(config: &ConfigFile, section: Option<&ConfigFile>, place: RopePlace) -> Result<Rotary, Error> {
+    let number = |field: &str, default: f64| match section {
+        Some(section) if section.has(field) => section.positive_or(field, default),
+        _ => config.positive_or(field, default),
+    };
+    let base = number("rope_theta", place.default_base)?;
+    let share = number("partial_rotary_factor", place.default_share)?;
+    if share > 1.0 || base <= 1.0 {
+        return Err(config.error(
+            "partial_rotary_factor",
+            format!("is {share} with rope_theta {base}; it must be at most 1, and rope_theta above 1"),
+        ));
+    }
+    let n_columns = (place.d_head as f64 * share) as usize / 2 * 2;
+    let frequencies = match section {
+        None => Frequencies::Fixed { per_pair: inverse_frequencies(base, n_columns), factor: 1.0 },
+        Some(section) => scaled(config, section, base, n_columns, place.max_positions)?,
+    };
+    Ok(Rotary { n_columns, pairs: Pairs::Halves, frequencies })
+}
+
+/// Frequencies after the scaling that a section names.
+fn scaled(
+    config: &ConfigFile,
+    section: &ConfigFile,
+    base: f64,
+    n_columns: usize,
+    max_positions: usize,
+) -> Result<Frequencies, Error> {
+    let kind = section.text("rope_type")?.or(section.text("type")?).unwrap_or("default").to_owned();
+    let plain = inverse_frequencies(base, n_columns);
+    let fixed = |per_pair: Vec<f32>| Frequencies::Fixed { per_pair, factor: 1.0 };
+    let original = match config.size_or_none("original_max_position_embeddings")? {
+        Some(n) => n,
+        None => section.size_or("original_max_position_embeddings", max_positions)?,
+    };
+    let factor = || match section.has("factor") {
+        true => section.positive_or("factor", 1.0),
+        false => Ok(max_positions as f64 / original as f64),
+    };
+    match kind.as_str() {
+        "default" => Ok(fixed(plain)),
+        "linear" => {
+            let factor = factor()? as f32;
+            Ok(fixed(plain.iter().map(|frequency| frequency / factor).collect()))
+        }
+        "dynamic" => Ok(Frequencies::Dynamic { base, factor: factor()?, threshold: max_positions }),
+        "llama3" => Ok(fixed(llama3(section, &plain, factor()?, original)?)),
+        "yarn" => yarn(section, &plain, base, factor()?, original),
+        "longrope" | "su" => longrope(section, &plain, factor()?, original),
+        _ => Err(section.error(
+            "rope_type",
+            format!("is \"{kind}\"; attlas knows default, linear, dynamic, llama3, yarn and longrope"),
+        )),
+    }
+}
+
+/// Slow pairs slower, fast pairs as they were, a slope between (Llama 3.1).
+fn llama3(section: &ConfigFile, plain: &[f32], factor: f64, original: usize) -> Result<Vec<f32>, Error> {
+    let low = section.positive_or("low_freq_factor", 1.0)? as f32;
+    let high = section.positive_or("high_freq_factor", 4.0)? as f32;
+    let (factor, original) = (factor as f32, original as f32);
+    let scale = |frequency: &f32| {
+        let wavelength = 2.0 * std::f32::consts::PI / frequency;
+        if wavelength < original / high {
+            *frequency
+        } else if wavelength > original / low {
+            frequency / factor
+        } else {
+            let smooth = (original / wavelength - low) / (high - low);
+            (1.0 - smooth) * frequency / factor + smooth * frequency
+        }
+    };
+    Ok(plain.iter().map(scale).collect())
+}
+
+/// YaRN (Peng et al. 2023): interpolates slow pairs, leaves fast ones, and sharpens the scores a little.
+fn yarn(section: &ConfigFile, plain: &[f32], base: f64, factor: f64, original: usize) -> Result<Frequencies, Error> {
+    let n_columns = 2 * plain.len();
+    let sharpen = |scale: f64, weight: f64| if scale <= 1.0 { 1.0 } else { 0.1 * weight * scale.ln() + 1.0 };
+    let (mscale, all) = (section.number_or("mscale", 0.0)?, section.number_or("mscale_all_dim", 0.0)?);
+    let default =
+        if mscale != 0.0 && all != 0.0 { sharpen(factor, mscale) / sharpen(factor, all) } else { sharpen(factor, 1.0) };
+    let attention_factor = section.positive_or("attention_factor", default)?;
+    let correction =
+        |rotations: f64| n_columns as f64 * (original as f64 / (rotations * 2.0 * PI)).ln() / (2.0 * base.ln());
+    let mut low = correction(section.positive_or("beta_fast", 32.0)?);
+    let mut high = correction(section.positive_or("beta_slow", 1.0)?);
+    if section.flag_or("truncate", true)? {
+        (low, high) = (low.floor(), high.ceil());
+    }
+    let (low, mut high) = (low.max(0.0), high.min(n_columns as f64 - 1.0));
+    if low == high {
+        high += 0.001;
+    }
+    let per_pair = plain.iter().enumerate().map(|(pair, frequency)| {
+        let ramp = ((pair as f32 - low as f32) / (high - low) as f32).clamp(0.0, 1.0);
+        frequency / factor as f32 * ramp + frequency * (1.0 - ramp)
+    });
+    Ok(Frequencies::Fixed { per_pair: per_pair.collect(), factor: attention_factor as f32 })
+}
+
+/// A factor per pair, one list for short and one for long texts (Phi-3).
+fn longrope(section: &ConfigFile, plain: &[f32], factor: f64, original: usize) -> Result<Frequencies, Error> {
+    let list = |field: &str| {
+        let factors = section.numbers(field)?.ok_or_else(|| section.error(field, "is missing"))?;
+        if factors.len() != plain.len() {
+            let n = factors.len();
+            return Err(section.error(field, format!("has {n} numbers, but the heads have {} pairs", plain.len())));
+        }
+        Ok(plain.iter().zip(&factors).map(|(frequency, factor)| frequency / *factor as f32).collect::<Vec<f32>>())
+    };
+    let default = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (original as f64).ln()).sqrt() };
+    Ok(Frequencies::ByLength {
+        short: list("short_factor")?,
+        long: list("long_factor")?,
+        threshold: original,
+        factor: section.positive_or("attention_factor", default)? as f32,
+    })
+}

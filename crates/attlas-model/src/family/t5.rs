@@ -1,0 +1,187 @@
+//! T5, mT5 and Flan-T5 (Raffel et al. 2020): pre-norm RMS, no biases, a bucketed bias instead of positions, unscaled
+//! scores.
+
+use attlas::Visibility;
+use serde_json::Value;
+
+use super::Family;
+use crate::Error;
+use crate::config::{
+    Activation, Architecture, Attention, Biases, Block, Directions, Embedding, FeedForward, Head, Length, Norm, Output,
+    PositionBias, Positions, Residual, SpecialIds, Stack,
+};
+use crate::config_file::ConfigFile;
+use crate::load::{
+    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+};
+
+pub(super) const FAMILY: Family =
+    Family { name: "t5", model_types: &["t5", "mt5"], about: "T5, mT5, Flan-T5 (Raffel et al. 2020)", read };
+
+fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.must_be("is_encoder_decoder", &Value::Bool(true))?;
+    let d_model = config.size_or("d_model", 512)?;
+    let n_heads = config.size_or("num_heads", 8)?;
+    let d_head = config.size_or("d_kv", 64)?;
+    let n_tokens = config.size("vocab_size")?;
+    let (feed_forward, gated) = feed_forward(config)?;
+    let norm = Norm::rms(config.positive_or("layer_norm_epsilon", 1e-6)? as f32);
+    let n_buckets = config.size_or("relative_attention_num_buckets", 32)?;
+    let max_distance = config.size_or("relative_attention_max_distance", 128)?;
+    if max_distance > MAX_DISTANCE {
+        let field = "relative_attention_max_distance";
+        return Err(config.error(field, format!("is {max_distance}, but at most {MAX_DISTANCE} is supported")));
+    }
+    let plain =
+        |visibility| Attention { scale: 1.0, biases: Biases::NONE, ..Attention::plain(n_heads, d_head, visibility) };
+    let stack = |visibility, directions, cross: Option<Attention>, n_layers| Stack {
+        d_model,
+        embedding: Embedding {
+            n_tokens,
+            width: d_model,
+            scale: 1.0,
+            positions: Positions::None,
+            n_token_types: 0,
+            norm: None,
+        },
+        blocks: vec![
+            Block {
+                attention: Attention {
+                    bias: PositionBias::Buckets { n_buckets, max_distance, directions },
+                    ..plain(visibility)
+                },
+                cross,
+                feed_forward: feed_forward.clone(),
+                attention_norm: Some(norm),
+                norm,
+                residual: Residual::Pre,
+                layer_scale: false,
+            };
+            n_layers
+        ],
+        stored_as: None,
+        final_norm: Some(norm),
+    };
+    let n_encoder = config.layers_or("num_layers", 6)?;
+    let n_decoder = config.layers_or("num_decoder_layers", n_encoder)?;
+    let tied = config.flag_or("tie_word_embeddings", true)?;
+    let scaled = config.flag_or("scale_decoder_outputs", tied)?;
+    let padding = config.id("pad_token_id", n_tokens)?;
+    let architecture = Architecture {
+        encoder: Some(stack(Visibility::FULL, Directions::Both, None, n_encoder)),
+        decoder: Some(stack(Visibility::CAUSAL, Directions::Backward, Some(plain(Visibility::FULL)), n_decoder)),
+        head: Head::Tokens {
+            n_tokens,
+            transform: None,
+            bias: false,
+            output: if tied { Output::Tied } else { Output::Own },
+            scale: if scaled { (d_model as f32).sqrt().recip() } else { 1.0 },
+            softcap: None,
+        },
+        ids: SpecialIds {
+            padding,
+            start: config.id("decoder_start_token_id", n_tokens)?.or(padding),
+            ends: config.ids("eos_token_id", n_tokens)?,
+            ..SpecialIds::default()
+        },
+        length: Length::Any,
+    };
+    let feed_forward = if gated { GATED } else { PLAIN };
+    let stack_names = |names: Option<StackNames>| names.map(|names| StackNames { feed_forward, ..names });
+    let names =
+        Names { encoder: stack_names(NAMES.encoder), decoder: decoder_names(stack_names(NAMES.decoder)), ..NAMES };
+    Ok((architecture, names))
+}
+
+/// The widest bias table that is built.
+const MAX_DISTANCE: usize = 1 << 16;
+
+/// The feed-forward that `feed_forward_proj` names, and whether it is gated.
+fn feed_forward(config: &ConfigFile) -> Result<(FeedForward, bool), Error> {
+    let d_hidden = config.size_or("d_ff", 2048)?;
+    let kind = config.text_or("feed_forward_proj", "relu")?;
+    let plain = |activation| FeedForward { biases: false, ..FeedForward::plain(d_hidden, activation) };
+    match kind {
+        "relu" => Ok((plain(Activation::Relu), false)),
+        "gelu" => Ok((plain(Activation::Gelu), false)),
+        "gated-gelu" => Ok((FeedForward::gated(d_hidden, Activation::GeluTanh), true)),
+        "gated-silu" => Ok((FeedForward::gated(d_hidden, Activation::Silu), true)),
+        _ => Err(config
+            .error("feed_forward_proj", format!("is \"{kind}\"; attlas knows relu, gelu, gated-gelu and gated-silu"))),
+    }
+}
+
+/// In the decoder the feed-forward is the third sublayer.
+fn decoder_names(names: Option<StackNames>) -> Option<StackNames> {
+    names.map(|names| StackNames {
+        feed_forward: FeedForwardNames {
+            up: if names.feed_forward.gate.is_empty() {
+                "layer.2.DenseReluDense.wi"
+            } else {
+                "layer.2.DenseReluDense.wi_1"
+            },
+            gate: if names.feed_forward.gate.is_empty() { "" } else { "layer.2.DenseReluDense.wi_0" },
+            down: "layer.2.DenseReluDense.wo",
+            norm: "layer.2.layer_norm",
+            ..FeedForwardNames::NONE
+        },
+        ..names
+    })
+}
+
+const PLAIN: FeedForwardNames = FeedForwardNames {
+    up: "layer.1.DenseReluDense.wi",
+    down: "layer.1.DenseReluDense.wo",
+    norm: "layer.1.layer_norm",
+    ..FeedForwardNames::NONE
+};
+
+const GATED: FeedForwardNames =
+    FeedForwardNames { up: "layer.1.DenseReluDense.wi_1", gate: "layer.1.DenseReluDense.wi_0", ..PLAIN };
+
+const SELF_ATTENTION: AttentionNames = AttentionNames {
+    projections: ProjectionNames::Separate {
+        query: "layer.0.SelfAttention.q",
+        key: "layer.0.SelfAttention.k",
+        value: "layer.0.SelfAttention.v",
+    },
+    output: "layer.0.SelfAttention.o",
+    norm: "layer.0.layer_norm",
+    ..AttentionNames::NONE
+};
+
+const NAMES: Names = Names {
+    prefixes: &[""],
+    encoder: Some(StackNames {
+        tokens: &["shared.weight", "encoder.embed_tokens.weight"],
+        layer: "encoder.block.{}.",
+        attention: SELF_ATTENTION,
+        feed_forward: PLAIN,
+        relative_bias: "encoder.block.0.layer.0.SelfAttention.relative_attention_bias",
+        final_norm: "encoder.final_layer_norm",
+        ..StackNames::NONE
+    }),
+    decoder: Some(StackNames {
+        tokens: &["shared.weight", "decoder.embed_tokens.weight"],
+        layer: "decoder.block.{}.",
+        attention: SELF_ATTENTION,
+        cross: AttentionNames {
+            projections: ProjectionNames::Separate {
+                query: "layer.1.EncDecAttention.q",
+                key: "layer.1.EncDecAttention.k",
+                value: "layer.1.EncDecAttention.v",
+            },
+            output: "layer.1.EncDecAttention.o",
+            norm: "layer.1.layer_norm",
+            ..AttentionNames::NONE
+        },
+        relative_bias: "decoder.block.0.layer.0.SelfAttention.relative_attention_bias",
+        final_norm: "decoder.final_layer_norm",
+        ..StackNames::NONE
+    }),
+    head: HeadNames { output: "lm_head.weight", ..HeadNames::NONE },
+    layout: Layout::OutIn,
+    // some checkpoints store the table again, and a bias that the cross-attention never uses
+    ignored: &["embed_tokens.weight", "EncDecAttention.relative_attention_bias.weight"],
+    superfluous: Superfluous::Noted,
+};

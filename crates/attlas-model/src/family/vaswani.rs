@@ -1,0 +1,123 @@
+//! The encoder-decoder of Vaswani et al. (2017), as its usual PyTorch class saves it: post-norm, sinusoidal positions,
+//! ReLU, one `in_proj` matrix per attention. `tools/reference/vaswani.py` has the class.
+
+use attlas::Visibility;
+
+use super::Family;
+use crate::Error;
+use crate::config::{
+    Activation, Architecture, Arrangement, AtPadding, Attention, Block, Embedding, FeedForward, Head, Length, Norm,
+    Output, Positions, Residual, SpecialIds, Stack,
+};
+use crate::config_file::ConfigFile;
+use crate::load::{
+    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+};
+
+pub(super) const FAMILY: Family = Family {
+    name: "vaswani",
+    model_types: &["vaswani"],
+    about: "the original encoder-decoder (Vaswani et al. 2017)",
+    read,
+};
+
+/// Whether a configuration without `model_type` can only be this family's.
+pub(super) fn is_meant(config: &ConfigFile) -> bool {
+    ["src_vocab", "tgt_vocab"].iter().all(|field| config.has(field))
+}
+
+fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let source_vocabulary = config.size("src_vocab")?;
+    let target_vocabulary = config.size("tgt_vocab")?;
+    config.must_be("post_norm", &true.into())?;
+    let d_model = config.size_or("d_model", 512)?;
+    let n_heads = config.size_or("num_heads", 8)?;
+    let d_head = config.head_width("num_heads", n_heads, "d_model", d_model)?;
+    let d_hidden = config.size_or("d_ff", 2048)?;
+    let n_layers = config.layers_or("num_layers", 6)?;
+    config.number_or("dropout", 0.1)?;
+    let stack = |n_tokens: usize, attention: Visibility, cross: Option<Attention>| Stack {
+        d_model,
+        embedding: Embedding {
+            n_tokens,
+            width: d_model,
+            scale: (d_model as f64).sqrt() as f32,
+            positions: Positions::Sinusoidal {
+                arrangement: Arrangement::Interleaved,
+                offset: 0,
+                at_padding: AtPadding::Position,
+            },
+            n_token_types: 0,
+            norm: None,
+        },
+        blocks: vec![
+            Block {
+                attention: Attention::plain(n_heads, d_head, attention),
+                cross,
+                feed_forward: FeedForward::plain(d_hidden, Activation::Relu),
+                attention_norm: Some(Norm::layer(1e-5)),
+                norm: Norm::layer(1e-5),
+                residual: Residual::Post,
+                layer_scale: false,
+            };
+            n_layers
+        ],
+        stored_as: None,
+        final_norm: None,
+    };
+    let cross = Attention::plain(n_heads, d_head, Visibility::FULL);
+    let architecture = Architecture {
+        encoder: Some(stack(source_vocabulary, Visibility::FULL, None)),
+        decoder: Some(stack(target_vocabulary, Visibility::CAUSAL, Some(cross))),
+        head: Head::Tokens {
+            n_tokens: target_vocabulary,
+            transform: None,
+            bias: true,
+            output: Output::OwnOrTied,
+            scale: 1.0,
+            softcap: None,
+        },
+        ids: SpecialIds {
+            padding: config.id("pad", source_vocabulary.min(target_vocabulary))?,
+            start: config.id("bos", target_vocabulary)?,
+            ends: config.ids("eos", target_vocabulary)?,
+            source_end: config.id("eos", source_vocabulary)?,
+            ..SpecialIds::default()
+        },
+        length: Length::Refused(config.size_or("max_len", 5000)?),
+    };
+    Ok((architecture, NAMES))
+}
+
+const fn attention(projections: &'static str, output: &'static str, norm: &'static str) -> AttentionNames {
+    AttentionNames { projections: ProjectionNames::Joint(projections), output, norm, ..AttentionNames::NONE }
+}
+
+const NAMES: Names = Names {
+    prefixes: &[""],
+    encoder: Some(StackNames {
+        tokens: &["src_embed.weight"],
+        positions: "pe",
+        layer: "encoder_layers.{}.",
+        attention: attention("self_attn.mha.in_proj_*", "self_attn.mha.out_proj", "self_attn.norm"),
+        feed_forward: FEED_FORWARD,
+        ..StackNames::NONE
+    }),
+    decoder: Some(StackNames {
+        // one table for all three when they are tied
+        tokens: &["tgt_embed.weight", "src_embed.weight"],
+        positions: "pe",
+        layer: "decoder_layers.{}.",
+        attention: attention("self_attn.mha.in_proj_*", "self_attn.mha.out_proj", "self_attn.norm"),
+        cross: attention("cross_attn.mha.in_proj_*", "cross_attn.mha.out_proj", "cross_attn.norm"),
+        feed_forward: FEED_FORWARD,
+        ..StackNames::NONE
+    }),
+    head: HeadNames { output: "output_proj.weight", bias: &["output_proj.bias"], ..HeadNames::NONE },
+    layout: Layout::OutIn,
+    ignored: &["pe"],
+    superfluous: Superfluous::Refused,
+};
+
+const FEED_FORWARD: FeedForwardNames =
+    FeedForwardNames { up: "ffn.ffn.0", down: "ffn.ffn.3", norm: "ffn.norm", ..FeedForwardNames::NONE };

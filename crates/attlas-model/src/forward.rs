@@ -1,0 +1,399 @@
+//! The forward pass of the generic Transformer: hidden states in, hidden states out, attention recorded on the way.
+
+use rayon::prelude::*;
+
+use crate::config::{AtPadding, Block, Embedding, FeedForward, Gating, Positions, Residual, Stack};
+use crate::linear::Linear;
+use crate::norm::NormWeights;
+use crate::rope::sinusoidal_row;
+use crate::selfattention::{AttentionCall, LayerState};
+use crate::transformer::{BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, StackWeights};
+use crate::workspace::{Workspace, sized};
+
+use attlas::{HeadId, Kind};
+
+/// What a pass reads: the new tokens of each item, and which keys are not padding.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    /// Items.
+    pub n_items: usize,
+    /// New tokens of each item.
+    pub n: usize,
+    /// Shape `[n_items, n]`.
+    pub ids: &'a [u32],
+    /// Segments; all 0 when `None`. Shape `[n_items, n]`.
+    pub token_types: Option<&'a [u32]>,
+    /// Which tokens so far are not padding, the new ones included; all when `None`. Shape `[n_items, past + n]`.
+    pub valid: Option<&'a [bool]>,
+}
+
+/// The encoder's result, as cross-attention reads it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// Shape `[n_items, n, d_source]`.
+    pub hidden: &'a [f32],
+    /// Tokens of each item.
+    pub n: usize,
+    /// Which are not padding; all when `None`. Shape `[n_items, n]`.
+    pub valid: Option<&'a [bool]>,
+}
+
+/// What a pass leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Keep {
+    /// Queries and log-sum-exps, for the recording.
+    pub queries: bool,
+    /// Keys, for the recording or for later steps.
+    pub keys: bool,
+    /// Values, for later steps or on request.
+    pub values: bool,
+}
+
+/// What happens besides the plain pass.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Interventions<'a> {
+    /// Heads whose output is set to 0 before the output projection.
+    pub knocked_out: &'a [(Kind, HeadId)],
+}
+
+/// What a stack has seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct StackState {
+    /// Positions so far.
+    pub past: usize,
+    /// Self-attention, one per block.
+    pub attention: Vec<LayerState>,
+    /// Cross-attention, one per block that has it.
+    pub cross: Vec<LayerState>,
+    /// The residual stream after the embedding and after each block, when asked for. Shape `[n_items · n, d_model]`.
+    pub hidden: Option<Vec<Vec<f32>>>,
+}
+
+/// A stack with its weights and what its maps are called.
+#[derive(Clone, Copy)]
+pub(crate) struct StackRef<'a> {
+    /// The configuration.
+    pub config: &'a Stack,
+    /// The weights.
+    pub weights: &'a StackWeights,
+    /// The kind of its self-attention.
+    pub kind: Kind,
+}
+
+impl StackRef<'_> {
+    /// Runs new tokens through the stack and returns the last hidden states. Shape `[n_items · n, d_model]`.
+    pub fn run(
+        self,
+        batch: Batch<'_>,
+        source: Option<Source<'_>>,
+        state: &mut StackState,
+        keep: Keep,
+        interventions: Interventions<'_>,
+        workspace: &mut Workspace,
+    ) -> Vec<f32> {
+        let n_rows = batch.n_items * batch.n;
+        let mut stream = vec![0.0; n_rows * self.config.d_model]; // [n_rows, d_model]
+        embed(&self.config.embedding, &self.weights.embedding, batch, state.past, &mut stream, workspace);
+        state.attention.resize_with(self.config.blocks.len(), LayerState::default);
+        state.cross.resize_with(self.config.blocks.len(), LayerState::default);
+        workspace.begin_pass(state.past, batch.n);
+        for (index, (config, weights)) in self.config.blocks.iter().zip(&self.weights.blocks).enumerate() {
+            if let Some(hidden) = &mut state.hidden {
+                hidden.push(stream.clone());
+            }
+            let call = AttentionCall {
+                kind: self.kind,
+                index,
+                n_items: batch.n_items,
+                n: batch.n,
+                past: state.past,
+                valid: batch.valid,
+                source,
+                keep,
+                interventions,
+            };
+            let block = BlockRef { config, weights, d_model: self.config.d_model };
+            block.run(call, &mut state.attention[index], &mut state.cross[index], &mut stream, workspace);
+        }
+        if let Some(norm) = &self.weights.final_norm {
+            norm.apply(&mut stream, self.config.d_model);
+        }
+        if let Some(hidden) = &mut state.hidden {
+            hidden.push(stream.clone());
+        }
+        state.past += batch.n;
+        stream
+    }
+}
+
+/// Fills `stream` with the embedding of the batch's ids. Shape `[n_items · n, d_model]`.
+fn embed(
+    config: &Embedding,
+    weights: &EmbeddingWeights,
+    batch: Batch<'_>,
+    past: usize,
+    stream: &mut [f32],
+    workspace: &mut Workspace,
+) {
+    match &weights.projection {
+        None => embed_rows(config, weights, batch, past, stream),
+        Some(projection) => {
+            let rows = sized(&mut workspace.sublayer, batch.n_items * batch.n * config.width);
+            embed_rows(config, weights, batch, past, rows);
+            projection.forward(rows, stream, crate::config::Activation::Identity);
+        }
+    }
+}
+
+/// Token, position and segment of each id, summed and normalised. Shape `[n_items · n, width]`.
+fn embed_rows(config: &Embedding, weights: &EmbeddingWeights, batch: Batch<'_>, past: usize, rows: &mut [f32]) {
+    let width = config.width;
+    let stored_rows = weights.positions.as_ref().map_or(0, |table| table.len() / width);
+    rows.par_chunks_mut(width).enumerate().for_each(|(index, row)| {
+        let token = &weights.tokens[batch.ids[index] as usize * width..][..width];
+        row.iter_mut().zip(token).for_each(|(x, t)| *x = t * config.scale);
+        let (item, step) = (index / batch.n, index % batch.n);
+        let padding = batch.valid.is_some_and(|valid| !valid[item * (past + batch.n) + past + step]);
+        match (config.position(past + step, padding), &weights.positions) {
+            (Some(position), Some(table)) if position < stored_rows => add(row, &table[position * width..][..width]),
+            (Some(position), _) => {
+                if let Positions::Sinusoidal { arrangement, .. } = config.positions {
+                    let mut sines = vec![0.0; width]; // [width]
+                    sinusoidal_row(arrangement, position, &mut sines);
+                    add(row, &sines);
+                }
+            }
+            (None, _) => {}
+        }
+        if let Some(types) = &weights.token_types {
+            let kind = batch.token_types.map_or(0, |types| types[index] as usize);
+            add(row, &types[kind * width..][..width]);
+        }
+        if let Some(norm) = &weights.norm {
+            norm.normalise(row);
+        }
+    });
+}
+
+impl Embedding {
+    /// The row of the position table for the token at `position`; `None` when nothing is added.
+    fn position(&self, position: usize, padding: bool) -> Option<usize> {
+        match self.positions {
+            Positions::None => None,
+            Positions::Learned { offset, at_padding, .. } => {
+                Some(at_padding.filter(|_| padding).unwrap_or(position + offset))
+            }
+            Positions::Sinusoidal { at_padding: AtPadding::Nothing, .. } if padding => None,
+            Positions::Sinusoidal { offset, .. } => Some(position + offset),
+        }
+    }
+}
+
+fn add(row: &mut [f32], addend: &[f32]) {
+    row.iter_mut().zip(addend).for_each(|(x, a)| *x += a);
+}
+
+/// A block with its weights.
+#[derive(Clone, Copy)]
+struct BlockRef<'a> {
+    config: &'a Block,
+    weights: &'a BlockWeights,
+    d_model: usize,
+}
+
+impl BlockRef<'_> {
+    /// Runs the block on the residual stream. Shape `[n_items · n, d_model]`.
+    fn run(
+        self,
+        call: AttentionCall<'_>,
+        state: &mut LayerState,
+        cross_state: &mut LayerState,
+        stream: &mut [f32],
+        workspace: &mut Workspace,
+    ) {
+        let BlockRef { config, weights, d_model } = self;
+        let norm = Sublayer { residual: config.residual, d_model };
+        if matches!(config.residual, Residual::Parallel | Residual::ParallelSharedNorm) {
+            return self.run_parallel(call, state, stream, workspace);
+        }
+        let attention = &weights.attention;
+        norm.join(&attention.norm, &attention.post_norm, stream, workspace, |input, output, workspace| {
+            call.run(&config.attention, attention, state, input, output, workspace);
+        });
+        if let (Some(cross_config), Some(cross)) = (&config.cross, &weights.cross) {
+            let call = AttentionCall { kind: Kind::Cross, ..call };
+            norm.join(&cross.norm, &cross.post_norm, stream, workspace, |input, output, workspace| {
+                call.run(cross_config, cross, cross_state, input, output, workspace);
+            });
+        }
+        let (before, after) = (&weights.feed_forward_norm, &weights.feed_forward_post_norm);
+        norm.join(before, after, stream, workspace, |input, output, workspace| {
+            feed_forward(&config.feed_forward, &weights.feed_forward, d_model, input, output, workspace);
+        });
+    }
+
+    /// `x + attention(norm(x)) + feed_forward(norm′(x))`.
+    fn run_parallel(
+        self,
+        call: AttentionCall<'_>,
+        state: &mut LayerState,
+        stream: &mut [f32],
+        workspace: &mut Workspace,
+    ) {
+        let BlockRef { config, weights, d_model } = self;
+        let mut normed = std::mem::take(&mut workspace.normed);
+        let mut summed = std::mem::take(&mut workspace.sublayer);
+        let mut output = std::mem::take(&mut workspace.second_sublayer);
+        let input = sized(&mut normed, stream.len());
+        normalise_to(&weights.attention.norm, stream, input, d_model);
+        let attended = sized(&mut summed, stream.len());
+        call.run(&config.attention, &weights.attention, state, input, attended, workspace);
+        if let Some(norm) = &weights.feed_forward_norm {
+            norm.apply_to(stream, input, d_model);
+        }
+        let fed = sized(&mut output, stream.len());
+        feed_forward(&config.feed_forward, &weights.feed_forward, d_model, input, fed, workspace);
+        add(stream, attended);
+        add(stream, fed);
+        workspace.normed = normed;
+        workspace.sublayer = summed;
+        workspace.second_sublayer = output;
+    }
+}
+
+/// How a sublayer joins the stream.
+#[derive(Clone, Copy)]
+struct Sublayer {
+    residual: Residual,
+    d_model: usize,
+}
+
+impl Sublayer {
+    /// Runs `f(input, output)` on the stream with the norms where they belong.
+    fn join(
+        self,
+        norm: &Option<NormWeights>,
+        post_norm: &Option<NormWeights>,
+        stream: &mut [f32],
+        workspace: &mut Workspace,
+        f: impl FnOnce(&[f32], &mut [f32], &mut Workspace),
+    ) {
+        let mut output = std::mem::take(&mut workspace.sublayer);
+        let result = sized(&mut output, stream.len());
+        match self.residual {
+            Residual::Post | Residual::OutputNorm => f(stream, result, workspace),
+            _ => {
+                let mut normed = std::mem::take(&mut workspace.normed);
+                let input = sized(&mut normed, stream.len());
+                normalise_to(norm, stream, input, self.d_model);
+                f(input, result, workspace);
+                workspace.normed = normed;
+            }
+        }
+        match (self.residual, norm, post_norm) {
+            (Residual::Post, Some(norm), _) => norm.add_and_apply(stream, result, self.d_model),
+            (Residual::OutputNorm, Some(norm), _) | (Residual::Sandwich, _, Some(norm)) => {
+                norm.apply(result, self.d_model);
+                add_rows(stream, result);
+            }
+            _ => add_rows(stream, result),
+        }
+        workspace.sublayer = output;
+    }
+}
+
+/// `output = norm(input)`, or a copy where there is no norm.
+fn normalise_to(norm: &Option<NormWeights>, input: &[f32], output: &mut [f32], width: usize) {
+    match norm {
+        Some(norm) => norm.apply_to(input, output, width),
+        None => output.copy_from_slice(input),
+    }
+}
+
+fn add_rows(stream: &mut [f32], addend: &[f32]) {
+    const BLOCK: usize = 1 << 14;
+    stream.par_chunks_mut(BLOCK).zip(addend.par_chunks(BLOCK)).for_each(|(x, a)| add(x, a));
+}
+
+/// The feed-forward sublayer. Shapes `[n, d_model]`.
+fn feed_forward(
+    config: &FeedForward,
+    weights: &FeedForwardWeights,
+    d_model: usize,
+    input: &[f32],
+    output: &mut [f32],
+    workspace: &mut Workspace,
+) {
+    match (&weights.router, config.experts) {
+        (Some(router), Some(experts)) => {
+            mixture(config, weights, router, experts.n_used, d_model, input, output, workspace);
+        }
+        _ => expert_forward(config, &weights.experts[0], input, output, workspace),
+    }
+}
+
+fn expert_forward(config: &FeedForward, expert: &Expert, input: &[f32], output: &mut [f32], workspace: &mut Workspace) {
+    let n_rows = input.len() / expert.up.d_in;
+    let mut hidden = std::mem::take(&mut workspace.hidden);
+    if config.gating == Gating::None {
+        let hidden = sized(&mut hidden, n_rows * config.d_hidden);
+        expert.up.forward(input, hidden, config.activation);
+        expert.down.forward(hidden, output, crate::config::Activation::Identity);
+    } else {
+        let both = sized(&mut workspace.gated, n_rows * 2 * config.d_hidden);
+        expert.up.forward(input, both, crate::config::Activation::Identity);
+        let hidden = sized(&mut hidden, n_rows * config.d_hidden);
+        const ROWS: usize = 8;
+        both.par_chunks(2 * config.d_hidden * ROWS)
+            .zip(hidden.par_chunks_mut(config.d_hidden * ROWS))
+            .for_each(|(both, hidden)| config.activation.apply_gated(config.gating, both, hidden, config.d_hidden));
+        expert.down.forward(hidden, output, crate::config::Activation::Identity);
+    }
+    workspace.hidden = hidden;
+}
+
+/// Each token goes through the `n_used` experts with the highest scores, weighted by the softmax of those scores.
+#[allow(clippy::too_many_arguments)]
+fn mixture(
+    config: &FeedForward,
+    weights: &FeedForwardWeights,
+    router: &Linear,
+    n_used: usize,
+    d_model: usize,
+    input: &[f32],
+    output: &mut [f32],
+    workspace: &mut Workspace,
+) {
+    let n_rows = input.len() / d_model;
+    let n_experts = weights.experts.len();
+    let mut scores = vec![0.0; n_rows * n_experts]; // [n_rows, n_experts]
+    router.forward(input, &mut scores, crate::config::Activation::Identity);
+    let chosen: Vec<Vec<(usize, f32)>> = scores.chunks(n_experts).map(|row| strongest(row, n_used)).collect();
+    output.fill(0.0);
+    for (index, expert) in weights.experts.iter().enumerate() {
+        let rows: Vec<(usize, f32)> = (0..n_rows)
+            .filter_map(|row| chosen[row].iter().find(|(e, _)| *e == index).map(|(_, weight)| (row, *weight)))
+            .collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let mut part = Vec::with_capacity(rows.len() * d_model); // [rows, d_model]
+        rows.iter().for_each(|(row, _)| part.extend_from_slice(&input[row * d_model..][..d_model]));
+        let mut result = vec![0.0; part.len()]; // [rows, d_model]
+        expert_forward(config, expert, &part, &mut result, workspace);
+        for ((row, weight), result) in rows.iter().zip(result.chunks(d_model)) {
+            let slot = &mut output[row * d_model..][..d_model];
+            slot.iter_mut().zip(result).for_each(|(y, r)| *y += weight * r);
+        }
+    }
+}
+
+/// The `n` highest scores with their softmax, the first of equals first.
+fn strongest(scores: &[f32], n: usize) -> Vec<(usize, f32)> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
+    order.truncate(n);
+    let max = order.first().map_or(0.0, |first| scores[*first]);
+    let total: f32 = order.iter().map(|expert| (scores[*expert] - max).exp()).sum();
+    order.into_iter().map(|expert| (expert, (scores[expert] - max).exp() / total)).collect()
+}

@@ -1,0 +1,44 @@
+//! From the last hidden states to logits.
+
+use crate::config::{Activation, Head};
+use crate::transformer::Transformer;
+
+impl Transformer {
+    /// How many logits a row gets; 0 where the model has no head.
+    pub fn n_logits(&self) -> usize {
+        match self.architecture.head {
+            Head::None => 0,
+            Head::Tokens { n_tokens, .. } => n_tokens,
+            Head::Classes { n, .. } => n,
+        }
+    }
+
+    /// Logits of hidden states. Shapes `[n, d_model]` and `[n, n_logits]`.
+    pub(crate) fn logits(&self, hidden: &[f32]) -> Vec<f32> {
+        let Some(output) = &self.head.output else { return Vec::new() };
+        let (transform, scale, softcap) = match &self.architecture.head {
+            Head::None => return Vec::new(),
+            Head::Tokens { transform, scale, softcap, .. } => (transform, *scale, *softcap),
+            Head::Classes { transform, .. } => (transform, 1.0, None),
+        };
+        let mut rows = hidden.to_vec(); // [n, d_model]
+        if let (Some(config), Some((dense, norm))) = (transform, &self.head.transform) {
+            let n = rows.len() / dense.d_in;
+            let mut transformed = vec![0.0; n * dense.d_out]; // [n, width]
+            dense.forward(&rows, &mut transformed, config.activation);
+            if let Some(norm) = norm {
+                norm.apply(&mut transformed, dense.d_out);
+            }
+            rows = transformed;
+        }
+        if scale != 1.0 {
+            rows.iter_mut().for_each(|x| *x *= scale);
+        }
+        let mut logits = vec![0.0; rows.len() / output.d_in * output.d_out]; // [n, n_logits]
+        output.forward(&rows, &mut logits, Activation::Identity);
+        if let Some(cap) = softcap {
+            logits.iter_mut().for_each(|x| *x = cap * (*x / cap).tanh());
+        }
+        logits
+    }
+}

@@ -1,0 +1,270 @@
+//! A model: weights, tokenizer and where they come from.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use attlas::{Item, TokenRole, Tokens};
+use sha2::{Digest, Sha256};
+
+use crate::config::{Architecture, Length};
+use crate::config_file::ConfigFile;
+use crate::family::{self, Family};
+use crate::tokenizer::Tokenizer;
+use crate::transformer::Transformer;
+use crate::weights::Checkpoint;
+use crate::{Error, load};
+
+/// A Transformer that is ready to run.
+#[derive(Debug, Clone)]
+pub struct Model {
+    name: String,
+    family: &'static str,
+    /// The generic Transformer with its weights.
+    pub(crate) transformer: Arc<Transformer>,
+    pub(crate) tokenizer: Option<Arc<Tokenizer>>,
+    pub(crate) revision: String,
+    pub(crate) dtype: &'static str,
+    notes: Vec<String>,
+    /// What the model was trained on, where that is known.
+    pub(crate) training: Option<Training>,
+}
+
+/// What a model was trained on, so that a recording can say when a text is something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Training {
+    /// The longest source text, in tokens.
+    pub longest_source: usize,
+    /// The language of its source texts.
+    pub language: &'static str,
+}
+
+/// The two sides of an encoder-decoder; a model with one stack has one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// What the encoder reads.
+    Source,
+    /// What the decoder reads.
+    Target,
+}
+
+/// Weights files up to this size are hashed for the provenance; it takes a tenth of a second or so.
+const MAX_HASHED_BYTES: u64 = 64 << 20;
+
+impl Model {
+    /// Loads a model folder: config.json, weights, and a tokenizer if there is one.
+    ///
+    /// # Errors
+    /// When the folder is no model, its family is unknown, or a file in it is malformed or does not fit the others.
+    pub fn load(folder: &Path) -> Result<Model, Error> {
+        let io = |source| Error::Io { path: folder.to_owned(), source };
+        if !std::fs::metadata(folder).map_err(io)?.is_dir() {
+            return Err(Error::file(
+                folder,
+                "is not a folder; a model is a folder with config.json and model.safetensors",
+            ));
+        }
+        let config_path = folder.join("config.json");
+        if !config_path.exists() {
+            return Err(Error::file(folder, "is no model: there is no config.json in it"));
+        }
+        let config = ConfigFile::open(&config_path)?;
+        let generation_path = folder.join("generation_config.json");
+        let generation = if generation_path.exists() { Some(ConfigFile::open(&generation_path)?) } else { None };
+        let checkpoint = Checkpoint::open(folder)?;
+        let (weights, tokenizer) = rayon::join(
+            || Model::from_parts(&config, generation.as_ref(), &checkpoint),
+            || has_tokenizer(folder).then(|| Tokenizer::load(folder)).transpose(),
+        );
+        let mut model = weights?;
+        model.set_tokenizer(tokenizer?)?;
+        model.name = folder_name(folder);
+        model.revision = revision(folder, &checkpoint);
+        Ok(model)
+    }
+
+    /// A model without a tokenizer, from its configuration and weights.
+    ///
+    /// # Errors
+    /// When the two do not fit.
+    pub(crate) fn from_parts(
+        config: &ConfigFile,
+        generation: Option<&ConfigFile>,
+        checkpoint: &Checkpoint,
+    ) -> Result<Model, Error> {
+        let family: &Family = family::of(config)?;
+        let (mut architecture, names) = (family.read)(config)?;
+        if let Some(generation) = generation {
+            read_generation(&mut architecture, generation)?;
+        }
+        let (transformer, notes) = load::load(architecture, &names, checkpoint)?;
+        Ok(Model {
+            name: family.name.to_owned(),
+            family: family.name,
+            transformer: Arc::new(transformer),
+            tokenizer: None,
+            revision: String::new(),
+            dtype: checkpoint.main_dtype(),
+            notes,
+            training: None,
+        })
+    }
+
+    /// Gives the model its tokenizer.
+    ///
+    /// # Errors
+    /// When the tokenizer has ids that the model has no embedding for.
+    pub(crate) fn set_tokenizer(&mut self, tokenizer: Option<Tokenizer>) -> Result<(), Error> {
+        let architecture = &self.transformer.architecture;
+        if let (Some(tokenizer), Some(stack)) =
+            (&tokenizer, architecture.encoder.as_ref().or(architecture.decoder.as_ref()))
+        {
+            tokenizer.check_vocabulary(stack.embedding.n_tokens, "vocabulary")?;
+        }
+        self.tokenizer = tokenizer.map(Arc::new);
+        Ok(())
+    }
+
+    /// Names the model and what it was trained on.
+    pub(crate) fn described(self, name: &str, revision: String, training: Training) -> Model {
+        Model { name: name.to_owned(), revision, training: Some(training), ..self }
+    }
+
+    /// The model's name: its folder's, or the hub's.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The family, such as `vaswani` or `bert`.
+    pub fn family(&self) -> &str {
+        self.family
+    }
+
+    /// The generic Transformer: configuration and weights.
+    pub fn transformer(&self) -> &Transformer {
+        &self.transformer
+    }
+
+    /// The tokenizer, if the folder has one.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.tokenizer.as_deref()
+    }
+
+    /// Whether there is this side: an encoder-only model has no target, a decoder-only model no source.
+    pub fn has(&self, side: Side) -> bool {
+        let architecture = &self.transformer.architecture;
+        match side {
+            Side::Source => architecture.encoder.is_some(),
+            Side::Target => architecture.decoder.is_some(),
+        }
+    }
+
+    /// What a reader must know about a recording of these items.
+    pub(crate) fn notes_on(&self, items: &[Item]) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        let longest = |side: fn(&Item) -> &Tokens| {
+            let real = |tokens: &Tokens| tokens.tokens.iter().filter(|t| t.role != TokenRole::Padding).count();
+            items.iter().map(|item| real(side(item))).max().unwrap_or(0)
+        };
+        let source = longest(|item| &item.source);
+        if let Length::Noted(limit) = self.transformer.architecture.length {
+            let n = source.max(longest(|item| &item.target));
+            if n > limit {
+                notes.push(format!("a text has {n} tokens; {} was made for {limit}", self.name));
+            }
+        }
+        if let Some(training) = self.training {
+            if source > training.longest_source {
+                notes.push(format!(
+                    "a text has {source} tokens; {} was trained on texts of up to {}, its heads may do anything here",
+                    self.name, training.longest_source
+                ));
+            }
+            if let Some(note) = self.note_on_language(items, training) {
+                notes.push(note);
+            }
+        }
+        notes
+    }
+}
+
+/// Whether a folder holds a tokenizer in any of the forms that hubs use.
+fn has_tokenizer(folder: &Path) -> bool {
+    const FILES: [&str; 8] = [
+        "tokenizer.json",
+        "tokenizer.model",
+        "spiece.model",
+        "sentencepiece.bpe.model",
+        "source.spm",
+        "spm.model",
+        "vocab.txt",
+        "vocab.json",
+    ];
+    FILES.iter().any(|name| folder.join(name).exists())
+}
+
+/// Generation settings that a folder keeps apart from the configuration.
+fn read_generation(architecture: &mut Architecture, generation: &ConfigFile) -> Result<(), Error> {
+    let Some(decoder) = &architecture.decoder else { return Ok(()) };
+    let n_tokens = decoder.embedding.n_tokens;
+    let ids = &mut architecture.ids;
+    if generation.has("eos_token_id") {
+        ids.ends = generation.ids("eos_token_id", n_tokens)?;
+    }
+    let replace = |slot: &mut Option<u32>, field: &str| -> Result<(), Error> {
+        if let Some(id) = generation.id(field, n_tokens)? {
+            *slot = Some(id);
+        }
+        Ok(())
+    };
+    replace(&mut ids.start, "decoder_start_token_id")?;
+    replace(&mut ids.padding, "pad_token_id")?;
+    replace(&mut ids.forced_start, "forced_bos_token_id")?;
+    replace(&mut ids.forced_end, "forced_eos_token_id")?;
+    if let Some(words) = generation.get("bad_words_ids").and_then(|value| value.as_array()) {
+        // words of several tokens are left: only what is never allowed is taken over
+        for word in words.iter().filter_map(|word| word.as_array()).filter(|word| word.len() == 1) {
+            if let Some(id) = word[0].as_u64().filter(|id| (*id as usize) < n_tokens) {
+                ids.suppressed.push(id as u32);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name of a folder; in the hub's cache, the repository's name.
+fn folder_name(folder: &Path) -> String {
+    let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let part = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    if let Some((repository, _)) = hub_place(&full) {
+        return repository;
+    }
+    part(&full).unwrap_or_else(|| folder.display().to_string())
+}
+
+/// Repository and revision of a folder inside the hub's cache: `models--ORG--NAME/snapshots/REVISION`.
+fn hub_place(folder: &Path) -> Option<(String, String)> {
+    let revision = folder.file_name()?.to_str()?;
+    let snapshots = folder.parent()?;
+    let repository = snapshots.parent()?.file_name()?.to_str()?;
+    if snapshots.file_name()? != "snapshots" {
+        return None;
+    }
+    Some((repository.strip_prefix("models--")?.replace("--", "/"), revision.to_owned()))
+}
+
+/// The hub's revision; else the SHA-256 of a weights file that is small enough to hash; else nothing.
+fn revision(folder: &Path, checkpoint: &Checkpoint) -> String {
+    let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    if let Some((_, revision)) = hub_place(&full) {
+        return revision;
+    }
+    match crate::files::read(checkpoint.path(), MAX_HASHED_BYTES) {
+        Ok(bytes) => format!("sha256:{}", hex(&Sha256::digest(bytes))),
+        Err(_) => String::new(),
+    }
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

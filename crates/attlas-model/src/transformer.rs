@@ -1,0 +1,123 @@
+//! The generic Transformer's weights. What is computed with them stands in `forward.rs`.
+
+use std::sync::Arc;
+
+use attlas::Scoring;
+
+use crate::config::Architecture;
+use crate::linear::Linear;
+use crate::norm::NormWeights;
+
+/// A Transformer with its weights.
+#[derive(Debug, Clone)]
+pub struct Transformer {
+    /// What it is made of.
+    pub architecture: Architecture,
+    /// Weights of the encoder.
+    pub encoder: Option<StackWeights>,
+    /// Weights of the decoder.
+    pub decoder: Option<StackWeights>,
+    /// Weights of the head.
+    pub head: HeadWeights,
+}
+
+/// The weights of one stack.
+#[derive(Debug, Clone)]
+pub struct StackWeights {
+    /// From ids to hidden states.
+    pub embedding: EmbeddingWeights,
+    /// One per block; shared where layers share.
+    pub blocks: Vec<Arc<BlockWeights>>,
+    /// After the last block.
+    pub final_norm: Option<NormWeights>,
+}
+
+/// The weights of an embedding.
+#[derive(Debug, Clone)]
+pub struct EmbeddingWeights {
+    /// Shape `[n_tokens, width]`.
+    pub tokens: Arc<Vec<f32>>,
+    /// Shape `[n_rows, width]`.
+    pub positions: Option<Arc<Vec<f32>>>,
+    /// Shape `[n_token_types, width]`.
+    pub token_types: Option<Arc<Vec<f32>>>,
+    /// Applied to the sum.
+    pub norm: Option<NormWeights>,
+    /// From `width` to `d_model`.
+    pub projection: Option<Linear>,
+}
+
+/// The weights of one block.
+#[derive(Debug, Clone)]
+pub struct BlockWeights {
+    /// Looks at its own stack's tokens.
+    pub attention: AttentionWeights,
+    /// Looks at the encoder.
+    pub cross: Option<AttentionWeights>,
+    /// Position by position.
+    pub feed_forward: FeedForwardWeights,
+    /// Before or after the feed-forward, as the configuration says.
+    pub feed_forward_norm: Option<NormWeights>,
+    /// On the feed-forward's output (sandwich).
+    pub feed_forward_post_norm: Option<NormWeights>,
+}
+
+/// The weights of one attention layer.
+#[derive(Debug, Clone)]
+pub struct AttentionWeights {
+    /// From hidden states to queries, keys and values.
+    pub projections: Projections,
+    /// From the heads side by side to the residual stream. Shape `[d_model, n_heads · d_head]`.
+    pub output: Linear,
+    /// Before or after the attention, as the configuration says.
+    pub norm: Option<NormWeights>,
+    /// On the attention's output (sandwich).
+    pub post_norm: Option<NormWeights>,
+    /// On queries.
+    pub query_norm: Option<NormWeights>,
+    /// On keys.
+    pub key_norm: Option<NormWeights>,
+    /// How scores are formed.
+    pub scoring: Scoring,
+}
+
+/// From hidden states to queries, keys and values.
+#[derive(Debug, Clone)]
+pub enum Projections {
+    /// One matrix: query rows, then key rows, then value rows.
+    Joint(Linear),
+    /// Queries from the decoder's states; key rows, then value rows, from the encoder's.
+    Apart {
+        /// Shape `[n_heads · d_head, d_model]`.
+        query: Linear,
+        /// Shape `[2 · n_kv_heads · d_head, d_encoder]`.
+        key_value: Linear,
+    },
+}
+
+/// The weights of a feed-forward sublayer.
+#[derive(Debug, Clone)]
+pub struct FeedForwardWeights {
+    /// Scores of the experts; `None` for a plain sublayer.
+    pub router: Option<Linear>,
+    /// One, or one per expert.
+    pub experts: Vec<Expert>,
+}
+
+/// The two matrices of a feed-forward.
+#[derive(Debug, Clone)]
+pub struct Expert {
+    /// Shape `[d_hidden, d_model]`; twice as many rows when gated: the gate's, then the others.
+    pub up: Linear,
+    /// Shape `[d_model, d_hidden]`.
+    pub down: Linear,
+}
+
+/// The weights of a head.
+#[derive(Debug, Clone, Default)]
+pub struct HeadWeights {
+    /// Applied first.
+    pub transform: Option<(Linear, Option<NormWeights>)>,
+    /// The output matrix. Shape `[n_tokens or n_classes, width]`.
+    pub output: Option<Linear>,
+}

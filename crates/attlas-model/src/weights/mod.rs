@@ -1,0 +1,197 @@
+//! Weights from files: named tensors, checked against what the model expects before anything is allocated, read as `f32`.
+
+mod bytes;
+mod convert;
+mod safetensors;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+pub use bytes::Bytes;
+pub use convert::Dtype;
+
+use crate::Error;
+
+/// The largest JSON file (configuration, index, tensor header) that is read.
+pub(crate) const MAX_JSON_BYTES: u64 = 100 << 20;
+
+/// One tensor of a file, not yet read.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    /// How the numbers are stored.
+    pub dtype: Dtype,
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// Where the numbers lie; exactly as many bytes as `dtype` and `shape` say.
+    pub bytes: Bytes,
+    /// The file they lie in, for messages.
+    pub path: Arc<Path>,
+}
+
+/// All tensors of a model's weights, from one file or several.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    tensors: BTreeMap<String, Tensor>,
+    read: Mutex<BTreeMap<String, Arc<Vec<f32>>>>,
+    used: Mutex<BTreeSet<String>>,
+}
+
+impl Checkpoint {
+    /// The weights of a model folder: `model.safetensors`, a sharded index, or the only `*.safetensors` that is named `model.…`.
+    ///
+    /// # Errors
+    /// When there are none, or a file is truncated, malformed or not a regular file.
+    pub fn open(folder: &Path) -> Result<Checkpoint, Error> {
+        safetensors::open_folder(folder)
+    }
+
+    /// The tensors of one safetensors file held in memory; `path` is the name used in messages.
+    ///
+    /// # Errors
+    /// When the header is malformed or does not fit the bytes.
+    pub fn from_static(path: &Path, bytes: &'static [u8]) -> Result<Checkpoint, Error> {
+        let tensors = safetensors::from_static(path, bytes)?;
+        Ok(Checkpoint::from_tensors(path, tensors))
+    }
+
+    /// Tensors that another reader found; `path` is the name used in messages.
+    pub fn from_tensors(path: &Path, tensors: BTreeMap<String, Tensor>) -> Checkpoint {
+        Checkpoint { path: path.to_owned(), tensors, read: Mutex::default(), used: Mutex::default() }
+    }
+
+    /// The file or folder that the weights come from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The names, in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The tensor of this name.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// The type that most of the numbers are stored in, as written in provenance: `f32`, `bf16`, `i8`.
+    pub fn main_dtype(&self) -> &'static str {
+        let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for tensor in self.tensors.values() {
+            *counts.entry(tensor.dtype.name()).or_default() += tensor.shape.iter().product::<usize>();
+        }
+        counts.into_iter().max_by_key(|(_, count)| *count).map_or("", |(name, _)| name)
+    }
+
+    /// The numbers of a tensor that must have exactly `shape`; read once and shared.
+    ///
+    /// # Errors
+    /// When the tensor is missing, of another shape or type, or holds a number that is not finite.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Arc<Vec<f32>>, Error> {
+        if let Some(known) = lock(&self.read).get(name) {
+            if known.len() == shape.iter().product::<usize>() {
+                return Ok(Arc::clone(known));
+            }
+        }
+        let mut values = vec![0.0; self.checked(name, shape)?.len()]; // [shape]
+        self.read_into(name, shape, &mut values)?;
+        let values = Arc::new(values);
+        lock(&self.read).insert(name.to_owned(), Arc::clone(&values));
+        Ok(values)
+    }
+
+    /// The numbers of a tensor, written to `output`, which has exactly as many places.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor`].
+    pub fn read_into(&self, name: &str, shape: &[usize], output: &mut [f32]) -> Result<(), Error> {
+        let tensor = self.checked(name, shape)?;
+        let scale_name = format!("{name}.scale");
+        let scales = match tensor.dtype {
+            Dtype::I8 => Some(self.tensor(&scale_name, &[shape.first().copied().unwrap_or(1)])?),
+            _ => None,
+        };
+        lock(&self.used).insert(name.to_owned());
+        convert::to_f32(tensor, scales.as_deref().map(Vec::as_slice), output).map_err(|problem| match problem {
+            convert::Problem::Io(source) => Error::Io { path: tensor.path.to_path_buf(), source },
+            convert::Problem::NotFinite { index, value } => {
+                Error::tensor(&tensor.path, name, format!("holds {value} at place {index}; weights must be finite"))
+            }
+            convert::Problem::Unsupported => {
+                let dtype = tensor.dtype.name();
+                Error::tensor(
+                    &tensor.path,
+                    name,
+                    format!("is stored as {dtype}; attlas reads f32, f16, bf16, f64 and i8 with a scale per row"),
+                )
+            }
+        })
+    }
+
+    /// Marks a tensor as known though it is not read.
+    pub fn ignore(&self, name: &str) {
+        lock(&self.used).insert(name.to_owned());
+    }
+
+    /// The tensors that nobody read, in alphabetical order.
+    pub fn unused(&self) -> Vec<String> {
+        let used = lock(&self.used);
+        self.tensors.keys().filter(|name| !used.contains(*name)).cloned().collect()
+    }
+
+    fn checked(&self, name: &str, shape: &[usize]) -> Result<&Tensor, Error> {
+        let tensor = self.tensors.get(name).ok_or_else(|| {
+            Error::tensor(&self.path, name, format!("is missing; the configuration asks for it with shape {shape:?}"))
+        })?;
+        if tensor.shape != shape {
+            let found = &tensor.shape;
+            return Err(Error::tensor(
+                &tensor.path,
+                name,
+                format!("has shape {found:?}, but the configuration asks for {shape:?}"),
+            ));
+        }
+        Ok(tensor)
+    }
+}
+
+impl Tensor {
+    /// How many numbers.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there is no number.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The lock's content, also after a thread panicked while holding it: the maps are valid at every moment.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A JSON file, read whole: regular files only, with a limit on its size.
+pub(crate) fn read_small_file(path: &Path) -> Result<Vec<u8>, Error> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    let metadata = std::fs::metadata(path).map_err(io)?;
+    if !metadata.is_file() {
+        return Err(Error::file(path, "is not a regular file"));
+    }
+    if metadata.len() > MAX_JSON_BYTES {
+        let found = metadata.len();
+        return Err(Error::Limit(format!(
+            "{}: {found} bytes; attlas reads files of this kind up to {MAX_JSON_BYTES} bytes",
+            path.display()
+        )));
+    }
+    std::fs::read(path).map_err(io)
+}
