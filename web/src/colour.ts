@@ -30,22 +30,30 @@ export const COLOURS: Uint8Array = Uint8Array.from({ length: 768 }, (_, i) =>
 /** How many powers of ten a logarithmic scale spans below its top. */
 export const LOG_DECADES = 4;
 
-/** Where a weight stands between the two ends of the colours, in 0 ..= 1; `top` is the weight at the bright end. */
+/** The colour of what is not a number: no colour of the map. */
+export const NOT_A_NUMBER: readonly [number, number, number] = [255, 0, 128];
+
+/**
+ * Where a weight stands between the two ends of the colours, in 0 ..= 1; `top` is the weight at the bright end.
+ * NaN for what is no weight: not a number, infinite, or negative.
+ */
 export function fraction(weight: number, top: number, scale: Scale): number {
+  if (!(weight >= 0 && weight < Infinity)) return NaN;
   if (!(top > 0) || !(weight > 0)) return 0;
   if (scale === "log") return Math.min(1, Math.max(0, 1 + Math.log10(weight / top) / LOG_DECADES));
   return Math.min(1, weight / top);
 }
 
-/** The index of the colour at a fraction. */
-export function colourIndex(at: number): number {
-  return Math.round(at * 255);
+/** Red, green and blue at a fraction; NaN has a colour of its own. */
+export function colourAt(at: number): readonly [number, number, number] {
+  if (Number.isNaN(at)) return NOT_A_NUMBER;
+  const i = 3 * Math.round(Math.min(1, Math.max(0, at)) * 255);
+  return [COLOURS[i]!, COLOURS[i + 1]!, COLOURS[i + 2]!];
 }
 
 /** The colour at a fraction, as CSS writes it. */
 export function cssColour(at: number): string {
-  const i = 3 * colourIndex(at);
-  return `rgb(${COLOURS[i]} ${COLOURS[i + 1]} ${COLOURS[i + 2]})`;
+  return `rgb(${colourAt(at).join(" ")})`;
 }
 
 /** The marks of a colour bar: where each stands, in 0 ..= 1, and its label. */

@@ -15,11 +15,12 @@ export class ColourBar {
     this.element.append(this.name, el("div", { class: "scale" }, ramp, this.ticks));
   }
 
-  update(top: number, scale: Scale, range: "shared" | "own", masked: boolean): void {
+  update(top: number, scale: Scale, range: "shared" | "own", fractions: Float32Array): void {
     const whose = scale === "row" ? "share of the row's largest weight" : `weight, ${range === "shared" ? "scale shared by all heads of this kind" : "this head's own scale"}`;
     const log = scale === "log" ? ", logarithmic" : "";
     this.name.replaceChildren(`${whose}${log}`);
-    if (masked) this.name.append(el("span", { class: "masked-key" }, "masked"));
+    if (fractions.includes(-1)) this.name.append(el("span", { class: "masked-key" }, "masked"));
+    if (fractions.some(Number.isNaN)) this.name.append(el("span", { class: "masked-key broken" }, "not a number"));
     this.ticks.replaceChildren(
       ...ticks(top, scale).map(({ at, label }) => {
         const tick = el("span", { class: "tick" }, label);

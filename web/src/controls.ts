@@ -6,6 +6,7 @@ import type { State } from "./state.ts";
 type Choice = "scale" | "range" | "special" | "words" | "rows" | "view";
 
 const GROUPS: { name: Choice; title: string; options: [string, string][] }[] = [
+  { name: "view", title: "show as", options: [["map", "map"], ["lines", "lines"]] },
   { name: "scale", title: "scale", options: [["linear", "linear"], ["log", "log"], ["row", "row"]] },
   { name: "range", title: "range", options: [["shared", "shared"], ["own", "own"]] },
   { name: "special", title: "special tokens", options: [["show", "show"], ["hide", "hide"]] },

@@ -31,17 +31,18 @@ export interface Item {
   predicted: Token[];
 }
 
+// JSON has no −∞; it comes as null.
 export type Bias =
   | { type: "none" }
-  | { type: "alibi"; slopes: number[] }
-  | { type: "relative"; first: number; table: number[]; n_offsets: number };
+  | { type: "alibi"; slopes: (number | null)[] }
+  | { type: "relative"; first: number; table: (number | null)[]; n_offsets: number };
 
 export interface Scoring {
   scale: number;
   softcap?: number;
   visibility: { before?: number; after?: number };
   bias?: Bias;
-  sinks?: number[];
+  sinks?: (number | null)[] | null;
   query_offset: number;
 }
 

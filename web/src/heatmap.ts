@@ -1,6 +1,6 @@
 // One head's map: cells on a canvas, token labels as text on both axes, one cell selected.
 
-import { COLOURS, colourIndex } from "./colour.ts";
+import { colourAt, cssColour } from "./colour.ts";
 import { el, tokenText } from "./dom.ts";
 import type { Axis, ShownMap } from "./view.ts";
 
@@ -10,7 +10,7 @@ export interface Cell {
 }
 
 /** Sizes in CSS pixels. */
-const LARGEST_CELL = 44;
+const LARGEST_CELL = 48;
 const SMALLEST_CELL = 2;
 /** The room one label needs across its reading direction. */
 const LABEL_STEP = 15;
@@ -182,9 +182,7 @@ function paintPixels(context: CanvasRenderingContext2D, fractions: Float32Array,
   const image = context.createImageData(n_columns, n_rows);
   fractions.forEach((at, cell) => {
     if (at < 0) return; // see-through
-    const colour = 3 * colourIndex(at);
-    const rgb = Number.isNaN(at) ? [255, 0, 128] : [COLOURS[colour]!, COLOURS[colour + 1]!, COLOURS[colour + 2]!];
-    image.data.set([...rgb, 255], 4 * cell);
+    image.data.set([...colourAt(at), 255], 4 * cell);
   });
   context.putImageData(image, 0, 0);
 }
@@ -192,10 +190,7 @@ function paintPixels(context: CanvasRenderingContext2D, fractions: Float32Array,
 function paintCells(context: CanvasRenderingContext2D, fractions: Float32Array, n_columns: number, size: number, gap: number): void {
   fractions.forEach((at, cell) => {
     if (at < 0) return; // see-through
-    const colour = 3 * colourIndex(at);
-    context.fillStyle = Number.isNaN(at)
-      ? "rgb(255 0 128)"
-      : `rgb(${COLOURS[colour]} ${COLOURS[colour + 1]} ${COLOURS[colour + 2]})`;
+    context.fillStyle = cssColour(at);
     const [x, y] = [Math.round((cell % n_columns) * size), Math.round(Math.floor(cell / n_columns) * size)];
     context.fillRect(x, y, Math.round(size - gap), Math.round(size - gap));
   });

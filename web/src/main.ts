@@ -6,6 +6,7 @@ import { headName, KIND_TITLES, readSource } from "./data.ts";
 import type { Kind, Source } from "./data.ts";
 import { el, tokenText } from "./dom.ts";
 import { Heatmap, type Cell } from "./heatmap.ts";
+import { Lines } from "./lines.ts";
 import { fractions, Model } from "./model.ts";
 import { neighbour, Overview } from "./overview.ts";
 import { about } from "./about.ts";
@@ -33,6 +34,7 @@ class App {
 
   private overview: Overview;
   private heatmap = new Heatmap();
+  private lines = new Lines();
   private reading = new Reading();
   private colourBar = new ColourBar();
   private controls: Controls;
@@ -59,7 +61,8 @@ class App {
     const { source } = this.model;
     for (const kind of this.model.kinds()) {
       const layers = this.model.layers(kind);
-      const tab = el("button", { type: "button", role: "tab", id: `tab-${kind}`, "aria-controls": "panel" }, KIND_TITLES[kind]);
+      const tab = el("button", { type: "button", role: "tab", id: `tab-${kind}`, "aria-controls": "panel" }, kind);
+      tab.append(el("span", { class: "long" }, KIND_TITLES[kind].slice(kind.length)));
       tab.append(el("span", { class: "count" }, ` ${layers.length} × ${Math.max(...layers.map((layer) => layer.n_heads))}`));
       tab.addEventListener("click", () => this.change({ kind }));
       this.tabs.append(tab);
@@ -74,12 +77,12 @@ class App {
       "header",
       {},
       el("p", { class: "wordmark" }, "attlas"),
-      el("h1", {}, tokenText(visibleText(source.title || "attention"), "model-name")),
+      el("h1", {}, tokenText(visibleText(headline(source)), "model-name")),
       picker,
       this.theme,
     );
     const texts = el("section", { class: "texts", "aria-label": "the texts" }, this.sourceLine.element, this.targetLine.element);
-    const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.title, this.heatmap.element, this.colourBar.element, this.note);
+    const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.title, this.heatmap.element, this.lines.element, this.colourBar.element, this.note);
     const panel = el(
       "div",
       { class: "panel", id: "panel", role: "tabpanel" },
@@ -108,6 +111,8 @@ class App {
     this.heatmap.onHeadKey = (key) => this.moveHead(key);
     this.heatmap.onHover = (cell, event) => this.hover(cell, event);
     this.reading.onSelect = (column) => this.change({ query: this.selection()?.row ?? 0, key: column });
+    this.lines.onSelect = (row) => this.change({ query: row, key: null });
+    this.lines.onHover = (row) => this.preview(row === null ? null : { row, column: null });
     for (const line of [this.sourceLine, this.targetLine]) {
       line.onSelect = (row) => this.change({ query: row, key: null });
       line.onHover = (row) => this.preview(row === null ? null : { row, column: null });
@@ -138,6 +143,7 @@ class App {
     this.items.value = String(state.item);
     for (const tab of this.tabs.children) {
       const chosen = tab.id === `tab-${state.kind}`;
+      if (chosen) document.getElementById("panel")?.setAttribute("aria-labelledby", tab.id);
       tab.setAttribute("aria-selected", String(chosen));
       (tab as HTMLElement).tabIndex = chosen ? 0 : -1;
     }
@@ -164,8 +170,11 @@ class App {
     if (remark !== "") this.title.append(el("span", { class: "remark" }, visibleText(remark)));
     const predicted = state.rows === "predicted" && model.predicts(state);
     const axes = { ...AXES[state.kind], ...(predicted ? { queries: "query: predicted" } : {}) };
-    this.heatmap.draw(shown, this.at, `${name}, ${KIND_TITLES[state.kind]}`, axes);
-    this.colourBar.update(top, state.scale, state.range, shown.masked.includes(1));
+    this.heatmap.element.hidden = state.view !== "map";
+    this.lines.element.hidden = state.view !== "lines";
+    if (state.view === "map") this.heatmap.draw(shown, this.at, `${name}, ${KIND_TITLES[state.kind]}`, axes);
+    else this.lines.draw(shown, this.at);
+    this.colourBar.update(top, state.scale, state.range, this.at);
     this.note.textContent = state.special === "hide" && shown.removed.some((mass) => mass > 0) ? removedNote(shown) : "";
     this.showSelection();
   }
@@ -202,8 +211,9 @@ class App {
   private showSelection(): void {
     const { shown, at } = this;
     const selection = this.selection();
-    this.heatmap.mark({ row: selection?.row ?? null, column: selection?.column ?? null });
-    this.reading.update(shown, selection, this.scoreAt(selection), at);
+    if (this.state.view === "map") this.heatmap.mark({ row: selection?.row ?? null, column: selection?.column ?? null });
+    else this.lines.mark(selection?.row ?? null);
+    this.reading.update(shown, selection, this.scoreAt(selection), this.predictionOf(selection), at);
     const n = shown.keys.groups.length;
     const row = selection === null ? null : selection.row;
     const weights = row === null ? null : shown.weights.subarray(row * n, (row + 1) * n);
@@ -220,6 +230,14 @@ class App {
     const queries = this.shown.queries.groups[selection.row]!;
     const keys = this.shown.keys.groups[selection.column]!;
     return queries.length === 1 && keys.length === 1 ? scoreOf(this.map, queries[0]!, keys[0]!) : null;
+  }
+
+  /** The token that the selected row predicts, where the row is one token and is named by the one it reads. */
+  private predictionOf(selection: Selection | null): string | null {
+    const { state, model, shown } = this;
+    const group = selection === null ? undefined : shown.queries.groups[selection.row];
+    if (group?.length !== 1 || state.rows === "predicted" || !model.predicts(state)) return null;
+    return visibleText(model.item(state).predicted[group[0]!]!.text);
   }
 
   private preview(selection: Selection | null): void {
@@ -271,6 +289,13 @@ class App {
     this.change({ kind });
     document.getElementById(`tab-${kind}`)?.focus();
   }
+}
+
+/** The title, unless it is the text that stands below anyway; then the model. */
+function headline(source: Source): string {
+  const texts = source.items.flatMap((item) => [item.source.text, item.target.text]);
+  const title = texts.includes(source.title) ? source.provenance.model : source.title;
+  return title || "attention";
 }
 
 function nextTheme(theme: State["theme"]): State["theme"] {

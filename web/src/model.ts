@@ -113,7 +113,7 @@ function thumbnailOf(shown: ShownMap, scale: Scale): Thumbnail {
       const pixel = y * columns + Math.floor((column * columns) / n_columns);
       if (shown.masked[row * n_columns + column] === 1) continue;
       masked[pixel] = 0;
-      values[pixel] = Math.max(values[pixel]!, weights[column]! / by);
+      values[pixel] = Math.max(values[pixel]!, weights[column]! / by); // NaN stays NaN
     }
   }
   return { rows, columns, values, masked, top: largest(shown.weights) };
@@ -124,7 +124,6 @@ export function fractions(shown: ShownMap, top: number, scale: Scale): Float32Ar
   const n_columns = shown.keys.groups.length;
   return shown.weights.map((weight, cell) => {
     if (shown.masked[cell] === 1) return -1;
-    if (!(weight >= 0 && weight < Infinity)) return NaN;
     if (scale !== "row") return fraction(weight, top, scale);
     const row = Math.floor(cell / n_columns);
     return fraction(weight, largest(shown.weights.subarray(row * n_columns, (row + 1) * n_columns)), "row");

@@ -1,6 +1,6 @@
 // The overview: all heads of a kind as thumbnails; rows are layers, columns are heads.
 
-import { COLOURS, colourIndex, fraction } from "./colour.ts";
+import { colourAt, fraction } from "./colour.ts";
 import { headName } from "./data.ts";
 import { el } from "./dom.ts";
 import type { Model, Thumbnail } from "./model.ts";
@@ -160,8 +160,7 @@ function paintThumbnail(canvas: HTMLCanvasElement, thumbnail: Thumbnail, state: 
   const image = context.createImageData(thumbnail.columns, thumbnail.rows);
   thumbnail.values.forEach((value, pixel) => {
     if (thumbnail.masked[pixel] === 1) return; // see-through
-    const colour = 3 * colourIndex(fraction(value, state.scale === "row" ? 1 : top, state.scale));
-    image.data.set([COLOURS[colour]!, COLOURS[colour + 1]!, COLOURS[colour + 2]!, 255], 4 * pixel);
+    image.data.set([...colourAt(fraction(value, state.scale === "row" ? 1 : top, state.scale)), 255], 4 * pixel);
   });
   context.putImageData(image, 0, 0);
 }

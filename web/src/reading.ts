@@ -25,8 +25,14 @@ export class Reading {
     this.element.append(this.sentence, this.list, this.rest);
   }
 
-  /** Says what the selection holds; `score` is null where it is not known, `colour` says where a weight stands. */
-  update(shown: ShownMap, selection: Selection | null, score: number | null, fractions: Float32Array): void {
+  /** Says what the selection holds; `score` and `prediction` are null where they are not known. */
+  update(
+    shown: ShownMap,
+    selection: Selection | null,
+    score: number | null,
+    prediction: string | null,
+    fractions: Float32Array, // where each weight stands on the colours, [queries, keys]
+  ): void {
     this.list.replaceChildren();
     this.rest.textContent = "";
     delete this.sentence.dataset["weight"];
@@ -35,6 +41,9 @@ export class Reading {
       return;
     }
     this.sentence.replaceChildren(...this.sentenceOf(shown, selection, score));
+    if (prediction !== null) {
+      this.sentence.append(el("span", { class: "prediction" }, "this row predicts ", tokenText(prediction)));
+    }
     this.fillList(shown, selection, fractions);
     this.rest.textContent = restOf(shown, selection.row);
   }

@@ -98,9 +98,10 @@ export function largest(weights: Float32Array): number {
   return max;
 }
 
-/** The keys of a row, heaviest first; ties in the order of the text. */
+/** The keys of a row, heaviest first; equals in the order of the text, what is no number last. */
 export function ranked(shown: ShownMap, row: number): number[] {
   const n = shown.keys.groups.length;
   const weights = shown.weights.subarray(row * n, (row + 1) * n);
-  return [...weights.keys()].sort((a, b) => weights[b]! - weights[a]! || a - b);
+  const rank = (key: number): number => (Number.isNaN(weights[key]!) ? -1 : weights[key]!);
+  return [...weights.keys()].sort((a, b) => rank(b) - rank(a) || a - b);
 }

@@ -49,8 +49,8 @@ export function headMap(source: Source, item: number, layer: Layer, head: number
     );
   }
   const sink = new Float32Array(n_queries);
-  const score = layer.scoring?.sinks?.[head];
-  if (score !== undefined && lse !== null) for (let q = 0; q < n_queries; q++) sink[q] = Math.exp(score - lse[q]!);
+  const score = layer.scoring?.sinks?.[head] ?? -Infinity;
+  if (score > -Infinity && lse !== null) for (let q = 0; q < n_queries; q++) sink[q] = Math.exp(score - lse[q]!);
   return { n_queries, n_keys, weights, masked, lse, sink };
 }
 
@@ -111,10 +111,10 @@ function factoredWeights(
 export function biasOf(bias: Bias | undefined, head: number, offset: number): number {
   switch (bias?.type) {
     case "alibi":
-      return bias.slopes[head]! * offset;
+      return (bias.slopes[head] ?? -Infinity) * offset;
     case "relative": {
       const column = Math.min(Math.max(offset - bias.first, 0), bias.n_offsets - 1);
-      return bias.table[head * bias.n_offsets + column]!;
+      return bias.table[head * bias.n_offsets + column] ?? -Infinity;
     }
     default:
       return 0;

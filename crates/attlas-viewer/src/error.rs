@@ -15,10 +15,22 @@ pub enum Error {
         /// [`PageOptions::max_bytes`](crate::PageOptions::max_bytes).
         limit: u64,
     },
+    /// One map has more cells than a browser can hold at once.
+    #[error(
+        "{layer}: a map of {n_queries} × {n_keys} cells is too large for one page (at most {limit} cells); \
+         draw it with `attlas draw overview`, or record fewer tokens"
+    )]
+    MapTooLarge {
+        /// Kind and index of the layer.
+        layer: String,
+        /// Rows.
+        n_queries: usize,
+        /// Columns.
+        n_keys: usize,
+        /// The most cells there may be.
+        limit: u64,
+    },
     /// The recording contradicts itself.
-    #[error("{0}")]
-    Inconsistent(String),
-    /// The recording could not be read.
     #[error(transparent)]
     Recording(#[from] attlas::Error),
 }
@@ -26,7 +38,7 @@ pub enum Error {
 impl Error {
     /// Whether a limit refused the page (exit code 5 of the command) rather than a fault of the recording.
     pub fn is_limit(&self) -> bool {
-        matches!(self, Error::TooLarge { .. })
+        matches!(self, Error::TooLarge { .. } | Error::MapTooLarge { .. })
     }
 }
 

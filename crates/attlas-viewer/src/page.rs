@@ -56,10 +56,11 @@ impl Default for PageOptions {
 ///
 /// # Errors
 /// [`Error::TooLarge`] when the data would be larger than [`PageOptions::max_bytes`], decided before anything is
-/// allocated; [`Error::Inconsistent`] when sizes of the recording do not fit each other, or it holds no map.
+/// allocated; [`Error::MapTooLarge`] when one map has more cells than a browser can hold; [`Error::Recording`] when the
+/// recording contradicts itself or holds no map.
 pub fn page(recording: &Recording, options: &PageOptions) -> Result<String, Error> {
     let payload = Payload::new(recording, options)?;
-    let json = payload.json().map_err(|error| Error::Inconsistent(format!("the page's description: {error}")))?;
+    let json = payload.json()?;
     let numbers: &[u8] = bytemuck::cast_slice(payload.numbers());
     let title = options.title.as_deref().unwrap_or(&recording.provenance.model);
     let title = if title.trim().is_empty() { "attention" } else { title };

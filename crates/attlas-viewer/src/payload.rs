@@ -11,6 +11,9 @@ use crate::{Error, PageOptions};
 /// The version of the description; `web/src/data.ts` refuses others.
 const VERSION: u32 = 1;
 
+/// The most cells of one map: 4,096 tokens by 4,096, which a browser computes and holds without trouble.
+const MAX_CELLS: u64 = 1 << 24;
+
 /// What a page carries.
 pub struct Payload<'a> {
     description: Description<'a>,
@@ -89,7 +92,8 @@ struct PageHead {
 impl<'a> Payload<'a> {
     /// Checks the recording's sizes and the limit, then gathers.
     pub fn new(recording: &'a Recording, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
-        check(recording)?;
+        recording.validate()?;
+        recording.layers.iter().try_for_each(check_cells)?;
         let n_numbers = recording
             .layers
             .iter()
@@ -114,8 +118,9 @@ impl<'a> Payload<'a> {
     }
 
     /// The description, as JSON that is not yet escaped for a page.
-    pub fn json(&self) -> Result<String, serde_json::Error> {
+    pub fn json(&self) -> Result<String, Error> {
         serde_json::to_string(&self.description)
+            .map_err(|error| Error::Recording(attlas::Error::Inconsistent(format!("the page's description: {error}"))))
     }
 
     /// All numbers, in the order that the description says.
@@ -130,52 +135,12 @@ impl<'a> PageRemark<'a> {
     }
 }
 
-/// Sizes that everything after leans on.
-fn check(recording: &Recording) -> Result<(), Error> {
-    if recording.items.is_empty() || recording.layers.is_empty() {
-        return Err(Error::Inconsistent("the recording holds no attention map, so there is nothing to show".into()));
-    }
-    for layer in &recording.layers {
-        let shape = layer.shape;
-        let name = format!("{} layer {}", layer.kind, layer.index);
-        if shape.n_heads == 0 || shape.n_kv_heads == 0 || shape.n_heads % shape.n_kv_heads != 0 {
-            let message = format!("{name}: {} heads cannot share {} key heads", shape.n_heads, shape.n_kv_heads);
-            return Err(Error::Inconsistent(message));
-        }
-        if recording.layers_of(layer.kind).filter(|other| other.index == layer.index).count() > 1 {
-            return Err(Error::Inconsistent(format!("{name} is recorded twice")));
-        }
-        for (item, tokens) in recording.items.iter().enumerate() {
-            let labels = [(tokens.queries(layer.kind), shape.n_queries), (tokens.keys(layer.kind), shape.n_keys)];
-            for ((tokens, expected), axis) in labels.into_iter().zip(["queries", "keys"]) {
-                if tokens.len() != expected {
-                    let message =
-                        format!("{name}: the map has {expected} {axis} but text {item} has {} tokens", tokens.len());
-                    return Err(Error::Inconsistent(message));
-                }
-            }
-        }
-        check_buffers(layer, recording.items.len() as u64, &name)?;
-    }
-    Ok(())
-}
-
-fn check_buffers(layer: &Layer, batch: u64, name: &str) -> Result<(), Error> {
-    let shape = layer.shape;
-    let product = |sizes: [usize; 3]| sizes.iter().try_fold(batch, |product, size| product.checked_mul(*size as u64));
-    let buffers = match &layer.weights {
-        Weights::Dense(weights) => vec![("weights", weights.len(), [shape.n_heads, shape.n_queries, shape.n_keys])],
-        Weights::Factored { queries, keys, lse, .. } => vec![
-            ("queries", queries.len(), [shape.n_heads, shape.n_queries, shape.d_head]),
-            ("keys", keys.len(), [shape.n_kv_heads, shape.n_keys, shape.d_head]),
-            ("lse", lse.len(), [shape.n_heads, shape.n_queries, 1]),
-        ],
-    };
-    for (buffer, length, sizes) in buffers {
-        if product(sizes) != Some(length as u64) {
-            let message = format!("{name}: {buffer} hold {length} numbers, not {batch} × {sizes:?}");
-            return Err(Error::Inconsistent(message));
-        }
+/// Refuses maps that a browser cannot hold.
+fn check_cells(layer: &Layer) -> Result<(), Error> {
+    let (n_queries, n_keys) = (layer.shape.n_queries, layer.shape.n_keys);
+    if (n_queries as u64).saturating_mul(n_keys as u64) > MAX_CELLS {
+        let layer = format!("{} layer {}", layer.kind, layer.index);
+        return Err(Error::MapTooLarge { layer, n_queries, n_keys, limit: MAX_CELLS });
     }
     Ok(())
 }

@@ -1,0 +1,112 @@
+//! The page as text, and what is refused.
+
+mod common;
+
+use attlas::attention::Shape;
+use attlas::{Buffer, HeadId, Item, Kind, Layer, Recording, Scoring, Tokens, Visibility, Weights};
+use attlas_viewer::{PageOptions, page};
+
+/// An encoder-only recording of `n` tokens with one dense layer.
+fn dense(n: usize) -> Recording {
+    let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 1, d_value: 1 };
+    let weights = Weights::Dense(Buffer::from(vec![1.0 / n as f32; n * n]));
+    let source = Tokens::from_labels((0..n).map(|index| index.to_string()));
+    let items = vec![Item { source, ..Item::default() }];
+    Recording { items, layers: vec![Layer { kind: Kind::Encoder, index: 0, shape, weights }], ..blank() }
+}
+
+fn blank() -> Recording {
+    Recording { items: Vec::new(), layers: Vec::new(), provenance: attlas::Provenance::default() }
+}
+
+fn refusal(recording: &Recording, options: &PageOptions) -> String {
+    page(recording, options).unwrap_err().to_string()
+}
+
+#[test]
+fn the_same_recording_gives_the_same_bytes() {
+    let recording = common::everything();
+    assert_eq!(page(&recording, &PageOptions::default()).unwrap(), page(&recording, &PageOptions::default()).unwrap());
+}
+
+#[test]
+fn hostile_text_never_appears_as_markup() {
+    let page = page(&common::everything(), &PageOptions::default()).unwrap();
+    assert!(!page.contains(common::HOSTILE), "the token stands in the page as it is");
+    assert!(!page.contains("<img"));
+    assert!(page.contains("\\u003c/script\\u003e"));
+    assert!(page.contains("default-src 'none'; script-src 'sha256-"));
+    for loading in ["http:", "https:", "src=\"", "@import", "url("] {
+        let data = page.find("application/json").unwrap();
+        assert!(!page[..data].contains(loading), "the head of the page holds {loading}");
+    }
+}
+
+#[test]
+fn a_sentence_takes_little_more_than_the_viewer_itself() {
+    // 3 + 3 layers of 8 heads of 32, 12 tokens: the embedded translator's size
+    let shape = Shape { n_heads: 8, n_kv_heads: 8, n_queries: 12, n_keys: 12, d_head: 32, d_value: 1 };
+    let labels: Vec<String> = (0..12).map(|index| format!("token{index}")).collect();
+    let tokens = Tokens::from_labels(labels);
+    let items = vec![Item { source: tokens.clone(), target: tokens, predicted: Tokens::default() }];
+    let valid = vec![vec![true; 12]];
+    let scoring = Scoring::scaled_dot_product(32, Visibility::FULL);
+    let layer = |kind, index| common::factored(kind, index, shape, scoring.clone(), &valid, index as u64);
+    let layers = Kind::ALL.into_iter().flat_map(|kind| (0..3).map(move |index| (kind, index)));
+    let recording = Recording { items, layers: layers.map(|(kind, index)| layer(kind, index)).collect(), ..blank() };
+    let size = page(&recording, &PageOptions::default()).unwrap().len();
+    assert!(size < 200_000, "{size} bytes");
+}
+
+#[test]
+fn a_page_over_the_limit_is_refused_with_the_flag_that_raises_it() {
+    let options = PageOptions { max_bytes: 1000, ..PageOptions::default() };
+    let error = page(&dense(20), &options).unwrap_err();
+    assert!(error.is_limit());
+    assert_eq!(
+        error.to_string(),
+        "the page would hold 0.0 MB of attention data, more than the limit of 0.0 MB; record fewer texts, layers or \
+         tokens, or raise the limit with --max-page-mb"
+    );
+}
+
+#[test]
+fn a_map_too_large_for_a_browser_is_refused_before_anything_is_gathered() {
+    let recording = dense(4097);
+    let error = page(&recording, &PageOptions::default()).unwrap_err();
+    assert!(error.is_limit());
+    assert!(error.to_string().starts_with("encoder layer 0: a map of 4097 × 4097 cells is too large"), "{error}");
+}
+
+#[test]
+fn a_recording_that_contradicts_itself_is_refused_with_the_numbers() {
+    let options = PageOptions::default();
+    assert_eq!(refusal(&blank(), &options), "the recording has no text");
+
+    let mut recording = dense(3);
+    recording.items[0].source.tokens.pop();
+    assert!(
+        refusal(&recording, &options).starts_with("encoder layer 0: the map has 3 queries but text 0 has 2 tokens")
+    );
+
+    let mut recording = dense(3);
+    recording.layers.push(recording.layers[0].clone());
+    assert_eq!(refusal(&recording, &options), "encoder layer 0 stands twice");
+
+    let mut recording = common::everything();
+    if let Weights::Factored { scoring, .. } = &mut recording.layers[2].weights {
+        scoring.sinks = Some(vec![0.0; 3]);
+    }
+    assert_eq!(refusal(&recording, &options), "decoder layer 1: sinks has 3 numbers, but [4] were expected");
+}
+
+#[test]
+fn a_page_opens_with_the_head_that_was_asked_for_or_the_sharpest() {
+    let recording = common::everything();
+    let open = Some((Kind::Encoder, HeadId { layer: 5, head: 2 }));
+    let asked = page(&recording, &PageOptions { open, ..PageOptions::default() }).unwrap();
+    assert!(asked.contains(r#""open":{"kind":"encoder","layer":5,"head":2}"#));
+    let open = Some((Kind::Encoder, HeadId { layer: 4, head: 2 }));
+    let missing = page(&recording, &PageOptions { open, ..PageOptions::default() }).unwrap();
+    assert!(missing.contains(r#""open":{"kind":"cross""#));
+}

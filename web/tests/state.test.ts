@@ -1,0 +1,41 @@
+// The state and the URL.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Source } from "../src/data.ts";
+import { neighbour } from "../src/overview.ts";
+import { hashFromState, stateFromHash } from "../src/state.ts";
+
+const SOURCE = {
+  items: [{}, {}],
+  layers: [
+    { kind: "encoder", index: 0, n_heads: 2 },
+    { kind: "encoder", index: 4, n_heads: 3 },
+    { kind: "cross", index: 1, n_heads: 1 },
+  ],
+  open: { kind: "encoder", layer: 4, head: 2 },
+} as unknown as Source;
+
+test("a state goes into the URL and comes back", () => {
+  const hash = "#item=1&kind=encoder&layer=4&head=1&q=3&k=5&scale=log&range=own&special=hide&words=merged&theme=dark";
+  const state = stateFromHash(hash, SOURCE);
+  assert.equal(state.layer, 4);
+  assert.equal(state.scale, "log");
+  assert.equal(hashFromState(state, SOURCE), hash);
+});
+
+test("what a URL says wrongly is as by default", () => {
+  const state = stateFromHash("#item=99&kind=nothing&layer=-1&head=7&scale=<script>&q=x", SOURCE);
+  assert.deepEqual([state.item, state.kind, state.layer, state.head], [1, "encoder", 4, 2]);
+  assert.equal(state.scale, "linear");
+  assert.equal(state.query, null);
+});
+
+test("arrow keys walk through layers with different numbers of heads", () => {
+  const places = [[0, 0], [0, 1], [4, 0], [4, 1], [4, 2]].map(([layer, head]) => ({ layer: layer!, head: head! }));
+  assert.deepEqual(neighbour(places, 1, "ArrowRight"), { layer: 4, head: 0 });
+  assert.deepEqual(neighbour(places, 4, "ArrowUp"), { layer: 0, head: 1 });
+  assert.deepEqual(neighbour(places, 0, "ArrowDown"), { layer: 4, head: 0 });
+  assert.equal(neighbour(places, 0, "ArrowLeft"), null);
+  assert.equal(neighbour(places, 0, "Escape"), null);
+});

@@ -1,0 +1,52 @@
+// Token text, numbers and colours as they are shown.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { COLOURS, fraction, ticks } from "../src/colour.ts";
+import { formatPercent, formatWeight, visibleText } from "../src/text.ts";
+
+test("marks that cannot be seen are shown as pictures of themselves", () => {
+  assert.equal(visibleText("a\nb"), "a⏎b");
+  assert.equal(visibleText("\u0000\u001b"), "␀␛");
+  assert.equal(visibleText("\u202eabc\u2066"), "⟨202E⟩abc⟨2066⟩");
+  assert.equal(visibleText("  "), "␣␣");
+  assert.equal(visibleText(""), "∅");
+  assert.equal(visibleText("\u200b"), "⟨200B⟩");
+});
+
+test("ordinary text of any script is left as it is", () => {
+  for (const text of ["don't", "שלום", "مرحبا", "नमस्ते", "猫", "👩‍🚀", "می‌خواهم", "<b>&amp;"]) assert.equal(visibleText(text), text);
+});
+
+test("a weight has four digits after the point, and a tiny one says how tiny", () => {
+  assert.equal(formatWeight(0.12345), "0.1235");
+  assert.equal(formatWeight(1), "1.0000");
+  assert.equal(formatWeight(0), "0.0000");
+  assert.equal(formatWeight(0.0000123), "1.2·10⁻⁵");
+  assert.equal(formatWeight(NaN), "not a number");
+  assert.equal(formatPercent(0.4321), "43.2 %");
+});
+
+test("the colours are viridis from its dark to its bright end", () => {
+  assert.equal(COLOURS.length, 768);
+  assert.deepEqual([...COLOURS.subarray(0, 3)], [0x44, 0x01, 0x54]);
+  assert.deepEqual([...COLOURS.subarray(765)], [0xfd, 0xe7, 0x25]);
+});
+
+test("a linear scale is proportional, a logarithmic one spans four powers of ten", () => {
+  assert.equal(fraction(0.25, 0.5, "linear"), 0.5);
+  assert.equal(fraction(0.005, 0.5, "log"), 0.5);
+  assert.equal(fraction(0.5, 0.5, "log"), 1);
+  assert.equal(fraction(1e-9, 0.5, "log"), 0);
+  assert.equal(fraction(0, 0, "linear"), 0);
+  assert.ok(Number.isNaN(fraction(NaN, 1, "linear")) && Number.isNaN(fraction(-0.5, 1, "log")));
+});
+
+test("a colour bar's marks are round numbers inside its ends", () => {
+  assert.deepEqual(ticks(1, "linear").map((tick) => tick.label), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+  assert.deepEqual(ticks(0.37, "linear").map((tick) => tick.label), ["0", "0.1", "0.2", "0.3"]);
+  assert.deepEqual(ticks(1, "log").map((tick) => tick.label), ["0.001", "0.01", "0.1", "1"]);
+  for (const top of [1e-7, 0.013, 0.5, 0.9999, 3]) {
+    for (const { at } of ticks(top, "linear")) assert.ok(at >= 0 && at <= 1);
+  }
+});
