@@ -18,12 +18,14 @@
 //! # Ok::<(), attlas::Error>(())
 //! ```
 
+mod bitmap;
 mod cells;
 mod colormap;
 mod fonts;
 mod layout;
 mod marks;
 mod panel;
+mod pdf;
 mod raster;
 mod scale;
 mod style;

@@ -11,6 +11,8 @@ use flate2::write::ZlibEncoder;
 use rustybuzz::ttf_parser::{RawFace, Tag};
 
 use super::fonts::FontId;
+use super::marks::{Figure, Mark};
+use super::text::{Order, Run};
 
 /// A table's four-letter name and its bytes.
 type Table = ([u8; 4], Vec<u8>);
@@ -22,6 +24,44 @@ pub struct Used {
     pub glyphs: BTreeSet<u16>,
     /// The characters of the texts with their glyphs.
     pub characters: BTreeMap<char, u16>,
+    /// The text that a glyph of a shaped run stands for.
+    pub texts: BTreeMap<u16, String>,
+}
+
+impl Figure {
+    /// The glyphs that the figure's texts use, by font.
+    pub(super) fn used_glyphs(&self) -> BTreeMap<FontId, Used> {
+        let mut fonts: BTreeMap<FontId, Used> = BTreeMap::new();
+        let labels =
+            self.marks.iter().filter_map(|mark| if let Mark::Label(label) = mark { Some(label) } else { None });
+        for label in labels {
+            for run in &label.shaped.runs {
+                let used = fonts.entry(run.font).or_default();
+                used.glyphs.extend(run.glyphs.iter().map(|glyph| glyph.id));
+                let characters = label.shaped.text[run.range.clone()].chars();
+                used.characters.extend(characters.filter_map(|c| Some((c, run.font.glyph(c)?))));
+                if run.order != Order::OneByOne {
+                    name_clusters(run, &label.shaped.text, &mut used.texts);
+                }
+            }
+        }
+        fonts
+    }
+}
+
+/// Adds which text each glyph of a shaped run stands for: the first of a cluster for all that the cluster covers.
+fn name_clusters(run: &Run, text: &str, texts: &mut BTreeMap<u16, String>) {
+    let mut starts: Vec<usize> = run.glyphs.iter().map(|glyph| glyph.start).chain([run.range.end]).collect();
+    starts.sort_unstable();
+    starts.dedup();
+    let mut named = None;
+    for glyph in &run.glyphs {
+        let end = starts.iter().find(|&&start| start > glyph.start).copied().unwrap_or(run.range.end);
+        if named != Some(glyph.start) {
+            texts.entry(glyph.id).or_insert_with(|| text[glyph.start..end].to_owned());
+            named = Some(glyph.start);
+        }
+    }
 }
 
 /// The font as a WOFF file that maps characters and shapes as the whole one does; `None` if it cannot be read.
@@ -38,7 +78,6 @@ pub fn woff(font: FontId, used: &Used) -> Option<Vec<u8>> {
 }
 
 /// The font as a TrueType file that knows glyphs by number only; `None` if it cannot be read.
-#[cfg(test)]
 pub fn truetype(font: FontId, used: &Used) -> Option<Vec<u8>> {
     let raw = RawFace::parse(font.bytes(), 0).ok()?;
     let mut tables = glyph_tables(&raw, used)?;
@@ -164,7 +203,6 @@ fn character_map(characters: &BTreeMap<char, u16>) -> Vec<u8> {
     cmap
 }
 
-#[cfg(test)]
 fn write_truetype(tables: &[Table]) -> Vec<u8> {
     let n_tables = tables.len() as u16;
     let power = 15 - n_tables.leading_zeros() as u16; // floor(log2(n_tables))
@@ -277,7 +315,11 @@ mod tests {
         for character in ['é', '猫', 'क', '😀'] {
             let font = font_for(character, None).unwrap();
             let glyph = font.glyph(character).unwrap();
-            let used = Used { glyphs: BTreeSet::from([glyph]), characters: BTreeMap::from([(character, glyph)]) };
+            let used = Used {
+                glyphs: BTreeSet::from([glyph]),
+                characters: BTreeMap::from([(character, glyph)]),
+                ..Used::default()
+            };
             let file = truetype(font, &used).unwrap();
             let (cut, whole) = (Face::parse(&file, 0).unwrap(), font.face().unwrap());
             assert_eq!(segments(&cut, glyph), segments(whole, glyph), "{character}");

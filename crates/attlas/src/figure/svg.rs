@@ -1,11 +1,9 @@
 //! Writes a figure as SVG: cells as one image each, text as text with the glyphs it needs.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::fonts::FontId;
 use super::marks::{Anchor, Cells, Figure, Label, Line, Mark, Rect, Rgb};
-use super::subset::{Used, woff};
+use super::subset::woff;
 
 /// Fonts to fall back on where a viewer does not load the embedded ones.
 const FALLBACK: &str = "'Noto Sans','DejaVu Sans','Segoe UI',Arial,sans-serif";
@@ -45,22 +43,6 @@ impl Figure {
         }
         svg.push_str(if group.is_some() { "</g>\n</svg>\n" } else { "\n</svg>\n" });
         svg
-    }
-
-    /// The glyphs that the figure's texts use, by font.
-    pub(super) fn used_glyphs(&self) -> BTreeMap<FontId, Used> {
-        let mut fonts: BTreeMap<FontId, Used> = BTreeMap::new();
-        let labels =
-            self.marks.iter().filter_map(|mark| if let Mark::Label(label) = mark { Some(label) } else { None });
-        for label in labels {
-            for run in &label.shaped.runs {
-                let used = fonts.entry(run.font).or_default();
-                used.glyphs.extend(run.glyphs.iter().map(|glyph| glyph.id));
-                let characters = label.shaped.text[run.range.clone()].chars();
-                used.characters.extend(characters.filter_map(|c| Some((c, run.font.glyph(c)?))));
-            }
-        }
-        fonts
     }
 
     /// The embedded fonts, and the rules for all text and images.

@@ -27,10 +27,21 @@ pub struct Run {
     pub font: FontId,
     /// The bytes of the text that the run draws.
     pub range: Range<usize>,
-    /// Whether each glyph stands for the one character at its place, in order from left to right.
-    pub is_simple: bool,
+    /// How the glyphs stand for the characters.
+    pub order: Order,
     /// The glyphs, from left to right.
     pub glyphs: Vec<Glyph>,
+}
+
+/// How glyphs, from left to right, stand for the characters of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Each for the one at its place.
+    OneByOne,
+    /// Shaped together, from left to right.
+    Shaped,
+    /// Shaped together, from right to left.
+    ShapedRightToLeft,
 }
 
 /// One glyph; lengths in ems.
@@ -201,19 +212,23 @@ fn shape_directed(text: &str, range: Range<usize>, direction: Direction, runs: &
 fn shape_run(text: &str, range: Range<usize>, font: FontId, direction: Direction) -> Run {
     let part = &text[range.clone()];
     let em = font.units_per_em();
-    let is_simple = !font.is_complex() && direction == Direction::LeftToRight && !part.chars().any(continues);
-    if is_simple {
+    let order = match direction {
+        Direction::RightToLeft => Order::ShapedRightToLeft,
+        _ if font.is_complex() || part.chars().any(continues) => Order::Shaped,
+        _ => Order::OneByOne,
+    };
+    if order == Order::OneByOne {
         let glyphs = part.char_indices().filter_map(|(at, character)| {
             let id = font.glyph(character)?;
             Some(Glyph { id, advance: font.advance(id) / em, dx: 0.0, dy: 0.0, start: range.start + at })
         });
-        return Run { font, glyphs: glyphs.collect(), is_simple, range };
+        return Run { font, glyphs: glyphs.collect(), order, range };
     }
     let mut buffer = UnicodeBuffer::new();
     buffer.push_str(part);
     buffer.set_direction(direction);
     buffer.guess_segment_properties();
-    let Some(face) = font.face() else { return Run { font, glyphs: Vec::new(), is_simple, range } };
+    let Some(face) = font.face() else { return Run { font, glyphs: Vec::new(), order, range } };
     let output = rustybuzz::shape(face, &[], buffer);
     let placed = output.glyph_infos().iter().zip(output.glyph_positions());
     let glyphs = placed.map(|(info, position)| Glyph {
@@ -223,7 +238,7 @@ fn shape_run(text: &str, range: Range<usize>, font: FontId, direction: Direction
         dy: position.y_offset as f32 / em,
         start: range.start + info.cluster as usize,
     });
-    Run { font, glyphs: glyphs.collect(), is_simple, range }
+    Run { font, glyphs: glyphs.collect(), order, range }
 }
 
 #[cfg(test)]
