@@ -1,0 +1,148 @@
+//! The command line, defined once: the help, the completions and the man page come from here and from `commands/`.
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::commands::{completions, draw, export, import, info, man, models, record, show, tokens};
+
+const EXAMPLES: &str = "\
+Examples:
+  attlas \"The cat sat on the mat.\"          translate, show what stands out, write atlas.html
+  echo \"Good morning.\" | attlas -           the same for a text from standard input
+  attlas \"A red apple.\" --target \"Une pomme rouge.\"
+  attlas draw heads \"The cat sat.\" --kind cross --layer 1 -o heads.svg
+  attlas record \"The cat sat.\" -o run.safetensors
+  attlas export run.safetensors -o weights.npz
+
+Layers and heads count from 0 and are written L3H7. Rows are queries, columns are keys.
+A TEXT that is the name of a command is that command; write it after -- to mean the text: attlas -- draw
+
+Exit codes: 0 done; 1 done, some items skipped; 2 called wrongly; 3 bad input; 4 output not written; 5 over a limit.";
+
+/// See what the attention heads of a Transformer do.
+///
+/// attlas runs a model, records every attention head exactly, draws the maps and says what stands out. Without --model it
+/// uses the embedded English to French translator.
+#[derive(Debug, Parser)]
+#[command(name = "attlas", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What to do; without a command, TEXT is translated and shown.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub show: show::ShowArguments,
+    /// Colours in the terminal.
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    #[arg(help_heading = "Global options")]
+    pub color: ColorChoice,
+    /// Threads that compute [default: RAYON_NUM_THREADS, or one per core].
+    #[arg(long, global = true, value_name = "N", value_parser = parse_threads, help_heading = "Global options")]
+    pub threads: Option<usize>,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Also when piped.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Draw maps as SVG, PDF or PNG.
+    Draw(draw::DrawArguments),
+    /// Run a model and save every attention head.
+    Record(record::RecordArguments),
+    /// Write the weights of a recording as npz, safetensors, CSV or JSON.
+    Export(export::ExportArguments),
+    /// Make a recording of attention arrays computed elsewhere.
+    Import(import::ImportArguments),
+    /// Say what is in a recording, where it comes from, and whether it passes its checks.
+    Info(info::InfoArguments),
+    /// Show how a model cuts a text into tokens.
+    Tokens(tokens::TokensArguments),
+    /// List the model families that can be read.
+    Models(models::ModelsArguments),
+    /// Write shell completions.
+    Completions(completions::CompletionsArguments),
+    /// Write the man page.
+    Man(man::ManArguments),
+}
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1024) => Ok(n),
+        _ => Err("a number from 1 to 1024 was expected".into()),
+    }
+}
+
+/// A range of rows or columns, `a:b` without b; either end may be left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    pub start: usize,
+    pub end: Option<usize>,
+}
+
+/// Reads `a:b`, `a:`, `:b`, or one place `a`.
+pub fn parse_span(text: &str) -> Result<Span, String> {
+    let explain = || format!("\"{text}\" is no range; write 3:8 for 3 to 7, 3: or :8 for an open end, 3 for one place");
+    let number = |part: &str| part.trim().parse::<usize>().map_err(|_| explain());
+    let span = match text.split_once(':') {
+        None => {
+            let start = number(text)?;
+            Span { start, end: start.checked_add(1) }
+        }
+        Some((start, end)) => Span {
+            start: if start.is_empty() { 0 } else { number(start)? },
+            end: if end.is_empty() { None } else { Some(number(end)?) },
+        },
+    };
+    match span.end {
+        Some(end) if end <= span.start => {
+            Err(format!("the range \"{text}\" is empty; its end must be after its start"))
+        }
+        _ => Ok(span),
+    }
+}
+
+/// A text as it was typed; [`crate::inputs`] reads it, so that a wrong one is told in a sentence.
+pub type RawText = OsString;
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_text_is_shown_and_the_name_of_a_command_is_the_command() {
+        let parse = |words: &[&str]| Arguments::try_parse_from(words).expect("it parses");
+        assert!(parse(&["attlas", "Good morning."]).command.is_none());
+        assert!(matches!(parse(&["attlas", "models"]).command, Some(Command::Models(_))));
+        let text = parse(&["attlas", "--", "models"]);
+        assert!(text.command.is_none());
+        assert_eq!(text.show.text, Some("models".into()));
+    }
+
+    #[test]
+    fn a_range_is_read_with_open_ends() {
+        assert_eq!(parse_span("3:8"), Ok(Span { start: 3, end: Some(8) }));
+        assert_eq!(parse_span(":8"), Ok(Span { start: 0, end: Some(8) }));
+        assert_eq!(parse_span("3:"), Ok(Span { start: 3, end: None }));
+        assert_eq!(parse_span("3"), Ok(Span { start: 3, end: Some(4) }));
+        assert!(parse_span("8:3").unwrap_err().contains("is empty"));
+        assert!(parse_span("a:b").unwrap_err().contains("is no range"));
+    }
+}

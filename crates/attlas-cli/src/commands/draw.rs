@@ -1,0 +1,287 @@
+//! `attlas draw map|heads|layers|overview`.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use attlas::figure::{self, Colormap, Figure, OverviewRow, Panel, PanelScale, Scale, Style, Theme};
+use attlas::output::write_aside;
+use attlas::{Kind, Recording};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
+
+use crate::arguments::RawText;
+use crate::failure::{Failure, Outcome};
+use crate::inputs::{HeadChoice, RunArguments, parse_head_choice, parse_kind, pick_kind, pick_layer, recording_of};
+use crate::terminal::{Terminal, printable};
+use crate::view::{View, ViewArguments};
+
+/// Columns of a grid of heads.
+const GRID_COLUMNS: usize = 4;
+
+/// `attlas draw`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  attlas draw map \"The cat sat on the mat.\" -o map.svg
+  attlas draw heads run.safetensors --kind encoder --layer 1 -o heads.pdf
+  attlas draw layers run.safetensors --kind decoder --head 3 -o layers.png
+  attlas draw overview run.safetensors -o overview.svg --theme dark")]
+pub struct DrawArguments {
+    /// The picture.
+    #[command(subcommand)]
+    pub picture: Picture,
+}
+
+/// The pictures.
+#[derive(Debug, Subcommand)]
+pub enum Picture {
+    /// One map: of a head, or of all heads of a layer together.
+    #[command(after_help = "\
+Examples:
+  attlas draw map \"A red apple.\" -o map.svg                     mean of the last cross-attention layer
+  attlas draw map run.safetensors --kind encoder --layer 0 --head 3 -o L0H3.pdf --words --special hide")]
+    Map {
+        #[command(flatten)]
+        common: Common,
+        /// The layer, counted from 0 [default: the last].
+        #[arg(long, value_name = "N")]
+        layer: Option<usize>,
+        /// The head, counted from 0, or "mean" for all heads of the layer together.
+        #[arg(long, value_name = "N", default_value = "mean", value_parser = parse_head_choice)]
+        head: HeadChoice,
+    },
+    /// All heads of a layer as a grid of four columns.
+    #[command(after_help = "\
+Examples:
+  attlas draw heads \"A red apple.\" -o heads.svg
+  attlas draw heads run.safetensors --kind decoder --layer 2 --panel-scale own -o heads.png")]
+    Heads {
+        #[command(flatten)]
+        common: Common,
+        /// The layer, counted from 0 [default: the last].
+        #[arg(long, value_name = "N")]
+        layer: Option<usize>,
+    },
+    /// One head across all layers in a row.
+    #[command(after_help = "\
+Examples:
+  attlas draw layers \"A red apple.\" --head 0 -o layers.svg
+  attlas draw layers run.safetensors --kind encoder --head mean -o layers.pdf")]
+    Layers {
+        #[command(flatten)]
+        common: Common,
+        /// The head, counted from 0, or "mean" for all heads of each layer together.
+        #[arg(long, value_name = "N", default_value = "0", value_parser = parse_head_choice)]
+        head: HeadChoice,
+    },
+    /// All layers and heads as thumbnails: of one kind with --kind, else of every kind.
+    #[command(after_help = "\
+Examples:
+  attlas draw overview \"A red apple.\" -o overview.svg
+  attlas draw overview run.safetensors --kind encoder --scale log -o overview.png")]
+    Overview {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// What all pictures take.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// A recording (a file, or a name that ends in .safetensors), a text, or - for a text from standard input.
+    #[arg(value_name = "RECORDING | TEXT")]
+    pub material: RawText,
+    /// The picture to write: .svg, .pdf or .png.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The attention drawn [default: cross, else decoder, else encoder].
+    #[arg(long, value_parser = parse_kind())]
+    pub kind: Option<Kind>,
+    /// The text of a batch, counted from 0.
+    #[arg(long = "text", default_value_t = 0, value_name = "N")]
+    pub item: usize,
+    #[command(flatten)]
+    pub view: ViewArguments,
+    #[command(flatten)]
+    pub style: StyleArguments,
+    #[command(flatten)]
+    pub run: RunArguments,
+}
+
+/// How pictures look.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Style")]
+pub struct StyleArguments {
+    /// The heading [default: what is drawn].
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+    /// Width in points, 160 to 5000 [default: by content].
+    #[arg(long, value_name = "POINTS", value_parser = parse_size)]
+    pub size: Option<f32>,
+    /// How a weight becomes a colour; row divides each row by its largest weight.
+    #[arg(long, value_name = "SCALE", default_value = Scale::default().name(), value_parser = by_name::<Scale, 3>(Scale::ALL.map(Scale::name)))]
+    pub scale: Scale,
+    /// One colour scale for all panels, or one for each; the picture says so.
+    #[arg(long, value_name = "HOW", default_value = PanelScale::default().name(), value_parser = by_name::<PanelScale, 2>(PanelScale::ALL.map(PanelScale::name)))]
+    pub panel_scale: PanelScale,
+    /// The ground.
+    #[arg(long, value_name = "THEME", default_value = Theme::default().name(), value_parser = by_name::<Theme, 2>(Theme::ALL.map(Theme::name)))]
+    pub theme: Theme,
+    /// Colours; all are perceptually uniform and safe for colour-blind readers.
+    #[arg(long, value_name = "NAME", default_value = Colormap::default().name(), value_parser = by_name::<Colormap, 6>(Colormap::ALL.map(Colormap::name)))]
+    pub colormap: Colormap,
+}
+
+/// A closed set, by the names its `FromStr` knows.
+fn by_name<T, const N: usize>(names: [&'static str; N]) -> impl TypedValueParser<Value = T>
+where
+    T: std::str::FromStr<Err = String> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
+}
+
+fn parse_size(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(points) if (160.0..=5000.0).contains(&points) => Ok(points),
+        _ => Err("a width from 160 to 5000 points was expected".into()),
+    }
+}
+
+/// Draws the picture and writes it.
+pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    let (Picture::Map { common, .. }
+    | Picture::Heads { common, .. }
+    | Picture::Layers { common, .. }
+    | Picture::Overview { common, .. }) = &arguments.picture;
+    let format = Format::of(&common.output)?;
+    let recording = recording_of(&common.material, &common.run)?;
+    let figure = match &arguments.picture {
+        Picture::Map { layer, head, .. } => draw_map(&recording, common, *layer, *head),
+        Picture::Heads { layer, .. } => draw_heads(&recording, common, *layer),
+        Picture::Layers { head, .. } => draw_layers(&recording, common, *head),
+        Picture::Overview { .. } => draw_overview(&recording, common),
+    }?;
+    format.write(&figure, &common.output)?;
+    writeln!(terminal, "{}", printable(&common.output.display().to_string()))?;
+    Ok(Outcome::Done)
+}
+
+fn draw_map(recording: &Recording, common: &Common, layer: Option<usize>, head: HeadChoice) -> Result<Figure, Failure> {
+    let kind = pick_kind(recording, common.kind)?;
+    let layer = pick_layer(recording, kind, layer)?;
+    let view = View::new(recording, common.item, kind, layer, head, &common.view)?;
+    let style = style(recording, common, &format!("{} {}", kind.title(), view.title), &view.remarks);
+    Ok(figure::map(&view.panel()?, &style))
+}
+
+fn draw_heads(recording: &Recording, common: &Common, layer: Option<usize>) -> Result<Figure, Failure> {
+    let kind = pick_kind(recording, common.kind)?;
+    let layer = pick_layer(recording, kind, layer)?;
+    let n_heads = recording.layer(kind, layer)?.shape.n_heads;
+    let heads = (0..n_heads).map(|head| (layer, HeadChoice::One(head)));
+    let (panels, remarks) = panels(recording, kind, heads, common)?;
+    let style = style(recording, common, &format!("{}, layer {layer}, all heads", kind.title()), &remarks);
+    Ok(figure::grid(&panels, GRID_COLUMNS, &style))
+}
+
+fn draw_layers(recording: &Recording, common: &Common, head: HeadChoice) -> Result<Figure, Failure> {
+    let kind = pick_kind(recording, common.kind)?;
+    let layers: Vec<usize> = recording.layers_of(kind).map(|layer| layer.index).collect();
+    let (panels, remarks) = panels(recording, kind, layers.iter().map(|layer| (*layer, head)), common)?;
+    let what = match head {
+        HeadChoice::One(head) => format!("head {head}"),
+        HeadChoice::Mean => "mean of heads".to_owned(),
+    };
+    let style = style(recording, common, &format!("{}, {what} in every layer", kind.title()), &remarks);
+    Ok(figure::grid(&panels, panels.len(), &style))
+}
+
+fn draw_overview(recording: &Recording, common: &Common) -> Result<Figure, Failure> {
+    let kinds = match common.kind {
+        Some(kind) => vec![pick_kind(recording, Some(kind))?],
+        None => recording.kinds(),
+    };
+    let mut rows = Vec::new();
+    let mut remarks = Vec::new();
+    for &kind in &kinds {
+        for layer in recording.layers_of(kind) {
+            let heads = (0..layer.shape.n_heads).map(|head| (layer.index, HeadChoice::One(head)));
+            let (panels, said) = panels(recording, kind, heads, common)?;
+            let label = if kinds.len() > 1 { format!("{kind} {}", layer.index) } else { layer.index.to_string() };
+            rows.push(OverviewRow { label, panels });
+            remarks = said;
+        }
+    }
+    let what = match kinds.as_slice() {
+        [kind] => kind.title().to_owned(),
+        _ => "all attention".to_owned(),
+    };
+    let style = style(recording, common, &format!("{what}: layers × heads"), &remarks);
+    Ok(figure::overview(&rows, "layer", "head", &style))
+}
+
+/// The maps as panels, and what is to be said about them; removed mass is said only where it is one number.
+fn panels(
+    recording: &Recording,
+    kind: Kind,
+    maps: impl Iterator<Item = (usize, HeadChoice)>,
+    common: &Common,
+) -> Result<(Vec<Panel>, Vec<String>), Failure> {
+    let views: Vec<View> = maps
+        .map(|(layer, head)| View::new(recording, common.item, kind, layer, head, &common.view))
+        .collect::<Result<_, Failure>>()?;
+    let mut remarks: Vec<String> =
+        views.iter().flat_map(|view| view.remarks.iter().map(|remark| format!("{}: {remark}", view.title))).collect();
+    if remarks.len() > GRID_COLUMNS {
+        let n_more = remarks.len() - GRID_COLUMNS;
+        remarks.truncate(GRID_COLUMNS);
+        remarks.push(format!("and {n_more} more such remarks; `attlas draw map` gives each"));
+    }
+    Ok((views.iter().map(View::panel).collect::<Result<_, _>>()?, remarks))
+}
+
+fn style(recording: &Recording, common: &Common, title: &str, remarks: &[String]) -> Style {
+    let provenance = &recording.provenance;
+    let source = if provenance.model.is_empty() { Vec::new() } else { vec![format!("model: {}", provenance.model)] };
+    let captions = source.into_iter().chain(remarks.iter().cloned()).chain(provenance.notes.iter().cloned());
+    let arguments = &common.style;
+    Style {
+        theme: arguments.theme,
+        colormap: arguments.colormap,
+        scale: arguments.scale,
+        panel_scale: arguments.panel_scale,
+        size: arguments.size,
+        title: arguments.title.clone().unwrap_or_else(|| title.to_owned()),
+        captions: captions.collect(),
+        ..Style::default()
+    }
+}
+
+/// The format of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Svg,
+    Pdf,
+    Png,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Format, Failure> {
+        match path.extension().map(OsString::from).and_then(|extension| extension.into_string().ok()).as_deref() {
+            Some("svg") => Ok(Format::Svg),
+            Some("pdf") => Ok(Format::Pdf),
+            Some("png") => Ok(Format::Png),
+            _ => Err(Failure::Usage(format!("-o {}: pictures are .svg, .pdf or .png files", path.display()))),
+        }
+    }
+
+    fn write(self, figure: &Figure, path: &Path) -> Result<(), Failure> {
+        let bytes = match self {
+            Format::Svg => figure.to_svg().into_bytes(),
+            Format::Pdf => figure.to_pdf()?,
+            Format::Png => figure.to_png()?,
+        };
+        Ok(write_aside(path, |file| file.write_all(&bytes))?)
+    }
+}

@@ -1,0 +1,82 @@
+//! `attlas export RUN.safetensors -o OUT.npz`.
+
+use std::io::Write;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use attlas::arrays::{self, Selection};
+use attlas::{Kind, Layer, Recording};
+use clap::Args;
+
+use crate::arguments::{Span, parse_span};
+use crate::failure::{Failure, Outcome};
+use crate::inputs::parse_kind;
+use crate::terminal::{Terminal, printable};
+
+const EXAMPLES: &str = "\
+Examples:
+  attlas export run.safetensors -o weights.npz
+  attlas export run.safetensors --kind cross --layer 2 --head 0 -o L2H0.csv
+  attlas export run.safetensors --kind encoder --rows 0:8 --columns 0:8 -o corner.json
+
+Arrays are named encoder, decoder_self and decoder_cross. For one text each is [layers, heads, queries, keys]; for a
+batch there is one array per layer, encoder.0, …, of shape [batch, heads, queries, keys].";
+
+/// `attlas export`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ExportArguments {
+    /// The recording.
+    #[arg(value_name = "RECORDING")]
+    pub recording: PathBuf,
+    /// The file to write: .npz, .safetensors, .csv or .json.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// One kind of attention only.
+    #[arg(long, value_parser = parse_kind())]
+    pub kind: Option<Kind>,
+    /// One layer only, counted from 0.
+    #[arg(long, value_name = "N")]
+    pub layer: Option<usize>,
+    /// One head only, counted from 0.
+    #[arg(long, value_name = "N")]
+    pub head: Option<usize>,
+    /// Some queries only: 3:8 is 3 to 7.
+    #[arg(long, value_name = "A:B", value_parser = parse_span)]
+    pub rows: Option<Span>,
+    /// Some keys only.
+    #[arg(long, value_name = "A:B", value_parser = parse_span)]
+    pub columns: Option<Span>,
+    /// Bytes of weights written at most.
+    #[arg(long, value_name = "N", default_value_t = arrays::DEFAULT_MAX_BYTES)]
+    pub max_bytes: u64,
+}
+
+/// Writes the dense weights.
+pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    arrays::Format::of(&arguments.output).map_err(|error| Failure::Usage(error.to_string()))?;
+    let recording = Recording::open(&arguments.recording)?;
+    let end = |size: fn(&Layer) -> usize| {
+        let chosen = recording.layers.iter().filter(|layer| arguments.kind.is_none_or(|kind| layer.kind == kind));
+        chosen.map(size).max().unwrap_or(0)
+    };
+    let selection = Selection {
+        kind: arguments.kind,
+        layer: arguments.layer,
+        head: arguments.head,
+        rows: arguments.rows.as_ref().map(|span| range(span, end(|layer| layer.shape.n_queries))),
+        columns: arguments.columns.as_ref().map(|span| range(span, end(|layer| layer.shape.n_keys))),
+        max_bytes: arguments.max_bytes,
+    };
+    arrays::export(&recording, &selection, &arguments.output).map_err(|error| match error {
+        attlas::Error::BadWeights(message) => Failure::Usage(message), // a range outside the map
+        other => other.into(),
+    })?;
+    writeln!(terminal, "{}", printable(&arguments.output.display().to_string()))?;
+    Ok(Outcome::Done)
+}
+
+/// The span with its open end closed at `n`.
+fn range(span: &Span, n: usize) -> Range<usize> {
+    span.start..span.end.unwrap_or(n.max(span.start + 1))
+}

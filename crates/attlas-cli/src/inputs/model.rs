@@ -1,0 +1,196 @@
+//! A model and what it is run on.
+
+use std::path::PathBuf;
+
+use attlas::Recording;
+use attlas_model::{Decoding, Input, Model, RunOptions, Side};
+use clap::Args;
+
+use super::read_text;
+use crate::arguments::RawText;
+use crate::failure::Failure;
+use crate::terminal::remark;
+
+/// Tokens generated at most when `--max-tokens` does not say.
+const MAX_TOKENS: usize = 256;
+
+/// Which model.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArguments {
+    /// A model folder: config.json, weights, tokenizer [default: the embedded English to French translator].
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+}
+
+/// How a model is run on a text.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Model")]
+pub struct RunArguments {
+    #[command(flatten)]
+    pub model: ModelArguments,
+    /// The target, instead of letting the model generate it (teacher forcing); once for each text.
+    #[arg(long, value_name = "TEXT")]
+    pub target: Vec<RawText>,
+    /// Generate by beam search with N beams [default: greedily].
+    #[arg(long, value_name = "N", conflicts_with = "target", value_parser = parse_beams)]
+    pub beam: Option<usize>,
+    /// Generate N tokens at most [default: 256 for encoder-decoders; decoder-only models read the text alone].
+    #[arg(long, value_name = "N", conflicts_with = "target", value_parser = parse_max_tokens)]
+    pub max_tokens: Option<usize>,
+    /// Whether values are recorded.
+    #[arg(skip)]
+    pub values: bool,
+}
+
+impl RunArguments {
+    /// The targets, read.
+    pub fn target_texts(&self) -> Result<Vec<String>, Failure> {
+        self.target.iter().map(|raw| read_text(raw, "--target")).collect()
+    }
+
+    /// The first of these options that was given, for messages.
+    pub fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.model.model.is_some(), "--model"),
+            (!self.target.is_empty(), "--target"),
+            (self.beam.is_some(), "--beam"),
+            (self.max_tokens.is_some(), "--max-tokens"),
+        ];
+        given.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
+    }
+
+    /// How the decoder's tokens come about when the target is not given.
+    fn generation(&self, model: &Model) -> Decoding {
+        let is_asked = self.beam.is_some() || self.max_tokens.is_some();
+        if !model.has(Side::Target) || (!model.has(Side::Source) && !is_asked) {
+            return Decoding::TeacherForcing;
+        }
+        let max_tokens = self.max_tokens.unwrap_or(MAX_TOKENS);
+        match self.beam {
+            Some(width) => Decoding::Beam { width, max_tokens },
+            None => Decoding::Greedy { max_tokens },
+        }
+    }
+}
+
+/// Texts to run a model on; no target, or one for each.
+#[derive(Debug, Clone, Default)]
+pub struct Texts {
+    /// What the model reads.
+    pub sources: Vec<String>,
+    /// What its decoder reads; empty to generate.
+    pub targets: Vec<String>,
+}
+
+/// What came of running a model.
+#[derive(Debug)]
+pub struct TextRun {
+    /// Every head.
+    pub recording: Recording,
+    /// The text generated for each input; empty when nothing was generated.
+    pub outputs: Vec<String>,
+}
+
+impl TextRun {
+    /// Says on standard error what a reader of the recording must know.
+    pub fn say_notes(&self) {
+        self.recording.provenance.notes.iter().for_each(|note| remark(note));
+    }
+}
+
+/// Ids given on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdList(pub Vec<u32>);
+
+/// Reads `10,42,87`.
+pub fn parse_ids(text: &str) -> Result<IdList, String> {
+    let id = |part: &str| {
+        part.trim().parse::<u32>().map_err(|_| format!("\"{part}\" is no token id; ids are written 10,42,87"))
+    };
+    text.split(',').map(id).collect::<Result<_, _>>().map(IdList)
+}
+
+fn parse_beams(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=64) => Ok(n),
+        _ => Err("a number of beams from 1 to 64 was expected".into()),
+    }
+}
+
+fn parse_max_tokens(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1_000_000) => Ok(n),
+        _ => Err("a number of tokens from 1 to 1000000 was expected".into()),
+    }
+}
+
+/// Loads the model that the command line names, or the embedded one.
+pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
+    Ok(match &arguments.model {
+        Some(folder) => Model::load(folder)?,
+        None => Model::embedded()?,
+    })
+}
+
+/// Runs the model on texts: with the targets given, or generating them.
+pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failure> {
+    if texts.targets.len() > texts.sources.len() {
+        return Err(Failure::Usage(format!("{} targets for {} text", texts.targets.len(), texts.sources.len())));
+    }
+    let model = load_model(&options.model)?;
+    let input = |(index, text): (usize, &String)| model.input(text, texts.targets.get(index).map(String::as_str));
+    let inputs: Vec<Input> = texts.sources.iter().enumerate().map(input).collect::<Result<_, _>>()?;
+    let decoding = if texts.targets.is_empty() { options.generation(&model) } else { Decoding::TeacherForcing };
+    let mut run = run(&model, &inputs, decoding, options)?;
+    if !model.has(Side::Source) {
+        // a continuation is read together with the text that it continues
+        for (output, text) in run.outputs.iter_mut().zip(&texts.sources) {
+            output.insert_str(0, text);
+        }
+    }
+    Ok(run)
+}
+
+/// Runs the model on token ids; a decoder without target ids generates from its start token.
+pub fn run_ids(sources: &[IdList], targets: &[IdList], options: &RunArguments) -> Result<TextRun, Failure> {
+    if !sources.is_empty() && !targets.is_empty() && sources.len() != targets.len() {
+        return Err(Failure::Usage(format!(
+            "--source-ids was given {} times and --target-ids {} times; give both once for each item",
+            sources.len(),
+            targets.len()
+        )));
+    }
+    let model = load_model(&options.model)?;
+    let generates = targets.is_empty() && model.has(Side::Source) && model.has(Side::Target);
+    let mut inputs = vec![Input::default(); sources.len().max(targets.len())];
+    for (input, ids) in inputs.iter_mut().zip(sources) {
+        input.source = model.tokens_from_ids(Side::Source, &ids.0)?;
+        if generates {
+            input.target = model.prompt_tokens("")?;
+        }
+    }
+    for (input, ids) in inputs.iter_mut().zip(targets) {
+        input.target = model.tokens_from_ids(Side::Target, &ids.0)?;
+    }
+    let decoding = if generates { options.generation(&model) } else { Decoding::TeacherForcing };
+    run(&model, &inputs, decoding, options)
+}
+
+fn run(model: &Model, inputs: &[Input], decoding: Decoding, options: &RunArguments) -> Result<TextRun, Failure> {
+    let run = model.run(inputs, &RunOptions { decoding, values: options.values, ..RunOptions::default() })?;
+    let outputs = run.generated.into_iter().map(|generation| generation.text).collect();
+    Ok(TextRun { recording: run.recording, outputs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_numbers_between_commas() {
+        assert_eq!(parse_ids("10, 42,87"), Ok(IdList(vec![10, 42, 87])));
+        assert!(parse_ids("10,x").unwrap_err().contains("\"x\" is no token id"));
+        assert!(parse_ids("").is_err());
+    }
+}

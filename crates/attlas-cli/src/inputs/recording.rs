@@ -1,0 +1,112 @@
+//! A recording: opened from a file, or made of a text; and which of its maps are meant.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use attlas::{Kind, Recording};
+
+use super::{RunArguments, Texts, read_text, run_texts};
+use crate::failure::Failure;
+
+/// What `RECORDING | TEXT` on the command line is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Material {
+    /// A recording's file.
+    Recording(PathBuf),
+    /// A text to run a model on.
+    Text(String),
+}
+
+impl Material {
+    /// A name that ends in `.safetensors`, or of a file that exists, is a recording; anything else is a text.
+    pub fn read(raw: &OsStr) -> Result<Material, Failure> {
+        let path = Path::new(raw);
+        let looks_like_one = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
+        if raw != "-" && (looks_like_one || path.is_file()) {
+            return Ok(Material::Recording(path.to_path_buf()));
+        }
+        read_text(raw, "TEXT").map(Material::Text)
+    }
+}
+
+/// The recording: opened, or made by running the model on the text.
+pub fn recording_of(raw: &OsStr, options: &RunArguments) -> Result<Recording, Failure> {
+    match Material::read(raw)? {
+        Material::Text(text) => {
+            let texts = Texts { sources: vec![text], targets: options.target_texts()? };
+            Ok(run_texts(&texts, options)?.recording)
+        }
+        Material::Recording(path) => match options.first_given() {
+            Some(option) => Err(Failure::Usage(format!(
+                "{option} is for running a model on a text, but {} is a recording",
+                path.display()
+            ))),
+            None => Ok(Recording::open(&path)?),
+        },
+    }
+}
+
+/// `--head`: one, or all of the layer together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadChoice {
+    /// One head.
+    One(usize),
+    /// The mean of the layer's heads.
+    Mean,
+}
+
+/// Reads `--head`.
+pub fn parse_head_choice(text: &str) -> Result<HeadChoice, String> {
+    match text {
+        "mean" => Ok(HeadChoice::Mean),
+        _ => text.parse().map(HeadChoice::One).map_err(|_| "a head's number, counted from 0, or \"mean\"".into()),
+    }
+}
+
+/// Reads `--kind`.
+pub fn parse_kind() -> impl clap::builder::TypedValueParser<Value = Kind> {
+    use clap::builder::TypedValueParser;
+    clap::builder::PossibleValuesParser::new(Kind::ALL.map(Kind::name)).try_map(|name| name.parse::<Kind>())
+}
+
+/// The kind asked for, or the most telling there is: cross-attention, else that of a decoder, else of an encoder.
+pub fn pick_kind(recording: &Recording, asked: Option<Kind>) -> Result<Kind, Failure> {
+    let kinds = recording.kinds();
+    match asked {
+        Some(kind) if kinds.contains(&kind) => Ok(kind),
+        Some(kind) => {
+            let available: Vec<&str> = kinds.into_iter().map(Kind::name).collect();
+            let available = available.join(", ");
+            Err(attlas::Error::NoKind { kind, available }.into())
+        }
+        None => [Kind::Cross, Kind::Decoder, Kind::Encoder]
+            .into_iter()
+            .find(|kind| kinds.contains(kind))
+            .ok_or_else(|| Failure::Input("the recording holds no attention layer".into())),
+    }
+}
+
+/// The layer asked for, or the last of this kind.
+pub fn pick_layer(recording: &Recording, kind: Kind, asked: Option<usize>) -> Result<usize, Failure> {
+    let last = recording.layers_of(kind).map(|layer| layer.index).last().unwrap_or_default();
+    Ok(recording.layer(kind, asked.unwrap_or(last))?.index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_ends_in_safetensors_is_a_recording_also_when_it_is_missing() {
+        let read = |raw: &str| Material::read(OsStr::new(raw)).expect("it is one or the other");
+        assert_eq!(read("missing.safetensors"), Material::Recording("missing.safetensors".into()));
+        assert_eq!(read("The cat sat."), Material::Text("The cat sat.".into()));
+    }
+
+    #[test]
+    fn a_head_is_a_number_or_the_mean() {
+        assert_eq!(parse_head_choice("3"), Ok(HeadChoice::One(3)));
+        assert_eq!(parse_head_choice("mean"), Ok(HeadChoice::Mean));
+        assert!(parse_head_choice("L3H7").is_err());
+    }
+}

@@ -1,0 +1,73 @@
+//! Standard output, and what it can show.
+
+mod color;
+mod heatmap;
+mod label;
+
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+
+pub use color::ColorDepth;
+pub use heatmap::{Heatmap, draw_heatmap};
+pub use label::{clip, pad, printable, width};
+
+use crate::arguments::ColorChoice;
+use crate::failure::Failure;
+
+/// The width taken where there is no terminal to ask.
+const DEFAULT_WIDTH: usize = 80;
+
+/// Standard output with what is known about it.
+#[derive(Debug)]
+pub struct Terminal {
+    out: BufWriter<Stdout>,
+    /// Cells per line.
+    pub width: usize,
+    /// How many colours may be used.
+    pub colors: ColorDepth,
+}
+
+impl Terminal {
+    /// Standard output as it is: its width, and its colours unless `choice` or `NO_COLOR` say otherwise.
+    pub fn open(choice: ColorChoice) -> Result<Terminal, Failure> {
+        let stdout = io::stdout();
+        let is_terminal = stdout.is_terminal();
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let colors = color::depth(choice, is_terminal, &variable);
+        let asked = variable("COLUMNS").and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
+        let measured = || terminal_size::terminal_size_of(&stdout).map(|(width, _)| usize::from(width.0));
+        let width = asked.or_else(measured).unwrap_or(DEFAULT_WIDTH).clamp(20, 1000);
+        Ok(Terminal { out: BufWriter::new(stdout), width, colors })
+    }
+
+    /// Emphasises `text` where there are colours; `text` must be printable.
+    pub fn bold(&self, text: &str) -> String {
+        self.styled("1", text)
+    }
+
+    /// Makes `text` recede where there are colours.
+    pub fn dim(&self, text: &str) -> String {
+        self.styled("2", text)
+    }
+
+    fn styled(&self, code: &str, text: &str) -> String {
+        match self.colors {
+            ColorDepth::None => text.to_owned(),
+            _ => format!("\x1b[{code}m{text}\x1b[0m"),
+        }
+    }
+}
+
+impl Write for Terminal {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// One line to standard error: a remark that is no error. Lost when standard error is closed.
+pub fn remark(message: &str) {
+    let _ = writeln!(io::stderr(), "attlas: {}", printable(message));
+}

@@ -1,0 +1,291 @@
+//! Everything that can be wrong: one sentence that names it, the exit code of its sort, and nothing half-written.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use common::{Command, bytes, folder, recording};
+use safetensors::tensor::{Dtype, TensorView};
+use tempfile::TempDir;
+
+#[test]
+fn an_empty_or_blank_text_is_refused() {
+    for text in ["", "  \t \n"] {
+        let run = Command::new([text, "--no-page"]).run();
+        assert_eq!(run.fails(3), "TEXT is empty; attention needs at least one word");
+    }
+    let run = Command::new(["-", "--no-page"]).stdin(b"\n").run();
+    assert_eq!(run.fails(3), "standard input is empty; attention needs at least one word");
+}
+
+#[test]
+fn a_text_that_is_not_utf8_is_refused_with_the_byte() {
+    let run = Command::new([bytes(b"caf\xe9"), "--no-page".into()]).run();
+    assert!(run.fails(3).starts_with("TEXT is not UTF-8: byte 3 is 0xe9"));
+    let run = Command::new(["-", "--no-page"]).stdin(b"\xff\xfe").run();
+    assert!(run.fails(3).starts_with("standard input is not UTF-8: byte 0 is 0xff"));
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_says_how() {
+    for words in [
+        vec!["draw", "map", "A red apple."],
+        vec!["draw", "poster", "A red apple.", "-o", "a.svg"],
+        vec!["record", "-o", "a.safetensors"],
+        vec!["draw", "map", "a", "-o", "a.svg", "--scale", "cubic"],
+        vec!["draw", "map", "a", "-o", "a.svg", "--size", "1"],
+        vec!["draw", "map", "a", "-o", "a.svg", "--colormap", "jet"],
+        vec!["export", "run.safetensors", "-o", "a.npz", "--rows", "8:3"],
+        vec!["tokens", "a", "--threads", "0"],
+        vec!["record", "a", "--source-ids", "1", "-o", "a.safetensors"],
+        vec!["two", "texts"],
+        vec![],
+    ] {
+        let folder = folder();
+        let run = Command::new(&words).in_folder(&folder).run();
+        assert_eq!(run.code, Some(2), "{words:?}: {}", run.stderr);
+        assert!(run.stderr.contains("Usage") || run.stderr.contains("--help"), "{words:?}: {}", run.stderr);
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0, "{words:?}");
+    }
+}
+
+#[test]
+fn a_format_that_does_not_exist_is_refused_before_anything_runs() {
+    let (folder, run) = recording("A red apple.");
+    let drawn = Command::new(["draw", "map", &run, "-o", "a.jpg"]).in_folder(&folder).run();
+    assert_eq!(drawn.fails(2), "-o a.jpg: pictures are .svg, .pdf or .png files");
+    let exported = Command::new(["export", &run, "-o", "a.mat"]).in_folder(&folder).run();
+    assert!(exported.fails(2).contains(".npz, .safetensors, .csv or .json"));
+}
+
+#[test]
+fn a_layer_or_head_out_of_range_names_those_there_are() {
+    let (folder, run) = recording("A red apple.");
+    let fails = |words: &[&str]| {
+        let mut all = vec!["draw"];
+        all.extend(words);
+        all.extend(["-o", "a.svg"]);
+        Command::new(all).in_folder(&folder).run().fails(2).to_owned()
+    };
+    assert_eq!(fails(&["map", &run, "--layer", "9"]), "there is no cross layer 9; there are 0 to 2");
+    assert_eq!(
+        fails(&["map", &run, "--kind", "encoder", "--layer", "1", "--head", "8"]),
+        "encoder layer 1 has no head 8; its heads are 0 to 7"
+    );
+    assert_eq!(fails(&["layers", &run, "--head", "99"]), "cross layer 0 has no head 99; its heads are 0 to 7");
+    assert_eq!(fails(&["map", &run, "--text", "4"]), "there is no text 4; the recording has 1 (counted from 0)");
+    let exported = Command::new(["export", &run, "--layer", "9", "-o", "a.npz"]).in_folder(&folder).run();
+    assert!(exported.fails(2).contains("layer 9"));
+    let exported = Command::new(["export", &run, "--rows", "0:999", "-o", "a.npz"]).in_folder(&folder).run();
+    assert!(exported.fails(2).contains("--rows 0:999 is outside"));
+}
+
+#[test]
+fn a_missing_or_wrong_recording_is_named() {
+    let folder = folder();
+    let missing = Command::new(["info", "missing.safetensors"]).in_folder(&folder).run();
+    assert!(missing.fails(3).starts_with("missing.safetensors: No such file"));
+    let missing = Command::new(["draw", "map", "missing.safetensors", "-o", "a.svg"]).in_folder(&folder).run();
+    assert!(missing.fails(3).starts_with("missing.safetensors: No such file"));
+    fs::write(folder.path().join("text.safetensors"), "not a tensor in sight").expect("written");
+    assert!(
+        Command::new(["info", "text.safetensors"]).in_folder(&folder).run().fails(3).starts_with("text.safetensors: ")
+    );
+    fs::write(folder.path().join("empty.safetensors"), "").expect("written");
+    assert!(
+        Command::new(["info", "empty.safetensors"])
+            .in_folder(&folder)
+            .run()
+            .fails(3)
+            .starts_with("empty.safetensors: ")
+    );
+    let weights = file_of(&folder, "weights.safetensors", &[("w", vec![2, 2], vec![0.5; 4])]);
+    assert!(Command::new(["info", &weights]).in_folder(&folder).run().fails(3).contains("no attlas recording"));
+    assert!(Command::new(["info", "."]).in_folder(&folder).run().fails(3).starts_with(".: "));
+}
+
+#[test]
+fn a_header_that_lies_about_its_size_is_refused_at_once() {
+    let folder = folder();
+    let mut file = u64::MAX.to_le_bytes().to_vec();
+    file.extend(b"{}");
+    fs::write(folder.path().join("huge.safetensors"), file).expect("written");
+    assert!(
+        Command::new(["info", "huge.safetensors"]).in_folder(&folder).run().fails(3).starts_with("huge.safetensors: ")
+    );
+}
+
+#[test]
+fn a_cut_recording_is_refused() {
+    let (folder, run) = recording("A red apple.");
+    let path = folder.path().join(&run);
+    let whole = fs::read(&path).expect("the recording is there");
+    for length in [0, 7, 100, whole.len() / 2, whole.len() - 1] {
+        fs::write(&path, &whole[..length]).expect("written");
+        assert!(
+            Command::new(["info", &run]).in_folder(&folder).run().fails(3).starts_with("run.safetensors: "),
+            "{length}"
+        );
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_with_a_clear_sentence() {
+    let (folder, run) = recording("A red apple.");
+    let path = folder.path().join(&run);
+    let mut file = fs::read(&path).expect("the recording is there");
+    let needle = b"\\\"version\\\":1,";
+    let at = file.windows(needle.len()).position(|window| window == needle).expect("the version is in the header");
+    file[at + needle.len() - 2] = b'9';
+    fs::write(&path, file).expect("written");
+    let info = Command::new(["info", &run]).in_folder(&folder).run();
+    assert!(info.fails(3).contains("format version 9, newer than the 1 that this attlas reads"));
+}
+
+#[test]
+fn a_folder_that_is_no_model_is_named() {
+    let folder = folder();
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).expect("made");
+    let load = |model: &str| {
+        let run = Command::new(["A red apple.", "--no-page", "--model", model]).in_folder(&folder).run();
+        run.fails(3).to_owned()
+    };
+    assert!(load("empty").contains("config.json"));
+    assert!(load("nowhere").starts_with("nowhere: "));
+    fs::write(empty.join("config.json"), "{\"model_type\": \"perceptron\"}").expect("written");
+    assert!(load("empty").starts_with("empty"));
+    fs::write(empty.join("config.json"), "{").expect("written");
+    assert!(load("empty").contains("config.json"));
+}
+
+#[test]
+fn a_model_option_on_a_recording_is_wrong_usage() {
+    let (folder, run) = recording("A red apple.");
+    let drawn = Command::new(["draw", "map", &run, "--target", "Une pomme.", "-o", "a.svg"]).in_folder(&folder).run();
+    assert_eq!(drawn.fails(2), "--target is for running a model on a text, but run.safetensors is a recording");
+}
+
+#[test]
+fn ids_out_of_range_are_named() {
+    let folder = folder();
+    let words = ["record", "--source-ids", "10,999999", "--target-ids", "1", "-o", "a.safetensors"];
+    let run = Command::new(words).in_folder(&folder).run();
+    assert!(run.fails(3).contains("999999"));
+    assert!(Command::new(["record", "--source-ids", "10,-1", "-o", "a.safetensors"]).run().code == Some(2));
+    let words = ["record", "--source-ids", "1", "--source-ids", "2", "--target-ids", "1", "-o", "a.safetensors"];
+    assert!(Command::new(words).in_folder(&folder).run().fails(2).contains("give both once for each item"));
+}
+
+#[test]
+fn output_that_cannot_be_written_exits_with_4_and_leaves_nothing() {
+    let (folder, run) = recording("A red apple.");
+    fs::write(folder.path().join("file"), "in the way").expect("written");
+    fs::create_dir(folder.path().join("folder.svg")).expect("made");
+    for output in ["nowhere/a.svg", "file/a.svg", "folder.svg", "/proc/a.svg"] {
+        let drawn = Command::new(["draw", "map", &run, "-o", output]).in_folder(&folder).run();
+        assert!(drawn.fails(4).starts_with(&format!("{output}: could not be written")), "{}", drawn.stderr);
+    }
+    let page = Command::new(["A red apple.", "-o", "nowhere/atlas.html"]).in_folder(&folder).run();
+    assert!(page.fails(4).starts_with("nowhere/atlas.html: could not be written"));
+    let mut names: Vec<_> =
+        fs::read_dir(folder.path()).expect("readable").map(|entry| entry.expect("an entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["file", "folder.svg", "run.safetensors"]);
+}
+
+#[test]
+fn a_full_disk_under_standard_output_exits_with_4() {
+    let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") else { return };
+    let run = Command::new(["tokens", "The cat sat."]).run_into(full);
+    assert!(run.fails(4).starts_with("standard output: could not be written"));
+}
+
+#[test]
+fn a_failed_drawing_leaves_the_old_picture() {
+    let (folder, run) = recording("A red apple.");
+    fs::write(folder.path().join("a.svg"), "old").expect("written");
+    Command::new(["draw", "map", &run, "--layer", "9", "-o", "a.svg"]).in_folder(&folder).run().fails(2);
+    assert_eq!(fs::read(folder.path().join("a.svg")).expect("still there"), b"old");
+}
+
+#[test]
+fn limits_exit_with_5_and_name_their_option() {
+    let (folder, run) = recording("A red apple.");
+    let exported = Command::new(["export", &run, "--max-bytes", "10", "-o", "a.npz"]).in_folder(&folder).run();
+    assert!(exported.fails(5).contains("--max-bytes"));
+    let page = Command::new(["A red apple.", "--max-page-mb", "0"]).in_folder(&folder).run();
+    assert!(page.fails(5).contains("--max-page-mb"));
+    assert!(!folder.path().join("atlas.html").exists());
+}
+
+#[test]
+fn imported_weights_that_are_none_are_named_with_layer_head_row_and_value() {
+    let folder = folder();
+    let good = [0.5, 0.5, 0.25, 0.75];
+    let import = |weights: [f32; 4], more: &[&str]| {
+        let maps = file_of(&folder, "maps.safetensors", &[("encoder", vec![1, 1, 2, 2], weights.to_vec())]);
+        let mut words = vec!["import", &maps, "-o", "run.safetensors"];
+        words.extend(more);
+        Command::new(words).in_folder(&folder).run()
+    };
+    import(good, &["--source-tokens", "a b"]).succeeds();
+    fs::remove_file(folder.path().join("run.safetensors")).expect("removed");
+
+    let high = import([0.5, 0.5, 0.75, 0.75], &[]);
+    assert!(
+        high.fails(3)
+            .starts_with("maps.safetensors: encoder L0H0 (layer 0, head 0), text 0, row 1: the row sums to 1.5")
+    );
+    let negative = import([0.5, 0.5, -0.25, 0.75], &[]);
+    assert!(negative.fails(3).contains("row 1, column 0: the weight is -0.25"));
+    let missing = import([0.5, f32::NAN, 0.25, 0.75], &[]);
+    assert!(missing.fails(3).contains("row 0, column 1: the weight is NaN"));
+    let labels = import(good, &["--source-tokens", "a b c"]);
+    assert!(labels.fails(3).contains("3"));
+    assert!(!folder.path().join("run.safetensors").exists());
+
+    let allowed = import([0.5, 0.5, 0.75, 0.75], &["--allow-unnormalised"]);
+    assert!(allowed.succeeds().stderr.contains("not normalised"));
+    Command::new(["draw", "map", "run.safetensors", "-o", "a.svg"]).in_folder(&folder).run().succeeds();
+    assert!(fs::read_to_string(folder.path().join("a.svg")).expect("drawn").contains("not normalised"));
+}
+
+#[test]
+fn an_array_of_unknown_kind_asks_for_it() {
+    let folder = folder();
+    let maps = file_of(&folder, "maps.safetensors", &[("head", vec![2, 2], vec![0.5; 4])]);
+    let run = Command::new(["import", &maps, "-o", "run.safetensors"]).in_folder(&folder).run();
+    assert!(run.fails(3).contains("array \"head\""));
+}
+
+#[test]
+fn hostile_tokens_stay_text_in_every_output() {
+    let folder = folder();
+    let maps = file_of(&folder, "maps.safetensors", &[("encoder", vec![1, 1, 2, 2], vec![0.5; 4])]);
+    let tokens = r#"["</script><script>alert(1)</script>", "\u001b[31m\u0000\u202e"]"#;
+    let words = ["import", &maps, "--source-tokens", tokens, "-o", "run.safetensors"];
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let info = Command::new(["info", "run.safetensors"]).in_folder(&folder).run();
+    assert!(!info.succeeds().stdout.contains(['\x1b', '\0', '\u{202e}']));
+    for name in ["a.svg", "a.pdf", "a.png"] {
+        Command::new(["draw", "map", "run.safetensors", "-o", name]).in_folder(&folder).run().succeeds();
+    }
+    let svg = fs::read_to_string(folder.path().join("a.svg")).expect("drawn");
+    assert!(!svg.contains("<script") && !svg.contains(['\x1b', '\0']));
+}
+
+/// A safetensors file of `f32` tensors; its name.
+fn file_of(folder: &TempDir, name: &str, tensors: &[(&str, Vec<usize>, Vec<f32>)]) -> String {
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+    let views: BTreeMap<&str, TensorView<'_>> = tensors
+        .iter()
+        .zip(&bytes)
+        .map(|((name, shape, _), data)| (*name, TensorView::new(Dtype::F32, shape.clone(), data).expect("it fits")))
+        .collect();
+    let file = safetensors::serialize(views, None).expect("it serialises");
+    fs::write(folder.path().join(name), file).expect("written");
+    name.to_owned()
+}

@@ -1,0 +1,291 @@
+//! The command as a user runs it: output, error messages, exit codes, and what is left behind.
+
+mod common;
+
+use std::fs;
+
+use common::{Command, folder, recording};
+
+#[test]
+fn a_sentence_is_translated_shown_and_written_as_a_page() {
+    let folder = folder();
+    let run = Command::new(["The cat sat on the mat."]).in_folder(&folder).run();
+    run.succeeds();
+    let translation = run.stdout.lines().next().unwrap_or_default();
+    assert!(translation.starts_with("Le chat"), "{translation}");
+    assert!(run.stdout.contains("cross-attention, L2, mean of 8 heads"), "{}", run.stdout);
+    assert!(run.stdout.contains("what stands out"), "{}", run.stdout);
+    assert!(run.stdout.contains("atlas.html: every head"), "{}", run.stdout);
+    assert!(!run.stdout.contains('\x1b'), "plain when piped");
+    let page = fs::read_to_string(folder.path().join("atlas.html")).expect("the page is there");
+    assert!(page.starts_with("<!") && page.trim_end().ends_with("</html>"));
+    assert_eq!(files(&folder), ["atlas.html"]);
+}
+
+#[test]
+fn both_axes_of_the_terminal_map_carry_their_tokens() {
+    let run = Command::new(["The cat sat on the mat.", "--no-page"]).run();
+    run.succeeds();
+    for token in ["The", "cat", "mat", "chat"] {
+        assert!(run.stdout.contains(token), "{token} is missing in {}", run.stdout);
+    }
+    assert!(run.stdout.contains("predicted target↓") && run.stdout.contains("source →"), "{}", run.stdout);
+}
+
+#[test]
+fn colours_are_used_when_asked_for_and_never_with_no_color() {
+    let colored = Command::new(["A red apple.", "--no-page", "--color", "always"]).run();
+    assert!(colored.stdout.contains("\x1b[38;5;"), "256 colours without COLORTERM");
+    let true_color =
+        Command::new(["A red apple.", "--no-page", "--color", "always"]).variable("COLORTERM", "truecolor").run();
+    assert!(true_color.stdout.contains("\x1b[38;2;"));
+    let plain = Command::new(["A red apple.", "--no-page"]).variable("NO_COLOR", "1").run();
+    assert!(!plain.stdout.contains('\x1b'));
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    for columns in ["40", "60", "100"] {
+        let run = Command::new(["I don't know where my keys are.", "--no-page"]).variable("COLUMNS", columns).run();
+        run.succeeds();
+        let limit: usize = columns.parse().expect("a number");
+        for line in run.stdout.lines().skip(1) {
+            let is_table = line.contains("what stands out") || line.contains('.');
+            assert!(is_table || line.chars().count() <= limit, "{columns}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_text_comes_from_standard_input() {
+    let run = Command::new(["-", "--no-page"]).stdin(b"Good morning.\n").run();
+    run.succeeds();
+    assert!(run.stdout.lines().next().is_some_and(|line| line.starts_with("Bonjour")), "{}", run.stdout);
+}
+
+#[test]
+fn a_given_target_is_read_and_not_generated() {
+    let run = Command::new(["A red apple.", "--target", "Une pomme rouge.", "--no-page"]).run();
+    run.succeeds();
+    assert!(run.stdout.contains("pomme") && run.stdout.contains("rouge"), "{}", run.stdout);
+}
+
+#[test]
+fn the_same_command_writes_the_same_bytes() {
+    let folder = folder();
+    let write = |name: &str| {
+        Command::new(["draw", "heads", "A red apple.", "-o", name]).in_folder(&folder).run().succeeds();
+        fs::read(folder.path().join(name)).expect("the picture is there")
+    };
+    assert!(write("a.svg") == write("b.svg"));
+}
+
+#[test]
+fn every_picture_is_drawn_in_every_format() {
+    let (folder, run) = recording("A red apple.");
+    let starts: [(&str, &[u8]); 3] = [("svg", b"<svg"), ("pdf", b"%PDF"), ("png", b"\x89PNG")];
+    for picture in ["map", "heads", "layers", "overview"] {
+        for (format, start) in starts {
+            let name = format!("{picture}.{format}");
+            let drawn = Command::new(["draw", picture, &run, "-o", &name]).in_folder(&folder).run();
+            drawn.succeeds();
+            assert_eq!(drawn.stdout.trim_end(), name);
+            let bytes = fs::read(folder.path().join(&name)).expect("the picture is there");
+            assert!(bytes.starts_with(start), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_picture_takes_every_option() {
+    let (folder, run) = recording("A red apple.");
+    let options = [
+        "--scale",
+        "log",
+        "--panel-scale",
+        "own",
+        "--special",
+        "hide",
+        "--words",
+        "--title",
+        "Apples",
+        "--size",
+        "600",
+        "--theme",
+        "dark",
+        "--colormap",
+        "cividis",
+        "--kind",
+        "encoder",
+        "--layer",
+        "1",
+        "--label-rows",
+        "read",
+    ];
+    let mut words = vec!["draw", "heads", run.as_str(), "-o", "heads.svg"];
+    words.extend(options);
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let svg = fs::read_to_string(folder.path().join("heads.svg")).expect("the picture is there");
+    assert!(svg.contains("Apples"));
+    assert!(svg.contains("special column"), "the removed mass is stated");
+}
+
+#[test]
+fn a_recording_is_exported_and_imported_again() {
+    let (folder, run) = recording("A red apple.");
+    for name in ["w.npz", "w.safetensors", "w.csv", "w.json"] {
+        Command::new(["export", &run, "-o", name]).in_folder(&folder).run().succeeds();
+        assert!(fs::metadata(folder.path().join(name)).is_ok_and(|file| file.len() > 0), "{name}");
+    }
+    let imported = Command::new(["import", "w.npz", "-o", "again.safetensors"]).in_folder(&folder).run();
+    imported.succeeds();
+    let info = Command::new(["info", "again.safetensors"]).in_folder(&folder).run();
+    info.succeeds();
+    assert!(info.stdout.contains("arrays computed elsewhere") && info.stdout.contains("passed"), "{}", info.stdout);
+}
+
+#[test]
+fn an_export_takes_one_kind_layer_head_and_range() {
+    let (folder, run) = recording("A red apple.");
+    let words = [
+        "export",
+        &run,
+        "--kind",
+        "cross",
+        "--layer",
+        "2",
+        "--head",
+        "0",
+        "--rows",
+        "0:2",
+        "--columns",
+        "1:",
+        "-o",
+        "w.csv",
+    ];
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let csv = fs::read_to_string(folder.path().join("w.csv")).expect("the export is there");
+    assert!(csv.lines().count() > 2, "{csv}");
+}
+
+#[test]
+fn a_recording_says_what_is_in_it() {
+    let (folder, run) = recording("A red apple.");
+    let info = Command::new(["info", &run]).in_folder(&folder).run();
+    info.succeeds();
+    for part in ["generated greedily", "encoder", "decoder", "cross", "eval", "passed"] {
+        assert!(info.stdout.contains(part), "{part} is missing in {}", info.stdout);
+    }
+    let heads = Command::new(["info", &run, "--heads"]).in_folder(&folder).run();
+    assert!(heads.stdout.contains("L2H7"), "{}", heads.stdout);
+    let json = Command::new(["info", &run, "--json"]).in_folder(&folder).run();
+    let value: serde_json::Value = serde_json::from_str(&json.stdout).expect("one JSON object");
+    assert!(value["checks"].is_array() && value["provenance"]["model"].is_string());
+}
+
+#[test]
+fn several_texts_make_a_padded_batch_and_an_empty_one_is_skipped() {
+    let folder = folder();
+    let words = ["record", "I am here.", "", "The woman who lives next door is a doctor.", "-o", "batch.safetensors"];
+    let run = Command::new(words).in_folder(&folder).run();
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("skipped: text 1 is empty"), "{}", run.stderr);
+    let info = Command::new(["info", "batch.safetensors"]).in_folder(&folder).run();
+    assert!(info.stdout.contains("padding") && info.stdout.contains("passed"), "{}", info.stdout);
+}
+
+#[test]
+fn ids_need_no_tokenizer() {
+    let folder = folder();
+    let words = ["record", "--source-ids", "10,42,87", "--target-ids", "1,23", "-o", "ids.safetensors"];
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let info = Command::new(["info", "ids.safetensors"]).in_folder(&folder).run();
+    assert!(info.stdout.contains("2 queries × 3 keys"), "{}", info.stdout);
+}
+
+#[test]
+fn tokens_are_listed_with_their_ids_and_bytes() {
+    let run = Command::new(["tokens", "The cat."]).run();
+    run.succeeds();
+    assert!(
+        run.stdout.contains("The") && run.stdout.contains("0–3") && run.stdout.contains("special"),
+        "{}",
+        run.stdout
+    );
+    let json = Command::new(["tokens", "The cat.", "--json"]).run();
+    let value: serde_json::Value = serde_json::from_str(&json.stdout).expect("one JSON object");
+    assert_eq!(value["text"], "The cat.");
+}
+
+#[test]
+fn models_completions_and_the_man_page_come_from_the_programme() {
+    assert!(Command::new(["models"]).run().succeeds().stdout.contains("vaswani"));
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(Command::new(["completions", shell]).run().succeeds().stdout.contains("attlas"), "{shell}");
+    }
+    assert!(Command::new(["man"]).run().succeeds().stdout.starts_with(".ie"));
+    assert!(Command::new(["man", "draw", "heads"]).run().succeeds().stdout.contains("grid"));
+    assert!(Command::new(["man", "paint"]).run().fails(2).contains("there is no command \"paint\""));
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let help = Command::new(["help"]).run().succeeds().stdout.clone();
+    assert!(help.contains("attlas \"The cat sat on the mat.\""), "{help}");
+    for command in [
+        "draw",
+        "draw map",
+        "draw heads",
+        "draw layers",
+        "draw overview",
+        "record",
+        "export",
+        "import",
+        "info",
+        "tokens",
+        "models",
+        "completions",
+        "man",
+    ] {
+        let words: Vec<&str> = ["help"].into_iter().chain(command.split(' ')).collect();
+        let help = Command::new(words).run().succeeds().stdout.clone();
+        assert!(help.contains("Example") && help.contains(&format!("attlas {command}")), "{command}: {help}");
+    }
+}
+
+#[test]
+fn a_text_that_is_the_name_of_a_command_is_written_after_two_dashes() {
+    let run = Command::new(["--no-page", "--", "models"]).run();
+    run.succeeds();
+    assert!(run.stdout.contains("cross-attention"), "{}", run.stdout);
+}
+
+#[test]
+fn global_options_stand_before_or_after_the_command() {
+    Command::new(["--color", "never", "models"]).run().succeeds();
+    Command::new(["models", "--color", "never", "--threads", "1"]).run().succeeds();
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let run = Command::new(["help", "draw", "map"]).closed_stdout().run();
+    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+    let run = Command::new(["tokens", "The cat sat on the mat."]).closed_stdout().run();
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn token_text_never_commands_the_terminal() {
+    let run = Command::new(["\x1b[31mred\x07 \u{202e}olleh</script><script>alert(1)</script>", "--no-page"]).run();
+    run.succeeds();
+    assert!(!run.stdout.contains(['\x1b', '\x07', '\u{202e}']), "{}", run.stdout);
+}
+
+/// The names of a folder's files, sorted.
+fn files(folder: &tempfile::TempDir) -> Vec<String> {
+    let entries = fs::read_dir(folder.path()).expect("the folder is readable");
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
