@@ -150,10 +150,11 @@ fn components(outline: &[u8]) -> Vec<u16> {
     const HAS_TWO_SCALES: u16 = 0x40;
     const HAS_MATRIX: u16 = 0x80;
     let mut found = Vec::new();
-    let is_composite = read_u16(outline, 0).is_some_and(|contours| contours >= 0x8000);
+    if read_u16(outline, 0).is_none_or(|contours| contours < 0x8000) {
+        return found; // a simple outline
+    }
     let mut at = 10;
-    while is_composite {
-        let (Some(flags), Some(glyph)) = (read_u16(outline, at), read_u16(outline, at + 2)) else { break };
+    while let (Some(flags), Some(glyph)) = (read_u16(outline, at), read_u16(outline, at + 2)) {
         found.push(glyph);
         at += 4 + if flags & ARGUMENTS_ARE_WORDS != 0 { 4 } else { 2 };
         at += match flags {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::sheet::Sheet;
 use crate::figure::marks::Anchor;
 use crate::figure::panel::Axis;
-use crate::figure::text::{Shaped, fit};
+use crate::figure::text::{Shaped, fit, visible};
 
 /// The largest and the least font size of a label, in points.
 const SIZES: (f32, f32) = (9.0, 6.5);
@@ -45,7 +45,7 @@ impl Labels {
         let step = step(pitch, size * LINE, axis.len());
         let text = |place: usize| match step {
             1 => axis.label(place),
-            _ if axis.has_labels() => format!("{place}: {}", axis.label(place).trim_start()),
+            _ if axis.has_labels() => format!("{place}: {}", visible(&axis.label(place))),
             _ => place.to_string(),
         };
         let texts = (0..axis.len()).step_by(step).map(|place| (place, fit(&text(place), longest / size))).collect();

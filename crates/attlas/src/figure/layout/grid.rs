@@ -119,8 +119,8 @@ const SHORTEST: f32 = 24.0;
 fn axis_names(sheet: &mut Sheet, first: &Panel, layout: &Layout, n_panels: usize) {
     let muted = sheet.style.theme.muted();
     let columns = shape(&visible(&format!("columns: {} →", first.columns().name())));
-    sheet.extend(layout.left + columns.width * NAME_SIZE, 0.0);
     let x = layout.corner(0, 0)[0];
+    sheet.extend(x + columns.width * NAME_SIZE, 0.0);
     sheet.text(columns, [x, NAME_SIZE], 0.0, Anchor::Start, NAME_SIZE, muted);
 
     let rows = format!("← rows: {}", first.rows().name());

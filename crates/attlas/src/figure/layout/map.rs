@@ -26,9 +26,10 @@ const NAME_HEIGHT: f32 = NAME_SIZE * 1.9;
 pub fn map(panel: &Panel, style: &Style) -> Figure {
     let scale = ColorScale::over(style.scale, panel.weights());
     let mut sheet = Sheet::new(style);
-    let [width, height] = plot_size(panel, style);
-    let rows = Labels::new(panel.rows(), height / panel.n_rows() as f32, LONGEST_LABEL);
-    let columns = Labels::new(panel.columns(), width / panel.n_columns() as f32, LONGEST_LABEL);
+    let longest = Sheet::asked_width(style).map_or(LONGEST_LABEL, |asked| LONGEST_LABEL.min(asked * 0.3));
+    let [width, height] = plot_size(panel, longest, style);
+    let rows = Labels::new(panel.rows(), height / panel.n_rows() as f32, longest);
+    let columns = Labels::new(panel.columns(), width / panel.n_columns() as f32, longest);
     let stance = columns.stance();
 
     let corner = [NAME_HEIGHT + rows.longest() + LABEL_GAP, NAME_HEIGHT + columns.rise(stance)];
@@ -41,21 +42,21 @@ pub fn map(panel: &Panel, style: &Style) -> Figure {
     sheet.finish(&[panel], &scale, pool)
 }
 
-/// Width and height of the cells.
-fn plot_size(panel: &Panel, style: &Style) -> [f32; 2] {
+/// Width and height of the cells, beside labels of at most `longest_label` points.
+fn plot_size(panel: &Panel, longest_label: f32, style: &Style) -> [f32; 2] {
     let (n_rows, n_columns) = (panel.n_rows() as f32, panel.n_columns() as f32);
-    let longest = n_rows.max(n_columns);
     let Some(asked) = Sheet::asked_width(style) else {
-        let side = if longest > 64.0 { LARGE_SIDE } else { SIDE };
-        let cell = (side / longest).min(LARGEST_CELL);
+        let n_most = n_rows.max(n_columns);
+        let side = if n_most > 64.0 { LARGE_SIDE } else { SIDE };
+        let cell = (side / n_most).min(LARGEST_CELL);
         return [(n_columns * cell).max(SHORTEST_SIDE), (n_rows * cell).max(SHORTEST_SIDE)];
     };
     // What the labels take depends on the size of the cells: settle it in two steps.
-    let mut width = (asked - LONGEST_LABEL).max(SHORTEST_SIDE);
+    let mut width = (asked - longest_label).max(SHORTEST_SIDE);
     let height = |width: f32| (width / n_columns * n_rows).clamp(SHORTEST_SIDE, width * 2.0);
     for _ in 0..2 {
-        let rows = Labels::new(panel.rows(), height(width) / n_rows, LONGEST_LABEL);
-        let columns = Labels::new(panel.columns(), width / n_columns, LONGEST_LABEL);
+        let rows = Labels::new(panel.rows(), height(width) / n_rows, longest_label);
+        let columns = Labels::new(panel.columns(), width / n_columns, longest_label);
         let left = NAME_HEIGHT + rows.longest() + LABEL_GAP;
         let right = (columns.reach(columns.stance()) - width).max(0.0);
         width = (asked - left - right).max(SHORTEST_SIDE);

@@ -19,7 +19,7 @@ const MARGIN: f32 = 14.0;
 const BAR_HEIGHT: f32 = 7.0;
 const WIDEST_BAR: f32 = 260.0;
 /// Least width of the body, so that colour bar and captions can be read.
-const LEAST_BODY: f32 = 190.0;
+const LEAST_BODY: f32 = 220.0;
 
 /// Marks of a figure's body; the origin is the body's upper left corner.
 pub struct Sheet<'a> {
@@ -35,7 +35,8 @@ impl<'a> Sheet<'a> {
     pub fn new(style: &'a Style) -> Sheet<'a> {
         let palette = style.colormap.palette().into();
         let cells_per_point = pixels_per_point(style).max(2.0);
-        Sheet { style, palette, cells_per_point, marks: Vec::new(), width: LEAST_BODY, height: 0.0 }
+        let width = Sheet::asked_width(style).map_or(LEAST_BODY, |asked| asked.min(LEAST_BODY));
+        Sheet { style, palette, cells_per_point, marks: Vec::new(), width, height: 0.0 }
     }
 
     /// The body's width where the caller asked for one.

@@ -1,0 +1,351 @@
+//! Figures against stored pictures, and what must hold for every picture.
+//!
+//! A picture that differs is written to the target folder's `tmp/pictures`, for PNG as expected, actual and difference
+//! side by side. `ATTLAS_ACCEPT=1 cargo test -p attlas --test figures` stores the new ones.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use attlas::figure::{
+    self, Anchor, Axis, Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, Scale, Style, Theme,
+};
+
+const SENTENCE: [&str; 8] = ["<s>", "The", "cat", "sat", "on", "the", "mat", "."];
+const SCRIPTS: [&str; 16] = [
+    "Latin",
+    "Ελληνικά",
+    "Привет",
+    "漢字",
+    "ひらがな",
+    "カタカナ",
+    "한국어",
+    "العربية",
+    "שלום",
+    "हिन्दी",
+    "বাংলা",
+    "தமிழ்",
+    "తెలుగు",
+    "ไทย",
+    "Հայերեն",
+    "😀👩\u{200d}💻❤\u{fe0f}",
+];
+
+/// Rows that sum to 1, with a maximum that wanders; no transcendental function, so the same on every machine.
+fn weights(n_rows: usize, n_columns: usize, seed: usize) -> Vec<f32> {
+    let mut weights = Vec::with_capacity(n_rows * n_columns); // [n_rows, n_columns]
+    for row in 0..n_rows {
+        let peak = (row * n_columns / n_rows + seed * (row % 3)) % n_columns;
+        let raw: Vec<f32> = (0..n_columns).map(|column| 1.0 / (1 + column.abs_diff(peak).pow(2)) as f32).collect();
+        let sum: f32 = raw.iter().sum();
+        weights.extend(raw.iter().map(|weight| weight / sum));
+    }
+    weights
+}
+
+fn panel(title: &str, rows: &[&str], columns: &[&str], seed: usize) -> Panel {
+    let weights = weights(rows.len(), columns.len(), seed);
+    let rows = Axis::labelled("query (target token)", rows.iter().copied());
+    let columns = Axis::labelled("key (source token)", columns.iter().copied());
+    Panel::new(title, weights, rows, columns).unwrap()
+}
+
+fn long_panel(n_rows: usize, n_columns: usize, seed: usize) -> Panel {
+    let rows: Vec<&str> = SENTENCE.iter().copied().cycle().take(n_rows).collect();
+    let columns: Vec<&str> = SENTENCE.iter().copied().cycle().take(n_columns).collect();
+    panel("L1H2", &rows, &columns, seed)
+}
+
+fn styled(title: &str) -> Style {
+    let captions = vec!["Weights, not importance.".to_owned()];
+    Style { title: title.to_owned(), captions, pixels_per_point: 1.0, ..Style::default() }
+}
+
+fn heads(n_heads: usize) -> Vec<Panel> {
+    (0..n_heads).map(|head| panel(&format!("L2H{head}"), &SENTENCE, &SENTENCE, head)).collect()
+}
+
+fn layers() -> Vec<OverviewRow> {
+    let row = |layer: usize| OverviewRow { label: layer.to_string(), panels: heads(6 - layer) };
+    (0..3).map(row).collect()
+}
+
+#[test]
+fn a_map_of_a_sentence_is_drawn_as_stored() {
+    let figure = figure::map(&panel("L3H7", &SENTENCE, &SENTENCE, 1), &styled("Cross-attention, L3H7"));
+    compare_svg("sentence", &figure);
+    compare_png("sentence", &figure);
+}
+
+#[test]
+fn sixteen_scripts_are_drawn_as_stored() {
+    let figure = figure::map(&panel("scripts", &SCRIPTS, &SCRIPTS, 1), &styled("العربية, हिन्दी and 漢字 in a title"));
+    compare_png("scripts", &figure);
+}
+
+#[test]
+fn a_dark_grid_with_own_scales_is_drawn_as_stored() {
+    let mut panels = heads(5);
+    let labels = || Axis::labelled("query (target token)", SENTENCE);
+    panels[2] = Panel::new("L2H2", vec![0.125; 64], labels(), Axis::labelled("key (source token)", SENTENCE)).unwrap();
+    let style =
+        Style { theme: Theme::Dark, colormap: Colormap::Magma, panel_scale: PanelScale::Own, ..styled("Heads") };
+    compare_png("grid", &figure::grid(&panels, 4, &style));
+}
+
+#[test]
+fn an_overview_is_drawn_as_stored() {
+    let figure = figure::overview(&layers(), "layer", "head", &styled("All heads"));
+    compare_svg("overview", &figure);
+    compare_png("overview", &figure);
+}
+
+#[test]
+fn a_long_map_on_a_logarithmic_scale_with_missing_numbers_is_drawn_as_stored() {
+    let mut numbers = weights(150, 90, 2);
+    numbers[40 * 90 + 20] = f32::NAN;
+    numbers[41 * 90 + 21] = f32::INFINITY;
+    let panel = Panel::new("", numbers, Axis::counted("query", 150), Axis::counted("key", 90)).unwrap();
+    compare_png("missing", &figure::map(&panel, &Style { scale: Scale::Log, ..styled("") }));
+}
+
+#[test]
+fn labels_neither_overlap_nor_leave_the_picture() {
+    let huge = "x".repeat(100_000);
+    let awkward = [
+        "a",
+        &huge,
+        "",
+        "\u{202e}\u{1}",
+        "W W W W W W W W W W W W W W W W W W W W W",
+        "漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字",
+    ];
+    for size in [None, Some(160.0), Some(1000.0)] {
+        for theme_scale in [Scale::Linear, Scale::Log, Scale::Row] {
+            let style = Style { size, scale: theme_scale, ..styled(&"A very long title ".repeat(9)) };
+            for [n_rows, n_columns] in [[1, 1], [1, 40], [40, 1], [3, 5], [12, 12], [30, 17], [64, 64], [512, 300]] {
+                check_labels(
+                    &figure::map(&long_panel(n_rows, n_columns, 1), &style),
+                    &format!("{n_rows} × {n_columns}, {size:?}"),
+                );
+            }
+            check_labels(&figure::map(&panel("", &awkward, &awkward, 1), &style), "awkward labels");
+            for n_heads in [1, 4, 7] {
+                check_labels(&figure::grid(&heads(n_heads), 4, &style), &format!("{n_heads} heads, {size:?}"));
+            }
+            let mixed =
+                [panel("a", &awkward, &SENTENCE, 1), panel(&huge, &SENTENCE, &awkward, 1), long_panel(200, 100, 3)];
+            check_labels(&figure::grid(&mixed, 3, &style), "panels with axes of their own");
+            check_labels(&figure::overview(&layers(), "layer", "head", &style), "overview");
+        }
+    }
+}
+
+#[test]
+fn figures_of_nothing_are_empty_but_valid() {
+    for figure in [figure::grid(&[], 4, &styled("")), figure::overview(&[], "layer", "head", &styled(""))] {
+        assert!(figure.to_svg().ends_with("</svg>\n"));
+        assert!(figure.to_png().unwrap().starts_with(b"\x89PNG"));
+        assert!(figure.to_pdf().unwrap().starts_with(b"%PDF-1.7"));
+    }
+}
+
+#[test]
+fn every_script_has_glyphs_and_no_box_is_drawn() {
+    let figure = figure::map(&panel("scripts", &SCRIPTS, &["x"], 1), &styled(""));
+    for label in labels(&figure) {
+        assert!(!label.shaped.text.contains("U+"), "{}", label.shaped.text);
+        let glyphs: Vec<u16> = label.shaped.runs.iter().flat_map(|run| &run.glyphs).map(|glyph| glyph.id).collect();
+        assert!(!glyphs.is_empty() && !glyphs.contains(&0), "{}: {glyphs:?}", label.shaped.text);
+    }
+    let svg = figure.to_svg();
+    assert!(SCRIPTS.iter().all(|script| svg.contains(&format!(">{script}</text>"))), "text is text");
+}
+
+#[test]
+fn hostile_text_is_inert_and_what_xml_forbids_is_shown_by_its_picture() {
+    let forbidden: String =
+        (0..0x20_u8).map(char::from).chain(['\u{7f}', '\u{fffe}', '\u{ffff}', '\u{202e}', ']', ']', '>']).collect();
+    let hostile = ["</script><script>alert(1)</script>", "\"><x onload='y'>", "&lt;&#0;", "a\0b", &forbidden];
+    let style = Style { captions: vec![hostile.join(" "), forbidden.clone()], ..styled(hostile[0]) };
+    let svg = figure::map(&panel(hostile[0], &hostile, &hostile, 1), &style).to_svg();
+    assert!(!svg.contains("<script") && svg.contains("&lt;/script&gt;&lt;script&gt;") && svg.contains("a␀b"));
+    let allowed = |c: char| c == '\n' || (c >= ' ' && !matches!(c, '\u{7f}' | '\u{202e}' | '\u{fffe}' | '\u{ffff}'));
+    assert!(svg.chars().all(allowed));
+    let entities = svg.split('&').skip(1).all(|rest| ["lt;", "gt;", "amp;"].iter().any(|name| rest.starts_with(name)));
+    assert!(entities, "every & begins an entity");
+}
+
+#[test]
+fn a_number_that_is_none_is_counted_and_has_a_colour_of_its_own() {
+    let weights = vec![0.5, f32::NAN, f32::NEG_INFINITY, 0.5];
+    let panel = Panel::new("", weights, Axis::counted("query", 2), Axis::counted("key", 2)).unwrap();
+    let figure = figure::map(&panel, &styled(""));
+    assert!(figure.to_svg().contains("2 values are not finite numbers"));
+    let (_, _, pixels) = decode(&figure.to_png().unwrap());
+    let missing = pixels.as_chunks::<3>().0.iter().filter(|pixel| **pixel == Colormap::Viridis.missing()).count();
+    assert!(missing > 2 * 27 * 27, "two cells of 28 × 28 pixels are marked: {missing}");
+}
+
+#[test]
+fn a_picture_says_when_panels_do_not_share_their_scale() {
+    let own = Style { panel_scale: PanelScale::Own, ..styled("") };
+    let svg = figure::grid(&heads(4), 4, &own).to_svg();
+    assert!(svg.contains("each panel has its own scale") && svg.contains("L2H1 (to 0."));
+    assert!(figure::grid(&heads(4), 4, &styled("")).to_svg().contains("one scale for all panels"));
+}
+
+#[test]
+fn a_map_with_more_cells_than_room_shows_the_largest_weights_and_says_so() {
+    let mut weights = vec![0.0; 3000 * 2]; // [3000, 2]
+    weights[2 * 1500 + 1] = 1.0;
+    let panel = Panel::new("", weights, Axis::counted("query", 3000), Axis::counted("key", 2)).unwrap();
+    let figure = figure::map(&panel, &styled(""));
+    assert!(figure.to_svg().contains("largest of up to 4 × 1 values"));
+    let Some(Mark::Cells(cells)) = figure.marks.first() else { panic!("cells come first") };
+    assert_eq!(cells.indices.iter().filter(|&&index| index == 254).count(), 1);
+}
+
+#[test]
+fn a_map_of_512_tokens_is_a_small_file_in_every_format() {
+    let mut state = 1_u32;
+    let noise = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / 16_777_216.0
+    };
+    let weights = (0..512 * 512).map(noise).collect(); // incompressible: the worst case
+    let labels = |name| Axis::labelled(name, SENTENCE.iter().copied().cycle().take(512));
+    let figure = figure::map(&Panel::new("", weights, labels("query"), labels("key")).unwrap(), &Style::default());
+    let sizes = [figure.to_svg().len(), figure.to_pdf().unwrap().len(), figure.to_png().unwrap().len()];
+    assert!(sizes[0] < 500_000 && sizes[1] < 500_000 && sizes[2] < 3_000_000, "{sizes:?}");
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let draw = || figure::map(&panel("scripts", &SCRIPTS, &SCRIPTS, 1), &styled("again"));
+    assert_eq!(draw().to_svg(), draw().to_svg());
+    assert_eq!(draw().to_pdf().unwrap(), draw().to_pdf().unwrap());
+    assert_eq!(draw().to_png().unwrap(), draw().to_png().unwrap());
+}
+
+#[test]
+fn numbers_that_do_not_fill_the_map_are_refused() {
+    let axis = |n| Axis::counted("query", n);
+    let message =
+        |weights, rows, columns| Panel::new("L0H1", weights, axis(rows), axis(columns)).unwrap_err().to_string();
+    assert_eq!(message(vec![0.5; 5], 2, 3), "the map \"L0H1\" has 2 rows and 3 columns, but 5 weights were given");
+    assert_eq!(message(vec![], 0, 3), "the map \"L0H1\" is 0 × 3: there is nothing to draw");
+    assert!(message(vec![0.5], usize::MAX, 2).contains("but 1 weights"));
+}
+
+#[test]
+fn a_picture_of_too_many_pixels_is_refused() {
+    let style = Style { size: Some(5000.0), pixels_per_point: 8.0, ..Style::default() };
+    let error = figure::map(&long_panel(8, 8, 1), &style).to_png().unwrap_err().to_string();
+    assert!(error.contains("more than 100 million"), "{error}");
+}
+
+fn labels(figure: &Figure) -> impl Iterator<Item = &Label> {
+    figure.marks.iter().filter_map(|mark| if let Mark::Label(label) = mark { Some(label) } else { None })
+}
+
+/// Corners of the box that a label's letters fill, from its baseline to the height of capitals.
+fn corners(label: &Label) -> [[f32; 2]; 4] {
+    let (sin, cos) = label.angle.to_radians().sin_cos();
+    let start = match label.anchor {
+        Anchor::Start => 0.0,
+        Anchor::Middle => -label.width() / 2.0,
+        Anchor::End => -label.width(),
+    };
+    let end = start + label.width();
+    let top = -0.72 * label.size;
+    [[start, 0.0], [end, 0.0], [end, top], [start, top]]
+        .map(|[x, y]| [label.x + x * cos - y * sin, label.y + x * sin + y * cos])
+}
+
+fn check_labels(figure: &Figure, what: &str) {
+    let boxes: Vec<(&Label, [[f32; 2]; 4])> = labels(figure).map(|label| (label, corners(label))).collect();
+    for (place, (label, corners)) in boxes.iter().enumerate() {
+        let text = &label.shaped.text;
+        for [x, y] in corners {
+            let inside = (0.0..=figure.width).contains(x) && (0.0..=figure.height).contains(y);
+            assert!(inside, "{what}: \"{text}\" reaches {x}, {y} of {} × {}", figure.width, figure.height);
+        }
+        assert!(label.size >= 6.0, "{what}: \"{text}\" is set in {} points", label.size);
+        for (other, others) in &boxes[..place] {
+            assert!(apart(corners, others), "{what}: \"{text}\" overlaps \"{}\"", other.shaped.text);
+        }
+    }
+}
+
+/// Whether a line along a side of one box separates the two.
+fn apart(a: &[[f32; 2]; 4], b: &[[f32; 2]; 4]) -> bool {
+    let separates = |from: [f32; 2], to: [f32; 2]| {
+        let along = |points: &[[f32; 2]; 4]| {
+            let offsets = points.map(|[x, y]| x * (to[0] - from[0]) + y * (to[1] - from[1]));
+            (offsets.into_iter().fold(f32::INFINITY, f32::min), offsets.into_iter().fold(f32::NEG_INFINITY, f32::max))
+        };
+        let ((a_low, a_high), (b_low, b_high)) = (along(a), along(b));
+        a_high <= b_low || b_high <= a_low
+    };
+    [a, b].iter().any(|corners| separates(corners[0], corners[1]) || separates(corners[1], corners[2]))
+}
+
+fn stored(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures").join(name)
+}
+
+/// The stored picture; stores `actual` instead where that is asked for.
+fn expected(name: &str, actual: &[u8]) -> Vec<u8> {
+    if std::env::var_os("ATTLAS_ACCEPT").is_some() {
+        fs::write(stored(name), actual).unwrap();
+    }
+    fs::read(stored(name)).unwrap_or_else(|error| panic!("{name}: {error}; ATTLAS_ACCEPT=1 stores the picture"))
+}
+
+fn failed(name: &str, file: &[u8]) -> ! {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(name), file).unwrap();
+    panic!("{name} differs from the stored picture; see {}", folder.join(name).display());
+}
+
+fn compare_svg(name: &str, figure: &Figure) {
+    let (name, actual) = (format!("{name}.svg"), figure.to_svg());
+    if expected(&name, actual.as_bytes()) != actual.as_bytes() {
+        failed(&name, actual.as_bytes());
+    }
+}
+
+/// Pixels may differ by 8 of 255, as rounding differs between machines.
+fn compare_png(name: &str, figure: &Figure) {
+    let (name, file) = (format!("{name}.png"), figure.to_png().unwrap());
+    let (width, height, actual) = decode(&file);
+    let (stored_width, stored_height, expected) = decode(&expected(&name, &file));
+    if (width, height) != (stored_width, stored_height) {
+        failed(&name, &file);
+    }
+    if actual.iter().zip(&expected).any(|(a, b)| a.abs_diff(*b) > 8) {
+        let difference: Vec<u8> = actual.iter().zip(&expected).map(|(a, b)| 255 - a.abs_diff(*b)).collect();
+        let row = 3 * width as usize;
+        let rows =
+            (0..height as usize).flat_map(|y| [&expected, &actual, &difference].map(|image| &image[y * row..][..row]));
+        failed(&name, &encode(3 * width, height, &rows.collect::<Vec<_>>().concat()));
+    }
+}
+
+/// Width, height and pixels, shape `[height, width, 3]`.
+fn decode(file: &[u8]) -> (u32, u32, Vec<u8>) {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let frame = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!(frame.color_type, png::ColorType::Rgb);
+    (frame.width, frame.height, pixels)
+}
+
+fn encode(width: u32, height: u32, pixels: &[u8]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(pixels).unwrap();
+    file
+}
