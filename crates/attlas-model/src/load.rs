@@ -1,6 +1,5 @@
 //! From named tensors to the generic Transformer: which names is all that a family has to say.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use attlas::{Bias, Scoring};
@@ -275,10 +274,6 @@ fn ended(name: &str, ending: &str) -> String {
 }
 
 impl Loader<'_> {
-    fn path(&self) -> &Path {
-        self.checkpoint.path()
-    }
-
     fn stack(&self, stack: &Stack, names: &StackNames, d_source: usize) -> Result<StackWeights, Error> {
         let embedding = self.embedding(stack, names)?;
         let mut blocks: Vec<Arc<BlockWeights>> = Vec::with_capacity(stack.blocks.len());

@@ -1,6 +1,8 @@
-//! Matrix products on the `gemm` crate; the one place of this crate that hands out raw pointers.
+//! Matrix products on the f32 part of the `gemm` crates (the others would only cost build time); the one place of
+//! this crate that hands out raw pointers.
 
-use gemm::Parallelism;
+use gemm_common::Parallelism;
+use gemm_f32::gemm::f32::get_gemm_fn;
 
 /// A matrix as it lies in memory: a slice with its strides.
 #[derive(Debug, Clone, Copy)]
@@ -53,23 +55,25 @@ pub(crate) fn multiply(shape: [usize; 3], left: View<'_>, right: View<'_>, outpu
     let threads = rayon::current_num_threads();
     let parallelism = if threads > 1 && m * k * n > 1 << 18 { Parallelism::Rayon(threads) } else { Parallelism::None };
     let alpha = if onto == Onto::Add { 1.0_f32 } else { 0.0 };
+    let gemm = get_gemm_fn();
+    // the kernel likes columns that lie together, so it computes the transposed product: outputᵀ = rightᵀ · leftᵀ
     // SAFETY: the assertion above shows that every element that the strides and sizes reach lies inside its
     // slice; `output` is borrowed mutably, so it overlaps neither input.
     unsafe {
-        gemm::gemm(
-            m,
+        gemm(
             n,
+            m,
             k,
             output.as_mut_ptr(),
-            1,
             n as isize,
+            1,
             onto == Onto::Add,
-            left.data.as_ptr(),
-            left.column_stride as isize,
-            left.row_stride as isize,
             right.data.as_ptr(),
-            right.column_stride as isize,
             right.row_stride as isize,
+            right.column_stride as isize,
+            left.data.as_ptr(),
+            left.row_stride as isize,
+            left.column_stride as isize,
             alpha,
             1.0,
             false,

@@ -65,7 +65,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let n_encoder = config.layers_or("num_layers", 6)?;
     let n_decoder = config.layers_or("num_decoder_layers", n_encoder)?;
     let tied = config.flag_or("tie_word_embeddings", true)?;
-    let scaled = config.flag_or("scale_decoder_outputs", tied)?;
+    // mT5 never scales its decoder's output
+    let scaled = config.flag_or("scale_decoder_outputs", tied && config.text_or("model_type", "t5")? == "t5")?;
     let padding = config.id("pad_token_id", n_tokens)?;
     let architecture = Architecture {
         encoder: Some(stack(Visibility::FULL, Directions::Both, None, n_encoder)),

@@ -1,0 +1,67 @@
+//! The model that is built in: it translates, and says when a text is not for it.
+
+use attlas_model::{Decoding, Input, Model, RunOptions};
+
+fn translate(model: &Model, text: &str) -> (String, Vec<String>) {
+    let input = model.input(text, None).unwrap();
+    let options = RunOptions { decoding: Decoding::Greedy { max_tokens: 60 }, ..RunOptions::default() };
+    let run = model.run(&[input], &options).unwrap();
+    (run.generated[0].text.clone(), run.recording.provenance.notes)
+}
+
+#[test]
+fn the_embedded_model_translates_and_records_every_head() {
+    let model = Model::embedded().unwrap();
+    let input = model.input("The cat is on the table.", None).unwrap();
+    let options = RunOptions { decoding: Decoding::Greedy { max_tokens: 60 }, ..RunOptions::default() };
+    let run = model.run(&[input], &options).unwrap();
+    assert_eq!(run.generated[0].text, "Le chat est sur la table.");
+    assert_eq!(run.recording.layers.len(), 9, "3 layers of each kind");
+    assert!(run.recording.provenance.notes.is_empty(), "{:?}", run.recording.provenance.notes);
+    let item = &run.recording.items[0];
+    assert_eq!(item.target.len(), item.predicted.len());
+    assert_eq!(item.target.tokens[0].text, "<s>");
+    assert_eq!(item.predicted.tokens.last().unwrap().text, "</s>");
+    assert_eq!(&item.predicted.tokens[0], &item.target.tokens[1]);
+}
+
+#[test]
+fn the_embedded_model_says_when_a_text_is_longer_than_it_was_trained_on() {
+    let model = Model::embedded().unwrap();
+    let text = "The man saw the dog and the cat in the house of the king. ".repeat(4);
+    let (_, notes) = translate(&model, &text);
+    assert!(notes.iter().any(|note| note.contains("was trained on texts of up to")), "{notes:?}");
+}
+
+#[test]
+fn the_embedded_model_says_when_a_text_is_in_another_language_or_script() {
+    let model = Model::embedded().unwrap();
+    let (_, notes) = translate(&model, "Эта кошка сидит на столе.");
+    assert!(notes.iter().any(|note| note.contains("unknown") || note.contains("fell into")), "{notes:?}");
+    let (_, notes) = translate(&model, "Donaudampfschifffahrtsgesellschaft Straßenverkehrsordnung Zwischenprüfung");
+    assert!(notes.iter().any(|note| note.contains("reads English")), "{notes:?}");
+}
+
+#[test]
+fn empty_text_is_an_error_that_says_so() {
+    let model = Model::embedded().unwrap();
+    for text in ["", "   ", "\n\t"] {
+        assert_eq!(model.input(text, None).unwrap_err().to_string(), "the text is empty; give at least one word");
+    }
+}
+
+#[test]
+fn several_texts_are_translated_and_recorded_as_one_padded_batch() {
+    let model = Model::embedded().unwrap();
+    let inputs: Vec<Input> =
+        ["The cat is on the table.", "No."].iter().map(|text| model.input(text, None).unwrap()).collect();
+    let options = RunOptions { decoding: Decoding::Greedy { max_tokens: 60 }, ..RunOptions::default() };
+    let run = model.run(&inputs, &options).unwrap();
+    assert_eq!(run.generated[0].text, "Le chat est sur la table.");
+    let alone = translate(&model, "No.").0;
+    assert_eq!(run.generated[1].text, alone);
+    assert_eq!(run.recording.items[0].source.len(), run.recording.items[1].source.len());
+    for check in run.recording.check().unwrap() {
+        assert!(check.passed(), "{check:?}");
+    }
+}

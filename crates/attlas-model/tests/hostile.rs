@@ -1,0 +1,301 @@
+//! Models that are none, and inputs that do not fit: one sentence each, nothing allocated on a file's word.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use attlas_model::{Decoding, Input, Model, RunOptions, Side};
+use common::data;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Tensors by name: type, shape, bytes.
+type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+/// A copy of the tiny model that a test may spoil.
+struct Folder {
+    folder: TempDir,
+    config: Value,
+    tensors: Tensors,
+}
+
+impl Folder {
+    fn new() -> Folder {
+        let source = data("vaswani/seed_tiny");
+        let bytes = std::fs::read(source.join("model.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let tensor = |view: TensorView<'_>| (view.dtype(), view.shape().to_vec(), view.data().to_vec());
+        Folder {
+            folder: tempfile::tempdir().unwrap(),
+            config: serde_json::from_slice(&std::fs::read(source.join("config.json")).unwrap()).unwrap(),
+            tensors: file.tensors().into_iter().map(|(name, view)| (name, tensor(view))).collect(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self) {
+        std::fs::write(self.path("config.json"), self.config.to_string()).unwrap();
+        self.write_weights("model.safetensors", |_| true);
+    }
+
+    fn write_weights(&self, file: &str, keep: impl Fn(&str) -> bool) {
+        let views = self.tensors.iter().filter(|(name, _)| keep(name)).map(|(name, (dtype, shape, bytes))| {
+            (name.clone(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+        });
+        std::fs::write(self.path(file), safetensors::serialize(views, None).unwrap()).unwrap();
+    }
+
+    /// The message of the refusal, the folder's own path left out.
+    fn refusal(&self) -> String {
+        refusal(self.folder.path())
+    }
+
+    /// The refusal of a folder whose configuration has another value.
+    fn with(field: &str, value: Value) -> String {
+        let mut folder = Folder::new();
+        folder.config[field] = value;
+        folder.write();
+        folder.refusal()
+    }
+}
+
+fn refusal(path: &Path) -> String {
+    let message = Model::load(path).expect_err("a refusal").to_string();
+    assert!(!message.contains('\n'), "one sentence: {message}");
+    message.replace(&path.display().to_string(), "DIR")
+}
+
+#[test]
+fn a_folder_that_is_no_model_is_refused_by_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(refusal(folder.path()), "DIR: is no model: there is no config.json in it");
+    std::fs::write(folder.path().join("config.json"), r#"{"src_vocab": 50, "tgt_vocab": 40}"#).unwrap();
+    assert_eq!(
+        refusal(folder.path()),
+        "DIR: has no weights; attlas looks for model.safetensors or model.safetensors.index.json beside config.json"
+    );
+    let file = folder.path().join("config.json");
+    assert!(refusal(&file).contains("is not a folder"));
+    assert!(refusal(&folder.path().join("absent")).contains("No such file"));
+}
+
+#[test]
+fn a_configuration_that_is_no_json_object_is_refused() {
+    let folder = Folder::new();
+    folder.write();
+    for (text, part) in [("{", "is no JSON"), ("[1]", "must hold a JSON object"), ("", "is no JSON")] {
+        std::fs::write(folder.path("config.json"), text).unwrap();
+        assert!(folder.refusal().contains(part), "{text}: {}", folder.refusal());
+    }
+}
+
+#[test]
+fn heads_that_do_not_divide_the_width_are_refused_with_both_numbers() {
+    assert_eq!(
+        Folder::with("num_heads", json!(5)),
+        "DIR/config.json: num_heads is 5, but d_model 32 is not divisible by it"
+    );
+}
+
+#[test]
+fn sizes_of_the_wrong_type_or_out_of_range_are_refused_before_anything_is_allocated() {
+    for value in [json!(0), json!(-3), json!(1.5), json!("64"), json!([64]), json!(1u64 << 40), json!(true)] {
+        let message = Folder::with("d_ff", value.clone());
+        assert_eq!(message, format!("DIR/config.json: d_ff is {value}, but must be a whole number from 1 to 16777216"));
+    }
+    assert!(Folder::with("num_layers", json!(100_000)).contains("models of up to 4096 layers"));
+    assert!(Folder::with("dropout", json!("x")).contains("dropout is \"x\", but must be a finite number"));
+    assert!(Folder::with("src_vocab", Value::Null).contains("model_type is missing"));
+    assert!(Folder::with("bos", json!(40)).contains("bos is 40, but must be a token id from 0 to 39"));
+    assert!(Folder::with("post_norm", json!(false)).contains("post_norm is false; attlas supports only true"));
+}
+
+#[test]
+fn an_enormous_size_is_refused_by_the_tensors_shape_and_not_by_the_allocator() {
+    let message = Folder::with("d_ff", json!(1 << 24));
+    assert!(message.contains("has shape [64, 32], but the configuration asks for [16777216, 32]"), "{message}");
+}
+
+#[test]
+fn an_unknown_family_names_the_nearest_and_the_way_around() {
+    for (model_type, nearest) in [("lama", "llama"), ("bert-like", "bert"), ("gpt3", "gpt2")] {
+        let message = Folder::with("model_type", json!(model_type));
+        assert!(message.contains(&format!("\"{model_type}\" is not supported")), "{message}");
+        assert!(message.contains(&format!("nearest supported one is \"{nearest}\"")), "{message}");
+        assert!(message.contains("attlas import"), "{message}");
+    }
+}
+
+#[test]
+fn a_missing_tensor_is_named_with_the_shape_it_should_have() {
+    let mut folder = Folder::new();
+    folder.tensors.remove("encoder_layers.1.ffn.ffn.0.weight");
+    folder.write();
+    assert_eq!(
+        folder.refusal(),
+        "DIR/model.safetensors: tensor encoder_layers.1.ffn.ffn.0.weight is missing; the configuration asks for it \
+         with shape [64, 32]"
+    );
+}
+
+#[test]
+fn a_superfluous_tensor_is_named() {
+    let mut folder = Folder::new();
+    folder.config["num_layers"] = json!(2);
+    folder.write();
+    let message = folder.refusal();
+    assert!(
+        message.contains("tensor decoder_layers.2.cross_attn.mha.in_proj_bias is not part of the model"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_tensor_of_another_shape_or_type_is_named_with_both() {
+    let mut folder = Folder::new();
+    folder.config["src_vocab"] = json!(51);
+    folder.write();
+    assert_eq!(
+        folder.refusal(),
+        "DIR/model.safetensors: tensor src_embed.weight has shape [50, 32], but the configuration asks for [51, 32]"
+    );
+    let mut folder = Folder::new();
+    folder.tensors.get_mut("src_embed.weight").unwrap().0 = Dtype::I32;
+    folder.write();
+    let message = folder.refusal();
+    assert!(message.contains("tensor src_embed.weight is stored as i32; attlas reads f32, f16"), "{message}");
+}
+
+#[test]
+fn weights_that_are_not_finite_are_refused_with_their_place() {
+    for (value, name) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
+        let mut folder = Folder::new();
+        folder.tensors.get_mut("output_proj.bias").unwrap().2[12..16].copy_from_slice(&value.to_le_bytes());
+        folder.write();
+        assert_eq!(
+            folder.refusal(),
+            format!("DIR/model.safetensors: tensor output_proj.bias holds {name} at place 3; weights must be finite")
+        );
+    }
+}
+
+#[test]
+fn truncated_and_lying_weight_files_are_refused() {
+    let folder = Folder::new();
+    folder.write();
+    let path = folder.path("model.safetensors");
+    let whole = std::fs::read(&path).unwrap();
+    let mut lying = whole.clone();
+    lying[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    for (bytes, part) in [
+        (&whole[..whole.len() - 100], "the file is truncated or damaged"),
+        (&whole[..5], "fewer than a header needs"),
+        (&whole[..0], "fewer than a header needs"),
+        (&lying[..], "says that its header has 18446744073709551615 bytes"),
+        (&[whole.as_slice(), b"more"].concat(), "but its tensors end at byte"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        assert!(folder.refusal().contains(part), "{part}: {}", folder.refusal());
+    }
+}
+
+#[test]
+fn a_header_with_the_same_name_twice_with_overlaps_or_gaps_is_refused() {
+    let folder = Folder::new();
+    folder.write();
+    let header = |json: &str, data: usize| {
+        let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(json.as_bytes());
+        bytes.resize(bytes.len() + data, 0);
+        std::fs::write(folder.path("model.safetensors"), bytes).unwrap();
+        folder.refusal()
+    };
+    let one = r#"{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
+    assert!(header(&format!(r#"{{"a":{one},"a":{one}}}"#), 4).contains("the tensor a is listed twice"));
+    assert!(header(&format!(r#"{{"a":{one},"b":{one}}}"#), 4).contains("overlaps the tensor before it"));
+    let late = r#"{"dtype":"F32","shape":[1],"data_offsets":[8,12]}"#;
+    assert!(header(&format!(r#"{{"a":{one},"b":{late}}}"#), 12).contains("leaves a gap before it"));
+    let huge = r#"{"dtype":"F32","shape":[18446744073709551615,18446744073709551615],"data_offsets":[0,4]}"#;
+    assert!(header(&format!(r#"{{"a":{huge}}}"#), 4).contains("does not fit"));
+    assert!(header(r#"{"a":7}"#, 0).contains("malformed safetensors header"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_or_a_folder_in_the_place_of_a_file_is_refused_and_never_waited_for() {
+    for name in ["config.json", "model.safetensors"] {
+        let folder = Folder::new();
+        folder.write();
+        std::fs::remove_file(folder.path(name)).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(folder.path(name)).status().unwrap();
+        assert!(made.success());
+        assert_eq!(folder.refusal(), format!("DIR/{name}: is not a regular file"));
+        std::fs::remove_file(folder.path(name)).unwrap();
+        std::fs::create_dir(folder.path(name)).unwrap();
+        assert_eq!(folder.refusal(), format!("DIR/{name}: is not a regular file"));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_to_itself_is_an_error() {
+    let folder = Folder::new();
+    folder.write();
+    std::fs::remove_file(folder.path("config.json")).unwrap();
+    std::os::unix::fs::symlink(folder.path("config.json"), folder.path("config.json")).unwrap();
+    assert!(folder.refusal().contains("DIR"), "{}", folder.refusal());
+}
+
+#[test]
+fn sharded_weights_are_read_and_their_faults_are_named() {
+    let folder = Folder::new();
+    folder.write();
+    std::fs::remove_file(folder.path("model.safetensors")).unwrap();
+    let shard = |name: &str| if name.starts_with("encoder") { "a.safetensors" } else { "b.safetensors" };
+    folder.write_weights("a.safetensors", |name| shard(name) == "a.safetensors");
+    folder.write_weights("b.safetensors", |name| shard(name) == "b.safetensors");
+    let index = |map: Value| {
+        std::fs::write(folder.path("model.safetensors.index.json"), json!({"weight_map": map}).to_string()).unwrap();
+    };
+    let all: BTreeMap<&str, &str> = folder.tensors.keys().map(|name| (name.as_str(), shard(name))).collect();
+    index(json!(all));
+    Model::load(folder.folder.path()).unwrap();
+    index(json!({"pe": "../b.safetensors"}));
+    assert!(folder.refusal().contains("a shard is a *.safetensors file beside it"));
+    index(json!({"pe": "absent.safetensors"}));
+    assert!(folder.refusal().starts_with("DIR/absent.safetensors: No such file"), "{}", folder.refusal());
+    index(json!({"nothing": "b.safetensors"}));
+    assert!(folder.refusal().contains("tensor nothing should be in b.safetensors, but is not there"));
+    folder.write_weights("c.safetensors", |name| name == "pe");
+    index(json!({"output_proj.bias": "b.safetensors", "pe": "c.safetensors"}));
+    assert!(folder.refusal().contains("tensor pe is also in DIR/b.safetensors"), "{}", folder.refusal());
+}
+
+#[test]
+fn ids_and_lengths_that_do_not_fit_are_refused_with_their_limits() {
+    let folder = Folder::new();
+    folder.write();
+    let model = Model::load(folder.folder.path()).unwrap();
+    let tokens = |side, ids: &[u32]| model.tokens_from_ids(side, ids);
+    assert!(tokens(Side::Source, &[49, 50]).unwrap_err().to_string().ends_with("has ids 0 to 49"));
+    assert!(tokens(Side::Target, &[40]).unwrap_err().to_string().contains("target token 0 has id 40"));
+    assert_eq!(tokens(Side::Source, &[]).unwrap_err().to_string(), "there are no source ids");
+    let source = tokens(Side::Source, &[1, 2, 3]).unwrap();
+    let run = |input: Input, decoding| {
+        model.run(&[input], &RunOptions { decoding, ..RunOptions::default() }).unwrap_err().to_string()
+    };
+    let long = tokens(Side::Target, &[1; 65]).unwrap();
+    let input = Input { source: source.clone(), target: long, ..Input::default() };
+    assert!(run(input, Decoding::TeacherForcing).contains("has 65 target tokens, but"));
+    let input = Input { source, ..Input::default() };
+    assert!(run(input.clone(), Decoding::TeacherForcing).contains("give a target, or let the model generate one"));
+    assert!(run(input, Decoding::Greedy { max_tokens: 5 }).contains("text 0 has no target tokens"));
+    assert!(model.run(&[], &RunOptions::default()).unwrap_err().to_string().contains("there is no text"));
+    assert!(model.source_tokens("text").unwrap_err().to_string().contains("has no tokenizer"));
+    assert!(model.prompt_tokens("text").unwrap_err().to_string().contains("names no start token"));
+}

@@ -1,0 +1,68 @@
+"""Measures what int8 costs: loss, token accuracy and logits of the trained model and of the embedded one.
+
+    python tools/embedded/compare.py MODEL_DIR crates/attlas-model/embedded test.tsv
+
+Runs the PyTorch class of tools/reference/vaswani.py on both sets of weights, teacher-forced. Needs torch, safetensors, tokenizers.
+"""
+
+import json
+import pathlib
+import sys
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "reference"))
+from vaswani import Transformer  # noqa: E402
+
+
+def load(folder):
+    folder = pathlib.Path(folder)
+    config = json.loads((folder / "config.json").read_text())
+    stored = load_file(next(path for path in sorted(folder.glob("model*.safetensors"))))
+    state = {}
+    for name, tensor in stored.items():
+        if not name.endswith(".scale"):
+            scale = stored.get(name + ".scale")
+            state[name] = tensor.float() if scale is None else tensor.float() * scale[:, None]
+    for name in ["tgt_embed.weight", "output_proj.weight"]:
+        state.setdefault(name, state["src_embed.weight"])
+    keys = ["src_vocab", "tgt_vocab", "d_model", "num_heads", "d_ff", "num_layers"]
+    model = Transformer(**{key: config[key] for key in keys}, max_len=512)
+    model.load_state_dict(state, strict=False)
+    return model.eval(), config
+
+
+def main(trained, embedded, pairs):
+    models = [load(trained), load(embedded)]
+    config = models[0][1]
+    tokenizer = Tokenizer.from_file(str(pathlib.Path(embedded) / "tokenizer.json"))
+    lines = [line.split("\t") for line in pathlib.Path(pairs).read_text().splitlines()]
+    loss, right, n, worst, agree, longest = [0.0, 0.0], [0, 0], 0, 0.0, 0, 0
+    for start in range(0, len(lines), 64):
+        batch = lines[start : start + 64]
+        src = [tokenizer.encode(line[0]).ids + [config["eos"]] for line in batch]
+        tgt = [[config["bos"]] + tokenizer.encode(line[1]).ids + [config["eos"]] for line in batch]
+        longest = max(longest, *map(len, src))
+        pad = lambda rows: torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+        src, tgt = pad(src), pad(tgt)
+        labels = tgt[:, 1:]
+        real = labels != 0
+        n += int(real.sum())
+        outputs = []
+        for index, (model, _) in enumerate(models):
+            with torch.no_grad():
+                logits, _ = model(src, tgt[:, :-1], src == 0, tgt[:, :-1] == 0)
+            outputs.append(logits[real])
+            loss[index] += float(torch.nn.functional.cross_entropy(logits[real], labels[real], reduction="sum"))
+            right[index] += int((logits[real].argmax(-1) == labels[real]).sum())
+        worst = max(worst, float((outputs[0] - outputs[1]).abs().max()))
+        agree += int((outputs[0].argmax(-1) == outputs[1].argmax(-1)).sum())
+    for name, total, correct in zip(["trained", "embedded"], loss, right):
+        print(f"{name}: loss {total / n:.4f} nats per token, token accuracy {correct / n:.4f}, {n} tokens")
+    print(f"largest logit difference {worst:.3f}; same best token {agree / n:.4f}; longest source {longest} tokens")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
