@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{completions, draw, export, import, info, man, models, record, show, tokens};
 
@@ -26,7 +28,10 @@ Exit codes: 0 done; 1 done, some items skipped; 2 called wrongly; 3 bad input; 4
 /// uses the embedded English to French translator.
 #[derive(Debug, Parser)]
 #[command(name = "attlas", version, after_help = EXAMPLES, max_term_width = 100)]
-#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+#[command(
+    override_usage = "attlas [OPTIONS] TEXT\n       attlas [GLOBAL OPTIONS] COMMAND …",
+    arg_required_else_help = true
+)]
 pub struct Arguments {
     /// What to do; without a command, TEXT is translated and shown.
     #[command(subcommand)]
@@ -40,6 +45,28 @@ pub struct Arguments {
     /// Threads that compute [default: RAYON_NUM_THREADS, or one per core].
     #[arg(long, global = true, value_name = "N", value_parser = parse_threads, help_heading = "Global options")]
     pub threads: Option<usize>,
+}
+
+impl Arguments {
+    /// The command line, read; options of TEXT before a command are refused, not ignored.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+        let mut command = Arguments::command();
+        let matches = command.try_get_matches_from_mut(words)?;
+        let is_own = |id: &&clap::Id| !["color", "threads"].contains(&id.as_str());
+        let was_typed = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        // groups are ids too; the arguments in them are enough
+        let is_argument = |id: &&clap::Id| command.get_arguments().any(|argument| argument.get_id() == *id);
+        let misplaced = matches.ids().filter(is_own).filter(is_argument).find(was_typed);
+        if let (Some(name), Some(id)) = (matches.subcommand_name(), misplaced) {
+            let argument = command.get_arguments().find(|argument| argument.get_id() == id).map(ToString::to_string);
+            let argument = argument.unwrap_or_else(|| id.to_string());
+            let message = format!(
+                "{argument} does not go before the command \"{name}\"; write it after the command, or -- before a TEXT"
+            );
+            return Err(command.error(ErrorKind::ArgumentConflict, message));
+        }
+        Arguments::from_arg_matches(&matches)
+    }
 }
 
 /// When to colour.
@@ -117,8 +144,6 @@ pub type RawText = OsString;
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -128,12 +153,19 @@ mod tests {
 
     #[test]
     fn a_text_is_shown_and_the_name_of_a_command_is_the_command() {
-        let parse = |words: &[&str]| Arguments::try_parse_from(words).expect("it parses");
+        let parse = |words: &[&str]| Arguments::read(words.iter().map(OsString::from)).expect("it parses");
         assert!(parse(&["attlas", "Good morning."]).command.is_none());
         assert!(matches!(parse(&["attlas", "models"]).command, Some(Command::Models(_))));
         let text = parse(&["attlas", "--", "models"]);
         assert!(text.command.is_none());
         assert_eq!(text.show.text, Some("models".into()));
+    }
+
+    #[test]
+    fn an_option_of_a_text_before_a_command_is_refused() {
+        let error =
+            Arguments::read(["attlas", "--layer", "1", "models"].map(OsString::from)).expect_err("it is refused");
+        assert!(error.to_string().contains("--layer <N> does not go before the command \"models\""), "{error}");
     }
 
     #[test]

@@ -10,14 +10,12 @@ mod view;
 use std::io::{Write, stderr};
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::arguments::Arguments;
 use crate::failure::{Failure, Outcome};
 use crate::terminal::Terminal;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| error.exit()); // help is 0, wrong usage 2
+    let arguments = Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit()); // help is 0, wrong usage 2
     let result = Terminal::open(arguments.color).and_then(|mut terminal| {
         set_threads(arguments.threads)?;
         let outcome = commands::run(arguments, &mut terminal)?;

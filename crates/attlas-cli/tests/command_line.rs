@@ -60,7 +60,7 @@ fn no_line_is_wider_than_the_terminal() {
 fn a_text_comes_from_standard_input() {
     let run = Command::new(["-", "--no-page"]).stdin(b"Good morning.\n").run();
     run.succeeds();
-    assert!(run.stdout.lines().next().is_some_and(|line| line.starts_with("Bonjour")), "{}", run.stdout);
+    assert!(run.stdout.lines().next().is_some_and(|line| line.starts_with("Bon")), "{}", run.stdout);
 }
 
 #[test]
@@ -264,6 +264,9 @@ fn a_text_that_is_the_name_of_a_command_is_written_after_two_dashes() {
 fn global_options_stand_before_or_after_the_command() {
     Command::new(["--color", "never", "models"]).run().succeeds();
     Command::new(["models", "--color", "never", "--threads", "1"]).run().succeeds();
+    let misplaced = Command::new(["--layer", "1", "models"]).run();
+    assert_eq!(misplaced.code, Some(2));
+    assert!(misplaced.stderr.contains("--layer <N> does not go before the command \"models\""), "{}", misplaced.stderr);
 }
 
 #[test]

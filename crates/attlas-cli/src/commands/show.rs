@@ -110,7 +110,7 @@ fn print_standouts(recording: &Recording, found: &[Standout], terminal: &mut Ter
         let kind = if last == Some(group[0].kind) { "" } else { group[0].kind.name() };
         last = Some(group[0].kind);
         let baseline = baseline(group);
-        let head = format!("{kind:<9}{:<21}{baseline:<10}", group[0].finding.name());
+        let head = format!("{kind:<9}{:<21}{baseline:<10}", group[0].name());
         let room = terminal.width.saturating_sub(width(&head)).max(20);
         writeln!(terminal, "{head}{}", heads(group, room))?;
     }
@@ -181,7 +181,7 @@ fn write_page(recording: &Recording, found: &[Standout], text: &str, arguments: 
     let remark = |standout: &Standout| HeadRemark {
         kind: standout.kind,
         head: standout.head,
-        text: format!("{} {:.2}", standout.finding, standout.score),
+        text: format!("{} {:.2}", standout.name(), standout.score),
     };
     let options = PageOptions {
         title: Some(text.to_owned()),

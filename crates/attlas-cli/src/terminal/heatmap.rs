@@ -135,8 +135,8 @@ impl Printer<'_> {
 
     /// Names the axes: rows down, columns across.
     fn axis_line(&mut self, map: &Heatmap<'_>) -> Result<(), Failure> {
-        let rows = pad(&format!("{}↓", map.row_axis), self.label_cells + 1);
-        let line = self.terminal.dim(&format!("{rows}{} →", map.column_axis));
+        let rows = pad(&format!("{}↓", map.row_axis), self.label_cells);
+        let line = self.terminal.dim(&format!("{rows} {} →", map.column_axis));
         Ok(writeln!(self.terminal, "{line}")?)
     }
 
@@ -174,10 +174,11 @@ impl Printer<'_> {
             ColorDepth::None => String::new(),
             _ => (0..steps).map(|step| self.cell(self.largest * step as f32 / (steps - 1) as f32, " ")).collect(),
         };
-        let scale = format!("0 to {} %: {quantity}", percent(self.largest).trim());
-        let line =
-            if bar.is_empty() { self.terminal.dim(&scale) } else { format!("{bar} {}", self.terminal.dim(&scale)) };
-        Ok(writeln!(self.terminal, "{indent}{line}")?)
+        let room = self.terminal.width.saturating_sub(width(&indent) + if bar.is_empty() { 0 } else { steps + 1 });
+        let scale = clip(&format!("0 to {} %: {quantity}", percent(self.largest)), room);
+        let scale = self.terminal.dim(&scale);
+        let space = if bar.is_empty() { "" } else { " " };
+        Ok(writeln!(self.terminal, "{indent}{bar}{space}{scale}")?)
     }
 }
 

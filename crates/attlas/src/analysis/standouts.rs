@@ -39,6 +39,17 @@ pub struct Standout {
 }
 
 impl Standout {
+    /// What the head does, in words that fit its kind: in cross-attention the two texts have positions in common, not
+    /// tokens, and a row's position is that of the token it predicts.
+    pub fn name(&self) -> &'static str {
+        match (self.kind, self.finding) {
+            (Kind::Cross, Finding::Previous) => "position before",
+            (Kind::Cross, Finding::Same) => "same position",
+            (Kind::Cross, Finding::Next) => "position after",
+            (_, finding) => finding.name(),
+        }
+    }
+
     /// Whether the score, and the low end of its interval, lie over the baseline.
     fn beats_baseline(&self) -> bool {
         self.interval.map_or(self.score, |(low, _)| low) > self.baseline
@@ -72,7 +83,7 @@ impl Finding {
     pub fn name(self) -> &'static str {
         match self {
             Finding::Previous => "previous token",
-            Finding::Same => "same position",
+            Finding::Same => "own token",
             Finding::Next => "next token",
             Finding::First => "first token (sink)",
             Finding::Separator => "separator",
