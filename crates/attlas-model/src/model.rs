@@ -86,7 +86,7 @@ impl Model {
     ///
     /// # Errors
     /// When the two do not fit.
-    pub(crate) fn from_parts(
+    pub fn from_parts(
         config: &ConfigFile,
         generation: Option<&ConfigFile>,
         checkpoint: &Checkpoint,
