@@ -86,8 +86,9 @@ export class Heatmap {
     this.highlight(row, column);
   }
 
-  focus(): void {
-    this.cells.focus();
+  /** Scrolls the selected cell into view. */
+  reveal(): void {
+    this.ring.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   private fillLabels(parent: HTMLElement, axis: Axis, n: number): void {

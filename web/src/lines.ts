@@ -1,13 +1,12 @@
 // One head as lines from queries to keys: choose a token to see only where it looks, or what looks at it.
 
-import { cssColour } from "./colour.ts";
 import { el, svg, tokenText } from "./dom.ts";
 import { ranked, type Axis, type ShownMap } from "./view.ts";
 
 /** Height of one token, in CSS pixels. */
 const STEP = 28;
 /** Width of the room for lines. */
-const WIDTH = 260;
+const WIDTH = 400;
 /** Weights below this get no line. */
 const SMALLEST_WEIGHT = 0.01;
 /** The most lines drawn at once, the heaviest first. */
@@ -20,7 +19,6 @@ export class Lines {
   private keys = el("div", { class: "side keys", role: "group", "aria-label": "keys" });
   private note = el("p", { class: "caption" });
   private shown: ShownMap | null = null;
-  private fractions = new Float32Array() as Float32Array;
   /** Called when a query is chosen. */
   onSelect: (row: number) => void = () => {};
   /** Called when the pointer enters a query, or leaves. */
@@ -36,16 +34,15 @@ export class Lines {
     this.keys.addEventListener("pointerleave", () => this.trace(null));
   }
 
-  /** Takes a map; `fractions` says where each weight stands on the colours. [queries, keys] */
-  draw(shown: ShownMap, fractions: Float32Array): void {
+  /** Takes a map. */
+  draw(shown: ShownMap): void {
     this.shown = shown;
-    this.fractions = fractions;
     this.fill(this.queries, shown.queries, (row) => this.onSelect(row), (row) => this.onHover(row));
     this.fill(this.keys, shown.keys, () => {}, (column) => this.trace(column));
     const height = STEP * Math.max(shown.queries.groups.length, shown.keys.groups.length);
     this.drawing.setAttribute("height", String(height));
     this.drawing.setAttribute("viewBox", `0 0 ${WIDTH} ${height}`);
-    this.note.textContent = `A line is as strong as its weight; weights below ${SMALLEST_WEIGHT} have none. Point at a key to see which queries look at it.`;
+    this.note.textContent = `A line is as wide and as strong as its weight, from 0 to 1; weights below ${SMALLEST_WEIGHT} have none. Point at a key to see which queries look at it.`;
   }
 
   /** Draws all lines faintly, and those of the chosen query fully. */
@@ -89,7 +86,6 @@ export class Lines {
         const path = `M0 ${from}C${WIDTH * 0.4} ${from} ${WIDTH * 0.6} ${to} ${WIDTH} ${to}`;
         const line = svg("path", { d: path, class: strong ? "strong" : "faint", "stroke-width": 0.75 + 4.25 * weight, "vector-effect": "non-scaling-stroke" });
         line.style.opacity = String(strong ? 0.25 + 0.75 * weight : weight * (chosen ? 0.14 : 0.55));
-        if (strong) line.style.stroke = cssColour(0.15 + 0.6 * Math.max(0, this.fractions[row * n + column]!));
         return line;
       }),
     );

@@ -45,6 +45,7 @@ class App {
   private theme = el("button", { type: "button", class: "theme" });
   private title = el("h2", { class: "head-title" });
   private note = el("p", { class: "caption note" });
+  private panel = el("div", { class: "panel", id: "panel", role: "tabpanel" });
   private tip = el("div", { class: "tip", "aria-hidden": "true", hidden: true });
 
   constructor(source: Source, root: HTMLElement) {
@@ -83,14 +84,8 @@ class App {
     );
     const texts = el("section", { class: "texts", "aria-label": "the texts" }, this.sourceLine.element, this.targetLine.element);
     const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.title, this.heatmap.element, this.lines.element, this.colourBar.element, this.note);
-    const panel = el(
-      "div",
-      { class: "panel", id: "panel", role: "tabpanel" },
-      this.overview.element,
-      head,
-      this.reading.element,
-    );
-    return [header, texts, this.tabs, this.controls.element, panel, about(source), this.tip];
+    this.panel.append(this.overview.element, head, this.reading.element);
+    return [header, texts, this.tabs, this.controls.element, this.panel, about(source), this.tip];
   }
 
   private listen(): void {
@@ -143,7 +138,7 @@ class App {
     this.items.value = String(state.item);
     for (const tab of this.tabs.children) {
       const chosen = tab.id === `tab-${state.kind}`;
-      if (chosen) document.getElementById("panel")?.setAttribute("aria-labelledby", tab.id);
+      if (chosen) this.panel.setAttribute("aria-labelledby", tab.id);
       tab.setAttribute("aria-selected", String(chosen));
       (tab as HTMLElement).tabIndex = chosen ? 0 : -1;
     }
@@ -155,7 +150,11 @@ class App {
     this.map = model.headMap(state);
     this.shown = model.shownMap(state);
     this.fillTexts();
-    this.overview.update(state, () => this.draw());
+    this.panel.setAttribute("aria-busy", "true");
+    this.overview.update(state, () => {
+      this.draw();
+      this.panel.setAttribute("aria-busy", "false");
+    });
   }
 
   /** Draws the chosen head; the shared range must be known. */
@@ -168,12 +167,12 @@ class App {
     const remark = model.remark(state, state.layer, state.head);
     this.title.replaceChildren(el("span", { class: "name" }, name), ` ${KIND_TITLES[state.kind]}`);
     if (remark !== "") this.title.append(el("span", { class: "remark" }, visibleText(remark)));
-    const predicted = state.rows === "predicted" && model.predicts(state);
-    const axes = { ...AXES[state.kind], ...(predicted ? { queries: "query: predicted" } : {}) };
+    const axes = { ...AXES[state.kind], ...(this.rowsAre() === "predicted" ? { queries: "query: predicted" } : {}) };
     this.heatmap.element.hidden = state.view !== "map";
     this.lines.element.hidden = state.view !== "lines";
+    this.colourBar.element.hidden = state.view !== "map";
     if (state.view === "map") this.heatmap.draw(shown, this.at, `${name}, ${KIND_TITLES[state.kind]}`, axes);
-    else this.lines.draw(shown, this.at);
+    else this.lines.draw(shown);
     this.colourBar.update(top, state.scale, state.range, this.at);
     this.note.textContent = state.special === "hide" && shown.removed.some((mass) => mass > 0) ? removedNote(shown) : "";
     this.showSelection();
@@ -213,7 +212,8 @@ class App {
     const selection = this.selection();
     if (this.state.view === "map") this.heatmap.mark({ row: selection?.row ?? null, column: selection?.column ?? null });
     else this.lines.mark(selection?.row ?? null);
-    this.reading.update(shown, selection, this.scoreAt(selection), this.predictionOf(selection), at);
+    const said = { score: this.scoreAt(selection), prediction: this.predictionOf(selection), rows: this.rowsAre() };
+    this.reading.update(shown, selection, said, at);
     const n = shown.keys.groups.length;
     const row = selection === null ? null : selection.row;
     const weights = row === null ? null : shown.weights.subarray(row * n, (row + 1) * n);
@@ -230,6 +230,11 @@ class App {
     const queries = this.shown.queries.groups[selection.row]!;
     const keys = this.shown.keys.groups[selection.column]!;
     return queries.length === 1 && keys.length === 1 ? scoreOf(this.map, queries[0]!, keys[0]!) : null;
+  }
+
+  /** Whether rows are named by the token they predict. */
+  private rowsAre(): State["rows"] {
+    return this.model.predicts(this.state) ? this.state.rows : "read";
   }
 
   /** The token that the selected row predicts, where the row is one token and is named by the one it reads. */
@@ -270,6 +275,7 @@ class App {
     const row = Math.min(this.shown.queries.groups.length - 1, Math.max(0, from.row + rows));
     const column = Math.min(this.shown.keys.groups.length - 1, Math.max(0, (from.column ?? -columns) + columns));
     this.change({ query: row, key: column });
+    this.heatmap.reveal();
   }
 
   private moveHead(key: string): void {

@@ -146,9 +146,10 @@ export function neighbour<P extends { layer: number; head: number }>(places: P[]
 function captionOf(state: State, shared: number): string {
   const rows = "Rows are layers, columns are heads; both count from 0.";
   if (state.scale === "row") return `${rows} Each row of a map runs from 0 to its own largest weight.`;
-  const scale = state.scale === "log" ? ", logarithmic over four powers of ten" : "";
-  if (state.range === "own") return `${rows} Colours run from 0 to each head's own largest weight${scale}.`;
-  return `${rows} One colour scale for all: 0 to ${shared.toFixed(3)}, the largest weight here${scale}.`;
+  const from = state.scale === "log" ? "four powers of ten up to" : "0 to";
+  const scale = state.scale === "log" ? "logarithmic colour scale" : "colour scale";
+  if (state.range === "own") return `${rows} Each head has its own ${scale}: ${from} its largest weight.`;
+  return `${rows} One ${scale} for all: ${from} the largest weight, ${shared.toFixed(3)}.`;
 }
 
 function paintThumbnail(canvas: HTMLCanvasElement, thumbnail: Thumbnail, state: State, top: number): void {

@@ -13,6 +13,16 @@ export interface Selection {
   column: number | null;
 }
 
+/** What is known about the selection besides its weight. */
+export interface Known {
+  /** Null where it is not known, or the cell stands for several tokens. */
+  score: number | null;
+  /** The token that the row predicts; null where it is not known, or names the row. */
+  prediction: string | null;
+  /** What the rows are named by. */
+  rows: "read" | "predicted";
+}
+
 export class Reading {
   readonly element = el("section", { class: "reading", "aria-label": "the selected query" });
   private sentence = el("p", { id: "reading", class: "sentence", "aria-live": "polite" });
@@ -25,14 +35,8 @@ export class Reading {
     this.element.append(this.sentence, this.list, this.rest);
   }
 
-  /** Says what the selection holds; `score` and `prediction` are null where they are not known. */
-  update(
-    shown: ShownMap,
-    selection: Selection | null,
-    score: number | null,
-    prediction: string | null,
-    fractions: Float32Array, // where each weight stands on the colours, [queries, keys]
-  ): void {
+  /** Says what the selection holds; `fractions` says where each weight stands on the colours. [queries, keys] */
+  update(shown: ShownMap, selection: Selection | null, known: Known, fractions: Float32Array): void {
     this.list.replaceChildren();
     this.rest.textContent = "";
     delete this.sentence.dataset["weight"];
@@ -40,9 +44,10 @@ export class Reading {
       this.sentence.replaceChildren("Choose a cell, or a token above, to see where it looks.");
       return;
     }
-    this.sentence.replaceChildren(...this.sentenceOf(shown, selection, score));
-    if (prediction !== null) {
-      this.sentence.append(el("span", { class: "prediction" }, "this row predicts ", tokenText(prediction)));
+    this.sentence.replaceChildren(...this.sentenceOf(shown, selection, known.score));
+    if (known.rows === "predicted") this.sentence.prepend(el("span", { class: "predicting" }, "predicting "));
+    if (known.prediction !== null) {
+      this.sentence.append(el("span", { class: "prediction" }, "this row predicts ", tokenText(known.prediction)));
     }
     this.fillList(shown, selection, fractions);
     this.rest.textContent = restOf(shown, selection.row);

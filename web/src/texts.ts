@@ -24,6 +24,7 @@ export class TextLine {
   fill(axis: Axis, role: "queries" | "keys" | "both" | "idle"): void {
     const queries = role === "queries" || role === "both";
     this.line.dataset["role"] = role;
+    this.line.classList.toggle("dense", axis.labels.length > 80);
     this.chips = axis.labels.map((label, index) => {
       const bar = el("span", { class: "bar", "aria-hidden": "true" });
       const chip = el("button", { type: "button", class: "chip" }, tokenText(label), el("span", { class: "well", "aria-hidden": "true" }, bar));

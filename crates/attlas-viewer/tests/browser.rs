@@ -159,13 +159,30 @@ fn hiding_special_tokens_states_the_mass_they_hold_and_words_are_merged() {
     let recording = common::everything();
     let Some((mut browser, _folder, _)) = opened(&recording, "special", "#kind=encoder&layer=5&head=0") else { return };
     browser.evaluate("document.querySelector('input[name=special][value=hide]').click()");
+    browser.settle();
     let map = recording.map(0, Kind::Encoder, 5, 0).unwrap();
     let removed = (0..6).map(|query| map.row(query)[6]).sum::<f32>() / 6.0;
     let note = browser.text(".note");
     assert!(note.contains(&format!("{:.1} %", removed * 100.0)), "{note}, not {removed}");
     browser.evaluate("document.querySelector('input[name=words][value=merged]').click()");
+    browser.settle();
     let labels = browser.evaluate("[...document.querySelectorAll('.row-labels .token')].map(e => e.textContent)");
     assert_eq!(labels, serde_json::json!(["the", "unbelievable", "cat", common::HOSTILE]));
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn lines_show_where_a_query_looks_and_the_url_remembers_the_view() {
+    let recording = common::everything();
+    let Some((mut browser, _folder, _)) = opened(&recording, "lines", "#kind=encoder&layer=5&head=0&view=lines") else {
+        return;
+    };
+    browser.click(".lines .queries button:nth-child(2)");
+    let row = recording.map(0, Kind::Encoder, 5, 0).unwrap().row(1);
+    let n_strong = row.iter().filter(|weight| **weight >= 0.01).count();
+    assert_eq!(browser.evaluate("document.querySelectorAll('.lines path.strong').length"), n_strong);
+    assert_eq!(browser.text("#reading"), "un looks at:");
+    assert!(browser.evaluate("location.hash").as_str().unwrap().ends_with("&q=1&view=lines"));
     assert_quiet(&mut browser);
 }
 

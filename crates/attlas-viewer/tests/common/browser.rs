@@ -86,9 +86,14 @@ impl Browser {
     /// Opens a file, and waits until it is drawn.
     pub fn open(&mut self, file: &Path, hash: &str) {
         self.call("Page.navigate", json!({"url": format!("file://{}{hash}", file.display())}));
+        self.settle();
+    }
+
+    /// Waits until the page has drawn what was asked for.
+    pub fn settle(&mut self) {
         self.evaluate(
-            "new Promise(done => { const look = () => document.querySelector('.thumb[aria-label]') || \
-             document.querySelector('.failure') ? requestAnimationFrame(() => done(1)) : setTimeout(look, 20); look(); })",
+            "new Promise(done => { const look = () => document.querySelector('#panel[aria-busy=false], .failure') \
+             ? setTimeout(done, 0) : setTimeout(look, 10); look(); })",
         );
     }
 
@@ -122,6 +127,7 @@ impl Browser {
             let event = json!({"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1});
             self.call("Input.dispatchMouseEvent", event);
         }
+        self.settle();
     }
 
     /// Moves the pointer.
@@ -135,6 +141,7 @@ impl Browser {
             let event = json!({"type": kind, "key": key, "code": key, "modifiers": if shift { 8 } else { 0 }});
             self.call("Input.dispatchKeyEvent", event);
         }
+        self.settle();
     }
 
     /// Sends one command and waits for its answer; events that come meanwhile are kept.
