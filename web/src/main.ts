@@ -11,7 +11,7 @@ import { fractions, Model } from "./model.ts";
 import { neighbour, Overview } from "./overview.ts";
 import { about } from "./about.ts";
 import { Reading, removedNote, type Selection } from "./reading.ts";
-import { clamped, hashFromState, stateFromHash, type State } from "./state.ts";
+import { clamped, hashFromState, stateFromHash, usualRows, type State } from "./state.ts";
 import { formatWeight, visibleText } from "./text.ts";
 import { TextLine } from "./texts.ts";
 import { axisOf, type ShownMap } from "./view.ts";
@@ -118,7 +118,8 @@ class App {
   private change(part: Partial<State>): void {
     const before = this.state;
     const moved = (["item", "kind", "special", "words", "rows"] as const).some((name) => name in part && part[name] !== before[name]);
-    const state = clamped({ ...before, ...(moved ? { query: null, key: null } : {}), ...part }, this.model.source);
+    const rows = part.kind === undefined || part.kind === before.kind ? {} : { rows: usualRows(part.kind) };
+    const state = clamped({ ...before, ...(moved ? { query: null, key: null } : {}), ...rows, ...part }, this.model.source);
     this.state = state;
     this.hovered = null;
     const hash = hashFromState(state, this.model.source);

@@ -42,10 +42,15 @@ export function defaultState(source: Source): State {
     range: "shared",
     special: "show",
     words: "pieces",
-    rows: "read",
+    rows: usualRows(source.open.kind),
     view: "map",
     theme: "auto",
   };
+}
+
+/** Cross-attention aligns words in the row that predicts them; decoder rows are the tokens they read. */
+export function usualRows(kind: Kind): State["rows"] {
+  return kind === "cross" ? "predicted" : "read";
 }
 
 /** The state that a URL's hash describes; what it says wrongly or leaves out is as by default. */
@@ -62,6 +67,7 @@ export function stateFromHash(hash: string, source: Source): State {
   }
   const kind = given.get("kind");
   if (source.layers.some((layer) => layer.kind === kind)) state.kind = kind as Kind;
+  if (!given.has("rows")) state.rows = usualRows(state.kind);
   state.item = number("item", state.item)!;
   state.layer = number("layer", state.layer)!;
   state.head = number("head", state.head)!;
@@ -72,7 +78,7 @@ export function stateFromHash(hash: string, source: Source): State {
 
 /** The hash that describes the state, without what is as by default. */
 export function hashFromState(state: State, source: Source): string {
-  const usual = defaultState(source);
+  const usual = { ...defaultState(source), rows: usualRows(state.kind) };
   const parts = new URLSearchParams();
   if (state.item !== 0) parts.set("item", String(state.item));
   parts.set("kind", state.kind);

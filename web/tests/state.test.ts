@@ -31,6 +31,14 @@ test("what a URL says wrongly is as by default", () => {
   assert.equal(state.query, null);
 });
 
+test("cross-attention rows are named by the token they predict unless the URL says otherwise", () => {
+  assert.equal(stateFromHash("#kind=cross", SOURCE).rows, "predicted");
+  assert.equal(stateFromHash("#kind=encoder", SOURCE).rows, "read");
+  const state = stateFromHash("#kind=cross&rows=read", SOURCE);
+  assert.equal(state.rows, "read");
+  assert.equal(hashFromState(state, SOURCE), "#kind=cross&layer=1&head=0&rows=read");
+});
+
 test("arrow keys walk through layers with different numbers of heads", () => {
   const places = [[0, 0], [0, 1], [4, 0], [4, 1], [4, 2]].map(([layer, head]) => ({ layer: layer!, head: head! }));
   assert.deepEqual(neighbour(places, 1, "ArrowRight"), { layer: 4, head: 0 });

@@ -18,7 +18,8 @@ const SCRIPT_HASH: &str = include_str!("../../../web/dist/viewer.js.sha256");
 pub struct PageOptions {
     /// The page's title; the model's name when `None`.
     pub title: Option<String>,
-    /// The head shown first; the one with the sharpest rows of the last kind when `None` or when it does not exist.
+    /// The head shown first. When `None`, or when it does not exist: the first of the last kind with a remark, or else the
+    /// one with the sharpest rows.
     pub open: Option<(Kind, HeadId)>,
     /// Short remarks shown with their heads.
     pub remarks: Vec<HeadRemark>,

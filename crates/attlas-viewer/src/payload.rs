@@ -273,10 +273,14 @@ fn push_rows(
     start
 }
 
-/// The head that the page opens with.
+/// The head that the page opens with: the one asked for, the first of the last kind with a remark, or the sharpest.
 fn first_head(recording: &Recording, options: &PageOptions) -> PageHead {
-    let asked = options.open.filter(|(kind, head)| recording.map(0, *kind, head.layer, head.head).is_ok());
-    let (kind, head) = asked.unwrap_or_else(|| sharpest_head(recording));
+    let exists = |(kind, head): &(Kind, HeadId)| recording.map(0, *kind, head.layer, head.head).is_ok();
+    let last_kind = recording.kinds().last().copied();
+    let remarks = options.remarks.iter().map(|remark| (remark.kind, remark.head));
+    let remarked = || remarks.filter(exists).find(|(kind, _)| Some(*kind) == last_kind);
+    let chosen = options.open.filter(exists).or_else(remarked);
+    let (kind, head) = chosen.unwrap_or_else(|| sharpest_head(recording));
     PageHead { kind, layer: head.layer, head: head.head }
 }
 

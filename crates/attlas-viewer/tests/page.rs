@@ -4,7 +4,7 @@ mod common;
 
 use attlas::attention::Shape;
 use attlas::{Buffer, HeadId, Item, Kind, Layer, Recording, Scoring, Tokens, Visibility, Weights};
-use attlas_viewer::{PageOptions, page};
+use attlas_viewer::{HeadRemark, PageOptions, page};
 
 /// An encoder-only recording of `n` tokens with one dense layer.
 fn dense(n: usize) -> Recording {
@@ -101,7 +101,7 @@ fn a_recording_that_contradicts_itself_is_refused_with_the_numbers() {
 }
 
 #[test]
-fn a_page_opens_with_the_head_that_was_asked_for_or_the_sharpest() {
+fn a_page_opens_with_the_head_that_was_asked_for_or_remarked_or_the_sharpest() {
     let recording = common::everything();
     let open = Some((Kind::Encoder, HeadId { layer: 5, head: 2 }));
     let asked = page(&recording, &PageOptions { open, ..PageOptions::default() }).unwrap();
@@ -109,4 +109,7 @@ fn a_page_opens_with_the_head_that_was_asked_for_or_the_sharpest() {
     let open = Some((Kind::Encoder, HeadId { layer: 4, head: 2 }));
     let missing = page(&recording, &PageOptions { open, ..PageOptions::default() }).unwrap();
     assert!(missing.contains(r#""open":{"kind":"cross""#));
+    let remarks = vec![HeadRemark { kind: Kind::Cross, head: HeadId { layer: 3, head: 1 }, text: "alignment".into() }];
+    let remarked = page(&recording, &PageOptions { remarks, ..PageOptions::default() }).unwrap();
+    assert!(remarked.contains(r#""open":{"kind":"cross","layer":3,"head":1}"#));
 }

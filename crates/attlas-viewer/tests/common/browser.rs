@@ -85,6 +85,7 @@ impl Browser {
 
     /// Opens a file, and waits until it is drawn.
     pub fn open(&mut self, file: &Path, hash: &str) {
+        self.call("Page.navigate", json!({"url": "about:blank"})); // so that another hash is another page, too
         self.call("Page.navigate", json!({"url": format!("file://{}{hash}", file.display())}));
         self.settle();
     }
