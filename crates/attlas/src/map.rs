@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
-use crate::attention::Shape;
+use crate::attention::{Recorded, Shape};
 use crate::{HeadId, Item, Kind, Layer, TokenRole, Tokens, Weights};
+
+/// Rows and columns from which a tile is worth the blocked kernel.
+const BLOCKED_FROM: usize = 4;
 
 /// One head's map for one text: rows are queries, columns are keys. Nothing is computed until it is asked for.
 #[derive(Debug, Clone)]
@@ -104,6 +107,10 @@ impl<'a> AttentionMap<'a> {
     /// # Panics
     /// When a range reaches outside the map.
     pub fn tile(&self, queries: Range<usize>, keys: Range<usize>) -> Vec<f32> {
+        assert!(queries.end <= self.n_queries() && keys.end <= self.n_keys(), "the tile reaches outside the map");
+        if let (Some(recorded), true) = (self.recorded(), queries.len() >= BLOCKED_FROM && keys.len() >= BLOCKED_FROM) {
+            return recorded.tile(queries, keys);
+        }
         let mut tile = vec![0.0; queries.len() * keys.len()]; // [queries, keys]
         for (query, row) in queries.zip(tile.chunks_mut(keys.len().max(1))) {
             self.fill_row(query, keys.clone(), row);
@@ -152,15 +159,34 @@ impl<'a> AttentionMap<'a> {
 
     /// An overview in `pooling` tiles: maximum, sum and arg-max of each.
     pub fn pooled(&self, pooling: Pooling) -> Pooled {
+        if let Some(recorded) = self.recorded() {
+            return recorded.pooled(pooling);
+        }
         let mut pooled = Pooled::empty(pooling, self.n_queries(), self.n_keys());
         let mut row = vec![0.0; self.n_keys()]; // [n_keys]
         for query in 0..self.n_queries() {
             self.fill_row(query, 0..self.n_keys(), &mut row);
-            for (key, weight) in row.iter().enumerate() {
-                pooled.add(query, key, *weight);
-            }
+            pooled.add_row(query, &row);
         }
         pooled
+    }
+
+    /// What the blocked kernel needs to compute weights; `None` where the weights are dense already.
+    fn recorded(&self) -> Option<Recorded<'_>> {
+        let shape = self.shape();
+        let Weights::Factored { scoring, queries, keys, lse, .. } = &self.layer.weights else { return None };
+        let query_rows = (self.item * shape.n_heads + self.head) * shape.n_queries;
+        let key_rows = (self.item * shape.n_kv_heads + shape.kv_head(self.head)) * shape.n_keys;
+        Some(Recorded {
+            head: self.head,
+            scoring,
+            queries: &queries[query_rows * shape.d_head..][..shape.n_queries * shape.d_head],
+            keys: &keys[key_rows * shape.d_head..][..shape.n_keys * shape.d_head],
+            d_head: shape.d_head,
+            lse: &lse[query_rows..][..shape.n_queries],
+            key_valid: self.key_valid.as_deref(),
+            n_keys: shape.n_keys,
+        })
     }
 }
 
@@ -240,6 +266,23 @@ impl Pooled {
     /// The keys of a column of tiles.
     pub fn keys(&self, column: usize) -> Range<usize> {
         (column * self.n_keys).div_ceil(self.columns)..((column + 1) * self.n_keys).div_ceil(self.columns)
+    }
+
+    /// Takes a whole row in; rows must come in rising order. Shape `[n_keys]`.
+    pub fn add_row(&mut self, query: usize, weights: &[f32]) {
+        let row = query * self.rows / self.n_queries;
+        for column in 0..self.columns {
+            let keys = self.keys(column);
+            let cell = row * self.columns + column;
+            let weights = &weights[keys.clone()];
+            self.sum[cell] += weights.iter().map(|weight| f64::from(*weight)).sum::<f64>();
+            let largest = weights.iter().copied().fold(0.0, f32::max);
+            if largest > self.max[cell] {
+                let position = weights.iter().position(|weight| *weight == largest).unwrap_or(0);
+                self.max[cell] = largest;
+                self.argmax[cell] = (query as u32, (keys.start + position) as u32);
+            }
+        }
     }
 
     /// Takes one weight in; weights must come in rising order of query, then key.

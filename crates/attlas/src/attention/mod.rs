@@ -5,6 +5,7 @@
 pub mod reference;
 mod streaming;
 
+pub(crate) use streaming::Recorded;
 pub use streaming::{Instructions, attend, attend_with};
 
 use serde::{Deserialize, Serialize};

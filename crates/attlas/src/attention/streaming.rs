@@ -6,22 +6,26 @@
 //!
 //! How it is laid out: `vector` (a register, per instruction set), `dispatch` (which set), `product` (the one
 //! micro-kernel), `rule` (dot products to scores), `block` (the online softmax), `overview` (pooled maps),
-//! `group` (the loop over keys), and here the plan and the parallel loop.
+//! `group` (the loop over keys),
+//! `access` (weights of recorded maps), `scratch` (working memory), and here the plan and the parallel loop.
 
 #![allow(unsafe_code)] // instructions and disjoint writes: every block says why it is sound
 
+mod access;
 mod block;
 mod dispatch;
 mod group;
 mod overview;
 mod product;
 mod rule;
+mod scratch;
 mod vector;
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+pub(crate) use access::Recorded;
 pub use dispatch::Instructions;
 
 use super::{Inputs, Outputs};

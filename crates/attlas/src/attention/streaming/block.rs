@@ -53,20 +53,28 @@ const SLACK: f32 = 8.0;
 impl Block<'_> {
     /// Takes the block's queries in, and forgets everything else.
     pub fn begin(&mut self, head: &Head<'_>) {
-        let width = self.sum.len();
-        self.queries.fill(0.0);
-        for (lane, row) in self.rows.clone().enumerate() {
-            let query = &head.queries[row * head.d_head..][..head.d_head];
-            for (slot, number) in self.queries[lane..].iter_mut().step_by(width).zip(query) {
-                *slot = number * head.rule.query_factor;
-            }
-        }
+        self.pack(head, self.sum.len());
         self.context.fill(0.0);
         self.reference.fill(UNSEEN);
         self.sum.fill(0.0);
         self.lost.fill(0.0);
         if let Some(overview) = &mut self.overview {
             overview.begin();
+        }
+    }
+
+    /// Takes the block's queries in, scaled; lanes beyond the rows are 0.
+    pub fn pack(&mut self, head: &Head<'_>, width: usize) {
+        for lane in 0..width {
+            let lanes = self.queries[lane..].iter_mut().step_by(width);
+            if lane >= self.rows.len() {
+                lanes.for_each(|slot| *slot = 0.0);
+                continue;
+            }
+            let query = &head.queries[(self.rows.start + lane) * head.d_head..][..head.d_head];
+            for (slot, number) in lanes.zip(query) {
+                *slot = number * head.rule.query_factor;
+            }
         }
     }
 
@@ -204,7 +212,10 @@ impl Block<'_> {
 
     /// What a lane's sums are multiplied by to become weights that sum to 1 less the sink's: `2^(reference − log_sum)`.
     pub fn factor(&self, lane: usize, log_sum: f64) -> f32 {
-        if self.reference[lane] == UNSEEN { 0.0 } else { (f64::from(self.reference[lane]) - log_sum).exp2() as f32 }
+        if self.reference[lane] == UNSEEN || log_sum == f64::NEG_INFINITY {
+            return 0.0;
+        }
+        (f64::from(self.reference[lane]) - log_sum).exp2() as f32
     }
 }
 

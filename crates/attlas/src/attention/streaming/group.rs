@@ -1,12 +1,12 @@
 //! The loop over keys: some blocks of queries of one head share each block of keys while it is in the cache.
 
-use std::cell::Cell;
 use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
 use super::block::{Block, Head};
 use super::dispatch::Task;
 use super::overview::{KeyTiles, LaneTiles, TileRows};
+use super::scratch::{Carver, SCRATCH};
 use super::vector::Vector;
 use super::{BLOCK_REGISTERS, MAX_WIDTH, Shared};
 
@@ -14,11 +14,6 @@ use super::{BLOCK_REGISTERS, MAX_WIDTH, Shared};
 const KEY_BLOCK_NUMBERS: usize = 4096;
 /// The most keys in a block, whose scores stay in the first-level cache.
 const MAX_KEY_BLOCK: usize = 128;
-
-thread_local! {
-    /// Each thread's working memory, kept from call to call: a fresh page costs more than its use.
-    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
 
 /// Where each row's log-sum-exp goes to, or comes from. Shape `[n_heads, n_queries]`.
 pub(super) enum Lse<'a> {
@@ -178,32 +173,6 @@ impl Group<'_> {
 }
 
 /// Keys per block, so that a block of keys or of values stays in the cache.
-fn key_block(d: usize) -> usize {
+pub(super) fn key_block(d: usize) -> usize {
     (KEY_BLOCK_NUMBERS / d.max(1)).next_multiple_of(8).clamp(16, MAX_KEY_BLOCK)
-}
-
-/// Hands out pieces of working memory, each on its own cache lines.
-struct Carver<'s>(&'s mut [f32]);
-
-impl<'s> Carver<'s> {
-    /// Numbers in a cache line.
-    const ALIGNMENT: usize = 16;
-
-    /// Hands out pieces of `scratch`, which grows to `n_numbers` where it is shorter.
-    fn new(scratch: &'s mut Vec<f32>, n_numbers: usize) -> Carver<'s> {
-        let n_numbers = n_numbers + Carver::ALIGNMENT;
-        if scratch.len() < n_numbers {
-            scratch.resize(n_numbers, 0.0);
-        }
-        let skip = scratch.as_ptr().align_offset(Carver::ALIGNMENT * size_of::<f32>()).min(Carver::ALIGNMENT);
-        Carver(&mut scratch[skip..])
-    }
-
-    /// The next `n_numbers`; what they hold is left over from earlier use.
-    fn take(&mut self, n_numbers: usize) -> &'s mut [f32] {
-        let whole = std::mem::take(&mut self.0);
-        let (piece, rest) = whole.split_at_mut(n_numbers.next_multiple_of(Carver::ALIGNMENT));
-        self.0 = rest;
-        &mut piece[..n_numbers]
-    }
 }

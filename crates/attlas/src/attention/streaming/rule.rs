@@ -154,7 +154,8 @@ impl BiasLine {
         }
         let first = keys.end as i64 - 1 - queries.start as i64;
         let n_offsets = keys.len() + queries.len() - 1 + MAX_WIDTH; // the last lanes of a block may be beyond the queries
-        let bias = |step: usize| scoring.bias.value(head, first - step as i64 - scoring.query_offset as i64);
+        let query_offset = i64::try_from(scoring.query_offset).unwrap_or(i64::MAX);
+        let bias = |step: usize| scoring.bias.value(head, (first - step as i64).saturating_sub(query_offset));
         let numbers = (0..n_offsets).map(|step| (f64::from(bias(step)) * LOG2_E) as f32).collect(); // [n_offsets]
         Some(BiasLine { numbers, first })
     }

@@ -1,0 +1,220 @@
+//! Weights of recorded maps: tiles and overviews, with the log-sum-exp that was recorded.
+
+use std::f64::consts::LOG2_E;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::block::{Block, Head};
+use super::dispatch::{self, Instructions, Task};
+use super::group::{Lse, key_block};
+use super::rule::Rule;
+use super::scratch::{Carver, SCRATCH};
+use super::vector::Vector;
+use super::{BLOCK_REGISTERS, MAX_WIDTH, SEQUENTIAL_BELOW, Shared, stream};
+use crate::{Pooled, Pooling, Scoring};
+
+/// One head's map as it was recorded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recorded<'a> {
+    /// Which head of the layer; its number in [`Scoring`].
+    pub head: usize,
+    /// How scores are formed.
+    pub scoring: &'a Scoring,
+    /// Shape `[n_queries, d_head]`.
+    pub queries: &'a [f32],
+    /// Shape `[n_keys, d_head]`.
+    pub keys: &'a [f32],
+    /// Width of a query and of a key.
+    pub d_head: usize,
+    /// Each row's log-sum-exp. Shape `[n_queries]`.
+    pub lse: &'a [f32],
+    /// Which keys are not padding. Shape `[n_keys]`.
+    pub key_valid: Option<&'a [bool]>,
+    /// Columns of the map.
+    pub n_keys: usize,
+}
+
+impl<'a> Recorded<'a> {
+    /// The weights of some queries over some keys, in parallel. Shape `[queries.len(), keys.len()]`.
+    pub fn tile(&self, queries: Range<usize>, keys: Range<usize>) -> Vec<f32> {
+        self.tile_with(Instructions::best(), queries, keys)
+    }
+
+    fn tile_with(&self, instructions: Instructions, queries: Range<usize>, keys: Range<usize>) -> Vec<f32> {
+        let mut weights = vec![0.0; queries.len() * keys.len()]; // [queries, keys]
+        if weights.is_empty() {
+            return weights;
+        }
+        let head = self.head(queries.clone(), keys.clone());
+        let block_rows = instructions.lanes() * BLOCK_REGISTERS;
+        let n_multiply_adds = weights.len().saturating_mul(self.d_head);
+        let fill = |(step, weights): (usize, &mut [f32])| {
+            let start = queries.start + step * block_rows;
+            let rows = start..(start + block_rows).min(queries.end);
+            dispatch::run(instructions, TileRows { map: self, head: &head, rows, keys: keys.clone(), weights });
+        };
+        let piece = block_rows * keys.len();
+        if n_multiply_adds < SEQUENTIAL_BELOW {
+            weights.chunks_mut(piece).enumerate().for_each(fill);
+        } else {
+            weights.par_chunks_mut(piece).enumerate().for_each(fill);
+        }
+        weights
+    }
+
+    /// An overview of the whole map, in parallel.
+    pub fn pooled(&self, pooling: Pooling) -> Pooled {
+        let size = (self.lse.len(), self.n_keys);
+        let heads = [self.head(0..size.0, 0..size.1)];
+        let lse = Lse::Given(self.lse);
+        let overviews = stream(Instructions::best(), &heads, size, &Shared::new(&mut []), &lse, Some(pooling));
+        overviews.into_iter().next().unwrap_or_else(|| Pooled::empty(pooling, size.0, size.1))
+    }
+
+    fn head(&self, queries: Range<usize>, keys: Range<usize>) -> Head<'a> {
+        Head {
+            queries: self.queries,
+            keys: self.keys,
+            values: &[],
+            d_head: self.d_head,
+            d_value: 0,
+            rule: Rule::new(self.scoring, self.head, queries, keys, self.key_valid),
+        }
+    }
+}
+
+/// One piece of work: one block of queries of a tile.
+struct TileRows<'a> {
+    map: &'a Recorded<'a>,
+    head: &'a Head<'a>,
+    rows: Range<usize>,
+    keys: Range<usize>,
+    /// All 0 before. Shape `[rows.len(), keys.len()]`.
+    weights: &'a mut [f32],
+}
+
+impl Task for TileRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let d_head = self.head.d_head;
+        let width = self.rows.len().next_multiple_of(V::LANES);
+        let key_block = key_block(d_head);
+        let mut scratch = SCRATCH.take();
+        let n_numbers = (d_head + key_block) * width + 8 * Carver::ALIGNMENT;
+        let mut carver = Carver::new(&mut scratch, n_numbers);
+        let scores = carver.take(key_block * width); // [key_block, width]
+        let mut block = Block {
+            rows: self.rows.clone(),
+            queries: carver.take(d_head * width),
+            context: &mut [],
+            reference: &mut [],
+            sum: &mut [],
+            lost: &mut [],
+            overview: None,
+        };
+        block.pack(self.head, width);
+        let (log_sums, rests) = self.log_sums();
+        let visible = self.head.rule.visible(&self.rows);
+        for start in visible.clone().step_by(key_block) {
+            let keys = start..(start + key_block).min(visible.end);
+            let scores = &mut scores[..keys.len() * width];
+            // SAFETY: the caller vouches for the instructions.
+            unsafe {
+                match width / V::LANES {
+                    1 => block.score::<V, 1>(self.head, &keys, scores),
+                    2 => block.score::<V, 2>(self.head, &keys, scores),
+                    _ => block.score::<V, 3>(self.head, &keys, scores),
+                }
+                weigh::<V>(scores, width, &log_sums, &rests);
+            }
+            let n_columns = self.keys.len();
+            for (lane, row) in self.weights.chunks_exact_mut(n_columns).enumerate() {
+                let row = &mut row[keys.start - self.keys.start..keys.end - self.keys.start];
+                for (slot, weight) in row.iter_mut().zip(scores[lane..].iter().step_by(width)) {
+                    *slot = *weight;
+                }
+            }
+        }
+        SCRATCH.set(scratch);
+    }
+}
+
+impl TileRows<'_> {
+    /// Each lane's log-sum-exp in powers of two, as two numbers that add up to it; ∞ where the row sees no key.
+    fn log_sums(&self) -> ([f32; MAX_WIDTH], [f32; MAX_WIDTH]) {
+        let mut log_sums = [f32::INFINITY; MAX_WIDTH]; // [width]
+        let mut rests = [0.0; MAX_WIDTH]; // [width]
+        for (lane, row) in self.rows.clone().enumerate() {
+            let log_sum = f64::from(self.map.lse[row]) * LOG2_E;
+            if log_sum != f64::NEG_INFINITY {
+                log_sums[lane] = log_sum as f32;
+                rests[lane] = (log_sum - f64::from(log_sum as f32)) as f32;
+            }
+        }
+        (log_sums, rests)
+    }
+}
+
+/// Turns scores into weights: `2^(score − log_sum − rest)`. Shape `[n_keys, width]`.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn weigh<V: Vector>(scores: &mut [f32], width: usize, log_sums: &[f32; MAX_WIDTH], rests: &[f32; MAX_WIDTH]) {
+    // SAFETY: the caller vouches for the instructions; every slice read or written holds `LANES` numbers.
+    unsafe {
+        let largest = V::splat(126.0); // a recorded log-sum-exp may be wrong: the weight is then absurd, but a number
+        for row in scores.chunks_exact_mut(width) {
+            for (c, slot) in row.chunks_exact_mut(V::LANES).enumerate() {
+                let log_sum = V::load(log_sums[c * V::LANES..].as_ptr());
+                let rest = V::load(rests[c * V::LANES..].as_ptr());
+                let power = V::load(slot.as_ptr()).sub(log_sum).sub(rest);
+                largest.where_less(power, largest, power).exp2().store(slot.as_mut_ptr());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Visibility;
+
+    #[test]
+    fn every_instruction_set_gives_the_tile_that_the_formula_gives() {
+        let (n_queries, n_keys, d_head) = (61, 203, 5);
+        let number = |i: usize| ((i * 7919 % 1009) as f32 / 504.5 - 1.0) * 2.0;
+        let queries: Vec<f32> = (0..n_queries * d_head).map(number).collect();
+        let keys: Vec<f32> = (0..n_keys * d_head).map(|i| number(i + 13)).collect();
+        let scoring = Scoring::scaled_dot_product(d_head, Visibility { before: Some(40), after: Some(70) });
+        let lse = vec![3.0; n_queries];
+        let map = Recorded {
+            head: 0,
+            scoring: &scoring,
+            queries: &queries,
+            keys: &keys,
+            d_head,
+            lse: &lse,
+            key_valid: None,
+            n_keys,
+        };
+        for instructions in Instructions::ALL.into_iter().filter(|choice| choice.available()) {
+            let tile = map.tile_with(instructions, 3..60, 11..199);
+            for (index, weight) in tile.iter().enumerate() {
+                let (query, key) = (3 + index / 188, 11 + index % 188);
+                let row = |numbers: &[f32], at: usize| numbers[at * d_head..][..d_head].to_vec();
+                let dot: f64 =
+                    row(&queries, query).iter().zip(row(&keys, key)).map(|(a, b)| f64::from(*a) * f64::from(b)).sum();
+                let seen = scoring.visible_keys(query, n_keys).contains(&key);
+                let wanted = if seen { (dot / 5.0_f64.sqrt() - 3.0).exp() } else { 0.0 };
+                assert!(
+                    (f64::from(*weight) - wanted).abs() <= 1e-6 * wanted.max(1.0),
+                    "{instructions:?} {query} {key}"
+                );
+            }
+        }
+    }
+}
