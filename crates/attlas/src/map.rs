@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::attention::reference::score_f64;
 use crate::attention::{Recorded, Shape};
 use crate::{HeadId, Item, Kind, Layer, TokenRole, Tokens, Weights};
 
@@ -129,15 +130,15 @@ impl<'a> AttentionMap<'a> {
         match &self.layer.weights {
             Weights::Dense(weights) => row.copy_from_slice(&weights[row_index * shape.n_keys..][keys]),
             Weights::Factored { scoring, queries, keys: all_keys, lse, .. } => {
-                let lse = lse[row_index];
+                let lse = f64::from(lse[row_index]);
                 let q = &queries[row_index * shape.d_head..][..shape.d_head];
                 let kv_row = (self.item * shape.n_kv_heads + shape.kv_head(self.head)) * shape.n_keys;
                 let visible = scoring.visible_keys(query, shape.n_keys);
                 for (key, weight) in keys.zip(row.iter_mut()) {
                     let valid = visible.contains(&key) && self.key_valid.as_ref().is_none_or(|valid| valid[key]);
-                    *weight = if valid && lse != f32::NEG_INFINITY {
+                    *weight = if valid && lse != f64::NEG_INFINITY {
                         let k = &all_keys[(kv_row + key) * shape.d_head..][..shape.d_head];
-                        (scoring.score(self.head, query, key, dot(q, k)) - lse).exp()
+                        (score_f64(scoring, self.head, query, key, dot(q, k)) - lse).exp() as f32
                     } else {
                         0.0
                     };
@@ -190,18 +191,18 @@ impl<'a> AttentionMap<'a> {
     }
 }
 
-/// The dot product, in eight running sums so that it can be vectorised.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+/// The dot product, summed in f64 so that a single row is as exact as its log-sum-exp.
+fn dot(a: &[f32], b: &[f32]) -> f64 {
     let (a_chunks, a_rest) = a.as_chunks::<8>();
     let (b_chunks, b_rest) = b.as_chunks::<8>();
-    let mut sums = [0.0_f32; 8];
+    let mut sums = [0.0_f64; 8];
     for (x, y) in a_chunks.iter().zip(b_chunks) {
         for lane in 0..8 {
-            sums[lane] += x[lane] * y[lane];
+            sums[lane] += f64::from(x[lane]) * f64::from(y[lane]);
         }
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
-    sums.iter().sum::<f32>() + rest
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+    sums.iter().sum::<f64>() + rest
 }
 
 /// How many tiles an overview has; never more than the map has rows or columns.

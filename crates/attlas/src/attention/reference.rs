@@ -68,8 +68,8 @@ pub fn row_scores(inputs: &Inputs<'_>, head: usize, query: usize, scores: &mut [
     max + (scores.iter().map(|score| (score - max).exp()).sum::<f64>() + (sink - max).exp()).ln()
 }
 
-/// [`Scoring::score`] in f64.
-fn score_f64(scoring: &Scoring, head: usize, query: usize, key: usize, dot: f64) -> f64 {
+/// [`Scoring::score`] in f64, from the dot product in f64.
+pub(crate) fn score_f64(scoring: &Scoring, head: usize, query: usize, key: usize, dot: f64) -> f64 {
     let scaled = f64::from(scoring.scale) * dot;
     let capped = match scoring.softcap {
         Some(cap) => f64::from(cap) * (scaled / f64::from(cap)).tanh(),

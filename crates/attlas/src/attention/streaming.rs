@@ -35,8 +35,6 @@ use group::{Group, Lse};
 use overview::TileRows;
 use rule::Rule;
 
-/// Registers side by side in a query block; with it, the micro-kernel's accumulators just fit the registers.
-const BLOCK_REGISTERS: usize = 3;
 /// The most queries in a block: three registers of 16.
 const MAX_WIDTH: usize = 48;
 /// Queries that share each block of keys while it is in the cache.
@@ -60,6 +58,7 @@ pub fn attend(inputs: &Inputs<'_>, outputs: &mut Outputs<'_>) {
 /// When a slice has another length than `inputs.shape` says.
 pub fn attend_with(instructions: Instructions, inputs: &Inputs<'_>, outputs: &mut Outputs<'_>) {
     check_lengths(inputs, outputs);
+    let instructions = instructions.or_portable();
     let shape = inputs.shape;
     let heads: Vec<Head<'_>> = (0..shape.n_heads)
         .map(|head| {
@@ -142,7 +141,7 @@ fn stream(
 
 /// The work cut into pieces, each a head and a group of its queries, in rising order.
 fn pieces(instructions: Instructions, n_heads: usize, n_queries: usize, parallel: bool) -> Vec<(usize, Range<usize>)> {
-    let block_rows = instructions.lanes() * BLOCK_REGISTERS;
+    let block_rows = instructions.block_rows();
     let n_pieces = n_heads * n_queries.div_ceil(GROUP_ROWS);
     let few = parallel && n_pieces < 4 * rayon::current_num_threads();
     let group_rows = if few { block_rows } else { GROUP_ROWS / block_rows * block_rows };
@@ -174,5 +173,57 @@ impl<'a> Shared<'a> {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: inside the slice, which is borrowed mutably for `'a`; parts do not overlap.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention::{Shape, reference};
+    use crate::{Bias, Scoring, Visibility};
+
+    #[test]
+    fn the_tiles_of_avx_512_agree_with_the_reference_on_any_processor() {
+        let number = |i: usize| (i * 7919 % 2003) as f32 / 1001.5 - 1.0;
+        for (n_queries, n_keys, d_head, d_value) in [(1, 1, 1, 1), (17, 90, 5, 19), (49, 33, 64, 64), (230, 301, 33, 7)]
+        {
+            for (softcap, after) in [(None, None), (Some(3.0), Some(7))] {
+                let shape = Shape { n_heads: 2, n_kv_heads: 1, n_queries, n_keys, d_head, d_value };
+                let numbers = |n: usize, seed: usize| (0..n).map(|i| number(i + seed)).collect::<Vec<f32>>();
+                let queries = numbers(2 * n_queries * d_head, 1);
+                let (keys, values) = (numbers(n_keys * d_head, 7), numbers(n_keys * d_value, 70));
+                let scoring = Scoring {
+                    softcap,
+                    bias: Bias::Alibi { slopes: vec![0.0, 0.01] },
+                    ..Scoring::scaled_dot_product(d_head, Visibility { before: None, after })
+                };
+                let inputs = Inputs {
+                    queries: &queries,
+                    keys: &keys,
+                    values: &values,
+                    shape,
+                    scoring: &scoring,
+                    key_valid: None,
+                };
+                let run = |attend: &dyn Fn(&Inputs<'_>, &mut Outputs<'_>)| {
+                    let mut context = vec![f32::NAN; 2 * n_queries * d_value];
+                    let mut lse = vec![f32::NAN; 2 * n_queries];
+                    let mut pooled = Vec::new();
+                    let overview = Some((Pooling { rows: 5, columns: 9 }, &mut pooled));
+                    attend(&inputs, &mut Outputs { context: &mut context, lse: &mut lse, pooled: overview });
+                    let sums = pooled.iter().flat_map(|pooled| pooled.sum.iter().map(|sum| *sum as f32));
+                    let sums: Vec<f32> = sums.collect();
+                    let maxima = pooled.iter().flat_map(|pooled| pooled.max.clone());
+                    context.into_iter().chain(lse).chain(maxima).chain(sums).collect::<Vec<f32>>()
+                };
+                let given = run(&|inputs, outputs| attend_with(Instructions::Wide, inputs, outputs));
+                for (given, wanted) in given.into_iter().zip(run(&reference::attend)) {
+                    assert!(
+                        given == wanted || (given - wanted).abs() <= 2e-6 * wanted.abs().max(1.0),
+                        "{given} {wanted}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::group::{Lse, key_block};
 use super::rule::Rule;
 use super::scratch::{Carver, SCRATCH};
 use super::vector::Vector;
-use super::{BLOCK_REGISTERS, MAX_WIDTH, SEQUENTIAL_BELOW, Shared, stream};
+use super::{MAX_WIDTH, SEQUENTIAL_BELOW, Shared, stream};
 use crate::{Pooled, Pooling, Scoring};
 
 /// One head's map as it was recorded.
@@ -46,8 +46,9 @@ impl<'a> Recorded<'a> {
         if weights.is_empty() {
             return weights;
         }
+        let instructions = instructions.or_portable();
         let head = self.head(queries.clone(), keys.clone());
-        let block_rows = instructions.lanes() * BLOCK_REGISTERS;
+        let block_rows = instructions.block_rows();
         let n_multiply_adds = weights.len().saturating_mul(self.d_head);
         let fill = |(step, weights): (usize, &mut [f32])| {
             let start = queries.start + step * block_rows;
@@ -125,8 +126,8 @@ impl Task for TileRows<'_> {
             unsafe {
                 match width / V::LANES {
                     1 => block.score::<V, 1>(self.head, &keys, scores),
-                    2 => block.score::<V, 2>(self.head, &keys, scores),
-                    _ => block.score::<V, 3>(self.head, &keys, scores),
+                    3 if V::TILE_COLUMNS == 3 => block.score::<V, 3>(self.head, &keys, scores),
+                    _ => block.score::<V, 2>(self.head, &keys, scores),
                 }
                 weigh::<V>(scores, width, &log_sums, &rests);
             }

@@ -1,5 +1,7 @@
 //! Chooses at run time which instructions the kernel is run with.
 
+#[cfg(test)]
+use super::vector::Wide;
 #[cfg(target_arch = "x86_64")]
 use super::vector::{Avx2, Avx512};
 use super::vector::{Portable, Vector};
@@ -13,6 +15,9 @@ pub enum Instructions {
     Avx2,
     /// Plain Rust, four numbers at once where the compiler finds them (SSE2, NEON, WebAssembly).
     Portable,
+    /// The shape of AVX-512 in plain Rust.
+    #[cfg(test)]
+    Wide,
 }
 
 impl Instructions {
@@ -34,17 +39,33 @@ impl Instructions {
             #[cfg(not(target_arch = "x86_64"))]
             Instructions::Avx512 | Instructions::Avx2 => false,
             Instructions::Portable => true,
+            #[cfg(test)]
+            Instructions::Wide => true,
         }
     }
 
-    /// Numbers in one register.
-    pub(super) fn lanes(self) -> usize {
+    /// These, or plain Rust where the processor lacks them.
+    pub(super) fn or_portable(self) -> Instructions {
+        if self.available() { self } else { Instructions::Portable }
+    }
+
+    /// Queries in a block.
+    pub(super) fn block_rows(self) -> usize {
         match self {
-            Instructions::Avx512 => 16,
-            Instructions::Avx2 => 8,
-            Instructions::Portable => Portable::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => block_rows::<Avx512>(),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => block_rows::<Avx2>(),
+            #[cfg(test)]
+            Instructions::Wide => block_rows::<Wide>(),
+            _ => block_rows::<Portable>(),
         }
     }
+}
+
+/// Queries in a block: as many lanes as the micro-kernel's tile is wide.
+pub(super) const fn block_rows<V: Vector>() -> usize {
+    V::TILE_COLUMNS * V::LANES
 }
 
 /// A piece of work written once for every kind of register.
@@ -68,6 +89,9 @@ pub(super) fn run<T: Task>(instructions: Instructions, task: T) -> T::Output {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the guard has asked the processor.
         Instructions::Avx2 if instructions.available() => unsafe { run_avx2(task) },
+        #[cfg(test)]
+        // SAFETY: plain Rust needs no particular instructions.
+        Instructions::Wide => unsafe { task.run::<Wide>() },
         // SAFETY: plain Rust needs no particular instructions.
         _ => unsafe { task.run::<Portable>() },
     }

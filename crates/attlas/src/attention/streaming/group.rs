@@ -4,16 +4,16 @@ use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
 use super::block::{Block, Head};
-use super::dispatch::Task;
+use super::dispatch::{Task, block_rows};
 use super::overview::{KeyTiles, LaneTiles, TileRows};
 use super::scratch::{Carver, SCRATCH};
 use super::vector::Vector;
-use super::{BLOCK_REGISTERS, MAX_WIDTH, Shared};
+use super::{MAX_WIDTH, Shared};
 
 /// Numbers of a block of keys that stay in the first-level cache beside scores and queries.
 const KEY_BLOCK_NUMBERS: usize = 4096;
 /// The most keys in a block, whose scores stay in the first-level cache.
-const MAX_KEY_BLOCK: usize = 128;
+const MAX_KEY_BLOCK: usize = 144;
 
 /// Where each row's log-sum-exp goes to, or comes from. Shape `[n_heads, n_queries]`.
 pub(super) enum Lse<'a> {
@@ -71,8 +71,8 @@ impl Task for Group<'_> {
                 unsafe {
                     match width / V::LANES {
                         1 => block.step::<V, 1>(self.head, &keys, &key_tiles, scores),
-                        2 => block.step::<V, 2>(self.head, &keys, &key_tiles, scores),
-                        _ => block.step::<V, 3>(self.head, &keys, &key_tiles, scores),
+                        3 if V::TILE_COLUMNS == 3 => block.step::<V, 3>(self.head, &keys, &key_tiles, scores),
+                        _ => block.step::<V, 2>(self.head, &keys, &key_tiles, scores),
                     }
                 }
             }
@@ -91,15 +91,15 @@ impl Group<'_> {
     /// Numbers of working memory that the group needs at most.
     fn scratch_numbers<V: Vector>(&self, key_block: usize, n_columns: usize) -> usize {
         let per_lane = self.head.d_head + self.head.d_value + 3 + self.overview.map_or(0, |_| 3 * n_columns);
-        let n_blocks = self.rows.len().div_ceil(BLOCK_REGISTERS * V::LANES);
-        let n_lanes = n_blocks * BLOCK_REGISTERS * V::LANES;
+        let n_blocks = self.rows.len().div_ceil(block_rows::<V>());
+        let n_lanes = n_blocks * block_rows::<V>();
         key_block * MAX_WIDTH + n_lanes * per_lane + (n_blocks + 1) * 8 * Carver::ALIGNMENT
     }
 
     /// The group's rows as blocks, their memory taken from `carver`.
     fn blocks<'s, V: Vector>(&self, carver: &mut Carver<'s>, n_columns: usize) -> Vec<Block<'s>> {
         let mut blocks = Vec::new();
-        let block_rows = BLOCK_REGISTERS * V::LANES;
+        let block_rows = block_rows::<V>();
         for start in self.rows.clone().step_by(block_rows) {
             let rows = start..(start + block_rows).min(self.rows.end);
             let width = rows.len().next_multiple_of(V::LANES);
@@ -163,8 +163,8 @@ impl Group<'_> {
             unsafe {
                 match width / V::LANES {
                     1 => overview.weigh::<V, 1>(&log_sums, &rests, &factors),
-                    2 => overview.weigh::<V, 2>(&log_sums, &rests, &factors),
-                    _ => overview.weigh::<V, 3>(&log_sums, &rests, &factors),
+                    3 if V::TILE_COLUMNS == 3 => overview.weigh::<V, 3>(&log_sums, &rests, &factors),
+                    _ => overview.weigh::<V, 2>(&log_sums, &rests, &factors),
                 }
             }
             overview.fold(&block.rows, key_tiles, tiles);
@@ -172,7 +172,7 @@ impl Group<'_> {
     }
 }
 
-/// Keys per block, so that a block of keys or of values stays in the cache.
+/// Keys per block, so that a block of keys or of values stays in the cache; whole tiles of 6 or of 8 rows.
 pub(super) fn key_block(d: usize) -> usize {
-    (KEY_BLOCK_NUMBERS / d.max(1)).next_multiple_of(8).clamp(16, MAX_KEY_BLOCK)
+    (KEY_BLOCK_NUMBERS / d.max(1)).next_multiple_of(24).min(MAX_KEY_BLOCK)
 }

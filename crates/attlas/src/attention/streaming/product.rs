@@ -46,11 +46,13 @@ pub(super) unsafe fn product<V: Vector, const C: usize>(
     // SAFETY: the caller vouches for the instructions; the two assertions above bound every address that `tile`
     // forms for `R` rows from `row` on.
     unsafe {
-        if V::TILE_ROWS >= 8 {
-            while row + 8 <= n_rows {
-                tile::<V, 8, C>(left, row, n_inner, right, out, store);
-                row += 8;
-            }
+        while V::TILE_ROWS == 8 && row + 8 <= n_rows {
+            tile::<V, 8, C>(left, row, n_inner, right, out, store);
+            row += 8;
+        }
+        while V::TILE_ROWS == 6 && row + 6 <= n_rows {
+            tile::<V, 6, C>(left, row, n_inner, right, out, store);
+            row += 6;
         }
         while row + 4 <= n_rows {
             tile::<V, 4, C>(left, row, n_inner, right, out, store);

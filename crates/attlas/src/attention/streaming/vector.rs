@@ -8,8 +8,10 @@
 pub(super) trait Vector: Copy {
     /// Numbers in a register.
     const LANES: usize;
-    /// Rows of the micro-kernel's tile: as many accumulators as the registers hold beside three columns of operands.
+    /// Rows of the micro-kernel's tile, 6 or 8: with the columns, as many sums as the registers hold beside operands.
     const TILE_ROWS: usize;
+    /// Columns of the micro-kernel's tile, in registers, at most 3: the width of a block of queries.
+    const TILE_COLUMNS: usize;
 
     /// The same number in every lane.
     ///
@@ -60,90 +62,101 @@ const ROUND: f32 = 12_582_912.0 + 127.0;
 /// Below this, 2^x is 0 here.
 const EXP2_FLOOR: f32 = -127.0;
 
-/// Four lanes in plain Rust, which compilers turn into SSE2, NEON or WebAssembly SIMD.
+/// `N` lanes in plain Rust, with a tile of `ROWS` × `COLUMNS` registers.
 #[derive(Clone, Copy)]
-pub(super) struct Portable([f32; 4]);
+pub(super) struct Lanes<const N: usize, const ROWS: usize, const COLUMNS: usize>([f32; N]);
 
-impl Portable {
+/// Plain Rust that compilers turn into SSE2 or WebAssembly SIMD.
+#[cfg(not(target_arch = "aarch64"))]
+pub(super) type Portable = Lanes<4, 6, 2>;
+/// Plain Rust that compilers turn into NEON, which has 32 registers.
+#[cfg(target_arch = "aarch64")]
+pub(super) type Portable = Lanes<4, 8, 3>;
+/// The shape of [`Avx512`] in plain Rust, to test what depends on it on any processor.
+#[cfg(test)]
+pub(super) type Wide = Lanes<16, 8, 3>;
+
+impl<const N: usize, const ROWS: usize, const COLUMNS: usize> Lanes<N, ROWS, COLUMNS> {
     #[inline(always)]
-    fn zip(self, other: Portable, f: impl Fn(f32, f32) -> f32) -> Portable {
-        Portable(std::array::from_fn(|lane| f(self.0[lane], other.0[lane])))
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Lanes(std::array::from_fn(|lane| f(self.0[lane], other.0[lane])))
     }
 }
 
-impl Vector for Portable {
-    const LANES: usize = 4;
-    const TILE_ROWS: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
+impl<const N: usize, const ROWS: usize, const COLUMNS: usize> Vector for Lanes<N, ROWS, COLUMNS> {
+    const LANES: usize = N;
+    const TILE_ROWS: usize = ROWS;
+    const TILE_COLUMNS: usize = COLUMNS;
 
     #[inline(always)]
-    unsafe fn splat(value: f32) -> Portable {
-        Portable([value; 4])
+    unsafe fn splat(value: f32) -> Self {
+        Lanes([value; N])
     }
 
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Portable {
-        // SAFETY: the caller vouches for four readable numbers.
-        Portable(unsafe { from.cast::<[f32; 4]>().read() })
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for `N` readable numbers.
+        Lanes(unsafe { from.cast::<[f32; N]>().read() })
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller vouches for four writable numbers.
-        unsafe { to.cast::<[f32; 4]>().write(self.0) }
+        // SAFETY: the caller vouches for `N` writable numbers.
+        unsafe { to.cast::<[f32; N]>().write(self.0) }
     }
 
     #[inline(always)]
-    fn add(self, other: Portable) -> Portable {
+    fn add(self, other: Self) -> Self {
         self.zip(other, |a, b| a + b)
     }
 
     #[inline(always)]
-    fn sub(self, other: Portable) -> Portable {
+    fn sub(self, other: Self) -> Self {
         self.zip(other, |a, b| a - b)
     }
 
     #[inline(always)]
-    fn mul(self, other: Portable) -> Portable {
+    fn mul(self, other: Self) -> Self {
         self.zip(other, |a, b| a * b)
     }
 
     #[inline(always)]
-    fn div(self, other: Portable) -> Portable {
+    fn div(self, other: Self) -> Self {
         self.zip(other, |a, b| a / b)
     }
 
     #[inline(always)]
-    fn mul_add(self, factor: Portable, addend: Portable) -> Portable {
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
         // where the processor does not fuse, `f32::mul_add` would call a library function per number
         let fused = cfg!(target_arch = "aarch64");
-        Portable(std::array::from_fn(|lane| {
+        Lanes(std::array::from_fn(|lane| {
             let (a, b, c) = (self.0[lane], factor.0[lane], addend.0[lane]);
             if fused { a.mul_add(b, c) } else { a * b + c }
         }))
     }
 
     #[inline(always)]
-    fn max(self, other: Portable) -> Portable {
+    fn max(self, other: Self) -> Self {
         self.zip(other, |a, b| if a > b { a } else { b })
     }
 
     #[inline(always)]
-    fn where_less(self, other: Portable, yes: Portable, no: Portable) -> Portable {
-        Portable(std::array::from_fn(|lane| if self.0[lane] < other.0[lane] { yes.0[lane] } else { no.0[lane] }))
+    fn where_less(self, other: Self, yes: Self, no: Self) -> Self {
+        Lanes(std::array::from_fn(|lane| if self.0[lane] < other.0[lane] { yes.0[lane] } else { no.0[lane] }))
     }
 
     #[inline(always)]
-    fn any_less(self, other: Portable) -> bool {
+    fn any_less(self, other: Self) -> bool {
         self.0.iter().zip(&other.0).any(|(a, b)| a < b)
     }
 
     #[inline(always)]
-    fn exp2(self) -> Portable {
-        let x = Portable([EXP2_FLOOR; 4]).max(self);
-        let shifted = x.add(Portable([ROUND; 4]));
-        let fraction = x.sub(shifted.sub(Portable([ROUND; 4])));
+    fn exp2(self) -> Self {
+        let x = Lanes([EXP2_FLOOR; N]).max(self);
+        let shifted = x.add(Lanes([ROUND; N]));
+        let fraction = x.sub(shifted.sub(Lanes([ROUND; N])));
         let power = polynomial(fraction, EXP2);
-        power.mul(Portable(shifted.0.map(|n| f32::from_bits(n.to_bits() << 23))))
+        power.mul(Lanes(shifted.0.map(|n| f32::from_bits(n.to_bits() << 23))))
     }
 }
 
@@ -238,7 +251,8 @@ mod x86 {
 
     impl Vector for Avx2 {
         const LANES: usize = 8;
-        const TILE_ROWS: usize = 4; // 4 × 3 accumulators + 3 + 1 of 16 registers
+        const TILE_ROWS: usize = 6; // 6 × 2 sums + 2 + 1 of 16 registers; 4 × 3 + 3 + 1 would spill
+        const TILE_COLUMNS: usize = 2;
 
         arithmetic!(
             _mm256_set1_ps,
@@ -281,7 +295,8 @@ mod x86 {
 
     impl Vector for Avx512 {
         const LANES: usize = 16;
-        const TILE_ROWS: usize = 8; // 8 × 3 accumulators + 3 + 1 of 32 registers
+        const TILE_ROWS: usize = 8; // 8 × 3 sums + 3 + 1 of 32 registers
+        const TILE_COLUMNS: usize = 3;
 
         arithmetic!(
             _mm512_set1_ps,
