@@ -9,7 +9,7 @@ use attlas::{
 /// A recording of one cross-attention layer, and its dense weights in f64, `[n_heads, n_queries, n_keys]`.
 fn recorded(shape: Shape, scoring: &Scoring, n_padding: usize) -> (Recording, Vec<f64>) {
     let number = |i: usize, seed: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0;
-    let numbers = |n: usize, seed: usize| -> Vec<f32> { (0..n).map(|i| 2.0 * number(i, seed)).collect() };
+    let numbers = |n: usize, seed: usize| -> Vec<f32> { (0..n).map(|i| 1.25 * number(i, seed)).collect() };
     let queries = numbers(shape.n_heads * shape.n_queries * shape.d_head, 1);
     let keys = numbers(shape.n_kv_heads * shape.n_keys * shape.d_head, 2);
     let values = vec![0.0; shape.n_kv_heads * shape.n_keys * shape.d_value];
