@@ -179,6 +179,15 @@ fn ids_out_of_range_are_named() {
 }
 
 #[test]
+fn a_text_or_target_longer_than_the_model_says_how_long_it_may_be() {
+    let long = "word ".repeat(6000);
+    let source = Command::new(["-", "--no-page"]).stdin(long.as_bytes()).run();
+    assert!(source.fails(3).contains("source tokens, but") && source.stderr.contains("positions for 512"));
+    let target = Command::new(["A red apple.", "--no-page", "--target", &"pomme ".repeat(600)]).run();
+    assert!(target.fails(3).contains("target tokens, but") && target.stderr.contains("positions for 512"));
+}
+
+#[test]
 fn output_that_cannot_be_written_exits_with_4_and_leaves_nothing() {
     let (folder, run) = recording("A red apple.");
     fs::write(folder.path().join("file"), "in the way").expect("written");
