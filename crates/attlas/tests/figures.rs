@@ -100,6 +100,14 @@ fn an_overview_is_drawn_as_stored() {
 }
 
 #[test]
+fn lines_from_queries_to_keys_are_drawn_as_stored() {
+    let figure = figure::lines(&panel("L3H7", &SENTENCE, &SENTENCE[1..], 1), &styled("L3H7"));
+    compare_png("lines", &figure);
+    assert!(!figure.to_svg().contains("weakest lines"));
+    assert!(figure::lines(&long_panel(40, 40, 1), &styled("")).to_svg().contains("weakest lines are not drawn"));
+}
+
+#[test]
 fn a_long_map_on_a_logarithmic_scale_with_missing_numbers_is_drawn_as_stored() {
     let mut numbers = weights(150, 90, 2);
     numbers[40 * 90 + 20] = f32::NAN;
@@ -135,6 +143,8 @@ fn labels_neither_overlap_nor_leave_the_picture() {
             let mixed =
                 [panel("a", &awkward, &SENTENCE, 1), panel(&huge, &SENTENCE, &awkward, 1), long_panel(200, 100, 3)];
             check_labels(&figure::grid(&mixed, 3, &style), "panels with axes of their own");
+            check_labels(&figure::lines(&panel("", &awkward, &SENTENCE, 1), &style), &format!("lines, {size:?}"));
+            check_labels(&figure::lines(&long_panel(300, 40, 1), &style), &format!("many lines, {size:?}"));
             check_labels(&figure::overview(&layers(), "layer", "head", &style), "overview");
         }
     }

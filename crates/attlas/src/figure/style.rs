@@ -90,6 +90,14 @@ impl Theme {
         }
     }
 
+    /// The strongest line between two tokens.
+    pub(super) fn line(self) -> Rgb {
+        match self {
+            Theme::Light => Rgb([9, 71, 161]),
+            Theme::Dark => Rgb([121, 192, 255]),
+        }
+    }
+
     /// Frames and ticks.
     pub(super) fn rule(self) -> Rgb {
         match self {

@@ -109,6 +109,15 @@ impl Labels {
         }
     }
 
+    /// Labels in a column of their own, beginning right of `corner`.
+    pub fn place_right(&self, sheet: &mut Sheet, corner: [f32; 2]) {
+        let ink = sheet.style.theme.ink();
+        for (place, text) in &self.texts {
+            let at = [corner[0] + LABEL_GAP, corner[1] + self.center(*place) + MIDDLE * self.size];
+            sheet.text(Arc::clone(text), at, 0.0, Anchor::Start, self.size, ink);
+        }
+    }
+
     /// Column labels above the map whose upper left corner is `corner`.
     pub fn place_above(&self, sheet: &mut Sheet, corner: [f32; 2], stance: Stance) {
         let ink = sheet.style.theme.ink();

@@ -2,10 +2,12 @@
 
 mod axis;
 mod grid;
+mod lines;
 mod map;
 mod overview;
 mod sheet;
 
 pub use grid::grid;
+pub use lines::lines;
 pub use map::map;
 pub use overview::{OverviewRow, overview};

@@ -26,6 +26,8 @@ pub struct Sheet<'a> {
     pub style: &'a Style,
     pub palette: Arc<[Rgb]>,
     pub cells_per_point: f32,
+    /// What the picture must say of itself besides its captions.
+    pub notes: Vec<String>,
     marks: Vec<Mark>,
     width: f32,
     height: f32,
@@ -36,7 +38,7 @@ impl<'a> Sheet<'a> {
         let palette = style.colormap.palette().into();
         let cells_per_point = pixels_per_point(style).max(2.0);
         let width = Sheet::asked_width(style).map_or(LEAST_BODY, |asked| asked.min(LEAST_BODY));
-        Sheet { style, palette, cells_per_point, marks: Vec::new(), width, height: 0.0 }
+        Sheet { style, palette, cells_per_point, notes: Vec::new(), marks: Vec::new(), width, height: 0.0 }
     }
 
     /// The body's width where the caller asked for one.
@@ -48,6 +50,11 @@ impl<'a> Sheet<'a> {
     pub fn extend(&mut self, right: f32, bottom: f32) {
         self.width = self.width.max(right);
         self.height = self.height.max(bottom);
+    }
+
+    /// Adds a mark.
+    pub fn add(&mut self, mark: Mark) {
+        self.marks.push(mark);
     }
 
     /// Adds a text of `size`; angle in degrees, clockwise.
@@ -149,7 +156,8 @@ impl<'a> Sheet<'a> {
         if n_missing > 0 {
             self.missing(n_missing);
         }
-        for note in notes(panels, style, pool).iter().chain(&style.captions) {
+        let notes = [std::mem::take(&mut self.notes), notes(panels, style, pool)].concat();
+        for note in notes.iter().chain(&style.captions) {
             self.paragraph(note, style.theme.muted());
         }
 

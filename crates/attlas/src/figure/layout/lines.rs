@@ -1,0 +1,97 @@
+//! One map as lines from each query to the keys it looks at.
+
+use super::axis::{LABEL_GAP, Labels};
+use super::sheet::{NAME_SIZE, Sheet};
+use crate::figure::Style;
+use crate::figure::marks::{Anchor, Figure, Line, Mark, Rgb};
+use crate::figure::panel::Panel;
+use crate::figure::raster::Pool;
+use crate::figure::scale::ColorScale;
+use crate::figure::text::fit;
+
+/// Points from one token to the next, and the greatest height of a column of tokens.
+const PITCH: f32 = 15.0;
+const TALLEST: f32 = 640.0;
+const LONGEST_LABEL: f32 = 110.0;
+/// Between the two columns when no size is asked for.
+const BETWEEN: f32 = 170.0;
+const NAME_HEIGHT: f32 = NAME_SIZE * 2.0;
+/// Weaker lines, of 254 steps, are left out: they would only grey the ground.
+const WEAKEST: u8 = 5;
+/// At most so many lines are drawn, the strongest.
+const MOST_LINES: usize = 20_000;
+
+/// One map as two columns of tokens, queries on the left and keys on the right, joined by lines that are the stronger
+/// the larger the weight (the head view of Vig 2019).
+///
+/// Good for a sentence; [`map`](super::map) shows more. The picture says which lines it leaves out.
+pub fn lines(panel: &Panel, style: &Style) -> Figure {
+    let scale = ColorScale::over(style.scale, panel.weights());
+    let mut sheet = Sheet::new(style);
+    sheet.palette = ramp(style).into();
+    let pitch = |n: usize| PITCH.min(TALLEST / n as f32);
+    let (row_pitch, column_pitch) = (pitch(panel.n_rows()), pitch(panel.n_columns()));
+    let rows = Labels::new(panel.rows(), row_pitch, LONGEST_LABEL);
+    let columns = Labels::new(panel.columns(), column_pitch, LONGEST_LABEL);
+
+    let left = LABEL_GAP + rows.longest();
+    let taken = left + columns.longest() + LABEL_GAP;
+    let between = Sheet::asked_width(style).map_or(BETWEEN, |asked| (asked - taken).max(40.0));
+    let right = left + between;
+    let drawn = strongest(panel, &scale);
+    for &(index, row, column) in &drawn {
+        let from = [left, NAME_HEIGHT + (row as f32 + 0.5) * row_pitch];
+        let to = [right, NAME_HEIGHT + (column as f32 + 0.5) * column_pitch];
+        let color = sheet.palette[usize::from(index)];
+        sheet.add(Mark::Line(Line { points: vec![from, to], width: 1.2, color, opacity: 1.0 }));
+    }
+    rows.place_rows(&mut sheet, [left, NAME_HEIGHT]);
+    columns.place_right(&mut sheet, [right, NAME_HEIGHT]);
+    names(&mut sheet, panel, [left, right]);
+    let tallest = (panel.n_rows() as f32 * row_pitch).max(panel.n_columns() as f32 * column_pitch);
+    sheet.extend(right + LABEL_GAP + columns.longest(), NAME_HEIGHT + tallest);
+
+    let n_left_out = panel.weights().iter().filter(|weight| **weight != 0.0).count().saturating_sub(drawn.len());
+    if n_left_out > 0 {
+        sheet.notes.push(format!("The {n_left_out} weakest lines are not drawn."));
+    }
+    sheet.finish(&[panel], &scale, Pool { rows: 1, columns: 1 })
+}
+
+/// The lines to draw, the weakest first: index in the palette, row, column.
+fn strongest(panel: &Panel, scale: &ColorScale) -> Vec<(u8, usize, usize)> {
+    let mut lines = Vec::new();
+    for (row, weights) in panel.weights().chunks_exact(panel.n_columns()).enumerate() {
+        let strong = scale.indices(weights).enumerate().filter(|&(_, index)| index >= WEAKEST);
+        lines.extend(strong.map(|(column, index)| (index, row, column)));
+    }
+    lines.sort_unstable();
+    lines.split_off(lines.len().saturating_sub(MOST_LINES))
+}
+
+/// From the ground to a blue that reads on it, then the colour of the missing.
+fn ramp(style: &Style) -> Vec<Rgb> {
+    let Rgb(ground) = style.theme.ground();
+    let strong = style.theme.line();
+    let step = |step: u16| {
+        let blend = |place: usize| {
+            let (from, to) = (f32::from(ground[place]), f32::from(strong.0[place]));
+            (from + (to - from) * f32::from(step) / 254.0).round() as u8
+        };
+        Rgb(std::array::from_fn(blend))
+    };
+    (0..255).map(step).chain([Rgb(style.colormap.missing())]).collect()
+}
+
+/// The axes' names above their columns, each with half of the width.
+fn names(sheet: &mut Sheet, panel: &Panel, [left, right]: [f32; 2]) {
+    let muted = sheet.style.theme.muted();
+    let middle = left.midpoint(right) - 4.0;
+    let rows = fit(panel.rows().name(), middle / NAME_SIZE);
+    let start = (left - rows.width * NAME_SIZE).max(0.0);
+    sheet.text(rows, [start, NAME_SIZE], 0.0, Anchor::Start, NAME_SIZE, muted);
+    let columns = fit(panel.columns().name(), 200.0 / NAME_SIZE);
+    let start = (middle + 8.0).max(right - columns.width * NAME_SIZE / 2.0);
+    sheet.extend(start + columns.width * NAME_SIZE, 0.0);
+    sheet.text(columns, [start, NAME_SIZE], 0.0, Anchor::Start, NAME_SIZE, muted);
+}
