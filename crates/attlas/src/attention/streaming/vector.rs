@@ -54,7 +54,7 @@ pub(super) trait Vector: Copy {
 
 /// Coefficients of `2^f` for |f| ≤ ½, a minimax fit: relative error 1.9e-9 before rounding.
 pub(super) const EXP2: [f32; 7] =
-    [1.0, 0.693_147_2, 0.240_226_46, 0.055_503_286, 0.009_618_489, 0.001_339_993, 0.000_153_458_11];
+    [1.0, std::f32::consts::LN_2, 0.240_226_46, 0.055_503_286, 0.009_618_489, 0.001_339_993, 0.000_153_458_11];
 
 /// Added to a number, it leaves the nearest integer plus 127 (an exponent's bias) in the low bits of the sum.
 const ROUND: f32 = 12_582_912.0 + 127.0;
