@@ -58,7 +58,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     p = p * r + 8.333_452e-3;
     p = p * r + 4.166_579_6e-2;
     p = p * r + 1.666_666_5e-1;
-    p = p * r + 5.000_000_1e-1;
+    p = p * r + 0.5;
     let e = p * r * r + r + 1.0;
     e * f32::from_bits(((n as i32 + 127) << 23) as u32)
 }
@@ -71,7 +71,7 @@ fn sigmoid(x: f32) -> f32 {
 #[inline(always)]
 fn gelu_tanh(x: f32) -> f32 {
     // 0.5 (1 + tanh(u)) = sigmoid(2u)
-    let u = 0.797_884_56 * (x + 0.044_715 * x * x * x);
+    let u = 0.797_884_6 * (x + 0.044_715 * x * x * x);
     x * sigmoid(2.0 * u)
 }
 
@@ -100,13 +100,13 @@ fn erf(x: f32) -> f32 {
     let mut p = 0.170_872_77;
     p = p * t - 0.822_152_23;
     p = p * t + 1.488_515_9;
-    p = p * t - 1.135_203_98;
+    p = p * t - 1.135_204;
     p = p * t + 0.278_868_07;
     p = p * t - 0.186_288_06;
     p = p * t + 0.096_784_18;
     p = p * t + 0.374_091_96;
-    p = p * t + 1.000_023_68;
-    p = p * t - 1.265_512_23;
+    p = p * t + 1.000_023_7;
+    p = p * t - 1.265_512_2;
     let large = 1.0 - t * exp(p - s);
     if a < 0.9 { small } else { large }.copysign(x)
 }

@@ -251,7 +251,7 @@ impl ConfigFile {
         width_field: &str,
         width: usize,
     ) -> Result<usize, Error> {
-        if width % n_heads == 0 {
+        if width.is_multiple_of(n_heads) {
             return Ok(width / n_heads);
         }
         Err(self.error(heads_field, format!("is {n_heads}, but {width_field} {width} is not divisible by it")))

@@ -241,7 +241,7 @@ fn superfluous(names: &Names, loader: &Loader<'_>) -> Result<Vec<String>, Error>
     let mut others = Vec::new();
     for name in loader.checkpoint.unused() {
         let known = |part: &&str| name.starts_with(*part) || name.ends_with(*part);
-        if names.ignored.iter().any(|part| known(&part)) {
+        if names.ignored.iter().any(known) {
             continue;
         }
         let in_layers = layers.iter().any(|start| !start.is_empty() && name.starts_with(start.as_str()));

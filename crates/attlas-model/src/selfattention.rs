@@ -96,6 +96,7 @@ impl AttentionCall<'_> {
         self.put_away(config, state, queries, lse, workspace);
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn project(
         self,
         config: &Attention,

@@ -27,11 +27,11 @@ impl Model {
         let encoded = self.tokenizer_or_error()?.encode(text, pair)?;
         let mut source = encoded.tokens;
         let mut segments = encoded.segments;
-        if let Some(end) = self.transformer.architecture.ids.source_end {
-            if source.tokens.last().and_then(|token| token.id) != Some(end) {
-                source.tokens.push(self.token(end));
-                segments.push(segments.last().copied().unwrap_or(0));
-            }
+        if let Some(end) = self.transformer.architecture.ids.source_end
+            && source.tokens.last().and_then(|token| token.id) != Some(end)
+        {
+            source.tokens.push(self.token(end));
+            segments.push(segments.last().copied().unwrap_or(0));
         }
         Ok(Input { source, target: Tokens::default(), segments })
     }
@@ -153,10 +153,10 @@ impl Model {
     }
 
     fn put_start(&self, tokens: &mut Tokens) {
-        if let Some(start) = self.transformer.architecture.ids.start {
-            if tokens.tokens.first().and_then(|token| token.id) != Some(start) {
-                tokens.tokens.insert(0, self.token(start));
-            }
+        if let Some(start) = self.transformer.architecture.ids.start
+            && tokens.tokens.first().and_then(|token| token.id) != Some(start)
+        {
+            tokens.tokens.insert(0, self.token(start));
         }
     }
 

@@ -101,7 +101,7 @@ pub(super) fn ids(config: &ConfigFile, n_tokens: usize) -> Result<SpecialIds, Er
 /// The number of key–value heads, which must divide that of query heads.
 pub(super) fn kv_heads(config: &ConfigFile, n_heads: usize) -> Result<usize, Error> {
     let n_kv_heads = config.size_or("num_key_value_heads", n_heads)?;
-    if n_heads % n_kv_heads != 0 {
+    if !n_heads.is_multiple_of(n_kv_heads) {
         return Err(config.error(
             "num_key_value_heads",
             format!("is {n_kv_heads}, but num_attention_heads {n_heads} is not divisible by it"),

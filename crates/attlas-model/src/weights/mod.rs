@@ -95,10 +95,10 @@ impl Checkpoint {
     /// # Errors
     /// When the tensor is missing, of another shape or type, or holds a number that is not finite.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Arc<Vec<f32>>, Error> {
-        if let Some(known) = lock(&self.read).get(name) {
-            if known.len() == shape.iter().product::<usize>() {
-                return Ok(Arc::clone(known));
-            }
+        if let Some(known) = lock(&self.read).get(name)
+            && known.len() == shape.iter().product::<usize>()
+        {
+            return Ok(Arc::clone(known));
         }
         let mut values = vec![0.0; self.checked(name, shape)?.len()]; // [shape]
         self.read_into(name, shape, &mut values)?;

@@ -201,10 +201,11 @@ fn only_model_file(folder: &Path) -> Result<PathBuf, Error> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(io)? {
         let name = entry.map_err(io)?.file_name();
-        if let Some(text) = name.to_str() {
-            if text.starts_with("model") && text.ends_with(".safetensors") {
-                found.push(text.to_owned());
-            }
+        if let Some(text) = name.to_str()
+            && text.starts_with("model")
+            && text.ends_with(".safetensors")
+        {
+            found.push(text.to_owned());
         }
     }
     found.sort();
