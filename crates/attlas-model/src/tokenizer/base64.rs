@@ -19,7 +19,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 /// Base64 as bytes; `None` when it is none.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let symbols = text.as_bytes();
-    if symbols.len() % 4 != 0 {
+    if !symbols.len().is_multiple_of(4) {
         return None;
     }
     let n_padding = symbols.iter().rev().take(2).take_while(|symbol| **symbol == b'=').count();

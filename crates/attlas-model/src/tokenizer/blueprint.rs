@@ -197,14 +197,24 @@ impl PieceModel {
         }
     }
 
-    /// All ids of the vocabulary.
-    pub fn ids(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+    /// All pieces with their ids.
+    pub fn pieces(&self) -> Box<dyn Iterator<Item = (&str, u32)> + '_> {
         match self {
             PieceModel::Bpe { vocab, .. }
             | PieceModel::WordPiece { vocab, .. }
-            | PieceModel::WordLevel { vocab, .. } => Box::new(vocab.iter().map(|(_, id)| *id)),
-            PieceModel::Unigram { pieces, .. } => Box::new(0..pieces.len() as u32),
+            | PieceModel::WordLevel { vocab, .. } => Box::new(vocab.iter().map(|(piece, id)| (piece.as_str(), *id))),
+            PieceModel::Unigram { pieces, .. } => Box::new(pieces.iter().map(|(piece, _)| piece.as_str()).zip(0u32..)),
         }
+    }
+
+    /// All ids.
+    pub fn ids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.pieces().map(|(_, id)| id)
+    }
+
+    /// The id of a piece.
+    pub fn id_of(&self, name: &str) -> Option<u32> {
+        self.pieces().find(|(piece, _)| *piece == name).map(|(_, id)| id)
     }
 
     /// Builds the library's model. Everything was checked.

@@ -42,7 +42,7 @@ fn split(bytes: &[u8]) -> Result<(Vec<u32>, &str), String> {
         return Err(format!("has {} bytes", bytes.len()));
     };
     let n_bytes = u32::from_le_bytes(*size) as usize;
-    if n_bytes % 4 != 0 || n_bytes == 0 || n_bytes > rest.len() {
+    if !n_bytes.is_multiple_of(4) || n_bytes == 0 || n_bytes > rest.len() {
         return Err(format!("says that its array has {n_bytes} bytes, but {} follow", rest.len()));
     }
     let (array, strings) = rest.split_at(n_bytes);

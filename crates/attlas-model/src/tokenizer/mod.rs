@@ -5,10 +5,15 @@
 mod base64;
 mod blueprint;
 mod charsmap;
+mod families;
 mod json;
 mod pattern;
+mod remap;
+mod sentencepiece;
+mod settings;
 mod shown;
 mod stages;
+mod vocabularies;
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -19,6 +24,9 @@ use attlas::{Token, TokenRole, Tokens};
 
 use crate::{Error, files};
 use blueprint::{Blueprint, PieceModel};
+use remap::Remap;
+use sentencepiece::SentencePiece;
+use settings::Settings;
 use shown::{PieceStyle, Words};
 use stages::Growth;
 
@@ -38,7 +46,15 @@ pub struct Tokenizer {
     unk_id: Option<u32>,
     special: HashSet<u32>,
     n_ids: usize,
+    remap: Option<Remap>,
     path: PathBuf,
+}
+
+/// Which text of an encoder-decoder a tokenizer is for; only Marian cuts the two differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Source,
+    Target,
 }
 
 /// A text, or a pair of texts, as tokens.
@@ -51,16 +67,63 @@ pub struct Encoded {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model folder.
+    /// Reads the tokenizer of a model folder: tokenizer.json, or the older files (vocab.txt; vocab.json with merges.txt;
+    /// a SentencePiece model).
     ///
     /// # Errors
     /// A folder without a tokenizer, and a file that is unreadable, contradicts itself or is larger than any in use.
     pub fn load(dir: &Path) -> Result<Tokenizer, Error> {
-        let path = dir.join("tokenizer.json");
-        if path.exists() {
-            return Tokenizer::build(json::read(&files::read(&path, MAX_FILE_BYTES)?, &path)?);
+        Tokenizer::load_side(dir, Side::Source)
+    }
+
+    /// The tokenizer for the text that a decoder reads: the same as [`Tokenizer::load`] except where a model has two.
+    ///
+    /// # Errors
+    /// Those of [`Tokenizer::load`].
+    pub fn load_target(dir: &Path) -> Result<Tokenizer, Error> {
+        Tokenizer::load_side(dir, Side::Target)
+    }
+
+    fn load_side(dir: &Path, side: Side) -> Result<Tokenizer, Error> {
+        let read = |path: &Path| files::read(path, MAX_FILE_BYTES);
+        let find = |names: &[&str]| names.iter().map(|name| dir.join(name)).find(|path| path.exists());
+        let settings = || Settings::read(dir);
+        if let Some(path) = find(&["tokenizer.json"]) {
+            return Tokenizer::build(json::read(&read(&path)?, &path)?, None);
         }
-        Err(Error::file(dir, "has no tokenizer: tokenizer.json is looked for"))
+        let (vocab, merges) = (dir.join("vocab.json"), dir.join("merges.txt"));
+        let spm = match side {
+            Side::Source => {
+                find(&["source.spm", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "spm.model"])
+            }
+            Side::Target => {
+                find(&["target.spm", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "spm.model"])
+            }
+        };
+        if let Some(path) = spm {
+            let (model, settings) = (SentencePiece::read(&read(&path)?, &path)?, settings()?);
+            if !vocab.exists() {
+                return Tokenizer::build(families::blueprint(&model, &settings, &path)?, None);
+            }
+            let separate = find(&["target_vocab.json"]).filter(|_| side == Side::Target);
+            let vocab = separate.unwrap_or(vocab);
+            let vocab = vocabularies::ids(&read(&vocab)?, &vocab)?;
+            let (blueprint, remap) = remap::blueprint(&model, vocab, &settings, &path)?;
+            return Tokenizer::build(blueprint, Some(remap));
+        }
+        if vocab.exists() && merges.exists() {
+            let paths = [vocab.as_path(), merges.as_path()];
+            let blueprint = vocabularies::byte_level(&read(&vocab)?, &read(&merges)?, &settings()?, paths)?;
+            return Tokenizer::build(blueprint, None);
+        }
+        if let Some(path) = find(&["vocab.txt"]) {
+            return Tokenizer::build(vocabularies::wordpiece(&read(&path)?, &settings()?, &path)?, None);
+        }
+        Err(Error::file(
+            dir,
+            "has no tokenizer; tokenizer.json, vocab.txt, vocab.json with merges.txt, and SentencePiece models \
+             (spiece.model, tokenizer.model, sentencepiece.bpe.model, source.spm) are known",
+        ))
     }
 
     /// Reads a tokenizer.json.
@@ -68,17 +131,20 @@ impl Tokenizer {
     /// # Errors
     /// Bytes that are no tokenizer, contradict themselves, or ask for more than the limits allow.
     pub fn from_json(bytes: &[u8]) -> Result<Tokenizer, Error> {
-        Tokenizer::build(json::read(bytes, Path::new("tokenizer.json"))?)
+        Tokenizer::build(json::read(bytes, Path::new("tokenizer.json"))?, None)
     }
 
-    fn build(blueprint: Blueprint) -> Result<Tokenizer, Error> {
+    fn build(blueprint: Blueprint, remap: Option<Remap>) -> Result<Tokenizer, Error> {
         let path = blueprint.path.clone();
         let style = style(&blueprint);
-        let unk_id = unknown_id(&blueprint.model);
-        let special = blueprint.added_tokens.iter().filter(|added| added.special).map(|added| added.id).collect();
-        let last_id = blueprint.model.ids().chain(blueprint.added_tokens.iter().map(|added| added.id)).max();
+        let model_id = |id: u32| remap.as_ref().map_or(id, |remap| remap.id(id));
+        let unk_id = unknown_id(&blueprint.model).map(model_id);
+        let added = &blueprint.added_tokens;
+        let special = added.iter().filter(|added| added.special).map(|added| model_id(added.id)).collect();
+        let last_id = blueprint.model.ids().chain(added.iter().map(|added| added.id)).max();
+        let n_ids = remap.as_ref().map_or_else(|| last_id.map_or(0, |id| id as usize + 1), Remap::n_ids);
         let (library, growth) = guarded(&path, "building the tokenizer", || blueprint.build())??;
-        Ok(Tokenizer { library, growth, style, unk_id, special, n_ids: last_id.map_or(0, |id| id as usize + 1), path })
+        Ok(Tokenizer { library, growth, style, unk_id, special, n_ids, remap, path })
     }
 
     /// Cuts a text, or a pair, into tokens; the tokenizer's own special tokens are added.
@@ -90,9 +156,12 @@ impl Tokenizer {
     /// - [`Token::word`] counts the segments between the word boundaries of Unicode (UAX #29) that are not white
     ///   space; a token that reaches over a boundary belongs to the word it starts in.
     ///
+    /// An empty second text is none, as in transformers.
+    ///
     /// # Errors
     /// A text over the limits.
     pub fn encode(&self, text: &str, pair: Option<&str>) -> Result<Encoded, Error> {
+        let pair = pair.filter(|pair| !pair.is_empty());
         for text in [Some(text), pair].into_iter().flatten() {
             self.check_length(text)?;
         }
@@ -109,8 +178,12 @@ impl Tokenizer {
     /// # Errors
     /// An id that no token has.
     pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
-        if let Some(id) = ids.iter().find(|id| self.library.id_to_token(**id).is_none()) {
-            return Err(Error::Input(format!("there is no token {id}; the vocabulary has {} ids", self.n_ids)));
+        let names = ids.iter().map(|id| self.name(*id)).collect::<Result<Vec<String>, Error>>()?;
+        if self.remap.is_some() {
+            let pieces = ids.iter().zip(&names).filter(|(id, _)| !self.special.contains(id));
+            let bytes: Vec<u8> = pieces.flat_map(|(_, name)| self.style.bytes(name)).collect();
+            let text = String::from_utf8_lossy(&bytes);
+            return Ok(text.strip_prefix(' ').unwrap_or(&text).to_owned());
         }
         guarded(&self.path, "joining the tokens", || self.library.decode(ids, true))?
             .map_err(|error| Error::file(&self.path, format!("cannot join the tokens: {error}")))
@@ -121,9 +194,7 @@ impl Tokenizer {
     /// # Errors
     /// An id that no token has.
     pub fn token(&self, id: u32) -> Result<Token, Error> {
-        let Some(piece) = self.library.id_to_token(id) else {
-            return Err(Error::Input(format!("there is no token {id}; the vocabulary has {} ids", self.n_ids)));
-        };
+        let piece = self.name(id)?;
         let special = self.special.contains(&id);
         let text = if special { piece } else { shown::show(&self.style.bytes(&piece)) };
         let role = if special { TokenRole::Special } else { TokenRole::Text };
@@ -132,7 +203,19 @@ impl Tokenizer {
 
     /// The id of a piece, special or not, written as the vocabulary writes it.
     pub fn id(&self, piece: &str) -> Option<u32> {
-        self.library.token_to_id(piece)
+        match &self.remap {
+            Some(remap) => remap.id_of(piece),
+            None => self.library.token_to_id(piece),
+        }
+    }
+
+    /// The piece of an id, as the vocabulary writes it.
+    fn name(&self, id: u32) -> Result<String, Error> {
+        let name = match &self.remap {
+            Some(remap) => remap.name(id).map(str::to_owned),
+            None => self.library.id_to_token(id),
+        };
+        name.ok_or_else(|| Error::Input(format!("there is no token {id}; the vocabulary has {} ids", self.n_ids)))
     }
 
     /// One more than the largest id.
@@ -190,7 +273,8 @@ impl Tokenizer {
                 let (start, end) = encoding.get_offsets()[index];
                 let name = encoding.get_tokens()[index].as_str();
                 let span = text.map(|text| self.span(texts[text], start..end.max(start), name));
-                Piece { id: encoding.get_ids()[index], name, text, span }
+                let id = encoding.get_ids()[index];
+                Piece { id: self.remap.as_ref().map_or(id, |remap| remap.id(id)), name, text, span }
             })
             .collect();
         let mut tokens = Vec::with_capacity(pieces.len());
@@ -222,7 +306,7 @@ impl Tokenizer {
             .any(|other| other.text == piece.text && overlaps(&other.span, &span));
         let bytes = self.style.bytes(piece.name);
         let label = if special || unknown {
-            self.library.id_to_token(piece.id).unwrap_or_else(|| piece.name.to_owned())
+            self.name(piece.id).unwrap_or_else(|_| piece.name.to_owned())
         } else if span.is_empty() || shared || std::str::from_utf8(&bytes).is_err() {
             shown::show(&bytes)
         } else {

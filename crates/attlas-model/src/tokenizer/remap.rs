@@ -1,0 +1,118 @@
+//! Families that cut with a SentencePiece model but number pieces by a vocab.json of their own: Marian, M2M-100.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::blueprint::{AddedEntry, Blueprint};
+use super::families;
+use super::sentencepiece::SentencePiece;
+use super::settings::Settings;
+use crate::Error;
+
+/// The languages of M2M-100 (Fan et al. 2021), in the order of their ids after the vocabulary.
+const M2M100: &str = "af am ar ast az ba be bg bn br bs ca ceb cs cy da de el en es et fa ff fi fr fy ga gd gl gu ha he hi \
+                      hr ht hu hy id ig ilo is it ja jv ka kk km kn ko lb lg ln lo lt lv mg mk ml mn mr ms my ne nl no \
+                      ns oc or pa pl ps pt ro ru sd si sk sl so sq sr ss su sv sw ta th tl tn tr uk ur uz vi wo xh yi \
+                      yo zh zu";
+
+/// From the ids of the SentencePiece model to those of the family's vocabulary.
+#[derive(Debug, Clone)]
+pub(super) struct Remap {
+    /// The model's id of each id that the library gives. Shape `[n_library_ids]`.
+    to_model: Vec<u32>,
+    /// The pieces by the model's id.
+    names: HashMap<u32, String>,
+    /// The model's ids by piece.
+    ids: HashMap<String, u32>,
+    /// The model's id for what its vocabulary lacks.
+    pub unk_id: u32,
+}
+
+impl Remap {
+    /// The model's id of an id that the library gives.
+    pub fn id(&self, library_id: u32) -> u32 {
+        self.to_model.get(library_id as usize).copied().unwrap_or(self.unk_id)
+    }
+
+    /// The piece of a model's id.
+    pub fn name(&self, id: u32) -> Option<&str> {
+        self.names.get(&id).map(String::as_str)
+    }
+
+    /// The model's id of a piece.
+    pub fn id_of(&self, piece: &str) -> Option<u32> {
+        self.ids.get(piece).copied()
+    }
+
+    /// One more than the largest id.
+    pub fn n_ids(&self) -> usize {
+        self.names.keys().max().map_or(0, |id| *id as usize + 1)
+    }
+}
+
+/// Makes a blueprint of a SentencePiece model and the map to the ids of `vocab` (the pieces of vocab.json).
+pub(super) fn blueprint(
+    model: &SentencePiece,
+    vocab: Vec<(String, u32)>,
+    settings: &Settings,
+    path: &Path,
+) -> Result<(Blueprint, Remap), Error> {
+    let many = settings.family() == "m2m_100";
+    let n_vocab = vocab.len() as u32;
+    let mut ids: HashMap<String, u32> = vocab.into_iter().collect();
+    let languages: Vec<String> = if many {
+        let names: Vec<String> = M2M100.split(' ').map(|code| format!("__{code}__")).collect();
+        ids.extend(names.iter().cloned().zip(n_vocab..));
+        names
+    } else {
+        let mut names: Vec<String> =
+            ids.keys().filter(|piece| piece.starts_with(">>") && piece.ends_with("<<")).cloned().collect();
+        names.sort_unstable_by_key(|name| ids[name]);
+        names
+    };
+    let (Some(unk_id), Some(_)) = (ids.get("<unk>").copied(), ids.get("</s>")) else {
+        return Err(Error::file(path, "stands beside a vocab.json without <unk> and </s>"));
+    };
+    let mut blueprint = families::blueprint(model, settings, path)?;
+    let mut next = blueprint.model.ids().max().unwrap_or(0) + 1;
+    let special = ["</s>", "<pad>"].into_iter().filter(|name| ids.contains_key(*name)).map(str::to_owned);
+    for name in special.chain(languages) {
+        if blueprint.model.id_of(&name).is_none() {
+            blueprint.added_tokens.push(AddedEntry::special(next, name));
+            next += 1;
+        }
+    }
+    blueprint.post_processor = template(&blueprint, settings, many);
+    let mut to_model = vec![unk_id; next as usize]; // [n_library_ids]
+    for (piece, id) in blueprint.model.pieces() {
+        to_model[id as usize] = ids.get(piece).copied().unwrap_or(unk_id);
+    }
+    for added in &blueprint.added_tokens {
+        to_model[added.id as usize] = ids.get(&added.content).copied().unwrap_or(unk_id);
+    }
+    let names = ids.iter().map(|(piece, id)| (*id, piece.clone())).collect();
+    Ok((blueprint, Remap { to_model, names, ids, unk_id }))
+}
+
+/// `A </s>`, and before it the language where M2M-100 puts one.
+fn template(blueprint: &Blueprint, settings: &Settings, many: bool) -> serde_json::Value {
+    let language = format!("__{}__", settings.text("src_lang").unwrap_or("en"));
+    let id_of = |name: &str| {
+        let added = || blueprint.added_tokens.iter().find(|added| added.content == name).map(|added| added.id);
+        blueprint.model.id_of(name).or_else(added)
+    };
+    let token = |name: &str, type_id: u32| json!({"SpecialToken": {"id": name, "type_id": type_id}});
+    let text = |name: &str, type_id: u32| json!({"Sequence": {"id": name, "type_id": type_id}});
+    let mut single = vec![text("A", 0), token("</s>", 0)];
+    let mut pair = vec![text("A", 0), text("B", 1), token("</s>", 1)];
+    let mut special = serde_json::Map::new();
+    special.insert("</s>".to_owned(), json!({"id": "</s>", "ids": [id_of("</s>")], "tokens": ["</s>"]}));
+    if many {
+        single.insert(0, token(&language, 0));
+        pair.insert(0, token(&language, 0));
+        special.insert(language.clone(), json!({"id": language, "ids": [id_of(&language)], "tokens": [language]}));
+    }
+    json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special})
+}

@@ -1,0 +1,134 @@
+//! The older vocabulary files: vocab.txt (WordPiece), vocab.json with merges.txt (byte-level BPE).
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::blueprint::{AddedEntry, Blueprint, BpeOptions, PieceModel};
+use super::settings::Settings;
+use crate::Error;
+
+/// BERT's vocab.txt: a piece per line, the line number its id.
+pub(super) fn wordpiece(bytes: &[u8], settings: &Settings, path: &Path) -> Result<Blueprint, Error> {
+    let vocab: Vec<(String, u32)> = lines(bytes, path)?.zip(0u32..).map(|(line, id)| (line.to_owned(), id)).collect();
+    let token = |field: &str, default: &str| settings.token(field).unwrap_or_else(|| default.to_owned());
+    let unk_token = token("unk_token", "[UNK]");
+    let (cls, sep) = (token("cls_token", "[CLS]"), token("sep_token", "[SEP]"));
+    let id_of = |name: &str| vocab.iter().find(|(piece, _)| piece == name).map(|(_, id)| *id);
+    let (Some(cls_id), Some(sep_id)) = (id_of(&cls), id_of(&sep)) else {
+        return Err(Error::file(path, format!("has not the pieces {cls:?} and {sep:?}, which BERT adds to each text")));
+    };
+    let special =
+        [unk_token.clone(), cls.clone(), sep.clone(), token("pad_token", "[PAD]"), token("mask_token", "[MASK]")];
+    let mut added: Vec<AddedEntry> =
+        special.iter().filter_map(|name| Some(AddedEntry::special(id_of(name)?, name.clone()))).collect();
+    settings.add_tokens(&mut added, vocab.len());
+    Ok(Blueprint {
+        path: path.to_owned(),
+        normalizer: json!({
+            "type": "BertNormalizer",
+            "clean_text": true,
+            "handle_chinese_chars": settings.flag("tokenize_chinese_chars").unwrap_or(true),
+            "strip_accents": settings.flag("strip_accents"),
+            "lowercase": settings.flag("do_lower_case").unwrap_or(true),
+        }),
+        pre_tokenizer: json!({"type": "BertPreTokenizer"}),
+        post_processor: json!({
+            "type": "TemplateProcessing",
+            "single": [special_piece(&cls, 0), text_piece("A", 0), special_piece(&sep, 0)],
+            "pair": [special_piece(&cls, 0), text_piece("A", 0), special_piece(&sep, 0), text_piece("B", 1), special_piece(&sep, 1)],
+            "special_tokens": {
+                cls.clone(): {"id": cls, "ids": [cls_id], "tokens": [cls]},
+                sep.clone(): {"id": sep, "ids": [sep_id], "tokens": [sep]},
+            },
+        }),
+        decoder: json!({"type": "WordPiece", "prefix": "##", "cleanup": true}),
+        model: PieceModel::WordPiece { vocab, unk_token, prefix: "##".to_owned(), max_word_chars: 100 },
+        added_tokens: added,
+    })
+}
+
+/// GPT-2's and RoBERTa's vocab.json and merges.txt.
+pub(super) fn byte_level(
+    vocab: &[u8],
+    merges: &[u8],
+    settings: &Settings,
+    [vocab_path, merges_path]: [&Path; 2],
+) -> Result<Blueprint, Error> {
+    let vocab = ids(vocab, vocab_path)?;
+    let merges = lines(merges, merges_path)?
+        .enumerate()
+        .filter(|(_, line)| !line.starts_with("#version") && !line.is_empty())
+        .map(|(index, line)| match line.split_once(' ') {
+            Some((left, right)) if !right.contains(' ') => Ok((left.to_owned(), right.to_owned())),
+            _ => Err(Error::file(merges_path, format!("line {} is not two pieces with a space between", index + 1))),
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    let id_of = |name: &str| vocab.iter().find(|(piece, _)| piece == name).map(|(_, id)| *id);
+    let is_roberta = !matches!(settings.family(), "gpt2" | "gpt_neo" | "gptj" | "gpt_neox" | "opt" | "codegen")
+        && id_of("<s>").is_some()
+        && id_of("</s>").is_some();
+    let prefix_space = settings.flag("add_prefix_space").unwrap_or(false);
+    let names: &[&str] = if is_roberta {
+        &["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    } else {
+        &["<|endoftext|>", "</s>", "<pad>", "<s>"]
+    };
+    let mut added: Vec<AddedEntry> =
+        names.iter().filter_map(|name| Some(AddedEntry::special(id_of(name)?, *name))).collect();
+    settings.add_tokens(&mut added, vocab.len());
+    let post_processor = match (id_of("<s>"), id_of("</s>")) {
+        (Some(cls), Some(sep)) if is_roberta => json!({
+            "type": "RobertaProcessing", "cls": ["<s>", cls], "sep": ["</s>", sep],
+            "trim_offsets": true, "add_prefix_space": prefix_space,
+        }),
+        (_, Some(bos)) if settings.family() == "opt" => json!({
+            "type": "TemplateProcessing",
+            "single": [special_piece("</s>", 0), text_piece("A", 0)],
+            "pair": [special_piece("</s>", 0), text_piece("A", 0), special_piece("</s>", 0), text_piece("B", 0)],
+            "special_tokens": {"</s>": {"id": "</s>", "ids": [bos], "tokens": ["</s>"]}},
+        }),
+        _ => json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true}),
+    };
+    Ok(Blueprint {
+        path: vocab_path.to_owned(),
+        normalizer: Value::Null,
+        pre_tokenizer: byte_level_stage(prefix_space),
+        post_processor,
+        decoder: byte_level_stage(true),
+        model: PieceModel::Bpe { vocab, merges, options: BpeOptions::default() },
+        added_tokens: added,
+    })
+}
+
+/// Pieces with their ids.
+pub(super) fn ids(bytes: &[u8], path: &Path) -> Result<Vec<(String, u32)>, Error> {
+    let object: serde_json::Map<String, Value> = serde_json::from_slice(bytes)
+        .map_err(|error| Error::file(path, format!("is not pieces with their ids in JSON: {error}")))?;
+    object
+        .into_iter()
+        .map(|(piece, id)| match id.as_u64().map(u32::try_from) {
+            Some(Ok(id)) => Ok((piece, id)),
+            _ => Err(Error::config(path, super::blueprint::quoted(&piece), format!("is {id}, which is no id"))),
+        })
+        .collect()
+}
+
+fn lines<'a>(bytes: &'a [u8], path: &Path) -> Result<std::str::Lines<'a>, Error> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.lines()),
+        Err(error) => Err(Error::file(path, format!("is not text in UTF-8: {error}"))),
+    }
+}
+
+fn byte_level_stage(prefix_space: bool) -> Value {
+    json!({"type": "ByteLevel", "add_prefix_space": prefix_space, "trim_offsets": true, "use_regex": true})
+}
+
+fn special_piece(name: &str, type_id: u32) -> Value {
+    json!({"SpecialToken": {"id": name, "type_id": type_id}})
+}
+
+fn text_piece(name: &str, type_id: u32) -> Value {
+    json!({"Sequence": {"id": name, "type_id": type_id}})
+}
