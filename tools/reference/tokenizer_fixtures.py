@@ -2,7 +2,7 @@
 
     python tools/reference/tokenizer_fixtures.py
 
-Writes crates/attlas-model/tests/data/tokenizers/. Needs transformers 5.23.0, tokenizers 0.23.3, sentencepiece 0.2.3.
+Writes crates/attlas-model/tests/data/tokenizers/. Needs the packages of requirements.txt.
 The vocabularies are trained on the page itself and a few sentences, so that they stay small; part of the page is held
 back, so that unknown characters occur.
 """
@@ -179,7 +179,7 @@ def main():
     for name in results:
         for file in ["spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "source.spm", "target.spm"]:
             (OUT / name / file).unlink(missing_ok=True)
-    (OUT / "expected.json").write_text(json.dumps(results, ensure_ascii=False, indent=0), encoding="utf-8")
+    (OUT / "expected.json").write_text(json.dumps(results, ensure_ascii=False), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ mod files;
 mod forward;
 mod generate;
 mod head;
+pub mod hub;
 mod linear;
 mod load;
 mod matmul;

@@ -12,6 +12,7 @@ use crate::family::{self, Family};
 use crate::tokenizer::Tokenizer;
 use crate::transformer::Transformer;
 use crate::weights::Checkpoint;
+use crate::weights::gguf::Gguf;
 use crate::{Error, load};
 
 /// A Transformer that is ready to run.
@@ -22,6 +23,8 @@ pub struct Model {
     /// The generic Transformer with its weights.
     pub(crate) transformer: Arc<Transformer>,
     pub(crate) tokenizer: Option<Arc<Tokenizer>>,
+    /// The tokenizer for target texts, where it is another (Marian).
+    pub(crate) target_tokenizer: Option<Arc<Tokenizer>>,
     pub(crate) revision: String,
     pub(crate) dtype: &'static str,
     notes: Vec<String>,
@@ -51,13 +54,17 @@ pub enum Side {
 const MAX_HASHED_BYTES: u64 = 64 << 20;
 
 impl Model {
-    /// Loads a model folder: config.json, weights, and a tokenizer if there is one.
+    /// Loads a model folder: config.json, weights, and a tokenizer if there is one; or a `.gguf` file, which holds all three.
     ///
     /// # Errors
     /// When the folder is no model, its family is unknown, or a file in it is malformed or does not fit the others.
     pub fn load(folder: &Path) -> Result<Model, Error> {
         let io = |source| Error::Io { path: folder.to_owned(), source };
-        if !std::fs::metadata(folder).map_err(io)?.is_dir() {
+        let metadata = std::fs::metadata(folder).map_err(io)?;
+        if folder.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) && !metadata.is_dir() {
+            return Model::load_gguf(folder);
+        }
+        if !metadata.is_dir() {
             return Err(Error::file(
                 folder,
                 "is not a folder; a model is a folder with config.json and model.safetensors",
@@ -77,8 +84,25 @@ impl Model {
         );
         let mut model = weights?;
         model.set_tokenizer(tokenizer?)?;
+        if folder.join("target.spm").exists() && !folder.join("tokenizer.json").exists() {
+            model.target_tokenizer = Some(Arc::new(Tokenizer::load_target(folder)?));
+        }
         model.name = folder_name(folder);
         model.revision = revision(folder, &checkpoint);
+        Ok(model)
+    }
+
+    /// Loads a GGUF file of a Llama-like model.
+    fn load_gguf(path: &Path) -> Result<Model, Error> {
+        let gguf = Gguf::open(path)?;
+        let config = ConfigFile::parse(path, gguf.config()?.to_string().as_bytes())?;
+        let checkpoint = Checkpoint::from_tensors(path, gguf.hugging_face_tensors()?);
+        let mut model = Model::from_parts(&config, None, &checkpoint)?;
+        if gguf.text("tokenizer.ggml.model").is_some_and(|kind| kind != "no_vocab") {
+            model.set_tokenizer(Some(Tokenizer::from_gguf(&gguf)?))?;
+        }
+        model.name = folder_name(path);
+        model.revision = revision(path, &checkpoint);
         Ok(model)
     }
 
@@ -102,6 +126,7 @@ impl Model {
             family: family.name,
             transformer: Arc::new(transformer),
             tokenizer: None,
+            target_tokenizer: None,
             revision: String::new(),
             dtype: checkpoint.main_dtype(),
             notes,

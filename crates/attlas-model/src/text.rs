@@ -43,7 +43,8 @@ impl Model {
     pub fn target_tokens(&self, text: &str) -> Result<Tokens, Error> {
         self.needs(Side::Target)?;
         check_text(text)?;
-        let mut tokens = self.tokenizer_or_error()?.encode(text, None)?.tokens;
+        let tokenizer = self.target_tokenizer.as_deref().map_or_else(|| self.tokenizer_or_error(), Ok)?;
+        let mut tokens = tokenizer.encode(text, None)?.tokens;
         if self.has(Side::Source) {
             while tokens.tokens.last().is_some_and(|token| token.role == TokenRole::Special) {
                 tokens.tokens.pop();

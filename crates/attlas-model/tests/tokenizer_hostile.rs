@@ -91,8 +91,9 @@ fn a_vocabulary_that_contradicts_itself_is_refused() {
 #[test]
 fn merges_of_what_is_not_there_are_refused() {
     let merges = |value| refusal(&spoiled("/model/merges", value));
-    says(&merges(json!(["a x"])), "model.merges[0] merges \"x\", which is not in model.vocab");
-    says(&merges(json!(["b a"])), "makes \"ba\", which is not in model.vocab");
+    says(&merges(json!(["a x"])), "model.merges Token `x` out of vocabulary");
+    says(&merges(json!(["b a"])), "Token `ba` out of vocabulary");
+    says(&merges(json!([["abc", "abc"]])), "model.merges[0] makes \"abcabc\", which is longer than any piece");
     says(&merges(json!(["a b c"])), "not a tokenizer");
     says(&merges(json!([["a", "b", "c"]])), "not a tokenizer");
     says(&merges(json!([["", "a"]])), "merges an empty piece");

@@ -1,6 +1,7 @@
 //! A tokenizer before it is built: every file format is read into this one form, checked here, then built once.
 
 use std::collections::HashSet;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -147,25 +148,28 @@ impl Blueprint {
     /// Checks everything, then builds the library's tokenizer; with it, how much its stages can lengthen a text.
     pub fn build(self) -> Result<(tokenizers::Tokenizer, Growth), Error> {
         let path = self.path;
-        let known_ids = self.model.check(&path)?;
         let growth = stages::check_normalizer(&self.normalizer, &path)?;
         check_added(&self.added_tokens, growth, &path)?;
         let growth = growth.then(stages::check_pre_tokenizer(&self.pre_tokenizer, &path)?);
         stages::check_decoder(&self.decoder, &path)?;
-        let is_known = |id: u32| known_ids.contains(&id) || self.added_tokens.iter().any(|added| added.id == id);
-        stages::check_post_processor(&self.post_processor, &is_known, &path)?;
+        // Compiling expressions takes about as long as building the vocabulary.
+        let (model, normalizer, pre_tokenizer) = (self.model, self.normalizer, self.pre_tokenizer);
+        let (model, stages) = rayon::join(
+            || model.build(&path),
+            || -> Result<_, Error> {
+                let normalizer = stage::<tokenizers::NormalizerWrapper>(normalizer, "normalizer", &path)?;
+                Ok((normalizer, stage::<tokenizers::PreTokenizerWrapper>(pre_tokenizer, "pre_tokenizer", &path)?))
+            },
+        );
+        let ((model, mut ids), (normalizer, pre_tokenizer)) = (model?, stages?);
+        self.added_tokens.iter().for_each(|added| ids.insert(added.id));
+        stages::check_post_processor(&self.post_processor, &|id| ids.contains(id), &path)?;
 
-        let mut tokenizer = tokenizers::Tokenizer::new(self.model.build(&path)?);
+        let mut tokenizer = tokenizers::Tokenizer::new(model);
         // Normaliser before added tokens: the library matches some of them in normalised text.
         let library = |error: tokenizers::Error| Error::file(&path, error.to_string());
-        tokenizer
-            .with_normalizer(stage::<tokenizers::NormalizerWrapper>(self.normalizer, "normalizer", &path)?)
-            .map_err(library)?;
-        tokenizer.with_pre_tokenizer(stage::<tokenizers::PreTokenizerWrapper>(
-            self.pre_tokenizer,
-            "pre_tokenizer",
-            &path,
-        )?);
+        tokenizer.with_normalizer(normalizer).map_err(library)?;
+        tokenizer.with_pre_tokenizer(pre_tokenizer);
         tokenizer.with_post_processor(stage::<tokenizers::PostProcessorWrapper>(
             self.post_processor,
             "post_processor",
@@ -178,25 +182,23 @@ impl Blueprint {
     }
 }
 
-impl PieceModel {
-    /// Checks the vocabulary and what refers to it, and returns the ids it has.
-    fn check(&self, path: &Path) -> Result<HashSet<u32>, Error> {
-        match self {
-            PieceModel::Bpe { vocab, merges, options } => {
-                let ids = check_vocabulary(vocab, path)?;
-                check_unknown(vocab, options.unk_token.as_deref(), path)?;
-                check_merges(vocab, merges, options.prefix.as_deref().unwrap_or(""), path)?;
-                Ok(ids)
-            }
-            PieceModel::WordPiece { vocab, unk_token, .. } | PieceModel::WordLevel { vocab, unk_token } => {
-                let ids = check_vocabulary(vocab, path)?;
-                check_unknown(vocab, Some(unk_token), path)?;
-                Ok(ids)
-            }
-            PieceModel::Unigram { pieces, unk_id, .. } => check_pieces(pieces, *unk_id, path),
-        }
+/// The ids that are taken.
+struct Ids(Vec<bool>);
+
+impl Ids {
+    fn contains(&self, id: u32) -> bool {
+        self.0.get(id as usize).copied().unwrap_or(false)
     }
 
+    fn insert(&mut self, id: u32) {
+        if self.0.len() <= id as usize {
+            self.0.resize(id as usize + 1, false);
+        }
+        self.0[id as usize] = true;
+    }
+}
+
+impl PieceModel {
     /// All pieces with their ids.
     pub fn pieces(&self) -> Box<dyn Iterator<Item = (&str, u32)> + '_> {
         match self {
@@ -217,12 +219,14 @@ impl PieceModel {
         self.pieces().find(|(piece, _)| *piece == name).map(|(_, id)| id)
     }
 
-    /// Builds the library's model. Everything was checked.
-    fn build(self, path: &Path) -> Result<ModelWrapper, Error> {
+    /// Checks the vocabulary and what refers to it, and builds the library's model; with it, the ids it has.
+    fn build(self, path: &Path) -> Result<(ModelWrapper, Ids), Error> {
         let library = |error: tokenizers::Error| Error::file(path, format!("model: {error}"));
-        Ok(match self {
+        match self {
             PieceModel::Bpe { vocab, merges, options } => {
-                let vocab: Vocab = vocab.into_iter().collect();
+                let (vocab, ids) = vocabulary(vocab, path)?;
+                check_unknown(&vocab, options.unk_token.as_deref(), path)?;
+                check_merges(&vocab, &merges, options.prefix.as_deref().unwrap_or(""), path)?;
                 let mut builder = BPE::builder()
                     .vocab_and_merges(vocab, merges)
                     .fuse_unk(options.fuse_unk)
@@ -237,23 +241,28 @@ impl PieceModel {
                 if let Some(suffix) = options.suffix {
                     builder = builder.end_of_word_suffix(suffix);
                 }
-                ModelWrapper::BPE(builder.build().map_err(library)?)
+                let merges = |error: tokenizers::Error| Error::config(path, "model.merges", error.to_string());
+                Ok((ModelWrapper::BPE(builder.build().map_err(merges)?), ids))
             }
             PieceModel::WordPiece { vocab, unk_token, prefix, max_word_chars } => {
-                let vocab: Vocab = vocab.into_iter().collect();
+                let (vocab, ids) = vocabulary(vocab, path)?;
+                check_unknown(&vocab, Some(&unk_token), path)?;
                 let builder = WordPiece::builder().vocab(vocab).unk_token(unk_token).continuing_subword_prefix(prefix);
-                ModelWrapper::WordPiece(builder.max_input_chars_per_word(max_word_chars).build().map_err(library)?)
+                let model = builder.max_input_chars_per_word(max_word_chars).build().map_err(library)?;
+                Ok((ModelWrapper::WordPiece(model), ids))
             }
             PieceModel::WordLevel { vocab, unk_token } => {
-                let vocab: Vocab = vocab.into_iter().collect();
-                ModelWrapper::WordLevel(
-                    WordLevel::builder().vocab(vocab).unk_token(unk_token).build().map_err(library)?,
-                )
+                let (vocab, ids) = vocabulary(vocab, path)?;
+                check_unknown(&vocab, Some(&unk_token), path)?;
+                let model = WordLevel::builder().vocab(vocab).unk_token(unk_token).build().map_err(library)?;
+                Ok((ModelWrapper::WordLevel(model), ids))
             }
             PieceModel::Unigram { pieces, unk_id, byte_fallback } => {
-                ModelWrapper::Unigram(Unigram::from(pieces, unk_id, byte_fallback).map_err(library)?)
+                check_pieces(&pieces, unk_id, path)?;
+                let ids = Ids(vec![true; pieces.len()]);
+                Ok((ModelWrapper::Unigram(Unigram::from(pieces, unk_id, byte_fallback).map_err(library)?), ids))
             }
-        })
+        }
     }
 }
 
@@ -277,29 +286,37 @@ fn added_token(entry: &AddedEntry) -> AddedToken {
 }
 
 /// Pieces that are too long, said twice, or share an id are refused.
-fn check_vocabulary(vocab: &[(String, u32)], path: &Path) -> Result<HashSet<u32>, Error> {
-    if vocab.is_empty() {
+fn vocabulary(entries: Vec<(String, u32)>, path: &Path) -> Result<(Vocab, Ids), Error> {
+    if entries.is_empty() {
         return Err(Error::config(path, "model.vocab", "is empty"));
     }
-    let mut ids = HashSet::with_capacity(vocab.len());
-    let mut pieces = HashSet::with_capacity(vocab.len());
-    for (piece, id) in vocab {
-        check_length(piece, MAX_PIECE_BYTES, path)?;
-        if *id >= MAX_ID {
+    let mut ids = Ids(Vec::with_capacity(entries.len()));
+    let mut vocab = Vocab::with_capacity(entries.len());
+    for (piece, id) in entries {
+        check_length(&piece, MAX_PIECE_BYTES, path)?;
+        if id >= MAX_ID {
             return Err(Error::config(
                 path,
                 "model.vocab",
-                format!("gives {} the id {id}; ids up to {} are possible", quoted(piece), MAX_ID - 1),
+                format!("gives {} the id {id}; ids up to {} are possible", quoted(&piece), MAX_ID - 1),
             ));
         }
-        if !ids.insert(*id) {
-            return Err(Error::config(path, "model.vocab", format!("gives the id {id} twice, to {}", quoted(piece))));
+        if ids.contains(id) {
+            return Err(Error::config(path, "model.vocab", format!("gives the id {id} twice, to {}", quoted(&piece))));
         }
-        if !pieces.insert(piece.as_str()) {
-            return Err(Error::config(path, "model.vocab", format!("names the piece {} twice", quoted(piece))));
-        }
+        ids.insert(id);
+        match vocab.entry(piece) {
+            Entry::Vacant(place) => place.insert(id),
+            Entry::Occupied(place) => {
+                return Err(Error::config(
+                    path,
+                    "model.vocab",
+                    format!("names the piece {} twice", quoted(place.key())),
+                ));
+            }
+        };
     }
-    Ok(ids)
+    Ok((vocab, ids))
 }
 
 fn check_length(piece: &str, limit: usize, path: &Path) -> Result<(), Error> {
@@ -313,44 +330,35 @@ fn check_length(piece: &str, limit: usize, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_unknown(vocab: &[(String, u32)], unk_token: Option<&str>, path: &Path) -> Result<(), Error> {
+fn check_unknown(vocab: &Vocab, unk_token: Option<&str>, path: &Path) -> Result<(), Error> {
     match unk_token {
-        Some(token) if !vocab.iter().any(|(piece, _)| piece == token) => {
+        Some(token) if !vocab.contains_key(token) => {
             Err(Error::config(path, "model.unk_token", format!("is {}, which is not in model.vocab", quoted(token))))
         }
         _ => Ok(()),
     }
 }
 
-/// Both halves of a merge and what they make must be pieces.
-fn check_merges(vocab: &[(String, u32)], merges: &[(String, String)], prefix: &str, path: &Path) -> Result<(), Error> {
-    let pieces: HashSet<&str> = vocab.iter().map(|(piece, _)| piece.as_str()).collect();
-    let mut merged = String::new();
+/// The library checks that both halves of a merge and what they make are pieces; what it panics on is refused here.
+fn check_merges(vocab: &Vocab, merges: &[(String, String)], prefix: &str, path: &Path) -> Result<(), Error> {
+    let longest = vocab.keys().map(String::len).max().unwrap_or(0);
     for (index, (left, right)) in merges.iter().enumerate() {
         let refuse = |what: String| Err(Error::config(path, format!("model.merges[{index}]"), what));
         if left.is_empty() || right.is_empty() {
             return refuse("merges an empty piece".to_owned());
         }
-        for half in [left, right] {
-            if !pieces.contains(half.as_str()) {
-                return refuse(format!("merges {}, which is not in model.vocab", quoted(half)));
-            }
-        }
         let Some(rest) = right.strip_prefix(prefix) else {
             return refuse(format!("merges {}, which does not start with {}", quoted(right), quoted(prefix)));
         };
-        merged.clear();
-        merged.push_str(left);
-        merged.push_str(rest);
-        if !pieces.contains(merged.as_str()) {
-            return refuse(format!("makes {}, which is not in model.vocab", quoted(&merged)));
+        if left.len() + rest.len() > longest {
+            return refuse(format!("makes {}, which is longer than any piece", quoted(&format!("{left}{rest}"))));
         }
     }
     Ok(())
 }
 
 /// Unigram pieces: finite scores, unique, bounded.
-fn check_pieces(pieces: &[(String, f64)], unk_id: Option<usize>, path: &Path) -> Result<HashSet<u32>, Error> {
+fn check_pieces(pieces: &[(String, f64)], unk_id: Option<usize>, path: &Path) -> Result<(), Error> {
     if pieces.is_empty() || pieces.len() > MAX_ID as usize {
         return Err(Error::config(path, "model.vocab", format!("has {} pieces", pieces.len())));
     }
@@ -380,7 +388,7 @@ fn check_pieces(pieces: &[(String, f64)], unk_id: Option<usize>, path: &Path) ->
             format!("holds {n_bytes} bytes of pieces; {MAX_UNIGRAM_BYTES} are possible"),
         ));
     }
-    Ok((0..pieces.len() as u32).collect())
+    Ok(())
 }
 
 fn check_added(added: &[AddedEntry], growth: Growth, path: &Path) -> Result<(), Error> {

@@ -13,7 +13,8 @@ use crate::weights::gguf::{Gguf, Value};
 /// Llama 3's expression for words.
 const LLAMA3_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Qwen 2's expression for words.
-const QWEN2_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2_WORDS: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 impl Tokenizer {
     /// The tokenizer that a GGUF file carries: SentencePiece's (`llama`) or byte-level BPE (`gpt2`).
@@ -28,7 +29,10 @@ impl Tokenizer {
             found => Err(Error::config(
                 &gguf.path,
                 "tokenizer.ggml.model",
-                format!("is {}; llama and gpt2 are read", found.map_or("missing".to_owned(), |name| format!("{name:?}"))),
+                format!(
+                    "is {}; llama and gpt2 are read",
+                    found.map_or("missing".to_owned(), |name| format!("{name:?}"))
+                ),
             )),
         }
     }
@@ -66,7 +70,8 @@ fn sentencepiece(gguf: &Gguf, pieces: Vec<String>) -> Result<Tokenizer, Error> {
     if model.unk_id as usize >= model.pieces.len() {
         return Err(Error::config(&gguf.path, "tokenizer.ggml.unknown_token_id", format!("is {}", model.unk_id)));
     }
-    let name = |field: &str| id(gguf, field).and_then(|id| model.pieces.get(id as usize)).map(|piece| piece.text.clone());
+    let name =
+        |field: &str| id(gguf, field).and_then(|id| model.pieces.get(id as usize)).map(|piece| piece.text.clone());
     let settings = Settings::of(json!({
         "add_bos_token": gguf.flag("tokenizer.ggml.add_bos_token").unwrap_or(true),
         "add_eos_token": gguf.flag("tokenizer.ggml.add_eos_token").unwrap_or(false),
@@ -84,9 +89,7 @@ fn byte_level(gguf: &Gguf, pieces: Vec<String>) -> Result<Tokenizer, Error> {
             None => Err(Error::config(&gguf.path, "tokenizer.ggml.merges", format!("has {line:?}, which is no pair"))),
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    let stage = |use_regex: bool| {
-        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex})
-    };
+    let stage = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
     let words = |expression: &str| {
         let split = json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false});
         json!({"type": "Sequence", "pretokenizers": [split, stage(false)]})
@@ -116,7 +119,8 @@ fn byte_level(gguf: &Gguf, pieces: Vec<String>) -> Result<Tokenizer, Error> {
         let wanted = gguf.flag(&format!("tokenizer.ggml.add_{field}_token")).unwrap_or(by_default);
         id(gguf, field).filter(|_| wanted).and_then(|id| Some((id, pieces.get(id as usize)?.clone())))
     };
-    let post_processor = template(mark("bos", gguf.text("tokenizer.ggml.pre") == Some("llama-bpe")), mark("eos", false));
+    let post_processor =
+        template(mark("bos", gguf.text("tokenizer.ggml.pre") == Some("llama-bpe")), mark("eos", false));
     Tokenizer::build(
         Blueprint {
             path: gguf.path.clone(),
@@ -151,10 +155,11 @@ fn template(before: Option<(u32, String)>, after: Option<(u32, String)>) -> Json
         .chain(&after)
         .map(|(id, name)| (name.clone(), json!({"id": name, "ids": [id], "tokens": [name]})))
         .collect();
+    let pair = [text("A", 0), text("B", 1)].concat();
     json!({
         "type": "TemplateProcessing",
         "single": text("A", 0),
-        "pair": [text("A", 0), text("B", 1)].concat(),
+        "pair": pair,
         "special_tokens": special,
     })
 }

@@ -6,6 +6,7 @@ mod base64;
 mod blueprint;
 mod charsmap;
 mod families;
+mod gguf;
 mod json;
 mod pattern;
 mod remap;

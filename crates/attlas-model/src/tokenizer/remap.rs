@@ -1,6 +1,6 @@
 //! Families that cut with a SentencePiece model but number pieces by a vocab.json of their own: Marian, M2M-100.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde_json::json;
@@ -78,11 +78,10 @@ pub(super) fn blueprint(
     let mut blueprint = families::blueprint(model, settings, path)?;
     let mut next = blueprint.model.ids().max().unwrap_or(0) + 1;
     let special = ["</s>", "<pad>"].into_iter().filter(|name| ids.contains_key(*name)).map(str::to_owned);
-    for name in special.chain(languages) {
-        if blueprint.model.id_of(&name).is_none() {
-            blueprint.added_tokens.push(AddedEntry::special(next, name));
-            next += 1;
-        }
+    let known: HashSet<&str> = blueprint.model.pieces().map(|(piece, _)| piece).collect();
+    for name in special.chain(languages).filter(|name| !known.contains(name.as_str())) {
+        blueprint.added_tokens.push(AddedEntry::special(next, name));
+        next += 1;
     }
     blueprint.post_processor = template(&blueprint, settings, many);
     let mut to_model = vec![unk_id; next as usize]; // [n_library_ids]

@@ -1,5 +1,6 @@
 //! What the small files beside a vocabulary say: tokenizer_config.json, config.json.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::Value;
@@ -79,6 +80,7 @@ impl Settings {
 
     /// Adds the tokens that `added_tokens_decoder` names and the vocabulary of `n_pieces` pieces lacks.
     pub fn add_tokens(&self, added: &mut Vec<AddedEntry>, n_pieces: usize) {
+        let known: HashSet<String> = added.iter().map(|entry| entry.content.clone()).collect();
         let entries = self.tokenizer.get("added_tokens_decoder").and_then(Value::as_object);
         let mut more: Vec<AddedEntry> = entries
             .into_iter()
@@ -88,7 +90,7 @@ impl Settings {
                 entry.as_object_mut()?.insert("id".to_owned(), id.parse::<u32>().ok()?.into());
                 serde_json::from_value(entry).ok()
             })
-            .filter(|entry: &AddedEntry| added.iter().all(|known| known.content != entry.content))
+            .filter(|entry: &AddedEntry| !known.contains(&entry.content))
             .filter(|entry| entry.id as usize >= n_pieces)
             .collect();
         more.sort_by_key(|entry| entry.id);

@@ -16,6 +16,8 @@ const MAX_STAGES: usize = 32;
 const MAX_DEPTH: usize = 4;
 /// Pieces of a post-processor's template.
 const MAX_TEMPLATE_PIECES: usize = 64;
+/// Special tokens that a template describes.
+const MAX_SPECIAL_TOKENS: usize = 4096;
 /// The longest text a stage may put in place of another, in bytes.
 const MAX_CONTENT_BYTES: usize = 4096;
 /// The largest map of characters; SentencePiece's own is 240 kB.
@@ -285,6 +287,9 @@ fn template(object: &Map<String, Value>, is_known: &dyn Fn(u32) -> bool, place: 
         if sequences != required {
             return place.refuse(format!("uses the texts {sequences:?} for {list}; {required:?} are needed"));
         }
+    }
+    if let Some(tokens) = tokens.filter(|tokens| tokens.len() > MAX_SPECIAL_TOKENS) {
+        return place.refuse(format!("describes {} special_tokens; {MAX_SPECIAL_TOKENS} are possible", tokens.len()));
     }
     for (name, token) in tokens.into_iter().flatten() {
         let ids = token.get("ids").and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);

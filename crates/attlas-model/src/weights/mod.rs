@@ -2,7 +2,15 @@
 
 mod bytes;
 mod convert;
+pub(crate) mod gguf;
+mod gguf_blocks;
+mod gguf_llama;
+#[cfg(test)]
+mod gguf_tests;
+mod pickle;
+mod pickle_file;
 mod safetensors;
+mod stored_zip;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -39,11 +47,18 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The weights of a model folder: `model.safetensors`, a sharded index, or the only `*.safetensors` that is named `model.…`.
+    /// The weights of a model folder: `model.safetensors`, a sharded index, or the only `*.safetensors` that is named
+    /// `model.…`; without the first two, PyTorch's `pytorch_model.bin`, its sharded index, or `model.pt`.
     ///
     /// # Errors
     /// When there are none, or a file is truncated, malformed or not a regular file.
     pub fn open(folder: &Path) -> Result<Checkpoint, Error> {
+        let has = |name: &str| folder.join(name).exists();
+        if !has("model.safetensors") && !has("model.safetensors.index.json") {
+            if let Some(checkpoint) = pickle_file::open_folder(folder) {
+                return checkpoint;
+            }
+        }
         safetensors::open_folder(folder)
     }
 

@@ -213,7 +213,8 @@ fn only_model_file(folder: &Path) -> Result<PathBuf, Error> {
         [only] => Ok(folder.join(only)),
         [] => Err(Error::file(
             folder,
-            "has no weights; attlas looks for model.safetensors or model.safetensors.index.json beside config.json",
+            "has no weights; attlas looks for model.safetensors, model.safetensors.index.json or pytorch_model.bin \
+             beside config.json",
         )),
         several => Err(Error::file(
             folder,

@@ -1,0 +1,312 @@
+//! PyTorch's files: a zip archive of a pickle and raw numbers (since 1.6), or the older row of pickles and numbers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::pickle::{Machine, Value, View};
+use super::stored_zip::{self, Entry};
+use super::{Bytes, Checkpoint, Dtype, Tensor};
+use crate::Error;
+
+/// The largest pickle that is read: the names and shapes, not the numbers.
+const MAX_PICKLE_BYTES: u64 = 256 << 20;
+/// The largest index of a sharded model.
+const MAX_INDEX_BYTES: u64 = 100 << 20;
+/// How the older format begins: a pickle of its magic number.
+const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+/// Where training scripts keep the weights inside a larger dictionary.
+const NESTED: [&str; 4] = ["state_dict", "model_state_dict", "model", "module"];
+
+/// Where the numbers of each storage lie.
+type Storages = HashMap<String, Bytes>;
+
+/// The weights of a model folder, if it has PyTorch files: `pytorch_model.bin`, a sharded index, `model.pt` or `.pth`.
+pub(super) fn open_folder(folder: &Path) -> Option<Result<Checkpoint, Error>> {
+    let names = ["pytorch_model.bin", "model.pt", "model.pth", "model.bin", "checkpoint.pt"];
+    if let Some(path) = names.iter().map(|name| folder.join(name)).find(|path| path.exists()) {
+        return Some(open_file(&path).map(|tensors| Checkpoint::from_tensors(&path, tensors)));
+    }
+    let index = folder.join("pytorch_model.bin.index.json");
+    index.exists().then(|| open_sharded(folder, &index))
+}
+
+/// All files that a sharded index names.
+fn open_sharded(folder: &Path, index: &Path) -> Result<Checkpoint, Error> {
+    let json: serde_json::Value = serde_json::from_slice(&crate::files::read(index, MAX_INDEX_BYTES)?)
+        .map_err(|error| Error::file(index, format!("is not JSON: {error}")))?;
+    let map = json.get("weight_map").and_then(serde_json::Value::as_object);
+    let map = map.ok_or_else(|| Error::config(index, "weight_map", "is not an object of tensors and files"))?;
+    let mut files: Vec<&str> = Vec::new();
+    for (tensor, file) in map {
+        match file.as_str() {
+            // A name, never a path: an index chooses no file outside its folder.
+            Some(file) if !file.contains(['/', '\\']) && !file.starts_with('.') => files.push(file),
+            _ => {
+                return Err(Error::config(
+                    index,
+                    "weight_map",
+                    format!("sends {tensor:?} to {file}, which is no file name"),
+                ));
+            }
+        }
+    }
+    files.sort_unstable();
+    files.dedup();
+    let mut tensors = BTreeMap::new();
+    for file in files {
+        let path = folder.join(file);
+        if !path.exists() {
+            return Err(Error::file(index, format!("names the file {file:?}, which is missing")));
+        }
+        for (name, tensor) in open_file(&path)? {
+            if tensors.insert(name.clone(), tensor).is_some() {
+                return Err(Error::tensor(&path, name, "is in another file of the model already"));
+            }
+        }
+    }
+    if let Some(name) = map.keys().find(|name| !tensors.contains_key(*name)) {
+        return Err(Error::tensor(index, name, "is in the index, but in none of its files"));
+    }
+    Ok(Checkpoint::from_tensors(index, tensors))
+}
+
+/// The tensors of one file.
+pub(super) fn open_file(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(Error::file(path, "is not a regular file"));
+    }
+    let file = Arc::new(File::open(path).map_err(io)?);
+    let size = file.metadata().map_err(io)?.len();
+    let source = Source { file, size, path: path.to_owned() };
+    let start = source.read(0, size.min(LEGACY_MAGIC.len() as u64) as usize)?;
+    if start.starts_with(b"PK\x03\x04") {
+        source.zip()
+    } else if start == LEGACY_MAGIC {
+        source.legacy()
+    } else {
+        Err(Error::file(path, "is not a file of torch.save: neither a zip archive nor its older format"))
+    }
+}
+
+/// An open file.
+struct Source {
+    file: Arc<File>,
+    size: u64,
+    path: PathBuf,
+}
+
+impl Source {
+    fn part(&self, offset: u64, len: usize) -> Bytes {
+        Bytes::File { file: Arc::clone(&self.file), offset, len }
+    }
+
+    fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; len];
+        let io = |source| Error::Io { path: self.path.clone(), source };
+        self.part(offset, len).read(0, &mut bytes).map_err(io)?;
+        Ok(bytes)
+    }
+
+    fn refuse<T>(&self, message: impl Into<String>) -> Result<T, Error> {
+        Err(Error::file(&self.path, message))
+    }
+
+    /// The archive: `NAME/data.pkl`, `NAME/data/KEY`, `NAME/byteorder`.
+    fn zip(&self) -> Result<BTreeMap<String, Tensor>, Error> {
+        let entries = stored_zip::entries(&self.part(0, usize::try_from(self.size).unwrap_or(usize::MAX)))
+            .map_err(|reason| Error::file(&self.path, reason))?;
+        let find =
+            |end: &str| entries.iter().find(|entry| entry.name.split_once('/').is_some_and(|(_, rest)| rest == end));
+        let Some(pickle) = find("data.pkl") else {
+            return self.refuse("is a zip archive without data.pkl; torch.save writes one");
+        };
+        if let Some(order) = find("byteorder") {
+            if order.size > 16 || self.read(order.offset, order.size as usize)? != b"little" {
+                return self.refuse("holds numbers in another byte order than little-endian");
+            }
+        }
+        if pickle.size > MAX_PICKLE_BYTES {
+            return self.refuse(format!("has a pickle of {} bytes; {MAX_PICKLE_BYTES} are possible", pickle.size));
+        }
+        let mut machine = Machine::default();
+        let bytes = self.read(pickle.offset, pickle.size as usize)?;
+        let (value, _) = machine.run(&bytes).map_err(|reason| Error::file(&self.path, reason))?;
+        let storages =
+            entries.iter().filter_map(|entry| Some((self.storage_key(entry)?, self.stored(entry)))).collect();
+        self.state_dict(&machine, &value, &storages)
+    }
+
+    fn storage_key(&self, entry: &Entry) -> Option<String> {
+        entry.name.split_once('/')?.1.strip_prefix("data/").map(str::to_owned)
+    }
+
+    fn stored(&self, entry: &Entry) -> Bytes {
+        self.part(entry.offset, entry.size as usize)
+    }
+
+    /// Magic number, protocol, system; then the pickle, the keys of the storages, and each: its length and its numbers.
+    fn legacy(&self) -> Result<BTreeMap<String, Tensor>, Error> {
+        let head = self.read(0, self.size.min(MAX_PICKLE_BYTES) as usize)?;
+        let mut at = LEGACY_MAGIC.len();
+        let mut machine = Machine::default();
+        let mut next = |machine: &mut Machine| -> Result<Value, Error> {
+            let (value, n_bytes) = machine.run(&head[at..]).map_err(|reason| Error::file(&self.path, reason))?;
+            at += n_bytes;
+            Ok(value)
+        };
+        next(&mut machine)?; // protocol
+        next(&mut machine)?; // system
+        let value = next(&mut machine)?;
+        let keys = next(&mut machine)?;
+        let mut sizes = HashMap::new();
+        for (_, view) in self.views(&machine, &value)? {
+            sizes.insert(view.storage.key.clone(), view.storage.dtype.bits() / 8);
+        }
+        let mut offset = at as u64;
+        let mut storages = Storages::new();
+        for key in machine.list(&keys).unwrap_or_default() {
+            let Value::Text(key) = key else {
+                return self.refuse("has a storage whose key is no text");
+            };
+            if self.size - offset < 8 {
+                return self.refuse(format!("ends at byte {} before its storage {key:?}", self.size));
+            }
+            let n_numbers = u64::from_le_bytes(self.read(offset, 8)?.try_into().unwrap_or_default());
+            // A storage that no tensor uses has an unknown width; nothing after it could be found.
+            let Some(width) = sizes.get(key.as_ref()) else {
+                return self.refuse(format!("has a storage {key:?} that no tensor uses"));
+            };
+            let n_bytes = n_numbers.checked_mul(*width as u64).filter(|n_bytes| *n_bytes <= self.size - offset - 8);
+            let Some(n_bytes) = n_bytes else {
+                return self
+                    .refuse(format!("says that its storage {key:?} has {n_numbers} numbers; the file is shorter"));
+            };
+            storages.insert(key.to_string(), self.part(offset + 8, n_bytes as usize));
+            offset += 8 + n_bytes;
+        }
+        self.state_dict(&machine, &value, &storages)
+    }
+
+    /// The named tensors of a pickle: of the dictionary itself, or of the one that a training script put inside.
+    fn views(&self, machine: &Machine, value: &Value) -> Result<Vec<(String, Arc<View>)>, Error> {
+        let Some(mut entries) = machine.dict(value) else {
+            return self.refuse("holds no dictionary of tensors");
+        };
+        let holds_tensors =
+            |entries: &[(Value, Value)]| entries.iter().any(|(_, value)| matches!(value, Value::Tensor(_)));
+        if !holds_tensors(entries) {
+            let named = |name: &str| {
+                let is_name = |key: &Value| matches!(key, Value::Text(text) if text.as_ref() == name);
+                entries.iter().find(|(key, _)| is_name(key)).and_then(|(_, value)| machine.dict(value))
+            };
+            match NESTED.iter().filter_map(|name| named(name)).find(|inner| holds_tensors(inner)) {
+                Some(inner) => entries = inner,
+                None => return self.refuse("holds a dictionary without tensors"),
+            }
+        }
+        let mut views = Vec::new();
+        for (key, value) in entries {
+            if let (Value::Text(name), Value::Tensor(view)) = (key, value) {
+                views.push((name.to_string(), Arc::new(View::clone(view))));
+            }
+        }
+        Ok(views)
+    }
+
+    fn state_dict(
+        &self,
+        machine: &Machine,
+        value: &Value,
+        storages: &Storages,
+    ) -> Result<BTreeMap<String, Tensor>, Error> {
+        let path: Arc<Path> = Arc::from(self.path.as_path());
+        let mut tensors = BTreeMap::new();
+        for (name, view) in self.views(machine, value)? {
+            let bytes = numbers(&view, storages).map_err(|reason| Error::tensor(&self.path, &name, reason))?;
+            // `i8` alone would be read with scales, which PyTorch does not store so.
+            let dtype =
+                if view.storage.dtype == Dtype::I8 { Dtype::Other { name: "i8", bits: 8 } } else { view.storage.dtype };
+            let tensor = Tensor { dtype, shape: view.shape.clone(), bytes, path: Arc::clone(&path) };
+            if tensors.insert(name.clone(), tensor).is_some() {
+                return Err(Error::tensor(&self.path, name, "is there twice"));
+            }
+        }
+        Ok(tensors)
+    }
+}
+
+/// The bytes of a view, row after row: a part of the storage where it lies so, else gathered.
+fn numbers(view: &View, storages: &Storages) -> Result<Bytes, String> {
+    let storage = &view.storage;
+    let width = storage.dtype.bits() / 8;
+    let Some(bytes) = storages.get(&storage.key) else {
+        return Err(format!("lies in the storage {:?}, which the file lacks", storage.key));
+    };
+    if storage.n_numbers.checked_mul(width) != Some(bytes.len()) {
+        let (n, key, found) = (storage.n_numbers, &storage.key, bytes.len());
+        return Err(format!(
+            "lies in the storage {key:?} of {n} numbers of {width} bytes, but the file has {found} bytes there"
+        ));
+    }
+    let too_far = || {
+        let (shape, strides, offset) = (&view.shape, &view.strides, view.offset);
+        format!(
+            "of shape {shape:?} with strides {strides:?} from {offset} reaches past its storage of {} numbers",
+            storage.n_numbers
+        )
+    };
+    let n_numbers = view.shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size)).ok_or_else(too_far)?;
+    let steps = view.shape.iter().zip(&view.strides);
+    let last = steps
+        .clone()
+        .try_fold(view.offset, |last, (size, stride)| last.checked_add(size.saturating_sub(1).checked_mul(*stride)?));
+    if n_numbers == 0 {
+        return Ok(Bytes::Memory { bytes: Arc::default(), offset: 0, len: 0 });
+    }
+    // A view that repeats numbers could be larger than any memory.
+    if last.is_none_or(|last| last >= storage.n_numbers) || n_numbers > storage.n_numbers {
+        return Err(too_far());
+    }
+    let mut expected = 1;
+    let in_rows = steps.rev().all(|(size, stride)| {
+        let fits = *size == 1 || *stride == expected;
+        expected *= size;
+        fits
+    });
+    if in_rows {
+        return Ok(part(bytes, view.offset * width, n_numbers * width));
+    }
+    gather(view, bytes, width, n_numbers).map_err(|error| format!("cannot be read: {error}"))
+}
+
+fn part(bytes: &Bytes, start: usize, len: usize) -> Bytes {
+    match bytes {
+        Bytes::File { file, offset, .. } => Bytes::File { file: Arc::clone(file), offset: offset + start as u64, len },
+        Bytes::Memory { bytes, offset, .. } => Bytes::Memory { bytes: Arc::clone(bytes), offset: offset + start, len },
+        Bytes::Static(bytes) => Bytes::Static(&bytes[start..start + len]),
+    }
+}
+
+/// Copies a view that is not in rows (a transposed tensor, mostly) into rows.
+fn gather(view: &View, bytes: &Bytes, width: usize, n_numbers: usize) -> std::io::Result<Bytes> {
+    let mut stored = vec![0; bytes.len()];
+    bytes.read(0, &mut stored)?;
+    let mut rows = Vec::with_capacity(n_numbers * width); // [shape, width]
+    let mut index = vec![0; view.shape.len()]; // [n_axes]
+    for _ in 0..n_numbers {
+        let place: usize = view.offset + index.iter().zip(&view.strides).map(|(at, stride)| at * stride).sum::<usize>();
+        rows.extend_from_slice(&stored[place * width..][..width]);
+        for axis in (0..index.len()).rev() {
+            index[axis] += 1;
+            if index[axis] < view.shape[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+    let len = rows.len();
+    Ok(Bytes::Memory { bytes: Arc::new(rows), offset: 0, len })
+}
