@@ -47,7 +47,7 @@ def make(case: Case) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         write_checkpoint(case, generator, folder)
-        settings = {"attn_implementation": "eager", "dtype": torch.float64}
+        settings = {"attn_implementation": case.implementation, "dtype": torch.float64}
         if "gpt_oss" in case.configuration.model_type:
             settings["experts_implementation"] = "eager"
         model = case.model_class.from_pretrained(folder, **settings).eval()
@@ -60,7 +60,7 @@ def make(case: Case) -> None:
     for name, inputs in make_runs(case, model.config, generator).items():
         runs.append(name)
         with torch.no_grad():
-            outputs = model(**inputs, output_attentions=True, output_hidden_states=True)
+            outputs = model(**inputs, output_attentions=case.implementation == "eager", output_hidden_states=True)
         tensors.update({f"{name}.{key}": value for key, value in collect(inputs, outputs).items()})
     save_file({key: storable(value) for key, value in tensors.items()}, folder / "expected.safetensors")
     expected = {

@@ -54,6 +54,11 @@ impl ConfigFile {
         self.get(field).is_some()
     }
 
+    /// Whether the field is there and null.
+    pub fn is_null(&self, field: &str) -> bool {
+        self.value.get(field).is_some_and(Value::is_null)
+    }
+
     /// The raw value of a field; `None` when absent or null.
     pub fn get(&self, field: &str) -> Option<&Value> {
         self.value.get(field).filter(|value| !value.is_null())

@@ -1,5 +1,6 @@
 //! What checkpoints of several families have in common: which task's head they carry, and the usual heads.
 
+use attlas::Visibility;
 use serde_json::Value;
 
 use super::bert::tanh_layer;
@@ -91,4 +92,25 @@ pub(super) fn next_token(config: &ConfigFile, n_tokens: usize, tied: bool) -> Re
         scale: 1.0,
         softcap: None,
     })
+}
+
+/// Which layers have a window, from `layer_types`; `None` where the configuration does not name each layer's type.
+pub(super) fn sliding_layers(config: &ConfigFile, n_layers: usize) -> Result<Option<Vec<bool>>, Error> {
+    let Some(types) = config.texts("layer_types")? else { return Ok(None) };
+    if types.len() != n_layers {
+        return Err(config.error("layer_types", format!("has {} entries for {n_layers} layers", types.len())));
+    }
+    let sliding =
+        |layer_type: &&str| match *layer_type {
+            "sliding_attention" => Ok(true),
+            "full_attention" => Ok(false),
+            other => Err(config
+                .error("layer_types", format!("has \"{other}\"; attlas knows full_attention and sliding_attention"))),
+        };
+    types.iter().map(sliding).collect::<Result<_, _>>().map(Some)
+}
+
+/// A causal window of `n` keys, the query's own included.
+pub(super) fn window(n: usize) -> Visibility {
+    Visibility { before: Some(n.saturating_sub(1)), after: Some(0) }
 }

@@ -1,14 +1,35 @@
 //! The families of models: each says how its config.json becomes a configuration of the generic Transformer, and how
 //! its weights are named. Nothing else in this crate knows a family.
 
+mod albert;
 mod bart;
 mod bert;
+mod bloom;
+mod distilbert;
+mod electra;
+mod falcon;
+mod gemma;
 mod gpt2;
+mod gpt_neo;
+mod gpt_neox;
+mod gpt_oss;
+mod gptj;
 mod heads;
 mod llama;
+mod modernbert;
+mod mpnet;
+mod olmo;
+mod opt;
+mod phi;
+mod qwen;
+mod roberta;
 mod rotary;
+mod stablelm;
 mod t5;
+mod tested;
 mod vaswani;
+
+pub use tested::table;
 
 use crate::Error;
 use crate::config::Architecture;
@@ -31,8 +52,33 @@ pub struct Family {
 pub const FAMILIES: &[Family] = &[
     vaswani::FAMILY,
     bert::FAMILY,
+    roberta::FAMILY,
+    distilbert::FAMILY,
+    albert::FAMILY,
+    electra::FAMILY,
+    mpnet::FAMILY,
+    modernbert::FAMILY,
     gpt2::FAMILY,
+    gpt_neo::FAMILY,
+    gpt_neox::FAMILY,
+    gptj::FAMILY,
+    opt::FAMILY,
+    bloom::FAMILY,
     llama::FAMILY,
+    qwen::MISTRAL,
+    qwen::QWEN2,
+    qwen::QWEN3,
+    gemma::GEMMA,
+    gemma::GEMMA2,
+    gemma::GEMMA3,
+    phi::PHI,
+    phi::PHI3,
+    falcon::FAMILY,
+    stablelm::FAMILY,
+    olmo::OLMO,
+    olmo::OLMO2,
+    olmo::SMOLLM3,
+    gpt_oss::FAMILY,
     t5::FAMILY,
     bart::BART,
     bart::MBART,

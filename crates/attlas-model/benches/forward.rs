@@ -1,0 +1,67 @@
+//! Milliseconds of one forward pass that records every head, for several lengths. `bench/vs_pytorch.py` calls it:
+//!
+//!     cargo bench -p attlas-model --bench forward -- MODEL_DIR 128 512 2048
+//!
+//! One line of JSON per length: `{"n": 128, "ms": 12.3, "load_ms": 45.6, "peak_mb": 500}`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::path::Path;
+use std::time::Instant;
+
+use attlas_model::{Input, Model, RunOptions, Side};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let Some((folder, lengths)) = arguments.split_first() else {
+        // `cargo test --benches` calls without arguments
+        eprintln!("needs a model folder and lengths; see bench/vs_pytorch.py");
+        return;
+    };
+    let start = Instant::now();
+    let model = match Model::load(Path::new(folder)) {
+        Ok(model) => model,
+        Err(error) => return eprintln!("{error}"),
+    };
+    let load_ms = milliseconds(start);
+    for n in lengths.iter().filter_map(|length| length.parse::<usize>().ok()) {
+        match best(&model, n) {
+            Ok(ms) => {
+                let peak = peak_megabytes();
+                println!("{{\"n\": {n}, \"ms\": {ms:.2}, \"load_ms\": {load_ms:.1}, \"peak_mb\": {peak}}}");
+            }
+            Err(error) => eprintln!("n = {n}: {error}"),
+        }
+    }
+}
+
+/// The fastest of a few passes, in milliseconds.
+fn best(model: &Model, n: usize) -> Result<f64, attlas_model::Error> {
+    let side = if model.has(Side::Source) { Side::Source } else { Side::Target };
+    let ids: Vec<u32> = (0..n).map(|i| (i * 7919 % 1000) as u32 + 10).collect();
+    let tokens = model.tokens_from_ids(side, &ids)?;
+    let input = match side {
+        Side::Source => Input { source: tokens, ..Input::default() },
+        Side::Target => Input { target: tokens, ..Input::default() },
+    };
+    let repeats = if n <= 512 { 5 } else { 2 };
+    let mut best = f64::INFINITY;
+    for _ in 0..repeats {
+        let start = Instant::now();
+        let run = model.run(std::slice::from_ref(&input), &RunOptions::default())?;
+        best = best.min(milliseconds(start));
+        drop(run);
+    }
+    Ok(best)
+}
+
+fn milliseconds(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1000.0
+}
+
+/// The most memory the process has held, from the kernel; 0 where it does not say.
+fn peak_megabytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).map_or(0, |kilobytes| kilobytes / 1024)
+}

@@ -1,0 +1,116 @@
+//! BLOOM (BigScience 2022): ALiBi instead of positions, a norm on the embedding, queries, keys and values head by head.
+
+use attlas::Visibility;
+use serde_json::Value;
+
+use super::{Family, heads, llama};
+use crate::Error;
+use crate::config::{
+    Activation, Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, PositionBias, Positions,
+    Residual, Stack,
+};
+use crate::config_file::ConfigFile;
+use crate::load::{
+    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+};
+
+pub(super) const FAMILY: Family =
+    Family { name: "bloom", model_types: &["bloom"], about: "BLOOM (BigScience 2022)", read };
+
+fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.must_be("apply_residual_connection_post_layernorm", &Value::Bool(false))?;
+    let older = |field: &'static str, old: &'static str| if config.has(field) { field } else { old };
+    let d_model = config.size(older("hidden_size", "n_embed"))?;
+    let heads_field = older("n_head", "num_attention_heads");
+    let n_heads = config.size(heads_field)?;
+    let d_head = config.head_width(heads_field, n_heads, "hidden_size", d_model)?;
+    let n_tokens = config.size("vocab_size")?;
+    let norm = Norm::layer(config.positive_or("layer_norm_epsilon", 1e-5)? as f32);
+    let block = Block {
+        attention: Attention {
+            bias: PositionBias::Alibi(slopes(n_heads)),
+            ..Attention::plain(n_heads, d_head, Visibility::CAUSAL)
+        },
+        cross: None,
+        feed_forward: FeedForward::plain(4 * d_model, Activation::GeluTanh),
+        attention_norm: Some(norm),
+        norm,
+        residual: Residual::Pre,
+        layer_scale: false,
+    };
+    let stack = Stack {
+        d_model,
+        embedding: Embedding {
+            n_tokens,
+            width: d_model,
+            scale: 1.0,
+            positions: Positions::None,
+            n_token_types: 0,
+            norm: Some(norm),
+        },
+        blocks: vec![block; config.layers_or(older("n_layer", "num_hidden_layers"), 2)?],
+        stored_as: None,
+        final_norm: Some(norm),
+    };
+    let architecture = Architecture {
+        encoder: None,
+        decoder: Some(stack),
+        head: heads::next_token(config, n_tokens, true)?,
+        ids: llama::ids(config, n_tokens)?,
+        length: Length::Any,
+    };
+    Ok((architecture, NAMES))
+}
+
+/// ALiBi's slopes: powers of `2^(−8/n)`; for other numbers of heads than powers of 2, every other slope of twice as
+/// many follows (Press et al. 2022). Shape `[n_heads]`.
+pub(super) fn slopes(n_heads: usize) -> Vec<f32> {
+    let power = 1 << n_heads.ilog2();
+    let first = 2.0_f32.powf(-8.0 / power as f32);
+    let between = 2.0_f32.powf(-4.0 / power as f32);
+    let regular = (1..=power).map(|i| first.powi(i as i32));
+    let others = (0..n_heads - power).map(|i| between.powi(2 * i as i32 + 1));
+    regular.chain(others).collect()
+}
+
+const NAMES: Names = Names {
+    prefixes: &["transformer.", ""],
+    encoder: None,
+    decoder: Some(DECODER),
+    head: HeadNames { output: "lm_head.weight", ..HeadNames::NONE },
+    layout: Layout::OutIn,
+    ignored: &[],
+    superfluous: Superfluous::Noted,
+};
+
+/// Names that Falcon shares.
+pub(super) const DECODER: StackNames = StackNames {
+    tokens: &["word_embeddings.weight"],
+    embedding_norm: "word_embeddings_layernorm",
+    layer: "h.{}.",
+    attention: AttentionNames {
+        projections: ProjectionNames::Grouped("self_attention.query_key_value"),
+        output: "self_attention.dense",
+        norm: "input_layernorm",
+        ..AttentionNames::NONE
+    },
+    feed_forward: FeedForwardNames {
+        up: "mlp.dense_h_to_4h",
+        down: "mlp.dense_4h_to_h",
+        norm: "post_attention_layernorm",
+        ..FeedForwardNames::NONE
+    },
+    final_norm: "ln_f",
+    ..StackNames::NONE
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slopes_of_six_heads_are_those_of_four_and_two_between() {
+        let expected = [0.25, 0.0625, 0.015625, 0.00390625, 0.5, 0.125];
+        assert!(slopes(6).iter().zip(expected).all(|(slope, expected)| (slope - expected).abs() < 1e-7));
+    }
+}

@@ -1,0 +1,101 @@
+//! DistilBERT (Sanh et al. 2019): BERT with half the layers, no segments, and other names.
+
+use attlas::Visibility;
+
+use super::{Family, heads, roberta};
+use crate::Error;
+use crate::config::{
+    Activation, Architecture, Attention, Block, Embedding, FeedForward, Head, Length, Norm, Positions, Residual,
+    SpecialIds, Stack,
+};
+use crate::config_file::ConfigFile;
+use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Names, ProjectionNames, StackNames};
+
+pub(super) const FAMILY: Family =
+    Family { name: "distilbert", model_types: &["distilbert"], about: "DistilBERT (Sanh et al. 2019)", read };
+
+fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let d_model = config.size_or("dim", 768)?;
+    let n_heads = config.size_or("n_heads", 12)?;
+    let d_head = config.head_width("n_heads", n_heads, "dim", d_model)?;
+    let n_tokens = config.size("vocab_size")?;
+    let norm = Norm::layer(1e-12);
+    let activation = config.activation_or("activation", "gelu")?;
+    let block = Block {
+        attention: Attention::plain(n_heads, d_head, Visibility::FULL),
+        cross: None,
+        feed_forward: FeedForward::plain(config.size_or("hidden_dim", 3072)?, activation),
+        attention_norm: Some(norm),
+        norm,
+        residual: Residual::Post,
+        layer_scale: false,
+    };
+    let n_rows = config.size_or("max_position_embeddings", 512)?;
+    let stack = Stack {
+        d_model,
+        embedding: Embedding {
+            n_tokens,
+            width: d_model,
+            scale: 1.0,
+            positions: Positions::Learned { n_rows, offset: 0, at_padding: None },
+            n_token_types: 0,
+            norm: Some(norm),
+        },
+        blocks: vec![block; config.layers_or("n_layers", 6)?],
+        stored_as: None,
+        final_norm: None,
+    };
+    let (head, head_names) = match heads::task(config)? {
+        heads::Task::MaskedTokens => (heads::masked_tokens(config, &stack, activation, norm)?, VOCABULARY),
+        heads::Task::Classes => (roberta::classes(config, d_model, Activation::Relu)?, CLASSIFIER),
+        heads::Task::None => (Head::None, HeadNames::NONE),
+    };
+    let architecture = Architecture {
+        ids: SpecialIds { padding: config.id("pad_token_id", n_tokens)?, ..SpecialIds::default() },
+        encoder: Some(stack),
+        decoder: None,
+        head,
+        length: Length::Any,
+    };
+    Ok((architecture, Names { head: head_names, ..NAMES }))
+}
+
+const NAMES: Names = Names {
+    prefixes: &["distilbert.", ""],
+    encoder: Some(StackNames {
+        layer: "transformer.layer.{}.",
+        attention: AttentionNames {
+            projections: ProjectionNames::Separate {
+                query: "attention.q_lin",
+                key: "attention.k_lin",
+                value: "attention.v_lin",
+            },
+            output: "attention.out_lin",
+            norm: "sa_layer_norm",
+            ..AttentionNames::NONE
+        },
+        feed_forward: FeedForwardNames {
+            up: "ffn.lin1",
+            down: "ffn.lin2",
+            norm: "output_layer_norm",
+            ..FeedForwardNames::NONE
+        },
+        ..super::bert::ENCODER
+    }),
+    ignored: &["embeddings.position_ids", "vocab_"],
+    ..super::bert::NAMES
+};
+
+const VOCABULARY: HeadNames = HeadNames {
+    transform: "vocab_transform",
+    transform_norm: "vocab_layer_norm",
+    output: "vocab_projector.weight",
+    bias: &["vocab_projector.bias"],
+};
+
+const CLASSIFIER: HeadNames = HeadNames {
+    transform: "pre_classifier",
+    output: "classifier.weight",
+    bias: &["classifier.bias"],
+    ..HeadNames::NONE
+};

@@ -1,0 +1,122 @@
+//! GPT-Neo (Black et al. 2021): GPT-2 with windows in every other layer and unscaled scores.
+
+use attlas::Visibility;
+
+use super::{Family, heads, llama};
+use crate::Error;
+use crate::config::{
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, Positions, Residual, Stack,
+};
+use crate::config_file::ConfigFile;
+use crate::load::{
+    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+};
+
+pub(super) const FAMILY: Family =
+    Family { name: "gpt_neo", model_types: &["gpt_neo"], about: "GPT-Neo (Black et al. 2021)", read };
+
+fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let d_model = config.size_or("hidden_size", 2048)?;
+    let n_heads = config.size_or("num_heads", 16)?;
+    let d_head = config.head_width("num_heads", n_heads, "hidden_size", d_model)?;
+    let n_tokens = config.size("vocab_size")?;
+    let norm = Norm::layer(config.positive_or("layer_norm_epsilon", 1e-5)? as f32);
+    let d_hidden = config.size_or("intermediate_size", 4 * d_model)?;
+    let activation = config.activation_or("activation_function", "gelu_new")?;
+    let window = heads::window(config.size_or("window_size", 256)?);
+    let local = local_layers(config, config.layers_or("num_layers", 24)?)?;
+    let block = |local: &bool| Block {
+        attention: Attention {
+            scale: 1.0,
+            biases: Biases::OUTPUT,
+            ..Attention::plain(n_heads, d_head, if *local { window } else { Visibility::CAUSAL })
+        },
+        cross: None,
+        feed_forward: FeedForward::plain(d_hidden, activation),
+        attention_norm: Some(norm),
+        norm,
+        residual: Residual::Pre,
+        layer_scale: false,
+    };
+    let n_rows = config.size_or("max_position_embeddings", 2048)?;
+    let stack = Stack {
+        d_model,
+        embedding: Embedding {
+            n_tokens,
+            width: d_model,
+            scale: 1.0,
+            positions: Positions::Learned { n_rows, offset: 0, at_padding: None },
+            n_token_types: 0,
+            norm: None,
+        },
+        blocks: local.iter().map(block).collect(),
+        stored_as: None,
+        final_norm: Some(norm),
+    };
+    let architecture = Architecture {
+        encoder: None,
+        decoder: Some(stack),
+        head: heads::next_token(config, n_tokens, true)?,
+        ids: llama::ids(config, n_tokens)?,
+        length: Length::Any,
+    };
+    Ok((architecture, NAMES))
+}
+
+/// Which layers are local, from `attention_types`: `[[["global", "local"], 12]]` is 24 layers in turns.
+fn local_layers(config: &ConfigFile, n_layers: usize) -> Result<Vec<bool>, Error> {
+    const FIELD: &str = "attention_types";
+    let Some(types) = config.get(FIELD) else { return Ok((0..n_layers).map(|layer| layer % 2 == 1).collect()) };
+    let malformed = || config.error(FIELD, "must be a list of [[type, …], count] with types global and local");
+    let mut local = Vec::new();
+    for entry in types.as_array().ok_or_else(malformed)? {
+        let names = entry.get(0).and_then(|names| names.as_array()).ok_or_else(malformed)?;
+        let count = entry.get(1).and_then(|count| count.as_u64()).ok_or_else(malformed)?;
+        let types: Option<Vec<bool>> = names
+            .iter()
+            .map(|name| match name.as_str() {
+                Some("global") => Some(false),
+                Some("local") => Some(true),
+                _ => None,
+            })
+            .collect();
+        let types = types.filter(|types| !types.is_empty()).ok_or_else(malformed)?;
+        for _ in 0..count {
+            local.extend_from_slice(&types);
+            if local.len() > n_layers {
+                break;
+            }
+        }
+    }
+    if local.len() != n_layers {
+        return Err(config.error(FIELD, format!("does not describe {n_layers} layers, as num_layers says")));
+    }
+    Ok(local)
+}
+
+const NAMES: Names = Names {
+    prefixes: &["transformer.", ""],
+    encoder: None,
+    decoder: Some(StackNames {
+        tokens: &["wte.weight"],
+        positions: "wpe.weight",
+        layer: "h.{}.",
+        attention: AttentionNames {
+            projections: ProjectionNames::Separate {
+                query: "attn.attention.q_proj",
+                key: "attn.attention.k_proj",
+                value: "attn.attention.v_proj",
+            },
+            output: "attn.attention.out_proj",
+            norm: "ln_1",
+            ..AttentionNames::NONE
+        },
+        feed_forward: FeedForwardNames { up: "mlp.c_fc", down: "mlp.c_proj", norm: "ln_2", ..FeedForwardNames::NONE },
+        final_norm: "ln_f",
+        ..StackNames::NONE
+    }),
+    head: HeadNames { output: "lm_head.weight", ..HeadNames::NONE },
+    layout: Layout::OutIn,
+    ignored: &[".attention.bias", ".attention.masked_bias"],
+    superfluous: Superfluous::Noted,
+};

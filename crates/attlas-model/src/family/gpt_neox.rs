@@ -1,0 +1,102 @@
+//! GPT-NeoX and Pythia (Black et al. 2022; Biderman et al. 2023): partial rotary positions, parallel residual, one
+//! matrix for queries, keys and values, head by head.
+
+use attlas::Visibility;
+
+use super::rotary::{self, RopePlace};
+use super::{Family, heads, llama};
+use crate::Error;
+use crate::config::{
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, Positions, Residual, Stack,
+};
+use crate::config_file::ConfigFile;
+use crate::load::{
+    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+};
+
+pub(super) const FAMILY: Family = Family {
+    name: "gpt_neox",
+    model_types: &["gpt_neox"],
+    about: "GPT-NeoX, Pythia (Black et al. 2022; Biderman et al. 2023)",
+    read,
+};
+
+fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let d_model = config.size_or("hidden_size", 6144)?;
+    let n_heads = config.size_or("num_attention_heads", 64)?;
+    let d_head = config.head_width("num_attention_heads", n_heads, "hidden_size", d_model)?;
+    let n_tokens = config.size("vocab_size")?;
+    let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-5)? as f32);
+    let max_positions = config.size_or("max_position_embeddings", 2048)?;
+    let place = RopePlace {
+        d_head,
+        max_positions,
+        default_share: config.positive_or("rotary_pct", 0.25)?,
+        default_base: config.positive_or("rotary_emb_base", 10_000.0)?,
+    };
+    let parallel = config.flag_or("use_parallel_residual", true)?;
+    let biases = if config.flag_or("attention_bias", true)? { Biases::ALL } else { Biases::NONE };
+    let d_hidden = config.size_or("intermediate_size", 4 * d_model)?;
+    let block = Block {
+        attention: Attention {
+            rotary: rotary::read(config, place, "")?,
+            biases,
+            ..Attention::plain(n_heads, d_head, Visibility::CAUSAL)
+        },
+        cross: None,
+        feed_forward: FeedForward::plain(d_hidden, config.activation_or("hidden_act", "gelu")?),
+        attention_norm: Some(norm),
+        norm,
+        residual: if parallel { Residual::Parallel } else { Residual::Pre },
+        layer_scale: false,
+    };
+    let stack = Stack {
+        d_model,
+        embedding: Embedding {
+            n_tokens,
+            width: d_model,
+            scale: 1.0,
+            positions: Positions::None,
+            n_token_types: 0,
+            norm: None,
+        },
+        blocks: vec![block; config.layers_or("num_hidden_layers", 44)?],
+        stored_as: None,
+        final_norm: Some(norm),
+    };
+    let architecture = Architecture {
+        encoder: None,
+        decoder: Some(stack),
+        head: heads::next_token(config, n_tokens, false)?,
+        ids: llama::ids(config, n_tokens)?,
+        length: Length::Noted(max_positions),
+    };
+    Ok((architecture, NAMES))
+}
+
+const NAMES: Names = Names {
+    prefixes: &["gpt_neox.", ""],
+    encoder: None,
+    decoder: Some(StackNames {
+        tokens: &["embed_in.weight"],
+        layer: "layers.{}.",
+        attention: AttentionNames {
+            projections: ProjectionNames::Grouped("attention.query_key_value"),
+            output: "attention.dense",
+            norm: "input_layernorm",
+            ..AttentionNames::NONE
+        },
+        feed_forward: FeedForwardNames {
+            up: "mlp.dense_h_to_4h",
+            down: "mlp.dense_4h_to_h",
+            norm: "post_attention_layernorm",
+            ..FeedForwardNames::NONE
+        },
+        final_norm: "final_layer_norm",
+        ..StackNames::NONE
+    }),
+    head: HeadNames { output: "embed_out.weight", ..HeadNames::NONE },
+    layout: Layout::OutIn,
+    ignored: &[".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq"],
+    superfluous: Superfluous::Noted,
+};

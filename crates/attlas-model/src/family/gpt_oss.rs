@@ -1,0 +1,53 @@
+//! GPT-OSS (OpenAI 2025): Llama with learnt sinks, windows in every other layer, and experts.
+
+use super::{Family, heads, llama};
+use crate::Error;
+use crate::config::{Architecture, Biases, Experts, Gating};
+use crate::config_file::ConfigFile;
+use crate::load::{AttentionNames, FeedForwardNames, Names, StackNames};
+
+pub(super) const FAMILY: Family =
+    Family { name: "gpt_oss", model_types: &["gpt_oss"], about: "GPT-OSS (OpenAI 2025)", read };
+
+fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let n_layers = config.layers_or("num_hidden_layers", 36)?;
+    let window = heads::window(config.size_or("sliding_window", 128)?);
+    let sliding =
+        heads::sliding_layers(config, n_layers)?.unwrap_or_else(|| (0..n_layers).map(|layer| layer % 2 == 0).collect());
+    let biases = if config.flag_or("attention_bias", true)? { Biases::ALL } else { Biases::NONE };
+    let used_field = if config.has("num_experts_per_tok") { "num_experts_per_tok" } else { "experts_per_token" };
+    let experts = Experts { n: config.size_or("num_local_experts", 128)?, n_used: config.size_or(used_field, 4)? };
+    if experts.n_used > experts.n {
+        let (n, n_used) = (experts.n, experts.n_used);
+        return Err(config.error(used_field, format!("is {n_used}, but there are {n} experts")));
+    }
+    let gating = Gating::Clamped {
+        limit: config.positive_or("swiglu_limit", 7.0)? as f32,
+        alpha: config.positive_or("swiglu_alpha", 1.702)? as f32,
+    };
+    let architecture = llama::decoder(config, biases, |layer, block| {
+        block.attention.sinks = true;
+        if sliding[layer] {
+            block.attention.visibility = window;
+        }
+        block.feed_forward.gating = gating;
+        block.feed_forward.experts = Some(experts);
+        Ok(())
+    })?;
+    Ok((architecture, NAMES))
+}
+
+const NAMES: Names = Names {
+    decoder: Some(StackNames {
+        attention: AttentionNames { sinks: "self_attn.sinks", ..llama::DECODER.attention },
+        feed_forward: FeedForwardNames {
+            router: "mlp.router",
+            up: "mlp.experts.gate_up_proj",
+            down: "mlp.experts.down_proj",
+            gate: "",
+            ..llama::DECODER.feed_forward
+        },
+        ..llama::DECODER
+    }),
+    ..llama::NAMES
+};

@@ -1,0 +1,94 @@
+//! GPT-J (Wang & Komatsuzaki 2021): rotary positions on neighbouring columns, attention and feed-forward side by side
+//! after one norm.
+
+use attlas::Visibility;
+
+use super::{Family, heads, llama};
+use crate::Error;
+use crate::config::{
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Frequencies, Head, Length, Norm, Pairs, Positions,
+    Residual, Rotary, Stack,
+};
+use crate::config_file::ConfigFile;
+use crate::load::{
+    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+};
+use crate::rope::inverse_frequencies;
+
+pub(super) const FAMILY: Family =
+    Family { name: "gptj", model_types: &["gptj"], about: "GPT-J (Wang & Komatsuzaki 2021)", read };
+
+fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let d_model = config.size_or("n_embd", 4096)?;
+    let n_heads = config.size_or("n_head", 16)?;
+    let d_head = config.head_width("n_head", n_heads, "n_embd", d_model)?;
+    let n_tokens = config.size("vocab_size")?;
+    let norm = Norm::layer(config.positive_or("layer_norm_epsilon", 1e-5)? as f32);
+    let n_columns = config.size_or("rotary_dim", d_head)?;
+    if n_columns > d_head || n_columns % 2 != 0 {
+        return Err(config.error("rotary_dim", format!("is {n_columns}, but must be even and at most {d_head}")));
+    }
+    let frequencies = Frequencies::Fixed { per_pair: inverse_frequencies(10_000.0, n_columns), factor: 1.0 };
+    let d_hidden = config.size_or("n_inner", 4 * d_model)?;
+    let block = Block {
+        attention: Attention {
+            rotary: Some(Rotary { n_columns, pairs: Pairs::Neighbours, frequencies }),
+            biases: Biases::NONE,
+            ..Attention::plain(n_heads, d_head, Visibility::CAUSAL)
+        },
+        cross: None,
+        feed_forward: FeedForward::plain(d_hidden, config.activation_or("activation_function", "gelu_new")?),
+        attention_norm: Some(norm),
+        norm,
+        residual: Residual::ParallelSharedNorm,
+        layer_scale: false,
+    };
+    let stack = Stack {
+        d_model,
+        embedding: Embedding {
+            n_tokens,
+            width: d_model,
+            scale: 1.0,
+            positions: Positions::None,
+            n_token_types: 0,
+            norm: None,
+        },
+        blocks: vec![block; config.layers_or("n_layer", 28)?],
+        stored_as: None,
+        final_norm: Some(norm),
+    };
+    let mut head = heads::next_token(config, n_tokens, false)?;
+    if let Head::Tokens { bias, .. } = &mut head {
+        *bias = true;
+    }
+    let architecture = Architecture {
+        encoder: None,
+        decoder: Some(stack),
+        head,
+        ids: llama::ids(config, n_tokens)?,
+        length: Length::Noted(config.size_or("n_positions", 2048)?),
+    };
+    Ok((architecture, NAMES))
+}
+
+const NAMES: Names = Names {
+    prefixes: &["transformer.", ""],
+    encoder: None,
+    decoder: Some(StackNames {
+        tokens: &["wte.weight"],
+        layer: "h.{}.",
+        attention: AttentionNames {
+            projections: ProjectionNames::Separate { query: "attn.q_proj", key: "attn.k_proj", value: "attn.v_proj" },
+            output: "attn.out_proj",
+            norm: "ln_1",
+            ..AttentionNames::NONE
+        },
+        feed_forward: FeedForwardNames { up: "mlp.fc_in", down: "mlp.fc_out", ..FeedForwardNames::NONE },
+        final_norm: "ln_f",
+        ..StackNames::NONE
+    }),
+    head: HeadNames { output: "lm_head.weight", bias: &["lm_head.bias"], ..HeadNames::NONE },
+    layout: Layout::OutIn,
+    ignored: &[".attn.bias", ".attn.masked_bias"],
+    superfluous: Superfluous::Noted,
+};

@@ -1,0 +1,95 @@
+//! OPT (Zhang et al. 2022): learnt positions two rows late, ReLU. The 350M model, whose embeddings are narrower than its
+//! positions, is refused.
+
+use attlas::Visibility;
+
+use super::{Family, heads, llama};
+use crate::Error;
+use crate::config::{
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, NormKind, Positions, Residual, Stack,
+};
+use crate::config_file::ConfigFile;
+use crate::load::{
+    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+};
+
+pub(super) const FAMILY: Family = Family { name: "opt", model_types: &["opt"], about: "OPT (Zhang et al. 2022)", read };
+
+fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let d_model = config.size_or("hidden_size", 768)?;
+    let n_heads = config.size_or("num_attention_heads", 12)?;
+    let d_head = config.head_width("num_attention_heads", n_heads, "hidden_size", d_model)?;
+    let n_tokens = config.size("vocab_size")?;
+    config.must_be("word_embed_proj_dim", &d_model.into())?;
+    let with_weights = config.flag_or("layer_norm_elementwise_affine", true)?;
+    let norm = Norm { kind: if with_weights { NormKind::Layer } else { NormKind::LayerPlain }, epsilon: 1e-5 };
+    let before = config.flag_or("do_layer_norm_before", true)?;
+    let with_biases = config.flag_or("enable_bias", true)?;
+    let activation = config.activation_or("activation_function", "relu")?;
+    let block = Block {
+        attention: Attention {
+            biases: if with_biases { Biases::ALL } else { Biases::NONE },
+            ..Attention::plain(n_heads, d_head, Visibility::CAUSAL)
+        },
+        cross: None,
+        feed_forward: FeedForward {
+            biases: with_biases,
+            ..FeedForward::plain(config.size_or("ffn_dim", 3072)?, activation)
+        },
+        attention_norm: Some(norm),
+        norm,
+        residual: if before { Residual::Pre } else { Residual::Post },
+        layer_scale: false,
+    };
+    let n_positions = config.size_or("max_position_embeddings", 2048)?;
+    let has_final_norm = before && !config.flag_or("_remove_final_layer_norm", false)?;
+    let stack = Stack {
+        d_model,
+        embedding: Embedding {
+            n_tokens,
+            width: d_model,
+            scale: 1.0,
+            positions: Positions::Learned { n_rows: n_positions + 2, offset: 2, at_padding: None },
+            n_token_types: 0,
+            norm: None,
+        },
+        blocks: vec![block; config.layers_or("num_hidden_layers", 12)?],
+        stored_as: None,
+        final_norm: has_final_norm.then_some(norm),
+    };
+    let architecture = Architecture {
+        encoder: None,
+        decoder: Some(stack),
+        head: heads::next_token(config, n_tokens, true)?,
+        ids: llama::ids(config, n_tokens)?,
+        length: Length::Any,
+    };
+    Ok((architecture, NAMES))
+}
+
+const NAMES: Names = Names {
+    prefixes: &["model.decoder.", "decoder.", ""],
+    encoder: None,
+    decoder: Some(StackNames {
+        tokens: &["embed_tokens.weight"],
+        positions: "embed_positions.weight",
+        layer: "layers.{}.",
+        attention: AttentionNames {
+            projections: ProjectionNames::Separate {
+                query: "self_attn.q_proj",
+                key: "self_attn.k_proj",
+                value: "self_attn.v_proj",
+            },
+            output: "self_attn.out_proj",
+            norm: "self_attn_layer_norm",
+            ..AttentionNames::NONE
+        },
+        feed_forward: FeedForwardNames { up: "fc1", down: "fc2", norm: "final_layer_norm", ..FeedForwardNames::NONE },
+        final_norm: "final_layer_norm",
+        ..StackNames::NONE
+    }),
+    head: HeadNames { output: "lm_head.weight", ..HeadNames::NONE },
+    layout: Layout::OutIn,
+    ignored: &[],
+    superfluous: Superfluous::Noted,
+};

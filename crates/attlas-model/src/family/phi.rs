@@ -1,0 +1,116 @@
+//! Phi-1 and Phi-2 (Li et al. 2023; Javaheripi et al. 2023): partial rotary positions, attention and feed-forward side
+//! by side after one norm. Phi-3 (Abdin et al. 2024): Llama with fused matrices.
+
+use attlas::Visibility;
+
+use super::rotary::{self, RopePlace};
+use super::{Family, heads, llama};
+use crate::Error;
+use crate::config::{
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Head, Length, Norm, Positions, QkNorm, QkScope,
+    Residual, Stack,
+};
+use crate::config_file::ConfigFile;
+use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Names, ProjectionNames, StackNames};
+
+pub(super) const PHI: Family =
+    Family { name: "phi", model_types: &["phi"], about: "Phi-1, Phi-1.5, Phi-2 (Li et al. 2023)", read: read_phi };
+
+pub(super) const PHI3: Family = Family {
+    name: "phi3",
+    model_types: &["phi3"],
+    about: "Phi-3, Phi-3.5, Phi-4 (Abdin et al. 2024)",
+    read: read_phi3,
+};
+
+fn read_phi(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let d_model = config.size("hidden_size")?;
+    let n_heads = config.size("num_attention_heads")?;
+    let n_kv_heads = llama::kv_heads(config, n_heads)?;
+    let d_head = config.head_width("num_attention_heads", n_heads, "hidden_size", d_model)?;
+    let n_tokens = config.size("vocab_size")?;
+    let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-5)? as f32);
+    let max_positions = config.size_or("max_position_embeddings", 2048)?;
+    let place = RopePlace { d_head, max_positions, default_share: 0.5, default_base: 10_000.0 };
+    let qk_norm = config.flag_or("qk_layernorm", false)?.then_some(QkNorm { norm, scope: QkScope::Head });
+    let d_hidden = config.size_or("intermediate_size", 4 * d_model)?;
+    let block = Block {
+        attention: Attention {
+            n_kv_heads,
+            rotary: rotary::read(config, place, "")?,
+            qk_norm,
+            ..Attention::plain(n_heads, d_head, Visibility::CAUSAL)
+        },
+        cross: None,
+        feed_forward: FeedForward::plain(d_hidden, config.activation_or("hidden_act", "gelu_new")?),
+        attention_norm: Some(norm),
+        norm,
+        residual: Residual::ParallelSharedNorm,
+        layer_scale: false,
+    };
+    let stack = Stack {
+        d_model,
+        embedding: Embedding {
+            n_tokens,
+            width: d_model,
+            scale: 1.0,
+            positions: Positions::None,
+            n_token_types: 0,
+            norm: None,
+        },
+        blocks: vec![block; config.layers_or("num_hidden_layers", 24)?],
+        stored_as: None,
+        final_norm: Some(norm),
+    };
+    let mut head = heads::next_token(config, n_tokens, false)?;
+    if let Head::Tokens { bias, .. } = &mut head {
+        *bias = true;
+    }
+    let architecture = Architecture {
+        encoder: None,
+        decoder: Some(stack),
+        head,
+        ids: llama::ids(config, n_tokens)?,
+        length: Length::Noted(max_positions),
+    };
+    Ok((architecture, PHI_NAMES))
+}
+
+const PHI_NAMES: Names = Names {
+    decoder: Some(StackNames {
+        attention: AttentionNames {
+            output: "self_attn.dense",
+            query_norm: "self_attn.q_layernorm",
+            key_norm: "self_attn.k_layernorm",
+            ..llama::DECODER.attention
+        },
+        feed_forward: FeedForwardNames { up: "mlp.fc1", down: "mlp.fc2", ..FeedForwardNames::NONE },
+        final_norm: "final_layernorm",
+        ..llama::DECODER
+    }),
+    head: HeadNames { output: "lm_head.weight", bias: &["lm_head.bias"], ..HeadNames::NONE },
+    ..llama::NAMES
+};
+
+fn read_phi3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let window = config.size_or_none("sliding_window")?;
+    let architecture = llama::decoder(config, Biases::NONE, |_, block| {
+        if let Some(window) = window {
+            block.attention.visibility = heads::window(window);
+        }
+        Ok(())
+    })?;
+    Ok((architecture, PHI3_NAMES))
+}
+
+const PHI3_NAMES: Names = Names {
+    decoder: Some(StackNames {
+        attention: AttentionNames {
+            projections: ProjectionNames::Joint("self_attn.qkv_proj"),
+            ..llama::DECODER.attention
+        },
+        feed_forward: FeedForwardNames { up: "mlp.gate_up_proj", gate: "", ..llama::DECODER.feed_forward },
+        ..llama::DECODER
+    }),
+    ..llama::NAMES
+};

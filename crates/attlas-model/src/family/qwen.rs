@@ -1,0 +1,70 @@
+//! Mistral, Qwen 2 and Qwen 3 (Jiang et al. 2023; Yang et al. 2024, 2025): Llama with windows, biases, or norms on
+//! queries and keys.
+
+use super::{Family, heads, llama};
+use crate::Error;
+use crate::config::{Architecture, Biases, Norm, QkNorm, QkScope};
+use crate::config_file::ConfigFile;
+use crate::load::Names;
+
+pub(super) const MISTRAL: Family =
+    Family { name: "mistral", model_types: &["mistral"], about: "Mistral (Jiang et al. 2023)", read: read_mistral };
+
+pub(super) const QWEN2: Family = Family {
+    name: "qwen2",
+    model_types: &["qwen2"],
+    about: "Qwen 1.5, 2 and 2.5 (Yang et al. 2024)",
+    read: read_qwen2,
+};
+
+pub(super) const QWEN3: Family =
+    Family { name: "qwen3", model_types: &["qwen3"], about: "Qwen 3 (Yang et al. 2025)", read: read_qwen3 };
+
+fn read_mistral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let window = config.size_or_none("sliding_window")?;
+    let architecture = llama::decoder(config, Biases::NONE, |_, block| {
+        if let Some(window) = window {
+            block.attention.visibility = heads::window(window);
+        }
+        Ok(())
+    })?;
+    Ok((architecture, llama::NAMES))
+}
+
+fn read_qwen2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let windows = windows(config)?;
+    let architecture = llama::decoder(config, Biases::QKV, |layer, block| {
+        if let Some(window) = windows[layer] {
+            block.attention.visibility = heads::window(window);
+        }
+        Ok(())
+    })?;
+    Ok((architecture, llama::NAMES))
+}
+
+fn read_qwen3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let windows = windows(config)?;
+    let norm = Norm::rms(config.positive_or("rms_norm_eps", 1e-6)? as f32);
+    let biases = if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE };
+    let architecture = llama::decoder(config, biases, |layer, block| {
+        block.attention.qk_norm = Some(QkNorm { norm, scope: QkScope::Head });
+        if let Some(window) = windows[layer] {
+            block.attention.visibility = heads::window(window);
+        }
+        Ok(())
+    })?;
+    Ok((architecture, llama::NAMES))
+}
+
+/// Each layer's window: with `use_sliding_window`, from layer `max_window_layers` on, or as `layer_types` says.
+fn windows(config: &ConfigFile) -> Result<Vec<Option<usize>>, Error> {
+    let n_layers = config.layers_or("num_hidden_layers", 32)?;
+    let window = match config.flag_or("use_sliding_window", false)? {
+        true => config.size_or_none("sliding_window")?,
+        false => None,
+    };
+    let first = config.count_or("max_window_layers", n_layers)?;
+    let sliding =
+        heads::sliding_layers(config, n_layers)?.unwrap_or_else(|| (0..n_layers).map(|layer| layer >= first).collect());
+    Ok(sliding.into_iter().map(|sliding| window.filter(|_| sliding)).collect())
+}
