@@ -28,6 +28,8 @@ const MAX_BYTES: u64 = 64 << 20;
 pub fn read(path: &Path) -> Result<(Tokenizer, Vec<u8>), Error> {
     let bytes = read_limited(path, MAX_BYTES)?;
     let problem = |problem: String| Error::File { path: path.to_path_buf(), problem };
+    // the checked reader first: the library panics, aborts or hangs on some hostile files
+    attlas_model::Tokenizer::from_json(&bytes).map_err(|error| problem(error.to_string()))?;
     let tokenizer = catch_unwind(AssertUnwindSafe(|| Tokenizer::from_bytes(&bytes)))
         .map_err(|_| problem("the tokenizers library gave up on it".to_string()))?
         .map_err(|error| problem(format!("no tokenizer: {error}")))?;

@@ -1,0 +1,185 @@
+//! How good a translator is: loss, accuracy, BLEU, exact matches, and whether its attention points at the right words.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use attlas_model::{Decoding, Input, Model, RunOptions, Side};
+use serde::Serialize;
+
+use crate::Error;
+use crate::alignment::{self, Probe};
+use crate::bleu::{self, Sentence};
+use crate::data::{BadLines, read_pairs};
+
+/// Sentence pairs per run of the model.
+const BATCH: usize = 32;
+
+/// What is evaluated and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// What to do with lines that are no pairs.
+    pub bad_lines: BadLines,
+    /// New tokens of a translation at most.
+    pub max_tokens: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { bad_lines: BadLines::Refuse, max_tokens: 100 }
+    }
+}
+
+/// The figures; the names are those of `attlas evaluate --json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Cross-entropy of the target and its end token, in nats per token.
+    pub loss_per_token: f64,
+    /// `e` to the power of that.
+    pub perplexity: f64,
+    /// Share of target tokens whose logit is the largest, 0 to 1.
+    pub token_accuracy: f64,
+    /// BLEU of greedy translations against all references of the same source, 0 to 100; see [`bleu`].
+    pub bleu: f64,
+    /// How BLEU was computed.
+    pub bleu_signature: &'static str,
+    /// Share of sources whose greedy translation is one of their references, 0 to 1.
+    pub exact: f64,
+    /// The alignment probe, per layer; see [`alignment`].
+    pub alignment_accuracy: alignment::Accuracy,
+    /// Sentence pairs.
+    pub n_pairs: usize,
+    /// Different source sentences.
+    pub n_sources: usize,
+    /// Target tokens, end tokens included.
+    pub n_tokens: usize,
+    /// Lines that were left out because they are no pairs.
+    pub n_bad: usize,
+}
+
+/// Where an evaluation is: pairs scored, then sources translated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Done of both.
+    pub done: usize,
+    /// All of both.
+    pub all: usize,
+}
+
+/// Evaluates a translator on a file of pairs.
+///
+/// # Errors
+/// When the file is no file of pairs, or the model is no encoder-decoder with a tokenizer.
+pub fn evaluate(
+    model: &Model,
+    pairs: &Path,
+    options: Options,
+    report: &mut dyn FnMut(Progress),
+) -> Result<Evaluation, Error> {
+    if !model.has(Side::Source) || !model.has(Side::Target) {
+        return Err(Error::Model(format!("{} is no translator: it has no encoder or no decoder", model.name())));
+    }
+    let text = read_pairs(pairs, options.bad_lines)?;
+    let mut references: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (source, target) in &text.pairs {
+        references.entry(source).or_default().push(target.clone());
+    }
+    let all = text.pairs.len() + references.len();
+    let mut sums = Sums::default();
+    for (index, batch) in text.pairs.chunks(BATCH).enumerate() {
+        sums.score(model, batch)?;
+        report(Progress { done: (index * BATCH) + batch.len(), all });
+    }
+    let sources: Vec<(&str, Vec<String>)> = references.into_iter().collect();
+    let mut sentences = Vec::with_capacity(sources.len());
+    for batch in sources.chunks(BATCH) {
+        sentences.extend(translate(model, batch, options.max_tokens)?);
+        report(Progress { done: text.pairs.len() + sentences.len(), all });
+    }
+    let is_exact = |sentence: &&Sentence| sentence.references.contains(&sentence.hypothesis);
+    let n_tokens = sums.n_tokens.max(1) as f64;
+    Ok(Evaluation {
+        loss_per_token: sums.loss / n_tokens,
+        perplexity: (sums.loss / n_tokens).exp(),
+        token_accuracy: sums.n_correct as f64 / n_tokens,
+        bleu: bleu::corpus(&sentences),
+        bleu_signature: bleu::SIGNATURE,
+        exact: sentences.iter().filter(is_exact).count() as f64 / sentences.len().max(1) as f64,
+        alignment_accuracy: sums.probe.accuracy(),
+        n_pairs: text.pairs.len(),
+        n_sources: sentences.len(),
+        n_tokens: sums.n_tokens,
+        n_bad: text.n_bad,
+    })
+}
+
+/// Sums over pairs.
+#[derive(Default)]
+struct Sums {
+    loss: f64,
+    n_correct: usize,
+    n_tokens: usize,
+    probe: Probe,
+}
+
+impl Sums {
+    /// Scores a batch of pairs with the target given.
+    fn score(&mut self, model: &Model, pairs: &[(String, String)]) -> Result<(), Error> {
+        let inputs: Result<Vec<Input>, _> =
+            pairs.iter().map(|(source, target)| model.input(source, Some(target))).collect();
+        let inputs = inputs.map_err(model_error)?;
+        let options = RunOptions { logits: true, ..RunOptions::default() };
+        let run = model.run(&inputs, &options).map_err(model_error)?;
+        let end = end_token(model)?;
+        if let Some(logits) = &run.logits {
+            let (n, n_vocab) = (logits.shape[1], logits.shape[2]);
+            for (item, input) in inputs.iter().enumerate() {
+                let ids: Vec<u32> = input.target.tokens.iter().filter_map(|token| token.id).collect();
+                let predicted = ids[1..].iter().copied().chain([end]);
+                for (row, target) in predicted.enumerate() {
+                    let row = &logits.values[(item * n + row) * n_vocab..][..n_vocab];
+                    self.add(row, target as usize);
+                }
+            }
+        }
+        for item in 0..inputs.len() {
+            self.probe.add(&run.recording, item)?;
+        }
+        Ok(())
+    }
+
+    /// Adds one token's loss. Shape of `logits` `[n_vocab]`.
+    fn add(&mut self, logits: &[f32], target: usize) {
+        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = logits.iter().map(|logit| f64::from(logit - max).exp()).sum();
+        self.loss += sum.ln() + f64::from(max) - f64::from(logits[target]);
+        self.n_correct += usize::from(logits[target] == max);
+        self.n_tokens += 1;
+    }
+}
+
+/// Greedy translations of a batch of sources.
+fn translate(model: &Model, batch: &[(&str, Vec<String>)], max_tokens: usize) -> Result<Vec<Sentence>, Error> {
+    let inputs: Result<Vec<Input>, _> = batch.iter().map(|(source, _)| model.input(source, None)).collect();
+    let options = RunOptions { decoding: Decoding::Greedy { max_tokens }, record: false, ..RunOptions::default() };
+    let run = model.run(&inputs.map_err(model_error)?, &options).map_err(model_error)?;
+    let sentence = |((_, references), generation): (&(&str, Vec<String>), attlas_model::Generation)| Sentence {
+        hypothesis: generation.text,
+        references: references.clone(),
+    };
+    Ok(batch.iter().zip(run.generated).map(sentence).collect())
+}
+
+/// The token that ends a translation.
+fn end_token(model: &Model) -> Result<u32, Error> {
+    model.transformer().architecture.ids.ends.first().copied().ok_or_else(|| {
+        Error::Model(format!(
+            "{}: its config.json names no end token (eos); a target cannot be scored to its end",
+            model.name()
+        ))
+    })
+}
+
+/// An error of the model, as this crate says it.
+pub(crate) fn model_error(error: attlas_model::Error) -> Error {
+    Error::Model(error.to_string())
+}
