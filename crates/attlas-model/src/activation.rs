@@ -93,7 +93,7 @@ fn erf(x: f32) -> f32 {
     small = small * s - 2.686_070_9e-2;
     small = small * s + 1.128_371_9e-1;
     small = small * s - 3.761_263_5e-1;
-    small = small * s + 1.128_379_2;
+    small = small * s + std::f32::consts::FRAC_2_SQRT_PI;
     let small = a * small;
     // otherwise: 1 − t · P(t) · exp(−x²), t = 1 / (1 + x/2) (Numerical Recipes' erfc)
     let t = 1.0 / (1.0 + 0.5 * a);

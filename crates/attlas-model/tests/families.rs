@@ -2,6 +2,8 @@
 //!
 //! The cases lie in `tests/data/families`; `tools/reference/families.py` makes them.
 
+#![allow(clippy::needless_range_loop)] // indices name the axes of several arrays at once
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

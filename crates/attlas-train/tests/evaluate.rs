@@ -56,7 +56,7 @@ fn a_malformed_line_of_a_test_file_is_named() {
 fn a_film_shows_the_heads_of_a_training_frame_by_frame() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let pairs: String = ["one\tun\n", "two\tdeux\n", "one two\tun deux\n", "two one\tdeux un\n"].repeat(20);
+    let pairs: String = ["one\tun\n", "two\tdeux\n", "one two\tun deux\n", "two one\tdeux un\n"].concat().repeat(20);
     fs::write(path("train.tsv"), &pairs).unwrap();
     let mut config = Config::new(path("train.tsv"), path("train.tsv"), path("out"));
     config.recipe = Recipe {

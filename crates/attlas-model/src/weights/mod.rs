@@ -54,10 +54,11 @@ impl Checkpoint {
     /// When there are none, or a file is truncated, malformed or not a regular file.
     pub fn open(folder: &Path) -> Result<Checkpoint, Error> {
         let has = |name: &str| folder.join(name).exists();
-        if !has("model.safetensors") && !has("model.safetensors.index.json") {
-            if let Some(checkpoint) = pickle_file::open_folder(folder) {
-                return checkpoint;
-            }
+        if !has("model.safetensors")
+            && !has("model.safetensors.index.json")
+            && let Some(checkpoint) = pickle_file::open_folder(folder)
+        {
+            return checkpoint;
         }
         safetensors::open_folder(folder)
     }

@@ -353,7 +353,7 @@ impl Machine {
 }
 
 fn pairs(items: Vec<Value>) -> Result<Vec<(Value, Value)>, String> {
-    if items.len() % 2 != 0 {
+    if !items.len().is_multiple_of(2) {
         return Err("has a dictionary with a key but no value".to_owned());
     }
     let mut items = items.into_iter();

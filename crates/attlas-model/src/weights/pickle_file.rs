@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::pickle::{Machine, Value, View};
@@ -123,10 +124,10 @@ impl Source {
         let Some(pickle) = find("data.pkl") else {
             return self.refuse("is a zip archive without data.pkl; torch.save writes one");
         };
-        if let Some(order) = find("byteorder") {
-            if order.size > 16 || self.read(order.offset, order.size as usize)? != b"little" {
-                return self.refuse("holds numbers in another byte order than little-endian");
-            }
+        if let Some(order) = find("byteorder")
+            && (order.size > 16 || self.read(order.offset, order.size as usize)? != b"little")
+        {
+            return self.refuse("holds numbers in another byte order than little-endian");
         }
         if pickle.size > MAX_PICKLE_BYTES {
             return self.refuse(format!("has a pickle of {} bytes; {MAX_PICKLE_BYTES} are possible", pickle.size));
@@ -191,7 +192,7 @@ impl Source {
     }
 
     /// The named tensors of a pickle: of the dictionary itself, or of the one that a training script put inside.
-    fn views(&self, machine: &Machine, value: &Value) -> Result<Vec<(String, Arc<View>)>, Error> {
+    fn views(&self, machine: &Machine, value: &Value) -> Result<Vec<(String, Rc<View>)>, Error> {
         let Some(mut entries) = machine.dict(value) else {
             return self.refuse("holds no dictionary of tensors");
         };
@@ -210,7 +211,7 @@ impl Source {
         let mut views = Vec::new();
         for (key, value) in entries {
             if let (Value::Text(name), Value::Tensor(view)) = (key, value) {
-                views.push((name.to_string(), Arc::new(View::clone(view))));
+                views.push((name.to_string(), Rc::clone(view)));
             }
         }
         Ok(views)

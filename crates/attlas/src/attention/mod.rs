@@ -1,6 +1,6 @@
 //! Attention, computed: the context vectors a model goes on with, and the log-sum-exp that makes every weight exact later.
 //!
-//! Two versions, held together by tests: [`reference`] is for reading, [`attend`] for running.
+//! Two versions, held together by tests: [`mod@reference`] is for reading, [`attend`] for running.
 
 pub mod reference;
 mod streaming;
