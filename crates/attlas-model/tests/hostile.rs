@@ -77,7 +77,7 @@ fn a_folder_that_is_no_model_is_refused_by_what_it_lacks() {
     std::fs::write(folder.path().join("config.json"), r#"{"src_vocab": 50, "tgt_vocab": 40}"#).unwrap();
     assert_eq!(
         refusal(folder.path()),
-        "DIR: has no weights; attlas looks for model.safetensors or model.safetensors.index.json beside config.json"
+        "DIR: has no weights; attlas looks for model.safetensors, model.safetensors.index.json or pytorch_model.bin beside config.json"
     );
     let file = folder.path().join("config.json");
     assert!(refusal(&file).contains("is not a folder"));

@@ -70,7 +70,11 @@ pub fn check_maps(recording: &Recording, kind: attlas::Kind, layer: usize, expec
             for query in (0..n_queries).filter(|query| real(tokens.queries(kind), *query)) {
                 let row = map.row(query);
                 let start = ((item * n_heads + head) * n_queries + query) * n_keys;
-                let (excess, key) = largest_excess(&row, &expected.values[start..][..n_keys], 0.0);
+                let wanted = &expected.values[start..][..n_keys];
+                if wanted.iter().any(|weight| weight.is_nan()) {
+                    continue; // eager attention in f64 has no answer for a text with masked rows here
+                }
+                let (excess, key) = largest_excess(&row, wanted, 0.0);
                 worst = worst.max(excess);
                 if excess > 1e-5 {
                     let (found, wanted) = (row[key], expected.values[start + key]);
