@@ -1,6 +1,6 @@
 //! Text into tokens: ids for the model; text, byte spans and words for the reader.
 //!
-//! Every format is read into one [`Blueprint`], checked (a tokenizer file is not trusted), and built once.
+//! Every format is read into one `Blueprint`, checked (a tokenizer file is not trusted), and built once.
 
 mod base64;
 mod blueprint;
