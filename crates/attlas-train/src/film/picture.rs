@@ -57,29 +57,27 @@ impl Film {
     /// # Errors
     /// As [`Film::to_svg`]; also when the picture is larger than a GIF can be.
     pub fn to_gif(&self) -> Result<Vec<u8>, Error> {
-        let figures = self.figures()?;
+        let frames: Vec<Picture> = self.figures()?.iter().map(pixels).collect::<Result<_, _>>()?;
+        let Some(first) = frames.first() else { return Err(self.empty()) };
         let mut bytes = Vec::new();
         let gif_error = |error: gif::EncodingError| Error::Model(format!("the GIF cannot be encoded: {error}"));
-        let mut encoder = None;
-        for (index, figure) in figures.iter().enumerate() {
-            let (width, height, pixels) = pixels(figure)?;
-            if encoder.is_none() {
-                let mut new = gif::Encoder::new(&mut bytes, width, height, &[]).map_err(gif_error)?;
-                new.set_repeat(gif::Repeat::Infinite).map_err(gif_error)?;
-                encoder = Some(new);
-            }
-            let mut frame = gif::Frame::from_rgb_speed(width, height, &pixels, 10);
-            frame.delay = if index + 1 == figures.len() { 4 * DELAY } else { DELAY };
-            if let Some(encoder) = &mut encoder {
-                encoder.write_frame(&frame).map_err(gif_error)?;
-            }
+        let mut encoder = gif::Encoder::new(&mut bytes, first.width, first.height, &[]).map_err(gif_error)?;
+        encoder.set_repeat(gif::Repeat::Infinite).map_err(gif_error)?;
+        for (index, picture) in frames.iter().enumerate() {
+            let mut frame = gif::Frame::from_rgb_speed(picture.width, picture.height, &picture.pixels, 10);
+            frame.delay = if index + 1 == frames.len() { 4 * DELAY } else { DELAY };
+            encoder.write_frame(&frame).map_err(gif_error)?;
         }
-        drop(encoder);
-        if bytes.is_empty() { Err(self.empty()) } else { Ok(bytes) }
+        drop(encoder); // writes the end
+        Ok(bytes)
     }
 
     fn empty(&self) -> Error {
-        Error::Model(format!("the film has {} heads and {} frames: nothing to draw", self.heads.len(), self.frames.len()))
+        Error::Model(format!(
+            "the film has {} heads and {} frames: nothing to draw",
+            self.heads.len(),
+            self.frames.len()
+        ))
     }
 
     /// One figure per frame, all with the same layout and one colour scale.
@@ -115,7 +113,8 @@ impl Film {
             let Some(head) = heads.next() else { break }; // the colour bar comes last
             if (cells.n_rows, cells.n_columns) != (head.rows.len(), head.columns.len()) {
                 return Err(Error::Limit(
-                    "the maps are too large for a picture; write the film as .html, or film a shorter sentence".to_string(),
+                    "the maps are too large for a picture; write the film as .html, or film a shorter sentence"
+                        .to_string(),
                 ));
             }
             cells.indices = head.maps[index].iter().map(|weight| (weight / high * 254.0).round() as u8).collect();
@@ -164,18 +163,27 @@ fn panel(head: &HeadFilm, weights: &[f32]) -> Result<Panel, attlas::Error> {
     Panel::new(format!("{} {}", head.kind, head.name), weights.to_vec(), rows, columns)
 }
 
-/// Width, height and RGB pixels of a figure.
-fn pixels(figure: &Figure) -> Result<(u16, u16, Vec<u8>), Error> {
+/// A frame as a GIF takes it.
+struct Picture {
+    width: u16,
+    height: u16,
+    /// RGB. Shape `[height, width, 3]`.
+    pixels: Vec<u8>,
+}
+
+/// A figure, drawn.
+fn pixels(figure: &Figure) -> Result<Picture, Error> {
     let error = |error: &dyn std::fmt::Display| Error::Model(format!("a frame cannot be drawn: {error}"));
     let png = figure.to_png().map_err(|problem| error(&problem))?;
     let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().map_err(|problem| error(&problem))?;
     let size = reader.output_buffer_size().ok_or_else(|| error(&"too large"))?;
-    let mut pixels = vec![0; size]; // [height, width, 3]
+    let mut pixels = vec![0; size];
     let info = reader.next_frame(&mut pixels).map_err(|problem| error(&problem))?;
     pixels.truncate(info.buffer_size());
     if info.color_type != png::ColorType::Rgb {
         return Err(error(&format!("{:?} pixels where RGB was expected", info.color_type)));
     }
-    let side = |length: u32| u16::try_from(length).map_err(|_| error(&format!("{length} pixels are too many for a GIF")));
-    Ok((side(info.width)?, side(info.height)?, pixels))
+    let side =
+        |length: u32| u16::try_from(length).map_err(|_| error(&format!("{length} pixels are too many for a GIF")));
+    Ok(Picture { width: side(info.width)?, height: side(info.height)?, pixels })
 }
