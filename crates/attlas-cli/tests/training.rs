@@ -85,7 +85,7 @@ fn a_training_is_evaluated_run_and_filmed() {
 #[test]
 fn a_killed_training_goes_on_to_the_same_result() {
     let folder = toy();
-    let budget = ["--tokens", "20000", "--checkpoint-seconds", "0", "--quiet"];
+    let budget = ["--tokens", "20000", "--checkpoint-every", "0", "--quiet"];
     Command::new(train("whole", &budget)).in_folder(&folder).run().succeeds();
 
     let mut child = process::Command::new(env!("CARGO_BIN_EXE_attlas"))

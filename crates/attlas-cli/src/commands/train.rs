@@ -156,7 +156,7 @@ pub struct RunSettings {
     pub patience: Option<u64>,
     /// Seconds between checkpoints.
     #[arg(long, value_name = "SECONDS", default_value_t = 300.0)]
-    pub checkpoint_seconds: f64,
+    pub checkpoint_every: f64,
     /// A sentence that is translated at every validation.
     #[arg(long, value_name = "TEXT", default_value = "The cat sat on the mat.")]
     pub sample: String,
@@ -206,7 +206,7 @@ impl TrainArguments {
         config.bad_lines = if self.skip_bad { BadLines::Skip } else { BadLines::Refuse };
         config.threads = threads.unwrap_or_else(rayon::current_num_threads);
         config.validate_every = self.run.validate_every;
-        config.checkpoint_seconds = self.run.checkpoint_seconds;
+        config.checkpoint_seconds = self.run.checkpoint_every;
         config.patience = self.run.patience;
         config.film = self.film;
         config.sample.clone_from(&self.run.sample);
