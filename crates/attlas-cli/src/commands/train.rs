@@ -105,7 +105,7 @@ pub struct RecipeArguments {
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub batch_tokens: usize,
     /// Target tokens that one thread works on at a time.
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = 192)]
     pub part_tokens: usize,
     /// The highest learning rate.
     #[arg(long, value_name = "RATE", default_value_t = 1.5e-3)]
