@@ -74,7 +74,11 @@ def make(case: Case) -> None:
         weights = []
         with torch.no_grad(), recorded_sdpa(weights):
             outputs = case.part(model)(**inputs, output_attentions=case.implementation == "eager", output_hidden_states=True)
+            if "pixel_values" in inputs:  # of vision models, the list of hidden states ends before the last norm
+                last = case.part(model).base_model(**inputs).last_hidden_state
         tensors.update({f"{name}.{key}": value for key, value in collect(inputs, outputs).items()})
+        if "pixel_values" in inputs:
+            tensors[f"{name}.hidden.self"] = last
         tensors.update({f"{name}.attentions.self.{layer}": layer_weights for layer, layer_weights in enumerate(weights)})
     tensors = {key: storable(value) for key, value in tensors.items()}
     for key, value in tensors.items():

@@ -180,7 +180,7 @@ fn dense(kind: Kind, name: &str) -> Recording {
         })
         .collect();
     Recording {
-        items: vec![Item { source, target, predicted: Tokens::default() }],
+        items: vec![Item { source, target, ..Item::default() }],
         layers,
         provenance: Provenance::default(),
     }

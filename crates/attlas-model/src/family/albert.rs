@@ -70,6 +70,7 @@ const PREDICTIONS: HeadNames = HeadNames {
     transform_norm: "predictions.LayerNorm",
     output: "predictions.decoder.weight",
     bias: &["predictions.bias", "predictions.decoder.bias"],
+    ..HeadNames::NONE
 };
 
 const CLASSIFIER: HeadNames = HeadNames {

@@ -4,7 +4,7 @@
 use super::bert::{self, Numbering};
 use super::{Family, heads, roberta};
 use crate::Error;
-use crate::config::{Activation, Architecture, Head, Length, Norm, Output, SpecialIds, Transform};
+use crate::config::{Activation, Architecture, Head, Length, Norm, SpecialIds, Transform};
 use crate::config_file::ConfigFile;
 use crate::load::{HeadNames, Names};
 
@@ -38,14 +38,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 
 /// One score per token: above 0 says that it was replaced.
 fn discriminator(width: usize, activation: Activation) -> Head {
-    Head::Tokens {
-        n_tokens: 1,
-        transform: Some(Transform { width, activation, norm: None, bias: true }),
-        bias: true,
-        output: Output::Own,
-        scale: 1.0,
-        softcap: None,
-    }
+    Head::Positions { transform: Some(Transform { width, activation, norm: None, bias: true }) }
 }
 
 const DISCRIMINATOR: HeadNames = HeadNames {
@@ -60,4 +53,5 @@ const GENERATOR: HeadNames = HeadNames {
     transform_norm: "generator_predictions.LayerNorm",
     output: "generator_lm_head.weight",
     bias: &["generator_lm_head.bias"],
+    ..HeadNames::NONE
 };

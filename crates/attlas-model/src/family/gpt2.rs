@@ -30,29 +30,27 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let block = |layer: usize| {
         let plain = Attention::plain(n_heads, d_head, Visibility::CAUSAL);
         let scale = if scaled { plain.scale } else { 1.0 };
-        Block {
-            attention: Attention { scale: if by_layer { scale / (layer + 1) as f32 } else { scale }, ..plain },
-            cross: None,
-            feed_forward: FeedForward::plain(d_hidden, activation),
-            attention_norm: Some(norm),
+        Block::new(
+            Attention { scale: if by_layer { scale / (layer + 1) as f32 } else { scale }, ..plain },
+            FeedForward::plain(d_hidden, activation),
             norm,
-            residual: Residual::Pre,
-            layer_scale: false,
-        }
+            Residual::Pre,
+        )
     };
     let stack = Stack {
-        d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::Learned { n_rows: config.size_or("n_positions", 1024)?, offset: 0, at_padding: None },
-            n_token_types: 0,
-            norm: None,
-        },
-        blocks: (0..config.layers_or("n_layer", 12)?).map(block).collect(),
-        stored_as: None,
         final_norm: Some(norm),
+        ..Stack::new(
+            d_model,
+            Embedding {
+                positions: Positions::Learned {
+                    n_rows: config.size_or("n_positions", 1024)?,
+                    offset: 0,
+                    at_padding: None,
+                },
+                ..Embedding::new(n_tokens, d_model)
+            },
+            (0..config.layers_or("n_layer", 12)?).map(block).collect(),
+        )
     };
     let architecture = Architecture {
         encoder: None,

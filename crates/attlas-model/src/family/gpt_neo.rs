@@ -25,33 +25,29 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let activation = config.activation_or("activation_function", "gelu_new")?;
     let window = heads::window(config.size_or("window_size", 256)?);
     let local = local_layers(config, config.layers_or("num_layers", 24)?)?;
-    let block = |local: &bool| Block {
-        attention: Attention {
-            scale: 1.0,
-            biases: Biases::OUTPUT,
-            ..Attention::plain(n_heads, d_head, if *local { window } else { Visibility::CAUSAL })
-        },
-        cross: None,
-        feed_forward: FeedForward::plain(d_hidden, activation),
-        attention_norm: Some(norm),
-        norm,
-        residual: Residual::Pre,
-        layer_scale: false,
+    let block = |local: &bool| {
+        Block::new(
+            Attention {
+                scale: 1.0,
+                biases: Biases::OUTPUT,
+                ..Attention::plain(n_heads, d_head, if *local { window } else { Visibility::CAUSAL })
+            },
+            FeedForward::plain(d_hidden, activation),
+            norm,
+            Residual::Pre,
+        )
     };
     let n_rows = config.size_or("max_position_embeddings", 2048)?;
     let stack = Stack {
-        d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::Learned { n_rows, offset: 0, at_padding: None },
-            n_token_types: 0,
-            norm: None,
-        },
-        blocks: local.iter().map(block).collect(),
-        stored_as: None,
         final_norm: Some(norm),
+        ..Stack::new(
+            d_model,
+            Embedding {
+                positions: Positions::Learned { n_rows, offset: 0, at_padding: None },
+                ..Embedding::new(n_tokens, d_model)
+            },
+            local.iter().map(block).collect(),
+        )
     };
     let architecture = Architecture {
         encoder: None,

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::bert::tanh_layer;
 use crate::Error;
-use crate::config::{Activation, Head, Norm, Output, Stack, Transform};
+use crate::config::{Activation, Head, Norm, Output, Pooled, Stack, Transform};
 use crate::config_file::ConfigFile;
 
 /// The task that a checkpoint was saved for, from `architectures` in config.json.
@@ -70,7 +70,7 @@ pub(super) fn masked_tokens(
 
 /// The first position through a tanh layer, then one score per class.
 pub(super) fn pooled_classes(config: &ConfigFile, stack: &Stack) -> Result<Head, Error> {
-    Ok(Head::Classes { n: n_classes(config)?, transform: Some(tanh_layer(stack.d_model)) })
+    Ok(Head::Classes { n: n_classes(config)?, transform: Some(tanh_layer(stack.d_model)), pooled: Pooled::First })
 }
 
 /// The number of classes: `num_labels`, or as many as `id2label` has, or 2.

@@ -3,7 +3,7 @@
 use super::bert::{self, Numbering};
 use super::{Family, heads};
 use crate::Error;
-use crate::config::{Activation, Architecture, Head, Length, Norm, SpecialIds, Transform};
+use crate::config::{Activation, Architecture, Head, Length, Norm, Pooled, SpecialIds, Transform};
 use crate::config_file::ConfigFile;
 use crate::load::{HeadNames, Names};
 
@@ -39,6 +39,7 @@ pub(super) const LM_HEAD: HeadNames = HeadNames {
     transform_norm: "lm_head.layer_norm",
     output: "lm_head.decoder.weight",
     bias: &["lm_head.bias", "lm_head.decoder.bias"],
+    ..HeadNames::NONE
 };
 
 /// A dense layer and the classes, from the first position.
@@ -56,5 +57,5 @@ pub(super) const IGNORED: &[&str] =
 /// A dense layer with another non-linearity than tanh, then one score per class, from the first position.
 pub(super) fn classes(config: &ConfigFile, width: usize, activation: Activation) -> Result<Head, Error> {
     let transform = Transform { width, activation, norm: None, bias: true };
-    Ok(Head::Classes { n: heads::n_classes(config)?, transform: Some(transform) })
+    Ok(Head::Classes { n: heads::n_classes(config)?, transform: Some(transform), pooled: Pooled::First })
 }

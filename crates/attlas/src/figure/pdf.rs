@@ -6,7 +6,7 @@ use pdf_writer::types::{CidFontType, FontFlags, LineCapStyle, SystemInfo, Unicod
 use pdf_writer::{Content, Filter, Finish, Name, Pdf, Rect as Area, Ref, Str, TextStr};
 
 use super::fonts::FontId;
-use super::marks::{Cells, Figure, Label, Line, Mark, Rgb};
+use super::marks::{Cells, Figure, Label, Line, Mark, Photo, Rgb};
 use super::subset::{Used, compress, truetype};
 use super::text::{Order, Run};
 use crate::Error;
@@ -31,8 +31,10 @@ impl Figure {
         }
         let mut images = Vec::new();
         for mark in &self.marks {
-            if let Mark::Cells(cells) = mark {
-                images.push(writer.image(cells));
+            match mark {
+                Mark::Cells(cells) => images.push(writer.image(cells)),
+                Mark::Photo(photo) => images.push(writer.photo(photo)),
+                _ => {}
             }
         }
 
@@ -84,8 +86,8 @@ impl Figure {
         let mut n_images = 0;
         for mark in &self.marks {
             match mark {
-                Mark::Cells(cells) => {
-                    page.image(cells, n_images);
+                Mark::Cells(Cells { x, y, width, height, .. }) | Mark::Photo(Photo { x, y, width, height, .. }) => {
+                    page.image([*x, *y], [*width, *height], n_images);
                     n_images += 1;
                 }
                 Mark::Label(label) => page.label(label),
@@ -124,6 +126,17 @@ impl Writer {
         image.width(cells.n_columns as i32).height(cells.n_rows as i32).bits_per_component(8).interpolate(false);
         let last = cells.palette.len().saturating_sub(1).min(255) as i32;
         image.color_space().indexed(Name(b"DeviceRGB"), last, &palette);
+        reference
+    }
+
+    /// A photograph, which readers may smooth.
+    fn photo(&mut self, photo: &Photo) -> Ref {
+        let reference = self.reference();
+        let data = compress(&photo.rgb);
+        let mut image = self.pdf.image_xobject(reference, &data);
+        image.filter(Filter::FlateDecode);
+        image.width(photo.n_columns as i32).height(photo.n_rows as i32).bits_per_component(8).interpolate(true);
+        image.color_space().device_rgb();
         reference
     }
 
@@ -196,9 +209,9 @@ impl Page {
         self.content.set_fill_rgb(red, green, blue);
     }
 
-    fn image(&mut self, cells: &Cells, number: usize) {
-        let y = self.height - cells.y - cells.height;
-        self.content.save_state().transform([cells.width, 0.0, 0.0, cells.height, cells.x, y]);
+    fn image(&mut self, [x, y]: [f32; 2], [width, height]: [f32; 2], number: usize) {
+        let y = self.height - y - height;
+        self.content.save_state().transform([width, 0.0, 0.0, height, x, y]);
         self.content.x_object(Name(format!("i{number}").as_bytes())).restore_state();
     }
 

@@ -1,0 +1,563 @@
+//! From named tensors to the generic Transformer: which names is all that a family has to say.
+
+mod names;
+mod reads;
+mod rearrange;
+
+use std::sync::Arc;
+
+use attlas::{Bias, Scoring};
+
+pub use names::{AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous};
+use rearrange::{bucketed_bias, linear, mean_of_two, split_rows, transpose, transposed, ungroup};
+
+use crate::Error;
+use crate::config::{
+    Architecture, Attention, Block, Embedding, FeedForward, Gating, Head, Norm, NormKind, Output, Pooled, PositionBias,
+    Positions, Projected, QkScope, Residual, Stack, Transform,
+};
+use crate::linear::Linear;
+use crate::norm::NormWeights;
+use crate::transformer::{
+    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, HeadWeights, Projections,
+    StackWeights, Transformer,
+};
+use crate::weights::Checkpoint;
+
+/// Loads a Transformer; returns it with remarks for the reader.
+///
+/// # Errors
+/// When a tensor is missing, superfluous, of the wrong shape or type, or not finite.
+pub fn load(
+    architecture: Architecture,
+    names: &Names,
+    checkpoint: &Checkpoint,
+) -> Result<(Transformer, Vec<String>), Error> {
+    let loader = Loader { checkpoint, layout: names.layout, prefix: prefix(names, checkpoint) };
+    let stack = |stack: &Option<Stack>, stack_names: &Option<StackNames>, d_source: usize| match (stack, stack_names) {
+        (Some(stack), Some(names)) => loader.stack(stack, names, d_source).map(Some),
+        _ => Ok(None),
+    };
+    let encoder = stack(&architecture.encoder, &names.encoder, 0)?;
+    let d_source = architecture.encoder.as_ref().map_or(0, |stack| stack.d_model);
+    let decoder = stack(&architecture.decoder, &names.decoder, d_source)?;
+    let last = architecture.decoder.as_ref().or(architecture.encoder.as_ref());
+    let table = decoder.as_ref().or(encoder.as_ref()).map(|stack| &stack.embedding.tokens);
+    let head = match (last, table) {
+        (Some(last), Some(table)) => loader.head(&architecture.head, &names.head, last, table)?,
+        _ => HeadWeights::default(),
+    };
+    let notes = superfluous(names, &loader)?;
+    Ok((Transformer { architecture, encoder, decoder, head }, notes))
+}
+
+/// The prefix under which the token table, or what stands in its place, is found; the first one when none fits, so that the message names it.
+fn prefix(names: &Names, checkpoint: &Checkpoint) -> &'static str {
+    let stacks = [&names.encoder, &names.decoder];
+    let tables = || stacks.into_iter().flatten().flat_map(|stack| stack.tokens.iter().map(|name| (*name).to_owned()));
+    let projections = || stacks.into_iter().flatten().flat_map(|stack| stack.projections.iter());
+    let known = || tables().chain(projections().map(|name| ended(name, "weight")));
+    let fits = |prefix: &&&'static str| known().any(|name| checkpoint.contains(&format!("{prefix}{name}")));
+    names.prefixes.iter().find(fits).or(names.prefixes.first()).copied().unwrap_or("")
+}
+
+/// Refuses or notes the tensors that nobody read.
+fn superfluous(names: &Names, loader: &Loader<'_>) -> Result<Vec<String>, Error> {
+    let layers: Vec<String> = [&names.encoder, &names.decoder]
+        .into_iter()
+        .flatten()
+        .filter_map(|stack| stack.layer.split("{}").next())
+        .map(|start| format!("{}{start}", loader.prefix))
+        .collect();
+    let mut others = Vec::new();
+    for name in loader.checkpoint.unused() {
+        let known = |part: &&str| name.starts_with(*part) || name.ends_with(*part);
+        if names.ignored.iter().any(known) {
+            continue;
+        }
+        let in_layers = layers.iter().any(|start| !start.is_empty() && name.starts_with(start.as_str()));
+        if in_layers || names.superfluous == Superfluous::Refused {
+            let path = loader.checkpoint.get(&name).map_or(loader.checkpoint.path(), |tensor| &*tensor.path);
+            return Err(Error::tensor(
+                path,
+                name,
+                "is not part of the model that the configuration describes; do the two belong together?",
+            ));
+        }
+        others.push(name);
+    }
+    let Some(first) = others.first() else { return Ok(Vec::new()) };
+    Ok(vec![match others.len() {
+        1 => format!("the weights hold a tensor that is not used: {first}"),
+        n => format!("the weights hold {n} tensors that are not used, such as {first}"),
+    }])
+}
+
+struct Loader<'a> {
+    checkpoint: &'a Checkpoint,
+    layout: Layout,
+    prefix: &'static str,
+}
+
+/// A name with its ending: in the place of a `*`, or after a dot.
+fn ended(name: &str, ending: &str) -> String {
+    if name.contains('*') { name.replace('*', ending) } else { format!("{name}.{ending}") }
+}
+
+impl Loader<'_> {
+    fn stack(&self, stack: &Stack, names: &StackNames, d_source: usize) -> Result<StackWeights, Error> {
+        let embedding = self.embedding(stack, names)?;
+        let distances = self.distances(stack, names)?;
+        let mut blocks: Vec<Arc<BlockWeights>> = Vec::with_capacity(stack.blocks.len());
+        for (index, block) in stack.blocks.iter().enumerate() {
+            let stored = stack.stored_as.as_ref().map_or(index, |stored| stored[index]);
+            let earlier =
+                stack.stored_as.as_ref().and_then(|all| all[..index].iter().position(|other| *other == stored));
+            blocks.push(match earlier {
+                Some(earlier) => Arc::clone(&blocks[earlier]),
+                None => {
+                    let layer = format!("{}{}", self.prefix, names.layer.replace("{}", &stored.to_string()));
+                    Arc::new(self.block(stack, block, names, &layer, d_source, distances.as_deref())?)
+                }
+            });
+        }
+        let final_norm = match &stack.final_norm {
+            Some(norm) => Some(self.norm(norm, &format!("{}{}", self.prefix, names.final_norm), stack.d_model)?),
+            None => None,
+        };
+        let convolution = self.side_convolution(stack, names)?;
+        Ok(StackWeights { embedding, blocks, final_norm, convolution })
+    }
+
+    fn embedding(&self, stack: &Stack, names: &StackNames) -> Result<EmbeddingWeights, Error> {
+        let Embedding { n_tokens, width, projected, positions, n_token_types, norm, .. } = &stack.embedding;
+        let under = |name: &str| format!("{}{name}", self.prefix);
+        let reads = self.reads(&stack.embedding, names)?;
+        let tokens = match n_tokens {
+            0 => Arc::default(),
+            n => {
+                let table = names.tokens.iter().map(|name| under(name)).find(|name| self.checkpoint.contains(name));
+                let table = table.or_else(|| names.tokens.first().map(|name| under(name))).unwrap_or_default();
+                self.checkpoint.tensor(&table, &[*n, *width])?
+            }
+        };
+        // what comes after a projection is as wide as the model
+        let width_after = if projected == &Projected::Token { stack.d_model } else { *width };
+        let positions = match positions {
+            Positions::Learned { n_rows, .. } => {
+                Some(self.checkpoint.tensor(&under(names.positions), &[*n_rows, width_after])?)
+            }
+            // a stored table is what the model was trained with: it is used where it lies
+            Positions::Sinusoidal { .. } => self.stored_positions(&under(names.positions), width_after)?,
+            Positions::None => None,
+        };
+        let token_types = match n_token_types {
+            0 => None,
+            n => Some(self.checkpoint.tensor(&under(names.token_types), &[*n, width_after])?),
+        };
+        let norm = match norm {
+            Some(norm) => Some(self.norm(norm, &under(names.embedding_norm), width_after)?),
+            None => None,
+        };
+        let projection = if *width == stack.d_model {
+            None
+        } else {
+            let name = under(names.embedding_projection);
+            let has_bias = self.checkpoint.contains(&ended(&name, "bias"));
+            Some(self.linear(&name, stack.d_model, *width, has_bias)?)
+        };
+        Ok(EmbeddingWeights { reads, tokens, positions, token_types, norm, projection })
+    }
+
+    /// A stored table of sinusoidal positions, of any length, with or without a leading 1.
+    fn stored_positions(&self, name: &str, width: usize) -> Result<Option<Arc<Vec<f32>>>, Error> {
+        let Some(tensor) = self.checkpoint.get(name) else { return Ok(None) };
+        match tensor.shape.as_slice() {
+            [_, w] | [1, _, w] if *w == width => self.checkpoint.tensor(name, &tensor.shape.clone()).map(Some),
+            shape => Err(Error::tensor(
+                &tensor.path,
+                name,
+                format!("has shape {shape:?}, but the configuration asks for rows of {width} numbers"),
+            )),
+        }
+    }
+
+    fn block(
+        &self,
+        stack: &Stack,
+        block: &Block,
+        names: &StackNames,
+        layer: &str,
+        d_source: usize,
+        distances: Option<&[f32]>,
+    ) -> Result<BlockWeights, Error> {
+        let d_model = stack.d_model;
+        let relative = format!("{}{}", self.prefix, names.relative_bias);
+        let attention = AttentionPlace { layer, d_model, d_source: None, block, relative: &relative, distances };
+        let cross = AttentionPlace { d_source: Some(d_source), ..attention };
+        let norm = |name: &str| self.norm(&block.norm, &format!("{layer}{name}"), d_model);
+        Ok(BlockWeights {
+            attention: self.attention(&block.attention, &names.attention, attention)?,
+            cross: match &block.cross {
+                Some(config) => Some(self.attention(config, &names.cross, cross)?),
+                None => None,
+            },
+            feed_forward: self.feed_forward(block, &names.feed_forward, layer, d_model)?,
+            feed_forward_norm: match block.residual {
+                Residual::ParallelSharedNorm => None,
+                _ => Some(norm(names.feed_forward.norm)?),
+            },
+            feed_forward_post_norm: match block.residual {
+                Residual::Sandwich => Some(norm(names.feed_forward.post_norm)?),
+                _ => None,
+            },
+        })
+    }
+
+    fn attention(
+        &self,
+        config: &Attention,
+        names: &AttentionNames,
+        place: AttentionPlace<'_>,
+    ) -> Result<AttentionWeights, Error> {
+        let AttentionPlace { layer, d_model, d_source, block, relative, distances } = place;
+        let under = |name: &str| format!("{layer}{name}");
+        let mut output = self.linear(&under(names.output), d_model, config.query_width(), config.biases.output)?;
+        if block.layer_scale {
+            self.scale_rows(&mut output, &under(names.layer_scale))?;
+        }
+        let norm = if d_source.is_some() { Some(&block.norm) } else { block.attention_norm.as_ref() };
+        let norm = match norm {
+            Some(norm) => Some(self.norm(norm, &under(names.norm), d_model)?),
+            None => None,
+        };
+        let post_norm = match block.residual {
+            Residual::Sandwich => Some(self.norm(&block.norm, &under(names.post_norm), d_model)?),
+            _ => None,
+        };
+        let qk = |name: &str, n_heads: usize| match &config.qk_norm {
+            None => Ok(None),
+            Some(qk) if qk.scope == QkScope::OwnHead => {
+                self.norms_of_heads(&qk.norm, &under(name), n_heads, config.d_head).map(Some)
+            }
+            Some(qk) => {
+                let width = if qk.scope == QkScope::All { n_heads * config.d_head } else { config.d_head };
+                self.norm(&qk.norm, &under(name), width).map(Some)
+            }
+        };
+        let projections = self.projections(config, &names.projections, layer, d_model, d_source)?;
+        Ok(AttentionWeights {
+            distances: match (&config.disentangled, distances) {
+                (Some(terms), Some(table)) => {
+                    Some(self.distance_weights(config, terms, names, layer, &projections, table)?)
+                }
+                _ => None,
+            },
+            projections,
+            output,
+            norm,
+            post_norm,
+            query_norm: qk(names.query_norm, config.n_heads)?,
+            key_norm: qk(names.key_norm, config.n_kv_heads)?,
+            scoring: self.scoring(config, &under(names.sinks), relative)?,
+        })
+    }
+
+    fn scoring(&self, config: &Attention, sinks: &str, relative: &str) -> Result<Scoring, Error> {
+        let bias = match &config.bias {
+            PositionBias::None => Bias::None,
+            PositionBias::Alibi(slopes) => Bias::Alibi { slopes: slopes.clone() },
+            PositionBias::Buckets { n_buckets, max_distance, directions } => {
+                let table = self.checkpoint.tensor(&ended(relative, "weight"), &[*n_buckets, config.n_heads])?;
+                bucketed_bias(&table, config.n_heads, *n_buckets, *max_distance, *directions)
+            }
+        };
+        let sinks = match config.sinks {
+            true => Some(self.checkpoint.tensor(sinks, &[config.n_heads])?.to_vec()),
+            false => None,
+        };
+        Ok(Scoring {
+            scale: config.scale,
+            softcap: config.softcap,
+            visibility: config.visibility,
+            bias,
+            sinks,
+            query_offset: 0,
+        })
+    }
+
+    /// Reads the projections into the one order that is computed with.
+    fn projections(
+        &self,
+        config: &Attention,
+        names: &ProjectionNames,
+        layer: &str,
+        d_model: usize,
+        d_source: Option<usize>,
+    ) -> Result<Projections, Error> {
+        let (q, kv) = (config.query_width(), config.kv_width());
+        let d_in = d_source.unwrap_or(d_model);
+        let biases = config.biases;
+        let under = |name: &str| format!("{layer}{name}");
+        let joint = match names {
+            ProjectionNames::Separate { query, key, value } => {
+                let query = Part { name: under(query), d_out: q, bias: biases.query_value };
+                let key = Part { name: under(key), d_out: kv, bias: biases.key };
+                let value = Part { name: under(value), d_out: kv, bias: biases.query_value };
+                if d_source.is_some() {
+                    let query = self.stacked(&[query], d_model)?;
+                    return Ok(Projections::Apart { query, key_value: self.stacked(&[key, value], d_in)? });
+                }
+                return self.stacked(&[query, key, value], d_in).map(Projections::Joint);
+            }
+            ProjectionNames::Joint(name) => self.linear(&under(name), q + 2 * kv, d_in, biases.query_value)?,
+            ProjectionNames::Grouped(name) => {
+                let stored = self.linear(&under(name), q + 2 * kv, d_in, biases.query_value)?;
+                ungroup(&stored, config)
+            }
+        };
+        match d_source {
+            None => Ok(Projections::Joint(joint)),
+            Some(_) => {
+                let (query, key_value) = split_rows(&joint, q);
+                Ok(Projections::Apart { query, key_value })
+            }
+        }
+    }
+
+    fn feed_forward(
+        &self,
+        block: &Block,
+        names: &FeedForwardNames,
+        layer: &str,
+        d_model: usize,
+    ) -> Result<FeedForwardWeights, Error> {
+        let config = &block.feed_forward;
+        let under = |name: &str| format!("{layer}{name}");
+        if let Some(experts) = config.experts {
+            let router = self.linear(&under(names.router), experts.n, d_model, true)?;
+            let experts = self.experts(config, experts.n, &under(names.up), &under(names.down), d_model)?;
+            return Ok(FeedForwardWeights { router: Some(router), experts });
+        }
+        let part = |name: &str, d_out: usize| Part { name: under(name), d_out, bias: config.biases };
+        let up = match config.gating {
+            Gating::None => self.stacked(&[part(names.up, config.d_hidden)], d_model)?,
+            _ if names.gate.is_empty() => self.stacked(&[part(names.up, 2 * config.d_hidden)], d_model)?,
+            _ => self.stacked(&[part(names.gate, config.d_hidden), part(names.up, config.d_hidden)], d_model)?,
+        };
+        let mut down = self.linear(&under(names.down), d_model, config.d_hidden, config.biases)?;
+        if block.layer_scale {
+            self.scale_rows(&mut down, &under(names.layer_scale))?;
+        }
+        Ok(FeedForwardWeights { router: None, experts: vec![Expert { up, down }] })
+    }
+
+    /// All experts of one layer, stored as `[n, d_in, d_out]` with gate and up columns taking turns (GPT-OSS).
+    fn experts(
+        &self,
+        config: &FeedForward,
+        n: usize,
+        up_name: &str,
+        down_name: &str,
+        d_model: usize,
+    ) -> Result<Vec<Expert>, Error> {
+        let d_hidden = config.d_hidden;
+        let up = self.checkpoint.tensor(up_name, &[n, d_model, 2 * d_hidden])?;
+        let up_bias = self.checkpoint.tensor(&format!("{up_name}_bias"), &[n, 2 * d_hidden])?;
+        let down = self.checkpoint.tensor(down_name, &[n, d_hidden, d_model])?;
+        let down_bias = self.checkpoint.tensor(&format!("{down_name}_bias"), &[n, d_model])?;
+        let experts = (0..n).map(|expert| {
+            // rows 0, 2, 4, … are the gate's
+            let column = |row: usize| if row < d_hidden { 2 * row } else { 2 * (row - d_hidden) + 1 };
+            let stored = &up[expert * d_model * 2 * d_hidden..][..d_model * 2 * d_hidden];
+            let bias = &up_bias[expert * 2 * d_hidden..][..2 * d_hidden];
+            let mut weight = vec![0.0; stored.len()]; // [2 · d_hidden, d_model]
+            for (row, values) in weight.chunks_mut(d_model).enumerate() {
+                for (input, value) in values.iter_mut().enumerate() {
+                    *value = stored[input * 2 * d_hidden + column(row)];
+                }
+            }
+            let bias: Vec<f32> = (0..2 * d_hidden).map(|row| bias[column(row)]).collect();
+            let down_stored = &down[expert * d_hidden * d_model..][..d_hidden * d_model];
+            Expert {
+                up: linear(weight, Some(bias), 2 * d_hidden, d_model),
+                down: linear(
+                    transposed(down_stored, d_hidden, d_model),
+                    Some(down_bias[expert * d_model..][..d_model].to_vec()),
+                    d_model,
+                    d_hidden,
+                ),
+            }
+        });
+        Ok(experts.collect())
+    }
+
+    fn head(&self, head: &Head, names: &HeadNames, stack: &Stack, table: &Arc<Vec<f32>>) -> Result<HeadWeights, Error> {
+        let transform = |transform: &Option<Transform>, d_in: usize| match transform {
+            None => Ok(None),
+            Some(config) => {
+                let name = names.transform.replace("{}", self.prefix);
+                let dense = self.linear(&name, config.width, d_in, config.bias)?;
+                let norm = match &config.norm {
+                    Some(norm) => Some(self.norm(norm, names.transform_norm, config.width)?),
+                    None => None,
+                };
+                Ok(Some((dense, norm)))
+            }
+        };
+        let first_bias = || names.bias.iter().find(|name| self.checkpoint.contains(name)).or(names.bias.first());
+        let bias = |d_out: usize| match first_bias() {
+            None => Ok(None),
+            Some(name) => {
+                let one_row = self.checkpoint.get(name).is_some_and(|tensor| tensor.shape == [1, d_out]);
+                let shape: &[usize] = if one_row { &[1, d_out] } else { &[d_out] };
+                self.checkpoint.tensor(name, shape).map(Some)
+            }
+        };
+        match head {
+            Head::None => Ok(HeadWeights::default()),
+            Head::Tokens { n_tokens, transform: config, bias: has_bias, output, .. } => {
+                let width = config.map_or(stack.d_model, |config| config.width);
+                let fits = table.len() == n_tokens * width;
+                let weight = match output {
+                    // a tied matrix may be stored a second time; the table is what counts
+                    Output::Tied => {
+                        self.checkpoint.ignore(names.output);
+                        Arc::clone(table)
+                    }
+                    Output::OwnOrTied if fits && !self.checkpoint.contains(names.output) => Arc::clone(table),
+                    Output::Own | Output::OwnOrTied => self.checkpoint.tensor(names.output, &[*n_tokens, width])?,
+                };
+                let bias = if *has_bias { bias(*n_tokens)? } else { None };
+                let output = Linear { weight, bias, d_in: width, d_out: *n_tokens };
+                Ok(HeadWeights { transform: transform(config, stack.d_model)?, output: Some(output) })
+            }
+            Head::Positions { transform: config } => {
+                let width = config.map_or(stack.d_model, |config| config.width);
+                let weight = self.checkpoint.tensor(names.output, &[1, width])?;
+                let output = Linear { weight, bias: bias(1)?, d_in: width, d_out: 1 };
+                Ok(HeadWeights { transform: transform(config, stack.d_model)?, output: Some(output) })
+            }
+            Head::Classes { n, pooled: Pooled::FirstTwo, .. } => {
+                let first = self.linear(names.output, *n, stack.d_model, true)?;
+                let second = self.linear(names.second, *n, stack.d_model, true)?;
+                Ok(HeadWeights { transform: None, output: Some(mean_of_two(&first, &second)) })
+            }
+            Head::Classes { n, transform: config, pooled } => {
+                let d_pooled = stack.d_model * pooled.n_parts();
+                let width = config.map_or(d_pooled, |config| config.width);
+                let weight = self.checkpoint.tensor(names.output, &[*n, width])?;
+                let output = Linear { weight, bias: bias(*n)?, d_in: width, d_out: *n };
+                Ok(HeadWeights { transform: transform(config, d_pooled)?, output: Some(output) })
+            }
+        }
+    }
+
+    fn norm(&self, norm: &Norm, name: &str, width: usize) -> Result<NormWeights, Error> {
+        let read = |ending: &str, old: &str| {
+            let name_now = ended(name, ending);
+            let name_old = ended(name, old);
+            let old_only = !self.checkpoint.contains(&name_now) && self.checkpoint.contains(&name_old);
+            self.checkpoint.tensor(if old_only { &name_old } else { &name_now }, &[width])
+        };
+        let weight = if norm.kind == NormKind::LayerPlain { Arc::default() } else { read("weight", "gamma")? };
+        let bias = if norm.kind == NormKind::Layer { read("bias", "beta")? } else { Arc::default() };
+        Ok(NormWeights { norm: *norm, weight, bias })
+    }
+
+    /// One norm per head, stored as `NAME.norms.H.weight`, side by side.
+    fn norms_of_heads(&self, norm: &Norm, name: &str, n_heads: usize, d_head: usize) -> Result<NormWeights, Error> {
+        let mut weight = Vec::with_capacity(n_heads); // [n_heads, d_head]
+        let mut bias = Vec::with_capacity(n_heads); // [n_heads, d_head]
+        for head in 0..n_heads {
+            let one = self.norm(norm, &format!("{name}.norms.{head}"), d_head)?;
+            weight.extend_from_slice(&one.weight);
+            bias.extend_from_slice(&one.bias);
+        }
+        Ok(NormWeights { norm: *norm, weight: Arc::new(weight), bias: Arc::new(bias) })
+    }
+
+    fn linear(&self, name: &str, d_out: usize, d_in: usize, has_bias: bool) -> Result<Linear, Error> {
+        self.stacked(&[Part { name: name.to_owned(), d_out, bias: has_bias }], d_in)
+    }
+
+    /// Several linear layers of the same input, one above the other.
+    fn stacked(&self, parts: &[Part], d_in: usize) -> Result<Linear, Error> {
+        // 1. everything is there in the right shape, before anything is allocated
+        for part in parts {
+            let name = ended(&part.name, "weight");
+            let expected = self.stored_shape(part.d_out, d_in);
+            match self.checkpoint.get(&name) {
+                Some(tensor) if tensor.shape == expected => {}
+                _ => {
+                    self.checkpoint.tensor(&name, &expected)?;
+                }
+            }
+        }
+        // 2. the matrices
+        let d_out: usize = parts.iter().map(|part| part.d_out).sum();
+        let mut weight = vec![0.0; d_out * d_in]; // [d_out, d_in]
+        let mut rest = weight.as_mut_slice();
+        for part in parts {
+            let (rows, later) = rest.split_at_mut(part.d_out * d_in);
+            rest = later;
+            let shape = self.stored_shape(part.d_out, d_in);
+            self.checkpoint.read_into(&ended(&part.name, "weight"), &shape, rows)?;
+            if self.layout == Layout::InOut {
+                let stored = rows.to_vec();
+                transpose(&stored, rows, d_in, part.d_out);
+            }
+        }
+        // 3. the biases; a part without one gets zeros when another part has one
+        let mut bias = vec![0.0; if parts.iter().any(|part| part.bias) { d_out } else { 0 }]; // [d_out]
+        let mut start = 0;
+        for part in parts {
+            if part.bias {
+                let slot = &mut bias[start..start + part.d_out];
+                self.checkpoint.read_into(&ended(&part.name, "bias"), &[part.d_out], slot)?;
+            }
+            start += part.d_out;
+        }
+        Ok(linear(weight, (!bias.is_empty()).then_some(bias), d_out, d_in))
+    }
+
+    fn stored_shape(&self, d_out: usize, d_in: usize) -> [usize; 2] {
+        match self.layout {
+            Layout::OutIn => [d_out, d_in],
+            Layout::InOut => [d_in, d_out],
+        }
+    }
+
+    /// Multiplies a layer's output columns by learnt factors, once and for all.
+    fn scale_rows(&self, linear: &mut Linear, name: &str) -> Result<(), Error> {
+        let factors = self.checkpoint.tensor(name, &[linear.d_out])?;
+        let mut weight = linear.weight.to_vec();
+        for (row, factor) in weight.chunks_mut(linear.d_in).zip(factors.iter()) {
+            row.iter_mut().for_each(|value| *value *= factor);
+        }
+        linear.weight = Arc::new(weight);
+        if let Some(bias) = &mut linear.bias {
+            *bias = Arc::new(bias.iter().zip(factors.iter()).map(|(value, factor)| value * factor).collect());
+        }
+        Ok(())
+    }
+}
+
+/// Where an attention layer stands.
+#[derive(Clone, Copy)]
+struct AttentionPlace<'a> {
+    layer: &'a str,
+    d_model: usize,
+    d_source: Option<usize>,
+    block: &'a Block,
+    relative: &'a str,
+    /// The table of distances. Shape `[2 · span, d_model]`.
+    distances: Option<&'a [f32]>,
+}
+
+/// One of several linear layers that are stacked.
+struct Part {
+    name: String,
+    d_out: usize,
+    bias: bool,
+}
