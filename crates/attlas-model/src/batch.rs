@@ -17,8 +17,7 @@ pub(crate) struct PaddedBatch<'a> {
     /// Target tokens of each item.
     pub n_target: usize,
     padding: u32,
-    /// One item's sizes, and the numbers of all.
-    features: Option<(&'a [usize], Cow<'a, [f32]>)>,
+    features: Option<AlikeFeatures<'a>>,
     /// Shape `[n_items, n_source]`.
     source_ids: Vec<u32>,
     /// Shape `[n_items, n_source]`.
@@ -29,6 +28,14 @@ pub(crate) struct PaddedBatch<'a> {
     target_ids: Vec<u32>,
     /// Shape `[n_items, n_target]`.
     target_valid: Option<Vec<bool>>,
+}
+
+/// Features of several inputs, all of one shape.
+struct AlikeFeatures<'a> {
+    /// One item's sizes.
+    shape: &'a [usize],
+    /// Shape `[n_items, ..shape]`.
+    values: Cow<'a, [f32]>,
 }
 
 impl PaddedBatch<'_> {
@@ -68,7 +75,7 @@ impl PaddedBatch<'_> {
             n_items: self.n_items,
             n: self.n_source,
             ids: &self.source_ids,
-            features: self.features.as_ref().map(|(shape, values)| FeatureBatch { shape, values }),
+            features: self.features.as_ref().map(|all| FeatureBatch { shape: all.shape, values: &all.values }),
             token_types: self.segments.as_deref(),
             valid: self.source_valid.as_deref(),
         }
@@ -110,7 +117,7 @@ impl PaddedBatch<'_> {
 }
 
 /// The features of all inputs, which must be alike; `None` where texts are read.
-fn features(inputs: &[Input]) -> Result<Option<(&[usize], Cow<'_, [f32]>)>, Error> {
+fn features(inputs: &[Input]) -> Result<Option<AlikeFeatures<'_>>, Error> {
     let all: Vec<_> = inputs.iter().filter_map(|input| input.features.as_deref()).collect();
     let Some(first) = all.first() else { return Ok(None) };
     let shape = first.array.shape.as_slice();
@@ -124,7 +131,7 @@ fn features(inputs: &[Input]) -> Result<Option<(&[usize], Cow<'_, [f32]>)>, Erro
         [only] => Cow::Borrowed(only.array.values.as_slice()),
         _ => all.iter().flat_map(|features| &features.array.values).copied().collect(),
     };
-    Ok(Some((shape, values)))
+    Ok(Some(AlikeFeatures { shape, values }))
 }
 
 /// Appends `n` ids of one text and which of them are not padding.
