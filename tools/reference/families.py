@@ -129,6 +129,11 @@ def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> No
     config = json.loads(path.read_text())
     case.edit(config)
     path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+    if case.generation:
+        path = folder / "generation_config.json"
+        settings = json.loads(path.read_text()) | case.generation
+        del settings["_from_model_config"]  # or transformers forgets the rest
+        path.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 
 
 def draw(name: str, parameter: torch.Tensor, gains: dict[str, float], generator: torch.Generator) -> torch.Tensor:

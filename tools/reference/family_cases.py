@@ -39,6 +39,7 @@ class Case:
     token_types: bool = False
     gains: dict[str, float] = field(default_factory=dict)  # standard deviation by a part of the tensor's name
     edit: Callable[[dict], None] = lambda config: None  # a last change to config.json
+    generation: dict = field(default_factory=dict)  # more for generation_config.json
     inputs: Callable | None = None  # (config, generator) → runs, where the input is no text
     part: Callable = lambda model: model  # what of the model is run
     features: Callable | None = None  # (config, generator) → audio features to generate from
@@ -299,6 +300,21 @@ def encoder_decoders() -> list[Case]:
             "whisper",
             t.WhisperForConditionalGeneration,
             t.WhisperConfig(**whisper),
+            inputs=whisper_inputs,
+            features=lambda config, generator: features(config, 1, generator),
+        )
+    )
+    speech = {"lang_to_id": {"<|de|>": 5, "<|en|>": 6, "<|fr|>": 7}, "task_to_id": {"transcribe": 8, "translate": 9}}
+    speech |= {"no_timestamps_token_id": 10, "is_multilingual": True, "forced_decoder_ids": [[1, None], [2, 8]]}
+    speech |= {"suppress_tokens": [0, 1, 3, 5, 6, 7, 8, 9, 10, 19], "begin_suppress_tokens": [2, 20]}
+    cases.append(
+        Case(
+            "whisper-multilingual",
+            t.WhisperForConditionalGeneration,
+            t.WhisperConfig(**whisper | {"encoder_layers": 1, "decoder_layers": 1}),
+            torch.float16,
+            generation=speech,
+            n_distinct=8,  # four tags among them
             inputs=whisper_inputs,
             features=lambda config, generator: features(config, 1, generator),
         )

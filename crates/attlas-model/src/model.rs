@@ -6,8 +6,8 @@ use std::sync::Arc;
 use attlas::{Item, TokenRole, Tokens};
 use sha2::{Digest, Sha256};
 
-use crate::audio::Listening;
-use crate::config::{Architecture, Length, Reads, SpecialIds};
+use crate::audio::{Listening, tags};
+use crate::config::{Architecture, Length, Reads};
 use crate::config_file::ConfigFile;
 use crate::family::{self, Family};
 use crate::image::Preparation;
@@ -269,7 +269,7 @@ fn read_generation(architecture: &mut Architecture, generation: &ConfigFile) -> 
     if generation.has("begin_suppress_tokens") {
         ids.suppressed_first = generation.ids("begin_suppress_tokens", n_tokens)?;
     }
-    read_speech_prompt(ids, generation, n_tokens)?;
+    tags::read(ids, generation, n_tokens)?;
     replace(&mut ids.start, "decoder_start_token_id")?;
     replace(&mut ids.padding, "pad_token_id")?;
     replace(&mut ids.forced_start, "forced_bos_token_id")?;
@@ -282,20 +282,6 @@ fn read_generation(architecture: &mut Architecture, generation: &ConfigFile) -> 
             }
         }
     }
-    Ok(())
-}
-
-/// The tags that stand before a transcript: its language, the task, that no times are wanted (Whisper).
-fn read_speech_prompt(ids: &mut SpecialIds, generation: &ConfigFile, n_tokens: usize) -> Result<(), Error> {
-    let Some(no_times) = generation.id("no_timestamps_token_id", n_tokens)? else { return Ok(()) };
-    if let Some(languages) = generation.section("lang_to_id")? {
-        ids.languages = languages.all_ids(n_tokens)?;
-    }
-    let task = match generation.section("task_to_id")? {
-        Some(tasks) => tasks.id("transcribe", n_tokens)?,
-        None => None,
-    };
-    ids.prompt = task.into_iter().chain([no_times]).collect();
     Ok(())
 }
 

@@ -219,7 +219,8 @@ fn check_generation(model: &Model, generation: &Value) -> Result<(), String> {
         None => Input { target: tokens(Side::Target, &prompt)?, ..Input::default() },
     };
     if model.has(Side::Source) {
-        input.target = model.prompt_tokens("").map_err(|error| error.to_string())?;
+        let start = if model.reads_sounds() { model.transcript_start(&input) } else { model.prompt_tokens("") };
+        input.target = start.map_err(|error| error.to_string())?;
     }
     let max_tokens = generation["max_new_tokens"].as_u64().expect("a number") as usize;
     let decoding = match generation["method"].as_str() {

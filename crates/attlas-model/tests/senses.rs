@@ -93,7 +93,7 @@ fn a_sound_is_transcribed_and_its_positions_are_times() {
 fn tags_of_language_and_task_stand_before_a_transcript() {
     let folder = with_preprocessor("whisper", WHISPER);
     let settings = r#"{"decoder_start_token_id": 3, "eos_token_id": 2, "no_timestamps_token_id": 9,
-        "lang_to_id": {"<|de|>": 5, "<|en|>": 6}, "task_to_id": {"transcribe": 7, "translate": 8},
+        "lang_to_id": {"<|de|>": 5, "<|en|>": 6}, "task_to_id": {"transcribe": 7, "translate": 8}, "forced_decoder_ids": [[1, null], [2, 7]],
         "suppress_tokens": [13, 19], "begin_suppress_tokens": [2, 20]}"#;
     std::fs::write(folder.path().join("generation_config.json"), settings).expect("a file");
     let model = Model::load(folder.path()).expect("a model");

@@ -1,6 +1,7 @@
 //! Sounds as Whisper reads them: a WAV file as 30 seconds of log-mel spectrogram.
 
 mod mel;
+pub(crate) mod tags;
 mod wav;
 
 use std::path::Path;
@@ -52,8 +53,11 @@ impl Model {
         Ok(Input { target, ..input })
     }
 
-    /// The start token and the tags after it.
-    fn transcript_start(&self, input: &Input) -> Result<attlas::Tokens, Error> {
+    /// The start token and the tags after it, the language as the model itself hears it unless its configuration names one.
+    ///
+    /// # Errors
+    /// When the model has no start token, or cannot read the input.
+    pub fn transcript_start(&self, input: &Input) -> Result<attlas::Tokens, Error> {
         let mut tokens = self.prompt_tokens("")?;
         let ids = &self.transformer.architecture.ids;
         if !ids.languages.is_empty() {

@@ -56,7 +56,13 @@ const TESTED: &[(&str, &[(&str, &str)])] = &[
     ("marian", &[("marian", "sinusoidal positions, shards")]),
     ("m2m_100", &[("m2m-100", "sinusoidal positions after padding, bf16")]),
     ("pegasus", &[("pegasus", "sinusoidal positions, pre-norm")]),
-    ("whisper", &[("whisper", "spectrogram through convolutions, generation")]),
+    (
+        "whisper",
+        &[
+            ("whisper", "spectrogram through convolutions, generation"),
+            ("whisper-multilingual", "language heard, tags, suppressed tokens, f16"),
+        ],
+    ),
     ("vit", &[("vit", "classifier"), ("vit-model", "f16")]),
     ("deit", &[("deit", "distillation token, two classifiers")]),
     (

@@ -17,14 +17,10 @@ pub(super) const FAMILY: Family =
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let n_tokens = config.size("vocab_size")?;
-    let encoder = encoder(config)?;
-    let decoder = decoder(config, n_tokens)?;
-    let d_model = encoder.d_model;
-    let scale = if config.flag_or("scale_embedding", false)? { (d_model as f32).sqrt() } else { 1.0 };
-    let decoder = Stack { embedding: Embedding { scale, ..decoder.embedding }, ..decoder };
+    config.must_be("scale_embedding", &false.into())?;
     let architecture = Architecture {
-        encoder: Some(encoder),
-        decoder: Some(decoder),
+        encoder: Some(encoder(config)?),
+        decoder: Some(decoder(config, n_tokens)?),
         head: if heads::has_language_head(config)? {
             Head::Tokens {
                 n_tokens,
