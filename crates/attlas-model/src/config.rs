@@ -429,7 +429,32 @@ pub enum Activation {
     Tanh,
 }
 
+impl Architecture {
+    /// A decoder on its own.
+    pub fn decoder(stack: Stack, head: Head, ids: SpecialIds, length: Length) -> Architecture {
+        Architecture { encoder: None, decoder: Some(stack), head, ids, length }
+    }
+
+    /// An encoder on its own, whose batches are filled with `padding`.
+    pub fn encoder(padding: Option<u32>, stack: Stack, head: Head, length: Length) -> Architecture {
+        let ids = SpecialIds { padding, ..SpecialIds::default() };
+        Architecture { encoder: Some(stack), decoder: None, head, ids, length }
+    }
+}
+
+impl Positions {
+    /// A table whose row 0 is position 0.
+    pub fn learned(n_rows: usize) -> Positions {
+        Positions::Learned { n_rows, offset: 0, at_padding: None }
+    }
+}
+
 impl Stack {
+    /// Blocks after an embedding, and a norm after the last: blocks that normalise their inputs need it.
+    pub fn pre_norm(norm: Norm, d_model: usize, embedding: Embedding, blocks: Vec<Block>) -> Stack {
+        Stack { final_norm: Some(norm), ..Stack::new(d_model, embedding, blocks) }
+    }
+
     /// Blocks after an embedding, nothing else.
     pub fn new(d_model: usize, embedding: Embedding, blocks: Vec<Block>) -> Stack {
         Stack { d_model, embedding, blocks, stored_as: None, final_norm: None, convolution: None, distance_norm: None }

@@ -5,8 +5,8 @@ use attlas::Visibility;
 use super::{Family, heads};
 use crate::Error;
 use crate::config::{
-    Activation, Architecture, Attention, Block, Embedding, FeedForward, Head, Length, Norm, Positions, Residual,
-    SpecialIds, Stack, Transform,
+    Activation, Architecture, Attention, Block, Embedding, FeedForward, Head, Length, Norm, Positions, Residual, Stack,
+    Transform,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{
@@ -36,13 +36,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         ),
         heads::Task::None => (Head::None, HeadNames::NONE),
     };
-    let architecture = Architecture {
-        ids: SpecialIds { padding: config.id("pad_token_id", stack.embedding.n_tokens)?, ..SpecialIds::default() },
-        encoder: Some(stack),
-        decoder: None,
-        head,
-        length: Length::Any,
-    };
+    let architecture =
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, head, Length::Any);
     Ok((architecture, Names { head: names, ..NAMES }))
 }
 

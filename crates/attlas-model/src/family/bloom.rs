@@ -34,21 +34,18 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         norm,
         Residual::Pre,
     );
-    let stack = Stack {
-        final_norm: Some(norm),
-        ..Stack::new(
-            d_model,
-            Embedding { norm: Some(norm), ..Embedding::new(n_tokens, d_model) },
-            vec![block; config.layers_or(older("n_layer", "num_hidden_layers"), 2)?],
-        )
-    };
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head: heads::next_token(config, n_tokens, true)?,
-        ids: llama::ids(config, n_tokens)?,
-        length: Length::Any,
-    };
+    let stack = Stack::pre_norm(
+        norm,
+        d_model,
+        Embedding { norm: Some(norm), ..Embedding::new(n_tokens, d_model) },
+        vec![block; config.layers_or(older("n_layer", "num_hidden_layers"), 2)?],
+    );
+    let architecture = Architecture::decoder(
+        stack,
+        heads::next_token(config, n_tokens, true)?,
+        llama::ids(config, n_tokens)?,
+        Length::Any,
+    );
     Ok((architecture, NAMES))
 }
 

@@ -5,7 +5,8 @@ use attlas::Visibility;
 use super::{Family, vit};
 use crate::Error;
 use crate::config::{
-    Architecture, Attention, Block, Embedding, FeedForward, Head, Leading, Norm, OtherGrids, Patches, Residual, Stack,
+    Architecture, Attention, Block, Embedding, FeedForward, Head, Leading, Length, Norm, OtherGrids, Patches, Residual,
+    Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{
@@ -39,7 +40,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let patches = Patches { bias: false, ..vit::patches(config, 32, class, OtherGrids::Refused)? };
     let embedding = Embedding { norm: Some(norm), ..vit::embedding(patches, d_model) };
     let stack = Stack::new(d_model, embedding, vec![block; config.layers_or("num_hidden_layers", 12)?]);
-    Ok((vit::architecture(stack, Head::None), NAMES))
+    Ok((Architecture::encoder(None, stack, Head::None, Length::Any), NAMES))
 }
 
 const NAMES: Names = Names {

@@ -7,7 +7,7 @@ use super::{Family, bert, heads};
 use crate::Error;
 use crate::config::{
     Architecture, Attention, Block, Disentangled, Embedding, FeedForward, Head, Length, Norm, Positions, Residual,
-    SideConvolution, SpecialIds, Stack,
+    SideConvolution, Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{AttentionNames, HeadNames, Names, ProjectionNames, StackNames};
@@ -26,13 +26,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         heads::Task::Classes => (pooled_classes(config, &stack)?, CLASSES),
         _ => (Head::None, HeadNames::NONE),
     };
-    let architecture = Architecture {
-        ids: SpecialIds { padding: config.id("pad_token_id", stack.embedding.n_tokens)?, ..SpecialIds::default() },
-        encoder: Some(stack),
-        decoder: None,
-        head,
-        length: Length::Any,
-    };
+    let architecture =
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, head, Length::Any);
     Ok((architecture, Names { head: head_names, ..NAMES }))
 }
 
@@ -55,7 +50,7 @@ fn encoder(config: &ConfigFile, norm: Norm) -> Result<Stack, Error> {
     let feed_forward = FeedForward::plain(d_hidden, config.activation_or("hidden_act", "gelu")?);
     let block = Block::new(attention, feed_forward, norm, Residual::Post);
     let positions = match config.flag_or("position_biased_input", true)? {
-        true => Positions::Learned { n_rows: n_positions, offset: 0, at_padding: None },
+        true => Positions::learned(n_positions),
         false => Positions::None,
     };
     let embedding = Embedding {

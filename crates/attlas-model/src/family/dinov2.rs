@@ -6,7 +6,8 @@ use attlas::Visibility;
 use super::{Family, heads, vit};
 use crate::Error;
 use crate::config::{
-    Architecture, Attention, Block, FeedForward, Gating, Head, Leading, Norm, OtherGrids, Pooled, Residual, Stack,
+    Architecture, Attention, Block, FeedForward, Gating, Head, Leading, Length, Norm, OtherGrids, Pooled, Residual,
+    Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Names, StackNames};
@@ -41,10 +42,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         )
     };
     let embedding = vit::embedding(vit::patches(config, 14, leading, other_grids)?, d_model);
-    let stack = Stack {
-        final_norm: Some(norm),
-        ..Stack::new(d_model, embedding, vec![block; config.layers_or("num_hidden_layers", 12)?])
-    };
+    let stack = Stack::pre_norm(norm, d_model, embedding, vec![block; config.layers_or("num_hidden_layers", 12)?]);
     let classes = config.texts("architectures")?.unwrap_or_default();
     let (head, head_names) = if classes.iter().any(|name| name.contains("ForImageClassification")) {
         let pooled = Pooled::FirstAndMean;
@@ -55,7 +53,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let feed_forward = if is_gated { GATED } else { PLAIN };
     let encoder = Some(StackNames { feed_forward, ..ENCODER });
     let names = Names { prefixes: PREFIXES, encoder, head: head_names, ..vit::NAMES };
-    Ok((vit::architecture(stack, head), names))
+    Ok((Architecture::encoder(None, stack, head, Length::Any), names))
 }
 
 fn feed_forward(config: &ConfigFile, d_model: usize, is_gated: bool) -> Result<FeedForward, Error> {

@@ -5,8 +5,7 @@ use attlas::Visibility;
 use super::{Family, heads, roberta};
 use crate::Error;
 use crate::config::{
-    Activation, Architecture, Attention, Block, Embedding, FeedForward, Head, Length, Norm, Positions, Residual,
-    SpecialIds, Stack,
+    Activation, Architecture, Attention, Block, Embedding, FeedForward, Head, Length, Norm, Positions, Residual, Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Names, ProjectionNames, StackNames};
@@ -30,11 +29,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let n_rows = config.size_or("max_position_embeddings", 512)?;
     let stack = Stack::new(
         d_model,
-        Embedding {
-            positions: Positions::Learned { n_rows, offset: 0, at_padding: None },
-            norm: Some(norm),
-            ..Embedding::new(n_tokens, d_model)
-        },
+        Embedding { positions: Positions::learned(n_rows), norm: Some(norm), ..Embedding::new(n_tokens, d_model) },
         vec![block; config.layers_or("n_layers", 6)?],
     );
     let (head, head_names) = match heads::task(config)? {
@@ -42,13 +37,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         heads::Task::Classes => (roberta::classes(config, d_model, Activation::Relu)?, CLASSIFIER),
         heads::Task::None => (Head::None, HeadNames::NONE),
     };
-    let architecture = Architecture {
-        ids: SpecialIds { padding: config.id("pad_token_id", n_tokens)?, ..SpecialIds::default() },
-        encoder: Some(stack),
-        decoder: None,
-        head,
-        length: Length::Any,
-    };
+    let architecture = Architecture::encoder(config.id("pad_token_id", n_tokens)?, stack, head, Length::Any);
     Ok((architecture, Names { head: head_names, ..NAMES }))
 }
 

@@ -4,7 +4,7 @@
 use super::bert::{self, Numbering};
 use super::{Family, heads, roberta};
 use crate::Error;
-use crate::config::{Activation, Architecture, Head, Length, Norm, SpecialIds, Transform};
+use crate::config::{Activation, Architecture, Head, Length, Norm, Transform};
 use crate::config_file::ConfigFile;
 use crate::load::{HeadNames, Names};
 
@@ -25,13 +25,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         heads::Task::Classes => (roberta::classes(config, stack.d_model, Activation::Gelu)?, roberta::CLASSIFIER),
         heads::Task::None => (Head::None, HeadNames::NONE),
     };
-    let architecture = Architecture {
-        ids: SpecialIds { padding: config.id("pad_token_id", stack.embedding.n_tokens)?, ..SpecialIds::default() },
-        encoder: Some(stack),
-        decoder: None,
-        head,
-        length: Length::Any,
-    };
+    let architecture =
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, head, Length::Any);
     let ignored = &["embeddings.position_ids", "generator_", "discriminator_"];
     Ok((architecture, Names { prefixes: &["electra.", ""], head: head_names, ignored, ..bert::NAMES }))
 }

@@ -49,21 +49,18 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
             Plan::TwoNorms => Residual::Parallel,
         },
     );
-    let stack = Stack {
-        final_norm: Some(norm),
-        ..Stack::new(
-            d_model,
-            Embedding::new(n_tokens, d_model),
-            vec![block; config.layers_or("num_hidden_layers", 32)?],
-        )
-    };
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head: heads::next_token(config, n_tokens, true)?,
-        ids: llama::ids(config, n_tokens)?,
-        length: Length::Noted(max_positions),
-    };
+    let stack = Stack::pre_norm(
+        norm,
+        d_model,
+        Embedding::new(n_tokens, d_model),
+        vec![block; config.layers_or("num_hidden_layers", 32)?],
+    );
+    let architecture = Architecture::decoder(
+        stack,
+        heads::next_token(config, n_tokens, true)?,
+        llama::ids(config, n_tokens)?,
+        Length::Noted(max_positions),
+    );
     Ok((architecture, names(plan)))
 }
 

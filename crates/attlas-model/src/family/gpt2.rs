@@ -3,11 +3,9 @@
 use attlas::Visibility;
 use serde_json::Value;
 
-use super::{Family, heads};
+use super::{Family, heads, llama};
 use crate::Error;
-use crate::config::{
-    Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, Positions, Residual, SpecialIds, Stack,
-};
+use crate::config::{Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, Positions, Residual, Stack};
 use crate::config_file::ConfigFile;
 use crate::load::{
     AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
@@ -37,33 +35,21 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
             Residual::Pre,
         )
     };
-    let stack = Stack {
-        final_norm: Some(norm),
-        ..Stack::new(
-            d_model,
-            Embedding {
-                positions: Positions::Learned {
-                    n_rows: config.size_or("n_positions", 1024)?,
-                    offset: 0,
-                    at_padding: None,
-                },
-                ..Embedding::new(n_tokens, d_model)
-            },
-            (0..config.layers_or("n_layer", 12)?).map(block).collect(),
-        )
-    };
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head: heads::next_token(config, n_tokens, true)?,
-        ids: SpecialIds {
-            padding: config.id("pad_token_id", n_tokens)?,
-            start: config.id("bos_token_id", n_tokens)?,
-            ends: config.ids("eos_token_id", n_tokens)?,
-            ..SpecialIds::default()
+    let stack = Stack::pre_norm(
+        norm,
+        d_model,
+        Embedding {
+            positions: Positions::learned(config.size_or("n_positions", 1024)?),
+            ..Embedding::new(n_tokens, d_model)
         },
-        length: Length::Any,
-    };
+        (0..config.layers_or("n_layer", 12)?).map(block).collect(),
+    );
+    let architecture = Architecture::decoder(
+        stack,
+        heads::next_token(config, n_tokens, true)?,
+        llama::ids(config, n_tokens)?,
+        Length::Any,
+    );
     Ok((architecture, NAMES))
 }
 

@@ -38,24 +38,18 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         )
     };
     let n_rows = config.size_or("max_position_embeddings", 2048)?;
-    let stack = Stack {
-        final_norm: Some(norm),
-        ..Stack::new(
-            d_model,
-            Embedding {
-                positions: Positions::Learned { n_rows, offset: 0, at_padding: None },
-                ..Embedding::new(n_tokens, d_model)
-            },
-            local.iter().map(block).collect(),
-        )
-    };
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head: heads::next_token(config, n_tokens, true)?,
-        ids: llama::ids(config, n_tokens)?,
-        length: Length::Any,
-    };
+    let stack = Stack::pre_norm(
+        norm,
+        d_model,
+        Embedding { positions: Positions::learned(n_rows), ..Embedding::new(n_tokens, d_model) },
+        local.iter().map(block).collect(),
+    );
+    let architecture = Architecture::decoder(
+        stack,
+        heads::next_token(config, n_tokens, true)?,
+        llama::ids(config, n_tokens)?,
+        Length::Any,
+    );
     Ok((architecture, NAMES))
 }
 

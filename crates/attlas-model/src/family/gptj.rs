@@ -6,8 +6,8 @@ use attlas::Visibility;
 use super::{Family, heads, llama};
 use crate::Error;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Frequencies, Head, Length, Norm, Pairs, Residual,
-    Rotary, Stack,
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Frequencies, Length, Norm, Pairs, Residual, Rotary,
+    Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{
@@ -40,21 +40,19 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         norm,
         Residual::ParallelSharedNorm,
     );
-    let stack = Stack {
-        final_norm: Some(norm),
-        ..Stack::new(d_model, Embedding::new(n_tokens, d_model), vec![block; config.layers_or("n_layer", 28)?])
-    };
-    let mut head = heads::next_token(config, n_tokens, false)?;
-    if let Head::Tokens { bias, .. } = &mut head {
-        *bias = true;
-    }
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
+    let stack = Stack::pre_norm(
+        norm,
+        d_model,
+        Embedding::new(n_tokens, d_model),
+        vec![block; config.layers_or("n_layer", 28)?],
+    );
+    let head = heads::next_token_with_bias(config, n_tokens)?;
+    let architecture = Architecture::decoder(
+        stack,
         head,
-        ids: llama::ids(config, n_tokens)?,
-        length: Length::Noted(config.size_or("n_positions", 2048)?),
-    };
+        llama::ids(config, n_tokens)?,
+        Length::Noted(config.size_or("n_positions", 2048)?),
+    );
     Ok((architecture, NAMES))
 }
 

@@ -94,6 +94,15 @@ pub(super) fn next_token(config: &ConfigFile, n_tokens: usize, tied: bool) -> Re
     })
 }
 
+/// The same, always with a bias.
+pub(super) fn next_token_with_bias(config: &ConfigFile, n_tokens: usize) -> Result<Head, Error> {
+    let mut head = next_token(config, n_tokens, false)?;
+    if let Head::Tokens { bias, .. } = &mut head {
+        *bias = true;
+    }
+    Ok(head)
+}
+
 /// Which layers have a window, from `layer_types`; `None` where the configuration does not name each layer's type.
 pub(super) fn sliding_layers(config: &ConfigFile, n_layers: usize) -> Result<Option<Vec<bool>>, Error> {
     let Some(types) = config.texts("layer_types")? else { return Ok(None) };

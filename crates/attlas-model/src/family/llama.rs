@@ -61,14 +61,13 @@ pub(super) fn decoder(
     for (index, block) in blocks.iter_mut().enumerate() {
         change(index, block)?;
     }
-    let stack = Stack { final_norm: Some(norm), ..Stack::new(d_model, Embedding::new(n_tokens, d_model), blocks) };
-    Ok(Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head: heads::next_token(config, n_tokens, false)?,
-        ids: ids(config, n_tokens)?,
-        length: Length::Noted(max_positions),
-    })
+    let stack = Stack::pre_norm(norm, d_model, Embedding::new(n_tokens, d_model), blocks);
+    Ok(Architecture::decoder(
+        stack,
+        heads::next_token(config, n_tokens, false)?,
+        ids(config, n_tokens)?,
+        Length::Noted(max_positions),
+    ))
 }
 
 /// Special ids as most configurations name them.

@@ -8,7 +8,7 @@ use super::{Family, heads};
 use crate::Error;
 use crate::config::{
     Architecture, Attention, Biases, Block, Embedding, FeedForward, Head, Length, Norm, NormKind, Output, Pooled,
-    Residual, SpecialIds, Stack, Transform,
+    Residual, Stack, Transform,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{
@@ -27,7 +27,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let blocks = sliding.iter().enumerate().map(|(layer, sliding)| block(config, layer, *sliding, norm));
     let embedding = Embedding { norm: Some(norm), ..Embedding::new(n_tokens, d_model) };
     let blocks = blocks.collect::<Result<_, _>>()?;
-    let stack = Stack { final_norm: Some(norm), ..Stack::new(d_model, embedding, blocks) };
+    let stack = Stack::pre_norm(norm, d_model, embedding, blocks);
     let transform = Some(Transform {
         width: d_model,
         activation: config.activation_or("classifier_activation", "gelu")?,
@@ -45,13 +45,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         }
         heads::Task::None => (Head::None, HeadNames::NONE),
     };
-    let architecture = Architecture {
-        ids: SpecialIds { padding: config.id("pad_token_id", n_tokens)?, ..SpecialIds::default() },
-        encoder: Some(stack),
-        decoder: None,
-        head,
-        length: Length::Noted(max_positions),
-    };
+    let architecture =
+        Architecture::encoder(config.id("pad_token_id", n_tokens)?, stack, head, Length::Noted(max_positions));
     Ok((architecture, Names { head: head_names, ..NAMES }))
 }
 

@@ -56,13 +56,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     {
         *transform = Some(Transform { width: d_token, activation: Activation::Identity, norm: None, bias: false });
     }
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head,
-        ids: llama::ids(config, n_tokens)?,
-        length: Length::Any,
-    };
+    let architecture = Architecture::decoder(stack, head, llama::ids(config, n_tokens)?, Length::Any);
     Ok((architecture, NAMES))
 }
 

@@ -7,8 +7,7 @@ use super::rotary::{self, RopePlace};
 use super::{Family, heads, llama};
 use crate::Error;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Head, Length, Norm, QkNorm, QkScope, Residual,
-    Stack,
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, QkNorm, QkScope, Residual, Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Names, ProjectionNames, StackNames};
@@ -45,25 +44,14 @@ fn read_phi(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         norm,
         Residual::ParallelSharedNorm,
     );
-    let stack = Stack {
-        final_norm: Some(norm),
-        ..Stack::new(
-            d_model,
-            Embedding::new(n_tokens, d_model),
-            vec![block; config.layers_or("num_hidden_layers", 24)?],
-        )
-    };
-    let mut head = heads::next_token(config, n_tokens, false)?;
-    if let Head::Tokens { bias, .. } = &mut head {
-        *bias = true;
-    }
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head,
-        ids: llama::ids(config, n_tokens)?,
-        length: Length::Noted(max_positions),
-    };
+    let stack = Stack::pre_norm(
+        norm,
+        d_model,
+        Embedding::new(n_tokens, d_model),
+        vec![block; config.layers_or("num_hidden_layers", 24)?],
+    );
+    let head = heads::next_token_with_bias(config, n_tokens)?;
+    let architecture = Architecture::decoder(stack, head, llama::ids(config, n_tokens)?, Length::Noted(max_positions));
     Ok((architecture, PHI_NAMES))
 }
 

@@ -3,7 +3,7 @@
 use super::bert::{self, Numbering};
 use super::{Family, heads};
 use crate::Error;
-use crate::config::{Activation, Architecture, Head, Length, Norm, Pooled, SpecialIds, Transform};
+use crate::config::{Activation, Architecture, Head, Length, Norm, Pooled, Transform};
 use crate::config_file::ConfigFile;
 use crate::load::{HeadNames, Names};
 
@@ -23,13 +23,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         heads::Task::Classes => (heads::pooled_classes(config, &stack)?, CLASSIFIER),
         heads::Task::None => (Head::None, HeadNames::NONE),
     };
-    let architecture = Architecture {
-        ids: SpecialIds { padding: config.id("pad_token_id", stack.embedding.n_tokens)?, ..SpecialIds::default() },
-        encoder: Some(stack),
-        decoder: None,
-        head,
-        length: Length::Any,
-    };
+    let architecture =
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, head, Length::Any);
     Ok((architecture, Names { prefixes: &["roberta.", ""], head: head_names, ignored: IGNORED, ..bert::NAMES }))
 }
 

@@ -34,9 +34,9 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     }
     let plain =
         |visibility| Attention { scale: 1.0, biases: Biases::NONE, ..Attention::plain(n_heads, d_head, visibility) };
-    let stack = |visibility, directions, cross: Option<Attention>, n_layers| Stack {
-        final_norm: Some(norm),
-        ..Stack::new(
+    let stack = |visibility, directions, cross: Option<Attention>, n_layers| {
+        Stack::pre_norm(
+            norm,
             d_model,
             Embedding::new(n_tokens, d_model),
             vec![

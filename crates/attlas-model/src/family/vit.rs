@@ -7,7 +7,7 @@ use super::{Family, heads};
 use crate::Error;
 use crate::config::{
     Architecture, Attention, Biases, Block, Embedding, FeedForward, Head, Leading, Length, Norm, OtherGrids, Patches,
-    Pooled, Reads, Residual, SpecialIds, Stack,
+    Pooled, Reads, Residual, Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{
@@ -49,10 +49,12 @@ fn read(
         Residual::Pre,
     );
     let patches = patches(config, 16, leading.to_vec(), OtherGrids::Refused)?;
-    let stack = Stack {
-        final_norm: Some(norm),
-        ..Stack::new(d_model, embedding(patches, d_model), vec![block; config.layers_or("num_hidden_layers", 12)?])
-    };
+    let stack = Stack::pre_norm(
+        norm,
+        d_model,
+        embedding(patches, d_model),
+        vec![block; config.layers_or("num_hidden_layers", 12)?],
+    );
     let classes = config.texts("architectures")?.unwrap_or_default();
     let has = |part: &str| classes.iter().any(|name| name.contains(part));
     let n_classes = || heads::n_classes(config);
@@ -64,7 +66,7 @@ fn read(
     } else {
         (Head::None, HeadNames::NONE)
     };
-    Ok((architecture(stack, head), Names { prefixes, head: head_names, ..NAMES }))
+    Ok((Architecture::encoder(None, stack, head, Length::Any), Names { prefixes, head: head_names, ..NAMES }))
 }
 
 /// The patches of a square image, as most configurations say it.
@@ -97,11 +99,6 @@ const MAX_IMAGE_SIDE: usize = 8192;
 /// Patches in place of ids.
 pub(super) fn embedding(patches: Patches, d_model: usize) -> Embedding {
     Embedding { reads: Reads::Patches(patches), ..Embedding::new(0, d_model) }
-}
-
-/// An encoder without ids.
-pub(super) fn architecture(stack: Stack, head: Head) -> Architecture {
-    Architecture { encoder: Some(stack), decoder: None, head, ids: SpecialIds::default(), length: Length::Any }
 }
 
 pub(super) fn qkv_biases(config: &ConfigFile) -> Result<Biases, Error> {

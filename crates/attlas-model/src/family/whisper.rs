@@ -58,7 +58,7 @@ fn encoder(config: &ConfigFile) -> Result<Stack, Error> {
     }
     let embedding = Embedding {
         reads: Reads::Frames(Frames { n_mels, n_positions }),
-        positions: Positions::Learned { n_rows: n_positions, offset: 0, at_padding: None },
+        positions: Positions::learned(n_positions),
         ..Embedding::new(0, d_model)
     };
     stack(config, embedding, "encoder", Visibility::FULL)
@@ -67,7 +67,7 @@ fn encoder(config: &ConfigFile) -> Result<Stack, Error> {
 fn decoder(config: &ConfigFile, n_tokens: usize) -> Result<Stack, Error> {
     let d_model = config.size_or("d_model", 384)?;
     let n_rows = config.size_or("max_target_positions", 448)?;
-    let positions = Positions::Learned { n_rows, offset: 0, at_padding: None };
+    let positions = Positions::learned(n_rows);
     let embedding = Embedding { positions, ..Embedding::new(n_tokens, d_model) };
     stack(config, embedding, "decoder", Visibility::CAUSAL)
 }
@@ -93,7 +93,7 @@ fn stack(config: &ConfigFile, embedding: Embedding, side: &str, visibility: Visi
         )
     };
     let blocks = vec![block; config.layers_or(&field("layers"), 4)?];
-    Ok(Stack { final_norm: Some(norm), ..Stack::new(d_model, embedding, blocks) })
+    Ok(Stack::pre_norm(norm, d_model, embedding, blocks))
 }
 
 /// Sizes of a spectrogram that are believed.
