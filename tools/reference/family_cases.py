@@ -104,7 +104,19 @@ def encoders() -> list[Case]:
                 conv_act="gelu",
             ),
         ),
+        Case(
+            "deberta-v3-classifier",
+            t.DebertaV2ForSequenceClassification,
+            t.DebertaV2Config(**deberta, type_vocab_size=0, position_biased_input=False, **labels),
+            torch.float16,
+            edit=older_deberta,
+        ),
     ]
+
+
+def older_deberta(config: dict) -> None:
+    """The terms as a text with bars, as the hub's files have them."""
+    config["pos_att_type"] = "|".join(config["pos_att_type"])
 
 
 def decoders() -> list[Case]:

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use attlas::{PatchGrid, Token, TokenRole, Tokens};
 
 use crate::Error;
-use crate::config::{Frames, Length, OtherGrids, Patches, Positions, Reads, Stack};
+use crate::config::{Architecture, Frames, Length, OtherGrids, Patches, Positions, Reads, Stack};
 use crate::model::Model;
 use crate::run::{Array, Decoding};
 
@@ -151,14 +151,7 @@ impl Model {
                     Some(_) => {}
                 }
             }
-            let rows = match stack.embedding.positions {
-                Positions::Learned { n_rows, offset, .. } => n_rows.saturating_sub(offset),
-                _ => usize::MAX,
-            };
-            let limit = match architecture.length {
-                Length::Refused(limit) => limit.min(rows),
-                _ => rows,
-            };
+            let limit = architecture.n_positions(stack);
             if tokens.len() > limit {
                 return Err(Error::Input(format!(
                     "text {index} has {} {side} tokens, but {} has positions for {limit}",
@@ -202,6 +195,20 @@ impl Model {
                 n_types - 1
             ))),
             None => Ok(()),
+        }
+    }
+}
+
+impl Architecture {
+    /// How many tokens a stack has positions for.
+    pub(crate) fn n_positions(&self, stack: &Stack) -> usize {
+        let rows = match stack.embedding.positions {
+            Positions::Learned { n_rows, offset, .. } => n_rows.saturating_sub(offset),
+            _ => usize::MAX,
+        };
+        match self.length {
+            Length::Refused(limit) => limit.min(rows),
+            _ => rows,
         }
     }
 }

@@ -213,8 +213,16 @@ impl Model {
                 self.name
             ));
         }
+        let architecture = &self.transformer.architecture;
+        let n_target = longest(|item| &item.target);
+        if let Some(stack) = &architecture.decoder
+            && n_target + 1 >= architecture.n_positions(stack)
+        {
+            let n = architecture.n_positions(stack);
+            notes.push(format!("a text takes up the {n} positions of {}: it cannot go on", self.name));
+        }
         if let Length::Noted(limit) = self.transformer.architecture.length {
-            let n = source.max(longest(|item| &item.target));
+            let n = source.max(n_target);
             if n > limit {
                 notes.push(format!("a text has {n} tokens; {} was made for {limit}", self.name));
             }

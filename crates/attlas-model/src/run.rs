@@ -4,7 +4,7 @@ use attlas::{HeadId, Item, Kind, Layer, Provenance, Recording, TokenRole, Tokens
 
 use crate::Error;
 use crate::batch::PaddedBatch;
-use crate::config::{Attention, Head, Length, Pooled, Stack};
+use crate::config::{Attention, Head, Pooled, Stack};
 use crate::forward::{Interventions, Keep, Source, StackState};
 use crate::generate::{Generated, Session};
 use crate::input::Input;
@@ -372,10 +372,9 @@ impl Model {
 
     /// How many tokens may follow `n` tokens in the decoder.
     fn room(&self, n: usize) -> usize {
-        match self.transformer.architecture.length {
-            Length::Refused(limit) => limit.saturating_sub(n),
-            _ => usize::MAX - n,
-        }
+        let architecture = &self.transformer.architecture;
+        let limit = architecture.decoder.as_ref().map_or(usize::MAX, |stack| architecture.n_positions(stack));
+        limit.saturating_sub(n)
     }
 }
 

@@ -271,6 +271,45 @@ fn check_stitched(model: &Model, input: &Input, run: &Run) -> Result<(), String>
 }
 
 #[test]
+fn weights_that_are_no_function_of_queries_and_keys_are_recorded_dense_said_and_limited() {
+    let model = Model::load(&data("families").join("deberta-v3-classifier")).expect("a model");
+    let input = |n: usize| Input {
+        source: model.tokens_from_ids(Side::Source, &vec![5; n]).expect("tokens"),
+        ..Input::default()
+    };
+    let recording = model.run(&[input(4)], &RunOptions::default()).expect("a run").recording;
+    assert!(recording.layers.iter().all(|layer| matches!(layer.weights, attlas::Weights::Dense(_))));
+    assert!(
+        recording.provenance.notes.iter().any(|note| note.contains("recorded dense")),
+        "{:?}",
+        recording.provenance
+    );
+    assert!(recording.check().expect("a check").iter().all(|check| check.max_row_error < 1e-5));
+    let error = model.run(&[input(20_000)], &RunOptions::default()).expect_err("a refusal");
+    assert!(matches!(error, attlas_model::Error::Limit(_)) && error.to_string().contains("20000 tokens"), "{error}");
+}
+
+#[test]
+fn generation_ends_where_the_positions_end_and_says_so() {
+    let model = Model::load(&data("families").join("opt")).expect("a model");
+    let decoding = Decoding::Greedy { max_tokens: 100 };
+    // 40 positions, of which 35 are taken; some texts come to an end of their own before
+    let longest = (4..48).map(|id| {
+        let target = model.tokens_from_ids(Side::Target, &[id; 35]).expect("tokens");
+        let options = RunOptions { decoding, ..RunOptions::default() };
+        model.run(&[Input { target, ..Input::default() }], &options).expect("a run")
+    });
+    let longest = longest.max_by_key(|run| run.generated[0].tokens.len()).expect("a run");
+    assert_eq!(longest.generated[0].tokens.len(), 5);
+    assert!(longest.recording.provenance.notes.iter().any(|note| note.contains("takes up the 40 positions")));
+    let full = Input { target: model.tokens_from_ids(Side::Target, &[5; 40]).expect("tokens"), ..Input::default() };
+    let run = model.run(std::slice::from_ref(&full), &RunOptions::default()).expect("a run");
+    assert!(run.recording.provenance.notes.iter().any(|note| note.contains("takes up the 40 positions")));
+    let error = model.run(&[full], &RunOptions { decoding, ..RunOptions::default() }).expect_err("a refusal");
+    assert!(error.to_string().contains("as many as opt has positions"), "{error}");
+}
+
+#[test]
 fn the_registry_names_every_case_that_is_tested() {
     let named: Vec<&str> = FAMILIES.iter().flat_map(|family| family.tested()).map(|(case, _)| *case).collect();
     for case in cases() {

@@ -16,6 +16,7 @@ const TESTED: &[(&str, &[(&str, &str)])] = &[
         &[
             ("deberta-v2", "content with distance (dense), buckets"),
             ("deberta-v2-unshared", "projections of distances, convolution"),
+            ("deberta-v3-classifier", "classifier, no absolute positions, f16"),
         ],
     ),
     ("gpt2", &[("gpt2", "shards, generation"), ("gpt2-layer-scaled", "scores scaled by layer")]),
