@@ -31,10 +31,14 @@ impl Figure {
         }
         let mut images = Vec::new();
         for mark in &self.marks {
-            match mark {
-                Mark::Cells(cells) => images.push(writer.image(cells)),
-                Mark::Photo(photo) => images.push(writer.photo(photo)),
-                _ => {}
+            if let Mark::Cells(cells) = mark {
+                images.push(writer.image(cells));
+            }
+        }
+        let mut photos = Vec::new();
+        for mark in &self.marks {
+            if let Mark::Photo(photo) = mark {
+                photos.push(writer.photo(photo));
             }
         }
 
@@ -52,6 +56,9 @@ impl Figure {
         let mut entries = resources.x_objects();
         for (number, reference) in images.iter().enumerate() {
             entries.pair(Name(format!("i{number}").as_bytes()), *reference);
+        }
+        for (number, reference) in photos.iter().enumerate() {
+            entries.pair(Name(format!("p{number}").as_bytes()), *reference);
         }
         entries.finish();
         let mut states = resources.ext_g_states();
@@ -83,12 +90,16 @@ impl Figure {
         let mut page = Page { content: Content::new(), height: self.height };
         page.fill(self.ground);
         page.content.rect(0.0, 0.0, self.width, self.height).fill_nonzero();
-        let mut n_images = 0;
+        let (mut n_images, mut n_photos) = (0, 0);
         for mark in &self.marks {
             match mark {
-                Mark::Cells(Cells { x, y, width, height, .. }) | Mark::Photo(Photo { x, y, width, height, .. }) => {
-                    page.image([*x, *y], [*width, *height], n_images);
+                Mark::Cells(Cells { x, y, width, height, .. }) => {
+                    page.image([*x, *y], [*width, *height], &format!("i{n_images}"));
                     n_images += 1;
+                }
+                Mark::Photo(Photo { x, y, width, height, .. }) => {
+                    page.image([*x, *y], [*width, *height], &format!("p{n_photos}"));
+                    n_photos += 1;
                 }
                 Mark::Label(label) => page.label(label),
                 Mark::Rect(rect) => {
@@ -209,10 +220,10 @@ impl Page {
         self.content.set_fill_rgb(red, green, blue);
     }
 
-    fn image(&mut self, [x, y]: [f32; 2], [width, height]: [f32; 2], number: usize) {
+    fn image(&mut self, [x, y]: [f32; 2], [width, height]: [f32; 2], name: &str) {
         let y = self.height - y - height;
         self.content.save_state().transform([width, 0.0, 0.0, height, x, y]);
-        self.content.x_object(Name(format!("i{number}").as_bytes())).restore_state();
+        self.content.x_object(Name(name.as_bytes())).restore_state();
     }
 
     fn line(&mut self, line: &Line) {
