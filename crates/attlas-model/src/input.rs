@@ -49,7 +49,7 @@ impl Model {
     }
 
     /// Names for the places in features of this shape.
-    fn feature_tokens(&self, shape: &[usize]) -> Result<Tokens, Error> {
+    pub(crate) fn feature_tokens(&self, shape: &[usize]) -> Result<Tokens, Error> {
         let reads = self.transformer.architecture.encoder.as_ref().map(|stack| &stack.embedding.reads);
         match reads {
             Some(Reads::Patches(patches)) => self.patch_tokens(patches, shape),

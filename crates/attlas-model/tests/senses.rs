@@ -138,6 +138,11 @@ fn inputs_that_do_not_fit_are_told_in_a_sentence() {
     let bare = Model::load(&data("families").join("vit")).expect("a model");
     let bare = error(bare.image_input(&sense("rgb.png")));
     assert!(bare.contains("preprocessor_config.json"), "{bare}");
+    // a spectrogram of another size is refused before it is made
+    let long = r#"{"feature_size": 1024, "sampling_rate": 192000, "chunk_length": 600, "hop_length": 16, "n_fft": 16}"#;
+    let long = Model::load(with_preprocessor("whisper", long).path()).expect("a model");
+    let long = error(long.sound_input(&sense("mono.wav"), None));
+    assert!(long.contains("[1024, 7200000]") && long.contains("[8, 28]"), "{long}");
     let whisper = with_preprocessor("whisper", WHISPER);
     let speech = Model::load(whisper.path()).expect("a model");
     let picture = error(speech.sound_input(&sense("rgb.png"), None));

@@ -64,9 +64,14 @@ impl Listening {
         Ok(listening)
     }
 
+    /// The sizes of a spectrogram: mels and frames.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.n_mels, self.n_samples / self.hop]
+    }
+
     /// The spectrogram of a sound. Shape `[n_mels, n_samples / hop]`.
     pub fn spectrogram(&self, samples: &[f32]) -> Vec<f32> {
-        let n_frames = self.n_samples / self.hop;
+        let [_, n_frames] = self.shape();
         let filters = self.filters();
         let fourier = Fourier::new(self.n_fft);
         let window: Vec<f64> =

@@ -36,10 +36,12 @@ impl Model {
             return Err(Error::Unsupported(format!("{} reads no sounds", self.name())));
         };
         let listening = self.listening.clone().unwrap_or_else(|| Listening::of_whisper(frames));
+        // the sizes agree before a spectrogram is made
+        let shape = listening.shape();
+        self.feature_tokens(&shape)?;
         let sound = wav::open(path, listening.n_samples, listening.rate)?;
         let values = listening.spectrogram(&sound.samples);
-        let shape = vec![listening.n_mels, values.len() / listening.n_mels.max(1)];
-        let input = self.features_input(Array { shape, values })?;
+        let input = self.features_input(Array { shape: shape.to_vec(), values })?;
         let features =
             input.features.map(|features| Arc::new(Features { notes: sound.notes, ..Arc::unwrap_or_clone(features) }));
         let input = Input { features, ..input };

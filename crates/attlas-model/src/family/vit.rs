@@ -94,7 +94,7 @@ pub(super) fn patches(
 }
 
 /// The longest side of an image that is believed.
-const MAX_IMAGE_SIDE: usize = 8192;
+const MAX_IMAGE_SIDE: usize = 4096;
 
 /// Patches in place of ids.
 pub(super) fn embedding(patches: Patches, d_model: usize) -> Embedding {

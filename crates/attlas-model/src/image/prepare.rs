@@ -9,7 +9,7 @@ use crate::config_file::ConfigFile;
 use crate::run::Array;
 
 /// The largest side that an image is resized to.
-const MAX_SIDE: usize = 8192;
+const MAX_SIDE: usize = 4096;
 
 /// The steps, in the order in which they are taken.
 #[derive(Debug, Clone)]
@@ -242,13 +242,13 @@ mod tests {
             match Preparation::read(&config) {
                 Err(error) => error.to_string(),
                 Ok(preparation) => {
-                    let image = Image { width: 1, height: 5000, pixels: vec![0; 15000] };
+                    let image = Image { width: 1, height: 3000, pixels: vec![0; 9000] };
                     preparation.apply(&image).err().expect("a refusal")
                 }
             }
         };
         assert!(refused(r#"{"size": {"height": 1000000, "width": 1}}"#).contains("size.height is 1000000"));
-        assert!(refused(r#"{"size": {"shortest_edge": 8000}}"#).contains("side of 40000000"));
+        assert!(refused(r#"{"size": {"shortest_edge": 4000}}"#).contains("side of 12000000"));
         assert!(
             refused(r#"{"size": {"shortest_edge": 1}, "do_center_crop": true, "crop_size": 9}"#).contains("fewer than")
         );
