@@ -85,3 +85,12 @@ fn what_does_not_fit_is_told_in_a_sentence() {
     fs::copy(other.path().join(name), folder.path().join("text.safetensors")).expect("a copy");
     fails(&["draw", "patches", "text.safetensors", "--image", "photo.png", "-o", "p.png"], 3, "no patches of an image");
 }
+
+#[test]
+fn the_list_of_models_says_what_is_tested_of_each() {
+    let run = Command::new(["models"]).run();
+    run.succeeds();
+    let n_families = attlas_model::family::FAMILIES.len();
+    assert_eq!(run.stdout.lines().filter(|line| line.trim_start().starts_with("tested: ")).count(), n_families);
+    assert!(run.stdout.contains("tested: segments, masked LM; classifier, f16"), "{}", run.stdout);
+}
