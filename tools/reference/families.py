@@ -10,17 +10,19 @@ Each case (see family_cases.py) becomes a folder in crates/attlas-model/tests/da
     expected.json          the class, the runs, and the ids that `generate` gives
 
 Weights are drawn from a seed, so that every tensor matters: norm weights are not 1 and biases not 0. The forward pass
-runs in f64 on the stored weights with eager attention; results are stored as f32.
+runs in f64 on the stored weights with eager attention; results are stored as f32 and are finite throughout.
 """
 
 import json
 import shutil
 import sys
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 import transformers
+from torch.nn import functional
 from safetensors.torch import save_file
 
 from family_cases import CASES, Case
@@ -33,10 +35,20 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
+    functional.softmax = softmax
     chosen = sys.argv[1:]
     for case in CASES:
         if not chosen or case.name in chosen:
             make(case)
+
+
+def softmax(scores: torch.Tensor, dim: int, dtype: torch.dtype | None = None, **_) -> torch.Tensor:
+    """The softmax in the type of its scores.
+
+    Eager attention asks for f32. For f64 scores that turns the mask, the most negative f64, into −∞, and a row of padding
+    whose window holds only padding into NaN, which 0 · NaN then spreads to every row of the next layer.
+    """
+    return torch.softmax(scores, dim)
 
 
 def make(case: Case) -> None:
@@ -59,10 +71,19 @@ def make(case: Case) -> None:
     tensors, runs = {}, []
     for name, inputs in make_runs(case, model.config, generator).items():
         runs.append(name)
-        with torch.no_grad():
-            outputs = model(**inputs, output_attentions=case.implementation == "eager", output_hidden_states=True)
+        weights = []
+        with torch.no_grad(), recorded_sdpa(weights):
+            outputs = case.part(model)(**inputs, output_attentions=case.implementation == "eager", output_hidden_states=True)
+            if "pixel_values" in inputs:  # of vision models, the list of hidden states ends before the last norm
+                last = case.part(model).base_model(**inputs).last_hidden_state
         tensors.update({f"{name}.{key}": value for key, value in collect(inputs, outputs).items()})
-    save_file({key: storable(value) for key, value in tensors.items()}, folder / "expected.safetensors")
+        if "pixel_values" in inputs:
+            tensors[f"{name}.hidden.self"] = last
+        tensors.update({f"{name}.attentions.self.{layer}": layer_weights for layer, layer_weights in enumerate(weights)})
+    tensors = {key: storable(value) for key, value in tensors.items()}
+    for key, value in tensors.items():
+        assert value.isfinite().all(), f"{case.name}: {key} is not finite"
+    save_file(tensors, folder / "expected.safetensors")
     expected = {
         "class": case.model_class.__name__,
         "family": model.config.model_type,
@@ -73,6 +94,25 @@ def make(case: Case) -> None:
     (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{case.name:28} {size / 1000:7.1f} kB  seed {seed}", flush=True)
+
+
+@contextmanager
+def recorded_sdpa(weights: list[torch.Tensor]):
+    """Collects the weights of PyTorch's fused attention, which returns none; where eager runs, there are none."""
+    fused = functional.scaled_dot_product_attention
+
+    def attend(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, **settings):
+        scores = query @ key.transpose(-1, -2) * (scale or query.shape[-1] ** -0.5)
+        if is_causal:
+            scores = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -torch.inf)
+        weights.append((scores if attn_mask is None else scores + attn_mask).softmax(-1))
+        return fused(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **settings)
+
+    functional.scaled_dot_product_attention = attend
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = fused
 
 
 def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> None:
@@ -89,6 +129,11 @@ def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> No
     config = json.loads(path.read_text())
     case.edit(config)
     path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+    if case.generation:
+        path = folder / "generation_config.json"
+        settings = json.loads(path.read_text()) | case.generation
+        del settings["_from_model_config"]  # or transformers forgets the rest
+        path.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 
 
 def draw(name: str, parameter: torch.Tensor, gains: dict[str, float], generator: torch.Generator) -> torch.Tensor:

@@ -33,13 +33,15 @@ class Case:
     max_shard_size: str = "1GB"
     long: int = 0  # tokens of the second run, beyond a window or a scaled range; 0 is none
     long_prompt: int = 0  # the same for a third generation
-    implementation: str = "eager"  # "sdpa" where eager is at fault; it gives no attentions
+    implementation: str = "eager"  # "sdpa" where eager is at fault; families.py computes its weights
     generates: bool = False
     n_distinct: int = 4  # how many ids a generation must have, so that it is not one token again and again
     token_types: bool = False
     gains: dict[str, float] = field(default_factory=dict)  # standard deviation by a part of the tensor's name
     edit: Callable[[dict], None] = lambda config: None  # a last change to config.json
+    generation: dict = field(default_factory=dict)  # more for generation_config.json
     inputs: Callable | None = None  # (config, generator) → runs, where the input is no text
+    part: Callable = lambda model: model  # what of the model is run
     features: Callable | None = None  # (config, generator) → audio features to generate from
 
     def config(self):
@@ -102,7 +104,19 @@ def encoders() -> list[Case]:
                 conv_act="gelu",
             ),
         ),
+        Case(
+            "deberta-v3-classifier",
+            t.DebertaV2ForSequenceClassification,
+            t.DebertaV2Config(**deberta, type_vocab_size=0, position_biased_input=False, **labels),
+            torch.float16,
+            edit=older_deberta,
+        ),
     ]
+
+
+def older_deberta(config: dict) -> None:
+    """The terms as a text with bars, as the hub's files have them."""
+    config["pos_att_type"] = "|".join(config["pos_att_type"])
 
 
 def decoders() -> list[Case]:
@@ -302,6 +316,21 @@ def encoder_decoders() -> list[Case]:
             features=lambda config, generator: features(config, 1, generator),
         )
     )
+    speech = {"lang_to_id": {"<|de|>": 5, "<|en|>": 6, "<|fr|>": 7}, "task_to_id": {"transcribe": 8, "translate": 9}}
+    speech |= {"no_timestamps_token_id": 10, "is_multilingual": True, "forced_decoder_ids": [[1, None], [2, 8]]}
+    speech |= {"suppress_tokens": [0, 1, 3, 5, 6, 7, 8, 9, 10, 19], "begin_suppress_tokens": [2, 20]}
+    cases.append(
+        Case(
+            "whisper-multilingual",
+            t.WhisperForConditionalGeneration,
+            t.WhisperConfig(**whisper | {"encoder_layers": 1, "decoder_layers": 1}),
+            torch.float16,
+            generation=speech,
+            n_distinct=8,  # four tags among them
+            inputs=whisper_inputs,
+            features=lambda config, generator: features(config, 1, generator),
+        )
+    )
     for case in cases:
         case.generates = True
     return cases
@@ -323,13 +352,16 @@ def vision() -> list[Case]:
     labels = {"num_labels": 3}
     mlp = image | {"intermediate_size": 40}
     dino = image | {"mlp_ratio": 2}
+    clip_text = {"vocab_size": 48, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
     return [
         Case("vit", t.ViTForImageClassification, t.ViTConfig(**mlp, **labels), inputs=pixels),
         Case("vit-model", t.ViTModel, t.ViTConfig(**mlp), torch.float16, inputs=pixels),
         Case("deit", t.DeiTForImageClassificationWithTeacher, t.DeiTConfig(**mlp, **labels), inputs=pixels),
-        Case("dinov2", t.Dinov2Model, t.Dinov2Config(**dino), inputs=pixels),
+        Case("dinov2", t.Dinov2Model, t.Dinov2Config(**dino), inputs=pixels_of_any_size),
+        Case("dinov2-classifier", t.Dinov2ForImageClassification, t.Dinov2Config(**dino, **labels), inputs=pixels),
         Case("dinov2-giant", t.Dinov2Model, t.Dinov2Config(**dino, use_swiglu_ffn=True), inputs=pixels),
-        Case("dinov2-registers", t.Dinov2WithRegistersModel, t.Dinov2WithRegistersConfig(**dino, num_register_tokens=3), inputs=pixels),
+        Case("dinov2-registers", t.Dinov2WithRegistersModel, t.Dinov2WithRegistersConfig(**dino, num_register_tokens=3), inputs=pixels_of_any_size),
+        Case("clip", t.CLIPModel, t.CLIPConfig(text_config=clip_text, vision_config=mlp, projection_dim=16), inputs=lambda config, generator: pixels(config.vision_config, generator), part=lambda model: model.vision_model),
         Case("clip-vision", t.CLIPVisionModel, t.CLIPVisionConfig(**mlp, projection_dim=16), inputs=pixels),
     ]
 
@@ -338,6 +370,14 @@ def pixels(config, generator: torch.Generator) -> dict:
     """Normalised images. Shape [batch, 3, height, width]."""
     shape = (2, 3, config.image_size, config.image_size)
     return {"images": {"pixel_values": torch.randn(shape, generator=generator).double()}}
+
+
+def pixels_of_any_size(config, generator: torch.Generator) -> dict:
+    """The same, and one image each with a finer and a coarser grid of patches: positions are interpolated."""
+    runs = pixels(config, generator)
+    for name, size in {"wide": (16, 28), "small": (8, 4)}.items():
+        runs[name] = {"pixel_values": torch.randn((1, 3, *size), generator=generator).double()}
+    return runs
 
 
 CASES = [*encoders(), *decoders(), *encoder_decoders(), *vision()]

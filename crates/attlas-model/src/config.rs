@@ -1,6 +1,12 @@
 //! The generic Transformer's configuration: what can differ between families, and nothing about any of them.
 
+mod head;
+mod reads;
+
 use attlas::Visibility;
+
+pub use head::{Head, Output, Pooled, Transform};
+pub use reads::{Disentangled, Frames, Leading, OtherGrids, Patches, Reads, SideConvolution};
 
 /// A model: its stacks and what it does with the last hidden states.
 ///
@@ -43,6 +49,12 @@ pub struct SpecialIds {
     pub source_end: Option<u32>,
     /// Never generated.
     pub suppressed: Vec<u32>,
+    /// Not generated first (Whisper).
+    pub suppressed_first: Vec<u32>,
+    /// Tags of languages, one of which the model itself puts after the start token (Whisper).
+    pub languages: Vec<u32>,
+    /// What follows the start token, and the language where there is one, before anything is generated.
+    pub prompt: Vec<u32>,
     /// Generated first whatever the model says (a language tag).
     pub forced_start: Option<u32>,
     /// Generated last when the length limit is reached.
@@ -62,15 +74,24 @@ pub struct Stack {
     pub stored_as: Option<Vec<usize>>,
     /// Applied after the last block.
     pub final_norm: Option<Norm>,
+    /// Joined to the first block's output.
+    pub convolution: Option<SideConvolution>,
+    /// The norm on the table that [`Disentangled`] scores share.
+    pub distance_norm: Option<Norm>,
 }
 
 /// From ids to hidden states: `norm(scale · E[id] + positions + types)`, then a projection where the widths differ.
+/// Images and spectrograms come in through [`Reads`] instead of a table of ids.
 #[derive(Debug, Clone)]
 pub struct Embedding {
-    /// Rows of the table.
+    /// What is read.
+    pub reads: Reads,
+    /// Rows of the table; 0 where no ids are read.
     pub n_tokens: usize,
     /// Width of the table; a projection follows where it is not `d_model`.
     pub width: usize,
+    /// Where the projection stands.
+    pub projected: Projected,
     /// Factor on the token's row: `√d_model` in Vaswani et al. (2017).
     pub scale: f32,
     /// What says where a token stands.
@@ -79,6 +100,15 @@ pub struct Embedding {
     pub n_token_types: usize,
     /// Applied to the sum.
     pub norm: Option<Norm>,
+}
+
+/// Where the projection from the table's width to `d_model` stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Projected {
+    /// After positions, types and norm (ALBERT, ELECTRA).
+    Last,
+    /// On the token's row alone; positions are as wide as the model (OPT-350M).
+    Token,
 }
 
 /// Positions added to the embedding.
@@ -179,6 +209,8 @@ pub struct Attention {
     pub visibility: Visibility,
     /// Added to the score by relative position.
     pub bias: PositionBias,
+    /// Added to the score by content and relative position.
+    pub disentangled: Option<Disentangled>,
     /// Queries and keys turned by their position (Su et al. 2021).
     pub rotary: Option<Rotary>,
     /// Norms on queries and keys.
@@ -397,57 +429,68 @@ pub enum Activation {
     Tanh,
 }
 
-/// From the last hidden states to logits.
-#[derive(Debug, Clone)]
-pub enum Head {
-    /// None: the file holds only the stacks.
-    None,
-    /// A score per token of the vocabulary, at every position.
-    Tokens {
-        /// Rows of the output matrix.
-        n_tokens: usize,
-        /// Applied first (masked language models).
-        transform: Option<Transform>,
-        /// Whether a bias is added.
-        bias: bool,
-        /// Where the output matrix comes from.
-        output: Output,
-        /// Factor on the hidden state (T5 with tied embeddings: `1/√d_model`).
-        scale: f32,
-        /// `c · tanh(logit / c)` (Gemma 2).
-        softcap: Option<f32>,
-    },
-    /// A score per class, from the first position.
-    Classes {
-        /// How many classes.
-        n: usize,
-        /// Applied first.
-        transform: Option<Transform>,
-    },
+impl Architecture {
+    /// A decoder on its own.
+    pub fn decoder(stack: Stack, head: Head, ids: SpecialIds, length: Length) -> Architecture {
+        Architecture { encoder: None, decoder: Some(stack), head, ids, length }
+    }
+
+    /// An encoder on its own, whose batches are filled with `padding`.
+    pub fn encoder(padding: Option<u32>, stack: Stack, head: Head, length: Length) -> Architecture {
+        let ids = SpecialIds { padding, ..SpecialIds::default() };
+        Architecture { encoder: Some(stack), decoder: None, head, ids, length }
+    }
 }
 
-/// Where the output matrix comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Output {
-    /// It is stored.
-    Own,
-    /// It is stored, or else it is the embedding table.
-    OwnOrTied,
-    /// It is the embedding table.
-    Tied,
+impl Positions {
+    /// A table whose row 0 is position 0.
+    pub fn learned(n_rows: usize) -> Positions {
+        Positions::Learned { n_rows, offset: 0, at_padding: None }
+    }
 }
 
-/// A dense layer with a non-linearity before an output matrix.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Transform {
-    /// Its output width.
-    pub width: usize,
-    /// The non-linearity.
-    pub activation: Activation,
-    /// A norm after it.
-    pub norm: Option<Norm>,
-    /// Whether the dense layer has a bias.
-    pub bias: bool,
+impl Stack {
+    /// Blocks after an embedding, and a norm after the last: blocks that normalise their inputs need it.
+    pub fn pre_norm(norm: Norm, d_model: usize, embedding: Embedding, blocks: Vec<Block>) -> Stack {
+        Stack { final_norm: Some(norm), ..Stack::new(d_model, embedding, blocks) }
+    }
+
+    /// Blocks after an embedding, nothing else.
+    pub fn new(d_model: usize, embedding: Embedding, blocks: Vec<Block>) -> Stack {
+        Stack { d_model, embedding, blocks, stored_as: None, final_norm: None, convolution: None, distance_norm: None }
+    }
+
+    /// How many learnt rows stand before the patches of an image.
+    pub fn n_leading(&self) -> usize {
+        match &self.embedding.reads {
+            Reads::Patches(patches) => patches.n_leading(),
+            _ => 0,
+        }
+    }
+}
+
+impl Embedding {
+    /// A table of ids as it is.
+    pub fn new(n_tokens: usize, width: usize) -> Embedding {
+        Embedding {
+            reads: Reads::Tokens,
+            n_tokens,
+            width,
+            projected: Projected::Last,
+            scale: 1.0,
+            positions: Positions::None,
+            n_token_types: 0,
+            norm: None,
+        }
+    }
+}
+
+impl Block {
+    /// Attention and feed-forward with the same kind of norm.
+    pub fn new(attention: Attention, feed_forward: FeedForward, norm: Norm, residual: Residual) -> Block {
+        let attention_norm = Some(norm);
+        Block { attention, cross: None, feed_forward, attention_norm, norm, residual, layer_scale: false }
+    }
 }
 
 impl Attention {
@@ -461,6 +504,7 @@ impl Attention {
             softcap: None,
             visibility,
             bias: PositionBias::None,
+            disentangled: None,
             rotary: None,
             qk_norm: None,
             clip: None,

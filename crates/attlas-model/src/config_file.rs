@@ -203,6 +203,15 @@ impl ConfigFile {
         }
     }
 
+    /// The token ids that all fields of an object hold, in the order of the fields' names.
+    ///
+    /// # Errors
+    /// When one holds something else.
+    pub fn all_ids(&self, n_tokens: usize) -> Result<Vec<u32>, Error> {
+        let fields = self.value.as_object().into_iter().flat_map(|object| object.keys());
+        Ok(fields.map(|field| self.ids(field, n_tokens)).collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
     /// A list of numbers, where there is one.
     ///
     /// # Errors

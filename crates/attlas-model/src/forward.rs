@@ -2,12 +2,13 @@
 
 use rayon::prelude::*;
 
-use crate::config::{AtPadding, Block, Embedding, FeedForward, Gating, Positions, Residual, Stack};
+use crate::config::{Block, FeedForward, Gating, Residual, SideConvolution, Stack};
+use crate::convolution::Convolution;
+use crate::embed::{FeatureBatch, embed};
 use crate::linear::Linear;
 use crate::norm::NormWeights;
-use crate::rope::sinusoidal_row;
 use crate::selfattention::{AttentionCall, LayerState};
-use crate::transformer::{BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, StackWeights};
+use crate::transformer::{BlockWeights, Expert, FeedForwardWeights, StackWeights};
 use crate::workspace::{Workspace, sized};
 
 use attlas::{HeadId, Kind};
@@ -19,8 +20,10 @@ pub(crate) struct Batch<'a> {
     pub n_items: usize,
     /// New tokens of each item.
     pub n: usize,
-    /// Shape `[n_items, n]`.
+    /// Empty where no ids are read. Shape `[n_items, n]`.
     pub ids: &'a [u32],
+    /// What is read instead of ids.
+    pub features: Option<FeatureBatch<'a>>,
     /// Segments; all 0 when `None`. Shape `[n_items, n]`.
     pub token_types: Option<&'a [u32]>,
     /// Which tokens so far are not padding, the new ones included; all when `None`. Shape `[n_items, past + n]`.
@@ -112,8 +115,17 @@ impl StackRef<'_> {
                 keep,
                 interventions,
             };
+            let beside = match (&self.config.convolution, &self.weights.convolution) {
+                (Some(config), Some((convolution, norm))) if index == 0 => {
+                    Some((convolve(config, convolution, batch, &stream), norm))
+                }
+                _ => None,
+            };
             let block = BlockRef { config, weights, d_model: self.config.d_model };
             block.run(call, &mut state.attention[index], &mut state.cross[index], &mut stream, workspace);
+            if let Some((beside, norm)) = beside {
+                norm.add_and_apply(&mut stream, &beside, self.config.d_model);
+            }
         }
         if let Some(norm) = &self.weights.final_norm {
             norm.apply(&mut stream, self.config.d_model);
@@ -126,67 +138,16 @@ impl StackRef<'_> {
     }
 }
 
-/// Fills `stream` with the embedding of the batch's ids. Shape `[n_items · n, d_model]`.
-fn embed(
-    config: &Embedding,
-    weights: &EmbeddingWeights,
-    batch: Batch<'_>,
-    past: usize,
-    stream: &mut [f32],
-    workspace: &mut Workspace,
-) {
-    match &weights.projection {
-        None => embed_rows(config, weights, batch, past, stream),
-        Some(projection) => {
-            let rows = sized(&mut workspace.sublayer, batch.n_items * batch.n * config.width);
-            embed_rows(config, weights, batch, past, rows);
-            projection.forward(rows, stream, crate::config::Activation::Identity);
-        }
+/// A convolution over each item's rows, in which padding counts as zeros. Shapes `[n_items · n, d_model]`.
+fn convolve(config: &SideConvolution, convolution: &Convolution, batch: Batch<'_>, stream: &[f32]) -> Vec<f32> {
+    let d_model = stream.len() / (batch.n_items * batch.n);
+    let mut input = stream.to_vec();
+    if let Some(valid) = batch.valid {
+        let padding = input.chunks_exact_mut(d_model).zip(valid).filter(|(_, valid)| !**valid);
+        padding.for_each(|(row, _)| row.fill(0.0));
     }
-}
-
-/// Token, position and segment of each id, summed and normalised. Shape `[n_items · n, width]`.
-fn embed_rows(config: &Embedding, weights: &EmbeddingWeights, batch: Batch<'_>, past: usize, rows: &mut [f32]) {
-    let width = config.width;
-    let stored_rows = weights.positions.as_ref().map_or(0, |table| table.len() / width);
-    rows.par_chunks_mut(width).enumerate().for_each(|(index, row)| {
-        let token = &weights.tokens[batch.ids[index] as usize * width..][..width];
-        row.iter_mut().zip(token).for_each(|(x, t)| *x = t * config.scale);
-        let (item, step) = (index / batch.n, index % batch.n);
-        let padding = batch.valid.is_some_and(|valid| !valid[item * (past + batch.n) + past + step]);
-        match (config.position(past + step, padding), &weights.positions) {
-            (Some(position), Some(table)) if position < stored_rows => add(row, &table[position * width..][..width]),
-            (Some(position), _) => {
-                if let Positions::Sinusoidal { arrangement, .. } = config.positions {
-                    let mut sines = vec![0.0; width]; // [width]
-                    sinusoidal_row(arrangement, position, &mut sines);
-                    add(row, &sines);
-                }
-            }
-            (None, _) => {}
-        }
-        if let Some(types) = &weights.token_types {
-            let kind = batch.token_types.map_or(0, |types| types[index] as usize);
-            add(row, &types[kind * width..][..width]);
-        }
-        if let Some(norm) = &weights.norm {
-            norm.normalise(row);
-        }
-    });
-}
-
-impl Embedding {
-    /// The row of the position table for the token at `position`; `None` when nothing is added.
-    fn position(&self, position: usize, padding: bool) -> Option<usize> {
-        match self.positions {
-            Positions::None => None,
-            Positions::Learned { offset, at_padding, .. } => {
-                Some(at_padding.filter(|_| padding).unwrap_or(position + offset))
-            }
-            Positions::Sinusoidal { at_padding: AtPadding::Nothing, .. } if padding => None,
-            Positions::Sinusoidal { offset, .. } => Some(position + offset),
-        }
-    }
+    let items = input.chunks_exact(batch.n * d_model);
+    items.flat_map(|item| convolution.forward(item, config.activation)).collect()
 }
 
 fn add(row: &mut [f32], addend: &[f32]) {

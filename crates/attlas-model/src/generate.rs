@@ -34,19 +34,18 @@ pub(crate) struct Generated {
 }
 
 impl<'a> Session<'a> {
-    /// Reads the source, if the model has an encoder.
+    /// Reads the source, if the model has an encoder; a batch of one item.
     pub fn new(
         transformer: &'a Transformer,
-        source: &[u32],
+        source: Batch<'_>,
         keep: Keep,
         interventions: Interventions<'a>,
     ) -> Session<'a> {
         let mut workspace = Workspace::default();
         let mut encoder = StackState::default();
         let encoded = transformer.stack(Kind::Encoder).map(|stack| {
-            let batch = Batch { n_items: 1, n: source.len(), ids: source, token_types: None, valid: None };
-            let hidden = stack.run(batch, None, &mut encoder, keep, interventions, &mut workspace);
-            (hidden, source.len())
+            let hidden = stack.run(source, None, &mut encoder, keep, interventions, &mut workspace);
+            (hidden, source.n)
         });
         // the encoder's keys are only kept for a recording, the decoder's for the next step
         let keep = Keep { keys: true, values: true, ..keep };
@@ -58,7 +57,7 @@ impl<'a> Session<'a> {
     fn step(&mut self, ids: &[u32]) -> Vec<f32> {
         let Some(stack) = self.transformer.stack(Kind::Decoder) else { return Vec::new() };
         let n = ids.len() / self.n_items;
-        let batch = Batch { n_items: self.n_items, n, ids, token_types: None, valid: None };
+        let batch = Batch { n_items: self.n_items, n, ids, features: None, token_types: None, valid: None };
         let source = self.source.as_ref().map(|(hidden, n)| Source { hidden, n: *n, valid: None });
         let hidden = stack.run(batch, source, &mut self.decoder, self.keep, self.interventions, &mut self.workspace);
         let d_model = stack.config.d_model;
@@ -195,7 +194,8 @@ impl Candidate {
 impl SpecialIds {
     /// Forbids what may not come and forces what must; `n` ids are generated already.
     fn process(&self, log_probabilities: &mut [f32], n: usize, max_tokens: usize, prompt_len: usize) {
-        for id in &self.suppressed {
+        let at_first = self.suppressed_first.iter().filter(|_| n == 0);
+        for id in self.suppressed.iter().chain(at_first) {
             if let Some(slot) = log_probabilities.get_mut(*id as usize) {
                 *slot = f32::NEG_INFINITY;
             }

@@ -8,6 +8,7 @@ impl Transformer {
     pub fn n_logits(&self) -> usize {
         match self.architecture.head {
             Head::None => 0,
+            Head::Positions { .. } => 1,
             Head::Tokens { n_tokens, .. } => n_tokens,
             Head::Classes { n, .. } => n,
         }
@@ -19,7 +20,7 @@ impl Transformer {
         let (transform, scale, softcap) = match &self.architecture.head {
             Head::None => return Vec::new(),
             Head::Tokens { transform, scale, softcap, .. } => (transform, *scale, *softcap),
-            Head::Classes { transform, .. } => (transform, 1.0, None),
+            Head::Positions { transform } | Head::Classes { transform, .. } => (transform, 1.0, None),
         };
         let mut rows = hidden.to_vec(); // [n, d_model]
         if let (Some(config), Some((dense, norm))) = (transform, &self.head.transform) {

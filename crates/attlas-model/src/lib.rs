@@ -5,8 +5,13 @@
 //! (`family/`) only says how its configuration and its weights are to be read.
 
 mod activation;
+mod audio;
+mod batch;
 pub mod config;
 mod config_file;
+mod convolution;
+mod disentangled;
+mod embed;
 mod embedded;
 mod error;
 pub mod family;
@@ -15,6 +20,8 @@ mod forward;
 mod generate;
 mod head;
 pub mod hub;
+pub mod image;
+mod input;
 mod linear;
 mod load;
 mod matmul;
@@ -23,6 +30,7 @@ mod norm;
 mod rope;
 mod run;
 mod selfattention;
+mod stretch;
 mod text;
 pub mod tokenizer;
 mod transformer;
@@ -30,14 +38,16 @@ pub mod weights;
 mod workspace;
 
 pub use config_file::ConfigFile;
+pub use convolution::Convolution;
 pub use error::Error;
+pub use input::{Features, Input};
 pub use linear::Linear;
 pub use load::{AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous};
 pub use model::{Model, Side};
 pub use norm::NormWeights;
-pub use run::{Array, Decoding, Generation, Input, Run, RunOptions};
+pub use run::{Array, Decoding, Generation, Run, RunOptions};
 pub use tokenizer::{Encoded, Tokenizer};
 pub use transformer::{
-    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, HeadWeights, Projections,
-    StackWeights, Transformer,
+    AttentionWeights, BlockWeights, DistanceWeights, EmbeddingWeights, Expert, FeedForwardWeights, HeadWeights,
+    PatchWeights, Projections, ReadWeights, StackWeights, Transformer,
 };

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use attlas::{Item, TokenRole, Tokens};
 use sha2::{Digest, Sha256};
 
-use crate::config::{Architecture, Length};
+use crate::audio::{Listening, tags};
+use crate::config::{Architecture, Length, Reads};
 use crate::config_file::ConfigFile;
 use crate::family::{self, Family};
+use crate::image::Preparation;
 use crate::tokenizer::Tokenizer;
 use crate::transformer::Transformer;
 use crate::weights::Checkpoint;
@@ -30,6 +32,10 @@ pub struct Model {
     notes: Vec<String>,
     /// What the model was trained on, where that is known.
     pub(crate) training: Option<Training>,
+    /// How images are prepared, where the folder says so.
+    pub(crate) preparation: Option<Preparation>,
+    /// How sounds become spectrograms, where the folder says so.
+    pub(crate) listening: Option<Listening>,
 }
 
 /// What a model was trained on, so that a recording can say when a text is something else.
@@ -87,6 +93,12 @@ impl Model {
         if folder.join("target.spm").exists() && !folder.join("tokenizer.json").exists() {
             model.target_tokenizer = Some(Arc::new(Tokenizer::load_target(folder)?));
         }
+        let preprocessor_path = folder.join("preprocessor_config.json");
+        if (model.reads_images() || model.reads_sounds()) && preprocessor_path.exists() {
+            let preprocessor = ConfigFile::open(&preprocessor_path)?;
+            model.preparation = model.reads_images().then(|| Preparation::read(&preprocessor)).transpose()?;
+            model.listening = model.reads_sounds().then(|| Listening::read(&preprocessor)).transpose()?;
+        }
         model.name = folder_name(folder);
         model.revision = revision(folder, &checkpoint);
         Ok(model)
@@ -131,6 +143,8 @@ impl Model {
             dtype: checkpoint.main_dtype(),
             notes,
             training: None,
+            preparation: None,
+            listening: None,
         })
     }
 
@@ -140,9 +154,9 @@ impl Model {
     /// When the tokenizer has ids that the model has no embedding for.
     pub(crate) fn set_tokenizer(&mut self, tokenizer: Option<Tokenizer>) -> Result<(), Error> {
         let architecture = &self.transformer.architecture;
-        if let (Some(tokenizer), Some(stack)) =
-            (&tokenizer, architecture.encoder.as_ref().or(architecture.decoder.as_ref()))
-        {
+        let stacks = [&architecture.encoder, &architecture.decoder].into_iter().flatten();
+        let reader = stacks.into_iter().find(|stack| stack.embedding.reads == Reads::Tokens);
+        if let (Some(tokenizer), Some(stack)) = (&tokenizer, reader) {
             tokenizer.check_vocabulary(stack.embedding.n_tokens, "vocabulary")?;
         }
         self.tokenizer = tokenizer.map(Arc::new);
@@ -191,8 +205,24 @@ impl Model {
             items.iter().map(|item| real(side(item))).max().unwrap_or(0)
         };
         let source = longest(|item| &item.source);
+        let encoder = self.transformer.architecture.encoder.as_ref();
+        if encoder.is_some_and(|stack| stack.blocks.iter().any(|block| block.attention.disentangled.is_some())) {
+            notes.push(format!(
+                "{} scores content and distance together, which queries and keys alone do not give: its weights are \
+                 recorded dense",
+                self.name
+            ));
+        }
+        let architecture = &self.transformer.architecture;
+        let n_target = longest(|item| &item.target);
+        if let Some(stack) = &architecture.decoder
+            && n_target + 1 >= architecture.n_positions(stack)
+        {
+            let n = architecture.n_positions(stack);
+            notes.push(format!("a text takes up the {n} positions of {}: it cannot go on", self.name));
+        }
         if let Length::Noted(limit) = self.transformer.architecture.length {
-            let n = source.max(longest(|item| &item.target));
+            let n = source.max(n_target);
             if n > limit {
                 notes.push(format!("a text has {n} tokens; {} was made for {limit}", self.name));
             }
@@ -241,6 +271,13 @@ fn read_generation(architecture: &mut Architecture, generation: &ConfigFile) -> 
         }
         Ok(())
     };
+    if generation.has("suppress_tokens") {
+        ids.suppressed = generation.ids("suppress_tokens", n_tokens)?;
+    }
+    if generation.has("begin_suppress_tokens") {
+        ids.suppressed_first = generation.ids("begin_suppress_tokens", n_tokens)?;
+    }
+    tags::read(ids, generation, n_tokens)?;
     replace(&mut ids.start, "decoder_start_token_id")?;
     replace(&mut ids.padding, "pad_token_id")?;
     replace(&mut ids.forced_start, "forced_bos_token_id")?;

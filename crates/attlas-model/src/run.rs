@@ -3,23 +3,14 @@
 use attlas::{HeadId, Item, Kind, Layer, Provenance, Recording, TokenRole, Tokens, Weights, recording};
 
 use crate::Error;
-use crate::config::{Attention, Head, Length, Positions};
-use crate::forward::{Batch, Interventions, Keep, Source, StackState};
+use crate::batch::PaddedBatch;
+use crate::config::{Attention, Head, Pooled, Stack};
+use crate::forward::{Interventions, Keep, Source, StackState};
 use crate::generate::{Generated, Session};
+use crate::input::Input;
 use crate::model::Model;
 use crate::selfattention::LayerState;
 use crate::workspace::Workspace;
-
-/// One text: what the encoder reads and what the decoder reads. A model without one of them leaves that side empty.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Input {
-    /// Tokens of the encoder.
-    pub source: Tokens,
-    /// Tokens of the decoder, its start token first: the whole target for teacher forcing, the prompt for generation.
-    pub target: Tokens,
-    /// Segment of each source token (BERT); all 0 when empty. Shape `[source.len()]`.
-    pub segments: Vec<u32>,
-}
 
 /// How the decoder's tokens come about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,8 +67,8 @@ impl Default for RunOptions {
 pub struct Run {
     /// The attention of every head; without layers when nothing was to be recorded.
     pub recording: Recording,
-    /// On request: `[batch, n, vocabulary]` for language models, `[batch, classes]` for classifiers. With generation,
-    /// `n` counts the generated tokens, and only one text at a time has them.
+    /// On request: `[batch, n, vocabulary]` for language models, `[batch, n]` for a score at every position, `[batch,
+    /// classes]` for classifiers. With generation, `n` counts the generated tokens, and only one text at a time has them.
     pub logits: Option<Array>,
     /// What was generated for each text; empty with teacher forcing. Shape `[batch]`.
     pub generated: Vec<Generation>,
@@ -124,11 +115,36 @@ impl Model {
         for (index, input) in inputs.iter().enumerate() {
             self.check_input(input, index, options.decoding)?;
         }
+        self.check_dense(inputs, options)?;
         match options.decoding {
             Decoding::TeacherForcing => self.forward(inputs, options, recording_method(options), Vec::new()),
             Decoding::Greedy { max_tokens } => self.generate(inputs, options, 0, max_tokens),
             Decoding::Beam { width, max_tokens } => self.generate(inputs, options, width, max_tokens),
         }
+    }
+
+    /// Weights that must be recorded dense have to fit in a limit.
+    fn check_dense(&self, inputs: &[Input], options: &RunOptions) -> Result<(), Error> {
+        let Some(stack) = &self.transformer.architecture.encoder else { return Ok(()) };
+        let n_heads: usize = stack
+            .blocks
+            .iter()
+            .filter(|block| block.attention.disentangled.is_some())
+            .map(|block| block.attention.n_heads)
+            .sum();
+        let longest = inputs.iter().map(|input| input.source.len()).max().unwrap_or(0);
+        let n_bytes = longest.saturating_mul(longest).saturating_mul(n_heads * inputs.len() * size_of::<f32>());
+        if options.record && n_bytes > MAX_DENSE_BYTES {
+            return Err(Error::Limit(format!(
+                "{} scores by content and distance together, so its weights are recorded dense: {} texts of up to \
+                 {longest} tokens would take {} MB, more than {} MB; use shorter or fewer texts",
+                self.name(),
+                inputs.len(),
+                n_bytes >> 20,
+                MAX_DENSE_BYTES >> 20
+            )));
+        }
+        Ok(())
     }
 
     fn generate(&self, inputs: &[Input], options: &RunOptions, width: usize, limit: usize) -> Result<Run, Error> {
@@ -148,7 +164,7 @@ impl Model {
         let keep = Keep { queries: record, keys: record, values: record && options.values };
         let mut generated = Vec::with_capacity(inputs.len());
         for input in inputs {
-            let source = ids(&input.source)?;
+            let source = PaddedBatch::new(std::slice::from_ref(input), 0)?;
             let prompt = ids(&input.target)?;
             let room = self.room(prompt.len());
             let max_tokens = limit.min(room);
@@ -159,7 +175,7 @@ impl Model {
                     self.name()
                 )));
             }
-            let mut session = Session::new(&self.transformer, &source, keep, interventions);
+            let mut session = Session::new(&self.transformer, source.source(), keep, interventions);
             if width > 0 {
                 let beams = session.beam(&prompt, width, max_tokens);
                 generated.push(self.generations(beams)?);
@@ -193,14 +209,19 @@ impl Model {
         let layers =
             if options.record { self.layers(session.encoder, session.decoder, options, 1) } else { Vec::new() };
         let predicted = self.predicted(&read, Some(&generation));
-        let item = Item { source: read.source, target: read.target, predicted };
+        let image = read.features.as_ref().and_then(|features| features.image.clone());
+        let item = Item { source: read.source, target: read.target, predicted, image };
         let logits = logits.map(|values| {
             let n_logits = self.transformer.n_logits();
             Array { shape: vec![1, values.len() / n_logits, n_logits], values }
         });
         Ok(Run {
             recording: Recording {
-                provenance: self.provenance(recording::Method::Greedy, std::slice::from_ref(&item)),
+                provenance: self.provenance(
+                    recording::Method::Greedy,
+                    std::slice::from_ref(&item),
+                    std::slice::from_ref(input),
+                ),
                 items: vec![item],
                 layers,
             },
@@ -250,21 +271,25 @@ impl Model {
         let decoder_hidden = arrays(decoder.hidden.take(), inputs.len(), batch.n_target);
         let layers = if options.record { self.layers(encoder, decoder, options, inputs.len()) } else { Vec::new() };
         let items = batch.items(inputs, |index, input| self.predicted(input, generated.get(index)));
-        let recording = Recording { provenance: self.provenance(method, &items), items, layers };
+        let recording = Recording { provenance: self.provenance(method, &items, inputs), items, layers };
         Ok(Run { recording, logits, generated, encoder_hidden, decoder_hidden })
     }
 
     fn logits_of(&self, hidden: &[f32], n_items: usize) -> Array {
         let n_logits = self.transformer.n_logits();
-        if let Head::Classes { .. } = self.transformer.architecture.head {
-            let item_len = hidden.len() / n_items;
-            let d_model = self.transformer.architecture.encoder.as_ref().map_or(1, |stack| stack.d_model);
-            let first: Vec<f32> = hidden.chunks_exact(item_len).flat_map(|item| &item[..d_model]).copied().collect();
-            return Array { shape: vec![n_items, n_logits], values: self.transformer.logits(&first) };
+        let architecture = &self.transformer.architecture;
+        if let (Head::Classes { pooled, .. }, Some(stack)) = (&architecture.head, &architecture.encoder) {
+            let items = hidden.chunks_exact(hidden.len() / n_items);
+            let rows: Vec<f32> = items.flat_map(|item| pooled.row(item, stack)).collect();
+            return Array { shape: vec![n_items, n_logits], values: self.transformer.logits(&rows) };
         }
         let values = self.transformer.logits(hidden);
         let n = values.len().checked_div(n_items * n_logits).unwrap_or(0);
-        Array { shape: vec![n_items, n, n_logits], values }
+        let shape = match architecture.head {
+            Head::Positions { .. } => vec![n_items, n],
+            _ => vec![n_items, n, n_logits],
+        };
+        Array { shape, values }
     }
 
     /// The layers of a recording: encoder, decoder, cross, each in order; buffers are moved, not copied.
@@ -273,18 +298,17 @@ impl Model {
         let architecture = &self.transformer.architecture;
         let mut push = |kind: Kind, index: usize, config: &Attention, scoring: &attlas::Scoring, state: LayerState| {
             debug_assert_eq!(state.lse.len(), n_items * config.n_heads * state.n_queries);
-            layers.push(Layer {
-                kind,
-                index,
-                shape: config.shape(state.n_queries, state.n_keys),
-                weights: Weights::Factored {
+            let weights = match &config.disentangled {
+                Some(_) => Weights::Dense(state.dense.into()),
+                None => Weights::Factored {
                     scoring: scoring.clone(),
                     queries: state.queries.into(),
                     keys: state.keys.into(),
                     lse: state.lse.into(),
                     values: options.values.then(|| state.values.into()),
                 },
-            });
+            };
+            layers.push(Layer { kind, index, shape: config.shape(state.n_queries, state.n_keys), weights });
         };
         if let (Some(stack), Some(weights)) = (&architecture.encoder, &self.transformer.encoder) {
             let blocks = stack.blocks.iter().zip(&weights.blocks).zip(encoder.attention);
@@ -306,7 +330,9 @@ impl Model {
         layers
     }
 
-    fn provenance(&self, method: recording::Method, items: &[Item]) -> Provenance {
+    fn provenance(&self, method: recording::Method, items: &[Item], inputs: &[Input]) -> Provenance {
+        let mut notes = self.notes_on(items);
+        notes.extend(inputs.iter().filter_map(|input| input.features.as_ref()).flat_map(|f| f.notes.iter().cloned()));
         Provenance {
             model: self.name().to_owned(),
             family: self.family().to_owned(),
@@ -315,7 +341,7 @@ impl Model {
             mode: recording::Mode::Eval,
             attlas_version: env!("CARGO_PKG_VERSION").to_owned(),
             method,
-            notes: self.notes_on(items),
+            notes,
         }
     }
 
@@ -346,93 +372,38 @@ impl Model {
 
     /// How many tokens may follow `n` tokens in the decoder.
     fn room(&self, n: usize) -> usize {
-        match self.transformer.architecture.length {
-            Length::Refused(limit) => limit.saturating_sub(n),
-            _ => usize::MAX - n,
-        }
-    }
-
-    fn check_input(&self, input: &Input, index: usize, decoding: Decoding) -> Result<(), Error> {
         let architecture = &self.transformer.architecture;
-        let sides =
-            [("source", &input.source, &architecture.encoder), ("target", &input.target, &architecture.decoder)];
-        for (side, tokens, stack) in sides {
-            let Some(stack) = stack else {
-                if tokens.is_empty() {
-                    continue;
-                }
-                let lacks = if side == "source" { "encoder" } else { "decoder" };
-                return Err(Error::Input(format!(
-                    "text {index} has {} {side} tokens, but {} has no {lacks}",
-                    tokens.len(),
-                    self.name()
-                )));
-            };
-            if tokens.tokens.iter().all(|token| token.role == TokenRole::Padding) {
-                let hint = match (side, decoding) {
-                    ("target", Decoding::TeacherForcing) => "; give a target, or let the model generate one",
-                    _ => "",
-                };
-                return Err(Error::Input(format!("text {index} has no {side} tokens{hint}")));
-            }
-            let n_tokens = stack.embedding.n_tokens;
-            for (place, token) in tokens.tokens.iter().enumerate() {
-                match token.id {
-                    None => return Err(Error::Input(format!("{side} token {place} (\"{}\") has no id", token.text))),
-                    Some(id) if id as usize >= n_tokens => {
-                        return Err(Error::Input(format!(
-                            "{side} token {place} has id {id}, but {} has ids 0 to {}",
-                            self.name(),
-                            n_tokens - 1
-                        )));
-                    }
-                    Some(_) => {}
-                }
-            }
-            let rows = match stack.embedding.positions {
-                Positions::Learned { n_rows, offset, .. } => n_rows.saturating_sub(offset),
-                _ => usize::MAX,
-            };
-            let limit = match architecture.length {
-                Length::Refused(limit) => limit.min(rows),
-                _ => rows,
-            };
-            if tokens.len() > limit {
-                return Err(Error::Input(format!(
-                    "text {index} has {} {side} tokens, but {} has positions for {limit}",
-                    tokens.len(),
-                    self.name()
-                )));
-            }
-        }
-        if !input.segments.is_empty() {
-            self.check_segments(input, index)?;
-        }
-        Ok(())
+        let limit = architecture.decoder.as_ref().map_or(usize::MAX, |stack| architecture.n_positions(stack));
+        limit.saturating_sub(n)
     }
+}
 
-    fn check_segments(&self, input: &Input, index: usize) -> Result<(), Error> {
-        let n_types = self.transformer.architecture.encoder.as_ref().map_or(0, |stack| stack.embedding.n_token_types);
-        if input.segments.len() != input.source.len() {
-            return Err(Error::Input(format!(
-                "text {index} has {} source tokens, but {} segments",
-                input.source.len(),
-                input.segments.len()
-            )));
-        }
-        match input.segments.iter().find(|segment| n_types > 0 && **segment as usize >= n_types) {
-            Some(segment) => Err(Error::Input(format!(
-                "text {index} has a token of segment {segment}, but {} has segments 0 to {}",
-                self.name(),
-                n_types - 1
-            ))),
-            None => Ok(()),
+impl Pooled {
+    /// The row that stands for all hidden states of an item. Shape of `item`: `[n, d_model]`.
+    fn row(self, item: &[f32], stack: &Stack) -> Vec<f32> {
+        let d_model = stack.d_model;
+        match self {
+            Pooled::First => item[..d_model].to_vec(),
+            Pooled::FirstTwo => item[..2 * d_model].to_vec(),
+            Pooled::FirstAndMean => {
+                let patches = &item[stack.n_leading() * d_model..];
+                let n_patches = (patches.len() / d_model) as f32;
+                let mut row = item[..d_model].to_vec();
+                row.resize(2 * d_model, 0.0); // [2 · d_model]
+                for patch in patches.chunks_exact(d_model) {
+                    row[d_model..].iter_mut().zip(patch).for_each(|(mean, x)| *mean += x / n_patches);
+                }
+                row
+            }
         }
     }
 }
 
 /// Beams that are followed at most.
 const MAX_BEAMS: usize = 64;
+
+/// The most that dense weights of one run may take.
+const MAX_DENSE_BYTES: usize = 4 << 30;
 
 fn recording_method(_options: &RunOptions) -> recording::Method {
     recording::Method::Forward
@@ -447,110 +418,4 @@ fn ids(tokens: &Tokens) -> Result<Vec<u32>, Error> {
 fn arrays(hidden: Option<Vec<Vec<f32>>>, n_items: usize, n: usize) -> Vec<Array> {
     let shape = |values: &[f32]| vec![n_items, n, values.len().checked_div(n_items * n).unwrap_or(0)];
     hidden.unwrap_or_default().into_iter().map(|values| Array { shape: shape(&values), values }).collect()
-}
-
-/// The ids of several texts, made equally long.
-struct PaddedBatch {
-    n_items: usize,
-    n_source: usize,
-    n_target: usize,
-    padding: u32,
-    /// Shape `[n_items, n_source]`.
-    source_ids: Vec<u32>,
-    /// Shape `[n_items, n_source]`.
-    segments: Option<Vec<u32>>,
-    /// Shape `[n_items, n_source]`.
-    source_valid: Option<Vec<bool>>,
-    /// Shape `[n_items, n_target]`.
-    target_ids: Vec<u32>,
-    /// Shape `[n_items, n_target]`.
-    target_valid: Option<Vec<bool>>,
-}
-
-impl PaddedBatch {
-    fn new(inputs: &[Input], padding: u32) -> Result<PaddedBatch, Error> {
-        let longest = |side: fn(&Input) -> &Tokens| inputs.iter().map(|input| side(input).len()).max().unwrap_or(0);
-        let (n_source, n_target) = (longest(|input| &input.source), longest(|input| &input.target));
-        let mut batch = PaddedBatch {
-            n_items: inputs.len(),
-            n_source,
-            n_target,
-            padding,
-            source_ids: Vec::new(),
-            segments: None,
-            source_valid: None,
-            target_ids: Vec::new(),
-            target_valid: None,
-        };
-        let (mut source_valid, mut target_valid, mut segments) = (Vec::new(), Vec::new(), Vec::new());
-        for input in inputs {
-            fill(&input.source, n_source, padding, &mut batch.source_ids, &mut source_valid)?;
-            fill(&input.target, n_target, padding, &mut batch.target_ids, &mut target_valid)?;
-            segments.extend_from_slice(&input.segments);
-            segments.resize(source_valid.len(), 0);
-        }
-        batch.source_valid = source_valid.contains(&false).then_some(source_valid);
-        batch.target_valid = target_valid.contains(&false).then_some(target_valid);
-        batch.segments = segments.iter().any(|segment| *segment > 0).then_some(segments);
-        Ok(batch)
-    }
-
-    fn source(&self) -> Batch<'_> {
-        Batch {
-            n_items: self.n_items,
-            n: self.n_source,
-            ids: &self.source_ids,
-            token_types: self.segments.as_deref(),
-            valid: self.source_valid.as_deref(),
-        }
-    }
-
-    fn target(&self) -> Batch<'_> {
-        Batch {
-            n_items: self.n_items,
-            n: self.n_target,
-            ids: &self.target_ids,
-            token_types: None,
-            valid: self.target_valid.as_deref(),
-        }
-    }
-
-    /// The items of the recording, padded alike.
-    fn items(&self, inputs: &[Input], predicted: impl Fn(usize, &Input) -> Tokens) -> Vec<Item> {
-        let padded = |tokens: Tokens, n: usize| {
-            let mut tokens = tokens;
-            let padding =
-                attlas::Token { id: Some(self.padding), role: TokenRole::Padding, ..attlas::Token::labelled("[PAD]") };
-            tokens.tokens.resize(n, padding);
-            tokens
-        };
-        let item = |(index, input): (usize, &Input)| {
-            let predicted = predicted(index, input);
-            let n_predicted = if predicted.is_empty() { 0 } else { self.n_target };
-            Item {
-                source: padded(input.source.clone(), self.n_source),
-                target: padded(input.target.clone(), self.n_target),
-                predicted: padded(predicted, n_predicted),
-            }
-        };
-        inputs.iter().enumerate().map(item).collect()
-    }
-}
-
-/// Appends `n` ids of one text and which of them are not padding.
-fn fill(tokens: &Tokens, n: usize, padding: u32, ids: &mut Vec<u32>, valid: &mut Vec<bool>) -> Result<(), Error> {
-    for index in 0..n {
-        match tokens.tokens.get(index) {
-            Some(token) => {
-                let id = token.id.ok_or_else(|| Error::Input(format!("the token \"{}\" has no id", token.text)))?;
-                ids.push(id);
-                valid.push(token.role != TokenRole::Padding);
-            }
-            None => {
-                ids.push(padding);
-                valid.push(false);
-            }
-        }
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::config::{Activation, Attention, QkScope};
+use crate::disentangled::{self, Heads};
 use crate::forward::{Interventions, Keep, Source};
 use crate::matmul::Onto;
 use crate::norm::NormWeights;
@@ -24,6 +25,8 @@ pub(crate) struct LayerState {
     pub values: Vec<f32>,
     /// Shape `[n_items, n_heads, n_queries]`.
     pub lse: Vec<f32>,
+    /// Weights that are no function of queries and keys, when they are kept. Shape `[n_items, n_heads, n_queries, n_keys]`.
+    pub dense: Vec<f32>,
     /// Rows so far.
     pub n_queries: usize,
     /// Columns so far.
@@ -88,7 +91,15 @@ impl AttentionCall<'_> {
         // 2. attention, item by item
         let mut lse = if self.keep.queries { Vec::new() } else { std::mem::take(&mut workspace.lse) };
         let mut context = std::mem::take(&mut workspace.context);
-        self.attend(config, weights, state, &queries, &mut lse, &mut context);
+        if let (Some(terms), Some(distances)) = (&config.disentangled, &weights.distances) {
+            let heads =
+                Heads { queries: &queries, keys: &state.keys, values: &state.values, valid: self.valid, n: self.n };
+            sized(&mut lse, self.n_items * config.n_heads * self.n);
+            let context = sized(&mut context, self.n_items * self.n * config.query_width());
+            state.dense = disentangled::attend(config, terms, distances, heads, self.keep.queries, context);
+        } else {
+            self.attend(config, weights, state, &queries, &mut lse, &mut context);
+        }
         self.knock_out(config, &mut context);
         // 3. back to the residual stream
         weights.output.forward(&context, output, Activation::Identity);

@@ -4,8 +4,9 @@ use attlas::{Item, Token, TokenRole, Tokens};
 
 use crate::Error;
 use crate::generate::Generated;
+use crate::input::Input;
 use crate::model::{Model, Side, Training};
-use crate::run::{Generation, Input};
+use crate::run::Generation;
 use crate::tokenizer::Tokenizer;
 
 impl Model {
@@ -33,7 +34,7 @@ impl Model {
             source.tokens.push(self.token(end));
             segments.push(segments.last().copied().unwrap_or(0));
         }
-        Ok(Input { source, target: Tokens::default(), segments })
+        Ok(Input { source, segments, ..Input::default() })
     }
 
     /// The text as the decoder reads it: its start token first, the end token left to be predicted.
@@ -162,6 +163,10 @@ impl Model {
     }
 
     fn needs(&self, side: Side) -> Result<(), Error> {
+        if side == Side::Source && (self.reads_images() || self.reads_sounds()) {
+            let what = if self.reads_images() { "an image (PNG or JPEG)" } else { "a sound (WAV)" };
+            return Err(Error::Unsupported(format!("{} reads no text; give the path of {what}", self.name())));
+        }
         if self.has(side) {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use attlas::Scoring;
 
 use crate::config::Architecture;
+use crate::convolution::Convolution;
 use crate::linear::Linear;
 use crate::norm::NormWeights;
 
@@ -30,12 +31,16 @@ pub struct StackWeights {
     pub blocks: Vec<Arc<BlockWeights>>,
     /// After the last block.
     pub final_norm: Option<NormWeights>,
+    /// Beside the first block, with the norm on the sum.
+    pub convolution: Option<(Convolution, NormWeights)>,
 }
 
 /// The weights of an embedding.
 #[derive(Debug, Clone)]
 pub struct EmbeddingWeights {
-    /// Shape `[n_tokens, width]`.
+    /// What stands before a table of ids.
+    pub reads: ReadWeights,
+    /// Shape `[n_tokens, width]`; empty where no ids are read.
     pub tokens: Arc<Vec<f32>>,
     /// Shape `[n_rows, width]`.
     pub positions: Option<Arc<Vec<f32>>>,
@@ -45,6 +50,28 @@ pub struct EmbeddingWeights {
     pub norm: Option<NormWeights>,
     /// From `width` to `d_model`.
     pub projection: Option<Linear>,
+}
+
+/// What makes hidden states of something that is no id.
+#[derive(Debug, Clone)]
+pub enum ReadWeights {
+    /// Ids are read.
+    Tokens,
+    /// An image's patches.
+    Patches(PatchWeights),
+    /// A spectrogram's frames, through both in turn.
+    Frames([Convolution; 2]),
+}
+
+/// The weights that make hidden states of an image.
+#[derive(Debug, Clone)]
+pub struct PatchWeights {
+    /// From a patch's numbers, colour by colour, to a hidden state. Shape `[width, n_channels · side²]`.
+    pub projection: Linear,
+    /// The learnt rows before the patches, positions added. Shape `[n_leading, width]`.
+    pub leading: Vec<f32>,
+    /// Positions of the patches that the model was trained on, row by row. Shape `[rows · columns, width]`.
+    pub positions: Vec<f32>,
 }
 
 /// The weights of one block.
@@ -79,6 +106,17 @@ pub struct AttentionWeights {
     pub key_norm: Option<NormWeights>,
     /// How scores are formed.
     pub scoring: Scoring,
+    /// What content meets in scores that join content and distance.
+    pub distances: Option<DistanceWeights>,
+}
+
+/// Projected rows of the table of distances, by head.
+#[derive(Debug, Clone)]
+pub struct DistanceWeights {
+    /// What queries meet. Shape `[n_heads, 2 · span, d_head]`.
+    pub keys: Option<Vec<f32>>,
+    /// What keys meet. Shape `[n_heads, 2 · span, d_head]`.
+    pub queries: Option<Vec<f32>>,
 }
 
 /// From hidden states to queries, keys and values.

@@ -243,12 +243,46 @@ fn a_pipe_or_a_folder_in_the_place_of_a_file_is_refused_and_never_waited_for() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_that_leads_to_itself_is_an_error() {
+fn a_link_that_leads_to_itself_or_in_a_circle_is_an_error() {
+    use std::os::unix::fs::symlink;
+
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let folder = Folder::new();
+        folder.write();
+        let _ = std::fs::remove_file(folder.path(name));
+        symlink(folder.path(name), folder.path(name)).unwrap();
+        // what is not there at all is told like what cannot be reached; a tokenizer may be absent
+        match name {
+            "tokenizer.json" => drop(Model::load(folder.folder.path())),
+            _ => assert!(folder.refusal().contains("DIR"), "{}", folder.refusal()),
+        }
+        let _ = std::fs::remove_file(folder.path(name));
+        symlink(folder.path("other"), folder.path(name)).unwrap();
+        symlink(folder.path(name), folder.path("other")).unwrap();
+        match name {
+            "tokenizer.json" => drop(Model::load(folder.folder.path())),
+            _ => assert!(folder.refusal().contains("DIR"), "{}", folder.refusal()),
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let circle = folder.path().join("circle");
+    symlink(&circle, &circle).unwrap();
+    assert!(refusal(&circle).contains("Too many levels") || refusal(&circle).contains("loop"), "{}", refusal(&circle));
+}
+
+#[test]
+fn a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_refused_with_both_numbers() {
     let folder = Folder::new();
     folder.write();
-    std::fs::remove_file(folder.path("config.json")).unwrap();
-    std::os::unix::fs::symlink(folder.path("config.json"), folder.path("config.json")).unwrap();
-    assert!(folder.refusal().contains("DIR"), "{}", folder.refusal());
+    let vocabulary: serde_json::Map<String, Value> = (0..60).map(|id| (format!("w{id}"), json!(id))).collect();
+    let tokenizer = json!({
+        "version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": {"type": "Whitespace"},
+        "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "w0"}
+    });
+    std::fs::write(folder.path("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let message = folder.refusal();
+    assert!(message.contains("has ids up to 59") && message.contains("is 50"), "{message}");
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn a_sentence_takes_little_more_than_the_viewer_itself() {
     let shape = Shape { n_heads: 8, n_kv_heads: 8, n_queries: 12, n_keys: 12, d_head: 32, d_value: 1 };
     let labels: Vec<String> = (0..12).map(|index| format!("token{index}")).collect();
     let tokens = Tokens::from_labels(labels);
-    let items = vec![Item { source: tokens.clone(), target: tokens, predicted: Tokens::default() }];
+    let items = vec![Item { source: tokens.clone(), target: tokens, ..Item::default() }];
     let valid = vec![vec![true; 12]];
     let scoring = Scoring::scaled_dot_product(32, Visibility::FULL);
     let layer = |kind, index| common::factored(kind, index, shape, scoring.clone(), &valid, index as u64);

@@ -32,4 +32,4 @@ pub use head::{HeadId, Kind};
 pub use map::{AttentionMap, Pooled, Pooling};
 pub use recording::{Item, Layer, Provenance, Recording, Weights};
 pub use scoring::{Bias, Scoring, Visibility};
-pub use tokens::{Token, TokenRole, Tokens};
+pub use tokens::{PatchGrid, Token, TokenRole, Tokens};

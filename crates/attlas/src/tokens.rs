@@ -98,6 +98,28 @@ impl Tokens {
     }
 }
 
+/// How the patches of an image lie in it, where an item's source tokens are patches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatchGrid {
+    /// The token of the top left patch; the others follow row by row. Tokens before it stand for no place (`CLS`).
+    pub first: usize,
+    /// Patches from top to bottom.
+    pub rows: usize,
+    /// Patches from left to right.
+    pub columns: usize,
+    /// Width and height of the image file, upright, in pixels.
+    pub size: [usize; 2],
+    /// The part of the image that the patches cover: left, top, width, height, in pixels of the file.
+    pub seen: [usize; 4],
+}
+
+impl PatchGrid {
+    /// How many patches there are.
+    pub fn n_patches(&self) -> usize {
+        self.rows.saturating_mul(self.columns)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

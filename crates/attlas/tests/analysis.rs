@@ -179,11 +179,7 @@ fn dense(kind: Kind, name: &str) -> Recording {
             weights: Weights::Dense(weights.to_vec().into()),
         })
         .collect();
-    Recording {
-        items: vec![Item { source, target, predicted: Tokens::default() }],
-        layers,
-        provenance: Provenance::default(),
-    }
+    Recording { items: vec![Item { source, target, ..Item::default() }], layers, provenance: Provenance::default() }
 }
 
 /// The rows of every head, layer by layer.

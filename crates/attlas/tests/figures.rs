@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use attlas::figure::{
-    self, Anchor, Axis, Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, Scale, Style, Theme,
+    self, Anchor, Axis, Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, PatchRow, Pixels, Scale, Style,
+    Theme,
 };
 
 const SENTENCE: [&str; 8] = ["<s>", "The", "cat", "sat", "on", "the", "mat", "."];
@@ -114,6 +115,45 @@ fn a_long_map_on_a_logarithmic_scale_with_missing_numbers_is_drawn_as_stored() {
     numbers[41 * 90 + 21] = f32::INFINITY;
     let panel = Panel::new("", numbers, Axis::counted("query", 150), Axis::counted("key", 90)).unwrap();
     compare_png("missing", &figure::map(&panel, &Style { scale: Scale::Log, ..styled("") }));
+}
+
+/// A landscape of colour ramps, 36 × 24 pixels.
+fn landscape() -> Vec<u8> {
+    let pixel = |place: usize| {
+        let (x, y) = (place % 36, place / 36);
+        [(x * 7) as u8, (y * 10) as u8, if (x / 6 + y / 6) % 2 == 0 { 200 } else { 90 }]
+    };
+    (0..36 * 24).flat_map(pixel).collect()
+}
+
+fn patch_row(place: Option<[usize; 2]>) -> PatchRow {
+    let query = place.map_or("CLS".to_owned(), |[row, column]| format!("r{row}c{column}"));
+    PatchRow { title: "L1H2".to_owned(), query, place, grid: [4, 6], weights: weights(1, 24, 9) }
+}
+
+#[test]
+fn a_row_over_its_image_is_drawn_as_stored() {
+    let rgb = landscape();
+    let image = Pixels { width: 36, height: 24, rgb: &rgb };
+    let figure = figure::patches(image, &patch_row(Some([1, 4])), &styled("L1H2: what r1c4 looks at")).unwrap();
+    compare_png("patches", &figure);
+    let dark = Style { theme: Theme::Dark, scale: Scale::Log, ..styled("L1H2: what CLS looks at") };
+    compare_svg("patches-cls", &figure::patches(image, &patch_row(None), &dark).unwrap());
+    assert!(figure.to_pdf().unwrap().starts_with(b"%PDF"));
+    check_labels(&figure, "patches");
+}
+
+#[test]
+fn an_image_that_has_not_the_bytes_of_its_size_is_refused() {
+    let rgb = landscape();
+    for (width, height, n) in [(36, 24, 36 * 24 * 3 - 1), (0, 0, 0), (usize::MAX, 2, 36)] {
+        let image = Pixels { width, height, rgb: &rgb[..n] };
+        let error = figure::patches(image, &patch_row(None), &styled("")).unwrap_err().to_string();
+        assert!(error.contains("cannot have"), "{error}");
+    }
+    let image = Pixels { width: 36, height: 24, rgb: &rgb };
+    let row = PatchRow { weights: vec![0.5; 7], ..patch_row(None) };
+    assert!(figure::patches(image, &row, &styled("")).unwrap_err().to_string().contains("7 weights"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `attlas draw map|heads|layers|overview`.
+//! `attlas draw map|heads|layers|overview|patches`.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -10,6 +10,7 @@ use attlas::{Kind, Recording};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
+use super::draw_patches::{self, PatchesArguments};
 use crate::arguments::RawText;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{HeadChoice, RunArguments, parse_head_choice, parse_kind, pick_kind, pick_layer, recording_of};
@@ -84,12 +85,24 @@ Examples:
         #[command(flatten)]
         common: Common,
     },
+    /// A row of a vision model's head, laid over the image.
+    #[command(after_help = "\
+Examples:
+  attlas draw patches photo.png --model DIR --query CLS -o cls.png
+  attlas draw patches run.safetensors --image photo.png --layer 3 --head 7 --query r3c5 -o r3c5.svg")]
+    Patches {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        patches: PatchesArguments,
+    },
 }
 
 /// What all pictures take.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// A recording (a file, or a name that ends in .safetensors), a text, or - for a text from standard input.
+    /// A recording (a file, or a name that ends in .safetensors), a text, or - for a text from standard input; an image or
+    /// a sound for a model that reads such.
     #[arg(value_name = "RECORDING | TEXT")]
     pub material: RawText,
     /// The picture to write: .svg, .pdf or .png.
@@ -153,7 +166,8 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     let (Picture::Map { common, .. }
     | Picture::Heads { common, .. }
     | Picture::Layers { common, .. }
-    | Picture::Overview { common, .. }) = &arguments.picture;
+    | Picture::Overview { common, .. }
+    | Picture::Patches { common, .. }) = &arguments.picture;
     let format = Format::of(&common.output)?;
     let recording = recording_of(&common.material, &common.run)?;
     let figure = match &arguments.picture {
@@ -161,6 +175,7 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
         Picture::Heads { layer, .. } => draw_heads(&recording, common, *layer),
         Picture::Layers { head, .. } => draw_layers(&recording, common, *head),
         Picture::Overview { .. } => draw_overview(&recording, common),
+        Picture::Patches { patches, .. } => draw_patches::figure(&recording, common, patches),
     }?;
     format.write(&figure, &common.output)?;
     writeln!(terminal, "{}", printable(&common.output.display().to_string()))?;
@@ -241,7 +256,7 @@ fn panels(
     Ok((views.iter().map(View::panel).collect::<Result<_, _>>()?, remarks))
 }
 
-fn style(recording: &Recording, common: &Common, title: &str, remarks: &[String]) -> Style {
+pub(super) fn style(recording: &Recording, common: &Common, title: &str, remarks: &[String]) -> Style {
     let provenance = &recording.provenance;
     let source = if provenance.model.is_empty() { Vec::new() } else { vec![format!("model: {}", provenance.model)] };
     let captions = source.into_iter().chain(remarks.iter().cloned()).chain(provenance.notes.iter().cloned());

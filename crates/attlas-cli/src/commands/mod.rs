@@ -2,6 +2,7 @@
 
 pub mod completions;
 pub mod draw;
+pub mod draw_patches;
 pub mod evaluate;
 pub mod export;
 pub mod film;

@@ -12,6 +12,7 @@ const EXAMPLES: &str = "\
 Example:
   attlas models
 
+Tested means: attention of every head, logits and generated text equal what transformers computes; each line says with what.
 A model folder holds config.json, whose model_type names the family, model.safetensors, and a tokenizer.
 Arrays of any other model come in through `attlas import`.";
 
@@ -30,6 +31,7 @@ pub fn run(_arguments: &ModelsArguments, terminal: &mut Terminal) -> Result<Outc
     )?;
     for family in FAMILIES {
         writeln!(terminal, "{:<longest$}  {} ({})", family.name, family.about, family.model_types.join(", "))?;
+        writeln!(terminal, "{:<longest$}    tested: {}", "", family.tested_in_words())?;
     }
     Ok(Outcome::Done)
 }

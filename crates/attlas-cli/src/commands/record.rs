@@ -17,6 +17,8 @@ Examples:
   attlas record \"The cat sat on the mat.\" -o run.safetensors
   attlas record \"A red apple.\" --target \"Une pomme rouge.\" -o run.safetensors
   attlas record \"I am here.\" \"The woman who lives next door is a doctor.\" -o batch.safetensors
+  attlas record photo.jpg --model VISION-DIR -o run.safetensors
+  attlas record speech.wav --model WHISPER-DIR -o run.safetensors
   attlas record --model DIR --source-ids 10,42,87 --target-ids 1,23 -o run.safetensors
 
 Several texts make one padded batch. Without --target the model generates the target, token by token.";
@@ -25,7 +27,7 @@ Several texts make one padded batch. Without --target the model generates the ta
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RecordArguments {
-    /// The texts; - reads one from standard input.
+    /// The texts; - reads one from standard input. A vision model takes images (PNG, JPEG), a speech model sounds (WAV).
     #[arg(value_name = "TEXT", required_unless_present_any = ["source_ids", "target_ids"])]
     pub texts: Vec<RawText>,
     #[command(flatten)]

@@ -7,7 +7,7 @@ use attlas_model::{Decoding, Input, Model, RunOptions, Side};
 use clap::Args;
 
 use super::hub::model_path;
-use super::read_text;
+use super::{input_of, read_text};
 use crate::arguments::RawText;
 use crate::failure::Failure;
 use crate::terminal::remark;
@@ -144,7 +144,7 @@ pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failu
         return Err(Failure::Usage(format!("{} targets for {} text", texts.targets.len(), texts.sources.len())));
     }
     let model = load_model(&options.model)?;
-    let input = |(index, text): (usize, &String)| model.input(text, texts.targets.get(index).map(String::as_str));
+    let input = |(index, text): (usize, &String)| input_of(&model, text, texts.targets.get(index).map(String::as_str));
     let inputs: Vec<Input> = texts.sources.iter().enumerate().map(input).collect::<Result<_, _>>()?;
     let decoding = if texts.targets.is_empty() { options.generation(&model) } else { Decoding::TeacherForcing };
     let mut run = run(&model, &inputs, decoding, options)?;

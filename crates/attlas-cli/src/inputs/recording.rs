@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use attlas::{Kind, Recording};
 
-use super::{RunArguments, Texts, read_text, run_texts};
+use super::{RunArguments, Texts, is_image_name, is_sound_name, read_text, run_texts};
 use crate::failure::Failure;
 
 /// What `RECORDING | TEXT` on the command line is.
@@ -18,11 +18,12 @@ pub enum Material {
 }
 
 impl Material {
-    /// A name that ends in `.safetensors`, or of a file that exists, is a recording; anything else is a text.
+    /// A name that ends in `.safetensors`, or of a file that exists, is a recording; anything else is a text, and so is the
+    /// name of an image or a sound, which a model that reads such opens.
     pub fn read(raw: &OsStr) -> Result<Material, Failure> {
         let path = Path::new(raw);
         let looks_like_one = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
-        if raw != "-" && (looks_like_one || path.is_file()) {
+        if raw != "-" && (looks_like_one || (path.is_file() && !is_image_name(path) && !is_sound_name(path))) {
             return Ok(Material::Recording(path.to_path_buf()));
         }
         read_text(raw, "TEXT").map(Material::Text)

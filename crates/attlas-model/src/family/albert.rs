@@ -3,7 +3,7 @@
 use super::bert::{self, Numbering};
 use super::{Family, heads};
 use crate::Error;
-use crate::config::{Architecture, Head, Length, Norm, SpecialIds};
+use crate::config::{Architecture, Head, Length, Norm};
 use crate::config_file::ConfigFile;
 use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Names, ProjectionNames, StackNames};
 
@@ -28,13 +28,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         heads::Task::Classes => (heads::pooled_classes(config, &stack)?, CLASSIFIER),
         heads::Task::None => (Head::None, HeadNames::NONE),
     };
-    let architecture = Architecture {
-        ids: SpecialIds { padding: config.id("pad_token_id", stack.embedding.n_tokens)?, ..SpecialIds::default() },
-        encoder: Some(stack),
-        decoder: None,
-        head,
-        length: Length::Any,
-    };
+    let architecture =
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, head, Length::Any);
     Ok((architecture, Names { head: head_names, ..NAMES }))
 }
 
@@ -70,6 +65,7 @@ const PREDICTIONS: HeadNames = HeadNames {
     transform_norm: "predictions.LayerNorm",
     output: "predictions.decoder.weight",
     bias: &["predictions.bias", "predictions.decoder.bias"],
+    ..HeadNames::NONE
 };
 
 const CLASSIFIER: HeadNames = HeadNames {

@@ -135,16 +135,16 @@ fn stack(config: &ConfigFile, style: Style, side: Side) -> Result<Stack, Error> 
     let norm = Norm::layer(1e-5);
     let visibility = if side.cross { Visibility::CAUSAL } else { Visibility::FULL };
     let block = Block {
-        attention: Attention::plain(n_heads, d_head, visibility),
         cross: side.cross.then(|| Attention::plain(n_heads, d_head, Visibility::FULL)),
-        feed_forward: FeedForward::plain(
-            config.size_or(&field("ffn_dim"), 4096)?,
-            config.activation_or("activation_function", "gelu")?,
-        ),
-        attention_norm: Some(norm),
-        norm,
-        residual: style.residual,
-        layer_scale: false,
+        ..Block::new(
+            Attention::plain(n_heads, d_head, visibility),
+            FeedForward::plain(
+                config.size_or(&field("ffn_dim"), 4096)?,
+                config.activation_or("activation_function", "gelu")?,
+            ),
+            norm,
+            style.residual,
+        )
     };
     let n_positions = config.size_or("max_position_embeddings", 1024)?;
     let positions = match style.table {
@@ -159,18 +159,17 @@ fn stack(config: &ConfigFile, style: Style, side: Side) -> Result<Stack, Error> 
         },
     };
     Ok(Stack {
-        d_model,
-        embedding: Embedding {
-            n_tokens: side.n_tokens,
-            width: d_model,
-            scale: if config.flag_or("scale_embedding", false)? { (d_model as f32).sqrt() } else { 1.0 },
-            positions,
-            n_token_types: 0,
-            norm: style.embedding_norm.then_some(norm),
-        },
-        blocks: vec![block; config.layers_or(&field("layers"), 12)?],
-        stored_as: None,
         final_norm: style.final_norm.then_some(norm),
+        ..Stack::new(
+            d_model,
+            Embedding {
+                scale: if config.flag_or("scale_embedding", false)? { (d_model as f32).sqrt() } else { 1.0 },
+                positions,
+                norm: style.embedding_norm.then_some(norm),
+                ..Embedding::new(side.n_tokens, d_model)
+            },
+            vec![block; config.layers_or(&field("layers"), 12)?],
+        )
     })
 }
 
@@ -185,7 +184,7 @@ const SELF_ATTENTION: AttentionNames = AttentionNames {
     ..AttentionNames::NONE
 };
 
-const ENCODER: StackNames = StackNames {
+pub(super) const ENCODER: StackNames = StackNames {
     tokens: &["shared.weight", "encoder.embed_tokens.weight"],
     positions: "encoder.embed_positions.weight",
     embedding_norm: "encoder.layernorm_embedding",
@@ -196,7 +195,7 @@ const ENCODER: StackNames = StackNames {
     ..StackNames::NONE
 };
 
-const DECODER: StackNames = StackNames {
+pub(super) const DECODER: StackNames = StackNames {
     tokens: &["shared.weight", "decoder.embed_tokens.weight"],
     positions: "decoder.embed_positions.weight",
     embedding_norm: "decoder.layernorm_embedding",

@@ -5,8 +5,8 @@ use attlas::Visibility;
 use super::{Family, heads};
 use crate::Error;
 use crate::config::{
-    Activation, Architecture, Attention, Block, Embedding, FeedForward, Head, Length, Norm, Positions, Residual,
-    SpecialIds, Stack, Transform,
+    Activation, Architecture, Attention, Block, Embedding, FeedForward, Head, Length, Norm, Positions, Residual, Stack,
+    Transform,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{
@@ -22,15 +22,9 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let task = heads::task(config)?;
     let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-12)? as f32);
     let (head, names) = match task {
-        heads::Task::MaskedTokens => (
-            heads::masked_tokens(config, &stack, config.activation_or("hidden_act", "gelu")?, norm)?,
-            HeadNames {
-                transform: "cls.predictions.transform.dense",
-                transform_norm: "cls.predictions.transform.LayerNorm",
-                output: "cls.predictions.decoder.weight",
-                bias: &["cls.predictions.bias", "cls.predictions.decoder.bias"],
-            },
-        ),
+        heads::Task::MaskedTokens => {
+            (heads::masked_tokens(config, &stack, config.activation_or("hidden_act", "gelu")?, norm)?, VOCABULARY)
+        }
         heads::Task::Classes => (
             heads::pooled_classes(config, &stack)?,
             HeadNames {
@@ -42,13 +36,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         ),
         heads::Task::None => (Head::None, HeadNames::NONE),
     };
-    let architecture = Architecture {
-        ids: SpecialIds { padding: config.id("pad_token_id", stack.embedding.n_tokens)?, ..SpecialIds::default() },
-        encoder: Some(stack),
-        decoder: None,
-        head,
-        length: Length::Any,
-    };
+    let architecture =
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, head, Length::Any);
     Ok((architecture, Names { head: names, ..NAMES }))
 }
 
@@ -80,21 +69,15 @@ pub(super) fn encoder(config: &ConfigFile, numbering: Numbering) -> Result<Stack
     config.must_be("position_embedding_type", &"absolute".into())?;
     let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-12)? as f32);
     let activation = config.activation_or("hidden_act", "gelu")?;
-    let block = Block {
-        attention: Attention::plain(n_heads, d_head, Visibility::FULL),
-        cross: None,
-        feed_forward: FeedForward::plain(config.size_or("intermediate_size", 3072)?, activation),
-        attention_norm: Some(norm),
+    let block = Block::new(
+        Attention::plain(n_heads, d_head, Visibility::FULL),
+        FeedForward::plain(config.size_or("intermediate_size", 3072)?, activation),
         norm,
-        residual: Residual::Post,
-        layer_scale: false,
-    };
-    Ok(Stack {
+        Residual::Post,
+    );
+    Ok(Stack::new(
         d_model,
-        embedding: Embedding {
-            n_tokens: config.size("vocab_size")?,
-            width: config.size_or("embedding_size", d_model)?,
-            scale: 1.0,
+        Embedding {
             positions: Positions::Learned {
                 n_rows: config.size_or("max_position_embeddings", 512)?,
                 offset: numbering.offset,
@@ -102,11 +85,10 @@ pub(super) fn encoder(config: &ConfigFile, numbering: Numbering) -> Result<Stack
             },
             n_token_types: config.count_or("type_vocab_size", 2)?,
             norm: Some(norm),
+            ..Embedding::new(config.size("vocab_size")?, config.size_or("embedding_size", d_model)?)
         },
-        blocks: vec![block; config.layers_or("num_hidden_layers", 12)?],
-        stored_as: None,
-        final_norm: None,
-    })
+        vec![block; config.layers_or("num_hidden_layers", 12)?],
+    ))
 }
 
 /// BERT's names; `NAMES.encoder` under another prefix serves several families.
@@ -144,6 +126,15 @@ pub(super) const ENCODER: StackNames = StackNames {
         ..FeedForwardNames::NONE
     },
     ..StackNames::NONE
+};
+
+/// The masked language model's head.
+pub(super) const VOCABULARY: HeadNames = HeadNames {
+    transform: "cls.predictions.transform.dense",
+    transform_norm: "cls.predictions.transform.LayerNorm",
+    output: "cls.predictions.decoder.weight",
+    bias: &["cls.predictions.bias", "cls.predictions.decoder.bias"],
+    ..HeadNames::NONE
 };
 
 /// A dense layer as wide as the model, with tanh (BERT's pooler).

@@ -6,8 +6,7 @@ use serde_json::Value;
 use super::{Family, heads, llama};
 use crate::Error;
 use crate::config::{
-    Activation, Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, PositionBias, Positions,
-    Residual, Stack,
+    Activation, Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, PositionBias, Residual, Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{
@@ -26,39 +25,27 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let d_head = config.head_width(heads_field, n_heads, "hidden_size", d_model)?;
     let n_tokens = config.size("vocab_size")?;
     let norm = Norm::layer(config.positive_or("layer_norm_epsilon", 1e-5)? as f32);
-    let block = Block {
-        attention: Attention {
+    let block = Block::new(
+        Attention {
             bias: PositionBias::Alibi(slopes(n_heads)),
             ..Attention::plain(n_heads, d_head, Visibility::CAUSAL)
         },
-        cross: None,
-        feed_forward: FeedForward::plain(4 * d_model, Activation::GeluTanh),
-        attention_norm: Some(norm),
+        FeedForward::plain(4 * d_model, Activation::GeluTanh),
         norm,
-        residual: Residual::Pre,
-        layer_scale: false,
-    };
-    let stack = Stack {
+        Residual::Pre,
+    );
+    let stack = Stack::pre_norm(
+        norm,
         d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::None,
-            n_token_types: 0,
-            norm: Some(norm),
-        },
-        blocks: vec![block; config.layers_or(older("n_layer", "num_hidden_layers"), 2)?],
-        stored_as: None,
-        final_norm: Some(norm),
-    };
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head: heads::next_token(config, n_tokens, true)?,
-        ids: llama::ids(config, n_tokens)?,
-        length: Length::Any,
-    };
+        Embedding { norm: Some(norm), ..Embedding::new(n_tokens, d_model) },
+        vec![block; config.layers_or(older("n_layer", "num_hidden_layers"), 2)?],
+    );
+    let architecture = Architecture::decoder(
+        stack,
+        heads::next_token(config, n_tokens, true)?,
+        llama::ids(config, n_tokens)?,
+        Length::Any,
+    );
     Ok((architecture, NAMES))
 }
 

@@ -5,8 +5,7 @@ use attlas::Visibility;
 use super::{Family, heads, roberta};
 use crate::Error;
 use crate::config::{
-    Activation, Architecture, Attention, Block, Embedding, FeedForward, Head, Length, Norm, Positions, Residual,
-    SpecialIds, Stack,
+    Activation, Architecture, Attention, Block, Embedding, FeedForward, Head, Length, Norm, Positions, Residual, Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Names, ProjectionNames, StackNames};
@@ -21,42 +20,24 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let n_tokens = config.size("vocab_size")?;
     let norm = Norm::layer(1e-12);
     let activation = config.activation_or("activation", "gelu")?;
-    let block = Block {
-        attention: Attention::plain(n_heads, d_head, Visibility::FULL),
-        cross: None,
-        feed_forward: FeedForward::plain(config.size_or("hidden_dim", 3072)?, activation),
-        attention_norm: Some(norm),
+    let block = Block::new(
+        Attention::plain(n_heads, d_head, Visibility::FULL),
+        FeedForward::plain(config.size_or("hidden_dim", 3072)?, activation),
         norm,
-        residual: Residual::Post,
-        layer_scale: false,
-    };
+        Residual::Post,
+    );
     let n_rows = config.size_or("max_position_embeddings", 512)?;
-    let stack = Stack {
+    let stack = Stack::new(
         d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::Learned { n_rows, offset: 0, at_padding: None },
-            n_token_types: 0,
-            norm: Some(norm),
-        },
-        blocks: vec![block; config.layers_or("n_layers", 6)?],
-        stored_as: None,
-        final_norm: None,
-    };
+        Embedding { positions: Positions::learned(n_rows), norm: Some(norm), ..Embedding::new(n_tokens, d_model) },
+        vec![block; config.layers_or("n_layers", 6)?],
+    );
     let (head, head_names) = match heads::task(config)? {
         heads::Task::MaskedTokens => (heads::masked_tokens(config, &stack, activation, norm)?, VOCABULARY),
         heads::Task::Classes => (roberta::classes(config, d_model, Activation::Relu)?, CLASSIFIER),
         heads::Task::None => (Head::None, HeadNames::NONE),
     };
-    let architecture = Architecture {
-        ids: SpecialIds { padding: config.id("pad_token_id", n_tokens)?, ..SpecialIds::default() },
-        encoder: Some(stack),
-        decoder: None,
-        head,
-        length: Length::Any,
-    };
+    let architecture = Architecture::encoder(config.id("pad_token_id", n_tokens)?, stack, head, Length::Any);
     Ok((architecture, Names { head: head_names, ..NAMES }))
 }
 
@@ -91,6 +72,7 @@ const VOCABULARY: HeadNames = HeadNames {
     transform_norm: "vocab_layer_norm",
     output: "vocab_projector.weight",
     bias: &["vocab_projector.bias"],
+    ..HeadNames::NONE
 };
 
 const CLASSIFIER: HeadNames = HeadNames {

@@ -4,7 +4,7 @@
 use super::bert::{self, Numbering};
 use super::{Family, heads, roberta};
 use crate::Error;
-use crate::config::{Activation, Architecture, Head, Length, Norm, Output, SpecialIds, Transform};
+use crate::config::{Activation, Architecture, Head, Length, Norm, Transform};
 use crate::config_file::ConfigFile;
 use crate::load::{HeadNames, Names};
 
@@ -25,27 +25,15 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         heads::Task::Classes => (roberta::classes(config, stack.d_model, Activation::Gelu)?, roberta::CLASSIFIER),
         heads::Task::None => (Head::None, HeadNames::NONE),
     };
-    let architecture = Architecture {
-        ids: SpecialIds { padding: config.id("pad_token_id", stack.embedding.n_tokens)?, ..SpecialIds::default() },
-        encoder: Some(stack),
-        decoder: None,
-        head,
-        length: Length::Any,
-    };
+    let architecture =
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, head, Length::Any);
     let ignored = &["embeddings.position_ids", "generator_", "discriminator_"];
     Ok((architecture, Names { prefixes: &["electra.", ""], head: head_names, ignored, ..bert::NAMES }))
 }
 
 /// One score per token: above 0 says that it was replaced.
 fn discriminator(width: usize, activation: Activation) -> Head {
-    Head::Tokens {
-        n_tokens: 1,
-        transform: Some(Transform { width, activation, norm: None, bias: true }),
-        bias: true,
-        output: Output::Own,
-        scale: 1.0,
-        softcap: None,
-    }
+    Head::Positions { transform: Some(Transform { width, activation, norm: None, bias: true }) }
 }
 
 const DISCRIMINATOR: HeadNames = HeadNames {
@@ -60,4 +48,5 @@ const GENERATOR: HeadNames = HeadNames {
     transform_norm: "generator_predictions.LayerNorm",
     output: "generator_lm_head.weight",
     bias: &["generator_lm_head.bias"],
+    ..HeadNames::NONE
 };

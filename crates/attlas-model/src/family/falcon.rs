@@ -8,8 +8,7 @@ use super::rotary::{self, RopePlace};
 use super::{Family, bloom, heads, llama};
 use crate::Error;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, PositionBias, Positions, Residual,
-    Stack,
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, PositionBias, Residual, Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Layout, Names, StackNames, Superfluous};
@@ -34,46 +33,34 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let norm = Norm::layer(config.positive_or("layer_norm_epsilon", 1e-5)? as f32);
     let max_positions = config.size_or("max_position_embeddings", 2048)?;
     let plan = plan(config)?;
-    let block = Block {
-        attention: attention(config, d_model, max_positions)?,
-        cross: None,
-        feed_forward: FeedForward {
+    let block = Block::new(
+        attention(config, d_model, max_positions)?,
+        FeedForward {
             biases: config.flag_or("bias", false)?,
             ..FeedForward::plain(
                 config.size_or("ffn_hidden_size", 4 * d_model)?,
                 config.activation_or("activation", "gelu")?,
             )
         },
-        attention_norm: Some(norm),
         norm,
-        residual: match plan {
+        match plan {
             Plan::Sequential => Residual::Pre,
             Plan::OneNorm => Residual::ParallelSharedNorm,
             Plan::TwoNorms => Residual::Parallel,
         },
-        layer_scale: false,
-    };
-    let stack = Stack {
+    );
+    let stack = Stack::pre_norm(
+        norm,
         d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::None,
-            n_token_types: 0,
-            norm: None,
-        },
-        blocks: vec![block; config.layers_or("num_hidden_layers", 32)?],
-        stored_as: None,
-        final_norm: Some(norm),
-    };
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head: heads::next_token(config, n_tokens, true)?,
-        ids: llama::ids(config, n_tokens)?,
-        length: Length::Noted(max_positions),
-    };
+        Embedding::new(n_tokens, d_model),
+        vec![block; config.layers_or("num_hidden_layers", 32)?],
+    );
+    let architecture = Architecture::decoder(
+        stack,
+        heads::next_token(config, n_tokens, true)?,
+        llama::ids(config, n_tokens)?,
+        Length::Noted(max_positions),
+    );
     Ok((architecture, names(plan)))
 }
 

@@ -3,11 +3,9 @@
 use attlas::Visibility;
 use serde_json::Value;
 
-use super::{Family, heads};
+use super::{Family, heads, llama};
 use crate::Error;
-use crate::config::{
-    Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, Positions, Residual, SpecialIds, Stack,
-};
+use crate::config::{Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, Positions, Residual, Stack};
 use crate::config_file::ConfigFile;
 use crate::load::{
     AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
@@ -30,42 +28,28 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let block = |layer: usize| {
         let plain = Attention::plain(n_heads, d_head, Visibility::CAUSAL);
         let scale = if scaled { plain.scale } else { 1.0 };
-        Block {
-            attention: Attention { scale: if by_layer { scale / (layer + 1) as f32 } else { scale }, ..plain },
-            cross: None,
-            feed_forward: FeedForward::plain(d_hidden, activation),
-            attention_norm: Some(norm),
+        Block::new(
+            Attention { scale: if by_layer { scale / (layer + 1) as f32 } else { scale }, ..plain },
+            FeedForward::plain(d_hidden, activation),
             norm,
-            residual: Residual::Pre,
-            layer_scale: false,
-        }
+            Residual::Pre,
+        )
     };
-    let stack = Stack {
+    let stack = Stack::pre_norm(
+        norm,
         d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::Learned { n_rows: config.size_or("n_positions", 1024)?, offset: 0, at_padding: None },
-            n_token_types: 0,
-            norm: None,
+        Embedding {
+            positions: Positions::learned(config.size_or("n_positions", 1024)?),
+            ..Embedding::new(n_tokens, d_model)
         },
-        blocks: (0..config.layers_or("n_layer", 12)?).map(block).collect(),
-        stored_as: None,
-        final_norm: Some(norm),
-    };
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head: heads::next_token(config, n_tokens, true)?,
-        ids: SpecialIds {
-            padding: config.id("pad_token_id", n_tokens)?,
-            start: config.id("bos_token_id", n_tokens)?,
-            ends: config.ids("eos_token_id", n_tokens)?,
-            ..SpecialIds::default()
-        },
-        length: Length::Any,
-    };
+        (0..config.layers_or("n_layer", 12)?).map(block).collect(),
+    );
+    let architecture = Architecture::decoder(
+        stack,
+        heads::next_token(config, n_tokens, true)?,
+        llama::ids(config, n_tokens)?,
+        Length::Any,
+    );
     Ok((architecture, NAMES))
 }
 

@@ -25,41 +25,31 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let activation = config.activation_or("activation_function", "gelu_new")?;
     let window = heads::window(config.size_or("window_size", 256)?);
     let local = local_layers(config, config.layers_or("num_layers", 24)?)?;
-    let block = |local: &bool| Block {
-        attention: Attention {
-            scale: 1.0,
-            biases: Biases::OUTPUT,
-            ..Attention::plain(n_heads, d_head, if *local { window } else { Visibility::CAUSAL })
-        },
-        cross: None,
-        feed_forward: FeedForward::plain(d_hidden, activation),
-        attention_norm: Some(norm),
-        norm,
-        residual: Residual::Pre,
-        layer_scale: false,
+    let block = |local: &bool| {
+        Block::new(
+            Attention {
+                scale: 1.0,
+                biases: Biases::OUTPUT,
+                ..Attention::plain(n_heads, d_head, if *local { window } else { Visibility::CAUSAL })
+            },
+            FeedForward::plain(d_hidden, activation),
+            norm,
+            Residual::Pre,
+        )
     };
     let n_rows = config.size_or("max_position_embeddings", 2048)?;
-    let stack = Stack {
+    let stack = Stack::pre_norm(
+        norm,
         d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::Learned { n_rows, offset: 0, at_padding: None },
-            n_token_types: 0,
-            norm: None,
-        },
-        blocks: local.iter().map(block).collect(),
-        stored_as: None,
-        final_norm: Some(norm),
-    };
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head: heads::next_token(config, n_tokens, true)?,
-        ids: llama::ids(config, n_tokens)?,
-        length: Length::Any,
-    };
+        Embedding { positions: Positions::learned(n_rows), ..Embedding::new(n_tokens, d_model) },
+        local.iter().map(block).collect(),
+    );
+    let architecture = Architecture::decoder(
+        stack,
+        heads::next_token(config, n_tokens, true)?,
+        llama::ids(config, n_tokens)?,
+        Length::Any,
+    );
     Ok((architecture, NAMES))
 }
 

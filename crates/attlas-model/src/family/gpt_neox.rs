@@ -6,9 +6,7 @@ use attlas::Visibility;
 use super::rotary::{self, RopePlace};
 use super::{Family, heads, llama};
 use crate::Error;
-use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, Positions, Residual, Stack,
-};
+use crate::config::{Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, Residual, Stack};
 use crate::config_file::ConfigFile;
 use crate::load::{
     AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
@@ -37,40 +35,28 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let parallel = config.flag_or("use_parallel_residual", true)?;
     let biases = if config.flag_or("attention_bias", true)? { Biases::ALL } else { Biases::NONE };
     let d_hidden = config.size_or("intermediate_size", 4 * d_model)?;
-    let block = Block {
-        attention: Attention {
+    let block = Block::new(
+        Attention {
             rotary: rotary::read(config, place, "")?,
             biases,
             ..Attention::plain(n_heads, d_head, Visibility::CAUSAL)
         },
-        cross: None,
-        feed_forward: FeedForward::plain(d_hidden, config.activation_or("hidden_act", "gelu")?),
-        attention_norm: Some(norm),
+        FeedForward::plain(d_hidden, config.activation_or("hidden_act", "gelu")?),
         norm,
-        residual: if parallel { Residual::Parallel } else { Residual::Pre },
-        layer_scale: false,
-    };
-    let stack = Stack {
+        if parallel { Residual::Parallel } else { Residual::Pre },
+    );
+    let stack = Stack::pre_norm(
+        norm,
         d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::None,
-            n_token_types: 0,
-            norm: None,
-        },
-        blocks: vec![block; config.layers_or("num_hidden_layers", 44)?],
-        stored_as: None,
-        final_norm: Some(norm),
-    };
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head: heads::next_token(config, n_tokens, false)?,
-        ids: llama::ids(config, n_tokens)?,
-        length: Length::Noted(max_positions),
-    };
+        Embedding::new(n_tokens, d_model),
+        vec![block; config.layers_or("num_hidden_layers", 44)?],
+    );
+    let architecture = Architecture::decoder(
+        stack,
+        heads::next_token(config, n_tokens, false)?,
+        llama::ids(config, n_tokens)?,
+        Length::Noted(max_positions),
+    );
     Ok((architecture, NAMES))
 }
 

@@ -6,8 +6,8 @@ use attlas::Visibility;
 use super::{Family, heads, llama};
 use crate::Error;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Frequencies, Head, Length, Norm, Pairs, Positions,
-    Residual, Rotary, Stack,
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Frequencies, Length, Norm, Pairs, Residual, Rotary,
+    Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{
@@ -30,44 +30,29 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     }
     let frequencies = Frequencies::Fixed { per_pair: inverse_frequencies(10_000.0, n_columns), factor: 1.0 };
     let d_hidden = config.size_or("n_inner", 4 * d_model)?;
-    let block = Block {
-        attention: Attention {
+    let block = Block::new(
+        Attention {
             rotary: Some(Rotary { n_columns, pairs: Pairs::Neighbours, frequencies }),
             biases: Biases::NONE,
             ..Attention::plain(n_heads, d_head, Visibility::CAUSAL)
         },
-        cross: None,
-        feed_forward: FeedForward::plain(d_hidden, config.activation_or("activation_function", "gelu_new")?),
-        attention_norm: Some(norm),
+        FeedForward::plain(d_hidden, config.activation_or("activation_function", "gelu_new")?),
         norm,
-        residual: Residual::ParallelSharedNorm,
-        layer_scale: false,
-    };
-    let stack = Stack {
+        Residual::ParallelSharedNorm,
+    );
+    let stack = Stack::pre_norm(
+        norm,
         d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::None,
-            n_token_types: 0,
-            norm: None,
-        },
-        blocks: vec![block; config.layers_or("n_layer", 28)?],
-        stored_as: None,
-        final_norm: Some(norm),
-    };
-    let mut head = heads::next_token(config, n_tokens, false)?;
-    if let Head::Tokens { bias, .. } = &mut head {
-        *bias = true;
-    }
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
+        Embedding::new(n_tokens, d_model),
+        vec![block; config.layers_or("n_layer", 28)?],
+    );
+    let head = heads::next_token_with_bias(config, n_tokens)?;
+    let architecture = Architecture::decoder(
+        stack,
         head,
-        ids: llama::ids(config, n_tokens)?,
-        length: Length::Noted(config.size_or("n_positions", 2048)?),
-    };
+        llama::ids(config, n_tokens)?,
+        Length::Noted(config.size_or("n_positions", 2048)?),
+    );
     Ok((architecture, NAMES))
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::bert::tanh_layer;
 use crate::Error;
-use crate::config::{Activation, Head, Norm, Output, Stack, Transform};
+use crate::config::{Activation, Head, Norm, Output, Pooled, Stack, Transform};
 use crate::config_file::ConfigFile;
 
 /// The task that a checkpoint was saved for, from `architectures` in config.json.
@@ -70,7 +70,7 @@ pub(super) fn masked_tokens(
 
 /// The first position through a tanh layer, then one score per class.
 pub(super) fn pooled_classes(config: &ConfigFile, stack: &Stack) -> Result<Head, Error> {
-    Ok(Head::Classes { n: n_classes(config)?, transform: Some(tanh_layer(stack.d_model)) })
+    Ok(Head::Classes { n: n_classes(config)?, transform: Some(tanh_layer(stack.d_model)), pooled: Pooled::First })
 }
 
 /// The number of classes: `num_labels`, or as many as `id2label` has, or 2.
@@ -92,6 +92,15 @@ pub(super) fn next_token(config: &ConfigFile, n_tokens: usize, tied: bool) -> Re
         scale: 1.0,
         softcap: None,
     })
+}
+
+/// The same, always with a bias.
+pub(super) fn next_token_with_bias(config: &ConfigFile, n_tokens: usize) -> Result<Head, Error> {
+    let mut head = next_token(config, n_tokens, false)?;
+    if let Head::Tokens { bias, .. } = &mut head {
+        *bias = true;
+    }
+    Ok(head)
 }
 
 /// Which layers have a window, from `layer_types`; `None` where the configuration does not name each layer's type.

@@ -7,8 +7,7 @@ use super::rotary::{self, RopePlace};
 use super::{Family, heads};
 use crate::Error;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Gating, Length, Norm, Positions, Residual,
-    SpecialIds, Stack,
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Gating, Length, Norm, Residual, SpecialIds, Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{
@@ -52,40 +51,23 @@ pub(super) fn decoder(
         gating: Gating::Gated,
         ..FeedForward::gated(config.size("intermediate_size")?, activation)
     };
-    let block = Block {
-        attention: Attention { n_kv_heads, rotary: rotary::read(config, place, "")?, biases, ..plain },
-        cross: None,
+    let block = Block::new(
+        Attention { n_kv_heads, rotary: rotary::read(config, place, "")?, biases, ..plain },
         feed_forward,
-        attention_norm: Some(norm),
         norm,
-        residual: Residual::Pre,
-        layer_scale: false,
-    };
+        Residual::Pre,
+    );
     let mut blocks = vec![block; config.layers_or("num_hidden_layers", 32)?];
     for (index, block) in blocks.iter_mut().enumerate() {
         change(index, block)?;
     }
-    let stack = Stack {
-        d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::None,
-            n_token_types: 0,
-            norm: None,
-        },
-        blocks,
-        stored_as: None,
-        final_norm: Some(norm),
-    };
-    Ok(Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head: heads::next_token(config, n_tokens, false)?,
-        ids: ids(config, n_tokens)?,
-        length: Length::Noted(max_positions),
-    })
+    let stack = Stack::pre_norm(norm, d_model, Embedding::new(n_tokens, d_model), blocks);
+    Ok(Architecture::decoder(
+        stack,
+        heads::next_token(config, n_tokens, false)?,
+        ids(config, n_tokens)?,
+        Length::Noted(max_positions),
+    ))
 }
 
 /// Special ids as most configurations name them.

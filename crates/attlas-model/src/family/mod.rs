@@ -5,6 +5,9 @@ mod albert;
 mod bart;
 mod bert;
 mod bloom;
+mod clip;
+mod deberta;
+mod dinov2;
 mod distilbert;
 mod electra;
 mod falcon;
@@ -28,6 +31,8 @@ mod stablelm;
 mod t5;
 mod tested;
 mod vaswani;
+mod vit;
+mod whisper;
 
 pub use tested::table;
 
@@ -58,6 +63,7 @@ pub const FAMILIES: &[Family] = &[
     electra::FAMILY,
     mpnet::FAMILY,
     modernbert::FAMILY,
+    deberta::FAMILY,
     gpt2::FAMILY,
     gpt_neo::FAMILY,
     gpt_neox::FAMILY,
@@ -85,6 +91,11 @@ pub const FAMILIES: &[Family] = &[
     bart::MARIAN,
     bart::PEGASUS,
     bart::M2M100,
+    whisper::FAMILY,
+    vit::VIT,
+    vit::DEIT,
+    dinov2::FAMILY,
+    clip::FAMILY,
 ];
 
 /// The family of a configuration.

@@ -7,8 +7,8 @@ use super::rotary::{self, RopePlace};
 use super::{Family, heads};
 use crate::Error;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Head, Length, Norm, NormKind, Output, Positions,
-    Residual, SpecialIds, Stack, Transform,
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Head, Length, Norm, NormKind, Output, Pooled,
+    Residual, Stack, Transform,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{
@@ -25,20 +25,9 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let norm = norm(config)?;
     let sliding = sliding_layers(config, config.layers_or("num_hidden_layers", 22)?)?;
     let blocks = sliding.iter().enumerate().map(|(layer, sliding)| block(config, layer, *sliding, norm));
-    let stack = Stack {
-        d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::None,
-            n_token_types: 0,
-            norm: Some(norm),
-        },
-        blocks: blocks.collect::<Result<_, _>>()?,
-        stored_as: None,
-        final_norm: Some(norm),
-    };
+    let embedding = Embedding { norm: Some(norm), ..Embedding::new(n_tokens, d_model) };
+    let blocks = blocks.collect::<Result<_, _>>()?;
+    let stack = Stack::pre_norm(norm, d_model, embedding, blocks);
     let transform = Some(Transform {
         width: d_model,
         activation: config.activation_or("classifier_activation", "gelu")?,
@@ -52,17 +41,12 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         }
         heads::Task::Classes => {
             config.must_be("classifier_pooling", &"cls".into())?;
-            (Head::Classes { n: heads::n_classes(config)?, transform }, CLASSES)
+            (Head::Classes { n: heads::n_classes(config)?, transform, pooled: Pooled::First }, CLASSES)
         }
         heads::Task::None => (Head::None, HeadNames::NONE),
     };
-    let architecture = Architecture {
-        ids: SpecialIds { padding: config.id("pad_token_id", n_tokens)?, ..SpecialIds::default() },
-        encoder: Some(stack),
-        decoder: None,
-        head,
-        length: Length::Noted(max_positions),
-    };
+    let architecture =
+        Architecture::encoder(config.id("pad_token_id", n_tokens)?, stack, head, Length::Noted(max_positions));
     Ok((architecture, Names { head: head_names, ..NAMES }))
 }
 
@@ -99,20 +83,20 @@ fn block(config: &ConfigFile, layer: usize, sliding: bool, norm: Norm) -> Result
     let biases = if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE };
     let activation = config.activation_or("hidden_activation", "gelu")?;
     Ok(Block {
-        attention: Attention {
-            rotary: rotary::read(config, place, layer_type)?,
-            biases,
-            ..Attention::plain(n_heads, d_head, visibility)
-        },
-        cross: None,
-        feed_forward: FeedForward {
-            biases: config.flag_or("mlp_bias", false)?,
-            ..FeedForward::gated(config.size_or("intermediate_size", 1152)?, activation)
-        },
         attention_norm: (layer > 0).then_some(norm),
-        norm,
-        residual: Residual::Pre,
-        layer_scale: false,
+        ..Block::new(
+            Attention {
+                rotary: rotary::read(config, place, layer_type)?,
+                biases,
+                ..Attention::plain(n_heads, d_head, visibility)
+            },
+            FeedForward {
+                biases: config.flag_or("mlp_bias", false)?,
+                ..FeedForward::gated(config.size_or("intermediate_size", 1152)?, activation)
+            },
+            norm,
+            Residual::Pre,
+        )
     })
 }
 
@@ -144,6 +128,7 @@ const TOKENS: HeadNames = HeadNames {
     transform_norm: "head.norm",
     output: "decoder.weight",
     bias: &["decoder.bias"],
+    ..HeadNames::NONE
 };
 
 const CLASSES: HeadNames = HeadNames { output: "classifier.weight", bias: &["classifier.bias"], ..TOKENS };

@@ -3,7 +3,7 @@
 use super::bert::{self, Numbering};
 use super::{Family, heads, roberta};
 use crate::Error;
-use crate::config::{Activation, Architecture, Directions, Head, Length, Norm, PositionBias, SpecialIds};
+use crate::config::{Activation, Architecture, Directions, Head, Length, Norm, PositionBias};
 use crate::config_file::ConfigFile;
 use crate::load::{AttentionNames, HeadNames, Names, ProjectionNames, StackNames};
 
@@ -24,13 +24,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         heads::Task::Classes => (heads::pooled_classes(config, &stack)?, roberta::CLASSIFIER),
         heads::Task::None => (Head::None, HeadNames::NONE),
     };
-    let architecture = Architecture {
-        ids: SpecialIds { padding: config.id("pad_token_id", stack.embedding.n_tokens)?, ..SpecialIds::default() },
-        encoder: Some(stack),
-        decoder: None,
-        head,
-        length: Length::Any,
-    };
+    let architecture =
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, head, Length::Any);
     Ok((architecture, Names { head: head_names, ..NAMES }))
 }
 

@@ -1,12 +1,13 @@
-//! OPT (Zhang et al. 2022): learnt positions two rows late, ReLU. The 350M model, whose embeddings are narrower than its
-//! positions, is refused.
+//! OPT (Zhang et al. 2022): learnt positions two rows late, ReLU. The 350M model reads and writes narrower token rows than
+//! it computes with, and is post-norm.
 
 use attlas::Visibility;
 
 use super::{Family, heads, llama};
 use crate::Error;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, NormKind, Positions, Residual, Stack,
+    Activation, Architecture, Attention, Biases, Block, Embedding, FeedForward, Head, Length, Norm, NormKind,
+    Positions, Projected, Residual, Stack, Transform,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{
@@ -20,50 +21,42 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let n_heads = config.size_or("num_attention_heads", 12)?;
     let d_head = config.head_width("num_attention_heads", n_heads, "hidden_size", d_model)?;
     let n_tokens = config.size("vocab_size")?;
-    config.must_be("word_embed_proj_dim", &d_model.into())?;
+    let d_token = config.size_or("word_embed_proj_dim", d_model)?;
     let with_weights = config.flag_or("layer_norm_elementwise_affine", true)?;
     let norm = Norm { kind: if with_weights { NormKind::Layer } else { NormKind::LayerPlain }, epsilon: 1e-5 };
     let before = config.flag_or("do_layer_norm_before", true)?;
     let with_biases = config.flag_or("enable_bias", true)?;
     let activation = config.activation_or("activation_function", "relu")?;
-    let block = Block {
-        attention: Attention {
+    let block = Block::new(
+        Attention {
             biases: if with_biases { Biases::ALL } else { Biases::NONE },
             ..Attention::plain(n_heads, d_head, Visibility::CAUSAL)
         },
-        cross: None,
-        feed_forward: FeedForward {
-            biases: with_biases,
-            ..FeedForward::plain(config.size_or("ffn_dim", 3072)?, activation)
-        },
-        attention_norm: Some(norm),
+        FeedForward { biases: with_biases, ..FeedForward::plain(config.size_or("ffn_dim", 3072)?, activation) },
         norm,
-        residual: if before { Residual::Pre } else { Residual::Post },
-        layer_scale: false,
-    };
+        if before { Residual::Pre } else { Residual::Post },
+    );
     let n_positions = config.size_or("max_position_embeddings", 2048)?;
     let has_final_norm = before && !config.flag_or("_remove_final_layer_norm", false)?;
     let stack = Stack {
-        d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::Learned { n_rows: n_positions + 2, offset: 2, at_padding: None },
-            n_token_types: 0,
-            norm: None,
-        },
-        blocks: vec![block; config.layers_or("num_hidden_layers", 12)?],
-        stored_as: None,
         final_norm: has_final_norm.then_some(norm),
+        ..Stack::new(
+            d_model,
+            Embedding {
+                positions: Positions::Learned { n_rows: n_positions + 2, offset: 2, at_padding: None },
+                projected: Projected::Token,
+                ..Embedding::new(n_tokens, d_token)
+            },
+            vec![block; config.layers_or("num_hidden_layers", 12)?],
+        )
     };
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head: heads::next_token(config, n_tokens, true)?,
-        ids: llama::ids(config, n_tokens)?,
-        length: Length::Any,
-    };
+    let mut head = heads::next_token(config, n_tokens, true)?;
+    if let Head::Tokens { transform, .. } = &mut head
+        && d_token != d_model
+    {
+        *transform = Some(Transform { width: d_token, activation: Activation::Identity, norm: None, bias: false });
+    }
+    let architecture = Architecture::decoder(stack, head, llama::ids(config, n_tokens)?, Length::Any);
     Ok((architecture, NAMES))
 }
 
@@ -73,6 +66,7 @@ const NAMES: Names = Names {
     decoder: Some(StackNames {
         tokens: &["embed_tokens.weight"],
         positions: "embed_positions.weight",
+        embedding_projection: "project_in",
         layer: "layers.{}.",
         attention: AttentionNames {
             projections: ProjectionNames::Separate {
@@ -88,7 +82,7 @@ const NAMES: Names = Names {
         final_norm: "final_layer_norm",
         ..StackNames::NONE
     }),
-    head: HeadNames { output: "lm_head.weight", ..HeadNames::NONE },
+    head: HeadNames { transform: "{}project_out", output: "lm_head.weight", ..HeadNames::NONE },
     layout: Layout::OutIn,
     ignored: &[],
     superfluous: Superfluous::Noted,

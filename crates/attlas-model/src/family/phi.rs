@@ -7,8 +7,7 @@ use super::rotary::{self, RopePlace};
 use super::{Family, heads, llama};
 use crate::Error;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Head, Length, Norm, Positions, QkNorm, QkScope,
-    Residual, Stack,
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, QkNorm, QkScope, Residual, Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Names, ProjectionNames, StackNames};
@@ -34,45 +33,25 @@ fn read_phi(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let place = RopePlace { d_head, max_positions, default_share: 0.5, default_base: 10_000.0 };
     let qk_norm = config.flag_or("qk_layernorm", false)?.then_some(QkNorm { norm, scope: QkScope::Head });
     let d_hidden = config.size_or("intermediate_size", 4 * d_model)?;
-    let block = Block {
-        attention: Attention {
+    let block = Block::new(
+        Attention {
             n_kv_heads,
             rotary: rotary::read(config, place, "")?,
             qk_norm,
             ..Attention::plain(n_heads, d_head, Visibility::CAUSAL)
         },
-        cross: None,
-        feed_forward: FeedForward::plain(d_hidden, config.activation_or("hidden_act", "gelu_new")?),
-        attention_norm: Some(norm),
+        FeedForward::plain(d_hidden, config.activation_or("hidden_act", "gelu_new")?),
         norm,
-        residual: Residual::ParallelSharedNorm,
-        layer_scale: false,
-    };
-    let stack = Stack {
+        Residual::ParallelSharedNorm,
+    );
+    let stack = Stack::pre_norm(
+        norm,
         d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::None,
-            n_token_types: 0,
-            norm: None,
-        },
-        blocks: vec![block; config.layers_or("num_hidden_layers", 24)?],
-        stored_as: None,
-        final_norm: Some(norm),
-    };
-    let mut head = heads::next_token(config, n_tokens, false)?;
-    if let Head::Tokens { bias, .. } = &mut head {
-        *bias = true;
-    }
-    let architecture = Architecture {
-        encoder: None,
-        decoder: Some(stack),
-        head,
-        ids: llama::ids(config, n_tokens)?,
-        length: Length::Noted(max_positions),
-    };
+        Embedding::new(n_tokens, d_model),
+        vec![block; config.layers_or("num_hidden_layers", 24)?],
+    );
+    let head = heads::next_token_with_bias(config, n_tokens)?;
+    let architecture = Architecture::decoder(stack, head, llama::ids(config, n_tokens)?, Length::Noted(max_positions));
     Ok((architecture, PHI_NAMES))
 }
 

@@ -3,7 +3,7 @@
 use super::bert::{self, Numbering};
 use super::{Family, heads};
 use crate::Error;
-use crate::config::{Activation, Architecture, Head, Length, Norm, SpecialIds, Transform};
+use crate::config::{Activation, Architecture, Head, Length, Norm, Pooled, Transform};
 use crate::config_file::ConfigFile;
 use crate::load::{HeadNames, Names};
 
@@ -23,13 +23,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         heads::Task::Classes => (heads::pooled_classes(config, &stack)?, CLASSIFIER),
         heads::Task::None => (Head::None, HeadNames::NONE),
     };
-    let architecture = Architecture {
-        ids: SpecialIds { padding: config.id("pad_token_id", stack.embedding.n_tokens)?, ..SpecialIds::default() },
-        encoder: Some(stack),
-        decoder: None,
-        head,
-        length: Length::Any,
-    };
+    let architecture =
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, head, Length::Any);
     Ok((architecture, Names { prefixes: &["roberta.", ""], head: head_names, ignored: IGNORED, ..bert::NAMES }))
 }
 
@@ -39,6 +34,7 @@ pub(super) const LM_HEAD: HeadNames = HeadNames {
     transform_norm: "lm_head.layer_norm",
     output: "lm_head.decoder.weight",
     bias: &["lm_head.bias", "lm_head.decoder.bias"],
+    ..HeadNames::NONE
 };
 
 /// A dense layer and the classes, from the first position.
@@ -56,5 +52,5 @@ pub(super) const IGNORED: &[&str] =
 /// A dense layer with another non-linearity than tanh, then one score per class, from the first position.
 pub(super) fn classes(config: &ConfigFile, width: usize, activation: Activation) -> Result<Head, Error> {
     let transform = Transform { width, activation, norm: None, bias: true };
-    Ok(Head::Classes { n: heads::n_classes(config)?, transform: Some(transform) })
+    Ok(Head::Classes { n: heads::n_classes(config)?, transform: Some(transform), pooled: Pooled::First })
 }

@@ -8,7 +8,7 @@ use super::Family;
 use crate::Error;
 use crate::config::{
     Activation, Architecture, Attention, Biases, Block, Directions, Embedding, FeedForward, Head, Length, Norm, Output,
-    PositionBias, Positions, Residual, SpecialIds, Stack,
+    PositionBias, Residual, SpecialIds, Stack,
 };
 use crate::config_file::ConfigFile;
 use crate::load::{
@@ -34,33 +34,27 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     }
     let plain =
         |visibility| Attention { scale: 1.0, biases: Biases::NONE, ..Attention::plain(n_heads, d_head, visibility) };
-    let stack = |visibility, directions, cross: Option<Attention>, n_layers| Stack {
-        d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: 1.0,
-            positions: Positions::None,
-            n_token_types: 0,
-            norm: None,
-        },
-        blocks: vec![
-            Block {
-                attention: Attention {
-                    bias: PositionBias::Buckets { n_buckets, max_distance, directions },
-                    ..plain(visibility)
-                },
-                cross,
-                feed_forward: feed_forward.clone(),
-                attention_norm: Some(norm),
-                norm,
-                residual: Residual::Pre,
-                layer_scale: false,
-            };
-            n_layers
-        ],
-        stored_as: None,
-        final_norm: Some(norm),
+    let stack = |visibility, directions, cross: Option<Attention>, n_layers| {
+        Stack::pre_norm(
+            norm,
+            d_model,
+            Embedding::new(n_tokens, d_model),
+            vec![
+                Block {
+                    cross,
+                    ..Block::new(
+                        Attention {
+                            bias: PositionBias::Buckets { n_buckets, max_distance, directions },
+                            ..plain(visibility)
+                        },
+                        feed_forward.clone(),
+                        norm,
+                        Residual::Pre
+                    )
+                };
+                n_layers
+            ],
+        )
     };
     let n_encoder = config.layers_or("num_layers", 6)?;
     let n_decoder = config.layers_or("num_decoder_layers", n_encoder)?;

@@ -36,34 +36,31 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let d_hidden = config.size_or("d_ff", 2048)?;
     let n_layers = config.layers_or("num_layers", 6)?;
     config.number_or("dropout", 0.1)?;
-    let stack = |n_tokens: usize, attention: Visibility, cross: Option<Attention>| Stack {
-        d_model,
-        embedding: Embedding {
-            n_tokens,
-            width: d_model,
-            scale: (d_model as f64).sqrt() as f32,
-            positions: Positions::Sinusoidal {
-                arrangement: Arrangement::Interleaved,
-                offset: 0,
-                at_padding: AtPadding::Position,
+    let stack = |n_tokens: usize, attention: Visibility, cross: Option<Attention>| {
+        Stack::new(
+            d_model,
+            Embedding {
+                scale: (d_model as f64).sqrt() as f32,
+                positions: Positions::Sinusoidal {
+                    arrangement: Arrangement::Interleaved,
+                    offset: 0,
+                    at_padding: AtPadding::Position,
+                },
+                ..Embedding::new(n_tokens, d_model)
             },
-            n_token_types: 0,
-            norm: None,
-        },
-        blocks: vec![
-            Block {
-                attention: Attention::plain(n_heads, d_head, attention),
-                cross,
-                feed_forward: FeedForward::plain(d_hidden, Activation::Relu),
-                attention_norm: Some(Norm::layer(1e-5)),
-                norm: Norm::layer(1e-5),
-                residual: Residual::Post,
-                layer_scale: false,
-            };
-            n_layers
-        ],
-        stored_as: None,
-        final_norm: None,
+            vec![
+                Block {
+                    cross,
+                    ..Block::new(
+                        Attention::plain(n_heads, d_head, attention),
+                        FeedForward::plain(d_hidden, Activation::Relu),
+                        Norm::layer(1e-5),
+                        Residual::Post
+                    )
+                };
+                n_layers
+            ],
+        )
     };
     let cross = Attention::plain(n_heads, d_head, Visibility::FULL);
     let architecture = Architecture {

@@ -85,11 +85,13 @@ pub fn everything() -> Recording {
             source: tokens("the unbelievable cat", &["the", "un", "-believ", "-able", "cat", HOSTILE, "</s>"]),
             target: tokens("le chat", &["<s>", "le", "chat", "\u{202e}abc", "<img src=x onerror=alert(2)>"]),
             predicted: tokens("", &["le", "chat", "\u{202e}abc", "<img src=x onerror=alert(2)>", "</s>"]),
+            ..Item::default()
         },
         Item {
             source: tokens("שלום עולם", &["␀", "␀", "שלום", "עולם", "\n", "猫", "</s>"]),
             target: tokens("", &["<s>", "א", "ב", "␀", "␀"]),
             predicted: tokens("", &["א", "ב", "</s>", "␀", "␀"]),
+            ..Item::default()
         },
     ];
     let shape = |n_heads, n_kv_heads, n_queries, n_keys, d_head| Shape {

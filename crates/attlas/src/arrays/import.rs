@@ -102,7 +102,7 @@ fn item(layers: &[Layer], index: usize, source: Option<&Labels>, target: Option<
         Kind::Decoder | Kind::Cross => Some(layer.shape.n_queries),
         Kind::Encoder => None,
     });
-    Item { source: tokens(source, n_source), target: tokens(target, n_target), predicted: Tokens::default() }
+    Item { source: tokens(source, n_source), target: tokens(target, n_target), ..Item::default() }
 }
 
 /// The arrays `encoder_layers` … that an export of some layers carries.

@@ -3,7 +3,7 @@
 use ab_glyph_rasterizer::{Point, Rasterizer, point};
 use rustybuzz::ttf_parser::{GlyphId, OutlineBuilder};
 
-use super::marks::{Cells, Figure, Label, Line, Mark, Rect, Rgb};
+use super::marks::{Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 use crate::Error;
 
 /// No picture has more pixels.
@@ -19,6 +19,7 @@ impl Figure {
         for mark in &self.marks {
             match mark {
                 Mark::Cells(cells) => canvas.cells(cells),
+                Mark::Photo(photo) => canvas.photo(photo),
                 Mark::Label(label) => canvas.label(label),
                 Mark::Rect(rect) => canvas.rect(rect),
                 Mark::Line(line) => canvas.line(line),
@@ -88,6 +89,20 @@ impl Canvas {
                 drawn = Some(cell_row);
             }
             self.pixels[(y * self.width + left) * 3..][..colors.len() * 3].copy_from_slice(colors.as_flattened());
+        }
+    }
+
+    /// A photograph, by the nearest of its pixels.
+    fn photo(&mut self, photo: &Photo) {
+        let (left, right) = (self.pixel(photo.x, self.width), self.pixel(photo.x + photo.width, self.width));
+        let (top, bottom) = (self.pixel(photo.y, self.height), self.pixel(photo.y + photo.height, self.height));
+        for y in top..bottom {
+            let row = (y - top) * photo.n_rows / (bottom - top);
+            for x in left..right {
+                let column = (x - left) * photo.n_columns / (right - left);
+                let color = &photo.rgb[(row * photo.n_columns + column) * 3..][..3];
+                self.pixels[(y * self.width + x) * 3..][..3].copy_from_slice(color);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
-//! Cells as images.
+//! Cells and photographs as PNG images.
 
-use super::marks::Cells;
+use super::marks::{Cells, Photo};
 
 impl Cells {
     /// The same picture with several pixels per cell where there are few, so that a viewer that smooths images blurs
@@ -35,6 +35,20 @@ impl Cells {
         encoder.set_filter(png::Filter::NoFilter);
         // Writing to a Vec fails for no image that layout makes: sizes are positive and below 2³¹, indices complete.
         let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&self.indices));
+        written.map(|()| file).unwrap_or_default()
+    }
+}
+
+impl Photo {
+    /// A PNG file in true colours.
+    pub(super) fn to_png(&self) -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, self.n_columns as u32, self.n_rows as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_compression(png::Compression::Balanced);
+        // As above: writing to a Vec fails for no image that layout makes.
+        let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&self.rgb));
         written.map(|()| file).unwrap_or_default()
     }
 }

@@ -32,6 +32,8 @@ pub struct Figure {
 pub enum Mark {
     /// Coloured cells, drawn as an image.
     Cells(Cells),
+    /// A photograph.
+    Photo(Photo),
     /// A shaped text.
     Label(Label),
     /// A filled rectangle.
@@ -59,6 +61,25 @@ pub struct Cells {
     pub indices: Vec<u8>,
     /// The colours, at most 256.
     pub palette: Arc<[Rgb]>,
+}
+
+/// An image in true colours, filling a rectangle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Photo {
+    /// Left edge.
+    pub x: f32,
+    /// Upper edge.
+    pub y: f32,
+    /// Width.
+    pub width: f32,
+    /// Height.
+    pub height: f32,
+    /// Pixels from left to right.
+    pub n_columns: usize,
+    /// Pixels from top to bottom.
+    pub n_rows: usize,
+    /// Shape `[n_rows, n_columns, 3]`.
+    pub rgb: Arc<[u8]>,
 }
 
 /// A text, shaped, at a place.

@@ -1,6 +1,6 @@
 //! Pictures of attention maps: laid out once as marks, then written as SVG, PDF or PNG.
 //!
-//! The layout functions [`map`], [`grid`], [`overview`] and [`lines`] take numbers and labels, and return a [`Figure`]: marks in
+//! The layout functions [`map`], [`grid`], [`overview`], [`lines`] and [`patches`] take numbers and labels, and return a [`Figure`]: marks in
 //! one coordinate system, with every text already shaped. Nothing here knows models, recordings or analyses, and no
 //! writer knows what attention is.
 //!
@@ -36,8 +36,8 @@ mod text;
 
 pub use animation::animated_svg;
 pub use colormap::Colormap;
-pub use layout::{OverviewRow, grid, lines, map, overview};
-pub use marks::{Anchor, Cells, Figure, Label, Line, Mark, Rect, Rgb};
+pub use layout::{OverviewRow, PatchRow, Pixels, grid, lines, map, overview, patches};
+pub use marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 pub use panel::{Axis, Panel};
 pub use style::{PanelScale, Scale, Style, Theme};
 pub use text::visible;

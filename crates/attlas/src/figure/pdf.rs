@@ -6,7 +6,7 @@ use pdf_writer::types::{CidFontType, FontFlags, LineCapStyle, SystemInfo, Unicod
 use pdf_writer::{Content, Filter, Finish, Name, Pdf, Rect as Area, Ref, Str, TextStr};
 
 use super::fonts::FontId;
-use super::marks::{Cells, Figure, Label, Line, Mark, Rgb};
+use super::marks::{Cells, Figure, Label, Line, Mark, Photo, Rgb};
 use super::subset::{Used, compress, truetype};
 use super::text::{Order, Run};
 use crate::Error;
@@ -35,6 +35,12 @@ impl Figure {
                 images.push(writer.image(cells));
             }
         }
+        let mut photos = Vec::new();
+        for mark in &self.marks {
+            if let Mark::Photo(photo) = mark {
+                photos.push(writer.photo(photo));
+            }
+        }
 
         let content = compress(&self.content());
         writer.pdf.stream(contents, &content).filter(Filter::FlateDecode);
@@ -50,6 +56,9 @@ impl Figure {
         let mut entries = resources.x_objects();
         for (number, reference) in images.iter().enumerate() {
             entries.pair(Name(format!("i{number}").as_bytes()), *reference);
+        }
+        for (number, reference) in photos.iter().enumerate() {
+            entries.pair(Name(format!("p{number}").as_bytes()), *reference);
         }
         entries.finish();
         let mut states = resources.ext_g_states();
@@ -81,12 +90,16 @@ impl Figure {
         let mut page = Page { content: Content::new(), height: self.height };
         page.fill(self.ground);
         page.content.rect(0.0, 0.0, self.width, self.height).fill_nonzero();
-        let mut n_images = 0;
+        let (mut n_images, mut n_photos) = (0, 0);
         for mark in &self.marks {
             match mark {
-                Mark::Cells(cells) => {
-                    page.image(cells, n_images);
+                Mark::Cells(Cells { x, y, width, height, .. }) => {
+                    page.image([*x, *y], [*width, *height], &format!("i{n_images}"));
                     n_images += 1;
+                }
+                Mark::Photo(Photo { x, y, width, height, .. }) => {
+                    page.image([*x, *y], [*width, *height], &format!("p{n_photos}"));
+                    n_photos += 1;
                 }
                 Mark::Label(label) => page.label(label),
                 Mark::Rect(rect) => {
@@ -124,6 +137,17 @@ impl Writer {
         image.width(cells.n_columns as i32).height(cells.n_rows as i32).bits_per_component(8).interpolate(false);
         let last = cells.palette.len().saturating_sub(1).min(255) as i32;
         image.color_space().indexed(Name(b"DeviceRGB"), last, &palette);
+        reference
+    }
+
+    /// A photograph, which readers may smooth.
+    fn photo(&mut self, photo: &Photo) -> Ref {
+        let reference = self.reference();
+        let data = compress(&photo.rgb);
+        let mut image = self.pdf.image_xobject(reference, &data);
+        image.filter(Filter::FlateDecode);
+        image.width(photo.n_columns as i32).height(photo.n_rows as i32).bits_per_component(8).interpolate(true);
+        image.color_space().device_rgb();
         reference
     }
 
@@ -196,10 +220,10 @@ impl Page {
         self.content.set_fill_rgb(red, green, blue);
     }
 
-    fn image(&mut self, cells: &Cells, number: usize) {
-        let y = self.height - cells.y - cells.height;
-        self.content.save_state().transform([cells.width, 0.0, 0.0, cells.height, cells.x, y]);
-        self.content.x_object(Name(format!("i{number}").as_bytes())).restore_state();
+    fn image(&mut self, [x, y]: [f32; 2], [width, height]: [f32; 2], name: &str) {
+        let y = self.height - y - height;
+        self.content.save_state().transform([width, 0.0, 0.0, height, x, y]);
+        self.content.x_object(Name(name.as_bytes())).restore_state();
     }
 
     fn line(&mut self, line: &Line) {

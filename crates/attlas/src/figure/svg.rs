@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::marks::{Anchor, Cells, Figure, Label, Line, Mark, Rect, Rgb};
+use super::marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 use super::subset::woff;
 
 /// Fonts to fall back on where a viewer does not load the embedded ones.
@@ -47,6 +47,7 @@ impl Figure {
             }
             match mark {
                 Mark::Cells(cells) => write_cells(cells, svg),
+                Mark::Photo(photo) => write_photo(photo, svg),
                 Mark::Label(label) => write_label(label, svg),
                 Mark::Rect(rect) => write_rect(rect, svg),
                 Mark::Line(line) => write_line(line, svg),
@@ -134,6 +135,16 @@ fn write_cells(cells: &Cells, svg: &mut String) {
         svg,
         "<image x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" \
          href=\"data:image/png;base64,{data}\"/>"
+    );
+}
+
+fn write_photo(photo: &Photo, svg: &mut String) {
+    let [x, y, width, height] = [photo.x, photo.y, photo.width, photo.height].map(short);
+    let data = base64(&photo.to_png());
+    let _ = write!(
+        svg,
+        "<image x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" \
+         style=\"image-rendering:auto\" href=\"data:image/png;base64,{data}\"/>"
     );
 }
 

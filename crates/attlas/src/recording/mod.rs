@@ -13,7 +13,7 @@ pub(crate) use validate::elements;
 use serde::{Deserialize, Serialize};
 
 use crate::attention::Shape;
-use crate::{AttentionMap, Buffer, Error, Kind, Scoring, Tokens};
+use crate::{AttentionMap, Buffer, Error, Kind, PatchGrid, Scoring, Tokens};
 
 /// The version of the file format this crate writes; it reads this one and older ones.
 pub const FORMAT_VERSION: u32 = 1;
@@ -42,6 +42,9 @@ pub struct Item {
     /// decoder map is the row that *reads* `target[t]` and *predicts* `predicted[t]`. Empty when unknown.
     #[serde(default)]
     pub predicted: Tokens,
+    /// Where the source's tokens lie in an image, when they are patches of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<PatchGrid>,
 }
 
 impl Item {

@@ -1,10 +1,13 @@
 //! Whether a recording agrees with itself: every array has the size its shape says, every axis its tokens.
 
 use crate::attention::Shape;
-use crate::{Bias, Error, Kind, Layer, Recording, Scoring, Tokens, Weights};
+use crate::{Bias, Error, Kind, Layer, PatchGrid, Recording, Scoring, Tokens, Weights};
 
 /// More elements than any array of a recording may have (2^40 f32 are 4 TiB).
 const MAX_ELEMENTS: usize = 1 << 40;
+
+/// The most pixels along a side of an image.
+const MAX_PIXELS: usize = 1 << 20;
 
 impl Recording {
     /// Checks sizes, without reading any weight: nothing panics on a recording that passed.
@@ -22,6 +25,9 @@ impl Recording {
         for (index, item) in self.items.iter().enumerate() {
             for (side, tokens) in [("source", &item.source), ("target", &item.target), ("predicted", &item.predicted)] {
                 check_spans(tokens).or_else(|message| bad(format!("text {index}, {side}: {message}")))?;
+            }
+            if let Some(grid) = &item.image {
+                check_grid(grid, &item.source).or_else(|message| bad(format!("text {index}: {message}")))?;
             }
         }
         for (position, layer) in self.layers.iter().enumerate() {
@@ -65,6 +71,22 @@ fn check_spans(tokens: &Tokens) -> Result<(), String> {
             let n_bytes = tokens.text.len();
             return Err(format!("token {index} covers bytes {span:?} of a text of {n_bytes} bytes"));
         }
+    }
+    Ok(())
+}
+
+fn check_grid(grid: &PatchGrid, source: &Tokens) -> Result<(), String> {
+    let PatchGrid { first, rows, columns, size, seen: [left, top, width, height] } = grid;
+    let n = first.saturating_add(grid.n_patches());
+    if grid.n_patches() == 0 || n != source.len() {
+        let given = source.len();
+        return Err(format!("{first} tokens and {rows} × {columns} patches are {n} tokens, but there are {given}"));
+    }
+    let fits = |start: &usize, length: &usize, whole: usize| {
+        *length > 0 && start.checked_add(*length).is_some_and(|end| end <= whole) && whole <= MAX_PIXELS
+    };
+    if !fits(left, width, size[0]) || !fits(top, height, size[1]) {
+        return Err(format!("the patches cover {:?} of an image of {size:?} pixels", grid.seen));
     }
     Ok(())
 }

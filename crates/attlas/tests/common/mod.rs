@@ -72,7 +72,7 @@ pub fn translation() -> Recording {
     let items = [0, 2].map(|n_padding| Item {
         source: tokens("s", 7, n_padding),
         target: tokens("t", 5, 0),
-        predicted: Tokens::default(),
+        ..Item::default()
     });
     let shape = |n_queries, n_keys| Shape { n_heads: 2, n_kv_heads: 1, n_queries, n_keys, d_head: 6, d_value: 6 };
     let scoring = |visibility| Scoring::scaled_dot_product(6, visibility);

@@ -1,13 +1,15 @@
-//! Where everything goes: one map, a grid of maps, an overview of many.
+//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image.
 
 mod axis;
 mod grid;
 mod lines;
 mod map;
 mod overview;
+mod patches;
 mod sheet;
 
 pub use grid::grid;
 pub use lines::lines;
 pub use map::map;
 pub use overview::{OverviewRow, overview};
+pub use patches::{PatchRow, Pixels, patches};

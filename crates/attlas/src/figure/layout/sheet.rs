@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::figure::marks::{Anchor, Cells, Figure, Label, Line, Mark, Rect, Rgb};
+use crate::figure::marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 use crate::figure::panel::Panel;
 use crate::figure::raster::{Frame, Pool};
 use crate::figure::scale::{ColorScale, number};
@@ -185,7 +185,10 @@ impl<'a> Sheet<'a> {
 impl Mark {
     fn shift(&mut self, right: f32, down: f32) {
         match self {
-            Mark::Cells(Cells { x, y, .. }) | Mark::Label(Label { x, y, .. }) | Mark::Rect(Rect { x, y, .. }) => {
+            Mark::Cells(Cells { x, y, .. })
+            | Mark::Photo(Photo { x, y, .. })
+            | Mark::Label(Label { x, y, .. })
+            | Mark::Rect(Rect { x, y, .. }) => {
                 *x += right;
                 *y += down;
             }

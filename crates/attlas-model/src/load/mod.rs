@@ -1,13 +1,20 @@
 //! From named tensors to the generic Transformer: which names is all that a family has to say.
 
+mod names;
+mod reads;
+mod rearrange;
+
 use std::sync::Arc;
 
 use attlas::{Bias, Scoring};
 
+pub use names::{AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous};
+use rearrange::{bucketed_bias, linear, mean_of_two, split_rows, transpose, transposed, ungroup};
+
 use crate::Error;
 use crate::config::{
-    Architecture, Attention, Block, Directions, Embedding, FeedForward, Gating, Head, Norm, NormKind, Output,
-    PositionBias, Positions, QkScope, Residual, Stack, Transform,
+    Architecture, Attention, Block, Embedding, FeedForward, Gating, Head, Norm, NormKind, Output, Pooled, PositionBias,
+    Positions, Projected, QkScope, Residual, Stack, Transform,
 };
 use crate::linear::Linear;
 use crate::norm::NormWeights;
@@ -16,184 +23,6 @@ use crate::transformer::{
     StackWeights, Transformer,
 };
 use crate::weights::Checkpoint;
-
-/// How a family names its tensors. A linear layer or norm is named without its ending: `.weight` and `.bias` are
-/// added, or put in the place of a `*`.
-#[derive(Debug, Clone, Copy)]
-pub struct Names {
-    /// What the stacks' names may stand under; the first that fits is taken for all of them.
-    pub prefixes: &'static [&'static str],
-    /// The encoder's names.
-    pub encoder: Option<StackNames>,
-    /// The decoder's names.
-    pub decoder: Option<StackNames>,
-    /// The head's names, not under a prefix.
-    pub head: HeadNames,
-    /// How linear layers are stored.
-    pub layout: Layout,
-    /// Beginnings or endings of names that may be there and are not needed.
-    pub ignored: &'static [&'static str],
-    /// What other superfluous tensors mean.
-    pub superfluous: Superfluous,
-}
-
-/// What a tensor means that the configuration does not ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Superfluous {
-    /// The file does not belong to the configuration.
-    Refused,
-    /// Refused inside the layers; elsewhere (heads of other tasks) said in the notes.
-    Noted,
-}
-
-/// How a linear layer's matrix is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// `[d_out, d_in]` (`nn.Linear`).
-    OutIn,
-    /// `[d_in, d_out]` (GPT-2's `Conv1D`).
-    InOut,
-}
-
-/// The names of one stack, under the prefix.
-#[derive(Debug, Clone, Copy)]
-pub struct StackNames {
-    /// The token table; the first that exists.
-    pub tokens: &'static [&'static str],
-    /// The position table.
-    pub positions: &'static str,
-    /// The table of segments.
-    pub token_types: &'static str,
-    /// The embedding's norm.
-    pub embedding_norm: &'static str,
-    /// From the table's width to `d_model`.
-    pub embedding_projection: &'static str,
-    /// What a layer's names stand under; `{}` is its index.
-    pub layer: &'static str,
-    /// Self-attention, under the layer.
-    pub attention: AttentionNames,
-    /// Cross-attention, under the layer.
-    pub cross: AttentionNames,
-    /// Feed-forward, under the layer.
-    pub feed_forward: FeedForwardNames,
-    /// The table of a bucketed bias, under the prefix.
-    pub relative_bias: &'static str,
-    /// The norm after the last layer.
-    pub final_norm: &'static str,
-}
-
-/// The names of one attention layer.
-#[derive(Debug, Clone, Copy)]
-pub struct AttentionNames {
-    /// The projections of queries, keys and values.
-    pub projections: ProjectionNames,
-    /// The output projection.
-    pub output: &'static str,
-    /// Its norm.
-    pub norm: &'static str,
-    /// The norm on its output (sandwich).
-    pub post_norm: &'static str,
-    /// The norm on queries.
-    pub query_norm: &'static str,
-    /// The norm on keys.
-    pub key_norm: &'static str,
-    /// The sinks, a whole name.
-    pub sinks: &'static str,
-    /// The factors on its output, a whole name (layer scale).
-    pub layer_scale: &'static str,
-}
-
-/// How queries, keys and values are stored.
-#[derive(Debug, Clone, Copy)]
-pub enum ProjectionNames {
-    /// Three matrices.
-    Separate {
-        /// Queries.
-        query: &'static str,
-        /// Keys.
-        key: &'static str,
-        /// Values.
-        value: &'static str,
-    },
-    /// One matrix: all queries, all keys, all values.
-    Joint(&'static str),
-    /// One matrix: for each key–value head its query heads, its key, its value (GPT-NeoX, BLOOM, Falcon).
-    Grouped(&'static str),
-}
-
-/// The names of one feed-forward.
-#[derive(Debug, Clone, Copy)]
-pub struct FeedForwardNames {
-    /// Into the hidden layer; when gated and `gate` is empty, the gate's rows come first in it.
-    pub up: &'static str,
-    /// The gate.
-    pub gate: &'static str,
-    /// Out of the hidden layer.
-    pub down: &'static str,
-    /// Its norm.
-    pub norm: &'static str,
-    /// The norm on its output (sandwich).
-    pub post_norm: &'static str,
-    /// The scores of the experts; `up` and `down` are whole names then (GPT-OSS).
-    pub router: &'static str,
-    /// The factors on its output, a whole name (layer scale).
-    pub layer_scale: &'static str,
-}
-
-/// The names of the head.
-#[derive(Debug, Clone, Copy)]
-pub struct HeadNames {
-    /// The dense layer before the output matrix.
-    pub transform: &'static str,
-    /// Its norm.
-    pub transform_norm: &'static str,
-    /// The output matrix, a whole name; when tied and absent, the token table.
-    pub output: &'static str,
-    /// The output's bias, a whole name; the first that exists.
-    pub bias: &'static [&'static str],
-}
-
-impl StackNames {
-    /// Nothing named; the start of a family's constant.
-    pub const NONE: StackNames = StackNames {
-        tokens: &[],
-        positions: "",
-        token_types: "",
-        embedding_norm: "",
-        embedding_projection: "",
-        layer: "",
-        attention: AttentionNames::NONE,
-        cross: AttentionNames::NONE,
-        feed_forward: FeedForwardNames::NONE,
-        relative_bias: "",
-        final_norm: "",
-    };
-}
-
-impl AttentionNames {
-    /// Nothing named; the start of a family's constant.
-    pub const NONE: AttentionNames = AttentionNames {
-        projections: ProjectionNames::Joint(""),
-        output: "",
-        norm: "",
-        post_norm: "",
-        query_norm: "",
-        key_norm: "",
-        sinks: "",
-        layer_scale: "",
-    };
-}
-
-impl FeedForwardNames {
-    /// Nothing named; the start of a family's constant.
-    pub const NONE: FeedForwardNames =
-        FeedForwardNames { up: "", gate: "", down: "", norm: "", post_norm: "", router: "", layer_scale: "" };
-}
-
-impl HeadNames {
-    /// Nothing named; the start of a family's constant.
-    pub const NONE: HeadNames = HeadNames { transform: "", transform_norm: "", output: "", bias: &[] };
-}
 
 /// Loads a Transformer; returns it with remarks for the reader.
 ///
@@ -222,11 +51,13 @@ pub fn load(
     Ok((Transformer { architecture, encoder, decoder, head }, notes))
 }
 
-/// The prefix under which the token table is found; the first one when none fits, so that the message names it.
+/// The prefix under which the token table, or what stands in its place, is found; the first one when none fits, so that the message names it.
 fn prefix(names: &Names, checkpoint: &Checkpoint) -> &'static str {
     let stacks = [&names.encoder, &names.decoder];
-    let tables = || stacks.into_iter().flatten().flat_map(|stack| stack.tokens.iter());
-    let fits = |prefix: &&&'static str| tables().any(|table| checkpoint.contains(&format!("{prefix}{table}")));
+    let tables = || stacks.into_iter().flatten().flat_map(|stack| stack.tokens.iter().map(|name| (*name).to_owned()));
+    let projections = || stacks.into_iter().flatten().flat_map(|stack| stack.projections.iter());
+    let known = || tables().chain(projections().map(|name| ended(name, "weight")));
+    let fits = |prefix: &&&'static str| known().any(|name| checkpoint.contains(&format!("{prefix}{name}")));
     names.prefixes.iter().find(fits).or(names.prefixes.first()).copied().unwrap_or("")
 }
 
@@ -276,6 +107,7 @@ fn ended(name: &str, ending: &str) -> String {
 impl Loader<'_> {
     fn stack(&self, stack: &Stack, names: &StackNames, d_source: usize) -> Result<StackWeights, Error> {
         let embedding = self.embedding(stack, names)?;
+        let distances = self.distances(stack, names)?;
         let mut blocks: Vec<Arc<BlockWeights>> = Vec::with_capacity(stack.blocks.len());
         for (index, block) in stack.blocks.iter().enumerate() {
             let stored = stack.stored_as.as_ref().map_or(index, |stored| stored[index]);
@@ -285,7 +117,7 @@ impl Loader<'_> {
                 Some(earlier) => Arc::clone(&blocks[earlier]),
                 None => {
                     let layer = format!("{}{}", self.prefix, names.layer.replace("{}", &stored.to_string()));
-                    Arc::new(self.block(stack, block, names, &layer, d_source)?)
+                    Arc::new(self.block(stack, block, names, &layer, d_source, distances.as_deref())?)
                 }
             });
         }
@@ -293,29 +125,38 @@ impl Loader<'_> {
             Some(norm) => Some(self.norm(norm, &format!("{}{}", self.prefix, names.final_norm), stack.d_model)?),
             None => None,
         };
-        Ok(StackWeights { embedding, blocks, final_norm })
+        let convolution = self.side_convolution(stack, names)?;
+        Ok(StackWeights { embedding, blocks, final_norm, convolution })
     }
 
     fn embedding(&self, stack: &Stack, names: &StackNames) -> Result<EmbeddingWeights, Error> {
-        let Embedding { n_tokens, width, positions, n_token_types, norm, .. } = &stack.embedding;
+        let Embedding { n_tokens, width, projected, positions, n_token_types, norm, .. } = &stack.embedding;
         let under = |name: &str| format!("{}{name}", self.prefix);
-        let table = names.tokens.iter().map(|name| under(name)).find(|name| self.checkpoint.contains(name));
-        let table = table.or_else(|| names.tokens.first().map(|name| under(name))).unwrap_or_default();
-        let tokens = self.checkpoint.tensor(&table, &[*n_tokens, *width])?;
+        let reads = self.reads(&stack.embedding, names)?;
+        let tokens = match n_tokens {
+            0 => Arc::default(),
+            n => {
+                let table = names.tokens.iter().map(|name| under(name)).find(|name| self.checkpoint.contains(name));
+                let table = table.or_else(|| names.tokens.first().map(|name| under(name))).unwrap_or_default();
+                self.checkpoint.tensor(&table, &[*n, *width])?
+            }
+        };
+        // what comes after a projection is as wide as the model
+        let width_after = if projected == &Projected::Token { stack.d_model } else { *width };
         let positions = match positions {
             Positions::Learned { n_rows, .. } => {
-                Some(self.checkpoint.tensor(&under(names.positions), &[*n_rows, *width])?)
+                Some(self.checkpoint.tensor(&under(names.positions), &[*n_rows, width_after])?)
             }
             // a stored table is what the model was trained with: it is used where it lies
-            Positions::Sinusoidal { .. } => self.stored_positions(&under(names.positions), *width)?,
+            Positions::Sinusoidal { .. } => self.stored_positions(&under(names.positions), width_after)?,
             Positions::None => None,
         };
         let token_types = match n_token_types {
             0 => None,
-            n => Some(self.checkpoint.tensor(&under(names.token_types), &[*n, *width])?),
+            n => Some(self.checkpoint.tensor(&under(names.token_types), &[*n, width_after])?),
         };
         let norm = match norm {
-            Some(norm) => Some(self.norm(norm, &under(names.embedding_norm), *width)?),
+            Some(norm) => Some(self.norm(norm, &under(names.embedding_norm), width_after)?),
             None => None,
         };
         let projection = if *width == stack.d_model {
@@ -325,7 +166,7 @@ impl Loader<'_> {
             let has_bias = self.checkpoint.contains(&ended(&name, "bias"));
             Some(self.linear(&name, stack.d_model, *width, has_bias)?)
         };
-        Ok(EmbeddingWeights { tokens, positions, token_types, norm, projection })
+        Ok(EmbeddingWeights { reads, tokens, positions, token_types, norm, projection })
     }
 
     /// A stored table of sinusoidal positions, of any length, with or without a leading 1.
@@ -348,10 +189,11 @@ impl Loader<'_> {
         names: &StackNames,
         layer: &str,
         d_source: usize,
+        distances: Option<&[f32]>,
     ) -> Result<BlockWeights, Error> {
         let d_model = stack.d_model;
         let relative = format!("{}{}", self.prefix, names.relative_bias);
-        let attention = AttentionPlace { layer, d_model, d_source: None, block, relative: &relative };
+        let attention = AttentionPlace { layer, d_model, d_source: None, block, relative: &relative, distances };
         let cross = AttentionPlace { d_source: Some(d_source), ..attention };
         let norm = |name: &str| self.norm(&block.norm, &format!("{layer}{name}"), d_model);
         Ok(BlockWeights {
@@ -378,7 +220,7 @@ impl Loader<'_> {
         names: &AttentionNames,
         place: AttentionPlace<'_>,
     ) -> Result<AttentionWeights, Error> {
-        let AttentionPlace { layer, d_model, d_source, block, relative } = place;
+        let AttentionPlace { layer, d_model, d_source, block, relative, distances } = place;
         let under = |name: &str| format!("{layer}{name}");
         let mut output = self.linear(&under(names.output), d_model, config.query_width(), config.biases.output)?;
         if block.layer_scale {
@@ -403,8 +245,15 @@ impl Loader<'_> {
                 self.norm(&qk.norm, &under(name), width).map(Some)
             }
         };
+        let projections = self.projections(config, &names.projections, layer, d_model, d_source)?;
         Ok(AttentionWeights {
-            projections: self.projections(config, &names.projections, layer, d_model, d_source)?,
+            distances: match (&config.disentangled, distances) {
+                (Some(terms), Some(table)) => {
+                    Some(self.distance_weights(config, terms, names, layer, &projections, table)?)
+                }
+                _ => None,
+            },
+            projections,
             output,
             norm,
             post_norm,
@@ -547,7 +396,8 @@ impl Loader<'_> {
         let transform = |transform: &Option<Transform>, d_in: usize| match transform {
             None => Ok(None),
             Some(config) => {
-                let dense = self.linear(names.transform, config.width, d_in, config.bias)?;
+                let name = names.transform.replace("{}", self.prefix);
+                let dense = self.linear(&name, config.width, d_in, config.bias)?;
                 let norm = match &config.norm {
                     Some(norm) => Some(self.norm(norm, names.transform_norm, config.width)?),
                     None => None,
@@ -582,11 +432,23 @@ impl Loader<'_> {
                 let output = Linear { weight, bias, d_in: width, d_out: *n_tokens };
                 Ok(HeadWeights { transform: transform(config, stack.d_model)?, output: Some(output) })
             }
-            Head::Classes { n, transform: config } => {
+            Head::Positions { transform: config } => {
                 let width = config.map_or(stack.d_model, |config| config.width);
+                let weight = self.checkpoint.tensor(names.output, &[1, width])?;
+                let output = Linear { weight, bias: bias(1)?, d_in: width, d_out: 1 };
+                Ok(HeadWeights { transform: transform(config, stack.d_model)?, output: Some(output) })
+            }
+            Head::Classes { n, pooled: Pooled::FirstTwo, .. } => {
+                let first = self.linear(names.output, *n, stack.d_model, true)?;
+                let second = self.linear(names.second, *n, stack.d_model, true)?;
+                Ok(HeadWeights { transform: None, output: Some(mean_of_two(&first, &second)) })
+            }
+            Head::Classes { n, transform: config, pooled } => {
+                let d_pooled = stack.d_model * pooled.n_parts();
+                let width = config.map_or(d_pooled, |config| config.width);
                 let weight = self.checkpoint.tensor(names.output, &[*n, width])?;
                 let output = Linear { weight, bias: bias(*n)?, d_in: width, d_out: *n };
-                Ok(HeadWeights { transform: transform(config, stack.d_model)?, output: Some(output) })
+                Ok(HeadWeights { transform: transform(config, d_pooled)?, output: Some(output) })
             }
         }
     }
@@ -689,6 +551,8 @@ struct AttentionPlace<'a> {
     d_source: Option<usize>,
     block: &'a Block,
     relative: &'a str,
+    /// The table of distances. Shape `[2 · span, d_model]`.
+    distances: Option<&'a [f32]>,
 }
 
 /// One of several linear layers that are stacked.
@@ -696,111 +560,4 @@ struct Part {
     name: String,
     d_out: usize,
     bias: bool,
-}
-
-fn linear(weight: Vec<f32>, bias: Option<Vec<f32>>, d_out: usize, d_in: usize) -> Linear {
-    Linear { weight: Arc::new(weight), bias: bias.map(Arc::new), d_in, d_out }
-}
-
-fn transposed(stored: &[f32], n_rows: usize, n_columns: usize) -> Vec<f32> {
-    let mut output = vec![0.0; stored.len()]; // [n_columns, n_rows]
-    transpose(stored, &mut output, n_rows, n_columns);
-    output
-}
-
-/// `output[column][row] = stored[row][column]`, in squares that stay in the cache.
-fn transpose(stored: &[f32], output: &mut [f32], n_rows: usize, n_columns: usize) {
-    const SQUARE: usize = 32;
-    for row_start in (0..n_rows).step_by(SQUARE) {
-        for column_start in (0..n_columns).step_by(SQUARE) {
-            for column in column_start..(column_start + SQUARE).min(n_columns) {
-                for row in row_start..(row_start + SQUARE).min(n_rows) {
-                    output[column * n_rows + row] = stored[row * n_columns + column];
-                }
-            }
-        }
-    }
-}
-
-/// The first `n` rows and the others.
-fn split_rows(joint: &Linear, n: usize) -> (Linear, Linear) {
-    let (first, second) = joint.weight.split_at(n * joint.d_in);
-    let bias = joint.bias.as_ref().map(|bias| bias.split_at(n));
-    (
-        linear(first.to_vec(), bias.map(|(b, _)| b.to_vec()), n, joint.d_in),
-        linear(second.to_vec(), bias.map(|(_, b)| b.to_vec()), joint.d_out - n, joint.d_in),
-    )
-}
-
-/// Rows grouped by key–value head, put in the order queries, keys, values.
-fn ungroup(stored: &Linear, config: &Attention) -> Linear {
-    let group = config.n_heads / config.n_kv_heads;
-    let d = config.d_head;
-    let source_row = |row: usize| {
-        let (head, within) = (row / d, row % d);
-        let place = if head < config.n_heads {
-            head / group * (group + 2) + head % group
-        } else if head < config.n_heads + config.n_kv_heads {
-            (head - config.n_heads) * (group + 2) + group
-        } else {
-            (head - config.n_heads - config.n_kv_heads) * (group + 2) + group + 1
-        };
-        place * d + within
-    };
-    let weight = (0..stored.d_out).flat_map(|row| stored.weight[source_row(row) * stored.d_in..][..stored.d_in].iter());
-    let bias = stored.bias.as_ref().map(|bias| (0..stored.d_out).map(|row| bias[source_row(row)]).collect());
-    linear(weight.copied().collect(), bias, stored.d_out, stored.d_in)
-}
-
-/// A bucketed table spread over offsets `key − query`; beyond its ends the last bucket goes on.
-fn bucketed_bias(table: &[f32], n_heads: usize, n_buckets: usize, max_distance: usize, directions: Directions) -> Bias {
-    let reach = max_distance as i64;
-    let n_offsets = 2 * max_distance + 1;
-    let mut spread = vec![0.0; n_heads * n_offsets]; // [n_heads, n_offsets]
-    for (column, offset) in (-reach..=reach).enumerate() {
-        let bucket = bucket(offset, n_buckets, max_distance, directions).min(n_buckets - 1);
-        for head in 0..n_heads {
-            spread[head * n_offsets + column] = table[bucket * n_heads + head];
-        }
-    }
-    Bias::Relative { first: -reach, table: spread, n_offsets }
-}
-
-/// The bucket of an offset `key − query` (Raffel et al. 2020): exact up to half of the buckets, then logarithmic.
-fn bucket(offset: i64, n_buckets: usize, max_distance: usize, directions: Directions) -> usize {
-    let (n, start, distance) = match directions {
-        Directions::Both => (n_buckets / 2, if offset > 0 { n_buckets / 2 } else { 0 }, offset.unsigned_abs() as usize),
-        Directions::Backward => (n_buckets, 0, (-offset).max(0) as usize),
-    };
-    let exact = n / 2;
-    if distance < exact || exact == 0 {
-        return start + distance.min(n.saturating_sub(1));
-    }
-    let beyond = (distance as f32 / exact as f32).ln() / (max_distance as f64 / exact as f64).ln() as f32;
-    let bucket = exact + (beyond * (n - exact) as f32) as usize;
-    start + bucket.min(n - 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buckets_are_exact_near_and_logarithmic_far() {
-        let both = |offset| bucket(offset, 32, 128, Directions::Both);
-        assert_eq!([both(0), both(-1), both(-7), both(1), both(7)], [0, 1, 7, 17, 23]);
-        assert_eq!([both(-8), both(-127), both(-128), both(-4000), both(500)], [8, 15, 15, 15, 31]);
-        let backward = |offset| bucket(offset, 32, 128, Directions::Backward);
-        assert_eq!([backward(3), backward(-3), backward(-16), backward(-1000)], [0, 3, 16, 31]);
-    }
-
-    #[test]
-    fn grouped_rows_come_out_as_queries_keys_values() {
-        let config = Attention { n_kv_heads: 1, ..Attention::plain(2, 1, attlas::Visibility::CAUSAL) };
-        let stored = linear(vec![1.0, 2.0, 3.0, 4.0], None, 4, 1);
-        assert_eq!(*ungroup(&stored, &config).weight, vec![1.0, 2.0, 3.0, 4.0]);
-        let config = Attention { n_kv_heads: 2, ..config };
-        let stored = linear(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], None, 6, 1);
-        assert_eq!(*ungroup(&stored, &config).weight, vec![1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
-    }
 }

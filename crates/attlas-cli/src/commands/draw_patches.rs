@@ -1,0 +1,129 @@
+//! `attlas draw patches`: one row of a vision model's head over the image.
+
+use std::path::{Path, PathBuf};
+
+use attlas::figure::{self, Figure, PatchRow, Pixels};
+use attlas::{Kind, PatchGrid, Recording, Tokens};
+use attlas_model::image::Image;
+use clap::Args;
+
+use super::draw::{Common, style};
+use crate::failure::Failure;
+use crate::inputs::{HeadChoice, is_image_name, parse_head_choice, pick_layer};
+
+/// What `attlas draw patches` takes besides what all pictures take.
+#[derive(Debug, Args)]
+pub struct PatchesArguments {
+    /// The image that was recorded [default: the image, when one is given instead of a recording].
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// The layer, counted from 0 [default: the last].
+    #[arg(long, value_name = "N")]
+    pub layer: Option<usize>,
+    /// The head, counted from 0, or "mean" for all heads of the layer together.
+    #[arg(long, value_name = "N", default_value = "mean", value_parser = parse_head_choice)]
+    pub head: HeadChoice,
+    /// The query: a patch as rROWcCOLUMN, counted from 0, or the name of another token, such as CLS.
+    #[arg(long, value_name = "rYcX | CLS", default_value = "CLS")]
+    pub query: String,
+}
+
+/// The picture.
+pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArguments) -> Result<Figure, Failure> {
+    let n_items = recording.items.len();
+    let item = recording.items.get(common.item).ok_or(attlas::Error::NoItem { item: common.item, n_items })?;
+    let grid = item.image.as_ref().ok_or_else(|| {
+        Failure::Input("the recording's tokens are no patches of an image; `attlas draw map` draws it".into())
+    })?;
+    let query = place_of(&item.source, grid, &arguments.query)?;
+    let layer = pick_layer(recording, Kind::Encoder, arguments.layer)?;
+    let row = weights(recording, common.item, layer, arguments.head, query)?;
+    let title = match arguments.head {
+        HeadChoice::One(head) => format!("L{layer}H{head}"),
+        HeadChoice::Mean => format!("L{layer}, mean of heads"),
+    };
+    let seen = seen_part(&image_file(common, arguments)?, grid)?;
+    let in_grid = query.checked_sub(grid.first);
+    let patches = PatchRow {
+        title: title.clone(),
+        query: item.source.tokens[query].text.clone(),
+        place: in_grid.map(|place| [place / grid.columns, place % grid.columns]),
+        grid: [grid.rows, grid.columns],
+        weights: row[grid.first..].to_vec(),
+    };
+    let remarks = outside(&item.source, grid, &row);
+    let heading = format!("{title}: what {} looks at", patches.query);
+    let pixels = Pixels { width: seen.width, height: seen.height, rgb: &seen.pixels };
+    Ok(figure::patches(pixels, &patches, &style(recording, common, &heading, &remarks))?)
+}
+
+/// The place of the query among the tokens.
+fn place_of(tokens: &Tokens, grid: &PatchGrid, query: &str) -> Result<usize, Failure> {
+    tokens.labels().position(|label| label.eq_ignore_ascii_case(query)).ok_or_else(|| {
+        let others: Vec<&str> = tokens.labels().take(grid.first).collect();
+        let others = if others.is_empty() { String::new() } else { format!(", and {}", others.join(", ")) };
+        Failure::Usage(format!("--query {query}: there are r0c0 to r{}c{}{others}", grid.rows - 1, grid.columns - 1))
+    })
+}
+
+/// The row of one head, or the mean of all heads' rows. Shape `[n_keys]`.
+fn weights(
+    recording: &Recording,
+    item: usize,
+    layer: usize,
+    head: HeadChoice,
+    query: usize,
+) -> Result<Vec<f32>, Failure> {
+    let n_heads = recording.layer(Kind::Encoder, layer)?.shape.n_heads;
+    let heads = match head {
+        HeadChoice::One(head) => head..head + 1,
+        HeadChoice::Mean => 0..n_heads,
+    };
+    let n = heads.len() as f32;
+    let mut mean: Vec<f32> = Vec::new(); // [n_keys]
+    for head in heads {
+        let row = recording.map(item, Kind::Encoder, layer, head)?.row(query);
+        mean.resize(row.len(), 0.0);
+        mean.iter_mut().zip(&row).for_each(|(mean, weight)| *mean += weight / n);
+    }
+    Ok(mean)
+}
+
+/// What the row gives to tokens that stand nowhere in the image.
+fn outside(tokens: &Tokens, grid: &PatchGrid, row: &[f32]) -> Vec<String> {
+    if grid.first == 0 {
+        return Vec::new();
+    }
+    let shares = tokens.labels().zip(row).take(grid.first).map(|(label, weight)| format!("{label} {weight:.3}"));
+    let shares: Vec<String> = shares.collect();
+    let total: f32 = row[..grid.first].iter().sum();
+    vec![format!("Tokens outside the image take {total:.3} of the row's weight: {}.", shares.join(", "))]
+}
+
+/// The image's file: the one named, or the one that was given instead of a recording.
+fn image_file(common: &Common, arguments: &PatchesArguments) -> Result<PathBuf, Failure> {
+    let material = Path::new(&common.material);
+    match &arguments.image {
+        Some(path) => Ok(path.clone()),
+        None if is_image_name(material) => Ok(material.to_path_buf()),
+        None => Err(Failure::Usage("--image FILE is needed: a recording does not hold the image itself".into())),
+    }
+}
+
+/// The part of the image that the patches cover.
+fn seen_part(path: &Path, grid: &PatchGrid) -> Result<Image, Failure> {
+    let image = Image::open(path)?;
+    if [image.width, image.height] != grid.size {
+        let [width, height] = grid.size;
+        return Err(Failure::Input(format!(
+            "{}: has {} × {} pixels, but the recording was made of an image of {width} × {height}",
+            path.display(),
+            image.width,
+            image.height
+        )));
+    }
+    let [left, top, width, height] = grid.seen;
+    let line = |y: usize| &image.pixels[(y * image.width + left) * 3..][..width * 3];
+    let pixels = (top..top + height).flat_map(line).copied().collect();
+    Ok(Image { width, height, pixels })
+}

@@ -1,0 +1,46 @@
+//! Images and sounds as inputs, by the names of their files.
+
+use std::path::Path;
+
+use attlas_model::{Input, Model};
+
+use crate::failure::Failure;
+
+/// Whether a file's name is that of an image.
+pub fn is_image_name(path: &Path) -> bool {
+    ends_in(path, &["png", "jpg", "jpeg"])
+}
+
+/// Whether a file's name is that of a sound.
+pub fn is_sound_name(path: &Path) -> bool {
+    ends_in(path, &["wav", "wave"])
+}
+
+fn ends_in(path: &Path, endings: &[&str]) -> bool {
+    let is_one = |extension: &std::ffi::OsStr| endings.iter().any(|ending| extension.eq_ignore_ascii_case(ending));
+    path.extension().is_some_and(is_one)
+}
+
+/// What the model reads of an argument: a text, or the path of an image or a sound, as the model's family wants it.
+pub fn input_of(model: &Model, source: &str, target: Option<&str>) -> Result<Input, Failure> {
+    let path = Path::new(source);
+    if model.reads_images() {
+        return match target {
+            Some(_) => {
+                Err(Failure::Usage(format!("{} reads images and has no decoder: leave out --target", model.name())))
+            }
+            None => Ok(model.image_input(path)?),
+        };
+    }
+    if model.reads_sounds() {
+        return Ok(model.sound_input(path, target)?);
+    }
+    if path.is_file() && (is_image_name(path) || is_sound_name(path)) {
+        let (what, reader) = if is_image_name(path) { ("an image", "vision") } else { ("a sound", "speech") };
+        return Err(Failure::Input(format!(
+            "{source} is {what}, but {} reads texts; name a {reader} model with --model",
+            model.name()
+        )));
+    }
+    Ok(model.input(source, target)?)
+}

@@ -1,0 +1,96 @@
+//! Images and sounds on the command line: recorded, drawn over the image, refused in a sentence.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{Command, folder};
+use tempfile::TempDir;
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../attlas-model/tests/data").join(name)
+}
+
+/// A folder with a tiny model `model/`, an image `photo.png` and a sound `speech.wav`.
+fn workplace(case: &str, preprocessor: &str) -> TempDir {
+    let folder = folder();
+    fs::create_dir(folder.path().join("model")).expect("a folder");
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(data("families").join(case).join(name), folder.path().join("model").join(name)).expect("a copy");
+    }
+    fs::write(folder.path().join("model/preprocessor_config.json"), preprocessor).expect("a file");
+    fs::copy(data("senses/rgb.png"), folder.path().join("photo.png")).expect("a copy");
+    fs::copy(data("senses/mono.wav"), folder.path().join("speech.wav")).expect("a copy");
+    folder
+}
+
+const VIT: &str = r#"{"size": {"height": 12, "width": 12}}"#;
+const WHISPER: &str = r#"{"feature_size": 8, "sampling_rate": 4480, "chunk_length": 1}"#;
+
+#[test]
+fn an_image_is_recorded_and_a_row_is_drawn_over_it() {
+    let folder = workplace("vit", VIT);
+    let run =
+        Command::new(["record", "photo.png", "--model", "model", "-o", "run.safetensors"]).in_folder(&folder).run();
+    assert!(run.succeeds().stdout.contains("1 text; encoder 2 layers and 8 heads"), "{}", run.stdout);
+    for (query, output) in [("CLS", "cls.svg"), ("r1c2", "patch.pdf"), ("R0C0", "corner.png")] {
+        let words = ["draw", "patches", "run.safetensors", "--image", "photo.png", "--layer", "0", "--head", "3"];
+        Command::new(words.into_iter().chain(["--query", query, "-o", output])).in_folder(&folder).run().succeeds();
+    }
+    let svg = fs::read_to_string(folder.path().join("cls.svg")).expect("the picture");
+    assert!(svg.contains("L0H3: what CLS looks at") && svg.contains("Tokens outside the image take"), "{svg}");
+    // straight from the image
+    let run =
+        Command::new(["draw", "patches", "photo.png", "--model", "model", "-o", "mean.png"]).in_folder(&folder).run();
+    run.succeeds();
+}
+
+#[test]
+fn a_sound_is_recorded_with_its_transcript() {
+    let folder = workplace("whisper", WHISPER);
+    let words = ["record", "speech.wav", "--model", "model", "--max-tokens", "4", "-o", "run.safetensors"];
+    let run = Command::new(words).in_folder(&folder).run();
+    run.succeeds();
+    assert!(
+        run.stdout.contains("encoder 2 layers and 8 heads, decoder 2 layers and 8 heads, cross 2"),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stderr.contains("resampled from 16000 to 4480"), "{}", run.stderr);
+}
+
+#[test]
+fn what_does_not_fit_is_told_in_a_sentence() {
+    let folder = workplace("vit", VIT);
+    let fails = |words: &[&str], code: i32, part: &str| {
+        let run = Command::new(words).in_folder(&folder).run();
+        run.fails(code);
+        assert!(run.stderr.contains(part), "{words:?}: {}", run.stderr);
+    };
+    fails(&["record", "photo.png", "-o", "run.safetensors"], 3, "photo.png is an image, but");
+    fails(&["record", "The cat sat.", "--model", "model", "-o", "run.safetensors"], 3, "The cat sat.");
+    fails(&["record", "speech.wav", "--model", "model", "-o", "run.safetensors"], 3, "PNG and JPEG");
+    Command::new(["record", "photo.png", "--model", "model", "-o", "run.safetensors"])
+        .in_folder(&folder)
+        .run()
+        .succeeds();
+    let draw = ["draw", "patches", "run.safetensors", "-o", "p.png"];
+    fails(&draw, 2, "--image FILE is needed");
+    fails(&[&draw[..], &["--image", "photo.png", "--query", "r9c9"]].concat(), 2, "there are r0c0 to r2c2, and CLS");
+    fails(&[&draw[..], &["--image", "photo.png", "--head", "9"]].concat(), 2, "9");
+    fs::copy(data("senses/turned.jpg"), folder.path().join("other.jpg")).expect("a copy");
+    fails(&[&draw[..], &["--image", "other.jpg"]].concat(), 3, "made of an image of 41 × 31");
+    let (other, name) = common::recording("A red apple.");
+    fs::copy(other.path().join(name), folder.path().join("text.safetensors")).expect("a copy");
+    fails(&["draw", "patches", "text.safetensors", "--image", "photo.png", "-o", "p.png"], 3, "no patches of an image");
+}
+
+#[test]
+fn the_list_of_models_says_what_is_tested_of_each() {
+    let run = Command::new(["models"]).run();
+    run.succeeds();
+    let n_families = attlas_model::family::FAMILIES.len();
+    assert_eq!(run.stdout.lines().filter(|line| line.trim_start().starts_with("tested: ")).count(), n_families);
+    assert!(run.stdout.contains("tested: segments, masked LM; classifier, f16"), "{}", run.stdout);
+}

@@ -1,0 +1,149 @@
+//! ViT (Dosovitskiy et al. 2021): pre-norm encoder of image patches after a learnt row, learnt positions. DeiT (Touvron
+//! et al. 2021) has a second learnt row, which was taught by a larger model.
+
+use attlas::Visibility;
+
+use super::{Family, heads};
+use crate::Error;
+use crate::config::{
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Head, Leading, Length, Norm, OtherGrids, Patches,
+    Pooled, Reads, Residual, Stack,
+};
+use crate::config_file::ConfigFile;
+use crate::load::{
+    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+};
+
+pub(super) const VIT: Family = Family {
+    name: "vit",
+    model_types: &["vit"],
+    about: "ViT (Dosovitskiy et al. 2021)",
+    read: |config| read(config, &["vit.", ""], &[CLASS]),
+};
+
+pub(super) const DEIT: Family = Family {
+    name: "deit",
+    model_types: &["deit"],
+    about: "DeiT (Touvron et al. 2021)",
+    read: |config| read(config, &["deit.", ""], &[CLASS, DISTILLATION]),
+};
+
+/// The row that classes are read from.
+pub(super) const CLASS: Leading = Leading { label: "CLS", n: 1, has_position: true };
+const DISTILLATION: Leading = Leading { label: "DIST", n: 1, has_position: true };
+
+fn read(
+    config: &ConfigFile,
+    prefixes: &'static [&'static str],
+    leading: &[Leading],
+) -> Result<(Architecture, Names), Error> {
+    let d_model = config.size_or("hidden_size", 768)?;
+    let n_heads = config.size_or("num_attention_heads", 12)?;
+    let d_head = config.head_width("num_attention_heads", n_heads, "hidden_size", d_model)?;
+    let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-12)? as f32);
+    let d_hidden = config.size_or("intermediate_size", 3072)?;
+    let block = Block::new(
+        Attention { biases: qkv_biases(config)?, ..Attention::plain(n_heads, d_head, Visibility::FULL) },
+        FeedForward::plain(d_hidden, config.activation_or("hidden_act", "gelu")?),
+        norm,
+        Residual::Pre,
+    );
+    let patches = patches(config, 16, leading.to_vec(), OtherGrids::Refused)?;
+    let stack = Stack::pre_norm(
+        norm,
+        d_model,
+        embedding(patches, d_model),
+        vec![block; config.layers_or("num_hidden_layers", 12)?],
+    );
+    let classes = config.texts("architectures")?.unwrap_or_default();
+    let has = |part: &str| classes.iter().any(|name| name.contains(part));
+    let n_classes = || heads::n_classes(config);
+    let (head, head_names) = if has("WithTeacher") {
+        let pooled = Pooled::FirstTwo;
+        (Head::Classes { n: n_classes()?, transform: None, pooled }, TWO_CLASSIFIERS)
+    } else if has("ForImageClassification") {
+        (Head::Classes { n: n_classes()?, transform: None, pooled: Pooled::First }, CLASSIFIER)
+    } else {
+        (Head::None, HeadNames::NONE)
+    };
+    Ok((Architecture::encoder(None, stack, head, Length::Any), Names { prefixes, head: head_names, ..NAMES }))
+}
+
+/// The patches of a square image, as most configurations say it.
+pub(super) fn patches(
+    config: &ConfigFile,
+    default_side: usize,
+    leading: Vec<Leading>,
+    other_grids: OtherGrids,
+) -> Result<Patches, Error> {
+    let side = config.size_or("patch_size", default_side)?;
+    let size = config.size_or("image_size", 224)?;
+    let n_channels = config.size_or("num_channels", 3)?;
+    if !size.is_multiple_of(side) {
+        return Err(config.error("image_size", format!("is {size}, which patch_size {side} does not divide")));
+    }
+    if size > MAX_IMAGE_SIDE || n_channels > 4 {
+        return Err(config.error(
+            "image_size",
+            format!(
+                "is {size} with {n_channels} colours; attlas reads up to {MAX_IMAGE_SIDE} pixels a side, 4 colours"
+            ),
+        ));
+    }
+    Ok(Patches { n_channels, side, grid: [size / side; 2], leading, bias: true, other_grids })
+}
+
+/// The longest side of an image that is believed.
+const MAX_IMAGE_SIDE: usize = 4096;
+
+/// Patches in place of ids.
+pub(super) fn embedding(patches: Patches, d_model: usize) -> Embedding {
+    Embedding { reads: Reads::Patches(patches), ..Embedding::new(0, d_model) }
+}
+
+pub(super) fn qkv_biases(config: &ConfigFile) -> Result<Biases, Error> {
+    let has_biases = config.flag_or("qkv_bias", true)?;
+    Ok(Biases { query_value: has_biases, key: has_biases, output: true })
+}
+
+/// ViT's names, of which DINOv2 changes a few.
+pub(super) const NAMES: Names = Names {
+    prefixes: &["vit.", ""],
+    encoder: Some(ENCODER),
+    decoder: None,
+    head: HeadNames::NONE,
+    layout: Layout::OutIn,
+    ignored: &["pooler.dense.weight", "pooler.dense.bias", "embeddings.mask_token"],
+    superfluous: Superfluous::Noted,
+};
+
+pub(super) const ENCODER: StackNames = StackNames {
+    projections: &["embeddings.patch_embeddings.projection"],
+    leading: &["embeddings.cls_token", "embeddings.distillation_token"],
+    positions: "embeddings.position_embeddings",
+    layer: "encoder.layer.{}.",
+    attention: AttentionNames {
+        projections: ProjectionNames::Separate {
+            query: "attention.attention.query",
+            key: "attention.attention.key",
+            value: "attention.attention.value",
+        },
+        output: "attention.output.dense",
+        norm: "layernorm_before",
+        ..AttentionNames::NONE
+    },
+    feed_forward: FeedForwardNames {
+        up: "intermediate.dense",
+        down: "output.dense",
+        norm: "layernorm_after",
+        ..FeedForwardNames::NONE
+    },
+    final_norm: "layernorm",
+    ..StackNames::NONE
+};
+
+pub(super) const CLASSIFIER: HeadNames =
+    HeadNames { output: "classifier.weight", bias: &["classifier.bias"], ..HeadNames::NONE };
+
+const TWO_CLASSIFIERS: HeadNames =
+    HeadNames { output: "cls_classifier", second: "distillation_classifier", ..HeadNames::NONE };

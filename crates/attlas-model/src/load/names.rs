@@ -1,0 +1,205 @@
+//! How a family names its tensors.
+
+/// How a family names its tensors. A linear layer or norm is named without its ending: `.weight` and `.bias` are
+/// added, or put in the place of a `*`.
+#[derive(Debug, Clone, Copy)]
+pub struct Names {
+    /// What the stacks' names may stand under; the first that fits is taken for all of them.
+    pub prefixes: &'static [&'static str],
+    /// The encoder's names.
+    pub encoder: Option<StackNames>,
+    /// The decoder's names.
+    pub decoder: Option<StackNames>,
+    /// The head's names, not under a prefix.
+    pub head: HeadNames,
+    /// How linear layers are stored.
+    pub layout: Layout,
+    /// Beginnings or endings of names that may be there and are not needed.
+    pub ignored: &'static [&'static str],
+    /// What other superfluous tensors mean.
+    pub superfluous: Superfluous,
+}
+
+/// What a tensor means that the configuration does not ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Superfluous {
+    /// The file does not belong to the configuration.
+    Refused,
+    /// Refused inside the layers; elsewhere (heads of other tasks) said in the notes.
+    Noted,
+}
+
+/// How a linear layer's matrix is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `[d_out, d_in]` (`nn.Linear`).
+    OutIn,
+    /// `[d_in, d_out]` (GPT-2's `Conv1D`).
+    InOut,
+}
+
+/// The names of one stack, under the prefix.
+#[derive(Debug, Clone, Copy)]
+pub struct StackNames {
+    /// The token table; the first that exists.
+    pub tokens: &'static [&'static str],
+    /// What makes hidden states of patches (one) or of a spectrogram's frames (two convolutions, in order).
+    pub projections: &'static [&'static str],
+    /// The learnt rows before the patches, whole names.
+    pub leading: &'static [&'static str],
+    /// The position table, a whole name.
+    pub positions: &'static str,
+    /// The table of segments.
+    pub token_types: &'static str,
+    /// The embedding's norm.
+    pub embedding_norm: &'static str,
+    /// From the table's width to `d_model`.
+    pub embedding_projection: &'static str,
+    /// What a layer's names stand under; `{}` is its index.
+    pub layer: &'static str,
+    /// Self-attention, under the layer.
+    pub attention: AttentionNames,
+    /// Cross-attention, under the layer.
+    pub cross: AttentionNames,
+    /// Feed-forward, under the layer.
+    pub feed_forward: FeedForwardNames,
+    /// The table of a bucketed bias, under the prefix.
+    pub relative_bias: &'static str,
+    /// The norm after the last layer.
+    pub final_norm: &'static str,
+    /// The table of distances that scores share, a whole name (DeBERTa).
+    pub distances: &'static str,
+    /// The norm on its rows.
+    pub distance_norm: &'static str,
+    /// The convolution beside the first layer.
+    pub convolution: &'static str,
+    /// The norm on its sum with the first layer's output.
+    pub convolution_norm: &'static str,
+}
+
+/// The names of one attention layer.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionNames {
+    /// The projections of queries, keys and values.
+    pub projections: ProjectionNames,
+    /// The output projection.
+    pub output: &'static str,
+    /// Its norm.
+    pub norm: &'static str,
+    /// The norm on its output (sandwich).
+    pub post_norm: &'static str,
+    /// The norm on queries.
+    pub query_norm: &'static str,
+    /// The norm on keys.
+    pub key_norm: &'static str,
+    /// The projection of distances that queries meet, where it is not the keys' own (DeBERTa).
+    pub distance_key: &'static str,
+    /// The projection of distances that keys meet, where it is not the queries' own.
+    pub distance_query: &'static str,
+    /// The sinks, a whole name.
+    pub sinks: &'static str,
+    /// The factors on its output, a whole name (layer scale).
+    pub layer_scale: &'static str,
+}
+
+/// How queries, keys and values are stored.
+#[derive(Debug, Clone, Copy)]
+pub enum ProjectionNames {
+    /// Three matrices.
+    Separate {
+        /// Queries.
+        query: &'static str,
+        /// Keys.
+        key: &'static str,
+        /// Values.
+        value: &'static str,
+    },
+    /// One matrix: all queries, all keys, all values.
+    Joint(&'static str),
+    /// One matrix: for each key–value head its query heads, its key, its value (GPT-NeoX, BLOOM, Falcon).
+    Grouped(&'static str),
+}
+
+/// The names of one feed-forward.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedForwardNames {
+    /// Into the hidden layer; when gated and `gate` is empty, the gate's rows come first in it.
+    pub up: &'static str,
+    /// The gate.
+    pub gate: &'static str,
+    /// Out of the hidden layer.
+    pub down: &'static str,
+    /// Its norm.
+    pub norm: &'static str,
+    /// The norm on its output (sandwich).
+    pub post_norm: &'static str,
+    /// The scores of the experts; `up` and `down` are whole names then (GPT-OSS).
+    pub router: &'static str,
+    /// The factors on its output, a whole name (layer scale).
+    pub layer_scale: &'static str,
+}
+
+/// The names of the head; a `{}` in `transform` stands for the prefix.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadNames {
+    /// The dense layer before the output matrix.
+    pub transform: &'static str,
+    /// Its norm.
+    pub transform_norm: &'static str,
+    /// The output matrix, a whole name; when tied and absent, the token table.
+    pub output: &'static str,
+    /// The output's bias, a whole name; the first that exists.
+    pub bias: &'static [&'static str],
+    /// The second output layer, where two scores are averaged (DeiT).
+    pub second: &'static str,
+}
+
+impl StackNames {
+    /// Nothing named; the start of a family's constant.
+    pub const NONE: StackNames = StackNames {
+        tokens: &[],
+        projections: &[],
+        leading: &[],
+        positions: "",
+        token_types: "",
+        embedding_norm: "",
+        embedding_projection: "",
+        layer: "",
+        attention: AttentionNames::NONE,
+        cross: AttentionNames::NONE,
+        feed_forward: FeedForwardNames::NONE,
+        relative_bias: "",
+        final_norm: "",
+        distances: "",
+        distance_norm: "",
+        convolution: "",
+        convolution_norm: "",
+    };
+}
+
+impl AttentionNames {
+    /// Nothing named; the start of a family's constant.
+    pub const NONE: AttentionNames = AttentionNames {
+        projections: ProjectionNames::Joint(""),
+        output: "",
+        norm: "",
+        post_norm: "",
+        query_norm: "",
+        key_norm: "",
+        distance_key: "",
+        distance_query: "",
+        sinks: "",
+        layer_scale: "",
+    };
+}
+
+impl FeedForwardNames {
+    /// Nothing named; the start of a family's constant.
+    pub const NONE: FeedForwardNames =
+        FeedForwardNames { up: "", gate: "", down: "", norm: "", post_norm: "", router: "", layer_scale: "" };
+}
+
+impl HeadNames {
+    /// Nothing named; the start of a family's constant.
+    pub const NONE: HeadNames = HeadNames { transform: "", transform_norm: "", output: "", bias: &[], second: "" };
+}

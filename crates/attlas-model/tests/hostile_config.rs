@@ -1,0 +1,122 @@
+//! Every value of every family's configuration, made wrong in turn: a model that runs or one sentence, never a panic.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use attlas_model::config::Reads;
+use attlas_model::family::FAMILIES;
+use attlas_model::{Array, Input, Model, RunOptions, Side};
+use common::data;
+use serde_json::{Value, json};
+
+/// A case of each family, with its weights linked into a folder whose configuration may be spoilt.
+fn folders() -> Vec<(PathBuf, tempfile::TempDir, Value)> {
+    let cases =
+        FAMILIES.iter().filter_map(|family| family.tested().first()).map(|(case, _)| data("families").join(case));
+    let folder = |case: PathBuf| {
+        let folder = tempfile::tempdir().expect("a folder");
+        for entry in std::fs::read_dir(&case).expect("a case").map(|entry| entry.expect("an entry").path()) {
+            let name = entry.file_name().expect("a name").to_string_lossy().into_owned();
+            if name.starts_with("model") {
+                std::fs::copy(&entry, folder.path().join(name)).expect("a copy");
+            }
+        }
+        let config = std::fs::read(case.join("config.json")).expect("config.json");
+        (case, folder, serde_json::from_slice(&config).expect("JSON"))
+    };
+    cases.map(folder).collect()
+}
+
+/// Values that no field should make anything of.
+fn wrong_values() -> Vec<Value> {
+    vec![
+        json!(0),
+        json!(-1),
+        json!(1),
+        json!(3),
+        json!(0.5),
+        json!(16_777_216),
+        json!(1u64 << 62),
+        json!(1e300),
+        json!("x"),
+        json!(""),
+        json!(true),
+        json!(false),
+        json!([]),
+        json!([0]),
+        json!({}),
+        Value::Null,
+    ]
+}
+
+/// Paths to all values inside a value, as JSON pointers.
+fn pointers(value: &Value, prefix: &str, found: &mut Vec<String>) {
+    let Some(object) = value.as_object() else { return };
+    for (field, value) in object {
+        let pointer = format!("{prefix}/{field}");
+        pointers(value, &pointer, found);
+        found.push(pointer);
+    }
+}
+
+/// Something to run the model on, if it can be run at all.
+fn input(model: &Model) -> Option<Input> {
+    let architecture = &model.transformer().architecture;
+    let mut input = match architecture.encoder.as_ref().map(|stack| &stack.embedding.reads) {
+        Some(Reads::Patches(patches)) => {
+            let shape = vec![patches.n_channels, patches.grid[0] * patches.side, patches.grid[1] * patches.side];
+            let n = shape.iter().product();
+            model.features_input(Array { shape, values: vec![0.5; n] }).ok()?
+        }
+        Some(Reads::Frames(frames)) => {
+            let shape = vec![frames.n_mels, 2 * frames.n_positions];
+            let n = shape.iter().product();
+            model.features_input(Array { shape, values: vec![0.5; n] }).ok()?
+        }
+        Some(Reads::Tokens) => {
+            Input { source: model.tokens_from_ids(Side::Source, &[5, 6, 7, 8, 9]).ok()?, ..Input::default() }
+        }
+        None => Input::default(),
+    };
+    if model.has(Side::Target) {
+        input.target = model.tokens_from_ids(Side::Target, &[5, 6, 7, 8]).ok()?;
+    }
+    Some(input)
+}
+
+fn load_and_run(folder: &Path) -> Result<(), String> {
+    let model = Model::load(folder).map_err(|error| error.to_string())?;
+    if let Some(input) = input(&model) {
+        let options = RunOptions { logits: true, ..RunOptions::default() };
+        model.run(&[input], &options).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn no_value_of_a_configuration_makes_a_family_panic() {
+    let only = std::env::var("ATTLAS_CASE").unwrap_or_default();
+    let mut n_refused = 0;
+    for (case, folder, config) in folders() {
+        if !case.to_string_lossy().contains(&only) {
+            continue;
+        }
+        let mut fields = Vec::new();
+        pointers(&config, "", &mut fields);
+        for field in &fields {
+            for value in wrong_values() {
+                let mut spoilt = config.clone();
+                *spoilt.pointer_mut(field).expect("the field") = value.clone();
+                std::fs::write(folder.path().join("config.json"), spoilt.to_string()).expect("a file");
+                let outcome = std::panic::catch_unwind(|| load_and_run(folder.path()));
+                let outcome = outcome.unwrap_or_else(|_| panic!("{}: {field} = {value}", case.display()));
+                if let Err(message) = outcome {
+                    assert!(!message.contains('\n') && !message.is_empty(), "one sentence: {message}");
+                    n_refused += 1;
+                }
+            }
+        }
+    }
+    assert!(n_refused > 0);
+}

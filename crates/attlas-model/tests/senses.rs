@@ -1,0 +1,190 @@
+//! From a file to a recording: images through a vision model, sounds through a speech model.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use attlas::{Kind, PatchGrid, TokenRole};
+use attlas_model::{Array, Decoding, Model, RunOptions, Side};
+use common::data;
+use tempfile::TempDir;
+
+/// A family's checkpoint with a preprocessor_config.json.
+fn with_preprocessor(case: &str, preprocessor: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["config.json", "model.safetensors", "generation_config.json"] {
+        let source = data("families").join(case).join(name);
+        if source.exists() {
+            std::fs::copy(source, folder.path().join(name)).expect("a copy");
+        }
+    }
+    std::fs::write(folder.path().join("preprocessor_config.json"), preprocessor).expect("a file");
+    folder
+}
+
+fn sense(name: &str) -> PathBuf {
+    data("senses").join(name)
+}
+
+const VIT: &str =
+    r#"{"size": {"height": 12, "width": 12}, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}"#;
+
+/// 28 frames of 8 mels, as the tiny checkpoint reads them.
+const WHISPER: &str =
+    r#"{"feature_size": 8, "sampling_rate": 4480, "chunk_length": 1, "hop_length": 160, "n_fft": 400}"#;
+
+#[test]
+fn an_image_is_recorded_with_the_place_of_its_patches() {
+    let folder = with_preprocessor("deit", VIT);
+    let model = Model::load(folder.path()).expect("a model");
+    assert!(model.reads_images() && !model.reads_sounds());
+    let input = model.image_input(&sense("rgb.png")).expect("an image");
+    let run = model.run(&[input], &RunOptions { logits: true, ..RunOptions::default() }).expect("a run");
+    let item = &run.recording.items[0];
+    let labels: Vec<&str> = item.source.labels().collect();
+    assert_eq!(labels, ["CLS", "DIST", "r0c0", "r0c1", "r0c2", "r1c0", "r1c1", "r1c2", "r2c0", "r2c1", "r2c2"]);
+    assert_eq!(item.source.tokens[1].role, TokenRole::Special);
+    let grid = PatchGrid { first: 2, rows: 3, columns: 3, size: [41, 31], seen: [0, 0, 41, 31] };
+    assert_eq!(item.image, Some(grid));
+    assert_eq!(run.logits.expect("logits").shape, [1, 3]);
+    // and it survives the file
+    let path = folder.path().join("run.safetensors");
+    run.recording.save(&path).expect("it is saved");
+    assert_eq!(attlas::Recording::open(&path).expect("it is opened").items, run.recording.items);
+}
+
+#[test]
+fn dinov2_reads_images_of_any_size_and_names_its_registers() {
+    let preparation =
+        r#"{"size": {"shortest_edge": 16}, "do_center_crop": true, "crop_size": {"height": 8, "width": 20}}"#;
+    let folder = with_preprocessor("dinov2-registers", preparation);
+    let model = Model::load(folder.path()).expect("a model");
+    let input = model.image_input(&sense("rgb.png")).expect("an image");
+    let labels: Vec<String> = input.source.labels().take(6).map(str::to_owned).collect();
+    assert_eq!(labels, ["CLS", "REG0", "REG1", "REG2", "r0c0", "r0c1"]);
+    assert_eq!(input.source.len(), 4 + 2 * 5);
+    let recording = model.run(&[input], &RunOptions::default()).expect("a run").recording;
+    let grid = recording.items[0].image.clone().expect("a grid");
+    assert_eq!([grid.rows, grid.columns], [2, 5]);
+    // 31 × 41 pixels become 16 × 21, of which the middle 8 × 20 are left
+    assert_eq!(grid.seen, [0, 8, 39, 15]);
+    assert_eq!(recording.map(0, Kind::Encoder, 1, 3).expect("a map").n_keys(), 14);
+}
+
+#[test]
+fn a_sound_is_transcribed_and_its_positions_are_times() {
+    let folder = with_preprocessor("whisper", WHISPER);
+    let model = Model::load(folder.path()).expect("a model");
+    assert!(model.reads_sounds());
+    let input = model.sound_input(&sense("mono.wav"), None).expect("a sound");
+    assert_eq!(input.target.tokens.iter().map(|token| token.id).collect::<Vec<_>>(), [Some(3)]);
+    let decoding = Decoding::Greedy { max_tokens: 5 };
+    let run = model.run(&[input], &RunOptions { decoding, ..RunOptions::default() }).expect("a run");
+    let item = &run.recording.items[0];
+    assert_eq!(item.source.labels().take(3).collect::<Vec<_>>(), ["0.00s", "0.02s", "0.04s"]);
+    assert_eq!(run.generated[0].tokens.len(), 5);
+    assert_eq!(run.recording.kinds(), [Kind::Encoder, Kind::Decoder, Kind::Cross]);
+    let notes = run.recording.provenance.notes.join("; ");
+    assert!(notes.contains("lasts 1.2 s") || notes.contains("lasts 1.3 s"), "{notes}");
+    assert!(notes.contains("resampled from 16000 to 4480"), "{notes}");
+}
+
+#[test]
+fn tags_of_language_and_task_stand_before_a_transcript() {
+    let folder = with_preprocessor("whisper", WHISPER);
+    let settings = r#"{"decoder_start_token_id": 3, "eos_token_id": 2, "no_timestamps_token_id": 9,
+        "lang_to_id": {"<|de|>": 5, "<|en|>": 6}, "task_to_id": {"transcribe": 7, "translate": 8}, "forced_decoder_ids": [[1, null], [2, 7]],
+        "suppress_tokens": [13, 19], "begin_suppress_tokens": [2, 20]}"#;
+    std::fs::write(folder.path().join("generation_config.json"), settings).expect("a file");
+    let model = Model::load(folder.path()).expect("a model");
+    let input = model.sound_input(&sense("mono.wav"), None).expect("a sound");
+    let ids: Vec<u32> = input.target.tokens.iter().filter_map(|token| token.id).collect();
+    assert_eq!([ids[0], ids[2], ids[3]], [3, 7, 9]);
+    assert!(ids[1] == 5 || ids[1] == 6, "{ids:?}");
+    // the language is the likelier of the two after the start token
+    let start = model.tokens_from_ids(Side::Target, &[3]).expect("tokens");
+    let options = RunOptions { logits: true, ..RunOptions::default() };
+    let first = attlas_model::Input { target: start, ..input.clone() };
+    let logits = model.run(&[first], &options).expect("a run").logits.expect("logits").values;
+    assert_eq!(ids[1] == 5, logits[5] >= logits[6]);
+    // what is suppressed does not come
+    let decoding = Decoding::Greedy { max_tokens: 9 };
+    let generated =
+        &model.run(&[input], &RunOptions { decoding, ..RunOptions::default() }).expect("a run").generated[0];
+    let new: Vec<u32> = generated.tokens.tokens.iter().filter_map(|token| token.id).collect();
+    assert!(!new.iter().any(|id| [13, 19].contains(id)) && ![2, 20].contains(&new[0]), "{new:?}");
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_told_in_a_sentence() {
+    let vit = with_preprocessor("vit", VIT);
+    let vision = Model::load(vit.path()).expect("a model");
+    let error = |result: Result<attlas_model::Input, attlas_model::Error>| result.expect_err("a refusal").to_string();
+    let text = error(vision.input("The cat sat.", None));
+    assert!(text.contains("reads no text; give the path of an image"), "{text}");
+    let ids = vision.tokens_from_ids(Side::Source, &[1, 2]).expect_err("a refusal").to_string();
+    assert!(ids.contains("reads no text"), "{ids}");
+    let sound = error(vision.sound_input(&sense("mono.wav"), None));
+    assert!(sound.contains("reads no sounds"), "{sound}");
+    let shape = error(vision.features_input(Array { shape: vec![3, 16, 16], values: vec![0.0; 768] }));
+    assert!(shape.contains("16 × 16 pixels") && shape.contains("12 × 12"), "{shape}");
+    let numbers = error(vision.features_input(Array { shape: vec![3, 12, 12], values: vec![0.0; 7] }));
+    assert!(numbers.contains("7 numbers"), "{numbers}");
+    // files that are none
+    let wav = error(vision.image_input(&sense("mono.wav")));
+    assert!(wav.contains("mono.wav") && wav.contains("PNG and JPEG"), "{wav}");
+    let absent = error(vision.image_input(Path::new("absent.png")));
+    assert!(absent.starts_with("absent.png"), "{absent}");
+    let bare = Model::load(&data("families").join("vit")).expect("a model");
+    let bare = error(bare.image_input(&sense("rgb.png")));
+    assert!(bare.contains("preprocessor_config.json"), "{bare}");
+    // a spectrogram of another size is refused before it is made
+    let long = r#"{"feature_size": 1024, "sampling_rate": 192000, "chunk_length": 600, "hop_length": 16, "n_fft": 16}"#;
+    let long = Model::load(with_preprocessor("whisper", long).path()).expect("a model");
+    let long = error(long.sound_input(&sense("mono.wav"), None));
+    assert!(long.contains("[1024, 7200000]") && long.contains("[8, 28]"), "{long}");
+    let whisper = with_preprocessor("whisper", WHISPER);
+    let speech = Model::load(whisper.path()).expect("a model");
+    let picture = error(speech.sound_input(&sense("rgb.png"), None));
+    assert!(picture.contains("no WAV file") && picture.contains("ffmpeg"), "{picture}");
+}
+
+#[test]
+fn damaged_files_are_refused_and_never_panic() {
+    let vit = with_preprocessor("vit", VIT);
+    let vision = Model::load(vit.path()).expect("a model");
+    let whisper = with_preprocessor("whisper", WHISPER);
+    let speech = Model::load(whisper.path()).expect("a model");
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["rgb.png", "palette.png", "photo.jpg", "subsampled.jpg", "turned.jpg", "mono.wav", "stereo24.wav"] {
+        let bytes = std::fs::read(sense(name)).expect("a file");
+        let path = folder.path().join(name);
+        let mut wounds: Vec<Vec<u8>> = (0..bytes.len().min(96)).map(|n| bytes[..n].to_vec()).collect();
+        for place in 0..bytes.len().min(120) {
+            for value in [0xff, bytes[place] ^ 0x55] {
+                let mut wounded = bytes.clone();
+                wounded[place] = value;
+                wounds.push(wounded);
+            }
+        }
+        for wounded in wounds {
+            std::fs::write(&path, wounded).expect("a file");
+            // a result or a sentence; which one depends on the wound
+            let _ = if name.ends_with("wav") { speech.sound_input(&path, None) } else { vision.image_input(&path) };
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_image_and_no_sound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe.png");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let vit = with_preprocessor("vit", VIT);
+    let vision = Model::load(vit.path()).expect("a model");
+    assert!(vision.image_input(&pipe).expect_err("a refusal").to_string().contains("not a regular file"));
+    let whisper = with_preprocessor("whisper", WHISPER);
+    let speech = Model::load(whisper.path()).expect("a model");
+    assert!(speech.sound_input(&pipe, None).expect_err("a refusal").to_string().contains("not a regular file"));
+}
