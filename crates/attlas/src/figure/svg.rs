@@ -26,6 +26,7 @@ impl Figure {
         );
         svg.push_str(&self.style_sheet());
         let _ = write!(svg, "<rect width=\"{width}\" height=\"{height}\" fill=\"{}\"/>", hex(*ground));
+        let mut images = self.images(|cells| base64(&cells.scaled_up().to_indexed_png())).into_iter();
         let mut group = None; // texts of one look in a row share a group
         for mark in &self.marks {
             let look = if let Mark::Label(label) = mark { Some(Look::of(label)) } else { None };
@@ -35,7 +36,7 @@ impl Figure {
                 group = look;
             }
             match mark {
-                Mark::Cells(cells) => write_cells(cells, &mut svg),
+                Mark::Cells(cells) => write_cells(cells, &images.next().unwrap_or_default(), &mut svg),
                 Mark::Label(label) => write_label(label, &mut svg),
                 Mark::Rect(rect) => write_rect(rect, &mut svg),
                 Mark::Line(line) => write_line(line, &mut svg),
@@ -117,9 +118,9 @@ fn write_line(line: &Line, svg: &mut String) {
     };
 }
 
-fn write_cells(cells: &Cells, svg: &mut String) {
+/// `data` is the image in base64.
+fn write_cells(cells: &Cells, data: &str, svg: &mut String) {
     let [x, y, width, height] = [cells.x, cells.y, cells.width, cells.height].map(short);
-    let data = base64(&cells.scaled_up().to_indexed_png());
     let _ = write!(
         svg,
         "<image x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" \
