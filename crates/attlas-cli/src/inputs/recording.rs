@@ -20,13 +20,16 @@ pub enum Material {
 impl Material {
     /// A name that ends in `.safetensors`, or of a file that exists, is a recording; anything else is a text.
     pub fn read(raw: &OsStr) -> Result<Material, Failure> {
-        let path = Path::new(raw);
-        let looks_like_one = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
-        if raw != "-" && (looks_like_one || path.is_file()) {
-            return Ok(Material::Recording(path.to_path_buf()));
+        if names_recording(raw) || (raw != "-" && Path::new(raw).is_file()) {
+            return Ok(Material::Recording(raw.into()));
         }
         read_text(raw, "TEXT").map(Material::Text)
     }
+}
+
+/// Whether a word is the name of a recording: it ends in `.safetensors`.
+pub fn names_recording(raw: &OsStr) -> bool {
+    Path::new(raw).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }
 
 /// The recording: opened, or made by running the model on the text.
