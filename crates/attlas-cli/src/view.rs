@@ -107,8 +107,9 @@ impl View {
         row_tokens: RowTokens,
         arguments: &ViewArguments,
     ) -> Result<View, Failure> {
-        let grids: Vec<Grid> = maps.iter().map(|map| Grid::of(map, row_tokens)).collect();
-        let mut grid = mean_over_heads(&grids).ok_or_else(|| Failure::Input("the layer has no head".into()))?;
+        let mut grids: Vec<Grid> = maps.iter().map(|map| Grid::of(map, row_tokens)).collect();
+        let grid = if grids.len() == 1 { grids.pop() } else { mean_over_heads(&grids) };
+        let mut grid = grid.ok_or_else(|| Failure::Input("the layer has no head".into()))?;
         let mut remarks = Vec::new();
         if arguments.words {
             grid = grid.words();
