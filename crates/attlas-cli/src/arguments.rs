@@ -6,7 +6,9 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{completions, draw, export, import, info, man, models, record, show, tokens};
+use crate::commands::{
+    completions, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -157,6 +159,12 @@ pub enum Command {
     Tokens(tokens::TokensArguments),
     /// List the model families that can be read.
     Models(models::ModelsArguments),
+    /// Train an encoder-decoder on sentence pairs.
+    Train(train::TrainArguments),
+    /// Measure a translator on sentence pairs.
+    Evaluate(evaluate::EvaluateArguments),
+    /// Draw how heads came to be during a training.
+    Film(film::FilmArguments),
     /// Write shell completions.
     Completions(completions::CompletionsArguments),
     /// Write the man page.

@@ -91,6 +91,19 @@ impl From<attlas_model::Error> for Failure {
     }
 }
 
+impl From<attlas_train::Error> for Failure {
+    fn from(error: attlas_train::Error) -> Failure {
+        use attlas_train::Error;
+        let message = error.to_string();
+        match error {
+            Error::Write { .. } => Failure::Output(message),
+            Error::Limit(_) => Failure::Limit(message),
+            Error::Setting(_) => Failure::Usage(message),
+            _ => Failure::Input(message),
+        }
+    }
+}
+
 impl From<attlas_viewer::Error> for Failure {
     fn from(error: attlas_viewer::Error) -> Failure {
         if error.is_limit() { Failure::Limit(error.to_string()) } else { Failure::Input(error.to_string()) }

@@ -1,8 +1,9 @@
-//! Milliseconds of one forward pass that records every head, for several lengths. `bench/vs_pytorch.py` calls it:
+//! Milliseconds of one forward pass that records every head, and of one that does not, for several lengths.
+//! `bench/vs_pytorch.py` calls it:
 //!
 //!     cargo bench -p attlas-model --bench forward -- MODEL_DIR 128 512 2048
 //!
-//! One line of JSON per length: `{"n": 128, "ms": 12.3, "load_ms": 45.6, "peak_mb": 500}`.
+//! One line of JSON per length: `{"n": 128, "ms": 12.3, "plain_ms": 12.1, "load_ms": 45.6, "peak_mb": 500}`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -26,17 +27,19 @@ fn main() {
     let load_ms = milliseconds(start);
     for n in lengths.iter().filter_map(|length| length.parse::<usize>().ok()) {
         match best(&model, n) {
-            Ok(ms) => {
+            Ok((ms, plain_ms)) => {
                 let peak = peak_megabytes();
-                println!("{{\"n\": {n}, \"ms\": {ms:.2}, \"load_ms\": {load_ms:.1}, \"peak_mb\": {peak}}}");
+                println!(
+                    "{{\"n\": {n}, \"ms\": {ms:.2}, \"plain_ms\": {plain_ms:.2}, \"load_ms\": {load_ms:.1}, \"peak_mb\": {peak}}}"
+                );
             }
             Err(error) => eprintln!("n = {n}: {error}"),
         }
     }
 }
 
-/// The fastest of a few passes, in milliseconds.
-fn best(model: &Model, n: usize) -> Result<f64, attlas_model::Error> {
+/// The fastest of a few passes with recording and without, in milliseconds; they take turns, so that both meet the same noise.
+fn best(model: &Model, n: usize) -> Result<(f64, f64), attlas_model::Error> {
     let side = if model.has(Side::Source) { Side::Source } else { Side::Target };
     let ids: Vec<u32> = (0..n).map(|i| (i * 7919 % 1000) as u32 + 10).collect();
     let tokens = model.tokens_from_ids(side, &ids)?;
@@ -44,15 +47,17 @@ fn best(model: &Model, n: usize) -> Result<f64, attlas_model::Error> {
         Side::Source => Input { source: tokens, ..Input::default() },
         Side::Target => Input { target: tokens, ..Input::default() },
     };
-    let repeats = if n <= 512 { 5 } else { 2 };
-    let mut best = f64::INFINITY;
+    let repeats = if n <= 512 { 9 } else { 3 };
+    let mut best = [f64::INFINITY; 2];
     for _ in 0..repeats {
-        let start = Instant::now();
-        let run = model.run(std::slice::from_ref(&input), &RunOptions::default())?;
-        best = best.min(milliseconds(start));
-        drop(run);
+        for (best, record) in best.iter_mut().zip([true, false]) {
+            let start = Instant::now();
+            let run = model.run(std::slice::from_ref(&input), &RunOptions { record, ..RunOptions::default() })?;
+            *best = best.min(milliseconds(start));
+            drop(run);
+        }
     }
-    Ok(best)
+    Ok((best[0], best[1]))
 }
 
 fn milliseconds(start: Instant) -> f64 {

@@ -1,4 +1,4 @@
-//! Finds models by name in the local cache of the Hugging Face hub. Nothing here opens a connection.
+//! Finds models by name in the local cache of the Hugging Face hub. Nothing here opens a connection; the command does.
 //!
 //! The layout is the hub library's: `models--ORG--NAME/refs/REVISION` holds a commit, `snapshots/COMMIT/` its files,
 //! mostly links into `blobs/`.
@@ -59,6 +59,11 @@ impl HubCache {
         Some(HubCache { root })
     }
 
+    /// Its folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The folder of a repository's files at a revision.
     ///
     /// # Errors
@@ -81,7 +86,8 @@ impl HubCache {
         }
         let commit = self.commit(&folder, wanted)?;
         let snapshot = folder.join("snapshots").join(commit.as_deref().unwrap_or(wanted));
-        if snapshot.is_dir() {
+        // a download that was broken off leaves no config.json
+        if snapshot.join("config.json").is_file() {
             return Ok(snapshot);
         }
         Err(Error::file(
@@ -118,17 +124,18 @@ fn there_is(folder: &Path) -> String {
 }
 
 /// `NAME` or `ORG/NAME`, of letters, digits, `-`, `_` and `.`: never a path.
-fn is_repository(name: &str) -> bool {
+pub fn is_repository(name: &str) -> bool {
     let parts: Vec<&str> = name.split('/').collect();
     parts.len() <= 2 && parts.iter().all(|part| is_part(part))
 }
 
 /// A branch, tag or commit: names with slashes between, such as `refs/pr/3`.
-fn is_revision(name: &str) -> bool {
+pub fn is_revision(name: &str) -> bool {
     name.len() <= 200 && name.split('/').all(is_part)
 }
 
-fn is_part(part: &str) -> bool {
+/// The name of a file or folder that stays where it is put.
+pub fn is_part(part: &str) -> bool {
     !part.is_empty()
         && part.len() <= 96
         && !part.starts_with(['.', '-'])
@@ -148,6 +155,7 @@ mod tests {
         let folder = dir.path().join("models--org--name");
         std::fs::create_dir_all(folder.join("refs")).unwrap();
         std::fs::create_dir_all(folder.join("snapshots").join(COMMIT)).unwrap();
+        std::fs::write(folder.join("snapshots").join(COMMIT).join("config.json"), "{}").unwrap();
         std::fs::write(folder.join("refs/main"), COMMIT).unwrap();
         let cache = HubCache::new(dir.path());
         (dir, cache)

@@ -49,7 +49,7 @@ impl Default for Recipe {
         Recipe {
             architecture: Architecture::default(),
             batch_tokens: 4096,
-            part_tokens: 512,
+            part_tokens: 192,
             budget: Budget::Tokens(50_000_000),
             schedule: Schedule { peak: 1.5e-3, warm_up: 1000, decay: Decay::Cosine },
             smoothing: 0.1,

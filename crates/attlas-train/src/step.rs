@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::Error;
+use crate::architecture::Group;
 use crate::batch::{Batch, Frame, Pair};
 use crate::kernels::dropout::Dropout;
 use crate::kernels::softmax_cross_entropy::Sums;
-use crate::network::{Network, Objective, with_slice};
+use crate::network::{self, Accumulator, Network, Objective};
 
 /// Cuts a batch into parts of at most `part_tokens` target tokens (one pair at least).
 pub fn parts(pairs: &[&Pair], part_tokens: usize, frame: Frame) -> Vec<Arc<Batch>> {
@@ -53,21 +54,11 @@ pub struct Pass {
 pub fn gradients(network: &Network, parts: &[Arc<Batch>], pass: Pass) -> Result<(Vec<Vec<f32>>, Sums), Error> {
     let n_tokens: usize = parts.iter().map(|part| part.n_target()).sum();
     let objective = Objective { smoothing: pass.smoothing, scale: Some(1.0 / n_tokens as f32) };
-    let work = |index: usize, total: &mut Vec<Vec<f32>>| -> Result<Sums, Error> {
+    let work = |index: usize, total: &mut Option<Accumulator>| -> Result<Sums, Error> {
+        let total = total.get_or_insert_with(|| Accumulator::new(network.groups.iter().map(Group::len)));
         let dropout = Dropout::new(pass.dropout, pass.seed, pass.step, index as u64);
-        let loss = network.loss(&parts[index], dropout, objective)?;
-        let gradients = loss.tensor.backward()?;
-        if total.is_empty() {
-            total.extend(network.groups.iter().map(|group| vec![0.0; group.len()]));
-        }
-        for (variable, total) in network.variables.iter().zip(total.iter_mut()) {
-            let Some(gradient) = gradients.get(variable.as_tensor()) else { continue };
-            with_slice(gradient, |gradient| {
-                for (sum, value) in total.iter_mut().zip(gradient) {
-                    *sum += value;
-                }
-            })?;
-        }
+        let loss = network.loss(&parts[index], network::Pass { dropout, gradients: Some(total) }, objective)?;
+        loss.tensor.backward()?;
         Ok(loss.sums)
     };
     let results = over_parts(parts.len(), pass.threads, work)?;
@@ -75,6 +66,8 @@ pub fn gradients(network: &Network, parts: &[Arc<Batch>], pass: Pass) -> Result<
     let mut total: Vec<Vec<f32>> = Vec::new();
     for (part_total, part_sums) in results {
         sums.add(&part_sums);
+        let Some(part_total) = part_total else { continue }; // a thread that came too late for any part
+        let part_total = part_total.take()?;
         if total.is_empty() {
             total = part_total;
             continue;
@@ -94,7 +87,7 @@ pub fn gradients(network: &Network, parts: &[Arc<Batch>], pass: Pass) -> Result<
 /// The tensor library's.
 pub fn evaluate(network: &Network, parts: &[Arc<Batch>], threads: usize) -> Result<Sums, Error> {
     let objective = Objective { smoothing: 0.0, scale: None };
-    let work = |index: usize, _: &mut ()| Ok(network.loss(&parts[index], Dropout::OFF, objective)?.sums);
+    let work = |index: usize, _: &mut ()| Ok(network.loss(&parts[index], network::Pass::FORWARD, objective)?.sums);
     let mut sums = Sums::default();
     for ((), part) in over_parts(parts.len(), threads, work)? {
         sums.add(&part);

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use crate::Error;
 use crate::batch::{Batch, Frame, Pair};
-use crate::kernels::dropout::Dropout;
-use crate::network::Network;
+use crate::network::{Network, Pass};
 
 /// The most likely token at each step, until the end token or `max_tokens`. Neither start nor end token is in the result.
 ///
@@ -15,7 +14,7 @@ use crate::network::Network;
 /// The tensor library's.
 pub fn greedy(network: &Network, source: &[u32], frame: Frame, max_tokens: usize) -> Result<Vec<u32>, Error> {
     let mut pair = Pair { source: source.to_vec(), target: Vec::new() };
-    let memory = network.encode(&Arc::new(Batch::pack([&pair], frame)), Dropout::OFF)?;
+    let memory = network.encode(&Arc::new(Batch::pack([&pair], frame)), Pass::FORWARD)?;
     while pair.target.len() < max_tokens {
         let logits = network.last_logits(&Arc::new(Batch::pack([&pair], frame)), &memory)?; // [n_vocab]
         let best = logits.iter().enumerate().fold(0, |best, (id, logit)| if *logit > logits[best] { id } else { best });

@@ -2,7 +2,9 @@
 
 pub mod completions;
 pub mod draw;
+pub mod evaluate;
 pub mod export;
+pub mod film;
 pub mod import;
 pub mod info;
 pub mod man;
@@ -10,6 +12,7 @@ pub mod models;
 pub mod record;
 pub mod show;
 pub mod tokens;
+pub mod train;
 
 use crate::arguments::{Arguments, Command};
 use crate::failure::{Failure, Outcome};
@@ -26,6 +29,9 @@ pub fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcome, Fai
         Some(Command::Info(info)) => info::run(&info, terminal),
         Some(Command::Tokens(tokens)) => tokens::run(&tokens, terminal),
         Some(Command::Models(models)) => models::run(&models, terminal),
+        Some(Command::Train(train)) => train::run(&train, arguments.threads, terminal),
+        Some(Command::Evaluate(evaluate)) => evaluate::run(&evaluate, terminal),
+        Some(Command::Film(film)) => film::run(&film, terminal),
         Some(Command::Completions(completions)) => completions::run(&completions, terminal),
         Some(Command::Man(man)) => man::run(&man, terminal),
     }

@@ -1,5 +1,6 @@
 //! What commands read: texts, models, recordings.
 
+mod hub;
 mod model;
 mod recording;
 mod text;

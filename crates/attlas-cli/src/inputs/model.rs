@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use attlas::Recording;
-use attlas_model::hub::find_model;
 use attlas_model::{Decoding, Input, Model, RunOptions, Side};
 use clap::Args;
 
+use super::hub::model_path;
 use super::read_text;
 use crate::arguments::RawText;
 use crate::failure::Failure;
@@ -19,8 +19,8 @@ const MAX_TOKENS: usize = 256;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArguments {
-    /// A model folder (config.json, weights, tokenizer), a .gguf file, or ORG/NAME in the local hub cache [default: the
-    /// embedded English to French translator].
+    /// A model folder (config.json, weights, tokenizer), a .gguf file, or ORG/NAME from the hub or its local cache
+    /// [default: the embedded English to French translator].
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// The branch, tag or commit of a model of the hub [default: main].
@@ -133,7 +133,7 @@ fn parse_max_tokens(text: &str) -> Result<usize, String> {
 /// Loads the model that the command line names, or the embedded one.
 pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
     Ok(match &arguments.model {
-        Some(folder) => Model::load(&find_model(&folder.to_string_lossy(), arguments.revision.as_deref())?)?,
+        Some(folder) => Model::load(&model_path(&folder.to_string_lossy(), arguments.revision.as_deref())?)?,
         None => Model::embedded()?,
     })
 }

@@ -22,6 +22,7 @@ impl Command {
         for name in ["NO_COLOR", "COLORTERM", "COLUMNS", "TERM", "CLICOLOR_FORCE"] {
             process.env_remove(name);
         }
+        process.env("HF_HUB_OFFLINE", "1"); // a test never asks the real hub
         Command { process, stdin: Vec::new(), is_stdout_closed: false }
     }
 

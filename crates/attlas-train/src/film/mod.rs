@@ -4,6 +4,7 @@
 //! the maps of the heads that changed most.
 
 mod html;
+mod picture;
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! The film as one animated picture: SVG or GIF, the maps above, the loss curve below.
 
-use attlas::figure::{self, Axis, Figure, Line, Mark, Panel, Rgb, Style};
+use attlas::figure::{self, Anchor, Axis, Figure, Label, Line, Mark, Panel, Rgb, Style};
 
 use super::{Film, HeadFilm};
 use crate::Error;
@@ -14,6 +14,7 @@ const CURVE_HEIGHT: f32 = 90.0;
 const TRAINING: Rgb = Rgb([179, 92, 30]);
 const VALIDATION: Rgb = Rgb([91, 63, 160]);
 const MARKER: Rgb = Rgb([29, 27, 36]);
+const INK: Rgb = Rgb([85, 82, 94]);
 const AXIS: Rgb = Rgb([200, 196, 208]);
 
 impl Film {
@@ -23,33 +24,9 @@ impl Film {
     /// When the film has no head or no frame, or a map is too large to be drawn cell by cell.
     pub fn to_svg(&self) -> Result<String, Error> {
         let figures = self.figures()?;
-        let Some(first) = figures.first() else { return Err(self.empty()) };
-        let (width, height) = (first.width, first.height);
-        let n = figures.len();
-        let length = (n + 3) as f32; // in frames: the last one counts four times
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}pt\" height=\"{height}pt\" \
-             viewBox=\"0 0 {width} {height}\">\n"
-        );
-        for (index, figure) in figures.iter().enumerate() {
-            let from = index as f32 / length;
-            let to = if index + 1 == n { 1.0 } else { (index + 1) as f32 / length };
-            let (values, times) = match index {
-                0 => ("visible;hidden".to_string(), format!("0;{to:.4}")),
-                _ if index + 1 == n => ("hidden;visible".to_string(), format!("0;{from:.4}")),
-                _ => ("hidden;visible;hidden".to_string(), format!("0;{from:.4};{to:.4}")),
-            };
-            let seconds = length * f32::from(DELAY) / 100.0;
-            // without animation the last frame is what is seen
-            let visibility = if index + 1 == n { "visible" } else { "hidden" };
-            svg.push_str(&format!(
-                "<g visibility=\"{visibility}\"><animate attributeName=\"visibility\" calcMode=\"discrete\" \
-                 values=\"{values}\" keyTimes=\"{times}\" dur=\"{seconds:.2}s\" repeatCount=\"indefinite\"/>\n{}</g>\n",
-                figure.to_svg()
-            ));
-        }
-        svg.push_str("</svg>\n");
-        Ok(svg)
+        let seconds: Vec<f32> =
+            (0..figures.len()).map(|index| f32::from(delay(index, figures.len())) / 100.0).collect();
+        figure::animated_svg(&figures, &seconds).ok_or_else(|| self.empty())
     }
 
     /// An animated GIF that repeats for ever.
@@ -57,29 +34,27 @@ impl Film {
     /// # Errors
     /// As [`Film::to_svg`]; also when the picture is larger than a GIF can be.
     pub fn to_gif(&self) -> Result<Vec<u8>, Error> {
-        let figures = self.figures()?;
+        let frames: Vec<Picture> = self.figures()?.iter().map(pixels).collect::<Result<_, _>>()?;
+        let Some(first) = frames.first() else { return Err(self.empty()) };
         let mut bytes = Vec::new();
         let gif_error = |error: gif::EncodingError| Error::Model(format!("the GIF cannot be encoded: {error}"));
-        let mut encoder = None;
-        for (index, figure) in figures.iter().enumerate() {
-            let (width, height, pixels) = pixels(figure)?;
-            if encoder.is_none() {
-                let mut new = gif::Encoder::new(&mut bytes, width, height, &[]).map_err(gif_error)?;
-                new.set_repeat(gif::Repeat::Infinite).map_err(gif_error)?;
-                encoder = Some(new);
-            }
-            let mut frame = gif::Frame::from_rgb_speed(width, height, &pixels, 10);
-            frame.delay = if index + 1 == figures.len() { 4 * DELAY } else { DELAY };
-            if let Some(encoder) = &mut encoder {
-                encoder.write_frame(&frame).map_err(gif_error)?;
-            }
+        let mut encoder = gif::Encoder::new(&mut bytes, first.width, first.height, &[]).map_err(gif_error)?;
+        encoder.set_repeat(gif::Repeat::Infinite).map_err(gif_error)?;
+        for (index, picture) in frames.iter().enumerate() {
+            let mut frame = gif::Frame::from_rgb_speed(picture.width, picture.height, &picture.pixels, 10);
+            frame.delay = delay(index, frames.len());
+            encoder.write_frame(&frame).map_err(gif_error)?;
         }
-        drop(encoder);
-        if bytes.is_empty() { Err(self.empty()) } else { Ok(bytes) }
+        drop(encoder); // writes the end
+        Ok(bytes)
     }
 
     fn empty(&self) -> Error {
-        Error::Model(format!("the film has {} heads and {} frames: nothing to draw", self.heads.len(), self.frames.len()))
+        Error::Model(format!(
+            "the film has {} heads and {} frames: nothing to draw",
+            self.heads.len(),
+            self.frames.len()
+        ))
     }
 
     /// One figure per frame, all with the same layout and one colour scale.
@@ -104,7 +79,8 @@ impl Film {
             title: format!("step {}{loss}", frame.step),
             captions: vec![
                 "Rows are queries, columns are keys; one scale for all heads and frames.".to_string(),
-                "Below: the loss over training (bold: validation); the upright line is this frame.".to_string(),
+                "Below: the loss over training in nats per token (bold: validation); the upright line is this frame."
+                    .to_string(),
             ],
             ..Style::default()
         };
@@ -115,7 +91,8 @@ impl Film {
             let Some(head) = heads.next() else { break }; // the colour bar comes last
             if (cells.n_rows, cells.n_columns) != (head.rows.len(), head.columns.len()) {
                 return Err(Error::Limit(
-                    "the maps are too large for a picture; write the film as .html, or film a shorter sentence".to_string(),
+                    "the maps are too large for a picture; write the film as .html, or film a shorter sentence"
+                        .to_string(),
                 ));
             }
             cells.indices = head.maps[index].iter().map(|weight| (weight / high * 254.0).round() as u8).collect();
@@ -126,13 +103,17 @@ impl Film {
 
     /// Adds the loss curve below everything.
     fn add_curve(&self, figure: &mut Figure, step: u64) {
-        let (left, right, top) = (12.0, figure.width - 12.0, figure.height);
-        figure.height += CURVE_HEIGHT + 12.0;
+        let (left, right, top) = (34.0, figure.width - 14.0, figure.height);
+        figure.height += CURVE_HEIGHT + 16.0;
         let losses = self.curve.iter().flat_map(|point| [Some(point.loss), point.valid]).flatten();
         let (low, high) = losses.fold((f64::MAX, f64::MIN), |(low, high), loss| (low.min(loss), high.max(loss)));
         let last = self.curve.last().map_or(1, |point| point.step.max(1)) as f32;
         let x = |step: u64| left + (right - left) * (step as f32 / last).min(1.0);
         let y = |loss: f64| top + CURVE_HEIGHT * ((high - loss) / (high - low).max(1e-9)) as f32;
+        for loss in [low, high].into_iter().filter(|loss| loss.is_finite()) {
+            let at = [left - 5.0, y(loss) + 3.0];
+            figure.marks.push(Mark::Label(Label::new(&format!("{loss:.1}"), at, Anchor::End, 8.0, INK)));
+        }
         let mut line = |points: Vec<[f32; 2]>, width: f32, color: Rgb| {
             if points.len() > 1 {
                 figure.marks.push(Mark::Line(Line { points, width, color, opacity: 1.0 }));
@@ -145,6 +126,11 @@ impl Film {
         line(valid.collect(), 1.6, VALIDATION);
         line(vec![[x(step), top], [x(step), bottom]], 1.0, MARKER);
     }
+}
+
+/// How long a frame stays, in hundredths of a second.
+fn delay(index: usize, n_frames: usize) -> u16 {
+    if index + 1 == n_frames { 4 * DELAY } else { DELAY }
 }
 
 /// Each cell's largest weight over time. Shape `[rows, columns]`.
@@ -164,18 +150,27 @@ fn panel(head: &HeadFilm, weights: &[f32]) -> Result<Panel, attlas::Error> {
     Panel::new(format!("{} {}", head.kind, head.name), weights.to_vec(), rows, columns)
 }
 
-/// Width, height and RGB pixels of a figure.
-fn pixels(figure: &Figure) -> Result<(u16, u16, Vec<u8>), Error> {
+/// A frame as a GIF takes it.
+struct Picture {
+    width: u16,
+    height: u16,
+    /// RGB. Shape `[height, width, 3]`.
+    pixels: Vec<u8>,
+}
+
+/// A figure, drawn.
+fn pixels(figure: &Figure) -> Result<Picture, Error> {
     let error = |error: &dyn std::fmt::Display| Error::Model(format!("a frame cannot be drawn: {error}"));
     let png = figure.to_png().map_err(|problem| error(&problem))?;
     let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().map_err(|problem| error(&problem))?;
     let size = reader.output_buffer_size().ok_or_else(|| error(&"too large"))?;
-    let mut pixels = vec![0; size]; // [height, width, 3]
+    let mut pixels = vec![0; size];
     let info = reader.next_frame(&mut pixels).map_err(|problem| error(&problem))?;
     pixels.truncate(info.buffer_size());
     if info.color_type != png::ColorType::Rgb {
         return Err(error(&format!("{:?} pixels where RGB was expected", info.color_type)));
     }
-    let side = |length: u32| u16::try_from(length).map_err(|_| error(&format!("{length} pixels are too many for a GIF")));
-    Ok((side(info.width)?, side(info.height)?, pixels))
+    let side =
+        |length: u32| u16::try_from(length).map_err(|_| error(&format!("{length} pixels are too many for a GIF")));
+    Ok(Picture { width: side(info.width)?, height: side(info.height)?, pixels })
 }

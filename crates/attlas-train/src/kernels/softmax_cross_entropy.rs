@@ -1,7 +1,6 @@
 //! Output projection, softmax and cross-entropy in one pass over blocks of rows: `[n, n_vocab]` is never held.
 //!
-//! The gradients are formed in the same pass, while a block's logits are still in cache; the backward pass only scales
-//! them. Label smoothing as in Szegedy et al. 2016, §7 and PyTorch: the target is `(1 − ε) · one-hot + ε / n_vocab`.
+//! The gradients are formed in the same pass, while a block's logits are still in cache. Label smoothing as in Szegedy et al. 2016, §7 and PyTorch: the target is `(1 − ε) · one-hot + ε / n_vocab`.
 
 use super::exp::exp_of_non_positive;
 use super::matmul::{Before, Matrix, multiply};
@@ -32,15 +31,17 @@ impl Sums {
     }
 }
 
-/// Gradients of the summed objective.
+/// Where the gradients of `scale · Σ objective` go.
 #[derive(Debug)]
-pub struct Gradients {
-    /// Shape `[n, d_model]`.
-    pub hidden: Vec<f32>,
-    /// Shape `[n_vocab, d_model]`.
-    pub weight: Vec<f32>,
-    /// Shape `[n_vocab]`.
-    pub bias: Vec<f32>,
+pub struct Gradients<'a> {
+    /// The factor of the summed objective.
+    pub scale: f32,
+    /// Overwritten. Shape `[n, d_model]`.
+    pub hidden: &'a mut [f32],
+    /// Added to. Shape `[n_vocab, d_model]`.
+    pub weight: &'a mut [f32],
+    /// Added to. Shape `[n_vocab]`.
+    pub bias: &'a mut [f32],
 }
 
 /// The sums, and the gradients if `gradients` are wanted.
@@ -50,13 +51,14 @@ pub fn forward(
     (hidden, weight, bias): (&[f32], &[f32], &[f32]),
     targets: &[u32],
     smoothing: f32,
-    gradients: Option<&mut Gradients>,
+    gradients: Option<Gradients<'_>>,
 ) -> Sums {
     let n_vocab = bias.len();
     let d_model = weight.len() / n_vocab;
     let mut sums = Sums::default();
     let mut logits = vec![0.0; BLOCK.min(targets.len()) * n_vocab]; // [block, n_vocab]
     let mut gradients = gradients;
+    let scale = gradients.as_ref().map_or(1.0, |gradients| gradients.scale);
     for (block, targets) in targets.chunks(BLOCK).enumerate() {
         let rows = targets.len();
         let hidden = &hidden[block * BLOCK * d_model..][..rows * d_model];
@@ -67,14 +69,14 @@ pub fn forward(
         let weight_matrix = Matrix::new(weight, n_vocab, d_model);
         multiply(Matrix::new(hidden, rows, d_model), weight_matrix.transposed(), Before::Add, logits);
         for (row, target) in logits.chunks_exact_mut(n_vocab).zip(targets) {
-            sums.add(&row_loss(row, *target as usize, smoothing));
+            sums.add(&row_loss(row, *target as usize, smoothing, scale));
         }
-        let Some(gradients) = gradients.as_deref_mut() else { continue };
+        let Some(gradients) = &mut gradients else { continue };
         // `logits` now holds the gradient of the logits
         let logits_matrix = Matrix::new(logits, rows, n_vocab);
         let hidden_gradient = &mut gradients.hidden[block * BLOCK * d_model..][..rows * d_model];
         multiply(logits_matrix, weight_matrix, Before::Overwrite, hidden_gradient);
-        multiply(logits_matrix.transposed(), Matrix::new(hidden, rows, d_model), Before::Add, &mut gradients.weight);
+        multiply(logits_matrix.transposed(), Matrix::new(hidden, rows, d_model), Before::Add, gradients.weight);
         for row in logits.chunks_exact(n_vocab) {
             for (sum, value) in gradients.bias.iter_mut().zip(row) {
                 *sum += value;
@@ -84,8 +86,8 @@ pub fn forward(
     sums
 }
 
-/// The sums of one token; turns its logits into their gradient, `softmax − smoothed target`. Shape `[n_vocab]`.
-fn row_loss(logits: &mut [f32], target: usize, smoothing: f32) -> Sums {
+/// The sums of one token; turns its logits into their gradient, `scale · (softmax − smoothed target)`. Shape `[n_vocab]`.
+fn row_loss(logits: &mut [f32], target: usize, smoothing: f32, scale: f32) -> Sums {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let target_logit = logits[target];
     let mean_logit = if smoothing > 0.0 { lanes(logits) / logits.len() as f64 } else { 0.0 };
@@ -94,12 +96,12 @@ fn row_loss(logits: &mut [f32], target: usize, smoothing: f32) -> Sums {
     }
     let sum = lanes(logits);
     let lse = f64::from(max) + sum.ln();
-    let inverse = (1.0 / sum) as f32;
-    let spread = smoothing / logits.len() as f32;
+    let inverse = (f64::from(scale) / sum) as f32;
+    let spread = scale * smoothing / logits.len() as f32;
     for logit in logits.iter_mut() {
         *logit = *logit * inverse - spread;
     }
-    logits[target] -= 1.0 - smoothing;
+    logits[target] -= scale * (1.0 - smoothing);
     let loss = lse - f64::from(target_logit);
     let smoothing = f64::from(smoothing);
     Sums {
@@ -129,7 +131,7 @@ mod tests {
     #[test]
     fn a_row_by_hand_two_words_equal_logits() {
         let mut logits = [0.0, 0.0];
-        let sums = row_loss(&mut logits, 0, 0.0);
+        let sums = row_loss(&mut logits, 0, 0.0, 1.0);
         assert!((sums.loss - 2f64.ln()).abs() < 1e-7);
         assert!((logits[0] + 0.5).abs() < 1e-7 && (logits[1] - 0.5).abs() < 1e-7);
     }

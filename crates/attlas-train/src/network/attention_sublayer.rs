@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout as TensorLayout, Result, Shape, Tensor};
 
-use super::storage::{put, slice, split, split_mut, take, tensor, with_slice};
+use super::storage::{Slot, put, slice, split, split_mut, take, tensor, with_slice, with_sum};
 use crate::kernels::attention::{self, Columns, Layout, Mask};
 use crate::kernels::dropout::Dropout;
 use crate::kernels::{linear, norm};
@@ -15,13 +15,13 @@ use crate::kernels::{linear, norm};
 /// The tensor library's.
 pub fn self_attention(
     x: &Tensor,
-    parameters: &Tensor,
+    (parameters, slot): (&Tensor, Option<Slot>),
     offsets: &[usize],
     n_heads: usize,
     mask: Mask,
     dropout: Dropout,
 ) -> Result<Tensor> {
-    x.apply_op2(parameters, SelfAttention(Attention::new(x, (offsets, offsets), n_heads, mask, dropout)?))
+    x.apply_op2(parameters, SelfAttention(Attention::new(x, slot, (offsets, offsets), n_heads, mask, dropout)?))
 }
 
 /// Cross-attention: `y` asks, `memory` answers. `offsets` are those of `y` and of `memory`. Shape `[n, d_model]`.
@@ -31,12 +31,12 @@ pub fn self_attention(
 pub fn cross_attention(
     y: &Tensor,
     memory: &Tensor,
-    parameters: &Tensor,
+    (parameters, slot): (&Tensor, Option<Slot>),
     offsets: (&[usize], &[usize]),
     n_heads: usize,
     dropout: Dropout,
 ) -> Result<Tensor> {
-    y.apply_op3(memory, parameters, CrossAttention(Attention::new(y, offsets, n_heads, Mask::Full, dropout)?))
+    y.apply_op3(memory, parameters, CrossAttention(Attention::new(y, slot, offsets, n_heads, Mask::Full, dropout)?))
 }
 
 /// What both kinds share.
@@ -47,6 +47,7 @@ struct Attention {
     d_model: usize,
     mask: Mask,
     dropout: Dropout,
+    slot: Option<Slot>,
     saved: Mutex<Option<Saved>>,
 }
 
@@ -70,6 +71,7 @@ struct CrossAttention(Attention);
 impl Attention {
     fn new(
         x: &Tensor,
+        slot: Option<Slot>,
         offsets: (&[usize], &[usize]),
         n_heads: usize,
         mask: Mask,
@@ -82,6 +84,7 @@ impl Attention {
             d_model: x.dim(1)?,
             mask,
             dropout,
+            slot,
             saved: Mutex::new(None),
         })
     }
@@ -148,10 +151,10 @@ fn add(sum: &mut [f32], values: &[f32]) {
 }
 
 impl SelfAttention {
-    fn gradients(&self, x: &[f32], parameters: &[f32], dy: &[f32], saved: &Saved) -> (Vec<f32>, Vec<f32>) {
+    /// The gradient of `x`; adds those of the parameters to `all`.
+    fn gradients(&self, x: &[f32], parameters: &[f32], dy: &[f32], saved: &Saved, all: &mut [f32]) -> Vec<f32> {
         let attention = &self.0;
-        let mut all = vec![0.0; parameters.len()];
-        let (mut dx, d_context) = attention.start(dy, saved, parameters, &mut all);
+        let (mut dx, d_context) = attention.start(dy, saved, parameters, all);
         let mut d_projected = vec![0.0; saved.queries.len()]; // [n, 3 · d_model]
         attention::backward(
             (&saved.queries, &saved.queries),
@@ -162,10 +165,10 @@ impl SelfAttention {
             &mut attention::Gradients::Together(&mut d_projected),
         );
         let [in_weight, ..] = split(parameters, attention.sizes());
-        let [d_in_weight, d_in_bias, ..] = split_mut(&mut all, attention.sizes());
+        let [d_in_weight, d_in_bias, ..] = split_mut(all, attention.sizes());
         linear::add_parameter_gradients(&d_projected, x, d_in_weight, d_in_bias);
         add(&mut dx, &linear::input_gradient(&d_projected, in_weight, 3 * attention.d_model));
-        (dx, all)
+        dx
     }
 }
 
@@ -197,25 +200,30 @@ impl CustomOp2 for SelfAttention {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let saved = take(&self.0.saved)?;
-        let (dx, dp) = with_slice(x, |x| {
-            with_slice(parameters, |parameters| with_slice(gradient, |dy| self.gradients(x, parameters, dy, &saved)))
-        })???;
-        Ok((Some(tensor(dx, x.shape())?), Some(tensor(dp, parameters.shape())?)))
+        let dx = with_sum(self.0.slot.as_ref(), |all| {
+            with_slice(x, |x| {
+                with_slice(parameters, |parameters| {
+                    with_slice(gradient, |dy| self.gradients(x, parameters, dy, &saved, all))
+                })
+            })
+        })????;
+        Ok((Some(tensor(dx, x.shape())?), None))
     }
 }
 
 impl CrossAttention {
+    /// The gradients of `y` and `memory`; adds those of the parameters to `all`.
     fn gradients(
         &self,
         (y, memory): (&[f32], &[f32]),
         parameters: &[f32],
         dy: &[f32],
         saved: &Saved,
-    ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        all: &mut [f32],
+    ) -> (Vec<f32>, Vec<f32>) {
         let attention = &self.0;
         let d_model = attention.d_model;
-        let mut all = vec![0.0; parameters.len()];
-        let (mut d_y, d_context) = attention.start(dy, saved, parameters, &mut all);
+        let (mut d_y, d_context) = attention.start(dy, saved, parameters, all);
         let mut d_queries = vec![0.0; saved.queries.len()]; // [n_queries, d_model]
         let mut d_keys = vec![0.0; saved.keys.len()]; // [n_keys, 2 · d_model]
         attention::backward(
@@ -228,14 +236,14 @@ impl CrossAttention {
         );
         let [in_weight, ..] = split(parameters, attention.sizes());
         let (query_weight, key_weight) = in_weight.split_at(d_model * d_model);
-        let [d_in_weight, d_in_bias, ..] = split_mut(&mut all, attention.sizes());
+        let [d_in_weight, d_in_bias, ..] = split_mut(all, attention.sizes());
         let (d_query_weight, d_key_weight) = d_in_weight.split_at_mut(d_model * d_model);
         let (d_query_bias, d_key_bias) = d_in_bias.split_at_mut(d_model);
         linear::add_parameter_gradients(&d_queries, y, d_query_weight, d_query_bias);
         linear::add_parameter_gradients(&d_keys, memory, d_key_weight, d_key_bias);
         add(&mut d_y, &linear::input_gradient(&d_queries, query_weight, d_model));
         let d_memory = linear::input_gradient(&d_keys, key_weight, 2 * d_model);
-        (d_y, d_memory, all)
+        (d_y, d_memory)
     }
 }
 
@@ -273,14 +281,15 @@ impl CustomOp3 for CrossAttention {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let saved = take(&self.0.saved)?;
-        let (d_y, d_memory, dp) = with_slice(y, |y| {
-            with_slice(memory, |memory| {
-                with_slice(parameters, |parameters| {
-                    with_slice(gradient, |dy| self.gradients((y, memory), parameters, dy, &saved))
+        let (d_y, d_memory) = with_sum(self.0.slot.as_ref(), |all| {
+            with_slice(y, |y| {
+                with_slice(memory, |memory| {
+                    with_slice(parameters, |parameters| {
+                        with_slice(gradient, |dy| self.gradients((y, memory), parameters, dy, &saved, all))
+                    })
                 })
             })
-        })????;
-        let shape = parameters.shape();
-        Ok((Some(tensor(d_y, y.shape())?), Some(tensor(d_memory, memory.shape())?), Some(tensor(dp, shape)?)))
+        })?????;
+        Ok((Some(tensor(d_y, y.shape())?), Some(tensor(d_memory, memory.shape())?), None))
     }
 }

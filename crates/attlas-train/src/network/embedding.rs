@@ -2,15 +2,21 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
-use super::storage::{slice, tensor, with_slice};
+use super::storage::{Slot, slice, with_slice, with_sum};
 use crate::kernels::dropout::Dropout;
 
 /// `dropout(√d_model · weight[id] + position)` for packed sentences. Shape `[n, d_model]`.
 ///
 /// # Errors
 /// The tensor library's.
-pub fn embed(weight: &Tensor, ids: &[u32], offsets: &[usize], d_model: usize, dropout: Dropout) -> Result<Tensor> {
-    weight.apply_op1(Embed { ids: ids.to_vec(), offsets: offsets.to_vec(), d_model, dropout })
+pub fn embed(
+    (weight, slot): (&Tensor, Option<Slot>),
+    ids: &[u32],
+    offsets: &[usize],
+    d_model: usize,
+    dropout: Dropout,
+) -> Result<Tensor> {
+    weight.apply_op1(Embed { ids: ids.to_vec(), offsets: offsets.to_vec(), d_model, dropout, slot })
 }
 
 struct Embed {
@@ -18,6 +24,7 @@ struct Embed {
     offsets: Vec<usize>,
     d_model: usize,
     dropout: Dropout,
+    slot: Option<Slot>,
 }
 
 /// `sin` and `cos` of `position / 10000^(2i / d_model)`, alternating. Shape `[d_model]`.
@@ -53,18 +60,19 @@ impl CustomOp1 for Embed {
         Ok((CpuStorage::F32(output), Shape::from((self.ids.len(), d_model))))
     }
 
-    fn bwd(&self, weight: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let d_model = self.d_model;
         let scale = (d_model as f32).sqrt();
         let mut output_gradient = with_slice(gradient, <[f32]>::to_vec)?; // [n, d_model]
         self.dropout.apply(&mut output_gradient);
-        let mut weight_gradient = vec![0.0; weight.elem_count()]; // [n_vocab, d_model]
-        for (id, row) in self.ids.iter().zip(output_gradient.chunks_exact(d_model)) {
-            let slot = &mut weight_gradient[*id as usize * d_model..][..d_model];
-            for (slot, value) in slot.iter_mut().zip(row) {
-                *slot += scale * value;
+        with_sum(self.slot.as_ref(), |weight_gradient| {
+            for (id, row) in self.ids.iter().zip(output_gradient.chunks_exact(d_model)) {
+                let slot = &mut weight_gradient[*id as usize * d_model..][..d_model];
+                for (slot, value) in slot.iter_mut().zip(row) {
+                    *slot += scale * value;
+                }
             }
-        }
-        Ok(Some(tensor(weight_gradient, weight.elem_count())?))
+        })?;
+        Ok(None)
     }
 }

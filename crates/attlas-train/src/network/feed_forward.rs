@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::storage::{put, slice, take, tensor, with_slice};
+use super::storage::{Slot, put, slice, take, tensor, with_slice, with_sum};
 use crate::kernels::dropout::Dropout;
 use crate::kernels::{linear, norm};
 
@@ -12,15 +12,21 @@ use crate::kernels::{linear, norm};
 ///
 /// # Errors
 /// The tensor library's.
-pub fn feed_forward(x: &Tensor, parameters: &Tensor, d_ff: usize, dropout: Dropout) -> Result<Tensor> {
+pub fn feed_forward(
+    x: &Tensor,
+    (parameters, slot): (&Tensor, Option<Slot>),
+    d_ff: usize,
+    dropout: Dropout,
+) -> Result<Tensor> {
     let d_model = x.dim(1)?;
-    x.apply_op2(parameters, FeedForward { d_model, d_ff, dropout, saved: Mutex::new(None) })
+    x.apply_op2(parameters, FeedForward { d_model, d_ff, dropout, slot, saved: Mutex::new(None) })
 }
 
 struct FeedForward {
     d_model: usize,
     d_ff: usize,
     dropout: Dropout,
+    slot: Option<Slot>,
     saved: Mutex<Option<Saved>>,
 }
 
@@ -57,11 +63,10 @@ impl FeedForward {
         Parameters { weight_1: a, bias_1: b, weight_2: c, bias_2: d, norm_weight: e, norm_bias: f }
     }
 
-    /// Gradients of input and parameters.
-    fn gradients(&self, x: &[f32], parameters: &[f32], dy: &[f32], saved: &Saved) -> (Vec<f32>, Vec<f32>) {
+    /// The gradient of the input; adds those of the parameters to `all`.
+    fn gradients(&self, x: &[f32], parameters: &[f32], dy: &[f32], saved: &Saved, all: &mut [f32]) -> Vec<f32> {
         let weights = self.split(parameters);
-        let mut all = vec![0.0; parameters.len()];
-        let gradients = self.split_mut(&mut all);
+        let gradients = self.split_mut(all);
         let mut dx = norm::backward(dy, &saved.norm, weights.norm_weight, gradients.norm_weight, gradients.norm_bias);
         let mut d_output = dx.clone(); // [n, d_model]
         self.dropout.at(1).apply(&mut d_output);
@@ -76,7 +81,7 @@ impl FeedForward {
         for (sum, value) in dx.iter_mut().zip(through) {
             *sum += value;
         }
-        (dx, all)
+        dx
     }
 }
 
@@ -108,9 +113,13 @@ impl CustomOp2 for FeedForward {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let saved = take(&self.saved)?;
-        let (dx, dp) = with_slice(x, |x| {
-            with_slice(parameters, |parameters| with_slice(gradient, |dy| self.gradients(x, parameters, dy, &saved)))
-        })???;
-        Ok((Some(tensor(dx, x.shape())?), Some(tensor(dp, parameters.shape())?)))
+        let dx = with_sum(self.slot.as_ref(), |all| {
+            with_slice(x, |x| {
+                with_slice(parameters, |parameters| {
+                    with_slice(gradient, |dy| self.gradients(x, parameters, dy, &saved, all))
+                })
+            })
+        })????;
+        Ok((Some(tensor(dx, x.shape())?), None))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::Objective;
-use super::storage::{put, slice, take, tensor, with_slice};
+use super::storage::{Slot, put, slice, take, tensor, with_sum};
 use crate::Error;
 use crate::kernels::softmax_cross_entropy::{self, Gradients, Sums};
 
@@ -20,17 +20,27 @@ pub struct Loss {
 
 /// The loss of `hidden` (`[n, d_model]`) against `targets` (`[n]`).
 ///
+/// The gradients of weight and bias are added to their slots on the way forward, where the logits are at hand: the walk
+/// back begins at the loss itself, with a gradient of 1.
+///
 /// # Errors
 /// The tensor library's.
 pub fn loss(
     hidden: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
+    (weight, weight_slot): (&Tensor, Option<Slot>),
+    (bias, bias_slot): (&Tensor, Option<Slot>),
     targets: &[u32],
     objective: Objective,
 ) -> std::result::Result<Loss, Error> {
     let sums = Arc::new(Mutex::new(None));
-    let op = CrossEntropy { targets: targets.to_vec(), objective, sums: Arc::clone(&sums), saved: Mutex::new(None) };
+    let op = CrossEntropy {
+        targets: targets.to_vec(),
+        objective,
+        weight_slot,
+        bias_slot,
+        sums: Arc::clone(&sums),
+        saved: Mutex::new(None),
+    };
     let tensor = hidden.apply_op3(weight, bias, op)?;
     Ok(Loss { tensor, sums: take(&sums)? })
 }
@@ -38,8 +48,11 @@ pub fn loss(
 struct CrossEntropy {
     targets: Vec<u32>,
     objective: Objective,
+    weight_slot: Option<Slot>,
+    bias_slot: Option<Slot>,
     sums: Arc<Mutex<Option<Sums>>>,
-    saved: Mutex<Option<Gradients>>,
+    /// The gradient of `hidden`. Shape `[n, d_model]`.
+    saved: Mutex<Option<Vec<f32>>>,
 }
 
 impl CustomOp3 for CrossEntropy {
@@ -57,21 +70,22 @@ impl CustomOp3 for CrossEntropy {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (hidden, weight, bias) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
-        let mut gradients = self.objective.scale.map(|_| Gradients {
-            hidden: vec![0.0; hidden.len()], // [n, d_model]
-            weight: vec![0.0; weight.len()], // [n_vocab, d_model]
-            bias: vec![0.0; bias.len()],     // [n_vocab]
-        });
-        let sums = softmax_cross_entropy::forward(
-            (hidden, weight, bias),
-            &self.targets,
-            self.objective.smoothing,
-            gradients.as_mut(),
-        );
+        let (inputs, smoothing) = ((hidden, weight, bias), self.objective.smoothing);
+        let sums = match self.objective.scale {
+            None => softmax_cross_entropy::forward(inputs, &self.targets, smoothing, None),
+            Some(scale) => {
+                let mut d_hidden = vec![0.0; hidden.len()]; // [n, d_model]
+                let sums = with_sum(self.weight_slot.as_ref(), |weight| {
+                    with_sum(self.bias_slot.as_ref(), |bias| {
+                        let gradients = Gradients { scale, hidden: &mut d_hidden, weight, bias };
+                        softmax_cross_entropy::forward(inputs, &self.targets, smoothing, Some(gradients))
+                    })
+                })??;
+                put(&self.saved, d_hidden)?;
+                sums
+            }
+        };
         put(&self.sums, sums)?;
-        if let Some(gradients) = gradients {
-            put(&self.saved, gradients)?;
-        }
         let scale = f64::from(self.objective.scale.unwrap_or(1.0));
         Ok((CpuStorage::F32(vec![(scale * sums.objective) as f32]), Shape::from(())))
     }
@@ -79,21 +93,11 @@ impl CustomOp3 for CrossEntropy {
     fn bwd(
         &self,
         hidden: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
         _: &Tensor,
-        gradient: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let saved = take(&self.saved)?;
-        let factor = with_slice(gradient, |values| values[0])? * self.objective.scale.unwrap_or(1.0);
-        let scaled = |mut values: Vec<f32>| {
-            values.iter_mut().for_each(|value| *value *= factor);
-            values
-        };
-        Ok((
-            Some(tensor(scaled(saved.hidden), hidden.shape())?),
-            Some(tensor(scaled(saved.weight), weight.shape())?),
-            Some(tensor(scaled(saved.bias), bias.shape())?),
-        ))
+        Ok((Some(tensor(take(&self.saved)?, hidden.shape())?), None, None))
     }
 }

@@ -1,7 +1,8 @@
 //! The encoder-decoder of Vaswani et al. (2017) as a graph that candle's autograd walks backwards.
 //!
 //! Every sublayer is one operation with a gradient written by hand: `LayerNorm(x + dropout(sublayer(x)))`. The framework
-//! links them, sums the gradients of what is used several times (the memory, tied embeddings) and orders the walk.
+//! links them, sums the gradients of what several of them read (the memory, the residual stream) and orders the walk; the
+//! gradients of parameters are added to an [`Accumulator`].
 
 mod attention_sublayer;
 mod embedding;
@@ -17,7 +18,9 @@ pub use attention_sublayer::{cross_attention, self_attention};
 pub use embedding::embed;
 pub use feed_forward::feed_forward;
 pub use loss::{Loss, loss};
-pub use storage::with_slice;
+pub use storage::{Accumulator, with_slice};
+
+use storage::Slot;
 
 use crate::architecture::{Architecture, Group};
 use crate::batch::Batch;
@@ -70,35 +73,38 @@ impl Network {
         if self.architecture.tied { 2 } else { 4 }
     }
 
-    fn target_embedding(&self) -> &Tensor {
-        self.variables[usize::from(!self.architecture.tied)].as_tensor()
+    /// The variable of the target embedding.
+    fn target_embedding(&self) -> usize {
+        usize::from(!self.architecture.tied)
     }
 
-    fn output_weight(&self) -> &Tensor {
-        self.variables[if self.architecture.tied { 0 } else { 2 }].as_tensor()
+    /// The variable of the output projection's weight.
+    fn output_weight(&self) -> usize {
+        if self.architecture.tied { 0 } else { 2 }
     }
 
-    fn output_bias(&self) -> &Tensor {
-        self.variables[self.first_layer() - 1].as_tensor()
+    /// The variable of the output projection's bias.
+    fn output_bias(&self) -> usize {
+        self.first_layer() - 1
     }
 
     /// The encoder's output. Shape `[n_source, d_model]`.
     ///
     /// # Errors
     /// The tensor library's.
-    pub fn encode(&self, batch: &Arc<Batch>, dropout: Dropout) -> Result<Tensor, Error> {
+    pub fn encode(&self, batch: &Arc<Batch>, pass: Pass<'_>) -> Result<Tensor, Error> {
         let sizes = &self.architecture;
         let mut x = embed(
-            self.variables[0].as_tensor(),
+            (self.variables[0].as_tensor(), pass.slot(0)),
             &batch.source,
             &batch.source_offsets,
             sizes.d_model,
-            dropout.at(SITE_SOURCE),
+            pass.dropout.at(SITE_SOURCE),
         )?;
         for layer in 0..sizes.num_layers {
             let group = self.first_layer() + 2 * layer;
-            let parameters = |index: usize| self.variables[group + index].as_tensor();
-            let site = |index: usize| dropout.at((group + index) as u64);
+            let parameters = |index: usize| (self.variables[group + index].as_tensor(), pass.slot(group + index));
+            let site = |index: usize| pass.dropout.at((group + index) as u64);
             x = self_attention(&x, parameters(0), &batch.source_offsets, sizes.num_heads, Mask::Full, site(0))?;
             x = feed_forward(&x, parameters(1), sizes.d_ff, site(1))?;
         }
@@ -109,19 +115,20 @@ impl Network {
     ///
     /// # Errors
     /// The tensor library's.
-    pub fn decode(&self, batch: &Arc<Batch>, memory: &Tensor, dropout: Dropout) -> Result<Tensor, Error> {
+    pub fn decode(&self, batch: &Arc<Batch>, memory: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
         let sizes = &self.architecture;
+        let target = self.target_embedding();
         let mut y = embed(
-            self.target_embedding(),
+            (self.variables[target].as_tensor(), pass.slot(target)),
             &batch.target,
             &batch.target_offsets,
             sizes.d_model,
-            dropout.at(SITE_TARGET),
+            pass.dropout.at(SITE_TARGET),
         )?;
         for layer in 0..sizes.num_layers {
             let group = self.first_layer() + 2 * sizes.num_layers + 3 * layer;
-            let parameters = |index: usize| self.variables[group + index].as_tensor();
-            let site = |index: usize| dropout.at((group + index) as u64);
+            let parameters = |index: usize| (self.variables[group + index].as_tensor(), pass.slot(group + index));
+            let site = |index: usize| pass.dropout.at((group + index) as u64);
             y = self_attention(&y, parameters(0), &batch.target_offsets, sizes.num_heads, Mask::Causal, site(0))?;
             y = cross_attention(
                 &y,
@@ -140,10 +147,12 @@ impl Network {
     ///
     /// # Errors
     /// The tensor library's.
-    pub fn loss(&self, batch: &Arc<Batch>, dropout: Dropout, objective: Objective) -> Result<Loss, Error> {
-        let memory = self.encode(batch, dropout)?;
-        let hidden = self.decode(batch, &memory, dropout)?;
-        loss(&hidden, self.output_weight(), self.output_bias(), &batch.predicted, objective)
+    pub fn loss(&self, batch: &Arc<Batch>, pass: Pass<'_>, objective: Objective) -> Result<Loss, Error> {
+        let memory = self.encode(batch, pass)?;
+        let hidden = self.decode(batch, &memory, pass)?;
+        let [weight, bias] = [self.output_weight(), self.output_bias()]
+            .map(|variable| (self.variables[variable].as_tensor(), pass.slot(variable)));
+        loss(&hidden, weight, bias, &batch.predicted, objective)
     }
 
     /// The logits of the last token of each sentence. Shape `[n_sentences, n_vocab]`.
@@ -152,7 +161,7 @@ impl Network {
     /// The tensor library's.
     pub fn last_logits(&self, batch: &Arc<Batch>, memory: &Tensor) -> Result<Vec<f32>, Error> {
         let d_model = self.architecture.d_model;
-        let hidden = self.decode(batch, memory, Dropout::OFF)?;
+        let hidden = self.decode(batch, memory, Pass::FORWARD)?;
         let mut last = Vec::new(); // [n_sentences, d_model]
         with_slice(&hidden, |hidden| {
             for end in &batch.target_offsets[1..] {
@@ -160,10 +169,31 @@ impl Network {
             }
         })?;
         let mut logits = Vec::new();
-        with_slice(self.output_weight(), |weight| {
-            with_slice(self.output_bias(), |bias| logits = kernels::linear::forward(&last, weight, bias))
+        with_slice(self.variables[self.output_weight()].as_tensor(), |weight| {
+            with_slice(self.variables[self.output_bias()].as_tensor(), |bias| {
+                logits = kernels::linear::forward(&last, weight, bias)
+            })
         })??;
         Ok(logits)
+    }
+}
+
+/// What goes with one pass through the network.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass<'a> {
+    /// Which values are set to 0.
+    pub dropout: Dropout,
+    /// Where gradients of parameters are summed; `None` where there is no way back.
+    pub gradients: Option<&'a Accumulator>,
+}
+
+impl Pass<'_> {
+    /// Without dropout and without a way back.
+    pub const FORWARD: Pass<'static> = Pass { dropout: Dropout::OFF, gradients: None };
+
+    /// The slot of a variable.
+    fn slot(&self, variable: usize) -> Option<Slot> {
+        self.gradients.map(|gradients| gradients.slot(variable))
     }
 }
 

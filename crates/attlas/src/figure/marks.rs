@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::text::Shaped;
+use super::text::{Shaped, shape, visible};
 
 /// A colour in sRGB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Figure {
 }
 
 /// One thing drawn.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Mark {
     /// Coloured cells, drawn as an image.
     Cells(Cells),
@@ -41,7 +41,7 @@ pub enum Mark {
 }
 
 /// A raster of coloured cells, filling a rectangle.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cells {
     /// Left edge.
     pub x: f32,
@@ -62,7 +62,7 @@ pub struct Cells {
 }
 
 /// A text, shaped, at a place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Label {
     /// Where the anchor of the baseline is, from the left.
     pub x: f32,
@@ -81,6 +81,11 @@ pub struct Label {
 }
 
 impl Label {
+    /// An upright text with its anchor at `[x, y]`; what would be invisible in it is shown.
+    pub fn new(text: &str, [x, y]: [f32; 2], anchor: Anchor, size: f32, color: Rgb) -> Label {
+        Label { x, y, angle: 0.0, anchor, size, color, shaped: shape(&visible(text)) }
+    }
+
     /// The text's width in points.
     pub fn width(&self) -> f32 {
         self.shaped.width * self.size
@@ -108,7 +113,7 @@ pub enum Anchor {
 }
 
 /// A filled rectangle.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rect {
     /// Left edge.
     pub x: f32,
@@ -123,7 +128,7 @@ pub struct Rect {
 }
 
 /// A stroke through points, or along one cubic curve.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Line {
     /// The points.
     pub points: Vec<[f32; 2]>,

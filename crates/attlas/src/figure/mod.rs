@@ -18,6 +18,7 @@
 //! # Ok::<(), attlas::Error>(())
 //! ```
 
+mod animation;
 mod bitmap;
 mod cells;
 mod colormap;
@@ -33,6 +34,7 @@ mod subset;
 mod svg;
 mod text;
 
+pub use animation::animated_svg;
 pub use colormap::Colormap;
 pub use layout::{OverviewRow, grid, lines, map, overview};
 pub use marks::{Anchor, Cells, Figure, Label, Line, Mark, Rect, Rgb};

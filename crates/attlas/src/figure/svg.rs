@@ -15,39 +15,49 @@ impl Figure {
     /// ignore that. Text is text, with the glyphs used embedded as a font, and keeps its length in any other font.
     pub fn to_svg(&self) -> String {
         let mut svg = String::new();
+        self.open(&self.style_sheet(), &mut svg);
+        self.write_marks(&mut svg);
+        svg.push_str("</svg>\n");
+        svg
+    }
+
+    /// Everything before the marks.
+    pub(super) fn open(&self, style_sheet: &str, svg: &mut String) {
         let Figure { width, height, ground, .. } = self;
         // Writing to a String cannot fail, here and below.
         let _ = write!(
             svg,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}pt\" height=\"{height}pt\" \
-             viewBox=\"0 0 {width} {height}\" role=\"img\"><title>{}</title><desc>{}</desc>",
+             viewBox=\"0 0 {width} {height}\" role=\"img\"><title>{}</title><desc>{}</desc>{style_sheet}",
             escape(&self.title),
             escape(&self.description)
         );
-        svg.push_str(&self.style_sheet());
         let _ = write!(svg, "<rect width=\"{width}\" height=\"{height}\" fill=\"{}\"/>", hex(*ground));
+    }
+
+    /// The marks, from back to front.
+    pub(super) fn write_marks(&self, svg: &mut String) {
         let mut images = self.images(|cells| base64(&cells.scaled_up().to_indexed_png())).into_iter();
         let mut group = None; // texts of one look in a row share a group
         for mark in &self.marks {
             let look = if let Mark::Label(label) = mark { Some(Look::of(label)) } else { None };
             if look != group {
                 svg.push_str(if group.is_some() { "</g>\n" } else { "\n" });
-                look.iter().for_each(|look| look.open(&mut svg));
+                look.iter().for_each(|look| look.open(svg));
                 group = look;
             }
             match mark {
-                Mark::Cells(cells) => write_cells(cells, &images.next().unwrap_or_default(), &mut svg),
-                Mark::Label(label) => write_label(label, &mut svg),
-                Mark::Rect(rect) => write_rect(rect, &mut svg),
-                Mark::Line(line) => write_line(line, &mut svg),
+                Mark::Cells(cells) => write_cells(cells, &images.next().unwrap_or_default(), svg),
+                Mark::Label(label) => write_label(label, svg),
+                Mark::Rect(rect) => write_rect(rect, svg),
+                Mark::Line(line) => write_line(line, svg),
             }
         }
-        svg.push_str(if group.is_some() { "</g>\n</svg>\n" } else { "\n</svg>\n" });
-        svg
+        svg.push_str(if group.is_some() { "</g>\n" } else { "\n" });
     }
 
     /// The embedded fonts, and the rules for all text and images.
-    fn style_sheet(&self) -> String {
+    pub(super) fn style_sheet(&self) -> String {
         let mut rules = String::from("<style>");
         let mut families = String::new();
         for (font, used) in self.used_glyphs() {

@@ -10,7 +10,7 @@ use unicode_bidi::{BidiInfo, Level};
 use super::fonts::{FontId, font_for};
 
 /// A text with its glyphs, in units of the font size.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Shaped {
     /// What is drawn, in logical order; nothing in it is invisible.
     pub text: String,
@@ -21,7 +21,7 @@ pub struct Shaped {
 }
 
 /// Glyphs of one font.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Run {
     /// The font.
     pub font: FontId,
@@ -45,7 +45,7 @@ pub enum Order {
 }
 
 /// One glyph; lengths in ems.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Glyph {
     /// Its number in the font.
     pub id: u16,

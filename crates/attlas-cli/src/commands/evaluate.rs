@@ -1,0 +1,90 @@
+//! `attlas evaluate`: how good a translator is, and whether its attention points at the right words.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use attlas_train::data::BadLines;
+use attlas_train::evaluate::{Evaluation, Options};
+use clap::Args;
+
+use super::train::left_out_lines;
+use crate::failure::{Failure, Outcome};
+use crate::inputs::{ModelArguments, load_model};
+use crate::terminal::{Terminal, printable, remark};
+
+const EXAMPLES: &str = "\
+Examples:
+  attlas evaluate --pairs test.tsv                       the embedded translator
+  attlas evaluate --pairs test.tsv --model translator --json
+
+Loss, perplexity and token accuracy are those of the target given (teacher forcing), its end token included. BLEU and exact
+matches are those of greedy translations against every target that the file has for the same source. The alignment probe
+looks at the layer's mean cross-attention: does the row of a French word have its largest weight at the English word that a
+dictionary gives? Predicting is the row that predicts the word, shifted the row that has just read it.";
+
+/// `attlas evaluate`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct EvaluateArguments {
+    /// Sentence pairs: one a line, source, tab, target, UTF-8.
+    #[arg(long, value_name = "TSV")]
+    pub pairs: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArguments,
+    /// Leave out lines that are no pairs, and count them, instead of refusing the file.
+    #[arg(long)]
+    pub skip_bad: bool,
+    /// Tokens of a translation at most.
+    #[arg(long, value_name = "N", default_value_t = Options::default().max_tokens)]
+    pub max_tokens: usize,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Evaluates and prints the figures.
+pub fn run(arguments: &EvaluateArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    let model = load_model(&arguments.model)?;
+    let options = Options {
+        bad_lines: if arguments.skip_bad { BadLines::Skip } else { BadLines::Refuse },
+        max_tokens: arguments.max_tokens,
+    };
+    let evaluation = attlas_train::evaluate(&model, &arguments.pairs, options, &mut |_| {})?;
+    if arguments.json {
+        let json = serde_json::to_string(&evaluation)
+            .map_err(|error| Failure::Output(format!("the figures cannot be written as JSON: {error}")))?;
+        writeln!(terminal, "{json}")?;
+    } else {
+        print(&evaluation, terminal)?;
+    }
+    if evaluation.n_bad > 0 {
+        remark(&format!("{}: {}", arguments.pairs.display(), left_out_lines(evaluation.n_bad)));
+        return Ok(Outcome::SomeSkipped);
+    }
+    Ok(Outcome::Done)
+}
+
+fn print(evaluation: &Evaluation, terminal: &mut Terminal) -> Result<(), Failure> {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let lines = [
+        ("pairs", evaluation.n_pairs.to_string()),
+        ("target tokens", evaluation.n_tokens.to_string()),
+        ("loss", format!("{:.4} nats per token", evaluation.loss_per_token)),
+        ("perplexity", format!("{:.3}", evaluation.perplexity)),
+        ("token accuracy", percent(evaluation.token_accuracy)),
+        ("BLEU", format!("{:.1}  ({})", evaluation.bleu, printable(evaluation.bleu_signature))),
+        ("exact translations", percent(evaluation.exact)),
+    ];
+    for (name, value) in lines {
+        writeln!(terminal, "{name:<20}{value}")?;
+    }
+    let accuracy = &evaluation.alignment_accuracy;
+    let heading = format!("alignment probe, {} cases", accuracy.n_cases);
+    writeln!(terminal, "\n{}", terminal.bold(&format!("{heading:<32}predicting row   shifted row")))?;
+    for (layer, shares) in accuracy.layers.iter().enumerate() {
+        let name = format!("cross-attention layer {layer}");
+        writeln!(terminal, "{name:<32}{:>14}{:>14}", percent(shares.predicting), percent(shares.shifted))?;
+    }
+    writeln!(terminal, "{:<32}{:>14}", "diagonal (baseline)", percent(accuracy.diagonal))?;
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! `attlas film`: how heads came to be, over a training that kept checkpoints.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use attlas::output::write_aside;
+use attlas::{HeadId, Kind};
+use attlas_train::film::{Film, Options};
+use clap::Args;
+
+use super::counted;
+use crate::arguments::RawText;
+use crate::failure::{Failure, Outcome};
+use crate::inputs::read_text;
+use crate::terminal::{Terminal, printable};
+
+const EXAMPLES: &str = "\
+Examples:
+  attlas film translator \"The cat sat on the mat.\" -o film.html
+  attlas film translator \"A red apple.\" --target \"Une pomme rouge.\" --head cross:L1H3 --head encoder:L0H0 -o film.gif
+
+FOLDER is one that `attlas train --film N` wrote. Without --head the film shows the heads that changed most.";
+
+/// `attlas film`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct FilmArguments {
+    /// The folder of the training.
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// The sentence that the heads are shown on; - reads it from standard input.
+    #[arg(value_name = "TEXT")]
+    pub text: RawText,
+    /// The target that the decoder reads [default: the last checkpoint's translation].
+    #[arg(long, value_name = "TEXT")]
+    pub target: Option<RawText>,
+    /// A head to show, as cross:L1H3; repeat for several.
+    #[arg(long = "head", value_name = "KIND:HEAD", value_parser = parse_head)]
+    pub heads: Vec<(Kind, HeadId)>,
+    /// The film to write: .html, .svg or .gif.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// What a film can be written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Html,
+    Svg,
+    Gif,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Format, Failure> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        match extension.as_deref() {
+            Some("html") => Ok(Format::Html),
+            Some("svg") => Ok(Format::Svg),
+            Some("gif") => Ok(Format::Gif),
+            _ => Err(Failure::Usage(format!("{}: a film is written as .html, .svg or .gif", path.display()))),
+        }
+    }
+}
+
+/// Draws the film.
+pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    let format = Format::of(&arguments.output)?;
+    let text = read_text(&arguments.text, "TEXT")?;
+    let target = arguments.target.as_ref().map(|raw| read_text(raw, "--target")).transpose()?;
+    let film = Film::of(&arguments.folder, &text, &Options { target, heads: arguments.heads.clone() })?;
+    let bytes = match format {
+        Format::Html => film.to_html().into_bytes(),
+        Format::Svg => film.to_svg()?.into_bytes(),
+        Format::Gif => film.to_gif()?,
+    };
+    write_aside(&arguments.output, |file| file.write_all(&bytes))?;
+    let name = printable(&arguments.output.display().to_string());
+    writeln!(
+        terminal,
+        "{name}: {} of {}; {} → {}",
+        counted(film.frames.len(), "frame"),
+        counted(film.heads.len(), "head"),
+        printable(&film.source_text),
+        printable(&film.target_text)
+    )?;
+    Ok(Outcome::Done)
+}
+
+/// Reads `cross:L1H3`.
+fn parse_head(text: &str) -> Result<(Kind, HeadId), String> {
+    let explain =
+        || format!("\"{text}\" is no head; write one as cross:L1H3, the kind being encoder, decoder or cross");
+    let (kind, head) = text.split_once(':').ok_or_else(explain)?;
+    let numbers = head.strip_prefix('L').and_then(|rest| rest.split_once('H')).ok_or_else(explain)?;
+    let number = |digits: &str| digits.parse::<usize>().map_err(|_| explain());
+    Ok((kind.parse().map_err(|_| explain())?, HeadId { layer: number(numbers.0)?, head: number(numbers.1)? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_a_kind_a_layer_and_a_number() {
+        assert_eq!(parse_head("cross:L1H3"), Ok((Kind::Cross, HeadId { layer: 1, head: 3 })));
+        assert!(parse_head("L1H3").unwrap_err().contains("write one as cross:L1H3"));
+        assert!(parse_head("sideways:L1H3").is_err());
+    }
+}

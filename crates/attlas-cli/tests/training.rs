@@ -1,0 +1,138 @@
+//! `train`, `evaluate` and `film` as a user runs them, on a toy language.
+
+mod common;
+
+use std::fs;
+use std::process;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::{Command, folder};
+use tempfile::TempDir;
+
+/// English numbers become French ones, in reverse order: English a b c is French c b a.
+fn toy_pairs(n_pairs: usize) -> String {
+    let english = ["one", "two", "three", "four", "five", "six"];
+    let french = ["un", "deux", "trois", "quatre", "cinq", "six"];
+    let mut text = String::new();
+    for pair in 0..n_pairs {
+        let digits: Vec<usize> = (0..1 + pair % 4).map(|place| (pair / 4 + 5 * place + pair * place) % 6).collect();
+        let source: Vec<&str> = digits.iter().map(|digit| english[*digit]).collect();
+        let target: Vec<&str> = digits.iter().rev().map(|digit| french[*digit]).collect();
+        text.push_str(&format!("{}\t{}\n", source.join(" "), target.join(" ")));
+    }
+    text
+}
+
+fn toy() -> TempDir {
+    let folder = folder();
+    fs::write(folder.path().join("train.tsv"), toy_pairs(240)).expect("the pairs are written");
+    fs::write(folder.path().join("valid.tsv"), toy_pairs(24)).expect("the pairs are written");
+    folder
+}
+
+/// A run of a small model on one thread, so that it repeats bit for bit.
+fn train<'a>(output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut words = vec!["train", "--pairs", "train.tsv", "--valid", "valid.tsv", "-o", output, "--threads", "1"];
+    words.extend(["--d-model", "16", "--heads", "2", "--d-ff", "32", "--layers", "1", "--vocabulary", "60"]);
+    words.extend(["--max-len", "32", "--batch-tokens", "64", "--part-tokens", "24", "--learning-rate", "0.02"]);
+    words.extend(["--warm-up", "4", "--average", "0.5", "--validate-every", "10", "--sample", "one two"]);
+    words.extend(more);
+    words
+}
+
+#[test]
+fn a_training_is_evaluated_run_and_filmed() {
+    let folder = toy();
+    let run = Command::new(train("out", &["--tokens", "2000", "--film", "3"])).in_folder(&folder).run();
+    run.succeeds();
+    assert!(run.stderr.contains("validation loss"), "{}", run.stderr);
+    assert!(
+        run.stdout.contains("best validation loss") && run.stdout.contains("the budget is used up"),
+        "{}",
+        run.stdout
+    );
+
+    let words = ["evaluate", "--model", "out", "--pairs", "valid.tsv", "--json"];
+    let run = Command::new(words).in_folder(&folder).run();
+    let figures: serde_json::Value = serde_json::from_str(&run.succeeds().stdout).expect("one JSON object");
+    let loss = figures["loss_per_token"].as_f64().expect("a loss");
+    assert!((figures["perplexity"].as_f64().expect("a perplexity") - loss.exp()).abs() < 1e-9);
+    assert_eq!(figures["n_pairs"], 24);
+    for name in ["token_accuracy", "bleu", "exact", "alignment_accuracy", "n_tokens"] {
+        assert!(!figures[name].is_null(), "{name} is missing: {figures}");
+    }
+    // the same weights as at the last validation, so the same loss
+    let log = fs::read_to_string(folder.path().join("out/log.jsonl")).expect("the log is there");
+    let best = log
+        .lines()
+        .filter_map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON")["validation"]["loss"].as_f64()
+        })
+        .fold(f64::INFINITY, f64::min);
+    assert!((best - loss).abs() < 1e-4, "{best} while training, {loss} afterwards");
+
+    let run = Command::new(["one two", "--model", "out", "--no-page"]).in_folder(&folder).run();
+    run.succeeds();
+    for (name, start) in [("film.html", "<!"), ("film.svg", "<svg"), ("film.gif", "GIF89a")] {
+        let run = Command::new(["film", "out", "one two three", "-o", name]).in_folder(&folder).run();
+        assert!(run.succeeds().stdout.starts_with(&format!("{name}: 3 frames of")), "{}", run.stdout);
+        let bytes = fs::read(folder.path().join(name)).expect("the film is there");
+        assert!(bytes.starts_with(start.as_bytes()), "{name}");
+    }
+}
+
+#[test]
+fn a_killed_training_goes_on_to_the_same_result() {
+    let folder = toy();
+    let budget = ["--tokens", "20000", "--checkpoint-every", "0", "--quiet"];
+    Command::new(train("whole", &budget)).in_folder(&folder).run().succeeds();
+
+    let mut child = process::Command::new(env!("CARGO_BIN_EXE_attlas"))
+        .args(train("parts", &budget))
+        .current_dir(folder.path())
+        .stdout(process::Stdio::null())
+        .spawn()
+        .expect("the command starts");
+    let checkpoint = folder.path().join("parts/checkpoint.safetensors");
+    let began = Instant::now();
+    while !checkpoint.exists() && began.elapsed() < Duration::from_secs(120) {
+        sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("it is killed");
+    child.wait().expect("it is gone");
+    assert!(checkpoint.exists(), "a checkpoint was written before the kill");
+
+    let resumed: Vec<&str> = budget.into_iter().chain(["--resume"]).collect();
+    Command::new(train("parts", &resumed)).in_folder(&folder).run().succeeds();
+    let model = |name: &str| fs::read(folder.path().join(name).join("model.safetensors")).expect("a model");
+    assert!(model("parts") == model("whole"), "the resumed run ended elsewhere");
+}
+
+#[test]
+fn what_is_wrong_is_said_in_a_sentence_with_the_exit_code_of_its_sort() {
+    let folder = toy();
+    let run = |words: Vec<&str>| Command::new(words).in_folder(&folder).run();
+    let missing = ["train", "--pairs", "none.tsv", "--valid", "valid.tsv", "-o", "out"];
+    assert!(run(missing.to_vec()).fails(3).starts_with("none.tsv: cannot be read"));
+    assert!(run(train("out", &["--dropout", "1"])).fails(2).starts_with("dropout is 1; it must be"));
+    assert!(run(train("out", &["--memory-limit", "0"])).fails(5).contains("raise --memory-limit"));
+
+    fs::write(folder.path().join("bad.tsv"), format!("no tab\n{}", toy_pairs(24))).expect("the pairs are written");
+    let words = vec!["evaluate", "--pairs", "bad.tsv"];
+    let message = "bad.tsv, line 1: has no tab; a pair is SOURCE<tab>TARGET; 1 of 25 lines are no pairs (--skip-bad leaves them out)";
+    assert_eq!(run(words).fails(3), message);
+
+    assert!(run(vec!["film", "out", "one", "-o", "film.mp4"]).fails(2).contains(".html, .svg or .gif"));
+    assert!(run(vec!["film", "out", "one", "-o", "film.svg"]).fails(3).contains("train with --film 12"));
+    assert!(!folder.path().join("film.svg").exists());
+}
+
+#[test]
+fn bad_lines_are_skipped_and_counted_when_asked() {
+    let folder = toy();
+    fs::write(folder.path().join("train.tsv"), format!("no tab\n{}", toy_pairs(240))).expect("the pairs are written");
+    let run = Command::new(train("out", &["--tokens", "200", "--quiet", "--skip-bad"])).in_folder(&folder).run();
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("left out 1 line that is no pair"), "{}", run.stderr);
+}
