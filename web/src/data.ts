@@ -92,6 +92,8 @@ export interface Atlas {
   remarks: Remark[];
   open: { kind: Kind; layer: number; head: number };
   provenance: Provenance;
+  /** Where maps were too large for the page: cells are tiles of so many tokens at most, each the largest weight in it. */
+  pooled?: { source: number; target: number };
 }
 
 /** An atlas with its numbers. */
@@ -126,6 +128,15 @@ export function queryTokens(item: Item, kind: Kind): Tokens {
 
 export function keyTokens(item: Item, kind: Kind): Tokens {
   return kind === "decoder" ? item.target : item.source;
+}
+
+/** What the cells of a kind are, where they are tiles; empty where each is one weight. */
+export function tilesOf(source: Atlas, kind: Kind): string {
+  const { source: ofSource, target: ofTarget } = source.pooled ?? { source: 1, target: 1 };
+  const queries = kind === "encoder" ? ofSource : ofTarget;
+  const keys = kind === "decoder" ? ofTarget : ofSource;
+  if (queries * keys === 1) return "";
+  return `The text is long: each cell is the largest weight of a tile of up to ${queries} × ${keys} weights (queries × keys).`;
 }
 
 export function headName(layer: number, head: number): string {

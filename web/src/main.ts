@@ -2,7 +2,7 @@
 
 import { ColourBar } from "./colourbar.ts";
 import { Controls } from "./controls.ts";
-import { headName, KIND_TITLES, readSource } from "./data.ts";
+import { headName, KIND_TITLES, readSource, tilesOf } from "./data.ts";
 import type { Kind, Source } from "./data.ts";
 import { el, tokenText } from "./dom.ts";
 import { Heatmap, type Cell } from "./heatmap.ts";
@@ -175,7 +175,9 @@ class App {
     if (state.view === "map") this.heatmap.draw(shown, this.at, `${name}, ${KIND_TITLES[state.kind]}`, axes);
     else this.lines.draw(shown);
     this.colourBar.update(top, state.scale, state.range, this.at);
-    this.note.textContent = state.special === "hide" && shown.removed.some((mass) => mass > 0) ? removedNote(shown) : "";
+    const tiles = tilesOf(model.source, state.kind);
+    const removed = tiles === "" && state.special === "hide" && shown.removed.some((mass) => mass > 0) ? removedNote(shown) : "";
+    this.note.textContent = tiles + removed;
     this.showSelection();
   }
 
@@ -213,7 +215,7 @@ class App {
     const selection = this.selection();
     if (this.state.view === "map") this.heatmap.mark({ row: selection?.row ?? null, column: selection?.column ?? null });
     else this.lines.mark(selection?.row ?? null);
-    const said = { score: this.scoreAt(selection), prediction: this.predictionOf(selection), rows: this.rowsAre() };
+    const said = { score: this.scoreAt(selection), prediction: this.predictionOf(selection), rows: this.rowsAre(), tiles: tilesOf(this.model.source, this.state.kind) !== "" };
     this.reading.update(shown, selection, said, at);
     const n = shown.keys.groups.length;
     const row = selection === null ? null : selection.row;

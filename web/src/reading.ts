@@ -21,6 +21,8 @@ export interface Known {
   prediction: string | null;
   /** What the rows are named by. */
   rows: "read" | "predicted";
+  /** Whether each cell is a tile, and its number the largest weight in it. */
+  tiles: boolean;
 }
 
 export class Reading {
@@ -44,16 +46,16 @@ export class Reading {
       this.sentence.replaceChildren("Choose a cell, or a token above, to see where it looks.");
       return;
     }
-    this.sentence.replaceChildren(...this.sentenceOf(shown, selection, known.score));
+    this.sentence.replaceChildren(...this.sentenceOf(shown, selection, known));
     if (known.rows === "predicted") this.sentence.prepend(el("span", { class: "predicting" }, "predicting "));
     if (known.prediction !== null) {
       this.sentence.append(el("span", { class: "prediction" }, "this row predicts ", tokenText(known.prediction)));
     }
     this.fillList(shown, selection, fractions);
-    this.rest.textContent = restOf(shown, selection.row);
+    this.rest.textContent = known.tiles ? "Largest weights of tiles: a row of them has no sum." : restOf(shown, selection.row);
   }
 
-  private sentenceOf(shown: ShownMap, { row, column }: Selection, score: number | null): (Node | string)[] {
+  private sentenceOf(shown: ShownMap, { row, column }: Selection, { score, tiles }: Known): (Node | string)[] {
     const query = tokenText(shown.queries.labels[row]!, "token query");
     if (column === null) return [query, " looks at:"];
     const cell = row * shown.keys.groups.length + column;
@@ -62,6 +64,7 @@ export class Reading {
     if (shown.masked[cell] === 1) return [query, " may not look at ", key, " (masked)"];
     this.sentence.dataset["weight"] = String(weight);
     const parts: (Node | string)[] = [query, " → ", key, " ", el("strong", {}, formatWeight(weight))];
+    if (tiles) parts.push(el("span", { class: "score" }, " at most"));
     if (score !== null) parts.push(el("span", { class: "score" }, ` score ${score.toFixed(2)}`));
     return parts;
   }

@@ -24,11 +24,10 @@ fn main() -> std::io::Result<()> {
     let attlas = env!("CARGO_BIN_EXE_attlas");
     let ids: Vec<String> = (0..N_TOKENS).map(|place| (10 + place * 37 % 4000).to_string()).collect();
     let ids = ids.join(",");
-    run(
-        attlas,
-        folder.path(),
-        &words(&["record", "--source-ids", &ids, "--target-ids", &ids, "-o", "long.safetensors"]),
-    )?;
+    let long = ["--source-ids", &ids, "--target-ids", &ids];
+    let record = |material: &[&str]| words(&[&["record", "-o", "run.safetensors"], material].concat());
+    let after = |first: Vec<String>, rest: Vec<Vec<String>>| [vec![first], rest].concat();
+    run(attlas, folder.path(), &words(&[&["record", "-o", "long.safetensors"], &long[..]].concat()))?;
     run(attlas, folder.path(), &words(&["record", SENTENCE, "-o", "short.safetensors"]))?;
 
     let three_plots = |material: &str| -> Vec<Vec<String>> {
@@ -47,6 +46,18 @@ fn main() -> std::io::Result<()> {
             10,
             vec![words(&["draw", "overview", SENTENCE, "-o", "all.png"])],
         ),
+        case(
+            "sentence → model run, three PNG plots (4 processes)",
+            150,
+            10,
+            after(record(&[SENTENCE]), three_plots("run.safetensors")),
+        ),
+        case(
+            "512 tokens → model run, three PNG plots (4 processes)",
+            1000,
+            5,
+            after(record(&long), three_plots("run.safetensors")),
+        ),
         case("recording → three PNG plots", 150, 10, three_plots("short.safetensors")),
         case("recording of 512 tokens → three PNG plots", 1000, 5, three_plots("long.safetensors")),
     ];
@@ -63,7 +74,7 @@ fn main() -> std::io::Result<()> {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         writeln!(
             stdout(),
-            "{:<45} median {:7.1} ms  fastest {:7.1} ms  (limit {} ms)",
+            "{:<52} median {:7.1} ms  fastest {:7.1} ms  (limit {} ms)",
             case.name,
             milliseconds(times[times.len() / 2]),
             milliseconds(times[0]),

@@ -15,12 +15,14 @@ Examples:
   attlas \"The cat sat on the mat.\"          translate, show what stands out, write atlas.html
   echo \"Good morning.\" | attlas -           the same for a text from standard input
   attlas \"A red apple.\" --target \"Une pomme rouge.\"
+  attlas run.safetensors                     the same for a recording
   attlas draw heads \"The cat sat.\" --kind cross --layer 1 -o heads.svg
   attlas record \"The cat sat.\" -o run.safetensors
   attlas export run.safetensors -o weights.npz
 
 Layers and heads count from 0 and are written L3H7. Rows are queries, columns are keys.
-A TEXT that is the name of a command is that command; write it after -- to mean the text: attlas -- draw
+A TEXT that is the name of a command is that command, and one that nearly is gets asked about.
+After -- it is a text: attlas -- draw
 
 Exit codes: 0 done; 1 done, some items skipped; 2 called wrongly; 3 bad input; 4 output not written; 5 over a limit.";
 
@@ -52,8 +54,13 @@ pub struct Arguments {
 impl Arguments {
     /// The command line, read; options of TEXT before a command are refused, not ignored.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+        let words: Vec<OsString> = words.into_iter().collect();
         let mut command = Arguments::command();
-        let matches = command.try_get_matches_from_mut(words)?;
+        let result = command.try_get_matches_from_mut(&words);
+        if let Some(error) = slip(&mut command, &words, &result) {
+            return Err(error);
+        }
+        let matches = result?;
         let is_own = |id: &&clap::Id| !["color", "threads"].contains(&id.as_str());
         let was_typed = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
         // groups are ids too; the arguments in them are enough
@@ -69,6 +76,59 @@ impl Arguments {
         }
         Arguments::from_arg_matches(&matches)
     }
+}
+
+/// A command's name that was mistyped, so that it would be taken for a TEXT: said, instead of translated.
+///
+/// A slip is one word of letters alone, about a letter in four off a command's name; nothing after `--` is one.
+fn slip(
+    command: &mut clap::Command,
+    words: &[OsString],
+    result: &Result<clap::ArgMatches, clap::Error>,
+) -> Option<clap::Error> {
+    if words.iter().any(|word| word == "--") {
+        return None;
+    }
+    let word = match result {
+        Ok(matches) => matches.try_get_one::<RawText>("text").ok()??.to_str()?,
+        // what follows a mistyped command is refused as a second TEXT
+        Err(error) if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) => {
+            words.get(1)?.to_str()?
+        }
+        Err(_) => return None,
+    };
+    if !word.chars().all(char::is_alphabetic) {
+        return None;
+    }
+    let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    let nearest = names.iter().map(|name| (distance(&word.to_lowercase(), name), name)).min()?;
+    if nearest.0 > nearest.1.len() / 4 || names.iter().any(|name| name == word) {
+        return None;
+    }
+    let message = format!(
+        "there is no command \"{word}\"; did you mean \"{}\"? Write -- before it to mean the text: attlas -- {word}",
+        nearest.1
+    );
+    Some(command.error(ErrorKind::InvalidSubcommand, message))
+}
+
+/// Letters to insert, drop, replace, or exchange with their neighbour to make `a` of `b` (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()]; // [a.len() + 1, b.len() + 1]
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
 }
 
 /// When to colour.
@@ -167,6 +227,40 @@ mod tests {
         let text = parse(&["attlas", "--", "models"]);
         assert!(text.command.is_none());
         assert_eq!(text.show.text, Some("models".into()));
+    }
+
+    #[test]
+    fn one_word_that_is_nearly_a_command_is_taken_for_a_slip() {
+        let read = |words: &[&str]| Arguments::read(words.iter().map(OsString::from));
+        for (typed, meant) in [
+            ("modles", "models"),
+            ("drwa", "draw"),
+            ("Draw", "draw"),
+            ("exprt", "export"),
+            ("halp", "help"),
+            ("completion", "completions"),
+            ("Man", "man"),
+        ] {
+            let error = read(&["attlas", typed]).expect_err("it is refused");
+            assert_eq!(error.exit_code(), 2);
+            let message = error.to_string();
+            assert!(message.contains(&format!("no command \"{typed}\"; did you mean \"{meant}\"?")), "{message}");
+            assert!(message.contains(&format!("attlas -- {typed}")), "{message}");
+            assert!(read(&["attlas", "--no-page", typed]).is_err());
+            assert!(read(&["attlas", "--no-page", "--", typed]).is_ok(), "{typed}");
+        }
+        let error = read(&["attlas", "drwa", "map", "A red apple.", "-o", "a.svg"]).expect_err("it is refused");
+        assert!(error.to_string().contains("did you mean \"draw\"?"), "{error}");
+        for text in ["Hello", "cat", "second", "manger", "draw.", "draw it", "données", "猫", "-", "x"] {
+            assert!(read(&["attlas", text]).expect("it is a text").command.is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_distance_of_two_words_counts_exchanged_neighbours_once() {
+        assert_eq!(distance("drwa", "draw"), 1);
+        assert_eq!(distance("", "draw"), 4);
+        assert_eq!(distance("kitten", "sitting"), 3);
     }
 
     #[test]

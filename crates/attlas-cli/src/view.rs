@@ -12,6 +12,8 @@ use crate::inputs::HeadChoice;
 const MAX_WEIGHTS: usize = 1 << 24;
 /// Tiles of such an overview, in each direction.
 const OVERVIEW_TILES: usize = 1024;
+/// Queries whose weights are held at a time for it.
+const BAND: usize = 64;
 
 /// How maps are shown.
 #[derive(Debug, Clone, Args)]
@@ -105,8 +107,9 @@ impl View {
         row_tokens: RowTokens,
         arguments: &ViewArguments,
     ) -> Result<View, Failure> {
-        let grids: Vec<Grid> = maps.iter().map(|map| Grid::of(map, row_tokens)).collect();
-        let mut grid = mean_over_heads(&grids).ok_or_else(|| Failure::Input("the layer has no head".into()))?;
+        let mut grids: Vec<Grid> = maps.iter().map(|map| Grid::of(map, row_tokens)).collect();
+        let grid = if grids.len() == 1 { grids.pop() } else { mean_over_heads(&grids) };
+        let mut grid = grid.ok_or_else(|| Failure::Input("the layer has no head".into()))?;
         let mut remarks = Vec::new();
         if arguments.words {
             grid = grid.words();
@@ -138,15 +141,15 @@ impl View {
             )));
         }
         let mut pooled = Pooled::empty(Pooling { rows: OVERVIEW_TILES, columns: OVERVIEW_TILES }, n_queries, n_keys);
-        let (mut row, mut sum) = (vec![0.0; n_keys], vec![0.0; n_keys]); // both [n_keys]
-        for query in 0..n_queries {
-            sum.fill(0.0);
+        for start in (0..n_queries).step_by(BAND) {
+            let band = start..(start + BAND).min(n_queries);
+            let mut sums = vec![0.0; band.len() * n_keys]; // [band, n_keys]
             for map in maps {
-                map.fill_row(query, 0..n_keys, &mut row);
-                sum.iter_mut().zip(&row).for_each(|(sum, weight)| *sum += weight / maps.len() as f32);
+                sums.iter_mut().zip(map.tile(band.clone(), 0..n_keys)).for_each(|(sum, weight)| *sum += weight);
             }
-            for (key, weight) in sum.iter().enumerate() {
-                pooled.add(query, key, *weight);
+            for (query, row) in band.zip(sums.chunks_mut(n_keys)) {
+                row.iter_mut().for_each(|sum| *sum /= maps.len() as f32);
+                pooled.add_row(query, row);
             }
         }
         let remark = format!("overview of {n_queries} × {n_keys} weights: each cell is the largest of its tile");
@@ -173,10 +176,10 @@ fn maps<'a>(
     head: HeadChoice,
 ) -> Result<Vec<AttentionMap<'a>>, Failure> {
     let heads = match head {
-        HeadChoice::One(head) => head..head + 1,
-        HeadChoice::Mean => 0..recording.layer(kind, layer)?.shape.n_heads,
+        HeadChoice::One(head) => vec![head],
+        HeadChoice::Mean => (0..recording.layer(kind, layer)?.shape.n_heads).collect(),
     };
-    Ok(heads.map(|head| recording.map(item, kind, layer, head)).collect::<Result<_, _>>()?)
+    Ok(heads.into_iter().map(|head| recording.map(item, kind, layer, head)).collect::<Result<_, _>>()?)
 }
 
 fn row_tokens(map: &AttentionMap<'_>, asked: Option<LabelRows>) -> RowTokens {

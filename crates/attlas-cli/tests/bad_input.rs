@@ -28,6 +28,16 @@ fn a_text_that_is_not_utf8_is_refused_with_the_byte() {
 }
 
 #[test]
+fn a_target_that_cannot_be_read_is_named() {
+    let run = Command::new(["A red apple.".into(), "--no-page".into(), "--target".into(), bytes(b"pomm\xe9")]).run();
+    assert!(run.fails(3).starts_with("--target is not UTF-8: byte 4 is 0xe9"));
+    let run = Command::new(["A red apple.", "--no-page", "--target", " "]).run();
+    assert_eq!(run.fails(3), "--target is empty; attention needs at least one word");
+    let words = ["record", "I am here.", "A red apple.", "--target", "Je suis ici.", "-o", "a.safetensors"];
+    assert_eq!(Command::new(words).run().fails(2), "1 target for 2 texts; give --target once for each text");
+}
+
+#[test]
 fn wrong_usage_exits_with_2_and_says_how() {
     for words in [
         vec!["draw", "map", "A red apple."],
@@ -75,6 +85,13 @@ fn a_layer_or_head_out_of_range_names_those_there_are() {
     );
     assert_eq!(fails(&["layers", &run, "--head", "99"]), "cross layer 0 has no head 99; its heads are 0 to 7");
     assert_eq!(fails(&["map", &run, "--text", "4"]), "there is no text 4; the recording has 1 (counted from 0)");
+    let huge = usize::MAX.to_string();
+    assert!(fails(&["map", &run, "--head", &huge]).ends_with("has no head 18446744073709551615; its heads are 0 to 7"));
+    let exported = Command::new(["export", &run, "--head", &huge, "-o", "a.npz"]).in_folder(&folder).run();
+    assert!(exported.fails(2).ends_with("has no head 18446744073709551615; its heads are 0 to 7"));
+    let exported =
+        Command::new(["export", &run, "--rows", &format!("{huge}:"), "-o", "a.npz"]).in_folder(&folder).run();
+    assert!(exported.fails(2).contains("--rows 18446744073709551615:"), "{}", exported.stderr);
     let exported = Command::new(["export", &run, "--layer", "9", "-o", "a.npz"]).in_folder(&folder).run();
     assert!(exported.fails(2).contains("layer 9"));
     let exported = Command::new(["export", &run, "--rows", "0:999", "-o", "a.npz"]).in_folder(&folder).run();
@@ -103,6 +120,45 @@ fn a_missing_or_wrong_recording_is_named() {
     let weights = file_of(&folder, "weights.safetensors", &[("w", vec![2, 2], vec![0.5; 4])]);
     assert!(Command::new(["info", &weights]).in_folder(&folder).run().fails(3).contains("no attlas recording"));
     assert!(Command::new(["info", "."]).in_folder(&folder).run().fails(3).starts_with(".: "));
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, run) = recording("A red apple.");
+    let path = folder.path().join(&run);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("set");
+    if fs::File::open(&path).is_ok() {
+        return; // a superuser reads everything
+    }
+    let info = Command::new(["info", &run]).in_folder(&folder).run();
+    assert!(info.fails(3).starts_with("run.safetensors: Permission denied"));
+}
+
+#[test]
+fn a_recording_whose_metadata_are_damaged_or_contradict_the_arrays_is_refused_by_field() {
+    let (folder, run) = recording("A red apple.");
+    let path = folder.path().join(&run);
+    let whole = fs::read(&path).expect("the recording is there");
+    let with = |from: &str, to: &str| {
+        let length = u64::from_le_bytes(whole[..8].try_into().expect("8 bytes")) as usize;
+        let header = std::str::from_utf8(&whole[8..8 + length]).expect("JSON");
+        assert!(header.contains(from), "{from} stands in the header");
+        let header = header.replacen(from, to, 1);
+        let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &whole[8 + length..]].concat();
+        fs::write(&path, file).expect("written");
+        Command::new(["info", &run]).in_folder(&folder).run().fails(3).to_owned()
+    };
+    let said = with("\\\"n_heads\\\":8", "\\\"n_heads\\\":7");
+    assert!(said.contains("tensor \"encoder.0.queries\" is F32 [1, 8,"), "{said}");
+    let said = with("\\\"query_offset\\\":0", "\\\"query_offset\\\":18446744073709551615");
+    assert!(said.starts_with("run.safetensors: encoder layer 0: query_offset is 18446744073709551615"), "{said}");
+    let said = with("\\\"query_offset\\\":0", "\\\"query_offset\\\":-1");
+    assert!(said.starts_with("run.safetensors: the recording's metadata is damaged: "), "{said}");
+    let said = with("\\\"index\\\":0", "\\\"index\\\":9");
+    assert!(said.contains("tensor \"encoder.9.queries\" is missing"), "{said}");
+    let said = with("\\\"items\\\":[{", "\\\"items\\\":[7,{");
+    assert!(said.contains("the recording's metadata is damaged"), "{said}");
 }
 
 #[test]
@@ -267,6 +323,71 @@ fn an_array_of_unknown_kind_asks_for_it() {
     let maps = file_of(&folder, "maps.safetensors", &[("head", vec![2, 2], vec![0.5; 4])]);
     let run = Command::new(["import", &maps, "-o", "run.safetensors"]).in_folder(&folder).run();
     assert!(run.fails(3).contains("array \"head\""));
+}
+
+#[test]
+fn arrays_that_cannot_be_read_are_named_with_what_was_found() {
+    let folder = folder();
+    let import = |name: &str, bytes: &[u8]| {
+        fs::write(folder.path().join(name), bytes).expect("written");
+        let run = Command::new(["import", name, "-o", "run.safetensors"]).in_folder(&folder).run();
+        assert!(!folder.path().join("run.safetensors").exists());
+        run.fails(3).to_owned()
+    };
+    let npy =
+        |header: &str| [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat();
+    assert!(import("maps.txt", b"1 2 3").starts_with("maps.txt: arrays are read from .npy, .npz and .safetensors"));
+    assert!(import("maps.npz", b"no archive").starts_with("maps.npz: not an .npz archive"));
+    assert!(import("maps.npy", b"no array").starts_with("maps.npy: not a .npy file"));
+    let pickle = import("pickle.npy", &npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"));
+    assert!(pickle.contains("Python objects (a pickle) is not read"), "{pickle}");
+    let short = import("short.npy", &npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }"));
+    assert_eq!(short, "short.npy: shape [2, 2] needs 4 elements of 4 bytes, but only 0 are there");
+    let huge = import("huge.npy", &npy("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 9), }"));
+    assert!(huge.contains("has more elements than any array can") || huge.contains("needs 899999999991"), "{huge}");
+    let missing = Command::new(["import", "missing.npz", "-o", "run.safetensors"]).in_folder(&folder).run();
+    assert!(missing.fails(3).starts_with("missing.npz: No such file"));
+}
+
+#[test]
+fn arrays_of_a_wrong_shape_are_named_with_it() {
+    let folder = folder();
+    let import = |shape: Vec<usize>, more: &[&str]| {
+        let n = shape.iter().product::<usize>();
+        let maps = file_of(&folder, "maps.safetensors", &[("encoder", shape, vec![0.25; n])]);
+        let mut words = vec!["import", &maps, "-o", "run.safetensors"];
+        words.extend(more);
+        Command::new(words).in_folder(&folder).run().fails(3).to_owned()
+    };
+    let five = import(vec![1, 1, 1, 2, 2], &[]);
+    assert_eq!(five, "maps.safetensors: array \"encoder\": shape [1, 1, 1, 2, 2] has 5 axes, 2 to 4 were expected");
+    let none = import(vec![1, 1, 0, 2], &[]);
+    assert_eq!(none, "maps.safetensors: array \"encoder\": shape [1, 1, 0, 2] has no weight");
+    let uneven = import(vec![1, 1, 2, 4], &["--source-tokens", "a b c d"]);
+    assert!(uneven.contains("encoder layer 0: the map has 2 queries but text 0 has 4 tokens there"), "{uneven}");
+}
+
+#[test]
+fn what_an_option_makes_impossible_is_said() {
+    let folder = folder();
+    let maps = file_of(&folder, "maps.safetensors", &[("encoder", vec![1, 1, 2, 2], vec![0.5; 4])]);
+    Command::new(["import", &maps, "-o", "run.safetensors"]).in_folder(&folder).run().succeeds();
+    let fails = |words: &[&str], code: i32| Command::new(words).in_folder(&folder).run().fails(code).to_owned();
+    assert_eq!(
+        fails(&["draw", "map", "run.safetensors", "--kind", "cross", "-o", "a.svg"], 2),
+        "the recording has no cross attention; it has encoder"
+    );
+    assert_eq!(
+        fails(&["export", "run.safetensors", "--kind", "decoder", "-o", "a.npz"], 2),
+        "the recording has no decoder attention; it has encoder"
+    );
+    assert_eq!(
+        fails(&["info", "run.safetensors", "--heads", "--text", "3"], 2),
+        "there is no text 3; the recording has 1 (counted from 0)"
+    );
+    let large = fails(&["draw", "map", "run.safetensors", "--size", "5000", "-o", "a.png"], 5);
+    assert!(large.contains("more than the limit of 300000000") && large.contains("--size"), "{large}");
+    assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 2);
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn the_same_command_writes_the_same_bytes() {
 fn every_picture_is_drawn_in_every_format() {
     let (folder, run) = recording("A red apple.");
     let starts: [(&str, &[u8]); 3] = [("svg", b"<svg"), ("pdf", b"%PDF"), ("png", b"\x89PNG")];
-    for picture in ["map", "heads", "layers", "overview"] {
+    for picture in ["map", "lines", "heads", "layers", "overview"] {
         for (format, start) in starts {
             let name = format!("{picture}.{format}");
             let drawn = Command::new(["draw", picture, &run, "-o", &name]).in_folder(&folder).run();
@@ -142,6 +142,37 @@ fn a_recording_is_exported_and_imported_again() {
     let info = Command::new(["info", "again.safetensors"]).in_folder(&folder).run();
     info.succeeds();
     assert!(info.stdout.contains("arrays computed elsewhere") && info.stdout.contains("passed"), "{}", info.stdout);
+}
+
+#[test]
+fn a_recording_is_shown_like_a_text() {
+    let (folder, run) = recording("A red apple.");
+    let shown = Command::new([run.as_str(), "-o", "page.html"]).in_folder(&folder).run();
+    shown.succeeds();
+    assert!(shown.stdout.contains("cross-attention, L2, mean of 8 heads"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("pomme") && shown.stdout.contains("page.html: every head"), "{}", shown.stdout);
+    let refused = Command::new([run.as_str(), "--target", "Une pomme."]).in_folder(&folder).run();
+    assert_eq!(refused.fails(2), "--target is for running a model on a text, but run.safetensors is a recording");
+    assert!(Command::new(["missing.safetensors"]).run().fails(3).starts_with("missing.safetensors: No such file"));
+}
+
+#[test]
+fn a_long_import_is_shown_in_tiles_and_the_command_says_so() {
+    let folder = folder();
+    let n = 2000;
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n}, {n}), }}");
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((header.len() as u16).to_le_bytes());
+    file.extend(header.bytes());
+    file.extend(std::iter::repeat_n((1.0 / n as f32).to_le_bytes(), n * n).flatten());
+    fs::write(folder.path().join("head.npy"), file).expect("written");
+    let words = ["import", "head.npy", "--kind", "encoder", "-o", "run.safetensors"];
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let shown = Command::new(["run.safetensors", "--max-page-mb", "4"]).in_folder(&folder).run();
+    assert!(shown.succeeds().stderr.contains("each cell of it is the largest weight of a tile"), "{}", shown.stderr);
+    let page = fs::metadata(folder.path().join("atlas.html")).expect("the page is there");
+    assert!(page.len() < 4 << 20, "{} bytes", page.len());
+    assert!(shown.stdout.lines().count() < 200, "the terminal's map is an overview too: {}", shown.stdout);
 }
 
 #[test]
@@ -235,6 +266,7 @@ fn every_command_has_help_with_an_example() {
     for command in [
         "draw",
         "draw map",
+        "draw lines",
         "draw heads",
         "draw layers",
         "draw overview",
@@ -258,6 +290,31 @@ fn a_text_that_is_the_name_of_a_command_is_written_after_two_dashes() {
     let run = Command::new(["--no-page", "--", "models"]).run();
     run.succeeds();
     assert!(run.stdout.contains("cross-attention"), "{}", run.stdout);
+}
+
+#[test]
+fn a_mistyped_command_is_asked_about_and_not_translated() {
+    let run = Command::new(["modles"]).run();
+    assert_eq!(run.code, Some(2), "{}", run.stdout);
+    assert!(run.stderr.contains("there is no command \"modles\"; did you mean \"models\"?"), "{}", run.stderr);
+    assert!(run.stderr.contains("attlas -- modles"), "{}", run.stderr);
+    let run = Command::new(["drwa", "map", "A red apple.", "-o", "a.svg"]).run();
+    assert_eq!(run.code, Some(2), "{}", run.stdout);
+    assert!(run.stderr.contains("did you mean \"draw\"?"), "{}", run.stderr);
+}
+
+#[test]
+fn lines_are_drawn_between_the_tokens_of_one_head() {
+    let (folder, run) = recording("A red apple.");
+    let words = ["draw", "lines", &run, "--kind", "encoder", "--layer", "0", "--head", "3", "-o", "lines.svg"];
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let svg = fs::read_to_string(folder.path().join("lines.svg")).expect("the picture is there");
+    assert!(svg.contains("encoder self-attention L0H3"), "the heading says which head");
+    assert!(svg.matches("<polyline").count() >= 5, "there is a line for each query at least");
+    assert_eq!(svg.matches(">apple</text>").count(), 2, "the token stands on both sides");
+    let missing = ["draw", "lines", &run, "--layer", "9", "-o", "lines.svg"];
+    let run = Command::new(missing).in_folder(&folder).run();
+    assert_eq!(run.fails(2), "there is no cross layer 9; there are 0 to 2");
 }
 
 #[test]

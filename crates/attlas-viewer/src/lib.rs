@@ -8,6 +8,7 @@ mod error;
 mod escape;
 mod page;
 mod payload;
+mod pooled;
 
 pub use error::Error;
-pub use page::{HeadRemark, PageOptions, page};
+pub use page::{HeadRemark, PageOptions, fits, page};

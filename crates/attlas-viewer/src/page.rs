@@ -7,6 +7,7 @@ use attlas::{HeadId, Kind, Recording};
 use crate::Error;
 use crate::escape::{html_text, json_for_page, push_base64};
 use crate::payload::Payload;
+use crate::pooled::pool;
 
 const STYLE: &str = include_str!("../../../web/dist/viewer.css");
 const STYLE_HASH: &str = include_str!("../../../web/dist/viewer.css.sha256");
@@ -49,18 +50,39 @@ impl Default for PageOptions {
     }
 }
 
+/// Whether the page of a recording holds every weight; if not, [`page`] pools them.
+///
+/// # Errors
+/// [`Error::Recording`] when the recording contradicts itself.
+pub fn fits(recording: &Recording, options: &PageOptions) -> Result<bool, Error> {
+    match Payload::check(recording, options) {
+        Ok(_) => Ok(true),
+        Err(refusal) if refusal.is_limit() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// The whole page that shows a recording: one HTML text that loads nothing.
 ///
 /// Numbers travel as f32, so that a weight in the page is the weight of [`attlas::AttentionMap`] to 1e-6. Per layer
 /// the smaller form is chosen: dense weights for short texts, or queries, keys and log-sum-exps, from which the browser
 /// computes the weights. Padding is left out.
 ///
+/// Where the data would be larger than [`PageOptions::max_bytes`], or one map has more cells than a browser can hold
+/// ([`fits`]), each map is pooled: its cells are tiles, coloured by the largest weight in them, and the page says so.
+///
 /// # Errors
-/// [`Error::TooLarge`] when the data would be larger than [`PageOptions::max_bytes`], decided before anything is
-/// allocated; [`Error::MapTooLarge`] when one map has more cells than a browser can hold; [`Error::Recording`] when the
-/// recording contradicts itself or holds no map.
+/// [`Error::TooLarge`] or [`Error::MapTooLarge`] when that would not fit either, or take minutes, decided before anything
+/// is allocated; [`Error::Recording`] when the recording contradicts itself or holds no map.
 pub fn page(recording: &Recording, options: &PageOptions) -> Result<String, Error> {
-    let payload = Payload::new(recording, options)?;
+    let pooled;
+    let payload = match Payload::new(recording, options) {
+        Err(refusal) if refusal.is_limit() => {
+            pooled = pool(recording, options.max_bytes).ok_or(refusal)?;
+            Payload::of_tiles(&pooled, options)?
+        }
+        payload => payload?,
+    };
     let json = payload.json()?;
     let numbers: &[u8] = bytemuck::cast_slice(payload.numbers());
     let title = options.title.as_deref().unwrap_or(&recording.provenance.model);

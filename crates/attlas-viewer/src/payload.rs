@@ -6,6 +6,7 @@ use attlas::{AttentionMap, HeadId, Item, Kind, Layer, Provenance, Recording, Sco
 use attlas::{TokenRole, Tokens, Weights};
 use serde::Serialize;
 
+use crate::pooled::Pooled;
 use crate::{Error, PageOptions};
 
 /// The version of the description; `web/src/data.ts` refuses others.
@@ -29,6 +30,15 @@ struct Description<'a> {
     remarks: Vec<PageRemark<'a>>,
     open: PageHead,
     provenance: &'a Provenance,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pooled: Option<PageTiles>,
+}
+
+/// Tokens in a tile at most, where cells are tiles.
+#[derive(Serialize)]
+struct PageTiles {
+    source: usize,
+    target: usize,
 }
 
 #[derive(Serialize)]
@@ -92,17 +102,7 @@ struct PageHead {
 impl<'a> Payload<'a> {
     /// Checks the recording's sizes and the limit, then gathers.
     pub fn new(recording: &'a Recording, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
-        recording.validate()?;
-        recording.layers.iter().try_for_each(check_cells)?;
-        let n_numbers = recording
-            .layers
-            .iter()
-            .flat_map(|layer| recording.items.iter().map(|item| stored_size(layer, item)))
-            .fold(0_u64, u64::saturating_add);
-        let bytes = n_numbers.saturating_mul(4).div_ceil(3).saturating_mul(4);
-        if bytes > options.max_bytes {
-            return Err(Error::TooLarge { bytes, limit: options.max_bytes });
-        }
+        let n_numbers = Payload::check(recording, options)?;
         let mut numbers = Vec::with_capacity(n_numbers as usize); // fits: below the limit
         let layers = recording.layers.iter().map(|layer| page_layer(recording, layer, &mut numbers)).collect();
         let description = Description {
@@ -113,8 +113,32 @@ impl<'a> Payload<'a> {
             remarks: options.remarks.iter().map(PageRemark::new).collect(),
             open: first_head(recording, options),
             provenance: &recording.provenance,
+            pooled: None,
         };
         Ok(Payload { description, numbers })
+    }
+
+    /// A recording whose cells are tiles.
+    pub fn of_tiles(pooled: &'a Pooled, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
+        let mut payload = Payload::new(&pooled.recording, options)?;
+        payload.description.pooled = Some(PageTiles { source: pooled.source, target: pooled.target });
+        Ok(payload)
+    }
+
+    /// How many numbers the page would hold; refuses more than the limits.
+    pub fn check(recording: &Recording, options: &PageOptions) -> Result<u64, Error> {
+        recording.validate()?;
+        recording.layers.iter().try_for_each(check_cells)?;
+        let n_numbers = recording
+            .layers
+            .iter()
+            .flat_map(|layer| recording.items.iter().map(|item| stored_size(layer, item)))
+            .fold(0_u64, u64::saturating_add);
+        let bytes = base64_bytes(n_numbers);
+        if bytes > options.max_bytes {
+            return Err(Error::TooLarge { bytes, limit: options.max_bytes });
+        }
+        Ok(n_numbers)
     }
 
     /// The description, as JSON that is not yet escaped for a page.
@@ -127,6 +151,11 @@ impl<'a> Payload<'a> {
     pub fn numbers(&self) -> &[f32] {
         &self.numbers
     }
+}
+
+/// The bytes of so many f32 numbers in base64.
+pub fn base64_bytes(n_numbers: u64) -> u64 {
+    n_numbers.saturating_mul(4).div_ceil(3).saturating_mul(4)
 }
 
 impl<'a> PageRemark<'a> {

@@ -6,7 +6,8 @@ mod common;
 
 use std::path::PathBuf;
 
-use attlas::{Kind, Recording};
+use attlas::attention::Shape;
+use attlas::{Item, Kind, Layer, Provenance, Recording, Tokens, Weights};
 use attlas_viewer::{PageOptions, page};
 use browser::Browser;
 use serde_json::Value;
@@ -30,10 +31,19 @@ impl Drop for Folder {
 
 /// Writes the page of a recording and opens it; `None` where the browser tests are left out.
 fn opened(recording: &Recording, name: &str, hash: &str) -> Option<(Browser, Folder, PathBuf)> {
+    opened_with(recording, &PageOptions::default(), name, hash)
+}
+
+fn opened_with(
+    recording: &Recording,
+    options: &PageOptions,
+    name: &str,
+    hash: &str,
+) -> Option<(Browser, Folder, PathBuf)> {
     let chromium = browser::chromium()?;
     let folder = Folder::new(name);
     let file = folder.0.join("atlas.html");
-    std::fs::write(&file, page(recording, &PageOptions::default()).unwrap()).unwrap();
+    std::fs::write(&file, page(recording, options).unwrap()).unwrap();
     let mut browser = Browser::start(&chromium, &folder.0);
     browser.resize(1280, 900, "light");
     browser.open(&file, hash);
@@ -200,5 +210,26 @@ fn labels_are_neither_clipped_nor_on_top_of_each_other_on_a_phone() {
         );
         assert_eq!(overlaps, Value::from(0), "{hash}: column labels overlap");
     }
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn a_text_of_2000_tokens_opens_as_tiles_and_says_so() {
+    let shape = Shape { n_heads: 2, n_kv_heads: 2, n_queries: 2000, n_keys: 2000, d_head: 0, d_value: 0 };
+    let mut weights = vec![0.0; 2 * 2000 * 2000]; // [2 heads, 2000, 2000]
+    weights.iter_mut().step_by(2001).for_each(|weight| *weight = 0.75);
+    let recording = Recording {
+        items: vec![Item { source: Tokens::from_labels((0..2000).map(|n| format!("w{n}"))), ..Item::default() }],
+        layers: vec![Layer { kind: Kind::Encoder, index: 0, shape, weights: Weights::Dense(weights.into()) }],
+        provenance: Provenance { model: "imported".into(), ..Provenance::default() },
+    };
+    let options = PageOptions { max_bytes: 4 << 20, ..PageOptions::default() };
+    let Some((mut browser, _folder, _)) = opened_with(&recording, &options, "tiles", "#q=0&k=0") else { return };
+    let note = browser.text(".note");
+    assert!(note.contains("each cell is the largest weight of a tile of up to 4 × 4 weights"), "{note}");
+    let sentence = browser.text("#reading");
+    assert!(sentence.starts_with("0–3 w0 w1 w2 w3 → 0–3 w0 w1 w2 w3 0.7500 at most"), "{sentence}");
+    assert_eq!(browser.text(".reading .caption"), "Largest weights of tiles: a row of them has no sum.");
+    assert!(browser.text("footer").contains("attlas export give the weights themselves"));
     assert_quiet(&mut browser);
 }

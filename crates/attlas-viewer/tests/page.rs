@@ -3,8 +3,8 @@
 mod common;
 
 use attlas::attention::Shape;
-use attlas::{Buffer, HeadId, Item, Kind, Layer, Recording, Scoring, Tokens, Visibility, Weights};
-use attlas_viewer::{HeadRemark, PageOptions, page};
+use attlas::{Buffer, HeadId, Item, Kind, Layer, Recording, Scoring, TokenRole, Tokens, Visibility, Weights};
+use attlas_viewer::{HeadRemark, PageOptions, fits, page};
 
 /// An encoder-only recording of `n` tokens with one dense layer.
 fn dense(n: usize) -> Recording {
@@ -71,11 +71,58 @@ fn a_page_over_the_limit_is_refused_with_the_flag_that_raises_it() {
 }
 
 #[test]
-fn a_map_too_large_for_a_browser_is_refused_before_anything_is_gathered() {
-    let recording = dense(4097);
+fn a_text_of_2000_tokens_is_shown_in_tiles_of_their_largest_weights_and_the_page_says_so() {
+    let mut recording = dense(2000);
+    let mut weights = vec![1.0 / 2000.0; 2000 * 2000];
+    weights[1234 * 2000 + 777] = 0.875;
+    recording.layers[0].weights = Weights::Dense(weights.into());
+    let options = PageOptions { max_bytes: 4 << 20, ..PageOptions::default() };
+    assert!(!fits(&recording, &options).unwrap() && fits(&recording, &PageOptions::default()).unwrap());
+    let page = page(&recording, &options).unwrap();
+    assert!(page.len() < 5 << 20, "{} bytes", page.len());
+    assert!(page.contains(r#""pooled":{"source":4,"target":1}"#));
+    assert!(page.contains("each cell is the largest weight of a tile of up to 4 source tokens"));
+    assert!(page.contains(r#""text":"0–3 0 1 2 3""#) && page.contains(r#""text":"1997–1999 1997 1998 1999""#));
+    let numbers = page.split("id=\"atlas-numbers\">").nth(1).unwrap().split('<').next().unwrap();
+    let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, numbers).unwrap();
+    let tiles: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
+    assert_eq!(tiles.len(), 512 * 512);
+    let spikes: Vec<usize> = (0..tiles.len()).filter(|tile| tiles[*tile] == 0.875).collect();
+    assert_eq!(spikes, [1234 * 512 / 2000 * 512 + 777 * 512 / 2000]);
+    assert!(tiles.iter().enumerate().all(|(tile, weight)| spikes.contains(&tile) || *weight == 1.0 / 2000.0));
+}
+
+#[test]
+fn tiles_leave_padded_queries_out_and_keep_the_tokens_of_a_short_side() {
+    let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: 3, n_keys: 600, d_head: 1, d_value: 1 };
+    let mut recording = dense(600);
+    let mut target = Tokens::from_labels(["a", "b", "c"]);
+    target.tokens[2].role = TokenRole::Padding;
+    recording.items[0].target = target;
+    let weights: Vec<f32> = (0..3 * 600).map(|cell| if cell >= 1200 { 0.5 } else { 0.001 }).collect();
+    recording.layers[0] = Layer { kind: Kind::Cross, index: 0, shape, weights: Weights::Dense(weights.into()) };
+    let page = page(&recording, &PageOptions { max_bytes: 6200, ..PageOptions::default() }).unwrap();
+    assert!(page.contains(r#""pooled":{"source":2,"target":1}"#));
+    assert!(page.contains(r#"{"text":"a","role":"text""#) && page.contains(r#""n_padding":1"#));
+}
+
+#[test]
+fn what_is_too_large_in_tiles_too_is_refused() {
+    let shape = Shape { n_heads: 2, n_kv_heads: 2, n_queries: 70_000, n_keys: 70_000, d_head: 1, d_value: 1 };
+    let numbers = |n: usize| Buffer::from(vec![0.0; n]);
+    let weights = Weights::Factored {
+        scoring: Scoring::scaled_dot_product(1, Visibility::FULL),
+        queries: numbers(2 * 70_000),
+        keys: numbers(2 * 70_000),
+        lse: numbers(2 * 70_000),
+        values: None,
+    };
+    let mut recording = dense(2);
+    recording.items[0].source = Tokens::from_labels((0..70_000).map(|index| index.to_string()));
+    recording.layers[0] = Layer { kind: Kind::Encoder, index: 0, shape, weights };
     let error = page(&recording, &PageOptions::default()).unwrap_err();
     assert!(error.is_limit());
-    assert!(error.to_string().starts_with("encoder layer 0: a map of 4097 × 4097 cells is too large"), "{error}");
+    assert!(error.to_string().starts_with("encoder layer 0: a map of 70000 × 70000 cells is too large"), "{error}");
 }
 
 #[test]

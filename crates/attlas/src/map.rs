@@ -8,6 +8,10 @@ use crate::{HeadId, Item, Kind, Layer, TokenRole, Tokens, Weights};
 
 /// Rows and columns from which a tile is worth the blocked kernel.
 const BLOCKED_FROM: usize = 4;
+/// Keys in a tile of an overview from which the kernel fills it while it streams; smaller ones are pooled from weights.
+const STREAMED_FROM: usize = 6;
+/// Queries whose weights are held at a time for that.
+const BAND: usize = 64;
 
 /// One head's map for one text: rows are queries, columns are keys. Nothing is computed until it is asked for.
 #[derive(Debug, Clone)]
@@ -160,14 +164,22 @@ impl<'a> AttentionMap<'a> {
 
     /// An overview in `pooling` tiles: maximum, sum and arg-max of each.
     pub fn pooled(&self, pooling: Pooling) -> Pooled {
-        if let Some(recorded) = self.recorded() {
+        let (n_queries, n_keys) = (self.n_queries(), self.n_keys());
+        let is_fine = pooling.columns.saturating_mul(STREAMED_FROM) > n_keys;
+        if let (Some(recorded), false) = (self.recorded(), is_fine) {
             return recorded.pooled(pooling);
         }
-        let mut pooled = Pooled::empty(pooling, self.n_queries(), self.n_keys());
-        let mut row = vec![0.0; self.n_keys()]; // [n_keys]
-        for query in 0..self.n_queries() {
-            self.fill_row(query, 0..self.n_keys(), &mut row);
-            pooled.add_row(query, &row);
+        let mut pooled = Pooled::empty(pooling, n_queries, n_keys);
+        if (pooled.rows, pooled.columns) == (n_queries, n_keys) {
+            pooled.fill_cells(self.dense());
+            return pooled;
+        }
+        for start in (0..n_queries).step_by(BAND) {
+            let band = start..(start + BAND).min(n_queries);
+            let weights = self.tile(band.clone(), 0..n_keys); // [band, n_keys]
+            for (query, row) in band.zip(weights.chunks_exact(n_keys)) {
+                pooled.add_row(query, row);
+            }
         }
         pooled
     }
@@ -250,10 +262,10 @@ impl Pooled {
             sum: vec![0.0; n_tiles],
             argmax: vec![(0, 0); n_tiles],
         };
-        for row in 0..rows {
-            for column in 0..columns {
-                pooled.argmax[row * columns + column] =
-                    (pooled.queries(row).start as u32, pooled.keys(column).start as u32);
+        let starts: Vec<u32> = edges(n_keys, columns).take(columns).map(|key| key as u32).collect(); // [columns]
+        for (query, tiles) in edges(n_queries, rows).zip(pooled.argmax.chunks_exact_mut(columns)) {
+            for (tile, key) in tiles.iter_mut().zip(&starts) {
+                *tile = (query as u32, *key);
             }
         }
         pooled
@@ -271,24 +283,40 @@ impl Pooled {
 
     /// Takes a whole row in; rows must come in rising order. Shape `[n_keys]`.
     pub fn add_row(&mut self, query: usize, weights: &[f32]) {
-        let row = query * self.rows / self.n_queries;
-        for column in 0..self.columns {
-            let keys = self.keys(column);
-            let cell = row * self.columns + column;
-            let weights = &weights[keys.clone()];
+        let first = query * self.rows / self.n_queries * self.columns;
+        let mut start = 0;
+        for (cell, end) in (first..first + self.columns).zip(edges(self.n_keys, self.columns).skip(1)) {
+            let weights = &weights[start..end];
+            if let [weight] = weights {
+                self.add_at(cell, query, start, *weight);
+                start = end;
+                continue;
+            }
             self.sum[cell] += weights.iter().map(|weight| f64::from(*weight)).sum::<f64>();
             let largest = weights.iter().copied().fold(0.0, f32::max);
             if largest > self.max[cell] {
                 let position = weights.iter().position(|weight| *weight == largest).unwrap_or(0);
                 self.max[cell] = largest;
-                self.argmax[cell] = (query as u32, (keys.start + position) as u32);
+                self.argmax[cell] = (query as u32, (start + position) as u32);
             }
+            start = end;
         }
+    }
+
+    /// Takes all weights in, where each tile is one cell. Shape `[rows, columns]`.
+    fn fill_cells(&mut self, mut weights: Vec<f32>) {
+        self.sum.iter_mut().zip(&weights).for_each(|(sum, weight)| *sum = f64::from(*weight));
+        weights.iter_mut().for_each(|weight| *weight = if *weight > 0.0 { *weight } else { 0.0 });
+        self.max = weights;
     }
 
     /// Takes one weight in; weights must come in rising order of query, then key.
     pub fn add(&mut self, query: usize, key: usize, weight: f32) {
         let tile = query * self.rows / self.n_queries * self.columns + key * self.columns / self.n_keys;
+        self.add_at(tile, query, key, weight);
+    }
+
+    fn add_at(&mut self, tile: usize, query: usize, key: usize, weight: f32) {
         self.sum[tile] += f64::from(weight);
         if weight > self.max[tile] {
             self.max[tile] = weight;
@@ -297,9 +325,36 @@ impl Pooled {
     }
 }
 
+/// Where tiles begin along an axis: `⌈tile · n / n_tiles⌉` for tile 0 to `n_tiles`, whose last is `n`; no division per tile.
+pub(crate) fn edges(n: usize, n_tiles: usize) -> impl Iterator<Item = usize> {
+    let (step, more) = (n / n_tiles, n % n_tiles);
+    let (mut edge, mut slack) = (0, 0); // slack: how far rounding up went, in 1/n_tiles
+    (0..=n_tiles).map(move |tile| {
+        if tile > 0 {
+            edge += step;
+            if more > slack {
+                edge += 1;
+                slack += n_tiles;
+            }
+            slack -= more;
+        }
+        edge
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn edges_are_rounded_up_shares_of_the_axis() {
+        for (n, n_tiles) in
+            [(10_usize, 3_usize), (7, 7), (512, 64), (100, 7), (1, 1), (2000, 512), (9, 1), (65_536, 1000), (0, 1)]
+        {
+            let wanted: Vec<usize> = (0..=n_tiles).map(|tile| (tile * n).div_ceil(n_tiles)).collect();
+            assert_eq!(edges(n, n_tiles).collect::<Vec<_>>(), wanted, "{n} in {n_tiles}");
+        }
+    }
 
     #[test]
     fn tiles_of_an_overview_cover_each_weight_once() {

@@ -108,6 +108,30 @@ fn a_recording_that_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn a_query_offset_outside_the_keys_is_refused_by_name() {
+    for (offset, said) in [(7, "7"), (1 << 33, "8589934592"), (usize::MAX, "18446744073709551615")] {
+        let mut recording = common::translation();
+        let Weights::Factored { scoring, .. } = &mut recording.layers[0].weights else { panic!("it is factored") };
+        scoring.query_offset = offset;
+        assert_eq!(
+            recording.validate().unwrap_err().to_string(),
+            format!("encoder layer 0: query_offset is {said}, but query 0 stands at one of the 7 keys")
+        );
+        assert!(recording.check().is_err() && recording.save(std::path::Path::new("never.safetensors")).is_err());
+    }
+}
+
+#[test]
+fn a_layer_index_that_no_model_has_is_refused() {
+    let mut recording = common::translation();
+    recording.layers[1].index = usize::MAX;
+    let message = recording.validate().unwrap_err().to_string();
+    assert_eq!(message, format!("encoder layer {}: its index is beyond the limit of 1048576", usize::MAX));
+    let message = recording.map(0, Kind::Encoder, 5, 0).unwrap_err().to_string();
+    assert_eq!(message, format!("there is no encoder layer 5; there are 0, {}", usize::MAX));
+}
+
+#[test]
 fn sizes_that_would_overflow_are_refused_before_anything_is_allocated() {
     let mut recording = common::translation();
     recording.layers[0].shape.n_queries = usize::MAX / 2;

@@ -1,4 +1,4 @@
-//! `attlas draw map|heads|layers|overview|patches`.
+//! `attlas draw map|lines|heads|layers|overview|patches`.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -25,6 +25,7 @@ const GRID_COLUMNS: usize = 4;
 #[command(after_help = "\
 Examples:
   attlas draw map \"The cat sat on the mat.\" -o map.svg
+  attlas draw lines \"The cat sat on the mat.\" --layer 1 --head 3 -o lines.svg
   attlas draw heads run.safetensors --kind encoder --layer 1 -o heads.pdf
   attlas draw layers run.safetensors --kind decoder --head 3 -o layers.png
   attlas draw overview run.safetensors -o overview.svg --theme dark")]
@@ -43,6 +44,21 @@ Examples:
   attlas draw map \"A red apple.\" -o map.svg                     mean of the last cross-attention layer
   attlas draw map run.safetensors --kind encoder --layer 0 --head 3 -o L0H3.pdf --words --special hide")]
     Map {
+        #[command(flatten)]
+        common: Common,
+        /// The layer, counted from 0 [default: the last].
+        #[arg(long, value_name = "N")]
+        layer: Option<usize>,
+        /// The head, counted from 0, or "mean" for all heads of the layer together.
+        #[arg(long, value_name = "N", default_value = "mean", value_parser = parse_head_choice)]
+        head: HeadChoice,
+    },
+    /// One map as lines from each query to the keys it looks at, the stronger the larger the weight.
+    #[command(after_help = "\
+Examples:
+  attlas draw lines \"A red apple.\" -o lines.svg                 mean of the last cross-attention layer
+  attlas draw lines run.safetensors --kind encoder --layer 0 --head 3 --words -o L0H3.png")]
+    Lines {
         #[command(flatten)]
         common: Common,
         /// The layer, counted from 0 [default: the last].
@@ -164,6 +180,7 @@ fn parse_size(text: &str) -> Result<f32, String> {
 /// Draws the picture and writes it.
 pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let (Picture::Map { common, .. }
+    | Picture::Lines { common, .. }
     | Picture::Heads { common, .. }
     | Picture::Layers { common, .. }
     | Picture::Overview { common, .. }
@@ -171,7 +188,8 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     let format = Format::of(&common.output)?;
     let recording = recording_of(&common.material, &common.run)?;
     let figure = match &arguments.picture {
-        Picture::Map { layer, head, .. } => draw_map(&recording, common, *layer, *head),
+        Picture::Map { layer, head, .. } => draw_one(&recording, common, *layer, *head, figure::map),
+        Picture::Lines { layer, head, .. } => draw_one(&recording, common, *layer, *head, figure::lines),
         Picture::Heads { layer, .. } => draw_heads(&recording, common, *layer),
         Picture::Layers { head, .. } => draw_layers(&recording, common, *head),
         Picture::Overview { .. } => draw_overview(&recording, common),
@@ -182,12 +200,19 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     Ok(Outcome::Done)
 }
 
-fn draw_map(recording: &Recording, common: &Common, layer: Option<usize>, head: HeadChoice) -> Result<Figure, Failure> {
+/// One map, drawn by `draw`.
+fn draw_one(
+    recording: &Recording,
+    common: &Common,
+    layer: Option<usize>,
+    head: HeadChoice,
+    draw: fn(&Panel, &Style) -> Figure,
+) -> Result<Figure, Failure> {
     let kind = pick_kind(recording, common.kind)?;
     let layer = pick_layer(recording, kind, layer)?;
     let view = View::new(recording, common.item, kind, layer, head, &common.view)?;
     let style = style(recording, common, &format!("{} {}", kind.title(), view.title), &view.remarks);
-    Ok(figure::map(&view.panel()?, &style))
+    Ok(draw(&view.panel()?, &style))
 }
 
 fn draw_heads(recording: &Recording, common: &Common, layer: Option<usize>) -> Result<Figure, Failure> {

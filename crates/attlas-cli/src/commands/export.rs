@@ -78,5 +78,5 @@ pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outco
 
 /// The span with its open end closed at `n`.
 fn range(span: &Span, n: usize) -> Range<usize> {
-    span.start..span.end.unwrap_or(n.max(span.start + 1))
+    span.start..span.end.unwrap_or(n.max(span.start.saturating_add(1)))
 }

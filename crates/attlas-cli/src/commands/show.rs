@@ -1,4 +1,4 @@
-//! `attlas TEXT`: the main job. Runs the model, prints its output, a map and what stands out, and writes the page.
+//! `attlas TEXT`, `attlas RECORDING`: the main job. Runs the model, prints its output, a map and what stands out, and writes the page.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,9 +11,11 @@ use clap::Args;
 
 use crate::arguments::RawText;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::run_texts;
-use crate::inputs::{HeadChoice, RunArguments, Texts, parse_head_choice, parse_kind, pick_kind, pick_layer, read_text};
-use crate::terminal::{Heatmap, Terminal, draw_heatmap, printable, width};
+use crate::inputs::{
+    HeadChoice, RunArguments, TextRun, Texts, names_recording, parse_head_choice, parse_kind, pick_kind, pick_layer,
+    read_text, recording_of, run_texts,
+};
+use crate::terminal::{Heatmap, Terminal, draw_heatmap, printable, remark, width};
 use crate::view::{View, ViewArguments};
 
 /// Heads named in a line of the table.
@@ -22,7 +24,8 @@ const MAX_HEADS: usize = 4;
 /// `attlas TEXT`.
 #[derive(Debug, Args)]
 pub struct ShowArguments {
-    /// The text to translate and show; - reads it from standard input.
+    /// The text to translate and show; - reads it from standard input. A name that ends in .safetensors is a recording,
+    /// which is shown as it is.
     #[arg(value_name = "TEXT")]
     pub text: Option<RawText>,
     #[command(flatten)]
@@ -55,9 +58,13 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     let Some(raw) = &arguments.text else {
         return Err(Failure::Usage("no TEXT was given; `attlas help` shows how to call it".into()));
     };
-    let text = read_text(raw, "TEXT")?;
-    let texts = Texts { sources: vec![text.clone()], targets: arguments.run.target_texts()? };
-    let run = run_texts(&texts, &arguments.run)?;
+    let (run, title) = if names_recording(raw) {
+        (TextRun { recording: recording_of(raw, &arguments.run)?, outputs: Vec::new() }, None)
+    } else {
+        let text = read_text(raw, "TEXT")?;
+        let texts = Texts { sources: vec![text.clone()], targets: arguments.run.target_texts()? };
+        (run_texts(&texts, &arguments.run)?, Some(text))
+    };
     run.say_notes();
     for output in &run.outputs {
         writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
@@ -66,7 +73,7 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     let found = standouts(&run.recording, 0)?;
     print_standouts(&run.recording, &found, terminal)?;
     if !arguments.no_page {
-        write_page(&run.recording, &found, &text, arguments)?;
+        write_page(&run.recording, &found, title, arguments)?;
         let name = printable(&arguments.output.display().to_string());
         writeln!(terminal, "\n{}: every head, in any browser, offline", terminal.bold(&name))?;
     }
@@ -177,19 +184,27 @@ fn wrapped(text: &str, cells: usize) -> Vec<String> {
     lines
 }
 
-fn write_page(recording: &Recording, found: &[Standout], text: &str, arguments: &ShowArguments) -> Result<(), Failure> {
-    let remark = |standout: &Standout| HeadRemark {
+fn write_page(
+    recording: &Recording,
+    found: &[Standout],
+    title: Option<String>,
+    arguments: &ShowArguments,
+) -> Result<(), Failure> {
+    let of_head = |standout: &Standout| HeadRemark {
         kind: standout.kind,
         head: standout.head,
         text: format!("{} {:.2}", standout.name(), standout.score),
     };
     let options = PageOptions {
-        title: Some(text.to_owned()),
-        remarks: found.iter().map(remark).collect(),
+        title,
+        remarks: found.iter().map(of_head).collect(),
         max_bytes: arguments.max_page_mb.saturating_mul(1 << 20),
         ..PageOptions::default()
     };
     let page = attlas_viewer::page(recording, &options)?;
+    if !attlas_viewer::fits(recording, &options)? {
+        remark("the maps are too large for a page of every weight: each cell of it is the largest weight of a tile");
+    }
     Ok(write_aside(&arguments.output, |file| file.write_all(page.as_bytes()))?)
 }
 

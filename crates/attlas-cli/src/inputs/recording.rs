@@ -22,12 +22,17 @@ impl Material {
     /// name of an image or a sound, which a model that reads such opens.
     pub fn read(raw: &OsStr) -> Result<Material, Failure> {
         let path = Path::new(raw);
-        let looks_like_one = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
-        if raw != "-" && (looks_like_one || (path.is_file() && !is_image_name(path) && !is_sound_name(path))) {
-            return Ok(Material::Recording(path.to_path_buf()));
+        let is_file = raw != "-" && path.is_file() && !is_image_name(path) && !is_sound_name(path);
+        if names_recording(raw) || is_file {
+            return Ok(Material::Recording(raw.into()));
         }
         read_text(raw, "TEXT").map(Material::Text)
     }
+}
+
+/// Whether a word is the name of a recording: it ends in `.safetensors`.
+pub fn names_recording(raw: &OsStr) -> bool {
+    Path::new(raw).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }
 
 /// The recording: opened, or made by running the model on the text.

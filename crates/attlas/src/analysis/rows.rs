@@ -40,10 +40,17 @@ impl Rows {
         let queries: Vec<usize> = (0..n_rows).map(|row| all[row * all.len() / n_rows]).collect();
 
         let n_keys = map.n_keys();
-        let mut weights = vec![0.0; queries.len() * n_keys]; // [n_rows, n_keys]
-        for (&query, row) in queries.iter().zip(weights.chunks_mut(n_keys.max(1))) {
-            map.fill_row(query, 0..n_keys, row);
-        }
+        let weights = match (queries.first(), queries.last()) {
+            // neighbours: the blocked kernel
+            (Some(&first), Some(&last)) if last - first + 1 == queries.len() => map.tile(first..last + 1, 0..n_keys),
+            _ => {
+                let mut weights = vec![0.0; queries.len() * n_keys]; // [n_rows, n_keys]
+                for (&query, row) in queries.iter().zip(weights.chunks_mut(n_keys.max(1))) {
+                    map.fill_row(query, 0..n_keys, row);
+                }
+                weights
+            }
+        };
         let keys = &map.key_tokens().tokens;
         let key_valid =
             (0..n_keys).map(|key| keys.get(key).is_none_or(|token| token.role != TokenRole::Padding)).collect();

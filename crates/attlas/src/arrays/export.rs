@@ -163,11 +163,11 @@ fn dense_array<'a>(
     let shape = layers[0].shape;
     let rows = clip("rows", selection.rows.as_ref(), shape.n_queries, kind)?;
     let columns = clip("columns", selection.columns.as_ref(), shape.n_keys, kind)?;
-    let heads = selection.head.map_or(0..shape.n_heads, |head| head..head + 1);
+    let heads: Vec<usize> = selection.head.map_or((0..shape.n_heads).collect(), |head| vec![head]);
     let mut maps = Vec::new();
     for layer in layers {
         for item in 0..recording.items.len() {
-            for head in heads.clone() {
+            for &head in &heads {
                 maps.push((item, recording.map(item, kind, layer.index, head)?));
             }
         }

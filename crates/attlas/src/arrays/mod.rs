@@ -82,7 +82,10 @@ fn read_npz(path: &Path, max_bytes: u64) -> Result<BTreeMap<String, Array>, Erro
         let Some(name) = name.strip_suffix(".npy").map(str::to_string) else { continue };
         // the declared size is not believed: reading stops at the limit
         let mut bytes = Vec::new();
-        entry.take(left + 1).read_to_end(&mut bytes).map_err(|error| bad(format!("array \"{name}\": {error}")))?;
+        entry
+            .take(left.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|error| bad(format!("array \"{name}\": {error}")))?;
         if bytes.len() as u64 > left {
             return Err(Error::Limit {
                 what: format!("{}: unpacking array \"{name}\"", path.display()),

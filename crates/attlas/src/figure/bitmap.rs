@@ -6,14 +6,14 @@ use rustybuzz::ttf_parser::{GlyphId, OutlineBuilder};
 use super::marks::{Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 use crate::Error;
 
-/// No picture has more pixels.
-const MOST_PIXELS: f64 = 100e6;
+/// No picture takes more bytes while it is drawn: 100 million pixels.
+const MOST_BYTES: u64 = 300_000_000;
 
 impl Figure {
     /// The figure as PNG, with [`Figure::pixels_per_point`].
     ///
     /// # Errors
-    /// When the picture would have more than 100 million pixels.
+    /// [`Error::Limit`] when the picture would have more than 100 million pixels.
     pub fn to_png(&self) -> Result<Vec<u8>, Error> {
         let mut canvas = Canvas::new(self)?;
         for mark in &self.marks {
@@ -44,10 +44,14 @@ impl Canvas {
     fn new(figure: &Figure) -> Result<Canvas, Error> {
         let scale = figure.pixels_per_point;
         let (width, height) = ((figure.width * scale).ceil(), (figure.height * scale).ceil());
-        if f64::from(width) * f64::from(height) > MOST_PIXELS {
-            return Err(Error::Figure(format!(
-                "the picture would have {width} × {height} pixels, more than 100 million; ask for a smaller size or write SVG or PDF"
-            )));
+        let needed = (f64::from(width) * f64::from(height) * 3.0) as u64;
+        if needed > MOST_BYTES {
+            return Err(Error::Limit {
+                what: format!("a picture of {width} × {height} pixels"),
+                needed,
+                limit: MOST_BYTES,
+                remedy: "choose a smaller --size, or write SVG or PDF".into(),
+            });
         }
         let (width, height) = (width.max(1.0) as usize, height.max(1.0) as usize);
         let pixels = figure.ground.0.repeat(width * height); // [height, width, 3]

@@ -1,16 +1,31 @@
 //! Cells and photographs as PNG images.
 
-use super::marks::{Cells, Photo};
+use rayon::prelude::*;
+
+use super::marks::{Cells, Figure, Mark, Photo};
+
+impl Figure {
+    /// What `make` makes of all cells, in the order of the marks; in parallel where there are many.
+    pub(super) fn images<T: Send>(&self, make: impl Fn(&Cells) -> T + Send + Sync) -> Vec<T> {
+        const FEW: usize = 8;
+        let cells = self.marks.iter().filter_map(|mark| if let Mark::Cells(cells) = mark { Some(cells) } else { None });
+        let cells: Vec<&Cells> = cells.collect();
+        if cells.len() < FEW {
+            return cells.into_iter().map(make).collect();
+        }
+        cells.into_par_iter().map(make).collect()
+    }
+}
 
 impl Cells {
-    /// The same picture with several pixels per cell where there are few, so that a viewer that smooths images blurs
-    /// only the seams.
+    /// The same picture with several pixels per cell where cells are larger than that, so that a viewer that smooths
+    /// images blurs only the seams.
     pub(super) fn scaled_up(&self) -> Cells {
         const MOST_CELLS: usize = 128 * 128;
         if self.n_rows * self.n_columns > MOST_CELLS {
             return self.clone();
         }
-        let factor = |length: f32, n: usize| ((2.0 * length / n as f32).ceil() as usize).clamp(1, 64);
+        let factor = |length: f32, n: usize| ((2.0 * length / n as f32) as usize).clamp(1, 64);
         let (down, across) = (factor(self.height, self.n_rows), factor(self.width, self.n_columns));
         let mut indices = Vec::with_capacity(self.indices.len() * down * across); // [n_rows · down, n_columns · across]
         for row in self.indices.chunks_exact(self.n_columns) {

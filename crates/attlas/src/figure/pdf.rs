@@ -29,12 +29,11 @@ impl Figure {
         for (font, used) in self.used_glyphs() {
             fonts.insert(font, writer.font(font, &used)?);
         }
-        let mut images = Vec::new();
-        for mark in &self.marks {
-            if let Mark::Cells(cells) = mark {
-                images.push(writer.image(cells));
-            }
-        }
+        let compressed = self.images(|cells| {
+            let cells = cells.scaled_up();
+            (compress(&cells.indices), cells)
+        });
+        let images: Vec<Ref> = compressed.iter().map(|(data, cells)| writer.image(cells, data)).collect();
         let mut photos = Vec::new();
         for mark in &self.marks {
             if let Mark::Photo(photo) = mark {
@@ -126,13 +125,11 @@ impl Writer {
         Ref::new(self.next - 1)
     }
 
-    /// Cells as an image whose colours are a palette; readers are told not to smooth it.
-    fn image(&mut self, cells: &Cells) -> Ref {
+    /// Cells, their indices compressed, as an image whose colours are a palette; readers are told not to smooth it.
+    fn image(&mut self, cells: &Cells, data: &[u8]) -> Ref {
         let reference = self.reference();
-        let cells = cells.scaled_up();
-        let data = compress(&cells.indices);
         let palette: Vec<u8> = cells.palette.iter().flat_map(|color| color.0).collect();
-        let mut image = self.pdf.image_xobject(reference, &data);
+        let mut image = self.pdf.image_xobject(reference, data);
         image.filter(Filter::FlateDecode);
         image.width(cells.n_columns as i32).height(cells.n_rows as i32).bits_per_component(8).interpolate(false);
         let last = cells.palette.len().saturating_sub(1).min(255) as i32;

@@ -54,8 +54,31 @@ impl Frame {
     }
 }
 
-/// Appends one row of pooled cells: indices are ordered as the weights are, and the missing is the largest.
+/// Appends one row of pooled cells: of a block the largest weight, or no number where one is none.
 fn pool_rows(rows: &[f32], n_columns: usize, pool: usize, scale: &ColorScale, indices: &mut Vec<u8>) {
+    if scale.divides_rows() {
+        return pool_divided_rows(rows, n_columns, pool, scale, indices);
+    }
+    let mut largest = vec![f32::NEG_INFINITY; n_columns.div_ceil(pool)]; // [n_columns / pool]
+    for row in rows.chunks_exact(n_columns) {
+        for (cell, block) in largest.iter_mut().zip(row.chunks(pool)) {
+            for &weight in block {
+                // NaN is larger than nothing and nothing is larger than NaN, so it stays
+                *cell = if !weight.is_finite() {
+                    f32::NAN
+                } else if weight > *cell {
+                    weight
+                } else {
+                    *cell
+                };
+            }
+        }
+    }
+    indices.extend(scale.indices(&largest));
+}
+
+/// [`pool_rows`] where each row has its own scale: indices are ordered as the weights are, and the missing is the largest.
+fn pool_divided_rows(rows: &[f32], n_columns: usize, pool: usize, scale: &ColorScale, indices: &mut Vec<u8>) {
     let mut largest = vec![0_u8; n_columns.div_ceil(pool)]; // [n_columns / pool]
     for row in rows.chunks_exact(n_columns) {
         for (column, index) in scale.indices(row).enumerate() {
@@ -64,4 +87,25 @@ fn pool_rows(rows: &[f32], n_columns: usize, pool: usize, scale: &ColorScale, in
         }
     }
     indices.extend(largest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figure::Scale;
+
+    #[test]
+    fn a_pooled_cell_has_the_colour_of_its_largest_weight_and_keeps_what_is_no_number() {
+        let rows = [0.1, 0.9, f32::NAN, 0.5, 0.25, 0.3, 0.2, 0.4, 0.7, 0.6]; // [2, 5]
+        for kind in [Scale::Linear, Scale::Log] {
+            let scale = ColorScale::over(kind, &rows);
+            let mut indices = Vec::new();
+            pool_rows(&rows, 5, 2, &scale, &mut indices);
+            let alone = |weight: f32| scale.indices(&[weight]).next();
+            assert_eq!(indices.iter().copied().map(Some).collect::<Vec<_>>(), [alone(0.9), Some(255), alone(0.6)]);
+            let mut one_by_one = Vec::new();
+            pool_divided_rows(&rows, 5, 2, &scale, &mut one_by_one);
+            assert_eq!(indices, one_by_one);
+        }
+    }
 }

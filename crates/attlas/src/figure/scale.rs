@@ -40,6 +40,11 @@ impl ColorScale {
         self.high
     }
 
+    /// Whether each row is divided by its own largest value.
+    pub fn divides_rows(&self) -> bool {
+        self.kind == Scale::Row
+    }
+
     /// Where `value` lies between the ends; clamped to 0 ..= 1.
     fn fraction(&self, value: f32) -> f32 {
         let fraction = match self.kind {

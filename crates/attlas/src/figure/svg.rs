@@ -37,6 +37,7 @@ impl Figure {
 
     /// The marks, from back to front.
     pub(super) fn write_marks(&self, svg: &mut String) {
+        let mut images = self.images(|cells| base64(&cells.scaled_up().to_indexed_png())).into_iter();
         let mut group = None; // texts of one look in a row share a group
         for mark in &self.marks {
             let look = if let Mark::Label(label) = mark { Some(Look::of(label)) } else { None };
@@ -46,7 +47,7 @@ impl Figure {
                 group = look;
             }
             match mark {
-                Mark::Cells(cells) => write_cells(cells, svg),
+                Mark::Cells(cells) => write_cells(cells, &images.next().unwrap_or_default(), svg),
                 Mark::Photo(photo) => write_photo(photo, svg),
                 Mark::Label(label) => write_label(label, svg),
                 Mark::Rect(rect) => write_rect(rect, svg),
@@ -128,9 +129,9 @@ fn write_line(line: &Line, svg: &mut String) {
     };
 }
 
-fn write_cells(cells: &Cells, svg: &mut String) {
+/// `data` is the image in base64.
+fn write_cells(cells: &Cells, data: &str, svg: &mut String) {
     let [x, y, width, height] = [cells.x, cells.y, cells.width, cells.height].map(short);
-    let data = base64(&cells.scaled_up().to_indexed_png());
     let _ = write!(
         svg,
         "<image x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" \

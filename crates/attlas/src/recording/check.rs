@@ -1,5 +1,7 @@
 //! What was found when the weights of a recording were looked at: finite, in range, masked is 0, rows sum to 1.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +10,10 @@ use crate::{Error, HeadId, Kind, Recording, TokenRole, Weights};
 /// How far a row's sum may be from 1 before it is said.
 pub const ROW_SUM_TOLERANCE: f32 = 1e-3;
 
-/// Rows looked at per head: all of a short map, evenly spaced ones of a long map.
+/// Rows looked at per head: all of a short map, evenly spaced bands of neighbours of a long map.
 const MAX_ROWS: usize = 256;
+/// Rows of a band, so many that their weights come from the blocked kernel.
+const BAND: usize = 16;
 
 /// The checks of one layer, over all its heads and texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,33 +71,62 @@ impl Recording {
             max_row_error: 0.0,
             worst_row: None,
         };
-        let mut row = vec![0.0; shape.n_keys]; // [n_keys]
         for (index, item) in self.items.iter().enumerate() {
             let keys = &item.keys(layer.kind).tokens;
             let blind_rows_are_known = matches!(layer.weights, Weights::Factored { .. });
             for head in 0..shape.n_heads {
                 let map = self.map(index, layer.kind, layer.index, head)?;
-                for step in 0..rows_per_map {
-                    let query = step * shape.n_queries / rows_per_map;
-                    map.fill_row(query, 0..shape.n_keys, &mut row);
-                    for (weight, key) in row.iter().zip(keys) {
-                        found.n_not_finite += usize::from(!weight.is_finite());
-                        found.n_out_of_range += usize::from(*weight < 0.0 || *weight > 1.0 + ROW_SUM_TOLERANCE);
-                        if key.role == TokenRole::Padding {
-                            found.max_masked = found.max_masked.max(weight.abs());
+                for band in bands(shape.n_queries) {
+                    let weights = map.tile(band.clone(), 0..shape.n_keys); // [band, n_keys]
+                    for (query, row) in band.zip(weights.chunks_exact(shape.n_keys)) {
+                        for (weight, key) in row.iter().zip(keys) {
+                            found.n_not_finite += usize::from(!weight.is_finite());
+                            found.n_out_of_range += usize::from(*weight < 0.0 || *weight > 1.0 + ROW_SUM_TOLERANCE);
+                            if key.role == TokenRole::Padding {
+                                found.max_masked = found.max_masked.max(weight.abs());
+                            }
                         }
-                    }
-                    let sum = row.iter().map(|weight| f64::from(*weight)).sum::<f64>() as f32 + map.sink_mass(query);
-                    let error = (sum - 1.0).abs();
-                    let sees_nothing = sum == 0.0
-                        && (blind_rows_are_known || item.queries(layer.kind).tokens[query].role == TokenRole::Padding);
-                    if !sees_nothing && (error > found.max_row_error || error.is_nan()) {
-                        found.max_row_error = error;
-                        found.worst_row = Some((index, map.id(), query));
+                        let sum =
+                            row.iter().map(|weight| f64::from(*weight)).sum::<f64>() as f32 + map.sink_mass(query);
+                        let error = (sum - 1.0).abs();
+                        let sees_nothing = sum == 0.0
+                            && (blind_rows_are_known
+                                || item.queries(layer.kind).tokens[query].role == TokenRole::Padding);
+                        if !sees_nothing && (error > found.max_row_error || error.is_nan()) {
+                            found.max_row_error = error;
+                            found.worst_row = Some((index, map.id(), query));
+                        }
                     }
                 }
             }
         }
         Ok(found)
+    }
+}
+
+/// The rows that are looked at, at most [`MAX_ROWS`]: all, or bands from the first row to the last.
+fn bands(n_queries: usize) -> impl Iterator<Item = Range<usize>> {
+    let n_bands = n_queries.min(MAX_ROWS).div_ceil(BAND);
+    let start = move |band: usize| match n_queries {
+        0..=MAX_ROWS => band * BAND,
+        _ => band * (n_queries - BAND) / (n_bands - 1),
+    };
+    (0..n_bands).map(move |band| start(band)..(start(band) + BAND).min(n_queries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_rows_of_a_short_map_are_looked_at_and_bands_of_a_long_one() {
+        for n_queries in [1, 15, 16, 17, 255, 256] {
+            assert!(bands(n_queries).flatten().eq(0..n_queries), "{n_queries}");
+        }
+        for n_queries in [257, 300, 5000, 65_536] {
+            let rows: Vec<usize> = bands(n_queries).flatten().collect();
+            assert_eq!((rows.len(), rows[0], rows[255]), (256, 0, n_queries - 1));
+            assert!(rows.windows(2).all(|pair| pair[0] < pair[1]), "{n_queries}: each row once");
+        }
     }
 }

@@ -176,7 +176,7 @@ impl Recording {
             let available: Vec<&str> = self.kinds().into_iter().map(Kind::name).collect();
             return Err(Error::NoKind { kind, available: available.join(", ") });
         }
-        let consecutive = indices.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        let consecutive = indices.windows(2).all(|pair| pair[1].checked_sub(pair[0]) == Some(1));
         let available = match indices.as_slice() {
             [only] => format!("the only one is {only}"),
             [first, .., last] if consecutive => format!("there are {first} to {last}"),

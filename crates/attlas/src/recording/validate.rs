@@ -3,6 +3,8 @@
 use crate::attention::Shape;
 use crate::{Bias, Error, Kind, Layer, PatchGrid, Recording, Scoring, Tokens, Weights};
 
+/// The highest index of a layer; no model has more, and numbers near the end of the type would overflow.
+const MAX_LAYER: usize = 1 << 20;
 /// More elements than any array of a recording may have (2^40 f32 are 4 TiB).
 const MAX_ELEMENTS: usize = 1 << 40;
 
@@ -32,6 +34,9 @@ impl Recording {
         }
         for (position, layer) in self.layers.iter().enumerate() {
             let name = format!("{} layer {}", layer.kind, layer.index);
+            if layer.index > MAX_LAYER {
+                return bad(format!("{name}: its index is beyond the limit of {MAX_LAYER}"));
+            }
             if self.layers[..position].iter().any(|other| other.kind == layer.kind && other.index == layer.index) {
                 return bad(format!("{name} stands twice"));
             }
@@ -117,6 +122,12 @@ fn check_layer(layer: &Layer, n_items: usize) -> Result<(), String> {
             expect("lse", lse.len(), &[n_items, n_heads, n_queries])?;
             if let Some(values) = values {
                 expect("values", values.len(), &[n_items, n_kv_heads, n_keys, d_value])?;
+            }
+            if scoring.query_offset >= n_keys {
+                return Err(format!(
+                    "query_offset is {}, but query 0 stands at one of the {n_keys} keys",
+                    scoring.query_offset
+                ));
             }
             check_scoring(scoring, n_heads)
         }

@@ -126,7 +126,7 @@ impl Task for TileRows<'_> {
             unsafe {
                 match width / V::LANES {
                     1 => block.score::<V, 1>(self.head, &keys, scores),
-                    3 if V::TILE_COLUMNS == 3 => block.score::<V, 3>(self.head, &keys, scores),
+                    3 if const { V::TILE_COLUMNS == 3 } => block.score::<V, 3>(self.head, &keys, scores),
                     _ => block.score::<V, 2>(self.head, &keys, scores),
                 }
                 weigh::<V>(scores, width, &log_sums, &rests);

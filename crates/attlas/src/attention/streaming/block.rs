@@ -4,8 +4,8 @@
 
 use std::ops::Range;
 
-use super::overview::{KeyTiles, LaneTiles};
-use super::product::{Left, Store, product};
+use super::overview::{LaneTiles, Tiles};
+use super::product::{Left, Product, Store};
 use super::rule::Rule;
 use super::vector::Vector;
 
@@ -87,7 +87,14 @@ impl Block<'_> {
         let left = Left { numbers: &head.keys[keys.start * head.d_head..], row_stride: head.d_head, inner_stride: 1 };
         // SAFETY: the caller vouches for the instructions.
         unsafe {
-            product::<V, C>(left, keys.len(), head.d_head, self.queries, scores, Store::Replace);
+            V::call(Product::<C> {
+                left,
+                n_rows: keys.len(),
+                n_inner: head.d_head,
+                right: self.queries,
+                out: scores,
+                store: Store::Replace,
+            });
             head.rule.apply::<V, C>(scores, &self.rows, keys);
         }
     }
@@ -101,7 +108,7 @@ impl Block<'_> {
         &mut self,
         head: &Head<'_>,
         keys: &Range<usize>,
-        key_tiles: &KeyTiles,
+        key_tiles: &Tiles,
         scores: &mut [f32],
     ) {
         let values =
@@ -111,7 +118,14 @@ impl Block<'_> {
             self.score::<V, C>(head, keys, scores);
             self.raise_reference::<V, C>(scores);
             self.exponentiate::<V, C>(keys, key_tiles, scores);
-            product::<V, C>(values, head.d_value, keys.len(), scores, self.context, Store::Add);
+            V::call(Product::<C> {
+                left: values,
+                n_rows: head.d_value,
+                n_inner: keys.len(),
+                right: scores,
+                out: self.context,
+                store: Store::Add,
+            });
         }
     }
 
@@ -162,7 +176,7 @@ impl Block<'_> {
     unsafe fn exponentiate<V: Vector, const C: usize>(
         &mut self,
         keys: &Range<usize>,
-        key_tiles: &KeyTiles,
+        key_tiles: &Tiles,
         scores: &mut [f32],
     ) {
         let width = C * V::LANES;
@@ -178,7 +192,7 @@ impl Block<'_> {
                 Some(overview) => {
                     for (tile, keys_of_tile) in key_tiles.split(keys.clone()) {
                         let rows = (keys_of_tile.start - keys.start) * width..(keys_of_tile.end - keys.start) * width;
-                        let within = keys_of_tile.start - key_tiles.keys(tile).start;
+                        let within = keys_of_tile.start - key_tiles.places(tile).start;
                         overview.take_maxima::<V, C>(tile, within, &scores[rows.clone()]);
                         let mut tile_sums = [V::splat(0.0); C];
                         exponentiate_rows::<V, C>(&mut scores[rows], &reference, &mut tile_sums);

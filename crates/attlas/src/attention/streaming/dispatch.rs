@@ -99,14 +99,16 @@ pub(super) fn run<T: Task>(instructions: Instructions, task: T) -> T::Output {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn run_avx512<T: Task>(task: T) -> T::Output {
+#[inline(never)]
+pub(super) fn run_avx512<T: Task>(task: T) -> T::Output {
     // SAFETY: this function is only called where AVX-512F is there.
     unsafe { task.run::<Avx512>() }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn run_avx2<T: Task>(task: T) -> T::Output {
+#[inline(never)]
+pub(super) fn run_avx2<T: Task>(task: T) -> T::Output {
     // SAFETY: this function is only called where AVX2 and FMA are there.
     unsafe { task.run::<Avx2>() }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::block::{Block, Head};
 use super::dispatch::{Task, block_rows};
-use super::overview::{KeyTiles, LaneTiles, TileRows};
+use super::overview::{LaneTiles, TileRows, Tiles};
 use super::scratch::{Carver, SCRATCH};
 use super::vector::Vector;
 use super::{MAX_WIDTH, Shared};
@@ -44,10 +44,9 @@ impl Task for Group<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) -> Option<TileRows> {
         let n_columns = self.overview.map_or(1, |(_, columns)| columns);
-        let key_tiles = KeyTiles { n_tiles: n_columns, n_keys: self.n_keys };
-        let mut tiles = self.overview.map(|(rows, columns)| {
-            TileRows::new(&self.rows, KeyTiles { n_tiles: rows, n_keys: self.n_queries }, columns)
-        });
+        let key_tiles = Tiles::new(self.n_keys, n_columns);
+        let mut tiles =
+            self.overview.map(|(rows, columns)| TileRows::new(&self.rows, Tiles::new(self.n_queries, rows), columns));
         let key_block = key_block(self.head.d_head.max(self.head.d_value));
 
         let mut scratch = SCRATCH.take();
@@ -71,7 +70,7 @@ impl Task for Group<'_> {
                 unsafe {
                     match width / V::LANES {
                         1 => block.step::<V, 1>(self.head, &keys, &key_tiles, scores),
-                        3 if V::TILE_COLUMNS == 3 => block.step::<V, 3>(self.head, &keys, &key_tiles, scores),
+                        3 if const { V::TILE_COLUMNS == 3 } => block.step::<V, 3>(self.head, &keys, &key_tiles, scores),
                         _ => block.step::<V, 2>(self.head, &keys, &key_tiles, scores),
                     }
                 }
@@ -124,7 +123,7 @@ impl Group<'_> {
     /// # Safety
     /// The processor has the instructions of `V`.
     #[inline(always)]
-    unsafe fn finish<V: Vector>(&self, block: &mut Block<'_>, key_tiles: &KeyTiles, tiles: Option<&mut TileRows>) {
+    unsafe fn finish<V: Vector>(&self, block: &mut Block<'_>, key_tiles: &Tiles, tiles: Option<&mut TileRows>) {
         let width = block.sum.len();
         let d_value = self.head.d_value;
         // per lane: the log-sum-exp in powers of two as two numbers, and what makes weights of sums
@@ -163,7 +162,7 @@ impl Group<'_> {
             unsafe {
                 match width / V::LANES {
                     1 => overview.weigh::<V, 1>(&log_sums, &rests, &factors),
-                    3 if V::TILE_COLUMNS == 3 => overview.weigh::<V, 3>(&log_sums, &rests, &factors),
+                    3 if const { V::TILE_COLUMNS == 3 } => overview.weigh::<V, 3>(&log_sums, &rests, &factors),
                     _ => overview.weigh::<V, 2>(&log_sums, &rests, &factors),
                 }
             }

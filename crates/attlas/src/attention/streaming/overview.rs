@@ -3,31 +3,43 @@
 
 use std::ops::Range;
 
+use super::MAX_WIDTH;
 use super::vector::Vector;
 use crate::Pooled;
+use crate::map::edges;
 
-/// The columns of tiles of an overview: column `c` holds keys `⌈c · n_keys / n_tiles⌉` and on, as [`Pooled::keys`].
-pub(super) struct KeyTiles {
-    pub n_tiles: usize,
-    pub n_keys: usize,
+/// How an axis falls into tiles: tile `t` holds places `⌈t · n / n_tiles⌉` and on, as [`Pooled::keys`].
+pub(super) struct Tiles {
+    /// Where each tile begins, and where the last ends. Shape `[n_tiles + 1]`.
+    edges: Vec<usize>,
 }
 
-impl KeyTiles {
-    /// The keys of a tile.
-    pub fn keys(&self, tile: usize) -> Range<usize> {
-        (tile * self.n_keys).div_ceil(self.n_tiles)..((tile + 1) * self.n_keys).div_ceil(self.n_tiles)
+impl Tiles {
+    /// `n` places in `n_tiles` tiles.
+    pub fn new(n: usize, n_tiles: usize) -> Tiles {
+        Tiles { edges: edges(n, n_tiles).collect() }
     }
 
-    /// The tile that a key lies in.
-    pub fn of(&self, key: usize) -> usize {
-        key * self.n_tiles / self.n_keys
+    /// How many tiles there are.
+    pub fn len(&self) -> usize {
+        self.edges.len() - 1
+    }
+
+    /// The places of a tile.
+    pub fn places(&self, tile: usize) -> Range<usize> {
+        self.edges[tile]..self.edges[tile + 1]
+    }
+
+    /// The tile that a place lies in.
+    pub fn of(&self, place: usize) -> usize {
+        place * self.len() / self.edges[self.len()]
     }
 
     /// `keys` cut at the tiles' edges, each piece with its tile.
     pub fn split(&self, keys: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
         let tiles = if keys.is_empty() { 0..0 } else { self.of(keys.start)..self.of(keys.end - 1) + 1 };
         tiles.map(move |tile| {
-            let inside = self.keys(tile);
+            let inside = self.places(tile);
             (tile, inside.start.max(keys.start)..inside.end.min(keys.end))
         })
     }
@@ -140,25 +152,24 @@ impl<'s> LaneTiles<'s> {
     }
 
     /// Folds the lanes, weighed, into `tiles`; lane 0 is query `rows.start`.
-    pub fn fold(&self, rows: &Range<usize>, key_tiles: &KeyTiles, tiles: &mut TileRows) {
-        let mut row = rows.start;
-        while row < rows.end {
-            let tile_row = tiles.row_tiles.of(row);
-            let end = tiles.row_tiles.keys(tile_row).end.min(rows.end);
-            let lanes = row - rows.start..end - rows.start;
-            for column in self.seen.clone() {
-                let cell = (tile_row - tiles.first) * key_tiles.n_tiles + column;
-                let slots = column * self.width + lanes.start..column * self.width + lanes.end;
-                tiles.sum[cell] += self.sum[slots.clone()].iter().map(|sum| f64::from(*sum)).sum::<f64>();
-                for (lane, weight) in lanes.clone().zip(&self.largest[slots]) {
-                    if *weight > tiles.max[cell] {
-                        tiles.max[cell] = *weight;
-                        let key = key_tiles.keys(column).start + self.position[column * self.width + lane] as usize;
-                        tiles.argmax[cell] = ((rows.start + lane) as u32, key as u32);
-                    }
+    pub fn fold(&self, rows: &Range<usize>, key_tiles: &Tiles, tiles: &mut TileRows) {
+        let n_columns = key_tiles.len();
+        let mut firsts = [0; MAX_WIDTH]; // [width]: the first cell of the row of tiles that the lane's query lies in
+        for (first, row) in firsts.iter_mut().zip(rows.clone()) {
+            *first = (tiles.row_tiles.of(row) - tiles.first) * n_columns;
+        }
+        for column in self.seen.clone() {
+            let slots = column * self.width..column * self.width + rows.len();
+            let start = key_tiles.places(column).start;
+            let kept = self.largest[slots.clone()].iter().zip(&self.position[slots.clone()]).zip(&self.sum[slots]);
+            for ((lane, first), ((largest, position), sum)) in firsts.iter().enumerate().zip(kept) {
+                let cell = first + column;
+                tiles.sum[cell] += f64::from(*sum);
+                if *largest > tiles.max[cell] {
+                    tiles.max[cell] = *largest;
+                    tiles.argmax[cell] = ((rows.start + lane) as u32, (start + *position as usize) as u32);
                 }
             }
-            row = end;
         }
     }
 }
@@ -168,7 +179,7 @@ pub(super) struct TileRows {
     /// The overview's first row of tiles that is here.
     first: usize,
     /// How rows of the map fall into rows of tiles.
-    row_tiles: KeyTiles,
+    row_tiles: Tiles,
     /// Shape `[n_rows, n_columns]`, as the two below.
     max: Vec<f32>,
     sum: Vec<f64>,
@@ -177,7 +188,7 @@ pub(super) struct TileRows {
 
 impl TileRows {
     /// Room for `rows` of the map, none of them taken in yet.
-    pub fn new(rows: &Range<usize>, row_tiles: KeyTiles, n_columns: usize) -> TileRows {
+    pub fn new(rows: &Range<usize>, row_tiles: Tiles, n_columns: usize) -> TileRows {
         let first = row_tiles.of(rows.start);
         let n_cells = (row_tiles.of(rows.end - 1) + 1 - first) * n_columns;
         TileRows { first, row_tiles, max: vec![0.0; n_cells], sum: vec![0.0; n_cells], argmax: vec![(0, 0); n_cells] }

@@ -4,6 +4,7 @@
 //! `Sᵀ = K·Qᵀ` and `Oᵀ = Vᵀ·Pᵀ`. Keys and values are then only ever broadcast, straight from where the caller has
 //! them, so neither is packed; what is packed is one small block of queries.
 
+use super::dispatch::Task;
 use super::vector::Vector;
 
 /// The left factor, read number by number: entry `(row, inner)` is at `row · row_stride + inner · inner_stride`.
@@ -23,12 +24,37 @@ pub(super) enum Store {
 
 /// `out[row][lane] (+)= Σ_inner left(row, inner) · right[inner][lane]`, for `C` registers of lanes.
 ///
-/// Shapes: left `[n_rows, n_inner]` by its strides, right `[n_inner, C · LANES]`, out `[n_rows, C · LANES]`.
+/// It is called and not inlined: both products of a step share it, at the cost of one call per block of keys, and the
+/// compiler has a third of the code to think about.
+pub(super) struct Product<'a, const C: usize> {
+    /// Shape `[n_rows, n_inner]` by its strides.
+    pub left: Left<'a>,
+    pub n_rows: usize,
+    pub n_inner: usize,
+    /// Shape `[n_inner, C · LANES]`.
+    pub right: &'a [f32],
+    /// Shape `[n_rows, C · LANES]`.
+    pub out: &'a mut [f32],
+    pub store: Store,
+}
+
+impl<const C: usize> Task for Product<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Product { left, n_rows, n_inner, right, out, store } = self;
+        // SAFETY: the caller vouches for the instructions.
+        unsafe { product::<V, C>(left, n_rows, n_inner, right, out, store) }
+    }
+}
+
+/// What [`Product`] does.
 ///
 /// # Safety
 /// The processor has the instructions of `V`.
 #[inline(always)]
-pub(super) unsafe fn product<V: Vector, const C: usize>(
+unsafe fn product<V: Vector, const C: usize>(
     left: Left<'_>,
     n_rows: usize,
     n_inner: usize,
@@ -46,13 +72,18 @@ pub(super) unsafe fn product<V: Vector, const C: usize>(
     // SAFETY: the caller vouches for the instructions; the two assertions above bound every address that `tile`
     // forms for `R` rows from `row` on.
     unsafe {
-        while V::TILE_ROWS == 8 && row + 8 <= n_rows {
-            tile::<V, 8, C>(left, row, n_inner, right, out, store);
-            row += 8;
+        // `const`: the tile that a type does not have is not compiled for it
+        if const { V::TILE_ROWS == 8 } {
+            while row + 8 <= n_rows {
+                tile::<V, 8, C>(left, row, n_inner, right, out, store);
+                row += 8;
+            }
         }
-        while V::TILE_ROWS == 6 && row + 6 <= n_rows {
-            tile::<V, 6, C>(left, row, n_inner, right, out, store);
-            row += 6;
+        if const { V::TILE_ROWS == 6 } {
+            while row + 6 <= n_rows {
+                tile::<V, 6, C>(left, row, n_inner, right, out, store);
+                row += 6;
+            }
         }
         while row + 4 <= n_rows {
             tile::<V, 4, C>(left, row, n_inner, right, out, store);

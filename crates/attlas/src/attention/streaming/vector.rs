@@ -1,5 +1,7 @@
 //! A register of `f32` lanes, the same for every instruction set, so that the kernel is written once.
 
+use super::dispatch::Task;
+
 /// A register of [`LANES`](Vector::LANES) numbers.
 ///
 /// Whoever makes one (with [`splat`](Vector::splat) or [`load`](Vector::load)) vouches that the processor has the
@@ -24,6 +26,12 @@ pub(super) trait Vector: Copy {
     /// # Safety
     /// The processor has this type's instructions, and that many numbers may be read at `from`.
     unsafe fn load(from: *const f32) -> Self;
+
+    /// Does `task` in a function of its own, compiled for this type's instructions; everything else is inlined.
+    ///
+    /// # Safety
+    /// The processor has this type's instructions.
+    unsafe fn call<T: Task>(task: T) -> T::Output;
 
     /// Writes the lanes to memory.
     ///
@@ -97,6 +105,12 @@ impl<const N: usize, const ROWS: usize, const COLUMNS: usize> Vector for Lanes<N
     unsafe fn load(from: *const f32) -> Self {
         // SAFETY: the caller vouches for `N` readable numbers.
         Lanes(unsafe { from.cast::<[f32; N]>().read() })
+    }
+
+    #[inline(never)]
+    unsafe fn call<T: Task>(task: T) -> T::Output {
+        // SAFETY: the caller vouches for the instructions.
+        unsafe { task.run::<Self>() }
     }
 
     #[inline(always)]
@@ -180,6 +194,7 @@ pub(super) use x86::{Avx2, Avx512};
 mod x86 {
     use std::arch::x86_64::*;
 
+    use super::super::dispatch::{Task, run_avx2, run_avx512};
     use super::{EXP2, EXP2_FLOOR, ROUND, Vector, polynomial};
 
     /// Eight lanes of AVX2 with fused multiply–add.
@@ -267,6 +282,12 @@ mod x86 {
         );
 
         #[inline(always)]
+        unsafe fn call<T: Task>(task: T) -> T::Output {
+            // SAFETY: the caller vouches for the instructions.
+            unsafe { run_avx2(task) }
+        }
+
+        #[inline(always)]
         fn where_less(self, other: Avx2, yes: Avx2, no: Avx2) -> Avx2 {
             // SAFETY: a value proves the instructions.
             Avx2(unsafe { _mm256_blendv_ps(no.0, yes.0, _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, other.0)) })
@@ -309,6 +330,12 @@ mod x86 {
             _mm512_fmadd_ps,
             _mm512_max_ps
         );
+
+        #[inline(always)]
+        unsafe fn call<T: Task>(task: T) -> T::Output {
+            // SAFETY: the caller vouches for the instructions.
+            unsafe { run_avx512(task) }
+        }
 
         #[inline(always)]
         fn where_less(self, other: Avx512, yes: Avx512, no: Avx512) -> Avx512 {

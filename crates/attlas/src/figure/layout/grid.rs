@@ -16,6 +16,11 @@ const NAME_HEIGHT: f32 = NAME_SIZE * 1.9;
 /// The body's width when no size is asked for, and the least width of a panel.
 const BODY: f32 = 540.0;
 const LEAST_PANEL: f32 = 64.0;
+/// Where every label can have room in a body no wider than this, the body is that wide.
+const READABLE_BODY: f32 = 900.0;
+const READABLE_CELL: f32 = 8.0;
+/// The longest name of the rows.
+const LONGEST_NAME: f32 = 400.0;
 
 /// Maps in `n_columns` columns, filled row by row; places left over stay empty.
 ///
@@ -75,12 +80,17 @@ impl Layout {
             |axis: fn(&Panel) -> &crate::figure::Axis| panels.windows(2).all(|pair| axis(&pair[0]) == axis(&pair[1]));
         let (same_rows, same_columns) = (same(Panel::rows), same(Panel::columns));
         let count = n_columns as f32;
-        let body = Sheet::asked_width(style).unwrap_or(BODY.max(count * (LEAST_PANEL + GAP)));
+        let n_most = panels.iter().map(Panel::n_columns).max().unwrap_or(0) as f32;
+        let n_labelled = if same_rows { 1.0 } else { count };
+        let readable = NAME_HEIGHT + n_labelled * LONGEST_LABEL + count * (n_most * READABLE_CELL + GAP);
+        let body = Sheet::asked_width(style).unwrap_or_else(|| {
+            let least = BODY.max(count * (LEAST_PANEL + GAP));
+            if readable <= READABLE_BODY { least.max(readable) } else { least }
+        });
         let aspect = panels.iter().map(|panel| panel.n_rows() as f32 / panel.n_columns() as f32).fold(0.0, f32::max);
         let mut layout = Layout { n_columns, plot: [0.0; 2], left: LONGEST_LABEL, below: 0.0, same_rows, same_columns };
         // What the labels take depends on the size of the panels: settle it in two steps.
         for _ in 0..2 {
-            let n_labelled = if same_rows { 1.0 } else { count };
             let width = (body - NAME_HEIGHT - n_labelled * layout.left - (count - 1.0) * GAP) / count;
             layout.plot[0] = width.max(SHORTEST);
             layout.plot[1] = (layout.plot[0] * aspect).clamp(layout.plot[0] * 0.3, layout.plot[0] * 2.0);
@@ -125,7 +135,9 @@ fn axis_names(sheet: &mut Sheet, first: &Panel, layout: &Layout, n_panels: usize
 
     let rows = format!("← rows: {}", first.rows().name());
     let last_row = (n_panels - 1) / layout.n_columns;
-    let bottom = layout.corner(last_row, 0)[1] + layout.plot[1];
-    let rows = fit(&rows, bottom / NAME_SIZE);
+    let rows = fit(&rows, LONGEST_NAME / NAME_SIZE);
+    // beside panels that are lower than the name is long, it reaches down beside the labels of the columns
+    let bottom = (layout.corner(last_row, 0)[1] + layout.plot[1]).max(rows.width * NAME_SIZE);
+    sheet.extend(0.0, bottom);
     sheet.text(rows, [NAME_SIZE, bottom], -90.0, Anchor::Start, NAME_SIZE, muted);
 }

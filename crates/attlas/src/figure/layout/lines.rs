@@ -16,6 +16,8 @@ const LONGEST_LABEL: f32 = 110.0;
 /// Between the two columns when no size is asked for.
 const BETWEEN: f32 = 170.0;
 const NAME_HEIGHT: f32 = NAME_SIZE * 2.0;
+/// The longest name of an axis.
+const LONGEST_NAME: f32 = 200.0;
 /// Weaker lines, of 254 steps, are left out: they would only grey the ground.
 const WEAKEST: u8 = 5;
 /// At most so many lines are drawn, the strongest.
@@ -83,15 +85,16 @@ fn ramp(style: &Style) -> Vec<Rgb> {
     (0..255).map(step).chain([Rgb(style.colormap.missing())]).collect()
 }
 
-/// The axes' names above their columns, each with half of the width.
+/// The axes' names above their columns: whole where the picture may be as wide as they take, else each with half of it.
 fn names(sheet: &mut Sheet, panel: &Panel, [left, right]: [f32; 2]) {
     let muted = sheet.style.theme.muted();
-    let middle = left.midpoint(right) - 4.0;
-    let rows = fit(panel.rows().name(), middle / NAME_SIZE);
+    let room = if sheet.style.size.is_some() { left.midpoint(right) - 4.0 } else { LONGEST_NAME };
+    let rows = fit(panel.rows().name(), room / NAME_SIZE);
     let start = (left - rows.width * NAME_SIZE).max(0.0);
+    let end = start + rows.width * NAME_SIZE;
     sheet.text(rows, [start, NAME_SIZE], 0.0, Anchor::Start, NAME_SIZE, muted);
-    let columns = fit(panel.columns().name(), 200.0 / NAME_SIZE);
-    let start = (middle + 8.0).max(right - columns.width * NAME_SIZE / 2.0);
+    let columns = fit(panel.columns().name(), LONGEST_NAME / NAME_SIZE);
+    let start = (end + 8.0).max(right - columns.width * NAME_SIZE / 2.0);
     sheet.extend(start + columns.width * NAME_SIZE, 0.0);
     sheet.text(columns, [start, NAME_SIZE], 0.0, Anchor::Start, NAME_SIZE, muted);
 }

@@ -15,6 +15,9 @@ const LONGEST_LABEL: f32 = 96.0;
 const SIDE: f32 = 360.0;
 const LARGE_SIDE: f32 = 440.0;
 const LARGEST_CELL: f32 = 28.0;
+/// Cells from which on every label has room, and the most of them for which a map grows to give it.
+const READABLE_CELL: f32 = 8.0;
+const MOST_READABLE: f32 = 64.0;
 /// No side is shorter, however few cells it has.
 const SHORTEST_SIDE: f32 = 28.0;
 const NAME_HEIGHT: f32 = NAME_SIZE * 1.9;
@@ -48,7 +51,8 @@ fn plot_size(panel: &Panel, longest_label: f32, style: &Style) -> [f32; 2] {
     let Some(asked) = Sheet::asked_width(style) else {
         let n_most = n_rows.max(n_columns);
         let side = if n_most > 64.0 { LARGE_SIDE } else { SIDE };
-        let cell = (side / n_most).min(LARGEST_CELL);
+        let least = if n_most <= MOST_READABLE { READABLE_CELL } else { 0.0 };
+        let cell = (side / n_most).clamp(least, LARGEST_CELL);
         return [(n_columns * cell).max(SHORTEST_SIDE), (n_rows * cell).max(SHORTEST_SIDE)];
     };
     // What the labels take depends on the size of the cells: settle it in two steps.

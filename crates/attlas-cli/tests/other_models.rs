@@ -1,0 +1,184 @@
+//! Models that are no translators: encoder-only and decoder-only ones, and encoder-decoders by ids. The small checkpoints
+//! and what transformers computes from them lie with the model crate's tests.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{Command, folder};
+use safetensors::SafeTensors;
+use tempfile::TempDir;
+
+/// A checkpoint of random weights without a tokenizer.
+fn family(name: &str) -> String {
+    model(&format!("families/{name}"))
+}
+
+/// A folder of the model crate's test data.
+fn model(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../attlas-model/tests/data").join(name);
+    path.to_str().expect("a path of text").to_owned()
+}
+
+/// The kinds of a model, their arrays in an export, and how its fixture names them.
+const ENCODER_ONLY: (&str, &str, &str) = ("encoder", "encoder", "self");
+const DECODER_ONLY: (&str, &str, &str) = ("decoder", "decoder_self", "self");
+
+/// What transformers computes from the first row of the run `padded`, which has no padding.
+struct Expected(Vec<u8>);
+
+impl Expected {
+    fn of(name: &str) -> Expected {
+        Expected(fs::read(PathBuf::from(family(name)).join("expected.safetensors")).expect("the fixture is there"))
+    }
+
+    /// The first row of `padded.{side}`, as `--source-ids` has it.
+    fn ids(&self, side: &str) -> String {
+        let tensors = SafeTensors::deserialize(&self.0).expect("safetensors");
+        let tensor = tensors.tensor(&format!("padded.{side}")).expect("the ids are there");
+        let ids = tensor.data().as_chunks::<4>().0.iter().map(|bytes| i32::from_le_bytes(*bytes).to_string());
+        ids.take(tensor.shape()[1]).collect::<Vec<_>>().join(",")
+    }
+
+    /// The weights of the first text. Shape `[n_heads, n_queries, n_keys]`.
+    fn weights(&self, kind: &str, layer: usize) -> Vec<f32> {
+        let tensors = SafeTensors::deserialize(&self.0).expect("safetensors");
+        let tensor = tensors.tensor(&format!("padded.attentions.{kind}.{layer}")).expect("the weights are there");
+        let n: usize = tensor.shape()[1..].iter().product();
+        numbers(tensor.data()).take(n).collect()
+    }
+}
+
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
+}
+
+/// Runs the model on the fixture's ids, exports, and compares every weight of these kinds.
+fn recorded(name: &str, kinds: &[(&str, &str, &str)]) -> TempDir {
+    let (folder, expected, model) = (folder(), Expected::of(name), family(name));
+    let mut words = vec!["record".to_owned(), "--model".into(), model];
+    let given: &[(&str, &str)] = match kinds {
+        [DECODER_ONLY] => &[("--target-ids", "input_ids")],
+        [ENCODER_ONLY] => &[("--source-ids", "input_ids")],
+        _ => &[("--source-ids", "input_ids"), ("--target-ids", "decoder_input_ids")],
+    };
+    words.extend(given.iter().flat_map(|(option, side)| [(*option).to_owned(), expected.ids(side)]));
+    words.extend(["-o".into(), "run.safetensors".into()]);
+    Command::new(words).in_folder(&folder).run().succeeds();
+    Command::new(["export", "run.safetensors", "-o", "w.safetensors"]).in_folder(&folder).run().succeeds();
+    let export = fs::read(folder.path().join("w.safetensors")).expect("the export is there");
+    let export = SafeTensors::deserialize(&export).expect("safetensors");
+    assert_eq!(export.len(), kinds.len(), "{name}: one array for each kind");
+    for (_, array, named) in kinds {
+        let array = export.tensor(array).expect("the kind is exported");
+        let wanted: Vec<f32> = (0..array.shape()[0]).flat_map(|layer| expected.weights(named, layer)).collect();
+        let given: Vec<f32> = numbers(array.data()).collect();
+        assert_eq!(given.len(), wanted.len(), "{name}: {:?}", array.shape());
+        for (cell, (given, wanted)) in given.iter().zip(&wanted).enumerate() {
+            assert!((given - wanted).abs() < 1e-5, "{name} {named}, cell {cell}: {given} {wanted}");
+        }
+    }
+    folder
+}
+
+/// Draws every picture of the recording in `folder`; `kind` is the only one there is, or `None`.
+fn draw_all(folder: &TempDir, kind: Option<&str>) {
+    for picture in ["map", "lines", "heads", "layers", "overview"] {
+        let file = format!("{picture}.svg");
+        let words = ["draw", picture, "run.safetensors", "-o", &file];
+        Command::new(words).in_folder(folder).run().succeeds();
+        let svg = fs::read_to_string(folder.path().join(&file)).expect("the picture is there");
+        if let Some(kind) = kind {
+            assert!(svg.contains(&format!("{kind} self-attention")), "{picture}: {}", &svg[..300]);
+        }
+    }
+}
+
+#[test]
+fn an_encoder_only_model_is_recorded_described_exported_and_drawn() {
+    let folder = recorded("distilbert", &[ENCODER_ONLY]);
+    draw_all(&folder, Some("encoder"));
+    let info = Command::new(["info", "run.safetensors"]).in_folder(&folder).run();
+    let text = &info.succeeds().stdout;
+    assert!(text.contains("distilbert") && text.contains("encoder") && text.contains("passed"), "{text}");
+    assert!(!text.contains("decoder") && !text.contains("cross"), "{text}");
+    assert!(text.contains("10 queries × 10 keys"), "{text}");
+    let cross = Command::new(["draw", "map", "run.safetensors", "--kind", "cross", "-o", "a.svg"]);
+    assert_eq!(cross.in_folder(&folder).run().fails(2), "the recording has no cross attention; it has encoder");
+    let export = Command::new(["export", "run.safetensors", "--kind", "decoder", "-o", "a.npz"]);
+    assert_eq!(export.in_folder(&folder).run().fails(2), "the recording has no decoder attention; it has encoder");
+    let shown = Command::new(["run.safetensors"]).in_folder(&folder).run();
+    assert!(shown.succeeds().stdout.contains("encoder self-attention"), "{}", shown.stdout);
+}
+
+#[test]
+fn a_decoder_only_model_is_recorded_described_exported_and_drawn() {
+    let folder = recorded("gpt2", &[DECODER_ONLY]);
+    draw_all(&folder, Some("decoder"));
+    let info = Command::new(["info", "run.safetensors", "--heads"]).in_folder(&folder).run();
+    let text = &info.succeeds().stdout;
+    assert!(text.contains("gpt2") && text.contains("L1H3") && text.contains("passed"), "{text}");
+    assert!(!text.contains("encoder") && !text.contains("cross "), "{text}");
+    let cross = Command::new(["draw", "lines", "run.safetensors", "--kind", "encoder", "-o", "a.svg"]);
+    assert_eq!(cross.in_folder(&folder).run().fails(2), "the recording has no encoder attention; it has decoder");
+}
+
+#[test]
+fn grouped_heads_of_a_decoder_are_exported_as_transformers_repeats_them() {
+    draw_all(&recorded("llama", &[DECODER_ONLY]), Some("decoder"));
+    draw_all(&recorded("gemma2", &[DECODER_ONLY]), Some("decoder"));
+}
+
+#[test]
+fn an_encoder_decoder_with_relative_positions_is_recorded_by_ids_and_drawn() {
+    let kinds = [
+        ("encoder", "encoder", "encoder"),
+        ("decoder", "decoder_self", "decoder"),
+        ("cross", "decoder_cross", "cross"),
+    ];
+    let folder = recorded("t5", &kinds);
+    draw_all(&folder, None);
+    for (kind, ..) in kinds {
+        let words = ["draw", "heads", "run.safetensors", "--kind", kind, "--layer", "1", "-o", "heads.png"];
+        Command::new(words).in_folder(&folder).run().succeeds();
+    }
+}
+
+#[test]
+fn a_decoder_only_model_with_a_tokenizer_reads_and_continues_a_text() {
+    let (folder, stories) = (folder(), model("trained/stories260K"));
+    let read = Command::new(["Once upon a time", "--model", &stories]).in_folder(&folder).run();
+    assert!(read.succeeds().stdout.contains("decoder self-attention"), "{}", read.stdout);
+    assert!(folder.path().join("atlas.html").exists());
+    let words = ["record", "Once upon a time", "--model", &stories, "--max-tokens", "8", "-o", "run.safetensors"];
+    let run = Command::new(words).in_folder(&folder).run();
+    let line = run.succeeds().stdout.lines().next().unwrap_or_default().to_owned();
+    assert!(line.starts_with("Once upon a time") && line.len() > 20, "{line}");
+    draw_all(&folder, Some("decoder"));
+    let words = ["draw", "map", "Once upon a time", "--model", &stories, "--head", "0", "-o", "text.png"];
+    Command::new(words).in_folder(&folder).run().succeeds();
+}
+
+#[test]
+fn what_a_model_does_not_have_is_said() {
+    let folder = folder();
+    let fails = |words: &[&str], code: i32| {
+        let run = Command::new(words.iter().copied().chain(["-o", "a.safetensors"])).in_folder(&folder).run();
+        let sentence = run.fails(code).to_owned();
+        assert!(!folder.path().join("a.safetensors").exists());
+        sentence
+    };
+    let (bert, gpt2) = (family("bert"), family("gpt2"));
+    let sentence = fails(&["record", "A red apple.", "--model", &bert], 3);
+    assert!(sentence.contains("bert") && sentence.contains("tokenizer"), "{sentence}");
+    let sentence = fails(&["record", "--model", &bert, "--target-ids", "1,2"], 3);
+    assert!(sentence.contains("target") || sentence.contains("decoder"), "{sentence}");
+    let sentence = fails(&["record", "--model", &gpt2, "--source-ids", "1,2"], 3);
+    assert!(sentence.contains("source") || sentence.contains("encoder"), "{sentence}");
+    let sentence = fails(&["record", "--model", &bert, "--source-ids", "5,48"], 3);
+    assert!(sentence.contains("48"), "{sentence}");
+    let ids = (0..41).map(|_| "5").collect::<Vec<_>>().join(",");
+    let sentence = fails(&["record", "--model", &bert, "--source-ids", &ids], 3);
+    assert!(sentence.contains("41") && sentence.contains("40"), "{sentence}");
+}

@@ -1,0 +1,129 @@
+//! A recording too large for a page: each map becomes a map of tiles, each tile the largest weight in it.
+//!
+//! What comes out is a recording of dense weights whose tokens are stretches of the text, so the page draws it like any
+//! other; it says that its cells are tiles.
+
+use std::ops::Range;
+
+use attlas::attention::Shape;
+use attlas::{AttentionMap, Item, Layer, Recording, Token, TokenRole, Tokens, Weights};
+
+use crate::payload::base64_bytes;
+
+/// Tiles along an axis, the most first; the first that fits is taken.
+const SIDES: [usize; 9] = [512, 384, 256, 192, 128, 96, 64, 48, 32];
+/// Weights that are computed at most; more would take minutes.
+const MAX_WEIGHTS: u64 = 1 << 33;
+/// Queries whose weights are held at a time.
+const BAND: usize = 64;
+/// Letters of a stretch's label at most.
+const LABEL: usize = 24;
+
+/// A recording of tiles.
+pub struct Pooled {
+    pub recording: Recording,
+    /// Source tokens in a tile at most.
+    pub source: usize,
+    /// Target tokens in a tile at most.
+    pub target: usize,
+}
+
+/// The recording in as many tiles as `max_bytes` allow; `None` where even few do not fit, or there is too much to compute.
+pub fn pool(recording: &Recording, max_bytes: u64) -> Option<Pooled> {
+    let cells = |side: usize| {
+        let of_layer = |layer: &Layer| {
+            let Shape { n_heads, n_queries, n_keys, .. } = layer.shape;
+            let sizes = [recording.items.len(), n_heads, n_queries.min(side), n_keys.min(side)];
+            sizes.into_iter().fold(1_u64, |cells, size| cells.saturating_mul(size as u64))
+        };
+        recording.layers.iter().map(of_layer).fold(0_u64, u64::saturating_add)
+    };
+    if cells(usize::MAX) > MAX_WEIGHTS {
+        return None;
+    }
+    let side = SIDES.into_iter().find(|side| base64_bytes(cells(*side)) <= max_bytes)?;
+    let first = recording.items.first()?;
+    let tile = |tokens: &Tokens| tokens.len().div_ceil(side).max(1);
+    let (source, target) = (tile(&first.source), tile(&first.target));
+    let item = |item: &Item| Item {
+        source: stretches(&item.source, side),
+        target: stretches(&item.target, side),
+        predicted: if target == 1 { item.predicted.clone() } else { Tokens::default() },
+        image: item.image.clone().filter(|_| source == 1),
+    };
+    let mut provenance = recording.provenance.clone();
+    provenance.notes.push(format!(
+        "the text is too long for a page of every weight: each cell is the largest weight of a tile of up to {} \
+         tokens; attlas draw and attlas export give the weights themselves",
+        match (source, target) {
+            (source, 1) => format!("{source} source"),
+            (1, target) => format!("{target} target"),
+            (source, target) => format!("{source} source and {target} target"),
+        }
+    ));
+    let layers = recording.layers.iter().map(|layer| pool_layer(recording, layer, side)).collect();
+    let items = recording.items.iter().map(item).collect();
+    Some(Pooled { recording: Recording { items, layers, provenance }, source, target })
+}
+
+/// What falls into tile `tile` of `n_tiles` along an axis of `n`.
+fn stretch(tile: usize, n: usize, n_tiles: usize) -> Range<usize> {
+    (tile * n).div_ceil(n_tiles)..((tile + 1) * n).div_ceil(n_tiles)
+}
+
+/// The tokens, cut into at most `side` stretches of neighbours.
+fn stretches(tokens: &Tokens, side: usize) -> Tokens {
+    let n = tokens.len();
+    if n <= side {
+        return tokens.clone();
+    }
+    let label = |tile: usize| {
+        let stretch = stretch(tile, n, side);
+        let part = &tokens.tokens[stretch.clone()];
+        let all = |role: TokenRole| part.iter().all(|token| token.role == role);
+        let role = match () {
+            () if all(TokenRole::Padding) => TokenRole::Padding,
+            () if all(TokenRole::Special) => TokenRole::Special,
+            () => TokenRole::Text,
+        };
+        let words: String = part.iter().map(|token| token.text.as_str()).collect::<Vec<_>>().join(" ");
+        let short: String = words.chars().take(LABEL).collect();
+        let more = if short.len() < words.len() { "…" } else { "" };
+        Token { role, ..Token::labelled(format!("{}–{} {short}{more}", stretch.start, stretch.end - 1)) }
+    };
+    Tokens { text: tokens.text.clone(), tokens: (0..side).map(label).collect() }
+}
+
+fn pool_layer(recording: &Recording, layer: &Layer, side: usize) -> Layer {
+    let Shape { n_heads, n_queries, n_keys, .. } = layer.shape;
+    let (rows, columns) = (n_queries.min(side), n_keys.min(side));
+    let mut weights = vec![0.0; recording.items.len() * n_heads * rows * columns]; // [batch, n_heads, rows, columns]
+    for (place, tiles) in weights.chunks_mut(rows * columns).enumerate() {
+        // every part of the address comes from the recording itself, so the map exists
+        if let Ok(map) = recording.map(place / n_heads, layer.kind, layer.index, place % n_heads) {
+            pool_map(&map, rows, columns, tiles);
+        }
+    }
+    let shape = Shape { n_heads, n_kv_heads: n_heads, n_queries: rows, n_keys: columns, d_head: 0, d_value: 0 };
+    Layer { kind: layer.kind, index: layer.index, shape, weights: Weights::Dense(weights.into()) }
+}
+
+/// Fills `tiles` with the largest weights of a map; padded queries are left out. Shape `[rows, columns]`.
+fn pool_map(map: &AttentionMap<'_>, rows: usize, columns: usize, tiles: &mut [f32]) {
+    let (n_queries, n_keys) = (map.n_queries(), map.n_keys());
+    let queries = &map.query_tokens().tokens;
+    for start in (0..n_queries).step_by(BAND) {
+        let band = start..(start + BAND).min(n_queries);
+        let weights = map.tile(band.clone(), 0..n_keys); // [band, n_keys]
+        for (query, weights) in band.zip(weights.chunks(n_keys)) {
+            if queries[query].role == TokenRole::Padding {
+                continue;
+            }
+            let row = query * rows / n_queries;
+            for (column, cell) in tiles[row * columns..][..columns].iter_mut().enumerate() {
+                let largest = weights[stretch(column, n_keys, columns)].iter().copied().fold(0.0, f32::max);
+                *cell = cell.max(largest);
+            }
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Damaged and hostile files: an error or a valid result, never a panic and never a huge allocation.
+//!
+//! Valid files are changed in seeded ways, the same on every run: bits are flipped, ends are cut off, numbers of their
+//! metadata are replaced by ones that overflow. `fuzz/` looks for more, with a nightly compiler.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use attlas::analysis::{standouts, summarise};
+use attlas::arrays::{self, ImportOptions, Selection};
+use attlas::figure::{self, Axis, Panel, Style};
+use attlas::{Bias, Error, Kind, Pooling, Recording, Scoring, Visibility};
+
+/// Changes made to each file.
+const ROUNDS: usize = 400;
+/// Numbers that overflow, or stand just beyond what there is.
+const NUMBERS: [&str; 14] = [
+    "0",
+    "-1",
+    "1",
+    "2",
+    "8",
+    "1000000",
+    "4294967295",
+    "4294967296",
+    "2147483648",
+    "9223372036854775807",
+    "9223372036854775808",
+    "18446744073709551615",
+    "1e308",
+    "null",
+];
+
+/// A seeded source of choices (SplitMix64).
+struct Choices(u64);
+
+impl Choices {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n.max(1) as u64) as usize
+    }
+
+    /// The file with one to eight bits flipped, or its end cut off.
+    fn damaged(&mut self, file: &[u8]) -> Vec<u8> {
+        let mut file = file.to_vec();
+        if self.below(4) == 0 {
+            file.truncate(self.below(file.len()));
+            return file;
+        }
+        // most of a file is numbers, whose bits can do little: the head gets its share
+        let reach = if self.below(2) == 0 { file.len() } else { file.len().min(600) };
+        for _ in 0..1 + self.below(8) {
+            let place = self.below(reach);
+            file[place] ^= 1 << self.below(8);
+        }
+        file
+    }
+
+    /// The text with one of its whole numbers replaced.
+    fn renumbered(&mut self, text: &str) -> String {
+        let is_start = |at: usize| {
+            let bytes = text.as_bytes();
+            bytes[at].is_ascii_digit() && (at == 0 || matches!(bytes[at - 1], b':' | b'[' | b',' | b' ' | b'('))
+        };
+        let starts: Vec<usize> = (0..text.len()).filter(|at| is_start(*at)).collect();
+        if starts.is_empty() {
+            return text.to_owned();
+        }
+        let start = starts[self.below(starts.len())];
+        let end = text[start..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |n| start + n);
+        format!("{}{}{}", &text[..start], NUMBERS[self.below(NUMBERS.len())], &text[end..])
+    }
+}
+
+/// Everything that is asked of a recording; answers may be errors.
+fn read_everything(recording: &Recording) -> Result<(), Error> {
+    recording.check()?;
+    for layer in &recording.layers {
+        for item in 0..recording.items.len() {
+            for head in 0..layer.shape.n_heads {
+                let map = recording.map(item, layer.kind, layer.index, head)?;
+                let (n_queries, n_keys) = (map.n_queries(), map.n_keys());
+                assert_eq!(map.row(n_queries - 1).len(), n_keys);
+                assert_eq!(map.column(0).len(), n_queries);
+                assert_eq!(map.dense().len(), n_queries * n_keys);
+                assert_eq!(map.pooled(Pooling { rows: 3, columns: 2 }).max.len(), n_queries.min(3) * n_keys.min(2));
+                map.sink_mass(0);
+                map.visible_keys(n_queries - 1);
+            }
+        }
+    }
+    standouts(recording, 0)?;
+    summarise(recording, 0)?;
+    Ok(())
+}
+
+/// A small recording whose rules have a number for everything.
+fn recording() -> Recording {
+    let mut recording = common::translation();
+    let rule = |bias| Scoring {
+        softcap: Some(4.0),
+        sinks: Some(vec![0.5, -0.5]),
+        bias,
+        query_offset: 1,
+        ..Scoring::scaled_dot_product(6, Visibility { before: Some(4), after: Some(2) })
+    };
+    let items = &recording.items;
+    let shape = recording.layers[1].shape;
+    let relative = Bias::Relative { first: -2, table: vec![0.1; 8], n_offsets: 4 };
+    let layers = [
+        common::layer(Kind::Encoder, 3, shape, rule(relative), items, 8),
+        common::layer(Kind::Encoder, 4, shape, rule(Bias::Alibi { slopes: vec![0.5, 0.25] }), items, 9),
+    ];
+    recording.layers.splice(1..2, layers);
+    recording
+}
+
+fn bytes_of(write: impl FnOnce(&Path) -> Result<(), Error>, name: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    write(&path).unwrap();
+    fs::read(path).unwrap()
+}
+
+/// A safetensors file with another header.
+fn with_header(file: &[u8], header: &str) -> Vec<u8> {
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &file[8 + length..]].concat()
+}
+
+fn header(file: &[u8]) -> &str {
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    std::str::from_utf8(&file[8..8 + length]).unwrap()
+}
+
+/// Opens the files one after another and reads all that opens; how many opened and how many were refused.
+fn open_all(files: impl Iterator<Item = Vec<u8>>, name: &str, open: impl Fn(&Path) -> Result<(), Error>) -> [usize; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    let mut counts = [0; 2];
+    for file in files {
+        fs::write(&path, file).unwrap();
+        match open(&path) {
+            Ok(()) => counts[0] += 1,
+            Err(error) => {
+                counts[1] += 1;
+                let message = error.to_string();
+                assert!(!message.is_empty() && message.len() < 2000, "{message}");
+            }
+        }
+    }
+    counts
+}
+
+fn open_recording(path: &Path) -> Result<(), Error> {
+    let recording = Recording::open(path)?;
+    read_everything(&recording)
+}
+
+fn open_arrays(path: &Path) -> Result<(), Error> {
+    let arrays = arrays::read(path, 1 << 20)?;
+    let options = ImportOptions { kind: Some(Kind::Cross), allow_unnormalised: true, ..ImportOptions::default() };
+    read_everything(&arrays::import(arrays, &options)?)
+}
+
+#[test]
+fn a_damaged_recording_is_refused_or_read_without_a_panic() {
+    let file = bytes_of(|path| recording().save(path), "run.safetensors");
+    let mut choices = Choices(1);
+    let [opened, refused] = open_all((0..ROUNDS).map(|_| choices.damaged(&file)), "run.safetensors", open_recording);
+    assert!(opened > 20 && refused > 100, "{opened} opened, {refused} refused");
+}
+
+#[test]
+fn numbers_that_overflow_in_the_metadata_are_refused_or_read_without_a_panic() {
+    let file = bytes_of(|path| recording().save(path), "run.safetensors");
+    let mut choices = Choices(2);
+    let changed = |_| with_header(&file, &choices.renumbered(header(&file)));
+    let [opened, refused] = open_all((0..4 * ROUNDS).map(changed), "run.safetensors", open_recording);
+    assert!(opened > 100 && refused > 400, "{opened} opened, {refused} refused");
+}
+
+#[test]
+fn damaged_arrays_are_refused_or_imported_without_a_panic() {
+    let mut choices = Choices(3);
+    for name in ["weights.npz", "weights.safetensors"] {
+        let mut one = recording();
+        one.items.truncate(1);
+        let layers = one.layers.clone();
+        one.layers = vec![common::layer(Kind::Cross, 0, layers[4].shape, plain(), &one.items, 4)];
+        let file = bytes_of(|path| arrays::export(&one, &Selection::default(), path), name);
+        let [opened, refused] = open_all((0..ROUNDS).map(|_| choices.damaged(&file)), name, open_arrays);
+        assert!(opened > 0 && refused > 100, "{name}: {opened} opened, {refused} refused"); // archives have checksums
+    }
+    let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 4), }";
+    let data: Vec<u8> = (0..24).flat_map(|n: u8| (f32::from(n) / 100.0).to_le_bytes()).collect();
+    let npy = |header: &str| {
+        [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), &data].concat()
+    };
+    let file = npy(header);
+    let damaged: Vec<Vec<u8>> = (0..ROUNDS).map(|_| choices.damaged(&file)).collect();
+    let renumbered: Vec<Vec<u8>> = (0..ROUNDS).map(|_| npy(&choices.renumbered(header))).collect();
+    for (what, files) in [("damaged", damaged), ("renumbered", renumbered)] {
+        let [opened, refused] = open_all(files.into_iter(), "head.npy", open_arrays);
+        assert!(opened > 20 && refused > 50, "{what}: {opened} opened, {refused} refused");
+    }
+}
+
+fn plain() -> Scoring {
+    Scoring::scaled_dot_product(6, Visibility::FULL)
+}
+
+#[test]
+fn any_text_leaves_a_picture_well_formed() {
+    const PIECES: [&str; 20] = [
+        "<",
+        ">",
+        "&",
+        "\"",
+        "'",
+        "]]>",
+        "<!--",
+        "</text>",
+        "&amp;",
+        "&#0;",
+        "\0",
+        "\u{1b}[31m",
+        "\u{202e}",
+        "\u{fffe}",
+        "漢",
+        "ע",
+        "هذا",
+        "👩\u{200d}💻",
+        "e\u{301}",
+        " ",
+    ];
+    let mut choices = Choices(4);
+    for _ in 0..60 {
+        let mut text = || (0..1 + choices.below(6)).map(|_| PIECES[choices.below(PIECES.len())]).collect::<String>();
+        let labels: Vec<String> = (0..4).map(|_| text()).collect();
+        let axis = |name: String| Axis::labelled(name, labels.clone());
+        let panel = Panel::new(text(), vec![0.25; 16], axis(labels[0].clone()), axis(labels[1].clone())).unwrap();
+        let style = Style { title: text(), captions: vec![text(), text()], ..Style::default() };
+        for figure in [figure::map(&panel, &style), figure::lines(&panel, &style)] {
+            well_formed(&figure.to_svg());
+            assert!(figure.to_pdf().unwrap().ends_with(b"%%EOF"));
+        }
+    }
+}
+
+/// Checks that an XML text has matching tags, known entities and no forbidden character.
+fn well_formed(xml: &str) {
+    let mut open: Vec<&str> = Vec::new();
+    let mut rest = xml;
+    while let Some(at) = rest.find('<') {
+        check_text(&rest[..at]);
+        let end = rest[at..].find('>').map(|end| at + end).unwrap_or_else(|| panic!("a tag is not closed: {rest}"));
+        let tag = &rest[at + 1..end];
+        check_text(tag);
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "{xml}");
+        } else if !tag.ends_with('/') {
+            open.push(tag.split([' ', '\n']).next().unwrap());
+        }
+        assert!(tag.matches('"').count().is_multiple_of(2) && !tag.contains('<'), "{tag}");
+        rest = &rest[end + 1..];
+    }
+    assert!(open.is_empty() && rest.trim().is_empty(), "{open:?} {rest}");
+}
+
+fn check_text(text: &str) {
+    let entities = text.split('&').skip(1);
+    assert!(
+        entities.into_iter().all(|rest| ["lt;", "gt;", "amp;"].iter().any(|name| rest.starts_with(name))),
+        "{text}"
+    );
+    let allowed = |c: char| c == '\n' || (c >= ' ' && !matches!(c, '\u{7f}' | '\u{fffe}' | '\u{ffff}' | '\u{202e}'));
+    assert!(text.chars().all(allowed), "{text:?}");
+}

@@ -1,0 +1,61 @@
+//! What the fuzz targets share: the input as a file, and everything that is asked of a recording.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use attlas::analysis::{standouts, summarise};
+use attlas::arrays::{self, ImportOptions};
+use attlas::{Kind, Pooling, Recording};
+
+thread_local! {
+    static FOLDER: OnceCell<tempfile::TempDir> = const { OnceCell::new() };
+}
+
+/// Writes `bytes` to a file called `name`, in memory where the system has such a folder.
+pub fn with_file(name: &str, bytes: &[u8], read: impl FnOnce(&Path)) {
+    FOLDER.with(|folder| {
+        let folder = folder.get_or_init(|| {
+            let memory = PathBuf::from("/dev/shm");
+            let parent = if memory.is_dir() { memory } else { std::env::temp_dir() };
+            tempfile::tempdir_in(parent).expect("a temporary folder")
+        });
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("the input is written");
+        read(&path);
+    });
+}
+
+/// Asks a recording for everything; answers may be errors.
+pub fn read_everything(recording: &Recording) {
+    if recording.check().is_err() {
+        return;
+    }
+    for layer in &recording.layers {
+        for item in 0..recording.items.len() {
+            for head in 0..layer.shape.n_heads.min(4) {
+                let Ok(map) = recording.map(item, layer.kind, layer.index, head) else { continue };
+                let n_cells = map.n_queries().saturating_mul(map.n_keys());
+                map.row(map.n_queries() - 1);
+                map.visible_keys(0);
+                map.sink_mass(0);
+                if n_cells < 1 << 16 {
+                    map.dense();
+                    map.pooled(Pooling { rows: 3, columns: 2 });
+                }
+            }
+        }
+    }
+    let _ = standouts(recording, 0);
+    let _ = summarise(recording, 0);
+}
+
+/// Reads arrays and imports them under every kind.
+pub fn import(path: &Path) {
+    for kind in [None, Some(Kind::Encoder), Some(Kind::Decoder), Some(Kind::Cross)] {
+        let Ok(arrays) = arrays::read(path, 1 << 20) else { return };
+        let options = ImportOptions { kind, allow_unnormalised: true, ..ImportOptions::default() };
+        if let Ok(recording) = arrays::import(arrays, &options) {
+            read_everything(&recording);
+        }
+    }
+}

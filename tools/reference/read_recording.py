@@ -1,0 +1,52 @@
+"""Holds the Python of docs/format.md to attlas: its weights are those that `attlas export` writes.
+
+    attlas record "The cat sat on the mat." -o run.safetensors
+    attlas export run.safetensors -o weights.safetensors
+    python tools/reference/read_recording.py run.safetensors weights.safetensors
+
+Versions: see requirements.txt beside this file.
+"""
+
+import json
+import pathlib
+import re
+import sys
+
+import numpy as np
+from safetensors import safe_open
+
+NAMES = {"encoder": "encoder", "decoder": "decoder_self", "cross": "decoder_cross"}
+
+
+def documented(recording):
+    """The function `weights` of the document, run on this recording."""
+    text = (pathlib.Path(__file__).parents[2] / "docs/format.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    code = re.sub(r"^cross = .*$", "", code, flags=re.M)
+    names = {}
+    exec(compile(code, "docs/format.md", "exec"), names)
+    return lambda kind, index: names["weights"](recording, kind, index)
+
+
+def main():
+    recording, export = sys.argv[1:]
+    weights = documented(recording)
+    with safe_open(recording, "np") as file:
+        layers = json.loads(file.metadata()["attlas"])["layers"]
+    largest = 0.0
+    with safe_open(export, "np") as file:
+        stacked = {kind: [layer["index"] for layer in layers if layer["kind"] == kind] for kind in NAMES}
+        for layer in layers:
+            kind, index = layer["kind"], layer["index"]
+            given = weights(kind, index)
+            if NAMES[kind] in file.keys():  # one text: [layers, heads, queries, keys]
+                wanted = file.get_tensor(NAMES[kind])[stacked[kind].index(index)][None]
+            else:
+                wanted = file.get_tensor(f"{NAMES[kind]}.{index}")
+            assert given.shape == wanted.shape, (kind, index, given.shape, wanted.shape)
+            largest = max(largest, float(np.abs(given - wanted).max()))
+    print(f"{len(layers)} layers, largest difference {largest:.1e}")
+    assert largest < 1e-5
+
+
+main()
