@@ -11,7 +11,7 @@ use super::vector::Vector;
 use super::{MAX_WIDTH, Shared};
 
 /// Numbers of a block of keys that stay in the first-level cache beside scores and queries.
-const KEY_BLOCK_NUMBERS: usize = 4096;
+const KEY_BLOCK_NUMBERS: usize = 3072;
 /// The most keys in a block, whose scores stay in the first-level cache.
 const MAX_KEY_BLOCK: usize = 144;
 
