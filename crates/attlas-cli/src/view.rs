@@ -201,7 +201,7 @@ fn row_axis(kind: Kind, row_tokens: RowTokens) -> &'static str {
 fn removed(hidden: &Hidden) -> Option<String> {
     (hidden.columns > 0).then(|| {
         format!(
-            "{} hidden: they hold {:.0} % of the weight on average, up to {:.0} % of a row",
+            "{} hidden, with {:.0} % of the weight on average, up to {:.0} % of a row",
             crate::commands::counted(hidden.columns, "special column"),
             hidden.mean_mass * 100.0,
             hidden.largest_mass * 100.0

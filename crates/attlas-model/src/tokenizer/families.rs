@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::base64;
 use super::blueprint::{AddedEntry, Blueprint, BpeOptions, PieceModel};
 use super::sentencepiece::{Algorithm, PieceKind, SentencePiece};
 use super::settings::Settings;
@@ -184,7 +185,7 @@ fn albert_normalizers(settings: &Settings) -> Vec<Value> {
 fn normalizer(model: &SentencePiece, family: &Family) -> Value {
     let mut normalizers = family.normalizers.clone();
     if !model.charsmap.is_empty() {
-        normalizers.push(json!({"type": "Precompiled", "precompiled_charsmap": base64::encode(&model.charsmap)}));
+        normalizers.push(json!({"type": "Precompiled", "precompiled_charsmap": STANDARD.encode(&model.charsmap)}));
     }
     if model.remove_extra_whitespaces && !family.cut_at_space {
         normalizers.push(json!({"type": "Strip", "strip_left": true, "strip_right": true}));

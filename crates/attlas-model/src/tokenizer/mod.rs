@@ -2,7 +2,6 @@
 //!
 //! Every format is read into one `Blueprint`, checked (a tokenizer file is not trusted), and built once.
 
-mod base64;
 mod blueprint;
 mod charsmap;
 mod families;

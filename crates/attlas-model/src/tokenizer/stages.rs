@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::blueprint::quoted;
@@ -159,7 +161,7 @@ fn charsmap_growth(base64: &str, place: Place<'_>) -> Result<Growth, Error> {
     if base64.len() / 4 * 3 > MAX_CHARSMAP_BYTES {
         return place.refuse(format!("has a precompiled_charsmap of {} characters", base64.len()));
     }
-    let Some(bytes) = super::base64::decode(base64) else {
+    let Ok(bytes) = STANDARD.decode(base64) else {
         return place.refuse("has a precompiled_charsmap that is not base64");
     };
     match super::charsmap::longest_replacement(&bytes) {

@@ -1,5 +1,8 @@
 //! The film as one page that opens without a network: slider, play and pause by mouse and keyboard.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::Film;
 
 const TEMPLATE: &str = include_str!("film.html");
@@ -10,7 +13,7 @@ impl Film {
         let mut data = serde_json::to_value(self).unwrap_or_default();
         // weights as bytes, one text per map: 255 is a weight of 1
         for (head, value) in self.heads.iter().zip(data["heads"].as_array_mut().into_iter().flatten()) {
-            value["maps"] = head.maps.iter().map(|map| base64(&quantised(map))).collect();
+            value["maps"] = head.maps.iter().map(|map| STANDARD.encode(quantised(map))).collect();
         }
         TEMPLATE.replacen("\"{{film}}\"", &escaped(&data.to_string()), 1)
     }
@@ -30,31 +33,9 @@ fn escaped(json: &str) -> String {
         .replace('\u{2029}', "\\u2029")
 }
 
-/// Base64 with padding (RFC 4648, §4).
-pub(super) fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for digit in 0..4 {
-            let filled = digit <= chunk.len();
-            let index = (word >> (18 - 6 * digit)) & 63;
-            text.push(if filled { char::from(DIGITS[index as usize]) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_by_hand() {
-        assert_eq!(base64(b"Man"), "TWFu");
-        assert_eq!(base64(b"Ma"), "TWE=");
-        assert_eq!(base64(b"M"), "TQ==");
-    }
 
     #[test]
     fn a_token_that_closes_the_script_stays_text() {

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 use super::subset::woff;
 
@@ -37,7 +40,7 @@ impl Figure {
 
     /// The marks, from back to front.
     pub(super) fn write_marks(&self, svg: &mut String) {
-        let mut images = self.images(|cells| base64(&cells.scaled_up().to_indexed_png())).into_iter();
+        let mut images = self.images(|cells| STANDARD.encode(cells.scaled_up().to_indexed_png())).into_iter();
         let mut group = None; // texts of one look in a row share a group
         for mark in &self.marks {
             let look = if let Mark::Label(label) = mark { Some(Look::of(label)) } else { None };
@@ -63,7 +66,7 @@ impl Figure {
         let mut families = String::new();
         for (font, used) in self.used_glyphs() {
             let Some(file) = woff(font, &used) else { continue };
-            let (name, data) = (font.name(), base64(&file));
+            let (name, data) = (font.name(), STANDARD.encode(file));
             let _ = write!(
                 rules,
                 "@font-face{{font-family:attlas-{name};src:url(data:font/woff;base64,{data}) format('woff')}}"
@@ -141,7 +144,7 @@ fn write_cells(cells: &Cells, data: &str, svg: &mut String) {
 
 fn write_photo(photo: &Photo, svg: &mut String) {
     let [x, y, width, height] = [photo.x, photo.y, photo.width, photo.height].map(short);
-    let data = base64(&photo.to_png());
+    let data = STANDARD.encode(photo.to_png());
     let _ = write!(
         svg,
         "<image x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" \
@@ -162,30 +165,4 @@ fn hex(Rgb([red, green, blue]): Rgb) -> String {
 /// Text as XML content; [`visible`](super::visible) has replaced what XML forbids.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let [a, b, c] = [0, 1, 2].map(|place| u32::from(chunk.get(place).copied().unwrap_or(0)));
-        let word = a << 16 | b << 8 | c;
-        for place in 0..4 {
-            let digit = DIGITS[(word >> (18 - 6 * place)) as usize & 63];
-            text.push(if place <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_agrees_with_rfc_4648() {
-        for (plain, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(plain.as_bytes()), encoded);
-        }
-    }
 }
