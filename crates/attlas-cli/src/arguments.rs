@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use strsim::osa_distance;
 
 use crate::commands::{
     completions, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
@@ -101,7 +102,7 @@ fn slip(
         return None;
     }
     let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
-    let nearest = names.iter().map(|name| (distance(&word.to_lowercase(), name), name)).min()?;
+    let nearest = names.iter().map(|name| (osa_distance(&word.to_lowercase(), name), name)).min()?;
     if nearest.0 > nearest.1.len() / 4 || names.iter().any(|name| name == word) {
         return None;
     }
@@ -110,25 +111,6 @@ fn slip(
         nearest.1
     );
     Some(command.error(ErrorKind::InvalidSubcommand, message))
-}
-
-/// Letters to insert, drop, replace, or exchange with their neighbour to make `a` of `b` (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()]; // [a.len() + 1, b.len() + 1]
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 /// When to colour.
@@ -258,9 +240,9 @@ mod tests {
 
     #[test]
     fn the_distance_of_two_words_counts_exchanged_neighbours_once() {
-        assert_eq!(distance("drwa", "draw"), 1);
-        assert_eq!(distance("", "draw"), 4);
-        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(osa_distance("drwa", "draw"), 1);
+        assert_eq!(osa_distance("", "draw"), 4);
+        assert_eq!(osa_distance("kitten", "sitting"), 3);
     }
 
     #[test]

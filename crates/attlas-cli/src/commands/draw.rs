@@ -46,12 +46,8 @@ Examples:
     Map {
         #[command(flatten)]
         common: Common,
-        /// The layer, counted from 0 [default: the last].
-        #[arg(long, value_name = "N")]
-        layer: Option<usize>,
-        /// The head, counted from 0, or "mean" for all heads of the layer together.
-        #[arg(long, value_name = "N", default_value = "mean", value_parser = parse_head_choice)]
-        head: HeadChoice,
+        #[command(flatten)]
+        one: OneHead,
     },
     /// One map as lines from each query to the keys it looks at, the stronger the larger the weight.
     #[command(after_help = "\
@@ -61,12 +57,8 @@ Examples:
     Lines {
         #[command(flatten)]
         common: Common,
-        /// The layer, counted from 0 [default: the last].
-        #[arg(long, value_name = "N")]
-        layer: Option<usize>,
-        /// The head, counted from 0, or "mean" for all heads of the layer together.
-        #[arg(long, value_name = "N", default_value = "mean", value_parser = parse_head_choice)]
-        head: HeadChoice,
+        #[command(flatten)]
+        one: OneHead,
     },
     /// All heads of a layer as a grid of four columns.
     #[command(after_help = "\
@@ -112,6 +104,17 @@ Examples:
         #[command(flatten)]
         patches: PatchesArguments,
     },
+}
+
+/// Which head, or the mean of which layer.
+#[derive(Debug, Args)]
+pub struct OneHead {
+    /// The layer, counted from 0 [default: the last].
+    #[arg(long, value_name = "N")]
+    pub layer: Option<usize>,
+    /// The head, counted from 0, or "mean" for all heads of the layer together.
+    #[arg(long, value_name = "N", default_value = "mean", value_parser = parse_head_choice)]
+    pub head: HeadChoice,
 }
 
 /// What all pictures take.
@@ -188,8 +191,8 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     let format = Format::of(&common.output)?;
     let recording = recording_of(&common.material, &common.run)?;
     let figure = match &arguments.picture {
-        Picture::Map { layer, head, .. } => draw_one(&recording, common, *layer, *head, figure::map),
-        Picture::Lines { layer, head, .. } => draw_one(&recording, common, *layer, *head, figure::lines),
+        Picture::Map { one, .. } => draw_one(&recording, common, one, figure::map),
+        Picture::Lines { one, .. } => draw_one(&recording, common, one, figure::lines),
         Picture::Heads { layer, .. } => draw_heads(&recording, common, *layer),
         Picture::Layers { head, .. } => draw_layers(&recording, common, *head),
         Picture::Overview { .. } => draw_overview(&recording, common),
@@ -204,13 +207,12 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
 fn draw_one(
     recording: &Recording,
     common: &Common,
-    layer: Option<usize>,
-    head: HeadChoice,
+    one: &OneHead,
     draw: fn(&Panel, &Style) -> Figure,
 ) -> Result<Figure, Failure> {
     let kind = pick_kind(recording, common.kind)?;
-    let layer = pick_layer(recording, kind, layer)?;
-    let view = View::new(recording, common.item, kind, layer, head, &common.view)?;
+    let layer = pick_layer(recording, kind, one.layer)?;
+    let view = View::new(recording, common.item, kind, layer, one.head, &common.view)?;
     let style = style(recording, common, &format!("{} {}", kind.title(), view.title), &view.remarks);
     Ok(draw(&view.panel()?, &style))
 }

@@ -7,9 +7,9 @@ use attlas::{Kind, PatchGrid, Recording, Tokens};
 use attlas_model::image::Image;
 use clap::Args;
 
-use super::draw::{Common, style};
+use super::draw::{Common, OneHead, style};
 use crate::failure::Failure;
-use crate::inputs::{HeadChoice, is_image_name, parse_head_choice, pick_layer};
+use crate::inputs::{HeadChoice, is_image_name, pick_layer};
 
 /// What `attlas draw patches` takes besides what all pictures take.
 #[derive(Debug, Args)]
@@ -17,12 +17,8 @@ pub struct PatchesArguments {
     /// The image that was recorded [default: the image, when one is given instead of a recording].
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
-    /// The layer, counted from 0 [default: the last].
-    #[arg(long, value_name = "N")]
-    pub layer: Option<usize>,
-    /// The head, counted from 0, or "mean" for all heads of the layer together.
-    #[arg(long, value_name = "N", default_value = "mean", value_parser = parse_head_choice)]
-    pub head: HeadChoice,
+    #[command(flatten)]
+    pub one: OneHead,
     /// The query: a patch as rROWcCOLUMN, counted from 0, or the name of another token, such as CLS.
     #[arg(long, value_name = "rYcX | CLS", default_value = "CLS")]
     pub query: String,
@@ -36,9 +32,9 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
         Failure::Input("the recording's tokens are no patches of an image; `attlas draw map` draws it".into())
     })?;
     let query = place_of(&item.source, grid, &arguments.query)?;
-    let layer = pick_layer(recording, Kind::Encoder, arguments.layer)?;
-    let row = weights(recording, common.item, layer, arguments.head, query)?;
-    let title = match arguments.head {
+    let layer = pick_layer(recording, Kind::Encoder, arguments.one.layer)?;
+    let row = weights(recording, common.item, layer, arguments.one.head, query)?;
+    let title = match arguments.one.head {
         HeadChoice::One(head) => format!("L{layer}H{head}"),
         HeadChoice::Mean => format!("L{layer}, mean of heads"),
     };

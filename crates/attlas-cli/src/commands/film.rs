@@ -91,9 +91,7 @@ fn parse_head(text: &str) -> Result<(Kind, HeadId), String> {
     let explain =
         || format!("\"{text}\" is no head; write one as cross:L1H3, the kind being encoder, decoder or cross");
     let (kind, head) = text.split_once(':').ok_or_else(explain)?;
-    let numbers = head.strip_prefix('L').and_then(|rest| rest.split_once('H')).ok_or_else(explain)?;
-    let number = |digits: &str| digits.parse::<usize>().map_err(|_| explain());
-    Ok((kind.parse().map_err(|_| explain())?, HeadId { layer: number(numbers.0)?, head: number(numbers.1)? }))
+    Ok((kind.parse().map_err(|_| explain())?, head.parse().map_err(|_| explain())?))
 }
 
 #[cfg(test)]

@@ -63,25 +63,25 @@ pub struct TrainArguments {
 #[command(next_help_heading = "Model")]
 pub struct ModelSizes {
     /// Width of the embeddings.
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = Architecture::default().d_model)]
     pub d_model: usize,
     /// Heads per layer; divides the width.
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = Architecture::default().num_heads)]
     pub heads: usize,
     /// Width inside the feed-forward sublayers.
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = Architecture::default().d_ff)]
     pub d_ff: usize,
     /// Encoder layers, and as many decoder layers.
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = Architecture::default().num_layers)]
     pub layers: usize,
     /// Longest sentence in tokens; longer pairs are left out.
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = Architecture::default().max_len)]
     pub max_len: usize,
     /// Separate source embedding, target embedding and output projection [default: one matrix for the three].
     #[arg(long)]
     pub untied: bool,
     /// Tokens of the BPE vocabulary learnt from the pairs.
-    #[arg(long, value_name = "N", default_value_t = 8000, conflicts_with = "tokenizer")]
+    #[arg(long, value_name = "N", default_value_t = Architecture::default().src_vocab, conflicts_with = "tokenizer")]
     pub vocabulary: usize,
     /// A tokenizer.json to use instead of learning one.
     #[arg(long, value_name = "FILE")]
@@ -102,34 +102,34 @@ pub struct RecipeArguments {
     #[arg(long, value_name = "MINUTES")]
     pub minutes: Option<f64>,
     /// Target tokens per step.
-    #[arg(long, value_name = "N", default_value_t = 4096)]
+    #[arg(long, value_name = "N", default_value_t = Recipe::default().batch_tokens)]
     pub batch_tokens: usize,
     /// Target tokens that one thread works on at a time.
-    #[arg(long, value_name = "N", default_value_t = 192)]
+    #[arg(long, value_name = "N", default_value_t = Recipe::default().part_tokens)]
     pub part_tokens: usize,
     /// The highest learning rate.
-    #[arg(long, value_name = "RATE", default_value_t = 1.5e-3)]
+    #[arg(long, value_name = "RATE", default_value_t = Recipe::default().schedule.peak)]
     pub learning_rate: f64,
     /// Steps in which the learning rate rises.
-    #[arg(long, value_name = "STEPS", default_value_t = 1000)]
+    #[arg(long, value_name = "STEPS", default_value_t = Recipe::default().schedule.warm_up)]
     pub warm_up: u64,
     /// How the learning rate falls afterwards.
     #[arg(long, value_enum, default_value_t = DecayName::Cosine)]
     pub decay: DecayName,
     /// Label smoothing.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    #[arg(long, value_name = "SHARE", default_value_t = Recipe::default().smoothing)]
     pub label_smoothing: f32,
     /// Dropout.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    #[arg(long, value_name = "SHARE", default_value_t = Recipe::default().dropout)]
     pub dropout: f32,
     /// Largest norm of the gradients.
-    #[arg(long, value_name = "NORM", default_value_t = 1.0)]
+    #[arg(long, value_name = "NORM", default_value_t = Recipe::default().clip)]
     pub clip: f64,
     /// Decay of the average of the weights, which is what is validated and kept; 0 keeps the weights themselves.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.999)]
+    #[arg(long, value_name = "SHARE", default_value_t = Recipe::default().average)]
     pub average: f64,
     /// Decides first weights, order of the pairs and dropout.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = Recipe::default().seed)]
     pub seed: u64,
 }
 
