@@ -23,7 +23,8 @@ from pathlib import Path
 import torch
 import transformers
 from torch.nn import functional
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from family_cases import CASES, Case
 
@@ -58,7 +59,7 @@ def make(case: Case) -> None:
         generator = torch.Generator().manual_seed(zlib.crc32(case.name.encode()) + seed)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        write_checkpoint(case, generator, folder)
+        packed = write_checkpoint(case, generator, folder)
         settings = {"attn_implementation": case.implementation, "dtype": torch.float64}
         if "gpt_oss" in case.configuration.model_type:
             settings["experts_implementation"] = "eager"
@@ -68,6 +69,8 @@ def make(case: Case) -> None:
             break
     else:
         raise SystemExit(f"{case.name}: no seed gave varied generations")
+    if packed:
+        save_packed(packed, folder)
     tensors, runs = {}, []
     for name, inputs in make_runs(case, model.config, generator).items():
         runs.append(name)
@@ -115,8 +118,8 @@ def recorded_sdpa(weights: list[torch.Tensor]):
         functional.scaled_dot_product_attention = fused
 
 
-def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> None:
-    """Draws the weights and saves them as the hub lays a model out."""
+def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> dict[str, torch.Tensor]:
+    """Draws the weights and saves them as the hub lays a model out; returns what packed experts are to be stored as."""
     model = case.model_class._from_config(case.config(), dtype=torch.float32)
     # A tied embedding must be small, or every token predicts itself.
     tied = {} if not case.generates or not model.config.tie_word_embeddings else {"emb": 0.2, "wte": 0.2, "shared": 0.2}
@@ -124,6 +127,7 @@ def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> No
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(draw(name, parameter, gains, generator))
+    packed = pack_experts(model, generator) if case.packed else {}
     model.to(case.dtype).save_pretrained(folder, max_shard_size=case.max_shard_size)
     path = folder / "config.json"
     config = json.loads(path.read_text())
@@ -134,6 +138,33 @@ def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> No
         settings = json.loads(path.read_text()) | case.generation
         del settings["_from_model_config"]  # or transformers forgets the rest
         path.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
+    return packed
+
+
+def pack_experts(model, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Gives the experts weights that MXFP4 can hold; returns the blocks and scales by the names of gpt-oss's own files."""
+    packed = {}
+    for name, parameter in model.named_parameters():
+        if not name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            continue
+        n_experts, d_in, d_out = parameter.shape
+        blocks = torch.randint(256, (n_experts, d_out, d_in // 32, 16), generator=generator, dtype=torch.uint8)
+        scales = torch.randint(120, 123, (n_experts, d_out, d_in // 32), generator=generator, dtype=torch.uint8)
+        with torch.no_grad():
+            parameter.copy_(convert_moe_packed_tensors(blocks, scales, dtype=torch.float32))
+        packed |= {f"{name}_blocks": blocks, f"{name}_scales": scales}
+    return packed
+
+
+def save_packed(packed: dict[str, torch.Tensor], folder: Path) -> None:
+    """Puts packed experts in the place of the unpacked ones."""
+    path = folder / "model.safetensors"
+    unpacked = {name.removesuffix("_blocks") for name in packed}
+    tensors = {name: tensor for name, tensor in load_file(path).items() if name not in unpacked}
+    save_file(tensors | packed, path, metadata={"format": "pt"})
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | {"quantization_config": {"quant_method": "mxfp4"}}
+    path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
 
 
 def draw(name: str, parameter: torch.Tensor, gains: dict[str, float], generator: torch.Generator) -> torch.Tensor:

@@ -43,6 +43,7 @@ class Case:
     inputs: Callable | None = None  # (config, generator) → runs, where the input is no text
     part: Callable = lambda model: model  # what of the model is run
     features: Callable | None = None  # (config, generator) → audio features to generate from
+    packed: bool = False  # whether experts are stored in MXFP4
 
     def config(self):
         return self.configuration
@@ -255,6 +256,14 @@ def decoders() -> list[Case]:
             long=16,
             long_prompt=9,
             gains={"experts": 0.3, "sinks": 1.0},
+        ),
+        Case(
+            "gpt-oss-mxfp4",
+            t.GptOssForCausalLM,
+            t.GptOssConfig(**gpt_oss | {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2}),
+            torch.bfloat16,
+            gains={"experts": 0.3, "sinks": 1.0},
+            packed=True,
         ),
     ]
     for case in cases:

@@ -8,7 +8,7 @@ use crate::embed::{FeatureBatch, embed};
 use crate::linear::Linear;
 use crate::norm::NormWeights;
 use crate::selfattention::{AttentionCall, LayerState};
-use crate::transformer::{BlockWeights, Expert, FeedForwardWeights, StackWeights};
+use crate::transformer::{BlockWeights, Expert, Experts, FeedForwardWeights, StackWeights};
 use crate::workspace::{Workspace, sized};
 
 use attlas::{HeadId, Kind};
@@ -285,11 +285,11 @@ fn feed_forward(
     output: &mut [f32],
     workspace: &mut Workspace,
 ) {
-    match (&weights.router, config.experts) {
-        (Some(router), Some(experts)) => {
-            mixture(config, weights, router, experts.n_used, d_model, input, output, workspace);
+    match weights {
+        FeedForwardWeights::Plain(expert) => expert_forward(config, expert, input, output, workspace),
+        FeedForwardWeights::Mixture { router, experts } => {
+            mixture(config, experts, router, d_model, input, output, workspace);
         }
-        _ => expert_forward(config, &weights.experts[0], input, output, workspace),
     }
 }
 
@@ -314,24 +314,23 @@ fn expert_forward(config: &FeedForward, expert: &Expert, input: &[f32], output: 
 }
 
 /// Each token goes through the `n_used` experts with the highest scores, weighted by the softmax of those scores.
-#[allow(clippy::too_many_arguments)]
 fn mixture(
     config: &FeedForward,
-    weights: &FeedForwardWeights,
+    experts: &Experts,
     router: &Linear,
-    n_used: usize,
     d_model: usize,
     input: &[f32],
     output: &mut [f32],
     workspace: &mut Workspace,
 ) {
     let n_rows = input.len() / d_model;
-    let n_experts = weights.experts.len();
+    let n_experts = experts.len();
+    let n_used = config.experts.map_or(n_experts, |experts| experts.n_used);
     let mut scores = vec![0.0; n_rows * n_experts]; // [n_rows, n_experts]
     router.forward(input, &mut scores, crate::config::Activation::Identity);
     let chosen: Vec<Vec<(usize, f32)>> = scores.chunks(n_experts).map(|row| strongest(row, n_used)).collect();
     output.fill(0.0);
-    for (index, expert) in weights.experts.iter().enumerate() {
+    for index in 0..n_experts {
         let rows: Vec<(usize, f32)> = (0..n_rows)
             .filter_map(|row| chosen[row].iter().find(|(e, _)| *e == index).map(|(_, weight)| (row, *weight)))
             .collect();
@@ -341,7 +340,7 @@ fn mixture(
         let mut part = Vec::with_capacity(rows.len() * d_model); // [rows, d_model]
         rows.iter().for_each(|(row, _)| part.extend_from_slice(&input[row * d_model..][..d_model]));
         let mut result = vec![0.0; part.len()]; // [rows, d_model]
-        expert_forward(config, expert, &part, &mut result, workspace);
+        expert_forward(config, &experts.get(index), &part, &mut result, workspace);
         for ((row, weight), result) in rows.iter().zip(result.chunks(d_model)) {
             let slot = &mut output[row * d_model..][..d_model];
             slot.iter_mut().zip(result).for_each(|(y, r)| *y += weight * r);

@@ -22,10 +22,12 @@ mod head;
 pub mod hub;
 pub mod image;
 mod input;
+mod languages;
 mod linear;
 mod load;
 mod matmul;
 mod model;
+mod mxfp4;
 mod norm;
 mod rope;
 mod run;
@@ -44,10 +46,11 @@ pub use input::{Features, Input};
 pub use linear::Linear;
 pub use load::{AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous};
 pub use model::{Model, Side};
+pub use mxfp4::Mxfp4;
 pub use norm::NormWeights;
 pub use run::{Array, Decoding, Generation, Run, RunOptions};
 pub use tokenizer::{Encoded, Tokenizer};
 pub use transformer::{
-    AttentionWeights, BlockWeights, DistanceWeights, EmbeddingWeights, Expert, FeedForwardWeights, HeadWeights,
-    PatchWeights, Projections, ReadWeights, StackWeights, Transformer,
+    AttentionWeights, BlockWeights, DistanceWeights, EmbeddingWeights, Expert, Experts, FeedForwardWeights,
+    HeadWeights, PackedExperts, PatchWeights, Projections, ReadWeights, StackWeights, Transformer,
 };

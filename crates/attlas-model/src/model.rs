@@ -11,6 +11,7 @@ use crate::config::{Architecture, Length, Reads};
 use crate::config_file::ConfigFile;
 use crate::family::{self, Family};
 use crate::image::Preparation;
+use crate::languages::Languages;
 use crate::tokenizer::Tokenizer;
 use crate::transformer::Transformer;
 use crate::weights::Checkpoint;
@@ -32,6 +33,8 @@ pub struct Model {
     notes: Vec<String>,
     /// What the model was trained on, where that is known.
     pub(crate) training: Option<Training>,
+    /// The languages that were chosen, and those that can be.
+    pub(crate) languages: Languages,
     /// How images are prepared, where the folder says so.
     pub(crate) preparation: Option<Preparation>,
     /// How sounds become spectrograms, where the folder says so.
@@ -143,6 +146,7 @@ impl Model {
             dtype: checkpoint.main_dtype(),
             notes,
             training: None,
+            languages: Languages::default(),
             preparation: None,
             listening: None,
         })
@@ -160,6 +164,7 @@ impl Model {
             tokenizer.check_vocabulary(stack.embedding.n_tokens, "vocabulary")?;
         }
         self.tokenizer = tokenizer.map(Arc::new);
+        self.languages = Languages::of(self);
         Ok(())
     }
 
@@ -213,6 +218,7 @@ impl Model {
                 self.name
             ));
         }
+        notes.extend(self.languages.note(self));
         let architecture = &self.transformer.architecture;
         let n_target = longest(|item| &item.target);
         if let Some(stack) = &architecture.decoder

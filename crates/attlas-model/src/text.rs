@@ -34,6 +34,7 @@ impl Model {
             source.tokens.push(self.token(end));
             segments.push(segments.last().copied().unwrap_or(0));
         }
+        self.languages.mark_source(self, &mut source, &mut segments);
         Ok(Input { source, segments, ..Input::default() })
     }
 
@@ -51,6 +52,7 @@ impl Model {
                 tokens.tokens.pop();
             }
             self.put_start(&mut tokens);
+            self.languages.mark_target(self, &mut tokens);
         }
         Ok(tokens)
     }

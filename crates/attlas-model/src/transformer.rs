@@ -1,5 +1,6 @@
 //! The generic Transformer's weights. What is computed with them stands in `forward.rs`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use attlas::Scoring;
@@ -7,6 +8,7 @@ use attlas::Scoring;
 use crate::config::Architecture;
 use crate::convolution::Convolution;
 use crate::linear::Linear;
+use crate::mxfp4::Mxfp4;
 use crate::norm::NormWeights;
 
 /// A Transformer with its weights.
@@ -135,11 +137,25 @@ pub enum Projections {
 
 /// The weights of a feed-forward sublayer.
 #[derive(Debug, Clone)]
-pub struct FeedForwardWeights {
-    /// Scores of the experts; `None` for a plain sublayer.
-    pub router: Option<Linear>,
-    /// One, or one per expert.
-    pub experts: Vec<Expert>,
+pub enum FeedForwardWeights {
+    /// Every token goes the same way.
+    Plain(Expert),
+    /// Each token goes through a few experts.
+    Mixture {
+        /// From hidden states to the scores of the experts.
+        router: Linear,
+        /// All of them.
+        experts: Experts,
+    },
+}
+
+/// The experts of a layer.
+#[derive(Debug, Clone)]
+pub enum Experts {
+    /// Ready to use.
+    Ready(Vec<Expert>),
+    /// Packed in four bits, and unpacked while they are used: eight times smaller.
+    Packed(PackedExperts),
 }
 
 /// The two matrices of a feed-forward.
@@ -151,6 +167,19 @@ pub struct Expert {
     pub down: Linear,
 }
 
+/// Experts in MXFP4.
+#[derive(Debug, Clone)]
+pub struct PackedExperts {
+    /// Gate and up rows taking turns. Shape of each `[2 · d_hidden, d_model]`.
+    pub up: Mxfp4,
+    /// The biases, the gate's first. Shape of each `[2 · d_hidden]`.
+    pub up_bias: Vec<Arc<Vec<f32>>>,
+    /// Shape of each `[d_model, d_hidden]`.
+    pub down: Mxfp4,
+    /// Shape of each `[d_model]`.
+    pub down_bias: Vec<Arc<Vec<f32>>>,
+}
+
 /// The weights of a head.
 #[derive(Debug, Clone, Default)]
 pub struct HeadWeights {
@@ -158,4 +187,43 @@ pub struct HeadWeights {
     pub transform: Option<(Linear, Option<NormWeights>)>,
     /// The output matrix. Shape `[n_tokens or n_classes, width]`.
     pub output: Option<Linear>,
+}
+
+impl Experts {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Experts::Ready(experts) => experts.len(),
+            Experts::Packed(experts) => experts.up_bias.len(),
+        }
+    }
+
+    /// One expert.
+    pub(crate) fn get(&self, index: usize) -> Cow<'_, Expert> {
+        match self {
+            Experts::Ready(experts) => Cow::Borrowed(&experts[index]),
+            Experts::Packed(experts) => Cow::Owned(experts.unpack(index)),
+        }
+    }
+}
+
+impl PackedExperts {
+    fn unpack(&self, index: usize) -> Expert {
+        let (up_bias, down_bias) = (&self.up_bias[index], &self.down_bias[index]);
+        let (d_hidden, d_model) = (up_bias.len() / 2, down_bias.len());
+        let linear = |weight: Vec<f32>, bias: &Arc<Vec<f32>>, d_out: usize, d_in: usize| Linear {
+            weight: Arc::new(weight),
+            bias: Some(Arc::clone(bias)),
+            d_in,
+            d_out,
+        };
+        let up = self.up.unpack(index, |row| turn(row, d_hidden));
+        let down = self.down.unpack(index, |row| row);
+        Expert { up: linear(up, up_bias, 2 * d_hidden, d_model), down: linear(down, down_bias, d_model, d_hidden) }
+    }
+}
+
+/// Where a row is stored when gate and up rows take turns, the gate's first: rows 0, 2, 4, … are the gate's.
+pub(crate) fn turn(row: usize, d_hidden: usize) -> usize {
+    if row < d_hidden { 2 * row } else { 2 * (row - d_hidden) + 1 }
 }

@@ -89,6 +89,51 @@ fn a_sound_is_transcribed_and_its_positions_are_times() {
     assert!(notes.contains("resampled from 16000 to 4480"), "{notes}");
 }
 
+/// A tokenizer with Whisper's special tokens where the multilingual checkpoint has them, and a word.
+fn whisper_tokenizer() -> String {
+    let special = ["<|endoftext|>", "<|startoftranscript|>", "<|x|>", "<|de|>", "<|en|>", "<|fr|>"]
+        .into_iter()
+        .chain(["<|transcribe|>", "<|translate|>", "<|notimestamps|>"])
+        .zip(2..);
+    let added: Vec<String> =
+        special.map(|(content, id)| format!(r#"{{"id": {id}, "content": "{content}", "special": true}}"#)).collect();
+    format!(
+        r#"{{"version": "1.0", "added_tokens": [{}], "pre_tokenizer": {{"type": "Whitespace"}},
+            "model": {{"type": "WordLevel", "vocab": {{"<unk>": 0, "hello": 11}}, "unk_token": "<unk>"}}}}"#,
+        added.join(", ")
+    )
+}
+
+#[test]
+fn the_language_that_is_spoken_and_the_one_that_is_written_can_be_chosen() {
+    let folder = with_preprocessor("whisper-multilingual", WHISPER);
+    std::fs::write(folder.path().join("tokenizer.json"), whisper_tokenizer()).expect("a file");
+    let model = Model::load(folder.path()).expect("a model");
+    assert_eq!(model.languages().collect::<Vec<_>>(), ["de", "en", "fr"]);
+    let begins = |from: Option<&str>, to: Option<&str>, target: Option<&str>| -> Result<Vec<u32>, String> {
+        let mut model = model.clone();
+        model.set_languages(from, to).map_err(|error| error.to_string())?;
+        let input = model.sound_input(&sense("mono.wav"), target).map_err(|error| error.to_string())?;
+        Ok(input.target.tokens.iter().filter_map(|token| token.id).collect())
+    };
+    // start, language, task, no times
+    assert_eq!(begins(Some("French"), None, None), Ok(vec![3, 7, 8, 10]));
+    assert_eq!(begins(Some("fr"), Some("en"), None), Ok(vec![3, 7, 9, 10]));
+    assert_eq!(begins(Some("fr"), Some("fr"), Some("hello")), Ok(vec![3, 7, 8, 10, 11]));
+    let heard = begins(None, Some("English"), None).expect("tags");
+    assert!((5..=7).contains(&heard[1]) && heard[2..] == [9, 10], "{heard:?}");
+    let problem = begins(Some("fr"), Some("de"), None).expect_err("a refusal");
+    assert!(problem.contains("writes the language that it hears, or English, and not \"de\""), "{problem}");
+    let problem = begins(Some("Welsh"), None, None).expect_err("a refusal");
+    assert!(problem.contains("knows no language \"Welsh\"; it knows de, en, fr"), "{problem}");
+    // the English ones have the tags in their vocabulary and were never shown one
+    let folder = with_preprocessor("whisper", WHISPER);
+    std::fs::write(folder.path().join("tokenizer.json"), whisper_tokenizer()).expect("a file");
+    let mut english = Model::load(folder.path()).expect("a model");
+    let problem = english.set_languages(Some("fr"), None).expect_err("a refusal").to_string();
+    assert!(problem.contains("has no tags for languages, so \"fr\" cannot be chosen"), "{problem}");
+}
+
 #[test]
 fn tags_of_language_and_task_stand_before_a_transcript() {
     let folder = with_preprocessor("whisper", WHISPER);

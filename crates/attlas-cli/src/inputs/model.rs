@@ -26,6 +26,13 @@ pub struct ModelArguments {
     /// The branch, tag or commit of a model of the hub [default: main].
     #[arg(long, value_name = "REVISION", requires = "model")]
     pub revision: Option<String>,
+    /// The language of the text or sound, for models with tags for languages: fr, fra_Latn, French [default: the
+    /// model's own, or the one it hears].
+    #[arg(long, value_name = "LANGUAGE", requires = "model")]
+    pub from: Option<String>,
+    /// The language that the model writes, for models with tags for languages.
+    #[arg(long, value_name = "LANGUAGE", requires = "model")]
+    pub to: Option<String>,
 }
 
 /// How a model is run on a text.
@@ -132,10 +139,12 @@ fn parse_max_tokens(text: &str) -> Result<usize, String> {
 
 /// Loads the model that the command line names, or the embedded one.
 pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
-    Ok(match &arguments.model {
+    let mut model = match &arguments.model {
         Some(folder) => Model::load(&model_path(&folder.to_string_lossy(), arguments.revision.as_deref())?)?,
         None => Model::embedded()?,
-    })
+    };
+    model.set_languages(arguments.from.as_deref(), arguments.to.as_deref())?;
+    Ok(model)
 }
 
 /// Runs the model on texts: with the targets given, or generating them.

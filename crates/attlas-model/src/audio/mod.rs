@@ -24,8 +24,8 @@ impl Model {
         encoder.is_some_and(|stack| matches!(stack.embedding.reads, Reads::Frames(_)))
     }
 
-    /// What a speech model reads of a WAV file, and what its decoder starts with: the target where one is given, or else
-    /// the tags that its transcripts begin with, the language as the model itself hears it.
+    /// What a speech model reads of a WAV file, and what its decoder starts with: the tags that its transcripts begin
+    /// with, the language as the model itself hears it unless one was chosen, and the target where one is given.
     ///
     /// # Errors
     /// When the model reads no sounds, or the file is no WAV.
@@ -49,7 +49,13 @@ impl Model {
             return Ok(input);
         }
         let target = match target {
-            Some(target) => self.target_tokens(target)?,
+            Some(target) => {
+                let text = self.target_tokens(target)?;
+                let mut tokens = self.transcript_start(&input)?;
+                tokens.text = text.text;
+                tokens.tokens.extend(text.tokens.into_iter().skip_while(|token| token.role == TokenRole::Special));
+                tokens
+            }
             None => self.transcript_start(&input)?,
         };
         Ok(Input { target, ..input })

@@ -50,7 +50,7 @@ const TESTED: &[(&str, &[(&str, &str)])] = &[
     ("olmo", &[("olmo", "weightless norms, clipping")]),
     ("olmo2", &[("olmo2", "output norms, q/k norms")]),
     ("smollm3", &[("smollm3", "layers without positions")]),
-    ("gpt_oss", &[("gpt-oss", "sinks, experts, windows, YaRN, bf16")]),
+    ("gpt_oss", &[("gpt-oss", "sinks, experts, windows, YaRN, bf16"), ("gpt-oss-mxfp4", "experts in MXFP4")]),
     ("t5", &[("t5", "bucketed bias, tied"), ("t5-v1.1", "gated, untied, bf16"), ("mt5", "mT5, untied")]),
     ("bart", &[("bart", "post-norm, learnt positions")]),
     ("mbart", &[("mbart", "pre-norm, f16")]),

@@ -17,10 +17,11 @@ use crate::config::{
     Positions, Projected, QkScope, Residual, Stack, Transform,
 };
 use crate::linear::Linear;
+use crate::mxfp4::Mxfp4;
 use crate::norm::NormWeights;
 use crate::transformer::{
-    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, HeadWeights, Projections,
-    StackWeights, Transformer,
+    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, Experts, FeedForwardWeights, HeadWeights, PackedExperts,
+    Projections, StackWeights, Transformer, turn,
 };
 use crate::weights::Checkpoint;
 
@@ -337,7 +338,7 @@ impl Loader<'_> {
         if let Some(experts) = config.experts {
             let router = self.linear(&under(names.router), experts.n, d_model, true)?;
             let experts = self.experts(config, experts.n, &under(names.up), &under(names.down), d_model)?;
-            return Ok(FeedForwardWeights { router: Some(router), experts });
+            return Ok(FeedForwardWeights::Mixture { router, experts });
         }
         let part = |name: &str, d_out: usize| Part { name: under(name), d_out, bias: config.biases };
         let up = match config.gating {
@@ -349,10 +350,11 @@ impl Loader<'_> {
         if block.layer_scale {
             self.scale_rows(&mut down, &under(names.layer_scale))?;
         }
-        Ok(FeedForwardWeights { router: None, experts: vec![Expert { up, down }] })
+        Ok(FeedForwardWeights::Plain(Expert { up, down }))
     }
 
-    /// All experts of one layer, stored as `[n, d_in, d_out]` with gate and up columns taking turns (GPT-OSS).
+    /// All experts of one layer: as `[n, d_in, d_out]` with gate and up columns taking turns, or packed in MXFP4 as
+    /// `[n, d_out, d_in]` (GPT-OSS).
     fn experts(
         &self,
         config: &FeedForward,
@@ -360,36 +362,36 @@ impl Loader<'_> {
         up_name: &str,
         down_name: &str,
         d_model: usize,
-    ) -> Result<Vec<Expert>, Error> {
+    ) -> Result<Experts, Error> {
         let d_hidden = config.d_hidden;
-        let up = self.checkpoint.tensor(up_name, &[n, d_model, 2 * d_hidden])?;
         let up_bias = self.checkpoint.tensor(&format!("{up_name}_bias"), &[n, 2 * d_hidden])?;
-        let down = self.checkpoint.tensor(down_name, &[n, d_hidden, d_model])?;
         let down_bias = self.checkpoint.tensor(&format!("{down_name}_bias"), &[n, d_model])?;
-        let experts = (0..n).map(|expert| {
-            // rows 0, 2, 4, … are the gate's
-            let column = |row: usize| if row < d_hidden { 2 * row } else { 2 * (row - d_hidden) + 1 };
-            let stored = &up[expert * d_model * 2 * d_hidden..][..d_model * 2 * d_hidden];
-            let bias = &up_bias[expert * 2 * d_hidden..][..2 * d_hidden];
-            let mut weight = vec![0.0; stored.len()]; // [2 · d_hidden, d_model]
+        let in_turn = |bias: &[f32]| (0..2 * d_hidden).map(|row| bias[turn(row, d_hidden)]).collect::<Vec<f32>>();
+        let up_bias = up_bias.chunks_exact(2 * d_hidden).map(|bias| Arc::new(in_turn(bias)));
+        let down_bias = down_bias.chunks_exact(d_model).map(|bias| Arc::new(bias.to_vec()));
+        if self.checkpoint.contains(&format!("{up_name}_blocks")) {
+            return Ok(Experts::Packed(PackedExperts {
+                up: Mxfp4::read(self.checkpoint, up_name, [n, 2 * d_hidden, d_model])?,
+                up_bias: up_bias.collect(),
+                down: Mxfp4::read(self.checkpoint, down_name, [n, d_model, d_hidden])?,
+                down_bias: down_bias.collect(),
+            }));
+        }
+        let up = self.checkpoint.tensor(up_name, &[n, d_model, 2 * d_hidden])?;
+        let down = self.checkpoint.tensor(down_name, &[n, d_hidden, d_model])?;
+        let matrices = up.chunks_exact(d_model * 2 * d_hidden).zip(down.chunks_exact(d_hidden * d_model));
+        let experts = matrices.zip(up_bias.zip(down_bias)).map(|((up, down), (up_bias, down_bias))| {
+            let mut weight = vec![0.0; up.len()]; // [2 · d_hidden, d_model]
             for (row, values) in weight.chunks_mut(d_model).enumerate() {
                 for (input, value) in values.iter_mut().enumerate() {
-                    *value = stored[input * 2 * d_hidden + column(row)];
+                    *value = up[input * 2 * d_hidden + turn(row, d_hidden)];
                 }
             }
-            let bias: Vec<f32> = (0..2 * d_hidden).map(|row| bias[column(row)]).collect();
-            let down_stored = &down[expert * d_hidden * d_model..][..d_hidden * d_model];
-            Expert {
-                up: linear(weight, Some(bias), 2 * d_hidden, d_model),
-                down: linear(
-                    transposed(down_stored, d_hidden, d_model),
-                    Some(down_bias[expert * d_model..][..d_model].to_vec()),
-                    d_model,
-                    d_hidden,
-                ),
-            }
+            let up = Linear { weight: Arc::new(weight), bias: Some(up_bias), d_in: d_model, d_out: 2 * d_hidden };
+            let weight = Arc::new(transposed(down, d_hidden, d_model));
+            Expert { up, down: Linear { weight, bias: Some(down_bias), d_in: d_hidden, d_out: d_model } }
         });
-        Ok(experts.collect())
+        Ok(Experts::Ready(experts.collect()))
     }
 
     fn head(&self, head: &Head, names: &HeadNames, stack: &Stack, table: &Arc<Vec<f32>>) -> Result<HeadWeights, Error> {

@@ -248,6 +248,28 @@ fn template(family: &Family, id_of: &dyn Fn(&String) -> Result<u32, Error>) -> R
     Ok(json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special_tokens}))
 }
 
+/// Puts the language before a text where NLLB's files still have it behind: transformers changed that for all of them.
+pub(super) fn put_language_first(blueprint: &mut Blueprint, settings: &Settings) {
+    if !settings.class().starts_with("NllbTokenizer") || settings.flag("legacy_behaviour").unwrap_or(false) {
+        return;
+    }
+    let language = settings.text("src_lang").unwrap_or("eng_Latn");
+    let added = |name: &str| blueprint.added_tokens.iter().find(|added| added.content == name).map(|added| added.id);
+    let id_of = |name: &str| blueprint.model.id_of(name).or_else(|| added(name));
+    let (Some(language_id), Some(end_id)) = (id_of(language), id_of("</s>")) else { return };
+    let mark = |name: &str| json!({"SpecialToken": {"id": name, "type_id": 0}});
+    let text = |name: &str| json!({"Sequence": {"id": name, "type_id": 0}});
+    blueprint.post_processor = json!({
+        "type": "TemplateProcessing",
+        "single": [mark(language), text("A"), mark("</s>")],
+        "pair": [mark(language), text("A"), text("B"), mark("</s>")],
+        "special_tokens": {
+            language: {"id": language, "ids": [language_id], "tokens": [language]},
+            "</s>": {"id": "</s>", "ids": [end_id], "tokens": ["</s>"]},
+        },
+    });
+}
+
 fn piece_model(model: &SentencePiece, family: Family) -> PieceModel {
     if model.algorithm == Algorithm::Unigram {
         let pieces = family.pieces.into_iter().map(|(text, score, _)| (text, score)).collect();

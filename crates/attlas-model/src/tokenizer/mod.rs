@@ -89,7 +89,9 @@ impl Tokenizer {
         let find = |names: &[&str]| names.iter().map(|name| dir.join(name)).find(|path| path.exists());
         let settings = || Settings::read(dir);
         if let Some(path) = find(&["tokenizer.json"]) {
-            return Tokenizer::build(json::read(&read(&path)?, &path)?, None);
+            let mut blueprint = json::read(&read(&path)?, &path)?;
+            families::put_language_first(&mut blueprint, &settings()?);
+            return Tokenizer::build(blueprint, None);
         }
         let (vocab, merges) = (dir.join("vocab.json"), dir.join("merges.txt"));
         let spm = match side {

@@ -100,8 +100,9 @@ impl Checkpoint {
     /// The type that most of the numbers are stored in, as written in provenance: `f32`, `bf16`, `i8`.
     pub fn main_dtype(&self) -> &'static str {
         let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
-        for tensor in self.tensors.values() {
-            *counts.entry(tensor.dtype.name()).or_default() += tensor.shape.iter().product::<usize>();
+        for (name, tensor) in &self.tensors {
+            let dtype = if name.ends_with("_blocks") { "mxfp4" } else { tensor.dtype.name() };
+            *counts.entry(dtype).or_default() += tensor.shape.iter().product::<usize>();
         }
         counts.into_iter().max_by_key(|(_, count)| *count).map_or("", |(name, _)| name)
     }
@@ -149,6 +150,23 @@ impl Checkpoint {
                 )
             }
         })
+    }
+
+    /// A tensor of unsigned bytes that must have exactly `shape`, as it lies in the file.
+    ///
+    /// # Errors
+    /// When the tensor is missing or of another shape or type.
+    pub fn bytes(&self, name: &str, shape: &[usize]) -> Result<Vec<u8>, Error> {
+        let tensor = self.checked(name, shape)?;
+        if tensor.dtype.name() != "u8" {
+            let dtype = tensor.dtype.name();
+            return Err(Error::tensor(&tensor.path, name, format!("is stored as {dtype}; packed weights are u8")));
+        }
+        lock(&self.used).insert(name.to_owned());
+        let mut bytes = vec![0; tensor.bytes.len()]; // [shape]
+        let io = |source| Error::Io { path: tensor.path.to_path_buf(), source };
+        tensor.bytes.read(0, &mut bytes).map_err(io)?;
+        Ok(bytes)
     }
 
     /// Marks a tensor as known though it is not read.
