@@ -23,7 +23,10 @@ struct Folder {
 
 impl Folder {
     fn new() -> Folder {
-        let source = data("vaswani/seed_tiny");
+        Folder::of(&data("vaswani/seed_tiny"))
+    }
+
+    fn of(source: &Path) -> Folder {
         let bytes = std::fs::read(source.join("model.safetensors")).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let tensor = |view: TensorView<'_>| (view.dtype(), view.shape().to_vec(), view.data().to_vec());
@@ -169,6 +172,32 @@ fn a_tensor_of_another_shape_or_type_is_named_with_both() {
     folder.write();
     let message = folder.refusal();
     assert!(message.contains("tensor src_embed.weight is stored as i32; attlas reads f32, f16"), "{message}");
+}
+
+#[test]
+fn packed_experts_that_do_not_fit_are_refused_by_name() {
+    const SCALES: &str = "model.layers.1.mlp.experts.down_proj_scales";
+    let packed = || Folder::of(&data("families/gpt-oss-mxfp4"));
+    let mut folder = packed();
+    folder.tensors.get_mut(SCALES).unwrap().2[5] = 253;
+    folder.write();
+    let message = folder.refusal();
+    assert!(message.contains(SCALES) && message.contains("holds 253 at place 5"), "{message}");
+    let mut folder = packed();
+    folder.tensors.remove(SCALES);
+    folder.write();
+    assert!(folder.refusal().contains(&format!("{SCALES} is missing")), "{}", folder.refusal());
+    let mut folder = packed();
+    folder.tensors.get_mut(SCALES).unwrap().0 = Dtype::I8;
+    folder.write();
+    assert!(folder.refusal().contains("is stored as i8; packed weights are u8"), "{}", folder.refusal());
+    let mut folder = packed();
+    folder.config["intermediate_size"] = json!(48);
+    let bias = folder.tensors.get_mut("model.layers.0.mlp.experts.gate_up_proj_bias").unwrap();
+    *bias = (Dtype::F32, vec![4, 96], vec![0; 4 * 96 * 4]);
+    folder.write();
+    let message = folder.refusal();
+    assert!(message.contains("has shape [4, 64, 1, 16]") && message.contains("[4, 96, 1, 16]"), "{message}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ Examples:
   attlas film translator \"The cat sat on the mat.\" -o film.html
   attlas film translator \"A red apple.\" --target \"Une pomme rouge.\" --head cross:L1H3 --head encoder:L0H0 -o film.gif
 
-FOLDER is one that `attlas train --film N` wrote. Without --head the film shows the heads that changed most.";
+FOLDER is one that `attlas train --film N` wrote. Without --head the film shows the heads of each kind that changed most.";
 
 /// `attlas film`.
 #[derive(Debug, Args)]

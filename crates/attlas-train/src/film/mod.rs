@@ -17,9 +17,9 @@ use crate::Error;
 use crate::evaluate::model_error;
 
 /// Heads that are shown unless others are asked for.
-pub const DEFAULT_HEADS: usize = 8;
+pub const DEFAULT_HEADS: usize = 9;
 
-/// A sentence whose maps have more cells are refused: 12 frames of 8 such maps are 6 MB.
+/// A sentence whose maps have more cells are refused: 12 frames of 9 such maps are 6 MB.
 const MAX_CELLS: usize = 1 << 16;
 
 /// What is shown.
@@ -187,10 +187,11 @@ fn translation(model: &Model, text: &str) -> Result<String, Error> {
 fn grids(recording: &attlas::Recording) -> Result<Vec<(Kind, HeadId, Grid)>, Error> {
     let mut grids = Vec::new();
     for layer in &recording.layers {
+        let rows = if layer.kind == Kind::Cross { RowTokens::Predicted } else { RowTokens::Read };
         for head in 0..layer.shape.n_heads {
             let map =
                 recording.map(0, layer.kind, layer.index, head).map_err(|error| Error::Model(error.to_string()))?;
-            grids.push((layer.kind, HeadId { layer: layer.index, head }, Grid::of(&map, RowTokens::Read)));
+            grids.push((layer.kind, HeadId { layer: layer.index, head }, Grid::of(&map, rows)));
         }
     }
     Ok(grids)
@@ -203,18 +204,21 @@ fn change(head: &HeadFilm) -> f64 {
     0.5 * sum / head.rows.len().max(1) as f64
 }
 
-/// The heads asked for, or those that changed most, in the order of kind, layer and head.
+/// The heads asked for; or those that changed most, as many of each kind of attention, in the order of kind, layer and head.
 fn chosen(heads: Vec<(HeadId, HeadFilm)>, asked: &[(Kind, HeadId)]) -> Result<Vec<HeadFilm>, Error> {
     if asked.is_empty() {
+        let by_change = |a: &usize, b: &usize| heads[*b].1.change.total_cmp(&heads[*a].1.change);
         let mut order: Vec<usize> = (0..heads.len()).collect();
-        order.sort_by(|a, b| heads[*b].1.change.total_cmp(&heads[*a].1.change));
-        order.truncate(DEFAULT_HEADS);
-        let mut place = 0..;
-        return Ok(heads
-            .into_iter()
-            .filter(|_| place.next().is_some_and(|place| order.contains(&place)))
-            .map(|(_, head)| head)
-            .collect());
+        order.sort_by(by_change);
+        // the first of each kind, then the second of each, and so on
+        let rank = |place: usize| {
+            order[..place].iter().filter(|other| heads[**other].1.kind == heads[order[place]].1.kind).count()
+        };
+        let mut ranked: Vec<(usize, usize)> = (0..order.len()).map(|place| (rank(place), order[place])).collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        let mut shown: Vec<usize> = ranked.into_iter().take(DEFAULT_HEADS).map(|(_, head)| head).collect();
+        shown.sort_unstable();
+        return Ok(shown.into_iter().map(|head| heads[head].1.clone()).collect());
     }
     let find = |(kind, id): &(Kind, HeadId)| {
         let head = heads.iter().find(|(other, head)| other == id && head.kind == *kind);
@@ -283,10 +287,15 @@ mod tests {
     fn the_heads_that_changed_most_are_shown_in_the_models_order() {
         let still = vec![0.5, 0.5, 0.5, 0.5];
         let mut heads = vec![head(0, still.clone(), still.clone())];
-        heads.extend((1..=8).map(|layer| head(layer, still.clone(), vec![1.0, 0.0, 0.5, 0.5])));
-        let names: Vec<String> = chosen(heads.clone(), &[]).unwrap().into_iter().map(|head| head.name).collect();
-        assert_eq!(names, ["L1H0", "L2H0", "L3H0", "L4H0", "L5H0", "L6H0", "L7H0", "L8H0"]);
-        let asked = [(Kind::Cross, HeadId { layer: 9, head: 0 })];
-        assert!(chosen(heads, &asked).unwrap_err().to_string().contains("no cross head L9H0"));
+        heads.extend((1..=9).map(|layer| head(layer, still.clone(), vec![1.0, 0.0, 0.5, 0.5])));
+        let names = |heads: &[(HeadId, HeadFilm)]| -> Vec<String> {
+            chosen(heads.to_vec(), &[]).unwrap().into_iter().map(|head| head.name).collect()
+        };
+        assert_eq!(names(&heads), ["L1H0", "L2H0", "L3H0", "L4H0", "L5H0", "L6H0", "L7H0", "L8H0", "L9H0"]);
+        // a kind that changed less is not left out
+        heads[0].1.kind = Kind::Encoder;
+        assert_eq!(names(&heads), ["L0H0", "L1H0", "L2H0", "L3H0", "L4H0", "L5H0", "L6H0", "L7H0", "L8H0"]);
+        let asked = [(Kind::Cross, HeadId { layer: 10, head: 0 })];
+        assert!(chosen(heads, &asked).unwrap_err().to_string().contains("no cross head L10H0"));
     }
 }

@@ -6,7 +6,7 @@ use super::{Film, HeadFilm};
 use crate::Error;
 
 /// Maps side by side.
-const COLUMNS: usize = 4;
+const COLUMNS: usize = 3;
 /// How long a frame stays, in hundredths of a second; the last one stays four times as long.
 const DELAY: u16 = 70;
 /// Height of the loss curve, in points.
@@ -78,7 +78,7 @@ impl Film {
         let style = Style {
             title: format!("step {}{loss}", frame.step),
             captions: vec![
-                "Rows are queries, columns are keys; one scale for all heads and frames.".to_string(),
+                "Rows are queries (cross: the token each predicts), columns are keys; one scale for all heads and frames.".to_string(),
                 "Below: the loss over training in nats per token (bold: validation); the upright line is this frame."
                     .to_string(),
             ],
