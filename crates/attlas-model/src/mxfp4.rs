@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_row_is_blocks_of_32_numbers_with_a_power_of_two_each() {
         // two rows of two blocks: every number twice, scales 1, 2, 2^-127 and 2^125
-        let block: Vec<u8> = (0..8).chain(0..8).map(|pair| (2 * pair + 1) << 4 | 2 * pair).collect();
+        let block: Vec<u8> = (0..8).chain(0..8).map(|pair| ((2 * pair + 1) << 4) | (2 * pair)).collect();
         let matrix = Mxfp4 { blocks: block.repeat(4), scales: vec![127, 128, 0, MAX_SCALE], d_out: 2, d_in: 64 };
         let values = matrix.unpack(0, |row| 1 - row);
         let expected = |scale: f32| FOUR_BITS.repeat(2).into_iter().map(move |value| value * scale);
