@@ -7,7 +7,7 @@ use crate::Error;
 use crate::weights::Checkpoint;
 
 /// Numbers in a block.
-pub(crate) const BLOCK: usize = 32;
+const BLOCK: usize = 32;
 /// Bytes of a block: two numbers each, the lower half first.
 const BLOCK_BYTES: usize = BLOCK / 2;
 

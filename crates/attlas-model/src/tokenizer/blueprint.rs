@@ -145,6 +145,12 @@ pub(super) struct BpeOptions {
 }
 
 impl Blueprint {
+    /// The id of a piece of the model, or of an added token.
+    pub fn id_of(&self, name: &str) -> Option<u32> {
+        let added = || self.added_tokens.iter().find(|added| added.content == name).map(|added| added.id);
+        self.model.id_of(name).or_else(added)
+    }
+
     /// Checks everything, then builds the library's tokenizer; with it, how much its stages can lengthen a text.
     pub fn build(self) -> Result<(tokenizers::Tokenizer, Growth), Error> {
         let path = self.path;

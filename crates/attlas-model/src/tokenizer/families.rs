@@ -254,9 +254,7 @@ pub(super) fn put_language_first(blueprint: &mut Blueprint, settings: &Settings)
         return;
     }
     let language = settings.text("src_lang").unwrap_or("eng_Latn");
-    let added = |name: &str| blueprint.added_tokens.iter().find(|added| added.content == name).map(|added| added.id);
-    let id_of = |name: &str| blueprint.model.id_of(name).or_else(|| added(name));
-    let (Some(language_id), Some(end_id)) = (id_of(language), id_of("</s>")) else { return };
+    let (Some(language_id), Some(end_id)) = (blueprint.id_of(language), blueprint.id_of("</s>")) else { return };
     let mark = |name: &str| json!({"SpecialToken": {"id": name, "type_id": 0}});
     let text = |name: &str| json!({"Sequence": {"id": name, "type_id": 0}});
     blueprint.post_processor = json!({

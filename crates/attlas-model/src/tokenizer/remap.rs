@@ -98,20 +98,19 @@ pub(super) fn blueprint(
 /// `A </s>`, and before it the language where M2M-100 puts one.
 fn template(blueprint: &Blueprint, settings: &Settings, many: bool) -> serde_json::Value {
     let language = format!("__{}__", settings.text("src_lang").unwrap_or("en"));
-    let id_of = |name: &str| {
-        let added = || blueprint.added_tokens.iter().find(|added| added.content == name).map(|added| added.id);
-        blueprint.model.id_of(name).or_else(added)
-    };
     let token = |name: &str, type_id: u32| json!({"SpecialToken": {"id": name, "type_id": type_id}});
     let text = |name: &str, type_id: u32| json!({"Sequence": {"id": name, "type_id": type_id}});
     let mut single = vec![text("A", 0), token("</s>", 0)];
     let mut pair = vec![text("A", 0), text("B", 1), token("</s>", 1)];
     let mut special = serde_json::Map::new();
-    special.insert("</s>".to_owned(), json!({"id": "</s>", "ids": [id_of("</s>")], "tokens": ["</s>"]}));
+    special.insert("</s>".to_owned(), json!({"id": "</s>", "ids": [blueprint.id_of("</s>")], "tokens": ["</s>"]}));
     if many {
         single.insert(0, token(&language, 0));
         pair.insert(0, token(&language, 0));
-        special.insert(language.clone(), json!({"id": language, "ids": [id_of(&language)], "tokens": [language]}));
+        special.insert(
+            language.clone(),
+            json!({"id": language, "ids": [blueprint.id_of(&language)], "tokens": [language]}),
+        );
     }
     json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special})
 }
