@@ -3,8 +3,9 @@
     python tools/reference/languages.py
 
 Each folder in crates/attlas-model/tests/data/languages has config.json, model.safetensors and tokenizer settings; the
-SentencePiece model is tests/data/tokenizers/fairseq.model, which the test puts beside them under the name that
-expected.json gives. NLLB has a tokenizer.json with the language behind the text, as the hub's files still have.
+SentencePiece model is tests/data/tokenizers/fairseq.model, which the test puts beside them under the names that
+expected.json gives. NLLB has a tokenizer.json with the language behind the text, as the hub's files still have. A Marian
+has tags for what it writes only, in front of what it reads.
 """
 
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import torch
 import transformers as t
-from transformers.models.m2m_100.modeling_m2m_100 import shift_tokens_right as shift_m2m
+from transformers.models.m2m_100.modeling_m2m_100 import shift_tokens_right as shift_right
 from transformers.models.mbart.modeling_mbart import shift_tokens_right as shift_mbart
 
 DATA = Path(__file__).resolve().parents[2] / "crates/attlas-model/tests/data"
@@ -23,6 +24,7 @@ SIZES = dict(
     d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
     encoder_ffn_dim=8, decoder_ffn_dim=8, max_position_embeddings=64, scale_embedding=True,
 )  # fmt: skip
+MARIAN_SPM = ["source.spm", "target.spm"]
 SOURCE, TARGET = "The children play in the garden.", "Les enfants jouent dans le jardin."
 
 
@@ -61,11 +63,20 @@ def nllb(folder: Path):
     return t.NllbTokenizer.from_pretrained(folder), t.M2M100ForConditionalGeneration, t.M2M100Config, ("fra_Latn", "deu_Latn")
 
 
+def marian(folder: Path):
+    vocab = ["</s>", "<unk>", *pieces()[3:], ">>fra<<", ">>deu<<", "<pad>"]
+    (folder / "vocab.json").write_text(json.dumps({piece: index for index, piece in enumerate(vocab)}, ensure_ascii=False))
+    for name in MARIAN_SPM:
+        shutil.copy(SPM, folder / name)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "MarianTokenizer"}))
+    return t.MarianTokenizer.from_pretrained(folder), t.MarianMTModel, t.MarianConfig, (None, "fra")
+
+
 def main() -> None:
     t.logging.set_verbosity_error()
     torch.manual_seed(0)
     shutil.rmtree(DATA / "languages", ignore_errors=True)
-    cases = {"m2m": m2m, "mbart": mbart, "mbart50": lambda folder: mbart(folder, fifty=True), "nllb": nllb}
+    cases = {"m2m": m2m, "mbart": mbart, "mbart50": lambda folder: mbart(folder, fifty=True), "nllb": nllb, "marian": marian}
     expected = {name: make(name, prepare) for name, prepare in cases.items()}
     (DATA / "languages/expected.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")
 
@@ -74,36 +85,39 @@ def make(name: str, prepare) -> dict:
     folder = DATA / "languages" / name
     folder.mkdir(parents=True)
     tokenizer, model_class, config_class, (source, target) = prepare(folder)
-    starts_with_tag = name == "mbart"
+    writes_tag, starts_with_tag = name != "marian", name == "mbart"
+    pad, start, end = (tokenizer.pad_token_id, 2, 2) if writes_tag else (tokenizer.pad_token_id, tokenizer.pad_token_id, 0)
     config = config_class(
-        vocab_size=max(tokenizer.get_vocab().values(), default=0) + 110, **SIZES, pad_token_id=1, bos_token_id=0, eos_token_id=2, forced_eos_token_id=2,
-        decoder_start_token_id=None if starts_with_tag else 2,
+        vocab_size=max(tokenizer.get_vocab().values(), default=0) + (110 if writes_tag else 1), **SIZES, pad_token_id=pad, bos_token_id=0,
+        eos_token_id=end, forced_eos_token_id=end, decoder_start_token_id=None if starts_with_tag else start,
     )  # fmt: skip
     model = model_class(config).to(torch.bfloat16)
     model.save_pretrained(folder)
     model = model_class.from_pretrained(folder, dtype=torch.float64).eval()
-    tokenizer.src_lang, tokenizer.tgt_lang = source, target
-    both = tokenizer(SOURCE, text_target=TARGET, return_tensors="pt")
+    begin = {}
+    if writes_tag:
+        tokenizer.src_lang, tokenizer.tgt_lang = source, target
+        tag = tokenizer.convert_tokens_to_ids(f"__{target}__" if name == "m2m" else target)
+        begin = {"decoder_start_token_id": tag} if starts_with_tag else {"forced_bos_token_id": tag}
+    both = tokenizer(SOURCE if writes_tag else f">>{target}<< {SOURCE}", text_target=TARGET, return_tensors="pt")
     labels = both.pop("labels")
-    tag = tokenizer.convert_tokens_to_ids(f"__{target}__" if name == "m2m" else target)
-    assert tag in labels[0].tolist()
+    assert not writes_tag or tag in labels[0].tolist()
     is_mbart = config.model_type == "mbart"
-    shifted = lambda labels: shift_mbart(labels, 1) if is_mbart else shift_m2m(labels, 1, config.decoder_start_token_id)
-    start = {"decoder_start_token_id": tag} if starts_with_tag else {"forced_bos_token_id": tag}
-    generated = model.generate(**both, max_new_tokens=6, num_beams=1, do_sample=False, **start)
-    spm = folder / "sentencepiece.bpe.model"
-    has_spm = spm.exists()
-    spm.unlink(missing_ok=True)
-    (folder / "README.md").unlink(missing_ok=True)
+    shifted = shift_mbart(labels, pad) if is_mbart else shift_right(labels, pad, start)
+    generated = model.generate(**both, max_new_tokens=6, num_beams=1, do_sample=False, **begin)
+    spm = [path.name for path in [folder / "sentencepiece.bpe.model", *map(folder.joinpath, MARIAN_SPM)] if path.exists()]
+    for path in [*spm, "README.md"]:
+        (folder / path).unlink(missing_ok=True)
     return {
         "from": source,
         "to": target,
-        "sentencepiece": "sentencepiece.bpe.model" if has_spm else None,
+        "sentencepiece": spm,
         "source_text": SOURCE,
         "target_text": TARGET,
         "source": both["input_ids"][0].tolist(),
-        "target": shifted(labels)[0].tolist(),
+        "target": shifted[0].tolist(),
         "generated": generated[0].tolist(),
+        "end": end,
         "transformers": t.__version__,
     }
 
