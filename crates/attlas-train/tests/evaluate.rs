@@ -76,7 +76,7 @@ fn a_film_shows_the_heads_of_a_training_frame_by_frame() {
     config.film = 3;
     train(&config, &mut |_| attlas_train::train::Next::Continue).unwrap();
 
-    let options = film::Options { target: Some("un deux".to_string()), heads: Vec::new() };
+    let options = film::Options { target: Some("un deux".to_string()), ..film::Options::default() };
     let film = Film::of(&path("out"), "one two", &options).unwrap();
     assert_eq!(film.frames.len(), 3);
     assert_eq!(film.frames[0].step, 0);
@@ -86,6 +86,30 @@ fn a_film_shows_the_heads_of_a_training_frame_by_frame() {
     let page = film.to_html();
     assert!(page.contains("\"target_text\":\"un deux\"") && !page.contains("{{film}}"));
     assert!(!page.contains("http://") || page.matches("http://").count() == page.matches("http://www.w3.org").count());
+
+    // a run that goes on from these weights goes on in the film, without its own first moment
+    config.output = path("longer");
+    config.init = Some(path("out").join("model.safetensors"));
+    train(&config, &mut |_| attlas_train::train::Next::Continue).unwrap();
+    let longer = film::Options { then: vec![path("longer")], ..options.clone() };
+    let both = Film::of(&path("out"), "one two", &longer).unwrap();
+    let end = film.curve.last().unwrap().step;
+    assert_eq!((both.frames.len(), &both.seams), (5, &vec![end]));
+    assert_eq!(both.frames.last().map(|frame| frame.step), both.curve.last().map(|point| point.step));
+    assert!(both.frames[3].step > end);
+    let three = film::Options { frames: std::num::NonZeroUsize::new(3), ..longer };
+    let three = Film::of(&path("out"), "one two", &three).unwrap();
+    assert_eq!(three.frames, [both.frames[0], both.frames[2], both.frames[4]]);
+    assert_eq!(three.heads.len(), 6);
+
+    // one of other sizes does not
+    config.output = path("other");
+    config.init = None;
+    config.recipe.architecture.num_heads = 4;
+    train(&config, &mut |_| attlas_train::train::Next::Continue).unwrap();
+    let other = film::Options { then: vec![path("other")], ..options.clone() };
+    let problem = Film::of(&path("out"), "one two", &other).unwrap_err().to_string();
+    assert!(problem.contains("are not those of the film's first model"), "{problem}");
 
     let asked = film::Options { heads: vec![(Kind::Cross, HeadId { layer: 7, head: 0 })], ..options };
     assert!(Film::of(&path("out"), "one two", &asked).unwrap_err().to_string().contains("no cross head L7H0"));

@@ -1,6 +1,7 @@
 //! `attlas film`: how heads came to be, over a training that kept checkpoints.
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use attlas::output::write_aside;
@@ -17,6 +18,7 @@ use crate::terminal::{Terminal, printable};
 const EXAMPLES: &str = "\
 Examples:
   attlas film translator \"The cat sat on the mat.\" -o film.html
+  attlas film translator \"The cat sat on the mat.\" --then longer --frames 12 -o film.svg
   attlas film translator \"A red apple.\" --target \"Une pomme rouge.\" --head cross:L1H3 --head encoder:L0H0 -o film.gif
 
 FOLDER is one that `attlas train --film N` wrote. Without --head the film shows the heads of each kind that changed most.";
@@ -37,6 +39,12 @@ pub struct FilmArguments {
     /// A head to show, as cross:L1H3; repeat for several.
     #[arg(long = "head", value_name = "KIND:HEAD", value_parser = parse_head)]
     pub heads: Vec<(Kind, HeadId)>,
+    /// The folder of a run that went on from it (`attlas train --init FOLDER/model.safetensors`); repeat for several.
+    #[arg(long, value_name = "FOLDER")]
+    pub then: Vec<PathBuf>,
+    /// At most N frames, evenly chosen, the first and the last among them [default: all].
+    #[arg(long, value_name = "N")]
+    pub frames: Option<NonZeroUsize>,
     /// The film to write: .html, .svg or .gif.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
@@ -67,7 +75,8 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
     let format = Format::of(&arguments.output)?;
     let text = read_text(&arguments.text, "TEXT")?;
     let target = arguments.target.as_ref().map(|raw| read_text(raw, "--target")).transpose()?;
-    let film = Film::of(&arguments.folder, &text, &Options { target, heads: arguments.heads.clone() })?;
+    let (heads, then) = (arguments.heads.clone(), arguments.then.clone());
+    let film = Film::of(&arguments.folder, &text, &Options { target, heads, then, frames: arguments.frames })?;
     let bytes = match format {
         Format::Html => film.to_html().into_bytes(),
         Format::Svg => film.to_svg()?.into_bytes(),

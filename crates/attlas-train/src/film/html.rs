@@ -45,6 +45,7 @@ mod tests {
             heads: Vec::new(),
             frames: Vec::new(),
             curve: Vec::new(),
+            seams: Vec::new(),
         };
         let page = film.to_html();
         assert!(!page.contains("<script>alert"));

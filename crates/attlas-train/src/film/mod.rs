@@ -1,11 +1,13 @@
 //! The film of a training: how heads change on one sentence, from random to specialised.
 //!
 //! `attlas train --film N` keeps N model folders under `film/`; [`Film::of`] runs each over the same sentence pair and keeps
-//! the maps of the heads that changed most.
+//! the maps of the heads that changed most. A training may have gone on in further runs, each begun with the weights of
+//! the one before: then the film does, too.
 
 mod html;
 mod picture;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use attlas::analysis::{Grid, RowTokens};
@@ -29,6 +31,10 @@ pub struct Options {
     pub target: Option<String>,
     /// The heads; those that changed most when there are none.
     pub heads: Vec<(Kind, HeadId)>,
+    /// The folders of the runs that went on from the first one's weights, in order.
+    pub then: Vec<PathBuf>,
+    /// At most so many frames, evenly chosen, the first and the last among them.
+    pub frames: Option<NonZeroUsize>,
 }
 
 /// A film, ready to be written.
@@ -44,6 +50,8 @@ pub struct Film {
     pub frames: Vec<Frame>,
     /// The loss over the whole training.
     pub curve: Vec<Point>,
+    /// The steps after which a further run began.
+    pub seams: Vec<u64>,
 }
 
 /// One head over time.
@@ -86,49 +94,111 @@ pub struct Point {
 }
 
 impl Film {
-    /// The film of the training in `folder` on `text`.
+    /// The film of the training in `folder`, and of the runs that followed it, on `text`.
     ///
     /// # Errors
-    /// When there is no film in the folder, a model in it is damaged, or a head does not exist.
+    /// When there is no film in a folder, a model in it is damaged or has other heads or tokens than the first, or a
+    /// head does not exist.
     pub fn of(folder: &Path, text: &str, options: &Options) -> Result<Film, Error> {
-        let folders = frame_folders(folder)?;
-        let mut models = Vec::with_capacity(folders.len());
-        for folder in &folders {
-            models.push((frame(folder)?, Model::load(folder).map_err(model_error)?));
+        let mut training = Training::of(folder)?;
+        for folder in &options.then {
+            training.append(Training::of(folder)?);
         }
-        models.sort_by_key(|(frame, _)| frame.step);
-        let Some((_, last)) = models.last() else {
+        let Training { mut frames, points, mut seams, .. } = training;
+        seams.pop(); // the end
+        if let Some(most) = options.frames {
+            frames = evenly(frames, most.get());
+        }
+        let Some((_, last)) = frames.last() else {
             return Err(Error::File { path: folder.join("film"), problem: "holds no frame".to_string() });
         };
+        let last = Model::load(last).map_err(model_error)?;
         let target_text = match &options.target {
             Some(target) => target.clone(),
-            None => translation(last, text)?,
+            None => translation(&last, text)?,
         };
         let input = last.input(text, Some(&target_text)).map_err(model_error)?;
         if input.source.len().max(input.target.len()).pow(2) > MAX_CELLS {
             return Err(Error::Limit("the sentence is too long for a film; 256 tokens are the most".to_string()));
         }
         let mut heads: Vec<(HeadId, HeadFilm)> = Vec::new();
-        for (index, (_, model)) in models.iter().enumerate() {
+        for (index, (_, folder)) in frames.iter().enumerate() {
+            let model = Model::load(folder).map_err(model_error)?;
             let input = model.input(text, Some(&target_text)).map_err(model_error)?;
             let run = model.run(&[input], &RunOptions::default()).map_err(model_error)?;
-            for (place, (kind, id, grid)) in grids(&run.recording)?.into_iter().enumerate() {
-                if index == 0 {
-                    heads.push((id, HeadFilm::new(kind, id, &grid)));
-                }
-                if let Some((_, head)) = heads.get_mut(place) {
-                    head.maps.push(grid.weights);
-                }
+            let grids = grids(&run.recording)?;
+            if index == 0 {
+                heads.extend(grids.iter().map(|(kind, id, grid)| (*id, HeadFilm::new(*kind, *id, grid))));
+            }
+            let is_same = |((_, head), (kind, id, grid)): (&(HeadId, HeadFilm), &(Kind, HeadId, Grid))| {
+                let HeadFilm { kind: k, name, rows, columns, .. } = HeadFilm::new(*kind, *id, grid);
+                (head.kind, &head.name, &head.rows, &head.columns) == (k, &name, &rows, &columns)
+            };
+            if heads.len() != grids.len() || !heads.iter().zip(&grids).all(is_same) {
+                return Err(Error::File {
+                    path: folder.clone(),
+                    problem: "its heads, or the sentence's tokens, are not those of the film's first model".to_string(),
+                });
+            }
+            for ((_, head), (_, _, grid)) in heads.iter_mut().zip(grids) {
+                head.maps.push(grid.weights);
             }
         }
         for (_, head) in &mut heads {
             head.change = change(head);
         }
-        let frames = models.iter().map(|(frame, _)| *frame).collect();
         let heads = chosen(heads, &options.heads)?;
-        let curve = thinned(curve(&folder.join("log.jsonl"))?);
-        Ok(Film { source_text: text.to_string(), target_text, heads, frames, curve })
+        let frames = frames.into_iter().map(|(frame, _)| frame).collect();
+        Ok(Film { source_text: text.to_string(), target_text, heads, frames, curve: thinned(points), seams })
     }
+}
+
+/// What the folders of a training hold of it.
+struct Training {
+    /// The models, in the order of time.
+    frames: Vec<(Frame, PathBuf)>,
+    points: Vec<Point>,
+    /// The steps at which each run ended.
+    seams: Vec<u64>,
+    /// Where the last run ended.
+    end: Frame,
+}
+
+impl Training {
+    fn of(folder: &Path) -> Result<Training, Error> {
+        let mut frames = Vec::new();
+        for folder in frame_folders(folder)? {
+            frames.push((frame(&folder)?, folder));
+        }
+        frames.sort_by_key(|(frame, _)| frame.step);
+        let (points, end) = curve(&folder.join("log.jsonl"))?;
+        Ok(Training { frames, points, seams: vec![end.step], end })
+    }
+
+    /// Adds a run that began with this one's weights.
+    fn append(&mut self, next: Training) {
+        let Frame { step, tokens } = self.end;
+        let later =
+            |frame: Frame| Frame { step: step.saturating_add(frame.step), tokens: tokens.saturating_add(frame.tokens) };
+        // its first moment is the last one of this
+        let moments = next.frames.into_iter().filter(|(frame, _)| frame.step > 0);
+        self.frames.extend(moments.map(|(frame, folder)| (later(frame), folder)));
+        self.points
+            .extend(next.points.into_iter().map(|point| Point { step: step.saturating_add(point.step), ..point }));
+        self.end = later(next.end);
+        self.seams.push(self.end.step);
+    }
+}
+
+/// At most `most` of the items, evenly chosen, the first and the last among them; of one, the last.
+fn evenly<T>(items: Vec<T>, most: usize) -> Vec<T> {
+    let n = items.len();
+    if n <= most {
+        return items;
+    }
+    let gaps = (most - 1).max(1);
+    let chosen: Vec<usize> = (0..most).rev().map(|back| n - 1 - (back * (n - 1) + gaps / 2) / gaps).collect();
+    items.into_iter().enumerate().filter(|(index, _)| chosen.contains(index)).map(|(_, item)| item).collect()
 }
 
 impl HeadFilm {
@@ -228,23 +298,23 @@ fn chosen(heads: Vec<(HeadId, HeadFilm)>, asked: &[(Kind, HeadId)]) -> Result<Ve
     asked.iter().map(find).collect()
 }
 
-/// The loss over time out of `log.jsonl`; lines that are cut off, as a killed run leaves them, are passed over.
-fn curve(path: &Path) -> Result<Vec<Point>, Error> {
+/// The loss over time out of `log.jsonl`, and where it ends; lines that are cut off, as a killed run leaves them, are passed
+/// over.
+fn curve(path: &Path) -> Result<(Vec<Point>, Frame), Error> {
     let bytes = crate::files::read_limited(path, 1 << 30)?;
-    let point = |line: &str| {
-        let value: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(Point {
-            step: value["step"].as_u64()?,
-            loss: value["loss"].as_f64()?,
-            valid: value["validation"]["loss"].as_f64(),
-        })
-    };
-    let mut points: Vec<Point> = String::from_utf8_lossy(&bytes).lines().filter_map(point).collect();
+    let mut end = Frame { step: 0, tokens: 0 };
+    let mut points: Vec<Point> = Vec::new();
+    for line in String::from_utf8_lossy(&bytes).lines() {
+        let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else { continue };
+        let (Some(step), Some(loss)) = (value["step"].as_u64(), value["loss"].as_f64()) else { continue };
+        points.push(Point { step, loss, valid: value["validation"]["loss"].as_f64() });
+        end = Frame { step, tokens: value["tokens"].as_u64().unwrap_or(end.tokens) };
+    }
     // a resumed run repeats the steps since its checkpoint: the later line holds
     points.reverse();
     points.sort_by_key(|point| point.step);
     points.dedup_by_key(|point| point.step);
-    Ok(points)
+    Ok((points, end))
 }
 
 /// At most about 400 points: means of equal stretches, validations kept.
@@ -261,6 +331,37 @@ fn thinned(points: Vec<Point>) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frames_are_chosen_evenly_with_both_ends() {
+        assert_eq!(evenly((0..23).collect(), 12), (0..23).step_by(2).collect::<Vec<_>>());
+        assert_eq!(evenly((0..5).collect(), 3), [0, 2, 4]);
+        assert_eq!(evenly((0..5).collect(), 9), [0, 1, 2, 3, 4]);
+        assert_eq!(evenly((0..5).collect(), 1), [4]);
+        assert_eq!(evenly(Vec::<u8>::new(), 2), []);
+        for most in 1..40 {
+            assert_eq!(evenly((0..40).collect(), most).len(), most);
+        }
+    }
+
+    #[test]
+    fn a_run_that_went_on_follows_where_the_one_before_ended() {
+        let at = |step: u64| Frame { step, tokens: 10 * step };
+        let run = |frames: &[u64], end: u64| Training {
+            frames: frames.iter().map(|step| (at(*step), PathBuf::from(step.to_string()))).collect(),
+            points: vec![Point { step: end, loss: 1.0, valid: None }],
+            seams: vec![end],
+            end: at(end),
+        };
+        let mut training = run(&[0, 50, 100], 100);
+        training.append(run(&[0, 20, 40], 45));
+        training.append(run(&[0, 5], 5));
+        let steps: Vec<u64> = training.frames.iter().map(|(frame, _)| frame.step).collect();
+        assert_eq!(steps, [0, 50, 100, 120, 140, 150]);
+        assert_eq!(training.frames[4].0, at(140));
+        assert_eq!(training.points.iter().map(|point| point.step).collect::<Vec<_>>(), [100, 145, 150]);
+        assert_eq!((training.seams, training.end), (vec![100, 145, 150], at(150)));
+    }
 
     fn head(layer: usize, first: Vec<f32>, last: Vec<f32>) -> (HeadId, HeadFilm) {
         let id = HeadId { layer, head: 0 };

@@ -79,8 +79,10 @@ impl Film {
             title: format!("step {}{loss}", frame.step),
             captions: vec![
                 "Rows are queries (cross: the token each predicts), columns are keys; one scale for all heads and frames.".to_string(),
-                "Below: the loss over training in nats per token (bold: validation); the upright line is this frame."
-                    .to_string(),
+                format!(
+                    "Below: the loss over training in nats per token (bold: validation); the upright line is this frame{}.",
+                    if self.seams.is_empty() { "" } else { ", a thin one the begin of a further run" }
+                ),
             ],
             ..Style::default()
         };
@@ -121,6 +123,9 @@ impl Film {
         };
         let bottom = top + CURVE_HEIGHT;
         line(vec![[left, top], [left, bottom], [right, bottom]], 0.5, AXIS);
+        for seam in &self.seams {
+            line(vec![[x(*seam), top], [x(*seam), bottom]], 0.5, AXIS);
+        }
         line(self.curve.iter().map(|point| [x(point.step), y(point.loss)]).collect(), 0.8, TRAINING);
         let valid = self.curve.iter().filter_map(|point| Some([x(point.step), y(point.valid?)]));
         line(valid.collect(), 1.6, VALIDATION);
