@@ -34,21 +34,24 @@ def load(folder):
     return model.eval(), config
 
 
+def batches(tokenizer, config, pairs):
+    """Source and target ids, labels, and which labels are no padding, 64 pairs at a time."""
+    lines = [line.split("\t") for line in pathlib.Path(pairs).read_text().splitlines()]
+    pad = lambda rows: torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    for start in range(0, len(lines), 64):
+        batch = lines[start : start + 64]
+        src = pad([tokenizer.encode(line[0]).ids + [config["eos"]] for line in batch])
+        tgt = pad([[config["bos"]] + tokenizer.encode(line[1]).ids + [config["eos"]] for line in batch])
+        yield src, tgt, tgt[:, 1:], tgt[:, 1:] != 0
+
+
 def main(trained, embedded, pairs):
     models = [load(trained), load(embedded)]
     config = models[0][1]
     tokenizer = Tokenizer.from_file(str(pathlib.Path(embedded) / "tokenizer.json"))
-    lines = [line.split("\t") for line in pathlib.Path(pairs).read_text().splitlines()]
     loss, right, n, worst, agree, longest = [0.0, 0.0], [0, 0], 0, 0.0, 0, 0
-    for start in range(0, len(lines), 64):
-        batch = lines[start : start + 64]
-        src = [tokenizer.encode(line[0]).ids + [config["eos"]] for line in batch]
-        tgt = [[config["bos"]] + tokenizer.encode(line[1]).ids + [config["eos"]] for line in batch]
-        longest = max(longest, *map(len, src))
-        pad = lambda rows: torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
-        src, tgt = pad(src), pad(tgt)
-        labels = tgt[:, 1:]
-        real = labels != 0
+    for src, tgt, labels, real in batches(tokenizer, config, pairs):
+        longest = max(longest, src.shape[1])
         n += int(real.sum())
         outputs = []
         for index, (model, _) in enumerate(models):

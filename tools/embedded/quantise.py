@@ -1,8 +1,10 @@
 """Turns a trained model of the vaswani family into the files that are built into attlas.
 
-    python tools/embedded/quantise.py MODEL_DIR crates/attlas-model/embedded
+    python tools/embedded/quantise.py MODEL_DIR crates/attlas-model/embedded [TEMPERATURE]
 
-Matrices become int8 with one f32 scale per row (`NAME.scale`), vectors stay f16. Needs numpy and safetensors.
+Matrices become int8 with one f32 scale per row (`NAME.scale`), vectors stay f16. All logits are divided by the temperature
+(Guo et al. 2017, by tools/embedded/temperature.py), within the last norm and the output's bias: no attention weight
+and no most likely token changes. Needs numpy and safetensors.
 """
 
 import json
@@ -21,20 +23,23 @@ def quantise(matrix):
     return np.rint(matrix / scale[:, None]).astype(np.int8), scale.astype(np.float32)
 
 
-def main(source, target):
+def main(source, target, temperature="1"):
     source, target = pathlib.Path(source), pathlib.Path(target)
     weights = next(path for path in sorted(source.glob("model*.safetensors")))
+    config = json.loads((source / "config.json").read_text())
+    last = f"decoder_layers.{config['num_layers'] - 1}.ffn.norm."
     tensors = {}
     for name, tensor in load_file(weights).items():
         if name == "pe":
             continue  # computed
+        if name in (last + "weight", last + "bias", "output_proj.bias"):
+            tensor = tensor / float(temperature)
         if tensor.ndim == 2:
             tensors[name], tensors[name + ".scale"] = quantise(tensor)
         else:
             tensors[name] = tensor.astype(np.float16)
     target.mkdir(parents=True, exist_ok=True)
     save_file(tensors, target / "model.safetensors")
-    config = json.loads((source / "config.json").read_text())
     config["model_type"] = "vaswani"
     (target / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     tokenizer = json.loads((source / "tokenizer.json").read_text())
