@@ -28,12 +28,12 @@ def main(source, target, temperature="1"):
     weights = next(path for path in sorted(source.glob("model*.safetensors")))
     config = json.loads((source / "config.json").read_text())
     last = f"decoder_layers.{config['num_layers'] - 1}.ffn.norm."
-    tensors = {}
-    for name, tensor in load_file(weights).items():
+    loaded, tensors = load_file(weights), {}
+    for name in (last + "weight", last + "bias", "output_proj.bias"):
+        loaded[name] = loaded[name] / float(temperature)
+    for name, tensor in loaded.items():
         if name == "pe":
             continue  # computed
-        if name in (last + "weight", last + "bias", "output_proj.bias"):
-            tensor = tensor / float(temperature)
         if tensor.ndim == 2:
             tensors[name], tensors[name + ".scale"] = quantise(tensor)
         else:

@@ -86,7 +86,8 @@ def make(name: str, prepare) -> dict:
     folder.mkdir(parents=True)
     tokenizer, model_class, config_class, (source, target) = prepare(folder)
     writes_tag, starts_with_tag = name != "marian", name == "mbart"
-    pad, start, end = (tokenizer.pad_token_id, 2, 2) if writes_tag else (tokenizer.pad_token_id, tokenizer.pad_token_id, 0)
+    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    start = end if writes_tag else pad
     config = config_class(
         vocab_size=max(tokenizer.get_vocab().values(), default=0) + (110 if writes_tag else 1), **SIZES, pad_token_id=pad, bos_token_id=0,
         eos_token_id=end, forced_eos_token_id=end, decoder_start_token_id=None if starts_with_tag else start,

@@ -104,15 +104,15 @@ impl Film {
         for folder in &options.then {
             training.append(Training::of(folder)?);
         }
-        let Training { mut frames, points, mut seams, .. } = training;
-        seams.pop(); // the end
+        let Training { mut frames, points, seams, .. } = training;
         if let Some(most) = options.frames {
             frames = evenly(frames, most.get());
         }
-        let Some((_, last)) = frames.last() else {
+        let Some(((_, last), earlier)) = frames.split_last() else {
             return Err(Error::File { path: folder.join("film"), problem: "holds no frame".to_string() });
         };
-        let last = Model::load(last).map_err(model_error)?;
+        let load = |folder: &PathBuf| Model::load(folder).map_err(model_error);
+        let last = load(last)?;
         let target_text = match &options.target {
             Some(target) => target.clone(),
             None => translation(&last, text)?,
@@ -122,26 +122,25 @@ impl Film {
             return Err(Error::Limit("the sentence is too long for a film; 256 tokens are the most".to_string()));
         }
         let mut heads: Vec<(HeadId, HeadFilm)> = Vec::new();
-        for (index, (_, folder)) in frames.iter().enumerate() {
-            let model = Model::load(folder).map_err(model_error)?;
+        let models = earlier.iter().map(|(_, folder)| load(folder)).chain([Ok(last)]);
+        for (model, (_, folder)) in models.zip(&frames) {
+            let model = model?;
             let input = model.input(text, Some(&target_text)).map_err(model_error)?;
             let run = model.run(&[input], &RunOptions::default()).map_err(model_error)?;
-            let grids = grids(&run.recording)?;
-            if index == 0 {
-                heads.extend(grids.iter().map(|(kind, id, grid)| (*id, HeadFilm::new(*kind, *id, grid))));
+            let these = films(&run.recording)?;
+            if heads.is_empty() {
+                heads = these;
+                continue;
             }
-            let is_same = |((_, head), (kind, id, grid)): (&(HeadId, HeadFilm), &(Kind, HeadId, Grid))| {
-                let HeadFilm { kind: k, name, rows, columns, .. } = HeadFilm::new(*kind, *id, grid);
-                (head.kind, &head.name, &head.rows, &head.columns) == (k, &name, &rows, &columns)
-            };
-            if heads.len() != grids.len() || !heads.iter().zip(&grids).all(is_same) {
+            let is_same = |((_, a), (_, b)): (&(HeadId, HeadFilm), &(HeadId, HeadFilm))| a.has_axes_of(b);
+            if heads.len() != these.len() || !heads.iter().zip(&these).all(is_same) {
                 return Err(Error::File {
                     path: folder.clone(),
                     problem: "its heads, or the sentence's tokens, are not those of the film's first model".to_string(),
                 });
             }
-            for ((_, head), (_, _, grid)) in heads.iter_mut().zip(grids) {
-                head.maps.push(grid.weights);
+            for ((_, head), (_, this)) in heads.iter_mut().zip(these) {
+                head.maps.extend(this.maps);
             }
         }
         for (_, head) in &mut heads {
@@ -158,7 +157,7 @@ struct Training {
     /// The models, in the order of time.
     frames: Vec<(Frame, PathBuf)>,
     points: Vec<Point>,
-    /// The steps at which each run ended.
+    /// The steps after which a further run began.
     seams: Vec<u64>,
     /// Where the last run ended.
     end: Frame,
@@ -172,12 +171,13 @@ impl Training {
         }
         frames.sort_by_key(|(frame, _)| frame.step);
         let (points, end) = curve(&folder.join("log.jsonl"))?;
-        Ok(Training { frames, points, seams: vec![end.step], end })
+        Ok(Training { frames, points, seams: Vec::new(), end })
     }
 
     /// Adds a run that began with this one's weights.
     fn append(&mut self, next: Training) {
         let Frame { step, tokens } = self.end;
+        self.seams.push(step);
         let later =
             |frame: Frame| Frame { step: step.saturating_add(frame.step), tokens: tokens.saturating_add(frame.tokens) };
         // its first moment is the last one of this
@@ -186,7 +186,6 @@ impl Training {
         self.points
             .extend(next.points.into_iter().map(|point| Point { step: step.saturating_add(point.step), ..point }));
         self.end = later(next.end);
-        self.seams.push(self.end.step);
     }
 }
 
@@ -202,7 +201,8 @@ fn evenly<T>(items: Vec<T>, most: usize) -> Vec<T> {
 }
 
 impl HeadFilm {
-    fn new(kind: Kind, id: HeadId, grid: &Grid) -> HeadFilm {
+    /// A film of one frame.
+    fn new(kind: Kind, id: HeadId, grid: Grid) -> HeadFilm {
         let labels = |tokens: &attlas::Tokens| tokens.tokens.iter().map(|token| token.text.clone()).collect();
         HeadFilm {
             kind,
@@ -210,8 +210,13 @@ impl HeadFilm {
             rows: labels(&grid.rows),
             columns: labels(&grid.columns),
             change: 0.0,
-            maps: Vec::new(),
+            maps: vec![grid.weights],
         }
+    }
+
+    /// Whether the other is of the same head and the same tokens.
+    fn has_axes_of(&self, other: &HeadFilm) -> bool {
+        (self.kind, &self.name, &self.rows, &self.columns) == (other.kind, &other.name, &other.rows, &other.columns)
     }
 }
 
@@ -253,18 +258,19 @@ fn translation(model: &Model, text: &str) -> Result<String, Error> {
     Ok(run.generated.first().map(|generation| generation.text.clone()).unwrap_or_default())
 }
 
-/// Every head's map of a recording of one text.
-fn grids(recording: &attlas::Recording) -> Result<Vec<(Kind, HeadId, Grid)>, Error> {
-    let mut grids = Vec::new();
+/// Every head of a recording of one text, as a film of one frame.
+fn films(recording: &attlas::Recording) -> Result<Vec<(HeadId, HeadFilm)>, Error> {
+    let mut films = Vec::new();
     for layer in &recording.layers {
         let rows = if layer.kind == Kind::Cross { RowTokens::Predicted } else { RowTokens::Read };
         for head in 0..layer.shape.n_heads {
             let map =
                 recording.map(0, layer.kind, layer.index, head).map_err(|error| Error::Model(error.to_string()))?;
-            grids.push((layer.kind, HeadId { layer: layer.index, head }, Grid::of(&map, rows)));
+            let id = HeadId { layer: layer.index, head };
+            films.push((id, HeadFilm::new(layer.kind, id, Grid::of(&map, rows))));
         }
     }
-    Ok(grids)
+    Ok(films)
 }
 
 /// How far the last map is from the first: the mean total variation of its rows, 0 to 1.
@@ -350,7 +356,7 @@ mod tests {
         let run = |frames: &[u64], end: u64| Training {
             frames: frames.iter().map(|step| (at(*step), PathBuf::from(step.to_string()))).collect(),
             points: vec![Point { step: end, loss: 1.0, valid: None }],
-            seams: vec![end],
+            seams: Vec::new(),
             end: at(end),
         };
         let mut training = run(&[0, 50, 100], 100);
@@ -360,7 +366,7 @@ mod tests {
         assert_eq!(steps, [0, 50, 100, 120, 140, 150]);
         assert_eq!(training.frames[4].0, at(140));
         assert_eq!(training.points.iter().map(|point| point.step).collect::<Vec<_>>(), [100, 145, 150]);
-        assert_eq!((training.seams, training.end), (vec![100, 145, 150], at(150)));
+        assert_eq!((training.seams, training.end), (vec![100, 145], at(150)));
     }
 
     fn head(layer: usize, first: Vec<f32>, last: Vec<f32>) -> (HeadId, HeadFilm) {

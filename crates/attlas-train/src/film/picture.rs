@@ -81,7 +81,7 @@ impl Film {
                 "Rows are queries (cross: the token each predicts), columns are keys; one scale for all heads and frames.".to_string(),
                 format!(
                     "Below: the loss over training in nats per token (bold: validation); the upright line is this frame{}.",
-                    if self.seams.is_empty() { "" } else { ", a thin one the begin of a further run" }
+                    if self.seams.is_empty() { "" } else { ", a thin one the start of a further run" }
                 ),
             ],
             ..Style::default()
