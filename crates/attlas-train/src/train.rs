@@ -29,7 +29,7 @@ pub struct Progress {
     pub epoch: u64,
     /// Target tokens seen.
     pub tokens: u64,
-    /// Target tokens per second since the last report.
+    /// Target tokens per second of training, an exponential mean: single steps differ much.
     pub tokens_per_second: f64,
     /// The objective, label smoothing included, in nats per token.
     pub objective: f64,
@@ -105,21 +105,23 @@ pub enum Next {
 /// [`Error::Diverged`], with the last complete checkpoint intact.
 pub fn train(config: &Config, report: &mut dyn FnMut(&Progress) -> Next) -> Result<Summary, Error> {
     let mut run = Run::start(config)?;
-    let mut last_report = (Instant::now(), run.position.tokens);
+    let mut tokens_per_second = None;
     let mut last_checkpoint = Instant::now();
     run.keep_film()?;
     let ended = loop {
         if run.progress() >= 1.0 {
             break Ended::Budget;
         }
-        let began = Instant::now();
+        let (began, tokens) = (Instant::now(), run.position.tokens);
         let mut progress = run.step()?;
-        run.position.seconds += began.elapsed().as_secs_f64();
+        let seconds = began.elapsed().as_secs_f64();
+        run.position.seconds += seconds;
         progress.seconds = run.position.seconds;
-        let elapsed = last_report.0.elapsed().as_secs_f64().max(1e-9);
-        progress.tokens_per_second = (run.position.tokens - last_report.1) as f64 / elapsed;
-        progress.seconds_left = run.seconds_left(progress.tokens_per_second);
-        last_report = (Instant::now(), run.position.tokens);
+        let speed = (run.position.tokens - tokens) as f64 / seconds.max(1e-9);
+        let mean = tokens_per_second.map_or(speed, |mean| mean + 0.05 * (speed - mean));
+        tokens_per_second = Some(mean);
+        progress.tokens_per_second = mean;
+        progress.seconds_left = run.seconds_left(mean);
         run.keep_film()?;
         let at_end = run.progress() >= 1.0;
         if at_end || run.position.step.is_multiple_of(config.validate_every) {

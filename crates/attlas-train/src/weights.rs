@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 
 use crate::Error;
 use crate::architecture::Group;
@@ -117,6 +117,26 @@ impl File {
             SafeTensors::read_metadata(&self.bytes).map_err(|error| self.problem(format!("no header: {error}")))?;
         let text = metadata.metadata().as_ref().and_then(|texts| texts.get(key)).cloned();
         text.ok_or_else(|| self.problem(format!("its metadata has no \"{key}\"; is it a checkpoint of attlas train?")))
+    }
+
+    /// Whether the file holds the other's tensors in half precision.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn is_rounded(&self, other: &File) -> Result<bool, Error> {
+        let (these, others) = (self.tensors()?, other.tensors()?);
+        let rounded = |(name, tensor): (&str, TensorView<'_>)| {
+            let Ok(other) = others.tensor(name) else { return false };
+            let halves = tensor.data().as_chunks::<2>().0;
+            let floats = other.data().as_chunks::<4>().0;
+            (tensor.dtype(), other.dtype()) == (Dtype::F16, Dtype::F32)
+                && tensor.shape() == other.shape()
+                && halves
+                    .iter()
+                    .zip(floats)
+                    .all(|(half, float)| *half == half::f16::from_f32(f32::from_le_bytes(*float)).to_le_bytes())
+        };
+        Ok(these.len() == others.len() && these.iter().all(rounded))
     }
 
     /// The parameters under `prefix`, one flat vector per group.

@@ -102,13 +102,21 @@ fn a_film_shows_the_heads_of_a_training_frame_by_frame() {
     assert_eq!(three.frames, [both.frames[0], both.frames[2], both.frames[4]]);
     assert_eq!(three.heads.len(), 6);
 
-    // one of other sizes does not
+    // one that began elsewhere does not
     config.output = path("other");
     config.init = None;
-    config.recipe.architecture.num_heads = 4;
     train(&config, &mut |_| attlas_train::train::Next::Continue).unwrap();
     let other = film::Options { then: vec![path("other")], ..options.clone() };
     let problem = Film::of(&path("out"), "one two", &other).unwrap_err().to_string();
+    assert!(problem.contains("film/000: it did not begin with the weights of"), "{problem}");
+
+    // nor one whose weights are cut into other heads
+    config.output = path("heads");
+    config.init = Some(path("out").join("model.safetensors"));
+    config.recipe.architecture.num_heads = 4;
+    train(&config, &mut |_| attlas_train::train::Next::Continue).unwrap();
+    let heads = film::Options { then: vec![path("heads")], ..options.clone() };
+    let problem = Film::of(&path("out"), "one two", &heads).unwrap_err().to_string();
     assert!(problem.contains("are not those of the film's first model"), "{problem}");
 
     let asked = film::Options { heads: vec![(Kind::Cross, HeadId { layer: 7, head: 0 })], ..options };

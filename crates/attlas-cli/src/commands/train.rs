@@ -266,8 +266,6 @@ struct Reporter {
     quiet: bool,
     is_terminal: bool,
     last: Option<Instant>,
-    /// Exponential mean of the speed, which jumps from step to step.
-    tokens_per_second: f64,
     line_open: bool,
 }
 
@@ -278,23 +276,20 @@ const REWRITE_EVERY: Duration = Duration::from_millis(200);
 
 impl Reporter {
     fn new(quiet: bool) -> Reporter {
-        Reporter { quiet, is_terminal: stderr().is_terminal(), last: None, tokens_per_second: 0.0, line_open: false }
+        Reporter { quiet, is_terminal: stderr().is_terminal(), last: None, line_open: false }
     }
 
     fn report(&mut self, progress: &Progress) {
         if self.quiet {
             return;
         }
-        let is_first = self.tokens_per_second == 0.0;
-        let weight = if is_first { 1.0 } else { 0.05 };
-        self.tokens_per_second += weight * (progress.tokens_per_second - self.tokens_per_second);
         let every = if self.is_terminal { REWRITE_EVERY } else { LINE_EVERY };
         let is_due = self.last.is_none_or(|last| last.elapsed() >= every);
         if !is_due && progress.validation.is_none() {
             return;
         }
         self.last = Some(Instant::now());
-        let line = progress_line(progress, self.tokens_per_second);
+        let line = progress_line(progress);
         // nothing is left to do when standard error is closed
         let _ = if self.is_terminal { write!(stderr(), "\r\x1b[K{line}") } else { writeln!(stderr(), "{line}") };
         self.line_open = self.is_terminal;
@@ -319,15 +314,15 @@ impl Reporter {
 }
 
 /// `step 120, epoch 1, 480,000 tokens, 1620 tokens/s, loss 4.21, 1 h 12 min left`.
-fn progress_line(progress: &Progress, tokens_per_second: f64) -> String {
-    let left = progress.seconds_left * progress.tokens_per_second / tokens_per_second.max(1e-9);
+fn progress_line(progress: &Progress) -> String {
     format!(
-        "step {}, epoch {}, {:.2} M tokens, {tokens_per_second:.0} tokens/s, loss {:.3}, {} left",
+        "step {}, epoch {}, {:.2} M tokens, {:.0} tokens/s, loss {:.3}, {} left",
         progress.step,
         progress.epoch + 1,
         progress.tokens as f64 / 1e6,
+        progress.tokens_per_second,
         progress.loss,
-        duration(left)
+        duration(progress.seconds_left)
     )
 }
 

@@ -97,12 +97,16 @@ impl Film {
     /// The film of the training in `folder`, and of the runs that followed it, on `text`.
     ///
     /// # Errors
-    /// When there is no film in a folder, a model in it is damaged or has other heads or tokens than the first, or a
-    /// head does not exist.
+    /// When there is no film in a folder, a run did not begin with the weights that the one before ended with, a model
+    /// is damaged or has other heads or tokens than the first, or a head does not exist.
     pub fn of(folder: &Path, text: &str, options: &Options) -> Result<Film, Error> {
         let mut training = Training::of(folder)?;
+        let mut before = folder;
         for folder in &options.then {
-            training.append(Training::of(folder)?);
+            let next = Training::of(folder)?;
+            next.check_begins_with(before)?;
+            training.append(next);
+            before = folder;
         }
         let Training { mut frames, points, seams, .. } = training;
         if let Some(most) = options.frames {
@@ -172,6 +176,18 @@ impl Training {
         frames.sort_by_key(|(frame, _)| frame.step);
         let (points, end) = curve(&folder.join("log.jsonl"))?;
         Ok(Training { frames, points, seams: Vec::new(), end })
+    }
+
+    /// Refuses a run whose first frame is not the model in `before`, as it is when it began with `--init`.
+    fn check_begins_with(&self, before: &Path) -> Result<(), Error> {
+        let Some((_, folder)) = self.frames.first().filter(|(frame, _)| frame.step == 0) else { return Ok(()) };
+        let file = |folder: &Path| crate::weights::File::open(&folder.join("model.safetensors"));
+        if file(folder)?.is_rounded(&file(before)?)? {
+            return Ok(());
+        }
+        let before = before.join("model.safetensors");
+        let problem = format!("it did not begin with the weights of {}", before.display());
+        Err(Error::File { path: folder.clone(), problem })
     }
 
     /// Adds a run that began with this one's weights.
