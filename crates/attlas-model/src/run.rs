@@ -305,10 +305,11 @@ impl Model {
                     queries: state.queries.into(),
                     keys: state.keys.into(),
                     lse: state.lse.into(),
-                    values: options.values.then(|| state.values.into()),
                 },
             };
-            layers.push(Layer { kind, index, shape: config.shape(state.n_queries, state.n_keys), weights });
+            let shape = config.shape(state.n_queries, state.n_keys);
+            let values = options.values.then(|| state.values.into());
+            layers.push(Layer { kind, index, shape, weights, values });
         };
         if let (Some(stack), Some(weights)) = (&architecture.encoder, &self.transformer.encoder) {
             let blocks = stack.blocks.iter().zip(&weights.blocks).zip(encoder.attention);

@@ -105,7 +105,7 @@ fn pool_layer(recording: &Recording, layer: &Layer, side: usize) -> Layer {
         }
     }
     let shape = Shape { n_heads, n_kv_heads: n_heads, n_queries: rows, n_keys: columns, d_head: 0, d_value: 0 };
-    Layer { kind: layer.kind, index: layer.index, shape, weights: Weights::Dense(weights.into()) }
+    Layer { kind: layer.kind, index: layer.index, shape, weights: Weights::Dense(weights.into()), values: None }
 }
 
 /// Fills `tiles` with the largest weights of a map; padded queries are left out. Shape `[rows, columns]`.

@@ -12,7 +12,7 @@ fn dense(n: usize) -> Recording {
     let weights = Weights::Dense(Buffer::from(vec![1.0 / n as f32; n * n]));
     let source = Tokens::from_labels((0..n).map(|index| index.to_string()));
     let items = vec![Item { source, ..Item::default() }];
-    Recording { items, layers: vec![Layer { kind: Kind::Encoder, index: 0, shape, weights }], ..blank() }
+    Recording { items, layers: vec![Layer { kind: Kind::Encoder, index: 0, shape, weights, values: None }], ..blank() }
 }
 
 fn blank() -> Recording {
@@ -100,7 +100,8 @@ fn tiles_leave_padded_queries_out_and_keep_the_tokens_of_a_short_side() {
     target.tokens[2].role = TokenRole::Padding;
     recording.items[0].target = target;
     let weights: Vec<f32> = (0..3 * 600).map(|cell| if cell >= 1200 { 0.5 } else { 0.001 }).collect();
-    recording.layers[0] = Layer { kind: Kind::Cross, index: 0, shape, weights: Weights::Dense(weights.into()) };
+    recording.layers[0] =
+        Layer { kind: Kind::Cross, index: 0, shape, weights: Weights::Dense(weights.into()), values: None };
     let page = page(&recording, &PageOptions { max_bytes: 6200, ..PageOptions::default() }).unwrap();
     assert!(page.contains(r#""pooled":{"source":2,"target":1}"#));
     assert!(page.contains(r#"{"text":"a","role":"text""#) && page.contains(r#""n_padding":1"#));
@@ -115,11 +116,10 @@ fn what_is_too_large_in_tiles_too_is_refused() {
         queries: numbers(2 * 70_000),
         keys: numbers(2 * 70_000),
         lse: numbers(2 * 70_000),
-        values: None,
     };
     let mut recording = dense(2);
     recording.items[0].source = Tokens::from_labels((0..70_000).map(|index| index.to_string()));
-    recording.layers[0] = Layer { kind: Kind::Encoder, index: 0, shape, weights };
+    recording.layers[0] = Layer { kind: Kind::Encoder, index: 0, shape, weights, values: None };
     let error = page(&recording, &PageOptions::default()).unwrap_err();
     assert!(error.is_limit());
     assert!(error.to_string().starts_with("encoder layer 0: a map of 70000 × 70000 cells is too large"), "{error}");

@@ -58,12 +58,11 @@ fn recording(n: usize) -> Recording {
     let mut lse = vec![0.0; n]; // [1, n]
     let inputs = Inputs { queries: &queries, keys: &keys, values: &keys, shape, scoring: &scoring, key_valid: None };
     attend(&inputs, &mut Outputs { context: &mut context, lse: &mut lse, pooled: None });
-    let weights =
-        Weights::Factored { scoring, queries: queries.into(), keys: keys.into(), lse: lse.into(), values: None };
+    let weights = Weights::Factored { scoring, queries: queries.into(), keys: keys.into(), lse: lse.into() };
     let source = Tokens::from_labels((0..n).map(|place| place.to_string()));
     Recording {
         items: vec![Item { source, ..Item::default() }],
-        layers: vec![Layer { kind: Kind::Encoder, index: 0, shape, weights }],
+        layers: vec![Layer { kind: Kind::Encoder, index: 0, shape, weights, values: None }],
         provenance: Provenance::default(),
     }
 }

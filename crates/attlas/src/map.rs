@@ -133,7 +133,7 @@ impl<'a> AttentionMap<'a> {
         let row_index = (self.item * shape.n_heads + self.head) * shape.n_queries + query;
         match &self.layer.weights {
             Weights::Dense(weights) => row.copy_from_slice(&weights[row_index * shape.n_keys..][keys]),
-            Weights::Factored { scoring, queries, keys: all_keys, lse, .. } => {
+            Weights::Factored { scoring, queries, keys: all_keys, lse } => {
                 let lse = f64::from(lse[row_index]);
                 let q = &queries[row_index * shape.d_head..][..shape.d_head];
                 let kv_row = (self.item * shape.n_kv_heads + shape.kv_head(self.head)) * shape.n_keys;
@@ -187,7 +187,7 @@ impl<'a> AttentionMap<'a> {
     /// What the blocked kernel needs to compute weights; `None` where the weights are dense already.
     fn recorded(&self) -> Option<Recorded<'_>> {
         let shape = self.shape();
-        let Weights::Factored { scoring, queries, keys, lse, .. } = &self.layer.weights else { return None };
+        let Weights::Factored { scoring, queries, keys, lse } = &self.layer.weights else { return None };
         let query_rows = (self.item * shape.n_heads + self.head) * shape.n_queries;
         let key_rows = (self.item * shape.n_kv_heads + shape.kv_head(self.head)) * shape.n_keys;
         Some(Recorded {

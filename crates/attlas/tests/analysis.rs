@@ -177,6 +177,7 @@ fn dense(kind: Kind, name: &str) -> Recording {
             index,
             shape: Shape { n_heads, n_kv_heads: n_heads, n_queries, n_keys, d_head: 0, d_value: 0 },
             weights: Weights::Dense(weights.to_vec().into()),
+            values: None,
         })
         .collect();
     Recording { items: vec![Item { source, target, ..Item::default() }], layers, provenance: Provenance::default() }

@@ -12,14 +12,14 @@ fn one_text() -> Recording {
     let batch = recording.clone();
     recording.items.truncate(1);
     for (layer, of_batch) in recording.layers.iter_mut().zip(&batch.layers) {
-        let Weights::Factored { scoring, queries, keys, lse, .. } = &of_batch.weights else { unreachable!() };
+        let Weights::Factored { scoring, queries, keys, lse } = &of_batch.weights else { unreachable!() };
         layer.weights = Weights::Factored {
             scoring: scoring.clone(),
             queries: queries[..queries.len() / 2].to_vec().into(),
             keys: keys[..keys.len() / 2].to_vec().into(),
             lse: lse[..lse.len() / 2].to_vec().into(),
-            values: None,
         };
+        layer.values = None;
     }
     recording
 }

@@ -47,7 +47,13 @@ fn everything() -> Recording {
         common::layer(Kind::Cross, 1, shape(6, 9, 4, 4), causal, &items, 5),
     ];
     let dense: Vec<f32> = (0..2 * 4 * 6 * 9).map(|number| (number % 10) as f32 / 90.0).collect();
-    layers.push(Layer { kind: Kind::Cross, index: 2, shape: shape(6, 9, 0, 4), weights: Weights::Dense(dense.into()) });
+    layers.push(Layer {
+        kind: Kind::Cross,
+        index: 2,
+        shape: Shape { d_value: 2, ..shape(6, 9, 0, 4) },
+        weights: Weights::Dense(dense.into()),
+        values: Some((0..2 * 4 * 9 * 2).map(|number| number as f32).collect::<Vec<_>>().into()),
+    });
     let provenance = Provenance { model: "seeded".into(), attlas_version: "0.1.0".into(), ..Provenance::default() };
     Recording { items: items.to_vec(), layers, provenance }
 }

@@ -39,11 +39,10 @@ fn recorded(shape: Shape, scoring: &Scoring, n_padding: usize) -> (Recording, Ve
         queries: Buffer::from(queries),
         keys: Buffer::from(keys),
         lse: Buffer::from(lse),
-        values: None,
     };
     let recording = Recording {
         items: vec![Item { source: tokens(source.collect()), target: tokens(target.collect()), ..Item::default() }],
-        layers: vec![Layer { kind: Kind::Cross, index: 3, shape, weights }],
+        layers: vec![Layer { kind: Kind::Cross, index: 3, shape, weights, values: None }],
         provenance: Provenance::default(),
     };
     (recording, dense)
@@ -149,7 +148,7 @@ fn an_overview_of_dense_weights_keeps_the_first_of_equals() {
     let weights = Weights::Dense(Buffer::from(vec![0.25, 0.25, 0.1, 0.4, 0.25, 0.25, 0.4, 0.1]));
     let recording = Recording {
         items: vec![Item { source: tokens(4), target: tokens(2), ..Item::default() }],
-        layers: vec![Layer { kind: Kind::Cross, index: 0, shape, weights }],
+        layers: vec![Layer { kind: Kind::Cross, index: 0, shape, weights, values: None }],
         provenance: Provenance::default(),
     };
     let pooled = recording.map(0, Kind::Cross, 0, 0).unwrap().pooled(Pooling { rows: 1, columns: 2 });

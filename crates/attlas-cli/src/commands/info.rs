@@ -128,15 +128,10 @@ fn print_contents(recording: &Recording, terminal: &mut Terminal) -> Result<(), 
         };
         let indices: Vec<String> = layers.iter().map(|layer| layer.index.to_string()).collect();
         let shape = layers[0].shape;
+        let values = if layers[0].values.is_some() { ", values" } else { "" };
         let form = match layers[0].weights {
-            Weights::Dense(_) => "dense weights".to_owned(),
-            Weights::Factored { ref values, .. } => {
-                format!(
-                    "queries, keys{} and log-sum-exp, d_head {}",
-                    if values.is_some() { ", values" } else { "" },
-                    shape.d_head
-                )
-            }
+            Weights::Dense(_) => format!("dense weights{values}"),
+            Weights::Factored { .. } => format!("queries, keys{values} and log-sum-exp, d_head {}", shape.d_head),
         };
         writeln!(
             terminal,

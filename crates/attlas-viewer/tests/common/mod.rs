@@ -45,9 +45,8 @@ pub fn factored(kind: Kind, index: usize, shape: Shape, scoring: Scoring, key_va
         };
         attend(&inputs, &mut Outputs { context: &mut context, lse, pooled: None });
     }
-    let weights =
-        Weights::Factored { scoring, queries: queries.into(), keys: keys.into(), lse: lse.into(), values: None };
-    Layer { kind, index, shape, weights }
+    let weights = Weights::Factored { scoring, queries: queries.into(), keys: keys.into(), lse: lse.into() };
+    Layer { kind, index, shape, weights, values: None }
 }
 
 /// Tokens with the given labels; `<…>` and `[…]` are special, `␀` is padding, a label with a leading `-` continues the
@@ -124,7 +123,13 @@ pub fn everything() -> Recording {
         // wide heads: these travel as dense weights
         factored(Kind::Decoder, 2, shape(2, 2, 5, 5, 40), plain(40, Visibility::CAUSAL), &target_valid, 4),
         factored(Kind::Cross, 0, shape(4, 1, 5, 7, 2), offset, &source_valid, 6),
-        Layer { kind: Kind::Cross, index: 3, shape: shape(2, 2, 5, 7, 1), weights: Weights::Dense(dense.into()) },
+        Layer {
+            kind: Kind::Cross,
+            index: 3,
+            shape: shape(2, 2, 5, 7, 1),
+            weights: Weights::Dense(dense.into()),
+            values: None,
+        },
     ];
     let provenance = Provenance {
         model: format!("test {HOSTILE}"),

@@ -158,7 +158,7 @@ pub(crate) mod tests {
         let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries, n_keys, d_head: 0, d_value: 0 };
         Recording {
             items: vec![Item { source, target, ..Item::default() }],
-            layers: vec![Layer { kind, index: 0, shape, weights: Weights::Dense(weights.into()) }],
+            layers: vec![Layer { kind, index: 0, shape, weights: Weights::Dense(weights.into()), values: None }],
             provenance: Provenance::default(),
         }
     }

@@ -150,10 +150,9 @@ fn layers_of(
         Some(index) => vec![index],
         None => indices.remove(&kind).filter(|of_kind| of_kind.len() == n_layers).unwrap_or((0..n_layers).collect()),
     };
-    let layers = weights
-        .chunks_exact(n_items * n_heads * n_queries * n_keys)
-        .zip(indices)
-        .map(|(part, index)| (n_items, Layer { kind, index, shape, weights: Weights::Dense(part.to_vec().into()) }));
+    let layers = weights.chunks_exact(n_items * n_heads * n_queries * n_keys).zip(indices).map(|(part, index)| {
+        (n_items, Layer { kind, index, shape, weights: Weights::Dense(part.to_vec().into()), values: None })
+    });
     Ok(layers.collect())
 }
 

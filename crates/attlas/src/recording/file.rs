@@ -134,38 +134,40 @@ impl Layer {
     fn tensors(&self, n_items: usize) -> Vec<Tensor<'_>> {
         let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, d_value } = self.shape;
         let name = |what: &str| tensor_name(self.kind, self.index, what);
-        match &self.weights {
+        let mut tensors: Vec<Tensor<'_>> = match &self.weights {
             Weights::Dense(weights) => vec![(name("weights"), vec![n_items, n_heads, n_queries, n_keys], weights)],
-            Weights::Factored { scoring, queries, keys, lse, values } => {
+            Weights::Factored { scoring, queries, keys, lse } => {
                 let mut tensors: Vec<Tensor<'_>> = vec![
                     (name("queries"), vec![n_items, n_heads, n_queries, d_head], queries),
                     (name("keys"), vec![n_items, n_kv_heads, n_keys, d_head], keys),
                     (name("lse"), vec![n_items, n_heads, n_queries], lse),
                 ];
-                if let Some(values) = values {
-                    tensors.push((name("values"), vec![n_items, n_kv_heads, n_keys, d_value], values));
-                }
                 if let Bias::Relative { table, n_offsets, .. } = &scoring.bias {
                     tensors.push((name("bias"), vec![n_heads, *n_offsets], table));
                 }
                 tensors
             }
+        };
+        if let Some(values) = &self.values {
+            tensors.push((name("values"), vec![n_items, n_kv_heads, n_keys, d_value], values));
         }
+        tensors
     }
 }
 
 impl LayerMetadata {
     fn of(layer: &Layer) -> LayerMetadata {
-        let (scoring, values) = match &layer.weights {
-            Weights::Dense(_) => (None, false),
-            Weights::Factored { scoring, values, .. } => {
+        let scoring = match &layer.weights {
+            Weights::Dense(_) => None,
+            Weights::Factored { scoring, .. } => {
                 let mut scoring = scoring.clone();
                 if let Bias::Relative { table, .. } = &mut scoring.bias {
                     table.clear(); // stands in its own tensor
                 }
-                (Some(scoring), values.is_some())
+                Some(scoring)
             }
         };
+        let values = layer.values.is_some();
         LayerMetadata { kind: layer.kind, index: layer.index, shape: layer.shape, scoring, values }
     }
 
@@ -185,14 +187,11 @@ impl LayerMetadata {
                     queries: tensor("queries", &[n_items, n_heads, n_queries, d_head])?,
                     keys: tensor("keys", &[n_items, n_kv_heads, n_keys, d_head])?,
                     lse: tensor("lse", &[n_items, n_heads, n_queries])?,
-                    values: self
-                        .values
-                        .then(|| tensor("values", &[n_items, n_kv_heads, n_keys, d_value]))
-                        .transpose()?,
                     scoring,
                 }
             }
         };
-        Ok(Layer { kind: self.kind, index: self.index, shape: self.shape, weights })
+        let values = self.values.then(|| tensor("values", &[n_items, n_kv_heads, n_keys, d_value])).transpose()?;
+        Ok(Layer { kind: self.kind, index: self.index, shape: self.shape, weights, values })
     }
 }

@@ -76,6 +76,8 @@ pub struct Layer {
     pub shape: Shape,
     /// The weights, or what they are computed from.
     pub weights: Weights,
+    /// The value vectors, on request. Shape `[batch, n_kv_heads, n_keys, d_value]`.
+    pub values: Option<Buffer>,
 }
 
 /// Attention weights: as a function, or as the dense array someone brought.
@@ -91,8 +93,6 @@ pub enum Weights {
         keys: Buffer,
         /// `ln Σ exp(score)`, sink included. Shape `[batch, n_heads, n_queries]`.
         lse: Buffer,
-        /// On request. Shape `[batch, n_kv_heads, n_keys, d_value]`.
-        values: Option<Buffer>,
     },
     /// Dense weights. Shape `[batch, n_heads, n_queries, n_keys]`.
     Dense(Buffer),

@@ -111,18 +111,18 @@ fn check_layer(layer: &Layer, n_items: usize) -> Result<(), String> {
     if !n_heads.is_multiple_of(n_kv_heads) {
         return Err(format!("{n_heads} heads cannot share {n_kv_heads} key-value heads evenly"));
     }
+    if let Some(values) = &layer.values {
+        expect("values", values.len(), &[n_items, n_kv_heads, n_keys, d_value])?;
+    }
     match &layer.weights {
         Weights::Dense(weights) => expect("weights", weights.len(), &[n_items, n_heads, n_queries, n_keys]),
-        Weights::Factored { scoring, queries, keys, lse, values } => {
+        Weights::Factored { scoring, queries, keys, lse } => {
             if d_head == 0 {
                 return Err("the width of a head is 0".into());
             }
             expect("queries", queries.len(), &[n_items, n_heads, n_queries, d_head])?;
             expect("keys", keys.len(), &[n_items, n_kv_heads, n_keys, d_head])?;
             expect("lse", lse.len(), &[n_items, n_heads, n_queries])?;
-            if let Some(values) = values {
-                expect("values", values.len(), &[n_items, n_kv_heads, n_keys, d_value])?;
-            }
             if scoring.query_offset >= n_keys {
                 return Err(format!(
                     "query_offset is {}, but query 0 stands at one of the {n_keys} keys",

@@ -48,14 +48,8 @@ pub fn layer(kind: Kind, index: usize, shape: Shape, scoring: Scoring, items: &[
             &mut Outputs { context: &mut context, lse: &mut lse[l], pooled: None },
         );
     }
-    let weights = Weights::Factored {
-        scoring,
-        queries: queries.into(),
-        keys: keys.into(),
-        lse: lse.into(),
-        values: Some(values.into()),
-    };
-    Layer { kind, index, shape, weights }
+    let weights = Weights::Factored { scoring, queries: queries.into(), keys: keys.into(), lse: lse.into() };
+    Layer { kind, index, shape, weights, values: Some(values.into()) }
 }
 
 /// Tokens `a0 a1 …`, the last `n_padding` of them padding.
