@@ -2,7 +2,7 @@
 //!
 //! A case is a dictionary pair whose English word occurs once in the source and whose French word occurs once in the
 //! target. It is right when the largest weight of the French word's row, special tokens dropped and pieces merged into
-//! words, lies in the column of the English word.
+//! words, lies in the column of the English word. Of `l'eau`, the row is that of `eau`: the article looks at `the`.
 
 use std::collections::BTreeMap;
 
@@ -76,7 +76,10 @@ impl Probe {
                     let map = recording.map(item, Kind::Cross, layer.index, head).map_err(recording_error)?;
                     heads.push(Grid::of(&map, row_tokens));
                 }
-                Ok(mean_over_heads(&heads).map(|mean| mean.words().hide_special().0))
+                Ok(mean_over_heads(&heads).map(|mut mean| {
+                    part_elisions(&mut mean.rows);
+                    mean.words().hide_special().0
+                }))
             };
             let (Some(predicting), Some(shifted)) = (grids(RowTokens::Predicted)?, grids(RowTokens::Read)?) else {
                 continue;
@@ -136,12 +139,28 @@ fn n_right(grid: &Grid, cases: &[Case]) -> usize {
     cases.iter().filter(right).count()
 }
 
+/// Words that French elides before a vowel.
+const ELIDED: [&str; 9] = ["l'", "d'", "j'", "m'", "t'", "s'", "n'", "c'", "qu'"];
+
+/// Lower case, with the straight apostrophe.
+fn lower_case(text: &str) -> String {
+    text.trim().to_lowercase().replace('’', "'")
+}
+
+/// Makes a piece that is an elided word a word of its own; what follows stays together.
+fn part_elisions(tokens: &mut Tokens) {
+    for token in &mut tokens.tokens {
+        if ELIDED.contains(&lower_case(&token.text).as_str()) {
+            token.word = None;
+        }
+    }
+}
+
 /// The words along an axis of a word map: lower case, without punctuation and elided articles (`l'eau` → `eau`).
 fn words(tokens: &Tokens) -> Vec<String> {
     let word = |text: &str| {
-        let lower = text.trim().to_lowercase().replace('’', "'");
-        let elided = ["l'", "d'", "j'", "m'", "t'", "s'", "n'", "c'", "qu'"];
-        let bare = elided.iter().find_map(|prefix| lower.strip_prefix(prefix)).unwrap_or(&lower);
+        let lower = lower_case(text);
+        let bare = ELIDED.iter().find_map(|prefix| lower.strip_prefix(prefix)).unwrap_or(&lower);
         bare.trim_matches(|character: char| !character.is_alphanumeric()).to_string()
     };
     tokens.tokens.iter().map(|token| word(&token.text)).collect()
@@ -182,6 +201,16 @@ mod tests {
         assert_eq!(cases.iter().map(|case| (case.column, case.diagonal)).collect::<Vec<_>>(), [(2, 1), (1, 2)]);
         let grid = Grid { weights: vec![0.8, 0.1, 0.1, 0.1, 0.2, 0.7, 0.5, 0.3, 0.2], rows: target, columns: source };
         assert_eq!(n_right(&grid, &cases), 1, "pomme looks at apple, rouge at a");
+    }
+
+    #[test]
+    fn an_elided_article_is_no_part_of_the_word() {
+        let mut target = Tokens::from_labels(["je", "veux", "L’", "ea", "u"]);
+        for (token, word) in target.tokens.iter_mut().zip([0, 1, 2, 2, 2]) {
+            token.word = Some(word);
+        }
+        part_elisions(&mut target);
+        assert_eq!(target.words(), [0..1, 1..2, 2..3, 3..5]);
     }
 
     #[test]
