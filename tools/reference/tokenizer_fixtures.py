@@ -15,6 +15,7 @@ from pathlib import Path
 
 import sentencepiece as spm
 import tokenizers as tk
+from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 OUT = Path(__file__).resolve().parents[2] / "crates/attlas-model/tests/data/tokenizers"
@@ -109,7 +110,12 @@ def sentencepiece(name, **options):
     )
     corpus.unlink()
     (OUT / f"{name}.vocab").unlink()
-    return OUT / f"{name}.model"
+    path = OUT / f"{name}.model"
+    model = ModelProto.FromString(path.read_bytes())
+    del model.trainer_spec.input[:]  # the folders of the machine it was trained on
+    model.trainer_spec.ClearField("model_prefix")
+    path.write_bytes(model.SerializeToString())
+    return path
 
 
 def expected(path, class_name, sub=None, target=False, **options):
