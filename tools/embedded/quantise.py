@@ -1,10 +1,8 @@
 """Turns a trained model of the vaswani family into the files that are built into attlas.
 
-    python tools/embedded/quantise.py MODEL_DIR crates/attlas-model/embedded [TEMPERATURE]
+    python tools/embedded/quantise.py MODEL_DIR crates/attlas-model/embedded
 
-Matrices become int8 with one f32 scale per row (`NAME.scale`), vectors stay f16. All logits are divided by the temperature
-(Guo et al. 2017, by tools/embedded/temperature.py), within the last norm and the output's bias: no attention weight
-and no most likely token changes. Needs numpy and safetensors.
+Matrices become int8 with one f32 scale per row (`NAME.scale`), vectors stay f16. Needs numpy and safetensors.
 """
 
 import json
@@ -23,15 +21,12 @@ def quantise(matrix):
     return np.rint(matrix / scale[:, None]).astype(np.int8), scale.astype(np.float32)
 
 
-def main(source, target, temperature="1"):
+def main(source, target):
     source, target = pathlib.Path(source), pathlib.Path(target)
     weights = next(path for path in sorted(source.glob("model*.safetensors")))
     config = json.loads((source / "config.json").read_text())
-    last = f"decoder_layers.{config['num_layers'] - 1}.ffn.norm."
-    loaded, tensors = load_file(weights), {}
-    for name in (last + "weight", last + "bias", "output_proj.bias"):
-        loaded[name] = loaded[name] / float(temperature)
-    for name, tensor in loaded.items():
+    tensors = {}
+    for name, tensor in load_file(weights).items():
         if name == "pe":
             continue  # computed
         if tensor.ndim == 2:
