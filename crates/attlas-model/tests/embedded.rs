@@ -26,6 +26,19 @@ fn the_embedded_model_translates_and_records_every_head() {
 }
 
 #[test]
+fn the_embedded_model_translates_four_everyday_sentences() {
+    let model = Model::embedded().unwrap();
+    for (text, expected) in [
+        ("The cat sat on the mat.", "Le chat s'assit sur le tapis."),
+        ("I don't know where my keys are.", "Je ne sais pas où sont mes clés."),
+        ("She gave him a red apple yesterday.", "Elle lui a donné une pomme rouge hier."),
+        ("The woman who lives next door is a doctor.", "La femme qui vit à côté est médecin."),
+    ] {
+        assert_eq!(translate(&model, text).0, expected);
+    }
+}
+
+#[test]
 fn the_embedded_model_says_when_a_text_is_longer_than_it_was_trained_on() {
     let model = Model::embedded().unwrap();
     let text = "The man saw the dog and the cat in the house of the king. ".repeat(4);
