@@ -124,6 +124,13 @@ pub struct Provenance {
     pub notes: Vec<String>,
 }
 
+impl Provenance {
+    /// All that a reader of the recording must know, one sentence each: what pictures, tables and pages repeat.
+    pub fn remarks(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+}
+
 /// Whether the model ran with dropout off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

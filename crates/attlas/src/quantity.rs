@@ -1,0 +1,90 @@
+//! What the numbers of a map are: weights, or what stands beside them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What the numbers of a map are. It decides their range and sign, which checks hold, and the words and the scale of a
+/// picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantity {
+    /// How a query shares its attention: in 0 ..= 1, rows sum to 1 less the share of a sink.
+    #[default]
+    Weight,
+    /// `‖w(q, k) · f(k)‖`, the length of what a key adds to a query (Kobayashi et al. 2020): not negative, any size.
+    Norm,
+    /// `∂S/∂w(q, k) · w(q, k)`, gradient of a score times weight: either sign.
+    GradientWeight,
+    /// How much of a score a pair carries (Chefer et al. 2021 and others): either sign.
+    Relevance,
+    /// Weights multiplied through the layers (Abnar and Zuidema 2020): in 0 ..= 1, rows sum to 1.
+    Rollout,
+    /// The measured change of an output when the pair is taken away: either sign, in the unit of the output.
+    Effect,
+    /// One map less another: either sign, in −1 ..= 1 for weights.
+    Difference,
+}
+
+impl Quantity {
+    /// All quantities.
+    pub const ALL: [Quantity; 7] = [
+        Quantity::Weight,
+        Quantity::Norm,
+        Quantity::GradientWeight,
+        Quantity::Relevance,
+        Quantity::Rollout,
+        Quantity::Effect,
+        Quantity::Difference,
+    ];
+
+    /// What stands under a colour bar, such as `attention weight`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Quantity::Weight => "attention weight",
+            Quantity::Norm => "norm of weight × value",
+            Quantity::GradientWeight => "gradient × weight",
+            Quantity::Relevance => "relevance",
+            Quantity::Rollout => "attention rollout",
+            Quantity::Effect => "measured effect",
+            Quantity::Difference => "difference",
+        }
+    }
+
+    /// Whether numbers may lie on both sides of 0, so that a picture needs a scale with 0 in its middle.
+    pub fn is_signed(self) -> bool {
+        matches!(self, Quantity::GradientWeight | Quantity::Relevance | Quantity::Effect | Quantity::Difference)
+    }
+
+    /// The least and the largest number that can be, where that is known.
+    pub fn range(self) -> (Option<f32>, Option<f32>) {
+        match self {
+            Quantity::Weight | Quantity::Rollout => (Some(0.0), Some(1.0)),
+            Quantity::Norm => (Some(0.0), None),
+            _ => (None, None),
+        }
+    }
+
+    /// Whether each row sums to 1, the share of a sink included.
+    pub fn rows_sum_to_one(self) -> bool {
+        matches!(self, Quantity::Weight | Quantity::Rollout)
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_numbers_of_either_sign_have_no_least_number() {
+        for quantity in Quantity::ALL {
+            assert_eq!(quantity.is_signed(), quantity.range().0.is_none(), "{quantity}");
+        }
+    }
+}
