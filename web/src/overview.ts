@@ -4,7 +4,7 @@ import { colourAt, fraction } from "./colour.ts";
 import { headName } from "./data.ts";
 import { el } from "./dom.ts";
 import type { Model, Thumbnail } from "./model.ts";
-import { scoreText, usualNote } from "./standouts.ts";
+import { scoreText, dotNote } from "./standouts.ts";
 import type { State } from "./state.ts";
 
 /** How long one slice of work may take before the page gets to breathe, in ms. */
@@ -102,7 +102,7 @@ export class Overview {
       place.button.classList.toggle("remarked", standouts.some((one) => !one.usual));
       paintThumbnail(place.canvas, thumbnail, state, state.range === "own" ? thumbnail.top : shared);
     }
-    this.caption.textContent = [captionOf(state, shared), usualNote(this.model.source.standouts, state.kind)].join(" ").trim();
+    this.caption.textContent = [captionOf(state, shared), dotNote(this.model.source.standouts, state.kind)].join(" ").trim();
   }
 
   private moveByKey(event: KeyboardEvent): void {

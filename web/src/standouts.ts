@@ -14,10 +14,14 @@ export function scoreDetail({ says, interval, n, over }: Standout): string {
   return `${says}${range}, over ${n} ${over}`;
 }
 
-/** What more than half of a kind's heads do, said once; empty when there is nothing such. */
-export function usualNote(standouts: Standout[], kind: Kind): string {
+/** What the dots of the overview mean, and what more than half of a kind's heads do, said once; empty when nothing stands out. */
+export function dotNote(standouts: Standout[], kind: Kind): string {
+  const ofKind = standouts.filter((one) => one.kind === kind);
   const counts = new Map<string, number>();
-  for (const { title } of standouts.filter((one) => one.kind === kind && one.usual)) counts.set(title, (counts.get(title) ?? 0) + 1);
-  const said = [...counts].map(([title, count]) => `${title} (${count})`);
-  return said.length === 0 ? "" : `No dot for what more than half of these heads do: ${said.join(", ")}.`;
+  for (const { title } of ofKind.filter((one) => one.usual)) counts.set(title, (counts.get(title) ?? 0) + 1);
+  const usual = [...counts].map(([title, n_heads]) => `${title}, ${n_heads} heads`);
+  const notes = [];
+  if (ofKind.some((one) => !one.usual)) notes.push("A dot marks a head that stands out.");
+  if (usual.length > 0) notes.push(`No dot for what more than half of these heads do: ${usual.join("; ")}.`);
+  return notes.join(" ");
 }

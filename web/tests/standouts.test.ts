@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { Standout } from "../src/data.ts";
-import { scoreDetail, scoreText, usualNote } from "../src/standouts.ts";
+import { scoreDetail, scoreText, dotNote } from "../src/standouts.ts";
 
 const PREVIOUS: Standout = {
   kind: "encoder",
@@ -33,6 +33,8 @@ test("a finding says how sure it is and of how much text", () => {
 
 test("what most heads do is said once", () => {
   const standouts = [PREVIOUS, BROAD, { ...BROAD, head: 4 }, { ...BROAD, kind: "cross" as const }];
-  assert.equal(usualNote(standouts, "encoder"), "No dot for what more than half of these heads do: broad (2).");
-  assert.equal(usualNote(standouts, "decoder"), "");
+  const note = "A dot marks a head that stands out. No dot for what more than half of these heads do: broad, 2 heads.";
+  assert.equal(dotNote(standouts, "encoder"), note);
+  assert.equal(dotNote([PREVIOUS], "encoder"), "A dot marks a head that stands out.");
+  assert.equal(dotNote(standouts, "decoder"), "");
 });
