@@ -150,7 +150,7 @@ fn a_recording_whose_metadata_are_damaged_or_contradict_the_arrays_is_refused_by
         Command::new(["info", &run]).in_folder(&folder).run().fails(3).to_owned()
     };
     let said = with("\\\"n_heads\\\":8", "\\\"n_heads\\\":7");
-    assert!(said.contains("tensor \"encoder.0.queries\" is F32 [1, 8,"), "{said}");
+    assert!(said.contains("tensor \"encoder.0.queries\" is f32 [1, 8,"), "{said}");
     let said = with("\\\"query_offset\\\":0", "\\\"query_offset\\\":18446744073709551615");
     assert!(said.starts_with("run.safetensors: encoder layer 0: query_offset is 18446744073709551615"), "{said}");
     let said = with("\\\"query_offset\\\":0", "\\\"query_offset\\\":-1");

@@ -421,7 +421,7 @@ pub fn first_weights(architecture: &Architecture, seed: u64) -> Vec<Vec<f32>> {
 fn write_config(folder: &Path, recipe: &Recipe, frame: Frame) -> Result<(), Error> {
     let sizes = &recipe.architecture;
     let config = serde_json::json!({
-        "model_type": "vaswani",
+        "model_type": attlas_model::family::VASWANI.name,
         "d_model": sizes.d_model,
         "num_heads": sizes.num_heads,
         "d_ff": sizes.d_ff,

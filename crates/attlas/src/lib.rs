@@ -23,6 +23,8 @@ mod map;
 pub mod output;
 mod quantity;
 pub mod recording;
+pub mod regular_file;
+pub mod safetensors_header;
 mod scoring;
 pub mod tensor_file;
 mod tokens;
