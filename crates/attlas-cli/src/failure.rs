@@ -106,9 +106,15 @@ impl From<attlas::Error> for Failure {
 
 impl From<attlas_model::Error> for Failure {
     fn from(error: attlas_model::Error) -> Failure {
+        use attlas_model::Error;
+        let hint = match &error {
+            Error::UnknownFamily { .. } => Some("maps computed elsewhere can be brought with `attlas import MAPS.npz`"),
+            _ => None,
+        };
+        let message = with_hint(&error, hint);
         match error {
-            attlas_model::Error::Limit(message) => Failure::Limit(message),
-            other => Failure::Input(other.to_string()),
+            Error::Limit(_) => Failure::Limit(message),
+            _ => Failure::Input(message),
         }
     }
 }
