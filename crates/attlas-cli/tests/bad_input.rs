@@ -91,11 +91,11 @@ fn a_layer_or_head_out_of_range_names_those_there_are() {
     assert!(exported.fails(2).ends_with("has no head 18446744073709551615; its heads are 0 to 7"));
     let exported =
         Command::new(["export", &run, "--rows", &format!("{huge}:"), "-o", "a.npz"]).in_folder(&folder).run();
-    assert!(exported.fails(2).contains("--rows 18446744073709551615:"), "{}", exported.stderr);
+    assert!(exported.fails(2).contains("rows 18446744073709551615:"), "{}", exported.stderr);
     let exported = Command::new(["export", &run, "--layer", "9", "-o", "a.npz"]).in_folder(&folder).run();
     assert!(exported.fails(2).contains("layer 9"));
     let exported = Command::new(["export", &run, "--rows", "0:999", "-o", "a.npz"]).in_folder(&folder).run();
-    assert!(exported.fails(2).contains("--rows 0:999 is outside"));
+    assert!(exported.fails(2).contains("rows 0:999 are outside"));
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub mod tensor_file;
 mod tokens;
 
 pub use buffer::Buffer;
-pub use error::Error;
+pub use error::{Error, Remedy};
 pub use head::{HeadId, Kind};
 pub use map::{AttentionMap, Pooled, Pooling};
 pub use quantity::Quantity;

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use export::{Format, Selection, export};
 pub use import::{ImportOptions, import};
 
-use crate::Error;
 use crate::recording::elements;
 use crate::tensor_file::{TensorFile, map_regular_file};
+use crate::{Error, Remedy};
 
 /// Bytes of arrays that are read or written at most, unless the caller says otherwise: 8 GiB.
 pub const DEFAULT_MAX_BYTES: u64 = 8 << 30;
@@ -90,7 +90,7 @@ fn read_npz(path: &Path, max_bytes: u64) -> Result<BTreeMap<String, Array>, Erro
                 what: format!("{}: unpacking array \"{name}\"", path.display()),
                 needed: max_bytes.saturating_add(1),
                 limit: max_bytes,
-                remedy: "raise --max-bytes to read it all the same".into(),
+                remedy: Remedy::RaiseLimit,
             });
         }
         left -= bytes.len() as u64;
