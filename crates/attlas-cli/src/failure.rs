@@ -54,7 +54,7 @@ impl fmt::Display for Failure {
 
 /// The message without line breaks or control characters, which a file name or a token may bring in.
 fn one_line(message: &str) -> String {
-    crate::terminal::printable(message)
+    crate::words::printable(message)
 }
 
 /// Failures while printing to standard output.

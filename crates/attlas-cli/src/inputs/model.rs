@@ -7,8 +7,8 @@ use attlas_model::{Decoding, Input, Model, RunOptions, Side};
 use clap::Args;
 
 use super::hub::model_path;
+use super::text::RawText;
 use super::{input_of, read_text};
-use crate::arguments::RawText;
 use crate::failure::Failure;
 use crate::terminal::remark;
 
