@@ -13,15 +13,22 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use crate::{Buffer, Error};
+use crate::buffer::{Element, Memory};
+use crate::{Buffer, Error, Numbers};
 
 /// An open safetensors file.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TensorFile {
     path: PathBuf,
-    map: Arc<Mmap>,
+    memory: Memory,
     tensors: BTreeMap<String, TensorEntry>,
     metadata: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for TensorFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TensorFile").field("path", &self.path).field("tensors", &self.tensors).finish_non_exhaustive()
+    }
 }
 
 /// Where a tensor lies and what it is.
@@ -40,12 +47,20 @@ impl TensorFile {
     /// # Errors
     /// [`Error::Io`] when it cannot be read, [`Error::File`] when it is no regular file or no valid safetensors file.
     pub fn open(path: &Path) -> Result<TensorFile, Error> {
-        let map = map_regular_file(path)?;
+        TensorFile::over(map_regular_file(path)?, path)
+    }
+
+    /// The safetensors file that lies in `memory`; errors call it `path`.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is no valid safetensors file.
+    pub fn over(memory: Memory, path: &Path) -> Result<TensorFile, Error> {
         let bad = |message: String| Error::File { path: path.to_path_buf(), message };
+        let bytes = (*memory).as_ref();
         let (header_len, header) =
-            SafeTensors::read_metadata(&map).map_err(|error| bad(format!("not a safetensors file: {error}")))?;
+            SafeTensors::read_metadata(bytes).map_err(|error| bad(format!("not a safetensors file: {error}")))?;
         let data_start = 8 + header_len;
-        if let Some(name) = first_duplicate(&map[8..data_start]) {
+        if let Some(name) = first_duplicate(&bytes[8..data_start]) {
             return Err(bad(format!("tensor \"{name}\" stands twice in the header")));
         }
         let tensors = header
@@ -57,7 +72,7 @@ impl TensorFile {
             })
             .collect();
         let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-        Ok(TensorFile { path: path.to_path_buf(), map, tensors, metadata })
+        Ok(TensorFile { path: path.to_path_buf(), memory, tensors, metadata })
     }
 
     /// The file's path.
@@ -67,12 +82,12 @@ impl TensorFile {
 
     /// The file's size in bytes.
     pub fn n_bytes(&self) -> usize {
-        self.map.len()
+        self.bytes().len()
     }
 
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
-        &self.map
+        (*self.memory).as_ref()
     }
 
     /// The tensors by name, sorted.
@@ -87,22 +102,50 @@ impl TensorFile {
 
     /// The bytes of a tensor of this file, little-endian.
     pub fn data(&self, entry: &TensorEntry) -> &[u8] {
-        self.map.get(entry.bytes.clone()).unwrap_or_default()
+        self.bytes().get(entry.bytes.clone()).unwrap_or_default()
     }
 
-    /// The `f32` tensor `name`, without copying.
+    /// The tensor `name` of numbers `T`, without copying.
     ///
     /// # Errors
     /// [`Error::File`] when it is missing, or has another dtype or shape.
-    pub fn f32_buffer(&self, name: &str, shape: &[usize]) -> Result<Buffer, Error> {
-        let bad = |message: String| Error::File { path: self.path.clone(), message };
-        let entry = self.tensors.get(name).ok_or_else(|| bad(format!("tensor \"{name}\" is missing")))?;
-        if entry.dtype != Dtype::F32 || entry.shape != shape {
-            let (dtype, found) = (entry.dtype, &entry.shape);
-            return Err(bad(format!("tensor \"{name}\" is {dtype:?} {found:?}, but F32 {shape:?} was expected")));
+    pub fn buffer<T: Element>(&self, name: &str, shape: &[usize]) -> Result<Buffer<T>, Error> {
+        let entry = self.entry(name)?;
+        if entry.dtype != T::DTYPE || entry.shape != shape {
+            return Err(self.unexpected(name, entry, &format!("{:?}", T::DTYPE), shape));
         }
-        Buffer::mapped(&self.map, entry.bytes.clone())
-            .ok_or_else(|| bad(format!("tensor \"{name}\" lies outside the file")))
+        Buffer::over(&self.memory, entry.bytes.clone())
+            .ok_or_else(|| self.bad(format!("tensor \"{name}\" lies outside the file")))
+    }
+
+    /// The tensor `name` of 32-bit or 16-bit numbers, without copying or widening.
+    ///
+    /// # Errors
+    /// As [`buffer`](Self::buffer).
+    pub fn numbers(&self, name: &str, shape: &[usize]) -> Result<Numbers, Error> {
+        match self.entry(name)?.dtype {
+            Dtype::F32 => self.buffer(name, shape).map(Numbers::F32),
+            Dtype::F16 => self.buffer(name, shape).map(Numbers::F16),
+            Dtype::BF16 => self.buffer(name, shape).map(Numbers::Bf16),
+            _ => Err(self.unexpected(name, self.entry(name)?, "F32, F16 or BF16", shape)),
+        }
+    }
+
+    /// What and where the tensor `name` is.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is missing.
+    pub fn entry(&self, name: &str) -> Result<&TensorEntry, Error> {
+        self.tensors.get(name).ok_or_else(|| self.bad(format!("tensor \"{name}\" is missing")))
+    }
+
+    fn unexpected(&self, name: &str, entry: &TensorEntry, dtype: &str, shape: &[usize]) -> Error {
+        let TensorEntry { dtype: found_dtype, shape: found, .. } = entry;
+        self.bad(format!("tensor \"{name}\" is {found_dtype:?} {found:?}, but {dtype} {shape:?} was expected"))
+    }
+
+    fn bad(&self, message: String) -> Error {
+        Error::File { path: self.path.clone(), message }
     }
 }
 
@@ -213,8 +256,8 @@ mod tests {
     fn a_tensor_of_another_shape_is_named_with_both_shapes() {
         let file = file_with(r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, &1.5f32.to_le_bytes());
         let tensors = TensorFile::open(file.path()).unwrap();
-        assert_eq!(*tensors.f32_buffer("a", &[1]).unwrap(), [1.5]);
-        let error = tensors.f32_buffer("a", &[2, 3]).unwrap_err().to_string();
+        assert_eq!(*tensors.buffer::<f32>("a", &[1]).unwrap(), [1.5]);
+        let error = tensors.buffer::<f32>("a", &[2, 3]).unwrap_err().to_string();
         assert!(error.ends_with("tensor \"a\" is F32 [1], but F32 [2, 3] was expected"), "{error}");
     }
 }

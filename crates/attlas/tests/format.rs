@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use attlas::attention::Shape;
-use attlas::{Bias, Item, Kind, Layer, Provenance, Recording, Scoring, Visibility, Weights};
+use attlas::{Bias, Item, Kind, Layer, Provenance, Recording, Scoring, Trace, Visibility, Weights, Writer};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -14,10 +14,10 @@ const DOCUMENT: &str = include_str!("../../../docs/format.md");
 /// A batch of two texts with everything that the document describes.
 fn everything() -> Recording {
     let items = [0, 2].map(|n_padding| Item {
-        image: None,
         source: common::tokens("s", 9, n_padding),
         target: common::tokens("t", 6, n_padding / 2),
         predicted: common::tokens("p", 6, 0),
+        ..Item::default()
     });
     let shape = |n_queries, n_keys, d_head, n_kv_heads| Shape {
         n_heads: 4,
@@ -47,14 +47,15 @@ fn everything() -> Recording {
         common::layer(Kind::Cross, 1, shape(6, 9, 4, 4), causal, &items, 5),
     ];
     let dense: Vec<f32> = (0..2 * 4 * 6 * 9).map(|number| (number % 10) as f32 / 90.0).collect();
-    layers.push(Layer {
-        kind: Kind::Cross,
-        index: 2,
-        shape: Shape { d_value: 2, ..shape(6, 9, 0, 4) },
-        weights: Weights::Dense(dense.into()),
-        values: Some((0..2 * 4 * 9 * 2).map(|number| number as f32).collect::<Vec<_>>().into()),
-    });
-    let provenance = Provenance { model: "seeded".into(), attlas_version: "0.1.0".into(), ..Provenance::default() };
+    let shape = Shape { d_value: 2, ..shape(6, 9, 0, 4) };
+    let mut with_values = Layer::new(Kind::Cross, 2, shape, Weights::Dense(dense.into()));
+    with_values.traces.insert(Trace::Values, (0..2 * 4 * 9 * 2).map(|number| number as f32).collect::<Vec<_>>());
+    layers.push(with_values);
+    let provenance = Provenance {
+        model: "seeded".into(),
+        writer: Writer { name: "attlas".into(), version: "0.1.0".into() },
+        ..Provenance::default()
+    };
     Recording { items: items.to_vec(), layers, provenance }
 }
 
