@@ -8,34 +8,33 @@ use std::sync::Arc;
 use bytemuck::Pod;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use safetensors::Dtype;
 
 /// Bytes that live as long as anyone reads them: a mapped file, a `Vec`, an array of another language.
 pub type Memory = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// A number that a recording's arrays are made of.
 pub trait Element: Pod + PartialEq + Send + Sync {
-    /// Its name in a safetensors file.
-    const DTYPE: Dtype;
+    /// Its name in a safetensors file, in lower case.
+    const DTYPE: &'static str;
 }
 
 impl Element for f64 {
-    const DTYPE: Dtype = Dtype::F64;
+    const DTYPE: &'static str = "f64";
 }
 impl Element for f32 {
-    const DTYPE: Dtype = Dtype::F32;
+    const DTYPE: &'static str = "f32";
 }
 impl Element for f16 {
-    const DTYPE: Dtype = Dtype::F16;
+    const DTYPE: &'static str = "f16";
 }
 impl Element for bf16 {
-    const DTYPE: Dtype = Dtype::BF16;
+    const DTYPE: &'static str = "bf16";
 }
 impl Element for u32 {
-    const DTYPE: Dtype = Dtype::U32;
+    const DTYPE: &'static str = "u32";
 }
 impl Element for u8 {
-    const DTYPE: Dtype = Dtype::U8;
+    const DTYPE: &'static str = "u8";
 }
 
 /// A read-only array, owned or over memory that lies elsewhere; cheap to clone.
@@ -142,12 +141,12 @@ impl Numbers {
         self.len() == 0
     }
 
-    /// What they are stored as.
-    pub fn dtype(&self) -> Dtype {
+    /// What they are stored as: `f32`, `f16` or `bf16`.
+    pub fn dtype(&self) -> &'static str {
         match self {
-            Numbers::F32(_) => Dtype::F32,
-            Numbers::F16(_) => Dtype::F16,
-            Numbers::Bf16(_) => Dtype::BF16,
+            Numbers::F32(_) => f32::DTYPE,
+            Numbers::F16(_) => f16::DTYPE,
+            Numbers::Bf16(_) => bf16::DTYPE,
         }
     }
 

@@ -25,12 +25,14 @@ pub mod output;
 mod pooled;
 mod quantity;
 pub mod recording;
+pub mod regular_file;
+pub mod safetensors_header;
 mod scoring;
 pub mod tensor_file;
 mod tokens;
 
 pub use buffer::{Buffer, Element, Memory, Numbers};
-pub use error::Error;
+pub use error::{Error, Remedy};
 pub use head::{HeadId, Kind};
 pub use map::AttentionMap;
 pub use mask::{Mask, MaskRow, MaskView};

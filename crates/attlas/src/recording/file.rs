@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -80,7 +79,7 @@ fn is_false(answer: &bool) -> bool {
 /// A tensor on its way to a file.
 struct Tensor<'a> {
     name: String,
-    dtype: Dtype,
+    dtype: &'static str,
     shape: Vec<usize>,
     bytes: Cow<'a, [u8]>,
 }
@@ -179,7 +178,7 @@ impl Recording {
             layer.tensors(self.items.len(), mask.as_deref(), &mut tensors);
             layers.push(LayerMetadata::of(layer, mask));
         }
-        tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype.bitsize()));
+        tensors.sort_by_key(|tensor| std::cmp::Reverse(n_bytes(tensor.dtype)));
         let (provenance, items) = (self.provenance.clone(), self.items.clone());
         let metadata = Metadata { version: FORMAT_VERSION, provenance, checks, items, layers };
         let json = serde_json::to_string(&metadata).map_err(|error| Error::Inconsistent(error.to_string()))?;
@@ -196,21 +195,34 @@ fn write(file: &mut impl Write, json: &str, tensors: &[Tensor<'_>]) -> std::io::
 /// Writes the head of a safetensors file of tensors that follow in the order given.
 pub(crate) fn write_safetensors_header<'a>(
     file: &mut impl Write,
-    tensors: impl IntoIterator<Item = (&'a str, Dtype, &'a [usize])>,
+    tensors: impl IntoIterator<Item = (&'a str, &'a str, &'a [usize])>,
     metadata: (&str, &str),
 ) -> std::io::Result<()> {
     let mut header = serde_json::Map::new();
     header.insert("__metadata__".into(), json!({ metadata.0: metadata.1 }));
     let mut offset = 0;
     for (name, dtype, shape) in tensors {
-        let end = offset + shape.iter().product::<usize>() * dtype.bitsize() / 8;
-        header.insert(name.into(), json!({ "dtype": dtype, "shape": shape, "data_offsets": [offset, end] }));
+        let end = offset + shape.iter().product::<usize>() * n_bytes(dtype);
+        header.insert(
+            name.into(),
+            json!({ "dtype": dtype.to_uppercase(), "shape": shape, "data_offsets": [offset, end] }),
+        );
         offset = end;
     }
     let mut header = Value::Object(header).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' '); // tensors start aligned
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(&header)
+}
+
+/// The bytes of one number of a type.
+fn n_bytes(dtype: &str) -> usize {
+    match dtype {
+        "f64" => 8,
+        "f32" | "u32" => 4,
+        "f16" | "bf16" => 2,
+        _ => 1,
+    }
 }
 
 /// Writes numbers as little-endian bytes.
@@ -227,13 +239,13 @@ impl Layer {
     /// Appends the layer's arrays, named and shaped for the file; a mask that other layers share is there once.
     fn tensors<'a>(&'a self, n_items: usize, mask: Option<&str>, tensors: &mut Vec<Tensor<'a>>) {
         let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, .. } = self.shape;
-        let mut push = |name: String, dtype: Dtype, shape: Vec<usize>, bytes: Cow<'a, [u8]>| {
+        let mut push = |name: String, dtype: &'static str, shape: Vec<usize>, bytes: Cow<'a, [u8]>| {
             tensors.push(Tensor { name, dtype, shape, bytes });
         };
         match &self.weights {
             Weights::Dense(dense) => {
                 let name = self.tensor_name(dense_name(self.quantity));
-                push(name, Dtype::F32, vec![n_items, n_heads, n_queries, n_keys], file_bytes(dense));
+                push(name, "f32", vec![n_items, n_heads, n_queries, n_keys], file_bytes(dense));
             }
             Weights::Factored(factored) => {
                 let Factored { scoring, queries, keys, lse, key_bias, .. } = &**factored;
@@ -242,13 +254,13 @@ impl Layer {
                     ([n_items, n_heads, n_queries, d_head], [n_items, n_kv_heads, n_keys, d_head]);
                 push(name("queries"), queries.dtype(), of_queries.to_vec(), queries.file_bytes());
                 push(name("keys"), keys.dtype(), of_keys.to_vec(), keys.file_bytes());
-                push(name("lse"), Dtype::F64, vec![n_items, n_heads, n_queries], file_bytes(lse));
+                push(name("lse"), "f64", vec![n_items, n_heads, n_queries], file_bytes(lse));
                 if let Bias::Relative { table, n_offsets, .. } = &scoring.bias {
-                    push(name("bias"), Dtype::F32, vec![n_heads, *n_offsets], file_bytes(table));
+                    push(name("bias"), "f32", vec![n_heads, *n_offsets], file_bytes(table));
                 }
                 if let Some(bias) = key_bias {
                     let n_items = bias.len() / (n_heads * n_keys); // as many as the batch, or 1
-                    push(name("key_bias"), Dtype::F32, vec![n_items, n_heads, n_keys], file_bytes(bias));
+                    push(name("key_bias"), "f32", vec![n_items, n_heads, n_keys], file_bytes(bias));
                 }
                 if let Some(shared) = &factored.mask
                     && mask == Some(name("visible").as_str())
@@ -281,13 +293,13 @@ fn dense_name(quantity: Quantity) -> &'static str {
     }
 }
 
-fn mask_tensor<'a>(mask: &'a Mask, shape: &Shape) -> (Dtype, Vec<usize>, Cow<'a, [u8]>) {
+fn mask_tensor<'a>(mask: &'a Mask, shape: &Shape) -> (&'static str, Vec<usize>, Cow<'a, [u8]>) {
     match mask {
         Mask::Stretches { n_items, n_stretches, keys } => {
-            (Dtype::U32, vec![*n_items, shape.n_queries, *n_stretches, 2], file_bytes(keys))
+            ("u32", vec![*n_items, shape.n_queries, *n_stretches, 2], file_bytes(keys))
         }
         Mask::Bits { n_items, n_heads, bits } => {
-            (Dtype::U8, vec![*n_items, *n_heads, shape.n_queries, shape.n_keys.div_ceil(8)], file_bytes(bits))
+            ("u8", vec![*n_items, *n_heads, shape.n_queries, shape.n_keys.div_ceil(8)], file_bytes(bits))
         }
     }
 }
@@ -372,7 +384,7 @@ impl LayerMetadata {
         let key_bias = match self.key_bias {
             true => {
                 let name = self.name("key_bias");
-                let shared = file.entry(&name)?.shape == [1, n_heads, n_keys];
+                let shared = file.info(&name)?.shape == [1, n_heads, n_keys];
                 Some(file.buffer(&name, &[if shared { 1 } else { n_items }, n_heads, n_keys])?)
             }
             false => None,
@@ -391,7 +403,7 @@ impl LayerMetadata {
         let shape = [n_items, self.shape.n_heads, self.shape.n_queries];
         let name = self.name("lse");
         let Some(entry) = file.tensors().get(&name) else { return Ok(None) };
-        if entry.dtype != Dtype::F32 {
+        if entry.dtype != "f32" {
             return file.buffer(&name, &shape).map(Some);
         }
         let narrow: Buffer<f32> = file.buffer(&name, &shape)?;
@@ -400,21 +412,21 @@ impl LayerMetadata {
 
     /// The mask in the tensor `name`, whose type says which form it has.
     fn read_mask(&self, file: &TensorFile, name: &str) -> Result<Mask, Error> {
-        let entry = file.entry(name)?;
+        let entry = file.info(name)?;
         let Shape { n_queries, n_keys, .. } = self.shape;
         let n_bytes = n_keys.div_ceil(8);
         match (entry.dtype, entry.shape.as_slice()) {
-            (Dtype::U32, &[n_items, n, n_stretches, 2]) if n == n_queries => {
+            ("u32", &[n_items, n, n_stretches, 2]) if n == n_queries => {
                 Ok(Mask::Stretches { n_items, n_stretches, keys: file.buffer(name, &entry.shape)? })
             }
-            (Dtype::U8, &[n_items, n_heads, n, bytes]) if (n, bytes) == (n_queries, n_bytes) => {
+            ("u8", &[n_items, n_heads, n, bytes]) if (n, bytes) == (n_queries, n_bytes) => {
                 Ok(Mask::Bits { n_items, n_heads, bits: file.buffer(name, &entry.shape)? })
             }
             (dtype, shape) => Err(Error::File {
                 path: file.path().to_path_buf(),
                 message: format!(
-                    "the mask \"{name}\" of {} layer {} is {dtype:?} {shape:?}, but U32 [texts, {n_queries}, stretches, 2] \
-                     or U8 [texts, heads, {n_queries}, {n_bytes}] was expected",
+                    "the mask \"{name}\" of {} layer {} is {dtype} {shape:?}, but u32 [texts, {n_queries}, stretches, 2] \
+                     or u8 [texts, heads, {n_queries}, {n_bytes}] was expected",
                     self.kind, self.index
                 ),
             }),
@@ -425,7 +437,7 @@ impl LayerMetadata {
         let of_version_1 = self.values.then_some(Trace::Values);
         let read = |trace: Trace| {
             let name = self.name(trace.name());
-            let width = file.entry(&name)?.shape.last().copied().unwrap_or(0);
+            let width = file.info(&name)?.shape.last().copied().unwrap_or(0);
             Ok((trace, file.numbers(&name, &trace.shape(n_items, &self.shape, width))?))
         };
         self.traces.iter().copied().chain(of_version_1).map(read).collect()
