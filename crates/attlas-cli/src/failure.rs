@@ -54,7 +54,7 @@ impl fmt::Display for Failure {
 
 /// The message without line breaks or control characters, which a file name or a token may bring in.
 fn one_line(message: &str) -> String {
-    crate::terminal::printable(message)
+    crate::words::printable(message)
 }
 
 /// Failures while printing to standard output.
@@ -67,16 +67,38 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// An error of a library with the options or commands that help: a library's text knows neither.
+fn with_hint(error: &dyn fmt::Display, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{error} ({hint})"),
+        None => error.to_string(),
+    }
+}
+
 impl From<attlas::Error> for Failure {
     fn from(error: attlas::Error) -> Failure {
-        use attlas::Error;
-        let message = error.to_string();
+        use attlas::{Error, Remedy};
+        let hint = match &error {
+            Error::Limit { remedy: Remedy::DrawSmaller, .. } => Some("--size"),
+            Error::Limit { remedy: Remedy::ChooseFewer, .. } => {
+                Some("--kind, --layer, --head, --rows, --columns; --max-bytes")
+            }
+            Error::Limit { remedy: Remedy::RaiseLimit, .. } => Some("--max-bytes"),
+            Error::KindUnknown { .. } => Some("--kind says it"),
+            Error::Unnormalised { .. } => {
+                Some("--allow-unnormalised takes it all the same, and says so on the picture")
+            }
+            _ => None,
+        };
+        let message = with_hint(&error, hint);
         match error {
             Error::Output { .. } => Failure::Output(message),
             Error::Limit { .. } => Failure::Limit(message),
-            Error::NoKind { .. } | Error::NoLayer { .. } | Error::NoHead { .. } | Error::NoItem { .. } => {
-                Failure::Usage(message)
-            }
+            Error::NoKind { .. }
+            | Error::NoLayer { .. }
+            | Error::NoHead { .. }
+            | Error::NoItem { .. }
+            | Error::OutsideMap { .. } => Failure::Usage(message),
             _ => Failure::Input(message),
         }
     }
@@ -84,9 +106,15 @@ impl From<attlas::Error> for Failure {
 
 impl From<attlas_model::Error> for Failure {
     fn from(error: attlas_model::Error) -> Failure {
+        use attlas_model::Error;
+        let hint = match &error {
+            Error::UnknownFamily { .. } => Some("maps computed elsewhere can be brought with `attlas import MAPS.npz`"),
+            _ => None,
+        };
+        let message = with_hint(&error, hint);
         match error {
-            attlas_model::Error::Limit(message) => Failure::Limit(message),
-            other => Failure::Input(other.to_string()),
+            Error::Limit(_) => Failure::Limit(message),
+            _ => Failure::Input(message),
         }
     }
 }
@@ -94,10 +122,19 @@ impl From<attlas_model::Error> for Failure {
 impl From<attlas_train::Error> for Failure {
     fn from(error: attlas_train::Error) -> Failure {
         use attlas_train::Error;
-        let message = error.to_string();
+        let hint = match &error {
+            Error::Pairs { .. } => Some("--skip-bad leaves them out"),
+            Error::Diverged { .. } => Some("--learning-rate"),
+            Error::AllTooLong { .. } => Some("--max-len"),
+            Error::Memory { .. } => Some("--part-tokens, --max-len; --memory-limit"),
+            Error::HasCheckpoint { .. } => Some("--resume goes on"),
+            Error::NoFilm { .. } => Some("train with --film 12"),
+            _ => None,
+        };
+        let message = with_hint(&error, hint);
         match error {
             Error::Write { .. } => Failure::Output(message),
-            Error::Limit(_) => Failure::Limit(message),
+            Error::Limit(_) | Error::AllTooLong { .. } | Error::Memory { .. } => Failure::Limit(message),
             Error::Setting(_) => Failure::Usage(message),
             _ => Failure::Input(message),
         }
@@ -106,6 +143,13 @@ impl From<attlas_train::Error> for Failure {
 
 impl From<attlas_viewer::Error> for Failure {
     fn from(error: attlas_viewer::Error) -> Failure {
-        if error.is_limit() { Failure::Limit(error.to_string()) } else { Failure::Input(error.to_string()) }
+        use attlas_viewer::Error;
+        let hint = match &error {
+            Error::TooLarge { .. } => Some("--max-page-mb"),
+            Error::MapTooLarge { .. } => Some("attlas draw overview"),
+            Error::Recording(_) => None,
+        };
+        let message = with_hint(&error, hint);
+        if error.is_limit() { Failure::Limit(message) } else { Failure::Input(message) }
     }
 }

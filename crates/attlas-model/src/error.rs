@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use attlas::regular_file::Problem;
+
 /// An error of this crate; its text names the file, the field or tensor, what came and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -43,8 +45,7 @@ pub enum Error {
     },
     /// The model's family is not supported.
     #[error(
-        "{}: model_type \"{model_type}\" is not supported; the nearest supported one is \"{nearest}\". \
-         Maps computed elsewhere can be brought with `attlas import MAPS.npz`",
+        "{}: model_type \"{model_type}\" is not supported; the nearest supported one is \"{nearest}\"",
         path.display()
     )]
     UnknownFamily {
@@ -67,6 +68,14 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn regular_file(path: &Path, problem: Problem) -> Error {
+        match problem {
+            Problem::Io(source) => Error::Io { path: path.to_owned(), source },
+            Problem::NotRegular => Error::file(path, problem.to_string()),
+            Problem::TooLong { .. } | Problem::Grew { .. } => Error::Limit(format!("{}: {problem}", path.display())),
+        }
+    }
+
     pub(crate) fn file(path: &Path, message: impl Into<String>) -> Error {
         Error::File { path: path.to_owned(), message: message.into() }
     }

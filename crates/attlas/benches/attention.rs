@@ -74,7 +74,9 @@ fn time_once(attend: fn(&Inputs<'_>, &mut Outputs<'_>), n: usize) -> f64 {
     let size = N_HEADS * n * D_HEAD;
     let (queries, keys, values) = (numbers(size, 1), numbers(size, 2), numbers(size, 3)); // [n_heads, n, d_head]
     let (mut context, mut lse) = (vec![0.0; size], vec![0.0; N_HEADS * n]);
-    let inputs = Inputs { queries: &queries, keys: &keys, values: &values, shape, scoring: &scoring, key_valid: None };
+    let (key_valid, mask, key_bias) = (None, None, None);
+    let inputs =
+        Inputs { queries: &queries, keys: &keys, values: &values, shape, scoring: &scoring, key_valid, mask, key_bias };
     let mut outputs = Outputs { context: &mut context, lse: &mut lse, pooled: None };
     let start = Instant::now();
     attend(&inputs, &mut outputs);
@@ -103,7 +105,9 @@ fn measure(instructions: Instructions, n: usize, visibility: Visibility, pooling
     let mut context = vec![0.0; size]; // [n, n_heads, d_head]
     let mut lse = vec![0.0; N_HEADS * n]; // [n_heads, n]
     let mut overviews: Vec<Pooled> = Vec::new();
-    let inputs = Inputs { queries: &queries, keys: &keys, values: &values, shape, scoring: &scoring, key_valid: None };
+    let (key_valid, mask, key_bias) = (None, None, None);
+    let inputs =
+        Inputs { queries: &queries, keys: &keys, values: &values, shape, scoring: &scoring, key_valid, mask, key_bias };
     let mut run = || {
         let pooled = pooling.map(|pooling| (pooling, &mut overviews));
         let mut outputs = Outputs { context: &mut context, lse: &mut lse, pooled };

@@ -1,5 +1,7 @@
 //! What can go wrong, with the numbers.
 
+use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::Kind;
@@ -72,9 +74,38 @@ pub enum Error {
         /// How many there are.
         n_items: usize,
     },
+    /// Rows or columns that a map does not have.
+    #[error("{axis} {}:{} are outside the {kind} map, whose {axis} are 0:{n}", range.start, range.end)]
+    OutsideMap {
+        /// `rows` or `columns`.
+        axis: &'static str,
+        /// What was asked for.
+        range: Range<usize>,
+        /// The kind of attention.
+        kind: Kind,
+        /// How many there are.
+        n: usize,
+    },
     /// Imported arrays that are no attention weights.
     #[error("{0}")]
     BadWeights(String),
+    /// An imported array of which nothing says what kind of attention it is.
+    #[error(
+        "array \"{array}\" is none of encoder, decoder_self, decoder_cross (or encoder.0, encoder.1, … for a batch), \
+         and nothing says its kind: encoder, decoder or cross"
+    )]
+    KindUnknown {
+        /// The array's name in its file.
+        array: String,
+    },
+    /// Imported weights of which a row sums to more than 1.
+    #[error("{place}: the row sums to {sum}, more than 1")]
+    Unnormalised {
+        /// Kind, head, text and row.
+        place: String,
+        /// What the row sums to.
+        sum: f32,
+    },
     /// More than a written limit allows.
     #[error("{what} would need {needed} bytes, more than the limit of {limit}; {remedy}")]
     Limit {
@@ -85,9 +116,30 @@ pub enum Error {
         /// Bytes allowed.
         limit: u64,
         /// How to ask for less, or raise the limit.
-        remedy: String,
+        remedy: Remedy,
     },
     /// A figure that cannot be drawn.
     #[error("{0}")]
     Figure(String),
+}
+
+/// What helps when a limit refuses the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Fewer pixels, or a format that has none.
+    DrawSmaller,
+    /// Fewer maps or rows, or a higher limit.
+    ChooseFewer,
+    /// A higher limit.
+    RaiseLimit,
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Remedy::DrawSmaller => "draw it smaller, or write SVG or PDF",
+            Remedy::ChooseFewer => "choose fewer kinds, layers, heads, rows or columns, or raise the limit",
+            Remedy::RaiseLimit => "raise the limit to read it all the same",
+        })
+    }
 }

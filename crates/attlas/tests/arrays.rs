@@ -5,21 +5,22 @@ mod common;
 use std::path::Path;
 
 use attlas::arrays::{self, ImportOptions, Selection, export, import};
-use attlas::{Error, Kind, Recording, Weights};
+use attlas::{Error, Factored, Kind, Numbers, Recording, Traces, Weights};
 
 fn one_text() -> Recording {
     let mut recording = common::translation();
     let batch = recording.clone();
     recording.items.truncate(1);
     for (layer, of_batch) in recording.layers.iter_mut().zip(&batch.layers) {
-        let Weights::Factored { scoring, queries, keys, lse } = &of_batch.weights else { unreachable!() };
-        layer.weights = Weights::Factored {
-            scoring: scoring.clone(),
-            queries: queries[..queries.len() / 2].to_vec().into(),
-            keys: keys[..keys.len() / 2].to_vec().into(),
-            lse: lse[..lse.len() / 2].to_vec().into(),
-        };
-        layer.values = None;
+        let factored = of_batch.factored().unwrap();
+        let half = |numbers: &Numbers| numbers.read(0..numbers.len() / 2).to_vec().into();
+        layer.weights = Weights::from(Factored {
+            queries: half(&factored.queries),
+            keys: half(&factored.keys),
+            lse: factored.lse[..factored.lse.len() / 2].to_vec().into(),
+            ..factored.clone()
+        });
+        layer.traces = Traces::default();
     }
     recording
 }
@@ -90,10 +91,10 @@ fn a_selection_of_what_is_not_there_says_what_is() {
     );
     assert_eq!(
         message(Selection { kind: Some(Kind::Cross), rows: Some(3..9), ..Selection::default() }),
-        "--rows 3:9 is outside the cross map, whose rows are 0:5"
+        "rows 3:9 are outside the cross map, whose rows are 0:5"
     );
     let limit = Selection { max_bytes: 10, ..Selection::default() };
-    assert!(message(limit).contains("more than the limit of 10; choose with --kind"));
+    assert!(message(limit).contains("more than the limit of 10; choose fewer kinds"));
 }
 
 fn imported(shape: &[usize], weights: &[f32], options: &ImportOptions) -> Result<Recording, Error> {
@@ -110,7 +111,7 @@ fn weights_that_are_none_are_named_with_layer_head_row_and_value() {
         "decoder_cross L0H0 (layer 0, head 0), text 0, row 1, column 0: the weight is NaN, not finite"
     );
     assert!(message(&[0.5, 0.5, 0.5, -0.25]).contains("row 1, column 1: the weight is -0.25, below 0"));
-    assert!(message(&[0.5, 0.75, 0.5, 0.5]).contains("row 0: the row sums to 1.25, more than 1; --allow-unnormalised"));
+    assert!(message(&[0.5, 0.75, 0.5, 0.5]).contains("row 0: the row sums to 1.25, more than 1"));
 }
 
 #[test]

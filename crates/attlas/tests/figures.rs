@@ -291,7 +291,7 @@ fn numbers_that_do_not_fill_the_map_are_refused() {
 fn a_picture_of_too_many_pixels_is_refused() {
     let style = Style { size: Some(5000.0), pixels_per_point: 8.0, ..Style::default() };
     let error = figure::map(&long_panel(8, 8, 1), &style).to_png().unwrap_err().to_string();
-    assert!(error.contains("more than the limit of 300000000; choose a smaller --size"), "{error}");
+    assert!(error.contains("more than the limit of 300000000; draw it smaller"), "{error}");
 }
 
 fn labels(figure: &Figure) -> impl Iterator<Item = &Label> {

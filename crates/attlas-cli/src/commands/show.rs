@@ -9,8 +9,8 @@ use attlas::{Kind, Recording};
 use attlas_viewer::PageOptions;
 use clap::Args;
 
-use crate::arguments::RawText;
 use crate::failure::{Failure, Outcome};
+use crate::inputs::RawText;
 use crate::inputs::{
     HeadChoice, RunArguments, TextRun, Texts, names_recording, parse_head_choice, parse_kind, pick_kind, pick_layer,
     read_text, recording_of, run_texts,

@@ -8,7 +8,7 @@ use crate::{Token, TokenRole};
 /// Its mean over queries is `(1/n) Σ_q Σ_{k ∈ class} w(q,k)` (Clark et al. 2019, §3.2).
 pub fn class_weight(row: &Row<'_>, class: &Keys) -> Sample {
     let members = class.within(&row.visible);
-    let n_visible_members = members.iter().filter(|key| row.columns.all.contains(**key)).count();
+    let n_visible_members = members.iter().filter(|key| row.sees(**key)).count();
     Sample {
         score: members.iter().map(|key| f64::from(row.weights[*key])).sum(),
         baseline: n_visible_members as f64 / row.n_visible().max(1) as f64,

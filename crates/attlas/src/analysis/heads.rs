@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::{Geometry, MEASURES, Measure, Reads, Row, Rows, Score, Stripes, Sums, WordLinks, confidence};
-use crate::{AttentionMap, Error, HeadId, Kind, Layer, Recording};
+use crate::{AttentionMap, Error, HeadId, Kind, Recording};
 
 /// Weights read per head and text; longer texts are sampled by evenly spaced rows.
 const MAX_WEIGHTS: usize = 1 << 20;
@@ -90,7 +90,7 @@ pub struct HeadSummary {
     pub geometry: Geometry,
 }
 
-/// Measures every head on text `item`, in the order of the recording.
+/// Measures every head on text `item`: by kind, then in the order of the recording.
 ///
 /// # Errors
 /// [`Error::NoItem`] when the recording has no such text.
@@ -137,7 +137,7 @@ pub fn standouts(heads: &[HeadSums]) -> Vec<Standout> {
     all
 }
 
-/// The numbers of every head on text `item`, in the order of the recording.
+/// The numbers of every head on text `item`: by kind, then in the order of the recording.
 ///
 /// # Errors
 /// [`Error::NoItem`] when the recording has no such text.
@@ -187,15 +187,13 @@ fn read(map: &AttentionMap<'_>, mut also: impl FnMut(&Row<'_>)) -> HeadSums {
     HeadSums { kind: map.kind(), head: map.id(), sums, n_rows, n_queries }
 }
 
-/// All maps of one text.
+/// All maps of attention weights of one text; where the model has several stacks of a kind, those of the first.
 fn maps(recording: &Recording, item: usize) -> Result<Vec<AttentionMap<'_>>, Error> {
-    let heads = |layer: &Layer| -> Vec<_> {
-        (0..layer.shape.n_heads).map(|head| recording.map(item, layer.kind, layer.index, head)).collect()
-    };
     if item >= recording.items.len() {
         return Err(Error::NoItem { item, n_items: recording.items.len() });
     }
-    recording.layers.iter().flat_map(heads).collect()
+    let layers = Kind::ALL.into_iter().flat_map(|kind| recording.layers_of(kind));
+    layers.flat_map(|layer| (0..layer.shape.n_heads).map(move |head| recording.map_of(layer, item, head))).collect()
 }
 
 #[cfg(test)]

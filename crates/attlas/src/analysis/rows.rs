@@ -36,8 +36,10 @@ pub struct Row<'a> {
     pub is_last: bool,
     /// The query's token; `None` for arrays that came without tokens.
     pub token: Option<&'a Token>,
-    /// The keys it may look at, padding not considered.
+    /// From the first key it may look at to the last; padding and a mask may hide some between.
     pub visible: Range<usize>,
+    /// The keys it may look at, where a mask hides some.
+    seen: Option<Keys>,
     /// What is known of the keys.
     pub columns: &'a Columns<'a>,
 }
@@ -150,6 +152,7 @@ impl<'a> Rows<'a> {
                 if self.is_causal {
                     visible.end = visible.end.min(position + 1).max(visible.start);
                 }
+                let seen = self.map.is_masked().then(|| Keys::new(n_keys, |key| self.map.sees(query, key)));
                 read(&Row {
                     weights: &band[index * n_keys..][..n_keys],
                     query,
@@ -157,6 +160,7 @@ impl<'a> Rows<'a> {
                     is_last: self.last == Some(query),
                     token: tokens.get(query),
                     visible,
+                    seen,
                     columns: &self.columns,
                 });
             }
@@ -202,12 +206,13 @@ impl<'a> Rows<'a> {
 impl Row<'_> {
     /// Whether the query may look at `key`.
     pub fn sees(&self, key: usize) -> bool {
-        self.visible.contains(&key) && self.columns.all.contains(key)
+        let seen = self.seen.as_ref().unwrap_or(&self.columns.all);
+        self.visible.contains(&key) && seen.contains(key)
     }
 
     /// How many keys the query may look at.
     pub fn n_visible(&self) -> usize {
-        self.columns.all.within(&self.visible).len()
+        self.seen.as_ref().unwrap_or(&self.columns.all).within(&self.visible).len()
     }
 
     /// The key `offset` positions after the query, where there is one that is not padding.
@@ -239,7 +244,8 @@ impl Row<'_> {
 pub(crate) mod tests {
     use super::*;
     use crate::attention::Shape;
-    use crate::{Item, Layer, Provenance, Recording, Scoring, Tokens, Visibility, Weights};
+    use crate::recording::Factored;
+    use crate::{Buffer, Item, Layer, Mask, Provenance, Recording, Scoring, Tokens, Visibility};
 
     /// A recording of one head with dense weights; labels are `t0`, `t1` and so on.
     pub fn recording(kind: Kind, weights: Vec<f32>, n_queries: usize, n_keys: usize) -> Recording {
@@ -252,7 +258,7 @@ pub(crate) mod tests {
         let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries, n_keys, d_head: 0, d_value: 0 };
         Recording {
             items: vec![Item { source, target, ..Item::default() }],
-            layers: vec![Layer { kind, index: 0, shape, weights: Weights::Dense(weights.into()), values: None }],
+            layers: vec![Layer::new(kind, 0, shape, Buffer::from(weights))],
             provenance: Provenance::default(),
         }
     }
@@ -286,28 +292,47 @@ pub(crate) mod tests {
         assert_eq!((rows.map(|row| row.query), rows.n_queries()), (vec![0, 2, 4, 6, 8], 10));
     }
 
+    /// A recording of one causal head of width 1 whose query and key at each place are the same number.
+    fn factored(numbers: &[f32], mask: Option<Mask>) -> Recording {
+        let n = numbers.len();
+        let mut recording = recording(Kind::Decoder, Vec::new(), n, n);
+        let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 1, d_value: 0 };
+        let scoring = Scoring::scaled_dot_product(1, Visibility::CAUSAL);
+        let sees = |query: usize, key: usize| {
+            mask.as_ref().is_none_or(|mask| mask.of_item(0, &shape).row(0, query).sees(key)) && key <= query
+        };
+        let lse = |query: usize| {
+            let scores = (0..n).filter(|key| sees(query, *key)).map(|key| f64::from(numbers[query] * numbers[key]));
+            scores.map(f64::exp).sum::<f64>().ln()
+        };
+        let lse: Vec<f64> = (0..n).map(lse).collect();
+        let shared = || Buffer::from(numbers.to_vec()).into();
+        let weights = Factored { scoring, queries: shared(), keys: shared(), lse: lse.into(), mask, key_bias: None };
+        recording.layers = vec![Layer::new(Kind::Decoder, 0, shape, weights)];
+        recording
+    }
+
     #[test]
     fn a_map_of_several_bands_is_read_whole_and_in_order() {
-        let n = 600; // more than one band
-        let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 1, d_value: 0 };
-        let numbers: Vec<f32> = (0..n).map(|index| (index * 7 % 11) as f32 / 11.0).collect();
-        let mut recording = recording(Kind::Decoder, Vec::new(), n, n);
-        let scoring = Scoring::scaled_dot_product(1, Visibility::CAUSAL);
-        let mass = |row: &[f32]| row.iter().map(|x| f64::from(*x).exp()).sum::<f64>();
-        let lse: Vec<f32> = (0..n)
-            .map(|query| {
-                mass(&numbers[..=query].iter().map(|key| key * numbers[query]).collect::<Vec<_>>()).ln() as f32
-            })
-            .collect();
-        let (queries, keys) = (numbers.clone().into(), numbers.into());
-        recording.layers[0].shape = shape;
-        recording.layers[0].weights = Weights::Factored { scoring, queries, keys, lse: lse.into() };
+        let numbers: Vec<f32> = (0..600).map(|index| (index * 7 % 11) as f32 / 11.0).collect(); // more than one band
+        let recording = factored(&numbers, None);
         let map = recording.map(0, Kind::Decoder, 0, 0).expect("the head exists");
         let rows = Rows::of(&map);
-        assert_eq!(rows.map(|row| row.query), (0..n).collect::<Vec<_>>());
+        assert_eq!(rows.map(|row| row.query), (0..600).collect::<Vec<_>>());
         rows.for_each(|row| {
             assert!(row.weights.iter().zip(map.row(row.query)).all(|(read, exact)| (read - exact).abs() < 1e-6));
         });
+    }
+
+    #[test]
+    fn a_query_sees_no_key_that_a_mask_hides() {
+        // two sequences packed into one
+        let mask = Mask::stretches(&[vec![0..3], vec![0..3], vec![0..3], vec![3..6], vec![3..6], vec![3..4, 5..6]]);
+        let recording = factored(&[0.5; 6], Some(mask));
+        let map = recording.map(0, Kind::Decoder, 0, 0).expect("the head exists");
+        let rows = Rows::of(&map);
+        assert_eq!(rows.map(|row| row.n_visible()), [1, 2, 3, 1, 2, 2]);
+        assert_eq!(rows.map(|row| row.sees(row.position.saturating_sub(1))), [true, true, true, false, true, false]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Array, ArrayData};
 use crate::attention::Shape;
 use crate::recording::{Method, ROW_SUM_TOLERANCE};
-use crate::{Error, HeadId, Item, Kind, Layer, Provenance, Recording, Tokens, Weights};
+use crate::{Buffer, Error, HeadId, Item, Kind, Layer, Provenance, Recording, Tokens, Weights, Writer};
 
 /// What the caller knows about the arrays.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +61,7 @@ pub fn import(mut arrays: BTreeMap<String, Array>, options: &ImportOptions) -> R
     let items = (0..n_items).map(|index| item(&layers, index, source.as_ref(), target.as_ref())).collect();
     let provenance = Provenance {
         model: options.origin.clone(),
-        attlas_version: env!("CARGO_PKG_VERSION").into(),
+        writer: Writer::attlas(),
         method: Method::Imported,
         notes,
         ..Provenance::default()
@@ -130,10 +130,7 @@ fn layers_of(
         return bad("floating-point numbers were expected".into());
     };
     let Some((kind, of_batch)) = kind_of(name, unnamed) else {
-        return Err(Error::BadWeights(format!(
-            "array \"{name}\" is none of encoder, decoder_self, decoder_cross (or encoder.0, encoder.1, … for a batch), \
-             and nothing says its kind; give --kind encoder, decoder or cross"
-        )));
+        return Err(Error::KindUnknown { array: name.to_owned() });
     };
     if array.shape.contains(&0) {
         return bad(format!("shape {:?} has no weight", array.shape));
@@ -150,9 +147,10 @@ fn layers_of(
         Some(index) => vec![index],
         None => indices.remove(&kind).filter(|of_kind| of_kind.len() == n_layers).unwrap_or((0..n_layers).collect()),
     };
-    let layers = weights.chunks_exact(n_items * n_heads * n_queries * n_keys).zip(indices).map(|(part, index)| {
-        (n_items, Layer { kind, index, shape, weights: Weights::Dense(part.to_vec().into()), values: None })
-    });
+    let layers = weights
+        .chunks_exact(n_items * n_heads * n_queries * n_keys)
+        .zip(indices)
+        .map(|(part, index)| (n_items, Layer::new(kind, index, shape, Buffer::from(part.to_vec()))));
     Ok(layers.collect())
 }
 
@@ -194,10 +192,7 @@ fn check_weights(layer: &Layer, allow_unnormalised: bool) -> Result<Option<Strin
         }
         let sum = row.iter().map(|weight| f64::from(*weight)).sum::<f64>() as f32;
         if sum > 1.0 + ROW_SUM_TOLERANCE && !allow_unnormalised {
-            return Err(Error::BadWeights(format!(
-                "{}: the row sums to {sum}, more than 1; --allow-unnormalised takes it all the same, and says so on the picture",
-                place()
-            )));
+            return Err(Error::Unnormalised { place: place(), sum });
         }
         largest = largest.max(sum);
         if sum > 0.0 {

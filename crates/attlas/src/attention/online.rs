@@ -73,14 +73,16 @@ pub fn attend(inputs: &Inputs<'_>, outputs: &mut Outputs<'_>) {
     }
 }
 
-/// The score of a visible key; −∞ for padding.
+/// The score of a key in the band; −∞ for padding and what a mask hides.
 fn score_of(inputs: &Inputs<'_>, head: usize, query: usize, key: usize) -> f64 {
     let shape = inputs.shape;
-    if inputs.key_valid.is_some_and(|valid| !valid[key]) {
+    let is_seen = inputs.mask.is_none_or(|mask| mask.row(head, query).sees(key));
+    if !is_seen || inputs.key_valid.is_some_and(|valid| !valid[key]) {
         return f64::NEG_INFINITY;
     }
     let q = &inputs.queries[(head * shape.n_queries + query) * shape.d_head..][..shape.d_head];
     let k = &inputs.keys[(shape.kv_head(head) * shape.n_keys + key) * shape.d_head..][..shape.d_head];
     let dot = q.iter().zip(k).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-    score_f64(inputs.scoring, head, query, key, dot)
+    let key_bias = inputs.key_bias.map_or(0.0, |bias| f64::from(bias[head * shape.n_keys + key]));
+    score_f64(inputs.scoring, head, query, key, dot) + key_bias
 }

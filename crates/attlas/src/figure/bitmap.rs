@@ -4,7 +4,7 @@ use ab_glyph_rasterizer::{Point, Rasterizer, point};
 use rustybuzz::ttf_parser::{GlyphId, OutlineBuilder};
 
 use super::marks::{Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
-use crate::Error;
+use crate::{Error, Remedy};
 
 /// No picture takes more bytes while it is drawn: 100 million pixels.
 const MOST_BYTES: u64 = 300_000_000;
@@ -50,7 +50,7 @@ impl Canvas {
                 what: format!("a picture of {width} × {height} pixels"),
                 needed,
                 limit: MOST_BYTES,
-                remedy: "choose a smaller --size, or write SVG or PDF".into(),
+                remedy: Remedy::DrawSmaller,
             });
         }
         let (width, height) = (width.max(1.0) as usize, height.max(1.0) as usize);
