@@ -57,7 +57,7 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         return Err(Failure::Usage("no TEXT was given; `attlas help` shows how to call it".into()));
     };
     let (run, title) = if names_recording(raw) {
-        (TextRun { recording: recording_of(raw, &arguments.run)?, outputs: Vec::new() }, None)
+        (TextRun { recording: recording_of(raw, &arguments.run)?, outputs: Vec::new(), hints: Vec::new() }, None)
     } else {
         let text = read_text(raw, "TEXT")?;
         let texts = Texts { sources: vec![text.clone()], targets: arguments.run.target_texts()? };
