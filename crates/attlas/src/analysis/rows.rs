@@ -326,8 +326,10 @@ pub(crate) mod tests {
 
     #[test]
     fn a_query_sees_no_key_that_a_mask_hides() {
-        // two sequences packed into one
-        let mask = Mask::stretches(&[vec![0..3], vec![0..3], vec![0..3], vec![3..6], vec![3..6], vec![3..4, 5..6]]);
+        // two sequences packed into one, and a hole in the last row
+        let seen = |query: usize, key: usize| query / 3 == key / 3 && (query, key) != (5, 4);
+        let dense: Vec<bool> = (0..36).map(|cell| seen(cell / 6, cell % 6)).collect(); // [6, 6]
+        let mask = Mask::from_dense(&dense, [1, 1, 6, 6]);
         let recording = factored(&[0.5; 6], Some(mask));
         let map = recording.map(0, Kind::Decoder, 0, 0).expect("the head exists");
         let rows = Rows::of(&map);
