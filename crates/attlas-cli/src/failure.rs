@@ -74,9 +74,12 @@ impl From<attlas::Error> for Failure {
         match error {
             Error::Output { .. } => Failure::Output(message),
             Error::Limit { .. } => Failure::Limit(message),
-            Error::NoKind { .. } | Error::NoLayer { .. } | Error::NoHead { .. } | Error::NoItem { .. } => {
-                Failure::Usage(message)
-            }
+            Error::NoKind { .. }
+            | Error::NoLayer { .. }
+            | Error::NoHead { .. }
+            | Error::NoItem { .. }
+            | Error::NoRange { .. }
+            | Error::NeedsWholeMap { .. } => Failure::Usage(message),
             _ => Failure::Input(message),
         }
     }

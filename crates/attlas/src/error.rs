@@ -1,5 +1,6 @@
 //! What can go wrong, with the numbers.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::Kind;
@@ -86,6 +87,33 @@ pub enum Error {
         limit: u64,
         /// How to ask for less, or raise the limit.
         remedy: String,
+    },
+    /// Rows or columns were asked for that the map does not have.
+    #[error("{axis} {} to {} were asked for, but the map has {n} of them (counted from 0, the end left out)", asked.start, asked.end)]
+    NoRange {
+        /// `rows` or `columns`.
+        axis: &'static str,
+        /// What was asked for.
+        asked: Range<usize>,
+        /// How many there are.
+        n: usize,
+    },
+    /// Of a map nothing is left to be shown.
+    #[error("{0}")]
+    NothingShown(String),
+    /// A map too large to be held was asked for in a way that needs all its numbers.
+    #[error(
+        "{what} needs every number of the map, but {n_rows} × {n_columns} are more than {limit}; it can be had as an overview only, or a range of it"
+    )]
+    NeedsWholeMap {
+        /// What was asked for.
+        what: &'static str,
+        /// Rows that would be shown.
+        n_rows: usize,
+        /// Columns that would be shown.
+        n_columns: usize,
+        /// Numbers that are held at most.
+        limit: usize,
     },
     /// A figure that cannot be drawn.
     #[error("{0}")]

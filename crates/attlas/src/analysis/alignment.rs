@@ -43,21 +43,6 @@ pub fn coverage(grid: &Grid) -> (f64, f64) {
     (share, chance)
 }
 
-/// The mean of several heads' maps over the same tokens; `None` of none, or when their sizes differ.
-pub fn mean_over_heads(heads: &[Grid]) -> Option<Grid> {
-    let first = heads.first()?;
-    if heads.iter().any(|head| head.weights.len() != first.weights.len()) {
-        return None;
-    }
-    let n_heads = heads.len() as f64;
-    let mean = |cell: usize| (heads.iter().map(|head| f64::from(head.weights[cell])).sum::<f64>() / n_heads) as f32;
-    Some(Grid {
-        weights: (0..first.weights.len()).map(mean).collect(),
-        rows: first.rows.clone(),
-        columns: first.columns.clone(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

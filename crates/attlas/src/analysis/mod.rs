@@ -7,20 +7,19 @@ mod alignment;
 mod breadth;
 mod classes;
 mod geometry;
-mod grid;
 mod positional;
 mod rarity;
 mod rows;
 mod sink;
 mod standouts;
 
-pub use alignment::{Alignment, align, coverage, mean_over_heads};
+pub use crate::grid::{Grid, Hidden, RowTokens};
+pub use alignment::{Alignment, align, coverage};
 pub use breadth::{
     confidence, entropy, largest_weights, mean_normalized_entropy, normalized_entropy, smoothed_entropy,
 };
 pub use classes::{class_mass, is_punctuation, is_separator};
 pub use geometry::{Geometry, Peak, geometry};
-pub use grid::{Grid, Hidden, RowTokens};
 pub use positional::{offset_mass, positional_share, uniform_offset_mass};
 pub use rarity::rare_token_share;
 pub use rows::Rows;

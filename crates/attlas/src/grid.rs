@@ -1,6 +1,8 @@
 //! A whole map with its tokens, ready to be drawn: pieces merged into words, special tokens hidden.
 
-use crate::{AttentionMap, TokenRole, Tokens};
+use std::ops::Range;
+
+use crate::{AttentionMap, Kind, TokenRole, Tokens};
 
 /// A dense map and the tokens along its axes; padding is left out.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,36 +26,79 @@ pub enum RowTokens {
 }
 
 /// What hiding special tokens took away.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Hidden {
     /// Rows removed.
     pub rows: usize,
     /// Columns removed.
     pub columns: usize,
-    /// Mean over the remaining rows of the weight in removed columns, in 0 ..= 1.
-    pub mean_mass: f64,
-    /// The largest weight that a remaining row loses, in 0 ..= 1.
-    pub largest_mass: f64,
+    /// What each remaining row had in removed columns, in 0 ..= 1 for weights. Shape `[rows.len()]` of what remains.
+    pub masses: Vec<f32>,
+}
+
+impl RowTokens {
+    /// What rows are usually named after: cross-attention aligns words in the row that predicts them, and the rows of a
+    /// decoder are the tokens it read.
+    pub fn usual(kind: Kind) -> RowTokens {
+        if kind == Kind::Cross { RowTokens::Predicted } else { RowTokens::Read }
+    }
+
+    /// What the rows of `map` can be named after, if this is asked for: the token read where no other is known.
+    pub(crate) fn known(self, map: &AttentionMap<'_>) -> RowTokens {
+        let is_known = map.kind() != Kind::Encoder && map.item().predicted.len() == map.n_queries();
+        if is_known { self } else { RowTokens::Read }
+    }
+
+    /// The tokens that name the rows, padding included.
+    pub(crate) fn of<'a>(self, map: &AttentionMap<'a>) -> &'a Tokens {
+        match self.known(map) {
+            RowTokens::Predicted => &map.item().predicted,
+            RowTokens::Read => map.query_tokens(),
+        }
+    }
+}
+
+/// The mean over heads of some rows; of one head, its rows. Shape `[queries.len(), n_keys]`.
+pub(crate) fn mean_rows(heads: &[AttentionMap<'_>], queries: Range<usize>) -> Vec<f32> {
+    let tile = |map: &AttentionMap<'_>| map.tile(queries.clone(), 0..map.n_keys());
+    let [first, others @ ..] = heads else { return Vec::new() };
+    if others.is_empty() {
+        return tile(first);
+    }
+    let mut sums = vec![0.0_f64; queries.len() * first.n_keys()]; // [queries, n_keys]
+    for head in heads {
+        sums.iter_mut().zip(tile(head)).for_each(|(sum, weight)| *sum += f64::from(weight));
+    }
+    sums.into_iter().map(|sum| (sum / heads.len() as f64) as f32).collect()
+}
+
+/// The places along an axis that are not padding.
+pub(crate) fn unpadded(tokens: &Tokens, n: usize) -> Vec<usize> {
+    let is_padding = |place: &usize| tokens.tokens.get(*place).is_some_and(|token| token.role == TokenRole::Padding);
+    (0..n).filter(|place| !is_padding(place)).collect()
 }
 
 impl Grid {
     /// The whole map, padded rows and columns left out. Dense: ask for an overview instead where the text is long.
     pub fn of(map: &AttentionMap<'_>, row_tokens: RowTokens) -> Grid {
-        let predicted = &map.item().predicted;
-        let rows = match row_tokens {
-            RowTokens::Predicted if predicted.len() == map.n_queries() && map.kind() != crate::Kind::Encoder => {
-                predicted
-            }
-            _ => map.query_tokens(),
-        };
-        let whole = Grid { weights: map.dense(), rows: rows.clone(), columns: map.key_tokens().clone() };
-        let read = &map.query_tokens().tokens;
-        let row_is_text = |row: usize| read.get(row).is_none_or(|token| token.role != TokenRole::Padding);
-        let column_is_text = |column: usize| whole.columns.tokens[column].role != TokenRole::Padding;
-        if (0..whole.rows.len()).all(row_is_text) && (0..whole.columns.len()).all(column_is_text) {
-            return whole;
+        Grid::of_heads(std::slice::from_ref(map), row_tokens).unwrap_or_else(Grid::empty)
+    }
+
+    /// The mean of several heads' maps of one layer and text, as [`Grid::of`]; `None` of no head.
+    pub fn of_heads(heads: &[AttentionMap<'_>], row_tokens: RowTokens) -> Option<Grid> {
+        let first = heads.first()?;
+        let weights = mean_rows(heads, 0..first.n_queries());
+        let whole = Grid { weights, rows: row_tokens.of(first).clone(), columns: first.key_tokens().clone() };
+        let rows = unpadded(first.query_tokens(), first.n_queries());
+        let columns = unpadded(first.key_tokens(), first.n_keys());
+        if (rows.len(), columns.len()) == (whole.rows.len(), whole.columns.len()) {
+            return Some(whole);
         }
-        whole.keep(row_is_text, column_is_text)
+        Some(whole.keep(&rows, &columns))
+    }
+
+    fn empty() -> Grid {
+        Grid { weights: Vec::new(), rows: Tokens::default(), columns: Tokens::default() }
     }
 
     /// One row. Shape `[columns.len()]`.
@@ -78,33 +123,31 @@ impl Grid {
 
     /// The map without special tokens on either axis, and the mass that this removes. Weights are not rescaled.
     pub fn hide_special(&self) -> (Grid, Hidden) {
-        let (rows, columns) = (&self.rows.tokens, &self.columns.tokens);
-        let hidden_mass = |row: usize| -> f64 {
-            let weights = self.row(row).iter().zip(columns);
-            weights.filter(|(_, token)| !token.is_text()).map(|(weight, _)| f64::from(*weight)).sum()
+        let text = |tokens: &Tokens| -> Vec<usize> {
+            (0..tokens.len()).filter(|place| tokens.tokens[*place].is_text()).collect()
         };
-        let masses: Vec<f64> = (0..rows.len()).filter(|row| rows[*row].is_text()).map(hidden_mass).collect();
-        let shown = self.keep(|row| rows[row].is_text(), |column| columns[column].is_text());
+        let (rows, columns) = (text(&self.rows), text(&self.columns));
+        let mass = |row: &usize| -> f32 {
+            let weights = self.row(*row).iter().zip(&self.columns.tokens);
+            weights.filter(|(_, token)| !token.is_text()).map(|(weight, _)| f64::from(*weight)).sum::<f64>() as f32
+        };
         let hidden = Hidden {
-            rows: rows.len() - shown.rows.len(),
-            columns: columns.len() - shown.columns.len(),
-            mean_mass: super::mean(masses.iter().copied()).unwrap_or(0.0),
-            largest_mass: masses.iter().copied().fold(0.0, f64::max),
+            rows: self.rows.len() - rows.len(),
+            columns: self.columns.len() - columns.len(),
+            masses: rows.iter().map(mass).collect(),
         };
-        (shown, hidden)
+        (self.keep(&rows, &columns), hidden)
     }
 
-    /// The rows and columns for which the conditions hold.
-    fn keep(&self, row_stays: impl Fn(usize) -> bool, column_stays: impl Fn(usize) -> bool) -> Grid {
-        let rows: Vec<usize> = (0..self.rows.len()).filter(|row| row_stays(*row)).collect();
-        let columns: Vec<usize> = (0..self.columns.len()).filter(|column| column_stays(*column)).collect();
+    /// Some of the rows and columns.
+    fn keep(&self, rows: &[usize], columns: &[usize]) -> Grid {
         let weights = rows.iter().flat_map(|&row| columns.iter().map(move |&column| self.row(row)[column])).collect();
-        Grid { weights, rows: pick(&self.rows, &rows), columns: pick(&self.columns, &columns) }
+        Grid { weights, rows: pick(&self.rows, rows), columns: pick(&self.columns, columns) }
     }
 }
 
 /// Some of the tokens, with the text they come from.
-fn pick(tokens: &Tokens, indices: &[usize]) -> Tokens {
+pub(crate) fn pick(tokens: &Tokens, indices: &[usize]) -> Tokens {
     let picked = indices.iter().map(|&index| tokens.tokens[index].clone()).collect();
     Tokens { text: tokens.text.clone(), tokens: picked }
 }
@@ -164,8 +207,7 @@ mod tests {
         let (shown, hidden) = grid().hide_special();
         assert_eq!((shown.rows.len(), shown.columns.len()), (3, 3));
         assert_eq!((hidden.rows, hidden.columns), (1, 1));
-        assert!((hidden.mean_mass - 1.0 / 3.0).abs() < 1e-6);
-        assert!((hidden.largest_mass - 0.4).abs() < 1e-6);
+        assert_eq!(hidden.masses, [0.4, 0.4, 0.2]);
     }
 
     #[test]
