@@ -89,7 +89,7 @@ pub enum Error {
         remedy: String,
     },
     /// Rows or columns were asked for that the map does not have.
-    #[error("{axis} {} to {} were asked for, but the map has {n} of them (counted from 0, the end left out)", asked.start, asked.end)]
+    #[error("{axis} {} to {} were asked for, but the map has {n}, counted from 0", asked.start, asked.end.saturating_sub(1))]
     NoRange {
         /// `rows` or `columns`.
         axis: &'static str,

@@ -118,7 +118,7 @@ impl Grid {
                 weights.push((sum / rows.len() as f64) as f32);
             }
         }
-        Grid { weights, rows: merge(&self.rows), columns: merge(&self.columns) }
+        Grid { weights, rows: self.rows.merged(), columns: self.columns.merged() }
     }
 
     /// The map without special tokens on either axis, and the mass that this removes. Weights are not rescaled.
@@ -152,24 +152,26 @@ pub(crate) fn pick(tokens: &Tokens, indices: &[usize]) -> Tokens {
     Tokens { text: tokens.text.clone(), tokens: picked }
 }
 
-/// One token per word: its text is cut from the text where the pieces' spans are known, and joined otherwise.
-fn merge(tokens: &Tokens) -> Tokens {
-    let merged = tokens.words().into_iter().map(|word| {
-        let pieces = &tokens.tokens[word];
-        let mut token = pieces[0].clone();
-        if pieces.len() > 1 {
-            token.id = None;
-            token.span = match (&pieces[0].span, &pieces[pieces.len() - 1].span) {
-                (Some(first), Some(last)) if first.start <= last.end => Some(first.start..last.end),
-                _ => None,
-            };
-            let in_text = token.span.clone().and_then(|span| tokens.text.get(span));
-            let joined = || pieces.iter().map(|piece| piece.text.as_str()).collect();
-            token.text = in_text.map_or_else(joined, str::to_owned);
-        }
-        token
-    });
-    Tokens { text: tokens.text.clone(), tokens: merged.collect() }
+impl Tokens {
+    /// One token per word: its text is cut from the text where the pieces' spans are known, and joined otherwise.
+    pub fn merged(&self) -> Tokens {
+        let merged = self.words().into_iter().map(|word| {
+            let pieces = &self.tokens[word];
+            let mut token = pieces[0].clone();
+            if pieces.len() > 1 {
+                token.id = None;
+                token.span = match (&pieces[0].span, &pieces[pieces.len() - 1].span) {
+                    (Some(first), Some(last)) if first.start <= last.end => Some(first.start..last.end),
+                    _ => None,
+                };
+                let in_text = token.span.clone().and_then(|span| self.text.get(span));
+                let joined = || pieces.iter().map(|piece| piece.text.as_str()).collect();
+                token.text = in_text.map_or_else(joined, str::to_owned);
+            }
+            token
+        });
+        Tokens { text: self.text.clone(), tokens: merged.collect() }
+    }
 }
 
 #[cfg(test)]
@@ -217,6 +219,6 @@ mod tests {
         for (token, span) in tokens.tokens.iter_mut().zip([3..6, 6..7, 7..8]) {
             (token.word, token.span) = (Some(1), Some(span));
         }
-        assert_eq!(merge(&tokens).tokens[0].text, "café");
+        assert_eq!(tokens.merged().tokens[0].text, "café");
     }
 }

@@ -297,6 +297,8 @@ struct Places<'a> {
     tokens: &'a Tokens,
     /// The places shown, rising.
     places: Vec<usize>,
+    /// The other places that are not padding.
+    others: Vec<usize>,
     /// The range asked for, and how many places there are besides padding.
     range: Option<(Range<usize>, usize)>,
 }
@@ -311,11 +313,14 @@ impl<'a> Places<'a> {
         range: &Option<Range<usize>>,
     ) -> Result<Places<'a>, Error> {
         let all = unpadded(read, n);
-        let Some(asked) = range else { return Ok(Places { axis, tokens, places: all, range: None }) };
+        let Some(asked) = range else {
+            return Ok(Places { axis, tokens, places: all, others: Vec::new(), range: None });
+        };
         match all.get(asked.clone()) {
             Some(places) if !places.is_empty() => {
+                let others = [&all[..asked.start], &all[asked.end..]].concat();
                 let range = Some((asked.clone(), all.len()));
-                Ok(Places { axis, tokens, places: places.to_vec(), range })
+                Ok(Places { axis, tokens, places: places.to_vec(), others, range })
             }
             _ => Err(Error::NoRange { axis, asked: asked.clone(), n: all.len() }),
         }

@@ -23,7 +23,7 @@ impl Shown<'_> {
             grid = grid.words();
         }
         let mut remarks = self.ranges();
-        if self.columns.range.is_some() {
+        if !self.columns.others.is_empty() {
             remarks.extend(
                 Removed { what: "the other columns left out".into(), quantity: self.quantity }.remark(&outside),
             );
@@ -71,14 +71,8 @@ impl Shown<'_> {
             let weights = mean_rows(self.heads, band.clone()); // [band, n_keys]
             for row in rows {
                 let row = &weights[(row - band.start) * n_keys..][..n_keys];
-                let start = grid.weights.len();
                 grid.weights.extend(columns.iter().map(|column| row[*column]));
-                // padding has no weight, so what is not shown is outside
-                let sum = |weights: &[f32]| weights.iter().map(|weight| f64::from(*weight)).sum::<f64>();
-                outside.push(match self.columns.range {
-                    Some(_) => (sum(row) - sum(&grid.weights[start..])) as f32,
-                    None => 0.0,
-                });
+                outside.push(self.columns.others.iter().map(|column| f64::from(row[*column])).sum::<f64>() as f32);
             }
         }
         (grid, outside)
@@ -114,7 +108,7 @@ impl Shown<'_> {
 }
 
 impl Places<'_> {
-    /// Leaves out the pieces at both ends whose words are not whole.
+    /// Leaves out the pieces at both ends whose words are not whole: they join the others.
     fn drop_cut_words(&mut self) {
         let tokens = &self.tokens.tokens;
         let word = |place: usize| tokens.get(place).and_then(|token| token.word);
@@ -124,12 +118,11 @@ impl Places<'_> {
         let (Some(&first), Some(&last)) = (self.places.first(), self.places.last()) else { return };
         if is_cut(first, first.checked_sub(1)) {
             let end = self.places.iter().take_while(|place| word(**place) == word(first)).count();
-            self.places.drain(..end);
+            self.others.extend(self.places.drain(..end));
         }
         if is_cut(last, Some(last + 1)) {
-            while self.places.last().is_some_and(|place| word(*place) == word(last)) {
-                self.places.pop();
-            }
+            let start = self.places.iter().rposition(|place| word(*place) != word(last)).map_or(0, |place| place + 1);
+            self.others.extend(self.places.drain(start..));
         }
     }
 }
