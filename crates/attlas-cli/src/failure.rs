@@ -67,10 +67,32 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// An error of a library with the options or commands that help: a library's text knows neither.
+fn with_hint(error: &dyn fmt::Display, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{error} ({hint})"),
+        None => error.to_string(),
+    }
+}
+
 impl From<attlas::Error> for Failure {
     fn from(error: attlas::Error) -> Failure {
-        use attlas::Error;
-        let message = error.to_string();
+        use attlas::{Error, Remedy};
+        let hint = match &error {
+            Error::Limit { remedy: Remedy::DrawSmaller, .. } => Some("--size"),
+            Error::Limit { remedy: Remedy::ChooseFewer, .. } => {
+                Some("--kind, --layer, --head, --rows, --columns; --max-bytes")
+            }
+            Error::Limit { remedy: Remedy::RaiseLimit, .. } => Some("--max-bytes"),
+            Error::KindUnknown { .. } => Some("--kind says it"),
+            Error::NeedsWholeMap { .. } => Some("leave out --words and --special hide; --rows, --columns"),
+            Error::NothingShown(_) => Some("--special show; --rows, --columns"),
+            Error::Unnormalised { .. } => {
+                Some("--allow-unnormalised takes it all the same, and says so on the picture")
+            }
+            _ => None,
+        };
+        let message = with_hint(&error, hint);
         match error {
             Error::Output { .. } => Failure::Output(message),
             Error::Limit { .. } => Failure::Limit(message),
@@ -78,8 +100,9 @@ impl From<attlas::Error> for Failure {
             | Error::NoLayer { .. }
             | Error::NoHead { .. }
             | Error::NoItem { .. }
-            | Error::NoRange { .. }
-            | Error::NeedsWholeMap { .. } => Failure::Usage(message),
+            | Error::OutsideMap { .. }
+            | Error::NeedsWholeMap { .. }
+            | Error::NothingShown(_) => Failure::Usage(message),
             _ => Failure::Input(message),
         }
     }
@@ -97,10 +120,19 @@ impl From<attlas_model::Error> for Failure {
 impl From<attlas_train::Error> for Failure {
     fn from(error: attlas_train::Error) -> Failure {
         use attlas_train::Error;
-        let message = error.to_string();
+        let hint = match &error {
+            Error::Pairs { .. } => Some("--skip-bad leaves them out"),
+            Error::Diverged { .. } => Some("--learning-rate"),
+            Error::AllTooLong { .. } => Some("--max-len"),
+            Error::Memory { .. } => Some("--part-tokens, --max-len; --memory-limit"),
+            Error::HasCheckpoint { .. } => Some("--resume goes on"),
+            Error::NoFilm { .. } => Some("train with --film 12"),
+            _ => None,
+        };
+        let message = with_hint(&error, hint);
         match error {
             Error::Write { .. } => Failure::Output(message),
-            Error::Limit(_) => Failure::Limit(message),
+            Error::Limit(_) | Error::AllTooLong { .. } | Error::Memory { .. } => Failure::Limit(message),
             Error::Setting(_) => Failure::Usage(message),
             _ => Failure::Input(message),
         }
@@ -109,6 +141,13 @@ impl From<attlas_train::Error> for Failure {
 
 impl From<attlas_viewer::Error> for Failure {
     fn from(error: attlas_viewer::Error) -> Failure {
-        if error.is_limit() { Failure::Limit(error.to_string()) } else { Failure::Input(error.to_string()) }
+        use attlas_viewer::Error;
+        let hint = match &error {
+            Error::TooLarge { .. } => Some("--max-page-mb"),
+            Error::MapTooLarge { .. } => Some("attlas draw overview"),
+            Error::Recording(_) => None,
+        };
+        let message = with_hint(&error, hint);
+        if error.is_limit() { Failure::Limit(message) } else { Failure::Input(message) }
     }
 }

@@ -75,24 +75,7 @@ impl ViewArguments {
             columns: self.columns.as_ref().map(|span| range(span, tokens.keys(kind))),
             ..ViewOptions::default()
         };
-        View::with(recording, kind, layer, head, &options).map_err(|error| self.failure(error))
-    }
-
-    /// What to do about a view that cannot be shown.
-    fn failure(&self, error: Error) -> Failure {
-        match &error {
-            Error::NoRange { axis, .. } => Failure::Usage(format!("--{axis}: {error}")),
-            Error::NeedsWholeMap { .. } => {
-                Failure::Usage(format!("{error}: leave --words and --special hide out, or choose --rows and --columns"))
-            }
-            Error::NothingShown(_) if self.special == Special::Hide => {
-                Failure::Usage(format!("{error}; --special show shows them"))
-            }
-            Error::NothingShown(_) if self.rows.is_some() || self.columns.is_some() => {
-                Failure::Usage(format!("{error}; choose more with --rows and --columns"))
-            }
-            _ => error.into(),
-        }
+        Ok(View::with(recording, kind, layer, head, &options)?)
     }
 }
 

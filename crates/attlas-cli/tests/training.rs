@@ -116,7 +116,7 @@ fn what_is_wrong_is_said_in_a_sentence_with_the_exit_code_of_its_sort() {
     let missing = ["train", "--pairs", "none.tsv", "--valid", "valid.tsv", "-o", "out"];
     assert!(run(missing.to_vec()).fails(3).starts_with("none.tsv: cannot be read"));
     assert!(run(train("out", &["--dropout", "1"])).fails(2).starts_with("dropout is 1; it must be"));
-    assert!(run(train("out", &["--memory-limit", "0"])).fails(5).contains("raise --memory-limit"));
+    assert!(run(train("out", &["--memory-limit", "0"])).fails(5).contains("--memory-limit"));
 
     fs::write(folder.path().join("bad.tsv"), format!("no tab\n{}", toy_pairs(24))).expect("the pairs are written");
     let words = vec!["evaluate", "--pairs", "bad.tsv"];

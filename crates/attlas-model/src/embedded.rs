@@ -5,7 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::config_file::ConfigFile;
+use crate::config::file::ConfigFile;
 use crate::model::{Model, Training, hex};
 use crate::tokenizer::Tokenizer;
 use crate::weights::Checkpoint;

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use attlas::regular_file::Problem;
+
 /// An error of this crate; its text names the file, the field or tensor, what came and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -67,6 +69,14 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn regular_file(path: &Path, problem: Problem) -> Error {
+        match problem {
+            Problem::Io(source) => Error::Io { path: path.to_owned(), source },
+            Problem::NotRegular => Error::file(path, problem.to_string()),
+            Problem::TooLong { .. } | Problem::Grew { .. } => Error::Limit(format!("{}: {problem}", path.display())),
+        }
+    }
+
     pub(crate) fn file(path: &Path, message: impl Into<String>) -> Error {
         Error::File { path: path.to_owned(), message: message.into() }
     }

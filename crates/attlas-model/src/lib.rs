@@ -1,56 +1,51 @@
 //! Runs Transformers and records their attention heads.
 //!
 //! A [`Model`] comes from a folder or is the embedded one; [`Model::run`] gives an [`attlas::Recording`], logits and
-//! generated text. One generic Transformer (`config`, `transformer`, `forward`) serves every family; a family
-//! (`family/`) only says how its configuration and its weights are to be read.
+//! generated text. One generic Transformer (`config`, `block`) serves every family; a family (`family/`) only says how
+//! its configuration, its weights and its vocabulary are to be read.
+//!
+//! ```
+//! use attlas::{Head, Kind, View};
+//! use attlas_model::{Model, RunOptions};
+//!
+//! let model = Model::embedded()?; // English to French; Model::load(folder) reads others
+//! let input = model.input("A red apple.", Some("Une pomme rouge."))?;
+//! let run = model.run(&[input], &RunOptions::default())?;
+//!
+//! let view = View::of(&run.recording, Kind::Cross, 2, Head::One(4))?;
+//! assert!(view.map().to_svg().contains("pomme"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
-mod activation;
-mod audio;
-mod batch;
+mod block;
 pub mod config;
-mod config_file;
-mod convolution;
-mod disentangled;
-mod embed;
 mod embedded;
 mod error;
 pub mod family;
-mod files;
-mod forward;
-mod generate;
-mod head;
-pub mod hub;
-pub mod image;
-mod input;
-mod languages;
-mod linear;
 mod load;
-mod matmul;
 mod model;
-mod mxfp4;
-mod norm;
-mod rope;
 mod run;
-mod selfattention;
-mod stretch;
-mod text;
+mod senses;
 pub mod tokenizer;
-mod transformer;
 pub mod weights;
-mod workspace;
 
-pub use config_file::ConfigFile;
-pub use convolution::Convolution;
-pub use error::Error;
-pub use input::{Features, Input};
-pub use linear::Linear;
-pub use load::{AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous};
-pub use model::{Model, Side};
-pub use mxfp4::Mxfp4;
-pub use norm::NormWeights;
-pub use run::{Array, Decoding, Generation, Run, RunOptions};
-pub use tokenizer::{Encoded, Tokenizer};
-pub use transformer::{
+pub use block::convolution::Convolution;
+pub use block::linear::Linear;
+pub use block::matmul;
+pub use block::mxfp4::Mxfp4;
+pub use block::norm::NormWeights;
+pub use block::weights::{
     AttentionWeights, BlockWeights, DistanceWeights, EmbeddingWeights, Expert, Experts, FeedForwardWeights,
-    HeadWeights, PackedExperts, PatchWeights, Projections, ReadWeights, StackWeights, Transformer,
+    PackedExperts, PatchWeights, Projections, ReadWeights, ReadoutWeights, StackWeights, Transformer,
 };
+pub use config::file::ConfigFile;
+pub use error::Error;
+pub use load::{
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
+};
+pub use model::{Model, Side};
+pub use run::input::{Features, Input};
+pub use run::record::{Array, Decoding, Generation, Run, RunOptions};
+pub use senses::image;
+pub use tokenizer::{Encoded, Tokenizer};
+pub use weights::hub;

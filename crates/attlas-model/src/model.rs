@@ -6,16 +6,16 @@ use std::sync::Arc;
 use attlas::{Item, TokenRole, Tokens};
 use sha2::{Digest, Sha256};
 
-use crate::audio::{Listening, tags};
+use crate::block::weights::Transformer;
+use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Length, Reads};
-use crate::config_file::ConfigFile;
 use crate::family::{self, Family};
-use crate::image::Preparation;
-use crate::languages::Languages;
+use crate::run::languages::Languages;
+use crate::senses::audio::{Listening, tags};
+use crate::senses::image::Preparation;
 use crate::tokenizer::Tokenizer;
-use crate::transformer::Transformer;
-use crate::weights::Checkpoint;
 use crate::weights::gguf::Gguf;
+use crate::weights::{Checkpoint, read_small_file};
 use crate::{Error, load};
 
 /// A Transformer that is ready to run.
@@ -326,7 +326,7 @@ fn revision(folder: &Path, checkpoint: &Checkpoint) -> String {
     if let Some((_, revision)) = hub_place(&full) {
         return revision;
     }
-    match crate::files::read(checkpoint.path(), MAX_HASHED_BYTES) {
+    match read_small_file(checkpoint.path(), MAX_HASHED_BYTES) {
         Ok(bytes) => format!("sha256:{}", hex(&Sha256::digest(bytes))),
         Err(_) => String::new(),
     }

@@ -15,7 +15,7 @@ use attlas_model::{Array, Decoding, Input, Model, Run, RunOptions, Side};
 use common::{Expected, arrays, check_maps, data, largest_excess};
 use serde_json::Value;
 
-/// Cases whose last hidden states transformers counts from after a projection that is part of attlas's head.
+/// Cases whose last hidden states transformers counts from after a projection that is part of attlas's readout.
 const HIDDEN_AFTER_THE_HEAD: &[&str] = &["opt-350m"];
 
 /// The folders of all cases.
@@ -169,7 +169,7 @@ impl Case<'_> {
 
     /// Whether the model has one score per position, and not per class.
     fn scores_positions(&self) -> bool {
-        matches!(self.model.transformer().architecture.head, attlas_model::config::Head::Positions { .. })
+        matches!(self.model.transformer().architecture.readout, attlas_model::config::Readout::Positions { .. })
     }
 
     fn check_hidden(&self, kind: Kind, expected: &Expected, found: &Run) -> Result<(), String> {
@@ -315,12 +315,12 @@ fn generation_ends_where_the_positions_end_and_says_so() {
 
 #[test]
 fn the_registry_names_every_case_that_is_tested() {
-    let named: Vec<&str> = FAMILIES.iter().flat_map(|family| family.tested()).map(|(case, _)| *case).collect();
+    let named: Vec<&str> = FAMILIES.iter().flat_map(|family| family.tested).map(|(case, _)| *case).collect();
     for case in cases() {
-        assert!(named.contains(&name(&case).as_str()), "{} is not in family/tested.rs", name(&case));
+        assert!(named.contains(&name(&case).as_str()), "{} is in no family's `tested`", name(&case));
     }
     for case in named {
-        assert!(data("families").join(case).is_dir(), "family/tested.rs names {case}, which is not there");
+        assert!(data("families").join(case).is_dir(), "a family's `tested` names {case}, which is not there");
     }
 }
 

@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 
 /// A case of each family, with its weights linked into a folder whose configuration may be spoilt.
 fn folders() -> Vec<(PathBuf, tempfile::TempDir, Value)> {
-    let cases =
-        FAMILIES.iter().filter_map(|family| family.tested().first()).map(|(case, _)| data("families").join(case));
+    let cases = FAMILIES.iter().filter_map(|family| family.tested.first()).map(|(case, _)| data("families").join(case));
     let folder = |case: PathBuf| {
         let folder = tempfile::tempdir().expect("a folder");
         for entry in std::fs::read_dir(&case).expect("a case").map(|entry| entry.expect("an entry").path()) {

@@ -23,7 +23,7 @@ pub enum Error {
     },
     /// A line of a file of sentence pairs is no pair.
     #[error(
-        "{path}, line {line}: {problem}; {n_bad} of {n_lines} lines are no pairs (--skip-bad leaves them out)",
+        "{path}, line {line}: {problem}; {n_bad} of {n_lines} lines are no pairs",
         path = .path.display()
     )]
     Pairs {
@@ -55,11 +55,44 @@ pub enum Error {
     /// A setting that cannot be trained.
     #[error("{0}")]
     Setting(String),
-    /// A limit refuses the request; the text names the flag that raises it.
+    /// A limit refuses the request; the text says which.
     #[error("{0}")]
     Limit(String),
+    /// No pair is short enough to be trained on.
+    #[error("every pair is longer than max_len {max_len} tokens; raise max_len or shorten the sentences")]
+    AllTooLong {
+        /// The most tokens of a side.
+        max_len: usize,
+    },
+    /// The activations of a part would not fit.
+    #[error(
+        "parts of {tokens} tokens on {threads} threads need about {needed} MB for activations, the limit is {limit} MB; \
+         smaller parts or shorter sentences need less"
+    )]
+    Memory {
+        /// Tokens of a part.
+        tokens: u128,
+        /// Threads that each work on a part.
+        threads: usize,
+        /// Megabytes that they need.
+        needed: u128,
+        /// Megabytes allowed.
+        limit: u64,
+    },
+    /// The output folder holds another training.
+    #[error("{path}: there is a checkpoint of another run already; go on with that run, or give another folder", path = .path.display())]
+    HasCheckpoint {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// A folder of a training that kept no moments.
+    #[error("{path}: there is no film in it; a training keeps moments when it is asked to", path = .path.display())]
+    NoFilm {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The loss is not a number any more.
-    #[error("step {step}: the loss is {loss}; the learning rate {learning_rate} may be too high (--learning-rate)")]
+    #[error("step {step}: the loss is {loss}; the learning rate {learning_rate} may be too high")]
     Diverged {
         /// The step.
         step: u64,

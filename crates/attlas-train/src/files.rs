@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
+use attlas::regular_file::{self, Problem};
+
 use crate::Error;
 
 /// Writes `bytes` to `path`, whole or not at all.
@@ -33,14 +35,8 @@ fn write_and_sync(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// # Errors
 /// [`Error::Read`], [`Error::File`].
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
-    let read = |source| Error::Read { path: path.to_path_buf(), source };
-    let metadata = fs::metadata(path).map_err(read)?;
-    let problem = if !metadata.is_file() {
-        "is no regular file".to_string()
-    } else if metadata.len() > limit {
-        format!("has {} bytes; at most {limit} are read", metadata.len())
-    } else {
-        return fs::read(path).map_err(read);
-    };
-    Err(Error::File { path: path.to_path_buf(), problem })
+    regular_file::read(path, limit).map_err(|problem| match problem {
+        Problem::Io(source) => Error::Read { path: path.to_path_buf(), source },
+        other => Error::File { path: path.to_path_buf(), problem: other.to_string() },
+    })
 }

@@ -185,9 +185,7 @@ impl<'a> Run<'a> {
         let encoded = data::encode(&tokenizer, &text.pairs, frame, max_len)?;
         let encoded_valid = data::encode(&tokenizer, &valid_text.pairs, frame, max_len)?;
         if encoded.pairs.is_empty() || encoded_valid.pairs.is_empty() {
-            return Err(Error::Limit(format!(
-                "every pair is longer than max_len {max_len} tokens; raise --max-len or shorten the sentences"
-            )));
+            return Err(Error::AllTooLong { max_len });
         }
         check_memory(config, &recipe, &encoded.pairs)?;
         let fingerprint = fingerprint(&json, &encoded.pairs);
@@ -354,10 +352,7 @@ fn prepare_folder(config: &Config) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
     let path = checkpoint::path(folder);
     if config.resume == Resume::No && path.exists() {
-        return Err(Error::File {
-            path,
-            problem: "there is a checkpoint already; go on with --resume, or give another folder".to_string(),
-        });
+        return Err(Error::HasCheckpoint { path });
     }
     Ok(())
 }
@@ -426,7 +421,7 @@ pub fn first_weights(architecture: &Architecture, seed: u64) -> Vec<Vec<f32>> {
 fn write_config(folder: &Path, recipe: &Recipe, frame: Frame) -> Result<(), Error> {
     let sizes = &recipe.architecture;
     let config = serde_json::json!({
-        "model_type": "vaswani",
+        "model_type": attlas_model::family::VASWANI.name,
         "d_model": sizes.d_model,
         "num_heads": sizes.num_heads,
         "d_ff": sizes.d_ff,
@@ -456,13 +451,7 @@ fn check_memory(config: &Config, recipe: &Recipe, pairs: &[Pair]) -> Result<(), 
     if bytes <= u128::from(config.memory_limit) {
         return Ok(());
     }
-    Err(Error::Limit(format!(
-        "parts of {tokens} tokens on {} threads need about {} MB for activations, the limit is {} MB; lower \
-         --part-tokens or --max-len, or raise --memory-limit",
-        config.threads,
-        bytes >> 20,
-        config.memory_limit >> 20
-    )))
+    Err(Error::Memory { tokens, threads: config.threads, needed: bytes >> 20, limit: config.memory_limit >> 20 })
 }
 
 /// A fingerprint of tokenizer and pairs (FNV-1a): tells other data apart, no protection against forgery.

@@ -165,8 +165,7 @@ fn a_malformed_line_is_named_with_file_and_number_and_skip_bad_counts_it() {
         ("", "has no tab; a pair is SOURCE<tab>TARGET"),
     ] {
         fs::write(&path, format!("one\tun\n{line}\n{}", toy_pairs(60))).unwrap();
-        let expected =
-            format!("{}, line 2: {problem}; 1 of 62 lines are no pairs (--skip-bad leaves them out)", path.display());
+        let expected = format!("{}, line 2: {problem}; 1 of 62 lines are no pairs", path.display());
         assert_eq!(message(&toy.config("out")), expected);
     }
     let mut config = toy.config("out");
@@ -193,7 +192,7 @@ fn pairs_over_the_limit_are_counted_and_a_file_of_nothing_else_is_refused() {
     fs::write(toy.path("train.tsv"), format!("{long}\tun\n{}", toy_pairs(60))).unwrap();
     assert_eq!(run(&toy.config("out")).unwrap().n_too_long, 1);
     fs::write(toy.path("train.tsv"), format!("{long}\tun\n")).unwrap();
-    assert!(message(&toy.config("other")).contains("longer than max_len 32 tokens; raise --max-len"));
+    assert!(message(&toy.config("other")).contains("longer than max_len 32 tokens; raise max_len"));
 }
 
 #[test]
@@ -201,7 +200,7 @@ fn a_checkpoint_of_another_configuration_or_of_other_pairs_is_refused() {
     let toy = Toy::new();
     run(&toy.config("out")).unwrap();
     let before = tensors(&toy.path("out"));
-    assert!(message(&toy.config("out")).contains("there is a checkpoint already; go on with --resume"));
+    assert!(message(&toy.config("out")).contains("there is a checkpoint of another run already"));
 
     let mut config = toy.config("out");
     config.resume = Resume::Yes;
@@ -247,14 +246,14 @@ fn a_checkpoint_that_cannot_be_written_stops_the_run_with_the_files_name() {
 }
 
 #[test]
-fn a_batch_too_large_for_the_memory_limit_is_refused_with_the_flags_that_help() {
+fn a_batch_too_large_for_the_memory_limit_is_refused_and_says_what_helps() {
     let toy = Toy::new();
     let mut config = toy.config("out");
     config.recipe.batch_tokens = 1 << 20;
     config.recipe.part_tokens = 1 << 20;
     config.memory_limit = 64 << 20;
     let text = message(&config);
-    assert!(text.contains("the limit is 64 MB; lower --part-tokens"), "{text}");
+    assert!(text.contains("the limit is 64 MB; smaller parts"), "{text}");
 }
 
 #[test]

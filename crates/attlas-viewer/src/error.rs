@@ -6,7 +6,7 @@ pub enum Error {
     /// The page would be larger than allowed.
     #[error(
         "the page would hold {} of attention data, more than the limit of {}; record fewer texts, layers or tokens, \
-         or raise the limit with --max-page-mb",
+         or raise the limit",
         megabytes(*bytes), megabytes(*limit)
     )]
     TooLarge {
@@ -18,7 +18,7 @@ pub enum Error {
     /// One map has more cells than a browser can hold at once.
     #[error(
         "{layer}: a map of {n_queries} × {n_keys} cells is too large for one page (at most {limit} cells); \
-         draw it with `attlas draw overview`, or record fewer tokens"
+         draw it as an overview, or record fewer tokens"
     )]
     MapTooLarge {
         /// Kind and index of the layer.

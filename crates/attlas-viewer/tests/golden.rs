@@ -58,7 +58,11 @@ fn asked(recording: &Recording) -> Vec<Asked> {
                 let (kind, layer) = (layer.kind, layer.index);
                 let whole = Asked { item, kind, layer, head, special, pieces, named_by, rows: None, columns: None };
                 let n = [whole.kind != Kind::Encoder, whole.kind == Kind::Decoder];
-                let part = |target: bool| if target { 1..3 } else { if manner == 2 { 2..5 } else { 1..4 } };
+                let part = |target: bool| match (target, manner) {
+                    (true, _) => 1..3,
+                    (false, 2) => 2..5, // cuts a word
+                    _ => 1..4,
+                };
                 if manner % 2 == 0 {
                     let (rows, columns) = (Some(part(n[0])), Some(part(n[1])));
                     views.push(Asked { rows, columns, ..whole });

@@ -59,14 +59,14 @@ fn a_sentence_takes_little_more_than_the_viewer_itself() {
 }
 
 #[test]
-fn a_page_over_the_limit_is_refused_with_the_flag_that_raises_it() {
+fn a_page_over_the_limit_is_refused_and_says_what_helps() {
     let options = PageOptions { max_bytes: 1000, ..PageOptions::default() };
     let error = page(&dense(20), &options).unwrap_err();
     assert!(error.is_limit());
     assert_eq!(
         error.to_string(),
         "the page would hold 0.0 MB of attention data, more than the limit of 0.0 MB; record fewer texts, layers or \
-         tokens, or raise the limit with --max-page-mb"
+         tokens, or raise the limit"
     );
 }
 

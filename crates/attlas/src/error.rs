@@ -1,5 +1,6 @@
 //! What can go wrong, with the numbers.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -73,9 +74,38 @@ pub enum Error {
         /// How many there are.
         n_items: usize,
     },
+    /// Rows or columns that a map does not have.
+    #[error("{axis} {}:{} are outside the {kind} map, whose {axis} are 0:{n}", range.start, range.end)]
+    OutsideMap {
+        /// `rows` or `columns`.
+        axis: &'static str,
+        /// What was asked for.
+        range: Range<usize>,
+        /// The kind of attention.
+        kind: Kind,
+        /// How many there are.
+        n: usize,
+    },
     /// Imported arrays that are no attention weights.
     #[error("{0}")]
     BadWeights(String),
+    /// An imported array of which nothing says what kind of attention it is.
+    #[error(
+        "array \"{array}\" is none of encoder, decoder_self, decoder_cross (or encoder.0, encoder.1, … for a batch), \
+         and nothing says its kind: encoder, decoder or cross"
+    )]
+    KindUnknown {
+        /// The array's name in its file.
+        array: String,
+    },
+    /// Imported weights of which a row sums to more than 1.
+    #[error("{place}: the row sums to {sum}, more than 1")]
+    Unnormalised {
+        /// Kind, head, text and row.
+        place: String,
+        /// What the row sums to.
+        sum: f32,
+    },
     /// More than a written limit allows.
     #[error("{what} would need {needed} bytes, more than the limit of {limit}; {remedy}")]
     Limit {
@@ -86,24 +116,15 @@ pub enum Error {
         /// Bytes allowed.
         limit: u64,
         /// How to ask for less, or raise the limit.
-        remedy: String,
-    },
-    /// Rows or columns were asked for that the map does not have.
-    #[error("{axis} {} to {} were asked for, but the map has {n}, counted from 0", asked.start, asked.end.saturating_sub(1))]
-    NoRange {
-        /// `rows` or `columns`.
-        axis: &'static str,
-        /// What was asked for.
-        asked: Range<usize>,
-        /// How many there are.
-        n: usize,
+        remedy: Remedy,
     },
     /// Of a map nothing is left to be shown.
     #[error("{0}")]
     NothingShown(String),
     /// A map too large to be held was asked for in a way that needs all its numbers.
     #[error(
-        "{what} needs every number of the map, but {n_rows} × {n_columns} are more than {limit}; it can be had as an overview only, or a range of it"
+        "{what} needs every number that is shown, but {n_rows} × {n_columns} are more than {limit}: an overview, or a range \
+         of it, can be had"
     )]
     NeedsWholeMap {
         /// What was asked for.
@@ -118,4 +139,25 @@ pub enum Error {
     /// A figure that cannot be drawn.
     #[error("{0}")]
     Figure(String),
+}
+
+/// What helps when a limit refuses the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Fewer pixels, or a format that has none.
+    DrawSmaller,
+    /// Fewer maps or rows, or a higher limit.
+    ChooseFewer,
+    /// A higher limit.
+    RaiseLimit,
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Remedy::DrawSmaller => "draw it smaller, or write SVG or PDF",
+            Remedy::ChooseFewer => "choose fewer kinds, layers, heads, rows or columns, or raise the limit",
+            Remedy::RaiseLimit => "raise the limit to read it all the same",
+        })
+    }
 }

@@ -11,6 +11,30 @@
 //! is asked of it: a row, a column, a tile, a pooled overview, or the whole map.
 //!
 //! Layers and heads count from 0 and are written `L3H7`. Rows are queries, columns are keys.
+//!
+//! A [`View`] is a map as it is shown, and draws itself:
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use attlas::arrays::{Array, ArrayData, ImportOptions, import};
+//! use attlas::{Head, Kind, View};
+//!
+//! // weights computed elsewhere, [layers, heads, queries, keys]; `attlas_model` runs models and records them
+//! let numbers = ArrayData::Numbers([0.9, 0.1, 0.2, 0.8].repeat(3 * 5));
+//! let array = Array { shape: vec![3, 5, 2, 2], data: numbers };
+//! let tokens = |words: [&str; 2]| Some(words.map(String::from).to_vec());
+//! let options = ImportOptions {
+//!     source_tokens: tokens(["The", "cat"]),
+//!     target_tokens: tokens(["Le", "chat"]),
+//!     ..ImportOptions::default()
+//! };
+//! let recording = import(BTreeMap::from([("decoder_cross".to_owned(), array)]), &options)?;
+//!
+//! let view = View::of(&recording, Kind::Cross, 2, Head::One(4))?;
+//! assert!(view.map().to_svg().contains("L2H4"));
+//! # Ok::<(), attlas::Error>(())
+//! ```
 
 pub mod analysis;
 pub mod arrays;
@@ -24,13 +48,15 @@ mod map;
 pub mod output;
 mod quantity;
 pub mod recording;
+pub mod regular_file;
+pub mod safetensors_header;
 mod scoring;
 pub mod tensor_file;
 mod tokens;
 pub mod view;
 
 pub use buffer::Buffer;
-pub use error::Error;
+pub use error::{Error, Remedy};
 pub use grid::{Grid, Hidden, RowTokens};
 pub use head::{HeadId, Kind};
 pub use map::{AttentionMap, Pooled, Pooling};

@@ -1,37 +1,22 @@
 //! A safetensors file, opened with care: the file is mapped, its header is checked, nothing is copied.
 //!
-//! The `safetensors` crate checks offsets, overlaps and sizes; added here is what it lets pass: a file that is
-//! no regular file (a FIFO would hang), and a name that stands twice in the header.
+//! What a header must hold is in `safetensors_header`, what a file must be in `regular_file`.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use crate::{Buffer, Error};
+use crate::safetensors_header::{self, Header, Problem, TensorInfo};
+use crate::{Buffer, Error, regular_file};
 
 /// An open safetensors file.
 #[derive(Debug, Clone)]
 pub struct TensorFile {
     path: PathBuf,
     map: Arc<Mmap>,
-    tensors: BTreeMap<String, TensorEntry>,
-    metadata: BTreeMap<String, String>,
-}
-
-/// Where a tensor lies and what it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorEntry {
-    /// The data type.
-    pub dtype: Dtype,
-    /// The shape, outermost first.
-    pub shape: Vec<usize>,
-    bytes: Range<usize>,
+    header: Header,
 }
 
 impl TensorFile {
@@ -41,23 +26,15 @@ impl TensorFile {
     /// [`Error::Io`] when it cannot be read, [`Error::File`] when it is no regular file or no valid safetensors file.
     pub fn open(path: &Path) -> Result<TensorFile, Error> {
         let map = map_regular_file(path)?;
-        let bad = |message: String| Error::File { path: path.to_path_buf(), message };
-        let (header_len, header) =
-            SafeTensors::read_metadata(&map).map_err(|error| bad(format!("not a safetensors file: {error}")))?;
-        let data_start = 8 + header_len;
-        if let Some(name) = first_duplicate(&map[8..data_start]) {
-            return Err(bad(format!("tensor \"{name}\" stands twice in the header")));
-        }
-        let tensors = header
-            .tensors()
-            .into_iter()
-            .map(|(name, info)| {
-                let bytes = data_start + info.data_offsets.0..data_start + info.data_offsets.1;
-                (name, TensorEntry { dtype: info.dtype, shape: info.shape.clone(), bytes })
-            })
-            .collect();
-        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-        Ok(TensorFile { path: path.to_path_buf(), map, tensors, metadata })
+        let part = |start: u64, bytes: &mut [u8]| {
+            bytes.copy_from_slice(&map[start as usize..][..bytes.len()]);
+            Ok(())
+        };
+        let header = safetensors_header::read(map.len() as u64, part).map_err(|problem| match problem {
+            Problem::Io(source) => Error::Io { path: path.to_path_buf(), source },
+            other => Error::File { path: path.to_path_buf(), message: other.to_string() },
+        })?;
+        Ok(TensorFile { path: path.to_path_buf(), map, header })
     }
 
     /// The file's path.
@@ -76,18 +53,18 @@ impl TensorFile {
     }
 
     /// The tensors by name, sorted.
-    pub fn tensors(&self) -> &BTreeMap<String, TensorEntry> {
-        &self.tensors
+    pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
+        &self.header.tensors
     }
 
     /// The header's `__metadata__`, sorted.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
-        &self.metadata
+        &self.header.metadata
     }
 
     /// The bytes of a tensor of this file, little-endian.
-    pub fn data(&self, entry: &TensorEntry) -> &[u8] {
-        self.map.get(entry.bytes.clone()).unwrap_or_default()
+    pub fn data(&self, info: &TensorInfo) -> &[u8] {
+        self.map.get(info.bytes.start as usize..info.bytes.end as usize).unwrap_or_default()
     }
 
     /// The `f32` tensor `name`, without copying.
@@ -96,12 +73,12 @@ impl TensorFile {
     /// [`Error::File`] when it is missing, or has another dtype or shape.
     pub fn f32_buffer(&self, name: &str, shape: &[usize]) -> Result<Buffer, Error> {
         let bad = |message: String| Error::File { path: self.path.clone(), message };
-        let entry = self.tensors.get(name).ok_or_else(|| bad(format!("tensor \"{name}\" is missing")))?;
-        if entry.dtype != Dtype::F32 || entry.shape != shape {
-            let (dtype, found) = (entry.dtype, &entry.shape);
-            return Err(bad(format!("tensor \"{name}\" is {dtype:?} {found:?}, but F32 {shape:?} was expected")));
+        let info = self.header.tensors.get(name).ok_or_else(|| bad(format!("tensor \"{name}\" is missing")))?;
+        if info.dtype != "f32" || info.shape != shape {
+            let (dtype, found) = (info.dtype, &info.shape);
+            return Err(bad(format!("tensor \"{name}\" is {dtype} {found:?}, but f32 {shape:?} was expected")));
         }
-        Buffer::mapped(&self.map, entry.bytes.clone())
+        Buffer::mapped(&self.map, info.bytes.start as usize..info.bytes.end as usize)
             .ok_or_else(|| bad(format!("tensor \"{name}\" lies outside the file")))
     }
 }
@@ -112,52 +89,15 @@ impl TensorFile {
 /// [`Error::Io`] when it cannot be opened, [`Error::File`] when it is empty, a folder, a FIFO or a device.
 #[allow(unsafe_code)]
 pub fn map_regular_file(path: &Path) -> Result<Arc<Mmap>, Error> {
-    let io = |source| Error::Io { path: path.to_path_buf(), source };
-    let about = std::fs::metadata(path).map_err(io)?; // before opening: opening a FIFO would wait for its writer
-    if !about.is_file() {
-        let what = if about.is_dir() { "a folder" } else { "no regular file" };
-        return Err(Error::File { path: path.to_path_buf(), message: format!("this is {what}, a file was expected") });
-    }
-    if about.len() == 0 {
+    let (file, n_bytes) = regular_file::open(path).map_err(|problem| problem.at(path))?;
+    if n_bytes == 0 {
         return Err(Error::File { path: path.to_path_buf(), message: "the file is empty".into() });
     }
-    let file = std::fs::File::open(path).map_err(io)?;
     // SAFETY: the map is read-only and private to this process. A file that another process cuts short while it is
     // mapped would end this process with SIGBUS; attlas itself never writes in place (see `output`), and the
     // alternative, copying a recording of many gigabytes, is worse.
-    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+    let map = unsafe { Mmap::map(&file) }.map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
     Ok(Arc::new(map))
-}
-
-/// The first name that stands twice in a safetensors header, if any.
-fn first_duplicate(header: &[u8]) -> Option<String> {
-    struct Names(Option<String>);
-
-    impl<'de> Deserialize<'de> for Names {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
-            struct NamesVisitor;
-            impl<'de> Visitor<'de> for NamesVisitor {
-                type Value = Names;
-
-                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str("a map of tensors")
-                }
-
-                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
-                    let mut seen = std::collections::BTreeSet::new();
-                    let mut duplicate = None;
-                    while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
-                        if !seen.insert(name.clone()) {
-                            duplicate.get_or_insert(name);
-                        }
-                    }
-                    Ok(Names(duplicate))
-                }
-            }
-            deserializer.deserialize_map(NamesVisitor)
-        }
-    }
-    serde_json::from_slice::<Names>(header).ok().and_then(|names| names.0)
 }
 
 #[cfg(test)]
@@ -181,14 +121,18 @@ mod tests {
     fn a_name_that_stands_twice_is_refused_by_name() {
         let entry = r#"{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
         let file = file_with(&format!(r#"{{"a":{entry},"a":{entry}}}"#), &[0; 4]);
-        assert!(message(&file).ends_with("tensor \"a\" stands twice in the header"), "{}", message(&file));
+        assert!(message(&file).contains("the tensor a is listed twice"), "{}", message(&file));
     }
 
     #[test]
     fn a_header_length_that_lies_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), u64::MAX.to_le_bytes()).unwrap();
-        assert!(message(&file).contains("not a safetensors file"), "{}", message(&file));
+        assert!(
+            message(&file).contains("says that its header has 18446744073709551615 bytes, but the file has 8"),
+            "{}",
+            message(&file)
+        );
     }
 
     #[test]
@@ -196,7 +140,7 @@ mod tests {
         assert!(message(&tempfile::NamedTempFile::new().unwrap()).ends_with("the file is empty"));
         let folder = tempfile::tempdir().unwrap();
         let error = TensorFile::open(folder.path()).unwrap_err().to_string();
-        assert!(error.ends_with("this is a folder, a file was expected"), "{error}");
+        assert!(error.ends_with("is not a regular file"), "{error}");
     }
 
     #[cfg(unix)]
@@ -206,7 +150,7 @@ mod tests {
         let path = folder.path().join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         let error = TensorFile::open(&path).unwrap_err().to_string();
-        assert!(error.ends_with("this is no regular file, a file was expected"), "{error}");
+        assert!(error.ends_with("is not a regular file"), "{error}");
     }
 
     #[test]
@@ -215,6 +159,6 @@ mod tests {
         let tensors = TensorFile::open(file.path()).unwrap();
         assert_eq!(*tensors.f32_buffer("a", &[1]).unwrap(), [1.5]);
         let error = tensors.f32_buffer("a", &[2, 3]).unwrap_err().to_string();
-        assert!(error.ends_with("tensor \"a\" is F32 [1], but F32 [2, 3] was expected"), "{error}");
+        assert!(error.ends_with("tensor \"a\" is f32 [1], but f32 [2, 3] was expected"), "{error}");
     }
 }

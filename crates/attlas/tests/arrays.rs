@@ -90,10 +90,10 @@ fn a_selection_of_what_is_not_there_says_what_is() {
     );
     assert_eq!(
         message(Selection { kind: Some(Kind::Cross), rows: Some(3..9), ..Selection::default() }),
-        "--rows 3:9 is outside the cross map, whose rows are 0:5"
+        "rows 3:9 are outside the cross map, whose rows are 0:5"
     );
     let limit = Selection { max_bytes: 10, ..Selection::default() };
-    assert!(message(limit).contains("more than the limit of 10; choose with --kind"));
+    assert!(message(limit).contains("more than the limit of 10; choose fewer kinds"));
 }
 
 fn imported(shape: &[usize], weights: &[f32], options: &ImportOptions) -> Result<Recording, Error> {
@@ -110,7 +110,7 @@ fn weights_that_are_none_are_named_with_layer_head_row_and_value() {
         "decoder_cross L0H0 (layer 0, head 0), text 0, row 1, column 0: the weight is NaN, not finite"
     );
     assert!(message(&[0.5, 0.5, 0.5, -0.25]).contains("row 1, column 1: the weight is -0.25, below 0"));
-    assert!(message(&[0.5, 0.75, 0.5, 0.5]).contains("row 0: the row sums to 1.25, more than 1; --allow-unnormalised"));
+    assert!(message(&[0.5, 0.75, 0.5, 0.5]).contains("row 0: the row sums to 1.25, more than 1"));
 }
 
 #[test]

@@ -68,10 +68,7 @@ pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outco
         columns: arguments.columns.as_ref().map(|span| range(span, end(|layer| layer.shape.n_keys))),
         max_bytes: arguments.max_bytes,
     };
-    arrays::export(&recording, &selection, &arguments.output).map_err(|error| match error {
-        attlas::Error::BadWeights(message) => Failure::Usage(message), // a range outside the map
-        other => other.into(),
-    })?;
+    arrays::export(&recording, &selection, &arguments.output)?;
     writeln!(terminal, "{}", printable(&arguments.output.display().to_string()))?;
     Ok(Outcome::Done)
 }

@@ -71,12 +71,11 @@ pub fn run(arguments: &ImportArguments, terminal: &mut Terminal) -> Result<Outco
         origin: arguments.maps.display().to_string(),
     };
     let arrays = arrays::read(&arguments.maps, arguments.max_bytes)?;
-    let recording = arrays::import(arrays, &options).map_err(|error| match error {
-        // the library knows the array, the command knows the file
-        attlas::Error::BadWeights(message) | attlas::Error::Inconsistent(message) => {
-            Failure::Input(format!("{}: {message}", arguments.maps.display()))
-        }
-        other => other.into(),
+    // the library knows the array, the command knows the file
+    let in_file = |message: String| Failure::Input(format!("{}: {message}", arguments.maps.display()));
+    let recording = arrays::import(arrays, &options).map_err(|error| match Failure::from(error) {
+        Failure::Input(message) => in_file(message),
+        other => other,
     })?;
     recording.save(&arguments.output)?;
     for note in &recording.provenance.notes {

@@ -70,6 +70,12 @@ pub struct Frames {
     pub n_mels: usize,
     /// Hidden states that come of it; the spectrogram has twice as many frames.
     pub n_positions: usize,
+    /// Samples of sound per second.
+    pub rate: usize,
+    /// Samples from one frame to the next.
+    pub hop: usize,
+    /// Samples of a frame.
+    pub n_fft: usize,
 }
 
 /// A convolution along the sequence: `first + norm`-joined to the first block's output (DeBERTa v2).

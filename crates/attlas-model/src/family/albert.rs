@@ -1,14 +1,47 @@
 //! ALBERT (Lan et al. 2020): BERT whose layers share weights in groups, with narrow embeddings.
 
-use super::bert::{self, Numbering};
-use super::{Family, heads};
-use crate::Error;
-use crate::config::{Architecture, Head, Length, Norm};
-use crate::config_file::ConfigFile;
-use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Names, ProjectionNames, StackNames};
+use serde_json::{Value, json};
 
-pub(super) const FAMILY: Family =
-    Family { name: "albert", model_types: &["albert"], about: "ALBERT (Lan et al. 2020)", read };
+use super::bert::{self, Numbering};
+use super::{Family, PieceRule, TextRules, readouts};
+use crate::Error;
+use crate::config::file::ConfigFile;
+use crate::config::{Architecture, Length, Norm, Readout};
+use crate::load::{AttentionNames, FeedForwardNames, Names, ProjectionNames, ReadoutNames, StackNames};
+use crate::tokenizer::settings::Settings;
+
+pub(super) const FAMILY: Family = Family {
+    name: "albert",
+    model_types: &["albert"],
+    about: "ALBERT (Lan et al. 2020)",
+    read,
+    tested: &[("albert", "shared layers, narrow embedding"), ("albert-groups", "two groups of layers")],
+    texts: &[TEXT],
+};
+
+const TEXT: TextRules = TextRules {
+    model_types: &["albert"],
+    classes: &["AlbertTokenizer"],
+    pieces: PieceRule::Arranged(|pieces, _, settings| {
+        pieces.surround(&["[CLS]"], &["[SEP]"], &["[SEP]"]);
+        pieces.second = 1;
+        pieces.cut_at_space = true;
+        pieces.normalizers = normalizers(settings);
+    }),
+    ..TextRules::PLAIN
+};
+
+fn normalizers(settings: &Settings) -> Vec<Value> {
+    let quote = |pattern: &str| json!({"type": "Replace", "pattern": {"String": pattern}, "content": "\""});
+    let mut normalizers = vec![quote("``"), quote("''")];
+    if !settings.flag("keep_accents").unwrap_or(false) {
+        normalizers.extend([json!({"type": "NFKD"}), json!({"type": "StripAccents"})]);
+    }
+    if settings.flag("do_lower_case").unwrap_or(true) {
+        normalizers.push(json!({"type": "Lowercase"}));
+    }
+    normalizers
+}
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     config.must_be("inner_group_num", &1.into())?;
@@ -23,14 +56,14 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     stack.blocks.iter_mut().for_each(|block| block.feed_forward.activation = activation);
     stack.stored_as = Some((0..n_layers).map(|layer| layer * n_groups / n_layers).collect());
     let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-12)? as f32);
-    let (head, head_names) = match heads::task(config)? {
-        heads::Task::MaskedTokens => (heads::masked_tokens(config, &stack, activation, norm)?, PREDICTIONS),
-        heads::Task::Classes => (heads::pooled_classes(config, &stack)?, CLASSIFIER),
-        heads::Task::None => (Head::None, HeadNames::NONE),
+    let (readout, readout_names) = match readouts::task(config)? {
+        readouts::Task::MaskedTokens => (readouts::masked_tokens(config, &stack, activation, norm)?, PREDICTIONS),
+        readouts::Task::Classes => (readouts::pooled_classes(config, &stack)?, CLASSIFIER),
+        readouts::Task::None => (Readout::None, ReadoutNames::NONE),
     };
     let architecture =
-        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, head, Length::Any);
-    Ok((architecture, Names { head: head_names, ..NAMES }))
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, readout, Length::Any);
+    Ok((architecture, Names { readout: readout_names, ..NAMES }))
 }
 
 const NAMES: Names = Names {
@@ -60,17 +93,17 @@ const NAMES: Names = Names {
     ..bert::NAMES
 };
 
-const PREDICTIONS: HeadNames = HeadNames {
+const PREDICTIONS: ReadoutNames = ReadoutNames {
     transform: "predictions.dense",
     transform_norm: "predictions.LayerNorm",
     output: "predictions.decoder.weight",
     bias: &["predictions.bias", "predictions.decoder.bias"],
-    ..HeadNames::NONE
+    ..ReadoutNames::NONE
 };
 
-const CLASSIFIER: HeadNames = HeadNames {
+const CLASSIFIER: ReadoutNames = ReadoutNames {
     transform: "albert.pooler",
     output: "classifier.weight",
     bias: &["classifier.bias"],
-    ..HeadNames::NONE
+    ..ReadoutNames::NONE
 };

@@ -2,16 +2,15 @@
 
 use attlas::Visibility;
 
-use super::Family;
+use super::{Family, bart_text, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
-    Architecture, Arrangement, AtPadding, Attention, Block, Embedding, FeedForward, Head, Length, Norm, Positions,
+    Architecture, Arrangement, AtPadding, Attention, Block, Embedding, FeedForward, Length, Norm, Positions, Readout,
     Residual, SpecialIds, Stack,
 };
-use crate::config_file::ConfigFile;
-use crate::family::heads;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 
 pub(super) const BART: Family = Family {
@@ -19,6 +18,8 @@ pub(super) const BART: Family = Family {
     model_types: &["bart"],
     about: "BART (Lewis et al. 2020)",
     read: |config| read(config, BART_STYLE),
+    tested: &[("bart", "post-norm, learnt positions")],
+    texts: &[],
 };
 
 pub(super) const MBART: Family = Family {
@@ -26,6 +27,8 @@ pub(super) const MBART: Family = Family {
     model_types: &["mbart"],
     about: "mBART (Liu et al. 2020)",
     read: |config| read(config, Style { residual: Residual::Pre, final_norm: true, ..BART_STYLE }),
+    tested: &[("mbart", "pre-norm, f16")],
+    texts: &[bart_text::MBART],
 };
 
 pub(super) const MARIAN: Family = Family {
@@ -33,6 +36,8 @@ pub(super) const MARIAN: Family = Family {
     model_types: &["marian"],
     about: "Marian, opus-mt (Junczys-Dowmunt et al. 2018)",
     read: |config| read(config, Style { table: Table::Halves, embedding_norm: false, ..BART_STYLE }),
+    tested: &[("marian", "sinusoidal positions, shards")],
+    texts: &[bart_text::MARIAN],
 };
 
 pub(super) const PEGASUS: Family = Family {
@@ -40,6 +45,8 @@ pub(super) const PEGASUS: Family = Family {
     model_types: &["pegasus"],
     about: "Pegasus (Zhang et al. 2020)",
     read: |config| read(config, PEGASUS_STYLE),
+    tested: &[("pegasus", "sinusoidal positions, pre-norm")],
+    texts: &[bart_text::PEGASUS],
 };
 
 pub(super) const M2M100: Family = Family {
@@ -47,6 +54,8 @@ pub(super) const M2M100: Family = Family {
     model_types: &["m2m_100"],
     about: "M2M100, NLLB (Fan et al. 2020; NLLB Team 2022)",
     read: |config| read(config, Style { table: Table::HalvesAfterPadding, output_bias: false, ..PEGASUS_STYLE }),
+    tested: &[("m2m-100", "sinusoidal positions after padding, bf16")],
+    texts: &[bart_text::M2M100],
 };
 
 /// In what these families differ.
@@ -92,17 +101,17 @@ fn read(config: &ConfigFile, style: Style) -> Result<(Architecture, Names), Erro
     let architecture = Architecture {
         encoder: Some(encoder),
         decoder: Some(decoder),
-        head: if heads::has_language_head(config)? {
-            Head::Tokens {
+        readout: if readouts::has_language_readout(config)? {
+            Readout::Tokens {
                 n_tokens: n_target_tokens,
                 transform: None,
                 bias: style.output_bias,
-                output: heads::output(config, true)?,
+                output: readouts::output(config, true)?,
                 scale: 1.0,
                 softcap: None,
             }
         } else {
-            Head::None
+            Readout::None
         },
         ids: SpecialIds {
             padding,
@@ -218,7 +227,7 @@ const NAMES: Names = Names {
     prefixes: &["model.", ""],
     encoder: Some(ENCODER),
     decoder: Some(DECODER),
-    head: HeadNames { output: "lm_head.weight", bias: &["final_logits_bias"], ..HeadNames::NONE },
+    readout: ReadoutNames { output: "lm_head.weight", bias: &["final_logits_bias"], ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     // tables that are stored again, or that are computed
     ignored: &["embed_tokens.weight", "embed_positions.weight", "embed_positions.weights"],

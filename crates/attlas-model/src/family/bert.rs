@@ -2,43 +2,49 @@
 
 use attlas::Visibility;
 
-use super::{Family, heads};
+use super::{Family, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
-    Activation, Architecture, Attention, Block, Embedding, FeedForward, Head, Length, Norm, Positions, Residual, Stack,
-    Transform,
+    Activation, Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, Positions, Readout, Residual,
+    Stack, Transform,
 };
-use crate::config_file::ConfigFile;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 
-pub(super) const FAMILY: Family =
-    Family { name: "bert", model_types: &["bert"], about: "BERT (Devlin et al. 2019)", read };
+pub(super) const FAMILY: Family = Family {
+    name: "bert",
+    model_types: &["bert"],
+    about: "BERT (Devlin et al. 2019)",
+    read,
+    tested: &[("bert", "segments, masked LM"), ("bert-classifier", "classifier, f16")],
+    texts: &[],
+};
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
-    heads::only_encoder(config)?;
+    readouts::only_encoder(config)?;
     let stack = encoder(config, Numbering::FROM_ZERO)?;
-    let task = heads::task(config)?;
+    let task = readouts::task(config)?;
     let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-12)? as f32);
-    let (head, names) = match task {
-        heads::Task::MaskedTokens => {
-            (heads::masked_tokens(config, &stack, config.activation_or("hidden_act", "gelu")?, norm)?, VOCABULARY)
+    let (readout, names) = match task {
+        readouts::Task::MaskedTokens => {
+            (readouts::masked_tokens(config, &stack, config.activation_or("hidden_act", "gelu")?, norm)?, VOCABULARY)
         }
-        heads::Task::Classes => (
-            heads::pooled_classes(config, &stack)?,
-            HeadNames {
+        readouts::Task::Classes => (
+            readouts::pooled_classes(config, &stack)?,
+            ReadoutNames {
                 transform: "bert.pooler.dense",
                 output: "classifier.weight",
                 bias: &["classifier.bias"],
-                ..HeadNames::NONE
+                ..ReadoutNames::NONE
             },
         ),
-        heads::Task::None => (Head::None, HeadNames::NONE),
+        readouts::Task::None => (Readout::None, ReadoutNames::NONE),
     };
     let architecture =
-        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, head, Length::Any);
-    Ok((architecture, Names { head: names, ..NAMES }))
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, readout, Length::Any);
+    Ok((architecture, Names { readout: names, ..NAMES }))
 }
 
 /// How a family counts positions.
@@ -96,7 +102,7 @@ pub(super) const NAMES: Names = Names {
     prefixes: &["bert.", ""],
     encoder: Some(ENCODER),
     decoder: None,
-    head: HeadNames::NONE,
+    readout: ReadoutNames::NONE,
     layout: Layout::OutIn,
     ignored: &["embeddings.position_ids", "cls.", "pooler.dense.weight", "pooler.dense.bias"],
     superfluous: Superfluous::Noted,
@@ -128,13 +134,13 @@ pub(super) const ENCODER: StackNames = StackNames {
     ..StackNames::NONE
 };
 
-/// The masked language model's head.
-pub(super) const VOCABULARY: HeadNames = HeadNames {
+/// The masked language model's readout.
+pub(super) const VOCABULARY: ReadoutNames = ReadoutNames {
     transform: "cls.predictions.transform.dense",
     transform_norm: "cls.predictions.transform.LayerNorm",
     output: "cls.predictions.decoder.weight",
     bias: &["cls.predictions.bias", "cls.predictions.decoder.bias"],
-    ..HeadNames::NONE
+    ..ReadoutNames::NONE
 };
 
 /// A dense layer as wide as the model, with tanh (BERT's pooler).

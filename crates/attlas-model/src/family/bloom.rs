@@ -3,18 +3,24 @@
 use attlas::Visibility;
 use serde_json::Value;
 
-use super::{Family, heads, llama};
+use super::{Family, llama, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
     Activation, Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, PositionBias, Residual, Stack,
 };
-use crate::config_file::ConfigFile;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 
-pub(super) const FAMILY: Family =
-    Family { name: "bloom", model_types: &["bloom"], about: "BLOOM (BigScience 2022)", read };
+pub(super) const FAMILY: Family = Family {
+    name: "bloom",
+    model_types: &["bloom"],
+    about: "BLOOM (BigScience 2022)",
+    read,
+    tested: &[("bloom", "ALiBi"), ("bloom-6-heads", "ALiBi of 6 heads, bf16")],
+    texts: &[],
+};
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     config.must_be("apply_residual_connection_post_layernorm", &Value::Bool(false))?;
@@ -42,7 +48,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     );
     let architecture = Architecture::decoder(
         stack,
-        heads::next_token(config, n_tokens, true)?,
+        readouts::next_token(config, n_tokens, true)?,
         llama::ids(config, n_tokens)?,
         Length::Any,
     );
@@ -64,7 +70,7 @@ const NAMES: Names = Names {
     prefixes: &["transformer.", ""],
     encoder: None,
     decoder: Some(DECODER),
-    head: HeadNames { output: "lm_head.weight", ..HeadNames::NONE },
+    readout: ReadoutNames { output: "lm_head.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &[],
     superfluous: Superfluous::Noted,

@@ -4,13 +4,13 @@ use attlas::Visibility;
 
 use super::{Family, vit};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
-    Architecture, Attention, Block, Embedding, FeedForward, Head, Leading, Length, Norm, OtherGrids, Patches, Residual,
-    Stack,
+    Architecture, Attention, Block, Embedding, FeedForward, Leading, Length, Norm, OtherGrids, Patches, Readout,
+    Residual, Stack,
 };
-use crate::config_file::ConfigFile;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 
 pub(super) const FAMILY: Family = Family {
@@ -18,7 +18,15 @@ pub(super) const FAMILY: Family = Family {
     model_types: &["clip_vision_model", "clip"],
     about: "CLIP's vision tower (Radford et al. 2021)",
     read,
+    tested: &[("clip-vision", "norm before the layers"), ("clip", "beside its text tower")],
+    texts: &[],
 };
+
+/// Whether a preprocessor_config.json gives the shorter side where it gives a size as one number: CLIP's older files do.
+pub(crate) fn size_is_shorter_side(preprocessor: &ConfigFile) -> Result<bool, Error> {
+    let names = [preprocessor.text("image_processor_type")?, preprocessor.text("feature_extractor_type")?];
+    Ok(names.into_iter().flatten().any(|name| name.contains("CLIP")))
+}
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let both = if config.text("model_type")? == Some("clip") { config.section("vision_config")? } else { None };
@@ -40,7 +48,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let patches = Patches { bias: false, ..vit::patches(config, 32, class, OtherGrids::Refused)? };
     let embedding = Embedding { norm: Some(norm), ..vit::embedding(patches, d_model) };
     let stack = Stack::new(d_model, embedding, vec![block; config.layers_or("num_hidden_layers", 12)?]);
-    Ok((Architecture::encoder(None, stack, Head::None, Length::Any), NAMES))
+    Ok((Architecture::encoder(None, stack, Readout::None, Length::Any), NAMES))
 }
 
 const NAMES: Names = Names {
@@ -71,7 +79,7 @@ const NAMES: Names = Names {
         ..StackNames::NONE
     }),
     decoder: None,
-    head: HeadNames::NONE,
+    readout: ReadoutNames::NONE,
     layout: Layout::OutIn,
     // what comes after the last hidden states, and the other tower
     ignored: &[

@@ -3,32 +3,57 @@
 
 use attlas::Visibility;
 
-use super::{Family, bert, heads};
+use serde_json::json;
+
+use super::{Family, PieceRule, TextRules, bert, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
-    Architecture, Attention, Block, Disentangled, Embedding, FeedForward, Head, Length, Norm, Positions, Residual,
+    Architecture, Attention, Block, Disentangled, Embedding, FeedForward, Length, Norm, Positions, Readout, Residual,
     SideConvolution, Stack,
 };
-use crate::config_file::ConfigFile;
-use crate::load::{AttentionNames, HeadNames, Names, ProjectionNames, StackNames};
+use crate::load::{AttentionNames, Names, ProjectionNames, ReadoutNames, StackNames};
 
-pub(super) const FAMILY: Family =
-    Family { name: "deberta", model_types: &["deberta-v2"], about: "DeBERTa v2 and v3 (He et al. 2021, 2023)", read };
+pub(super) const FAMILY: Family = Family {
+    name: "deberta",
+    model_types: &["deberta-v2"],
+    about: "DeBERTa v2 and v3 (He et al. 2021, 2023)",
+    read,
+    tested: &[
+        ("deberta-v2", "content with distance (dense), buckets"),
+        ("deberta-v2-unshared", "projections of distances, convolution"),
+        ("deberta-v3-classifier", "classifier, no absolute positions, f16"),
+    ],
+    texts: &[TEXT],
+};
+
+const TEXT: TextRules = TextRules {
+    model_types: &["deberta-v2"],
+    classes: &["DebertaV2Tokenizer"],
+    pieces: PieceRule::Arranged(|pieces, _, settings| {
+        pieces.surround(&["[CLS]"], &["[SEP]"], &["[SEP]"]);
+        pieces.second = 1;
+        if settings.flag("do_lower_case").unwrap_or(false) {
+            pieces.normalizers.push(json!({"type": "Lowercase"}));
+        }
+    }),
+    ..TextRules::PLAIN
+};
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-7)? as f32);
     let stack = encoder(config, norm)?;
     let activation = config.activation_or("hidden_act", "gelu")?;
-    let (head, head_names) = match heads::task(config)? {
-        heads::Task::MaskedTokens if config.flag_or("legacy", true)? => {
-            (heads::masked_tokens(config, &stack, activation, norm)?, bert::VOCABULARY)
+    let (readout, readout_names) = match readouts::task(config)? {
+        readouts::Task::MaskedTokens if config.flag_or("legacy", true)? => {
+            (readouts::masked_tokens(config, &stack, activation, norm)?, bert::VOCABULARY)
         }
-        heads::Task::Classes => (pooled_classes(config, &stack)?, CLASSES),
-        _ => (Head::None, HeadNames::NONE),
+        readouts::Task::Classes => (pooled_classes(config, &stack)?, CLASSES),
+        _ => (Readout::None, ReadoutNames::NONE),
     };
     let architecture =
-        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, head, Length::Any);
-    Ok((architecture, Names { head: head_names, ..NAMES }))
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, readout, Length::Any);
+    Ok((architecture, Names { readout: readout_names, ..NAMES }))
 }
 
 fn encoder(config: &ConfigFile, norm: Norm) -> Result<Stack, Error> {
@@ -112,14 +137,18 @@ fn side_convolution(config: &ConfigFile, d_model: usize, norm: Norm) -> Result<O
 /// The widest window of a convolution that is believed.
 const MAX_KERNEL: usize = 63;
 
-fn pooled_classes(config: &ConfigFile, stack: &Stack) -> Result<Head, Error> {
+fn pooled_classes(config: &ConfigFile, stack: &Stack) -> Result<Readout, Error> {
     let activation = config.activation_or("pooler_hidden_act", "gelu")?;
     let transform = Some(crate::config::Transform { activation, ..bert::tanh_layer(stack.d_model) });
-    Ok(Head::Classes { n: heads::n_classes(config)?, transform, pooled: crate::config::Pooled::First })
+    Ok(Readout::Classes { n: readouts::n_classes(config)?, transform, pooled: crate::config::Pooled::First })
 }
 
-const CLASSES: HeadNames =
-    HeadNames { transform: "pooler.dense", output: "classifier.weight", bias: &["classifier.bias"], ..HeadNames::NONE };
+const CLASSES: ReadoutNames = ReadoutNames {
+    transform: "pooler.dense",
+    output: "classifier.weight",
+    bias: &["classifier.bias"],
+    ..ReadoutNames::NONE
+};
 
 const NAMES: Names = Names {
     prefixes: &["deberta.", ""],

@@ -3,20 +3,27 @@
 
 use attlas::Visibility;
 
-use super::{Family, heads, vit};
+use super::{Family, readouts, vit};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
-    Architecture, Attention, Block, FeedForward, Gating, Head, Leading, Length, Norm, OtherGrids, Pooled, Residual,
+    Architecture, Attention, Block, FeedForward, Gating, Leading, Length, Norm, OtherGrids, Pooled, Readout, Residual,
     Stack,
 };
-use crate::config_file::ConfigFile;
-use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Names, StackNames};
+use crate::load::{AttentionNames, FeedForwardNames, Names, ReadoutNames, StackNames};
 
 pub(super) const FAMILY: Family = Family {
     name: "dinov2",
     model_types: &["dinov2", "dinov2_with_registers"],
     about: "DINOv2, with and without registers (Oquab et al. 2023; Darcet et al. 2024)",
     read,
+    tested: &[
+        ("dinov2", "layer scale, images of other sizes"),
+        ("dinov2-classifier", "classifier on CLS and mean"),
+        ("dinov2-giant", "gated"),
+        ("dinov2-registers", "registers"),
+    ],
+    texts: &[],
 };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
@@ -44,16 +51,16 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let embedding = vit::embedding(vit::patches(config, 14, leading, other_grids)?, d_model);
     let stack = Stack::pre_norm(norm, d_model, embedding, vec![block; config.layers_or("num_hidden_layers", 12)?]);
     let classes = config.texts("architectures")?.unwrap_or_default();
-    let (head, head_names) = if classes.iter().any(|name| name.contains("ForImageClassification")) {
+    let (readout, readout_names) = if classes.iter().any(|name| name.contains("ForImageClassification")) {
         let pooled = Pooled::FirstAndMean;
-        (Head::Classes { n: heads::n_classes(config)?, transform: None, pooled }, vit::CLASSIFIER)
+        (Readout::Classes { n: readouts::n_classes(config)?, transform: None, pooled }, vit::CLASSIFIER)
     } else {
-        (Head::None, HeadNames::NONE)
+        (Readout::None, ReadoutNames::NONE)
     };
     let feed_forward = if is_gated { GATED } else { PLAIN };
     let encoder = Some(StackNames { feed_forward, ..ENCODER });
-    let names = Names { prefixes: PREFIXES, encoder, head: head_names, ..vit::NAMES };
-    Ok((Architecture::encoder(None, stack, head, Length::Any), names))
+    let names = Names { prefixes: PREFIXES, encoder, readout: readout_names, ..vit::NAMES };
+    Ok((Architecture::encoder(None, stack, readout, Length::Any), names))
 }
 
 fn feed_forward(config: &ConfigFile, d_model: usize, is_gated: bool) -> Result<FeedForward, Error> {

@@ -2,16 +2,23 @@
 
 use attlas::Visibility;
 
-use super::{Family, heads, roberta};
+use super::{Family, readouts, roberta};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
-    Activation, Architecture, Attention, Block, Embedding, FeedForward, Head, Length, Norm, Positions, Residual, Stack,
+    Activation, Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, Positions, Readout, Residual,
+    Stack,
 };
-use crate::config_file::ConfigFile;
-use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Names, ProjectionNames, StackNames};
+use crate::load::{AttentionNames, FeedForwardNames, Names, ProjectionNames, ReadoutNames, StackNames};
 
-pub(super) const FAMILY: Family =
-    Family { name: "distilbert", model_types: &["distilbert"], about: "DistilBERT (Sanh et al. 2019)", read };
+pub(super) const FAMILY: Family = Family {
+    name: "distilbert",
+    model_types: &["distilbert"],
+    about: "DistilBERT (Sanh et al. 2019)",
+    read,
+    tested: &[("distilbert", "masked LM")],
+    texts: &[],
+};
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let d_model = config.size_or("dim", 768)?;
@@ -32,13 +39,13 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         Embedding { positions: Positions::learned(n_rows), norm: Some(norm), ..Embedding::new(n_tokens, d_model) },
         vec![block; config.layers_or("n_layers", 6)?],
     );
-    let (head, head_names) = match heads::task(config)? {
-        heads::Task::MaskedTokens => (heads::masked_tokens(config, &stack, activation, norm)?, VOCABULARY),
-        heads::Task::Classes => (roberta::classes(config, d_model, Activation::Relu)?, CLASSIFIER),
-        heads::Task::None => (Head::None, HeadNames::NONE),
+    let (readout, readout_names) = match readouts::task(config)? {
+        readouts::Task::MaskedTokens => (readouts::masked_tokens(config, &stack, activation, norm)?, VOCABULARY),
+        readouts::Task::Classes => (roberta::classes(config, d_model, Activation::Relu)?, CLASSIFIER),
+        readouts::Task::None => (Readout::None, ReadoutNames::NONE),
     };
-    let architecture = Architecture::encoder(config.id("pad_token_id", n_tokens)?, stack, head, Length::Any);
-    Ok((architecture, Names { head: head_names, ..NAMES }))
+    let architecture = Architecture::encoder(config.id("pad_token_id", n_tokens)?, stack, readout, Length::Any);
+    Ok((architecture, Names { readout: readout_names, ..NAMES }))
 }
 
 const NAMES: Names = Names {
@@ -67,17 +74,17 @@ const NAMES: Names = Names {
     ..super::bert::NAMES
 };
 
-const VOCABULARY: HeadNames = HeadNames {
+const VOCABULARY: ReadoutNames = ReadoutNames {
     transform: "vocab_transform",
     transform_norm: "vocab_layer_norm",
     output: "vocab_projector.weight",
     bias: &["vocab_projector.bias"],
-    ..HeadNames::NONE
+    ..ReadoutNames::NONE
 };
 
-const CLASSIFIER: HeadNames = HeadNames {
+const CLASSIFIER: ReadoutNames = ReadoutNames {
     transform: "pre_classifier",
     output: "classifier.weight",
     bias: &["classifier.bias"],
-    ..HeadNames::NONE
+    ..ReadoutNames::NONE
 };

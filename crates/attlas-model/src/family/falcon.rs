@@ -5,16 +5,22 @@
 use attlas::Visibility;
 
 use super::rotary::{self, RopePlace};
-use super::{Family, bloom, heads, llama};
+use super::{Family, bloom, llama, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
     Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, PositionBias, Residual, Stack,
 };
-use crate::config_file::ConfigFile;
-use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Layout, Names, StackNames, Superfluous};
+use crate::load::{AttentionNames, FeedForwardNames, Layout, Names, ReadoutNames, StackNames, Superfluous};
 
-pub(super) const FAMILY: Family =
-    Family { name: "falcon", model_types: &["falcon"], about: "Falcon (Almazrouei et al. 2023)", read };
+pub(super) const FAMILY: Family = Family {
+    name: "falcon",
+    model_types: &["falcon"],
+    about: "Falcon (Almazrouei et al. 2023)",
+    read,
+    tested: &[("falcon-7b", "multi-query"), ("falcon-40b", "grouped, two norms"), ("falcon-rw", "ALiBi, f16")],
+    texts: &[],
+};
 
 /// How attention and feed-forward stand to each other.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,7 +63,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     );
     let architecture = Architecture::decoder(
         stack,
-        heads::next_token(config, n_tokens, true)?,
+        readouts::next_token(config, n_tokens, true)?,
         llama::ids(config, n_tokens)?,
         Length::Noted(max_positions),
     );
@@ -115,7 +121,7 @@ fn names(plan: Plan) -> Names {
         prefixes: &["transformer.", ""],
         encoder: None,
         decoder: Some(StackNames { attention, feed_forward, ..bloom::DECODER }),
-        head: HeadNames { output: "lm_head.weight", ..HeadNames::NONE },
+        readout: ReadoutNames { output: "lm_head.weight", ..ReadoutNames::NONE },
         layout: Layout::OutIn,
         ignored: &["rotary_emb.inv_freq"],
         superfluous: Superfluous::Noted,

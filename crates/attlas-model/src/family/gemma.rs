@@ -4,37 +4,48 @@
 use attlas::Visibility;
 
 use super::rotary::{self, RopePlace};
-use super::{Family, heads, llama};
+use super::{Family, llama, readouts};
 use crate::Error;
+use crate::block::rope::inverse_frequencies;
+use crate::config::file::ConfigFile;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Frequencies, Head, Norm, NormKind, Pairs, QkNorm, QkScope, Residual, Rotary,
+    Architecture, Attention, Biases, Block, Frequencies, Norm, NormKind, Pairs, QkNorm, QkScope, Readout, Residual,
+    Rotary,
 };
-use crate::config_file::ConfigFile;
 use crate::load::{AttentionNames, FeedForwardNames, Names, StackNames};
-use crate::rope::inverse_frequencies;
 
 pub(super) const GEMMA: Family = Family {
     name: "gemma",
     model_types: &["gemma"],
     about: "Gemma (Gemma Team 2024)",
     read: |config| Ok((decoder(config, |_, _| Ok(()))?, llama::NAMES)),
+    tested: &[("gemma", "multi-query, scaled embedding")],
+    texts: &[],
 };
 
-pub(super) const GEMMA2: Family =
-    Family { name: "gemma2", model_types: &["gemma2"], about: "Gemma 2 (Gemma Team 2024)", read: read_gemma2 };
+pub(super) const GEMMA2: Family = Family {
+    name: "gemma2",
+    model_types: &["gemma2"],
+    about: "Gemma 2 (Gemma Team 2024)",
+    read: read_gemma2,
+    tested: &[("gemma2", "soft caps, alternating windows, sandwich norms")],
+    texts: &[],
+};
 
 pub(super) const GEMMA3: Family = Family {
     name: "gemma3",
     model_types: &["gemma3_text"],
     about: "Gemma 3, text (Gemma Team 2025)",
     read: read_gemma3,
+    tested: &[("gemma3", "q/k norms, RoPE of two bases"), ("gemma3-older-config", "older configuration")],
+    texts: &[],
 };
 
 fn read_gemma2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let n_layers = config.layers_or("num_hidden_layers", 26)?;
-    let window = heads::window(config.size_or("sliding_window", 4096)?);
-    let sliding =
-        heads::sliding_layers(config, n_layers)?.unwrap_or_else(|| (0..n_layers).map(|layer| layer % 2 == 0).collect());
+    let window = readouts::window(config.size_or("sliding_window", 4096)?);
+    let sliding = readouts::sliding_layers(config, n_layers)?
+        .unwrap_or_else(|| (0..n_layers).map(|layer| layer % 2 == 0).collect());
     let softcap = soft_cap(config, "attn_logit_softcapping", Some(50.0))?;
     let scale = scale(config)?;
     let mut architecture = decoder(config, |layer, block| {
@@ -44,7 +55,7 @@ fn read_gemma2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         Ok(())
     })?;
     let cap = soft_cap(config, "final_logit_softcapping", Some(30.0))?;
-    if let Head::Tokens { softcap, .. } = &mut architecture.head {
+    if let Readout::Tokens { softcap, .. } = &mut architecture.readout {
         *softcap = cap;
     }
     Ok((architecture, SANDWICH))
@@ -52,9 +63,9 @@ fn read_gemma2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 
 fn read_gemma3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let n_layers = config.layers_or("num_hidden_layers", 26)?;
-    let window = heads::window(config.size_or("sliding_window", 4096)?);
+    let window = readouts::window(config.size_or("sliding_window", 4096)?);
     let every = config.size_or("sliding_window_pattern", 6)?;
-    let sliding = heads::sliding_layers(config, n_layers)?
+    let sliding = readouts::sliding_layers(config, n_layers)?
         .unwrap_or_else(|| (0..n_layers).map(|layer| (layer + 1) % every != 0).collect());
     let softcap = soft_cap(config, "attn_logit_softcapping", None)?;
     let scale = scale(config)?;
@@ -67,7 +78,7 @@ fn read_gemma3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         Ok(())
     })?;
     let cap = soft_cap(config, "final_logit_softcapping", None)?;
-    if let Head::Tokens { softcap, .. } = &mut architecture.head {
+    if let Readout::Tokens { softcap, .. } = &mut architecture.readout {
         *softcap = cap;
     }
     Ok((architecture, SANDWICH))
@@ -104,7 +115,7 @@ fn decoder(
         stack.embedding.scale = (stack.d_model as f64).sqrt() as f32;
         stack.final_norm = stack.final_norm.map(plus_one);
     }
-    architecture.head = heads::next_token(config, config.size("vocab_size")?, true)?;
+    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, true)?;
     Ok(architecture)
 }
 

@@ -3,16 +3,24 @@
 use attlas::Visibility;
 use serde_json::Value;
 
-use super::{Family, heads, llama};
+use super::{Family, Marks, TextRules, llama, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, Positions, Residual, Stack};
-use crate::config_file::ConfigFile;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 
-pub(super) const FAMILY: Family =
-    Family { name: "gpt2", model_types: &["gpt2"], about: "GPT-2 (Radford et al. 2019)", read };
+pub(super) const FAMILY: Family = Family {
+    name: "gpt2",
+    model_types: &["gpt2"],
+    about: "GPT-2 (Radford et al. 2019)",
+    read,
+    tested: &[("gpt2", "shards, generation"), ("gpt2-layer-scaled", "scores scaled by layer")],
+    texts: &[TEXT],
+};
+
+const TEXT: TextRules = TextRules { model_types: &["gpt2"], marks: Marks::Nothing, ..TextRules::PLAIN };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     config.must_be("add_cross_attention", &Value::Bool(false))?;
@@ -46,7 +54,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     );
     let architecture = Architecture::decoder(
         stack,
-        heads::next_token(config, n_tokens, true)?,
+        readouts::next_token(config, n_tokens, true)?,
         llama::ids(config, n_tokens)?,
         Length::Any,
     );
@@ -70,7 +78,7 @@ const NAMES: Names = Names {
         final_norm: "ln_f",
         ..StackNames::NONE
     }),
-    head: HeadNames { output: "lm_head.weight", ..HeadNames::NONE },
+    readout: ReadoutNames { output: "lm_head.weight", ..ReadoutNames::NONE },
     layout: Layout::InOut,
     // masks that older checkpoints carry
     ignored: &[".attn.bias", ".attn.masked_bias"],

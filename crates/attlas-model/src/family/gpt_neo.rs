@@ -2,18 +2,26 @@
 
 use attlas::Visibility;
 
-use super::{Family, heads, llama};
+use super::{Family, Marks, TextRules, llama, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
     Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, Positions, Residual, Stack,
 };
-use crate::config_file::ConfigFile;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 
-pub(super) const FAMILY: Family =
-    Family { name: "gpt_neo", model_types: &["gpt_neo"], about: "GPT-Neo (Black et al. 2021)", read };
+pub(super) const FAMILY: Family = Family {
+    name: "gpt_neo",
+    model_types: &["gpt_neo"],
+    about: "GPT-Neo (Black et al. 2021)",
+    read,
+    tested: &[("gpt-neo", "local layers")],
+    texts: &[TEXT],
+};
+
+const TEXT: TextRules = TextRules { model_types: &["gpt_neo"], marks: Marks::Nothing, ..TextRules::PLAIN };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let d_model = config.size_or("hidden_size", 2048)?;
@@ -23,7 +31,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let norm = Norm::layer(config.positive_or("layer_norm_epsilon", 1e-5)? as f32);
     let d_hidden = config.size_or("intermediate_size", 4 * d_model)?;
     let activation = config.activation_or("activation_function", "gelu_new")?;
-    let window = heads::window(config.size_or("window_size", 256)?);
+    let window = readouts::window(config.size_or("window_size", 256)?);
     let local = local_layers(config, config.layers_or("num_layers", 24)?)?;
     let block = |local: &bool| {
         Block::new(
@@ -46,7 +54,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     );
     let architecture = Architecture::decoder(
         stack,
-        heads::next_token(config, n_tokens, true)?,
+        readouts::next_token(config, n_tokens, true)?,
         llama::ids(config, n_tokens)?,
         Length::Any,
     );
@@ -105,7 +113,7 @@ const NAMES: Names = Names {
         final_norm: "ln_f",
         ..StackNames::NONE
     }),
-    head: HeadNames { output: "lm_head.weight", ..HeadNames::NONE },
+    readout: ReadoutNames { output: "lm_head.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &[".attention.bias", ".attention.masked_bias"],
     superfluous: Superfluous::Noted,

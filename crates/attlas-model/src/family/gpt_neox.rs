@@ -4,12 +4,12 @@
 use attlas::Visibility;
 
 use super::rotary::{self, RopePlace};
-use super::{Family, heads, llama};
+use super::{Family, Marks, TextRules, llama, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, Residual, Stack};
-use crate::config_file::ConfigFile;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 
 pub(super) const FAMILY: Family = Family {
@@ -17,7 +17,11 @@ pub(super) const FAMILY: Family = Family {
     model_types: &["gpt_neox"],
     about: "GPT-NeoX, Pythia (Black et al. 2022; Biderman et al. 2023)",
     read,
+    tested: &[("gpt-neox", "parallel, partial RoPE"), ("gpt-neox-sequential", "sequential, f16")],
+    texts: &[TEXT],
 };
+
+const TEXT: TextRules = TextRules { model_types: &["gpt_neox"], marks: Marks::Nothing, ..TextRules::PLAIN };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let d_model = config.size_or("hidden_size", 6144)?;
@@ -53,7 +57,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     );
     let architecture = Architecture::decoder(
         stack,
-        heads::next_token(config, n_tokens, false)?,
+        readouts::next_token(config, n_tokens, false)?,
         llama::ids(config, n_tokens)?,
         Length::Noted(max_positions),
     );
@@ -81,7 +85,7 @@ const NAMES: Names = Names {
         final_norm: "final_layer_norm",
         ..StackNames::NONE
     }),
-    head: HeadNames { output: "embed_out.weight", ..HeadNames::NONE },
+    readout: ReadoutNames { output: "embed_out.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &[".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq"],
     superfluous: Superfluous::Noted,

@@ -1,19 +1,25 @@
 //! GPT-OSS (OpenAI 2025): Llama with learnt sinks, windows in every other layer, and experts.
 
-use super::{Family, heads, llama};
+use super::{Family, llama, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Biases, Experts, Gating};
-use crate::config_file::ConfigFile;
 use crate::load::{AttentionNames, FeedForwardNames, Names, StackNames};
 
-pub(super) const FAMILY: Family =
-    Family { name: "gpt_oss", model_types: &["gpt_oss"], about: "GPT-OSS (OpenAI 2025)", read };
+pub(super) const FAMILY: Family = Family {
+    name: "gpt_oss",
+    model_types: &["gpt_oss"],
+    about: "GPT-OSS (OpenAI 2025)",
+    read,
+    tested: &[("gpt-oss", "sinks, experts, windows, YaRN, bf16"), ("gpt-oss-mxfp4", "experts in MXFP4")],
+    texts: &[],
+};
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let n_layers = config.layers_or("num_hidden_layers", 36)?;
-    let window = heads::window(config.size_or("sliding_window", 128)?);
-    let sliding =
-        heads::sliding_layers(config, n_layers)?.unwrap_or_else(|| (0..n_layers).map(|layer| layer % 2 == 0).collect());
+    let window = readouts::window(config.size_or("sliding_window", 128)?);
+    let sliding = readouts::sliding_layers(config, n_layers)?
+        .unwrap_or_else(|| (0..n_layers).map(|layer| layer % 2 == 0).collect());
     let biases = if config.flag_or("attention_bias", true)? { Biases::ALL } else { Biases::NONE };
     let used_field = if config.has("num_experts_per_tok") { "num_experts_per_tok" } else { "experts_per_token" };
     let experts = Experts { n: config.size_or("num_local_experts", 128)?, n_used: config.size_or(used_field, 4)? };

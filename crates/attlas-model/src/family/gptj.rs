@@ -3,20 +3,28 @@
 
 use attlas::Visibility;
 
-use super::{Family, heads, llama};
+use super::{Family, Marks, TextRules, llama, readouts};
 use crate::Error;
+use crate::block::rope::inverse_frequencies;
+use crate::config::file::ConfigFile;
 use crate::config::{
     Architecture, Attention, Biases, Block, Embedding, FeedForward, Frequencies, Length, Norm, Pairs, Residual, Rotary,
     Stack,
 };
-use crate::config_file::ConfigFile;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
-use crate::rope::inverse_frequencies;
 
-pub(super) const FAMILY: Family =
-    Family { name: "gptj", model_types: &["gptj"], about: "GPT-J (Wang & Komatsuzaki 2021)", read };
+pub(super) const FAMILY: Family = Family {
+    name: "gptj",
+    model_types: &["gptj"],
+    about: "GPT-J (Wang & Komatsuzaki 2021)",
+    read,
+    tested: &[("gptj", "interleaved RoPE, shared norm")],
+    texts: &[TEXT],
+};
+
+const TEXT: TextRules = TextRules { model_types: &["gptj", "codegen"], marks: Marks::Nothing, ..TextRules::PLAIN };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let d_model = config.size_or("n_embd", 4096)?;
@@ -46,10 +54,10 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         Embedding::new(n_tokens, d_model),
         vec![block; config.layers_or("n_layer", 28)?],
     );
-    let head = heads::next_token_with_bias(config, n_tokens)?;
+    let readout = readouts::next_token_with_bias(config, n_tokens)?;
     let architecture = Architecture::decoder(
         stack,
-        head,
+        readout,
         llama::ids(config, n_tokens)?,
         Length::Noted(config.size_or("n_positions", 2048)?),
     );
@@ -72,7 +80,7 @@ const NAMES: Names = Names {
         final_norm: "ln_f",
         ..StackNames::NONE
     }),
-    head: HeadNames { output: "lm_head.weight", bias: &["lm_head.bias"], ..HeadNames::NONE },
+    readout: ReadoutNames { output: "lm_head.weight", bias: &["lm_head.bias"], ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &[".attn.bias", ".attn.masked_bias"],
     superfluous: Superfluous::Noted,

@@ -4,14 +4,14 @@
 use attlas::Visibility;
 
 use super::rotary::{self, RopePlace};
-use super::{Family, heads};
+use super::{Family, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
     Architecture, Attention, Biases, Block, Embedding, FeedForward, Gating, Length, Norm, Residual, SpecialIds, Stack,
 };
-use crate::config_file::ConfigFile;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 
 pub(super) const FAMILY: Family = Family {
@@ -19,6 +19,16 @@ pub(super) const FAMILY: Family = Family {
     model_types: &["llama"],
     about: "Llama 1 to 3, SmolLM, TinyLlama (Touvron et al. 2023)",
     read,
+    tested: &[
+        ("llama", "groups of 2"),
+        ("llama-ungrouped", "groups of 1, bf16"),
+        ("llama-multi-query", "groups of 4, tied"),
+        ("llama-linear", "linear RoPE scaling"),
+        ("llama-dynamic", "dynamic RoPE scaling"),
+        ("llama3", "Llama 3 RoPE scaling"),
+        ("llama-yarn", "YaRN"),
+    ],
+    texts: &[],
 };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
@@ -64,7 +74,7 @@ pub(super) fn decoder(
     let stack = Stack::pre_norm(norm, d_model, Embedding::new(n_tokens, d_model), blocks);
     Ok(Architecture::decoder(
         stack,
-        heads::next_token(config, n_tokens, false)?,
+        readouts::next_token(config, n_tokens, false)?,
         ids(config, n_tokens)?,
         Length::Noted(max_positions),
     ))
@@ -97,7 +107,7 @@ pub(super) const NAMES: Names = Names {
     prefixes: &["model.", ""],
     encoder: None,
     decoder: Some(DECODER),
-    head: HeadNames { output: "lm_head.weight", ..HeadNames::NONE },
+    readout: ReadoutNames { output: "lm_head.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &["rotary_emb.inv_freq"],
     superfluous: Superfluous::Noted,

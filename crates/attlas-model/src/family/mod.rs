@@ -3,6 +3,7 @@
 
 mod albert;
 mod bart;
+mod bart_text;
 mod bert;
 mod bloom;
 mod clip;
@@ -12,12 +13,12 @@ mod distilbert;
 mod electra;
 mod falcon;
 mod gemma;
+pub(crate) mod gguf;
 mod gpt2;
 mod gpt_neo;
 mod gpt_neox;
 mod gpt_oss;
 mod gptj;
-mod heads;
 mod llama;
 mod modernbert;
 mod mpnet;
@@ -25,20 +26,23 @@ mod olmo;
 mod opt;
 mod phi;
 mod qwen;
+mod readouts;
 mod roberta;
 mod rotary;
 mod stablelm;
 mod t5;
-mod tested;
+mod text;
 mod vaswani;
 mod vit;
 mod whisper;
 
-pub use tested::table;
+pub(crate) use clip::size_is_shorter_side;
+pub(crate) use text::{Marks, PieceRule, TextRules, language_first, text_rules};
+pub use vaswani::FAMILY as VASWANI;
 
 use crate::Error;
 use crate::config::Architecture;
-use crate::config_file::ConfigFile;
+use crate::config::file::ConfigFile;
 use crate::load::Names;
 
 /// One family.
@@ -51,6 +55,28 @@ pub struct Family {
     pub about: &'static str,
     /// From config.json to the generic Transformer, and to the names of its weights.
     pub read: fn(&ConfigFile) -> Result<(Architecture, Names), Error>,
+    /// What is tested of it against transformers: folders of `tests/data/families`, and the mechanism that each has on.
+    pub tested: &'static [(&'static str, &'static str)],
+    /// What its older vocabulary files leave unsaid.
+    pub(crate) texts: &'static [TextRules],
+}
+
+impl Family {
+    /// What is tested of it, in words.
+    pub fn tested_in_words(&self) -> String {
+        let tested: Vec<&str> = self.tested.iter().map(|(_, what)| *what).collect();
+        if tested.is_empty() { "with its own PyTorch class".to_owned() } else { tested.join("; ") }
+    }
+}
+
+/// The table of families in README.md, in Markdown.
+pub fn table() -> String {
+    let mut table = "| family | `model_type` | tested against transformers |\n|---|---|---|\n".to_owned();
+    for family in FAMILIES {
+        let types: Vec<String> = family.model_types.iter().map(|name| format!("`{name}`")).collect();
+        table.push_str(&format!("| {} | {} | {} |\n", family.about, types.join(", "), family.tested_in_words()));
+    }
+    table
 }
 
 /// All families.

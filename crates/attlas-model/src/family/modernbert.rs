@@ -4,19 +4,25 @@
 use attlas::Visibility;
 
 use super::rotary::{self, RopePlace};
-use super::{Family, heads};
+use super::{Family, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Head, Length, Norm, NormKind, Output, Pooled,
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, NormKind, Output, Pooled, Readout,
     Residual, Stack, Transform,
 };
-use crate::config_file::ConfigFile;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 
-pub(super) const FAMILY: Family =
-    Family { name: "modernbert", model_types: &["modernbert"], about: "ModernBERT (Warner et al. 2024)", read };
+pub(super) const FAMILY: Family = Family {
+    name: "modernbert",
+    model_types: &["modernbert"],
+    about: "ModernBERT (Warner et al. 2024)",
+    read,
+    tested: &[("modernbert", "windows, RoPE of two bases, gated")],
+    texts: &[],
+};
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let d_model = config.size_or("hidden_size", 768)?;
@@ -34,20 +40,20 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         norm: Some(norm),
         bias: config.flag_or("classifier_bias", false)?,
     });
-    let (head, head_names) = match heads::task(config)? {
-        heads::Task::MaskedTokens => {
+    let (readout, readout_names) = match readouts::task(config)? {
+        readouts::Task::MaskedTokens => {
             let bias = config.flag_or("decoder_bias", true)?;
-            (Head::Tokens { n_tokens, transform, bias, output: Output::Tied, scale: 1.0, softcap: None }, TOKENS)
+            (Readout::Tokens { n_tokens, transform, bias, output: Output::Tied, scale: 1.0, softcap: None }, TOKENS)
         }
-        heads::Task::Classes => {
+        readouts::Task::Classes => {
             config.must_be("classifier_pooling", &"cls".into())?;
-            (Head::Classes { n: heads::n_classes(config)?, transform, pooled: Pooled::First }, CLASSES)
+            (Readout::Classes { n: readouts::n_classes(config)?, transform, pooled: Pooled::First }, CLASSES)
         }
-        heads::Task::None => (Head::None, HeadNames::NONE),
+        readouts::Task::None => (Readout::None, ReadoutNames::NONE),
     };
     let architecture =
-        Architecture::encoder(config.id("pad_token_id", n_tokens)?, stack, head, Length::Noted(max_positions));
-    Ok((architecture, Names { head: head_names, ..NAMES }))
+        Architecture::encoder(config.id("pad_token_id", n_tokens)?, stack, readout, Length::Noted(max_positions));
+    Ok((architecture, Names { readout: readout_names, ..NAMES }))
 }
 
 fn norm(config: &ConfigFile) -> Result<Norm, Error> {
@@ -57,7 +63,7 @@ fn norm(config: &ConfigFile) -> Result<Norm, Error> {
 
 /// Which layers look only at their neighbourhood: named one by one, or all but every n-th.
 fn sliding_layers(config: &ConfigFile, n_layers: usize) -> Result<Vec<bool>, Error> {
-    if let Some(sliding) = heads::sliding_layers(config, n_layers)? {
+    if let Some(sliding) = readouts::sliding_layers(config, n_layers)? {
         return Ok(sliding);
     }
     let every = config.size_or("global_attn_every_n_layers", 3)?;
@@ -117,18 +123,18 @@ const NAMES: Names = Names {
         ..StackNames::NONE
     }),
     decoder: None,
-    head: HeadNames::NONE,
+    readout: ReadoutNames::NONE,
     layout: Layout::OutIn,
     ignored: &["head.", "decoder."],
     superfluous: Superfluous::Noted,
 };
 
-const TOKENS: HeadNames = HeadNames {
+const TOKENS: ReadoutNames = ReadoutNames {
     transform: "head.dense",
     transform_norm: "head.norm",
     output: "decoder.weight",
     bias: &["decoder.bias"],
-    ..HeadNames::NONE
+    ..ReadoutNames::NONE
 };
 
-const CLASSES: HeadNames = HeadNames { output: "classifier.weight", bias: &["classifier.bias"], ..TOKENS };
+const CLASSES: ReadoutNames = ReadoutNames { output: "classifier.weight", bias: &["classifier.bias"], ..TOKENS };

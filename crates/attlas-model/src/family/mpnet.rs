@@ -1,14 +1,20 @@
 //! MPNet (Song et al. 2020): RoBERTa's encoder with T5's bucketed bias besides.
 
 use super::bert::{self, Numbering};
-use super::{Family, heads, roberta};
+use super::{Family, readouts, roberta};
 use crate::Error;
-use crate::config::{Activation, Architecture, Directions, Head, Length, Norm, PositionBias};
-use crate::config_file::ConfigFile;
-use crate::load::{AttentionNames, HeadNames, Names, ProjectionNames, StackNames};
+use crate::config::file::ConfigFile;
+use crate::config::{Activation, Architecture, Directions, Length, Norm, PositionBias, Readout};
+use crate::load::{AttentionNames, Names, ProjectionNames, ReadoutNames, StackNames};
 
-pub(super) const FAMILY: Family =
-    Family { name: "mpnet", model_types: &["mpnet"], about: "MPNet (Song et al. 2020)", read };
+pub(super) const FAMILY: Family = Family {
+    name: "mpnet",
+    model_types: &["mpnet"],
+    about: "MPNet (Song et al. 2020)",
+    read,
+    tested: &[("mpnet", "bucketed bias")],
+    texts: &[],
+};
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     // the models' own code counts 32 buckets up to distance 128 whatever the configuration says
@@ -19,14 +25,16 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         block.attention.bias = PositionBias::Buckets { n_buckets: 32, max_distance: 128, directions: Directions::Both };
     }
     let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-12)? as f32);
-    let (head, head_names) = match heads::task(config)? {
-        heads::Task::MaskedTokens => (heads::masked_tokens(config, &stack, Activation::Gelu, norm)?, roberta::LM_HEAD),
-        heads::Task::Classes => (heads::pooled_classes(config, &stack)?, roberta::CLASSIFIER),
-        heads::Task::None => (Head::None, HeadNames::NONE),
+    let (readout, readout_names) = match readouts::task(config)? {
+        readouts::Task::MaskedTokens => {
+            (readouts::masked_tokens(config, &stack, Activation::Gelu, norm)?, roberta::VOCABULARY)
+        }
+        readouts::Task::Classes => (readouts::pooled_classes(config, &stack)?, roberta::CLASSIFIER),
+        readouts::Task::None => (Readout::None, ReadoutNames::NONE),
     };
     let architecture =
-        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, head, Length::Any);
-    Ok((architecture, Names { head: head_names, ..NAMES }))
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, readout, Length::Any);
+    Ok((architecture, Names { readout: readout_names, ..NAMES }))
 }
 
 const NAMES: Names = Names {

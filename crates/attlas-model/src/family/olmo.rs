@@ -2,20 +2,38 @@
 //! with norms on each sublayer's output and on queries and keys. SmolLM3: Llama whose every fourth layer knows no
 //! positions.
 
-use super::{Family, heads, llama};
+use super::{Family, llama, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Biases, Norm, NormKind, QkNorm, QkScope, Residual};
-use crate::config_file::ConfigFile;
 use crate::load::{AttentionNames, FeedForwardNames, Names, StackNames};
 
-pub(super) const OLMO: Family =
-    Family { name: "olmo", model_types: &["olmo"], about: "OLMo (Groeneveld et al. 2024)", read: read_olmo };
+pub(super) const OLMO: Family = Family {
+    name: "olmo",
+    model_types: &["olmo"],
+    about: "OLMo (Groeneveld et al. 2024)",
+    read: read_olmo,
+    tested: &[("olmo", "weightless norms, clipping")],
+    texts: &[],
+};
 
-pub(super) const OLMO2: Family =
-    Family { name: "olmo2", model_types: &["olmo2"], about: "OLMo 2 (OLMo Team 2025)", read: read_olmo2 };
+pub(super) const OLMO2: Family = Family {
+    name: "olmo2",
+    model_types: &["olmo2"],
+    about: "OLMo 2 (OLMo Team 2025)",
+    read: read_olmo2,
+    tested: &[("olmo2", "output norms, q/k norms")],
+    texts: &[],
+};
 
-pub(super) const SMOLLM3: Family =
-    Family { name: "smollm3", model_types: &["smollm3"], about: "SmolLM3 (Bakouch et al. 2025)", read: read_smollm3 };
+pub(super) const SMOLLM3: Family = Family {
+    name: "smollm3",
+    model_types: &["smollm3"],
+    about: "SmolLM3 (Bakouch et al. 2025)",
+    read: read_smollm3,
+    tested: &[("smollm3", "layers without positions")],
+    texts: &[],
+};
 
 fn biases(config: &ConfigFile) -> Result<Biases, Error> {
     Ok(if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE })
@@ -74,6 +92,6 @@ fn read_smollm3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         }
         Ok(())
     })?;
-    architecture.head = heads::next_token(config, config.size("vocab_size")?, true)?;
+    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, true)?;
     Ok((architecture, llama::NAMES))
 }

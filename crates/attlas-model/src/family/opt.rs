@@ -3,18 +3,27 @@
 
 use attlas::Visibility;
 
-use super::{Family, heads, llama};
+use super::{Family, Marks, TextRules, llama, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
-    Activation, Architecture, Attention, Biases, Block, Embedding, FeedForward, Head, Length, Norm, NormKind,
-    Positions, Projected, Residual, Stack, Transform,
+    Activation, Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, NormKind, Positions,
+    Projected, Readout, Residual, Stack, Transform,
 };
-use crate::config_file::ConfigFile;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 
-pub(super) const FAMILY: Family = Family { name: "opt", model_types: &["opt"], about: "OPT (Zhang et al. 2022)", read };
+pub(super) const FAMILY: Family = Family {
+    name: "opt",
+    model_types: &["opt"],
+    about: "OPT (Zhang et al. 2022)",
+    read,
+    tested: &[("opt", "positions two rows late"), ("opt-350m", "narrow token rows, post-norm, f16")],
+    texts: &[TEXT],
+};
+
+const TEXT: TextRules = TextRules { model_types: &["opt"], marks: Marks::EndBefore, ..TextRules::PLAIN };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let d_model = config.size_or("hidden_size", 768)?;
@@ -50,13 +59,13 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
             vec![block; config.layers_or("num_hidden_layers", 12)?],
         )
     };
-    let mut head = heads::next_token(config, n_tokens, true)?;
-    if let Head::Tokens { transform, .. } = &mut head
+    let mut readout = readouts::next_token(config, n_tokens, true)?;
+    if let Readout::Tokens { transform, .. } = &mut readout
         && d_token != d_model
     {
         *transform = Some(Transform { width: d_token, activation: Activation::Identity, norm: None, bias: false });
     }
-    let architecture = Architecture::decoder(stack, head, llama::ids(config, n_tokens)?, Length::Any);
+    let architecture = Architecture::decoder(stack, readout, llama::ids(config, n_tokens)?, Length::Any);
     Ok((architecture, NAMES))
 }
 
@@ -82,7 +91,7 @@ const NAMES: Names = Names {
         final_norm: "final_layer_norm",
         ..StackNames::NONE
     }),
-    head: HeadNames { transform: "{}project_out", output: "lm_head.weight", ..HeadNames::NONE },
+    readout: ReadoutNames { transform: "{}project_out", output: "lm_head.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &[],
     superfluous: Superfluous::Noted,

@@ -4,22 +4,30 @@
 use attlas::Visibility;
 
 use super::rotary::{self, RopePlace};
-use super::{Family, heads, llama};
+use super::{Family, llama, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
     Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, QkNorm, QkScope, Residual, Stack,
 };
-use crate::config_file::ConfigFile;
-use crate::load::{AttentionNames, FeedForwardNames, HeadNames, Names, ProjectionNames, StackNames};
+use crate::load::{AttentionNames, FeedForwardNames, Names, ProjectionNames, ReadoutNames, StackNames};
 
-pub(super) const PHI: Family =
-    Family { name: "phi", model_types: &["phi"], about: "Phi-1, Phi-1.5, Phi-2 (Li et al. 2023)", read: read_phi };
+pub(super) const PHI: Family = Family {
+    name: "phi",
+    model_types: &["phi"],
+    about: "Phi-1, Phi-1.5, Phi-2 (Li et al. 2023)",
+    read: read_phi,
+    tested: &[("phi", "parallel, partial RoPE"), ("phi-qk-norm", "q/k norms, f16")],
+    texts: &[],
+};
 
 pub(super) const PHI3: Family = Family {
     name: "phi3",
     model_types: &["phi3"],
     about: "Phi-3, Phi-3.5, Phi-4 (Abdin et al. 2024)",
     read: read_phi3,
+    tested: &[("phi3", "fused matrices, window"), ("phi3-longrope", "long RoPE")],
+    texts: &[],
 };
 
 fn read_phi(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
@@ -50,8 +58,9 @@ fn read_phi(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         Embedding::new(n_tokens, d_model),
         vec![block; config.layers_or("num_hidden_layers", 24)?],
     );
-    let head = heads::next_token_with_bias(config, n_tokens)?;
-    let architecture = Architecture::decoder(stack, head, llama::ids(config, n_tokens)?, Length::Noted(max_positions));
+    let readout = readouts::next_token_with_bias(config, n_tokens)?;
+    let architecture =
+        Architecture::decoder(stack, readout, llama::ids(config, n_tokens)?, Length::Noted(max_positions));
     Ok((architecture, PHI_NAMES))
 }
 
@@ -67,7 +76,7 @@ const PHI_NAMES: Names = Names {
         final_norm: "final_layernorm",
         ..llama::DECODER
     }),
-    head: HeadNames { output: "lm_head.weight", bias: &["lm_head.bias"], ..HeadNames::NONE },
+    readout: ReadoutNames { output: "lm_head.weight", bias: &["lm_head.bias"], ..ReadoutNames::NONE },
     ..llama::NAMES
 };
 
@@ -75,7 +84,7 @@ fn read_phi3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let window = config.size_or_none("sliding_window")?;
     let architecture = llama::decoder(config, Biases::NONE, |_, block| {
         if let Some(window) = window {
-            block.attention.visibility = heads::window(window);
+            block.attention.visibility = readouts::window(window);
         }
         Ok(())
     })?;

@@ -1,30 +1,44 @@
 //! Mistral, Qwen 2 and Qwen 3 (Jiang et al. 2023; Yang et al. 2024, 2025): Llama with windows, biases, or norms on
 //! queries and keys.
 
-use super::{Family, heads, llama};
+use super::{Family, llama, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Biases, Norm, QkNorm, QkScope};
-use crate::config_file::ConfigFile;
 use crate::load::Names;
 
-pub(super) const MISTRAL: Family =
-    Family { name: "mistral", model_types: &["mistral"], about: "Mistral (Jiang et al. 2023)", read: read_mistral };
+pub(super) const MISTRAL: Family = Family {
+    name: "mistral",
+    model_types: &["mistral"],
+    about: "Mistral (Jiang et al. 2023)",
+    read: read_mistral,
+    tested: &[("mistral", "window")],
+    texts: &[],
+};
 
 pub(super) const QWEN2: Family = Family {
     name: "qwen2",
     model_types: &["qwen2"],
     about: "Qwen 1.5, 2 and 2.5 (Yang et al. 2024)",
     read: read_qwen2,
+    tested: &[("qwen2", "q/k/v biases, tied"), ("qwen2-windowed", "windows in later layers")],
+    texts: &[],
 };
 
-pub(super) const QWEN3: Family =
-    Family { name: "qwen3", model_types: &["qwen3"], about: "Qwen 3 (Yang et al. 2025)", read: read_qwen3 };
+pub(super) const QWEN3: Family = Family {
+    name: "qwen3",
+    model_types: &["qwen3"],
+    about: "Qwen 3 (Yang et al. 2025)",
+    read: read_qwen3,
+    tested: &[("qwen3", "q/k norms")],
+    texts: &[],
+};
 
 fn read_mistral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let window = config.size_or_none("sliding_window")?;
     let architecture = llama::decoder(config, Biases::NONE, |_, block| {
         if let Some(window) = window {
-            block.attention.visibility = heads::window(window);
+            block.attention.visibility = readouts::window(window);
         }
         Ok(())
     })?;
@@ -35,7 +49,7 @@ fn read_qwen2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let windows = windows(config)?;
     let architecture = llama::decoder(config, Biases::QKV, |layer, block| {
         if let Some(window) = windows[layer] {
-            block.attention.visibility = heads::window(window);
+            block.attention.visibility = readouts::window(window);
         }
         Ok(())
     })?;
@@ -49,7 +63,7 @@ fn read_qwen3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let architecture = llama::decoder(config, biases, |layer, block| {
         block.attention.qk_norm = Some(QkNorm { norm, scope: QkScope::Head });
         if let Some(window) = windows[layer] {
-            block.attention.visibility = heads::window(window);
+            block.attention.visibility = readouts::window(window);
         }
         Ok(())
     })?;
@@ -64,7 +78,7 @@ fn windows(config: &ConfigFile) -> Result<Vec<Option<usize>>, Error> {
         false => None,
     };
     let first = config.count_or("max_window_layers", n_layers)?;
-    let sliding =
-        heads::sliding_layers(config, n_layers)?.unwrap_or_else(|| (0..n_layers).map(|layer| layer >= first).collect());
+    let sliding = readouts::sliding_layers(config, n_layers)?
+        .unwrap_or_else(|| (0..n_layers).map(|layer| layer >= first).collect());
     Ok(sliding.into_iter().map(|sliding| window.filter(|_| sliding)).collect())
 }

@@ -3,9 +3,9 @@
 use std::f64::consts::PI;
 
 use crate::Error;
+use crate::block::rope::inverse_frequencies;
+use crate::config::file::ConfigFile;
 use crate::config::{Frequencies, Pairs, Rotary};
-use crate::config_file::ConfigFile;
-use crate::rope::inverse_frequencies;
 
 /// What the frequencies depend on besides the fields about them.
 #[derive(Debug, Clone, Copy)]

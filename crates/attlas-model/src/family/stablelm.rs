@@ -1,9 +1,9 @@
 //! StableLM (Bellagente et al. 2024): Llama with layer norms and partial rotary positions.
 
-use super::{Family, heads, llama};
+use super::{Family, llama, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Biases, Norm, NormKind, QkNorm, QkScope, Residual};
-use crate::config_file::ConfigFile;
 use crate::family::rotary::{self, RopePlace};
 use crate::load::{AttentionNames, Names, StackNames};
 
@@ -12,6 +12,8 @@ pub(super) const FAMILY: Family = Family {
     model_types: &["stablelm"],
     about: "StableLM 3B, StableLM 2 (Bellagente et al. 2024)",
     read,
+    tested: &[("stablelm", "partial RoPE, biases"), ("stablelm-2-12b", "q/k norm per head, parallel, bf16")],
+    texts: &[],
 };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
@@ -34,7 +36,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     if let Some(stack) = &mut architecture.decoder {
         stack.final_norm = Some(norm);
     }
-    architecture.head = heads::next_token(config, config.size("vocab_size")?, false)?;
+    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, false)?;
     Ok((architecture, NAMES))
 }
 

@@ -4,75 +4,55 @@
 use attlas::Visibility;
 use serde_json::Value;
 
-use super::Family;
+use super::{Family, PieceRule, TextRules};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
-    Activation, Architecture, Attention, Biases, Block, Directions, Embedding, FeedForward, Head, Length, Norm, Output,
-    PositionBias, Residual, SpecialIds, Stack,
+    Activation, Architecture, Attention, Biases, Block, Directions, Embedding, FeedForward, Length, Norm, Output,
+    PositionBias, Readout, Residual, SpecialIds, Stack,
 };
-use crate::config_file::ConfigFile;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
+};
+use crate::tokenizer::pieces::control;
+
+pub(super) const FAMILY: Family = Family {
+    name: "t5",
+    model_types: &["t5", "mt5"],
+    about: "T5, mT5, Flan-T5 (Raffel et al. 2020)",
+    read,
+    tested: &[("t5", "bucketed bias, tied"), ("t5-v1.1", "gated, untied, bf16"), ("mt5", "mT5, untied")],
+    texts: &[TEXT],
 };
 
-pub(super) const FAMILY: Family =
-    Family { name: "t5", model_types: &["t5", "mt5"], about: "T5, mT5, Flan-T5 (Raffel et al. 2020)", read };
+const TEXT: TextRules = TextRules {
+    model_types: &["t5", "mt5", "umt5", "longt5", "switch_transformers"],
+    classes: &["T5Tokenizer"],
+    pieces: PieceRule::Arranged(|pieces, _, settings| {
+        for index in (0..settings.number("extra_ids").unwrap_or(100).min(10_000)).rev() {
+            pieces.pieces.push(control(&format!("<extra_id_{index}>")));
+        }
+        pieces.surround(&[], &["</s>"], &["</s>"]);
+        pieces.cut_at_space = true;
+    }),
+    ..TextRules::PLAIN
+};
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     config.must_be("is_encoder_decoder", &Value::Bool(true))?;
-    let d_model = config.size_or("d_model", 512)?;
-    let n_heads = config.size_or("num_heads", 8)?;
-    let d_head = config.size_or("d_kv", 64)?;
+    let sizes = Sizes::read(config)?;
     let n_tokens = config.size("vocab_size")?;
     let (feed_forward, gated) = feed_forward(config)?;
-    let norm = Norm::rms(config.positive_or("layer_norm_epsilon", 1e-6)? as f32);
-    let n_buckets = config.size_or("relative_attention_num_buckets", 32)?;
-    let max_distance = config.size_or("relative_attention_max_distance", 128)?;
-    if max_distance > MAX_DISTANCE {
-        let field = "relative_attention_max_distance";
-        return Err(config.error(field, format!("is {max_distance}, but at most {MAX_DISTANCE} is supported")));
-    }
-    let plain =
-        |visibility| Attention { scale: 1.0, biases: Biases::NONE, ..Attention::plain(n_heads, d_head, visibility) };
-    let stack = |visibility, directions, cross: Option<Attention>, n_layers| {
-        Stack::pre_norm(
-            norm,
-            d_model,
-            Embedding::new(n_tokens, d_model),
-            vec![
-                Block {
-                    cross,
-                    ..Block::new(
-                        Attention {
-                            bias: PositionBias::Buckets { n_buckets, max_distance, directions },
-                            ..plain(visibility)
-                        },
-                        feed_forward.clone(),
-                        norm,
-                        Residual::Pre
-                    )
-                };
-                n_layers
-            ],
-        )
-    };
     let n_encoder = config.layers_or("num_layers", 6)?;
     let n_decoder = config.layers_or("num_decoder_layers", n_encoder)?;
-    let tied = config.flag_or("tie_word_embeddings", true)?;
-    // mT5 never scales its decoder's output
-    let scaled = config.flag_or("scale_decoder_outputs", tied && config.text_or("model_type", "t5")? == "t5")?;
     let padding = config.id("pad_token_id", n_tokens)?;
+    let encoder = sizes.block(Visibility::FULL, Directions::Both, &feed_forward);
+    let decoder = sizes.block(Visibility::CAUSAL, Directions::Backward, &feed_forward);
+    let decoder = Block { cross: Some(sizes.attention(Visibility::FULL)), ..decoder };
     let architecture = Architecture {
-        encoder: Some(stack(Visibility::FULL, Directions::Both, None, n_encoder)),
-        decoder: Some(stack(Visibility::CAUSAL, Directions::Backward, Some(plain(Visibility::FULL)), n_decoder)),
-        head: Head::Tokens {
-            n_tokens,
-            transform: None,
-            bias: false,
-            output: if tied { Output::Tied } else { Output::Own },
-            scale: if scaled { (d_model as f32).sqrt().recip() } else { 1.0 },
-            softcap: None,
-        },
+        encoder: Some(sizes.stack(n_tokens, vec![encoder; n_encoder])),
+        decoder: Some(sizes.stack(n_tokens, vec![decoder; n_decoder])),
+        readout: readout(config, n_tokens, sizes.d_model)?,
         ids: SpecialIds {
             padding,
             start: config.id("decoder_start_token_id", n_tokens)?.or(padding),
@@ -86,6 +66,63 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let names =
         Names { encoder: stack_names(NAMES.encoder), decoder: decoder_names(stack_names(NAMES.decoder)), ..NAMES };
     Ok((architecture, names))
+}
+
+/// What both stacks share.
+struct Sizes {
+    d_model: usize,
+    n_heads: usize,
+    d_head: usize,
+    n_buckets: usize,
+    max_distance: usize,
+    norm: Norm,
+}
+
+impl Sizes {
+    fn read(config: &ConfigFile) -> Result<Sizes, Error> {
+        let max_distance = config.size_or("relative_attention_max_distance", 128)?;
+        if max_distance > MAX_DISTANCE {
+            let field = "relative_attention_max_distance";
+            return Err(config.error(field, format!("is {max_distance}, but at most {MAX_DISTANCE} is supported")));
+        }
+        Ok(Sizes {
+            d_model: config.size_or("d_model", 512)?,
+            n_heads: config.size_or("num_heads", 8)?,
+            d_head: config.size_or("d_kv", 64)?,
+            n_buckets: config.size_or("relative_attention_num_buckets", 32)?,
+            max_distance,
+            norm: Norm::rms(config.positive_or("layer_norm_epsilon", 1e-6)? as f32),
+        })
+    }
+
+    /// Attention with unscaled scores and no biases.
+    fn attention(&self, visibility: Visibility) -> Attention {
+        Attention { scale: 1.0, biases: Biases::NONE, ..Attention::plain(self.n_heads, self.d_head, visibility) }
+    }
+
+    fn block(&self, visibility: Visibility, directions: Directions, feed_forward: &FeedForward) -> Block {
+        let Sizes { n_buckets, max_distance, norm, .. } = *self;
+        let bias = PositionBias::Buckets { n_buckets, max_distance, directions };
+        Block::new(Attention { bias, ..self.attention(visibility) }, feed_forward.clone(), norm, Residual::Pre)
+    }
+
+    fn stack(&self, n_tokens: usize, blocks: Vec<Block>) -> Stack {
+        Stack::pre_norm(self.norm, self.d_model, Embedding::new(n_tokens, self.d_model), blocks)
+    }
+}
+
+fn readout(config: &ConfigFile, n_tokens: usize, d_model: usize) -> Result<Readout, Error> {
+    let tied = config.flag_or("tie_word_embeddings", true)?;
+    // mT5 never scales its decoder's output
+    let scaled = config.flag_or("scale_decoder_outputs", tied && config.text_or("model_type", "t5")? == "t5")?;
+    Ok(Readout::Tokens {
+        n_tokens,
+        transform: None,
+        bias: false,
+        output: if tied { Output::Tied } else { Output::Own },
+        scale: if scaled { (d_model as f32).sqrt().recip() } else { 1.0 },
+        softcap: None,
+    })
 }
 
 /// The widest bias table that is built.
@@ -174,7 +211,7 @@ const NAMES: Names = Names {
         final_norm: "decoder.final_layer_norm",
         ..StackNames::NONE
     }),
-    head: HeadNames { output: "lm_head.weight", ..HeadNames::NONE },
+    readout: ReadoutNames { output: "lm_head.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     // some checkpoints store the table again, and a bias that the cross-attention never uses
     ignored: &["embed_tokens.weight", "EncDecAttention.relative_attention_bias.weight"],

@@ -5,20 +5,23 @@ use attlas::Visibility;
 
 use super::Family;
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
-    Activation, Architecture, Arrangement, AtPadding, Attention, Block, Embedding, FeedForward, Head, Length, Norm,
-    Output, Positions, Residual, SpecialIds, Stack,
+    Activation, Architecture, Arrangement, AtPadding, Attention, Block, Embedding, FeedForward, Length, Norm, Output,
+    Positions, Readout, Residual, SpecialIds, Stack,
 };
-use crate::config_file::ConfigFile;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 
-pub(super) const FAMILY: Family = Family {
+/// The source design: the encoder-decoder of Vaswani et al. (2017), which `attlas-train` trains.
+pub const FAMILY: Family = Family {
     name: "vaswani",
     model_types: &["vaswani"],
     about: "the original encoder-decoder (Vaswani et al. 2017)",
     read,
+    tested: &[],
+    texts: &[],
 };
 
 /// Whether a configuration without `model_type` can only be this family's.
@@ -66,7 +69,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let architecture = Architecture {
         encoder: Some(stack(source_vocabulary, Visibility::FULL, None)),
         decoder: Some(stack(target_vocabulary, Visibility::CAUSAL, Some(cross))),
-        head: Head::Tokens {
+        readout: Readout::Tokens {
             n_tokens: target_vocabulary,
             transform: None,
             bias: true,
@@ -110,7 +113,7 @@ const NAMES: Names = Names {
         feed_forward: FEED_FORWARD,
         ..StackNames::NONE
     }),
-    head: HeadNames { output: "output_proj.weight", bias: &["output_proj.bias"], ..HeadNames::NONE },
+    readout: ReadoutNames { output: "output_proj.weight", bias: &["output_proj.bias"], ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &["pe"],
     superfluous: Superfluous::Refused,

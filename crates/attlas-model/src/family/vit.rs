@@ -3,15 +3,15 @@
 
 use attlas::Visibility;
 
-use super::{Family, heads};
+use super::{Family, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Head, Leading, Length, Norm, OtherGrids, Patches,
-    Pooled, Reads, Residual, Stack,
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Leading, Length, Norm, OtherGrids, Patches, Pooled,
+    Readout, Reads, Residual, Stack,
 };
-use crate::config_file::ConfigFile;
 use crate::load::{
-    AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous,
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 
 pub(super) const VIT: Family = Family {
@@ -19,6 +19,8 @@ pub(super) const VIT: Family = Family {
     model_types: &["vit"],
     about: "ViT (Dosovitskiy et al. 2021)",
     read: |config| read(config, &["vit.", ""], &[CLASS]),
+    tested: &[("vit", "classifier"), ("vit-model", "f16")],
+    texts: &[],
 };
 
 pub(super) const DEIT: Family = Family {
@@ -26,6 +28,8 @@ pub(super) const DEIT: Family = Family {
     model_types: &["deit"],
     about: "DeiT (Touvron et al. 2021)",
     read: |config| read(config, &["deit.", ""], &[CLASS, DISTILLATION]),
+    tested: &[("deit", "distillation token, two classifiers")],
+    texts: &[],
 };
 
 /// The row that classes are read from.
@@ -57,16 +61,16 @@ fn read(
     );
     let classes = config.texts("architectures")?.unwrap_or_default();
     let has = |part: &str| classes.iter().any(|name| name.contains(part));
-    let n_classes = || heads::n_classes(config);
-    let (head, head_names) = if has("WithTeacher") {
+    let n_classes = || readouts::n_classes(config);
+    let (readout, readout_names) = if has("WithTeacher") {
         let pooled = Pooled::FirstTwo;
-        (Head::Classes { n: n_classes()?, transform: None, pooled }, TWO_CLASSIFIERS)
+        (Readout::Classes { n: n_classes()?, transform: None, pooled }, TWO_CLASSIFIERS)
     } else if has("ForImageClassification") {
-        (Head::Classes { n: n_classes()?, transform: None, pooled: Pooled::First }, CLASSIFIER)
+        (Readout::Classes { n: n_classes()?, transform: None, pooled: Pooled::First }, CLASSIFIER)
     } else {
-        (Head::None, HeadNames::NONE)
+        (Readout::None, ReadoutNames::NONE)
     };
-    Ok((Architecture::encoder(None, stack, head, Length::Any), Names { prefixes, head: head_names, ..NAMES }))
+    Ok((Architecture::encoder(None, stack, readout, Length::Any), Names { prefixes, readout: readout_names, ..NAMES }))
 }
 
 /// The patches of a square image, as most configurations say it.
@@ -111,7 +115,7 @@ pub(super) const NAMES: Names = Names {
     prefixes: &["vit.", ""],
     encoder: Some(ENCODER),
     decoder: None,
-    head: HeadNames::NONE,
+    readout: ReadoutNames::NONE,
     layout: Layout::OutIn,
     ignored: &["pooler.dense.weight", "pooler.dense.bias", "embeddings.mask_token"],
     superfluous: Superfluous::Noted,
@@ -142,8 +146,8 @@ pub(super) const ENCODER: StackNames = StackNames {
     ..StackNames::NONE
 };
 
-pub(super) const CLASSIFIER: HeadNames =
-    HeadNames { output: "classifier.weight", bias: &["classifier.bias"], ..HeadNames::NONE };
+pub(super) const CLASSIFIER: ReadoutNames =
+    ReadoutNames { output: "classifier.weight", bias: &["classifier.bias"], ..ReadoutNames::NONE };
 
-const TWO_CLASSIFIERS: HeadNames =
-    HeadNames { output: "cls_classifier", second: "distillation_classifier", ..HeadNames::NONE };
+const TWO_CLASSIFIERS: ReadoutNames =
+    ReadoutNames { output: "cls_classifier", second: "distillation_classifier", ..ReadoutNames::NONE };

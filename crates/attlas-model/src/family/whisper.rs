@@ -3,17 +3,26 @@
 
 use attlas::Visibility;
 
-use super::{Family, bart, heads};
+use super::{Family, bart, readouts};
 use crate::Error;
+use crate::config::file::ConfigFile;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Frames, Head, Length, Norm, Positions, Reads,
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Frames, Length, Norm, Positions, Readout, Reads,
     Residual, SpecialIds, Stack,
 };
-use crate::config_file::ConfigFile;
-use crate::load::{HeadNames, Layout, Names, StackNames, Superfluous};
+use crate::load::{Layout, Names, ReadoutNames, StackNames, Superfluous};
 
-pub(super) const FAMILY: Family =
-    Family { name: "whisper", model_types: &["whisper"], about: "Whisper (Radford et al. 2022)", read };
+pub(super) const FAMILY: Family = Family {
+    name: "whisper",
+    model_types: &["whisper"],
+    about: "Whisper (Radford et al. 2022)",
+    read,
+    tested: &[
+        ("whisper", "spectrogram through convolutions, generation"),
+        ("whisper-multilingual", "language heard, tags, suppressed tokens, f16"),
+    ],
+    texts: &[],
+};
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let n_tokens = config.size("vocab_size")?;
@@ -21,17 +30,17 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let architecture = Architecture {
         encoder: Some(encoder(config)?),
         decoder: Some(decoder(config, n_tokens)?),
-        head: if heads::has_language_head(config)? {
-            Head::Tokens {
+        readout: if readouts::has_language_readout(config)? {
+            Readout::Tokens {
                 n_tokens,
                 transform: None,
                 bias: false,
-                output: heads::output(config, true)?,
+                output: readouts::output(config, true)?,
                 scale: 1.0,
                 softcap: None,
             }
         } else {
-            Head::None
+            Readout::None
         },
         ids: SpecialIds {
             padding: config.id("pad_token_id", n_tokens)?,
@@ -57,7 +66,7 @@ fn encoder(config: &ConfigFile) -> Result<Stack, Error> {
         ));
     }
     let embedding = Embedding {
-        reads: Reads::Frames(Frames { n_mels, n_positions }),
+        reads: Reads::Frames(Frames { n_mels, n_positions, rate: 16_000, hop: 160, n_fft: 400 }),
         positions: Positions::learned(n_positions),
         ..Embedding::new(0, d_model)
     };
@@ -104,7 +113,7 @@ const NAMES: Names = Names {
     prefixes: &["model.", ""],
     encoder: Some(StackNames { tokens: &[], projections: &["encoder.conv1", "encoder.conv2"], ..bart::ENCODER }),
     decoder: Some(StackNames { tokens: &["decoder.embed_tokens.weight"], ..bart::DECODER }),
-    head: HeadNames { output: "proj_out.weight", ..HeadNames::NONE },
+    readout: ReadoutNames { output: "proj_out.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &[],
     superfluous: Superfluous::Noted,

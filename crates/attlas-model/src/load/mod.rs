@@ -1,6 +1,7 @@
 //! From named tensors to the generic Transformer: which names is all that a family has to say.
 
 mod names;
+mod readout;
 mod reads;
 mod rearrange;
 
@@ -8,20 +9,22 @@ use std::sync::Arc;
 
 use attlas::{Bias, Scoring};
 
-pub use names::{AttentionNames, FeedForwardNames, HeadNames, Layout, Names, ProjectionNames, StackNames, Superfluous};
-use rearrange::{bucketed_bias, linear, mean_of_two, split_rows, transpose, transposed, ungroup};
+pub use names::{
+    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
+};
+use rearrange::{bucketed_bias, linear, split_rows, transpose, transposed, ungroup};
 
 use crate::Error;
-use crate::config::{
-    Architecture, Attention, Block, Embedding, FeedForward, Gating, Head, Norm, NormKind, Output, Pooled, PositionBias,
-    Positions, Projected, QkScope, Residual, Stack, Transform,
+use crate::block::linear::Linear;
+use crate::block::mxfp4::Mxfp4;
+use crate::block::norm::NormWeights;
+use crate::block::weights::{
+    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, Experts, FeedForwardWeights, PackedExperts, Projections,
+    ReadoutWeights, StackWeights, Transformer, turn,
 };
-use crate::linear::Linear;
-use crate::mxfp4::Mxfp4;
-use crate::norm::NormWeights;
-use crate::transformer::{
-    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, Experts, FeedForwardWeights, HeadWeights, PackedExperts,
-    Projections, StackWeights, Transformer, turn,
+use crate::config::{
+    Architecture, Attention, Block, Embedding, FeedForward, Gating, Norm, NormKind, PositionBias, Positions, Projected,
+    QkScope, Residual, Stack,
 };
 use crate::weights::Checkpoint;
 
@@ -44,12 +47,12 @@ pub fn load(
     let decoder = stack(&architecture.decoder, &names.decoder, d_source)?;
     let last = architecture.decoder.as_ref().or(architecture.encoder.as_ref());
     let table = decoder.as_ref().or(encoder.as_ref()).map(|stack| &stack.embedding.tokens);
-    let head = match (last, table) {
-        (Some(last), Some(table)) => loader.head(&architecture.head, &names.head, last, table)?,
-        _ => HeadWeights::default(),
+    let readout = match (last, table) {
+        (Some(last), Some(table)) => loader.readout(&architecture.readout, &names.readout, last, table)?,
+        _ => ReadoutWeights::default(),
     };
     let notes = superfluous(names, &loader)?;
-    Ok((Transformer { architecture, encoder, decoder, head }, notes))
+    Ok((Transformer { architecture, encoder, decoder, readout }, notes))
 }
 
 /// The prefix under which the token table, or what stands in its place, is found; the first one when none fits, so that the message names it.
@@ -392,67 +395,6 @@ impl Loader<'_> {
             Expert { up, down: Linear { weight, bias: Some(down_bias), d_in: d_hidden, d_out: d_model } }
         });
         Ok(Experts::Ready(experts.collect()))
-    }
-
-    fn head(&self, head: &Head, names: &HeadNames, stack: &Stack, table: &Arc<Vec<f32>>) -> Result<HeadWeights, Error> {
-        let transform = |transform: &Option<Transform>, d_in: usize| match transform {
-            None => Ok(None),
-            Some(config) => {
-                let name = names.transform.replace("{}", self.prefix);
-                let dense = self.linear(&name, config.width, d_in, config.bias)?;
-                let norm = match &config.norm {
-                    Some(norm) => Some(self.norm(norm, names.transform_norm, config.width)?),
-                    None => None,
-                };
-                Ok(Some((dense, norm)))
-            }
-        };
-        let first_bias = || names.bias.iter().find(|name| self.checkpoint.contains(name)).or(names.bias.first());
-        let bias = |d_out: usize| match first_bias() {
-            None => Ok(None),
-            Some(name) => {
-                let one_row = self.checkpoint.get(name).is_some_and(|tensor| tensor.shape == [1, d_out]);
-                let shape: &[usize] = if one_row { &[1, d_out] } else { &[d_out] };
-                self.checkpoint.tensor(name, shape).map(Some)
-            }
-        };
-        match head {
-            Head::None => Ok(HeadWeights::default()),
-            Head::Tokens { n_tokens, transform: config, bias: has_bias, output, .. } => {
-                let width = config.map_or(stack.d_model, |config| config.width);
-                let fits = table.len() == n_tokens * width;
-                let weight = match output {
-                    // a tied matrix may be stored a second time; the table is what counts
-                    Output::Tied => {
-                        self.checkpoint.ignore(names.output);
-                        Arc::clone(table)
-                    }
-                    Output::OwnOrTied if fits && !self.checkpoint.contains(names.output) => Arc::clone(table),
-                    Output::Own | Output::OwnOrTied => self.checkpoint.tensor(names.output, &[*n_tokens, width])?,
-                };
-                let bias = if *has_bias { bias(*n_tokens)? } else { None };
-                let output = Linear { weight, bias, d_in: width, d_out: *n_tokens };
-                Ok(HeadWeights { transform: transform(config, stack.d_model)?, output: Some(output) })
-            }
-            Head::Positions { transform: config } => {
-                let width = config.map_or(stack.d_model, |config| config.width);
-                let weight = self.checkpoint.tensor(names.output, &[1, width])?;
-                let output = Linear { weight, bias: bias(1)?, d_in: width, d_out: 1 };
-                Ok(HeadWeights { transform: transform(config, stack.d_model)?, output: Some(output) })
-            }
-            Head::Classes { n, pooled: Pooled::FirstTwo, .. } => {
-                let first = self.linear(names.output, *n, stack.d_model, true)?;
-                let second = self.linear(names.second, *n, stack.d_model, true)?;
-                Ok(HeadWeights { transform: None, output: Some(mean_of_two(&first, &second)) })
-            }
-            Head::Classes { n, transform: config, pooled } => {
-                let d_pooled = stack.d_model * pooled.n_parts();
-                let width = config.map_or(d_pooled, |config| config.width);
-                let weight = self.checkpoint.tensor(names.output, &[*n, width])?;
-                let output = Linear { weight, bias: bias(*n)?, d_in: width, d_out: *n };
-                Ok(HeadWeights { transform: transform(config, d_pooled)?, output: Some(output) })
-            }
-        }
     }
 
     fn norm(&self, norm: &Norm, name: &str, width: usize) -> Result<NormWeights, Error> {

@@ -10,8 +10,8 @@ pub struct Names {
     pub encoder: Option<StackNames>,
     /// The decoder's names.
     pub decoder: Option<StackNames>,
-    /// The head's names, not under a prefix.
-    pub head: HeadNames,
+    /// The readout's names, not under a prefix.
+    pub readout: ReadoutNames,
     /// How linear layers are stored.
     pub layout: Layout,
     /// Beginnings or endings of names that may be there and are not needed.
@@ -25,7 +25,7 @@ pub struct Names {
 pub enum Superfluous {
     /// The file does not belong to the configuration.
     Refused,
-    /// Refused inside the layers; elsewhere (heads of other tasks) said in the notes.
+    /// Refused inside the layers; elsewhere (readouts of other tasks) said in the notes.
     Noted,
 }
 
@@ -139,9 +139,9 @@ pub struct FeedForwardNames {
     pub layer_scale: &'static str,
 }
 
-/// The names of the head; a `{}` in `transform` stands for the prefix.
+/// The names of the readout; a `{}` in `transform` stands for the prefix.
 #[derive(Debug, Clone, Copy)]
-pub struct HeadNames {
+pub struct ReadoutNames {
     /// The dense layer before the output matrix.
     pub transform: &'static str,
     /// Its norm.
@@ -199,7 +199,8 @@ impl FeedForwardNames {
         FeedForwardNames { up: "", gate: "", down: "", norm: "", post_norm: "", router: "", layer_scale: "" };
 }
 
-impl HeadNames {
+impl ReadoutNames {
     /// Nothing named; the start of a family's constant.
-    pub const NONE: HeadNames = HeadNames { transform: "", transform_norm: "", output: "", bias: &[], second: "" };
+    pub const NONE: ReadoutNames =
+        ReadoutNames { transform: "", transform_norm: "", output: "", bias: &[], second: "" };
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::{AttentionNames, Loader, StackNames, ended, linear};
 use crate::Error;
+use crate::block::convolution::Convolution;
+use crate::block::linear::Linear;
+use crate::block::norm::NormWeights;
+use crate::block::weights::{DistanceWeights, PatchWeights, Projections, ReadWeights};
 use crate::config::{Attention, Disentangled, Embedding, Patches, Reads, Stack};
-use crate::convolution::Convolution;
-use crate::linear::Linear;
-use crate::norm::NormWeights;
-use crate::transformer::{DistanceWeights, PatchWeights, Projections, ReadWeights};
 
 impl Loader<'_> {
     pub(super) fn reads(&self, embedding: &Embedding, names: &StackNames) -> Result<ReadWeights, Error> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use attlas::Bias;
 
+use crate::block::linear::Linear;
 use crate::config::{Attention, Directions};
-use crate::linear::Linear;
 
 pub(super) fn linear(weight: Vec<f32>, bias: Option<Vec<f32>>, d_out: usize, d_in: usize) -> Linear {
     Linear { weight: Arc::new(weight), bias: bias.map(Arc::new), d_in, d_out }

@@ -11,6 +11,7 @@ use tokenizers::models::wordlevel::WordLevel;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::{AddedToken, ModelWrapper};
 
+use super::shown::quoted;
 use super::stages::{self, Growth};
 use crate::Error;
 
@@ -445,10 +446,4 @@ fn check_assigned(tokenizer: &tokenizers::Tokenizer, added: &[AddedEntry], path:
         }
     }
     Ok(())
-}
-
-/// A name from a file, quoted, escaped and cut, so that it stays inert in a message.
-pub(super) fn quoted(text: &str) -> String {
-    let head: String = text.chars().take(40).collect();
-    if head.len() == text.len() { format!("{head:?}") } else { format!("{head:?}…") }
 }

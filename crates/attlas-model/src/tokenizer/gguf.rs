@@ -4,36 +4,29 @@ use serde_json::{Value as Json, json};
 
 use super::Tokenizer;
 use super::blueprint::{AddedEntry, Blueprint, BpeOptions, PieceModel};
-use super::families;
+use super::pieces;
 use super::sentencepiece::{Algorithm, Piece, PieceKind, SentencePiece};
 use super::settings::Settings;
 use crate::Error;
+use crate::family::gguf::{TOKENIZERS, TokenizerKind, WORD_RULES, WordRule};
 use crate::weights::gguf::{Gguf, Value};
 
-/// Llama 3's expression for words.
-const LLAMA3_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Qwen 2's expression for words.
-const QWEN2_WORDS: &str =
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
 impl Tokenizer {
-    /// The tokenizer that a GGUF file carries: SentencePiece's (`llama`) or byte-level BPE (`gpt2`).
+    /// The tokenizer that a GGUF file carries: SentencePiece's or byte-level BPE.
     ///
     /// # Errors
     /// A file without one, with one of another kind, or with one that contradicts itself.
     pub(crate) fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
         let pieces = texts(gguf, "tokenizer.ggml.tokens")?;
-        match gguf.text("tokenizer.ggml.model") {
-            Some("llama") => sentencepiece(gguf, pieces),
-            Some("gpt2") => byte_level(gguf, pieces),
-            found => Err(Error::config(
-                &gguf.path,
-                "tokenizer.ggml.model",
-                format!(
-                    "is {}; llama and gpt2 are read",
-                    found.map_or("missing".to_owned(), |name| format!("{name:?}"))
-                ),
-            )),
+        let named = gguf.text("tokenizer.ggml.model");
+        match TOKENIZERS.iter().find(|(name, _)| named == Some(*name)) {
+            Some((_, TokenizerKind::SentencePiece)) => sentencepiece(gguf, pieces),
+            Some((_, TokenizerKind::ByteLevel)) => byte_level(gguf, pieces),
+            None => {
+                let found = named.map_or("missing".to_owned(), |name| format!("{name:?}"));
+                let known = TOKENIZERS.map(|(name, _)| name).join(" and ");
+                Err(Error::config(&gguf.path, "tokenizer.ggml.model", format!("is {found}; {known} are read")))
+            }
         }
     }
 }
@@ -78,7 +71,7 @@ fn sentencepiece(gguf: &Gguf, pieces: Vec<String>) -> Result<Tokenizer, Error> {
         "bos_token": name("bos"),
         "eos_token": name("eos"),
     }));
-    Tokenizer::build(families::blueprint(&model, &settings, &gguf.path)?, None)
+    Tokenizer::build(pieces::blueprint(&model, &settings, &gguf.path)?, None)
 }
 
 fn byte_level(gguf: &Gguf, pieces: Vec<String>) -> Result<Tokenizer, Error> {
@@ -94,18 +87,8 @@ fn byte_level(gguf: &Gguf, pieces: Vec<String>) -> Result<Tokenizer, Error> {
         let split = json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false});
         json!({"type": "Sequence", "pretokenizers": [split, stage(false)]})
     };
-    let (pre_tokenizer, ignore_merges) = match gguf.text("tokenizer.ggml.pre") {
-        None | Some("gpt-2" | "default") => (stage(true), false),
-        Some("llama-bpe" | "llama3" | "llama-v3") => (words(LLAMA3_WORDS), true),
-        Some("qwen2") => (words(QWEN2_WORDS), false),
-        Some(other) => {
-            return Err(Error::config(
-                &gguf.path,
-                "tokenizer.ggml.pre",
-                format!("is {other:?}; gpt-2, llama-bpe and qwen2 are read"),
-            ));
-        }
-    };
+    let rule = word_rule(gguf)?;
+    let pre_tokenizer = rule.expression.map_or_else(|| stage(true), words);
     let kinds = gguf.list("tokenizer.ggml.token_type").unwrap_or_default();
     let added_tokens = (0u32..)
         .zip(&pieces)
@@ -119,8 +102,7 @@ fn byte_level(gguf: &Gguf, pieces: Vec<String>) -> Result<Tokenizer, Error> {
         let wanted = gguf.flag(&format!("tokenizer.ggml.add_{field}_token")).unwrap_or(by_default);
         id(gguf, field).filter(|_| wanted).and_then(|id| Some((id, pieces.get(id as usize)?.clone())))
     };
-    let post_processor =
-        template(mark("bos", gguf.text("tokenizer.ggml.pre") == Some("llama-bpe")), mark("eos", false));
+    let post_processor = template(mark("bos", rule.marks_beginning), mark("eos", false));
     Tokenizer::build(
         Blueprint {
             path: gguf.path.clone(),
@@ -131,12 +113,22 @@ fn byte_level(gguf: &Gguf, pieces: Vec<String>) -> Result<Tokenizer, Error> {
             model: PieceModel::Bpe {
                 vocab: pieces.into_iter().zip(0..).collect(),
                 merges,
-                options: BpeOptions { ignore_merges, ..BpeOptions::default() },
+                options: BpeOptions { ignore_merges: rule.ignore_merges, ..BpeOptions::default() },
             },
             added_tokens,
         },
         None,
     )
+}
+
+/// How the file says that words are cut.
+fn word_rule(gguf: &Gguf) -> Result<&'static WordRule, Error> {
+    let Some(name) = gguf.text("tokenizer.ggml.pre") else { return Ok(&WORD_RULES[0]) };
+    WORD_RULES.iter().find(|rule| rule.names.contains(&name)).ok_or_else(|| {
+        let known: Vec<&str> = WORD_RULES.iter().flat_map(|rule| rule.names).copied().collect();
+        let message = format!("is {name:?}; known are {}", known.join(", "));
+        Error::config(&gguf.path, "tokenizer.ggml.pre", message)
+    })
 }
 
 /// The marks around each text.

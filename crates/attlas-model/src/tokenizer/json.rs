@@ -118,7 +118,7 @@ fn piece_model(model: ModelFile, path: &Path) -> Result<PieceModel, Error> {
         (kind, _) => Err(Error::config(
             path,
             "model.type",
-            format!("is {}; BPE, WordPiece, WordLevel and Unigram are known", super::blueprint::quoted(kind)),
+            format!("is {}; BPE, WordPiece, WordLevel and Unigram are known", super::shown::quoted(kind)),
         )),
     }
 }

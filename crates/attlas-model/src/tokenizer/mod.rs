@@ -4,13 +4,13 @@
 
 mod blueprint;
 mod charsmap;
-mod families;
 mod gguf;
 mod json;
 mod pattern;
+pub(crate) mod pieces;
 mod remap;
-mod sentencepiece;
-mod settings;
+pub(crate) mod sentencepiece;
+pub(crate) mod settings;
 mod shown;
 mod stages;
 mod vocabularies;
@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 
 use attlas::{Token, TokenRole, Tokens};
 
-use crate::{Error, files};
+use crate::Error;
+use crate::weights::read_small_file;
 use blueprint::{Blueprint, PieceModel};
 use remap::Remap;
 use sentencepiece::SentencePiece;
@@ -85,12 +86,12 @@ impl Tokenizer {
     }
 
     fn load_side(dir: &Path, side: Side) -> Result<Tokenizer, Error> {
-        let read = |path: &Path| files::read(path, MAX_FILE_BYTES);
+        let read = |path: &Path| read_small_file(path, MAX_FILE_BYTES);
         let find = |names: &[&str]| names.iter().map(|name| dir.join(name)).find(|path| path.exists());
         let settings = || Settings::read(dir);
         if let Some(path) = find(&["tokenizer.json"]) {
             let mut blueprint = json::read(&read(&path)?, &path)?;
-            families::put_language_first(&mut blueprint, &settings()?);
+            pieces::put_language_first(&mut blueprint, &settings()?);
             return Tokenizer::build(blueprint, None);
         }
         let (vocab, merges) = (dir.join("vocab.json"), dir.join("merges.txt"));
@@ -105,7 +106,7 @@ impl Tokenizer {
         if let Some(path) = spm {
             let (model, settings) = (SentencePiece::read(&read(&path)?, &path)?, settings()?);
             if !vocab.exists() {
-                return Tokenizer::build(families::blueprint(&model, &settings, &path)?, None);
+                return Tokenizer::build(pieces::blueprint(&model, &settings, &path)?, None);
             }
             let separate = find(&["target_vocab.json"]).filter(|_| side == Side::Target);
             let vocab = separate.unwrap_or(vocab);

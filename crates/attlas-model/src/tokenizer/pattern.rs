@@ -24,63 +24,90 @@ pub(super) fn check(text: &str) -> Result<(), String> {
     if text.len() > MAX_BYTES {
         return Err(format!("has {} bytes; {MAX_BYTES} are possible", text.len()));
     }
-    let bytes = text.as_bytes();
-    let mut groups = vec![Group::default()];
-    let (mut backtracks, mut nested, mut most_repeats) = (false, false, 0);
-    let mut closed: Option<Group> = None; // the group that ended just before
+    let mut reading = Reading::default();
+    reading.groups.push(Group::default());
     let mut at = 0;
-    while at < bytes.len() {
-        let unit = closed.take();
-        match bytes[at] {
-            b'\\' => {
-                backtracks |= matches!(bytes.get(at + 1), Some(b'1'..=b'9' | b'k' | b'K' | b'G'));
-                at += 1;
-            }
-            b'[' => at = end_of_class(bytes, at),
-            b'(' => {
-                let rest = &bytes[at + 1..];
-                backtracks |=
-                    [&b"?="[..], b"?!", b"?<=", b"?<!", b"?>", b"?("].iter().any(|mark| rest.starts_with(mark));
-                groups.push(Group::default());
-                if groups.len() > MAX_DEPTH {
-                    return Err(format!("nests more than {MAX_DEPTH} groups"));
-                }
-            }
-            b')' if groups.len() > 1 => closed = groups.pop(),
-            b'|' => {
-                if let Some(group) = groups.last_mut() {
-                    group.n_repeats = 0;
-                }
-            }
-            b'*' | b'+' | b'{' if is_unlimited(bytes, at) => {
-                nested |= unit.is_some_and(|group| group.repeats);
-                if let Some(group) = groups.last_mut() {
-                    group.repeats = true;
-                    group.n_repeats += 1;
-                    most_repeats = most_repeats.max(group.n_repeats);
-                }
-            }
-            _ => {}
-        }
-        // What a closed group repeats, its parent repeats.
-        if let (Some(inner), Some(outer)) = (closed, groups.last_mut()) {
-            outer.repeats |= inner.repeats;
-            outer.n_repeats += inner.n_repeats;
-            most_repeats = most_repeats.max(outer.n_repeats);
-        }
-        at += 1;
+    while at < text.len() {
+        at = reading.read(text.as_bytes(), at)?;
     }
-    if backtracks && nested {
+    if reading.backtracks && reading.nested {
         return Err(
             "repeats a group that itself repeats, beside look-around: it could take exponential time".to_owned()
         );
     }
-    if backtracks && most_repeats > MAX_REPEATS {
-        return Err(format!(
-            "has {most_repeats} unlimited repetitions in a row beside look-around; {MAX_REPEATS} are possible"
-        ));
+    let n = reading.most_repeats;
+    if reading.backtracks && n > MAX_REPEATS {
+        return Err(format!("has {n} unlimited repetitions in a row beside look-around; {MAX_REPEATS} are possible"));
     }
     Ok(())
+}
+
+/// What is known of an expression while it is read.
+#[derive(Default)]
+struct Reading {
+    /// The groups that are open, the whole expression first.
+    groups: Vec<Group>,
+    /// The group that ended just before.
+    closed: Option<Group>,
+    /// Whether the expression looks around or back.
+    backtracks: bool,
+    /// Whether a group that repeats is repeated.
+    nested: bool,
+    /// The most unlimited repetitions in a row.
+    most_repeats: usize,
+}
+
+impl Reading {
+    /// Reads what stands at `at`, and says where the next begins.
+    fn read(&mut self, bytes: &[u8], at: usize) -> Result<usize, String> {
+        let unit = self.closed.take();
+        let mut last = at;
+        match bytes[at] {
+            b'\\' => {
+                self.backtracks |= matches!(bytes.get(at + 1), Some(b'1'..=b'9' | b'k' | b'K' | b'G'));
+                last += 1;
+            }
+            b'[' => last = end_of_class(bytes, at),
+            b'(' => {
+                let rest = &bytes[at + 1..];
+                self.backtracks |=
+                    [&b"?="[..], b"?!", b"?<=", b"?<!", b"?>", b"?("].iter().any(|mark| rest.starts_with(mark));
+                self.groups.push(Group::default());
+                if self.groups.len() > MAX_DEPTH {
+                    return Err(format!("nests more than {MAX_DEPTH} groups"));
+                }
+            }
+            b')' if self.groups.len() > 1 => self.close(),
+            b'|' => {
+                if let Some(group) = self.groups.last_mut() {
+                    group.n_repeats = 0;
+                }
+            }
+            b'*' | b'+' | b'{' if is_unlimited(bytes, at) => self.repeat(unit),
+            _ => {}
+        }
+        Ok(last + 1)
+    }
+
+    /// What a closed group repeats, its parent repeats.
+    fn close(&mut self) {
+        self.closed = self.groups.pop();
+        if let (Some(inner), Some(outer)) = (self.closed, self.groups.last_mut()) {
+            outer.repeats |= inner.repeats;
+            outer.n_repeats += inner.n_repeats;
+            self.most_repeats = self.most_repeats.max(outer.n_repeats);
+        }
+    }
+
+    /// An unlimited repetition, of the group that ended just before or of something plain.
+    fn repeat(&mut self, unit: Option<Group>) {
+        self.nested |= unit.is_some_and(|group| group.repeats);
+        if let Some(group) = self.groups.last_mut() {
+            group.repeats = true;
+            group.n_repeats += 1;
+            self.most_repeats = self.most_repeats.max(group.n_repeats);
+        }
+    }
 }
 
 /// Whether the quantifier at `at` has no upper limit: `*`, `+`, `{n,}`.

@@ -1,4 +1,4 @@
-//! Families that cut with a SentencePiece model but number pieces by a vocab.json of their own: Marian, M2M-100.
+//! Models that cut with a SentencePiece model but number pieces by a vocab.json of their own.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -6,18 +6,12 @@ use std::path::Path;
 use serde_json::json;
 
 use super::blueprint::{AddedEntry, Blueprint};
-use super::families;
+use super::pieces;
 use super::sentencepiece::SentencePiece;
 use super::settings::Settings;
 use crate::Error;
 
-/// The languages of M2M-100 (Fan et al. 2021), in the order of their ids after the vocabulary.
-const M2M100: &str = "af am ar ast az ba be bg bn br bs ca ceb cs cy da de el en es et fa ff fi fr fy ga gd gl gu ha he hi \
-                      hr ht hu hy id ig ilo is it ja jv ka kk km kn ko lb lg ln lo lt lv mg mk ml mn mr ms my ne nl no \
-                      ns oc or pa pl ps pt ro ru sd si sk sl so sq sr ss su sv sw ta th tl tn tr uk ur uz vi wo xh yi \
-                      yo zh zu";
-
-/// From the ids of the SentencePiece model to those of the family's vocabulary.
+/// From the ids of the SentencePiece model to those of the model's own vocabulary.
 #[derive(Debug, Clone)]
 pub(super) struct Remap {
     /// The model's id of each id that the library gives. Shape `[n_library_ids]`.
@@ -59,11 +53,11 @@ pub(super) fn blueprint(
     settings: &Settings,
     path: &Path,
 ) -> Result<(Blueprint, Remap), Error> {
-    let many = settings.family() == "m2m_100";
+    let after = settings.text_rules().languages_after;
     let n_vocab = vocab.len() as u32;
     let mut ids: HashMap<String, u32> = vocab.into_iter().collect();
-    let languages: Vec<String> = if many {
-        let names: Vec<String> = M2M100.split(' ').map(|code| format!("__{code}__")).collect();
+    let languages: Vec<String> = if let Some(codes) = after {
+        let names: Vec<String> = codes.split(' ').map(|code| format!("__{code}__")).collect();
         ids.extend(names.iter().cloned().zip(n_vocab..));
         names
     } else {
@@ -75,7 +69,7 @@ pub(super) fn blueprint(
     let (Some(unk_id), Some(_)) = (ids.get("<unk>").copied(), ids.get("</s>")) else {
         return Err(Error::file(path, "stands beside a vocab.json without <unk> and </s>"));
     };
-    let mut blueprint = families::blueprint(model, settings, path)?;
+    let mut blueprint = pieces::blueprint(model, settings, path)?;
     let mut next = blueprint.model.ids().max().unwrap_or(0) + 1;
     let special = ["</s>", "<pad>"].into_iter().filter(|name| ids.contains_key(*name)).map(str::to_owned);
     let known: HashSet<&str> = blueprint.model.pieces().map(|(piece, _)| piece).collect();
@@ -83,7 +77,7 @@ pub(super) fn blueprint(
         blueprint.added_tokens.push(AddedEntry::special(next, name));
         next += 1;
     }
-    blueprint.post_processor = template(&blueprint, settings, many);
+    blueprint.post_processor = template(&blueprint, after.map(|_| settings.text("src_lang").unwrap_or("en")));
     let mut to_model = vec![unk_id; next as usize]; // [n_library_ids]
     for (piece, id) in blueprint.model.pieces() {
         to_model[id as usize] = ids.get(piece).copied().unwrap_or(unk_id);
@@ -95,16 +89,15 @@ pub(super) fn blueprint(
     Ok((blueprint, Remap { to_model, names, ids, unk_id }))
 }
 
-/// `A </s>`, and before it the language where M2M-100 puts one.
-fn template(blueprint: &Blueprint, settings: &Settings, many: bool) -> serde_json::Value {
-    let language = format!("__{}__", settings.text("src_lang").unwrap_or("en"));
+/// `A </s>`, and before it the language where there is one.
+fn template(blueprint: &Blueprint, language: Option<&str>) -> serde_json::Value {
     let token = |name: &str, type_id: u32| json!({"SpecialToken": {"id": name, "type_id": type_id}});
     let text = |name: &str, type_id: u32| json!({"Sequence": {"id": name, "type_id": type_id}});
     let mut single = vec![text("A", 0), token("</s>", 0)];
     let mut pair = vec![text("A", 0), text("B", 1), token("</s>", 1)];
     let mut special = serde_json::Map::new();
     special.insert("</s>".to_owned(), json!({"id": "</s>", "ids": [blueprint.id_of("</s>")], "tokens": ["</s>"]}));
-    if many {
+    if let Some(language) = language.map(|code| format!("__{code}__")) {
         single.insert(0, token(&language, 0));
         pair.insert(0, token(&language, 0));
         special.insert(

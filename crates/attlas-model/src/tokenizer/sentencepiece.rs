@@ -9,7 +9,7 @@ const MAX_PIECES: usize = 1 << 22;
 
 /// What a SentencePiece file says.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct SentencePiece {
+pub(crate) struct SentencePiece {
     /// The vocabulary; the index is the id.
     pub pieces: Vec<Piece>,
     /// How text is cut.
@@ -28,7 +28,7 @@ pub(super) struct SentencePiece {
 
 /// One entry of the vocabulary.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Piece {
+pub(crate) struct Piece {
     pub text: String,
     /// Log-probability (Unigram), or minus the rank of the merge (BPE).
     pub score: f32,
@@ -37,7 +37,7 @@ pub(super) struct Piece {
 
 /// What an entry of the vocabulary is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PieceKind {
+pub(crate) enum PieceKind {
     Normal,
     Unknown,
     Control,
@@ -48,7 +48,7 @@ pub(super) enum PieceKind {
 
 /// How text is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Algorithm {
+pub(crate) enum Algorithm {
     #[default]
     Unigram,
     Bpe,

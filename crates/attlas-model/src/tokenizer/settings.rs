@@ -6,14 +6,16 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::blueprint::AddedEntry;
-use crate::{Error, files};
+use crate::Error;
+use crate::family::{self, TextRules};
+use crate::weights::read_small_file;
 
 /// The largest of these files.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// The settings of a tokenizer; absent files are empty.
 #[derive(Debug, Default)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     tokenizer: Value,
     model: Value,
 }
@@ -32,24 +34,14 @@ impl Settings {
         Settings { tokenizer, model: Value::Null }
     }
 
-    /// The model type of config.json, or what the tokenizer's class says: `t5`, `bert`, `llama`.
-    pub fn family(&self) -> &str {
-        if let Some(model_type) = self.model.get("model_type").and_then(Value::as_str) {
-            return model_type;
-        }
-        match self.class().trim_end_matches("Fast") {
-            "T5Tokenizer" => "t5",
-            "XLMRobertaTokenizer" => "xlm-roberta",
-            "MBartTokenizer" | "MBart50Tokenizer" => "mbart",
-            "AlbertTokenizer" => "albert",
-            "DebertaV2Tokenizer" => "deberta-v2",
-            "PegasusTokenizer" => "pegasus",
-            "MarianTokenizer" => "marian",
-            "CamembertTokenizer" => "camembert",
-            "XLNetTokenizer" => "xlnet",
-            "RobertaTokenizer" => "roberta",
-            _ => "",
-        }
+    /// The model type of config.json.
+    pub fn model_type(&self) -> Option<&str> {
+        self.model.get("model_type").and_then(Value::as_str)
+    }
+
+    /// What the vocabulary files leave unsaid, by the model type, or else by the tokenizer's class.
+    pub fn text_rules(&self) -> &'static TextRules {
+        family::text_rules(self.model_type(), self.class())
     }
 
     /// The tokenizer's class; may be empty.
@@ -79,7 +71,7 @@ impl Settings {
     }
 
     /// Adds the tokens that `added_tokens_decoder` names and the vocabulary of `n_pieces` pieces lacks.
-    pub fn add_tokens(&self, added: &mut Vec<AddedEntry>, n_pieces: usize) {
+    pub(super) fn add_tokens(&self, added: &mut Vec<AddedEntry>, n_pieces: usize) {
         let known: HashSet<String> = added.iter().map(|entry| entry.content.clone()).collect();
         let entries = self.tokenizer.get("added_tokens_decoder").and_then(Value::as_object);
         let mut more: Vec<AddedEntry> = entries
@@ -103,7 +95,7 @@ fn object(path: &Path) -> Result<Value, Error> {
     if !path.exists() {
         return Ok(Value::Null);
     }
-    let value: Value = serde_json::from_slice(&files::read(path, MAX_BYTES)?)
+    let value: Value = serde_json::from_slice(&read_small_file(path, MAX_BYTES)?)
         .map_err(|error| Error::file(path, format!("is not JSON: {error}")))?;
     if value.is_object() { Ok(value) } else { Err(Error::file(path, "is not a JSON object")) }
 }

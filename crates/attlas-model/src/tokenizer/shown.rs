@@ -133,6 +133,12 @@ impl Words {
     }
 }
 
+/// A name from a file, quoted, escaped and cut, so that it stays inert in a message.
+pub(super) fn quoted(text: &str) -> String {
+    let start: String = text.chars().take(40).collect();
+    if start.len() == text.len() { format!("{start:?}") } else { format!("{start:?}…") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

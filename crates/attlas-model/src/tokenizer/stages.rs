@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::blueprint::quoted;
 use super::pattern;
+use super::shown::quoted;
 use crate::Error;
 
 /// Stages in one sequence; real files have up to eight.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::blueprint::{AddedEntry, Blueprint, BpeOptions, PieceModel};
 use super::settings::Settings;
 use crate::Error;
+use crate::family::Marks;
 
 /// BERT's vocab.txt: a piece per line, the line number its id.
 pub(super) fn wordpiece(bytes: &[u8], settings: &Settings, path: &Path) -> Result<Blueprint, Error> {
@@ -16,7 +17,7 @@ pub(super) fn wordpiece(bytes: &[u8], settings: &Settings, path: &Path) -> Resul
     let (cls, sep) = (token("cls_token", "[CLS]"), token("sep_token", "[SEP]"));
     let id_of = |name: &str| vocab.iter().find(|(piece, _)| piece == name).map(|(_, id)| *id);
     let (Some(cls_id), Some(sep_id)) = (id_of(&cls), id_of(&sep)) else {
-        return Err(Error::file(path, format!("has not the pieces {cls:?} and {sep:?}, which BERT adds to each text")));
+        return Err(Error::file(path, format!("has not the pieces {cls:?} and {sep:?}, which are added to each text")));
     };
     let special =
         [unk_token.clone(), cls.clone(), sep.clone(), token("pad_token", "[PAD]"), token("mask_token", "[MASK]")];
@@ -65,24 +66,20 @@ pub(super) fn byte_level(
         })
         .collect::<Result<Vec<_>, Error>>()?;
     let id_of = |name: &str| vocab.iter().find(|(piece, _)| piece == name).map(|(_, id)| *id);
-    let is_roberta = !matches!(settings.family(), "gpt2" | "gpt_neo" | "gptj" | "gpt_neox" | "opt" | "codegen")
-        && id_of("<s>").is_some()
-        && id_of("</s>").is_some();
+    let marks = settings.text_rules().marks;
+    let around = marks == Marks::Around && id_of("<s>").is_some() && id_of("</s>").is_some();
     let prefix_space = settings.flag("add_prefix_space").unwrap_or(false);
-    let names: &[&str] = if is_roberta {
-        &["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    } else {
-        &["<|endoftext|>", "</s>", "<pad>", "<s>"]
-    };
+    let names: &[&str] =
+        if around { &["<s>", "<pad>", "</s>", "<unk>", "<mask>"] } else { &["<|endoftext|>", "</s>", "<pad>", "<s>"] };
     let mut added: Vec<AddedEntry> =
         names.iter().filter_map(|name| Some(AddedEntry::special(id_of(name)?, *name))).collect();
     settings.add_tokens(&mut added, vocab.len());
     let post_processor = match (id_of("<s>"), id_of("</s>")) {
-        (Some(cls), Some(sep)) if is_roberta => json!({
+        (Some(cls), Some(sep)) if around => json!({
             "type": "RobertaProcessing", "cls": ["<s>", cls], "sep": ["</s>", sep],
             "trim_offsets": true, "add_prefix_space": prefix_space,
         }),
-        (_, Some(bos)) if settings.family() == "opt" => json!({
+        (_, Some(bos)) if marks == Marks::EndBefore => json!({
             "type": "TemplateProcessing",
             "single": [special_piece("</s>", 0), text_piece("A", 0)],
             "pair": [special_piece("</s>", 0), text_piece("A", 0), special_piece("</s>", 0), text_piece("B", 0)],
@@ -109,7 +106,7 @@ pub(super) fn ids(bytes: &[u8], path: &Path) -> Result<Vec<(String, u32)>, Error
         .into_iter()
         .map(|(piece, id)| match id.as_u64().map(u32::try_from) {
             Some(Ok(id)) => Ok((piece, id)),
-            _ => Err(Error::config(path, super::blueprint::quoted(&piece), format!("is {id}, which is no id"))),
+            _ => Err(Error::config(path, super::shown::quoted(&piece), format!("is {id}, which is no id"))),
         })
         .collect()
 }

@@ -1,10 +1,10 @@
 //! Reads GGUF files (llama.cpp): metadata, tensors, and for Llama-like models the names and order of Hugging Face.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use attlas::regular_file;
 use rayon::prelude::*;
 
 use super::gguf_blocks::{self, Block};
@@ -61,11 +61,8 @@ impl Gguf {
     /// A file that is not GGUF, damaged, or stores numbers in a way that is not read.
     pub fn open(path: &Path) -> Result<Gguf, Error> {
         let io = |source| Error::Io { path: path.to_owned(), source };
-        if !std::fs::metadata(path).map_err(io)?.is_file() {
-            return Err(Error::file(path, "is not a regular file"));
-        }
-        let file = Arc::new(File::open(path).map_err(io)?);
-        let size = file.metadata().map_err(io)?.len();
+        let (file, size) = regular_file::open(path).map_err(|problem| Error::regular_file(path, problem))?;
+        let file = Arc::new(file);
         let part = |offset, len| Bytes::File { file: Arc::clone(&file), offset, len };
         let mut head = vec![0; size.min(MAX_HEADER) as usize];
         part(0, head.len()).read(0, &mut head).map_err(io)?;

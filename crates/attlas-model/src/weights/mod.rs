@@ -4,9 +4,9 @@ mod bytes;
 mod convert;
 pub(crate) mod gguf;
 mod gguf_blocks;
-mod gguf_llama;
 #[cfg(test)]
 mod gguf_tests;
+pub mod hub;
 mod pickle;
 mod pickle_file;
 mod safetensors;
@@ -213,19 +213,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A JSON file, read whole: regular files only, with a limit on its size.
-pub(crate) fn read_small_file(path: &Path) -> Result<Vec<u8>, Error> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    let metadata = std::fs::metadata(path).map_err(io)?;
-    if !metadata.is_file() {
-        return Err(Error::file(path, "is not a regular file"));
-    }
-    if metadata.len() > MAX_JSON_BYTES {
-        let found = metadata.len();
-        return Err(Error::Limit(format!(
-            "{}: {found} bytes; attlas reads files of this kind up to {MAX_JSON_BYTES} bytes",
-            path.display()
-        )));
-    }
-    std::fs::read(path).map_err(io)
+/// The whole of a regular file of at most `limit` bytes.
+///
+/// # Errors
+/// A file that is absent, unreadable, no regular file or longer than the limit.
+pub(crate) fn read_small_file(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    attlas::regular_file::read(path, limit).map_err(|problem| Error::regular_file(path, problem))
 }

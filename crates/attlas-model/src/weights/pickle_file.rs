@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use attlas::regular_file;
+
 use super::pickle::{Machine, Value, View};
 use super::stored_zip::{self, Entry};
-use super::{Bytes, Checkpoint, Dtype, Tensor};
+use super::{Bytes, Checkpoint, Dtype, Tensor, read_small_file};
 use crate::Error;
 
 /// The largest pickle that is read: the names and shapes, not the numbers.
@@ -35,7 +37,7 @@ pub(super) fn open_folder(folder: &Path) -> Option<Result<Checkpoint, Error>> {
 
 /// All files that a sharded index names.
 fn open_sharded(folder: &Path, index: &Path) -> Result<Checkpoint, Error> {
-    let json: serde_json::Value = serde_json::from_slice(&crate::files::read(index, MAX_INDEX_BYTES)?)
+    let json: serde_json::Value = serde_json::from_slice(&read_small_file(index, MAX_INDEX_BYTES)?)
         .map_err(|error| Error::file(index, format!("is not JSON: {error}")))?;
     let map = json.get("weight_map").and_then(serde_json::Value::as_object);
     let map = map.ok_or_else(|| Error::config(index, "weight_map", "is not an object of tensors and files"))?;
@@ -75,13 +77,8 @@ fn open_sharded(folder: &Path, index: &Path) -> Result<Checkpoint, Error> {
 
 /// The tensors of one file.
 pub(super) fn open_file(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    if !std::fs::metadata(path).map_err(io)?.is_file() {
-        return Err(Error::file(path, "is not a regular file"));
-    }
-    let file = Arc::new(File::open(path).map_err(io)?);
-    let size = file.metadata().map_err(io)?.len();
-    let source = Source { file, size, path: path.to_owned() };
+    let (file, size) = regular_file::open(path).map_err(|problem| Error::regular_file(path, problem))?;
+    let source = Source { file: Arc::new(file), size, path: path.to_owned() };
     let start = source.read(0, size.min(LEGACY_MAGIC.len() as u64) as usize)?;
     if start.starts_with(b"PK\x03\x04") {
         source.zip()

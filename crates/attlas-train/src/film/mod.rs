@@ -242,10 +242,7 @@ impl HeadFilm {
 fn frame_folders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let film = folder.join("film");
     let entries = std::fs::read_dir(&film).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::File {
-            path: folder.to_path_buf(),
-            problem: "there is no film in it; train with --film 12".to_string(),
-        },
+        std::io::ErrorKind::NotFound => Error::NoFilm { path: folder.to_path_buf() },
         _ => Error::Read { path: film.clone(), source },
     })?;
     let mut folders: Vec<PathBuf> =

@@ -1,6 +1,6 @@
 //! The affine map `y = x Wᵀ + b` and its gradients.
 
-use super::matmul::{Before, Matrix, multiply};
+use attlas_model::matmul::{Matrix, Onto, Threads, multiply};
 
 /// `output = input · weightᵀ + bias`.
 ///
@@ -13,7 +13,13 @@ pub fn forward(input: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
     for _ in 0..n {
         output.extend_from_slice(bias);
     }
-    multiply(Matrix::new(input, n, n_in), Matrix::new(weight, n_out, n_in).transposed(), Before::Add, &mut output);
+    multiply(
+        Matrix::new(input, n, n_in),
+        Matrix::new(weight, n_out, n_in).transposed(),
+        Onto::Add,
+        Threads::One,
+        &mut output,
+    );
     output
 }
 
@@ -25,7 +31,8 @@ pub fn input_gradient(output_gradient: &[f32], weight: &[f32], n_out: usize) -> 
     multiply(
         Matrix::new(output_gradient, n, n_out),
         Matrix::new(weight, n_out, n_in),
-        Before::Overwrite,
+        Onto::Replace,
+        Threads::One,
         &mut gradient,
     );
     gradient
@@ -44,7 +51,8 @@ pub fn add_parameter_gradients(
     multiply(
         Matrix::new(output_gradient, n, n_out).transposed(),
         Matrix::new(input, n, n_in),
-        Before::Add,
+        Onto::Add,
+        Threads::One,
         weight_gradient,
     );
     for row in output_gradient.chunks_exact(n_out) {

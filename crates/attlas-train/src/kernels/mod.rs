@@ -6,6 +6,5 @@ pub mod attention;
 pub mod dropout;
 pub mod exp;
 pub mod linear;
-pub mod matmul;
 pub mod norm;
 pub mod softmax_cross_entropy;

@@ -2,8 +2,9 @@
 //!
 //! The gradients are formed in the same pass, while a block's logits are still in cache. Label smoothing as in Szegedy et al. 2016, §7 and PyTorch: the target is `(1 − ε) · one-hot + ε / n_vocab`.
 
+use attlas_model::matmul::{Matrix, Onto, Threads, multiply};
+
 use super::exp::exp_of_non_positive;
-use super::matmul::{Before, Matrix, multiply};
 
 /// Rows per block: 128 × 8,000 logits are 4 MB, about half a third-level cache.
 const BLOCK: usize = 128;
@@ -67,7 +68,7 @@ pub fn forward(
             row.copy_from_slice(bias);
         }
         let weight_matrix = Matrix::new(weight, n_vocab, d_model);
-        multiply(Matrix::new(hidden, rows, d_model), weight_matrix.transposed(), Before::Add, logits);
+        multiply(Matrix::new(hidden, rows, d_model), weight_matrix.transposed(), Onto::Add, Threads::One, logits);
         for (row, target) in logits.chunks_exact_mut(n_vocab).zip(targets) {
             sums.add(&row_loss(row, *target as usize, smoothing, scale));
         }
@@ -75,8 +76,14 @@ pub fn forward(
         // `logits` now holds the gradient of the logits
         let logits_matrix = Matrix::new(logits, rows, n_vocab);
         let hidden_gradient = &mut gradients.hidden[block * BLOCK * d_model..][..rows * d_model];
-        multiply(logits_matrix, weight_matrix, Before::Overwrite, hidden_gradient);
-        multiply(logits_matrix.transposed(), Matrix::new(hidden, rows, d_model), Before::Add, gradients.weight);
+        multiply(logits_matrix, weight_matrix, Onto::Replace, Threads::One, hidden_gradient);
+        multiply(
+            logits_matrix.transposed(),
+            Matrix::new(hidden, rows, d_model),
+            Onto::Add,
+            Threads::One,
+            gradients.weight,
+        );
         for row in logits.chunks_exact(n_vocab) {
             for (sum, value) in gradients.bias.iter_mut().zip(row) {
                 *sum += value;

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{EXPORT_KEY, ExportMetadata, extension, npy};
 use crate::output::write_aside;
 use crate::recording::{write_f32, write_safetensors_header};
-use crate::{AttentionMap, Error, Kind, Layer, Recording, Tokens};
+use crate::{AttentionMap, Error, Kind, Layer, Recording, Remedy, Tokens};
 
 /// Which weights to export; everything by default.
 #[derive(Debug, Clone)]
@@ -106,7 +106,7 @@ pub fn export(recording: &Recording, selection: &Selection, path: &Path) -> Resu
             what: "the dense weights".into(),
             needed,
             limit: selection.max_bytes,
-            remedy: "choose with --kind, --layer, --head, --rows and --columns, or raise --max-bytes".into(),
+            remedy: Remedy::ChooseFewer,
         });
     }
     let tokens = Labels::of(recording, selection);
@@ -189,14 +189,11 @@ fn dense_array<'a>(
     })
 }
 
-fn clip(what: &str, asked: Option<&Range<usize>>, n: usize, kind: Kind) -> Result<Range<usize>, Error> {
+fn clip(axis: &'static str, asked: Option<&Range<usize>>, n: usize, kind: Kind) -> Result<Range<usize>, Error> {
     match asked {
         None => Ok(0..n),
         Some(range) if range.start < range.end && range.end <= n => Ok(range.clone()),
-        Some(range) => Err(Error::BadWeights(format!(
-            "--{what} {}:{} is outside the {kind} map, whose {what} are 0:{n}",
-            range.start, range.end
-        ))),
+        Some(range) => Err(Error::OutsideMap { axis, range: range.clone(), kind, n }),
     }
 }
 

@@ -130,10 +130,7 @@ fn layers_of(
         return bad("floating-point numbers were expected".into());
     };
     let Some((kind, of_batch)) = kind_of(name, unnamed) else {
-        return Err(Error::BadWeights(format!(
-            "array \"{name}\" is none of encoder, decoder_self, decoder_cross (or encoder.0, encoder.1, … for a batch), \
-             and nothing says its kind; give --kind encoder, decoder or cross"
-        )));
+        return Err(Error::KindUnknown { array: name.to_owned() });
     };
     if array.shape.contains(&0) {
         return bad(format!("shape {:?} has no weight", array.shape));
@@ -194,10 +191,7 @@ fn check_weights(layer: &Layer, allow_unnormalised: bool) -> Result<Option<Strin
         }
         let sum = row.iter().map(|weight| f64::from(*weight)).sum::<f64>() as f32;
         if sum > 1.0 + ROW_SUM_TOLERANCE && !allow_unnormalised {
-            return Err(Error::BadWeights(format!(
-                "{}: the row sums to {sum}, more than 1; --allow-unnormalised takes it all the same, and says so on the picture",
-                place()
-            )));
+            return Err(Error::Unnormalised { place: place(), sum });
         }
         largest = largest.max(sum);
         if sum > 0.0 {

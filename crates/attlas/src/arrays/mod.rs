@@ -11,15 +11,14 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
 pub use export::{Format, Selection, export};
 pub use import::{ImportOptions, import};
 
-use crate::Error;
 use crate::recording::elements;
 use crate::tensor_file::{TensorFile, map_regular_file};
+use crate::{Error, Remedy};
 
 /// Bytes of arrays that are read or written at most, unless the caller says otherwise: 8 GiB.
 pub const DEFAULT_MAX_BYTES: u64 = 8 << 30;
@@ -91,7 +90,7 @@ fn read_npz(path: &Path, max_bytes: u64) -> Result<BTreeMap<String, Array>, Erro
                 what: format!("{}: unpacking array \"{name}\"", path.display()),
                 needed: max_bytes.saturating_add(1),
                 limit: max_bytes,
-                remedy: "raise --max-bytes to read it all the same".into(),
+                remedy: Remedy::RaiseLimit,
             });
         }
         left -= bytes.len() as u64;
@@ -109,17 +108,17 @@ fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Array>, Error> {
     for (name, entry) in file.tensors() {
         let bytes = file.data(entry);
         let numbers: Vec<f32> = match entry.dtype {
-            Dtype::F32 => chunks(bytes, f32::from_le_bytes),
-            Dtype::F64 => chunks(bytes, |chunk| f64::from_le_bytes(chunk) as f32),
-            Dtype::F16 => chunks(bytes, |chunk| half::f16::from_le_bytes(chunk).to_f32()),
-            Dtype::BF16 => chunks(bytes, |chunk| half::bf16::from_le_bytes(chunk).to_f32()),
-            Dtype::I64 => {
+            "f32" => chunks(bytes, f32::from_le_bytes),
+            "f64" => chunks(bytes, |chunk| f64::from_le_bytes(chunk) as f32),
+            "f16" => chunks(bytes, |chunk| half::f16::from_le_bytes(chunk).to_f32()),
+            "bf16" => chunks(bytes, |chunk| half::bf16::from_le_bytes(chunk).to_f32()),
+            "i64" => {
                 let data = ArrayData::Integers(chunks(bytes, i64::from_le_bytes));
                 arrays.insert(name.clone(), Array { shape: entry.shape.clone(), data });
                 continue;
             }
             other => {
-                let message = format!("tensor \"{name}\" has dtype {other:?}; F64, F32, F16 and BF16 are read");
+                let message = format!("tensor \"{name}\" has dtype {other}; f64, f32, f16 and bf16 are read");
                 return Err(Error::File { path: path.to_path_buf(), message });
             }
         };

@@ -4,7 +4,7 @@ use ab_glyph_rasterizer::{Point, Rasterizer, point};
 use rustybuzz::ttf_parser::{GlyphId, OutlineBuilder};
 
 use super::marks::{Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
-use crate::Error;
+use crate::{Error, Remedy};
 
 /// A figure as pixels in sRGB; its ground is opaque, and so are they.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Canvas {
                 what: format!("a picture of {width} × {height} pixels"),
                 needed,
                 limit: MOST_BYTES,
-                remedy: "draw it smaller, or write SVG or PDF".into(),
+                remedy: Remedy::DrawSmaller,
             });
         }
         let (width, height) = (width.max(1.0) as usize, height.max(1.0) as usize);

@@ -128,12 +128,14 @@ impl View {
         let kind = layer.kind;
         let heads = heads(recording, layer, head, options.item)?;
         let [first, ..] = heads.as_slice() else {
-            return Err(Error::NothingShown(format!("{kind} layer {} has no head", layer.index)));
+            return Err(Error::Inconsistent(format!("{kind} layer {} has no head", layer.index)));
         };
         let row_tokens = options.row_tokens.unwrap_or(RowTokens::usual(kind)).known(first);
         let quantity = Quantity::Weight;
-        let rows = Places::new("rows", row_tokens.of(first), first.query_tokens(), first.n_queries(), &options.rows)?;
-        let columns = Places::new("columns", first.key_tokens(), first.key_tokens(), first.n_keys(), &options.columns)?;
+        let (rows, columns) = (options.rows.as_ref(), options.columns.as_ref());
+        let row_names = [row_tokens.of(first), first.query_tokens()];
+        let rows = Places::new("rows", kind, row_names, first.n_queries(), rows)?;
+        let columns = Places::new("columns", kind, [first.key_tokens(); 2], first.n_keys(), columns)?;
         let shown = Shown { heads: &heads, quantity, rows, columns };
         let content = match shown.rows.places.len().checked_mul(shown.columns.places.len()) {
             Some(n_numbers) if n_numbers <= options.max_weights => shown.whole(options)?,
@@ -254,7 +256,7 @@ impl Recording {
     pub fn default_kind(&self) -> Result<Kind, Error> {
         let kinds = self.kinds();
         let found = [Kind::Cross, Kind::Decoder, Kind::Encoder].into_iter().find(|kind| kinds.contains(kind));
-        found.ok_or_else(|| Error::NothingShown("the recording holds no attention layer".into()))
+        found.ok_or_else(|| Error::Inconsistent("the recording holds no attention layer".into()))
     }
 
     /// The last layer of a kind: its true index in the model.
@@ -304,13 +306,13 @@ struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    /// The places of `range`, padding left out; `read` are the tokens that say which places are padding.
+    /// The places of `range`, padding left out: `tokens` name them, and `read` say which are padding.
     fn new(
         axis: &'static str,
-        tokens: &'a Tokens,
-        read: &Tokens,
+        kind: Kind,
+        [tokens, read]: [&'a Tokens; 2],
         n: usize,
-        range: &Option<Range<usize>>,
+        range: Option<&Range<usize>>,
     ) -> Result<Places<'a>, Error> {
         let all = unpadded(read, n);
         let Some(asked) = range else {
@@ -322,7 +324,7 @@ impl<'a> Places<'a> {
                 let range = Some((asked.clone(), all.len()));
                 Ok(Places { axis, tokens, places: places.to_vec(), others, range })
             }
-            _ => Err(Error::NoRange { axis, asked: asked.clone(), n: all.len() }),
+            _ => Err(Error::OutsideMap { axis, range: asked.clone(), kind, n: all.len() }),
         }
     }
 }

@@ -1,0 +1,206 @@
+//! One attention layer of a pass: projections, head-major queries, keys and values, attention, output projection.
+
+use attlas::Kind;
+use attlas::attention::{Inputs, Outputs, Shape, attend};
+
+use super::disentangled::{self, Heads};
+use super::forward::{Interventions, Keep, Source};
+use super::project::grow;
+use super::weights::AttentionWeights;
+use super::workspace::{Workspace, sized};
+use crate::config::{Activation, Attention};
+
+/// What one attention layer has seen so far, in the layout of a recording.
+#[derive(Debug, Default)]
+pub(crate) struct LayerState {
+    /// Shape `[n_items, n_heads, n_queries, d_head]`.
+    pub queries: Vec<f32>,
+    /// Shape `[n_items, n_kv_heads, n_keys, d_head]`.
+    pub keys: Vec<f32>,
+    /// Shape `[n_items, n_kv_heads, n_keys, d_head]`.
+    pub values: Vec<f32>,
+    /// Shape `[n_items, n_heads, n_queries]`.
+    pub lse: Vec<f32>,
+    /// Weights that are no function of queries and keys, when they are kept. Shape `[n_items, n_heads, n_queries, n_keys]`.
+    pub dense: Vec<f32>,
+    /// Rows so far.
+    pub n_queries: usize,
+    /// Columns so far.
+    pub n_keys: usize,
+}
+
+/// Where and on what an attention layer runs.
+#[derive(Clone, Copy)]
+pub(crate) struct AttentionCall<'a> {
+    pub kind: Kind,
+    /// The layer's index.
+    pub index: usize,
+    pub n_items: usize,
+    /// New positions of each item.
+    pub n: usize,
+    /// Positions before them; only for one item.
+    pub past: usize,
+    /// Which of the stack's tokens are not padding. Shape `[n_items, past + n]`.
+    pub valid: Option<&'a [bool]>,
+    pub source: Option<Source<'a>>,
+    pub keep: Keep,
+    pub interventions: Interventions<'a>,
+}
+
+impl AttentionCall<'_> {
+    /// `output = attention(input)`. Shapes `[n_items · n, d_model]`.
+    pub fn run(
+        self,
+        config: &Attention,
+        weights: &AttentionWeights,
+        state: &mut LayerState,
+        input: &[f32],
+        output: &mut [f32],
+        workspace: &mut Workspace,
+    ) {
+        // 1. queries, keys, values, head-major
+        let mut queries = if self.keep.queries { Vec::new() } else { std::mem::take(&mut workspace.queries) };
+        if state.keys.is_empty() && !self.keep.keys {
+            state.keys = std::mem::take(&mut workspace.keys);
+        }
+        if state.values.is_empty() && !self.keep.values {
+            state.values = std::mem::take(&mut workspace.values);
+        }
+        self.project(config, weights, state, input, &mut queries, workspace);
+        // 2. attention, item by item
+        let mut lse = if self.keep.queries { Vec::new() } else { std::mem::take(&mut workspace.lse) };
+        let mut context = std::mem::take(&mut workspace.context);
+        if let (Some(terms), Some(distances)) = (&config.disentangled, &weights.distances) {
+            let heads =
+                Heads { queries: &queries, keys: &state.keys, values: &state.values, valid: self.valid, n: self.n };
+            sized(&mut lse, self.n_items * config.n_heads * self.n);
+            let context = sized(&mut context, self.n_items * self.n * config.query_width());
+            state.dense = disentangled::attend(config, terms, distances, heads, self.keep.queries, context);
+        } else {
+            self.attend(config, weights, state, &queries, &mut lse, &mut context);
+        }
+        self.knock_out(config, &mut context);
+        // 3. back to the residual stream
+        weights.output.forward(&context, output, Activation::Identity);
+        workspace.context = context;
+        self.put_away(config, state, queries, lse, workspace);
+    }
+
+    fn attend(
+        self,
+        config: &Attention,
+        weights: &AttentionWeights,
+        state: &LayerState,
+        queries: &[f32],
+        lse: &mut Vec<f32>,
+        context: &mut Vec<f32>,
+    ) {
+        let shape = config.shape(self.n, state.n_keys);
+        let lse = sized(lse, self.n_items * config.n_heads * self.n);
+        let context = sized(context, self.n_items * self.n * config.query_width());
+        let moved;
+        let scoring = if self.kind != Kind::Cross && self.past > 0 {
+            moved = attlas::Scoring { query_offset: self.past, ..weights.scoring.clone() };
+            &moved
+        } else {
+            &weights.scoring
+        };
+        let valid = if self.kind == Kind::Cross { self.source.and_then(|source| source.valid) } else { self.valid };
+        let (n_query, n_key) = (config.query_width() * self.n, config.kv_width() * state.n_keys);
+        for item in 0..self.n_items {
+            let inputs = Inputs {
+                queries: &queries[item * n_query..][..n_query],
+                keys: &state.keys[item * n_key..][..n_key],
+                values: &state.values[item * n_key..][..n_key],
+                shape,
+                scoring,
+                key_valid: valid
+                    .map(|valid| &valid[item * state.n_keys..][..state.n_keys])
+                    .filter(|valid| valid.contains(&false)),
+            };
+            attend(
+                &inputs,
+                &mut Outputs {
+                    context: &mut context[item * n_query..][..n_query],
+                    lse: &mut lse[item * config.n_heads * self.n..][..config.n_heads * self.n],
+                    pooled: None,
+                },
+            );
+        }
+    }
+
+    /// Sets the output of knocked-out heads to 0. Shape `[n_items · n, n_heads · d_head]`.
+    fn knock_out(self, config: &Attention, context: &mut [f32]) {
+        for (kind, id) in self.interventions.knocked_out {
+            if *kind == self.kind && id.layer == self.index && id.head < config.n_heads {
+                for row in context.chunks_exact_mut(config.query_width()) {
+                    row[id.head * config.d_head..][..config.d_head].fill(0.0);
+                }
+            }
+        }
+    }
+
+    /// Moves what is kept into the state and gives the rest back to the workspace.
+    fn put_away(
+        self,
+        config: &Attention,
+        state: &mut LayerState,
+        queries: Vec<f32>,
+        lse: Vec<f32>,
+        workspace: &mut Workspace,
+    ) {
+        if self.keep.queries {
+            if state.n_queries == 0 {
+                (state.queries, state.lse) = (queries, lse);
+            } else {
+                append(&mut state.queries, &queries, self.n_items * config.n_heads, state.n_queries * config.d_head);
+                append(&mut state.lse, &lse, self.n_items * config.n_heads, state.n_queries);
+            }
+            state.n_queries += self.n;
+        } else {
+            (workspace.queries, workspace.lse) = (queries, lse);
+        }
+        if !self.keep.keys {
+            workspace.keys = std::mem::take(&mut state.keys);
+        }
+        if !self.keep.values {
+            workspace.values = std::mem::take(&mut state.values);
+        }
+    }
+}
+
+impl Attention {
+    /// The sizes of one call.
+    pub(crate) fn shape(&self, n_queries: usize, n_keys: usize) -> Shape {
+        Shape {
+            n_heads: self.n_heads,
+            n_kv_heads: self.n_kv_heads,
+            n_queries,
+            n_keys,
+            d_head: self.d_head,
+            d_value: self.d_head,
+        }
+    }
+}
+
+/// Puts each group of `more` behind its group in `buffer`, whose groups have `old` numbers.
+fn append(buffer: &mut Vec<f32>, more: &[f32], n_groups: usize, old: usize) {
+    let added = more.len() / n_groups;
+    let new = old + added;
+    grow(buffer, n_groups, old, new);
+    for (group, more) in more.chunks_exact(added).enumerate() {
+        buffer[group * new + old..(group + 1) * new].copy_from_slice(more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appending_keeps_each_heads_rows_together() {
+        let mut buffer = vec![1.0, 2.0, 10.0, 20.0];
+        append(&mut buffer, &[3.0, 30.0], 2, 2);
+        assert_eq!(buffer, [1.0, 2.0, 3.0, 10.0, 20.0, 30.0]);
+    }
+}

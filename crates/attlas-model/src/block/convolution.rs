@@ -1,0 +1,44 @@
+//! Convolutions along a sequence, as matrix products over its windows.
+
+use super::linear::Linear;
+use crate::config::Activation;
+
+/// A convolution along a sequence, with as much padding of zeros as keeps windows centred.
+#[derive(Debug, Clone)]
+pub struct Convolution {
+    /// From a window's rows side by side to an output row. Shape `[d_out, kernel · d_in]`.
+    pub linear: Linear,
+    /// Rows in a window; odd.
+    pub kernel: usize,
+    /// From one window to the next.
+    pub stride: usize,
+}
+
+impl Convolution {
+    /// The output rows, non-linearity applied. Shapes `[n, d_in]` and `[⌈n / stride⌉, d_out]`.
+    pub(crate) fn forward(&self, input: &[f32], activation: Activation) -> Vec<f32> {
+        let width = self.linear.d_in; // kernel · d_in
+        let d_in = width / self.kernel;
+        let padding = vec![0.0; self.kernel / 2 * d_in]; // [kernel / 2, d_in]
+        let padded = [&padding, input, &padding].concat(); // [n + kernel − 1, d_in]
+        let windows: Vec<f32> = padded.windows(width).step_by(self.stride * d_in).flatten().copied().collect(); // [n_out, kernel · d_in]
+        let mut output = vec![0.0; windows.len() / width * self.linear.d_out]; // [n_out, d_out]
+        self.linear.forward(&windows, &mut output, activation);
+        output
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn windows_are_centred_and_the_stride_skips() {
+        let linear = Linear { weight: Arc::new(vec![1.0, 10.0, 100.0]), bias: None, d_in: 3, d_out: 1 };
+        let every = Convolution { linear: linear.clone(), kernel: 3, stride: 1 };
+        assert_eq!(every.forward(&[1.0, 2.0, 3.0], Activation::Identity), [210.0, 321.0, 32.0]);
+        let second = Convolution { linear, kernel: 3, stride: 2 };
+        assert_eq!(second.forward(&[1.0, 2.0, 3.0, 4.0], Activation::Identity), [210.0, 432.0]);
+    }
+}

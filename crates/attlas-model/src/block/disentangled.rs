@@ -1,0 +1,174 @@
+//! Attention whose scores join content and distance (He et al. 2021, DeBERTa): no function of `Q·K` and position alone,
+//! so its weights are computed, and recorded, as a dense array.
+
+use rayon::prelude::*;
+
+use super::matmul::{Matrix, Onto, Threads, multiply};
+use super::weights::DistanceWeights;
+use crate::config::{Activation, Attention, Disentangled};
+
+/// What one layer's attention reads: head-major arrays of all items.
+#[derive(Clone, Copy)]
+pub(crate) struct Heads<'a> {
+    /// Shape `[n_items, n_heads, n, d_head]`.
+    pub queries: &'a [f32],
+    /// Shape `[n_items, n_heads, n, d_head]`.
+    pub keys: &'a [f32],
+    /// Shape `[n_items, n_heads, n, d_head]`.
+    pub values: &'a [f32],
+    /// Which keys are no padding; all when `None`. Shape `[n_items, n]`.
+    pub valid: Option<&'a [bool]>,
+    /// Tokens of each item.
+    pub n: usize,
+}
+
+/// Fills `context`, shape `[n_items · n, n_heads · d_head]`, and returns the weights, shape `[n_items, n_heads, n, n]`;
+/// they are empty unless they are to be kept.
+pub(crate) fn attend(
+    config: &Attention,
+    terms: &Disentangled,
+    distances: &DistanceWeights,
+    heads: Heads<'_>,
+    keeps_weights: bool,
+    context: &mut [f32],
+) -> Vec<f32> {
+    let Heads { n, .. } = heads;
+    let (n_heads, d_head) = (config.n_heads, config.d_head);
+    let n_maps = heads.queries.len() / (n * d_head);
+    let mut kept = vec![0.0; if keeps_weights { n_maps * n * n } else { 0 }]; // [n_items, n_heads, n, n]
+    let mut scratch = vec![0.0; if keeps_weights { 0 } else { n * n }]; // [n, n]
+    let mut mixed = vec![0.0; n * d_head]; // [n, d_head]
+    for map in 0..n_maps {
+        let (item, head) = (map / n_heads, map % n_heads);
+        let weights = if keeps_weights { &mut kept[map * n * n..][..n * n] } else { &mut scratch };
+        let valid = heads.valid.map(|valid| &valid[item * n..][..n]);
+        let of_map = |all: &'_ [f32]| -> std::ops::Range<usize> {
+            debug_assert_eq!(all.len(), n_maps * n * d_head);
+            map * n * d_head..(map + 1) * n * d_head
+        };
+        let queries = &heads.queries[of_map(heads.queries)];
+        let keys = &heads.keys[of_map(heads.keys)];
+        weigh(config, terms, distances, head, [queries, keys], valid, weights);
+        let values = Matrix::new(&heads.values[of_map(heads.values)], n, d_head);
+        multiply(Matrix::new(weights, n, n), values, Onto::Replace, Threads::All, &mut mixed);
+        for (token, row) in mixed.chunks_exact(d_head).enumerate() {
+            context[((item * n + token) * n_heads + head) * d_head..][..d_head].copy_from_slice(row);
+        }
+    }
+    kept
+}
+
+/// The weights of one head. Shape `[n, n]`.
+fn weigh(
+    config: &Attention,
+    terms: &Disentangled,
+    distances: &DistanceWeights,
+    head: usize,
+    [queries, keys]: [&[f32]; 2],
+    valid: Option<&[bool]>,
+    weights: &mut [f32],
+) {
+    let d_head = config.d_head;
+    let n = queries.len() / d_head;
+    let n_rows = 2 * terms.span;
+    // 1. content with content, and each side's content with every distance
+    let dots = |left: &[f32], right: &[f32], n_right: usize, output: &mut [f32]| {
+        let right = Matrix::new(right, n_right, d_head).transposed();
+        multiply(Matrix::new(left, n, d_head), right, Onto::Replace, Threads::All, output);
+    };
+    dots(queries, keys, n, weights);
+    let against = |rows: &[f32], table: &Option<Vec<f32>>| {
+        let table = &table.as_ref()?[head * n_rows * d_head..][..n_rows * d_head];
+        let mut by_distance = vec![0.0; n * n_rows]; // [n, 2 · span]
+        dots(rows, table, n_rows, &mut by_distance);
+        Some(by_distance)
+    };
+    let by_query = against(queries, &distances.keys);
+    let by_key = against(keys, &distances.queries);
+    // 2. the row of the table for each distance `query − key`, from `−(n − 1)` on
+    let rows: Vec<usize> = (1 - n as i64..n as i64).map(|distance| terms.row(distance)).collect(); // [2n − 1]
+    // 3. scores and softmax, row by row
+    weights.par_chunks_exact_mut(n).enumerate().for_each(|(query, scores)| {
+        for (key, score) in scores.iter_mut().enumerate() {
+            let row = rows[query + n - 1 - key];
+            let by_query = by_query.as_ref().map_or(0.0, |dots| dots[query * n_rows + row]);
+            let by_key = by_key.as_ref().map_or(0.0, |dots| dots[key * n_rows + row]);
+            let is_valid = valid.is_none_or(|valid| valid[key]);
+            *score = if is_valid { config.scale * (*score + by_query + by_key) } else { f32::NEG_INFINITY };
+        }
+        softmax(scores);
+    });
+}
+
+/// `exp(x) / Σ exp(x)`; all 0 where every score is −∞.
+fn softmax(scores: &mut [f32]) {
+    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if max == f32::NEG_INFINITY {
+        scores.fill(0.0);
+        return;
+    }
+    scores.iter_mut().for_each(|score| *score = (*score - max).exp());
+    let total: f32 = scores.iter().sum();
+    scores.iter_mut().for_each(|weight| *weight /= total);
+}
+
+impl Disentangled {
+    /// The table's row for a distance `query − key`.
+    pub(crate) fn row(&self, distance: i64) -> usize {
+        let span = self.span as i64;
+        (self.bucket(distance) + span).clamp(0, 2 * span - 1) as usize
+    }
+
+    /// The bucket of a distance: exact up to half a span, then logarithmic, computed in f32 as PyTorch does.
+    fn bucket(&self, distance: i64) -> i64 {
+        let middle = self.span as i64 / 2;
+        let Some(max_distance) = self.max_distance.filter(|_| distance.abs() > middle) else { return distance };
+        if middle == 0 {
+            return distance;
+        }
+        let far = (distance.abs() as f32 / middle as f32).ln() / ((max_distance as f32 - 1.0) / middle as f32).ln();
+        distance.signum() * ((far * (middle - 1) as f32).ceil() as i64 + middle)
+    }
+}
+
+impl DistanceWeights {
+    /// From a table that all layers share, through one layer's projections.
+    ///
+    /// `table` has shape `[2 · span, d_model]`; the linear layers give all heads side by side.
+    pub(crate) fn new(
+        config: &Attention,
+        table: &[f32],
+        keys: Option<&super::linear::Linear>,
+        queries: Option<&super::linear::Linear>,
+    ) -> DistanceWeights {
+        let (n_heads, d_head) = (config.n_heads, config.d_head);
+        let by_head = |linear: &super::linear::Linear| {
+            let n_rows = table.len() / linear.d_in;
+            let mut rows = vec![0.0; n_rows * linear.d_out]; // [2 · span, n_heads · d_head]
+            linear.forward(table, &mut rows, Activation::Identity);
+            let head_rows = |head: usize| (0..n_rows).map(move |row| (row * n_heads + head) * d_head);
+            (0..n_heads).flat_map(head_rows).flat_map(|start| &rows[start..][..d_head]).copied().collect()
+        };
+        DistanceWeights { keys: keys.map(by_head), queries: queries.map(by_head) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn far_distances_share_buckets_and_the_table_ends() {
+        let terms = Disentangled {
+            span: 6,
+            max_distance: Some(40),
+            content_to_position: true,
+            position_to_content: true,
+            shared_projections: true,
+        };
+        // values of transformers' make_log_bucket_position(d, 6, 40)
+        let buckets: Vec<i64> = [0, 1, 3, 4, 6, 10, 20, 39, -3, -4, -39].map(|d| terms.bucket(d)).to_vec();
+        assert_eq!(buckets, [0, 1, 3, 4, 4, 4, 5, 5, -3, -4, -5]);
+        assert_eq!([terms.row(0), terms.row(-100), terms.row(100)], [6, 0, 11]);
+    }
+}

@@ -1,0 +1,168 @@
+//! The first hidden states: of ids, of an image's patches, of a spectrogram's frames.
+
+use rayon::prelude::*;
+
+use super::forward::Batch;
+use super::rope::sinusoidal_row;
+use super::stretch::stretched;
+use super::weights::{EmbeddingWeights, PatchWeights, ReadWeights};
+use super::workspace::{Workspace, sized};
+use crate::config::{Activation, AtPadding, Embedding, Patches, Positions, Projected, Reads};
+
+/// Numbers that a model reads instead of ids, all items alike.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FeatureBatch<'a> {
+    /// One item's sizes: `[n_channels, height, width]` of an image, `[n_mels, n_frames]` of a spectrogram.
+    pub shape: &'a [usize],
+    /// Shape `[n_items, ..shape]`.
+    pub values: &'a [f32],
+}
+
+/// Fills `stream` with what the batch's ids or features give. Shape `[n_items · n, d_model]`.
+pub(crate) fn embed(
+    config: &Embedding,
+    weights: &EmbeddingWeights,
+    batch: Batch<'_>,
+    past: usize,
+    stream: &mut [f32],
+    workspace: &mut Workspace,
+) {
+    match (&config.reads, &weights.reads, batch.features) {
+        (Reads::Patches(patches), ReadWeights::Patches(stored), Some(features)) => {
+            embed_patches(config.width, patches, stored, batch.n, features, stream);
+        }
+        (Reads::Frames(_), ReadWeights::Frames(convolutions), Some(features)) => {
+            let n_values: usize = features.shape.iter().product();
+            let items = features.values.chunks_exact(n_values).zip(stream.chunks_exact_mut(batch.n * config.width));
+            for (spectrogram, rows) in items {
+                let frames = by_frame(spectrogram, features.shape[0]);
+                let halved = convolutions[0].forward(&frames, Activation::Gelu);
+                rows.copy_from_slice(&convolutions[1].forward(&halved, Activation::Gelu));
+            }
+        }
+        _ => embed_ids(config, weights, batch, past, stream, workspace),
+    }
+    if config.projected == Projected::Token || weights.projection.is_none() {
+        let width = stream.len() / (batch.n_items * batch.n);
+        finish_rows(config, weights, batch, past, stream, width);
+    }
+}
+
+/// The rows of ids; where the projection comes last, with positions, types and norm.
+fn embed_ids(
+    config: &Embedding,
+    weights: &EmbeddingWeights,
+    batch: Batch<'_>,
+    past: usize,
+    stream: &mut [f32],
+    workspace: &mut Workspace,
+) {
+    let token_rows = |rows: &mut [f32]| {
+        rows.par_chunks_mut(config.width).enumerate().for_each(|(index, row)| {
+            let token = &weights.tokens[batch.ids[index] as usize * config.width..][..config.width];
+            row.iter_mut().zip(token).for_each(|(x, t)| *x = t * config.scale);
+        });
+    };
+    let Some(projection) = &weights.projection else { return token_rows(stream) };
+    let rows = sized(&mut workspace.sublayer, batch.n_items * batch.n * config.width);
+    token_rows(rows);
+    if config.projected == Projected::Last {
+        finish_rows(config, weights, batch, past, rows, config.width);
+    }
+    projection.forward(rows, stream, Activation::Identity);
+}
+
+/// Position and segment of each row added, and the norm. Shape `[n_items · n, width]`.
+fn finish_rows(
+    config: &Embedding,
+    weights: &EmbeddingWeights,
+    batch: Batch<'_>,
+    past: usize,
+    rows: &mut [f32],
+    width: usize,
+) {
+    let stored_rows = weights.positions.as_ref().map_or(0, |table| table.len() / width);
+    rows.par_chunks_mut(width).enumerate().for_each(|(index, row)| {
+        let (item, step) = (index / batch.n, index % batch.n);
+        let padding = batch.valid.is_some_and(|valid| !valid[item * (past + batch.n) + past + step]);
+        match (config.position(past + step, padding), &weights.positions) {
+            (Some(position), Some(table)) if position < stored_rows => add(row, &table[position * width..][..width]),
+            (Some(position), _) => {
+                if let Positions::Sinusoidal { arrangement, .. } = config.positions {
+                    let mut sines = vec![0.0; width]; // [width]
+                    sinusoidal_row(arrangement, position, &mut sines);
+                    add(row, &sines);
+                }
+            }
+            (None, _) => {}
+        }
+        if let Some(types) = &weights.token_types {
+            let kind = batch.token_types.map_or(0, |types| types[index] as usize);
+            add(row, &types[kind * width..][..width]);
+        }
+        if let Some(norm) = &weights.norm {
+            norm.normalise(row);
+        }
+    });
+}
+
+/// The learnt rows, then the patches, row by row. Shape of `stream`: `[n_items · n, width]`.
+fn embed_patches(
+    width: usize,
+    config: &Patches,
+    weights: &PatchWeights,
+    n: usize,
+    features: FeatureBatch<'_>,
+    stream: &mut [f32],
+) {
+    let grid = [features.shape[1] / config.side, features.shape[2] / config.side];
+    let positions = stretched(&weights.positions, config, grid, width);
+    let n_values: usize = features.shape.iter().product();
+    let items = features.values.chunks_exact(n_values).zip(stream.chunks_exact_mut(n * width));
+    for (image, rows) in items {
+        let (leading, patches) = rows.split_at_mut(weights.leading.len());
+        leading.copy_from_slice(&weights.leading);
+        weights.projection.forward(&cut(image, features.shape, config.side), patches, Activation::Identity);
+        add(patches, &positions);
+    }
+}
+
+/// The numbers of each patch, colour by colour, row by row. Shapes `[n_channels, height, width]` and
+/// `[n_patches, n_channels · side²]`.
+fn cut(image: &[f32], shape: &[usize], side: usize) -> Vec<f32> {
+    let [n_channels, height, width] = [shape[0], shape[1], shape[2]];
+    let mut patches = Vec::with_capacity(image.len()); // [n_patches, n_channels · side²]
+    for top in (0..height / side).map(|row| row * side) {
+        for left in (0..width / side).map(|column| column * side) {
+            for line in (0..n_channels).flat_map(|channel| (0..side).map(move |y| channel * height + top + y)) {
+                patches.extend_from_slice(&image[line * width + left..][..side]);
+            }
+        }
+    }
+    patches
+}
+
+/// `[n_mels, n_frames]` as `[n_frames, n_mels]`.
+fn by_frame(spectrogram: &[f32], n_mels: usize) -> Vec<f32> {
+    let n_frames = spectrogram.len() / n_mels;
+    let frame = |frame: usize| (0..n_mels).map(move |mel| spectrogram[mel * n_frames + frame]);
+    (0..n_frames).flat_map(frame).collect()
+}
+
+impl Embedding {
+    /// The row of the position table for the token at `position`; `None` when nothing is added.
+    fn position(&self, position: usize, padding: bool) -> Option<usize> {
+        match self.positions {
+            Positions::None => None,
+            Positions::Learned { offset, at_padding, .. } => {
+                Some(at_padding.filter(|_| padding).unwrap_or(position + offset))
+            }
+            Positions::Sinusoidal { at_padding: AtPadding::Nothing, .. } if padding => None,
+            Positions::Sinusoidal { offset, .. } => Some(position + offset),
+        }
+    }
+}
+
+fn add(row: &mut [f32], addend: &[f32]) {
+    row.iter_mut().zip(addend).for_each(|(x, a)| *x += a);
+}

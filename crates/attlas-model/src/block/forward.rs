@@ -1,0 +1,277 @@
+//! The forward pass of the generic Transformer: hidden states in, hidden states out, attention recorded on the way.
+
+use rayon::prelude::*;
+
+use super::attention::{AttentionCall, LayerState};
+use super::convolution::Convolution;
+use super::embed::{FeatureBatch, embed};
+use super::feed_forward::feed_forward;
+use super::norm::NormWeights;
+use super::weights::{BlockWeights, StackWeights};
+use super::workspace::{Workspace, sized};
+use crate::config::{Block, Residual, SideConvolution, Stack};
+
+use attlas::{HeadId, Kind};
+
+/// What a pass reads: the new tokens of each item, and which keys are not padding.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    /// Items.
+    pub n_items: usize,
+    /// New tokens of each item.
+    pub n: usize,
+    /// Empty where no ids are read. Shape `[n_items, n]`.
+    pub ids: &'a [u32],
+    /// What is read instead of ids.
+    pub features: Option<FeatureBatch<'a>>,
+    /// Segments; all 0 when `None`. Shape `[n_items, n]`.
+    pub token_types: Option<&'a [u32]>,
+    /// Which tokens so far are not padding, the new ones included; all when `None`. Shape `[n_items, past + n]`.
+    pub valid: Option<&'a [bool]>,
+}
+
+/// The encoder's result, as cross-attention reads it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// Shape `[n_items, n, d_source]`.
+    pub hidden: &'a [f32],
+    /// Tokens of each item.
+    pub n: usize,
+    /// Which are not padding; all when `None`. Shape `[n_items, n]`.
+    pub valid: Option<&'a [bool]>,
+}
+
+/// What a pass leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Keep {
+    /// Queries and log-sum-exps, for the recording.
+    pub queries: bool,
+    /// Keys, for the recording or for later steps.
+    pub keys: bool,
+    /// Values, for later steps or on request.
+    pub values: bool,
+}
+
+/// What happens besides the plain pass.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Interventions<'a> {
+    /// Heads whose output is set to 0 before the output projection.
+    pub knocked_out: &'a [(Kind, HeadId)],
+}
+
+/// What a stack has seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct StackState {
+    /// Positions so far.
+    pub past: usize,
+    /// Self-attention, one per block.
+    pub attention: Vec<LayerState>,
+    /// Cross-attention, one per block that has it.
+    pub cross: Vec<LayerState>,
+    /// The residual stream after the embedding and after each block, when asked for. Shape `[n_items · n, d_model]`.
+    pub hidden: Option<Vec<Vec<f32>>>,
+}
+
+/// A stack with its weights and what its maps are called.
+#[derive(Clone, Copy)]
+pub(crate) struct StackRef<'a> {
+    /// The configuration.
+    pub config: &'a Stack,
+    /// The weights.
+    pub weights: &'a StackWeights,
+    /// The kind of its self-attention.
+    pub kind: Kind,
+}
+
+impl StackRef<'_> {
+    /// Runs new tokens through the stack and returns the last hidden states. Shape `[n_items · n, d_model]`.
+    pub fn run(
+        self,
+        batch: Batch<'_>,
+        source: Option<Source<'_>>,
+        state: &mut StackState,
+        keep: Keep,
+        interventions: Interventions<'_>,
+        workspace: &mut Workspace,
+    ) -> Vec<f32> {
+        let n_rows = batch.n_items * batch.n;
+        let mut stream = vec![0.0; n_rows * self.config.d_model]; // [n_rows, d_model]
+        embed(&self.config.embedding, &self.weights.embedding, batch, state.past, &mut stream, workspace);
+        state.attention.resize_with(self.config.blocks.len(), LayerState::default);
+        state.cross.resize_with(self.config.blocks.len(), LayerState::default);
+        workspace.begin_pass(state.past, batch.n);
+        for (index, (config, weights)) in self.config.blocks.iter().zip(&self.weights.blocks).enumerate() {
+            if let Some(hidden) = &mut state.hidden {
+                hidden.push(stream.clone());
+            }
+            let call = AttentionCall {
+                kind: self.kind,
+                index,
+                n_items: batch.n_items,
+                n: batch.n,
+                past: state.past,
+                valid: batch.valid,
+                source,
+                keep,
+                interventions,
+            };
+            let beside = match (&self.config.convolution, &self.weights.convolution) {
+                (Some(config), Some((convolution, norm))) if index == 0 => {
+                    Some((convolve(config, convolution, batch, &stream), norm))
+                }
+                _ => None,
+            };
+            let block = BlockRef { config, weights, d_model: self.config.d_model };
+            block.run(call, &mut state.attention[index], &mut state.cross[index], &mut stream, workspace);
+            if let Some((beside, norm)) = beside {
+                norm.add_and_apply(&mut stream, &beside, self.config.d_model);
+            }
+        }
+        if let Some(norm) = &self.weights.final_norm {
+            norm.apply(&mut stream, self.config.d_model);
+        }
+        if let Some(hidden) = &mut state.hidden {
+            hidden.push(stream.clone());
+        }
+        state.past += batch.n;
+        stream
+    }
+}
+
+/// A convolution over each item's rows, in which padding counts as zeros. Shapes `[n_items · n, d_model]`.
+fn convolve(config: &SideConvolution, convolution: &Convolution, batch: Batch<'_>, stream: &[f32]) -> Vec<f32> {
+    let d_model = stream.len() / (batch.n_items * batch.n);
+    let mut input = stream.to_vec();
+    if let Some(valid) = batch.valid {
+        let padding = input.chunks_exact_mut(d_model).zip(valid).filter(|(_, valid)| !**valid);
+        padding.for_each(|(row, _)| row.fill(0.0));
+    }
+    let items = input.chunks_exact(batch.n * d_model);
+    items.flat_map(|item| convolution.forward(item, config.activation)).collect()
+}
+
+fn add(row: &mut [f32], addend: &[f32]) {
+    row.iter_mut().zip(addend).for_each(|(x, a)| *x += a);
+}
+
+/// A block with its weights.
+#[derive(Clone, Copy)]
+struct BlockRef<'a> {
+    config: &'a Block,
+    weights: &'a BlockWeights,
+    d_model: usize,
+}
+
+impl BlockRef<'_> {
+    /// Runs the block on the residual stream. Shape `[n_items · n, d_model]`.
+    fn run(
+        self,
+        call: AttentionCall<'_>,
+        state: &mut LayerState,
+        cross_state: &mut LayerState,
+        stream: &mut [f32],
+        workspace: &mut Workspace,
+    ) {
+        let BlockRef { config, weights, d_model } = self;
+        let norm = Sublayer { residual: config.residual, d_model };
+        if matches!(config.residual, Residual::Parallel | Residual::ParallelSharedNorm) {
+            return self.run_parallel(call, state, stream, workspace);
+        }
+        let attention = &weights.attention;
+        norm.join(&attention.norm, &attention.post_norm, stream, workspace, |input, output, workspace| {
+            call.run(&config.attention, attention, state, input, output, workspace);
+        });
+        if let (Some(cross_config), Some(cross)) = (&config.cross, &weights.cross) {
+            let call = AttentionCall { kind: Kind::Cross, ..call };
+            norm.join(&cross.norm, &cross.post_norm, stream, workspace, |input, output, workspace| {
+                call.run(cross_config, cross, cross_state, input, output, workspace);
+            });
+        }
+        let (before, after) = (&weights.feed_forward_norm, &weights.feed_forward_post_norm);
+        norm.join(before, after, stream, workspace, |input, output, workspace| {
+            feed_forward(&config.feed_forward, &weights.feed_forward, d_model, input, output, workspace);
+        });
+    }
+
+    /// `x + attention(norm(x)) + feed_forward(norm′(x))`.
+    fn run_parallel(
+        self,
+        call: AttentionCall<'_>,
+        state: &mut LayerState,
+        stream: &mut [f32],
+        workspace: &mut Workspace,
+    ) {
+        let BlockRef { config, weights, d_model } = self;
+        let mut normed = std::mem::take(&mut workspace.normed);
+        let mut summed = std::mem::take(&mut workspace.sublayer);
+        let mut output = std::mem::take(&mut workspace.second_sublayer);
+        let input = sized(&mut normed, stream.len());
+        normalise_to(&weights.attention.norm, stream, input, d_model);
+        let attended = sized(&mut summed, stream.len());
+        call.run(&config.attention, &weights.attention, state, input, attended, workspace);
+        if let Some(norm) = &weights.feed_forward_norm {
+            norm.apply_to(stream, input, d_model);
+        }
+        let fed = sized(&mut output, stream.len());
+        feed_forward(&config.feed_forward, &weights.feed_forward, d_model, input, fed, workspace);
+        add(stream, attended);
+        add(stream, fed);
+        workspace.normed = normed;
+        workspace.sublayer = summed;
+        workspace.second_sublayer = output;
+    }
+}
+
+/// How a sublayer joins the stream.
+#[derive(Clone, Copy)]
+struct Sublayer {
+    residual: Residual,
+    d_model: usize,
+}
+
+impl Sublayer {
+    /// Runs `f(input, output)` on the stream with the norms where they belong.
+    fn join(
+        self,
+        norm: &Option<NormWeights>,
+        post_norm: &Option<NormWeights>,
+        stream: &mut [f32],
+        workspace: &mut Workspace,
+        f: impl FnOnce(&[f32], &mut [f32], &mut Workspace),
+    ) {
+        let mut output = std::mem::take(&mut workspace.sublayer);
+        let result = sized(&mut output, stream.len());
+        match self.residual {
+            Residual::Post | Residual::OutputNorm => f(stream, result, workspace),
+            _ => {
+                let mut normed = std::mem::take(&mut workspace.normed);
+                let input = sized(&mut normed, stream.len());
+                normalise_to(norm, stream, input, self.d_model);
+                f(input, result, workspace);
+                workspace.normed = normed;
+            }
+        }
+        match (self.residual, norm, post_norm) {
+            (Residual::Post, Some(norm), _) => norm.add_and_apply(stream, result, self.d_model),
+            (Residual::OutputNorm, Some(norm), _) | (Residual::Sandwich, _, Some(norm)) => {
+                norm.apply(result, self.d_model);
+                add_rows(stream, result);
+            }
+            _ => add_rows(stream, result),
+        }
+        workspace.sublayer = output;
+    }
+}
+
+/// `output = norm(input)`, or a copy where there is no norm.
+fn normalise_to(norm: &Option<NormWeights>, input: &[f32], output: &mut [f32], width: usize) {
+    match norm {
+        Some(norm) => norm.apply_to(input, output, width),
+        None => output.copy_from_slice(input),
+    }
+}
+
+fn add_rows(stream: &mut [f32], addend: &[f32]) {
+    const BLOCK: usize = 1 << 14;
+    stream.par_chunks_mut(BLOCK).zip(addend.par_chunks(BLOCK)).for_each(|(x, a)| add(x, a));
+}

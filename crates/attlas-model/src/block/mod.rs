@@ -1,0 +1,19 @@
+//! The generic Transformer: its weights, and what is computed with them, forwards.
+
+mod activation;
+pub(crate) mod attention;
+pub mod convolution;
+pub(crate) mod disentangled;
+pub(crate) mod embed;
+mod feed_forward;
+pub(crate) mod forward;
+pub mod linear;
+pub mod matmul;
+pub mod mxfp4;
+pub mod norm;
+mod project;
+mod readout;
+pub(crate) mod rope;
+pub(crate) mod stretch;
+pub mod weights;
+pub(crate) mod workspace;

@@ -1,0 +1,207 @@
+//! The projections of one attention layer: from hidden states to queries, keys and values, head-major.
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::attention::{AttentionCall, LayerState};
+use super::linear::Linear;
+use super::norm::NormWeights;
+use super::rope::Turns;
+use super::weights::{AttentionWeights, Projections};
+use super::workspace::{Workspace, sized};
+use crate::config::{Attention, QkScope};
+
+/// A layer whose projections are computed.
+#[derive(Clone, Copy)]
+struct Projecting<'a> {
+    call: AttentionCall<'a>,
+    config: &'a Attention,
+    weights: &'a AttentionWeights,
+    turns: Option<&'a Turns>,
+}
+
+/// The columns of a projection that become heads.
+#[derive(Clone, Copy)]
+struct Columns<'a> {
+    /// Shape `[n_items · n, width]`.
+    projected: &'a [f32],
+    width: usize,
+    start: usize,
+    /// Added; none when `None`. Shape `[width]`.
+    bias: Option<&'a [f32]>,
+    n_heads: usize,
+    d_head: usize,
+    norm: Option<(&'a NormWeights, QkScope)>,
+    turns: Option<&'a Turns>,
+}
+
+impl AttentionCall<'_> {
+    /// Fills `queries`, and the state's keys and values behind those it has. Shape of `input`: `[n_items · n, d_model]`.
+    pub(super) fn project(
+        self,
+        config: &Attention,
+        weights: &AttentionWeights,
+        state: &mut LayerState,
+        input: &[f32],
+        queries: &mut Vec<f32>,
+        workspace: &mut Workspace,
+    ) {
+        let mut projected = std::mem::take(&mut workspace.projected);
+        let place = config.rotary.as_ref().map(|rotary| workspace.find_turns(rotary));
+        let turns = place.map(|place| workspace.turns(place));
+        let projecting = Projecting { call: self, config, weights, turns };
+        match &weights.projections {
+            Projections::Joint(linear) => projecting.joint(linear, input, &mut projected, queries, state),
+            Projections::Apart { query, key_value } => {
+                projecting.queries(query, input, &mut projected, queries);
+                projecting.keys_and_values(key_value, &mut projected, state);
+            }
+        }
+        workspace.projected = projected;
+    }
+
+    /// Writes columns to `heads` from position `start` on, growing it to `n_total` positions.
+    /// Shape of `heads`: `[n_items, n_heads, n_total, d_head]`.
+    fn split(self, columns: Columns<'_>, heads: &mut Vec<f32>, start: usize, n_total: usize) {
+        let Columns { width, n_heads, d_head, .. } = columns;
+        let n_groups = self.n_items * n_heads;
+        if start == 0 {
+            sized(heads, n_groups * n_total * d_head);
+        } else {
+            grow(heads, n_groups, start * d_head, n_total * d_head);
+        }
+        let fill = |group: usize, head_rows: &mut [f32]| {
+            let (item, head) = (group / n_heads, group % n_heads);
+            let column = columns.start + head * d_head;
+            for (step, row) in head_rows[start * d_head..].chunks_exact_mut(d_head).enumerate() {
+                let source = &columns.projected[(item * self.n + step) * width + column..][..d_head];
+                match columns.bias {
+                    Some(bias) => {
+                        let bias = &bias[column..][..d_head];
+                        row.iter_mut().zip(source).zip(bias).for_each(|((y, x), b)| *y = x + b);
+                    }
+                    None => row.copy_from_slice(source),
+                }
+                match columns.norm {
+                    Some((norm, QkScope::Head)) => norm.normalise(row),
+                    Some((norm, QkScope::OwnHead)) => norm.normalise_head(row, head),
+                    _ => {}
+                }
+                if let Some(turns) = columns.turns {
+                    turns.apply(step, row);
+                }
+            }
+        };
+        heads.par_chunks_exact_mut((n_total * d_head).max(1)).enumerate().for_each(|(group, head_rows)| {
+            Arch::new().dispatch(|| fill(group, head_rows));
+        });
+    }
+}
+
+impl Projecting<'_> {
+    /// Queries, keys and values of the same tokens, through one matrix.
+    fn joint(
+        self,
+        linear: &Linear,
+        input: &[f32],
+        projected: &mut Vec<f32>,
+        queries: &mut Vec<f32>,
+        state: &mut LayerState,
+    ) {
+        let Projecting { call, config, weights, turns } = self;
+        let (q, kv) = (config.query_width(), config.kv_width());
+        let width = q + 2 * kv;
+        let rows = sized(projected, call.n_items * call.n * width);
+        linear.product(input, rows);
+        let mut bias = linear.bias.as_ref().map(|bias| bias.as_slice());
+        if config.clip.is_some() || config.qk_norm.is_some_and(|qk| qk.scope == QkScope::All) {
+            finish_rows(config, weights, rows, width, bias.take());
+        }
+        let n_keys = call.past + call.n;
+        let columns = Columns { turns, ..self.columns(rows, width, bias) };
+        call.split(Columns { norm: self.norm(&weights.query_norm), ..columns }, queries, 0, call.n);
+        let keys = Columns { start: q, n_heads: config.n_kv_heads, norm: self.norm(&weights.key_norm), ..columns };
+        call.split(keys, &mut state.keys, call.past, n_keys);
+        let values = Columns { start: q + kv, norm: None, turns: None, ..keys };
+        call.split(values, &mut state.values, call.past, n_keys);
+        state.n_keys = n_keys;
+    }
+
+    /// The queries of a layer that looks at another stack.
+    fn queries(self, linear: &Linear, input: &[f32], projected: &mut Vec<f32>, queries: &mut Vec<f32>) {
+        let Projecting { call, config, weights, .. } = self;
+        let width = config.query_width();
+        let rows = sized(projected, call.n_items * call.n * width);
+        linear.product(input, rows);
+        let columns = self.columns(rows, width, linear.bias.as_ref().map(|bias| bias.as_slice()));
+        call.split(Columns { norm: self.norm(&weights.query_norm), ..columns }, queries, 0, call.n);
+    }
+
+    /// The keys and values of the other stack's tokens, once for all steps.
+    fn keys_and_values(self, linear: &Linear, projected: &mut Vec<f32>, state: &mut LayerState) {
+        let Projecting { call, config, weights, .. } = self;
+        let Some(source) = call.source.filter(|_| state.n_keys == 0) else { return };
+        let width = 2 * config.kv_width();
+        let rows = sized(projected, call.n_items * source.n * width);
+        linear.product(source.hidden, rows);
+        let call = AttentionCall { n: source.n, past: 0, ..call };
+        let columns = self.columns(rows, width, linear.bias.as_ref().map(|bias| bias.as_slice()));
+        let keys = Columns { n_heads: config.n_kv_heads, norm: self.norm(&weights.key_norm), ..columns };
+        call.split(keys, &mut state.keys, 0, source.n);
+        let values = Columns { start: config.kv_width(), norm: None, ..keys };
+        call.split(values, &mut state.values, 0, source.n);
+        state.n_keys = source.n;
+    }
+
+    /// The columns of all query heads from the first one on, as they are.
+    fn columns<'b>(&self, projected: &'b [f32], width: usize, bias: Option<&'b [f32]>) -> Columns<'b> {
+        let (n_heads, d_head) = (self.config.n_heads, self.config.d_head);
+        Columns { projected, width, start: 0, bias, n_heads, d_head, norm: None, turns: None }
+    }
+}
+
+impl<'a> Projecting<'a> {
+    /// A norm with what it normalises together.
+    fn norm(self, norm: &'a Option<NormWeights>) -> Option<(&'a NormWeights, QkScope)> {
+        norm.as_ref().zip(self.config.qk_norm.map(|qk| qk.scope))
+    }
+}
+
+impl NormWeights {
+    /// Normalises one head's row with that head's own weights. Shape `[d_head]`.
+    #[inline(always)]
+    fn normalise_head(&self, row: &mut [f32], head: usize) {
+        let part = |all: &'_ [f32]| -> std::ops::Range<usize> {
+            if all.is_empty() { 0..0 } else { head * row.len()..(head + 1) * row.len() }
+        };
+        let (weight, bias) = (part(&self.weight), part(&self.bias));
+        self.normalise_with(row, &self.weight[weight], &self.bias[bias]);
+    }
+}
+
+/// Biases, cuts and norms that need a whole row, before heads are split. Shape `[n, q + 2 · kv]`.
+fn finish_rows(config: &Attention, weights: &AttentionWeights, rows: &mut [f32], width: usize, bias: Option<&[f32]>) {
+    let (q, kv) = (config.query_width(), config.kv_width());
+    rows.par_chunks_exact_mut(width).for_each(|row| {
+        if let Some(bias) = bias {
+            row.iter_mut().zip(bias).for_each(|(x, b)| *x += b);
+        }
+        if let (Some(query), Some(key), true) =
+            (&weights.query_norm, &weights.key_norm, config.qk_norm.is_some_and(|qk| qk.scope == QkScope::All))
+        {
+            query.normalise(&mut row[..q]);
+            key.normalise(&mut row[q..q + kv]);
+        }
+        if let Some(clip) = config.clip {
+            row.iter_mut().for_each(|x| *x = x.clamp(-clip, clip));
+        }
+    });
+}
+
+/// Makes each group longer, from `old` to `new` numbers; the new places hold anything.
+pub(super) fn grow(buffer: &mut Vec<f32>, n_groups: usize, old: usize, new: usize) {
+    buffer.resize(n_groups * new, 0.0);
+    for group in (1..n_groups).rev() {
+        buffer.copy_within(group * old..(group + 1) * old, group * new);
+    }
+}

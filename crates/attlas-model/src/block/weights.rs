@@ -1,0 +1,229 @@
+//! The generic Transformer's weights. What is computed with them stands in `forward.rs`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use attlas::Scoring;
+
+use super::convolution::Convolution;
+use super::linear::Linear;
+use super::mxfp4::Mxfp4;
+use super::norm::NormWeights;
+use crate::config::Architecture;
+
+/// A Transformer with its weights.
+#[derive(Debug, Clone)]
+pub struct Transformer {
+    /// What it is made of.
+    pub architecture: Architecture,
+    /// Weights of the encoder.
+    pub encoder: Option<StackWeights>,
+    /// Weights of the decoder.
+    pub decoder: Option<StackWeights>,
+    /// Weights of the readout.
+    pub readout: ReadoutWeights,
+}
+
+/// The weights of one stack.
+#[derive(Debug, Clone)]
+pub struct StackWeights {
+    /// From ids to hidden states.
+    pub embedding: EmbeddingWeights,
+    /// One per block; shared where layers share.
+    pub blocks: Vec<Arc<BlockWeights>>,
+    /// After the last block.
+    pub final_norm: Option<NormWeights>,
+    /// Beside the first block, with the norm on the sum.
+    pub convolution: Option<(Convolution, NormWeights)>,
+}
+
+/// The weights of an embedding.
+#[derive(Debug, Clone)]
+pub struct EmbeddingWeights {
+    /// What stands before a table of ids.
+    pub reads: ReadWeights,
+    /// Shape `[n_tokens, width]`; empty where no ids are read.
+    pub tokens: Arc<Vec<f32>>,
+    /// Shape `[n_rows, width]`.
+    pub positions: Option<Arc<Vec<f32>>>,
+    /// Shape `[n_token_types, width]`.
+    pub token_types: Option<Arc<Vec<f32>>>,
+    /// Applied to the sum.
+    pub norm: Option<NormWeights>,
+    /// From `width` to `d_model`.
+    pub projection: Option<Linear>,
+}
+
+/// What makes hidden states of something that is no id.
+#[derive(Debug, Clone)]
+pub enum ReadWeights {
+    /// Ids are read.
+    Tokens,
+    /// An image's patches.
+    Patches(PatchWeights),
+    /// A spectrogram's frames, through both in turn.
+    Frames([Convolution; 2]),
+}
+
+/// The weights that make hidden states of an image.
+#[derive(Debug, Clone)]
+pub struct PatchWeights {
+    /// From a patch's numbers, colour by colour, to a hidden state. Shape `[width, n_channels · side²]`.
+    pub projection: Linear,
+    /// The learnt rows before the patches, positions added. Shape `[n_leading, width]`.
+    pub leading: Vec<f32>,
+    /// Positions of the patches that the model was trained on, row by row. Shape `[rows · columns, width]`.
+    pub positions: Vec<f32>,
+}
+
+/// The weights of one block.
+#[derive(Debug, Clone)]
+pub struct BlockWeights {
+    /// Looks at its own stack's tokens.
+    pub attention: AttentionWeights,
+    /// Looks at the encoder.
+    pub cross: Option<AttentionWeights>,
+    /// Position by position.
+    pub feed_forward: FeedForwardWeights,
+    /// Before or after the feed-forward, as the configuration says.
+    pub feed_forward_norm: Option<NormWeights>,
+    /// On the feed-forward's output (sandwich).
+    pub feed_forward_post_norm: Option<NormWeights>,
+}
+
+/// The weights of one attention layer.
+#[derive(Debug, Clone)]
+pub struct AttentionWeights {
+    /// From hidden states to queries, keys and values.
+    pub projections: Projections,
+    /// From the heads side by side to the residual stream. Shape `[d_model, n_heads · d_head]`.
+    pub output: Linear,
+    /// Before or after the attention, as the configuration says.
+    pub norm: Option<NormWeights>,
+    /// On the attention's output (sandwich).
+    pub post_norm: Option<NormWeights>,
+    /// On queries.
+    pub query_norm: Option<NormWeights>,
+    /// On keys.
+    pub key_norm: Option<NormWeights>,
+    /// How scores are formed.
+    pub scoring: Scoring,
+    /// What content meets in scores that join content and distance.
+    pub distances: Option<DistanceWeights>,
+}
+
+/// Projected rows of the table of distances, by head.
+#[derive(Debug, Clone)]
+pub struct DistanceWeights {
+    /// What queries meet. Shape `[n_heads, 2 · span, d_head]`.
+    pub keys: Option<Vec<f32>>,
+    /// What keys meet. Shape `[n_heads, 2 · span, d_head]`.
+    pub queries: Option<Vec<f32>>,
+}
+
+/// From hidden states to queries, keys and values.
+#[derive(Debug, Clone)]
+pub enum Projections {
+    /// One matrix: query rows, then key rows, then value rows.
+    Joint(Linear),
+    /// Queries from the decoder's states; key rows, then value rows, from the encoder's.
+    Apart {
+        /// Shape `[n_heads · d_head, d_model]`.
+        query: Linear,
+        /// Shape `[2 · n_kv_heads · d_head, d_encoder]`.
+        key_value: Linear,
+    },
+}
+
+/// The weights of a feed-forward sublayer.
+#[derive(Debug, Clone)]
+pub enum FeedForwardWeights {
+    /// Every token goes the same way.
+    Plain(Expert),
+    /// Each token goes through a few experts.
+    Mixture {
+        /// From hidden states to the scores of the experts.
+        router: Linear,
+        /// All of them.
+        experts: Experts,
+    },
+}
+
+/// The experts of a layer.
+#[derive(Debug, Clone)]
+pub enum Experts {
+    /// Ready to use.
+    Ready(Vec<Expert>),
+    /// Packed in four bits, and unpacked while they are used: eight times smaller.
+    Packed(PackedExperts),
+}
+
+/// The two matrices of a feed-forward.
+#[derive(Debug, Clone)]
+pub struct Expert {
+    /// Shape `[d_hidden, d_model]`; twice as many rows when gated: the gate's, then the others.
+    pub up: Linear,
+    /// Shape `[d_model, d_hidden]`.
+    pub down: Linear,
+}
+
+/// Experts in MXFP4.
+#[derive(Debug, Clone)]
+pub struct PackedExperts {
+    /// Gate and up rows taking turns. Shape of each `[2 · d_hidden, d_model]`.
+    pub up: Mxfp4,
+    /// The biases, the gate's first. Shape of each `[2 · d_hidden]`.
+    pub up_bias: Vec<Arc<Vec<f32>>>,
+    /// Shape of each `[d_model, d_hidden]`.
+    pub down: Mxfp4,
+    /// Shape of each `[d_model]`.
+    pub down_bias: Vec<Arc<Vec<f32>>>,
+}
+
+/// The weights of a readout.
+#[derive(Debug, Clone, Default)]
+pub struct ReadoutWeights {
+    /// Applied first.
+    pub transform: Option<(Linear, Option<NormWeights>)>,
+    /// The output matrix. Shape `[n_tokens or n_classes, width]`.
+    pub output: Option<Linear>,
+}
+
+impl Experts {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Experts::Ready(experts) => experts.len(),
+            Experts::Packed(experts) => experts.up_bias.len(),
+        }
+    }
+
+    /// One expert.
+    pub(crate) fn get(&self, index: usize) -> Cow<'_, Expert> {
+        match self {
+            Experts::Ready(experts) => Cow::Borrowed(&experts[index]),
+            Experts::Packed(experts) => Cow::Owned(experts.unpack(index)),
+        }
+    }
+}
+
+impl PackedExperts {
+    fn unpack(&self, index: usize) -> Expert {
+        let (up_bias, down_bias) = (&self.up_bias[index], &self.down_bias[index]);
+        let (d_hidden, d_model) = (up_bias.len() / 2, down_bias.len());
+        let linear = |weight: Vec<f32>, bias: &Arc<Vec<f32>>, d_out: usize, d_in: usize| Linear {
+            weight: Arc::new(weight),
+            bias: Some(Arc::clone(bias)),
+            d_in,
+            d_out,
+        };
+        let up = self.up.unpack(index, |row| turn(row, d_hidden));
+        let down = self.down.unpack(index, |row| row);
+        Expert { up: linear(up, up_bias, 2 * d_hidden, d_model), down: linear(down, down_bias, d_model, d_hidden) }
+    }
+}
+
+/// Where a row is stored when gate and up rows take turns, the gate's first: rows 0, 2, 4, … are the gate's.
+pub(crate) fn turn(row: usize, d_hidden: usize) -> usize {
+    if row < d_hidden { 2 * row } else { 2 * (row - d_hidden) + 1 }
+}

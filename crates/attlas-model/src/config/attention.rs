@@ -1,0 +1,188 @@
+//! What can differ between attention layers.
+
+use attlas::Visibility;
+
+use super::{Disentangled, Norm};
+
+/// One attention layer.
+#[derive(Debug, Clone)]
+pub struct Attention {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key–value heads.
+    pub n_kv_heads: usize,
+    /// Width of a head.
+    pub d_head: usize,
+    /// Factor on the dot product.
+    pub scale: f32,
+    /// `c · tanh(score / c)`.
+    pub softcap: Option<f32>,
+    /// Which keys a query may look at.
+    pub visibility: Visibility,
+    /// Added to the score by relative position.
+    pub bias: PositionBias,
+    /// Added to the score by content and relative position.
+    pub disentangled: Option<Disentangled>,
+    /// Queries and keys turned by their position (Su et al. 2021).
+    pub rotary: Option<Rotary>,
+    /// Norms on queries and keys.
+    pub qk_norm: Option<QkNorm>,
+    /// Queries, keys and values are cut to ± this (OLMo).
+    pub clip: Option<f32>,
+    /// Whether each head has a learnt score that takes weight to nowhere (GPT-OSS).
+    pub sinks: bool,
+    /// Which projections have biases.
+    pub biases: Biases,
+}
+
+/// Which projections of an attention layer have biases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Biases {
+    /// Query and value projection.
+    pub query_value: bool,
+    /// Key projection (Whisper has none there).
+    pub key: bool,
+    /// Output projection.
+    pub output: bool,
+}
+
+impl Biases {
+    /// All projections have biases.
+    pub const ALL: Biases = Biases { query_value: true, key: true, output: true };
+    /// No projection has.
+    pub const NONE: Biases = Biases { query_value: false, key: false, output: false };
+    /// Queries, keys and values have, the output has none (Qwen 2).
+    pub const QKV: Biases = Biases { query_value: true, key: true, output: false };
+    /// Only the output has (GPT-Neo).
+    pub const OUTPUT: Biases = Biases { query_value: false, key: false, output: true };
+}
+
+/// A bias that depends on head and relative position.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PositionBias {
+    /// None.
+    None,
+    /// `slope[head] · (key − query)`. Shape `[n_heads]`.
+    Alibi(Vec<f32>),
+    /// A learnt number per head and bucket of distances (Raffel et al. 2020); one table serves the whole stack.
+    Buckets {
+        /// Rows of the table.
+        n_buckets: usize,
+        /// Distances from here on share the last bucket.
+        max_distance: usize,
+        /// Whether later keys have buckets of their own.
+        directions: Directions,
+    },
+}
+
+/// Which directions a bucketed bias tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directions {
+    /// Earlier and later keys (encoders).
+    Both,
+    /// Earlier keys only (causal decoders).
+    Backward,
+}
+
+/// Rotary positions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rotary {
+    /// How many columns of each head are turned; the others pass.
+    pub n_columns: usize,
+    /// Which columns form a pair.
+    pub pairs: Pairs,
+    /// How fast each pair turns.
+    pub frequencies: Frequencies,
+}
+
+/// Which two columns of a head turn together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairs {
+    /// Column `i` with column `i + n/2` (Llama as transformers stores it).
+    Halves,
+    /// Column `2i` with column `2i + 1` (GPT-J).
+    Neighbours,
+}
+
+/// Angles per position, one per pair.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Frequencies {
+    /// The same at every length. Shape `[n_columns / 2]`.
+    Fixed {
+        /// Radians per position. Shape `[n_columns / 2]`.
+        per_pair: Vec<f32>,
+        /// Factor on sine and cosine.
+        factor: f32,
+    },
+    /// Other frequencies once the text is longer than `threshold` tokens (Phi-3's long context).
+    ByLength {
+        /// Up to the threshold. Shape `[n_columns / 2]`.
+        short: Vec<f32>,
+        /// Beyond it. Shape `[n_columns / 2]`.
+        long: Vec<f32>,
+        /// Tokens.
+        threshold: usize,
+        /// Factor on sine and cosine.
+        factor: f32,
+    },
+    /// Base grows with the text once it is longer than the model was trained for (NTK-aware).
+    Dynamic {
+        /// The base at training length.
+        base: f64,
+        /// How much longer than trained.
+        factor: f64,
+        /// Tokens it was trained for.
+        threshold: usize,
+    },
+}
+
+/// Norms on queries and keys before rotary positions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct QkNorm {
+    /// The norm.
+    pub norm: Norm,
+    /// What is normalised together.
+    pub scope: QkScope,
+}
+
+/// What a query–key norm normalises together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QkScope {
+    /// Each head, with the same weights (Qwen 3, Gemma 3).
+    Head,
+    /// Each head, with weights of its own (StableLM 2).
+    OwnHead,
+    /// All heads together (OLMo 2).
+    All,
+}
+
+impl Attention {
+    /// Plain multi-head attention: `1/√d_head`, biases everywhere, nothing else.
+    pub fn plain(n_heads: usize, d_head: usize, visibility: Visibility) -> Attention {
+        Attention {
+            n_heads,
+            n_kv_heads: n_heads,
+            d_head,
+            scale: 1.0 / (d_head as f32).sqrt(),
+            softcap: None,
+            visibility,
+            bias: PositionBias::None,
+            disentangled: None,
+            rotary: None,
+            qk_norm: None,
+            clip: None,
+            sinks: false,
+            biases: Biases::ALL,
+        }
+    }
+
+    /// Width of all query heads side by side.
+    pub fn query_width(&self) -> usize {
+        self.n_heads * self.d_head
+    }
+
+    /// Width of all key heads side by side.
+    pub fn kv_width(&self) -> usize {
+        self.n_kv_heads * self.d_head
+    }
+}

@@ -1,0 +1,367 @@
+//! The generic Transformer's configuration: what can differ between families, and nothing about any of them.
+
+mod attention;
+pub(crate) mod file;
+mod readout;
+mod reads;
+
+pub use attention::{Attention, Biases, Directions, Frequencies, Pairs, PositionBias, QkNorm, QkScope, Rotary};
+pub use readout::{Output, Pooled, Readout, Transform};
+pub use reads::{Disentangled, Frames, Leading, OtherGrids, Patches, Reads, SideConvolution};
+
+/// A model: its stacks and what it does with the last hidden states.
+///
+/// An encoder-only model has no decoder, a decoder-only model no encoder.
+#[derive(Debug, Clone)]
+pub struct Architecture {
+    /// Reads the source.
+    pub encoder: Option<Stack>,
+    /// Reads the target, and the source through cross-attention where its blocks have it.
+    pub decoder: Option<Stack>,
+    /// From hidden states to logits.
+    pub readout: Readout,
+    /// Ids with a meaning.
+    pub ids: SpecialIds,
+    /// How long a text may be.
+    pub length: Length,
+}
+
+/// How long a text may be, in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// As long as wanted.
+    Any,
+    /// Longer ones run, and the recording says that the model was not made for them.
+    Noted(usize),
+    /// Longer ones are refused: the model has no positions for them.
+    Refused(usize),
+}
+
+/// Ids that mean something to the model.
+#[derive(Debug, Clone, Default)]
+pub struct SpecialIds {
+    /// Fills batches.
+    pub padding: Option<u32>,
+    /// The decoder's first token.
+    pub start: Option<u32>,
+    /// Any of these ends a generated text.
+    pub ends: Vec<u32>,
+    /// What follows the source text where the tokenizer does not add it itself.
+    pub source_end: Option<u32>,
+    /// Never generated.
+    pub suppressed: Vec<u32>,
+    /// Not generated first (Whisper).
+    pub suppressed_first: Vec<u32>,
+    /// Tags of languages, one of which the model itself puts after the start token (Whisper).
+    pub languages: Vec<u32>,
+    /// What follows the start token, and the language where there is one, before anything is generated.
+    pub prompt: Vec<u32>,
+    /// Generated first whatever the model says (a language tag).
+    pub forced_start: Option<u32>,
+    /// Generated last when the length limit is reached.
+    pub forced_end: Option<u32>,
+}
+
+/// A stack of blocks with its embedding.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// Width of the hidden states.
+    pub d_model: usize,
+    /// From ids to the first hidden states.
+    pub embedding: Embedding,
+    /// The blocks, in order.
+    pub blocks: Vec<Block>,
+    /// For each block, which set of stored weights it uses; the block's own index unless layers share (ALBERT).
+    pub stored_as: Option<Vec<usize>>,
+    /// Applied after the last block.
+    pub final_norm: Option<Norm>,
+    /// Joined to the first block's output.
+    pub convolution: Option<SideConvolution>,
+    /// The norm on the table that [`Disentangled`] scores share.
+    pub distance_norm: Option<Norm>,
+}
+
+/// From ids to hidden states: `norm(scale · E[id] + positions + types)`, then a projection where the widths differ.
+/// Images and spectrograms come in through [`Reads`] instead of a table of ids.
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    /// What is read.
+    pub reads: Reads,
+    /// Rows of the table; 0 where no ids are read.
+    pub n_tokens: usize,
+    /// Width of the table; a projection follows where it is not `d_model`.
+    pub width: usize,
+    /// Where the projection stands.
+    pub projected: Projected,
+    /// Factor on the token's row: `√d_model` in Vaswani et al. (2017).
+    pub scale: f32,
+    /// What says where a token stands.
+    pub positions: Positions,
+    /// Segments (BERT); 0 when there are none.
+    pub n_token_types: usize,
+    /// Applied to the sum.
+    pub norm: Option<Norm>,
+}
+
+/// Where the projection from the table's width to `d_model` stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Projected {
+    /// After positions, types and norm (ALBERT, ELECTRA).
+    Last,
+    /// On the token's row alone; positions are as wide as the model (OPT-350M).
+    Token,
+}
+
+/// Positions added to the embedding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Positions {
+    /// None: they enter the attention, or nowhere.
+    None,
+    /// A table that was learnt; position `p` is its row `p + offset`.
+    Learned {
+        /// Rows of the table, the offset included.
+        n_rows: usize,
+        /// Rows before position 0 (RoBERTa and BART: 2).
+        offset: usize,
+        /// The row that padding tokens get, where it is not their position's (RoBERTa).
+        at_padding: Option<usize>,
+    },
+    /// Sines and cosines (Vaswani et al. 2017, §3.5), as long as wanted.
+    Sinusoidal {
+        /// How sines and cosines are arranged.
+        arrangement: Arrangement,
+        /// Position of the first token.
+        offset: usize,
+        /// What padding tokens get.
+        at_padding: AtPadding,
+    },
+}
+
+/// What is added to padding tokens where positions are sinusoidal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtPadding {
+    /// Their position, as to any token.
+    Position,
+    /// Nothing (M2M100).
+    Nothing,
+}
+
+/// How the sines and cosines of a position are arranged over the width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrangement {
+    /// `sin, cos, sin, cos, …`, frequencies `10000^(−2i/d)` in f32, as PyTorch's usual class does.
+    Interleaved,
+    /// All sines, then all cosines, same frequencies (Marian, Pegasus).
+    Halves,
+    /// All sines, then all cosines, frequencies `10000^(−i/(d/2 − 1))` (tensor2tensor: M2M100).
+    HalvesInclusive,
+}
+
+/// One layer: attention, cross-attention in decoders that have a source, feed-forward.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// Looks at its own stack's tokens.
+    pub attention: Attention,
+    /// Looks at the encoder's last hidden states.
+    pub cross: Option<Attention>,
+    /// Position by position.
+    pub feed_forward: FeedForward,
+    /// The kind of norm around the sublayers; `None` for a first sublayer that has none (ModernBERT).
+    pub attention_norm: Option<Norm>,
+    /// The norm around the feed-forward and the cross-attention.
+    pub norm: Norm,
+    /// How sublayers, norms and the residual stream are joined.
+    pub residual: Residual,
+    /// Whether each sublayer's output is multiplied by learnt factors, one per column (DINOv2).
+    pub layer_scale: bool,
+}
+
+/// How a sublayer `f` joins the residual stream `x`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Residual {
+    /// `norm(x + f(x))` (Vaswani et al. 2017).
+    Post,
+    /// `x + f(norm(x))` (Xiong et al. 2020).
+    Pre,
+    /// `x + norm′(f(norm(x)))` (Gemma 2).
+    Sandwich,
+    /// `x + norm(f(x))` (OLMo 2).
+    OutputNorm,
+    /// `x + attention(norm(x)) + feed_forward(norm′(x))` (GPT-NeoX).
+    Parallel,
+    /// `x + attention(norm(x)) + feed_forward(norm(x))` with one norm (GPT-J, Phi).
+    ParallelSharedNorm,
+}
+
+/// The feed-forward sublayer.
+#[derive(Debug, Clone)]
+pub struct FeedForward {
+    /// Hidden width.
+    pub d_hidden: usize,
+    /// The non-linearity.
+    pub activation: Activation,
+    /// Whether `activation(gate) · up` replaces `activation(up)` (Shazeer 2020).
+    pub gating: Gating,
+    /// Whether the projections have biases.
+    pub biases: bool,
+    /// Several feed-forwards of which each token uses a few.
+    pub experts: Option<Experts>,
+}
+
+/// Whether the hidden layer is gated.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Gating {
+    /// `activation(up)`.
+    None,
+    /// `activation(gate) · up`.
+    Gated,
+    /// `min(gate, limit) · sigmoid(alpha · gate) · (clamp(up, ±limit) + 1)` (GPT-OSS).
+    Clamped {
+        /// The limit on both halves.
+        limit: f32,
+        /// Steepness of the sigmoid.
+        alpha: f32,
+    },
+}
+
+/// A mixture of experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Experts {
+    /// How many there are.
+    pub n: usize,
+    /// How many each token uses; their weights are a softmax over the chosen ones' scores.
+    pub n_used: usize,
+}
+
+/// A normalisation of each row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Norm {
+    /// What is computed.
+    pub kind: NormKind,
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+/// The kinds of normalisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    /// Mean 0, variance 1, times weight, plus bias (Ba et al. 2016).
+    Layer,
+    /// The same without a bias.
+    LayerWithoutBias,
+    /// The same without weight and bias (OLMo).
+    LayerPlain,
+    /// Root mean square 1, times weight (Zhang & Sennrich 2019).
+    Rms,
+    /// The same, times `1 + weight` (Gemma).
+    RmsPlusOne,
+}
+
+/// A non-linearity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x`.
+    Identity,
+    /// `max(x, 0)`.
+    Relu,
+    /// `max(x, 0)²`.
+    SquaredRelu,
+    /// `x · Φ(x)`, exact.
+    Gelu,
+    /// The same by tanh (`gelu_new`, `gelu_pytorch_tanh`).
+    GeluTanh,
+    /// `x · sigmoid(1.702 x)`.
+    QuickGelu,
+    /// `x · sigmoid(x)`, also called swish.
+    Silu,
+    /// `tanh(x)`.
+    Tanh,
+}
+
+impl Architecture {
+    /// A decoder on its own.
+    pub fn decoder(stack: Stack, readout: Readout, ids: SpecialIds, length: Length) -> Architecture {
+        Architecture { encoder: None, decoder: Some(stack), readout, ids, length }
+    }
+
+    /// An encoder on its own, whose batches are filled with `padding`.
+    pub fn encoder(padding: Option<u32>, stack: Stack, readout: Readout, length: Length) -> Architecture {
+        let ids = SpecialIds { padding, ..SpecialIds::default() };
+        Architecture { encoder: Some(stack), decoder: None, readout, ids, length }
+    }
+}
+
+impl Positions {
+    /// A table whose row 0 is position 0.
+    pub fn learned(n_rows: usize) -> Positions {
+        Positions::Learned { n_rows, offset: 0, at_padding: None }
+    }
+}
+
+impl Stack {
+    /// Blocks after an embedding, and a norm after the last: blocks that normalise their inputs need it.
+    pub fn pre_norm(norm: Norm, d_model: usize, embedding: Embedding, blocks: Vec<Block>) -> Stack {
+        Stack { final_norm: Some(norm), ..Stack::new(d_model, embedding, blocks) }
+    }
+
+    /// Blocks after an embedding, nothing else.
+    pub fn new(d_model: usize, embedding: Embedding, blocks: Vec<Block>) -> Stack {
+        Stack { d_model, embedding, blocks, stored_as: None, final_norm: None, convolution: None, distance_norm: None }
+    }
+
+    /// How many learnt rows stand before the patches of an image.
+    pub fn n_leading(&self) -> usize {
+        match &self.embedding.reads {
+            Reads::Patches(patches) => patches.n_leading(),
+            _ => 0,
+        }
+    }
+}
+
+impl Embedding {
+    /// A table of ids as it is.
+    pub fn new(n_tokens: usize, width: usize) -> Embedding {
+        Embedding {
+            reads: Reads::Tokens,
+            n_tokens,
+            width,
+            projected: Projected::Last,
+            scale: 1.0,
+            positions: Positions::None,
+            n_token_types: 0,
+            norm: None,
+        }
+    }
+}
+
+impl Block {
+    /// Attention and feed-forward with the same kind of norm.
+    pub fn new(attention: Attention, feed_forward: FeedForward, norm: Norm, residual: Residual) -> Block {
+        let attention_norm = Some(norm);
+        Block { attention, cross: None, feed_forward, attention_norm, norm, residual, layer_scale: false }
+    }
+}
+
+impl FeedForward {
+    /// `down(activation(up(x)))` with biases.
+    pub fn plain(d_hidden: usize, activation: Activation) -> FeedForward {
+        FeedForward { d_hidden, activation, gating: Gating::None, biases: true, experts: None }
+    }
+
+    /// `down(activation(gate(x)) · up(x))` without biases.
+    pub fn gated(d_hidden: usize, activation: Activation) -> FeedForward {
+        FeedForward { d_hidden, activation, gating: Gating::Gated, biases: false, experts: None }
+    }
+}
+
+impl Norm {
+    /// Mean 0, variance 1, times weight, plus bias.
+    pub fn layer(epsilon: f32) -> Norm {
+        Norm { kind: NormKind::Layer, epsilon }
+    }
+
+    /// Root mean square 1, times weight.
+    pub fn rms(epsilon: f32) -> Norm {
+        Norm { kind: NormKind::Rms, epsilon }
+    }
+}

@@ -1,0 +1,89 @@
+//! The weights of the readout.
+
+use std::sync::Arc;
+
+use super::rearrange::mean_of_two;
+use super::{Loader, ReadoutNames};
+use crate::Error;
+use crate::block::linear::Linear;
+use crate::block::norm::NormWeights;
+use crate::block::weights::ReadoutWeights;
+use crate::config::{Output, Pooled, Readout, Stack, Transform};
+
+impl Loader<'_> {
+    /// The readout behind `stack`, whose token table is `table`, of shape `[n_tokens, width]`.
+    pub(super) fn readout(
+        &self,
+        readout: &Readout,
+        names: &ReadoutNames,
+        stack: &Stack,
+        table: &Arc<Vec<f32>>,
+    ) -> Result<ReadoutWeights, Error> {
+        let (transform, d_in) = match readout {
+            Readout::None => return Ok(ReadoutWeights::default()),
+            Readout::Classes { n, pooled: Pooled::FirstTwo, .. } => {
+                let first = self.linear(names.output, *n, stack.d_model, true)?;
+                let second = self.linear(names.second, *n, stack.d_model, true)?;
+                return Ok(ReadoutWeights { transform: None, output: Some(mean_of_two(&first, &second)) });
+            }
+            Readout::Tokens { transform, .. } | Readout::Positions { transform } => (transform, stack.d_model),
+            Readout::Classes { transform, pooled, .. } => (transform, stack.d_model * pooled.n_parts()),
+        };
+        let width = transform.map_or(d_in, |config| config.width);
+        let (weight, bias, d_out) = match readout {
+            Readout::Tokens { n_tokens, bias, output, .. } => {
+                let bias = if *bias { self.readout_bias(names, *n_tokens)? } else { None };
+                (self.output_matrix(*output, names, [*n_tokens, width], table)?, bias, *n_tokens)
+            }
+            Readout::Classes { n, .. } => {
+                (self.checkpoint.tensor(names.output, &[*n, width])?, self.readout_bias(names, *n)?, *n)
+            }
+            _ => (self.checkpoint.tensor(names.output, &[1, width])?, self.readout_bias(names, 1)?, 1),
+        };
+        let output = Some(Linear { weight, bias, d_in: width, d_out });
+        Ok(ReadoutWeights { transform: self.readout_transform(transform, names, d_in)?, output })
+    }
+
+    /// The matrix of a language model: stored, or the token table. Shape `[n_tokens, width]`.
+    fn output_matrix(
+        &self,
+        output: Output,
+        names: &ReadoutNames,
+        shape: [usize; 2],
+        table: &Arc<Vec<f32>>,
+    ) -> Result<Arc<Vec<f32>>, Error> {
+        let fits = table.len() == shape[0] * shape[1];
+        match output {
+            // a tied matrix may be stored a second time; the table is what counts
+            Output::Tied => {
+                self.checkpoint.ignore(names.output);
+                Ok(Arc::clone(table))
+            }
+            Output::OwnOrTied if fits && !self.checkpoint.contains(names.output) => Ok(Arc::clone(table)),
+            Output::Own | Output::OwnOrTied => self.checkpoint.tensor(names.output, &shape),
+        }
+    }
+
+    /// The bias under the first of its names that there is. Shape `[d_out]`.
+    fn readout_bias(&self, names: &ReadoutNames, d_out: usize) -> Result<Option<Arc<Vec<f32>>>, Error> {
+        let found = names.bias.iter().find(|name| self.checkpoint.contains(name)).or(names.bias.first());
+        let Some(name) = found else { return Ok(None) };
+        let one_row = self.checkpoint.get(name).is_some_and(|tensor| tensor.shape == [1, d_out]);
+        let shape: &[usize] = if one_row { &[1, d_out] } else { &[d_out] };
+        self.checkpoint.tensor(name, shape).map(Some)
+    }
+
+    /// The dense layer before the output matrix, and its norm.
+    fn readout_transform(
+        &self,
+        transform: &Option<Transform>,
+        names: &ReadoutNames,
+        d_in: usize,
+    ) -> Result<Option<(Linear, Option<NormWeights>)>, Error> {
+        let Some(config) = transform else { return Ok(None) };
+        let name = names.transform.replace("{}", self.prefix);
+        let dense = self.linear(&name, config.width, d_in, config.bias)?;
+        let norm = config.norm.as_ref().map(|norm| self.norm(norm, names.transform_norm, config.width)).transpose()?;
+        Ok(Some((dense, norm)))
+    }
+}

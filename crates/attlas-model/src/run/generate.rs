@@ -1,0 +1,261 @@
+//! Generation with a cache of keys and values: greedy, and beam search as `transformers` does it.
+
+use attlas::Kind;
+
+use crate::block::forward::{Batch, Interventions, Keep, Source, StackRef, StackState};
+use crate::block::weights::Transformer;
+use crate::block::workspace::Workspace;
+use crate::config::SpecialIds;
+
+/// One text being decoded, or several continuations of it.
+pub(crate) struct Session<'a> {
+    transformer: &'a Transformer,
+    interventions: Interventions<'a>,
+    /// What the encoder saw.
+    pub encoder: StackState,
+    /// What the decoder saw.
+    pub decoder: StackState,
+    /// The encoder's result. Shape `[n_source, d_source]`.
+    source: Option<(Vec<f32>, usize)>,
+    keep: Keep,
+    n_items: usize,
+    workspace: Workspace,
+}
+
+/// A generated text.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Generated {
+    /// The new ids; the last one is an end token unless the limit came first.
+    pub ids: Vec<u32>,
+    /// The sum of the ids' log-probabilities, divided by their number in a beam search.
+    pub score: f32,
+    /// The log-probability of each id. Shape `[ids.len()]`.
+    pub log_probabilities: Vec<f32>,
+}
+
+impl<'a> Session<'a> {
+    /// Reads the source, if the model has an encoder; a batch of one item.
+    pub fn new(
+        transformer: &'a Transformer,
+        source: Batch<'_>,
+        keep: Keep,
+        interventions: Interventions<'a>,
+    ) -> Session<'a> {
+        let mut workspace = Workspace::default();
+        let mut encoder = StackState::default();
+        let encoded = transformer.stack(Kind::Encoder).map(|stack| {
+            let hidden = stack.run(source, None, &mut encoder, keep, interventions, &mut workspace);
+            (hidden, source.n)
+        });
+        // the encoder's keys are only kept for a recording, the decoder's for the next step
+        let keep = Keep { keys: true, values: true, ..keep };
+        let decoder = StackState::default();
+        Session { transformer, interventions, encoder, decoder, source: encoded, keep, n_items: 1, workspace }
+    }
+
+    /// Reads more ids, as many for each continuation, and returns the logits after the last. Shape `[n_items, n_logits]`.
+    fn step(&mut self, ids: &[u32]) -> Vec<f32> {
+        let Some(stack) = self.transformer.stack(Kind::Decoder) else { return Vec::new() };
+        let n = ids.len() / self.n_items;
+        let batch = Batch { n_items: self.n_items, n, ids, features: None, token_types: None, valid: None };
+        let source = self.source.as_ref().map(|(hidden, n)| Source { hidden, n: *n, valid: None });
+        let hidden = stack.run(batch, source, &mut self.decoder, self.keep, self.interventions, &mut self.workspace);
+        let d_model = stack.config.d_model;
+        let last: Vec<f32> =
+            hidden.chunks_exact(n * d_model).flat_map(|item| &item[(n - 1) * d_model..]).copied().collect();
+        self.transformer.logits(&last)
+    }
+
+    /// Goes on with other continuations: the `k`-th becomes what `chosen[k]` was.
+    fn select(&mut self, chosen: &[usize]) {
+        self.decoder.select(self.n_items, chosen);
+        self.n_items = chosen.len();
+    }
+
+    /// Takes the most likely token each time, the first of equals, until an end token or `max_tokens`.
+    ///
+    /// With `all_logits`, also returns the logits of every step. Shape `[ids.len(), n_logits]`.
+    pub fn greedy(&mut self, prompt: &[u32], max_tokens: usize, mut all_logits: Option<&mut Vec<f32>>) -> Generated {
+        let ids = &self.transformer.architecture.ids;
+        let mut generated = Generated::default();
+        let mut logits = self.step(prompt);
+        loop {
+            if let Some(all) = &mut all_logits {
+                all.extend_from_slice(&logits);
+            }
+            let mut log_probabilities = log_softmax(&logits);
+            ids.process(&mut log_probabilities, generated.ids.len(), max_tokens, prompt.len());
+            let id = first_of_largest(&log_probabilities);
+            generated.ids.push(id as u32);
+            generated.log_probabilities.push(log_probabilities[id]);
+            generated.score += log_probabilities[id];
+            if ids.ends.contains(&(id as u32)) || generated.ids.len() == max_tokens {
+                return generated;
+            }
+            logits = self.step(&[id as u32]);
+        }
+    }
+
+    /// Beam search with length penalty 1, as `transformers` does it; the finished beams, best first.
+    pub fn beam(&mut self, prompt: &[u32], width: usize, max_tokens: usize) -> Vec<Generated> {
+        let ids = self.transformer.architecture.ids.clone();
+        let n_candidates = (1 + ids.ends.len()).max(2) * width;
+        // 1. the prompt, read once
+        let mut logits = self.step(prompt);
+        let mut running = vec![Generated::default()];
+        let mut finished: Vec<Generated> = Vec::new();
+        loop {
+            // 2. the best continuations of all beams together
+            let candidates = self.candidates(&ids, &running, &logits, max_tokens, prompt.len(), n_candidates);
+            let length = running[0].ids.len() + 1;
+            let ended = |id: u32| ids.ends.contains(&id) || length == max_tokens;
+            // 3. those that ended, if they are among the first; only the best `width` of all are kept
+            for candidate in candidates.iter().take(width).filter(|candidate| ended(candidate.id)) {
+                let mut done = candidate.append_to(&running);
+                done.score /= length as f32;
+                let place = finished.partition_point(|other| other.score >= done.score);
+                finished.insert(place, done);
+            }
+            finished.truncate(width);
+            // 4. those that go on
+            let open: Vec<&Candidate> =
+                candidates.iter().filter(|candidate| !ended(candidate.id)).take(width).collect();
+            let next: Vec<Generated> = open.iter().map(|candidate| candidate.append_to(&running)).collect();
+            // 5. no hope to improve on the worst finished beam, or nothing left
+            let hopeless = |best: &Generated| {
+                finished.len() == width
+                    && finished.last().is_some_and(|worst| best.score / length as f32 <= worst.score)
+            };
+            if next.first().is_none_or(hopeless) {
+                return finished;
+            }
+            let parents: Vec<usize> = open.iter().map(|candidate| candidate.parent).collect();
+            let step_ids: Vec<u32> = open.iter().map(|candidate| candidate.id).collect();
+            self.select(&parents);
+            logits = self.step(&step_ids);
+            running = next;
+        }
+    }
+
+    /// The `n` best continuations by their accumulated log-probability, best first.
+    fn candidates(
+        &self,
+        ids: &SpecialIds,
+        running: &[Generated],
+        logits: &[f32],
+        max_tokens: usize,
+        prompt_len: usize,
+        n: usize,
+    ) -> Vec<Candidate> {
+        let n_logits = logits.len() / running.len();
+        let mut candidates = Vec::new();
+        for (parent, (beam, logits)) in running.iter().zip(logits.chunks_exact(n_logits)).enumerate() {
+            let mut log_probabilities = log_softmax(logits);
+            ids.process(&mut log_probabilities, beam.ids.len(), max_tokens, prompt_len);
+            let mut order: Vec<usize> = (0..n_logits).collect();
+            let by_score =
+                |a: &usize, b: &usize| log_probabilities[*b].total_cmp(&log_probabilities[*a]).then(a.cmp(b));
+            if n < n_logits {
+                order.select_nth_unstable_by(n - 1, by_score);
+                order.truncate(n);
+            }
+            candidates.extend(order.into_iter().map(|id| Candidate {
+                parent,
+                id: id as u32,
+                log_probability: log_probabilities[id],
+                score: beam.score + log_probabilities[id],
+            }));
+        }
+        candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.parent.cmp(&b.parent)).then(a.id.cmp(&b.id)));
+        candidates.truncate(n);
+        candidates.retain(|candidate| candidate.score > f32::NEG_INFINITY);
+        candidates
+    }
+}
+
+/// One continuation of one beam.
+struct Candidate {
+    parent: usize,
+    id: u32,
+    log_probability: f32,
+    score: f32,
+}
+
+impl Candidate {
+    fn append_to(&self, running: &[Generated]) -> Generated {
+        let mut beam = running[self.parent].clone();
+        beam.ids.push(self.id);
+        beam.log_probabilities.push(self.log_probability);
+        beam.score = self.score;
+        beam
+    }
+}
+
+impl SpecialIds {
+    /// Forbids what may not come and forces what must; `n` ids are generated already.
+    fn process(&self, log_probabilities: &mut [f32], n: usize, max_tokens: usize, prompt_len: usize) {
+        let at_first = self.suppressed_first.iter().filter(|_| n == 0);
+        for id in self.suppressed.iter().chain(at_first) {
+            if let Some(slot) = log_probabilities.get_mut(*id as usize) {
+                *slot = f32::NEG_INFINITY;
+            }
+        }
+        let forced = match (self.forced_start, self.forced_end) {
+            (Some(start), _) if n == 0 && prompt_len == 1 => Some(start),
+            (_, Some(end)) if n + 1 == max_tokens => Some(end),
+            _ => None,
+        };
+        if let Some(slot) = forced {
+            log_probabilities.fill(f32::NEG_INFINITY);
+            if let Some(slot) = log_probabilities.get_mut(slot as usize) {
+                *slot = 0.0;
+            }
+        }
+    }
+}
+
+impl StackState {
+    /// Item `k` becomes what item `chosen[k]` was.
+    fn select(&mut self, n_items: usize, chosen: &[usize]) {
+        if chosen.len() == n_items && chosen.iter().enumerate().all(|(place, item)| place == *item) {
+            return;
+        }
+        for layer in self.attention.iter_mut().chain(&mut self.cross) {
+            for buffer in [&mut layer.queries, &mut layer.keys, &mut layer.values, &mut layer.lse] {
+                let size = buffer.len() / n_items;
+                *buffer = chosen.iter().flat_map(|item| &buffer[item * size..][..size]).copied().collect();
+            }
+        }
+    }
+}
+
+impl Transformer {
+    /// A stack by the kind of its self-attention.
+    pub(crate) fn stack(&self, kind: Kind) -> Option<StackRef<'_>> {
+        let (config, weights) = match kind {
+            Kind::Encoder => (&self.architecture.encoder, &self.encoder),
+            _ => (&self.architecture.decoder, &self.decoder),
+        };
+        let (config, weights) = config.as_ref().zip(weights.as_ref())?;
+        Some(StackRef { config, weights, kind })
+    }
+}
+
+/// `x − ln Σ exp(x)`. Shape `[n_logits]`.
+fn log_softmax(logits: &[f32]) -> Vec<f32> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = logits.iter().map(|x| f64::from(x - max).exp()).sum();
+    let log_total = max + total.ln() as f32;
+    logits.iter().map(|x| x - log_total).collect()
+}
+
+/// The place of the largest number, the first of equals.
+fn first_of_largest(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (place, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = place;
+        }
+    }
+    best
+}

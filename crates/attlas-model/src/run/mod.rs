@@ -1,0 +1,8 @@
+//! A run: texts, images or sounds in; a recording, logits and generated texts out.
+
+mod batch;
+mod generate;
+pub mod input;
+pub(crate) mod languages;
+pub mod record;
+mod text;

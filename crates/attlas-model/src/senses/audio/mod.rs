@@ -1,0 +1,85 @@
+//! Sounds as Whisper reads them: a WAV file as 30 seconds of log-mel spectrogram.
+
+mod mel;
+pub(crate) mod tags;
+mod wav;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use attlas::TokenRole;
+
+pub(crate) use mel::Listening;
+
+use crate::Error;
+use crate::config::Reads;
+use crate::model::Model;
+use crate::run::input::{Features, Input};
+use crate::run::record::{Array, RunOptions};
+
+impl Model {
+    /// Whether the model reads sounds.
+    pub fn reads_sounds(&self) -> bool {
+        let encoder = self.transformer.architecture.encoder.as_ref();
+        encoder.is_some_and(|stack| matches!(stack.embedding.reads, Reads::Frames(_)))
+    }
+
+    /// What a speech model reads of a WAV file, and what its decoder starts with: the tags that its transcripts begin
+    /// with, the language as the model itself hears it unless one was chosen, and the target where one is given.
+    ///
+    /// # Errors
+    /// When the model reads no sounds, or the file is no WAV.
+    pub fn sound_input(&self, path: &Path, target: Option<&str>) -> Result<Input, Error> {
+        let Some(Reads::Frames(frames)) =
+            self.transformer.architecture.encoder.as_ref().map(|stack| &stack.embedding.reads)
+        else {
+            return Err(Error::Unsupported(format!("{} reads no sounds", self.name())));
+        };
+        let listening = self.listening.clone().unwrap_or_else(|| Listening::of(frames));
+        // the sizes agree before a spectrogram is made
+        let shape = listening.shape();
+        self.feature_tokens(&shape)?;
+        let sound = wav::open(path, listening.n_samples, listening.rate)?;
+        let values = listening.spectrogram(&sound.samples);
+        let input = self.features_input(Array { shape: shape.to_vec(), values })?;
+        let features =
+            input.features.map(|features| Arc::new(Features { notes: sound.notes, ..Arc::unwrap_or_clone(features) }));
+        let input = Input { features, ..input };
+        if !self.has(crate::Side::Target) {
+            return Ok(input);
+        }
+        let target = match target {
+            Some(target) => {
+                let text = self.target_tokens(target)?;
+                let mut tokens = self.transcript_start(&input)?;
+                tokens.text = text.text;
+                tokens.tokens.extend(text.tokens.into_iter().skip_while(|token| token.role == TokenRole::Special));
+                tokens
+            }
+            None => self.transcript_start(&input)?,
+        };
+        Ok(Input { target, ..input })
+    }
+
+    /// The start token and the tags after it, the language as the model itself hears it unless its configuration names one.
+    ///
+    /// # Errors
+    /// When the model has no start token, or cannot read the input.
+    pub fn transcript_start(&self, input: &Input) -> Result<attlas::Tokens, Error> {
+        let mut tokens = self.prompt_tokens("")?;
+        let ids = &self.transformer.architecture.ids;
+        if !ids.languages.is_empty() {
+            let options = RunOptions { record: false, logits: true, ..RunOptions::default() };
+            let run = self.run(&[Input { target: tokens.clone(), ..input.clone() }], &options)?;
+            let logits = run.logits.map(|logits| logits.values).unwrap_or_default();
+            let loudness = |id: &&u32| logits.get(**id as usize).copied().unwrap_or(f32::NEG_INFINITY);
+            let heard = ids.languages.iter().rev().max_by(|a, b| loudness(a).total_cmp(&loudness(b)));
+            tokens.tokens.extend(heard.map(|id| self.token(*id)));
+        }
+        tokens.tokens.extend(ids.prompt.iter().map(|id| self.token(*id)));
+        for token in &mut tokens.tokens {
+            token.role = TokenRole::Special;
+        }
+        Ok(tokens)
+    }
+}

@@ -1,0 +1,58 @@
+//! Images as vision models read them: decoded, resized and normalised as `transformers` does it.
+
+mod decode;
+mod exif;
+mod prepare;
+mod resample;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use attlas::PatchGrid;
+
+pub use decode::Image;
+pub(crate) use prepare::Preparation;
+
+use crate::Error;
+use crate::config::Reads;
+use crate::model::Model;
+use crate::run::input::{Features, Input};
+
+impl Model {
+    /// Whether the model reads images.
+    pub fn reads_images(&self) -> bool {
+        let encoder = self.transformer.architecture.encoder.as_ref();
+        encoder.is_some_and(|stack| matches!(stack.embedding.reads, Reads::Patches(_)))
+    }
+
+    /// What a vision model reads of an image file (PNG or JPEG).
+    ///
+    /// # Errors
+    /// When the model reads no images, the file is none, or nothing says how it is to be prepared.
+    pub fn image_input(&self, path: &Path) -> Result<Input, Error> {
+        let encoder = self.transformer.architecture.encoder.as_ref();
+        let Some(Reads::Patches(patches)) = encoder.map(|stack| &stack.embedding.reads) else {
+            return Err(Error::Unsupported(format!("{} reads no images", self.name())));
+        };
+        let preparation = self.preparation.as_ref().ok_or_else(|| {
+            Error::Unsupported(format!(
+                "{} has no preprocessor_config.json, which says how an image is resized and normalised for it",
+                self.name()
+            ))
+        })?;
+        let image = Image::open(path)?;
+        let prepared = preparation.apply(&image).map_err(|message| Error::file(path, message))?;
+        let [_, height, width] = prepared.array.shape[..] else { return self.features_input(prepared.array) };
+        let grid = PatchGrid {
+            first: patches.n_leading(),
+            rows: height / patches.side,
+            columns: width / patches.side,
+            size: [image.width, image.height],
+            seen: prepared.seen,
+        };
+        let input = self.features_input(prepared.array)?;
+        let features =
+            input.features.map(|features| Arc::new(Features { image: Some(grid), ..Arc::unwrap_or_clone(features) }));
+        Ok(Input { features, ..input })
+    }
+}

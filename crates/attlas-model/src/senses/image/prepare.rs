@@ -1,0 +1,258 @@
+//! preprocessor_config.json: how an image is resized, cut, scaled and normalised before a model reads it.
+
+use serde_json::Value;
+
+use super::Image;
+use super::resample::{Filter, resize};
+use crate::Error;
+use crate::config::file::ConfigFile;
+use crate::family::size_is_shorter_side;
+use crate::run::record::Array;
+
+/// The largest side that an image is resized to.
+const MAX_SIDE: usize = 4096;
+
+/// The steps, in the order in which they are taken.
+#[derive(Debug, Clone)]
+pub(crate) struct Preparation {
+    resized: Option<(Size, Filter)>,
+    /// Height and width of what is cut out of the middle.
+    cut: Option<[usize; 2]>,
+    scale: Option<f64>,
+    /// Mean and standard deviation of each colour.
+    normalised: Option<[[f64; 3]; 2]>,
+}
+
+/// What an image is resized to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    /// Height and width.
+    Exact([usize; 2]),
+    /// The shorter side; the longer one follows.
+    ShortestEdge(usize),
+}
+
+/// An image as the model reads it.
+pub(crate) struct Prepared {
+    /// Shape `[3, height, width]`.
+    pub array: Array,
+    /// The part of the file's image in it: left, top, width, height, in pixels of the file.
+    pub seen: [usize; 4],
+}
+
+impl Preparation {
+    /// Reads preprocessor_config.json; absent fields are as in `transformers`' ViT.
+    pub fn read(config: &ConfigFile) -> Result<Preparation, Error> {
+        let filter = config.count_or("resample", 2)?;
+        let filter = Filter::of_number(filter)
+            .ok_or_else(|| config.error("resample", format!("is {filter}, but must be a filter of Pillow, 0 to 5")))?;
+        let resized = match config.flag_or("do_resize", true)? {
+            true => Some((size(config, "size")?.unwrap_or(Size::Exact([224; 2])), filter)),
+            false => None,
+        };
+        let cut = match config.flag_or("do_center_crop", false)? {
+            true => Some(match size(config, "crop_size")? {
+                None => [224; 2],
+                Some(Size::Exact(sides)) => sides,
+                Some(Size::ShortestEdge(side)) => [side; 2],
+            }),
+            false => None,
+        };
+        let scale = match config.flag_or("do_rescale", true)? {
+            true => Some(config.positive_or("rescale_factor", 1.0 / 255.0)?),
+            false => None,
+        };
+        let normalised = match config.flag_or("do_normalize", true)? {
+            true => Some([colors(config, "image_mean")?, colors(config, "image_std")?]),
+            false => None,
+        };
+        Ok(Preparation { resized, cut, scale, normalised })
+    }
+
+    /// The image as the model reads it, and which part of it is left.
+    pub fn apply(&self, image: &Image) -> Result<Prepared, String> {
+        // 1. size
+        let [height, width] = match &self.resized {
+            None => [image.height, image.width],
+            Some((size, _)) => size.of(image)?,
+        };
+        let resized = match &self.resized {
+            None => image.clone(),
+            Some((_, filter)) => resize(image, width, height, *filter),
+        };
+        // 2. the middle
+        let [cut_height, cut_width] = self.cut.unwrap_or([height, width]);
+        if cut_height > height || cut_width > width {
+            return Err(format!(
+                "has {height} × {width} pixels after resizing (height × width), fewer than the {cut_height} × \
+                 {cut_width} that are cut out of its middle"
+            ));
+        }
+        let (top, left) = ((height - cut_height) / 2, (width - cut_width) / 2);
+        // 3. numbers, colour by colour
+        let mut values = Vec::with_capacity(3 * cut_height * cut_width); // [3, cut_height, cut_width]
+        for channel in 0..3 {
+            for y in top..top + cut_height {
+                let line = &resized.pixels[(y * width + left) * 3..][..cut_width * 3];
+                values.extend(line.iter().skip(channel).step_by(3).map(|value| self.number(*value, channel)));
+            }
+        }
+        let in_file = |place: usize, n_new: usize, n_old: usize| (place * n_old + n_new / 2) / n_new;
+        let (x, y) = (in_file(left, width, image.width), in_file(top, height, image.height));
+        let right = in_file(left + cut_width, width, image.width).max(x + 1);
+        let bottom = in_file(top + cut_height, height, image.height).max(y + 1);
+        let array = Array { shape: vec![3, cut_height, cut_width], values };
+        Ok(Prepared { array, seen: [x, y, right - x, bottom - y] })
+    }
+
+    /// A pixel's value, scaled and normalised; rounded to f32 after each step, as NumPy does.
+    fn number(&self, value: u8, channel: usize) -> f32 {
+        let scaled = self.scale.map_or(f32::from(value), |scale| (f64::from(value) * scale) as f32);
+        match &self.normalised {
+            None => scaled,
+            Some([mean, deviation]) => (scaled - mean[channel] as f32) / deviation[channel] as f32,
+        }
+    }
+}
+
+impl Size {
+    /// Height and width for an image.
+    fn of(self, image: &Image) -> Result<[usize; 2], String> {
+        let sides = match self {
+            Size::Exact(sides) => sides,
+            Size::ShortestEdge(side) => {
+                let (short, long) = (image.width.min(image.height), image.width.max(image.height));
+                let longer = (side as u128 * long as u128 / short as u128).min(usize::MAX as u128) as usize;
+                if image.width <= image.height { [longer, side] } else { [side, longer] }
+            }
+        };
+        match sides.into_iter().max() {
+            Some(longest) if longest > MAX_SIDE => Err(format!(
+                "has {} × {} pixels and would be resized to a side of {longest}; {MAX_SIDE} is the most",
+                image.width, image.height
+            )),
+            _ => Ok(sides),
+        }
+    }
+}
+
+/// A size as configurations have it: a number, or an object with height and width or the shortest edge.
+fn size(config: &ConfigFile, field: &str) -> Result<Option<Size>, Error> {
+    let limited = |section: &ConfigFile, name: &str| match section.size(name)? {
+        n if n > MAX_SIDE => Err(section.error(name, format!("is {n}; {MAX_SIDE} is the most"))),
+        n => Ok(n),
+    };
+    match config.get(field) {
+        None => Ok(None),
+        Some(Value::Number(_)) => {
+            let side = limited(config, field)?;
+            let is_shorter = field == "size" && size_is_shorter_side(config)?;
+            Ok(Some(if is_shorter { Size::ShortestEdge(side) } else { Size::Exact([side; 2]) }))
+        }
+        Some(_) => {
+            let Some(section) = config.section(field)? else { return Ok(None) };
+            if section.has("shortest_edge") && !section.has("longest_edge") {
+                return Ok(Some(Size::ShortestEdge(limited(&section, "shortest_edge")?)));
+            }
+            Ok(Some(Size::Exact([limited(&section, "height")?, limited(&section, "width")?])))
+        }
+    }
+}
+
+/// Three numbers, or one for all three colours.
+fn colors(config: &ConfigFile, field: &str) -> Result<[f64; 3], Error> {
+    let numbers = match config.get(field) {
+        None => vec![0.5],
+        Some(Value::Number(_)) => vec![config.number_or(field, 0.5)?],
+        Some(_) => config.numbers(field)?.unwrap_or_default(),
+    };
+    let numbers = match numbers[..] {
+        [one] => [one; 3],
+        [red, green, blue] => [red, green, blue],
+        _ => return Err(config.error(field, format!("has {} numbers, but there are 3 colours", numbers.len()))),
+    };
+    if field == "image_std" && numbers.contains(&0.0) {
+        return Err(config.error(field, "has a 0, by which pixels would be divided"));
+    }
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use safetensors::SafeTensors;
+
+    use super::*;
+
+    fn senses(name: &str) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/senses").join(name)
+    }
+
+    /// What transformers' processors made of the images (`tools/reference/senses.py`): the same numbers from PNG, whose
+    /// pixels are the same; from JPEG, whose decoders round differently, within 4 of 255 levels, on average within half.
+    #[test]
+    fn images_are_prepared_as_transformers_prepares_them() {
+        let bytes = std::fs::read(senses("expected.safetensors")).expect("expected.safetensors");
+        let expected = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+        let mut n_compared = 0;
+        for (name, tensor) in expected.tensors() {
+            let Some((processor, file)) = name.split_once('.').filter(|(_, file)| !file.ends_with("wav")) else {
+                continue;
+            };
+            let config = ConfigFile::open(&senses(&format!("{processor}.json"))).expect("a configuration");
+            let preparation = Preparation::read(&config).expect("a preparation");
+            let prepared = preparation.apply(&Image::open(&senses(file)).expect("an image")).expect("it is prepared");
+            assert_eq!(prepared.array.shape, tensor.shape(), "{name}");
+            let wanted = tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+            // one level of 255 in the scale of the numbers
+            let level = preparation.number(1, 2) - preparation.number(0, 2);
+            let differences: Vec<f32> = prepared
+                .array
+                .values
+                .iter()
+                .zip(wanted)
+                .map(|(found, wanted)| (found - wanted).abs() / level)
+                .collect();
+            let worst = differences.iter().copied().fold(0.0, f32::max);
+            let mean = differences.iter().sum::<f32>() / differences.len() as f32;
+            let (most, most_on_average) = if file.ends_with("jpg") { (4.0, 0.5) } else { (1e-4, 1e-4) };
+            assert!(worst <= most && mean <= most_on_average, "{name}: off by {worst} levels, {mean} on average");
+            n_compared += 1;
+        }
+        assert!(n_compared >= 24, "{n_compared}");
+    }
+
+    #[test]
+    fn the_seen_part_is_given_in_pixels_of_the_file() {
+        let config =
+            br#"{"size": {"shortest_edge": 10}, "do_center_crop": true, "crop_size": {"height": 8, "width": 8}}"#;
+        let config = ConfigFile::parse("preprocessor_config.json".as_ref(), config).expect("JSON");
+        let image = Image { width: 40, height: 20, pixels: vec![0; 40 * 20 * 3] };
+        let prepared = Preparation::read(&config).expect("a preparation").apply(&image).expect("it is prepared");
+        assert_eq!(prepared.array.shape, [3, 8, 8]);
+        assert_eq!(prepared.seen, [12, 2, 16, 16]);
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_are_refused_by_name() {
+        let refused = |json: &str| {
+            let config = ConfigFile::parse("preprocessor_config.json".as_ref(), json.as_bytes()).expect("JSON");
+            match Preparation::read(&config) {
+                Err(error) => error.to_string(),
+                Ok(preparation) => {
+                    let image = Image { width: 1, height: 3000, pixels: vec![0; 9000] };
+                    preparation.apply(&image).err().expect("a refusal")
+                }
+            }
+        };
+        assert!(refused(r#"{"size": {"height": 1000000, "width": 1}}"#).contains("size.height is 1000000"));
+        assert!(refused(r#"{"size": {"shortest_edge": 4000}}"#).contains("side of 12000000"));
+        assert!(
+            refused(r#"{"size": {"shortest_edge": 1}, "do_center_crop": true, "crop_size": 9}"#).contains("fewer than")
+        );
+        assert!(refused(r#"{"resample": 9}"#).contains("resample is 9"));
+        assert!(refused(r#"{"image_std": [1, 0, 1]}"#).contains("image_std has a 0"));
+        assert!(refused(r#"{"image_mean": [1, 2]}"#).contains("image_mean has 2 numbers"));
+    }
+}

@@ -1,0 +1,104 @@
+//! Files that are not trusted: regular ones only, and no more of them than a limit allows.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::Error;
+
+/// Why a file is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The system cannot open or read it.
+    #[error("{0}")]
+    Io(io::Error),
+    /// It is a folder, a FIFO or a device: reading might never end.
+    #[error("is not a regular file")]
+    NotRegular,
+    /// It is longer than the limit.
+    #[error("has {n_bytes} bytes; {limit} are possible")]
+    TooLong {
+        /// Bytes there are.
+        n_bytes: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// It was short enough, and grew.
+    #[error("grew past {limit} bytes while it was read")]
+    Grew {
+        /// Bytes allowed.
+        limit: u64,
+    },
+}
+
+impl Problem {
+    /// The problem as this crate's error.
+    pub(crate) fn at(self, path: &Path) -> Error {
+        match self {
+            Problem::Io(source) => Error::Io { path: path.to_path_buf(), source },
+            other => Error::File { path: path.to_path_buf(), message: other.to_string() },
+        }
+    }
+}
+
+/// Opens a regular file and says how many bytes it has; links are followed.
+///
+/// # Errors
+/// [`Problem::Io`], [`Problem::NotRegular`].
+pub fn open(path: &Path) -> Result<(File, u64), Problem> {
+    // before opening: opening a FIFO would wait for its writer
+    let about = std::fs::metadata(path).map_err(Problem::Io)?;
+    if !about.is_file() {
+        return Err(Problem::NotRegular);
+    }
+    Ok((File::open(path).map_err(Problem::Io)?, about.len()))
+}
+
+/// The whole of a regular file of at most `limit` bytes.
+///
+/// # Errors
+/// [`Problem`], also when the file grows past the limit while it is read.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
+    let (file, n_bytes) = open(path)?;
+    if n_bytes > limit {
+        return Err(Problem::TooLong { n_bytes, limit });
+    }
+    read_bounded(file, n_bytes as usize, limit)
+}
+
+/// All that comes out of `source`, unless that is more than `limit` bytes; about `expected` are made room for.
+fn read_bounded(source: impl Read, expected: usize, limit: u64) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::with_capacity(expected);
+    source.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(Problem::Io)?;
+    if bytes.len() as u64 > limit {
+        return Err(Problem::Grew { limit });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_limits_length_is_read_and_a_longer_one_refused_with_both_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, [7; 5]).unwrap();
+        assert_eq!(read(&path, 5).unwrap(), [7; 5]);
+        assert_eq!(read(&path, 4).unwrap_err().to_string(), "has 5 bytes; 4 are possible");
+    }
+
+    #[test]
+    fn what_grows_while_it_is_read_is_refused_at_the_limit() {
+        let endless = std::io::repeat(1);
+        assert_eq!(read_bounded(endless, 2, 9).unwrap_err().to_string(), "grew past 9 bytes while it was read");
+    }
+
+    #[test]
+    fn a_folder_is_no_regular_file_and_what_is_absent_is_the_systems_to_say() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(read(folder.path(), 9), Err(Problem::NotRegular)));
+        assert!(matches!(read(&folder.path().join("absent"), 9), Err(Problem::Io(_))));
+    }
+}
