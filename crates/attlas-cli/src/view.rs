@@ -6,8 +6,8 @@ use attlas::view::{Pieces, Specials};
 use attlas::{Error, Head, Kind, Recording, RowTokens, TokenRole, Tokens, View, ViewOptions};
 use clap::{Args, ValueEnum};
 
-use crate::arguments::{Span, parse_span};
 use crate::failure::Failure;
+use crate::inputs::{Span, parse_span};
 
 /// How maps are shown.
 #[derive(Debug, Clone, Args)]

@@ -64,7 +64,9 @@ fn measure(instructions: Instructions, n: usize, visibility: Visibility, pooling
     let mut context = vec![0.0; size]; // [n, n_heads, d_head]
     let mut lse = vec![0.0; N_HEADS * n]; // [n_heads, n]
     let mut overviews: Vec<Pooled> = Vec::new();
-    let inputs = Inputs { queries: &queries, keys: &keys, values: &values, shape, scoring: &scoring, key_valid: None };
+    let (key_valid, mask, key_bias) = (None, None, None);
+    let inputs =
+        Inputs { queries: &queries, keys: &keys, values: &values, shape, scoring: &scoring, key_valid, mask, key_bias };
     let mut run = || {
         let pooled = pooling.map(|pooling| (pooling, &mut overviews));
         let mut outputs = Outputs { context: &mut context, lse: &mut lse, pooled };

@@ -170,12 +170,9 @@ fn dense(kind: Kind, name: &str) -> Recording {
     let layers = tensor(name)
         .chunks_exact(n_heads * n_queries * n_keys)
         .enumerate()
-        .map(|(index, weights)| Layer {
-            kind,
-            index,
-            shape: Shape { n_heads, n_kv_heads: n_heads, n_queries, n_keys, d_head: 0, d_value: 0 },
-            weights: Weights::Dense(weights.to_vec().into()),
-            values: None,
+        .map(|(index, weights)| {
+            let shape = Shape { n_heads, n_kv_heads: n_heads, n_queries, n_keys, d_head: 0, d_value: 0 };
+            Layer::new(kind, index, shape, Weights::Dense(weights.to_vec().into()))
         })
         .collect();
     Recording { items: vec![Item { source, target, ..Item::default() }], layers, provenance: Provenance::default() }

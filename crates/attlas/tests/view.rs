@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use attlas::arrays::{Array, ArrayData, ImportOptions, import};
 use attlas::figure::Scale;
 use attlas::view::{Pieces, Specials, captions_of};
-use attlas::{Head, Kind, Recording, RowTokens, TokenRole, Tokens, View, ViewOptions};
+use attlas::{Factored, Head, Kind, Layer, Quantity, Recording, RowTokens, TokenRole, Tokens, View, ViewOptions};
 
 /// Two heads over `un|able cat </s>`, looking from `une bête </s>`; the first two source pieces are one word.
 fn recording() -> Recording {
@@ -177,6 +177,26 @@ fn captions_name_the_model_and_which_of_several_texts_and_repeat_nothing() {
 }
 
 #[test]
+fn numbers_that_are_no_weights_have_their_own_words_and_scale_and_pool_by_their_distance_from_0() {
+    let mut recording = recording();
+    let numbers = vec![0.5, -2.0, 0.0, 0.25, 0.0, 0.0, 1.0, -0.5, 0.0, 0.0, 0.0, 0.0];
+    let shape = attlas::attention::Shape { n_heads: 1, n_kv_heads: 1, ..recording.layers[0].shape };
+    let weights = attlas::Weights::Dense(numbers.into());
+    let effects =
+        Layer { quantity: Quantity::Effect, stack: Some("text".into()), ..Layer::new(Kind::Cross, 0, shape, weights) };
+    recording.layers.push(effects);
+    let of = |options: &ViewOptions| View::of_layer(&recording, &recording.layers[1], Head::One(0), options).unwrap();
+    let view = of(&ViewOptions { specials: Specials::Hide, ..ViewOptions::default() });
+    assert_eq!(view.heading(), "cross-attention text L0H0: measured effect");
+    assert_eq!(view.remarks(), ["1 special column hidden"], "a share of the row's sum would say nothing");
+    assert_eq!((view.scale(Scale::Linear).fraction(0.0), view.scale(Scale::Linear).high()), (0.5, 2.0));
+    assert!(view.map().to_svg().contains("measured effect; linear"));
+    let overview = of(&ViewOptions { max_weights: 5, overview_tiles: 2, ..ViewOptions::default() });
+    assert_eq!(overview.panel().weights(), [-2.0, 1.0, 0.0, 0.0]);
+    assert_eq!(overview.remarks(), ["overview of 3 × 4 numbers: each cell is the number farthest from 0 of its tile"]);
+}
+
+#[test]
 fn the_kind_and_the_layer_that_tell_most_are_shown_where_none_is_asked_for() {
     let recording = recording();
     assert_eq!(recording.default_kind().unwrap(), Kind::Cross);
@@ -193,10 +213,11 @@ fn a_learned_sink_is_said_to_take_its_share() {
     let scoring =
         attlas::Scoring { sinks: Some(vec![0.0]), ..attlas::Scoring::scaled_dot_product(1, attlas::Visibility::FULL) };
     // scores 0, 0 and the sink's 0: a third each
-    let lse = vec![3.0_f32.ln(); 2];
+    let lse = vec![3.0_f64.ln(); 2];
     recording.layers[0].shape = shape;
-    recording.layers[0].weights =
-        attlas::Weights::Factored { scoring, queries: vec![0.0; 2].into(), keys: vec![0.0; 2].into(), lse: lse.into() };
+    let (queries, keys) = (vec![0.0_f32; 2].into(), vec![0.0_f32; 2].into());
+    let factored = Factored { scoring, queries, keys, lse: lse.into(), mask: None, key_bias: None };
+    recording.layers[0].weights = factored.into();
     let view = View::of(&recording, Kind::Cross, 0, Head::One(0)).unwrap();
     assert!(view.sinks().iter().all(|sink| (sink - 1.0 / 3.0).abs() < 1e-6));
     assert_eq!(view.remarks(), ["a learned sink takes 33 % of the weight on average, up to 33 % of a row"]);

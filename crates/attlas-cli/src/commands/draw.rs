@@ -12,9 +12,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
 use super::draw_patches::{self, PatchesArguments};
-use crate::arguments::RawText;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{RunArguments, parse_head, parse_kind, pick_kind, pick_layer, recording_of};
+use crate::inputs::{RawText, RunArguments, parse_head, parse_kind, pick_kind, pick_layer, recording_of};
 use crate::terminal::{Terminal, printable};
 use crate::view::ViewArguments;
 

@@ -9,8 +9,8 @@ use attlas::{Head, Kind, Recording};
 use attlas_viewer::{HeadRemark, PageOptions};
 use clap::Args;
 
-use crate::arguments::RawText;
 use crate::failure::{Failure, Outcome};
+use crate::inputs::RawText;
 use crate::inputs::{
     RunArguments, TextRun, Texts, names_recording, parse_head, parse_kind, pick_kind, pick_layer, read_text,
     recording_of, run_texts,

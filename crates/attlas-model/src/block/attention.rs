@@ -117,6 +117,8 @@ impl AttentionCall<'_> {
                 key_valid: valid
                     .map(|valid| &valid[item * state.n_keys..][..state.n_keys])
                     .filter(|valid| valid.contains(&false)),
+                mask: None,
+                key_bias: None,
             };
             attend(
                 &inputs,

@@ -1,6 +1,8 @@
 //! Running a model over a batch and turning what its layers saw into a recording.
 
-use attlas::{HeadId, Item, Kind, Layer, Provenance, Recording, TokenRole, Tokens, Weights, recording};
+use attlas::{
+    Factored, HeadId, Item, Kind, Layer, Provenance, Recording, TokenRole, Tokens, Trace, Weights, Writer, recording,
+};
 
 use super::batch::PaddedBatch;
 use super::generate::{Generated, Session};
@@ -210,21 +212,24 @@ impl Model {
             if options.record { self.layers(session.encoder, session.decoder, options, 1) } else { Vec::new() };
         let predicted = self.predicted(&read, Some(&generation));
         let image = read.features.as_ref().and_then(|features| features.image.clone());
-        let item = Item { source: read.source, target: read.target, predicted, image };
+        let (n_prompt, target) = (Some(input.target.len()), read.target);
+        let item = Item { source: read.source, target, predicted, image, n_prompt, ..Item::default() };
         let logits = logits.map(|values| {
             let n_logits = self.transformer.n_logits();
             Array { shape: vec![1, values.len() / n_logits, n_logits], values }
         });
+        let mut recording = Recording {
+            provenance: self.provenance(
+                recording::Method::Greedy,
+                std::slice::from_ref(&item),
+                std::slice::from_ref(input),
+            ),
+            items: vec![item],
+            layers,
+        };
+        recording.sharpen();
         Ok(Run {
-            recording: Recording {
-                provenance: self.provenance(
-                    recording::Method::Greedy,
-                    std::slice::from_ref(&item),
-                    std::slice::from_ref(input),
-                ),
-                items: vec![item],
-                layers,
-            },
+            recording,
             logits,
             generated: vec![generation],
             encoder_hidden: Vec::new(),
@@ -271,7 +276,8 @@ impl Model {
         let decoder_hidden = arrays(decoder.hidden.take(), inputs.len(), batch.n_target);
         let layers = if options.record { self.layers(encoder, decoder, options, inputs.len()) } else { Vec::new() };
         let items = batch.items(inputs, |index, input| self.predicted(input, generated.get(index)));
-        let recording = Recording { provenance: self.provenance(method, &items, inputs), items, layers };
+        let mut recording = Recording { provenance: self.provenance(method, &items, inputs), items, layers };
+        recording.sharpen();
         Ok(Run { recording, logits, generated, encoder_hidden, decoder_hidden })
     }
 
@@ -300,16 +306,21 @@ impl Model {
             debug_assert_eq!(state.lse.len(), n_items * config.n_heads * state.n_queries);
             let weights = match &config.disentangled {
                 Some(_) => Weights::Dense(state.dense.into()),
-                None => Weights::Factored {
+                None => Weights::from(Factored {
                     scoring: scoring.clone(),
                     queries: state.queries.into(),
                     keys: state.keys.into(),
-                    lse: state.lse.into(),
-                },
+                    lse: state.lse.into_iter().map(f64::from).collect::<Vec<f64>>().into(),
+                    mask: None,
+                    key_bias: None,
+                }),
             };
             let shape = config.shape(state.n_queries, state.n_keys);
-            let values = options.values.then(|| state.values.into());
-            layers.push(Layer { kind, index, shape, weights, values });
+            let mut layer = Layer::new(kind, index, shape, weights);
+            if options.values {
+                layer.traces.insert(Trace::Values, state.values);
+            }
+            layers.push(layer);
         };
         if let (Some(stack), Some(weights)) = (&architecture.encoder, &self.transformer.encoder) {
             let blocks = stack.blocks.iter().zip(&weights.blocks).zip(encoder.attention);
@@ -340,7 +351,7 @@ impl Model {
             revision: self.revision.clone(),
             dtype: self.dtype.to_owned(),
             mode: recording::Mode::Eval,
-            attlas_version: env!("CARGO_PKG_VERSION").to_owned(),
+            writer: Writer::attlas(),
             method,
             notes,
         }

@@ -145,7 +145,7 @@ impl Rows {
 pub(crate) mod tests {
     use super::*;
     use crate::attention::Shape;
-    use crate::{Item, Layer, Provenance, Recording, Token, Tokens, Weights};
+    use crate::{Buffer, Item, Layer, Provenance, Recording, Token, Tokens};
 
     /// A recording of one head with dense weights; labels are letters.
     pub fn recording(kind: Kind, weights: Vec<f32>, n_queries: usize, n_keys: usize) -> Recording {
@@ -158,7 +158,7 @@ pub(crate) mod tests {
         let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries, n_keys, d_head: 0, d_value: 0 };
         Recording {
             items: vec![Item { source, target, ..Item::default() }],
-            layers: vec![Layer { kind, index: 0, shape, weights: Weights::Dense(weights.into()), values: None }],
+            layers: vec![Layer::new(kind, 0, shape, Buffer::from(weights))],
             provenance: Provenance::default(),
         }
     }

@@ -87,8 +87,8 @@ impl Default for ViewOptions {
 pub struct View {
     kind: Kind,
     panel: Panel,
-    rows_are: &'static str,
-    columns_are: &'static str,
+    rows_are: String,
+    columns_are: String,
     removed: Vec<f32>,
     sinks: Vec<f32>,
     remarks: Vec<String>,
@@ -130,8 +130,11 @@ impl View {
         let [first, ..] = heads.as_slice() else {
             return Err(Error::Inconsistent(format!("{kind} layer {} has no head", layer.index)));
         };
-        let row_tokens = options.row_tokens.unwrap_or(RowTokens::usual(kind)).known(first);
-        let quantity = Quantity::Weight;
+        let row_tokens = match layer.query_axis {
+            None => options.row_tokens.unwrap_or(RowTokens::usual(kind)).known(first),
+            Some(_) => RowTokens::Read,
+        };
+        let quantity = layer.quantity;
         let (rows, columns) = (options.rows.as_ref(), options.columns.as_ref());
         let row_names = [row_tokens.of(first), first.query_tokens()];
         let rows = Places::new("rows", kind, row_names, first.n_queries(), rows)?;
@@ -142,11 +145,12 @@ impl View {
             _ => shown.overview(options)?,
         };
 
+        let stack = layer.stack.as_ref().map_or(String::new(), |stack| format!("{stack} "));
         let title = match head {
-            Head::One(_) => first.id().to_string(),
-            Head::Mean => format!("L{}, mean of {}", layer.index, counted(heads.len(), "head")),
+            Head::One(_) => format!("{stack}{}", first.id()),
+            Head::Mean => format!("{stack}L{}, mean of {}", layer.index, counted(heads.len(), "head")),
         };
-        let (rows_are, columns_are) = (rows_are(kind, row_tokens), columns_are(kind));
+        let (rows_are, columns_are) = (rows_are(layer, row_tokens), columns_are(layer));
         let rows = content.rows.axis(format!("query ({rows_are} token)"));
         let columns = content.columns.axis(format!("key ({columns_are} token)"));
         let panel = Panel::new(title, content.numbers, rows, columns)?.measuring(quantity);
@@ -180,9 +184,13 @@ impl View {
         self.panel.title()
     }
 
-    /// The title with the kind of attention: `cross-attention L3H7`.
+    /// The title with the kind of attention, and what the numbers are where they are no weights: `cross-attention L3H7`.
     pub fn heading(&self) -> String {
-        format!("{} {}", self.kind.title(), self.title())
+        let quantity = match self.quantity() {
+            Quantity::Weight => String::new(),
+            quantity => format!(": {quantity}"),
+        };
+        format!("{} {}{quantity}", self.kind.title(), self.title())
     }
 
     /// The numbers and both axes, as a figure takes them.
@@ -196,13 +204,13 @@ impl View {
     }
 
     /// What the rows are, such as `predicted target`.
-    pub fn rows_are(&self) -> &'static str {
-        self.rows_are
+    pub fn rows_are(&self) -> &str {
+        &self.rows_are
     }
 
     /// What the columns are, such as `source`.
-    pub fn columns_are(&self) -> &'static str {
-        self.columns_are
+    pub fn columns_are(&self) -> &str {
+        &self.columns_are
     }
 
     /// What each row has in columns that are not shown, in 0 ..= 1 for weights; empty for an overview. Shape `[n_rows]`.
@@ -280,7 +288,7 @@ fn heads<'a>(
         Head::One(head) => head..head.saturating_add(1),
         Head::Mean => 0..layer.shape.n_heads,
     };
-    heads.map(|head| recording.map(item, layer.kind, layer.index, head)).collect()
+    heads.map(|head| recording.map_of(layer, item, head)).collect()
 }
 
 /// What is to be shown, before anything is computed.
@@ -357,16 +365,19 @@ impl Labels {
     }
 }
 
-fn rows_are(kind: Kind, row_tokens: RowTokens) -> &'static str {
-    match (kind, row_tokens) {
+/// What the rows are; an axis of a name of its own has that.
+fn rows_are(layer: &Layer, row_tokens: RowTokens) -> String {
+    let usual = match (layer.kind, row_tokens) {
         (Kind::Encoder, _) => "source",
         (_, RowTokens::Read) => "target",
         (_, RowTokens::Predicted) => "predicted target",
-    }
+    };
+    layer.query_axis.as_deref().unwrap_or(usual).to_owned()
 }
 
-fn columns_are(kind: Kind) -> &'static str {
-    if kind == Kind::Decoder { "target" } else { "source" }
+fn columns_are(layer: &Layer) -> String {
+    let usual = if layer.kind == Kind::Decoder { "target" } else { "source" };
+    layer.key_axis.as_deref().unwrap_or(usual).to_owned()
 }
 
 /// Where a view comes from: the model, and which of several texts.

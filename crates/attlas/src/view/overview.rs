@@ -2,7 +2,7 @@
 
 use super::{Content, Labels, Pieces, Shown, Specials, ViewOptions};
 use crate::grid::mean_rows;
-use crate::{Error, Pooled, Pooling};
+use crate::{Error, Pooled, Pooling, Quantity};
 
 /// Rows whose numbers are held at a time.
 const BAND: usize = 64;
@@ -23,7 +23,8 @@ impl Shown<'_> {
         let (numbers, n_row_tiles, n_column_tiles) = self.pooled(Pooling { rows: tiles, columns: tiles });
         let which = if self.quantity.is_signed() { "the number farthest from 0" } else { "the largest" };
         let mut remarks = self.ranges();
-        remarks.push(format!("overview of {n_rows} × {n_columns} weights: each cell is {which} of its tile"));
+        let what = if self.quantity == Quantity::Weight { "weights" } else { "numbers" };
+        remarks.push(format!("overview of {n_rows} × {n_columns} {what}: each cell is {which} of its tile"));
         Ok(Content {
             numbers,
             rows: Labels::Tiles(n_row_tiles),

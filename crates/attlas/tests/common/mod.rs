@@ -1,8 +1,9 @@
 //! Recordings made of seeded numbers, for tests of this crate.
 #![allow(dead_code)] // each test binary uses a part
 
-use attlas::attention::{Inputs, Outputs, Shape, attend};
-use attlas::{Item, Kind, Layer, Provenance, Recording, Scoring, TokenRole, Tokens, Visibility, Weights};
+use attlas::attention::Shape;
+use attlas::recording::QueriesAndKeys;
+use attlas::{Item, Kind, Layer, Provenance, Recording, Scoring, TokenRole, Tokens, Trace, Visibility, Writer};
 
 /// A small generator of numbers in −1 .. 1 (SplitMix64).
 pub struct Numbers(pub u64);
@@ -24,32 +25,13 @@ impl Numbers {
 /// One layer of attention over `items`, computed from seeded queries, keys and values.
 pub fn layer(kind: Kind, index: usize, shape: Shape, scoring: Scoring, items: &[Item], seed: u64) -> Layer {
     let mut numbers = Numbers(seed);
-    let queries = numbers.vector(items.len() * shape.n_heads * shape.n_queries * shape.d_head, 3.0);
-    let keys = numbers.vector(items.len() * shape.n_kv_heads * shape.n_keys * shape.d_head, 3.0);
+    let queries = numbers.vector(items.len() * shape.n_heads * shape.n_queries * shape.d_head, 3.0).into();
+    let keys = numbers.vector(items.len() * shape.n_kv_heads * shape.n_keys * shape.d_head, 3.0).into();
     let values = numbers.vector(items.len() * shape.n_kv_heads * shape.n_keys * shape.d_value, 1.0);
-    let mut lse = vec![0.0; items.len() * shape.n_heads * shape.n_queries];
-    for (index, item) in items.iter().enumerate() {
-        let valid: Vec<bool> = item.keys(kind).tokens.iter().map(|token| token.role != TokenRole::Padding).collect();
-        let part = |len: usize| index * len..(index + 1) * len;
-        let q = part(shape.n_heads * shape.n_queries * shape.d_head);
-        let k = part(shape.n_kv_heads * shape.n_keys * shape.d_head);
-        let v = part(shape.n_kv_heads * shape.n_keys * shape.d_value);
-        let l = part(shape.n_heads * shape.n_queries);
-        let mut context = vec![0.0; shape.n_queries * shape.n_heads * shape.d_value];
-        attend(
-            &Inputs {
-                queries: &queries[q],
-                keys: &keys[k],
-                values: &values[v],
-                shape,
-                scoring: &scoring,
-                key_valid: Some(&valid),
-            },
-            &mut Outputs { context: &mut context, lse: &mut lse[l], pooled: None },
-        );
-    }
-    let weights = Weights::Factored { scoring, queries: queries.into(), keys: keys.into(), lse: lse.into() };
-    Layer { kind, index, shape, weights, values: Some(values.into()) }
+    let layer = QueriesAndKeys { kind, index, shape, scoring, queries, keys, mask: None, key_bias: None };
+    let mut layer = layer.layer(items).unwrap();
+    layer.traces.insert(Trace::Values, values);
+    layer
 }
 
 /// Tokens `a0 a1 …`, the last `n_padding` of them padding.
@@ -76,6 +58,10 @@ pub fn translation() -> Recording {
         layer(Kind::Decoder, 0, shape(5, 5), scoring(Visibility::CAUSAL), &items, 3),
         layer(Kind::Cross, 0, shape(5, 7), scoring(Visibility::FULL), &items, 4),
     ];
-    let provenance = Provenance { model: "seeded".into(), attlas_version: "0.1.0".into(), ..Provenance::default() };
+    let provenance = Provenance {
+        model: "seeded".into(),
+        writer: Writer { name: "attlas".into(), version: "0.1.0".into() },
+        ..Provenance::default()
+    };
     Recording { items: items.to_vec(), layers, provenance }
 }
