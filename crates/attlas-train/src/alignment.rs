@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use attlas::analysis::align;
+use attlas::analysis::links;
 use attlas::{AttentionMap, Grid, Kind, Recording, RowTokens, Tokens};
 use serde::Serialize;
 
@@ -128,7 +128,7 @@ struct Case {
 /// when read and when predicted.
 fn n_right(grid: &Grid, cases: &[Case]) -> usize {
     let rows = words(&grid.rows);
-    let links = align(grid);
+    let links = links(grid);
     let right = |case: &&Case| {
         let row = only(&rows, &case.row_word);
         links.iter().any(|link| Some(link.row) == row && link.column == case.column)

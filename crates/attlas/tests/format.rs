@@ -17,101 +17,6 @@ use serde_json::Value;
 
 const DOCUMENT: &str = include_str!("../../../docs/format.md");
 
-/// A batch of two texts with everything that the document describes.
-fn everything() -> Recording {
-    let items = [0, 2].map(|n_padding| Item {
-        source: common::tokens("s", 9, n_padding),
-        target: common::tokens("t", 6, n_padding / 2),
-        predicted: common::tokens("p", 6, 0),
-        axes: BTreeMap::from([("patches".to_owned(), common::tokens("r", 4, 0))]),
-        n_prompt: Some(2),
-        image: Some(PatchGrid { first: 1, rows: 2, columns: 4, size: [64, 48], seen: [0, 8, 64, 32] }),
-    });
-    let shape = |n_queries, n_keys, d_head, n_kv_heads| Shape {
-        n_heads: 4,
-        n_kv_heads,
-        n_queries,
-        n_keys,
-        d_head,
-        d_value: d_head,
-    };
-    let plain = |d_head, visibility| Scoring::scaled_dot_product(d_head, visibility);
-    let window = Scoring { softcap: Some(2.5), ..plain(5, Visibility { before: Some(2), after: Some(1) }) };
-    let table = (0..4 * 7).map(|number| (number % 5) as f32 / 3.0 - 0.7).collect();
-    let relative =
-        Scoring { scale: 1.0, bias: Bias::Relative { first: -3, table, n_offsets: 7 }, ..plain(3, Visibility::FULL) };
-    let alibi = Scoring {
-        bias: Bias::Alibi { slopes: vec![0.5, 0.25, 0.125, 0.0] },
-        sinks: Some(vec![0.5, -1.0, 0.0, 2.0]),
-        ..plain(8, Visibility::CAUSAL)
-    };
-    let moved = Scoring { query_offset: 3, ..plain(4, Visibility { before: Some(4), after: Some(0) }) };
-    let causal = plain(4, Visibility::CAUSAL);
-    let past = plain(4, Visibility { before: None, after: Some(-1) });
-    let mut layers = vec![
-        common::layer(Kind::Encoder, 0, shape(9, 9, 5, 4), window, &items, 1),
-        common::layer(Kind::Encoder, 7, shape(9, 9, 3, 2), relative, &items, 2),
-        common::layer(Kind::Decoder, 0, shape(6, 6, 8, 1), alibi.clone(), &items, 3),
-        common::layer(Kind::Cross, 0, shape(6, 9, 4, 2), moved, &items, 4),
-        common::layer(Kind::Cross, 1, shape(6, 9, 4, 4), causal.clone(), &items, 5),
-        common::layer(Kind::Decoder, 1, shape(6, 6, 4, 4), past, &items, 6),
-    ];
-    // two layers that share a mask of stretches, one of them with a bias per key; a mask of bits for each text and head
-    let packed = Mask::stretches(&[vec![0..1], vec![0..2], vec![2..3], vec![2..4], vec![0..1, 4..5], vec![]]);
-    let tree: Vec<bool> = (0..2 * 4 * 36).map(|cell| cell * 7 % 5 < 3).collect();
-    let tree = Mask::from_dense(&tree, [2, 4, 6, 6]);
-    let key_bias = |n_items: usize| (0..n_items * 4 * 6).map(|i| (i % 7) as f32 / 2.0 - 1.0).collect::<Vec<f32>>();
-    for (index, scoring, mask, bias) in [
-        (2, causal.clone(), Some(packed.clone()), None),
-        (3, alibi, Some(packed), Some(key_bias(2))),
-        (4, causal, Some(tree), Some(key_bias(1))),
-    ] {
-        let of_size = common::layer(Kind::Decoder, index, shape(6, 6, 4, 2), plain(4, Visibility::FULL), &items, 9);
-        let factored = of_size.factored().unwrap();
-        let narrow = |numbers: &Numbers| numbers.read_all().iter().map(|x| f16::from_f32(*x)).collect::<Vec<_>>();
-        let brain = |numbers: &Numbers| numbers.read_all().iter().map(|x| bf16::from_f32(*x)).collect::<Vec<_>>();
-        let shape = if scoring.sinks.is_some() { Shape { d_head: 4, ..of_size.shape } } else { of_size.shape };
-        let layer = QueriesAndKeys {
-            kind: Kind::Decoder,
-            index,
-            shape,
-            scoring,
-            queries: Numbers::F16(narrow(&factored.queries).into()),
-            keys: Numbers::Bf16(brain(&factored.keys).into()),
-            mask,
-            key_bias: bias.map(Buffer::from),
-        };
-        layers.push(layer.layer(&items).unwrap());
-    }
-    // a second tower over patches, and what stands beside weights
-    let mut tower = common::layer(Kind::Encoder, 0, shape(9, 9, 2, 4), plain(2, Visibility::FULL), &items, 7);
-    let of_patches = |item: &Item| Item { source: item.axes["patches"].clone(), ..Item::default() };
-    let patches = items.each_ref().map(of_patches);
-    let over_patches = common::layer(Kind::Encoder, 0, shape(4, 4, 2, 4), plain(2, Visibility::FULL), &patches, 8);
-    (tower.shape, tower.weights, tower.traces) = (over_patches.shape, over_patches.weights, over_patches.traces);
-    tower.stack = Some("vision".into());
-    (tower.query_axis, tower.key_axis) = (Some("patches".into()), Some("patches".into()));
-    layers.push(tower);
-    let numbers = |n: usize| (0..n).map(|number| number as f32 / 100.0).collect::<Vec<f32>>();
-    let mut norms = Layer::new(Kind::Encoder, 0, shape(9, 9, 0, 4), Weights::Dense(numbers(2 * 4 * 81).into()));
-    norms.quantity = Quantity::Norm;
-    layers.push(norms);
-    let traces = &mut layers[0].traces;
-    traces.insert(Trace::HeadOutputs, numbers(2 * 4 * 9 * 5));
-    traces.insert(Trace::Stream, numbers(2 * 9 * 3));
-    traces.insert(Trace::ValueNorms, numbers(2 * 4 * 9));
-
-    let dense: Vec<f32> = (0..2 * 4 * 6 * 9).map(|number| (number % 10) as f32 / 90.0).collect();
-    let shape = Shape { d_value: 2, ..shape(6, 9, 0, 4) };
-    let mut with_values = Layer::new(Kind::Cross, 2, shape, Weights::Dense(dense.into()));
-    with_values.traces.insert(Trace::Values, (0..2 * 4 * 9 * 2).map(|number| number as f32).collect::<Vec<_>>());
-    layers.push(with_values);
-    let writer = Writer { name: "attlas".into(), version: "0.1.0".into() };
-    let provenance =
-        Provenance { model: "seeded".into(), writer, notes: vec!["a note".into()], ..Provenance::default() };
-    Recording { items: items.to_vec(), layers, provenance }
-}
-
 /// The recording's file, and what it holds.
 fn saved(recording: &Recording) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
@@ -266,7 +171,7 @@ fn check_by_the_document(recording: &Recording, file: &[u8]) {
 
 #[test]
 fn the_steps_of_the_document_give_the_weights_of_attlas() {
-    let recording = everything();
+    let recording = common::everything();
     check_by_the_document(&recording, &saved(&recording));
 }
 
@@ -286,7 +191,7 @@ fn a_file_of_version_1_is_read_as_before_and_written_as_version_2() {
 
 #[test]
 fn log_sum_exps_that_a_writer_left_out_are_computed() {
-    let recording = everything();
+    let recording = common::everything();
     let file = saved(&recording);
     let without = with_tensors(&file, |name| !name.ends_with(".lse"));
     assert!(without.len() < file.len());
@@ -304,7 +209,7 @@ fn with_tensors(file: &[u8], keep: impl Fn(&str) -> bool) -> Vec<u8> {
 
 #[test]
 fn layers_that_share_a_mask_share_its_tensor() {
-    let file = saved(&everything());
+    let file = saved(&common::everything());
     let masks: Vec<Value> =
         metadata(&file)["layers"].as_array().unwrap().iter().filter_map(|layer| layer.get("mask").cloned()).collect();
     assert_eq!(masks, ["decoder.2.visible", "decoder.2.visible", "decoder.4.visible"]);
@@ -314,7 +219,7 @@ fn layers_that_share_a_mask_share_its_tensor() {
 
 #[test]
 fn the_document_names_every_tensor_and_every_field_that_a_file_has() {
-    let file = saved(&everything());
+    let file = saved(&common::everything());
     let (_, header) = SafeTensors::read_metadata(&file).unwrap();
     for name in header.tensors().keys() {
         let what =
@@ -347,7 +252,7 @@ fn collect_fields(value: &Value, path: &str, fields: &mut BTreeMap<String, Strin
 
 #[test]
 fn the_document_is_about_the_version_that_is_written() {
-    let version = metadata(&saved(&everything()))["version"].as_u64().unwrap();
+    let version = metadata(&saved(&common::everything()))["version"].as_u64().unwrap();
     assert_eq!(version, u64::from(attlas::recording::FORMAT_VERSION));
     assert!(DOCUMENT.starts_with(&format!("# The recording format, version {version}\n")));
 }
@@ -365,7 +270,7 @@ fn the_python_of_the_document_takes_the_steps_that_the_test_takes() {
     }
     // every field that the Python reads is one that files have
     let mut fields = BTreeMap::new();
-    collect_fields(&metadata(&saved(&everything())), "", &mut fields);
+    collect_fields(&metadata(&saved(&common::everything())), "", &mut fields);
     let read =
         ["layers", "scoring", "bias", "softcap", "scale", "query_offset", "visibility", "items", "tokens", "mask"];
     for field in read.into_iter().chain(["key_bias", "key_axis", "axes", "sinks", "stack", "quantity"]) {

@@ -31,7 +31,8 @@ struct Version {
 struct Metadata {
     version: u32,
     provenance: Provenance,
-    #[serde(default)]
+    /// Written for other readers; this one looks again.
+    #[serde(skip_deserializing)]
     checks: Vec<LayerCheck>,
     items: Vec<Item>,
     layers: Vec<LayerMetadata>,

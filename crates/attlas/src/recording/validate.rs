@@ -209,16 +209,28 @@ fn check_scoring(scoring: &Scoring, n_heads: usize) -> Result<(), String> {
     }
     if let Some(sinks) = &scoring.sinks {
         expect("sinks", sinks.len(), &[n_heads])?;
+        check_finite("sinks", sinks)?;
     }
     match &scoring.bias {
         Bias::None => Ok(()),
-        Bias::Alibi { slopes } => expect("slopes", slopes.len(), &[n_heads]),
+        Bias::Alibi { slopes } => {
+            expect("slopes", slopes.len(), &[n_heads])?;
+            check_finite("slopes", slopes)
+        }
         Bias::Relative { first, table, n_offsets } => {
             if *n_offsets == 0 || first.unsigned_abs() > 1 << 40 {
                 return Err(format!("the bias table has {n_offsets} offsets from {first}"));
             }
             expect("bias table", table.len(), &[n_heads, *n_offsets])
         }
+    }
+}
+
+/// Numbers that stand in JSON, which has no infinity.
+fn check_finite(name: &str, numbers: &[f32]) -> Result<(), String> {
+    match numbers.iter().find(|number| !number.is_finite()) {
+        Some(number) => Err(format!("{name} has a {number}, finite numbers were expected")),
+        None => Ok(()),
     }
 }
 
