@@ -126,6 +126,7 @@ fn what_cannot_be_shown_is_refused_with_the_reason() {
     );
     let head = View::of(&recording(), Kind::Cross, 0, Head::One(2)).unwrap_err().to_string();
     assert_eq!(head, "cross layer 0 has no head 2; its heads are 0 to 1");
+    assert!(View::of(&recording(), Kind::Cross, 0, Head::One(usize::MAX)).is_err());
     assert!(View::of(&recording(), Kind::Encoder, 0, Head::Mean).unwrap_err().to_string().contains("no encoder"));
 }
 

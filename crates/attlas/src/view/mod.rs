@@ -284,11 +284,10 @@ fn heads<'a>(
     head: Head,
     item: usize,
 ) -> Result<Vec<AttentionMap<'a>>, Error> {
-    let heads = match head {
-        Head::One(head) => head..head.saturating_add(1),
-        Head::Mean => 0..layer.shape.n_heads,
-    };
-    heads.map(|head| recording.map_of(layer, item, head)).collect()
+    match head {
+        Head::One(head) => Ok(vec![recording.map_of(layer, item, head)?]),
+        Head::Mean => (0..layer.shape.n_heads).map(|head| recording.map_of(layer, item, head)).collect(),
+    }
 }
 
 /// What is to be shown, before anything is computed.

@@ -12,8 +12,12 @@ pub fn captions_of<'a>(views: impl IntoIterator<Item = &'a View>) -> Vec<String>
     let Some(first) = views.first() else { return Vec::new() };
     let is_common = |remark: &&String| views.iter().all(|view| view.remarks.contains(remark));
     let common: Vec<String> = first.remarks.iter().filter(is_common).cloned().collect();
-    let own = views.iter().flat_map(|view| view.remarks.iter().map(|remark| (view.title(), remark)));
-    let own = own.filter(|(_, remark)| !common.contains(remark)).map(|(title, remark)| format!("{title}: {remark}"));
+    let is_one_kind = views.iter().all(|view| view.kind == first.kind);
+    let name =
+        |view: &View| if is_one_kind { view.title().to_owned() } else { format!("{} {}", view.kind, view.title()) };
+    let own = views.iter().flat_map(|view| view.remarks.iter().map(move |remark| (view, remark)));
+    let own =
+        own.filter(|(_, remark)| !common.contains(remark)).map(|(view, remark)| format!("{}: {remark}", name(view)));
     let mut own: Vec<String> = own.collect();
     if own.len() > MOST_REMARKS {
         let n_more = own.len() - MOST_REMARKS;
