@@ -85,6 +85,8 @@ impl From<attlas::Error> for Failure {
             }
             Error::Limit { remedy: Remedy::RaiseLimit, .. } => Some("--max-bytes"),
             Error::KindUnknown { .. } => Some("--kind says it"),
+            Error::NeedsWholeMap { .. } => Some("leave out --words and --special hide; --rows, --columns"),
+            Error::NothingShown(_) => Some("--special show; --rows, --columns"),
             Error::Unnormalised { .. } => {
                 Some("--allow-unnormalised takes it all the same, and says so on the picture")
             }
@@ -98,7 +100,9 @@ impl From<attlas::Error> for Failure {
             | Error::NoLayer { .. }
             | Error::NoHead { .. }
             | Error::NoItem { .. }
-            | Error::OutsideMap { .. } => Failure::Usage(message),
+            | Error::OutsideMap { .. }
+            | Error::NeedsWholeMap { .. }
+            | Error::NothingShown(_) => Failure::Usage(message),
             _ => Failure::Input(message),
         }
     }

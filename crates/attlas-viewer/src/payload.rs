@@ -5,7 +5,7 @@
 use attlas::analysis::Standout;
 use attlas::recording::{Method, Mode};
 use attlas::{AttentionMap, HeadId, Item, Kind, Layer, Provenance, Recording, Scoring};
-use attlas::{Factored, Numbers, TokenRole, Tokens};
+use attlas::{Factored, Numbers, Token, TokenRole, Tokens};
 use serde::Serialize;
 
 use crate::pooled::Pooled;
@@ -75,6 +75,9 @@ struct PageToken<'a> {
     role: TokenRole,
     word: Option<usize>,
     position: usize,
+    /// At the first piece of a word that is cut from the text otherwise than its pieces read together: the word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -291,11 +294,20 @@ fn page_tokens(tokens: &Tokens) -> PageTokens<'_> {
 }
 
 fn pick<'a>(tokens: &'a Tokens, positions: &[usize]) -> Vec<PageToken<'a>> {
-    let token = |position: usize| {
-        let token = &tokens.tokens[position];
-        PageToken { text: &token.text, role: token.role, word: token.word, position }
+    let picked: Vec<Token> = positions.iter().map(|position| tokens.tokens[*position].clone()).collect();
+    let picked = Tokens { text: tokens.text.clone(), tokens: picked };
+    let mut wholes = vec![None; positions.len()]; // [positions]
+    for (word, merged) in picked.words().into_iter().zip(picked.merged().tokens) {
+        let joined: String = picked.tokens[word.clone()].iter().map(|piece| piece.text.as_str()).collect();
+        if merged.text != joined {
+            wholes[word.start] = Some(merged.text);
+        }
+    }
+    let token = |(position, whole): (&usize, Option<String>)| {
+        let token = &tokens.tokens[*position];
+        PageToken { text: &token.text, role: token.role, word: token.word, position: *position, whole }
     };
-    positions.iter().copied().map(token).collect()
+    positions.iter().zip(wholes).map(token).collect()
 }
 
 fn page_layer<'a>(recording: &'a Recording, layer: &'a Layer, numbers: &mut Vec<f32>) -> PageLayer<'a> {

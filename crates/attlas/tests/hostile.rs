@@ -10,7 +10,7 @@ use std::path::Path;
 
 use attlas::analysis::{measure_all, standouts, summarise};
 use attlas::arrays::{self, ImportOptions, Selection};
-use attlas::figure::{self, Axis, Panel, Style};
+use attlas::figure::{self, Axis, ColorScale, Panel, Scale, Style};
 use attlas::{Bias, Error, Kind, Pooling, Recording, Scoring, Visibility};
 
 /// Changes made to each file.
@@ -250,7 +250,8 @@ fn any_text_leaves_a_picture_well_formed() {
         let axis = |name: String| Axis::labelled(name, labels.clone());
         let panel = Panel::new(text(), vec![0.25; 16], axis(labels[0].clone()), axis(labels[1].clone())).unwrap();
         let style = Style { title: text(), captions: vec![text(), text()], ..Style::default() };
-        for figure in [figure::map(&panel, &style), figure::lines(&panel, &style)] {
+        let scale = ColorScale::of([&panel], Scale::Linear);
+        for figure in [figure::map(&panel, &scale, &style), figure::lines(&panel, &scale, &style)] {
             well_formed(&figure.to_svg());
             assert!(figure.to_pdf().unwrap().ends_with(b"%%EOF"));
         }
