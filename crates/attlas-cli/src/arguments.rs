@@ -4,12 +4,14 @@ use std::ffi::OsString;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use strsim::osa_distance;
 
 use crate::commands::{
     completions, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
 };
+use crate::inputs::RawText;
+use crate::terminal::ColorChoice;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -113,17 +115,6 @@ fn slip(
     Some(command.error(ErrorKind::InvalidSubcommand, message))
 }
 
-/// When to colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ColorChoice {
-    /// On a terminal, unless NO_COLOR is set.
-    Auto,
-    /// Also when piped.
-    Always,
-    /// Never.
-    Never,
-}
-
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -159,38 +150,6 @@ fn parse_threads(text: &str) -> Result<usize, String> {
         _ => Err("a number from 1 to 1024 was expected".into()),
     }
 }
-
-/// A range of rows or columns, `a:b` without b; either end may be left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
-    pub start: usize,
-    pub end: Option<usize>,
-}
-
-/// Reads `a:b`, `a:`, `:b`, or one place `a`.
-pub fn parse_span(text: &str) -> Result<Span, String> {
-    let explain = || format!("\"{text}\" is no range; write 3:8 for 3 to 7, 3: or :8 for an open end, 3 for one place");
-    let number = |part: &str| part.trim().parse::<usize>().map_err(|_| explain());
-    let span = match text.split_once(':') {
-        None => {
-            let start = number(text)?;
-            Span { start, end: start.checked_add(1) }
-        }
-        Some((start, end)) => Span {
-            start: if start.is_empty() { 0 } else { number(start)? },
-            end: if end.is_empty() { None } else { Some(number(end)?) },
-        },
-    };
-    match span.end {
-        Some(end) if end <= span.start => {
-            Err(format!("the range \"{text}\" is empty; its end must be after its start"))
-        }
-        _ => Ok(span),
-    }
-}
-
-/// A text as it was typed; [`crate::inputs`] reads it, so that a wrong one is told in a sentence.
-pub type RawText = OsString;
 
 #[cfg(test)]
 mod tests {
@@ -250,15 +209,5 @@ mod tests {
         let error =
             Arguments::read(["attlas", "--layer", "1", "models"].map(OsString::from)).expect_err("it is refused");
         assert!(error.to_string().contains("--layer <N> does not go before the command \"models\""), "{error}");
-    }
-
-    #[test]
-    fn a_range_is_read_with_open_ends() {
-        assert_eq!(parse_span("3:8"), Ok(Span { start: 3, end: Some(8) }));
-        assert_eq!(parse_span(":8"), Ok(Span { start: 0, end: Some(8) }));
-        assert_eq!(parse_span("3:"), Ok(Span { start: 3, end: None }));
-        assert_eq!(parse_span("3"), Ok(Span { start: 3, end: Some(4) }));
-        assert!(parse_span("8:3").unwrap_err().contains("is empty"));
-        assert!(parse_span("a:b").unwrap_err().contains("is no range"));
     }
 }

@@ -54,7 +54,7 @@ impl fmt::Display for Failure {
 
 /// The message without line breaks or control characters, which a file name or a token may bring in.
 fn one_line(message: &str) -> String {
-    crate::terminal::printable(message)
+    crate::words::printable(message)
 }
 
 /// Failures while printing to standard output.
@@ -106,9 +106,15 @@ impl From<attlas::Error> for Failure {
 
 impl From<attlas_model::Error> for Failure {
     fn from(error: attlas_model::Error) -> Failure {
+        use attlas_model::Error;
+        let hint = match &error {
+            Error::UnknownFamily { .. } => Some("maps computed elsewhere can be brought with `attlas import MAPS.npz`"),
+            _ => None,
+        };
+        let message = with_hint(&error, hint);
         match error {
-            attlas_model::Error::Limit(message) => Failure::Limit(message),
-            other => Failure::Input(other.to_string()),
+            Error::Limit(_) => Failure::Limit(message),
+            _ => Failure::Input(message),
         }
     }
 }

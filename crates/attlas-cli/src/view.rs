@@ -82,7 +82,7 @@ impl View {
         let maps = maps(recording, item, kind, layer, head)?;
         let title = match head {
             HeadChoice::One(_) => maps[0].id().to_string(),
-            HeadChoice::Mean => format!("L{layer}, mean of {}", crate::commands::counted(maps.len(), "head")),
+            HeadChoice::Mean => format!("L{layer}, mean of {}", crate::words::counted(maps.len(), "head")),
         };
         let row_tokens = row_tokens(&maps[0], arguments.label_rows);
         let blank = View {
@@ -202,7 +202,7 @@ fn removed(hidden: &Hidden) -> Option<String> {
     (hidden.columns > 0).then(|| {
         format!(
             "{} hidden, with {:.0} % of the weight on average, up to {:.0} % of a row",
-            crate::commands::counted(hidden.columns, "special column"),
+            crate::words::counted(hidden.columns, "special column"),
             hidden.mean_mass * 100.0,
             hidden.largest_mass * 100.0
         )

@@ -2,6 +2,7 @@
 //!
 //! `web/src/data.ts` reads it; the two are held together by the browser test.
 
+use attlas::analysis::Standout;
 use attlas::recording::{Method, Mode};
 use attlas::{AttentionMap, HeadId, Item, Kind, Layer, Provenance, Recording, Scoring};
 use attlas::{Factored, Numbers, TokenRole, Tokens};
@@ -11,7 +12,7 @@ use crate::pooled::Pooled;
 use crate::{Error, PageOptions};
 
 /// The version of the description; `web/src/data.ts` refuses others.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The most cells of one map: 4,096 tokens by 4,096, which a browser computes and holds without trouble.
 const MAX_CELLS: u64 = 1 << 24;
@@ -28,7 +29,7 @@ struct Description<'a> {
     title: &'a str,
     items: Vec<PageItem<'a>>,
     layers: Vec<PageLayer<'a>>,
-    remarks: Vec<PageRemark<'a>>,
+    standouts: Vec<PageStandout>,
     open: PageHead,
     provenance: PageProvenance<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,12 +98,24 @@ enum Stored {
     Factored { queries: usize, keys: usize, lse: usize },
 }
 
+/// What a head does, with all that its score is to be read beside.
 #[derive(Serialize)]
-struct PageRemark<'a> {
+struct PageStandout {
     kind: Kind,
     layer: usize,
     head: usize,
-    text: &'a str,
+    name: &'static str,
+    title: &'static str,
+    says: &'static str,
+    score: f64,
+    interval: Option<(f64, f64)>,
+    threshold: f64,
+    baseline: Option<f64>,
+    n: u64,
+    /// What there are `n` of.
+    over: &'static str,
+    /// Whether more than half of the kind's heads do so.
+    usual: bool,
 }
 
 #[derive(Serialize)]
@@ -123,7 +136,7 @@ impl<'a> Payload<'a> {
             title: options.title.as_deref().unwrap_or(&recording.provenance.model),
             items: recording.items.iter().map(page_item).collect(),
             layers,
-            remarks: options.remarks.iter().map(PageRemark::new).collect(),
+            standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
             open: first_head(recording, options),
             provenance: page_provenance(recording),
             pooled: None,
@@ -194,10 +207,31 @@ pub fn base64_bytes(n_numbers: u64) -> u64 {
     n_numbers.saturating_mul(4).div_ceil(3).saturating_mul(4)
 }
 
-impl<'a> PageRemark<'a> {
-    fn new(remark: &'a crate::HeadRemark) -> PageRemark<'a> {
-        PageRemark { kind: remark.kind, layer: remark.head.layer, head: remark.head.head, text: &remark.text }
+impl PageStandout {
+    fn new(standout: &Standout) -> PageStandout {
+        PageStandout {
+            kind: standout.kind,
+            layer: standout.head.layer,
+            head: standout.head.head,
+            name: standout.measure.name,
+            title: standout.title(),
+            says: standout.measure.says,
+            score: standout.score.value,
+            interval: standout.score.interval,
+            threshold: standout.measure.threshold,
+            baseline: standout.score.baseline,
+            n: standout.score.n,
+            over: standout.measure.over,
+            usual: standout.is_usual(),
+        }
     }
+}
+
+/// What few heads do first, and of that what lies furthest over its baseline.
+fn by_excess(standouts: &[Standout]) -> Vec<&Standout> {
+    let mut sorted: Vec<&Standout> = standouts.iter().collect();
+    sorted.sort_by(|a, b| a.is_usual().cmp(&b.is_usual()).then(b.excess().total_cmp(&a.excess())));
+    sorted
 }
 
 /// Refuses maps that a browser cannot hold.
@@ -343,13 +377,13 @@ fn push_rows(
     start
 }
 
-/// The head that the page opens with: the one asked for, the first of the last kind with a remark, or the sharpest.
+/// The head that the page opens with: the one asked for, the one of the last kind that stands out most, or the sharpest.
 fn first_head(recording: &Recording, options: &PageOptions) -> PageHead {
     let exists = |(kind, head): &(Kind, HeadId)| recording.map(0, *kind, head.layer, head.head).is_ok();
     let last_kind = recording.kinds().last().copied();
-    let remarks = options.remarks.iter().map(|remark| (remark.kind, remark.head));
-    let remarked = || remarks.filter(exists).find(|(kind, _)| Some(*kind) == last_kind);
-    let chosen = options.open.filter(exists).or_else(remarked);
+    let standouts = by_excess(&options.standouts).into_iter().map(|standout| (standout.kind, standout.head));
+    let standing_out = || standouts.filter(exists).find(|(kind, _)| Some(*kind) == last_kind);
+    let chosen = options.open.filter(exists).or_else(standing_out);
     let (kind, head) = chosen.unwrap_or_else(|| sharpest_head(recording));
     PageHead { kind, layer: head.layer, head: head.head }
 }

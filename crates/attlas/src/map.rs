@@ -93,6 +93,11 @@ impl<'a> AttentionMap<'a> {
         in_reach && self.key_valid.as_ref().is_none_or(|valid| valid[key])
     }
 
+    /// Whether [`sees`](Self::sees) says more than [`visible_keys`](Self::visible_keys) and the tokens.
+    pub(crate) fn is_masked(&self) -> bool {
+        self.layer.factored().is_some_and(|factored| factored.mask.is_some())
+    }
+
     fn mask_row<'b>(&self, factored: &'b Factored, query: usize) -> Option<MaskRow<'b>> {
         factored.mask.as_ref().map(|mask| mask.of_item(self.item, self.shape()).row(self.head, query))
     }

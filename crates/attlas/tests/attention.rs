@@ -1,6 +1,6 @@
-//! The streaming kernel against the readable reference, on every instruction set this processor has.
+//! The online softmax and the streaming kernel, on every instruction set this processor has, against the readable reference.
 
-use attlas::attention::{Inputs, Instructions, Outputs, Shape, attend_with, reference};
+use attlas::attention::{Inputs, Instructions, Outputs, Shape, attend_with, online, reference};
 use attlas::{Bias, Mask, Pooled, Pooling, Scoring, Visibility};
 
 /// Numbers that are the same for the same seed.
@@ -89,23 +89,28 @@ impl Case {
         given
     }
 
-    /// Holds the kernel against the reference, with every instruction set.
+    /// Holds the online softmax, and the kernel with every instruction set, against the reference.
     fn check(&self) {
         let wanted = self.run(reference::attend);
+        self.agrees("online", &self.run(online::attend), &wanted);
         for instructions in Instructions::ALL.into_iter().filter(|choice| choice.available()) {
             let given = self.run(|inputs, outputs| attend_with(instructions, inputs, outputs));
-            let about = || format!("{instructions:?} {:?} {:?} {:?}", self.shape, self.scoring, self.pooling);
-            for (row, (given, wanted)) in given.lse.iter().zip(&wanted.lse).enumerate() {
-                let close = given == wanted || (given - wanted).abs() <= 1e-6 * wanted.abs().max(1.0);
-                assert!(close, "lse of row {row}: {given}, not {wanted}; {}", about());
-            }
-            for (slot, (given, wanted)) in given.context.iter().zip(&wanted.context).enumerate() {
-                assert!((given - wanted).abs() <= 2e-6, "context {slot}: {given}, not {wanted}; {}", about());
-            }
-            assert_eq!(given.pooled.len(), wanted.pooled.len());
-            for (head, (given, wanted)) in given.pooled.iter().zip(&wanted.pooled).enumerate() {
-                self.check_pooled(head, given, wanted, &about());
-            }
+            self.agrees(&format!("{instructions:?}"), &given, &wanted);
+        }
+    }
+
+    fn agrees(&self, which: &str, given: &Given, wanted: &Given) {
+        let about = || format!("{which} {:?} {:?} {:?}", self.shape, self.scoring, self.pooling);
+        for (row, (given, wanted)) in given.lse.iter().zip(&wanted.lse).enumerate() {
+            let close = given == wanted || (given - wanted).abs() <= 1e-6 * wanted.abs().max(1.0);
+            assert!(close, "lse of row {row}: {given}, not {wanted}; {}", about());
+        }
+        for (slot, (given, wanted)) in given.context.iter().zip(&wanted.context).enumerate() {
+            assert!((given - wanted).abs() <= 2e-6, "context {slot}: {given}, not {wanted}; {}", about());
+        }
+        assert_eq!(given.pooled.len(), wanted.pooled.len());
+        for (head, (given, wanted)) in given.pooled.iter().zip(&wanted.pooled).enumerate() {
+            self.check_pooled(head, given, wanted, &about());
         }
     }
 

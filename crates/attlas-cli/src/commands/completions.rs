@@ -2,10 +2,9 @@
 
 use std::io::Write;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use crate::arguments::Arguments;
 use crate::failure::{Failure, Outcome};
 use crate::terminal::Terminal;
 
@@ -25,9 +24,13 @@ pub struct CompletionsArguments {
 }
 
 /// Prints the completion script.
-pub fn run(arguments: &CompletionsArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+pub fn run(
+    arguments: &CompletionsArguments,
+    mut attlas: clap::Command,
+    terminal: &mut Terminal,
+) -> Result<Outcome, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Arguments::command(), "attlas", &mut script);
+    clap_complete::generate(arguments.shell, &mut attlas, "attlas", &mut script);
     terminal.write_all(&script)?;
     Ok(Outcome::Done)
 }

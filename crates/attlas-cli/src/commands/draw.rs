@@ -11,8 +11,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
 use super::draw_patches::{self, PatchesArguments};
-use crate::arguments::RawText;
 use crate::failure::{Failure, Outcome};
+use crate::inputs::RawText;
 use crate::inputs::{HeadChoice, RunArguments, parse_head_choice, parse_kind, pick_kind, pick_layer, recording_of};
 use crate::terminal::{Terminal, printable};
 use crate::view::{View, ViewArguments};

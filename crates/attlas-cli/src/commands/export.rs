@@ -8,9 +8,9 @@ use attlas::arrays::{self, Selection};
 use attlas::{Kind, Layer, Recording};
 use clap::Args;
 
-use crate::arguments::{Span, parse_span};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::parse_kind;
+use crate::inputs::{Span, parse_span};
 use crate::terminal::{Terminal, printable};
 
 const EXAMPLES: &str = "\

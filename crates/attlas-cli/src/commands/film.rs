@@ -10,8 +10,8 @@ use attlas_train::film::{Film, Options};
 use clap::Args;
 
 use super::counted;
-use crate::arguments::RawText;
 use crate::failure::{Failure, Outcome};
+use crate::inputs::RawText;
 use crate::inputs::read_text;
 use crate::terminal::{Terminal, printable};
 

@@ -3,20 +3,22 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use attlas::analysis::{HeadSummary, summarise};
+use attlas::analysis::{HeadSummary, MEASURES, summarise};
 use attlas::recording::{LayerCheck, LseCheck, Method, Mode};
 use attlas::{Kind, Layer, Numbers, Quantity, Recording, TokenRole, Tokens};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::counted;
 use crate::failure::{Failure, Outcome};
+use crate::measures::{heads_json, print_heads, print_measures};
 use crate::terminal::{Terminal, clip, printable};
 
 const EXAMPLES: &str = "\
 Examples:
   attlas info run.safetensors
   attlas info run.safetensors --heads          numbers of every head
+  attlas info --measures                       what each of these numbers is
   attlas info run.safetensors --verify         log-sum-exps against queries and keys
   attlas info run.safetensors --json | jq .checks";
 
@@ -25,11 +27,14 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct InfoArguments {
     /// The recording.
-    #[arg(value_name = "RECORDING")]
-    pub recording: PathBuf,
-    /// List the numbers of every head: entropy, confidence, where it looks.
+    #[arg(value_name = "RECORDING", required_unless_present = "measures")]
+    pub recording: Option<PathBuf>,
+    /// List what every head scores under each measure.
     #[arg(long)]
     pub heads: bool,
+    /// Say what the measures are, of any head: formula, range, threshold, baseline, paper. Needs no recording.
+    #[arg(long, conflicts_with_all = ["recording", "heads", "text"])]
+    pub measures: bool,
     /// The text of the batch that --heads is about, counted from 0.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub text: usize,
@@ -43,7 +48,14 @@ pub struct InfoArguments {
 
 /// Prints what is in a recording, its provenance and its checks.
 pub fn run(arguments: &InfoArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let recording = Recording::open(&arguments.recording)?;
+    let Some(recording) = &arguments.recording else {
+        match arguments.json {
+            true => print_object(&json!(MEASURES), terminal)?,
+            false => print_measures(terminal)?,
+        }
+        return Ok(Outcome::Done);
+    };
+    let recording = Recording::open(recording)?;
     let checks = recording.check()?;
     let heads = if arguments.heads { Some(summarise(&recording, arguments.text)?) } else { None };
     let verified = if arguments.verify { Some(recording.verify()?) } else { None };
@@ -86,12 +98,16 @@ fn print_json(
         "provenance": recording.provenance, "items": recording.items, "layers": layers, "checks": checks,
     });
     if let Some(heads) = heads {
-        object["heads"] = json!(heads);
+        object["heads"] = heads_json(heads);
     }
     if let Some(verified) = verified {
         object["verified"] = json!(verified);
     }
-    let text = serde_json::to_string_pretty(&object).map_err(|error| Failure::Input(error.to_string()))?;
+    print_object(&object, terminal)
+}
+
+fn print_object(object: &Value, terminal: &mut Terminal) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(object).map_err(|error| Failure::Input(error.to_string()))?;
     Ok(writeln!(terminal, "{text}")?)
 }
 
@@ -256,33 +272,5 @@ fn print_verified(verified: &[LseCheck], terminal: &mut Terminal) -> Result<(), 
     if let Some(difference) = outputs {
         writeln!(terminal, "{:<10} head outputs differ from weights × values by up to {difference:.1e}", "")?;
     }
-    Ok(())
-}
-
-fn print_heads(heads: &[HeadSummary], terminal: &mut Terminal) -> Result<(), Failure> {
-    writeln!(terminal)?;
-    let header = "kind     head    entropy  largest  prev.   same   next  first  separ.  punct.  column       diagonal";
-    writeln!(terminal, "{}", terminal.bold(header))?;
-    let number = |value: Option<f64>| value.map_or("    –".to_owned(), |value| format!("{value:5.2}"));
-    for head in heads {
-        let vertical = head.vertical.map_or(String::new(), |(key, share)| format!("{key}: {share:.2}"));
-        let diagonal = head.diagonal.map_or(String::new(), |(offset, share)| format!("{offset:+}: {share:.2}"));
-        let first = if head.kind == Kind::Cross { None } else { head.first };
-        writeln!(
-            terminal,
-            "{:<8} {:<7} {}    {}    {:4.2}   {:4.2}   {:4.2}  {}  {:5.2}   {:5.2}   {vertical:<12} {diagonal}",
-            head.kind.name(),
-            head.head.to_string(),
-            number(head.breadth),
-            number(head.confidence),
-            head.previous,
-            head.same,
-            head.next,
-            number(first),
-            head.separator,
-            head.punctuation
-        )?;
-    }
-    writeln!(terminal, "{}", terminal.dim("entropy: over that of uniform attention; largest: mean of each row's largest weight; the rest: mean weight, or share of all mass"))?;
     Ok(())
 }

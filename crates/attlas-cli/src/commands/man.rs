@@ -2,9 +2,8 @@
 
 use std::io::Write;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 
-use crate::arguments::Arguments;
 use crate::failure::{Failure, Outcome};
 use crate::terminal::Terminal;
 
@@ -23,8 +22,8 @@ pub struct ManArguments {
 }
 
 /// Prints the page in roff.
-pub fn run(arguments: &ManArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let mut page = Arguments::command();
+pub fn run(arguments: &ManArguments, attlas: clap::Command, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    let mut page = attlas;
     page.build();
     for name in &arguments.command {
         let found = page.find_subcommand(name).cloned();

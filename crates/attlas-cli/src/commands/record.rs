@@ -7,8 +7,8 @@ use attlas::Recording;
 use clap::Args;
 
 use super::counted;
-use crate::arguments::RawText;
 use crate::failure::{Failure, Outcome};
+use crate::inputs::RawText;
 use crate::inputs::{IdList, RunArguments, Texts, parse_ids, read_texts, run_ids, run_texts};
 use crate::terminal::{Terminal, printable};
 

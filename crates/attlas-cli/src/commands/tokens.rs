@@ -6,8 +6,8 @@ use attlas::{TokenRole, Tokens};
 use attlas_model::Side;
 use clap::{Args, ValueEnum};
 
-use crate::arguments::RawText;
 use crate::failure::{Failure, Outcome};
+use crate::inputs::RawText;
 use crate::inputs::{ModelArguments, load_model, read_text};
 use crate::terminal::{Terminal, printable};
 

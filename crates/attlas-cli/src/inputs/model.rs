@@ -7,8 +7,8 @@ use attlas_model::{Decoding, Input, Model, RunOptions, Side};
 use clap::Args;
 
 use super::hub::model_path;
+use super::text::RawText;
 use super::{input_of, read_text};
-use crate::arguments::RawText;
 use crate::failure::Failure;
 use crate::terminal::remark;
 
@@ -102,12 +102,15 @@ pub struct TextRun {
     pub recording: Recording,
     /// The text generated for each input; empty when nothing was generated.
     pub outputs: Vec<String>,
+    /// Options that would say what was left open.
+    pub hints: Vec<&'static str>,
 }
 
 impl TextRun {
     /// Says on standard error what a reader of the recording must know.
     pub fn say_notes(&self) {
-        self.recording.provenance.notes.iter().for_each(|note| remark(note));
+        self.recording.provenance.remarks().iter().for_each(|text| remark(text));
+        self.hints.iter().for_each(|hint| remark(hint));
     }
 }
 
@@ -194,7 +197,9 @@ pub fn run_ids(sources: &[IdList], targets: &[IdList], options: &RunArguments) -
 fn run(model: &Model, inputs: &[Input], decoding: Decoding, options: &RunArguments) -> Result<TextRun, Failure> {
     let run = model.run(inputs, &RunOptions { decoding, values: options.values, ..RunOptions::default() })?;
     let outputs = run.generated.into_iter().map(|generation| generation.text).collect();
-    Ok(TextRun { recording: run.recording, outputs })
+    let hints =
+        if model.leaves_language_open() { vec!["--to chooses the language that is written"] } else { Vec::new() };
+    Ok(TextRun { recording: run.recording, outputs, hints })
 }
 
 #[cfg(test)]

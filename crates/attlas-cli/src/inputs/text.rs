@@ -1,6 +1,6 @@
 //! Texts from the command line or standard input.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 
 use crate::failure::Failure;
@@ -8,6 +8,9 @@ use crate::terminal::remark;
 
 /// Bytes read from standard input at most; a model takes far less.
 const MAX_STDIN_BYTES: u64 = 16 << 20;
+
+/// A text as it was typed; [`read_text`] reads it, so that a wrong one is told in a sentence.
+pub type RawText = OsString;
 
 /// The text of an argument: itself, or standard input for `-`. `name` says which argument in messages.
 ///

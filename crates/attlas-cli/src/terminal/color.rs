@@ -1,6 +1,17 @@
 //! Colours a terminal can show.
 
-use crate::arguments::ColorChoice;
+use clap::ValueEnum;
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Also when piped.
+    Always,
+    /// Never.
+    Never,
+}
 
 /// How many colours may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

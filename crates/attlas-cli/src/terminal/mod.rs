@@ -6,11 +6,12 @@ mod label;
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
-pub use color::ColorDepth;
+pub use color::{ColorChoice, ColorDepth};
 pub use heatmap::{Heatmap, draw_heatmap};
-pub use label::{clip, pad, printable, width};
+pub use label::{clip, pad, width};
 
-use crate::arguments::ColorChoice;
+pub use crate::words::printable;
+
 use crate::failure::Failure;
 
 /// The width taken where there is no terminal to ask.

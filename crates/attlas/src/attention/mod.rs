@@ -1,7 +1,9 @@
 //! Attention, computed: the context vectors a model goes on with, and the log-sum-exp that makes every weight exact later.
 //!
-//! Two versions, held together by tests: [`mod@reference`] is for reading, [`attend`] for running.
+//! Three versions, held together by tests: [`mod@reference`] is the formula, [`online`] adds the one idea that makes it stream,
+//! and [`attend`] is for running.
 
+pub mod online;
 pub mod reference;
 mod streaming;
 
