@@ -28,7 +28,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-pub(crate) use access::{LARGE, Recorded};
+pub(crate) use access::{Recorded, needs_f64};
 pub use dispatch::Instructions;
 
 use super::{Inputs, Outputs};
