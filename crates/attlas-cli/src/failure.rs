@@ -108,6 +108,7 @@ impl From<attlas_model::Error> for Failure {
     fn from(error: attlas_model::Error) -> Failure {
         match error {
             attlas_model::Error::Limit(message) => Failure::Limit(message),
+            attlas_model::Error::Plan(message) => Failure::Usage(message),
             other => Failure::Input(other.to_string()),
         }
     }

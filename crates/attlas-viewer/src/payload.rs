@@ -29,7 +29,7 @@ struct Description<'a> {
     layers: Vec<PageLayer<'a>>,
     remarks: Vec<PageRemark<'a>>,
     open: PageHead,
-    provenance: &'a Provenance,
+    provenance: Provenance,
     #[serde(skip_serializing_if = "Option::is_none")]
     pooled: Option<PageTiles>,
 }
@@ -99,6 +99,11 @@ struct PageHead {
     head: usize,
 }
 
+/// The provenance with all that a reader must know among its notes, which is what the page shows.
+fn as_shown(provenance: &Provenance) -> Provenance {
+    Provenance { notes: provenance.remarks(), edits: Vec::new(), ..provenance.clone() }
+}
+
 impl<'a> Payload<'a> {
     /// Checks the recording's sizes and the limit, then gathers.
     pub fn new(recording: &'a Recording, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
@@ -112,7 +117,7 @@ impl<'a> Payload<'a> {
             layers,
             remarks: options.remarks.iter().map(PageRemark::new).collect(),
             open: first_head(recording, options),
-            provenance: &recording.provenance,
+            provenance: as_shown(&recording.provenance),
             pooled: None,
         };
         Ok(Payload { description, numbers })

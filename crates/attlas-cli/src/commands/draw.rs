@@ -286,7 +286,7 @@ fn panels(
 pub(super) fn style(recording: &Recording, common: &Common, title: &str, remarks: &[String]) -> Style {
     let provenance = &recording.provenance;
     let source = if provenance.model.is_empty() { Vec::new() } else { vec![format!("model: {}", provenance.model)] };
-    let captions = source.into_iter().chain(remarks.iter().cloned()).chain(provenance.notes.iter().cloned());
+    let captions = source.into_iter().chain(remarks.iter().cloned()).chain(provenance.remarks());
     let arguments = &common.style;
     Style {
         theme: arguments.theme,

@@ -101,8 +101,8 @@ fn print_provenance(recording: &Recording, terminal: &mut Terminal) -> Result<()
     for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
         writeln!(terminal, "{name:<10} {}", printable(value))?;
     }
-    for note in &provenance.notes {
-        writeln!(terminal, "{:<10} {}", "note", printable(note))?;
+    for note in provenance.remarks() {
+        writeln!(terminal, "{:<10} {}", "note", printable(&note))?;
     }
     Ok(())
 }
