@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use attlas::analysis::{standouts, summarise};
+use attlas::analysis::{measure_all, standouts, summarise};
 use attlas::arrays::{self, ImportOptions};
 use attlas::{Kind, Pooling, Recording};
 
@@ -45,7 +45,7 @@ pub fn read_everything(recording: &Recording) {
             }
         }
     }
-    let _ = standouts(recording, 0);
+    let _ = measure_all(recording).map(|heads| standouts(&heads));
     let _ = summarise(recording, 0);
 }
 

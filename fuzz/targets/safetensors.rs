@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
         if let Ok(file) = TensorFile::open(path) {
             for (name, entry) in file.tensors() {
                 file.data(entry);
-                let _ = file.f32_buffer(name, &entry.shape);
+                let _ = file.numbers(name, &entry.shape);
             }
         }
         import(path);

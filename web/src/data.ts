@@ -76,12 +76,29 @@ export interface Provenance {
   notes: string[];
 }
 
-/** A short remark about a head, such as "previous token 0.97". */
-export interface Remark {
+/** What a head does more than its baseline, and what its score is to be read beside. */
+export interface Standout {
   kind: Kind;
   layer: number;
   head: number;
-  text: string;
+  /** The measure's name, the same for ever. */
+  name: string;
+  /** What the head does: "previous token". */
+  title: string;
+  /** What the score is. */
+  says: string;
+  score: number;
+  /** The 95 % interval of the score; null of one row. */
+  interval: [number, number] | null;
+  /** The score from which a head is named. */
+  threshold: number;
+  /** What knowing nothing but positions would give; null where the score has it in it. */
+  baseline: number | null;
+  n: number;
+  /** What there are n of: "queries". */
+  over: string;
+  /** Whether more than half of the kind's heads do so. */
+  usual: boolean;
 }
 
 export interface Atlas {
@@ -89,7 +106,8 @@ export interface Atlas {
   title: string;
   items: Item[];
   layers: Layer[];
-  remarks: Remark[];
+  /** What marks a head out first. */
+  standouts: Standout[];
   open: { kind: Kind; layer: number; head: number };
   provenance: Provenance;
   /** Where maps were too large for the page: cells are tiles of so many tokens at most, each the largest weight in it. */
@@ -110,7 +128,7 @@ export function readSource(document: Document): Source {
     return block.textContent ?? "";
   };
   const atlas = JSON.parse(text("atlas-data")) as Atlas;
-  if (atlas.version !== 1) throw new Error(`the page's data has version ${atlas.version}; this viewer reads version 1`);
+  if (atlas.version !== 2) throw new Error(`the page's data has version ${atlas.version}; this viewer reads version 2`);
   return { ...atlas, numbers: decodeNumbers(text("atlas-numbers")) };
 }
 

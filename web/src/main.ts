@@ -3,7 +3,7 @@
 import { ColourBar } from "./colourbar.ts";
 import { Controls } from "./controls.ts";
 import { headName, KIND_TITLES, readSource, tilesOf } from "./data.ts";
-import type { Kind, Source } from "./data.ts";
+import type { Kind, Source, Standout } from "./data.ts";
 import { el, tokenText } from "./dom.ts";
 import { Heatmap, type Cell } from "./heatmap.ts";
 import { Lines } from "./lines.ts";
@@ -11,6 +11,7 @@ import { fractions, Model } from "./model.ts";
 import { neighbour, Overview } from "./overview.ts";
 import { about } from "./about.ts";
 import { Reading, removedNote, type Selection } from "./reading.ts";
+import { scoreDetail, scoreText } from "./standouts.ts";
 import { clamped, hashFromState, stateFromHash, usualRows, type State } from "./state.ts";
 import { formatWeight, visibleText } from "./text.ts";
 import { TextLine } from "./texts.ts";
@@ -165,9 +166,9 @@ class App {
     const top = state.range === "own" ? thumbnail.top : model.sharedTop();
     this.at = fractions(shown, top, state.scale);
     const name = headName(state.layer, state.head);
-    const remark = model.remark(state, state.layer, state.head);
     this.title.replaceChildren(el("span", { class: "name" }, name), ` ${KIND_TITLES[state.kind]}`);
-    if (remark !== "") this.title.append(el("span", { class: "remark" }, visibleText(remark)));
+    const badge = (one: Standout): HTMLElement => el("span", { class: "remark", title: scoreDetail(one) }, visibleText(scoreText(one)));
+    this.title.append(el("span", { class: "remarks" }, ...model.standouts(state, state.layer, state.head).map(badge)));
     const axes = { ...AXES[state.kind], ...(this.rowsAre() === "predicted" ? { queries: "query: predicted" } : {}) };
     this.heatmap.element.hidden = state.view !== "map";
     this.lines.element.hidden = state.view !== "lines";

@@ -2,7 +2,7 @@
 
 import { fraction, type Scale } from "./colour.ts";
 import { keyTokens, queryTokens } from "./data.ts";
-import type { Item, Kind, Layer, Source, Token } from "./data.ts";
+import type { Item, Kind, Layer, Source, Standout, Token } from "./data.ts";
 import type { State } from "./state.ts";
 import { largest, shownMap, type ShownMap } from "./view.ts";
 import { headMap, type HeadMap } from "./weights.ts";
@@ -71,10 +71,10 @@ export class Model {
     return shownMap(this.headMap(state, layer, head), this.rowTokens(state), this.columnTokens(state), options);
   }
 
-  remark(state: State, layer: number, head: number): string {
-    const { remarks } = this.source;
-    const of = remarks.filter((remark) => remark.kind === state.kind && remark.layer === layer && remark.head === head);
-    return of.map((remark) => remark.text).join(" · ");
+  /** What stands out about a head, the mark of few heads first. */
+  standouts(state: State, layer: number, head: number): Standout[] {
+    const ofHead = (one: Standout): boolean => one.kind === state.kind && one.layer === layer && one.head === head;
+    return this.source.standouts.filter(ofHead);
   }
 
   /** The thumbnail of a head under the present view; computed once. */

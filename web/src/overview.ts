@@ -4,6 +4,7 @@ import { colourAt, fraction } from "./colour.ts";
 import { headName } from "./data.ts";
 import { el } from "./dom.ts";
 import type { Model, Thumbnail } from "./model.ts";
+import { scoreText, dotNote } from "./standouts.ts";
 import type { State } from "./state.ts";
 
 /** How long one slice of work may take before the page gets to breathe, in ms. */
@@ -94,14 +95,14 @@ export class Overview {
     const shared = this.model.sharedTop();
     for (const place of this.places) {
       const thumbnail = this.model.thumbnail(state, place.layer, place.head);
-      const remark = this.model.remark(state, place.layer, place.head);
-      const text = `${headName(place.layer, place.head)}, largest weight ${thumbnail.top.toFixed(2)}${remark && `, ${remark}`}`;
+      const standouts = this.model.standouts(state, place.layer, place.head);
+      const text = [`${headName(place.layer, place.head)}, largest weight ${thumbnail.top.toFixed(2)}`, ...standouts.map(scoreText)].join(", ");
       place.button.setAttribute("aria-label", text);
       place.button.title = text;
-      place.button.classList.toggle("remarked", remark !== "");
+      place.button.classList.toggle("remarked", standouts.some((one) => !one.usual));
       paintThumbnail(place.canvas, thumbnail, state, state.range === "own" ? thumbnail.top : shared);
     }
-    this.caption.textContent = captionOf(state, shared);
+    this.caption.textContent = [captionOf(state, shared), dotNote(this.model.source.standouts, state.kind)].join(" ").trim();
   }
 
   private moveByKey(event: KeyboardEvent): void {

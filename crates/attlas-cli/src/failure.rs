@@ -106,10 +106,16 @@ impl From<attlas::Error> for Failure {
 
 impl From<attlas_model::Error> for Failure {
     fn from(error: attlas_model::Error) -> Failure {
+        use attlas_model::Error;
+        let hint = match &error {
+            Error::UnknownFamily { .. } => Some("maps computed elsewhere can be brought with `attlas import MAPS.npz`"),
+            _ => None,
+        };
+        let message = with_hint(&error, hint);
         match error {
-            attlas_model::Error::Limit(message) => Failure::Limit(message),
-            attlas_model::Error::Plan(message) => Failure::Usage(message),
-            other => Failure::Input(other.to_string()),
+            Error::Limit(_) => Failure::Limit(message),
+            Error::Plan(_) => Failure::Usage(message),
+            _ => Failure::Input(message),
         }
     }
 }

@@ -4,6 +4,7 @@ mod arguments;
 mod commands;
 mod failure;
 mod inputs;
+mod measures;
 mod terminal;
 mod view;
 mod words;

@@ -191,12 +191,12 @@ fn a_newer_format_is_refused_with_a_clear_sentence() {
     let (folder, run) = recording("A red apple.");
     let path = folder.path().join(&run);
     let mut file = fs::read(&path).expect("the recording is there");
-    let needle = b"\\\"version\\\":1,";
+    let needle = b"\\\"version\\\":2,";
     let at = file.windows(needle.len()).position(|window| window == needle).expect("the version is in the header");
     file[at + needle.len() - 2] = b'9';
     fs::write(&path, file).expect("written");
     let info = Command::new(["info", &run]).in_folder(&folder).run();
-    assert!(info.fails(3).contains("format version 9, newer than the 1 that this attlas reads"));
+    assert!(info.fails(3).contains("format version 9, newer than the 2 that this attlas reads"));
 }
 
 #[test]

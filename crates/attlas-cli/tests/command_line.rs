@@ -215,6 +215,44 @@ fn a_recording_says_what_is_in_it() {
 }
 
 #[test]
+fn the_table_and_the_numbers_of_every_head_give_one_score_with_its_baseline_and_threshold() {
+    let (folder, run) = recording("The cat sat on the mat.");
+    let json = Command::new(["info", &run, "--heads", "--json"]).in_folder(&folder).run();
+    let value: serde_json::Value = serde_json::from_str(&json.stdout).expect("one JSON object");
+    let heads = value["heads"].as_array().expect("heads");
+    let sink = |head: &&serde_json::Value| {
+        head["kind"] == "decoder" && head["head"]["layer"] == 0 && head["head"]["head"] == 2
+    };
+    let score = &heads.iter().find(sink).expect("the head")["scores"]["first"];
+    assert!(score["threshold"] == 0.3 && score["n"] == 9, "{score}"); // the first of ten queries has no choice
+    assert!(score["interval"][0].as_f64() > score["baseline"].as_f64(), "{score}");
+    let number = format!("{:.2}", score["value"].as_f64().expect("a number"));
+    let table = Command::new([run.as_str(), "--no-page"]).in_folder(&folder).run();
+    assert!(
+        table.stdout.contains("baseline threshold") && table.stdout.contains(&format!("L0H2 {number}")),
+        "{}",
+        table.stdout
+    );
+    let text = Command::new(["info", &run, "--heads"]).in_folder(&folder).run();
+    let line = text.stdout.lines().find(|line| line.starts_with("decoder  L0H2")).expect("the head's line");
+    assert_eq!(line.split_whitespace().nth(5), Some(number.as_str()), "{line}");
+}
+
+#[test]
+fn measures_are_defined_without_a_recording() {
+    let text = Command::new(["info", "--measures"]).run();
+    text.succeeds();
+    for part in ["previous: mean weight one position back", "baseline", "Gu et al. 2025", "coverage"] {
+        assert!(text.stdout.contains(part), "{part} is missing in {}", text.stdout);
+    }
+    let json = Command::new(["info", "--measures", "--json"]).run();
+    let value: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(value[3]["name"], "first");
+    assert_eq!(value[3]["baseline"]["name"], "uniform");
+    assert!(Command::new(["info"]).run().fails(2).contains("RECORDING"));
+}
+
+#[test]
 fn several_texts_make_a_padded_batch_and_an_empty_one_is_skipped() {
     let folder = folder();
     let words = ["record", "I am here.", "", "The woman who lives next door is a doctor.", "-o", "batch.safetensors"];

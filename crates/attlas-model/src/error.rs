@@ -47,8 +47,7 @@ pub enum Error {
     },
     /// The model's family is not supported.
     #[error(
-        "{}: model_type \"{model_type}\" is not supported; the nearest supported one is \"{nearest}\". \
-         Maps computed elsewhere can be brought with `attlas import MAPS.npz`",
+        "{}: model_type \"{model_type}\" is not supported; the nearest supported one is \"{nearest}\"",
         path.display()
     )]
     UnknownFamily {

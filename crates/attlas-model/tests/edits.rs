@@ -196,6 +196,15 @@ fn a_hidden_edge_leaves_the_softmax_without_that_key_and_other_rows_and_heads_al
     }
 }
 
+fn floats(numbers: &attlas::Numbers) -> &[f32] {
+    let attlas::Numbers::F32(numbers) = numbers else { panic!("32 bits") };
+    numbers
+}
+
+fn values_of(layer: &attlas::Layer) -> &[f32] {
+    floats(layer.traces.get(attlas::Trace::Values).expect("values"))
+}
+
 /// The last hidden states of a stack.
 fn logits_or_stream(run: &Run, kind: Kind) -> &[f32] {
     let of_kind = run.kept.iter().filter(|kept| kept.site == Site::Stream && kept.kind == kind);
@@ -250,12 +259,12 @@ fn given_weights_are_used_and_recorded_and_outputs_follow_from_them() {
     let run = model.run(&[input(&model, &[], &TEXT)], &options).expect("a run");
     assert!(map(&run.recording, Kind::Decoder, 0, 3).iter().all(|row| row[0] == 1.0 && row[1..] == vec![0.0; n - 1]));
     let layer = run.recording.layer(Kind::Decoder, 0).expect("the layer");
-    let (shape, values) = (layer.shape, layer.values.as_ref().expect("values"));
+    let (shape, values) = (layer.shape, values_of(layer));
     let value = &values[shape.kv_head(3) * n * shape.d_value..][..shape.d_value];
     let outputs = run.kept(Site::HeadOutputs, Kind::Decoder, 0).expect("outputs");
-    assert_eq!(outputs.shape, [1, n, shape.n_heads, shape.d_value]);
-    for row in outputs.values.chunks_exact(shape.n_heads * shape.d_value) {
-        assert_close(&row[3 * shape.d_value..][..shape.d_value], value, 1e-6, "the head's output");
+    assert_eq!(outputs.shape, [1, shape.n_heads, n, shape.d_value]);
+    for row in outputs.values[3 * n * shape.d_value..][..n * shape.d_value].chunks_exact(shape.d_value) {
+        assert_close(row, value, 1e-6, "the head's output");
     }
 }
 
@@ -398,13 +407,13 @@ fn kept_sites_agree_with_the_recording() {
     for layer in &run.recording.layers {
         let shape = layer.shape;
         let kept = |site: Site| run.kept(site, layer.kind, layer.index).expect("it was kept");
-        let Weights::Factored { queries, keys, .. } = &layer.weights else { panic!("factored") };
+        let factored = layer.factored().expect("factored");
         assert_eq!(kept(Site::Queries).shape, [1, shape.n_heads, n, shape.d_head]);
-        assert_eq!(kept(Site::Queries).values[..], queries[..]);
+        assert_eq!(kept(Site::Queries).values[..], floats(&factored.queries)[..]);
         assert_eq!(kept(Site::Keys).shape, [1, shape.n_kv_heads, n, shape.d_head]);
-        assert_eq!(kept(Site::Keys).values[..], keys[..]);
+        assert_eq!(kept(Site::Keys).values[..], floats(&factored.keys)[..]);
         assert_eq!(kept(Site::Scores).shape, [1, shape.n_heads, n, n]);
-        let values = layer.values.as_ref().expect("values");
+        let values = values_of(layer);
         for head in 0..shape.n_heads {
             let rows = map(&run.recording, layer.kind, layer.index, head);
             for (query, row) in rows.iter().enumerate() {
@@ -418,7 +427,7 @@ fn kept_sites_agree_with_the_recording() {
                         row.iter().enumerate().map(|(key, weight)| weight * value(key)).sum()
                     })
                     .collect();
-                let start = (query * shape.n_heads + head) * shape.d_value;
+                let start = (head * n + query) * shape.d_value;
                 let output = &kept(Site::HeadOutputs).values[start..][..shape.d_value];
                 assert_close(output, &mixed, 1e-5, "weights times values");
             }

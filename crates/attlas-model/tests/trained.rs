@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use attlas::{Kind, Weights};
+use attlas::{Kind, Trace};
 use attlas_model::{Decoding, Input, Model, Pass, Run, RunOptions, Side, Site};
 use safetensors::SafeTensors;
 
@@ -73,12 +73,12 @@ fn gpt_nano_sort_has_its_published_queries_keys_weights_and_logits() {
         let item_ids: Vec<u32> = ids[item * 11..][..11].iter().map(|id| *id as u32).collect();
         let run = read(&model, &item_ids);
         let layer = run.recording.layer(Kind::Decoder, 0).expect("layer 0");
-        let Weights::Factored { queries, keys, .. } = &layer.weights else { panic!("factored weights") };
+        let factored = layer.factored().expect("factored weights");
         let size = 3 * 11 * 16;
-        near(queries, &published("queries")[item * size..][..size], "queries");
-        near(keys, &published("keys")[item * size..][..size], "keys");
-        let values = layer.values.as_ref().expect("values");
-        near(values, &published("values")[item * size..][..size], "values");
+        near(&factored.queries.read_all(), &published("queries")[item * size..][..size], "queries");
+        near(&factored.keys.read_all(), &published("keys")[item * size..][..size], "keys");
+        let values = layer.traces.get(Trace::Values).expect("values");
+        near(&values.read_all(), &published("values")[item * size..][..size], "values");
         for head in 0..3 {
             let map = run.recording.map(0, Kind::Decoder, 0, head).expect("a map");
             let start = (item * 3 + head) * 121;

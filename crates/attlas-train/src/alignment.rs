@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use attlas::analysis::{Grid, RowTokens, align, mean_over_heads};
+use attlas::analysis::{Grid, RowTokens, links, mean_over_heads};
 use attlas::{Kind, Recording, Tokens};
 use serde::Serialize;
 
@@ -131,7 +131,7 @@ struct Case {
 /// when read and when predicted.
 fn n_right(grid: &Grid, cases: &[Case]) -> usize {
     let rows = words(&grid.rows);
-    let links = align(grid);
+    let links = links(grid);
     let right = |case: &&Case| {
         let row = only(&rows, &case.row_word);
         links.iter().any(|link| Some(link.row) == row && link.column == case.column)

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use attlas::analysis::Standout;
 use attlas::{HeadId, Kind, Recording};
 
 use crate::Error;
@@ -19,24 +20,13 @@ const SCRIPT_HASH: &str = include_str!("../../../web/dist/viewer.js.sha256");
 pub struct PageOptions {
     /// The page's title; the model's name when `None`.
     pub title: Option<String>,
-    /// The head shown first. When `None`, or when it does not exist: the first of the last kind with a remark, or else the
-    /// one with the sharpest rows.
+    /// The head shown first. When `None`, or when it does not exist: the head of the last kind that stands out most over its
+    /// baseline, or else the one with the sharpest rows.
     pub open: Option<(Kind, HeadId)>,
-    /// Short remarks shown with their heads.
-    pub remarks: Vec<HeadRemark>,
+    /// What stands out, shown with its heads.
+    pub standouts: Vec<Standout>,
     /// The largest size of the page's attention data, in bytes as they travel (base64).
     pub max_bytes: u64,
-}
-
-/// What stands out about a head, in a few words: `previous token 0.97`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeadRemark {
-    /// The kind of attention.
-    pub kind: Kind,
-    /// The head.
-    pub head: HeadId,
-    /// The remark.
-    pub text: String,
 }
 
 impl PageOptions {
@@ -46,7 +36,7 @@ impl PageOptions {
 
 impl Default for PageOptions {
     fn default() -> PageOptions {
-        PageOptions { title: None, open: None, remarks: Vec::new(), max_bytes: PageOptions::DEFAULT_MAX_BYTES }
+        PageOptions { title: None, open: None, standouts: Vec::new(), max_bytes: PageOptions::DEFAULT_MAX_BYTES }
     }
 }
 

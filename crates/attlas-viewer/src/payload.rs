@@ -2,15 +2,17 @@
 //!
 //! `web/src/data.ts` reads it; the two are held together by the browser test.
 
+use attlas::analysis::Standout;
+use attlas::recording::{Method, Mode};
 use attlas::{AttentionMap, HeadId, Item, Kind, Layer, Provenance, Recording, Scoring};
-use attlas::{TokenRole, Tokens, Weights};
+use attlas::{Factored, Numbers, TokenRole, Tokens};
 use serde::Serialize;
 
 use crate::pooled::Pooled;
 use crate::{Error, PageOptions};
 
 /// The version of the description; `web/src/data.ts` refuses others.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The most cells of one map: 4,096 tokens by 4,096, which a browser computes and holds without trouble.
 const MAX_CELLS: u64 = 1 << 24;
@@ -27,11 +29,23 @@ struct Description<'a> {
     title: &'a str,
     items: Vec<PageItem<'a>>,
     layers: Vec<PageLayer<'a>>,
-    remarks: Vec<PageRemark<'a>>,
+    standouts: Vec<PageStandout>,
     open: PageHead,
-    provenance: Provenance,
+    provenance: PageProvenance<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pooled: Option<PageTiles>,
+}
+
+#[derive(Serialize)]
+struct PageProvenance<'a> {
+    model: &'a str,
+    family: &'a str,
+    revision: &'a str,
+    dtype: &'a str,
+    mode: Mode,
+    attlas_version: &'a str,
+    method: Method,
+    notes: Vec<String>,
 }
 
 /// Tokens in a tile at most, where cells are tiles.
@@ -84,12 +98,24 @@ enum Stored {
     Factored { queries: usize, keys: usize, lse: usize },
 }
 
+/// What a head does, with all that its score is to be read beside.
 #[derive(Serialize)]
-struct PageRemark<'a> {
+struct PageStandout {
     kind: Kind,
     layer: usize,
     head: usize,
-    text: &'a str,
+    name: &'static str,
+    title: &'static str,
+    says: &'static str,
+    score: f64,
+    interval: Option<(f64, f64)>,
+    threshold: f64,
+    baseline: Option<f64>,
+    n: u64,
+    /// What there are `n` of.
+    over: &'static str,
+    /// Whether more than half of the kind's heads do so.
+    usual: bool,
 }
 
 #[derive(Serialize)]
@@ -99,25 +125,20 @@ struct PageHead {
     head: usize,
 }
 
-/// The provenance with all that a reader must know among its notes, which is what the page shows.
-fn as_shown(provenance: &Provenance) -> Provenance {
-    Provenance { notes: provenance.remarks(), edits: Vec::new(), ..provenance.clone() }
-}
-
 impl<'a> Payload<'a> {
     /// Checks the recording's sizes and the limit, then gathers.
     pub fn new(recording: &'a Recording, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
         let n_numbers = Payload::check(recording, options)?;
         let mut numbers = Vec::with_capacity(n_numbers as usize); // fits: below the limit
-        let layers = recording.layers.iter().map(|layer| page_layer(recording, layer, &mut numbers)).collect();
+        let layers = carried(recording).map(|layer| page_layer(recording, layer, &mut numbers)).collect();
         let description = Description {
             version: VERSION,
             title: options.title.as_deref().unwrap_or(&recording.provenance.model),
             items: recording.items.iter().map(page_item).collect(),
             layers,
-            remarks: options.remarks.iter().map(PageRemark::new).collect(),
+            standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
             open: first_head(recording, options),
-            provenance: as_shown(&recording.provenance),
+            provenance: page_provenance(recording),
             pooled: None,
         };
         Ok(Payload { description, numbers })
@@ -133,10 +154,12 @@ impl<'a> Payload<'a> {
     /// How many numbers the page would hold; refuses more than the limits.
     pub fn check(recording: &Recording, options: &PageOptions) -> Result<u64, Error> {
         recording.validate()?;
-        recording.layers.iter().try_for_each(check_cells)?;
-        let n_numbers = recording
-            .layers
-            .iter()
+        if carried(recording).next().is_none() {
+            let message = "the page shows attention between source and target tokens, and the recording has none";
+            return Err(Error::Recording(attlas::Error::Inconsistent(message.into())));
+        }
+        carried(recording).try_for_each(check_cells)?;
+        let n_numbers = carried(recording)
             .flat_map(|layer| recording.items.iter().map(|item| stored_size(layer, item)))
             .fold(0_u64, u64::saturating_add);
         let bytes = base64_bytes(n_numbers);
@@ -158,15 +181,57 @@ impl<'a> Payload<'a> {
     }
 }
 
+/// The layers that a page carries: attention weights of the first stack of each kind, between source and target tokens.
+pub fn carried(recording: &Recording) -> impl Iterator<Item = &Layer> {
+    let on_texts = |layer: &&Layer| layer.query_axis.is_none() && layer.key_axis.is_none();
+    Kind::ALL.into_iter().flat_map(|kind| recording.layers_of(kind)).filter(on_texts)
+}
+
+fn page_provenance(recording: &Recording) -> PageProvenance<'_> {
+    let Provenance { model, family, revision, dtype, mode, writer, method, .. } = &recording.provenance;
+    let mut notes = recording.provenance.remarks();
+    let n_left_out = recording.layers.len() - carried(recording).count();
+    if n_left_out > 0 {
+        notes.push(format!(
+            "{n_left_out} of the {} layers are not on this page: it shows attention weights between source and target \
+             tokens, of one stack of each kind",
+            recording.layers.len()
+        ));
+    }
+    let (mode, method, attlas_version) = (*mode, *method, writer.version.as_str());
+    PageProvenance { model, family, revision, dtype, mode, attlas_version, method, notes }
+}
+
 /// The bytes of so many f32 numbers in base64.
 pub fn base64_bytes(n_numbers: u64) -> u64 {
     n_numbers.saturating_mul(4).div_ceil(3).saturating_mul(4)
 }
 
-impl<'a> PageRemark<'a> {
-    fn new(remark: &'a crate::HeadRemark) -> PageRemark<'a> {
-        PageRemark { kind: remark.kind, layer: remark.head.layer, head: remark.head.head, text: &remark.text }
+impl PageStandout {
+    fn new(standout: &Standout) -> PageStandout {
+        PageStandout {
+            kind: standout.kind,
+            layer: standout.head.layer,
+            head: standout.head.head,
+            name: standout.measure.name,
+            title: standout.title(),
+            says: standout.measure.says,
+            score: standout.score.value,
+            interval: standout.score.interval,
+            threshold: standout.measure.threshold,
+            baseline: standout.score.baseline,
+            n: standout.score.n,
+            over: standout.measure.over,
+            usual: standout.is_usual(),
+        }
     }
+}
+
+/// What few heads do first, and of that what lies furthest over its baseline.
+fn by_excess(standouts: &[Standout]) -> Vec<&Standout> {
+    let mut sorted: Vec<&Standout> = standouts.iter().collect();
+    sorted.sort_by(|a, b| a.is_usual().cmp(&b.is_usual()).then(b.excess().total_cmp(&a.excess())));
+    sorted
 }
 
 /// Refuses maps that a browser cannot hold.
@@ -185,25 +250,26 @@ fn kept(tokens: &Tokens) -> Vec<usize> {
     kept.map(|(index, _)| index).collect()
 }
 
-/// The numbers that one item of a layer takes, in the smaller form.
+/// The numbers that one item of a layer takes, in the form that the page carries.
 fn stored_size(layer: &Layer, item: &Item) -> u64 {
-    let dense = dense_size(layer, item);
-    match &layer.weights {
-        Weights::Dense(_) => dense,
-        Weights::Factored { .. } => {
-            let lse = layer.shape.n_heads as u64 * kept(item.queries(layer.kind)).len() as u64;
-            dense.min(factored_size(layer, item)).saturating_add(lse)
-        }
-    }
+    let numbers = if is_stored_dense(layer, item) { dense_size(layer, item) } else { factored_size(layer, item) };
+    let lse = layer.shape.n_heads as u64 * kept(layer.query_tokens(item)).len() as u64;
+    numbers.saturating_add(layer.factored().map_or(0, |_| lse))
+}
+
+/// Whether weights travel and not queries and keys: where that is smaller, or the page's formula cannot compute them.
+fn is_stored_dense(layer: &Layer, item: &Item) -> bool {
+    let factored = layer.factored();
+    factored.is_none_or(|factored| !factored.is_plain() || dense_size(layer, item) <= factored_size(layer, item))
 }
 
 fn dense_size(layer: &Layer, item: &Item) -> u64 {
-    let (n_queries, n_keys) = (kept(item.queries(layer.kind)).len() as u64, kept(item.keys(layer.kind)).len() as u64);
+    let (n_queries, n_keys) = (kept(layer.query_tokens(item)).len() as u64, kept(layer.key_tokens(item)).len() as u64);
     n_queries.saturating_mul(n_keys).saturating_mul(layer.shape.n_heads as u64)
 }
 
 fn factored_size(layer: &Layer, item: &Item) -> u64 {
-    let (n_queries, n_keys) = (kept(item.queries(layer.kind)).len() as u64, kept(item.keys(layer.kind)).len() as u64);
+    let (n_queries, n_keys) = (kept(layer.query_tokens(item)).len() as u64, kept(layer.key_tokens(item)).len() as u64);
     let rows = (n_queries.saturating_mul(layer.shape.n_heads as u64))
         .saturating_add(n_keys.saturating_mul(layer.shape.n_kv_heads as u64));
     rows.saturating_mul(layer.shape.d_head as u64)
@@ -240,33 +306,36 @@ fn page_layer<'a>(recording: &'a Recording, layer: &'a Layer, numbers: &mut Vec<
         n_heads: layer.shape.n_heads,
         n_kv_heads: layer.shape.n_kv_heads,
         d_head: layer.shape.d_head,
-        scoring: match &layer.weights {
-            Weights::Factored { scoring, .. } => Some(scoring),
-            Weights::Dense(_) => None,
-        },
+        scoring: layer.factored().map(|factored| &factored.scoring),
         stored: items.map(|item| store(recording, layer, item, numbers)).collect(),
     }
 }
 
-/// Appends one item's numbers in the smaller form.
+/// Appends one item's numbers in the form that the page carries.
 fn store(recording: &Recording, layer: &Layer, item: usize, numbers: &mut Vec<f32>) -> Stored {
     let tokens = &recording.items[item];
-    let (query_rows, key_rows) = (kept(tokens.queries(layer.kind)), kept(tokens.keys(layer.kind)));
+    let (query_rows, key_rows) = (kept(layer.query_tokens(tokens)), kept(layer.key_tokens(tokens)));
     let shape = layer.shape;
-    let Weights::Factored { queries, keys, lse, .. } = &layer.weights else {
+    let Some(factored) = layer.factored() else {
         return Stored::Dense { weights: push_dense(recording, layer, item, numbers), lse: None };
     };
-    let first_head = item * shape.n_heads;
-    let first_kv_head = item * shape.n_kv_heads;
-    if dense_size(layer, tokens) <= factored_size(layer, tokens) {
+    let (first_head, first_kv_head) = (item * shape.n_heads, item * shape.n_kv_heads);
+    let push_lse = |numbers: &mut Vec<f32>| {
+        let start = numbers.len();
+        for head in first_head..first_head + shape.n_heads {
+            numbers.extend(query_rows.iter().map(|row| factored.lse[head * shape.n_queries + row] as f32));
+        }
+        start
+    };
+    if is_stored_dense(layer, tokens) {
         let weights = push_dense(recording, layer, item, numbers);
-        let lse = push_rows(numbers, lse, first_head, shape.n_heads, shape.n_queries, &query_rows, 1);
-        return Stored::Dense { weights, lse: Some(lse) };
+        return Stored::Dense { weights, lse: Some(push_lse(numbers)) };
     }
+    let Factored { queries, keys, .. } = factored;
     Stored::Factored {
         queries: push_rows(numbers, queries, first_head, shape.n_heads, shape.n_queries, &query_rows, shape.d_head),
         keys: push_rows(numbers, keys, first_kv_head, shape.n_kv_heads, shape.n_keys, &key_rows, shape.d_head),
-        lse: push_rows(numbers, lse, first_head, shape.n_heads, shape.n_queries, &query_rows, 1),
+        lse: push_lse(numbers),
     }
 }
 
@@ -274,10 +343,10 @@ fn store(recording: &Recording, layer: &Layer, item: usize, numbers: &mut Vec<f3
 fn push_dense(recording: &Recording, layer: &Layer, item: usize, numbers: &mut Vec<f32>) -> usize {
     let start = numbers.len();
     let tokens = &recording.items[item];
-    let (query_rows, key_rows) = (kept(tokens.queries(layer.kind)), kept(tokens.keys(layer.kind)));
+    let (query_rows, key_rows) = (kept(layer.query_tokens(tokens)), kept(layer.key_tokens(tokens)));
     for head in 0..layer.shape.n_heads {
         // every part of the address comes from the recording itself, so the map exists
-        if let Ok(map) = recording.map(item, layer.kind, layer.index, head) {
+        if let Ok(map) = recording.map_of(layer, item, head) {
             let mut row = vec![0.0; map.n_keys()]; // [n_keys]
             for query in &query_rows {
                 map.fill_row(*query, 0..map.n_keys(), &mut row);
@@ -291,7 +360,7 @@ fn push_dense(recording: &Recording, layer: &Layer, item: usize, numbers: &mut V
 /// Appends the kept rows of some heads of a buffer. Shape `[n_heads, rows.len(), width]`.
 fn push_rows(
     numbers: &mut Vec<f32>,
-    buffer: &[f32], // [batch × n_heads, n_rows, width]
+    buffer: &Numbers, // [batch × n_heads, n_rows, width]
     first_head: usize,
     n_heads: usize,
     n_rows: usize,
@@ -301,19 +370,20 @@ fn push_rows(
     let start = numbers.len();
     for head in first_head..first_head + n_heads {
         for row in rows {
-            numbers.extend_from_slice(&buffer[(head * n_rows + row) * width..][..width]);
+            let first = (head * n_rows + row) * width;
+            numbers.extend_from_slice(&buffer.read(first..first + width));
         }
     }
     start
 }
 
-/// The head that the page opens with: the one asked for, the first of the last kind with a remark, or the sharpest.
+/// The head that the page opens with: the one asked for, the one of the last kind that stands out most, or the sharpest.
 fn first_head(recording: &Recording, options: &PageOptions) -> PageHead {
     let exists = |(kind, head): &(Kind, HeadId)| recording.map(0, *kind, head.layer, head.head).is_ok();
     let last_kind = recording.kinds().last().copied();
-    let remarks = options.remarks.iter().map(|remark| (remark.kind, remark.head));
-    let remarked = || remarks.filter(exists).find(|(kind, _)| Some(*kind) == last_kind);
-    let chosen = options.open.filter(exists).or_else(remarked);
+    let standouts = by_excess(&options.standouts).into_iter().map(|standout| (standout.kind, standout.head));
+    let standing_out = || standouts.filter(exists).find(|(kind, _)| Some(*kind) == last_kind);
+    let chosen = options.open.filter(exists).or_else(standing_out);
     let (kind, head) = chosen.unwrap_or_else(|| sharpest_head(recording));
     PageHead { kind, layer: head.layer, head: head.head }
 }

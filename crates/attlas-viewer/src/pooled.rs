@@ -8,7 +8,7 @@ use std::ops::Range;
 use attlas::attention::Shape;
 use attlas::{AttentionMap, Item, Layer, Recording, Token, TokenRole, Tokens, Weights};
 
-use crate::payload::base64_bytes;
+use crate::payload::{base64_bytes, carried};
 
 /// Tiles along an axis, the most first; the first that fits is taken.
 const SIDES: [usize; 9] = [512, 384, 256, 192, 128, 96, 64, 48, 32];
@@ -36,7 +36,7 @@ pub fn pool(recording: &Recording, max_bytes: u64) -> Option<Pooled> {
             let sizes = [recording.items.len(), n_heads, n_queries.min(side), n_keys.min(side)];
             sizes.into_iter().fold(1_u64, |cells, size| cells.saturating_mul(size as u64))
         };
-        recording.layers.iter().map(of_layer).fold(0_u64, u64::saturating_add)
+        carried(recording).map(of_layer).fold(0_u64, u64::saturating_add)
     };
     if cells(usize::MAX) > MAX_WEIGHTS {
         return None;
@@ -50,6 +50,7 @@ pub fn pool(recording: &Recording, max_bytes: u64) -> Option<Pooled> {
         target: stretches(&item.target, side),
         predicted: if target == 1 { item.predicted.clone() } else { Tokens::default() },
         image: item.image.clone().filter(|_| source == 1),
+        ..Item::default()
     };
     let mut provenance = recording.provenance.clone();
     provenance.notes.push(format!(
@@ -61,7 +62,7 @@ pub fn pool(recording: &Recording, max_bytes: u64) -> Option<Pooled> {
             (source, target) => format!("{source} source and {target} target"),
         }
     ));
-    let layers = recording.layers.iter().map(|layer| pool_layer(recording, layer, side)).collect();
+    let layers = carried(recording).map(|layer| pool_layer(recording, layer, side)).collect();
     let items = recording.items.iter().map(item).collect();
     Some(Pooled { recording: Recording { items, layers, provenance }, source, target })
 }
@@ -100,12 +101,12 @@ fn pool_layer(recording: &Recording, layer: &Layer, side: usize) -> Layer {
     let mut weights = vec![0.0; recording.items.len() * n_heads * rows * columns]; // [batch, n_heads, rows, columns]
     for (place, tiles) in weights.chunks_mut(rows * columns).enumerate() {
         // every part of the address comes from the recording itself, so the map exists
-        if let Ok(map) = recording.map(place / n_heads, layer.kind, layer.index, place % n_heads) {
+        if let Ok(map) = recording.map_of(layer, place / n_heads, place % n_heads) {
             pool_map(&map, rows, columns, tiles);
         }
     }
     let shape = Shape { n_heads, n_kv_heads: n_heads, n_queries: rows, n_keys: columns, d_head: 0, d_value: 0 };
-    Layer { kind: layer.kind, index: layer.index, shape, weights: Weights::Dense(weights.into()), values: None }
+    Layer::new(layer.kind, layer.index, shape, Weights::Dense(weights.into()))
 }
 
 /// Fills `tiles` with the largest weights of a map; padded queries are left out. Shape `[rows, columns]`.

@@ -220,13 +220,7 @@ fn a_text_of_2000_tokens_opens_as_tiles_and_says_so() {
     weights.iter_mut().step_by(2001).for_each(|weight| *weight = 0.75);
     let recording = Recording {
         items: vec![Item { source: Tokens::from_labels((0..2000).map(|n| format!("w{n}"))), ..Item::default() }],
-        layers: vec![Layer {
-            kind: Kind::Encoder,
-            index: 0,
-            shape,
-            weights: Weights::Dense(weights.into()),
-            values: None,
-        }],
+        layers: vec![Layer::new(Kind::Encoder, 0, shape, Weights::Dense(weights.into()))],
         provenance: Provenance { model: "imported".into(), ..Provenance::default() },
     };
     let options = PageOptions { max_bytes: 4 << 20, ..PageOptions::default() };

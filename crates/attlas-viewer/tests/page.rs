@@ -2,9 +2,10 @@
 
 mod common;
 
+use attlas::analysis::{Measure, Score, Standout};
 use attlas::attention::Shape;
-use attlas::{Buffer, HeadId, Item, Kind, Layer, Recording, Scoring, TokenRole, Tokens, Visibility, Weights};
-use attlas_viewer::{HeadRemark, PageOptions, fits, page};
+use attlas::{Buffer, Factored, HeadId, Item, Kind, Layer, Recording, Scoring, TokenRole, Tokens, Visibility, Weights};
+use attlas_viewer::{PageOptions, fits, page};
 
 /// An encoder-only recording of `n` tokens with one dense layer.
 fn dense(n: usize) -> Recording {
@@ -12,7 +13,7 @@ fn dense(n: usize) -> Recording {
     let weights = Weights::Dense(Buffer::from(vec![1.0 / n as f32; n * n]));
     let source = Tokens::from_labels((0..n).map(|index| index.to_string()));
     let items = vec![Item { source, ..Item::default() }];
-    Recording { items, layers: vec![Layer { kind: Kind::Encoder, index: 0, shape, weights, values: None }], ..blank() }
+    Recording { items, layers: vec![Layer::new(Kind::Encoder, 0, shape, weights)], ..blank() }
 }
 
 fn blank() -> Recording {
@@ -49,11 +50,11 @@ fn a_sentence_takes_little_more_than_the_viewer_itself() {
     let labels: Vec<String> = (0..12).map(|index| format!("token{index}")).collect();
     let tokens = Tokens::from_labels(labels);
     let items = vec![Item { source: tokens.clone(), target: tokens, ..Item::default() }];
-    let valid = vec![vec![true; 12]];
     let scoring = Scoring::scaled_dot_product(32, Visibility::FULL);
-    let layer = |kind, index| common::factored(kind, index, shape, scoring.clone(), &valid, index as u64);
+    let layer = |kind, index| common::factored(kind, index, shape, scoring.clone(), &items, index as u64);
     let layers = Kind::ALL.into_iter().flat_map(|kind| (0..3).map(move |index| (kind, index)));
-    let recording = Recording { items, layers: layers.map(|(kind, index)| layer(kind, index)).collect(), ..blank() };
+    let layers = layers.map(|(kind, index)| layer(kind, index)).collect();
+    let recording = Recording { items, layers, ..blank() };
     let size = page(&recording, &PageOptions::default()).unwrap().len();
     assert!(size < 200_000, "{size} bytes");
 }
@@ -100,8 +101,7 @@ fn tiles_leave_padded_queries_out_and_keep_the_tokens_of_a_short_side() {
     target.tokens[2].role = TokenRole::Padding;
     recording.items[0].target = target;
     let weights: Vec<f32> = (0..3 * 600).map(|cell| if cell >= 1200 { 0.5 } else { 0.001 }).collect();
-    recording.layers[0] =
-        Layer { kind: Kind::Cross, index: 0, shape, weights: Weights::Dense(weights.into()), values: None };
+    recording.layers[0] = Layer::new(Kind::Cross, 0, shape, Weights::Dense(weights.into()));
     let page = page(&recording, &PageOptions { max_bytes: 6200, ..PageOptions::default() }).unwrap();
     assert!(page.contains(r#""pooled":{"source":2,"target":1}"#));
     assert!(page.contains(r#"{"text":"a","role":"text""#) && page.contains(r#""n_padding":1"#));
@@ -110,16 +110,18 @@ fn tiles_leave_padded_queries_out_and_keep_the_tokens_of_a_short_side() {
 #[test]
 fn what_is_too_large_in_tiles_too_is_refused() {
     let shape = Shape { n_heads: 2, n_kv_heads: 2, n_queries: 70_000, n_keys: 70_000, d_head: 1, d_value: 1 };
-    let numbers = |n: usize| Buffer::from(vec![0.0; n]);
-    let weights = Weights::Factored {
+    let numbers = || vec![0.0; 2 * 70_000].into();
+    let weights = Factored {
         scoring: Scoring::scaled_dot_product(1, Visibility::FULL),
-        queries: numbers(2 * 70_000),
-        keys: numbers(2 * 70_000),
-        lse: numbers(2 * 70_000),
+        queries: numbers(),
+        keys: numbers(),
+        lse: vec![0.0; 2 * 70_000].into(),
+        mask: None,
+        key_bias: None,
     };
     let mut recording = dense(2);
     recording.items[0].source = Tokens::from_labels((0..70_000).map(|index| index.to_string()));
-    recording.layers[0] = Layer { kind: Kind::Encoder, index: 0, shape, weights, values: None };
+    recording.layers[0] = Layer::new(Kind::Encoder, 0, shape, weights);
     let error = page(&recording, &PageOptions::default()).unwrap_err();
     assert!(error.is_limit());
     assert!(error.to_string().starts_with("encoder layer 0: a map of 70000 × 70000 cells is too large"), "{error}");
@@ -141,14 +143,22 @@ fn a_recording_that_contradicts_itself_is_refused_with_the_numbers() {
     assert_eq!(refusal(&recording, &options), "encoder layer 0 stands twice");
 
     let mut recording = common::everything();
-    if let Weights::Factored { scoring, .. } = &mut recording.layers[2].weights {
-        scoring.sinks = Some(vec![0.0; 3]);
+    if let Weights::Factored(factored) = &mut recording.layers[2].weights {
+        factored.scoring.sinks = Some(vec![0.0; 3]);
     }
     assert_eq!(refusal(&recording, &options), "decoder layer 1: sinks has 3 numbers, but [4] were expected");
 }
 
+/// What a head of cross-attention layer 3 does.
+fn standout(name: &str, head: usize, value: f64, baseline: f64) -> Standout {
+    let score = Score { value, interval: Some((0.5, 0.7)), baseline: Some(baseline), n: 9 };
+    let share_of_heads = if name == "self" { 0.75 } else { 0.25 };
+    let measure = Measure::named(name).expect("it is a measure");
+    Standout { kind: Kind::Cross, head: HeadId { layer: 3, head }, measure, score, share_of_heads }
+}
+
 #[test]
-fn a_page_opens_with_the_head_that_was_asked_for_or_remarked_or_the_sharpest() {
+fn a_page_opens_with_the_head_that_was_asked_for_or_stands_out_most_or_is_the_sharpest() {
     let recording = common::everything();
     let open = Some((Kind::Encoder, HeadId { layer: 5, head: 2 }));
     let asked = page(&recording, &PageOptions { open, ..PageOptions::default() }).unwrap();
@@ -156,7 +166,10 @@ fn a_page_opens_with_the_head_that_was_asked_for_or_remarked_or_the_sharpest() {
     let open = Some((Kind::Encoder, HeadId { layer: 4, head: 2 }));
     let missing = page(&recording, &PageOptions { open, ..PageOptions::default() }).unwrap();
     assert!(missing.contains(r#""open":{"kind":"cross""#));
-    let remarks = vec![HeadRemark { kind: Kind::Cross, head: HeadId { layer: 3, head: 1 }, text: "alignment".into() }];
-    let remarked = page(&recording, &PageOptions { remarks, ..PageOptions::default() }).unwrap();
-    assert!(remarked.contains(r#""open":{"kind":"cross","layer":3,"head":1}"#));
+    let standouts = vec![standout("broad", 1, 0.9, 0.9), standout("next", 1, 0.6, 0.1), standout("self", 0, 0.9, 0.1)];
+    let standing_out = page(&recording, &PageOptions { standouts, ..PageOptions::default() }).unwrap();
+    assert!(standing_out.contains(r#""open":{"kind":"cross","layer":3,"head":1}"#), "self is what most heads do");
+    let first = standing_out.find(r#""title":"position after","says":"mean weight one position ahead","score":0.6,"interval":[0.5,0.7],"threshold":0.5,"baseline":0.1,"n":9,"over":"queries","usual":false"#);
+    let last = standing_out.find(r#""title":"same position""#);
+    assert!(first.expect("the finding with its numbers") < last.expect("the usual finding"));
 }

@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use attlas::attention::{Inputs, Instructions, Outputs, Shape, attend_with};
+use attlas::attention::{Inputs, Instructions, Outputs, Shape, attend, attend_with, online, reference};
 use attlas::{Pooled, Pooling, Scoring, Visibility};
 
 const N_HEADS: usize = 12;
@@ -21,6 +21,7 @@ fn main() {
     }
     let limit = multiply_add_limit();
     println!("multiply–add limit           {limit:6.1} GFLOP/s");
+    ladder();
     for instructions in Instructions::ALL.into_iter().filter(|choice| choice.available()) {
         println!("{instructions:?}");
         let sizes: &[usize] =
@@ -40,6 +41,46 @@ fn main() {
             );
         }
     }
+}
+
+/// From the formula to the kernel: the time of each step, and how many times faster it is than the formula, on one thread and
+/// on all; the best of three rounds in turn, so that other programs slow all steps alike.
+fn ladder() {
+    type Attend = fn(&Inputs<'_>, &mut Outputs<'_>);
+    let steps: [(&str, Attend); 3] =
+        [("reference", reference::attend), ("online", online::attend), ("streaming", attend)];
+    for n in [512, 2048] {
+        let mut seconds = [f64::MAX; 4]; // the three on one thread, then streaming on all
+        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        for _ in 0..3 {
+            for (best, (_, attend)) in seconds.iter_mut().zip(steps) {
+                let time = || time_once(attend, n);
+                *best = one_thread.as_ref().map_or(f64::MAX, |threads| threads.install(time)).min(*best);
+            }
+            seconds[3] = seconds[3].min(time_once(attend, n));
+        }
+        let names = steps.iter().map(|(name, _)| *name).chain(["streaming, all threads"]);
+        for (name, time) in names.zip(seconds) {
+            println!("  n = {n:5}  {name:<23}{:9.2} ms  {:6.1} × the formula", 1e3 * time, seconds[0] / time);
+        }
+    }
+}
+
+/// Seconds that one call takes, full attention.
+fn time_once(attend: fn(&Inputs<'_>, &mut Outputs<'_>), n: usize) -> f64 {
+    let shape =
+        Shape { n_heads: N_HEADS, n_kv_heads: N_HEADS, n_queries: n, n_keys: n, d_head: D_HEAD, d_value: D_HEAD };
+    let scoring = Scoring::scaled_dot_product(D_HEAD, Visibility::FULL);
+    let size = N_HEADS * n * D_HEAD;
+    let (queries, keys, values) = (numbers(size, 1), numbers(size, 2), numbers(size, 3)); // [n_heads, n, d_head]
+    let (mut context, mut lse) = (vec![0.0; size], vec![0.0; N_HEADS * n]);
+    let (key_valid, mask, key_bias) = (None, None, None);
+    let inputs =
+        Inputs { queries: &queries, keys: &keys, values: &values, shape, scoring: &scoring, key_valid, mask, key_bias };
+    let mut outputs = Outputs { context: &mut context, lse: &mut lse, pooled: None };
+    let start = Instant::now();
+    attend(&inputs, &mut outputs);
+    start.elapsed().as_secs_f64()
 }
 
 /// One timing.
@@ -64,7 +105,9 @@ fn measure(instructions: Instructions, n: usize, visibility: Visibility, pooling
     let mut context = vec![0.0; size]; // [n, n_heads, d_head]
     let mut lse = vec![0.0; N_HEADS * n]; // [n_heads, n]
     let mut overviews: Vec<Pooled> = Vec::new();
-    let inputs = Inputs { queries: &queries, keys: &keys, values: &values, shape, scoring: &scoring, key_valid: None };
+    let (key_valid, mask, key_bias) = (None, None, None);
+    let inputs =
+        Inputs { queries: &queries, keys: &keys, values: &values, shape, scoring: &scoring, key_valid, mask, key_bias };
     let mut run = || {
         let pooled = pooling.map(|pooling| (pooling, &mut overviews));
         let mut outputs = Outputs { context: &mut context, lse: &mut lse, pooled };

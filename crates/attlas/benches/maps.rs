@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use attlas::attention::{Inputs, Outputs, Shape, attend};
-use attlas::{AttentionMap, Item, Kind, Layer, Pooling, Provenance, Recording, Scoring, Tokens, Visibility, Weights};
+use attlas::{AttentionMap, Factored, Item, Kind, Layer, Pooling, Provenance, Recording, Scoring, Tokens, Visibility};
 
 const D_HEAD: usize = 64;
 /// Measuring goes on for so long.
@@ -56,13 +56,17 @@ fn recording(n: usize) -> Recording {
     let (queries, keys) = (numbers(n * D_HEAD, 1), numbers(n * D_HEAD, 2)); // [n, d_head]
     let mut context = vec![0.0; n * D_HEAD]; // [n, 1, d_head]
     let mut lse = vec![0.0; n]; // [1, n]
-    let inputs = Inputs { queries: &queries, keys: &keys, values: &keys, shape, scoring: &scoring, key_valid: None };
+    let (key_valid, mask, key_bias) = (None, None, None);
+    let inputs =
+        Inputs { queries: &queries, keys: &keys, values: &keys, shape, scoring: &scoring, key_valid, mask, key_bias };
     attend(&inputs, &mut Outputs { context: &mut context, lse: &mut lse, pooled: None });
-    let weights = Weights::Factored { scoring, queries: queries.into(), keys: keys.into(), lse: lse.into() };
+    let lse = lse.into_iter().map(f64::from).collect::<Vec<f64>>().into();
+    let (queries, keys) = (queries.into(), keys.into());
+    let weights = Factored { scoring, queries, keys, lse, mask: None, key_bias: None };
     let source = Tokens::from_labels((0..n).map(|place| place.to_string()));
     Recording {
         items: vec![Item { source, ..Item::default() }],
-        layers: vec![Layer { kind: Kind::Encoder, index: 0, shape, weights, values: None }],
+        layers: vec![Layer::new(Kind::Encoder, 0, shape, weights)],
         provenance: Provenance::default(),
     }
 }

@@ -1,10 +1,12 @@
 //! One head's attention map, answered piece by piece.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::attention::reference::score_f64;
 use crate::attention::{Recorded, Shape};
-use crate::{HeadId, Item, Kind, Layer, TokenRole, Tokens, Weights};
+use crate::recording::Factored;
+use crate::{HeadId, Item, Kind, Layer, MaskRow, Pooled, Pooling, Quantity, TokenRole, Tokens, Weights};
 
 /// Rows and columns from which a tile is worth the blocked kernel.
 const BLOCKED_FROM: usize = 4;
@@ -25,7 +27,7 @@ pub struct AttentionMap<'a> {
 
 impl<'a> AttentionMap<'a> {
     pub(crate) fn new(layer: &'a Layer, item: usize, tokens: &'a Item, head: usize) -> AttentionMap<'a> {
-        let keys = &tokens.keys(layer.kind).tokens;
+        let keys = &layer.key_tokens(tokens).tokens;
         let padded = keys.iter().any(|token| token.role == TokenRole::Padding);
         let key_valid = padded.then(|| keys.iter().map(|token| token.role != TokenRole::Padding).collect());
         AttentionMap { layer, item, tokens, head, key_valid }
@@ -34,6 +36,11 @@ impl<'a> AttentionMap<'a> {
     /// The kind of attention.
     pub fn kind(&self) -> Kind {
         self.layer.kind
+    }
+
+    /// What the numbers are; the words below say weights, and mean these.
+    pub fn quantity(&self) -> Quantity {
+        self.layer.quantity
     }
 
     /// Which head this is.
@@ -53,12 +60,12 @@ impl<'a> AttentionMap<'a> {
 
     /// The tokens along the rows.
     pub fn query_tokens(&self) -> &'a Tokens {
-        self.tokens.queries(self.kind())
+        self.layer.query_tokens(self.tokens)
     }
 
     /// The tokens along the columns.
     pub fn key_tokens(&self) -> &'a Tokens {
-        self.tokens.keys(self.kind())
+        self.layer.key_tokens(self.tokens)
     }
 
     /// The text the map belongs to.
@@ -66,20 +73,47 @@ impl<'a> AttentionMap<'a> {
         self.tokens
     }
 
-    /// The keys that `query` may look at, padding not considered. For dense weights nothing is known: all keys.
+    /// From the first key that `query` may look at to the last, padding not considered; a mask may hide some between
+    /// (see [`sees`](Self::sees)). For dense weights nothing is known: all keys.
     pub fn visible_keys(&self, query: usize) -> Range<usize> {
-        match &self.layer.weights {
-            Weights::Factored { scoring, .. } => scoring.visible_keys(query, self.n_keys()),
-            Weights::Dense(_) => 0..self.n_keys(),
-        }
+        let Some(factored) = self.layer.factored() else { return 0..self.n_keys() };
+        let band = factored.scoring.visible_keys(query, self.n_keys());
+        let Some(mask) = self.mask_row(factored, query) else { return band };
+        let seen = mask.hull(self.n_keys());
+        let start = band.start.max(seen.start);
+        start..band.end.min(seen.end).max(start)
+    }
+
+    /// Whether `query` may look at `key`: band, mask and padding let it through. For dense weights padding alone is known.
+    pub fn sees(&self, query: usize, key: usize) -> bool {
+        let in_reach = self.layer.factored().is_none_or(|factored| {
+            factored.scoring.visible_keys(query, self.n_keys()).contains(&key)
+                && self.mask_row(factored, query).is_none_or(|mask| mask.sees(key))
+        });
+        in_reach && self.key_valid.as_ref().is_none_or(|valid| valid[key])
+    }
+
+    /// Whether [`sees`](Self::sees) says more than [`visible_keys`](Self::visible_keys) and the tokens.
+    pub(crate) fn is_masked(&self) -> bool {
+        self.layer.factored().is_some_and(|factored| factored.mask.is_some())
+    }
+
+    fn mask_row<'b>(&self, factored: &'b Factored, query: usize) -> Option<MaskRow<'b>> {
+        factored.mask.as_ref().map(|mask| mask.of_item(self.item, self.shape()).row(self.head, query))
+    }
+
+    /// Each key's bias, where the layer has one. Shape `[n_keys]`.
+    fn key_bias<'b>(&self, factored: &'b Factored) -> Option<&'b [f32]> {
+        let Shape { n_heads, n_keys, .. } = *self.shape();
+        factored.key_bias.as_ref().map(|bias| {
+            let item = if bias.len() == n_heads * n_keys { 0 } else { self.item };
+            &bias[(item * n_heads + self.head) * n_keys..][..n_keys]
+        })
     }
 
     /// The position of query 0 among the keys: 0 when both start together.
     pub fn query_offset(&self) -> usize {
-        match &self.layer.weights {
-            Weights::Factored { scoring, .. } => scoring.query_offset,
-            Weights::Dense(_) => 0,
-        }
+        self.layer.factored().map_or(0, |factored| factored.scoring.query_offset)
     }
 
     fn shape(&self) -> &Shape {
@@ -113,8 +147,11 @@ impl<'a> AttentionMap<'a> {
     /// When a range reaches outside the map.
     pub fn tile(&self, queries: Range<usize>, keys: Range<usize>) -> Vec<f32> {
         assert!(queries.end <= self.n_queries() && keys.end <= self.n_keys(), "the tile reaches outside the map");
-        if let (Some(recorded), true) = (self.recorded(), queries.len() >= BLOCKED_FROM && keys.len() >= BLOCKED_FROM) {
-            return recorded.tile(queries, keys);
+        if queries.len() >= BLOCKED_FROM
+            && keys.len() >= BLOCKED_FROM
+            && let Some(factored) = self.layer.factored()
+        {
+            return self.widened(factored).recorded(self, factored).tile(queries, keys);
         }
         let mut tile = vec![0.0; queries.len() * keys.len()]; // [queries, keys]
         for (query, row) in queries.zip(tile.chunks_mut(keys.len().max(1))) {
@@ -133,32 +170,51 @@ impl<'a> AttentionMap<'a> {
         let row_index = (self.item * shape.n_heads + self.head) * shape.n_queries + query;
         match &self.layer.weights {
             Weights::Dense(weights) => row.copy_from_slice(&weights[row_index * shape.n_keys..][keys]),
-            Weights::Factored { scoring, queries, keys: all_keys, lse } => {
-                let lse = f64::from(lse[row_index]);
-                let q = &queries[row_index * shape.d_head..][..shape.d_head];
-                let kv_row = (self.item * shape.n_kv_heads + shape.kv_head(self.head)) * shape.n_keys;
-                let visible = scoring.visible_keys(query, shape.n_keys);
-                for (key, weight) in keys.zip(row.iter_mut()) {
-                    let valid = visible.contains(&key) && self.key_valid.as_ref().is_none_or(|valid| valid[key]);
-                    *weight = if valid && lse != f64::NEG_INFINITY {
-                        let k = &all_keys[(kv_row + key) * shape.d_head..][..shape.d_head];
-                        (score_f64(scoring, self.head, query, key, dot(q, k)) - lse).exp() as f32
-                    } else {
-                        0.0
-                    };
-                }
+            Weights::Factored(factored) => self.fill_factored(factored, query, keys, row),
+        }
+    }
+
+    fn fill_factored(&self, factored: &Factored, query: usize, keys: Range<usize>, row: &mut [f32]) {
+        let shape = self.shape();
+        let (row_index, kv_row) = (self.first_row() + query, self.first_kv_row());
+        let lse = factored.lse[row_index];
+        let seen = factored.scoring.visible_keys(query, shape.n_keys);
+        let seen = seen.start.max(keys.start)..seen.end.min(keys.end);
+        row.fill(0.0);
+        if lse == f64::NEG_INFINITY || seen.is_empty() {
+            return;
+        }
+        let q = factored.queries.read(row_index * shape.d_head..(row_index + 1) * shape.d_head);
+        let seen_keys = factored.keys.read((kv_row + seen.start) * shape.d_head..(kv_row + seen.end) * shape.d_head);
+        let (mask, key_bias) = (self.mask_row(factored, query), self.key_bias(factored));
+        for (key, k) in seen.zip(seen_keys.chunks_exact(shape.d_head)) {
+            let is_valid = self.key_valid.as_ref().is_none_or(|valid| valid[key]);
+            if is_valid && mask.is_none_or(|mask| mask.sees(key)) {
+                let score = score_f64(&factored.scoring, self.head, query, key, dot(&q, k));
+                let score = score + key_bias.map_or(0.0, |bias| f64::from(bias[key]));
+                row[key - keys.start] = (score - lse).exp() as f32;
             }
         }
     }
 
-    /// The weight that a learned sink takes from `query`'s row, in 0 ..= 1; 0 where the model has no sink.
+    /// The first of this map's rows among those of all maps of the layer.
+    pub(crate) fn first_row(&self) -> usize {
+        (self.item * self.shape().n_heads + self.head) * self.shape().n_queries
+    }
+
+    /// The first of this map's keys among those of all key–value heads of the layer.
+    fn first_kv_row(&self) -> usize {
+        (self.item * self.shape().n_kv_heads + self.shape().kv_head(self.head)) * self.shape().n_keys
+    }
+
+    /// The weight that a learned sink takes from `query`'s row, in 0 ..= 1; 0 where the model has no sink, and 1 where
+    /// the row sees no key.
     pub fn sink_mass(&self, query: usize) -> f32 {
-        let shape = self.shape();
-        match &self.layer.weights {
-            Weights::Factored { scoring, lse, .. } => scoring.sinks.as_ref().map_or(0.0, |sinks| {
-                (sinks[self.head] - lse[(self.item * shape.n_heads + self.head) * shape.n_queries + query]).exp()
-            }),
-            Weights::Dense(_) => 0.0,
+        let Some(factored) = self.layer.factored() else { return 0.0 };
+        let Some(sinks) = &factored.scoring.sinks else { return 0.0 };
+        match factored.lse[self.first_row() + query] {
+            f64::NEG_INFINITY => 1.0,
+            lse => (f64::from(sinks[self.head]) - lse).exp() as f32,
         }
     }
 
@@ -166,8 +222,12 @@ impl<'a> AttentionMap<'a> {
     pub fn pooled(&self, pooling: Pooling) -> Pooled {
         let (n_queries, n_keys) = (self.n_queries(), self.n_keys());
         let is_fine = pooling.columns.saturating_mul(STREAMED_FROM) > n_keys;
-        if let (Some(recorded), false) = (self.recorded(), is_fine) {
-            return recorded.pooled(pooling);
+        if let (Some(factored), false) = (self.layer.factored(), is_fine) {
+            let widened = self.widened(factored);
+            let recorded = widened.recorded(self, factored);
+            if !recorded.is_large(0..n_queries) {
+                return recorded.pooled(pooling);
+            }
         }
         let mut pooled = Pooled::empty(pooling, n_queries, n_keys);
         if (pooled.rows, pooled.columns) == (n_queries, n_keys) {
@@ -184,22 +244,48 @@ impl<'a> AttentionMap<'a> {
         pooled
     }
 
-    /// What the blocked kernel needs to compute weights; `None` where the weights are dense already.
-    fn recorded(&self) -> Option<Recorded<'_>> {
-        let shape = self.shape();
-        let Weights::Factored { scoring, queries, keys, lse } = &self.layer.weights else { return None };
-        let query_rows = (self.item * shape.n_heads + self.head) * shape.n_queries;
-        let key_rows = (self.item * shape.n_kv_heads + shape.kv_head(self.head)) * shape.n_keys;
-        Some(Recorded {
-            head: self.head,
-            scoring,
-            queries: &queries[query_rows * shape.d_head..][..shape.n_queries * shape.d_head],
-            keys: &keys[key_rows * shape.d_head..][..shape.n_keys * shape.d_head],
+    /// The map's queries and keys, widened where they are stored in 16 bits.
+    fn widened<'b>(&self, factored: &'b Factored) -> Widened<'b> {
+        let Shape { n_queries, n_keys, d_head, .. } = *self.shape();
+        let (row, kv_row) = (self.first_row(), self.first_kv_row());
+        Widened {
+            queries: factored.queries.read(row * d_head..(row + n_queries) * d_head),
+            keys: factored.keys.read(kv_row * d_head..(kv_row + n_keys) * d_head),
+        }
+    }
+
+    /// The exact log-sum-exps of some rows, computed again in f64; none for dense weights. Shape `[queries.len()]`.
+    pub(crate) fn log_sum_exp(&self, queries: &[usize]) -> Vec<f64> {
+        self.layer
+            .factored()
+            .map_or(Vec::new(), |factored| self.widened(factored).recorded(self, factored).log_sum_exp(queries))
+    }
+}
+
+/// One head's queries and keys in 32 bits.
+struct Widened<'a> {
+    /// Shape `[n_queries, d_head]`.
+    queries: Cow<'a, [f32]>,
+    /// Shape `[n_keys, d_head]`.
+    keys: Cow<'a, [f32]>,
+}
+
+impl Widened<'_> {
+    /// What the blocked kernel needs to compute weights.
+    fn recorded<'b>(&'b self, map: &'b AttentionMap<'_>, factored: &'b Factored) -> Recorded<'b> {
+        let shape = map.shape();
+        Recorded {
+            head: map.head,
+            scoring: &factored.scoring,
+            queries: &self.queries,
+            keys: &self.keys,
             d_head: shape.d_head,
-            lse: &lse[query_rows..][..shape.n_queries],
-            key_valid: self.key_valid.as_deref(),
+            lse: &factored.lse[map.first_row()..][..shape.n_queries],
+            key_valid: map.key_valid.as_deref(),
+            mask: factored.mask.as_ref().map(|mask| mask.of_item(map.item, shape)),
+            key_bias: map.key_bias(factored),
             n_keys: shape.n_keys,
-        })
+        }
     }
 }
 
@@ -215,160 +301,4 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     }
     let rest: f64 = a_rest.iter().zip(b_rest).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
     sums.iter().sum::<f64>() + rest
-}
-
-/// How many tiles an overview has; never more than the map has rows or columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pooling {
-    /// Tiles from top to bottom.
-    pub rows: usize,
-    /// Tiles from left to right.
-    pub columns: usize,
-}
-
-/// An overview of a map: each tile's largest weight, its mass, and where the largest weight is.
-///
-/// Colour it by `max`: a mean hides spikes (`ANALYSES`, trap 8).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pooled {
-    /// Tiles from top to bottom.
-    pub rows: usize,
-    /// Tiles from left to right.
-    pub columns: usize,
-    /// Rows of the map.
-    pub n_queries: usize,
-    /// Columns of the map.
-    pub n_keys: usize,
-    /// The largest weight of each tile. Shape `[rows, columns]`.
-    pub max: Vec<f32>,
-    /// The sum of each tile's weights. Shape `[rows, columns]`.
-    pub sum: Vec<f64>,
-    /// Query and key of the largest weight; the first of equals. Shape `[rows, columns]`.
-    pub argmax: Vec<(u32, u32)>,
-}
-
-impl Pooled {
-    /// An overview of nothing yet.
-    pub fn empty(pooling: Pooling, n_queries: usize, n_keys: usize) -> Pooled {
-        let rows = pooling.rows.min(n_queries).max(1);
-        let columns = pooling.columns.min(n_keys).max(1);
-        let n_tiles = rows * columns;
-        let mut pooled = Pooled {
-            rows,
-            columns,
-            n_queries,
-            n_keys,
-            max: vec![0.0; n_tiles],
-            sum: vec![0.0; n_tiles],
-            argmax: vec![(0, 0); n_tiles],
-        };
-        let starts: Vec<u32> = edges(n_keys, columns).take(columns).map(|key| key as u32).collect(); // [columns]
-        for (query, tiles) in edges(n_queries, rows).zip(pooled.argmax.chunks_exact_mut(columns)) {
-            for (tile, key) in tiles.iter_mut().zip(&starts) {
-                *tile = (query as u32, *key);
-            }
-        }
-        pooled
-    }
-
-    /// The queries of a row of tiles: `⌈row · n_queries / rows⌉` and on.
-    pub fn queries(&self, row: usize) -> Range<usize> {
-        (row * self.n_queries).div_ceil(self.rows)..((row + 1) * self.n_queries).div_ceil(self.rows)
-    }
-
-    /// The keys of a column of tiles.
-    pub fn keys(&self, column: usize) -> Range<usize> {
-        (column * self.n_keys).div_ceil(self.columns)..((column + 1) * self.n_keys).div_ceil(self.columns)
-    }
-
-    /// Takes a whole row in; rows must come in rising order. Shape `[n_keys]`.
-    pub fn add_row(&mut self, query: usize, weights: &[f32]) {
-        let first = query * self.rows / self.n_queries * self.columns;
-        let mut start = 0;
-        for (cell, end) in (first..first + self.columns).zip(edges(self.n_keys, self.columns).skip(1)) {
-            let weights = &weights[start..end];
-            if let [weight] = weights {
-                self.add_at(cell, query, start, *weight);
-                start = end;
-                continue;
-            }
-            self.sum[cell] += weights.iter().map(|weight| f64::from(*weight)).sum::<f64>();
-            let largest = weights.iter().copied().fold(0.0, f32::max);
-            if largest > self.max[cell] {
-                let position = weights.iter().position(|weight| *weight == largest).unwrap_or(0);
-                self.max[cell] = largest;
-                self.argmax[cell] = (query as u32, (start + position) as u32);
-            }
-            start = end;
-        }
-    }
-
-    /// Takes all weights in, where each tile is one cell. Shape `[rows, columns]`.
-    fn fill_cells(&mut self, mut weights: Vec<f32>) {
-        self.sum.iter_mut().zip(&weights).for_each(|(sum, weight)| *sum = f64::from(*weight));
-        weights.iter_mut().for_each(|weight| *weight = if *weight > 0.0 { *weight } else { 0.0 });
-        self.max = weights;
-    }
-
-    /// Takes one weight in; weights must come in rising order of query, then key.
-    pub fn add(&mut self, query: usize, key: usize, weight: f32) {
-        let tile = query * self.rows / self.n_queries * self.columns + key * self.columns / self.n_keys;
-        self.add_at(tile, query, key, weight);
-    }
-
-    fn add_at(&mut self, tile: usize, query: usize, key: usize, weight: f32) {
-        self.sum[tile] += f64::from(weight);
-        if weight > self.max[tile] {
-            self.max[tile] = weight;
-            self.argmax[tile] = (query as u32, key as u32);
-        }
-    }
-}
-
-/// Where tiles begin along an axis: `⌈tile · n / n_tiles⌉` for tile 0 to `n_tiles`, whose last is `n`; no division per tile.
-pub(crate) fn edges(n: usize, n_tiles: usize) -> impl Iterator<Item = usize> {
-    let (step, more) = (n / n_tiles, n % n_tiles);
-    let (mut edge, mut slack) = (0, 0); // slack: how far rounding up went, in 1/n_tiles
-    (0..=n_tiles).map(move |tile| {
-        if tile > 0 {
-            edge += step;
-            if more > slack {
-                edge += 1;
-                slack += n_tiles;
-            }
-            slack -= more;
-        }
-        edge
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn edges_are_rounded_up_shares_of_the_axis() {
-        for (n, n_tiles) in
-            [(10_usize, 3_usize), (7, 7), (512, 64), (100, 7), (1, 1), (2000, 512), (9, 1), (65_536, 1000), (0, 1)]
-        {
-            let wanted: Vec<usize> = (0..=n_tiles).map(|tile| (tile * n).div_ceil(n_tiles)).collect();
-            assert_eq!(edges(n, n_tiles).collect::<Vec<_>>(), wanted, "{n} in {n_tiles}");
-        }
-    }
-
-    #[test]
-    fn tiles_of_an_overview_cover_each_weight_once() {
-        let mut pooled = Pooled::empty(Pooling { rows: 3, columns: 4 }, 10, 7);
-        for query in 0..10 {
-            for key in 0..7 {
-                pooled.add(query, key, 1.0);
-            }
-        }
-        for row in 0..3 {
-            for column in 0..4 {
-                let cells = pooled.queries(row).len() * pooled.keys(column).len();
-                assert_eq!(pooled.sum[row * 4 + column], cells as f64, "tile {row},{column}");
-            }
-        }
-    }
 }

@@ -38,6 +38,19 @@ impl Quantity {
         Quantity::Difference,
     ];
 
+    /// The name in files: `weight`, `norm`, `gradient_weight`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Quantity::Weight => "weight",
+            Quantity::Norm => "norm",
+            Quantity::GradientWeight => "gradient_weight",
+            Quantity::Relevance => "relevance",
+            Quantity::Rollout => "rollout",
+            Quantity::Effect => "effect",
+            Quantity::Difference => "difference",
+        }
+    }
+
     /// What stands under a colour bar, such as `attention weight`.
     pub fn words(self) -> &'static str {
         match self {
@@ -80,6 +93,13 @@ impl fmt::Display for Quantity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_in_files_is_the_one_that_is_read() {
+        for quantity in Quantity::ALL {
+            assert_eq!(serde_json::to_value(quantity).unwrap(), quantity.name());
+        }
+    }
 
     #[test]
     fn only_numbers_of_either_sign_have_no_least_number() {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// It is the same for all heads of a layer, up to the per-head numbers in [`Scoring::bias`] and [`Scoring::sinks`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Scoring {
     /// Factor on the dot product; `1/√d_head` in Vaswani et al. (2017), 1 in T5.
     pub scale: f32,
@@ -27,14 +28,17 @@ pub struct Scoring {
 }
 
 /// Which keys a query at position `p` may look at: `p − before ≤ k ≤ p + after`. `None` is no limit.
+///
+/// Bounds may be negative: with `after: Some(-1)` a query does not see itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Visibility {
     /// How many positions back; a causal sliding window of `w` keys is `before: Some(w − 1)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<usize>,
+    pub before: Option<i64>,
     /// How many positions ahead; `Some(0)` is causal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<usize>,
+    pub after: Option<i64>,
 }
 
 impl Visibility {
@@ -45,15 +49,17 @@ impl Visibility {
 
     /// The visible keys of the query at position `position`, clipped to `n_keys`; may be empty.
     pub fn keys(self, position: usize, n_keys: usize) -> std::ops::Range<usize> {
-        let start = self.before.map_or(0, |before| position.saturating_sub(before)).min(n_keys);
-        let end = self.after.map_or(n_keys, |after| position.saturating_add(after).saturating_add(1).min(n_keys));
+        let position = i64::try_from(position).unwrap_or(i64::MAX);
+        let inside = |key: i64| usize::try_from(key).unwrap_or(0).min(n_keys);
+        let start = self.before.map_or(0, |before| inside(position.saturating_sub(before)));
+        let end = self.after.map_or(n_keys, |after| inside(position.saturating_add(after).saturating_add(1)));
         start..end.max(start)
     }
 }
 
 /// A number added to the score, depending on head and on `offset = k − (q + query_offset)` only.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Bias {
     /// None.
     #[default]
@@ -67,7 +73,8 @@ pub enum Bias {
     Relative {
         /// The offset of the table's first column.
         first: i64,
-        /// Shape `[n_heads, n_offsets]`.
+        /// Shape `[n_heads, n_offsets]`; in a file it is a tensor of its own.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         table: Vec<f32>,
         /// Columns of the table.
         n_offsets: usize,
@@ -132,6 +139,18 @@ mod tests {
         assert_eq!(window.keys(5, 10), 3..6);
         assert_eq!(window.keys(0, 10), 0..1);
         assert_eq!(Visibility::FULL.keys(5, 10), 0..10);
+    }
+
+    #[test]
+    fn negative_bounds_keep_a_query_from_its_own_position() {
+        let past = Visibility { before: None, after: Some(-1) };
+        assert_eq!(past.keys(3, 10), 0..3);
+        assert!(past.keys(0, 10).is_empty());
+        let future = Visibility { before: Some(-2), after: None };
+        assert_eq!(future.keys(3, 10), 5..10);
+        assert!(future.keys(9, 10).is_empty());
+        let extremes = Visibility { before: Some(i64::MIN), after: Some(i64::MAX) };
+        assert!(extremes.keys(usize::MAX, 10).is_empty());
     }
 
     #[test]

@@ -3,20 +3,28 @@
 //! What a header must hold is in `safetensors_header`, what a file must be in `regular_file`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::Mmap;
 
+use crate::buffer::{Element, Memory};
 use crate::safetensors_header::{self, Header, Problem, TensorInfo};
-use crate::{Buffer, Error, regular_file};
+use crate::{Buffer, Error, Numbers, regular_file};
 
 /// An open safetensors file.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TensorFile {
     path: PathBuf,
-    map: Arc<Mmap>,
+    memory: Memory,
     header: Header,
+}
+
+impl fmt::Debug for TensorFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TensorFile").field("path", &self.path).field("header", &self.header).finish_non_exhaustive()
+    }
 }
 
 impl TensorFile {
@@ -25,16 +33,24 @@ impl TensorFile {
     /// # Errors
     /// [`Error::Io`] when it cannot be read, [`Error::File`] when it is no regular file or no valid safetensors file.
     pub fn open(path: &Path) -> Result<TensorFile, Error> {
-        let map = map_regular_file(path)?;
+        TensorFile::over(map_regular_file(path)?, path)
+    }
+
+    /// The safetensors file that lies in `memory`; errors call it `path`.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is no valid safetensors file.
+    pub fn over(memory: Memory, path: &Path) -> Result<TensorFile, Error> {
+        let all = (*memory).as_ref();
         let part = |start: u64, bytes: &mut [u8]| {
-            bytes.copy_from_slice(&map[start as usize..][..bytes.len()]);
+            bytes.copy_from_slice(&all[start as usize..][..bytes.len()]);
             Ok(())
         };
-        let header = safetensors_header::read(map.len() as u64, part).map_err(|problem| match problem {
+        let header = safetensors_header::read(all.len() as u64, part).map_err(|problem| match problem {
             Problem::Io(source) => Error::Io { path: path.to_path_buf(), source },
             other => Error::File { path: path.to_path_buf(), message: other.to_string() },
         })?;
-        Ok(TensorFile { path: path.to_path_buf(), map, header })
+        Ok(TensorFile { path: path.to_path_buf(), memory, header })
     }
 
     /// The file's path.
@@ -44,12 +60,12 @@ impl TensorFile {
 
     /// The file's size in bytes.
     pub fn n_bytes(&self) -> usize {
-        self.map.len()
+        self.bytes().len()
     }
 
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
-        &self.map
+        (*self.memory).as_ref()
     }
 
     /// The tensors by name, sorted.
@@ -64,22 +80,51 @@ impl TensorFile {
 
     /// The bytes of a tensor of this file, little-endian.
     pub fn data(&self, info: &TensorInfo) -> &[u8] {
-        self.map.get(info.bytes.start as usize..info.bytes.end as usize).unwrap_or_default()
+        self.bytes().get(info.bytes.start as usize..info.bytes.end as usize).unwrap_or_default()
     }
 
-    /// The `f32` tensor `name`, without copying.
+    /// The tensor `name` of numbers `T`, without copying.
     ///
     /// # Errors
     /// [`Error::File`] when it is missing, or has another dtype or shape.
-    pub fn f32_buffer(&self, name: &str, shape: &[usize]) -> Result<Buffer, Error> {
-        let bad = |message: String| Error::File { path: self.path.clone(), message };
-        let info = self.header.tensors.get(name).ok_or_else(|| bad(format!("tensor \"{name}\" is missing")))?;
-        if info.dtype != "f32" || info.shape != shape {
-            let (dtype, found) = (info.dtype, &info.shape);
-            return Err(bad(format!("tensor \"{name}\" is {dtype} {found:?}, but f32 {shape:?} was expected")));
+    pub fn buffer<T: Element>(&self, name: &str, shape: &[usize]) -> Result<Buffer<T>, Error> {
+        let info = self.info(name)?;
+        if info.dtype != T::DTYPE || info.shape != shape {
+            return Err(self.unexpected(name, info, T::DTYPE, shape));
         }
-        Buffer::mapped(&self.map, info.bytes.start as usize..info.bytes.end as usize)
-            .ok_or_else(|| bad(format!("tensor \"{name}\" lies outside the file")))
+        Buffer::over(&self.memory, info.bytes.start as usize..info.bytes.end as usize)
+            .ok_or_else(|| self.bad(format!("tensor \"{name}\" lies outside the file")))
+    }
+
+    /// The tensor `name` of 32-bit or 16-bit numbers, without copying or widening.
+    ///
+    /// # Errors
+    /// As [`buffer`](Self::buffer).
+    pub fn numbers(&self, name: &str, shape: &[usize]) -> Result<Numbers, Error> {
+        let info = self.info(name)?;
+        match info.dtype {
+            "f32" => self.buffer(name, shape).map(Numbers::F32),
+            "f16" => self.buffer(name, shape).map(Numbers::F16),
+            "bf16" => self.buffer(name, shape).map(Numbers::Bf16),
+            _ => Err(self.unexpected(name, info, "f32, f16 or bf16", shape)),
+        }
+    }
+
+    /// What and where the tensor `name` is.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is missing.
+    pub fn info(&self, name: &str) -> Result<&TensorInfo, Error> {
+        self.header.tensors.get(name).ok_or_else(|| self.bad(format!("tensor \"{name}\" is missing")))
+    }
+
+    fn unexpected(&self, name: &str, info: &TensorInfo, dtype: &str, shape: &[usize]) -> Error {
+        let TensorInfo { dtype: found_dtype, shape: found, .. } = info;
+        self.bad(format!("tensor \"{name}\" is {found_dtype} {found:?}, but {dtype} {shape:?} was expected"))
+    }
+
+    fn bad(&self, message: String) -> Error {
+        Error::File { path: self.path.clone(), message }
     }
 }
 
@@ -157,8 +202,8 @@ mod tests {
     fn a_tensor_of_another_shape_is_named_with_both_shapes() {
         let file = file_with(r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, &1.5f32.to_le_bytes());
         let tensors = TensorFile::open(file.path()).unwrap();
-        assert_eq!(*tensors.f32_buffer("a", &[1]).unwrap(), [1.5]);
-        let error = tensors.f32_buffer("a", &[2, 3]).unwrap_err().to_string();
+        assert_eq!(*tensors.buffer::<f32>("a", &[1]).unwrap(), [1.5]);
+        let error = tensors.buffer::<f32>("a", &[2, 3]).unwrap_err().to_string();
         assert!(error.ends_with("tensor \"a\" is f32 [1], but f32 [2, 3] was expected"), "{error}");
     }
 }

@@ -5,21 +5,22 @@ mod common;
 use std::path::Path;
 
 use attlas::arrays::{self, ImportOptions, Selection, export, import};
-use attlas::{Error, Kind, Recording, Weights};
+use attlas::{Error, Factored, Kind, Numbers, Recording, Traces, Weights};
 
 fn one_text() -> Recording {
     let mut recording = common::translation();
     let batch = recording.clone();
     recording.items.truncate(1);
     for (layer, of_batch) in recording.layers.iter_mut().zip(&batch.layers) {
-        let Weights::Factored { scoring, queries, keys, lse } = &of_batch.weights else { unreachable!() };
-        layer.weights = Weights::Factored {
-            scoring: scoring.clone(),
-            queries: queries[..queries.len() / 2].to_vec().into(),
-            keys: keys[..keys.len() / 2].to_vec().into(),
-            lse: lse[..lse.len() / 2].to_vec().into(),
-        };
-        layer.values = None;
+        let factored = of_batch.factored().unwrap();
+        let half = |numbers: &Numbers| numbers.read(0..numbers.len() / 2).to_vec().into();
+        layer.weights = Weights::from(Factored {
+            queries: half(&factored.queries),
+            keys: half(&factored.keys),
+            lse: factored.lse[..factored.lse.len() / 2].to_vec().into(),
+            ..factored.clone()
+        });
+        layer.traces = Traces::default();
     }
     recording
 }

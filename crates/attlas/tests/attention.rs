@@ -1,7 +1,7 @@
-//! The streaming kernel against the readable reference, on every instruction set this processor has.
+//! The online softmax and the streaming kernel, on every instruction set this processor has, against the readable reference.
 
-use attlas::attention::{Inputs, Instructions, Outputs, Shape, attend_with, reference};
-use attlas::{Bias, Pooled, Pooling, Scoring, Visibility};
+use attlas::attention::{Inputs, Instructions, Outputs, Shape, attend_with, online, reference};
+use attlas::{Bias, Mask, Pooled, Pooling, Scoring, Visibility};
 
 /// Numbers that are the same for the same seed.
 struct Random(u64);
@@ -31,6 +31,8 @@ struct Case {
     keys: Vec<f32>,
     values: Vec<f32>,
     key_valid: Option<Vec<bool>>,
+    mask: Option<Mask>,
+    key_bias: Option<Vec<f32>>,
     pooling: Option<Pooling>,
 }
 
@@ -51,6 +53,8 @@ impl Case {
             keys: numbers(shape.n_kv_heads * shape.n_keys * shape.d_head, random),
             values: numbers(shape.n_kv_heads * shape.n_keys * shape.d_value, random),
             key_valid: None,
+            mask: None,
+            key_bias: None,
             pooling: None,
         }
     }
@@ -68,6 +72,8 @@ impl Case {
             shape: self.shape,
             scoring: &self.scoring,
             key_valid: self.key_valid.as_deref(),
+            mask: self.mask.as_ref().map(|mask| mask.of_item(0, &self.shape)),
+            key_bias: self.key_bias.as_deref(),
         }
     }
 
@@ -83,23 +89,28 @@ impl Case {
         given
     }
 
-    /// Holds the kernel against the reference, with every instruction set.
+    /// Holds the online softmax, and the kernel with every instruction set, against the reference.
     fn check(&self) {
         let wanted = self.run(reference::attend);
+        self.agrees("online", &self.run(online::attend), &wanted);
         for instructions in Instructions::ALL.into_iter().filter(|choice| choice.available()) {
             let given = self.run(|inputs, outputs| attend_with(instructions, inputs, outputs));
-            let about = || format!("{instructions:?} {:?} {:?} {:?}", self.shape, self.scoring, self.pooling);
-            for (row, (given, wanted)) in given.lse.iter().zip(&wanted.lse).enumerate() {
-                let close = given == wanted || (given - wanted).abs() <= 1e-6 * wanted.abs().max(1.0);
-                assert!(close, "lse of row {row}: {given}, not {wanted}; {}", about());
-            }
-            for (slot, (given, wanted)) in given.context.iter().zip(&wanted.context).enumerate() {
-                assert!((given - wanted).abs() <= 2e-6, "context {slot}: {given}, not {wanted}; {}", about());
-            }
-            assert_eq!(given.pooled.len(), wanted.pooled.len());
-            for (head, (given, wanted)) in given.pooled.iter().zip(&wanted.pooled).enumerate() {
-                self.check_pooled(head, given, wanted, &about());
-            }
+            self.agrees(&format!("{instructions:?}"), &given, &wanted);
+        }
+    }
+
+    fn agrees(&self, which: &str, given: &Given, wanted: &Given) {
+        let about = || format!("{which} {:?} {:?} {:?}", self.shape, self.scoring, self.pooling);
+        for (row, (given, wanted)) in given.lse.iter().zip(&wanted.lse).enumerate() {
+            let close = given == wanted || (given - wanted).abs() <= 1e-6 * wanted.abs().max(1.0);
+            assert!(close, "lse of row {row}: {given}, not {wanted}; {}", about());
+        }
+        for (slot, (given, wanted)) in given.context.iter().zip(&wanted.context).enumerate() {
+            assert!((given - wanted).abs() <= 2e-6, "context {slot}: {given}, not {wanted}; {}", about());
+        }
+        assert_eq!(given.pooled.len(), wanted.pooled.len());
+        for (head, (given, wanted)) in given.pooled.iter().zip(&wanted.pooled).enumerate() {
+            self.check_pooled(head, given, wanted, &about());
         }
     }
 
@@ -136,6 +147,8 @@ fn two_keys_weigh_as_worked_out_by_hand() {
         keys: vec![0.0, 3.0_f32.ln()],
         values: vec![4.0, 0.0, 0.0, 8.0],
         key_valid: None,
+        mask: None,
+        key_bias: None,
         pooling: Some(Pooling { rows: 1, columns: 2 }),
     };
     for instructions in Instructions::ALL {
@@ -210,6 +223,8 @@ fn any_mixture_of_options_agrees_with_the_reference() {
         if random.below(2) == 0 {
             case.key_valid = Some((0..shape.n_keys).map(|_| random.below(4) > 0).collect());
         }
+        case.mask = any_mask(&shape, &mut random);
+        case.key_bias = (random.below(3) == 0).then(|| random.numbers(shape.n_heads * shape.n_keys));
         if random.below(2) == 0 {
             case.pooling = Some(Pooling { rows: 1 + random.below(170), columns: 1 + random.below(80) });
         }
@@ -217,8 +232,26 @@ fn any_mixture_of_options_agrees_with_the_reference() {
     }
 }
 
+/// None, stretches of any length, or bits that may differ by head; some rows see nothing.
+fn any_mask(shape: &Shape, random: &mut Random) -> Option<Mask> {
+    let (n_queries, n_keys) = (shape.n_queries, shape.n_keys);
+    let kind = random.below(4);
+    if kind < 2 {
+        let row = |random: &mut Random| {
+            let mut edges: Vec<usize> = (0..2 * random.below(4)).map(|_| random.below(n_keys + 1)).collect();
+            edges.sort();
+            edges.chunks(2).map(|edge| edge[0]..edge[1]).collect::<Vec<_>>()
+        };
+        let rows: Vec<_> = (0..n_queries).map(|_| row(random)).collect();
+        return Some(Mask::stretches(&rows)).filter(|_| kind == 0);
+    }
+    let n_heads = if random.below(2) == 0 { 1 } else { shape.n_heads };
+    let seen: Vec<bool> = (0..n_heads * n_queries * n_keys).map(|_| random.below(3) > 0).collect();
+    Some(Mask::from_dense(&seen, [1, n_heads, n_queries, n_keys])).filter(|_| kind == 2)
+}
+
 fn any_scoring(shape: &Shape, random: &mut Random) -> Scoring {
-    let limit = |random: &mut Random| (random.below(2) == 0).then(|| random.below(90));
+    let limit = |random: &mut Random| (random.below(2) == 0).then(|| random.below(110) as i64 - 20);
     let bias = match random.below(3) {
         0 => Bias::None,
         1 => Bias::Alibi { slopes: (0..shape.n_heads).map(|_| random.number().abs() / 64.0).collect() },
@@ -235,6 +268,66 @@ fn any_scoring(shape: &Shape, random: &mut Random) -> Scoring {
         bias,
         sinks: (random.below(3) == 0).then(|| random.numbers(shape.n_heads)),
         query_offset: if random.below(2) == 0 { 0 } else { random.below(60) },
+    }
+}
+
+/// Masks of the field that a band cannot say, over 300 tokens: packed sequences, a prefix that all see, chunks, a tree.
+fn masks_of_the_field(n: usize) -> [(&'static str, Visibility, Mask); 4] {
+    let rows =
+        |row: &dyn Fn(usize) -> Vec<std::ops::Range<usize>>| Mask::stretches(&(0..n).map(row).collect::<Vec<_>>());
+    let lengths = [n / 3, n / 2, n - n / 3 - n / 2];
+    let sequence = |query: usize| {
+        let first = if query < lengths[0] {
+            0
+        } else if query < lengths[0] + lengths[1] {
+            lengths[0]
+        } else {
+            lengths[0] + lengths[1]
+        };
+        vec![first..query + 1]
+    };
+    let prefix = |query: usize| vec![0..(query + 1).max(n / 4)];
+    let chunk = |query: usize| vec![query / 17 * 17..(query / 17 * 17 + 17).min(n)];
+    // each node sees its ancestors and itself: the parent of node i is (i − 1) / 2
+    let ancestors = |mut node: usize| {
+        let mut seen = vec![node..node + 1];
+        while node > 0 {
+            node = (node - 1) / 2;
+            seen.insert(0, node..node + 1);
+        }
+        seen
+    };
+    [
+        ("packed sequences", Visibility::CAUSAL, rows(&sequence)),
+        ("a prefix", Visibility::FULL, rows(&prefix)),
+        ("chunks", Visibility::CAUSAL, rows(&chunk)),
+        ("a tree", Visibility::FULL, rows(&ancestors)),
+    ]
+}
+
+#[test]
+fn masks_that_no_band_can_say_agree_with_the_reference() {
+    for n in [1, 5, 49, 300] {
+        for (name, visibility, mask) in masks_of_the_field(n) {
+            let mut case = Case::square(n, 9, visibility, n as u64);
+            case.mask = Some(mask);
+            case.pooling = Some(Pooling { rows: 7, columns: 5 });
+            case.check();
+            let lse = case.run(attlas::attention::attend).lse;
+            assert!(lse.iter().all(|lse| lse.is_finite()), "{name} of {n}: every query sees itself");
+        }
+    }
+}
+
+#[test]
+fn a_query_that_a_mask_shows_no_key_has_the_sink_as_its_lse_or_minus_infinity() {
+    for sink in [None, Some(vec![-0.75])] {
+        let mut case = Case::square(60, 3, Visibility::FULL, 2);
+        case.mask = Some(Mask::stretches(&(0..60).map(|query| vec![0..query / 2]).collect::<Vec<_>>()));
+        case.scoring.sinks = sink.clone();
+        case.check();
+        let lse = case.run(attlas::attention::attend).lse;
+        assert_eq!(lse[..2], [sink.map_or(f32::NEG_INFINITY, |sink| sink[0]); 2]);
     }
 }
 

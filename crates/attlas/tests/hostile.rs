@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use attlas::analysis::{standouts, summarise};
+use attlas::analysis::{measure_all, standouts, summarise};
 use attlas::arrays::{self, ImportOptions, Selection};
 use attlas::figure::{self, Axis, Panel, Style};
 use attlas::{Bias, Error, Kind, Pooling, Recording, Scoring, Visibility};
@@ -98,7 +98,7 @@ fn read_everything(recording: &Recording) -> Result<(), Error> {
             }
         }
     }
-    standouts(recording, 0)?;
+    standouts(&measure_all(recording)?);
     summarise(recording, 0)?;
     Ok(())
 }

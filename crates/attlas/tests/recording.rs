@@ -3,7 +3,14 @@
 mod common;
 
 use attlas::attention::Shape;
-use attlas::{Bias, Error, Kind, Recording, Scoring, TokenRole, Visibility, Weights};
+use attlas::{Bias, Error, Factored, Kind, Recording, Scoring, TokenRole, Visibility, Weights};
+
+fn factored(recording: &mut Recording, layer: usize) -> &mut Factored {
+    match &mut recording.layers[layer].weights {
+        Weights::Factored(factored) => factored,
+        Weights::Dense(_) => panic!("it is dense"),
+    }
+}
 
 #[test]
 fn a_recording_read_back_equals_the_one_written_and_the_bytes_repeat() {
@@ -72,11 +79,11 @@ fn a_newer_version_is_refused_with_both_numbers() {
     let path = folder.path().join("new.safetensors");
     common::translation().save(&path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
-    let at = bytes.windows(14).position(|window| window == br#"\"version\":1,"#).unwrap();
+    let at = bytes.windows(14).position(|window| window == br#"\"version\":2,"#).unwrap();
     let newer = [&bytes[..at], br#"\"version\":7,"#.as_slice(), &bytes[at + 14..]].concat();
     std::fs::write(&path, newer).unwrap();
     let message = Recording::open(&path).unwrap_err().to_string();
-    assert!(message.contains("format version 7, newer than the 1 that this attlas reads"), "{message}");
+    assert!(message.contains("format version 7, newer than the 2 that this attlas reads"), "{message}");
 }
 
 #[test]
@@ -111,8 +118,7 @@ fn a_recording_that_contradicts_itself_is_refused() {
 fn a_query_offset_outside_the_keys_is_refused_by_name() {
     for (offset, said) in [(7, "7"), (1 << 33, "8589934592"), (usize::MAX, "18446744073709551615")] {
         let mut recording = common::translation();
-        let Weights::Factored { scoring, .. } = &mut recording.layers[0].weights else { panic!("it is factored") };
-        scoring.query_offset = offset;
+        factored(&mut recording, 0).scoring.query_offset = offset;
         assert_eq!(
             recording.validate().unwrap_err().to_string(),
             format!("encoder layer 0: query_offset is {said}, but query 0 stands at one of the 7 keys")

@@ -3,20 +3,23 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use attlas::analysis::{HeadSummary, summarise};
-use attlas::recording::{LayerCheck, Method, Mode};
-use attlas::{Kind, Recording, TokenRole, Tokens, Weights};
+use attlas::analysis::{HeadSummary, MEASURES, summarise};
+use attlas::recording::{LayerCheck, LseCheck, Method, Mode};
+use attlas::{Kind, Layer, Mask, Numbers, Quantity, Recording, TokenRole, Tokens};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::counted;
 use crate::failure::{Failure, Outcome};
+use crate::measures::{heads_json, print_heads, print_measures};
 use crate::terminal::{Terminal, clip, printable};
 
 const EXAMPLES: &str = "\
 Examples:
   attlas info run.safetensors
   attlas info run.safetensors --heads          numbers of every head
+  attlas info --measures                       what each of these numbers is
+  attlas info run.safetensors --verify         log-sum-exps against queries and keys
   attlas info run.safetensors --json | jq .checks";
 
 /// `attlas info`.
@@ -24,14 +27,20 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct InfoArguments {
     /// The recording.
-    #[arg(value_name = "RECORDING")]
-    pub recording: PathBuf,
-    /// List the numbers of every head: entropy, confidence, where it looks.
+    #[arg(value_name = "RECORDING", required_unless_present = "measures")]
+    pub recording: Option<PathBuf>,
+    /// List what every head scores under each measure.
     #[arg(long)]
     pub heads: bool,
+    /// Say what the measures are, of any head: formula, range, threshold, baseline, paper. Needs no recording.
+    #[arg(long, conflicts_with_all = ["recording", "heads", "text"])]
+    pub measures: bool,
     /// The text of the batch that --heads is about, counted from 0.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub text: usize,
+    /// Compute log-sum-exps again from queries and keys, on some rows of each map, and say how far the recorded ones are off.
+    #[arg(long)]
+    pub verify: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -39,15 +48,26 @@ pub struct InfoArguments {
 
 /// Prints what is in a recording, its provenance and its checks.
 pub fn run(arguments: &InfoArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let recording = Recording::open(&arguments.recording)?;
+    let Some(recording) = &arguments.recording else {
+        match arguments.json {
+            true => print_object(&json!(MEASURES), terminal)?,
+            false => print_measures(terminal)?,
+        }
+        return Ok(Outcome::Done);
+    };
+    let recording = Recording::open(recording)?;
     let checks = recording.check()?;
     let heads = if arguments.heads { Some(summarise(&recording, arguments.text)?) } else { None };
+    let verified = if arguments.verify { Some(recording.verify()?) } else { None };
     if arguments.json {
-        print_json(&recording, &checks, heads.as_deref(), terminal)?;
+        print_json(&recording, &checks, heads.as_deref(), verified.as_deref(), terminal)?;
     } else {
         print_provenance(&recording, terminal)?;
         print_contents(&recording, terminal)?;
         print_checks(&checks, terminal)?;
+        if let Some(verified) = &verified {
+            print_verified(verified, terminal)?;
+        }
         if let Some(heads) = &heads {
             print_heads(heads, terminal)?;
         }
@@ -59,20 +79,35 @@ fn print_json(
     recording: &Recording,
     checks: &[LayerCheck],
     heads: Option<&[HeadSummary]>,
+    verified: Option<&[LseCheck]>,
     terminal: &mut Terminal,
 ) -> Result<(), Failure> {
     let layers: Vec<_> = recording
         .layers
         .iter()
-        .map(|layer| json!({ "kind": layer.kind, "index": layer.index, "shape": layer.shape, "dense": matches!(layer.weights, Weights::Dense(_)) }))
+        .map(|layer| {
+            let Layer { kind, stack, index, quantity, shape, .. } = layer;
+            let (dense, traces) = (layer.factored().is_none(), layer.traces.iter().map(|(trace, _)| trace));
+            json!({
+                "kind": kind, "stack": stack, "index": index, "quantity": quantity, "shape": shape, "dense": dense,
+                "traces": traces.collect::<Vec<_>>(),
+            })
+        })
         .collect();
     let mut object = json!({
         "provenance": recording.provenance, "items": recording.items, "layers": layers, "checks": checks,
     });
     if let Some(heads) = heads {
-        object["heads"] = json!(heads);
+        object["heads"] = heads_json(heads);
     }
-    let text = serde_json::to_string_pretty(&object).map_err(|error| Failure::Input(error.to_string()))?;
+    if let Some(verified) = verified {
+        object["verified"] = json!(verified);
+    }
+    print_object(&object, terminal)
+}
+
+fn print_object(object: &Value, terminal: &mut Terminal) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(object).map_err(|error| Failure::Input(error.to_string()))?;
     Ok(writeln!(terminal, "{text}")?)
 }
 
@@ -82,6 +117,7 @@ fn print_provenance(recording: &Recording, terminal: &mut Terminal) -> Result<()
         Method::Forward => "one forward pass (the target was given, or there is none)",
         Method::Greedy => "generated greedily",
         Method::Beam => "generated by beam search; maps of the best beam",
+        Method::Sample => "generated by drawing tokens at random",
         Method::Imported => "arrays computed elsewhere",
     };
     let mode = match provenance.mode {
@@ -89,6 +125,7 @@ fn print_provenance(recording: &Recording, terminal: &mut Terminal) -> Result<()
         Mode::Train => "train (dropout on: weights are scaled and partly 0)",
         Mode::Unknown => "unknown",
     };
+    let writer = format!("{} {}", provenance.writer.name, provenance.writer.version);
     let lines = [
         ("model", provenance.model.as_str()),
         ("family", &provenance.family),
@@ -96,7 +133,7 @@ fn print_provenance(recording: &Recording, terminal: &mut Terminal) -> Result<()
         ("dtype", &provenance.dtype),
         ("mode", mode),
         ("obtained", method),
-        ("attlas", &provenance.attlas_version),
+        ("written by", writer.trim()),
     ];
     for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
         writeln!(terminal, "{name:<10} {}", printable(value))?;
@@ -119,8 +156,7 @@ fn print_contents(recording: &Recording, terminal: &mut Terminal) -> Result<(), 
             }
         }
     }
-    for kind in recording.kinds() {
-        let layers: Vec<_> = recording.layers_of(kind).collect();
+    for layers in groups(recording) {
         let heads: Vec<usize> = layers.iter().map(|layer| layer.shape.n_heads).collect();
         let heads = match heads.iter().all(|n| *n == heads[0]) {
             true => format!("{} each", counted(heads[0], "head")),
@@ -128,21 +164,54 @@ fn print_contents(recording: &Recording, terminal: &mut Terminal) -> Result<(), 
         };
         let indices: Vec<String> = layers.iter().map(|layer| layer.index.to_string()).collect();
         let shape = layers[0].shape;
-        let values = if layers[0].values.is_some() { ", values" } else { "" };
-        let form = match layers[0].weights {
-            Weights::Dense(_) => format!("dense weights{values}"),
-            Weights::Factored { .. } => format!("queries, keys{values} and log-sum-exp, d_head {}", shape.d_head),
-        };
         writeln!(
             terminal,
-            "{:<10} layers {}; {heads}; {} queries × {} keys; {form}",
-            kind.name(),
+            "{:<10} layers {}; {heads}; {} queries × {} keys; {}",
+            layers[0].stack.as_ref().map_or(layers[0].kind.to_string(), |stack| format!("{stack} {}", layers[0].kind)),
             indices.join(", "),
             shape.n_queries,
-            shape.n_keys
+            shape.n_keys,
+            form(layers[0])
         )?;
     }
     Ok(())
+}
+
+/// The layers by kind, stack and quantity, each group in the recording's order.
+fn groups(recording: &Recording) -> Vec<Vec<&Layer>> {
+    let mut groups: Vec<((Kind, &Option<String>, Quantity), Vec<&Layer>)> = Vec::new();
+    for layer in &recording.layers {
+        let key = (layer.kind, &layer.stack, layer.quantity);
+        match groups.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, layers)) => layers.push(layer),
+            None => groups.push((key, vec![layer])),
+        }
+    }
+    groups.into_iter().map(|(_, layers)| layers).collect()
+}
+
+/// What of a layer was recorded.
+fn form(layer: &Layer) -> String {
+    let traces: Vec<&str> = layer.traces.iter().map(|(trace, _)| trace.name()).collect();
+    let traces: String = traces.iter().map(|trace| format!(", {}", trace.replace('_', " "))).collect();
+    match layer.factored() {
+        None if layer.quantity == Quantity::Weight => format!("dense weights{traces}"),
+        None => format!("dense: {}{traces}", layer.quantity),
+        Some(factored) => {
+            let dtype = match factored.keys {
+                Numbers::F32(_) => "",
+                Numbers::F16(_) => " in F16",
+                Numbers::Bf16(_) => " in BF16",
+            };
+            let mask = match factored.mask {
+                None => "",
+                Some(Mask::Stretches { .. }) => ", a mask of stretches",
+                Some(Mask::Bits { .. }) => ", a mask of bits",
+            };
+            let bias = if factored.key_bias.is_some() { ", a bias per key" } else { "" };
+            format!("queries, keys{dtype}{traces}{mask}{bias} and log-sum-exp, d_head {}", layer.shape.d_head)
+        }
+    }
 }
 
 /// The tokens' text, or their labels where there is none.
@@ -167,17 +236,19 @@ fn print_checks(checks: &[LayerCheck], terminal: &mut Terminal) -> Result<(), Fa
         )?);
     }
     for check in failed {
+        let stack = check.stack.as_ref().map_or(String::new(), |stack| format!("{stack} "));
         let place = check
             .worst_row
             .map_or(String::new(), |(text, head, row)| format!(" (worst: text {text}, {head}, row {row})"));
         writeln!(
             terminal,
-            "{:<10} FAILED in {} layer {}: {} not finite, {} out of range, largest weight on padding {}, row sums off by up to {}{place}",
+            "{:<10} FAILED in {stack}{} layer {}: {} not finite, {} out of range, {} empty rows that see a key, largest weight on padding {}, row sums off by up to {}{place}",
             "checks",
             check.kind,
             check.layer,
             check.n_not_finite,
             check.n_out_of_range,
+            check.n_empty,
             check.max_masked,
             check.max_row_error
         )?;
@@ -185,30 +256,23 @@ fn print_checks(checks: &[LayerCheck], terminal: &mut Terminal) -> Result<(), Fa
     Ok(())
 }
 
-fn print_heads(heads: &[HeadSummary], terminal: &mut Terminal) -> Result<(), Failure> {
-    writeln!(terminal)?;
-    let header = "kind     head    entropy  largest  prev.   same   next  first  separ.  punct.  column       diagonal";
-    writeln!(terminal, "{}", terminal.bold(header))?;
-    let number = |value: Option<f64>| value.map_or("    –".to_owned(), |value| format!("{value:5.2}"));
-    for head in heads {
-        let vertical = head.vertical.map_or(String::new(), |(key, share)| format!("{key}: {share:.2}"));
-        let diagonal = head.diagonal.map_or(String::new(), |(offset, share)| format!("{offset:+}: {share:.2}"));
-        let first = if head.kind == Kind::Cross { None } else { head.first };
-        writeln!(
-            terminal,
-            "{:<8} {:<7} {}    {}    {:4.2}   {:4.2}   {:4.2}  {}  {:5.2}   {:5.2}   {vertical:<12} {diagonal}",
-            head.kind.name(),
-            head.head.to_string(),
-            number(head.breadth),
-            number(head.confidence),
-            head.previous,
-            head.same,
-            head.next,
-            number(first),
-            head.separator,
-            head.punctuation
-        )?;
+fn print_verified(verified: &[LseCheck], terminal: &mut Terminal) -> Result<(), Failure> {
+    let n_rows: usize = verified.iter().map(|check| check.n_rows).sum();
+    let Some(worst) = verified.iter().max_by(|a, b| a.max_difference.total_cmp(&b.max_difference)) else {
+        return Ok(writeln!(terminal, "{:<10} dense weights have no queries and keys to be held against", "verified")?);
+    };
+    let place = worst.worst_row.map_or(String::new(), |(text, head, row)| {
+        let stack = worst.stack.as_ref().map_or(String::new(), |stack| format!("{stack} "));
+        format!(" (worst: {stack}{}, text {text}, {head}, row {row})", worst.kind)
+    });
+    writeln!(
+        terminal,
+        "{:<10} log-sum-exps differ from those of queries and keys by up to {:.1e}{place} ({n_rows} rows)",
+        "verified", worst.max_difference
+    )?;
+    let outputs = verified.iter().filter_map(|check| check.max_output_difference).reduce(f64::max);
+    if let Some(difference) = outputs {
+        writeln!(terminal, "{:<10} head outputs differ from weights × values by up to {difference:.1e}", "")?;
     }
-    writeln!(terminal, "{}", terminal.dim("entropy: over that of uniform attention; largest: mean of each row's largest weight; the rest: mean weight, or share of all mass"))?;
     Ok(())
 }

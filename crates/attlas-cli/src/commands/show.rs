@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use attlas::analysis::{Finding, Standout, standouts};
+use attlas::analysis::{Standout, measure_all, standouts};
 use attlas::output::write_aside;
 use attlas::{Kind, Recording};
-use attlas_viewer::{HeadRemark, PageOptions};
+use attlas_viewer::PageOptions;
 use clap::Args;
 
 use crate::failure::{Failure, Outcome};
@@ -15,11 +15,9 @@ use crate::inputs::{
     HeadChoice, RunArguments, TextRun, Texts, names_recording, parse_head_choice, parse_kind, pick_kind, pick_layer,
     read_text, recording_of, run_texts,
 };
-use crate::terminal::{Heatmap, Terminal, draw_heatmap, printable, remark, width};
+use crate::measures::print_standouts;
+use crate::terminal::{Heatmap, Terminal, draw_heatmap, printable, remark};
 use crate::view::{View, ViewArguments};
-
-/// Heads named in a line of the table.
-const MAX_HEADS: usize = 4;
 
 /// `attlas TEXT`.
 #[derive(Debug, Args)]
@@ -59,7 +57,7 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         return Err(Failure::Usage("no TEXT was given; `attlas help` shows how to call it".into()));
     };
     let (run, title) = if names_recording(raw) {
-        (TextRun { recording: recording_of(raw, &arguments.run)?, outputs: Vec::new() }, None)
+        (TextRun { recording: recording_of(raw, &arguments.run)?, outputs: Vec::new(), hints: Vec::new() }, None)
     } else {
         let text = read_text(raw, "TEXT")?;
         let texts = Texts { sources: vec![text.clone()], targets: arguments.run.target_texts()? };
@@ -70,7 +68,7 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
     }
     print_map(&run.recording, arguments, terminal)?;
-    let found = standouts(&run.recording, 0)?;
+    let found = standouts(&measure_all(&run.recording)?);
     print_standouts(&run.recording, &found, terminal)?;
     if !arguments.no_page {
         write_page(&run.recording, &found, title, arguments)?;
@@ -102,102 +100,15 @@ fn print_map(recording: &Recording, arguments: &ShowArguments, terminal: &mut Te
     Ok(())
 }
 
-/// The table of what stands out: one line for each finding of each kind, its best heads first.
-fn print_standouts(recording: &Recording, found: &[Standout], terminal: &mut Terminal) -> Result<(), Failure> {
-    let groups: Vec<&[Standout]> = found.chunk_by(|a, b| (a.kind, a.finding) == (b.kind, b.finding)).collect();
-    writeln!(terminal)?;
-    if groups.is_empty() {
-        writeln!(terminal, "No head stands out over its baseline on this text.")?;
-    } else {
-        let line = format!("{:<9}{:<21}{:<10}{}", "kind", "what stands out", "baseline", "heads and their scores");
-        writeln!(terminal, "{}", terminal.bold(&line))?;
-    }
-    let mut last = None;
-    for group in groups {
-        let kind = if last == Some(group[0].kind) { "" } else { group[0].kind.name() };
-        last = Some(group[0].kind);
-        let baseline = baseline(group);
-        let head = format!("{kind:<9}{:<21}{baseline:<10}", group[0].name());
-        let room = terminal.width.saturating_sub(width(&head)).max(20);
-        writeln!(terminal, "{head}{}", heads(group, room))?;
-    }
-    let rows: Vec<String> = recording
-        .kinds()
-        .into_iter()
-        .filter_map(|kind| recording.layers_of(kind).next().map(|layer| (kind, layer.shape)))
-        .map(|(kind, shape)| format!("{kind} {} × {}", shape.n_queries, shape.n_keys))
-        .collect();
-    let measured = format!(
-        "Measured on this text alone ({} tokens): a hint, not a law. Weights are not importance.",
-        rows.join(", ")
-    );
-    for line in wrapped(&measured, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
-    Ok(())
-}
-
-/// The baseline of the group; for broad heads, whose baseline is the top of the scale, the threshold.
-fn baseline(group: &[Standout]) -> String {
-    match group[0].finding {
-        Finding::Broad => format!("> {:.2}", group[0].threshold),
-        _ => {
-            let largest = group.iter().map(|standout| standout.baseline).fold(0.0, f64::max);
-            format!("{largest:.2}")
-        }
-    }
-}
-
-/// `L0H3 0.93, L1H2 0.71 and 2 more`, as many as there is room for.
-fn heads(group: &[Standout], room: usize) -> String {
-    let mut line = String::new();
-    let mut n_named = 0;
-    for standout in group.iter().take(MAX_HEADS) {
-        let named = format!("{}{} {:.2}", if n_named > 0 { ", " } else { "" }, standout.head, standout.score);
-        if n_named > 0 && line.len() + named.len() + " and 99 more".len() > room {
-            break;
-        }
-        line.push_str(&named);
-        n_named += 1;
-    }
-    if group.len() > n_named {
-        line.push_str(&format!(" and {} more", group.len() - n_named));
-    }
-    line
-}
-
-/// `text` in lines of at most `cells`, broken at spaces.
-fn wrapped(text: &str, cells: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let is_full = lines.last().is_some_and(|line| !line.is_empty() && width(line) + 1 + width(word) > cells);
-        if is_full {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
-}
-
 fn write_page(
     recording: &Recording,
     found: &[Standout],
     title: Option<String>,
     arguments: &ShowArguments,
 ) -> Result<(), Failure> {
-    let of_head = |standout: &Standout| HeadRemark {
-        kind: standout.kind,
-        head: standout.head,
-        text: format!("{} {:.2}", standout.name(), standout.score),
-    };
     let options = PageOptions {
         title,
-        remarks: found.iter().map(of_head).collect(),
+        standouts: found.to_vec(),
         max_bytes: arguments.max_page_mb.saturating_mul(1 << 20),
         ..PageOptions::default()
     };
@@ -206,15 +117,4 @@ fn write_page(
         remark("the maps are too large for a page of every weight: each cell of it is the largest weight of a tile");
     }
     Ok(write_aside(&arguments.output, |file| file.write_all(page.as_bytes()))?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_break_at_spaces() {
-        assert_eq!(wrapped("one two three", 8), ["one two", "three"]);
-        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
-    }
 }

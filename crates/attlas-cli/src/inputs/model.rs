@@ -150,12 +150,15 @@ pub struct TextRun {
     pub recording: Recording,
     /// The text generated for each input; empty when nothing was generated.
     pub outputs: Vec<String>,
+    /// Options that would say what was left open.
+    pub hints: Vec<&'static str>,
 }
 
 impl TextRun {
     /// Says on standard error what a reader of the recording must know.
     pub fn say_notes(&self) {
-        self.recording.provenance.remarks().iter().for_each(|note| remark(note));
+        self.recording.provenance.remarks().iter().for_each(|text| remark(text));
+        self.hints.iter().for_each(|hint| remark(hint));
     }
 }
 
@@ -250,7 +253,9 @@ fn run(model: &Model, inputs: &[Input], decoding: Decoding, options: &RunArgumen
     }
     let run = model.run(inputs, &RunOptions { decoding, pass })?;
     let outputs = run.generated.into_iter().map(|generation| generation.text).collect();
-    Ok(TextRun { recording: run.recording, outputs })
+    let hints =
+        if model.leaves_language_open() { vec!["--to chooses the language that is written"] } else { Vec::new() };
+    Ok(TextRun { recording: run.recording, outputs, hints })
 }
 
 #[cfg(test)]

@@ -135,6 +135,8 @@ impl AttentionCall<'_> {
                 key_valid: valid
                     .map(|valid| &valid[item * state.n_keys..][..state.n_keys])
                     .filter(|valid| valid.contains(&false)),
+                mask: None,
+                key_bias: None,
             };
             let context = &mut context[item * n_query..][..n_query];
             let lse = &mut lse[item * config.n_heads * self.n..][..config.n_heads * self.n];

@@ -48,8 +48,8 @@ impl Plan<'_> {
                     HeadOutput::Zero => output.fill(0.0),
                     HeadOutput::Mean(mean) => output.copy_from_slice(&mean.values[head * width..][..width]),
                     HeadOutput::Given(given) => {
-                        let n_queries = given.shape[1];
-                        let start = ((item * n_queries + query) * n_chosen + head) * width;
+                        let n_queries = given.shape[2];
+                        let start = ((item * n_chosen + head) * n_queries + query) * width;
                         output.copy_from_slice(&given.values[start..][..width]);
                     }
                 }

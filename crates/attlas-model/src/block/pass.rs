@@ -40,7 +40,7 @@ pub enum Site {
     Queries,
     /// The keys, rotary positions applied. Shape `[batch, n_kv_heads, n_keys, d_head]`.
     Keys,
-    /// What heads give before the output projection, `Σ_k w(q, k) · V[k]`. Shape `[batch, n_queries, n_heads, d_value]`.
+    /// What heads give before the output projection, `Σ_k w(q, k) · V[k]`. Shape `[batch, n_heads, n_queries, d_value]`.
     HeadOutputs,
     /// The scores before the softmax, −∞ where a key is not visible. Shape `[batch, n_heads, n_queries, n_keys]`.
     Scores,

@@ -84,7 +84,7 @@ fn block(config: &ConfigFile, layer: usize, sliding: bool, norm: Norm) -> Result
         default_share: 1.0,
         default_base: config.positive_or(older_field, default_base)?,
     };
-    let reach = Some(config.size_or("local_attention", 128)? / 2);
+    let reach = i64::try_from(config.size_or("local_attention", 128)? / 2).ok();
     let visibility = if sliding { Visibility { before: reach, after: reach } } else { Visibility::FULL };
     let biases = if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE };
     let activation = config.activation_or("hidden_activation", "gelu")?;

@@ -121,5 +121,5 @@ pub(super) fn sliding_layers(config: &ConfigFile, n_layers: usize) -> Result<Opt
 
 /// A causal window of `n` keys, the query's own included.
 pub(super) fn window(n: usize) -> Visibility {
-    Visibility { before: Some(n.saturating_sub(1)), after: Some(0) }
+    Visibility { before: Some(i64::try_from(n.saturating_sub(1)).unwrap_or(i64::MAX)), after: Some(0) }
 }

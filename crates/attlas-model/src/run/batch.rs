@@ -110,6 +110,7 @@ impl PaddedBatch<'_> {
                 target: padded(input.target.clone(), self.n_target),
                 predicted: padded(predicted, n_predicted),
                 image: input.features.as_ref().and_then(|features| features.image.clone()),
+                ..Item::default()
             }
         };
         inputs.iter().enumerate().map(item).collect()

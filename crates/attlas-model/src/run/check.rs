@@ -137,7 +137,7 @@ impl Model {
             HeadOutput::Mean(mean) => check_array(mean, &[n_heads, config.d_head], "a mean of head outputs"),
             HeadOutput::Given(given) => {
                 let n_queries = known_rows(&heads.queries, sizes.rows(heads.kind), "head outputs")?;
-                let shape = [heads.items.count(sizes.n_items), n_queries, n_heads, config.d_head];
+                let shape = [heads.items.count(sizes.n_items), n_heads, n_queries, config.d_head];
                 check_array(given, &shape, "head outputs")
             }
         }

@@ -2,7 +2,7 @@
 
 use attlas::attention::Inputs;
 use attlas::recording::Heads;
-use attlas::{Kind, Layer, Scoring, TokenRole, Weights};
+use attlas::{Factored, Kind, Layer, Scoring, TokenRole, Trace, Weights};
 
 use super::record::Run;
 use crate::Error;
@@ -38,21 +38,23 @@ pub fn mean_head_outputs(runs: &[Run], heads: &Heads) -> Result<Array, Error> {
     for run in runs {
         let absent = || Error::Plan(format!("a run kept no head outputs of {kind} layer {layer}"));
         let array = run.kept(Site::HeadOutputs, kind, layer).ok_or_else(absent)?;
-        let [_, n_queries, n_heads, width] = array.shape[..] else { return Err(absent()) };
+        let [_, n_heads, n_queries, width] = array.shape[..] else { return Err(absent()) };
         let chosen: Vec<usize> = (0..n_heads).filter(|head| heads.heads.contains(*head)).collect();
         sums.resize(chosen.len() * width, 0.0);
         shape = vec![chosen.len(), width];
-        for (row, outputs) in array.values.chunks_exact(n_heads * width).enumerate() {
-            let (item, query) = (row / n_queries, row % n_queries);
-            let token = run.recording.items.get(item).and_then(|item| item.queries(kind).tokens.get(query));
-            let is_padding = token.is_some_and(|token| token.role == TokenRole::Padding);
-            if is_padding || !heads.items.contains(item) || !heads.queries.contains(query) {
-                continue;
-            }
-            n_rows += 1;
-            for (sums, head) in sums.chunks_exact_mut(width).zip(&chosen) {
-                let output = &outputs[head * width..][..width];
-                sums.iter_mut().zip(output).for_each(|(sum, value)| *sum += f64::from(*value));
+        for (item, outputs) in array.values.chunks_exact(n_heads * n_queries * width).enumerate() {
+            let tokens = run.recording.items.get(item).map(|item| &item.queries(kind).tokens);
+            for query in (0..n_queries).filter(|query| heads.queries.contains(*query)) {
+                let token = tokens.and_then(|tokens| tokens.get(query));
+                let is_padding = token.is_some_and(|token| token.role == TokenRole::Padding);
+                if is_padding || !heads.items.contains(item) {
+                    continue;
+                }
+                n_rows += 1;
+                for (sums, head) in sums.chunks_exact_mut(width).zip(&chosen) {
+                    let output = &outputs[(head * n_queries + query) * width..][..width];
+                    sums.iter_mut().zip(output).for_each(|(sum, value)| *sum += f64::from(*value));
+                }
             }
         }
     }
@@ -162,15 +164,20 @@ impl SeenLayer<'_> {
         } else if !edits.is_empty() {
             Weights::Dense(self.for_all(&state, |inputs, text| edits.weights(inputs, text)).into())
         } else {
-            Weights::Factored {
+            Weights::from(Factored {
                 scoring: self.scoring.clone(),
                 queries: state.queries.into(),
                 keys: state.keys.into(),
-                lse: state.lse.into(),
-            }
+                lse: state.lse.into_iter().map(f64::from).collect::<Vec<f64>>().into(),
+                mask: None,
+                key_bias: None,
+            })
         };
-        let values = self.plan.pass.keeps(Site::Values).then(|| state.values.into());
-        Layer { kind: self.kind, index: self.index, shape, weights, values }
+        let mut layer = Layer::new(self.kind, self.index, shape, weights);
+        if self.plan.pass.keeps(Site::Values) {
+            layer.traces.insert(Trace::Values, state.values);
+        }
+        layer
     }
 
     /// What is kept of the layer besides.
@@ -189,7 +196,9 @@ impl SeenLayer<'_> {
         push(Site::Queries, [n_items, n_heads, n_queries, d_head], &|| state.queries.clone());
         push(Site::Keys, [n_items, n_kv_heads, n_keys, d_head], &|| state.keys.clone());
         let n_rows = state.outputs.len().checked_div(n_items * n_heads * d_head).unwrap_or(0);
-        push(Site::HeadOutputs, [n_items, n_rows, n_heads, d_head], &|| state.outputs.clone());
+        push(Site::HeadOutputs, [n_items, n_heads, n_rows, d_head], &|| {
+            head_major(&state.outputs, [n_items, n_heads, n_rows, d_head])
+        });
         let edits = self.plan.weight_edits(kind, layer);
         let scores = || self.for_all(state, |inputs, text| WeightEdits::scores(&edits, inputs, text));
         push(Site::Scores, [n_items, n_heads, n_queries, n_keys], &scores);
@@ -207,9 +216,23 @@ impl SeenLayer<'_> {
                 shape,
                 scoring: self.scoring,
                 key_valid: self.valid.map(|valid| &valid[item * state.n_keys..][..state.n_keys]),
+                mask: None,
+                key_bias: None,
             };
             numbers(&inputs, self.plan.text(item))
         };
         (0..self.n_items).flat_map(of_item).collect()
     }
+}
+
+/// Rows of heads side by side as heads of rows: `[n_items, n_rows, n_heads, width]` becomes `[n_items, n_heads, n_rows, width]`.
+fn head_major(rows: &[f32], [n_items, n_heads, n_rows, width]: [usize; 4]) -> Vec<f32> {
+    let mut heads = Vec::with_capacity(rows.len()); // [n_items, n_heads, n_rows, width]
+    for item in 0..n_items {
+        for head in 0..n_heads {
+            let starts = (0..n_rows).map(|row| ((item * n_rows + row) * n_heads + head) * width);
+            starts.for_each(|start| heads.extend_from_slice(&rows[start..][..width]));
+        }
+    }
+    heads
 }

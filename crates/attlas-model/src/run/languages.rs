@@ -136,12 +136,17 @@ impl Languages {
         let writes_texts = model.has(Side::Source) && model.has(Side::Target) && !model.reads_sounds();
         (is_open && !starts_with_tag && writes_texts && !self.tags.is_empty()).then(|| {
             let n = self.tags.len();
-            format!("{} writes {n} languages and none was chosen (--to): which one comes is chance", model.name())
+            format!("{} writes {n} languages and none was chosen: which one comes is chance", model.name())
         })
     }
 }
 
 impl Model {
+    /// Whether the model writes several languages and none was chosen, so that which one comes is chance.
+    pub fn leaves_language_open(&self) -> bool {
+        self.languages.note(self).is_some()
+    }
+
     /// The codes of the languages that the model has tags for, as the tags write them: `fr`, `fr_XX`, `fra_Latn`.
     pub fn languages(&self) -> impl Iterator<Item = &str> {
         self.languages.tags.iter().map(|tag| tag.code.as_str())

@@ -1,6 +1,6 @@
 //! Running a model over a batch and turning what its layers saw into a recording.
 
-use attlas::{Item, Kind, Provenance, Recording, TokenRole, Tokens, recording};
+use attlas::{Item, Kind, Provenance, Recording, TokenRole, Tokens, Writer, recording};
 use serde::{Deserialize, Serialize};
 
 use super::batch::PaddedBatch;
@@ -142,7 +142,10 @@ impl Model {
         let continued: Vec<Input> =
             inputs.iter().zip(&generated).map(|(input, generation)| self.continued(input, generation)).collect();
         self.check_dense(pass, Sizes::of(&continued, Decoding::TeacherForcing))?;
-        let run = self.forward(&continued, pass, method, generated, watch)?;
+        let mut run = self.forward(&continued, pass, method, generated, watch)?;
+        for (item, input) in run.recording.items.iter_mut().zip(inputs) {
+            item.n_prompt = Some(input.target.len());
+        }
         Ok(match logits {
             Some(values) => Run { logits: Some(self.generated_logits(values)), ..run },
             None => run,
@@ -171,11 +174,14 @@ impl Model {
         let (layers, kept) = seen.collect(&self.transformer);
         let predicted = self.predicted(&read, Some(&generation));
         let image = read.features.as_ref().and_then(|features| features.image.clone());
-        let items = vec![Item { source: read.source, target: read.target, predicted, image }];
+        let (n_prompt, target) = (Some(input.target.len()), read.target);
+        let items = vec![Item { source: read.source, target, predicted, image, n_prompt, ..Item::default() }];
         let inputs = std::slice::from_ref(input);
         let provenance = self.provenance(recording::Method::Greedy, &items, inputs, plan.pass);
+        let mut recording = Recording { provenance, items, layers };
+        recording.sharpen();
         Ok(Run {
-            recording: Recording { provenance, items, layers },
+            recording,
             logits: logits.map(|values| self.generated_logits(values)),
             generated: vec![generation],
             kept,
@@ -217,7 +223,8 @@ impl Model {
         let seen = Seen { plan, n_items: inputs.len(), encoder, decoder, source_valid, target_valid };
         let (layers, kept) = seen.collect(&self.transformer);
         let items = batch.items(inputs, |index, input| self.predicted(input, generated.get(index)));
-        let recording = Recording { provenance: self.provenance(method, &items, inputs, pass), items, layers };
+        let mut recording = Recording { provenance: self.provenance(method, &items, inputs, pass), items, layers };
+        recording.sharpen();
         Ok(Run { recording, logits, generated, kept })
     }
 
@@ -247,7 +254,7 @@ impl Model {
             revision: self.revision.clone(),
             dtype: self.dtype.to_owned(),
             mode: recording::Mode::Eval,
-            attlas_version: env!("CARGO_PKG_VERSION").to_owned(),
+            writer: Writer::attlas(),
             method,
             notes,
             edits: pass.edits.iter().map(|edit| edit.map(Array::digest)).collect(),

@@ -1,8 +1,11 @@
 //! Recordings made by hand, and a small seeded generator.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use attlas::attention::{Inputs, Outputs, Shape, attend};
-use attlas::{Bias, Item, Kind, Layer, Provenance, Recording, Scoring, Token, TokenRole, Tokens, Visibility, Weights};
+use attlas::attention::Shape;
+use attlas::recording::QueriesAndKeys;
+use attlas::{
+    Bias, Item, Kind, Layer, Provenance, Recording, Scoring, Token, TokenRole, Tokens, Visibility, Weights, Writer,
+};
 
 /// SplitMix64: numbers that look random and are the same everywhere.
 pub struct Random(pub u64);
@@ -23,30 +26,13 @@ impl Random {
     }
 }
 
-/// A layer with random queries and keys over a batch of `key_valid.len()` texts, its log-sum-exps computed by attlas.
-pub fn factored(kind: Kind, index: usize, shape: Shape, scoring: Scoring, key_valid: &[Vec<bool>], seed: u64) -> Layer {
-    let batch = key_valid.len();
+/// A layer with random queries and keys over `items`, its log-sum-exps computed by attlas.
+pub fn factored(kind: Kind, index: usize, shape: Shape, scoring: Scoring, items: &[Item], seed: u64) -> Layer {
     let mut random = Random(seed);
-    let queries = random.numbers(batch * shape.n_heads * shape.n_queries * shape.d_head, 1.6);
-    let keys = random.numbers(batch * shape.n_kv_heads * shape.n_keys * shape.d_head, 1.6);
-    let values = vec![0.0; shape.n_kv_heads * shape.n_keys * shape.d_value];
-    let mut lse = vec![0.0; batch * shape.n_heads * shape.n_queries]; // [batch, n_heads, n_queries]
-    let mut context = vec![0.0; shape.n_queries * shape.n_heads * shape.d_value];
-    for (item, lse) in lse.chunks_mut(shape.n_heads * shape.n_queries).enumerate() {
-        let n_q = shape.n_heads * shape.n_queries * shape.d_head;
-        let n_k = shape.n_kv_heads * shape.n_keys * shape.d_head;
-        let inputs = Inputs {
-            queries: &queries[item * n_q..][..n_q],
-            keys: &keys[item * n_k..][..n_k],
-            values: &values,
-            shape,
-            scoring: &scoring,
-            key_valid: Some(&key_valid[item]),
-        };
-        attend(&inputs, &mut Outputs { context: &mut context, lse, pooled: None });
-    }
-    let weights = Weights::Factored { scoring, queries: queries.into(), keys: keys.into(), lse: lse.into() };
-    Layer { kind, index, shape, weights, values: None }
+    let queries = random.numbers(items.len() * shape.n_heads * shape.n_queries * shape.d_head, 1.6).into();
+    let keys = random.numbers(items.len() * shape.n_kv_heads * shape.n_keys * shape.d_head, 1.6).into();
+    let layer = QueriesAndKeys { kind, index, shape, scoring, queries, keys, mask: None, key_bias: None };
+    layer.layer(items).unwrap()
 }
 
 /// Tokens with the given labels; `<…>` and `[…]` are special, `␀` is padding, a label with a leading `-` continues the
@@ -66,11 +52,6 @@ pub fn tokens(text: &str, labels: &[&str]) -> Tokens {
         Token { role, word: (role == TokenRole::Text).then_some(word), ..Token::labelled(shown) }
     };
     Tokens { text: text.to_owned(), tokens: labels.iter().map(token).collect() }
-}
-
-/// Which tokens are not padding.
-fn valid(tokens: &Tokens) -> Vec<bool> {
-    tokens.tokens.iter().map(|token| token.role != TokenRole::Padding).collect()
 }
 
 /// The token that must stay text.
@@ -101,8 +82,6 @@ pub fn everything() -> Recording {
         d_head,
         d_value: 1,
     };
-    let source_valid: Vec<_> = items.iter().map(|item| valid(&item.source)).collect();
-    let target_valid: Vec<_> = items.iter().map(|item| valid(&item.target)).collect();
     let plain = |d_head, visibility| Scoring::scaled_dot_product(d_head, visibility);
     let capped = Scoring { softcap: Some(2.5), ..plain(3, Visibility { before: Some(2), after: Some(1) }) };
     let alibi = Scoring {
@@ -117,23 +96,17 @@ pub fn everything() -> Recording {
     let mut dense = Random(5).numbers(2 * 2 * 5 * 7, 0.5); // [2 items, 2 heads, 5, 7]
     dense.iter_mut().for_each(|weight| *weight = weight.abs() / 3.5);
     let layers = vec![
-        factored(Kind::Encoder, 0, shape(4, 4, 7, 7, 3), capped, &source_valid, 1),
-        factored(Kind::Encoder, 5, shape(4, 2, 7, 7, 2), relative, &source_valid, 2),
-        factored(Kind::Decoder, 1, shape(4, 2, 5, 5, 2), alibi, &target_valid, 3),
+        factored(Kind::Encoder, 0, shape(4, 4, 7, 7, 3), capped, &items, 1),
+        factored(Kind::Encoder, 5, shape(4, 2, 7, 7, 2), relative, &items, 2),
+        factored(Kind::Decoder, 1, shape(4, 2, 5, 5, 2), alibi, &items, 3),
         // wide heads: these travel as dense weights
-        factored(Kind::Decoder, 2, shape(2, 2, 5, 5, 40), plain(40, Visibility::CAUSAL), &target_valid, 4),
-        factored(Kind::Cross, 0, shape(4, 1, 5, 7, 2), offset, &source_valid, 6),
-        Layer {
-            kind: Kind::Cross,
-            index: 3,
-            shape: shape(2, 2, 5, 7, 1),
-            weights: Weights::Dense(dense.into()),
-            values: None,
-        },
+        factored(Kind::Decoder, 2, shape(2, 2, 5, 5, 40), plain(40, Visibility::CAUSAL), &items, 4),
+        factored(Kind::Cross, 0, shape(4, 1, 5, 7, 2), offset, &items, 6),
+        Layer::new(Kind::Cross, 3, shape(2, 2, 5, 7, 1), Weights::Dense(dense.into())),
     ];
     let provenance = Provenance {
         model: format!("test {HOSTILE}"),
-        attlas_version: "0.1.0".into(),
+        writer: Writer { name: "attlas".into(), version: "0.1.0".into() },
         notes: vec![format!("a note with {HOSTILE}")],
         ..Provenance::default()
     };

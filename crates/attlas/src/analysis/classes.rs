@@ -1,20 +1,18 @@
-//! Heads that look at a class of tokens: separators, the first token, punctuation.
+//! How much a query looks at a class of tokens: separators, punctuation.
 
-use super::{Rows, mean};
+use super::{Keys, Row, Sample};
 use crate::{Token, TokenRole};
 
-/// The mean mass on the keys where `class` is true, in 0 ..= 1, and what looking at all visible keys alike would give.
+/// The weight on some keys together, in 0 ..= 1, and what looking at all visible keys alike would give.
 ///
-/// `(1/n) Σ_q Σ_{k ∈ class} w(q,k)` (Clark et al. 2019, §3.2). `class` has shape `[n_keys]`; keys beyond it count as
-/// outside the class.
-pub fn class_mass(rows: &Rows, class: &[bool]) -> (f64, f64) {
-    let inside = |key: usize| class.get(key).copied().unwrap_or(false);
-    let mass = |row: &[f32]| (0..rows.n_keys).filter(|key| inside(*key)).map(|key| f64::from(row[key])).sum();
-    let uniform = |row: usize| {
-        let members = rows.visible[row].clone().filter(|key| inside(*key) && rows.sees(row, *key)).count();
-        members as f64 / rows.n_visible(row).max(1) as f64
-    };
-    (mean(rows.iter().map(mass)).unwrap_or(0.0), mean((0..rows.n_rows()).map(uniform)).unwrap_or(0.0))
+/// Its mean over queries is `(1/n) Σ_q Σ_{k ∈ class} w(q,k)` (Clark et al. 2019, §3.2).
+pub fn class_weight(row: &Row<'_>, class: &Keys) -> Sample {
+    let members = class.within(&row.visible);
+    let n_visible_members = members.iter().filter(|key| row.sees(**key)).count();
+    Sample {
+        score: members.iter().map(|key| f64::from(row.weights[*key])).sum(),
+        baseline: n_visible_members as f64 / row.n_visible().max(1) as f64,
+    }
 }
 
 /// Whether a token separates or ends texts: special, and none of the tokens that open a text.
@@ -34,16 +32,18 @@ pub fn is_punctuation(token: &Token) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::tests::rows;
+    use super::super::rows::tests::of_rows;
     use super::*;
     use crate::Kind;
 
     #[test]
-    fn mass_on_a_class_stands_beside_its_share_of_the_keys() {
-        let rows = rows(Kind::Encoder, vec![0.1, 0.2, 0.7, 0.0, 0.3, 0.7], 2, 3);
-        let (mass, uniform) = class_mass(&rows, &[false, false, true]);
-        assert!((mass - 0.7).abs() < 1e-6);
-        assert!((uniform - 1.0 / 3.0).abs() < 1e-9);
+    fn weight_on_a_class_stands_beside_its_share_of_the_keys() {
+        let class = Keys::new(3, |key| key == 2);
+        let found = of_rows(Kind::Encoder, vec![0.1, 0.2, 0.7, 0.0, 0.3, 0.7], 3, |row| class_weight(row, &class));
+        assert!(
+            found.iter().all(|sample| (sample.score - 0.7).abs() < 1e-6 && sample.baseline == 1.0 / 3.0),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The shape of a map as a picture: a vertical stripe, a diagonal, blocks.
 
-use super::Rows;
+use super::Row;
+use crate::AttentionMap;
 
 /// How much of a head's mass lies in its strongest stripe of each direction, and within segments.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,33 +23,59 @@ pub struct Peak {
     pub share: f64,
 }
 
-/// The geometry of a map. `segments` gives each key's segment, shape `[n_keys]`, and each query is in the segment of the
-/// key at its own position; empty when the text has no segments.
+/// The stripes of a map, summed row by row.
 ///
 /// Shares are of the mass on keys, so that they sum to 1 over all columns, or over all diagonals, also when a sink takes
 /// part of the rows. Of equal stripes the first key, or the lowest offset, is named.
-pub fn geometry(rows: &Rows, segments: &[usize]) -> Geometry {
-    let n_rows_of_map = rows.queries.last().map_or(0, |last| last + 1);
-    let shift = n_rows_of_map + rows.query_offset; // offset −shift is index 0
-    let mut columns = vec![0.0_f64; rows.n_keys]; // [n_keys]
-    let mut diagonals = vec![0.0_f64; rows.n_keys + shift]; // [n_keys + shift]
-    let (mut total, mut within) = (0.0_f64, 0.0_f64);
-    for row in 0..rows.n_rows() {
-        let position = rows.position(row);
-        for (key, &weight) in rows.row(row).iter().enumerate() {
+#[derive(Debug, Clone)]
+pub struct Stripes<'a> {
+    segments: &'a [usize],
+    /// The mass of each key. Shape `[n_keys]`.
+    columns: Vec<f64>,
+    /// The mass of each offset, the lowest first. Shape `[n_offsets]`.
+    diagonals: Vec<f64>,
+    /// The place of offset 0.
+    zero: usize,
+    total: f64,
+    within: f64,
+}
+
+impl<'a> Stripes<'a> {
+    /// Stripes of a map of which no row is read yet. `segments` gives each key's segment, shape `[n_keys]`, and each query is
+    /// in the segment of the key at its own position; empty when the text has no segments.
+    pub fn new(map: &AttentionMap<'_>, segments: &'a [usize]) -> Stripes<'a> {
+        let zero = map.n_queries() + map.query_offset();
+        Stripes {
+            segments,
+            columns: vec![0.0; map.n_keys()],
+            diagonals: vec![0.0; map.n_keys() + zero],
+            zero,
+            total: 0.0,
+            within: 0.0,
+        }
+    }
+
+    /// Takes a row in.
+    pub fn add(&mut self, row: &Row<'_>) {
+        let segment = self.segments.get(row.position);
+        for (key, &weight) in row.weights.iter().enumerate() {
             let weight = f64::from(weight);
-            columns[key] += weight;
-            diagonals[key + shift - position] += weight;
-            total += weight;
-            if segments.get(key).is_some_and(|segment| segments.get(position) == Some(segment)) {
-                within += weight;
+            self.columns[key] += weight;
+            self.diagonals[key + self.zero - row.position] += weight;
+            self.total += weight;
+            if segment.is_some() && self.segments.get(key) == segment {
+                self.within += weight;
             }
         }
     }
-    Geometry {
-        vertical: peak(&columns, 0, total),
-        diagonal: peak(&diagonals, shift as i64, total),
-        block: (!segments.is_empty() && total > 0.0).then(|| within / total),
+
+    /// What the rows so far have shown.
+    pub fn geometry(&self) -> Geometry {
+        Geometry {
+            vertical: peak(&self.columns, 0, self.total),
+            diagonal: peak(&self.diagonals, self.zero as i64, self.total),
+            block: (!self.segments.is_empty() && self.total > 0.0).then(|| self.within / self.total),
+        }
     }
 }
 
@@ -65,30 +92,39 @@ fn peak(masses: &[f64], zero: i64, total: f64) -> Option<Peak> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::tests::rows;
+    use super::super::rows::tests::recording;
     use super::*;
     use crate::Kind;
+    use crate::analysis::Rows;
+
+    fn geometry(kind: Kind, weights: Vec<f32>, segments: &[usize]) -> Geometry {
+        let recording = recording(kind, weights, 3, 3);
+        let map = recording.map(0, kind, 0, 0).expect("the head exists");
+        let mut stripes = Stripes::new(&map, segments);
+        Rows::of(&map).for_each(|row| stripes.add(row));
+        stripes.geometry()
+    }
 
     #[test]
     fn a_vertical_stripe_is_found_at_its_key() {
-        let rows = rows(Kind::Encoder, vec![0.2, 0.8, 0.0, 0.1, 0.7, 0.2, 0.3, 0.6, 0.1], 3, 3);
-        let vertical = geometry(&rows, &[]).vertical.expect("there is mass");
+        let weights = vec![0.2, 0.8, 0.0, 0.1, 0.7, 0.2, 0.3, 0.6, 0.1];
+        let vertical = geometry(Kind::Encoder, weights, &[]).vertical.expect("there is mass");
         assert_eq!(vertical.at, 1);
         assert!((vertical.share - 0.7).abs() < 1e-6);
     }
 
     #[test]
     fn a_previous_token_head_is_a_diagonal_at_minus_one() {
-        let rows = rows(Kind::Decoder, vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0], 3, 3);
-        let diagonal = geometry(&rows, &[]).diagonal.expect("there is mass");
+        let weights = vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+        let diagonal = geometry(Kind::Decoder, weights, &[]).diagonal.expect("there is mass");
         assert_eq!(diagonal.at, -1);
         assert!((diagonal.share - 2.0 / 3.0).abs() < 1e-9);
     }
 
     #[test]
     fn mass_within_segments_is_the_block_share() {
-        let rows = rows(Kind::Encoder, vec![0.5, 0.5, 0.0, 0.5, 0.5, 0.0, 0.25, 0.25, 0.5], 3, 3);
-        let block = geometry(&rows, &[0, 0, 1]).block.expect("there are segments");
+        let weights = vec![0.5, 0.5, 0.0, 0.5, 0.5, 0.0, 0.25, 0.25, 0.5];
+        let block = geometry(Kind::Encoder, weights, &[0, 0, 1]).block.expect("there are segments");
         assert!((block - 2.5 / 3.0).abs() < 1e-6);
     }
 }

@@ -1,31 +1,37 @@
 //! Numbers about a head: what it looks at, how broadly, and whether that is more than positions alone would give.
 //!
-//! Every function here is pure. Those about weights take [`Rows`], one head's weights for one text with padding left
-//! out; those that change the axes (pieces to words, special tokens hidden) take a [`Grid`]. Entropies are in nats.
+//! [`MEASURES`] says what is looked for, each measure defined once. [`measure()`] reads every map of a text row by row and keeps
+//! [`Sums`], which [`merge`] over texts; [`standouts`] names what lies over its baseline.
+//!
+//! Every function here is pure. Those about weights take one [`Row`] of a map with padding left out ([`Rows`] reads them);
+//! those that change the axes (pieces to words, special tokens hidden) take a [`Grid`]. Entropies are in nats.
 
-mod alignment;
 mod breadth;
 mod classes;
 mod geometry;
 mod grid;
+mod heads;
+mod measure;
 mod positional;
 mod rarity;
 mod rows;
 mod sink;
-mod standouts;
+mod student;
+mod sums;
+mod words;
 
-pub use alignment::{Alignment, align, coverage, mean_over_heads};
-pub use breadth::{
-    confidence, entropy, largest_weights, mean_normalized_entropy, normalized_entropy, smoothed_entropy,
-};
-pub use classes::{class_mass, is_punctuation, is_separator};
-pub use geometry::{Geometry, Peak, geometry};
+pub use breadth::{confidence, entropy, largest_weight, normalized_entropy, smoothed_entropy};
+pub use classes::{class_weight, is_punctuation, is_separator};
+pub use geometry::{Geometry, Peak, Stripes};
 pub use grid::{Grid, Hidden, RowTokens};
-pub use positional::{offset_mass, positional_share, uniform_offset_mass};
-pub use rarity::rare_token_share;
-pub use rows::Rows;
-pub use sink::{sink_rate, sink_weight};
-pub use standouts::{Baseline, Finding, HeadSummary, Standout, standouts, summarise};
+pub use heads::{HeadSummary, HeadSums, Standout, measure, measure_all, merge, standouts, summarise};
+pub use measure::{Baseline, MEASURES, Measure, Reads, Score};
+pub use positional::{looks_most_at, offset_weight};
+pub use rarity::{looks_most_at_one_of, rarest_keys};
+pub use rows::{Columns, Keys, Row, Rows};
+pub use sink::{first_key_weight, sink_weight};
+pub use sums::{Sample, Sums};
+pub use words::{Link, WordLinks, links, mean_over_heads, word_links};
 
 /// The index of the largest weight, the first of equals; `None` for an empty row or one that is all zero.
 pub(crate) fn argmax(weights: &[f32]) -> Option<usize> {

@@ -1,142 +1,241 @@
-//! The rows of one map that an analysis reads.
+//! The rows of one map, read one after the other: what every number about a head is made of.
 
 use std::ops::Range;
 
-use crate::{AttentionMap, Kind, TokenRole};
+use super::classes::{is_punctuation, is_separator};
+use crate::{AttentionMap, Kind, Token, TokenRole};
 
-/// One head's weights for one text: the rows read, what each may look at, padding left out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rows {
-    /// The query of each row read, rising; padded queries are not read. Shape `[n_rows]`.
-    pub queries: Vec<usize>,
-    /// Columns, padding included.
-    pub n_keys: usize,
-    /// The weights; 0 on padded and on hidden keys. Shape `[n_rows, n_keys]`.
-    pub weights: Vec<f32>,
-    /// The keys each row may look at, padding not considered. Shape `[n_rows]`.
-    pub visible: Vec<Range<usize>>,
-    /// Which keys are not padding. Shape `[n_keys]`.
-    pub key_valid: Vec<bool>,
-    /// The position of query 0 among the keys.
-    pub query_offset: usize,
+/// Weights held at a time. A text of 65,536 tokens is read row by row, a text of 256 at once.
+const BAND: usize = 1 << 16;
+
+/// The rows of one head's map for one text, padded queries left out. Holds what is known of its axes, but no weights.
+#[derive(Debug, Clone)]
+pub struct Rows<'a> {
+    map: &'a AttentionMap<'a>,
+    /// The query of each row, rising. Shape `[n_rows]`.
+    queries: Vec<usize>,
     /// How many rows the text has, read or not, padding left out.
-    pub n_queries: usize,
+    n_queries: usize,
+    /// The last of them.
+    last: Option<usize>,
+    columns: Columns<'a>,
+    /// Whether queries look at nothing ahead of them although nothing says so.
+    is_causal: bool,
 }
 
-impl Rows {
+/// One row: a query, and what it looks at.
+#[derive(Debug, Clone)]
+pub struct Row<'a> {
+    /// The weights; 0 on padded and on hidden keys. Shape `[n_keys]`.
+    pub weights: &'a [f32],
+    /// Which query of the map this is, padding counted.
+    pub query: usize,
+    /// The position of the query among the keys.
+    pub position: usize,
+    /// Whether no query of the text comes after it, padding left out.
+    pub is_last: bool,
+    /// The query's token; `None` for arrays that came without tokens.
+    pub token: Option<&'a Token>,
+    /// From the first key it may look at to the last; padding and a mask may hide some between.
+    pub visible: Range<usize>,
+    /// The keys it may look at, where a mask hides some.
+    seen: Option<Keys>,
+    /// What is known of the keys.
+    pub columns: &'a Columns<'a>,
+}
+
+/// What is known of the keys of a map.
+#[derive(Debug, Clone)]
+pub struct Columns<'a> {
+    /// Their tokens, padding included. Shape `[n_keys]`, or empty for arrays that came without tokens.
+    pub tokens: &'a [Token],
+    /// The keys that are not padding, rising.
+    pub all: Keys,
+    /// The separators among them: see [`is_separator`].
+    pub separators: Keys,
+    /// The punctuation among them: see [`is_punctuation`].
+    pub punctuation: Keys,
+    /// The end token: the last key, when it is special.
+    pub end: Option<usize>,
+}
+
+/// Some of the keys, rising.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Keys(Vec<usize>);
+
+impl Keys {
+    /// The keys for which a condition holds.
+    pub fn new(n_keys: usize, is_in: impl Fn(usize) -> bool) -> Keys {
+        Keys((0..n_keys).filter(|key| is_in(*key)).collect())
+    }
+
+    /// Those within a range.
+    pub fn within(&self, range: &Range<usize>) -> &[usize] {
+        let start = self.0.partition_point(|key| *key < range.start);
+        let end = self.0.partition_point(|key| *key < range.end);
+        &self.0[start..end.max(start)]
+    }
+
+    /// The first of them.
+    pub fn first(&self) -> Option<usize> {
+        self.0.first().copied()
+    }
+
+    /// Whether `key` is one of them.
+    pub fn contains(&self, key: usize) -> bool {
+        self.0.binary_search(&key).is_ok()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> Columns<'a> {
+    fn of(map: &'a AttentionMap<'a>) -> Columns<'a> {
+        let (tokens, n_keys) = (map.key_tokens().tokens.as_slice(), map.n_keys());
+        let valid = |key: usize| tokens.get(key).is_none_or(|token| token.role != TokenRole::Padding);
+        let class = |is_in: fn(&Token) -> bool| Keys::new(n_keys, |key| tokens.get(key).is_some_and(is_in));
+        let all = Keys::new(n_keys, valid);
+        let is_special = |key: &usize| tokens.get(*key).is_some_and(|token| token.role == TokenRole::Special);
+        let end = all.0.last().copied().filter(is_special);
+        Columns { tokens, all, separators: class(is_separator), punctuation: class(is_punctuation), end }
+    }
+}
+
+impl<'a> Rows<'a> {
     /// All rows of a map.
-    pub fn of(map: &AttentionMap<'_>) -> Rows {
+    pub fn of(map: &'a AttentionMap<'a>) -> Rows<'a> {
         Rows::sampled(map, usize::MAX)
     }
 
     /// Evenly spaced rows of a map: as many as keep within `max_weights` weights, at least one.
     ///
     /// A mean over rows then stands for the whole text; [`n_queries`](Self::n_queries) says how many rows that has.
-    pub fn sampled(map: &AttentionMap<'_>, max_weights: usize) -> Rows {
+    pub fn sampled(map: &'a AttentionMap<'a>, max_weights: usize) -> Rows<'a> {
         let tokens = &map.query_tokens().tokens;
         let valid = |query: &usize| tokens.get(*query).is_none_or(|token| token.role != TokenRole::Padding);
         let all: Vec<usize> = (0..map.n_queries()).filter(valid).collect();
         let n_rows = (max_weights / map.n_keys().max(1)).clamp(1, all.len().max(1)).min(all.len());
-        let queries: Vec<usize> = (0..n_rows).map(|row| all[row * all.len() / n_rows]).collect();
-
-        let n_keys = map.n_keys();
-        let weights = match (queries.first(), queries.last()) {
-            // neighbours: the blocked kernel
-            (Some(&first), Some(&last)) if last - first + 1 == queries.len() => map.tile(first..last + 1, 0..n_keys),
-            _ => {
-                let mut weights = vec![0.0; queries.len() * n_keys]; // [n_rows, n_keys]
-                for (&query, row) in queries.iter().zip(weights.chunks_mut(n_keys.max(1))) {
-                    map.fill_row(query, 0..n_keys, row);
-                }
-                weights
-            }
-        };
-        let keys = &map.key_tokens().tokens;
-        let key_valid =
-            (0..n_keys).map(|key| keys.get(key).is_none_or(|token| token.role != TokenRole::Padding)).collect();
-        let visible = queries.iter().map(|&query| map.visible_keys(query)).collect();
-        let mut rows = Rows {
-            queries,
-            n_keys,
-            weights,
-            visible,
-            key_valid,
-            query_offset: map.query_offset(),
-            n_queries: all.len(),
-        };
-        if map.kind() == Kind::Decoder && rows.looks_causal() {
-            rows.restrict_to_past();
-        }
+        let queries = (0..n_rows).map(|row| all[row * all.len() / n_rows]).collect();
+        let (n_queries, last) = (all.len(), all.last().copied());
+        let mut rows = Rows { map, queries, n_queries, last, columns: Columns::of(map), is_causal: false };
+        rows.is_causal = map.kind() == Kind::Decoder && rows.looks_causal();
         rows
     }
 
-    /// The same rows without the text's last query and last key, the end token: its column counts as padding.
-    ///
-    /// Voita et al. (2019, §4) leave the end token out because it is no real token and often draws the largest weight.
-    pub fn without_end(&self, last_query: usize) -> Rows {
-        let mut rows = self.clone();
-        if rows.queries.last() == Some(&last_query) {
-            rows.queries.pop();
-            rows.visible.pop();
-            rows.weights.truncate(rows.queries.len() * rows.n_keys);
-            rows.n_queries -= 1;
-        }
-        if let Some(end) = rows.key_valid.iter().rposition(|valid| *valid) {
-            rows.key_valid[end] = false;
-            for row in 0..rows.queries.len() {
-                rows.weights[row * rows.n_keys + end] = 0.0;
-            }
-        }
-        rows
-    }
-
-    /// How many rows were read.
+    /// How many rows are read.
     pub fn n_rows(&self) -> usize {
         self.queries.len()
     }
 
-    /// The weights of row `row`. Shape `[n_keys]`.
-    pub fn row(&self, row: usize) -> &[f32] {
-        &self.weights[row * self.n_keys..][..self.n_keys]
+    /// How many rows the text has, read or not, padding left out.
+    pub fn n_queries(&self) -> usize {
+        self.n_queries
     }
 
-    /// All rows, each `[n_keys]`.
-    pub fn iter(&self) -> impl Iterator<Item = &[f32]> {
-        (0..self.n_rows()).map(|row| self.row(row))
+    /// What is known of the keys.
+    pub fn columns(&self) -> &Columns<'a> {
+        &self.columns
     }
 
-    /// Whether row `row` may look at `key`.
-    pub fn sees(&self, row: usize, key: usize) -> bool {
-        self.visible[row].contains(&key) && self.key_valid[key]
+    /// Reads every row, in rising order of the queries; holds a few rows' weights at a time.
+    pub fn for_each(&self, mut read: impl FnMut(&Row<'_>)) {
+        let n_keys = self.map.n_keys();
+        let tokens = &self.map.query_tokens().tokens;
+        for queries in self.queries.chunks((BAND / n_keys.max(1)).max(1)) {
+            let band = self.band(queries); // [queries, n_keys]
+            for (index, &query) in queries.iter().enumerate() {
+                let position = query + self.map.query_offset();
+                let mut visible = self.map.visible_keys(query);
+                if self.is_causal {
+                    visible.end = visible.end.min(position + 1).max(visible.start);
+                }
+                let seen = self.map.is_masked().then(|| Keys::new(n_keys, |key| self.map.sees(query, key)));
+                read(&Row {
+                    weights: &band[index * n_keys..][..n_keys],
+                    query,
+                    position,
+                    is_last: self.last == Some(query),
+                    token: tokens.get(query),
+                    visible,
+                    seen,
+                    columns: &self.columns,
+                });
+            }
+        }
     }
 
-    /// How many keys row `row` may look at.
-    pub fn n_visible(&self, row: usize) -> usize {
-        self.key_valid[self.visible[row].clone()].iter().filter(|valid| **valid).count()
+    /// A number of every row. Shape `[n_rows]`.
+    pub fn map<T>(&self, mut number: impl FnMut(&Row<'_>) -> T) -> Vec<T> {
+        let mut numbers = Vec::with_capacity(self.n_rows()); // [n_rows]
+        self.for_each(|row| numbers.push(number(row)));
+        numbers
     }
 
-    /// The position of row `row`'s query among the keys.
-    pub fn position(&self, row: usize) -> usize {
-        self.queries[row] + self.query_offset
+    /// The weights of some queries. Shape `[queries.len(), n_keys]`.
+    fn band(&self, queries: &[usize]) -> Vec<f32> {
+        let n_keys = self.map.n_keys();
+        match queries {
+            // neighbours: the blocked kernel
+            [first, .., last] if last - first + 1 == queries.len() => self.map.tile(*first..last + 1, 0..n_keys),
+            _ => {
+                let mut weights = vec![0.0; queries.len() * n_keys]; // [queries, n_keys]
+                for (&query, row) in queries.iter().zip(weights.chunks_mut(n_keys.max(1))) {
+                    self.map.fill_row(query, 0..n_keys, row);
+                }
+                weights
+            }
+        }
     }
 
-    /// The key `offset` positions after row `row`'s query, where there is one that is not padding.
-    pub fn key_at(&self, row: usize, offset: i64) -> Option<usize> {
-        let key = usize::try_from(self.position(row) as i64 + offset).ok()?;
-        (key < self.n_keys && self.key_valid[key]).then_some(key)
-    }
-
-    /// Whether no row looks past its own position.
+    /// Whether no row looks past its own position. Dense arrays carry no mask; a decoder's that never looks ahead is taken
+    /// as causal.
     fn looks_causal(&self) -> bool {
-        (0..self.n_rows()).all(|row| self.row(row).iter().skip(self.position(row) + 1).all(|weight| *weight == 0.0))
+        let is_known = |query: &usize| self.map.visible_keys(*query).end <= query + self.map.query_offset() + 1;
+        if self.queries.iter().all(is_known) {
+            return true;
+        }
+        let mut looks_ahead = false;
+        self.for_each(|row| looks_ahead |= row.weights.iter().skip(row.position + 1).any(|weight| *weight != 0.0));
+        !looks_ahead
+    }
+}
+
+impl Row<'_> {
+    /// Whether the query may look at `key`.
+    pub fn sees(&self, key: usize) -> bool {
+        let seen = self.seen.as_ref().unwrap_or(&self.columns.all);
+        self.visible.contains(&key) && seen.contains(key)
     }
 
-    /// Dense arrays carry no mask; a decoder's that never looks ahead is taken as causal.
-    fn restrict_to_past(&mut self) {
-        for row in 0..self.n_rows() {
-            let end = self.position(row) + 1;
-            let visible = &mut self.visible[row];
-            visible.end = visible.end.min(end).max(visible.start);
+    /// How many keys the query may look at.
+    pub fn n_visible(&self) -> usize {
+        self.seen.as_ref().unwrap_or(&self.columns.all).within(&self.visible).len()
+    }
+
+    /// The key `offset` positions after the query, where there is one that is not padding.
+    pub fn key_at(&self, offset: i64) -> Option<usize> {
+        let key = usize::try_from(self.position as i64 + offset).ok()?;
+        self.columns.all.contains(key).then_some(key)
+    }
+
+    /// Whether this is the query of the end token, which Voita et al. (2019, §4) leave out with its key because it is no
+    /// real token and often draws the largest weight.
+    pub fn is_end(&self) -> bool {
+        self.is_last && self.columns.end.is_some()
+    }
+
+    /// The key with the largest weight, the end token's left out; the first of equals, `None` for a row without mass.
+    pub fn argmax_but_end(&self) -> Option<usize> {
+        let end = self.columns.end.unwrap_or(self.weights.len());
+        let after = (end + 1).min(self.weights.len());
+        let (before, after) = (&self.weights[..end], &self.weights[after..]);
+        let best = |weights, start| super::argmax(weights).map(|key| (key + start, weights[key]));
+        match (best(before, 0), best(after, end + 1)) {
+            (Some(first), Some(second)) if second.1 > first.1 => Some(second.0),
+            (first, second) => first.or(second).map(|(key, _)| key),
         }
     }
 }
@@ -145,9 +244,10 @@ impl Rows {
 pub(crate) mod tests {
     use super::*;
     use crate::attention::Shape;
-    use crate::{Item, Layer, Provenance, Recording, Token, Tokens, Weights};
+    use crate::recording::Factored;
+    use crate::{Buffer, Item, Layer, Mask, Provenance, Recording, Scoring, Tokens, Visibility};
 
-    /// A recording of one head with dense weights; labels are letters.
+    /// A recording of one head with dense weights; labels are `t0`, `t1` and so on.
     pub fn recording(kind: Kind, weights: Vec<f32>, n_queries: usize, n_keys: usize) -> Recording {
         let letters = |n: usize| Tokens::from_labels((0..n).map(|index| format!("t{index}")));
         let (source, target) = match kind {
@@ -158,35 +258,91 @@ pub(crate) mod tests {
         let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries, n_keys, d_head: 0, d_value: 0 };
         Recording {
             items: vec![Item { source, target, ..Item::default() }],
-            layers: vec![Layer { kind, index: 0, shape, weights: Weights::Dense(weights.into()), values: None }],
+            layers: vec![Layer::new(kind, 0, shape, Buffer::from(weights))],
             provenance: Provenance::default(),
         }
     }
 
-    /// All rows of a dense map.
-    pub fn rows(kind: Kind, weights: Vec<f32>, n_queries: usize, n_keys: usize) -> Rows {
-        Rows::of(&recording(kind, weights, n_queries, n_keys).map(0, kind, 0, 0).expect("the head exists"))
+    /// A number of every row of a square dense map.
+    pub fn of_rows<T>(kind: Kind, weights: Vec<f32>, n_keys: usize, number: impl FnMut(&Row<'_>) -> T) -> Vec<T> {
+        let n_queries = weights.len() / n_keys;
+        let recording = recording(kind, weights, n_queries, n_keys);
+        Rows::of(&recording.map(0, kind, 0, 0).expect("the head exists")).map(number)
     }
 
     #[test]
     fn padded_queries_are_not_read_and_padded_keys_do_not_count() {
         let mut recording = recording(Kind::Encoder, vec![0.5, 0.5, 0.0, 0.5, 0.5, 0.0, 0.5, 0.5, 0.0], 3, 3);
         recording.items[0].source.tokens[2] = Token { role: TokenRole::Padding, ..Token::labelled("<pad>") };
-        let rows = Rows::of(&recording.map(0, Kind::Encoder, 0, 0).expect("the head exists"));
-        assert_eq!(rows.queries, [0, 1]);
-        assert_eq!(rows.n_visible(0), 2);
+        let map = recording.map(0, Kind::Encoder, 0, 0).expect("the head exists");
+        assert_eq!(Rows::of(&map).map(|row| (row.query, row.n_visible(), row.is_last)), [(0, 2, false), (1, 2, true)]);
     }
 
     #[test]
     fn a_dense_decoder_map_that_never_looks_ahead_is_causal() {
-        let rows = rows(Kind::Decoder, vec![1.0, 0.0, 0.5, 0.5], 2, 2);
-        assert_eq!((rows.n_visible(0), rows.n_visible(1)), (1, 2));
+        assert_eq!(of_rows(Kind::Decoder, vec![1.0, 0.0, 0.5, 0.5], 2, |row| row.n_visible()), [1, 2]);
+        assert_eq!(of_rows(Kind::Decoder, vec![0.9, 0.1, 0.5, 0.5], 2, |row| row.n_visible()), [2, 2]);
     }
 
     #[test]
     fn sampled_rows_are_spread_over_the_text() {
         let recording = recording(Kind::Encoder, vec![0.1; 100], 10, 10);
-        let rows = Rows::sampled(&recording.map(0, Kind::Encoder, 0, 0).expect("the head exists"), 50);
-        assert_eq!((rows.queries.as_slice(), rows.n_queries), ([0, 2, 4, 6, 8].as_slice(), 10));
+        let map = recording.map(0, Kind::Encoder, 0, 0).expect("the head exists");
+        let rows = Rows::sampled(&map, 50);
+        assert_eq!((rows.map(|row| row.query), rows.n_queries()), (vec![0, 2, 4, 6, 8], 10));
+    }
+
+    /// A recording of one causal head of width 1 whose query and key at each place are the same number.
+    fn factored(numbers: &[f32], mask: Option<Mask>) -> Recording {
+        let n = numbers.len();
+        let mut recording = recording(Kind::Decoder, Vec::new(), n, n);
+        let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 1, d_value: 0 };
+        let scoring = Scoring::scaled_dot_product(1, Visibility::CAUSAL);
+        let sees = |query: usize, key: usize| {
+            mask.as_ref().is_none_or(|mask| mask.of_item(0, &shape).row(0, query).sees(key)) && key <= query
+        };
+        let lse = |query: usize| {
+            let scores = (0..n).filter(|key| sees(query, *key)).map(|key| f64::from(numbers[query] * numbers[key]));
+            scores.map(f64::exp).sum::<f64>().ln()
+        };
+        let lse: Vec<f64> = (0..n).map(lse).collect();
+        let shared = || Buffer::from(numbers.to_vec()).into();
+        let weights = Factored { scoring, queries: shared(), keys: shared(), lse: lse.into(), mask, key_bias: None };
+        recording.layers = vec![Layer::new(Kind::Decoder, 0, shape, weights)];
+        recording
+    }
+
+    #[test]
+    fn a_map_of_several_bands_is_read_whole_and_in_order() {
+        let numbers: Vec<f32> = (0..600).map(|index| (index * 7 % 11) as f32 / 11.0).collect(); // more than one band
+        let recording = factored(&numbers, None);
+        let map = recording.map(0, Kind::Decoder, 0, 0).expect("the head exists");
+        let rows = Rows::of(&map);
+        assert_eq!(rows.map(|row| row.query), (0..600).collect::<Vec<_>>());
+        rows.for_each(|row| {
+            assert!(row.weights.iter().zip(map.row(row.query)).all(|(read, exact)| (read - exact).abs() < 1e-6));
+        });
+    }
+
+    #[test]
+    fn a_query_sees_no_key_that_a_mask_hides() {
+        // two sequences packed into one, and a hole in the last row
+        let seen = |query: usize, key: usize| query / 3 == key / 3 && (query, key) != (5, 4);
+        let dense: Vec<bool> = (0..36).map(|cell| seen(cell / 6, cell % 6)).collect(); // [6, 6]
+        let mask = Mask::from_dense(&dense, [1, 1, 6, 6]);
+        let recording = factored(&[0.5; 6], Some(mask));
+        let map = recording.map(0, Kind::Decoder, 0, 0).expect("the head exists");
+        let rows = Rows::of(&map);
+        assert_eq!(rows.map(|row| row.n_visible()), [1, 2, 3, 1, 2, 2]);
+        assert_eq!(rows.map(|row| row.sees(row.position.saturating_sub(1))), [true, true, true, false, true, false]);
+    }
+
+    #[test]
+    fn the_end_token_is_no_largest_weight() {
+        let mut recording = recording(Kind::Encoder, vec![0.3, 0.1, 0.6, 0.1, 0.2, 0.7, 0.0, 0.0, 1.0], 3, 3);
+        recording.items[0].source.tokens[2] = Token { role: TokenRole::Special, ..Token::labelled("</s>") };
+        let map = recording.map(0, Kind::Encoder, 0, 0).expect("the head exists");
+        let found = Rows::of(&map).map(|row| (row.argmax_but_end(), row.is_end()));
+        assert_eq!(found, [(Some(0), false), (Some(1), false), (None, true)]);
     }
 }

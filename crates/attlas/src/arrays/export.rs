@@ -268,7 +268,7 @@ fn write_safetensors(file: &mut impl Write, arrays: &[DenseArray<'_>], tokens: &
         let rows = rows.iter().map(|row| row.iter().map(|label| label.to_string()).collect()).collect();
         about.tokens.insert(name.into(), rows);
     }
-    let names = arrays.iter().map(|array| (array.name.as_str(), array.shape.as_slice()));
+    let names = arrays.iter().map(|array| (array.name.as_str(), "f32", array.shape.as_slice()));
     write_safetensors_header(file, names, (EXPORT_KEY, &json!(about).to_string()))?;
     for array in arrays {
         for (_, map) in &array.maps {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Array, ArrayData};
 use crate::attention::Shape;
 use crate::recording::{Method, ROW_SUM_TOLERANCE};
-use crate::{Error, HeadId, Item, Kind, Layer, Provenance, Recording, Tokens, Weights};
+use crate::{Buffer, Error, HeadId, Item, Kind, Layer, Provenance, Recording, Tokens, Weights, Writer};
 
 /// What the caller knows about the arrays.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +61,7 @@ pub fn import(mut arrays: BTreeMap<String, Array>, options: &ImportOptions) -> R
     let items = (0..n_items).map(|index| item(&layers, index, source.as_ref(), target.as_ref())).collect();
     let provenance = Provenance {
         model: options.origin.clone(),
-        attlas_version: env!("CARGO_PKG_VERSION").into(),
+        writer: Writer::attlas(),
         method: Method::Imported,
         notes,
         ..Provenance::default()
@@ -147,9 +147,10 @@ fn layers_of(
         Some(index) => vec![index],
         None => indices.remove(&kind).filter(|of_kind| of_kind.len() == n_layers).unwrap_or((0..n_layers).collect()),
     };
-    let layers = weights.chunks_exact(n_items * n_heads * n_queries * n_keys).zip(indices).map(|(part, index)| {
-        (n_items, Layer { kind, index, shape, weights: Weights::Dense(part.to_vec().into()), values: None })
-    });
+    let layers = weights
+        .chunks_exact(n_items * n_heads * n_queries * n_keys)
+        .zip(indices)
+        .map(|(part, index)| (n_items, Layer::new(kind, index, shape, Buffer::from(part.to_vec()))));
     Ok(layers.collect())
 }
 

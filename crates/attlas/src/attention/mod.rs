@@ -1,16 +1,18 @@
 //! Attention, computed: the context vectors a model goes on with, and the log-sum-exp that makes every weight exact later.
 //!
-//! Two versions, held together by tests: [`mod@reference`] is for reading, [`attend`] for running.
+//! Three versions, held together by tests: [`mod@reference`] is the formula, [`online`] adds the one idea that makes it stream,
+//! and [`attend`] is for running.
 
+pub mod online;
 pub mod reference;
 mod streaming;
 
-pub(crate) use streaming::Recorded;
 pub use streaming::{Instructions, attend, attend_with};
+pub(crate) use streaming::{LARGE, Recorded};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Pooled, Pooling, Scoring};
+use crate::{MaskView, Pooled, Pooling, Scoring};
 
 /// The sizes of one attention call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +32,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// The sizes of a map: query heads, rows, columns.
+    pub(crate) fn sizes(&self) -> [usize; 3] {
+        [self.n_heads, self.n_queries, self.n_keys]
+    }
+
     /// The key–value head that query head `head` reads.
     pub fn kv_head(&self, head: usize) -> usize {
         head / (self.n_heads / self.n_kv_heads)
@@ -51,6 +58,10 @@ pub struct Inputs<'a> {
     pub scoring: &'a Scoring,
     /// Which keys are not padding; all when `None`. Shape `[n_keys]`.
     pub key_valid: Option<&'a [bool]>,
+    /// Which keys are seen of those that the band of `scoring` lets through; all when `None`.
+    pub mask: Option<MaskView<'a>>,
+    /// Added to the scores of each key. Shape `[n_heads, n_keys]`.
+    pub key_bias: Option<&'a [f32]>,
 }
 
 /// What one attention call writes.
@@ -58,7 +69,8 @@ pub struct Inputs<'a> {
 pub struct Outputs<'a> {
     /// `Σ_k w(q, k) · V[k]`, heads side by side, ready for the output projection. Shape `[n_queries, n_heads, d_value]`.
     pub context: &'a mut [f32],
-    /// `ln Σ_k exp(score(q, k))`, the sink included; −∞ for a query that sees no key. Shape `[n_heads, n_queries]`.
+    /// `ln Σ_k exp(score(q, k))`, the sink included; −∞, or the sink, for a query that sees no key.
+    /// Shape `[n_heads, n_queries]`.
     pub lse: &'a mut [f32],
     /// When given, one overview per head, filled in the same pass.
     pub pooled: Option<(Pooling, &'a mut Vec<Pooled>)>,

@@ -5,7 +5,7 @@ use crate::{Pooled, Scoring};
 
 /// Attention of one sequence, all heads: fills `outputs` from `inputs`.
 ///
-/// A query that sees no key (all masked, no sink) gets context 0 and lse −∞.
+/// A query that sees no key gets context 0, and lse −∞ or that of the sink.
 pub fn attend(inputs: &Inputs<'_>, outputs: &mut Outputs<'_>) {
     let shape = inputs.shape;
     if let Some((pooling, pooled)) = &mut outputs.pooled {
@@ -50,12 +50,14 @@ pub fn row_scores(inputs: &Inputs<'_>, head: usize, query: usize, scores: &mut [
     let q = &inputs.queries[(head * shape.n_queries + query) * shape.d_head..][..shape.d_head];
     let keys = &inputs.keys[shape.kv_head(head) * shape.n_keys * shape.d_head..][..shape.n_keys * shape.d_head];
     let visible = inputs.scoring.visible_keys(query, shape.n_keys);
+    let mask = inputs.mask.map(|mask| mask.row(head, query));
     for (key, score) in scores.iter_mut().enumerate() {
-        let valid = inputs.key_valid.is_none_or(|valid| valid[key]);
+        let valid = inputs.key_valid.is_none_or(|valid| valid[key]) && mask.is_none_or(|mask| mask.sees(key));
         *score = if valid && visible.contains(&key) {
             let k = &keys[key * shape.d_head..][..shape.d_head];
             let dot: f64 = q.iter().zip(k).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-            score_f64(inputs.scoring, head, query, key, dot)
+            let key_bias = inputs.key_bias.map_or(0.0, |bias| f64::from(bias[head * shape.n_keys + key]));
+            score_f64(inputs.scoring, head, query, key, dot) + key_bias
         } else {
             f64::NEG_INFINITY
         };

@@ -7,7 +7,7 @@
 //! How it is laid out: `vector` (a register, per instruction set), `dispatch` (which set), `product` (the one
 //! micro-kernel), `rule` (dot products to scores), `block` (the online softmax), `overview` (pooled maps),
 //! `group` (the loop over keys),
-//! `access` (weights of recorded maps), `scratch` (working memory), and here the plan and the parallel loop.
+//! `access` (weights of recorded maps), `precise` (the same in f64, where scores are large), `scratch` (working memory), and here the plan and the parallel loop.
 
 #![allow(unsafe_code)] // instructions and disjoint writes: every block says why it is sound
 
@@ -16,6 +16,7 @@ mod block;
 mod dispatch;
 mod group;
 mod overview;
+mod precise;
 mod product;
 mod rule;
 mod scratch;
@@ -25,7 +26,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-pub(crate) use access::Recorded;
+pub(crate) use access::{LARGE, Recorded};
 pub use dispatch::Instructions;
 
 use super::{Inputs, Outputs};
@@ -33,7 +34,7 @@ use crate::{Pooled, Pooling};
 use block::Head;
 use group::{Group, Lse};
 use overview::TileRows;
-use rule::Rule;
+use rule::{About, Rule};
 
 /// The most queries in a block: three registers of 16.
 const MAX_WIDTH: usize = 48;
@@ -44,7 +45,7 @@ const SEQUENTIAL_BELOW: usize = 1 << 20;
 
 /// Attention of one sequence, all heads: fills `outputs` from `inputs`, as [`reference::attend`](super::reference::attend) does.
 ///
-/// A query that sees no key (all masked, no sink) gets context 0 and lse −∞. Weights are within 1e-6 of the exact ones
+/// A query that sees no key gets context 0, and lse −∞ or that of the sink. Weights are within 1e-6 of the exact ones
 /// while scores stay below about 8 in size; beyond, their f32 rounding (6e-8 of the largest partial sum) is the limit.
 ///
 /// # Panics
@@ -61,6 +62,12 @@ pub fn attend_with(instructions: Instructions, inputs: &Inputs<'_>, outputs: &mu
     check_lengths(inputs, outputs);
     let instructions = instructions.or_portable();
     let shape = inputs.shape;
+    let about = |head: usize| About {
+        scoring: inputs.scoring,
+        key_bias: inputs.key_bias.map(|bias| &bias[head * shape.n_keys..][..shape.n_keys]),
+        key_valid: inputs.key_valid,
+        mask: inputs.mask,
+    };
     let heads: Vec<Head<'_>> = (0..shape.n_heads)
         .map(|head| {
             let kv_rows = shape.kv_head(head) * shape.n_keys;
@@ -70,7 +77,7 @@ pub fn attend_with(instructions: Instructions, inputs: &Inputs<'_>, outputs: &mu
                 values: &inputs.values[kv_rows * shape.d_value..][..shape.n_keys * shape.d_value],
                 d_head: shape.d_head,
                 d_value: shape.d_value,
-                rule: Rule::new(inputs.scoring, head, 0..shape.n_queries, 0..shape.n_keys, inputs.key_valid),
+                rule: Rule::new(&about(head), head, 0..shape.n_queries, 0..shape.n_keys),
             }
         })
         .collect();
@@ -95,6 +102,8 @@ fn check_lengths(inputs: &Inputs<'_>, outputs: &Outputs<'_>) {
     check("values", inputs.values.len(), [shape.n_kv_heads, shape.n_keys, shape.d_value]);
     check("context", outputs.context.len(), [shape.n_queries, shape.n_heads, shape.d_value]);
     check("lse", outputs.lse.len(), [1, shape.n_heads, shape.n_queries]);
+    let key_bias = inputs.key_bias.map_or(shape.n_heads * shape.n_keys, <[f32]>::len);
+    check("key_bias", key_bias, [1, shape.n_heads, shape.n_keys]);
     check("key_valid", inputs.key_valid.map_or(shape.n_keys, <[bool]>::len), [1, 1, shape.n_keys]);
 }
 
@@ -205,6 +214,8 @@ mod tests {
                     shape,
                     scoring: &scoring,
                     key_valid: None,
+                    mask: None,
+                    key_bias: None,
                 };
                 let run = |attend: &dyn Fn(&Inputs<'_>, &mut Outputs<'_>)| {
                     let mut context = vec![f32::NAN; 2 * n_queries * d_value];

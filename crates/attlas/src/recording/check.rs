@@ -1,11 +1,13 @@
-//! What was found when the weights of a recording were looked at: finite, in range, masked is 0, rows sum to 1.
+//! What was found when the numbers of a recording were looked at: finite, in the range of their quantity, 0 on padding;
+//! of weights also that rows sum to 1, and that no row is empty that sees a key.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, HeadId, Kind, Recording, TokenRole, Weights};
+use super::Layer;
+use crate::{AttentionMap, Error, HeadId, Kind, Quantity, Recording, TokenRole, Tokens};
 
 /// How far a row's sum may be from 1 before it is said.
 pub const ROW_SUM_TOLERANCE: f32 = 1e-3;
@@ -20,17 +22,26 @@ const BAND: usize = 16;
 pub struct LayerCheck {
     /// The kind of attention.
     pub kind: Kind,
+    /// The stack of the model, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
     /// The layer's index.
     pub layer: usize,
+    /// What the numbers are; it decides which checks hold.
+    #[serde(default, skip_serializing_if = "is_weight")]
+    pub quantity: Quantity,
     /// Rows looked at, and rows there are.
     pub n_rows: (usize, usize),
-    /// Weights that are not finite.
+    /// Numbers that are not finite.
     pub n_not_finite: usize,
-    /// Weights below 0 or above 1 + tolerance.
+    /// Numbers outside the quantity's range by more than the tolerance; weights below 0 or above 1.
     pub n_out_of_range: usize,
-    /// The largest weight on a padding key.
+    /// Rows that see a key, although their log-sum-exp says that they see none.
+    #[serde(default)]
+    pub n_empty: usize,
+    /// The largest number on a padding key.
     pub max_masked: f32,
-    /// The largest |row sum + sink − 1|, over rows that see a key.
+    /// The largest |row sum + sink − 1|, over rows that see a key; 0 where the quantity does not sum to 1.
     pub max_row_error: f32,
     /// Where that is: text, head, query.
     pub worst_row: Option<(usize, HeadId, usize)>,
@@ -41,6 +52,7 @@ impl LayerCheck {
     pub fn passed(&self) -> bool {
         self.n_not_finite == 0
             && self.n_out_of_range == 0
+            && self.n_empty == 0
             && self.max_masked == 0.0
             && self.max_row_error <= ROW_SUM_TOLERANCE
     }
@@ -63,38 +75,26 @@ impl Recording {
         let n_maps = self.items.len() * shape.n_heads;
         let mut found = LayerCheck {
             kind: layer.kind,
+            stack: layer.stack.clone(),
             layer: layer.index,
+            quantity: layer.quantity,
             n_rows: (n_maps * rows_per_map, n_maps * shape.n_queries),
             n_not_finite: 0,
             n_out_of_range: 0,
+            n_empty: 0,
             max_masked: 0.0,
             max_row_error: 0.0,
             worst_row: None,
         };
         for (index, item) in self.items.iter().enumerate() {
-            let keys = &item.keys(layer.kind).tokens;
-            let blind_rows_are_known = matches!(layer.weights, Weights::Factored { .. });
             for head in 0..shape.n_heads {
-                let map = self.map(index, layer.kind, layer.index, head)?;
+                let map = self.map_of(layer, index, head)?;
                 for band in bands(shape.n_queries) {
-                    let weights = map.tile(band.clone(), 0..shape.n_keys); // [band, n_keys]
-                    for (query, row) in band.zip(weights.chunks_exact(shape.n_keys)) {
-                        for (weight, key) in row.iter().zip(keys) {
-                            found.n_not_finite += usize::from(!weight.is_finite());
-                            found.n_out_of_range += usize::from(*weight < 0.0 || *weight > 1.0 + ROW_SUM_TOLERANCE);
-                            if key.role == TokenRole::Padding {
-                                found.max_masked = found.max_masked.max(weight.abs());
-                            }
-                        }
-                        let sum =
-                            row.iter().map(|weight| f64::from(*weight)).sum::<f64>() as f32 + map.sink_mass(query);
-                        let error = (sum - 1.0).abs();
-                        let sees_nothing = sum == 0.0
-                            && (blind_rows_are_known
-                                || item.queries(layer.kind).tokens[query].role == TokenRole::Padding);
-                        if !sees_nothing && (error > found.max_row_error || error.is_nan()) {
-                            found.max_row_error = error;
-                            found.worst_row = Some((index, map.id(), query));
+                    let numbers = map.tile(band.clone(), 0..shape.n_keys); // [band, n_keys]
+                    for (query, row) in band.zip(numbers.chunks_exact(shape.n_keys)) {
+                        found.look_at_numbers(row, layer.key_tokens(item));
+                        if layer.quantity.rows_sum_to_one() {
+                            found.look_at_sum(layer, &map, (index, query), row);
                         }
                     }
                 }
@@ -102,6 +102,45 @@ impl Recording {
         }
         Ok(found)
     }
+}
+
+impl LayerCheck {
+    fn look_at_numbers(&mut self, row: &[f32], keys: &Tokens) {
+        let (least, largest) = self.quantity.range();
+        let is_out = |number: f32| {
+            least.is_some_and(|least| number < least)
+                || largest.is_some_and(|largest| number > largest + ROW_SUM_TOLERANCE)
+        };
+        for (number, key) in row.iter().zip(&keys.tokens) {
+            self.n_not_finite += usize::from(!number.is_finite());
+            self.n_out_of_range += usize::from(is_out(*number));
+            if key.role == TokenRole::Padding {
+                self.max_masked = self.max_masked.max(number.abs());
+            }
+        }
+    }
+
+    fn look_at_sum(&mut self, layer: &Layer, map: &AttentionMap<'_>, (item, query): (usize, usize), row: &[f32]) {
+        let sum = row.iter().map(|weight| f64::from(*weight)).sum::<f64>() as f32 + map.sink_mass(query);
+        let error = (sum - 1.0).abs();
+        let is_blind = match layer.factored() {
+            Some(factored) => {
+                let lse = factored.lse[map.first_row() + query];
+                let is_blind = lse == f64::NEG_INFINITY;
+                self.n_empty += usize::from(is_blind && map.visible_keys(query).any(|key| map.sees(query, key)));
+                is_blind
+            }
+            None => sum == 0.0 && map.query_tokens().tokens[query].role == TokenRole::Padding,
+        };
+        if !is_blind && (error > self.max_row_error || error.is_nan()) {
+            self.max_row_error = error;
+            self.worst_row = Some((item, map.id(), query));
+        }
+    }
+}
+
+fn is_weight(quantity: &Quantity) -> bool {
+    *quantity == Quantity::Weight
 }
 
 /// The rows that are looked at, at most [`MAX_ROWS`]: all, or bands from the first row to the last.

@@ -156,7 +156,7 @@ pub enum HeadOutput<N> {
     Zero,
     /// The same at every row, such as a mean over many runs. Shape `[heads, d_value]`, of those that are chosen.
     Mean(N),
-    /// These numbers. Shape `[items, queries, heads, d_value]`, of those that are chosen.
+    /// These numbers. Shape `[items, heads, queries, d_value]`, of those that are chosen.
     Given(N),
 }
 

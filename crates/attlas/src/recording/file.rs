@@ -1,19 +1,25 @@
 //! A recording as one safetensors file: tensors, and metadata as JSON under the key `attlas` (docs/format.md).
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{FORMAT_VERSION, Item, LayerCheck, Provenance};
+use super::lse::check_work;
+use super::{FORMAT_VERSION, Factored, Item, LayerCheck, Provenance, Trace, Traces, elements};
 use crate::attention::Shape;
+use crate::buffer::{Memory, file_bytes};
 use crate::output::write_aside;
 use crate::tensor_file::TensorFile;
-use crate::{Bias, Buffer, Error, Kind, Layer, Recording, Scoring, Weights};
+use crate::{Bias, Buffer, Error, Kind, Layer, Mask, Quantity, Recording, Scoring, Weights};
 
 /// The key of the JSON in the safetensors header.
 const KEY: &str = "attlas";
+/// What errors call a recording that lies in no file.
+const IN_MEMORY: &str = "recording in memory";
 
 /// What every version of the format says first.
 #[derive(Deserialize)]
@@ -25,25 +31,59 @@ struct Version {
 struct Metadata {
     version: u32,
     provenance: Provenance,
+    /// Written for other readers; this one looks again.
+    #[serde(skip_deserializing)]
     checks: Vec<LayerCheck>,
     items: Vec<Item>,
     layers: Vec<LayerMetadata>,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LayerMetadata {
     kind: Kind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stack: Option<String>,
     index: usize,
+    #[serde(default, skip_serializing_if = "is_weight")]
+    quantity: Quantity,
     shape: Shape,
-    /// Absent for dense weights. A relative bias keeps its table in the tensor `….bias`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    query_axis: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_axis: Option<String>,
+    /// Absent for dense numbers. A relative bias keeps its table in the tensor `….bias`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scoring: Option<Scoring>,
-    #[serde(default)]
+    /// The tensor that holds the mask; layers may share it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mask: Option<String>,
+    /// Whether there is a tensor `….key_bias`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    key_bias: bool,
+    /// What was kept beside the weights.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    traces: Vec<Trace>,
+    /// How version 1 said that values were kept.
+    #[serde(default, skip_serializing)]
     values: bool,
 }
 
-/// A tensor's name, shape and numbers.
-type Tensor<'a> = (String, Vec<usize>, &'a [f32]);
+fn is_weight(quantity: &Quantity) -> bool {
+    *quantity == Quantity::Weight
+}
+
+fn is_false(answer: &bool) -> bool {
+    !answer
+}
+
+/// A tensor on its way to a file.
+struct Tensor<'a> {
+    name: String,
+    dtype: &'static str,
+    shape: Vec<usize>,
+    bytes: Cow<'a, [u8]>,
+}
 
 impl Recording {
     /// Writes the recording to `path`, complete or not at all.
@@ -51,20 +91,19 @@ impl Recording {
     /// # Errors
     /// [`Error::Inconsistent`] when it contradicts itself, [`Error::Output`] when it cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let metadata = Metadata {
-            version: FORMAT_VERSION,
-            provenance: self.provenance.clone(),
-            checks: self.check()?,
-            items: self.items.clone(),
-            layers: self.layers.iter().map(LayerMetadata::of).collect(),
-        };
-        let json = serde_json::to_string(&metadata).map_err(|error| Error::Inconsistent(error.to_string()))?;
-        let tensors: Vec<Tensor<'_>> = self.layers.iter().flat_map(|layer| layer.tensors(self.items.len())).collect();
-        write_aside(path, |file| {
-            let names = tensors.iter().map(|(name, shape, _)| (name.as_str(), shape.as_slice()));
-            write_safetensors_header(file, names, (KEY, &json))?;
-            tensors.iter().try_for_each(|(_, _, numbers)| write_f32(file, numbers))
-        })
+        let (json, tensors) = self.to_write()?;
+        write_aside(path, |file| write(file, &json, &tensors))
+    }
+
+    /// The bytes that [`save`](Self::save) writes.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when the recording contradicts itself.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let (json, tensors) = self.to_write()?;
+        let mut bytes = Vec::with_capacity(tensors.iter().map(|tensor| tensor.bytes.len()).sum());
+        write(&mut bytes, &json, &tensors).map_err(|error| Error::Inconsistent(error.to_string()))?;
+        Ok(bytes)
     }
 
     /// Opens the recording at `path`; its arrays stay in the file until they are read.
@@ -72,8 +111,19 @@ impl Recording {
     /// # Errors
     /// [`Error::Io`] and [`Error::File`], naming file and field: no recording, a newer version, sizes that contradict.
     pub fn open(path: &Path) -> Result<Recording, Error> {
-        let file = TensorFile::open(path)?;
-        let bad = |message: String| Error::File { path: path.to_path_buf(), message };
+        Recording::read(&TensorFile::open(path)?)
+    }
+
+    /// Opens the recording that [`to_bytes`](Self::to_bytes) made; its arrays stay in `memory`.
+    ///
+    /// # Errors
+    /// [`Error::File`], as [`open`](Self::open).
+    pub fn from_bytes(memory: Memory) -> Result<Recording, Error> {
+        Recording::read(&TensorFile::over(memory, Path::new(IN_MEMORY))?)
+    }
+
+    fn read(file: &TensorFile) -> Result<Recording, Error> {
+        let bad = |message: String| Error::File { path: file.path().to_path_buf(), message };
         let json = file.metadata().get(KEY).ok_or_else(|| {
             bad("a safetensors file, but no attlas recording: to bring attention arrays, use `attlas import`".into())
         })?;
@@ -85,28 +135,79 @@ impl Recording {
                  a newer attlas opens it"
             )));
         }
+        if version == 0 {
+            return Err(bad("the recording has format version 0; the first is 1".into()));
+        }
         let metadata: Metadata = serde_json::from_str(json).map_err(unreadable)?;
         let n_items = metadata.items.len();
-        let layers: Result<Vec<Layer>, Error> =
-            metadata.layers.into_iter().map(|layer| layer.read(&file, n_items)).collect();
-        let recording = Recording { items: metadata.items, layers: layers?, provenance: metadata.provenance };
+        let mut masks = BTreeMap::new();
+        let (mut layers, mut without_lse) = (Vec::with_capacity(metadata.layers.len()), Vec::new());
+        for layer in metadata.layers {
+            let (layer, has_lse) = layer.read(file, n_items, &mut masks)?;
+            if !has_lse {
+                without_lse.push(layers.len());
+            }
+            layers.push(layer);
+        }
+        let mut recording = Recording { items: metadata.items, layers, provenance: metadata.provenance };
         recording.validate().map_err(|error| bad(error.to_string()))?;
+        recording.compute_missing(&without_lse).map_err(bad)?;
         Ok(recording)
+    }
+
+    /// Computes the log-sum-exps of the layers whose writer left them out.
+    fn compute_missing(&mut self, positions: &[usize]) -> Result<(), String> {
+        let work = positions.iter().map(|position| self.layers[*position].work(self.items.len()));
+        check_work(work.fold(0, u64::saturating_add))?;
+        for position in positions {
+            self.layers[*position].compute_lse(&self.items, |_| true);
+        }
+        Ok(())
+    }
+
+    /// The metadata and the tensors of the recording's file; large numbers first, so that all are aligned.
+    fn to_write(&self) -> Result<(String, Vec<Tensor<'_>>), Error> {
+        let checks = self.check()?;
+        let mut masks = BTreeMap::new();
+        let mut tensors = Vec::new();
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let mask = layer.factored().and_then(|factored| factored.mask.as_ref()).map(|mask| {
+                let name = || layer.tensor_name("visible");
+                masks.entry(mask.identity()).or_insert_with(name).clone() // layers that share a mask share its tensor
+            });
+            layer.tensors(self.items.len(), mask.as_deref(), &mut tensors);
+            layers.push(LayerMetadata::of(layer, mask));
+        }
+        tensors.sort_by_key(|tensor| std::cmp::Reverse(n_bytes(tensor.dtype)));
+        let (provenance, items) = (self.provenance.clone(), self.items.clone());
+        let metadata = Metadata { version: FORMAT_VERSION, provenance, checks, items, layers };
+        let json = serde_json::to_string(&metadata).map_err(|error| Error::Inconsistent(error.to_string()))?;
+        Ok((json, tensors))
     }
 }
 
-/// Writes the head of a safetensors file of `f32` tensors that follow in the order given.
+fn write(file: &mut impl Write, json: &str, tensors: &[Tensor<'_>]) -> std::io::Result<()> {
+    let names = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.dtype, tensor.shape.as_slice()));
+    write_safetensors_header(file, names, (KEY, json))?;
+    tensors.iter().try_for_each(|tensor| file.write_all(&tensor.bytes))
+}
+
+/// Writes the head of a safetensors file of tensors that follow in the order given.
 pub(crate) fn write_safetensors_header<'a>(
     file: &mut impl Write,
-    tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+    tensors: impl IntoIterator<Item = (&'a str, &'a str, &'a [usize])>,
     metadata: (&str, &str),
 ) -> std::io::Result<()> {
     let mut header = serde_json::Map::new();
     header.insert("__metadata__".into(), json!({ metadata.0: metadata.1 }));
     let mut offset = 0;
-    for (name, shape) in tensors {
-        let end = offset + shape.iter().product::<usize>() * size_of::<f32>();
-        header.insert(name.into(), json!({ "dtype": "F32", "shape": shape, "data_offsets": [offset, end] }));
+    for (name, dtype, shape) in tensors {
+        let end = offset + shape.iter().product::<usize>() * n_bytes(dtype);
+        header.insert(
+            name.into(),
+            json!({ "dtype": dtype.to_uppercase(), "shape": shape, "data_offsets": [offset, end] }),
+        );
         offset = end;
     }
     let mut header = Value::Object(header).to_string().into_bytes();
@@ -115,83 +216,231 @@ pub(crate) fn write_safetensors_header<'a>(
     file.write_all(&header)
 }
 
-/// Writes numbers as little-endian bytes.
-pub(crate) fn write_f32(file: &mut impl Write, numbers: &[f32]) -> std::io::Result<()> {
-    if cfg!(target_endian = "little") {
-        file.write_all(bytemuck::cast_slice(numbers))
-    } else {
-        numbers.iter().try_for_each(|number| file.write_all(&number.to_le_bytes()))
+/// The bytes of one number of a type.
+fn n_bytes(dtype: &str) -> usize {
+    match dtype {
+        "f64" => 8,
+        "f32" | "u32" => 4,
+        "f16" | "bf16" => 2,
+        _ => 1,
     }
 }
 
-/// The name of a layer's tensor: `encoder.3.queries`.
-fn tensor_name(kind: Kind, index: usize, what: &str) -> String {
-    format!("{kind}.{index}.{what}")
+/// Writes numbers as little-endian bytes.
+pub(crate) fn write_f32(file: &mut impl Write, numbers: &[f32]) -> std::io::Result<()> {
+    file.write_all(&file_bytes(numbers))
 }
 
 impl Layer {
-    /// The layer's arrays, named and shaped for the file.
-    fn tensors(&self, n_items: usize) -> Vec<Tensor<'_>> {
-        let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, d_value } = self.shape;
-        let name = |what: &str| tensor_name(self.kind, self.index, what);
-        let mut tensors: Vec<Tensor<'_>> = match &self.weights {
-            Weights::Dense(weights) => vec![(name("weights"), vec![n_items, n_heads, n_queries, n_keys], weights)],
-            Weights::Factored { scoring, queries, keys, lse } => {
-                let mut tensors: Vec<Tensor<'_>> = vec![
-                    (name("queries"), vec![n_items, n_heads, n_queries, d_head], queries),
-                    (name("keys"), vec![n_items, n_kv_heads, n_keys, d_head], keys),
-                    (name("lse"), vec![n_items, n_heads, n_queries], lse),
-                ];
-                if let Bias::Relative { table, n_offsets, .. } = &scoring.bias {
-                    tensors.push((name("bias"), vec![n_heads, *n_offsets], table));
-                }
-                tensors
-            }
+    /// The name of one of the layer's tensors: `encoder.3.queries`, `vision/encoder.3.queries`.
+    fn tensor_name(&self, what: &str) -> String {
+        tensor_name(self.stack.as_deref(), self.kind, self.index, what)
+    }
+
+    /// Appends the layer's arrays, named and shaped for the file; a mask that other layers share is there once.
+    fn tensors<'a>(&'a self, n_items: usize, mask: Option<&str>, tensors: &mut Vec<Tensor<'a>>) {
+        let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, .. } = self.shape;
+        let mut push = |name: String, dtype: &'static str, shape: Vec<usize>, bytes: Cow<'a, [u8]>| {
+            tensors.push(Tensor { name, dtype, shape, bytes });
         };
-        if let Some(values) = &self.values {
-            tensors.push((name("values"), vec![n_items, n_kv_heads, n_keys, d_value], values));
+        match &self.weights {
+            Weights::Dense(dense) => {
+                let name = self.tensor_name(dense_name(self.quantity));
+                push(name, "f32", vec![n_items, n_heads, n_queries, n_keys], file_bytes(dense));
+            }
+            Weights::Factored(factored) => {
+                let Factored { scoring, queries, keys, lse, key_bias, .. } = &**factored;
+                let name = |what: &str| self.tensor_name(what);
+                let (of_queries, of_keys) =
+                    ([n_items, n_heads, n_queries, d_head], [n_items, n_kv_heads, n_keys, d_head]);
+                push(name("queries"), queries.dtype(), of_queries.to_vec(), queries.file_bytes());
+                push(name("keys"), keys.dtype(), of_keys.to_vec(), keys.file_bytes());
+                push(name("lse"), "f64", vec![n_items, n_heads, n_queries], file_bytes(lse));
+                if let Bias::Relative { table, n_offsets, .. } = &scoring.bias {
+                    push(name("bias"), "f32", vec![n_heads, *n_offsets], file_bytes(table));
+                }
+                if let Some(bias) = key_bias {
+                    let n_items = bias.len() / (n_heads * n_keys); // as many as the batch, or 1
+                    push(name("key_bias"), "f32", vec![n_items, n_heads, n_keys], file_bytes(bias));
+                }
+                if let Some(shared) = &factored.mask
+                    && mask == Some(name("visible").as_str())
+                {
+                    let (dtype, shape, bytes) = mask_tensor(shared, &self.shape);
+                    push(name("visible"), dtype, shape, bytes);
+                }
+            }
         }
-        tensors
+        for (trace, numbers) in self.traces.iter() {
+            let width = numbers.len() / (n_items * n_queries);
+            let shape = trace.shape(n_items, &self.shape, width);
+            push(self.tensor_name(trace.name()), numbers.dtype(), shape, numbers.file_bytes());
+        }
+    }
+}
+
+fn tensor_name(stack: Option<&str>, kind: Kind, index: usize, what: &str) -> String {
+    match stack {
+        Some(stack) => format!("{stack}/{kind}.{index}.{what}"),
+        None => format!("{kind}.{index}.{what}"),
+    }
+}
+
+/// What the tensor of a dense layer is called.
+fn dense_name(quantity: Quantity) -> &'static str {
+    match quantity {
+        Quantity::Weight => "weights",
+        quantity => quantity.name(),
+    }
+}
+
+fn mask_tensor<'a>(mask: &'a Mask, shape: &Shape) -> (&'static str, Vec<usize>, Cow<'a, [u8]>) {
+    match mask {
+        Mask::Stretches { n_items, n_stretches, keys } => {
+            ("u32", vec![*n_items, shape.n_queries, *n_stretches, 2], file_bytes(keys))
+        }
+        Mask::Bits { n_items, n_heads, bits } => {
+            ("u8", vec![*n_items, *n_heads, shape.n_queries, shape.n_keys.div_ceil(8)], file_bytes(bits))
+        }
     }
 }
 
 impl LayerMetadata {
-    fn of(layer: &Layer) -> LayerMetadata {
-        let scoring = match &layer.weights {
-            Weights::Dense(_) => None,
-            Weights::Factored { scoring, .. } => {
-                let mut scoring = scoring.clone();
-                if let Bias::Relative { table, .. } = &mut scoring.bias {
-                    table.clear(); // stands in its own tensor
-                }
-                Some(scoring)
-            }
-        };
-        let values = layer.values.is_some();
-        LayerMetadata { kind: layer.kind, index: layer.index, shape: layer.shape, scoring, values }
+    fn of(layer: &Layer, mask: Option<String>) -> LayerMetadata {
+        let mut scoring = layer.factored().map(|factored| factored.scoring.clone());
+        if let Some(Bias::Relative { table, .. }) = scoring.as_mut().map(|scoring| &mut scoring.bias) {
+            table.clear(); // stands in its own tensor
+        }
+        LayerMetadata {
+            kind: layer.kind,
+            stack: layer.stack.clone(),
+            index: layer.index,
+            quantity: layer.quantity,
+            shape: layer.shape,
+            query_axis: layer.query_axis.clone(),
+            key_axis: layer.key_axis.clone(),
+            scoring,
+            mask,
+            key_bias: layer.factored().is_some_and(|factored| factored.key_bias.is_some()),
+            traces: layer.traces.iter().map(|(trace, _)| trace).collect(),
+            values: false,
+        }
     }
 
-    /// The layer with its arrays, which stay in the file.
-    fn read(self, file: &TensorFile, n_items: usize) -> Result<Layer, Error> {
-        let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, d_value } = self.shape;
-        let tensor = |what: &str, shape: &[usize]| -> Result<Buffer, Error> {
-            file.f32_buffer(&tensor_name(self.kind, self.index, what), shape)
-        };
-        let weights = match self.scoring {
-            None => Weights::Dense(tensor("weights", &[n_items, n_heads, n_queries, n_keys])?),
-            Some(mut scoring) => {
-                if let Bias::Relative { table, n_offsets, .. } = &mut scoring.bias {
-                    *table = tensor("bias", &[n_heads, *n_offsets])?.to_vec();
-                }
-                Weights::Factored {
-                    queries: tensor("queries", &[n_items, n_heads, n_queries, d_head])?,
-                    keys: tensor("keys", &[n_items, n_kv_heads, n_keys, d_head])?,
-                    lse: tensor("lse", &[n_items, n_heads, n_queries])?,
-                    scoring,
-                }
+    /// The layer with its arrays, which stay in the file, and whether its log-sum-exps are there: else they are 0.
+    fn read(
+        self,
+        file: &TensorFile,
+        n_items: usize,
+        masks: &mut BTreeMap<String, Mask>,
+    ) -> Result<(Layer, bool), Error> {
+        let Shape { n_heads, n_queries, n_keys, .. } = self.shape;
+        let traces = self.traces(file, n_items)?;
+        let mut has_lse = true;
+        let weights = match self.scoring.clone() {
+            None => {
+                let shape = [n_items, n_heads, n_queries, n_keys];
+                Weights::Dense(file.buffer(&self.name(dense_name(self.quantity)), &shape)?)
+            }
+            Some(scoring) => {
+                let (factored, lse_is_there) = self.read_factored(scoring, file, n_items, masks)?;
+                has_lse = lse_is_there;
+                factored.into()
             }
         };
-        let values = self.values.then(|| tensor("values", &[n_items, n_kv_heads, n_keys, d_value])).transpose()?;
-        Ok(Layer { kind: self.kind, index: self.index, shape: self.shape, weights, values })
+        let layer = Layer {
+            kind: self.kind,
+            stack: self.stack,
+            index: self.index,
+            quantity: self.quantity,
+            shape: self.shape,
+            query_axis: self.query_axis,
+            key_axis: self.key_axis,
+            weights,
+            traces,
+        };
+        Ok((layer, has_lse))
+    }
+
+    fn name(&self, what: &str) -> String {
+        tensor_name(self.stack.as_deref(), self.kind, self.index, what)
+    }
+
+    fn read_factored(
+        &self,
+        mut scoring: Scoring,
+        file: &TensorFile,
+        n_items: usize,
+        masks: &mut BTreeMap<String, Mask>,
+    ) -> Result<(Factored, bool), Error> {
+        let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, .. } = self.shape;
+        let queries = file.numbers(&self.name("queries"), &[n_items, n_heads, n_queries, d_head])?;
+        let keys = file.numbers(&self.name("keys"), &[n_items, n_kv_heads, n_keys, d_head])?;
+        let lse = self.read_lse(file, n_items)?;
+        let has_lse = lse.is_some();
+        let n_rows = elements(&[n_items, n_heads, n_queries]).filter(|n| *n <= queries.len()).unwrap_or(0);
+        if let Bias::Relative { table, n_offsets, .. } = &mut scoring.bias {
+            *table = file.buffer(&self.name("bias"), &[n_heads, *n_offsets])?.to_vec();
+        }
+        let key_bias = match self.key_bias {
+            true => {
+                let name = self.name("key_bias");
+                let shared = file.info(&name)?.shape == [1, n_heads, n_keys];
+                Some(file.buffer(&name, &[if shared { 1 } else { n_items }, n_heads, n_keys])?)
+            }
+            false => None,
+        };
+        let mask = match &self.mask {
+            Some(name) if masks.contains_key(name) => masks.get(name).cloned(),
+            Some(name) => Some(masks.entry(name.clone()).or_insert(self.read_mask(file, name)?).clone()),
+            None => None,
+        };
+        let lse = lse.unwrap_or_else(|| vec![0.0; n_rows].into());
+        Ok((Factored { scoring, queries, keys, lse, mask, key_bias }, has_lse))
+    }
+
+    /// The log-sum-exps, in 64 bits or in version 1's 32; `None` where the writer left them out.
+    fn read_lse(&self, file: &TensorFile, n_items: usize) -> Result<Option<Buffer<f64>>, Error> {
+        let shape = [n_items, self.shape.n_heads, self.shape.n_queries];
+        let name = self.name("lse");
+        let Some(entry) = file.tensors().get(&name) else { return Ok(None) };
+        if entry.dtype != "f32" {
+            return file.buffer(&name, &shape).map(Some);
+        }
+        let narrow: Buffer<f32> = file.buffer(&name, &shape)?;
+        Ok(Some(narrow.iter().map(|lse| f64::from(*lse)).collect::<Vec<f64>>().into()))
+    }
+
+    /// The mask in the tensor `name`, whose type says which form it has.
+    fn read_mask(&self, file: &TensorFile, name: &str) -> Result<Mask, Error> {
+        let entry = file.info(name)?;
+        let Shape { n_queries, n_keys, .. } = self.shape;
+        let n_bytes = n_keys.div_ceil(8);
+        match (entry.dtype, entry.shape.as_slice()) {
+            ("u32", &[n_items, n, n_stretches, 2]) if n == n_queries => {
+                Ok(Mask::Stretches { n_items, n_stretches, keys: file.buffer(name, &entry.shape)? })
+            }
+            ("u8", &[n_items, n_heads, n, bytes]) if (n, bytes) == (n_queries, n_bytes) => {
+                Ok(Mask::Bits { n_items, n_heads, bits: file.buffer(name, &entry.shape)? })
+            }
+            (dtype, shape) => Err(Error::File {
+                path: file.path().to_path_buf(),
+                message: format!(
+                    "the mask \"{name}\" of {} layer {} is {dtype} {shape:?}, but u32 [texts, {n_queries}, stretches, 2] \
+                     or u8 [texts, heads, {n_queries}, {n_bytes}] was expected",
+                    self.kind, self.index
+                ),
+            }),
+        }
+    }
+
+    fn traces(&self, file: &TensorFile, n_items: usize) -> Result<Traces, Error> {
+        let of_version_1 = self.values.then_some(Trace::Values);
+        let read = |trace: Trace| {
+            let name = self.name(trace.name());
+            let width = file.info(&name)?.shape.last().copied().unwrap_or(0);
+            Ok((trace, file.numbers(&name, &trace.shape(n_items, &self.shape, width))?))
+        };
+        self.traces.iter().copied().chain(of_version_1).map(read).collect()
     }
 }

@@ -5,27 +5,32 @@
 mod check;
 mod edits;
 mod file;
+mod layer;
+mod lse;
 mod validate;
 
 pub use check::{LayerCheck, ROW_SUM_TOLERANCE};
 pub use edits::{Digest, Edit, HeadOutput, Heads, NewWeights, Which};
 pub(crate) use file::{write_f32, write_safetensors_header};
-pub(crate) use validate::elements;
+pub use layer::{Factored, Layer, Trace, Traces, Weights};
+pub use lse::{LseCheck, QueriesAndKeys};
+pub(crate) use validate::{elements, expect};
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-use crate::attention::Shape;
-use crate::{AttentionMap, Buffer, Error, Kind, PatchGrid, Scoring, Tokens};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{AttentionMap, Error, Kind, PatchGrid, Quantity, Tokens};
 
 /// The version of the file format this crate writes; it reads this one and older ones.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// One run of a model over a batch of texts, or arrays brought from elsewhere.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
     /// The texts of the batch.
     pub items: Vec<Item>,
-    /// The attention layers, encoder before decoder before cross, each in the model's order.
+    /// The layers, encoder before decoder before cross, each in the model's order.
     pub layers: Vec<Layer>,
     /// Where the recording comes from.
     pub provenance: Provenance,
@@ -47,6 +52,13 @@ pub struct Item {
     /// Where the source's tokens lie in an image, when they are patches of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<PatchGrid>,
+    /// Axes that are neither source nor target, by the names that layers call them: the tokens of a second tower, object
+    /// queries, the stages of a pyramid.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub axes: BTreeMap<String, Tokens>,
+    /// How many of the target's tokens were given; the others were generated. `None` when all were, or nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_prompt: Option<usize>,
 }
 
 impl Item {
@@ -67,39 +79,6 @@ impl Item {
     }
 }
 
-/// One layer's attention over the whole batch.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Layer {
-    /// The kind of attention.
-    pub kind: Kind,
-    /// The layer's true index in its stack of the model, counted from 0; not every layer of a hybrid model attends.
-    pub index: usize,
-    /// The sizes of one item's map; `n_queries` and `n_keys` are padded lengths.
-    pub shape: Shape,
-    /// The weights, or what they are computed from.
-    pub weights: Weights,
-    /// The value vectors, on request. Shape `[batch, n_kv_heads, n_keys, d_value]`.
-    pub values: Option<Buffer>,
-}
-
-/// Attention weights: as a function, or as the dense array someone brought.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Weights {
-    /// Weights as a function of queries, keys and one number per row.
-    Factored {
-        /// How scores are formed.
-        scoring: Scoring,
-        /// Rotary positions are already applied. Shape `[batch, n_heads, n_queries, d_head]`.
-        queries: Buffer,
-        /// Shape `[batch, n_kv_heads, n_keys, d_head]`.
-        keys: Buffer,
-        /// `ln Σ exp(score)`, sink included. Shape `[batch, n_heads, n_queries]`.
-        lse: Buffer,
-    },
-    /// Dense weights. Shape `[batch, n_heads, n_queries, n_keys]`.
-    Dense(Buffer),
-}
-
 /// Where a recording comes from, and what was found when it was checked.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Provenance {
@@ -117,8 +96,9 @@ pub struct Provenance {
     /// Whether dropout was off.
     #[serde(default)]
     pub mode: Mode,
-    /// The version of attlas that made the recording.
-    pub attlas_version: String,
+    /// The program that wrote the recording.
+    #[serde(alias = "attlas_version", deserialize_with = "writer_or_version")]
+    pub writer: Writer,
     /// How the weights were obtained.
     pub method: Method,
     /// Plain remarks a reader must know: cut text, unnormalised rows, tokens out of the training range.
@@ -134,6 +114,37 @@ impl Provenance {
     pub fn remarks(&self) -> Vec<String> {
         self.edits.iter().map(Edit::sentence).chain(self.notes.iter().cloned()).collect()
     }
+}
+
+/// A program that writes recordings.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Writer {
+    /// Its name.
+    pub name: String,
+    /// Its version; empty when it has none.
+    #[serde(default)]
+    pub version: String,
+}
+
+impl Writer {
+    /// This version of attlas.
+    pub fn attlas() -> Writer {
+        Writer { name: "attlas".into(), version: env!("CARGO_PKG_VERSION").into() }
+    }
+}
+
+/// The writer; version 1 said `attlas_version` instead, a text.
+fn writer_or_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Writer, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a writer with name and version")]
+    enum Written {
+        By(Writer),
+        Version(String),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::By(writer) => writer,
+        Written::Version(version) => Writer { name: "attlas".into(), version },
+    })
 }
 
 /// Whether the model ran with dropout off.
@@ -160,22 +171,26 @@ pub enum Method {
     Greedy,
     /// Target generated by beam search; the maps are those of the best beam.
     Beam,
+    /// Target generated by drawing each token at random.
+    Sample,
     /// Arrays made elsewhere.
     Imported,
 }
 
 impl Recording {
-    /// The layers of one kind.
+    /// The layers of attention weights of one kind; where the model has several stacks of that kind, those of the first.
     pub fn layers_of(&self, kind: Kind) -> impl Iterator<Item = &Layer> {
-        self.layers.iter().filter(move |layer| layer.kind == kind)
+        let weights = move |layer: &&Layer| layer.kind == kind && layer.quantity == Quantity::Weight;
+        let stack = self.layers.iter().find(weights).map(|layer| &layer.stack);
+        self.layers.iter().filter(weights).filter(move |layer| Some(&layer.stack) == stack)
     }
 
-    /// The kinds that were recorded, in the order of a forward pass.
+    /// The kinds whose weights were recorded, in the order of a forward pass.
     pub fn kinds(&self) -> Vec<Kind> {
         Kind::ALL.into_iter().filter(|kind| self.layers_of(*kind).next().is_some()).collect()
     }
 
-    /// The layer with the true index `index`.
+    /// The layer of [`layers_of`](Self::layers_of) with the true index `index`.
     ///
     /// # Errors
     /// [`Error::NoKind`] or [`Error::NoLayer`], which say what there is.
@@ -202,10 +217,17 @@ impl Recording {
     /// # Errors
     /// When the kind, layer, head or item does not exist; the error says which do.
     pub fn map(&self, item: usize, kind: Kind, layer: usize, head: usize) -> Result<AttentionMap<'_>, Error> {
-        let layer = self.layer(kind, layer)?;
+        self.map_of(self.layer(kind, layer)?, item, head)
+    }
+
+    /// The map of one head of a layer of this recording, of whatever stack and quantity.
+    ///
+    /// # Errors
+    /// When the head or item does not exist; the error says which do.
+    pub fn map_of<'a>(&'a self, layer: &'a Layer, item: usize, head: usize) -> Result<AttentionMap<'a>, Error> {
         if head >= layer.shape.n_heads {
             let last = layer.shape.n_heads.saturating_sub(1);
-            return Err(Error::NoHead { kind, layer: layer.index, head, last });
+            return Err(Error::NoHead { kind: layer.kind, layer: layer.index, head, last });
         }
         let tokens = self.items.get(item).ok_or(Error::NoItem { item, n_items: self.items.len() })?;
         Ok(AttentionMap::new(layer, item, tokens, head))

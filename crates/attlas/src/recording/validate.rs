@@ -1,13 +1,18 @@
 //! Whether a recording agrees with itself: every array has the size its shape says, every axis its tokens.
 
+use std::collections::BTreeSet;
+
+use super::Factored;
 use crate::attention::Shape;
-use crate::{Bias, Error, Kind, Layer, PatchGrid, Recording, Scoring, Tokens, Weights};
+use crate::{Bias, Error, Item, Kind, Layer, PatchGrid, Quantity, Recording, Scoring, Tokens, Weights};
 
 /// The highest index of a layer; no model has more, and numbers near the end of the type would overflow.
 const MAX_LAYER: usize = 1 << 20;
 /// More elements than any array of a recording may have (2^40 f32 are 4 TiB).
 const MAX_ELEMENTS: usize = 1 << 40;
 
+/// Letters of the name of a stack or an axis at most.
+const MAX_NAME: usize = 64;
 /// The most pixels along a side of an image.
 const MAX_PIXELS: usize = 1 << 20;
 
@@ -25,46 +30,93 @@ impl Recording {
             return bad("the recording has no attention layer".into());
         }
         for (index, item) in self.items.iter().enumerate() {
-            for (side, tokens) in [("source", &item.source), ("target", &item.target), ("predicted", &item.predicted)] {
-                check_spans(tokens).or_else(|message| bad(format!("text {index}, {side}: {message}")))?;
-            }
-            if let Some(grid) = &item.image {
-                check_grid(grid, &item.source).or_else(|message| bad(format!("text {index}: {message}")))?;
-            }
+            check_item(item).or_else(|message| bad(format!("text {index}{message}")))?;
         }
-        for (position, layer) in self.layers.iter().enumerate() {
-            let name = format!("{} layer {}", layer.kind, layer.index);
+        let (mut met, mut checked_masks) = (BTreeSet::new(), BTreeSet::new());
+        for layer in &self.layers {
             if layer.index > MAX_LAYER {
-                return bad(format!("{name}: its index is beyond the limit of {MAX_LAYER}"));
+                return bad(format!("{layer}: its index is beyond the limit of {MAX_LAYER}"));
             }
-            if self.layers[..position].iter().any(|other| other.kind == layer.kind && other.index == layer.index) {
-                return bad(format!("{name} stands twice"));
+            if let Some(stack) = &layer.stack {
+                check_name(stack).or_else(|message| bad(format!("layer {}, stack: {message}", layer.index)))?;
             }
-            check_layer(layer, self.items.len()).or_else(|message| bad(format!("{name}: {message}")))?;
-            self.check_axes(layer).or_else(|message| bad(format!("{name}: {message}")))?;
+            if !met.insert((layer.kind, &layer.stack, layer.index, layer.quantity as u8)) {
+                return bad(format!("{layer} stands twice"));
+            }
+            check_layer(layer, self.items.len()).or_else(|message| bad(format!("{layer}: {message}")))?;
+            let mask = layer.factored().and_then(|factored| factored.mask.as_ref());
+            if let Some(mask) = mask.filter(|mask| checked_masks.insert((mask.identity(), layer.shape.sizes()))) {
+                mask.check(self.items.len(), &layer.shape).or_else(|message| bad(format!("{layer}: {message}")))?;
+            }
+            check_axes(layer, &self.items).or_else(|message| bad(format!("{layer}: {message}")))?;
+        }
+        self.check_axis_names().or_else(bad)
+    }
+
+    /// Every named axis is that of some layer: another would be lost without a word.
+    fn check_axis_names(&self) -> Result<(), String> {
+        let named: BTreeSet<&String> =
+            self.layers.iter().flat_map(|layer| [&layer.query_axis, &layer.key_axis]).flatten().collect();
+        for (index, item) in self.items.iter().enumerate() {
+            if let Some(axis) = item.axes.keys().find(|axis| !named.contains(axis)) {
+                return Err(format!("text {index}, axes: no layer names the axis \"{axis}\""));
+            }
         }
         Ok(())
     }
+}
 
-    /// Each axis of the layer has as many tokens as it has rows or columns.
-    fn check_axes(&self, layer: &Layer) -> Result<(), String> {
-        for (index, item) in self.items.iter().enumerate() {
-            let axes = [
-                ("queries", layer.shape.n_queries, item.queries(layer.kind)),
-                ("keys", layer.shape.n_keys, item.keys(layer.kind)),
-            ];
-            for (axis, n, tokens) in axes {
-                if tokens.len() != n {
-                    let hint = match layer.kind {
-                        Kind::Encoder | Kind::Decoder => "were special tokens dropped, or padding left out?",
-                        Kind::Cross => "were source and target exchanged?",
-                    };
-                    let given = tokens.len();
-                    return Err(format!("the map has {n} {axis} but text {index} has {given} tokens there; {hint}"));
-                }
+/// Each axis of the layer has as many tokens as it has rows or columns.
+pub(super) fn check_axes(layer: &Layer, items: &[Item]) -> Result<(), String> {
+    let sides = [("queries", layer.shape.n_queries, &layer.query_axis), ("keys", layer.shape.n_keys, &layer.key_axis)];
+    for (index, item) in items.iter().enumerate() {
+        for ((side, n, axis), tokens) in sides.iter().zip([layer.query_tokens(item), layer.key_tokens(item)]) {
+            if let Some(name) = axis.as_ref().filter(|name| !item.axes.contains_key(*name)) {
+                return Err(format!("its {side} are the axis \"{name}\", which text {index} does not have"));
+            }
+            if tokens.len() != *n {
+                let given = tokens.len();
+                let hint = match (axis, layer.kind) {
+                    (Some(name), _) => format!("the axis is \"{name}\""),
+                    (None, Kind::Cross) => "were source and target exchanged?".into(),
+                    (None, _) => "were special tokens dropped, or padding left out?".into(),
+                };
+                return Err(format!("the map has {n} {side} but text {index} has {given} tokens there; {hint}"));
             }
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// The message goes on after `text 3`.
+fn check_item(item: &Item) -> Result<(), String> {
+    let sides = [("source", &item.source), ("target", &item.target), ("predicted", &item.predicted)];
+    let axes = item.axes.iter().map(|(name, tokens)| (name.as_str(), tokens));
+    for (side, tokens) in sides.into_iter().chain(axes) {
+        check_spans(tokens).map_err(|message| format!(", {side}: {message}"))?;
+    }
+    for name in item.axes.keys() {
+        check_name(name).map_err(|message| format!(", axes: {message}"))?;
+    }
+    if let Some(n_prompt) = item.n_prompt.filter(|n_prompt| *n_prompt > item.target.len()) {
+        let n_tokens = item.target.len();
+        return Err(format!(": n_prompt is {n_prompt}, but the target has {n_tokens} tokens"));
+    }
+    match &item.image {
+        Some(grid) => check_grid(grid, &item.source).map_err(|message| format!(": {message}")),
+        None => Ok(()),
+    }
+}
+
+/// Names of stacks and axes are parts of tensors' names.
+fn check_name(name: &str) -> Result<(), String> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+    match !name.is_empty() && name.len() <= MAX_NAME && name.chars().all(is_plain) {
+        true => Ok(()),
+        false => Err(format!(
+            "the name {name:?} is not 1 to {MAX_NAME} letters (a to z), digits, \"_\" and \"-\"",
+            name = name.chars().take(MAX_NAME).collect::<String>()
+        )),
     }
 }
 
@@ -96,9 +148,9 @@ fn check_grid(grid: &PatchGrid, source: &Tokens) -> Result<(), String> {
     Ok(())
 }
 
-fn check_layer(layer: &Layer, n_items: usize) -> Result<(), String> {
+pub(super) fn check_layer(layer: &Layer, n_items: usize) -> Result<(), String> {
     let shape = layer.shape;
-    let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, d_value } = shape;
+    let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, .. } = shape;
     for (name, size) in [("heads", n_heads), ("key-value heads", n_kv_heads), ("queries", n_queries), ("keys", n_keys)]
     {
         if size == 0 {
@@ -111,27 +163,39 @@ fn check_layer(layer: &Layer, n_items: usize) -> Result<(), String> {
     if !n_heads.is_multiple_of(n_kv_heads) {
         return Err(format!("{n_heads} heads cannot share {n_kv_heads} key-value heads evenly"));
     }
-    if let Some(values) = &layer.values {
-        expect("values", values.len(), &[n_items, n_kv_heads, n_keys, d_value])?;
-    }
+    check_traces(layer, n_items)?;
     match &layer.weights {
         Weights::Dense(weights) => expect("weights", weights.len(), &[n_items, n_heads, n_queries, n_keys]),
-        Weights::Factored { scoring, queries, keys, lse } => {
-            if d_head == 0 {
-                return Err("the width of a head is 0".into());
-            }
+        Weights::Factored(_) if layer.quantity != Quantity::Weight => {
+            Err("only attention weights are made of queries and keys; other quantities are dense".into())
+        }
+        Weights::Factored(_) if d_head == 0 => Err("the width of a head is 0".into()),
+        Weights::Factored(factored) => {
+            let Factored { scoring, queries, keys, lse, key_bias, mask: _ } = &**factored;
             expect("queries", queries.len(), &[n_items, n_heads, n_queries, d_head])?;
             expect("keys", keys.len(), &[n_items, n_kv_heads, n_keys, d_head])?;
             expect("lse", lse.len(), &[n_items, n_heads, n_queries])?;
             if scoring.query_offset >= n_keys {
-                return Err(format!(
-                    "query_offset is {}, but query 0 stands at one of the {n_keys} keys",
-                    scoring.query_offset
-                ));
+                let offset = scoring.query_offset;
+                return Err(format!("query_offset is {offset}, but query 0 stands at one of the {n_keys} keys"));
+            }
+            if let Some(bias) = key_bias.as_ref().filter(|bias| bias.len() != n_heads * n_keys) {
+                expect("key_bias", bias.len(), &[n_items, n_heads, n_keys])?;
             }
             check_scoring(scoring, n_heads)
         }
     }
+}
+
+fn check_traces(layer: &Layer, n_items: usize) -> Result<(), String> {
+    if layer.quantity != Quantity::Weight && !layer.traces.is_empty() {
+        return Err("traces stand beside attention weights, not beside other quantities".into());
+    }
+    for (trace, numbers) in layer.traces.iter() {
+        let rows = n_items.saturating_mul(layer.shape.n_queries).max(1);
+        expect(trace.name(), numbers.len(), &trace.shape(n_items, &layer.shape, numbers.len() / rows))?;
+    }
+    Ok(())
 }
 
 fn check_scoring(scoring: &Scoring, n_heads: usize) -> Result<(), String> {
@@ -145,10 +209,14 @@ fn check_scoring(scoring: &Scoring, n_heads: usize) -> Result<(), String> {
     }
     if let Some(sinks) = &scoring.sinks {
         expect("sinks", sinks.len(), &[n_heads])?;
+        check_finite("sinks", sinks)?;
     }
     match &scoring.bias {
         Bias::None => Ok(()),
-        Bias::Alibi { slopes } => expect("slopes", slopes.len(), &[n_heads]),
+        Bias::Alibi { slopes } => {
+            expect("slopes", slopes.len(), &[n_heads])?;
+            check_finite("slopes", slopes)
+        }
         Bias::Relative { first, table, n_offsets } => {
             if *n_offsets == 0 || first.unsigned_abs() > 1 << 40 {
                 return Err(format!("the bias table has {n_offsets} offsets from {first}"));
@@ -158,8 +226,16 @@ fn check_scoring(scoring: &Scoring, n_heads: usize) -> Result<(), String> {
     }
 }
 
+/// Numbers that stand in JSON, which has no infinity.
+fn check_finite(name: &str, numbers: &[f32]) -> Result<(), String> {
+    match numbers.iter().find(|number| !number.is_finite()) {
+        Some(number) => Err(format!("{name} has a {number}, finite numbers were expected")),
+        None => Ok(()),
+    }
+}
+
 /// Whether an array of `len` elements has the shape `shape`.
-fn expect(name: &str, len: usize, shape: &[usize]) -> Result<(), String> {
+pub(crate) fn expect(name: &str, len: usize, shape: &[usize]) -> Result<(), String> {
     match elements(shape) {
         Some(n) if n == len => Ok(()),
         _ => Err(format!("{name} has {len} numbers, but {shape:?} were expected")),

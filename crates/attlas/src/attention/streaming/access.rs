@@ -8,11 +8,15 @@ use rayon::prelude::*;
 use super::block::{Block, Head};
 use super::dispatch::{self, Instructions, Task};
 use super::group::{Lse, key_block};
-use super::rule::Rule;
+use super::rule::{About, Rule};
 use super::scratch::{Carver, SCRATCH};
 use super::vector::Vector;
 use super::{MAX_WIDTH, SEQUENTIAL_BELOW, Shared, stream};
-use crate::{Pooled, Pooling, Scoring};
+use crate::{MaskView, Pooled, Pooling, Scoring};
+
+/// Log-sum-exps beyond this, either side of 0, are those of rows whose scores f32 cannot tell apart well enough: an error
+/// of 1e-6 in a score of 32 is one of 1e-6 in a weight. Weights of such rows are computed in f64.
+pub(crate) const LARGE: f64 = 32.0;
 
 /// One head's map as it was recorded.
 #[derive(Debug, Clone, Copy)]
@@ -28,9 +32,13 @@ pub(crate) struct Recorded<'a> {
     /// Width of a query and of a key.
     pub d_head: usize,
     /// Each row's log-sum-exp. Shape `[n_queries]`.
-    pub lse: &'a [f32],
+    pub lse: &'a [f64],
     /// Which keys are not padding. Shape `[n_keys]`.
     pub key_valid: Option<&'a [bool]>,
+    /// Which keys are seen of those that the band lets through.
+    pub mask: Option<MaskView<'a>>,
+    /// Added to each key's scores. Shape `[n_keys]`.
+    pub key_bias: Option<&'a [f32]>,
     /// Columns of the map.
     pub n_keys: usize,
 }
@@ -53,6 +61,9 @@ impl<'a> Recorded<'a> {
         let fill = |(step, weights): (usize, &mut [f32])| {
             let start = queries.start + step * block_rows;
             let rows = start..(start + block_rows).min(queries.end);
+            if self.is_large(rows.clone()) {
+                return self.precise_tile(instructions, rows, keys.clone(), weights);
+            }
             dispatch::run(instructions, TileRows { map: self, head: &head, rows, keys: keys.clone(), weights });
         };
         let piece = block_rows * keys.len();
@@ -73,14 +84,20 @@ impl<'a> Recorded<'a> {
         overviews.into_iter().next().unwrap_or_else(|| Pooled::empty(pooling, size.0, size.1))
     }
 
+    /// Whether the weights of some of these rows must be computed in f64.
+    pub fn is_large(&self, rows: Range<usize>) -> bool {
+        self.lse[rows].iter().any(|lse| lse.is_finite() && lse.abs() > LARGE)
+    }
+
     fn head(&self, queries: Range<usize>, keys: Range<usize>) -> Head<'a> {
+        let Recorded { scoring, key_bias, key_valid, mask, .. } = *self;
         Head {
             queries: self.queries,
             keys: self.keys,
             values: &[],
             d_head: self.d_head,
             d_value: 0,
-            rule: Rule::new(self.scoring, self.head, queries, keys, self.key_valid),
+            rule: Rule::new(&About { scoring, key_bias, key_valid, mask }, self.head, queries, keys),
         }
     }
 }
@@ -121,6 +138,9 @@ impl Task for TileRows<'_> {
         let visible = self.head.rule.visible(&self.rows);
         for start in visible.clone().step_by(key_block) {
             let keys = start..(start + key_block).min(visible.end);
+            if !self.head.rule.any_sees(&self.rows, &keys) {
+                continue;
+            }
             let scores = &mut scores[..keys.len() * width];
             // SAFETY: the caller vouches for the instructions.
             unsafe {
@@ -149,7 +169,7 @@ impl TileRows<'_> {
         let mut log_sums = [f32::INFINITY; MAX_WIDTH]; // [width]
         let mut rests = [0.0; MAX_WIDTH]; // [width]
         for (lane, row) in self.rows.clone().enumerate() {
-            let log_sum = f64::from(self.map.lse[row]) * LOG2_E;
+            let log_sum = self.map.lse[row] * LOG2_E;
             if log_sum != f64::NEG_INFINITY {
                 log_sums[lane] = log_sum as f32;
                 rests[lane] = (log_sum - f64::from(log_sum as f32)) as f32;
@@ -200,6 +220,8 @@ mod tests {
             d_head,
             lse: &lse,
             key_valid: None,
+            mask: None,
+            key_bias: None,
             n_keys,
         };
         for instructions in Instructions::ALL.into_iter().filter(|choice| choice.available()) {

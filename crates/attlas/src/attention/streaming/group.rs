@@ -20,7 +20,7 @@ pub(super) enum Lse<'a> {
     /// It is computed and written here.
     Write(Shared<'a>),
     /// It was recorded: overviews are relative to it.
-    Given(&'a [f32]),
+    Given(&'a [f64]),
 }
 
 /// One piece of work: some queries of one head, all their keys.
@@ -61,7 +61,7 @@ impl Task for Group<'_> {
             for block in &mut blocks {
                 let seen = self.head.rule.visible(&block.rows);
                 let keys = start.max(seen.start)..(start + key_block).min(seen.end);
-                if keys.start >= keys.end {
+                if keys.start >= keys.end || !self.head.rule.any_sees(&block.rows, &keys) {
                     continue;
                 }
                 let width = block.sum.len();
@@ -139,7 +139,7 @@ impl Group<'_> {
                     lse.part(at..at + 1)[0] = (log_sum * LN_2) as f32;
                     log_sum
                 },
-                Lse::Given(lse) => f64::from(lse[at]) * LOG2_E,
+                Lse::Given(lse) => lse[at] * LOG2_E,
             };
             factors[lane] = block.factor(lane, log_sum);
             if log_sum != f64::NEG_INFINITY {

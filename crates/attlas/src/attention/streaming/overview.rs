@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::MAX_WIDTH;
 use super::vector::Vector;
 use crate::Pooled;
-use crate::map::edges;
+use crate::pooled::edges;
 
 /// How an axis falls into tiles: tile `t` holds places `⌈t · n / n_tiles⌉` and on, as [`Pooled::keys`].
 pub(super) struct Tiles {

@@ -5,7 +5,17 @@ use std::ops::Range;
 
 use super::MAX_WIDTH;
 use super::vector::{Vector, polynomial};
-use crate::{Bias, Scoring, Visibility};
+use crate::{Bias, MaskView, Scoring, Visibility};
+
+/// What the rules of all heads of a call are made of.
+pub(super) struct About<'a> {
+    pub scoring: &'a Scoring,
+    /// Of the head that a rule is made for. Shape `[n_keys]`.
+    pub key_bias: Option<&'a [f32]>,
+    /// Shape `[n_keys]`.
+    pub key_valid: Option<&'a [bool]>,
+    pub mask: Option<MaskView<'a>>,
+}
 
 /// [`Scoring`] for one head, prepared for blocks: scores are in powers of two, `score · log2 e`.
 pub(super) struct Rule<'a> {
@@ -14,14 +24,27 @@ pub(super) struct Rule<'a> {
     /// `c · log2 e`, where scores are capped at `c`.
     cap: Option<f32>,
     bias: Option<BiasLine>,
+    /// Added to each key's scores, in powers of two. Shape `[keys.len()]`, from the rule's first key on.
+    key_bias: Option<Vec<f32>>,
+    first_key: usize,
     visibility: Visibility,
     query_offset: usize,
     /// Shape `[n_keys]`.
     key_valid: Option<&'a [bool]>,
     /// From the first key to the last that is not padding.
     keys: Range<usize>,
+    mask: Option<RuleMask<'a>>,
     /// The sink's score in powers of two; −∞ where there is none.
     pub sink: f64,
+}
+
+/// What a mask says of one head's queries.
+struct RuleMask<'a> {
+    mask: MaskView<'a>,
+    head: usize,
+    /// From the first key that each query sees to the last, the band considered. Shape `[queries.len()]`.
+    hulls: Vec<Range<usize>>,
+    first_query: usize,
 }
 
 /// The bias of one head as a line of numbers: a bias depends on `key − query` only.
@@ -34,29 +57,43 @@ struct BiasLine {
 
 impl<'a> Rule<'a> {
     /// The rule of `head`, for these queries over these keys.
-    pub fn new(
-        scoring: &Scoring,
-        head: usize,
-        queries: Range<usize>,
-        keys: Range<usize>,
-        key_valid: Option<&'a [bool]>,
-    ) -> Rule<'a> {
+    pub fn new(about: &About<'a>, head: usize, queries: Range<usize>, keys: Range<usize>) -> Rule<'a> {
+        let scoring = about.scoring;
         let scale = f64::from(scoring.scale);
         let factor = scoring.softcap.map_or(scale * LOG2_E, |cap| scale / f64::from(cap));
-        Rule {
+        let in_powers_of_two = |number: &f32| (f64::from(*number) * LOG2_E) as f32;
+        let mut rule = Rule {
             query_factor: factor as f32,
-            cap: scoring.softcap.map(|cap| (f64::from(cap) * LOG2_E) as f32),
-            bias: BiasLine::new(scoring, head, queries, &keys),
+            cap: scoring.softcap.map(|cap| in_powers_of_two(&cap)),
+            bias: BiasLine::new(scoring, head, queries.clone(), &keys),
+            key_bias: about.key_bias.map(|bias| bias[keys.clone()].iter().map(in_powers_of_two).collect()),
+            first_key: keys.start,
             visibility: scoring.visibility,
             query_offset: scoring.query_offset,
-            key_valid,
-            keys: without_padding(keys, key_valid),
+            key_valid: about.key_valid,
+            keys: without_padding(keys, about.key_valid),
+            mask: None,
             sink: scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[head]) * LOG2_E),
-        }
+        };
+        rule.mask = about.mask.map(|mask| {
+            let hull = |query: usize| {
+                let (band, seen) = (rule.row(query), mask.row(head, query).hull(rule.keys.end));
+                let start = band.start.max(seen.start);
+                start..band.end.min(seen.end).max(start)
+            };
+            RuleMask { mask, head, hulls: queries.clone().map(hull).collect(), first_query: queries.start }
+        });
+        rule
     }
 
     /// The keys that any of `queries` sees lie in this range; it is empty when none sees any.
     pub fn visible(&self, queries: &Range<usize>) -> Range<usize> {
+        if let Some(mask) = &self.mask {
+            let hulls = mask.hulls[queries.start - mask.first_query..queries.end - mask.first_query].iter();
+            let seen = hulls.filter(|hull| !hull.is_empty());
+            let all = seen.fold(usize::MAX..0, |all, hull| all.start.min(hull.start)..all.end.max(hull.end));
+            return all.start.min(all.end)..all.end;
+        }
         let start = self.row(queries.start).start;
         start..self.row(queries.end - 1).end.max(start)
     }
@@ -66,6 +103,13 @@ impl<'a> Rule<'a> {
         let row = self.visibility.keys(query.saturating_add(self.query_offset), self.keys.end);
         let start = row.start.max(self.keys.start);
         start..row.end.max(start)
+    }
+
+    /// Whether any of `queries` sees any of `keys`, as far as a mask tells; a band is not asked again.
+    pub fn any_sees(&self, queries: &Range<usize>, keys: &Range<usize>) -> bool {
+        self.mask
+            .as_ref()
+            .is_none_or(|mask| queries.clone().any(|query| mask.mask.row(mask.head, query).sees_any(keys)))
     }
 
     /// Makes scores of scaled dot products: cap, bias, masks.
@@ -97,9 +141,24 @@ impl<'a> Rule<'a> {
                     }
                 }
             }
+            if let Some(key_bias) = &self.key_bias {
+                for (bias, row) in key_bias[keys.start - self.first_key..].iter().zip(scores.chunks_exact_mut(width)) {
+                    for slot in row.chunks_exact_mut(V::LANES) {
+                        V::load(slot.as_ptr()).add(V::splat(*bias)).store(slot.as_mut_ptr());
+                    }
+                }
+            }
             let seen_by_all = self.row(queries.end - 1).start..self.row(queries.start).end;
             if keys.start < seen_by_all.start || seen_by_all.end < keys.end {
                 self.mask_by_position::<V, C>(scores, queries, keys);
+            }
+        }
+        if let Some(mask) = &self.mask {
+            for (lane, query) in queries.clone().enumerate() {
+                mask.mask.row(mask.head, query).hidden(keys.clone(), |hidden| {
+                    let rows = (hidden.start - keys.start) * width..(hidden.end - keys.start) * width;
+                    scores[rows][lane..].iter_mut().step_by(width).for_each(|score| *score = f32::NEG_INFINITY);
+                });
             }
         }
         if let Some(valid) = self.key_valid {

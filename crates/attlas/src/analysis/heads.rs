@@ -1,0 +1,326 @@
+//! Heads measured: one pass over each map feeds all measures, and what several texts say merges.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::{Geometry, MEASURES, Measure, Reads, Row, Rows, Score, Stripes, Sums, WordLinks, confidence};
+use crate::{AttentionMap, Error, HeadId, Kind, Recording};
+
+/// Weights read per head and text; longer texts are sampled by evenly spaced rows.
+const MAX_WEIGHTS: usize = 1 << 20;
+
+/// What is known of one head: the sums of every measure that is looked for in its kind of attention.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadSums {
+    /// The kind of attention.
+    pub kind: Kind,
+    /// The head.
+    pub head: HeadId,
+    /// In the order of [`MEASURES`].
+    pub sums: Vec<(&'static Measure, Sums)>,
+    /// Rows that were read.
+    pub n_rows: u64,
+    /// Rows that the texts have.
+    pub n_queries: u64,
+}
+
+impl HeadSums {
+    /// Takes in what another text says about the same head.
+    fn merge(&mut self, other: &HeadSums) {
+        // heads of one kind have the same measures
+        for ((_, sums), (_, others)) in self.sums.iter_mut().zip(&other.sums) {
+            sums.merge(others);
+        }
+        self.n_rows += other.n_rows;
+        self.n_queries += other.n_queries;
+    }
+
+    /// What the head scores under each measure that had something to measure.
+    pub fn scores(&self) -> impl Iterator<Item = (&'static Measure, Score)> {
+        self.sums.iter().filter_map(|(measure, sums)| Some((*measure, measure.score(sums)?)))
+    }
+
+    /// What the head scores under the measure of this name.
+    pub fn score(&self, name: &str) -> Option<Score> {
+        self.scores().find(|(measure, _)| measure.name == name).map(|(_, score)| score)
+    }
+}
+
+/// Something that a head does more than its baseline would.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Standout {
+    /// The kind of attention.
+    pub kind: Kind,
+    /// The head.
+    pub head: HeadId,
+    /// What it does.
+    pub measure: &'static Measure,
+    /// How much.
+    pub score: Score,
+    /// The share of the kind's heads that do so, in 0 ..= 1.
+    pub share_of_heads: f64,
+}
+
+impl Standout {
+    /// What the head does, in words that fit its kind.
+    pub fn title(&self) -> &'static str {
+        self.measure.title_for(self.kind)
+    }
+
+    /// How much of the score the baseline does not give; without a baseline, nothing.
+    pub fn excess(&self) -> f64 {
+        self.score.baseline.map_or(0.0, |baseline| self.score.value - baseline)
+    }
+
+    /// Whether more than half of the heads do so: true of the model, and no mark of this head.
+    pub fn is_usual(&self) -> bool {
+        self.share_of_heads > 0.5
+    }
+}
+
+/// The plain numbers of one head on one text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadSummary {
+    /// What the measures found.
+    pub sums: HeadSums,
+    /// Mean of the largest weight of each row, an end token left out, in 0 ..= 1.
+    pub confidence: Option<f64>,
+    /// The strongest stripes.
+    pub geometry: Geometry,
+}
+
+/// Measures every head on text `item`: by kind, then in the order of the recording.
+///
+/// # Errors
+/// [`Error::NoItem`] when the recording has no such text.
+pub fn measure(recording: &Recording, item: usize) -> Result<Vec<HeadSums>, Error> {
+    Ok(maps(recording, item)?.par_iter().map(|map| read(map, |_| ())).collect())
+}
+
+/// Measures every head on all texts of a recording together.
+///
+/// # Errors
+/// When the recording contradicts itself.
+pub fn measure_all(recording: &Recording) -> Result<Vec<HeadSums>, Error> {
+    let per_item = (0..recording.items.len()).map(|item| measure(recording, item));
+    Ok(merge(per_item.collect::<Result<Vec<_>, _>>()?.into_iter().flatten()))
+}
+
+/// Merges what several texts, or several recordings of one model, say about each head; sorted by kind and head. Any cut and
+/// any order gives the same.
+pub fn merge(heads: impl IntoIterator<Item = HeadSums>) -> Vec<HeadSums> {
+    let mut merged: BTreeMap<(Kind, HeadId), HeadSums> = BTreeMap::new();
+    for head in heads {
+        match merged.get_mut(&(head.kind, head.head)) {
+            Some(known) => known.merge(&head),
+            None => drop(merged.insert((head.kind, head.head), head)),
+        }
+    }
+    merged.into_values().collect()
+}
+
+/// What stands out: by kind, then in the order of [`MEASURES`], the highest score first. See [`Measure::names`].
+pub fn standouts(heads: &[HeadSums]) -> Vec<Standout> {
+    let mut all = Vec::new();
+    for kind in Kind::ALL {
+        let of_kind: Vec<&HeadSums> = heads.iter().filter(|head| head.kind == kind).collect();
+        for measure in &MEASURES {
+            let score = |head: &&&HeadSums| head.score(measure.name).filter(|score| measure.names(score));
+            let named = of_kind.iter().filter_map(|head| Some((head.head, score(&head)?)));
+            let mut named: Vec<(HeadId, Score)> = named.collect();
+            named.sort_by(|a, b| b.1.value.total_cmp(&a.1.value).then(a.0.cmp(&b.0)));
+            let share_of_heads = named.len() as f64 / of_kind.len() as f64;
+            all.extend(named.into_iter().map(|(head, score)| Standout { kind, head, measure, score, share_of_heads }));
+        }
+    }
+    all
+}
+
+/// The numbers of every head on text `item`: by kind, then in the order of the recording.
+///
+/// # Errors
+/// [`Error::NoItem`] when the recording has no such text.
+pub fn summarise(recording: &Recording, item: usize) -> Result<Vec<HeadSummary>, Error> {
+    let of_head = |map: &AttentionMap<'_>| {
+        let mut stripes = Stripes::new(map, &[]);
+        let mut largest = (0.0, 0_usize); // sum, rows
+        let sums = read(map, |row| {
+            stripes.add(row);
+            if let Some(weight) = confidence(row) {
+                largest = (largest.0 + weight, largest.1 + 1);
+            }
+        });
+        let confidence = (largest.1 > 0).then(|| largest.0 / largest.1 as f64);
+        HeadSummary { sums, confidence, geometry: stripes.geometry() }
+    };
+    Ok(maps(recording, item)?.par_iter().map(of_head).collect())
+}
+
+/// Reads a map once for all measures, and lets `also` see each row.
+fn read(map: &AttentionMap<'_>, mut also: impl FnMut(&Row<'_>)) -> HeadSums {
+    let rows = Rows::sampled(map, MAX_WEIGHTS);
+    let mut sums: Vec<(&'static Measure, Sums)> = MEASURES
+        .iter()
+        .filter(|measure| measure.kinds.contains(&map.kind()))
+        .map(|measure| (measure, Sums::default()))
+        .collect();
+    // words look at most at something only where every row is read
+    let reads_words = |(measure, _): &(&Measure, Sums)| matches!(measure.reads, Reads::Words(_));
+    let is_whole = rows.n_rows() == rows.n_queries();
+    let mut words = (is_whole && sums.iter().any(reads_words)).then(|| WordLinks::new(map));
+    rows.for_each(|row| {
+        for (measure, sums) in &mut sums {
+            if let Reads::Rows(score) = measure.reads {
+                score(row).into_iter().for_each(|sample| sums.add(sample));
+            }
+        }
+        words.iter_mut().for_each(|words| words.add(row));
+        also(row);
+    });
+    for (measure, sums) in &mut sums {
+        if let (Reads::Words(scores), Some(words)) = (measure.reads, &words) {
+            sums.merge(&scores(words));
+        }
+    }
+    let (n_rows, n_queries) = (rows.n_rows() as u64, rows.n_queries() as u64);
+    HeadSums { kind: map.kind(), head: map.id(), sums, n_rows, n_queries }
+}
+
+/// All maps of attention weights of one text; where the model has several stacks of a kind, those of the first.
+fn maps(recording: &Recording, item: usize) -> Result<Vec<AttentionMap<'_>>, Error> {
+    if item >= recording.items.len() {
+        return Err(Error::NoItem { item, n_items: recording.items.len() });
+    }
+    let layers = Kind::ALL.into_iter().flat_map(|kind| recording.layers_of(kind));
+    layers.flat_map(|layer| (0..layer.shape.n_heads).map(move |head| recording.map_of(layer, item, head))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::tests::recording;
+    use super::*;
+    use crate::{Token, TokenRole};
+
+    /// An n × n map that looks one token back.
+    fn previous_token_head(n: usize) -> Vec<f32> {
+        let mut weights = vec![0.0; n * n]; // [n, n]
+        for query in 0..n {
+            weights[query * n + query.saturating_sub(1)] = 1.0;
+        }
+        weights
+    }
+
+    /// The names of what stands out in the one text of a recording.
+    fn found(recording: &Recording) -> Vec<&'static str> {
+        let heads = measure(recording, 0).expect("the text exists");
+        standouts(&heads).iter().map(|standout| standout.measure.name).collect()
+    }
+
+    #[test]
+    fn a_previous_token_head_is_named_with_its_score_and_baseline() {
+        let recording = recording(Kind::Encoder, previous_token_head(10), 10, 10);
+        let found = standouts(&measure(&recording, 0).expect("the text exists"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].title(), found[0].score.n), ("previous token", 10));
+        assert!((found[0].score.value - 0.9).abs() < 1e-9);
+        assert!(
+            (found[0].score.baseline.expect("uniform") - 0.09).abs() < 1e-9,
+            "nine of ten rows have a previous token"
+        );
+        // s = 1/√10, t of 9 degrees of freedom 2.262157
+        let (low, high) = found[0].score.interval.expect("ten rows");
+        assert!((low - (0.9 - 0.226_215_7)).abs() < 1e-6 && high == 1.0, "{low} {high}");
+    }
+
+    #[test]
+    fn a_uniform_head_is_broad_and_nothing_else() {
+        assert_eq!(found(&recording(Kind::Encoder, vec![0.2; 25], 5, 5)), ["broad"]);
+    }
+
+    #[test]
+    fn nothing_is_named_on_four_rows() {
+        assert_eq!(found(&recording(Kind::Encoder, vec![0.25; 16], 4, 4)), [""; 0]);
+    }
+
+    #[test]
+    fn a_crossing_cross_attention_head_covers_the_source() {
+        let n = 6;
+        let mut weights = vec![0.02; n * (n + 1)]; // [n, n + 1]
+        for row in 0..n {
+            weights[row * (n + 1) + (row * 5 + 1) % n] = 0.88;
+        }
+        let mut recording = recording(Kind::Cross, weights, n, n + 1);
+        recording.items[0].source.tokens[n] = Token { role: TokenRole::Special, ..Token::labelled("</s>") };
+        let heads = measure(&recording, 0).expect("the text exists");
+        let score = heads[0].score("coverage").expect("there are words");
+        assert_eq!((score.value, score.n), (1.0, 6));
+        assert!((score.baseline.expect("chance") - (1.0 - (5.0_f64 / 6.0).powi(6))).abs() < 1e-9);
+        assert_eq!(found(&recording), ["coverage"]);
+    }
+
+    #[test]
+    fn a_head_that_looks_for_earlier_copies_is_no_sink() {
+        // a b a c a d a e …: every a looks at the first one, every other token at itself
+        let n = 20;
+        let mut weights = vec![0.0; n * n]; // [n, n]
+        for query in 0..n {
+            weights[query * n + if query % 2 == 0 { 0 } else { query }] = 1.0;
+        }
+        let mut recording = recording(Kind::Decoder, weights, n, n);
+        let sink = |recording: &Recording| measure(recording, 0).expect("the text exists")[0].score("first");
+        assert!(
+            sink(&recording).expect("tokens differ").value > 0.4,
+            "tokens that all differ: half of them look at the first"
+        );
+        for token in recording.items[0].target.tokens.iter_mut().step_by(2) {
+            token.text = "a".into();
+        }
+        let score = sink(&recording).expect("other tokens are left");
+        assert_eq!((score.value, score.n), (0.0, 10));
+        assert!(!found(&recording).contains(&"first"));
+    }
+
+    #[test]
+    fn what_most_heads_do_is_usual() {
+        let mut recording = recording(Kind::Encoder, [vec![0.2; 50], previous_token_head(5)].concat(), 5, 5);
+        recording.layers[0].shape.n_heads = 3;
+        recording.layers[0].shape.n_kv_heads = 3;
+        let heads = measure(&recording, 0).expect("the text exists");
+        let found = standouts(&heads);
+        let broad: Vec<_> = found.iter().filter(|standout| standout.measure.name == "broad").collect();
+        assert_eq!(broad.len(), 2);
+        assert!(broad[0].is_usual() && (broad[0].share_of_heads - 2.0 / 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn texts_merge_to_the_same_sums_in_any_order() {
+        let mut recording =
+            recording(Kind::Decoder, (0..108).map(|cell| (cell * 31 % 108) as f32 / 108.0).collect(), 6, 6);
+        recording.items = vec![recording.items[0].clone(); 3];
+        let texts: Vec<_> = (0..3).map(|item| measure(&recording, item).expect("the text exists")).collect();
+        let forwards = merge(texts.iter().flatten().cloned());
+        let backwards = merge(texts.iter().rev().flatten().cloned());
+        assert_eq!(forwards, backwards);
+        assert_eq!(measure_all(&recording).expect("the texts exist"), forwards);
+        assert_eq!((forwards[0].n_rows, forwards[0].score("previous").expect("three texts").n), (18, 18));
+    }
+
+    #[test]
+    fn a_text_that_does_not_exist_is_refused_with_the_number_there_are() {
+        let recording = recording(Kind::Encoder, vec![1.0], 1, 1);
+        assert_eq!(
+            measure(&recording, 3).expect_err("there is one text").to_string(),
+            "there is no text 3; the recording has 1 (counted from 0)"
+        );
+    }
+
+    #[test]
+    fn a_head_is_summarised_in_plain_numbers() {
+        let recording = recording(Kind::Encoder, previous_token_head(5), 5, 5);
+        let summary = &summarise(&recording, 0).expect("the text exists")[0];
+        assert_eq!(summary.confidence, Some(1.0));
+        assert_eq!(summary.sums.score("broad").map(|score| score.value), Some(0.0));
+        assert_eq!(summary.geometry.diagonal.map(|peak| peak.at), Some(-1));
+    }
+}

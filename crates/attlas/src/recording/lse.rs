@@ -1,0 +1,195 @@
+//! Log-sum-exps: computed where nobody wrote them, exact where scores are large, held against queries and keys.
+
+use serde::Serialize;
+
+use super::validate::{check_axes, check_layer};
+use super::{Factored, Item, Layer, Trace, Weights};
+use crate::attention::{LARGE, Shape};
+use crate::{AttentionMap, Buffer, Error, HeadId, Kind, Mask, Numbers, Recording, Scoring};
+
+/// Multiply–adds that log-sum-exps which a file lacks may take at most: minutes.
+const MAX_WORK: u64 = 1 << 40;
+/// Rows of each map that [`Recording::verify`] computes again.
+const VERIFIED_ROWS: usize = 16;
+
+/// A layer of attention as whoever computed it has it: its log-sum-exps are still to be found.
+#[derive(Debug, Clone)]
+pub struct QueriesAndKeys {
+    /// The kind of attention.
+    pub kind: Kind,
+    /// The layer's true index in its stack of the model.
+    pub index: usize,
+    /// The sizes of one item's map.
+    pub shape: Shape,
+    /// How scores are formed.
+    pub scoring: Scoring,
+    /// Rotary positions are already applied. Shape `[batch, n_heads, n_queries, d_head]`.
+    pub queries: Numbers,
+    /// Shape `[batch, n_kv_heads, n_keys, d_head]`.
+    pub keys: Numbers,
+    /// Which keys are seen of those that the scoring's band lets through; all when `None`.
+    pub mask: Option<Mask>,
+    /// Added to the scores of each key. Shape `[batch or 1, n_heads, n_keys]`.
+    pub key_bias: Option<Buffer>,
+}
+
+impl QueriesAndKeys {
+    /// The layer of a recording of `items`, its log-sum-exps computed in f64; keys that are padding are masked.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when an array has another size than `shape` and `items` say.
+    pub fn layer(self, items: &[Item]) -> Result<Layer, Error> {
+        let QueriesAndKeys { kind, index, shape, scoring, queries, keys, mask, key_bias } = self;
+        let rows = super::elements(&[items.len(), shape.n_heads, shape.n_queries]).filter(|n| *n <= queries.len());
+        let lse = vec![0.0; rows.unwrap_or(0)].into(); // [batch, n_heads, n_queries]
+        let factored = Factored { scoring, queries, keys, lse, mask, key_bias };
+        let mut layer = Layer::new(kind, index, shape, factored);
+        let mask = layer.factored().and_then(|factored| factored.mask.as_ref());
+        let checked = check_layer(&layer, items.len())
+            .and_then(|()| mask.map_or(Ok(()), |mask| mask.check(items.len(), &shape)))
+            .and_then(|()| check_axes(&layer, items));
+        checked.map_err(|message| Error::Inconsistent(format!("{layer}: {message}")))?;
+        layer.compute_lse(items, |_| true);
+        Ok(layer)
+    }
+}
+
+impl Layer {
+    /// Computes, in f64, the log-sum-exps of the rows whose present one `is_wanted`.
+    pub(super) fn compute_lse(&mut self, items: &[Item], is_wanted: impl Fn(f64) -> bool) {
+        let Some(factored) = self.factored() else { return };
+        if !factored.lse.iter().any(|lse| is_wanted(*lse)) {
+            return;
+        }
+        let n_queries = self.shape.n_queries;
+        let mut all = factored.lse.to_vec();
+        for (map, lse) in all.chunks_exact_mut(n_queries).enumerate() {
+            let (item, head) = (map / self.shape.n_heads, map % self.shape.n_heads);
+            let rows: Vec<usize> = (0..n_queries).filter(|row| is_wanted(lse[*row])).collect();
+            let computed = AttentionMap::new(self, item, &items[item], head).log_sum_exp(&rows);
+            rows.into_iter().zip(computed).for_each(|(row, computed)| lse[row] = computed);
+        }
+        if let Weights::Factored(factored) = &mut self.weights {
+            factored.lse = all.into();
+        }
+    }
+
+    /// Multiply–adds of all scores of the layer.
+    pub(super) fn work(&self, n_items: usize) -> u64 {
+        let Shape { n_heads, n_queries, n_keys, d_head, .. } = self.shape;
+        [n_items, n_heads, n_queries, n_keys, d_head].iter().fold(1, |work: u64, n| work.saturating_mul(*n as u64))
+    }
+}
+
+/// Refuses to compute more log-sum-exps than anyone would wait for.
+pub(super) fn check_work(work: u64) -> Result<(), String> {
+    match work <= MAX_WORK {
+        true => Ok(()),
+        false => Err(format!(
+            "layers have no lse, and computing it takes {work} multiplications, more than the limit of {MAX_WORK}; \
+             whoever computed the attention has them"
+        )),
+    }
+}
+
+/// A layer's log-sum-exps held against its queries and keys, on some rows of each map.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LseCheck {
+    /// The kind of attention.
+    pub kind: Kind,
+    /// The stack of the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+    /// The layer's index.
+    pub layer: usize,
+    /// Rows that were computed again.
+    pub n_rows: usize,
+    /// The largest difference between a recorded log-sum-exp and that of queries and keys; ∞ where one alone is finite.
+    pub max_difference: f64,
+    /// Where that is: text, head, query.
+    pub worst_row: Option<(usize, HeadId, usize)>,
+    /// The largest difference between `Σ w · V` and the head outputs, where values and head outputs were kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output_difference: Option<f64>,
+}
+
+impl Recording {
+    /// Computes again, in f64, the log-sum-exps of rows whose scores are too large for f32 to tell apart: ±32 and more.
+    ///
+    /// Whoever fills a recording from the running kernel calls it once; [`QueriesAndKeys::layer`] needs it not.
+    pub fn sharpen(&mut self) {
+        for layer in &mut self.layers {
+            layer.compute_lse(&self.items, |lse| lse.is_finite() && lse.abs() > LARGE);
+        }
+    }
+
+    /// Computes log-sum-exps again from queries and keys, on 16 rows of each map, and says how far the recorded ones are
+    /// off; likewise the head outputs, where they and the values were kept. Dense layers have nothing to be held against.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when the recording contradicts itself.
+    pub fn verify(&self) -> Result<Vec<LseCheck>, Error> {
+        self.validate()?;
+        self.layers
+            .iter()
+            .filter_map(|layer| layer.factored().map(|factored| self.verify_layer(layer, factored)))
+            .collect()
+    }
+
+    fn verify_layer(&self, layer: &Layer, factored: &Factored) -> Result<LseCheck, Error> {
+        let Shape { n_heads, n_queries, .. } = layer.shape;
+        let mut found = LseCheck {
+            kind: layer.kind,
+            stack: layer.stack.clone(),
+            layer: layer.index,
+            n_rows: 0,
+            max_difference: 0.0,
+            worst_row: None,
+            max_output_difference: None,
+        };
+        let n_rows = n_queries.min(VERIFIED_ROWS);
+        let rows: Vec<usize> = (0..n_rows).map(|row| row * n_queries / n_rows).collect();
+        for item in 0..self.items.len() {
+            for head in 0..n_heads {
+                let map = self.map_of(layer, item, head)?;
+                let recorded = &factored.lse[(item * n_heads + head) * n_queries..][..n_queries];
+                for (row, computed) in rows.iter().zip(map.log_sum_exp(&rows)) {
+                    let difference = difference(recorded[*row], computed);
+                    if difference > found.max_difference {
+                        (found.max_difference, found.worst_row) = (difference, Some((item, map.id(), *row)));
+                    }
+                    if let Some(difference) = output_difference(layer, &map, (item, head, *row)) {
+                        found.max_output_difference = Some(found.max_output_difference.unwrap_or(0.0).max(difference));
+                    }
+                }
+                found.n_rows += rows.len();
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// How far two log-sum-exps are apart: ∞ where one alone is finite or is no number.
+fn difference(a: f64, b: f64) -> f64 {
+    let difference = (a - b).abs();
+    match a == b {
+        true => 0.0,
+        false if difference.is_nan() => f64::INFINITY,
+        false => difference,
+    }
+}
+
+/// The largest difference between a head's recorded output for one query and `Σ w · V`.
+fn output_difference(layer: &Layer, map: &AttentionMap<'_>, (item, head, query): (usize, usize, usize)) -> Option<f64> {
+    let (values, outputs) = (layer.traces.get(Trace::Values)?, layer.traces.get(Trace::HeadOutputs)?);
+    let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_value, .. } = layer.shape;
+    let first_key = (item * n_kv_heads + layer.shape.kv_head(head)) * n_keys;
+    let row = (item * n_heads + head) * n_queries + query;
+    let values = values.read(first_key * d_value..(first_key + n_keys) * d_value); // [n_keys, d_value]
+    let mut sums = vec![0.0_f64; d_value];
+    for (weight, value) in map.row(query).iter().zip(values.chunks_exact(d_value.max(1))) {
+        sums.iter_mut().zip(value).for_each(|(sum, value)| *sum += f64::from(*weight) * f64::from(*value));
+    }
+    let output = outputs.read(row * d_value..(row + 1) * d_value);
+    Some(sums.iter().zip(output.iter()).map(|(sum, output)| difference(*sum, f64::from(*output))).fold(0.0, f64::max))
+}

@@ -1,0 +1,27 @@
+// What stands out about heads, in words: each score beside its baseline and threshold.
+
+import type { Kind, Standout } from "./data.ts";
+
+/** "previous token 0.97 (baseline 0.11, threshold 0.50)". */
+export function scoreText({ title, score, baseline, threshold }: Standout): string {
+  const beside = baseline === null ? "" : `baseline ${baseline.toFixed(2)}, `;
+  return `${title} ${score.toFixed(2)} (${beside}threshold ${threshold.toFixed(2)})`;
+}
+
+/** The whole finding: what the score is, its interval, and how much it was measured on. */
+export function scoreDetail({ says, interval, n, over }: Standout): string {
+  const range = interval === null ? "" : `; 95 % interval ${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}`;
+  return `${says}${range}, over ${n} ${over}`;
+}
+
+/** What the dots of the overview mean, and what more than half of a kind's heads do, said once; empty when nothing stands out. */
+export function dotNote(standouts: Standout[], kind: Kind): string {
+  const ofKind = standouts.filter((one) => one.kind === kind);
+  const counts = new Map<string, number>();
+  for (const { title } of ofKind.filter((one) => one.usual)) counts.set(title, (counts.get(title) ?? 0) + 1);
+  const usual = [...counts].map(([title, n_heads]) => `${title}, ${n_heads} heads`);
+  const notes = [];
+  if (ofKind.some((one) => !one.usual)) notes.push("A dot marks a head that stands out.");
+  if (usual.length > 0) notes.push(`No dot for what more than half of these heads do: ${usual.join("; ")}.`);
+  return notes.join(" ");
+}
