@@ -84,6 +84,7 @@ impl From<attlas::Error> for Failure {
                 Some("--kind, --layer, --head, --rows, --columns; --max-bytes")
             }
             Error::Limit { remedy: Remedy::RaiseLimit, .. } => Some("--max-bytes"),
+            Error::NoRecording { .. } => Some("`attlas import` does that"),
             Error::KindUnknown { .. } => Some("--kind says it"),
             Error::NeedsWholeMap { .. } => Some("leave out --words and --special hide; --rows, --columns"),
             Error::NothingShown(_) => Some("--special show; --rows, --columns"),

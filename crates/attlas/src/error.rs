@@ -33,6 +33,12 @@ pub enum Error {
         /// What was expected and what came.
         message: String,
     },
+    /// A file of tensors that is no recording.
+    #[error("{}: a safetensors file, but no attlas recording; attention arrays from elsewhere are imported first", path.display())]
+    NoRecording {
+        /// The file.
+        path: PathBuf,
+    },
     /// A recording contradicts itself.
     #[error("{0}")]
     Inconsistent(String),

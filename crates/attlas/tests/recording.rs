@@ -160,7 +160,7 @@ fn a_file_that_is_no_recording_says_how_to_bring_arrays() {
     let header = br#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
     std::fs::write(&path, [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4]].concat()).unwrap();
     let message = Recording::open(&path).unwrap_err().to_string();
-    assert!(message.ends_with("no attlas recording: to bring attention arrays, use `attlas import`"), "{message}");
+    assert!(message.ends_with("no attlas recording; attention arrays from elsewhere are imported first"), "{message}");
 }
 
 /// A file's metadata with something in it replaced, once.
