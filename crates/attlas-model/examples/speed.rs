@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use attlas::{Token, Tokens};
 use attlas_model::weights::{Bytes, Checkpoint, Dtype, Tensor};
-use attlas_model::{ConfigFile, Decoding, Error, Input, Model, RunOptions, Side};
+use attlas_model::{ConfigFile, Decoding, Error, Input, Model, Pass, RunOptions, Side};
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -23,7 +23,8 @@ fn main() -> Result<(), Error> {
     for n in if lengths.is_empty() { vec![128, 512] } else { lengths } {
         let input = input(&model, n);
         let time = |record: bool| -> Result<f64, Error> {
-            let options = RunOptions { record, ..RunOptions::default() };
+            let pass = if record { Pass::default() } else { Pass::keeping([]) };
+            let options = RunOptions { pass, ..RunOptions::default() };
             let mut best = f64::INFINITY;
             for _ in 0..5 {
                 let start = Instant::now();

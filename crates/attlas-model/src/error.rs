@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use attlas::regular_file::Problem;
 
+use crate::block::pass::Stopped;
+
 /// An error of this crate; its text names the file, the field or tensor, what came and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -62,6 +64,12 @@ pub enum Error {
     /// The model lacks what was asked of it.
     #[error("{0}")]
     Unsupported(String),
+    /// A plan keeps or changes what is not there.
+    #[error("{0}")]
+    Plan(String),
+    /// The callback stopped the run.
+    #[error("the run was stopped")]
+    Stopped,
     /// A limit refuses the work; the message says which.
     #[error("{0}")]
     Limit(String),
@@ -86,5 +94,11 @@ impl Error {
 
     pub(crate) fn tensor(path: &Path, tensor: impl Into<String>, message: impl Into<String>) -> Error {
         Error::Tensor { path: path.to_owned(), tensor: tensor.into(), message: message.into() }
+    }
+}
+
+impl From<Stopped> for Error {
+    fn from(_: Stopped) -> Error {
+        Error::Stopped
     }
 }

@@ -34,6 +34,7 @@ pub use block::linear::Linear;
 pub use block::matmul;
 pub use block::mxfp4::Mxfp4;
 pub use block::norm::NormWeights;
+pub use block::pass::{Array, Keep, Next, Pass, Progress, Site};
 pub use block::weights::{
     AttentionWeights, BlockWeights, DistanceWeights, EmbeddingWeights, Expert, Experts, FeedForwardWeights,
     PackedExperts, PatchWeights, Projections, ReadWeights, ReadoutWeights, StackWeights, Transformer,
@@ -44,8 +45,10 @@ pub use load::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 pub use model::{Model, Side};
+pub use run::collect::{Kept, mean_head_outputs};
+pub use run::generate::Decoding;
 pub use run::input::{Features, Input};
-pub use run::record::{Array, Decoding, Generation, Run, RunOptions};
+pub use run::record::{Generation, Run, RunOptions};
 pub use senses::image;
 pub use tokenizer::{Encoded, Tokenizer};
 pub use weights::hub;

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 
 use attlas::{Kind, TokenRole, Tokens};
 use attlas_model::family::{FAMILIES, table};
-use attlas_model::{Array, Decoding, Input, Model, Run, RunOptions, Side};
+use attlas_model::{Array, Decoding, Input, Model, Pass, Run, RunOptions, Side, Site};
 use common::{Expected, arrays, check_maps, data, largest_excess};
 use serde_json::Value;
 
 /// Cases whose last hidden states transformers counts from after a projection that is part of attlas's readout.
-const HIDDEN_AFTER_THE_HEAD: &[&str] = &["opt-350m"];
+const HIDDEN_AFTER_THE_READOUT: &[&str] = &["opt-350m"];
 
 /// The folders of all cases.
 fn cases() -> Vec<PathBuf> {
@@ -83,7 +83,10 @@ impl Case<'_> {
     /// What is wrong with the run.
     fn check(&self) -> Result<Vec<String>, String> {
         let inputs = self.inputs()?;
-        let options = RunOptions { logits: true, hidden: true, values: true, ..RunOptions::default() };
+        let options = RunOptions {
+            pass: Pass::keeping([Site::Attention, Site::Values, Site::Logits, Site::Stream]),
+            ..RunOptions::default()
+        };
         let found = self.model.run(&inputs, &options).map_err(|error| error.to_string())?;
         let mut problems = Vec::new();
         let mut n_compared = 0;
@@ -173,11 +176,11 @@ impl Case<'_> {
     }
 
     fn check_hidden(&self, kind: Kind, expected: &Expected, found: &Run) -> Result<(), String> {
-        if HIDDEN_AFTER_THE_HEAD.contains(&self.name.as_str()) {
+        if HIDDEN_AFTER_THE_READOUT.contains(&self.name.as_str()) {
             return Ok(());
         }
-        let hidden = if kind == Kind::Encoder { &found.encoder_hidden } else { &found.decoder_hidden };
-        check_rows(expected, hidden.last().ok_or("there are none")?, Some((kind, found)))
+        let hidden = found.kept.iter().filter(|kept| (kept.site, kept.kind) == (Site::Stream, kind));
+        check_rows(expected, &hidden.last().ok_or("there are none")?.array, Some((kind, found)))
     }
 }
 
@@ -277,7 +280,7 @@ fn weights_that_are_no_function_of_queries_and_keys_are_recorded_dense_said_and_
         source: model.tokens_from_ids(Side::Source, &vec![5; n]).expect("tokens"),
         ..Input::default()
     };
-    let options = RunOptions { values: true, ..RunOptions::default() };
+    let options = RunOptions { pass: Pass::keeping([Site::Attention, Site::Values]), ..RunOptions::default() };
     let recording = model.run(&[input(4)], &options).expect("a run").recording;
     assert!(recording.layers.iter().all(|layer| matches!(layer.weights, attlas::Weights::Dense(_))));
     let has_values = |layer: &attlas::Layer| {

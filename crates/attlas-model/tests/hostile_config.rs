@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use attlas_model::config::Reads;
 use attlas_model::family::FAMILIES;
-use attlas_model::{Array, Input, Model, RunOptions, Side};
+use attlas_model::{Array, Input, Model, Pass, RunOptions, Side, Site};
 use common::data;
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ fn input(model: &Model) -> Option<Input> {
 fn load_and_run(folder: &Path) -> Result<(), String> {
     let model = Model::load(folder).map_err(|error| error.to_string())?;
     if let Some(input) = input(&model) {
-        let options = RunOptions { logits: true, ..RunOptions::default() };
+        let options = RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits]), ..RunOptions::default() };
         model.run(&[input], &options).map_err(|error| error.to_string())?;
     }
     Ok(())

@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use attlas::{Kind, PatchGrid, TokenRole};
-use attlas_model::{Array, Decoding, Model, RunOptions, Side};
+use attlas_model::{Array, Decoding, Model, Pass, RunOptions, Side, Site};
 use common::data;
 use tempfile::TempDir;
 
@@ -39,7 +39,9 @@ fn an_image_is_recorded_with_the_place_of_its_patches() {
     let model = Model::load(folder.path()).expect("a model");
     assert!(model.reads_images() && !model.reads_sounds());
     let input = model.image_input(&sense("rgb.png")).expect("an image");
-    let run = model.run(&[input], &RunOptions { logits: true, ..RunOptions::default() }).expect("a run");
+    let run = model
+        .run(&[input], &RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits]), ..RunOptions::default() })
+        .expect("a run");
     let item = &run.recording.items[0];
     let labels: Vec<&str> = item.source.labels().collect();
     assert_eq!(labels, ["CLS", "DIST", "r0c0", "r0c1", "r0c2", "r1c0", "r1c1", "r1c2", "r2c0", "r2c1", "r2c2"]);
@@ -148,7 +150,7 @@ fn tags_of_language_and_task_stand_before_a_transcript() {
     assert!(ids[1] == 5 || ids[1] == 6, "{ids:?}");
     // the language is the likelier of the two after the start token
     let start = model.tokens_from_ids(Side::Target, &[3]).expect("tokens");
-    let options = RunOptions { logits: true, ..RunOptions::default() };
+    let options = RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits]), ..RunOptions::default() };
     let first = attlas_model::Input { target: start, ..input.clone() };
     let logits = model.run(&[first], &options).expect("a run").logits.expect("logits").values;
     assert_eq!(ids[1] == 5, logits[5] >= logits[6]);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use attlas::{Kind, Trace};
-use attlas_model::{Decoding, Input, Model, Run, RunOptions, Side};
+use attlas_model::{Decoding, Input, Model, Pass, Run, RunOptions, Side, Site};
 use safetensors::SafeTensors;
 
 fn folder(name: &str) -> PathBuf {
@@ -16,7 +16,8 @@ fn load(name: &str) -> Model {
 
 fn read(model: &Model, ids: &[u32]) -> Run {
     let target = model.tokens_from_ids(Side::Target, ids).expect("ids of the vocabulary");
-    let options = RunOptions { logits: true, values: true, ..RunOptions::default() };
+    let options =
+        RunOptions { pass: Pass::keeping([Site::Attention, Site::Values, Site::Logits]), ..RunOptions::default() };
     model.run(&[Input { target, ..Input::default() }], &options).expect("a run")
 }
 

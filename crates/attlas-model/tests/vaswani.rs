@@ -3,7 +3,7 @@
 mod common;
 
 use attlas::{Kind, TokenRole, Tokens};
-use attlas_model::{Input, Model, RunOptions, Side};
+use attlas_model::{Input, Model, Pass, RunOptions, Side, Site};
 use common::{Expected, arrays, check_maps, data, largest_excess};
 
 /// The first `n_real` tokens, then padding.
@@ -29,7 +29,12 @@ fn the_source_design_agrees_with_its_class_with_and_without_padding() {
         ("_padded", Input { source: padded(&source, &expected["pad"].values), target, ..Input::default() }),
     ];
     for (variant, input) in inputs {
-        let run = model.run(&[input], &RunOptions { logits: true, ..RunOptions::default() }).unwrap();
+        let run = model
+            .run(
+                &[input],
+                &RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits]), ..RunOptions::default() },
+            )
+            .unwrap();
         for (kind, name) in
             [(Kind::Encoder, "encoder"), (Kind::Decoder, "decoder_self"), (Kind::Cross, "decoder_cross")]
         {
@@ -68,7 +73,9 @@ fn a_padded_batch_of_the_source_design_agrees_with_its_class() {
         ..Input::default()
     };
     let inputs: Vec<Input> = (0..3).map(input).collect();
-    let run = model.run(&inputs, &RunOptions { logits: true, ..RunOptions::default() }).unwrap();
+    let run = model
+        .run(&inputs, &RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits]), ..RunOptions::default() })
+        .unwrap();
     for kind in Kind::ALL {
         for layer in 0..2 {
             check_maps(&run.recording, kind, layer, &expected[&format!("{kind}.{layer}")]).unwrap();

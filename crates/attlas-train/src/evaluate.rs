@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use attlas_model::{Decoding, Input, Model, RunOptions, Side};
+use attlas_model::{Decoding, Input, Model, Pass, RunOptions, Side, Site};
 use serde::Serialize;
 
 use crate::Error;
@@ -127,7 +127,7 @@ impl Sums {
         let inputs: Result<Vec<Input>, _> =
             pairs.iter().map(|(source, target)| model.input(source, Some(target))).collect();
         let inputs = inputs.map_err(model_error)?;
-        let options = RunOptions { logits: true, ..RunOptions::default() };
+        let options = RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits]), ..RunOptions::default() };
         let run = model.run(&inputs, &options).map_err(model_error)?;
         let end = end_token(model)?;
         if let Some(logits) = &run.logits {
@@ -160,7 +160,7 @@ impl Sums {
 /// Greedy translations of a batch of sources.
 fn translate(model: &Model, batch: &[(&str, Vec<String>)], max_tokens: usize) -> Result<Vec<Sentence>, Error> {
     let inputs: Result<Vec<Input>, _> = batch.iter().map(|(source, _)| model.input(source, None)).collect();
-    let options = RunOptions { decoding: Decoding::Greedy { max_tokens }, record: false, ..RunOptions::default() };
+    let options = RunOptions { decoding: Decoding::Greedy { max_tokens }, pass: Pass::keeping([]) };
     let run = model.run(&inputs.map_err(model_error)?, &options).map_err(model_error)?;
     let sentence = |((_, references), generation): (&(&str, Vec<String>), attlas_model::Generation)| Sentence {
         hypothesis: generation.text,

@@ -89,14 +89,8 @@ pub enum Ended {
     Asked,
 }
 
-/// What the callback answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Go on.
-    Continue,
-    /// Write a checkpoint and stop.
-    Stop,
-}
+/// What the callback answers; on `Stop` a checkpoint is written before the training ends.
+pub use attlas_model::Next;
 
 /// Trains, reporting every step to `report`.
 ///

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::attention::reference::score_f64;
-use crate::attention::{Recorded, Shape};
+use crate::attention::{Recorded, Shape, needs_f64};
 use crate::recording::Factored;
 use crate::{HeadId, Item, Kind, Layer, MaskRow, Pooled, Pooling, Quantity, TokenRole, Tokens, Weights};
 
@@ -225,7 +225,7 @@ impl<'a> AttentionMap<'a> {
         if let (Some(factored), false) = (self.layer.factored(), is_fine) {
             let widened = self.widened(factored);
             let recorded = widened.recorded(self, factored);
-            if !recorded.is_large(0..n_queries) {
+            if !needs_f64(recorded.lse) {
                 return recorded.pooled(pooling);
             }
         }

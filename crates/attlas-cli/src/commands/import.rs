@@ -78,7 +78,7 @@ pub fn run(arguments: &ImportArguments, terminal: &mut Terminal) -> Result<Outco
         other => other,
     })?;
     recording.save(&arguments.output)?;
-    for note in &recording.provenance.notes {
+    for note in &recording.provenance.remarks() {
         remark(note);
     }
     writeln!(

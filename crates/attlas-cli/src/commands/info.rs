@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use attlas::analysis::{HeadSummary, MEASURES, summarise};
 use attlas::recording::{LayerCheck, LseCheck, Method, Mode};
-use attlas::{Kind, Layer, Mask, Numbers, Quantity, Recording, TokenRole, Tokens};
+use attlas::{Kind, Layer, Numbers, Quantity, Recording, TokenRole, Tokens};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -171,7 +171,7 @@ fn print_contents(recording: &Recording, terminal: &mut Terminal) -> Result<(), 
             indices.join(", "),
             shape.n_queries,
             shape.n_keys,
-            form(layers[0])
+            form(&layers)
         )?;
     }
     Ok(())
@@ -190,28 +190,26 @@ fn groups(recording: &Recording) -> Vec<Vec<&Layer>> {
     groups.into_iter().map(|(_, layers)| layers).collect()
 }
 
-/// What of a layer was recorded.
-fn form(layer: &Layer) -> String {
-    let traces: Vec<&str> = layer.traces.iter().map(|(trace, _)| trace.name()).collect();
-    let traces: String = traces.iter().map(|trace| format!(", {}", trace.replace('_', " "))).collect();
-    match layer.factored() {
-        None if layer.quantity == Quantity::Weight => format!("dense weights{traces}"),
-        None => format!("dense: {}{traces}", layer.quantity),
-        Some(factored) => {
-            let dtype = match factored.keys {
-                Numbers::F32(_) => "",
-                Numbers::F16(_) => " in F16",
-                Numbers::Bf16(_) => " in BF16",
-            };
-            let mask = match factored.mask {
-                None => "",
-                Some(Mask::Stretches { .. }) => ", a mask of stretches",
-                Some(Mask::Bits { .. }) => ", a mask of bits",
-            };
-            let bias = if factored.key_bias.is_some() { ", a bias per key" } else { "" };
-            format!("queries, keys{dtype}{traces}{mask}{bias} and log-sum-exp, d_head {}", layer.shape.d_head)
-        }
-    }
+/// What of the layers was recorded.
+fn form(layers: &[&Layer]) -> String {
+    let first = layers[0];
+    let traces: String =
+        first.traces.iter().map(|(trace, _)| format!(", {}", trace.name().replace('_', " "))).collect();
+    let Some(factored) = first.factored() else {
+        return match first.quantity {
+            Quantity::Weight => format!("dense weights{traces}"),
+            quantity => format!("dense: {quantity}"),
+        };
+    };
+    let dtype = match factored.keys {
+        Numbers::F32(_) => "",
+        Numbers::F16(_) => " in F16",
+        Numbers::Bf16(_) => " in BF16",
+    };
+    let all = || layers.iter().filter_map(|layer| layer.factored());
+    let mask = if all().any(|factored| factored.mask.is_some()) { ", masks" } else { "" };
+    let bias = if all().any(|factored| factored.key_bias.is_some()) { ", a bias per key" } else { "" };
+    format!("queries, keys{dtype}{traces}{mask}{bias} and log-sum-exp, d_head {}", first.shape.d_head)
 }
 
 /// The tokens' text, or their labels where there is none.

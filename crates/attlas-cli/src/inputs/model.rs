@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use attlas::Recording;
-use attlas_model::{Decoding, Input, Model, RunOptions, Side};
+use attlas::recording::{Edit, HeadOutput, Heads};
+use attlas::{HeadId, Kind, Recording};
+use attlas_model::{Decoding, Input, Model, Pass, RunOptions, Side, Site};
 use clap::Args;
 
 use super::hub::model_path;
@@ -11,6 +12,7 @@ use super::text::RawText;
 use super::{input_of, read_text};
 use crate::failure::Failure;
 use crate::terminal::remark;
+use crate::words::counted;
 
 /// Tokens generated at most when `--max-tokens` does not say.
 const MAX_TOKENS: usize = 256;
@@ -50,6 +52,10 @@ pub struct RunArguments {
     /// Generate N tokens at most [default: 256 for encoder-decoders; decoder-only models read the text alone].
     #[arg(long, value_name = "N", conflicts_with = "target", value_parser = parse_max_tokens)]
     pub max_tokens: Option<usize>,
+    /// Knock a head out: its output is set to 0, the rest of the model goes on. Written L2H4, or with the kind of
+    /// attention where several have that head: encoder:L2H4, decoder:L2H4, cross:L2H4. Repeat for several heads.
+    #[arg(long, value_name = "HEAD", value_parser = parse_knock_out)]
+    pub knock_out: Vec<KnockOut>,
     /// Whether values are recorded.
     #[arg(skip)]
     pub values: bool,
@@ -68,6 +74,7 @@ impl RunArguments {
             (!self.target.is_empty(), "--target"),
             (self.beam.is_some(), "--beam"),
             (self.max_tokens.is_some(), "--max-tokens"),
+            (!self.knock_out.is_empty(), "--knock-out"),
         ];
         given.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
     }
@@ -82,6 +89,47 @@ impl RunArguments {
         match self.beam {
             Some(width) => Decoding::Beam { width, max_tokens },
             None => Decoding::Greedy { max_tokens },
+        }
+    }
+}
+
+/// A head that is knocked out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnockOut {
+    kind: Option<Kind>,
+    id: HeadId,
+}
+
+/// Reads `L2H4` and `cross:L1H3`.
+fn parse_knock_out(text: &str) -> Result<KnockOut, String> {
+    match text.split_once(':') {
+        None => Ok(KnockOut { kind: None, id: text.parse()? }),
+        Some((kind, id)) => Ok(KnockOut { kind: Some(kind.parse()?), id: id.parse()? }),
+    }
+}
+
+impl KnockOut {
+    /// The kind of attention that is meant: the one that was named, or the only one with such a head.
+    fn kind_in(self, model: &Model) -> Result<Kind, Failure> {
+        let KnockOut { kind, id } = self;
+        let layers = |kind: Kind| model.transformer().architecture.attention(kind);
+        let has = |kind: &Kind| layers(*kind).get(id.layer).is_some_and(|layer| id.head < layer.n_heads);
+        let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(has).collect();
+        match (kind, kinds.as_slice()) {
+            (Some(kind), _) | (None, &[kind]) => Ok(kind),
+            (None, []) => {
+                let there_is = |kind: Kind| {
+                    let (n_layers, n_heads) = (layers(kind).len(), layers(kind).first()?.n_heads);
+                    Some(format!("{kind}: {} of {}", counted(n_layers, "layer"), counted(n_heads, "head")))
+                };
+                let there_are: Vec<String> = Kind::ALL.into_iter().filter_map(there_is).collect();
+                Err(Failure::Usage(format!("{} has no head {id} ({})", model.name(), there_are.join("; "))))
+            }
+            (None, several) => {
+                let names: Vec<String> = several.iter().map(|kind| format!("{kind}:{id}")).collect();
+                let names = names.join(" or ");
+                Err(Failure::Usage(format!("{} has several heads {id}; say which: {names}", model.name())))
+            }
         }
     }
 }
@@ -195,7 +243,15 @@ pub fn run_ids(sources: &[IdList], targets: &[IdList], options: &RunArguments) -
 }
 
 fn run(model: &Model, inputs: &[Input], decoding: Decoding, options: &RunArguments) -> Result<TextRun, Failure> {
-    let run = model.run(inputs, &RunOptions { decoding, values: options.values, ..RunOptions::default() })?;
+    let mut pass = match options.values {
+        true => Pass::keeping([Site::Attention, Site::Values]),
+        false => Pass::default(),
+    };
+    for head in &options.knock_out {
+        let heads = Heads::one(head.kind_in(model)?, head.id);
+        pass.edits.push(Edit::HeadOutput { heads, to: HeadOutput::Zero });
+    }
+    let run = model.run(inputs, &RunOptions { decoding, pass })?;
     let outputs = run.generated.into_iter().map(|generation| generation.text).collect();
     let hints =
         if model.leaves_language_open() { vec!["--to chooses the language that is written"] } else { Vec::new() };
@@ -205,6 +261,15 @@ fn run(model: &Model, inputs: &[Input], decoding: Decoding, options: &RunArgumen
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_to_knock_out_may_have_a_kind() {
+        let id = HeadId { layer: 1, head: 3 };
+        assert_eq!(parse_knock_out("cross:L1H3"), Ok(KnockOut { kind: Some(Kind::Cross), id }));
+        assert_eq!(parse_knock_out("L1H3"), Ok(KnockOut { kind: None, id }));
+        assert!(parse_knock_out("crosses:L1H3").unwrap_err().contains("there are encoder, decoder and cross"));
+        assert!(parse_knock_out("1.3").unwrap_err().contains("heads are written L3H7"));
+    }
 
     #[test]
     fn ids_are_numbers_between_commas() {

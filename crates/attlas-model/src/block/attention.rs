@@ -4,7 +4,9 @@ use attlas::Kind;
 use attlas::attention::{Inputs, Outputs, Shape, attend};
 
 use super::disentangled::{self, Heads};
-use super::forward::{Interventions, Keep, Source};
+use super::edits::Rows;
+use super::forward::Source;
+use super::pass::{Parts, Plan};
 use super::project::grow;
 use super::weights::AttentionWeights;
 use super::workspace::{Workspace, sized};
@@ -23,6 +25,8 @@ pub(crate) struct LayerState {
     pub lse: Vec<f32>,
     /// Weights that are no function of queries and keys, when they are kept. Shape `[n_items, n_heads, n_queries, n_keys]`.
     pub dense: Vec<f32>,
+    /// What heads gave before the output projection, when it is kept. Shape `[n_items, n_queries, n_heads, d_value]`.
+    pub outputs: Vec<f32>,
     /// Rows so far.
     pub n_queries: usize,
     /// Columns so far.
@@ -43,8 +47,7 @@ pub(crate) struct AttentionCall<'a> {
     /// Which of the stack's tokens are not padding. Shape `[n_items, past + n]`.
     pub valid: Option<&'a [bool]>,
     pub source: Option<Source<'a>>,
-    pub keep: Keep,
-    pub interventions: Interventions<'a>,
+    pub plan: Plan<'a>,
 }
 
 impl AttentionCall<'_> {
@@ -58,32 +61,46 @@ impl AttentionCall<'_> {
         output: &mut [f32],
         workspace: &mut Workspace,
     ) {
+        let kept = self.plan.parts(self.kind, self.index);
         // 1. queries, keys, values, head-major
-        let mut queries = if self.keep.queries { Vec::new() } else { std::mem::take(&mut workspace.queries) };
-        if state.keys.is_empty() && !self.keep.keys {
+        let mut queries = if kept.queries { Vec::new() } else { std::mem::take(&mut workspace.queries) };
+        if state.keys.is_empty() && !kept.keys {
             state.keys = std::mem::take(&mut workspace.keys);
         }
-        if state.values.is_empty() && !self.keep.values {
+        if state.values.is_empty() && !kept.values {
             state.values = std::mem::take(&mut workspace.values);
         }
         self.project(config, weights, state, input, &mut queries, workspace);
         // 2. attention, item by item
-        let mut lse = if self.keep.queries { Vec::new() } else { std::mem::take(&mut workspace.lse) };
+        let mut lse = if kept.queries { Vec::new() } else { std::mem::take(&mut workspace.lse) };
         let mut context = std::mem::take(&mut workspace.context);
         if let (Some(terms), Some(distances)) = (&config.disentangled, &weights.distances) {
-            let heads =
-                Heads { queries: &queries, keys: &state.keys, values: &state.values, valid: self.valid, n: self.n };
+            let edits = self.plan.weight_edits(self.kind, self.index);
+            let text = |item: usize| self.plan.text(item);
+            let heads = Heads {
+                queries: &queries,
+                keys: &state.keys,
+                values: &state.values,
+                valid: self.valid,
+                n: self.n,
+                edits: &edits,
+                text: &text,
+            };
             sized(&mut lse, self.n_items * config.n_heads * self.n);
             let context = sized(&mut context, self.n_items * self.n * config.query_width());
-            state.dense = disentangled::attend(config, terms, distances, heads, self.keep.queries, context);
+            state.dense = disentangled::attend(config, terms, distances, heads, kept.weights, context);
         } else {
             self.attend(config, weights, state, &queries, &mut lse, &mut context);
         }
-        self.knock_out(config, &mut context);
+        let rows = Rows { n: self.n, past: self.past, n_heads: config.n_heads, width: config.d_head };
+        self.plan.edit_outputs(self.kind, self.index, rows, &mut context);
+        if kept.outputs {
+            state.outputs.clone_from(&context);
+        }
         // 3. back to the residual stream
         weights.output.forward(&context, output, Activation::Identity);
         workspace.context = context;
-        self.put_away(config, state, queries, lse, workspace);
+        self.put_away(config, kept, state, queries, lse, workspace);
     }
 
     fn attend(
@@ -106,6 +123,7 @@ impl AttentionCall<'_> {
             &weights.scoring
         };
         let valid = if self.kind == Kind::Cross { self.source.and_then(|source| source.valid) } else { self.valid };
+        let edits = self.plan.weight_edits(self.kind, self.index);
         let (n_query, n_key) = (config.query_width() * self.n, config.kv_width() * state.n_keys);
         for item in 0..self.n_items {
             let inputs = Inputs {
@@ -120,24 +138,11 @@ impl AttentionCall<'_> {
                 mask: None,
                 key_bias: None,
             };
-            attend(
-                &inputs,
-                &mut Outputs {
-                    context: &mut context[item * n_query..][..n_query],
-                    lse: &mut lse[item * config.n_heads * self.n..][..config.n_heads * self.n],
-                    pooled: None,
-                },
-            );
-        }
-    }
-
-    /// Sets the output of knocked-out heads to 0. Shape `[n_items · n, n_heads · d_head]`.
-    fn knock_out(self, config: &Attention, context: &mut [f32]) {
-        for (kind, id) in self.interventions.knocked_out {
-            if *kind == self.kind && id.layer == self.index && id.head < config.n_heads {
-                for row in context.chunks_exact_mut(config.query_width()) {
-                    row[id.head * config.d_head..][..config.d_head].fill(0.0);
-                }
+            let context = &mut context[item * n_query..][..n_query];
+            let lse = &mut lse[item * config.n_heads * self.n..][..config.n_heads * self.n];
+            attend(&inputs, &mut Outputs { context: &mut *context, lse, pooled: None });
+            if !edits.is_empty() {
+                edits.attend(&inputs, self.plan.text(item), self.past, context);
             }
         }
     }
@@ -146,12 +151,13 @@ impl AttentionCall<'_> {
     fn put_away(
         self,
         config: &Attention,
+        kept: Parts,
         state: &mut LayerState,
         queries: Vec<f32>,
         lse: Vec<f32>,
         workspace: &mut Workspace,
     ) {
-        if self.keep.queries {
+        if kept.queries {
             if state.n_queries == 0 {
                 (state.queries, state.lse) = (queries, lse);
             } else {
@@ -162,10 +168,10 @@ impl AttentionCall<'_> {
         } else {
             (workspace.queries, workspace.lse) = (queries, lse);
         }
-        if !self.keep.keys {
+        if !kept.keys {
             workspace.keys = std::mem::take(&mut state.keys);
         }
-        if !self.keep.values {
+        if !kept.values {
             workspace.values = std::mem::take(&mut state.values);
         }
     }

@@ -3,6 +3,7 @@
 
 use rayon::prelude::*;
 
+use super::edits::{Row, WeightEdits};
 use super::matmul::{Matrix, Onto, Threads, multiply};
 use super::weights::DistanceWeights;
 use crate::config::{Activation, Attention, Disentangled};
@@ -20,6 +21,10 @@ pub(crate) struct Heads<'a> {
     pub valid: Option<&'a [bool]>,
     /// Tokens of each item.
     pub n: usize,
+    /// What is changed in the weights.
+    pub edits: &'a WeightEdits<'a>,
+    /// The number of the text that an item is.
+    pub text: &'a (dyn Fn(usize) -> usize + Sync),
 }
 
 /// Fills `context`, shape `[n_items · n, n_heads · d_head]`, and returns the weights, shape `[n_items, n_heads, n, n]`;
@@ -48,7 +53,12 @@ pub(crate) fn attend(
         };
         let queries = &heads.queries[of_map(heads.queries)];
         let keys = &heads.keys[of_map(heads.keys)];
-        weigh(config, terms, distances, head, [queries, keys], valid, weights);
+        scores_of(config, terms, distances, head, [queries, keys], valid, weights);
+        let text = (heads.text)(item);
+        weights.par_chunks_exact_mut(n).enumerate().for_each(|(query, row)| {
+            let place = Row { text, head, query };
+            if heads.edits.touch(place) { weigh_edited(heads.edits, place, row) } else { softmax(row) }
+        });
         let values = Matrix::new(&heads.values[of_map(heads.values)], n, d_head);
         multiply(Matrix::new(weights, n, n), values, Onto::Replace, Threads::All, &mut mixed);
         for (token, row) in mixed.chunks_exact(d_head).enumerate() {
@@ -58,8 +68,8 @@ pub(crate) fn attend(
     kept
 }
 
-/// The weights of one head. Shape `[n, n]`.
-fn weigh(
+/// The scores of one head, −∞ where a key is padding. Shape `[n, n]`.
+fn scores_of(
     config: &Attention,
     terms: &Disentangled,
     distances: &DistanceWeights,
@@ -87,7 +97,7 @@ fn weigh(
     let by_key = against(keys, &distances.queries);
     // 2. the row of the table for each distance `query − key`, from `−(n − 1)` on
     let rows: Vec<usize> = (1 - n as i64..n as i64).map(|distance| terms.row(distance)).collect(); // [2n − 1]
-    // 3. scores and softmax, row by row
+    // 3. scores, row by row
     weights.par_chunks_exact_mut(n).enumerate().for_each(|(query, scores)| {
         for (key, score) in scores.iter_mut().enumerate() {
             let row = rows[query + n - 1 - key];
@@ -96,8 +106,14 @@ fn weigh(
             let is_valid = valid.is_none_or(|valid| valid[key]);
             *score = if is_valid { config.scale * (*score + by_query + by_key) } else { f32::NEG_INFINITY };
         }
-        softmax(scores);
     });
+}
+
+/// Makes weights of a row's scores and changes them as the plan says.
+fn weigh_edited(edits: &WeightEdits<'_>, place: Row, row: &mut [f32]) {
+    let mut numbers: Vec<f64> = row.iter().map(|score| f64::from(*score)).collect(); // [n]
+    edits.weigh(place, f64::NEG_INFINITY, &mut numbers);
+    row.iter_mut().zip(numbers).for_each(|(weight, number)| *weight = number as f32);
 }
 
 /// `exp(x) / Σ exp(x)`; all 0 where every score is −∞.

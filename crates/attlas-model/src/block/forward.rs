@@ -7,11 +7,12 @@ use super::convolution::Convolution;
 use super::embed::{FeatureBatch, embed};
 use super::feed_forward::feed_forward;
 use super::norm::NormWeights;
+use super::pass::{Plan, Progress, Stopped, Watch, tell};
 use super::weights::{BlockWeights, StackWeights};
 use super::workspace::{Workspace, sized};
 use crate::config::{Block, Residual, SideConvolution, Stack};
 
-use attlas::{HeadId, Kind};
+use attlas::Kind;
 
 /// What a pass reads: the new tokens of each item, and which keys are not padding.
 #[derive(Debug, Clone, Copy)]
@@ -41,24 +42,6 @@ pub(crate) struct Source<'a> {
     pub valid: Option<&'a [bool]>,
 }
 
-/// What a pass leaves behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Keep {
-    /// Queries and log-sum-exps, for the recording.
-    pub queries: bool,
-    /// Keys, for the recording or for later steps.
-    pub keys: bool,
-    /// Values, for later steps or on request.
-    pub values: bool,
-}
-
-/// What happens besides the plain pass.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Interventions<'a> {
-    /// Heads whose output is set to 0 before the output projection.
-    pub knocked_out: &'a [(Kind, HeadId)],
-}
-
 /// What a stack has seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct StackState {
@@ -68,8 +51,9 @@ pub(crate) struct StackState {
     pub attention: Vec<LayerState>,
     /// Cross-attention, one per block that has it.
     pub cross: Vec<LayerState>,
-    /// The residual stream after the embedding and after each block, when asked for. Shape `[n_items · n, d_model]`.
-    pub hidden: Option<Vec<Vec<f32>>>,
+    /// The residual stream that enters each block, and what leaves the last; empty unless it is kept. Shape of each
+    /// `[n_items · n, d_model]`.
+    pub hidden: Vec<Vec<f32>>,
 }
 
 /// A stack with its weights and what its maps are called.
@@ -85,15 +69,18 @@ pub(crate) struct StackRef<'a> {
 
 impl StackRef<'_> {
     /// Runs new tokens through the stack and returns the last hidden states. Shape `[n_items · n, d_model]`.
+    ///
+    /// # Errors
+    /// When `watch` says so before one of the blocks.
     pub fn run(
         self,
         batch: Batch<'_>,
         source: Option<Source<'_>>,
         state: &mut StackState,
-        keep: Keep,
-        interventions: Interventions<'_>,
+        plan: Plan<'_>,
+        watch: &mut Watch<'_>,
         workspace: &mut Workspace,
-    ) -> Vec<f32> {
+    ) -> Result<Vec<f32>, Stopped> {
         let n_rows = batch.n_items * batch.n;
         let mut stream = vec![0.0; n_rows * self.config.d_model]; // [n_rows, d_model]
         embed(&self.config.embedding, &self.weights.embedding, batch, state.past, &mut stream, workspace);
@@ -101,9 +88,8 @@ impl StackRef<'_> {
         state.cross.resize_with(self.config.blocks.len(), LayerState::default);
         workspace.begin_pass(state.past, batch.n);
         for (index, (config, weights)) in self.config.blocks.iter().zip(&self.weights.blocks).enumerate() {
-            if let Some(hidden) = &mut state.hidden {
-                hidden.push(stream.clone());
-            }
+            tell(watch, Progress::Block { stack: self.kind, layer: index, n_layers: self.config.blocks.len() })?;
+            self.pass_by(index, batch, plan, state, &mut stream);
             let call = AttentionCall {
                 kind: self.kind,
                 index,
@@ -112,8 +98,7 @@ impl StackRef<'_> {
                 past: state.past,
                 valid: batch.valid,
                 source,
-                keep,
-                interventions,
+                plan,
             };
             let beside = match (&self.config.convolution, &self.weights.convolution) {
                 (Some(config), Some((convolution, norm))) if index == 0 => {
@@ -130,11 +115,17 @@ impl StackRef<'_> {
         if let Some(norm) = &self.weights.final_norm {
             norm.apply(&mut stream, self.config.d_model);
         }
-        if let Some(hidden) = &mut state.hidden {
-            hidden.push(stream.clone());
-        }
+        self.pass_by(self.config.blocks.len(), batch, plan, state, &mut stream);
         state.past += batch.n;
-        stream
+        Ok(stream)
+    }
+
+    /// Changes and keeps the hidden states that enter a layer, where the plan says so.
+    fn pass_by(self, layer: usize, batch: Batch<'_>, plan: Plan<'_>, state: &mut StackState, stream: &mut [f32]) {
+        plan.edit_stream(self.kind, layer, batch.n, state.past, stream, self.config.d_model);
+        if plan.keeps_stream(self.kind) {
+            state.hidden.push(stream.to_vec());
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct PaddedBatch<'a> {
     /// Shape `[n_items, n_target]`.
     target_ids: Vec<u32>,
     /// Shape `[n_items, n_target]`.
-    target_valid: Option<Vec<bool>>,
+    pub target_valid: Option<Vec<bool>>,
 }
 
 /// Features of several inputs, all of one shape.

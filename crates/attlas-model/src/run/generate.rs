@@ -1,23 +1,46 @@
 //! Generation with a cache of keys and values: greedy, and beam search as `transformers` does it.
 
 use attlas::Kind;
+use serde::{Deserialize, Serialize};
 
-use crate::block::forward::{Batch, Interventions, Keep, Source, StackRef, StackState};
+use crate::block::forward::{Batch, Source, StackRef, StackState};
+use crate::block::pass::{Plan, Progress, Stopped, Watch, tell};
 use crate::block::weights::Transformer;
 use crate::block::workspace::Workspace;
 use crate::config::SpecialIds;
 
+/// How the decoder's tokens come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decoding {
+    /// They are given.
+    #[default]
+    TeacherForcing,
+    /// The most likely token follows each time.
+    Greedy {
+        /// New tokens at most.
+        max_tokens: usize,
+    },
+    /// The best of several continuations that are followed at once.
+    Beam {
+        /// How many.
+        width: usize,
+        /// New tokens at most.
+        max_tokens: usize,
+    },
+}
+
 /// One text being decoded, or several continuations of it.
 pub(crate) struct Session<'a> {
     transformer: &'a Transformer,
-    interventions: Interventions<'a>,
+    plan: Plan<'a>,
+    watch: &'a mut Watch<'a>,
     /// What the encoder saw.
     pub encoder: StackState,
     /// What the decoder saw.
     pub decoder: StackState,
     /// The encoder's result. Shape `[n_source, d_source]`.
     source: Option<(Vec<f32>, usize)>,
-    keep: Keep,
     n_items: usize,
     workspace: Workspace,
 }
@@ -35,35 +58,41 @@ pub(crate) struct Generated {
 
 impl<'a> Session<'a> {
     /// Reads the source, if the model has an encoder; a batch of one item.
+    ///
+    /// # Errors
+    /// When `watch` stops it, as all that follows.
     pub fn new(
         transformer: &'a Transformer,
         source: Batch<'_>,
-        keep: Keep,
-        interventions: Interventions<'a>,
-    ) -> Session<'a> {
+        plan: Plan<'a>,
+        watch: &'a mut Watch<'a>,
+    ) -> Result<Session<'a>, Stopped> {
         let mut workspace = Workspace::default();
         let mut encoder = StackState::default();
-        let encoded = transformer.stack(Kind::Encoder).map(|stack| {
-            let hidden = stack.run(source, None, &mut encoder, keep, interventions, &mut workspace);
-            (hidden, source.n)
-        });
-        // the encoder's keys are only kept for a recording, the decoder's for the next step
-        let keep = Keep { keys: true, values: true, ..keep };
+        let source = match transformer.stack(Kind::Encoder) {
+            Some(stack) => Some((stack.run(source, None, &mut encoder, plan, watch, &mut workspace)?, source.n)),
+            None => None,
+        };
         let decoder = StackState::default();
-        Session { transformer, interventions, encoder, decoder, source: encoded, keep, n_items: 1, workspace }
+        Ok(Session { transformer, plan, watch, encoder, decoder, source, n_items: 1, workspace })
     }
 
     /// Reads more ids, as many for each continuation, and returns the logits after the last. Shape `[n_items, n_logits]`.
-    fn step(&mut self, ids: &[u32]) -> Vec<f32> {
-        let Some(stack) = self.transformer.stack(Kind::Decoder) else { return Vec::new() };
+    fn step(&mut self, ids: &[u32]) -> Result<Vec<f32>, Stopped> {
+        let Some(stack) = self.transformer.stack(Kind::Decoder) else { return Ok(Vec::new()) };
         let n = ids.len() / self.n_items;
         let batch = Batch { n_items: self.n_items, n, ids, features: None, token_types: None, valid: None };
         let source = self.source.as_ref().map(|(hidden, n)| Source { hidden, n: *n, valid: None });
-        let hidden = stack.run(batch, source, &mut self.decoder, self.keep, self.interventions, &mut self.workspace);
+        let hidden = stack.run(batch, source, &mut self.decoder, self.plan, self.watch, &mut self.workspace)?;
         let d_model = stack.config.d_model;
         let last: Vec<f32> =
             hidden.chunks_exact(n * d_model).flat_map(|item| &item[(n - 1) * d_model..]).copied().collect();
-        self.transformer.logits(&last)
+        Ok(self.transformer.logits(&last))
+    }
+
+    /// Tells that there are `n_tokens` tokens now.
+    fn tell(&mut self, n_tokens: usize) -> Result<(), Stopped> {
+        tell(self.watch, Progress::Token { item: self.plan.text(0), n_tokens })
     }
 
     /// Goes on with other continuations: the `k`-th becomes what `chosen[k]` was.
@@ -75,10 +104,16 @@ impl<'a> Session<'a> {
     /// Takes the most likely token each time, the first of equals, until an end token or `max_tokens`.
     ///
     /// With `all_logits`, also returns the logits of every step. Shape `[ids.len(), n_logits]`.
-    pub fn greedy(&mut self, prompt: &[u32], max_tokens: usize, mut all_logits: Option<&mut Vec<f32>>) -> Generated {
-        let ids = &self.transformer.architecture.ids;
+    pub fn greedy(
+        &mut self,
+        prompt: &[u32],
+        max_tokens: usize,
+        mut all_logits: Option<&mut Vec<f32>>,
+    ) -> Result<Generated, Stopped> {
+        let transformer = self.transformer;
+        let ids = &transformer.architecture.ids;
         let mut generated = Generated::default();
-        let mut logits = self.step(prompt);
+        let mut logits = self.step(prompt)?;
         loop {
             if let Some(all) = &mut all_logits {
                 all.extend_from_slice(&logits);
@@ -89,25 +124,27 @@ impl<'a> Session<'a> {
             generated.ids.push(id as u32);
             generated.log_probabilities.push(log_probabilities[id]);
             generated.score += log_probabilities[id];
+            self.tell(generated.ids.len())?;
             if ids.ends.contains(&(id as u32)) || generated.ids.len() == max_tokens {
-                return generated;
+                return Ok(generated);
             }
-            logits = self.step(&[id as u32]);
+            logits = self.step(&[id as u32])?;
         }
     }
 
     /// Beam search with length penalty 1, as `transformers` does it; the finished beams, best first.
-    pub fn beam(&mut self, prompt: &[u32], width: usize, max_tokens: usize) -> Vec<Generated> {
+    pub fn beam(&mut self, prompt: &[u32], width: usize, max_tokens: usize) -> Result<Vec<Generated>, Stopped> {
         let ids = self.transformer.architecture.ids.clone();
         let n_candidates = (1 + ids.ends.len()).max(2) * width;
         // 1. the prompt, read once
-        let mut logits = self.step(prompt);
+        let mut logits = self.step(prompt)?;
         let mut running = vec![Generated::default()];
         let mut finished: Vec<Generated> = Vec::new();
         loop {
             // 2. the best continuations of all beams together
             let candidates = self.candidates(&ids, &running, &logits, max_tokens, prompt.len(), n_candidates);
             let length = running[0].ids.len() + 1;
+            self.tell(length)?;
             let ended = |id: u32| ids.ends.contains(&id) || length == max_tokens;
             // 3. those that ended, if they are among the first; only the best `width` of all are kept
             for candidate in candidates.iter().take(width).filter(|candidate| ended(candidate.id)) {
@@ -127,12 +164,12 @@ impl<'a> Session<'a> {
                     && finished.last().is_some_and(|worst| best.score / length as f32 <= worst.score)
             };
             if next.first().is_none_or(hopeless) {
-                return finished;
+                return Ok(finished);
             }
             let parents: Vec<usize> = open.iter().map(|candidate| candidate.parent).collect();
             let step_ids: Vec<u32> = open.iter().map(|candidate| candidate.id).collect();
             self.select(&parents);
-            logits = self.step(&step_ids);
+            logits = self.step(&step_ids)?;
             running = next;
         }
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use attlas::{PatchGrid, Token, TokenRole, Tokens};
 
-use super::record::{Array, Decoding};
+use super::generate::Decoding;
 use crate::Error;
+use crate::block::pass::Array;
 use crate::config::{Architecture, Frames, Length, OtherGrids, Patches, Positions, Reads, Stack};
 use crate::model::Model;
 

@@ -1,7 +1,9 @@
 //! A run: texts, images or sounds in; a recording, logits and generated texts out.
 
 mod batch;
-mod generate;
+mod check;
+pub mod collect;
+pub mod generate;
 pub mod input;
 pub(crate) mod languages;
 pub mod record;

@@ -1,67 +1,27 @@
 //! Running a model over a batch and turning what its layers saw into a recording.
 
-use attlas::{
-    Factored, HeadId, Item, Kind, Layer, Provenance, Recording, TokenRole, Tokens, Trace, Weights, Writer, recording,
-};
+use attlas::{Item, Kind, Provenance, Recording, TokenRole, Tokens, Writer, recording};
+use serde::{Deserialize, Serialize};
 
 use super::batch::PaddedBatch;
-use super::generate::{Generated, Session};
+use super::check::Sizes;
+use super::collect::{Kept, Seen};
+use super::generate::{Decoding, Session};
 use super::input::Input;
 use crate::Error;
-use crate::block::attention::LayerState;
-use crate::block::forward::{Interventions, Keep, Source, StackState};
+use crate::block::forward::{Source, StackState};
+use crate::block::pass::{Array, Next, Pass, Plan, Progress, Purpose, Site, Watch};
 use crate::block::workspace::Workspace;
-use crate::config::{Attention, Pooled, Readout, Stack};
+use crate::config::{Pooled, Readout, Stack};
 use crate::model::Model;
 
-/// How the decoder's tokens come about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Decoding {
-    /// They are given.
-    #[default]
-    TeacherForcing,
-    /// The most likely token follows each time.
-    Greedy {
-        /// New tokens at most.
-        max_tokens: usize,
-    },
-    /// The best of several continuations that are followed at once.
-    Beam {
-        /// How many.
-        width: usize,
-        /// New tokens at most.
-        max_tokens: usize,
-    },
-}
-
-/// What a run does and keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a run does, keeps and changes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunOptions {
     /// How the decoder's tokens come about.
     pub decoding: Decoding,
-    /// Whether attention is recorded.
-    pub record: bool,
-    /// Whether the recording has the values, too.
-    pub values: bool,
-    /// Whether logits are returned.
-    pub logits: bool,
-    /// Whether hidden states are returned; only with teacher forcing.
-    pub hidden: bool,
-    /// Heads whose output is set to 0 before the output projection (the output bias stays).
-    pub knocked_out: Vec<(Kind, HeadId)>,
-}
-
-impl Default for RunOptions {
-    fn default() -> RunOptions {
-        RunOptions {
-            decoding: Decoding::TeacherForcing,
-            record: true,
-            values: false,
-            logits: false,
-            hidden: false,
-            knocked_out: Vec::new(),
-        }
-    }
+    /// What is kept and what is changed.
+    pub pass: Pass,
 }
 
 /// What came of a run.
@@ -74,11 +34,16 @@ pub struct Run {
     pub logits: Option<Array>,
     /// What was generated for each text; empty with teacher forcing. Shape `[batch]`.
     pub generated: Vec<Generation>,
-    /// On request, the encoder's residual stream after the embedding and after each block, the last one after the
-    /// final norm. Shape of each `[batch, n, d_model]`.
-    pub encoder_hidden: Vec<Array>,
-    /// The same of the decoder.
-    pub decoder_hidden: Vec<Array>,
+    /// What else was kept, in the order of a pass.
+    pub kept: Vec<Kept>,
+}
+
+impl Run {
+    /// The numbers of a site that was kept at a layer.
+    pub fn kept(&self, site: Site, kind: Kind, layer: usize) -> Option<&Array> {
+        let found = self.kept.iter().find(|kept| (kept.site, kept.kind, kept.layer) == (site, kind, layer));
+        found.map(|kept| &kept.array)
+    }
 }
 
 /// A generated text.
@@ -96,60 +61,52 @@ pub struct Generation {
     pub others: Vec<Generation>,
 }
 
-/// Numbers with a shape.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Array {
-    /// Sizes, outermost first.
-    pub shape: Vec<usize>,
-    /// The numbers.
-    pub values: Vec<f32>,
-}
-
 impl Model {
     /// Runs the model over a batch of texts.
     ///
     /// # Errors
-    /// When an input does not fit the model: no tokens, an id without embedding, a text longer than its positions.
+    /// When an input does not fit the model (no tokens, an id without embedding, a text longer than its positions), or
+    /// the plan keeps or changes what is not there.
     pub fn run(&self, inputs: &[Input], options: &RunOptions) -> Result<Run, Error> {
+        self.run_watched(inputs, options, &mut |_| Next::Continue)
+    }
+
+    /// The same, telling `watch` before each block and after each generated token where it is.
+    ///
+    /// # Errors
+    /// As [`Model::run`], and [`Error::Stopped`] when `watch` says so.
+    pub fn run_watched(
+        &self,
+        inputs: &[Input],
+        options: &RunOptions,
+        watch: &mut dyn FnMut(Progress) -> Next,
+    ) -> Result<Run, Error> {
         if inputs.is_empty() {
             return Err(Error::Input("there is no text to run the model on".to_owned()));
         }
         for (index, input) in inputs.iter().enumerate() {
             self.check_input(input, index, options.decoding)?;
         }
-        self.check_dense(inputs, options)?;
+        let sizes = Sizes::of(inputs, options.decoding);
+        self.check_pass(&options.pass, sizes)?;
+        self.check_dense(&options.pass, sizes)?;
         match options.decoding {
-            Decoding::TeacherForcing => self.forward(inputs, options, recording_method(options), Vec::new()),
-            Decoding::Greedy { max_tokens } => self.generate(inputs, options, 0, max_tokens),
-            Decoding::Beam { width, max_tokens } => self.generate(inputs, options, width, max_tokens),
+            Decoding::TeacherForcing => {
+                self.forward(inputs, &options.pass, recording::Method::Forward, Vec::new(), watch)
+            }
+            Decoding::Greedy { max_tokens } => self.generate(inputs, &options.pass, 0, max_tokens, watch),
+            Decoding::Beam { width, max_tokens } => self.generate(inputs, &options.pass, width, max_tokens, watch),
         }
     }
 
-    /// Weights that must be recorded dense have to fit in a limit.
-    fn check_dense(&self, inputs: &[Input], options: &RunOptions) -> Result<(), Error> {
-        let Some(stack) = &self.transformer.architecture.encoder else { return Ok(()) };
-        let n_heads: usize = stack
-            .blocks
-            .iter()
-            .filter(|block| block.attention.disentangled.is_some())
-            .map(|block| block.attention.n_heads)
-            .sum();
-        let longest = inputs.iter().map(|input| input.source.len()).max().unwrap_or(0);
-        let n_bytes = longest.saturating_mul(longest).saturating_mul(n_heads * inputs.len() * size_of::<f32>());
-        if options.record && n_bytes > MAX_DENSE_BYTES {
-            return Err(Error::Limit(format!(
-                "{} scores by content and distance together, so its weights are recorded dense: {} texts of up to \
-                 {longest} tokens would take {} MB, more than {} MB; use shorter or fewer texts",
-                self.name(),
-                inputs.len(),
-                n_bytes >> 20,
-                MAX_DENSE_BYTES >> 20
-            )));
-        }
-        Ok(())
-    }
-
-    fn generate(&self, inputs: &[Input], options: &RunOptions, width: usize, limit: usize) -> Result<Run, Error> {
+    fn generate(
+        &self,
+        inputs: &[Input],
+        pass: &Pass,
+        width: usize,
+        limit: usize,
+        watch: &mut Watch<'_>,
+    ) -> Result<Run, Error> {
         if self.transformer.architecture.decoder.is_none()
             || !matches!(self.transformer.architecture.readout, Readout::Tokens { .. })
         {
@@ -160,41 +117,45 @@ impl Model {
                 "at least 1 token must be generated, with at most {MAX_BEAMS} beams; asked for {limit} and {width}"
             )));
         }
-        let interventions = Interventions { knocked_out: &options.knocked_out };
-        let direct = inputs.len() == 1 && width == 0;
-        let record = direct && options.record;
-        let keep = Keep { queries: record, keys: record, values: record && options.values };
+        let alone = inputs.len() == 1 && width == 0;
+        let direct = alone && !pass.needs_whole_pass();
+        let purpose = if direct { Purpose::RecordedSteps } else { Purpose::Steps };
+        let mut logits = (alone && pass.keeps(Site::Logits)).then(Vec::new);
         let mut generated = Vec::with_capacity(inputs.len());
-        for input in inputs {
+        for (index, input) in inputs.iter().enumerate() {
             let source = PaddedBatch::new(std::slice::from_ref(input), 0)?;
             let prompt = ids(&input.target)?;
-            let room = self.room(prompt.len());
-            let max_tokens = limit.min(room);
-            if max_tokens == 0 {
-                return Err(Error::Input(format!(
-                    "the prompt has {} tokens, as many as {} has positions; nothing can follow",
-                    prompt.len(),
-                    self.name()
-                )));
+            let max_tokens = limit.min(self.room(prompt.len())?);
+            let plan = Plan { pass, purpose, text: Some(index) };
+            let mut session = Session::new(&self.transformer, source.source(), plan, watch)?;
+            let beams = match width {
+                0 => vec![session.greedy(&prompt, max_tokens, logits.as_mut())?],
+                width => session.beam(&prompt, width, max_tokens)?,
+            };
+            let generation = self.generations(beams)?;
+            if direct {
+                return self.recorded_generation(input, session, generation, logits, plan);
             }
-            let mut session = Session::new(&self.transformer, source.source(), keep, interventions);
-            if width > 0 {
-                let beams = session.beam(&prompt, width, max_tokens);
-                generated.push(self.generations(beams)?);
-                continue;
-            }
-            let mut logits = options.logits.then(Vec::new);
-            let greedy = session.greedy(&prompt, max_tokens, logits.as_mut());
-            if !direct {
-                generated.push(self.generations(vec![greedy])?);
-                continue;
-            }
-            return self.recorded_generation(input, session, greedy, logits, options);
+            generated.push(generation);
         }
         let method = if width > 0 { recording::Method::Beam } else { recording::Method::Greedy };
-        let inputs: Vec<Input> =
+        let continued: Vec<Input> =
             inputs.iter().zip(&generated).map(|(input, generation)| self.continued(input, generation)).collect();
-        self.forward(&inputs, options, method, generated)
+        self.check_dense(pass, Sizes::of(&continued, Decoding::TeacherForcing))?;
+        let mut run = self.forward(&continued, pass, method, generated, watch)?;
+        for (item, input) in run.recording.items.iter_mut().zip(inputs) {
+            item.n_prompt = Some(input.target.len());
+        }
+        Ok(match logits {
+            Some(values) => Run { logits: Some(self.generated_logits(values)), ..run },
+            None => run,
+        })
+    }
+
+    /// Logits of the generated tokens of one text. Shape `[1, n, n_logits]`.
+    fn generated_logits(&self, values: Vec<f32>) -> Array {
+        let n_logits = self.transformer.n_logits();
+        Array { shape: vec![1, values.len() / n_logits, n_logits], values }
     }
 
     /// The run of one text that was recorded while it was generated.
@@ -202,38 +163,28 @@ impl Model {
         &self,
         input: &Input,
         session: Session<'_>,
-        greedy: Generated,
+        generation: Generation,
         logits: Option<Vec<f32>>,
-        options: &RunOptions,
+        plan: Plan<'_>,
     ) -> Result<Run, Error> {
-        let generation = self.generations(vec![greedy])?;
         let read = self.continued(input, &generation);
-        let layers =
-            if options.record { self.layers(session.encoder, session.decoder, options, 1) } else { Vec::new() };
+        self.check_dense(plan.pass, Sizes::of(std::slice::from_ref(&read), Decoding::TeacherForcing))?;
+        let Session { encoder, decoder, .. } = session;
+        let seen = Seen { plan, n_items: 1, encoder, decoder, source_valid: None, target_valid: None };
+        let (layers, kept) = seen.collect(&self.transformer);
         let predicted = self.predicted(&read, Some(&generation));
         let image = read.features.as_ref().and_then(|features| features.image.clone());
         let (n_prompt, target) = (Some(input.target.len()), read.target);
-        let item = Item { source: read.source, target, predicted, image, n_prompt, ..Item::default() };
-        let logits = logits.map(|values| {
-            let n_logits = self.transformer.n_logits();
-            Array { shape: vec![1, values.len() / n_logits, n_logits], values }
-        });
-        let mut recording = Recording {
-            provenance: self.provenance(
-                recording::Method::Greedy,
-                std::slice::from_ref(&item),
-                std::slice::from_ref(input),
-            ),
-            items: vec![item],
-            layers,
-        };
+        let items = vec![Item { source: read.source, target, predicted, image, n_prompt, ..Item::default() }];
+        let inputs = std::slice::from_ref(input);
+        let provenance = self.provenance(recording::Method::Greedy, &items, inputs, plan.pass);
+        let mut recording = Recording { provenance, items, layers };
         recording.sharpen();
         Ok(Run {
             recording,
-            logits,
+            logits: logits.map(|values| self.generated_logits(values)),
             generated: vec![generation],
-            encoder_hidden: Vec::new(),
-            decoder_hidden: Vec::new(),
+            kept,
         })
     }
 
@@ -241,44 +192,40 @@ impl Model {
     fn forward(
         &self,
         inputs: &[Input],
-        options: &RunOptions,
+        pass: &Pass,
         method: recording::Method,
         generated: Vec<Generation>,
+        watch: &mut Watch<'_>,
     ) -> Result<Run, Error> {
         let batch = PaddedBatch::new(inputs, self.transformer.architecture.ids.padding.unwrap_or(0))?;
-        let keep = Keep { queries: options.record, keys: options.record, values: options.record && options.values };
-        let interventions = Interventions { knocked_out: &options.knocked_out };
+        let plan = Plan { pass, purpose: Purpose::Whole, text: None };
         let mut workspace = Workspace::default();
-        let hidden = || options.hidden.then(Vec::new);
-        let mut encoder = StackState { hidden: hidden(), ..StackState::default() };
-        let mut decoder = StackState { hidden: hidden(), ..StackState::default() };
+        let (mut encoder, mut decoder) = (StackState::default(), StackState::default());
         // 1. the encoder
-        let encoded = self
-            .transformer
-            .stack(Kind::Encoder)
-            .map(|stack| stack.run(batch.source(), None, &mut encoder, keep, interventions, &mut workspace));
+        let encoded = match self.transformer.stack(Kind::Encoder) {
+            Some(stack) => Some(stack.run(batch.source(), None, &mut encoder, plan, watch, &mut workspace)?),
+            None => None,
+        };
         // 2. the decoder
-        let decoded = self.transformer.stack(Kind::Decoder).map(|stack| {
-            let source = encoded.as_ref().map(|hidden| Source {
-                hidden,
-                n: batch.n_source,
-                valid: batch.source_valid.as_deref(),
-            });
-            stack.run(batch.target(), source, &mut decoder, keep, interventions, &mut workspace)
-        });
+        let source_valid = batch.source_valid.as_deref();
+        let source = encoded.as_ref().map(|hidden| Source { hidden, n: batch.n_source, valid: source_valid });
+        let decoded = match self.transformer.stack(Kind::Decoder) {
+            Some(stack) => Some(stack.run(batch.target(), source, &mut decoder, plan, watch, &mut workspace)?),
+            None => None,
+        };
         // 3. the readout
-        let last = decoded.as_ref().or(encoded.as_ref());
-        let logits = match last {
-            Some(hidden) if options.logits => Some(self.logits_of(hidden, inputs.len())),
+        let logits = match decoded.as_ref().or(encoded.as_ref()) {
+            Some(hidden) if pass.keeps(Site::Logits) => Some(self.logits_of(hidden, inputs.len())),
             _ => None,
         };
-        let encoder_hidden = arrays(encoder.hidden.take(), inputs.len(), batch.n_source);
-        let decoder_hidden = arrays(decoder.hidden.take(), inputs.len(), batch.n_target);
-        let layers = if options.record { self.layers(encoder, decoder, options, inputs.len()) } else { Vec::new() };
+        // 4. what is left
+        let target_valid = batch.target_valid.as_deref();
+        let seen = Seen { plan, n_items: inputs.len(), encoder, decoder, source_valid, target_valid };
+        let (layers, kept) = seen.collect(&self.transformer);
         let items = batch.items(inputs, |index, input| self.predicted(input, generated.get(index)));
-        let mut recording = Recording { provenance: self.provenance(method, &items, inputs), items, layers };
+        let mut recording = Recording { provenance: self.provenance(method, &items, inputs, pass), items, layers };
         recording.sharpen();
-        Ok(Run { recording, logits, generated, encoder_hidden, decoder_hidden })
+        Ok(Run { recording, logits, generated, kept })
     }
 
     fn logits_of(&self, hidden: &[f32], n_items: usize) -> Array {
@@ -298,51 +245,7 @@ impl Model {
         Array { shape, values }
     }
 
-    /// The layers of a recording: encoder, decoder, cross, each in order; buffers are moved, not copied.
-    fn layers(&self, encoder: StackState, decoder: StackState, options: &RunOptions, n_items: usize) -> Vec<Layer> {
-        let mut layers = Vec::new();
-        let architecture = &self.transformer.architecture;
-        let mut push = |kind: Kind, index: usize, config: &Attention, scoring: &attlas::Scoring, state: LayerState| {
-            debug_assert_eq!(state.lse.len(), n_items * config.n_heads * state.n_queries);
-            let weights = match &config.disentangled {
-                Some(_) => Weights::Dense(state.dense.into()),
-                None => Weights::from(Factored {
-                    scoring: scoring.clone(),
-                    queries: state.queries.into(),
-                    keys: state.keys.into(),
-                    lse: state.lse.into_iter().map(f64::from).collect::<Vec<f64>>().into(),
-                    mask: None,
-                    key_bias: None,
-                }),
-            };
-            let shape = config.shape(state.n_queries, state.n_keys);
-            let mut layer = Layer::new(kind, index, shape, weights);
-            if options.values {
-                layer.traces.insert(Trace::Values, state.values);
-            }
-            layers.push(layer);
-        };
-        if let (Some(stack), Some(weights)) = (&architecture.encoder, &self.transformer.encoder) {
-            let blocks = stack.blocks.iter().zip(&weights.blocks).zip(encoder.attention);
-            for (index, ((config, weights), state)) in blocks.enumerate() {
-                push(Kind::Encoder, index, &config.attention, &weights.attention.scoring, state);
-            }
-        }
-        if let (Some(stack), Some(weights)) = (&architecture.decoder, &self.transformer.decoder) {
-            let blocks = stack.blocks.iter().zip(&weights.blocks);
-            for (index, ((config, weights), state)) in blocks.clone().zip(decoder.attention).enumerate() {
-                push(Kind::Decoder, index, &config.attention, &weights.attention.scoring, state);
-            }
-            for (index, ((config, weights), state)) in blocks.zip(decoder.cross).enumerate() {
-                if let (Some(config), Some(weights)) = (&config.cross, &weights.cross) {
-                    push(Kind::Cross, index, config, &weights.scoring, state);
-                }
-            }
-        }
-        layers
-    }
-
-    fn provenance(&self, method: recording::Method, items: &[Item], inputs: &[Input]) -> Provenance {
+    fn provenance(&self, method: recording::Method, items: &[Item], inputs: &[Input], pass: &Pass) -> Provenance {
         let mut notes = self.notes_on(items);
         notes.extend(inputs.iter().filter_map(|input| input.features.as_ref()).flat_map(|f| f.notes.iter().cloned()));
         Provenance {
@@ -354,6 +257,7 @@ impl Model {
             writer: Writer::attlas(),
             method,
             notes,
+            edits: pass.edits.iter().map(|edit| edit.map(Array::digest)).collect(),
         }
     }
 
@@ -383,10 +287,16 @@ impl Model {
     }
 
     /// How many tokens may follow `n` tokens in the decoder.
-    fn room(&self, n: usize) -> usize {
+    fn room(&self, n: usize) -> Result<usize, Error> {
         let architecture = &self.transformer.architecture;
         let limit = architecture.decoder.as_ref().map_or(usize::MAX, |stack| architecture.n_positions(stack));
-        limit.saturating_sub(n)
+        match limit.saturating_sub(n) {
+            0 => Err(Error::Input(format!(
+                "the prompt has {n} tokens, as many as {} has positions; nothing can follow",
+                self.name()
+            ))),
+            room => Ok(room),
+        }
     }
 }
 
@@ -414,20 +324,8 @@ impl Pooled {
 /// Beams that are followed at most.
 const MAX_BEAMS: usize = 64;
 
-/// The most that dense weights of one run may take.
-const MAX_DENSE_BYTES: usize = 4 << 30;
-
-fn recording_method(_options: &RunOptions) -> recording::Method {
-    recording::Method::Forward
-}
-
 /// The ids of tokens, without padding.
 fn ids(tokens: &Tokens) -> Result<Vec<u32>, Error> {
     let real = tokens.tokens.iter().filter(|token| token.role != TokenRole::Padding);
     real.map(|token| token.id.ok_or_else(|| Error::Input(format!("the token \"{}\" has no id", token.text)))).collect()
-}
-
-fn arrays(hidden: Option<Vec<Vec<f32>>>, n_items: usize, n: usize) -> Vec<Array> {
-    let shape = |values: &[f32]| vec![n_items, n, values.len().checked_div(n_items * n).unwrap_or(0)];
-    hidden.unwrap_or_default().into_iter().map(|values| Array { shape: shape(&values), values }).collect()
 }

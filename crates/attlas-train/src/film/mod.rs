@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use attlas::figure::Axis;
 use attlas::{Head, HeadId, Kind, View};
-use attlas_model::{Decoding, Model, RunOptions};
+use attlas_model::{Decoding, Model, Pass, RunOptions};
 use serde::Serialize;
 
 use crate::Error;
@@ -268,8 +268,7 @@ fn frame(folder: &Path) -> Result<Frame, Error> {
 fn translation(model: &Model, text: &str) -> Result<String, Error> {
     let input = model.input(text, None).map_err(model_error)?;
     let decoding = Decoding::Greedy { max_tokens: 2 * input.source.len() + 10 };
-    let run =
-        model.run(&[input], &RunOptions { decoding, record: false, ..RunOptions::default() }).map_err(model_error)?;
+    let run = model.run(&[input], &RunOptions { decoding, pass: Pass::keeping([]) }).map_err(model_error)?;
     Ok(run.generated.first().map(|generation| generation.text.clone()).unwrap_or_default())
 }
 

@@ -3,12 +3,14 @@
 //! Models write it, analyses and pictures read it, neither sees the other. It is also the file format (`docs/format.md`).
 
 mod check;
+mod edits;
 mod file;
 mod layer;
 mod lse;
 mod validate;
 
 pub use check::{LayerCheck, ROW_SUM_TOLERANCE};
+pub use edits::{Digest, Edit, HeadOutput, Heads, NewWeights, Which};
 pub(crate) use file::{write_f32, write_safetensors_header};
 pub use layer::{Factored, Layer, Trace, Traces, Weights};
 pub use lse::{LseCheck, QueriesAndKeys};
@@ -102,12 +104,15 @@ pub struct Provenance {
     /// Plain remarks a reader must know: cut text, unnormalised rows, tokens out of the training range.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What was changed in the run on purpose, in order; empty for a plain run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<Edit<Digest>>,
 }
 
 impl Provenance {
     /// All that a reader of the recording must know, one sentence each: what pictures, tables and pages repeat.
     pub fn remarks(&self) -> Vec<String> {
-        self.notes.clone()
+        self.edits.iter().map(Edit::sentence).chain(self.notes.iter().cloned()).collect()
     }
 }
 

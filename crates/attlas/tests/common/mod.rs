@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test binary uses a part
 
 use attlas::attention::Shape;
-use attlas::recording::QueriesAndKeys;
+use attlas::recording::{Digest, Edit, HeadOutput, Heads, NewWeights, QueriesAndKeys, Which};
 use attlas::{
     Bias, Buffer, Item, Kind, Layer, Mask, Numbers as Floats, PatchGrid, Provenance, Quantity, Recording, Scoring,
     TokenRole, Tokens, Trace, Visibility, Weights, Writer,
@@ -141,8 +141,13 @@ pub fn everything() -> Recording {
     with_values.traces.insert(Trace::Values, (0..2 * 4 * 9 * 2).map(|number| number as f32).collect::<Vec<_>>());
     layers.push(with_values);
     let writer = Writer { name: "attlas".into(), version: "0.1.0".into() };
-    let provenance =
-        Provenance { model: "seeded".into(), writer, notes: vec!["a note".into()], ..Provenance::default() };
+    let provenance = Provenance {
+        model: "seeded".into(),
+        writer,
+        notes: vec!["a note".into()],
+        edits: edits(),
+        ..Provenance::default()
+    };
     Recording { items: items.to_vec(), layers, provenance }
 }
 
@@ -167,4 +172,33 @@ pub fn translation() -> Recording {
         ..Provenance::default()
     };
     Recording { items: items.to_vec(), layers, provenance }
+}
+
+/// Every form of edit.
+fn edits() -> Vec<Edit<Digest>> {
+    let digest = Digest { shape: vec![1, 2], sha256: "00ff".into() };
+    let heads = Heads {
+        heads: Which::These(vec![0]),
+        queries: Which::Range(1, 2),
+        items: Which::These(vec![0]),
+        ..Heads::all(Kind::Encoder, 0)
+    };
+    let output = |to| Edit::HeadOutput { heads: heads.clone(), to };
+    let weights = |to| Edit::Weights { heads: heads.clone(), to };
+    vec![
+        output(HeadOutput::Zero),
+        output(HeadOutput::Mean(digest.clone())),
+        output(HeadOutput::Given(digest.clone())),
+        Edit::Edges { heads: heads.clone(), keys: Which::Range(0, 1) },
+        weights(NewWeights::Uniform),
+        weights(NewWeights::Permuted { seed: 1 }),
+        weights(NewWeights::Given(digest.clone())),
+        Edit::Stream {
+            stack: Kind::Decoder,
+            layer: 1,
+            positions: Which::These(vec![0]),
+            items: Which::Range(0, 1),
+            to: digest,
+        },
+    ]
 }

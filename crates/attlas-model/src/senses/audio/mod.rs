@@ -12,10 +12,11 @@ use attlas::TokenRole;
 pub(crate) use mel::Listening;
 
 use crate::Error;
+use crate::block::pass::{Array, Pass, Site};
 use crate::config::Reads;
 use crate::model::Model;
 use crate::run::input::{Features, Input};
-use crate::run::record::{Array, RunOptions};
+use crate::run::record::RunOptions;
 
 impl Model {
     /// Whether the model reads sounds.
@@ -69,7 +70,7 @@ impl Model {
         let mut tokens = self.prompt_tokens("")?;
         let ids = &self.transformer.architecture.ids;
         if !ids.languages.is_empty() {
-            let options = RunOptions { record: false, logits: true, ..RunOptions::default() };
+            let options = RunOptions { pass: Pass::keeping([Site::Logits]), ..RunOptions::default() };
             let run = self.run(&[Input { target: tokens.clone(), ..input.clone() }], &options)?;
             let logits = run.logits.map(|logits| logits.values).unwrap_or_default();
             let loudness = |id: &&u32| logits.get(**id as usize).copied().unwrap_or(f32::NEG_INFINITY);

@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::Image;
 use super::resample::{Filter, resize};
 use crate::Error;
+use crate::block::pass::Array;
 use crate::config::file::ConfigFile;
 use crate::family::size_is_shorter_side;
-use crate::run::record::Array;
 
 /// The largest side that an image is resized to.
 const MAX_SIDE: usize = 4096;

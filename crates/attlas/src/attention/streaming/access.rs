@@ -14,9 +14,15 @@ use super::vector::Vector;
 use super::{MAX_WIDTH, SEQUENTIAL_BELOW, Shared, stream};
 use crate::{MaskView, Pooled, Pooling, Scoring};
 
-/// Log-sum-exps beyond this, either side of 0, are those of rows whose scores f32 cannot tell apart well enough: an error
-/// of 1e-6 in a score of 32 is one of 1e-6 in a weight. Weights of such rows are computed in f64.
-pub(crate) const LARGE: f64 = 32.0;
+/// A log-sum-exp beyond this, either side of 0, is that of a head whose scores f32 cannot tell apart well enough: next to
+/// 16 they are 1e-6 apart, and an error in a score is one of the same size in the weight.
+const LARGE: f64 = 16.0;
+
+/// Whether the weights of a head with these log-sum-exps must be computed in f64. Of such a head also the rows with small
+/// ones are in doubt: their dot products may be small differences of large numbers.
+pub(crate) fn needs_f64(lse: &[f64]) -> bool {
+    lse.iter().any(|lse| lse.is_finite() && lse.abs() > LARGE)
+}
 
 /// One head's map as it was recorded.
 #[derive(Debug, Clone, Copy)]
@@ -58,10 +64,11 @@ impl<'a> Recorded<'a> {
         let head = self.head(queries.clone(), keys.clone());
         let block_rows = instructions.block_rows();
         let n_multiply_adds = weights.len().saturating_mul(self.d_head);
+        let needs_f64 = needs_f64(self.lse);
         let fill = |(step, weights): (usize, &mut [f32])| {
             let start = queries.start + step * block_rows;
             let rows = start..(start + block_rows).min(queries.end);
-            if self.is_large(rows.clone()) {
+            if needs_f64 {
                 return self.precise_tile(instructions, rows, keys.clone(), weights);
             }
             dispatch::run(instructions, TileRows { map: self, head: &head, rows, keys: keys.clone(), weights });
@@ -82,11 +89,6 @@ impl<'a> Recorded<'a> {
         let lse = Lse::Given(self.lse);
         let overviews = stream(Instructions::best(), &heads, size, &Shared::new(&mut []), &lse, Some(pooling));
         overviews.into_iter().next().unwrap_or_else(|| Pooled::empty(pooling, size.0, size.1))
-    }
-
-    /// Whether the weights of some of these rows must be computed in f64.
-    pub fn is_large(&self, rows: Range<usize>) -> bool {
-        self.lse[rows].iter().any(|lse| lse.is_finite() && lse.abs() > LARGE)
     }
 
     fn head(&self, queries: Range<usize>, keys: Range<usize>) -> Head<'a> {

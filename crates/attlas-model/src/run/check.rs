@@ -1,0 +1,286 @@
+//! Checks a plan before it runs: what it keeps and changes must be there, and must fit in memory.
+
+use attlas::Kind;
+use attlas::recording::{Edit, HeadOutput, Heads, NewWeights, Which};
+
+use super::generate::Decoding;
+use super::input::Input;
+use crate::Error;
+use crate::block::pass::{Array, Pass, Site};
+use crate::config::{Architecture, Attention, Block, Stack};
+use crate::model::Model;
+
+/// The most that dense weights and scores of one run may take.
+const MAX_DENSE_BYTES: usize = 4 << 30;
+
+/// How many texts a run has, and how long they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub n_items: usize,
+    pub n_source: usize,
+    /// With generation, the tokens that are there before it.
+    pub n_target: usize,
+    /// Whether more target tokens follow.
+    pub grows: bool,
+}
+
+impl Sizes {
+    pub fn of(inputs: &[Input], decoding: Decoding) -> Sizes {
+        let longest = |length: fn(&Input) -> usize| inputs.iter().map(length).max().unwrap_or(0);
+        Sizes {
+            n_items: inputs.len(),
+            n_source: longest(|input| input.source.len()),
+            n_target: longest(|input| input.target.len()),
+            grows: decoding != Decoding::TeacherForcing,
+        }
+    }
+
+    /// Rows and columns of the maps of one kind.
+    fn of_kind(self, kind: Kind) -> [usize; 2] {
+        match kind {
+            Kind::Encoder => [self.n_source, self.n_source],
+            Kind::Decoder => [self.n_target, self.n_target],
+            Kind::Cross => [self.n_target, self.n_source],
+        }
+    }
+
+    /// Rows of one kind where they are known before the run.
+    fn rows(self, kind: Kind) -> Option<usize> {
+        (kind == Kind::Encoder || !self.grows).then(|| self.of_kind(kind)[0])
+    }
+}
+
+impl Architecture {
+    fn stack_of(&self, kind: Kind) -> Option<&Stack> {
+        if kind == Kind::Encoder { self.encoder.as_ref() } else { self.decoder.as_ref() }
+    }
+
+    /// The attention of one kind, layer by layer.
+    pub fn attention<'a>(&'a self, kind: Kind) -> Vec<&'a Attention> {
+        let blocks = self.stack_of(kind).into_iter().flat_map(|stack| &stack.blocks);
+        let of_kind = |block: &'a Block| match kind {
+            Kind::Cross => block.cross.as_ref(),
+            _ => Some(&block.attention),
+        };
+        blocks.filter_map(of_kind).collect()
+    }
+}
+
+impl Model {
+    /// Everything that a plan names must be there.
+    pub(super) fn check_pass(&self, pass: &Pass, sizes: Sizes) -> Result<(), Error> {
+        for keep in &pass.keep {
+            for (kind, layer) in
+                keep.kind.iter().flat_map(|kind| keep.layers.iter().flatten().map(|layer| (*kind, *layer)))
+            {
+                self.attention_at(kind, layer)?;
+            }
+            let is_dense = |kind: &Kind| {
+                let layers = self.transformer.architecture.attention(*kind).into_iter().enumerate();
+                layers
+                    .into_iter()
+                    .any(|(layer, config)| config.disentangled.is_some() && pass.keeps_at(Site::Scores, *kind, layer))
+            };
+            if keep.site == Site::Scores && Kind::ALL.iter().any(is_dense) {
+                return Err(Error::Unsupported(format!(
+                    "{} scores content and distance together; such scores are not kept, its weights are",
+                    self.name()
+                )));
+            }
+        }
+        for edit in &pass.edits {
+            match edit {
+                Edit::HeadOutput { heads, to } => self.check_output(heads, to, sizes)?,
+                Edit::Edges { heads, keys } => {
+                    self.check_heads(heads, sizes)?;
+                    let [_, n_keys] = sizes.of_kind(heads.kind);
+                    let known = heads.kind != Kind::Decoder || !sizes.grows;
+                    check_choice(keys, "column", known.then_some(n_keys), &heads.kind.to_string())?;
+                }
+                Edit::Weights { heads, to } => self.check_weights(heads, to, sizes)?,
+                Edit::Stream { stack, layer, positions, items, to } => {
+                    self.check_stream(*stack, *layer, [positions, items], to, sizes)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The attention of a layer that a plan names.
+    fn attention_at(&self, kind: Kind, layer: usize) -> Result<&Attention, Error> {
+        let layers = self.transformer.architecture.attention(kind);
+        let n = layers.len();
+        layers.into_iter().nth(layer).ok_or_else(|| {
+            if n > 0 {
+                return Error::Plan(format!("there is no {kind} layer {layer}; {} has 0 to {}", self.name(), n - 1));
+            }
+            let has = |kind: &Kind| !self.transformer.architecture.attention(*kind).is_empty();
+            let kinds: Vec<&str> = Kind::ALL.into_iter().filter(has).map(Kind::name).collect();
+            Error::Plan(format!("{} has no {kind} attention; it has {}", self.name(), kinds.join(", ")))
+        })
+    }
+
+    fn check_heads(&self, heads: &Heads, sizes: Sizes) -> Result<&Attention, Error> {
+        let Heads { kind, layer, .. } = heads;
+        let config = self.attention_at(*kind, *layer)?;
+        check_choice(&heads.heads, "head", Some(config.n_heads), &format!("{kind} layer {layer}"))?;
+        check_choice(&heads.queries, "row", sizes.rows(*kind), &kind.to_string())?;
+        check_choice(&heads.items, "text", Some(sizes.n_items), "the batch")?;
+        Ok(config)
+    }
+
+    fn check_output(&self, heads: &Heads, to: &HeadOutput<Array>, sizes: Sizes) -> Result<(), Error> {
+        let config = self.check_heads(heads, sizes)?;
+        let n_heads = heads.heads.count(config.n_heads);
+        match to {
+            HeadOutput::Zero => Ok(()),
+            HeadOutput::Mean(mean) => check_array(mean, &[n_heads, config.d_head], "a mean of head outputs"),
+            HeadOutput::Given(given) => {
+                let n_queries = known_rows(&heads.queries, sizes.rows(heads.kind), "head outputs")?;
+                let shape = [heads.items.count(sizes.n_items), n_heads, n_queries, config.d_head];
+                check_array(given, &shape, "head outputs")
+            }
+        }
+    }
+
+    fn check_weights(&self, heads: &Heads, to: &NewWeights<Array>, sizes: Sizes) -> Result<(), Error> {
+        let config = self.check_heads(heads, sizes)?;
+        let NewWeights::Given(given) = to else { return Ok(()) };
+        if sizes.grows && heads.kind != Kind::Encoder {
+            return Err(Error::Unsupported(format!(
+                "weights of {} cannot be given while a text is generated: how many rows it has is not known; give the \
+                 whole target",
+                heads.kind.title()
+            )));
+        }
+        let [n_queries, n_keys] = sizes.of_kind(heads.kind);
+        let n_heads = heads.heads.count(config.n_heads);
+        let shape = [heads.items.count(sizes.n_items), n_heads, heads.queries.count(n_queries), n_keys];
+        check_array(given, &shape, "attention weights")?;
+        for (place, row) in given.values.chunks_exact(n_keys).enumerate() {
+            let sum: f32 = row.iter().sum();
+            if row.iter().any(|weight| *weight < 0.0) || sum > 1.0 + MAX_EXCESS {
+                return Err(Error::Plan(format!(
+                    "row {place} of the given attention weights sums to {sum}; weights are from 0 on, rows sum to 1 at most"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_stream(
+        &self,
+        stack: Kind,
+        layer: usize,
+        [positions, items]: [&Which; 2],
+        to: &Array,
+        sizes: Sizes,
+    ) -> Result<(), Error> {
+        let config = match stack {
+            Kind::Cross => {
+                return Err(Error::Plan(
+                    "cross-attention has no hidden states of its own; the stacks are encoder and decoder".to_owned(),
+                ));
+            }
+            _ => self.transformer.architecture.stack_of(stack),
+        };
+        let Some(config) = config else { return self.attention_at(stack, layer).map(|_| ()) };
+        let n_layers = config.blocks.len();
+        if layer > n_layers {
+            return Err(Error::Plan(format!(
+                "hidden states enter layers 0 to {} of the {stack}, and {n_layers} is what leaves it; there is no {layer}",
+                n_layers.saturating_sub(1)
+            )));
+        }
+        check_choice(positions, "position", sizes.rows(stack), &format!("the {stack}"))?;
+        check_choice(items, "text", Some(sizes.n_items), "the batch")?;
+        let n_positions = known_rows(positions, sizes.rows(stack), "hidden states")?;
+        check_array(to, &[items.count(sizes.n_items), n_positions, config.d_model], "hidden states")
+    }
+
+    /// Weights that are recorded dense, and scores, have to fit in a limit.
+    pub(super) fn check_dense(&self, pass: &Pass, sizes: Sizes) -> Result<(), Error> {
+        let mut n_bytes = 0usize;
+        let mut why = String::new();
+        for kind in Kind::ALL {
+            let [n_queries, n_keys] = sizes.of_kind(kind);
+            for (layer, config) in self.transformer.architecture.attention(kind).into_iter().enumerate() {
+                let recorded = pass.keeps(Site::Attention);
+                let is_dense = recorded && (config.disentangled.is_some() || pass.reweighs(kind, layer));
+                let n_maps = usize::from(is_dense) + usize::from(pass.keeps_at(Site::Scores, kind, layer));
+                if n_maps > 0 && why.is_empty() {
+                    why = self.why_dense(config, pass);
+                }
+                let n = [config.n_heads, n_queries, n_keys, sizes.n_items, size_of::<f32>()];
+                n_bytes = n_bytes.saturating_add(n.into_iter().fold(n_maps, usize::saturating_mul));
+            }
+        }
+        if n_bytes <= MAX_DENSE_BYTES {
+            return Ok(());
+        }
+        Err(Error::Limit(format!(
+            "{why}: {} texts of up to {} tokens would take {} MB, more than {} MB; use shorter or fewer texts",
+            sizes.n_items,
+            sizes.n_source.max(sizes.n_target),
+            n_bytes >> 20,
+            MAX_DENSE_BYTES >> 20
+        )))
+    }
+
+    fn why_dense(&self, config: &Attention, pass: &Pass) -> String {
+        let name = self.name();
+        match (config.disentangled, pass.keeps(Site::Scores)) {
+            (Some(_), _) => {
+                format!("{name} scores by content and distance together, so its weights are recorded dense")
+            }
+            (None, true) => "scores are kept dense".to_owned(),
+            (None, false) => "layers whose weights are changed are recorded dense".to_owned(),
+        }
+    }
+}
+
+/// How far above 1 a row of given weights may sum, from rounding.
+const MAX_EXCESS: f32 = 1e-3;
+
+/// A choice must name something, and nothing that is not there; `n` is `None` where that shows only in the run.
+fn check_choice(which: &Which, singular: &str, n: Option<usize>, of: &str) -> Result<(), Error> {
+    if !which.is_all() && which.count(0) == 0 {
+        return Err(Error::Plan(format!("no {singular} of {of} is chosen")));
+    }
+    match (which.last(), n) {
+        (Some(last), Some(n)) if last >= n => {
+            let there_is = match n {
+                0 => "there is none".to_owned(),
+                1 => format!("the only {singular} is 0"),
+                n => format!("there are {singular}s 0 to {}", n - 1),
+            };
+            Err(Error::Plan(format!("{of} has no {singular} {last}; {there_is}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How many rows an array is given for.
+fn known_rows(which: &Which, n: Option<usize>, what: &str) -> Result<usize, Error> {
+    match n {
+        None if which.is_all() => Err(Error::Unsupported(format!(
+            "{what} cannot be given for all rows while a text is generated: how many there are is not known; choose rows"
+        ))),
+        n => Ok(which.count(n.unwrap_or(0))),
+    }
+}
+
+/// Given numbers must have their shape, and be numbers.
+fn check_array(array: &Array, expected: &[usize], what: &str) -> Result<(), Error> {
+    let Array { shape, values } = array;
+    if shape != expected || values.len() != expected.iter().product::<usize>() {
+        return Err(Error::Plan(format!(
+            "{what} are given with shape {shape:?} and {} numbers, but shape {expected:?} is needed",
+            values.len()
+        )));
+    }
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(place) => Err(Error::Plan(format!("{what} are given with {} at place {place}", values[place]))),
+        None => Ok(()),
+    }
+}

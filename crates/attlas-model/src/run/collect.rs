@@ -1,0 +1,238 @@
+//! What a run leaves: the layers of a recording, and the sites that were kept besides.
+
+use attlas::attention::Inputs;
+use attlas::recording::Heads;
+use attlas::{Factored, Kind, Layer, Scoring, TokenRole, Trace, Weights};
+
+use super::record::Run;
+use crate::Error;
+use crate::block::attention::LayerState;
+use crate::block::edits::WeightEdits;
+use crate::block::forward::StackState;
+use crate::block::pass::{Array, Plan, Purpose, Site};
+use crate::block::weights::Transformer;
+use crate::config::Attention;
+
+/// A site that was kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// The site.
+    pub site: Site,
+    /// The kind of attention, or the stack's for hidden states.
+    pub kind: Kind,
+    /// The layer.
+    pub layer: usize,
+    /// The numbers; [`Site`] says what their axes are.
+    pub array: Array,
+}
+
+/// The mean output of heads over runs that kept [`Site::HeadOutputs`], over the rows and texts that `heads` chooses,
+/// padding left out. Shape `[heads, d_value]`, of those that are chosen: what a head's output can be replaced by.
+///
+/// # Errors
+/// When a run did not keep them, or no row is left.
+pub fn mean_head_outputs(runs: &[Run], heads: &Heads) -> Result<Array, Error> {
+    let Heads { kind, layer, .. } = *heads;
+    let mut sums: Vec<f64> = Vec::new(); // [heads, d_value]
+    let (mut n_rows, mut shape) = (0usize, Vec::new());
+    for run in runs {
+        let absent = || Error::Plan(format!("a run kept no head outputs of {kind} layer {layer}"));
+        let array = run.kept(Site::HeadOutputs, kind, layer).ok_or_else(absent)?;
+        let [_, n_heads, n_queries, width] = array.shape[..] else { return Err(absent()) };
+        let chosen: Vec<usize> = (0..n_heads).filter(|head| heads.heads.contains(*head)).collect();
+        sums.resize(chosen.len() * width, 0.0);
+        shape = vec![chosen.len(), width];
+        for (item, outputs) in array.values.chunks_exact(n_heads * n_queries * width).enumerate() {
+            let tokens = run.recording.items.get(item).map(|item| &item.queries(kind).tokens);
+            for query in (0..n_queries).filter(|query| heads.queries.contains(*query)) {
+                let token = tokens.and_then(|tokens| tokens.get(query));
+                let is_padding = token.is_some_and(|token| token.role == TokenRole::Padding);
+                if is_padding || !heads.items.contains(item) {
+                    continue;
+                }
+                n_rows += 1;
+                for (sums, head) in sums.chunks_exact_mut(width).zip(&chosen) {
+                    let output = &outputs[(head * n_queries + query) * width..][..width];
+                    sums.iter_mut().zip(output).for_each(|(sum, value)| *sum += f64::from(*value));
+                }
+            }
+        }
+    }
+    if n_rows == 0 {
+        return Err(Error::Plan(format!("there is no row of {kind} layer {layer} to take a mean over")));
+    }
+    Ok(Array { shape, values: sums.into_iter().map(|sum| (sum / n_rows as f64) as f32).collect() })
+}
+
+/// What the stacks have seen in a run.
+pub(super) struct Seen<'a> {
+    pub plan: Plan<'a>,
+    pub n_items: usize,
+    pub encoder: StackState,
+    pub decoder: StackState,
+    /// Which source tokens are not padding; all when `None`. Shape `[n_items, n_source]`.
+    pub source_valid: Option<&'a [bool]>,
+    /// The same of the target. Shape `[n_items, n_target]`.
+    pub target_valid: Option<&'a [bool]>,
+}
+
+impl Seen<'_> {
+    /// The layers of the recording, encoder, decoder, cross, each in order, and what else was kept; buffers are moved,
+    /// not copied, where nobody else wants them.
+    pub fn collect(mut self, transformer: &Transformer) -> (Vec<Layer>, Vec<Kept>) {
+        let (mut layers, mut kept) = (Vec::new(), Vec::new());
+        self.streams(Kind::Encoder, &mut kept);
+        self.streams(Kind::Decoder, &mut kept);
+        let architecture = &transformer.architecture;
+        let (encoder, decoder) = (std::mem::take(&mut self.encoder), std::mem::take(&mut self.decoder));
+        if let (Some(stack), Some(weights)) = (&architecture.encoder, &transformer.encoder) {
+            let blocks = stack.blocks.iter().zip(&weights.blocks).zip(encoder.attention);
+            for (index, ((config, weights), state)) in blocks.enumerate() {
+                let scoring = &weights.attention.scoring;
+                self.layer(Kind::Encoder, index, &config.attention, scoring, state, &mut layers, &mut kept);
+            }
+        }
+        if let (Some(stack), Some(weights)) = (&architecture.decoder, &transformer.decoder) {
+            let blocks = stack.blocks.iter().zip(&weights.blocks);
+            for (index, ((config, weights), state)) in blocks.clone().zip(decoder.attention).enumerate() {
+                let scoring = &weights.attention.scoring;
+                self.layer(Kind::Decoder, index, &config.attention, scoring, state, &mut layers, &mut kept);
+            }
+            for (index, ((config, weights), state)) in blocks.zip(decoder.cross).enumerate() {
+                if let (Some(config), Some(weights)) = (&config.cross, &weights.cross) {
+                    self.layer(Kind::Cross, index, config, &weights.scoring, state, &mut layers, &mut kept);
+                }
+            }
+        }
+        (layers, kept)
+    }
+
+    /// The hidden states of a stack.
+    fn streams(&mut self, stack: Kind, kept: &mut Vec<Kept>) {
+        let state = if stack == Kind::Encoder { &mut self.encoder } else { &mut self.decoder };
+        let (n, hidden) = (state.past, std::mem::take(&mut state.hidden));
+        for (layer, values) in hidden.into_iter().enumerate() {
+            if self.plan.pass.keeps_at(Site::Stream, stack, layer) {
+                let d_model = values.len().checked_div(self.n_items * n).unwrap_or(0);
+                let array = Array { shape: vec![self.n_items, n, d_model], values };
+                kept.push(Kept { site: Site::Stream, kind: stack, layer, array });
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn layer(
+        &self,
+        kind: Kind,
+        index: usize,
+        config: &Attention,
+        scoring: &Scoring,
+        state: LayerState,
+        layers: &mut Vec<Layer>,
+        kept: &mut Vec<Kept>,
+    ) {
+        let valid = if kind == Kind::Decoder { self.target_valid } else { self.source_valid };
+        let seen = SeenLayer { plan: self.plan, n_items: self.n_items, kind, index, config, scoring, valid };
+        seen.keep(&state, kept);
+        if self.plan.parts(kind, index).weights {
+            layers.push(seen.recorded(state));
+        }
+    }
+}
+
+/// One attention layer of a run.
+#[derive(Clone, Copy)]
+struct SeenLayer<'a> {
+    plan: Plan<'a>,
+    n_items: usize,
+    kind: Kind,
+    index: usize,
+    config: &'a Attention,
+    scoring: &'a Scoring,
+    /// Which keys are not padding. Shape `[n_items, n_keys]`.
+    valid: Option<&'a [bool]>,
+}
+
+impl SeenLayer<'_> {
+    /// The layer of the recording.
+    fn recorded(self, state: LayerState) -> Layer {
+        debug_assert_eq!(state.lse.len(), self.n_items * self.config.n_heads * state.n_queries);
+        let shape = self.config.shape(state.n_queries, state.n_keys);
+        let edits = self.plan.weight_edits(self.kind, self.index);
+        let weights = if self.config.disentangled.is_some() {
+            Weights::Dense(state.dense.into())
+        } else if !edits.is_empty() {
+            Weights::Dense(self.for_all(&state, |inputs, text| edits.weights(inputs, text)).into())
+        } else {
+            Weights::from(Factored {
+                scoring: self.scoring.clone(),
+                queries: state.queries.into(),
+                keys: state.keys.into(),
+                lse: state.lse.into_iter().map(f64::from).collect::<Vec<f64>>().into(),
+                mask: None,
+                key_bias: None,
+            })
+        };
+        let mut layer = Layer::new(self.kind, self.index, shape, weights);
+        if self.plan.pass.keeps(Site::Values) {
+            layer.traces.insert(Trace::Values, state.values);
+        }
+        layer
+    }
+
+    /// What is kept of the layer besides.
+    fn keep(self, state: &LayerState, kept: &mut Vec<Kept>) {
+        if self.plan.purpose != Purpose::Whole {
+            return;
+        }
+        let SeenLayer { kind, index: layer, config, n_items, .. } = self;
+        let (n_heads, n_kv_heads, d_head) = (config.n_heads, config.n_kv_heads, config.d_head);
+        let mut push = |site: Site, shape: [usize; 4], values: &dyn Fn() -> Vec<f32>| {
+            if self.plan.pass.keeps_at(site, kind, layer) {
+                kept.push(Kept { site, kind, layer, array: Array { shape: shape.to_vec(), values: values() } });
+            }
+        };
+        let (n_queries, n_keys) = (state.n_queries, state.n_keys);
+        push(Site::Queries, [n_items, n_heads, n_queries, d_head], &|| state.queries.clone());
+        push(Site::Keys, [n_items, n_kv_heads, n_keys, d_head], &|| state.keys.clone());
+        let n_rows = state.outputs.len().checked_div(n_items * n_heads * d_head).unwrap_or(0);
+        push(Site::HeadOutputs, [n_items, n_heads, n_rows, d_head], &|| {
+            head_major(&state.outputs, [n_items, n_heads, n_rows, d_head])
+        });
+        let edits = self.plan.weight_edits(kind, layer);
+        let scores = || self.for_all(state, |inputs, text| WeightEdits::scores(&edits, inputs, text));
+        push(Site::Scores, [n_items, n_heads, n_queries, n_keys], &scores);
+    }
+
+    /// Numbers of all items, one after the other.
+    fn for_all(self, state: &LayerState, numbers: impl Fn(&Inputs<'_>, usize) -> Vec<f32>) -> Vec<f32> {
+        let shape = self.config.shape(state.n_queries, state.n_keys);
+        let (n_query, n_key) = (self.config.query_width() * state.n_queries, self.config.kv_width() * state.n_keys);
+        let of_item = |item: usize| {
+            let inputs = Inputs {
+                queries: &state.queries[item * n_query..][..n_query],
+                keys: &state.keys[item * n_key..][..n_key],
+                values: &[],
+                shape,
+                scoring: self.scoring,
+                key_valid: self.valid.map(|valid| &valid[item * state.n_keys..][..state.n_keys]),
+                mask: None,
+                key_bias: None,
+            };
+            numbers(&inputs, self.plan.text(item))
+        };
+        (0..self.n_items).flat_map(of_item).collect()
+    }
+}
+
+/// Rows of heads side by side as heads of rows: `[n_items, n_rows, n_heads, width]` becomes `[n_items, n_heads, n_rows, width]`.
+fn head_major(rows: &[f32], [n_items, n_heads, n_rows, width]: [usize; 4]) -> Vec<f32> {
+    let mut heads = Vec::with_capacity(rows.len()); // [n_items, n_heads, n_rows, width]
+    for item in 0..n_items {
+        for head in 0..n_heads {
+            let starts = (0..n_rows).map(|row| ((item * n_rows + row) * n_heads + head) * width);
+            starts.for_each(|start| heads.extend_from_slice(&rows[start..][..width]));
+        }
+    }
+    heads
+}
