@@ -15,7 +15,7 @@ use crate::inputs::{
     RunArguments, TextRun, Texts, names_recording, parse_head, parse_kind, pick_kind, pick_layer, read_text,
     recording_of, run_texts,
 };
-use crate::measures::print_standouts;
+use crate::measures::{print_standouts, wrapped};
 use crate::terminal::{Terminal, draw_heatmap, printable, remark};
 use crate::view::ViewArguments;
 
@@ -84,8 +84,9 @@ fn print_map(recording: &Recording, arguments: &ShowArguments, terminal: &mut Te
     let view = arguments.view.view(recording, 0, kind, layer, arguments.head)?;
     writeln!(terminal, "\n{}", terminal.bold(&format!("{}, {}", kind.title(), view.title())))?;
     draw_heatmap(terminal, &view)?;
-    for remark in view.remarks() {
-        writeln!(terminal, "{}", terminal.dim(remark))?;
+    let cells = terminal.width;
+    for line in view.remarks().iter().flat_map(|remark| wrapped(remark, cells)) {
+        writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
     }
     Ok(())
 }
