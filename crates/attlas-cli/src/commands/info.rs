@@ -179,15 +179,15 @@ fn print_contents(recording: &Recording, terminal: &mut Terminal) -> Result<(), 
 
 /// The layers by kind, stack and quantity, each group in the recording's order.
 fn groups(recording: &Recording) -> Vec<Vec<&Layer>> {
-    let mut groups: Vec<((Kind, &Option<String>, Quantity), Vec<&Layer>)> = Vec::new();
+    let key = |layer: &Layer| (layer.kind, layer.stack.clone(), layer.quantity);
+    let mut groups: Vec<Vec<&Layer>> = Vec::new();
     for layer in &recording.layers {
-        let key = (layer.kind, &layer.stack, layer.quantity);
-        match groups.iter_mut().find(|(other, _)| *other == key) {
-            Some((_, layers)) => layers.push(layer),
-            None => groups.push((key, vec![layer])),
+        match groups.iter_mut().find(|layers| key(layers[0]) == key(layer)) {
+            Some(layers) => layers.push(layer),
+            None => groups.push(vec![layer]),
         }
     }
-    groups.into_iter().map(|(_, layers)| layers).collect()
+    groups
 }
 
 /// What of the layers was recorded.

@@ -47,6 +47,8 @@ pub(crate) struct Recorded<'a> {
     pub key_bias: Option<&'a [f32]>,
     /// Columns of the map.
     pub n_keys: usize,
+    /// Whether [`needs_f64`] says so of `lse`.
+    pub needs_f64: bool,
 }
 
 impl<'a> Recorded<'a> {
@@ -64,11 +66,10 @@ impl<'a> Recorded<'a> {
         let head = self.head(queries.clone(), keys.clone());
         let block_rows = instructions.block_rows();
         let n_multiply_adds = weights.len().saturating_mul(self.d_head);
-        let needs_f64 = needs_f64(self.lse);
         let fill = |(step, weights): (usize, &mut [f32])| {
             let start = queries.start + step * block_rows;
             let rows = start..(start + block_rows).min(queries.end);
-            if needs_f64 {
+            if self.needs_f64 {
                 return self.precise_tile(instructions, rows, keys.clone(), weights);
             }
             dispatch::run(instructions, TileRows { map: self, head: &head, rows, keys: keys.clone(), weights });
@@ -225,6 +226,7 @@ mod tests {
             mask: None,
             key_bias: None,
             n_keys,
+            needs_f64: false,
         };
         for instructions in Instructions::ALL.into_iter().filter(|choice| choice.available()) {
             let tile = map.tile_with(instructions, 3..60, 11..199);
