@@ -23,6 +23,39 @@ fn a_sentence_is_translated_shown_and_written_as_a_page() {
 }
 
 #[test]
+fn a_head_that_is_knocked_out_is_said_on_every_way_to_the_reader() {
+    let folder = folder();
+    let said = "L2H4 of cross-attention was knocked out: its output was set to 0";
+    let sentence = "The cat sat on the mat.";
+    let run = Command::new(["record", sentence, "--knock-out", "cross:L2H4", "-o", "run.safetensors"]);
+    let run = run.in_folder(&folder).run();
+    run.succeeds();
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    let info = Command::new(["info", "run.safetensors"]).in_folder(&folder).run();
+    assert!(info.stdout.contains(said), "{}", info.stdout);
+    let draw = ["draw", "heads", "run.safetensors", "--kind", "cross", "--layer", "2", "-o", "heads.svg"];
+    Command::new(draw).in_folder(&folder).run().succeeds();
+    let picture = fs::read_to_string(folder.path().join("heads.svg")).expect("a picture");
+    assert!(picture.contains("was knocked out"));
+    let run = Command::new([sentence, "--knock-out", "cross:L2H4"]).in_folder(&folder).run();
+    run.succeeds();
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    let page = fs::read_to_string(folder.path().join("atlas.html")).expect("a page");
+    assert!(page.contains(said));
+}
+
+#[test]
+fn a_head_to_knock_out_that_is_not_there_or_not_the_only_one_is_refused_with_what_there_is() {
+    let refused = |words: &[&str]| Command::new(words).run().fails(2).to_owned();
+    let several = refused(&["A red apple.", "--knock-out", "L2H4"]);
+    assert!(several.contains("several heads L2H4; say which: encoder:L2H4 or decoder:L2H4 or cross:L2H4"), "{several}");
+    let none = refused(&["A red apple.", "--knock-out", "L9H4"]);
+    assert!(none.contains("has no head L9H4 (encoder: 3 layers of 8 heads; "), "{none}");
+    let none = refused(&["A red apple.", "--knock-out", "cross:L1H9"]);
+    assert!(none.contains("cross layer 1 has no head 9; there are heads 0 to 7"), "{none}");
+}
+
+#[test]
 fn both_axes_of_the_terminal_map_carry_their_tokens() {
     let run = Command::new(["The cat sat on the mat.", "--no-page"]).run();
     run.succeeds();
