@@ -33,10 +33,11 @@ pub fn read_everything(recording: &Recording) {
     for layer in &recording.layers {
         for item in 0..recording.items.len() {
             for head in 0..layer.shape.n_heads.min(4) {
-                let Ok(map) = recording.map(item, layer.kind, layer.index, head) else { continue };
+                let Ok(map) = recording.map_of(layer, item, head) else { continue };
                 let n_cells = map.n_queries().saturating_mul(map.n_keys());
                 map.row(map.n_queries() - 1);
                 map.visible_keys(0);
+                map.sees(0, 0);
                 map.sink_mass(0);
                 if n_cells < 1 << 16 {
                     map.dense();
@@ -45,6 +46,7 @@ pub fn read_everything(recording: &Recording) {
             }
         }
     }
+    let _ = recording.verify();
     let _ = measure_all(recording).map(|heads| standouts(&heads));
     let _ = summarise(recording, 0);
 }

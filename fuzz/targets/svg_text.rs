@@ -1,7 +1,7 @@
 //! Any text as title, caption and label: the SVG is well-formed XML whose text is the label's visible form.
 #![no_main]
 
-use attlas::figure::{self, Axis, Panel, Style};
+use attlas::figure::{self, Axis, ColorScale, Panel, Scale, Scales, Style};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -12,7 +12,9 @@ fuzz_target!(|text: &str| {
     let columns = axis(part(), [part(), part()]);
     let Ok(panel) = Panel::new(part(), vec![0.25; 4], rows, columns) else { return };
     let style = Style { title: part(), captions: vec![part(), part()], ..Style::default() };
-    for figure in [figure::map(&panel, &style), figure::grid(&[panel.clone()], 2, &style)] {
+    let scale = ColorScale::of([&panel], Scale::Linear);
+    let grid = figure::grid(std::slice::from_ref(&panel), &Scales::Shared(scale), 2, &style);
+    for figure in [figure::map(&panel, &scale, &style), grid] {
         let svg = figure.to_svg();
         let document = roxmltree::Document::parse(&svg).expect("well-formed");
         let allowed = ["svg", "title", "desc", "style", "rect", "g", "text", "image", "polyline"];

@@ -1,37 +1,33 @@
-// Token text made visible: whatever a token holds, it is seen, and it stays text.
+// Token text made visible: whatever a token holds, it is seen, and it stays text. As attlas::figure::visible has it.
 
-const NAMED = new Map<number, string>([
-  [0x0a, "⏎"],
-  [0x0d, "␍"],
-  [0x09, "⇥"],
-  [0xa0, "⍽"],
-  [0xad, "‧"],
-]);
-
-/** Marks that change the direction of text, or have no picture of their own. */
-const INVISIBLE = /[\p{Cf}\p{Cc}\p{Zl}\p{Zp}\p{Cs}\p{Co}\u00a0\u034f\u115f\u1160\u3164\ufeff\uffa0]/u;
+/** Marks that change the direction of text, or have no picture of their own; a space is dealt with before. */
+const INVISIBLE = /[\p{Cf}\p{Cc}\p{Zs}\p{Zl}\p{Zp}\p{Cs}\p{Co}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufeff\uffa0]/u;
 
 /** What a joiner between scripts' letters or parts of an emoji may stand beside. */
 const JOINED = /[\p{L}\p{M}\p{Extended_Pictographic}\p{Emoji_Modifier}]/u;
 
 /**
- * The text with control, format and bidirectional marks replaced by a picture of themselves, and an all-blank token
- * by open boxes, so that two different tokens never look the same and no token moves another.
+ * The text with control, format and bidirectional marks replaced by a name or a picture of themselves, so that two
+ * different tokens never look the same and no token moves another. A space at the start, the mark of a new word in many
+ * vocabularies, is dropped; other spaces that could not be seen are open boxes.
  */
 export function visibleText(text: string): string {
-  if (text === "") return "∅";
-  const signs = [...text];
+  if (text === "") return "⟨empty⟩";
+  const body = text.startsWith(" ") && /[^ ]/u.test(text) ? text.slice(1) : text;
+  const signs = [...body];
   const visible = signs.map((sign, index) => {
+    const [before, after] = [signs[index - 1], signs[index + 1]];
+    if (sign === " ") return (before ?? " ") === " " || (after ?? " ") === " " ? "␣" : " ";
     const joiner = sign === "\u200c" || sign === "\u200d";
-    if (joiner && JOINED.test(signs[index - 1] ?? "") && JOINED.test(signs[index + 1] ?? "")) return sign;
+    if (joiner && JOINED.test(before ?? "") && JOINED.test(after ?? "")) return sign;
     return INVISIBLE.test(sign) ? pictureOf(sign.codePointAt(0)!) : sign;
   });
-  const joined = visible.join("");
-  return joined.trim() === "" ? joined.replace(/\s/gu, "␣") : joined;
+  return visible.join("");
 }
 
 function pictureOf(code: number): string {
-  return NAMED.get(code) ?? (code < 0x20 ? String.fromCodePoint(0x2400 + code) : `⟨${code.toString(16).toUpperCase()}⟩`);
+  if (code < 0x20) return String.fromCodePoint(0x2400 + code);
+  return code === 0x7f ? "␡" : `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
 }
 
 /** A weight to four digits after the point; what rounds to nothing is said to. */

@@ -1,14 +1,22 @@
-// What is shown of a map: special tokens hidden, pieces merged into words.
+// What is shown of a map: special tokens hidden, pieces merged into words. It is what attlas::view shows, and a file of
+// both's results, view.golden.json, holds the two together.
 
 import type { Token } from "./data.ts";
 import type { HeadMap } from "./weights.ts";
 import { visibleText } from "./text.ts";
+
+/** Positions along an axis from the first to before the second. */
+export type Range = readonly [number, number];
 
 export interface ViewOptions {
   /** Leave special tokens out. */
   hideSpecial: boolean;
   /** Merge the pieces of a word: sum over its keys, mean over its queries. */
   words: boolean;
+  /** The rows shown, by the position of their token; a word is shown where all its pieces lie in the range. */
+  rows?: Range;
+  /** The columns shown, as `rows`. */
+  columns?: Range;
 }
 
 /** What stands along one axis of the picture. */
@@ -34,29 +42,36 @@ export interface ShownMap {
 }
 
 /** The labels of an axis, and the tokens behind each. */
-export function axisOf(tokens: Token[], options: ViewOptions): Axis {
-  const axis: Axis = { labels: [], groups: [], special: [] };
+export function axisOf(tokens: Token[], options: ViewOptions, range: Range = [0, Infinity]): Axis {
+  const isShown = (group: number[]): boolean =>
+    group[0]! >= range[0] && group.at(-1)! < range[1] && !(options.hideSpecial && tokens[group[0]!]!.role !== "text");
+  const groups = (options.words ? wordsOf(tokens) : tokens.map((_, index) => [index])).filter(isShown);
+  return {
+    labels: groups.map((group) => visibleText(textOf(group.map((index) => tokens[index]!)))),
+    groups,
+    special: groups.map((group) => tokens[group[0]!]!.role !== "text"),
+  };
+}
+
+/** The tokens of each word, and each token outside words on its own. */
+function wordsOf(tokens: Token[]): number[][] {
+  const words: number[][] = [];
   tokens.forEach((token, index) => {
-    const special = token.role !== "text";
-    if (special && options.hideSpecial) return;
-    const last = axis.groups.at(-1);
-    const previous = tokens[index - 1];
-    if (options.words && last?.at(-1) === index - 1 && token.word !== null && previous?.word === token.word) {
-      last.push(index);
-      axis.labels[axis.labels.length - 1] += visibleText(token.text).trimEnd();
-      return;
-    }
-    axis.groups.push([index]);
-    axis.labels.push(visibleText(options.words ? token.text.trim() || token.text : token.text));
-    axis.special.push(special);
+    if (index > 0 && token.word !== null && token.word === tokens[index - 1]!.word) words.at(-1)!.push(index);
+    else words.push([index]);
   });
-  return axis;
+  return words;
+}
+
+function textOf(pieces: Token[]): string {
+  const whole = pieces.length > 1 ? pieces[0]!.whole : undefined;
+  return whole ?? pieces.map((piece) => piece.text).join("");
 }
 
 /** The map as drawn. */
 export function shownMap(map: HeadMap, queryTokens: Token[], keyTokens: Token[], options: ViewOptions): ShownMap {
-  const queries = axisOf(queryTokens, options);
-  const keys = axisOf(keyTokens, options);
+  const queries = axisOf(queryTokens, options, options.rows);
+  const keys = axisOf(keyTokens, options, options.columns);
   const [n_rows, n_columns] = [queries.groups.length, keys.groups.length];
   const shown: ShownMap = {
     queries,

@@ -2,16 +2,19 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { COLOURS, fraction, ticks } from "../src/colour.ts";
+import { COLOURS, colourAt, fraction, ticks } from "../src/colour.ts";
 import { formatPercent, formatWeight, visibleText } from "../src/text.ts";
 
 test("marks that cannot be seen are shown as pictures of themselves", () => {
-  assert.equal(visibleText("a\nb"), "a⏎b");
+  assert.equal(visibleText("a\nb"), "a␊b");
   assert.equal(visibleText("\u0000\u001b"), "␀␛");
-  assert.equal(visibleText("\u202eabc\u2066"), "⟨202E⟩abc⟨2066⟩");
+  assert.equal(visibleText("\u202eabc\u2066"), "⟨U+202E⟩abc⟨U+2066⟩");
   assert.equal(visibleText("  "), "␣␣");
-  assert.equal(visibleText(""), "∅");
-  assert.equal(visibleText("\u200b"), "⟨200B⟩");
+  assert.equal(visibleText(" cat"), "cat");
+  assert.equal(visibleText("a  b "), "a␣␣b␣");
+  assert.equal(visibleText(""), "⟨empty⟩");
+  assert.equal(visibleText("\u00a0\u007f"), "⟨U+00A0⟩␡");
+  assert.equal(visibleText("\u200b"), "⟨U+200B⟩");
 });
 
 test("ordinary text of any script is left as it is", () => {
@@ -28,14 +31,24 @@ test("a weight has four digits after the point, and a tiny one says how tiny", (
 });
 
 test("the colours are viridis from its dark to its bright end", () => {
-  assert.equal(COLOURS.length, 768);
-  assert.deepEqual([...COLOURS.subarray(0, 3)], [0x44, 0x01, 0x54]);
-  assert.deepEqual([...COLOURS.subarray(765)], [0xfd, 0xe7, 0x25]);
+  assert.equal(COLOURS.positive.length, 768);
+  assert.deepEqual(colourAt(0), [0x44, 0x01, 0x54]);
+  assert.deepEqual(colourAt(1), [0xfd, 0xe7, 0x25]);
 });
 
-test("a linear scale is proportional, a logarithmic one spans four powers of ten", () => {
+test("numbers of either sign have 0 exactly in the middle, and equal sizes are equally far from it", () => {
+  assert.deepEqual(colourAt(fraction(0, 0.3, "linear", "either"), "either"), [246, 246, 246]);
+  for (const scale of ["linear", "log", "row"] as const) {
+    assert.equal(fraction(-0.2, 0.3, scale, "either") + fraction(0.2, 0.3, scale, "either"), 1);
+    assert.equal(fraction(-0.3, 0.3, scale, "either"), 0);
+  }
+  assert.deepEqual(ticks(0.3, "linear", "either").map((tick) => tick.label), ["−0.3", "0", "0.3"]);
+});
+
+test("a linear scale is proportional, a logarithmic one spans at most four powers of ten", () => {
   assert.equal(fraction(0.25, 0.5, "linear"), 0.5);
-  assert.equal(fraction(0.005, 0.5, "log"), 0.5);
+  assert.ok(Math.abs(fraction(0.01, 1, "log") - 0.5) < 1e-12);
+  assert.ok(fraction(0.0001, 0.5, "log") < 1e-12);
   assert.equal(fraction(0.5, 0.5, "log"), 1);
   assert.equal(fraction(1e-9, 0.5, "log"), 0);
   assert.equal(fraction(0, 0, "linear"), 0);
@@ -45,7 +58,7 @@ test("a linear scale is proportional, a logarithmic one spans four powers of ten
 test("a colour bar's marks are round numbers inside its ends", () => {
   assert.deepEqual(ticks(1, "linear").map((tick) => tick.label), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
   assert.deepEqual(ticks(0.37, "linear").map((tick) => tick.label), ["0", "0.1", "0.2", "0.3"]);
-  assert.deepEqual(ticks(1, "log").map((tick) => tick.label), ["0.001", "0.01", "0.1", "1"]);
+  assert.deepEqual(ticks(1, "log").map((tick) => tick.label), ["≤ 0.0001", "0.001", "0.01", "0.1", "1"]);
   for (const top of [1e-7, 0.013, 0.5, 0.9999, 3]) {
     for (const { at } of ticks(top, "linear")) assert.ok(at >= 0 && at <= 1);
   }

@@ -84,7 +84,10 @@ impl From<attlas::Error> for Failure {
                 Some("--kind, --layer, --head, --rows, --columns; --max-bytes")
             }
             Error::Limit { remedy: Remedy::RaiseLimit, .. } => Some("--max-bytes"),
+            Error::NoRecording { .. } => Some("`attlas import` does that"),
             Error::KindUnknown { .. } => Some("--kind says it"),
+            Error::NeedsWholeMap { .. } => Some("leave out --words and --special hide; --rows, --columns"),
+            Error::NothingShown(_) => Some("--special show; --rows, --columns"),
             Error::Unnormalised { .. } => {
                 Some("--allow-unnormalised takes it all the same, and says so on the picture")
             }
@@ -98,7 +101,9 @@ impl From<attlas::Error> for Failure {
             | Error::NoLayer { .. }
             | Error::NoHead { .. }
             | Error::NoItem { .. }
-            | Error::OutsideMap { .. } => Failure::Usage(message),
+            | Error::OutsideMap { .. }
+            | Error::NeedsWholeMap { .. }
+            | Error::NothingShown(_) => Failure::Usage(message),
             _ => Failure::Input(message),
         }
     }

@@ -193,7 +193,7 @@ fn mean_baseline(heads: &[HeadSummary], measure: &Measure) -> Option<f64> {
 }
 
 /// `text` in lines of at most `cells`, broken at spaces.
-fn wrapped(text: &str, cells: usize) -> Vec<String> {
+pub fn wrapped(text: &str, cells: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let is_full = lines.last().is_some_and(|line| !line.is_empty() && width(line) + 1 + width(word) > cells);

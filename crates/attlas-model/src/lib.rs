@@ -3,6 +3,19 @@
 //! A [`Model`] comes from a folder or is the embedded one; [`Model::run`] gives an [`attlas::Recording`], logits and
 //! generated text. One generic Transformer (`config`, `block`) serves every family; a family (`family/`) only says how
 //! its configuration, its weights and its vocabulary are to be read.
+//!
+//! ```
+//! use attlas::{Head, Kind, View};
+//! use attlas_model::{Model, RunOptions};
+//!
+//! let model = Model::embedded()?; // English to French; Model::load(folder) reads others
+//! let input = model.input("A red apple.", Some("Une pomme rouge."))?;
+//! let run = model.run(&[input], &RunOptions::default())?;
+//!
+//! let view = View::of(&run.recording, Kind::Cross, 2, Head::One(4))?;
+//! assert!(view.map().to_svg().contains("pomme"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod block;
 pub mod config;

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use attlas::analysis::{Grid, RowTokens, links, mean_over_heads};
-use attlas::{Kind, Recording, Tokens};
+use attlas::analysis::links;
+use attlas::{AttentionMap, Grid, Kind, Recording, RowTokens, Tokens};
 use serde::Serialize;
 
 use crate::Error;
@@ -71,12 +71,9 @@ impl Probe {
         let mut cases: Option<Vec<Case>> = None;
         for layer in recording.layers_of(Kind::Cross) {
             let grids = |row_tokens| -> Result<Option<Grid>, Error> {
-                let mut heads = Vec::with_capacity(layer.shape.n_heads);
-                for head in 0..layer.shape.n_heads {
-                    let map = recording.map(item, Kind::Cross, layer.index, head).map_err(recording_error)?;
-                    heads.push(Grid::of(&map, row_tokens));
-                }
-                Ok(mean_over_heads(&heads).map(|mut mean| {
+                let maps = (0..layer.shape.n_heads).map(|head| recording.map(item, Kind::Cross, layer.index, head));
+                let maps = maps.collect::<Result<Vec<AttentionMap<'_>>, _>>().map_err(recording_error)?;
+                Ok(Grid::of_heads(&maps, row_tokens).map(|mut mean| {
                     part_elisions(&mut mean.rows);
                     mean.words().hide_special().0
                 }))

@@ -5,7 +5,7 @@
 use attlas::analysis::Standout;
 use attlas::recording::{Method, Mode};
 use attlas::{AttentionMap, HeadId, Item, Kind, Layer, Provenance, Recording, Scoring};
-use attlas::{Factored, Numbers, TokenRole, Tokens};
+use attlas::{Factored, Numbers, Token, TokenRole, Tokens};
 use serde::Serialize;
 
 use crate::pooled::Pooled;
@@ -75,6 +75,9 @@ struct PageToken<'a> {
     role: TokenRole,
     word: Option<usize>,
     position: usize,
+    /// At the first piece of a word that is cut from the text otherwise than its pieces read together: the word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -160,7 +163,10 @@ impl<'a> Payload<'a> {
         }
         carried(recording).try_for_each(check_cells)?;
         let n_numbers = carried(recording)
-            .flat_map(|layer| recording.items.iter().map(|item| stored_size(layer, item)))
+            .flat_map(|layer| {
+                let form = Form::of(layer);
+                recording.items.iter().map(move |item| stored_size(layer, item, form))
+            })
             .fold(0_u64, u64::saturating_add);
         let bytes = base64_bytes(n_numbers);
         if bytes > options.max_bytes {
@@ -250,17 +256,37 @@ fn kept(tokens: &Tokens) -> Vec<usize> {
     kept.map(|(index, _)| index).collect()
 }
 
-/// The numbers that one item of a layer takes, in the form that the page carries.
-fn stored_size(layer: &Layer, item: &Item) -> u64 {
-    let numbers = if is_stored_dense(layer, item) { dense_size(layer, item) } else { factored_size(layer, item) };
-    let lse = layer.shape.n_heads as u64 * kept(layer.query_tokens(item)).len() as u64;
-    numbers.saturating_add(layer.factored().map_or(0, |_| lse))
+/// How the numbers of a layer may travel.
+#[derive(Clone, Copy)]
+enum Form {
+    /// As weights: they came so, or the page's formula cannot compute them.
+    Dense,
+    /// As weights, or as queries and keys, whichever is smaller.
+    Smaller,
 }
 
-/// Whether weights travel and not queries and keys: where that is smaller, or the page's formula cannot compute them.
-fn is_stored_dense(layer: &Layer, item: &Item) -> bool {
-    let factored = layer.factored();
-    factored.is_none_or(|factored| !factored.is_plain() || dense_size(layer, item) <= factored_size(layer, item))
+impl Form {
+    fn of(layer: &Layer) -> Form {
+        match layer.factored() {
+            Some(factored) if factored.is_plain() => Form::Smaller,
+            _ => Form::Dense,
+        }
+    }
+
+    /// Whether the weights of one item travel.
+    fn is_dense(self, layer: &Layer, item: &Item) -> bool {
+        match self {
+            Form::Dense => true,
+            Form::Smaller => dense_size(layer, item) <= factored_size(layer, item),
+        }
+    }
+}
+
+/// The numbers that one item of a layer takes.
+fn stored_size(layer: &Layer, item: &Item, form: Form) -> u64 {
+    let numbers = if form.is_dense(layer, item) { dense_size(layer, item) } else { factored_size(layer, item) };
+    let lse = layer.shape.n_heads as u64 * kept(layer.query_tokens(item)).len() as u64;
+    numbers.saturating_add(layer.factored().map_or(0, |_| lse))
 }
 
 fn dense_size(layer: &Layer, item: &Item) -> u64 {
@@ -291,15 +317,24 @@ fn page_tokens(tokens: &Tokens) -> PageTokens<'_> {
 }
 
 fn pick<'a>(tokens: &'a Tokens, positions: &[usize]) -> Vec<PageToken<'a>> {
-    let token = |position: usize| {
-        let token = &tokens.tokens[position];
-        PageToken { text: &token.text, role: token.role, word: token.word, position }
+    let picked: Vec<Token> = positions.iter().map(|position| tokens.tokens[*position].clone()).collect();
+    let picked = Tokens { text: tokens.text.clone(), tokens: picked };
+    let mut wholes = vec![None; positions.len()]; // [positions]
+    for (word, merged) in picked.words().into_iter().zip(picked.merged().tokens) {
+        let joined: String = picked.tokens[word.clone()].iter().map(|piece| piece.text.as_str()).collect();
+        if merged.text != joined {
+            wholes[word.start] = Some(merged.text);
+        }
+    }
+    let token = |(position, whole): (&usize, Option<String>)| {
+        let token = &tokens.tokens[*position];
+        PageToken { text: &token.text, role: token.role, word: token.word, position: *position, whole }
     };
-    positions.iter().copied().map(token).collect()
+    positions.iter().zip(wholes).map(token).collect()
 }
 
 fn page_layer<'a>(recording: &'a Recording, layer: &'a Layer, numbers: &mut Vec<f32>) -> PageLayer<'a> {
-    let items = 0..recording.items.len();
+    let (items, form) = (0..recording.items.len(), Form::of(layer));
     PageLayer {
         kind: layer.kind,
         index: layer.index,
@@ -307,12 +342,12 @@ fn page_layer<'a>(recording: &'a Recording, layer: &'a Layer, numbers: &mut Vec<
         n_kv_heads: layer.shape.n_kv_heads,
         d_head: layer.shape.d_head,
         scoring: layer.factored().map(|factored| &factored.scoring),
-        stored: items.map(|item| store(recording, layer, item, numbers)).collect(),
+        stored: items.map(|item| store(recording, layer, (item, form), numbers)).collect(),
     }
 }
 
 /// Appends one item's numbers in the form that the page carries.
-fn store(recording: &Recording, layer: &Layer, item: usize, numbers: &mut Vec<f32>) -> Stored {
+fn store(recording: &Recording, layer: &Layer, (item, form): (usize, Form), numbers: &mut Vec<f32>) -> Stored {
     let tokens = &recording.items[item];
     let (query_rows, key_rows) = (kept(layer.query_tokens(tokens)), kept(layer.key_tokens(tokens)));
     let shape = layer.shape;
@@ -327,7 +362,7 @@ fn store(recording: &Recording, layer: &Layer, item: usize, numbers: &mut Vec<f3
         }
         start
     };
-    if is_stored_dense(layer, tokens) {
+    if form.is_dense(layer, tokens) {
         let weights = push_dense(recording, layer, item, numbers);
         return Stored::Dense { weights, lse: Some(push_lse(numbers)) };
     }

@@ -4,7 +4,9 @@ mod common;
 
 use attlas::analysis::{Measure, Score, Standout};
 use attlas::attention::Shape;
-use attlas::{Buffer, Factored, HeadId, Item, Kind, Layer, Recording, Scoring, TokenRole, Tokens, Visibility, Weights};
+use attlas::{
+    Buffer, Factored, HeadId, Item, Kind, Layer, Mask, Recording, Scoring, TokenRole, Tokens, Visibility, Weights,
+};
 use attlas_viewer::{PageOptions, fits, page};
 
 /// An encoder-only recording of `n` tokens with one dense layer.
@@ -172,4 +174,28 @@ fn a_page_opens_with_the_head_that_was_asked_for_or_stands_out_most_or_is_the_sh
     let first = standing_out.find(r#""title":"position after","says":"mean weight one position ahead","score":0.6,"interval":[0.5,0.7],"threshold":0.5,"baseline":0.1,"n":9,"over":"queries","usual":false"#);
     let last = standing_out.find(r#""title":"same position""#);
     assert!(first.expect("the finding with its numbers") < last.expect("the usual finding"));
+}
+
+#[test]
+fn weights_that_the_pages_formula_cannot_compute_travel_dense_and_layers_of_another_stack_stay_away() {
+    let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: 40, n_keys: 40, d_head: 2, d_value: 1 };
+    let source = Tokens::from_labels((0..40).map(|index| index.to_string()));
+    let items = vec![Item { source, ..Item::default() }];
+    let layer = |scale: f32| {
+        let scoring = Scoring { scale, ..Scoring::scaled_dot_product(2, Visibility::FULL) };
+        common::factored(Kind::Encoder, 4, shape, scoring, &items, 3)
+    };
+    let mut masked = layer(1.0);
+    if let Weights::Factored(factored) = &mut masked.weights {
+        factored.mask = Some(Mask::stretches(&vec![vec![0..40]; 40])); // which hides nothing
+    }
+    let mut other_tower = layer(1.0);
+    other_tower.stack = Some("vision".into());
+    for (layer, storage) in [(layer(1.0), "factored"), (masked, "dense"), (layer(400.0), "dense")] {
+        let recording = Recording { items: items.clone(), layers: vec![layer, other_tower.clone()], ..blank() };
+        let page = page(&recording, &PageOptions::default()).unwrap();
+        assert!(page.contains(&format!(r#""storage":"{storage}""#)), "{storage}");
+        assert_eq!(page.matches(r#""storage":""#).count(), 1);
+        assert!(page.contains("1 of the 2 layers are not on this page"));
+    }
 }

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use attlas::figure::{self, Axis, Figure, OverviewRow, Panel, Style};
+use attlas::figure::{self, Axis, ColorScale, Figure, OverviewRow, Panel, PanelScale, Scale, Scales, Style};
 
 /// Weights like those of a real head: a peak per row over a floor of noise; rows sum to 1. Shape `[n, n]`.
 fn weights(n: usize, mut state: u32) -> Vec<f32> {
@@ -61,14 +61,20 @@ fn report(name: &str, draw: impl Fn() -> Figure) {
 fn main() {
     let style = Style { title: "Benchmark".to_owned(), ..Style::default() };
     let (small, large) = (panel(12, 1), panel(512, 1));
-    report("map of 12 tokens", || figure::map(&small, &style));
-    report("map of 512 tokens", || figure::map(&large, &style));
+    let map = |panel: &Panel| figure::map(panel, &ColorScale::of([panel], Scale::Linear), &style);
+    report("map of 12 tokens", || map(&small));
+    report("map of 512 tokens", || map(&large));
     let heads: Vec<Panel> = (0..8).map(|head| panel(12, head)).collect();
-    report("grid of 8 heads, 12 tokens", || figure::grid(&heads, 4, &style));
+    report("grid of 8 heads, 12 tokens", || {
+        figure::grid(&heads, &Scales::of(&heads, Scale::Linear, PanelScale::Shared), 4, &style)
+    });
     let row = |layer: u32| OverviewRow {
         label: layer.to_string(),
         panels: (0..12).map(|head| panel(64, 12 * layer + head)).collect(),
     };
     let rows: Vec<OverviewRow> = (0..12).map(row).collect();
-    report("overview of 144 maps of 64²", || figure::overview(&rows, "layer", "head", &style));
+    report("overview of 144 maps of 64²", || {
+        let panels = rows.iter().flat_map(|row| &row.panels);
+        figure::overview(&rows, &Scales::of(panels, Scale::Linear, PanelScale::Shared), ["layer", "head"], &style)
+    });
 }

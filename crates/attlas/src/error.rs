@@ -33,6 +33,12 @@ pub enum Error {
         /// What was expected and what came.
         message: String,
     },
+    /// A file of tensors that is no recording.
+    #[error("{}: a safetensors file, but no attlas recording; attention arrays from elsewhere are imported first", path.display())]
+    NoRecording {
+        /// The file.
+        path: PathBuf,
+    },
     /// A recording contradicts itself.
     #[error("{0}")]
     Inconsistent(String),
@@ -117,6 +123,24 @@ pub enum Error {
         limit: u64,
         /// How to ask for less, or raise the limit.
         remedy: Remedy,
+    },
+    /// Of a map nothing is left to be shown.
+    #[error("{0}")]
+    NothingShown(String),
+    /// A map too large to be held was asked for in a way that needs all its numbers.
+    #[error(
+        "{what} needs every number that is shown, but {n_rows} × {n_columns} are more than {limit}: an overview, or a range \
+         of it, can be had"
+    )]
+    NeedsWholeMap {
+        /// What was asked for.
+        what: &'static str,
+        /// Rows that would be shown.
+        n_rows: usize,
+        /// Columns that would be shown.
+        n_columns: usize,
+        /// Numbers that are held at most.
+        limit: usize,
     },
     /// A figure that cannot be drawn.
     #[error("{0}")]

@@ -11,6 +11,30 @@
 //! is asked of it: a row, a column, a tile, a pooled overview, or the whole map.
 //!
 //! Layers and heads count from 0 and are written `L3H7`. Rows are queries, columns are keys.
+//!
+//! A [`View`] is a map as it is shown, and draws itself:
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use attlas::arrays::{Array, ArrayData, ImportOptions, import};
+//! use attlas::{Head, Kind, View};
+//!
+//! // weights computed elsewhere, [layers, heads, queries, keys]; `attlas_model` runs models and records them
+//! let numbers = ArrayData::Numbers([0.9, 0.1, 0.2, 0.8].repeat(3 * 5));
+//! let array = Array { shape: vec![3, 5, 2, 2], data: numbers };
+//! let tokens = |words: [&str; 2]| Some(words.map(String::from).to_vec());
+//! let options = ImportOptions {
+//!     source_tokens: tokens(["The", "cat"]),
+//!     target_tokens: tokens(["Le", "chat"]),
+//!     ..ImportOptions::default()
+//! };
+//! let recording = import(BTreeMap::from([("decoder_cross".to_owned(), array)]), &options)?;
+//!
+//! let view = View::of(&recording, Kind::Cross, 2, Head::One(4))?;
+//! assert!(view.map().to_svg().contains("L2H4"));
+//! # Ok::<(), attlas::Error>(())
+//! ```
 
 pub mod analysis;
 pub mod arrays;
@@ -18,6 +42,7 @@ pub mod attention;
 mod buffer;
 mod error;
 pub mod figure;
+mod grid;
 mod head;
 mod map;
 mod mask;
@@ -30,9 +55,11 @@ pub mod safetensors_header;
 mod scoring;
 pub mod tensor_file;
 mod tokens;
+pub mod view;
 
 pub use buffer::{Buffer, Element, Memory, Numbers};
 pub use error::{Error, Remedy};
+pub use grid::{Grid, Hidden, RowTokens};
 pub use head::{HeadId, Kind};
 pub use map::AttentionMap;
 pub use mask::{Mask, MaskRow, MaskView};
@@ -41,3 +68,4 @@ pub use quantity::Quantity;
 pub use recording::{Factored, Item, Layer, Provenance, Recording, Trace, Traces, Weights, Writer};
 pub use scoring::{Bias, Scoring, Visibility};
 pub use tokens::{PatchGrid, Token, TokenRole, Tokens};
+pub use view::{Head, View, ViewOptions};

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::attention::reference::score_f64;
-use crate::attention::{Recorded, Shape};
+use crate::attention::{Recorded, Shape, needs_f64};
 use crate::recording::Factored;
 use crate::{HeadId, Item, Kind, Layer, MaskRow, Pooled, Pooling, Quantity, TokenRole, Tokens, Weights};
 
@@ -23,6 +24,8 @@ pub struct AttentionMap<'a> {
     tokens: &'a Item,
     head: usize,
     key_valid: Option<Vec<bool>>,
+    /// Whether scores are too large for f32; all rows must be looked at to know it.
+    needs_f64: OnceLock<bool>,
 }
 
 impl<'a> AttentionMap<'a> {
@@ -30,7 +33,7 @@ impl<'a> AttentionMap<'a> {
         let keys = &layer.key_tokens(tokens).tokens;
         let padded = keys.iter().any(|token| token.role == TokenRole::Padding);
         let key_valid = padded.then(|| keys.iter().map(|token| token.role != TokenRole::Padding).collect());
-        AttentionMap { layer, item, tokens, head, key_valid }
+        AttentionMap { layer, item, tokens, head, key_valid, needs_f64: OnceLock::new() }
     }
 
     /// The kind of attention.
@@ -197,6 +200,10 @@ impl<'a> AttentionMap<'a> {
         }
     }
 
+    fn needs_f64(&self, factored: &Factored) -> bool {
+        *self.needs_f64.get_or_init(|| needs_f64(&factored.lse[self.first_row()..][..self.shape().n_queries]))
+    }
+
     /// The first of this map's rows among those of all maps of the layer.
     pub(crate) fn first_row(&self) -> usize {
         (self.item * self.shape().n_heads + self.head) * self.shape().n_queries
@@ -225,7 +232,7 @@ impl<'a> AttentionMap<'a> {
         if let (Some(factored), false) = (self.layer.factored(), is_fine) {
             let widened = self.widened(factored);
             let recorded = widened.recorded(self, factored);
-            if !recorded.is_large(0..n_queries) {
+            if !recorded.needs_f64 {
                 return recorded.pooled(pooling);
             }
         }
@@ -285,6 +292,7 @@ impl Widened<'_> {
             mask: factored.mask.as_ref().map(|mask| mask.of_item(map.item, shape)),
             key_bias: map.key_bias(factored),
             n_keys: shape.n_keys,
+            needs_f64: map.needs_f64(factored),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The numbers of a head against those of independent implementations (`tools/analysis/trim_golden.py` says which).
 
+use attlas::AttentionMap;
 use attlas::analysis::{self, Grid, Row, RowTokens, Rows};
 use attlas::attention::Shape;
 use attlas::{Item, Kind, Layer, Provenance, Recording, Token, TokenRole, Tokens, Weights};
@@ -116,13 +117,10 @@ fn word_links_are_those_of_kobayashi_et_al() {
     for layer in 0..3 {
         for (rule, row_tokens) in [("AWO", 0), ("AWI", 1)] {
             // Heads are averaged; AWO links token t in row t, which predicts it, AWI in row t + 1, which reads it.
-            let heads: Vec<Grid> = (0..4)
-                .map(|head| {
-                    let map = recording.map(0, Kind::Cross, layer, head).expect("the head exists");
-                    shift_rows(&Grid::of(&map, RowTokens::Read), row_tokens)
-                })
-                .collect();
-            let words = analysis::mean_over_heads(&heads).expect("there are heads").words();
+            let head = |head| recording.map(0, Kind::Cross, layer, head).expect("the head exists");
+            let heads: Vec<AttentionMap<'_>> = (0..4).map(head).collect();
+            let mean = Grid::of_heads(&heads, RowTokens::Read).expect("there are heads");
+            let words = shift_rows(&mean, row_tokens).words();
             let n_words = 5; // the end token's row is left out
             let expected = tensor(&format!("alignment_word_{rule}_layer{layer}"));
             assert_close(&format!("{rule} of layer {layer}"), &words.weights[..expected.len()], &expected);

@@ -6,9 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use attlas::Quantity;
 use attlas::figure::{
-    self, Anchor, Axis, Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, PatchRow, Pixels, Scale, Style,
-    Theme,
+    self, Anchor, Axis, ColorScale, Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, PatchRow, Pixels,
+    Scale, Scales, Style, Theme,
 };
 
 const SENTENCE: [&str; 8] = ["<s>", "The", "cat", "sat", "on", "the", "mat", "."];
@@ -61,6 +62,28 @@ fn styled(title: &str) -> Style {
     Style { title: title.to_owned(), captions, pixels_per_point: 1.0, ..Style::default() }
 }
 
+/// One map, on a linear scale of its own.
+fn map(panel: &Panel, style: &Style) -> Figure {
+    figure::map(panel, &ColorScale::of([panel], Scale::Linear), style)
+}
+
+fn lines(panel: &Panel, style: &Style) -> Figure {
+    figure::lines(panel, &ColorScale::of([panel], Scale::Linear), style)
+}
+
+fn grid(panels: &[Panel], n_columns: usize, style: &Style) -> Figure {
+    figure::grid(panels, &Scales::of(panels, Scale::Linear, PanelScale::Shared), n_columns, style)
+}
+
+fn overview(rows: &[OverviewRow], style: &Style) -> Figure {
+    let scales = Scales::of(rows.iter().flat_map(|row| &row.panels), Scale::Linear, PanelScale::Shared);
+    figure::overview(rows, &scales, ["layer", "head"], style)
+}
+
+fn patches(image: Pixels<'_>, row: &PatchRow, kind: Scale, style: &Style) -> Result<Figure, attlas::Error> {
+    figure::patches(image, row, &ColorScale::over(&row.weights, Quantity::Weight, kind), style)
+}
+
 fn heads(n_heads: usize) -> Vec<Panel> {
     (0..n_heads).map(|head| panel(&format!("L2H{head}"), &SENTENCE, &SENTENCE, head)).collect()
 }
@@ -72,14 +95,14 @@ fn layers() -> Vec<OverviewRow> {
 
 #[test]
 fn a_map_of_a_sentence_is_drawn_as_stored() {
-    let figure = figure::map(&panel("L3H7", &SENTENCE, &SENTENCE, 1), &styled("Cross-attention, L3H7"));
+    let figure = map(&panel("L3H7", &SENTENCE, &SENTENCE, 1), &styled("Cross-attention, L3H7"));
     compare_svg("sentence", &figure);
     compare_png("sentence", &figure);
 }
 
 #[test]
 fn sixteen_scripts_are_drawn_as_stored() {
-    let figure = figure::map(&panel("scripts", &SCRIPTS, &SCRIPTS, 1), &styled("العربية, हिन्दी and 漢字 in a title"));
+    let figure = map(&panel("scripts", &SCRIPTS, &SCRIPTS, 1), &styled("العربية, हिन्दी and 漢字 in a title"));
     compare_png("scripts", &figure);
 }
 
@@ -88,24 +111,68 @@ fn a_dark_grid_with_own_scales_is_drawn_as_stored() {
     let mut panels = heads(5);
     let labels = || Axis::labelled("query (target token)", SENTENCE);
     panels[2] = Panel::new("L2H2", vec![0.125; 64], labels(), Axis::labelled("key (source token)", SENTENCE)).unwrap();
-    let style =
-        Style { theme: Theme::Dark, colormap: Colormap::Magma, panel_scale: PanelScale::Own, ..styled("Heads") };
-    compare_png("grid", &figure::grid(&panels, 4, &style));
+    let style = Style { theme: Theme::Dark, colormap: Colormap::Magma, ..styled("Heads") };
+    compare_png("grid", &figure::grid(&panels, &Scales::of(&panels, Scale::Linear, PanelScale::Own), 4, &style));
 }
 
 #[test]
 fn an_overview_is_drawn_as_stored() {
-    let figure = figure::overview(&layers(), "layer", "head", &styled("All heads"));
+    let figure = overview(&layers(), &styled("All heads"));
     compare_svg("overview", &figure);
     compare_png("overview", &figure);
 }
 
+/// Numbers of either sign: the rows of a map less those of another.
+fn difference(n: usize) -> Panel {
+    let numbers = weights(n, n, 1).iter().zip(weights(n, n, 5)).map(|(a, b)| a - b).collect();
+    let axis = |name| Axis::labelled(name, SENTENCE.iter().copied().cycle().take(n));
+    let panel = Panel::new("L3H7 less L3H2", numbers, axis("query (target token)"), axis("key (source token)"));
+    panel.unwrap().measuring(Quantity::Difference)
+}
+
+#[test]
+fn numbers_of_either_sign_are_drawn_as_stored_with_0_in_the_middle_of_the_colours() {
+    let panel = difference(8);
+    let figure = map(&panel, &styled("Cross-attention, L3H7 less L3H2"));
+    compare_png("difference", &figure);
+    compare_svg("difference", &figure);
+    let dark = Style { theme: Theme::Dark, ..styled("") };
+    let scale = ColorScale::of([&panel], Scale::Linear);
+    compare_png("difference-lines", &figure::lines(&panel, &scale, &dark));
+    for figure in [&figure, &map(&difference(1000), &styled(""))] {
+        let svg = figure.to_svg();
+        assert!(svg.contains("difference; linear") && svg.contains(">0</text>") && svg.contains(">−0."), "{svg}");
+    }
+    assert!(map(&difference(1000), &styled("")).to_svg().contains("the farthest from 0 of up to"));
+}
+
+#[test]
+fn a_map_without_a_heading_has_the_title_of_its_panel() {
+    let bare = Style { pixels_per_point: 1.0, ..Style::default() };
+    let figure = map(&panel("L3H7", &SENTENCE, &SENTENCE, 1), &bare);
+    compare_png("bare", &figure);
+    assert!(figure.to_svg().contains("<title>L3H7</title>") && figure.to_svg().contains(">L3H7</text>"));
+    assert!(!map(&panel("", &SENTENCE, &SENTENCE, 1), &bare).to_svg().contains("<title>"));
+}
+
+#[test]
+fn pixels_are_those_of_the_png_and_a_strip_below_leaves_the_figure_as_it_is() {
+    let figure = map(&panel("L3H7", &SENTENCE, &SENTENCE, 1), &styled("L3H7"));
+    let bitmap = figure.to_pixels().unwrap();
+    let (width, height, rgb) = decode(&figure.to_png().unwrap());
+    assert_eq!((bitmap.width, bitmap.height), (width as usize, height as usize));
+    assert!(bitmap.rgb == rgb);
+    let taller = figure.clone().with_strip_below(20.0, [figure.marks()[0].clone()]);
+    assert_eq!((taller.width, taller.height), (figure.width, figure.height + 20.0));
+    assert!(taller.to_pixels().unwrap().rgb.starts_with(&rgb[..rgb.len() / 2]));
+}
+
 #[test]
 fn lines_from_queries_to_keys_are_drawn_as_stored() {
-    let figure = figure::lines(&panel("L3H7", &SENTENCE, &SENTENCE[1..], 1), &styled("L3H7"));
+    let figure = lines(&panel("L3H7", &SENTENCE, &SENTENCE[1..], 1), &styled("L3H7"));
     compare_png("lines", &figure);
     assert!(!figure.to_svg().contains("weakest lines"));
-    assert!(figure::lines(&long_panel(40, 40, 1), &styled("")).to_svg().contains("weakest lines are not drawn"));
+    assert!(lines(&long_panel(40, 40, 1), &styled("")).to_svg().contains("weakest lines are not drawn"));
 }
 
 #[test]
@@ -114,7 +181,7 @@ fn a_long_map_on_a_logarithmic_scale_with_missing_numbers_is_drawn_as_stored() {
     numbers[40 * 90 + 20] = f32::NAN;
     numbers[41 * 90 + 21] = f32::INFINITY;
     let panel = Panel::new("", numbers, Axis::counted("query", 150), Axis::counted("key", 90)).unwrap();
-    compare_png("missing", &figure::map(&panel, &Style { scale: Scale::Log, ..styled("") }));
+    compare_png("missing", &figure::map(&panel, &ColorScale::of([&panel], Scale::Log), &styled("")));
 }
 
 /// A landscape of colour ramps, 36 × 24 pixels.
@@ -135,10 +202,10 @@ fn patch_row(place: Option<[usize; 2]>) -> PatchRow {
 fn a_row_over_its_image_is_drawn_as_stored() {
     let rgb = landscape();
     let image = Pixels { width: 36, height: 24, rgb: &rgb };
-    let figure = figure::patches(image, &patch_row(Some([1, 4])), &styled("L1H2: what r1c4 looks at")).unwrap();
+    let figure = patches(image, &patch_row(Some([1, 4])), Scale::Linear, &styled("L1H2: what r1c4 looks at")).unwrap();
     compare_png("patches", &figure);
-    let dark = Style { theme: Theme::Dark, scale: Scale::Log, ..styled("L1H2: what CLS looks at") };
-    compare_svg("patches-cls", &figure::patches(image, &patch_row(None), &dark).unwrap());
+    let dark = Style { theme: Theme::Dark, ..styled("L1H2: what CLS looks at") };
+    compare_svg("patches-cls", &patches(image, &patch_row(None), Scale::Log, &dark).unwrap());
     assert!(figure.to_pdf().unwrap().starts_with(b"%PDF"));
     check_labels(&figure, "patches");
 }
@@ -148,12 +215,12 @@ fn an_image_that_has_not_the_bytes_of_its_size_is_refused() {
     let rgb = landscape();
     for (width, height, n) in [(36, 24, 36 * 24 * 3 - 1), (0, 0, 0), (usize::MAX, 2, 36)] {
         let image = Pixels { width, height, rgb: &rgb[..n] };
-        let error = figure::patches(image, &patch_row(None), &styled("")).unwrap_err().to_string();
+        let error = patches(image, &patch_row(None), Scale::Linear, &styled("")).unwrap_err().to_string();
         assert!(error.contains("cannot have"), "{error}");
     }
     let image = Pixels { width: 36, height: 24, rgb: &rgb };
     let row = PatchRow { weights: vec![0.5; 7], ..patch_row(None) };
-    assert!(figure::patches(image, &row, &styled("")).unwrap_err().to_string().contains("7 weights"));
+    assert!(patches(image, &row, Scale::Linear, &styled("")).unwrap_err().to_string().contains("7 weights"));
 }
 
 #[test]
@@ -167,32 +234,40 @@ fn labels_neither_overlap_nor_leave_the_picture() {
         "W W W W W W W W W W W W W W W W W W W W W",
         "漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字",
     ];
+    let layers = layers();
     for size in [None, Some(160.0), Some(1000.0)] {
-        for theme_scale in [Scale::Linear, Scale::Log, Scale::Row] {
-            let style = Style { size, scale: theme_scale, ..styled(&"A very long title ".repeat(9)) };
+        for kind in [Scale::Linear, Scale::Log, Scale::Row] {
+            let style = Style { size, ..styled(&"A very long title ".repeat(9)) };
+            let scale = |panel: &Panel| ColorScale::of([panel], kind);
+            let map = |panel: &Panel, what: &str| check_labels(&figure::map(panel, &scale(panel), &style), what);
+            let lines = |panel: &Panel, what: &str| check_labels(&figure::lines(panel, &scale(panel), &style), what);
+            let grid = |panels: &[Panel], n_columns: usize, what: &str| {
+                let scales = Scales::of(panels, kind, PanelScale::Shared);
+                check_labels(&figure::grid(panels, &scales, n_columns, &style), what);
+            };
             for [n_rows, n_columns] in [[1, 1], [1, 40], [40, 1], [3, 5], [12, 12], [30, 17], [64, 64], [512, 300]] {
-                check_labels(
-                    &figure::map(&long_panel(n_rows, n_columns, 1), &style),
-                    &format!("{n_rows} × {n_columns}, {size:?}"),
-                );
+                let panel = long_panel(n_rows, n_columns, 1);
+                map(&panel, &format!("{n_rows} × {n_columns}, {size:?}"));
+                map(&panel.measuring(Quantity::Effect), &format!("{n_rows} × {n_columns} of either sign, {size:?}"));
             }
-            check_labels(&figure::map(&panel("", &awkward, &awkward, 1), &style), "awkward labels");
+            map(&panel("", &awkward, &awkward, 1), "awkward labels");
             for n_heads in [1, 4, 7] {
-                check_labels(&figure::grid(&heads(n_heads), 4, &style), &format!("{n_heads} heads, {size:?}"));
+                grid(&heads(n_heads), 4, &format!("{n_heads} heads, {size:?}"));
             }
             let mixed =
                 [panel("a", &awkward, &SENTENCE, 1), panel(&huge, &SENTENCE, &awkward, 1), long_panel(200, 100, 3)];
-            check_labels(&figure::grid(&mixed, 3, &style), "panels with axes of their own");
-            check_labels(&figure::lines(&panel("", &awkward, &SENTENCE, 1), &style), &format!("lines, {size:?}"));
-            check_labels(&figure::lines(&long_panel(300, 40, 1), &style), &format!("many lines, {size:?}"));
-            check_labels(&figure::overview(&layers(), "layer", "head", &style), "overview");
+            grid(&mixed, 3, "panels with axes of their own");
+            lines(&panel("", &awkward, &SENTENCE, 1), &format!("lines, {size:?}"));
+            lines(&long_panel(300, 40, 1), &format!("many lines, {size:?}"));
+            let scales = Scales::of(layers.iter().flat_map(|row| &row.panels), kind, PanelScale::Shared);
+            check_labels(&figure::overview(&layers, &scales, ["layer", "head"], &style), "overview");
         }
     }
 }
 
 #[test]
 fn figures_of_nothing_are_empty_but_valid() {
-    for figure in [figure::grid(&[], 4, &styled("")), figure::overview(&[], "layer", "head", &styled(""))] {
+    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled(""))] {
         assert!(figure.to_svg().ends_with("</svg>\n"));
         assert!(figure.to_png().unwrap().starts_with(b"\x89PNG"));
         assert!(figure.to_pdf().unwrap().starts_with(b"%PDF-1.7"));
@@ -201,7 +276,7 @@ fn figures_of_nothing_are_empty_but_valid() {
 
 #[test]
 fn every_script_has_glyphs_and_no_box_is_drawn() {
-    let figure = figure::map(&panel("scripts", &SCRIPTS, &["x"], 1), &styled(""));
+    let figure = map(&panel("scripts", &SCRIPTS, &["x"], 1), &styled(""));
     for label in labels(&figure) {
         assert!(!label.shaped.text.contains("U+"), "{}", label.shaped.text);
         let glyphs: Vec<u16> = label.shaped.runs.iter().flat_map(|run| &run.glyphs).map(|glyph| glyph.id).collect();
@@ -217,7 +292,7 @@ fn hostile_text_is_inert_and_what_xml_forbids_is_shown_by_its_picture() {
         (0..0x20_u8).map(char::from).chain(['\u{7f}', '\u{fffe}', '\u{ffff}', '\u{202e}', ']', ']', '>']).collect();
     let hostile = ["</script><script>alert(1)</script>", "\"><x onload='y'>", "&lt;&#0;", "a\0b", &forbidden];
     let style = Style { captions: vec![hostile.join(" "), forbidden.clone()], ..styled(hostile[0]) };
-    let svg = figure::map(&panel(hostile[0], &hostile, &hostile, 1), &style).to_svg();
+    let svg = map(&panel(hostile[0], &hostile, &hostile, 1), &style).to_svg();
     assert!(!svg.contains("<script") && svg.contains("&lt;/script&gt;&lt;script&gt;") && svg.contains("a␀b"));
     let allowed = |c: char| c == '\n' || (c >= ' ' && !matches!(c, '\u{7f}' | '\u{202e}' | '\u{fffe}' | '\u{ffff}'));
     assert!(svg.chars().all(allowed));
@@ -229,7 +304,7 @@ fn hostile_text_is_inert_and_what_xml_forbids_is_shown_by_its_picture() {
 fn a_number_that_is_none_is_counted_and_has_a_colour_of_its_own() {
     let weights = vec![0.5, f32::NAN, f32::NEG_INFINITY, 0.5];
     let panel = Panel::new("", weights, Axis::counted("query", 2), Axis::counted("key", 2)).unwrap();
-    let figure = figure::map(&panel, &styled(""));
+    let figure = map(&panel, &styled(""));
     assert!(figure.to_svg().contains("2 values are not finite numbers"));
     let (_, _, pixels) = decode(&figure.to_png().unwrap());
     let missing = pixels.as_chunks::<3>().0.iter().filter(|pixel| **pixel == Colormap::Viridis.missing()).count();
@@ -238,10 +313,11 @@ fn a_number_that_is_none_is_counted_and_has_a_colour_of_its_own() {
 
 #[test]
 fn a_picture_says_when_panels_do_not_share_their_scale() {
-    let own = Style { panel_scale: PanelScale::Own, ..styled("") };
-    let svg = figure::grid(&heads(4), 4, &own).to_svg();
+    let heads = heads(4);
+    let own = Scales::of(&heads, Scale::Linear, PanelScale::Own);
+    let svg = figure::grid(&heads, &own, 4, &styled("")).to_svg();
     assert!(svg.contains("each panel has its own scale") && svg.contains("L2H1 (to 0."));
-    assert!(figure::grid(&heads(4), 4, &styled("")).to_svg().contains("one scale for all panels"));
+    assert!(grid(&heads, 4, &styled("")).to_svg().contains("one scale for all panels"));
 }
 
 #[test]
@@ -249,9 +325,9 @@ fn a_map_with_more_cells_than_room_shows_the_largest_weights_and_says_so() {
     let mut weights = vec![0.0; 3000 * 2]; // [3000, 2]
     weights[2 * 1500 + 1] = 1.0;
     let panel = Panel::new("", weights, Axis::counted("query", 3000), Axis::counted("key", 2)).unwrap();
-    let figure = figure::map(&panel, &styled(""));
+    let figure = map(&panel, &styled(""));
     assert!(figure.to_svg().contains("largest of up to 4 × 1 values"));
-    let Some(Mark::Cells(cells)) = figure.marks.first() else { panic!("cells come first") };
+    let Some(Mark::Cells(cells)) = figure.marks().first() else { panic!("cells come first") };
     assert_eq!(cells.indices.iter().filter(|&&index| index == 254).count(), 1);
 }
 
@@ -264,14 +340,14 @@ fn a_map_of_512_tokens_is_a_small_file_in_every_format() {
     };
     let weights = (0..512 * 512).map(noise).collect(); // incompressible: the worst case
     let labels = |name| Axis::labelled(name, SENTENCE.iter().copied().cycle().take(512));
-    let figure = figure::map(&Panel::new("", weights, labels("query"), labels("key")).unwrap(), &Style::default());
+    let figure = map(&Panel::new("", weights, labels("query"), labels("key")).unwrap(), &Style::default());
     let sizes = [figure.to_svg().len(), figure.to_pdf().unwrap().len(), figure.to_png().unwrap().len()];
     assert!(sizes[0] < 500_000 && sizes[1] < 500_000 && sizes[2] < 3_000_000, "{sizes:?}");
 }
 
 #[test]
 fn the_same_input_gives_the_same_bytes() {
-    let draw = || figure::map(&panel("scripts", &SCRIPTS, &SCRIPTS, 1), &styled("again"));
+    let draw = || map(&panel("scripts", &SCRIPTS, &SCRIPTS, 1), &styled("again"));
     assert_eq!(draw().to_svg(), draw().to_svg());
     assert_eq!(draw().to_pdf().unwrap(), draw().to_pdf().unwrap());
     assert_eq!(draw().to_png().unwrap(), draw().to_png().unwrap());
@@ -290,12 +366,12 @@ fn numbers_that_do_not_fill_the_map_are_refused() {
 #[test]
 fn a_picture_of_too_many_pixels_is_refused() {
     let style = Style { size: Some(5000.0), pixels_per_point: 8.0, ..Style::default() };
-    let error = figure::map(&long_panel(8, 8, 1), &style).to_png().unwrap_err().to_string();
+    let error = map(&long_panel(8, 8, 1), &style).to_png().unwrap_err().to_string();
     assert!(error.contains("more than the limit of 300000000; draw it smaller"), "{error}");
 }
 
 fn labels(figure: &Figure) -> impl Iterator<Item = &Label> {
-    figure.marks.iter().filter_map(|mark| if let Mark::Label(label) = mark { Some(label) } else { None })
+    figure.marks().iter().filter_map(|mark| if let Mark::Label(label) = mark { Some(label) } else { None })
 }
 
 /// Corners of the box that a label's letters fill, from its baseline to the height of capitals.

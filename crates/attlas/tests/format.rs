@@ -5,12 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use attlas::attention::Shape;
-use attlas::recording::QueriesAndKeys;
-use attlas::{
-    Bias, Buffer, Item, Kind, Layer, Mask, Numbers, PatchGrid, Provenance, Quantity, Recording, Scoring, Trace,
-    Visibility, Weights, Writer,
-};
+use attlas::{Kind, Quantity, Recording, Writer};
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;

@@ -2,8 +2,13 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use attlas::attention::Shape;
-use attlas::{Bias, Error, Factored, Kind, Recording, Scoring, TokenRole, Visibility, Weights};
+use attlas::recording::QueriesAndKeys;
+use attlas::{
+    Bias, Error, Factored, Kind, Layer, Mask, Quantity, Recording, Scoring, TokenRole, Trace, Visibility, Weights,
+};
 
 fn factored(recording: &mut Recording, layer: usize) -> &mut Factored {
     match &mut recording.layers[layer].weights {
@@ -155,5 +160,199 @@ fn a_file_that_is_no_recording_says_how_to_bring_arrays() {
     let header = br#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
     std::fs::write(&path, [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4]].concat()).unwrap();
     let message = Recording::open(&path).unwrap_err().to_string();
-    assert!(message.ends_with("no attlas recording: to bring attention arrays, use `attlas import`"), "{message}");
+    assert!(message.ends_with("no attlas recording; attention arrays from elsewhere are imported first"), "{message}");
+}
+
+/// A file's metadata with something in it replaced, once.
+fn with_text(recording: &Recording, old: &str, new: &str) -> Result<Recording, Error> {
+    let file = recording.to_bytes().unwrap();
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header = std::str::from_utf8(&file[8..8 + length]).unwrap();
+    let (old, new) = (old.replace('"', "\\\""), new.replace('"', "\\\""));
+    assert!(header.contains(&old), "{old} is not in {header}");
+    let header = header.replacen(&old, &new, 1);
+    Recording::from_bytes(Arc::new(
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &file[8 + length..]].concat(),
+    ))
+}
+
+#[test]
+fn bytes_in_memory_are_what_a_file_holds_and_are_read_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let recording = common::everything();
+    recording.save(&path).unwrap();
+    let bytes = recording.to_bytes().unwrap();
+    assert_eq!(bytes, std::fs::read(path).unwrap());
+    assert_eq!(Recording::from_bytes(Arc::new(bytes)).unwrap(), recording);
+    let message = Recording::from_bytes(Arc::new(b"no file")).unwrap_err().to_string();
+    assert!(message.starts_with("recording in memory: "), "{message}");
+}
+
+#[test]
+fn what_a_newer_rule_would_say_is_refused_and_not_passed_over() {
+    let recording = common::translation();
+    for (old, new, named) in [
+        (r#""scoring":{"#, r#""scoring":{"logit_scale":2.0,"#, "logit_scale"),
+        (r#""visibility":{"after""#, r#""visibility":{"stride":4,"after""#, "stride"),
+        (r#""traces":["#, r#""rotation":3,"traces":["#, "rotation"),
+    ] {
+        let message = with_text(&recording, old, new).unwrap_err().to_string();
+        assert!(message.contains(&format!("unknown field `{named}`")), "{message}");
+    }
+    assert!(with_text(&recording, r#""version":2,"#, r#""version":2,"editor":"later","#).is_ok());
+    let message = with_text(&recording, r#""version":2,"#, r#""version":0,"#).unwrap_err().to_string();
+    assert!(message.ends_with("format version 0; the first is 1"), "{message}");
+}
+
+#[test]
+fn a_row_that_sees_keys_and_says_that_it_sees_none_fails_the_check() {
+    let mut recording = common::translation();
+    let factored = factored(&mut recording, 0);
+    let mut lse = factored.lse.to_vec();
+    lse[3] = f64::NEG_INFINITY;
+    factored.lse = lse.into();
+    let check = &recording.check().unwrap()[0];
+    assert!(!check.passed() && check.n_empty == 1, "{check:?}");
+    let verified = recording.verify().unwrap();
+    assert_eq!((verified[0].max_difference, verified[0].worst_row.unwrap().2), (f64::INFINITY, 3));
+    assert!(verified[1].max_difference < 1e-12, "{verified:?}");
+}
+
+#[test]
+fn a_row_that_sees_nothing_is_empty_and_a_sink_takes_all_of_it() {
+    let mut recording = common::translation();
+    for sinks in [None, Some(vec![0.5, -1.5])] {
+        let rule = Scoring { sinks: sinks.clone(), ..Scoring::scaled_dot_product(6, Visibility::FULL) };
+        let shape = recording.layers[2].shape;
+        let sees = [vec![0..2], vec![], vec![1..4], vec![], vec![0..5]];
+        let given = common::layer(Kind::Decoder, 0, shape, rule.clone(), &recording.items, 4);
+        let Factored { queries, keys, .. } = given.factored().unwrap().clone();
+        let mask = Some(Mask::stretches(&sees));
+        let layer =
+            QueriesAndKeys { kind: Kind::Decoder, index: 0, shape, scoring: rule, queries, keys, mask, key_bias: None };
+        recording.layers[2] = layer.layer(&recording.items).unwrap();
+        let wanted = sinks.map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[1]));
+        assert_eq!(recording.layers[2].factored().unwrap().lse[5 + 1], wanted);
+        let map = recording.map(0, Kind::Decoder, 0, 1).unwrap();
+        assert!(map.row(1).iter().all(|weight| *weight == 0.0));
+        assert_eq!(map.sink_mass(1), if wanted.is_finite() { 1.0 } else { 0.0 });
+        assert!(recording.check().unwrap().iter().all(|check| check.passed()));
+    }
+}
+
+#[test]
+fn verify_holds_head_outputs_to_weights_times_values() {
+    let mut recording = common::translation();
+    let (shape, layer) = (recording.layers[0].shape, &recording.layers[0]);
+    let values = layer.traces.get(Trace::Values).unwrap().read_all().to_vec();
+    let mut outputs = Vec::new(); // [2 texts, 2 heads, 7, 6]
+    for (item, head) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let map = recording.map(item, Kind::Encoder, 0, head).unwrap();
+        for query in 0..7 {
+            let row = map.row(query);
+            let output =
+                |column: usize| (0..7).map(|key| row[key] * values[(item * 7 + key) * 6 + column]).sum::<f32>();
+            outputs.extend((0..6).map(output));
+        }
+    }
+    assert_eq!(shape.d_value, 6);
+    recording.layers[0].traces.insert(Trace::HeadOutputs, outputs.clone());
+    assert!(recording.verify().unwrap()[0].max_output_difference.unwrap() < 1e-6);
+    outputs[80] += 0.25;
+    recording.layers[0].traces.insert(Trace::HeadOutputs, outputs);
+    let found = recording.verify().unwrap()[0].max_output_difference.unwrap();
+    assert!((found - 0.25).abs() < 1e-6, "{found}");
+}
+
+#[test]
+fn checks_follow_the_quantity() {
+    let mut recording = common::translation();
+    let shape = recording.layers[0].shape;
+    let numbers = |largest: f32| (0..2 * 2 * 49).map(|i| largest * (i % 5 - 2) as f32 / 2.0).collect::<Vec<f32>>();
+    for quantity in Quantity::ALL {
+        let mut layer = Layer::new(Kind::Encoder, 9, shape, Weights::Dense(numbers(3.0).into()));
+        layer.quantity = quantity;
+        recording.layers.push(layer);
+        let check = recording.check().unwrap().pop().unwrap();
+        assert_eq!(check.n_out_of_range == 0, quantity.is_signed(), "{check:?}");
+        assert_eq!(check.max_row_error > 0.0, quantity.rows_sum_to_one(), "{check:?}");
+        assert_eq!(recording.kinds(), Kind::ALL);
+        assert_eq!(recording.layers_of(Kind::Encoder).count(), 3, "two of the translation, and the one of weights");
+    }
+    assert!(recording.validate().is_ok(), "layers of one index and another quantity stand side by side");
+    recording.layers.last_mut().unwrap().traces.insert(Trace::Stream, numbers(1.0));
+    assert!(recording.validate().unwrap_err().to_string().contains("traces stand beside attention weights"));
+}
+
+#[test]
+fn stacks_and_axes_that_do_not_fit_are_refused_by_name() {
+    let change = |change: &dyn Fn(&mut Recording)| {
+        let mut recording = common::everything();
+        change(&mut recording);
+        recording.validate().unwrap_err().to_string()
+    };
+    let tower = common::everything().layers.iter().position(|layer| layer.stack.is_some()).unwrap();
+    assert_eq!(
+        change(&|recording| recording.layers[tower].query_axis = Some("pixels".into())),
+        "vision encoder layer 0: its queries are the axis \"pixels\", which text 0 does not have"
+    );
+    assert_eq!(
+        change(&|recording| drop(recording.items[1].axes.insert("words".into(), common::tokens("w", 2, 0)))),
+        "text 1, axes: no layer names the axis \"words\""
+    );
+    assert_eq!(
+        change(&|recording| drop(recording.items[1].axes.get_mut("patches").unwrap().tokens.pop())),
+        "vision encoder layer 0: the map has 4 queries but text 1 has 3 tokens there; the axis is \"patches\""
+    );
+    assert_eq!(change(&|recording| recording.layers[tower].stack = None), "encoder layer 0 stands twice");
+    assert!(
+        change(&|recording| recording.layers[tower].stack = Some("a/b".into()))
+            .contains("the name \"a/b\" is not 1 to 64")
+    );
+    assert_eq!(
+        change(&|recording| recording.items[0].n_prompt = Some(7)),
+        "text 0: n_prompt is 7, but the target has 6 tokens"
+    );
+}
+
+#[test]
+fn a_mask_of_the_wrong_size_in_a_file_is_refused_by_tensor_and_shape_and_a_stretch_by_query() {
+    let recording = common::everything();
+    let message = with_text(&recording, r#""mask":"decoder.2.visible""#, r#""mask":"decoder.2.keys""#);
+    assert!(message.unwrap_err().to_string().ends_with(
+        "the mask \"decoder.2.keys\" of decoder layer 2 is bf16 [2, 2, 6, 4], but u32 [texts, 6, stretches, 2] or \
+             u8 [texts, heads, 6, 1] was expected"
+    ));
+    let message =
+        with_text(&recording, r#""mask":"decoder.2.visible""#, r#""mask":"nowhere""#).unwrap_err().to_string();
+    assert!(message.ends_with("tensor \"nowhere\" is missing"), "{message}");
+    let mut wrong = common::everything();
+    let layer = wrong.layers.iter().position(|layer| layer.index == 2 && layer.kind == Kind::Decoder).unwrap();
+    factored(&mut wrong, layer).mask = Some(Mask::stretches(&[vec![0..1], vec![0..9], vec![], vec![], vec![], vec![]]));
+    let message = wrong.save(std::path::Path::new("never.safetensors")).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "decoder layer 2: visible: query 1 sees keys 0 to 9 (not included); stretches must rise and lie within the 6 keys"
+    );
+    assert!(!std::path::Path::new("never.safetensors").exists());
+}
+
+#[test]
+fn a_layer_that_does_not_fit_its_texts_is_refused_before_its_log_sum_exps_are_computed() {
+    let recording = common::translation();
+    let Factored { scoring, queries, keys, .. } = recording.layers[0].factored().unwrap().clone();
+    let layer = |shape: Shape| {
+        let (scoring, queries, keys) = (scoring.clone(), queries.clone(), keys.clone());
+        let made =
+            QueriesAndKeys { kind: Kind::Encoder, index: 0, shape, scoring, queries, keys, mask: None, key_bias: None };
+        made.layer(&recording.items)
+    };
+    let shape = recording.layers[0].shape;
+    assert_eq!(layer(shape).unwrap().factored(), recording.layers[0].factored());
+    let message = layer(Shape { n_queries: 1 << 31, n_heads: 1 << 30, ..shape }).unwrap_err().to_string();
+    assert!(message.contains("were expected"), "{message}");
+    assert!(
+        layer(Shape { d_head: 5, ..shape }).unwrap_err().to_string().starts_with("encoder layer 0: queries has 168")
+    );
 }

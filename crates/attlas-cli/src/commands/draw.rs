@@ -4,18 +4,18 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::figure::{self, Colormap, Figure, OverviewRow, Panel, PanelScale, Scale, Style, Theme};
+use attlas::figure::{self, ColorScale, Colormap, Figure, OverviewRow, Panel, PanelScale, Scale, Scales, Style, Theme};
 use attlas::output::write_aside;
-use attlas::{Kind, Recording};
+use attlas::view::captions_of;
+use attlas::{Head, Kind, Recording, View};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
 use super::draw_patches::{self, PatchesArguments};
 use crate::failure::{Failure, Outcome};
-use crate::inputs::RawText;
-use crate::inputs::{HeadChoice, RunArguments, parse_head_choice, parse_kind, pick_kind, pick_layer, recording_of};
+use crate::inputs::{RawText, RunArguments, parse_head, parse_kind, pick_kind, pick_layer, recording_of};
 use crate::terminal::{Terminal, printable};
-use crate::view::{View, ViewArguments};
+use crate::view::ViewArguments;
 
 /// Columns of a grid of heads.
 const GRID_COLUMNS: usize = 4;
@@ -81,8 +81,8 @@ Examples:
         #[command(flatten)]
         common: Common,
         /// The head, counted from 0, or "mean" for all heads of each layer together.
-        #[arg(long, value_name = "N", default_value = "0", value_parser = parse_head_choice)]
-        head: HeadChoice,
+        #[arg(long, value_name = "N", default_value = "0", value_parser = parse_head)]
+        head: Head,
     },
     /// All layers and heads as thumbnails: of one kind with --kind, else of every kind.
     #[command(after_help = "\
@@ -113,8 +113,8 @@ pub struct OneHead {
     #[arg(long, value_name = "N")]
     pub layer: Option<usize>,
     /// The head, counted from 0, or "mean" for all heads of the layer together.
-    #[arg(long, value_name = "N", default_value = "mean", value_parser = parse_head_choice)]
-    pub head: HeadChoice,
+    #[arg(long, value_name = "N", default_value = "mean", value_parser = parse_head)]
+    pub head: Head,
 }
 
 /// What all pictures take.
@@ -160,8 +160,8 @@ pub struct StyleArguments {
     /// The ground.
     #[arg(long, value_name = "THEME", default_value = Theme::default().name(), value_parser = by_name::<Theme, 2>(Theme::ALL.map(Theme::name)))]
     pub theme: Theme,
-    /// Colours; all are perceptually uniform and safe for colour-blind readers.
-    #[arg(long, value_name = "NAME", default_value = Colormap::default().name(), value_parser = by_name::<Colormap, 6>(Colormap::ALL.map(Colormap::name)))]
+    /// Colours; all are perceptually uniform and safe for colour-blind readers. Numbers of either sign have their own.
+    #[arg(long, value_name = "NAME", default_value = Colormap::default().name(), value_parser = by_name::<Colormap, 6>(Colormap::SEQUENTIAL.map(Colormap::name)))]
     pub colormap: Colormap,
 }
 
@@ -208,35 +208,37 @@ fn draw_one(
     recording: &Recording,
     common: &Common,
     one: &OneHead,
-    draw: fn(&Panel, &Style) -> Figure,
+    draw: fn(&Panel, &ColorScale, &Style) -> Figure,
 ) -> Result<Figure, Failure> {
     let kind = pick_kind(recording, common.kind)?;
     let layer = pick_layer(recording, kind, one.layer)?;
-    let view = View::new(recording, common.item, kind, layer, one.head, &common.view)?;
-    let style = style(recording, common, &format!("{} {}", kind.title(), view.title), &view.remarks);
-    Ok(draw(&view.panel()?, &style))
+    let view = common.view.view(recording, common.item, kind, layer, one.head)?;
+    Ok(draw(view.panel(), &view.scale(common.style.scale), &view.style(&common.style.style())))
 }
 
 fn draw_heads(recording: &Recording, common: &Common, layer: Option<usize>) -> Result<Figure, Failure> {
     let kind = pick_kind(recording, common.kind)?;
     let layer = pick_layer(recording, kind, layer)?;
     let n_heads = recording.layer(kind, layer)?.shape.n_heads;
-    let heads = (0..n_heads).map(|head| (layer, HeadChoice::One(head)));
-    let (panels, remarks) = panels(recording, kind, heads, common)?;
-    let style = style(recording, common, &format!("{}, layer {layer}, all heads", kind.title()), &remarks);
-    Ok(figure::grid(&panels, GRID_COLUMNS, &style))
+    let views = views(recording, kind, (0..n_heads).map(|head| (layer, Head::One(head))), common)?;
+    Ok(grid(views, GRID_COLUMNS, &format!("{}, layer {layer}, all heads", kind.title()), common))
 }
 
-fn draw_layers(recording: &Recording, common: &Common, head: HeadChoice) -> Result<Figure, Failure> {
+fn draw_layers(recording: &Recording, common: &Common, head: Head) -> Result<Figure, Failure> {
     let kind = pick_kind(recording, common.kind)?;
-    let layers: Vec<usize> = recording.layers_of(kind).map(|layer| layer.index).collect();
-    let (panels, remarks) = panels(recording, kind, layers.iter().map(|layer| (*layer, head)), common)?;
+    let views = views(recording, kind, recording.layers_of(kind).map(|layer| (layer.index, head)), common)?;
     let what = match head {
-        HeadChoice::One(head) => format!("head {head}"),
-        HeadChoice::Mean => "mean of heads".to_owned(),
+        Head::One(head) => format!("head {head}"),
+        Head::Mean => "mean of heads".to_owned(),
     };
-    let style = style(recording, common, &format!("{}, {what} in every layer", kind.title()), &remarks);
-    Ok(figure::grid(&panels, panels.len(), &style))
+    let n_layers = views.len();
+    Ok(grid(views, n_layers, &format!("{}, {what} in every layer", kind.title()), common))
+}
+
+fn grid(views: Vec<View>, n_columns: usize, title: &str, common: &Common) -> Figure {
+    let style = common.style.of_several(title, captions_of(&views));
+    let panels: Vec<Panel> = views.into_iter().map(View::into_panel).collect();
+    figure::grid(&panels, &common.style.scales(&panels), n_columns, &style)
 }
 
 fn draw_overview(recording: &Recording, common: &Common) -> Result<Figure, Failure> {
@@ -244,59 +246,59 @@ fn draw_overview(recording: &Recording, common: &Common) -> Result<Figure, Failu
         Some(kind) => vec![pick_kind(recording, Some(kind))?],
         None => recording.kinds(),
     };
-    let mut rows = Vec::new();
-    let mut remarks = Vec::new();
+    let mut labels = Vec::new();
+    let mut layers: Vec<Vec<View>> = Vec::new();
     for &kind in &kinds {
         for layer in recording.layers_of(kind) {
-            let heads = (0..layer.shape.n_heads).map(|head| (layer.index, HeadChoice::One(head)));
-            let (panels, said) = panels(recording, kind, heads, common)?;
-            let label = if kinds.len() > 1 { format!("{kind} {}", layer.index) } else { layer.index.to_string() };
-            rows.push(OverviewRow { label, panels });
-            remarks = said;
+            let heads = (0..layer.shape.n_heads).map(|head| (layer.index, Head::One(head)));
+            layers.push(views(recording, kind, heads, common)?);
+            labels.push(if kinds.len() > 1 { format!("{kind} {}", layer.index) } else { layer.index.to_string() });
         }
     }
     let what = match kinds.as_slice() {
-        [kind] => kind.title().to_owned(),
-        _ => "all attention".to_owned(),
+        [kind] => kind.title(),
+        _ => "all attention",
     };
-    let style = style(recording, common, &format!("{what}: layers × heads"), &remarks);
-    Ok(figure::overview(&rows, "layer", "head", &style))
+    let style = common.style.of_several(&format!("{what}: layers × heads"), captions_of(layers.iter().flatten()));
+    let row = |(label, views): (String, Vec<View>)| OverviewRow {
+        label,
+        panels: views.into_iter().map(View::into_panel).collect(),
+    };
+    let rows: Vec<OverviewRow> = labels.into_iter().zip(layers).map(row).collect();
+    let scales = common.style.scales(rows.iter().flat_map(|row| &row.panels));
+    Ok(figure::overview(&rows, &scales, ["layer", "head"], &style))
 }
 
-/// The maps as panels, and what is to be said about them; removed mass is said only where it is one number.
-fn panels(
+/// The maps as they are shown.
+fn views(
     recording: &Recording,
     kind: Kind,
-    maps: impl Iterator<Item = (usize, HeadChoice)>,
+    maps: impl Iterator<Item = (usize, Head)>,
     common: &Common,
-) -> Result<(Vec<Panel>, Vec<String>), Failure> {
-    let views: Vec<View> = maps
-        .map(|(layer, head)| View::new(recording, common.item, kind, layer, head, &common.view))
-        .collect::<Result<_, Failure>>()?;
-    let mut remarks: Vec<String> =
-        views.iter().flat_map(|view| view.remarks.iter().map(|remark| format!("{}: {remark}", view.title))).collect();
-    if remarks.len() > GRID_COLUMNS {
-        let n_more = remarks.len() - GRID_COLUMNS;
-        remarks.truncate(GRID_COLUMNS);
-        remarks.push(format!("and {n_more} more such remarks; `attlas draw map` gives each"));
-    }
-    Ok((views.iter().map(View::panel).collect::<Result<_, _>>()?, remarks))
+) -> Result<Vec<View>, Failure> {
+    maps.map(|(layer, head)| common.view.view(recording, common.item, kind, layer, head)).collect()
 }
 
-pub(super) fn style(recording: &Recording, common: &Common, title: &str, remarks: &[String]) -> Style {
-    let provenance = &recording.provenance;
-    let source = if provenance.model.is_empty() { Vec::new() } else { vec![format!("model: {}", provenance.model)] };
-    let captions = source.into_iter().chain(remarks.iter().cloned()).chain(provenance.remarks());
-    let arguments = &common.style;
-    Style {
-        theme: arguments.theme,
-        colormap: arguments.colormap,
-        scale: arguments.scale,
-        panel_scale: arguments.panel_scale,
-        size: arguments.size,
-        title: arguments.title.clone().unwrap_or_else(|| title.to_owned()),
-        captions: captions.collect(),
-        ..Style::default()
+impl StyleArguments {
+    /// The style as far as the command line says it.
+    pub fn style(&self) -> Style {
+        Style {
+            theme: self.theme,
+            colormap: self.colormap,
+            size: self.size,
+            title: self.title.clone().unwrap_or_default(),
+            ..Style::default()
+        }
+    }
+
+    /// The style of a picture of several maps, with its heading unless another was asked for.
+    fn of_several(&self, title: &str, captions: Vec<String>) -> Style {
+        Style { title: self.title.clone().unwrap_or_else(|| title.to_owned()), captions, ..self.style() }
+    }
+
+    /// One scale for all panels, or one for each.
+    fn scales<'a>(&self, panels: impl IntoIterator<Item = &'a Panel, IntoIter: Clone>) -> Scales {
+        Scales::of(panels, self.scale, self.panel_scale)
     }
 }
 

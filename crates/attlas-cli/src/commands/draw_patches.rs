@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use attlas::figure::{self, Figure, PatchRow, Pixels};
-use attlas::{Kind, PatchGrid, Recording, Tokens};
+use attlas::figure::{self, ColorScale, Figure, PatchRow, Pixels};
+use attlas::{Kind, PatchGrid, Recording, Tokens, View, ViewOptions};
 use attlas_model::image::Image;
 use clap::Args;
 
-use super::draw::{Common, OneHead, style};
+use super::draw::{Common, OneHead};
 use crate::failure::Failure;
-use crate::inputs::{HeadChoice, is_image_name, pick_layer};
+use crate::inputs::{is_image_name, pick_layer};
 
 /// What `attlas draw patches` takes besides what all pictures take.
 #[derive(Debug, Args)]
@@ -33,24 +33,26 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     })?;
     let query = place_of(&item.source, grid, &arguments.query)?;
     let layer = pick_layer(recording, Kind::Encoder, arguments.one.layer)?;
-    let row = weights(recording, common.item, layer, arguments.one.head, query)?;
-    let title = match arguments.one.head {
-        HeadChoice::One(head) => format!("L{layer}H{head}"),
-        HeadChoice::Mean => format!("L{layer}, mean of heads"),
-    };
+    let options = ViewOptions { item: common.item, rows: Some(query..query + 1), ..ViewOptions::default() };
+    let view = View::with(recording, Kind::Encoder, layer, arguments.one.head, &options)?;
+    let row = view.panel().weights(); // [n_keys]
     let seen = seen_part(&image_file(common, arguments)?, grid)?;
     let in_grid = query.checked_sub(grid.first);
     let patches = PatchRow {
-        title: title.clone(),
+        title: view.title().to_owned(),
         query: item.source.tokens[query].text.clone(),
         place: in_grid.map(|place| [place / grid.columns, place % grid.columns]),
         grid: [grid.rows, grid.columns],
         weights: row[grid.first..].to_vec(),
     };
-    let remarks = outside(&item.source, grid, &row);
-    let heading = format!("{title}: what {} looks at", patches.query);
+    let mut style = common.style.style();
+    if style.title.is_empty() {
+        style.title = format!("{}: what {} looks at", view.title(), patches.query);
+    }
+    style.captions = outside(&item.source, grid, row);
+    let scale = ColorScale::over(&patches.weights, view.quantity(), common.style.scale);
     let pixels = Pixels { width: seen.width, height: seen.height, rgb: &seen.pixels };
-    Ok(figure::patches(pixels, &patches, &style(recording, common, &heading, &remarks))?)
+    Ok(figure::patches(pixels, &patches, &scale, &view.style(&style))?)
 }
 
 /// The place of the query among the tokens.
@@ -60,29 +62,6 @@ fn place_of(tokens: &Tokens, grid: &PatchGrid, query: &str) -> Result<usize, Fai
         let others = if others.is_empty() { String::new() } else { format!(", and {}", others.join(", ")) };
         Failure::Usage(format!("--query {query}: there are r0c0 to r{}c{}{others}", grid.rows - 1, grid.columns - 1))
     })
-}
-
-/// The row of one head, or the mean of all heads' rows. Shape `[n_keys]`.
-fn weights(
-    recording: &Recording,
-    item: usize,
-    layer: usize,
-    head: HeadChoice,
-    query: usize,
-) -> Result<Vec<f32>, Failure> {
-    let n_heads = recording.layer(Kind::Encoder, layer)?.shape.n_heads;
-    let heads = match head {
-        HeadChoice::One(head) => head..head + 1,
-        HeadChoice::Mean => 0..n_heads,
-    };
-    let n = heads.len() as f32;
-    let mut mean: Vec<f32> = Vec::new(); // [n_keys]
-    for head in heads {
-        let row = recording.map(item, Kind::Encoder, layer, head)?.row(query);
-        mean.resize(row.len(), 0.0);
-        mean.iter_mut().zip(&row).for_each(|(mean, weight)| *mean += weight / n);
-    }
-    Ok(mean)
 }
 
 /// What the row gives to tokens that stand nowhere in the image.

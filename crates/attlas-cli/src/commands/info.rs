@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use attlas::analysis::{HeadSummary, MEASURES, summarise};
 use attlas::recording::{LayerCheck, LseCheck, Method, Mode};
-use attlas::{Kind, Layer, Mask, Numbers, Quantity, Recording, TokenRole, Tokens};
+use attlas::{Kind, Layer, Numbers, Quantity, Recording, TokenRole, Tokens};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -171,7 +171,7 @@ fn print_contents(recording: &Recording, terminal: &mut Terminal) -> Result<(), 
             indices.join(", "),
             shape.n_queries,
             shape.n_keys,
-            form(layers[0])
+            form(&layers)
         )?;
     }
     Ok(())
@@ -179,39 +179,37 @@ fn print_contents(recording: &Recording, terminal: &mut Terminal) -> Result<(), 
 
 /// The layers by kind, stack and quantity, each group in the recording's order.
 fn groups(recording: &Recording) -> Vec<Vec<&Layer>> {
-    let mut groups: Vec<((Kind, &Option<String>, Quantity), Vec<&Layer>)> = Vec::new();
+    let key = |layer: &Layer| (layer.kind, layer.stack.clone(), layer.quantity);
+    let mut groups: Vec<Vec<&Layer>> = Vec::new();
     for layer in &recording.layers {
-        let key = (layer.kind, &layer.stack, layer.quantity);
-        match groups.iter_mut().find(|(other, _)| *other == key) {
-            Some((_, layers)) => layers.push(layer),
-            None => groups.push((key, vec![layer])),
+        match groups.iter_mut().find(|layers| key(layers[0]) == key(layer)) {
+            Some(layers) => layers.push(layer),
+            None => groups.push(vec![layer]),
         }
     }
-    groups.into_iter().map(|(_, layers)| layers).collect()
+    groups
 }
 
-/// What of a layer was recorded.
-fn form(layer: &Layer) -> String {
-    let traces: Vec<&str> = layer.traces.iter().map(|(trace, _)| trace.name()).collect();
-    let traces: String = traces.iter().map(|trace| format!(", {}", trace.replace('_', " "))).collect();
-    match layer.factored() {
-        None if layer.quantity == Quantity::Weight => format!("dense weights{traces}"),
-        None => format!("dense: {}{traces}", layer.quantity),
-        Some(factored) => {
-            let dtype = match factored.keys {
-                Numbers::F32(_) => "",
-                Numbers::F16(_) => " in F16",
-                Numbers::Bf16(_) => " in BF16",
-            };
-            let mask = match factored.mask {
-                None => "",
-                Some(Mask::Stretches { .. }) => ", a mask of stretches",
-                Some(Mask::Bits { .. }) => ", a mask of bits",
-            };
-            let bias = if factored.key_bias.is_some() { ", a bias per key" } else { "" };
-            format!("queries, keys{dtype}{traces}{mask}{bias} and log-sum-exp, d_head {}", layer.shape.d_head)
-        }
-    }
+/// What of the layers was recorded.
+fn form(layers: &[&Layer]) -> String {
+    let first = layers[0];
+    let traces: String =
+        first.traces.iter().map(|(trace, _)| format!(", {}", trace.name().replace('_', " "))).collect();
+    let Some(factored) = first.factored() else {
+        return match first.quantity {
+            Quantity::Weight => format!("dense weights{traces}"),
+            quantity => format!("dense: {quantity}"),
+        };
+    };
+    let dtype = match factored.keys {
+        Numbers::F32(_) => "",
+        Numbers::F16(_) => " in F16",
+        Numbers::Bf16(_) => " in BF16",
+    };
+    let all = || layers.iter().filter_map(|layer| layer.factored());
+    let mask = if all().any(|factored| factored.mask.is_some()) { ", masks" } else { "" };
+    let bias = if all().any(|factored| factored.key_bias.is_some()) { ", a bias per key" } else { "" };
+    format!("queries, keys{dtype}{traces}{mask}{bias} and log-sum-exp, d_head {}", first.shape.d_head)
 }
 
 /// The tokens' text, or their labels where there is none.

@@ -5,19 +5,19 @@ use std::path::PathBuf;
 
 use attlas::analysis::{Standout, measure_all, standouts};
 use attlas::output::write_aside;
-use attlas::{Kind, Recording};
+use attlas::{Head, Kind, Recording};
 use attlas_viewer::PageOptions;
 use clap::Args;
 
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{
-    HeadChoice, RunArguments, TextRun, Texts, names_recording, parse_head_choice, parse_kind, pick_kind, pick_layer,
-    read_text, recording_of, run_texts,
+    RunArguments, TextRun, Texts, names_recording, parse_head, parse_kind, pick_kind, pick_layer, read_text,
+    recording_of, run_texts,
 };
-use crate::measures::print_standouts;
-use crate::terminal::{Heatmap, Terminal, draw_heatmap, printable, remark};
-use crate::view::{View, ViewArguments};
+use crate::measures::{print_standouts, wrapped};
+use crate::terminal::{Terminal, draw_heatmap, printable, remark};
+use crate::view::ViewArguments;
 
 /// `attlas TEXT`.
 #[derive(Debug, Args)]
@@ -44,9 +44,9 @@ pub struct ShowArguments {
     #[arg(long, value_name = "N", help_heading = "Map in the terminal")]
     pub layer: Option<usize>,
     /// Its head, counted from 0, or "mean" for all heads of the layer together.
-    #[arg(long, value_name = "N", default_value = "mean", value_parser = parse_head_choice)]
+    #[arg(long, value_name = "N", default_value = "mean", value_parser = parse_head)]
     #[arg(help_heading = "Map in the terminal")]
-    pub head: HeadChoice,
+    pub head: Head,
     #[command(flatten, next_help_heading = "Map in the terminal")]
     pub view: ViewArguments,
 }
@@ -81,21 +81,12 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
 fn print_map(recording: &Recording, arguments: &ShowArguments, terminal: &mut Terminal) -> Result<(), Failure> {
     let kind = pick_kind(recording, arguments.kind)?;
     let layer = pick_layer(recording, kind, arguments.layer)?;
-    let view = View::new(recording, 0, kind, layer, arguments.head, &arguments.view)?;
-    writeln!(terminal, "\n{}", terminal.bold(&format!("{}, {}", kind.title(), view.title)))?;
-    let labels = |labels: &Option<Vec<String>>, n: usize| {
-        labels.clone().unwrap_or_else(|| (0..n).map(|place| place.to_string()).collect())
-    };
-    let map = Heatmap {
-        weights: &view.weights,
-        row_labels: labels(&view.rows, view.size.0),
-        column_labels: labels(&view.columns, view.size.1),
-        row_axis: view.row_axis,
-        column_axis: view.column_axis,
-    };
-    draw_heatmap(terminal, &map)?;
-    for remark in &view.remarks {
-        writeln!(terminal, "{}", terminal.dim(remark))?;
+    let view = arguments.view.view(recording, 0, kind, layer, arguments.head)?;
+    writeln!(terminal, "\n{}", terminal.bold(&format!("{}, {}", kind.title(), view.title())))?;
+    draw_heatmap(terminal, &view)?;
+    let cells = terminal.width;
+    for line in view.remarks().iter().flat_map(|remark| wrapped(remark, cells)) {
+        writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
     }
     Ok(())
 }

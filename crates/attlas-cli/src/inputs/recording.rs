@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use attlas::{Kind, Recording};
+use attlas::{Head, Kind, Recording};
 
 use super::{RunArguments, Texts, is_image_name, is_sound_name, read_text, run_texts};
 use crate::failure::Failure;
@@ -52,20 +52,11 @@ pub fn recording_of(raw: &OsStr, options: &RunArguments) -> Result<Recording, Fa
     }
 }
 
-/// `--head`: one, or all of the layer together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeadChoice {
-    /// One head.
-    One(usize),
-    /// The mean of the layer's heads.
-    Mean,
-}
-
-/// Reads `--head`.
-pub fn parse_head_choice(text: &str) -> Result<HeadChoice, String> {
+/// Reads `--head`: one, or all of the layer together.
+pub fn parse_head(text: &str) -> Result<Head, String> {
     match text {
-        "mean" => Ok(HeadChoice::Mean),
-        _ => text.parse().map(HeadChoice::One).map_err(|_| "a head's number, counted from 0, or \"mean\"".into()),
+        "mean" => Ok(Head::Mean),
+        _ => text.parse().map(Head::One).map_err(|_| "a head's number, counted from 0, or \"mean\"".into()),
     }
 }
 
@@ -75,27 +66,17 @@ pub fn parse_kind() -> impl clap::builder::TypedValueParser<Value = Kind> {
     clap::builder::PossibleValuesParser::new(Kind::ALL.map(Kind::name)).try_map(|name| name.parse::<Kind>())
 }
 
-/// The kind asked for, or the most telling there is: cross-attention, else that of a decoder, else of an encoder.
+/// The kind asked for, or the most telling there is.
 pub fn pick_kind(recording: &Recording, asked: Option<Kind>) -> Result<Kind, Failure> {
-    let kinds = recording.kinds();
-    match asked {
-        Some(kind) if kinds.contains(&kind) => Ok(kind),
-        Some(kind) => {
-            let available: Vec<&str> = kinds.into_iter().map(Kind::name).collect();
-            let available = available.join(", ");
-            Err(attlas::Error::NoKind { kind, available }.into())
-        }
-        None => [Kind::Cross, Kind::Decoder, Kind::Encoder]
-            .into_iter()
-            .find(|kind| kinds.contains(kind))
-            .ok_or_else(|| Failure::Input("the recording holds no attention layer".into())),
-    }
+    let kind = asked.map_or_else(|| recording.default_kind(), Ok)?;
+    recording.last_layer(kind)?;
+    Ok(kind)
 }
 
 /// The layer asked for, or the last of this kind.
 pub fn pick_layer(recording: &Recording, kind: Kind, asked: Option<usize>) -> Result<usize, Failure> {
-    let last = recording.layers_of(kind).map(|layer| layer.index).last().unwrap_or_default();
-    Ok(recording.layer(kind, asked.unwrap_or(last))?.index)
+    let layer = asked.map_or_else(|| recording.last_layer(kind), Ok)?;
+    Ok(recording.layer(kind, layer)?.index)
 }
 
 #[cfg(test)]
@@ -111,8 +92,8 @@ mod tests {
 
     #[test]
     fn a_head_is_a_number_or_the_mean() {
-        assert_eq!(parse_head_choice("3"), Ok(HeadChoice::One(3)));
-        assert_eq!(parse_head_choice("mean"), Ok(HeadChoice::Mean));
-        assert!(parse_head_choice("L3H7").is_err());
+        assert_eq!(parse_head("3"), Ok(Head::One(3)));
+        assert_eq!(parse_head("mean"), Ok(Head::Mean));
+        assert!(parse_head("L3H7").is_err());
     }
 }

@@ -2,26 +2,12 @@
 
 use std::io::Write;
 
-use attlas::figure::Colormap;
+use attlas::figure::{Axis, ColorScale, Colormap, Scale};
+use attlas::{Pooled, Pooling, Quantity, View};
 
 use super::color::on_ground;
 use super::{ColorDepth, Terminal, clip, pad, printable, width};
 use crate::failure::Failure;
-
-/// A map to print.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Heatmap<'a> {
-    /// Shape `[row_labels.len(), column_labels.len()]`.
-    pub weights: &'a [f32],
-    /// The tokens along the rows, as they come from the text.
-    pub row_labels: Vec<String>,
-    /// The tokens along the columns.
-    pub column_labels: Vec<String>,
-    /// What the rows are: `target`.
-    pub row_axis: &'a str,
-    /// What the columns are: `source`.
-    pub column_axis: &'a str,
-}
 
 /// Rows printed at most; more are pooled.
 const MAX_ROWS: usize = 48;
@@ -34,25 +20,25 @@ const MAX_UPRIGHT: usize = 10;
 
 /// Prints the map with both axes, as wide as the terminal allows: columns with labels and percentages, else narrow columns
 /// under upright labels, else an overview in which each cell is the largest weight of its tile.
-pub fn draw_heatmap(terminal: &mut Terminal, map: &Heatmap<'_>) -> Result<(), Failure> {
-    let rows: Vec<String> = map.row_labels.iter().map(|label| shown(label)).collect();
-    let columns: Vec<String> = map.column_labels.iter().map(|label| shown(label)).collect();
+pub fn draw_heatmap(terminal: &mut Terminal, view: &View) -> Result<(), Failure> {
+    let labels = |axis: &Axis| (0..axis.len()).map(|place| shown(&axis.label(place))).collect::<Vec<String>>();
+    let (rows, columns) = (labels(view.panel().rows()), labels(view.panel().columns()));
     let label_cells = rows.iter().map(|label| width(label)).max().unwrap_or(0).clamp(1, MAX_ROW_LABEL);
-    let label_cells = label_cells.max(width(map.row_axis) + 1).min(terminal.width / 3);
+    let label_cells = label_cells.max(width(view.rows_are()) + 1).min(terminal.width / 3);
     let free = terminal.width.saturating_sub(label_cells + 1);
     let longest = columns.iter().map(|label| width(label)).max().unwrap_or(0);
     let column_cells = (longest + 1).clamp(WIDE_COLUMN.0, WIDE_COLUMN.1).min(free / columns.len().max(1));
 
-    let mut printer = Printer { terminal, largest: largest(map.weights), label_cells };
+    let mut printer = Printer { terminal, view, scale: view.scale(Scale::Linear), label_cells };
     if rows.len() > MAX_ROWS || columns.len() * 2 > free {
-        return printer.overview(map, free);
+        return printer.overview(free);
     }
     if column_cells >= WIDE_COLUMN.0 {
-        printer.wide(map, &rows, &columns, column_cells)?;
+        printer.wide(&rows, &columns, column_cells)?;
     } else {
-        printer.narrow(map, &rows, &columns)?;
+        printer.narrow(&rows, &columns)?;
     }
-    printer.legend("attention weight")
+    printer.legend(view.quantity().words())
 }
 
 /// A token as a label: printable, without the space that begins a word.
@@ -61,36 +47,32 @@ fn shown(label: &str) -> String {
     printable(if trimmed.is_empty() { "␣" } else { trimmed })
 }
 
-fn largest(weights: &[f32]) -> f32 {
-    weights.iter().copied().filter(|weight| weight.is_finite()).fold(0.0, f32::max)
-}
-
-struct Printer<'t> {
-    terminal: &'t mut Terminal,
-    /// The weight that gets the brightest colour.
-    largest: f32,
+struct Printer<'a> {
+    terminal: &'a mut Terminal,
+    view: &'a View,
+    scale: ColorScale,
     /// Cells of a row label.
     label_cells: usize,
 }
 
 impl Printer<'_> {
     /// Labels above their columns, percentages in the cells.
-    fn wide(&mut self, map: &Heatmap<'_>, rows: &[String], columns: &[String], cells: usize) -> Result<(), Failure> {
-        self.axis_line(map)?;
+    fn wide(&mut self, rows: &[String], columns: &[String], cells: usize) -> Result<(), Failure> {
+        self.axis_line()?;
         let corner = pad("", self.label_cells + 1);
         let header: String = columns.iter().map(|label| center(&clip(label, cells - 1), cells)).collect();
         writeln!(self.terminal, "{corner}{}", header.trim_end())?;
-        for (label, weights) in rows.iter().zip(map.weights.chunks(columns.len().max(1))) {
+        for (label, weights) in rows.iter().zip(self.view.panel().weights().chunks(columns.len().max(1))) {
             let line: String =
-                weights.iter().map(|weight| self.cell(*weight, &center(&percent(*weight), cells))).collect();
+                weights.iter().map(|weight| self.cell(*weight, &center(&self.percent(*weight), cells))).collect();
             self.row(label, &line)?;
         }
         Ok(())
     }
 
     /// Two cells per column under labels that stand upright.
-    fn narrow(&mut self, map: &Heatmap<'_>, rows: &[String], columns: &[String]) -> Result<(), Failure> {
-        self.axis_line(map)?;
+    fn narrow(&mut self, rows: &[String], columns: &[String]) -> Result<(), Failure> {
+        self.axis_line()?;
         let upright: Vec<Vec<char>> = columns.iter().map(|label| upright(label)).collect();
         let height = upright.iter().map(Vec::len).max().unwrap_or(0);
         for line in 0..height {
@@ -101,42 +83,54 @@ impl Printer<'_> {
             let characters: String = characters.collect();
             writeln!(self.terminal, "{}{}", pad("", self.label_cells + 1), characters.trim_end())?;
         }
-        for (label, weights) in rows.iter().zip(map.weights.chunks(columns.len().max(1))) {
+        for (label, weights) in rows.iter().zip(self.view.panel().weights().chunks(columns.len().max(1))) {
             let line: String = weights.iter().map(|weight| self.cell(*weight, self.shade(*weight))).collect();
             self.row(label, &line)?;
         }
         Ok(())
     }
 
-    /// The whole map in as many tiles as fit, each as its largest weight.
-    fn overview(&mut self, map: &Heatmap<'_>, free: usize) -> Result<(), Failure> {
-        let (n_rows, n_columns) = (map.row_labels.len(), map.column_labels.len());
-        let pooling = attlas::Pooling { rows: MAX_ROWS.min(n_rows), columns: (free / 2).clamp(1, n_columns.max(1)) };
-        let mut pooled = attlas::Pooled::empty(pooling, n_rows, n_columns);
-        for (row, weights) in map.weights.chunks(n_columns.max(1)).enumerate() {
+    /// The whole map in as many tiles as fit, each as its largest number, or the one farthest from 0.
+    fn overview(&mut self, free: usize) -> Result<(), Failure> {
+        let panel = self.view.panel();
+        let (n_rows, n_columns) = (panel.n_rows(), panel.n_columns());
+        let pooling = Pooling { rows: MAX_ROWS.min(n_rows), columns: (free / 2).clamp(1, n_columns.max(1)) };
+        let pooled = Pooled::empty(pooling, n_rows, n_columns);
+        let is_signed = self.view.quantity().is_signed();
+        let size = |number: f32| if is_signed { number.abs() } else { number };
+        let mut largest = vec![0.0_f32; pooled.rows * pooled.columns]; // [tiles, tiles]
+        for (row, weights) in panel.weights().chunks(n_columns.max(1)).enumerate() {
             for (column, weight) in weights.iter().enumerate() {
-                pooled.add(row, column, *weight);
+                let tile = row * pooled.rows / n_rows * pooled.columns + column * pooled.columns / n_columns;
+                if size(*weight) > size(largest[tile]) {
+                    largest[tile] = *weight;
+                }
             }
         }
         self.label_cells = self.label_cells.max(n_rows.to_string().len() + 2);
-        self.axis_line(map)?;
+        self.axis_line()?;
         let last = n_columns.saturating_sub(1).to_string();
         let header = format!("{}{last}", pad("0", (2 * pooled.columns).saturating_sub(last.len())));
         writeln!(self.terminal, "{}{header}", pad("", self.label_cells + 1))?;
         for row in 0..pooled.rows {
-            let weights = &pooled.max[row * pooled.columns..][..pooled.columns];
+            let weights = &largest[row * pooled.columns..][..pooled.columns];
             let line: String = weights.iter().map(|weight| self.cell(*weight, self.shade(*weight))).collect();
             let is_ruled = row % 8 == 0 || row + 1 == pooled.rows;
             let label = if is_ruled { pooled.queries(row).start.to_string() } else { String::new() };
             self.row(&label, &line)?;
         }
-        self.legend(&format!("the largest weight of each tile; the map is {n_rows} × {n_columns}"))
+        let which = match self.view.quantity() {
+            Quantity::Weight => "the largest weight of each tile".to_owned(),
+            _ if is_signed => format!("{}, the farthest from 0 of each tile", self.view.quantity()),
+            _ => format!("{}, the largest of each tile", self.view.quantity()),
+        };
+        self.legend(&format!("{which}; the map is {n_rows} × {n_columns}"))
     }
 
     /// Names the axes: rows down, columns across.
-    fn axis_line(&mut self, map: &Heatmap<'_>) -> Result<(), Failure> {
-        let rows = pad(&format!("{}↓", map.row_axis), self.label_cells);
-        let line = self.terminal.dim(&format!("{rows} {} →", map.column_axis));
+    fn axis_line(&mut self) -> Result<(), Failure> {
+        let rows = pad(&format!("{}↓", self.view.rows_are()), self.label_cells);
+        let line = self.terminal.dim(&format!("{rows} {} →", self.view.columns_are()));
         Ok(writeln!(self.terminal, "{line}")?)
     }
 
@@ -147,22 +141,26 @@ impl Printer<'_> {
 
     /// `text` on the colour of `weight`; `text` alone without colours.
     fn cell(&self, weight: f32, text: &str) -> String {
-        let ground = Colormap::Viridis.color(if self.largest > 0.0 { weight / self.largest } else { 0.0 });
+        let ground = Colormap::default().suited_to(self.view.quantity()).color(self.scale.fraction(weight));
         on_ground(self.terminal.colors, ground, text).unwrap_or_else(|| text.to_owned())
     }
 
-    /// Two cells: blank where the ground carries the colour, a shade elsewhere.
+    /// Two cells: blank where the ground carries the colour, a shade elsewhere, after a minus where it is negative.
     fn shade(&self, weight: f32) -> &'static str {
         if self.terminal.colors != ColorDepth::None {
             return "  ";
         }
-        let share = if self.largest > 0.0 { weight / self.largest } else { 0.0 };
-        match share {
-            share if share >= 0.75 => "██",
-            share if share >= 0.5 => "▓▓",
-            share if share >= 0.25 => "▒▒",
-            share if share >= 0.05 => "░░",
-            _ => " ·",
+        let shades = if weight < 0.0 {
+            ["−█", "−▓", "−▒", "−░", " ·"]
+        } else {
+            ["██", "▓▓", "▒▒", "░░", " ·"]
+        };
+        match weight.abs() / self.scale.high() {
+            share if share >= 0.75 => shades[0],
+            share if share >= 0.5 => shades[1],
+            share if share >= 0.25 => shades[2],
+            share if share >= 0.05 => shades[3],
+            _ => shades[4],
         }
     }
 
@@ -170,24 +168,36 @@ impl Printer<'_> {
     fn legend(&mut self, quantity: &str) -> Result<(), Failure> {
         let steps = 24;
         let indent = pad("", self.label_cells + 1);
+        let high = self.scale.high();
+        let low = if self.view.quantity().is_signed() { -high } else { 0.0 };
         let bar: String = match self.terminal.colors {
             ColorDepth::None => String::new(),
-            _ => (0..steps).map(|step| self.cell(self.largest * step as f32 / (steps - 1) as f32, " ")).collect(),
+            _ => (0..steps).map(|step| self.cell(low + (high - low) * step as f32 / (steps - 1) as f32, " ")).collect(),
         };
         let room = self.terminal.width.saturating_sub(width(&indent) + if bar.is_empty() { 0 } else { steps + 1 });
-        let scale = clip(&format!("0 to {} %: {quantity}", percent(self.largest)), room);
+        let whole = if self.whole() == 1.0 { String::new() } else { format!(" of {high:.3e}") };
+        let low = if low < 0.0 { self.percent(low) } else { "0".to_owned() };
+        let scale = clip(&format!("{low} to {} %{whole}: {quantity}", self.percent(high)), room);
         let scale = self.terminal.dim(&scale);
         let space = if bar.is_empty() { "" } else { " " };
         Ok(writeln!(self.terminal, "{indent}{bar}{space}{scale}")?)
     }
-}
 
-/// The weight in percent; a dot where it would be 0.
-fn percent(weight: f32) -> String {
-    match weight {
-        weight if !weight.is_finite() => "?".into(),
-        weight if weight < 0.005 => "·".into(),
-        weight => format!("{:.0}", weight * 100.0),
+    /// What is 100 %: 1 for weights and differences of them, the largest number for what has no such measure.
+    fn whole(&self) -> f32 {
+        match self.view.quantity() {
+            Quantity::Weight | Quantity::Rollout | Quantity::Difference => 1.0,
+            _ => self.scale.high(),
+        }
+    }
+
+    /// The number in percent; a dot where it would be 0.
+    fn percent(&self, weight: f32) -> String {
+        match weight / self.whole() {
+            share if !share.is_finite() => "?".into(),
+            share if share.abs() < 0.005 => "·".into(),
+            share => format!("{:.0}", share * 100.0).replace('-', "−"),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod label;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 pub use color::{ColorChoice, ColorDepth};
-pub use heatmap::{Heatmap, draw_heatmap};
+pub use heatmap::draw_heatmap;
 pub use label::{clip, pad, width};
 
 pub use crate::words::printable;

@@ -10,12 +10,13 @@ mod picture;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use attlas::analysis::{Grid, RowTokens};
-use attlas::{HeadId, Kind};
+use attlas::figure::Axis;
+use attlas::{Head, HeadId, Kind, View};
 use attlas_model::{Decoding, Model, Pass, RunOptions};
 use serde::Serialize;
 
 use crate::Error;
+use crate::alignment::recording_error;
 use crate::evaluate::model_error;
 
 /// Heads that are shown unless others are asked for.
@@ -218,15 +219,16 @@ fn evenly<T>(items: Vec<T>, most: usize) -> Vec<T> {
 
 impl HeadFilm {
     /// A film of one frame.
-    fn new(kind: Kind, id: HeadId, grid: Grid) -> HeadFilm {
-        let labels = |tokens: &attlas::Tokens| tokens.tokens.iter().map(|token| token.text.clone()).collect();
+    fn new(view: &View) -> HeadFilm {
+        let labels = |axis: &Axis| (0..axis.len()).map(|place| axis.label(place)).collect();
+        let panel = view.panel();
         HeadFilm {
-            kind,
-            name: id.to_string(),
-            rows: labels(&grid.rows),
-            columns: labels(&grid.columns),
+            kind: view.kind(),
+            name: view.title().to_string(),
+            rows: labels(panel.rows()),
+            columns: labels(panel.columns()),
             change: 0.0,
-            maps: vec![grid.weights],
+            maps: vec![panel.weights().to_vec()],
         }
     }
 
@@ -274,12 +276,9 @@ fn translation(model: &Model, text: &str) -> Result<String, Error> {
 fn films(recording: &attlas::Recording) -> Result<Vec<(HeadId, HeadFilm)>, Error> {
     let mut films = Vec::new();
     for layer in &recording.layers {
-        let rows = if layer.kind == Kind::Cross { RowTokens::Predicted } else { RowTokens::Read };
         for head in 0..layer.shape.n_heads {
-            let map =
-                recording.map(0, layer.kind, layer.index, head).map_err(|error| Error::Model(error.to_string()))?;
-            let id = HeadId { layer: layer.index, head };
-            films.push((id, HeadFilm::new(layer.kind, id, Grid::of(&map, rows))));
+            let view = View::of(recording, layer.kind, layer.index, Head::One(head)).map_err(recording_error)?;
+            films.push((HeadId { layer: layer.index, head }, HeadFilm::new(&view)));
         }
     }
     Ok(films)

@@ -9,7 +9,6 @@
 mod breadth;
 mod classes;
 mod geometry;
-mod grid;
 mod heads;
 mod measure;
 mod positional;
@@ -23,7 +22,6 @@ mod words;
 pub use breadth::{confidence, entropy, largest_weight, normalized_entropy, smoothed_entropy};
 pub use classes::{class_weight, is_punctuation, is_separator};
 pub use geometry::{Geometry, Peak, Stripes};
-pub use grid::{Grid, Hidden, RowTokens};
 pub use heads::{HeadSummary, HeadSums, Standout, measure, measure_all, merge, standouts, summarise};
 pub use measure::{Baseline, MEASURES, Measure, Reads, Score};
 pub use positional::{looks_most_at, offset_weight};
@@ -31,7 +29,9 @@ pub use rarity::{looks_most_at_one_of, rarest_keys};
 pub use rows::{Columns, Keys, Row, Rows};
 pub use sink::{first_key_weight, sink_weight};
 pub use sums::{Sample, Sums};
-pub use words::{Link, WordLinks, links, mean_over_heads, word_links};
+pub use words::{Link, WordLinks, links, word_links};
+
+pub use crate::grid::{Grid, Hidden, RowTokens};
 
 /// The index of the largest weight, the first of equals; `None` for an empty row or one that is all zero.
 pub(crate) fn argmax(weights: &[f32]) -> Option<usize> {
@@ -42,10 +42,4 @@ pub(crate) fn argmax(weights: &[f32]) -> Option<usize> {
         }
     }
     best.map(|(index, _)| index)
-}
-
-/// The mean; `None` of nothing.
-pub(crate) fn mean(numbers: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let (sum, count) = numbers.into_iter().fold((0.0, 0_usize), |(sum, count), number| (sum + number, count + 1));
-    (count > 0).then(|| sum / count as f64)
 }

@@ -30,21 +30,6 @@ pub fn links(grid: &Grid) -> Vec<Link> {
     (0..grid.rows.len()).filter_map(link).collect()
 }
 
-/// The mean of several heads' maps over the same tokens; `None` of none, or when their sizes differ.
-pub fn mean_over_heads(heads: &[Grid]) -> Option<Grid> {
-    let first = heads.first()?;
-    if heads.iter().any(|head| head.weights.len() != first.weights.len()) {
-        return None;
-    }
-    let n_heads = heads.len() as f64;
-    let mean = |cell: usize| (heads.iter().map(|head| f64::from(head.weights[cell])).sum::<f64>() / n_heads) as f32;
-    Some(Grid {
-        weights: (0..first.weights.len()).map(mean).collect(),
-        rows: first.rows.clone(),
-        columns: first.columns.clone(),
-    })
-}
-
 /// What the words of a text look at most, gathered row by row: the [`links`] of the whole map without the map.
 ///
 /// Weights are summed over the pieces of a key's word and averaged over those of a query's (Clark et al. 2019, §4.1);

@@ -92,6 +92,9 @@ impl DenseArray<'_> {
 
 /// Writes the selected dense weights and the tokens to `path`, in the format its extension names.
 ///
+/// Weights of keys that a query does not see, by position, mask or padding, are 0. Where a recording has several stacks
+/// of a kind, those of the first are written; maps of other quantities are not.
+///
 /// Of a batch of one whose layers have the same shape, each kind is one array `[layers, heads, queries, keys]`, named
 /// `encoder`, `decoder_self`, `decoder_cross`; else each layer is one, `encoder.3`: `[batch, heads, queries, keys]`.
 ///

@@ -8,7 +8,7 @@ pub mod reference;
 mod streaming;
 
 pub use streaming::{Instructions, attend, attend_with};
-pub(crate) use streaming::{LARGE, Recorded};
+pub(crate) use streaming::{Recorded, needs_f64};
 
 use serde::{Deserialize, Serialize};
 

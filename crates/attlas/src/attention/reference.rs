@@ -1,4 +1,4 @@
-//! Attention for reading: one row at a time, in f64, as the formula says.
+//! Attention for reading: one row at a time, in f64, as the formula says. [`online`](super::online) is the next step.
 
 use super::{Inputs, Outputs};
 use crate::{Pooled, Scoring};

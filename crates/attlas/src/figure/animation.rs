@@ -62,12 +62,13 @@ fn open_frame(index: usize, seconds: &[f32], svg: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{Axis, Panel, Style, map};
+    use crate::figure::{Axis, ColorScale, Panel, Scale, Style, map};
 
     fn frame(weights: [f32; 4], title: &str) -> Figure {
         let axis = |name: &str| Axis::labelled(name, ["a", "b"]);
         let panel = Panel::new("L0H0", weights.to_vec(), axis("query"), axis("key")).expect("2 × 2 weights");
-        map(&panel, &Style { title: title.to_owned(), ..Style::default() })
+        let scale = ColorScale::of([&panel], Scale::Linear);
+        map(&panel, &scale, &Style { title: title.to_owned(), ..Style::default() })
     }
 
     #[test]

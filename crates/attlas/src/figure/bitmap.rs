@@ -6,6 +6,17 @@ use rustybuzz::ttf_parser::{GlyphId, OutlineBuilder};
 use super::marks::{Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 use crate::{Error, Remedy};
 
+/// A figure as pixels in sRGB; its ground is opaque, and so are they.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bitmap {
+    /// Pixels from left to right.
+    pub width: usize,
+    /// Pixels from top to bottom.
+    pub height: usize,
+    /// Shape `[height, width, 3]`.
+    pub rgb: Vec<u8>,
+}
+
 /// No picture takes more bytes while it is drawn: 100 million pixels.
 const MOST_BYTES: u64 = 300_000_000;
 
@@ -15,6 +26,14 @@ impl Figure {
     /// # Errors
     /// [`Error::Limit`] when the picture would have more than 100 million pixels.
     pub fn to_png(&self) -> Result<Vec<u8>, Error> {
+        self.to_pixels()?.encode(self.pixels_per_point)
+    }
+
+    /// The figure as pixels, with [`Figure::pixels_per_point`]: what [`Figure::to_png`] writes.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] when the picture would have more than 100 million pixels.
+    pub fn to_pixels(&self) -> Result<Bitmap, Error> {
         let mut canvas = Canvas::new(self)?;
         for mark in &self.marks {
             match mark {
@@ -25,7 +44,25 @@ impl Figure {
                 Mark::Line(line) => canvas.line(line),
             }
         }
-        canvas.encode(self.pixels_per_point)
+        let Canvas { width, height, pixels: rgb, .. } = canvas;
+        Ok(Bitmap { width, height, rgb })
+    }
+}
+
+impl Bitmap {
+    /// The pixels as a PNG file.
+    fn encode(&self, pixels_per_point: f32) -> Result<Vec<u8>, Error> {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, self.width as u32, self.height as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_compression(png::Compression::Fast);
+        let per_meter = (pixels_per_point * 72.0 / 0.0254).round() as u32;
+        let unit = png::Unit::Meter;
+        encoder.set_pixel_dims(Some(png::PixelDimensions { xppu: per_meter, yppu: per_meter, unit }));
+        let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&self.rgb));
+        written.map_err(|error| Error::Figure(format!("the PNG could not be written: {error}")))?;
+        Ok(file)
     }
 }
 
@@ -197,20 +234,6 @@ impl Canvas {
                 }
             }
         });
-    }
-
-    fn encode(&self, pixels_per_point: f32) -> Result<Vec<u8>, Error> {
-        let mut file = Vec::new();
-        let mut encoder = png::Encoder::new(&mut file, self.width as u32, self.height as u32);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_compression(png::Compression::Fast);
-        let per_meter = (pixels_per_point * 72.0 / 0.0254).round() as u32;
-        let unit = png::Unit::Meter;
-        encoder.set_pixel_dims(Some(png::PixelDimensions { xppu: per_meter, yppu: per_meter, unit }));
-        let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&self.pixels));
-        written.map_err(|error| Error::Figure(format!("the PNG could not be written: {error}")))?;
-        Ok(file)
     }
 }
 

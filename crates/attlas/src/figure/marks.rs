@@ -18,13 +18,32 @@ pub struct Figure {
     /// The colour of the ground.
     pub ground: Rgb,
     /// What is drawn, from back to front.
-    pub marks: Vec<Mark>,
+    pub(super) marks: Vec<Mark>,
     /// The heading, for readers who cannot see the picture.
     pub title: String,
     /// What the picture shows, in a sentence or two, for readers who cannot see it.
     pub description: String,
     /// Pixels per point in a PNG.
     pub pixels_per_point: f32,
+}
+
+impl Figure {
+    /// What is drawn, from back to front.
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
+    /// The figure with a strip of `height` points added below it, and what is drawn there: `marks`, whose places count from
+    /// the strip's upper left corner.
+    pub fn with_strip_below(mut self, height: f32, marks: impl IntoIterator<Item = Mark>) -> Figure {
+        let top = self.height;
+        self.marks.extend(marks.into_iter().map(|mut mark| {
+            mark.shift(0.0, top);
+            mark
+        }));
+        self.height += height;
+        self
+    }
 }
 
 /// One thing drawn.
@@ -40,6 +59,27 @@ pub enum Mark {
     Rect(Rect),
     /// A stroke.
     Line(Line),
+}
+
+impl Mark {
+    /// Moves it.
+    pub(super) fn shift(&mut self, right: f32, down: f32) {
+        match self {
+            Mark::Cells(Cells { x, y, .. })
+            | Mark::Photo(Photo { x, y, .. })
+            | Mark::Label(Label { x, y, .. })
+            | Mark::Rect(Rect { x, y, .. }) => {
+                *x += right;
+                *y += down;
+            }
+            Mark::Line(Line { points, .. }) => {
+                for [x, y] in points {
+                    *x += right;
+                    *y += down;
+                }
+            }
+        }
+    }
 }
 
 /// A raster of coloured cells, filling a rectangle.

@@ -5,15 +5,17 @@
 //! writer knows what attention is.
 //!
 //! Every figure names its axes and states its colour scale in numbers. One scale holds for all panels, from 0 to the
-//! largest weight, so a head that is uniform looks uniform; where each panel has its own, the picture says so.
+//! largest weight, so a head that is uniform looks uniform; where each panel has its own, the picture says so. A figure
+//! is handed its scale: two figures with one [`ColorScale`] compare.
 //!
 //! ```
-//! use attlas::figure::{self, Axis, Panel, Style};
+//! use attlas::figure::{self, Axis, ColorScale, Panel, Scale, Style};
 //!
 //! let queries = Axis::labelled("query (target token)", ["Le", "chat"]);
 //! let keys = Axis::labelled("key (source token)", ["The", "cat"]);
 //! let panel = Panel::new("L0H0", vec![0.9, 0.1, 0.2, 0.8], queries, keys)?;
-//! let svg = figure::map(&panel, &Style::default()).to_svg();
+//! let scale = ColorScale::of([&panel], Scale::Linear);
+//! let svg = figure::map(&panel, &scale, &Style::default()).to_svg();
 //! assert!(svg.starts_with("<svg"));
 //! # Ok::<(), attlas::Error>(())
 //! ```
@@ -35,9 +37,11 @@ mod svg;
 mod text;
 
 pub use animation::animated_svg;
+pub use bitmap::Bitmap;
 pub use colormap::Colormap;
 pub use layout::{OverviewRow, PatchRow, Pixels, grid, lines, map, overview, patches};
 pub use marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 pub use panel::{Axis, Panel};
+pub use scale::{ColorScale, Scales};
 pub use style::{PanelScale, Scale, Style, Theme};
 pub use text::visible;

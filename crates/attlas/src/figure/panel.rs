@@ -1,6 +1,6 @@
 //! What a figure draws: one matrix of numbers with its two axes.
 
-use crate::Error;
+use crate::{Error, Quantity};
 
 /// One axis of a map: what it shows, and the labels along it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,17 +48,18 @@ impl Axis {
     }
 }
 
-/// One map to draw: weights, axes, and a title such as `L3H7`.
+/// One map to draw: numbers and what they are, axes, and a title such as `L3H7`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Panel {
     title: String,
+    quantity: Quantity,
     weights: Vec<f32>,
     rows: Axis,
     columns: Axis,
 }
 
 impl Panel {
-    /// A map of `weights`, shape `[rows.len(), columns.len()]`, row by row.
+    /// A map of attention weights, shape `[rows.len(), columns.len()]`, row by row.
     ///
     /// Numbers that are not finite are allowed: figures mark and count them.
     ///
@@ -78,12 +79,22 @@ impl Panel {
                 "the map \"{title}\" has {n_rows} rows and {n_columns} columns, but {n_weights} weights were given"
             )));
         }
-        Ok(Panel { title, weights, rows, columns })
+        Ok(Panel { title, quantity: Quantity::Weight, weights, rows, columns })
+    }
+
+    /// The same map, of numbers that are no attention weights.
+    pub fn measuring(self, quantity: Quantity) -> Panel {
+        Panel { quantity, ..self }
     }
 
     /// What the map is, such as `L3H7`.
     pub fn title(&self) -> &str {
         &self.title
+    }
+
+    /// What the numbers are.
+    pub fn quantity(&self) -> Quantity {
+        self.quantity
     }
 
     /// The numbers. Shape `[n_rows, n_columns]`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::marks::{Cells, Rgb};
 use super::panel::Panel;
-use super::scale::ColorScale;
+use super::scale::{ColorScale, LAST};
 
 /// Where cells are drawn, in points, and how many the picture has room for.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +37,8 @@ impl Frame {
         Pool { rows: panel.n_rows().div_ceil(room(self.height)), columns: panel.n_columns().div_ceil(room(self.width)) }
     }
 
-    /// The cells of `panel`; a pooled cell has the colour of its largest weight, or of the missing if one is no number.
+    /// The cells of `panel`; a pooled cell has the colour of its largest number, with either sign of the one farthest from 0,
+    /// or of the missing if one is no number.
     pub fn cells(&self, panel: &Panel, scale: &ColorScale, palette: &Arc<[Rgb]>) -> Cells {
         let pool = self.pool(panel);
         let (n_rows, n_columns) = (panel.n_rows().div_ceil(pool.rows), panel.n_columns().div_ceil(pool.columns));
@@ -54,20 +55,23 @@ impl Frame {
     }
 }
 
-/// Appends one row of pooled cells: of a block the largest weight, or no number where one is none.
+/// Appends one row of pooled cells: of a block the largest number, or no number where one is none.
 fn pool_rows(rows: &[f32], n_columns: usize, pool: usize, scale: &ColorScale, indices: &mut Vec<u8>) {
     if scale.divides_rows() {
         return pool_divided_rows(rows, n_columns, pool, scale, indices);
     }
-    let mut largest = vec![f32::NEG_INFINITY; n_columns.div_ceil(pool)]; // [n_columns / pool]
+    // nothing yet: with either sign 0 is as little as can be, and has the colour of none
+    let nothing = if scale.quantity().is_signed() { 0.0 } else { f32::NEG_INFINITY };
+    let is_larger = |number: f32, than: f32| scale.size(number) > scale.size(than);
+    let mut largest = vec![nothing; n_columns.div_ceil(pool)]; // [n_columns / pool]
     for row in rows.chunks_exact(n_columns) {
         for (cell, block) in largest.iter_mut().zip(row.chunks(pool)) {
-            for &weight in block {
+            for &number in block {
                 // NaN is larger than nothing and nothing is larger than NaN, so it stays
-                *cell = if !weight.is_finite() {
+                *cell = if !number.is_finite() {
                     f32::NAN
-                } else if weight > *cell {
-                    weight
+                } else if is_larger(number, *cell) {
+                    number
                 } else {
                     *cell
                 };
@@ -77,13 +81,16 @@ fn pool_rows(rows: &[f32], n_columns: usize, pool: usize, scale: &ColorScale, in
     indices.extend(scale.indices(&largest));
 }
 
-/// [`pool_rows`] where each row has its own scale: indices are ordered as the weights are, and the missing is the largest.
+/// [`pool_rows`] where each row has its own scale: indices are as strong as the numbers are, and the missing is the strongest.
 fn pool_divided_rows(rows: &[f32], n_columns: usize, pool: usize, scale: &ColorScale, indices: &mut Vec<u8>) {
-    let mut largest = vec![0_u8; n_columns.div_ceil(pool)]; // [n_columns / pool]
+    let nothing = if scale.quantity().is_signed() { LAST / 2 } else { 0 };
+    let mut largest = vec![nothing; n_columns.div_ceil(pool)]; // [n_columns / pool]
     for row in rows.chunks_exact(n_columns) {
         for (column, index) in scale.indices(row).enumerate() {
             let cell = &mut largest[column / pool];
-            *cell = (*cell).max(index);
+            if scale.strength(index) > scale.strength(*cell) {
+                *cell = index;
+            }
         }
     }
     indices.extend(largest);
@@ -92,13 +99,14 @@ fn pool_divided_rows(rows: &[f32], n_columns: usize, pool: usize, scale: &ColorS
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Quantity;
     use crate::figure::Scale;
 
     #[test]
     fn a_pooled_cell_has_the_colour_of_its_largest_weight_and_keeps_what_is_no_number() {
         let rows = [0.1, 0.9, f32::NAN, 0.5, 0.25, 0.3, 0.2, 0.4, 0.7, 0.6]; // [2, 5]
         for kind in [Scale::Linear, Scale::Log] {
-            let scale = ColorScale::over(kind, &rows);
+            let scale = ColorScale::over(&rows, Quantity::Weight, kind);
             let mut indices = Vec::new();
             pool_rows(&rows, 5, 2, &scale, &mut indices);
             let alone = |weight: f32| scale.indices(&[weight]).next();
@@ -106,6 +114,18 @@ mod tests {
             let mut one_by_one = Vec::new();
             pool_divided_rows(&rows, 5, 2, &scale, &mut one_by_one);
             assert_eq!(indices, one_by_one);
+        }
+    }
+
+    #[test]
+    fn a_pooled_cell_of_either_sign_has_the_colour_of_the_number_farthest_from_0() {
+        let rows = [0.1, -0.8, 0.4, 0.0, 0.2, 0.0]; // [1, 6]
+        let scale = ColorScale::over(&rows, Quantity::Effect, Scale::Linear);
+        let wanted: Vec<u8> = scale.indices(&[-0.8, 0.4, 0.2]).collect();
+        for pool in [pool_rows, pool_divided_rows] {
+            let mut indices = Vec::new();
+            pool(&rows, 6, 2, &scale, &mut indices);
+            assert_eq!(indices, wanted);
         }
     }
 }

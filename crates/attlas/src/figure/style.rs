@@ -1,4 +1,4 @@
-//! How a figure looks: theme, colours, scale, size, words.
+//! How a figure looks: theme, colours, size, words; and the choices of a scale.
 
 use std::str::FromStr;
 
@@ -10,20 +10,14 @@ use super::marks::Rgb;
 pub struct Style {
     /// Light or dark ground.
     pub theme: Theme,
-    /// The colours of the cells.
+    /// The colours of the cells; where it does not suit the scale, [`Colormap::suited_to`] says which are taken.
     pub colormap: Colormap,
-    /// How a weight becomes a place in the colour map.
-    pub scale: Scale,
-    /// Whether all panels share one scale.
-    pub panel_scale: PanelScale,
     /// Width of the picture in points (1/72 inch); `None` chooses one by content. Kept within 160 ..= 5000.
     pub size: Option<f32>,
-    /// The heading; empty for none.
+    /// The heading; where it is empty, that of a single panel.
     pub title: String,
     /// Lines below the picture that say what it shows: "weights, not importance", the model, removed mass.
     pub captions: Vec<String>,
-    /// What the colours measure: "attention weight".
-    pub quantity: String,
     /// Pixels per point in a PNG; 2 is 144 pixels per inch. Kept within 0.5 ..= 8.
     pub pixels_per_point: f32,
 }
@@ -33,12 +27,9 @@ impl Default for Style {
         Style {
             theme: Theme::Light,
             colormap: Colormap::Viridis,
-            scale: Scale::Linear,
-            panel_scale: PanelScale::Shared,
             size: None,
             title: String::new(),
             captions: Vec::new(),
-            quantity: "attention weight".to_owned(),
             pixels_per_point: 2.0,
         }
     }
@@ -90,11 +81,19 @@ impl Theme {
         }
     }
 
-    /// The strongest line between two tokens.
+    /// The strongest line between two tokens; of numbers of either sign, of a negative one.
     pub(super) fn line(self) -> Rgb {
         match self {
             Theme::Light => Rgb([9, 71, 161]),
             Theme::Dark => Rgb([121, 192, 255]),
+        }
+    }
+
+    /// The strongest line of a positive number, where numbers have either sign.
+    pub(super) fn warm_line(self) -> Rgb {
+        match self {
+            Theme::Light => Rgb([164, 74, 0]),
+            Theme::Dark => Rgb([255, 171, 94]),
         }
     }
 
@@ -107,7 +106,7 @@ impl Theme {
     }
 }
 
-/// How a weight becomes a place in the colour map.
+/// How a number becomes a place in the colour map. With numbers of either sign, each side is as said here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scale {
     /// In proportion, from 0 to the largest weight.

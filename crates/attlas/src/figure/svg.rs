@@ -27,13 +27,16 @@ impl Figure {
     /// Everything before the marks.
     pub(super) fn open(&self, style_sheet: &str, svg: &mut String) {
         let Figure { width, height, ground, .. } = self;
+        let element = |name: &str, text: &str| match text {
+            "" => String::new(),
+            _ => format!("<{name}>{}</{name}>", escape(text)),
+        };
+        let (title, description) = (element("title", &self.title), element("desc", &self.description));
         // Writing to a String cannot fail, here and below.
         let _ = write!(
             svg,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}pt\" height=\"{height}pt\" \
-             viewBox=\"0 0 {width} {height}\" role=\"img\"><title>{}</title><desc>{}</desc>{style_sheet}",
-            escape(&self.title),
-            escape(&self.description)
+             viewBox=\"0 0 {width} {height}\" role=\"img\">{title}{description}{style_sheet}"
         );
         let _ = write!(svg, "<rect width=\"{width}\" height=\"{height}\" fill=\"{}\"/>", hex(*ground));
     }

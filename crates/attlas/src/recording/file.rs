@@ -124,9 +124,7 @@ impl Recording {
 
     fn read(file: &TensorFile) -> Result<Recording, Error> {
         let bad = |message: String| Error::File { path: file.path().to_path_buf(), message };
-        let json = file.metadata().get(KEY).ok_or_else(|| {
-            bad("a safetensors file, but no attlas recording: to bring attention arrays, use `attlas import`".into())
-        })?;
+        let json = file.metadata().get(KEY).ok_or_else(|| Error::NoRecording { path: file.path().to_path_buf() })?;
         let unreadable = |error: serde_json::Error| bad(format!("the recording's metadata is damaged: {error}"));
         let Version { version } = serde_json::from_str(json).map_err(unreadable)?;
         if version > FORMAT_VERSION {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Item;
-use crate::attention::{LARGE, Shape};
+use crate::attention::{Shape, needs_f64};
 use crate::{Buffer, Kind, Mask, Numbers, Quantity, Scoring, Tokens};
 
 /// One layer's attention over the whole batch, or a map of the same form that stands beside it.
@@ -122,8 +122,7 @@ impl Factored {
     /// Whether the scoring, in 32 bits, says all: there is no mask, no bias per key, and no score so large that 32 bits
     /// would blur its weight.
     pub fn is_plain(&self) -> bool {
-        let is_large = |lse: &f64| lse.is_finite() && lse.abs() > LARGE;
-        self.mask.is_none() && self.key_bias.is_none() && !self.lse.iter().any(is_large)
+        self.mask.is_none() && self.key_bias.is_none() && !needs_f64(&self.lse)
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::validate::{check_axes, check_layer};
 use super::{Factored, Item, Layer, Trace, Weights};
-use crate::attention::{LARGE, Shape};
+use crate::attention::{Shape, needs_f64};
 use crate::{AttentionMap, Buffer, Error, HeadId, Kind, Mask, Numbers, Recording, Scoring};
 
 /// Multiply–adds that log-sum-exps which a file lacks may take at most: minutes.
@@ -55,19 +55,17 @@ impl QueriesAndKeys {
 }
 
 impl Layer {
-    /// Computes, in f64, the log-sum-exps of the rows whose present one `is_wanted`.
-    pub(super) fn compute_lse(&mut self, items: &[Item], is_wanted: impl Fn(f64) -> bool) {
-        let Some(factored) = self.factored() else { return };
-        if !factored.lse.iter().any(|lse| is_wanted(*lse)) {
-            return;
-        }
+    /// Computes, in f64, the log-sum-exps of the maps whose present ones are `in_doubt`.
+    pub(super) fn compute_lse(&mut self, items: &[Item], in_doubt: impl Fn(&[f64]) -> bool) {
+        let Some(factored) = self.factored().filter(|factored| in_doubt(&factored.lse)) else { return };
         let n_queries = self.shape.n_queries;
+        let rows: Vec<usize> = (0..n_queries).collect();
         let mut all = factored.lse.to_vec();
         for (map, lse) in all.chunks_exact_mut(n_queries).enumerate() {
-            let (item, head) = (map / self.shape.n_heads, map % self.shape.n_heads);
-            let rows: Vec<usize> = (0..n_queries).filter(|row| is_wanted(lse[*row])).collect();
-            let computed = AttentionMap::new(self, item, &items[item], head).log_sum_exp(&rows);
-            rows.into_iter().zip(computed).for_each(|(row, computed)| lse[row] = computed);
+            if in_doubt(lse) {
+                let (item, head) = (map / self.shape.n_heads, map % self.shape.n_heads);
+                lse.copy_from_slice(&AttentionMap::new(self, item, &items[item], head).log_sum_exp(&rows));
+            }
         }
         if let Weights::Factored(factored) = &mut self.weights {
             factored.lse = all.into();
@@ -114,12 +112,12 @@ pub struct LseCheck {
 }
 
 impl Recording {
-    /// Computes again, in f64, the log-sum-exps of rows whose scores are too large for f32 to tell apart: ±32 and more.
+    /// Computes again, in f64, the log-sum-exps of heads whose scores are too large for f32 to tell apart: ±16 and more.
     ///
     /// Whoever fills a recording from the running kernel calls it once; [`QueriesAndKeys::layer`] needs it not.
     pub fn sharpen(&mut self) {
         for layer in &mut self.layers {
-            layer.compute_lse(&self.items, |lse| lse.is_finite() && lse.abs() > LARGE);
+            layer.compute_lse(&self.items, needs_f64);
         }
     }
 

@@ -14,9 +14,15 @@ use super::vector::Vector;
 use super::{MAX_WIDTH, SEQUENTIAL_BELOW, Shared, stream};
 use crate::{MaskView, Pooled, Pooling, Scoring};
 
-/// Log-sum-exps beyond this, either side of 0, are those of rows whose scores f32 cannot tell apart well enough: an error
-/// of 1e-6 in a score of 32 is one of 1e-6 in a weight. Weights of such rows are computed in f64.
-pub(crate) const LARGE: f64 = 32.0;
+/// A log-sum-exp beyond this, either side of 0, is that of a head whose scores f32 cannot tell apart well enough: next to
+/// 16 they are 1e-6 apart, and an error in a score is one of the same size in the weight.
+const LARGE: f64 = 16.0;
+
+/// Whether the weights of a head with these log-sum-exps must be computed in f64. Of such a head also the rows with small
+/// ones are in doubt: their dot products may be small differences of large numbers.
+pub(crate) fn needs_f64(lse: &[f64]) -> bool {
+    lse.iter().any(|lse| lse.is_finite() && lse.abs() > LARGE)
+}
 
 /// One head's map as it was recorded.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +47,8 @@ pub(crate) struct Recorded<'a> {
     pub key_bias: Option<&'a [f32]>,
     /// Columns of the map.
     pub n_keys: usize,
+    /// Whether [`needs_f64`] says so of `lse`.
+    pub needs_f64: bool,
 }
 
 impl<'a> Recorded<'a> {
@@ -61,7 +69,7 @@ impl<'a> Recorded<'a> {
         let fill = |(step, weights): (usize, &mut [f32])| {
             let start = queries.start + step * block_rows;
             let rows = start..(start + block_rows).min(queries.end);
-            if self.is_large(rows.clone()) {
+            if self.needs_f64 {
                 return self.precise_tile(instructions, rows, keys.clone(), weights);
             }
             dispatch::run(instructions, TileRows { map: self, head: &head, rows, keys: keys.clone(), weights });
@@ -82,11 +90,6 @@ impl<'a> Recorded<'a> {
         let lse = Lse::Given(self.lse);
         let overviews = stream(Instructions::best(), &heads, size, &Shared::new(&mut []), &lse, Some(pooling));
         overviews.into_iter().next().unwrap_or_else(|| Pooled::empty(pooling, size.0, size.1))
-    }
-
-    /// Whether the weights of some of these rows must be computed in f64.
-    pub fn is_large(&self, rows: Range<usize>) -> bool {
-        self.lse[rows].iter().any(|lse| lse.is_finite() && lse.abs() > LARGE)
     }
 
     fn head(&self, queries: Range<usize>, keys: Range<usize>) -> Head<'a> {
@@ -223,6 +226,7 @@ mod tests {
             mask: None,
             key_bias: None,
             n_keys,
+            needs_f64: false,
         };
         for instructions in Instructions::ALL.into_iter().filter(|choice| choice.available()) {
             let tile = map.tile_with(instructions, 3..60, 11..199);

@@ -14,8 +14,6 @@ use crate::attention::reference::score_f64;
 
 /// Queries that share each key while it is read.
 const LANES: usize = 8;
-/// Keys that are multiplied at a time.
-const ROWS: usize = 4;
 /// Keys whose scores are held at a time.
 const KEY_BLOCK: usize = 256;
 
@@ -69,6 +67,7 @@ impl Recorded<'_> {
             }
         }
         let mut dots = vec![[0.0; LANES]; KEY_BLOCK]; // [KEY_BLOCK, LANES]
+        let mut wide = Vec::with_capacity(KEY_BLOCK * d_head); // [KEY_BLOCK, d_head]
         for start in keys.clone().step_by(KEY_BLOCK) {
             let block = start..(start + KEY_BLOCK).min(keys.end);
             let sees = |query: &usize| {
@@ -79,7 +78,9 @@ impl Recorded<'_> {
                 continue;
             }
             let numbers = &self.keys[block.start * d_head..block.end * d_head];
-            dispatch::run(instructions, Dots { keys: numbers, d_head, queries: &packed, dots: &mut dots });
+            wide.clear();
+            wide.extend(numbers.iter().map(|number| f64::from(*number)));
+            dispatch::run(instructions, Dots { keys: &wide, d_head, queries: &packed, dots: &mut dots });
             for (lane, query) in queries.iter().enumerate() {
                 let visible = self.scoring.visible_keys(*query, self.n_keys);
                 let mask = self.mask.map(|mask| mask.row(self.head, *query));
@@ -121,7 +122,7 @@ impl Sum {
 /// `dots[key][lane] = Σ_i keys[key][i] · queries[i][lane]`.
 struct Dots<'a> {
     /// Shape `[n_keys, d_head]`.
-    keys: &'a [f32],
+    keys: &'a [f64],
     d_head: usize,
     /// Shape `[d_head, LANES]`.
     queries: &'a [f64],
@@ -135,27 +136,27 @@ impl Task for Dots<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let queries = self.queries.as_chunks::<LANES>().0;
-        for (keys, dots) in self.keys.chunks(ROWS * self.d_head).zip(self.dots.chunks_mut(ROWS)) {
-            if keys.len() == ROWS * self.d_head {
-                let mut sums = [[0.0; LANES]; ROWS];
-                for (i, lanes) in queries.iter().enumerate() {
-                    for (row, sums) in sums.iter_mut().enumerate() {
-                        let number = f64::from(keys[row * self.d_head + i]);
-                        for (sum, lane) in sums.iter_mut().zip(lanes) {
-                            *sum += number * lane;
-                        }
-                    }
+        let mut dots = self.dots.iter_mut();
+        let fours = self.keys.chunks_exact(4 * self.d_head);
+        let rest = fours.remainder().chunks_exact(self.d_head);
+        for keys in fours {
+            let (first, second) = keys.split_at(2 * self.d_head);
+            let ((a, b), (c, d)) = (first.split_at(self.d_head), second.split_at(self.d_head));
+            let mut sums = [[0.0; LANES]; 4];
+            for ((lanes, (a, b)), (c, d)) in queries.iter().zip(a.iter().zip(b)).zip(c.iter().zip(d)) {
+                for lane in 0..LANES {
+                    sums[0][lane] += a * lanes[lane];
+                    sums[1][lane] += b * lanes[lane];
+                    sums[2][lane] += c * lanes[lane];
+                    sums[3][lane] += d * lanes[lane];
                 }
-                dots.copy_from_slice(&sums);
-                continue;
             }
-            for (key, dots) in keys.chunks(self.d_head).zip(dots) {
-                *dots = [0.0; LANES];
-                for (number, lanes) in key.iter().zip(queries) {
-                    for (sum, lane) in dots.iter_mut().zip(lanes) {
-                        *sum += f64::from(*number) * lane;
-                    }
-                }
+            sums.into_iter().zip(dots.by_ref()).for_each(|(sums, dots)| *dots = sums);
+        }
+        for (key, dots) in rest.zip(dots) {
+            *dots = [0.0; LANES];
+            for (number, lanes) in key.iter().zip(queries) {
+                dots.iter_mut().zip(lanes).for_each(|(sum, lane)| *sum += number * lane);
             }
         }
     }

@@ -90,9 +90,8 @@ impl<'a> Rule<'a> {
     pub fn visible(&self, queries: &Range<usize>) -> Range<usize> {
         if let Some(mask) = &self.mask {
             let hulls = mask.hulls[queries.start - mask.first_query..queries.end - mask.first_query].iter();
-            let seen = hulls.filter(|hull| !hull.is_empty());
-            let all = seen.fold(usize::MAX..0, |all, hull| all.start.min(hull.start)..all.end.max(hull.end));
-            return all.start.min(all.end)..all.end;
+            let around = |a: Range<usize>, b: Range<usize>| a.start.min(b.start)..a.end.max(b.end);
+            return hulls.filter(|hull| !hull.is_empty()).cloned().reduce(around).unwrap_or(0..0);
         }
         let start = self.row(queries.start).start;
         start..self.row(queries.end - 1).end.max(start)

@@ -2,12 +2,12 @@
 
 use super::axis::{LABEL_GAP, Labels};
 use super::sheet::{NAME_SIZE, Sheet, TEXT_SIZE};
+use crate::figure::Style;
 use crate::figure::marks::{Anchor, Figure};
 use crate::figure::panel::Panel;
 use crate::figure::raster::{Frame, Pool};
-use crate::figure::scale::{ColorScale, number};
+use crate::figure::scale::{Scales, number};
 use crate::figure::text::{fit, shape, visible};
-use crate::figure::{PanelScale, Scale, Style};
 
 const LONGEST_LABEL: f32 = 64.0;
 const GAP: f32 = 12.0;
@@ -22,29 +22,28 @@ const READABLE_CELL: f32 = 8.0;
 /// The longest name of the rows.
 const LONGEST_NAME: f32 = 400.0;
 
-/// Maps in `n_columns` columns, filled row by row; places left over stay empty.
+/// Maps on their scales in `n_columns` columns, filled row by row; places left over stay empty.
 ///
 /// Where all panels have the same axes, labels stand once: rows at the left, columns below the lowest panel of each
-/// column. With [`PanelScale::Own`] each panel's title gives its largest weight.
-pub fn grid(panels: &[Panel], n_columns: usize, style: &Style) -> Figure {
+/// column. With [`Scales::Own`] each panel's title gives its largest weight.
+pub fn grid(panels: &[Panel], scales: &Scales, n_columns: usize, style: &Style) -> Figure {
     let all: Vec<&Panel> = panels.iter().collect();
-    let shared = ColorScale::over(style.scale, panels.iter().flat_map(|panel| panel.weights()));
-    let mut sheet = Sheet::new(style);
+    let mut sheet = Sheet::new(style, scales.whole().quantity());
     let layout = Layout::new(panels, n_columns.max(1), style);
     let mut pool = Pool { rows: 1, columns: 1 };
     for (place, panel) in panels.iter().enumerate() {
         let (row, column) = (place / layout.n_columns, place % layout.n_columns);
         let corner = layout.corner(row, column);
         let [width, height] = layout.plot;
-        let own = ColorScale::over(style.scale, panel.weights());
-        let has_own = style.panel_scale == PanelScale::Own && style.scale != Scale::Row;
-        let scale = if has_own { own } else { shared };
+        let scale = scales.of_panel(panel);
         let frame = Frame { x: corner[0], y: corner[1], width, height, cells_per_point: sheet.cells_per_point };
         let drawn = sheet.panel(panel, &scale, frame);
         pool = Pool { rows: pool.rows.max(drawn.rows), columns: pool.columns.max(drawn.columns) };
 
-        let title =
-            if has_own { format!("{} (to {})", panel.title(), number(own.high())) } else { panel.title().to_owned() };
+        let title = match scales {
+            Scales::Own(_) => format!("{} (to {})", panel.title(), number(scale.high())),
+            Scales::Shared(_) => panel.title().to_owned(),
+        };
         if !title.is_empty() {
             let at = [corner[0], corner[1] - TEXT_SIZE * 0.45];
             sheet.text(fit(&title, width / TEXT_SIZE), at, 0.0, Anchor::Start, TEXT_SIZE, style.theme.ink());
@@ -61,7 +60,7 @@ pub fn grid(panels: &[Panel], n_columns: usize, style: &Style) -> Figure {
     if let Some(first) = panels.first() {
         axis_names(&mut sheet, first, &layout, panels.len());
     }
-    sheet.finish(&all, &shared, pool)
+    sheet.finish(&all, scales, pool)
 }
 
 /// Sizes and distances of a grid.

@@ -6,7 +6,7 @@ use crate::figure::Style;
 use crate::figure::marks::{Anchor, Figure, Line, Mark, Rgb};
 use crate::figure::panel::Panel;
 use crate::figure::raster::Pool;
-use crate::figure::scale::ColorScale;
+use crate::figure::scale::{ColorScale, LAST, MISSING, Scales};
 use crate::figure::text::fit;
 
 /// Points from one token to the next, and the greatest height of a column of tokens.
@@ -18,19 +18,18 @@ const BETWEEN: f32 = 170.0;
 const NAME_HEIGHT: f32 = NAME_SIZE * 2.0;
 /// The longest name of an axis.
 const LONGEST_NAME: f32 = 200.0;
-/// Weaker lines, of 254 steps, are left out: they would only grey the ground.
+/// Weaker lines, of [`LAST`] steps, are left out: they would only grey the ground.
 const WEAKEST: u8 = 5;
 /// At most so many lines are drawn, the strongest.
 const MOST_LINES: usize = 20_000;
 
 /// One map as two columns of tokens, queries on the left and keys on the right, joined by lines that are the stronger
-/// the larger the weight (the head view of Vig 2019).
+/// the larger the weight (the head view of Vig 2019); numbers of either sign have a colour for each.
 ///
 /// Good for a sentence; [`map`](super::map) shows more. The picture says which lines it leaves out.
-pub fn lines(panel: &Panel, style: &Style) -> Figure {
-    let scale = ColorScale::over(style.scale, panel.weights());
-    let mut sheet = Sheet::new(style);
-    sheet.palette = ramp(style).into();
+pub fn lines(panel: &Panel, scale: &ColorScale, style: &Style) -> Figure {
+    let mut sheet = Sheet::new(style, scale.quantity());
+    sheet.palette = ramp(style, scale).into();
     let pitch = |n: usize| PITCH.min(TALLEST / n as f32);
     let (row_pitch, column_pitch) = (pitch(panel.n_rows()), pitch(panel.n_columns()));
     let rows = Labels::new(panel.rows(), row_pitch, LONGEST_LABEL);
@@ -40,7 +39,7 @@ pub fn lines(panel: &Panel, style: &Style) -> Figure {
     let taken = left + columns.longest() + LABEL_GAP;
     let between = Sheet::asked_width(style).map_or(BETWEEN, |asked| (asked - taken).max(40.0));
     let right = left + between;
-    let drawn = strongest(panel, &scale);
+    let drawn = strongest(panel, scale);
     for &(index, row, column) in &drawn {
         let from = [left, NAME_HEIGHT + (row as f32 + 0.5) * row_pitch];
         let to = [right, NAME_HEIGHT + (column as f32 + 0.5) * column_pitch];
@@ -57,32 +56,35 @@ pub fn lines(panel: &Panel, style: &Style) -> Figure {
     if n_left_out > 0 {
         sheet.notes.push(format!("The {n_left_out} weakest lines are not drawn."));
     }
-    sheet.finish(&[panel], &scale, Pool { rows: 1, columns: 1 })
+    sheet.finish(&[panel], &Scales::Shared(*scale), Pool { rows: 1, columns: 1 })
 }
 
 /// The lines to draw, the weakest first: index in the palette, row, column.
 fn strongest(panel: &Panel, scale: &ColorScale) -> Vec<(u8, usize, usize)> {
     let mut lines = Vec::new();
     for (row, weights) in panel.weights().chunks_exact(panel.n_columns()).enumerate() {
-        let strong = scale.indices(weights).enumerate().filter(|&(_, index)| index >= WEAKEST);
+        let strong = scale.indices(weights).enumerate().filter(|&(_, index)| scale.strength(index) >= WEAKEST);
         lines.extend(strong.map(|(column, index)| (index, row, column)));
     }
-    lines.sort_unstable();
+    lines.sort_unstable_by_key(|&line| (scale.strength(line.0), line));
     lines.split_off(lines.len().saturating_sub(MOST_LINES))
 }
 
-/// From the ground to a blue that reads on it, then the colour of the missing.
-fn ramp(style: &Style) -> Vec<Rgb> {
+/// From the ground to a blue that reads on it, or to two colours where numbers have either sign; then the colour of the
+/// missing.
+fn ramp(style: &Style, scale: &ColorScale) -> Vec<Rgb> {
     let Rgb(ground) = style.theme.ground();
-    let strong = style.theme.line();
-    let step = |step: u16| {
+    let is_signed = scale.quantity().is_signed();
+    let step = |index: u8| {
+        let Rgb(strong) = if is_signed && index > LAST / 2 { style.theme.warm_line() } else { style.theme.line() };
         let blend = |place: usize| {
-            let (from, to) = (f32::from(ground[place]), f32::from(strong.0[place]));
-            (from + (to - from) * f32::from(step) / 254.0).round() as u8
+            let (from, to) = (f32::from(ground[place]), f32::from(strong[place]));
+            (from + (to - from) * f32::from(scale.strength(index)) / f32::from(LAST)).round() as u8
         };
         Rgb(std::array::from_fn(blend))
     };
-    (0..255).map(step).chain([Rgb(style.colormap.missing())]).collect()
+    let missing = style.colormap.suited_to(scale.quantity()).missing();
+    (0..MISSING).map(step).chain([Rgb(missing)]).collect()
 }
 
 /// The axes' names above their columns: whole where the picture may be as wide as they take, else each with half of it.

@@ -6,7 +6,7 @@ use crate::figure::Style;
 use crate::figure::marks::{Anchor, Figure};
 use crate::figure::panel::Panel;
 use crate::figure::raster::Frame;
-use crate::figure::scale::ColorScale;
+use crate::figure::scale::{ColorScale, Scales};
 use crate::figure::text::{fit, shape, visible};
 
 /// The longest label, in points.
@@ -22,13 +22,12 @@ const MOST_READABLE: f32 = 64.0;
 const SHORTEST_SIDE: f32 = 28.0;
 const NAME_HEIGHT: f32 = NAME_SIZE * 1.9;
 
-/// One map: cells, both axes with names and token labels, colour bar, captions.
+/// One map on a scale: cells, both axes with names and token labels, colour bar, captions.
 ///
 /// Rows are queries from top to bottom, columns are keys from left to right. Labels are thinned when there are many and
 /// elided when they are long; a map with more cells than the picture has room for shows the largest weight of each block.
-pub fn map(panel: &Panel, style: &Style) -> Figure {
-    let scale = ColorScale::over(style.scale, panel.weights());
-    let mut sheet = Sheet::new(style);
+pub fn map(panel: &Panel, scale: &ColorScale, style: &Style) -> Figure {
+    let mut sheet = Sheet::new(style, scale.quantity());
     let longest = Sheet::asked_width(style).map_or(LONGEST_LABEL, |asked| LONGEST_LABEL.min(asked * 0.3));
     let [width, height] = plot_size(panel, longest, style);
     let rows = Labels::new(panel.rows(), height / panel.n_rows() as f32, longest);
@@ -37,12 +36,12 @@ pub fn map(panel: &Panel, style: &Style) -> Figure {
 
     let corner = [NAME_HEIGHT + rows.longest() + LABEL_GAP, NAME_HEIGHT + columns.rise(stance)];
     let frame = Frame { x: corner[0], y: corner[1], width, height, cells_per_point: sheet.cells_per_point };
-    let pool = sheet.panel(panel, &scale, frame);
+    let pool = sheet.panel(panel, scale, frame);
     rows.place_rows(&mut sheet, corner);
     columns.place_above(&mut sheet, corner, stance);
     sheet.extend(corner[0] + columns.reach(stance), 0.0);
     axis_names(&mut sheet, panel, frame);
-    sheet.finish(&[panel], &scale, pool)
+    sheet.finish(&[panel], &Scales::Shared(*scale), pool)
 }
 
 /// Width and height of the cells, beside labels of at most `longest_label` points.

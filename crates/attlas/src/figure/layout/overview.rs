@@ -1,12 +1,12 @@
 //! Every head of a model at once, as thumbnails.
 
 use super::sheet::{NAME_SIZE, Sheet, TICK_SIZE};
+use crate::figure::Style;
 use crate::figure::marks::{Anchor, Figure};
 use crate::figure::panel::Panel;
 use crate::figure::raster::{Frame, Pool};
-use crate::figure::scale::ColorScale;
+use crate::figure::scale::Scales;
 use crate::figure::text::{fit, shape, visible};
-use crate::figure::{PanelScale, Scale, Style};
 
 const GAP: f32 = 3.0;
 const NAME_HEIGHT: f32 = NAME_SIZE * 1.5;
@@ -24,20 +24,18 @@ pub struct OverviewRow {
     pub panels: Vec<Panel>,
 }
 
-/// All maps as thumbnails: a row per layer, a column per head, numbered from 0.
+/// All maps on their scales as thumbnails: a row per layer, a column per head, numbered from 0.
 ///
 /// Maps of many tokens are best given as the largest weight of each tile ([`crate::Pooled::max`]); what is larger than a
 /// thumbnail is pooled so here too.
-pub fn overview(rows: &[OverviewRow], row_axis: &str, column_axis: &str, style: &Style) -> Figure {
+pub fn overview(rows: &[OverviewRow], scales: &Scales, [row_axis, column_axis]: [&str; 2], style: &Style) -> Figure {
     let panels: Vec<&Panel> = rows.iter().flat_map(|row| &row.panels).collect();
-    let shared = ColorScale::over(style.scale, panels.iter().flat_map(|panel| panel.weights()));
-    let mut sheet = Sheet::new(style);
+    let mut sheet = Sheet::new(style, scales.whole().quantity());
     let n_columns = rows.iter().map(|row| row.panels.len()).max().unwrap_or(0);
     let labels: Vec<_> = rows.iter().map(|row| fit(&row.label, LONGEST_LABEL / TICK_SIZE)).collect();
     let left = NAME_HEIGHT + 4.0 + labels.iter().map(|label| label.width * TICK_SIZE).fold(0.0, f32::max);
     let [width, height] = thumbnail_size(&panels, n_columns, left, style);
     let top = NAME_HEIGHT + TICK_SIZE * 1.4;
-    let has_own = style.panel_scale == PanelScale::Own && style.scale != Scale::Row;
 
     let mut pool = Pool { rows: 1, columns: 1 };
     for (row, (content, label)) in rows.iter().zip(labels).enumerate() {
@@ -46,15 +44,14 @@ pub fn overview(rows: &[OverviewRow], row_axis: &str, column_axis: &str, style: 
         sheet.text(label, at, 0.0, Anchor::End, TICK_SIZE, style.theme.ink());
         for (column, panel) in content.panels.iter().enumerate() {
             let x = left + column as f32 * (width + GAP);
-            let scale = if has_own { ColorScale::over(style.scale, panel.weights()) } else { shared };
             let frame = Frame { x, y, width, height, cells_per_point: sheet.cells_per_point };
-            let drawn = sheet.panel(panel, &scale, frame);
+            let drawn = sheet.panel(panel, &scales.of_panel(panel), frame);
             pool = Pool { rows: pool.rows.max(drawn.rows), columns: pool.columns.max(drawn.columns) };
         }
     }
     column_numbers(&mut sheet, n_columns, width, [left, top]);
     names(&mut sheet, [row_axis, column_axis], [left, top], rows.len() as f32 * (height + GAP) - GAP);
-    sheet.finish(&panels, &shared, pool)
+    sheet.finish(&panels, scales, pool)
 }
 
 /// Width and height of a thumbnail.

@@ -8,7 +8,7 @@ use crate::figure::Style;
 use crate::figure::marks::{Anchor, Cells, Figure, Line, Mark, Photo, Rgb};
 use crate::figure::panel::{Axis, Panel};
 use crate::figure::raster::Pool;
-use crate::figure::scale::ColorScale;
+use crate::figure::scale::{ColorScale, Scales};
 use crate::figure::text::fit;
 
 /// Between two pictures.
@@ -49,11 +49,11 @@ pub struct Pixels<'a> {
 }
 
 /// Three pictures side by side: the image with the query's place, the weights laid over the image in grey, and the weights
-/// alone, whose colours are those of the colour bar.
+/// alone, whose colours are those of the colour bar, on a scale.
 ///
 /// # Errors
 /// When there is no patch, or pixels or weights are not as many as the sizes say.
-pub fn patches(image: Pixels<'_>, row: &PatchRow, style: &Style) -> Result<Figure, Error> {
+pub fn patches(image: Pixels<'_>, row: &PatchRow, scale: &ColorScale, style: &Style) -> Result<Figure, Error> {
     let [n_rows, n_columns] = row.grid;
     let axes = [Axis::counted("patch row", n_rows), Axis::counted("patch column", n_columns)];
     let [rows, columns] = axes;
@@ -67,9 +67,8 @@ pub fn patches(image: Pixels<'_>, row: &PatchRow, style: &Style) -> Result<Figur
             image.rgb.len()
         )));
     }
-    let scale = ColorScale::over(style.scale, panel.weights());
     let indices: Vec<u8> = scale.indices(panel.weights()).collect(); // [n_rows, n_columns]
-    let mut sheet = Sheet::new(style);
+    let mut sheet = Sheet::new(style, scale.quantity());
     let [width, height] = picture_size(image, style);
 
     // 1. the image, and where the query stands in it
@@ -108,7 +107,7 @@ pub fn patches(image: Pixels<'_>, row: &PatchRow, style: &Style) -> Result<Figur
         "In the middle, weights cover the grey image by {:.0} %; on the right they have the colours of the bar.",
         COVER * 100.0
     ));
-    Ok(sheet.finish(&[&panel], &scale, Pool { rows: 1, columns: 1 }))
+    Ok(sheet.finish(&[&panel], &Scales::Shared(*scale), Pool { rows: 1, columns: 1 }))
 }
 
 /// Width and height of one picture, in points.

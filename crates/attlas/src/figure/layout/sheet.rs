@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::figure::marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
+use crate::Quantity;
+use crate::figure::marks::{Anchor, Cells, Figure, Label, Line, Mark, Rect, Rgb};
 use crate::figure::panel::Panel;
 use crate::figure::raster::{Frame, Pool};
-use crate::figure::scale::{ColorScale, number};
+use crate::figure::scale::{ColorScale, LAST, Scales, number};
 use crate::figure::text::{Shaped, fit, shape, visible};
-use crate::figure::{PanelScale, Scale, Style};
+use crate::figure::{Colormap, Style};
 
 /// Font sizes in points.
 pub const TITLE_SIZE: f32 = 12.0;
@@ -24,6 +25,7 @@ const LEAST_BODY: f32 = 220.0;
 /// Marks of a figure's body; the origin is the body's upper left corner.
 pub struct Sheet<'a> {
     pub style: &'a Style,
+    pub colormap: Colormap,
     pub palette: Arc<[Rgb]>,
     pub cells_per_point: f32,
     /// What the picture must say of itself besides its captions.
@@ -34,11 +36,13 @@ pub struct Sheet<'a> {
 }
 
 impl<'a> Sheet<'a> {
-    pub fn new(style: &'a Style) -> Sheet<'a> {
-        let palette = style.colormap.palette().into();
+    /// An empty sheet, whose colours suit the quantity drawn.
+    pub fn new(style: &'a Style, quantity: Quantity) -> Sheet<'a> {
+        let colormap = style.colormap.suited_to(quantity);
+        let palette = colormap.palette().into();
         let cells_per_point = pixels_per_point(style).max(2.0);
         let width = Sheet::asked_width(style).map_or(LEAST_BODY, |asked| asked.min(LEAST_BODY));
-        Sheet { style, palette, cells_per_point, notes: Vec::new(), marks: Vec::new(), width, height: 0.0 }
+        Sheet { style, colormap, palette, cells_per_point, notes: Vec::new(), marks: Vec::new(), width, height: 0.0 }
     }
 
     /// The body's width where the caller asked for one.
@@ -92,18 +96,17 @@ impl<'a> Sheet<'a> {
     }
 
     /// Adds the colour bar below everything so far: what is measured, on which scale, with numbers.
-    fn color_bar(&mut self, scale: &ColorScale, n_panels: usize) {
-        let Style { theme, panel_scale, quantity, .. } = self.style;
+    fn color_bar(&mut self, scales: &Scales, n_panels: usize) {
         self.height += 12.0;
-        self.paragraph(&format!("{quantity}; {}", scale.words(*panel_scale, n_panels)), theme.ink());
+        self.paragraph(&scales.words(n_panels), self.style.theme.ink());
         let (width, y) = (self.width.min(WIDEST_BAR), self.height + 3.0);
         let palette = Arc::clone(&self.palette);
-        let indices = (0..255).collect(); // [255]
-        let bar = Cells { x: 0.0, y, width, height: BAR_HEIGHT, n_rows: 1, n_columns: 255, indices, palette };
+        let indices: Vec<u8> = (0..=LAST).collect(); // [255]
+        let bar = Cells { x: 0.0, y, width, height: BAR_HEIGHT, n_rows: 1, n_columns: indices.len(), indices, palette };
         self.marks.push(Mark::Cells(bar));
         self.frame(0.0, y, width, BAR_HEIGHT);
         self.height = y + BAR_HEIGHT + 2.0;
-        self.ticks(&scale.ticks(if n_panels > 1 { *panel_scale } else { PanelScale::Shared }), width);
+        self.ticks(&scales.ticks(n_panels), width);
         self.height += TICK_SIZE * 1.3;
     }
 
@@ -134,7 +137,7 @@ impl<'a> Sheet<'a> {
     /// Says how many values have the colour of the missing.
     fn missing(&mut self, n_missing: usize) {
         let side = TEXT_SIZE * 0.8;
-        let fill = Rgb(self.style.colormap.missing());
+        let fill = Rgb(self.colormap.missing());
         let y = self.height + TEXT_SIZE * 1.05 - side;
         self.marks.push(Mark::Rect(Rect { x: 0.0, y, width: side, height: side, fill }));
         let text = match n_missing {
@@ -148,20 +151,24 @@ impl<'a> Sheet<'a> {
     }
 
     /// The whole figure: heading above the body, colour bar, notes and captions below.
-    pub fn finish(mut self, panels: &[&Panel], scale: &ColorScale, pool: Pool) -> Figure {
+    pub fn finish(mut self, panels: &[&Panel], scales: &Scales, pool: Pool) -> Figure {
         let style = self.style;
-        self.color_bar(scale, panels.len());
+        self.color_bar(scales, panels.len());
         self.height += 3.0;
         let n_missing = panels.iter().flat_map(|panel| panel.weights()).filter(|weight| !weight.is_finite()).count();
         if n_missing > 0 {
             self.missing(n_missing);
         }
-        let notes = [std::mem::take(&mut self.notes), notes(panels, style, pool)].concat();
+        let notes = [std::mem::take(&mut self.notes), notes(panels, scales, pool)].concat();
         for note in notes.iter().chain(&style.captions) {
             self.paragraph(note, style.theme.muted());
         }
 
-        let heading = wrap(&style.title, self.width / TITLE_SIZE);
+        let title = match panels {
+            [panel] if style.title.is_empty() => panel.title(),
+            _ => &style.title,
+        };
+        let heading = wrap(title, self.width / TITLE_SIZE);
         let heading_height = heading.len() as f32 * TITLE_SIZE * 1.25 + if heading.is_empty() { 0.0 } else { 8.0 };
         for mark in &mut self.marks {
             mark.shift(MARGIN, MARGIN + heading_height);
@@ -175,29 +182,9 @@ impl<'a> Sheet<'a> {
             height: (self.height + heading_height + 2.0 * MARGIN).ceil(),
             ground: style.theme.ground(),
             marks: self.marks,
-            title: visible(&style.title),
-            description: describe(panels, style),
+            title: if title.is_empty() { String::new() } else { visible(title) },
+            description: describe(panels, scales, style),
             pixels_per_point: pixels_per_point(style),
-        }
-    }
-}
-
-impl Mark {
-    fn shift(&mut self, right: f32, down: f32) {
-        match self {
-            Mark::Cells(Cells { x, y, .. })
-            | Mark::Photo(Photo { x, y, .. })
-            | Mark::Label(Label { x, y, .. })
-            | Mark::Rect(Rect { x, y, .. }) => {
-                *x += right;
-                *y += down;
-            }
-            Mark::Line(Line { points, .. }) => {
-                for [x, y] in points {
-                    *x += right;
-                    *y += down;
-                }
-            }
         }
     }
 }
@@ -207,16 +194,18 @@ fn pixels_per_point(style: &Style) -> f32 {
 }
 
 /// What the picture must say of itself.
-fn notes(panels: &[&Panel], style: &Style, pool: Pool) -> Vec<String> {
+fn notes(panels: &[&Panel], scales: &Scales, pool: Pool) -> Vec<String> {
     let mut notes = Vec::new();
     if pool.rows * pool.columns > 1 {
         notes.push(format!(
-            "Each cell shows the largest of up to {} × {} values (rows × columns).",
-            pool.rows, pool.columns
+            "Each cell shows the {} of up to {} × {} values (rows × columns).",
+            if scales.whole().quantity().is_signed() { "farthest from 0" } else { "largest" },
+            pool.rows,
+            pool.columns
         ));
     }
-    if style.panel_scale == PanelScale::Own && style.scale != Scale::Row && panels.len() > 1 {
-        let tops = panels.iter().map(|panel| ColorScale::over(style.scale, panel.weights()).high());
+    if scales.are_own() && panels.len() > 1 {
+        let tops = panels.iter().map(|panel| scales.of_panel(panel).high());
         let (least, most) = tops.fold((f32::INFINITY, 0.0_f32), |(least, most), top| (least.min(top), most.max(top)));
         notes.push(format!("The panels' largest values lie between {} and {}.", number(least), number(most)));
     }
@@ -224,7 +213,7 @@ fn notes(panels: &[&Panel], style: &Style, pool: Pool) -> Vec<String> {
 }
 
 /// The picture in words.
-fn describe(panels: &[&Panel], style: &Style) -> String {
+fn describe(panels: &[&Panel], scales: &Scales, style: &Style) -> String {
     let Some(first) = panels.first() else { return String::new() };
     let (rows, columns) = (first.rows(), first.columns());
     let maps = match panels.len() {
@@ -232,7 +221,7 @@ fn describe(panels: &[&Panel], style: &Style) -> String {
         n => format!("{n} maps"),
     };
     let axes = format!("rows are {}, columns are {}", rows.name(), columns.name());
-    visible(&format!("{maps} ({}); {axes}. {}", style.quantity, style.captions.join(" ")))
+    visible(&format!("{maps} ({}); {axes}. {}", scales.whole().quantity(), style.captions.join(" ")))
 }
 
 /// Breaks text into lines of at most `width` ems; a word that is too long is elided.
