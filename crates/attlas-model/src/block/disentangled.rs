@@ -46,20 +46,8 @@ pub(crate) fn attend(
     for map in 0..n_maps {
         let (item, head) = (map / n_heads, map % n_heads);
         let weights = if keeps_weights { &mut kept[map * n * n..][..n * n] } else { &mut scratch };
-        let valid = heads.valid.map(|valid| &valid[item * n..][..n]);
-        let of_map = |all: &'_ [f32]| -> std::ops::Range<usize> {
-            debug_assert_eq!(all.len(), n_maps * n * d_head);
-            map * n * d_head..(map + 1) * n * d_head
-        };
-        let queries = &heads.queries[of_map(heads.queries)];
-        let keys = &heads.keys[of_map(heads.keys)];
-        scores_of(config, terms, distances, head, [queries, keys], valid, weights);
-        let text = (heads.text)(item);
-        weights.par_chunks_exact_mut(n).enumerate().for_each(|(query, row)| {
-            let place = Row { text, head, query };
-            if heads.edits.touch(place) { weigh_edited(heads.edits, place, row) } else { softmax(row) }
-        });
-        let values = Matrix::new(&heads.values[of_map(heads.values)], n, d_head);
+        weigh(config, terms, distances, heads, [item, head], weights);
+        let values = Matrix::new(&heads.values[map * n * d_head..][..n * d_head], n, d_head);
         multiply(Matrix::new(weights, n, n), values, Onto::Replace, Threads::All, &mut mixed);
         for (token, row) in mixed.chunks_exact(d_head).enumerate() {
             context[((item * n + token) * n_heads + head) * d_head..][..d_head].copy_from_slice(row);
@@ -68,19 +56,19 @@ pub(crate) fn attend(
     kept
 }
 
-/// The scores of one head, −∞ where a key is padding. Shape `[n, n]`.
-fn scores_of(
+/// The weights of one head of one item. Shape `[n, n]`.
+fn weigh(
     config: &Attention,
     terms: &Disentangled,
     distances: &DistanceWeights,
-    head: usize,
-    [queries, keys]: [&[f32]; 2],
-    valid: Option<&[bool]>,
+    heads: Heads<'_>,
+    [item, head]: [usize; 2],
     weights: &mut [f32],
 ) {
-    let d_head = config.d_head;
-    let n = queries.len() / d_head;
-    let n_rows = 2 * terms.span;
+    let (n, d_head, n_rows) = (heads.n, config.d_head, 2 * terms.span);
+    let start = (item * config.n_heads + head) * n * d_head;
+    let (queries, keys) = (&heads.queries[start..][..n * d_head], &heads.keys[start..][..n * d_head]);
+    let valid = heads.valid.map(|valid| &valid[item * n..][..n]);
     // 1. content with content, and each side's content with every distance
     let dots = |left: &[f32], right: &[f32], n_right: usize, output: &mut [f32]| {
         let right = Matrix::new(right, n_right, d_head).transposed();
@@ -97,7 +85,8 @@ fn scores_of(
     let by_key = against(keys, &distances.queries);
     // 2. the row of the table for each distance `query − key`, from `−(n − 1)` on
     let rows: Vec<usize> = (1 - n as i64..n as i64).map(|distance| terms.row(distance)).collect(); // [2n − 1]
-    // 3. scores, row by row
+    // 3. scores and softmax, row by row
+    let text = (heads.text)(item);
     weights.par_chunks_exact_mut(n).enumerate().for_each(|(query, scores)| {
         for (key, score) in scores.iter_mut().enumerate() {
             let row = rows[query + n - 1 - key];
@@ -106,6 +95,8 @@ fn scores_of(
             let is_valid = valid.is_none_or(|valid| valid[key]);
             *score = if is_valid { config.scale * (*score + by_query + by_key) } else { f32::NEG_INFINITY };
         }
+        let place = Row { text, head, query };
+        if heads.edits.touch(place) { weigh_edited(heads.edits, place, scores) } else { softmax(scores) }
     });
 }
 
