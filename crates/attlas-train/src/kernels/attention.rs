@@ -212,3 +212,95 @@ fn add_scaled(sum: &mut [f32], factor: f32, values: &[f32]) {
         *sum += factor * value;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use attlas::attention::{Inputs, Outputs, Shape, reference};
+    use attlas::{Scoring, Visibility};
+
+    use super::*;
+
+    const N_HEADS: usize = 2;
+    const D_HEAD: usize = 11; // no multiple of eight lanes
+
+    /// Numbers in −2 ..= 2 that look random.
+    fn numbers(n: usize, seed: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 4001) as f32 / 1000.0 - 2.0).collect()
+    }
+
+    /// The rows of one head of some tokens. Shape `[rows.len(), D_HEAD]`.
+    fn head_of(matrix: &[f32], columns: Columns, rows: std::ops::Range<usize>, head: usize) -> Vec<f32> {
+        rows.flat_map(|row| matrix[columns.head(row, head, D_HEAD)].to_vec()).collect()
+    }
+
+    #[test]
+    fn weights_and_context_are_those_of_the_formula() {
+        let d_model = N_HEADS * D_HEAD;
+        let (query_offsets, key_offsets) = ([0, 3, 3 + 17], [0, 5, 5 + 17]);
+        let queries = numbers(20 * d_model, 1); // [20, d_model]
+        let keys = numbers(22 * 2 * d_model, 2); // [22, 2 · d_model]: keys beside values
+        for mask in [Mask::Full, Mask::Causal] {
+            let layout = Layout {
+                query_offsets: &query_offsets,
+                key_offsets: &key_offsets,
+                n_heads: N_HEADS,
+                d_head: D_HEAD,
+                mask,
+                queries: Columns { stride: d_model, offset: 0 },
+                keys: Columns { stride: 2 * d_model, offset: 0 },
+                values: Columns { stride: 2 * d_model, offset: d_model },
+            };
+            let (weights, context) = forward(&queries, &keys, &layout, Dropout::OFF);
+            let mut first_weight = 0;
+            for sentence in 0..2 {
+                let rows = query_offsets[sentence]..query_offsets[sentence + 1];
+                let columns = key_offsets[sentence]..key_offsets[sentence + 1];
+                for head in 0..N_HEADS {
+                    let map = first_weight..first_weight + rows.len() * columns.len();
+                    first_weight = map.end;
+                    let parts = [
+                        head_of(&queries, layout.queries, rows.clone(), head),
+                        head_of(&keys, layout.keys, columns.clone(), head),
+                        head_of(&keys, layout.values, columns.clone(), head),
+                    ];
+                    let (wanted, wanted_context) = by_the_formula(&parts, rows.len(), columns.len(), mask);
+                    close(&weights[map], &wanted);
+                    let found =
+                        rows.clone().flat_map(|row| context[row * d_model + head * D_HEAD..][..D_HEAD].to_vec());
+                    close(&found.collect::<Vec<_>>(), &wanted_context);
+                }
+            }
+        }
+    }
+
+    /// Weights `[n_queries, n_keys]` and context `[n_queries, D_HEAD]` of one head of one sentence.
+    fn by_the_formula(
+        [queries, keys, values]: &[Vec<f32>; 3],
+        n_queries: usize,
+        n_keys: usize,
+        mask: Mask,
+    ) -> (Vec<f32>, Vec<f32>) {
+        let visibility = if mask == Mask::Causal { Visibility::CAUSAL } else { Visibility::FULL };
+        let scoring = Scoring::scaled_dot_product(D_HEAD, visibility);
+        let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries, n_keys, d_head: D_HEAD, d_value: D_HEAD };
+        let inputs =
+            Inputs { queries, keys, values, shape, scoring: &scoring, key_valid: None, mask: None, key_bias: None };
+        let (mut context, mut lse) = (vec![0.0; n_queries * D_HEAD], vec![0.0; n_queries]);
+        reference::attend(&inputs, &mut Outputs { context: &mut context, lse: &mut lse, pooled: None });
+        let mut weights = Vec::new();
+        for query in 0..n_queries {
+            let mut row = vec![0.0; n_keys];
+            let lse = reference::row_scores(&inputs, 0, query, &mut row);
+            reference::weigh(&mut row, lse);
+            weights.extend(row.into_iter().map(|weight| weight as f32));
+        }
+        (weights, context)
+    }
+
+    fn close(found: &[f32], wanted: &[f32]) {
+        assert_eq!(found.len(), wanted.len());
+        for (index, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+            assert!((found - wanted).abs() <= 2e-6, "{index}: {found}, but the formula gives {wanted}");
+        }
+    }
+}
