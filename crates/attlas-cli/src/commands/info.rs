@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use attlas::analysis::{HeadSummary, MEASURES, summarise};
 use attlas::recording::{LayerCheck, LseCheck, Method, Mode};
-use attlas::{Kind, Layer, Numbers, Quantity, Recording, TokenRole, Tokens};
+use attlas::{Layer, Numbers, Quantity, Recording, TokenRole, Tokens};
 use clap::Args;
 use serde_json::{Value, json};
 
