@@ -151,14 +151,13 @@ fn the_maps_know_no_model() {
     assert!(found.is_empty(), "{found:?}");
 }
 
-/// Where exponentials stand, and what for. A softmax over keys is in the first five alone; training's is held to
+/// Where exponentials stand, and what for. A softmax over keys is in the first four alone; training's is held to
 /// `attention::reference` by a test of its own.
 const EXPONENTIALS: &[(&str, &str)] = &[
     ("attlas/src/attention/", "the formula, three times: for reading, for learning, for running"),
     ("attlas/src/map.rs", "one weight, from its score and the row's log-sum-exp"),
     ("attlas-train/src/kernels/attention.rs", "the same with its gradient"),
     ("attlas-model/src/block/disentangled.rs", "scores that are no function of Q·K and position"),
-    ("attlas-model/src/block/edits.rs", "rows whose weights a plan changes, from the reference's scores"),
     ("attlas-model/src/block/activation.rs", "activations"),
     ("attlas-model/src/block/feed_forward.rs", "the shares of experts"),
     ("attlas-model/src/block/rope.rs", "the pace of rotary positions"),

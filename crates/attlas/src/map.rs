@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use crate::attention::reference::score_f64;
 use crate::attention::{Recorded, Shape, needs_f64};
 use crate::recording::Factored;
 use crate::{HeadId, Item, Kind, Layer, MaskRow, Pooled, Pooling, Quantity, TokenRole, Tokens, Weights};
@@ -193,7 +192,7 @@ impl<'a> AttentionMap<'a> {
         for (key, k) in seen.zip(seen_keys.chunks_exact(shape.d_head)) {
             let is_valid = self.key_valid.as_ref().is_none_or(|valid| valid[key]);
             if is_valid && mask.is_none_or(|mask| mask.sees(key)) {
-                let score = score_f64(&factored.scoring, self.head, query, key, dot(&q, k));
+                let score = factored.scoring.score(self.head, query, key, dot(&q, k));
                 let score = score + key_bias.map_or(0.0, |bias| f64::from(bias[key]));
                 row[key - keys.start] = (score - lse).exp() as f32;
             }

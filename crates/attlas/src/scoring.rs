@@ -113,14 +113,14 @@ impl Scoring {
         }
     }
 
-    /// The score of a visible key, from the plain dot product `Q[q]·K[k]`.
-    pub fn score(&self, head: usize, query: usize, key: usize, dot: f32) -> f32 {
-        let scaled = self.scale * dot;
-        let capped = match self.softcap {
+    /// The score of a visible key, from the plain dot product `Q[q]·K[k]`; a layer's bias per key comes on top.
+    pub fn score(&self, head: usize, query: usize, key: usize, dot: f64) -> f64 {
+        let scaled = f64::from(self.scale) * dot;
+        let capped = match self.softcap.map(f64::from) {
             Some(cap) => cap * (scaled / cap).tanh(),
             None => scaled,
         };
-        capped + self.bias.value(head, key as i64 - (query + self.query_offset) as i64)
+        capped + f64::from(self.bias.value(head, key as i64 - (query + self.query_offset) as i64))
     }
 
     /// The keys that `query` may look at, before padding is taken away.

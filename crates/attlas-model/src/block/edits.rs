@@ -138,7 +138,8 @@ impl WeightEdits<'_> {
     pub fn weigh(&self, row: Row, sink: f64, scores: &mut [f64]) {
         self.hide(row, scores);
         let mut visible: Vec<usize> = (0..scores.len()).filter(|key| scores[*key] > f64::NEG_INFINITY).collect();
-        softmax(scores, sink);
+        let lse = reference::log_sum_exp(scores, sink);
+        reference::weigh(scores, lse);
         let first = self.edits.iter().position(|edit| matches!(edit, Edit::Weights { heads, .. } if row.is_in(heads)));
         for edit in &self.edits[first.unwrap_or(self.edits.len())..] {
             match edit {
@@ -246,17 +247,6 @@ impl Row {
 /// Does something to the chosen numbers.
 fn each(which: &Which, numbers: &mut [f64], mut change: impl FnMut(&mut f64)) {
     numbers.iter_mut().enumerate().filter(|(place, _)| which.contains(*place)).for_each(|(_, number)| change(number));
-}
-
-/// `exp(x) / (exp(sink) + Σ exp(x))`; all 0 where there is nothing to see.
-fn softmax(scores: &mut [f64], sink: f64) {
-    let max = scores.iter().copied().fold(sink, f64::max);
-    if max == f64::NEG_INFINITY {
-        return scores.fill(0.0);
-    }
-    scores.iter_mut().for_each(|score| *score = (*score - max).exp());
-    let total = scores.iter().sum::<f64>() + (sink - max).exp();
-    scores.iter_mut().for_each(|weight| *weight /= total);
 }
 
 /// A stream of numbers that looks random and is the same on every machine (SplitMix64: Steele et al. 2014).

@@ -1,7 +1,7 @@
 //! Attention for reading: one row at a time, in f64, as the formula says. [`online`](super::online) is the next step.
 
 use super::{Inputs, Outputs};
-use crate::{Pooled, Scoring};
+use crate::Pooled;
 
 /// Attention of one sequence, all heads: fills `outputs` from `inputs`.
 ///
@@ -21,9 +21,7 @@ pub fn attend(inputs: &Inputs<'_>, outputs: &mut Outputs<'_>) {
             let lse = row_scores(inputs, head, query, &mut weights);
             outputs.lse[head * shape.n_queries + query] = lse as f32;
             // 2. weights
-            for weight in weights.iter_mut() {
-                *weight = if *weight == f64::NEG_INFINITY { 0.0 } else { (*weight - lse).exp() };
-            }
+            weigh(&mut weights, lse);
             // 3. the weighted sum of the values
             let context = &mut outputs.context[(query * shape.n_heads + head) * shape.d_value..][..shape.d_value];
             for (column, slot) in context.iter_mut().enumerate() {
@@ -57,12 +55,17 @@ pub fn row_scores(inputs: &Inputs<'_>, head: usize, query: usize, scores: &mut [
             let k = &keys[key * shape.d_head..][..shape.d_head];
             let dot: f64 = q.iter().zip(k).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
             let key_bias = inputs.key_bias.map_or(0.0, |bias| f64::from(bias[head * shape.n_keys + key]));
-            score_f64(inputs.scoring, head, query, key, dot) + key_bias
+            inputs.scoring.score(head, query, key, dot) + key_bias
         } else {
             f64::NEG_INFINITY
         };
     }
     let sink = inputs.scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[head]));
+    log_sum_exp(scores, sink)
+}
+
+/// `ln(Σ exp(score) + exp(sink))`; −∞ where there is nothing to sum.
+pub fn log_sum_exp(scores: &[f64], sink: f64) -> f64 {
     let max = scores.iter().copied().fold(sink, f64::max);
     if max == f64::NEG_INFINITY {
         return max;
@@ -70,12 +73,9 @@ pub fn row_scores(inputs: &Inputs<'_>, head: usize, query: usize, scores: &mut [
     max + (scores.iter().map(|score| (score - max).exp()).sum::<f64>() + (sink - max).exp()).ln()
 }
 
-/// [`Scoring::score`] in f64, from the dot product in f64.
-pub(crate) fn score_f64(scoring: &Scoring, head: usize, query: usize, key: usize, dot: f64) -> f64 {
-    let scaled = f64::from(scoring.scale) * dot;
-    let capped = match scoring.softcap {
-        Some(cap) => f64::from(cap) * (scaled / f64::from(cap)).tanh(),
-        None => scaled,
-    };
-    capped + f64::from(scoring.bias.value(head, key as i64 - (query + scoring.query_offset) as i64))
+/// Turns scores into weights, `exp(score − lse)`; those of masked keys are 0.
+pub fn weigh(scores: &mut [f64], lse: f64) {
+    for score in scores.iter_mut() {
+        *score = if *score == f64::NEG_INFINITY { 0.0 } else { (*score - lse).exp() };
+    }
 }

@@ -10,7 +10,6 @@ use rayon::prelude::*;
 use super::access::Recorded;
 use super::dispatch::{self, Instructions, Task};
 use super::vector::Vector;
-use crate::attention::reference::score_f64;
 
 /// Queries that share each key while it is read.
 const LANES: usize = 8;
@@ -87,7 +86,7 @@ impl Recorded<'_> {
                 for key in block.start.max(visible.start)..block.end.min(visible.end) {
                     let is_valid = self.key_valid.is_none_or(|valid| valid[key]);
                     if is_valid && mask.is_none_or(|mask| mask.sees(key)) {
-                        let score = score_f64(self.scoring, self.head, *query, key, dots[key - block.start][lane]);
+                        let score = self.scoring.score(self.head, *query, key, dots[key - block.start][lane]);
                         take(lane, key, score + self.key_bias.map_or(0.0, |bias| f64::from(bias[key])));
                     }
                 }
