@@ -207,8 +207,8 @@ fn values_of(layer: &attlas::Layer) -> &[f32] {
 
 /// The last hidden states of a stack.
 fn logits_or_stream(run: &Run, kind: Kind) -> &[f32] {
-    let of_kind = run.kept.iter().filter(|kept| kept.site == Site::Stream && kept.kind == kind);
-    &of_kind.last().expect("hidden states").array.values
+    let mut of_kind = run.kept.iter().filter(|kept| kept.site == Site::Stream && kept.kind == kind);
+    &of_kind.next_back().expect("hidden states").array.values
 }
 
 #[test]

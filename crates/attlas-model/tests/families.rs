@@ -179,8 +179,8 @@ impl Case<'_> {
         if HIDDEN_AFTER_THE_READOUT.contains(&self.name.as_str()) {
             return Ok(());
         }
-        let hidden = found.kept.iter().filter(|kept| (kept.site, kept.kind) == (Site::Stream, kind));
-        check_rows(expected, &hidden.last().ok_or("there are none")?.array, Some((kind, found)))
+        let mut hidden = found.kept.iter().filter(|kept| (kept.site, kept.kind) == (Site::Stream, kind));
+        check_rows(expected, &hidden.next_back().ok_or("there are none")?.array, Some((kind, found)))
     }
 }
 
