@@ -11,7 +11,13 @@ pub enum Outcome {
     Done,
     /// Done, but some items were left out; each was named on standard error.
     SomeSkipped,
+    /// A signal asked for the end, and what was done so far is kept.
+    Stopped(Signal),
 }
+
+/// The number of a signal: 2 for Ctrl-C, 15 for a request to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signal(pub u8);
 
 /// A command that could not do what was asked.
 #[derive(Debug)]
@@ -130,17 +136,23 @@ impl From<attlas_train::Error> for Failure {
         use attlas_train::Error;
         let hint = match &error {
             Error::Pairs { .. } => Some("--skip-bad leaves them out"),
-            Error::Diverged { .. } => Some("--learning-rate"),
+            Error::Diverged { .. } | Error::ValidationDiverged { .. } | Error::NotFinite { .. } => {
+                Some("--learning-rate")
+            }
             Error::AllTooLong { .. } => Some("--max-len"),
             Error::Memory { .. } => Some("--part-tokens, --max-len; --memory-limit"),
             Error::HasCheckpoint { .. } => Some("--resume goes on"),
+            Error::NoCheckpoint { .. } => Some("without --resume"),
+            Error::FilmTooLong { .. } => Some("--film"),
             Error::NoFilm { .. } => Some("train with --film 12"),
             _ => None,
         };
         let message = with_hint(&error, hint);
         match error {
-            Error::Write { .. } => Failure::Output(message),
-            Error::Limit(_) | Error::AllTooLong { .. } | Error::Memory { .. } => Failure::Limit(message),
+            Error::Write { .. } | Error::FolderInUse { .. } => Failure::Output(message),
+            Error::Limit(_) | Error::AllTooLong { .. } | Error::Memory { .. } | Error::FilmTooLong { .. } => {
+                Failure::Limit(message)
+            }
             Error::Setting(_) => Failure::Usage(message),
             _ => Failure::Input(message),
         }

@@ -5,6 +5,7 @@ mod commands;
 mod failure;
 mod inputs;
 mod measures;
+mod signals;
 mod terminal;
 mod view;
 mod words;
@@ -73,6 +74,7 @@ impl Outcome {
         match self {
             Outcome::Done => ExitCode::SUCCESS,
             Outcome::SomeSkipped => ExitCode::from(1),
+            Outcome::Stopped(signal) => ExitCode::from(128u8.saturating_add(signal.0)), // as a shell has it
         }
     }
 }

@@ -88,17 +88,9 @@ fn a_killed_training_goes_on_to_the_same_result() {
     let budget = ["--tokens", "20000", "--checkpoint-every", "0", "--quiet"];
     Command::new(train("whole", &budget)).in_folder(&folder).run().succeeds();
 
-    let mut child = process::Command::new(env!("CARGO_BIN_EXE_attlas"))
-        .args(train("parts", &budget))
-        .current_dir(folder.path())
-        .stdout(process::Stdio::null())
-        .spawn()
-        .expect("the command starts");
+    let mut child = started(&folder, train("parts", &budget));
     let checkpoint = folder.path().join("parts/checkpoint.safetensors");
-    let began = Instant::now();
-    while !checkpoint.exists() && began.elapsed() < Duration::from_secs(120) {
-        sleep(Duration::from_millis(5));
-    }
+    wait_until(|| checkpoint.exists());
     child.kill().expect("it is killed");
     child.wait().expect("it is gone");
     assert!(checkpoint.exists(), "a checkpoint was written before the kill");
@@ -109,6 +101,77 @@ fn a_killed_training_goes_on_to_the_same_result() {
     assert!(model("parts") == model("whole"), "the resumed run ended elsewhere");
 }
 
+/// The command, running.
+fn started(folder: &TempDir, words: Vec<&str>) -> process::Child {
+    process::Command::new(env!("CARGO_BIN_EXE_attlas"))
+        .args(words)
+        .current_dir(folder.path())
+        .stdout(process::Stdio::piped())
+        .stderr(process::Stdio::null())
+        .spawn()
+        .expect("the command starts")
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() && began.elapsed() < Duration::from_secs(120) {
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// Steps that the log tells of.
+fn n_steps(folder: &TempDir, output: &str) -> usize {
+    fs::read_to_string(folder.path().join(output).join("log.jsonl")).map_or(0, |log| log.lines().count())
+}
+
+#[test]
+fn a_signal_to_end_leaves_a_checkpoint_and_nothing_half_written() {
+    let folder = toy();
+    let budget = ["--tokens", "20000", "--quiet"];
+    Command::new(train("whole", &budget)).in_folder(&folder).run().succeeds();
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let child = started(&folder, train(signal, &budget));
+        wait_until(|| n_steps(&folder, signal) >= 2);
+        let kill = format!("kill -{signal} {}", child.id());
+        assert!(process::Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(code), "{signal}");
+        let said = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(said.ends_with("stopped by a signal; --resume goes on\n"), "{said}");
+        assert!(n_steps(&folder, signal) < n_steps(&folder, "whole"), "it ended before its budget");
+        let left: Vec<_> = fs::read_dir(folder.path().join(signal))
+            .expect("the folder is there")
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+            .filter(|name| name.ends_with(".tmp"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+
+        let resumed: Vec<&str> = budget.into_iter().chain(["--resume"]).collect();
+        Command::new(train(signal, &resumed)).in_folder(&folder).run().succeeds();
+        let model = |name: &str| fs::read(folder.path().join(name).join("model.safetensors")).expect("a model");
+        assert!(model(signal) == model("whole"), "the resumed run ended elsewhere");
+    }
+}
+
+#[test]
+fn a_folder_is_held_by_one_training_and_a_killed_one_does_not_hold_it() {
+    let folder = toy();
+    let mut child = started(&folder, train("out", &["--tokens", "2000000000", "--quiet"]));
+    wait_until(|| n_steps(&folder, "out") >= 1);
+    let short = ["--tokens", "200", "--quiet"];
+    for more in [vec![], vec!["--resume"]] {
+        let words: Vec<&str> = short.into_iter().chain(more).collect();
+        let run = Command::new(train("out", &words)).in_folder(&folder).run();
+        assert!(run.fails(4).starts_with("out: another training is at work in this folder"), "{}", run.stderr);
+    }
+    child.kill().expect("it is killed");
+    child.wait().expect("it is gone");
+    let resumed: Vec<&str> = short.into_iter().chain(["--resume"]).collect();
+    let run = Command::new(train("out", &resumed)).in_folder(&folder).run();
+    assert!(run.fails(3).ends_with("begin the training anew (without --resume)"), "{}", run.stderr);
+    Command::new(train("out", &short)).in_folder(&folder).run().succeeds();
+}
+
 #[test]
 fn what_is_wrong_is_said_in_a_sentence_with_the_exit_code_of_its_sort() {
     let folder = toy();
@@ -117,6 +180,17 @@ fn what_is_wrong_is_said_in_a_sentence_with_the_exit_code_of_its_sort() {
     assert!(run(missing.to_vec()).fails(3).starts_with("none.tsv: cannot be read"));
     assert!(run(train("out", &["--dropout", "1"])).fails(2).starts_with("dropout is 1; it must be"));
     assert!(run(train("out", &["--memory-limit", "0"])).fails(5).contains("--memory-limit"));
+
+    assert!(run(train("out", &["--film", "1000000"])).fails(5).ends_with("a training keeps 1000 at most (--film)"));
+    let too_high = ["--learning-rate", "1e30", "--warm-up", "1", "--tokens", "300", "--batch-tokens", "4096"];
+    // the words of `train` end with these; clap takes an option once
+    let words = train("nan", &[]).into_iter().take_while(|word| *word != "--max-len");
+    let words: Vec<&str> = words.chain(["--average", "0.5", "--quiet"]).chain(too_high).collect();
+    let finished = run(words);
+    let message = finished.fails(3);
+    assert!(message.starts_with("step 1: the validation loss is NaN, nothing of it is kept"), "{message}");
+    assert!(message.ends_with("(--learning-rate)"), "{message}");
+    assert!(!folder.path().join("nan/model.safetensors").exists());
 
     fs::write(folder.path().join("bad.tsv"), format!("no tab\n{}", toy_pairs(24))).expect("the pairs are written");
     let words = vec!["evaluate", "--pairs", "bad.tsv"];

@@ -121,7 +121,7 @@ pub struct Config {
     pub checkpoint_seconds: f64,
     /// Validations without a better loss after which training stops early.
     pub patience: Option<u64>,
-    /// How many small checkpoints to keep for the film.
+    /// How many small checkpoints to keep for the film, at most [`MAX_FILM`].
     pub film: usize,
     /// A sentence that is translated at every validation.
     pub sample: String,
@@ -138,7 +138,21 @@ pub enum Resume {
     Yes,
 }
 
+/// Moments of a film at most: their folders have names of three digits.
+pub const MAX_FILM: usize = 1000;
+
 impl Config {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] names it and its range; [`Error::FilmTooLong`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.film > MAX_FILM {
+            return Err(Error::FilmTooLong { asked: self.film, most: MAX_FILM });
+        }
+        self.recipe.check()
+    }
+
     /// The defaults, for these files.
     pub fn new(pairs: PathBuf, valid: PathBuf, output: PathBuf) -> Config {
         Config {

@@ -85,6 +85,32 @@ pub enum Error {
         /// The checkpoint.
         path: PathBuf,
     },
+    /// There is nothing to go on from.
+    #[error(
+        "{path}: there is no checkpoint to go on from: a run that ends before its first one leaves none; begin the training anew",
+        path = .path.display()
+    )]
+    NoCheckpoint {
+        /// The checkpoint that is missing.
+        path: PathBuf,
+    },
+    /// Another training writes into the output folder.
+    #[error(
+        "{path}: another training is at work in this folder; wait for its end, stop it, or give another folder",
+        path = .path.display()
+    )]
+    FolderInUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A film of more moments than a training keeps.
+    #[error("a film of {asked} moments was asked for; a training keeps {most} at most")]
+    FilmTooLong {
+        /// The moments asked for.
+        asked: usize,
+        /// The limit.
+        most: usize,
+    },
     /// A folder of a training that kept no moments.
     #[error("{path}: there is no film in it; a training keeps moments when it is asked to", path = .path.display())]
     NoFilm {
@@ -100,6 +126,31 @@ pub enum Error {
         loss: f64,
         /// The learning rate of the step.
         learning_rate: f64,
+    },
+    /// The validation loss is not a number any more.
+    #[error(
+        "step {step}: the validation loss is {loss}, nothing of it is kept; the learning rate {learning_rate} may be too high"
+    )]
+    ValidationDiverged {
+        /// The step after which it was found.
+        step: u64,
+        /// The loss.
+        loss: f64,
+        /// The learning rate of the step.
+        learning_rate: f64,
+    },
+    /// Weights that are not numbers any more, on their way into a file.
+    #[error(
+        "{path}: not written, because {tensor} would hold {value}; the learning rate may be too high",
+        path = .path.display()
+    )]
+    NotFinite {
+        /// The file, which is as it was.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The first value that is no number, or too large for the file's precision.
+        value: f32,
     },
     /// The tensor library reports an error.
     #[error("tensors: {0}")]

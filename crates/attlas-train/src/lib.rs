@@ -11,6 +11,7 @@ mod error;
 pub mod evaluate;
 mod files;
 pub mod film;
+mod folder;
 pub mod kernels;
 pub mod network;
 pub mod optimizer;

@@ -121,7 +121,10 @@ fn over_parts<T: Default + Send>(
     };
     std::thread::scope(|scope| {
         for _ in 1..threads.min(n_parts) {
-            scope.spawn(run);
+            // where no further thread is to be had, those that are there do its parts
+            if std::thread::Builder::new().spawn_scoped(scope, run).is_err() {
+                break;
+            }
         }
         run();
     });

@@ -18,7 +18,7 @@ use crate::kernels::softmax_cross_entropy::Sums;
 use crate::network::Network;
 use crate::optimizer::{self, State, average_decay};
 use crate::weights::{self, Precision};
-use crate::{Error, files, step, tokenizer, translate};
+use crate::{Error, files, folder, step, tokenizer, translate};
 
 /// What a run says after a step, and what a line of `log.jsonl` holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -95,8 +95,8 @@ pub use attlas_model::Next;
 /// Trains, reporting every step to `report`.
 ///
 /// # Errors
-/// Whatever is wrong with settings, files or data, before the first step; later only [`Error::Write`] and
-/// [`Error::Diverged`], with the last complete checkpoint intact.
+/// Whatever is wrong with settings, files or data, before the first step; later only [`Error::Write`],
+/// [`Error::Diverged`], [`Error::ValidationDiverged`] and [`Error::NotFinite`], with the last complete checkpoint intact.
 pub fn train(config: &Config, report: &mut dyn FnMut(&Progress) -> Next) -> Result<Summary, Error> {
     let mut run = Run::start(config)?;
     let mut tokens_per_second = None;
@@ -149,6 +149,8 @@ pub fn train(config: &Config, report: &mut dyn FnMut(&Progress) -> Next) -> Resu
 /// A run in memory.
 struct Run<'a> {
     config: &'a Config,
+    /// No other training writes into the folder as long as this lives.
+    _held: folder::Held,
     tokenizer: Tokenizer,
     frame: Frame,
     network: Network,
@@ -165,10 +167,10 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     /// Reads everything, checks everything, and begins or goes on.
     fn start(config: &'a Config) -> Result<Run<'a>, Error> {
-        config.recipe.check()?;
+        config.check()?;
         let text = read_pairs(&config.pairs, config.bad_lines)?;
         let valid_text = read_pairs(&config.valid, config.bad_lines)?;
-        prepare_folder(config)?;
+        let held = folder::hold(config)?;
         let (tokenizer, json) = tokenizer_of(config, &text.pairs)?;
         let mut recipe = config.recipe.clone();
         let n_vocab = tokenizer.get_vocab_size(true);
@@ -195,6 +197,7 @@ impl<'a> Run<'a> {
         let valid: Vec<&Pair> = encoded_valid.pairs.iter().collect();
         Ok(Run {
             config,
+            _held: held,
             frame,
             network,
             state,
@@ -283,11 +286,17 @@ impl<'a> Run<'a> {
         Network::new(self.network.architecture.clone(), self.state.average.clone())
     }
 
-    /// Validates what is kept, and writes it if it is the best so far.
+    /// Validates what is kept, and writes it if it is the best so far. A loss that is no number ends the run: nothing of it
+    /// is kept.
     fn validate(&mut self) -> Result<Validation, Error> {
         let kept = self.kept()?;
         let sums: Sums = step::evaluate(&kept, &self.valid, self.config.threads)?;
         let loss = sums.loss / sums.n_tokens as f64;
+        if !loss.is_finite() {
+            let (step, progress) = (self.position.step, self.progress());
+            let learning_rate = self.position.recipe.schedule.learning_rate(step, progress);
+            return Err(Error::ValidationDiverged { step, loss, learning_rate });
+        }
         let ids = translate::greedy(&kept, &self.sample, self.frame, 2 * self.sample.len() + 10)?;
         let sample = self.tokenizer.decode(&ids, true).map_err(|error| Error::Tokenizer(error.to_string()))?;
         let best = self.position.best_valid.is_none_or(|best| loss < best);
@@ -338,17 +347,6 @@ impl<'a> Run<'a> {
             .and_then(|mut file| writeln!(file, "{line}"))
             .map_err(|source| Error::Write { path, source })
     }
-}
-
-/// Makes the output folder; refuses to overwrite another run.
-fn prepare_folder(config: &Config) -> Result<(), Error> {
-    let folder = &config.output;
-    std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
-    let path = checkpoint::path(folder);
-    if config.resume == Resume::No && path.exists() {
-        return Err(Error::HasCheckpoint { path });
-    }
-    Ok(())
 }
 
 /// The tokenizer of the run: that of the checkpoint's folder, the given one, or one learnt from the pairs.

@@ -29,6 +29,17 @@ struct Stored<'a> {
     precision: Precision,
 }
 
+impl Stored<'_> {
+    /// The first value that would be no number in the file.
+    fn not_finite(&self) -> Option<f32> {
+        let is_finite = |value: f32| match self.precision {
+            Precision::F32 => value.is_finite(),
+            Precision::F16 => half::f16::from_f32(value).is_finite(),
+        };
+        self.values.iter().copied().find(|value| !is_finite(*value))
+    }
+}
+
 impl View for Stored<'_> {
     fn dtype(&self) -> Dtype {
         match self.precision {
@@ -57,7 +68,7 @@ impl View for Stored<'_> {
 /// Several sets of parameters in one file, each under its prefix, with metadata.
 ///
 /// # Errors
-/// [`Error::Write`].
+/// [`Error::Write`]; [`Error::NotFinite`] when a value is no number, or too large for the precision.
 pub fn write(
     path: &Path,
     groups: &[Group],
@@ -69,11 +80,12 @@ pub fn write(
     for (prefix, values) in sets {
         for (group, values) in groups.iter().zip(values.iter()) {
             for parameter in &group.parameters {
-                let values = &values[parameter.range.clone()];
-                tensors.push((
-                    format!("{prefix}{}", parameter.name),
-                    Stored { shape: &parameter.shape, values, precision },
-                ));
+                let stored = Stored { shape: &parameter.shape, values: &values[parameter.range.clone()], precision };
+                let name = format!("{prefix}{}", parameter.name);
+                if let Some(value) = stored.not_finite() {
+                    return Err(Error::NotFinite { path: path.to_path_buf(), tensor: name, value });
+                }
+                tensors.push((name, stored));
             }
         }
     }

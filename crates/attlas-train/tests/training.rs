@@ -269,3 +269,118 @@ fn settings_out_of_range_are_named() {
     config.recipe.schedule.peak = f64::NAN;
     assert!(message(&config).starts_with("the learning rate is NaN"));
 }
+
+/// What lies in a folder, in order.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_folder_holds_one_training_at_a_time_from_its_first_step_on() {
+    let toy = Toy::new();
+    let config = toy.config("out");
+    let mut resumed = config.clone();
+    resumed.resume = Resume::Yes;
+    let mut refused = Vec::new();
+    let first = train(&config, &mut |progress| {
+        if progress.step == 2 {
+            refused.extend([message(&config), message(&resumed)]);
+        }
+        Next::Continue
+    });
+    let alone = run(&toy.config("alone")).unwrap();
+    assert_eq!(first.unwrap(), alone, "the first run is not disturbed");
+    let expected = format!(
+        "{}: another training is at work in this folder; wait for its end, stop it, or give another folder",
+        toy.path("out").display()
+    );
+    assert_eq!(refused, [expected.clone(), expected]);
+    assert_eq!(tensors(&toy.path("out")), tensors(&toy.path("alone")));
+    // the end of a run gives the folder back
+    run(&resumed).unwrap();
+}
+
+#[test]
+fn what_dead_runs_left_aside_is_swept_and_nothing_else() {
+    let toy = Toy::new();
+    let film = toy.path("out").join("film/000");
+    fs::create_dir_all(&film).unwrap();
+    let left = [".model.safetensors.1.tmp", ".config.json.77.tmp", ".tokenizer.json.4194304.tmp"];
+    let others = [".mine.1.tmp", ".model.safetensors.tmp", "notes.tmp"];
+    for name in left.iter().chain(&others) {
+        fs::write(toy.path("out").join(name), b"half").unwrap();
+        fs::write(film.join(name), b"half").unwrap();
+    }
+    run(&toy.config("out")).unwrap();
+    for folder in [toy.path("out"), film] {
+        let names = names(&folder);
+        assert!(left.iter().all(|name| !names.iter().any(|there| there == name)), "{names:?}");
+        assert!(others.iter().all(|name| names.iter().any(|there| there == name)), "{names:?}");
+    }
+}
+
+#[test]
+fn a_validation_loss_that_is_no_number_ends_the_run_and_nothing_of_it_is_kept() {
+    let toy = Toy::new();
+    let mut config = toy.config("out");
+    // one step, so that no loss of a step shows what it did
+    config.recipe.budget = Budget::Tokens(300);
+    config.recipe.batch_tokens = 4096;
+    config.recipe.schedule = Schedule { peak: 1e30, warm_up: 1, decay: Decay::Linear };
+    let mut n_reports = 0;
+    let error = train(&config, &mut |_| {
+        n_reports += 1;
+        Next::Continue
+    })
+    .unwrap_err();
+    assert!(matches!(error, Error::ValidationDiverged { step: 1, .. }), "{error}");
+    assert!(error.to_string().starts_with("step 1: the validation loss is NaN, nothing of it is kept"), "{error}");
+    assert_eq!(n_reports, 0, "a step that came to nothing is not reported as done");
+    assert_eq!(names(&toy.path("out")), [".training.lock", "config.json", "tokenizer.json"]);
+}
+
+#[test]
+fn weights_that_are_no_numbers_never_become_a_checkpoint() {
+    let toy = Toy::new();
+    let mut config = toy.config("out");
+    config.checkpoint_seconds = 0.0;
+    config.validate_every = 1000;
+    // beyond what f32 holds
+    config.recipe.schedule = Schedule { peak: 1e39, warm_up: 1, decay: Decay::Linear };
+    let text = message(&config);
+    let path = toy.path("out").join("checkpoint.safetensors");
+    assert!(text.starts_with(&format!("{}: not written, because weights/", path.display())), "{text}");
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_run_that_ended_before_its_first_checkpoint_is_to_be_begun_anew() {
+    let toy = Toy::new();
+    let mut config = toy.config("out");
+    config.resume = Resume::Yes;
+    let expected = format!(
+        "{}: there is no checkpoint to go on from: a run that ends before its first one leaves none; begin the training anew",
+        toy.path("out").join("checkpoint.safetensors").display()
+    );
+    assert_eq!(message(&config), expected);
+    assert!(!toy.path("out").exists(), "where nothing was trained, nothing is written");
+
+    // a run that died after its first files
+    fs::create_dir_all(toy.path("out")).unwrap();
+    fs::write(toy.path("out").join(".training.lock"), b"").unwrap();
+    fs::write(toy.path("out").join("tokenizer.json"), b"half").unwrap();
+    assert_eq!(message(&config), expected);
+    run(&toy.config("out")).unwrap();
+}
+
+#[test]
+fn a_film_of_more_moments_than_folders_have_names_is_refused_before_anything_is_made() {
+    let toy = Toy::new();
+    let mut config = toy.config("out");
+    config.film = 1_000_000;
+    assert_eq!(message(&config), "a film of 1000000 moments was asked for; a training keeps 1000 at most");
+    assert!(!toy.path("out").exists());
+}

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 
 use super::counted;
 use crate::failure::{Failure, Outcome};
+use crate::signals::Watch;
 use crate::terminal::{Terminal, printable, remark};
 
 const EXAMPLES: &str = "\
@@ -23,7 +24,8 @@ Examples:
 
 A pair is a line: source, tab, target. The folder gets model.safetensors (the best weights so far), config.json and
 tokenizer.json, so that `attlas TEXT --model FOLDER` runs it, and log.jsonl and checkpoint.safetensors. A run that was
-stopped, by whatever means, goes on with --resume and the same options.";
+stopped, by whatever means, goes on with --resume and the same options. Ctrl-C and SIGTERM write a checkpoint first and
+end with exit code 130 or 143; a second one ends at once. A folder holds one training at a time.";
 
 /// `attlas train`.
 #[derive(Debug, Args)]
@@ -44,7 +46,7 @@ pub struct TrainArguments {
     /// Leave out lines that are no pairs, and count them, instead of refusing the file.
     #[arg(long)]
     pub skip_bad: bool,
-    /// Keep N small checkpoints for `attlas film`.
+    /// Keep N small checkpoints for `attlas film`, 1000 at most.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub film: usize,
     /// Print nothing while it trains.
@@ -219,9 +221,11 @@ impl TrainArguments {
 pub fn run(arguments: &TrainArguments, threads: Option<usize>, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let config = arguments.config(threads);
     let mut reporter = Reporter::new(arguments.quiet);
+    let signals = Watch::start()?;
     let summary = attlas_train::train(&config, &mut |progress| {
+        signals.keep();
         reporter.report(progress);
-        Next::Continue
+        if signals.noted().is_some() { Next::Stop } else { Next::Continue }
     });
     reporter.end_line();
     let summary = summary?;
@@ -229,7 +233,7 @@ pub fn run(arguments: &TrainArguments, threads: Option<usize>, terminal: &mut Te
     let why = match summary.ended {
         Ended::Budget => "the budget is used up",
         Ended::EarlyStop => "the validation loss did not fall any more",
-        Ended::Asked => "it was asked to stop",
+        Ended::Asked => "stopped by a signal; --resume goes on",
     };
     let best =
         summary.best_valid.map_or(String::new(), |loss| format!(", best validation loss {loss:.4} nats per token"));
@@ -240,7 +244,11 @@ pub fn run(arguments: &TrainArguments, threads: Option<usize>, terminal: &mut Te
         counted(summary.step as usize, "step"),
         summary.tokens
     )?;
-    Ok(if summary.n_bad > 0 { Outcome::SomeSkipped } else { Outcome::Done })
+    Ok(match (summary.ended, signals.noted()) {
+        (Ended::Asked, Some(signal)) => Outcome::Stopped(signal),
+        _ if summary.n_bad > 0 => Outcome::SomeSkipped,
+        _ => Outcome::Done,
+    })
 }
 
 /// `left out 3 lines that are no pairs`.
