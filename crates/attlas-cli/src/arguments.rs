@@ -12,6 +12,7 @@ use crate::commands::{
 };
 use crate::inputs::RawText;
 use crate::terminal::ColorChoice;
+use crate::threads::MAX_THREADS;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -146,8 +147,8 @@ pub enum Command {
 
 fn parse_threads(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(n @ 1..=1024) => Ok(n),
-        _ => Err("a number from 1 to 1024 was expected".into()),
+        Ok(n @ 1..=MAX_THREADS) => Ok(n),
+        _ => Err(format!("a number from 1 to {MAX_THREADS} was expected")),
     }
 }
 

@@ -7,6 +7,7 @@ mod inputs;
 mod measures;
 mod signals;
 mod terminal;
+mod threads;
 mod view;
 mod words;
 
@@ -25,7 +26,7 @@ use crate::terminal::Terminal;
 fn main() -> ExitCode {
     let arguments = Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit()); // help is 0, wrong usage 2
     let result = Terminal::open(arguments.color).and_then(|mut terminal| {
-        set_threads(arguments.threads)?;
+        threads::start(arguments.threads)?;
         let outcome = run(arguments, &mut terminal)?;
         terminal.flush()?;
         Ok(outcome)
@@ -58,15 +59,6 @@ fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcome, Failure
         Some(Command::Completions(completions)) => completions::run(&completions, Arguments::command(), terminal),
         Some(Command::Man(man)) => man::run(&man, Arguments::command(), terminal),
     }
-}
-
-/// Limits the threads of everything that computes, when asked.
-fn set_threads(threads: Option<usize>) -> Result<(), Failure> {
-    let Some(n_threads) = threads else { return Ok(()) };
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(n_threads)
-        .build_global()
-        .map_err(|error| Failure::Limit(format!("--threads {n_threads}: {error}")))
 }
 
 impl Outcome {

@@ -1,31 +1,27 @@
 //! Words for people: counts, and text from outside made safe to show.
 
+use attlas::printable::is_invisible;
+pub use attlas::printable::printable;
+
 /// `3 layers`, `1 layer`.
 pub fn counted(n: usize, singular: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{n} {singular}{plural}")
 }
 
-/// The text with everything a terminal could obey or a reader could not see replaced by a picture or a name of it:
-/// control characters by those of U+2400, bidirectional and other invisible controls by `⟨U+202E⟩`.
-pub fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        match u32::from(character) {
-            code @ 0..0x20 => shown.push(char::from_u32(0x2400 + code).unwrap_or('␀')),
-            0x7f => shown.push('␡'),
-            code if is_invisible(character) => shown.push_str(&format!("⟨U+{code:04X}⟩")),
-            _ => shown.push(character),
+/// JSON in which what [`printable`] replaces stands as escapes, so that a terminal does not obey it: the same value.
+pub fn inert_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character == '\u{7f}' || is_invisible(character) {
+            // outside strings JSON has none of these
+            let mut units = [0; 2];
+            shown.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            shown.push(character);
         }
     }
     shown
-}
-
-/// C1 controls, bidirectional controls, line separators, zero-width and unassigned-for-display characters.
-fn is_invisible(character: char) -> bool {
-    matches!(character,
-        '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -33,8 +29,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_bytes_never_come_through() {
-        assert_eq!(printable("a\x1b[31mb\n\t\u{7f}\u{9b}"), "a␛[31mb␊␉␡⟨U+009B⟩");
-        assert_eq!(printable("\u{202e}evil"), "⟨U+202E⟩evil");
+    fn json_with_escapes_is_the_same_value() {
+        let text = "a\u{9b}31m\u{7f}\u{202e}\u{2066}\u{e0041}\u{feff}é猫";
+        let json = serde_json::to_string(text).expect("a text is JSON");
+        let inert = inert_json(&json);
+        assert_eq!(inert, "\"a\\u009b31m\\u007f\\u202e\\u2066\\udb40\\udc41\\ufeffé猫\"");
+        assert_eq!(serde_json::from_str::<String>(&inert).expect("it is JSON"), text);
     }
 }

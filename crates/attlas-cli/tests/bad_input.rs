@@ -406,6 +406,80 @@ fn hostile_tokens_stay_text_in_every_output() {
     assert!(!svg.contains("<script") && !svg.contains(['\x1b', '\0']));
 }
 
+#[test]
+fn an_output_that_is_an_input_is_refused_in_every_command_also_through_links() {
+    let (folder, run) = recording("A red apple.");
+    let place = |name: &str| folder.path().join(name);
+    fs::hard_link(place(&run), place("hard.safetensors")).expect("a link");
+    std::os::unix::fs::symlink(&run, place("soft.safetensors")).expect("a link");
+    fs::copy(place(&run), place("photo.png")).expect("a copy");
+    fs::create_dir(place("model")).expect("a folder");
+    for name in ["model/model.safetensors", "model/config.json", "train.tsv", "maps.npz", "out/model.safetensors"] {
+        fs::create_dir_all(place(name).parent().expect("a folder")).expect("a folder");
+        fs::write(place(name), b"input").expect("a file");
+    }
+    fs::hard_link(place("train.tsv"), place("out/log.jsonl")).expect("a link");
+    let before = |name: &str| fs::read(place(name)).expect("the input is there");
+    let train = ["train", "--pairs", "train.tsv", "--valid", "train.tsv", "-o", "out"];
+    let init = ["train", "--pairs", "maps.npz", "--valid", "maps.npz", "--init", "out/model.safetensors", "-o", "out"];
+    let calls: [(&str, &[&str]); 13] = [
+        (&run, &["export", &run, "-o", &run]),
+        (&run, &["export", &run, "-o", "./hard.safetensors"]),
+        (&run, &["export", &run, "-o", "soft.safetensors"]),
+        (&run, &["export", "soft.safetensors", "-o", &run]),
+        ("maps.npz", &["import", "maps.npz", "-o", "maps.npz"]),
+        (&run, &[&run, "-o", &run]),
+        ("photo.png", &["draw", "map", "photo.png", "-o", "photo.png"]),
+        ("photo.png", &["draw", "patches", &run, "--image", "photo.png", "-o", "photo.png"]),
+        ("photo.png", &["record", "photo.png", "--model", "model", "-o", "photo.png"]),
+        ("model/model.safetensors", &["record", "a", "--model", "model", "-o", "model/model.safetensors"]),
+        ("model/config.json", &["a", "--model", "model", "-o", "model/config.json"]),
+        ("train.tsv", &train),
+        ("out/model.safetensors", &init),
+    ];
+    for (input, words) in calls {
+        let bytes = before(input);
+        let finished = Command::new(words).in_folder(&folder).run();
+        let message = finished.fails(2);
+        assert!(message.ends_with("which would be lost; give the result another name"), "{words:?}: {message}");
+        assert!(before(input) == bytes, "{words:?} changed {input}");
+    }
+    // a result that is written again is no input
+    for _ in 0..2 {
+        Command::new(["export", &run, "-o", "again.npz"]).in_folder(&folder).run().succeeds();
+    }
+}
+
+#[test]
+fn json_has_no_raw_control_that_a_terminal_could_obey() {
+    let folder = folder();
+    let text = "a\u{9b}31m \u{7f} \u{202e}b \u{2066}c";
+    Command::new(["record", text, "-o", "run.safetensors"]).in_folder(&folder).run().succeeds();
+    for words in [&["info", "run.safetensors", "--json"][..], &["tokens", text, "--json"]] {
+        let run = Command::new(words).in_folder(&folder).run();
+        let bad = |character: char| {
+            character != '\n' && character.is_control() || ('\u{202a}'..='\u{2069}').contains(&character)
+        };
+        assert!(!run.succeeds().stdout.contains(bad), "{:?}", run.stdout);
+        serde_json::from_str::<serde_json::Value>(&run.stdout).expect("it is JSON");
+    }
+    let run = Command::new(["tokens", text, "--json"]).in_folder(&folder).run();
+    assert!(run.stdout.contains("\\u009b"), "{}", run.stdout);
+}
+
+#[test]
+fn where_no_thread_is_to_be_had_one_computes_and_absurd_numbers_are_held_to_the_limit() {
+    let folder = folder();
+    let call = || Command::new(["A red apple.", "--no-page"]).in_folder(&folder);
+    let usual = call().run();
+    // a stack that no address space holds: the system refuses every further thread
+    let alone = call().variable("RUST_MIN_STACK", &(1u64 << 50).to_string()).run();
+    let absurd = call().variable("RAYON_NUM_THREADS", "100000").run();
+    for run in [&alone, &absurd] {
+        assert_eq!(run.succeeds().stdout, usual.succeeds().stdout);
+    }
+}
+
 /// A safetensors file of `f32` tensors; its name.
 fn file_of(folder: &TempDir, name: &str, tensors: &[(&str, Vec<usize>, Vec<f32>)]) -> String {
     let bytes: Vec<Vec<u8>> =

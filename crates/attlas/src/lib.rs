@@ -48,6 +48,7 @@ mod map;
 mod mask;
 pub mod output;
 mod pooled;
+pub mod printable;
 mod quantity;
 pub mod recording;
 pub mod regular_file;

@@ -51,6 +51,31 @@ fn npz_and_safetensors_exports_come_back_with_the_same_weights_layers_and_tokens
 }
 
 #[test]
+fn tokens_in_csv_are_no_formulas_and_hold_no_controls() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recording = one_text();
+    let hostile = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "a\n\0\u{9b}\u{202e}\"", "＝1"];
+    let shown = ["'=cmd|' /C calc'!A0", "'+1", "'-1", "'@SUM(A1)", "␉=1", "␍=1", "a␊␀⟨U+009B⟩⟨U+202E⟩\"\"", "'＝1"];
+    for (hostile, shown) in hostile.into_iter().zip(shown) {
+        recording.items[0].source.tokens[0].text = hostile.to_owned();
+        let selection = Selection {
+            kind: Some(Kind::Cross),
+            layer: Some(0),
+            head: Some(0),
+            rows: Some(0..1),
+            columns: Some(0..1),
+            ..Selection::default()
+        };
+        let csv = folder.path().join("cell.csv");
+        export(&recording, &selection, &csv).unwrap();
+        let text = std::fs::read_to_string(&csv).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text:?}");
+        assert!(lines[1].contains(&format!(",\"{shown}\",")), "{hostile:?}: {text:?}");
+    }
+}
+
+#[test]
 fn csv_and_json_hold_the_selected_tile() {
     let folder = tempfile::tempdir().unwrap();
     let recording = one_text();

@@ -13,7 +13,9 @@ use clap::{Args, Subcommand};
 
 use super::draw_patches::{self, PatchesArguments};
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{RawText, RunArguments, parse_head, parse_kind, pick_kind, pick_layer, recording_of};
+use crate::inputs::{
+    RawText, RunArguments, model_files, parse_head, parse_kind, pick_kind, pick_layer, recording_of, refuse_inputs,
+};
 use crate::terminal::{Terminal, printable};
 use crate::view::ViewArguments;
 
@@ -189,6 +191,13 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     | Picture::Overview { common, .. }
     | Picture::Patches { common, .. }) = &arguments.picture;
     let format = Format::of(&common.output)?;
+    let image = match &arguments.picture {
+        Picture::Patches { patches, .. } => patches.image.as_deref(),
+        _ => None,
+    };
+    let model = model_files(common.run.model.model.as_deref());
+    let inputs = [Path::new(&common.material)].into_iter().chain(image).chain(model.iter().map(PathBuf::as_path));
+    refuse_inputs(&common.output, inputs)?;
     let recording = recording_of(&common.material, &common.run)?;
     let figure = match &arguments.picture {
         Picture::Map { one, .. } => draw_one(&recording, common, one, figure::map),

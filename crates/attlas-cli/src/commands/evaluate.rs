@@ -11,6 +11,7 @@ use super::train::left_out_lines;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{ModelArguments, load_model};
 use crate::terminal::{Terminal, printable, remark};
+use crate::words::inert_json;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,7 +54,7 @@ pub fn run(arguments: &EvaluateArguments, terminal: &mut Terminal) -> Result<Out
     if arguments.json {
         let json = serde_json::to_string(&evaluation)
             .map_err(|error| Failure::Output(format!("the figures cannot be written as JSON: {error}")))?;
-        writeln!(terminal, "{json}")?;
+        writeln!(terminal, "{}", inert_json(&json))?;
     } else {
         print(&evaluation, terminal)?;
     }

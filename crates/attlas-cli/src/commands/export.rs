@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::failure::{Failure, Outcome};
 use crate::inputs::parse_kind;
-use crate::inputs::{Span, parse_span};
+use crate::inputs::{Span, parse_span, refuse_inputs};
 use crate::terminal::{Terminal, printable};
 
 const EXAMPLES: &str = "\
@@ -20,7 +20,8 @@ Examples:
   attlas export run.safetensors --kind encoder --rows 0:8 --columns 0:8 -o corner.json
 
 Arrays are named encoder, decoder_self and decoder_cross. For one text each is [layers, heads, queries, keys]; for a
-batch there is one array per layer, encoder.0, …, of shape [batch, heads, queries, keys].";
+batch there is one array per layer, encoder.0, …, of shape [batch, heads, queries, keys]. In CSV an apostrophe stands before a
+token that a spreadsheet would take for a formula.";
 
 /// `attlas export`.
 #[derive(Debug, Args)]
@@ -55,6 +56,7 @@ pub struct ExportArguments {
 /// Writes the dense weights.
 pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     arrays::Format::of(&arguments.output).map_err(|error| Failure::Usage(error.to_string()))?;
+    refuse_inputs(&arguments.output, [arguments.recording.as_path()])?;
     let recording = Recording::open(&arguments.recording)?;
     let end = |size: fn(&Layer) -> usize| {
         let chosen = recording.layers.iter().filter(|layer| arguments.kind.is_none_or(|kind| layer.kind == kind));

@@ -8,7 +8,7 @@ use attlas::arrays::{self, ImportOptions};
 use clap::Args;
 
 use crate::failure::{Failure, Outcome};
-use crate::inputs::parse_kind;
+use crate::inputs::{parse_kind, refuse_inputs};
 use crate::terminal::{Terminal, printable, remark};
 
 const EXAMPLES: &str = "\
@@ -63,6 +63,7 @@ fn parse_labels(text: &str) -> Result<Labels, String> {
 
 /// Checks the arrays and writes the recording.
 pub fn run(arguments: &ImportArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    refuse_inputs(&arguments.output, [arguments.maps.as_path()])?;
     let options = ImportOptions {
         kind: arguments.kind,
         source_tokens: arguments.source_tokens.clone().map(|labels| labels.0),

@@ -13,6 +13,7 @@ use super::counted;
 use crate::failure::{Failure, Outcome};
 use crate::measures::{heads_json, print_heads, print_measures};
 use crate::terminal::{Terminal, clip, printable};
+use crate::words::inert_json;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -108,7 +109,7 @@ fn print_json(
 
 fn print_object(object: &Value, terminal: &mut Terminal) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(object).map_err(|error| Failure::Input(error.to_string()))?;
-    Ok(writeln!(terminal, "{text}")?)
+    Ok(writeln!(terminal, "{}", inert_json(&text))?)
 }
 
 fn print_provenance(recording: &Recording, terminal: &mut Terminal) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! `attlas record TEXT… -o RUN.safetensors`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use attlas::Recording;
 use clap::Args;
@@ -9,7 +9,9 @@ use clap::Args;
 use super::counted;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
-use crate::inputs::{IdList, RunArguments, Texts, parse_ids, read_texts, run_ids, run_texts};
+use crate::inputs::{
+    IdList, RunArguments, Texts, model_files, parse_ids, read_texts, refuse_inputs, run_ids, run_texts,
+};
 use crate::terminal::{Terminal, printable};
 
 const EXAMPLES: &str = "\
@@ -48,6 +50,9 @@ pub struct RecordArguments {
 
 /// Runs the model and saves the recording.
 pub fn run(arguments: &RecordArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    let model = model_files(arguments.run.model.model.as_deref());
+    let inputs = arguments.texts.iter().map(Path::new).chain(model.iter().map(PathBuf::as_path));
+    refuse_inputs(&arguments.output, inputs)?;
     let mut options = arguments.run.clone();
     options.values = arguments.values;
     let (run, some_skipped) = if arguments.texts.is_empty() {

@@ -1,7 +1,7 @@
 //! `attlas TEXT`, `attlas RECORDING`: the main job. Runs the model, prints its output, a map and what stands out, and writes the page.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use attlas::analysis::{Standout, measure_all, standouts};
 use attlas::output::write_aside;
@@ -12,8 +12,8 @@ use clap::Args;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{
-    RunArguments, TextRun, Texts, names_recording, parse_head, parse_kind, pick_kind, pick_layer, read_text,
-    recording_of, run_texts,
+    RunArguments, TextRun, Texts, model_files, names_recording, parse_head, parse_kind, pick_kind, pick_layer,
+    read_text, recording_of, refuse_inputs, run_texts,
 };
 use crate::measures::{print_standouts, wrapped};
 use crate::terminal::{Terminal, draw_heatmap, printable, remark};
@@ -56,6 +56,10 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     let Some(raw) = &arguments.text else {
         return Err(Failure::Usage("no TEXT was given; `attlas help` shows how to call it".into()));
     };
+    if !arguments.no_page {
+        let model = model_files(arguments.run.model.model.as_deref());
+        refuse_inputs(&arguments.output, [Path::new(raw)].into_iter().chain(model.iter().map(PathBuf::as_path)))?;
+    }
     let (run, title) = if names_recording(raw) {
         (TextRun { recording: recording_of(raw, &arguments.run)?, outputs: Vec::new(), hints: Vec::new() }, None)
     } else {

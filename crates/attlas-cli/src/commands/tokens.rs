@@ -10,6 +10,7 @@ use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{ModelArguments, load_model, read_text};
 use crate::terminal::{Terminal, printable};
+use crate::words::inert_json;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,7 +55,7 @@ pub fn run(arguments: &TokensArguments, terminal: &mut Terminal) -> Result<Outco
     };
     if arguments.json {
         let json = serde_json::to_string(&tokens).map_err(|error| Failure::Input(error.to_string()))?;
-        writeln!(terminal, "{json}")?;
+        writeln!(terminal, "{}", inert_json(&json))?;
     } else {
         print_table(&tokens, terminal)?;
     }

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 
 use super::counted;
 use crate::failure::{Failure, Outcome};
+use crate::inputs::refuse_inputs;
 use crate::signals::Watch;
 use crate::terminal::{Terminal, printable, remark};
 
@@ -168,6 +169,16 @@ pub struct RunSettings {
 }
 
 impl TrainArguments {
+    /// Refuses a folder into which the run would write one of its inputs. A tokenizer is copied as it is, and is not lost.
+    fn refuse_inputs(&self) -> Result<(), Failure> {
+        let inputs = [Some(&self.pairs), Some(&self.valid), self.model.init.as_ref()];
+        let written = ["model.safetensors", "checkpoint.safetensors", "config.json", "tokenizer.json", "log.jsonl"];
+        for name in written {
+            refuse_inputs(&self.output.join(name), inputs.into_iter().flatten().map(PathBuf::as_path))?;
+        }
+        Ok(())
+    }
+
     fn config(&self, threads: Option<usize>) -> Config {
         let decay = match self.recipe.decay {
             DecayName::InverseSqrt => Decay::InverseSqrt,
@@ -219,6 +230,7 @@ impl TrainArguments {
 
 /// Trains.
 pub fn run(arguments: &TrainArguments, threads: Option<usize>, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    arguments.refuse_inputs()?;
     let config = arguments.config(threads);
     let mut reporter = Reporter::new(arguments.quiet);
     let signals = Watch::start()?;

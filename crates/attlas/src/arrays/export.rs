@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{EXPORT_KEY, ExportMetadata, extension, npy};
 use crate::output::write_aside;
+use crate::printable::printable;
 use crate::recording::{write_f32, write_safetensors_header};
 use crate::{AttentionMap, Error, Kind, Layer, Recording, Remedy, Tokens};
 
@@ -304,9 +305,13 @@ fn write_csv(file: &mut impl Write, arrays: &[DenseArray<'_>]) -> io::Result<()>
     Ok(())
 }
 
-/// A CSV field; a leading character that spreadsheets run as a formula stays text.
+/// A CSV field that stays text: what cannot be seen is shown by a picture or a name, and before a character that
+/// spreadsheets take for the beginning of a formula stands an apostrophe.
 fn quoted(field: &str) -> String {
-    format!("\"{}\"", field.replace('"', "\"\""))
+    // a tab or a line break, which they pass over, is a picture already
+    let begins_formula = field.starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
+    let apostrophe = if begins_formula { "'" } else { "" };
+    format!("\"{apostrophe}{}\"", printable(field).replace('"', "\"\""))
 }
 
 fn write_json(file: &mut impl Write, arrays: &[DenseArray<'_>], tokens: &Labels<'_>) -> io::Result<()> {

@@ -1,0 +1,60 @@
+//! An output that is one of the inputs: refused, before anything is read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+
+/// What a model folder is read from, by the ends of the names; besides, a model may be one file.
+const MODEL_FILES: [&str; 7] =
+    ["config.json", ".index.json", "tokenizer.json", ".gguf", ".bin", ".model", "vocab.json"];
+
+/// Refuses an output that is the same file as an input, also where one is a link to the other.
+///
+/// An output that does not exist yet is nobody's input. Words that name no file, such as texts, are passed over.
+///
+/// # Errors
+/// [`Failure::Usage`] names the input.
+pub fn refuse_inputs<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    match inputs.into_iter().find(|input| is_same_file(output, input)) {
+        None => Ok(()),
+        Some(input) if input == output => Err(Failure::Usage(format!(
+            "-o {}: this is the input, which would be lost; give the result another name",
+            output.display()
+        ))),
+        Some(input) => Err(Failure::Usage(format!(
+            "-o {}: this is the same file as the input {}, which would be lost; give the result another name",
+            output.display(),
+            input.display()
+        ))),
+    }
+}
+
+/// The files of a local model that a run reads: the file itself, or its folder's weights and descriptions.
+pub fn model_files(model: Option<&Path>) -> Vec<PathBuf> {
+    let Some(model) = model else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(model) else { return vec![model.to_path_buf()] };
+    let is_read = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_shard = name.starts_with("model") && name.ends_with(".safetensors");
+        is_shard || MODEL_FILES.iter().any(|end| name.ends_with(end))
+    };
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_read).collect();
+    files.sort();
+    files
+}
+
+/// Whether two names lead to the same file.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let (Ok(there), Ok(here)) = (fs::metadata(a), fs::metadata(b)) else { return false };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        if (there.dev(), there.ino()) == (here.dev(), here.ino()) {
+            return true;
+        }
+    }
+    // elsewhere hard links are not told apart
+    let _ = (there, here);
+    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
