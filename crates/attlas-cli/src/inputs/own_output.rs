@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
-/// What a model folder is read from, by the ends of the names; besides, a model may be one file.
+/// What a model folder is read from beside `model*.safetensors`, by the ends of the names.
 const MODEL_FILES: [&str; 7] =
     ["config.json", ".index.json", "tokenizer.json", ".gguf", ".bin", ".model", "vocab.json"];
 
@@ -46,15 +46,20 @@ pub fn model_files(model: Option<&Path>) -> Vec<PathBuf> {
 
 /// Whether two names lead to the same file.
 fn is_same_file(a: &Path, b: &Path) -> bool {
-    let (Ok(there), Ok(here)) = (fs::metadata(a), fs::metadata(b)) else { return false };
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        if (there.dev(), there.ino()) == (here.dev(), here.ino()) {
-            return true;
-        }
-    }
-    // elsewhere hard links are not told apart
-    let _ = (there, here);
-    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+    let is_same_place = matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b);
+    is_same_place || is_hard_link(a, b)
+}
+
+/// Whether two names stand for the same bytes on the disk.
+#[cfg(unix)]
+fn is_hard_link(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let place = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    matches!((place(a), place(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Elsewhere they are not told apart.
+#[cfg(not(unix))]
+fn is_hard_link(_: &Path, _: &Path) -> bool {
+    false
 }
