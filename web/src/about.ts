@@ -22,8 +22,8 @@ export function about(source: Source): HTMLElement {
     ["stored as", provenance.dtype],
     ["mode", provenance.mode === "unknown" ? "" : provenance.mode],
     ["weights", METHODS[provenance.method] ?? provenance.method],
-    ["attlas", provenance.attlas_version],
-    ["numbers", `32-bit floats; ${source.pooled ? "each is the largest weight of its tile" : "weights are right to six digits after the point"}`],
+    ["written by", provenance.writer],
+    ["numbers", `32-bit floats; ${source.pooled ? "each is the largest weight of its tile" : "weights are right to five digits after the point"}`],
     ["padding", n_padding > 0 ? `${n_padding} padding tokens are left out` : ""],
   ];
   const list = el("dl");
