@@ -6,6 +6,15 @@ pub fn counted(n: usize, singular: &str) -> String {
     format!("{n} {singular}{plural}")
 }
 
+/// `45 s`, `12 min`, `3 h 20 min`.
+pub fn duration(seconds: f64) -> String {
+    match seconds.max(0.0) as u64 {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min", seconds / 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
 /// The text with everything a terminal could obey or a reader could not see replaced by a picture or a name of it:
 /// control characters by those of U+2400, bidirectional and other invisible controls by `⟨U+202E⟩`.
 pub fn printable(text: &str) -> String {
@@ -31,6 +40,11 @@ fn is_invisible(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_read_at_a_glance() {
+        assert_eq!([0.4, 59.9, 61.0, 7260.0].map(duration), ["0 s", "59 s", "1 min", "2 h 1 min"]);
+    }
 
     #[test]
     fn control_bytes_never_come_through() {
