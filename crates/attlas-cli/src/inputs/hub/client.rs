@@ -155,9 +155,9 @@ impl PacedBody {
     /// The next bytes; 0 of them at the end.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
         let slow = |patience: Duration| BodyError::Slow(format!("nothing came for {} s", patience.as_secs()));
-        let n_bytes = self.reader.read(buffer).map_err(|error| match error.kind() {
-            std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => slow(self.patience),
-            _ => BodyError::Broken(error.to_string()),
+        let n_bytes = self.reader.read(buffer).map_err(|error| match is_late(&error) {
+            true => slow(self.patience),
+            false => BodyError::Broken(error.to_string()),
         })?;
         self.n_bytes += n_bytes as u64;
         if self.since.elapsed() >= self.patience {
@@ -186,6 +186,12 @@ impl PacedBody {
             }
         }
     }
+}
+
+/// Whether a read ended because its time was over.
+fn is_late(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+    matches!(inner, Some(ureq::Error::Timeout(_))) || error.kind() == std::io::ErrorKind::TimedOut
 }
 
 /// Who answers at an address.
