@@ -52,8 +52,9 @@ export interface Scoring {
 export type Stored =
   // weights [n_heads, n_queries, n_keys], lse [n_heads, n_queries]
   | { storage: "dense"; weights: number; lse: number | null }
-  // queries [n_heads, n_queries, d_head], keys [n_kv_heads, n_keys, d_head], lse [n_heads, n_queries]
-  | { storage: "factored"; queries: number; keys: number; lse: number };
+  // queries [n_heads, n_queries, d_head], keys [n_kv_heads, n_keys, d_head], lse and what f32 leaves out of it
+  // [n_heads, n_queries]
+  | { storage: "factored"; queries: number; keys: number; lse: number; lse_rest: number };
 
 export interface Layer {
   kind: Kind;
@@ -73,7 +74,8 @@ export interface Provenance {
   revision: string;
   dtype: string;
   mode: string;
-  attlas_version: string;
+  /** The program that wrote the recording, and its version. */
+  writer: string;
   method: string;
   notes: string[];
 }
@@ -94,7 +96,7 @@ export interface Standout {
   interval: [number, number] | null;
   /** The score from which a head is named. */
   threshold: number;
-  /** What knowing nothing but positions would give; null where the score has it in it. */
+  /** What knowing nothing but positions would give; null where the score is relative already. */
   baseline: number | null;
   n: number;
   /** What there are n of: "queries". */

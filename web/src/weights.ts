@@ -3,7 +3,7 @@
 //   weight(q, k) = exp(score(q, k) − lse(q)),   score = softcap(scale · Q[q]·K[k]) + bias(q, k), −∞ where masked
 
 import { keyTokens, queryTokens } from "./data.ts";
-import type { Bias, Layer, Scoring, Source } from "./data.ts";
+import type { Bias, Layer, Scoring, Source, Stored } from "./data.ts";
 
 /** One head's map; rows are queries, columns are keys. */
 export interface HeadMap {
@@ -14,7 +14,7 @@ export interface HeadMap {
   /** 1 where the query may not look at the key. [n_queries, n_keys] */
   masked: Uint8Array;
   /** ln Σ exp(score); null for arrays that came without. [n_queries] */
-  lse: Float32Array | null;
+  lse: Float64Array | null;
   /** The weight that a learned sink takes from each row. [n_queries] */
   sink: Float32Array;
 }
@@ -26,8 +26,7 @@ export function headMap(source: Source, item: number, layer: Layer, head: number
   const keys = keyTokens(tokens, layer.kind).tokens.map((token) => token.position);
   const [n_queries, n_keys] = [queries.length, keys.length];
   const stored = layer.stored[item]!;
-  const lse =
-    stored.lse === null ? null : source.numbers.subarray(stored.lse + head * n_queries).subarray(0, n_queries);
+  const lse = lseOf(source.numbers, stored, head * n_queries, n_queries);
   const masked = maskOf(layer.scoring, queries, keys, lse);
   let weights: Float32Array;
   if (stored.storage === "dense") {
@@ -54,6 +53,15 @@ export function headMap(source: Source, item: number, layer: Layer, head: number
   return { n_queries, n_keys, weights, masked, lse, sink };
 }
 
+/** The log-sum-exps of some rows, with all digits that are stored; null for arrays that came without. */
+function lseOf(numbers: Float32Array, stored: Stored, first: number, n: number): Float64Array | null {
+  if (stored.lse === null) return null;
+  const lse = Float64Array.from(numbers.subarray(stored.lse + first, stored.lse + first + n));
+  if (stored.storage === "dense") return lse;
+  const rest = numbers.subarray(stored.lse_rest + first, stored.lse_rest + first + n);
+  return lse.map((value, row) => value + rest[row]!);
+}
+
 /** The score behind a weight; null where it is not known or masked. */
 export function scoreOf(map: HeadMap, query: number, key: number): number | null {
   const weight = map.weights[query * map.n_keys + key]!;
@@ -62,7 +70,7 @@ export function scoreOf(map: HeadMap, query: number, key: number): number | null
 }
 
 /** Which cells no weight can reach. [n_queries, n_keys] */
-function maskOf(scoring: Scoring | null, queries: number[], keys: number[], lse: Float32Array | null): Uint8Array {
+function maskOf(scoring: Scoring | null, queries: number[], keys: number[], lse: Float64Array | null): Uint8Array {
   const masked = new Uint8Array(queries.length * keys.length);
   if (scoring === null) return masked;
   const { before, after } = scoring.visibility;
@@ -85,7 +93,7 @@ function factoredWeights(
   keys: number[], // positions, [n_keys]
   q: Float32Array, // [n_queries, d_head]
   k: Float32Array, // [n_keys, d_head]
-  lse: Float32Array, // [n_queries]
+  lse: Float64Array, // [n_queries]
   masked: Uint8Array, // [n_queries, n_keys]
   d_head: number,
 ): Float32Array {

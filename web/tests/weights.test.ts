@@ -33,10 +33,11 @@ function sourceOf(layer: Golden): { source: Source; layer: Layer } {
     n_kv_heads: layer.n_kv_heads,
     d_head: layer.d_head,
     scoring: layer.scoring,
-    stored: [{ storage: "factored", queries: 0, keys: n_queries, lse: n_queries + n_keys }],
+    stored: [{ storage: "factored", queries: 0, keys: n_queries, lse: n_queries + n_keys, lse_rest: layer.numbers.length }],
   };
   const item = { source: tokens(layer.key_positions), target: tokens(layer.query_positions), predicted: [] };
-  const numbers = Float32Array.from(layer.numbers, (value) => value ?? -Infinity);
+  const rests = layer.n_heads * layer.query_positions.length; // nothing is left out
+  const numbers = Float32Array.from([...layer.numbers, ...Array<number>(rests).fill(0)], (value) => value ?? -Infinity);
   const source = { items: [item], layers: [described], numbers } as Partial<Atlas> as Source;
   return { source: { ...source, numbers }, layer: described };
 }

@@ -166,7 +166,13 @@ fn definition(measure: &Measure) -> Vec<(&'static str, String)> {
         ("formula", measure.formula.to_owned()),
         ("score", format!("{}, {low} to {high}; a mean over {}", measure.unit, measure.over)),
         ("threshold", measure.threshold.to_string()),
-        ("baseline", measure.baseline.map_or("none: the score has it in it", |baseline| baseline.says).to_owned()),
+        (
+            "baseline",
+            measure
+                .baseline
+                .map_or("none: the score is already relative to looking at all keys alike", |baseline| baseline.says)
+                .to_owned(),
+        ),
         ("kinds", kinds.join(", ")),
         ("paper", measure.paper.to_owned()),
     ]

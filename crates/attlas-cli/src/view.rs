@@ -60,6 +60,7 @@ impl ViewArguments {
         head: Head,
     ) -> Result<View, Failure> {
         let tokens = recording.items.get(item).ok_or(Error::NoItem { item, n_items: recording.items.len() })?;
+        let of_layer = recording.layer(kind, layer)?;
         let options = ViewOptions {
             item,
             pieces: if self.words { Pieces::Words } else { Pieces::Apart },
@@ -71,8 +72,8 @@ impl ViewArguments {
                 LabelRows::Read => RowTokens::Read,
                 LabelRows::Predicted => RowTokens::Predicted,
             }),
-            rows: self.rows.as_ref().map(|span| range(span, tokens.queries(kind))),
-            columns: self.columns.as_ref().map(|span| range(span, tokens.keys(kind))),
+            rows: self.rows.as_ref().map(|span| range(span, of_layer.query_tokens(tokens))),
+            columns: self.columns.as_ref().map(|span| range(span, of_layer.key_tokens(tokens))),
             ..ViewOptions::default()
         };
         Ok(View::with(recording, kind, layer, head, &options)?)

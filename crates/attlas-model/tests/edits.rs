@@ -177,6 +177,8 @@ fn a_hidden_edge_leaves_the_softmax_without_that_key_and_other_rows_and_heads_al
         let hidden = run(&model, vec![Edit::Edges { heads, keys: Which::These(vec![1, 3]) }]);
         let layer = hidden.recording.layer(kind, 0).expect("the layer");
         assert!(matches!(layer.weights, Weights::Dense(_)), "{name} is recorded with what was used");
+        // what a learned sink takes is not beside dense weights: rows may sum to less than 1
+        assert!(hidden.recording.check().expect("sizes agree").iter().all(|check| check.passed()), "{name}");
         for head in 0..2 {
             let (before, after) = (map(&plain.recording, kind, 0, head), map(&hidden.recording, kind, 0, head));
             for (query, (before, after)) in before.iter().zip(&after).enumerate() {
@@ -472,6 +474,8 @@ fn what_a_plan_names_must_be_there_and_a_refusal_says_what_is() {
     assert!(said(stream(Kind::Cross, 0)).contains("no hidden states of its own"));
     let error = family("gpt2").run(&[input(&family("gpt2"), &[], &TEXT)], &edited(vec![zero(one(Kind::Cross, 0, 0))]));
     assert_eq!(error.expect_err("a refusal").to_string(), "gpt2 has no cross attention; it has decoder");
+    let twice = Heads { heads: Which::These(vec![2, 2]), ..one(Kind::Cross, 1, 0) };
+    assert_eq!(said(zero(twice)), "head 2 of cross layer 1 is chosen twice");
     // what cannot be known before a text is generated
     let generating = |edit: Edit<Array>| {
         let options = RunOptions { decoding: Decoding::Greedy { max_tokens: 4 }, ..edited(vec![edit]) };
@@ -480,6 +484,52 @@ fn what_a_plan_names_must_be_there_and_a_refusal_says_what_is() {
     let weights = Edit::Weights { heads: one(Kind::Cross, 0, 0), to: NewWeights::Given(array(&[1, 1, 7, 7])) };
     assert!(generating(weights).contains("cannot be given while a text is generated"));
     assert!(generating(stream(Kind::Decoder, 1)).contains("cannot be given for all rows while a text is generated"));
+}
+
+#[test]
+fn what_a_plan_keeps_must_be_somewhere() {
+    let model = family("bart"); // 2 layers in the encoder, 3 in the decoder
+    let kept = |site: Site, kind: Option<Kind>, layer: usize| {
+        let pass = Pass { keep: vec![Keep { site, kind, layers: Some(vec![layer]) }], edits: Vec::new() };
+        let run = model.run(&[input(&model, &OTHER, &TEXT)], &RunOptions { pass, ..RunOptions::default() });
+        run.map(|run| (run.kept.len(), run.recording.layers.len())).map_err(|error| error.to_string())
+    };
+    assert_eq!(kept(Site::Stream, Some(Kind::Encoder), 2), Ok((1, 0)), "what leaves the encoder");
+    assert!(kept(Site::Stream, Some(Kind::Encoder), 3).unwrap_err().starts_with("there is no encoder layer 2"));
+    assert!(kept(Site::Stream, Some(Kind::Cross), 0).unwrap_err().contains("no hidden states of its own"));
+    assert_eq!(kept(Site::Queries, None, 2), Ok((2, 0)), "decoder and cross have a layer 2");
+    assert!(kept(Site::Queries, None, 9).unwrap_err().starts_with("there is no encoder layer 9"));
+    assert!(kept(Site::Values, None, 0).unwrap_err().contains("the plan keeps no attention"));
+    assert_eq!(kept(Site::Attention, Some(Kind::Cross), 1), Ok((0, 1)), "one layer alone is recorded");
+}
+
+#[test]
+fn a_mean_of_heads_stands_in_the_order_in_which_an_edit_names_them() {
+    let model = family("llama");
+    let options = keeping([Site::HeadOutputs], Vec::new());
+    let base = model.run(&[input(&model, &[], &TEXT)], &options).expect("a run");
+    let heads = |heads: Vec<usize>| Heads { heads: Which::These(heads), ..one(Kind::Decoder, 0, 0) };
+    let mean = |chosen: &Heads| mean_head_outputs(std::slice::from_ref(&base), chosen).expect("a mean");
+    let (one, three) = (mean(&heads(vec![1])), mean(&heads(vec![3])));
+    assert_eq!(mean(&heads(vec![3, 1])).values, [three.values.clone(), one.values.clone()].concat());
+    let edit = Edit::HeadOutput { heads: heads(vec![3, 1]), to: HeadOutput::Mean(mean(&heads(vec![3, 1]))) };
+    let changed = model.run(&[input(&model, &[], &TEXT)], &keeping([Site::HeadOutputs], vec![edit])).expect("a run");
+    let outputs = changed.kept(Site::HeadOutputs, Kind::Decoder, 0).expect("outputs");
+    let width = outputs.shape[3];
+    assert_eq!(outputs.values[3 * TEXT.len() * width..][..width], three.values, "head 3 has its own mean");
+}
+
+#[test]
+fn given_weights_leave_padding_alone() {
+    let model = family("bert");
+    let (long, short) = (input(&model, &TEXT, &[]), input(&model, &TEXT[..4], &[]));
+    let n = TEXT.len();
+    let given = Array { shape: vec![2, 1, n, n], values: vec![1.0 / n as f32; 2 * n * n] };
+    let edit = Edit::Weights { heads: one(Kind::Encoder, 0, 1), to: NewWeights::Given(given) };
+    let run = model.run(&[long, short], &edited(vec![edit])).expect("a run");
+    let row = run.recording.map(1, Kind::Encoder, 0, 1).expect("a map").row(0);
+    assert!(row[..4].iter().all(|weight| *weight > 0.1) && row[4..] == [0.0; 3], "{row:?}");
+    assert!(run.recording.check().expect("sizes agree").iter().all(|check| check.passed()));
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl File {
         let (_, metadata) =
             SafeTensors::read_metadata(&self.bytes).map_err(|error| self.problem(format!("no header: {error}")))?;
         let text = metadata.metadata().as_ref().and_then(|texts| texts.get(key)).cloned();
-        text.ok_or_else(|| self.problem(format!("its metadata has no \"{key}\"; is it a checkpoint of attlas train?")))
+        text.ok_or_else(|| self.problem(format!("its metadata has no \"{key}\"; is it a checkpoint of a training?")))
     }
 
     /// Whether the file holds the other's tensors in half precision.

@@ -43,7 +43,8 @@ struct PageProvenance<'a> {
     revision: &'a str,
     dtype: &'a str,
     mode: Mode,
-    attlas_version: &'a str,
+    /// The program that wrote the recording, and its version.
+    writer: String,
     method: Method,
     notes: Vec<String>,
 }
@@ -97,8 +98,9 @@ struct PageLayer<'a> {
 enum Stored {
     /// Weights `[n_heads, n_queries, n_keys]`; log-sum-exps `[n_heads, n_queries]`.
     Dense { weights: usize, lse: Option<usize> },
-    /// Queries `[n_heads, n_queries, d_head]`, keys `[n_kv_heads, n_keys, d_head]`, log-sum-exps `[n_heads, n_queries]`.
-    Factored { queries: usize, keys: usize, lse: usize },
+    /// Queries `[n_heads, n_queries, d_head]`, keys `[n_kv_heads, n_keys, d_head]`, log-sum-exps `[n_heads, n_queries]`, and
+    /// what f32 leaves out of these: the page computes in f64, and large scores need all of it.
+    Factored { queries: usize, keys: usize, lse: usize, lse_rest: usize },
 }
 
 /// What a head does, with all that its score is to be read beside.
@@ -204,8 +206,9 @@ fn page_provenance(recording: &Recording) -> PageProvenance<'_> {
             recording.layers.len()
         ));
     }
-    let (mode, method, attlas_version) = (*mode, *method, writer.version.as_str());
-    PageProvenance { model, family, revision, dtype, mode, attlas_version, method, notes }
+    let (mode, method) = (*mode, *method);
+    let writer = format!("{} {}", writer.name, writer.version).trim().to_owned();
+    PageProvenance { model, family, revision, dtype, mode, writer, method, notes }
 }
 
 /// The bytes of so many f32 numbers in base64.
@@ -268,7 +271,7 @@ enum Form {
 impl Form {
     fn of(layer: &Layer) -> Form {
         match layer.factored() {
-            Some(factored) if factored.is_plain() => Form::Smaller,
+            Some(factored) if factored.mask.is_none() && factored.key_bias.is_none() => Form::Smaller,
             _ => Form::Dense,
         }
     }
@@ -284,9 +287,12 @@ impl Form {
 
 /// The numbers that one item of a layer takes.
 fn stored_size(layer: &Layer, item: &Item, form: Form) -> u64 {
-    let numbers = if form.is_dense(layer, item) { dense_size(layer, item) } else { factored_size(layer, item) };
     let lse = layer.shape.n_heads as u64 * kept(layer.query_tokens(item)).len() as u64;
-    numbers.saturating_add(layer.factored().map_or(0, |_| lse))
+    match (layer.factored(), form.is_dense(layer, item)) {
+        (None, _) => dense_size(layer, item),
+        (Some(_), true) => dense_size(layer, item).saturating_add(lse),
+        (Some(_), false) => factored_size(layer, item).saturating_add(2 * lse),
+    }
 }
 
 fn dense_size(layer: &Layer, item: &Item) -> u64 {
@@ -355,22 +361,25 @@ fn store(recording: &Recording, layer: &Layer, (item, form): (usize, Form), numb
         return Stored::Dense { weights: push_dense(recording, layer, item, numbers), lse: None };
     };
     let (first_head, first_kv_head) = (item * shape.n_heads, item * shape.n_kv_heads);
-    let push_lse = |numbers: &mut Vec<f32>| {
+    let push_lse = |numbers: &mut Vec<f32>, part: fn(f64) -> f32| {
         let start = numbers.len();
         for head in first_head..first_head + shape.n_heads {
-            numbers.extend(query_rows.iter().map(|row| factored.lse[head * shape.n_queries + row] as f32));
+            numbers.extend(query_rows.iter().map(|row| part(factored.lse[head * shape.n_queries + row])));
         }
         start
     };
+    let whole = |lse: f64| lse as f32;
+    let rest = |lse: f64| if lse.is_finite() { (lse - f64::from(lse as f32)) as f32 } else { 0.0 };
     if form.is_dense(layer, tokens) {
         let weights = push_dense(recording, layer, item, numbers);
-        return Stored::Dense { weights, lse: Some(push_lse(numbers)) };
+        return Stored::Dense { weights, lse: Some(push_lse(numbers, whole)) };
     }
     let Factored { queries, keys, .. } = factored;
     Stored::Factored {
         queries: push_rows(numbers, queries, first_head, shape.n_heads, shape.n_queries, &query_rows, shape.d_head),
         keys: push_rows(numbers, keys, first_kv_head, shape.n_kv_heads, shape.n_keys, &key_rows, shape.d_head),
-        lse: push_lse(numbers),
+        lse: push_lse(numbers, whole),
+        lse_rest: push_lse(numbers, rest),
     }
 }
 

@@ -181,7 +181,7 @@ fn weights_that_the_pages_formula_cannot_compute_travel_dense_and_layers_of_anot
     let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: 40, n_keys: 40, d_head: 2, d_value: 1 };
     let source = Tokens::from_labels((0..40).map(|index| index.to_string()));
     let items = vec![Item { source, ..Item::default() }];
-    let layer = |scale: f32| {
+    let layer = |scale: f64| {
         let scoring = Scoring { scale, ..Scoring::scaled_dot_product(2, Visibility::FULL) };
         common::factored(Kind::Encoder, 4, shape, scoring, &items, 3)
     };
@@ -191,7 +191,7 @@ fn weights_that_the_pages_formula_cannot_compute_travel_dense_and_layers_of_anot
     }
     let mut other_tower = layer(1.0);
     other_tower.stack = Some("vision".into());
-    for (layer, storage) in [(layer(1.0), "factored"), (masked, "dense"), (layer(400.0), "dense")] {
+    for (layer, storage) in [(layer(1.0), "factored"), (masked, "dense"), (layer(400.0), "factored")] {
         let recording = Recording { items: items.clone(), layers: vec![layer, other_tower.clone()], ..blank() };
         let page = page(&recording, &PageOptions::default()).unwrap();
         assert!(page.contains(&format!(r#""storage":"{storage}""#)), "{storage}");

@@ -118,11 +118,11 @@ impl<T: Element> PartialEq for Buffer<T> {
 /// Real numbers as a model had them, in 32 or 16 bits; 16 bits are widened where they are read, a piece at a time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Numbers {
-    /// 32 bits.
+    /// IEEE single precision, 24 bits of precision.
     F32(Buffer<f32>),
-    /// 16 bits, 11 of them precision.
+    /// IEEE half precision: 11 bits of precision, up to 65,504.
     F16(Buffer<f16>),
-    /// 16 bits with the range of 32, 8 of them precision.
+    /// bfloat16: 8 bits of precision, the range of 32 bits.
     Bf16(Buffer<bf16>),
 }
 
@@ -150,7 +150,7 @@ impl Numbers {
         }
     }
 
-    /// Some of them; 32 bits are not copied.
+    /// The numbers at `range`, as f32; those stored in 32 bits are borrowed, those in 16 bits are copied.
     ///
     /// # Panics
     /// When the range reaches outside.
@@ -162,7 +162,7 @@ impl Numbers {
         }
     }
 
-    /// All of them.
+    /// Every number, as f32; copied where they are stored in 16 bits.
     pub fn read_all(&self) -> Cow<'_, [f32]> {
         self.read(0..self.len())
     }

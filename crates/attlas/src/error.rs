@@ -85,11 +85,11 @@ pub enum Error {
     OutsideMap {
         /// `rows` or `columns`.
         axis: &'static str,
-        /// What was asked for.
+        /// The rows or columns that were asked for, counted from 0 without padding.
         range: Range<usize>,
         /// The kind of attention.
         kind: Kind,
-        /// How many there are.
+        /// How many rows or columns the map has, padding left out.
         n: usize,
     },
     /// Imported arrays that are no attention weights.
@@ -124,7 +124,7 @@ pub enum Error {
         /// How to ask for less, or raise the limit.
         remedy: Remedy,
     },
-    /// Of a map nothing is left to be shown.
+    /// Hiding special tokens, or a range, leaves no row or no column of the map.
     #[error("{0}")]
     NothingShown(String),
     /// A map too large to be held was asked for in a way that needs all its numbers.
@@ -133,13 +133,13 @@ pub enum Error {
          of it, can be had"
     )]
     NeedsWholeMap {
-        /// What was asked for.
+        /// What needs the whole map: `merging pieces into words`, `hiding special tokens`.
         what: &'static str,
         /// Rows that would be shown.
         n_rows: usize,
         /// Columns that would be shown.
         n_columns: usize,
-        /// Numbers that are held at most.
+        /// The most numbers of one map that are held in memory.
         limit: usize,
     },
     /// A figure that cannot be drawn.

@@ -28,9 +28,9 @@ pub enum RowTokens {
 /// What hiding special tokens took away.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Hidden {
-    /// Rows removed.
+    /// How many rows were removed.
     pub rows: usize,
-    /// Columns removed.
+    /// How many columns were removed.
     pub columns: usize,
     /// What each remaining row had in removed columns, in 0 ..= 1 for weights. Shape `[rows.len()]` of what remains.
     pub masses: Vec<f32>,

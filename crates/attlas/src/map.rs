@@ -70,7 +70,7 @@ impl<'a> AttentionMap<'a> {
         self.layer.key_tokens(self.tokens)
     }
 
-    /// The text the map belongs to.
+    /// The text that the map is of, with the tokens of all its axes.
     pub fn item(&self) -> &'a Item {
         self.tokens
     }

@@ -16,7 +16,7 @@ pub enum Mask {
         n_items: usize,
         /// The most stretches that a query has.
         n_stretches: usize,
-        /// First key, and the key after the last; rising, and `(0, 0)` where there is none.
+        /// First key, and the key after the last; rising, then `(0, 0)` where there are no more.
         /// Shape `[n_items, n_queries, n_stretches, 2]`.
         keys: Buffer<u32>,
     },
@@ -121,13 +121,16 @@ impl Mask {
     }
 }
 
-/// The stretches of all rows, as many for each, and how many that is. Shape `[rows.len(), n_stretches, 2]`.
+/// The stretches of all rows that are not empty, as many for each, and how many that is.
+/// Shape `[rows.len(), n_stretches, 2]`.
 fn padded(rows: &[Vec<Range<usize>>]) -> (usize, Buffer<u32>) {
-    let n_stretches = rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
+    let used = |row: &[Range<usize>]| row.iter().filter(|stretch| !stretch.is_empty()).count();
+    let n_stretches = rows.iter().map(|row| used(row)).max().unwrap_or(0).max(1);
     let mut keys = Vec::with_capacity(rows.len() * n_stretches * 2);
     for row in rows {
-        keys.extend(row.iter().flat_map(|stretch| [stretch.start as u32, stretch.end as u32]));
-        keys.resize(keys.len() + 2 * (n_stretches - row.len()), 0);
+        let stretches = row.iter().filter(|stretch| !stretch.is_empty());
+        keys.extend(stretches.flat_map(|stretch| [stretch.start as u32, stretch.end as u32]));
+        keys.resize(keys.len() + 2 * (n_stretches - used(row)), 0);
     }
     (n_stretches, keys.into())
 }
@@ -148,11 +151,12 @@ fn stretches_of(row: &[bool]) -> Vec<Range<usize>> {
 fn check_stretches(keys: &[[u32; 2]], n_stretches: usize, shape: &Shape) -> Result<(), String> {
     for (row, stretches) in keys.chunks(n_stretches.max(1)).enumerate() {
         let mut reached = 0;
-        for [first, end] in stretches.iter().filter(|stretch| **stretch != [0, 0]) {
-            if *first < reached || end < first || *end as usize > shape.n_keys {
+        let n_used = stretches.iter().rposition(|stretch| *stretch != [0, 0]).map_or(0, |last| last + 1);
+        for [first, end] in &stretches[..n_used] {
+            if *first < reached || end <= first || *end as usize > shape.n_keys {
                 let (query, n_keys) = (row % shape.n_queries, shape.n_keys);
                 return Err(format!(
-                    "visible: query {query} sees keys {first} to {end} (not included); stretches must rise and lie within the {n_keys} keys"
+                    "visible: query {query} sees keys {first} to {end} (not included); stretches rise, lie within the {n_keys} keys, and those not used, 0 to 0, come last"
                 ));
             }
             reached = *end;
@@ -200,7 +204,8 @@ impl MaskRow<'_> {
     pub fn sees(self, key: usize) -> bool {
         match self {
             MaskRow::Stretches(stretches) => {
-                stretches.iter().any(|[first, end]| *first as usize <= key && key < *end as usize)
+                let at = stretches.partition_point(|[_, end]| *end > 0 && *end as usize <= key);
+                stretches.get(at).is_some_and(|[first, end]| *first as usize <= key && key < *end as usize)
             }
             MaskRow::Bits(bits) => bits[key / 8] >> (key % 8) & 1 == 1,
         }
@@ -217,7 +222,7 @@ impl MaskRow<'_> {
             MaskRow::Bits(bits) => {
                 let Some(first) = bits.iter().position(|byte| *byte != 0) else { return 0..0 };
                 let last = bits.iter().rposition(|byte| *byte != 0).unwrap_or(first);
-                let start = first * 8 + bits[first].trailing_zeros() as usize;
+                let start = (first * 8 + bits[first].trailing_zeros() as usize).min(n_keys);
                 let end = (last * 8 + 8 - bits[last].leading_zeros() as usize).min(n_keys);
                 start..end.max(start)
             }
@@ -286,7 +291,7 @@ mod tests {
 
     #[test]
     fn hull_and_gaps_of_both_forms_agree_with_key_by_key() {
-        let stretches = [[0, 0], [2, 4], [4, 5], [9, 11], [0, 0]];
+        let stretches = [[2, 4], [4, 5], [9, 11], [0, 0], [0, 0]];
         let bits = [0b0001_1100, 0b110];
         for row in [MaskRow::Stretches(&stretches), MaskRow::Bits(&bits)] {
             assert_eq!((0..11).filter(|key| row.sees(*key)).collect::<Vec<_>>(), [2, 3, 4, 9, 10]);
@@ -301,7 +306,7 @@ mod tests {
                 }
             }
         }
-        assert!(MaskRow::Bits(&[0, 0]).hull(11).is_empty() && MaskRow::Stretches(&[[3, 3]]).hull(11).is_empty());
+        assert!(MaskRow::Bits(&[0, 0]).hull(11).is_empty() && MaskRow::Stretches(&[[0, 0]]).hull(11).is_empty());
     }
 
     #[test]
@@ -310,7 +315,7 @@ mod tests {
         let stretches = |keys: &[u32]| Mask::Stretches { n_items: 1, n_stretches: 1, keys: keys.to_vec().into() };
         assert_eq!(
             refused(stretches(&[0, 4, 0, 12, 0, 3])),
-            "visible: query 1 sees keys 0 to 12 (not included); stretches must rise and lie within the 11 keys"
+            "visible: query 1 sees keys 0 to 12 (not included); stretches rise, lie within the 11 keys, and those not used, 0 to 0, come last"
         );
         assert!(refused(stretches(&[0, 4, 5, 2, 0, 3])).contains("query 1 sees keys 5 to 2"));
         assert_eq!(refused(stretches(&[0, 4])), "the mask has 2 numbers, but [1, 3, 1, 2] were expected");

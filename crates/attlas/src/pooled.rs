@@ -33,7 +33,7 @@ pub struct Pooled {
 }
 
 impl Pooled {
-    /// An overview of nothing yet.
+    /// An overview that no row has been added to: maxima and sums 0, each argmax the first cell of its tile.
     pub fn empty(pooling: Pooling, n_queries: usize, n_keys: usize) -> Pooled {
         let rows = pooling.rows.min(n_queries).max(1);
         let columns = pooling.columns.min(n_keys).max(1);
@@ -61,7 +61,7 @@ impl Pooled {
         (row * self.n_queries).div_ceil(self.rows)..((row + 1) * self.n_queries).div_ceil(self.rows)
     }
 
-    /// The keys of a column of tiles.
+    /// The keys of a column of tiles: `⌈column · n_keys / columns⌉` and on.
     pub fn keys(&self, column: usize) -> Range<usize> {
         (column * self.n_keys).div_ceil(self.columns)..((column + 1) * self.n_keys).div_ceil(self.columns)
     }

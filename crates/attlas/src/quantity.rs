@@ -27,7 +27,7 @@ pub enum Quantity {
 }
 
 impl Quantity {
-    /// All quantities.
+    /// Every quantity, weights first.
     pub const ALL: [Quantity; 7] = [
         Quantity::Weight,
         Quantity::Norm,
@@ -61,6 +61,16 @@ impl Quantity {
             Quantity::Rollout => "attention rollout",
             Quantity::Effect => "measured effect",
             Quantity::Difference => "difference",
+        }
+    }
+
+    /// What the numbers count in.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Quantity::Weight | Quantity::Rollout => "share of a query's attention",
+            Quantity::Norm => "length of a vector of the residual stream",
+            Quantity::GradientWeight | Quantity::Relevance | Quantity::Effect => "unit of the output that is explained",
+            Quantity::Difference => "unit of the maps compared",
         }
     }
 

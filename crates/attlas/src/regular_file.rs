@@ -18,15 +18,15 @@ pub enum Problem {
     /// It is longer than the limit.
     #[error("has {n_bytes} bytes; {limit} are possible")]
     TooLong {
-        /// Bytes there are.
+        /// The size of the file in bytes.
         n_bytes: u64,
-        /// Bytes allowed.
+        /// The most bytes that are read.
         limit: u64,
     },
-    /// It was short enough, and grew.
+    /// It was within the limit when it was opened, and grew past it.
     #[error("grew past {limit} bytes while it was read")]
     Grew {
-        /// Bytes allowed.
+        /// The most bytes that are read.
         limit: u64,
     },
 }

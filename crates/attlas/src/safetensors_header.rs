@@ -37,7 +37,7 @@ const DTYPES: [(&str, &str, usize); 16] = [
 /// A header whose tensors lie side by side and fill the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Header {
-    /// The tensors by name.
+    /// What the header says of each tensor, by the tensor's name.
     pub tensors: BTreeMap<String, TensorInfo>,
     /// What stands under `__metadata__`.
     pub metadata: BTreeMap<String, String>,
@@ -62,13 +62,13 @@ pub enum Problem {
     /// The file cannot be read.
     #[error("{0}")]
     Io(io::Error),
-    /// The file as a whole.
+    /// The file is too short, its header is malformed, or its tensors do not fill it.
     #[error("{0}")]
     File(String),
-    /// One tensor.
+    /// One tensor has a type, shape or place that does not fit.
     #[error("tensor {name} {message}")]
     Tensor {
-        /// Its name.
+        /// The tensor's name.
         name: String,
         /// What was expected and what came.
         message: String,

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Scoring {
     /// Factor on the dot product; `1/√d_head` in Vaswani et al. (2017), 1 in T5.
-    pub scale: f32,
+    pub scale: f64,
     /// `c` of `c · tanh(x / c)`, applied to the scaled dot product (Gemma 2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub softcap: Option<f32>,
+    pub softcap: Option<f64>,
     /// Which keys a query may look at, by position.
     #[serde(default)]
     pub visibility: Visibility,
@@ -59,9 +59,9 @@ impl Visibility {
 
 /// A number added to the score, depending on head and on `offset = k − (q + query_offset)` only.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "lowercase", from = "WrittenBias")]
 pub enum Bias {
-    /// None.
+    /// Nothing is added.
     #[default]
     None,
     /// `slope[head] · offset` (ALiBi, Press et al. 2022); slopes have shape `[n_heads]`.
@@ -79,6 +79,32 @@ pub enum Bias {
         /// Columns of the table.
         n_offsets: usize,
     },
+}
+
+/// [`Bias`] as it is read: serde lets a variant without fields have any, but not one with an empty list of them.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+enum WrittenBias {
+    None {},
+    Alibi {
+        slopes: Vec<f32>,
+    },
+    Relative {
+        first: i64,
+        #[serde(default)]
+        table: Vec<f32>,
+        n_offsets: usize,
+    },
+}
+
+impl From<WrittenBias> for Bias {
+    fn from(written: WrittenBias) -> Bias {
+        match written {
+            WrittenBias::None {} => Bias::None,
+            WrittenBias::Alibi { slopes } => Bias::Alibi { slopes },
+            WrittenBias::Relative { first, table, n_offsets } => Bias::Relative { first, table, n_offsets },
+        }
+    }
 }
 
 impl Bias {
@@ -104,7 +130,7 @@ impl Scoring {
     /// Plain scaled dot-product attention: `1/√d_head`, no bias, no cap, no sink.
     pub fn scaled_dot_product(d_head: usize, visibility: Visibility) -> Scoring {
         Scoring {
-            scale: 1.0 / (d_head as f32).sqrt(),
+            scale: f64::from(1.0 / (d_head as f32).sqrt()), // as models compute it
             softcap: None,
             visibility,
             bias: Bias::None,
@@ -115,8 +141,8 @@ impl Scoring {
 
     /// The score of a visible key, from the plain dot product `Q[q]·K[k]`; a layer's bias per key comes on top.
     pub fn score(&self, head: usize, query: usize, key: usize, dot: f64) -> f64 {
-        let scaled = f64::from(self.scale) * dot;
-        let capped = match self.softcap.map(f64::from) {
+        let scaled = self.scale * dot;
+        let capped = match self.softcap {
             Some(cap) => cap * (scaled / cap).tanh(),
             None => scaled,
         };
@@ -151,6 +177,14 @@ mod tests {
         assert!(future.keys(9, 10).is_empty());
         let extremes = Visibility { before: Some(i64::MIN), after: Some(i64::MAX) };
         assert!(extremes.keys(usize::MAX, 10).is_empty());
+    }
+
+    #[test]
+    fn a_bias_with_a_field_that_no_rule_has_is_refused() {
+        for written in [r#"{"type":"none","x":1}"#, r#"{"type":"alibi","slopes":[1.0],"x":1}"#] {
+            assert!(serde_json::from_str::<Bias>(written).unwrap_err().to_string().contains("unknown field `x`"));
+        }
+        assert_eq!(serde_json::from_str::<Bias>(r#"{"type":"none"}"#).unwrap(), Bias::None);
     }
 
     #[test]

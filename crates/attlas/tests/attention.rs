@@ -262,7 +262,7 @@ fn any_scoring(shape: &Shape, random: &mut Random) -> Scoring {
         }
     };
     Scoring {
-        scale: 1.0 / (shape.d_head as f32).sqrt(),
+        scale: f64::from(1.0 / (shape.d_head as f32).sqrt()),
         softcap: (random.below(3) == 0).then_some(3.0),
         visibility: Visibility { before: limit(random), after: limit(random) },
         bias,

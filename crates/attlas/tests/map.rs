@@ -1,6 +1,7 @@
 //! Every way to read a map gives the same weights: those of the dense softmax in f64.
 
 use attlas::attention::{Inputs, Outputs, Shape, attend, reference};
+use attlas::recording::QueriesAndKeys;
 use attlas::{
     AttentionMap, Bias, Buffer, Factored, HeadId, Item, Kind, Layer, Mask, Numbers, Pooled, Pooling, Provenance,
     Recording, Scoring, Token, TokenRole, Tokens, Visibility,
@@ -256,4 +257,28 @@ fn scores_of_420_weigh_within_a_hundred_thousandth_although_neighbouring_f32_are
     let all: Vec<f32> = (0..4).flat_map(|head| recording.map(0, Kind::Cross, 3, head).unwrap().dense()).collect();
     assert_eq!(all.len(), 4 * shape.n_queries * shape.n_keys);
     assert_close(1e-5, &all, dense.into_iter(), "all heads");
+}
+
+#[test]
+fn a_bias_that_hides_a_key_hides_it_where_scores_are_large_too() {
+    // offsets −1, 0, 1: the key before a query is hidden by the table, the first score of most rows
+    let table = vec![f32::NEG_INFINITY, 0.0, 0.5];
+    let (n, d_head) = (9, 2);
+    let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head, d_value: 1 };
+    let scoring = Scoring {
+        bias: Bias::Relative { first: -1, table, n_offsets: 3 },
+        ..Scoring::scaled_dot_product(d_head, Visibility { before: Some(1), after: Some(1) })
+    };
+    let numbers: Vec<f32> = (0..n * d_head).map(|i| 20.0 + (i % 5) as f32).collect();
+    let (queries, keys) = (numbers.clone().into(), numbers.into());
+    let items = vec![Item { source: Tokens::from_labels(["t"; 9]), ..Item::default() }];
+    let layer =
+        QueriesAndKeys { kind: Kind::Encoder, index: 0, shape, scoring, queries, keys, mask: None, key_bias: None };
+    let layers = vec![layer.layer(&items).expect("sizes agree")];
+    let recording = Recording { items, layers, provenance: Provenance::default() };
+    let dense = recording.map(0, Kind::Encoder, 0, 0).expect("a map").dense();
+    for (query, row) in dense.chunks_exact(n).enumerate() {
+        let sum: f32 = row.iter().sum();
+        assert!((sum - 1.0).abs() < 1e-6 && (query == 0 || row[query - 1] == 0.0), "{query}: {row:?}");
+    }
 }

@@ -32,7 +32,9 @@ fn definition(measure: &Measure) -> String {
     let (low, high) = measure.range;
     let baseline = measure
         .baseline
-        .map_or("none: the score has it in it".to_owned(), |baseline| format!("{}: {}", baseline.name, baseline.says));
+        .map_or("none: the score is already relative to looking at all keys alike".to_owned(), |baseline| {
+            format!("{}: {}", baseline.name, baseline.says)
+        });
     let mut section = format!("\n### `{name}`: {title}\n\n{says}\n\n    {formula}\n\n");
     let cross =
         measure.cross_title.map_or(String::new(), |title| format!("; in cross-attention it is called \"{title}\""));

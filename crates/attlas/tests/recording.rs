@@ -333,7 +333,7 @@ fn a_mask_of_the_wrong_size_in_a_file_is_refused_by_tensor_and_shape_and_a_stret
     let message = wrong.save(std::path::Path::new("never.safetensors")).unwrap_err().to_string();
     assert_eq!(
         message,
-        "decoder layer 2: visible: query 1 sees keys 0 to 9 (not included); stretches must rise and lie within the 6 keys"
+        "decoder layer 2: visible: query 1 sees keys 0 to 9 (not included); stretches rise, lie within the 6 keys, and those not used, 0 to 0, come last"
     );
     assert!(!std::path::Path::new("never.safetensors").exists());
 }

@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 
 use attlas::arrays::{Array, ArrayData, ImportOptions, import};
+use attlas::attention::Shape;
 use attlas::figure::Scale;
+use attlas::recording::QueriesAndKeys;
 use attlas::view::{Pieces, Specials, captions_of};
-use attlas::{Factored, Head, Kind, Layer, Quantity, Recording, RowTokens, TokenRole, Tokens, View, ViewOptions};
+use attlas::{
+    Factored, Head, Item, Kind, Layer, Provenance, Quantity, Recording, RowTokens, Scoring, TokenRole, Tokens, View,
+    ViewOptions, Visibility,
+};
 
 /// Two heads over `un|able cat </s>`, looking from `une bête </s>`; the first two source pieces are one word.
 fn recording() -> Recording {
@@ -223,4 +228,27 @@ fn a_learned_sink_is_said_to_take_its_share() {
     assert!(view.sinks().iter().all(|sink| (sink - 1.0 / 3.0).abs() < 1e-6));
     assert_eq!(view.remarks(), ["a learned sink takes 33 % of the weight on average, up to 33 % of a row"]);
     assert!((view.scale(Scale::Linear).high() - 1.0 / 3.0).abs() < 1e-6);
+}
+
+#[test]
+fn padding_between_tokens_is_not_read() {
+    // two tokens, 40,000 apart: a band over both would hold 1.6 · 10⁹ numbers
+    let n = 40_000;
+    let mut tokens = Tokens::from_labels((0..n).map(|place| if place == 0 { "first" } else { "last" }));
+    tokens.tokens[1..n - 1].iter_mut().for_each(|token| token.role = TokenRole::Padding);
+    let items = vec![Item { source: tokens, ..Item::default() }];
+    let layer = QueriesAndKeys {
+        kind: Kind::Encoder,
+        index: 0,
+        shape: Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 1, d_value: 1 },
+        scoring: Scoring::scaled_dot_product(1, Visibility { before: Some(0), after: Some(0) }),
+        queries: vec![1.0; n].into(),
+        keys: vec![1.0; n].into(),
+        mask: None,
+        key_bias: None,
+    };
+    let layers = vec![layer.layer(&items).expect("sizes agree")];
+    let recording = Recording { items, layers, provenance: Provenance::default() };
+    let view = View::of(&recording, Kind::Encoder, 0, Head::One(0)).expect("a view");
+    assert_eq!(view.panel().weights(), [1.0, 0.0, 0.0, 1.0]);
 }

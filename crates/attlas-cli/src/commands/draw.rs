@@ -242,6 +242,7 @@ fn grid(views: Vec<View>, n_columns: usize, title: &str, common: &Common) -> Fig
 }
 
 fn draw_overview(recording: &Recording, common: &Common) -> Result<Figure, Failure> {
+    recording.default_kind()?; // refuses a recording of other maps than attention weights
     let kinds = match common.kind {
         Some(kind) => vec![pick_kind(recording, Some(kind))?],
         None => recording.kinds(),

@@ -225,11 +225,13 @@ fn print_checks(checks: &[LayerCheck], terminal: &mut Terminal) -> Result<(), Fa
     let failed: Vec<&LayerCheck> = checks.iter().filter(|check| !check.passed()).collect();
     let (looked_at, there_are) =
         checks.iter().fold((0, 0), |sum, check| (sum.0 + check.n_rows.0, sum.1 + check.n_rows.1));
-    let worst = checks.iter().map(|check| check.max_row_error).fold(0.0, f32::max);
+    let sums = checks.iter().filter(|check| check.quantity.rows_sum_to_one());
+    let worst = sums.map(|check| check.max_row_error).reduce(f32::max);
+    let sums = worst.map_or(String::new(), |worst| format!(", rows + sink = 1 within {worst:.0e}"));
     if failed.is_empty() {
         return Ok(writeln!(
             terminal,
-            "{:<10} passed: finite, within 0 to 1, padding 0, rows + sink = 1 within {worst:.0e} ({looked_at} of {there_are} rows)",
+            "{:<10} passed: finite, in range, padding 0{sums} ({looked_at} of {there_are} rows)",
             "checks"
         )?);
     }

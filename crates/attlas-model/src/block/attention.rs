@@ -88,7 +88,7 @@ impl AttentionCall<'_> {
             };
             sized(&mut lse, self.n_items * config.n_heads * self.n);
             let context = sized(&mut context, self.n_items * self.n * config.query_width());
-            state.dense = disentangled::attend(config, terms, distances, heads, kept.weights, context);
+            state.dense = disentangled::attend(config, terms, distances, heads, kept.recorded, context);
         } else {
             self.attend(config, weights, state, &queries, &mut lse, &mut context);
         }

@@ -177,7 +177,8 @@ impl WeightEdits<'_> {
                 if let (Some(item), Some(head), Some(query)) = places {
                     let start = ((item * n_heads + head) * n_queries + query) * n_keys;
                     let given = &given.values[start..][..n_keys];
-                    weights.iter_mut().zip(given).for_each(|(weight, given)| *weight = f64::from(*given));
+                    weights.fill(0.0); // keys that the row may not see, padding among them, stay so
+                    visible.iter().for_each(|key| weights[*key] = f64::from(given[*key]));
                 }
             }
         }
@@ -244,7 +245,7 @@ impl Row {
     }
 }
 
-/// Does something to the chosen numbers.
+/// Calls `change` on each number whose place `which` contains.
 fn each(which: &Which, numbers: &mut [f64], mut change: impl FnMut(&mut f64)) {
     numbers.iter_mut().enumerate().filter(|(place, _)| which.contains(*place)).for_each(|(_, number)| change(number));
 }

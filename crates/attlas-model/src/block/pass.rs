@@ -5,12 +5,12 @@ use attlas::recording::{Digest, Edit};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// Numbers with a shape.
+/// A dense array of f32, row-major.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Array {
     /// Sizes, outermost first.
     pub shape: Vec<usize>,
-    /// The numbers.
+    /// The numbers, row-major: as many as the product of `shape`.
     pub values: Vec<f32>,
 }
 
@@ -29,9 +29,9 @@ impl Array {
 pub enum Site {
     /// The attention of every head, as a recording.
     Attention,
-    /// The values, in the recording.
+    /// The value vectors, as a trace of the recording's layers; kept only together with [`Site::Attention`].
     Values,
-    /// The logits.
+    /// The logits of the readout; [`Run::logits`](crate::Run::logits) gives their shape.
     Logits,
     /// The residual stream that enters each layer, and after the last layer, final norm applied, what leaves the
     /// stack. Shape of each `[batch, n, d_model]`.
@@ -62,7 +62,7 @@ pub struct Keep {
 /// What a pass keeps and changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pass {
-    /// What is kept.
+    /// The sites that are kept, each with the kinds and layers it is kept at.
     pub keep: Vec<Keep>,
     /// What is changed. Changes of one site follow each other in this order; a change of weights comes before one of
     /// outputs, as in the pass itself.
@@ -142,7 +142,7 @@ pub(crate) enum Purpose {
 /// What is kept of the parts of one attention layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parts {
-    /// Queries and log-sum-exps.
+    /// Queries, with each row's log-sum-exp.
     pub queries: bool,
     /// Keys.
     pub keys: bool,
@@ -150,8 +150,8 @@ pub(crate) struct Parts {
     pub values: bool,
     /// Outputs of heads.
     pub outputs: bool,
-    /// Weights that are no function of queries and keys.
-    pub weights: bool,
+    /// What a recorded layer is made of.
+    pub recorded: bool,
 }
 
 impl Plan<'_> {
@@ -162,8 +162,8 @@ impl Plan<'_> {
 
     /// What is kept of one attention layer. Keys and values of a decoder's steps are kept for the next step.
     pub fn parts(&self, kind: Kind, layer: usize) -> Parts {
-        let attention = self.purpose != Purpose::Steps && self.pass.keeps(Site::Attention);
-        let values = attention && self.pass.keeps(Site::Values);
+        let attention = self.purpose != Purpose::Steps && self.pass.keeps_at(Site::Attention, kind, layer);
+        let values = attention && self.pass.keeps_at(Site::Values, kind, layer);
         let steps = self.purpose != Purpose::Whole && kind != Kind::Encoder;
         let whole = |site: Site| self.purpose == Purpose::Whole && self.pass.keeps_at(site, kind, layer);
         let scores = whole(Site::Scores);
@@ -172,7 +172,7 @@ impl Plan<'_> {
             keys: attention || scores || steps || whole(Site::Keys),
             values: values || steps,
             outputs: whole(Site::HeadOutputs),
-            weights: attention,
+            recorded: attention,
         }
     }
 

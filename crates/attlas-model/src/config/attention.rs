@@ -120,7 +120,7 @@ pub enum Frequencies {
         short: Vec<f32>,
         /// Beyond it. Shape `[n_columns / 2]`.
         long: Vec<f32>,
-        /// Tokens.
+        /// The longest text, in tokens, that has the short frequencies.
         threshold: usize,
         /// Factor on sine and cosine.
         factor: f32,
@@ -139,7 +139,7 @@ pub enum Frequencies {
 /// Norms on queries and keys before rotary positions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QkNorm {
-    /// The norm.
+    /// Which norm it is, with its epsilon.
     pub norm: Norm,
     /// What is normalised together.
     pub scope: QkScope,

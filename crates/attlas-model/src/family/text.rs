@@ -40,7 +40,7 @@ pub(crate) enum PieceRule {
 pub(crate) enum Marks {
     /// `<s> A </s>`, where the vocabulary has both.
     Around,
-    /// Nothing.
+    /// The text alone.
     Nothing,
     /// `</s> A`.
     EndBefore,

@@ -281,8 +281,8 @@ impl Loader<'_> {
             false => None,
         };
         Ok(Scoring {
-            scale: config.scale,
-            softcap: config.softcap,
+            scale: f64::from(config.scale),
+            softcap: config.softcap.map(f64::from),
             visibility: config.visibility,
             bias,
             sinks,

@@ -6,7 +6,7 @@ use attlas::recording::{Edit, HeadOutput, Heads, NewWeights, Which};
 use super::generate::Decoding;
 use super::input::Input;
 use crate::Error;
-use crate::block::pass::{Array, Pass, Site};
+use crate::block::pass::{Array, Keep, Pass, Site};
 use crate::config::{Architecture, Attention, Block, Stack};
 use crate::model::Model;
 
@@ -70,11 +70,7 @@ impl Model {
     /// Everything that a plan names must be there.
     pub(super) fn check_pass(&self, pass: &Pass, sizes: Sizes) -> Result<(), Error> {
         for keep in &pass.keep {
-            for (kind, layer) in
-                keep.kind.iter().flat_map(|kind| keep.layers.iter().flatten().map(|layer| (*kind, *layer)))
-            {
-                self.attention_at(kind, layer)?;
-            }
+            self.check_keep(pass, keep)?;
             let is_dense = |kind: &Kind| {
                 let layers = self.transformer.architecture.attention(*kind).into_iter().enumerate();
                 layers
@@ -101,6 +97,32 @@ impl Model {
                 Edit::Stream { stack, layer, positions, items, to } => {
                     self.check_stream(*stack, *layer, [positions, items], to, sizes)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be kept must be somewhere.
+    fn check_keep(&self, pass: &Pass, keep: &Keep) -> Result<(), Error> {
+        if keep.site == Site::Values && !pass.keeps(Site::Attention) {
+            return Err(Error::Plan("values are kept in a recording, and the plan keeps no attention".to_owned()));
+        }
+        let is_stream = keep.site == Site::Stream;
+        let kinds: Vec<Kind> = match keep.kind {
+            Some(Kind::Cross) if is_stream => return Err(Error::Plan(NO_STREAM.to_owned())),
+            Some(kind) => vec![kind],
+            None => Kind::ALL.into_iter().filter(|kind| !(is_stream && *kind == Kind::Cross)).collect(),
+        };
+        if keep.kind.is_some() {
+            self.attention_at(kinds[0], 0)?;
+        }
+        for layer in keep.layers.iter().flatten() {
+            // hidden states leave the last layer, too
+            let named = if is_stream { layer.saturating_sub(1) } else { *layer };
+            let missing = kinds.iter().map(|kind| self.attention_at(*kind, named)).find_map(Result::err);
+            let is_there = kinds.iter().any(|kind| self.attention_at(*kind, named).is_ok());
+            if let (false, Some(error)) = (is_there, missing) {
+                return Err(error);
             }
         }
         Ok(())
@@ -178,9 +200,7 @@ impl Model {
     ) -> Result<(), Error> {
         let config = match stack {
             Kind::Cross => {
-                return Err(Error::Plan(
-                    "cross-attention has no hidden states of its own; the stacks are encoder and decoder".to_owned(),
-                ));
+                return Err(Error::Plan(NO_STREAM.to_owned()));
             }
             _ => self.transformer.architecture.stack_of(stack),
         };
@@ -205,7 +225,7 @@ impl Model {
         for kind in Kind::ALL {
             let [n_queries, n_keys] = sizes.of_kind(kind);
             for (layer, config) in self.transformer.architecture.attention(kind).into_iter().enumerate() {
-                let recorded = pass.keeps(Site::Attention);
+                let recorded = pass.keeps_at(Site::Attention, kind, layer);
                 let is_dense = recorded && (config.disentangled.is_some() || pass.reweighs(kind, layer));
                 let n_maps = usize::from(is_dense) + usize::from(pass.keeps_at(Site::Scores, kind, layer));
                 if n_maps > 0 && why.is_empty() {
@@ -239,6 +259,9 @@ impl Model {
     }
 }
 
+/// What is said of hidden states of cross-attention.
+const NO_STREAM: &str = "cross-attention has no hidden states of its own; the stacks are encoder and decoder";
+
 /// How far above 1 a row of given weights may sum, from rounding.
 const MAX_EXCESS: f32 = 1e-3;
 
@@ -246,6 +269,11 @@ const MAX_EXCESS: f32 = 1e-3;
 fn check_choice(which: &Which, singular: &str, n: Option<usize>, of: &str) -> Result<(), Error> {
     if !which.is_all() && which.count(0) == 0 {
         return Err(Error::Plan(format!("no {singular} of {of} is chosen")));
+    }
+    if let Which::These(all) = which
+        && let Some((_, twice)) = all.iter().enumerate().find(|(place, chosen)| all[..*place].contains(chosen))
+    {
+        return Err(Error::Plan(format!("{singular} {twice} of {of} is chosen twice")));
     }
     match (which.last(), n) {
         (Some(last), Some(n)) if last >= n => {
@@ -273,7 +301,8 @@ fn known_rows(which: &Which, n: Option<usize>, what: &str) -> Result<usize, Erro
 /// Given numbers must have their shape, and be numbers.
 fn check_array(array: &Array, expected: &[usize], what: &str) -> Result<(), Error> {
     let Array { shape, values } = array;
-    if shape != expected || values.len() != expected.iter().product::<usize>() {
+    let n_expected = expected.iter().try_fold(1usize, |n, size| n.checked_mul(*size));
+    if shape != expected || Some(values.len()) != n_expected {
         return Err(Error::Plan(format!(
             "{what} are given with shape {shape:?} and {} numbers, but shape {expected:?} is needed",
             values.len()

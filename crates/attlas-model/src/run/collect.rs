@@ -16,7 +16,7 @@ use crate::config::Attention;
 /// A site that was kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept {
-    /// The site.
+    /// Which place of the Transformer the numbers are from.
     pub site: Site,
     /// The kind of attention, or the stack's for hidden states.
     pub kind: Kind,
@@ -39,7 +39,8 @@ pub fn mean_head_outputs(runs: &[Run], heads: &Heads) -> Result<Array, Error> {
         let absent = || Error::Plan(format!("a run kept no head outputs of {kind} layer {layer}"));
         let array = run.kept(Site::HeadOutputs, kind, layer).ok_or_else(absent)?;
         let [_, n_heads, n_queries, width] = array.shape[..] else { return Err(absent()) };
-        let chosen: Vec<usize> = (0..n_heads).filter(|head| heads.heads.contains(*head)).collect();
+        let mut chosen: Vec<usize> = (0..n_heads).filter(|head| heads.heads.contains(*head)).collect();
+        chosen.sort_by_key(|head| heads.heads.place(*head)); // an edit reads them in the order in which they are named
         sums.resize(chosen.len() * width, 0.0);
         shape = vec![chosen.len(), width];
         for (item, outputs) in array.values.chunks_exact(n_heads * n_queries * width).enumerate() {
@@ -134,7 +135,7 @@ impl Seen<'_> {
         let valid = if kind == Kind::Decoder { self.target_valid } else { self.source_valid };
         let seen = SeenLayer { plan: self.plan, n_items: self.n_items, kind, index, config, scoring, valid };
         seen.keep(&state, kept);
-        if self.plan.parts(kind, index).weights {
+        if self.plan.parts(kind, index).recorded {
             layers.push(seen.recorded(state));
         }
     }
@@ -174,7 +175,7 @@ impl SeenLayer<'_> {
             })
         };
         let mut layer = Layer::new(self.kind, self.index, shape, weights);
-        if self.plan.pass.keeps(Site::Values) {
+        if self.plan.pass.keeps_at(Site::Values, self.kind, self.index) {
             layer.traces.insert(Trace::Values, state.values);
         }
         layer

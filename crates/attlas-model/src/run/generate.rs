@@ -23,7 +23,7 @@ pub enum Decoding {
     },
     /// The best of several continuations that are followed at once.
     Beam {
-        /// How many.
+        /// How many continuations are followed, 1 to 64.
         width: usize,
         /// New tokens at most.
         max_tokens: usize,

@@ -55,7 +55,7 @@ impl<'a> Stripes<'a> {
         }
     }
 
-    /// Takes a row in.
+    /// Adds the weights of a row to its columns, its diagonals and its segment.
     pub fn add(&mut self, row: &Row<'_>) {
         let segment = self.segments.get(row.position);
         for (key, &weight) in row.weights.iter().enumerate() {

@@ -15,7 +15,7 @@ const MAX_WEIGHTS: usize = 1 << 20;
 pub struct HeadSums {
     /// The kind of attention.
     pub kind: Kind,
-    /// The head.
+    /// Layer and head, counted from 0.
     pub head: HeadId,
     /// In the order of [`MEASURES`].
     pub sums: Vec<(&'static Measure, Sums)>,
@@ -54,9 +54,9 @@ pub struct Standout {
     pub kind: Kind,
     /// The head.
     pub head: HeadId,
-    /// What it does.
+    /// The measure it scores high on.
     pub measure: &'static Measure,
-    /// How much.
+    /// Its score, with interval, baseline and number of rows.
     pub score: Score,
     /// The share of the kind's heads that do so, in 0 ..= 1.
     pub share_of_heads: f64,

@@ -32,7 +32,7 @@ pub struct Measure {
     pub range: (f64, f64),
     /// The score from which a head is named.
     pub threshold: f64,
-    /// What the score must be over for a head to be named; `None` where the score has it in it.
+    /// What the score must be over for a head to be named; `None` where the score is relative already.
     pub baseline: Option<Baseline>,
     /// Who defined it, and where.
     pub paper: &'static str,
@@ -57,7 +57,7 @@ pub enum Reads {
 pub struct Baseline {
     /// Short, and the same for ever.
     pub name: &'static str,
-    /// What it supposes.
+    /// The assumption, as a sentence: `every query looks at all keys it may see alike`.
     pub says: &'static str,
 }
 

@@ -69,7 +69,7 @@ impl Keys {
         Keys((0..n_keys).filter(|key| is_in(*key)).collect())
     }
 
-    /// Those within a range.
+    /// The keys of this set that lie in `range`, rising.
     pub fn within(&self, range: &Range<usize>) -> &[usize] {
         let start = self.0.partition_point(|key| *key < range.start);
         let end = self.0.partition_point(|key| *key < range.end);

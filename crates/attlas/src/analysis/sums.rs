@@ -12,7 +12,7 @@ const LARGEST: f64 = 65_536.0;
 /// One score, and what its baseline gives at the same place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
-    /// What was found.
+    /// The measured score, in the unit of the measure.
     pub score: f64,
     /// What knowing nothing but positions would give; 0 for a measure without a baseline.
     pub baseline: f64,

@@ -12,7 +12,7 @@ pub struct Link {
     pub row: usize,
     /// The source word it looks at most.
     pub column: usize,
-    /// The weight it gives it.
+    /// The weight of the row on that column, in 0 ..= 1.
     pub weight: f32,
 }
 

@@ -124,7 +124,10 @@ pub fn export(recording: &Recording, selection: &Selection, path: &Path) -> Resu
 fn select<'a>(recording: &'a Recording, selection: &Selection) -> Result<Vec<DenseArray<'a>>, Error> {
     let kinds = match selection.kind {
         Some(kind) => vec![kind],
-        None => recording.kinds(),
+        None => {
+            recording.default_kind()?; // refuses a recording of other maps than attention weights
+            recording.kinds()
+        }
     };
     let mut arrays = Vec::new();
     for kind in kinds {

@@ -1,5 +1,7 @@
 //! What a figure draws: one matrix of numbers with its two axes.
 
+use std::ops::Range;
+
 use crate::{Error, Quantity};
 
 /// One axis of a map: what it shows, and the labels along it.
@@ -8,18 +10,25 @@ pub struct Axis {
     name: String,
     n: usize,
     labels: Vec<String>,
+    /// What the places number, where they have no labels.
+    numbers: Range<usize>,
 }
 
 impl Axis {
     /// An axis with a label at each place, such as `Axis::labelled("query (target token)", tokens.labels())`.
     pub fn labelled<S: Into<String>>(name: impl Into<String>, labels: impl IntoIterator<Item = S>) -> Axis {
         let labels: Vec<String> = labels.into_iter().map(Into::into).collect();
-        Axis { name: name.into(), n: labels.len(), labels }
+        Axis { name: name.into(), n: labels.len(), numbers: 0..labels.len(), labels }
     }
 
     /// An axis of `n` places known by their number only, counted from 0.
     pub fn counted(name: impl Into<String>, n: usize) -> Axis {
-        Axis { name: name.into(), n, labels: Vec::new() }
+        Axis::tiles(name, n, 0..n)
+    }
+
+    /// An axis of `n` places that share the things numbered `numbers` evenly: each is known by the number of its first.
+    pub fn tiles(name: impl Into<String>, n: usize, numbers: Range<usize>) -> Axis {
+        Axis { name: name.into(), n, labels: Vec::new(), numbers }
     }
 
     /// What the axis shows: "query", "key (source token)".
@@ -42,9 +51,10 @@ impl Axis {
         !self.labels.is_empty()
     }
 
-    /// The label at `place`: its text, or its number where the axis is only counted.
+    /// The label at `place`: its text, or its number, or that of the first thing in it.
     pub fn label(&self, place: usize) -> String {
-        self.labels.get(place).cloned().unwrap_or_else(|| place.to_string())
+        let number = || self.numbers.start + (place * self.numbers.len()).div_ceil(self.n.max(1));
+        self.labels.get(place).cloned().unwrap_or_else(|| number().to_string())
     }
 }
 

@@ -41,7 +41,8 @@ pub struct LayerCheck {
     pub n_empty: usize,
     /// The largest number on a padding key.
     pub max_masked: f32,
-    /// The largest |row sum + sink − 1|, over rows that see a key; 0 where the quantity does not sum to 1.
+    /// The largest |row sum + sink − 1|, over rows that see a key; 0 where the quantity does not sum to 1. Of layers whose
+    /// weights were changed on purpose, how far a row's sum is above 1.
     pub max_row_error: f32,
     /// Where that is: text, head, query.
     pub worst_row: Option<(usize, HeadId, usize)>,
@@ -86,6 +87,7 @@ impl Recording {
             max_row_error: 0.0,
             worst_row: None,
         };
+        let rows = if self.provenance.reweighed(layer) { Rows::Changed } else { Rows::Whole };
         for (index, item) in self.items.iter().enumerate() {
             for head in 0..shape.n_heads {
                 let map = self.map_of(layer, index, head)?;
@@ -94,7 +96,7 @@ impl Recording {
                     for (query, row) in band.zip(numbers.chunks_exact(shape.n_keys)) {
                         found.look_at_numbers(row, layer.key_tokens(item));
                         if layer.quantity.rows_sum_to_one() {
-                            found.look_at_sum(layer, &map, (index, query), row);
+                            found.look_at_sum(layer, &map, (index, query), row, rows);
                         }
                     }
                 }
@@ -120,9 +122,19 @@ impl LayerCheck {
         }
     }
 
-    fn look_at_sum(&mut self, layer: &Layer, map: &AttentionMap<'_>, (item, query): (usize, usize), row: &[f32]) {
+    fn look_at_sum(
+        &mut self,
+        layer: &Layer,
+        map: &AttentionMap<'_>,
+        (item, query): (usize, usize),
+        row: &[f32],
+        rows: Rows,
+    ) {
         let sum = row.iter().map(|weight| f64::from(*weight)).sum::<f64>() as f32 + map.sink_mass(query);
-        let error = (sum - 1.0).abs();
+        let error = match rows {
+            Rows::Whole => (sum - 1.0).abs(),
+            Rows::Changed => (sum - 1.0).max(0.0),
+        };
         let is_blind = match layer.factored() {
             Some(factored) => {
                 let lse = factored.lse[map.first_row() + query];
@@ -137,6 +149,15 @@ impl LayerCheck {
             self.worst_row = Some((item, map.id(), query));
         }
     }
+}
+
+/// What the rows of a layer sum to.
+#[derive(Clone, Copy)]
+enum Rows {
+    /// 1, with the share of a sink.
+    Whole,
+    /// At most 1: weights were changed on purpose, and a sink's share is not recorded beside dense ones.
+    Changed,
 }
 
 fn is_weight(quantity: &Quantity) -> bool {

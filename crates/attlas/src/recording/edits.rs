@@ -8,12 +8,12 @@ use crate::{HeadId, Kind};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Which {
-    /// All of them.
+    /// Every one there is.
     #[default]
     All,
-    /// From the first number up to the second, without it.
+    /// From the first number up to, not including, the second: `Range(2, 5)` is 2, 3 and 4.
     Range(usize, usize),
-    /// These.
+    /// The numbers listed. Arrays that are given for them have the same order.
     These(Vec<usize>),
 }
 
@@ -77,17 +77,17 @@ impl Which {
 /// Heads of one layer, and the rows and texts for which they are changed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Heads {
-    /// The kind of attention.
+    /// Encoder self-attention, decoder self-attention or cross-attention.
     pub kind: Kind,
     /// The layer's index in its stack.
     pub layer: usize,
-    /// The heads.
+    /// Which heads of the layer, counted from 0.
     #[serde(default, skip_serializing_if = "Which::is_all")]
     pub heads: Which,
     /// The rows: positions of the tokens that look.
     #[serde(default, skip_serializing_if = "Which::is_all")]
     pub queries: Which,
-    /// The texts of the batch.
+    /// Which texts of the batch, counted from 0.
     #[serde(default, skip_serializing_if = "Which::is_all")]
     pub items: Which,
 }
@@ -112,21 +112,21 @@ impl Heads {
 pub enum Edit<N> {
     /// The output `z` of heads, `Σ_k w(q, k) · V[k]` with the value's bias in it, before the output projection.
     HeadOutput {
-        /// Which heads.
+        /// Whose output is changed, at which rows of which texts.
         heads: Heads,
         /// What it becomes.
         to: HeadOutput<N>,
     },
     /// Scores of queries for keys become −∞: the rest of the row shares the weight.
     Edges {
-        /// Which heads and queries.
+        /// Which heads no longer look at the keys, at which rows of which texts.
         heads: Heads,
         /// The keys that are hidden from them.
         keys: Which,
     },
     /// The weights, after the softmax.
     Weights {
-        /// Which heads.
+        /// Whose weights are changed, at which rows of which texts.
         heads: Heads,
         /// What they become.
         to: NewWeights<N>,
@@ -137,10 +137,10 @@ pub enum Edit<N> {
         stack: Kind,
         /// The layer that it enters; one more than the last layer for what leaves the stack, its final norm applied.
         layer: usize,
-        /// The positions.
+        /// Which tokens, by their position in the text, counted from 0.
         #[serde(default, skip_serializing_if = "Which::is_all")]
         positions: Which,
-        /// The texts of the batch.
+        /// Which texts of the batch, counted from 0.
         #[serde(default, skip_serializing_if = "Which::is_all")]
         items: Which,
         /// What it becomes. Shape `[items, positions, d_model]`, of those that are chosen.
@@ -171,7 +171,7 @@ pub enum NewWeights<N> {
         /// The same seed deals the same way.
         seed: u64,
     },
-    /// These numbers, from 0 on, no row above 1. Shape `[items, heads, queries, keys]`, of those that are chosen.
+    /// These numbers, from 0 on, no row above 1; keys that a row may not see get none. Shape `[items, heads, queries, keys]`, of those that are chosen.
     Given(N),
 }
 

@@ -1,7 +1,7 @@
 //! A recording as one safetensors file: tensors, and metadata as JSON under the key `attlas` (docs/format.md).
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
@@ -137,6 +137,7 @@ impl Recording {
             return Err(bad("the recording has format version 0; the first is 1".into()));
         }
         let metadata: Metadata = serde_json::from_str(json).map_err(unreadable)?;
+        check_claims(file, &metadata.layers).map_err(bad)?;
         let n_items = metadata.items.len();
         let mut masks = BTreeMap::new();
         let (mut layers, mut without_lse) = (Vec::with_capacity(metadata.layers.len()), Vec::new());
@@ -185,6 +186,26 @@ impl Recording {
     }
 }
 
+/// Refuses tensors that would change a layer's weights but that no layer says it has: a writer forgot to.
+fn check_claims(file: &TensorFile, layers: &[LayerMetadata]) -> Result<(), String> {
+    let masks: BTreeSet<&str> = layers.iter().filter_map(|layer| layer.mask.as_deref()).collect();
+    for layer in layers {
+        let has_table = matches!(layer.scoring, Some(Scoring { bias: Bias::Relative { .. }, .. }));
+        let claims = [
+            ("visible", "mask", masks.contains(layer.name("visible").as_str())),
+            ("key_bias", "key_bias", layer.key_bias),
+            ("bias", "scoring.bias", has_table),
+        ];
+        for (what, field, _) in claims.into_iter().filter(|(.., is_claimed)| !is_claimed) {
+            let name = layer.name(what);
+            if file.tensors().contains_key(&name) {
+                return Err(format!("tensor \"{name}\" is there, but the field {field} of its layer does not say so"));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn write(file: &mut impl Write, json: &str, tensors: &[Tensor<'_>]) -> std::io::Result<()> {
     let names = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.dtype, tensor.shape.as_slice()));
     write_safetensors_header(file, names, (KEY, json))?;
@@ -214,7 +235,7 @@ pub(crate) fn write_safetensors_header<'a>(
     file.write_all(&header)
 }
 
-/// The bytes of one number of a type.
+/// How many bytes one number of the type `dtype` takes; 1 for `u8`.
 fn n_bytes(dtype: &str) -> usize {
     match dtype {
         "f64" => 8,

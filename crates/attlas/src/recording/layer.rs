@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Item;
-use crate::attention::{Shape, needs_f64};
+use crate::attention::Shape;
 use crate::{Buffer, Kind, Mask, Numbers, Quantity, Scoring, Tokens};
 
 /// One layer's attention over the whole batch, or a map of the same form that stands beside it.
@@ -118,14 +118,6 @@ pub struct Factored {
     pub key_bias: Option<Buffer>,
 }
 
-impl Factored {
-    /// Whether the scoring, in 32 bits, says all: there is no mask, no bias per key, and no score so large that 32 bits
-    /// would blur its weight.
-    pub fn is_plain(&self) -> bool {
-        self.mask.is_none() && self.key_bias.is_none() && !needs_f64(&self.lse)
-    }
-}
-
 impl From<Factored> for Weights {
     fn from(factored: Factored) -> Weights {
         Weights::Factored(Box::new(factored))
@@ -155,7 +147,7 @@ pub enum Trace {
 }
 
 impl Trace {
-    /// All traces, in a file's order.
+    /// All traces, in the order in which a file holds them.
     pub const ALL: [Trace; 4] = [Trace::Values, Trace::HeadOutputs, Trace::Stream, Trace::ValueNorms];
 
     /// The name in files: `values`, `head_outputs`, `stream`, `value_norms`.

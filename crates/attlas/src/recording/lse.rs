@@ -8,7 +8,9 @@ use crate::attention::{Shape, needs_f64};
 use crate::{AttentionMap, Buffer, Error, HeadId, Kind, Mask, Numbers, Recording, Scoring};
 
 /// Multiply–adds that log-sum-exps which a file lacks may take at most: minutes.
-const MAX_WORK: u64 = 1 << 40;
+const MAX_WORK: u64 = 1 << 39;
+/// What an exponential costs, in multiply–adds.
+const EXPONENTIAL: usize = 16;
 /// Rows of each map that [`Recording::verify`] computes again.
 const VERIFIED_ROWS: usize = 16;
 
@@ -72,10 +74,12 @@ impl Layer {
         }
     }
 
-    /// Multiply–adds of all scores of the layer.
+    /// Multiply–adds of all scores of the layer and their exponentials.
     pub(super) fn work(&self, n_items: usize) -> u64 {
         let Shape { n_heads, n_queries, n_keys, d_head, .. } = self.shape;
-        [n_items, n_heads, n_queries, n_keys, d_head].iter().fold(1, |work: u64, n| work.saturating_mul(*n as u64))
+        [n_items, n_heads, n_queries, n_keys, d_head.saturating_add(EXPONENTIAL)]
+            .iter()
+            .fold(1, |work: u64, n| work.saturating_mul(*n as u64))
     }
 }
 
@@ -95,7 +99,7 @@ pub(super) fn check_work(work: u64) -> Result<(), String> {
 pub struct LseCheck {
     /// The kind of attention.
     pub kind: Kind,
-    /// The stack of the model.
+    /// The stack of the model, where it has several of the kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stack: Option<String>,
     /// The layer's index.

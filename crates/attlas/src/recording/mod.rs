@@ -110,6 +110,14 @@ pub struct Provenance {
 }
 
 impl Provenance {
+    /// Whether the weights of a layer were changed in the run.
+    pub fn reweighed(&self, layer: &Layer) -> bool {
+        let is_meant = |edit: &Edit<Digest>| {
+            edit.reweighed().is_some_and(|heads| (heads.kind, heads.layer) == (layer.kind, layer.index))
+        };
+        layer.quantity == Quantity::Weight && self.edits.iter().any(is_meant)
+    }
+
     /// All that a reader of the recording must know, one sentence each: what pictures, tables and pages repeat.
     pub fn remarks(&self) -> Vec<String> {
         self.edits.iter().map(Edit::sentence).chain(self.notes.iter().cloned()).collect()
@@ -119,7 +127,7 @@ impl Provenance {
 /// A program that writes recordings.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Writer {
-    /// Its name.
+    /// The program's name, such as `attlas`.
     pub name: String,
     /// Its version; empty when it has none.
     #[serde(default)]
@@ -200,8 +208,7 @@ impl Recording {
         }
         let indices: Vec<usize> = self.layers_of(kind).map(|layer| layer.index).collect();
         if indices.is_empty() {
-            let available: Vec<&str> = self.kinds().into_iter().map(Kind::name).collect();
-            return Err(Error::NoKind { kind, available: available.join(", ") });
+            return Err(Error::NoKind { kind, available: self.available() });
         }
         let consecutive = indices.windows(2).all(|pair| pair[1].checked_sub(pair[0]) == Some(1));
         let available = match indices.as_slice() {
@@ -210,6 +217,20 @@ impl Recording {
             _ => format!("there are {}", indices.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
         };
         Err(Error::NoLayer { kind, layer: index, available })
+    }
+
+    /// The kinds of attention that were recorded, or what there is instead.
+    pub(crate) fn available(&self) -> String {
+        const MOST: usize = 3;
+        let kinds: Vec<&str> = self.kinds().into_iter().map(Kind::name).collect();
+        if !kinds.is_empty() {
+            return kinds.join(", ");
+        }
+        let mut others: Vec<String> = self.layers.iter().take(MOST).map(Layer::to_string).collect();
+        if self.layers.len() > MOST {
+            others.push(format!("{} more layers that are no attention weights", self.layers.len() - MOST));
+        }
+        others.join(", ")
     }
 
     /// The map of one head for one item of the batch.

@@ -182,6 +182,8 @@ pub(super) fn check_layer(layer: &Layer, n_items: usize) -> Result<(), String> {
             if let Some(bias) = key_bias.as_ref().filter(|bias| bias.len() != n_heads * n_keys) {
                 expect("key_bias", bias.len(), &[n_items, n_heads, n_keys])?;
             }
+            // a key that nobody may see is hidden by a mask, which says so
+            check_finite("key_bias", key_bias.as_deref().unwrap_or_default())?;
             check_scoring(scoring, n_heads)
         }
     }
@@ -226,7 +228,7 @@ fn check_scoring(scoring: &Scoring, n_heads: usize) -> Result<(), String> {
     }
 }
 
-/// Numbers that stand in JSON, which has no infinity.
+/// Numbers that stand in JSON, which has no infinity, or that would hide a key from a reader.
 fn check_finite(name: &str, numbers: &[f32]) -> Result<(), String> {
     match numbers.iter().find(|number| !number.is_finite()) {
         Some(number) => Err(format!("{name} has a {number}, finite numbers were expected")),

@@ -264,7 +264,10 @@ impl Recording {
     pub fn default_kind(&self) -> Result<Kind, Error> {
         let kinds = self.kinds();
         let found = [Kind::Cross, Kind::Decoder, Kind::Encoder].into_iter().find(|kind| kinds.contains(kind));
-        found.ok_or_else(|| Error::Inconsistent("the recording holds no attention layer".into()))
+        found.ok_or_else(|| {
+            let available = self.available();
+            Error::Inconsistent(format!("the recording has no attention weights to show; it has {available}"))
+        })
     }
 
     /// The last layer of a kind: its true index in the model.
@@ -351,15 +354,15 @@ struct Content {
 enum Labels {
     /// A text at each place.
     Texts(Vec<String>),
-    /// So many tiles.
-    Tiles(usize),
+    /// `n` tiles of the `of` tokens from `first` on.
+    Tiles { n: usize, first: usize, of: usize },
 }
 
 impl Labels {
     fn axis(self, name: String) -> Axis {
         match self {
             Labels::Texts(labels) => Axis::labelled(name, labels),
-            Labels::Tiles(n) => Axis::counted(name, n),
+            Labels::Tiles { n, first, of } => Axis::tiles(name, n, first..first + of),
         }
     }
 }
@@ -393,6 +396,11 @@ fn origin(recording: &Recording, item: usize) -> Vec<String> {
         origin.push(format!("text {item} of {}, counted from 0{text}", recording.items.len()));
     }
     origin
+}
+
+/// Places side by side, together: padding between tokens is not read.
+fn neighbours(places: &[usize]) -> impl Iterator<Item = &[usize]> {
+    places.chunk_by(|place, next| place + 1 == *next)
 }
 
 /// `3 layers`, `1 layer`.

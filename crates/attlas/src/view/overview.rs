@@ -1,6 +1,6 @@
 //! A view of a map too large to be held: tiles, each as its largest number.
 
-use super::{Content, Labels, Pieces, Shown, Specials, ViewOptions};
+use super::{Content, Labels, Pieces, Places, Shown, Specials, ViewOptions, neighbours};
 use crate::grid::mean_rows;
 use crate::{Error, Pooled, Pooling, Quantity};
 
@@ -27,8 +27,8 @@ impl Shown<'_> {
         remarks.push(format!("overview of {n_rows} × {n_columns} {what}: each cell is {which} of its tile"));
         Ok(Content {
             numbers,
-            rows: Labels::Tiles(n_row_tiles),
-            columns: Labels::Tiles(n_column_tiles),
+            rows: self.rows.tiles(n_row_tiles),
+            columns: self.columns.tiles(n_column_tiles),
             removed: Vec::new(),
             sinks: Vec::new(),
             remarks,
@@ -41,28 +41,29 @@ impl Shown<'_> {
         let n_keys = self.heads[0].n_keys();
         if let [head] = self.heads
             && (rows.len(), columns.len()) == (head.n_queries(), n_keys)
-            && !self.quantity.is_signed()
         {
             let pooled = head.pooled(pooling);
             return (pooled.max, pooled.rows, pooled.columns);
         }
-        let mut above = Pooled::empty(pooling, rows.len(), columns.len());
-        let mut below = above.clone(); // what is less than 0, its sign turned
+        let mut pooled = Pooled::empty(pooling, rows.len(), columns.len());
         let mut shown = vec![0.0; columns.len()]; // [columns]
-        for (band, places) in rows.chunks(BAND).enumerate() {
+        let mut row = 0;
+        for places in neighbours(rows).flat_map(|rows| rows.chunks(BAND)) {
             let queries = places[0]..places[places.len() - 1] + 1;
-            let numbers = mean_rows(self.heads, queries.clone()); // [queries, n_keys]
-            for (row, place) in places.iter().enumerate() {
-                let numbers = &numbers[(place - queries.start) * n_keys..][..n_keys];
+            for numbers in mean_rows(self.heads, queries).chunks_exact(n_keys) {
                 shown.iter_mut().zip(columns).for_each(|(shown, column)| *shown = numbers[*column]);
-                above.add_row(band * BAND + row, &shown);
-                if self.quantity.is_signed() {
-                    shown.iter_mut().for_each(|number| *number = -*number);
-                    below.add_row(band * BAND + row, &shown);
-                }
+                pooled.add_row(row, &shown);
+                row += 1;
             }
         }
-        let farthest = |(above, below): (&f32, &f32)| if below > above { -below } else { *above };
-        (above.max.iter().zip(&below.max).map(farthest).collect(), above.rows, above.columns)
+        (pooled.max, pooled.rows, pooled.columns)
+    }
+}
+
+impl Places<'_> {
+    /// The places as so many tiles.
+    fn tiles(&self, n: usize) -> Labels {
+        let first = self.range.as_ref().map_or(0, |(range, _)| range.start);
+        Labels::Tiles { n, first, of: self.places.len() }
     }
 }

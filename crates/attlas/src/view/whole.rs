@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::remarks::{self, Removed};
-use super::{Content, Labels, Pieces, Places, Shown, Specials, ViewOptions};
+use super::{Content, Labels, Pieces, Places, Shown, Specials, ViewOptions, neighbours};
 use crate::grid::{Grid, mean_rows, pick};
 use crate::{Error, Tokens};
 
@@ -66,7 +66,8 @@ impl Shown<'_> {
         };
         let mut outside = Vec::with_capacity(rows.len()); // [rows]
         let n_keys = self.heads[0].n_keys();
-        for rows in rows.chunks((max_weights / n_keys.max(1)).max(1)) {
+        let n_at_once = (max_weights / n_keys.max(1)).max(1);
+        for rows in neighbours(rows).flat_map(|rows| rows.chunks(n_at_once)) {
             let band = rows[0]..rows[rows.len() - 1] + 1;
             let weights = mean_rows(self.heads, band.clone()); // [band, n_keys]
             for row in rows {

@@ -104,6 +104,9 @@ struct Sum {
 
 impl Sum {
     fn add(&mut self, score: f64) {
+        if score == f64::NEG_INFINITY {
+            return; // as if masked; −∞ less −∞ would be no number
+        }
         if score <= self.largest {
             self.sum += (score - self.largest).exp();
         } else {

@@ -59,12 +59,11 @@ impl<'a> Rule<'a> {
     /// The rule of `head`, for these queries over these keys.
     pub fn new(about: &About<'a>, head: usize, queries: Range<usize>, keys: Range<usize>) -> Rule<'a> {
         let scoring = about.scoring;
-        let scale = f64::from(scoring.scale);
-        let factor = scoring.softcap.map_or(scale * LOG2_E, |cap| scale / f64::from(cap));
+        let factor = scoring.softcap.map_or(scoring.scale * LOG2_E, |cap| scoring.scale / cap);
         let in_powers_of_two = |number: &f32| (f64::from(*number) * LOG2_E) as f32;
         let mut rule = Rule {
             query_factor: factor as f32,
-            cap: scoring.softcap.map(|cap| in_powers_of_two(&cap)),
+            cap: scoring.softcap.map(|cap| (cap * LOG2_E) as f32),
             bias: BiasLine::new(scoring, head, queries.clone(), &keys),
             key_bias: about.key_bias.map(|bias| bias[keys.clone()].iter().map(in_powers_of_two).collect()),
             first_key: keys.start,
