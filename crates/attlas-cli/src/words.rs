@@ -9,6 +9,15 @@ pub fn counted(n: usize, singular: &str) -> String {
     format!("{n} {singular}{plural}")
 }
 
+/// `45 s`, `12 min`, `3 h 20 min`.
+pub fn duration(seconds: f64) -> String {
+    match seconds.max(0.0) as u64 {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min", seconds / 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
 /// JSON in which what [`printable`] replaces stands as escapes, so that a terminal does not obey it: the same value.
 pub fn inert_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
@@ -35,5 +44,10 @@ mod tests {
         let inert = inert_json(&json);
         assert_eq!(inert, "\"a\\u009b31m\\u007f\\u202e\\u2066\\udb40\\udc41\\ufeffé猫\"");
         assert_eq!(serde_json::from_str::<String>(&inert).expect("it is JSON"), text);
+    }
+
+    #[test]
+    fn durations_are_read_at_a_glance() {
+        assert_eq!([0.4, 59.9, 61.0, 7260.0].map(duration), ["0 s", "59 s", "1 min", "2 h 1 min"]);
     }
 }

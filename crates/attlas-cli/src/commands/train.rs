@@ -15,6 +15,7 @@ use crate::failure::{Failure, Outcome};
 use crate::inputs::refuse_inputs;
 use crate::signals::Watch;
 use crate::terminal::{Terminal, printable, remark};
+use crate::words::duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -344,23 +345,4 @@ fn progress_line(progress: &Progress) -> String {
         progress.loss,
         duration(progress.seconds_left)
     )
-}
-
-/// `45 s`, `12 min`, `3 h 20 min`.
-fn duration(seconds: f64) -> String {
-    match seconds.max(0.0) as u64 {
-        seconds @ 0..60 => format!("{seconds} s"),
-        seconds @ 60..3600 => format!("{} min", seconds / 60),
-        seconds => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_read_at_a_glance() {
-        assert_eq!([0.4, 59.9, 61.0, 7260.0].map(duration), ["0 s", "59 s", "1 min", "2 h 1 min"]);
-    }
 }

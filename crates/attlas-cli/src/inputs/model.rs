@@ -28,6 +28,9 @@ pub struct ModelArguments {
     /// The branch, tag or commit of a model of the hub [default: main].
     #[arg(long, value_name = "REVISION", requires = "model")]
     pub revision: Option<String>,
+    /// Download a model from a hub (HF_ENDPOINT) whose address is http: anyone on the way can read and change it.
+    #[arg(long, requires = "model")]
+    pub allow_http: bool,
     /// The language of the text or sound, for models with tags for languages: fr, fra_Latn, French [default: the
     /// model's own, or the one it hears].
     #[arg(long, value_name = "LANGUAGE", requires = "model")]
@@ -191,7 +194,10 @@ fn parse_max_tokens(text: &str) -> Result<usize, String> {
 /// Loads the model that the command line names, or the embedded one.
 pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
     let mut model = match &arguments.model {
-        Some(folder) => Model::load(&model_path(&folder.to_string_lossy(), arguments.revision.as_deref())?)?,
+        Some(name) => {
+            let (name, revision) = (name.to_string_lossy(), arguments.revision.as_deref());
+            Model::load(&model_path(&name, revision, arguments.allow_http)?)?
+        }
         None => Model::embedded()?,
     };
     model.set_languages(arguments.from.as_deref(), arguments.to.as_deref())?;

@@ -65,6 +65,11 @@ impl HubCache {
         &self.root
     }
 
+    /// The folder of a repository, whether it is there or not; the name was checked with [`is_repository`].
+    pub fn folder(&self, repository: &str) -> PathBuf {
+        self.root.join(format!("models--{}", repository.replace('/', "--")))
+    }
+
     /// The folder of a repository's files at a revision.
     ///
     /// # Errors
@@ -74,7 +79,7 @@ impl HubCache {
         if !is_repository(repository) || !is_revision(wanted) {
             return Err(Error::Input(format!("{repository:?} at revision {wanted:?} is no name on the hub")));
         }
-        let folder = self.root.join(format!("models--{}", repository.replace('/', "--")));
+        let folder = self.folder(repository);
         let get = match revision {
             Some(revision) => format!("hf download {repository} --revision {revision}"),
             None => format!("hf download {repository}"),

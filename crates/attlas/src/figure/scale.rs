@@ -211,10 +211,7 @@ impl Scales {
                 vec![(0.0, format!("−{largest}")), (0.5, "0".to_owned()), (1.0, largest.to_owned())]
             }
             Scales::Own(scale) if n_panels > 1 && scale.kind == Scale::Log => {
-                vec![
-                    (0.0, format!("≤ {} of it", number(10.0_f32.powi(1 - LOG_DECADES)))),
-                    (1.0, largest.to_owned()),
-                ]
+                vec![(0.0, format!("≤ {} of it", number(10.0_f32.powi(1 - LOG_DECADES)))), (1.0, largest.to_owned())]
             }
             Scales::Own(_) if n_panels > 1 => vec![(0.0, "0".to_owned()), (1.0, largest.to_owned())],
             _ => self.whole().ticks(),
