@@ -55,7 +55,7 @@ pub fn pool(recording: &Recording, max_bytes: u64) -> Option<Pooled> {
     let mut provenance = recording.provenance.clone();
     provenance.notes.push(format!(
         "the text is too long for a page of every weight: each cell is the largest weight of a tile of up to {} \
-         tokens; attlas draw and attlas export give the weights themselves",
+         tokens; pictures and exported arrays give the weights themselves",
         match (source, target) {
             (source, 1) => format!("{source} source"),
             (1, target) => format!("{target} target"),
