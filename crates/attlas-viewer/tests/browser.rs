@@ -230,6 +230,6 @@ fn a_text_of_2000_tokens_opens_as_tiles_and_says_so() {
     let sentence = browser.text("#reading");
     assert!(sentence.starts_with("0–3 w0 w1 w2 w3 → 0–3 w0 w1 w2 w3 0.7500 at most"), "{sentence}");
     assert_eq!(browser.text(".reading .caption"), "Largest weights of tiles: a row of them has no sum.");
-    assert!(browser.text("footer").contains("attlas export give the weights themselves"));
+    assert!(browser.text("footer").contains("exported arrays give the weights themselves"));
     assert_quiet(&mut browser);
 }
