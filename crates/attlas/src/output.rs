@@ -16,13 +16,12 @@ pub type Aside = BufWriter<NamedTempFile>;
 /// [`Error::Output`] when the folder is missing or not writable, the disk is full, or `write` fails.
 pub fn write_aside(path: &Path, write: impl FnOnce(&mut Aside) -> std::io::Result<()>) -> Result<(), Error> {
     let failed = |source| Error::Output { path: path.to_path_buf(), source };
-    let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()); // a link stays one
-    let aside = create_aside(&place).map_err(failed)?;
+    let aside = create_aside(path).map_err(failed)?;
     let mut writer = BufWriter::new(aside);
     write(&mut writer).map_err(failed)?;
     let aside = writer.into_inner().map_err(|error| failed(error.into_error()))?;
     aside.as_file().sync_all().map_err(failed)?;
-    aside.persist(&place).map_err(|error| failed(error.error))?;
+    aside.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }
 
@@ -60,18 +59,13 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_stays_a_link_and_a_device_is_no_file() {
+    fn a_device_is_no_file_to_be_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
-        std::fs::write(&file, "old").unwrap();
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        write_aside(&link, |aside| aside.write_all(b"new")).unwrap();
-        assert!(link.is_symlink());
-        assert_eq!(std::fs::read(&file).unwrap(), b"new");
         let device = folder.path().join("device");
         std::os::unix::fs::symlink("/dev/null", &device).unwrap();
         let refused = write_aside(&device, |aside| aside.write_all(b"new")).unwrap_err().to_string();
         assert!(refused.contains("this is a device or a pipe, not a file"), "{refused}");
+        assert!(device.is_symlink(), "it is as it was");
     }
 
     #[test]
