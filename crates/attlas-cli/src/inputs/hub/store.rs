@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use attlas::output::write_aside;
+use attlas::output::{Aside, write_aside};
 use attlas_model::hub::HubCache;
 
 use super::blob::{BlobName, Commit};
@@ -81,8 +81,7 @@ impl Store {
         }
         let path = self.folder.join("refs").join(revision);
         path.parent().map_or(Ok(()), create_folder)?;
-        write_aside(&path, |out| io::Write::write_all(out, commit.as_str().as_bytes()))
-            .map_err(|error| error.to_string())
+        write_here(&path, |out| io::Write::write_all(out, commit.as_str().as_bytes()))
     }
 }
 
@@ -118,7 +117,15 @@ fn symlink(_: &Path, _: &Path) -> io::Result<()> {
 /// A copy of a file, complete or absent.
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
     let mut source = File::open(from).map_err(|error| format!("{}: {error}", from.display()))?;
-    write_aside(to, |out| io::copy(&mut source, out).map(drop)).map_err(|error| error.to_string())
+    write_here(to, |out| io::copy(&mut source, out).map(drop))
+}
+
+/// Writes a file in the cache; a link in its place goes, for it could lead out of the cache.
+fn write_here(path: &Path, write: impl FnOnce(&mut Aside) -> io::Result<()>) -> Result<(), String> {
+    if path.is_symlink() {
+        fs::remove_file(path).map_err(|error| format!("{}: could not be written: {error}", path.display()))?;
+    }
+    write_aside(path, write).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -159,6 +166,12 @@ mod tests {
         let refs = dir.path().join("models--org--name/refs");
         assert_eq!(fs::read_to_string(refs.join("refs/pr/3")).unwrap(), COMMIT);
         assert!(!refs.join(COMMIT).exists());
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, &refs.join("main")).unwrap();
+        store.name_commit("main", &commit).unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious", "a link is not written through");
+        assert_eq!(fs::read_to_string(refs.join("main")).unwrap(), COMMIT);
         assert_eq!(HubCache::new(dir.path()).folder("org/name"), dir.path().join("models--org--name"));
     }
 }
