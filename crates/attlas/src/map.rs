@@ -135,7 +135,34 @@ impl<'a> AttentionMap<'a> {
     /// # Panics
     /// When `key` is not below [`n_keys`](Self::n_keys).
     pub fn column(&self, key: usize) -> Vec<f32> {
-        self.tile(0..self.n_queries(), key..key + 1)
+        match self.layer.factored() {
+            Some(factored) if key < self.n_keys() => self.factored_column(factored, key),
+            _ => self.tile(0..self.n_queries(), key..key + 1),
+        }
+    }
+
+    /// A column as rows are computed, but all that one key needs is looked up once.
+    fn factored_column(&self, factored: &Factored, key: usize) -> Vec<f32> {
+        let Shape { n_queries, d_head, .. } = *self.shape();
+        let mut column = vec![0.0; n_queries]; // [n_queries]
+        if self.key_valid.as_ref().is_some_and(|valid| !valid[key]) {
+            return column;
+        }
+        let (first_row, kv_row) = (self.first_row(), self.first_kv_row() + key);
+        let k = factored.keys.read(kv_row * d_head..(kv_row + 1) * d_head);
+        let queries = factored.queries.read(first_row * d_head..(first_row + n_queries) * d_head);
+        let lse = &factored.lse[first_row..][..n_queries];
+        let bias = self.key_bias(factored).map_or(0.0, |bias| f64::from(bias[key]));
+        for (query, weight) in column.iter_mut().enumerate() {
+            if lse[query] == f64::NEG_INFINITY || !factored.scoring.visible_keys(query, self.n_keys()).contains(&key) {
+                continue;
+            }
+            if self.mask_row(factored, query).is_none_or(|mask| mask.sees(key)) {
+                let dot = dot(&queries[query * d_head..][..d_head], &k);
+                *weight = (factored.scoring.score(self.head, query, key, dot) + bias - lse[query]).exp() as f32;
+            }
+        }
+        column
     }
 
     /// The whole map. Shape `[n_queries, n_keys]`.
