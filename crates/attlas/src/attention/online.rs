@@ -6,7 +6,7 @@
 //! maximum is scaled down when a larger one comes. So a row needs no memory but a block of scores, and each block of keys and
 //! values is read while it is in the cache.
 //!
-//! What it saves is memory; it is 1.2 times as fast as the formula at 512 tokens and 1.6 times at 2048 (one thread of an Intel
+//! What it saves is memory; it is 1.1 to 1.4 times as fast as the formula at 512 and at 2048 tokens (one thread of an Intel
 //! Xeon, family 6, model 207). Lanes bring the rest: [`attend`](super::attend) is this same loop in f32, with a query in each lane
 //! of a register, in parallel.
 

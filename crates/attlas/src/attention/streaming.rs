@@ -3,8 +3,8 @@
 //! Why it is faster than the formula written down ([`reference`](super::reference)): scores live and die in the first-level cache; keys and
 //! values are read in place, only queries are packed; a query is a lane of a register, so the softmax never crosses
 //! lanes; a group of query blocks shares each block of keys while it is in the cache; heads and groups run in parallel.
-//! On one thread of an Intel Xeon with AVX-512 (family 6, model 207), 12 heads of 64: 67 times the formula's speed at 512 tokens
-//! and 79 times at 2048, where the step between, [`online`](super::online), has 1.2 and 1.6 (bench/README.md).
+//! On one thread of an Intel Xeon with AVX-512 (family 6, model 207), 12 heads of 64: 56 to 72 times the formula's speed at 512
+//! and at 2048 tokens, where the step between, [`online`](super::online), has 1.1 to 1.4 (bench/README.md).
 //!
 //! How it is laid out: `vector` (a register, per instruction set), `dispatch` (which set), `product` (the one
 //! micro-kernel), `rule` (dot products to scores), `block` (the online softmax), `overview` (pooled maps),
