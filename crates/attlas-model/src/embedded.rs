@@ -5,8 +5,9 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::block::pass::hex;
 use crate::config::file::ConfigFile;
-use crate::model::{Model, Training, hex};
+use crate::model::{Model, Training};
 use crate::tokenizer::Tokenizer;
 use crate::weights::Checkpoint;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use attlas::{Item, TokenRole, Tokens};
 use sha2::{Digest, Sha256};
 
+use crate::block::pass::hex;
 use crate::block::weights::Transformer;
 use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Length, Reads};
@@ -330,9 +331,4 @@ fn revision(folder: &Path, checkpoint: &Checkpoint) -> String {
         Ok(bytes) => format!("sha256:{}", hex(&Sha256::digest(bytes))),
         Err(_) => String::new(),
     }
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,50 +5,12 @@ use attlas::attention::{Inputs, Outputs, Shape, attend};
 
 use super::disentangled::{self, Heads};
 use super::edits::Rows;
-use super::forward::Source;
-use super::pass::{Parts, Plan};
+use super::pass::Parts;
 use super::project::grow;
+use super::state::{AttentionCall, LayerState};
 use super::weights::AttentionWeights;
 use super::workspace::{Workspace, sized};
 use crate::config::{Activation, Attention};
-
-/// What one attention layer has seen so far, in the layout of a recording.
-#[derive(Debug, Default)]
-pub(crate) struct LayerState {
-    /// Shape `[n_items, n_heads, n_queries, d_head]`.
-    pub queries: Vec<f32>,
-    /// Shape `[n_items, n_kv_heads, n_keys, d_head]`.
-    pub keys: Vec<f32>,
-    /// Shape `[n_items, n_kv_heads, n_keys, d_head]`.
-    pub values: Vec<f32>,
-    /// Shape `[n_items, n_heads, n_queries]`.
-    pub lse: Vec<f32>,
-    /// Weights that are no function of queries and keys, when they are kept. Shape `[n_items, n_heads, n_queries, n_keys]`.
-    pub dense: Vec<f32>,
-    /// What heads gave before the output projection, when it is kept. Shape `[n_items, n_queries, n_heads, d_value]`.
-    pub outputs: Vec<f32>,
-    /// Rows so far.
-    pub n_queries: usize,
-    /// Columns so far.
-    pub n_keys: usize,
-}
-
-/// Where and on what an attention layer runs.
-#[derive(Clone, Copy)]
-pub(crate) struct AttentionCall<'a> {
-    pub kind: Kind,
-    /// The layer's index.
-    pub index: usize,
-    pub n_items: usize,
-    /// New positions of each item.
-    pub n: usize,
-    /// Positions before them; only for one item.
-    pub past: usize,
-    /// Which of the stack's tokens are not padding. Shape `[n_items, past + n]`.
-    pub valid: Option<&'a [bool]>,
-    pub source: Option<Source<'a>>,
-    pub plan: Plan<'a>,
-}
 
 impl AttentionCall<'_> {
     /// `output = attention(input)`. Shapes `[n_items · n, d_model]`.

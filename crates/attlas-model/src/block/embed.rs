@@ -2,21 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::forward::Batch;
 use super::rope::sinusoidal_row;
+use super::state::{Batch, FeatureBatch};
 use super::stretch::stretched;
 use super::weights::{EmbeddingWeights, PatchWeights, ReadWeights};
 use super::workspace::{Workspace, sized};
 use crate::config::{Activation, AtPadding, Embedding, Patches, Positions, Projected, Reads};
-
-/// Numbers that a model reads instead of ids, all items alike.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FeatureBatch<'a> {
-    /// One item's sizes: `[n_channels, height, width]` of an image, `[n_mels, n_frames]` of a spectrogram.
-    pub shape: &'a [usize],
-    /// Shape `[n_items, ..shape]`.
-    pub values: &'a [f32],
-}
 
 /// Fills `stream` with what the batch's ids or features give. Shape `[n_items · n, d_model]`.
 pub(crate) fn embed(

@@ -2,59 +2,17 @@
 
 use rayon::prelude::*;
 
-use super::attention::{AttentionCall, LayerState};
 use super::convolution::Convolution;
-use super::embed::{FeatureBatch, embed};
+use super::embed::embed;
 use super::feed_forward::feed_forward;
 use super::norm::NormWeights;
 use super::pass::{Plan, Progress, Stopped, Watch, tell};
+use super::state::{AttentionCall, Batch, LayerState, Source, StackState};
 use super::weights::{BlockWeights, StackWeights};
 use super::workspace::{Workspace, sized};
 use crate::config::{Block, Residual, SideConvolution, Stack};
 
 use attlas::Kind;
-
-/// What a pass reads: the new tokens of each item, and which keys are not padding.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Batch<'a> {
-    /// Items.
-    pub n_items: usize,
-    /// New tokens of each item.
-    pub n: usize,
-    /// Empty where no ids are read. Shape `[n_items, n]`.
-    pub ids: &'a [u32],
-    /// What is read instead of ids.
-    pub features: Option<FeatureBatch<'a>>,
-    /// Segments; all 0 when `None`. Shape `[n_items, n]`.
-    pub token_types: Option<&'a [u32]>,
-    /// Which tokens so far are not padding, the new ones included; all when `None`. Shape `[n_items, past + n]`.
-    pub valid: Option<&'a [bool]>,
-}
-
-/// The encoder's result, as cross-attention reads it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Source<'a> {
-    /// Shape `[n_items, n, d_source]`.
-    pub hidden: &'a [f32],
-    /// Tokens of each item.
-    pub n: usize,
-    /// Which are not padding; all when `None`. Shape `[n_items, n]`.
-    pub valid: Option<&'a [bool]>,
-}
-
-/// What a stack has seen so far.
-#[derive(Debug, Default)]
-pub(crate) struct StackState {
-    /// Positions so far.
-    pub past: usize,
-    /// Self-attention, one per block.
-    pub attention: Vec<LayerState>,
-    /// Cross-attention, one per block that has it.
-    pub cross: Vec<LayerState>,
-    /// The residual stream that enters each block, and what leaves the last; empty unless it is kept. Shape of each
-    /// `[n_items · n, d_model]`.
-    pub hidden: Vec<Vec<f32>>,
-}
 
 /// A stack with its weights and what its maps are called.
 #[derive(Clone, Copy)]

@@ -16,6 +16,7 @@ pub mod pass;
 mod project;
 mod readout;
 pub(crate) mod rope;
+pub(crate) mod state;
 pub(crate) mod stretch;
 pub mod weights;
 pub(crate) mod workspace;

@@ -19,8 +19,13 @@ impl Array {
     pub fn digest(&self) -> Digest {
         let mut hash = Sha256::new();
         self.values.iter().for_each(|value| hash.update(value.to_le_bytes()));
-        Digest { shape: self.shape.clone(), sha256: crate::model::hex(&hash.finalize()) }
+        Digest { shape: self.shape.clone(), sha256: hex(&hash.finalize()) }
     }
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A place in the Transformer whose numbers can be kept.
@@ -88,7 +93,7 @@ impl Pass {
         let edits: Vec<Edit<Digest>> = self.edits.iter().map(|edit| edit.map(Array::digest)).collect();
         // plain structs of numbers and names: they always have a JSON form
         let json = serde_json::to_vec(&(&self.keep, edits)).unwrap_or_default();
-        crate::model::hex(&Sha256::digest(json))
+        hex(&Sha256::digest(json))
     }
 
     /// Whether a site is kept anywhere.

@@ -3,10 +3,10 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::attention::{AttentionCall, LayerState};
 use super::linear::Linear;
 use super::norm::NormWeights;
 use super::rope::Turns;
+use super::state::{AttentionCall, LayerState};
 use super::weights::{AttentionWeights, Projections};
 use super::workspace::{Workspace, sized};
 use crate::config::{Attention, QkScope};

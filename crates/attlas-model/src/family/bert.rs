@@ -6,8 +6,7 @@ use super::{Family, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::config::{
-    Activation, Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, Positions, Readout, Residual,
-    Stack, Transform,
+    Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, Positions, Readout, Residual, Stack,
 };
 use crate::load::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
@@ -142,8 +141,3 @@ pub(super) const VOCABULARY: ReadoutNames = ReadoutNames {
     bias: &["cls.predictions.bias", "cls.predictions.decoder.bias"],
     ..ReadoutNames::NONE
 };
-
-/// A dense layer as wide as the model, with tanh (BERT's pooler).
-pub(super) fn tanh_layer(width: usize) -> Transform {
-    Transform { width, activation: Activation::Tanh, norm: None, bias: true }
-}

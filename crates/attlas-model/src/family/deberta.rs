@@ -139,7 +139,7 @@ const MAX_KERNEL: usize = 63;
 
 fn pooled_classes(config: &ConfigFile, stack: &Stack) -> Result<Readout, Error> {
     let activation = config.activation_or("pooler_hidden_act", "gelu")?;
-    let transform = Some(crate::config::Transform { activation, ..bert::tanh_layer(stack.d_model) });
+    let transform = Some(crate::config::Transform { activation, ..readouts::tanh_layer(stack.d_model) });
     Ok(Readout::Classes { n: readouts::n_classes(config)?, transform, pooled: crate::config::Pooled::First })
 }
 

@@ -3,7 +3,6 @@
 use attlas::Visibility;
 use serde_json::Value;
 
-use super::bert::tanh_layer;
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::config::{Activation, Norm, Output, Pooled, Readout, Stack, Transform};
@@ -122,4 +121,9 @@ pub(super) fn sliding_layers(config: &ConfigFile, n_layers: usize) -> Result<Opt
 /// A causal window of `n` keys, the query's own included.
 pub(super) fn window(n: usize) -> Visibility {
     Visibility { before: Some(i64::try_from(n.saturating_sub(1)).unwrap_or(i64::MAX)), after: Some(0) }
+}
+
+/// A dense layer as wide as the model, with tanh (BERT's pooler).
+pub(super) fn tanh_layer(width: usize) -> Transform {
+    Transform { width, activation: Activation::Tanh, norm: None, bias: true }
 }

@@ -6,8 +6,7 @@ use attlas::{Item, TokenRole, Tokens};
 
 use super::input::Input;
 use crate::Error;
-use crate::block::embed::FeatureBatch;
-use crate::block::forward::Batch;
+use crate::block::state::{Batch, FeatureBatch};
 
 /// The ids of several texts, made equally long, or the features of several images or sounds.
 pub(crate) struct PaddedBatch<'a> {

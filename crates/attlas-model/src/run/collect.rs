@@ -6,10 +6,9 @@ use attlas::{Factored, Kind, Layer, Scoring, TokenRole, Trace, Weights};
 
 use super::record::Run;
 use crate::Error;
-use crate::block::attention::LayerState;
 use crate::block::edits::WeightEdits;
-use crate::block::forward::StackState;
 use crate::block::pass::{Array, Plan, Purpose, Site};
+use crate::block::state::{LayerState, StackState};
 use crate::block::weights::Transformer;
 use crate::config::Attention;
 

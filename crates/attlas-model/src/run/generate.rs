@@ -3,8 +3,9 @@
 use attlas::Kind;
 use serde::{Deserialize, Serialize};
 
-use crate::block::forward::{Batch, Source, StackRef, StackState};
+use crate::block::forward::StackRef;
 use crate::block::pass::{Plan, Progress, Stopped, Watch, tell};
+use crate::block::state::{Batch, Source, StackState};
 use crate::block::weights::Transformer;
 use crate::block::workspace::Workspace;
 use crate::config::SpecialIds;

@@ -1,0 +1,94 @@
+//! What a pass reads and has seen, as plain data: the layers compute on it.
+
+use attlas::Kind;
+
+use super::pass::Plan;
+
+/// What a pass reads: the new tokens of each item, and which keys are not padding.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    /// Items.
+    pub n_items: usize,
+    /// New tokens of each item.
+    pub n: usize,
+    /// Empty where no ids are read. Shape `[n_items, n]`.
+    pub ids: &'a [u32],
+    /// What is read instead of ids.
+    pub features: Option<FeatureBatch<'a>>,
+    /// Segments; all 0 when `None`. Shape `[n_items, n]`.
+    pub token_types: Option<&'a [u32]>,
+    /// Which tokens so far are not padding, the new ones included; all when `None`. Shape `[n_items, past + n]`.
+    pub valid: Option<&'a [bool]>,
+}
+
+/// The encoder's result, as cross-attention reads it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// Shape `[n_items, n, d_source]`.
+    pub hidden: &'a [f32],
+    /// Tokens of each item.
+    pub n: usize,
+    /// Which are not padding; all when `None`. Shape `[n_items, n]`.
+    pub valid: Option<&'a [bool]>,
+}
+
+/// What a stack has seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct StackState {
+    /// Positions so far.
+    pub past: usize,
+    /// Self-attention, one per block.
+    pub attention: Vec<LayerState>,
+    /// Cross-attention, one per block that has it.
+    pub cross: Vec<LayerState>,
+    /// The residual stream that enters each block, and what leaves the last; empty unless it is kept. Shape of each
+    /// `[n_items · n, d_model]`.
+    pub hidden: Vec<Vec<f32>>,
+}
+
+/// Numbers that a model reads instead of ids, all items alike.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FeatureBatch<'a> {
+    /// One item's sizes: `[n_channels, height, width]` of an image, `[n_mels, n_frames]` of a spectrogram.
+    pub shape: &'a [usize],
+    /// Shape `[n_items, ..shape]`.
+    pub values: &'a [f32],
+}
+
+/// What one attention layer has seen so far, in the layout of a recording.
+#[derive(Debug, Default)]
+pub(crate) struct LayerState {
+    /// Shape `[n_items, n_heads, n_queries, d_head]`.
+    pub queries: Vec<f32>,
+    /// Shape `[n_items, n_kv_heads, n_keys, d_head]`.
+    pub keys: Vec<f32>,
+    /// Shape `[n_items, n_kv_heads, n_keys, d_head]`.
+    pub values: Vec<f32>,
+    /// Shape `[n_items, n_heads, n_queries]`.
+    pub lse: Vec<f32>,
+    /// Weights that are no function of queries and keys, when they are kept. Shape `[n_items, n_heads, n_queries, n_keys]`.
+    pub dense: Vec<f32>,
+    /// What heads gave before the output projection, when it is kept. Shape `[n_items, n_queries, n_heads, d_value]`.
+    pub outputs: Vec<f32>,
+    /// Rows so far.
+    pub n_queries: usize,
+    /// Columns so far.
+    pub n_keys: usize,
+}
+
+/// Where and on what an attention layer runs.
+#[derive(Clone, Copy)]
+pub(crate) struct AttentionCall<'a> {
+    pub kind: Kind,
+    /// The layer's index.
+    pub index: usize,
+    pub n_items: usize,
+    /// New positions of each item.
+    pub n: usize,
+    /// Positions before them; only for one item.
+    pub past: usize,
+    /// Which of the stack's tokens are not padding. Shape `[n_items, past + n]`.
+    pub valid: Option<&'a [bool]>,
+    pub source: Option<Source<'a>>,
+    pub plan: Plan<'a>,
+}
