@@ -1,14 +1,5 @@
 //! Text made inert, for the places of a page where text can stand.
 
-/// JSON that may stand inside a `<script>` block: `<`, `>`, `&` and the line separators U+2028 and U+2029 are written
-/// as `\uXXXX`, which JSON reads as the same text. They occur in JSON only inside strings.
-pub fn json_for_page(json: &str) -> String {
-    replaced(json, |sign| match sign {
-        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => Some(format!("\\u{:04x}", u32::from(sign))),
-        _ => None,
-    })
-}
-
 /// Text between tags or in a quoted attribute; control and bidirectional marks become U+FFFD.
 pub fn html_text(text: &str) -> String {
     replaced(text, |sign| match sign {
@@ -43,14 +34,6 @@ pub fn push_base64(page: &mut String, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_closing_script_tag_inside_json_stays_data() {
-        let json = serde_json::to_string("</script><!-- & \u{2028}").unwrap();
-        let escaped = json_for_page(&json);
-        assert_eq!(escaped, r#""\u003c/script\u003e\u003c!-- \u0026 \u2028""#);
-        assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), "</script><!-- & \u{2028}");
-    }
 
     #[test]
     fn a_title_cannot_close_its_tag_or_turn_the_line_around() {

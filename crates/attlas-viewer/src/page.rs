@@ -6,9 +6,10 @@ use attlas::analysis::Standout;
 use attlas::{HeadId, Kind, Recording};
 
 use crate::Error;
-use crate::escape::{html_text, json_for_page, push_base64};
+use crate::escape::{html_text, push_base64};
 use crate::payload::Payload;
 use crate::pooled::pool;
+use attlas::printable::json_for_page;
 
 const STYLE: &str = include_str!("../../../web/dist/viewer.css");
 const STYLE_HASH: &str = include_str!("../../../web/dist/viewer.css.sha256");

@@ -165,10 +165,7 @@ impl<'a> Payload<'a> {
         }
         carried(recording).try_for_each(check_cells)?;
         let n_numbers = carried(recording)
-            .flat_map(|layer| {
-                let form = Form::of(layer);
-                recording.items.iter().map(move |item| stored_size(layer, item, form))
-            })
+            .flat_map(|layer| recording.items.iter().map(move |item| stored_size(layer, item)))
             .fold(0_u64, u64::saturating_add);
         let bytes = base64_bytes(n_numbers);
         if bytes > options.max_bytes {
@@ -259,36 +256,19 @@ fn kept(tokens: &Tokens) -> Vec<usize> {
     kept.map(|(index, _)| index).collect()
 }
 
-/// How the numbers of a layer may travel.
-#[derive(Clone, Copy)]
-enum Form {
-    /// As weights: they came so, or the page's formula cannot compute them.
-    Dense,
-    /// As weights, or as queries and keys, whichever is smaller.
-    Smaller,
-}
-
-impl Form {
-    fn of(layer: &Layer) -> Form {
-        match layer.factored() {
-            Some(factored) if factored.mask.is_none() && factored.key_bias.is_none() => Form::Smaller,
-            _ => Form::Dense,
-        }
-    }
-
-    /// Whether the weights of one item travel.
-    fn is_dense(self, layer: &Layer, item: &Item) -> bool {
-        match self {
-            Form::Dense => true,
-            Form::Smaller => dense_size(layer, item) <= factored_size(layer, item),
-        }
-    }
+/// Whether the weights of one item travel: they came so, the page's formula cannot compute them, or they are fewer than
+/// queries and keys.
+fn is_dense(layer: &Layer, item: &Item) -> bool {
+    layer.factored().is_none_or(|factored| {
+        let has_mask = factored.mask.is_some() || factored.key_bias.is_some();
+        has_mask || dense_size(layer, item) <= factored_size(layer, item)
+    })
 }
 
 /// The numbers that one item of a layer takes.
-fn stored_size(layer: &Layer, item: &Item, form: Form) -> u64 {
+fn stored_size(layer: &Layer, item: &Item) -> u64 {
     let lse = layer.shape.n_heads as u64 * kept(layer.query_tokens(item)).len() as u64;
-    match (layer.factored(), form.is_dense(layer, item)) {
+    match (layer.factored(), is_dense(layer, item)) {
         (None, _) => dense_size(layer, item),
         (Some(_), true) => dense_size(layer, item).saturating_add(lse),
         (Some(_), false) => factored_size(layer, item).saturating_add(2 * lse),
@@ -340,7 +320,7 @@ fn pick<'a>(tokens: &'a Tokens, positions: &[usize]) -> Vec<PageToken<'a>> {
 }
 
 fn page_layer<'a>(recording: &'a Recording, layer: &'a Layer, numbers: &mut Vec<f32>) -> PageLayer<'a> {
-    let (items, form) = (0..recording.items.len(), Form::of(layer));
+    let items = 0..recording.items.len();
     PageLayer {
         kind: layer.kind,
         index: layer.index,
@@ -348,12 +328,12 @@ fn page_layer<'a>(recording: &'a Recording, layer: &'a Layer, numbers: &mut Vec<
         n_kv_heads: layer.shape.n_kv_heads,
         d_head: layer.shape.d_head,
         scoring: layer.factored().map(|factored| &factored.scoring),
-        stored: items.map(|item| store(recording, layer, (item, form), numbers)).collect(),
+        stored: items.map(|item| store(recording, layer, item, numbers)).collect(),
     }
 }
 
-/// Appends one item's numbers in the form that the page carries.
-fn store(recording: &Recording, layer: &Layer, (item, form): (usize, Form), numbers: &mut Vec<f32>) -> Stored {
+/// Appends one item's numbers as weights, or as queries, keys and log-sum-exps.
+fn store(recording: &Recording, layer: &Layer, item: usize, numbers: &mut Vec<f32>) -> Stored {
     let tokens = &recording.items[item];
     let (query_rows, key_rows) = (kept(layer.query_tokens(tokens)), kept(layer.key_tokens(tokens)));
     let shape = layer.shape;
@@ -370,7 +350,7 @@ fn store(recording: &Recording, layer: &Layer, (item, form): (usize, Form), numb
     };
     let whole = |lse: f64| lse as f32;
     let rest = |lse: f64| if lse.is_finite() { (lse - f64::from(lse as f32)) as f32 } else { 0.0 };
-    if form.is_dense(layer, tokens) {
+    if is_dense(layer, tokens) {
         let weights = push_dense(recording, layer, item, numbers);
         return Stored::Dense { weights, lse: Some(push_lse(numbers, whole)) };
     }

@@ -22,9 +22,30 @@ pub fn is_invisible(character: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// JSON that may stand inside a `<script>` block: `<`, `>`, `&` and the line separators U+2028 and U+2029 are written as
+/// escapes, which JSON reads as the same text. They occur in JSON only inside strings.
+pub fn json_for_page(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len() + json.len() / 8);
+    for sign in json.chars() {
+        match sign {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => escaped.push_str(&format!("\\u{:04x}", u32::from(sign))),
+            _ => escaped.push(sign),
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closing_script_tag_inside_json_stays_data() {
+        let json = serde_json::to_string("</script><!-- & \u{2028}").unwrap();
+        let escaped = json_for_page(&json);
+        assert_eq!(escaped, r#""\u003c/script\u003e\u003c!-- \u0026 \u2028""#);
+        assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), "</script><!-- & \u{2028}");
+    }
 
     #[test]
     fn control_bytes_never_come_through() {

@@ -119,11 +119,9 @@ impl Model {
         for layer in keep.layers.iter().flatten() {
             // hidden states leave the last layer, too
             let named = if is_stream { layer.saturating_sub(1) } else { *layer };
-            let missing = kinds.iter().map(|kind| self.attention_at(*kind, named)).find_map(Result::err);
-            let is_there = kinds.iter().any(|kind| self.attention_at(*kind, named).is_ok());
-            if let (false, Some(error)) = (is_there, missing) {
-                return Err(error);
-            }
+            let found = kinds.iter().map(|kind| self.attention_at(*kind, named));
+            // somewhere is enough; where it is nowhere, the first kind's answer says so
+            found.reduce(|found, other| found.or_else(|error| other.map_err(|_| error))).transpose()?;
         }
         Ok(())
     }

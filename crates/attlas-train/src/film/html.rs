@@ -1,5 +1,6 @@
 //! The film as one page that opens without a network: slider, play and pause by mouse and keyboard.
 
+use attlas::printable::json_for_page;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -15,22 +16,13 @@ impl Film {
         for (head, value) in self.heads.iter().zip(data["heads"].as_array_mut().into_iter().flatten()) {
             value["maps"] = head.maps.iter().map(|map| STANDARD.encode(quantised(map))).collect();
         }
-        TEMPLATE.replacen("\"{{film}}\"", &escaped(&data.to_string()), 1)
+        TEMPLATE.replacen("\"{{film}}\"", &json_for_page(&data.to_string()), 1)
     }
 }
 
 /// Weights of 0 to 1 as bytes.
 pub(super) fn quantised(map: &[f32]) -> Vec<u8> {
     map.iter().map(|weight| (weight.clamp(0.0, 1.0) * 255.0).round() as u8).collect()
-}
-
-/// JSON that stays data inside a script element.
-fn escaped(json: &str) -> String {
-    json.replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026")
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029")
 }
 
 #[cfg(test)]
