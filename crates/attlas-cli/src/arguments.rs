@@ -57,11 +57,10 @@ pub struct Arguments {
 
 impl Arguments {
     /// The command line, read; options of TEXT before a command are refused, not ignored.
-    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
-        let words: Vec<OsString> = words.into_iter().collect();
+    pub fn read(words: &[OsString]) -> Result<Arguments, clap::Error> {
         let mut command = Arguments::command();
-        let result = command.try_get_matches_from_mut(&words);
-        if let Some(error) = slip(&mut command, &words, &result) {
+        let result = command.try_get_matches_from_mut(words);
+        if let Some(error) = slip(&mut command, words, &result) {
             return Err(error);
         }
         let matches = result?;
@@ -163,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_text_is_shown_and_the_name_of_a_command_is_the_command() {
-        let parse = |words: &[&str]| Arguments::read(words.iter().map(OsString::from)).expect("it parses");
+        let parse = |words: &[&str]| Arguments::read(&words.iter().map(OsString::from).collect::<Vec<_>>()).expect("it parses");
         assert!(parse(&["attlas", "Good morning."]).command.is_none());
         assert!(matches!(parse(&["attlas", "models"]).command, Some(Command::Models(_))));
         let text = parse(&["attlas", "--", "models"]);
@@ -173,7 +172,7 @@ mod tests {
 
     #[test]
     fn one_word_that_is_nearly_a_command_is_taken_for_a_slip() {
-        let read = |words: &[&str]| Arguments::read(words.iter().map(OsString::from));
+        let read = |words: &[&str]| Arguments::read(&words.iter().map(OsString::from).collect::<Vec<_>>());
         for (typed, meant) in [
             ("modles", "models"),
             ("drwa", "draw"),
@@ -208,7 +207,7 @@ mod tests {
     #[test]
     fn an_option_of_a_text_before_a_command_is_refused() {
         let error =
-            Arguments::read(["attlas", "--layer", "1", "models"].map(OsString::from)).expect_err("it is refused");
+            Arguments::read(&["attlas", "--layer", "1", "models"].map(OsString::from)).expect_err("it is refused");
         assert!(error.to_string().contains("--layer <N> does not go before the command \"models\""), "{error}");
     }
 }

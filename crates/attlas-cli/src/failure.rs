@@ -11,6 +11,8 @@ pub enum Outcome {
     Done,
     /// Done, but some items were left out; each was named on standard error.
     SomeSkipped,
+    /// Done, but numbers that were made or shown fail their checks; which, was said on standard error.
+    ChecksFailed,
     /// A signal asked for the end, and what was done so far is kept.
     Stopped(Signal),
 }

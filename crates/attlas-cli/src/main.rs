@@ -1,6 +1,7 @@
 //! The `attlas` command.
 
 mod arguments;
+mod checks;
 mod commands;
 mod failure;
 mod inputs;
@@ -10,7 +11,9 @@ mod terminal;
 mod threads;
 mod view;
 mod words;
+mod wrong_call;
 
+use std::ffi::OsString;
 use std::io::{Write, stderr};
 use std::process::ExitCode;
 
@@ -21,17 +24,11 @@ use crate::commands::{
     completions, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
 };
 use crate::failure::{Failure, Outcome};
+use crate::signals::Watch;
 use crate::terminal::Terminal;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit()); // help is 0, wrong usage 2
-    let result = Terminal::open(arguments.color).and_then(|mut terminal| {
-        threads::start(arguments.threads)?;
-        let outcome = run(arguments, &mut terminal)?;
-        terminal.flush()?;
-        Ok(outcome)
-    });
-    match result {
+    match start() {
         Ok(outcome) => outcome.exit_code(),
         Err(Failure::ReaderLeft) => ExitCode::SUCCESS, // `attlas … | head` got what it wanted
         Err(failure) => {
@@ -42,8 +39,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// Reads the command line and does what it says; help is printed and done.
+fn start() -> Result<Outcome, Failure> {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match Arguments::read(&words) {
+        Ok(arguments) => arguments,
+        Err(error) => return wrong_call::help_or_failure(&error, &words),
+    };
+    let mut terminal = Terminal::open(arguments.color);
+    threads::start(arguments.threads)?;
+    let outcome = run(arguments, &Watch::start(), &mut terminal)?;
+    terminal.flush()?;
+    Ok(outcome)
+}
+
 /// Does what the command line says.
-fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     match arguments.command {
         None => show::run(&arguments.show, terminal),
         Some(Command::Draw(draw)) => draw::run(&draw, terminal),
@@ -53,7 +64,7 @@ fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcome, Failure
         Some(Command::Info(info)) => info::run(&info, terminal),
         Some(Command::Tokens(tokens)) => tokens::run(&tokens, terminal),
         Some(Command::Models(models)) => models::run(&models, terminal),
-        Some(Command::Train(train)) => train::run(&train, arguments.threads, terminal),
+        Some(Command::Train(train)) => train::run(&train, arguments.threads, signals, terminal),
         Some(Command::Evaluate(evaluate)) => evaluate::run(&evaluate, terminal),
         Some(Command::Film(film)) => film::run(&film, terminal),
         Some(Command::Completions(completions)) => completions::run(&completions, Arguments::command(), terminal),
@@ -65,7 +76,7 @@ impl Outcome {
     fn exit_code(self) -> ExitCode {
         match self {
             Outcome::Done => ExitCode::SUCCESS,
-            Outcome::SomeSkipped => ExitCode::from(1),
+            Outcome::SomeSkipped | Outcome::ChecksFailed => ExitCode::from(1),
             Outcome::Stopped(signal) => ExitCode::from(128u8.saturating_add(signal.0)), // as a shell has it
         }
     }

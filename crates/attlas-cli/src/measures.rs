@@ -7,13 +7,20 @@ use attlas::analysis::{HeadSummary, MEASURES, Measure, Score, Standout};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::terminal::{Terminal, width};
+use crate::terminal::{Terminal, printable, width, wrapped};
 
 /// Heads named in a line of the table.
 const MAX_HEADS: usize = 4;
 
 /// The table of what stands out: one line for each measure of each kind, its best heads first.
-pub fn print_standouts(recording: &Recording, found: &[Standout], terminal: &mut Terminal) -> Result<(), Failure> {
+///
+/// `complaint` says what of the recording fails its checks.
+pub fn print_standouts(
+    recording: &Recording,
+    found: &[Standout],
+    complaint: Option<&str>,
+    terminal: &mut Terminal,
+) -> Result<(), Failure> {
     let groups: Vec<&[Standout]> = found.chunk_by(|a, b| (a.kind, a.measure) == (b.kind, b.measure)).collect();
     writeln!(terminal)?;
     if groups.is_empty() {
@@ -33,6 +40,11 @@ pub fn print_standouts(recording: &Recording, found: &[Standout], terminal: &mut
     }
     for line in wrapped(&measured_on(recording), terminal.width) {
         writeln!(terminal, "{}", terminal.dim(&line))?;
+    }
+    if let Some(complaint) = complaint {
+        for line in wrapped(&format!("Not sound: {complaint}."), terminal.width) {
+            writeln!(terminal, "{}", terminal.bold(&printable(&line)))?;
+        }
     }
     Ok(())
 }
@@ -196,33 +208,4 @@ fn number(value: Option<f64>) -> String {
 fn mean_baseline(heads: &[HeadSummary], measure: &Measure) -> Option<f64> {
     let baselines: Vec<f64> = heads.iter().filter_map(|head| head.sums.score(measure.name)?.baseline).collect();
     (!baselines.is_empty()).then(|| baselines.iter().sum::<f64>() / baselines.len() as f64)
-}
-
-/// `text` in lines of at most `cells`, broken at spaces.
-pub fn wrapped(text: &str, cells: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let is_full = lines.last().is_some_and(|line| !line.is_empty() && width(line) + 1 + width(word) > cells);
-        if is_full {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_break_at_spaces() {
-        assert_eq!(wrapped("one two three", 8), ["one two", "three"]);
-        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
-    }
 }

@@ -1,47 +1,58 @@
-//! Ctrl-C and SIGTERM, where there is something to be kept before the end.
+//! Ctrl-C and SIGTERM: no half-written file stays, and what can be kept is kept before the end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use crate::failure::Signal;
 
-use crate::failure::{Failure, Signal};
-
-/// Waits for signals that ask for the end. Until [`Watch::keep`] a signal ends the process, as it does without a watch;
-/// from then on the first one is noted, and a second one ends the process.
-#[derive(Debug)]
+/// Waits for signals that ask for the end. They end the process at once, after the files in hand were removed; from
+/// [`Watch::keep`] on the first one is noted instead, and the second one ends the process.
+#[derive(Debug, Clone, Default)]
 pub struct Watch {
     /// The signal that came; 0 for none.
     noted: Arc<AtomicUsize>,
-    /// Whether the next signal ends the process.
-    is_last: Arc<AtomicBool>,
+    /// Whether the next signal is noted.
+    is_noting: Arc<AtomicBool>,
 }
 
 impl Watch {
-    /// Begins to watch.
-    pub fn start() -> Result<Watch, Failure> {
-        let watch = Watch { noted: Arc::default(), is_last: Arc::new(AtomicBool::new(true)) };
-        for signal in [SIGINT, SIGTERM] {
-            watch
-                .register(signal)
-                .map_err(|error| Failure::Output(format!("signals: signal {signal} cannot be watched: {error}")))?;
-        }
-        Ok(watch)
+    /// Begins to watch. Where no thread can be had for it, signals end the process as they always do.
+    #[cfg(unix)]
+    pub fn start() -> Watch {
+        use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+        // a file over its limit is an error of that write, not the end of the process
+        let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+        let watch = Watch::default();
+        let watching = watch.clone();
+        let wait = move || {
+            let signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]);
+            signals.into_iter().for_each(|mut signals| signals.forever().for_each(|signal| watching.take(signal)));
+        };
+        let _ = std::thread::Builder::new().spawn(wait);
+        watch
     }
 
-    /// In this order: what is done at a signal is done in the order of registration.
-    fn register(&self, signal: i32) -> std::io::Result<()> {
-        flag::register_conditional_default(signal, Arc::clone(&self.is_last))?;
-        flag::register(signal, Arc::clone(&self.is_last))?;
-        flag::register_usize(signal, Arc::clone(&self.noted), signal.unsigned_abs() as usize)?;
-        Ok(())
+    /// Elsewhere signals end the process as they always do.
+    #[cfg(not(unix))]
+    pub fn start() -> Watch {
+        Watch::default()
+    }
+
+    #[cfg(unix)]
+    fn take(&self, signal: i32) {
+        if self.is_noting.swap(false, Ordering::SeqCst) {
+            self.noted.store(signal.unsigned_abs() as usize, Ordering::SeqCst);
+            return;
+        }
+        attlas::output::abandon();
+        // ends the process
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
     }
 
     /// From now on there is something to be kept.
     pub fn keep(&self) {
         if self.noted().is_none() {
-            self.is_last.store(false, Ordering::SeqCst);
+            self.is_noting.store(true, Ordering::SeqCst);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Checkpoints: everything a run needs to go on as if it had never stopped, in one file.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ pub fn save(folder: &Path, network: &Network, state: &State, position: &Position
     let path = path(folder);
     let json = serde_json::to_string(position)
         .map_err(|error| Error::File { path: path.clone(), problem: error.to_string() })?;
-    write(&path, &network.groups, &sets, Precision::F32, HashMap::from([("position".to_string(), json)]))
+    write(&path, &network.groups, &sets, Precision::F32, &BTreeMap::from([("position", json)]))
 }
 
 /// Reads it.

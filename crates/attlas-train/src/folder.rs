@@ -1,16 +1,13 @@
 //! The folder of a training: one training at a time, and nothing left of those that died.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::{Config, Resume};
 use crate::{Error, checkpoint};
 
 /// The file that a training holds locked while it runs; it stays, empty.
 const LOCK: &str = ".training.lock";
-
-/// The files that a training writes aside before it renames them.
-const WRITTEN_ASIDE: [&str; 4] = ["model.safetensors", "checkpoint.safetensors", "config.json", "tokenizer.json"];
 
 /// The folder, held by this training until it is dropped.
 ///
@@ -59,46 +56,10 @@ fn locked(path: &Path, folder: &Path) -> Result<File, Error> {
     }
 }
 
-/// Removes what runs that died while writing left aside, in the folder and in its film. Only with the folder held: what
-/// lies there then belongs to nobody.
+/// Removes what runs that died left half-written, in the folder and in its film.
 fn sweep(folder: &Path) {
-    let film = entries(&folder.join("film"));
-    for folder in film.into_iter().chain([folder.to_path_buf()]) {
-        for path in entries(&folder) {
-            let is_left = path.file_name().and_then(|name| name.to_str()).is_some_and(is_aside);
-            if is_left {
-                // what cannot be removed does no harm but take room; writing beside it says what is wrong
-                let _ = fs::remove_file(&path);
-            }
-        }
-    }
-}
-
-/// What lies in a folder; nothing when it is none.
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder).map_or(Vec::new(), |entries| entries.flatten().map(|entry| entry.path()).collect())
-}
-
-/// Whether the name is one under which [`crate::files::write_whole`] writes a training's file: `.NAME.PID.tmp`.
-fn is_aside(name: &str) -> bool {
-    let inner = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
-    let parts = inner.and_then(|inner| inner.rsplit_once('.'));
-    parts.is_some_and(|(name, process)| WRITTEN_ASIDE.contains(&name) && process.parse::<u32>().is_ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_that_a_training_writes_aside_are_swept() {
-        for name in [".model.safetensors.1.tmp", ".checkpoint.safetensors.4194304.tmp", ".config.json.7.tmp"] {
-            assert!(is_aside(name), "{name}");
-        }
-        let others =
-            ["model.safetensors", ".model.safetensors.tmp", ".model.safetensors.x.tmp", "a.tmp", ".a.1.tmp", ".tmp"];
-        for name in others {
-            assert!(!is_aside(name), "{name}");
-        }
+    attlas::output::sweep(folder);
+    for moment in fs::read_dir(folder.join("film")).into_iter().flatten().flatten() {
+        attlas::output::sweep(&moment.path());
     }
 }

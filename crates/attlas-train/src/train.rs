@@ -1,6 +1,6 @@
 //! The training loop.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
             Resume::Yes => checkpoint::load(&config.output, &recipe, fingerprint)?,
             Resume::No => begin(config, &recipe, fingerprint)?,
         };
-        files::write_whole(&config.output.join("tokenizer.json"), &json)?;
+        files::write_whole(&config.output.join("tokenizer.json"), |file| file.write_all(&json))?;
         write_config(&config.output, &recipe, frame)?;
         let epoch = data::epoch_batches(&encoded.pairs, recipe.batch_tokens, recipe.seed, position.epoch);
         let mut sample = data::ids(&tokenizer, &config.sample)?;
@@ -304,7 +304,7 @@ impl<'a> Run<'a> {
             self.position.best_valid = Some(loss);
             self.position.validations_since_best = 0;
             let path = self.config.output.join("model.safetensors");
-            weights::write(&path, &kept.groups, &[("", &kept.values()?)], Precision::F32, HashMap::new())?;
+            weights::write(&path, &kept.groups, &[("", &kept.values()?)], Precision::F32, &BTreeMap::new())?;
         } else {
             self.position.validations_since_best += 1;
         }
@@ -319,16 +319,17 @@ impl<'a> Run<'a> {
         while self.position.n_film < n_film && self.progress() >= due(self.position.n_film) {
             let folder = self.config.output.join("film").join(format!("{:03}", self.position.n_film));
             std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
-            let metadata = HashMap::from([
-                ("step".to_string(), self.position.step.to_string()),
-                ("tokens".to_string(), self.position.tokens.to_string()),
+            let metadata = BTreeMap::from([
+                ("step", self.position.step.to_string()),
+                ("tokens", self.position.tokens.to_string()),
             ]);
             // the weights themselves: their average lags behind what the heads do
             let (path, values) = (folder.join("model.safetensors"), self.network.values()?);
-            weights::write(&path, &self.network.groups, &[("", &values)], Precision::F16, metadata)?;
+            weights::write(&path, &self.network.groups, &[("", &values)], Precision::F16, &metadata)?;
             for name in ["config.json", "tokenizer.json"] {
                 let path = self.config.output.join(name);
-                files::write_whole(&folder.join(name), &files::read_limited(&path, u64::MAX)?)?;
+                let bytes = files::read_limited(&path, u64::MAX)?;
+                files::write_whole(&folder.join(name), |file| file.write_all(&bytes))?;
             }
             self.position.n_film += 1;
         }
@@ -428,7 +429,7 @@ fn write_config(folder: &Path, recipe: &Recipe, frame: Frame) -> Result<(), Erro
         "bos": frame.start,
         "eos": frame.end,
     });
-    files::write_whole(&folder.join("config.json"), format!("{config:#}\n").as_bytes())
+    files::write_whole(&folder.join("config.json"), |file| writeln!(file, "{config:#}"))
 }
 
 /// Refuses parts whose activations would not fit into the memory limit.

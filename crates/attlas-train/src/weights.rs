@@ -1,7 +1,8 @@
 //! Parameters in safetensors files, under the names that the PyTorch class gives them.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
@@ -12,6 +13,9 @@ use crate::files::{read_limited, write_whole};
 
 /// Larger weight files are refused.
 const MAX_BYTES: u64 = 8 << 30;
+
+/// Bytes before the header, which say how long it is.
+const N_LENGTH: usize = 8;
 
 /// How numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +78,7 @@ pub fn write(
     groups: &[Group],
     sets: &[(&str, &[Vec<f32>])],
     precision: Precision,
-    metadata: HashMap<String, String>,
+    metadata: &BTreeMap<&str, String>,
 ) -> Result<(), Error> {
     let mut tensors = Vec::new();
     for (prefix, values) in sets {
@@ -89,9 +93,25 @@ pub fn write(
             }
         }
     }
-    let bytes = safetensors::serialize(tensors, Some(metadata))
-        .map_err(|error| Error::File { path: path.to_path_buf(), problem: error.to_string() })?;
-    write_whole(path, &bytes)
+    let failed = |error: &dyn std::fmt::Display| Error::File { path: path.to_path_buf(), problem: error.to_string() };
+    let bytes = safetensors::serialize(tensors, None).map_err(|error| failed(&error))?;
+    let (n_header, _) = SafeTensors::read_metadata(&bytes).map_err(|error| failed(&error))?;
+    let (header, numbers) = bytes[N_LENGTH..].split_at(n_header);
+    let header = with_metadata(header, metadata).map_err(|error| failed(&error))?;
+    write_whole(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        file.write_all(numbers)
+    })
+}
+
+/// A file's header with metadata in their order. The library would write them in that of a hash table, another each time.
+fn with_metadata(header: &[u8], metadata: &BTreeMap<&str, String>) -> serde_json::Result<String> {
+    let tensors = String::from_utf8_lossy(header);
+    let tensors = tensors.trim_end().trim_start_matches('{'); // its own brace closes
+    let header = format!("{{\"__metadata__\":{},{tensors}", serde_json::to_string(metadata)?);
+    let padded = header.len().next_multiple_of(N_LENGTH); // numbers begin at multiples of 8
+    Ok(format!("{header:<padded$}"))
 }
 
 /// A weights file in memory.

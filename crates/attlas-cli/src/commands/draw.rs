@@ -12,9 +12,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
 use super::draw_patches::{self, PatchesArguments};
+use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
-    RawText, RunArguments, model_files, parse_head, parse_kind, pick_kind, pick_layer, recording_of, refuse_inputs,
+    RawText, RunArguments, check_output, model_files, parse_head, parse_kind, pick_kind, pick_layer, recording_of,
 };
 use crate::terminal::{Terminal, printable};
 use crate::view::ViewArguments;
@@ -197,9 +198,9 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     };
     let model = model_files(common.run.model.model.as_deref());
     let inputs = [Path::new(&common.material)].into_iter().chain(image).chain(model.iter().map(PathBuf::as_path));
-    refuse_inputs(&common.output, inputs)?;
+    check_output(&common.output, inputs)?;
     let recording = recording_of(&common.material, &common.run)?;
-    let figure = match &arguments.picture {
+    let Drawn { figure, complaint } = match &arguments.picture {
         Picture::Map { one, .. } => draw_one(&recording, common, one, figure::map),
         Picture::Lines { one, .. } => draw_one(&recording, common, one, figure::lines),
         Picture::Heads { layer, .. } => draw_heads(&recording, common, *layer),
@@ -209,7 +210,13 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     }?;
     format.write(&figure, &common.output)?;
     writeln!(terminal, "{}", printable(&common.output.display().to_string()))?;
-    Ok(Outcome::Done)
+    Ok(checks::outcome(complaint.as_deref()))
+}
+
+/// A picture, and what of the numbers in it fails their checks.
+pub struct Drawn {
+    pub figure: Figure,
+    pub complaint: Option<String>,
 }
 
 /// One map, drawn by `draw`.
@@ -218,14 +225,15 @@ fn draw_one(
     common: &Common,
     one: &OneHead,
     draw: fn(&Panel, &ColorScale, &Style) -> Figure,
-) -> Result<Figure, Failure> {
+) -> Result<Drawn, Failure> {
     let kind = pick_kind(recording, common.kind)?;
     let layer = pick_layer(recording, kind, one.layer)?;
     let view = common.view.view(recording, common.item, kind, layer, one.head)?;
-    Ok(draw(view.panel(), &view.scale(common.style.scale), &view.style(&common.style.style())))
+    let figure = draw(view.panel(), &view.scale(common.style.scale), &view.style(&common.style.style()));
+    Ok(Drawn { figure, complaint: checks::complaint_of([&view]) })
 }
 
-fn draw_heads(recording: &Recording, common: &Common, layer: Option<usize>) -> Result<Figure, Failure> {
+fn draw_heads(recording: &Recording, common: &Common, layer: Option<usize>) -> Result<Drawn, Failure> {
     let kind = pick_kind(recording, common.kind)?;
     let layer = pick_layer(recording, kind, layer)?;
     let n_heads = recording.layer(kind, layer)?.shape.n_heads;
@@ -233,7 +241,7 @@ fn draw_heads(recording: &Recording, common: &Common, layer: Option<usize>) -> R
     Ok(grid(views, GRID_COLUMNS, &format!("{}, layer {layer}, all heads", kind.title()), common))
 }
 
-fn draw_layers(recording: &Recording, common: &Common, head: Head) -> Result<Figure, Failure> {
+fn draw_layers(recording: &Recording, common: &Common, head: Head) -> Result<Drawn, Failure> {
     let kind = pick_kind(recording, common.kind)?;
     let views = views(recording, kind, recording.layers_of(kind).map(|layer| (layer.index, head)), common)?;
     let what = match head {
@@ -244,13 +252,14 @@ fn draw_layers(recording: &Recording, common: &Common, head: Head) -> Result<Fig
     Ok(grid(views, n_layers, &format!("{}, {what} in every layer", kind.title()), common))
 }
 
-fn grid(views: Vec<View>, n_columns: usize, title: &str, common: &Common) -> Figure {
+fn grid(views: Vec<View>, n_columns: usize, title: &str, common: &Common) -> Drawn {
+    let complaint = checks::complaint_of(&views);
     let style = common.style.of_several(title, captions_of(&views));
     let panels: Vec<Panel> = views.into_iter().map(View::into_panel).collect();
-    figure::grid(&panels, &common.style.scales(&panels), n_columns, &style)
+    Drawn { figure: figure::grid(&panels, &common.style.scales(&panels), n_columns, &style), complaint }
 }
 
-fn draw_overview(recording: &Recording, common: &Common) -> Result<Figure, Failure> {
+fn draw_overview(recording: &Recording, common: &Common) -> Result<Drawn, Failure> {
     recording.default_kind()?; // refuses a recording of other maps than attention weights
     let kinds = match common.kind {
         Some(kind) => vec![pick_kind(recording, Some(kind))?],
@@ -270,13 +279,14 @@ fn draw_overview(recording: &Recording, common: &Common) -> Result<Figure, Failu
         _ => "all attention",
     };
     let style = common.style.of_several(&format!("{what}: layers × heads"), captions_of(layers.iter().flatten()));
+    let complaint = checks::complaint_of(layers.iter().flatten());
     let row = |(label, views): (String, Vec<View>)| OverviewRow {
         label,
         panels: views.into_iter().map(View::into_panel).collect(),
     };
     let rows: Vec<OverviewRow> = labels.into_iter().zip(layers).map(row).collect();
     let scales = common.style.scales(rows.iter().flat_map(|row| &row.panels));
-    Ok(figure::overview(&rows, &scales, ["layer", "head"], &style))
+    Ok(Drawn { figure: figure::overview(&rows, &scales, ["layer", "head"], &style), complaint })
 }
 
 /// The maps as they are shown.

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use attlas::figure::{self, ColorScale, Figure, PatchRow, Pixels};
+use attlas::figure::{self, ColorScale, PatchRow, Pixels};
 use attlas::{Kind, PatchGrid, Recording, Tokens, View, ViewOptions};
 use attlas_model::image::Image;
 use clap::Args;
 
-use super::draw::{Common, OneHead};
+use super::draw::{Common, Drawn, OneHead};
+use crate::checks;
 use crate::failure::Failure;
 use crate::inputs::{is_image_name, pick_layer};
 
@@ -25,7 +26,7 @@ pub struct PatchesArguments {
 }
 
 /// The picture.
-pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArguments) -> Result<Figure, Failure> {
+pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArguments) -> Result<Drawn, Failure> {
     let n_items = recording.items.len();
     let item = recording.items.get(common.item).ok_or(attlas::Error::NoItem { item: common.item, n_items })?;
     let grid = item.image.as_ref().ok_or_else(|| {
@@ -52,7 +53,8 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     style.captions = outside(&item.source, grid, row);
     let scale = ColorScale::over(&patches.weights, view.quantity(), common.style.scale);
     let pixels = Pixels { width: seen.width, height: seen.height, rgb: &seen.pixels };
-    Ok(figure::patches(pixels, &patches, &scale, &view.style(&style))?)
+    let figure = figure::patches(pixels, &patches, &scale, &view.style(&style))?;
+    Ok(Drawn { figure, complaint: checks::complaint_of([&view]) })
 }
 
 /// The place of the query among the tokens.

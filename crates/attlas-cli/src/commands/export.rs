@@ -5,12 +5,13 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use attlas::arrays::{self, Selection};
+use attlas::recording::complaint;
 use attlas::{Kind, Layer, Recording};
 use clap::Args;
 
+use crate::checks;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::parse_kind;
-use crate::inputs::{Span, parse_span, refuse_inputs};
+use crate::inputs::{Span, check_output, parse_kind, parse_span};
 use crate::terminal::{Terminal, printable};
 
 const EXAMPLES: &str = "\
@@ -56,7 +57,7 @@ pub struct ExportArguments {
 /// Writes the dense weights.
 pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     arrays::Format::of(&arguments.output).map_err(|error| Failure::Usage(error.to_string()))?;
-    refuse_inputs(&arguments.output, [arguments.recording.as_path()])?;
+    check_output(&arguments.output, [arguments.recording.as_path()])?;
     let recording = Recording::open(&arguments.recording)?;
     let end = |size: fn(&Layer) -> usize| {
         let chosen = recording.layers.iter().filter(|layer| arguments.kind.is_none_or(|kind| layer.kind == kind));
@@ -72,7 +73,12 @@ pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outco
     };
     arrays::export(&recording, &selection, &arguments.output)?;
     writeln!(terminal, "{}", printable(&arguments.output.display().to_string()))?;
-    Ok(Outcome::Done)
+    let is_chosen = |layer: &Layer, head: usize| {
+        let is_one = |asked: Option<usize>, this: usize| asked.is_none_or(|asked| asked == this);
+        let is_kind = arguments.kind.is_none_or(|kind| layer.kind == kind);
+        is_kind && is_one(arguments.layer, layer.index) && is_one(arguments.head, head)
+    };
+    Ok(checks::outcome(complaint(&recording.check_heads(is_chosen)?).as_deref()))
 }
 
 /// The span with its open end closed at `n`.

@@ -11,8 +11,7 @@ use clap::Args;
 
 use super::counted;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::RawText;
-use crate::inputs::{read_text, refuse_inputs};
+use crate::inputs::{RawText, check_output, read_text};
 use crate::terminal::{Terminal, printable};
 
 const EXAMPLES: &str = "\
@@ -73,7 +72,7 @@ impl Format {
 /// Draws the film.
 pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let format = Format::of(&arguments.output)?;
-    refuse_inputs(&arguments.output, [Path::new(&arguments.text)])?;
+    check_output(&arguments.output, [Path::new(&arguments.text)])?;
     let text = read_text(&arguments.text, "TEXT")?;
     let target = arguments.target.as_ref().map(|raw| read_text(raw, "--target")).transpose()?;
     let (heads, then) = (arguments.heads.clone(), arguments.then.clone());

@@ -4,12 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use attlas::analysis::{HeadSummary, MEASURES, summarise};
-use attlas::recording::{LayerCheck, LseCheck, Method, Mode};
+use attlas::recording::{LayerCheck, LseCheck, Method, Mode, complaint};
 use attlas::{Layer, Numbers, Quantity, Recording, TokenRole, Tokens};
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::counted;
+use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::measures::{heads_json, print_heads, print_measures};
 use crate::terminal::{Terminal, clip, printable};
@@ -73,7 +74,7 @@ pub fn run(arguments: &InfoArguments, terminal: &mut Terminal) -> Result<Outcome
             print_heads(heads, terminal)?;
         }
     }
-    Ok(Outcome::Done)
+    Ok(checks::outcome(complaint(&checks).as_deref()))
 }
 
 fn print_json(
@@ -223,7 +224,7 @@ fn padding(tokens: &Tokens) -> usize {
 }
 
 fn print_checks(checks: &[LayerCheck], terminal: &mut Terminal) -> Result<(), Failure> {
-    let failed: Vec<&LayerCheck> = checks.iter().filter(|check| !check.passed()).collect();
+    let failed: Vec<_> = checks.iter().filter_map(|check| Some((check, check.problem()?))).collect();
     let (looked_at, there_are) =
         checks.iter().fold((0, 0), |sum, check| (sum.0 + check.n_rows.0, sum.1 + check.n_rows.1));
     let sums = checks.iter().filter(|check| check.quantity.rows_sum_to_one());
@@ -236,23 +237,10 @@ fn print_checks(checks: &[LayerCheck], terminal: &mut Terminal) -> Result<(), Fa
             "checks"
         )?);
     }
-    for check in failed {
+    for (check, problem) in failed {
         let stack = check.stack.as_ref().map_or(String::new(), |stack| format!("{stack} "));
-        let place = check
-            .worst_row
-            .map_or(String::new(), |(text, head, row)| format!(" (worst: text {text}, {head}, row {row})"));
-        writeln!(
-            terminal,
-            "{:<10} FAILED in {stack}{} layer {}: {} not finite, {} out of range, {} empty rows that see a key, largest weight on padding {}, row sums off by up to {}{place}",
-            "checks",
-            check.kind,
-            check.layer,
-            check.n_not_finite,
-            check.n_out_of_range,
-            check.n_empty,
-            check.max_masked,
-            check.max_row_error
-        )?;
+        let (kind, layer, n_heads) = (check.kind, check.layer, counted(check.failed_heads.len(), "head"));
+        writeln!(terminal, "{:<10} FAILED in {stack}{kind} layer {layer}, {n_heads}: {problem}", "checks")?;
     }
     Ok(())
 }

@@ -4,13 +4,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use attlas::Recording;
+use attlas::recording::complaint;
 use clap::Args;
 
 use super::counted;
+use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{
-    IdList, RunArguments, Texts, model_files, parse_ids, read_texts, refuse_inputs, run_ids, run_texts,
+    IdList, RunArguments, Texts, check_output, model_files, parse_ids, read_texts, run_ids, run_texts,
 };
 use crate::terminal::{Terminal, printable};
 
@@ -52,7 +54,7 @@ pub struct RecordArguments {
 pub fn run(arguments: &RecordArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let model = model_files(arguments.run.model.model.as_deref());
     let inputs = arguments.texts.iter().map(Path::new).chain(model.iter().map(PathBuf::as_path));
-    refuse_inputs(&arguments.output, inputs)?;
+    check_output(&arguments.output, inputs)?;
     let mut options = arguments.run.clone();
     options.values = arguments.values;
     let (run, some_skipped) = if arguments.texts.is_empty() {
@@ -77,7 +79,8 @@ pub fn run(arguments: &RecordArguments, terminal: &mut Terminal) -> Result<Outco
         writeln!(terminal, "{}", printable(text))?;
     }
     writeln!(terminal, "{}: {}", printable(&arguments.output.display().to_string()), contents(&run.recording))?;
-    Ok(if some_skipped { Outcome::SomeSkipped } else { Outcome::Done })
+    let outcome = checks::outcome(complaint(&run.recording.check()?).as_deref());
+    Ok(if some_skipped { Outcome::SomeSkipped } else { outcome })
 }
 
 /// What a recording holds, in a line.

@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 
 use attlas::analysis::{Standout, measure_all, standouts};
 use attlas::output::write_aside;
+use attlas::recording::complaint;
 use attlas::{Head, Kind, Recording};
 use attlas_viewer::PageOptions;
 use clap::Args;
 
+use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{
-    RunArguments, TextRun, Texts, model_files, names_recording, parse_head, parse_kind, pick_kind, pick_layer,
-    read_text, recording_of, refuse_inputs, run_texts,
+    RunArguments, TextRun, Texts, check_output, model_files, names_recording, parse_head, parse_kind, pick_kind,
+    pick_layer, read_text, recording_of, run_texts,
 };
-use crate::measures::{print_standouts, wrapped};
-use crate::terminal::{Terminal, draw_heatmap, printable, remark};
+use crate::measures::print_standouts;
+use crate::terminal::{Terminal, draw_heatmap, printable, remark, wrapped};
 use crate::view::ViewArguments;
 
 /// `attlas TEXT`.
@@ -58,7 +60,7 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     };
     if !arguments.no_page {
         let model = model_files(arguments.run.model.model.as_deref());
-        refuse_inputs(&arguments.output, [Path::new(raw)].into_iter().chain(model.iter().map(PathBuf::as_path)))?;
+        check_output(&arguments.output, [Path::new(raw)].into_iter().chain(model.iter().map(PathBuf::as_path)))?;
     }
     let (run, title) = if names_recording(raw) {
         (TextRun { recording: recording_of(raw, &arguments.run)?, outputs: Vec::new(), hints: Vec::new() }, None)
@@ -72,14 +74,15 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
     }
     print_map(&run.recording, arguments, terminal)?;
+    let complaint = complaint(&run.recording.check()?);
     let found = standouts(&measure_all(&run.recording)?);
-    print_standouts(&run.recording, &found, terminal)?;
+    print_standouts(&run.recording, &found, complaint.as_deref(), terminal)?;
     if !arguments.no_page {
         write_page(&run.recording, &found, title, arguments)?;
         let name = printable(&arguments.output.display().to_string());
         writeln!(terminal, "\n{}: every head, in any browser, offline", terminal.bold(&name))?;
     }
-    Ok(Outcome::Done)
+    Ok(checks::outcome(complaint.as_deref()))
 }
 
 fn print_map(recording: &Recording, arguments: &ShowArguments, terminal: &mut Terminal) -> Result<(), Failure> {

@@ -230,11 +230,15 @@ impl TrainArguments {
 }
 
 /// Trains.
-pub fn run(arguments: &TrainArguments, threads: Option<usize>, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+pub fn run(
+    arguments: &TrainArguments,
+    threads: Option<usize>,
+    signals: &Watch,
+    terminal: &mut Terminal,
+) -> Result<Outcome, Failure> {
     arguments.refuse_inputs()?;
     let config = arguments.config(threads);
     let mut reporter = Reporter::new(arguments.quiet);
-    let signals = Watch::start()?;
     let summary = attlas_train::train(&config, &mut |progress| {
         signals.keep();
         reporter.report(progress);

@@ -9,6 +9,15 @@ use crate::failure::Failure;
 const MODEL_FILES: [&str; 7] =
     ["config.json", ".index.json", "tokenizer.json", ".gguf", ".bin", ".model", "vocab.json"];
 
+/// Refuses an output that is one of the inputs, or that cannot be written where it is to be.
+///
+/// # Errors
+/// [`Failure::Usage`] names the input, [`Failure::Output`] the place.
+pub fn check_output<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    refuse_inputs(output, inputs)?;
+    Ok(attlas::output::check_place(output)?)
+}
+
 /// Refuses an output that is the same file as an input, also where one is a link to the other.
 ///
 /// An output that does not exist yet is nobody's input. Words that name no file, such as texts, are passed over.

@@ -35,6 +35,24 @@ pub fn pad(text: &str, cells: usize) -> String {
     padded
 }
 
+/// `text` in lines of at most `cells`, broken at spaces.
+pub fn wrapped(text: &str, cells: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let is_full = lines.last().is_some_and(|line| !line.is_empty() && width(line) + 1 + width(word) > cells);
+        if is_full {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +63,11 @@ mod tests {
         assert_eq!(clip("猫猫猫", 4), "猫…");
         assert_eq!(pad("猫", 4), "猫  ");
         assert_eq!(width(&clip("abcdef", 3)), 3);
+    }
+
+    #[test]
+    fn lines_break_at_spaces() {
+        assert_eq!(wrapped("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
     }
 }

@@ -8,11 +8,9 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 pub use color::{ColorChoice, ColorDepth};
 pub use heatmap::draw_heatmap;
-pub use label::{clip, pad, width};
+pub use label::{clip, pad, width, wrapped};
 
 pub use crate::words::printable;
-
-use crate::failure::Failure;
 
 /// The width taken where there is no terminal to ask.
 const DEFAULT_WIDTH: usize = 80;
@@ -29,7 +27,7 @@ pub struct Terminal {
 
 impl Terminal {
     /// Standard output as it is: its width, and its colours unless `choice` or `NO_COLOR` say otherwise.
-    pub fn open(choice: ColorChoice) -> Result<Terminal, Failure> {
+    pub fn open(choice: ColorChoice) -> Terminal {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -37,7 +35,7 @@ impl Terminal {
         let asked = variable("COLUMNS").and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
         let measured = || terminal_size::terminal_size_of(&stdout).map(|(width, _)| usize::from(width.0));
         let width = asked.or_else(measured).unwrap_or(DEFAULT_WIDTH).clamp(20, 1000);
-        Ok(Terminal { out: BufWriter::new(stdout), width, colors })
+        Terminal { out: BufWriter::new(stdout), width, colors }
     }
 
     /// Emphasises `text` where there are colours; `text` must be printable.

@@ -46,6 +46,9 @@ pub struct LayerCheck {
     pub max_row_error: f32,
     /// Where that is: text, head, query.
     pub worst_row: Option<(usize, HeadId, usize)>,
+    /// The heads with a row that fails, rising.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_heads: Vec<usize>,
 }
 
 impl LayerCheck {
@@ -57,6 +60,56 @@ impl LayerCheck {
             && self.max_masked == 0.0
             && self.max_row_error <= ROW_SUM_TOLERANCE
     }
+
+    /// What is wrong, with the numbers and the worst place; `None` where every check passed.
+    pub fn problem(&self) -> Option<String> {
+        let counts = [
+            (self.n_not_finite, "not finite"),
+            (self.n_out_of_range, "out of range"),
+            (self.n_empty, "empty rows that see a key"),
+        ];
+        let mut found: Vec<String> =
+            counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        if self.max_masked != 0.0 {
+            found.push(format!("weight on padding up to {}", self.max_masked));
+        }
+        // also when it is no number
+        if !(self.max_row_error <= ROW_SUM_TOLERANCE) {
+            let (text, head, row) = self.worst_row.unwrap_or((0, HeadId { layer: self.layer, head: 0 }, 0));
+            let error = self.max_row_error;
+            found.push(format!("row sums off by up to {error} (worst: text {text}, {head}, row {row})"));
+        }
+        (!found.is_empty()).then(|| found.join(", "))
+    }
+
+    /// The layer and its heads that fail: `encoder L0H1, L0H3 and 2 more`.
+    fn failed(&self) -> String {
+        let stack = self.stack.as_ref().map_or(String::new(), |stack| format!("{stack} "));
+        let heads = self.failed_heads.iter().map(|head| HeadId { layer: self.layer, head: *head }.to_string());
+        match shortened(heads.collect()) {
+            heads if heads.is_empty() => format!("{stack}{} L{}", self.kind, self.layer),
+            heads => format!("{stack}{} {heads}", self.kind),
+        }
+    }
+}
+
+/// What of a recording fails its checks, in a sentence that names layers, heads and the faults of the first layer; `None`
+/// where nothing does.
+pub fn complaint(checks: &[LayerCheck]) -> Option<String> {
+    let mut failed = checks.iter().filter_map(|check| Some((check, check.problem()?)));
+    let (first, problem) = failed.next()?;
+    let others = failed.map(|(check, _)| check);
+    let layers = shortened([first].into_iter().chain(others).map(LayerCheck::failed).collect());
+    Some(format!("the recording fails its checks in {layers}: {problem}; do not rely on these numbers"))
+}
+
+/// The first few of some names, and how many more there are.
+fn shortened(names: Vec<String>) -> String {
+    const MOST: usize = 3;
+    match names.len().saturating_sub(MOST) {
+        0 => names.join(", "),
+        n_more => format!("{} and {n_more} more", names[..MOST].join(", ")),
+    }
 }
 
 impl Recording {
@@ -65,16 +118,31 @@ impl Recording {
     /// # Errors
     /// [`Error::Inconsistent`] when the recording contradicts itself.
     pub fn check(&self) -> Result<Vec<LayerCheck>, Error> {
-        self.validate()?;
-        (0..self.layers.len()).into_par_iter().map(|position| self.check_layer(position)).collect()
+        self.check_heads(|_, _| true)
     }
 
-    fn check_layer(&self, position: usize) -> Result<LayerCheck, Error> {
-        let layer = &self.layers[position];
+    /// [`check`](Self::check) of the heads that are `chosen`, in the layers that have one.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_heads(&self, chosen: impl Fn(&Layer, usize) -> bool + Sync) -> Result<Vec<LayerCheck>, Error> {
+        self.validate()?;
+        let check = |layer: &Layer| {
+            let heads: Vec<usize> = (0..layer.shape.n_heads).filter(|head| chosen(layer, *head)).collect();
+            (!heads.is_empty()).then(|| self.check_maps(layer, 0..self.items.len(), &heads))
+        };
+        self.layers.par_iter().filter_map(check).collect()
+    }
+
+    /// Looks at some maps of a layer.
+    ///
+    /// # Errors
+    /// When a head or item does not exist.
+    pub(crate) fn check_maps(&self, layer: &Layer, items: Range<usize>, heads: &[usize]) -> Result<LayerCheck, Error> {
         let shape = layer.shape;
         let rows_per_map = shape.n_queries.min(MAX_ROWS);
-        let n_maps = self.items.len() * shape.n_heads;
-        let mut found = LayerCheck {
+        let n_maps = items.len() * heads.len();
+        let nothing = LayerCheck {
             kind: layer.kind,
             stack: layer.stack.clone(),
             layer: layer.index,
@@ -86,20 +154,15 @@ impl Recording {
             max_masked: 0.0,
             max_row_error: 0.0,
             worst_row: None,
+            failed_heads: Vec::new(),
         };
         let rows = if self.provenance.reweighed(layer) { Rows::Changed } else { Rows::Whole };
-        for (index, item) in self.items.iter().enumerate() {
-            for head in 0..shape.n_heads {
-                let map = self.map_of(layer, index, head)?;
-                for band in bands(shape.n_queries) {
-                    let numbers = map.tile(band.clone(), 0..shape.n_keys); // [band, n_keys]
-                    for (query, row) in band.zip(numbers.chunks_exact(shape.n_keys)) {
-                        found.look_at_numbers(row, layer.key_tokens(item));
-                        if layer.quantity.rows_sum_to_one() {
-                            found.look_at_sum(layer, &map, (index, query), row, rows);
-                        }
-                    }
-                }
+        let mut found = nothing.clone();
+        for item in items {
+            for &head in heads {
+                let mut of_map = nothing.clone();
+                of_map.look_at_map(layer, &self.map_of(layer, item, head)?, item, rows);
+                found.add(of_map, head);
             }
         }
         Ok(found)
@@ -107,6 +170,38 @@ impl Recording {
 }
 
 impl LayerCheck {
+    /// Takes in what was found in one map of the head.
+    fn add(&mut self, of_map: LayerCheck, head: usize) {
+        if let (false, Err(place)) = (of_map.passed(), self.failed_heads.binary_search(&head)) {
+            self.failed_heads.insert(place, head);
+        }
+        self.n_not_finite += of_map.n_not_finite;
+        self.n_out_of_range += of_map.n_out_of_range;
+        self.n_empty += of_map.n_empty;
+        self.max_masked = self.max_masked.max(of_map.max_masked);
+        self.take_row(of_map.max_row_error, of_map.worst_row);
+    }
+
+    /// Keeps the larger error; one that is no number is the largest.
+    fn take_row(&mut self, error: f32, row: Option<(usize, HeadId, usize)>) {
+        if error > self.max_row_error || error.is_nan() {
+            (self.max_row_error, self.worst_row) = (error, row);
+        }
+    }
+
+    fn look_at_map(&mut self, layer: &Layer, map: &AttentionMap<'_>, item: usize, rows: Rows) {
+        let n_keys = map.n_keys();
+        for band in bands(map.n_queries()) {
+            let numbers = map.tile(band.clone(), 0..n_keys); // [band, n_keys]
+            for (query, row) in band.zip(numbers.chunks_exact(n_keys)) {
+                self.look_at_numbers(row, map.key_tokens());
+                if layer.quantity.rows_sum_to_one() {
+                    self.look_at_sum(layer, map, (item, query), row, rows);
+                }
+            }
+        }
+    }
+
     fn look_at_numbers(&mut self, row: &[f32], keys: &Tokens) {
         let (least, largest) = self.quantity.range();
         let is_out = |number: f32| {
@@ -144,9 +239,8 @@ impl LayerCheck {
             }
             None => sum == 0.0 && map.query_tokens().tokens[query].role == TokenRole::Padding,
         };
-        if !is_blind && (error > self.max_row_error || error.is_nan()) {
-            self.max_row_error = error;
-            self.worst_row = Some((item, map.id(), query));
+        if !is_blind {
+            self.take_row(error, Some((item, map.id(), query)));
         }
     }
 }

@@ -9,7 +9,7 @@ mod layer;
 mod lse;
 mod validate;
 
-pub use check::{LayerCheck, ROW_SUM_TOLERANCE};
+pub use check::{LayerCheck, ROW_SUM_TOLERANCE, complaint};
 pub use edits::{Digest, Edit, HeadOutput, Heads, NewWeights, Which};
 pub(crate) use file::{write_f32, write_safetensors_header};
 pub use layer::{Factored, Layer, Trace, Traces, Weights};

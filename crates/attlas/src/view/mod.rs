@@ -91,6 +91,7 @@ pub struct View {
     columns_are: String,
     removed: Vec<f32>,
     sinks: Vec<f32>,
+    problem: Option<String>,
     remarks: Vec<String>,
     origin: Vec<String>,
     notes: Vec<String>,
@@ -154,6 +155,9 @@ impl View {
         let rows = content.rows.axis(format!("query ({rows_are} token)"));
         let columns = content.columns.axis(format!("key ({columns_are} token)"));
         let panel = Panel::new(title, content.numbers, rows, columns)?.measuring(quantity);
+        let shown: Vec<usize> = heads.iter().map(|map| map.id().head).collect();
+        let problem = recording.check_maps(layer, options.item..options.item + 1, &shown)?.problem();
+        let failed = problem.as_ref().map(|problem| format!("this map fails its checks: {problem}"));
         let is_mean = head == Head::Mean && heads.len() > 1;
         let mean = is_mean.then(|| format!("mean over {} heads: a head may look otherwise", heads.len()));
         Ok(View {
@@ -163,7 +167,8 @@ impl View {
             columns_are,
             removed: content.removed,
             sinks: content.sinks,
-            remarks: mean.into_iter().chain(content.remarks).collect(),
+            problem,
+            remarks: failed.into_iter().chain(mean).chain(content.remarks).collect(),
             origin: origin(recording, options.item),
             notes: recording.provenance.remarks(),
         })
@@ -223,7 +228,12 @@ impl View {
         &self.sinks
     }
 
-    /// What a reader must know of this view: that it is a mean, which part is shown, what is hidden and what that held.
+    /// What is wrong with the numbers, where they fail their checks; a [remark](Self::remarks) says it, too.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// What a reader must know of this view: that its numbers fail their checks, that it is a mean, which part is shown, what is hidden and what that held.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }
