@@ -116,6 +116,8 @@ export interface Atlas {
   provenance: Provenance;
   /** Where maps were too large for the page: cells are tiles of so many tokens at most, each the largest weight in it. */
   pooled?: { source: number; target: number };
+  /** What of the recording fails its checks. */
+  failed?: string;
 }
 
 /** An atlas with its numbers. */

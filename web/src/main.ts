@@ -86,7 +86,9 @@ class App {
     const texts = el("section", { class: "texts", "aria-label": "the texts" }, this.sourceLine.element, this.targetLine.element);
     const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.title, this.heatmap.element, this.lines.element, this.colourBar.element, this.note);
     this.panel.append(this.overview.element, head, this.reading.element);
-    return [header, texts, this.tabs, this.controls.element, this.panel, about(source), this.tip];
+    const failed = el("p", { class: "failed", role: "alert" }, el("strong", {}, "Not sound: "), el("bdi", {}, visibleText(source.failed ?? "")));
+    failed.hidden = source.failed === undefined;
+    return [header, failed, texts, this.tabs, this.controls.element, this.panel, about(source), this.tip];
   }
 
   private listen(): void {

@@ -3,13 +3,14 @@
 use std::fmt::Write;
 
 use attlas::analysis::Standout;
+use attlas::printable::json_for_page;
+use attlas::recording::complaint;
 use attlas::{HeadId, Kind, Recording};
 
 use crate::Error;
 use crate::escape::{html_text, push_base64};
 use crate::payload::Payload;
 use crate::pooled::pool;
-use attlas::printable::json_for_page;
 
 const STYLE: &str = include_str!("../../../web/dist/viewer.css");
 const STYLE_HASH: &str = include_str!("../../../web/dist/viewer.css.sha256");
@@ -61,19 +62,21 @@ pub fn fits(recording: &Recording, options: &PageOptions) -> Result<bool, Error>
 ///
 /// Where the data would be larger than [`PageOptions::max_bytes`], or one map has more cells than a browser can hold
 /// ([`fits`]), each map is pooled: its cells are tiles, coloured by the largest weight in them, and the page says so.
+/// Numbers that fail the recording's [checks](Recording::check) are said at its top.
 ///
 /// # Errors
 /// [`Error::TooLarge`] or [`Error::MapTooLarge`] when that would not fit either, or take minutes, decided before anything
 /// is allocated; [`Error::Recording`] when the recording contradicts itself or holds no map.
 pub fn page(recording: &Recording, options: &PageOptions) -> Result<String, Error> {
     let pooled;
-    let payload = match Payload::new(recording, options) {
+    let mut payload = match Payload::new(recording, options) {
         Err(refusal) if refusal.is_limit() => {
             pooled = pool(recording, options.max_bytes).ok_or(refusal)?;
             Payload::of_tiles(&pooled, options)?
         }
         payload => payload?,
     };
+    payload.say_failed(complaint(&recording.check()?));
     let json = payload.json()?;
     let numbers: &[u8] = bytemuck::cast_slice(payload.numbers());
     let title = options.title.as_deref().unwrap_or(&recording.provenance.model);

@@ -34,6 +34,9 @@ struct Description<'a> {
     provenance: PageProvenance<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pooled: Option<PageTiles>,
+    /// What of the recording fails its checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -145,6 +148,7 @@ impl<'a> Payload<'a> {
             open: first_head(recording, options),
             provenance: page_provenance(recording),
             pooled: None,
+            failed: None,
         };
         Ok(Payload { description, numbers })
     }
@@ -154,6 +158,11 @@ impl<'a> Payload<'a> {
         let mut payload = Payload::new(&pooled.recording, options)?;
         payload.description.pooled = Some(PageTiles { source: pooled.source, target: pooled.target });
         Ok(payload)
+    }
+
+    /// Lets the page say what of the recording fails its checks.
+    pub fn say_failed(&mut self, complaint: Option<String>) {
+        self.description.failed = complaint;
     }
 
     /// How many numbers the page would hold; refuses more than the limits.

@@ -10,6 +10,7 @@ use attlas_train::film::{Film, Options};
 use clap::Args;
 
 use super::counted;
+use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, check_output, read_text};
 use crate::terminal::{Terminal, printable};
@@ -92,7 +93,7 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
         printable(&film.source_text),
         printable(&film.target_text)
     )?;
-    Ok(Outcome::Done)
+    Ok(checks::outcome(film.complaint().as_deref()))
 }
 
 /// Reads `cross:L1H3`.

@@ -3,10 +3,13 @@
 use attlas::printable::json_for_page;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
 
 use super::Film;
 
 const TEMPLATE: &str = include_str!("film.html");
+const STYLE: &str = include_str!("film.css");
+const SCRIPT: &str = include_str!("film.js");
 
 impl Film {
     /// The whole page.
@@ -16,8 +19,21 @@ impl Film {
         for (head, value) in self.heads.iter().zip(data["heads"].as_array_mut().into_iter().flatten()) {
             value["maps"] = head.maps.iter().map(|map| STANDARD.encode(quantised(map))).collect();
         }
-        TEMPLATE.replacen("\"{{film}}\"", &json_for_page(&data.to_string()), 1)
+        data["complaint"] = self.complaint().into();
+        // the page's content security policy allows these very bytes and no others; what comes from outside comes last, so
+        // that nothing in it is taken for a place of the template
+        TEMPLATE
+            .replacen("{{style-hash}}", &sha256(STYLE), 1)
+            .replacen("{{script-hash}}", &sha256(SCRIPT), 1)
+            .replacen("{{style}}", STYLE, 1)
+            .replacen("{{script}}", SCRIPT, 1)
+            .replacen("\"{{film}}\"", &json_for_page(&data.to_string()), 1)
     }
+}
+
+/// A hash as a content security policy has it.
+fn sha256(text: &str) -> String {
+    STANDARD.encode(Sha256::digest(text))
 }
 
 /// Weights of 0 to 1 as bytes.
@@ -29,18 +45,32 @@ pub(super) fn quantised(map: &[f32]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_token_that_closes_the_script_stays_text() {
-        let film = Film {
-            source_text: "</script><script>alert(1)</script>".to_string(),
+    fn film(source_text: &str) -> Film {
+        Film {
+            source_text: source_text.to_string(),
             target_text: String::new(),
             heads: Vec::new(),
             frames: Vec::new(),
             curve: Vec::new(),
             seams: Vec::new(),
-        };
-        let page = film.to_html();
+        }
+    }
+
+    #[test]
+    fn a_token_that_closes_the_script_stays_text() {
+        let page = film("</script><script>alert(1)</script>").to_html();
         assert!(!page.contains("<script>alert"));
         assert!(page.contains("\\u003c/script\\u003e"));
+    }
+
+    #[test]
+    fn the_policy_names_the_pages_own_script_and_style_and_no_inline_ones() {
+        let page = film("{{script}}{{style-hash}}").to_html();
+        assert!(!page.contains("unsafe-inline"));
+        let between = |start: &str, end: &str| page.split_once(start).unwrap().1.split_once(end).unwrap().0.to_string();
+        assert_eq!(between("script-src 'sha256-", "'"), sha256(&between("<script>", "</script>")));
+        assert_eq!(between("style-src 'sha256-", "'"), sha256(&between("<style>", "</style>")));
+        assert!(page.contains("\"source_text\":\"{{script}}{{style-hash}}\""), "text from outside stays as it is");
+        assert!(!page.contains(" style=\""), "a style in an attribute would be refused");
     }
 }

@@ -68,6 +68,9 @@ pub struct HeadFilm {
     pub columns: Vec<String>,
     /// How far the last map is from the first: mean over rows of half the sum of absolute differences, 0 to 1.
     pub change: f64,
+    /// What is wrong with its first map that fails its checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// One map per frame. Shape of each `[rows, columns]`.
     #[serde(skip)]
     pub maps: Vec<Vec<f32>>,
@@ -146,6 +149,7 @@ impl Film {
             }
             for ((_, head), (_, this)) in heads.iter_mut().zip(these) {
                 head.maps.extend(this.maps);
+                head.problem = head.problem.take().or(this.problem);
             }
         }
         for (_, head) in &mut heads {
@@ -154,6 +158,19 @@ impl Film {
         let heads = chosen(heads, &options.heads)?;
         let frames = frames.into_iter().map(|(frame, _)| frame).collect();
         Ok(Film { source_text: text.to_string(), target_text, heads, frames, curve: thinned(points), seams })
+    }
+}
+
+impl Film {
+    /// What of the heads that are shown fails its checks, in a sentence.
+    pub fn complaint(&self) -> Option<String> {
+        let mut failed = self.heads.iter().filter_map(|head| Some((head, head.problem.as_ref()?)));
+        let (first, problem) = failed.next()?;
+        let others = match failed.count() {
+            0 => String::new(),
+            n => format!(" (and {n} more)"),
+        };
+        Some(format!("{} {}{others} fails its checks, and the film says so: {problem}", first.kind, first.name))
     }
 }
 
@@ -228,6 +245,7 @@ impl HeadFilm {
             rows: labels(panel.rows()),
             columns: labels(panel.columns()),
             change: 0.0,
+            problem: view.problem().map(str::to_owned),
             maps: vec![panel.weights().to_vec()],
         }
     }
@@ -389,6 +407,7 @@ mod tests {
             rows: labels(),
             columns: labels(),
             change: 0.0,
+            problem: None,
             maps: vec![first, last],
         };
         head.change = change(&head);

@@ -84,13 +84,16 @@ impl Film {
         let loss = loss.map_or(String::new(), |point| format!(", loss {:.2} nats per token", point.loss));
         let style = Style {
             title: format!("step {}{loss}", frame.step),
-            captions: vec![
+            captions: [
                 "Rows are queries (cross: the token each predicts), columns are keys; one scale for all heads and frames.".to_string(),
                 format!(
                     "Below: the loss over training in nats per token (bold: validation); the upright line is this frame{}.",
                     if self.seams.is_empty() { "" } else { ", a thin one the start of a further run" }
                 ),
-            ],
+            ]
+            .into_iter()
+            .chain(self.complaint())
+            .collect(),
             ..Style::default()
         };
         let figure = figure::grid(&panels, scales, COLUMNS, &style);
