@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_text_is_shown_and_the_name_of_a_command_is_the_command() {
-        let parse = |words: &[&str]| Arguments::read(&words.iter().map(OsString::from).collect::<Vec<_>>()).expect("it parses");
+        let parse =
+            |words: &[&str]| Arguments::read(&words.iter().map(OsString::from).collect::<Vec<_>>()).expect("it parses");
         assert!(parse(&["attlas", "Good morning."]).command.is_none());
         assert!(matches!(parse(&["attlas", "models"]).command, Some(Command::Models(_))));
         let text = parse(&["attlas", "--", "models"]);

@@ -24,15 +24,20 @@ pub fn help_or_failure(error: &clap::Error, words: &[OsString]) -> Result<Outcom
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print(); // to standard error
-            Err(Failure::Usage(format!("{} was given nothing to do; the above says what it can", command_of(words))))
+            let (name, _) = command_of(words);
+            Err(Failure::Usage(format!("{name} was given nothing to do; the above says what it can")))
         }
-        _ => Err(Failure::Usage(format!("{}; {} --help explains", sentence(error), command_of(words)))),
+        _ => {
+            let (name, command) = command_of(words);
+            Err(Failure::Usage(format!("{}; {name} --help explains", sentence(error, &command))))
+        }
     }
 }
 
-/// The command that is meant, as `attlas draw map`.
-fn command_of(words: &[OsString]) -> String {
-    let mut command = &Arguments::command();
+/// The command that is meant, and its name: `attlas draw map`.
+fn command_of(words: &[OsString]) -> (String, clap::Command) {
+    let attlas = Arguments::command();
+    let mut command = &attlas;
     let mut name = command.get_name().to_owned();
     for word in words.iter().skip(1).take_while(|word| *word != "--") {
         if let Some(next) = word.to_str().and_then(|word| command.find_subcommand(word)) {
@@ -40,11 +45,11 @@ fn command_of(words: &[OsString]) -> String {
             command = next;
         }
     }
-    name
+    (name, command.clone())
 }
 
-/// What is wrong with the call.
-fn sentence(error: &clap::Error) -> String {
+/// What is wrong with the call of `command`.
+fn sentence(error: &clap::Error, command: &clap::Command) -> String {
     let text = |kind: ContextKind| strings(error.get(kind)).join(", ");
     let (argument, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
     let meant = |kind: ContextKind| match text(kind) {
@@ -66,8 +71,8 @@ fn sentence(error: &clap::Error) -> String {
             format!("\"{argument}\" is one word too many; a text of several words stands in quotes")
         }
         ErrorKind::InvalidSubcommand if !text(ContextKind::InvalidSubcommand).is_empty() => {
-            let name = text(ContextKind::InvalidSubcommand);
-            format!("there is no command \"{name}\"{}", meant(ContextKind::SuggestedSubcommand))
+            let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+            format!("there is no \"{}\"; there are {}", text(ContextKind::InvalidSubcommand), names.join(", "))
         }
         ErrorKind::ArgumentConflict if !argument.is_empty() => match text(ContextKind::PriorArg) {
             other if other == argument => format!("{argument} was given twice; it is taken once"),

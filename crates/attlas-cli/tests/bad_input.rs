@@ -55,7 +55,11 @@ fn wrong_usage_exits_with_2_and_says_how() {
         let folder = folder();
         let run = Command::new(&words).in_folder(&folder).run();
         assert_eq!(run.code, Some(2), "{words:?}: {}", run.stderr);
-        assert!(run.stderr.contains("Usage") || run.stderr.contains("--help"), "{words:?}: {}", run.stderr);
+        assert!(
+            run.stderr.contains("Usage") || run.fails(2).ends_with(" --help explains"),
+            "{words:?}: {}",
+            run.stderr
+        );
         assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0, "{words:?}");
     }
 }
@@ -313,7 +317,8 @@ fn imported_weights_that_are_none_are_named_with_layer_head_row_and_value() {
 
     let allowed = import([0.5, 0.5, 0.75, 0.75], &["--allow-unnormalised"]);
     assert!(allowed.succeeds().stderr.contains("not normalised"));
-    Command::new(["draw", "map", "run.safetensors", "-o", "a.svg"]).in_folder(&folder).run().succeeds();
+    let drawn = Command::new(["draw", "map", "run.safetensors", "-o", "a.svg"]).in_folder(&folder).run();
+    assert!(drawn.fails(1).contains("row sums off by up to 0.5"), "{}", drawn.stderr);
     assert!(fs::read_to_string(folder.path().join("a.svg")).expect("drawn").contains("not normalised"));
 }
 
@@ -492,4 +497,72 @@ fn file_of(folder: &TempDir, name: &str, tensors: &[(&str, Vec<usize>, Vec<f32>)
     let file = safetensors::serialize(views, None).expect("it serialises");
     fs::write(folder.path().join(name), file).expect("written");
     name.to_owned()
+}
+
+#[test]
+fn a_wrong_call_is_told_in_a_sentence_with_what_was_found_expected_and_where_it_is_explained() {
+    let map = |more: &[&str]| {
+        let words: Vec<&str> = ["draw", "map", "a", "-o", "a.svg"].iter().chain(more).copied().collect();
+        let message = Command::new(words).run().fails(2).to_owned();
+        message.strip_suffix("; attlas draw map --help explains").expect("where it is explained").to_owned()
+    };
+    assert_eq!(map(&["--hed", "1"]), "there is no option --hed; did you mean --head?");
+    assert_eq!(map(&["--frobnicate"]), "there is no option --frobnicate");
+    assert_eq!(map(&["b"]), "\"b\" is one word too many; a text of several words stands in quotes");
+    assert_eq!(map(&["--scale", "cubic"]), "--scale <SCALE>: \"cubic\" was given, linear, log or row was expected");
+    assert_eq!(map(&["--size", "1"]), "--size <POINTS>: \"1\" was given; a width from 160 to 5000 points was expected");
+    assert_eq!(map(&["--layer", "-1"]), "there is no option -1");
+    assert_eq!(map(&["--layer=-1"]), "--layer <N>: \"-1\" was given; a whole number, 0 or larger, was expected");
+    assert_eq!(
+        map(&["--layer", "99999999999999999999"]),
+        "--layer <N>: \"99999999999999999999\" was given; the number is too large"
+    );
+    assert_eq!(map(&["--layer"]), "--layer <N>: a value is missing after it");
+    assert_eq!(map(&["--words=yes"]), "--words: \"yes\" was given, but it takes no value");
+    assert_eq!(map(&["--layer", "1", "--layer", "2"]), "--layer <N> was given twice; it is taken once");
+    assert_eq!(
+        map(&["--beam", "2", "--target", "b"]),
+        "--beam <N> does not go together with --target <TEXT>; leave one of them out"
+    );
+    let fails = |words: &[&str]| Command::new(words).run().fails(2).to_owned();
+    assert_eq!(fails(&["draw", "map", "a"]), "--output <FILE> is missing; attlas draw map --help explains");
+    assert_eq!(
+        fails(&["train"]),
+        "--pairs <TSV> and --valid <TSV> and --output <FOLDER> are missing; attlas train --help explains"
+    );
+    assert_eq!(
+        fails(&["draw", "mpa", "a"]),
+        "there is no \"mpa\"; there are map, lines, heads, layers, overview, patches; attlas draw --help explains"
+    );
+    assert!(fails(&["modles"]).starts_with("there is no command \"modles\"; did you mean \"models\"?"));
+}
+
+#[test]
+fn an_output_that_has_no_place_is_refused_before_anything_runs() {
+    let (folder, run) = recording("A red apple.");
+    fs::write(folder.path().join("file"), "").expect("written");
+    for words in [
+        vec!["draw", "map", &run, "-o", "nowhere/a.svg"],
+        vec!["export", &run, "-o", "nowhere/a.svg.csv"],
+        vec!["record", "A red apple.", "-o", "nowhere/a.safetensors"],
+        vec!["A red apple.", "-o", "nowhere/a.html"],
+        vec!["film", "none", "A red apple.", "-o", "nowhere/a.html"],
+    ] {
+        let finished = Command::new(&words).in_folder(&folder).run();
+        let message = finished.fails(4);
+        assert!(
+            message.ends_with(": could not be written: the folder nowhere does not exist; make it first"),
+            "{message}"
+        );
+    }
+    let inside = Command::new(["draw", "map", &run, "-o", "file/a.svg"]).in_folder(&folder).run();
+    assert_eq!(inside.fails(4), "file/a.svg: could not be written: file is a file, not a folder");
+    let odd =
+        Command::new([b"draw", &b"map"[..], run.as_bytes(), b"-o", b"n\xe9/a.svg"].map(bytes)).in_folder(&folder).run();
+    assert!(odd.fails(4).contains("the folder n\u{fffd} does not exist"), "{}", odd.stderr);
+    fs::create_dir(folder.path().join(bytes(b"n\xe9"))).expect("a folder");
+    Command::new([b"draw", &b"map"[..], run.as_bytes(), b"-o", b"n\xe9/a.svg"].map(bytes))
+        .in_folder(&folder)
+        .run()
+        .succeeds();
 }

@@ -440,3 +440,129 @@ fn files(folder: &tempfile::TempDir) -> Vec<String> {
     names.sort();
     names
 }
+
+/// A recording of one encoder head, `n` × `n`, whose rows sum to 1 but for one, which sums to `sum`.
+fn one_row_off(folder: &tempfile::TempDir, n: usize, sum: f32) -> String {
+    use attlas::{Item, Kind, Layer, Recording, Token, Tokens, Weights, attention::Shape};
+    let tokens = (0..n).map(|place| Token::labelled(format!("t{place}"))).collect();
+    let source = Tokens { text: String::new(), tokens };
+    let mut weights = vec![1.0 / n as f32; 2 * n * n]; // [2 heads, n, n]
+    weights[n * n + n] += sum - 1.0; // L0H1, row 1
+    let shape = Shape { n_heads: 2, n_kv_heads: 2, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
+    let layers = vec![Layer::new(Kind::Encoder, 0, shape, Weights::Dense(weights.into()))];
+    let items = vec![Item { source, ..Item::default() }];
+    let recording = Recording { items, layers, provenance: attlas::Provenance::default() };
+    recording.save(&folder.path().join("off.safetensors")).expect("it is saved");
+    "off.safetensors".to_owned()
+}
+
+#[test]
+fn numbers_that_fail_their_checks_are_said_wherever_they_are_shown_and_the_output_is_written() {
+    let folder = folder();
+    let off = one_row_off(&folder, 4, 1.5);
+    let fault = "row sums off by up to 0.5 (worst: text 0, L0H1, row 1)";
+    let said = format!("the recording fails its checks in encoder L0H1: {fault}; do not rely on these numbers");
+    let run = |words: &[&str]| {
+        let run = Command::new(words).in_folder(&folder).run();
+        assert_eq!(run.code, Some(1), "{words:?}: {}", run.stderr);
+        run
+    };
+    for words in [vec!["info", &off], vec!["info", &off, "--json"], vec!["export", &off, "-o", "off.csv"]] {
+        assert_eq!(run(&words).fails(1), said, "{words:?}");
+    }
+    assert!(run(&["info", &off]).stdout.contains(&format!("FAILED in encoder layer 0, 1 head: {fault}")));
+    let table = run(&[&off]);
+    assert_eq!(table.fails(1), said);
+    let plain = table.stdout.replace('\n', " ");
+    assert!(plain.contains("Not sound: the recording fails its checks in encoder L0H1"), "{}", table.stdout);
+    assert!(plain.contains("this map fails its checks"), "{}", table.stdout);
+    assert!(fs::read_to_string(folder.path().join("atlas.html")).expect("a page").contains(&said));
+    let picture = |words: &[&str], named: &str| {
+        let words: Vec<&str> = ["draw"].iter().chain(words).chain(&["-o", "off.svg"]).copied().collect();
+        assert_eq!(run(&words).fails(1), format!("{named} fails its checks, and the picture says so: {fault}"));
+        let svg = fs::read_to_string(folder.path().join("off.svg")).expect("a picture");
+        assert!(svg.contains("this map fails its checks"), "{words:?}");
+    };
+    picture(&["map", &off, "--head", "1"], "encoder L0H1");
+    picture(&["map", &off], "encoder L0, mean of 2 heads");
+    picture(&["heads", &off], "encoder L0H1");
+    picture(&["overview", &off], "encoder L0H1");
+    assert_eq!(files(&folder), ["atlas.html", "off.csv", "off.safetensors", "off.svg"]);
+
+    // what is sound in it is shown as sound
+    Command::new(["draw", "map", &off, "--head", "0", "-o", "a.svg"]).in_folder(&folder).run().succeeds();
+    Command::new(["export", &off, "--head", "0", "-o", "a.csv"]).in_folder(&folder).run().succeeds();
+}
+
+#[test]
+fn what_cannot_be_printed_exits_with_4() {
+    let folder = folder();
+    let (_kept, recorded) = recording("A red apple.");
+    let recorded = _kept.path().join(recorded).display().to_string();
+    for words in [
+        vec!["help"],
+        vec!["--help"],
+        vec!["--version"],
+        vec!["help", "draw", "map"],
+        vec!["draw", "map", "--help"],
+        vec!["models"],
+        vec!["man"],
+        vec!["completions", "bash"],
+        vec!["tokens", "A red apple."],
+        vec!["info", "--measures"],
+        vec!["info", &recorded],
+        vec!["draw", "map", &recorded, "-o", "a.svg"],
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("it opens");
+        let run = Command::new(&words).in_folder(&folder).run_into(full);
+        let message = run.fails(4);
+        assert!(message.starts_with("standard output: could not be written: No space left"), "{words:?}: {message}");
+        Command::new(&words).in_folder(&folder).closed_stdout().run().succeeds(); // nobody reads on: no fault
+    }
+}
+
+#[test]
+fn a_file_over_the_systems_limit_is_an_output_that_cannot_be_written() {
+    let folder = folder();
+    let off = one_row_off(&folder, 100, 1.0);
+    let attlas = env!("CARGO_BIN_EXE_attlas");
+    let call = format!("ulimit -f 8; exec {attlas} export {off} -o big.csv");
+    let output = std::process::Command::new("sh").args(["-c", &call]).current_dir(folder.path()).output();
+    let output = output.expect("a shell");
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let message = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(message.starts_with("attlas: big.csv: could not be written: File too large"), "{message}");
+    assert_eq!(files(&folder), [off]);
+}
+
+#[test]
+fn a_signal_takes_the_half_written_file_away_and_what_a_kill_left_is_swept() {
+    let folder = folder();
+    let off = one_row_off(&folder, 1500, 1.0);
+    let is_aside = |name: &String| name.starts_with(".attlas-") && name.ends_with(".tmp");
+    let asides = || files(&folder).into_iter().filter(is_aside).count();
+    for (signal, left) in [("INT", 0), ("TERM", 0), ("KILL", 1)] {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_attlas"))
+            .args(["export", &off, "-o", "big.csv"])
+            .current_dir(folder.path())
+            .spawn()
+            .expect("the command starts");
+        let began = std::time::Instant::now();
+        let is_written = || files(&folder).iter().any(|name| is_aside(name) && size(&folder, name) > 1 << 16);
+        while !is_written() && began.elapsed().as_secs() < 60 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let kill = format!("kill -{signal} {}", child.id());
+        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+        let status = child.wait().expect("it ends");
+        assert_eq!(status.code(), None, "it ends by the signal, as a shell expects");
+        assert_eq!(asides(), left, "{signal}");
+        assert!(!folder.path().join("big.csv").exists());
+    }
+    Command::new(["export", &off, "--rows", "0:2", "-o", "small.csv"]).in_folder(&folder).run().succeeds();
+    assert_eq!(asides(), 0);
+}
+
+fn size(folder: &tempfile::TempDir, name: &str) -> u64 {
+    fs::metadata(folder.path().join(name)).map_or(0, |about| about.len())
+}

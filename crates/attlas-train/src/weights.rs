@@ -209,3 +209,28 @@ impl File {
         Ok(all)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_stand_in_the_order_of_their_keys_before_numbers_that_are_aligned() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let metadata = BTreeMap::from([("tokens", "77".to_string()), ("step", "3 \"é\"".to_string())]);
+        let architecture = crate::Architecture { src_vocab: 5, tgt_vocab: 5, ..crate::Architecture::default() };
+        let groups = architecture.groups();
+        let values = crate::train::first_weights(&architecture, 1);
+        write(&path, &groups, &[("", &values)], Precision::F16, &metadata).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let start = r#"{"__metadata__":{"step":"3 \"é\"","tokens":"77"},"#;
+        assert!(bytes[N_LENGTH..].starts_with(start.as_bytes()));
+        assert_eq!(u64::from_le_bytes(*bytes.first_chunk().unwrap()) % 8, 0);
+        let file = File::open(&path).unwrap();
+        assert_eq!((file.metadata("step").unwrap(), file.metadata("tokens").unwrap()), ("3 \"é\"".into(), "77".into()));
+        let read = file.values(&groups, "").unwrap();
+        let rounded = |value: &f32| half::f16::from_f32(*value).to_f32();
+        assert_eq!(read, values.iter().map(|group| group.iter().map(rounded).collect()).collect::<Vec<Vec<f32>>>());
+    }
+}

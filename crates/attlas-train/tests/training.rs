@@ -100,7 +100,7 @@ fn a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends() {
         config.resume = Resume::Yes;
     }
     // what a killed run may leave behind
-    fs::write(toy.path("parts").join(".checkpoint.safetensors.1.tmp"), b"half").unwrap();
+    fs::write(toy.path("parts").join(".attlas-0-dead01.tmp"), b"half").unwrap();
     let resumed = run(&config).unwrap();
     assert_eq!(resumed, whole);
     assert_eq!(tensors(&toy.path("parts")), tensors(&toy.path("whole")));
@@ -308,11 +308,14 @@ fn what_dead_runs_left_aside_is_swept_and_nothing_else() {
     let toy = Toy::new();
     let film = toy.path("out").join("film/000");
     fs::create_dir_all(&film).unwrap();
-    let left = [".model.safetensors.1.tmp", ".config.json.77.tmp", ".tokenizer.json.4194304.tmp"];
+    let left = [".attlas-0123-dead01.tmp", ".attlas--dead02.tmp"];
     let others = [".mine.1.tmp", ".model.safetensors.tmp", "notes.tmp"];
+    let two_days_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 24 * 60 * 60);
     for name in left.iter().chain(&others) {
-        fs::write(toy.path("out").join(name), b"half").unwrap();
-        fs::write(film.join(name), b"half").unwrap();
+        for folder in [&toy.path("out"), &film] {
+            fs::write(folder.join(name), b"half").unwrap();
+            fs::File::options().write(true).open(folder.join(name)).unwrap().set_modified(two_days_ago).unwrap();
+        }
     }
     run(&toy.config("out")).unwrap();
     for folder in [toy.path("out"), film] {

@@ -62,6 +62,22 @@ fn a_sentence_takes_little_more_than_the_viewer_itself() {
 }
 
 #[test]
+fn a_page_of_numbers_that_fail_their_checks_says_so() {
+    let sound = dense(3);
+    assert!(!page(&sound, &PageOptions::default()).unwrap().contains("\"failed\":"));
+    for (n, what) in [(3, "every weight"), (2000, "tiles")] {
+        let mut recording = dense(n);
+        let mut weights = vec![1.0 / n as f32; n * n];
+        weights[n] += 0.25;
+        recording.layers[0].weights = Weights::Dense(weights.into());
+        let options = PageOptions { max_bytes: 8 << 20, ..PageOptions::default() };
+        let page = page(&recording, &options).unwrap();
+        let said = "\"failed\":\"the recording fails its checks in encoder L0H0: row sums off by up to 0.2";
+        assert!(page.contains(said), "a page of {what}");
+    }
+}
+
+#[test]
 fn a_page_over_the_limit_is_refused_and_says_what_helps() {
     let options = PageOptions { max_bytes: 1000, ..PageOptions::default() };
     let error = page(&dense(20), &options).unwrap_err();

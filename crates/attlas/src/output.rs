@@ -55,9 +55,8 @@ pub fn write_aside(path: &Path, write: impl FnOnce(&mut Aside) -> io::Result<()>
 /// # Errors
 /// [`Error::Output`] for a folder, a device, and a folder that does not exist.
 pub fn check_place(path: &Path) -> Result<(), Error> {
-    let refused = |kind, message: String| {
-        Err(Error::Output { path: path.to_path_buf(), source: io::Error::new(kind, message) })
-    };
+    let refused =
+        |kind, message: String| Err(Error::Output { path: path.to_path_buf(), source: io::Error::new(kind, message) });
     let folder = folder_of(path);
     if path.is_dir() {
         return refused(ErrorKind::IsADirectory, "this is a folder, not a file".into());
@@ -227,7 +226,8 @@ mod tests {
     #[test]
     fn a_missing_folder_is_named_with_the_file() {
         let error = write_aside(Path::new("no-such-folder/a.svg"), |_| Ok(())).unwrap_err();
-        let expected = "no-such-folder/a.svg: could not be written: the folder no-such-folder does not exist; make it first";
+        let expected =
+            "no-such-folder/a.svg: could not be written: the folder no-such-folder does not exist; make it first";
         assert_eq!(error.to_string(), expected);
         let error = check_place(Path::new("Cargo.toml/a.svg")).unwrap_err();
         assert!(error.to_string().ends_with("Cargo.toml is a file, not a folder"), "{error}");
