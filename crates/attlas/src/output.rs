@@ -1,5 +1,6 @@
 //! Files that are complete or absent: written aside in the same folder, synced, renamed.
 
+use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 
@@ -8,19 +9,23 @@ use tempfile::NamedTempFile;
 use crate::Error;
 
 /// The file beside its final place: it can be written and sought in.
-pub type Aside = BufWriter<NamedTempFile>;
+pub type Aside = BufWriter<File>;
 
 /// Writes the file at `path` through `write`; a failure leaves whatever was there before.
 ///
 /// # Errors
-/// [`Error::Output`] when the folder is missing or not writable, the disk is full, or `write` fails.
+/// [`Error::Output`] when the folder is missing or not writable, the disk is full, or `write` fails; where `write` fails with an
+/// [`Error`] inside, because what is to be written cannot be read, that one.
 pub fn write_aside(path: &Path, write: impl FnOnce(&mut Aside) -> std::io::Result<()>) -> Result<(), Error> {
-    let failed = |source| Error::Output { path: path.to_path_buf(), source };
-    let aside = create_aside(path).map_err(failed)?;
-    let mut writer = BufWriter::new(aside);
+    let failed = |source: std::io::Error| {
+        source.downcast().unwrap_or_else(|source| Error::Output { path: path.to_path_buf(), source })
+    };
+    // the file alone, because errors of the two together name the temporary path
+    let (file, aside) = create_aside(path).map_err(failed)?.into_parts();
+    let mut writer = BufWriter::new(file);
     write(&mut writer).map_err(failed)?;
-    let aside = writer.into_inner().map_err(|error| failed(error.into_error()))?;
-    aside.as_file().sync_all().map_err(failed)?;
+    let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
+    file.sync_all().map_err(failed)?;
     aside.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }

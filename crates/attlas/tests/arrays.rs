@@ -13,11 +13,11 @@ fn one_text() -> Recording {
     recording.items.truncate(1);
     for (layer, of_batch) in recording.layers.iter_mut().zip(&batch.layers) {
         let factored = of_batch.factored().unwrap();
-        let half = |numbers: &Numbers| numbers.read(0..numbers.len() / 2).to_vec().into();
+        let half = |numbers: &Numbers| numbers.read(0..numbers.len() / 2).unwrap().to_vec().into();
         layer.weights = Weights::from(Factored {
             queries: half(&factored.queries),
             keys: half(&factored.keys),
-            lse: factored.lse[..factored.lse.len() / 2].to_vec().into(),
+            lse: factored.lse.read(0..factored.lse.len() / 2).unwrap().to_vec().into(),
             ..factored.clone()
         });
         layer.traces = Traces::default();

@@ -209,7 +209,7 @@ fn what_a_newer_rule_would_say_is_refused_and_not_passed_over() {
 fn a_row_that_sees_keys_and_says_that_it_sees_none_fails_the_check() {
     let mut recording = common::translation();
     let factored = factored(&mut recording, 0);
-    let mut lse = factored.lse.to_vec();
+    let mut lse = factored.lse.read_all().unwrap().into_owned();
     lse[3] = f64::NEG_INFINITY;
     factored.lse = lse.into();
     let check = &recording.check().unwrap()[0];
@@ -233,7 +233,7 @@ fn a_row_that_sees_nothing_is_empty_and_a_sink_takes_all_of_it() {
             QueriesAndKeys { kind: Kind::Decoder, index: 0, shape, scoring: rule, queries, keys, mask, key_bias: None };
         recording.layers[2] = layer.layer(&recording.items).unwrap();
         let wanted = sinks.map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[1]));
-        assert_eq!(recording.layers[2].factored().unwrap().lse[5 + 1], wanted);
+        assert_eq!(*recording.layers[2].factored().unwrap().lse.read(6..7).unwrap(), [wanted]);
         let map = recording.map(0, Kind::Decoder, 0, 1).unwrap();
         assert!(map.row(1).iter().all(|weight| *weight == 0.0));
         assert_eq!(map.sink_mass(1), if wanted.is_finite() { 1.0 } else { 0.0 });
@@ -245,7 +245,7 @@ fn a_row_that_sees_nothing_is_empty_and_a_sink_takes_all_of_it() {
 fn verify_holds_head_outputs_to_weights_times_values() {
     let mut recording = common::translation();
     let (shape, layer) = (recording.layers[0].shape, &recording.layers[0]);
-    let values = layer.traces.get(Trace::Values).unwrap().read_all().to_vec();
+    let values = layer.traces.get(Trace::Values).unwrap().read_all().unwrap().to_vec();
     let mut outputs = Vec::new(); // [2 texts, 2 heads, 7, 6]
     for (item, head) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         let map = recording.map(item, Kind::Encoder, 0, head).unwrap();

@@ -6,7 +6,6 @@ use std::ops::Range;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::Layer;
 use crate::{AttentionMap, Error, HeadId, Kind, Quantity, Recording, TokenRole, Tokens};
 
 /// How far a row's sum may be from 1 before it is said.
@@ -90,13 +89,14 @@ impl Recording {
         let rows = if self.provenance.reweighed(layer) { Rows::Changed } else { Rows::Whole };
         for (index, item) in self.items.iter().enumerate() {
             for head in 0..shape.n_heads {
-                let map = self.map_of(layer, index, head)?;
+                let mut map = AttentionMap::of_rows(layer, index, item, head, 0..0)?;
                 for band in bands(shape.n_queries) {
+                    map.turn_to(band.clone())?;
                     let numbers = map.tile(band.clone(), 0..shape.n_keys); // [band, n_keys]
                     for (query, row) in band.zip(numbers.chunks_exact(shape.n_keys)) {
                         found.look_at_numbers(row, layer.key_tokens(item));
                         if layer.quantity.rows_sum_to_one() {
-                            found.look_at_sum(layer, &map, (index, query), row, rows);
+                            found.look_at_sum(&map, (index, query), row, rows);
                         }
                     }
                 }
@@ -122,23 +122,15 @@ impl LayerCheck {
         }
     }
 
-    fn look_at_sum(
-        &mut self,
-        layer: &Layer,
-        map: &AttentionMap<'_>,
-        (item, query): (usize, usize),
-        row: &[f32],
-        rows: Rows,
-    ) {
+    fn look_at_sum(&mut self, map: &AttentionMap<'_>, (item, query): (usize, usize), row: &[f32], rows: Rows) {
         let sum = row.iter().map(|weight| f64::from(*weight)).sum::<f64>() as f32 + map.sink_mass(query);
         let error = match rows {
             Rows::Whole => (sum - 1.0).abs(),
             Rows::Changed => (sum - 1.0).max(0.0),
         };
-        let is_blind = match layer.factored() {
-            Some(factored) => {
-                let lse = factored.lse[map.first_row() + query];
-                let is_blind = lse == f64::NEG_INFINITY;
+        let is_blind = match map.lse() {
+            Some(lse) => {
+                let is_blind = lse[query] == f64::NEG_INFINITY;
                 self.n_empty += usize::from(is_blind && map.visible_keys(query).any(|key| map.sees(query, key)));
                 is_blind
             }
