@@ -178,7 +178,11 @@ pub fn mark_padding(layers: &[Layer], items: &mut [Item]) -> Result<Option<Strin
             }
         }
     }
-    Ok((n_marked > 0).then(|| format!("taken as padding, for their rows and columns are all zero: {n_marked} tokens")))
+    Ok(match n_marked {
+        0 => None,
+        1 => Some("1 token is taken as padding: its rows and columns are all zero".into()),
+        n => Some(format!("{n} tokens are taken as padding: their rows and columns are all zero")),
+    })
 }
 
 /// Whether the letters of a label are `pad` or `padding`.
