@@ -104,7 +104,7 @@ impl From<attlas::Error> for Failure {
         let message = with_hint(&error, hint);
         match error {
             Error::Output { .. } => Failure::Output(message),
-            Error::Limit { .. } => Failure::Limit(message),
+            Error::Limit { .. } | Error::TooMany { .. } => Failure::Limit(message),
             Error::NoKind { .. }
             | Error::NoLayer { .. }
             | Error::NoHead { .. }
@@ -164,12 +164,11 @@ impl From<attlas_train::Error> for Failure {
 impl From<attlas_viewer::Error> for Failure {
     fn from(error: attlas_viewer::Error) -> Failure {
         use attlas_viewer::Error;
-        let hint = match &error {
-            Error::TooLarge { .. } => Some("--max-page-mb"),
-            Error::MapTooLarge { .. } => Some("attlas draw overview"),
-            Error::Recording(_) => None,
+        let hint = match error {
+            Error::TooLarge { .. } => "--max-page-mb",
+            Error::MapTooLarge { .. } => "attlas draw overview",
+            Error::Recording(error) => return Failure::from(error),
         };
-        let message = with_hint(&error, hint);
-        if error.is_limit() { Failure::Limit(message) } else { Failure::Input(message) }
+        Failure::Limit(with_hint(&error, Some(hint)))
     }
 }

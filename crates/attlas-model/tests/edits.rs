@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -198,12 +199,11 @@ fn a_hidden_edge_leaves_the_softmax_without_that_key_and_other_rows_and_heads_al
     }
 }
 
-fn floats(numbers: &attlas::Numbers) -> &[f32] {
-    let attlas::Numbers::F32(numbers) = numbers else { panic!("32 bits") };
-    numbers
+fn floats(numbers: &attlas::Numbers) -> Cow<'_, [f32]> {
+    numbers.read_all().expect("numbers in memory")
 }
 
-fn values_of(layer: &attlas::Layer) -> &[f32] {
+fn values_of(layer: &attlas::Layer) -> Cow<'_, [f32]> {
     floats(layer.traces.get(attlas::Trace::Values).expect("values"))
 }
 

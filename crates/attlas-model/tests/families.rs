@@ -284,7 +284,10 @@ fn weights_that_are_no_function_of_queries_and_keys_are_recorded_dense_said_and_
     let recording = model.run(&[input(4)], &options).expect("a run").recording;
     assert!(recording.layers.iter().all(|layer| matches!(layer.weights, attlas::Weights::Dense(_))));
     let has_values = |layer: &attlas::Layer| {
-        layer.traces.get(attlas::Trace::Values).is_some_and(|all| all.read_all().iter().any(|value| *value != 0.0))
+        layer
+            .traces
+            .get(attlas::Trace::Values)
+            .is_some_and(|all| all.read_all().unwrap().iter().any(|value| *value != 0.0))
     };
     assert!(recording.layers.iter().all(has_values));
     assert!(

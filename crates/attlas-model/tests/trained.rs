@@ -75,10 +75,10 @@ fn gpt_nano_sort_has_its_published_queries_keys_weights_and_logits() {
         let layer = run.recording.layer(Kind::Decoder, 0).expect("layer 0");
         let factored = layer.factored().expect("factored weights");
         let size = 3 * 11 * 16;
-        near(&factored.queries.read_all(), &published("queries")[item * size..][..size], "queries");
-        near(&factored.keys.read_all(), &published("keys")[item * size..][..size], "keys");
+        near(&factored.queries.read_all().unwrap(), &published("queries")[item * size..][..size], "queries");
+        near(&factored.keys.read_all().unwrap(), &published("keys")[item * size..][..size], "keys");
         let values = layer.traces.get(Trace::Values).expect("values");
-        near(&values.read_all(), &published("values")[item * size..][..size], "values");
+        near(&values.read_all().unwrap(), &published("values")[item * size..][..size], "values");
         for head in 0..3 {
             let map = run.recording.map(0, Kind::Decoder, 0, head).expect("a map");
             let start = (item * 3 + head) * 121;

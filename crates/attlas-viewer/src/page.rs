@@ -71,7 +71,7 @@ pub fn page(recording: &Recording, options: &PageOptions) -> Result<String, Erro
     let pooled;
     let mut payload = match Payload::new(recording, options) {
         Err(refusal) if refusal.is_limit() => {
-            pooled = pool(recording, options.max_bytes).ok_or(refusal)?;
+            pooled = pool(recording, options.max_bytes)?.ok_or(refusal)?;
             Payload::of_tiles(&pooled, options)?
         }
         payload => payload?,

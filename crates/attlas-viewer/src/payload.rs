@@ -138,7 +138,8 @@ impl<'a> Payload<'a> {
     pub fn new(recording: &'a Recording, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
         let n_numbers = Payload::check(recording, options)?;
         let mut numbers = Vec::with_capacity(n_numbers as usize); // fits: below the limit
-        let layers = carried(recording).map(|layer| page_layer(recording, layer, &mut numbers)).collect();
+        let layers = carried(recording).map(|layer| page_layer(recording, layer, &mut numbers));
+        let layers = layers.collect::<Result<Vec<_>, _>>()?;
         let description = Description {
             version: VERSION,
             title: options.title.as_deref().unwrap_or(&recording.provenance.model),
@@ -328,86 +329,94 @@ fn pick<'a>(tokens: &'a Tokens, positions: &[usize]) -> Vec<PageToken<'a>> {
     positions.iter().zip(wholes).map(token).collect()
 }
 
-fn page_layer<'a>(recording: &'a Recording, layer: &'a Layer, numbers: &mut Vec<f32>) -> PageLayer<'a> {
+fn page_layer<'a>(
+    recording: &'a Recording,
+    layer: &'a Layer,
+    numbers: &mut Vec<f32>,
+) -> Result<PageLayer<'a>, attlas::Error> {
     let items = 0..recording.items.len();
-    PageLayer {
+    Ok(PageLayer {
         kind: layer.kind,
         index: layer.index,
         n_heads: layer.shape.n_heads,
         n_kv_heads: layer.shape.n_kv_heads,
         d_head: layer.shape.d_head,
         scoring: layer.factored().map(|factored| &factored.scoring),
-        stored: items.map(|item| store(recording, layer, item, numbers)).collect(),
-    }
+        stored: items.map(|item| store(recording, layer, item, numbers)).collect::<Result<Vec<_>, _>>()?,
+    })
 }
 
 /// Appends one item's numbers as weights, or as queries, keys and log-sum-exps.
-fn store(recording: &Recording, layer: &Layer, item: usize, numbers: &mut Vec<f32>) -> Stored {
+fn store(recording: &Recording, layer: &Layer, item: usize, numbers: &mut Vec<f32>) -> Result<Stored, attlas::Error> {
     let tokens = &recording.items[item];
     let (query_rows, key_rows) = (kept(layer.query_tokens(tokens)), kept(layer.key_tokens(tokens)));
     let shape = layer.shape;
     let Some(factored) = layer.factored() else {
-        return Stored::Dense { weights: push_dense(recording, layer, item, numbers), lse: None };
+        return Ok(Stored::Dense { weights: push_dense(recording, layer, item, numbers)?, lse: None });
     };
     let (first_head, first_kv_head) = (item * shape.n_heads, item * shape.n_kv_heads);
+    let lse = factored.lse.read(first_head * shape.n_queries..(first_head + shape.n_heads) * shape.n_queries)?;
     let push_lse = |numbers: &mut Vec<f32>, part: fn(f64) -> f32| {
         let start = numbers.len();
-        for head in first_head..first_head + shape.n_heads {
-            numbers.extend(query_rows.iter().map(|row| part(factored.lse[head * shape.n_queries + row])));
+        for head in lse.chunks_exact(shape.n_queries) {
+            numbers.extend(query_rows.iter().map(|row| part(head[*row])));
         }
         start
     };
     let whole = |lse: f64| lse as f32;
     let rest = |lse: f64| if lse.is_finite() { (lse - f64::from(lse as f32)) as f32 } else { 0.0 };
     if is_dense(layer, tokens) {
-        let weights = push_dense(recording, layer, item, numbers);
-        return Stored::Dense { weights, lse: Some(push_lse(numbers, whole)) };
+        let weights = push_dense(recording, layer, item, numbers)?;
+        return Ok(Stored::Dense { weights, lse: Some(push_lse(numbers, whole)) });
     }
     let Factored { queries, keys, .. } = factored;
-    Stored::Factored {
-        queries: push_rows(numbers, queries, first_head, shape.n_heads, shape.n_queries, &query_rows, shape.d_head),
-        keys: push_rows(numbers, keys, first_kv_head, shape.n_kv_heads, shape.n_keys, &key_rows, shape.d_head),
+    Ok(Stored::Factored {
+        queries: push_rows(numbers, queries, first_head, shape.n_heads, shape.n_queries, &query_rows, shape.d_head)?,
+        keys: push_rows(numbers, keys, first_kv_head, shape.n_kv_heads, shape.n_keys, &key_rows, shape.d_head)?,
         lse: push_lse(numbers, whole),
         lse_rest: push_lse(numbers, rest),
-    }
+    })
 }
 
 /// Appends the weights of all heads, padding left out. Shape `[n_heads, n_queries, n_keys]`.
-fn push_dense(recording: &Recording, layer: &Layer, item: usize, numbers: &mut Vec<f32>) -> usize {
+fn push_dense(
+    recording: &Recording,
+    layer: &Layer,
+    item: usize,
+    numbers: &mut Vec<f32>,
+) -> Result<usize, attlas::Error> {
     let start = numbers.len();
     let tokens = &recording.items[item];
     let (query_rows, key_rows) = (kept(layer.query_tokens(tokens)), kept(layer.key_tokens(tokens)));
     for head in 0..layer.shape.n_heads {
-        // every part of the address comes from the recording itself, so the map exists
-        if let Ok(map) = recording.map_of(layer, item, head) {
-            let mut row = vec![0.0; map.n_keys()]; // [n_keys]
-            for query in &query_rows {
-                map.fill_row(*query, 0..map.n_keys(), &mut row);
-                numbers.extend(key_rows.iter().map(|key| row[*key]));
-            }
+        let map = recording.map_of(layer, item, head)?;
+        let mut row = vec![0.0; map.n_keys()]; // [n_keys]
+        for query in &query_rows {
+            map.fill_row(*query, 0..map.n_keys(), &mut row);
+            numbers.extend(key_rows.iter().map(|key| row[*key]));
         }
     }
-    start
+    Ok(start)
 }
 
-/// Appends the kept rows of some heads of a buffer. Shape `[n_heads, rows.len(), width]`.
+/// Appends the kept rows of some heads of an array. Shape `[n_heads, rows.len(), width]`.
 fn push_rows(
     numbers: &mut Vec<f32>,
-    buffer: &Numbers, // [batch × n_heads, n_rows, width]
+    array: &Numbers, // [batch × n_heads, n_rows, width]
     first_head: usize,
     n_heads: usize,
     n_rows: usize,
     rows: &[usize],
     width: usize,
-) -> usize {
+) -> Result<usize, attlas::Error> {
     let start = numbers.len();
     for head in first_head..first_head + n_heads {
+        let of_head = array.read(head * n_rows * width..(head + 1) * n_rows * width)?; // [n_rows, width]
         for row in rows {
-            let first = (head * n_rows + row) * width;
-            numbers.extend_from_slice(&buffer.read(first..first + width));
+            numbers.extend_from_slice(&of_head[row * width..][..width]);
         }
     }
-    start
+    Ok(start)
 }
 
 /// The head that the page opens with: the one asked for, the one of the last kind that stands out most, or the sharpest.

@@ -29,7 +29,10 @@ pub struct Pooled {
 }
 
 /// The recording in as many tiles as `max_bytes` allow; `None` where even few do not fit, or there is too much to compute.
-pub fn pool(recording: &Recording, max_bytes: u64) -> Option<Pooled> {
+///
+/// # Errors
+/// When the recording's file cannot be read.
+pub fn pool(recording: &Recording, max_bytes: u64) -> Result<Option<Pooled>, attlas::Error> {
     let cells = |side: usize| {
         let of_layer = |layer: &Layer| {
             let Shape { n_heads, n_queries, n_keys, .. } = layer.shape;
@@ -39,10 +42,10 @@ pub fn pool(recording: &Recording, max_bytes: u64) -> Option<Pooled> {
         carried(recording).map(of_layer).fold(0_u64, u64::saturating_add)
     };
     if cells(usize::MAX) > MAX_WEIGHTS {
-        return None;
+        return Ok(None);
     }
-    let side = SIDES.into_iter().find(|side| base64_bytes(cells(*side)) <= max_bytes)?;
-    let first = recording.items.first()?;
+    let side = SIDES.into_iter().find(|side| base64_bytes(cells(*side)) <= max_bytes);
+    let (Some(side), Some(first)) = (side, recording.items.first()) else { return Ok(None) };
     let tile = |tokens: &Tokens| tokens.len().div_ceil(side).max(1);
     let (source, target) = (tile(&first.source), tile(&first.target));
     let item = |item: &Item| Item {
@@ -62,9 +65,9 @@ pub fn pool(recording: &Recording, max_bytes: u64) -> Option<Pooled> {
             (source, target) => format!("{source} source and {target} target"),
         }
     ));
-    let layers = carried(recording).map(|layer| pool_layer(recording, layer, side)).collect();
+    let layers = carried(recording).map(|layer| pool_layer(recording, layer, side)).collect::<Result<Vec<_>, _>>()?;
     let items = recording.items.iter().map(item).collect();
-    Some(Pooled { recording: Recording { items, layers, provenance }, source, target })
+    Ok(Some(Pooled { recording: Recording { items, layers, provenance }, source, target }))
 }
 
 /// What falls into tile `tile` of `n_tiles` along an axis of `n`.
@@ -95,18 +98,15 @@ fn stretches(tokens: &Tokens, side: usize) -> Tokens {
     Tokens { text: tokens.text.clone(), tokens: (0..side).map(label).collect() }
 }
 
-fn pool_layer(recording: &Recording, layer: &Layer, side: usize) -> Layer {
+fn pool_layer(recording: &Recording, layer: &Layer, side: usize) -> Result<Layer, attlas::Error> {
     let Shape { n_heads, n_queries, n_keys, .. } = layer.shape;
     let (rows, columns) = (n_queries.min(side), n_keys.min(side));
     let mut weights = vec![0.0; recording.items.len() * n_heads * rows * columns]; // [batch, n_heads, rows, columns]
     for (place, tiles) in weights.chunks_mut(rows * columns).enumerate() {
-        // every part of the address comes from the recording itself, so the map exists
-        if let Ok(map) = recording.map_of(layer, place / n_heads, place % n_heads) {
-            pool_map(&map, rows, columns, tiles);
-        }
+        pool_map(&recording.map_of(layer, place / n_heads, place % n_heads)?, rows, columns, tiles);
     }
     let shape = Shape { n_heads, n_kv_heads: n_heads, n_queries: rows, n_keys: columns, d_head: 0, d_value: 0 };
-    Layer::new(layer.kind, layer.index, shape, Weights::Dense(weights.into()))
+    Ok(Layer::new(layer.kind, layer.index, shape, Weights::Dense(weights.into())))
 }
 
 /// Fills `tiles` with the largest weights of a map; padded queries are left out. Shape `[rows, columns]`.

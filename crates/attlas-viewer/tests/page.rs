@@ -4,15 +4,13 @@ mod common;
 
 use attlas::analysis::{Measure, Score, Standout};
 use attlas::attention::Shape;
-use attlas::{
-    Buffer, Factored, HeadId, Item, Kind, Layer, Mask, Recording, Scoring, TokenRole, Tokens, Visibility, Weights,
-};
+use attlas::{Factored, HeadId, Item, Kind, Layer, Mask, Recording, Scoring, TokenRole, Tokens, Visibility, Weights};
 use attlas_viewer::{PageOptions, fits, page};
 
 /// An encoder-only recording of `n` tokens with one dense layer.
 fn dense(n: usize) -> Recording {
     let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 1, d_value: 1 };
-    let weights = Weights::Dense(Buffer::from(vec![1.0 / n as f32; n * n]));
+    let weights = Weights::Dense(vec![1.0 / n as f32; n * n].into());
     let source = Tokens::from_labels((0..n).map(|index| index.to_string()));
     let items = vec![Item { source, ..Item::default() }];
     Recording { items, layers: vec![Layer::new(Kind::Encoder, 0, shape, weights)], ..blank() }

@@ -124,6 +124,18 @@ pub enum Error {
         /// How to ask for less, or raise the limit.
         remedy: Remedy,
     },
+    /// More layers, texts, heads or tokens than a recording may have.
+    #[error("{what} has {n} {things}, more than the limit of {limit}")]
+    TooMany {
+        /// What has them: `the recording`, `encoder layer 3`, a file and its array.
+        what: String,
+        /// How many there are.
+        n: usize,
+        /// What is counted.
+        things: &'static str,
+        /// How many are possible.
+        limit: usize,
+    },
     /// Hiding special tokens, or a range, leaves no row or no column of the map.
     #[error("{0}")]
     NothingShown(String),

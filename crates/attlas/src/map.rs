@@ -1,12 +1,13 @@
 //! One head's attention map, answered piece by piece.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::attention::{Recorded, Shape, needs_f64};
 use crate::recording::Factored;
-use crate::{HeadId, Item, Kind, Layer, MaskRow, Pooled, Pooling, Quantity, TokenRole, Tokens, Weights};
+use crate::{Error, HeadId, Item, Kind, Layer, MaskRow, Pooled, Pooling, Quantity, TokenRole, Tokens, Weights};
 
 /// Rows and columns from which a tile is worth the blocked kernel.
 const BLOCKED_FROM: usize = 4;
@@ -15,7 +16,8 @@ const STREAMED_FROM: usize = 6;
 /// Queries whose weights are held at a time for that.
 const BAND: usize = 64;
 
-/// One head's map for one text: rows are queries, columns are keys. Nothing is computed until it is asked for.
+/// One head's map for one text: rows are queries, columns are keys. No weight is computed until it is asked for; what it
+/// is computed from was read when the map was made, so that nothing can fail afterwards.
 #[derive(Debug, Clone)]
 pub struct AttentionMap<'a> {
     layer: &'a Layer,
@@ -23,16 +25,85 @@ pub struct AttentionMap<'a> {
     tokens: &'a Item,
     head: usize,
     key_valid: Option<Vec<bool>>,
+    held: Held<'a>,
     /// Whether scores are too large for f32; all rows must be looked at to know it.
     needs_f64: OnceLock<bool>,
 }
 
+/// One head's numbers; 16 bits are widened.
+#[derive(Clone)]
+enum Held<'a> {
+    /// Some rows of a dense map. Shape `[rows.len(), n_keys]`.
+    Dense { rows: Range<usize>, numbers: Cow<'a, [f32]> },
+    Factored {
+        factored: &'a Factored,
+        /// Shape `[n_queries, d_head]`.
+        queries: Cow<'a, [f32]>,
+        /// Shape `[n_keys, d_head]`.
+        keys: Cow<'a, [f32]>,
+        /// Shape `[n_queries]`.
+        lse: Cow<'a, [f64]>,
+    },
+}
+
+impl fmt::Debug for Held<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Held::Dense { .. } => "Dense",
+            Held::Factored { .. } => "Factored",
+        })
+    }
+}
+
+impl<'a> Held<'a> {
+    /// Reads the numbers of head `head` of text `item`; of a dense map, `rows` only.
+    fn read(layer: &'a Layer, item: usize, head: usize, rows: Range<usize>) -> Result<Held<'a>, Error> {
+        let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, .. } = layer.shape;
+        let first_row = (item * n_heads + head) * n_queries;
+        Ok(match &layer.weights {
+            Weights::Dense(weights) => {
+                let numbers = weights.read((first_row + rows.start) * n_keys..(first_row + rows.end) * n_keys)?;
+                Held::Dense { rows, numbers }
+            }
+            Weights::Factored(factored) => {
+                let first_key = (item * n_kv_heads + layer.shape.kv_head(head)) * n_keys;
+                Held::Factored {
+                    factored,
+                    queries: factored.queries.read(first_row * d_head..(first_row + n_queries) * d_head)?,
+                    keys: factored.keys.read(first_key * d_head..(first_key + n_keys) * d_head)?,
+                    lse: factored.lse.read(first_row..first_row + n_queries)?,
+                }
+            }
+        })
+    }
+}
+
 impl<'a> AttentionMap<'a> {
-    pub(crate) fn new(layer: &'a Layer, item: usize, tokens: &'a Item, head: usize) -> AttentionMap<'a> {
+    /// The map of head `head` of text `item`, whose tokens are `tokens`; of a dense one only `rows` are read, and may be
+    /// asked for.
+    ///
+    /// # Errors
+    /// When its numbers lie in a file that cannot be read.
+    pub(crate) fn new(
+        layer: &'a Layer,
+        item: usize,
+        tokens: &'a Item,
+        head: usize,
+        rows: Range<usize>,
+    ) -> Result<AttentionMap<'a>, Error> {
         let keys = &layer.key_tokens(tokens).tokens;
         let padded = keys.iter().any(|token| token.role == TokenRole::Padding);
         let key_valid = padded.then(|| keys.iter().map(|token| token.role != TokenRole::Padding).collect());
-        AttentionMap { layer, item, tokens, head, key_valid, needs_f64: OnceLock::new() }
+        let held = Held::read(layer, item, head, rows)?;
+        Ok(AttentionMap { layer, item, tokens, head, key_valid, held, needs_f64: OnceLock::new() })
+    }
+
+    /// Reads other rows of a dense map in place of those that are held; does nothing where all that is needed is held.
+    pub(crate) fn turn_to(&mut self, rows: Range<usize>) -> Result<(), Error> {
+        if let Held::Dense { .. } = self.held {
+            self.held = Held::read(self.layer, self.item, self.head, rows)?;
+        }
+        Ok(())
     }
 
     /// The kind of attention.
@@ -135,30 +206,29 @@ impl<'a> AttentionMap<'a> {
     /// # Panics
     /// When `key` is not below [`n_keys`](Self::n_keys).
     pub fn column(&self, key: usize) -> Vec<f32> {
-        match self.layer.factored() {
-            Some(factored) if key < self.n_keys() => self.factored_column(factored, key),
+        match &self.held {
+            Held::Factored { factored, queries, keys, lse } if key < self.n_keys() => {
+                let d_head = self.shape().d_head;
+                self.factored_column(factored, key, queries, &keys[key * d_head..][..d_head], lse)
+            }
             _ => self.tile(0..self.n_queries(), key..key + 1),
         }
     }
 
     /// A column as rows are computed, but all that one key needs is looked up once.
-    fn factored_column(&self, factored: &Factored, key: usize) -> Vec<f32> {
+    fn factored_column(&self, factored: &Factored, key: usize, queries: &[f32], k: &[f32], lse: &[f64]) -> Vec<f32> {
         let Shape { n_queries, d_head, .. } = *self.shape();
         let mut column = vec![0.0; n_queries]; // [n_queries]
         if self.key_valid.as_ref().is_some_and(|valid| !valid[key]) {
             return column;
         }
-        let (first_row, kv_row) = (self.first_row(), self.first_kv_row() + key);
-        let k = factored.keys.read(kv_row * d_head..(kv_row + 1) * d_head);
-        let queries = factored.queries.read(first_row * d_head..(first_row + n_queries) * d_head);
-        let lse = &factored.lse[first_row..][..n_queries];
         let bias = self.key_bias(factored).map_or(0.0, |bias| f64::from(bias[key]));
         for (query, weight) in column.iter_mut().enumerate() {
             if lse[query] == f64::NEG_INFINITY || !factored.scoring.visible_keys(query, self.n_keys()).contains(&key) {
                 continue;
             }
             if self.mask_row(factored, query).is_none_or(|mask| mask.sees(key)) {
-                let dot = dot(&queries[query * d_head..][..d_head], &k);
+                let dot = dot(&queries[query * d_head..][..d_head], k);
                 *weight = (factored.scoring.score(self.head, query, key, dot) + bias - lse[query]).exp() as f32;
             }
         }
@@ -178,9 +248,9 @@ impl<'a> AttentionMap<'a> {
         assert!(queries.end <= self.n_queries() && keys.end <= self.n_keys(), "the tile reaches outside the map");
         if queries.len() >= BLOCKED_FROM
             && keys.len() >= BLOCKED_FROM
-            && let Some(factored) = self.layer.factored()
+            && let Some(recorded) = self.recorded()
         {
-            return self.widened(factored).recorded(self, factored).tile(queries, keys);
+            return recorded.tile(queries, keys);
         }
         let mut tile = vec![0.0; queries.len() * keys.len()]; // [queries, keys]
         for (query, row) in queries.zip(tile.chunks_mut(keys.len().max(1))) {
@@ -196,56 +266,59 @@ impl<'a> AttentionMap<'a> {
     pub fn fill_row(&self, query: usize, keys: Range<usize>, row: &mut [f32]) {
         let shape = self.shape();
         assert!(query < shape.n_queries && keys.end <= shape.n_keys && row.len() == keys.len());
-        let row_index = (self.item * shape.n_heads + self.head) * shape.n_queries + query;
-        match &self.layer.weights {
-            Weights::Dense(weights) => row.copy_from_slice(&weights[row_index * shape.n_keys..][keys]),
-            Weights::Factored(factored) => self.fill_factored(factored, query, keys, row),
+        match &self.held {
+            Held::Dense { rows, numbers } => {
+                assert!(rows.contains(&query), "the row was read");
+                row.copy_from_slice(&numbers[(query - rows.start) * shape.n_keys..][keys]);
+            }
+            Held::Factored { factored, queries, keys: all_keys, lse } => {
+                let q = &queries[query * shape.d_head..][..shape.d_head];
+                self.fill_factored(factored, (query, q, lse[query]), keys, all_keys, row);
+            }
         }
     }
 
-    fn fill_factored(&self, factored: &Factored, query: usize, keys: Range<usize>, row: &mut [f32]) {
+    fn fill_factored(
+        &self,
+        factored: &Factored,
+        (query, q, lse): (usize, &[f32], f64),
+        keys: Range<usize>,
+        all_keys: &[f32],
+        row: &mut [f32],
+    ) {
         let shape = self.shape();
-        let (row_index, kv_row) = (self.first_row() + query, self.first_kv_row());
-        let lse = factored.lse[row_index];
         let seen = factored.scoring.visible_keys(query, shape.n_keys);
         let seen = seen.start.max(keys.start)..seen.end.min(keys.end);
         row.fill(0.0);
         if lse == f64::NEG_INFINITY || seen.is_empty() {
             return;
         }
-        let q = factored.queries.read(row_index * shape.d_head..(row_index + 1) * shape.d_head);
-        let seen_keys = factored.keys.read((kv_row + seen.start) * shape.d_head..(kv_row + seen.end) * shape.d_head);
+        let seen_keys = &all_keys[seen.start * shape.d_head..seen.end * shape.d_head];
         let (mask, key_bias) = (self.mask_row(factored, query), self.key_bias(factored));
         for (key, k) in seen.zip(seen_keys.chunks_exact(shape.d_head)) {
             let is_valid = self.key_valid.as_ref().is_none_or(|valid| valid[key]);
             if is_valid && mask.is_none_or(|mask| mask.sees(key)) {
-                let score = factored.scoring.score(self.head, query, key, dot(&q, k));
+                let score = factored.scoring.score(self.head, query, key, dot(q, k));
                 let score = score + key_bias.map_or(0.0, |bias| f64::from(bias[key]));
                 row[key - keys.start] = (score - lse).exp() as f32;
             }
         }
     }
 
-    fn needs_f64(&self, factored: &Factored) -> bool {
-        *self.needs_f64.get_or_init(|| needs_f64(&factored.lse[self.first_row()..][..self.shape().n_queries]))
-    }
-
-    /// The first of this map's rows among those of all maps of the layer.
-    pub(crate) fn first_row(&self) -> usize {
-        (self.item * self.shape().n_heads + self.head) * self.shape().n_queries
-    }
-
-    /// The first of this map's keys among those of all key–value heads of the layer.
-    fn first_kv_row(&self) -> usize {
-        (self.item * self.shape().n_kv_heads + self.shape().kv_head(self.head)) * self.shape().n_keys
+    /// Each row's log-sum-exp, where the weights are made of queries and keys. Shape `[n_queries]`.
+    pub(crate) fn lse(&self) -> Option<&[f64]> {
+        match &self.held {
+            Held::Factored { lse, .. } => Some(lse),
+            Held::Dense { .. } => None,
+        }
     }
 
     /// The weight that a learned sink takes from `query`'s row, in 0 ..= 1; 0 where the model has no sink, and 1 where
     /// the row sees no key.
     pub fn sink_mass(&self, query: usize) -> f32 {
-        let Some(factored) = self.layer.factored() else { return 0.0 };
+        let Held::Factored { factored, lse, .. } = &self.held else { return 0.0 };
         let Some(sinks) = &factored.scoring.sinks else { return 0.0 };
-        match factored.lse[self.first_row() + query] {
+        match lse[query] {
             f64::NEG_INFINITY => 1.0,
             lse => (f64::from(sinks[self.head]) - lse).exp() as f32,
         }
@@ -255,12 +328,8 @@ impl<'a> AttentionMap<'a> {
     pub fn pooled(&self, pooling: Pooling) -> Pooled {
         let (n_queries, n_keys) = (self.n_queries(), self.n_keys());
         let is_fine = pooling.columns.saturating_mul(STREAMED_FROM) > n_keys;
-        if let (Some(factored), false) = (self.layer.factored(), is_fine) {
-            let widened = self.widened(factored);
-            let recorded = widened.recorded(self, factored);
-            if !recorded.needs_f64 {
-                return recorded.pooled(pooling);
-            }
+        if let Some(recorded) = self.recorded().filter(|recorded| !is_fine && !recorded.needs_f64) {
+            return recorded.pooled(pooling);
         }
         let mut pooled = Pooled::empty(pooling, n_queries, n_keys);
         if (pooled.rows, pooled.columns) == (n_queries, n_keys) {
@@ -277,49 +346,27 @@ impl<'a> AttentionMap<'a> {
         pooled
     }
 
-    /// The map's queries and keys, widened where they are stored in 16 bits.
-    fn widened<'b>(&self, factored: &'b Factored) -> Widened<'b> {
-        let Shape { n_queries, n_keys, d_head, .. } = *self.shape();
-        let (row, kv_row) = (self.first_row(), self.first_kv_row());
-        Widened {
-            queries: factored.queries.read(row * d_head..(row + n_queries) * d_head),
-            keys: factored.keys.read(kv_row * d_head..(kv_row + n_keys) * d_head),
-        }
-    }
-
     /// The exact log-sum-exps of some rows, computed again in f64; none for dense weights. Shape `[queries.len()]`.
     pub(crate) fn log_sum_exp(&self, queries: &[usize]) -> Vec<f64> {
-        self.layer
-            .factored()
-            .map_or(Vec::new(), |factored| self.widened(factored).recorded(self, factored).log_sum_exp(queries))
+        self.recorded().map_or(Vec::new(), |recorded| recorded.log_sum_exp(queries))
     }
-}
 
-/// One head's queries and keys in 32 bits.
-struct Widened<'a> {
-    /// Shape `[n_queries, d_head]`.
-    queries: Cow<'a, [f32]>,
-    /// Shape `[n_keys, d_head]`.
-    keys: Cow<'a, [f32]>,
-}
-
-impl Widened<'_> {
-    /// What the blocked kernel needs to compute weights.
-    fn recorded<'b>(&'b self, map: &'b AttentionMap<'_>, factored: &'b Factored) -> Recorded<'b> {
-        let shape = map.shape();
-        Recorded {
-            head: map.head,
+    /// What the blocked kernel needs to compute weights; `None` for dense ones.
+    fn recorded(&self) -> Option<Recorded<'_>> {
+        let Held::Factored { factored, queries, keys, lse } = &self.held else { return None };
+        Some(Recorded {
+            head: self.head,
             scoring: &factored.scoring,
-            queries: &self.queries,
-            keys: &self.keys,
-            d_head: shape.d_head,
-            lse: &factored.lse[map.first_row()..][..shape.n_queries],
-            key_valid: map.key_valid.as_deref(),
-            mask: factored.mask.as_ref().map(|mask| mask.of_item(map.item, shape)),
-            key_bias: map.key_bias(factored),
-            n_keys: shape.n_keys,
-            needs_f64: map.needs_f64(factored),
-        }
+            queries,
+            keys,
+            d_head: self.shape().d_head,
+            lse,
+            key_valid: self.key_valid.as_deref(),
+            mask: factored.mask.as_ref().map(|mask| mask.of_item(self.item, self.shape())),
+            key_bias: self.key_bias(factored),
+            n_keys: self.n_keys(),
+            needs_f64: *self.needs_f64.get_or_init(|| needs_f64(lse)),
+        })
     }
 }
 

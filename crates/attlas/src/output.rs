@@ -37,9 +37,12 @@ pub type Aside = BufWriter<File>;
 /// in the folder is [swept](sweep).
 ///
 /// # Errors
-/// [`Error::Output`] when the folder is missing or not writable, the disk is full, or `write` fails.
+/// [`Error::Output`] when the folder is missing or not writable, the disk is full, or `write` fails; where `write` fails with an
+/// [`Error`] inside, because what is to be written cannot be read, that one.
 pub fn write_aside(path: &Path, write: impl FnOnce(&mut Aside) -> io::Result<()>) -> Result<(), Error> {
-    let failed = |source| Error::Output { path: path.to_path_buf(), source };
+    let failed = |source: io::Error| {
+        source.downcast().unwrap_or_else(|source| Error::Output { path: path.to_path_buf(), source })
+    };
     check_place(path)?;
     sweep(folder_of(path));
     let (file, aside) = InHand::create(path).map_err(failed)?;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Error;
 
@@ -39,6 +39,89 @@ impl Problem {
             other => Error::File { path: path.to_path_buf(), message: other.to_string() },
         }
     }
+}
+
+/// An open regular file whose bytes are read by position, when they are asked for.
+///
+/// It is not mapped: a mapped file that another program cuts short ends the process, this one is an error.
+#[derive(Debug)]
+pub struct RegularFile {
+    file: File,
+    path: PathBuf,
+    n_bytes: u64,
+}
+
+impl RegularFile {
+    /// Opens the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be opened, [`Error::File`] when it is empty, a folder, a FIFO or a device.
+    pub fn open(path: &Path) -> Result<RegularFile, Error> {
+        let (file, n_bytes) = open(path).map_err(|problem| problem.at(path))?;
+        if n_bytes == 0 {
+            return Err(Error::File { path: path.to_path_buf(), message: "the file is empty".into() });
+        }
+        Ok(RegularFile { file, path: path.to_path_buf(), n_bytes })
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many bytes the file had when it was opened.
+    pub fn n_bytes(&self) -> u64 {
+        self.n_bytes
+    }
+
+    /// The file itself, to be read from front to back by one reader.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Fills `output` with the bytes from `start` on.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when they cannot be read, [`Error::File`] when the file ends before them.
+    pub fn read_at(&self, start: u64, output: &mut [u8]) -> Result<(), Error> {
+        read_exact_at(&self.file, start, output).map_err(|source| self.failed(source))
+    }
+
+    /// The error for what the system said while the file was read.
+    pub(crate) fn failed(&self, source: io::Error) -> Error {
+        let path = self.path.clone();
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof => Error::File { path, message: "was cut short while it was read".into() },
+            _ => Error::Io { path, source },
+        }
+    }
+}
+
+/// Fills `output` with the bytes of `file` from `start` on; where the file stands for others is not moved.
+///
+/// # Errors
+/// When the file cannot be read, or ends early.
+#[cfg(unix)]
+pub fn read_exact_at(file: &File, start: u64, output: &mut [u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, output, start)
+}
+
+/// Fills `output` with the bytes of `file` from `start` on.
+///
+/// # Errors
+/// When the file cannot be read, or ends early.
+#[cfg(windows)]
+pub fn read_exact_at(file: &File, mut start: u64, mut output: &mut [u8]) -> io::Result<()> {
+    while !output.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, output, start)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                output = &mut output[n..];
+                start += n as u64;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Opens a regular file and says how many bytes it has; links are followed.
@@ -93,6 +176,21 @@ mod tests {
     fn what_grows_while_it_is_read_is_refused_at_the_limit() {
         let endless = std::io::repeat(1);
         assert_eq!(read_bounded(endless, 2, 9).unwrap_err().to_string(), "grew past 9 bytes while it was read");
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_after_it_was_opened_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, [7; 9]).unwrap();
+        let file = RegularFile::open(&path).unwrap();
+        let mut bytes = [0; 4];
+        file.read_at(5, &mut bytes).unwrap();
+        assert_eq!(bytes, [7; 4]);
+        File::options().write(true).open(&path).unwrap().set_len(8).unwrap();
+        let error = file.read_at(5, &mut bytes).unwrap_err();
+        assert!(matches!(error, Error::File { .. }));
+        assert!(error.to_string().ends_with("a: was cut short while it was read"), "{error}");
     }
 
     #[test]

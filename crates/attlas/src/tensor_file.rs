@@ -1,24 +1,31 @@
-//! A safetensors file, opened with care: the file is mapped, its header is checked, nothing is copied.
+//! A safetensors file, opened with care: its header is checked, and a tensor is read when it is asked for.
 //!
 //! What a header must hold is in `safetensors_header`, what a file must be in `regular_file`.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memmap2::Mmap;
-
 use crate::buffer::{Element, Memory};
+use crate::regular_file::RegularFile;
 use crate::safetensors_header::{self, Header, Problem, TensorInfo};
-use crate::{Buffer, Error, Numbers, regular_file};
+use crate::{Buffer, Error, Numbers, Stored};
 
 /// An open safetensors file.
 #[derive(Clone)]
 pub struct TensorFile {
     path: PathBuf,
-    memory: Memory,
+    bytes: Bytes,
     header: Header,
+}
+
+/// Where the file lies.
+#[derive(Clone)]
+enum Bytes {
+    File(Arc<RegularFile>),
+    Memory(Memory),
 }
 
 impl fmt::Debug for TensorFile {
@@ -33,7 +40,10 @@ impl TensorFile {
     /// # Errors
     /// [`Error::Io`] when it cannot be read, [`Error::File`] when it is no regular file or no valid safetensors file.
     pub fn open(path: &Path) -> Result<TensorFile, Error> {
-        TensorFile::over(map_regular_file(path)?, path)
+        let file = RegularFile::open(path)?;
+        let part = |start: u64, bytes: &mut [u8]| file.read_at(start, bytes).map_err(io::Error::other);
+        let header = safetensors_header::read(file.n_bytes(), part).map_err(|problem| at(path, problem))?;
+        Ok(TensorFile { path: path.to_path_buf(), bytes: Bytes::File(Arc::new(file)), header })
     }
 
     /// The safetensors file that lies in `memory`; errors call it `path`.
@@ -46,26 +56,13 @@ impl TensorFile {
             bytes.copy_from_slice(&all[start as usize..][..bytes.len()]);
             Ok(())
         };
-        let header = safetensors_header::read(all.len() as u64, part).map_err(|problem| match problem {
-            Problem::Io(source) => Error::Io { path: path.to_path_buf(), source },
-            other => Error::File { path: path.to_path_buf(), message: other.to_string() },
-        })?;
-        Ok(TensorFile { path: path.to_path_buf(), memory, header })
+        let header = safetensors_header::read(all.len() as u64, part).map_err(|problem| at(path, problem))?;
+        Ok(TensorFile { path: path.to_path_buf(), bytes: Bytes::Memory(memory), header })
     }
 
     /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The file's size in bytes.
-    pub fn n_bytes(&self) -> usize {
-        self.bytes().len()
-    }
-
-    /// The whole file.
-    pub fn bytes(&self) -> &[u8] {
-        (*self.memory).as_ref()
     }
 
     /// The tensors by name, sorted.
@@ -78,34 +75,59 @@ impl TensorFile {
         &self.header.metadata
     }
 
-    /// The bytes of a tensor of this file, little-endian.
-    pub fn data(&self, info: &TensorInfo) -> &[u8] {
-        self.bytes().get(info.bytes.start as usize..info.bytes.end as usize).unwrap_or_default()
+    /// Fills `output` with the bytes from `start` on, counted from the beginning of the file.
+    ///
+    /// # Errors
+    /// When they cannot be read, or lie behind the end.
+    pub fn read_at(&self, start: u64, output: &mut [u8]) -> Result<(), Error> {
+        match &self.bytes {
+            Bytes::File(file) => file.read_at(start, output),
+            Bytes::Memory(memory) => {
+                let bytes = (**memory).as_ref().get(start as usize..).and_then(|bytes| bytes.get(..output.len()));
+                output.copy_from_slice(bytes.ok_or_else(|| self.bad("bytes behind its end were asked for".into()))?);
+                Ok(())
+            }
+        }
     }
 
-    /// The tensor `name` of numbers `T`, without copying.
+    /// The tensor `name` of numbers `T`, without copying or reading it.
     ///
     /// # Errors
     /// [`Error::File`] when it is missing, or has another dtype or shape.
-    pub fn buffer<T: Element>(&self, name: &str, shape: &[usize]) -> Result<Buffer<T>, Error> {
+    pub fn stored<T: Element>(&self, name: &str, shape: &[usize]) -> Result<Stored<T>, Error> {
         let info = self.info(name)?;
         if info.dtype != T::DTYPE || info.shape != shape {
             return Err(self.unexpected(name, info, T::DTYPE, shape));
         }
-        Buffer::over(&self.memory, info.bytes.start as usize..info.bytes.end as usize)
-            .ok_or_else(|| self.bad(format!("tensor \"{name}\" lies outside the file")))
+        match &self.bytes {
+            Bytes::File(file) => {
+                let len = (info.bytes.end - info.bytes.start) as usize / size_of::<T>();
+                Ok(Stored::in_file(file, info.bytes.start, len))
+            }
+            Bytes::Memory(memory) => Buffer::over(memory, info.bytes.start as usize..info.bytes.end as usize)
+                .map(Stored::from)
+                .ok_or_else(|| self.bad(format!("tensor \"{name}\" lies outside the file"))),
+        }
+    }
+
+    /// The tensor `name` of numbers `T`, in memory.
+    ///
+    /// # Errors
+    /// As [`stored`](Self::stored), and when it cannot be read.
+    pub fn buffer<T: Element>(&self, name: &str, shape: &[usize]) -> Result<Buffer<T>, Error> {
+        self.stored(name, shape)?.load()
     }
 
     /// The tensor `name` of 32-bit or 16-bit numbers, without copying or widening.
     ///
     /// # Errors
-    /// As [`buffer`](Self::buffer).
+    /// As [`stored`](Self::stored).
     pub fn numbers(&self, name: &str, shape: &[usize]) -> Result<Numbers, Error> {
         let info = self.info(name)?;
         match info.dtype {
-            "f32" => self.buffer(name, shape).map(Numbers::F32),
-            "f16" => self.buffer(name, shape).map(Numbers::F16),
-            "bf16" => self.buffer(name, shape).map(Numbers::Bf16),
+            "f32" => self.stored(name, shape).map(Numbers::F32),
+            "f16" => self.stored(name, shape).map(Numbers::F16),
+            "bf16" => self.stored(name, shape).map(Numbers::Bf16),
             _ => Err(self.unexpected(name, info, "f32, f16 or bf16", shape)),
         }
     }
@@ -128,21 +150,15 @@ impl TensorFile {
     }
 }
 
-/// Maps the file at `path` for reading.
-///
-/// # Errors
-/// [`Error::Io`] when it cannot be opened, [`Error::File`] when it is empty, a folder, a FIFO or a device.
-#[allow(unsafe_code)]
-pub fn map_regular_file(path: &Path) -> Result<Arc<Mmap>, Error> {
-    let (file, n_bytes) = regular_file::open(path).map_err(|problem| problem.at(path))?;
-    if n_bytes == 0 {
-        return Err(Error::File { path: path.to_path_buf(), message: "the file is empty".into() });
+/// What is wrong with the header of the file at `path`.
+fn at(path: &Path, problem: Problem) -> Error {
+    match problem {
+        Problem::Io(source) => match source.downcast::<Error>() {
+            Ok(error) => error,
+            Err(source) => Error::Io { path: path.to_path_buf(), source },
+        },
+        other => Error::File { path: path.to_path_buf(), message: other.to_string() },
     }
-    // SAFETY: the map is read-only and private to this process. A file that another process cuts short while it is
-    // mapped would end this process with SIGBUS; attlas itself never writes in place (see `output`), and the
-    // alternative, copying a recording of many gigabytes, is worse.
-    let map = unsafe { Mmap::map(&file) }.map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
-    Ok(Arc::new(map))
 }
 
 #[cfg(test)]

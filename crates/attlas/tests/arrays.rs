@@ -13,11 +13,11 @@ fn one_text() -> Recording {
     recording.items.truncate(1);
     for (layer, of_batch) in recording.layers.iter_mut().zip(&batch.layers) {
         let factored = of_batch.factored().unwrap();
-        let half = |numbers: &Numbers| numbers.read(0..numbers.len() / 2).to_vec().into();
+        let half = |numbers: &Numbers| numbers.read(0..numbers.len() / 2).unwrap().to_vec().into();
         layer.weights = Weights::from(Factored {
             queries: half(&factored.queries),
             keys: half(&factored.keys),
-            lse: factored.lse[..factored.lse.len() / 2].to_vec().into(),
+            lse: factored.lse.read(0..factored.lse.len() / 2).unwrap().to_vec().into(),
             ..factored.clone()
         });
         layer.traces = Traces::default();
@@ -167,4 +167,115 @@ fn an_archive_that_unpacks_beyond_the_limit_is_refused() {
     assert!(matches!(error, Error::Limit { .. }), "{error}");
     std::fs::write(&path, b"PK\x03\x04 not really").unwrap();
     assert!(arrays::read(&path, 100).unwrap_err().to_string().contains("not an .npz archive"));
+}
+
+/// An `.npz` archive, deflated, of `.npy` files: their names, headers and data.
+fn npz(path: &Path, arrays: &[(&str, &str, &[u8])]) {
+    use std::io::Write;
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
+    for (name, header, data) in arrays {
+        archive.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(b"\x93NUMPY\x01\x00").unwrap();
+        archive.write_all(&(header.len() as u16).to_le_bytes()).unwrap();
+        archive.write_all(header.as_bytes()).unwrap();
+        archive.write_all(data).unwrap();
+    }
+    archive.finish().unwrap();
+}
+
+fn header(descr: &str, shape: &str) -> String {
+    format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}")
+}
+
+#[test]
+fn tokens_are_counted_before_they_are_made_and_arrays_before_they_are_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("maps.npz");
+    let one = 1_f32.to_le_bytes();
+    let refused = |tokens: (&str, &str)| {
+        npz(
+            &path,
+            &[("encoder", &header("<f4", "1,1"), &one), ("source_tokens", &header(tokens.0, tokens.1), &[0; 4096])],
+        );
+        arrays::read(&path, arrays::DEFAULT_MAX_BYTES).unwrap_err()
+    };
+    let error = refused(("<U1", "20000000,"));
+    assert!(matches!(error, Error::TooMany { n: 20_000_000, limit: 2_097_152, .. }), "{error}");
+    assert!(error.to_string().contains("maps.npz: array \"source_tokens\" has 20000000 tokens"), "{error}");
+    let error = refused(("<U1", "1000000,")).to_string();
+    assert!(error.contains("needs 1000000 elements of 4 bytes, more than"), "{error}");
+    assert!(refused(("<U1", "1000,")).to_string().contains("bytes follow after its last element"));
+    npz(&path, &[("encoder", &header("<f4", "1000000,1,1,1"), &[0; 4_000_000])]);
+    let options = ImportOptions { kind: Some(Kind::Encoder), ..ImportOptions::default() };
+    let message = |options: &ImportOptions| {
+        import(arrays::read(&path, arrays::DEFAULT_MAX_BYTES).unwrap(), options).unwrap_err().to_string()
+    };
+    assert_eq!(message(&options), "array \"encoder\" has 1000000 layers, more than the limit of 65536");
+    npz(&path, &[("encoder.0", &header("<f4", "1000000,1,1,1"), &[0; 4_000_000])]);
+    assert_eq!(message(&options), "array \"encoder.0\" has 1000000 texts, more than the limit of 65536");
+}
+
+#[test]
+fn the_limit_on_bytes_counts_what_texts_cost_and_holds_for_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("maps.npz");
+    let tokens = [0; 4 * 1000];
+    npz(&path, &[("source_tokens", &header("<U1", "1000,"), &tokens)]);
+    assert!(arrays::read(&path, 28_000).is_ok(), "four bytes and a String each");
+    assert!(matches!(arrays::read(&path, 27_999), Err(Error::Limit { needed: 28_000, .. })));
+    export(&one_text(), &Selection::default(), &folder.path().join("maps.safetensors")).unwrap();
+    let error = arrays::read(&folder.path().join("maps.safetensors"), 100).unwrap_err();
+    assert!(matches!(error, Error::Limit { limit: 100, .. }), "{error}");
+}
+
+#[test]
+fn the_only_array_of_a_file_has_the_kind_that_is_given_whatever_its_name() {
+    let data = || arrays::ArrayData::Numbers(vec![0.5; 4]);
+    let array = || arrays::Array { shape: vec![2, 2], data: data() };
+    let options = ImportOptions { kind: Some(Kind::Encoder), ..ImportOptions::default() };
+    let recording = import([("attention".to_owned(), array())].into(), &options).unwrap();
+    assert_eq!(recording.layers[0].kind, Kind::Encoder);
+    let two = [("attention".to_owned(), array()), ("scores".to_owned(), array())];
+    assert!(matches!(import(two.into(), &options), Err(Error::KindUnknown { .. })));
+    let none = import([("attention".to_owned(), array())].into(), &ImportOptions::default());
+    assert!(matches!(none, Err(Error::KindUnknown { .. })));
+}
+
+/// Imports one head, whose tokens are labelled.
+fn head(kind: Kind, labels: &[&str], weights: &[f32]) -> Recording {
+    let labels = Some(labels.iter().map(|label| (*label).to_owned()).collect());
+    let (source_tokens, target_tokens) = if kind == Kind::Encoder { (labels, None) } else { (None, labels) };
+    let options = ImportOptions { kind: Some(kind), source_tokens, target_tokens, ..ImportOptions::default() };
+    let n = weights.len().isqrt();
+    let array = arrays::Array { shape: vec![n, n], data: arrays::ArrayData::Numbers(weights.to_vec()) };
+    import([("maps".to_owned(), array)].into(), &options).unwrap()
+}
+
+#[test]
+fn a_row_that_is_all_zero_is_said_unless_it_is_of_padding() {
+    let recording = head(Kind::Encoder, &["a", "b"], &[1.0, 0.0, 0.0, 0.0]);
+    let first = "encoder L0H0 (layer 0, head 0), text 0, row 1";
+    let note =
+        format!("encoder layer 0: 1 row is all zero and not of padding, which fails the checks (first: {first})");
+    assert_eq!(recording.provenance.notes, [note]);
+    assert!(!recording.check().unwrap()[0].passed());
+    let recording = head(Kind::Encoder, &["a", "[PAD]"], &[1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(recording.provenance.notes, ["1 token is taken as padding: its rows and columns are all zero"]);
+    assert!(recording.check().unwrap()[0].passed());
+    let recording = head(Kind::Encoder, &["a", "<pad>"], &[0.5, 0.5, 0.5, 0.5]);
+    assert!(recording.provenance.notes.is_empty(), "it takes part");
+    assert_eq!(recording.items[0].source.tokens[1].role, attlas::TokenRole::Text);
+}
+
+#[test]
+fn a_decoder_that_looks_at_later_tokens_is_asked_about_and_an_encoder_is_not() {
+    let weights = [0.5, 0.5, 0.0, 1.0];
+    assert!(head(Kind::Encoder, &["a", "b"], &weights).provenance.notes.is_empty());
+    assert!(head(Kind::Decoder, &["a", "b"], &[1.0, 0.0, 0.5, 0.5]).provenance.notes.is_empty());
+    assert_eq!(
+        head(Kind::Decoder, &["a", "b"], &weights).provenance.notes,
+        [
+            "decoder layer 0: queries look at later tokens, with up to 25.0 % of a layer's weight; are these maps of an encoder?"
+        ]
+    );
 }

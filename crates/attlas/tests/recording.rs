@@ -7,7 +7,8 @@ use std::sync::Arc;
 use attlas::attention::Shape;
 use attlas::recording::QueriesAndKeys;
 use attlas::{
-    Bias, Error, Factored, Kind, Layer, Mask, Quantity, Recording, Scoring, TokenRole, Trace, Visibility, Weights,
+    Bias, Buffer, Error, Factored, Item, Kind, Layer, Mask, Provenance, Quantity, Recording, Scoring, TokenRole,
+    Tokens, Trace, Visibility, Weights,
 };
 
 fn factored(recording: &mut Recording, layer: usize) -> &mut Factored {
@@ -148,9 +149,74 @@ fn sizes_that_would_overflow_are_refused_before_anything_is_allocated() {
     recording.layers[0].shape.n_queries = usize::MAX / 2;
     assert!(recording.validate().unwrap_err().to_string().contains("beyond the limit"));
     recording.layers[0].shape.n_queries = 1 << 31;
-    recording.layers[0].shape.n_heads = 1 << 33;
-    recording.layers[0].shape.n_kv_heads = 1 << 33;
+    recording.layers[0].shape.d_head = 1 << 33;
     assert!(recording.validate().unwrap_err().to_string().contains("were expected"));
+    recording.layers[0].shape.n_heads = 1 << 33;
+    let message = recording.validate().unwrap_err().to_string();
+    assert_eq!(message, "encoder layer 0 has 8589934592 heads, more than the limit of 65536");
+}
+
+/// A recording of `n_layers` layers and `n_items` texts of `n` tokens, each of which looks at itself.
+fn of_sizes(n_layers: usize, n_items: usize, n: usize) -> Recording {
+    let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
+    let one: Buffer =
+        (0..n_items * n * n).map(|cell| f32::from(u8::from(cell % (n * n) % (n + 1) == 0))).collect::<Vec<_>>().into();
+    let layers = (0..n_layers).map(|index| Layer::new(Kind::Encoder, index, shape, one.clone())).collect();
+    let source = Tokens::from_labels((0..n).map(|position| position.to_string()));
+    let items = vec![Item { source, ..Item::default() }; n_items];
+    Recording { items, layers, provenance: Provenance::default() }
+}
+
+#[test]
+fn more_layers_texts_or_tokens_than_a_recording_may_have_are_refused_with_the_limit() {
+    let message = |recording: Recording| recording.to_bytes().unwrap_err().to_string();
+    assert_eq!(message(of_sizes(65_537, 1, 1)), "the recording has 65537 layers, more than the limit of 65536");
+    assert_eq!(message(of_sizes(1, 65_537, 1)), "the recording has 65537 texts, more than the limit of 65536");
+    let mut wide = of_sizes(1, 1, 1);
+    wide.items[0].predicted = Tokens::from_labels(vec![""; 1 << 21]);
+    assert_eq!(message(wide), "the recording has 2097153 tokens, more than the limit of 2097152");
+}
+
+#[test]
+fn as_many_layers_as_there_may_be_are_written_and_read_in_a_moment() {
+    let recording = of_sizes(65_536, 1, 1);
+    let begin = std::time::Instant::now();
+    let back = Recording::from_bytes(Arc::new(recording.to_bytes().unwrap())).unwrap();
+    assert!(back.check().unwrap().iter().all(|check| check.passed()));
+    assert!(
+        begin.elapsed() < std::time::Duration::from_secs(60),
+        "{:?}: the work grows with the square",
+        begin.elapsed()
+    );
+}
+
+#[test]
+fn a_recording_whose_header_no_reader_takes_is_refused_when_it_is_written() {
+    let mut recording = of_sizes(1, 1, 1);
+    recording.provenance.notes = vec!["x".repeat(100_000_000)];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.safetensors");
+    let error = recording.save(&path).unwrap_err();
+    assert!(matches!(error, Error::TooMany { limit: 100_000_000, .. }), "{error}");
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_recording_cut_short_after_it_was_opened_is_an_error_that_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.safetensors");
+    common::translation().save(&path).unwrap();
+    let recording = Recording::open(&path).unwrap();
+    assert_eq!(recording, common::translation());
+    let n_bytes = std::fs::metadata(&path).unwrap().len();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(n_bytes / 2).unwrap();
+    let cut = format!("{}: was cut short while it was read", path.display());
+    assert_eq!(recording.check().unwrap_err().to_string(), cut);
+    assert_eq!(recording.save(&folder.path().join("copy.safetensors")).unwrap_err().to_string(), cut);
+    let maps =
+        attlas::arrays::export(&recording, &attlas::arrays::Selection::default(), &folder.path().join("maps.npz"));
+    assert_eq!(maps.unwrap_err().to_string(), cut);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
 }
 
 #[test]
@@ -209,7 +275,7 @@ fn what_a_newer_rule_would_say_is_refused_and_not_passed_over() {
 fn a_row_that_sees_keys_and_says_that_it_sees_none_fails_the_check() {
     let mut recording = common::translation();
     let factored = factored(&mut recording, 0);
-    let mut lse = factored.lse.to_vec();
+    let mut lse = factored.lse.read_all().unwrap().into_owned();
     lse[3] = f64::NEG_INFINITY;
     factored.lse = lse.into();
     let check = &recording.check().unwrap()[0];
@@ -233,7 +299,7 @@ fn a_row_that_sees_nothing_is_empty_and_a_sink_takes_all_of_it() {
             QueriesAndKeys { kind: Kind::Decoder, index: 0, shape, scoring: rule, queries, keys, mask, key_bias: None };
         recording.layers[2] = layer.layer(&recording.items).unwrap();
         let wanted = sinks.map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[1]));
-        assert_eq!(recording.layers[2].factored().unwrap().lse[5 + 1], wanted);
+        assert_eq!(*recording.layers[2].factored().unwrap().lse.read(6..7).unwrap(), [wanted]);
         let map = recording.map(0, Kind::Decoder, 0, 1).unwrap();
         assert!(map.row(1).iter().all(|weight| *weight == 0.0));
         assert_eq!(map.sink_mass(1), if wanted.is_finite() { 1.0 } else { 0.0 });
@@ -245,7 +311,7 @@ fn a_row_that_sees_nothing_is_empty_and_a_sink_takes_all_of_it() {
 fn verify_holds_head_outputs_to_weights_times_values() {
     let mut recording = common::translation();
     let (shape, layer) = (recording.layers[0].shape, &recording.layers[0]);
-    let values = layer.traces.get(Trace::Values).unwrap().read_all().to_vec();
+    let values = layer.traces.get(Trace::Values).unwrap().read_all().unwrap().to_vec();
     let mut outputs = Vec::new(); // [2 texts, 2 heads, 7, 6]
     for (item, head) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         let map = recording.map(item, Kind::Encoder, 0, head).unwrap();

@@ -73,9 +73,10 @@ pub fn run(arguments: &ImportArguments, terminal: &mut Terminal) -> Result<Outco
     };
     let arrays = arrays::read(&arguments.maps, arguments.max_bytes)?;
     // the library knows the array, the command knows the file
-    let in_file = |message: String| Failure::Input(format!("{}: {message}", arguments.maps.display()));
+    let in_file = |message: String| format!("{}: {message}", arguments.maps.display());
     let recording = arrays::import(arrays, &options).map_err(|error| match Failure::from(error) {
-        Failure::Input(message) => in_file(message),
+        Failure::Input(message) => Failure::Input(in_file(message)),
+        Failure::Limit(message) => Failure::Limit(in_file(message)),
         other => other,
     })?;
     recording.save(&arguments.output)?;

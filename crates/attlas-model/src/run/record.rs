@@ -179,7 +179,7 @@ impl Model {
         let inputs = std::slice::from_ref(input);
         let provenance = self.provenance(recording::Method::Greedy, &items, inputs, plan.pass);
         let mut recording = Recording { provenance, items, layers };
-        recording.sharpen();
+        recording.sharpen().map_err(|error| Error::Input(error.to_string()))?;
         Ok(Run {
             recording,
             logits: logits.map(|values| self.generated_logits(values)),
@@ -224,7 +224,7 @@ impl Model {
         let (layers, kept) = seen.collect(&self.transformer);
         let items = batch.items(inputs, |index, input| self.predicted(input, generated.get(index)));
         let mut recording = Recording { provenance: self.provenance(method, &items, inputs, pass), items, layers };
-        recording.sharpen();
+        recording.sharpen().map_err(|error| Error::Input(error.to_string()))?;
         Ok(Run { recording, logits, generated, kept })
     }
 

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use attlas::regular_file::read_exact_at;
+
 /// A run of bytes, read on demand. Files are read with positioned reads, not mapped: a mapped file that
 /// another programme shortens would end the process.
 #[derive(Debug, Clone)]
@@ -52,7 +54,7 @@ impl Bytes {
         let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "the tensor's bytes end early");
         let end = start.checked_add(output.len()).filter(|end| *end <= self.len()).ok_or_else(short)?;
         match self {
-            Bytes::File { file, offset, .. } => read_at(file, offset + start as u64, output),
+            Bytes::File { file, offset, .. } => read_exact_at(file, offset + start as u64, output),
             Bytes::Static(bytes) => {
                 output.copy_from_slice(&bytes[start..end]);
                 Ok(())
@@ -63,23 +65,4 @@ impl Bytes {
             }
         }
     }
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, offset: u64, output: &mut [u8]) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, output, offset)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, mut offset: u64, mut output: &mut [u8]) -> io::Result<()> {
-    while !output.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, output, offset)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => {
-                output = &mut output[n..];
-                offset += n as u64;
-            }
-        }
-    }
-    Ok(())
 }

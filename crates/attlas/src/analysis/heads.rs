@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::{Geometry, MEASURES, Measure, Reads, Row, Rows, Score, Stripes, Sums, WordLinks, confidence};
-use crate::{AttentionMap, Error, HeadId, Kind, Recording};
+use crate::{AttentionMap, Error, HeadId, Kind, Layer, Recording};
 
 /// Weights read per head and text; longer texts are sampled by evenly spaced rows.
 const MAX_WEIGHTS: usize = 1 << 20;
@@ -95,7 +95,7 @@ pub struct HeadSummary {
 /// # Errors
 /// [`Error::NoItem`] when the recording has no such text.
 pub fn measure(recording: &Recording, item: usize) -> Result<Vec<HeadSums>, Error> {
-    Ok(maps(recording, item)?.par_iter().map(|map| read(map, |_| ())).collect())
+    of_heads(recording, item, |map| read(map, |_| ()))
 }
 
 /// Measures every head on all texts of a recording together.
@@ -154,7 +154,7 @@ pub fn summarise(recording: &Recording, item: usize) -> Result<Vec<HeadSummary>,
         let confidence = (largest.1 > 0).then(|| largest.0 / largest.1 as f64);
         HeadSummary { sums, confidence, geometry: stripes.geometry() }
     };
-    Ok(maps(recording, item)?.par_iter().map(of_head).collect())
+    of_heads(recording, item, of_head)
 }
 
 /// Reads a map once for all measures, and lets `also` see each row.
@@ -187,13 +187,20 @@ fn read(map: &AttentionMap<'_>, mut also: impl FnMut(&Row<'_>)) -> HeadSums {
     HeadSums { kind: map.kind(), head: map.id(), sums, n_rows, n_queries }
 }
 
-/// All maps of attention weights of one text; where the model has several stacks of a kind, those of the first.
-fn maps(recording: &Recording, item: usize) -> Result<Vec<AttentionMap<'_>>, Error> {
+/// A number of every map of attention weights of one text, each map read when its turn comes; where the model has several
+/// stacks of a kind, those of the first.
+fn of_heads<T: Send>(
+    recording: &Recording,
+    item: usize,
+    number: impl Fn(&AttentionMap<'_>) -> T + Sync,
+) -> Result<Vec<T>, Error> {
     if item >= recording.items.len() {
         return Err(Error::NoItem { item, n_items: recording.items.len() });
     }
     let layers = Kind::ALL.into_iter().flat_map(|kind| recording.layers_of(kind));
-    layers.flat_map(|layer| (0..layer.shape.n_heads).map(move |head| recording.map_of(layer, item, head))).collect()
+    let heads: Vec<(&Layer, usize)> =
+        layers.flat_map(|layer| (0..layer.shape.n_heads).map(move |head| (layer, head))).collect();
+    heads.par_iter().map(|(layer, head)| Ok(number(&recording.map_of(layer, item, *head)?))).collect()
 }
 
 #[cfg(test)]

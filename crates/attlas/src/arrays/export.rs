@@ -1,6 +1,6 @@
 //! The dense weights of a recording, written map by map: nothing larger than one head's map is held.
 
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{EXPORT_KEY, ExportMetadata, extension, npy};
 use crate::output::write_aside;
 use crate::printable::printable;
-use crate::recording::{write_f32, write_safetensors_header};
+use crate::recording::{safetensors_header, write_f32};
 use crate::{AttentionMap, Error, Kind, Layer, Recording, Remedy, Tokens};
 
 /// Which weights to export; everything by default.
@@ -74,18 +74,37 @@ impl Format {
     }
 }
 
-/// One array of the export: its name, its shape, and the maps it is made of, in order.
+/// One array of the export: its name, its shape, and what the maps are of that it is made of.
 struct DenseArray<'a> {
+    recording: &'a Recording,
     name: String,
     shape: Vec<usize>,
     kind: Kind,
-    layers: Vec<usize>,
-    maps: Vec<(usize, AttentionMap<'a>)>,
+    layers: Vec<&'a Layer>,
+    heads: Vec<usize>,
     rows: Range<usize>,
     columns: Range<usize>,
 }
 
-impl DenseArray<'_> {
+impl<'a> DenseArray<'a> {
+    /// The maps in order, each with its text; each is read when its turn comes.
+    fn maps(&self) -> impl Iterator<Item = io::Result<(usize, AttentionMap<'a>)>> {
+        let recording = self.recording;
+        let places = self.layers.iter().flat_map(move |layer| {
+            let heads = move |item| self.heads.iter().map(move |head| (*layer, item, *head));
+            (0..recording.items.len()).flat_map(heads)
+        });
+        places.map(move |(layer, item, head)| {
+            let map = recording.map_of(layer, item, head).map_err(io::Error::other)?;
+            Ok((item, map))
+        })
+    }
+
+    /// The true indices of the layers.
+    fn indices(&self) -> Vec<i64> {
+        self.layers.iter().map(|layer| layer.index as i64).collect()
+    }
+
     fn n_bytes(&self) -> u64 {
         self.shape.iter().fold(4, |n: u64, size| n.saturating_mul(*size as u64))
     }
@@ -171,26 +190,21 @@ fn dense_array<'a>(
     let rows = clip("rows", selection.rows.as_ref(), shape.n_queries, kind)?;
     let columns = clip("columns", selection.columns.as_ref(), shape.n_keys, kind)?;
     let heads: Vec<usize> = selection.head.map_or((0..shape.n_heads).collect(), |head| vec![head]);
-    let mut maps = Vec::new();
     for layer in layers {
-        for item in 0..recording.items.len() {
-            for &head in &heads {
-                maps.push((item, recording.map(item, kind, layer.index, head)?));
-            }
-        }
+        heads.iter().try_for_each(|head| layer.check_head(*head))?;
     }
     let outer = if of_batch.is_some() { recording.items.len() } else { layers.len() };
     let name = match of_batch {
         Some(index) => format!("{}.{index}", kind.array_name()),
         None => kind.array_name().to_string(),
     };
-    let layers = layers.iter().map(|layer| layer.index).collect();
     Ok(DenseArray {
+        recording,
         name,
         shape: vec![outer, heads.len(), rows.len(), columns.len()],
         kind,
-        layers,
-        maps,
+        layers: layers.to_vec(),
+        heads,
         rows,
         columns,
     })
@@ -237,8 +251,46 @@ impl<'a> Labels<'a> {
     }
 }
 
+/// A file that takes everything in silence once it has failed: the archive's writer, when it is dropped after a failure,
+/// tries to finish, and would print that it cannot.
+struct Quiet<'a> {
+    file: &'a mut crate::output::Aside,
+    has_failed: bool,
+}
+
+impl Quiet<'_> {
+    fn unless_failed<T>(
+        &mut self,
+        instead: T,
+        act: impl FnOnce(&mut crate::output::Aside) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.has_failed {
+            return Ok(instead);
+        }
+        let done = act(self.file);
+        self.has_failed = done.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
+        done
+    }
+}
+
+impl Write for Quiet<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_failed(bytes.len(), |file| file.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_failed((), |file| file.flush())
+    }
+}
+
+impl Seek for Quiet<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.unless_failed(0, |file| file.seek(to))
+    }
+}
+
 fn write_npz(file: &mut crate::output::Aside, arrays: &[DenseArray<'_>], tokens: &Labels<'_>) -> io::Result<()> {
-    let mut archive = zip::ZipWriter::new(file);
+    let mut archive = zip::ZipWriter::new(Quiet { file, has_failed: false });
     let options = zip::write::SimpleFileOptions::default()
         .compression_method(zip::CompressionMethod::Stored)
         .last_modified_time(zip::DateTime::default()) // the same input gives the same bytes
@@ -247,11 +299,12 @@ fn write_npz(file: &mut crate::output::Aside, arrays: &[DenseArray<'_>], tokens:
         archive
             .start_file(format!("{}.npy", array.name), options.large_file(array.n_bytes() > u64::from(u32::MAX / 2)))?;
         archive.write_all(&npy::header("<f4", &array.shape))?;
-        for (_, map) in &array.maps {
+        for map in array.maps() {
+            let (_, map) = map?;
             write_f32(&mut archive, &map.tile(array.rows.clone(), array.columns.clone()))?;
         }
         if !array.name.contains('.') {
-            let layers: Vec<i64> = array.layers.iter().map(|index| *index as i64).collect();
+            let layers = array.indices();
             archive.start_file(format!("{}_layers.npy", array.name), options)?;
             archive.write_all(&npy::integers(&[layers.len()], &layers))?;
         }
@@ -269,16 +322,18 @@ fn write_npz(file: &mut crate::output::Aside, arrays: &[DenseArray<'_>], tokens:
 fn write_safetensors(file: &mut impl Write, arrays: &[DenseArray<'_>], tokens: &Labels<'_>) -> io::Result<()> {
     let mut about = ExportMetadata::default();
     for array in arrays.iter().filter(|array| !array.name.contains('.')) {
-        about.layers.insert(format!("{}_layers", array.name), array.layers.iter().map(|index| *index as i64).collect());
+        about.layers.insert(format!("{}_layers", array.name), array.indices());
     }
     for (name, rows) in tokens.named() {
         let rows = rows.iter().map(|row| row.iter().map(|label| label.to_string()).collect()).collect();
         about.tokens.insert(name.into(), rows);
     }
     let names = arrays.iter().map(|array| (array.name.as_str(), "f32", array.shape.as_slice()));
-    write_safetensors_header(file, names, (EXPORT_KEY, &json!(about).to_string()))?;
+    let header = safetensors_header(names, (EXPORT_KEY, &json!(about).to_string())).map_err(io::Error::other)?;
+    file.write_all(&header)?;
     for array in arrays {
-        for (_, map) in &array.maps {
+        for map in array.maps() {
+            let (_, map) = map?;
             write_f32(file, &map.tile(array.rows.clone(), array.columns.clone()))?;
         }
     }
@@ -289,7 +344,8 @@ fn write_safetensors(file: &mut impl Write, arrays: &[DenseArray<'_>], tokens: &
 fn write_csv(file: &mut impl Write, arrays: &[DenseArray<'_>]) -> io::Result<()> {
     writeln!(file, "text,kind,layer,head,query,key,query_token,key_token,weight")?;
     for array in arrays {
-        for (item, map) in &array.maps {
+        for map in array.maps() {
+            let (item, map) = map?;
             let id = map.id();
             let (queries, keys) = (&map.query_tokens().tokens, &map.key_tokens().tokens);
             for query in array.rows.clone() {
@@ -328,11 +384,12 @@ fn write_json(file: &mut impl Write, arrays: &[DenseArray<'_>], tokens: &Labels<
             file,
             "{comma}\n{}:{{\"layers\":{},\"shape\":{},\"weights\":[",
             json!(array.name),
-            json!(array.layers),
+            json!(array.indices()),
             json!(array.shape)
         )?;
         let n_heads = array.shape[1];
-        for (position, (_, map)) in array.maps.iter().enumerate() {
+        for (position, map) in array.maps().enumerate() {
+            let (_, map) = map?;
             let open = if position == 0 {
                 "["
             } else if position % n_heads == 0 {

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{Array, ArrayData};
+use super::{Array, ArrayData, findings};
 use crate::attention::Shape;
-use crate::recording::{Method, ROW_SUM_TOLERANCE};
-use crate::{Buffer, Error, HeadId, Item, Kind, Layer, Provenance, Recording, Tokens, Weights, Writer};
+use crate::recording::limits::{MAX_HEADS, MAX_LAYERS, MAX_TEXTS, MAX_TOKENS, at_most};
+use crate::recording::{Method, wrong_number_of_tokens};
+use crate::{Buffer, Error, Item, Kind, Layer, Provenance, Recording, Tokens, Writer};
 
 /// What the caller knows about the arrays.
 #[derive(Debug, Clone, Default)]
 pub struct ImportOptions {
-    /// The kind of arrays whose name does not say it (`.npy`, `arr_0` of `np.savez`).
+    /// The kind of arrays whose name does not say it: the only one of a file, or `arr_0`, `arr_1`, … of `np.savez`.
     pub kind: Option<Kind>,
     /// Labels of the source tokens; taken from an array `source_tokens`, else numbered.
     pub source_tokens: Option<Vec<String>>,
@@ -29,7 +30,8 @@ pub struct ImportOptions {
 /// `[batch, heads, queries, keys]`, as are `arr_0`, `arr_1`, … when `kind` is given.
 ///
 /// # Errors
-/// [`Error::BadWeights`] names the array, layer, head, row and value; [`Error::Inconsistent`] when axes and tokens differ.
+/// [`Error::BadWeights`] names the array, layer, head, row and value; [`Error::Inconsistent`] when axes and tokens differ;
+/// [`Error::TooMany`] what no recording may have.
 pub fn import(mut arrays: BTreeMap<String, Array>, options: &ImportOptions) -> Result<Recording, Error> {
     let source = labels(options.source_tokens.as_ref(), arrays.remove("source_tokens"));
     let target = labels(options.target_tokens.as_ref(), arrays.remove("target_tokens"));
@@ -40,10 +42,11 @@ pub fn import(mut arrays: BTreeMap<String, Array>, options: &ImportOptions) -> R
         (None, None) => None,
     });
     let mut indices = take_layer_indices(&mut arrays);
+    let unnamed = Unnamed { kind, is_only: arrays.len() == 1 };
     let mut layers = Vec::new();
     let mut n_items = None;
     for (name, array) in arrays {
-        let found = layers_of(&name, array, kind, &mut indices)?;
+        let found = layers_of(&name, array, unnamed, &mut indices)?;
         for (items, layer) in found {
             if *n_items.get_or_insert(items) != items {
                 let first = n_items.unwrap_or_default();
@@ -51,24 +54,34 @@ pub fn import(mut arrays: BTreeMap<String, Array>, options: &ImportOptions) -> R
             }
             layers.push(layer);
         }
+        at_most(MAX_LAYERS, "layers", layers.len(), WHAT)?;
     }
     layers.sort_by_key(|layer| (layer.kind, layer.index));
     let n_items = n_items.ok_or_else(|| Error::BadWeights("the file holds no attention array".into()))?;
-    let mut notes = Vec::new();
-    for layer in &layers {
-        notes.extend(check_weights(layer, options.allow_unnormalised)?);
-    }
-    let items = (0..n_items).map(|index| item(&layers, index, source.as_ref(), target.as_ref())).collect();
+    let items = items(&layers, n_items, source.as_ref(), target.as_ref())?;
     let provenance = Provenance {
         model: options.origin.clone(),
         writer: Writer::attlas(),
         method: Method::Imported,
-        notes,
         ..Provenance::default()
     };
-    let recording = Recording { items, layers, provenance };
+    let mut recording = Recording { items, layers, provenance };
     recording.validate()?;
+    let mut notes: Vec<String> = findings::mark_padding(&recording.layers, &mut recording.items)?.into_iter().collect();
+    notes.extend(findings::check(&recording.layers, &recording.items, options.allow_unnormalised)?);
+    recording.provenance.notes = notes;
     Ok(recording)
+}
+
+/// What errors call what is made here.
+const WHAT: &str = "the recording";
+
+/// What is known of arrays whose name does not say their kind.
+#[derive(Clone, Copy)]
+struct Unnamed {
+    kind: Option<Kind>,
+    /// Whether the file has one array: then the kind is that one's.
+    is_only: bool,
 }
 
 /// One row of labels per text, or one row for all texts.
@@ -85,24 +98,42 @@ fn labels(given: Option<&Vec<String>>, found: Option<Array>) -> Option<Labels> {
     }
 }
 
-fn item(layers: &[Layer], index: usize, source: Option<&Labels>, target: Option<&Labels>) -> Item {
-    let tokens = |labels: Option<&Labels>, length: Option<usize>| match (labels, length) {
-        (Some(labels), Some(_)) => {
-            Tokens::from_labels(labels.get(index).or(labels.first()).cloned().unwrap_or_default())
+/// The texts of a batch: with their labels, or else their tokens numbered. All are counted before any is made.
+fn items(
+    layers: &[Layer],
+    n_items: usize,
+    source: Option<&Labels>,
+    target: Option<&Labels>,
+) -> Result<Vec<Item>, Error> {
+    let sides = [
+        layers.iter().find(|layer| layer.kind != Kind::Decoder).map(|layer| match layer.kind {
+            Kind::Encoder => (layer, "queries", layer.shape.n_queries),
+            _ => (layer, "keys", layer.shape.n_keys),
+        }),
+        layers.iter().find(|layer| layer.kind != Kind::Encoder).map(|layer| (layer, "queries", layer.shape.n_queries)),
+    ];
+    let n_tokens = sides.iter().flatten().map(|(_, _, n)| n.saturating_mul(n_items)).fold(0, usize::saturating_add);
+    at_most(MAX_TOKENS, "tokens", n_tokens, WHAT)?;
+    for (side, labels) in sides.iter().zip([source, target]) {
+        let (Some((layer, side, n)), Some(labels)) = (side, labels) else { continue };
+        if let Some((text, row)) = labels.iter().take(n_items).enumerate().find(|(_, row)| row.len() != *n) {
+            let message = wrong_number_of_tokens(layer, (side, *n), None, text, row.len());
+            return Err(Error::Inconsistent(format!("{layer}: {message}")));
         }
-        (None, Some(n)) => Tokens::from_labels((0..n).map(|position| position.to_string())),
-        (_, None) => Tokens::default(),
+    }
+    let tokens = |text: usize, side: Option<(&Layer, &str, usize)>, labels: Option<&Labels>| match (side, labels) {
+        (None, _) => Tokens::default(),
+        (Some(_), Some(labels)) => {
+            Tokens::from_labels(labels.get(text).or(labels.first()).cloned().unwrap_or_default())
+        }
+        (Some((_, _, n)), None) => Tokens::from_labels((0..n).map(|position| position.to_string())),
     };
-    let length = |of: &dyn Fn(&Layer) -> Option<usize>| layers.iter().find_map(of);
-    let n_source = length(&|layer| match layer.kind {
-        Kind::Encoder | Kind::Cross => Some(layer.shape.n_keys),
-        Kind::Decoder => None,
-    });
-    let n_target = length(&|layer| match layer.kind {
-        Kind::Decoder | Kind::Cross => Some(layer.shape.n_queries),
-        Kind::Encoder => None,
-    });
-    Item { source: tokens(source, n_source), target: tokens(target, n_target), ..Item::default() }
+    let item = |text| Item {
+        source: tokens(text, sides[0], source),
+        target: tokens(text, sides[1], target),
+        ..Item::default()
+    };
+    Ok((0..n_items).map(item).collect())
 }
 
 /// The arrays `encoder_layers` … that an export of some layers carries.
@@ -122,7 +153,7 @@ fn take_layer_indices(arrays: &mut BTreeMap<String, Array>) -> BTreeMap<Kind, Ve
 fn layers_of(
     name: &str,
     array: Array,
-    unnamed: Option<Kind>,
+    unnamed: Unnamed,
     indices: &mut BTreeMap<Kind, Vec<usize>>,
 ) -> Result<Vec<(usize, Layer)>, Error> {
     let bad = |message: String| Err(Error::BadWeights(format!("array \"{name}\": {message}")));
@@ -142,20 +173,25 @@ fn layers_of(
         ([batch, heads, queries, keys], Some(_)) => (1, *batch, *heads, *queries, *keys),
         (shape, _) => return bad(format!("shape {shape:?} has {} axes, 2 to 4 were expected", shape.len())),
     };
+    let what = || format!("array \"{name}\"");
+    at_most(MAX_LAYERS, "layers", n_layers, what())?;
+    at_most(MAX_TEXTS, "texts", n_items, what())?;
+    at_most(MAX_HEADS, "heads", n_heads, what())?;
     let shape = Shape { n_heads, n_kv_heads: n_heads, n_queries, n_keys, d_head: 0, d_value: 0 };
     let indices = match of_batch {
         Some(index) => vec![index],
         None => indices.remove(&kind).filter(|of_kind| of_kind.len() == n_layers).unwrap_or((0..n_layers).collect()),
     };
-    let layers = weights
-        .chunks_exact(n_items * n_heads * n_queries * n_keys)
-        .zip(indices)
-        .map(|(part, index)| (n_items, Layer::new(kind, index, shape, Buffer::from(part.to_vec()))));
-    Ok(layers.collect())
+    let weights = Buffer::from(weights); // [layers, batch, heads, queries, keys]
+    let size = n_items * n_heads * n_queries * n_keys;
+    let layer = |(place, index): (usize, usize)| {
+        (n_items, Layer::new(kind, index, shape, weights.part(place * size..(place + 1) * size)))
+    };
+    Ok(indices.into_iter().enumerate().map(layer).collect())
 }
 
 /// The kind that an array's name says, and the layer when it is one layer of a batch.
-fn kind_of(name: &str, unnamed: Option<Kind>) -> Option<(Kind, Option<usize>)> {
+fn kind_of(name: &str, unnamed: Unnamed) -> Option<(Kind, Option<usize>)> {
     let named = |text: &str| Kind::ALL.into_iter().find(|kind| [kind.array_name(), kind.name()].contains(&text));
     if let Some(kind) = named(name) {
         return Some((kind, None));
@@ -166,45 +202,6 @@ fn kind_of(name: &str, unnamed: Option<Kind>) -> Option<(Kind, Option<usize>)> {
         return Some((kind, Some(index)));
     }
     let index = name.strip_prefix("arr_").and_then(|index| index.parse().ok());
-    (name.is_empty() || index.is_some()).then_some(())?;
-    unnamed.map(|kind| (kind, index))
-}
-
-/// Refuses weights that are none; returns a note about rows that do not sum to 1.
-fn check_weights(layer: &Layer, allow_unnormalised: bool) -> Result<Option<String>, Error> {
-    let Weights::Dense(weights) = &layer.weights else { return Ok(None) };
-    let (mut largest, mut smallest) = (0.0_f32, f32::INFINITY);
-    for (row_index, row) in weights.chunks_exact(layer.shape.n_keys).enumerate() {
-        let (head_index, query) = (row_index / layer.shape.n_queries, row_index % layer.shape.n_queries);
-        let (text, head) = (head_index / layer.shape.n_heads, head_index % layer.shape.n_heads);
-        let place = || {
-            let id = HeadId { layer: layer.index, head };
-            format!("{} {id} (layer {}, head {head}), text {text}, row {query}", layer.kind.array_name(), layer.index)
-        };
-        if let Some((key, weight)) = row.iter().enumerate().find(|(_, weight)| !weight.is_finite()) {
-            return Err(Error::BadWeights(format!("{}, column {key}: the weight is {weight}, not finite", place())));
-        }
-        if let Some((key, weight)) = row.iter().enumerate().find(|(_, weight)| **weight < 0.0) {
-            return Err(Error::BadWeights(format!(
-                "{}, column {key}: the weight is {weight}, below 0; attention weights never are (are these scores before softmax?)",
-                place()
-            )));
-        }
-        let sum = row.iter().map(|weight| f64::from(*weight)).sum::<f64>() as f32;
-        if sum > 1.0 + ROW_SUM_TOLERANCE && !allow_unnormalised {
-            return Err(Error::Unnormalised { place: place(), sum });
-        }
-        largest = largest.max(sum);
-        if sum > 0.0 {
-            smallest = smallest.min(sum);
-        }
-    }
-    let name = format!("{} layer {}", layer.kind, layer.index);
-    Ok(if largest > 1.0 + ROW_SUM_TOLERANCE {
-        Some(format!("{name}: rows are not normalised, they sum to up to {largest}"))
-    } else if smallest < 1.0 - ROW_SUM_TOLERANCE {
-        Some(format!("{name}: some rows sum to less than 1, down to {smallest}"))
-    } else {
-        None
-    })
+    (unnamed.is_only || index.is_some()).then_some(())?;
+    unnamed.kind.map(|kind| (kind, index))
 }

@@ -1,122 +1,78 @@
 //! NumPy's `.npy` format, versions 1 to 3 (NEP 1): numbers and fixed-width text; never a pickle.
 
-use super::{Array, ArrayData, chunks, n_elements};
+use std::io::{self, Read};
+
+use super::Array;
+use super::elements::{Layout, Problem, Room, Type};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
+/// The longest header that is read; NumPy's own are of some hundred bytes.
+const MAX_HEADER: usize = 1 << 20;
 
-/// What the header of a `.npy` file says.
-#[derive(Debug, PartialEq)]
-struct Header {
-    descr: String,
-    fortran_order: bool,
-    shape: Vec<usize>,
-}
-
-/// Reads one `.npy` file.
+/// Reads one `.npy` file from a stream that cannot give more than `n_bytes`.
 ///
 /// # Errors
-/// A sentence that names what was found.
-pub fn parse(bytes: &[u8]) -> Result<Array, String> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or("not a .npy file: it does not start with \\x93NUMPY")?;
-    let cut = "the .npy header is cut short";
-    let (header_len, rest) = match rest {
-        [1, _, a, b, rest @ ..] => (u16::from_le_bytes([*a, *b]) as usize, rest),
-        [2 | 3, _, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
-        [version, ..] if *version > 3 => return Err(format!("unknown .npy version {version}")),
-        _ => return Err(cut.into()),
-    };
-    let (header, data) = rest.split_at_checked(header_len).ok_or(cut)?;
-    let header = parse_header(std::str::from_utf8(header).map_err(|_| "the .npy header is not text")?)?;
-    let n = n_elements(&header.shape)?;
-    let (mut data, size) = read_elements(&header.descr, data)?;
-    if data.len() < n {
-        let Header { shape, .. } = header;
-        return Err(format!("shape {shape:?} needs {n} elements of {size} bytes, but only {} are there", data.len()));
-    }
-    data.truncate(n);
-    if header.fortran_order && header.shape.len() > 1 {
-        data = data.in_row_major_order(&header.shape);
-    }
-    Ok(Array { shape: header.shape, data })
-}
-
-/// All whole elements in `bytes`, and the size of one.
-fn read_elements(descr: &str, bytes: &[u8]) -> Result<(ArrayData, usize), String> {
-    let (order, kind) = descr.split_at_checked(1).unwrap_or(("", ""));
-    let big = order == ">";
-    let numbers = |numbers: Vec<f32>, size| Ok((ArrayData::Numbers(numbers), size));
-    let integers = |integers: Vec<i64>, size| Ok((ArrayData::Integers(integers), size));
-    match kind {
-        "f2" => numbers(chunks(bytes, |c| half::f16::from_le_bytes(ordered(c, big)).to_f32()), 2),
-        "f4" => numbers(chunks(bytes, |c| f32::from_le_bytes(ordered(c, big))), 4),
-        "f8" => numbers(chunks(bytes, |c| f64::from_le_bytes(ordered(c, big)) as f32), 8),
-        "i4" => integers(chunks(bytes, |c| i64::from(i32::from_le_bytes(ordered(c, big)))), 4),
-        "i8" => integers(chunks(bytes, |c| i64::from_le_bytes(ordered(c, big))), 8),
-        "O" => Err("an array of Python objects (a pickle) is not read; save numbers, or text with dtype=str".into()),
-        _ if kind.starts_with('U') => {
-            let width = kind[1..].parse::<usize>().ok().and_then(|n| n.checked_mul(4)).filter(|n| *n > 0);
-            let width = width.ok_or_else(|| format!("dtype \"{descr}\" is not read"))?;
-            let text = |element: &[u8]| {
-                let codes = chunks(element, |c| u32::from_le_bytes(ordered(c, big)));
-                let end = codes.iter().rposition(|code| *code != 0).map_or(0, |last| last + 1);
-                codes[..end].iter().map(|code| char::from_u32(*code).unwrap_or('\u{FFFD}')).collect::<String>()
-            };
-            Ok((ArrayData::Text(bytes.chunks_exact(width).map(text).collect()), width))
-        }
-        _ => Err(format!("dtype \"{descr}\" is not read; float16, float32, float64, int32, int64 and text are")),
-    }
-}
-
-/// The bytes in little-endian order.
-fn ordered<const N: usize>(mut bytes: [u8; N], big: bool) -> [u8; N] {
-    if big {
-        bytes.reverse();
-    }
-    bytes
-}
-
-impl ArrayData {
-    fn len(&self) -> usize {
-        match self {
-            ArrayData::Numbers(values) => values.len(),
-            ArrayData::Text(values) => values.len(),
-            ArrayData::Integers(values) => values.len(),
-        }
-    }
-
-    fn truncate(&mut self, n: usize) {
-        match self {
-            ArrayData::Numbers(values) => values.truncate(n),
-            ArrayData::Text(values) => values.truncate(n),
-            ArrayData::Integers(values) => values.truncate(n),
-        }
-    }
-
-    /// The elements with the last axis fastest, from ones with the first axis fastest.
-    fn in_row_major_order(self, shape: &[usize]) -> ArrayData {
-        match self {
-            ArrayData::Numbers(values) => ArrayData::Numbers(transpose(&values, shape)),
-            ArrayData::Text(values) => ArrayData::Text(transpose(&values, shape)),
-            ArrayData::Integers(values) => ArrayData::Integers(transpose(&values, shape)),
-        }
-    }
-}
-
-fn transpose<T: Clone>(values: &[T], shape: &[usize]) -> Vec<T> {
-    (0..values.len())
-        .map(|index| {
-            // the position of the element that comes `index`-th when the last axis is fastest
-            let mut left = index;
-            let mut positions: Vec<usize> = shape.iter().rev().map(|size| (left % size, left /= size).0).collect();
-            positions.reverse();
-            let position = positions.iter().zip(shape).rev().fold(0, |sum, (at, size)| sum * size + at);
-            values[position].clone()
+/// [`Problem`], before anything is allocated where the header alone tells.
+pub fn read(source: &mut impl Read, n_bytes: u64, room: &mut Room) -> Result<Array, Problem> {
+    let cut = || Problem::Bad("the .npy header is cut short".into());
+    let mut fill = |bytes: &mut [u8]| {
+        source.read_exact(bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => cut(),
+            _ => Problem::Io(error),
         })
-        .collect()
+    };
+    let mut magic = [0; MAGIC.len()];
+    match fill(&mut magic) {
+        Ok(()) if magic == MAGIC => {}
+        Err(Problem::Io(error)) => return Err(Problem::Io(error)),
+        _ => return Err(Problem::Bad("not a .npy file: it does not start with \\x93NUMPY".into())),
+    }
+    let mut version = [0; 2];
+    fill(&mut version)?;
+    let mut length = [0; 4];
+    match version[0] {
+        1 => fill(&mut length[..2])?,
+        2 | 3 => fill(&mut length)?,
+        version => return Err(Problem::Bad(format!("unknown .npy version {version}"))),
+    }
+    let length = u32::from_le_bytes(length) as usize;
+    if length > MAX_HEADER {
+        return Err(Problem::Bad(format!("the .npy header has {length} bytes; {MAX_HEADER} are possible")));
+    }
+    let mut header = vec![0; length];
+    fill(&mut header)?;
+    let header = std::str::from_utf8(&header).map_err(|_| "the .npy header is not text".to_owned())?;
+    parse_header(header)?.read(source, n_bytes, room)
+}
+
+/// The type that a description such as `<f4` names, and whether its bytes come the largest first.
+fn element(descr: &str) -> Result<(Type, bool), String> {
+    let (order, kind) = descr.split_at_checked(1).unwrap_or(("", ""));
+    let element = match kind {
+        "f2" => Type::F16,
+        "f4" => Type::F32,
+        "f8" => Type::F64,
+        "i4" => Type::I32,
+        "i8" => Type::I64,
+        "O" => {
+            return Err(
+                "an array of Python objects (a pickle) is not read; save numbers, or text with dtype=str".into()
+            );
+        }
+        _ => match kind.strip_prefix('U').map(|n| n.parse().ok().filter(|n| (1..=usize::MAX / 8).contains(n))) {
+            Some(Some(n_letters)) => Type::Text(n_letters),
+            Some(None) => return Err(format!("dtype \"{descr}\" is not read")),
+            None => {
+                let read = "float16, float32, float64, int32, int64 and text are";
+                return Err(format!("dtype \"{descr}\" is not read; {read}"));
+            }
+        },
+    };
+    Ok((element, order == ">"))
 }
 
 /// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`.
-fn parse_header(text: &str) -> Result<Header, String> {
+fn parse_header(text: &str) -> Result<Layout, String> {
     let bad =
         || format!("the .npy header {:?} is not understood", text.trim_end().chars().take(80).collect::<String>());
     let body = text.trim().strip_prefix('{').and_then(|body| body.strip_suffix('}')).ok_or_else(bad)?;
@@ -129,7 +85,7 @@ fn parse_header(text: &str) -> Result<Header, String> {
         return Err("an array of records is not read; save each field by itself".into());
     };
     let order = value("fortran_order").ok_or_else(bad)?;
-    let fortran_order = if order.starts_with("True") {
+    let is_fortran = if order.starts_with("True") {
         true
     } else if order.starts_with("False") {
         false
@@ -142,7 +98,8 @@ fn parse_header(text: &str) -> Result<Header, String> {
     if shape.len() > 32 {
         return Err(bad());
     }
-    Ok(Header { descr: descr.0.to_string(), fortran_order, shape })
+    let (element, is_big_endian) = element(descr.0)?;
+    Ok(Layout { element, is_big_endian, is_fortran, shape })
 }
 
 /// The header of a `.npy` file, padded so that the data start at a multiple of 64 bytes.
@@ -180,7 +137,13 @@ pub fn integers(shape: &[usize], values: &[i64]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ArrayData;
     use super::*;
+
+    fn parse(mut bytes: &[u8]) -> Result<Array, Problem> {
+        let n_bytes = bytes.len() as u64;
+        read(&mut bytes, n_bytes, &mut Room::new(1 << 20))
+    }
 
     fn file(dict: &str, data: &[u8]) -> Vec<u8> {
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
@@ -196,7 +159,7 @@ mod tests {
             let bytes = header("<f4", &shape);
             assert_eq!(bytes.len() % 64, 0);
             let found = parse_header(std::str::from_utf8(&bytes[10..]).unwrap()).unwrap();
-            assert_eq!(found, Header { descr: "<f4".into(), fortran_order: false, shape });
+            assert_eq!(found, Layout { element: Type::F32, is_big_endian: false, is_fortran: false, shape });
         }
     }
 
@@ -205,6 +168,10 @@ mod tests {
         let data: Vec<u8> = [1.0f64, 4.0, 2.0, 5.0, 3.0, 6.0].iter().flat_map(|x| x.to_be_bytes()).collect();
         let array = parse(&file("{'descr': '>f8', 'fortran_order': True, 'shape': (2, 3), }", &data)).unwrap();
         assert_eq!(array.data, ArrayData::Numbers(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+        let data: Vec<u8> = (0..24_i32).flat_map(i32::to_le_bytes).collect();
+        let array = parse(&file("{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3, 4), }", &data)).unwrap();
+        let wanted = (0..24).map(|at| at / 12 + at / 4 % 3 * 2 + at % 4 * 6).collect(); // a + 2 b + 6 c at [a, b, c]
+        assert_eq!(array.data, ArrayData::Integers(wanted));
     }
 
     #[test]
@@ -216,14 +183,21 @@ mod tests {
 
     #[test]
     fn what_is_no_array_of_numbers_is_refused_with_a_sentence() {
-        let refused = |bytes: &[u8]| parse(bytes).unwrap_err();
+        let refused = |bytes: &[u8]| match parse(bytes) {
+            Err(Problem::Bad(message)) => message,
+            other => panic!("{other:?}"),
+        };
         assert!(refused(b"PK").starts_with("not a .npy file"));
         assert!(refused(b"\x93NUMPY\x01\x00\xff\xff{").contains("cut short"));
         assert!(refused(&file("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", &[])).contains("pickle"));
         let huge = "{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999, 9999999999), }";
         assert!(refused(&file(huge, &[])).contains("more elements than any array"));
         let short = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }";
-        assert_eq!(refused(&file(short, &[0; 12])), "shape [2, 2] needs 4 elements of 4 bytes, but only 3 are there");
+        let only = |n_bytes: usize| refused(&file(short, &vec![0; n_bytes]));
+        assert_eq!(only(12), "shape [2, 2] needs 4 elements of 4 bytes, but only 3 are there");
+        assert!(only(0).contains("but only 0 are there"));
+        let claim = "{'descr': '<f4', 'fortran_order': False, 'shape': (9999, 99), }";
+        assert!(refused(&file(claim, &[])).contains("needs 989901 elements of 4 bytes, more than the"));
         assert!(
             refused(&file("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", &[]))
                 .contains("records")

@@ -161,7 +161,7 @@ impl Recording {
         for item in items {
             for &head in heads {
                 let mut of_map = nothing.clone();
-                of_map.look_at_map(layer, &self.map_of(layer, item, head)?, item, rows);
+                of_map.look_at_map(self, layer, (item, head), rows)?;
                 found.add(of_map, head);
             }
         }
@@ -189,17 +189,27 @@ impl LayerCheck {
         }
     }
 
-    fn look_at_map(&mut self, layer: &Layer, map: &AttentionMap<'_>, item: usize, rows: Rows) {
-        let n_keys = map.n_keys();
-        for band in bands(map.n_queries()) {
+    fn look_at_map(
+        &mut self,
+        recording: &Recording,
+        layer: &Layer,
+        at: (usize, usize),
+        rows: Rows,
+    ) -> Result<(), Error> {
+        let (item, head) = at;
+        let n_keys = layer.shape.n_keys;
+        let mut map = recording.rows_of(layer, item, head, 0..0)?;
+        for band in bands(layer.shape.n_queries) {
+            map.turn_to(band.clone())?;
             let numbers = map.tile(band.clone(), 0..n_keys); // [band, n_keys]
             for (query, row) in band.zip(numbers.chunks_exact(n_keys)) {
                 self.look_at_numbers(row, map.key_tokens());
                 if layer.quantity.rows_sum_to_one() {
-                    self.look_at_sum(layer, map, (item, query), row, rows);
+                    self.look_at_sum(&map, (item, query), row, rows);
                 }
             }
         }
+        Ok(())
     }
 
     fn look_at_numbers(&mut self, row: &[f32], keys: &Tokens) {
@@ -217,23 +227,15 @@ impl LayerCheck {
         }
     }
 
-    fn look_at_sum(
-        &mut self,
-        layer: &Layer,
-        map: &AttentionMap<'_>,
-        (item, query): (usize, usize),
-        row: &[f32],
-        rows: Rows,
-    ) {
+    fn look_at_sum(&mut self, map: &AttentionMap<'_>, (item, query): (usize, usize), row: &[f32], rows: Rows) {
         let sum = row.iter().map(|weight| f64::from(*weight)).sum::<f64>() as f32 + map.sink_mass(query);
         let error = match rows {
             Rows::Whole => (sum - 1.0).abs(),
             Rows::Changed => (sum - 1.0).max(0.0),
         };
-        let is_blind = match layer.factored() {
-            Some(factored) => {
-                let lse = factored.lse[map.first_row() + query];
-                let is_blind = lse == f64::NEG_INFINITY;
+        let is_blind = match map.lse() {
+            Some(lse) => {
+                let is_blind = lse[query] == f64::NEG_INFINITY;
                 self.n_empty += usize::from(is_blind && map.visible_keys(query).any(|key| map.sees(query, key)));
                 is_blind
             }

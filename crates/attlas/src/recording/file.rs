@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::lse::check_work;
-use super::{FORMAT_VERSION, Factored, Item, LayerCheck, Provenance, Trace, Traces, elements};
+use super::{FORMAT_VERSION, Factored, Item, LayerCheck, Provenance, Trace, Traces, elements, limits};
 use crate::attention::Shape;
 use crate::buffer::{Memory, file_bytes};
 use crate::output::write_aside;
 use crate::tensor_file::TensorFile;
-use crate::{Bias, Buffer, Error, Kind, Layer, Mask, Quantity, Recording, Scoring, Weights};
+use crate::{Bias, Error, Kind, Layer, Mask, Numbers, Quantity, Recording, Scoring, Stored, Weights};
 
 /// The key of the JSON in the safetensors header.
 const KEY: &str = "attlas";
@@ -82,27 +82,49 @@ struct Tensor<'a> {
     name: String,
     dtype: &'static str,
     shape: Vec<usize>,
-    bytes: Cow<'a, [u8]>,
+    data: Data<'a>,
+}
+
+/// The numbers of a tensor, which may still lie in another file.
+enum Data<'a> {
+    Numbers(&'a Numbers),
+    Singles(&'a Stored<f32>),
+    Doubles(&'a Stored<f64>),
+    Bytes(Cow<'a, [u8]>),
+}
+
+impl Tensor<'_> {
+    fn write_to(&self, file: &mut impl Write) -> std::io::Result<()> {
+        match &self.data {
+            Data::Numbers(numbers) => numbers.write_to(file),
+            Data::Singles(numbers) => numbers.write_to(file),
+            Data::Doubles(numbers) => numbers.write_to(file),
+            Data::Bytes(bytes) => file.write_all(bytes),
+        }
+    }
 }
 
 impl Recording {
     /// Writes the recording to `path`, complete or not at all.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] when it contradicts itself, [`Error::Output`] when it cannot be written.
+    /// [`Error::Inconsistent`] when it contradicts itself, [`Error::TooMany`] when it could not be read back,
+    /// [`Error::Output`] when it cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let (json, tensors) = self.to_write()?;
-        write_aside(path, |file| write(file, &json, &tensors))
+        let (header, tensors) = self.to_write()?;
+        write_aside(path, |file| write(file, &header, &tensors))
     }
 
     /// The bytes that [`save`](Self::save) writes.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] when the recording contradicts itself.
+    /// [`Error::Inconsistent`] when the recording contradicts itself, [`Error::TooMany`] when it could not be read back.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let (json, tensors) = self.to_write()?;
-        let mut bytes = Vec::with_capacity(tensors.iter().map(|tensor| tensor.bytes.len()).sum());
-        write(&mut bytes, &json, &tensors).map_err(|error| Error::Inconsistent(error.to_string()))?;
+        let (header, tensors) = self.to_write()?;
+        let n_bytes = |tensor: &Tensor<'_>| tensor.shape.iter().product::<usize>() * n_bytes(tensor.dtype);
+        let mut bytes = Vec::with_capacity(tensors.iter().map(n_bytes).sum());
+        write(&mut bytes, &header, &tensors)
+            .map_err(|error| error.downcast().unwrap_or_else(|error| Error::Inconsistent(error.to_string())))?;
         Ok(bytes)
     }
 
@@ -149,23 +171,26 @@ impl Recording {
             layers.push(layer);
         }
         let mut recording = Recording { items: metadata.items, layers, provenance: metadata.provenance };
-        recording.validate().map_err(|error| bad(error.to_string()))?;
-        recording.compute_missing(&without_lse).map_err(bad)?;
+        recording.validate().map_err(|error| match error {
+            Error::TooMany { what, n, things, limit } => {
+                Error::TooMany { what: format!("{}: {what}", file.path().display()), n, things, limit }
+            }
+            other => bad(other.to_string()),
+        })?;
+        recording.compute_missing(&without_lse, file.path())?;
         Ok(recording)
     }
 
     /// Computes the log-sum-exps of the layers whose writer left them out.
-    fn compute_missing(&mut self, positions: &[usize]) -> Result<(), String> {
+    fn compute_missing(&mut self, positions: &[usize], path: &Path) -> Result<(), Error> {
         let work = positions.iter().map(|position| self.layers[*position].work(self.items.len()));
-        check_work(work.fold(0, u64::saturating_add))?;
-        for position in positions {
-            self.layers[*position].compute_lse(&self.items, |_| true);
-        }
-        Ok(())
+        check_work(work.fold(0, u64::saturating_add))
+            .map_err(|message| Error::File { path: path.to_path_buf(), message })?;
+        positions.iter().try_for_each(|position| self.layers[*position].compute_lse(&self.items, |_| true))
     }
 
-    /// The metadata and the tensors of the recording's file; large numbers first, so that all are aligned.
-    fn to_write(&self) -> Result<(String, Vec<Tensor<'_>>), Error> {
+    /// The header and the tensors of the recording's file; large numbers first, so that all are aligned.
+    fn to_write(&self) -> Result<(Vec<u8>, Vec<Tensor<'_>>), Error> {
         let checks = self.check()?;
         let mut masks = BTreeMap::new();
         let mut tensors = Vec::new();
@@ -182,7 +207,8 @@ impl Recording {
         let (provenance, items) = (self.provenance.clone(), self.items.clone());
         let metadata = Metadata { version: FORMAT_VERSION, provenance, checks, items, layers };
         let json = serde_json::to_string(&metadata).map_err(|error| Error::Inconsistent(error.to_string()))?;
-        Ok((json, tensors))
+        let names = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.dtype, tensor.shape.as_slice()));
+        Ok((safetensors_header(names, (KEY, &json))?, tensors))
     }
 }
 
@@ -206,18 +232,19 @@ fn check_claims(file: &TensorFile, layers: &[LayerMetadata]) -> Result<(), Strin
     Ok(())
 }
 
-fn write(file: &mut impl Write, json: &str, tensors: &[Tensor<'_>]) -> std::io::Result<()> {
-    let names = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.dtype, tensor.shape.as_slice()));
-    write_safetensors_header(file, names, (KEY, json))?;
-    tensors.iter().try_for_each(|tensor| file.write_all(&tensor.bytes))
+fn write(file: &mut impl Write, header: &[u8], tensors: &[Tensor<'_>]) -> std::io::Result<()> {
+    file.write_all(header)?;
+    tensors.iter().try_for_each(|tensor| tensor.write_to(file))
 }
 
-/// Writes the head of a safetensors file of tensors that follow in the order given.
-pub(crate) fn write_safetensors_header<'a>(
-    file: &mut impl Write,
+/// The head of a safetensors file of tensors that follow in the order given.
+///
+/// # Errors
+/// [`Error::TooMany`] when it is longer than what readers take.
+pub(crate) fn safetensors_header<'a>(
     tensors: impl IntoIterator<Item = (&'a str, &'a str, &'a [usize])>,
     metadata: (&str, &str),
-) -> std::io::Result<()> {
+) -> Result<Vec<u8>, Error> {
     let mut header = serde_json::Map::new();
     header.insert("__metadata__".into(), json!({ metadata.0: metadata.1 }));
     let mut offset = 0;
@@ -231,8 +258,9 @@ pub(crate) fn write_safetensors_header<'a>(
     }
     let mut header = Value::Object(header).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' '); // tensors start aligned
-    file.write_all(&(header.len() as u64).to_le_bytes())?;
-    file.write_all(&header)
+    let things = "bytes of tokens, notes and names of arrays in the header of its file";
+    limits::at_most(limits::MAX_HEADER, things, header.len(), "the recording")?;
+    Ok([&(header.len() as u64).to_le_bytes(), header.as_slice()].concat())
 }
 
 /// How many bytes one number of the type `dtype` takes; 1 for `u8`.
@@ -259,41 +287,41 @@ impl Layer {
     /// Appends the layer's arrays, named and shaped for the file; a mask that other layers share is there once.
     fn tensors<'a>(&'a self, n_items: usize, mask: Option<&str>, tensors: &mut Vec<Tensor<'a>>) {
         let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, .. } = self.shape;
-        let mut push = |name: String, dtype: &'static str, shape: Vec<usize>, bytes: Cow<'a, [u8]>| {
-            tensors.push(Tensor { name, dtype, shape, bytes });
+        let mut push = |name: String, dtype: &'static str, shape: Vec<usize>, data: Data<'a>| {
+            tensors.push(Tensor { name, dtype, shape, data });
         };
         match &self.weights {
             Weights::Dense(dense) => {
                 let name = self.tensor_name(dense_name(self.quantity));
-                push(name, "f32", vec![n_items, n_heads, n_queries, n_keys], file_bytes(dense));
+                push(name, "f32", vec![n_items, n_heads, n_queries, n_keys], Data::Singles(dense));
             }
             Weights::Factored(factored) => {
                 let Factored { scoring, queries, keys, lse, key_bias, .. } = &**factored;
                 let name = |what: &str| self.tensor_name(what);
                 let (of_queries, of_keys) =
                     ([n_items, n_heads, n_queries, d_head], [n_items, n_kv_heads, n_keys, d_head]);
-                push(name("queries"), queries.dtype(), of_queries.to_vec(), queries.file_bytes());
-                push(name("keys"), keys.dtype(), of_keys.to_vec(), keys.file_bytes());
-                push(name("lse"), "f64", vec![n_items, n_heads, n_queries], file_bytes(lse));
+                push(name("queries"), queries.dtype(), of_queries.to_vec(), Data::Numbers(queries));
+                push(name("keys"), keys.dtype(), of_keys.to_vec(), Data::Numbers(keys));
+                push(name("lse"), "f64", vec![n_items, n_heads, n_queries], Data::Doubles(lse));
                 if let Bias::Relative { table, n_offsets, .. } = &scoring.bias {
-                    push(name("bias"), "f32", vec![n_heads, *n_offsets], file_bytes(table));
+                    push(name("bias"), "f32", vec![n_heads, *n_offsets], Data::Bytes(file_bytes(table)));
                 }
                 if let Some(bias) = key_bias {
                     let n_items = bias.len() / (n_heads * n_keys); // as many as the batch, or 1
-                    push(name("key_bias"), "f32", vec![n_items, n_heads, n_keys], file_bytes(bias));
+                    push(name("key_bias"), "f32", vec![n_items, n_heads, n_keys], Data::Bytes(file_bytes(bias)));
                 }
                 if let Some(shared) = &factored.mask
                     && mask == Some(name("visible").as_str())
                 {
                     let (dtype, shape, bytes) = mask_tensor(shared, &self.shape);
-                    push(name("visible"), dtype, shape, bytes);
+                    push(name("visible"), dtype, shape, Data::Bytes(bytes));
                 }
             }
         }
         for (trace, numbers) in self.traces.iter() {
             let width = numbers.len() / (n_items * n_queries);
             let shape = trace.shape(n_items, &self.shape, width);
-            push(self.tensor_name(trace.name()), numbers.dtype(), shape, numbers.file_bytes());
+            push(self.tensor_name(trace.name()), numbers.dtype(), shape, Data::Numbers(numbers));
         }
     }
 }
@@ -359,7 +387,7 @@ impl LayerMetadata {
         let weights = match self.scoring.clone() {
             None => {
                 let shape = [n_items, n_heads, n_queries, n_keys];
-                Weights::Dense(file.buffer(&self.name(dense_name(self.quantity)), &shape)?)
+                Weights::Dense(file.stored(&self.name(dense_name(self.quantity)), &shape)?)
             }
             Some(scoring) => {
                 let (factored, lse_is_there) = self.read_factored(scoring, file, n_items, masks)?;
@@ -419,14 +447,14 @@ impl LayerMetadata {
     }
 
     /// The log-sum-exps, in 64 bits or in version 1's 32; `None` where the writer left them out.
-    fn read_lse(&self, file: &TensorFile, n_items: usize) -> Result<Option<Buffer<f64>>, Error> {
+    fn read_lse(&self, file: &TensorFile, n_items: usize) -> Result<Option<Stored<f64>>, Error> {
         let shape = [n_items, self.shape.n_heads, self.shape.n_queries];
         let name = self.name("lse");
         let Some(entry) = file.tensors().get(&name) else { return Ok(None) };
         if entry.dtype != "f32" {
-            return file.buffer(&name, &shape).map(Some);
+            return file.stored(&name, &shape).map(Some);
         }
-        let narrow: Buffer<f32> = file.buffer(&name, &shape)?;
+        let narrow = file.buffer::<f32>(&name, &shape)?;
         Ok(Some(narrow.iter().map(|lse| f64::from(*lse)).collect::<Vec<f64>>().into()))
     }
 

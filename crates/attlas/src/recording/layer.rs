@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Item;
 use crate::attention::Shape;
-use crate::{Buffer, Kind, Mask, Numbers, Quantity, Scoring, Tokens};
+use crate::{Buffer, Error, Kind, Mask, Numbers, Quantity, Scoring, Stored, Tokens};
 
 /// One layer's attention over the whole batch, or a map of the same form that stands beside it.
 ///
@@ -66,6 +66,15 @@ impl Layer {
         }
     }
 
+    /// Refuses a head that the layer does not have, and says which it has.
+    pub(crate) fn check_head(&self, head: usize) -> Result<(), Error> {
+        let last = self.shape.n_heads.saturating_sub(1);
+        match head < self.shape.n_heads {
+            true => Ok(()),
+            false => Err(Error::NoHead { kind: self.kind, layer: self.index, head, last }),
+        }
+    }
+
     /// What the weights are computed from, where they are not dense.
     pub fn factored(&self) -> Option<&Factored> {
         match &self.weights {
@@ -97,7 +106,7 @@ pub enum Weights {
     /// Attention weights as a function of queries, keys and one number per row.
     Factored(Box<Factored>),
     /// Numbers of any [`Quantity`]. Shape `[batch, n_heads, n_queries, n_keys]`.
-    Dense(Buffer),
+    Dense(Stored),
 }
 
 /// Attention weights as a function of queries, keys and one number per row.
@@ -111,7 +120,7 @@ pub struct Factored {
     pub keys: Numbers,
     /// `ln Σ exp(score)`, sink included; −∞, or the sink where there is one, for a query that sees no key.
     /// Shape `[batch, n_heads, n_queries]`.
-    pub lse: Buffer<f64>,
+    pub lse: Stored<f64>,
     /// Which keys are seen of those that the scoring's band lets through; all when `None`.
     pub mask: Option<Mask>,
     /// Added to the scores of each key, the same for all queries. Shape `[batch or 1, n_heads, n_keys]`.
@@ -126,7 +135,7 @@ impl From<Factored> for Weights {
 
 impl From<Buffer> for Weights {
     fn from(dense: Buffer) -> Weights {
-        Weights::Dense(dense)
+        Weights::Dense(dense.into())
     }
 }
 

@@ -51,27 +51,34 @@ impl QueriesAndKeys {
             .and_then(|()| mask.map_or(Ok(()), |mask| mask.check(items.len(), &shape)))
             .and_then(|()| check_axes(&layer, items));
         checked.map_err(|message| Error::Inconsistent(format!("{layer}: {message}")))?;
-        layer.compute_lse(items, |_| true);
+        layer.compute_lse(items, |_| true)?;
         Ok(layer)
     }
 }
 
 impl Layer {
     /// Computes, in f64, the log-sum-exps of the maps whose present ones are `in_doubt`.
-    pub(super) fn compute_lse(&mut self, items: &[Item], in_doubt: impl Fn(&[f64]) -> bool) {
-        let Some(factored) = self.factored().filter(|factored| in_doubt(&factored.lse)) else { return };
+    pub(super) fn compute_lse(&mut self, items: &[Item], in_doubt: impl Fn(&[f64]) -> bool) -> Result<(), Error> {
+        let Some(factored) = self.factored() else { return Ok(()) };
+        let present = factored.lse.read_all()?;
+        if !in_doubt(&present) {
+            return Ok(());
+        }
         let n_queries = self.shape.n_queries;
         let rows: Vec<usize> = (0..n_queries).collect();
-        let mut all = factored.lse.to_vec();
+        let mut all = present.into_owned();
         for (map, lse) in all.chunks_exact_mut(n_queries).enumerate() {
             if in_doubt(lse) {
                 let (item, head) = (map / self.shape.n_heads, map % self.shape.n_heads);
-                lse.copy_from_slice(&AttentionMap::new(self, item, &items[item], head).log_sum_exp(&rows));
+                lse.copy_from_slice(
+                    &AttentionMap::new(self, item, &items[item], head, 0..self.shape.n_queries)?.log_sum_exp(&rows),
+                );
             }
         }
         if let Weights::Factored(factored) = &mut self.weights {
             factored.lse = all.into();
         }
+        Ok(())
     }
 
     /// Multiply–adds of all scores of the layer and their exponentials.
@@ -119,10 +126,11 @@ impl Recording {
     /// Computes again, in f64, the log-sum-exps of heads whose scores are too large for f32 to tell apart: ±16 and more.
     ///
     /// Whoever fills a recording from the running kernel calls it once; [`QueriesAndKeys::layer`] needs it not.
-    pub fn sharpen(&mut self) {
-        for layer in &mut self.layers {
-            layer.compute_lse(&self.items, needs_f64);
-        }
+    ///
+    /// # Errors
+    /// When numbers lie in a file that cannot be read; never for a recording that was just made.
+    pub fn sharpen(&mut self) -> Result<(), Error> {
+        self.layers.iter_mut().try_for_each(|layer| layer.compute_lse(&self.items, needs_f64))
     }
 
     /// Computes log-sum-exps again from queries and keys, on 16 rows of each map, and says how far the recorded ones are
@@ -132,13 +140,10 @@ impl Recording {
     /// [`Error::Inconsistent`] when the recording contradicts itself.
     pub fn verify(&self) -> Result<Vec<LseCheck>, Error> {
         self.validate()?;
-        self.layers
-            .iter()
-            .filter_map(|layer| layer.factored().map(|factored| self.verify_layer(layer, factored)))
-            .collect()
+        self.layers.iter().filter(|layer| layer.factored().is_some()).map(|layer| self.verify_layer(layer)).collect()
     }
 
-    fn verify_layer(&self, layer: &Layer, factored: &Factored) -> Result<LseCheck, Error> {
+    fn verify_layer(&self, layer: &Layer) -> Result<LseCheck, Error> {
         let Shape { n_heads, n_queries, .. } = layer.shape;
         let mut found = LseCheck {
             kind: layer.kind,
@@ -154,13 +159,13 @@ impl Recording {
         for item in 0..self.items.len() {
             for head in 0..n_heads {
                 let map = self.map_of(layer, item, head)?;
-                let recorded = &factored.lse[(item * n_heads + head) * n_queries..][..n_queries];
+                let recorded = map.lse().unwrap_or_default();
                 for (row, computed) in rows.iter().zip(map.log_sum_exp(&rows)) {
                     let difference = difference(recorded[*row], computed);
                     if difference > found.max_difference {
                         (found.max_difference, found.worst_row) = (difference, Some((item, map.id(), *row)));
                     }
-                    if let Some(difference) = output_difference(layer, &map, (item, head, *row)) {
+                    if let Some(difference) = output_difference(layer, &map, (item, head, *row))? {
                         found.max_output_difference = Some(found.max_output_difference.unwrap_or(0.0).max(difference));
                     }
                 }
@@ -181,17 +186,24 @@ fn difference(a: f64, b: f64) -> f64 {
     }
 }
 
-/// The largest difference between a head's recorded output for one query and `Σ w · V`.
-fn output_difference(layer: &Layer, map: &AttentionMap<'_>, (item, head, query): (usize, usize, usize)) -> Option<f64> {
-    let (values, outputs) = (layer.traces.get(Trace::Values)?, layer.traces.get(Trace::HeadOutputs)?);
+/// The largest difference between a head's recorded output for one query and `Σ w · V`; `None` where these were not kept.
+fn output_difference(
+    layer: &Layer,
+    map: &AttentionMap<'_>,
+    (item, head, query): (usize, usize, usize),
+) -> Result<Option<f64>, Error> {
+    let (Some(values), Some(outputs)) = (layer.traces.get(Trace::Values), layer.traces.get(Trace::HeadOutputs)) else {
+        return Ok(None);
+    };
     let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_value, .. } = layer.shape;
     let first_key = (item * n_kv_heads + layer.shape.kv_head(head)) * n_keys;
     let row = (item * n_heads + head) * n_queries + query;
-    let values = values.read(first_key * d_value..(first_key + n_keys) * d_value); // [n_keys, d_value]
+    let values = values.read(first_key * d_value..(first_key + n_keys) * d_value)?; // [n_keys, d_value]
     let mut sums = vec![0.0_f64; d_value];
     for (weight, value) in map.row(query).iter().zip(values.chunks_exact(d_value.max(1))) {
         sums.iter_mut().zip(value).for_each(|(sum, value)| *sum += f64::from(*weight) * f64::from(*value));
     }
-    let output = outputs.read(row * d_value..(row + 1) * d_value);
-    Some(sums.iter().zip(output.iter()).map(|(sum, output)| difference(*sum, f64::from(*output))).fold(0.0, f64::max))
+    let output = outputs.read(row * d_value..(row + 1) * d_value)?;
+    let differences = sums.iter().zip(output.iter()).map(|(sum, output)| difference(*sum, f64::from(*output)));
+    Ok(Some(differences.fold(0.0, f64::max)))
 }

@@ -6,17 +6,19 @@ mod check;
 mod edits;
 mod file;
 mod layer;
+pub(crate) mod limits;
 mod lse;
 mod validate;
 
 pub use check::{LayerCheck, ROW_SUM_TOLERANCE, complaint};
 pub use edits::{Digest, Edit, HeadOutput, Heads, NewWeights, Which};
-pub(crate) use file::{write_f32, write_safetensors_header};
+pub(crate) use file::{safetensors_header, write_f32};
 pub use layer::{Factored, Layer, Trace, Traces, Weights};
 pub use lse::{LseCheck, QueriesAndKeys};
-pub(crate) use validate::{elements, expect};
+pub(crate) use validate::{elements, expect, wrong_number_of_tokens};
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -233,10 +235,10 @@ impl Recording {
         others.join(", ")
     }
 
-    /// The map of one head for one item of the batch.
+    /// The map of one head for one item of the batch; what it is computed from is read here.
     ///
     /// # Errors
-    /// When the kind, layer, head or item does not exist; the error says which do.
+    /// When the kind, layer, head or item does not exist; the error says which do. When the file cannot be read.
     pub fn map(&self, item: usize, kind: Kind, layer: usize, head: usize) -> Result<AttentionMap<'_>, Error> {
         self.map_of(self.layer(kind, layer)?, item, head)
     }
@@ -244,13 +246,21 @@ impl Recording {
     /// The map of one head of a layer of this recording, of whatever stack and quantity.
     ///
     /// # Errors
-    /// When the head or item does not exist; the error says which do.
+    /// When the head or item does not exist; the error says which do. When the file cannot be read.
     pub fn map_of<'a>(&'a self, layer: &'a Layer, item: usize, head: usize) -> Result<AttentionMap<'a>, Error> {
-        if head >= layer.shape.n_heads {
-            let last = layer.shape.n_heads.saturating_sub(1);
-            return Err(Error::NoHead { kind: layer.kind, layer: layer.index, head, last });
-        }
+        self.rows_of(layer, item, head, 0..layer.shape.n_queries)
+    }
+
+    /// As [`map_of`](Self::map_of), but of a dense map only `rows` are read, and may be asked for.
+    fn rows_of<'a>(
+        &'a self,
+        layer: &'a Layer,
+        item: usize,
+        head: usize,
+        rows: Range<usize>,
+    ) -> Result<AttentionMap<'a>, Error> {
+        layer.check_head(head)?;
         let tokens = self.items.get(item).ok_or(Error::NoItem { item, n_items: self.items.len() })?;
-        Ok(AttentionMap::new(layer, item, tokens, head))
+        AttentionMap::new(layer, item, tokens, head, rows)
     }
 }

@@ -20,8 +20,9 @@ impl Recording {
     /// Checks sizes, without reading any weight: nothing panics on a recording that passed.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] names the first contradiction.
+    /// [`Error::Inconsistent`] names the first contradiction, [`Error::TooMany`] what is beyond a limit.
     pub fn validate(&self) -> Result<(), Error> {
+        self.check_limits()?;
         let bad = |message: String| Err(Error::Inconsistent(message));
         if self.items.is_empty() {
             return bad("the recording has no text".into());
@@ -75,17 +76,27 @@ pub(super) fn check_axes(layer: &Layer, items: &[Item]) -> Result<(), String> {
                 return Err(format!("its {side} are the axis \"{name}\", which text {index} does not have"));
             }
             if tokens.len() != *n {
-                let given = tokens.len();
-                let hint = match (axis, layer.kind) {
-                    (Some(name), _) => format!("the axis is \"{name}\""),
-                    (None, Kind::Cross) => "were source and target exchanged?".into(),
-                    (None, _) => "were special tokens dropped, or padding left out?".into(),
-                };
-                return Err(format!("the map has {n} {side} but text {index} has {given} tokens there; {hint}"));
+                return Err(wrong_number_of_tokens(layer, (side, *n), axis.as_deref(), index, tokens.len()));
             }
         }
     }
     Ok(())
+}
+
+/// What is said where a side of a layer's maps, `queries` or `keys`, has another size than there are tokens in a text.
+pub(crate) fn wrong_number_of_tokens(
+    layer: &Layer,
+    (side, n): (&str, usize),
+    axis: Option<&str>,
+    text: usize,
+    given: usize,
+) -> String {
+    let hint = match (axis, layer.kind) {
+        (Some(name), _) => format!("the axis is \"{name}\""),
+        (None, Kind::Cross) => "were source and target exchanged?".into(),
+        (None, _) => "were special tokens dropped, or padding left out?".into(),
+    };
+    format!("the map has {n} {side} but text {text} has {given} tokens there; {hint}")
 }
 
 /// The message goes on after `text 3`.

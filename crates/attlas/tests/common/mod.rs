@@ -102,8 +102,10 @@ pub fn everything() -> Recording {
     ] {
         let of_size = layer(Kind::Decoder, index, shape(6, 6, 4, 2), plain(4, Visibility::FULL), &items, 9);
         let factored = of_size.factored().unwrap();
-        let narrow = |numbers: &Floats| numbers.read_all().iter().map(|x| f16::from_f32(*x)).collect::<Vec<_>>();
-        let brain = |numbers: &Floats| numbers.read_all().iter().map(|x| bf16::from_f32(*x)).collect::<Vec<_>>();
+        let narrow =
+            |numbers: &Floats| numbers.read_all().unwrap().iter().map(|x| f16::from_f32(*x)).collect::<Vec<_>>();
+        let brain =
+            |numbers: &Floats| numbers.read_all().unwrap().iter().map(|x| bf16::from_f32(*x)).collect::<Vec<_>>();
         let shape = if scoring.sinks.is_some() { Shape { d_head: 4, ..of_size.shape } } else { of_size.shape };
         let layer = QueriesAndKeys {
             kind: Kind::Decoder,

@@ -1,0 +1,236 @@
+//! The arrays of a recording: in memory, or in the file that holds them, from which a piece is read when it is asked for.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::sync::Arc;
+
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+
+use crate::buffer::{Element, file_bytes, little_endian};
+use crate::regular_file::RegularFile;
+use crate::{Buffer, Error};
+
+/// Numbers that are held at a time on their way from file to file.
+const PIECE: usize = 1 << 20;
+
+/// A read-only array, in memory or still in its file; cheap to clone.
+#[derive(Clone)]
+pub struct Stored<T: Element = f32>(Place<T>);
+
+#[derive(Clone)]
+enum Place<T: Element> {
+    Memory(Buffer<T>),
+    File { file: Arc<RegularFile>, start: u64, len: usize },
+}
+
+impl<T: Element> Stored<T> {
+    /// `len` numbers that stand in `file` from byte `start` on, little-endian; none is read.
+    pub(crate) fn in_file(file: &Arc<RegularFile>, start: u64, len: usize) -> Stored<T> {
+        Stored(Place::File { file: Arc::clone(file), start, len })
+    }
+
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Place::Memory(buffer) => buffer.len(),
+            Place::File { len, .. } => *len,
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The numbers at `range`; those in memory are borrowed.
+    ///
+    /// # Errors
+    /// When they lie in a file that cannot be read, or was cut short.
+    ///
+    /// # Panics
+    /// When the range reaches outside.
+    pub fn read(&self, range: Range<usize>) -> Result<Cow<'_, [T]>, Error> {
+        match &self.0 {
+            Place::Memory(buffer) => Ok(Cow::Borrowed(&buffer[range])),
+            Place::File { file, start, len } => {
+                assert!(range.start <= range.end && range.end <= *len, "the range lies in the array");
+                let mut numbers = vec![T::zeroed(); range.len()]; // [range.len()]
+                let start = start + (range.start * size_of::<T>()) as u64;
+                file.read_at(start, bytemuck::cast_slice_mut(&mut numbers))?;
+                if cfg!(target_endian = "big") {
+                    numbers.iter_mut().for_each(|number| *number = little_endian(*number));
+                }
+                Ok(Cow::Owned(numbers))
+            }
+        }
+    }
+
+    /// Every number.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_all(&self) -> Result<Cow<'_, [T]>, Error> {
+        self.read(0..self.len())
+    }
+
+    /// The array in memory.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn load(&self) -> Result<Buffer<T>, Error> {
+        match &self.0 {
+            Place::Memory(buffer) => Ok(buffer.clone()),
+            Place::File { .. } => Ok(self.read_all()?.into_owned().into()),
+        }
+    }
+
+    /// Writes the bytes as they stand in a file.
+    pub(crate) fn write_to(&self, file: &mut impl Write) -> io::Result<()> {
+        for start in (0..self.len()).step_by(PIECE) {
+            let piece = self.read(start..(start + PIECE).min(self.len())).map_err(io::Error::other)?;
+            file.write_all(&file_bytes(&piece))?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: Element> From<Buffer<T>> for Stored<T> {
+    fn from(buffer: Buffer<T>) -> Stored<T> {
+        Stored(Place::Memory(buffer))
+    }
+}
+
+impl<T: Element> From<Vec<T>> for Stored<T> {
+    fn from(values: Vec<T>) -> Stored<T> {
+        Stored(Place::Memory(values.into()))
+    }
+}
+
+impl<T: Element> fmt::Debug for Stored<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stored[{}]", self.len())
+    }
+}
+
+/// The same numbers, wherever they lie; what cannot be read equals nothing.
+impl<T: Element> PartialEq for Stored<T> {
+    fn eq(&self, other: &Stored<T>) -> bool {
+        matches!((self.read_all(), other.read_all()), (Ok(a), Ok(b)) if a == b)
+    }
+}
+
+/// Real numbers as a model had them, in 32 or 16 bits; 16 bits are widened where they are read, a piece at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Numbers {
+    /// IEEE single precision, 24 bits of precision.
+    F32(Stored<f32>),
+    /// IEEE half precision: 11 bits of precision, up to 65,504.
+    F16(Stored<f16>),
+    /// bfloat16: 8 bits of precision, the range of 32 bits.
+    Bf16(Stored<bf16>),
+}
+
+impl Numbers {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Numbers::F32(numbers) => numbers.len(),
+            Numbers::F16(numbers) => numbers.len(),
+            Numbers::Bf16(numbers) => numbers.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What they are stored as: `f32`, `f16` or `bf16`.
+    pub fn dtype(&self) -> &'static str {
+        match self {
+            Numbers::F32(_) => f32::DTYPE,
+            Numbers::F16(_) => f16::DTYPE,
+            Numbers::Bf16(_) => bf16::DTYPE,
+        }
+    }
+
+    /// The numbers at `range`, as f32; those in memory in 32 bits are borrowed.
+    ///
+    /// # Errors
+    /// When they lie in a file that cannot be read, or was cut short.
+    ///
+    /// # Panics
+    /// When the range reaches outside.
+    pub fn read(&self, range: Range<usize>) -> Result<Cow<'_, [f32]>, Error> {
+        Ok(match self {
+            Numbers::F32(numbers) => numbers.read(range)?,
+            Numbers::F16(numbers) => Cow::Owned(numbers.read(range)?.to_f32_vec()),
+            Numbers::Bf16(numbers) => Cow::Owned(numbers.read(range)?.to_f32_vec()),
+        })
+    }
+
+    /// Every number, as f32.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_all(&self) -> Result<Cow<'_, [f32]>, Error> {
+        self.read(0..self.len())
+    }
+
+    /// Writes their bytes as they stand in a file.
+    pub(crate) fn write_to(&self, file: &mut impl Write) -> io::Result<()> {
+        match self {
+            Numbers::F32(numbers) => numbers.write_to(file),
+            Numbers::F16(numbers) => numbers.write_to(file),
+            Numbers::Bf16(numbers) => numbers.write_to(file),
+        }
+    }
+}
+
+impl From<Vec<f32>> for Numbers {
+    fn from(values: Vec<f32>) -> Numbers {
+        Numbers::F32(values.into())
+    }
+}
+
+impl From<Buffer<f32>> for Numbers {
+    fn from(values: Buffer<f32>) -> Numbers {
+        Numbers::F32(values.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_comes_from_the_file_when_it_is_asked_for_and_a_file_cut_short_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let numbers: Vec<f32> = vec![1.5, -2.0, 3.25, 4.0];
+        std::fs::write(file.path(), [&[9; 3], bytemuck::cast_slice::<f32, u8>(&numbers)].concat()).unwrap();
+        let open = Arc::new(RegularFile::open(file.path()).unwrap());
+        let stored = Stored::<f32>::in_file(&open, 3, 4);
+        assert_eq!(*stored.read(1..3).unwrap(), [-2.0, 3.25]);
+        assert_eq!(stored, Stored::from(numbers));
+        let mut written = Vec::new();
+        stored.write_to(&mut written).unwrap();
+        assert_eq!(written, std::fs::read(file.path()).unwrap()[3..]);
+        file.as_file().set_len(12).unwrap();
+        assert_eq!(*stored.read(0..2).unwrap(), [1.5, -2.0], "what is left can be read");
+        let error = stored.read(1..3).unwrap_err().to_string();
+        assert!(error.ends_with(": was cut short while it was read"), "{error}");
+        assert_ne!(stored, stored.clone());
+    }
+
+    #[test]
+    fn sixteen_bits_are_widened_exactly() {
+        let values = [1.0_f32, -0.5, 3.140625, 65504.0];
+        let half = Numbers::F16(values.map(f16::from_f32).to_vec().into());
+        assert_eq!(*half.read(1..3).unwrap(), [-0.5, 3.140625]);
+        let brain = Numbers::Bf16(values.map(bf16::from_f32).to_vec().into());
+        assert_eq!(*brain.read_all().unwrap(), [1.0, -0.5, 3.140625, 65536.0]);
+    }
+}
