@@ -1,13 +1,7 @@
 //! Words for people: counts, and text from outside made safe to show.
 
 use attlas::printable::is_invisible;
-pub use attlas::printable::printable;
-
-/// `3 layers`, `1 layer`.
-pub fn counted(n: usize, singular: &str) -> String {
-    let plural = if n == 1 { "" } else { "s" };
-    format!("{n} {singular}{plural}")
-}
+pub use attlas::printable::{counted, printable};
 
 /// `45 s`, `12 min`, `3 h 20 min`.
 pub fn duration(seconds: f64) -> String {

@@ -109,9 +109,10 @@ pub fn write(
 fn with_metadata(header: &[u8], metadata: &BTreeMap<&str, String>) -> serde_json::Result<String> {
     let tensors = String::from_utf8_lossy(header);
     let tensors = tensors.trim_end().trim_start_matches('{'); // its own brace closes
-    let header = format!("{{\"__metadata__\":{},{tensors}", serde_json::to_string(metadata)?);
-    let padded = header.len().next_multiple_of(N_LENGTH); // numbers begin at multiples of 8
-    Ok(format!("{header:<padded$}"))
+    let mut header = format!("{{\"__metadata__\":{},{tensors}", serde_json::to_string(metadata)?);
+    let n_spaces = header.len().next_multiple_of(N_LENGTH) - header.len(); // numbers begin at multiples of 8
+    header.extend(std::iter::repeat_n(' ', n_spaces));
+    Ok(header)
 }
 
 /// A weights file in memory.

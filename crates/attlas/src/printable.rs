@@ -1,4 +1,4 @@
-//! Text from outside made safe to show, where no picture is drawn of it.
+//! Words for people: counts, and text from outside made safe to show where no picture is drawn of it.
 
 /// The text with everything a terminal could obey or a reader could not see replaced by a picture or a name of it:
 /// control characters by those of U+2400, bidirectional and other invisible controls by `⟨U+202E⟩`.
@@ -20,6 +20,12 @@ pub fn is_invisible(character: char) -> bool {
     matches!(character,
         '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// `3 layers`, `1 layer`.
+pub fn counted(n: usize, singular: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {singular}{plural}")
 }
 
 /// JSON that may stand inside a `<script>` block: `<`, `>`, `&` and the line separators U+2028 and U+2029 are written as

@@ -74,7 +74,7 @@ impl LayerCheck {
             found.push(format!("weight on padding up to {}", self.max_masked));
         }
         // also when it is no number
-        if !(self.max_row_error <= ROW_SUM_TOLERANCE) {
+        if self.max_row_error > ROW_SUM_TOLERANCE || self.max_row_error.is_nan() {
             let (text, head, row) = self.worst_row.unwrap_or((0, HeadId { layer: self.layer, head: 0 }, 0));
             let error = self.max_row_error;
             found.push(format!("row sums off by up to {error} (worst: text {text}, {head}, row {row})"));

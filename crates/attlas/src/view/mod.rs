@@ -14,6 +14,7 @@ pub use remarks::captions_of;
 
 use crate::figure::{self, Axis, ColorScale, Figure, Panel, Scale, Style};
 use crate::grid::unpadded;
+use crate::printable::counted;
 use crate::{AttentionMap, Error, Kind, Layer, Quantity, Recording, RowTokens, Tokens};
 
 /// Which head of a layer is shown.
@@ -411,9 +412,4 @@ fn origin(recording: &Recording, item: usize) -> Vec<String> {
 /// Places side by side, together: padding between tokens is not read.
 fn neighbours(places: &[usize]) -> impl Iterator<Item = &[usize]> {
     places.chunk_by(|place, next| place + 1 == *next)
-}
-
-/// `3 layers`, `1 layer`.
-fn counted(n: usize, singular: &str) -> String {
-    format!("{n} {singular}{}", if n == 1 { "" } else { "s" })
 }

@@ -37,7 +37,7 @@ impl Shown<'_> {
             removed = kept(&removed, &stays);
             removed.iter_mut().zip(&hidden.masses).for_each(|(removed, mass)| *removed += mass);
             if hidden.columns > 0 {
-                let what = format!("{} hidden", super::counted(hidden.columns, "special column"));
+                let what = format!("{} hidden", crate::printable::counted(hidden.columns, "special column"));
                 remarks.extend(Removed { what, quantity: self.quantity }.remark(&hidden.masses));
             }
         }
