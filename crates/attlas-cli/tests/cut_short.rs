@@ -6,11 +6,36 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Command, recording};
+use attlas::attention::Shape;
+use attlas::recording::QueriesAndKeys;
+use attlas::{Item, Kind, Provenance, Recording, Scoring, Tokens, Visibility};
+use common::Command;
+use tempfile::TempDir;
+
+/// A recording of `n` tokens in a folder of its own, from queries and keys that are made up.
+fn recording(n: usize) -> (TempDir, String) {
+    let shape = Shape { n_heads: 4, n_kv_heads: 4, n_queries: n, n_keys: n, d_head: 16, d_value: 16 };
+    let source = Tokens::from_labels((0..n).map(|position| position.to_string()));
+    let items = vec![Item { source, ..Item::default() }];
+    let numbers = |seed: usize| {
+        let number = |at: usize| ((at * 7919 + seed) % 1009) as f32 / 504.5 - 1.0;
+        (0..4 * n * 16).map(number).collect::<Vec<_>>().into()
+    };
+    let layer = |index| {
+        let scoring = Scoring::scaled_dot_product(16, Visibility::FULL);
+        let (queries, keys) = (numbers(index), numbers(index + 13));
+        QueriesAndKeys { kind: Kind::Encoder, index, shape, scoring, queries, keys, mask: None, key_bias: None }
+    };
+    let layers = (0..3).map(|index| layer(index).layer(&items).expect("a layer")).collect();
+    let folder = common::folder();
+    let recording = Recording { items, layers, provenance: Provenance::default() };
+    recording.save(&folder.path().join("run.safetensors")).expect("the folder is writable");
+    (folder, "run.safetensors".to_owned())
+}
 
 /// Runs `words` again and again while the file at `path` is cut and made whole again.
-fn stays_alive(folder: &tempfile::TempDir, path: &Path, words: &[&str]) {
-    const RUNS: usize = 12;
+fn stays_alive(folder: &TempDir, path: &Path, words: &[&str]) {
+    const RUNS: usize = 8;
     let whole = fs::read(path).expect("the file is there");
     let is_over = AtomicBool::new(false);
     let codes = std::thread::scope(|scope| {
@@ -35,7 +60,7 @@ fn stays_alive(folder: &tempfile::TempDir, path: &Path, words: &[&str]) {
 
 #[test]
 fn a_recording_cut_short_while_it_is_read_ends_in_a_result_or_an_error() {
-    let (folder, name) = recording(&"the red cat and the green bird ".repeat(20));
+    let (folder, name) = recording(100);
     let path = folder.path().join(&name);
     for words in [
         &["info", &name][..],
@@ -49,7 +74,7 @@ fn a_recording_cut_short_while_it_is_read_ends_in_a_result_or_an_error() {
 
 #[test]
 fn arrays_cut_short_while_they_are_read_end_in_a_recording_or_an_error() {
-    let (folder, name) = recording(&"the red cat and the green bird ".repeat(10));
+    let (folder, name) = recording(100);
     for maps in ["maps.npz", "maps.safetensors"] {
         Command::new(["export", &name, "-o", maps]).in_folder(&folder).run().succeeds();
         stays_alive(&folder, &folder.path().join(maps), &["import", maps, "-o", "back.safetensors"]);
@@ -58,7 +83,7 @@ fn arrays_cut_short_while_they_are_read_end_in_a_recording_or_an_error() {
 
 #[test]
 fn a_disk_that_fills_while_an_archive_is_written_is_one_sentence_with_the_path_that_was_asked_for() {
-    let (folder, name) = recording(&"the red cat and the green bird ".repeat(20));
+    let (folder, name) = recording(100);
     let before = fs::read_dir(folder.path()).expect("readable").count();
     for maps in ["maps.npz", "maps.safetensors", "maps.csv"] {
         let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" export \"$1\" -o \"$2\"";

@@ -98,7 +98,7 @@ pub enum Error {
     /// An imported array of which nothing says what kind of attention it is.
     #[error(
         "array \"{array}\" is none of encoder, decoder_self, decoder_cross (or encoder.0, encoder.1, … for a batch), \
-         and nothing says its kind: encoder, decoder or cross"
+         and nothing says its kind (encoder, decoder or cross), as can be done for the only array of a file"
     )]
     KindUnknown {
         /// The array's name in its file.

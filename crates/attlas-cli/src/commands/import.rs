@@ -34,7 +34,7 @@ pub struct ImportArguments {
     /// Tokens of the target.
     #[arg(long, value_name = "TOKENS", value_parser = parse_labels)]
     pub target_tokens: Option<Labels>,
-    /// The kind of arrays whose name does not say it.
+    /// The kind of arrays whose name does not say it: the only one of a file, or arr_0, arr_1, …
     #[arg(long, value_parser = parse_kind())]
     pub kind: Option<Kind>,
     /// Take rows that sum to more than 1 all the same; pictures say so.

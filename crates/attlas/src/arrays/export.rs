@@ -256,41 +256,45 @@ impl<'a> Labels<'a> {
 struct Quiet<'a> {
     file: &'a mut crate::output::Aside,
     has_failed: bool,
-}
-
-impl Quiet<'_> {
-    fn unless_failed<T>(
-        &mut self,
-        instead: T,
-        act: impl FnOnce(&mut crate::output::Aside) -> io::Result<T>,
-    ) -> io::Result<T> {
-        if self.has_failed {
-            return Ok(instead);
-        }
-        let done = act(self.file);
-        self.has_failed = done.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
-        done
-    }
+    position: u64,
+    end: u64,
 }
 
 impl Write for Quiet<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.unless_failed(bytes.len(), |file| file.write(bytes))
+        let n = if self.has_failed {
+            bytes.len()
+        } else {
+            self.file.write(bytes).inspect_err(|_| self.has_failed = true)?
+        };
+        self.position += n as u64;
+        self.end = self.end.max(self.position);
+        Ok(n)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.unless_failed((), |file| file.flush())
+        if self.has_failed { Ok(()) } else { self.file.flush().inspect_err(|_| self.has_failed = true) }
     }
 }
 
 impl Seek for Quiet<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.unless_failed(0, |file| file.seek(to))
+        if !self.has_failed {
+            self.position = self.file.seek(to).inspect_err(|_| self.has_failed = true)?;
+            return Ok(self.position);
+        }
+        let (from, by) = match to {
+            SeekFrom::Start(position) => (position, 0),
+            SeekFrom::Current(by) => (self.position, by),
+            SeekFrom::End(by) => (self.end, by),
+        };
+        self.position = from.saturating_add_signed(by);
+        Ok(self.position)
     }
 }
 
 fn write_npz(file: &mut crate::output::Aside, arrays: &[DenseArray<'_>], tokens: &Labels<'_>) -> io::Result<()> {
-    let mut archive = zip::ZipWriter::new(Quiet { file, has_failed: false });
+    let mut archive = zip::ZipWriter::new(Quiet { file, has_failed: false, position: 0, end: 0 });
     let options = zip::write::SimpleFileOptions::default()
         .compression_method(zip::CompressionMethod::Stored)
         .last_modified_time(zip::DateTime::default()) // the same input gives the same bytes

@@ -114,6 +114,12 @@ fn read_safetensors(path: &Path, room: &mut Room) -> Result<BTreeMap<String, Arr
             path: path.to_path_buf(),
             message: format!("the metadata \"{EXPORT_KEY}\" is damaged: {error}"),
         })?;
+        let rows = || about.tokens.values().flatten();
+        if about.tokens.values().any(|rows| rows.windows(2).any(|pair| pair[0].len() != pair[1].len())) {
+            let message = format!("the metadata \"{EXPORT_KEY}\" has texts of different numbers of tokens");
+            return Err(Error::File { path: path.to_path_buf(), message });
+        }
+        at_most(MAX_TOKENS, "tokens", rows().map(Vec::len).sum(), path.display().to_string())?;
         arrays.extend(about.arrays());
     }
     Ok(arrays)
