@@ -12,7 +12,7 @@ use crate::Error;
 const ADDED_PER_BYTE: usize = 15;
 /// Bytes that may be added whatever the text.
 const ADDED: usize = 1 << 20;
-/// Steps of regular expressions for each byte of a text; those of tokenizers in use take up to 40.
+/// Steps of regular expressions for each byte of a text; one in use takes up to 64, and some tokenizers have several.
 const STEPS_PER_BYTE: u64 = 256;
 /// Steps whatever the text.
 const STEPS: u64 = 1 << 26;

@@ -18,7 +18,8 @@ use regex_automata::{Anchored, Input, MatchKind};
 const MAX_AUTOMATON_BYTES: usize = 10 << 20;
 /// What it costs that the automaton's memory is full and is filled again, in steps.
 const REFILL_STEPS: u64 = 1 << 22;
-/// Ways that the engine may go back on at one place: few at first, because what it is granted counts as spent.
+/// How often the engine may go back at one place: seldom at first, because what it is granted counts as spent. Expressions
+/// in use go back up to 15 times.
 const MAX_BACKTRACKS: [usize; 4] = [16, 512, 16_384, 1_000_000];
 
 /// The steps that are left for a text.
@@ -169,8 +170,9 @@ struct Engine {
 
 impl Engine {
     fn new(text: &str, looks_back: bool) -> Result<Engine, String> {
-        // an expression of several lines may end in a comment
-        let forms = [format!("\\G(?:{text})"), format!("\\G(?:{text}\n)")];
+        // In an atomic group the engine leaves alternatives that do not look around to automata, as it does outside of any.
+        // An expression of several lines may end in a comment.
+        let forms = [format!("\\G(?>{text})"), format!("\\G(?>{text}\n)")];
         let mut compiled = forms.into_iter().map(|form| (compile(&form, MAX_BACKTRACKS[0]), form));
         let (first, anchored) = match compiled.next() {
             Some((Ok(first), anchored)) => (first, anchored),
@@ -299,5 +301,76 @@ fn repeats(expression: &Expr) -> bool {
         Expr::Group(inner) | Expr::AtomicGroup(inner) | Expr::LookAround(inner, _) => repeats(inner),
         Expr::Empty | Expr::Any { .. } | Expr::Literal { .. } | Expr::Delegate { .. } | Expr::Assertion(_) => false,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+    const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    const TEXT: &str = "It's  the CAT'S 12345 données…\r\n\r\n   naïve, I'LL 日本語 abcabc aab\t \u{1f600}--- x=a+b; n't can't\n  end  ";
+
+    /// The matches of the engine alone.
+    fn by_engine(expression: &str, text: &str) -> Vec<(usize, usize)> {
+        let regex = Regex::new(expression).expect("an expression");
+        regex.find_iter(text).map(|found| found.expect("a match")).map(|found| (found.start(), found.end())).collect()
+    }
+
+    fn found(expression: &str, text: &str, steps: u64) -> (Result<Vec<(usize, usize)>, TooManySteps>, u64) {
+        let mut left = Steps(steps);
+        let found = Expression::new(expression).expect("an expression").find_all(text, &mut left);
+        (found, steps - left.0)
+    }
+
+    #[test]
+    fn matches_are_those_of_the_engine_alone() {
+        let expressions = [
+            GPT2, LLAMA3, O200K, r" {2,}", r"\s+", r"\w+|[^\w\s]+", r"a*", r"", r"(?:)|b", r"a|ab|abc", r"abc|ab|a", r"a*?b",
+            r"(a+)+b", r"\bc", r"\b", r"^It|  $", r"(?m)^\s|$", r"(?<=a)b", r"(?<!a)b", r"(?<=[a-c]*)b", r"(?=a)", r"(?!a)",
+            r"(?>a|ab)c", r"(a|b)\1", r"(?x) a  b # two letters", r"(?x) a (?=b) # the first", r"a\Kb", r"a++b", r"(?i)cat's",
+            r"(?:(?!n't\b)[\p{L}])+'(?=\p{L})", r"(?=(\d{3})+(?!\d))", r"(?s).", r".", r"(?<word>a)b", r"[^\S\n]+", r"日|本(?=語)",
+        ];
+        for expression in expressions {
+            for text in [TEXT, "", "a", "ab", "  ", "aabbab cab"] {
+                let (matches, _) = found(expression, text, u64::MAX);
+                assert_eq!(matches.as_ref(), Ok(&by_engine(expression, text)), "{expression:?} in {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn expressions_in_use_take_few_steps_for_each_byte_of_any_text() {
+        let texts = [TEXT.repeat(100), " ".repeat(9_000), "A".repeat(9_000), "1".repeat(9_000), "?!".repeat(4_000)];
+        for expression in [GPT2, LLAMA3, O200K] {
+            for text in &texts {
+                let (matches, n_steps) = found(expression, text, u64::MAX);
+                assert!(matches.is_ok());
+                assert!(n_steps <= 64 * text.len() as u64, "{n_steps} for {} bytes: {expression}", text.len());
+            }
+        }
+    }
+
+    #[test]
+    fn steps_are_counted_over_all_places_and_end_the_search() {
+        // each goes far, or back often, and then matches a character: n places of n steps or more
+        let n = 20_000;
+        for expression in [r"(?:a*a*(?=b)|.)", r"(?=a*b)a|a", r"a*b|a", r"a[^b]*b|c|a", r"(a|a)*(?=b)", r"(?<=a*)a(?=b)|a"] {
+            let (matches, n_steps) = found(expression, &"a".repeat(n), 1 << 26);
+            assert_eq!(matches, Err(TooManySteps), "{expression} took {n_steps}");
+        }
+        // the same on a short text, or where nothing is read twice, is no fault
+        assert!(found(r"(?:a*a*(?=b)|.)", &"a".repeat(50), 1 << 26).0.is_ok());
+        let (matches, n_steps) = found(r"a*b|a", &"ab".repeat(n), 1 << 26);
+        assert!(matches.is_ok_and(|matches| matches.len() == n) && n_steps <= 6 * n as u64, "{n_steps}");
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_refused() {
+        assert!(Expression::new(r"\Ga").expect_err("a refusal").contains("the match before"));
+        assert!(Expression::new(r"(?:\p{L}{1000}){1000}").is_err());
+        assert!(Expression::new("(").is_err());
     }
 }
