@@ -178,14 +178,77 @@ fn a_model_that_cuts_at_random_is_refused() {
     says(&refusal(&bytes(&file)), "model.dropout is not 0");
 }
 
+/// Stages that make `aa` of each `a`, `n` times.
+fn doubling(n: usize) -> Value {
+    json!(vec![json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}); n])
+}
+
 #[test]
-fn what_could_grow_past_all_memory_is_refused_before_it_does() {
-    let growing = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "a".repeat(100)});
+fn a_text_grows_to_a_few_times_its_length_and_no_further() {
+    let with = |stages: Value| {
+        let mut file = sound();
+        file["normalizer"] = json!({"type": "Sequence", "normalizers": stages});
+        Tokenizer::from_json(&bytes(&file)).unwrap()
+    };
+    // 16 letters become 4,096
+    let grown = with(doubling(8)).encode(&"a".repeat(16), None).unwrap();
+    assert_eq!(grown.tokens.len(), 4097);
+    let refused = |tokenizer: &Tokenizer, text: &str| match tokenizer.encode(text, None).unwrap_err() {
+        attlas_model::Error::Limit(message) => message,
+        other => panic!("{other} is no limit"),
+    };
+    let message = refused(&with(doubling(20)), &"a".repeat(100));
+    says(&message, "tokenizer.json: normalizer makes the text of 100 bytes too long");
+    // what is between special tokens counts together, and so do empty matches and what is put before
+    refused(&with(doubling(12)), &"</s>a".repeat(1000));
+    refused(&with(json!([{"type": "Replace", "pattern": {"Regex": "x*"}, "content": "a".repeat(4000)}])), &"b".repeat(1000));
+    refused(&with(json!([{"type": "Prepend", "prepend": "a".repeat(4000)}])), &"</s>a".repeat(1000));
+    // one text takes nothing from the next: each grows to half of the most, and is emptied
+    let mut stages = doubling(19);
+    let empty = json!({"type": "Replace", "pattern": {"String": "a"}, "content": ""});
+    stages.as_array_mut().unwrap().push(empty);
+    let tokenizer = with(stages);
+    for _ in 0..3 {
+        assert_eq!(tokenizer.encode("a", None).unwrap().tokens.len(), 1);
+    }
+    assert!(tokenizer.encode("aaa", None).is_err());
+}
+
+#[test]
+fn joined_tokens_grow_no_further_either() {
     let mut file = sound();
-    file["normalizer"] = json!({"type": "Sequence", "normalizers": vec![growing; 8]});
+    file["decoder"] = json!({"type": "Sequence", "decoders": doubling(24)});
     let tokenizer = Tokenizer::from_json(&bytes(&file)).unwrap();
-    says(&tokenizer.encode("aaaa", None).unwrap_err().to_string(), "the text has 4 bytes and could become");
+    says(&tokenizer.decode(&[1; 10]).unwrap_err().to_string(), "decoder makes the text of 10 bytes too long");
+}
+
+#[test]
+fn an_expression_that_takes_too_many_steps_is_named_and_never_cuts_otherwise() {
+    let split = |expression: &str| json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false});
+    let replace = |expression: &str| json!({"type": "Replace", "pattern": {"Regex": expression}, "content": "b"});
+    let text = "a".repeat(20_000);
+    for expression in ["(?:a*a*(?=b)|.)", "(a|a)*(?=b)", "a*b|a"] {
+        for (field, stage) in [("pre_tokenizer", split(expression)), ("normalizer", replace(expression))] {
+            let tokenizer = Tokenizer::from_json(&spoiled(&format!("/{field}"), stage)).unwrap();
+            let error = tokenizer.encode(&text, None).unwrap_err();
+            assert!(matches!(error, attlas_model::Error::Config { .. }), "{error}");
+            says(&error.to_string(), &format!("tokenizer.json: {field} has the regular expression \"{expression}\""));
+            says(&error.to_string(), "20000 bytes");
+            assert!(tokenizer.encode("a ab", None).is_ok());
+        }
+    }
+    let mut file = sound();
+    file["decoder"] = json!({"type": "Sequence", "decoders": [{"type": "Fuse"}, replace("(a|a)*(?=b)")]});
+    let tokenizer = Tokenizer::from_json(&bytes(&file)).unwrap();
+    says(&tokenizer.decode(&[1; 60]).unwrap_err().to_string(), "decoder has the regular expression");
+}
+
+#[test]
+fn a_text_or_an_added_token_beyond_the_limits_is_refused() {
+    let mut file = sound();
+    file["normalizer"] = json!({"type": "Sequence", "normalizers": doubling(24)});
     file["added_tokens"][1]["normalized"] = json!(true);
+    file["added_tokens"][1]["content"] = json!("aaa");
     says(&refusal(&bytes(&file)), "added_tokens[1]");
     let tokenizer = Tokenizer::from_json(&bytes(&sound())).unwrap();
     says(&tokenizer.encode(&"a ".repeat(3 << 20), None).unwrap_err().to_string(), "6291456 bytes");

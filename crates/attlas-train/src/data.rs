@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tokenizers::Tokenizer;
+use attlas_model::Tokenizer;
 
 use crate::Error;
 use crate::batch::{Frame, Pair};
@@ -128,8 +128,7 @@ pub fn encode(
 /// # Errors
 /// [`Error::Tokenizer`].
 pub fn ids(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Error> {
-    let encoding = tokenizer.encode(text, false).map_err(|error| Error::Tokenizer(error.to_string()))?;
-    Ok(encoding.get_ids().to_vec())
+    tokenizer.ids(text).map_err(|error| Error::Tokenizer(error.to_string()))
 }
 
 /// The batches of one epoch: indices of pairs, each batch of at most `max_tokens` target tokens (one pair at least).

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use attlas_model::Tokenizer;
 use serde::Serialize;
-use tokenizers::Tokenizer;
 
 use crate::architecture::{Architecture, Parameter};
 use crate::batch::{Batch, Frame, Pair};
@@ -173,7 +173,7 @@ impl<'a> Run<'a> {
         let held = folder::hold(config)?;
         let (tokenizer, json) = tokenizer_of(config, &text.pairs)?;
         let mut recipe = config.recipe.clone();
-        let n_vocab = tokenizer.get_vocab_size(true);
+        let n_vocab = tokenizer.vocab_size();
         (recipe.architecture.src_vocab, recipe.architecture.tgt_vocab) = (n_vocab, n_vocab);
         recipe.check()?;
         let frame = tokenizer::frame(&tokenizer)?;
@@ -297,8 +297,9 @@ impl<'a> Run<'a> {
             let learning_rate = self.position.recipe.schedule.learning_rate(step, progress);
             return Err(Error::ValidationDiverged { step, loss, learning_rate });
         }
-        let ids = translate::greedy(&kept, &self.sample, self.frame, 2 * self.sample.len() + 10)?;
-        let sample = self.tokenizer.decode(&ids, true).map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let mut ids = translate::greedy(&kept, &self.sample, self.frame, 2 * self.sample.len() + 10)?;
+        ids.retain(|id| self.tokenizer.token(*id).is_ok()); // a vocabulary may leave ids out
+        let sample = self.tokenizer.decode(&ids).map_err(|error| Error::Tokenizer(error.to_string()))?;
         let best = self.position.best_valid.is_none_or(|best| loss < best);
         if best {
             self.position.best_valid = Some(loss);

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write, stderr};
 use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use attlas_train::data::BadLines;
@@ -239,11 +240,14 @@ pub fn run(
     arguments.refuse_inputs()?;
     let config = arguments.config(threads);
     let mut reporter = Reporter::new(arguments.quiet);
+    let mut preparing = (!arguments.quiet).then(say_if_preparing_takes_long);
     let summary = attlas_train::train(&config, &mut |progress| {
         signals.keep();
+        preparing = None;
         reporter.report(progress);
         if signals.noted().is_some() { Next::Stop } else { Next::Continue }
     });
+    drop(preparing);
     reporter.end_line();
     let summary = summary?;
     say_left_out(&summary);
@@ -266,6 +270,18 @@ pub fn run(
         _ if summary.n_bad > 0 => Outcome::SomeSkipped,
         _ => Outcome::Done,
     })
+}
+
+/// Says what is done before the first step, if that takes longer than a person waits; dropping what is returned ends the wait.
+fn say_if_preparing_takes_long() -> Sender<()> {
+    let (prepared, waiting) = channel();
+    // without threads there is nobody to say it
+    let _ = std::thread::Builder::new().spawn(move || {
+        if waiting.recv_timeout(SAY_AFTER) == Err(RecvTimeoutError::Timeout) {
+            remark("reading the pairs, learning byte pairs where no vocabulary is given, and cutting the pairs into tokens …");
+        }
+    });
+    prepared
 }
 
 /// `left out 3 lines that are no pairs`.
@@ -294,6 +310,8 @@ struct Reporter {
     line_open: bool,
 }
 
+/// How long nothing is said before the first step.
+const SAY_AFTER: Duration = Duration::from_secs(1);
 /// Time between two lines where they are not written over.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 /// Time between two states of the line that is written over.

@@ -9,8 +9,9 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::models::unigram::Unigram;
 use tokenizers::models::wordlevel::WordLevel;
 use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::{AddedToken, ModelWrapper};
+use tokenizers::{AddedToken, ModelWrapper, PostProcessorWrapper, TokenizerImpl};
 
+use super::pipeline::{self, Decoder, Normalizer, PreTokenizer};
 use super::shown::quoted;
 use super::stages::{self, Growth};
 use crate::Error;
@@ -28,6 +29,9 @@ const MAX_ADDED_TOKENS: usize = 200_000;
 
 /// The most that an added token may become in the normaliser, in bytes.
 const MAX_GROWN_BYTES: f64 = (1u32 << 20) as f64;
+
+/// The library's tokenizer, with stages that count what they do.
+pub(super) type Library = TokenizerImpl<ModelWrapper, Normalizer, PreTokenizer, PostProcessorWrapper, Decoder>;
 
 /// What a tokenizer file says, before it is checked and built.
 #[derive(Debug)]
@@ -152,40 +156,36 @@ impl Blueprint {
         self.model.id_of(name).or_else(added)
     }
 
-    /// Checks everything, then builds the library's tokenizer; with it, how much its stages can lengthen a text.
-    pub fn build(self) -> Result<(tokenizers::Tokenizer, Growth), Error> {
+    /// Checks everything, then builds the library's tokenizer.
+    pub fn build(self) -> Result<Library, Error> {
         let path = self.path;
         let growth = stages::check_normalizer(&self.normalizer, &path)?;
         check_added(&self.added_tokens, growth, &path)?;
-        let growth = growth.then(stages::check_pre_tokenizer(&self.pre_tokenizer, &path)?);
+        stages::check_pre_tokenizer(&self.pre_tokenizer, &path)?;
         stages::check_decoder(&self.decoder, &path)?;
         // Compiling expressions takes about as long as building the vocabulary.
         let (model, normalizer, pre_tokenizer) = (self.model, self.normalizer, self.pre_tokenizer);
         let (model, stages) = rayon::join(
             || model.build(&path),
             || -> Result<_, Error> {
-                let normalizer = stage::<tokenizers::NormalizerWrapper>(normalizer, "normalizer", &path)?;
-                Ok((normalizer, stage::<tokenizers::PreTokenizerWrapper>(pre_tokenizer, "pre_tokenizer", &path)?))
+                let normalizer = pipeline::normalizer(&normalizer, &path)?;
+                Ok((normalizer, pipeline::pre_tokenizer(&pre_tokenizer, &path)?))
             },
         );
         let ((model, mut ids), (normalizer, pre_tokenizer)) = (model?, stages?);
         self.added_tokens.iter().for_each(|added| ids.insert(added.id));
         stages::check_post_processor(&self.post_processor, &|id| ids.contains(id), &path)?;
 
-        let mut tokenizer = tokenizers::Tokenizer::new(model);
+        let mut tokenizer = Library::new(model);
         // Normaliser before added tokens: the library matches some of them in normalised text.
         let library = |error: tokenizers::Error| Error::file(&path, error.to_string());
         tokenizer.with_normalizer(normalizer).map_err(library)?;
         tokenizer.with_pre_tokenizer(pre_tokenizer);
-        tokenizer.with_post_processor(stage::<tokenizers::PostProcessorWrapper>(
-            self.post_processor,
-            "post_processor",
-            &path,
-        )?);
-        tokenizer.with_decoder(stage::<tokenizers::DecoderWrapper>(self.decoder, "decoder", &path)?);
+        tokenizer.with_post_processor(post_processor(self.post_processor, &path)?);
+        tokenizer.with_decoder(pipeline::decoder(&self.decoder, &path)?);
         tokenizer.add_tokens(self.added_tokens.iter().map(added_token)).map_err(library)?;
         check_assigned(&tokenizer, &self.added_tokens, &path)?;
-        Ok((tokenizer, growth))
+        Ok(tokenizer)
     }
 }
 
@@ -273,12 +273,9 @@ impl PieceModel {
     }
 }
 
-/// Reads one stage; `null` is none.
-fn stage<T: serde::de::DeserializeOwned>(value: Value, field: &str, path: &Path) -> Result<Option<T>, Error> {
-    match value {
-        Value::Null => Ok(None),
-        value => serde_json::from_value(value).map(Some).map_err(|error| Error::config(path, field, error.to_string())),
-    }
+/// Reads a post-processor; `null` is none.
+fn post_processor(value: Value, path: &Path) -> Result<Option<PostProcessorWrapper>, Error> {
+    serde_json::from_value(value).map_err(|error| Error::config(path, "post_processor", error.to_string()))
 }
 
 fn added_token(entry: &AddedEntry) -> AddedToken {
@@ -429,7 +426,7 @@ fn check_added(added: &[AddedEntry], growth: Growth, path: &Path) -> Result<(), 
 }
 
 /// The library numbers added tokens itself; a file that means other ids would be misread silently.
-fn check_assigned(tokenizer: &tokenizers::Tokenizer, added: &[AddedEntry], path: &Path) -> Result<(), Error> {
+fn check_assigned(tokenizer: &Library, added: &[AddedEntry], path: &Path) -> Result<(), Error> {
     for entry in added {
         let assigned = tokenizer.token_to_id(&entry.content);
         if assigned != Some(entry.id) {

@@ -2,12 +2,15 @@
 //!
 //! Every format is read into one `Blueprint`, checked (a tokenizer file is not trusted), and built once.
 
+mod allowance;
 mod blueprint;
 mod charsmap;
+mod expression;
 mod gguf;
 mod json;
 mod pattern;
 pub(crate) mod pieces;
+mod pipeline;
 mod remap;
 pub(crate) mod sentencepiece;
 pub(crate) mod settings;
@@ -24,25 +27,21 @@ use attlas::{Token, TokenRole, Tokens};
 
 use crate::Error;
 use crate::weights::read_small_file;
-use blueprint::{Blueprint, PieceModel};
+use blueprint::{Blueprint, Library, PieceModel};
 use remap::Remap;
 use sentencepiece::SentencePiece;
 use settings::Settings;
 use shown::{PieceStyle, Words};
-use stages::Growth;
 
 /// The largest tokenizer file; those in use have up to 35 MB.
 const MAX_FILE_BYTES: u64 = 96 << 20;
 /// The longest text, in bytes.
 const MAX_TEXT_BYTES: usize = 4 << 20;
-/// The most that a text may become inside the tokenizer, in bytes.
-const MAX_GROWN_BYTES: f64 = (256u32 << 20) as f64;
 
 /// Cuts text into the tokens of a model.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
-    library: tokenizers::Tokenizer,
-    growth: Growth,
+    library: Library,
     style: PieceStyle,
     unk_id: Option<u32>,
     special: HashSet<u32>,
@@ -146,8 +145,10 @@ impl Tokenizer {
         let special = added.iter().filter(|added| added.special).map(|added| model_id(added.id)).collect();
         let last_id = blueprint.model.ids().chain(added.iter().map(|added| added.id)).max();
         let n_ids = remap.as_ref().map_or_else(|| last_id.map_or(0, |id| id as usize + 1), Remap::n_ids);
-        let (library, growth) = guarded(&path, "building the tokenizer", || blueprint.build())??;
-        Ok(Tokenizer { library, growth, style, unk_id, special, n_ids, remap, path })
+        let n_bytes = added.iter().map(|added| added.content.len()).sum();
+        let library =
+            allowance::within(n_bytes, || guarded(&path, "building the tokenizer", || blueprint.build()))???;
+        Ok(Tokenizer { library, style, unk_id, special, n_ids, remap, path })
     }
 
     /// Cuts a text, or a pair, into tokens; the tokenizer's own special tokens are added.
@@ -165,15 +166,35 @@ impl Tokenizer {
     /// A text over the limits.
     pub fn encode(&self, text: &str, pair: Option<&str>) -> Result<Encoded, Error> {
         let pair = pair.filter(|pair| !pair.is_empty());
-        for text in [Some(text), pair].into_iter().flatten() {
-            self.check_length(text)?;
-        }
-        let encoding = guarded(&self.path, "cutting the text", || match pair {
-            Some(pair) => self.library.encode((text, pair), true),
-            None => self.library.encode(text, true),
-        })?
-        .map_err(|error| Error::file(&self.path, format!("cannot cut the text: {error}")))?;
+        let encoding = match pair {
+            Some(pair) => self.cut(&[text, pair], |library| library.encode((text, pair), true))?,
+            None => self.cut(&[text], |library| library.encode(text, true))?,
+        };
         Ok(self.encoded(&encoding, text, pair))
+    }
+
+    /// The ids of a text's own tokens; nothing is added around them.
+    ///
+    /// # Errors
+    /// Those of [`Tokenizer::encode`].
+    pub fn ids(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let encoding = self.cut(&[text], |library| library.encode_fast(text, false))?;
+        let ids = encoding.get_ids().iter();
+        Ok(ids.map(|id| self.remap.as_ref().map_or(*id, |remap| remap.id(*id))).collect())
+    }
+
+    /// Lets the library cut texts, within what they may cost.
+    fn cut(
+        &self,
+        texts: &[&str],
+        work: impl FnOnce(&Library) -> tokenizers::Result<tokenizers::Encoding>,
+    ) -> Result<tokenizers::Encoding, Error> {
+        if let Some(text) = texts.iter().find(|text| text.len() > MAX_TEXT_BYTES) {
+            return Err(Error::Limit(format!("the text has {} bytes; {MAX_TEXT_BYTES} are possible", text.len())));
+        }
+        let n_bytes = texts.iter().map(|text| text.len()).sum();
+        allowance::within(n_bytes, || guarded(&self.path, "cutting the text", || work(&self.library)))??
+            .map_err(|error| Error::file(&self.path, format!("cannot cut the text: {error}")))
     }
 
     /// The text of token ids, special tokens left out.
@@ -188,7 +209,8 @@ impl Tokenizer {
             let text = String::from_utf8_lossy(&bytes);
             return Ok(text.strip_prefix(' ').unwrap_or(&text).to_owned());
         }
-        guarded(&self.path, "joining the tokens", || self.library.decode(ids, true))?
+        let n_bytes = names.iter().map(String::len).sum();
+        allowance::within(n_bytes, || guarded(&self.path, "joining the tokens", || self.library.decode(ids, true)))??
             .map_err(|error| Error::file(&self.path, format!("cannot join the tokens: {error}")))
     }
 
@@ -246,21 +268,6 @@ impl Tokenizer {
                     self.n_ids - 1
                 ),
             ));
-        }
-        Ok(())
-    }
-
-    fn check_length(&self, text: &str) -> Result<(), Error> {
-        if text.len() > MAX_TEXT_BYTES {
-            return Err(Error::Limit(format!("the text has {} bytes; {MAX_TEXT_BYTES} are possible", text.len())));
-        }
-        let grown = self.growth.bound(text.len());
-        if grown > MAX_GROWN_BYTES {
-            return Err(Error::Limit(format!(
-                "the text has {} bytes and could become {grown:.3e} in the normaliser of {}; {MAX_GROWN_BYTES} are possible",
-                text.len(),
-                self.path.display()
-            )));
         }
         Ok(())
     }

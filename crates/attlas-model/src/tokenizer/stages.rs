@@ -171,30 +171,28 @@ fn charsmap_growth(base64: &str, place: Place<'_>) -> Result<Growth, Error> {
     }
 }
 
-/// Checks a pre-tokenizer; returns how much it can lengthen a text.
-pub(super) fn check_pre_tokenizer(value: &Value, path: &Path) -> Result<Growth, Error> {
+/// Checks a pre-tokenizer.
+pub(super) fn check_pre_tokenizer(value: &Value, path: &Path) -> Result<(), Error> {
     match value {
-        Value::Null => Ok(Growth::NONE),
+        Value::Null => Ok(()),
         value => pre_tokenizer(value, Place { path, field: "pre_tokenizer", depth: 0 }),
     }
 }
 
-fn pre_tokenizer(value: &Value, place: Place<'_>) -> Result<Growth, Error> {
+fn pre_tokenizer(value: &Value, place: Place<'_>) -> Result<(), Error> {
     let (object, kind) = place.object(value)?;
     match kind {
         "Sequence" => {
             let (stages, place) = place.sequence(object, "pretokenizers")?;
-            stages.iter().try_fold(Growth::NONE, |growth, stage| Ok(growth.then(pre_tokenizer(stage, place)?)))
+            stages.iter().try_for_each(|stage| pre_tokenizer(stage, place))
         }
-        // A mark before each word, and up to two bytes or three for each byte or space.
-        "ByteLevel" | "Metaspace" => Ok(Growth { factor: 4.0, constant: 4.0 }),
-        "Split" => place.pattern(object).map(|_| Growth::NONE),
+        "Split" => place.pattern(object).map(|_| ()),
         "FixedLength" => match object.get("length").map(Value::as_u64) {
-            None | Some(Some(1..)) => Ok(Growth::NONE),
+            None | Some(Some(1..)) => Ok(()),
             _ => place.refuse("is a FixedLength whose length is not a positive number"),
         },
         "BertPreTokenizer" | "CharDelimiterSplit" | "Delimiter" | "Whitespace" | "WhitespaceSplit" | "Punctuation"
-        | "Digits" | "UnicodeScripts" => Ok(Growth::NONE),
+        | "Digits" | "UnicodeScripts" | "ByteLevel" | "Metaspace" => Ok(()),
         kind => place.unknown(kind),
     }
 }

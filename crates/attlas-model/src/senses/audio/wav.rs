@@ -10,6 +10,9 @@ use rayon::prelude::*;
 
 use crate::Error;
 
+/// The most that is read of a file, in samples of each channel: 30 seconds at the highest rate twice over, 600 at 96 kHz.
+const MAX_FRAMES: usize = 1 << 26;
+
 /// What was read of a file.
 pub(super) struct Sound {
     /// One channel.
@@ -42,10 +45,17 @@ pub(super) fn open(path: &Path, n_samples: usize, rate: usize) -> Result<Sound, 
     }
     // as many as are needed, and a few that the filter looks ahead
     let n_wanted = (n_samples * file_rate).div_ceil(rate) + 2 * REACH * file_rate.div_ceil(rate);
-    let interleaved = read(reader, n_wanted * n_channels)
-        .map_err(|error| Error::file(path, format!("is a damaged WAV file: {error}")))?;
-    let mono: Vec<f32> =
-        interleaved.chunks_exact(n_channels).map(|frame| frame.iter().sum::<f32>() / n_channels as f32).collect();
+    let n_frames = n_wanted.min(reader.duration() as usize);
+    if n_frames > MAX_FRAMES {
+        return Err(Error::file(
+            path,
+            format!(
+                "has {file_rate} samples per second, of which this model would read {n_frames}; attlas reads \
+                 {MAX_FRAMES}; `ffmpeg -i IN -ar {rate} -ac 1 OUT.wav` makes a smaller one"
+            ),
+        ));
+    }
+    let mono = read(reader, n_frames).map_err(|error| Error::file(path, format!("is a damaged WAV file: {error}")))?;
     if mono.is_empty() {
         return Err(Error::file(path, "holds no sound"));
     }
@@ -65,16 +75,35 @@ pub(super) fn open(path: &Path, n_samples: usize, rate: usize) -> Result<Sound, 
     Ok(Sound { samples, notes })
 }
 
-/// Up to `n` samples of all channels in turn.
-fn read(reader: WavReader<BufReader<File>>, n: usize) -> Result<Vec<f32>, hound::Error> {
+/// Up to `n_frames` samples, the mean of the channels; channels that end early are left out.
+fn read(reader: WavReader<BufReader<File>>, n_frames: usize) -> Result<Vec<f32>, hound::Error> {
     let spec = reader.spec();
+    let n_channels = usize::from(spec.channels);
     match spec.sample_format {
-        SampleFormat::Float => reader.into_samples::<f32>().take(n).collect(),
+        SampleFormat::Float => averaged(reader.into_samples::<f32>(), n_frames, n_channels),
         SampleFormat::Int => {
             let full = 2.0_f64.powi(i32::from(spec.bits_per_sample) - 1);
-            reader.into_samples::<i32>().take(n).map(|sample| Ok((f64::from(sample?) / full) as f32)).collect()
+            let scaled = reader.into_samples::<i32>().map(|sample| Ok((f64::from(sample?) / full) as f32));
+            averaged(scaled, n_frames, n_channels)
         }
     }
+}
+
+fn averaged(
+    mut samples: impl Iterator<Item = Result<f32, hound::Error>>,
+    n_frames: usize,
+    n_channels: usize,
+) -> Result<Vec<f32>, hound::Error> {
+    let mut mono = Vec::new(); // a header may claim more than there is
+    'frames: for _ in 0..n_frames {
+        let mut sum = 0.0;
+        for _ in 0..n_channels {
+            let Some(sample) = samples.next() else { break 'frames };
+            sum += sample?;
+        }
+        mono.push(sum / n_channels as f32);
+    }
+    Ok(mono)
 }
 
 /// Zeros of the sinc on each side of its middle.
@@ -130,5 +159,23 @@ mod tests {
             let worst = (400..3_600).map(|i| (found[i] - wanted[i]).abs()).fold(0.0, f32::max);
             assert!(worst < 2e-3, "{rate}: {worst}");
         }
+    }
+
+    #[test]
+    fn more_samples_than_are_read_are_refused_before_they_are_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("claims.wav");
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0");
+        bytes.extend_from_slice(&768_000_u32.to_le_bytes());
+        bytes.extend_from_slice(&768_000_u32.to_le_bytes());
+        bytes.extend_from_slice(b"\x01\0\x08\0data\xff\xff\xff\xff");
+        bytes.extend_from_slice(&[128; 100]);
+        std::fs::write(&path, &bytes).expect("a file");
+        let message = open(&path, 600 * 16_000, 16_000).err().expect("a refusal").to_string();
+        assert!(message.contains("claims.wav") && message.contains("attlas reads 67108864"), "{message}");
+        // of the same claim, as many as are wanted: the file ends before
+        let message = open(&path, 16_000, 16_000).err().expect("a refusal").to_string();
+        assert!(message.contains("is a damaged WAV file"), "{message}");
     }
 }

@@ -18,6 +18,9 @@ const MAX_BYTES: u64 = 256 << 20;
 /// The most pixels of an image.
 const MAX_PIXELS: usize = 100_000_000;
 
+/// The longest side of an image.
+const MAX_SIDE: usize = 1 << 16;
+
 /// What a byte of a file can stand for at most: a PNG's 1032-fold compression of 1-bit pixels, and a JPEG's one bit for each
 /// of the six blocks of 16 × 16 pixels, generously.
 const PIXELS_PER_BYTE_PNG: usize = 8 * 1032;
@@ -38,7 +41,7 @@ impl Image {
     /// Reads a PNG or JPEG file; transparency is dropped, and a photograph is turned upright.
     ///
     /// # Errors
-    /// When it is neither, damaged, or larger than 100 million pixels.
+    /// When it is neither, damaged, or larger than 100 million pixels or 65,536 on a side.
     pub fn open(path: &Path) -> Result<Image, Error> {
         let bytes = read_small_file(path, MAX_BYTES)?;
         let image = match bytes.as_slice() {
@@ -74,8 +77,8 @@ fn png(bytes: &[u8]) -> Result<Image, String> {
 fn jpeg(bytes: &[u8]) -> Result<Image, String> {
     let damaged = |error| format!("is a damaged JPEG: {error}");
     let options = DecoderOptions::default()
-        .set_max_width(1 << 16)
-        .set_max_height(1 << 16)
+        .set_max_width(MAX_SIDE)
+        .set_max_height(MAX_SIDE)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(damaged)?;
@@ -89,6 +92,9 @@ fn jpeg(bytes: &[u8]) -> Result<Image, String> {
 /// Refuses sizes that are 0, beyond the limit, or more than the file's bytes can stand for.
 fn check_size([width, height]: [usize; 2], bytes: &[u8], pixels_per_byte: usize) -> Result<(), String> {
     let n_pixels = width.saturating_mul(height);
+    if width.max(height) > MAX_SIDE {
+        return Err(format!("has {width} × {height} pixels; attlas reads sides of up to {MAX_SIDE}; cut a part out of it"));
+    }
     if n_pixels == 0 || n_pixels > MAX_PIXELS {
         return Err(format!("has {width} × {height} pixels; attlas reads from 1 to {MAX_PIXELS}"));
     }
@@ -104,5 +110,32 @@ fn whole(image: Image) -> Result<Image, String> {
     match image.pixels.len() {
         n if n == expected => Ok(image),
         n => Err(format!("gave {n} bytes of pixels where {expected} were expected")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A black PNG of one bit per pixel.
+    fn black(width: u32, height: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, width, height);
+        encoder.set_depth(png::BitDepth::One);
+        let mut writer = encoder.write_header().expect("a header");
+        let n_bytes = width.div_ceil(8) as usize * height as usize;
+        writer.write_image_data(&vec![0; n_bytes]).expect("pixels");
+        drop(writer);
+        bytes
+    }
+
+    #[test]
+    fn a_png_with_a_side_beyond_the_limit_is_refused_with_its_sides() {
+        for (width, height) in [(1, 65_537), (70_000, 2)] {
+            let message = png(&black(width, height)).expect_err("a refusal");
+            assert!(message.contains(&format!("{width} × {height} pixels")) && message.contains("65536"), "{message}");
+        }
+        let image = png(&black(1, 65_536)).expect("an image");
+        assert_eq!([image.width, image.height, image.pixels.len()], [1, 65_536, 3 * 65_536]);
     }
 }

@@ -1,5 +1,7 @@
 //! preprocessor_config.json: how an image is resized, cut, scaled and normalised before a model reads it.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::Image;
@@ -77,8 +79,8 @@ impl Preparation {
             Some((size, _)) => size.of(image)?,
         };
         let resized = match &self.resized {
-            None => image.clone(),
-            Some((_, filter)) => resize(image, width, height, *filter),
+            None => Cow::Borrowed(image),
+            Some((_, filter)) => Cow::Owned(resize(image, width, height, *filter)),
         };
         // 2. the middle
         let [cut_height, cut_width] = self.cut.unwrap_or([height, width]);
@@ -86,6 +88,11 @@ impl Preparation {
             return Err(format!(
                 "has {height} × {width} pixels after resizing (height × width), fewer than the {cut_height} × \
                  {cut_width} that are cut out of its middle"
+            ));
+        }
+        if cut_height.max(cut_width) > MAX_SIDE {
+            return Err(format!(
+                "has {width} × {height} pixels, which this model's configuration does not resize; {MAX_SIDE} a side is the most"
             ));
         }
         let (top, left) = ((height - cut_height) / 2, (width - cut_width) / 2);
@@ -251,6 +258,10 @@ mod tests {
         assert!(
             refused(r#"{"size": {"shortest_edge": 1}, "do_center_crop": true, "crop_size": 9}"#).contains("fewer than")
         );
+        let one_line = Image { width: 5000, height: 1, pixels: vec![0; 15_000] };
+        let config = ConfigFile::parse("preprocessor_config.json".as_ref(), br#"{"do_resize": false}"#).expect("JSON");
+        let message = Preparation::read(&config).expect("a preparation").apply(&one_line).err().expect("a refusal");
+        assert!(message.contains("has 5000 × 1 pixels") && message.contains("4096"), "{message}");
         assert!(refused(r#"{"resample": 9}"#).contains("resample is 9"));
         assert!(refused(r#"{"image_std": [1, 0, 1]}"#).contains("image_std has a 0"));
         assert!(refused(r#"{"image_mean": [1, 2]}"#).contains("image_mean has 2 numbers"));

@@ -59,7 +59,12 @@ impl Filter {
     }
 }
 
-/// The image with `width × height` pixels.
+/// Rows of the new image that are made together: many enough that few old lines are needed by two bands, and few enough
+/// that their sums are small.
+const BAND: usize = 16;
+
+/// The image with `width × height` pixels. Lines are resized as they are needed, so that an image takes no more memory for
+/// being tall.
 pub(super) fn resize(image: &Image, width: usize, height: usize, filter: Filter) -> Image {
     if (width, height) == (image.width, image.height) {
         return image.clone();
@@ -69,23 +74,37 @@ pub(super) fn resize(image: &Image, width: usize, height: usize, filter: Filter)
     }
     let columns = windows(image.width, width, filter);
     let rows = windows(image.height, height, filter);
-    // 1. along the lines
-    let mut wide = vec![0; image.height * width * 3]; // [old height, width, 3]
-    let lines = wide.par_chunks_exact_mut(width * 3).zip(image.pixels.par_chunks_exact(image.width * 3));
-    lines.for_each(|(output, line)| {
-        for (pixel, window) in output.as_chunks_mut::<3>().0.iter_mut().zip(&columns) {
+    let mut pixels = vec![0; height * width * 3]; // [height, width, 3]
+    let bands = pixels.par_chunks_mut(BAND * width * 3).zip(rows.par_chunks(BAND));
+    bands.for_each(|(output, rows)| band(image, &columns, rows, output));
+    Image { width, height, pixels }
+}
+
+/// Some rows of the new image, each the weighted sum of old lines.
+fn band(image: &Image, columns: &[Window], rows: &[Window], output: &mut [u8]) {
+    let n_values = columns.len() * 3;
+    let mut sums = vec![1_i64 << (PRECISION - 1); output.len()]; // [rows, width, 3], a half for rounding
+    let mut wide = vec![0; n_values]; // [width, 3]
+    let first = rows.iter().map(|row| row.start).min().unwrap_or(0);
+    let end = rows.iter().map(|row| row.start + row.weights.len()).max().unwrap_or(0);
+    for y in first..end {
+        // 1. along the line
+        let line = &image.pixels[y * image.width * 3..][..image.width * 3];
+        for (pixel, window) in wide.as_chunks_mut::<3>().0.iter_mut().zip(columns) {
             let source = &line[window.start * 3..];
             *pixel = [0, 1, 2].map(|channel| window.sum(|tap| source[tap * 3 + channel]));
         }
-    });
-    // 2. across them
-    let mut pixels = vec![0; height * width * 3]; // [height, width, 3]
-    pixels.par_chunks_exact_mut(width * 3).zip(&rows).for_each(|(output, window)| {
-        for (x, value) in output.iter_mut().enumerate() {
-            *value = window.sum(|tap| wide[(window.start + tap) * width * 3 + x]);
+        // 2. into the rows that it is a part of
+        for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(n_values)) {
+            let Some(weight) = y.checked_sub(row.start).and_then(|tap| row.weights.get(tap)) else { continue };
+            for (sum, value) in sums.iter_mut().zip(&wide) {
+                *sum += i64::from(*value) * weight;
+            }
         }
-    });
-    Image { width, height, pixels }
+    }
+    for (value, sum) in output.iter_mut().zip(sums) {
+        *value = level(sum);
+    }
 }
 
 fn nearest(image: &Image, width: usize, height: usize) -> Image {
@@ -113,8 +132,13 @@ impl Window {
     fn sum(&self, value: impl Fn(usize) -> u8) -> u8 {
         let half = 1_i64 << (PRECISION - 1);
         let taps = self.weights.iter().enumerate().map(|(tap, weight)| i64::from(value(tap)) * weight);
-        ((half + taps.sum::<i64>()) >> PRECISION).clamp(0, 255) as u8
+        level(half + taps.sum::<i64>())
     }
+}
+
+/// The 8 bits of a fixed-point sum.
+fn level(sum: i64) -> u8 {
+    (sum >> PRECISION).clamp(0, 255) as u8
 }
 
 fn windows(n_old: usize, n_new: usize, filter: Filter) -> Vec<Window> {
@@ -132,4 +156,38 @@ fn windows(n_old: usize, n_new: usize, filter: Filter) -> Vec<Window> {
         Window { start, weights: plain.iter().map(fixed).collect() }
     };
     (0..n_new).map(window).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the two passes give when the first is kept whole, as Pillow does it.
+    fn in_two_passes(image: &Image, width: usize, height: usize, filter: Filter) -> Vec<u8> {
+        let (columns, rows) = (windows(image.width, width, filter), windows(image.height, height, filter));
+        let old = |y: usize, x: usize, channel: usize| image.pixels[(y * image.width + x) * 3 + channel];
+        let wide: Vec<u8> = (0..image.height * width * 3)
+            .map(|place| {
+                let (y, x, channel) = (place / (width * 3), place / 3 % width, place % 3);
+                columns[x].sum(|tap| old(y, columns[x].start + tap, channel))
+            })
+            .collect(); // [old height, width, 3]
+        let across = |(y, x): (usize, usize)| rows[y].sum(|tap| wide[(rows[y].start + tap) * width * 3 + x]);
+        (0..height * width * 3).map(|place| across((place / (width * 3), place % (width * 3)))).collect()
+    }
+
+    #[test]
+    fn bands_give_the_bytes_of_two_whole_passes() {
+        let filters = [Filter::Lanczos, Filter::Bilinear, Filter::Bicubic, Filter::Box, Filter::Hamming];
+        for (old, new) in [([7, 150], [19, 40]), ([53, 9], [5, 37]), ([3, 400], [2, 1]), ([1, 5], [4, 90])] {
+            let n = old[0] * old[1] * 3;
+            let pixels = (0..n).map(|i| (i * 7919 % 251) as u8).collect();
+            let image = Image { width: old[0], height: old[1], pixels };
+            for filter in filters {
+                let found = resize(&image, new[0], new[1], filter);
+                assert_eq!([found.width, found.height], new);
+                assert!(found.pixels == in_two_passes(&image, new[0], new[1], filter), "{old:?} {new:?} {filter:?}");
+            }
+        }
+    }
 }
