@@ -14,9 +14,8 @@ use budget::within;
 use common::data;
 use serde_json::{Value, json};
 
-/// What a model of at most 100 kB may take, and a run of it: a size may be given as up to 2²⁴, and some tables of as many
-/// angles are made before the weights are looked at.
-const MOST_BYTES: usize = 160 << 20;
+/// What a model of at most 100 kB may take, and a run of it.
+const MOST_BYTES: usize = 16 << 20;
 
 /// A case of each family, with its weights linked into a folder whose configuration may be spoilt.
 fn folders() -> Vec<(PathBuf, tempfile::TempDir, Value)> {
