@@ -6,19 +6,38 @@ use std::path::{Path, PathBuf};
 use attlas::analysis::{measure_all, standouts, summarise};
 use attlas::arrays::{self, ImportOptions};
 use attlas::{Kind, Pooling, Recording};
+use attlas_model::Model;
 
 thread_local! {
     static FOLDER: OnceCell<tempfile::TempDir> = const { OnceCell::new() };
 }
 
-/// Writes `bytes` to a file called `name`, in memory where the system has such a folder.
+/// A temporary folder, in memory where the system has such a place.
+pub fn memory_folder() -> tempfile::TempDir {
+    let memory = PathBuf::from("/dev/shm");
+    let parent = if memory.is_dir() { memory } else { std::env::temp_dir() };
+    tempfile::tempdir_in(parent).expect("a temporary folder")
+}
+
+/// The fixtures of the model crate's tests.
+pub fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/attlas-model/tests/data").join(name)
+}
+
+/// A small model of `family` with this preprocessor_config.json.
+pub fn model_that_reads(family: &str, preprocessor: &str) -> Model {
+    let folder = memory_folder();
+    for name in ["config.json", "generation_config.json", "model.safetensors"] {
+        let _ = std::fs::copy(data("families").join(family).join(name), folder.path().join(name)); // not all have all
+    }
+    std::fs::write(folder.path().join("preprocessor_config.json"), preprocessor).expect("it is written");
+    Model::load(folder.path()).expect("a model")
+}
+
+/// Writes `bytes` to a file called `name`, alone in its folder.
 pub fn with_file(name: &str, bytes: &[u8], read: impl FnOnce(&Path)) {
     FOLDER.with(|folder| {
-        let folder = folder.get_or_init(|| {
-            let memory = PathBuf::from("/dev/shm");
-            let parent = if memory.is_dir() { memory } else { std::env::temp_dir() };
-            tempfile::tempdir_in(parent).expect("a temporary folder")
-        });
+        let folder = folder.get_or_init(memory_folder);
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).expect("the input is written");
         read(&path);

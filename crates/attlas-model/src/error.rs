@@ -85,16 +85,29 @@ impl Error {
     }
 
     pub(crate) fn file(path: &Path, message: impl Into<String>) -> Error {
-        Error::File { path: path.to_owned(), message: message.into() }
+        Error::File { path: path.to_owned(), message: brief(message) }
     }
 
     pub(crate) fn config(path: &Path, field: impl Into<String>, message: impl Into<String>) -> Error {
-        Error::Config { path: path.to_owned(), field: field.into(), message: message.into() }
+        Error::Config { path: path.to_owned(), field: brief(field), message: brief(message) }
     }
 
     pub(crate) fn tensor(path: &Path, tensor: impl Into<String>, message: impl Into<String>) -> Error {
-        Error::Tensor { path: path.to_owned(), tensor: tensor.into(), message: message.into() }
+        Error::Tensor { path: path.to_owned(), tensor: brief(tensor), message: brief(message) }
     }
+}
+
+/// Words that may quote a file: one line, without its middle where it is longer than anyone reads.
+pub(crate) fn brief(words: impl Into<String>) -> String {
+    const MOST: usize = 800; // characters
+    let line = words.into().trim_end().replace(['\n', '\r'], " ");
+    let n_chars = line.chars().count();
+    if n_chars <= MOST {
+        return line;
+    }
+    let (start, end): (String, String) =
+        (line.chars().take(MOST / 2).collect(), line.chars().skip(n_chars - MOST / 2).collect());
+    format!("{start} … {end}")
 }
 
 impl From<Stopped> for Error {

@@ -125,6 +125,28 @@ fn an_enormous_size_is_refused_by_the_tensors_shape_and_not_by_the_allocator() {
 }
 
 #[test]
+fn code_and_places_that_a_configuration_names_are_not_gone_to() {
+    let mut folder = Folder::new();
+    let trace = folder.path("trace");
+    let code = format!("open({:?}, 'w')\n", trace.display());
+    std::fs::write(folder.path("modeling_other.py"), code).unwrap();
+    folder.config["auto_map"] = json!({"AutoModel": "modeling_other.OtherModel", "AutoTokenizer": "modeling_other.T"});
+    folder.config["_name_or_path"] = json!("../../other");
+    folder.config["base_model"] = json!("https://127.0.0.1:9/model.safetensors");
+    folder.write();
+    Model::load(folder.folder.path()).unwrap();
+    assert!(!trace.exists());
+}
+
+#[test]
+fn a_message_that_quotes_a_file_stays_one_line_that_can_be_read() {
+    let message = Folder::with("model_type", json!("long\n".repeat(10_000)));
+    assert!(message.contains("\"long long ") && message.len() < 1200, "{message}");
+    let message = Folder::with("d_ff", json!("x".repeat(100_000)));
+    assert!(message.contains("d_ff is \"xxx") && message.ends_with("a whole number from 1 to 16777216"), "{message}");
+}
+
+#[test]
 fn an_unknown_family_names_the_nearest() {
     for (model_type, nearest) in [("lama", "llama"), ("bert-like", "bert"), ("gpt3", "gpt2")] {
         let message = Folder::with("model_type", json!(model_type));

@@ -1,5 +1,8 @@
-//! Every value of every family's configuration, made wrong in turn: a model that runs or one sentence, never a panic.
+//! Every value of every family's configuration, made wrong or left out in turn: a model that runs or one sentence, never a
+//! panic, within a budget of memory and time.
 
+#[path = "../../attlas/tests/common/budget.rs"]
+mod budget;
 mod common;
 
 use std::path::{Path, PathBuf};
@@ -7,8 +10,12 @@ use std::path::{Path, PathBuf};
 use attlas_model::config::Reads;
 use attlas_model::family::FAMILIES;
 use attlas_model::{Array, Input, Model, Pass, RunOptions, Side, Site};
+use budget::within;
 use common::data;
 use serde_json::{Value, json};
+
+/// What a model of at most 100 kB may take, and a run of it.
+const MOST_BYTES: usize = 16 << 20;
 
 /// A case of each family, with its weights linked into a folder whose configuration may be spoilt.
 fn folders() -> Vec<(PathBuf, tempfile::TempDir, Value)> {
@@ -108,8 +115,9 @@ fn no_value_of_a_configuration_makes_a_family_panic() {
                 let mut spoilt = config.clone();
                 *spoilt.pointer_mut(field).expect("the field") = value.clone();
                 std::fs::write(folder.path().join("config.json"), spoilt.to_string()).expect("a file");
-                let outcome = std::panic::catch_unwind(|| load_and_run(folder.path()));
-                let outcome = outcome.unwrap_or_else(|_| panic!("{}: {field} = {value}", case.display()));
+                let what = || format!("{}: {field} = {value}", case.display());
+                let outcome = within(MOST_BYTES, what, || std::panic::catch_unwind(|| load_and_run(folder.path())));
+                let outcome = outcome.unwrap_or_else(|_| panic!("{}", what()));
                 if let Err(message) = outcome {
                     assert!(!message.contains('\n') && !message.is_empty(), "one sentence: {message}");
                     n_refused += 1;

@@ -23,6 +23,9 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
+    /// The widest head: tables of as many angles are made for each layer, before the weights are looked at.
+    pub const MOST_HEAD_WIDTH: usize = 1 << 14;
+
     /// Reads `config.json`.
     ///
     /// # Errors
@@ -257,7 +260,7 @@ impl ConfigFile {
     /// The width of a head: `width / n_heads`, which must divide.
     ///
     /// # Errors
-    /// When it does not; the message names both fields.
+    /// When it does not, or the head is wider than [`ConfigFile::MOST_HEAD_WIDTH`]; the message names both fields.
     pub fn head_width(
         &self,
         heads_field: &str,
@@ -265,8 +268,17 @@ impl ConfigFile {
         width_field: &str,
         width: usize,
     ) -> Result<usize, Error> {
-        if width.is_multiple_of(n_heads) {
+        if width.is_multiple_of(n_heads) && width / n_heads <= Self::MOST_HEAD_WIDTH {
             return Ok(width / n_heads);
+        }
+        if width.is_multiple_of(n_heads) {
+            let (n, most) = (width / n_heads, Self::MOST_HEAD_WIDTH);
+            return Err(self.error(
+                width_field,
+                format!(
+                    "is {width}, which gives each of {n_heads} heads {n} numbers; attlas reads heads of up to {most}"
+                ),
+            ));
         }
         Err(self.error(heads_field, format!("is {n_heads}, but {width_field} {width} is not divisible by it")))
     }

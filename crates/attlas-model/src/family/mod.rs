@@ -139,7 +139,7 @@ pub fn of(config: &ConfigFile) -> Result<&'static Family, Error> {
     let found = FAMILIES.iter().find(|family| family.model_types.contains(&model_type));
     found.ok_or_else(|| Error::UnknownFamily {
         path: config.path().to_owned(),
-        model_type: model_type.to_owned(),
+        model_type: crate::error::brief(model_type),
         nearest: nearest(model_type),
     })
 }
