@@ -298,6 +298,29 @@ fn weights_that_are_no_function_of_queries_and_keys_are_recorded_dense_said_and_
 }
 
 #[test]
+fn a_bias_of_each_key_is_in_the_recording_its_file_and_the_scores() {
+    let model = Model::load(&data("families").join("falcon-rw-24-heads")).expect("a model");
+    let input =
+        |ids: &[u32]| Input { target: model.tokens_from_ids(Side::Target, ids).expect("tokens"), ..Input::default() };
+    let inputs = [input(&[5, 9, 30, 7, 11, 40]), input(&[8, 6, 21])];
+    let options = RunOptions { pass: Pass::keeping([Site::Attention, Site::Scores]), ..RunOptions::default() };
+    let run = model.run(&inputs, &options).expect("a run");
+    let scores = &run.kept(Site::Scores, Kind::Decoder, 0).expect("scores").values;
+    let bytes = std::sync::Arc::new(run.recording.to_bytes().expect("bytes"));
+    let read = attlas::Recording::from_bytes(bytes).expect("a recording");
+    for (item, head) in [(0, 0), (0, 17), (1, 0), (1, 23)] {
+        let weights = read.map(item, Kind::Decoder, 0, head).expect("a map").dense();
+        for (query, weights) in weights.chunks_exact(6).enumerate().take(3) {
+            let scores = &scores[((item * 24 + head) * 6 + query) * 6..][..=query];
+            let sum: f64 = scores.iter().map(|score| f64::from(*score).exp()).sum();
+            for (weight, score) in weights.iter().zip(scores) {
+                assert!((f64::from(*weight) - f64::from(*score).exp() / sum).abs() < 1e-5, "text {item} head {head}");
+            }
+        }
+    }
+}
+
+#[test]
 fn generation_ends_where_the_positions_end_and_says_so() {
     let model = Model::load(&data("families").join("opt")).expect("a model");
     let decoding = Decoding::Greedy { max_tokens: 100 };
