@@ -321,6 +321,40 @@ fn a_bias_of_each_key_is_in_the_recording_its_file_and_the_scores() {
 }
 
 #[test]
+fn a_text_has_the_maps_it_has_alone_where_rotary_frequencies_depend_on_its_length() {
+    for case in ["llama-dynamic", "phi3-longrope"] {
+        let model = Model::load(&data("families").join(case)).expect("a model");
+        // 16 positions are what both were trained for
+        let input = |n: u32| Input {
+            target: model
+                .tokens_from_ids(Side::Target, &(0..n).map(|place| 5 + place * 7 % 41).collect::<Vec<_>>())
+                .expect("tokens"),
+            ..Input::default()
+        };
+        let inputs = [input(5), input(30), input(21), input(16)];
+        let options = RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits]), ..RunOptions::default() };
+        let together = model.run(&inputs, &options).expect("a run");
+        for (item, input) in inputs.iter().enumerate() {
+            let alone = model.run(std::slice::from_ref(input), &options).expect("a run");
+            let n = input.target.len();
+            for layer in &alone.recording.layers {
+                for head in 0..layer.shape.n_heads {
+                    let map = |run: &Run, item| {
+                        run.recording.map(item, layer.kind, layer.index, head).expect("a map").dense()
+                    };
+                    let (found, expected) = (map(&together, item), map(&alone, 0));
+                    for query in 0..n {
+                        let expected: Vec<f64> = expected[query * n..][..n].iter().copied().map(f64::from).collect();
+                        let (excess, key) = largest_excess(&found[query * 30..][..n], &expected, 0.0);
+                        assert!(excess < 1e-6, "{case}: text {item} row {query} column {key} differs by {excess}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn generation_ends_where_the_positions_end_and_says_so() {
     let model = Model::load(&data("families").join("opt")).expect("a model");
     let decoding = Decoding::Greedy { max_tokens: 100 };
