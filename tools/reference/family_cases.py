@@ -237,6 +237,18 @@ def decoders() -> list[Case]:
         Case("falcon-40b", t.FalconForCausalLM, t.FalconConfig(**falcon, new_decoder_architecture=True, num_kv_heads=2, num_ln_in_parallel_attn=2)),
         # with ALiBi, eager of transformers 5.23 adds the bias twice: once to the mask, once to the scores
         Case("falcon-rw", t.FalconForCausalLM, t.FalconConfig(**falcon, alibi=True, multi_query=False, parallel_attn=False, bias=True), torch.float16, implementation="sdpa"),
+        # heads enough that slopes are no powers of two, and that transformers rounds them and the bias to bf16
+        Case(
+            "falcon-rw-24-heads",
+            t.FalconForCausalLM,
+            t.FalconConfig(
+                **falcon | {"hidden_size": 48, "num_attention_heads": 24, "num_hidden_layers": 1},
+                alibi=True, multi_query=False, parallel_attn=False, bias=True,
+            ),
+            torch.bfloat16,
+            implementation="sdpa",
+            long=62,
+        ),
         Case("stablelm", t.StableLmForCausalLM, t.StableLmConfig(**grouped | {"hidden_size": 32}, use_qkv_bias=True)),
         Case(
             "stablelm-2-12b",

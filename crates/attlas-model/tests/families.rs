@@ -301,6 +301,63 @@ fn weights_that_are_no_function_of_queries_and_keys_are_recorded_dense_said_and_
 }
 
 #[test]
+fn a_bias_of_each_key_is_in_the_recording_its_file_and_the_scores() {
+    let model = Model::load(&data("families").join("falcon-rw-24-heads")).expect("a model");
+    let input =
+        |ids: &[u32]| Input { target: model.tokens_from_ids(Side::Target, ids).expect("tokens"), ..Input::default() };
+    let inputs = [input(&[5, 9, 30, 7, 11, 40]), input(&[8, 6, 21])];
+    let options = RunOptions { pass: Pass::keeping([Site::Attention, Site::Scores]), ..RunOptions::default() };
+    let run = model.run(&inputs, &options).expect("a run");
+    let scores = &run.kept(Site::Scores, Kind::Decoder, 0).expect("scores").values;
+    let bytes = std::sync::Arc::new(run.recording.to_bytes().expect("bytes"));
+    let read = attlas::Recording::from_bytes(bytes).expect("a recording");
+    for (item, head) in [(0, 0), (0, 17), (1, 0), (1, 23)] {
+        let weights = read.map(item, Kind::Decoder, 0, head).expect("a map").dense();
+        for (query, weights) in weights.chunks_exact(6).enumerate().take(3) {
+            let scores = &scores[((item * 24 + head) * 6 + query) * 6..][..=query];
+            let sum: f64 = scores.iter().map(|score| f64::from(*score).exp()).sum();
+            for (weight, score) in weights.iter().zip(scores) {
+                assert!((f64::from(*weight) - f64::from(*score).exp() / sum).abs() < 1e-5, "text {item} head {head}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_text_has_the_maps_it_has_alone_where_rotary_frequencies_depend_on_its_length() {
+    for case in ["llama-dynamic", "phi3-longrope"] {
+        let model = Model::load(&data("families").join(case)).expect("a model");
+        // 16 positions are what both were trained for
+        let input = |n: u32| Input {
+            target: model
+                .tokens_from_ids(Side::Target, &(0..n).map(|place| 5 + place * 7 % 41).collect::<Vec<_>>())
+                .expect("tokens"),
+            ..Input::default()
+        };
+        let inputs = [input(5), input(30), input(21), input(16)];
+        let options = RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits]), ..RunOptions::default() };
+        let together = model.run(&inputs, &options).expect("a run");
+        for (item, input) in inputs.iter().enumerate() {
+            let alone = model.run(std::slice::from_ref(input), &options).expect("a run");
+            let n = input.target.len();
+            for layer in &alone.recording.layers {
+                for head in 0..layer.shape.n_heads {
+                    let map = |run: &Run, item| {
+                        run.recording.map(item, layer.kind, layer.index, head).expect("a map").dense()
+                    };
+                    let (found, expected) = (map(&together, item), map(&alone, 0));
+                    for query in 0..n {
+                        let expected: Vec<f64> = expected[query * n..][..n].iter().copied().map(f64::from).collect();
+                        let (excess, key) = largest_excess(&found[query * 30..][..n], &expected, 0.0);
+                        assert!(excess < 1e-6, "{case}: text {item} row {query} column {key} differs by {excess}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn generation_ends_where_the_positions_end_and_says_so() {
     let model = Model::load(&data("families").join("opt")).expect("a model");
     let decoding = Decoding::Greedy { max_tokens: 100 };

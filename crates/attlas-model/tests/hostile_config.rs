@@ -21,17 +21,23 @@ const MOST_BYTES: usize = 16 << 20;
 fn folders() -> Vec<(PathBuf, tempfile::TempDir, Value)> {
     let cases = FAMILIES.iter().filter_map(|family| family.tested.first()).map(|(case, _)| data("families").join(case));
     let folder = |case: PathBuf| {
-        let folder = tempfile::tempdir().expect("a folder");
-        for entry in std::fs::read_dir(&case).expect("a case").map(|entry| entry.expect("an entry").path()) {
-            let name = entry.file_name().expect("a name").to_string_lossy().into_owned();
-            if name.starts_with("model") {
-                std::fs::copy(&entry, folder.path().join(name)).expect("a copy");
-            }
-        }
+        let folder = with_weights_of(&case);
         let config = std::fs::read(case.join("config.json")).expect("config.json");
         (case, folder, serde_json::from_slice(&config).expect("JSON"))
     };
     cases.map(folder).collect()
+}
+
+/// A folder with a case's weights alone.
+fn with_weights_of(case: &Path) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for entry in std::fs::read_dir(case).expect("a case").map(|entry| entry.expect("an entry").path()) {
+        let name = entry.file_name().expect("a name").to_string_lossy().into_owned();
+        if name.starts_with("model") {
+            std::fs::copy(&entry, folder.path().join(name)).expect("a copy");
+        }
+    }
+    folder
 }
 
 /// Values that no field should make anything of.
@@ -126,4 +132,42 @@ fn no_value_of_a_configuration_makes_a_family_panic() {
         }
     }
     assert!(n_refused > 0);
+}
+
+#[test]
+fn rotary_positions_that_would_turn_an_odd_number_of_columns_are_refused_by_field() {
+    let cases = [
+        (
+            "gpt-neox",
+            json!({"rope_parameters": {"partial_rotary_factor": 0.75}}),
+            "rope_parameters.partial_rotary_factor is 0.75",
+            3,
+        ),
+        ("gpt-neox-sequential", json!({"rotary_pct": 0.75}), "rotary_pct is 0.75", 3),
+        ("phi", json!({"rope_parameters": {"partial_rotary_factor": 0.4}}), "partial_rotary_factor is 0.4", 3),
+        ("phi-qk-norm", json!({"partial_rotary_factor": 0.7}), "partial_rotary_factor is 0.7", 5),
+        ("stablelm", json!({"rope_parameters": {"partial_rotary_factor": 0.4}}), "partial_rotary_factor is 0.4", 3),
+        ("gptj", json!({"rotary_dim": 3}), "rotary_dim is 3", 3),
+        ("llama", json!({"head_dim": 5}), "head_dim makes heads of 5", 5),
+        ("gemma3-older-config", json!({"head_dim": 7}), "head_dim makes heads of 7", 7),
+        ("falcon-7b", json!({"hidden_size": 12}), "hidden_size makes heads of 3", 3),
+        ("modernbert", json!({"hidden_size": 12}), "hidden_size makes heads of 3", 3),
+    ];
+    for (case, changes, sentence, n_columns) in cases {
+        let config = std::fs::read(data("families").join(case).join("config.json")).expect("config.json");
+        let mut config: Value = serde_json::from_slice(&config).expect("JSON");
+        for (field, value) in changes.as_object().expect("fields") {
+            match value {
+                Value::Object(inner) => {
+                    inner.iter().for_each(|(field_within, value)| config[field][field_within] = value.clone())
+                }
+                _ => config[field] = value.clone(),
+            }
+        }
+        let folder = with_weights_of(&data("families").join(case));
+        std::fs::write(folder.path().join("config.json"), config.to_string()).expect("a file");
+        let message = Model::load(folder.path()).expect_err(case).to_string();
+        assert!(message.contains(sentence) && message.contains(&n_columns.to_string()), "{case}: {message}");
+        assert!(message.contains("even"), "{case}: {message}");
+    }
 }

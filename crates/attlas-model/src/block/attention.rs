@@ -85,6 +85,7 @@ impl AttentionCall<'_> {
             &weights.scoring
         };
         let valid = if self.kind == Kind::Cross { self.source.and_then(|source| source.valid) } else { self.valid };
+        let key_bias = config.key_bias(valid, state.n_keys);
         let edits = self.plan.weight_edits(self.kind, self.index);
         let (n_query, n_key) = (config.query_width() * self.n, config.kv_width() * state.n_keys);
         for item in 0..self.n_items {
@@ -98,7 +99,7 @@ impl AttentionCall<'_> {
                     .map(|valid| &valid[item * state.n_keys..][..state.n_keys])
                     .filter(|valid| valid.contains(&false)),
                 mask: None,
-                key_bias: None,
+                key_bias: key_bias.as_deref().and_then(|bias| config.key_bias_of(bias, item, state.n_keys)),
             };
             let context = &mut context[item * n_query..][..n_query];
             let lse = &mut lse[item * config.n_heads * self.n..][..config.n_heads * self.n];

@@ -44,7 +44,7 @@ impl StackRef<'_> {
         embed(&self.config.embedding, &self.weights.embedding, batch, state.past, &mut stream, workspace);
         state.attention.resize_with(self.config.blocks.len(), LayerState::default);
         state.cross.resize_with(self.config.blocks.len(), LayerState::default);
-        workspace.begin_pass(state.past, batch.n);
+        workspace.begin_pass(state.past, batch.n, batch.lengths(state.past));
         for (index, (config, weights)) in self.config.blocks.iter().zip(&self.weights.blocks).enumerate() {
             tell(watch, Progress::Block { stack: self.kind, layer: index, n_layers: self.config.blocks.len() })?;
             self.pass_by(index, batch, plan, state, &mut stream);

@@ -88,7 +88,7 @@ impl AttentionCall<'_> {
                     _ => {}
                 }
                 if let Some(turns) = columns.turns {
-                    turns.apply(step, row);
+                    turns.apply(item, step, row);
                 }
             }
         };

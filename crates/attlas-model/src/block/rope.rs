@@ -7,34 +7,44 @@ use crate::config::{Arrangement, Frequencies, Pairs, Rotary};
 pub(crate) struct Turns {
     pairs: Pairs,
     half: usize,
-    /// Shape `[n, half]`.
+    n: usize,
+    /// One where all items of the pass turn alike.
+    n_items: usize,
+    /// Shape `[n_items, n, half]`.
     cosines: Vec<f32>,
-    /// Shape `[n, half]`.
+    /// Shape `[n_items, n, half]`.
     sines: Vec<f32>,
 }
 
 impl Turns {
-    /// For positions `start` to `start + n`; `length` is how long the text is in all.
-    pub fn new(rotary: &Rotary, start: usize, n: usize, length: usize) -> Turns {
-        let (per_pair, factor) = rotary.frequencies.at(length, rotary.n_columns);
-        let half = per_pair.len();
-        let mut cosines = Vec::with_capacity(n * half); // [n, half]
-        let mut sines = Vec::with_capacity(n * half); // [n, half]
-        for position in start..start + n {
-            for frequency in &per_pair {
-                // the angle is rounded to f32 as in the models' own code; its sine and cosine are not
-                let angle = f64::from(position as f32 * frequency);
-                cosines.push((angle.cos() * f64::from(factor)) as f32);
-                sines.push((angle.sin() * f64::from(factor)) as f32);
+    /// For positions `start` to `start + n`; `lengths` says how long each text of the batch is in all, so that one whose
+    /// frequencies depend on it turns as it would without the others. Shape `[n_items]`.
+    pub fn new(rotary: &Rotary, start: usize, n: usize, lengths: &[usize]) -> Turns {
+        let is_fixed = matches!(rotary.frequencies, Frequencies::Fixed { .. });
+        let alike = is_fixed || lengths.iter().all(|length| *length == lengths[0]);
+        let lengths = if alike { &lengths[..1] } else { lengths };
+        let half = rotary.n_columns / 2;
+        let mut cosines = Vec::with_capacity(lengths.len() * n * half); // [n_items, n, half]
+        let mut sines = Vec::with_capacity(lengths.len() * n * half); // [n_items, n, half]
+        for length in lengths {
+            let (per_pair, factor) = rotary.frequencies.at(*length, rotary.n_columns);
+            for position in start..start + n {
+                for frequency in &per_pair {
+                    // the angle is rounded to f32 as in the models' own code; its sine and cosine are not
+                    let angle = f64::from(position as f32 * frequency);
+                    cosines.push((angle.cos() * f64::from(factor)) as f32);
+                    sines.push((angle.sin() * f64::from(factor)) as f32);
+                }
             }
         }
-        Turns { pairs: rotary.pairs, half, cosines, sines }
+        Turns { pairs: rotary.pairs, half, n, n_items: lengths.len(), cosines, sines }
     }
 
-    /// Turns one head's row at the `index`-th position of the pass. Shape `[d_head]`.
-    pub fn apply(&self, index: usize, row: &mut [f32]) {
-        let cosines = &self.cosines[index * self.half..][..self.half];
-        let sines = &self.sines[index * self.half..][..self.half];
+    /// Turns one head's row of an item at the `index`-th position of the pass. Shape `[d_head]`.
+    pub fn apply(&self, item: usize, index: usize, row: &mut [f32]) {
+        let start = ((item % self.n_items) * self.n + index) * self.half;
+        let cosines = &self.cosines[start..][..self.half];
+        let sines = &self.sines[start..][..self.half];
         match self.pairs {
             Pairs::Halves => {
                 let (first, rest) = row.split_at_mut(self.half);

@@ -21,6 +21,16 @@ pub(crate) struct Batch<'a> {
     pub valid: Option<&'a [bool]>,
 }
 
+impl Batch<'_> {
+    /// How many positions each item has, up to its last token that is not padding. Shape `[n_items]`.
+    pub fn lengths(&self, past: usize) -> Vec<usize> {
+        let all = past + self.n;
+        let Some(valid) = self.valid else { return vec![all; self.n_items] };
+        let items = valid.chunks_exact(all);
+        items.map(|valid| valid.iter().rposition(|valid| *valid).map_or(all, |last| last + 1)).collect()
+    }
+}
+
 /// The encoder's result, as cross-attention reads it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'a> {

@@ -31,13 +31,15 @@ pub(crate) struct Workspace {
     turns: Vec<(Rotary, Turns)>,
     start: usize,
     n: usize,
+    /// How long each text is in all. Shape `[n_items]`.
+    lengths: Vec<usize>,
 }
 
 impl Workspace {
     /// Forgets the sines and cosines of another pass.
-    pub fn begin_pass(&mut self, start: usize, n: usize) {
+    pub fn begin_pass(&mut self, start: usize, n: usize, lengths: Vec<usize>) {
         self.turns.clear();
-        (self.start, self.n) = (start, n);
+        (self.start, self.n, self.lengths) = (start, n, lengths);
     }
 
     /// The place, in [`Workspace::turns`], of this pass's sines and cosines.
@@ -45,7 +47,7 @@ impl Workspace {
         if let Some(found) = self.turns.iter().position(|(known, _)| known == rotary) {
             return found;
         }
-        let turns = Turns::new(rotary, self.start, self.n, self.start + self.n);
+        let turns = Turns::new(rotary, self.start, self.n, &self.lengths);
         self.turns.push((rotary.clone(), turns));
         self.turns.len() - 1
     }

@@ -1,6 +1,7 @@
 //! What can differ between attention layers.
 
 use attlas::Visibility;
+use half::bf16;
 
 use super::{Disentangled, Norm};
 
@@ -57,13 +58,17 @@ impl Biases {
     pub const OUTPUT: Biases = Biases { query_value: false, key: false, output: true };
 }
 
-/// A bias that depends on head and relative position.
+/// A bias that depends on head and position.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PositionBias {
     /// None.
     None,
     /// `slope[head] · (key − query)`. Shape `[n_heads]`.
     Alibi(Vec<f32>),
+    /// `scale · slope[head] · key`, where slope, position of the key and their product are rounded to bf16: ALiBi of a
+    /// model whose table is made in that type. The rounding makes it a bias of the key, no more one of the distance.
+    /// Shape `[n_heads]`.
+    AlibiInBf16(Vec<f32>),
     /// A learnt number per head and bucket of distances (Raffel et al. 2020); one table serves the whole stack.
     Buckets {
         /// Rows of the table.
@@ -176,6 +181,32 @@ impl Attention {
         }
     }
 
+    /// The bias of each key, where there is one; `valid` says which keys are not padding, which counts no position.
+    /// Shape `[n_items, n_heads, n_keys]`, with one item for all where `valid` is `None`.
+    pub(crate) fn key_bias(&self, valid: Option<&[bool]>, n_keys: usize) -> Option<Vec<f32>> {
+        let PositionBias::AlibiInBf16(slopes) = &self.bias else { return None };
+        let every = vec![true; n_keys]; // [n_keys]
+        let rounded = |number: f32| bf16::from_f32(number).to_f32();
+        let of_item = |valid: &[bool]| -> Vec<f32> {
+            let positions: Vec<f32> = valid
+                .iter()
+                .scan(0_usize, |before, valid| {
+                    let position = if *valid { *before } else { 0 };
+                    *before += usize::from(*valid);
+                    Some(rounded(position as f32))
+                })
+                .collect();
+            let bias = |slope: f32| positions.iter().map(move |key| self.scale * rounded(slope * key));
+            slopes.iter().flat_map(|slope| bias(rounded(*slope))).collect()
+        };
+        Some(valid.unwrap_or(&every).chunks_exact(n_keys.max(1)).flat_map(of_item).collect())
+    }
+
+    /// One item's share of what [`key_bias`](Attention::key_bias) gave. Shape `[n_heads, n_keys]`.
+    pub(crate) fn key_bias_of<'a>(&self, bias: &'a [f32], item: usize, n_keys: usize) -> Option<&'a [f32]> {
+        bias.chunks_exact((self.n_heads * n_keys).max(1)).cycle().nth(item)
+    }
+
     /// Width of all query heads side by side.
     pub fn query_width(&self) -> usize {
         self.n_heads * self.d_head
@@ -184,5 +215,40 @@ impl Attention {
     /// Width of all key heads side by side.
     pub fn kv_width(&self) -> usize {
         self.n_kv_heads * self.d_head
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alibi_in_bf16_rounds_slope_position_and_product() {
+        // slopes of 24 heads; the values are those of build_alibi_tensor in transformers
+        let slopes =
+            |head: usize| 0.5_f32.powf(if head < 16 { (head + 1) as f32 / 2.0 } else { (head as f32 - 15.5) / 2.0 });
+        let attention = Attention {
+            bias: PositionBias::AlibiInBf16((0..24).map(slopes).collect()),
+            scale: 1.0,
+            ..Attention::plain(24, 2, Visibility::CAUSAL)
+        };
+        let bias = attention.key_bias(None, 600).expect("a bias");
+        let expected =
+            [(0, 3, 2.125), (0, 257, 181.0), (0, 599, 424.0), (4, 333, 58.75), (16, 500, 420.0), (23, 599, 44.5)];
+        for (head, key, value) in expected {
+            assert_eq!(bias[head * 600 + key], value, "head {head} key {key}");
+        }
+    }
+
+    #[test]
+    fn padding_counts_no_position_in_alibi() {
+        let attention = Attention {
+            bias: PositionBias::AlibiInBf16(vec![0.0625, 0.00390625]),
+            scale: 1.0,
+            ..Attention::plain(2, 2, Visibility::CAUSAL)
+        };
+        let valid = [true, false, true, true, false];
+        let expected = [0.0, 0.0, 0.0625, 0.125, 0.0, 0.0, 0.0, 0.00390625, 0.0078125, 0.0];
+        assert_eq!(attention.key_bias(Some(&valid), 5).expect("a bias"), expected);
     }
 }

@@ -1,6 +1,6 @@
 //! Falcon (Almazrouei et al. 2023): one or a few key–value heads, parallel residual; the RW models have ALiBi instead.
 //!
-//! ALiBi is computed as it was defined; transformers rounds it to bf16, which is the same for up to 8 heads only.
+//! Its ALiBi is rounded to bf16, as its own code and transformers have it.
 
 use attlas::Visibility;
 
@@ -18,7 +18,12 @@ pub(super) const FAMILY: Family = Family {
     model_types: &["falcon"],
     about: "Falcon (Almazrouei et al. 2023)",
     read,
-    tested: &[("falcon-7b", "multi-query"), ("falcon-40b", "grouped, two norms"), ("falcon-rw", "ALiBi, f16")],
+    tested: &[
+        ("falcon-7b", "multi-query"),
+        ("falcon-40b", "grouped, two norms"),
+        ("falcon-rw", "ALiBi, f16"),
+        ("falcon-rw-24-heads", "ALiBi of 24 heads"),
+    ],
     texts: &[],
 };
 
@@ -101,7 +106,7 @@ fn attention(config: &ConfigFile, d_model: usize, max_positions: usize) -> Resul
         n_kv_heads,
         // the bias is added before the division by √d_head
         bias: match alibi {
-            true => PositionBias::Alibi(bloom::slopes(n_heads).iter().map(|slope| slope * plain.scale).collect()),
+            true => PositionBias::AlibiInBf16(bloom::slopes(n_heads)),
             false => PositionBias::None,
         },
         rotary: if alibi { None } else { rotary::read(config, place, "")? },

@@ -103,6 +103,12 @@ impl Gguf {
             ));
         }
         let (n_heads, width) = (size("attention.head_count")?, size("embedding_length")?);
+        let d_head = size("attention.key_length").unwrap_or(width / n_heads);
+        if let Some(turned) = self.number(&key("rope.dimension_count")).filter(|turned| *turned != d_head) {
+            let problem =
+                format!("is {turned}, but heads have {d_head} columns, all of which attlas turns in this family");
+            return Err(Error::config(&self.path, key("rope.dimension_count"), problem));
+        }
         let vocabulary = self.tensors.get("token_embd.weight").and_then(|tensor| tensor.shape.first().copied());
         let mut config = json!({
             "model_type": architecture,
@@ -111,7 +117,7 @@ impl Gguf {
             "num_hidden_layers": n_layers,
             "num_attention_heads": n_heads,
             "num_key_value_heads": size("attention.head_count_kv").unwrap_or(n_heads),
-            "head_dim": size("attention.key_length").unwrap_or(width / n_heads),
+            "head_dim": d_head,
             "max_position_embeddings": size("context_length")?,
             "vocab_size": vocabulary.ok_or_else(|| Error::tensor(&self.path, "token_embd.weight", "is missing"))?,
             "rms_norm_eps": self.float(&key("attention.layer_norm_rms_epsilon")).unwrap_or(1e-5),

@@ -47,12 +47,37 @@ fn from_section(config: &ConfigFile, section: Option<&ConfigFile>, place: RopePl
             format!("is {share} with rope_theta {base}; it must be at most 1, and rope_theta above 1"),
         ));
     }
-    let n_columns = (place.d_head as f64 * share) as usize / 2 * 2;
+    let n_columns = columns(config, section, place.d_head, share)?;
     let frequencies = match section {
         None => Frequencies::Fixed { per_pair: inverse_frequencies(base, n_columns), factor: 1.0 },
         Some(section) => scaled(config, section, base, n_columns, place.max_positions)?,
     };
     Ok(Rotary { n_columns, pairs: Pairs::Halves, frequencies })
+}
+
+/// How many columns of a head turn, which must be even: they turn in pairs.
+pub(super) fn columns(
+    config: &ConfigFile,
+    section: Option<&ConfigFile>,
+    d_head: usize,
+    share: f64,
+) -> Result<usize, Error> {
+    let n_columns = (d_head as f64 * share) as usize;
+    if n_columns.is_multiple_of(2) {
+        return Ok(n_columns);
+    }
+    let must = "columns turn in pairs, so their number must be even";
+    if share == 1.0 {
+        let field = if config.has("head_dim") { "head_dim" } else { "hidden_size" };
+        let problem = format!("makes heads of {d_head} columns, all of which rotary positions turn; {must}");
+        return Err(config.error(field, problem));
+    }
+    let problem = format!("is {share}, so rotary positions turn {n_columns} of a head's {d_head} columns; {must}");
+    Err(match section.filter(|section| section.has("partial_rotary_factor")) {
+        Some(section) => section.error("partial_rotary_factor", problem),
+        None if config.has("rotary_pct") => config.error("rotary_pct", problem),
+        None => config.error("partial_rotary_factor", problem),
+    })
 }
 
 /// Frequencies after the scaling that a section names.

@@ -269,7 +269,7 @@ impl Loader<'_> {
 
     fn scoring(&self, config: &Attention, sinks: &str, relative: &str) -> Result<Scoring, Error> {
         let bias = match &config.bias {
-            PositionBias::None => Bias::None,
+            PositionBias::None | PositionBias::AlibiInBf16(_) => Bias::None,
             PositionBias::Alibi(slopes) => Bias::Alibi { slopes: slopes.clone() },
             PositionBias::Buckets { n_buckets, max_distance, directions } => {
                 let table = self.checkpoint.tensor(&ended(relative, "weight"), &[*n_buckets, config.n_heads])?;

@@ -3,12 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
-
-use super::exif;
+use super::{exif, jpeg};
 use crate::Error;
 use crate::weights::read_small_file;
 
@@ -75,17 +70,9 @@ fn png(bytes: &[u8]) -> Result<Image, String> {
 }
 
 fn jpeg(bytes: &[u8]) -> Result<Image, String> {
-    let damaged = |error| format!("is a damaged JPEG: {error}");
-    let options = DecoderOptions::default()
-        .set_max_width(MAX_SIDE)
-        .set_max_height(MAX_SIDE)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(damaged)?;
-    let (width, height) = decoder.dimensions().ok_or("is a JPEG without a size")?;
-    check_size([width, height], bytes, PIXELS_PER_BYTE_JPEG)?;
-    let orientation = decoder.exif().map_or(1, |exif| exif::orientation(exif));
-    let pixels = decoder.decode().map_err(damaged)?;
+    let decoded = jpeg::decode(bytes, |size| check_size(size, bytes, PIXELS_PER_BYTE_JPEG))?;
+    let jpeg::Jpeg { width, height, pixels, exif } = decoded;
+    let orientation = exif.map_or(1, |exif| exif::orientation(&exif));
     Ok(exif::upright(whole(Image { width, height, pixels })?, orientation))
 }
 
@@ -93,7 +80,9 @@ fn jpeg(bytes: &[u8]) -> Result<Image, String> {
 fn check_size([width, height]: [usize; 2], bytes: &[u8], pixels_per_byte: usize) -> Result<(), String> {
     let n_pixels = width.saturating_mul(height);
     if width.max(height) > MAX_SIDE {
-        return Err(format!("has {width} × {height} pixels; attlas reads sides of up to {MAX_SIDE}; cut a part out of it"));
+        return Err(format!(
+            "has {width} × {height} pixels; attlas reads sides of up to {MAX_SIDE}; cut a part out of it"
+        ));
     }
     if n_pixels == 0 || n_pixels > MAX_PIXELS {
         return Err(format!("has {width} × {height} pixels; attlas reads from 1 to {MAX_PIXELS}"));

@@ -2,6 +2,7 @@
 
 mod decode;
 mod exif;
+mod jpeg;
 mod prepare;
 mod resample;
 
