@@ -136,7 +136,7 @@ fn weights_cut_short_and_an_enormous_configuration_are_refused_by_their_size() {
     config.set_len(200 << 20).expect("set");
     let run = model.record(&["--source-ids", "3", "--target-ids", "1"]);
     let sentence = run.fails(5);
-    assert_eq!(sentence, "model/config.json: has 209715200 bytes; 104857600 are possible");
+    assert_eq!(sentence, "model/config.json: has 209715200 bytes; 16777216 are possible");
 }
 
 #[cfg(target_os = "linux")]

@@ -193,7 +193,7 @@ fn a_pointer_of_git_lfs_in_the_place_of_a_file_is_named_as_that() {
     std::fs::write(folder.path("pytorch_model.bin"), pointer).unwrap();
     assert!(folder.refusal().starts_with("DIR/pytorch_model.bin: is a Git LFS pointer"), "{}", folder.refusal());
     std::fs::write(folder.path("m.gguf"), pointer).unwrap();
-    assert!(refusal(&folder.path("m.gguf")).contains("m.gguf: is a Git LFS pointer"));
+    assert!(refusal(&folder.path("m.gguf")).starts_with("DIR: is a Git LFS pointer"));
 }
 
 #[test]
@@ -423,7 +423,7 @@ fn sharded_weights_are_read_and_their_faults_are_named() {
     index(json!(all));
     Model::load(folder.folder.path()).unwrap();
     index(json!({"pe": "../b.safetensors"}));
-    assert!(folder.refusal().contains("a shard is a *.safetensors file beside it"));
+    assert!(folder.refusal().contains("a shard is a *.safetensors file beside the index"));
     index(json!({"pe": "absent.safetensors"}));
     assert!(folder.refusal().contains("names the file \"absent.safetensors\", which is missing"));
     index(json!({"nothing": "b.safetensors"}));

@@ -378,8 +378,8 @@ impl Loader<'_> {
                 down_bias: down_bias.collect(),
             }));
         }
-        let up = self.checkpoint.tensor(up_name, &[n, d_model, 2 * d_hidden])?;
-        let down = self.checkpoint.tensor(down_name, &[n, d_hidden, d_model])?;
+        let up = self.checkpoint.numbers(up_name, &[n, d_model, 2 * d_hidden])?;
+        let down = self.checkpoint.numbers(down_name, &[n, d_hidden, d_model])?;
         let matrices = up.chunks_exact(d_model * 2 * d_hidden).zip(down.chunks_exact(d_hidden * d_model));
         let experts = matrices.zip(up_bias.zip(down_bias)).map(|((up, down), (up_bias, down_bias))| {
             let mut weight = vec![0.0; up.len()]; // [2 · d_hidden, d_model]

@@ -122,10 +122,18 @@ impl Checkpoint {
         {
             return Ok(Arc::clone(known));
         }
+        let values = Arc::new(self.numbers(name, shape)?);
+        lock(&self.read).insert(name.to_owned(), Arc::clone(&values));
+        Ok(values)
+    }
+
+    /// The numbers of a tensor that must have exactly `shape`, not kept: for those that are put into another order.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor`].
+    pub fn numbers(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         let mut values = vec![0.0; self.checked(name, shape)?.len()]; // [shape]
         self.read_into(name, shape, &mut values)?;
-        let values = Arc::new(values);
-        lock(&self.read).insert(name.to_owned(), Arc::clone(&values));
         Ok(values)
     }
 

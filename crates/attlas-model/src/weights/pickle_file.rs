@@ -25,6 +25,9 @@ const NESTED: [&str; 4] = ["state_dict", "model_state_dict", "model", "module"];
 /// Where the numbers of each storage start in the file, and how many bytes they take.
 type Storages = HashMap<Rc<str>, (u64, usize)>;
 
+/// A tensor's name and where its numbers lie.
+type NamedView = (Rc<str>, Rc<View>);
+
 /// The weights of a model folder, if it has PyTorch files: `pytorch_model.bin`, a sharded index, `model.pt` or `.pth`.
 pub(super) fn open_folder(folder: &Path) -> Option<Result<Checkpoint, Error>> {
     let names = ["pytorch_model.bin", "model.pt", "model.pth", "model.bin", "checkpoint.pt"];
@@ -141,7 +144,7 @@ impl Source {
     }
 
     /// The named tensors of a pickle: of the dictionary itself, or of the one that a training script put inside.
-    fn views(&self, machine: &Machine, value: &Value) -> Result<Vec<(Rc<str>, Rc<View>)>, Error> {
+    fn views(&self, machine: &Machine, value: &Value) -> Result<Vec<NamedView>, Error> {
         let Some(mut entries) = machine.dict(value) else {
             return self.refuse("holds no dictionary of tensors");
         };
