@@ -1,5 +1,7 @@
 //! Where a tensor's bytes lie: in a file, read on demand, or in memory.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -30,13 +32,48 @@ pub enum Bytes {
         /// How many they are.
         len: usize,
     },
+    /// Made of others when they are read: a view put into rows, blocks unpacked.
+    Made {
+        /// Makes them.
+        make: Make,
+        /// How many they are.
+        len: usize,
+    },
+}
+
+/// What makes bytes when they are read.
+#[derive(Clone)]
+pub struct Make(Arc<dyn Fn() -> io::Result<Vec<u8>> + Send + Sync>);
+
+impl fmt::Debug for Make {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Make")
+    }
 }
 
 impl Bytes {
+    /// Bytes that `make` makes, all of them, whenever they are read; it must make `len`.
+    pub(crate) fn made(len: usize, make: impl Fn() -> io::Result<Vec<u8>> + Send + Sync + 'static) -> Bytes {
+        Bytes::Made { make: Make(Arc::new(make)), len }
+    }
+
+    /// The same bytes where parts of them can be read one by one without being made each time.
+    ///
+    /// # Errors
+    /// When they are to be made and that fails.
+    pub(crate) fn ready(&self) -> io::Result<Cow<'_, Bytes>> {
+        let Bytes::Made { make, len } = self else { return Ok(Cow::Borrowed(self)) };
+        let bytes = (make.0)()?;
+        if bytes.len() != *len {
+            return Err(short());
+        }
+        Ok(Cow::Owned(Bytes::Memory { bytes: Arc::new(bytes), offset: 0, len: *len }))
+    }
+
     /// How many bytes.
     pub fn len(&self) -> usize {
         match self {
-            Bytes::File { len, .. } | Bytes::Memory { len, .. } => *len,
+            Bytes::File { len, .. } | Bytes::Memory { len, .. } | Bytes::Made { len, .. } => *len,
             Bytes::Static(bytes) => bytes.len(),
         }
     }
@@ -51,7 +88,6 @@ impl Bytes {
     /// # Errors
     /// When the file cannot be read, or ends early.
     pub fn read(&self, start: usize, output: &mut [u8]) -> io::Result<()> {
-        let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "the tensor's bytes end early");
         let end = start.checked_add(output.len()).filter(|end| *end <= self.len()).ok_or_else(short)?;
         match self {
             Bytes::File { file, offset, .. } => read_exact_at(file, offset + start as u64, output),
@@ -63,6 +99,11 @@ impl Bytes {
                 output.copy_from_slice(bytes.get(offset + start..offset + end).ok_or_else(short)?);
                 Ok(())
             }
+            Bytes::Made { .. } => self.ready()?.read(start, output),
         }
     }
+}
+
+fn short() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the tensor's bytes end early")
 }

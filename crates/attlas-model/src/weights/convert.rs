@@ -5,7 +5,7 @@ use std::io;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
-use super::Tensor;
+use super::{Bytes, Tensor};
 
 /// How a tensor's numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +66,11 @@ const CHUNK: usize = 1 << 16;
 
 /// Fills `output` with the tensor's numbers; `scales` has one factor per row for [`Dtype::I8`].
 pub(super) fn to_f32(tensor: &Tensor, scales: Option<&[f32]>, output: &mut [f32]) -> Result<(), Problem> {
+    let bytes = tensor.bytes.ready().map_err(Problem::Io)?;
     let row_len = output.len() / tensor.shape.first().copied().unwrap_or(1).max(1);
     output.par_chunks_mut(CHUNK).enumerate().try_for_each(|(chunk_index, chunk)| {
         let start = chunk_index * CHUNK;
-        fill(tensor, start, chunk)?;
+        fill(tensor.dtype, &bytes, start, chunk)?;
         if let Some(scales) = scales {
             scale_rows(scales, row_len, start, chunk);
         }
@@ -85,11 +86,11 @@ pub(super) fn to_f32(tensor: &Tensor, scales: Option<&[f32]>, output: &mut [f32]
 }
 
 /// The numbers from `start` on, as stored.
-fn fill(tensor: &Tensor, start: usize, chunk: &mut [f32]) -> Result<(), Problem> {
-    let size = tensor.dtype.bits() / 8;
-    match tensor.dtype {
+fn fill(dtype: Dtype, bytes: &Bytes, start: usize, chunk: &mut [f32]) -> Result<(), Problem> {
+    let size = dtype.bits() / 8;
+    match dtype {
         Dtype::F32 => {
-            tensor.bytes.read(start * size, bytemuck::cast_slice_mut(chunk)).map_err(Problem::Io)?;
+            bytes.read(start * size, bytemuck::cast_slice_mut(chunk)).map_err(Problem::Io)?;
             if cfg!(target_endian = "big") {
                 chunk.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().swap_bytes()));
             }
@@ -99,8 +100,8 @@ fn fill(tensor: &Tensor, start: usize, chunk: &mut [f32]) -> Result<(), Problem>
         _ => {}
     }
     let mut raw = vec![0_u8; chunk.len() * size]; // [chunk, size]
-    tensor.bytes.read(start * size, &mut raw).map_err(Problem::Io)?;
-    match tensor.dtype {
+    bytes.read(start * size, &mut raw).map_err(Problem::Io)?;
+    match dtype {
         Dtype::F16 => {
             let bits: Vec<half::f16> = raw.as_chunks::<2>().0.iter().map(|b| half::f16::from_le_bytes(*b)).collect();
             bits.convert_to_f32_slice(chunk);

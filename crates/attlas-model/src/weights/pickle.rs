@@ -3,11 +3,20 @@
 //! It knows the opcodes that `torch.save` writes for a state dict. A global that is not a tensor type or one of the
 //! three functions that rebuild tensors is refused by name; no code of a file ever runs. Objects live in an arena, so
 //! that a file can neither build a structure that takes exponential time to walk nor one that overflows the stack.
+//! Values are counted as they are made: a pickle makes about as many as it has bytes, and never more than a limit.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::Dtype;
+
+/// The most values that are made of one pickle; a tensor takes about 30, its places in the memo included.
+const MAX_VALUES: usize = 1 << 23;
+
+/// The most axes of a tensor.
+const MAX_AXES: usize = 16;
+/// What is wrong with a pickle that copies without end.
+const TOO_MANY: &str = "makes more values than a pickle of its size that torch.save wrote; it was not read";
 
 /// A value of the machine.
 #[derive(Debug, Clone)]
@@ -37,7 +46,7 @@ pub(super) enum Global {
 /// A block of numbers kept elsewhere in the file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Storage {
-    pub key: String,
+    pub key: Rc<str>,
     pub dtype: Dtype,
     pub n_numbers: usize,
 }
@@ -67,6 +76,8 @@ pub(super) struct Machine {
     marks: Vec<usize>,
     memo: HashMap<u64, Value>,
     objects: Vec<Object>,
+    /// How many more values may be made.
+    values_left: usize,
 }
 
 impl Machine {
@@ -78,6 +89,7 @@ impl Machine {
         self.stack.clear();
         self.marks.clear();
         self.memo.clear();
+        self.values_left = bytes.len().saturating_mul(2).min(MAX_VALUES);
         loop {
             let opcode = input.byte()?;
             if opcode == b'.' {
@@ -115,7 +127,7 @@ impl Machine {
             0x95 => input.number(8).map(|_| ()),
             b'(' => {
                 self.marks.push(self.stack.len());
-                Ok(())
+                self.count(1)
             }
             b'0' => self.pop().map(|_| ()),
             b'1' => self.since_mark().map(|_| ()),
@@ -242,36 +254,42 @@ impl Machine {
         }
         let top = self.stack.last().cloned().ok_or("keeps from an empty stack")?;
         self.memo.insert(index, top);
-        Ok(())
+        self.count(1)
     }
 
     /// Calls a global; only those that make tensors and dictionaries can be.
     fn reduce(&mut self) -> Result<(), String> {
         let (arguments, function) = (self.pop()?, self.pop()?);
-        let arguments = self.list(&arguments).ok_or("calls with arguments that are no tuple")?.to_vec();
+        let arguments = self.list(&arguments).ok_or("calls with arguments that are no tuple")?;
         match function {
             Value::Global(Global::OrderedDict) => {
-                let mut entries = Vec::new();
-                for item in arguments.first().and_then(|items| self.list(items)).unwrap_or_default() {
-                    match self.list(item) {
-                        Some([key, value]) => entries.push((key.clone(), value.clone())),
-                        _ => return Err("makes a dictionary of what are no pairs".to_owned()),
-                    }
+                let items = arguments.first().and_then(|items| self.list(items)).unwrap_or_default();
+                let n_items = items.len();
+                if n_items > self.values_left {
+                    return Err(TOO_MANY.to_owned());
                 }
+                let pair = |item: &Value| match self.list(item) {
+                    Some([key, value]) => Ok((key.clone(), value.clone())),
+                    _ => Err("makes a dictionary of what are no pairs".to_owned()),
+                };
+                let entries = items.iter().map(pair).collect::<Result<_, _>>()?;
+                self.count(n_items)?;
                 self.new_object(Object::Dict(entries))
             }
             Value::Global(Global::RebuildTensor) => {
-                let view = self.view(&arguments)?;
+                let view = self.view(arguments)?;
+                self.count(view.shape.len() + view.strides.len())?;
                 self.push(Value::Tensor(Rc::new(view)))
             }
             Value::Global(Global::RebuildParameter) => match arguments.first() {
                 Some(Value::Tensor(view)) => self.push(Value::Tensor(Rc::clone(view))),
                 _ => Err("makes a parameter of what is no tensor".to_owned()),
             },
-            Value::Global(Global::Size) => {
-                let items = arguments.first().and_then(|items| self.list(items)).unwrap_or_default().to_vec();
-                self.new_object(Object::List(items))
-            }
+            // what it is made of is a tuple already
+            Value::Global(Global::Size) => match arguments.first() {
+                Some(sizes) if self.list(sizes).is_some() => self.push(sizes.clone()),
+                _ => Err("makes a shape of what is no tuple".to_owned()),
+            },
             _ => Err("calls what is no function for tensors".to_owned()),
         }
     }
@@ -283,6 +301,9 @@ impl Machine {
         };
         let numbers = |value: &Value| -> Result<Vec<usize>, String> {
             let items = self.list(value).ok_or("has a tensor whose shape is no tuple")?;
+            if items.len() > MAX_AXES {
+                return Err(format!("has a tensor of {} axes; {MAX_AXES} are possible", items.len()));
+            }
             items
                 .iter()
                 .map(|item| match item {
@@ -294,7 +315,7 @@ impl Machine {
                 .collect()
         };
         let (shape, strides) = (numbers(size)?, numbers(strides)?);
-        if shape.len() != strides.len() || shape.len() > 16 {
+        if shape.len() != strides.len() {
             return Err(format!("has a tensor of {} axes with {} strides", shape.len(), strides.len()));
         }
         let offset = usize::try_from(*offset).map_err(|_| format!("has a tensor at place {offset}"))?;
@@ -325,7 +346,7 @@ impl Machine {
                 ],
             ) if kind.as_ref() == "storage" && rest.iter().all(|view| matches!(view, Value::None)) => {
                 let n_numbers = usize::try_from(*n).map_err(|_| format!("has a storage of {n} numbers"))?;
-                Storage { key: key.to_string(), dtype: *dtype, n_numbers }
+                Storage { key: Rc::clone(key), dtype: *dtype, n_numbers }
             }
             _ => return Err("refers to something outside that is no storage of numbers".to_owned()),
         };
@@ -334,6 +355,12 @@ impl Machine {
 
     fn push(&mut self, value: Value) -> Result<(), String> {
         self.stack.push(value);
+        self.count(1)
+    }
+
+    /// Takes `n` values off those that may still be made.
+    fn count(&mut self, n: usize) -> Result<(), String> {
+        self.values_left = self.values_left.checked_sub(n).ok_or(TOO_MANY)?;
         Ok(())
     }
 
@@ -469,5 +496,39 @@ mod tests {
         let (value, _) = machine.run(&bomb).unwrap();
         assert_eq!(machine.list(&value).map(<[Value]>::len), Some(2));
         assert_eq!(machine.objects.len(), 100_001);
+    }
+
+    /// A list of 1,000 items in the memo, and `times` uses of it.
+    fn used_again(items: &[u8], used: &[u8], times: usize) -> Vec<u8> {
+        let head = b"\x80\x02ctorch\nSize\nq\x000ccollections\nOrderedDict\nq\x020(";
+        [&head[..], &items.repeat(1_000), b"lq\x010(", &used.repeat(times), b"l."].concat()
+    }
+
+    #[test]
+    fn a_pickle_makes_about_as_many_values_as_it_has_bytes_however_often_it_uses_a_list() {
+        // torch.Size of the list shares it; what shares costs one value
+        let bytes = used_again(b"N", b"h\x00h\x01\x85R", 8_000);
+        let mut machine = Machine::default();
+        let (value, _) = machine.run(&bytes).unwrap();
+        assert_eq!(machine.list(&value).map(<[Value]>::len), Some(8_000));
+        let held: usize = machine
+            .objects
+            .iter()
+            .map(|object| match object {
+                Object::List(items) => items.capacity(),
+                Object::Dict(entries) => 2 * entries.capacity(),
+            })
+            .sum();
+        assert!(held < 3 * bytes.len(), "{held} values of {} bytes", bytes.len());
+        // OrderedDict copies: 1,000 entries each time
+        assert!(Machine::default().run(&used_again(b"NN\x86", b"h\x02h\x01\x85R", 2)).is_ok());
+        assert_eq!(refusal(&used_again(b"NN\x86", b"h\x02h\x01\x85R", 8_000)), TOO_MANY);
+    }
+
+    #[test]
+    fn a_shape_of_thousands_of_axes_is_refused() {
+        let view = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000NK\x01tQK\x00(";
+        let bytes = [&view[..], &b"K\x01".repeat(5_000), b"t)tR."].concat();
+        assert_eq!(refusal(&bytes), "has a tensor of 5000 axes; 16 are possible");
     }
 }
