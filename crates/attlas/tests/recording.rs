@@ -159,8 +159,8 @@ fn sizes_that_would_overflow_are_refused_before_anything_is_allocated() {
 /// A recording of `n_layers` layers and `n_items` texts of `n` tokens, each of which looks at itself.
 fn of_sizes(n_layers: usize, n_items: usize, n: usize) -> Recording {
     let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
-    let one: Buffer =
-        (0..n_items * n * n).map(|cell| f32::from(u8::from(cell % (n * n) % (n + 1) == 0))).collect::<Vec<_>>().into();
+    let looks_at_itself = |cell: usize| if (cell % (n * n)).is_multiple_of(n + 1) { 1.0 } else { 0.0 };
+    let one: Buffer = (0..n_items * n * n).map(looks_at_itself).collect::<Vec<_>>().into();
     let layers = (0..n_layers).map(|index| Layer::new(Kind::Encoder, index, shape, one.clone())).collect();
     let source = Tokens::from_labels((0..n).map(|position| position.to_string()));
     let items = vec![Item { source, ..Item::default() }; n_items];
