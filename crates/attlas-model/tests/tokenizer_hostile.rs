@@ -201,7 +201,10 @@ fn a_text_grows_to_a_few_times_its_length_and_no_further() {
     says(&message, "tokenizer.json: normalizer makes the text of 100 bytes too long");
     // what is between special tokens counts together, and so do empty matches and what is put before
     refused(&with(doubling(12)), &"</s>a".repeat(1000));
-    refused(&with(json!([{"type": "Replace", "pattern": {"Regex": "x*"}, "content": "a".repeat(4000)}])), &"b".repeat(1000));
+    refused(
+        &with(json!([{"type": "Replace", "pattern": {"Regex": "x*"}, "content": "a".repeat(4000)}])),
+        &"b".repeat(1000),
+    );
     refused(&with(json!([{"type": "Prepend", "prepend": "a".repeat(4000)}])), &"</s>a".repeat(1000));
     // one text takes nothing from the next: each grows to half of the most, and is emptied
     let mut stages = doubling(19);

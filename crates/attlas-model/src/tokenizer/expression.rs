@@ -328,10 +328,42 @@ mod tests {
     #[test]
     fn matches_are_those_of_the_engine_alone() {
         let expressions = [
-            GPT2, LLAMA3, O200K, r" {2,}", r"\s+", r"\w+|[^\w\s]+", r"a*", r"", r"(?:)|b", r"a|ab|abc", r"abc|ab|a", r"a*?b",
-            r"(a+)+b", r"\bc", r"\b", r"^It|  $", r"(?m)^\s|$", r"(?<=a)b", r"(?<!a)b", r"(?<=[a-c]*)b", r"(?=a)", r"(?!a)",
-            r"(?>a|ab)c", r"(a|b)\1", r"(?x) a  b # two letters", r"(?x) a (?=b) # the first", r"a\Kb", r"a++b", r"(?i)cat's",
-            r"(?:(?!n't\b)[\p{L}])+'(?=\p{L})", r"(?=(\d{3})+(?!\d))", r"(?s).", r".", r"(?<word>a)b", r"[^\S\n]+", r"日|本(?=語)",
+            GPT2,
+            LLAMA3,
+            O200K,
+            r" {2,}",
+            r"\s+",
+            r"\w+|[^\w\s]+",
+            r"a*",
+            r"",
+            r"(?:)|b",
+            r"a|ab|abc",
+            r"abc|ab|a",
+            r"a*?b",
+            r"(a+)+b",
+            r"\bc",
+            r"\b",
+            r"^It|  $",
+            r"(?m)^\s|$",
+            r"(?<=a)b",
+            r"(?<!a)b",
+            r"(?<=[a-c]*)b",
+            r"(?=a)",
+            r"(?!a)",
+            r"(?>a|ab)c",
+            r"(a|b)\1",
+            r"(?x) a  b # two letters",
+            r"(?x) a (?=b) # the first",
+            r"a\Kb",
+            r"a++b",
+            r"(?i)cat's",
+            r"(?:(?!n't\b)[\p{L}])+'(?=\p{L})",
+            r"(?=(\d{3})+(?!\d))",
+            r"(?s).",
+            r".",
+            r"(?<word>a)b",
+            r"[^\S\n]+",
+            r"日|本(?=語)",
         ];
         for expression in expressions {
             for text in [TEXT, "", "a", "ab", "  ", "aabbab cab"] {
@@ -357,7 +389,9 @@ mod tests {
     fn steps_are_counted_over_all_places_and_end_the_search() {
         // each goes far, or back often, and then matches a character: n places of n steps or more
         let n = 20_000;
-        for expression in [r"(?:a*a*(?=b)|.)", r"(?=a*b)a|a", r"a*b|a", r"a[^b]*b|c|a", r"(a|a)*(?=b)", r"(?<=a*)a(?=b)|a"] {
+        for expression in
+            [r"(?:a*a*(?=b)|.)", r"(?=a*b)a|a", r"a*b|a", r"a[^b]*b|c|a", r"(a|a)*(?=b)", r"(?<=a*)a(?=b)|a"]
+        {
             let (matches, n_steps) = found(expression, &"a".repeat(n), 1 << 26);
             assert_eq!(matches, Err(TooManySteps), "{expression} took {n_steps}");
         }

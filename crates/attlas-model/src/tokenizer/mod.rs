@@ -146,8 +146,7 @@ impl Tokenizer {
         let last_id = blueprint.model.ids().chain(added.iter().map(|added| added.id)).max();
         let n_ids = remap.as_ref().map_or_else(|| last_id.map_or(0, |id| id as usize + 1), Remap::n_ids);
         let n_bytes = added.iter().map(|added| added.content.len()).sum();
-        let library =
-            allowance::within(n_bytes, || guarded(&path, "building the tokenizer", || blueprint.build()))???;
+        let library = allowance::within(n_bytes, || guarded(&path, "building the tokenizer", || blueprint.build()))???;
         Ok(Tokenizer { library, style, unk_id, special, n_ids, remap, path })
     }
 

@@ -13,7 +13,8 @@ use serde_json::Value;
 use tokenizers::pattern::Pattern;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{
-    DecoderWrapper, NormalizedString, NormalizerWrapper, PreTokenizedString, PreTokenizerWrapper, SplitDelimiterBehavior,
+    DecoderWrapper, NormalizedString, NormalizerWrapper, PreTokenizedString, PreTokenizerWrapper,
+    SplitDelimiterBehavior,
 };
 
 use super::allowance;
@@ -38,16 +39,8 @@ pub(super) enum Normalizer {
 #[derive(Debug, Clone)]
 pub(super) enum PreTokenizer {
     Sequence(Vec<PreTokenizer>),
-    Split {
-        finder: Finder,
-        behavior: SplitDelimiterBehavior,
-        invert: bool,
-    },
-    ByteLevel {
-        add_prefix_space: bool,
-        words: Option<Finder>,
-        bytes: ByteLevel,
-    },
+    Split { finder: Finder, behavior: SplitDelimiterBehavior, invert: bool },
+    ByteLevel { add_prefix_space: bool, words: Option<Finder>, bytes: ByteLevel },
     Library(Box<PreTokenizerWrapper>),
 }
 
@@ -307,7 +300,10 @@ impl Finder {
     fn gpt2(origin: &Origin) -> Result<Finder, Error> {
         static EXPRESSION: OnceLock<Result<Expression, String>> = OnceLock::new();
         let expression = EXPRESSION.get_or_init(|| Expression::new(GPT2)).clone();
-        Ok(Finder { what: What::Expression(expression.map_err(|reason| origin.error(reason))?), origin: origin.clone() })
+        Ok(Finder {
+            what: What::Expression(expression.map_err(|reason| origin.error(reason))?),
+            origin: origin.clone(),
+        })
     }
 
     /// The whole text as matches and what lies between them.
@@ -316,7 +312,9 @@ impl Finder {
             return Ok(vec![((0, 0), false)]);
         }
         let matches = match &self.what {
-            What::Text(wanted) => text.match_indices(wanted).map(|(start, found)| (start, start + found.len())).collect(),
+            What::Text(wanted) => {
+                text.match_indices(wanted).map(|(start, found)| (start, start + found.len())).collect()
+            }
             What::Expression(expression) => allowance::search(
                 |steps| expression.find_all(text, steps),
                 |n_bytes| {

@@ -93,7 +93,9 @@ fn jpeg(bytes: &[u8]) -> Result<Image, String> {
 fn check_size([width, height]: [usize; 2], bytes: &[u8], pixels_per_byte: usize) -> Result<(), String> {
     let n_pixels = width.saturating_mul(height);
     if width.max(height) > MAX_SIDE {
-        return Err(format!("has {width} × {height} pixels; attlas reads sides of up to {MAX_SIDE}; cut a part out of it"));
+        return Err(format!(
+            "has {width} × {height} pixels; attlas reads sides of up to {MAX_SIDE}; cut a part out of it"
+        ));
     }
     if n_pixels == 0 || n_pixels > MAX_PIXELS {
         return Err(format!("has {width} × {height} pixels; attlas reads from 1 to {MAX_PIXELS}"));
