@@ -114,8 +114,9 @@ export interface Atlas {
   standouts: Standout[];
   open: { kind: Kind; layer: number; head: number };
   provenance: Provenance;
-  /** Where maps were too large for the page: cells are tiles of so many tokens at most, each the largest weight in it. */
-  pooled?: { source: number; target: number };
+  /** Where maps were too large for the page: cells are tiles of so many tokens at most, each the largest weight in it;
+   * and how many tokens there are, padding included. */
+  pooled?: { source: number; target: number; n_source: number; n_target: number };
 }
 
 /** An atlas with its numbers. */

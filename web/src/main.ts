@@ -6,6 +6,7 @@ import { headName, KIND_TITLES, readSource, tilesOf } from "./data.ts";
 import type { Kind, Source, Standout } from "./data.ts";
 import { el, tokenText } from "./dom.ts";
 import { Heatmap, type Cell } from "./heatmap.ts";
+import { Jump } from "./jump.ts";
 import { Lines } from "./lines.ts";
 import { fractions, Model } from "./model.ts";
 import { neighbour, Overview } from "./overview.ts";
@@ -39,6 +40,7 @@ class App {
   private reading = new Reading();
   private colourBar = new ColourBar();
   private controls: Controls;
+  private jump: Jump;
   private sourceLine = new TextLine("source");
   private targetLine = new TextLine("target");
   private tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "kind of attention" });
@@ -54,6 +56,10 @@ class App {
     this.state = stateFromHash(location.hash, source);
     this.overview = new Overview(this.model, (layer, head) => this.change({ layer, head }));
     this.controls = new Controls((part) => this.change(part));
+    this.jump = new Jump(source, () => this.state, (query, key) => {
+      this.change({ query, key });
+      this.heatmap.reveal();
+    });
     root.replaceChildren(...this.layout());
     this.listen();
     this.update();
@@ -84,7 +90,7 @@ class App {
       this.theme,
     );
     const texts = el("section", { class: "texts", "aria-label": "the texts" }, this.sourceLine.element, this.targetLine.element);
-    const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.title, this.heatmap.element, this.lines.element, this.colourBar.element, this.note);
+    const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.title, this.jump.element, this.heatmap.element, this.lines.element, this.colourBar.element, this.note);
     this.panel.append(this.overview.element, head, this.reading.element);
     return [header, texts, this.tabs, this.controls.element, this.panel, about(source), this.tip];
   }
@@ -149,6 +155,7 @@ class App {
       tokens.some((token, index) => token.word !== null && token.word === tokens[index - 1]?.word),
     );
     this.controls.update(state, { special: specials, words: pieces, rows: model.predicts(state) });
+    this.jump.update(state, model.source);
     this.map = model.headMap(state);
     this.shown = model.shownMap(state);
     this.fillTexts();
@@ -268,9 +275,10 @@ class App {
       tokenText(shown.keys.labels[cell.column]!),
       el("strong", {}, value),
     );
-    const left = Math.min(event.clientX + 14, window.innerWidth - this.tip.offsetWidth - 8);
-    this.tip.style.left = `${left}px`;
-    this.tip.style.top = `${Math.max(4, event.clientY - this.tip.offsetHeight - 12)}px`;
+    const left = Math.min(event.clientX + 14, document.documentElement.clientWidth - this.tip.offsetWidth - 8);
+    const above = event.clientY - this.tip.offsetHeight - 12;
+    this.tip.style.left = `${Math.max(4, left)}px`;
+    this.tip.style.top = `${above < 4 ? event.clientY + 18 : above}px`;
   }
 
   private step(rows: number, columns: number): void {

@@ -49,11 +49,13 @@ struct PageProvenance<'a> {
     notes: Vec<String>,
 }
 
-/// Tokens in a tile at most, where cells are tiles.
+/// Tokens in a tile at most, where cells are tiles, and how many there are.
 #[derive(Serialize)]
 struct PageTiles {
     source: usize,
     target: usize,
+    n_source: usize,
+    n_target: usize,
 }
 
 #[derive(Serialize)]
@@ -152,7 +154,12 @@ impl<'a> Payload<'a> {
     /// A recording whose cells are tiles.
     pub fn of_tiles(pooled: &'a Pooled, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
         let mut payload = Payload::new(&pooled.recording, options)?;
-        payload.description.pooled = Some(PageTiles { source: pooled.source, target: pooled.target });
+        payload.description.pooled = Some(PageTiles {
+            source: pooled.source,
+            target: pooled.target,
+            n_source: pooled.n_source,
+            n_target: pooled.n_target,
+        });
         Ok(payload)
     }
 
