@@ -15,6 +15,8 @@ export interface Token {
   word: number | null;
   /** The token's index before padding was left out: what visibility and biases count in. */
   position: number;
+  /** Whether it is silence that was added after a sound. */
+  silent?: boolean;
   /** At the first piece of a word that the text spells otherwise than its pieces joined: the word. */
   whole?: string;
 }

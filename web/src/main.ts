@@ -13,7 +13,7 @@ import { neighbour, Overview } from "./overview.ts";
 import { about } from "./about.ts";
 import { Reading, removedNote, type Selection } from "./reading.ts";
 import { scoreDetail, scoreText } from "./standouts.ts";
-import { clamped, hashFromState, stateFromHash, usualRows, type State } from "./state.ts";
+import { clamped, hashFromState, optionsOf, stateFromHash, usualRows, type State } from "./state.ts";
 import { formatWeight, visibleText } from "./text.ts";
 import { TextLine } from "./texts.ts";
 import { axisOf, type ShownMap } from "./view.ts";
@@ -124,7 +124,7 @@ class App {
   /** Takes a change of state: the URL follows, and everything that shows it. */
   private change(part: Partial<State>): void {
     const before = this.state;
-    const moved = (["item", "kind", "special", "words", "rows"] as const).some((name) => name in part && part[name] !== before[name]);
+    const moved = (["item", "kind", "special", "silence", "words", "rows"] as const).some((name) => name in part && part[name] !== before[name]);
     const rows = part.kind === undefined || part.kind === before.kind ? {} : { rows: usualRows(part.kind) };
     const state = clamped({ ...before, ...(moved ? { query: null, key: null } : {}), ...rows, ...part }, this.model.source);
     this.state = state;
@@ -151,10 +151,11 @@ class App {
       (tab as HTMLElement).tabIndex = chosen ? 0 : -1;
     }
     const specials = [...model.rowTokens(state), ...model.columnTokens(state)].some((token) => token.role !== "text");
+    const silence = [...model.rowTokens(state), ...model.columnTokens(state)].some((token) => token.silent);
     const pieces = [model.rowTokens(state), model.columnTokens(state)].some((tokens) =>
       tokens.some((token, index) => token.word !== null && token.word === tokens[index - 1]?.word),
     );
-    this.controls.update(state, { special: specials, words: pieces, rows: model.predicts(state) });
+    this.controls.update(state, { special: specials, silence, words: pieces, rows: model.predicts(state) });
     this.jump.update(state, model.source);
     this.map = model.headMap(state);
     this.shown = model.shownMap(state);
@@ -184,15 +185,22 @@ class App {
     else this.lines.draw(shown);
     this.colourBar.update(top, state.scale, state.range, this.at);
     const tiles = tilesOf(model.source, state.kind);
-    const removed = tiles === "" && state.special === "hide" && shown.removed.some((mass) => mass > 0) ? removedNote(shown) : "";
+    const removed = tiles === "" && shown.removed.some((mass) => mass > 0) ? removedNote(shown, this.hidden()) : "";
     this.note.textContent = tiles + removed;
     this.showSelection();
+  }
+
+  /** What the controls hide of the present map's columns. */
+  private hidden(): string {
+    const { state, model } = this;
+    const silence = state.silence === "hide" && model.columnTokens(state).some((token) => token.silent);
+    return [...(state.special === "hide" ? ["special tokens"] : []), ...(silence ? ["added silence"] : [])].join(" and ");
   }
 
   private fillTexts(): void {
     const { state, model } = this;
     const item = model.item(state);
-    const options = { hideSpecial: state.special === "hide", words: state.words === "merged" };
+    const options = optionsOf(state);
     const roles = {
       encoder: { source: "both", target: "idle" },
       decoder: { source: "idle", target: "both" },
@@ -223,7 +231,7 @@ class App {
     const selection = this.selection();
     if (this.state.view === "map") this.heatmap.mark({ row: selection?.row ?? null, column: selection?.column ?? null });
     else this.lines.mark(selection?.row ?? null);
-    const said = { score: this.scoreAt(selection), prediction: this.predictionOf(selection), rows: this.rowsAre(), tiles: tilesOf(this.model.source, this.state.kind) !== "" };
+    const said = { score: this.scoreAt(selection), prediction: this.predictionOf(selection), rows: this.rowsAre(), tiles: tilesOf(this.model.source, this.state.kind) !== "", hidden: this.hidden() };
     this.reading.update(shown, selection, said, at);
     const n = shown.keys.groups.length;
     const row = selection === null ? null : selection.row;

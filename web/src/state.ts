@@ -3,7 +3,7 @@
 import { keyTokens, queryTokens } from "./data.ts";
 import type { Kind, Source } from "./data.ts";
 import type { Scale } from "./colour.ts";
-import { axisOf } from "./view.ts";
+import { axisOf, type ViewOptions } from "./view.ts";
 
 export interface State {
   item: number;
@@ -17,6 +17,8 @@ export interface State {
   scale: Scale;
   range: "shared" | "own";
   special: "show" | "hide";
+  /** Silence that was added after a sound. */
+  silence: "hide" | "show";
   words: "pieces" | "merged";
   /** What a decoder row is called: the token it reads or the one it predicts. */
   rows: "read" | "predicted";
@@ -28,6 +30,7 @@ const CHOICES = {
   scale: ["linear", "log", "row"],
   range: ["shared", "own"],
   special: ["show", "hide"],
+  silence: ["hide", "show"],
   words: ["pieces", "merged"],
   rows: ["read", "predicted"],
   view: ["map", "lines"],
@@ -43,6 +46,7 @@ export function defaultState(source: Source): State {
     scale: "linear",
     range: "shared",
     special: "show",
+    silence: "hide",
     words: "pieces",
     rows: usualRows(source.open.kind),
     view: "map",
@@ -77,6 +81,11 @@ export function stateFromHash(hash: string, source: Source): State {
   return { ...whole, query: placeOf(number("q", null), "query", whole, source), key: placeOf(number("k", null), "key", whole, source) };
 }
 
+/** What the state shows of a map. */
+export function optionsOf(state: State): ViewOptions {
+  return { hideSpecial: state.special === "hide", hideSilence: state.silence === "hide", words: state.words === "merged" };
+}
+
 /** The tokens along an axis where its places are tiles of them; null where each place is a token of its own. */
 export function tiling(axis: "query" | "key", state: State, source: Source): { n: number; tiles: number[]; n_tiles: number } | null {
   if (source.pooled === undefined) return null;
@@ -84,7 +93,7 @@ export function tiling(axis: "query" | "key", state: State, source: Source): { n
   const along = (axis === "query" ? queryTokens : keyTokens)(item, state.kind);
   const n = along === item.source ? source.pooled.n_source : source.pooled.n_target;
   const n_tiles = along.tokens.length + along.n_padding;
-  const { groups } = axisOf(along.tokens, { hideSpecial: state.special === "hide", words: state.words === "merged" });
+  const { groups } = axisOf(along.tokens, optionsOf(state));
   return n === n_tiles ? null : { n, n_tiles, tiles: groups.map((group) => along.tokens[group[0]!]!.position) };
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use attlas::view::{Pieces, Specials};
+use attlas::view::{Pieces, Silence, Specials};
 use attlas::{Error, Head, Kind, Recording, RowTokens, TokenRole, Tokens, View, ViewOptions};
 use clap::{Args, ValueEnum};
 
@@ -18,6 +18,9 @@ pub struct ViewArguments {
     /// Special tokens such as </s>; hiding them states the mass that goes.
     #[arg(long, value_enum, default_value_t = Special::Show, value_name = "HOW")]
     pub special: Special,
+    /// The silence that a model adds after a short sound; hiding it states the mass that goes.
+    #[arg(long, value_enum, default_value_t = Special::Hide, value_name = "HOW")]
+    pub silence: Special,
     /// Name each row of a decoder after the token it read, or the next one, which it predicts
     /// [default: predicted for cross, read for decoder].
     #[arg(long, value_enum, value_name = "WHICH")]
@@ -31,7 +34,7 @@ pub struct ViewArguments {
     pub columns: Option<Span>,
 }
 
-/// What happens to special tokens.
+/// What happens to special tokens, or to added silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Special {
     /// They stay.
@@ -67,6 +70,10 @@ impl ViewArguments {
             specials: match self.special {
                 Special::Show => Specials::Show,
                 Special::Hide => Specials::Hide,
+            },
+            silence: match self.silence {
+                Special::Show => Silence::Show,
+                Special::Hide => Silence::Hide,
             },
             row_tokens: self.label_rows.map(|rows| match rows {
                 LabelRows::Read => RowTokens::Read,

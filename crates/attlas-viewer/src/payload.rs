@@ -78,6 +78,9 @@ struct PageToken<'a> {
     role: TokenRole,
     word: Option<usize>,
     position: usize,
+    /// Whether it is silence that was added after a sound.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    silent: bool,
     /// At the first piece of a word that is cut from the text otherwise than its pieces read together: the word.
     #[serde(skip_serializing_if = "Option::is_none")]
     whole: Option<String>,
@@ -297,8 +300,12 @@ fn factored_size(layer: &Layer, item: &Item) -> u64 {
 fn page_item(item: &Item) -> PageItem<'_> {
     let target = kept(&item.target);
     let known = item.predicted.len() == item.target.len();
+    let mut source = page_tokens(&item.source);
+    for token in &mut source.tokens {
+        token.silent = item.silence().contains(&token.position);
+    }
     PageItem {
-        source: page_tokens(&item.source),
+        source,
         target: page_tokens(&item.target),
         predicted: if known { pick(&item.predicted, &target) } else { Vec::new() },
     }
@@ -321,7 +328,7 @@ fn pick<'a>(tokens: &'a Tokens, positions: &[usize]) -> Vec<PageToken<'a>> {
     }
     let token = |(position, whole): (&usize, Option<String>)| {
         let token = &tokens.tokens[*position];
-        PageToken { text: &token.text, role: token.role, word: token.word, position: *position, whole }
+        PageToken { text: &token.text, role: token.role, word: token.word, position: *position, silent: false, whole }
     };
     positions.iter().zip(wholes).map(token).collect()
 }
