@@ -5,6 +5,7 @@ mod commands;
 mod failure;
 mod inputs;
 mod measures;
+mod progress;
 mod signals;
 mod terminal;
 mod threads;

@@ -62,6 +62,20 @@ impl ViewArguments {
         layer: usize,
         head: Head,
     ) -> Result<View, Failure> {
+        self.view_in_tiles(recording, item, kind, layer, head, None)
+    }
+
+    /// [`Self::view`], in at most so many tiles along a side, each as its largest number, where a map has more numbers than
+    /// that and every one of them is not needed.
+    pub fn view_in_tiles(
+        &self,
+        recording: &Recording,
+        item: usize,
+        kind: Kind,
+        layer: usize,
+        head: Head,
+        tiles: Option<usize>,
+    ) -> Result<View, Failure> {
         let tokens = recording.items.get(item).ok_or(Error::NoItem { item, n_items: recording.items.len() })?;
         let of_layer = recording.layer(kind, layer)?;
         let options = ViewOptions {
@@ -81,7 +95,10 @@ impl ViewArguments {
             }),
             rows: self.rows.as_ref().map(|span| range(span, of_layer.query_tokens(tokens))),
             columns: self.columns.as_ref().map(|span| range(span, of_layer.key_tokens(tokens))),
-            ..ViewOptions::default()
+            ..match tiles.filter(|_| !self.words && self.special == Special::Show) {
+                Some(tiles) => ViewOptions { max_weights: tiles * tiles, overview_tiles: tiles, ..ViewOptions::default() },
+                None => ViewOptions::default(),
+            }
         };
         Ok(View::with(recording, kind, layer, head, &options)?)
     }
