@@ -96,7 +96,9 @@ impl ViewArguments {
             rows: self.rows.as_ref().map(|span| range(span, of_layer.query_tokens(tokens))),
             columns: self.columns.as_ref().map(|span| range(span, of_layer.key_tokens(tokens))),
             ..match tiles.filter(|_| !self.words && self.special == Special::Show) {
-                Some(tiles) => ViewOptions { max_weights: tiles * tiles, overview_tiles: tiles, ..ViewOptions::default() },
+                Some(tiles) => {
+                    ViewOptions { max_weights: tiles * tiles, overview_tiles: tiles, ..ViewOptions::default() }
+                }
                 None => ViewOptions::default(),
             }
         };

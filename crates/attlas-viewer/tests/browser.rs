@@ -234,7 +234,10 @@ fn on_a_phone_the_map_is_whole_and_on_the_first_screen_and_its_labels_and_toolti
     for (width, height) in [(390, 844), (768, 1024), (1280, 900)] {
         browser.resize(width, height, "light");
         browser.open(&file, "#kind=encoder&layer=0&head=1&q=1&k=98");
-        assert!(!browser.text(".head-title .remark").is_empty(), "the head has a badge, which must not push the map aside");
+        assert!(
+            !browser.text(".head-title .remark").is_empty(),
+            "the head has a badge, which must not push the map aside"
+        );
         let wide = browser.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
         assert_eq!(wide, 0, "{width}: the page scrolls sideways");
         let seen = browser.evaluate(

@@ -110,7 +110,8 @@ fn silence_added_after_a_sound_is_left_out_with_the_mass_it_takes_unless_it_is_a
     let cut = of(&ViewOptions::default());
     assert_eq!(labels(&cut)[1], ["un", "able"]);
     assert_eq!(cut.removed(), [0.25, 1.0, 0.5]);
-    let said = "2 columns of added silence, from cat on, left out, with 58 % of the weight on average, up to 100 % of a row";
+    let said =
+        "2 columns of added silence, from cat on, left out, with 58 % of the weight on average, up to 100 % of a row";
     assert_eq!(cut.remarks(), [said]);
     let whole = of(&ViewOptions { silence: Silence::Show, ..ViewOptions::default() });
     assert_eq!(labels(&whole)[1], ["un", "able", "(cat)", "(</s>)"]);

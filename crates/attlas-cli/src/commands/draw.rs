@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::figure::{self, Axis, ColorScale, Colormap, Figure, OverviewRow, Panel, PanelScale, Scale, Scales, Style, Theme};
+use attlas::figure::{
+    self, Axis, ColorScale, Colormap, Figure, OverviewRow, Panel, PanelScale, Scale, Scales, Style, Theme,
+};
 use attlas::output::write_aside;
 use attlas::view::captions_of;
 use attlas::{Head, Kind, Recording, View};
@@ -197,7 +199,10 @@ fn parse_width(text: &str) -> Result<f32, String> {
     let number = |(unit, points): (&str, f32)| Some(text.strip_suffix(unit)?.trim_end().parse::<f32>().ok()? * points);
     match units.into_iter().find_map(number) {
         Some(points) if (160.0..=5000.0).contains(&points) => Ok(points),
-        _ => Err("a width such as 8cm, 80mm, 3.5in or 227pt was expected, from 160 to 5000 points (5.65 to 176 cm)".into()),
+        _ => {
+            Err("a width such as 8cm, 80mm, 3.5in or 227pt was expected, from 160 to 5000 points (5.65 to 176 cm)"
+                .into())
+        }
     }
 }
 

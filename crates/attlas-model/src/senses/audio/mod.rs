@@ -45,9 +45,9 @@ impl Model {
         let n_sound = sound.samples.len().div_ceil(2 * frames.hop); // two frames of the spectrogram make a token
         let input = self.features_input(Array { shape: shape.to_vec(), values })?;
         let n_sound = Some(n_sound).filter(|n_sound| *n_sound < input.source.len());
-        let features = input.features.map(|features| {
-            Arc::new(Features { n_sound, notes: sound.notes, ..Arc::unwrap_or_clone(features) })
-        });
+        let features = input
+            .features
+            .map(|features| Arc::new(Features { n_sound, notes: sound.notes, ..Arc::unwrap_or_clone(features) }));
         let input = Input { features, ..input };
         if !self.has(crate::Side::Target) {
             return Ok(input);
