@@ -87,7 +87,7 @@ impl From<attlas::Error> for Failure {
     fn from(error: attlas::Error) -> Failure {
         use attlas::{Error, Remedy};
         let hint = match &error {
-            Error::Limit { remedy: Remedy::DrawSmaller, .. } => Some("--size"),
+            Error::Limit { remedy: Remedy::DrawSmaller, .. } => Some("--width, --dpi"),
             Error::Limit { remedy: Remedy::ChooseFewer, .. } => {
                 Some("--kind, --layer, --head, --rows, --columns; --max-bytes")
             }

@@ -174,8 +174,9 @@ impl Model {
         let (layers, kept) = seen.collect(&self.transformer);
         let predicted = self.predicted(&read, Some(&generation));
         let image = read.features.as_ref().and_then(|features| features.image.clone());
+        let n_sound = read.features.as_ref().and_then(|features| features.n_sound);
         let (n_prompt, target) = (Some(input.target.len()), read.target);
-        let items = vec![Item { source: read.source, target, predicted, image, n_prompt, ..Item::default() }];
+        let items = vec![Item { source: read.source, target, predicted, image, n_prompt, n_sound, ..Item::default() }];
         let inputs = std::slice::from_ref(input);
         let provenance = self.provenance(recording::Method::Greedy, &items, inputs, plan.pass);
         let mut recording = Recording { provenance, items, layers };
