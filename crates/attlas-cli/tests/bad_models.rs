@@ -84,8 +84,8 @@ fn a_missing_an_extra_and_a_misshapen_tensor_are_named() {
     let missing = Model::spoiled(|model| drop(model.tensors.remove("encoder_layers.1.ffn.ffn.0.weight")));
     assert_eq!(
         missing.refusal(),
-        "model/model.safetensors: tensor encoder_layers.1.ffn.ffn.0.weight is missing; the configuration asks for it \
-         with shape [64, 32]"
+        "model/model.safetensors: tensor encoder_layers.1.ffn.ffn.0.weight is missing; config.json asks for it with \
+         shape [64, 32] (d_ff is 64; d_model is 32)"
     );
     let extra = Model::spoiled(|model| {
         model.tensors.insert("extra.weight".into(), (Dtype::F32, vec![2], vec![0; 8]));
@@ -94,10 +94,11 @@ fn a_missing_an_extra_and_a_misshapen_tensor_are_named() {
     let misshapen = Model::spoiled(|model| model.config["src_vocab"] = json!(51));
     assert_eq!(
         misshapen.refusal(),
-        "model/model.safetensors: tensor src_embed.weight has shape [50, 32], but the configuration asks for [51, 32]"
+        "model/model.safetensors: tensor src_embed.weight has shape [50, 32], but config.json asks for [51, 32] \
+         (src_vocab is 51)"
     );
     let huge = Model::spoiled(|model| model.config["src_vocab"] = json!(16_777_216));
-    assert!(huge.refusal().contains("has shape [50, 32], but the configuration asks for [16777216, 32]"));
+    assert!(huge.refusal().contains("has shape [50, 32], but config.json asks for [16777216, 32]"));
 }
 
 #[test]
@@ -135,7 +136,20 @@ fn weights_cut_short_and_an_enormous_configuration_are_refused_by_their_size() {
     config.set_len(200 << 20).expect("set");
     let run = model.record(&["--source-ids", "3", "--target-ids", "1"]);
     let sentence = run.fails(5);
-    assert_eq!(sentence, "model/config.json: has 209715200 bytes; 104857600 are possible");
+    assert_eq!(sentence, "model/config.json: has 209715200 bytes; 16777216 are possible");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_model_whose_folders_name_is_no_text_is_read_all_the_same() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let model = Model::spoiled(|_| {});
+    let name = std::ffi::OsStr::from_bytes(b"mod\xffel");
+    fs::rename(model.folder.path().join("model"), model.folder.path().join(name)).expect("renamed");
+    let words = ["record", "-o", "run.safetensors", "--source-ids", "3,4", "--target-ids", "1,5", "--model"];
+    let words = words.iter().map(std::ffi::OsStr::new).chain([name]);
+    Command::new(words).in_folder(&model.folder).run().succeeds();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What can go wrong with a model, with the file, the field and the numbers.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use attlas::regular_file::Problem;
@@ -45,18 +46,25 @@ pub enum Error {
         /// What was expected and what came.
         message: String,
     },
+    /// A tensor and the configuration contradict each other.
+    #[error("{}: tensor {tensor} {misfit}", path.display())]
+    Misfit {
+        /// The weights file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// How they do, and which fields of the configuration ask for what is not there.
+        misfit: Box<Misfit>,
+    },
     /// The model's family is not supported.
-    #[error(
-        "{}: model_type \"{model_type}\" is not supported; the nearest supported one is \"{nearest}\"",
-        path.display()
-    )]
+    #[error("{}: model_type {model_type:?} is not supported{}", path.display(), nearest_in_words(*nearest))]
     UnknownFamily {
         /// The configuration file.
         path: PathBuf,
         /// What the file says.
         model_type: String,
-        /// The most alike of the supported names.
-        nearest: String,
+        /// A supported name that may have been meant.
+        nearest: Option<&'static str>,
     },
     /// The text or the ids do not fit the model.
     #[error("{0}")]
@@ -75,6 +83,57 @@ pub enum Error {
     Limit(String),
 }
 
+/// How a tensor and the configuration contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// What was found and what is asked for.
+    pub clash: Clash,
+    /// The configuration's file; empty where it is not known.
+    pub config: String,
+    /// Which fields ask for it, each with its value: `vocab_size is 1000`.
+    pub reasons: Vec<String>,
+}
+
+/// What was found of a tensor, and what the configuration asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Clash {
+    /// Another shape.
+    Shape {
+        /// The shape in the file.
+        found: Vec<usize>,
+        /// The shape that is asked for.
+        asked: Vec<usize>,
+    },
+    /// Nothing.
+    Missing {
+        /// The shape that is asked for.
+        asked: Vec<usize>,
+    },
+    /// A tensor that is not asked for.
+    Superfluous,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = if self.config.is_empty() { "the configuration" } else { &self.config };
+        match &self.clash {
+            Clash::Shape { found, asked } => write!(f, "has shape {found:?}, but {config} asks for {asked:?}")?,
+            Clash::Missing { asked } => write!(f, "is missing; {config} asks for it with shape {asked:?}")?,
+            Clash::Superfluous => {
+                write!(f, "is not part of the model that {config} describes; do the two belong together?")?;
+            }
+        }
+        match self.reasons.as_slice() {
+            [] => Ok(()),
+            reasons => write!(f, " ({})", reasons.join("; ")),
+        }
+    }
+}
+
+fn nearest_in_words(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!("; was {nearest:?} meant?"))
+}
+
 impl Error {
     pub(crate) fn regular_file(path: &Path, problem: Problem) -> Error {
         match problem {
@@ -90,6 +149,11 @@ impl Error {
 
     pub(crate) fn config(path: &Path, field: impl Into<String>, message: impl Into<String>) -> Error {
         Error::Config { path: path.to_owned(), field: field.into(), message: message.into() }
+    }
+
+    pub(crate) fn misfit(path: &Path, tensor: impl Into<String>, clash: Clash) -> Error {
+        let misfit = Box::new(Misfit { clash, config: String::new(), reasons: Vec::new() });
+        Error::Misfit { path: path.to_owned(), tensor: tensor.into(), misfit }
     }
 
     pub(crate) fn tensor(path: &Path, tensor: impl Into<String>, message: impl Into<String>) -> Error {

@@ -40,7 +40,7 @@ pub use block::weights::{
     PackedExperts, PatchWeights, Projections, ReadWeights, ReadoutWeights, StackWeights, Transformer,
 };
 pub use config::file::ConfigFile;
-pub use error::Error;
+pub use error::{Clash, Error, Misfit};
 pub use load::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };

@@ -111,7 +111,7 @@ impl Model {
     /// Loads a GGUF file of a Llama-like model.
     fn load_gguf(path: &Path) -> Result<Model, Error> {
         let gguf = Gguf::open(path)?;
-        let config = ConfigFile::parse(path, gguf.config()?.to_string().as_bytes())?;
+        let config = ConfigFile::parse(path, gguf.config()?.to_string().as_bytes())?.with_names(gguf.field_names());
         let checkpoint = Checkpoint::from_tensors(path, gguf.hugging_face_tensors()?);
         let mut model = Model::from_parts(&config, None, &checkpoint)?;
         if gguf.text("tokenizer.ggml.model").is_some_and(|kind| kind != "no_vocab") {
@@ -136,7 +136,8 @@ impl Model {
         if let Some(generation) = generation {
             read_generation(&mut architecture, generation)?;
         }
-        let (transformer, notes) = load::load(architecture, &names, checkpoint)?;
+        let (transformer, notes) = load::load(architecture, &names, checkpoint)
+            .map_err(|error| load::explained(error, config, family.read, checkpoint))?;
         Ok(Model {
             name: family.name.to_owned(),
             family: family.name,

@@ -121,16 +121,107 @@ fn sizes_of_the_wrong_type_or_out_of_range_are_refused_before_anything_is_alloca
 #[test]
 fn an_enormous_size_is_refused_by_the_tensors_shape_and_not_by_the_allocator() {
     let message = Folder::with("d_ff", json!(1 << 24));
-    assert!(message.contains("has shape [64, 32], but the configuration asks for [16777216, 32]"), "{message}");
+    assert!(
+        message.contains("has shape [64, 32], but config.json asks for [16777216, 32] (d_ff is 16777216)"),
+        "{message}"
+    );
 }
 
 #[test]
-fn an_unknown_family_names_the_nearest() {
+fn a_default_is_never_blamed_as_if_it_stood_in_the_file() {
+    let without = |fields: &[&str]| {
+        let mut folder = Folder::new();
+        for field in fields {
+            folder.config.as_object_mut().unwrap().remove(*field);
+        }
+        folder.config["num_heads"] = json!(5);
+        folder.write();
+        folder.refusal()
+    };
+    assert_eq!(
+        without(&["d_model"]),
+        "DIR/config.json: num_heads is 5, but d_model 512 is not divisible by it; d_model is not in the file; 512, the \
+         family's default, was assumed"
+    );
+    let mut folder = Folder::new();
+    folder.config.as_object_mut().unwrap().remove("num_heads");
+    folder.config["d_model"] = json!(36);
+    folder.write();
+    assert_eq!(
+        folder.refusal(),
+        "DIR/config.json: num_heads is not in the file and was taken as 8, the family's default, but d_model 36 is not \
+         divisible by it"
+    );
+    let mut folder = Folder::new();
+    folder.config.as_object_mut().unwrap().remove("d_ff");
+    folder.write();
+    assert_eq!(
+        folder.refusal(),
+        "DIR/model.safetensors: tensor encoder_layers.0.ffn.ffn.0.weight has shape [64, 32], but config.json asks for \
+         [2048, 32] (d_ff is not in the file; 2048, the family's default, was assumed)"
+    );
+}
+
+#[test]
+fn weights_packed_in_a_way_that_is_not_read_are_named_as_that() {
+    let mut folder = Folder::new();
+    folder.config["quantization_config"] = json!({"quant_method": "gptq", "bits": 4});
+    folder.tensors.remove("encoder_layers.1.ffn.ffn.0.weight");
+    folder.write();
+    let message = folder.refusal();
+    assert!(
+        message.contains("quantization_config says that the weights are packed by gptq, which is not"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_pointer_of_git_lfs_in_the_place_of_a_file_is_named_as_that() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 100000\n";
+    for name in ["model.safetensors", "config.json", "tokenizer.json", "vocab.txt"] {
+        let folder = Folder::new();
+        folder.write();
+        std::fs::write(folder.path(name), pointer).unwrap();
+        assert_eq!(
+            folder.refusal(),
+            format!("DIR/{name}: is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`")
+        );
+    }
+    let folder = Folder::new();
+    folder.write();
+    std::fs::rename(folder.path("model.safetensors"), folder.path("x.safetensors")).unwrap();
+    std::fs::write(folder.path("pytorch_model.bin"), pointer).unwrap();
+    assert!(folder.refusal().starts_with("DIR/pytorch_model.bin: is a Git LFS pointer"), "{}", folder.refusal());
+    std::fs::write(folder.path("m.gguf"), pointer).unwrap();
+    assert!(refusal(&folder.path("m.gguf")).starts_with("DIR: is a Git LFS pointer"));
+}
+
+#[test]
+fn a_byte_order_mark_before_json_is_passed_over_and_utf_16_is_named() {
+    let folder = Folder::new();
+    folder.write();
+    let tokenizer = r#"{"version": "1.0", "added_tokens": [], "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}"#;
+    let config = folder.config.to_string();
+    for (name, json) in
+        [("config.json", config.as_str()), ("generation_config.json", "{}"), ("tokenizer.json", tokenizer)]
+    {
+        std::fs::write(folder.path(name), format!("\u{feff}{json}")).unwrap();
+    }
+    assert!(Model::load(folder.folder.path()).unwrap().tokenizer().is_some());
+    let wide: Vec<u8> = format!("\u{feff}{config}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(folder.path("config.json"), wide).unwrap();
+    assert_eq!(folder.refusal(), "DIR/config.json: is no JSON: it is in UTF-16; JSON is UTF-8");
+}
+
+#[test]
+fn an_unknown_family_names_one_that_is_near() {
     for (model_type, nearest) in [("lama", "llama"), ("bert-like", "bert"), ("gpt3", "gpt2")] {
         let message = Folder::with("model_type", json!(model_type));
         assert!(message.contains(&format!("\"{model_type}\" is not supported")), "{message}");
-        assert!(message.contains(&format!("nearest supported one is \"{nearest}\"")), "{message}");
+        assert!(message.contains(&format!("was \"{nearest}\" meant?")), "{message}");
     }
+    let message = Folder::with("model_type", json!("mamba"));
+    assert_eq!(message, "DIR/config.json: model_type \"mamba\" is not supported");
 }
 
 #[test]
@@ -140,8 +231,8 @@ fn a_missing_tensor_is_named_with_the_shape_it_should_have() {
     folder.write();
     assert_eq!(
         folder.refusal(),
-        "DIR/model.safetensors: tensor encoder_layers.1.ffn.ffn.0.weight is missing; the configuration asks for it \
-         with shape [64, 32]"
+        "DIR/model.safetensors: tensor encoder_layers.1.ffn.ffn.0.weight is missing; config.json asks for it with \
+         shape [64, 32] (d_ff is 64; d_model is 32)"
     );
 }
 
@@ -150,10 +241,10 @@ fn a_superfluous_tensor_is_named() {
     let mut folder = Folder::new();
     folder.config["num_layers"] = json!(2);
     folder.write();
-    let message = folder.refusal();
-    assert!(
-        message.contains("tensor decoder_layers.2.cross_attn.mha.in_proj_bias is not part of the model"),
-        "{message}"
+    assert_eq!(
+        folder.refusal(),
+        "DIR/model.safetensors: tensor decoder_layers.2.cross_attn.mha.in_proj_bias is not part of the model that \
+         config.json describes; do the two belong together? (num_layers is 2)"
     );
 }
 
@@ -164,7 +255,8 @@ fn a_tensor_of_another_shape_or_type_is_named_with_both() {
     folder.write();
     assert_eq!(
         folder.refusal(),
-        "DIR/model.safetensors: tensor src_embed.weight has shape [50, 32], but the configuration asks for [51, 32]"
+        "DIR/model.safetensors: tensor src_embed.weight has shape [50, 32], but config.json asks for [51, 32] \
+         (src_vocab is 51)"
     );
     let mut folder = Folder::new();
     folder.tensors.get_mut("src_embed.weight").unwrap().0 = Dtype::I32;
@@ -251,6 +343,9 @@ fn a_header_with_the_same_name_twice_with_overlaps_or_gaps_is_refused() {
     let huge = r#"{"dtype":"F32","shape":[18446744073709551615,18446744073709551615],"data_offsets":[0,4]}"#;
     assert!(header(&format!(r#"{{"a":{huge}}}"#), 4).contains("does not fit"));
     assert!(header(r#"{"a":7}"#, 0).contains("malformed safetensors header"));
+    let message = header(r#"{"__metadata__":{"format":3}}"#, 0);
+    assert!(message.contains("__metadata__.format is 3, but must be a text"), "{message}");
+    assert!(header(r#"{"__metadata__":[]}"#, 0).contains("__metadata__ is [], but must be an object of texts"));
 }
 
 #[cfg(unix)]
@@ -328,14 +423,22 @@ fn sharded_weights_are_read_and_their_faults_are_named() {
     index(json!(all));
     Model::load(folder.folder.path()).unwrap();
     index(json!({"pe": "../b.safetensors"}));
-    assert!(folder.refusal().contains("a shard is a *.safetensors file beside it"));
+    assert!(folder.refusal().contains("a shard is a *.safetensors file beside the index"));
     index(json!({"pe": "absent.safetensors"}));
-    assert!(folder.refusal().starts_with("DIR/absent.safetensors: No such file"), "{}", folder.refusal());
+    assert!(folder.refusal().contains("names the file \"absent.safetensors\", which is missing"));
     index(json!({"nothing": "b.safetensors"}));
     assert!(folder.refusal().contains("tensor nothing should be in b.safetensors, but is not there"));
+    index(json!({"pe": 3}));
+    assert!(folder.refusal().contains("weight_map.pe is 3; a shard is a *.safetensors file"), "{}", folder.refusal());
+    index(json!({"pe": "a.safetensors", "output_proj.bias": "b.safetensors"}));
+    assert!(folder.refusal().contains("tensor pe should be in a.safetensors, but is in b.safetensors"));
     folder.write_weights("c.safetensors", |name| name == "pe");
     index(json!({"output_proj.bias": "b.safetensors", "pe": "c.safetensors"}));
-    assert!(folder.refusal().contains("tensor pe is also in DIR/b.safetensors"), "{}", folder.refusal());
+    assert!(
+        folder.refusal().contains("tensor pe is also in DIR/b.safetensors; each tensor belongs in one file"),
+        "{}",
+        folder.refusal()
+    );
 }
 
 #[test]

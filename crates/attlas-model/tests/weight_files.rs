@@ -94,16 +94,80 @@ fn a_sharded_index_reads_its_files_and_no_others() {
     index(r#"{"weight_map": {"f32": "pytorch_model-1.bin", "bf16": "pytorch_model-1.bin"}}"#);
     assert!(Checkpoint::open(dir.path()).unwrap().contains("bf16"));
     for (text, words) in [
-        (r#"{"weight_map": {"f32": "../x.bin"}}"#, "which is no file name"),
+        (r#"{"weight_map": {"f32": "../x.bin"}}"#, "weight_map.f32 is \"../x.bin\"; a shard is a *.bin"),
+        (r#"{"weight_map": {"f32": []}}"#, "weight_map.f32 is []; a shard is a *.bin"),
         (r#"{"weight_map": {"f32": "pytorch_model-2.bin"}}"#, "which is missing"),
-        (r#"{"weight_map": {"other": "pytorch_model-1.bin"}}"#, "in none of its files"),
+        (r#"{"weight_map": {"other": "pytorch_model-1.bin"}}"#, "should be in pytorch_model-1.bin, but is not there"),
         (r#"{"weight_map": 3}"#, "weight_map is not an object"),
-        ("[", "is not JSON"),
+        ("{}", "weight_map is missing"),
+        ("[", "is no index of shards"),
     ] {
         index(text);
         let message = Checkpoint::open(dir.path()).unwrap_err().to_string();
         assert!(message.contains(words), "{message}");
     }
+}
+
+/// A zip archive of stored entries, as torch.save writes one; checksums are not looked at.
+fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    for (name, bytes) in entries {
+        let name = format!("archive/{name}");
+        let sizes = [0, bytes.len() as u32, bytes.len() as u32].map(u32::to_le_bytes).concat();
+        let rest = [sizes.as_slice(), &(name.len() as u16).to_le_bytes(), &[0, 0]].concat();
+        directory.extend([b"PK\x01\x02\x14\0\x14\0\0\0\0\0\0\0\0\0".as_slice(), &rest, &[0; 10]].concat());
+        directory.extend([&(file.len() as u32).to_le_bytes(), name.as_bytes()].concat());
+        file.extend([b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0".as_slice(), &rest, name.as_bytes(), bytes].concat());
+    }
+    let (start, n) = (file.len() as u32, (entries.len() as u16).to_le_bytes());
+    let end = [&(directory.len() as u32).to_le_bytes()[..], &start.to_le_bytes(), &[0, 0]].concat();
+    [file.as_slice(), &directory, b"PK\x05\x06\0\0\0\0", &n, &n, &end].concat()
+}
+
+/// One storage of `side · side` numbers, and `n` names for its transposed view.
+fn views(side: u16, n: usize) -> Vec<u8> {
+    let number = |n: u32| [b"J".as_slice(), &n.to_le_bytes()].concat();
+    let (side, all) = (number(side.into()), number(u32::from(side).pow(2)));
+    let one = number(1);
+    let mut pickle = [
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\x010(X\x07\0\0\0storagectorch\nFloatStorage\n".as_slice(),
+        b"X\x01\0\0\x000X\x03\0\0\0cpu",
+        &all,
+        b"tQq\x020(h\x02K\x00",
+        &side,
+        &side,
+        b"\x86",
+        &one,
+        &side,
+        b"\x86\x89Ntq\x030}(",
+    ]
+    .concat();
+    for index in 0..n {
+        let name = format!("{index:05}");
+        pickle.extend([b"U\x05".as_slice(), name.as_bytes(), b"h\x01h\x03R"].concat());
+    }
+    pickle.extend(b"u.");
+    pickle
+}
+
+#[test]
+fn views_of_one_storage_cost_nothing_until_they_are_read_and_may_not_be_without_number() {
+    let stored: Vec<u8> = (0..350 * 350).flat_map(|n| (n as f32).to_le_bytes()).collect();
+    let file = |n| zip(&[("data.pkl", &views(350, n)), ("data/0", &stored)]);
+    let dir = folder(&file(60));
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    let numbers = checkpoint.tensor("00059", &[350, 350]).unwrap();
+    assert_eq!(numbers[..3], [0.0, 350.0, 700.0]);
+    assert_eq!(numbers[350..352], [1.0, 351.0]);
+    let message = refusal(&file(10_000));
+    assert!(message.contains("has 10000 tensors that would take 4900000000 bytes"), "{message}");
+}
+
+#[test]
+fn a_pickle_that_copies_a_list_again_and_again_is_refused() {
+    let pairs = [b"\x80\x02(".as_slice(), &b"NN\x86".repeat(40_000), b"lq\x000ccollections\nOrderedDict\nq\x010("];
+    let pickle = [pairs.concat(), b"h\x01h\x00\x85R".repeat(8_000), b"l.".to_vec()].concat();
+    assert!(refusal(&zip(&[("data.pkl", &pickle)])).contains("makes more values than a pickle of its size"));
 }
 
 #[cfg(unix)]

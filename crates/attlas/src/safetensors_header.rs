@@ -131,10 +131,18 @@ fn check_spans(tensors: &BTreeMap<String, TensorInfo>, data_start: u64, data_len
     Ok(())
 }
 
-/// The texts of an object; what else may be in it means nothing to attlas.
-fn texts(metadata: &serde_json::Value) -> BTreeMap<String, String> {
-    let entries = metadata.as_object().into_iter().flatten();
-    entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+/// The texts of an object; the format allows nothing else there.
+///
+/// Fails with the end of a sentence.
+fn texts(metadata: serde_json::Value) -> Result<BTreeMap<String, String>, String> {
+    let serde_json::Value::Object(entries) = metadata else {
+        return Err(format!("__metadata__ is {metadata}, but must be an object of texts"));
+    };
+    let text = |(key, value)| match value {
+        serde_json::Value::String(text) => Ok((key, text)),
+        other => Err(format!("__metadata__.{key} is {other}, but must be a text")),
+    };
+    entries.into_iter().map(text).collect()
 }
 
 /// A tensor as the header writes it.
@@ -184,7 +192,7 @@ impl<'de> Deserialize<'de> for Stored {
                 let mut stored = Stored::default();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
-                        stored.metadata = texts(&map.next_value()?);
+                        stored.metadata = texts(map.next_value()?).map_err(serde::de::Error::custom)?;
                         continue;
                     }
                     let entry = map.next_value::<Entry>()?;

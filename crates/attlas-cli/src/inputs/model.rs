@@ -195,8 +195,12 @@ fn parse_max_tokens(text: &str) -> Result<usize, String> {
 pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
     let mut model = match &arguments.model {
         Some(name) => {
-            let (name, revision) = (name.to_string_lossy(), arguments.revision.as_deref());
-            Model::load(&model_path(&name, revision, arguments.allow_http)?)?
+            // a folder's name may be no text; the hub's names are
+            let path = match name.to_str() {
+                Some(name) => model_path(name, arguments.revision.as_deref(), arguments.allow_http)?,
+                None => name.clone(),
+            };
+            Model::load(&path)?
         }
         None => Model::embedded()?,
     };

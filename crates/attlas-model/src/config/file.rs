@@ -1,12 +1,14 @@
 //! A model's config.json: every value is checked for type and range where it is read.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
 use super::Activation;
 use crate::Error;
-use crate::weights::{MAX_JSON_BYTES, read_small_file};
+use crate::weights::{parse_json, read_small_file};
 
 /// The largest width, vocabulary or number of positions that is believed.
 const MAX_SIZE: u64 = 1 << 24;
@@ -14,12 +16,34 @@ const MAX_SIZE: u64 = 1 << 24;
 /// The deepest stack that is believed.
 const MAX_LAYERS: usize = 4096;
 
+/// The largest configuration that is read; those with 21,000 labels have 2 MB.
+const MAX_BYTES: u64 = 16 << 20;
+
 /// A configuration file, or an object inside one.
 #[derive(Debug, Clone)]
 pub struct ConfigFile {
     path: PathBuf,
+    root: Arc<Value>,
+    /// The object: its JSON pointer, and what stands before its fields in messages.
+    pointer: String,
     prefix: String,
-    value: Value,
+    /// What the fields are called where the file is no JSON, by their names here.
+    names: Arc<BTreeMap<String, String>>,
+    /// Fields, with what stands before them, that are taken to have another value.
+    supposed: BTreeMap<String, Value>,
+    /// The sizes and truth values that were read.
+    readings: Arc<Mutex<BTreeMap<String, Reading>>>,
+}
+
+/// A size or truth value as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Reading {
+    /// It stands in the file.
+    Given(Value),
+    /// It does not; this is the family's default.
+    Assumed(Value),
+    /// It does not, and need not.
+    Unset,
 }
 
 impl ConfigFile {
@@ -28,7 +52,7 @@ impl ConfigFile {
     /// # Errors
     /// When it cannot be read or is no JSON object.
     pub fn open(path: &Path) -> Result<ConfigFile, Error> {
-        ConfigFile::parse(path, &read_small_file(path, MAX_JSON_BYTES)?)
+        ConfigFile::parse(path, &read_small_file(path, MAX_BYTES)?)
     }
 
     /// Parses the text of a configuration; `path` is the name used in messages.
@@ -36,12 +60,47 @@ impl ConfigFile {
     /// # Errors
     /// When it is no JSON object.
     pub fn parse(path: &Path, json: &[u8]) -> Result<ConfigFile, Error> {
-        let value: Value =
-            serde_json::from_slice(json).map_err(|error| Error::file(path, format!("is no JSON: {error}")))?;
-        if !value.is_object() {
+        let root: Value = parse_json(path, json, "is no JSON")?;
+        if !root.is_object() {
             return Err(Error::file(path, "must hold a JSON object"));
         }
-        Ok(ConfigFile { path: path.to_owned(), prefix: String::new(), value })
+        Ok(ConfigFile {
+            path: path.to_owned(),
+            root: Arc::new(root),
+            pointer: String::new(),
+            prefix: String::new(),
+            names: Arc::default(),
+            supposed: BTreeMap::new(),
+            readings: Arc::default(),
+        })
+    }
+
+    /// The same, whose fields have other names in messages.
+    pub(crate) fn with_names(self, names: BTreeMap<String, String>) -> ConfigFile {
+        ConfigFile { names: Arc::new(names), ..self }
+    }
+
+    /// The same as if a field, written with what stands before it, had this value.
+    pub(crate) fn supposing(&self, field: &str, value: Value) -> ConfigFile {
+        let supposed = BTreeMap::from([(field.to_owned(), value)]);
+        ConfigFile { supposed, readings: Arc::default(), ..self.clone() }
+    }
+
+    /// The sizes and truth values that were read so far, by their fields with what stands before them.
+    pub(crate) fn readings(&self) -> BTreeMap<String, Reading> {
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is said of a field: `vocab_size is 1000`.
+    pub(crate) fn origin(&self, field: &str, reading: &Reading) -> String {
+        let name = self.name(field);
+        match reading {
+            Reading::Given(value) => format!("{name} is {value}"),
+            Reading::Assumed(value) => {
+                format!("{name} is not in the file; {value}, the family's default, was assumed")
+            }
+            Reading::Unset => format!("{name} is not in the file"),
+        }
     }
 
     /// The file, for messages.
@@ -56,12 +115,17 @@ impl ConfigFile {
 
     /// Whether the field is there and null.
     pub fn is_null(&self, field: &str) -> bool {
-        self.value.get(field).is_some_and(Value::is_null)
+        self.object().get(field).is_some_and(Value::is_null)
     }
 
     /// The raw value of a field; `None` when absent or null.
     pub fn get(&self, field: &str) -> Option<&Value> {
-        self.value.get(field).filter(|value| !value.is_null())
+        let value = self.supposed.get(&format!("{}{field}", self.prefix)).or_else(|| self.object().get(field));
+        value.filter(|value| !value.is_null())
+    }
+
+    fn object(&self) -> &Value {
+        self.root.pointer(&self.pointer).unwrap_or(&Value::Null)
     }
 
     /// The object inside a field.
@@ -72,11 +136,11 @@ impl ConfigFile {
         match self.get(field) {
             None => Ok(None),
             Some(value) if value.is_object() => Ok(Some(ConfigFile {
-                path: self.path.clone(),
+                pointer: format!("{}/{field}", self.pointer),
                 prefix: format!("{}{field}.", self.prefix),
-                value: value.clone(),
+                ..self.clone()
             })),
-            Some(value) => Err(self.error(field, format!("is {value}, but must be an object"))),
+            Some(value) => Err(self.error(field, format!("is {}, but must be an object", brief(value)))),
         }
     }
 
@@ -85,7 +149,7 @@ impl ConfigFile {
     /// # Errors
     /// When absent, no whole number, 0, negative or above the limit.
     pub fn size(&self, field: &str) -> Result<usize, Error> {
-        self.size_or_none(field)?.ok_or_else(|| self.error(field, "is missing; it must be a whole number above 0"))
+        self.given_size(field)?.ok_or_else(|| self.error(field, "is missing; it must be a whole number above 0"))
     }
 
     /// A size of at least 1, or `default` when absent.
@@ -93,7 +157,7 @@ impl ConfigFile {
     /// # Errors
     /// As [`ConfigFile::size`], but for absence.
     pub fn size_or(&self, field: &str, default: usize) -> Result<usize, Error> {
-        Ok(self.size_or_none(field)?.unwrap_or(default))
+        Ok(self.given_size(field)?.unwrap_or_else(|| self.assumed(field, default)))
     }
 
     /// A size of at least 1, where there is one.
@@ -101,10 +165,37 @@ impl ConfigFile {
     /// # Errors
     /// As [`ConfigFile::size`], but for absence.
     pub fn size_or_none(&self, field: &str) -> Result<Option<usize>, Error> {
+        let size = self.given_size(field)?;
+        if size.is_none() {
+            self.note(field, Reading::Unset);
+        }
+        Ok(size)
+    }
+
+    /// A size of at least 1, where there is one; 0 and negative numbers count as none.
+    ///
+    /// # Errors
+    /// When it is no whole number or above the limit.
+    pub fn size_or_off(&self, field: &str) -> Result<Option<usize>, Error> {
+        match self.get(field) {
+            Some(value) if value.as_i64().is_some_and(|n| n <= 0) => {
+                self.note(field, Reading::Given(value.clone()));
+                Ok(None)
+            }
+            _ => self.size_or_none(field),
+        }
+    }
+
+    fn given_size(&self, field: &str) -> Result<Option<usize>, Error> {
         let Some(value) = self.get(field) else { return Ok(None) };
         match value.as_u64() {
-            Some(n @ 1..=MAX_SIZE) => Ok(Some(n as usize)),
-            _ => Err(self.error(field, format!("is {value}, but must be a whole number from 1 to {MAX_SIZE}"))),
+            Some(n @ 1..=MAX_SIZE) => {
+                self.note(field, Reading::Given(value.clone()));
+                Ok(Some(n as usize))
+            }
+            _ => {
+                Err(self.error(field, format!("is {}, but must be a whole number from 1 to {MAX_SIZE}", brief(value))))
+            }
         }
     }
 
@@ -124,10 +215,15 @@ impl ConfigFile {
     /// # Errors
     /// When it is something else, or above the limit.
     pub fn count_or(&self, field: &str, default: usize) -> Result<usize, Error> {
-        let Some(value) = self.get(field) else { return Ok(default) };
+        let Some(value) = self.get(field) else { return Ok(self.assumed(field, default)) };
         match value.as_u64() {
-            Some(n @ 0..=MAX_SIZE) => Ok(n as usize),
-            _ => Err(self.error(field, format!("is {value}, but must be a whole number from 0 to {MAX_SIZE}"))),
+            Some(n @ 0..=MAX_SIZE) => {
+                self.note(field, Reading::Given(value.clone()));
+                Ok(n as usize)
+            }
+            _ => {
+                Err(self.error(field, format!("is {}, but must be a whole number from 0 to {MAX_SIZE}", brief(value))))
+            }
         }
     }
 
@@ -140,7 +236,7 @@ impl ConfigFile {
         value
             .as_f64()
             .filter(|number| number.is_finite())
-            .ok_or_else(|| self.error(field, format!("is {value}, but must be a finite number")))
+            .ok_or_else(|| self.error(field, format!("is {}, but must be a finite number", brief(value))))
     }
 
     /// A finite number above 0, or `default` when absent.
@@ -157,8 +253,13 @@ impl ConfigFile {
     /// # Errors
     /// When it is something else.
     pub fn flag_or(&self, field: &str, default: bool) -> Result<bool, Error> {
-        let Some(value) = self.get(field) else { return Ok(default) };
-        value.as_bool().ok_or_else(|| self.error(field, format!("is {value}, but must be true or false")))
+        let Some(value) = self.get(field) else {
+            self.note(field, Reading::Assumed(default.into()));
+            return Ok(default);
+        };
+        self.note(field, Reading::Given(value.clone()));
+        let wrong = || self.error(field, format!("is {}, but must be true or false", brief(value)));
+        value.as_bool().ok_or_else(wrong)
     }
 
     /// A text, where there is one.
@@ -167,7 +268,7 @@ impl ConfigFile {
     /// When it is something else.
     pub fn text(&self, field: &str) -> Result<Option<&str>, Error> {
         let Some(value) = self.get(field) else { return Ok(None) };
-        value.as_str().map(Some).ok_or_else(|| self.error(field, format!("is {value}, but must be a text")))
+        value.as_str().map(Some).ok_or_else(|| self.error(field, format!("is {}, but must be a text", brief(value))))
     }
 
     /// A text, or `default` when absent.
@@ -191,10 +292,12 @@ impl ConfigFile {
     /// # Errors
     /// When it is something else.
     pub fn ids(&self, field: &str, n_tokens: usize) -> Result<Vec<u32>, Error> {
-        let one = |value: &Value| match value.as_i64() {
-            Some(id) if id >= 0 && (id as u64) < n_tokens as u64 => Ok(id as u32),
-            _ => Err(self.error(field, format!("is {value}, but must be a token id from 0 to {}", n_tokens - 1))),
-        };
+        let one =
+            |value: &Value| match value.as_i64() {
+                Some(id) if id >= 0 && (id as u64) < n_tokens as u64 => Ok(id as u32),
+                _ => Err(self
+                    .error(field, format!("is {}, but must be a token id from 0 to {}", brief(value), n_tokens - 1))),
+            };
         match self.get(field) {
             None => Ok(Vec::new()),
             Some(value) if value.as_i64() == Some(-1) => Ok(Vec::new()),
@@ -208,7 +311,7 @@ impl ConfigFile {
     /// # Errors
     /// When one holds something else.
     pub fn all_ids(&self, n_tokens: usize) -> Result<Vec<u32>, Error> {
-        let fields = self.value.as_object().into_iter().flat_map(|object| object.keys());
+        let fields = self.object().as_object().into_iter().flat_map(|object| object.keys());
         Ok(fields.map(|field| self.ids(field, n_tokens)).collect::<Result<Vec<_>, _>>()?.concat())
     }
 
@@ -278,14 +381,69 @@ impl ConfigFile {
     pub fn must_be(&self, field: &str, expected: &Value) -> Result<(), Error> {
         match self.get(field) {
             Some(value) if value != expected => {
-                Err(self.error(field, format!("is {value}; attlas supports only {expected} for this family")))
+                Err(self.error(field, format!("is {}; attlas supports only {expected} for this family", brief(value))))
             }
             _ => Ok(()),
         }
     }
 
-    /// An error about one of the fields.
+    /// An error about one of the fields. Of fields that it names and that are not in the file, it says that their values
+    /// are the family's.
     pub fn error(&self, field: &str, message: impl Into<String>) -> Error {
-        Error::config(&self.path, format!("{}{field}", self.prefix), message)
+        let field = format!("{}{field}", self.prefix);
+        let mut message = message.into();
+        let readings = self.readings();
+        let assumed = |field: &str| readings.get(field).filter(|reading| matches!(reading, Reading::Assumed(_)));
+        if let Some(Reading::Assumed(value)) = assumed(&field)
+            && let Some(rest) = message.strip_prefix(&format!("is {value}"))
+        {
+            message = format!("is not in the file and was taken as {value}, the family's default{rest}");
+        }
+        let words: BTreeSet<String> = fields_in(&message).map(|word| format!("{}{word}", self.prefix)).collect();
+        for other in words.iter().filter(|other| **other != field) {
+            if let Some(reading) = assumed(other) {
+                message = format!("{message}; {}", self.origin(other, reading));
+            }
+        }
+        Error::config(&self.path, self.name(&field), self.named(&message))
+    }
+
+    /// What a field is called in messages.
+    fn name(&self, field: &str) -> String {
+        self.names.get(field).cloned().unwrap_or_else(|| field.to_owned())
+    }
+
+    /// A message with the fields' other names.
+    fn named(&self, message: &str) -> String {
+        let names: BTreeSet<&str> = fields_in(message).filter(|word| self.names.contains_key(*word)).collect();
+        names.into_iter().fold(message.to_owned(), |message, field| message.replace(field, &self.name(field)))
+    }
+
+    /// The value of a field that is absent: the first default that was named for it, so that all who ask get the same.
+    fn assumed(&self, field: &str, default: usize) -> usize {
+        match self.note(field, Reading::Assumed(default.into())) {
+            Reading::Assumed(first) => first.as_u64().map_or(default, |first| first as usize),
+            _ => default,
+        }
+    }
+
+    /// Notes what was read of a field; returns what was noted first.
+    fn note(&self, field: &str, reading: Reading) -> Reading {
+        let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        readings.entry(format!("{}{field}", self.prefix)).or_insert(reading).clone()
+    }
+}
+
+/// The words of a sentence that may be fields.
+fn fields_in(message: &str) -> impl Iterator<Item = &str> {
+    message.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// A value as it is written in a message: whole, unless it is long.
+fn brief(value: &Value) -> String {
+    let (text, limit) = (value.to_string(), 100);
+    match text.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }

@@ -24,11 +24,14 @@ pub(super) const FAMILY: Family = Family {
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     config.must_be("apply_residual_connection_post_layernorm", &Value::Bool(false))?;
-    let older = |field: &'static str, old: &'static str| if config.has(field) { field } else { old };
-    let d_model = config.size(older("hidden_size", "n_embed"))?;
+    // which of two names a file has; what has neither lacks the first
+    let older =
+        |field: &'static str, old: &'static str| if config.has(old) && !config.has(field) { old } else { field };
+    let width_field = older("hidden_size", "n_embed");
+    let d_model = config.size(width_field)?;
     let heads_field = older("n_head", "num_attention_heads");
     let n_heads = config.size(heads_field)?;
-    let d_head = config.head_width(heads_field, n_heads, "hidden_size", d_model)?;
+    let d_head = config.head_width(heads_field, n_heads, width_field, d_model)?;
     let n_tokens = config.size("vocab_size")?;
     let norm = Norm::layer(config.positive_or("layer_norm_epsilon", 1e-5)? as f32);
     let block = Block::new(

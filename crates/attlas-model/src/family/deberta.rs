@@ -104,12 +104,8 @@ fn distances(config: &ConfigFile, n_positions: usize) -> Result<Option<Disentang
         _ => config.texts("pos_att_type")?.unwrap_or_default().into_iter().map(str::to_lowercase).collect(),
     };
     // −1 stands for "as the positions say"
-    let or_none = |field: &str| match config.number_or(field, -1.0)? {
-        number if number < 1.0 => Ok(None),
-        _ => config.size_or_none(field),
-    };
-    let max_distance = or_none("max_relative_positions")?.unwrap_or(n_positions);
-    let n_buckets = or_none("position_buckets")?;
+    let max_distance = config.size_or_off("max_relative_positions")?.unwrap_or(n_positions);
+    let n_buckets = config.size_or_off("position_buckets")?;
     Ok(Some(Disentangled {
         span: n_buckets.unwrap_or(max_distance),
         max_distance: n_buckets.map(|_| max_distance),

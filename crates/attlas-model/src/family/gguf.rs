@@ -2,7 +2,6 @@
 //! its tokenizers mean.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
@@ -69,6 +68,17 @@ const LLAMA3_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L
 const QWEN2_WORDS: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// Hugging Face's name of a size, and GGUF's behind the architecture.
+const FIELDS: [(&str, &str); 7] = [
+    ("hidden_size", "embedding_length"),
+    ("intermediate_size", "feed_forward_length"),
+    ("num_hidden_layers", "block_count"),
+    ("num_attention_heads", "attention.head_count"),
+    ("num_key_value_heads", "attention.head_count_kv"),
+    ("head_dim", "attention.key_length"),
+    ("max_position_embeddings", "context_length"),
+];
+
 /// The most layers that are believed.
 const MAX_LAYERS: u64 = 4096;
 
@@ -87,12 +97,9 @@ impl Gguf {
             ));
         }
         let key = |name: &str| format!("{architecture}.{name}");
-        let size = |name: &str| -> Result<u64, Error> {
-            match self.number(&key(name)) {
-                Some(number) if (1..1 << 32).contains(&number) => Ok(number),
-                Some(number) => Err(Error::config(&self.path, key(name), format!("is {number}"))),
-                None => Err(Error::config(&self.path, key(name), "is missing or no whole number")),
-            }
+        let size = |name: &str| self.size(&key(name));
+        let size_or = |name: &str, default: u64| {
+            if self.metadata.contains_key(&key(name)) { size(name) } else { Ok(default) }
         };
         let n_layers = size("block_count")?;
         if n_layers > MAX_LAYERS {
@@ -110,12 +117,12 @@ impl Gguf {
             "intermediate_size": size("feed_forward_length")?,
             "num_hidden_layers": n_layers,
             "num_attention_heads": n_heads,
-            "num_key_value_heads": size("attention.head_count_kv").unwrap_or(n_heads),
-            "head_dim": size("attention.key_length").unwrap_or(width / n_heads),
+            "num_key_value_heads": size_or("attention.head_count_kv", n_heads)?,
+            "head_dim": size_or("attention.key_length", width / n_heads)?,
             "max_position_embeddings": size("context_length")?,
             "vocab_size": vocabulary.ok_or_else(|| Error::tensor(&self.path, "token_embd.weight", "is missing"))?,
-            "rms_norm_eps": self.float(&key("attention.layer_norm_rms_epsilon")).unwrap_or(1e-5),
-            "rope_theta": self.float(&key("rope.freq_base")).unwrap_or(10_000.0),
+            "rms_norm_eps": self.float_or(&key("attention.layer_norm_rms_epsilon"), 1e-5)?,
+            "rope_theta": self.float_or(&key("rope.freq_base"), 10_000.0)?,
             "hidden_act": "silu",
             "tie_word_embeddings": !self.tensors.contains_key("output.weight"),
             "attention_bias": self.tensors.contains_key("blk.0.attn_q.bias") && architecture == "llama",
@@ -131,6 +138,23 @@ impl Gguf {
         Ok(config)
     }
 
+    /// A size of the metadata, from 1 on.
+    fn size(&self, key: &str) -> Result<u64, Error> {
+        let expected = "must be a whole number from 1 to 4294967295";
+        match (self.number(key), self.metadata.get(key)) {
+            (Some(number), _) if (1..1 << 32).contains(&number) => Ok(number),
+            (_, Some(value)) => Err(Error::config(&self.path, key, format!("is {value}, but {expected}"))),
+            (_, None) => Err(Error::config(&self.path, key, format!("is missing; it {expected}"))),
+        }
+    }
+
+    /// The names that the metadata has for fields of config.json.
+    pub fn field_names(&self) -> BTreeMap<String, String> {
+        let architecture = self.text("general.architecture").unwrap_or("");
+        let name = |(field, key): &(&str, &str)| ((*field).to_owned(), format!("{architecture}.{key}"));
+        FIELDS.iter().map(name).collect()
+    }
+
     /// Linear scaling of positions; other ways are refused.
     fn rope_scaling(&self, key: &dyn Fn(&str) -> String) -> Result<Option<Json>, Error> {
         let kind = key("rope.scaling.type");
@@ -143,7 +167,7 @@ impl Gguf {
             )),
             None | Some("none") => Ok(None),
             Some("linear") => {
-                Ok(Some(json!({"type": "linear", "factor": self.float(&key("rope.scaling.factor")).unwrap_or(1.0)})))
+                Ok(Some(json!({"type": "linear", "factor": self.float_or(&key("rope.scaling.factor"), 1.0)?})))
             }
             Some(other) => Err(Error::config(&self.path, kind, format!("is {other:?}; none and linear are read"))),
         }
@@ -161,7 +185,11 @@ impl Gguf {
         let mut tensors = BTreeMap::new();
         for (name, tensor) in &self.tensors {
             let Some(new_name) = hugging_face_name(name) else {
-                return Err(Error::tensor(&self.path, name, "has a name that no Llama-like model has"));
+                return Err(Error::tensor(
+                    &self.path,
+                    name,
+                    "has a name that no Llama-like model has (token_embd, output, output_norm, blk.N.…)",
+                ));
             };
             // llama.cpp turns neighbours, Hugging Face the halves of a head; only "llama" files are reordered for it.
             let n_heads = match new_name.rsplit('.').nth(1) {
@@ -190,16 +218,19 @@ impl Gguf {
             ));
         }
         let (d_head, row_bytes) = (n_rows / n_heads, tensor.bytes.len() / n_rows);
-        let mut stored = vec![0; tensor.bytes.len()];
-        tensor.bytes.read(0, &mut stored).map_err(|source| Error::Io { path: self.path.clone(), source })?;
-        let mut ordered = Vec::with_capacity(stored.len()); // [n_rows, row_bytes]
-        for row in 0..n_rows {
-            let (head, within) = (row / d_head, row % d_head);
-            let (j, i) = (within / (d_head / 2), within % (d_head / 2));
-            ordered.extend_from_slice(&stored[(head * d_head + 2 * i + j) * row_bytes..][..row_bytes]);
-        }
-        let len = ordered.len();
-        Ok(Tensor { bytes: Bytes::Memory { bytes: Arc::new(ordered), offset: 0, len }, ..tensor.clone() })
+        let source = tensor.bytes.clone();
+        let bytes = Bytes::made(source.len(), move || {
+            let mut stored = vec![0; source.len()];
+            source.read(0, &mut stored)?;
+            let mut ordered = Vec::with_capacity(stored.len()); // [n_rows, row_bytes]
+            for row in 0..n_rows {
+                let (head, within) = (row / d_head, row % d_head);
+                let (j, i) = (within / (d_head / 2), within % (d_head / 2));
+                ordered.extend_from_slice(&stored[(head * d_head + 2 * i + j) * row_bytes..][..row_bytes]);
+            }
+            Ok(ordered)
+        });
+        Ok(Tensor { bytes, ..tensor.clone() })
     }
 }
 

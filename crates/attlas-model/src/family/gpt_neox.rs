@@ -33,8 +33,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let place = RopePlace {
         d_head,
         max_positions,
-        default_share: config.positive_or("rotary_pct", 0.25)?,
-        default_base: config.positive_or("rotary_emb_base", 10_000.0)?,
+        default_share: rotary::share(config, "rotary_pct", 0.25)?,
+        default_base: rotary::base(config, "rotary_emb_base", 10_000.0)?,
     };
     let parallel = config.flag_or("use_parallel_residual", true)?;
     let biases = if config.flag_or("attention_bias", true)? { Biases::ALL } else { Biases::NONE };

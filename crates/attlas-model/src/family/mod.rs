@@ -127,7 +127,7 @@ pub const FAMILIES: &[Family] = &[
 /// The family of a configuration.
 ///
 /// # Errors
-/// When `model_type` is missing or unknown; the nearest known one is named.
+/// When `model_type` is missing or unknown; a known one that is near is named.
 pub fn of(config: &ConfigFile) -> Result<&'static Family, Error> {
     let Some(model_type) = config.text("model_type")? else {
         // the state dict of the source design comes with a configuration that names no type
@@ -144,22 +144,21 @@ pub fn of(config: &ConfigFile) -> Result<&'static Family, Error> {
     })
 }
 
-/// The known `model_type` that is most alike.
-fn nearest(model_type: &str) -> String {
-    let known = FAMILIES.iter().flat_map(|family| family.model_types);
-    let lower = model_type.to_lowercase();
-    known
-        .min_by_key(|known| {
-            let part = lower.contains(*known) || known.contains(lower.as_str());
-            (usize::from(!part), edit_distance(&lower, known))
-        })
-        .map_or_else(String::new, |known| (*known).to_owned())
-}
-
-/// How many letters must be put in, taken out or changed (Levenshtein); only the first 64 are looked at.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let start = |text: &str| text.chars().take(64).collect::<String>();
-    strsim::levenshtein(&start(a), &start(b))
+/// The known `model_type` that may have been meant: one of which it is a variant, or a letter or two away.
+fn nearest(model_type: &str) -> Option<&'static str> {
+    let lower: String = model_type.to_lowercase().chars().take(64).collect();
+    let known = || FAMILIES.iter().flat_map(|family| family.model_types).copied();
+    let is_variant = |known: &&str| {
+        let rest = lower.strip_prefix(known);
+        rest.is_some_and(|rest| known.len() > 3 || !rest.starts_with(char::is_alphabetic))
+    };
+    let variant = known().filter(is_variant).max_by_key(|known| known.len());
+    variant.or_else(|| {
+        let near = known().map(|known| (strsim::levenshtein(&lower, known), known));
+        // a third of the letters at most: "vit" is not "git"
+        let near = near.filter(|(distance, known)| *distance <= 2 && 4 * distance <= known.len());
+        near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+    })
 }
 
 #[cfg(test)]
@@ -167,9 +166,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edit_distance_counts_letters() {
-        assert_eq!(edit_distance("llama", "lama"), 1);
-        assert_eq!(edit_distance("bert", "bart"), 1);
-        assert_eq!(edit_distance("", "gpt2"), 4);
+    fn only_what_is_near_is_taken_for_what_was_meant() {
+        for (found, meant) in [
+            ("lama", "llama"),
+            ("bertt", "bert"),
+            ("Bert-like", "bert"),
+            ("gpt3", "gpt2"),
+            ("mixtral", "mistral"),
+            ("qwen2_moe", "qwen2"),
+            ("distillbert", "distilbert"),
+            ("t5-large", "t5"),
+            ("deberta_v2", "deberta-v2"),
+        ] {
+            assert_eq!(nearest(found), Some(meant), "{found}");
+        }
+        for wild in ["mamba", "rwkv", "whatever", "git", "xlnet", "jamba", "", "option", "a", "flux", "sam", "phoenix"]
+        {
+            assert_eq!(nearest(wild), None, "{wild}");
+        }
     }
 }

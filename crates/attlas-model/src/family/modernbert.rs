@@ -82,7 +82,7 @@ fn block(config: &ConfigFile, layer: usize, sliding: bool, norm: Norm) -> Result
         d_head,
         max_positions: config.size_or("max_position_embeddings", 8192)?,
         default_share: 1.0,
-        default_base: config.positive_or(older_field, default_base)?,
+        default_base: rotary::base(config, older_field, default_base)?,
     };
     let reach = i64::try_from(config.size_or("local_attention", 128)? / 2).ok();
     let visibility = if sliding { Visibility { before: reach, after: reach } } else { Visibility::FULL };

@@ -35,24 +35,27 @@ pub(super) fn read(config: &ConfigFile, place: RopePlace, layer_type: &str) -> R
 }
 
 fn from_section(config: &ConfigFile, section: Option<&ConfigFile>, place: RopePlace) -> Result<Rotary, Error> {
-    let number = |field: &str, default: f64| match section {
-        Some(section) if section.has(field) => section.positive_or(field, default),
-        _ => config.positive_or(field, default),
-    };
-    let base = number("rope_theta", place.default_base)?;
-    let share = number("partial_rotary_factor", place.default_share)?;
-    if share > 1.0 || base <= 1.0 {
-        return Err(config.error(
-            "partial_rotary_factor",
-            format!("is {share} with rope_theta {base}; it must be at most 1, and rope_theta above 1"),
-        ));
-    }
+    let holder = |field: &str| section.filter(|section| section.has(field)).unwrap_or(config);
+    let base = base(holder("rope_theta"), "rope_theta", place.default_base)?;
+    let share = share(holder("partial_rotary_factor"), "partial_rotary_factor", place.default_share)?;
     let n_columns = (place.d_head as f64 * share) as usize / 2 * 2;
     let frequencies = match section {
         None => Frequencies::Fixed { per_pair: inverse_frequencies(base, n_columns), factor: 1.0 },
         Some(section) => scaled(config, section, base, n_columns, place.max_positions)?,
     };
     Ok(Rotary { n_columns, pairs: Pairs::Halves, frequencies })
+}
+
+/// The base of the frequencies, or `default` when absent.
+pub(super) fn base(config: &ConfigFile, field: &str, default: f64) -> Result<f64, Error> {
+    let base = config.positive_or(field, default)?;
+    if base > 1.0 { Ok(base) } else { Err(config.error(field, format!("is {base}, but must be above 1"))) }
+}
+
+/// The share of a head's columns that turn, or `default` when absent.
+pub(super) fn share(config: &ConfigFile, field: &str, default: f64) -> Result<f64, Error> {
+    let share = config.positive_or(field, default)?;
+    if share <= 1.0 { Ok(share) } else { Err(config.error(field, format!("is {share}, but must be at most 1"))) }
 }
 
 /// Frequencies after the scaling that a section names.

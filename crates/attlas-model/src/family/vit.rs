@@ -86,13 +86,11 @@ pub(super) fn patches(
     if !size.is_multiple_of(side) {
         return Err(config.error("image_size", format!("is {size}, which patch_size {side} does not divide")));
     }
-    if size > MAX_IMAGE_SIDE || n_channels > 4 {
-        return Err(config.error(
-            "image_size",
-            format!(
-                "is {size} with {n_channels} colours; attlas reads up to {MAX_IMAGE_SIDE} pixels a side, 4 colours"
-            ),
-        ));
+    if size > MAX_IMAGE_SIDE {
+        return Err(config.error("image_size", format!("is {size}; attlas reads up to {MAX_IMAGE_SIDE} pixels a side")));
+    }
+    if n_channels > 4 {
+        return Err(config.error("num_channels", format!("is {n_channels}; attlas reads up to 4 colours")));
     }
     Ok(Patches { n_channels, side, grid: [size / side; 2], leading, bias: true, other_grids })
 }

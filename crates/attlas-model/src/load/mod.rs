@@ -1,6 +1,7 @@
 //! From named tensors to the generic Transformer: which names is all that a family has to say.
 
 mod names;
+mod origin;
 mod readout;
 mod reads;
 mod rearrange;
@@ -12,6 +13,7 @@ use attlas::{Bias, Scoring};
 pub use names::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
+pub(crate) use origin::explained;
 use rearrange::{bucketed_bias, linear, split_rows, transpose, transposed, ungroup};
 
 use crate::Error;
@@ -26,6 +28,7 @@ use crate::config::{
     Architecture, Attention, Block, Embedding, FeedForward, Gating, Norm, NormKind, PositionBias, Positions, Projected,
     QkScope, Residual, Stack,
 };
+use crate::error::Clash;
 use crate::weights::Checkpoint;
 
 /// Loads a Transformer; returns it with remarks for the reader.
@@ -82,11 +85,7 @@ fn superfluous(names: &Names, loader: &Loader<'_>) -> Result<Vec<String>, Error>
         let in_layers = layers.iter().any(|start| !start.is_empty() && name.starts_with(start.as_str()));
         if in_layers || names.superfluous == Superfluous::Refused {
             let path = loader.checkpoint.get(&name).map_or(loader.checkpoint.path(), |tensor| &*tensor.path);
-            return Err(Error::tensor(
-                path,
-                name,
-                "is not part of the model that the configuration describes; do the two belong together?",
-            ));
+            return Err(Error::misfit(path, name, Clash::Superfluous));
         }
         others.push(name);
     }
@@ -178,11 +177,10 @@ impl Loader<'_> {
         let Some(tensor) = self.checkpoint.get(name) else { return Ok(None) };
         match tensor.shape.as_slice() {
             [_, w] | [1, _, w] if *w == width => self.checkpoint.tensor(name, &tensor.shape.clone()).map(Some),
-            shape => Err(Error::tensor(
-                &tensor.path,
-                name,
-                format!("has shape {shape:?}, but the configuration asks for rows of {width} numbers"),
-            )),
+            found => {
+                let asked = vec![found.first().copied().unwrap_or(1), width];
+                Err(Error::misfit(&tensor.path, name, Clash::Shape { found: found.to_vec(), asked }))
+            }
         }
     }
 
@@ -380,8 +378,8 @@ impl Loader<'_> {
                 down_bias: down_bias.collect(),
             }));
         }
-        let up = self.checkpoint.tensor(up_name, &[n, d_model, 2 * d_hidden])?;
-        let down = self.checkpoint.tensor(down_name, &[n, d_hidden, d_model])?;
+        let up = self.checkpoint.numbers(up_name, &[n, d_model, 2 * d_hidden])?;
+        let down = self.checkpoint.numbers(down_name, &[n, d_hidden, d_model])?;
         let matrices = up.chunks_exact(d_model * 2 * d_hidden).zip(down.chunks_exact(d_hidden * d_model));
         let experts = matrices.zip(up_bias.zip(down_bias)).map(|((up, down), (up_bias, down_bias))| {
             let mut weight = vec![0.0; up.len()]; // [2 · d_hidden, d_model]

@@ -73,7 +73,7 @@ impl Loader<'_> {
         stride: usize,
     ) -> Result<Convolution, Error> {
         let (n_inputs, n_outputs) = (d_in / n_groups, d_out / n_groups);
-        let stored = self.checkpoint.tensor(&ended(name, "weight"), &[d_out, n_inputs, kernel])?;
+        let stored = self.checkpoint.numbers(&ended(name, "weight"), &[d_out, n_inputs, kernel])?;
         let bias = self.checkpoint.tensor(&ended(name, "bias"), &[d_out])?;
         let mut weight = vec![0.0; d_out * kernel * d_in]; // [d_out, kernel, d_in]
         for (output, row) in weight.chunks_exact_mut(kernel * d_in).enumerate() {

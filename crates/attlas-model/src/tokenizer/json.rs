@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::blueprint::{AddedEntry, Blueprint, BpeOptions, PieceModel};
 use crate::Error;
+use crate::weights::parse_json;
 
 /// The parts of a tokenizer.json. `truncation` and `padding` are left out on purpose: a map shows the text it was given.
 #[derive(Deserialize)]
@@ -56,8 +57,7 @@ struct Merge(String, String);
 
 /// Reads a tokenizer.json; `path` is the name that errors carry.
 pub(super) fn read(bytes: &[u8], path: &Path) -> Result<Blueprint, Error> {
-    let file: TokenizerFile = serde_json::from_slice(bytes)
-        .map_err(|error| Error::file(path, format!("is not a tokenizer in JSON: {error}")))?;
+    let file: TokenizerFile = parse_json(path, bytes, "is not a tokenizer in JSON")?;
     if let Some(version) = file.version.as_deref().filter(|version| *version != "1.0") {
         return Err(Error::config(path, "version", format!("is {version:?}; \"1.0\" is known")));
     }

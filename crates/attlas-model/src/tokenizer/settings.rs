@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::blueprint::AddedEntry;
 use crate::Error;
 use crate::family::{self, TextRules};
-use crate::weights::read_small_file;
+use crate::weights::{parse_json, read_small_file};
 
 /// The largest of these files.
 const MAX_BYTES: u64 = 16 << 20;
@@ -95,7 +95,6 @@ fn object(path: &Path) -> Result<Value, Error> {
     if !path.exists() {
         return Ok(Value::Null);
     }
-    let value: Value = serde_json::from_slice(&read_small_file(path, MAX_BYTES)?)
-        .map_err(|error| Error::file(path, format!("is not JSON: {error}")))?;
+    let value: Value = parse_json(path, &read_small_file(path, MAX_BYTES)?, "is not JSON")?;
     if value.is_object() { Ok(value) } else { Err(Error::file(path, "is not a JSON object")) }
 }

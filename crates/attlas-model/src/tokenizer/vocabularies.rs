@@ -8,6 +8,7 @@ use super::blueprint::{AddedEntry, Blueprint, BpeOptions, PieceModel};
 use super::settings::Settings;
 use crate::Error;
 use crate::family::Marks;
+use crate::weights::{parse_json, without_mark};
 
 /// BERT's vocab.txt: a piece per line, the line number its id.
 pub(super) fn wordpiece(bytes: &[u8], settings: &Settings, path: &Path) -> Result<Blueprint, Error> {
@@ -100,8 +101,7 @@ pub(super) fn byte_level(
 
 /// Pieces with their ids.
 pub(super) fn ids(bytes: &[u8], path: &Path) -> Result<Vec<(String, u32)>, Error> {
-    let object: serde_json::Map<String, Value> = serde_json::from_slice(bytes)
-        .map_err(|error| Error::file(path, format!("is not pieces with their ids in JSON: {error}")))?;
+    let object: serde_json::Map<String, Value> = parse_json(path, bytes, "is not pieces with their ids in JSON")?;
     object
         .into_iter()
         .map(|(piece, id)| match id.as_u64().map(u32::try_from) {
@@ -112,7 +112,7 @@ pub(super) fn ids(bytes: &[u8], path: &Path) -> Result<Vec<(String, u32)>, Error
 }
 
 fn lines<'a>(bytes: &'a [u8], path: &Path) -> Result<std::str::Lines<'a>, Error> {
-    match std::str::from_utf8(bytes) {
+    match std::str::from_utf8(without_mark(bytes)) {
         Ok(text) => Ok(text.lines()),
         Err(error) => Err(Error::file(path, format!("is not text in UTF-8: {error}"))),
     }

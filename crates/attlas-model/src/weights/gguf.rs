@@ -1,14 +1,14 @@
 //! Reads GGUF files (llama.cpp): metadata, tensors, and for Llama-like models the names and order of Hugging Face.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use attlas::regular_file;
 use rayon::prelude::*;
 
 use super::gguf_blocks::{self, Block};
-use super::{Bytes, Dtype, Tensor};
+use super::{Bytes, Dtype, Tensor, open_weights};
 use crate::Error;
 
 /// Metadata and tensor list together; the largest vocabularies take 20 MB.
@@ -19,10 +19,14 @@ const MAX_ENTRIES: u64 = 1 << 16;
 const MAX_TENSORS: u64 = 1 << 16;
 /// All quantised tensors as `f32`, in bytes.
 const MAX_DEQUANTISED: u64 = 32 << 30;
-/// Items of all lists together.
-const MAX_ITEMS: u64 = 1 << 23;
+/// Items of all lists together; the largest vocabularies have a million with their merges.
+const MAX_ITEMS: u64 = 1 << 22;
 /// Arrays in arrays.
 const MAX_DEPTH: usize = 4;
+/// Axes of a tensor.
+const MAX_AXES: u64 = 8;
+/// The coarsest grid that tensors may lie on, in bytes.
+const MAX_ALIGNMENT: u64 = 1 << 20;
 
 /// A GGUF file: its metadata, and its tensors under its own names.
 #[derive(Debug)]
@@ -30,7 +34,7 @@ pub(crate) struct Gguf {
     pub path: PathBuf,
     /// Metadata by key.
     pub metadata: BTreeMap<String, Value>,
-    /// Tensors; quantised ones are `f32` in memory.
+    /// Tensors; quantised ones become `f32` when they are read.
     pub tensors: BTreeMap<String, Tensor>,
 }
 
@@ -43,6 +47,19 @@ pub(crate) enum Value {
     Bool(bool),
     Text(String),
     Array(Vec<Value>),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Unsigned(number) => write!(f, "{number}"),
+            Value::Signed(number) => write!(f, "{number}"),
+            Value::Float(number) => write!(f, "{number}"),
+            Value::Bool(flag) => write!(f, "{flag}"),
+            Value::Text(text) => write!(f, "{text:?}"),
+            Value::Array(items) => write!(f, "a list of {} items", items.len()),
+        }
+    }
 }
 
 /// What the header says of a tensor.
@@ -61,16 +78,18 @@ impl Gguf {
     /// A file that is not GGUF, damaged, or stores numbers in a way that is not read.
     pub fn open(path: &Path) -> Result<Gguf, Error> {
         let io = |source| Error::Io { path: path.to_owned(), source };
-        let (file, size) = regular_file::open(path).map_err(|problem| Error::regular_file(path, problem))?;
-        let file = Arc::new(file);
+        let (file, size) = open_weights(path)?;
         let part = |offset, len| Bytes::File { file: Arc::clone(&file), offset, len };
         let mut head = vec![0; size.min(MAX_HEADER) as usize];
         part(0, head.len()).read(0, &mut head).map_err(io)?;
         let (metadata, described, header_len) = header(&head).map_err(|reason| Error::file(path, reason))?;
         let alignment = match metadata.get("general.alignment") {
             None => 32,
-            Some(Value::Unsigned(n)) if n.is_power_of_two() && *n <= 1 << 20 => *n,
-            Some(value) => return Err(Error::config(path, "general.alignment", format!("is {value:?}"))),
+            Some(Value::Unsigned(n)) if n.is_power_of_two() && *n <= MAX_ALIGNMENT => *n,
+            Some(value) => {
+                let expected = format!("is {value}, but must be a power of two from 1 to {MAX_ALIGNMENT}");
+                return Err(Error::config(path, "general.alignment", expected));
+            }
         };
         let data_start = (header_len as u64).next_multiple_of(alignment);
         let mut gguf = Gguf { path: path.to_owned(), metadata, tensors: BTreeMap::new() };
@@ -87,13 +106,18 @@ impl Gguf {
         part: &dyn Fn(u64, usize) -> Bytes,
     ) -> Result<(), Error> {
         let path: Arc<Path> = Arc::from(self.path.as_path());
-        let (mut places, mut quantised) = (Vec::new(), Vec::new());
+        let mut places = Vec::new();
         let mut n_dequantised = 0u64;
         for tensor in described {
             let refuse = |reason: String| Error::tensor(&self.path, &tensor.name, reason);
             let storage = storage(tensor.kind).map_err(refuse)?;
             let numbers = tensor.shape.iter().try_fold(1u64, |n, size| n.checked_mul(*size as u64));
-            let numbers = numbers.ok_or_else(|| refuse(format!("has the shape {:?}", tensor.shape)))?;
+            let numbers = numbers.ok_or_else(|| {
+                refuse(format!(
+                    "has the shape {:?}, more numbers than any file holds; the header is damaged",
+                    tensor.shape
+                ))
+            })?;
             let (per_block, block_bytes) = storage.block();
             let n_bytes = (numbers / per_block).checked_mul(block_bytes);
             let start = data_start.checked_add(tensor.offset);
@@ -108,16 +132,14 @@ impl Gguf {
             };
             places.push((start, end, tensor.name.clone()));
             let bytes = part(start, (end - start) as usize);
-            let (dtype, block) = match storage {
-                Storage::Plain(dtype) => (dtype, None),
-                Storage::Blocks(block) => (Dtype::F32, Some(block)),
+            let (dtype, bytes) = match storage {
+                Storage::Plain(dtype) => (dtype, bytes),
+                Storage::Blocks(block) => {
+                    n_dequantised = n_dequantised.saturating_add(numbers.saturating_mul(4));
+                    (Dtype::F32, Bytes::made(numbers as usize * 4, move || unpacked(&bytes, block)))
+                }
             };
-            let shape = tensor.shape.clone();
-            if let Some(block) = block {
-                n_dequantised = n_dequantised.saturating_add(numbers.saturating_mul(4));
-                quantised.push((tensor.name.clone(), block));
-            }
-            let tensor_ = Tensor { dtype, shape, bytes, path: Arc::clone(&path) };
+            let tensor_ = Tensor { dtype, shape: tensor.shape.clone(), bytes, path: Arc::clone(&path) };
             if self.tensors.insert(tensor.name.clone(), tensor_).is_some() {
                 return Err(refuse("is there twice".to_owned()));
             }
@@ -131,29 +153,6 @@ impl Gguf {
                 "{}: its quantised tensors take {n_dequantised} bytes as f32; {MAX_DEQUANTISED} are possible",
                 self.path.display()
             )));
-        }
-        self.dequantise(quantised)
-    }
-
-    /// Unpacks the quantised tensors.
-    fn dequantise(&mut self, quantised: Vec<(String, Block)>) -> Result<(), Error> {
-        for (name, block) in quantised {
-            let Some(tensor) = self.tensors.get_mut(&name) else { continue };
-            let mut stored = vec![0; tensor.bytes.len()];
-            let io = |source| Error::Io { path: self.path.clone(), source };
-            tensor.bytes.read(0, &mut stored).map_err(io)?;
-            let (per_block, block_bytes) = block.sizes();
-            let mut numbers = vec![0u8; stored.len() / block_bytes * per_block * 4]; // [shape] as f32
-            let blocks = stored.par_chunks(block_bytes);
-            numbers.par_chunks_mut(per_block * 4).zip(blocks).for_each(|(out, stored)| {
-                let mut values = [0.0; gguf_blocks::LARGEST];
-                block.unpack(stored, &mut values[..per_block]);
-                for (bytes, value) in out.as_chunks_mut::<4>().0.iter_mut().zip(values) {
-                    *bytes = value.to_le_bytes();
-                }
-            });
-            let len = numbers.len();
-            tensor.bytes = Bytes::Memory { bytes: Arc::new(numbers), offset: 0, len };
         }
         Ok(())
     }
@@ -175,11 +174,18 @@ impl Gguf {
         }
     }
 
-    /// A fraction of the metadata.
-    pub fn float(&self, key: &str) -> Option<f64> {
+    /// A fraction of the metadata, or `default` when absent.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn float_or(&self, key: &str, default: f64) -> Result<f64, Error> {
         match self.metadata.get(key) {
-            Some(Value::Float(number)) => Some(*number),
-            _ => self.number(key).map(|number| number as f64),
+            None => Ok(default),
+            Some(Value::Float(number)) => Ok(*number),
+            Some(value) => match self.number(key) {
+                Some(number) => Ok(number as f64),
+                None => Err(Error::config(&self.path, key, format!("is {value}, but must be a number"))),
+            },
         }
     }
 
@@ -198,6 +204,23 @@ impl Gguf {
             _ => None,
         }
     }
+}
+
+/// The numbers of a quantised tensor as little-endian `f32`. Shape `[n_numbers, 4]`.
+fn unpacked(stored: &Bytes, block: Block) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; stored.len()];
+    stored.read(0, &mut bytes)?;
+    let (per_block, block_bytes) = block.sizes();
+    let mut numbers = vec![0; bytes.len() / block_bytes * per_block * 4]; // [n_numbers, 4]
+    let blocks = bytes.par_chunks(block_bytes);
+    numbers.par_chunks_mut(per_block * 4).zip(blocks).for_each(|(out, stored)| {
+        let mut values = [0.0; gguf_blocks::LARGEST];
+        block.unpack(stored, &mut values[..per_block]);
+        for (bytes, value) in out.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+            *bytes = value.to_le_bytes();
+        }
+    });
+    Ok(numbers)
 }
 
 /// How the numbers of a tensor are stored.
@@ -254,7 +277,10 @@ fn header(bytes: &[u8]) -> Result<(BTreeMap<String, Value>, Vec<Described>, usiz
     }
     let (n_tensors, n_entries) = (input.number(8)?, input.number(8)?);
     if n_tensors > MAX_TENSORS || n_entries > MAX_ENTRIES {
-        return Err(format!("says that it has {n_tensors} tensors and {n_entries} entries of metadata"));
+        return Err(format!(
+            "says that it has {n_tensors} tensors and {n_entries} entries of metadata; {MAX_TENSORS} and {MAX_ENTRIES} \
+             are possible"
+        ));
     }
     let mut metadata = BTreeMap::new();
     for _ in 0..n_entries {
@@ -269,8 +295,8 @@ fn header(bytes: &[u8]) -> Result<(BTreeMap<String, Value>, Vec<Described>, usiz
     for _ in 0..n_tensors {
         let name = input.text()?;
         let n_axes = input.number(4)?;
-        if n_axes > 8 {
-            return Err(format!("says that its tensor {name:?} has {n_axes} axes"));
+        if n_axes > MAX_AXES {
+            return Err(format!("says that its tensor {name:?} has {n_axes} axes; {MAX_AXES} are possible"));
         }
         let mut shape = Vec::new();
         for _ in 0..n_axes {
@@ -326,8 +352,11 @@ impl<'a> Input<'a> {
                 let (kind, n_items) = (self.number(4)? as u32, self.number(8)?);
                 // Each item takes a byte at least, so the file bounds the list.
                 let n_bytes = (self.bytes.len() - self.at) as u64;
-                if n_items > n_bytes.min(self.items_left) {
+                if n_items > n_bytes {
                     return Err(format!("announces a list of {n_items} where {n_bytes} bytes follow"));
+                }
+                if n_items > self.items_left {
+                    return Err(format!("has lists of more than {MAX_ITEMS} items in its metadata; no vocabulary has"));
                 }
                 self.items_left -= n_items;
                 let mut items = Vec::new();

@@ -10,19 +10,24 @@ pub mod hub;
 mod pickle;
 mod pickle_file;
 mod safetensors;
+mod shards;
 mod stored_zip;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use attlas::regular_file;
 pub use bytes::Bytes;
 pub use convert::Dtype;
+use serde::de::DeserializeOwned;
 
 use crate::Error;
+use crate::error::Clash;
 
-/// The largest JSON file (configuration, index, tensor header) that is read.
-pub(crate) const MAX_JSON_BYTES: u64 = 100 << 20;
+/// How a file begins that Git LFS left in the place of a large one.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// One tensor of a file, not yet read.
 #[derive(Debug, Clone)]
@@ -117,10 +122,18 @@ impl Checkpoint {
         {
             return Ok(Arc::clone(known));
         }
+        let values = Arc::new(self.numbers(name, shape)?);
+        lock(&self.read).insert(name.to_owned(), Arc::clone(&values));
+        Ok(values)
+    }
+
+    /// The numbers of a tensor that must have exactly `shape`, not kept: for those that are put into another order.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor`].
+    pub fn numbers(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         let mut values = vec![0.0; self.checked(name, shape)?.len()]; // [shape]
         self.read_into(name, shape, &mut values)?;
-        let values = Arc::new(values);
-        lock(&self.read).insert(name.to_owned(), Arc::clone(&values));
         Ok(values)
     }
 
@@ -181,16 +194,13 @@ impl Checkpoint {
     }
 
     fn checked(&self, name: &str, shape: &[usize]) -> Result<&Tensor, Error> {
-        let tensor = self.tensors.get(name).ok_or_else(|| {
-            Error::tensor(&self.path, name, format!("is missing; the configuration asks for it with shape {shape:?}"))
-        })?;
+        let asked = || shape.to_vec();
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(Error::misfit(&self.path, name, Clash::Missing { asked: asked() }));
+        };
         if tensor.shape != shape {
-            let found = &tensor.shape;
-            return Err(Error::tensor(
-                &tensor.path,
-                name,
-                format!("has shape {found:?}, but the configuration asks for {shape:?}"),
-            ));
+            let found = tensor.shape.clone();
+            return Err(Error::misfit(&tensor.path, name, Clash::Shape { found, asked: asked() }));
         }
         Ok(tensor)
     }
@@ -216,7 +226,47 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// The whole of a regular file of at most `limit` bytes.
 ///
 /// # Errors
-/// A file that is absent, unreadable, no regular file or longer than the limit.
+/// A file that is absent, unreadable, no regular file, longer than the limit, or only a pointer of Git LFS.
 pub(crate) fn read_small_file(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
-    attlas::regular_file::read(path, limit).map_err(|problem| Error::regular_file(path, problem))
+    let bytes = regular_file::read(path, limit).map_err(|problem| Error::regular_file(path, problem))?;
+    no_lfs_pointer(path, &bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a regular file of weights; says how many bytes it has.
+///
+/// # Errors
+/// A file that is absent, unreadable, no regular file, or only a pointer of Git LFS.
+pub(crate) fn open_weights(path: &Path) -> Result<(Arc<File>, u64), Error> {
+    let (file, size) = regular_file::open(path).map_err(|problem| Error::regular_file(path, problem))?;
+    let file = Arc::new(file);
+    let mut start = vec![0; LFS_POINTER.len().min(size as usize)];
+    let head = Bytes::File { file: Arc::clone(&file), offset: 0, len: start.len() };
+    head.read(0, &mut start).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    no_lfs_pointer(path, &start)?;
+    Ok((file, size))
+}
+
+fn no_lfs_pointer(path: &Path, start: &[u8]) -> Result<(), Error> {
+    if start.starts_with(LFS_POINTER) {
+        return Err(Error::file(path, "is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`"));
+    }
+    Ok(())
+}
+
+/// What JSON holds; a byte order mark before it is passed over. `otherwise` begins the sentence about what is no JSON.
+///
+/// # Errors
+/// Bytes that are no JSON, or not of this form.
+pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8], otherwise: &str) -> Result<T, Error> {
+    serde_json::from_slice(without_mark(bytes)).map_err(|error| {
+        let wide = [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| bytes.starts_with(*mark));
+        let problem = if wide { "it is in UTF-16; JSON is UTF-8".to_owned() } else { error.to_string() };
+        Error::file(path, format!("{otherwise}: {problem}"))
+    })
+}
+
+/// Text in UTF-8 without the byte order mark that some editors put before it.
+pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }

@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use attlas::regular_file;
-
 use super::pickle::{Machine, Value, View};
 use super::stored_zip::{self, Entry};
-use super::{Bytes, Checkpoint, Dtype, Tensor, read_small_file};
+use super::{Bytes, Checkpoint, Dtype, Tensor, open_weights, shards};
 use crate::Error;
 
 /// The largest pickle that is read: the names and shapes, not the numbers.
@@ -19,8 +17,6 @@ const MAX_PICKLE_BYTES: u64 = 64 << 20;
 const MAX_SHARING: u64 = 64;
 /// Numbers that lie this near to one another are read together.
 const NEAR: usize = 16;
-/// The largest index of a sharded model.
-const MAX_INDEX_BYTES: u64 = 100 << 20;
 /// How the older format begins: a pickle of its magic number.
 const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 /// Where training scripts keep the weights inside a larger dictionary.
@@ -29,6 +25,9 @@ const NESTED: [&str; 4] = ["state_dict", "model_state_dict", "model", "module"];
 /// Where the numbers of each storage start in the file, and how many bytes they take.
 type Storages = HashMap<Rc<str>, (u64, usize)>;
 
+/// A tensor's name and where its numbers lie.
+type NamedView = (Rc<str>, Rc<View>);
+
 /// The weights of a model folder, if it has PyTorch files: `pytorch_model.bin`, a sharded index, `model.pt` or `.pth`.
 pub(super) fn open_folder(folder: &Path) -> Option<Result<Checkpoint, Error>> {
     let names = ["pytorch_model.bin", "model.pt", "model.pth", "model.bin", "checkpoint.pt"];
@@ -36,53 +35,13 @@ pub(super) fn open_folder(folder: &Path) -> Option<Result<Checkpoint, Error>> {
         return Some(open_file(&path).map(|tensors| Checkpoint::from_tensors(&path, tensors)));
     }
     let index = folder.join("pytorch_model.bin.index.json");
-    index.exists().then(|| open_sharded(folder, &index))
-}
-
-/// All files that a sharded index names.
-fn open_sharded(folder: &Path, index: &Path) -> Result<Checkpoint, Error> {
-    let json: serde_json::Value = serde_json::from_slice(&read_small_file(index, MAX_INDEX_BYTES)?)
-        .map_err(|error| Error::file(index, format!("is not JSON: {error}")))?;
-    let map = json.get("weight_map").and_then(serde_json::Value::as_object);
-    let map = map.ok_or_else(|| Error::config(index, "weight_map", "is not an object of tensors and files"))?;
-    let mut files: Vec<&str> = Vec::new();
-    for (tensor, file) in map {
-        match file.as_str() {
-            // A name, never a path: an index chooses no file outside its folder.
-            Some(file) if !file.contains(['/', '\\']) && !file.starts_with('.') => files.push(file),
-            _ => {
-                return Err(Error::config(
-                    index,
-                    "weight_map",
-                    format!("sends {tensor:?} to {file}, which is no file name"),
-                ));
-            }
-        }
-    }
-    files.sort_unstable();
-    files.dedup();
-    let mut tensors = BTreeMap::new();
-    for file in files {
-        let path = folder.join(file);
-        if !path.exists() {
-            return Err(Error::file(index, format!("names the file {file:?}, which is missing")));
-        }
-        for (name, tensor) in open_file(&path)? {
-            if tensors.insert(name.clone(), tensor).is_some() {
-                return Err(Error::tensor(&path, name, "is in another file of the model already"));
-            }
-        }
-    }
-    if let Some(name) = map.keys().find(|name| !tensors.contains_key(*name)) {
-        return Err(Error::tensor(index, name, "is in the index, but in none of its files"));
-    }
-    Ok(Checkpoint::from_tensors(index, tensors))
+    index.exists().then(|| shards::open(&index, &[".bin", ".pt", ".pth"], open_file))
 }
 
 /// The tensors of one file.
 pub(super) fn open_file(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
-    let (file, size) = regular_file::open(path).map_err(|problem| Error::regular_file(path, problem))?;
-    let source = Source { file: Arc::new(file), size, path: path.to_owned() };
+    let (file, size) = open_weights(path)?;
+    let source = Source { file, size, path: path.to_owned() };
     let start = source.read(0, size.min(LEGACY_MAGIC.len() as u64) as usize)?;
     if start.starts_with(b"PK\x03\x04") {
         source.zip()
@@ -185,7 +144,7 @@ impl Source {
     }
 
     /// The named tensors of a pickle: of the dictionary itself, or of the one that a training script put inside.
-    fn views(&self, machine: &Machine, value: &Value) -> Result<Vec<(Rc<str>, Rc<View>)>, Error> {
+    fn views(&self, machine: &Machine, value: &Value) -> Result<Vec<NamedView>, Error> {
         let Some(mut entries) = machine.dict(value) else {
             return self.refuse("holds no dictionary of tensors");
         };

@@ -4,36 +4,25 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use attlas::regular_file;
 use attlas::safetensors_header::{self, Problem, TensorInfo};
-use serde::Deserialize;
 
-use super::{Bytes, Checkpoint, Dtype, MAX_JSON_BYTES, Tensor, read_small_file};
+use super::{Bytes, Checkpoint, Dtype, Tensor, open_weights, shards};
 use crate::Error;
 
 /// The weights of a model folder.
 pub(super) fn open_folder(folder: &Path) -> Result<Checkpoint, Error> {
     let whole = folder.join("model.safetensors");
     let index = folder.join("model.safetensors.index.json");
-    let mut tensors = BTreeMap::new();
-    let path = if whole.exists() {
-        merge(&mut tensors, open_file(&whole)?, &whole)?;
-        whole
-    } else if index.exists() {
-        open_sharded(folder, &index, &mut tensors)?;
-        index
-    } else {
-        let only = only_model_file(folder)?;
-        merge(&mut tensors, open_file(&only)?, &only)?;
-        only
-    };
-    Ok(Checkpoint::from_tensors(&path, tensors))
+    if !whole.exists() && index.exists() {
+        return shards::open(&index, &[".safetensors"], open_file);
+    }
+    let path = if whole.exists() { whole } else { only_model_file(folder)? };
+    Ok(Checkpoint::from_tensors(&path, open_file(&path)?))
 }
 
 /// The tensors of one file.
 pub(super) fn open_file(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
-    let (file, size) = regular_file::open(path).map_err(|problem| Error::regular_file(path, problem))?;
-    let file = Arc::new(file);
+    let (file, size) = open_weights(path)?;
     let part = |offset: u64, len: usize| Bytes::File { file: Arc::clone(&file), offset, len };
     tensors(path, size, &part)
 }
@@ -70,48 +59,6 @@ fn dtype(info: &TensorInfo) -> Dtype {
         "i8" => Dtype::I8,
         name => Dtype::Other { name, bits: info.bits },
     }
-}
-
-/// The shards that an index names, each a plain file name in the same folder.
-fn open_sharded(folder: &Path, index: &Path, tensors: &mut BTreeMap<String, Tensor>) -> Result<(), Error> {
-    #[derive(Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    let index_json: Index = serde_json::from_slice(&read_small_file(index, MAX_JSON_BYTES)?)
-        .map_err(|error| Error::file(index, format!("is no index of shards: {error}")))?;
-    let mut shards: Vec<&String> = index_json.weight_map.values().collect();
-    shards.sort();
-    shards.dedup();
-    for shard in shards {
-        let plain = !shard.contains(['/', '\\']) && shard != ".." && shard.ends_with(".safetensors");
-        if !plain {
-            return Err(Error::file(
-                index,
-                format!("names the shard {shard:?}; a shard is a *.safetensors file beside it"),
-            ));
-        }
-        let path = folder.join(shard);
-        merge(tensors, open_file(&path)?, &path)?;
-    }
-    for (name, shard) in &index_json.weight_map {
-        if !tensors.contains_key(name) {
-            return Err(Error::tensor(index, name, format!("should be in {shard}, but is not there")));
-        }
-    }
-    Ok(())
-}
-
-/// Adds a file's tensors; a name that is there already is refused.
-fn merge(all: &mut BTreeMap<String, Tensor>, more: BTreeMap<String, Tensor>, path: &Path) -> Result<(), Error> {
-    for (name, tensor) in more {
-        if let Some(other) = all.get(&name) {
-            let message = format!("is also in {}; each tensor belongs in one shard", other.path.display());
-            return Err(Error::tensor(path, name, message));
-        }
-        all.insert(name, tensor);
-    }
-    Ok(())
 }
 
 /// The only `model*.safetensors` of a folder.
