@@ -98,41 +98,61 @@ fn labels(given: Option<&Vec<String>>, found: Option<Array>) -> Option<Labels> {
     }
 }
 
-/// The texts of a batch: with their labels, or else their tokens numbered. All are counted before any is made.
+/// A side of the texts: the source or the target.
+struct Side<'a> {
+    /// A layer that has it, as the rows or the columns of its maps.
+    layer: &'a Layer,
+    /// `queries` or `keys`.
+    axis: &'static str,
+    n_tokens: usize,
+    labels: Option<&'a Labels>,
+}
+
+impl<'a> Side<'a> {
+    fn source(layers: &'a [Layer], labels: Option<&'a Labels>) -> Option<Side<'a>> {
+        let layer = layers.iter().find(|layer| layer.kind != Kind::Decoder)?;
+        let (axis, n_tokens) = match layer.kind {
+            Kind::Encoder => ("queries", layer.shape.n_queries),
+            _ => ("keys", layer.shape.n_keys),
+        };
+        Some(Side { layer, axis, n_tokens, labels })
+    }
+
+    fn target(layers: &'a [Layer], labels: Option<&'a Labels>) -> Option<Side<'a>> {
+        let layer = layers.iter().find(|layer| layer.kind != Kind::Encoder)?;
+        Some(Side { layer, axis: "queries", n_tokens: layer.shape.n_queries, labels })
+    }
+
+    /// Refuses labels that are more or fewer than there are tokens.
+    fn check(&self, n_items: usize) -> Result<(), Error> {
+        let rows = self.labels.into_iter().flatten().take(n_items);
+        let Some((text, row)) = rows.enumerate().find(|(_, row)| row.len() != self.n_tokens) else { return Ok(()) };
+        let message = wrong_number_of_tokens(self.layer, (self.axis, self.n_tokens), None, text, row.len());
+        Err(Error::Inconsistent(format!("{}: {message}", self.layer)))
+    }
+
+    /// The tokens of one text: with their labels, or else numbered.
+    fn tokens(&self, text: usize) -> Tokens {
+        match self.labels {
+            Some(labels) => Tokens::from_labels(labels.get(text).or(labels.first()).cloned().unwrap_or_default()),
+            None => Tokens::from_labels((0..self.n_tokens).map(|position| position.to_string())),
+        }
+    }
+}
+
+/// The texts of a batch; their tokens are counted before any is made.
 fn items(
     layers: &[Layer],
     n_items: usize,
     source: Option<&Labels>,
     target: Option<&Labels>,
 ) -> Result<Vec<Item>, Error> {
-    let sides = [
-        layers.iter().find(|layer| layer.kind != Kind::Decoder).map(|layer| match layer.kind {
-            Kind::Encoder => (layer, "queries", layer.shape.n_queries),
-            _ => (layer, "keys", layer.shape.n_keys),
-        }),
-        layers.iter().find(|layer| layer.kind != Kind::Encoder).map(|layer| (layer, "queries", layer.shape.n_queries)),
-    ];
-    let n_tokens = sides.iter().flatten().map(|(_, _, n)| n.saturating_mul(n_items)).fold(0, usize::saturating_add);
-    at_most(MAX_TOKENS, "tokens", n_tokens, WHAT)?;
-    for (side, labels) in sides.iter().zip([source, target]) {
-        let (Some((layer, side, n)), Some(labels)) = (side, labels) else { continue };
-        if let Some((text, row)) = labels.iter().take(n_items).enumerate().find(|(_, row)| row.len() != *n) {
-            let message = wrong_number_of_tokens(layer, (side, *n), None, text, row.len());
-            return Err(Error::Inconsistent(format!("{layer}: {message}")));
-        }
-    }
-    let tokens = |text: usize, side: Option<(&Layer, &str, usize)>, labels: Option<&Labels>| match (side, labels) {
-        (None, _) => Tokens::default(),
-        (Some(_), Some(labels)) => {
-            Tokens::from_labels(labels.get(text).or(labels.first()).cloned().unwrap_or_default())
-        }
-        (Some((_, _, n)), None) => Tokens::from_labels((0..n).map(|position| position.to_string())),
-    };
-    let item = |text| Item {
-        source: tokens(text, sides[0], source),
-        target: tokens(text, sides[1], target),
-        ..Item::default()
-    };
+    let sides = [Side::source(layers, source), Side::target(layers, target)];
+    let n_tokens = sides.iter().flatten().map(|side| side.n_tokens.saturating_mul(n_items));
+    at_most(MAX_TOKENS, "tokens", n_tokens.fold(0, usize::saturating_add), WHAT)?;
+    sides.iter().flatten().try_for_each(|side| side.check(n_items))?;
+    let tokens = |side: &Option<Side<'_>>, text| side.as_ref().map_or(Tokens::default(), |side| side.tokens(text));
+    let item = |text| Item { source: tokens(&sides[0], text), target: tokens(&sides[1], text), ..Item::default() };
     Ok((0..n_items).map(item).collect())
 }
 
