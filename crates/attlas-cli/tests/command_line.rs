@@ -186,12 +186,8 @@ fn a_width_has_a_unit_and_a_png_its_pixels_per_inch() {
     let png = fs::read(folder.path().join("sharp.png")).expect("the picture is there");
     let n_pixels = u32::from_be_bytes([png[16], png[17], png[18], png[19]]); // the width in the header
     assert!(n_pixels.abs_diff(227 * 300 / 72) <= 1, "{n_pixels} pixels");
-    let refused = |more: [&str; 4]| {
-        Command::new(["draw", "map", &run].into_iter().chain(more)).in_folder(&folder).run().fails(2).to_owned()
-    };
-    assert!(refused(["--width", "8km", "-o", "a.svg"]).contains("a width such as 8cm, 80mm, 3.5in or 227pt"));
-    assert!(refused(["--width", "1cm", "-o", "a.svg"]).contains("from 160 to 5000 points (5.65 to 176 cm)"));
-    assert_eq!(refused(["--dpi", "300", "-o", "a.svg"]), "--dpi is for a .png, but a.svg has no pixels");
+    let refused = Command::new(["draw", "map", &run, "--dpi", "300", "-o", "a.svg"]).in_folder(&folder).run();
+    assert_eq!(refused.fails(2), "--dpi is for a .png, but a.svg has no pixels");
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use attlas::arrays::{self, ImportOptions, Selection, export, import};
-use attlas::{Error, Factored, Kind, Numbers, Recording, Traces, Weights};
+use attlas::{Error, Factored, Kind, Numbers, Recording, Tokens, Traces, Weights};
 
 fn one_text() -> Recording {
     let mut recording = common::translation();
@@ -78,7 +78,9 @@ fn tokens_in_csv_are_no_formulas_and_hold_no_controls() {
 #[test]
 fn csv_and_json_hold_the_selected_tile() {
     let folder = tempfile::tempdir().unwrap();
-    let recording = one_text();
+    let mut recording = one_text();
+    let labels = (0..recording.items[0].target.len()).map(|place| format!("p{place}"));
+    recording.items[0].predicted = Tokens::from_labels(labels);
     let selection = Selection {
         kind: Some(Kind::Cross),
         layer: Some(0),

@@ -474,3 +474,20 @@ impl Format {
         Ok(write_aside(path, |file| file.write_all(&bytes))?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_width_is_read_in_points_or_with_its_unit() {
+        for (text, points) in
+            [("8cm", 226.77), ("90mm", 255.12), ("3.5in", 252.0), ("227pt", 227.0), ("227", 227.0), ("8 cm", 226.77)]
+        {
+            assert!((parse_width(text).unwrap_or(0.0) - points).abs() < 0.01, "{text}");
+        }
+        for text in ["8km", "1cm", "2m", "cm", "", "nan", "-8cm", "inf"] {
+            assert!(parse_width(text).is_err_and(|why| why.contains("8cm, 80mm, 3.5in or 227pt")), "{text}");
+        }
+    }
+}
