@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 
+use attlas::recording::Method;
 use attlas::view::{Pieces, Silence, Specials};
-use attlas::{Error, Head, Kind, Recording, RowTokens, TokenRole, Tokens, View, ViewOptions};
+use attlas::{Error, Head, Kind, Layer, Recording, RowTokens, TokenRole, Tokens, View, ViewOptions};
 use clap::{Args, ValueEnum};
 
 use crate::failure::Failure;
 use crate::inputs::{Span, parse_span};
+use crate::terminal::remark;
 
 /// How maps are shown.
 #[derive(Debug, Clone, Args)]
@@ -53,6 +55,48 @@ pub enum LabelRows {
 }
 
 impl ViewArguments {
+    /// What these options cannot do to the maps of these kinds of a text: refused where the picture would say something else
+    /// than was asked for, said on standard error where it is what was asked for all the same.
+    pub fn say_idle(&self, recording: &Recording, item: usize, kinds: &[Kind]) -> Result<(), Failure> {
+        let tokens = recording.items.get(item).ok_or(Error::NoItem { item, n_items: recording.items.len() })?;
+        let layers: Vec<&Layer> = kinds.iter().filter_map(|kind| recording.layers_of(*kind).next()).collect();
+        if self.label_rows == Some(LabelRows::Predicted) {
+            let predicts = |layer: &&Layer| layer.kind != Kind::Encoder && layer.query_axis.is_none();
+            let n_known = tokens.predicted.len();
+            if !layers.iter().any(predicts) {
+                return Err(Failure::Usage("--label-rows predicted: the rows of an encoder predict no token".into()));
+            }
+            if !layers.iter().filter(|layer| predicts(layer)).any(|layer| layer.shape.n_queries == n_known) {
+                let message = "--label-rows predicted: this recording does not know what was predicted";
+                return Err(Failure::Usage(message.into()));
+            }
+        }
+        let axes = || layers.iter().flat_map(|layer| [layer.query_tokens(tokens), layer.key_tokens(tokens)]);
+        let is_imported = recording.provenance.method == Method::Imported;
+        if self.words && axes().all(|axis| axis.words().len() == axis.len()) {
+            let why = if is_imported { "this recording knows no words" } else { "each token is a word of its own" };
+            remark(&format!("--words has nothing to merge: {why}"));
+        }
+        let is_special = |axis: &Tokens| axis.tokens.iter().any(|token| token.role == TokenRole::Special);
+        if self.special == Special::Hide && !axes().any(is_special) {
+            let why = if is_imported { "this recording knows none" } else { "the text has none" };
+            remark(&format!("--special hide has no special token to hide: {why}"));
+        }
+        Ok(())
+    }
+
+    /// The first of these options that was given, for a picture that takes none of them.
+    pub fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.words, "--words"),
+            (self.special == Special::Hide, "--special"),
+            (self.label_rows.is_some(), "--label-rows"),
+            (self.rows.is_some(), "--rows"),
+            (self.columns.is_some(), "--columns"),
+        ];
+        given.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
+    }
+
     /// The map of one head, or of a layer's heads together, for text `item` of the recording.
     pub fn view(
         &self,

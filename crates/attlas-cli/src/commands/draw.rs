@@ -235,6 +235,7 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     let inputs = [Path::new(&common.material)].into_iter().chain(image).chain(model.iter().map(PathBuf::as_path));
     check_output(&common.output, inputs)?;
     let recording = recording_of(&common.material, &common.run)?;
+    say_idle(&recording, common, &arguments.picture)?;
     let Drawn { figure, complaint } = match &arguments.picture {
         Picture::Map { one, .. } => draw_one(&recording, common, one, figure::map),
         Picture::Lines { one, query, key, .. } => draw_lines(&recording, common, one, [query, key]),
@@ -246,6 +247,28 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     format.write(&figure, &common.output)?;
     writeln!(terminal, "{}", printable(&common.output.display().to_string()))?;
     Ok(checks::outcome(complaint.as_deref()))
+}
+
+/// What the options of a picture cannot do; see [`ViewArguments::say_idle`].
+fn say_idle(recording: &Recording, common: &Common, picture: &Picture) -> Result<(), Failure> {
+    if let Picture::Patches { .. } = picture {
+        let is_other_kind = common.kind.is_some_and(|kind| kind != Kind::Encoder);
+        let idle = common.view.first_given().or(is_other_kind.then_some("--kind"));
+        return idle.map_or(Ok(()), |option| {
+            Err(Failure::Usage(format!(
+                "{option} does nothing here: `draw patches` shows one row of an encoder over its image"
+            )))
+        });
+    }
+    let of_one = matches!(picture, Picture::Map { .. } | Picture::Lines { .. });
+    if of_one && common.style.panel_scale != PanelScale::default() {
+        remark("--panel-scale does nothing here: the picture has one map");
+    }
+    let kinds = match (picture, common.kind) {
+        (Picture::Overview { .. }, None) => recording.kinds(),
+        (_, kind) => vec![pick_kind(recording, kind)?],
+    };
+    common.view.say_idle(recording, common.item, &kinds)
 }
 
 /// A picture, and what of the numbers in it fails their checks.
