@@ -26,6 +26,14 @@ pub enum Error {
         /// What was expected and what came.
         message: String,
     },
+    /// A folder holds an adapter, which is no model without another one.
+    #[error("{}: is no model but {about}; load that model and have the adapter added to it", path.display())]
+    Adapter {
+        /// The folder.
+        path: PathBuf,
+        /// What it is: kind, sizes, and of which model.
+        about: String,
+    },
     /// A value of the configuration is absent, of the wrong type or out of range.
     #[error("{}: {field} {message}", path.display())]
     Config {

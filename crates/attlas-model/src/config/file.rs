@@ -85,7 +85,8 @@ impl ConfigFile {
 
     /// The same as if a field, written with what stands before it, had this value.
     pub(crate) fn supposing(&self, field: &str, value: Value) -> ConfigFile {
-        let supposed = BTreeMap::from([(field.to_owned(), value)]);
+        let mut supposed = self.supposed.clone();
+        supposed.insert(field.to_owned(), value);
         ConfigFile { supposed, readings: Arc::default(), ..self.clone() }
     }
 

@@ -37,7 +37,7 @@ impl Model {
         };
         let preparation = self.preparation.as_ref().ok_or_else(|| {
             Error::Unsupported(format!(
-                "{} has no preprocessor_config.json, which says how an image is resized and normalised for it",
+                "{} has no preprocessor_config.json or processor_config.json, which says how an image is resized and normalised for it",
                 self.name()
             ))
         })?;

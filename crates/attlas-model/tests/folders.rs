@@ -1,0 +1,222 @@
+//! Model folders as people have them, against what transformers computes of them.
+//!
+//! `data/folders/README.md` says what they are; others are the families' cases, changed here.
+
+mod common;
+
+use std::path::Path;
+
+use attlas::{Kind, Recording};
+use attlas_model::{Input, LoadOptions, Model, RunOptions, Side};
+use common::{Expected, arrays, check_maps, data};
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// "The cat sat on the mat." in the vocabulary of the fixtures.
+const IDS: [u32; 7] = [288, 346, 351, 342, 352, 377, 16];
+
+/// The row that `llama-compiled` has as layer 1, head 3, last query.
+const ROW_OF_BASE: [f32; 7] = [0.1123, 0.1167, 0.2021, 0.1629, 0.1153, 0.1495, 0.1412];
+
+/// A copy of a family's case, whose configuration is changed and whose tensors are renamed; `None` leaves one out.
+fn changed(case: &str, config: impl Fn(&mut Value), name: impl Fn(&str) -> Option<String>) -> TempDir {
+    let source = data("families").join(case);
+    let folder = tempfile::tempdir().unwrap();
+    let mut json: Value = serde_json::from_slice(&std::fs::read(source.join("config.json")).unwrap()).unwrap();
+    config(&mut json);
+    std::fs::write(folder.path().join("config.json"), json.to_string()).unwrap();
+    let bytes = std::fs::read(source.join("model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = file.tensors().into_iter().filter_map(|(old, view)| Some((name(&old)?, view)));
+    let file = safetensors::serialize(tensors, None).unwrap();
+    std::fs::write(folder.path().join("model.safetensors"), file).unwrap();
+    folder
+}
+
+/// The recording of the first text of a case's padded batch, and how far its maps are from what transformers computed.
+fn compared(folder: &Path, case: &str) -> Recording {
+    let expected = arrays(&data("families").join(case).join("expected.safetensors"));
+    let model = Model::load(folder).unwrap();
+    let array = |name: &str| &expected[&format!("padded.{name}")];
+    let [n_items, n] = array("input_ids").shape[..] else { panic!("two sizes") };
+    let (ids, mask) = (array("input_ids").ids(), array("attention_mask").ids());
+    let segments = expected.get("padded.token_type_ids").map(Expected::ids);
+    let side = if model.has(Side::Source) { Side::Source } else { Side::Target };
+    let input = |item: usize| {
+        let places = || (item * n..(item + 1) * n).filter(|place| mask[*place] == 1);
+        let of = |all: &Vec<u32>| places().map(|place| all[place]).collect::<Vec<u32>>();
+        let tokens = model.tokens_from_ids(side, &of(&ids)).unwrap();
+        match side {
+            Side::Source => {
+                Input { source: tokens, segments: segments.as_ref().map(of).unwrap_or_default(), ..Input::default() }
+            }
+            Side::Target => Input { target: tokens, ..Input::default() },
+        }
+    };
+    let inputs: Vec<Input> = (0..n_items).map(input).collect();
+    let run = model.run(&inputs, &RunOptions::default()).unwrap();
+    let kind = if side == Side::Source { Kind::Encoder } else { Kind::Decoder };
+    for layer in 0..2 {
+        check_maps(&run.recording, kind, layer, array(&format!("attentions.self.{layer}"))).unwrap();
+    }
+    run.recording
+}
+
+/// Layer 1's last row of a decoder's head.
+fn last_row(model: &Model, ids: &[u32], head: usize) -> Vec<f32> {
+    let target = model.tokens_from_ids(Side::Target, ids).unwrap();
+    let run = model.run(&[Input { target, ..Input::default() }], &RunOptions::default()).unwrap();
+    run.recording.map(0, Kind::Decoder, 1, head).unwrap().row(ids.len() - 1)
+}
+
+fn assert_close(found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    let close = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 6e-5);
+    assert!(close, "{found:?} instead of {expected:?}");
+}
+
+fn refusal(folder: &Path) -> String {
+    let message = Model::load(folder).expect_err("a refusal").to_string();
+    assert!(!message.contains('\n'), "one sentence: {message}");
+    message.replace(&folder.display().to_string(), "DIR")
+}
+
+#[test]
+fn weights_without_an_output_matrix_give_maps_and_say_what_is_not_known() {
+    let bare = |name: &str| name.strip_prefix("model.").map(str::to_owned);
+    let folder = changed("qwen3", |config| config["tie_word_embeddings"] = json!(false), bare);
+    let recording = compared(folder.path(), "qwen3");
+    let note = "the weights hold no lm_head.weight: the maps need none, but what the model predicts is unknown";
+    assert!(recording.provenance.notes.iter().any(|said| said == note), "{:?}", recording.provenance.notes);
+    let headless = |name: &str| name.strip_prefix("bert.").map(str::to_owned);
+    let folder = changed("bert", |_| (), headless);
+    let recording = compared(folder.path(), "bert");
+    let said = &recording.provenance.notes;
+    assert!(said.iter().any(|said| said.starts_with("the weights hold no cls.predictions.transform")), "{said:?}");
+}
+
+#[test]
+fn what_a_wrapper_wrote_before_every_name_is_taken_off() {
+    assert_close(&last_row(&Model::load(&data("folders/llama-compiled")).unwrap(), &IDS, 3), &ROW_OF_BASE);
+    let folder = changed("bert", |_| (), |name| Some(format!("module._orig_mod.{name}")));
+    compared(folder.path(), "bert");
+    let folder = changed("bert", |_| (), |name| Some(name.replace("cls.", "module.cls.")));
+    let said = compared(folder.path(), "bert").provenance.notes;
+    assert!(said.iter().any(|said| said.contains("module.cls.")), "only what is before every name: {said:?}");
+}
+
+#[test]
+fn a_configuration_of_2019_says_its_family_by_its_class() {
+    let without_type = |config: &mut Value| drop(config.as_object_mut().unwrap().remove("model_type"));
+    let folder = changed("bert", without_type, |name| Some(name.to_owned()));
+    compared(folder.path(), "bert");
+    assert_eq!(Model::load(folder.path()).unwrap().family(), "bert");
+    let folder = changed(
+        "bert",
+        |config| {
+            without_type(config);
+            config["architectures"] = json!(["BlipModel"]);
+        },
+        |name| Some(name.to_owned()),
+    );
+    assert_eq!(
+        refusal(folder.path()),
+        "DIR/config.json: model_type is missing; it names the family, such as \"bert\" or \"llama\", and \
+         architectures, [\"BlipModel\"], does not say it"
+    );
+}
+
+/// The adapter of the fixtures, whose adapter_config.json is changed.
+fn adapter(change: impl Fn(&mut Value)) -> TempDir {
+    let source = data("folders/lora");
+    let folder = tempfile::tempdir().unwrap();
+    let mut json: Value = serde_json::from_slice(&std::fs::read(source.join("adapter_config.json")).unwrap()).unwrap();
+    change(&mut json);
+    std::fs::write(folder.path().join("adapter_config.json"), json.to_string()).unwrap();
+    std::fs::copy(source.join("adapter_model.safetensors"), folder.path().join("adapter_model.safetensors")).unwrap();
+    folder
+}
+
+fn adapted(adapter: &Path) -> Result<Model, attlas_model::Error> {
+    let options = LoadOptions { adapter: Some(adapter.to_owned()), ..LoadOptions::default() };
+    Model::load_with(&data("folders/llama-compiled"), &options)
+}
+
+#[test]
+fn an_adapter_is_added_to_the_model_that_is_given_and_said() {
+    let model = adapted(&data("folders/lora")).unwrap();
+    // what transformers computes after PEFT's merge_and_unload
+    let merged = [0.1264, 0.1163, 0.1825, 0.2007, 0.1156, 0.1251, 0.1334];
+    assert_close(&last_row(&model, &IDS, 3), &merged);
+    let target = model.tokens_from_ids(Side::Target, &IDS).unwrap();
+    let run = model.run(&[Input { target, ..Input::default() }], &RunOptions::default()).unwrap();
+    let notes = run.recording.provenance.notes;
+    let note = "a LoRA adapter (r 4, alpha 8) of meta-llama/Llama-3.2-1B was added to 4 matrices";
+    assert!(notes.iter().any(|said| said.starts_with(note)), "{notes:?}");
+    // ranks and alphas by module; 8/4 is 4/√4
+    let patterns = adapter(|config| {
+        config["alpha_pattern"] = json!({"layers.0.self_attn.q_proj": 8, "v_proj": 8, "layers.1.self_attn.q_proj": 8});
+        config["lora_alpha"] = json!(1000);
+        config["rank_pattern"] = json!({"q_proj": 4, "v_proj": 4});
+        config["r"] = json!(64);
+    });
+    assert_close(&last_row(&adapted(patterns.path()).unwrap(), &IDS, 3), &merged);
+    let root = adapter(|config| {
+        config["use_rslora"] = json!(true);
+        config["lora_alpha"] = json!(4);
+    });
+    assert_close(&last_row(&adapted(root.path()).unwrap(), &IDS, 3), &merged);
+    let nothing = adapter(|config| config["lora_alpha"] = json!(0));
+    assert_close(&last_row(&adapted(nothing.path()).unwrap(), &IDS, 3), &ROW_OF_BASE);
+}
+
+#[test]
+fn an_adapter_alone_is_named_with_the_model_that_it_belongs_to() {
+    let message = "DIR: is no model but a LoRA adapter (r 4, alpha 8) of meta-llama/Llama-3.2-1B; load that model and \
+                   have the adapter added to it";
+    assert_eq!(refusal(&data("folders/lora")), message);
+    // also beside its base's configuration
+    let folder = adapter(|_| ());
+    std::fs::copy(data("folders/llama-compiled/config.json"), folder.path().join("config.json")).unwrap();
+    assert_eq!(refusal(folder.path()), message);
+    // a path in it is read as words only
+    let folder = adapter(|config| config["base_model_name_or_path"] = json!("/etc"));
+    assert!(refusal(folder.path()).contains("of /etc; load that model"));
+}
+
+#[test]
+fn what_an_adapter_does_beside_low_rank_products_is_refused_by_name() {
+    for (field, value, said) in [
+        ("use_dora", json!(true), "use_dora is true"),
+        ("modules_to_save", json!(["lm_head"]), "modules_to_save is [\"lm_head\"]"),
+        ("bias", json!("all"), "bias is \"all\""),
+        ("peft_type", json!("IA3"), "peft_type is \"IA3\""),
+        ("init_lora_weights", json!("pissa"), "init_lora_weights is \"pissa\""),
+        ("alpha_pattern", json!({"^.*q_proj$": 8}), "alpha_pattern has \"^.*q_proj$\""),
+        (
+            "alpha_pattern",
+            json!({"q_proj": 8, "self_attn.q_proj": 9}),
+            "alpha_pattern gives model.layers.0.self_attn.q_proj several",
+        ),
+        ("r", json!(5), "q_proj.lora_A.weight has shape [4, 32], but adapter_config.json says rank 5"),
+        ("fan_in_fan_out", json!(true), "v_proj.weight has shape [16, 32], but the adapter was made for [32, 16]"),
+    ] {
+        let folder = adapter(|config| config[field] = value.clone());
+        let message = adapted(folder.path()).expect_err("a refusal").to_string();
+        assert!(message.contains(said) && !message.contains('\n'), "{message}");
+    }
+    let options = LoadOptions { adapter: Some(data("folders/lora")), ..LoadOptions::default() };
+    let message = Model::load_with(&data("families/bert"), &options).expect_err("a refusal").to_string();
+    assert!(message.contains("q_proj.lora_A.weight belongs to no matrix of the model"), "{message}");
+    let message = adapted(&data("families/bert")).expect_err("a refusal").to_string();
+    assert!(message.contains("is no adapter: there is no adapter_config.json in it"), "{message}");
+}
+
+#[test]
+fn an_unmerged_checkpoint_is_named_as_that() {
+    let unmerged = |name: &str| Some(format!("base_model.model.{}", name.replace("q_proj.", "q_proj.base_layer.")));
+    let folder = changed("llama", |_| (), unmerged);
+    let message = refusal(folder.path());
+    assert!(message.contains("q_proj.base_layer.weight shows that this is an unmerged PEFT checkpoint"), "{message}");
+}
