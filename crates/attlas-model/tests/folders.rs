@@ -4,14 +4,19 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use attlas::{Kind, Recording};
-use attlas_model::{Input, LoadOptions, Model, RunOptions, Side};
+use attlas_model::{Input, LoadOptions, Model, Pass, Run, RunOptions, Side, Site};
 use common::{Expected, arrays, check_maps, data};
 use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// Tensors by name: type, shape, bytes.
+type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
 /// "The cat sat on the mat." in the vocabulary of the fixtures.
 const IDS: [u32; 7] = [288, 346, 351, 342, 352, 377, 16];
@@ -219,4 +224,74 @@ fn an_unmerged_checkpoint_is_named_as_that() {
     let folder = changed("llama", |_| (), unmerged);
     let message = refusal(folder.path());
     assert!(message.contains("q_proj.base_layer.weight shows that this is an unmerged PEFT checkpoint"), "{message}");
+}
+
+#[test]
+fn packed_weights_are_the_numbers_that_were_packed() {
+    for (case, said) in [
+        ("awq", "unpacked from awq (4 bits)"),
+        ("gptq", "unpacked from gptq (4 bits)"),
+        ("gptq-v2", "unpacked from gptq (4 bits)"),
+        ("fp8-blocks", "unpacked from fp8;"),
+        ("fp8-rows", "unpacked from compressed-tensors (8 bits)"),
+    ] {
+        let packed = data("folders").join(case);
+        let plain = tempfile::tempdir().unwrap();
+        std::fs::copy(packed.join("unpacked.safetensors"), plain.path().join("model.safetensors")).unwrap();
+        let config = std::fs::read(packed.join("config.json")).unwrap();
+        let mut config: Value = serde_json::from_slice(&config).unwrap();
+        config.as_object_mut().unwrap().remove("quantization_config");
+        std::fs::write(plain.path().join("config.json"), config.to_string()).unwrap();
+        let run = |folder: &Path| {
+            let model = Model::load(folder).unwrap();
+            let target = model.tokens_from_ids(Side::Target, &[3, 7, 1, 12, 20, 9]).unwrap();
+            let pass = Pass::keeping([Site::Attention, Site::Logits]);
+            let options = RunOptions { pass, ..RunOptions::default() };
+            model.run(&[Input { target, ..Input::default() }], &options).unwrap()
+        };
+        let (found, expected) = (run(&packed), run(plain.path()));
+        for head in 0..4 {
+            let row = |run: &Run| run.recording.map(0, Kind::Decoder, 0, head).unwrap().row(5);
+            assert_eq!(row(&found), row(&expected), "{case}: head {head}");
+        }
+        let logits = |run: &Run| run.logits.as_ref().unwrap().values.clone();
+        let far = logits(&found).iter().zip(logits(&expected)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(far < 1e-4, "{case}: logits differ by {far}");
+        let notes = &found.recording.provenance.notes;
+        assert!(notes.iter().any(|note| note.contains(said)), "{case}: {notes:?}");
+    }
+}
+
+#[test]
+fn a_packed_matrix_that_lacks_a_part_or_names_a_group_that_is_not_there_is_refused() {
+    let spoiled = |case: &str, change: &dyn Fn(&mut Tensors)| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(data("folders").join(case).join("config.json"), folder.path().join("config.json")).unwrap();
+        let bytes = std::fs::read(data("folders").join(case).join("model.safetensors")).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let own = |view: TensorView<'_>| (view.dtype(), view.shape().to_vec(), view.data().to_vec());
+        let mut tensors: Tensors = file.tensors().into_iter().map(|(name, view)| (name, own(view))).collect();
+        change(&mut tensors);
+        let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
+            (name.clone(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+        });
+        std::fs::write(folder.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+        refusal(folder.path())
+    };
+    let q = "model.layers.0.self_attn.q_proj";
+    let missing = spoiled("awq", &|tensors| drop(tensors.remove(&format!("{q}.scales"))));
+    assert!(missing.contains("q_proj.scales is missing") && missing.contains("[4, 32]"), "{missing}");
+    let short = spoiled("gptq", &|tensors| {
+        let zeros = tensors.get_mut(&format!("{q}.qzeros")).unwrap();
+        zeros.1 = vec![2, 8];
+    });
+    assert!(short.contains("q_proj.qzeros has shape [2, 8]") && short.contains("[4, 4]"), "{short}");
+    for group in [4_i32, -1] {
+        let outside = spoiled("gptq", &|tensors| {
+            tensors.get_mut(&format!("{q}.g_idx")).unwrap().2[..4].copy_from_slice(&group.to_le_bytes());
+        });
+        assert!(outside.contains(&format!("q_proj.g_idx holds {group}, but there are 4 groups")), "{outside}");
+    }
+    let unscaled = spoiled("fp8-blocks", &|tensors| drop(tensors.remove(&format!("{q}.weight_scale_inv"))));
+    assert!(unscaled.contains("q_proj.weight_scale is missing"), "{unscaled}");
 }

@@ -52,7 +52,7 @@ pub struct RecordArguments {
 
 /// Runs the model and saves the recording.
 pub fn run(arguments: &RecordArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let model = model_files(arguments.run.model.model.as_deref());
+    let model = model_files(&arguments.run.model);
     let inputs = arguments.texts.iter().map(Path::new).chain(model.iter().map(PathBuf::as_path));
     check_output(&arguments.output, inputs)?;
     let mut options = arguments.run.clone();
