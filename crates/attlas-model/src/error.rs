@@ -77,6 +77,9 @@ pub enum Error {
     /// The text or the ids do not fit the model.
     #[error("{0}")]
     Input(String),
+    /// A text was given to a model without a tokenizer.
+    #[error("{0} has no tokenizer (tokenizer.json): give ids instead of text, or a tokenizer")]
+    NoTokenizer(String),
     /// The model lacks what was asked of it.
     #[error("{0}")]
     Unsupported(String),

@@ -134,7 +134,7 @@ impl Model {
         if let Some(texts) = &options.tokenizer {
             options.set_tokenizer(&mut model, has_tokenizer(texts).then(|| Tokenizer::load(texts)).transpose()?)?;
         } else if gguf.text("tokenizer.ggml.model").is_some_and(|kind| kind != "no_vocab") {
-            model.set_tokenizer(Some(Tokenizer::from_gguf(&gguf)?))?;
+            model.set_tokenizer(Some(Tokenizer::from_gguf(&gguf)?));
         }
         model.name = folder_name(path);
         model.revision = revision(path, &checkpoint);
@@ -174,20 +174,23 @@ impl Model {
         })
     }
 
-    /// Gives the model its tokenizer.
-    ///
-    /// # Errors
-    /// When the tokenizer has ids that the model has no embedding for.
-    pub(crate) fn set_tokenizer(&mut self, tokenizer: Option<Tokenizer>) -> Result<(), Error> {
+    /// Gives the model its tokenizer. One with more ids than the model has embeddings is noted: its texts may need none of
+    /// them, and one that does is refused by its token.
+    pub(crate) fn set_tokenizer(&mut self, tokenizer: Option<Tokenizer>) {
         let architecture = &self.transformer.architecture;
         let stacks = [&architecture.encoder, &architecture.decoder].into_iter().flatten();
         let reader = stacks.into_iter().find(|stack| stack.embedding.reads == Reads::Tokens);
-        if let (Some(tokenizer), Some(stack)) = (&tokenizer, reader) {
-            tokenizer.check_vocabulary(stack.embedding.n_tokens, "vocabulary")?;
+        if let (Some(tokenizer), Some(stack)) = (&tokenizer, reader)
+            && tokenizer.n_ids() > stack.embedding.n_tokens
+        {
+            self.notes.push(format!(
+                "the tokenizer has ids up to {}, but the model has {} embeddings: texts with others are refused",
+                tokenizer.n_ids() - 1,
+                stack.embedding.n_tokens
+            ));
         }
         self.tokenizer = tokenizer.map(Arc::new);
         self.languages = Languages::of(self);
-        Ok(())
     }
 
     /// Names the model and what it was trained on.
@@ -283,7 +286,10 @@ impl LoadOptions {
                 folder,
                 "holds no tokenizer; attlas looks for tokenizer.json, vocab.txt, vocab.json or a SentencePiece model",
             )),
-            _ => model.set_tokenizer(tokenizer),
+            _ => {
+                model.set_tokenizer(tokenizer);
+                Ok(())
+            }
         }
     }
 }

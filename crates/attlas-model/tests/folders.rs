@@ -295,3 +295,76 @@ fn a_packed_matrix_that_lacks_a_part_or_names_a_group_that_is_not_there_is_refus
     let unscaled = spoiled("fp8-blocks", &|tensors| drop(tensors.remove(&format!("{q}.weight_scale_inv"))));
     assert!(unscaled.contains("q_proj.weight_scale is missing"), "{unscaled}");
 }
+
+/// A query's row in layer 1 of an encoder.
+fn row(model: &Model, input: Input, head: usize, query: usize) -> Vec<f32> {
+    let run = model.run(&[input], &RunOptions::default()).unwrap();
+    run.recording.map(0, Kind::Encoder, 1, head).unwrap().row(query)
+}
+
+#[test]
+fn an_encoder_that_was_saved_without_its_decoder_runs_alone() {
+    let ids = [3, 41, 9, 4, 3, 43, 32, 3, 8, 32, 3, 23, 7, 3, 5, 9, 4, 29, 5, 13, 1];
+    let expected = [
+        0.1490, 0.0000, 0.0000, 0.0000, 0.1490, 0.0000, 0.0000, 0.1052, 0.0000, 0.0000, 0.1051, 0.0000, 0.0001, 0.2403,
+        0.0000, 0.0000, 0.0000, 0.0001, 0.0000, 0.0000, 0.2511,
+    ];
+    let folder = data("folders/t5-encoder");
+    let model = Model::load(&folder).unwrap();
+    assert!(!model.has(Side::Target));
+    let source = model.tokens_from_ids(Side::Source, &ids).unwrap();
+    assert_close(&row(&model, Input { source, ..Input::default() }, 2, 12), &expected);
+    // older configurations say that there are two stacks; the class says that there is one
+    let older = tempfile::tempdir().unwrap();
+    let mut config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    config["is_encoder_decoder"] = json!(true);
+    std::fs::write(older.path().join("config.json"), config.to_string()).unwrap();
+    std::fs::copy(folder.join("model.safetensors"), older.path().join("model.safetensors")).unwrap();
+    assert!(!Model::load(older.path()).unwrap().has(Side::Target));
+}
+
+#[test]
+fn an_oblong_image_and_one_of_a_single_channel_are_read() {
+    for (case, file, n, begins) in [
+        ("vit-oblong", "picture.png", 33, [0.0207, 0.0271, 0.0279, 0.0290, 0.0360]),
+        ("vit-grey", "grey.png", 17, [0.0837, 0.0559, 0.0525, 0.0556, 0.0548]),
+    ] {
+        let folder = data("folders").join(case);
+        let model = Model::load(&folder).unwrap();
+        let row = row(&model, model.image_input(&folder.join(file)).unwrap(), 0, 0);
+        assert_eq!(row.len(), n);
+        assert_close(&row[..5], &begins);
+    }
+    let grey = Model::load(&data("folders/vit-grey")).unwrap();
+    let message = grey.image_input(&data("folders/vit-oblong/picture.png")).expect_err("a refusal").to_string();
+    assert!(message.contains("has colours, but vit-grey reads one channel"), "{message}");
+    let message = grey.image_input(Path::new("a photo of a red apple")).expect_err("a refusal").to_string();
+    assert_eq!(message, "a photo of a red apple: is no file; vit-grey reads images (PNG, JPEG) here, no texts");
+}
+
+#[test]
+fn a_tokenizer_may_lie_elsewhere_and_one_with_more_ids_than_the_model_is_said() {
+    let bare = data("folders/llama-compiled");
+    let text = |model: &Model| model.input("the", None).map(|input| input.target.len());
+    let model = Model::load(&bare).unwrap();
+    assert!(text(&model).expect_err("a refusal").to_string().contains("has no tokenizer"));
+    let words = tempfile::tempdir().unwrap();
+    let with = |n: usize| {
+        let vocabulary: String = (0..n).map(|id| if id == 7 { "the\n".into() } else { format!("[w{id}]\n") }).collect();
+        std::fs::write(words.path().join("vocab.txt"), format!("[UNK]\n[CLS]\n[SEP]\n[PAD]\n[MASK]\n{vocabulary}"))
+            .unwrap();
+        let options = LoadOptions { tokenizer: Some(words.path().to_owned()), ..LoadOptions::default() };
+        Model::load_with(&bare, &options)
+    };
+    let model = with(300).unwrap();
+    assert!(text(&model).unwrap() >= 1);
+    let model = with(500).unwrap();
+    let run = model.run(&[model.input("the", None).unwrap()], &RunOptions::default()).unwrap();
+    let notes = run.recording.provenance.notes;
+    let said = "the tokenizer has ids up to 504, but the model has 400 embeddings: texts with others are refused";
+    assert!(notes.iter().any(|note| note == said), "{notes:?}");
+    let empty = tempfile::tempdir().unwrap();
+    let options = LoadOptions { tokenizer: Some(empty.path().to_owned()), ..LoadOptions::default() };
+    let message = Model::load_with(&bare, &options).expect_err("a refusal").to_string();
+    assert!(message.contains("holds no tokenizer; attlas looks for tokenizer.json"), "{message}");
+}
