@@ -24,6 +24,7 @@ pub mod config;
 mod embedded;
 mod error;
 pub mod family;
+mod folder;
 mod load;
 mod model;
 mod run;
@@ -46,7 +47,7 @@ pub use error::{Clash, Error, Misfit};
 pub use load::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
-pub use model::{Model, Side};
+pub use model::{LoadOptions, Model, Side};
 pub use run::collect::{Kept, mean_head_outputs};
 pub use run::generate::Decoding;
 pub use run::input::{Features, Input};

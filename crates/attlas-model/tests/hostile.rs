@@ -208,14 +208,23 @@ fn a_default_is_never_blamed_as_if_it_stood_in_the_file() {
 #[test]
 fn weights_packed_in_a_way_that_is_not_read_are_named_as_that() {
     let mut folder = Folder::new();
-    folder.config["quantization_config"] = json!({"quant_method": "gptq", "bits": 4});
-    folder.tensors.remove("encoder_layers.1.ffn.ffn.0.weight");
-    folder.write();
-    let message = folder.refusal();
-    assert!(
-        message.contains("quantization_config says that the weights are packed by gptq, which is not"),
-        "{message}"
-    );
+    for (settings, in_words) in [
+        (json!({"quant_method": "bitsandbytes", "load_in_4bit": true}), "bitsandbytes (4 bits)"),
+        (json!({"quant_method": "gptq", "bits": 3}), "gptq (3 bits)"),
+        (json!({"quant_method": "awq", "bits": 4, "version": "gemv"}), "awq (4 bits)"),
+        (json!({"quant_method": "quanto"}), "quanto"),
+        (json!({"bits": 2}), "a method that it does not name (2 bits)"),
+    ] {
+        folder.config["quantization_config"] = settings;
+        folder.write();
+        assert_eq!(
+            folder.refusal(),
+            format!(
+                "DIR/config.json: quantization_config says that the weights are quantised with {in_words}, which \
+                 attlas does not read; take the unquantised checkpoint or a .gguf"
+            )
+        );
+    }
 }
 
 #[test]

@@ -34,6 +34,27 @@ const WHISPER: &str =
     r#"{"feature_size": 8, "sampling_rate": 4480, "chunk_length": 1, "hop_length": 160, "n_fft": 400}"#;
 
 #[test]
+fn a_processor_config_of_transformers_5_says_how_an_image_or_a_sound_is_prepared() {
+    let inside = |case: &str, field: &str, preprocessor: &str| {
+        let folder = with_preprocessor(case, preprocessor);
+        std::fs::remove_file(folder.path().join("preprocessor_config.json")).expect("removed");
+        let joint = format!("{{\"processor_class\": \"AnyProcessor\", \"{field}\": {preprocessor}}}");
+        std::fs::write(folder.path().join("processor_config.json"), joint).expect("a file");
+        folder
+    };
+    let pixels = |folder: &TempDir| {
+        let model = Model::load(folder.path()).expect("a model");
+        model.image_input(&sense("rgb.png")).expect("an image").features.expect("pixels").array.values.clone()
+    };
+    assert_eq!(pixels(&inside("deit", "image_processor", VIT)), pixels(&with_preprocessor("deit", VIT)));
+    let sound = |folder: &TempDir| {
+        let model = Model::load(folder.path()).expect("a model");
+        model.sound_input(&sense("mono.wav"), None).expect("a sound").features.expect("frames").array.values.clone()
+    };
+    assert_eq!(sound(&inside("whisper", "feature_extractor", WHISPER)), sound(&with_preprocessor("whisper", WHISPER)));
+}
+
+#[test]
 fn an_image_is_recorded_with_the_place_of_its_patches() {
     let folder = with_preprocessor("deit", VIT);
     let model = Model::load(folder.path()).expect("a model");

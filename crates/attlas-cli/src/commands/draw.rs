@@ -231,7 +231,7 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
         Picture::Patches { patches, .. } => patches.image.as_deref(),
         _ => None,
     };
-    let model = model_files(common.run.model.model.as_deref());
+    let model = model_files(&common.run.model);
     let inputs = [Path::new(&common.material)].into_iter().chain(image).chain(model.iter().map(PathBuf::as_path));
     check_output(&common.output, inputs)?;
     let recording = recording_of(&common.material, &common.run)?;

@@ -86,7 +86,8 @@ impl ConfigFile {
 
     /// The same as if a field, written with what stands before it, had this value.
     pub(crate) fn supposing(&self, field: &str, value: Value) -> ConfigFile {
-        let supposed = BTreeMap::from([(field.to_owned(), value)]);
+        let mut supposed = self.supposed.clone();
+        supposed.insert(field.to_owned(), value);
         ConfigFile { supposed, readings: Arc::default(), ..self.clone() }
     }
 
@@ -162,6 +163,24 @@ impl ConfigFile {
     /// As [`ConfigFile::size`], but for absence.
     pub fn size_or(&self, field: &str, default: usize) -> Result<usize, Error> {
         Ok(self.given_size(field)?.unwrap_or_else(|| self.assumed(field, default)))
+    }
+
+    /// Height and width: two sizes of at least 1, one for both, or `default` when absent.
+    ///
+    /// # Errors
+    /// As [`ConfigFile::size`], but for absence.
+    pub fn sides_or(&self, field: &str, default: usize) -> Result<[usize; 2], Error> {
+        let Some(Value::Array(sides)) = self.get(field) else { return Ok([self.size_or(field, default)?; 2]) };
+        let side = |value: &Value| value.as_u64().filter(|n| (1..=MAX_SIZE).contains(n)).map(|n| n as usize);
+        match sides.iter().map(side).collect::<Option<Vec<usize>>>().as_deref() {
+            Some([height, width]) => Ok([*height, *width]),
+            _ => {
+                let value = brief(&Value::Array(sides.clone()));
+                let message =
+                    format!("is {value}, but must be a whole number from 1 to {MAX_SIZE}, or two: height, width");
+                Err(self.error(field, message))
+            }
+        }
     }
 
     /// A size of at least 1, where there is one.

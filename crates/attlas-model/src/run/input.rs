@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use attlas::printable::counted;
 use attlas::{PatchGrid, Token, TokenRole, Tokens};
 
 use super::generate::Decoding;
@@ -73,9 +74,10 @@ impl Model {
         };
         if channels != *n_channels || !fits {
             return Err(Error::Input(format!(
-                "the image has {channels} colours and {height} × {width} pixels (height × width), but {} reads \
-                 {n_channels} colours and {}{} × {} pixels",
+                "the image has {} and {height} × {width} pixels (height × width), but {} reads {} and {}{} × {} pixels",
+                counted(channels, "colour"),
                 self.name(),
+                counted(*n_channels, "colour"),
                 if patches.other_grids == OtherGrids::Refused { "" } else { "best " },
                 grid[0] * side,
                 grid[1] * side

@@ -107,10 +107,14 @@ impl Model {
         limit: usize,
         watch: &mut Watch<'_>,
     ) -> Result<Run, Error> {
-        if self.transformer.architecture.decoder.is_none()
-            || !matches!(self.transformer.architecture.readout, Readout::Tokens { .. })
-        {
-            return Err(Error::Unsupported(format!("{} cannot generate text: it has no decoder", self.name())));
+        let architecture = &self.transformer.architecture;
+        let lack = match (&architecture.decoder, &architecture.readout) {
+            (None, _) => Some("decoder"),
+            (Some(_), Readout::Tokens { .. }) => None,
+            (Some(_), _) => Some("output matrix"),
+        };
+        if let Some(lack) = lack {
+            return Err(Error::Unsupported(format!("{} cannot generate text: it has no {lack}", self.name())));
         }
         if limit == 0 || width > MAX_BEAMS {
             return Err(Error::Limit(format!(

@@ -1,5 +1,6 @@
 //! Weights from files: named tensors, checked against what the model expects before anything is allocated, read as `f32`.
 
+pub(crate) mod adapter;
 mod bytes;
 mod convert;
 pub(crate) mod gguf;
@@ -9,6 +10,7 @@ mod gguf_tests;
 pub mod hub;
 mod pickle;
 mod pickle_file;
+pub(crate) mod quantised;
 mod safetensors;
 mod shards;
 mod stored_zip;
@@ -80,6 +82,21 @@ impl Checkpoint {
     /// Tensors that another reader found; `path` is the name used in messages.
     pub fn from_tensors(path: &Path, tensors: BTreeMap<String, Tensor>) -> Checkpoint {
         Checkpoint { path: path.to_owned(), tensors, read: Mutex::default(), used: Mutex::default() }
+    }
+
+    /// The same tensors without what a wrapper wrote before the name of every one: `torch.compile`, data parallelism.
+    pub(crate) fn unwrapped(mut self) -> Checkpoint {
+        const WRAPPERS: [&str; 3] = ["_orig_mod.", "module.", "_fsdp_wrapped_module."];
+        let wrapper = |tensors: &BTreeMap<String, Tensor>| {
+            let first = tensors.keys().next()?;
+            let wrapper = WRAPPERS.into_iter().find(|wrapper| first.starts_with(wrapper))?;
+            tensors.keys().all(|name| name.starts_with(wrapper)).then_some(wrapper)
+        };
+        while let Some(wrapper) = wrapper(&self.tensors) {
+            self.tensors =
+                self.tensors.into_iter().map(|(name, tensor)| (name[wrapper.len()..].to_owned(), tensor)).collect();
+        }
+        self
     }
 
     /// The file or folder that the weights come from.
@@ -180,6 +197,16 @@ impl Checkpoint {
         let io = |source| Error::Io { path: tensor.path.to_path_buf(), source };
         tensor.bytes.read(0, &mut bytes).map_err(io)?;
         Ok(bytes)
+    }
+
+    /// Takes a tensor out.
+    fn take(&mut self, name: &str) -> Option<Tensor> {
+        self.tensors.remove(name)
+    }
+
+    /// Puts a tensor in, or in the place of the one of this name.
+    fn put(&mut self, name: String, tensor: Tensor) {
+        self.tensors.insert(name, tensor);
     }
 
     /// Marks a tensor as known though it is not read.
