@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use attlas::arrays::{self, ImportOptions, Selection, export, import};
-use attlas::{Error, Factored, Kind, Numbers, Recording, Traces, Weights};
+use attlas::{Error, Factored, Kind, Numbers, Recording, TokenRole, Tokens, Traces, Weights};
 
 fn one_text() -> Recording {
     let mut recording = common::translation();
@@ -123,8 +123,8 @@ fn a_selection_of_what_is_not_there_says_what_is() {
 }
 
 fn imported(shape: &[usize], weights: &[f32], options: &ImportOptions) -> Result<Recording, Error> {
-    let data = arrays::ArrayData::Numbers(weights.to_vec());
-    import([("decoder_cross".to_string(), arrays::Array { shape: shape.to_vec(), data })].into(), options)
+    let array = arrays::Array::numbers(shape.to_vec(), weights.to_vec());
+    import([("decoder_cross".to_string(), array)].into(), options)
 }
 
 #[test]
@@ -150,8 +150,8 @@ fn unnormalised_rows_are_taken_on_request_and_the_recording_says_so() {
 #[test]
 fn labels_that_do_not_fit_the_map_are_counted() {
     let options = ImportOptions {
-        source_tokens: Some(vec!["a".into()]),
-        target_tokens: Some(vec!["b".into(), "c".into()]),
+        source_tokens: Some(vec![Tokens::from_labels(["a"])]),
+        target_tokens: Some(vec![Tokens::from_labels(["b", "c"])]),
         ..ImportOptions::default()
     };
     let message = imported(&[2, 2], &[0.5; 4], &options).unwrap_err().to_string();
@@ -230,24 +230,23 @@ fn the_limit_on_bytes_counts_what_texts_cost_and_holds_for_every_format() {
 
 #[test]
 fn the_only_array_of_a_file_has_the_kind_that_is_given_whatever_its_name() {
-    let data = || arrays::ArrayData::Numbers(vec![0.5; 4]);
-    let array = || arrays::Array { shape: vec![2, 2], data: data() };
+    let array = || arrays::Array::numbers(vec![2, 2], vec![0.5; 4]);
     let options = ImportOptions { kind: Some(Kind::Encoder), ..ImportOptions::default() };
     let recording = import([("attention".to_owned(), array())].into(), &options).unwrap();
     assert_eq!(recording.layers[0].kind, Kind::Encoder);
     let two = [("attention".to_owned(), array()), ("scores".to_owned(), array())];
-    assert!(matches!(import(two.into(), &options), Err(Error::KindUnknown { .. })));
+    assert!(import(two.into(), &options).unwrap_err().to_string().contains("do not say which layer each is"));
     let none = import([("attention".to_owned(), array())].into(), &ImportOptions::default());
     assert!(matches!(none, Err(Error::KindUnknown { .. })));
 }
 
 /// Imports one head, whose tokens are labelled.
 fn head(kind: Kind, labels: &[&str], weights: &[f32]) -> Recording {
-    let labels = Some(labels.iter().map(|label| (*label).to_owned()).collect());
+    let labels = Some(vec![Tokens::from_labels(labels.iter().copied())]);
     let (source_tokens, target_tokens) = if kind == Kind::Encoder { (labels, None) } else { (None, labels) };
     let options = ImportOptions { kind: Some(kind), source_tokens, target_tokens, ..ImportOptions::default() };
     let n = weights.len().isqrt();
-    let array = arrays::Array { shape: vec![n, n], data: arrays::ArrayData::Numbers(weights.to_vec()) };
+    let array = arrays::Array::numbers(vec![n, n], weights.to_vec());
     import([("maps".to_owned(), array)].into(), &options).unwrap()
 }
 
@@ -256,15 +255,16 @@ fn a_row_that_is_all_zero_is_said_unless_it_is_of_padding() {
     let recording = head(Kind::Encoder, &["a", "b"], &[1.0, 0.0, 0.0, 0.0]);
     let first = "encoder L0H0 (layer 0, head 0), text 0, row 1";
     let note =
-        format!("encoder layer 0: 1 row is all zero and not of padding, which fails the checks (first: {first})");
+        format!("encoder layer 0: 1 row is all zero, which fails the checks unless their tokens are called padding, [PAD] or <pad> (first: {first})");
     assert_eq!(recording.provenance.notes, [note]);
     assert!(!recording.check().unwrap()[0].passed());
     let recording = head(Kind::Encoder, &["a", "[PAD]"], &[1.0, 0.0, 0.0, 0.0]);
-    assert_eq!(recording.provenance.notes, ["1 token is taken as padding: its rows and columns are all zero"]);
+    assert_eq!(recording.provenance.notes, ["1 token is padding, which no query looks at; left out"]);
     assert!(recording.check().unwrap()[0].passed());
     let recording = head(Kind::Encoder, &["a", "<pad>"], &[0.5, 0.5, 0.5, 0.5]);
-    assert!(recording.provenance.notes.is_empty(), "it takes part");
-    assert_eq!(recording.items[0].source.tokens[1].role, attlas::TokenRole::Text);
+    let note = "1 token is called padding, but queries look there: was the attention mask left out?";
+    assert_eq!(recording.provenance.notes, [note]);
+    assert_eq!(recording.items[0].source.tokens[1].role, TokenRole::Text);
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub fn everything() -> Recording {
         predicted: tokens("p", 6, 0),
         axes: BTreeMap::from([("patches".to_owned(), tokens("r", 4, 0))]),
         n_prompt: Some(2),
-        image: Some(PatchGrid { first: 1, rows: 2, columns: 4, size: [64, 48], seen: [0, 8, 64, 32] }),
+        image: Some(PatchGrid { first: 1, rows: 2, columns: 4, size: Some([64, 48]), seen: Some([0, 8, 64, 32]) }),
     });
     let mut items = items;
     items[0].source.text = "s0 s1".into();
