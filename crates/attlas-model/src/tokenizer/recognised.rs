@@ -8,8 +8,20 @@ use super::shown::{PieceStyle, Words, show};
 
 /// Special tokens of well-known models that are neither written `<|…|>` nor called padding.
 const SPECIAL: [&str; 14] = [
-    "[CLS]", "[SEP]", "[MASK]", "[BOS]", "[EOS]", "<s>", "</s>", "<cls>", "<sep>", "<mask>", "<bos>", "<eos>",
-    "<start_of_turn>", "<end_of_turn>",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "[BOS]",
+    "[EOS]",
+    "<s>",
+    "</s>",
+    "<cls>",
+    "<sep>",
+    "<mask>",
+    "<bos>",
+    "<eos>",
+    "<start_of_turn>",
+    "<end_of_turn>",
 ];
 
 /// Makes tokens of pieces, a row of them for each text: their text as it is shown, their roles, and the word each belongs to.
@@ -122,7 +134,8 @@ mod tests {
 
     #[test]
     fn labels_that_are_no_pieces_are_words_by_themselves() {
-        let words: Vec<_> = recognised(&["New York", "is", "<s>", "big"]).into_iter().map(|(_, _, word)| word).collect();
+        let words: Vec<_> =
+            recognised(&["New York", "is", "<s>", "big"]).into_iter().map(|(_, _, word)| word).collect();
         assert_eq!(words, [Some(0), Some(1), None, Some(2)]);
     }
 

@@ -9,8 +9,8 @@ mod gguf_tests;
 pub mod hub;
 mod pickle;
 mod pickle_file;
-mod saved;
 mod safetensors;
+mod saved;
 mod shards;
 mod stored_zip;
 
@@ -226,7 +226,10 @@ impl Tensor {
     pub fn read(&self) -> Result<Vec<f32>, Error> {
         convert::read_all(self).map_err(|problem| match problem {
             convert::Problem::Io(source) => Error::Io { path: self.path.to_path_buf(), source },
-            _ => Error::file(&self.path, format!("holds a tensor of {}; f32, f16, bf16 and f64 are read", self.dtype.name())),
+            _ => Error::file(
+                &self.path,
+                format!("holds a tensor of {}; f32, f16, bf16 and f64 are read", self.dtype.name()),
+            ),
         })
     }
 }

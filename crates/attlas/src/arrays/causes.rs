@@ -31,7 +31,9 @@ impl fmt::Display for Cause {
                 )
             }
             Cause::Scores => f.write_str("are these scores before softmax?"),
-            Cause::BlindRow => f.write_str("the whole row is, as softmax makes it of a query that sees no key: is it padding?"),
+            Cause::BlindRow => {
+                f.write_str("the whole row is, as softmax makes it of a query that sees no key: is it padding?")
+            }
         }
     }
 }
@@ -76,11 +78,16 @@ pub(super) fn columns_sum_to_one(map: &[f32], n_keys: usize, tolerance: f32) -> 
 /// Dropout: zeros that no mask makes, and rows that sum to 1 on average.
 fn dropout(maps: &[f32], map_len: usize, n_keys: usize) -> Option<Cause> {
     let (mut n_zero, mut n_seen) = (0_usize, 0_usize);
+    let n_queries = map_len / n_keys;
+    // what lies after the last weight is hidden from a causal decoder, not dropped
+    let n_before = n_keys.saturating_sub(n_queries);
+    let looks_ahead =
+        |(index, row): (usize, &[f32])| row.iter().skip(n_before + index % n_queries + 1).any(|weight| *weight != 0.0);
+    let is_causal = !maps.chunks_exact(n_keys).enumerate().any(looks_ahead);
     for map in maps.chunks_exact(map_len) {
         let is_used: Vec<bool> = (0..n_keys).map(|key| map[key..].iter().step_by(n_keys).any(|w| *w != 0.0)).collect();
-        for row in map.chunks_exact(n_keys) {
-            // what lies after the last weight may be hidden from a decoder
-            let end = row.iter().rposition(|weight| *weight != 0.0).map_or(0, |last| last + 1);
+        for (index, row) in map.chunks_exact(n_keys).enumerate() {
+            let end = if is_causal { (n_before + index + 1).min(n_keys) } else { n_keys };
             let seen = || row[..end].iter().zip(&is_used).filter(|(_, is_used)| **is_used);
             n_seen += seen().count();
             n_zero += seen().filter(|(weight, _)| **weight == 0.0).count();

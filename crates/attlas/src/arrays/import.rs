@@ -86,7 +86,8 @@ pub fn import(arrays: BTreeMap<String, Array>, options: &ImportOptions) -> Resul
 /// axes and tokens differ; [`Error::KindUnknown`] where nothing says a kind; [`Error::TooMany`] what no recording may have.
 pub fn import_telling(mut arrays: BTreeMap<String, Array>, options: &ImportOptions) -> Result<Imported, Error> {
     let in_file = [take_labels(&mut arrays, "source_tokens"), take_labels(&mut arrays, "target_tokens")];
-    let [source, target] = in_file.map(|rows| rows.map(|rows| rows.into_iter().map(Tokens::from_labels).collect::<Vec<_>>()));
+    let [source, target] =
+        in_file.map(|rows| rows.map(|rows| rows.into_iter().map(Tokens::from_labels).collect::<Vec<_>>()));
     let (source, target) = (options.source_tokens.clone().or(source), options.target_tokens.clone().or(target));
     let tokens_say = match (&source, &target) {
         (Some(_), None) => Some(Kind::Encoder),
@@ -125,7 +126,7 @@ pub fn import_telling(mut arrays: BTreeMap<String, Array>, options: &ImportOptio
     };
     let mut recording = Recording { items, layers, provenance };
     recording.validate()?;
-    let mut notes = readings.notes;
+    let mut notes = std::mem::take(&mut readings.notes);
     notes.extend(findings::mark_padding(&recording.layers, &mut recording.items)?);
     let checks = findings::Checks {
         tolerance: recording.provenance.row_sum_tolerance(),
@@ -134,7 +135,7 @@ pub fn import_telling(mut arrays: BTreeMap<String, Array>, options: &ImportOptio
     };
     notes.extend(findings::check(&recording.layers, &recording.items, checks)?);
     recording.provenance.notes = notes;
-    Ok(Imported { recording, readings: readings.told })
+    Ok(Imported { recording, readings: readings.all() })
 }
 
 /// What errors call what is made here.
@@ -143,6 +144,8 @@ const WHAT: &str = "the recording";
 /// How the arrays were read: what the caller is told, and what the recording says.
 #[derive(Debug, Default)]
 struct Readings {
+    /// How axes were read, with the first array that they were read so of, and how many were.
+    axes: Vec<(String, String, usize)>,
     told: Vec<Reading>,
     notes: Vec<String>,
 }
@@ -151,15 +154,26 @@ impl Readings {
     /// Tells how an array's axes were read, once for all that are alike.
     fn tell(&mut self, name: &str, shape: &[usize], axes: &Axes) {
         let reading = format!("{shape:?} read as {}", axes.told(shape));
-        let is_told = |told: &Reading| matches!(told, Reading::Axes(told) if told.ends_with(&reading));
-        if !self.told.iter().any(is_told) {
-            self.told.push(Reading::Axes(if name.is_empty() { reading } else { format!("{name} {reading}") }));
+        match self.axes.iter_mut().find(|(told, _, _)| *told == reading) {
+            Some((_, _, n_arrays)) => *n_arrays += 1,
+            None => self.axes.push((reading, name.to_owned(), 1)),
         }
         let is_mean = !axes.has(Axis::Heads) && (axes.has(Axis::Batch) || axes.has(Axis::Layers));
-        let note = "the arrays have no axis of heads: head 0 is the mean of heads, as PyTorch's MultiheadAttention gives it";
+        let note =
+            "the arrays have no axis of heads: head 0 is the mean of heads, as PyTorch's MultiheadAttention gives it";
         if is_mean && self.notes.is_empty() {
             self.notes.push(note.to_owned());
         }
+    }
+
+    /// All that the caller is told.
+    fn all(self) -> Vec<Reading> {
+        let axes = self.axes.into_iter().map(|(reading, name, n_arrays)| match (name.as_str(), n_arrays) {
+            ("", _) => reading,
+            (name, 1) => format!("{name} {reading}"),
+            (name, n) => format!("{name} and {} more, each {reading}", n - 1),
+        });
+        axes.map(Reading::Axes).chain(self.told).collect()
     }
 }
 
@@ -220,9 +234,10 @@ impl Maps {
     fn looks_causal(&self) -> bool {
         let Shape { n_queries, n_keys, .. } = self.shape;
         let Some(n_before) = n_keys.checked_sub(n_queries).filter(|_| n_keys > 1) else { return false };
-        self.weights.chunks_exact(n_keys).enumerate().all(|(row, weights)| {
-            weights[n_before + row % n_queries + 1..].iter().all(|weight| *weight == 0.0)
-        })
+        self.weights
+            .chunks_exact(n_keys)
+            .enumerate()
+            .all(|(row, weights)| weights[n_before + row % n_queries + 1..].iter().all(|weight| *weight == 0.0))
     }
 
     /// The layers, with the indices that the file gives, or that their order does.
@@ -230,11 +245,14 @@ impl Maps {
         let Maps { said, n_layers, n_items, shape, weights, .. } = self;
         let indices = match said.layer {
             Some(index) => vec![index],
-            None => indices.remove(&kind).filter(|of_kind| of_kind.len() == n_layers).unwrap_or((0..n_layers).collect()),
+            None => {
+                indices.remove(&kind).filter(|of_kind| of_kind.len() == n_layers).unwrap_or((0..n_layers).collect())
+            }
         };
         let weights = Buffer::from(weights); // [layers, batch, heads, queries, keys]
         let size = n_items * shape.n_heads * shape.n_queries * shape.n_keys;
-        let layer = move |(place, index)| Layer::new(kind, index, shape, weights.part(place * size..(place + 1) * size));
+        let layer =
+            move |(place, index)| Layer::new(kind, index, shape, weights.part(place * size..(place + 1) * size));
         indices.into_iter().enumerate().map(layer)
     }
 }
@@ -356,7 +374,8 @@ impl GeneratedRows {
     /// Gives decoder layers, and cross-attention with the same rows, an axis of their own.
     fn name_axis(self, layers: &mut [Layer], items: &mut [Item]) {
         let GeneratedRows { offset, n_queries } = self;
-        for layer in layers.iter_mut().filter(|layer| layer.kind != Kind::Encoder && layer.shape.n_queries == n_queries) {
+        for layer in layers.iter_mut().filter(|layer| layer.kind != Kind::Encoder && layer.shape.n_queries == n_queries)
+        {
             layer.query_axis = Some(GENERATED.to_owned());
             if layer.kind == Kind::Decoder {
                 layer.query_offset = offset;

@@ -116,6 +116,9 @@ mod tests {
         let names = ["h2.layers.1.attn1", "h2.layers.0.attn1"];
         assert_eq!(kinds_and_layers(&names), [nothing(Some(1)), nothing(Some(0))]);
         let message = read(&["attention", "scores"]).unwrap_err().to_string();
-        assert!(message.starts_with("arrays \"attention\" and \"scores\": their names do not say which layer"), "{message}");
+        assert!(
+            message.starts_with("arrays \"attention\" and \"scores\": their names do not say which layer"),
+            "{message}"
+        );
     }
 }

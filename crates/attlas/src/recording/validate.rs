@@ -184,7 +184,9 @@ pub(super) fn check_layer(layer: &Layer, n_items: usize) -> Result<(), String> {
     let is_dense = matches!(layer.weights, Weights::Dense(_));
     if layer.query_offset >= n_keys || (layer.query_offset > 0 && !is_dense) {
         let offset = layer.query_offset;
-        return Err(format!("query_offset is {offset}, but query 0 stands at one of the {n_keys} keys of dense numbers"));
+        return Err(format!(
+            "query_offset is {offset}, but query 0 stands at one of the {n_keys} keys of dense numbers"
+        ));
     }
     match &layer.weights {
         Weights::Dense(weights) => expect("weights", weights.len(), &[n_items, n_heads, n_queries, n_keys]),

@@ -33,7 +33,9 @@ pub fn say_unknown(sides: [&Option<Vec<Vec<String>>>; 2], tokenizer: &Tokenizer)
     let mut unknown = labels.filter(|label| tokenizer.id(label).is_none());
     if let Some(first) = unknown.next() {
         let n = counted(1 + unknown.count(), "token");
-        remark(&format!("the tokenizer does not have {n} (the first is {first:?}); are they pieces as it writes them?"));
+        remark(&format!(
+            "the tokenizer does not have {n} (the first is {first:?}); are they pieces as it writes them?"
+        ));
     }
 }
 

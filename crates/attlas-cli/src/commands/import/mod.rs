@@ -95,9 +95,8 @@ pub fn run(arguments: &ImportArguments, terminal: &mut Terminal) -> Result<Outco
     if let Some(tokenizer) = &tokenizer {
         labels::say_unknown([&source, &target], tokenizer);
     }
-    let tokens = |rows: Option<Vec<Vec<String>>>| {
-        rows.map(|rows| attlas_model::tokenizer::recognise(&rows, tokenizer.as_ref()))
-    };
+    let tokens =
+        |rows: Option<Vec<Vec<String>>>| rows.map(|rows| attlas_model::tokenizer::recognise(&rows, tokenizer.as_ref()));
     let options = ImportOptions {
         kind: arguments.kind,
         axes: arguments.axes.clone(),

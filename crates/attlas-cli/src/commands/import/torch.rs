@@ -67,7 +67,8 @@ impl Reading<'_> {
     fn dictionary(&mut self, mut entries: Vec<(String, Saved)>) -> Result<(), Failure> {
         if entries.iter().any(|(name, _)| ATTENTION.contains(&name.as_str())) {
             let is_meant = |name: &str| ATTENTION.contains(&name) || name.ends_with("_tokens");
-            let others: Vec<&str> = entries.iter().map(|(name, _)| name.as_str()).filter(|name| !is_meant(name)).collect();
+            let others: Vec<&str> =
+                entries.iter().map(|(name, _)| name.as_str()).filter(|name| !is_meant(name)).collect();
             if !others.is_empty() {
                 remark(&format!("left out, beside the attentions: {}", others.join(", ")));
             }
@@ -80,7 +81,9 @@ impl Reading<'_> {
                 }
                 Saved::Tensor(tensor) => self.tensor(name, &tensor)?,
                 Saved::List(items) => self.list(&name, items)?,
-                Saved::Named(_) | Saved::Text(_) | Saved::Other => remark(&format!("left out: {name}, which is no tensor")),
+                Saved::Named(_) | Saved::Text(_) | Saved::Other => {
+                    remark(&format!("left out: {name}, which is no tensor"))
+                }
             }
         }
         Ok(())
