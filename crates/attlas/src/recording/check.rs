@@ -44,8 +44,8 @@ pub struct LayerCheck {
     /// The largest |row sum + sink − 1|, over rows that see a key; 0 where the quantity does not sum to 1. Of layers whose
     /// weights were changed on purpose, how far a row's sum is above 1.
     pub max_row_error: f32,
-    /// How large that may be.
-    #[serde(default = "usual_tolerance", skip_serializing_if = "is_usual")]
+    /// How large that may be; not written, as a reader checks again.
+    #[serde(skip, default = "usual_tolerance")]
     pub tolerance: f32,
     /// Where that is: text, head, query.
     pub worst_row: Option<(usize, HeadId, usize)>,
@@ -262,10 +262,6 @@ enum Rows {
 
 fn usual_tolerance() -> f32 {
     ROW_SUM_TOLERANCE
-}
-
-fn is_usual(tolerance: &f32) -> bool {
-    *tolerance == ROW_SUM_TOLERANCE
 }
 
 fn is_weight(quantity: &Quantity) -> bool {
