@@ -61,20 +61,31 @@ fn two_digits(number: f32) -> String {
     format!("{:.*}", digits as usize, (number * unit).ceil() / unit)
 }
 
+/// What was found in one layer.
+struct Rows {
+    largest: f32,
+    /// Of rows that are not all zero.
+    smallest: f32,
+    n_rows: usize,
+    n_zero: usize,
+    /// The weight on later tokens, over all rows.
+    future: f64,
+    /// The same of the row that gives them most.
+    largest_future: f64,
+}
+
 impl Findings {
     fn look_at(&mut self, layer: &Layer, items: &[Item], checks: Checks) -> Result<(), Error> {
-        let Checks { tolerance, allow_unnormalised, .. } = checks;
         let Weights::Dense(weights) = &layer.weights else { return Ok(()) };
         let weights = weights.read_all()?;
-        let (mut largest, mut smallest) = (0.0_f32, f32::INFINITY);
-        let (mut n_zero, mut future, mut largest_future) = (0, 0.0, 0.0_f64);
-        let mut n_rows = 0;
+        let tolerance = checks.tolerance;
+        let mut rows =
+            Rows { largest: 0.0, smallest: f32::INFINITY, n_rows: 0, n_zero: 0, future: 0.0, largest_future: 0.0 };
         for (row_index, row) in weights.chunks_exact(layer.shape.n_keys).enumerate() {
-            n_rows += 1;
             let place = Place::of(layer, row_index);
             check_row(row, &place)?;
             let sum = row.iter().map(|weight| f64::from(*weight)).sum::<f64>() as f32;
-            if sum > 1.0 + tolerance && !allow_unnormalised {
+            if sum > 1.0 + tolerance && !checks.allow_unnormalised {
                 let size = layer.shape.n_queries * layer.shape.n_keys;
                 let map = &weights[row_index / layer.shape.n_queries * size..][..size];
                 let cause = Cause::of_large_sum(map, &weights, layer.shape.n_keys, tolerance);
@@ -83,36 +94,37 @@ impl Findings {
             if (sum - 1.0).abs() <= tolerance {
                 self.within = self.within.max((sum - 1.0).abs());
             }
-            largest = largest.max(sum);
-            if sum > 0.0 {
-                smallest = smallest.min(sum);
-            } else if layer.query_tokens(&items[place.text]).tokens[place.row].role != TokenRole::Padding {
-                if self.zero.1 + n_zero == 0 {
+            let is_padding = || layer.query_tokens(&items[place.text]).tokens[place.row].role == TokenRole::Padding;
+            if sum == 0.0 && !is_padding() {
+                if self.zero.1 + rows.n_zero == 0 {
                     self.zero.2 = place.to_string();
                 }
-                n_zero += 1;
+                rows.n_zero += 1;
             }
-            let later = later(layer, place.row, row);
-            future += later;
-            largest_future = largest_future.max(later);
+            rows.add(sum, later(layer, place.row, row));
         }
-        if largest > 1.0 + tolerance {
-            self.above.0.push(layer.index);
-            self.above.1 = self.above.1.max(largest);
-        } else if smallest < 1.0 - tolerance {
-            self.below.1 = if self.below.0.is_empty() { smallest } else { self.below.1.min(smallest) };
-            self.below.0.push(layer.index);
-            self.is_swapped |= swapped(&weights, layer, tolerance);
-        }
-        if n_zero > 0 {
-            self.zero.0.push(layer.index);
-            self.zero.1 += n_zero;
-        }
-        if largest_future > f64::from(ROW_SUM_TOLERANCE) {
-            self.future.0.push(layer.index);
-            self.future.1 = self.future.1.max(future / f64::from(n_rows));
-        }
+        self.take(layer.index, &rows, tolerance);
+        self.is_swapped |= rows.smallest < 1.0 - tolerance && swapped(&weights, layer, tolerance);
         Ok(())
+    }
+
+    /// Notes what a layer's rows are.
+    fn take(&mut self, layer: usize, rows: &Rows, tolerance: f32) {
+        if rows.largest > 1.0 + tolerance {
+            self.above.0.push(layer);
+            self.above.1 = self.above.1.max(rows.largest);
+        } else if rows.smallest < 1.0 - tolerance {
+            self.below.1 = if self.below.0.is_empty() { rows.smallest } else { self.below.1.min(rows.smallest) };
+            self.below.0.push(layer);
+        }
+        if rows.n_zero > 0 {
+            self.zero.0.push(layer);
+            self.zero.1 += rows.n_zero;
+        }
+        if rows.largest_future > f64::from(ROW_SUM_TOLERANCE) {
+            self.future.0.push(layer);
+            self.future.1 = self.future.1.max(rows.future / rows.n_rows as f64);
+        }
     }
 
     /// One sentence for each sort of finding.
@@ -138,6 +150,18 @@ impl Findings {
             ));
         }
         notes
+    }
+}
+
+impl Rows {
+    fn add(&mut self, sum: f32, later: f64) {
+        self.n_rows += 1;
+        self.largest = self.largest.max(sum);
+        if sum > 0.0 {
+            self.smallest = self.smallest.min(sum);
+        }
+        self.future += later;
+        self.largest_future = self.largest_future.max(later);
     }
 }
 

@@ -113,7 +113,7 @@ pub fn import_telling(mut arrays: BTreeMap<String, Array>, options: &ImportOptio
     }
     layers.sort_by_key(|layer| (layer.kind, layer.index));
     let rows = GeneratedRows::of(&layers, options.query_offset, &mut readings)?;
-    let mut items = items(&layers, n_items, source.as_ref(), target.as_ref(), options.image)?;
+    let mut items = items(&layers, n_items, source.as_deref(), target.as_deref(), options.image)?;
     if let Some(rows) = rows {
         rows.name_axis(&mut layers, &mut items);
     }
@@ -395,51 +395,78 @@ pub fn take_labels(arrays: &mut BTreeMap<String, Array>, name: &str) -> Option<V
     Some(labels.chunks(width).map(<[String]>::to_vec).collect())
 }
 
-/// The texts of a batch: with their labels, or else their tokens numbered. All are counted before any is made.
+/// A side of the texts: the source or the target.
+struct Side<'a> {
+    /// A layer that has it, as the rows or the columns of its maps.
+    layer: &'a Layer,
+    /// `queries` or `keys`.
+    axis: &'static str,
+    n_tokens: usize,
+    /// The tokens of each text, or those of all.
+    given: Option<&'a [Tokens]>,
+}
+
+impl<'a> Side<'a> {
+    fn source(layers: &'a [Layer], given: Option<&'a [Tokens]>) -> Option<Side<'a>> {
+        let layer = layers.iter().find(|layer| layer.kind != Kind::Decoder)?;
+        let (axis, n_tokens) = match layer.kind {
+            Kind::Encoder => ("queries", layer.shape.n_queries),
+            _ => ("keys", layer.shape.n_keys),
+        };
+        Some(Side { layer, axis, n_tokens, given })
+    }
+
+    fn target(layers: &'a [Layer], given: Option<&'a [Tokens]>) -> Option<Side<'a>> {
+        let layer = layers.iter().find(|layer| layer.kind != Kind::Encoder)?;
+        let (axis, n_tokens) = match layer.kind {
+            // of generated tokens there are fewer rows
+            Kind::Decoder => ("keys", layer.shape.n_keys),
+            _ => ("queries", layer.shape.n_queries),
+        };
+        Some(Side { layer, axis, n_tokens, given })
+    }
+
+    /// Refuses texts and tokens that are more or fewer than there are.
+    fn check(&self, n_items: usize) -> Result<(), Error> {
+        let Some(rows) = self.given else { return Ok(()) };
+        if ![1, n_items].contains(&rows.len()) {
+            let (n_rows, n_texts) = (counted(rows.len(), "row"), counted(n_items, "text"));
+            let message = format!("{n_rows} of tokens for {n_texts}; one for each is needed, or one for all");
+            return Err(Error::Inconsistent(message));
+        }
+        let wrong = rows.iter().enumerate().find(|(_, row)| row.len() != self.n_tokens);
+        let Some((text, row)) = wrong else { return Ok(()) };
+        let message = wrong_number_of_tokens(self.layer, (self.axis, self.n_tokens), None, text, row.len());
+        Err(Error::Inconsistent(format!("{}: {message}", self.layer)))
+    }
+
+    /// The tokens of one text: those given, or else numbered.
+    fn tokens(&self, text: usize) -> Tokens {
+        match self.given {
+            Some(rows) => rows.get(text).or(rows.first()).cloned().unwrap_or_default(),
+            None => Tokens::from_labels((0..self.n_tokens).map(|position| position.to_string())),
+        }
+    }
+}
+
+/// The texts of a batch; their tokens are counted before any is made.
 fn items(
     layers: &[Layer],
     n_items: usize,
-    source: Option<&Vec<Tokens>>,
-    target: Option<&Vec<Tokens>>,
+    source: Option<&[Tokens]>,
+    target: Option<&[Tokens]>,
     image: Option<ImageGrid>,
 ) -> Result<Vec<Item>, Error> {
-    let sides = [
-        layers.iter().find(|layer| layer.kind != Kind::Decoder).map(|layer| match layer.kind {
-            Kind::Encoder => (layer, "queries", layer.shape.n_queries),
-            _ => (layer, "keys", layer.shape.n_keys),
-        }),
-        layers.iter().find(|layer| layer.kind != Kind::Encoder).map(|layer| match layer.kind {
-            // of generated tokens there are fewer rows
-            Kind::Decoder => (layer, "keys", layer.shape.n_keys),
-            _ => (layer, "queries", layer.shape.n_queries),
-        }),
-    ];
-    let n_tokens = sides.iter().flatten().map(|(_, _, n)| n.saturating_mul(n_items)).fold(0, usize::saturating_add);
-    at_most(MAX_TOKENS, "tokens", n_tokens, WHAT)?;
-    for (side, rows) in sides.iter().zip([source, target]) {
-        let (Some((layer, side, n)), Some(rows)) = (side, rows) else { continue };
-        if ![1, n_items].contains(&rows.len()) {
-            let n_rows = counted(rows.len(), "row");
-            return Err(Error::Inconsistent(format!(
-                "{n_rows} of tokens for {}; one for each is needed, or one for all",
-                counted(n_items, "text")
-            )));
-        }
-        if let Some((text, row)) = rows.iter().enumerate().find(|(_, row)| row.len() != *n) {
-            let message = wrong_number_of_tokens(layer, (side, *n), None, text, row.len());
-            return Err(Error::Inconsistent(format!("{layer}: {message}")));
-        }
-    }
-    let grid = image.map(|image| patches(image, sides[0])).transpose()?;
+    let sides = [Side::source(layers, source), Side::target(layers, target)];
+    let n_tokens = sides.iter().flatten().map(|side| side.n_tokens.saturating_mul(n_items));
+    at_most(MAX_TOKENS, "tokens", n_tokens.fold(0, usize::saturating_add), WHAT)?;
+    sides.iter().flatten().try_for_each(|side| side.check(n_items))?;
+    let grid = image.map(|image| patches(image, sides[0].as_ref())).transpose()?;
     let places = grid.as_ref().filter(|_| source.is_none()).map(place_tokens);
-    let tokens = |text: usize, side: Option<(&Layer, &str, usize)>, rows: Option<&Vec<Tokens>>| match (side, rows) {
-        (None, _) => Tokens::default(),
-        (Some(_), Some(rows)) => rows.get(text).or(rows.first()).cloned().unwrap_or_default(),
-        (Some((_, _, n)), None) => Tokens::from_labels((0..n).map(|position| position.to_string())),
-    };
+    let tokens = |side: &Option<Side<'_>>, text| side.as_ref().map_or(Tokens::default(), |side| side.tokens(text));
     let item = |text| Item {
-        source: places.clone().unwrap_or_else(|| tokens(text, sides[0], source)),
-        target: tokens(text, sides[1], target),
+        source: places.clone().unwrap_or_else(|| tokens(&sides[0], text)),
+        target: tokens(&sides[1], text),
         image: grid.clone(),
         ..Item::default()
     };
@@ -447,17 +474,17 @@ fn items(
 }
 
 /// The grid in which the tokens of the source lie.
-fn patches(image: ImageGrid, source: Option<(&Layer, &str, usize)>) -> Result<PatchGrid, Error> {
+fn patches(image: ImageGrid, source: Option<&Side<'_>>) -> Result<PatchGrid, Error> {
     let ImageGrid { rows, columns, first } = image;
     let grid = PatchGrid { first, rows, columns, size: None, seen: None };
-    let Some((layer, side, n)) = source else {
+    let Some(Side { layer, axis, n_tokens: n, .. }) = source else {
         let message = "a grid of patches was given, but decoder self-attention has no tokens of a source";
         return Err(Error::Inconsistent(message.into()));
     };
     let n_tokens = first.saturating_add(grid.n_patches());
-    if n_tokens != n {
+    if n_tokens != *n {
         return Err(Error::Inconsistent(format!(
-            "{layer}: the map has {n} {side}, but {rows} × {columns} patches and {} before them are {n_tokens}",
+            "{layer}: the map has {n} {axis}, but {rows} × {columns} patches and {} before them are {n_tokens}",
             counted(first, "token")
         )));
     }

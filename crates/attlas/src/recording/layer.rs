@@ -69,6 +69,11 @@ impl Layer {
         }
     }
 
+    /// The position of query 0 among the keys: 0 when both start together.
+    pub fn first_position(&self) -> usize {
+        self.factored().map_or(self.query_offset, |factored| factored.scoring.query_offset)
+    }
+
     /// Refuses a head that the layer does not have, and says which it has.
     pub(crate) fn check_head(&self, head: usize) -> Result<(), Error> {
         let last = self.shape.n_heads.saturating_sub(1);
