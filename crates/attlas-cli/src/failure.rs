@@ -88,7 +88,7 @@ impl From<attlas::Error> for Failure {
         use attlas::arrays::Cause;
         use attlas::{Error, Remedy};
         let hint = match &error {
-            Error::Limit { remedy: Remedy::DrawSmaller, .. } => Some("--size"),
+            Error::Limit { remedy: Remedy::DrawSmaller, .. } => Some("--width, --dpi"),
             Error::Limit { remedy: Remedy::ChooseFewer, .. } => {
                 Some("--kind, --layer, --head, --rows, --columns; --max-bytes")
             }
@@ -141,7 +141,8 @@ impl From<attlas_train::Error> for Failure {
     fn from(error: attlas_train::Error) -> Failure {
         use attlas_train::Error;
         let hint = match &error {
-            Error::Pairs { .. } => Some("--skip-bad leaves them out"),
+            // advice that would leave nothing is none
+            Error::Pairs { n_bad, n_lines, .. } if n_bad < n_lines => Some("--skip-bad leaves them out"),
             Error::Diverged { .. } | Error::ValidationDiverged { .. } | Error::NotFinite { .. } => {
                 Some("--learning-rate")
             }

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use attlas::Recording;
 use attlas::analysis::{HeadSummary, MEASURES, Measure, Score, Standout};
+use attlas::{Item, Layer, Recording, TokenRole, Tokens};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -14,9 +14,10 @@ const MAX_HEADS: usize = 4;
 
 /// The table of what stands out: one line for each measure of each kind, its best heads first.
 ///
-/// `complaint` says what of the recording fails its checks.
+/// It is about text `item`, or all texts together. `complaint` says what of the recording fails its checks.
 pub fn print_standouts(
     recording: &Recording,
+    item: Option<usize>,
     found: &[Standout],
     complaint: Option<&str>,
     terminal: &mut Terminal,
@@ -24,7 +25,8 @@ pub fn print_standouts(
     let groups: Vec<&[Standout]> = found.chunk_by(|a, b| (a.kind, a.measure) == (b.kind, b.measure)).collect();
     writeln!(terminal)?;
     if groups.is_empty() {
-        writeln!(terminal, "No head stands out over its baseline on this text.")?;
+        let texts = if item.is_some() || recording.items.len() == 1 { "this text" } else { "these texts" };
+        writeln!(terminal, "No head stands out over its baseline on {texts}.")?;
     } else {
         let line = format!("{:<8}{:<19}baseline threshold heads and their scores", "kind", "what stands out");
         writeln!(terminal, "{}", terminal.bold(&line))?;
@@ -38,7 +40,12 @@ pub fn print_standouts(
         let room = terminal.width.saturating_sub(width(&head)).max(20);
         writeln!(terminal, "{head}{}", heads(group, room))?;
     }
-    for line in wrapped(&measured_on(recording), terminal.width) {
+    let how = format!(
+        "{}: a hint, not a law. Named are means of five rows or more that reach the threshold and whose 95 % interval lies \
+         over the baseline. Weights are not importance.",
+        measured_on(recording, item)
+    );
+    for line in wrapped(&how, terminal.width) {
         writeln!(terminal, "{}", terminal.dim(&line))?;
     }
     if let Some(complaint) = complaint {
@@ -49,23 +56,31 @@ pub fn print_standouts(
     Ok(())
 }
 
-/// How much text the table is about, and how to read it.
-fn measured_on(recording: &Recording) -> String {
-    let rows: Vec<String> = recording
-        .kinds()
-        .into_iter()
-        .filter_map(|kind| recording.layers_of(kind).next().map(|layer| (kind, layer.shape)))
-        .map(|(kind, shape)| format!("{kind} {} × {}", shape.n_queries, shape.n_keys))
-        .collect();
-    let texts = match recording.items.len() {
-        1 => "this text alone (".to_owned(),
-        n => format!("these {n} texts alone (each up to "),
+/// How much text the scores are about: `Measured on these 3 texts together (encoder up to 8 × 8 tokens; --text N: one alone)`.
+pub fn measured_on(recording: &Recording, item: Option<usize>) -> String {
+    let n_items = recording.items.len();
+    let items = item.map_or(0..n_items, |item| item..item + 1);
+    let longest = |tokens: fn(&Item, &Layer) -> usize, layer: &Layer| {
+        recording.items[items.clone()].iter().map(|item| tokens(item, layer)).max().unwrap_or(0)
     };
-    format!(
-        "Measured on {texts}{} tokens): a hint, not a law. Named are means of five rows or more that reach the \
-         threshold and whose 95 % interval lies over the baseline. Weights are not importance.",
-        rows.join(", ")
-    )
+    let sizes = recording.kinds().into_iter().filter_map(|kind| {
+        let layer = recording.layers_of(kind).next()?;
+        let n_queries = longest(|item, layer| n_real(layer.query_tokens(item), layer.shape.n_queries), layer);
+        let n_keys = longest(|item, layer| n_real(layer.key_tokens(item), layer.shape.n_keys), layer);
+        Some(format!("{kind} {n_queries} × {n_keys}"))
+    });
+    let sizes: Vec<String> = sizes.collect();
+    let sizes = sizes.join(", ");
+    match item {
+        _ if n_items == 1 => format!("Measured on this text alone ({sizes} tokens)"),
+        Some(item) => format!("Measured on text {item} of {n_items} alone, counted from 0 ({sizes} tokens)"),
+        None => format!("Measured on {n_items} texts together (each up to {sizes} tokens; --text N: one alone)"),
+    }
+}
+
+/// How many of an axis's places are not padding.
+fn n_real(tokens: &Tokens, n: usize) -> usize {
+    n - tokens.tokens.iter().filter(|token| token.role == TokenRole::Padding).count().min(n)
 }
 
 /// The largest baseline of the group; for a measure that needs none, a dash.
@@ -93,7 +108,7 @@ fn heads(group: &[Standout], room: usize) -> String {
 }
 
 /// The table of every head: a column for each measure, and under the heads of a kind what each column is compared with.
-pub fn print_heads(heads: &[HeadSummary], terminal: &mut Terminal) -> Result<(), Failure> {
+pub fn print_heads(measured_on: &str, heads: &[HeadSummary], terminal: &mut Terminal) -> Result<(), Failure> {
     writeln!(terminal)?;
     let names: String = MEASURES.iter().map(|measure| format!("{:>1$}", measure.name, room(measure))).collect();
     writeln!(terminal, "{}", terminal.bold(&format!("kind     head    {names}  largest  column       diagonal")))?;
@@ -119,9 +134,12 @@ pub fn print_heads(heads: &[HeadSummary], terminal: &mut Terminal) -> Result<(),
             writeln!(terminal, "{}", terminal.dim(&format!("{what:<17}{numbers}")))?;
         }
     }
-    let legend = "baseline: the mean over the heads; threshold: the score from which a head is named; largest: mean of each row's largest weight, \
-                  an end token left out; column, diagonal: the key, and the offset, with the largest share of all weight";
-    for line in wrapped(legend, terminal.width) {
+    let legend = format!(
+        "{measured_on}. baseline: the mean over the heads; threshold: the score from which a head is named; largest: mean of \
+         each row's largest weight, an end token left out; column, diagonal: the key, and the offset, with the largest share \
+         of all weight"
+    );
+    for line in wrapped(&legend, terminal.width) {
         writeln!(terminal, "{}", terminal.dim(&line))?;
     }
     Ok(())

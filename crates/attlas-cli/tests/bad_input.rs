@@ -391,7 +391,7 @@ fn what_an_option_makes_impossible_is_said() {
         "there is no text 3; the recording has 1 (counted from 0)"
     );
     let large = fails(&["draw", "map", "run.safetensors", "--size", "5000", "-o", "a.png"], 5);
-    assert!(large.contains("more than the limit of 300000000") && large.contains("--size"), "{large}");
+    assert!(large.contains("more than the limit of 300000000") && large.contains("--width"), "{large}");
     assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 2);
 }
 

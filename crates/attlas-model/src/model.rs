@@ -103,7 +103,7 @@ impl Model {
             model.preparation = model.reads_images().then(|| Preparation::read(&preprocessor)).transpose()?;
             model.listening = model.reads_sounds().then(|| Listening::read(&preprocessor)).transpose()?;
         }
-        model.name = folder_name(folder);
+        model.name = folder_name(folder, config.text("_name_or_path").ok().flatten());
         model.revision = revision(folder, &checkpoint);
         Ok(model)
     }
@@ -117,7 +117,7 @@ impl Model {
         if gguf.text("tokenizer.ggml.model").is_some_and(|kind| kind != "no_vocab") {
             model.set_tokenizer(Some(Tokenizer::from_gguf(&gguf)?))?;
         }
-        model.name = folder_name(path);
+        model.name = folder_name(path, None);
         model.revision = revision(path, &checkpoint);
         Ok(model)
     }
@@ -301,14 +301,53 @@ fn read_generation(architecture: &mut Architecture, generation: &ConfigFile) -> 
     Ok(())
 }
 
-/// The name of a folder; in the hub's cache, the repository's name.
-fn folder_name(folder: &Path) -> String {
+/// The name of a folder; in the hub's cache, the repository's name. One that says nothing, such as `model`, gives way to the
+/// name that the configuration says, else it has its parent's before it.
+fn folder_name(folder: &Path, configured: Option<&str>) -> String {
     let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let part = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     if let Some((repository, _)) = hub_place(&full) {
         return repository;
     }
-    part(&full).unwrap_or_else(|| folder.display().to_string())
+    let Some(name) = part(&full) else { return folder.display().to_string() };
+    if !says_nothing(&name) {
+        return name;
+    }
+    configured.and_then(configured_name).unwrap_or_else(|| match full.parent().and_then(part) {
+        Some(parent) => format!("{parent}/{name}"),
+        None => name,
+    })
+}
+
+/// Names that many folders of models have.
+fn says_nothing(name: &str) -> bool {
+    const PLAIN: [&str; 12] = [
+        "",
+        ".",
+        "..",
+        "model",
+        "models",
+        "checkpoint",
+        "final",
+        "best",
+        "output",
+        "outputs",
+        "merged",
+        "pytorch_model",
+    ];
+    let name = name.to_ascii_lowercase();
+    PLAIN.contains(&name.as_str()) || name.strip_prefix("checkpoint-").is_some_and(|n| n.parse::<u64>().is_ok())
+}
+
+/// The name in a configuration's `_name_or_path`: `ORG/NAME`, or the last part of a path; `None` where it says nothing.
+fn configured_name(path: &str) -> Option<String> {
+    const LONGEST: usize = 96;
+    let parts: Vec<&str> = path.split(['/', '\\']).collect();
+    let name = match parts.as_slice() {
+        [org, name] if !org.is_empty() && !says_nothing(org) && !says_nothing(name) => format!("{org}/{name}"),
+        parts => (*parts.iter().rfind(|part| !part.is_empty())?).to_owned(),
+    };
+    (!says_nothing(&name) && name.len() <= LONGEST).then_some(name)
 }
 
 /// Repository and revision of a folder inside the hub's cache: `models--ORG--NAME/snapshots/REVISION`.
@@ -331,5 +370,21 @@ fn revision(folder: &Path, checkpoint: &Checkpoint) -> String {
     match read_small_file(checkpoint.path(), MAX_HASHED_BYTES) {
         Ok(bytes) => format!("sha256:{}", hex(&Sha256::digest(bytes))),
         Err(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_whose_name_says_nothing_is_named_by_its_configuration_or_with_its_parent() {
+        let name = |folder: &str, configured| folder_name(Path::new(folder), configured);
+        assert_eq!(name("/none/my-bert", Some("google/bert")), "my-bert");
+        assert_eq!(name("/none/sentiment/model", None), "sentiment/model");
+        assert_eq!(name("/none/sentiment/checkpoint-500", Some("./model")), "sentiment/checkpoint-500");
+        assert_eq!(name("/none/model", Some("openai/whisper-tiny")), "openai/whisper-tiny");
+        assert_eq!(name("/none/model", Some("/home/somebody/runs/tiny-gpt/")), "tiny-gpt");
+        assert_eq!(name("/none/models--org--small/snapshots/abc", Some("other")), "org/small");
     }
 }

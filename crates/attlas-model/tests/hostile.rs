@@ -106,6 +106,27 @@ fn heads_that_do_not_divide_the_width_are_refused_with_both_numbers() {
 }
 
 #[test]
+fn heads_too_many_or_too_wide_are_refused_before_each_of_4096_layers_has_numbers_for_them() {
+    let refused = |changes: &[(&str, u64)]| {
+        let mut folder = Folder::of(&data("families/llama"));
+        folder.config.as_object_mut().unwrap().remove("head_dim");
+        folder.config["num_hidden_layers"] = json!(4096);
+        changes.iter().for_each(|(field, value)| folder.config[*field] = json!(value));
+        folder.write();
+        folder.refusal()
+    };
+    let wide = [("hidden_size", 1 << 24), ("num_attention_heads", 1), ("num_key_value_heads", 1)];
+    let message = refused(&wide);
+    assert!(
+        message.contains("num_attention_heads is 1, so that hidden_size 16777216 makes heads of 16777216"),
+        "{message}"
+    );
+    let many = [("hidden_size", 1 << 24), ("num_attention_heads", 1 << 23), ("num_key_value_heads", 1)];
+    assert!(refused(&many).contains("num_attention_heads is 8388608; attlas reads up to 4096 heads a layer"));
+    assert!(refused(&[("head_dim", 1 << 24)]).contains("head_dim is 16777216; attlas reads heads of up to 4096"));
+}
+
+#[test]
 fn sizes_of_the_wrong_type_or_out_of_range_are_refused_before_anything_is_allocated() {
     for value in [json!(0), json!(-3), json!(1.5), json!("64"), json!([64]), json!(1u64 << 40), json!(true)] {
         let message = Folder::with("d_ff", value.clone());

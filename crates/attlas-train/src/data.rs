@@ -1,4 +1,4 @@
-//! Files of sentence pairs: one pair per line, source and target separated by a tab, UTF-8.
+//! Files of sentence pairs: one pair per line, source and target separated by a tab, UTF-8; further columns are no part of it.
 
 use std::path::Path;
 
@@ -27,9 +27,11 @@ pub struct Text {
     pub pairs: Vec<(String, String)>,
     /// Lines that were left out because they are no pairs.
     pub n_bad: usize,
+    /// Pairs whose line has further columns (an attribution, in the files that tutorials use), which were left out.
+    pub n_wider: usize,
 }
 
-/// Reads a file of pairs. Empty lines at the end are no error.
+/// Reads a file of pairs. A byte order mark is no text, lines may end in CR LF, and columns after the second are left out.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Pairs`] with the first bad line, [`Error::NoPairs`], [`Error::Limit`].
@@ -47,14 +49,18 @@ pub fn read_pairs(path: &Path, bad_lines: BadLines) -> Result<Text, Error> {
         )));
     }
     let bytes = std::fs::read(path).map_err(read)?;
-    let body = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let body = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+    let body = body.strip_suffix(b"\n").unwrap_or(body);
     let mut text = Text::default();
     let mut first_bad = None;
     let mut n_lines = 0;
     for line in body.split(|byte| *byte == b'\n') {
         n_lines += 1;
         match parse_line(line) {
-            Ok(pair) => text.pairs.push(pair),
+            Ok((source, target, is_wider)) => {
+                text.pairs.push((source, target));
+                text.n_wider += usize::from(is_wider);
+            }
             Err(problem) => {
                 text.n_bad += 1;
                 first_bad.get_or_insert((n_lines, problem));
@@ -73,20 +79,21 @@ pub fn read_pairs(path: &Path, bad_lines: BadLines) -> Result<Text, Error> {
     Ok(text)
 }
 
-/// Source and target of one line.
-fn parse_line(line: &[u8]) -> Result<(String, String), String> {
+/// What some editors put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Source and target of one line, and whether it has further columns.
+fn parse_line(line: &[u8]) -> Result<(String, String, bool), String> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let line = std::str::from_utf8(line).map_err(|_| "is no valid UTF-8".to_string())?;
-    let Some((source, target)) = line.split_once('\t') else {
+    let mut columns = line.split('\t');
+    let (Some(source), Some(target)) = (columns.next(), columns.next()) else {
         return Err("has no tab; a pair is SOURCE<tab>TARGET".to_string());
     };
-    if target.contains('\t') {
-        return Err("has more than one tab; a pair is SOURCE<tab>TARGET".to_string());
-    }
     match (source.trim().is_empty(), target.trim().is_empty()) {
         (true, _) => Err("has an empty source side".to_string()),
         (_, true) => Err("has an empty target side".to_string()),
-        _ => Ok((source.to_string(), target.to_string())),
+        _ => Ok((source.to_string(), target.to_string(), columns.next().is_some())),
     }
 }
 
@@ -185,5 +192,33 @@ impl Random {
         for last in (1..values.len()).rev() {
             values.swap(last, (self.uniform() * (last + 1) as f64) as usize);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Text, Error> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("pairs.tsv");
+        std::fs::write(&path, bytes).expect("it is written");
+        read_pairs(&path, BadLines::Refuse)
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_carriage_returns_are_no_text() {
+        let plain = read("A cat.\tUn chat.\nA dog.\tUn chien.\n".as_bytes()).expect("two pairs");
+        let marked = read("\u{feff}A cat.\tUn chat.\r\nA dog.\tUn chien.\r\n".as_bytes()).expect("two pairs");
+        assert_eq!(marked, plain);
+        assert!(matches!(read("\u{feff}".as_bytes()), Err(Error::NoPairs { .. })), "a mark alone");
+    }
+
+    #[test]
+    fn columns_after_the_second_are_left_out_and_counted() {
+        let text = read(b"Go.\tVa !\tCC-BY 2.0\nHi.\tSalut.\nRun!\tCours !\tCC-BY\t#1\n").expect("three pairs");
+        let pairs: Vec<_> = text.pairs.iter().map(|(source, target)| (source.as_str(), target.as_str())).collect();
+        assert_eq!(pairs, [("Go.", "Va !"), ("Hi.", "Salut."), ("Run!", "Cours !")]);
+        assert_eq!((text.n_wider, text.n_bad), (2, 0));
     }
 }

@@ -54,6 +54,8 @@ pub struct Evaluation {
     pub n_tokens: usize,
     /// Lines that were left out because they are no pairs.
     pub n_bad: usize,
+    /// Pairs whose line has columns after the second, which were left out.
+    pub n_wider: usize,
 }
 
 /// Where an evaluation is: pairs scored, then sources translated.
@@ -109,6 +111,7 @@ pub fn evaluate(
         n_sources: sentences.len(),
         n_tokens: sums.n_tokens,
         n_bad: text.n_bad,
+        n_wider: text.n_wider,
     })
 }
 

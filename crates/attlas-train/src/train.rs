@@ -74,6 +74,8 @@ pub struct Summary {
     pub ended: Ended,
     /// Lines of both files that were no pairs.
     pub n_bad: usize,
+    /// Pairs of both files whose line has columns after the second, which were left out.
+    pub n_wider: usize,
     /// Pairs that were left out because they are longer than `max_len`.
     pub n_too_long: usize,
 }
@@ -142,6 +144,7 @@ pub fn train(config: &Config, report: &mut dyn FnMut(&Progress) -> Next) -> Resu
         best_valid: run.position.best_valid,
         ended,
         n_bad: run.n_bad,
+        n_wider: run.n_wider,
         n_too_long: run.n_too_long,
     })
 }
@@ -161,6 +164,7 @@ struct Run<'a> {
     epoch: Vec<Vec<u32>>,
     sample: Vec<u32>,
     n_bad: usize,
+    n_wider: usize,
     n_too_long: usize,
 }
 
@@ -208,6 +212,7 @@ impl<'a> Run<'a> {
             sample,
             tokenizer,
             n_bad: text.n_bad + valid_text.n_bad,
+            n_wider: text.n_wider + valid_text.n_wider,
             n_too_long: encoded.n_too_long + encoded_valid.n_too_long,
         })
     }

@@ -78,7 +78,9 @@ fn tokens_in_csv_are_no_formulas_and_hold_no_controls() {
 #[test]
 fn csv_and_json_hold_the_selected_tile() {
     let folder = tempfile::tempdir().unwrap();
-    let recording = one_text();
+    let mut recording = one_text();
+    let labels = (0..recording.items[0].target.len()).map(|place| format!("p{place}"));
+    recording.items[0].predicted = Tokens::from_labels(labels);
     let selection = Selection {
         kind: Some(Kind::Cross),
         layer: Some(0),
@@ -93,7 +95,7 @@ fn csv_and_json_hold_the_selected_tile() {
     let text = std::fs::read_to_string(&csv).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 5);
-    assert_eq!(lines[1], format!("0,cross,0,1,1,2,\"t1\",\"s2\",{}", map.row(1)[2]));
+    assert_eq!(lines[1], format!("0,cross,0,1,1,2,\"t1\",\"s2\",{},\"p1\"", map.row(1)[2]));
     let json = folder.path().join("tile.json");
     export(&recording, &selection, &json).unwrap();
     let value: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();

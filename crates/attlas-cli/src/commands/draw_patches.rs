@@ -56,7 +56,7 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
         style.title = format!("{}: what {} looks at", view.title(), patches.query);
     }
     style.captions = outside(&item.source, grid, row);
-    let scale = ColorScale::over(&patches.weights, view.quantity(), common.style.scale);
+    let scale = ColorScale::over(&patches.weights, view.quantity(), common.style.scale());
     let pixels = Pixels { width: seen.width, height: seen.height, rgb: &seen.pixels };
     let figure = figure::patches(pixels, &patches, &scale, &view.style(&style))?;
     Ok(Drawn { figure, complaint: checks::complaint_of([&view]) })

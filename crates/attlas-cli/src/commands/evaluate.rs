@@ -7,7 +7,7 @@ use attlas_train::data::BadLines;
 use attlas_train::evaluate::{Evaluation, Options};
 use clap::Args;
 
-use super::train::left_out_lines;
+use super::train::{left_out_lines, say_wider_lines};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{ModelArguments, load_model};
 use crate::terminal::{Terminal, printable, remark};
@@ -27,7 +27,7 @@ dictionary gives? Predicting is the row that predicts the word, shifted the row 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct EvaluateArguments {
-    /// Sentence pairs: one a line, source, tab, target, UTF-8.
+    /// Sentence pairs: one a line, source, tab, target, UTF-8; further columns are left out.
     #[arg(long, value_name = "TSV")]
     pub pairs: PathBuf,
     #[command(flatten)]
@@ -58,6 +58,7 @@ pub fn run(arguments: &EvaluateArguments, terminal: &mut Terminal) -> Result<Out
     } else {
         print(&evaluation, terminal)?;
     }
+    say_wider_lines(evaluation.n_wider);
     if evaluation.n_bad > 0 {
         remark(&format!("{}: {}", arguments.pairs.display(), left_out_lines(evaluation.n_bad)));
         return Ok(Outcome::SomeSkipped);

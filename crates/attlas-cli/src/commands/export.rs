@@ -20,7 +20,7 @@ Examples:
   attlas export run.safetensors --kind cross --layer 2 --head 0 -o L2H0.csv
   attlas export run.safetensors --kind encoder --rows 0:8 --columns 0:8 -o corner.json
 
-Arrays are named encoder, decoder_self and decoder_cross. For one text each is [layers, heads, queries, keys]; for a
+Arrays are named encoder, decoder_self and decoder_cross. For one text (--text N of a batch) each is [layers, heads, queries, keys]; for a
 batch there is one array per layer, encoder.0, …, of shape [batch, heads, queries, keys]. In CSV an apostrophe stands before a
 token that a spreadsheet would take for a formula.";
 
@@ -37,6 +37,9 @@ pub struct ExportArguments {
     /// One kind of attention only.
     #[arg(long, value_parser = parse_kind())]
     pub kind: Option<Kind>,
+    /// One text of a batch only, counted from 0.
+    #[arg(long = "text", value_name = "N")]
+    pub item: Option<usize>,
     /// One layer only, counted from 0.
     #[arg(long, value_name = "N")]
     pub layer: Option<usize>,
@@ -65,6 +68,7 @@ pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outco
     };
     let selection = Selection {
         kind: arguments.kind,
+        item: arguments.item,
         layer: arguments.layer,
         head: arguments.head,
         rows: arguments.rows.as_ref().map(|span| range(span, end(|layer| layer.shape.n_queries))),

@@ -3,16 +3,16 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use attlas::analysis::{HeadSummary, MEASURES, summarise};
+use attlas::analysis::{HeadSummary, MEASURES, summarise, summarise_all};
 use attlas::recording::{LayerCheck, LseCheck, Method, Mode, complaint};
-use attlas::{Layer, Numbers, Quantity, Recording, TokenRole, Tokens};
+use attlas::{Error, Layer, Numbers, Quantity, Recording, TokenRole, Tokens};
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::counted;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
-use crate::measures::{heads_json, print_heads, print_measures};
+use crate::measures::{heads_json, measured_on, print_heads, print_measures};
 use crate::terminal::{Terminal, clip, printable};
 use crate::words::inert_json;
 
@@ -35,11 +35,11 @@ pub struct InfoArguments {
     #[arg(long)]
     pub heads: bool,
     /// Say what the measures are, of any head: formula, range, threshold, baseline, paper. Needs no recording.
-    #[arg(long, conflicts_with_all = ["recording", "heads", "text"])]
+    #[arg(long, conflicts_with_all = ["recording", "heads", "text", "verify"])]
     pub measures: bool,
-    /// The text of the batch that --heads is about, counted from 0.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub text: usize,
+    /// One text of a batch, counted from 0: it alone is listed, and --heads is about it [default: all texts together].
+    #[arg(long, value_name = "N")]
+    pub text: Option<usize>,
     /// Compute log-sum-exps again from queries and keys, on some rows of each map, and say how far the recorded ones are off.
     #[arg(long)]
     pub verify: bool,
@@ -59,19 +59,27 @@ pub fn run(arguments: &InfoArguments, terminal: &mut Terminal) -> Result<Outcome
     };
     let recording = Recording::open(recording)?;
     let checks = recording.check()?;
-    let heads = if arguments.heads { Some(summarise(&recording, arguments.text)?) } else { None };
+    let n_items = recording.items.len();
+    if let Some(item) = arguments.text.filter(|item| *item >= n_items) {
+        return Err(Error::NoItem { item, n_items }.into());
+    }
+    let heads = match (arguments.heads, arguments.text) {
+        (false, _) => None,
+        (true, Some(item)) => Some(summarise(&recording, item)?),
+        (true, None) => Some(summarise_all(&recording)?),
+    };
     let verified = if arguments.verify { Some(recording.verify()?) } else { None };
     if arguments.json {
         print_json(&recording, &checks, heads.as_deref(), verified.as_deref(), terminal)?;
     } else {
         print_provenance(&recording, terminal)?;
-        print_contents(&recording, terminal)?;
+        print_contents(&recording, arguments.text, terminal)?;
         print_checks(&checks, terminal)?;
         if let Some(verified) = &verified {
             print_verified(verified, terminal)?;
         }
         if let Some(heads) = &heads {
-            print_heads(heads, terminal)?;
+            print_heads(&measured_on(&recording, arguments.text), heads, terminal)?;
         }
     }
     Ok(checks::outcome(complaint(&checks).as_deref()))
@@ -146,9 +154,10 @@ fn print_provenance(recording: &Recording, terminal: &mut Terminal) -> Result<()
     Ok(())
 }
 
-fn print_contents(recording: &Recording, terminal: &mut Terminal) -> Result<(), Failure> {
+fn print_contents(recording: &Recording, asked: Option<usize>, terminal: &mut Terminal) -> Result<(), Failure> {
     let width = terminal.width.saturating_sub(32).max(20);
-    for (index, item) in recording.items.iter().enumerate() {
+    let is_asked = |index: &usize| asked.is_none_or(|asked| asked == *index);
+    for (index, item) in recording.items.iter().enumerate().filter(|(index, _)| is_asked(index)) {
         for (side, tokens) in [("source", &item.source), ("target", &item.target)] {
             if !tokens.is_empty() {
                 let (n_padding, text) = (padding(tokens), clip(&printable(&in_words(tokens)), width));

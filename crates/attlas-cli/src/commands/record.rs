@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 
 use attlas::Recording;
 use attlas::recording::complaint;
+use attlas_train::data::{BadLines, read_pairs};
 use clap::Args;
 
 use super::counted;
+use super::train::say_wider_lines;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{
-    IdList, RunArguments, Texts, check_output, model_files, parse_ids, read_texts, run_ids, run_texts,
+    IdList, MAX_MB, RunArguments, Texts, check_output, model_files, parse_ids, read_lines, read_texts, run_ids,
+    run_texts,
 };
 use crate::terminal::{Terminal, printable};
 
@@ -21,6 +24,8 @@ Examples:
   attlas record \"The cat sat on the mat.\" -o run.safetensors
   attlas record \"A red apple.\" --target \"Une pomme rouge.\" -o run.safetensors
   attlas record \"I am here.\" \"The woman who lives next door is a doctor.\" -o batch.safetensors
+  attlas record --lines sentences.txt -o batch.safetensors
+  attlas record --pairs pairs.tsv -o batch.safetensors
   attlas record photo.jpg --model VISION-DIR -o run.safetensors
   attlas record speech.wav --model WHISPER-DIR -o run.safetensors
   attlas record --model DIR --source-ids 10,42,87 --target-ids 1,23 -o run.safetensors
@@ -32,19 +37,29 @@ Several texts make one padded batch. Without --target the model generates the ta
 #[command(after_help = EXAMPLES)]
 pub struct RecordArguments {
     /// The texts; - reads one from standard input. A vision model takes images (PNG, JPEG), a speech model sounds (WAV).
-    #[arg(value_name = "TEXT", required_unless_present_any = ["source_ids", "target_ids"])]
+    #[arg(value_name = "TEXT", required_unless_present_any = ["source_ids", "target_ids", "lines", "pairs"])]
     pub texts: Vec<RawText>,
+    /// A file with a text on each line; - reads standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "pairs", "source_ids", "target_ids"])]
+    pub lines: Option<PathBuf>,
+    /// A file with a pair on each line: source, tab, target; further columns are left out.
+    #[arg(long, value_name = "FILE.tsv")]
+    #[arg(conflicts_with_all = ["texts", "source_ids", "target_ids", "target", "beam", "max_tokens"])]
+    pub pairs: Option<PathBuf>,
     #[command(flatten)]
     pub run: RunArguments,
     /// Token ids of the source instead of a text; no tokenizer is needed. Repeat for a batch.
-    #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with = "texts")]
+    #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with_all = ["texts", "target", "from"])]
     pub source_ids: Vec<IdList>,
     /// Token ids the decoder reads, its start token included. Repeat for a batch.
-    #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with_all = ["texts", "target"])]
+    #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with_all = ["texts", "target", "from"])]
     pub target_ids: Vec<IdList>,
     /// Keep the values too, for analyses that weigh them.
     #[arg(long)]
     pub values: bool,
+    /// Megabytes of queries and keys of several texts at most; each is padded to the longest.
+    #[arg(long, value_name = "N", default_value_t = MAX_MB, conflicts_with_all = ["source_ids", "target_ids"])]
+    pub max_mb: u64,
     /// The recording to write.
     #[arg(short, long, value_name = "RUN.safetensors")]
     pub output: PathBuf,
@@ -53,25 +68,18 @@ pub struct RecordArguments {
 /// Runs the model and saves the recording.
 pub fn run(arguments: &RecordArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let model = model_files(arguments.run.model.model.as_deref());
-    let inputs = arguments.texts.iter().map(Path::new).chain(model.iter().map(PathBuf::as_path));
+    let files = arguments.lines.iter().chain(&arguments.pairs).chain(&model).map(PathBuf::as_path);
+    let inputs = arguments.texts.iter().map(Path::new).chain(files);
     check_output(&arguments.output, inputs)?;
     let mut options = arguments.run.clone();
     options.values = arguments.values;
-    let (run, some_skipped) = if arguments.texts.is_empty() {
+    options.max_mb = Some(arguments.max_mb);
+    let is_of_ids = !arguments.source_ids.is_empty() || !arguments.target_ids.is_empty();
+    let (run, some_skipped) = if is_of_ids {
         (run_ids(&arguments.source_ids, &arguments.target_ids, &options)?, false)
     } else {
-        let (texts, some_skipped) = read_texts(&arguments.texts)?;
-        let targets = options.target_texts()?;
-        if !targets.is_empty() && targets.len() != arguments.texts.len() {
-            return Err(Failure::Usage(format!(
-                "{} for {}; give --target once for each text",
-                counted(targets.len(), "target"),
-                counted(arguments.texts.len(), "text")
-            )));
-        }
-        let targets = texts.iter().filter_map(|(index, _)| targets.get(*index).cloned()).collect();
-        let sources = texts.into_iter().map(|(_, text)| text).collect();
-        (run_texts(&Texts { sources, targets }, &options)?, some_skipped)
+        let (texts, some_skipped) = texts_of(arguments)?;
+        (run_texts(&texts, &options)?, some_skipped)
     };
     run.recording.save(&arguments.output)?;
     run.say_notes();
@@ -81,6 +89,46 @@ pub fn run(arguments: &RecordArguments, terminal: &mut Terminal) -> Result<Outco
     writeln!(terminal, "{}: {}", printable(&arguments.output.display().to_string()), contents(&run.recording))?;
     let outcome = checks::outcome(complaint(&run.recording.check()?).as_deref());
     Ok(if some_skipped { Outcome::SomeSkipped } else { outcome })
+}
+
+/// The texts, wherever they come from, and whether some were left out.
+fn texts_of(arguments: &RecordArguments) -> Result<(Texts, bool), Failure> {
+    if let Some(path) = &arguments.pairs {
+        let text = read_pairs(path, BadLines::Refuse).map_err(without_advice)?;
+        say_wider_lines(text.n_wider);
+        let (sources, targets) = text.pairs.into_iter().unzip();
+        return Ok((Texts { sources, targets }, false));
+    }
+    let (texts, n_given, some_skipped) = match &arguments.lines {
+        Some(path) => {
+            let (lines, some_skipped) = read_lines(path)?;
+            let n_lines = lines.len();
+            (lines.into_iter().enumerate().collect(), n_lines, some_skipped)
+        }
+        None => {
+            let (texts, some_skipped) = read_texts(&arguments.texts)?;
+            (texts, arguments.texts.len(), some_skipped)
+        }
+    };
+    let targets = arguments.run.target_texts()?;
+    if !targets.is_empty() && targets.len() != n_given {
+        return Err(Failure::Usage(format!(
+            "{} for {}; give --target once for each text",
+            counted(targets.len(), "target"),
+            counted(n_given, "text")
+        )));
+    }
+    let targets = texts.iter().filter_map(|(index, _)| targets.get(*index).cloned()).collect();
+    let sources = texts.into_iter().map(|(_, text)| text).collect();
+    Ok((Texts { sources, targets }, some_skipped))
+}
+
+/// What is wrong with a file of pairs, without the options of training that would help there.
+fn without_advice(error: attlas_train::Error) -> Failure {
+    match error {
+        attlas_train::Error::Pairs { .. } => Failure::Input(error.to_string()),
+        error => error.into(),
+    }
 }
 
 /// What a recording holds, in a line.

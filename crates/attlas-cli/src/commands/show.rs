@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::analysis::{Standout, measure_all, standouts};
+use attlas::analysis::{Standout, measure, measure_all, standouts};
 use attlas::output::write_aside;
 use attlas::recording::complaint;
 use attlas::{Head, Kind, Recording};
@@ -38,7 +38,11 @@ pub struct ShowArguments {
     pub no_page: bool,
     /// Megabytes of attention data in the page at most.
     #[arg(long, value_name = "N", default_value_t = PageOptions::DEFAULT_MAX_BYTES >> 20, help_heading = "Output")]
+    #[arg(conflicts_with = "no_page")]
     pub max_page_mb: u64,
+    /// The text of a batch, counted from 0 [default: the map is text 0's, and the table is about all texts together].
+    #[arg(long = "text", id = "item", value_name = "N", help_heading = "Map in the terminal")]
+    pub item: Option<usize>,
     /// The attention of the map in the terminal [default: cross, else decoder, else encoder].
     #[arg(long, value_parser = parse_kind(), help_heading = "Map in the terminal")]
     pub kind: Option<Kind>,
@@ -76,7 +80,11 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     print_map(&run.recording, arguments, terminal)?;
     let complaint = complaint(&run.recording.check()?);
     let found = standouts(&measure_all(&run.recording)?);
-    print_standouts(&run.recording, &found, complaint.as_deref(), terminal)?;
+    let of_text = match arguments.item {
+        Some(item) => &standouts(&measure(&run.recording, item)?),
+        None => &found,
+    };
+    print_standouts(&run.recording, arguments.item, of_text, complaint.as_deref(), terminal)?;
     if !arguments.no_page {
         write_page(&run.recording, &found, title, arguments)?;
         let name = printable(&arguments.output.display().to_string());
@@ -88,8 +96,14 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
 fn print_map(recording: &Recording, arguments: &ShowArguments, terminal: &mut Terminal) -> Result<(), Failure> {
     let kind = pick_kind(recording, arguments.kind)?;
     let layer = pick_layer(recording, kind, arguments.layer)?;
-    let view = arguments.view.view(recording, 0, kind, layer, arguments.head)?;
-    writeln!(terminal, "\n{}", terminal.bold(&format!("{}, {}", kind.title(), view.title())))?;
+    let item = arguments.item.unwrap_or(0);
+    let view = arguments.view.view(recording, item, kind, layer, arguments.head)?;
+    arguments.view.say_idle(recording, item, &[kind])?;
+    let which = match recording.items.len() {
+        0 | 1 => String::new(),
+        n => format!(", text {item} of {n}, counted from 0"),
+    };
+    writeln!(terminal, "\n{}", terminal.bold(&format!("{}, {}{which}", kind.title(), view.title())))?;
     draw_heatmap(terminal, &view)?;
     let cells = terminal.width;
     for line in view.remarks().iter().flat_map(|remark| wrapped(remark, cells)) {

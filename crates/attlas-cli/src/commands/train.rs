@@ -34,7 +34,7 @@ end with exit code 130 or 143; a second one ends at once. A folder holds one tra
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TrainArguments {
-    /// Sentence pairs to learn from: one a line, source, tab, target, UTF-8.
+    /// Sentence pairs to learn from: one a line, source, tab, target, UTF-8; further columns are left out.
     #[arg(long, value_name = "TSV")]
     pub pairs: PathBuf,
     /// Sentence pairs to validate on.
@@ -292,8 +292,17 @@ pub fn left_out_lines(n_bad: usize) -> String {
     }
 }
 
+/// Says that further columns are no part of the pairs, where a file has any.
+pub fn say_wider_lines(n_wider: usize) {
+    if n_wider > 0 {
+        let lines = counted(n_wider, "line");
+        remark(&format!("the first two columns are the pair; further columns of {lines} were left out"));
+    }
+}
+
 /// What was not learnt from.
 fn say_left_out(summary: &Summary) {
+    say_wider_lines(summary.n_wider);
     if summary.n_bad > 0 {
         remark(&left_out_lines(summary.n_bad));
     }

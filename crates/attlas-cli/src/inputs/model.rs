@@ -40,13 +40,17 @@ pub struct ModelArguments {
     pub to: Option<String>,
 }
 
+/// Megabytes of queries and keys that are recorded at most when `--max-mb` does not say.
+pub const MAX_MB: u64 = 4096;
+
 /// How a model is run on a text.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Model")]
 pub struct RunArguments {
     #[command(flatten)]
     pub model: ModelArguments,
-    /// The target, instead of letting the model generate it (teacher forcing); once for each text.
+    /// The target, instead of letting the model generate it (teacher forcing); once for each text. A model that has a
+    /// decoder alone reads it after the text.
     #[arg(long, value_name = "TEXT")]
     pub target: Vec<RawText>,
     /// Generate by beam search with N beams [default: greedily].
@@ -62,6 +66,9 @@ pub struct RunArguments {
     /// Whether values are recorded.
     #[arg(skip)]
     pub values: bool,
+    /// Megabytes of queries and keys at most, when not those of `MAX_MB`.
+    #[arg(skip)]
+    pub max_mb: Option<u64>,
 }
 
 impl RunArguments {
@@ -80,6 +87,15 @@ impl RunArguments {
             (!self.knock_out.is_empty(), "--knock-out"),
         ];
         given.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
+    }
+
+    /// Refuses the options of generation where nothing is generated; `why` is the end of the sentence.
+    fn refuse_generation(&self, why: &str) -> Result<(), Failure> {
+        let given = [(self.beam.is_some(), "--beam"), (self.max_tokens.is_some(), "--max-tokens")];
+        match given.into_iter().find(|(is_given, _)| *is_given) {
+            Some((_, option)) => Err(Failure::Usage(format!("{option} is for generating, but {why}"))),
+            None => Ok(()),
+        }
     }
 
     /// How the decoder's tokens come about when the target is not given.
@@ -216,7 +232,11 @@ pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failu
     let model = load_model(&options.model)?;
     let input = |(index, text): (usize, &String)| input_of(&model, text, texts.targets.get(index).map(String::as_str));
     let inputs: Vec<Input> = texts.sources.iter().enumerate().map(input).collect::<Result<_, _>>()?;
+    check_size(&model, &inputs, options.max_mb.unwrap_or(MAX_MB))?;
     let decoding = if texts.targets.is_empty() { options.generation(&model) } else { Decoding::TeacherForcing };
+    if !model.has(Side::Target) {
+        options.refuse_generation(&format!("{} has no decoder", model.name()))?;
+    }
     let mut run = run(&model, &inputs, decoding, options)?;
     if !model.has(Side::Source) {
         // a continuation is read together with the text that it continues
@@ -225,6 +245,37 @@ pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failu
         }
     }
     Ok(run)
+}
+
+/// Refuses several texts whose recording would not fit: a batch is padded to its longest text. A target that is to be generated is
+/// taken for as long as the source.
+fn check_size(model: &Model, inputs: &[Input], max_mb: u64) -> Result<(), Failure> {
+    let longest = |length: fn(&Input) -> usize| inputs.iter().map(length).max().unwrap_or(0);
+    let n_source = longest(|input| input.source.len());
+    let n_target = longest(|input| input.target.len()).max(if model.has(Side::Target) { n_source } else { 0 });
+    let n_numbers: u64 = Kind::ALL
+        .into_iter()
+        .flat_map(|kind| model.transformer().architecture.attention(kind).into_iter().map(move |layer| (kind, layer)))
+        .map(|(kind, layer)| {
+            let (n_queries, n_keys) = match kind {
+                Kind::Encoder => (n_source, n_source),
+                Kind::Decoder => (n_target, n_target),
+                Kind::Cross => (n_target, n_source),
+            };
+            (n_queries.saturating_mul(layer.n_heads) + n_keys.saturating_mul(layer.n_kv_heads))
+                .saturating_mul(layer.d_head) as u64
+        })
+        .fold(0, u64::saturating_add);
+    let needed = n_numbers.saturating_mul(4).saturating_mul(inputs.len() as u64) >> 20;
+    if needed <= max_mb || inputs.len() == 1 {
+        return Ok(());
+    }
+    Err(Failure::Limit(format!(
+        "{} padded to {} take about {needed} MB of queries and keys, and {max_mb} MB may be recorded at once; record fewer, \
+         and texts of like length together (--max-mb)",
+        counted(inputs.len(), "text"),
+        counted(n_source.max(n_target), "token")
+    )))
 }
 
 /// Runs the model on token ids; a decoder without target ids generates from its start token.
@@ -247,6 +298,10 @@ pub fn run_ids(sources: &[IdList], targets: &[IdList], options: &RunArguments) -
     }
     for (input, ids) in inputs.iter_mut().zip(targets) {
         input.target = model.tokens_from_ids(Side::Target, &ids.0)?;
+    }
+    if !generates {
+        let all_given = "all that the model reads is given";
+        options.refuse_generation(all_given)?;
     }
     let decoding = if generates { options.generation(&model) } else { Decoding::TeacherForcing };
     run(&model, &inputs, decoding, options)

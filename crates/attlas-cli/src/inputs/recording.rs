@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use attlas::{Head, Kind, Recording};
 
-use super::{RunArguments, Texts, is_image_name, is_sound_name, read_text, run_texts};
+use super::{RunArguments, Texts, ends_as_text, is_image_name, is_sound_name, read_text, run_texts};
 use crate::failure::Failure;
 
 /// What `RECORDING | TEXT` on the command line is.
@@ -22,7 +22,8 @@ impl Material {
     /// name of an image or a sound, which a model that reads such opens.
     pub fn read(raw: &OsStr) -> Result<Material, Failure> {
         let path = Path::new(raw);
-        let is_file = raw != "-" && path.is_file() && !is_image_name(path) && !is_sound_name(path);
+        let is_other = is_image_name(path) || is_sound_name(path) || ends_as_text(path);
+        let is_file = raw != "-" && path.is_file() && !is_other;
         if names_recording(raw) || is_file {
             return Ok(Material::Recording(raw.into()));
         }

@@ -30,6 +30,8 @@ pub struct Features {
     pub array: Array,
     /// How the patches lie in the image file; `None` where it is not known, or there is no image.
     pub image: Option<PatchGrid>,
+    /// How many source tokens hold the sound; the others are added silence. `None` where there is none, or no sound.
+    pub n_sound: Option<usize>,
     /// What a reader of the recording must know: that a sound was cut, or resampled.
     pub notes: Vec<String>,
 }
@@ -45,7 +47,7 @@ impl Model {
             let (n, shape) = (array.values.len(), &array.shape);
             return Err(Error::Input(format!("{n} numbers do not have the shape {shape:?}")));
         }
-        let features = Some(Arc::new(Features { array, image: None, notes: Vec::new() }));
+        let features = Some(Arc::new(Features { array, image: None, n_sound: None, notes: Vec::new() }));
         Ok(Input { source, features, ..Input::default() })
     }
 

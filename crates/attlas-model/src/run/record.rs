@@ -1,6 +1,6 @@
 //! Running a model over a batch and turning what its layers saw into a recording.
 
-use attlas::{Item, Kind, Provenance, Recording, TokenRole, Tokens, Writer, recording};
+use attlas::{Item, Kind, Provenance, Recording, Token, TokenRole, Tokens, Writer, recording};
 use serde::{Deserialize, Serialize};
 
 use super::batch::PaddedBatch;
@@ -172,10 +172,11 @@ impl Model {
         let Session { encoder, decoder, .. } = session;
         let seen = Seen { plan, n_items: 1, encoder, decoder, source_valid: None, target_valid: None };
         let (layers, kept) = seen.collect(&self.transformer);
-        let predicted = self.predicted(&read, Some(&generation));
+        let predicted = self.predicted(&read, Some(&generation), None);
         let image = read.features.as_ref().and_then(|features| features.image.clone());
+        let n_sound = read.features.as_ref().and_then(|features| features.n_sound);
         let (n_prompt, target) = (Some(input.target.len()), read.target);
-        let items = vec![Item { source: read.source, target, predicted, image, n_prompt, ..Item::default() }];
+        let items = vec![Item { source: read.source, target, predicted, image, n_prompt, n_sound, ..Item::default() }];
         let inputs = std::slice::from_ref(input);
         let provenance = self.provenance(recording::Method::Greedy, &items, inputs, plan.pass);
         let mut recording = Recording { provenance, items, layers };
@@ -222,7 +223,12 @@ impl Model {
         let target_valid = batch.target_valid.as_deref();
         let seen = Seen { plan, n_items: inputs.len(), encoder, decoder, source_valid, target_valid };
         let (layers, kept) = seen.collect(&self.transformer);
-        let items = batch.items(inputs, |index, input| self.predicted(input, generated.get(index)));
+        let next = match &decoded {
+            Some(hidden) if generated.is_empty() && pass.keeps(Site::Attention) => self.next_tokens(hidden, inputs),
+            _ => Vec::new(),
+        };
+        let items =
+            batch.items(inputs, |index, input| self.predicted(input, generated.get(index), next.get(index).cloned()));
         let mut recording = Recording { provenance: self.provenance(method, &items, inputs, pass), items, layers };
         recording.sharpen().map_err(|error| Error::Input(error.to_string()))?;
         Ok(Run { recording, logits, generated, kept })
@@ -269,19 +275,39 @@ impl Model {
         continued
     }
 
-    /// For each decoder position, the token that follows it.
-    fn predicted(&self, read: &Input, generation: Option<&Generation>) -> Tokens {
+    /// What a model that has a decoder alone predicts after each text: the token of the largest logit, `?` where it has no
+    /// logits of tokens. Nothing for other models: there the end token follows a target. Shape of
+    /// `hidden`: `[batch, n, d_model]`.
+    fn next_tokens(&self, hidden: &[f32], inputs: &[Input]) -> Vec<Token> {
+        if self.transformer.architecture.encoder.is_some() {
+            return Vec::new();
+        }
+        let is_of_tokens = matches!(self.transformer.architecture.readout, Readout::Tokens { .. });
+        let n_target = inputs.iter().map(|input| input.target.len()).max().unwrap_or(0);
+        let next = |(input, rows): (&Input, &[f32])| {
+            let last = input.target.tokens.iter().rposition(|token| token.role != TokenRole::Padding)?;
+            let width = rows.len().checked_div(n_target)?;
+            let logits = self.transformer.logits(rows.get(last * width..(last + 1) * width)?);
+            let best = logits.iter().enumerate().reduce(|best, one| if one.1 > best.1 { one } else { best })?;
+            is_of_tokens.then(|| self.token(best.0 as u32))
+        };
+        let rows = hidden.chunks_exact((hidden.len() / inputs.len()).max(1));
+        inputs.iter().zip(rows).map(|text| next(text).unwrap_or_else(|| Token::labelled("?"))).collect()
+    }
+
+    /// For each decoder position, the token that follows it; after the last one given, the end token, or `next`.
+    fn predicted(&self, read: &Input, generation: Option<&Generation>, next: Option<Token>) -> Tokens {
         if read.target.is_empty() {
             return Tokens::default();
         }
         let last = match generation {
             Some(generation) => generation.tokens.tokens.last().cloned(),
-            None => self.end_token(),
+            None => self.end_token().or(next),
         };
         let Some(last) = last else { return Tokens::default() };
-        let is_padding = |token: &&attlas::Token| token.role != TokenRole::Padding;
-        let mut tokens: Vec<attlas::Token> = read.target.tokens.iter().filter(is_padding).skip(1).cloned().collect();
-        tokens.push(attlas::Token { span: None, ..last });
+        let is_padding = |token: &&Token| token.role != TokenRole::Padding;
+        let mut tokens: Vec<Token> = read.target.tokens.iter().filter(is_padding).skip(1).cloned().collect();
+        tokens.push(Token { span: None, ..last });
         tokens.extend(read.target.tokens.iter().filter(|token| token.role == TokenRole::Padding).cloned());
         Tokens { text: read.target.text.clone(), tokens }
     }

@@ -271,7 +271,11 @@ impl Model {
             ));
         }
         // words of the language come in one or two pieces; other languages fall apart
-        let n_words = tokens.iter().filter_map(|token| token.word).collect::<std::collections::BTreeSet<_>>().len();
+        let words = |item: &Item| {
+            let words = item.source.tokens.iter().filter(|token| token.is_text()).filter_map(|token| token.word);
+            words.collect::<std::collections::BTreeSet<_>>().len() // each text counts its words from 0
+        };
+        let n_words: usize = items.iter().map(words).sum();
         let pieces = tokens.iter().filter(|token| token.word.is_some()).count();
         (n_words >= 3 && pieces as f64 > 2.2 * n_words as f64)
             .then(|| format!("{n_words} words fell into {pieces} pieces; {} reads {}", self.name(), training.language))

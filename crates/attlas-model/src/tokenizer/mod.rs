@@ -157,9 +157,10 @@ impl Tokenizer {
     /// - [`Token::span`] is the run of whole characters of the *original* text that the token covers, without the
     ///   white space around it. Pieces of one character all have the span of that character.
     /// - [`Token::text`] is that run; the piece itself where several tokens share the run; `⟨E4⟩` for a byte of a
-    ///   character; `␣` for white space alone; the name of the unknown token where the text is unknown.
+    ///   character; `␣` for white space alone; where the text is unknown, that run with the unknown token's name: `猫 [UNK]`.
     /// - [`Token::word`] counts the segments between the word boundaries of Unicode (UAX #29) that are not white
-    ///   space; a token that reaches over a boundary belongs to the word it starts in.
+    ///   space; a token that reaches over a boundary belongs to the word it starts in, and tokens that share a character
+    ///   share a word.
     ///
     /// An empty second text is none, as in transformers.
     ///
@@ -292,6 +293,7 @@ impl Tokenizer {
         for index in 0..pieces.len() {
             tokens.push(self.place(&pieces, index, &texts, &words));
         }
+        shown::join_cut_characters(&mut tokens);
         let text = texts.join("\n");
         Encoded { tokens: Tokens { text, tokens }, segments: encoding.get_type_ids().to_vec() }
     }
@@ -316,8 +318,11 @@ impl Tokenizer {
             .filter_map(|neighbour| pieces.get(neighbour))
             .any(|other| other.text == piece.text && overlaps(&other.span, &span));
         let bytes = self.style.bytes(piece.name);
-        let label = if special || unknown {
-            self.name(piece.id).unwrap_or_else(|_| piece.name.to_owned())
+        let name = || self.name(piece.id).unwrap_or_else(|_| piece.name.to_owned());
+        let label = if special || (unknown && span.is_empty()) {
+            name()
+        } else if unknown {
+            format!("{} {}", shown::visible(&texts[text][span.clone()]), name())
         } else if span.is_empty() || shared || std::str::from_utf8(&bytes).is_err() {
             shown::show(&bytes)
         } else {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use attlas::Token;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// How the pieces of a vocabulary stand for text.
@@ -133,6 +134,32 @@ impl Words {
     }
 }
 
+/// Gives tokens that share a character one word: that of the first of them, with all that the later one's word holds.
+pub(super) fn join_cut_characters(tokens: &mut [Token]) {
+    let mut joined = None; // a word, and the one that it has become part of
+    for index in 1..tokens.len() {
+        let (before, rest) = tokens.split_at_mut(index);
+        let (before, token) = (&mut before[index - 1], &mut rest[0]);
+        if let Some((word, whole)) = joined
+            && token.word == Some(word)
+        {
+            token.word = Some(whole);
+        }
+        let (Some(first), Some(second)) = (&before.span, &token.span) else { continue };
+        if !before.is_text() || !token.is_text() || first.end <= second.start || second.end <= first.start {
+            continue;
+        }
+        match (before.word, token.word) {
+            (Some(whole), Some(word)) if word != whole => {
+                (token.word, joined) = (Some(whole), Some((word, whole)));
+            }
+            (Some(whole), None) => token.word = Some(whole),
+            (None, word) => before.word = word,
+            _ => {}
+        }
+    }
+}
+
 /// A name from a file, quoted, escaped and cut, so that it stays inert in a message.
 pub(super) fn quoted(text: &str) -> String {
     let start: String = text.chars().take(40).collect();
@@ -168,6 +195,25 @@ mod tests {
         let shown: Vec<&str> = words.ranges.iter().map(|range| &text[range.clone()]).collect();
         assert_eq!(shown, ["Don't", "go", ",", "3.14", "北", "京", "!"]);
         assert_eq!((words.at(2), words.at(5), words.at(6), words.at(99)), (Some(0), None, Some(1), None));
+    }
+
+    #[test]
+    fn tokens_that_share_a_character_share_a_word() {
+        let token = |span: Range<usize>, word| Token { span: Some(span), word, ..Token::labelled("") };
+        let words = |tokens: &[Token]| tokens.iter().map(|token| token.word).collect::<Vec<_>>();
+        // 我喜欢: 我 with two bytes of 喜, the third with 欢, whose word goes on
+        let mut tokens = vec![
+            token(0..6, Some(0)),
+            token(3..9, Some(1)),
+            token(9..10, Some(1)),
+            token(10..13, Some(2)),
+            token(10..13, None),
+        ];
+        join_cut_characters(&mut tokens);
+        assert_eq!(words(&tokens), [Some(0), Some(0), Some(0), Some(2), Some(2)]);
+        let mut apart = vec![token(0..3, Some(0)), token(3..6, Some(1))];
+        join_cut_characters(&mut apart);
+        assert_eq!(words(&apart), [Some(0), Some(1)]);
     }
 
     #[test]

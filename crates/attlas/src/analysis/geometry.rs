@@ -69,6 +69,14 @@ impl<'a> Stripes<'a> {
         }
     }
 
+    /// Takes in the stripes of a map of the same shape.
+    pub fn merge(&mut self, other: &Stripes<'_>) {
+        self.columns.iter_mut().zip(&other.columns).for_each(|(mass, other)| *mass += other);
+        self.diagonals.iter_mut().zip(&other.diagonals).for_each(|(mass, other)| *mass += other);
+        self.total += other.total;
+        self.within += other.within;
+    }
+
     /// What the rows so far have shown.
     pub fn geometry(&self) -> Geometry {
         Geometry {

@@ -79,7 +79,7 @@ impl Standout {
     }
 }
 
-/// The plain numbers of one head on one text.
+/// The plain numbers of one head, on one text or several.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeadSummary {
     /// What the measures found.
@@ -142,19 +142,57 @@ pub fn standouts(heads: &[HeadSums]) -> Vec<Standout> {
 /// # Errors
 /// [`Error::NoItem`] when the recording has no such text.
 pub fn summarise(recording: &Recording, item: usize) -> Result<Vec<HeadSummary>, Error> {
-    let of_head = |map: &AttentionMap<'_>| {
+    Ok(of_heads(recording, item, Reading::of)?.into_iter().map(Reading::summary).collect())
+}
+
+/// The numbers of every head on all texts of a recording together, in the order of [`summarise`].
+///
+/// # Errors
+/// When the recording contradicts itself, or has no text.
+pub fn summarise_all(recording: &Recording) -> Result<Vec<HeadSummary>, Error> {
+    let mut readings = of_heads(recording, 0, Reading::of)?;
+    for item in 1..recording.items.len() {
+        let of_item = of_heads(recording, item, Reading::of)?;
+        readings.iter_mut().zip(&of_item).for_each(|(reading, other)| reading.merge(other));
+    }
+    Ok(readings.into_iter().map(Reading::summary).collect())
+}
+
+/// What was read of one head, before it becomes a [`HeadSummary`].
+struct Reading {
+    sums: HeadSums,
+    /// The sum of each row's largest weight.
+    largest: f64,
+    /// Of so many rows.
+    n_largest: usize,
+    stripes: Stripes<'static>,
+}
+
+impl Reading {
+    fn of(map: &AttentionMap<'_>) -> Reading {
         let mut stripes = Stripes::new(map, &[]);
-        let mut largest = (0.0, 0_usize); // sum, rows
+        let (mut largest, mut n_largest) = (0.0, 0);
         let sums = read(map, |row| {
             stripes.add(row);
             if let Some(weight) = confidence(row) {
-                largest = (largest.0 + weight, largest.1 + 1);
+                (largest, n_largest) = (largest + weight, n_largest + 1);
             }
         });
-        let confidence = (largest.1 > 0).then(|| largest.0 / largest.1 as f64);
-        HeadSummary { sums, confidence, geometry: stripes.geometry() }
-    };
-    of_heads(recording, item, of_head)
+        Reading { sums, largest, n_largest, stripes }
+    }
+
+    /// Takes in what another text of the batch says about the same head.
+    fn merge(&mut self, other: &Reading) {
+        self.sums.merge(&other.sums);
+        self.largest += other.largest;
+        self.n_largest += other.n_largest;
+        self.stripes.merge(&other.stripes);
+    }
+
+    fn summary(self) -> HeadSummary {
+        let confidence = (self.n_largest > 0).then(|| self.largest / self.n_largest as f64);
+        HeadSummary { sums: self.sums, confidence, geometry: self.stripes.geometry() }
+    }
 }
 
 /// Reads a map once for all measures, and lets `also` see each row.

@@ -22,7 +22,7 @@ mod words;
 pub use breadth::{confidence, entropy, largest_weight, normalized_entropy, smoothed_entropy};
 pub use classes::{class_weight, is_punctuation, is_separator};
 pub use geometry::{Geometry, Peak, Stripes};
-pub use heads::{HeadSummary, HeadSums, Standout, measure, measure_all, merge, standouts, summarise};
+pub use heads::{HeadSummary, HeadSums, Standout, measure, measure_all, merge, standouts, summarise, summarise_all};
 pub use measure::{Baseline, MEASURES, Measure, Reads, Score};
 pub use positional::{looks_most_at, offset_weight};
 pub use rarity::{looks_most_at_one_of, rarest_keys};

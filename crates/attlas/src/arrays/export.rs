@@ -10,13 +10,15 @@ use super::{EXPORT_KEY, ExportMetadata, extension, npy};
 use crate::output::write_aside;
 use crate::printable::printable;
 use crate::recording::{safetensors_header, write_f32};
-use crate::{AttentionMap, Error, Kind, Layer, Recording, Remedy, Tokens};
+use crate::{AttentionMap, Error, Kind, Layer, Recording, Remedy, RowTokens, Tokens};
 
 /// Which weights to export; everything by default.
 #[derive(Debug, Clone)]
 pub struct Selection {
     /// One kind of attention only.
     pub kind: Option<Kind>,
+    /// One text of a batch only, with its padding.
+    pub item: Option<usize>,
     /// One layer only, by its true index.
     pub layer: Option<usize>,
     /// One head only.
@@ -33,6 +35,7 @@ impl Default for Selection {
     fn default() -> Selection {
         Selection {
             kind: None,
+            item: None,
             layer: None,
             head: None,
             rows: None,
@@ -80,6 +83,7 @@ struct DenseArray<'a> {
     name: String,
     shape: Vec<usize>,
     kind: Kind,
+    items: Range<usize>,
     layers: Vec<&'a Layer>,
     heads: Vec<usize>,
     rows: Range<usize>,
@@ -92,7 +96,7 @@ impl<'a> DenseArray<'a> {
         let recording = self.recording;
         let places = self.layers.iter().flat_map(move |layer| {
             let heads = move |item| self.heads.iter().map(move |head| (*layer, item, *head));
-            (0..recording.items.len()).flat_map(heads)
+            self.items.clone().flat_map(heads)
         });
         places.map(move |(layer, item, head)| {
             let map = recording.map_of(layer, item, head).map_err(io::Error::other)?;
@@ -115,7 +119,7 @@ impl<'a> DenseArray<'a> {
 /// Weights of keys that a query does not see, by position, mask or padding, are 0. Where a recording has several stacks
 /// of a kind, those of the first are written; maps of other quantities are not.
 ///
-/// Of a batch of one whose layers have the same shape, each kind is one array `[layers, heads, queries, keys]`, named
+/// Of one text whose layers have the same shape, each kind is one array `[layers, heads, queries, keys]`, named
 /// `encoder`, `decoder_self`, `decoder_cross`; else each layer is one, `encoder.3`: `[batch, heads, queries, keys]`.
 ///
 /// # Errors
@@ -141,7 +145,18 @@ pub fn export(recording: &Recording, selection: &Selection, path: &Path) -> Resu
     })
 }
 
+impl Selection {
+    /// The texts of a recording that are meant.
+    fn items(&self, recording: &Recording) -> Range<usize> {
+        self.item.map_or(0..recording.items.len(), |item| item..item + 1)
+    }
+}
+
 fn select<'a>(recording: &'a Recording, selection: &Selection) -> Result<Vec<DenseArray<'a>>, Error> {
+    let n_items = recording.items.len();
+    if let Some(item) = selection.item.filter(|item| *item >= n_items) {
+        return Err(Error::NoItem { item, n_items });
+    }
     let kinds = match selection.kind {
         Some(kind) => vec![kind],
         None => {
@@ -161,7 +176,7 @@ fn select<'a>(recording: &'a Recording, selection: &Selection) -> Result<Vec<Den
             recording.layer(kind, 0)?; // says which kinds there are
         }
         let alike = layers.windows(2).all(|pair| pair[0].shape.n_heads == pair[1].shape.n_heads);
-        if recording.items.len() == 1 && alike && !layers.is_empty() {
+        if selection.items(recording).len() == 1 && alike && !layers.is_empty() {
             arrays.push(dense_array(recording, selection, kind, &layers, None)?);
         } else {
             for layer in layers {
@@ -193,7 +208,8 @@ fn dense_array<'a>(
     for layer in layers {
         heads.iter().try_for_each(|head| layer.check_head(*head))?;
     }
-    let outer = if of_batch.is_some() { recording.items.len() } else { layers.len() };
+    let items = selection.items(recording);
+    let outer = if of_batch.is_some() { items.len() } else { layers.len() };
     let name = match of_batch {
         Some(index) => format!("{}.{index}", kind.array_name()),
         None => kind.array_name().to_string(),
@@ -203,6 +219,7 @@ fn dense_array<'a>(
         name,
         shape: vec![outer, heads.len(), rows.len(), columns.len()],
         kind,
+        items,
         layers: layers.to_vec(),
         heads,
         rows,
@@ -232,7 +249,7 @@ impl<'a> Labels<'a> {
                 let labels: Vec<&str> = side(item).labels().collect();
                 range.and_then(|range| labels.get(range.clone())).unwrap_or(&labels).to_vec()
             };
-            recording.items.iter().map(row).collect()
+            recording.items[selection.items(recording)].iter().map(row).collect()
         };
         // with one kind, the tokens are cut to the rows and columns as well
         let ranges = match kinds.as_slice() {
@@ -344,21 +361,27 @@ fn write_safetensors(file: &mut impl Write, arrays: &[DenseArray<'_>], tokens: &
     Ok(())
 }
 
-/// `text,kind,layer,head,query,key,query_token,key_token,weight`: one line per weight (RFC 4180).
+/// `text,kind,layer,head,query,key,query_token,key_token,weight,predicted_token`: one line per weight (RFC 4180). A row of a
+/// decoder has read one token and predicts another; what it predicts is empty where that is not known.
 fn write_csv(file: &mut impl Write, arrays: &[DenseArray<'_>]) -> io::Result<()> {
-    writeln!(file, "text,kind,layer,head,query,key,query_token,key_token,weight")?;
+    writeln!(file, "text,kind,layer,head,query,key,query_token,key_token,weight,predicted_token")?;
     for array in arrays {
         for map in array.maps() {
             let (item, map) = map?;
             let id = map.id();
             let (queries, keys) = (&map.query_tokens().tokens, &map.key_tokens().tokens);
+            let predicted = match RowTokens::Predicted.known(&map) {
+                RowTokens::Predicted => map.item().predicted.tokens.as_slice(),
+                RowTokens::Read => &[],
+            };
             for query in array.rows.clone() {
+                let predicted = predicted.get(query).map_or(String::new(), |token| quoted(&token.text));
                 let row = map.tile(query..query + 1, array.columns.clone());
                 for (key, weight) in array.columns.clone().zip(row) {
                     let (query_token, key_token) = (quoted(&queries[query].text), quoted(&keys[key].text));
                     writeln!(
                         file,
-                        "{item},{},{},{},{query},{key},{query_token},{key_token},{weight}",
+                        "{item},{},{},{},{query},{key},{query_token},{key_token},{weight},{predicted}",
                         array.kind, id.layer, id.head
                     )?;
                 }

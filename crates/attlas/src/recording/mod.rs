@@ -61,9 +61,19 @@ pub struct Item {
     /// How many of the target's tokens were given; the others were generated. `None` when all were, or nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_prompt: Option<usize>,
+    /// How many of the source's tokens hold the sound that was given; the others are silence, added to fill the length that
+    /// the model listens to, and are looked at like any other. `None` when there is none, or no sound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_sound: Option<usize>,
 }
 
 impl Item {
+    /// The source tokens that hold added silence; none where there is none.
+    pub fn silence(&self) -> Range<usize> {
+        let n = self.source.len();
+        self.n_sound.unwrap_or(n)..n
+    }
+
     /// The tokens along the rows of a map.
     pub fn queries(&self, kind: Kind) -> &Tokens {
         match kind {

@@ -113,6 +113,10 @@ fn check_item(item: &Item) -> Result<(), String> {
         let n_tokens = item.target.len();
         return Err(format!(": n_prompt is {n_prompt}, but the target has {n_tokens} tokens"));
     }
+    if let Some(n_sound) = item.n_sound.filter(|n_sound| *n_sound > item.source.len()) {
+        let n_tokens = item.source.len();
+        return Err(format!(": n_sound is {n_sound}, but the source has {n_tokens} tokens"));
+    }
     match &item.image {
         Some(grid) => check_grid(grid, &item.source).map_err(|message| format!(": {message}")),
         None => Ok(()),

@@ -56,6 +56,7 @@ pub fn everything() -> Recording {
         predicted: tokens("p", 6, 0),
         axes: BTreeMap::from([("patches".to_owned(), tokens("r", 4, 0))]),
         n_prompt: Some(2),
+        n_sound: Some(7),
         image: Some(PatchGrid { first: 1, rows: 2, columns: 4, size: Some([64, 48]), seen: Some([0, 8, 64, 32]) }),
     });
     let mut items = items;
