@@ -85,6 +85,7 @@ fn with_hint(error: &dyn fmt::Display, hint: Option<&str>) -> String {
 
 impl From<attlas::Error> for Failure {
     fn from(error: attlas::Error) -> Failure {
+        use attlas::arrays::Cause;
         use attlas::{Error, Remedy};
         let hint = match &error {
             Error::Limit { remedy: Remedy::DrawSmaller, .. } => Some("--width, --dpi"),
@@ -96,6 +97,9 @@ impl From<attlas::Error> for Failure {
             Error::KindUnknown { .. } => Some("--kind says it"),
             Error::NeedsWholeMap { .. } => Some("leave out --words and --special hide; --rows, --columns"),
             Error::NothingShown(_) => Some("--special show; --rows, --columns"),
+            Error::Unnormalised { cause: Some(Cause::Swapped), .. } => {
+                Some("--axes names the axes in their order, such as layers,heads,keys,queries")
+            }
             Error::Unnormalised { .. } => {
                 Some("--allow-unnormalised takes it all the same, and says so on the picture")
             }

@@ -67,7 +67,7 @@ fn an_image_is_recorded_with_the_place_of_its_patches() {
     let labels: Vec<&str> = item.source.labels().collect();
     assert_eq!(labels, ["CLS", "DIST", "r0c0", "r0c1", "r0c2", "r1c0", "r1c1", "r1c2", "r2c0", "r2c1", "r2c2"]);
     assert_eq!(item.source.tokens[1].role, TokenRole::Special);
-    let grid = PatchGrid { first: 2, rows: 3, columns: 3, size: [41, 31], seen: [0, 0, 41, 31] };
+    let grid = PatchGrid { first: 2, rows: 3, columns: 3, size: Some([41, 31]), seen: Some([0, 0, 41, 31]) };
     assert_eq!(item.image, Some(grid));
     assert_eq!(run.logits.expect("logits").shape, [1, 3]);
     // and it survives the file
@@ -90,7 +90,7 @@ fn dinov2_reads_images_of_any_size_and_names_its_registers() {
     let grid = recording.items[0].image.clone().expect("a grid");
     assert_eq!([grid.rows, grid.columns], [2, 5]);
     // 31 × 41 pixels become 16 × 21, of which the middle 8 × 20 are left
-    assert_eq!(grid.seen, [0, 8, 39, 15]);
+    assert_eq!(grid.seen, Some([0, 8, 39, 15]));
     assert_eq!(recording.map(0, Kind::Encoder, 1, 3).expect("a map").n_keys(), 14);
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use attlas::arrays::{Array, ArrayData, ImportOptions, import};
+use attlas::arrays::{Array, ImportOptions, import};
 use attlas::attention::Shape;
 use attlas::figure::Scale;
 use attlas::recording::QueriesAndKeys;
@@ -39,10 +39,10 @@ fn imported<const N: usize, const M: usize>(
     source: [&str; N],
     target: [&str; M],
 ) -> Recording {
-    let array = Array { shape: shape.to_vec(), data: ArrayData::Numbers(numbers) };
+    let array = Array::numbers(shape.to_vec(), numbers);
     let options = ImportOptions {
-        source_tokens: Some(source.map(String::from).to_vec()),
-        target_tokens: Some(target.map(String::from).to_vec()),
+        source_tokens: Some(vec![Tokens::from_labels(source)]),
+        target_tokens: Some(vec![Tokens::from_labels(target)]),
         ..ImportOptions::default()
     };
     let [n_layers, n_heads, n_queries, n_keys] = shape;

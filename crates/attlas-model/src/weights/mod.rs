@@ -12,6 +12,7 @@ mod pickle;
 mod pickle_file;
 pub(crate) mod quantised;
 mod safetensors;
+mod saved;
 mod shards;
 mod stored_zip;
 
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex};
 use attlas::regular_file;
 pub use bytes::Bytes;
 pub use convert::Dtype;
+pub use saved::{Saved, open_saved};
 use serde::de::DeserializeOwned;
 
 use crate::Error;
@@ -242,6 +244,20 @@ impl Tensor {
     /// Whether there is no number.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The numbers as they are, also those that are not finite. Shape `[shape]`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds no floating-point numbers; the error does not say which tensor it is.
+    pub fn read(&self) -> Result<Vec<f32>, Error> {
+        convert::read_all(self).map_err(|problem| match problem {
+            convert::Problem::Io(source) => Error::Io { path: self.path.to_path_buf(), source },
+            _ => Error::file(
+                &self.path,
+                format!("holds a tensor of {}; f32, f16, bf16 and f64 are read", self.dtype.name()),
+            ),
+        })
     }
 }
 

@@ -130,6 +130,17 @@ impl Provenance {
         layer.quantity == Quantity::Weight && self.edits.iter().any(is_meant)
     }
 
+    /// How far a row's sum may be from 1: [`ROW_SUM_TOLERANCE`], or what the number format of imported weights leaves open,
+    /// 2⁻⁸ of bfloat16.
+    pub fn row_sum_tolerance(&self) -> f32 {
+        let rounding: f32 = match (self.method, self.dtype.as_str()) {
+            (Method::Imported, "bf16") => 1.0 / 256.0,
+            (Method::Imported, "f16") => 1.0 / 2048.0,
+            _ => 0.0,
+        };
+        rounding.max(ROW_SUM_TOLERANCE)
+    }
+
     /// All that a reader of the recording must know, one sentence each: what pictures, tables and pages repeat.
     pub fn remarks(&self) -> Vec<String> {
         self.edits.iter().map(Edit::sentence).chain(self.notes.iter().cloned()).collect()

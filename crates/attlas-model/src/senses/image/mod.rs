@@ -59,8 +59,8 @@ impl Model {
             first: patches.n_leading(),
             rows: height / patches.side,
             columns: width / patches.side,
-            size: [image.width, image.height],
-            seen: prepared.seen,
+            size: Some([image.width, image.height]),
+            seen: Some(prepared.seen),
         };
         let input = self.features_input(prepared.array)?;
         let features =
