@@ -368,3 +368,45 @@ fn a_tokenizer_may_lie_elsewhere_and_one_with_more_ids_than_the_model_is_said() 
     let message = Model::load_with(&bare, &options).expect_err("a refusal").to_string();
     assert!(message.contains("holds no tokenizer; attlas looks for tokenizer.json"), "{message}");
 }
+
+#[test]
+fn an_adapter_of_matrices_that_are_stored_turned_is_added_turned() {
+    let case = data("families/gpt2-layer-scaled");
+    let bytes = std::fs::read(case.join("model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let name = file.names().into_iter().find(|name| name.ends_with("h.1.attn.c_attn.weight")).unwrap().to_owned();
+    let view = file.tensor(&name).unwrap();
+    let [d_in, d_out] = view.shape()[..] else { panic!("two sizes") };
+    // one rank, by hand: W[input][output] += α/r · up[output] · down[input]
+    let down: Vec<f32> = (0..d_in).map(|input| (input % 5) as f32 * 0.1 - 0.2).collect();
+    let up: Vec<f32> = (0..d_out).map(|output| (output % 7) as f32 * 0.1 - 0.3).collect();
+    let mut merged: Vec<f32> = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    for (place, value) in merged.iter_mut().enumerate() {
+        *value += 0.5 * up[place % d_out] * down[place / d_out];
+    }
+    let bytes_of = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let (merged, down, up) = (bytes_of(&merged), bytes_of(&down), bytes_of(&up));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(case.join("config.json"), folder.path().join("config.json")).unwrap();
+    let tensors = file.tensors().into_iter().map(|(other, view)| {
+        let data = if other == name { &merged } else { view.data() };
+        (other, TensorView::new(Dtype::F32, view.shape().to_vec(), data).unwrap())
+    });
+    std::fs::write(folder.path().join("model.safetensors"), safetensors::serialize(tensors, None).unwrap()).unwrap();
+    let adapter = tempfile::tempdir().unwrap();
+    let config = json!({"peft_type": "LORA", "r": 1, "lora_alpha": 0.5, "fan_in_fan_out": true});
+    std::fs::write(adapter.path().join("adapter_config.json"), config.to_string()).unwrap();
+    let part = |ending: &str| format!("base_model.model.{}{ending}", name.strip_suffix("weight").unwrap());
+    let parts = [
+        (part("lora_A.weight"), TensorView::new(Dtype::F32, vec![1, d_in], &down).unwrap()),
+        (part("lora_B.weight"), TensorView::new(Dtype::F32, vec![d_out, 1], &up).unwrap()),
+    ];
+    let file = safetensors::serialize(parts, None).unwrap();
+    std::fs::write(adapter.path().join("adapter_model.safetensors"), file).unwrap();
+    let options = LoadOptions { adapter: Some(adapter.path().to_owned()), ..LoadOptions::default() };
+    let ids = [3, 7, 1, 12];
+    let row = |model: &Model| last_row(model, &ids, 1);
+    let (base, merged) = (Model::load(&case).unwrap(), Model::load(folder.path()).unwrap());
+    assert_close(&row(&Model::load_with(&case, &options).unwrap()), &row(&merged));
+    assert!(row(&base).iter().zip(row(&merged)).any(|(a, b)| (a - b).abs() > 1e-2), "the adapter does something");
+}

@@ -446,7 +446,7 @@ fn a_link_that_leads_to_itself_or_in_a_circle_is_an_error() {
 }
 
 #[test]
-fn a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_refused_with_both_numbers() {
+fn a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_noted_and_a_text_that_needs_one_is_refused() {
     let folder = Folder::new();
     folder.write();
     let vocabulary: serde_json::Map<String, Value> = (0..60).map(|id| (format!("w{id}"), json!(id))).collect();
@@ -456,8 +456,20 @@ fn a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_refused_with_both_
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "w0"}
     });
     std::fs::write(folder.path("tokenizer.json"), tokenizer.to_string()).unwrap();
-    let message = folder.refusal();
-    assert!(message.contains("has ids up to 59") && message.contains("is 50"), "{message}");
+    let model = Model::load(folder.folder.path()).unwrap();
+    let target = model.tokens_from_ids(Side::Target, &[1, 5]).unwrap();
+    let run = |text: &str| {
+        let source = model.source_tokens(text).unwrap();
+        model.run(&[Input { source, target: target.clone(), ..Input::default() }], &RunOptions::default())
+    };
+    let notes = run("w3 w49").unwrap().recording.provenance.notes;
+    let said = "the tokenizer has ids up to 59, but the model has 50 embeddings: texts with others are refused";
+    assert!(notes.iter().any(|note| note == said), "{notes:?}");
+    let message = run("w3 w50").expect_err("a refusal").to_string();
+    assert!(
+        message.starts_with("source token 1 (\"w50\") has id 50, but ") && message.ends_with("has ids 0 to 49"),
+        "{message}"
+    );
 }
 
 #[test]

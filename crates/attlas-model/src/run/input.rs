@@ -148,7 +148,8 @@ impl Model {
                     None => return Err(Error::Input(format!("{side} token {place} (\"{}\") has no id", token.text))),
                     Some(id) if id as usize >= n_tokens => {
                         return Err(Error::Input(format!(
-                            "{side} token {place} has id {id}, but {} has ids 0 to {}",
+                            "{side} token {place} (\"{}\") has id {id}, but {} has ids 0 to {}",
+                            token.text,
                             self.name(),
                             n_tokens - 1
                         )));
