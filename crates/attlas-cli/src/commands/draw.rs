@@ -220,7 +220,9 @@ fn say_idle(recording: &Recording, common: &Common, picture: &Picture) -> Result
         let is_other_kind = common.kind.is_some_and(|kind| kind != Kind::Encoder);
         let idle = common.view.first_given().or(is_other_kind.then_some("--kind"));
         return idle.map_or(Ok(()), |option| {
-            Err(Failure::Usage(format!("{option} does nothing here: `draw patches` shows one row of an encoder over its image")))
+            Err(Failure::Usage(format!(
+                "{option} does nothing here: `draw patches` shows one row of an encoder over its image"
+            )))
         });
     }
     let of_one = matches!(picture, Picture::Map { .. } | Picture::Lines { .. });

@@ -14,7 +14,8 @@ use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{
-    IdList, MAX_MB, RunArguments, Texts, check_output, model_files, parse_ids, read_lines, read_texts, run_ids, run_texts,
+    IdList, MAX_MB, RunArguments, Texts, check_output, model_files, parse_ids, read_lines, read_texts, run_ids,
+    run_texts,
 };
 use crate::terminal::{Terminal, printable};
 

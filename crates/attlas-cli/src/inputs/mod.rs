@@ -8,7 +8,9 @@ mod senses;
 mod span;
 mod text;
 
-pub use model::{IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, parse_ids, run_ids, run_texts};
+pub use model::{
+    IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, parse_ids, run_ids, run_texts,
+};
 pub use own_output::{check_output, model_files, refuse_inputs};
 pub use recording::{names_recording, parse_head, parse_kind, pick_kind, pick_layer, recording_of};
 pub use senses::{input_of, is_image_name, is_sound_name};

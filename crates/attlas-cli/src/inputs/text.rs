@@ -89,7 +89,10 @@ fn is_a_name(raw: &OsStr, name: &str) -> Failure {
     let path = Path::new(raw);
     let record = |option: &str| format!("`attlas record {option} {file} -o RUN.safetensors`");
     let ways = if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv")) {
-        format!("{} runs the model on its pairs of source, tab, target, --lines on each line as a text", record("--pairs"))
+        format!(
+            "{} runs the model on its pairs of source, tab, target, --lines on each line as a text",
+            record("--pairs")
+        )
     } else if ends_as_text(path) {
         format!("{} runs the model on each line, `attlas - < {file}` on all of it as one text", record("--lines"))
     } else {

@@ -226,9 +226,8 @@ impl Model {
             Some(hidden) if generated.is_empty() && pass.keeps(Site::Attention) => self.next_tokens(hidden, inputs),
             _ => Vec::new(),
         };
-        let items = batch.items(inputs, |index, input| {
-            self.predicted(input, generated.get(index), next.get(index).cloned())
-        });
+        let items =
+            batch.items(inputs, |index, input| self.predicted(input, generated.get(index), next.get(index).cloned()));
         let mut recording = Recording { provenance: self.provenance(method, &items, inputs, pass), items, layers };
         recording.sharpen().map_err(|error| Error::Input(error.to_string()))?;
         Ok(Run { recording, logits, generated, kept })
