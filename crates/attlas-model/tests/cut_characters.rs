@@ -20,7 +20,7 @@ fn run(texts: &[&str], decoding: Decoding) -> Run {
 fn tokens_that_share_a_character_share_a_word() {
     let recording = run(&["我喜欢猫 很好"], Decoding::TeacherForcing).recording;
     let options = ViewOptions { pieces: Pieces::Words, ..ViewOptions::default() };
-    let view = View::with(&recording, Kind::Decoder, 0, Head::One(0), &options).expect("a view");
+    let view = View::with(&recording, Kind::Decoder, 1, Head::One(0), &options).expect("a view");
     assert_eq!(recording.items[0].target.merged().labels().collect::<Vec<_>>(), ["我喜欢猫", "␣", "很", "好"]);
     // what transformers computes, summed over the pieces of a key and averaged over those of a query
     #[rustfmt::skip]
