@@ -54,7 +54,7 @@ fn a_sound_file_is_read_and_cuts_text() {
     let encoded = tokenizer.encode("abc ab?", None).unwrap();
     let ids: Vec<u32> = encoded.tokens.tokens.iter().filter_map(|token| token.id).collect();
     assert_eq!(ids, [5, 4, 0, 6]);
-    assert_eq!(encoded.tokens.labels().collect::<Vec<_>>(), ["abc", "ab", "<unk>", "</s>"]);
+    assert_eq!(encoded.tokens.labels().collect::<Vec<_>>(), ["abc", "ab", "? <unk>", "</s>"]);
     assert_eq!(encoded.tokens.words(), [0..1, 1..2, 2..3, 3..4]);
     assert_eq!(tokenizer.vocab_size(), 7);
     assert_eq!(tokenizer.special_ids(), [0, 6]);

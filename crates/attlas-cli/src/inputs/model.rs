@@ -218,6 +218,12 @@ fn parse_max_tokens(text: &str) -> Result<usize, String> {
 pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
     let mut model = match &arguments.model {
         Some(name) => {
+            if let Some(revision) = arguments.revision.as_ref().filter(|_| name.exists()) {
+                let name = name.display();
+                return Err(Failure::Usage(format!(
+                    "--revision {revision} is for models of the hub, but {name} is a file or folder of this machine"
+                )));
+            }
             // a folder's name may be no text; the hub's names are
             let path = match name.to_str() {
                 Some(name) => model_path(name, arguments.revision.as_deref(), arguments.allow_http)?,
