@@ -166,7 +166,8 @@ fn damaged_arrays_are_refused_or_imported_without_a_panic() {
     // the same lies in an archive, whose checksums hold
     let packed = renumbered.iter().map(|array| archive(&[("decoder_cross.npy", array)]));
     let [opened, refused] = open_all(packed, "maps.npz", open_arrays);
-    assert!(opened > 20 && refused > 50, "in an archive: {opened} opened, {refused} refused");
+    // nothing may follow an array there, so a smaller shape is refused, too
+    assert!(opened > 0 && refused > 50, "in an archive: {opened} opened, {refused} refused");
 }
 
 /// A NumPy archive of these arrays.

@@ -32,7 +32,7 @@ decoder_attentions, cross_attentions; --kind says it for others. Their axes are 
 [layers, heads, queries, keys], [heads, queries, keys] or [queries, keys]. Several layers may be arrays of their own, numbered
 (encoder.0, encoder.1, ...): [batch, heads, queries, keys]. --axes says otherwise. A .pt file holds a tensor, the tuple
 outputs.attentions, what generate(..., output_attentions=True) gives, or a dictionary of these.
-Tokens may also stand in the file, as source_tokens and target_tokens. Pieces of BERT (##), of byte-level BPE and of
+Tokens may also stand in the file, as source_tokens and target_tokens. Pieces of WordPiece (##), of byte-level BPE and of
 SentencePiece are joined to words; [CLS], </s> and the like are special tokens, [PAD] and <pad> padding where no query looks.
 What is no attention is refused with its layer, head, row and value.";
 
