@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use attlas::Tokens;
 use attlas_fuzz::{data, memory_folder};
 use attlas_model::{Input, Model, RunOptions, Side};
 use libfuzzer_sys::fuzz_target;
@@ -33,13 +34,18 @@ fn folders() -> BTreeMap<String, tempfile::TempDir> {
 }
 
 fn run(model: &Model) -> Option<()> {
-    let ids = |side| if model.has(side) { model.tokens_from_ids(side, &[1, 2, 3]).ok() } else { Some(Default::default()) };
-    let input = Input { source: ids(Side::Source)?, target: ids(Side::Target)?, ..Input::default() };
-    model.run(&[input], &RunOptions::default()).ok()?.recording.check().ok()
+    let tokens =
+        |side| if model.has(side) { model.tokens_from_ids(side, &[1, 2, 3]).ok() } else { Some(Tokens::default()) };
+    let input = Input { source: tokens(Side::Source)?, target: tokens(Side::Target)?, ..Input::default() };
+    let run = model.run(&[input], &RunOptions::default()).ok()?;
+    let _ = run.recording.check();
+    Some(())
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let named = serde_json::from_slice(bytes).ok().and_then(|config: Value| Some(config.get("model_type")?.as_str()?.to_owned()));
+    let named = serde_json::from_slice(bytes)
+        .ok()
+        .and_then(|config: Value| Some(config.get("model_type")?.as_str()?.to_owned()));
     FOLDERS.with(|folders| {
         let folder = folders.get(named.as_deref().unwrap_or("bert")).unwrap_or(&folders["bert"]);
         std::fs::write(folder.path().join("config.json"), bytes).expect("the input is written");

@@ -3,13 +3,14 @@
 import { el } from "./dom.ts";
 import type { State } from "./state.ts";
 
-type Choice = "scale" | "range" | "special" | "words" | "rows" | "view";
+type Choice = "scale" | "range" | "special" | "silence" | "words" | "rows" | "view";
 
 const GROUPS: { name: Choice; title: string; options: [string, string][] }[] = [
   { name: "view", title: "show as", options: [["map", "map"], ["lines", "lines"]] },
   { name: "scale", title: "scale", options: [["linear", "linear"], ["log", "log"], ["row", "row"]] },
   { name: "range", title: "range", options: [["shared", "shared"], ["own", "own"]] },
   { name: "special", title: "special tokens", options: [["show", "show"], ["hide", "hide"]] },
+  { name: "silence", title: "added silence", options: [["hide", "hide"], ["show", "show"]] },
   { name: "words", title: "tokens", options: [["pieces", "pieces"], ["merged", "words"]] },
   { name: "rows", title: "rows named by", options: [["read", "token read"], ["predicted", "token predicted"]] },
 ];

@@ -15,6 +15,8 @@ export interface Token {
   word: number | null;
   /** The token's index before padding was left out: what visibility and biases count in. */
   position: number;
+  /** Whether it is silence that was added after a sound. */
+  silent?: boolean;
   /** At the first piece of a word that the text spells otherwise than its pieces joined: the word. */
   whole?: string;
 }
@@ -114,8 +116,9 @@ export interface Atlas {
   standouts: Standout[];
   open: { kind: Kind; layer: number; head: number };
   provenance: Provenance;
-  /** Where maps were too large for the page: cells are tiles of so many tokens at most, each the largest weight in it. */
-  pooled?: { source: number; target: number };
+  /** Where maps were too large for the page: cells are tiles of so many tokens at most, each the largest weight in it;
+   * and how many tokens there are, padding included. */
+  pooled?: { source: number; target: number; n_source: number; n_target: number };
   /** What of the recording fails its checks. */
   failed?: string;
 }

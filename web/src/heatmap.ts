@@ -104,11 +104,15 @@ export class Heatmap {
   /** The largest cells for which the map fits its place. */
   private fit(n_rows: number, n_columns: number): void {
     this.element.style.setProperty("--cell", "0px");
+    this.element.style.setProperty("--pad", "0px");
     const room = this.element.clientWidth - this.rowLabels.offsetWidth - 2;
     const tall = Math.max(360, window.innerHeight * 0.78 - this.columnLabels.offsetHeight);
-    const cell = Math.min(room / n_columns, tall / n_rows, LARGEST_CELL);
+    const fits = (pad: number): number => Math.min((room - pad) / n_columns, (tall - pad) / n_rows, LARGEST_CELL);
+    // cells smaller than a label: room for half a label beyond the first and the last of them
+    const cell = fits(0) < LABEL_STEP ? fits(LABEL_STEP) : fits(0);
     this.cell = Math.max(SMALLEST_CELL, cell >= 4 ? Math.floor(cell) : Math.floor(cell * 2) / 2);
     this.element.style.setProperty("--cell", `${this.cell}px`);
+    this.element.style.setProperty("--pad", `${Math.max(0, (LABEL_STEP - this.cell) / 2)}px`);
   }
 
   /** Leaves out labels that would stand on each other: every second, third, … stays. */
@@ -141,10 +145,15 @@ export class Heatmap {
     marker.style.width = wide ? "100%" : `${this.cell}px`;
   }
 
+  /** Shows the labels of the selected cell, in the place of those that they would stand on. */
   private highlight(row: number | null, column: number | null): void {
+    const reach = Math.ceil(LABEL_STEP / this.cell) - 1;
     for (const [parent, index] of [[this.rowLabels, row], [this.columnLabels, column]] as const) {
-      parent.querySelector(".active")?.classList.remove("active");
-      if (index !== null) parent.children[index]?.classList.add("active");
+      for (const label of parent.querySelectorAll(".active, .aside")) label.classList.remove("active", "aside");
+      if (index === null) continue;
+      for (let place = index - reach; place <= index + reach; place++) {
+        parent.children[place]?.classList.add(place === index ? "active" : "aside");
+      }
     }
   }
 

@@ -6,13 +6,14 @@ import { headName, KIND_TITLES, readSource, tilesOf } from "./data.ts";
 import type { Kind, Source, Standout } from "./data.ts";
 import { el, tokenText } from "./dom.ts";
 import { Heatmap, type Cell } from "./heatmap.ts";
+import { Jump } from "./jump.ts";
 import { Lines } from "./lines.ts";
 import { fractions, Model } from "./model.ts";
 import { neighbour, Overview } from "./overview.ts";
 import { about } from "./about.ts";
 import { Reading, removedNote, type Selection } from "./reading.ts";
 import { scoreDetail, scoreText } from "./standouts.ts";
-import { clamped, hashFromState, stateFromHash, usualRows, type State } from "./state.ts";
+import { clamped, hashFromState, optionsOf, stateFromHash, usualRows, type State } from "./state.ts";
 import { formatWeight, visibleText } from "./text.ts";
 import { TextLine } from "./texts.ts";
 import { axisOf, type ShownMap } from "./view.ts";
@@ -39,6 +40,7 @@ class App {
   private reading = new Reading();
   private colourBar = new ColourBar();
   private controls: Controls;
+  private jump: Jump;
   private sourceLine = new TextLine("source");
   private targetLine = new TextLine("target");
   private tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "kind of attention" });
@@ -54,6 +56,10 @@ class App {
     this.state = stateFromHash(location.hash, source);
     this.overview = new Overview(this.model, (layer, head) => this.change({ layer, head }));
     this.controls = new Controls((part) => this.change(part));
+    this.jump = new Jump(source, () => this.state, (query, key) => {
+      this.change({ query, key });
+      this.heatmap.reveal();
+    });
     root.replaceChildren(...this.layout());
     this.listen();
     this.update();
@@ -84,7 +90,7 @@ class App {
       this.theme,
     );
     const texts = el("section", { class: "texts", "aria-label": "the texts" }, this.sourceLine.element, this.targetLine.element);
-    const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.title, this.heatmap.element, this.lines.element, this.colourBar.element, this.note);
+    const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.title, this.jump.element, this.heatmap.element, this.lines.element, this.colourBar.element, this.note);
     this.panel.append(this.overview.element, head, this.reading.element);
     const failed = el("p", { class: "failed", role: "alert" }, el("strong", {}, "Not sound: "), el("bdi", {}, visibleText(source.failed ?? "")));
     failed.hidden = source.failed === undefined;
@@ -120,7 +126,7 @@ class App {
   /** Takes a change of state: the URL follows, and everything that shows it. */
   private change(part: Partial<State>): void {
     const before = this.state;
-    const moved = (["item", "kind", "special", "words", "rows"] as const).some((name) => name in part && part[name] !== before[name]);
+    const moved = (["item", "kind", "special", "silence", "words", "rows"] as const).some((name) => name in part && part[name] !== before[name]);
     const rows = part.kind === undefined || part.kind === before.kind ? {} : { rows: usualRows(part.kind) };
     const state = clamped({ ...before, ...(moved ? { query: null, key: null } : {}), ...rows, ...part }, this.model.source);
     this.state = state;
@@ -147,10 +153,12 @@ class App {
       (tab as HTMLElement).tabIndex = chosen ? 0 : -1;
     }
     const specials = [...model.rowTokens(state), ...model.columnTokens(state)].some((token) => token.role !== "text");
+    const silence = [...model.rowTokens(state), ...model.columnTokens(state)].some((token) => token.silent);
     const pieces = [model.rowTokens(state), model.columnTokens(state)].some((tokens) =>
       tokens.some((token, index) => token.word !== null && token.word === tokens[index - 1]?.word),
     );
-    this.controls.update(state, { special: specials, words: pieces, rows: model.predicts(state) });
+    this.controls.update(state, { special: specials, silence, words: pieces, rows: model.predicts(state) });
+    this.jump.update(state, model.source);
     this.map = model.headMap(state);
     this.shown = model.shownMap(state);
     this.fillTexts();
@@ -179,15 +187,22 @@ class App {
     else this.lines.draw(shown);
     this.colourBar.update(top, state.scale, state.range, this.at);
     const tiles = tilesOf(model.source, state.kind);
-    const removed = tiles === "" && state.special === "hide" && shown.removed.some((mass) => mass > 0) ? removedNote(shown) : "";
+    const removed = tiles === "" && shown.removed.some((mass) => mass > 0) ? removedNote(shown, this.hidden()) : "";
     this.note.textContent = tiles + removed;
     this.showSelection();
+  }
+
+  /** What the controls hide of the present map's columns. */
+  private hidden(): string {
+    const { state, model } = this;
+    const silence = state.silence === "hide" && model.columnTokens(state).some((token) => token.silent);
+    return [...(state.special === "hide" ? ["special tokens"] : []), ...(silence ? ["added silence"] : [])].join(" and ");
   }
 
   private fillTexts(): void {
     const { state, model } = this;
     const item = model.item(state);
-    const options = { hideSpecial: state.special === "hide", words: state.words === "merged" };
+    const options = optionsOf(state);
     const roles = {
       encoder: { source: "both", target: "idle" },
       decoder: { source: "idle", target: "both" },
@@ -218,7 +233,7 @@ class App {
     const selection = this.selection();
     if (this.state.view === "map") this.heatmap.mark({ row: selection?.row ?? null, column: selection?.column ?? null });
     else this.lines.mark(selection?.row ?? null);
-    const said = { score: this.scoreAt(selection), prediction: this.predictionOf(selection), rows: this.rowsAre(), tiles: tilesOf(this.model.source, this.state.kind) !== "" };
+    const said = { score: this.scoreAt(selection), prediction: this.predictionOf(selection), rows: this.rowsAre(), tiles: tilesOf(this.model.source, this.state.kind) !== "", hidden: this.hidden() };
     this.reading.update(shown, selection, said, at);
     const n = shown.keys.groups.length;
     const row = selection === null ? null : selection.row;
@@ -270,9 +285,10 @@ class App {
       tokenText(shown.keys.labels[cell.column]!),
       el("strong", {}, value),
     );
-    const left = Math.min(event.clientX + 14, window.innerWidth - this.tip.offsetWidth - 8);
-    this.tip.style.left = `${left}px`;
-    this.tip.style.top = `${Math.max(4, event.clientY - this.tip.offsetHeight - 12)}px`;
+    const left = Math.min(event.clientX + 14, document.documentElement.clientWidth - this.tip.offsetWidth - 8);
+    const above = event.clientY - this.tip.offsetHeight - 12;
+    this.tip.style.left = `${Math.max(4, left)}px`;
+    this.tip.style.top = `${above < 4 ? event.clientY + 18 : above}px`;
   }
 
   private step(rows: number, columns: number): void {

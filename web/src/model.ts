@@ -3,7 +3,7 @@
 import { fraction, type Scale } from "./colour.ts";
 import { keyTokens, queryTokens } from "./data.ts";
 import type { Item, Kind, Layer, Source, Standout, Token } from "./data.ts";
-import type { State } from "./state.ts";
+import { optionsOf, type State } from "./state.ts";
 import { largest, shownMap, type ShownMap } from "./view.ts";
 import { headMap, type HeadMap } from "./weights.ts";
 
@@ -67,7 +67,7 @@ export class Model {
   }
 
   shownMap(state: State, layer = state.layer, head = state.head): ShownMap {
-    const options = { hideSpecial: state.special === "hide", words: state.words === "merged" };
+    const options = optionsOf(state);
     return shownMap(this.headMap(state, layer, head), this.rowTokens(state), this.columnTokens(state), options);
   }
 
@@ -79,7 +79,7 @@ export class Model {
 
   /** The thumbnail of a head under the present view; computed once. */
   thumbnail(state: State, layer: number, head: number): Thumbnail {
-    const view = [state.item, state.kind, state.special, state.words, state.rows, state.scale === "row"].join();
+    const view = [state.item, state.kind, state.special, state.silence, state.words, state.rows, state.scale === "row"].join();
     if (view !== this.thumbnailsFor) this.thumbnails.clear();
     this.thumbnailsFor = view;
     const key = `${layer}.${head}`;

@@ -23,6 +23,8 @@ export interface Known {
   rows: "read" | "predicted";
   /** Whether each cell is a tile, and its number the largest weight in it. */
   tiles: boolean;
+  /** What is hidden: "special tokens". */
+  hidden: string;
 }
 
 export class Reading {
@@ -52,7 +54,7 @@ export class Reading {
       this.sentence.append(el("span", { class: "prediction" }, "this row predicts ", tokenText(known.prediction)));
     }
     this.fillList(shown, selection, fractions);
-    this.rest.textContent = known.tiles ? "Largest weights of tiles: a row of them has no sum." : restOf(shown, selection.row);
+    this.rest.textContent = known.tiles ? "Largest weights of tiles: a row of them has no sum." : restOf(shown, selection.row, known.hidden);
   }
 
   private sentenceOf(shown: ShownMap, { row, column }: Selection, { score, tiles }: Known): (Node | string)[] {
@@ -92,7 +94,7 @@ export class Reading {
 }
 
 /** What the listed keys leave over. */
-function restOf(shown: ShownMap, row: number): string {
+function restOf(shown: ShownMap, row: number, hidden: string): string {
   const n = shown.keys.groups.length;
   const weights = shown.weights.subarray(row * n, (row + 1) * n);
   const total = weights.reduce((sum, weight) => sum + weight, 0);
@@ -100,7 +102,7 @@ function restOf(shown: ShownMap, row: number): string {
   const others = total - listed.reduce((sum, column) => sum + weights[column]!, 0);
   const parts: string[] = [];
   if (n > N_LISTED) parts.push(`${n - N_LISTED} other keys together ${formatWeight(Math.max(0, others))}`);
-  if (shown.removed[row]! > 0) parts.push(`hidden special tokens ${formatWeight(shown.removed[row]!)}`);
+  if (shown.removed[row]! > 0) parts.push(`hidden ${hidden} ${formatWeight(shown.removed[row]!)}`);
   if (shown.sink[row]! > 0) parts.push(`the learned sink ${formatWeight(shown.sink[row]!)}`);
   const sum = total + shown.removed[row]! + shown.sink[row]!;
   if (Number.isNaN(sum)) parts.push("the row holds values that are not numbers");
@@ -112,8 +114,8 @@ function sentenceCase(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** What hiding special tokens takes away, over all rows shown. */
-export function removedNote(shown: ShownMap): string {
+/** What is taken away by hiding `hidden`, such as "special tokens", over all rows shown. */
+export function removedNote(shown: ShownMap, hidden: string): string {
   const mean = shown.removed.reduce((sum, mass) => sum + mass, 0) / Math.max(1, shown.removed.length);
-  return `Special tokens are hidden; they hold ${formatPercent(mean)} of the weight of the rows shown. Weights are not rescaled.`;
+  return `Hidden ${hidden} ${hidden.endsWith("s") ? "hold" : "holds"} ${formatPercent(mean)} of the weight of the rows shown. Weights are not rescaled.`;
 }

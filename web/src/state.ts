@@ -1,7 +1,9 @@
 // What the page shows, as one object, mirrored in the URL after the "#".
 
+import { keyTokens, queryTokens } from "./data.ts";
 import type { Kind, Source } from "./data.ts";
 import type { Scale } from "./colour.ts";
+import { axisOf, type ViewOptions } from "./view.ts";
 
 export interface State {
   item: number;
@@ -15,6 +17,8 @@ export interface State {
   scale: Scale;
   range: "shared" | "own";
   special: "show" | "hide";
+  /** Silence that was added after a sound. */
+  silence: "hide" | "show";
   words: "pieces" | "merged";
   /** What a decoder row is called: the token it reads or the one it predicts. */
   rows: "read" | "predicted";
@@ -26,6 +30,7 @@ const CHOICES = {
   scale: ["linear", "log", "row"],
   range: ["shared", "own"],
   special: ["show", "hide"],
+  silence: ["hide", "show"],
   words: ["pieces", "merged"],
   rows: ["read", "predicted"],
   view: ["map", "lines"],
@@ -41,6 +46,7 @@ export function defaultState(source: Source): State {
     scale: "linear",
     range: "shared",
     special: "show",
+    silence: "hide",
     words: "pieces",
     rows: usualRows(source.open.kind),
     view: "map",
@@ -71,9 +77,39 @@ export function stateFromHash(hash: string, source: Source): State {
   state.item = number("item", state.item)!;
   state.layer = number("layer", state.layer)!;
   state.head = number("head", state.head)!;
-  state.query = number("q", null);
-  state.key = number("k", null);
-  return clamped(state, source);
+  const whole = clamped(state, source);
+  return { ...whole, query: placeOf(number("q", null), "query", whole, source), key: placeOf(number("k", null), "key", whole, source) };
+}
+
+/** What the state shows of a map. */
+export function optionsOf(state: State): ViewOptions {
+  return { hideSpecial: state.special === "hide", hideSilence: state.silence === "hide", words: state.words === "merged" };
+}
+
+/** The tokens along an axis where its places are tiles of them; null where each place is a token of its own. */
+export function tiling(axis: "query" | "key", state: State, source: Source): { n: number; tiles: number[]; n_tiles: number } | null {
+  if (source.pooled === undefined) return null;
+  const item = source.items[state.item]!;
+  const along = (axis === "query" ? queryTokens : keyTokens)(item, state.kind);
+  const n = along === item.source ? source.pooled.n_source : source.pooled.n_target;
+  const n_tiles = along.tokens.length + along.n_padding;
+  const { groups } = axisOf(along.tokens, optionsOf(state));
+  return n === n_tiles ? null : { n, n_tiles, tiles: groups.map((group) => along.tokens[group[0]!]!.position) };
+}
+
+/** The row or column that a number in the URL names: its own, or on a page of tiles that of a token in it; null where none is. */
+export function placeOf(number: number | null, axis: "query" | "key", state: State, source: Source): number | null {
+  const tiled = tiling(axis, state, source);
+  if (number === null || tiled === null) return number;
+  const place = tiled.tiles.indexOf(Math.floor((number * tiled.n_tiles) / tiled.n));
+  return place < 0 ? null : place;
+}
+
+/** What names a row or column in the URL: its number, or on a page of tiles that of its first token, whatever the tiles' size. */
+function nameOf(place: number, axis: "query" | "key", state: State, source: Source): string {
+  const tiled = tiling(axis, state, source);
+  const tile = tiled?.tiles[place];
+  return String(tiled === null || tile === undefined ? place : Math.ceil((tile * tiled.n) / tiled.n_tiles));
 }
 
 /** The hash that describes the state, without what is as by default. */
@@ -84,8 +120,8 @@ export function hashFromState(state: State, source: Source): string {
   parts.set("kind", state.kind);
   parts.set("layer", String(state.layer));
   parts.set("head", String(state.head));
-  if (state.query !== null) parts.set("q", String(state.query));
-  if (state.key !== null) parts.set("k", String(state.key));
+  if (state.query !== null) parts.set("q", nameOf(state.query, "query", state, source));
+  if (state.key !== null) parts.set("k", nameOf(state.key, "key", state, source));
   for (const name of Object.keys(CHOICES) as (keyof typeof CHOICES)[]) {
     if (state[name] !== usual[name]) parts.set(name, state[name]);
   }

@@ -11,6 +11,8 @@ export type Range = readonly [number, number];
 export interface ViewOptions {
   /** Leave special tokens out. */
   hideSpecial: boolean;
+  /** Leave the silence that was added after a sound out. */
+  hideSilence?: boolean;
   /** Merge the pieces of a word: sum over its keys, mean over its queries. */
   words: boolean;
   /** The rows shown, by the position of their token; a word is shown where all its pieces lie in the range. */
@@ -43,13 +45,13 @@ export interface ShownMap {
 
 /** The labels of an axis, and the tokens behind each. */
 export function axisOf(tokens: Token[], options: ViewOptions, range: Range = [0, Infinity]): Axis {
-  const isShown = (group: number[]): boolean =>
-    group[0]! >= range[0] && group.at(-1)! < range[1] && !(options.hideSpecial && tokens[group[0]!]!.role !== "text");
+  const isHidden = ({ role, silent }: Token): boolean => (options.hideSpecial && role !== "text") || (options.hideSilence === true && silent === true);
+  const isShown = (group: number[]): boolean => group[0]! >= range[0] && group.at(-1)! < range[1] && !isHidden(tokens[group[0]!]!);
   const groups = (options.words ? wordsOf(tokens) : tokens.map((_, index) => [index])).filter(isShown);
   return {
     labels: groups.map((group) => visibleText(textOf(group.map((index) => tokens[index]!)))),
     groups,
-    special: groups.map((group) => tokens[group[0]!]!.role !== "text"),
+    special: groups.map((group) => tokens[group[0]!]!.role !== "text" || tokens[group[0]!]!.silent === true),
   };
 }
 
@@ -65,7 +67,8 @@ function wordsOf(tokens: Token[]): number[][] {
 
 function textOf(pieces: Token[]): string {
   const whole = pieces.length > 1 ? pieces[0]!.whole : undefined;
-  return whole ?? pieces.map((piece) => piece.text).join("");
+  const text = whole ?? pieces.map((piece) => piece.text).join("");
+  return pieces[0]!.silent === true ? `(${text})` : text;
 }
 
 /** The map as drawn. */

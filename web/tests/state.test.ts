@@ -47,3 +47,19 @@ test("arrow keys walk through layers with different numbers of heads", () => {
   assert.equal(neighbour(places, 0, "ArrowLeft"), null);
   assert.equal(neighbour(places, 0, "Escape"), null);
 });
+
+test("on a page of tiles the URL names tokens, so that it survives another size of tiles", () => {
+  const page = (side: number): Source => {
+    const tokens = Array.from({ length: side }, (_, tile) => ({ text: `${tile}`, role: "text", word: null, position: tile }));
+    const items = [{ source: { text: "", tokens, n_padding: 0 }, target: { text: "", tokens: [], n_padding: 0 }, predicted: [] }];
+    return { ...SOURCE, items, pooled: { source: 1, target: 1, n_source: 1000, n_target: 0 } } as unknown as Source;
+  };
+  // of 300 tiles, 1000 / 300 tokens each: token 500 lies in tile 150, which begins with it; token 7 in tile 2, with 7
+  const hash = "#kind=encoder&layer=4&head=1&q=500&k=7";
+  const state = stateFromHash(hash, page(300));
+  assert.deepEqual([state.query, state.key], [150, 2]);
+  assert.equal(hashFromState(state, page(300)), hash);
+  const coarser = stateFromHash(hash, page(100));
+  assert.deepEqual([coarser.query, coarser.key], [50, 0]);
+  assert.equal(stateFromHash("#kind=encoder&q=1000", page(300)).query, null);
+});

@@ -29,6 +29,16 @@ test("hiding special tokens removes their rows and columns and keeps count of th
   assert.deepEqual([...shown.removed], [0.5, 0.5, 0.5]);
 });
 
+test("silence added after a sound is hidden with the mass it takes, or shown in brackets", () => {
+  const tokens = TOKENS.map((token, index) => ({ ...token, role: "text" as const, word: index, silent: index > 1 }));
+  const hidden = shownMap(MAP, tokens, tokens, { hideSpecial: false, hideSilence: true, words: false });
+  assert.deepEqual(hidden.keys.labels, ["un", "able"]);
+  assert.deepEqual([...hidden.removed], [0.5, 0.5]);
+  const shown = shownMap(MAP, tokens, tokens, { hideSpecial: false, words: false });
+  assert.deepEqual(shown.keys.labels, ["un", "able", "(cat)", "(</s>)"]);
+  assert.deepEqual(shown.keys.special, [false, false, true, true]);
+});
+
 test("words sum over their keys and average over their queries", () => {
   const shown = shownMap(MAP, TOKENS, TOKENS, { hideSpecial: false, words: true });
   assert.deepEqual(shown.keys.labels, ["unable", "cat", "</s>"]);

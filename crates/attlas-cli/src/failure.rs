@@ -85,9 +85,10 @@ fn with_hint(error: &dyn fmt::Display, hint: Option<&str>) -> String {
 
 impl From<attlas::Error> for Failure {
     fn from(error: attlas::Error) -> Failure {
+        use attlas::arrays::Cause;
         use attlas::{Error, Remedy};
         let hint = match &error {
-            Error::Limit { remedy: Remedy::DrawSmaller, .. } => Some("--size"),
+            Error::Limit { remedy: Remedy::DrawSmaller, .. } => Some("--width, --dpi"),
             Error::Limit { remedy: Remedy::ChooseFewer, .. } => {
                 Some("--kind, --layer, --head, --rows, --columns; --max-bytes")
             }
@@ -96,6 +97,9 @@ impl From<attlas::Error> for Failure {
             Error::KindUnknown { .. } => Some("--kind says it"),
             Error::NeedsWholeMap { .. } => Some("leave out --words and --special hide; --rows, --columns"),
             Error::NothingShown(_) => Some("--special show; --rows, --columns"),
+            Error::Unnormalised { cause: Some(Cause::Swapped), .. } => {
+                Some("--axes names the axes in their order, such as layers,heads,keys,queries")
+            }
             Error::Unnormalised { .. } => {
                 Some("--allow-unnormalised takes it all the same, and says so on the picture")
             }
@@ -121,6 +125,8 @@ impl From<attlas_model::Error> for Failure {
     fn from(error: attlas_model::Error) -> Failure {
         use attlas_model::Error;
         let hint = match &error {
+            Error::NoTokenizer(_) => Some("--source-ids, --target-ids; --tokenizer"),
+            Error::Adapter { .. } => Some("--model BASE --adapter DIR"),
             Error::UnknownFamily { .. } => Some("maps computed elsewhere can be brought with `attlas import MAPS.npz`"),
             _ => None,
         };

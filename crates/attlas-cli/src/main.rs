@@ -6,6 +6,7 @@ mod commands;
 mod failure;
 mod inputs;
 mod measures;
+mod progress;
 mod signals;
 mod terminal;
 mod threads;

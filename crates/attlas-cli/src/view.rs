@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use attlas::recording::Method;
-use attlas::view::{Pieces, Specials};
+use attlas::view::{Pieces, Silence, Specials};
 use attlas::{Error, Head, Kind, Layer, Recording, RowTokens, TokenRole, Tokens, View, ViewOptions};
 use clap::{Args, ValueEnum};
 
@@ -20,6 +20,9 @@ pub struct ViewArguments {
     /// Special tokens such as </s>; hiding them states the mass that goes.
     #[arg(long, value_enum, default_value_t = Special::Show, value_name = "HOW")]
     pub special: Special,
+    /// The silence that a model adds after a short sound; hiding it states the mass that goes.
+    #[arg(long, value_enum, default_value_t = Special::Hide, value_name = "HOW")]
+    pub silence: Special,
     /// Name each row of a decoder after the token it read, or the next one, which it predicts
     /// [default: predicted for cross, read for decoder].
     #[arg(long, value_enum, value_name = "WHICH")]
@@ -33,7 +36,7 @@ pub struct ViewArguments {
     pub columns: Option<Span>,
 }
 
-/// What happens to special tokens.
+/// What happens to special tokens, or to added silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Special {
     /// They stay.
@@ -103,6 +106,20 @@ impl ViewArguments {
         layer: usize,
         head: Head,
     ) -> Result<View, Failure> {
+        self.view_in_tiles(recording, item, kind, layer, head, None)
+    }
+
+    /// [`Self::view`], in at most so many tiles along a side, each as its largest number, where a map has more numbers than
+    /// that and every one of them is not needed.
+    pub fn view_in_tiles(
+        &self,
+        recording: &Recording,
+        item: usize,
+        kind: Kind,
+        layer: usize,
+        head: Head,
+        tiles: Option<usize>,
+    ) -> Result<View, Failure> {
         let tokens = recording.items.get(item).ok_or(Error::NoItem { item, n_items: recording.items.len() })?;
         let of_layer = recording.layer(kind, layer)?;
         let options = ViewOptions {
@@ -112,13 +129,22 @@ impl ViewArguments {
                 Special::Show => Specials::Show,
                 Special::Hide => Specials::Hide,
             },
+            silence: match self.silence {
+                Special::Show => Silence::Show,
+                Special::Hide => Silence::Hide,
+            },
             row_tokens: self.label_rows.map(|rows| match rows {
                 LabelRows::Read => RowTokens::Read,
                 LabelRows::Predicted => RowTokens::Predicted,
             }),
             rows: self.rows.as_ref().map(|span| range(span, of_layer.query_tokens(tokens))),
             columns: self.columns.as_ref().map(|span| range(span, of_layer.key_tokens(tokens))),
-            ..ViewOptions::default()
+            ..match tiles.filter(|_| !self.words && self.special == Special::Show) {
+                Some(tiles) => {
+                    ViewOptions { max_weights: tiles * tiles, overview_tiles: tiles, ..ViewOptions::default() }
+                }
+                None => ViewOptions::default(),
+            }
         };
         Ok(View::with(recording, kind, layer, head, &options)?)
     }

@@ -364,8 +364,8 @@ fn arrays_of_a_wrong_shape_are_named_with_it() {
         words.extend(more);
         Command::new(words).in_folder(&folder).run().fails(3).to_owned()
     };
-    let five = import(vec![1, 1, 1, 2, 2], &[]);
-    assert_eq!(five, "maps.safetensors: array \"encoder\": shape [1, 1, 1, 2, 2] has 5 axes, 2 to 4 were expected");
+    let six = import(vec![1, 1, 1, 1, 2, 2], &[]);
+    assert_eq!(six, "maps.safetensors: array \"encoder\": shape [1, 1, 1, 1, 2, 2] has 6 axes, 2 to 5 were expected");
     let none = import(vec![1, 1, 0, 2], &[]);
     assert_eq!(none, "maps.safetensors: array \"encoder\": shape [1, 1, 0, 2] has no weight");
     let uneven = import(vec![1, 1, 2, 4], &["--source-tokens", "a b c d"]);
@@ -391,7 +391,7 @@ fn what_an_option_makes_impossible_is_said() {
         "there is no text 3; the recording has 1 (counted from 0)"
     );
     let large = fails(&["draw", "map", "run.safetensors", "--size", "5000", "-o", "a.png"], 5);
-    assert!(large.contains("more than the limit of 300000000") && large.contains("--size"), "{large}");
+    assert!(large.contains("more than the limit of 300000000") && large.contains("--width"), "{large}");
     assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 2);
 }
 

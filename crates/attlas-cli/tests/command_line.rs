@@ -142,8 +142,8 @@ fn a_picture_takes_every_option() {
         "--words",
         "--title",
         "Apples",
-        "--size",
-        "600",
+        "--width",
+        "22cm",
         "--theme",
         "dark",
         "--colormap",
@@ -160,7 +160,89 @@ fn a_picture_takes_every_option() {
     Command::new(words).in_folder(&folder).run().succeeds();
     let svg = fs::read_to_string(folder.path().join("heads.svg")).expect("the picture is there");
     assert!(svg.contains("Apples"));
+    assert!(svg.contains("width=\"624pt\""), "22 cm are 623.6 points: {}", &svg[..200]);
     assert!(svg.contains("special column"), "the removed mass is stated");
+}
+
+#[test]
+fn a_width_has_a_unit_and_a_png_its_pixels_per_inch() {
+    let (folder, run) = recording("A red apple.");
+    for (picture, width, points) in [
+        ("map", "8cm", 227),
+        ("map", "90mm", 256),
+        ("lines", "4in", 288),
+        ("map", "300pt", 300),
+        ("map", "300", 300),
+        ("heads", "18cm", 511),
+        ("overview", "12 cm", 341),
+    ] {
+        let words = ["draw", picture, &run, "--kind", "cross", "--width", width, "-o", "wide.svg"];
+        Command::new(words).in_folder(&folder).run().succeeds();
+        let svg = fs::read_to_string(folder.path().join("wide.svg")).expect("the picture is there");
+        assert!(svg.contains(&format!("width=\"{points}pt\"")), "{picture} {width}: {}", &svg[..200]);
+    }
+    let words = ["draw", "map", &run, "--width", "8cm", "--dpi", "300", "-o", "sharp.png"];
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let png = fs::read(folder.path().join("sharp.png")).expect("the picture is there");
+    let n_pixels = u32::from_be_bytes([png[16], png[17], png[18], png[19]]); // the width in the header
+    assert!(n_pixels.abs_diff(227 * 300 / 72) <= 1, "{n_pixels} pixels");
+    let refused = Command::new(["draw", "map", &run, "--dpi", "300", "-o", "a.svg"]).in_folder(&folder).run();
+    assert_eq!(refused.fails(2), "--dpi is for a .png, but a.svg has no pixels");
+}
+
+#[test]
+fn lines_of_one_query_or_to_one_key_are_drawn_and_a_token_that_stands_twice_is_asked_about() {
+    let (folder, run) = recording("The cat sat on the mat.");
+    let draw = |more: &[&str]| {
+        let words = ["draw", "lines", &run, "--kind", "encoder", "--layer", "0", "--head", "3", "-o", "lines.svg"];
+        let done = Command::new(words.iter().chain(more)).in_folder(&folder).run();
+        (done, fs::read_to_string(folder.path().join("lines.svg")).unwrap_or_default())
+    };
+    let n_lines = |svg: &str| svg.matches("stroke-width=\"1.2\"").count();
+    let (all, one) = (draw(&[]).1, draw(&["--query", "cat"]).1);
+    assert!(n_lines(&one) > 0 && n_lines(&one) < n_lines(&all), "{} of {}", n_lines(&one), n_lines(&all));
+    assert!(one.contains("only the lines of cat (1)"), "{one}");
+    let (_, few) = draw(&["--query", "cat", "--query", "3", "--key", "sat"]);
+    assert!(few.contains("only the lines of cat (1), on (3)") && few.contains("only the lines to sat (2)"), "{few}");
+    let (_, apart) = draw(&["--query", "The"]);
+    assert!(apart.contains("only the lines of The (0)"));
+    assert!(
+        draw(&["--key", "dog"]).0.fails(2).starts_with("--key dog: there is no such token; there are 0 to 7: The cat")
+    );
+    let (folder, run) = recording("The cat and the dog and the bird.");
+    let twice = Command::new(["draw", "lines", &run, "--kind", "encoder", "--query", "the", "-o", "a.svg"]);
+    assert_eq!(twice.in_folder(&folder).run().fails(2), "--query the: stands at 3, 6; say which by its number");
+}
+
+#[test]
+fn an_overview_of_which_most_would_be_one_colour_is_logarithmic_and_says_how_to_have_it_otherwise() {
+    let folder = folder();
+    let n = 700; // two heads: the first row of each has one weight of 1, the others are even
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2, {n}, {n}), }}");
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((header.len() as u16).to_le_bytes());
+    file.extend(header.bytes());
+    let weight = |cell: usize| match (cell % (n * n) / n, cell % n) {
+        (0, 0) => 1.0,
+        (0, _) => 0.0,
+        _ => 1.0 / n as f32,
+    };
+    file.extend((0..2 * n * n).flat_map(|cell| weight(cell).to_le_bytes()));
+    fs::write(folder.path().join("heads.npy"), file).expect("written");
+    let words = ["import", "heads.npy", "--kind", "encoder", "-o", "run.safetensors"];
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let draw = |more: &[&str]| {
+        let words = ["draw", "overview", "run.safetensors", "-o", "all.svg"];
+        let done = Command::new(words.iter().chain(more)).in_folder(&folder).run();
+        let svg = fs::read_to_string(folder.path().join("all.svg")).expect("the picture is there");
+        (done.succeeds().stderr.clone(), svg)
+    };
+    let (said, svg) = draw(&[]);
+    assert!(said.contains("so the scale is logarithmic; --scale linear"), "{said}");
+    assert!(svg.contains("logarithmic, one scale for all panels"), "{svg}");
+    assert!(svg.contains("overview of 700 × 700 weights: each cell is the largest of its tile"));
+    let (said, svg) = draw(&["--scale", "linear"]);
+    assert!(!said.contains("logarithmic") && svg.contains("linear, one scale"), "{said}");
 }
 
 #[test]

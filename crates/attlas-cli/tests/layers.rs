@@ -219,6 +219,17 @@ fn a_library_names_neither_commands_nor_options_of_the_command_line() {
 }
 
 #[test]
+fn the_readme_shows_the_library_as_its_tested_documentation_does() {
+    let read = |path: &str| fs::read_to_string(crates().join(path)).expect("it is readable");
+    let readme = read("../README.md");
+    let code = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of code");
+    let documentation = read("attlas-model/src/lib.rs");
+    let shown: Vec<&str> = documentation.lines().filter_map(|line| line.strip_prefix("//!")).map(str::trim).collect();
+    let missing: Vec<&str> = code.lines().map(str::trim).filter(|line| !shown.contains(line)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn no_library_and_nothing_of_the_command_but_the_hub_download_opens_a_connection() {
     let words = ["TcpStream", "TcpListener", "UdpSocket", "UnixStream", "ureq", "hf_hub"];
     let connects = |source: &Source| words.into_iter().find(|word| source.has_word(word)).map(str::to_owned);

@@ -182,3 +182,46 @@ fn what_a_model_does_not_have_is_said() {
     let sentence = fails(&["record", "--model", &bert, "--source-ids", &ids], 3);
     assert!(sentence.contains("41") && sentence.contains("40"), "{sentence}");
 }
+
+#[test]
+fn an_adapter_is_added_by_its_option_and_is_no_model_alone() {
+    let folder = folder();
+    let (base, adapter) = (model("folders/llama-compiled"), model("folders/lora"));
+    let record = |more: &[&str]| {
+        let words = ["record", "--target-ids", "288,346,351", "-o", "run.safetensors"];
+        Command::new(words.iter().chain(more)).in_folder(&folder).run()
+    };
+    let finished = record(&["--model", &base, "--adapter", &adapter]);
+    let said = "a LoRA adapter (r 4, alpha 8) of meta-llama/Llama-3.2-1B was added to 4 matrices";
+    assert!(finished.succeeds().stderr.contains(said), "{}", finished.stderr);
+    let alone = record(&["--model", &adapter]);
+    let refusal = alone.fails(3);
+    assert!(refusal.contains("is no model but a LoRA adapter (r 4, alpha 8) of meta-llama/Llama-3.2-1B"), "{refusal}");
+    assert!(refusal.ends_with("(--model BASE --adapter DIR)"), "{refusal}");
+    let without = record(&["--adapter", &adapter]);
+    assert!(without.fails(2).contains("--model"), "the model is given, never taken from the adapter");
+}
+
+#[test]
+fn a_checkpoint_without_a_tokenizer_reads_texts_with_one_that_is_named() {
+    let folder = folder();
+    let model = family("llama");
+    let words = ["record", "w3 w4", "--model", &model, "-o", "run.safetensors"];
+    let bare = Command::new(words).in_folder(&folder).run();
+    let refusal = bare.fails(3);
+    assert!(refusal.contains("has no tokenizer") && refusal.contains("--tokenizer"), "{refusal}");
+    fs::create_dir(folder.path().join("words")).expect("made");
+    let vocabulary: Vec<String> = (0..48).map(|id| format!("\"w{id}\": {id}")).collect();
+    let tokenizer = format!(
+        r#"{{"version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": {{"type": "Whitespace"}},
+        "post_processor": null, "decoder": null,
+        "model": {{"type": "WordLevel", "vocab": {{{}}}, "unk_token": "w0"}}}}"#,
+        vocabulary.join(", ")
+    );
+    fs::write(folder.path().join("words/tokenizer.json"), tokenizer).expect("written");
+    Command::new(words.iter().chain(&["--tokenizer", "words"])).in_folder(&folder).run().succeeds();
+    assert!(folder.path().join("run.safetensors").exists());
+    let lost = ["record", "w3", "--model", &model, "--tokenizer", "words", "-o", "words/tokenizer.json"];
+    let lost = Command::new(lost).in_folder(&folder).run();
+    assert!(lost.fails(2).contains("would be lost"), "{}", lost.stderr);
+}

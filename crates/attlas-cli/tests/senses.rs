@@ -61,6 +61,37 @@ fn a_sound_is_recorded_with_its_transcript() {
 }
 
 #[test]
+fn the_silence_after_a_short_sound_is_left_out_of_pictures_with_its_mass_unless_it_is_asked_for() {
+    let folder = workplace("whisper", WHISPER);
+    // 0.25 s of 1 s, 4480 · 0.25 = 1120 samples, 320 to each of 14 columns: the sound is in the first 4
+    let samples: Vec<u8> = (0..1120_i32).flat_map(|n| ((n * 7919 % 20_001 - 10_000) as i16).to_le_bytes()).collect();
+    let n_bytes = samples.len() as u32;
+    let header = [
+        b"RIFF".as_slice(),
+        &(36 + n_bytes).to_le_bytes(),
+        b"WAVEfmt \x10\0\0\0\x01\0\x01\0",
+        &4480_u32.to_le_bytes(),
+        &8960_u32.to_le_bytes(),
+        b"\x02\0\x10\0data",
+        &n_bytes.to_le_bytes(),
+    ];
+    fs::write(folder.path().join("short.wav"), [header.concat(), samples].concat()).expect("a sound");
+    let words = ["record", "short.wav", "--model", "model", "--max-tokens", "4", "-o", "run.safetensors"];
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let drawn = |more: &[&str]| {
+        let words = ["draw", "map", "run.safetensors", "--kind", "cross", "-o", "map.svg"];
+        Command::new(words.iter().chain(more)).in_folder(&folder).run().succeeds();
+        fs::read_to_string(folder.path().join("map.svg")).expect("the picture")
+    };
+    let cut = drawn(&[]);
+    assert!(cut.contains("A map of 4 × 4 values"), "{cut}");
+    assert!(cut.contains("10 columns of added silence, from 0.08s on, left out"), "{cut}");
+    let whole = drawn(&["--silence", "show"]);
+    assert!(whole.contains("A map of 4 × 14 values") && whole.contains("(0.08s)"), "{whole}");
+    assert!(drawn(&["--columns", "2:6"]).contains("A map of 4 × 4 values"));
+}
+
+#[test]
 fn what_does_not_fit_is_told_in_a_sentence() {
     let folder = workplace("vit", VIT);
     let fails = |words: &[&str], code: i32, part: &str| {

@@ -34,7 +34,7 @@ impl Model {
             || Sha256::digest(WEIGHTS),
         );
         let mut model = weights?;
-        model.set_tokenizer(Some(tokenizer?))?;
+        model.set_tokenizer(Some(tokenizer?));
         Ok(model.described(NAME, format!("sha256:{}", hex(&digest)), TRAINING))
     }
 }

@@ -26,6 +26,14 @@ pub enum Error {
         /// What was expected and what came.
         message: String,
     },
+    /// A folder holds an adapter, which is no model without another one.
+    #[error("{}: is no model but {about}; load that model and have the adapter added to it", path.display())]
+    Adapter {
+        /// The folder.
+        path: PathBuf,
+        /// What it is: kind, sizes, and of which model.
+        about: String,
+    },
     /// A value of the configuration is absent, of the wrong type or out of range.
     #[error("{}: {field} {message}", path.display())]
     Config {
@@ -69,6 +77,9 @@ pub enum Error {
     /// The text or the ids do not fit the model.
     #[error("{0}")]
     Input(String),
+    /// A text was given to a model without a tokenizer.
+    #[error("{0} has no tokenizer (tokenizer.json): give ids instead of text, or a tokenizer")]
+    NoTokenizer(String),
     /// The model lacks what was asked of it.
     #[error("{0}")]
     Unsupported(String),

@@ -8,12 +8,14 @@
 //! use attlas::{Head, Kind, View};
 //! use attlas_model::{Model, RunOptions};
 //!
-//! let model = Model::embedded()?; // English to French; Model::load(folder) reads others
+//! # std::env::set_current_dir(std::env::temp_dir())?;
+//! let model = Model::embedded()?;                                     // or Model::load(folder)
 //! let input = model.input("A red apple.", Some("Une pomme rouge."))?;
-//! let run = model.run(&[input], &RunOptions::default())?;
-//!
+//! let run = model.run(&[input], &RunOptions::default())?;             // every head, as plain data
 //! let view = View::of(&run.recording, Kind::Cross, 2, Head::One(4))?;
-//! assert!(view.map().to_svg().contains("pomme"));
+//! std::fs::write("map.svg", view.map().to_svg())?;
+//! # assert!(std::fs::read_to_string("map.svg")?.contains("pomme"));
+//! # std::fs::remove_file("map.svg")?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -22,6 +24,7 @@ pub mod config;
 mod embedded;
 mod error;
 pub mod family;
+mod folder;
 mod load;
 mod model;
 mod run;
@@ -44,7 +47,7 @@ pub use error::{Clash, Error, Misfit};
 pub use load::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
-pub use model::{Model, Side};
+pub use model::{LoadOptions, Model, Side};
 pub use run::collect::{Kept, mean_head_outputs};
 pub use run::generate::Decoding;
 pub use run::input::{Features, Input};

@@ -1,6 +1,6 @@
 //! A model: weights, tokenizer and where they come from.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attlas::{Item, TokenRole, Tokens};
@@ -11,10 +11,12 @@ use crate::block::weights::Transformer;
 use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Length, Reads};
 use crate::family::{self, Family};
+use crate::folder::Folder;
 use crate::run::languages::Languages;
 use crate::senses::audio::{Listening, tags};
 use crate::senses::image::Preparation;
 use crate::tokenizer::Tokenizer;
+use crate::weights::adapter::Adapter;
 use crate::weights::gguf::Gguf;
 use crate::weights::{Checkpoint, read_small_file};
 use crate::{Error, load};
@@ -60,6 +62,15 @@ pub enum Side {
     Target,
 }
 
+/// What a model is loaded with that does not lie in its own folder.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// A folder with a LoRA adapter (adapter_config.json), which is added to the weights.
+    pub adapter: Option<PathBuf>,
+    /// A folder with the tokenizer, in the place of the model's own.
+    pub tokenizer: Option<PathBuf>,
+}
+
 /// Weights files up to this size are hashed for the provenance; it takes a tenth of a second or so.
 const MAX_HASHED_BYTES: u64 = 64 << 20;
 
@@ -69,10 +80,18 @@ impl Model {
     /// # Errors
     /// When the folder is no model, its family is unknown, or a file in it is malformed or does not fit the others.
     pub fn load(folder: &Path) -> Result<Model, Error> {
+        Model::load_with(folder, &LoadOptions::default())
+    }
+
+    /// Loads a model folder or `.gguf` file as [`Model::load`] does, with an adapter or a tokenizer that lie elsewhere.
+    ///
+    /// # Errors
+    /// As [`Model::load`], and when the adapter is none, is of another kind, or was made for another model.
+    pub fn load_with(folder: &Path, options: &LoadOptions) -> Result<Model, Error> {
         let io = |source| Error::Io { path: folder.to_owned(), source };
         let metadata = std::fs::metadata(folder).map_err(io)?;
         if folder.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) && !metadata.is_dir() {
-            return Model::load_gguf(folder);
+            return Model::load_gguf(folder, options);
         }
         if !metadata.is_dir() {
             return Err(Error::file(
@@ -80,44 +99,44 @@ impl Model {
                 "is not a folder; a model is a folder with config.json and model.safetensors",
             ));
         }
-        let config_path = folder.join("config.json");
-        if !config_path.exists() {
-            return Err(Error::file(folder, "is no model: there is no config.json in it"));
-        }
-        let config = ConfigFile::open(&config_path)?;
-        let generation_path = folder.join("generation_config.json");
-        let generation = if generation_path.exists() { Some(ConfigFile::open(&generation_path)?) } else { None };
-        let checkpoint = Checkpoint::open(folder)?;
+        let mut found = Folder::open(folder)?;
+        found.notes.extend(options.add_adapter(&mut found.checkpoint)?);
+        let texts = options.tokenizer.as_deref().unwrap_or(folder);
         let (weights, tokenizer) = rayon::join(
-            || Model::from_parts(&config, generation.as_ref(), &checkpoint),
-            || has_tokenizer(folder).then(|| Tokenizer::load(folder)).transpose(),
+            || Model::from_parts(&found.config, found.generation.as_ref(), &found.checkpoint),
+            || has_tokenizer(texts).then(|| Tokenizer::load(texts)).transpose(),
         );
         let mut model = weights?;
-        model.set_tokenizer(tokenizer?)?;
-        if folder.join("target.spm").exists() && !folder.join("tokenizer.json").exists() {
-            model.target_tokenizer = Some(Arc::new(Tokenizer::load_target(folder)?));
+        model.notes.append(&mut found.notes);
+        options.set_tokenizer(&mut model, tokenizer?)?;
+        if texts.join("target.spm").exists() && !texts.join("tokenizer.json").exists() {
+            model.target_tokenizer = Some(Arc::new(Tokenizer::load_target(texts)?));
         }
-        let preprocessor_path = folder.join("preprocessor_config.json");
-        if (model.reads_images() || model.reads_sounds()) && preprocessor_path.exists() {
-            let preprocessor = ConfigFile::open(&preprocessor_path)?;
-            model.preparation = model.reads_images().then(|| Preparation::read(&preprocessor)).transpose()?;
-            model.listening = model.reads_sounds().then(|| Listening::read(&preprocessor)).transpose()?;
+        if model.reads_images() || model.reads_sounds() {
+            let preprocessor = found.preprocessor()?;
+            let read = preprocessor.as_ref();
+            model.preparation = read.filter(|_| model.reads_images()).map(Preparation::read).transpose()?;
+            model.listening = read.filter(|_| model.reads_sounds()).map(Listening::read).transpose()?;
         }
-        model.name = folder_name(folder);
-        model.revision = revision(folder, &checkpoint);
+        model.name = folder_name(folder, found.config.text("_name_or_path").ok().flatten());
+        model.revision = revision(folder, &found.checkpoint);
         Ok(model)
     }
 
     /// Loads a GGUF file of a Llama-like model.
-    fn load_gguf(path: &Path) -> Result<Model, Error> {
+    fn load_gguf(path: &Path, options: &LoadOptions) -> Result<Model, Error> {
         let gguf = Gguf::open(path)?;
         let config = ConfigFile::parse(path, gguf.config()?.to_string().as_bytes())?.with_names(gguf.field_names());
-        let checkpoint = Checkpoint::from_tensors(path, gguf.hugging_face_tensors()?);
+        let mut checkpoint = Checkpoint::from_tensors(path, gguf.hugging_face_tensors()?);
+        let note = options.add_adapter(&mut checkpoint)?;
         let mut model = Model::from_parts(&config, None, &checkpoint)?;
-        if gguf.text("tokenizer.ggml.model").is_some_and(|kind| kind != "no_vocab") {
-            model.set_tokenizer(Some(Tokenizer::from_gguf(&gguf)?))?;
+        model.notes.extend(note);
+        if let Some(texts) = &options.tokenizer {
+            options.set_tokenizer(&mut model, has_tokenizer(texts).then(|| Tokenizer::load(texts)).transpose()?)?;
+        } else if gguf.text("tokenizer.ggml.model").is_some_and(|kind| kind != "no_vocab") {
+            model.set_tokenizer(Some(Tokenizer::from_gguf(&gguf)?));
         }
-        model.name = folder_name(path);
+        model.name = folder_name(path, None);
         model.revision = revision(path, &checkpoint);
         Ok(model)
     }
@@ -131,6 +150,7 @@ impl Model {
         generation: Option<&ConfigFile>,
         checkpoint: &Checkpoint,
     ) -> Result<Model, Error> {
+        let config = &family::with_type(config)?;
         let family: &Family = family::of(config)?;
         let (mut architecture, names) = (family.read)(config)?;
         if let Some(generation) = generation {
@@ -154,20 +174,23 @@ impl Model {
         })
     }
 
-    /// Gives the model its tokenizer.
-    ///
-    /// # Errors
-    /// When the tokenizer has ids that the model has no embedding for.
-    pub(crate) fn set_tokenizer(&mut self, tokenizer: Option<Tokenizer>) -> Result<(), Error> {
+    /// Gives the model its tokenizer. One with more ids than the model has embeddings is noted: its texts may need none of
+    /// them, and one that does is refused by its token.
+    pub(crate) fn set_tokenizer(&mut self, tokenizer: Option<Tokenizer>) {
         let architecture = &self.transformer.architecture;
         let stacks = [&architecture.encoder, &architecture.decoder].into_iter().flatten();
         let reader = stacks.into_iter().find(|stack| stack.embedding.reads == Reads::Tokens);
-        if let (Some(tokenizer), Some(stack)) = (&tokenizer, reader) {
-            tokenizer.check_vocabulary(stack.embedding.n_tokens, "vocabulary")?;
+        if let (Some(tokenizer), Some(stack)) = (&tokenizer, reader)
+            && tokenizer.n_ids() > stack.embedding.n_tokens
+        {
+            self.notes.push(format!(
+                "the tokenizer has ids up to {}, but the model has {} embeddings: texts with others are refused",
+                tokenizer.n_ids() - 1,
+                stack.embedding.n_tokens
+            ));
         }
         self.tokenizer = tokenizer.map(Arc::new);
         self.languages = Languages::of(self);
-        Ok(())
     }
 
     /// Names the model and what it was trained on.
@@ -250,6 +273,27 @@ impl Model {
     }
 }
 
+impl LoadOptions {
+    /// Adds the adapter to the weights, where there is one; returns what a reader must know.
+    fn add_adapter(&self, checkpoint: &mut Checkpoint) -> Result<Option<String>, Error> {
+        self.adapter.as_ref().map(|folder| Adapter::open(folder)?.add_to(checkpoint)).transpose()
+    }
+
+    /// Gives the model its tokenizer; a folder that was named for one must hold one.
+    fn set_tokenizer(&self, model: &mut Model, tokenizer: Option<Tokenizer>) -> Result<(), Error> {
+        match (&self.tokenizer, &tokenizer) {
+            (Some(folder), None) => Err(Error::file(
+                folder,
+                "holds no tokenizer; attlas looks for tokenizer.json, vocab.txt, vocab.json or a SentencePiece model",
+            )),
+            _ => {
+                model.set_tokenizer(tokenizer);
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Whether a folder holds a tokenizer in any of the forms that hubs use.
 fn has_tokenizer(folder: &Path) -> bool {
     const FILES: [&str; 8] = [
@@ -301,14 +345,53 @@ fn read_generation(architecture: &mut Architecture, generation: &ConfigFile) -> 
     Ok(())
 }
 
-/// The name of a folder; in the hub's cache, the repository's name.
-fn folder_name(folder: &Path) -> String {
+/// The name of a folder; in the hub's cache, the repository's name. One that says nothing, such as `model`, gives way to the
+/// name that the configuration says, else it has its parent's before it.
+fn folder_name(folder: &Path, configured: Option<&str>) -> String {
     let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let part = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     if let Some((repository, _)) = hub_place(&full) {
         return repository;
     }
-    part(&full).unwrap_or_else(|| folder.display().to_string())
+    let Some(name) = part(&full) else { return folder.display().to_string() };
+    if !says_nothing(&name) {
+        return name;
+    }
+    configured.and_then(configured_name).unwrap_or_else(|| match full.parent().and_then(part) {
+        Some(parent) => format!("{parent}/{name}"),
+        None => name,
+    })
+}
+
+/// Names that many folders of models have.
+fn says_nothing(name: &str) -> bool {
+    const PLAIN: [&str; 12] = [
+        "",
+        ".",
+        "..",
+        "model",
+        "models",
+        "checkpoint",
+        "final",
+        "best",
+        "output",
+        "outputs",
+        "merged",
+        "pytorch_model",
+    ];
+    let name = name.to_ascii_lowercase();
+    PLAIN.contains(&name.as_str()) || name.strip_prefix("checkpoint-").is_some_and(|n| n.parse::<u64>().is_ok())
+}
+
+/// The name in a configuration's `_name_or_path`: `ORG/NAME`, or the last part of a path; `None` where it says nothing.
+fn configured_name(path: &str) -> Option<String> {
+    const LONGEST: usize = 96;
+    let parts: Vec<&str> = path.split(['/', '\\']).collect();
+    let name = match parts.as_slice() {
+        [org, name] if !org.is_empty() && !says_nothing(org) && !says_nothing(name) => format!("{org}/{name}"),
+        parts => (*parts.iter().rfind(|part| !part.is_empty())?).to_owned(),
+    };
+    (!says_nothing(&name) && name.len() <= LONGEST).then_some(name)
 }
 
 /// Repository and revision of a folder inside the hub's cache: `models--ORG--NAME/snapshots/REVISION`.
@@ -331,5 +414,21 @@ fn revision(folder: &Path, checkpoint: &Checkpoint) -> String {
     match read_small_file(checkpoint.path(), MAX_HASHED_BYTES) {
         Ok(bytes) => format!("sha256:{}", hex(&Sha256::digest(bytes))),
         Err(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_whose_name_says_nothing_is_named_by_its_configuration_or_with_its_parent() {
+        let name = |folder: &str, configured| folder_name(Path::new(folder), configured);
+        assert_eq!(name("/none/my-bert", Some("google/bert")), "my-bert");
+        assert_eq!(name("/none/sentiment/model", None), "sentiment/model");
+        assert_eq!(name("/none/sentiment/checkpoint-500", Some("./model")), "sentiment/checkpoint-500");
+        assert_eq!(name("/none/model", Some("openai/whisper-tiny")), "openai/whisper-tiny");
+        assert_eq!(name("/none/model", Some("/home/somebody/runs/tiny-gpt/")), "tiny-gpt");
+        assert_eq!(name("/none/models--org--small/snapshots/abc", Some("other")), "org/small");
     }
 }

@@ -106,6 +106,27 @@ fn heads_that_do_not_divide_the_width_are_refused_with_both_numbers() {
 }
 
 #[test]
+fn heads_too_many_or_too_wide_are_refused_before_each_of_4096_layers_has_numbers_for_them() {
+    let refused = |changes: &[(&str, u64)]| {
+        let mut folder = Folder::of(&data("families/llama"));
+        folder.config.as_object_mut().unwrap().remove("head_dim");
+        folder.config["num_hidden_layers"] = json!(4096);
+        changes.iter().for_each(|(field, value)| folder.config[*field] = json!(value));
+        folder.write();
+        folder.refusal()
+    };
+    let wide = [("hidden_size", 1 << 24), ("num_attention_heads", 1), ("num_key_value_heads", 1)];
+    let message = refused(&wide);
+    assert!(
+        message.contains("num_attention_heads is 1, so that hidden_size 16777216 makes heads of 16777216"),
+        "{message}"
+    );
+    let many = [("hidden_size", 1 << 24), ("num_attention_heads", 1 << 23), ("num_key_value_heads", 1)];
+    assert!(refused(&many).contains("num_attention_heads is 8388608; attlas reads up to 4096 heads a layer"));
+    assert!(refused(&[("head_dim", 1 << 24)]).contains("head_dim is 16777216; attlas reads heads of up to 4096"));
+}
+
+#[test]
 fn sizes_of_the_wrong_type_or_out_of_range_are_refused_before_anything_is_allocated() {
     for value in [json!(0), json!(-3), json!(1.5), json!("64"), json!([64]), json!(1u64 << 40), json!(true)] {
         let message = Folder::with("d_ff", value.clone());
@@ -187,14 +208,23 @@ fn a_default_is_never_blamed_as_if_it_stood_in_the_file() {
 #[test]
 fn weights_packed_in_a_way_that_is_not_read_are_named_as_that() {
     let mut folder = Folder::new();
-    folder.config["quantization_config"] = json!({"quant_method": "gptq", "bits": 4});
-    folder.tensors.remove("encoder_layers.1.ffn.ffn.0.weight");
-    folder.write();
-    let message = folder.refusal();
-    assert!(
-        message.contains("quantization_config says that the weights are packed by gptq, which is not"),
-        "{message}"
-    );
+    for (settings, in_words) in [
+        (json!({"quant_method": "bitsandbytes", "load_in_4bit": true}), "bitsandbytes (4 bits)"),
+        (json!({"quant_method": "gptq", "bits": 3}), "gptq (3 bits)"),
+        (json!({"quant_method": "awq", "bits": 4, "version": "gemv"}), "awq (4 bits)"),
+        (json!({"quant_method": "quanto"}), "quanto"),
+        (json!({"bits": 2}), "a method that it does not name (2 bits)"),
+    ] {
+        folder.config["quantization_config"] = settings;
+        folder.write();
+        assert_eq!(
+            folder.refusal(),
+            format!(
+                "DIR/config.json: quantization_config says that the weights are quantised with {in_words}, which \
+                 attlas does not read; take the unquantised checkpoint or a .gguf"
+            )
+        );
+    }
 }
 
 #[test]
@@ -416,7 +446,7 @@ fn a_link_that_leads_to_itself_or_in_a_circle_is_an_error() {
 }
 
 #[test]
-fn a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_refused_with_both_numbers() {
+fn a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_noted_and_a_text_that_needs_one_is_refused() {
     let folder = Folder::new();
     folder.write();
     let vocabulary: serde_json::Map<String, Value> = (0..60).map(|id| (format!("w{id}"), json!(id))).collect();
@@ -426,8 +456,20 @@ fn a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_refused_with_both_
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "w0"}
     });
     std::fs::write(folder.path("tokenizer.json"), tokenizer.to_string()).unwrap();
-    let message = folder.refusal();
-    assert!(message.contains("has ids up to 59") && message.contains("is 50"), "{message}");
+    let model = Model::load(folder.folder.path()).unwrap();
+    let target = model.tokens_from_ids(Side::Target, &[1, 5]).unwrap();
+    let run = |text: &str| {
+        let source = model.source_tokens(text).unwrap();
+        model.run(&[Input { source, target: target.clone(), ..Input::default() }], &RunOptions::default())
+    };
+    let notes = run("w3 w49").unwrap().recording.provenance.notes;
+    let said = "the tokenizer has ids up to 59, but the model has 50 embeddings: texts with others are refused";
+    assert!(notes.iter().any(|note| note == said), "{notes:?}");
+    let message = run("w3 w50").expect_err("a refusal").to_string();
+    assert!(
+        message.starts_with("source token 1 (\"w50\") has id 50, but ") && message.ends_with("has ids 0 to 49"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -34,6 +34,27 @@ const WHISPER: &str =
     r#"{"feature_size": 8, "sampling_rate": 4480, "chunk_length": 1, "hop_length": 160, "n_fft": 400}"#;
 
 #[test]
+fn a_processor_config_of_transformers_5_says_how_an_image_or_a_sound_is_prepared() {
+    let inside = |case: &str, field: &str, preprocessor: &str| {
+        let folder = with_preprocessor(case, preprocessor);
+        std::fs::remove_file(folder.path().join("preprocessor_config.json")).expect("removed");
+        let joint = format!("{{\"processor_class\": \"AnyProcessor\", \"{field}\": {preprocessor}}}");
+        std::fs::write(folder.path().join("processor_config.json"), joint).expect("a file");
+        folder
+    };
+    let pixels = |folder: &TempDir| {
+        let model = Model::load(folder.path()).expect("a model");
+        model.image_input(&sense("rgb.png")).expect("an image").features.expect("pixels").array.values.clone()
+    };
+    assert_eq!(pixels(&inside("deit", "image_processor", VIT)), pixels(&with_preprocessor("deit", VIT)));
+    let sound = |folder: &TempDir| {
+        let model = Model::load(folder.path()).expect("a model");
+        model.sound_input(&sense("mono.wav"), None).expect("a sound").features.expect("frames").array.values.clone()
+    };
+    assert_eq!(sound(&inside("whisper", "feature_extractor", WHISPER)), sound(&with_preprocessor("whisper", WHISPER)));
+}
+
+#[test]
 fn an_image_is_recorded_with_the_place_of_its_patches() {
     let folder = with_preprocessor("deit", VIT);
     let model = Model::load(folder.path()).expect("a model");
@@ -46,7 +67,7 @@ fn an_image_is_recorded_with_the_place_of_its_patches() {
     let labels: Vec<&str> = item.source.labels().collect();
     assert_eq!(labels, ["CLS", "DIST", "r0c0", "r0c1", "r0c2", "r1c0", "r1c1", "r1c2", "r2c0", "r2c1", "r2c2"]);
     assert_eq!(item.source.tokens[1].role, TokenRole::Special);
-    let grid = PatchGrid { first: 2, rows: 3, columns: 3, size: [41, 31], seen: [0, 0, 41, 31] };
+    let grid = PatchGrid { first: 2, rows: 3, columns: 3, size: Some([41, 31]), seen: Some([0, 0, 41, 31]) };
     assert_eq!(item.image, Some(grid));
     assert_eq!(run.logits.expect("logits").shape, [1, 3]);
     // and it survives the file
@@ -69,7 +90,7 @@ fn dinov2_reads_images_of_any_size_and_names_its_registers() {
     let grid = recording.items[0].image.clone().expect("a grid");
     assert_eq!([grid.rows, grid.columns], [2, 5]);
     // 31 × 41 pixels become 16 × 21, of which the middle 8 × 20 are left
-    assert_eq!(grid.seen, [0, 8, 39, 15]);
+    assert_eq!(grid.seen, Some([0, 8, 39, 15]));
     assert_eq!(recording.map(0, Kind::Encoder, 1, 3).expect("a map").n_keys(), 14);
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use attlas_model::weights::Checkpoint;
+use attlas_model::weights::{Checkpoint, Saved, open_saved};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -188,4 +188,48 @@ fn pipes_folders_and_loops_in_place_of_weights_are_refused() {
     std::fs::remove_dir(&path).unwrap();
     std::os::unix::fs::symlink(&path, &path).unwrap();
     assert!(!refused().is_empty());
+}
+
+#[test]
+fn what_is_no_state_dict_is_taken_out_of_a_file_as_it_lies_there() {
+    let one = views(2, 1); // a dictionary whose value is a tensor: the pickle's memo 1, 2, 3 rebuild it again
+    let pickle = [&one[..one.len() - 2], b"0(h\x01h\x03Rh\x01h\x03R\x86X\x01\0\0\0aNt."].concat();
+    let stored: Vec<u8> =
+        [1.0_f32, f32::NEG_INFINITY, 3.0, 4.0].iter().flat_map(|number| number.to_le_bytes()).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("attentions.pt");
+    std::fs::write(&path, zip(&[("data.pkl", &pickle), ("data/0", &stored)])).unwrap();
+    let Saved::List(items) = open_saved(&path).unwrap() else { panic!("a tuple was saved") };
+    let [Saved::List(tensors), Saved::Text(text), Saved::Other] = items.as_slice() else { panic!("{items:?}") };
+    assert_eq!((tensors.len(), text.as_str()), (2, "a"));
+    let Saved::Tensor(tensor) = &tensors[1] else { panic!("{tensors:?}") };
+    assert_eq!(tensor.shape, [2, 2]);
+    assert_eq!(tensor.read().unwrap(), [1.0, 3.0, f32::NEG_INFINITY, 4.0], "transposed, also what is not finite");
+    for file in ["zip.bin", "legacy.bin"] {
+        let Saved::Named(entries) = open_saved(&data(file)).unwrap() else { panic!("{file}: a dictionary was saved") };
+        assert!(entries.iter().any(|(name, saved)| name == "bf16" && matches!(saved, Saved::Tensor(_))), "{file}");
+    }
+    let message = open_saved(&data("hostile-path.bin")).unwrap_err().to_string();
+    assert!(message.contains("asks for \"pathlib"), "{message}");
+}
+
+#[test]
+fn lists_that_hold_one_another_again_and_again_are_not_walked_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bomb.pt");
+    let refusal = |pickle: &[u8]| {
+        std::fs::write(&path, zip(&[("data.pkl", pickle)])).unwrap();
+        open_saved(&path).unwrap_err().to_string()
+    };
+    let deep = [&b"\x80\x02)"[..], &b"2\x86".repeat(100_000), b"."].concat();
+    assert!(refusal(&deep).ends_with("has lists more than 8 deep in one another"));
+    // 200 names for a list of 200 names for a list of 200 names of a list
+    let mut wide = b"\x80\x02)q\x00".to_vec();
+    for level in 1..=3 {
+        wide.extend([&b"("[..], &[b'h', level - 1].repeat(200), &[b't', b'q', level]].concat());
+    }
+    wide.push(b'.');
+    assert!(refusal(&wide).ends_with("holds more than 1048576 things"));
+    let itself = b"\x80\x02]q\x00h\x00a.";
+    assert!(refusal(itself).ends_with("has lists more than 8 deep in one another"));
 }

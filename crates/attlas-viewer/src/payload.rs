@@ -52,11 +52,13 @@ struct PageProvenance<'a> {
     notes: Vec<String>,
 }
 
-/// Tokens in a tile at most, where cells are tiles.
+/// Tokens in a tile at most, where cells are tiles, and how many there are.
 #[derive(Serialize)]
 struct PageTiles {
     source: usize,
     target: usize,
+    n_source: usize,
+    n_target: usize,
 }
 
 #[derive(Serialize)]
@@ -79,6 +81,9 @@ struct PageToken<'a> {
     role: TokenRole,
     word: Option<usize>,
     position: usize,
+    /// Whether it is silence that was added after a sound.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    silent: bool,
     /// At the first piece of a word that is cut from the text otherwise than its pieces read together: the word.
     #[serde(skip_serializing_if = "Option::is_none")]
     whole: Option<String>,
@@ -157,7 +162,12 @@ impl<'a> Payload<'a> {
     /// A recording whose cells are tiles.
     pub fn of_tiles(pooled: &'a Pooled, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
         let mut payload = Payload::new(&pooled.recording, options)?;
-        payload.description.pooled = Some(PageTiles { source: pooled.source, target: pooled.target });
+        payload.description.pooled = Some(PageTiles {
+            source: pooled.source,
+            target: pooled.target,
+            n_source: pooled.n_source,
+            n_target: pooled.n_target,
+        });
         Ok(payload)
     }
 
@@ -300,8 +310,12 @@ fn factored_size(layer: &Layer, item: &Item) -> u64 {
 fn page_item(item: &Item) -> PageItem<'_> {
     let target = kept(&item.target);
     let known = item.predicted.len() == item.target.len();
+    let mut source = page_tokens(&item.source);
+    for token in &mut source.tokens {
+        token.silent = item.silence().contains(&token.position);
+    }
     PageItem {
-        source: page_tokens(&item.source),
+        source,
         target: page_tokens(&item.target),
         predicted: if known { pick(&item.predicted, &target) } else { Vec::new() },
     }
@@ -324,7 +338,7 @@ fn pick<'a>(tokens: &'a Tokens, positions: &[usize]) -> Vec<PageToken<'a>> {
     }
     let token = |(position, whole): (&usize, Option<String>)| {
         let token = &tokens.tokens[*position];
-        PageToken { text: &token.text, role: token.role, word: token.word, position: *position, whole }
+        PageToken { text: &token.text, role: token.role, word: token.word, position: *position, silent: false, whole }
     };
     positions.iter().zip(wholes).map(token).collect()
 }

@@ -26,6 +26,10 @@ pub struct Pooled {
     pub source: usize,
     /// Target tokens in a tile at most.
     pub target: usize,
+    /// Source tokens, padding included.
+    pub n_source: usize,
+    /// Target tokens, padding included.
+    pub n_target: usize,
 }
 
 /// The recording in as many tiles as `max_bytes` allow; `None` where even few do not fit, or there is too much to compute.
@@ -67,7 +71,8 @@ pub fn pool(recording: &Recording, max_bytes: u64) -> Result<Option<Pooled>, att
     ));
     let layers = carried(recording).map(|layer| pool_layer(recording, layer, side)).collect::<Result<Vec<_>, _>>()?;
     let items = recording.items.iter().map(item).collect();
-    Ok(Some(Pooled { recording: Recording { items, layers, provenance }, source, target }))
+    let (n_source, n_target) = (first.source.len(), first.target.len());
+    Ok(Some(Pooled { recording: Recording { items, layers, provenance }, source, target, n_source, n_target }))
 }
 
 /// What falls into tile `tile` of `n_tiles` along an axis of `n`.

@@ -213,6 +213,74 @@ fn labels_are_neither_clipped_nor_on_top_of_each_other_on_a_phone() {
     assert_quiet(&mut browser);
 }
 
+/// Every head uniform over `n` tokens, so that each is marked as broad.
+fn uniform(n: usize) -> Recording {
+    let shape = Shape { n_heads: 2, n_kv_heads: 2, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
+    let weights = vec![1.0 / n as f32; 2 * n * n]; // [2 heads, n, n]
+    let words = ["neighbourhood", "a", "quick", "of"];
+    Recording {
+        items: vec![Item {
+            source: Tokens::from_labels((0..n).map(|place| words[place % words.len()])),
+            ..Item::default()
+        }],
+        layers: vec![Layer::new(Kind::Encoder, 0, shape, Weights::Dense(weights.into()))],
+        provenance: Provenance::default(),
+    }
+}
+
+#[test]
+fn on_a_phone_the_map_is_whole_and_on_the_first_screen_and_its_labels_and_tooltip_are_seen() {
+    let Some((mut browser, _folder, file)) = opened(&uniform(100), "small", "") else { return };
+    for (width, height) in [(390, 844), (768, 1024), (1280, 900)] {
+        browser.resize(width, height, "light");
+        browser.open(&file, "#kind=encoder&layer=0&head=1&q=1&k=98");
+        assert!(
+            !browser.text(".head-title .remark").is_empty(),
+            "the head has a badge, which must not push the map aside"
+        );
+        let wide = browser.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        assert_eq!(wide, 0, "{width}: the page scrolls sideways");
+        let seen = browser.evaluate(
+            "(() => { const box = s => document.querySelector(s).getBoundingClientRect(); \
+             const [room, cells] = [box('.map-scroll'), box('.cells canvas')]; \
+             return [cells.width, cells.right - room.right, cells.bottom - innerHeight]; })()",
+        );
+        let [side, beyond, below] = [0, 1, 2].map(|place| seen[place].as_f64().unwrap());
+        assert!(side >= 200.0 && beyond <= 0.5, "{width}: {side} px, {beyond} px beyond its room");
+        assert!(width > 390 || below <= 0.0, "the map ends {below} px below the first screen");
+        // what is clipped lies outside the scrolled room, or beneath the labels of the other axis
+        let clipped = browser.evaluate(
+            "(() => { const seen = e => getComputedStyle(e).visibility === 'visible'; \
+             const boxes = axis => [...document.querySelectorAll(`.${axis}-labels .label`)].filter(seen) \
+               .map(e => { const r = document.createRange(); r.selectNodeContents(e.firstChild); return r.getBoundingClientRect(); }); \
+             const [rows, columns] = [boxes('row'), boxes('column')]; \
+             const [room, corner] = ['.map-scroll', '.map .corner'].map(s => document.querySelector(s).getBoundingClientRect()); \
+             const faults = []; \
+             if (rows[0].top < corner.bottom - 1) faults.push('the first row'); \
+             if (columns[0].left < corner.right - 1) faults.push('the first column'); \
+             if (rows.some(b => b.left < room.left || b.bottom > room.bottom)) faults.push('a row outside'); \
+             if (columns.some(b => b.top < room.top || b.right > room.right)) faults.push('a column outside'); \
+             if (rows.slice(1).some((b, i) => b.top < rows[i].bottom - 1)) faults.push('rows on each other'); \
+             if (columns.slice(1).some((b, i) => b.left < columns[i].right - 1)) faults.push('columns on each other'); \
+             return faults; })()",
+        );
+        assert_eq!(clipped, serde_json::json!([]), "{width}");
+        for (x, y) in [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99)] {
+            let place = browser.evaluate(&format!(
+                "(() => {{ const b = document.querySelector('.cells canvas').getBoundingClientRect(); \
+                 return [b.left + b.width * {x}, Math.min(b.top + b.height * {y}, innerHeight - 2)]; }})()"
+            ));
+            browser.point_at(place[0].as_f64().unwrap(), place[1].as_f64().unwrap());
+            let inside = browser.evaluate(
+                "(() => { const b = document.querySelector('.tip').getBoundingClientRect(); \
+                 return b.width > 0 && b.left >= 0 && b.top >= 0 && b.right <= innerWidth && b.bottom <= innerHeight; })()",
+            );
+            assert_eq!(inside, true, "{width}: the tooltip at {x}, {y}");
+        }
+    }
+    assert_quiet(&mut browser);
+}
+
 #[test]
 fn a_text_of_2000_tokens_opens_as_tiles_and_says_so() {
     let shape = Shape { n_heads: 2, n_kv_heads: 2, n_queries: 2000, n_keys: 2000, d_head: 0, d_value: 0 };
@@ -224,12 +292,23 @@ fn a_text_of_2000_tokens_opens_as_tiles_and_says_so() {
         provenance: Provenance { model: "imported".into(), ..Provenance::default() },
     };
     let options = PageOptions { max_bytes: 4 << 20, ..PageOptions::default() };
-    let Some((mut browser, _folder, _)) = opened_with(&recording, &options, "tiles", "#q=0&k=0") else { return };
+    let Some((mut browser, _folder, file)) = opened_with(&recording, &options, "tiles", "#q=0&k=0") else { return };
     let note = browser.text(".note");
     assert!(note.contains("each cell is the largest weight of a tile of up to 4 × 4 weights"), "{note}");
     let sentence = browser.text("#reading");
     assert!(sentence.starts_with("0–3 w0 w1 w2 w3 → 0–3 w0 w1 w2 w3 0.7500 at most"), "{sentence}");
     assert_eq!(browser.text(".reading .caption"), "Largest weights of tiles: a row of them has no sum.");
     assert!(browser.text("footer").contains("exported arrays give the weights themselves"));
+    // places are named by tokens, whatever the size of the tiles
+    browser.open(&file, "#q=1001&k=1000");
+    let sentence = browser.text("#reading");
+    assert!(sentence.starts_with("1000–1003 w1000 w1001 w1002 w1003 → 1000–1003 w1000"), "{sentence}");
+    browser.evaluate(
+        "(() => { const [query, key] = document.querySelectorAll('.jump input'); query.value = '1999'; key.value = '9'; \
+         key.dispatchEvent(new Event('change', { bubbles: true })); })()",
+    );
+    browser.settle();
+    assert!(browser.text("#reading").starts_with("1997–1999 w1997"), "{}", browser.text("#reading"));
+    assert!(browser.evaluate("location.hash").as_str().unwrap().ends_with("&q=1997&k=8"));
     assert_quiet(&mut browser);
 }

@@ -97,7 +97,7 @@ fn a_text_of_2000_tokens_is_shown_in_tiles_of_their_largest_weights_and_the_page
     assert!(!fits(&recording, &options).unwrap() && fits(&recording, &PageOptions::default()).unwrap());
     let page = page(&recording, &options).unwrap();
     assert!(page.len() < 5 << 20, "{} bytes", page.len());
-    assert!(page.contains(r#""pooled":{"source":4,"target":1}"#));
+    assert!(page.contains(r#""pooled":{"source":4,"target":1,"n_source":2000,"n_target":0}"#));
     assert!(page.contains("each cell is the largest weight of a tile of up to 4 source tokens"));
     assert!(page.contains(r#""text":"0–3 0 1 2 3""#) && page.contains(r#""text":"1997–1999 1997 1998 1999""#));
     let numbers = page.split("id=\"atlas-numbers\">").nth(1).unwrap().split('<').next().unwrap();
@@ -119,7 +119,7 @@ fn tiles_leave_padded_queries_out_and_keep_the_tokens_of_a_short_side() {
     let weights: Vec<f32> = (0..3 * 600).map(|cell| if cell >= 1200 { 0.5 } else { 0.001 }).collect();
     recording.layers[0] = Layer::new(Kind::Cross, 0, shape, Weights::Dense(weights.into()));
     let page = page(&recording, &PageOptions { max_bytes: 6200, ..PageOptions::default() }).unwrap();
-    assert!(page.contains(r#""pooled":{"source":2,"target":1}"#));
+    assert!(page.contains(r#""pooled":{"source":2,"target":1,"n_source":600,"n_target":3}"#));
     assert!(page.contains(r#"{"text":"a","role":"text""#) && page.contains(r#""n_padding":1"#));
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::Kind;
+use crate::arrays::Cause;
 
 /// An error of this crate; its text says what was needed, what came and where.
 #[derive(Debug, thiserror::Error)]
@@ -97,20 +98,23 @@ pub enum Error {
     BadWeights(String),
     /// An imported array of which nothing says what kind of attention it is.
     #[error(
-        "array \"{array}\" is none of encoder, decoder_self, decoder_cross (or encoder.0, encoder.1, … for a batch), \
-         and nothing says its kind (encoder, decoder or cross), as can be done for the only array of a file"
+        "{array} does not say what kind of attention it is; the names encoder, decoder_self and decoder_cross do \
+         (encoder.0, encoder.1, … for the layers of a batch), and those of transformers: attentions, encoder_attentions, \
+         decoder_attentions, cross_attentions"
     )]
     KindUnknown {
-        /// The array's name in its file.
+        /// The array, with its name in the file where it has one.
         array: String,
     },
     /// Imported weights of which a row sums to more than 1.
-    #[error("{place}: the row sums to {sum}, more than 1")]
+    #[error("{place}: the row sums to {sum}, more than 1{}", after(cause))]
     Unnormalised {
         /// Kind, head, text and row.
         place: String,
         /// What the row sums to.
         sum: f32,
+        /// Why that probably is.
+        cause: Option<Cause>,
     },
     /// More than a written limit allows.
     #[error("{what} would need {needed} bytes, more than the limit of {limit}; {remedy}")]
@@ -157,6 +161,11 @@ pub enum Error {
     /// A figure that cannot be drawn.
     #[error("{0}")]
     Figure(String),
+}
+
+/// A cause after a sentence.
+fn after(cause: &Option<Cause>) -> String {
+    cause.as_ref().map_or(String::new(), |cause| format!(": {cause}"))
 }
 
 /// What helps when a limit refuses the work.

@@ -17,13 +17,12 @@
 //! ```
 //! use std::collections::BTreeMap;
 //!
-//! use attlas::arrays::{Array, ArrayData, ImportOptions, import};
-//! use attlas::{Head, Kind, View};
+//! use attlas::arrays::{Array, ImportOptions, import};
+//! use attlas::{Head, Kind, Tokens, View};
 //!
 //! // weights computed elsewhere, [layers, heads, queries, keys]; `attlas_model` runs models and records them
-//! let numbers = ArrayData::Numbers([0.9, 0.1, 0.2, 0.8].repeat(3 * 5));
-//! let array = Array { shape: vec![3, 5, 2, 2], data: numbers };
-//! let tokens = |words: [&str; 2]| Some(words.map(String::from).to_vec());
+//! let array = Array::numbers(vec![3, 5, 2, 2], [0.9, 0.1, 0.2, 0.8].repeat(3 * 5));
+//! let tokens = |words: [&str; 2]| Some(vec![Tokens::from_labels(words)]);
 //! let options = ImportOptions {
 //!     source_tokens: tokens(["The", "cat"]),
 //!     target_tokens: tokens(["Le", "chat"]),

@@ -186,7 +186,7 @@ impl<'a> AttentionMap<'a> {
 
     /// The position of query 0 among the keys: 0 when both start together.
     pub fn query_offset(&self) -> usize {
-        self.layer.factored().map_or(0, |factored| factored.scoring.query_offset)
+        self.layer.first_position()
     }
 
     fn shape(&self) -> &Shape {

@@ -107,10 +107,13 @@ pub struct PatchGrid {
     pub rows: usize,
     /// Patches from left to right.
     pub columns: usize,
-    /// Width and height of the image file, upright, in pixels.
-    pub size: [usize; 2],
-    /// The part of the image that the patches cover: left, top, width, height, in pixels of the file.
-    pub seen: [usize; 4],
+    /// Width and height of the image file, upright, in pixels; `None` where no image is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<[usize; 2]>,
+    /// The part of the image that the patches cover: left, top, width, height, in pixels of the file; the whole image where
+    /// it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<[usize; 4]>,
 }
 
 impl PatchGrid {

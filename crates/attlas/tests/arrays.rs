@@ -4,8 +4,8 @@ mod common;
 
 use std::path::Path;
 
-use attlas::arrays::{self, ImportOptions, Selection, export, import};
-use attlas::{Error, Factored, Kind, Numbers, Recording, Traces, Weights};
+use attlas::arrays::{self, ImageGrid, ImportOptions, Reading, Selection, export, import};
+use attlas::{Error, Factored, Kind, Numbers, Recording, TokenRole, Tokens, Traces, Weights};
 
 fn one_text() -> Recording {
     let mut recording = common::translation();
@@ -78,7 +78,9 @@ fn tokens_in_csv_are_no_formulas_and_hold_no_controls() {
 #[test]
 fn csv_and_json_hold_the_selected_tile() {
     let folder = tempfile::tempdir().unwrap();
-    let recording = one_text();
+    let mut recording = one_text();
+    let labels = (0..recording.items[0].target.len()).map(|place| format!("p{place}"));
+    recording.items[0].predicted = Tokens::from_labels(labels);
     let selection = Selection {
         kind: Some(Kind::Cross),
         layer: Some(0),
@@ -93,7 +95,7 @@ fn csv_and_json_hold_the_selected_tile() {
     let text = std::fs::read_to_string(&csv).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 5);
-    assert_eq!(lines[1], format!("0,cross,0,1,1,2,\"t1\",\"s2\",{}", map.row(1)[2]));
+    assert_eq!(lines[1], format!("0,cross,0,1,1,2,\"t1\",\"s2\",{},\"p1\"", map.row(1)[2]));
     let json = folder.path().join("tile.json");
     export(&recording, &selection, &json).unwrap();
     let value: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
@@ -123,8 +125,8 @@ fn a_selection_of_what_is_not_there_says_what_is() {
 }
 
 fn imported(shape: &[usize], weights: &[f32], options: &ImportOptions) -> Result<Recording, Error> {
-    let data = arrays::ArrayData::Numbers(weights.to_vec());
-    import([("decoder_cross".to_string(), arrays::Array { shape: shape.to_vec(), data })].into(), options)
+    let array = arrays::Array::numbers(shape.to_vec(), weights.to_vec());
+    import([("decoder_cross".to_string(), array)].into(), options)
 }
 
 #[test]
@@ -150,8 +152,8 @@ fn unnormalised_rows_are_taken_on_request_and_the_recording_says_so() {
 #[test]
 fn labels_that_do_not_fit_the_map_are_counted() {
     let options = ImportOptions {
-        source_tokens: Some(vec!["a".into()]),
-        target_tokens: Some(vec!["b".into(), "c".into()]),
+        source_tokens: Some(vec![Tokens::from_labels(["a"])]),
+        target_tokens: Some(vec![Tokens::from_labels(["b", "c"])]),
         ..ImportOptions::default()
     };
     let message = imported(&[2, 2], &[0.5; 4], &options).unwrap_err().to_string();
@@ -230,24 +232,23 @@ fn the_limit_on_bytes_counts_what_texts_cost_and_holds_for_every_format() {
 
 #[test]
 fn the_only_array_of_a_file_has_the_kind_that_is_given_whatever_its_name() {
-    let data = || arrays::ArrayData::Numbers(vec![0.5; 4]);
-    let array = || arrays::Array { shape: vec![2, 2], data: data() };
+    let array = || arrays::Array::numbers(vec![2, 2], vec![0.5; 4]);
     let options = ImportOptions { kind: Some(Kind::Encoder), ..ImportOptions::default() };
     let recording = import([("attention".to_owned(), array())].into(), &options).unwrap();
     assert_eq!(recording.layers[0].kind, Kind::Encoder);
     let two = [("attention".to_owned(), array()), ("scores".to_owned(), array())];
-    assert!(matches!(import(two.into(), &options), Err(Error::KindUnknown { .. })));
+    assert!(import(two.into(), &options).unwrap_err().to_string().contains("do not say which layer each is"));
     let none = import([("attention".to_owned(), array())].into(), &ImportOptions::default());
     assert!(matches!(none, Err(Error::KindUnknown { .. })));
 }
 
 /// Imports one head, whose tokens are labelled.
 fn head(kind: Kind, labels: &[&str], weights: &[f32]) -> Recording {
-    let labels = Some(labels.iter().map(|label| (*label).to_owned()).collect());
+    let labels = Some(vec![Tokens::from_labels(labels.iter().copied())]);
     let (source_tokens, target_tokens) = if kind == Kind::Encoder { (labels, None) } else { (None, labels) };
     let options = ImportOptions { kind: Some(kind), source_tokens, target_tokens, ..ImportOptions::default() };
     let n = weights.len().isqrt();
-    let array = arrays::Array { shape: vec![n, n], data: arrays::ArrayData::Numbers(weights.to_vec()) };
+    let array = arrays::Array::numbers(vec![n, n], weights.to_vec());
     import([("maps".to_owned(), array)].into(), &options).unwrap()
 }
 
@@ -255,16 +256,18 @@ fn head(kind: Kind, labels: &[&str], weights: &[f32]) -> Recording {
 fn a_row_that_is_all_zero_is_said_unless_it_is_of_padding() {
     let recording = head(Kind::Encoder, &["a", "b"], &[1.0, 0.0, 0.0, 0.0]);
     let first = "encoder L0H0 (layer 0, head 0), text 0, row 1";
-    let note =
-        format!("encoder layer 0: 1 row is all zero and not of padding, which fails the checks (first: {first})");
+    let note = format!(
+        "encoder layer 0: 1 row is all zero, which fails the checks unless their tokens are called padding, [PAD] or <pad> (first: {first})"
+    );
     assert_eq!(recording.provenance.notes, [note]);
     assert!(!recording.check().unwrap()[0].passed());
     let recording = head(Kind::Encoder, &["a", "[PAD]"], &[1.0, 0.0, 0.0, 0.0]);
-    assert_eq!(recording.provenance.notes, ["1 token is taken as padding: its rows and columns are all zero"]);
+    assert_eq!(recording.provenance.notes, ["1 token is padding, which no query looks at; left out"]);
     assert!(recording.check().unwrap()[0].passed());
     let recording = head(Kind::Encoder, &["a", "<pad>"], &[0.5, 0.5, 0.5, 0.5]);
-    assert!(recording.provenance.notes.is_empty(), "it takes part");
-    assert_eq!(recording.items[0].source.tokens[1].role, attlas::TokenRole::Text);
+    let note = "1 token is called padding, but queries look there: was the attention mask left out?";
+    assert_eq!(recording.provenance.notes, [note]);
+    assert_eq!(recording.items[0].source.tokens[1].role, TokenRole::Text);
 }
 
 #[test]
@@ -278,4 +281,218 @@ fn a_decoder_that_looks_at_later_tokens_is_asked_about_and_an_encoder_is_not() {
             "decoder layer 0: queries look at later tokens, with up to 25.0 % of a layer's weight; are these maps of an encoder?"
         ]
     );
+}
+
+fn named(arrays: &[(&str, &[usize], Vec<f32>)]) -> std::collections::BTreeMap<String, arrays::Array> {
+    arrays
+        .iter()
+        .map(|(name, shape, numbers)| ((*name).to_owned(), arrays::Array::numbers(shape.to_vec(), numbers.clone())))
+        .collect()
+}
+
+fn of_kind(kind: Kind) -> ImportOptions {
+    ImportOptions { kind: Some(kind), ..ImportOptions::default() }
+}
+
+fn readings(arrays: std::collections::BTreeMap<String, arrays::Array>, options: &ImportOptions) -> Vec<String> {
+    let readings = arrays::import_telling(arrays, options).unwrap().readings.into_iter();
+    readings
+        .map(|reading| match reading {
+            Reading::Axes(told) | Reading::Kind(told) | Reading::Rows(told) => told,
+        })
+        .collect()
+}
+
+#[test]
+fn the_outputs_of_transformers_are_known_by_their_names() {
+    let arrays = named(&[
+        ("encoder_attentions", &[2, 4, 3, 3], [0.5, 0.25, 0.25].repeat(24)),
+        ("decoder_attentions", &[2, 4, 2, 2], [1.0, 0.0, 0.5, 0.5].repeat(8)),
+        ("cross_attentions", &[2, 4, 2, 3], [0.5, 0.25, 0.25].repeat(16)),
+    ]);
+    let recording = import(arrays, &ImportOptions::default()).unwrap();
+    assert_eq!(recording.kinds(), Kind::ALL);
+    assert!(Kind::ALL.into_iter().all(|kind| recording.layers_of(kind).count() == 2));
+}
+
+#[test]
+fn attentions_are_a_decoders_when_no_query_looks_ahead() {
+    let causal = || named(&[("attentions.0", &[1, 1, 2, 2], vec![1.0, 0.0, 0.5, 0.5])]);
+    assert_eq!(import(causal(), &ImportOptions::default()).unwrap().kinds(), [Kind::Decoder]);
+    let told = readings(causal(), &ImportOptions::default());
+    assert!(told.contains(&"attentions read as decoder self-attention: no query looks at a later token".to_owned()));
+    assert_eq!(import(causal(), &of_kind(Kind::Encoder)).unwrap().kinds(), [Kind::Encoder]);
+    let both_ways = named(&[("attentions.0", &[1, 1, 2, 2], vec![0.5; 4])]);
+    assert_eq!(import(both_ways, &ImportOptions::default()).unwrap().kinds(), [Kind::Encoder]);
+    let other = import(named(&[("cross_attentions", &[2, 2], vec![0.5; 4])]), &of_kind(Kind::Encoder)).unwrap_err();
+    assert!(other.to_string().contains("is cross-attention by its name, not encoder self-attention"), "{other}");
+}
+
+/// Weights of maps of 2 × 2 that all differ: layer, text and head are told from the first weight.
+fn told_apart([layers, texts, heads]: [usize; 3], outer: [usize; 3]) -> Vec<f32> {
+    let sizes = [layers, texts, heads];
+    let places = |n: usize| {
+        [n / (sizes[outer[1]] * sizes[outer[2]]), n / sizes[outer[2]] % sizes[outer[1]], n % sizes[outer[2]]]
+    };
+    let map = |n: usize| {
+        let mut at = [0; 3];
+        (0..3).for_each(|axis| at[outer[axis]] = places(n)[axis]);
+        let weight = (at[0] * 16 + at[1] * 4 + at[2]) as f32 / 64.0;
+        [weight, 1.0 - weight, 0.5, 0.5]
+    };
+    (0..layers * texts * heads).flat_map(map).collect()
+}
+
+#[test]
+fn five_axes_are_layers_texts_heads_queries_and_keys_unless_they_are_named() {
+    let axes = |axes: &str| ImportOptions { axes: Some(axes.parse().unwrap()), ..of_kind(Kind::Encoder) };
+    let stacked = named(&[("", &[2, 3, 4, 2, 2], told_apart([2, 3, 4], [0, 1, 2]))]);
+    assert_eq!(
+        readings(stacked.clone(), &of_kind(Kind::Encoder)),
+        ["[2, 3, 4, 2, 2] read as 2 layers × 3 texts × 4 heads × 2 queries × 2 keys"]
+    );
+    let batch_first = named(&[("", &[3, 2, 4, 2, 2], told_apart([2, 3, 4], [1, 0, 2]))]);
+    let (first, second) = (of_kind(Kind::Encoder), axes("batch,layers,heads,queries,keys"));
+    for recording in [import(stacked, &first).unwrap(), import(batch_first, &second).unwrap()] {
+        assert_eq!((recording.items.len(), recording.layers.len()), (3, 2));
+        assert_eq!(recording.map(2, Kind::Encoder, 1, 3).unwrap().row(0)[0], 27.0 / 64.0);
+    }
+    let wrong = import(named(&[("", &[2, 2, 2], vec![0.5; 8])]), &axes("queries,keys")).unwrap_err().to_string();
+    assert_eq!(wrong, "the array: shape [2, 2, 2] has 3 axes, but queries, keys are 2");
+}
+
+#[test]
+fn the_mean_of_heads_of_a_batch_is_no_heads_of_a_text_and_the_recording_says_so() {
+    let averaged = || named(&[("", &[3, 2, 2], vec![0.5; 12])]);
+    assert_eq!(readings(averaged(), &of_kind(Kind::Encoder)), ["[3, 2, 2] read as 3 heads × 2 queries × 2 keys"]);
+    let axes = Some("batch,queries,keys".parse().unwrap());
+    let recording = import(averaged(), &ImportOptions { axes, ..of_kind(Kind::Encoder) }).unwrap();
+    assert_eq!((recording.items.len(), recording.layers.len(), recording.layers[0].shape.n_heads), (3, 1, 1));
+    assert!(recording.provenance.notes[0].contains("head 0 is the mean of heads"), "{:?}", recording.provenance.notes);
+}
+
+#[test]
+fn rows_of_16_bits_may_be_as_far_from_1_as_their_format_leaves_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("maps.npz");
+    let rounded: Vec<u8> =
+        [0.6484, 0.032, 0.1299, 0.1929].iter().flat_map(|weight| half::bf16::from_f32(*weight).to_le_bytes()).collect();
+    npz(&path, &[("encoder", &header("<V2", "1,4"), &rounded)]);
+    let read = || arrays::read(&path, arrays::DEFAULT_MAX_BYTES).unwrap();
+    let axes = Some("queries,keys".parse().unwrap());
+    let recording = import(read(), &ImportOptions { axes, ..of_kind(Kind::Cross) });
+    assert!(recording.unwrap_err().to_string().contains("is encoder self-attention by its name"));
+    npz(&path, &[("decoder_cross", &header("<V2", "1,4"), &rounded)]);
+    let recording = import(read(), &ImportOptions::default()).unwrap();
+    let row = recording.map(0, Kind::Cross, 0, 0).unwrap().row(0);
+    assert_eq!(row, [0.6484375, 0.031982422, 0.12988281, 0.19335938]);
+    assert_eq!(recording.provenance.notes, ["bfloat16: rows sum to 1 within 0.0037"]); // 1.003662
+    assert!(recording.check().unwrap()[0].passed(), "the recording knows its format");
+    // the same sum in float32 is no rounding
+    let exact: Vec<u8> = row.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+    npz(&path, &[("decoder_cross", &header("<f4", "1,4"), &exact)]);
+    assert!(matches!(import(read(), &ImportOptions::default()), Err(Error::Unnormalised { .. })));
+}
+
+#[test]
+fn a_refusal_names_the_mistake_that_the_numbers_give_away() {
+    let refused = |shape: &[usize], weights: Vec<f32>| {
+        import(named(&[("", shape, weights)]), &of_kind(Kind::Cross)).unwrap_err().to_string()
+    };
+    let swapped = refused(&[2, 3], vec![0.9, 0.8, 0.7, 0.1, 0.2, 0.3]);
+    assert!(swapped.contains("each column sums to 1, so rows and columns are probably swapped"), "{swapped}");
+    // a tenth of the weights dropped, the others multiplied by 10/9
+    let keep = 10.0 / 9.0;
+    let dropped: Vec<f32> =
+        (0..100).map(|place| if place % 10 == place / 10 { 0.0 } else { 0.1 * keep }).chain([0.1 * keep; 10]).collect();
+    let dropout = refused(&[11, 10], dropped);
+    assert!(
+        dropout.contains("looks like dropout (9 % of the weights are exactly 0") && dropout.contains("model.eval()"),
+        "{dropout}"
+    );
+    let masked = refused(&[2, 2], vec![f32::NEG_INFINITY, 1.0, 0.5, 0.5]);
+    assert!(
+        masked.ends_with("column 0: the weight is -inf, not finite (are these scores before softmax?)"),
+        "{masked}"
+    );
+    assert!(refused(&[2, 2], vec![3.5, 1.0, 0.5, 0.5]).contains("are these scores before softmax?"));
+    assert!(refused(&[2, 2], vec![f32::NAN, f32::NAN, 0.5, 0.5]).contains("is it padding?"));
+    // accepted, and said: no row sums to more than 1
+    let recording = import(named(&[("", &[3, 2], vec![0.4, 0.3, 0.3, 0.3, 0.3, 0.4])]), &of_kind(Kind::Cross)).unwrap();
+    assert!(
+        recording.provenance.notes[0].ends_with("rows and columns are probably swapped"),
+        "{:?}",
+        recording.provenance.notes
+    );
+}
+
+#[test]
+fn rows_of_generated_tokens_alone_are_the_last_ones_unless_it_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let maps = || named(&[("decoder_self", &[1, 1, 2, 4], vec![0.25, 0.25, 0.5, 0.0, 0.1, 0.2, 0.3, 0.4])]);
+    let options = ImportOptions {
+        target_tokens: Some(vec![Tokens::from_labels(["Q", ":", "2", "4"])]),
+        ..ImportOptions::default()
+    };
+    let recording = import(maps(), &options).unwrap();
+    assert!(recording.provenance.notes.is_empty(), "{:?}", recording.provenance.notes);
+    let path = folder.path().join("run.safetensors");
+    recording.save(&path).unwrap();
+    let recording = Recording::open(&path).unwrap();
+    let map = recording.map(0, Kind::Decoder, 0, 0).unwrap();
+    assert_eq!((map.query_offset(), map.n_queries(), map.n_keys()), (2, 2, 4));
+    assert!(map.query_tokens().labels().eq(["2", "4"]) && map.key_tokens().labels().eq(["Q", ":", "2", "4"]));
+    assert_eq!(map.row(1), [0.1, 0.2, 0.3, 0.4]);
+    assert!(recording.check().unwrap()[0].passed());
+    assert_eq!(readings(maps(), &options)[1], "rows are tokens 2 to 3 of 4 (counted from 0)");
+    let earlier = import(maps(), &ImportOptions { query_offset: Some(1), ..options.clone() }).unwrap();
+    assert!(earlier.items[0].axes["generated"].labels().eq([":", "2"]));
+    assert!(earlier.provenance.notes[0].contains("queries look at later tokens"), "{:?}", earlier.provenance.notes);
+    let beyond = import(maps(), &ImportOptions { query_offset: Some(3), ..options }).unwrap_err().to_string();
+    assert_eq!(beyond, "decoder layer 0: 2 rows from token 3 on reach past its 4 keys");
+    let none = import(
+        named(&[("encoder", &[2, 2], vec![0.5; 4])]),
+        &ImportOptions { query_offset: Some(0), ..ImportOptions::default() },
+    );
+    assert!(none.unwrap_err().to_string().contains("there is no decoder self-attention"));
+}
+
+#[test]
+fn padding_is_what_no_query_looks_at_whatever_its_own_row_holds() {
+    let recording = head(Kind::Encoder, &["a", "b", "<pad>"], &[0.5, 0.5, 0.0, 0.5, 0.5, 0.0, 0.25, 0.75, 0.0]);
+    assert_eq!(recording.items[0].source.tokens[2].role, TokenRole::Padding);
+    let map = recording.map(0, Kind::Encoder, 0, 0).unwrap();
+    assert_eq!(attlas::Grid::of(&map, attlas::RowTokens::Read).weights, [0.5; 4]);
+}
+
+#[test]
+fn patches_of_an_image_are_named_by_their_places() {
+    let grid = |rows, columns, first| ImportOptions {
+        image: Some(ImageGrid { rows, columns, first }),
+        ..of_kind(Kind::Cross)
+    };
+    let maps = || named(&[("", &[1, 2, 5], vec![0.2; 10])]);
+    let recording = import(maps(), &grid(2, 2, 1)).unwrap();
+    assert!(recording.items[0].source.labels().eq(["CLS", "r0c0", "r0c1", "r1c0", "r1c1"]));
+    assert_eq!(
+        recording.items[0].image.as_ref().map(|image| (image.rows, image.columns, image.size)),
+        Some((2, 2, None))
+    );
+    let message = import(maps(), &grid(2, 3, 0)).unwrap_err().to_string();
+    assert_eq!(message, "cross layer 0: the map has 5 keys, but 2 × 3 patches and 0 tokens before them are 6");
+    let decoder = ImportOptions { kind: Some(Kind::Decoder), ..grid(1, 2, 0) };
+    let message = import(named(&[("", &[2, 2], vec![1.0, 0.0, 0.5, 0.5])]), &decoder).unwrap_err().to_string();
+    assert!(message.contains("decoder self-attention has no tokens of a source"), "{message}");
+}
+
+#[test]
+fn there_are_tokens_for_each_text_or_for_all_of_them() {
+    let tokens = |n: usize| ImportOptions {
+        source_tokens: Some(vec![Tokens::from_labels(["a", "b"]); n]),
+        ..of_kind(Kind::Encoder)
+    };
+    let maps = || named(&[("", &[1, 3, 1, 2, 2], vec![0.5; 12])]);
+    assert!(import(maps(), &tokens(1)).is_ok() && import(maps(), &tokens(3)).is_ok());
+    let message = import(maps(), &tokens(2)).unwrap_err().to_string();
+    assert_eq!(message, "2 rows of tokens for 3 texts; one for each is needed, or one for all");
 }

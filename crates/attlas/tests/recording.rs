@@ -377,6 +377,10 @@ fn stacks_and_axes_that_do_not_fit_are_refused_by_name() {
             .contains("the name \"a/b\" is not 1 to 64")
     );
     assert_eq!(
+        change(&|recording| recording.items[0].n_sound = Some(99)),
+        "text 0: n_sound is 99, but the source has 9 tokens"
+    );
+    assert_eq!(
         change(&|recording| recording.items[0].n_prompt = Some(7)),
         "text 0: n_prompt is 7, but the target has 6 tokens"
     );

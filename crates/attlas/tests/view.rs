@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use attlas::arrays::{Array, ArrayData, ImportOptions, import};
+use attlas::arrays::{Array, ImportOptions, import};
 use attlas::attention::Shape;
 use attlas::figure::Scale;
 use attlas::recording::QueriesAndKeys;
-use attlas::view::{Pieces, Specials, captions_of};
+use attlas::view::{Pieces, Silence, Specials, captions_of};
 use attlas::{
     Factored, Head, Item, Kind, Layer, Provenance, Quantity, Recording, RowTokens, Scoring, TokenRole, Tokens, View,
     ViewOptions, Visibility,
@@ -39,10 +39,10 @@ fn imported<const N: usize, const M: usize>(
     source: [&str; N],
     target: [&str; M],
 ) -> Recording {
-    let array = Array { shape: shape.to_vec(), data: ArrayData::Numbers(numbers) };
+    let array = Array::numbers(shape.to_vec(), numbers);
     let options = ImportOptions {
-        source_tokens: Some(source.map(String::from).to_vec()),
-        target_tokens: Some(target.map(String::from).to_vec()),
+        source_tokens: Some(vec![Tokens::from_labels(source)]),
+        target_tokens: Some(vec![Tokens::from_labels(target)]),
         ..ImportOptions::default()
     };
     let [n_layers, n_heads, n_queries, n_keys] = shape;
@@ -100,6 +100,30 @@ fn a_range_says_which_part_is_shown_and_what_the_rest_holds() {
         "the other columns left out, with 25 % of the weight on average, up to 25 % of a row",
     ];
     assert_eq!(shown.remarks(), remarks);
+}
+
+#[test]
+fn silence_added_after_a_sound_is_left_out_with_the_mass_it_takes_unless_it_is_asked_for() {
+    let mut recording = recording();
+    recording.items[0].n_sound = Some(2); // "cat" and "</s>" stand for silence
+    let of = |options: &ViewOptions| View::with(&recording, Kind::Cross, 0, Head::One(0), options).unwrap();
+    let cut = of(&ViewOptions::default());
+    assert_eq!(labels(&cut)[1], ["un", "able"]);
+    assert_eq!(cut.removed(), [0.25, 1.0, 0.5]);
+    let said =
+        "2 columns of added silence, from cat on, left out, with 58 % of the weight on average, up to 100 % of a row";
+    assert_eq!(cut.remarks(), [said]);
+    let whole = of(&ViewOptions { silence: Silence::Show, ..ViewOptions::default() });
+    assert_eq!(labels(&whole)[1], ["un", "able", "(cat)", "(</s>)"]);
+    let said = "2 columns of added silence, from cat on, in brackets, with 58 % of the weight on average, up to 100 % of a row";
+    assert_eq!(whole.remarks(), [said]);
+    // a range that is asked for is shown, whatever it holds
+    let part = of(&ViewOptions { columns: Some(1..3), ..ViewOptions::default() });
+    assert_eq!(labels(&part)[1], ["able", "(cat)"]);
+    // and in tiles
+    let tiles = of(&ViewOptions { max_weights: 4, overview_tiles: 2, ..ViewOptions::default() });
+    assert_eq!(tiles.panel().weights(), [0.5, 0.25, 0.25, 0.25]);
+    assert!(tiles.remarks()[0].contains("left out, with 58 % of the weight"), "{:?}", tiles.remarks());
 }
 
 #[test]

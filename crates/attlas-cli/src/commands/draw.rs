@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::figure::{self, ColorScale, Colormap, Figure, OverviewRow, Panel, PanelScale, Scale, Scales, Style, Theme};
+use attlas::figure::{
+    self, Axis, ColorScale, Colormap, Figure, OverviewRow, Panel, PanelScale, Scale, Scales, Style, Theme,
+};
 use attlas::output::write_aside;
 use attlas::view::captions_of;
 use attlas::{Head, Kind, Recording, View};
@@ -17,11 +19,15 @@ use crate::failure::{Failure, Outcome};
 use crate::inputs::{
     RawText, RunArguments, check_output, model_files, parse_head, parse_kind, pick_kind, pick_layer, recording_of,
 };
+use crate::progress::Progress;
 use crate::terminal::{Terminal, printable, remark};
 use crate::view::ViewArguments;
 
 /// Columns of a grid of heads.
 const GRID_COLUMNS: usize = 4;
+/// Tiles along a side of one of many maps, where it has more weights than that: what a picture of them has room for.
+const GRID_TILES: usize = 1024;
+const OVERVIEW_TILES: usize = 512;
 
 /// `attlas draw`.
 #[derive(Debug, Args)]
@@ -56,12 +62,20 @@ Examples:
     #[command(after_help = "\
 Examples:
   attlas draw lines \"A red apple.\" -o lines.svg                 mean of the last cross-attention layer
-  attlas draw lines run.safetensors --kind encoder --layer 0 --head 3 --words -o L0H3.png")]
+  attlas draw lines run.safetensors --kind encoder --layer 0 --head 3 --words -o L0H3.png
+  attlas draw lines \"The animal slept because it was tired.\" --kind encoder --query it -o it.svg")]
     Lines {
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
         one: OneHead,
+        /// Draw only the lines of this query: a token as it stands along the rows, or its number there, counted from 0.
+        /// Repeat for several.
+        #[arg(long, value_name = "TOKEN | N")]
+        query: Vec<String>,
+        /// Draw only the lines to this key, as --query.
+        #[arg(long, value_name = "TOKEN | N")]
+        key: Vec<String>,
     },
     /// All heads of a layer as a grid of four columns.
     #[command(after_help = "\
@@ -151,12 +165,16 @@ pub struct StyleArguments {
     /// The heading [default: what is drawn].
     #[arg(long, value_name = "TEXT")]
     pub title: Option<String>,
-    /// Width in points, 160 to 5000 [default: by content].
-    #[arg(long, value_name = "POINTS", value_parser = parse_size)]
+    /// Width: 8cm, 80mm, 3.5in, or points, 160 to 5000 of them [default: by content].
+    #[arg(long = "width", visible_alias = "size", value_name = "WIDTH", value_parser = parse_width)]
     pub size: Option<f32>,
-    /// How a weight becomes a colour; row divides each row by its largest weight.
-    #[arg(long, value_name = "SCALE", default_value = Scale::default().name(), value_parser = by_name::<Scale, 3>(Scale::ALL.map(Scale::name)))]
-    pub scale: Scale,
+    /// Pixels per inch of a .png, 36 to 1200 [default: 144].
+    #[arg(long, value_name = "N", value_parser = parse_dpi)]
+    pub dpi: Option<f32>,
+    /// How a weight becomes a colour; row divides each row by its largest weight [default: linear; log for an overview of
+    /// which most would be one colour].
+    #[arg(long, value_name = "SCALE", value_parser = by_name::<Scale, 3>(Scale::ALL.map(Scale::name)))]
+    pub scale: Option<Scale>,
     /// One colour scale for all panels, or one for each; the picture says so.
     #[arg(long, value_name = "HOW", default_value = PanelScale::default().name(), value_parser = by_name::<PanelScale, 2>(PanelScale::ALL.map(PanelScale::name)))]
     pub panel_scale: PanelScale,
@@ -176,10 +194,23 @@ where
     PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
 }
 
-fn parse_size(text: &str) -> Result<f32, String> {
+/// Reads `8cm`, `80mm`, `3.5in`, `227pt` and `227`: points.
+fn parse_width(text: &str) -> Result<f32, String> {
+    let units = [("cm", 72.0 / 2.54), ("mm", 72.0 / 25.4), ("in", 72.0), ("pt", 1.0), ("", 1.0)];
+    let number = |(unit, points): (&str, f32)| Some(text.strip_suffix(unit)?.trim_end().parse::<f32>().ok()? * points);
+    match units.into_iter().find_map(number) {
+        Some(points) if (160.0..=5000.0).contains(&points) => Ok(points),
+        _ => {
+            Err("a width such as 8cm, 80mm, 3.5in or 227pt was expected, from 160 to 5000 points (5.65 to 176 cm)"
+                .into())
+        }
+    }
+}
+
+fn parse_dpi(text: &str) -> Result<f32, String> {
     match text.parse() {
-        Ok(points) if (160.0..=5000.0).contains(&points) => Ok(points),
-        _ => Err("a width from 160 to 5000 points was expected".into()),
+        Ok(dpi) if (36.0..=1200.0).contains(&dpi) => Ok(dpi),
+        _ => Err("a number from 36 to 1200 was expected".into()),
     }
 }
 
@@ -192,18 +223,22 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     | Picture::Overview { common, .. }
     | Picture::Patches { common, .. }) = &arguments.picture;
     let format = Format::of(&common.output)?;
+    if common.style.dpi.is_some() && format != Format::Png {
+        let name = common.output.display();
+        return Err(Failure::Usage(format!("--dpi is for a .png, but {name} has no pixels")));
+    }
     let image = match &arguments.picture {
         Picture::Patches { patches, .. } => patches.image.as_deref(),
         _ => None,
     };
-    let model = model_files(common.run.model.model.as_deref());
+    let model = model_files(&common.run.model);
     let inputs = [Path::new(&common.material)].into_iter().chain(image).chain(model.iter().map(PathBuf::as_path));
     check_output(&common.output, inputs)?;
     let recording = recording_of(&common.material, &common.run)?;
     say_idle(&recording, common, &arguments.picture)?;
     let Drawn { figure, complaint } = match &arguments.picture {
         Picture::Map { one, .. } => draw_one(&recording, common, one, figure::map),
-        Picture::Lines { one, .. } => draw_one(&recording, common, one, figure::lines),
+        Picture::Lines { one, query, key, .. } => draw_lines(&recording, common, one, [query, key]),
         Picture::Heads { layer, .. } => draw_heads(&recording, common, *layer),
         Picture::Layers { head, .. } => draw_layers(&recording, common, *head),
         Picture::Overview { .. } => draw_overview(&recording, common),
@@ -249,24 +284,86 @@ fn draw_one(
     one: &OneHead,
     draw: fn(&Panel, &ColorScale, &Style) -> Figure,
 ) -> Result<Drawn, Failure> {
+    let view = view_of_one(recording, common, one)?;
+    let figure = draw(view.panel(), &view.scale(common.style.scale()), &view.style(&common.style.style()));
+    Ok(Drawn { figure, complaint: checks::complaint_of([&view]) })
+}
+
+fn view_of_one(recording: &Recording, common: &Common, one: &OneHead) -> Result<View, Failure> {
     let kind = pick_kind(recording, common.kind)?;
     let layer = pick_layer(recording, kind, one.layer)?;
-    let view = common.view.view(recording, common.item, kind, layer, one.head)?;
-    let figure = draw(view.panel(), &view.scale(common.style.scale), &view.style(&common.style.style()));
+    common.view.view(recording, common.item, kind, layer, one.head)
+}
+
+/// One map as lines: all of them, or those of some queries and to some keys, on the scale of all.
+fn draw_lines(
+    recording: &Recording,
+    common: &Common,
+    one: &OneHead,
+    [queries, keys]: [&[String]; 2],
+) -> Result<Drawn, Failure> {
+    let view = view_of_one(recording, common, one)?;
+    let panel = view.panel();
+    let rows = places_of(queries, "--query", panel.rows())?;
+    let columns = places_of(keys, "--key", panel.columns())?;
+    let is_drawn = |cell: usize| {
+        let (row, column) = (cell / panel.n_columns(), cell % panel.n_columns());
+        rows.as_ref().is_none_or(|rows| rows.contains(&row)) && columns.as_ref().is_none_or(|all| all.contains(&column))
+    };
+    let some = panel.weights().iter().enumerate().map(|(cell, weight)| if is_drawn(cell) { *weight } else { 0.0 });
+    let some = Panel::new(panel.title(), some.collect(), panel.rows().clone(), panel.columns().clone())?;
+    let mut style = view.style(&common.style.style());
+    for (what, places, axis) in [("of", &rows, panel.rows()), ("to", &columns, panel.columns())] {
+        if let Some(places) = places {
+            let names: Vec<String> =
+                places.iter().map(|place| format!("{} ({place})", axis.label(*place).trim())).collect();
+            style.captions.push(format!("only the lines {what} {}", names.join(", ")));
+        }
+    }
+    let figure = figure::lines(&some.measuring(view.quantity()), &view.scale(common.style.scale()), &style);
     Ok(Drawn { figure, complaint: checks::complaint_of([&view]) })
+}
+
+/// The places along an axis that `asked` name, each by its label or its number; `None` where none is asked for.
+fn places_of(asked: &[String], option: &str, axis: &Axis) -> Result<Option<Vec<usize>>, Failure> {
+    let labels: Vec<String> = (0..axis.len()).map(|place| axis.label(place).trim().to_owned()).collect();
+    let place_of = |name: &String| {
+        let called: Vec<usize> = (0..labels.len()).filter(|place| labels[*place] == name.trim()).collect();
+        let numbered = name.parse::<usize>().ok().filter(|place| *place < labels.len());
+        match (called.as_slice(), numbered) {
+            (&[place], _) => Ok(place),
+            ([], Some(place)) => Ok(place),
+            ([], None) => {
+                let labels: Vec<&str> = labels.iter().take(40).map(String::as_str).collect();
+                let more = if axis.len() > labels.len() { " …" } else { "" };
+                let there_are = format!("0 to {}: {}{more}", axis.len() - 1, labels.join(" "));
+                Err(Failure::Usage(format!("{option} {name}: there is no such token; there are {there_are}")))
+            }
+            (several, _) => {
+                let several: Vec<String> = several.iter().map(usize::to_string).collect();
+                let several = several.join(", ");
+                Err(Failure::Usage(format!("{option} {name}: stands at {several}; say which by its number")))
+            }
+        }
+    };
+    let places = asked.iter().map(place_of).collect::<Result<Vec<usize>, Failure>>()?;
+    Ok(Some(places).filter(|places| !places.is_empty()))
 }
 
 fn draw_heads(recording: &Recording, common: &Common, layer: Option<usize>) -> Result<Drawn, Failure> {
     let kind = pick_kind(recording, common.kind)?;
     let layer = pick_layer(recording, kind, layer)?;
     let n_heads = recording.layer(kind, layer)?.shape.n_heads;
-    let views = views(recording, kind, (0..n_heads).map(|head| (layer, Head::One(head))), common)?;
+    let maps = (0..n_heads).map(|head| (layer, Head::One(head)));
+    let views = views(recording, kind, maps, common, GRID_TILES, &mut Progress::new("map", n_heads))?;
     Ok(grid(views, GRID_COLUMNS, &format!("{}, layer {layer}, all heads", kind.title()), common))
 }
 
 fn draw_layers(recording: &Recording, common: &Common, head: Head) -> Result<Drawn, Failure> {
     let kind = pick_kind(recording, common.kind)?;
-    let views = views(recording, kind, recording.layers_of(kind).map(|layer| (layer.index, head)), common)?;
+    let maps = recording.layers_of(kind).map(|layer| (layer.index, head));
+    let mut progress = Progress::new("map", recording.layers_of(kind).count());
+    let views = views(recording, kind, maps, common, GRID_TILES, &mut progress)?;
     let what = match head {
         Head::One(head) => format!("head {head}"),
         Head::Mean => "mean of heads".to_owned(),
@@ -288,12 +385,14 @@ fn draw_overview(recording: &Recording, common: &Common) -> Result<Drawn, Failur
         Some(kind) => vec![pick_kind(recording, Some(kind))?],
         None => recording.kinds(),
     };
+    let heads = |kind: &Kind| recording.layers_of(*kind).map(|layer| layer.shape.n_heads).sum::<usize>();
+    let mut progress = Progress::new("map", kinds.iter().map(heads).sum());
     let mut labels = Vec::new();
     let mut layers: Vec<Vec<View>> = Vec::new();
     for &kind in &kinds {
         for layer in recording.layers_of(kind) {
             let heads = (0..layer.shape.n_heads).map(|head| (layer.index, Head::One(head)));
-            layers.push(views(recording, kind, heads, common)?);
+            layers.push(views(recording, kind, heads, common, OVERVIEW_TILES, &mut progress)?);
             labels.push(if kinds.len() > 1 { format!("{kind} {}", layer.index) } else { layer.index.to_string() });
         }
     }
@@ -308,18 +407,26 @@ fn draw_overview(recording: &Recording, common: &Common) -> Result<Drawn, Failur
         panels: views.into_iter().map(View::into_panel).collect(),
     };
     let rows: Vec<OverviewRow> = labels.into_iter().zip(layers).map(row).collect();
-    let scales = common.style.scales(rows.iter().flat_map(|row| &row.panels));
+    drop(progress);
+    let scales = common.style.scales_of_overview(&rows);
     Ok(Drawn { figure: figure::overview(&rows, &scales, ["layer", "head"], &style), complaint })
 }
 
-/// The maps as they are shown.
+/// The maps as they are shown, each in at most so many tiles along a side.
 fn views(
     recording: &Recording,
     kind: Kind,
     maps: impl Iterator<Item = (usize, Head)>,
     common: &Common,
+    tiles: usize,
+    progress: &mut Progress,
 ) -> Result<Vec<View>, Failure> {
-    maps.map(|(layer, head)| common.view.view(recording, common.item, kind, layer, head)).collect()
+    let view = |(layer, head)| {
+        let view = common.view.view_in_tiles(recording, common.item, kind, layer, head, Some(tiles));
+        progress.step();
+        view
+    };
+    maps.map(view).collect()
 }
 
 impl StyleArguments {
@@ -329,6 +436,7 @@ impl StyleArguments {
             theme: self.theme,
             colormap: self.colormap,
             size: self.size,
+            pixels_per_point: self.dpi.map_or(Style::default().pixels_per_point, |dpi| dpi / 72.0),
             title: self.title.clone().unwrap_or_default(),
             ..Style::default()
         }
@@ -339,9 +447,26 @@ impl StyleArguments {
         Style { title: self.title.clone().unwrap_or_else(|| title.to_owned()), captions, ..self.style() }
     }
 
+    /// How a weight becomes a colour.
+    pub fn scale(&self) -> Scale {
+        self.scale.unwrap_or_default()
+    }
+
     /// One scale for all panels, or one for each.
     fn scales<'a>(&self, panels: impl IntoIterator<Item = &'a Panel, IntoIter: Clone>) -> Scales {
-        Scales::of(panels, self.scale, self.panel_scale)
+        Scales::of(panels, self.scale(), self.panel_scale)
+    }
+
+    /// As asked for; where nothing is, logarithmic if in proportion most panels would be one colour.
+    fn scales_of_overview(&self, rows: &[OverviewRow]) -> Scales {
+        let panels = rows.iter().flat_map(|row| &row.panels);
+        let scales = self.scales(panels.clone());
+        let n_dim = panels.clone().filter(|panel| scales.is_dim(panel)).count();
+        if self.scale.is_some() || 2 * n_dim <= panels.clone().count() {
+            return scales;
+        }
+        remark("in proportion most of the maps would be one colour, so the scale is logarithmic; --scale linear, row");
+        Scales::of(panels, Scale::Log, self.panel_scale)
     }
 }
 
@@ -370,5 +495,22 @@ impl Format {
             Format::Png => figure.to_png()?,
         };
         Ok(write_aside(path, |file| file.write_all(&bytes))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_width_is_read_in_points_or_with_its_unit() {
+        for (text, points) in
+            [("8cm", 226.77), ("90mm", 255.12), ("3.5in", 252.0), ("227pt", 227.0), ("227", 227.0), ("8 cm", 226.77)]
+        {
+            assert!((parse_width(text).unwrap_or(0.0) - points).abs() < 0.01, "{text}");
+        }
+        for text in ["8km", "1cm", "2m", "cm", "", "nan", "-8cm", "inf"] {
+            assert!(parse_width(text).is_err_and(|why| why.contains("8cm, 80mm, 3.5in or 227pt")), "{text}");
+        }
     }
 }

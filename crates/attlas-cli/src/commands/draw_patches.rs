@@ -1,4 +1,4 @@
-//! `attlas draw patches`: one row of a vision model's head over the image.
+//! `attlas draw patches`: one row of a head over the image whose patches are its keys.
 
 use std::path::{Path, PathBuf};
 
@@ -20,9 +20,9 @@ pub struct PatchesArguments {
     pub image: Option<PathBuf>,
     #[command(flatten)]
     pub one: OneHead,
-    /// The query: a patch as rROWcCOLUMN, counted from 0, or the name of another token, such as CLS.
-    #[arg(long, value_name = "rYcX | CLS", default_value = "CLS")]
-    pub query: String,
+    /// The query: a patch as rROWcCOLUMN, counted from 0, or the name of another token [default: the first].
+    #[arg(long, value_name = "rYcX | CLS")]
+    pub query: Option<String>,
 }
 
 /// The picture.
@@ -32,16 +32,21 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     let grid = item.image.as_ref().ok_or_else(|| {
         Failure::Input("the recording's tokens are no patches of an image; `attlas draw map` draws it".into())
     })?;
-    let query = place_of(&item.source, grid, &arguments.query)?;
-    let layer = pick_layer(recording, Kind::Encoder, arguments.one.layer)?;
+    let kind = if recording.kinds().contains(&Kind::Encoder) { Kind::Encoder } else { Kind::Cross };
+    let layer = pick_layer(recording, kind, arguments.one.layer)?;
+    let queries = recording.layer(kind, layer)?.query_tokens(item);
+    let query = match &arguments.query {
+        Some(query) => place_of(queries, grid, query)?,
+        None => 0,
+    };
     let options = ViewOptions { item: common.item, rows: Some(query..query + 1), ..ViewOptions::default() };
-    let view = View::with(recording, Kind::Encoder, layer, arguments.one.head, &options)?;
+    let view = View::with(recording, kind, layer, arguments.one.head, &options)?;
     let row = view.panel().weights(); // [n_keys]
     let seen = seen_part(&image_file(common, arguments)?, grid)?;
-    let in_grid = query.checked_sub(grid.first);
+    let in_grid = query.checked_sub(grid.first).filter(|_| kind == Kind::Encoder);
     let patches = PatchRow {
         title: view.title().to_owned(),
-        query: item.source.tokens[query].text.clone(),
+        query: queries.tokens[query].text.clone(),
         place: in_grid.map(|place| [place / grid.columns, place % grid.columns]),
         grid: [grid.rows, grid.columns],
         weights: row[grid.first..].to_vec(),
@@ -51,7 +56,7 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
         style.title = format!("{}: what {} looks at", view.title(), patches.query);
     }
     style.captions = outside(&item.source, grid, row);
-    let scale = ColorScale::over(&patches.weights, view.quantity(), common.style.scale);
+    let scale = ColorScale::over(&patches.weights, view.quantity(), common.style.scale());
     let pixels = Pixels { width: seen.width, height: seen.height, rgb: &seen.pixels };
     let figure = figure::patches(pixels, &patches, &scale, &view.style(&style))?;
     Ok(Drawn { figure, complaint: checks::complaint_of([&view]) })
@@ -60,9 +65,16 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
 /// The place of the query among the tokens.
 fn place_of(tokens: &Tokens, grid: &PatchGrid, query: &str) -> Result<usize, Failure> {
     tokens.labels().position(|label| label.eq_ignore_ascii_case(query)).ok_or_else(|| {
-        let others: Vec<&str> = tokens.labels().take(grid.first).collect();
-        let others = if others.is_empty() { String::new() } else { format!(", and {}", others.join(", ")) };
-        Failure::Usage(format!("--query {query}: there are r0c0 to r{}c{}{others}", grid.rows - 1, grid.columns - 1))
+        let labels: Vec<&str> = tokens.labels().collect();
+        let are = match labels.as_slice() {
+            [before @ .., last] if *last == format!("r{}c{}", grid.rows - 1, grid.columns - 1) => {
+                let others = before[..grid.first].join(", ");
+                format!("r0c0 to {last}{}{others}", if others.is_empty() { "" } else { ", and " })
+            }
+            [first, .., last] => format!("{} tokens, {first} to {last}", labels.len()),
+            _ => labels.join(", "),
+        };
+        Failure::Usage(format!("--query {query}: there are {are}"))
     })
 }
 
@@ -90,8 +102,10 @@ fn image_file(common: &Common, arguments: &PatchesArguments) -> Result<PathBuf, 
 /// The part of the image that the patches cover.
 fn seen_part(path: &Path, grid: &PatchGrid) -> Result<Image, Failure> {
     let image = Image::open(path)?;
-    if [image.width, image.height] != grid.size {
-        let [width, height] = grid.size;
+    // an imported map knows no image: its patches cover the whole of any
+    let (Some(size), Some(seen)) = (grid.size, grid.seen) else { return Ok(image) };
+    if [image.width, image.height] != size {
+        let [width, height] = size;
         return Err(Failure::Input(format!(
             "{}: has {} × {} pixels, but the recording was made of an image of {width} × {height}",
             path.display(),
@@ -99,7 +113,7 @@ fn seen_part(path: &Path, grid: &PatchGrid) -> Result<Image, Failure> {
             image.height
         )));
     }
-    let [left, top, width, height] = grid.seen;
+    let [left, top, width, height] = seen;
     let line = |y: usize| &image.pixels[(y * image.width + left) * 3..][..width * 3];
     let pixels = (top..top + height).flat_map(line).copied().collect();
     Ok(Image { width, height, pixels })

@@ -100,7 +100,7 @@ fn print_json(
             let (dense, traces) = (layer.factored().is_none(), layer.traces.iter().map(|(trace, _)| trace));
             json!({
                 "kind": kind, "stack": stack, "index": index, "quantity": quantity, "shape": shape, "dense": dense,
-                "traces": traces.collect::<Vec<_>>(),
+                "traces": traces.collect::<Vec<_>>(), "query_offset": layer.first_position(),
             })
         })
         .collect();
@@ -175,9 +175,13 @@ fn print_contents(recording: &Recording, asked: Option<usize>, terminal: &mut Te
         };
         let indices: Vec<String> = layers.iter().map(|layer| layer.index.to_string()).collect();
         let shape = layers[0].shape;
+        let first = match layers[0].first_position() {
+            0 => String::new(),
+            position => format!(" (from position {position} on)"),
+        };
         writeln!(
             terminal,
-            "{:<10} layers {}; {heads}; {} queries × {} keys; {}",
+            "{:<10} layers {}; {heads}; {} queries{first} × {} keys; {}",
             layers[0].stack.as_ref().map_or(layers[0].kind.to_string(), |stack| format!("{stack} {}", layers[0].kind)),
             indices.join(", "),
             shape.n_queries,

@@ -67,7 +67,7 @@ pub struct RecordArguments {
 
 /// Runs the model and saves the recording.
 pub fn run(arguments: &RecordArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let model = model_files(arguments.run.model.model.as_deref());
+    let model = model_files(&arguments.run.model);
     let files = arguments.lines.iter().chain(&arguments.pairs).chain(&model).map(PathBuf::as_path);
     let inputs = arguments.texts.iter().map(Path::new).chain(files);
     check_output(&arguments.output, inputs)?;

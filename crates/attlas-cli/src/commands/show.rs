@@ -63,7 +63,7 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         return Err(Failure::Usage("no TEXT was given; `attlas help` shows how to call it".into()));
     };
     if !arguments.no_page {
-        let model = model_files(arguments.run.model.model.as_deref());
+        let model = model_files(&arguments.run.model);
         check_output(&arguments.output, [Path::new(raw)].into_iter().chain(model.iter().map(PathBuf::as_path)))?;
     }
     let (run, title) = if names_recording(raw) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use attlas::recording::{Edit, HeadOutput, Heads};
 use attlas::{HeadId, Kind, Recording};
-use attlas_model::{Decoding, Input, Model, Pass, RunOptions, Side, Site};
+use attlas_model::{Decoding, Input, LoadOptions, Model, Pass, RunOptions, Side, Site};
 use clap::Args;
 
 use super::hub::model_path;
@@ -31,6 +31,13 @@ pub struct ModelArguments {
     /// Download a model from a hub (HF_ENDPOINT) whose address is http: anyone on the way can read and change it.
     #[arg(long, requires = "model")]
     pub allow_http: bool,
+    /// A folder with a LoRA adapter (PEFT's adapter_config.json) that is added to the model's weights. The adapter's own
+    /// word for its model is not followed: --model names it.
+    #[arg(long, value_name = "DIR", requires = "model")]
+    pub adapter: Option<PathBuf>,
+    /// A folder with the tokenizer, for models without one (checkpoints in the midst of a training) or with another.
+    #[arg(long, value_name = "DIR", requires = "model")]
+    pub tokenizer: Option<PathBuf>,
     /// The language of the text or sound, for models with tags for languages: fr, fra_Latn, French [default: the
     /// model's own, or the one it hears].
     #[arg(long, value_name = "LANGUAGE", requires = "model")]
@@ -222,7 +229,8 @@ pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
                 Some(name) => model_path(name, arguments.revision.as_deref(), arguments.allow_http)?,
                 None => name.clone(),
             };
-            Model::load(&path)?
+            let (adapter, tokenizer) = (arguments.adapter.clone(), arguments.tokenizer.clone());
+            Model::load_with(&path, &LoadOptions { adapter, tokenizer })?
         }
         None => Model::embedded()?,
     };

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::model::ModelArguments;
 use crate::failure::Failure;
 
 /// What a model folder is read from beside `model*.safetensors`, by the ends of the names.
@@ -39,14 +40,19 @@ pub fn refuse_inputs<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Pat
     }
 }
 
-/// The files of a local model that a run reads: the file itself, or its folder's weights and descriptions.
-pub fn model_files(model: Option<&Path>) -> Vec<PathBuf> {
-    let Some(model) = model else { return Vec::new() };
-    let Ok(entries) = fs::read_dir(model) else { return vec![model.to_path_buf()] };
+/// The files that a run reads of a local model, its adapter and its tokenizer: each a file itself, or its folder's weights
+/// and descriptions.
+pub fn model_files(model: &ModelArguments) -> Vec<PathBuf> {
+    [&model.model, &model.adapter, &model.tokenizer].into_iter().flatten().flat_map(|place| files_in(place)).collect()
+}
+
+fn files_in(place: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(place) else { return vec![place.to_path_buf()] };
     let is_read = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_shard = name.starts_with("model") && name.ends_with(".safetensors");
-        is_shard || MODEL_FILES.iter().any(|end| name.ends_with(end))
+        let is_weights =
+            ["model", "adapter_model"].iter().any(|start| name.starts_with(start)) && name.ends_with(".safetensors");
+        is_weights || MODEL_FILES.iter().any(|end| name.ends_with(end))
     };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_read).collect();
     files.sort();

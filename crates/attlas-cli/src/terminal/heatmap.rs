@@ -176,8 +176,9 @@ impl Printer<'_> {
         };
         let room = self.terminal.width.saturating_sub(width(&indent) + if bar.is_empty() { 0 } else { steps + 1 });
         let whole = if self.whole() == 1.0 { String::new() } else { format!(" of {high:.3e}") };
-        let low = if low < 0.0 { self.percent(low) } else { "0".to_owned() };
-        let scale = clip(&format!("{low} to {} %{whole}: {quantity}", self.percent(high)), room);
+        let high = end(high / self.whole());
+        let low = if low < 0.0 { format!("−{high}") } else { "0".to_owned() };
+        let scale = clip(&format!("{low} to {high} %{whole}: {quantity}"), room);
         let scale = self.terminal.dim(&scale);
         let space = if bar.is_empty() { "" } else { " " };
         Ok(writeln!(self.terminal, "{indent}{bar}{space}{scale}")?)
@@ -201,6 +202,20 @@ impl Printer<'_> {
     }
 }
 
+/// The end of the scale in percent: two digits of it, however small it is.
+fn end(share: f32) -> String {
+    match share * 100.0 {
+        percent if !percent.is_finite() => "?".into(),
+        0.0 => "0".into(),
+        percent if percent < 1e-6 => format!("{percent:.1e}"),
+        percent => {
+            let decimals = (1 - percent.log10().floor() as i32).clamp(0, 7) as usize;
+            let text = format!("{percent:.decimals$}");
+            if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+        }
+    }
+}
+
 /// `text` in the middle of `cells`.
 fn center(text: &str, cells: usize) -> String {
     let missing = cells.saturating_sub(width(text));
@@ -216,4 +231,15 @@ fn upright(label: &str) -> Vec<char> {
     let mut clipped = characters[..MAX_UPRIGHT - 1].to_vec();
     clipped.push('…');
     clipped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_scale_is_said_however_small_it_is() {
+        let ends = [1.0, 0.874, 0.05, 1.0 / 300.0, 0.0, 3.2e-5, 2.0e-9].map(end);
+        assert_eq!(ends, ["100", "87", "5", "0.33", "0", "0.0032", "2.0e-7"]);
+    }
 }

@@ -16,6 +16,10 @@ const MAX_SIZE: u64 = 1 << 24;
 /// The deepest stack that is believed.
 const MAX_LAYERS: usize = 4096;
 
+/// The most heads of a layer and the widest head that are believed: each layer holds a few numbers for each of them.
+const MAX_HEADS: usize = 4096;
+const MAX_HEAD_WIDTH: usize = 4096;
+
 /// The largest configuration that is read; those with 21,000 labels have 2 MB.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -47,9 +51,6 @@ pub(crate) enum Reading {
 }
 
 impl ConfigFile {
-    /// The widest head: tables of as many angles are made for each layer, before the weights are looked at.
-    pub const MOST_HEAD_WIDTH: usize = 1 << 14;
-
     /// Reads `config.json`.
     ///
     /// # Errors
@@ -85,7 +86,8 @@ impl ConfigFile {
 
     /// The same as if a field, written with what stands before it, had this value.
     pub(crate) fn supposing(&self, field: &str, value: Value) -> ConfigFile {
-        let supposed = BTreeMap::from([(field.to_owned(), value)]);
+        let mut supposed = self.supposed.clone();
+        supposed.insert(field.to_owned(), value);
         ConfigFile { supposed, readings: Arc::default(), ..self.clone() }
     }
 
@@ -161,6 +163,24 @@ impl ConfigFile {
     /// As [`ConfigFile::size`], but for absence.
     pub fn size_or(&self, field: &str, default: usize) -> Result<usize, Error> {
         Ok(self.given_size(field)?.unwrap_or_else(|| self.assumed(field, default)))
+    }
+
+    /// Height and width: two sizes of at least 1, one for both, or `default` when absent.
+    ///
+    /// # Errors
+    /// As [`ConfigFile::size`], but for absence.
+    pub fn sides_or(&self, field: &str, default: usize) -> Result<[usize; 2], Error> {
+        let Some(Value::Array(sides)) = self.get(field) else { return Ok([self.size_or(field, default)?; 2]) };
+        let side = |value: &Value| value.as_u64().filter(|n| (1..=MAX_SIZE).contains(n)).map(|n| n as usize);
+        match sides.iter().map(side).collect::<Option<Vec<usize>>>().as_deref() {
+            Some([height, width]) => Ok([*height, *width]),
+            _ => {
+                let value = brief(&Value::Array(sides.clone()));
+                let message =
+                    format!("is {value}, but must be a whole number from 1 to {MAX_SIZE}, or two: height, width");
+                Err(self.error(field, message))
+            }
+        }
     }
 
     /// A size of at least 1, where there is one.
@@ -363,7 +383,7 @@ impl ConfigFile {
     /// The width of a head: `width / n_heads`, which must divide.
     ///
     /// # Errors
-    /// When it does not, or the head is wider than [`ConfigFile::MOST_HEAD_WIDTH`]; the message names both fields.
+    /// When it does not, the message names both fields; or when there are too many heads or too wide ones.
     pub fn head_width(
         &self,
         heads_field: &str,
@@ -371,19 +391,42 @@ impl ConfigFile {
         width_field: &str,
         width: usize,
     ) -> Result<usize, Error> {
-        if width.is_multiple_of(n_heads) && width / n_heads <= Self::MOST_HEAD_WIDTH {
-            return Ok(width / n_heads);
+        if n_heads > MAX_HEADS {
+            return Err(self.error(heads_field, format!("is {n_heads}; attlas reads up to {MAX_HEADS} heads a layer")));
         }
-        if width.is_multiple_of(n_heads) {
-            let (n, most) = (width / n_heads, Self::MOST_HEAD_WIDTH);
-            return Err(self.error(
-                width_field,
-                format!(
-                    "is {width}, which gives each of {n_heads} heads {n} numbers; attlas reads heads of up to {most}"
-                ),
-            ));
+        if !width.is_multiple_of(n_heads) {
+            let message = format!("is {n_heads}, but {width_field} {width} is not divisible by it");
+            return Err(self.error(heads_field, message));
         }
-        Err(self.error(heads_field, format!("is {n_heads}, but {width_field} {width} is not divisible by it")))
+        match width / n_heads {
+            d_head @ ..=MAX_HEAD_WIDTH => Ok(d_head),
+            d_head => Err(self.error(
+                heads_field,
+                format!("is {n_heads}, so that {width_field} {width} makes heads of {d_head}; up to {MAX_HEAD_WIDTH} are read"),
+            )),
+        }
+    }
+
+    /// The width of a head that a field gives, or that of `n_heads` heads side by side.
+    ///
+    /// # Errors
+    /// When it is no size, or there are too many heads or too wide ones.
+    pub fn own_head_width(
+        &self,
+        field: &str,
+        [heads_field, width_field]: [&str; 2],
+        [n_heads, width]: [usize; 2],
+    ) -> Result<usize, Error> {
+        match self.size_or_none(field)? {
+            Some(d_head @ ..=MAX_HEAD_WIDTH) if n_heads <= MAX_HEADS => Ok(d_head),
+            Some(d_head) if d_head > MAX_HEAD_WIDTH => {
+                Err(self.error(field, format!("is {d_head}; attlas reads heads of up to {MAX_HEAD_WIDTH}")))
+            }
+            Some(_) => {
+                Err(self.error(heads_field, format!("is {n_heads}; attlas reads up to {MAX_HEADS} heads a layer")))
+            }
+            None => self.head_width(heads_field, n_heads, width_field, width),
+        }
     }
 
     /// Refuses a value that the generic block cannot express.

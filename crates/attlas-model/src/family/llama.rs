@@ -46,14 +46,7 @@ pub(super) fn decoder(
     let d_model = config.size("hidden_size")?;
     let n_heads = config.size("num_attention_heads")?;
     let n_kv_heads = kv_heads(config, n_heads)?;
-    let d_head = match config.size_or_none("head_dim")? {
-        Some(d_head) if d_head <= ConfigFile::MOST_HEAD_WIDTH => d_head,
-        Some(d_head) => {
-            let most = ConfigFile::MOST_HEAD_WIDTH;
-            return Err(config.error("head_dim", format!("is {d_head}; attlas reads heads of up to {most} numbers")));
-        }
-        None => config.head_width("num_attention_heads", n_heads, "hidden_size", d_model)?,
-    };
+    let d_head = config.own_head_width("head_dim", ["num_attention_heads", "hidden_size"], [n_heads, d_model])?;
     let n_tokens = config.size("vocab_size")?;
     let norm = Norm::rms(config.positive_or("rms_norm_eps", 1e-6)? as f32);
     let max_positions = config.size_or("max_position_embeddings", 2048)?;

@@ -134,7 +134,11 @@ pub fn of(config: &ConfigFile) -> Result<&'static Family, Error> {
         if vaswani::is_meant(config) {
             return Ok(&vaswani::FAMILY);
         }
-        return Err(config.error("model_type", "is missing; it names the family, such as \"bert\" or \"llama\""));
+        let mut message = "is missing; it names the family, such as \"bert\" or \"llama\"".to_owned();
+        if let Some(classes) = config.get("architectures") {
+            message.push_str(&format!(", and architectures, {classes}, does not say it"));
+        }
+        return Err(config.error("model_type", message));
     };
     let found = FAMILIES.iter().find(|family| family.model_types.contains(&model_type));
     found.ok_or_else(|| Error::UnknownFamily {
@@ -142,6 +146,33 @@ pub fn of(config: &ConfigFile) -> Result<&'static Family, Error> {
         model_type: crate::error::brief(model_type),
         nearest: nearest(model_type),
     })
+}
+
+/// The configuration with its `model_type`, which those of 2019 and 2020 leave to `architectures`.
+///
+/// # Errors
+/// When one of the two is something else than texts.
+pub(crate) fn with_type(config: &ConfigFile) -> Result<ConfigFile, Error> {
+    if config.text("model_type")?.is_some() {
+        return Ok(config.clone());
+    }
+    let classes = config.texts("architectures")?.unwrap_or_default();
+    Ok(match classes.into_iter().find_map(type_of_class) {
+        Some(model_type) => config.supposing("model_type", model_type.into()),
+        None => config.clone(),
+    })
+}
+
+/// The `model_type` of a class of transformers: its name without the task and in small letters.
+fn type_of_class(class: &str) -> Option<&'static str> {
+    const TASKS: [&str; 5] = ["For", "Model", "LMHead", "MTModel", "DoubleHeads"];
+    let types = FAMILIES.iter().flat_map(|family| family.model_types).copied();
+    let is_of = |model_type: &&str| {
+        let letters = model_type.replace(['-', '_'], "");
+        let start = class.get(..letters.len()).filter(|start| start.eq_ignore_ascii_case(&letters));
+        start.is_some() && TASKS.iter().any(|task| class[letters.len()..].starts_with(task))
+    };
+    types.into_iter().find(is_of)
 }
 
 /// The known `model_type` that may have been meant: one of which it is a variant, or a letter or two away.
@@ -164,6 +195,25 @@ fn nearest(model_type: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_class_says_its_type_and_one_that_only_begins_alike_does_not() {
+        for (class, model_type) in [
+            ("BertForMaskedLM", "bert"),
+            ("GPT2LMHeadModel", "gpt2"),
+            ("GPTNeoXForCausalLM", "gpt_neox"),
+            ("XLMRobertaForTokenClassification", "xlm-roberta"),
+            ("MarianMTModel", "marian"),
+            ("M2M100ForConditionalGeneration", "m2m_100"),
+            ("MT5ForConditionalGeneration", "mt5"),
+            ("DebertaV2Model", "deberta-v2"),
+        ] {
+            assert_eq!(type_of_class(class), Some(model_type), "{class}");
+        }
+        for class in ["BertGenerationEncoder", "DebertaForMaskedLM", "XLNetLMHeadModel", "T5", "é"] {
+            assert_eq!(type_of_class(class), None, "{class}");
+        }
+    }
 
     #[test]
     fn only_what_is_near_is_taken_for_what_was_meant() {

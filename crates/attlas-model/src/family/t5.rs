@@ -39,7 +39,12 @@ const TEXT: TextRules = TextRules {
 };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
-    config.must_be("is_encoder_decoder", &Value::Bool(true))?;
+    let classes = config.texts("architectures")?.unwrap_or_default();
+    let is_encoder = config.get("is_encoder_decoder") == Some(&Value::Bool(false))
+        || classes.iter().any(|class| class.ends_with("EncoderModel"));
+    if is_encoder {
+        config.must_be("is_decoder", &Value::Bool(false))?;
+    }
     let sizes = Sizes::read(config)?;
     let n_tokens = config.size("vocab_size")?;
     let (feed_forward, gated) = feed_forward(config)?;
@@ -49,8 +54,18 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let encoder = sizes.block(Visibility::FULL, Directions::Both, &feed_forward);
     let decoder = sizes.block(Visibility::CAUSAL, Directions::Backward, &feed_forward);
     let decoder = Block { cross: Some(sizes.attention(Visibility::FULL)), ..decoder };
+    let encoder = sizes.stack(n_tokens, vec![encoder; n_encoder]);
+    let names_of = |names: Option<StackNames>| {
+        let feed_forward = if gated { GATED } else { PLAIN };
+        names.map(|names| StackNames { feed_forward, ..names })
+    };
+    let names = Names { encoder: names_of(NAMES.encoder), ..NAMES };
+    if is_encoder {
+        let architecture = Architecture::encoder(padding, encoder, Readout::None, Length::Any);
+        return Ok((architecture, Names { decoder: None, ..names }));
+    }
     let architecture = Architecture {
-        encoder: Some(sizes.stack(n_tokens, vec![encoder; n_encoder])),
+        encoder: Some(encoder),
         decoder: Some(sizes.stack(n_tokens, vec![decoder; n_decoder])),
         readout: readout(config, n_tokens, sizes.d_model)?,
         ids: SpecialIds {
@@ -61,11 +76,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         },
         length: Length::Any,
     };
-    let feed_forward = if gated { GATED } else { PLAIN };
-    let stack_names = |names: Option<StackNames>| names.map(|names| StackNames { feed_forward, ..names });
-    let names =
-        Names { encoder: stack_names(NAMES.encoder), decoder: decoder_names(stack_names(NAMES.decoder)), ..NAMES };
-    Ok((architecture, names))
+    Ok((architecture, Names { decoder: decoder_names(names_of(NAMES.decoder)), ..names }))
 }
 
 /// What both stacks share.

@@ -73,26 +73,32 @@ fn read(
     Ok((Architecture::encoder(None, stack, readout, Length::Any), Names { prefixes, readout: readout_names, ..NAMES }))
 }
 
-/// The patches of a square image, as most configurations say it.
+/// The patches of an image, square or oblong, as most configurations say it.
 pub(super) fn patches(
     config: &ConfigFile,
     default_side: usize,
     leading: Vec<Leading>,
     other_grids: OtherGrids,
 ) -> Result<Patches, Error> {
-    let side = config.size_or("patch_size", default_side)?;
-    let size = config.size_or("image_size", 224)?;
-    let n_channels = config.size_or("num_channels", 3)?;
-    if !size.is_multiple_of(side) {
-        return Err(config.error("image_size", format!("is {size}, which patch_size {side} does not divide")));
+    let [side, across] = config.sides_or("patch_size", default_side)?;
+    if side != across {
+        return Err(config.error("patch_size", format!("is [{side}, {across}]; attlas reads square patches")));
     }
-    if size > MAX_IMAGE_SIDE {
-        return Err(config.error("image_size", format!("is {size}; attlas reads up to {MAX_IMAGE_SIDE} pixels a side")));
+    let sizes = config.sides_or("image_size", 224)?;
+    let n_channels = config.size_or("num_channels", 3)?;
+    for size in sizes {
+        if !size.is_multiple_of(side) {
+            return Err(config.error("image_size", format!("is {size}, which patch_size {side} does not divide")));
+        }
+        if size > MAX_IMAGE_SIDE {
+            let message = format!("is {size}; attlas reads up to {MAX_IMAGE_SIDE} pixels a side");
+            return Err(config.error("image_size", message));
+        }
     }
     if n_channels > 4 {
         return Err(config.error("num_channels", format!("is {n_channels}; attlas reads up to 4 colours")));
     }
-    Ok(Patches { n_channels, side, grid: [size / side; 2], leading, bias: true, other_grids })
+    Ok(Patches { n_channels, side, grid: sizes.map(|size| size / side), leading, bias: true, other_grids })
 }
 
 /// The longest side of an image that is believed.

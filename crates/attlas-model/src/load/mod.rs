@@ -26,7 +26,7 @@ use crate::block::weights::{
 };
 use crate::config::{
     Architecture, Attention, Block, Embedding, FeedForward, Gating, Norm, NormKind, PositionBias, Positions, Projected,
-    QkScope, Residual, Stack,
+    QkScope, Readout, Residual, Stack,
 };
 use crate::error::Clash;
 use crate::weights::Checkpoint;
@@ -36,7 +36,7 @@ use crate::weights::Checkpoint;
 /// # Errors
 /// When a tensor is missing, superfluous, of the wrong shape or type, or not finite.
 pub fn load(
-    architecture: Architecture,
+    mut architecture: Architecture,
     names: &Names,
     checkpoint: &Checkpoint,
 ) -> Result<(Transformer, Vec<String>), Error> {
@@ -48,13 +48,22 @@ pub fn load(
     let encoder = stack(&architecture.encoder, &names.encoder, 0)?;
     let d_source = architecture.encoder.as_ref().map_or(0, |stack| stack.d_model);
     let decoder = stack(&architecture.decoder, &names.decoder, d_source)?;
-    let last = architecture.decoder.as_ref().or(architecture.encoder.as_ref());
     let table = decoder.as_ref().or(encoder.as_ref()).map(|stack| &stack.embedding.tokens);
+    let absent = loader.absent_readout(&architecture.readout, &names.readout, table.map_or(0, |table| table.len()));
+    if absent.is_some() {
+        architecture.readout = Readout::None;
+    }
+    let last = architecture.decoder.as_ref().or(architecture.encoder.as_ref());
     let readout = match (last, table) {
         (Some(last), Some(table)) => loader.readout(&architecture.readout, &names.readout, last, table)?,
         _ => ReadoutWeights::default(),
     };
-    let notes = superfluous(names, &loader)?;
+    let mut notes = superfluous(names, &loader)?;
+    notes.extend(
+        absent.map(|name| {
+            format!("the weights hold no {name}: the maps need none, but what the model predicts is unknown")
+        }),
+    );
     Ok((Transformer { architecture, encoder, decoder, readout }, notes))
 }
 

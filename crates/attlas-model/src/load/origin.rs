@@ -19,17 +19,15 @@ type Read = fn(&ConfigFile) -> Result<(Architecture, Names), Error>;
 /// No size knows its field, so the fields are found by supposing another value for each: those after which the size is
 /// another one are its origin, however many steps lie between.
 pub(crate) fn explained(error: Error, config: &ConfigFile, read: Read, checkpoint: &Checkpoint) -> Error {
-    let quantised = quantised(config);
     match error {
         Error::Misfit { path, tensor, misfit } => {
             let origins = Origins::of(config, read);
-            let mut reasons = match (&misfit.clash, layers_beyond(&tensor, read, config, checkpoint)) {
+            let reasons = match (&misfit.clash, layers_beyond(&tensor, read, config, checkpoint)) {
                 (_, true) => origins.of_layers(),
                 (Clash::Shape { found, asked }, _) => origins.of_sizes(&differing(found, asked)),
                 (Clash::Missing { asked }, _) => [origins.of_having(), origins.of_sizes(asked)].concat(),
                 (Clash::Superfluous, _) => origins.of_having(),
             };
-            reasons.extend(quantised);
             let file = config.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
             let config = if config.path() == path { "its metadata".to_owned() } else { file };
             Error::Misfit { path, tensor, misfit: Box::new(Misfit { config, reasons, ..*misfit }) }
@@ -45,14 +43,6 @@ fn differing(found: &[usize], asked: &[usize]) -> Vec<usize> {
         return asked.to_vec();
     }
     asked.iter().zip(found).filter(|(asked, found)| asked != found).map(|(asked, _)| *asked).collect()
-}
-
-/// What is said of weights that are packed in a way that is not read.
-fn quantised(config: &ConfigFile) -> Option<String> {
-    let method = config.section("quantization_config").ok()??.text("quant_method").ok()??.to_owned();
-    (method != "mxfp4").then(|| {
-        format!("quantization_config says that the weights are packed by {method}, which is not read; take the original ones")
-    })
 }
 
 /// Whether a tensor belongs to a layer that only one of the two has: the configuration or the file.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::rearrange::mean_of_two;
-use super::{Loader, ReadoutNames};
+use super::{Loader, ReadoutNames, ended};
 use crate::Error;
 use crate::block::linear::Linear;
 use crate::block::norm::NormWeights;
@@ -11,6 +11,31 @@ use crate::block::weights::ReadoutWeights;
 use crate::config::{Output, Pooled, Readout, Stack, Transform};
 
 impl Loader<'_> {
+    /// The matrix without which there is no readout, where the weights lack it: those of embedding models do.
+    ///
+    /// `table_len` is how many numbers the token table has, which stands in for a matrix that is tied.
+    pub(super) fn absent_readout(&self, readout: &Readout, names: &ReadoutNames, table_len: usize) -> Option<String> {
+        let name = match readout {
+            Readout::None => return None,
+            Readout::Classes { pooled: Pooled::FirstTwo, .. } => ended(names.output, "weight"),
+            Readout::Tokens { output, n_tokens, transform, .. } => {
+                let width = transform.map_or(table_len / n_tokens.max(&1), |transform| transform.width);
+                let is_tied = match output {
+                    Output::Own => false,
+                    Output::OwnOrTied => table_len == n_tokens * width && !self.checkpoint.contains(names.output),
+                    Output::Tied => true,
+                };
+                match (is_tied, transform) {
+                    (false, _) => names.output.to_owned(),
+                    (true, Some(_)) => ended(&names.transform.replace("{}", self.prefix), "weight"),
+                    (true, None) => return None,
+                }
+            }
+            Readout::Classes { .. } | Readout::Positions { .. } => names.output.to_owned(),
+        };
+        (!self.checkpoint.contains(&name)).then_some(name)
+    }
+
     /// The readout behind `stack`, whose token table is `table`, of shape `[n_tokens, width]`.
     pub(super) fn readout(
         &self,

@@ -109,6 +109,7 @@ impl PaddedBatch<'_> {
                 target: padded(input.target.clone(), self.n_target),
                 predicted: padded(predicted, n_predicted),
                 image: input.features.as_ref().and_then(|features| features.image.clone()),
+                n_sound: input.features.as_ref().and_then(|features| features.n_sound),
                 ..Item::default()
             }
         };

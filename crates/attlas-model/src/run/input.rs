@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use attlas::printable::counted;
 use attlas::{PatchGrid, Token, TokenRole, Tokens};
 
 use super::generate::Decoding;
@@ -30,6 +31,8 @@ pub struct Features {
     pub array: Array,
     /// How the patches lie in the image file; `None` where it is not known, or there is no image.
     pub image: Option<PatchGrid>,
+    /// How many source tokens hold the sound; the others are added silence. `None` where there is none, or no sound.
+    pub n_sound: Option<usize>,
     /// What a reader of the recording must know: that a sound was cut, or resampled.
     pub notes: Vec<String>,
 }
@@ -45,7 +48,7 @@ impl Model {
             let (n, shape) = (array.values.len(), &array.shape);
             return Err(Error::Input(format!("{n} numbers do not have the shape {shape:?}")));
         }
-        let features = Some(Arc::new(Features { array, image: None, notes: Vec::new() }));
+        let features = Some(Arc::new(Features { array, image: None, n_sound: None, notes: Vec::new() }));
         Ok(Input { source, features, ..Input::default() })
     }
 
@@ -71,9 +74,10 @@ impl Model {
         };
         if channels != *n_channels || !fits {
             return Err(Error::Input(format!(
-                "the image has {channels} colours and {height} × {width} pixels (height × width), but {} reads \
-                 {n_channels} colours and {}{} × {} pixels",
+                "the image has {} and {height} × {width} pixels (height × width), but {} reads {} and {}{} × {} pixels",
+                counted(channels, "colour"),
                 self.name(),
+                counted(*n_channels, "colour"),
                 if patches.other_grids == OtherGrids::Refused { "" } else { "best " },
                 grid[0] * side,
                 grid[1] * side
@@ -144,7 +148,8 @@ impl Model {
                     None => return Err(Error::Input(format!("{side} token {place} (\"{}\") has no id", token.text))),
                     Some(id) if id as usize >= n_tokens => {
                         return Err(Error::Input(format!(
-                            "{side} token {place} has id {id}, but {} has ids 0 to {}",
+                            "{side} token {place} (\"{}\") has id {id}, but {} has ids 0 to {}",
+                            token.text,
                             self.name(),
                             n_tokens - 1
                         )));

@@ -107,10 +107,14 @@ impl Model {
         limit: usize,
         watch: &mut Watch<'_>,
     ) -> Result<Run, Error> {
-        if self.transformer.architecture.decoder.is_none()
-            || !matches!(self.transformer.architecture.readout, Readout::Tokens { .. })
-        {
-            return Err(Error::Unsupported(format!("{} cannot generate text: it has no decoder", self.name())));
+        let architecture = &self.transformer.architecture;
+        let lack = match (&architecture.decoder, &architecture.readout) {
+            (None, _) => Some("decoder"),
+            (Some(_), Readout::Tokens { .. }) => None,
+            (Some(_), _) => Some("output matrix"),
+        };
+        if let Some(lack) = lack {
+            return Err(Error::Unsupported(format!("{} cannot generate text: it has no {lack}", self.name())));
         }
         if limit == 0 || width > MAX_BEAMS {
             return Err(Error::Limit(format!(
@@ -174,8 +178,9 @@ impl Model {
         let (layers, kept) = seen.collect(&self.transformer);
         let predicted = self.predicted(&read, Some(&generation), None);
         let image = read.features.as_ref().and_then(|features| features.image.clone());
+        let n_sound = read.features.as_ref().and_then(|features| features.n_sound);
         let (n_prompt, target) = (Some(input.target.len()), read.target);
-        let items = vec![Item { source: read.source, target, predicted, image, n_prompt, ..Item::default() }];
+        let items = vec![Item { source: read.source, target, predicted, image, n_prompt, n_sound, ..Item::default() }];
         let inputs = std::slice::from_ref(input);
         let provenance = self.provenance(recording::Method::Greedy, &items, inputs, plan.pass);
         let mut recording = Recording { provenance, items, layers };

@@ -179,9 +179,7 @@ impl Model {
     }
 
     fn tokenizer_or_error(&self) -> Result<&Tokenizer, Error> {
-        self.tokenizer.as_deref().ok_or_else(|| {
-            Error::Unsupported(format!("{} has no tokenizer (tokenizer.json): give ids instead of text", self.name()))
-        })
+        self.tokenizer.as_deref().ok_or_else(|| Error::NoTokenizer(self.name().to_owned()))
     }
 
     /// The generated ids as tokens that know their place in the generated text; the first is the best.

@@ -33,7 +33,7 @@ impl Left {
     fn less(&self, n: usize, field: impl FnOnce() -> String) -> Result<usize, Error> {
         self.added.checked_sub(n).ok_or_else(|| {
             Error::Limit(format!(
-                "{} makes the text of {} bytes too long: {ADDED_PER_BYTE} bytes may be added for each of its own, and 1 MiB",
+                "{} makes the text of {} bytes too long: {ADDED_PER_BYTE} bytes may be added for each of its own, and 1 MiB; another tokenizer is needed",
                 field(),
                 self.n_bytes
             ))

@@ -11,6 +11,7 @@ mod json;
 mod pattern;
 pub(crate) mod pieces;
 mod pipeline;
+mod recognised;
 mod remap;
 pub(crate) mod sentencepiece;
 pub(crate) mod settings;
@@ -28,6 +29,7 @@ use attlas::{Token, TokenRole, Tokens};
 use crate::Error;
 use crate::weights::read_small_file;
 use blueprint::{Blueprint, Library, PieceModel};
+pub use recognised::recognise;
 use remap::Remap;
 use sentencepiece::SentencePiece;
 use settings::Settings;
@@ -255,21 +257,9 @@ impl Tokenizer {
         ids
     }
 
-    /// Checks that the model has an embedding for every id; it may have more.
-    ///
-    /// # Errors
-    /// Names both sizes.
-    pub fn check_vocabulary(&self, n_embeddings: usize, field: &str) -> Result<(), Error> {
-        if self.n_ids > n_embeddings {
-            return Err(Error::file(
-                &self.path,
-                format!(
-                    "has ids up to {}, but the model's {field} is {n_embeddings}; they belong to different models",
-                    self.n_ids - 1
-                ),
-            ));
-        }
-        Ok(())
+    /// How many ids there are: the largest and one.
+    pub fn n_ids(&self) -> usize {
+        self.n_ids
     }
 
     fn encoded(&self, encoding: &tokenizers::Encoding, text: &str, pair: Option<&str>) -> Encoded {

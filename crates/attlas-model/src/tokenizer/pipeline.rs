@@ -320,7 +320,7 @@ impl Finder {
                 |n_bytes| {
                     self.origin.error(format!(
                         "has the regular expression {}, which takes more steps on this text of {n_bytes} bytes than \
-                         attlas allows; it goes back too often, or reads too far at too many places",
+                         attlas allows; it goes back too often, or reads too far at too many places; shorter texts may pass",
                         quoted(expression.text())
                     ))
                 },

@@ -85,6 +85,39 @@ pub(super) fn to_f32(tensor: &Tensor, scales: Option<&[f32]>, output: &mut [f32]
     })
 }
 
+/// All numbers of a tensor of which another one is made.
+pub(super) fn floats(tensor: &Tensor) -> io::Result<Vec<f32>> {
+    let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidData, message);
+    let mut values = vec![0.0; tensor.len()]; // [shape]
+    to_f32(tensor, None, &mut values).map_err(|problem| match problem {
+        Problem::Io(error) => error,
+        Problem::NotFinite { index, value } => invalid(format!("a part of it holds {value} at place {index}")),
+        Problem::Unsupported => invalid(format!("a part of it is stored as {}", tensor.dtype.name())),
+    })?;
+    Ok(values)
+}
+
+/// Numbers as the bytes of an `f32` tensor.
+pub(super) fn bytes_of(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// The tensor's floating-point numbers as they are, also those that are not finite.
+pub(super) fn read_all(tensor: &Tensor) -> Result<Vec<f32>, Problem> {
+    if matches!(tensor.dtype, Dtype::I8 | Dtype::Other { .. }) {
+        return Err(Problem::Unsupported);
+    }
+    let bytes = tensor.bytes.ready().map_err(Problem::Io)?;
+    let mut numbers = Vec::new();
+    numbers.try_reserve_exact(tensor.len()).map_err(|error| Problem::Io(io::Error::other(error)))?;
+    numbers.resize(tensor.len(), 0.0);
+    numbers
+        .par_chunks_mut(CHUNK)
+        .enumerate()
+        .try_for_each(|(chunk_index, chunk)| fill(tensor.dtype, &bytes, chunk_index * CHUNK, chunk))?;
+    Ok(numbers)
+}
+
 /// The numbers from `start` on, as stored.
 fn fill(dtype: Dtype, bytes: &Bytes, start: usize, chunk: &mut [f32]) -> Result<(), Problem> {
     let size = dtype.bits() / 8;

@@ -1,5 +1,6 @@
 //! Weights from files: named tensors, checked against what the model expects before anything is allocated, read as `f32`.
 
+pub(crate) mod adapter;
 mod bytes;
 mod convert;
 pub(crate) mod gguf;
@@ -9,7 +10,9 @@ mod gguf_tests;
 pub mod hub;
 mod pickle;
 mod pickle_file;
+pub(crate) mod quantised;
 mod safetensors;
+mod saved;
 mod shards;
 mod stored_zip;
 
@@ -21,6 +24,7 @@ use std::sync::{Arc, Mutex};
 use attlas::regular_file;
 pub use bytes::Bytes;
 pub use convert::Dtype;
+pub use saved::{Saved, open_saved};
 use serde::de::DeserializeOwned;
 
 use crate::Error;
@@ -80,6 +84,21 @@ impl Checkpoint {
     /// Tensors that another reader found; `path` is the name used in messages.
     pub fn from_tensors(path: &Path, tensors: BTreeMap<String, Tensor>) -> Checkpoint {
         Checkpoint { path: path.to_owned(), tensors, read: Mutex::default(), used: Mutex::default() }
+    }
+
+    /// The same tensors without what a wrapper wrote before the name of every one: `torch.compile`, data parallelism.
+    pub(crate) fn unwrapped(mut self) -> Checkpoint {
+        const WRAPPERS: [&str; 3] = ["_orig_mod.", "module.", "_fsdp_wrapped_module."];
+        let wrapper = |tensors: &BTreeMap<String, Tensor>| {
+            let first = tensors.keys().next()?;
+            let wrapper = WRAPPERS.into_iter().find(|wrapper| first.starts_with(wrapper))?;
+            tensors.keys().all(|name| name.starts_with(wrapper)).then_some(wrapper)
+        };
+        while let Some(wrapper) = wrapper(&self.tensors) {
+            self.tensors =
+                self.tensors.into_iter().map(|(name, tensor)| (name[wrapper.len()..].to_owned(), tensor)).collect();
+        }
+        self
     }
 
     /// The file or folder that the weights come from.
@@ -182,6 +201,16 @@ impl Checkpoint {
         Ok(bytes)
     }
 
+    /// Takes a tensor out.
+    fn take(&mut self, name: &str) -> Option<Tensor> {
+        self.tensors.remove(name)
+    }
+
+    /// Puts a tensor in, or in the place of the one of this name.
+    fn put(&mut self, name: String, tensor: Tensor) {
+        self.tensors.insert(name, tensor);
+    }
+
     /// Marks a tensor as known though it is not read.
     pub fn ignore(&self, name: &str) {
         lock(&self.used).insert(name.to_owned());
@@ -215,6 +244,20 @@ impl Tensor {
     /// Whether there is no number.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The numbers as they are, also those that are not finite. Shape `[shape]`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds no floating-point numbers; the error does not say which tensor it is.
+    pub fn read(&self) -> Result<Vec<f32>, Error> {
+        convert::read_all(self).map_err(|problem| match problem {
+            convert::Problem::Io(source) => Error::Io { path: self.path.to_path_buf(), source },
+            _ => Error::file(
+                &self.path,
+                format!("holds a tensor of {}; f32, f16, bf16 and f64 are read", self.dtype.name()),
+            ),
+        })
     }
 }
 

@@ -40,23 +40,41 @@ pub(super) fn open_folder(folder: &Path) -> Option<Result<Checkpoint, Error>> {
 
 /// The tensors of one file.
 pub(super) fn open_file(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
+    let (source, contents) = open(path, Source::named_views)?;
+    source.state_dict(&contents)
+}
+
+/// What one file holds: its pickle's value, and where the numbers lie. `views` finds the tensors that are to be read.
+pub(super) fn open(path: &Path, views: FindViews) -> Result<(Source, Contents), Error> {
     let (file, size) = open_weights(path)?;
     let source = Source { file, size, path: path.to_owned() };
     let start = source.read(0, size.min(LEGACY_MAGIC.len() as u64) as usize)?;
-    if start.starts_with(b"PK\x03\x04") {
-        source.zip()
+    let contents = if start.starts_with(b"PK\x03\x04") {
+        source.zip()?
     } else if start == LEGACY_MAGIC {
-        source.legacy()
+        source.legacy(views)?
     } else {
-        Err(Error::file(path, "is not a file of torch.save: neither a zip archive nor its older format"))
-    }
+        return Err(Error::file(path, "is not a file of torch.save: neither a zip archive nor its older format"));
+    };
+    Ok((source, contents))
+}
+
+/// Finds the tensors in a pickle's value.
+pub(super) type FindViews = fn(&Source, &Machine, &Value) -> Result<Vec<Rc<View>>, Error>;
+
+/// What a file holds.
+pub(super) struct Contents {
+    pub machine: Machine,
+    /// What the pickle made.
+    pub value: Value,
+    storages: Storages,
 }
 
 /// An open file.
-struct Source {
+pub(super) struct Source {
     file: Arc<File>,
     size: u64,
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
 impl Source {
@@ -71,12 +89,12 @@ impl Source {
         Ok(bytes)
     }
 
-    fn refuse<T>(&self, message: impl Into<String>) -> Result<T, Error> {
+    pub fn refuse<T>(&self, message: impl Into<String>) -> Result<T, Error> {
         Err(Error::file(&self.path, message))
     }
 
     /// The archive: `NAME/data.pkl`, `NAME/data/KEY`, `NAME/byteorder`.
-    fn zip(&self) -> Result<BTreeMap<String, Tensor>, Error> {
+    fn zip(&self) -> Result<Contents, Error> {
         let entries = stored_zip::entries(&self.part(0, usize::try_from(self.size).unwrap_or(usize::MAX)))
             .map_err(|reason| Error::file(&self.path, reason))?;
         let find =
@@ -97,11 +115,11 @@ impl Source {
         let (value, _) = machine.run(&bytes).map_err(|reason| Error::file(&self.path, reason))?;
         let place = |entry: &Entry| Some((storage_key(entry)?, (entry.offset, entry.size as usize)));
         let storages = entries.iter().filter_map(place).collect();
-        self.state_dict(&machine, &value, &storages)
+        Ok(Contents { machine, value, storages })
     }
 
     /// Magic number, protocol, system; then the pickle, the keys of the storages, and each: its length and its numbers.
-    fn legacy(&self) -> Result<BTreeMap<String, Tensor>, Error> {
+    fn legacy(&self, views: FindViews) -> Result<Contents, Error> {
         let head = self.read(0, self.size.min(MAX_PICKLE_BYTES) as usize)?;
         let mut at = LEGACY_MAGIC.len();
         let mut machine = Machine::default();
@@ -115,7 +133,7 @@ impl Source {
         let value = next(&mut machine)?;
         let keys = next(&mut machine)?;
         let mut sizes = HashMap::new();
-        for (_, view) in self.views(&machine, &value)? {
+        for view in views(self, &machine, &value)? {
             sizes.insert(Rc::clone(&view.storage.key), view.storage.dtype.bits() / 8);
         }
         let mut offset = at as u64;
@@ -140,7 +158,12 @@ impl Source {
             storages.insert(Rc::clone(key), (offset + 8, n_bytes as usize));
             offset += 8 + n_bytes;
         }
-        self.state_dict(&machine, &value, &storages)
+        Ok(Contents { machine, value, storages })
+    }
+
+    /// The tensors of a state dict.
+    fn named_views(&self, machine: &Machine, value: &Value) -> Result<Vec<Rc<View>>, Error> {
+        Ok(self.views(machine, value)?.into_iter().map(|(_, view)| view).collect())
     }
 
     /// The named tensors of a pickle: of the dictionary itself, or of the one that a training script put inside.
@@ -169,36 +192,40 @@ impl Source {
         Ok(views)
     }
 
-    fn state_dict(
-        &self,
-        machine: &Machine,
-        value: &Value,
-        storages: &Storages,
-    ) -> Result<BTreeMap<String, Tensor>, Error> {
-        let path: Arc<Path> = Arc::from(self.path.as_path());
+    fn state_dict(&self, contents: &Contents) -> Result<BTreeMap<String, Tensor>, Error> {
         let mut tensors = BTreeMap::new();
-        let mut n_named = 0u64; // bytes
-        for (name, view) in self.views(machine, value)? {
+        for (name, view) in self.views(&contents.machine, &contents.value)? {
             let refuse = |reason: String| Error::tensor(&self.path, name.as_ref(), reason);
-            let bytes = self.numbers(&view, storages).map_err(refuse)?;
-            n_named = n_named.saturating_add(bytes.len() as u64);
-            // `i8` alone would be read with scales, which PyTorch does not store so.
-            let dtype =
-                if view.storage.dtype == Dtype::I8 { Dtype::Other { name: "i8", bits: 8 } } else { view.storage.dtype };
-            let tensor = Tensor { dtype, shape: view.shape.clone(), bytes, path: Arc::clone(&path) };
+            let tensor = self.tensor(&view, contents).map_err(refuse)?;
             if tensors.insert(name.to_string(), tensor).is_some() {
                 return Err(refuse("is there twice".to_owned()));
             }
         }
+        self.refuse_sharing(tensors.values())?;
+        Ok(tensors)
+    }
+
+    /// A tensor; fails with the end of a sentence about it.
+    pub fn tensor(&self, view: &View, contents: &Contents) -> Result<Tensor, String> {
+        let bytes = self.numbers(view, &contents.storages)?;
+        // `i8` alone would be read with scales, which PyTorch does not store so.
+        let dtype =
+            if view.storage.dtype == Dtype::I8 { Dtype::Other { name: "i8", bits: 8 } } else { view.storage.dtype };
+        Ok(Tensor { dtype, shape: view.shape.clone(), bytes, path: Arc::from(self.path.as_path()) })
+    }
+
+    /// Refuses tensors that share storages more often than any model's do.
+    pub fn refuse_sharing<'a>(&self, tensors: impl ExactSizeIterator<Item = &'a Tensor>) -> Result<(), Error> {
+        let n = tensors.len();
+        let n_named = tensors.fold(0_u64, |n_bytes, tensor| n_bytes.saturating_add(tensor.bytes.len() as u64));
         let most = self.size.saturating_mul(MAX_SHARING);
         if n_named > most {
-            let n = tensors.len();
             return self.refuse(format!(
                 "has {n} tensors that would take {n_named} bytes from its {}; tensors may share storages up to {most}",
                 self.size
             ));
         }
-        Ok(tensors)
+        Ok(())
     }
 
     /// The bytes of a view, row after row: a part of the storage where it lies so, else gathered when they are read.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::{Array, ArrayData};
+use super::{Array, ArrayData, Precision};
 use crate::recording::elements;
 use crate::recording::limits::MAX_TOKENS;
 
@@ -124,7 +124,12 @@ impl Layout {
             Type::I64 => ArrayData::Integers(elements.all(n, i64::from_le_bytes)?),
             Type::Text(_) => ArrayData::Text(elements.texts(n)?),
         };
-        Ok(Array { shape: self.shape, data })
+        let precision = match element {
+            Type::F16 => Precision::Half,
+            Type::Bf16 => Precision::Brain,
+            _ => Precision::Single,
+        };
+        Ok(Array { shape: self.shape, data, precision })
     }
 }
 

@@ -10,7 +10,7 @@ use super::{EXPORT_KEY, ExportMetadata, extension, npy};
 use crate::output::write_aside;
 use crate::printable::printable;
 use crate::recording::{safetensors_header, write_f32};
-use crate::{AttentionMap, Error, Kind, Layer, Recording, Remedy, Tokens};
+use crate::{AttentionMap, Error, Kind, Layer, Recording, Remedy, RowTokens, Tokens};
 
 /// Which weights to export; everything by default.
 #[derive(Debug, Clone)]
@@ -361,21 +361,27 @@ fn write_safetensors(file: &mut impl Write, arrays: &[DenseArray<'_>], tokens: &
     Ok(())
 }
 
-/// `text,kind,layer,head,query,key,query_token,key_token,weight`: one line per weight (RFC 4180).
+/// `text,kind,layer,head,query,key,query_token,key_token,weight,predicted_token`: one line per weight (RFC 4180). A row of a
+/// decoder has read one token and predicts another; what it predicts is empty where that is not known.
 fn write_csv(file: &mut impl Write, arrays: &[DenseArray<'_>]) -> io::Result<()> {
-    writeln!(file, "text,kind,layer,head,query,key,query_token,key_token,weight")?;
+    writeln!(file, "text,kind,layer,head,query,key,query_token,key_token,weight,predicted_token")?;
     for array in arrays {
         for map in array.maps() {
             let (item, map) = map?;
             let id = map.id();
             let (queries, keys) = (&map.query_tokens().tokens, &map.key_tokens().tokens);
+            let predicted = match RowTokens::Predicted.known(&map) {
+                RowTokens::Predicted => map.item().predicted.tokens.as_slice(),
+                RowTokens::Read => &[],
+            };
             for query in array.rows.clone() {
+                let predicted = predicted.get(query).map_or(String::new(), |token| quoted(&token.text));
                 let row = map.tile(query..query + 1, array.columns.clone());
                 for (key, weight) in array.columns.clone().zip(row) {
                     let (query_token, key_token) = (quoted(&queries[query].text), quoted(&keys[key].text));
                     writeln!(
                         file,
-                        "{item},{},{},{},{query},{key},{query_token},{key_token},{weight}",
+                        "{item},{},{},{},{query},{key},{query_token},{key_token},{weight},{predicted}",
                         array.kind, id.layer, id.head
                     )?;
                 }

@@ -3,21 +3,29 @@
 //! [`read`] and [`import`] make a [`Recording`](crate::Recording) of attention weights that came from elsewhere;
 //! [`export`] writes the dense weights of a recording.
 
+mod axes;
+mod causes;
 mod elements;
 mod export;
 mod findings;
 mod import;
+mod names;
 mod npy;
 mod read;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use axes::{Axes, Axis};
+pub use causes::Cause;
 pub use export::{Format, Selection, export};
-pub use import::{ImportOptions, import};
+pub use findings::is_called_padding;
+pub use import::{ImageGrid, ImportOptions, Imported, Reading, import, import_telling, take_labels};
 pub use read::read;
+pub use steps::stitch;
 
 /// Bytes of arrays that are read or written at most, unless the caller says otherwise: 8 GiB.
 pub const DEFAULT_MAX_BYTES: u64 = 8 << 30;
@@ -29,6 +37,52 @@ pub struct Array {
     pub shape: Vec<usize>,
     /// The elements, last axis fastest.
     pub data: ArrayData,
+    /// How exactly numbers are stored in the file.
+    pub precision: Precision,
+}
+
+impl Array {
+    /// Numbers of full precision.
+    pub fn numbers(shape: Vec<usize>, numbers: Vec<f32>) -> Array {
+        Array::of(shape, ArrayData::Numbers(numbers))
+    }
+
+    /// Elements that are no numbers of reduced precision.
+    fn of(shape: Vec<usize>, data: ArrayData) -> Array {
+        Array { shape, data, precision: Precision::Single }
+    }
+}
+
+/// How exactly the numbers of an array are stored, the most exact first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Precision {
+    /// 24 bits or more: float32, float64.
+    #[default]
+    Single,
+    /// 11 bits: float16.
+    Half,
+    /// 8 bits: bfloat16.
+    Brain,
+}
+
+impl Precision {
+    /// The name, as NumPy and PyTorch say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Single => "float32",
+            Precision::Half => "float16",
+            Precision::Brain => "bfloat16",
+        }
+    }
+
+    /// The name in a recording's provenance: `f16`, `bf16`; empty for full precision.
+    fn dtype(self) -> &'static str {
+        match self {
+            Precision::Single => "",
+            Precision::Half => "f16",
+            Precision::Brain => "bf16",
+        }
+    }
 }
 
 /// The elements of an array.
@@ -64,12 +118,12 @@ impl ExportMetadata {
     fn arrays(self) -> impl Iterator<Item = (String, Array)> {
         let tokens = self.tokens.into_iter().map(|(name, rows)| {
             let shape = vec![rows.len(), rows.first().map_or(0, Vec::len)];
-            (name, Array { shape, data: ArrayData::Text(rows.concat()) })
+            (name, Array::of(shape, ArrayData::Text(rows.concat())))
         });
         let layers = self
             .layers
             .into_iter()
-            .map(|(name, indices)| (name, Array { shape: vec![indices.len()], data: ArrayData::Integers(indices) }));
+            .map(|(name, indices)| (name, Array::of(vec![indices.len()], ArrayData::Integers(indices))));
         tokens.chain(layers)
     }
 }

@@ -50,6 +50,8 @@ fn element(descr: &str) -> Result<(Type, bool), String> {
     let (order, kind) = descr.split_at_checked(1).unwrap_or(("", ""));
     let element = match kind {
         "f2" => Type::F16,
+        // NumPy has no bfloat16; so it writes that of ml_dtypes, while any other two bytes are "|V2"
+        "V2" if order == "<" => Type::Bf16,
         "f4" => Type::F32,
         "f8" => Type::F64,
         "i4" => Type::I32,
@@ -63,7 +65,7 @@ fn element(descr: &str) -> Result<(Type, bool), String> {
             Some(Some(n_letters)) => Type::Text(n_letters),
             Some(None) => return Err(format!("dtype \"{descr}\" is not read")),
             None => {
-                let read = "float16, float32, float64, int32, int64 and text are";
+                let read = "bfloat16, float16, float32, float64, int32, int64 and text are; save it as float32";
                 return Err(format!("dtype \"{descr}\" is not read; {read}"));
             }
         },

@@ -192,6 +192,16 @@ impl Scales {
         }
     }
 
+    /// Whether next to nothing of a panel would be seen: fewer than one in 200 of its numbers reach a tenth of its scale.
+    pub fn is_dim(&self, panel: &Panel) -> bool {
+        let scale = self.of_panel(panel);
+        if scale.divides_rows() {
+            return false;
+        }
+        let is_seen = |number: &f32| scale.size(scale.fraction(*number) - scale.fraction(0.0)) >= 0.1;
+        200 * panel.weights().iter().filter(|number| is_seen(number)).count() < panel.weights().len()
+    }
+
     /// The scale that holds all panels.
     pub(super) fn whole(&self) -> &ColorScale {
         let (Scales::Shared(scale) | Scales::Own(scale)) = self;

@@ -18,7 +18,7 @@ pub struct Style {
     pub title: String,
     /// Lines below the picture that say what it shows: "weights, not importance", the model, removed mass.
     pub captions: Vec<String>,
-    /// Pixels per point in a PNG; 2 is 144 pixels per inch. Kept within 0.5 ..= 8.
+    /// Pixels per point in a PNG; 2 is 144 pixels per inch. Kept within 0.5 ..= 17.
     pub pixels_per_point: f32,
 }
 

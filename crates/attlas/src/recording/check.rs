@@ -44,6 +44,9 @@ pub struct LayerCheck {
     /// The largest |row sum + sink − 1|, over rows that see a key; 0 where the quantity does not sum to 1. Of layers whose
     /// weights were changed on purpose, how far a row's sum is above 1.
     pub max_row_error: f32,
+    /// How large that may be; not written, as a reader checks again.
+    #[serde(skip, default = "usual_tolerance")]
+    pub tolerance: f32,
     /// Where that is: text, head, query.
     pub worst_row: Option<(usize, HeadId, usize)>,
     /// The heads with a row that fails, rising.
@@ -58,7 +61,7 @@ impl LayerCheck {
             && self.n_out_of_range == 0
             && self.n_empty == 0
             && self.max_masked == 0.0
-            && self.max_row_error <= ROW_SUM_TOLERANCE
+            && self.max_row_error <= self.tolerance
     }
 
     /// What is wrong, with the numbers and the worst place; `None` where every check passed.
@@ -74,7 +77,7 @@ impl LayerCheck {
             found.push(format!("weight on padding up to {}", self.max_masked));
         }
         // also when it is no number
-        if self.max_row_error > ROW_SUM_TOLERANCE || self.max_row_error.is_nan() {
+        if self.max_row_error > self.tolerance || self.max_row_error.is_nan() {
             let (text, head, row) = self.worst_row.unwrap_or((0, HeadId { layer: self.layer, head: 0 }, 0));
             let error = self.max_row_error;
             found.push(format!("row sums off by up to {error} (worst: text {text}, {head}, row {row})"));
@@ -153,6 +156,7 @@ impl Recording {
             n_empty: 0,
             max_masked: 0.0,
             max_row_error: 0.0,
+            tolerance: self.provenance.row_sum_tolerance(),
             worst_row: None,
             failed_heads: Vec::new(),
         };
@@ -254,6 +258,10 @@ enum Rows {
     Whole,
     /// At most 1: weights were changed on purpose, and a sink's share is not recorded beside dense ones.
     Changed,
+}
+
+fn usual_tolerance() -> f32 {
+    ROW_SUM_TOLERANCE
 }
 
 fn is_weight(quantity: &Quantity) -> bool {

@@ -52,6 +52,9 @@ struct LayerMetadata {
     query_axis: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key_axis: Option<String>,
+    /// Of dense numbers; that of others is in their scoring.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    query_offset: usize,
     /// Absent for dense numbers. A relative bias keeps its table in the tensor `….bias`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scoring: Option<Scoring>,
@@ -71,6 +74,10 @@ struct LayerMetadata {
 
 fn is_weight(quantity: &Quantity) -> bool {
     *quantity == Quantity::Weight
+}
+
+fn is_zero(offset: &usize) -> bool {
+    *offset == 0
 }
 
 fn is_false(answer: &bool) -> bool {
@@ -366,6 +373,7 @@ impl LayerMetadata {
             shape: layer.shape,
             query_axis: layer.query_axis.clone(),
             key_axis: layer.key_axis.clone(),
+            query_offset: layer.query_offset,
             scoring,
             mask,
             key_bias: layer.factored().is_some_and(|factored| factored.key_bias.is_some()),
@@ -403,6 +411,7 @@ impl LayerMetadata {
             shape: self.shape,
             query_axis: self.query_axis,
             key_axis: self.key_axis,
+            query_offset: self.query_offset,
             weights,
             traces,
         };

@@ -28,6 +28,8 @@ pub struct Layer {
     pub query_axis: Option<String>,
     /// The axis of the items that the columns are; that of the kind when `None`.
     pub key_axis: Option<String>,
+    /// The position of query 0 among the keys, where the numbers are dense; a rule's is in its [`Scoring`].
+    pub query_offset: usize,
     /// The numbers, or what they are computed from.
     pub weights: Weights,
     /// What was kept beside the weights, on request.
@@ -45,6 +47,7 @@ impl Layer {
             shape,
             query_axis: None,
             key_axis: None,
+            query_offset: 0,
             weights: weights.into(),
             traces: Traces::default(),
         }
@@ -64,6 +67,11 @@ impl Layer {
             None => item.keys(self.kind),
             Some(name) => item.axes.get(name).unwrap_or(&NO_TOKENS),
         }
+    }
+
+    /// The position of query 0 among the keys: 0 when both start together.
+    pub fn first_position(&self) -> usize {
+        self.factored().map_or(self.query_offset, |factored| factored.scoring.query_offset)
     }
 
     /// Refuses a head that the layer does not have, and says which it has.

@@ -61,9 +61,19 @@ pub struct Item {
     /// How many of the target's tokens were given; the others were generated. `None` when all were, or nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_prompt: Option<usize>,
+    /// How many of the source's tokens hold the sound that was given; the others are silence, added to fill the length that
+    /// the model listens to, and are looked at like any other. `None` when there is none, or no sound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_sound: Option<usize>,
 }
 
 impl Item {
+    /// The source tokens that hold added silence; none where there is none.
+    pub fn silence(&self) -> Range<usize> {
+        let n = self.source.len();
+        self.n_sound.unwrap_or(n)..n
+    }
+
     /// The tokens along the rows of a map.
     pub fn queries(&self, kind: Kind) -> &Tokens {
         match kind {
@@ -118,6 +128,17 @@ impl Provenance {
             edit.reweighed().is_some_and(|heads| (heads.kind, heads.layer) == (layer.kind, layer.index))
         };
         layer.quantity == Quantity::Weight && self.edits.iter().any(is_meant)
+    }
+
+    /// How far a row's sum may be from 1: [`ROW_SUM_TOLERANCE`], or what the number format of imported weights leaves open,
+    /// 2⁻⁸ of bfloat16.
+    pub fn row_sum_tolerance(&self) -> f32 {
+        let rounding: f32 = match (self.method, self.dtype.as_str()) {
+            (Method::Imported, "bf16") => 1.0 / 256.0,
+            (Method::Imported, "f16") => 1.0 / 2048.0,
+            _ => 0.0,
+        };
+        rounding.max(ROW_SUM_TOLERANCE)
     }
 
     /// All that a reader of the recording must know, one sentence each: what pictures, tables and pages repeat.

@@ -113,6 +113,10 @@ fn check_item(item: &Item) -> Result<(), String> {
         let n_tokens = item.target.len();
         return Err(format!(": n_prompt is {n_prompt}, but the target has {n_tokens} tokens"));
     }
+    if let Some(n_sound) = item.n_sound.filter(|n_sound| *n_sound > item.source.len()) {
+        let n_tokens = item.source.len();
+        return Err(format!(": n_sound is {n_sound}, but the source has {n_tokens} tokens"));
+    }
     match &item.image {
         Some(grid) => check_grid(grid, &item.source).map_err(|message| format!(": {message}")),
         None => Ok(()),
@@ -144,17 +148,23 @@ fn check_spans(tokens: &Tokens) -> Result<(), String> {
 }
 
 fn check_grid(grid: &PatchGrid, source: &Tokens) -> Result<(), String> {
-    let PatchGrid { first, rows, columns, size, seen: [left, top, width, height] } = grid;
+    let PatchGrid { first, rows, columns, size, seen } = grid;
     let n = first.saturating_add(grid.n_patches());
     if grid.n_patches() == 0 || n != source.len() {
         let given = source.len();
         return Err(format!("{first} tokens and {rows} × {columns} patches are {n} tokens, but there are {given}"));
     }
+    let (size, seen) = match (size, seen) {
+        (Some(size), Some(seen)) => (size, seen),
+        (None, None) => return Ok(()),
+        _ => return Err("of size and seen, which say where the patches lie, there is one without the other".into()),
+    };
+    let [left, top, width, height] = seen;
     let fits = |start: &usize, length: &usize, whole: usize| {
         *length > 0 && start.checked_add(*length).is_some_and(|end| end <= whole) && whole <= MAX_PIXELS
     };
     if !fits(left, width, size[0]) || !fits(top, height, size[1]) {
-        return Err(format!("the patches cover {:?} of an image of {size:?} pixels", grid.seen));
+        return Err(format!("the patches cover {seen:?} of an image of {size:?} pixels"));
     }
     Ok(())
 }
@@ -175,6 +185,13 @@ pub(super) fn check_layer(layer: &Layer, n_items: usize) -> Result<(), String> {
         return Err(format!("{n_heads} heads cannot share {n_kv_heads} key-value heads evenly"));
     }
     check_traces(layer, n_items)?;
+    let is_dense = matches!(layer.weights, Weights::Dense(_));
+    if layer.query_offset >= n_keys || (layer.query_offset > 0 && !is_dense) {
+        let offset = layer.query_offset;
+        return Err(format!(
+            "query_offset is {offset}, but query 0 stands at one of the {n_keys} keys of dense numbers"
+        ));
+    }
     match &layer.weights {
         Weights::Dense(weights) => expect("weights", weights.len(), &[n_items, n_heads, n_queries, n_keys]),
         Weights::Factored(_) if layer.quantity != Quantity::Weight => {

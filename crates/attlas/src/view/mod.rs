@@ -46,6 +46,16 @@ pub enum Specials {
     Hide,
 }
 
+/// What happens to the silence that a model adds after a short sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Silence {
+    /// Its rows and columns go, unless a range asks for them, and the view says what they held. Weights are not rescaled.
+    #[default]
+    Hide,
+    /// It stays, its labels in brackets.
+    Show,
+}
+
 /// How a map is shown. `ViewOptions::default()` shows every token of the first text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewOptions {
@@ -55,6 +65,8 @@ pub struct ViewOptions {
     pub pieces: Pieces,
     /// Whether special tokens are shown.
     pub specials: Specials,
+    /// Whether silence that was added after a sound is shown.
+    pub silence: Silence,
     /// What the rows of a decoder are named after; [`RowTokens::usual`] where nothing is said.
     pub row_tokens: Option<RowTokens>,
     /// The rows shown, by the position of their token: counted from 0 along the axis, padding left out, special tokens
@@ -74,6 +86,7 @@ impl Default for ViewOptions {
             item: 0,
             pieces: Pieces::Apart,
             specials: Specials::Show,
+            silence: Silence::Hide,
             row_tokens: None,
             rows: None,
             columns: None,
@@ -139,8 +152,14 @@ impl View {
         let quantity = layer.quantity;
         let (rows, columns) = (options.rows.as_ref(), options.columns.as_ref());
         let row_names = [row_tokens.of(first), first.query_tokens()];
-        let rows = Places::new("rows", kind, row_names, first.n_queries(), rows)?;
-        let columns = Places::new("columns", kind, [first.key_tokens(); 2], first.n_keys(), columns)?;
+        let mut rows = Places::new("rows", kind, row_names, first.n_queries(), rows)?;
+        let mut columns = Places::new("columns", kind, [first.key_tokens(); 2], first.n_keys(), columns)?;
+        if layer.query_axis.is_none() && kind == Kind::Encoder {
+            rows.set_silence(first.item().silence(), options.silence);
+        }
+        if layer.key_axis.is_none() && kind != Kind::Decoder {
+            columns.set_silence(first.item().silence(), options.silence);
+        }
         let shown = Shown { heads: &heads, quantity, rows, columns };
         let content = match shown.rows.places.len().checked_mul(shown.columns.places.len()) {
             Some(n_numbers) if n_numbers <= options.max_weights => shown.whole(options)?,
@@ -324,6 +343,8 @@ struct Places<'a> {
     others: Vec<usize>,
     /// The range asked for, and how many places there are besides padding.
     range: Option<(Range<usize>, usize)>,
+    /// The places that hold added silence, shown or not.
+    silence: Range<usize>,
 }
 
 impl<'a> Places<'a> {
@@ -337,16 +358,35 @@ impl<'a> Places<'a> {
     ) -> Result<Places<'a>, Error> {
         let all = unpadded(read, n);
         let Some(asked) = range else {
-            return Ok(Places { axis, tokens, places: all, others: Vec::new(), range: None });
+            return Ok(Places { axis, tokens, places: all, others: Vec::new(), range: None, silence: 0..0 });
         };
         match all.get(asked.clone()) {
             Some(places) if !places.is_empty() => {
                 let others = [&all[..asked.start], &all[asked.end..]].concat();
                 let range = Some((asked.clone(), all.len()));
-                Ok(Places { axis, tokens, places: places.to_vec(), others, range })
+                Ok(Places { axis, tokens, places: places.to_vec(), others, range, silence: 0..0 })
             }
             _ => Err(Error::OutsideMap { axis, range: asked.clone(), kind, n: all.len() }),
         }
+    }
+}
+
+impl Places<'_> {
+    /// Says which places hold added silence, and hides them where that is asked for and no range says otherwise.
+    fn set_silence(&mut self, silence: Range<usize>, what: Silence) {
+        let n_sound = self.places.iter().take_while(|place| !silence.contains(place)).count();
+        if what == Silence::Hide && self.range.is_none() && n_sound > 0 {
+            self.others.extend(self.places.drain(n_sound..));
+        }
+        self.silence = silence;
+    }
+
+    /// The silence that is hidden, or shown, in words: `1470 columns of added silence, from 0.60s on`.
+    fn silence_of(&self, places: &[usize]) -> Option<String> {
+        let mut silent = places.iter().filter(|place| self.silence.contains(place));
+        let first = self.tokens.tokens.get(*silent.next()?)?;
+        let n = counted(1 + silent.count(), self.axis.trim_end_matches('s'));
+        Some(format!("{n} of added silence, from {} on", first.text))
     }
 }
 

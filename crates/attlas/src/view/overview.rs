@@ -20,43 +20,43 @@ impl Shown<'_> {
             return Err(Error::NeedsWholeMap { what, n_rows, n_columns, limit: options.max_weights });
         }
         let tiles = options.overview_tiles;
-        let (numbers, n_row_tiles, n_column_tiles) = self.pooled(Pooling { rows: tiles, columns: tiles });
+        let (pooled, outside) = self.pooled(Pooling { rows: tiles, columns: tiles });
         let which = if self.quantity.is_signed() { "the number farthest from 0" } else { "the largest" };
         let mut remarks = self.ranges();
+        remarks.extend(self.left_out(&outside));
         let what = if self.quantity == Quantity::Weight { "weights" } else { "numbers" };
         remarks.push(format!("overview of {n_rows} × {n_columns} {what}: each cell is {which} of its tile"));
         Ok(Content {
-            numbers,
-            rows: self.rows.tiles(n_row_tiles),
-            columns: self.columns.tiles(n_column_tiles),
+            numbers: pooled.max,
+            rows: self.rows.tiles(pooled.rows),
+            columns: self.columns.tiles(pooled.columns),
             removed: Vec::new(),
             sinks: Vec::new(),
             remarks,
         })
     }
 
-    /// The tiles, and how many there are along the rows and the columns.
-    fn pooled(&self, pooling: Pooling) -> (Vec<f32>, usize, usize) {
+    /// The tiles, and what each row has in columns that are not shown.
+    fn pooled(&self, pooling: Pooling) -> (Pooled, Vec<f32>) {
         let (rows, columns) = (&self.rows.places, &self.columns.places);
         let n_keys = self.heads[0].n_keys();
         if let [head] = self.heads
             && (rows.len(), columns.len()) == (head.n_queries(), n_keys)
         {
-            let pooled = head.pooled(pooling);
-            return (pooled.max, pooled.rows, pooled.columns);
+            return (head.pooled(pooling), Vec::new());
         }
         let mut pooled = Pooled::empty(pooling, rows.len(), columns.len());
         let mut shown = vec![0.0; columns.len()]; // [columns]
-        let mut row = 0;
+        let mut outside = Vec::with_capacity(rows.len()); // [rows]
         for places in neighbours(rows).flat_map(|rows| rows.chunks(BAND)) {
             let queries = places[0]..places[places.len() - 1] + 1;
             for numbers in mean_rows(self.heads, queries).chunks_exact(n_keys) {
                 shown.iter_mut().zip(columns).for_each(|(shown, column)| *shown = numbers[*column]);
-                pooled.add_row(row, &shown);
-                row += 1;
+                pooled.add_row(outside.len(), &shown);
+                outside.push(self.columns.others.iter().map(|column| f64::from(numbers[*column])).sum::<f64>() as f32);
             }
         }
-        (pooled.max, pooled.rows, pooled.columns)
+        (pooled, outside)
     }
 }
 

@@ -15,6 +15,7 @@ impl Shown<'_> {
             self.columns.drop_cut_words();
         }
         let (mut grid, mut outside) = self.gathered(options.max_weights);
+        let silent = self.mark_silence(&mut grid);
         let mut sinks: Vec<f32> = self.rows.places.iter().map(|query| self.sink(*query)).collect(); // [n_rows]
         if options.pieces == Pieces::Words {
             let words = grid.rows.words();
@@ -23,10 +24,10 @@ impl Shown<'_> {
             grid = grid.words();
         }
         let mut remarks = self.ranges();
-        if !self.columns.others.is_empty() {
-            remarks.extend(
-                Removed { what: "the other columns left out".into(), quantity: self.quantity }.remark(&outside),
-            );
+        remarks.extend(self.left_out(&outside));
+        if let Some(what) = self.columns.silence_of(&self.columns.places) {
+            let what = format!("{what}, in brackets");
+            remarks.extend(Removed { what, quantity: self.quantity }.remark(&silent));
         }
         let mut removed = outside;
         if options.specials == Specials::Hide {
@@ -79,6 +80,35 @@ impl Shown<'_> {
         (grid, outside)
     }
 
+    /// Puts the labels of added silence in brackets, and says what each row has in it.
+    fn mark_silence(&self, grid: &mut Grid) -> Vec<f32> {
+        for (tokens, places) in [(&mut grid.rows, &self.rows), (&mut grid.columns, &self.columns)] {
+            for (token, place) in tokens.tokens.iter_mut().zip(&places.places) {
+                if places.silence.contains(place) {
+                    token.text = format!("({})", token.text);
+                }
+            }
+        }
+        let columns = &self.columns;
+        let of_row = |row: &[f32]| {
+            let silent = row.iter().zip(&columns.places).filter(|(_, column)| columns.silence.contains(column));
+            silent.map(|(weight, _)| f64::from(*weight)).sum::<f64>() as f32
+        };
+        grid.weights.chunks_exact(columns.places.len().max(1)).map(of_row).collect()
+    }
+
+    /// Which columns are not shown, and what the rows had in them; `outside` has shape `[rows]`.
+    pub(super) fn left_out(&self, outside: &[f32]) -> Option<String> {
+        if self.columns.others.is_empty() {
+            return None;
+        }
+        let what = match (&self.columns.range, self.columns.silence_of(&self.columns.others)) {
+            (None, Some(silence)) => format!("{silence}, left out"),
+            _ => "the other columns left out".into(),
+        };
+        Removed { what, quantity: self.quantity }.remark(outside)
+    }
+
     /// What a sink takes from a row, in the mean over heads.
     fn sink(&self, query: usize) -> f32 {
         let sum: f64 = self.heads.iter().map(|head| f64::from(head.sink_mass(query))).sum();
@@ -94,7 +124,9 @@ impl Shown<'_> {
                 _ => format!("{} {} to {} of {n}, counted from 0", places.axis, range.start, range.end - 1),
             })
         };
-        said(&self.rows).into_iter().chain(said(&self.columns)).collect()
+        let silent_rows = self.rows.silence_of(&self.rows.others).filter(|_| self.rows.range.is_none());
+        let silent_rows = silent_rows.map(|silence| format!("{silence}, left out"));
+        said(&self.rows).into_iter().chain(said(&self.columns)).chain(silent_rows).collect()
     }
 
     fn nothing_left(&self, grid: &Grid, options: &ViewOptions) -> Error {

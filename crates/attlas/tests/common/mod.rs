@@ -56,7 +56,8 @@ pub fn everything() -> Recording {
         predicted: tokens("p", 6, 0),
         axes: BTreeMap::from([("patches".to_owned(), tokens("r", 4, 0))]),
         n_prompt: Some(2),
-        image: Some(PatchGrid { first: 1, rows: 2, columns: 4, size: [64, 48], seen: [0, 8, 64, 32] }),
+        n_sound: Some(7),
+        image: Some(PatchGrid { first: 1, rows: 2, columns: 4, size: Some([64, 48]), seen: Some([0, 8, 64, 32]) }),
     });
     let mut items = items;
     items[0].source.text = "s0 s1".into();
@@ -140,6 +141,7 @@ pub fn everything() -> Recording {
     let dense: Vec<f32> = (0..2 * 4 * 6 * 9).map(|number| (number % 10) as f32 / 90.0).collect();
     let shape = Shape { d_value: 2, ..shape(6, 9, 0, 4) };
     let mut with_values = Layer::new(Kind::Cross, 2, shape, Weights::Dense(dense.into()));
+    with_values.query_offset = 3;
     with_values.traces.insert(Trace::Values, (0..2 * 4 * 9 * 2).map(|number| number as f32).collect::<Vec<_>>());
     layers.push(with_values);
     let writer = Writer { name: "attlas".into(), version: "0.1.0".into() };

@@ -35,7 +35,7 @@ const MAX_TOKEN_BYTES: u64 = 4096;
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 /// Files besides the weights that a model may need; what a repository does not have is passed over.
-const SMALL_FILES: [&str; 16] = [
+const SMALL_FILES: [&str; 17] = [
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -52,6 +52,7 @@ const SMALL_FILES: [&str; 16] = [
     "source.spm",
     "target.spm",
     "preprocessor_config.json",
+    "processor_config.json",
 ];
 
 /// The model that a name means: a folder or a file, else a repository in the hub's cache, else one on the hub.

@@ -42,9 +42,12 @@ impl Model {
         self.feature_tokens(&shape)?;
         let sound = wav::open(path, listening.n_samples, listening.rate)?;
         let values = listening.spectrogram(&sound.samples);
+        let n_sound = sound.samples.len().div_ceil(2 * frames.hop); // two frames of the spectrogram make a token
         let input = self.features_input(Array { shape: shape.to_vec(), values })?;
-        let features =
-            input.features.map(|features| Arc::new(Features { notes: sound.notes, ..Arc::unwrap_or_clone(features) }));
+        let n_sound = Some(n_sound).filter(|n_sound| *n_sound < input.source.len());
+        let features = input
+            .features
+            .map(|features| Arc::new(Features { n_sound, notes: sound.notes, ..Arc::unwrap_or_clone(features) }));
         let input = Input { features, ..input };
         if !self.has(crate::Side::Target) {
             return Ok(input);

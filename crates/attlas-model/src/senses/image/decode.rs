@@ -33,6 +33,11 @@ pub struct Image {
 }
 
 impl Image {
+    /// Whether all pixels are shades of grey.
+    pub(crate) fn is_grey(&self) -> bool {
+        self.pixels.as_chunks::<3>().0.iter().all(|[red, green, blue]| red == green && green == blue)
+    }
+
     /// Reads a PNG or JPEG file; transparency is dropped, and a photograph is turned upright.
     ///
     /// # Errors

@@ -35,21 +35,32 @@ impl Model {
         let Some(Reads::Patches(patches)) = encoder.map(|stack| &stack.embedding.reads) else {
             return Err(Error::Unsupported(format!("{} reads no images", self.name())));
         };
+        if !path.exists() {
+            let message = format!("is no file; {} reads images (PNG, JPEG) here, no texts", self.name());
+            return Err(Error::file(path, message));
+        }
         let preparation = self.preparation.as_ref().ok_or_else(|| {
             Error::Unsupported(format!(
-                "{} has no preprocessor_config.json, which says how an image is resized and normalised for it",
+                "{} has no preprocessor_config.json or processor_config.json, which says how an image is resized and normalised for it",
                 self.name()
             ))
         })?;
         let image = Image::open(path)?;
-        let prepared = preparation.apply(&image).map_err(|message| Error::file(path, message))?;
+        let mut prepared = preparation.apply(&image).map_err(|message| Error::file(path, message))?;
+        if patches.n_channels == 1 {
+            if !image.is_grey() {
+                let message = format!("has colours, but {} reads one channel; give it in shades of grey", self.name());
+                return Err(Error::file(path, message));
+            }
+            prepared.keep_one_channel();
+        }
         let [_, height, width] = prepared.array.shape[..] else { return self.features_input(prepared.array) };
         let grid = PatchGrid {
             first: patches.n_leading(),
             rows: height / patches.side,
             columns: width / patches.side,
-            size: [image.width, image.height],
-            seen: prepared.seen,
+            size: Some([image.width, image.height]),
+            seen: Some(prepared.seen),
         };
         let input = self.features_input(prepared.array)?;
         let features =

@@ -42,6 +42,14 @@ pub(crate) struct Prepared {
     pub seen: [usize; 4],
 }
 
+impl Prepared {
+    /// Keeps the first of three equal channels: shape `[1, height, width]`.
+    pub fn keep_one_channel(&mut self) {
+        self.array.values.truncate(self.array.values.len() / 3);
+        self.array.shape[0] = 1;
+    }
+}
+
 impl Preparation {
     /// Reads preprocessor_config.json; absent fields are as in `transformers`' ViT.
     pub fn read(config: &ConfigFile) -> Result<Preparation, Error> {

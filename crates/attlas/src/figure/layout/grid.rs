@@ -7,7 +7,7 @@ use crate::figure::marks::{Anchor, Figure};
 use crate::figure::panel::Panel;
 use crate::figure::raster::{Frame, Pool};
 use crate::figure::scale::{Scales, number};
-use crate::figure::text::{fit, shape, visible};
+use crate::figure::text::fit;
 
 const LONGEST_LABEL: f32 = 64.0;
 const GAP: f32 = 12.0;
@@ -127,8 +127,9 @@ const SHORTEST: f32 = 24.0;
 /// The names of the axes, once: the columns' at the top, the rows' along the left edge.
 fn axis_names(sheet: &mut Sheet, first: &Panel, layout: &Layout, n_panels: usize) {
     let muted = sheet.style.theme.muted();
-    let columns = shape(&visible(&format!("columns: {} →", first.columns().name())));
     let x = layout.corner(0, 0)[0];
+    let room = Sheet::asked_width(sheet.style).map_or(f32::INFINITY, |asked| asked - x);
+    let columns = fit(&format!("columns: {} →", first.columns().name()), room / NAME_SIZE);
     sheet.extend(x + columns.width * NAME_SIZE, 0.0);
     sheet.text(columns, [x, NAME_SIZE], 0.0, Anchor::Start, NAME_SIZE, muted);
 

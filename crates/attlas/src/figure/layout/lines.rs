@@ -95,8 +95,9 @@ fn names(sheet: &mut Sheet, panel: &Panel, [left, right]: [f32; 2]) {
     let start = (left - rows.width * NAME_SIZE).max(0.0);
     let end = start + rows.width * NAME_SIZE;
     sheet.text(rows, [start, NAME_SIZE], 0.0, Anchor::Start, NAME_SIZE, muted);
-    let columns = fit(panel.columns().name(), LONGEST_NAME / NAME_SIZE);
-    let start = (end + 8.0).max(right - columns.width * NAME_SIZE / 2.0);
+    let asked = Sheet::asked_width(sheet.style).unwrap_or(f32::INFINITY);
+    let columns = fit(panel.columns().name(), (asked - end - 8.0).clamp(0.0, LONGEST_NAME) / NAME_SIZE);
+    let start = (end + 8.0).max((right - columns.width * NAME_SIZE / 2.0).min(asked - columns.width * NAME_SIZE));
     sheet.extend(start + columns.width * NAME_SIZE, 0.0);
     sheet.text(columns, [start, NAME_SIZE], 0.0, Anchor::Start, NAME_SIZE, muted);
 }

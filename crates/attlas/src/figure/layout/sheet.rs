@@ -190,7 +190,7 @@ impl<'a> Sheet<'a> {
 }
 
 fn pixels_per_point(style: &Style) -> f32 {
-    if style.pixels_per_point.is_finite() { style.pixels_per_point.clamp(0.5, 8.0) } else { 2.0 }
+    if style.pixels_per_point.is_finite() { style.pixels_per_point.clamp(0.5, 17.0) } else { 2.0 }
 }
 
 /// What the picture must say of itself.

@@ -1,0 +1,73 @@
+//! How far a long computation is, on standard error: nothing for what is done within a second.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::time::{Duration, Instant};
+
+use crate::terminal::remark;
+use crate::words::{counted, duration};
+
+/// What is done sooner is not worth a word.
+const FIRST_AFTER: Duration = Duration::from_secs(1);
+/// Time between two states of a line that is written over, and between two lines where nothing can be.
+const REWRITE_EVERY: Duration = Duration::from_millis(500);
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// A computation of so many parts.
+pub struct Progress {
+    part: &'static str,
+    n: usize,
+    n_done: usize,
+    began: Instant,
+    said: Option<Instant>,
+    is_terminal: bool,
+}
+
+impl Progress {
+    /// The computation of `n` parts, each of them a `part`.
+    pub fn new(part: &'static str, n: usize) -> Progress {
+        Progress { part, n, n_done: 0, began: Instant::now(), said: None, is_terminal: stderr().is_terminal() }
+    }
+
+    /// Says that another part is done.
+    pub fn step(&mut self) {
+        self.n_done += 1;
+        let every = if self.is_terminal { REWRITE_EVERY } else { LINE_EVERY };
+        let is_due = self.said.map_or(self.began.elapsed() >= FIRST_AFTER, |said| said.elapsed() >= every);
+        if !is_due || self.n_done >= self.n {
+            return;
+        }
+        self.said = Some(Instant::now());
+        let line = line(self.part, self.n, self.n_done, self.began.elapsed());
+        if self.is_terminal {
+            // nothing is left to do when standard error is closed
+            let _ = write!(stderr(), "\r\x1b[K{line}");
+        } else {
+            remark(&line);
+        }
+    }
+}
+
+/// The line is gone when the computation is done, or its failure is said.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.is_terminal && self.said.is_some() {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// `12 of 24 maps, 3 s left`.
+fn line(part: &str, n: usize, n_done: usize, elapsed: Duration) -> String {
+    let left = elapsed.as_secs_f64() / n_done.max(1) as f64 * n.saturating_sub(n_done) as f64;
+    format!("{n_done} of {}, {} left", counted(n, part), duration(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_how_far_and_how_long() {
+        assert_eq!(line("map", 24, 8, Duration::from_secs(4)), "8 of 24 maps, 8 s left");
+    }
+}

@@ -1,0 +1,132 @@
+//! Matrices of eight-bit floats (E4M3: four bits of exponent, three of mantissa) times a scale for all, a row or a block.
+
+use std::io;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::Error;
+use crate::config::file::ConfigFile;
+use crate::error::Clash;
+use crate::weights::convert::{bytes_of, floats};
+use crate::weights::{Bytes, Checkpoint, Dtype, Tensor};
+
+/// What the scale of a matrix is called, after its name.
+const SCALES: [&str; 2] = ["_scale_inv", "_scale"];
+/// What belongs to a layer's activations, which are not packed here.
+const OF_ACTIVATIONS: [&str; 3] = ["input_scale", "activation_scale", "input_scale_ub"];
+
+/// The weights with every matrix unpacked.
+pub(super) fn unpacked(settings: &ConfigFile, checkpoint: Checkpoint) -> Result<Checkpoint, Error> {
+    let mut checkpoint = checkpoint;
+    let block = match settings.numbers("weight_block_size")? {
+        None => None,
+        Some(sides) => match sides[..] {
+            [rows, columns] if rows >= 1.0 && columns >= 1.0 => Some([rows as usize, columns as usize]),
+            _ => return Err(settings.error("weight_block_size", "must be two numbers above 0")),
+        },
+    };
+    let is_packed = |name: &&str| checkpoint.get(name).is_some_and(|tensor| tensor.dtype.name() == "f8_e4m3");
+    let packed: Vec<String> = checkpoint.names().filter(is_packed).map(str::to_owned).collect();
+    for name in packed {
+        let matrix = Packed::find(block, &checkpoint, &name)?;
+        for ending in SCALES {
+            checkpoint.take(&format!("{name}{ending}"));
+        }
+        let layer = name.strip_suffix("weight").unwrap_or(&name);
+        for ending in OF_ACTIVATIONS {
+            checkpoint.take(&format!("{layer}{ending}"));
+        }
+        checkpoint.put(name, matrix.tensor());
+    }
+    Ok(checkpoint)
+}
+
+/// A packed matrix.
+struct Packed {
+    numbers: Tensor,
+    /// One number for each block.
+    scales: Tensor,
+    /// Rows and columns of a block.
+    block: [usize; 2],
+}
+
+impl Packed {
+    /// # Errors
+    /// When there is no scale, or not as many as there are blocks.
+    fn find(block: Option<[usize; 2]>, checkpoint: &Checkpoint, name: &str) -> Result<Packed, Error> {
+        let numbers = checkpoint.get(name).cloned();
+        let Some((numbers, [rows, columns])) = numbers.and_then(|numbers| {
+            let sizes = <[usize; 2]>::try_from(numbers.shape.as_slice()).ok()?;
+            Some((numbers, sizes))
+        }) else {
+            return Err(Error::tensor(checkpoint.path(), name, "is stored as f8_e4m3, but is no matrix"));
+        };
+        let scale_names = SCALES.map(|ending| format!("{name}{ending}"));
+        let found = scale_names.iter().find_map(|name| Some((name, checkpoint.get(name)?.clone())));
+        let Some((scale_name, scales)) = found else {
+            return Err(Error::misfit(checkpoint.path(), &scale_names[1], Clash::Missing { asked: vec![1] }));
+        };
+        let asked = block.map(|[high, wide]| [rows.div_ceil(high), columns.div_ceil(wide)]);
+        let block = match scales.shape[..] {
+            [] | [1] | [1, 1] => [rows.max(1), columns.max(1)],
+            [n] | [n, 1] if n == rows => [1, columns.max(1)],
+            [high, wide] if asked == Some([high, wide]) => block.unwrap_or([1, 1]),
+            _ => {
+                let asked = asked.map_or(vec![rows, 1], |asked| asked.to_vec());
+                let clash = Clash::Shape { found: scales.shape.clone(), asked };
+                return Err(Error::misfit(&scales.path, scale_name, clash));
+            }
+        };
+        Ok(Packed { numbers, scales, block })
+    }
+
+    /// The matrix, unpacked when it is read.
+    fn tensor(self) -> Tensor {
+        let (shape, path) = (self.numbers.shape.clone(), Arc::clone(&self.numbers.path));
+        let n_bytes = self.numbers.len() * size_of::<f32>();
+        Tensor { dtype: Dtype::F32, shape, path, bytes: Bytes::made(n_bytes, move || self.unpack()) }
+    }
+
+    fn unpack(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.numbers.bytes.len()]; // [rows, columns]
+        self.numbers.bytes.read(0, &mut bytes)?;
+        let scales = floats(&self.scales)?;
+        let n_columns = self.numbers.shape[1].max(1);
+        let ([high, wide], n_across) = (self.block, n_columns.div_ceil(self.block[1]));
+        let mut weight = vec![0.0; bytes.len()]; // [rows, columns]
+        let rows = weight.par_chunks_mut(n_columns).zip(bytes.par_chunks(n_columns));
+        rows.enumerate().for_each(|(row, (values, bytes))| {
+            for (column, (value, byte)) in values.iter_mut().zip(bytes).enumerate() {
+                *value = e4m3(*byte) * scales[row / high * n_across + column / wide];
+            }
+        });
+        Ok(bytes_of(&weight))
+    }
+}
+
+/// The number of a byte: exponents begin at −6, there is no infinity, and all bits but the sign set are no number.
+fn e4m3(byte: u8) -> f32 {
+    let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));
+    let size = match (exponent, byte & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => mantissa / 512.0,
+        _ => (1.0 + mantissa / 8.0) * 2_f32.powi(exponent - 7),
+    };
+    if byte & 0x80 == 0 { size } else { -size }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_the_numbers_that_the_format_says() {
+        for (byte, number) in
+            [(0x00, 0.0), (0x01, 0.001_953_125), (0x08, 0.015_625), (0x38, 1.0), (0xB9, -1.125), (0x7E, 448.0)]
+        {
+            assert_eq!(e4m3(byte), number, "{byte:#x}");
+        }
+        assert!(e4m3(0x7F).is_nan() && e4m3(0xFF).is_nan());
+    }
+}
