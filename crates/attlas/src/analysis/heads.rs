@@ -327,6 +327,37 @@ mod tests {
     }
 
     #[test]
+    fn an_ideal_induction_head_is_no_sink() {
+        // a b c d e a b c d e …: each token looks behind its last copy, and at itself where there is none
+        let (n, period) = (20, 5);
+        let mut weights = vec![0.0; n * n]; // [n, n]
+        for query in 0..n {
+            weights[query * n + if query < period { query } else { query - period + 1 }] = 1.0;
+        }
+        let mut recording = recording(Kind::Decoder, weights, n, n);
+        for (place, token) in recording.items[0].target.tokens.iter_mut().enumerate() {
+            token.text = ["a", "b", "c", "d", "e"][place % period].into();
+        }
+        assert!(!found(&recording).contains(&"first"));
+    }
+
+    #[test]
+    fn texts_of_a_batch_are_summarised_together() {
+        let mut recording = recording(Kind::Encoder, [previous_token_head(6), vec![1.0 / 6.0; 36]].concat(), 6, 6);
+        recording.items.push(recording.items[0].clone());
+        let [one, other] = [0, 1].map(|item| summarise(&recording, item).expect("the text exists").remove(0));
+        let both = summarise_all(&recording).expect("two texts").remove(0);
+        assert_eq!((both.sums.n_rows, one.sums.n_rows, other.sums.n_rows), (12, 6, 6));
+        let mean = |a: Option<f64>, b: Option<f64>| 0.5 * (a.expect("a number") + b.expect("a number"));
+        let confidence = both.confidence.expect("a number");
+        assert!((confidence - mean(one.confidence, other.confidence)).abs() < 1e-9);
+        // five of six rows look one back, the others of the first text at the key itself; of the second, one in six at all
+        let diagonal = both.geometry.diagonal.expect("there is mass");
+        assert_eq!(diagonal.at, -1);
+        assert!((diagonal.share - (5.0 + 5.0 / 6.0) / 12.0).abs() < 1e-6, "{diagonal:?}");
+    }
+
+    #[test]
     fn what_most_heads_do_is_usual() {
         let mut recording = recording(Kind::Encoder, [vec![0.2; 50], previous_token_head(5)].concat(), 5, 5);
         recording.layers[0].shape.n_heads = 3;
