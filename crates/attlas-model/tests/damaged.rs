@@ -193,3 +193,47 @@ fn changed_configurations_run_or_are_refused() {
         assert!(read > 20 && refused > 20, "{family}: {read} read, {refused} refused");
     }
 }
+
+#[test]
+fn a_picture_taller_than_any_is_refused_by_its_sides() {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, 1, 1_000_000);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    encoder.write_header().unwrap().write_image_data(&vec![0; 1_000_000]).unwrap();
+    let (folder, model) = model_that_reads("vit", r#"{"size": {"height": 12, "width": 12}}"#);
+    let path = folder.path().join("tall.png");
+    let counts = read_all("tall.png", [file].into_iter(), at(&path, |path| model.image_input(path)));
+    assert_eq!(counts, [0, 1]);
+}
+
+/// A byte-pair tokenizer of single letters, with this normaliser and pre-tokeniser.
+fn letters(normalizer: &Value, pre_tokenizer: &Value) -> Vec<u8> {
+    let model = serde_json::json!({"type": "BPE", "unk_token": "a", "vocab": {"a": 0, "b": 1}, "merges": []});
+    serde_json::json!({"version": "1.0", "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "model": model})
+        .to_string()
+        .into_bytes()
+}
+
+#[test]
+fn a_text_that_a_normaliser_doubles_again_and_again_is_refused_by_its_growth() {
+    let double = serde_json::json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
+    let growing = serde_json::json!({"type": "Sequence", "normalizers": vec![double; 16]});
+    let cut = |bytes: &[u8]| {
+        let tokenizer = Tokenizer::from_json(bytes).map_err(|error| error.to_string())?;
+        tokenizer.encode(&"a".repeat(100), None).map(drop).map_err(|error| error.to_string())
+    };
+    let counts = read_all("growing", [letters(&growing, &Value::Null)].into_iter(), cut);
+    assert_eq!(counts, [0, 1]);
+}
+
+#[test]
+fn a_pattern_that_tries_every_place_for_long_is_refused_or_quick() {
+    let pattern = serde_json::json!({"Regex": "(?:a*a*(?=b)|.)"});
+    let split = serde_json::json!({"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": false});
+    let cut = |bytes: &[u8]| {
+        let tokenizer = Tokenizer::from_json(bytes).map_err(|error| error.to_string())?;
+        tokenizer.encode(&"a".repeat(20_000), None).map(drop).map_err(|error| error.to_string())
+    };
+    read_all("pattern", [letters(&Value::Null, &split)].into_iter(), cut);
+}

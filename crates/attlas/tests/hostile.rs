@@ -180,6 +180,36 @@ fn archive(arrays: &[(&str, &Vec<u8>)]) -> Vec<u8> {
     archive.finish().unwrap().into_inner()
 }
 
+/// A NumPy array full of zeros.
+fn zeros(descr: &str, shape: &str, n_bytes: usize) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
+    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), &vec![0; n_bytes]].concat()
+}
+
+/// A NumPy array that holds 1 `n` times.
+fn ones(shape: &str, n: usize) -> Vec<u8> {
+    let mut array = zeros("<f4", shape, 0);
+    array.extend(1_f32.to_le_bytes().repeat(n));
+    array
+}
+
+#[test]
+fn an_archive_of_more_layers_texts_or_tokens_than_there_can_be_is_refused_or_read_in_time() {
+    let one = ones("1, 1, 1, 1", 1);
+    let names: Vec<String> = (0..20_000).map(|layer| format!("encoder.{layer}.npy")).collect();
+    let layers = archive(&names.iter().map(|name| (name.as_str(), &one)).collect::<Vec<_>>());
+    let texts = archive(&[("encoder.0.npy", &ones("1000000, 1, 1, 1", 1_000_000))]);
+    let tokens = archive(&[("encoder.0.npy", &one), ("source_tokens.npy", &zeros("<U1", "2000000,", 8_000_000))]);
+    let folder = tempfile::tempdir().unwrap();
+    for (what, file, may_be_read) in [("layers", layers, true), ("texts", texts, false), ("tokens", tokens, false)] {
+        let path = folder.path().join(format!("{what}.npz"));
+        fs::write(&path, &file).unwrap();
+        let import = || arrays::import(arrays::read(&path, 1 << 28)?, &ImportOptions::default());
+        let imported = within(128 << 20, || what.to_owned(), import);
+        assert!(may_be_read || imported.is_err(), "{what}");
+    }
+}
+
 fn plain() -> Scoring {
     Scoring::scaled_dot_product(6, Visibility::FULL)
 }
