@@ -25,7 +25,7 @@ Examples:
   attlas import attentions.pt --kind encoder --source-tokens \"[CLS] the cat [SEP]\" -o run.safetensors
   attlas import head.npy --kind cross --source-tokens \"The cat sat\" --target-tokens \"Le chat\" -o run.safetensors
   attlas import mha.npy --kind encoder --axes batch,heads,queries,keys -o run.safetensors
-  attlas import vit.npy --kind encoder --image-grid 14x14+1 -o run.safetensors
+  attlas import image.npy --kind encoder --image-grid 14x14+1 -o run.safetensors
 
 Arrays are named encoder, decoder_self and decoder_cross, or as transformers names them: attentions, encoder_attentions,
 decoder_attentions, cross_attentions; --kind says it for others. Their axes are [layers, batch, heads, queries, keys],
