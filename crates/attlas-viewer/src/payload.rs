@@ -180,7 +180,8 @@ impl<'a> Payload<'a> {
     pub fn check(recording: &Recording, options: &PageOptions) -> Result<u64, Error> {
         recording.validate()?;
         if carried(recording).next().is_none() {
-            let message = "the page shows attention between source and target tokens, and the recording has none";
+            let message = "the page shows attention between all source and target tokens, and the recording has none; \
+                           rows of some tokens, or of another axis, are shown in pictures alone";
             return Err(Error::Recording(attlas::Error::Inconsistent(message.into())));
         }
         carried(recording).try_for_each(check_cells)?;
