@@ -224,3 +224,14 @@ fn how_axes_rows_and_kinds_were_read_is_said_with_the_option_that_says_otherwise
     let wrong = import(&folder, "maps.safetensors", &["--axes", "rows,keys"]);
     assert!(wrong.fails(2).contains("\"rows\" is no axis"), "{}", wrong.stderr);
 }
+
+#[test]
+fn maps_with_rows_of_zeros_are_imported_and_said_to_fail_by_the_exit_code_unless_that_is_allowed() {
+    let folder = folder();
+    maps(&folder, "encoder", &[1, 2, 2], &[0.5, 0.5, 0.0, 0.0]);
+    let said = import(&folder, "maps.safetensors", &[]);
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    assert!(said.stderr.contains("the recording fails its checks in encoder L0H0"), "{}", said.stderr);
+    assert_eq!(recording(&folder).layers.len(), 1, "it is written all the same");
+    import(&folder, "maps.safetensors", &["--allow-unnormalised"]).succeeds();
+}

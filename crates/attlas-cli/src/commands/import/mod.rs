@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 
 use attlas::arrays::{self, Array, Axes, ImageGrid, ImportOptions, Reading};
 use attlas::printable::counted;
+use attlas::recording::complaint;
 use attlas::{Kind, Recording, TokenRole};
 use attlas_model::Tokenizer;
 use clap::Args;
 
+use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{parse_kind, refuse_inputs};
 use crate::terminal::{Terminal, printable, remark};
@@ -121,7 +123,9 @@ pub fn run(arguments: &ImportArguments, terminal: &mut Terminal) -> Result<Outco
     if let Some(recognised) = recognised(recording) {
         writeln!(terminal, "{recognised}")?;
     }
-    Ok(Outcome::Done)
+    // whoever allows it knows it
+    let complaint = if arguments.allow_unnormalised { None } else { complaint(&recording.check()?) };
+    Ok(checks::outcome(complaint.as_deref()))
 }
 
 /// The arrays of the file, by what its name says it is.
