@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use attlas_model::config::Reads;
 use attlas_model::family::FAMILIES;
 use attlas_model::{Array, Input, Model, Pass, RunOptions, Side, Site};
-use budget::within;
+use budget::{alone, within};
 use common::data;
 use serde_json::{Value, json};
 
@@ -108,6 +108,7 @@ fn load_and_run(folder: &Path) -> Result<(), String> {
 
 #[test]
 fn no_value_of_a_configuration_makes_a_family_panic() {
+    let _alone = alone();
     let only = std::env::var("ATTLAS_CASE").unwrap_or_default();
     let mut n_refused = 0;
     for (case, folder, config) in folders() {
@@ -136,6 +137,7 @@ fn no_value_of_a_configuration_makes_a_family_panic() {
 
 #[test]
 fn rotary_positions_that_would_turn_an_odd_number_of_columns_are_refused_by_field() {
+    let _alone = alone();
     let cases = [
         (
             "gpt-neox",

@@ -203,7 +203,8 @@ fn captions_name_the_model_and_which_of_several_texts_and_repeat_nothing() {
     assert_eq!(captions_of(&views), captions);
     recording.layers[0].weights = attlas::Weights::Dense(vec![0.125; 2 * 24].into());
     let other = View::with(&recording, Kind::Cross, 0, Head::One(1), &hidden).unwrap();
-    assert!(captions_of([&views[0], &other])[3].starts_with("L0H1: 1 special column hidden, with 12 %"));
+    let own = "L0H1: 1 special column hidden, with 12 %";
+    assert!(captions_of([&views[0], &other]).iter().any(|caption| caption.starts_with(own)));
 }
 
 #[test]

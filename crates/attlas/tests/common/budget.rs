@@ -6,7 +6,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The system's allocator, counted.
@@ -63,10 +63,15 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Runs a case, which must stay within `most_bytes` beside what was held before, and within a few seconds.
-pub fn within<T>(most_bytes: usize, what: impl Fn() -> String, run: impl FnOnce() -> T) -> T {
+/// Lets no other test of the binary run meanwhile: what it allocates would count. Each test of the binary begins with it.
+pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a case of a test that is [`alone`], which must stay within `most_bytes` beside what was held before, and within a few
+/// seconds.
+pub fn within<T>(most_bytes: usize, what: impl Fn() -> String, run: impl FnOnce() -> T) -> T {
     let before = HELD.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
     let start = Instant::now();
