@@ -90,6 +90,7 @@ impl ViewArguments {
         let given = [
             (self.words, "--words"),
             (self.special == Special::Hide, "--special"),
+            (self.silence == Special::Show, "--silence"),
             (self.label_rows.is_some(), "--label-rows"),
             (self.rows.is_some(), "--rows"),
             (self.columns.is_some(), "--columns"),

@@ -116,6 +116,17 @@ fn a_dictionary_gives_its_attentions_and_what_is_left_out_is_said() {
     fs::write(folder.path().join("out.bin"), bytes).expect("written");
     let run = import(&folder, "out.bin", &[]);
     assert!(run.succeeds().stdout.contains("cross 1 layer and 1 head"), "{}", run.stdout);
+    // with tokens of each text
+    let two: (&[u8], &[f32]) = (&[2, 1, 1, 2], &[0.25, 0.75, 0.5, 0.5]);
+    let (source, [a, b, c, d]) = (name("source_tokens"), ["a", "b", "c", "d"].map(name));
+    let tokens = [b"(", a.as_slice(), &b, b"t(", &c, &d, b"t\x86"].concat();
+    fs::write(
+        folder.path().join("two.bin"),
+        torch_file(&[two], &[b"}(", &cross, b"%0", b"\x85", &source, &tokens, b"u"]),
+    )
+    .expect("written");
+    import(&folder, "two.bin", &[]).succeeds();
+    assert!(recording(&folder).items[1].source.labels().eq(["c", "d"]));
     assert!(run.stderr.contains("left out, beside the attentions: logits"), "{}", run.stderr);
 }
 
@@ -172,6 +183,17 @@ fn a_tokenizer_says_which_tokens_are_special_and_which_make_a_word() {
     let other =
         import(&folder, "maps.safetensors", &["--tokenizer", "tokenizer", "--source-tokens", "<turn> run @@ing"]);
     assert!(other.succeeds().stderr.contains("does not have 1 token (the first is \"run\")"), "{}", other.stderr);
+    let over = [
+        "import",
+        "maps.safetensors",
+        "--tokenizer",
+        "tokenizer",
+        "--source-tokens",
+        "a",
+        "-o",
+        "tokenizer/tokenizer.json",
+    ];
+    assert!(Command::new(over).in_folder(&folder).run().fails(2).contains("this is the input"));
     let none = import(&folder, "maps.safetensors", &["--tokenizer", "tokenizer"]);
     assert!(none.fails(2).contains("there are no tokens for it"), "{}", none.stderr);
 }
@@ -192,6 +214,13 @@ fn imported_patches_are_drawn_over_an_image() {
     maps(&folder, "maps", &[1, 2, 5], &[0.2; 10]);
     import(&folder, "maps.safetensors", &["--kind", "cross", "--image-grid", "2x2+1"]).succeeds();
     draw("1").succeeds();
+    let with = |option: [&str; 2]| {
+        let words = ["draw", "patches", "run.safetensors", "--image", "photo.png", "--query", "1", "-o", "row.svg"];
+        Command::new([&words[..], &option].concat()).in_folder(&folder).run()
+    };
+    with(["--kind", "cross"]).succeeds();
+    assert!(with(["--kind", "decoder"]).fails(2).starts_with("--kind decoder does nothing here"));
+    assert!(with(["--silence", "show"]).fails(2).starts_with("--silence does nothing here"));
     let svg = fs::read_to_string(folder.path().join("row.svg")).expect("the picture");
     assert!(svg.contains("Tokens outside the image take 0.200"), "{svg}");
     assert!(draw("r0c0").fails(2).ends_with("--query r0c0: there are 2 tokens, 0 to 1"));

@@ -56,7 +56,9 @@ impl Folder {
             None => (checkpoint, None),
         };
         let generation = generation_path.exists().then(|| ConfigFile::open(&generation_path)).transpose()?;
-        Ok(Folder { path: path.to_owned(), config, generation, checkpoint, notes: note.into_iter().collect() })
+        let beside = "there is a LoRA adapter beside the weights, too, which was not added to them";
+        let notes = note.into_iter().chain(has_adapter.then(|| beside.to_owned())).collect();
+        Ok(Folder { path: path.to_owned(), config, generation, checkpoint, notes })
     }
 
     /// How images or sounds are prepared: preprocessor_config.json, or the part of processor_config.json that

@@ -185,6 +185,18 @@ fn an_adapter_alone_is_named_with_the_model_that_it_belongs_to() {
     let folder = adapter(|_| ());
     std::fs::copy(data("folders/llama-compiled/config.json"), folder.path().join("config.json")).unwrap();
     assert_eq!(refusal(folder.path()), message);
+    // beside weights of its own the model is whole, and it is said that more is there
+    for file in ["model.safetensors", "tokenizer.json"] {
+        let _ = std::fs::copy(data("folders/llama-compiled").join(file), folder.path().join(file));
+    }
+    let model = Model::load(folder.path()).unwrap();
+    let target = model.tokens_from_ids(Side::Target, &IDS).unwrap();
+    let run = model.run(&[Input { target, ..Input::default() }], &RunOptions::default()).unwrap();
+    let notes = run.recording.provenance.notes;
+    assert!(
+        notes.iter().any(|note| note.contains("adapter beside the weights, too, which was not added")),
+        "{notes:?}"
+    );
     // a path in it is read as words only
     let folder = adapter(|config| config["base_model_name_or_path"] = json!("/etc"));
     assert!(refusal(folder.path()).contains("of /etc; load that model"));

@@ -129,6 +129,9 @@ fn pre_tokenizers_and_decoders_that_panic_in_the_library_are_refused() {
     let pre_tokenizer = |value| refusal(&spoiled("/pre_tokenizer", value));
     let split = |expression: &str| json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false});
     says(&pre_tokenizer(json!({"type": "FixedLength", "length": 0})), "not a positive number");
+    let bytes = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false});
+    let both = json!({"type": "Sequence", "pretokenizers": [bytes, {"type": "Sequence", "pretokenizers": [bytes]}]});
+    says(&pre_tokenizer(both), "has 2 ByteLevel stages");
     says(&pre_tokenizer(split("(")), "pre_tokenizer");
     says(&pre_tokenizer(split("(?:a{1000}){1000}")), "pre_tokenizer");
     says(&pre_tokenizer(split(&"(".repeat(4000))), "nests");

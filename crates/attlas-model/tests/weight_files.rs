@@ -230,6 +230,9 @@ fn lists_that_hold_one_another_again_and_again_are_not_walked_without_end() {
     }
     wide.push(b'.');
     assert!(refusal(&wide).ends_with("holds more than 1048576 things"));
+    // a megabyte of text, a thousand times
+    let text = [&b"\x80\x02X\x00\x00\x10\x00"[..], &[b'a'; 1 << 20], b"q\x00(", &b"h\x00".repeat(1000), b"t."].concat();
+    assert!(refusal(&text).ends_with("holds texts of more than 64 MB together"));
     let itself = b"\x80\x02]q\x00h\x00a.";
     assert!(refusal(itself).ends_with("has lists more than 8 deep in one another"));
 }

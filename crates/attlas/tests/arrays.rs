@@ -207,6 +207,8 @@ fn tokens_are_counted_before_they_are_made_and_arrays_before_they_are_unpacked()
     let error = refused(("<U1", "1000000,")).to_string();
     assert!(error.contains("needs 1000000 elements of 4 bytes, more than"), "{error}");
     assert!(refused(("<U1", "1000,")).to_string().contains("bytes follow after its last element"));
+    npz(&path, &[("source_tokens", &header("<U1000000000000", "0,"), &[])]);
+    assert_eq!(arrays::read(&path, arrays::DEFAULT_MAX_BYTES).unwrap().len(), 1, "none of them takes memory");
     npz(&path, &[("encoder", &header("<f4", "1000000,1,1,1"), &[0; 4_000_000])]);
     let options = ImportOptions { kind: Some(Kind::Encoder), ..ImportOptions::default() };
     let message = |options: &ImportOptions| {

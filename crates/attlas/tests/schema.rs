@@ -59,6 +59,11 @@ impl Schema {
             "required" => value.as_object().is_none_or(|fields| {
                 rule.as_array().unwrap().iter().all(|name| fields.contains_key(name.as_str().unwrap()))
             }),
+            "dependentRequired" => value.as_object().is_none_or(|fields| {
+                let has = |name: &Value| fields.contains_key(name.as_str().unwrap());
+                let mut given = rule.as_object().unwrap().iter().filter(|(name, _)| fields.contains_key(*name));
+                given.all(|(_, others)| others.as_array().unwrap().iter().all(has))
+            }),
             "properties" => value.as_object().is_none_or(|fields| {
                 let described = rule.as_object().unwrap();
                 unknown

@@ -252,11 +252,10 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
 /// What the options of a picture cannot do; see [`ViewArguments::say_idle`].
 fn say_idle(recording: &Recording, common: &Common, picture: &Picture) -> Result<(), Failure> {
     if let Picture::Patches { .. } = picture {
-        let is_other_kind = common.kind.is_some_and(|kind| kind != Kind::Encoder);
-        let idle = common.view.first_given().or(is_other_kind.then_some("--kind"));
+        let idle = common.view.first_given().or((common.kind == Some(Kind::Decoder)).then_some("--kind decoder"));
         return idle.map_or(Ok(()), |option| {
             Err(Failure::Usage(format!(
-                "{option} does nothing here: `draw patches` shows one row of an encoder over its image"
+                "{option} does nothing here: `draw patches` shows one row of an encoder or of cross-attention over its image"
             )))
         });
     }

@@ -32,7 +32,8 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     let grid = item.image.as_ref().ok_or_else(|| {
         Failure::Input("the recording's tokens are no patches of an image; `attlas draw map` draws it".into())
     })?;
-    let kind = if recording.kinds().contains(&Kind::Encoder) { Kind::Encoder } else { Kind::Cross };
+    let usual = if recording.kinds().contains(&Kind::Encoder) { Kind::Encoder } else { Kind::Cross };
+    let kind = common.kind.unwrap_or(usual);
     let layer = pick_layer(recording, kind, arguments.one.layer)?;
     let queries = recording.layer(kind, layer)?.query_tokens(item);
     let query = match &arguments.query {

@@ -82,7 +82,8 @@ pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outco
         let is_kind = arguments.kind.is_none_or(|kind| layer.kind == kind);
         is_kind && is_one(arguments.layer, layer.index) && is_one(arguments.head, head)
     };
-    Ok(checks::outcome(complaint(&recording.check_heads(is_chosen)?).as_deref()))
+    let items = arguments.item.map_or(0..recording.items.len(), |item| item..item + 1);
+    Ok(checks::outcome(complaint(&recording.check_heads(items, is_chosen)?).as_deref()))
 }
 
 /// The span with its open end closed at `n`.

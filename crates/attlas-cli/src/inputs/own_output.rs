@@ -46,7 +46,8 @@ pub fn model_files(model: &ModelArguments) -> Vec<PathBuf> {
     [&model.model, &model.adapter, &model.tokenizer].into_iter().flatten().flat_map(|place| files_in(place)).collect()
 }
 
-fn files_in(place: &Path) -> Vec<PathBuf> {
+/// The files that are read of a model or tokenizer at `place`.
+pub fn files_in(place: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(place) else { return vec![place.to_path_buf()] };
     let is_read = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -137,7 +137,7 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
     let failed = |error| Failure::Input(format!("standard input: could not be read: {error}"));
     std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(Failure::Input(format!(
+        return Err(Failure::Limit(format!(
             "standard input: more than {} MB; cut the text into parts",
             MAX_BYTES >> 20
         )));

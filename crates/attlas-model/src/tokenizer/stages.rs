@@ -175,7 +175,24 @@ fn charsmap_growth(base64: &str, place: Place<'_>) -> Result<Growth, Error> {
 pub(super) fn check_pre_tokenizer(value: &Value, path: &Path) -> Result<(), Error> {
     match value {
         Value::Null => Ok(()),
-        value => pre_tokenizer(value, Place { path, field: "pre_tokenizer", depth: 0 }),
+        value => {
+            let place = Place { path, field: "pre_tokenizer", depth: 0 };
+            pre_tokenizer(value, place)?;
+            match n_byte_levels(value) {
+                0 | 1 => Ok(()),
+                n => place.refuse(format!(
+                    "has {n} ByteLevel stages; each would make bytes of the bytes before it, and one is read"
+                )),
+            }
+        }
+    }
+}
+
+/// How many stages of a checked pre-tokenizer write every byte as a letter of its own, which lengthens a text.
+fn n_byte_levels(value: &Value) -> usize {
+    match value.get("pretokenizers").and_then(Value::as_array) {
+        Some(stages) => stages.iter().map(n_byte_levels).sum(),
+        None => usize::from(value.get("type").is_some_and(|kind| kind == "ByteLevel")),
     }
 }
 

@@ -96,13 +96,14 @@ impl Adapter {
         let (path, mut parts) = self.tensors()?;
         let downs: Vec<String> =
             parts.keys().filter_map(|name| name.strip_suffix(".lora_A.weight")).map(str::to_owned).collect();
+        let ends = checkpoint.names().map(reversed).collect();
         for name in &downs {
             let both = [parts.remove(&format!("{name}.lora_A.weight")), parts.remove(&format!("{name}.lora_B.weight"))];
             let [Some(down), Some(up)] = both else {
                 let asked = vec![0, self.r];
                 return Err(Error::misfit(&path, format!("{name}.lora_B.weight"), Clash::Missing { asked }));
             };
-            let of_base = find(checkpoint, name).ok_or_else(|| {
+            let of_base = find(&ends, checkpoint, name).ok_or_else(|| {
                 Error::tensor(
                     &path,
                     format!("{name}.lora_A.weight"),
@@ -215,15 +216,24 @@ impl Adapter {
 }
 
 /// The model's matrix that an adapter means: of this name, or the only one of which one name is the end of the other.
-fn find(checkpoint: &Checkpoint, module: &str) -> Option<String> {
+///
+/// `ends` holds the model's names, each [`reversed`]: those that end alike stand side by side, and none is looked through for
+/// every module.
+fn find(ends: &BTreeSet<String>, checkpoint: &Checkpoint, module: &str) -> Option<String> {
     let whole = format!("{module}.weight");
     if checkpoint.contains(&whole) {
         return Some(whole);
     }
-    let is_end = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|rest| rest.ends_with('.'));
-    let mut near = checkpoint.names().filter(|name| is_end(&whole, name) || is_end(name, &whole));
-    let found = near.next()?.to_owned();
+    let shorter = whole.match_indices('.').map(|(dot, _)| &whole[dot + 1..]).filter(|end| checkpoint.contains(end));
+    let end = reversed(&format!(".{whole}"));
+    let longer = ends.range(end.clone()..).take_while(|name| name.starts_with(&end)).map(|name| reversed(name));
+    let mut near = shorter.map(str::to_owned).chain(longer);
+    let found = near.next()?;
     near.next().is_none().then_some(found)
+}
+
+fn reversed(name: &str) -> String {
+    name.chars().rev().collect()
 }
 
 impl Product {

@@ -94,7 +94,9 @@ impl Checkpoint {
             let wrapper = WRAPPERS.into_iter().find(|wrapper| first.starts_with(wrapper))?;
             tensors.keys().all(|name| name.starts_with(wrapper)).then_some(wrapper)
         };
-        while let Some(wrapper) = wrapper(&self.tensors) {
+        // one inside another, but not without end
+        for _ in 0..4 {
+            let Some(wrapper) = wrapper(&self.tensors) else { break };
             self.tensors =
                 self.tensors.into_iter().map(|(name, tensor)| (name[wrapper.len()..].to_owned(), tensor)).collect();
         }

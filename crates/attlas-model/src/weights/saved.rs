@@ -10,6 +10,8 @@ use crate::Error;
 
 /// The most things that are taken out of one file; lists that share others could name more than any memory holds.
 const MAX_THINGS: usize = 1 << 20;
+/// The most bytes of texts and names that are taken out of one file, which may name each of them again and again.
+const MAX_TEXT: usize = 64 << 20;
 /// How deep lists may lie in one another.
 const MAX_DEPTH: usize = 8;
 
@@ -35,7 +37,7 @@ pub enum Saved {
 /// A file that is absent or malformed, and one that holds more, or deeper lists, than the limits allow.
 pub fn open_saved(path: &Path) -> Result<Saved, Error> {
     let (source, contents) = pickle_file::open(path, all_views)?;
-    let mut taking = Taking { source: &source, contents: &contents, n_left: MAX_THINGS };
+    let mut taking = Taking { source: &source, contents: &contents, n_left: MAX_THINGS, text_left: MAX_TEXT };
     let saved = taking.take(&contents.value, 0)?;
     let mut tensors = Vec::new();
     saved.collect(&mut tensors);
@@ -86,9 +88,19 @@ struct Taking<'a> {
     source: &'a Source,
     contents: &'a Contents,
     n_left: usize,
+    /// Bytes of texts that may still be taken.
+    text_left: usize,
 }
 
 impl Taking<'_> {
+    fn text(&mut self, text: &str) -> Result<String, Error> {
+        let Some(left) = self.text_left.checked_sub(text.len()) else {
+            return self.source.refuse(format!("holds texts of more than {} MB together", MAX_TEXT >> 20));
+        };
+        self.text_left = left;
+        Ok(text.to_owned())
+    }
+
     fn take(&mut self, value: &Value, depth: usize) -> Result<Saved, Error> {
         self.n_left = check(self.source, self.n_left, depth)?;
         let machine = &self.contents.machine;
@@ -100,7 +112,7 @@ impl Taking<'_> {
                 Value::Text(name) => Some((name, value)),
                 _ => None,
             });
-            let taken = named.map(|(name, value)| Ok((name.to_string(), self.take(value, depth + 1)?)));
+            let taken = named.map(|(name, value)| Ok((self.text(name)?, self.take(value, depth + 1)?)));
             return Ok(Saved::Named(taken.collect::<Result<_, Error>>()?));
         }
         Ok(match value {
@@ -109,7 +121,7 @@ impl Taking<'_> {
                     .tensor(view, self.contents)
                     .map_err(|reason| Error::file(&self.source.path, format!("has a tensor that {reason}")))?,
             ),
-            Value::Text(text) => Saved::Text(text.to_string()),
+            Value::Text(text) => Saved::Text(self.text(text)?),
             _ => Saved::Other,
         })
     }

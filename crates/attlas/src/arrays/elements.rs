@@ -173,6 +173,9 @@ impl<R: Read> Elements<'_, R> {
         n: usize,
         decode: impl Fn(&[u8], &mut Vec<T>),
     ) -> Result<Vec<T>, Problem> {
+        if n == 0 {
+            return Ok(Vec::new()); // however large its elements would be
+        }
         let mut all = Vec::new();
         let no_memory = || format!("its {n} elements need more memory than there is");
         all.try_reserve_exact(n).map_err(|_| no_memory())?;
@@ -180,7 +183,7 @@ impl<R: Read> Elements<'_, R> {
             all.resize(n, T::default());
             Places::new(self.shape)
         });
-        let per_piece = (PIECE / self.size).clamp(1, n.max(1));
+        let per_piece = (PIECE / self.size).clamp(1, n);
         let mut piece = vec![0; per_piece * self.size];
         let mut decoded = Vec::new();
         for start in (0..n).step_by(per_piece) {

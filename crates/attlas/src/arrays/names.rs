@@ -29,6 +29,7 @@ pub(super) fn read(names: &[&str]) -> Result<Vec<Name>, Error> {
     let mut read: Vec<Name> = names.iter().map(|name| of_one(name)).collect();
     let unnamed: Vec<usize> = (0..names.len()).filter(|index| read[*index].said == Said::Nothing).collect();
     if unnamed.len() < 2 {
+        unnamed.into_iter().for_each(|only| read[only].layer = None); // a number tells nothing apart
         return Ok(read);
     }
     let numbers: Vec<Vec<usize>> = unnamed.iter().map(|index| numbers_in(names[*index])).collect();
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn several_arrays_of_no_name_are_layers_by_the_number_that_tells_them_apart() {
         let nothing = |layer| (Said::Nothing, layer);
-        assert_eq!(kinds_and_layers(&["arr_0"]), [nothing(Some(0))]);
+        assert_eq!(kinds_and_layers(&["arr_0"]), [nothing(None)]);
         assert_eq!(kinds_and_layers(&["attention"]), [nothing(None)]);
         assert_eq!(kinds_and_layers(&["arr_0", "arr_10"]), [nothing(Some(0)), nothing(Some(10))]);
         let names = ["h2.layers.1.attn1", "h2.layers.0.attn1"];

@@ -100,7 +100,7 @@ fn read_safetensors(path: &Path, room: &mut Room) -> Result<BTreeMap<String, Arr
             "bf16" => Type::Bf16,
             "i64" => Type::I64,
             other => {
-                let message = format!("tensor \"{name}\" has dtype {other}; f64, f32, f16 and bf16 are read");
+                let message = format!("tensor \"{name}\" has dtype {other}; f64, f32, f16, bf16 and i64 are read");
                 return Err(Error::File { path: path.to_path_buf(), message });
             }
         };

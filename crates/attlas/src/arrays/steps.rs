@@ -53,7 +53,11 @@ pub fn stitch(steps: Vec<Array>) -> Result<Array, Error> {
         rows.extend((0..step.n_queries).map(|row| (index, row)));
     }
     let n_maps = n_texts * n_heads;
-    let mut weights = Vec::with_capacity(n_maps * rows.len() * n_keys);
+    let n_weights = n_maps.saturating_mul(rows.len()).saturating_mul(n_keys);
+    let mut weights = Vec::new();
+    weights
+        .try_reserve_exact(n_weights)
+        .map_err(|_| Error::BadWeights(format!("the {} rows need more memory than there is", rows.len())))?;
     for map in 0..n_maps {
         for (step, row) in &rows {
             let step = &read[*step];

@@ -121,18 +121,22 @@ impl Recording {
     /// # Errors
     /// [`Error::Inconsistent`] when the recording contradicts itself.
     pub fn check(&self) -> Result<Vec<LayerCheck>, Error> {
-        self.check_heads(|_, _| true)
+        self.check_heads(0..self.items.len(), |_, _| true)
     }
 
-    /// [`check`](Self::check) of the heads that are `chosen`, in the layers that have one.
+    /// [`check`](Self::check) of some texts, and of the heads that are `chosen`, in the layers that have one.
     ///
     /// # Errors
-    /// As [`check`](Self::check).
-    pub fn check_heads(&self, chosen: impl Fn(&Layer, usize) -> bool + Sync) -> Result<Vec<LayerCheck>, Error> {
+    /// As [`check`](Self::check), and when a text does not exist.
+    pub fn check_heads(
+        &self,
+        items: Range<usize>,
+        chosen: impl Fn(&Layer, usize) -> bool + Sync,
+    ) -> Result<Vec<LayerCheck>, Error> {
         self.validate()?;
         let check = |layer: &Layer| {
             let heads: Vec<usize> = (0..layer.shape.n_heads).filter(|head| chosen(layer, *head)).collect();
-            (!heads.is_empty()).then(|| self.check_maps(layer, 0..self.items.len(), &heads))
+            (!heads.is_empty()).then(|| self.check_maps(layer, items.clone(), &heads))
         };
         self.layers.par_iter().filter_map(check).collect()
     }

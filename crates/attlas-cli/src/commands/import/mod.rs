@@ -17,7 +17,7 @@ use clap::Args;
 
 use crate::checks;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{parse_kind, refuse_inputs};
+use crate::inputs::{check_output, files_in, parse_kind};
 use crate::terminal::{Terminal, printable, remark};
 use labels::{Labels, parse_labels};
 
@@ -79,8 +79,9 @@ pub struct ImportArguments {
 
 /// Checks the arrays and writes the recording.
 pub fn run(arguments: &ImportArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let read_from = [Some(&arguments.maps), arguments.tokenizer.as_ref()];
-    refuse_inputs(&arguments.output, read_from.into_iter().flatten().map(PathBuf::as_path))?;
+    let of_tokenizer = arguments.tokenizer.as_deref().map(files_in).unwrap_or_default();
+    let inputs = [arguments.maps.as_path()].into_iter().chain(of_tokenizer.iter().map(PathBuf::as_path));
+    check_output(&arguments.output, inputs)?;
     let tokenizer = arguments.tokenizer.as_deref().map(Tokenizer::load).transpose()?;
     let mut arrays = read(&arguments.maps, arguments)?;
     let in_file = ["source_tokens", "target_tokens"].map(|name| arrays::take_labels(&mut arrays, name));

@@ -91,13 +91,8 @@ impl Reading<'_> {
 
     /// A list of texts, of a layer's tensors, or of steps that are such lists.
     fn list(&mut self, name: &str, items: Vec<Saved>) -> Result<(), Failure> {
-        let texts = |item: &Saved| match item {
-            Saved::Text(text) => Some(text.clone()),
-            _ => None,
-        };
-        let texts: Option<Vec<String>> = items.iter().map(texts).collect();
-        if let Some(texts) = texts.filter(|texts| !texts.is_empty()) {
-            let array = Array { shape: vec![texts.len()], data: ArrayData::Text(texts), precision: Precision::Single };
+        if let Some((shape, texts)) = texts_in(&items) {
+            let array = Array { shape, data: ArrayData::Text(texts), precision: Precision::Single };
             self.arrays.insert(name.to_owned(), array);
             return Ok(());
         }
@@ -173,4 +168,24 @@ impl Reading<'_> {
 
 fn is_floating(tensor: &Tensor) -> bool {
     matches!(tensor.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64)
+}
+
+/// A list of texts, or of equally long lists of texts, with its shape.
+fn texts_in(items: &[Saved]) -> Option<(Vec<usize>, Vec<String>)> {
+    let text = |item: &Saved| match item {
+        Saved::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    match items.first()? {
+        Saved::Text(_) => Some((vec![items.len()], items.iter().map(text).collect::<Option<_>>()?)),
+        Saved::List(first) if !first.is_empty() => {
+            let row = |item: &Saved| match item {
+                Saved::List(texts) if texts.len() == first.len() => texts.iter().map(text).collect::<Option<Vec<_>>>(),
+                _ => None,
+            };
+            let rows: Vec<Vec<String>> = items.iter().map(row).collect::<Option<_>>()?;
+            Some((vec![items.len(), first.len()], rows.concat()))
+        }
+        _ => None,
+    }
 }

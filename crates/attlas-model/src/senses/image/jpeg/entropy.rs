@@ -79,11 +79,13 @@ pub(super) struct Bits<'a> {
     n_bits: u32,
     /// How many of them, the last ones, are no data but zeros after its end.
     n_padding: u32,
+    /// Whether a marker, or nothing, comes next.
+    has_ended: bool,
 }
 
 impl<'a> Bits<'a> {
     pub fn new(bytes: &'a [u8], at: usize) -> Bits<'a> {
-        Bits { bytes, at, buffer: 0, n_bits: 0, n_padding: 0 }
+        Bits { bytes, at, buffer: 0, n_bits: 0, n_padding: 0, has_ended: false }
     }
 
     /// Makes sure of 32 bits, with zeros where the data ends.
@@ -104,16 +106,21 @@ impl<'a> Bits<'a> {
 
     #[inline]
     fn next_byte(&mut self) -> Option<u8> {
+        if self.has_ended {
+            return None;
+        }
         let byte = *self.bytes.get(self.at)?;
         if byte != 0xff {
             self.at += 1;
             return Some(byte);
         }
-        let after = self.bytes[self.at..].iter().position(|byte| *byte != 0xff)?;
-        (self.bytes[self.at + after] == 0).then(|| {
-            self.at += after + 1;
-            0xff
-        })
+        let after = self.bytes[self.at..].iter().position(|byte| *byte != 0xff);
+        let Some(after) = after.filter(|after| self.bytes[self.at + after] == 0) else {
+            self.has_ended = true; // lest a long run of 0xff is looked through for every byte that is missing
+            return None;
+        };
+        self.at += after + 1;
+        Some(0xff)
     }
 
     /// The next `n` bits, at most 16, as a number.
