@@ -98,7 +98,7 @@ impl From<attlas::Error> for Failure {
             Error::NeedsWholeMap { .. } => Some("leave out --words and --special hide; --rows, --columns"),
             Error::NothingShown(_) => Some("--special show; --rows, --columns"),
             Error::Unnormalised { cause: Some(Cause::Swapped), .. } => {
-                Some("--axes names the axes in their order, such as layers,heads,keys,queries")
+                Some("--axes names the axes in their order: let queries and keys change places in it")
             }
             Error::Unnormalised { .. } => {
                 Some("--allow-unnormalised takes it all the same, and says so on the picture")

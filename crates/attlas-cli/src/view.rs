@@ -63,7 +63,7 @@ impl ViewArguments {
         if self.label_rows == Some(LabelRows::Predicted) {
             let predicts = |layer: &&Layer| layer.kind != Kind::Encoder && layer.query_axis.is_none();
             let n_known = tokens.predicted.len();
-            if !layers.iter().any(predicts) {
+            if layers.iter().all(|layer| layer.kind == Kind::Encoder) {
                 return Err(Failure::Usage("--label-rows predicted: the rows of an encoder predict no token".into()));
             }
             if !layers.iter().filter(|layer| predicts(layer)).any(|layer| layer.shape.n_queries == n_known) {

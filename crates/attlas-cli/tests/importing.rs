@@ -194,6 +194,8 @@ fn a_tokenizer_says_which_tokens_are_special_and_which_make_a_word() {
         "tokenizer/tokenizer.json",
     ];
     assert!(Command::new(over).in_folder(&folder).run().fails(2).contains("this is the input"));
+    let idle = import(&folder, "maps.safetensors", &["--target-tokens", "a b c"]);
+    assert!(idle.fails(2).starts_with("--target-tokens does nothing here: an encoder's tokens"), "{}", idle.stderr);
     let none = import(&folder, "maps.safetensors", &["--tokenizer", "tokenizer"]);
     assert!(none.fails(2).contains("there are no tokens for it"), "{}", none.stderr);
 }

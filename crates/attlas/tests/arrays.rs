@@ -409,7 +409,8 @@ fn a_refusal_names_the_mistake_that_the_numbers_give_away() {
         (0..100).map(|place| if place % 10 == place / 10 { 0.0 } else { 0.1 * keep }).chain([0.1 * keep; 10]).collect();
     let dropout = refused(&[11, 10], dropped);
     assert!(
-        dropout.contains("looks like dropout (9 % of the weights are exactly 0") && dropout.contains("model.eval()"),
+        dropout.contains("looks like dropout (9 % of the weights here are exactly 0")
+            && dropout.contains("model.eval()"),
         "{dropout}"
     );
     let masked = refused(&[2, 2], vec![f32::NEG_INFINITY, 1.0, 0.5, 0.5]);

@@ -23,11 +23,11 @@ impl fmt::Display for Cause {
         match self {
             Cause::Swapped => f.write_str("each column sums to 1, so rows and columns are probably swapped"),
             Cause::Dropout { share } => {
-                let (percent, factor) = (100.0 * share, 1.0 / (1.0 - share));
                 write!(
                     f,
-                    "it looks like dropout ({percent:.0} % of the weights are exactly 0, the others were multiplied by about \
-                     {factor:.2}); call model.eval() before the model runs"
+                    "it looks like dropout ({:.0} % of the weights here are exactly 0, the others larger for it); call \
+                     model.eval() before the model runs",
+                    100.0 * share
                 )
             }
             Cause::Scores => f.write_str("are these scores before softmax?"),

@@ -15,10 +15,24 @@ pub fn captions_of<'a>(views: impl IntoIterator<Item = &'a View>) -> Vec<String>
     let is_one_kind = views.iter().all(|view| view.kind == first.kind);
     let name =
         |view: &View| if is_one_kind { view.title().to_owned() } else { format!("{} {}", view.kind, view.title()) };
-    let own = views.iter().flat_map(|view| view.remarks.iter().map(move |remark| (view, remark)));
-    let own =
-        own.filter(|(_, remark)| !common.contains(remark)).map(|(view, remark)| format!("{}: {remark}", name(view)));
-    let mut own: Vec<String> = own.collect();
+    // what all maps of a kind say, and others do not, is said once, too
+    let of_kind = |view: &View, remark: &String| {
+        let mut same = views.iter().filter(|other| other.kind == view.kind);
+        !is_one_kind && same.all(|other| other.remarks.contains(remark))
+    };
+    let mut own: Vec<String> = Vec::new();
+    for (view, remark) in views.iter().flat_map(|view| view.remarks.iter().map(move |remark| (view, remark))) {
+        if common.contains(remark) {
+            continue;
+        }
+        let said = match of_kind(view, remark) {
+            true => format!("{}: {remark}", view.kind),
+            false => format!("{}: {remark}", name(view)),
+        };
+        if !own.contains(&said) {
+            own.push(said);
+        }
+    }
     if own.len() > MOST_REMARKS {
         let n_more = own.len() - MOST_REMARKS;
         own.truncate(MOST_REMARKS);

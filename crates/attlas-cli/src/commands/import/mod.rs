@@ -112,6 +112,7 @@ pub fn run(arguments: &ImportArguments, terminal: &mut Terminal) -> Result<Outco
     };
     let imported = arrays::import_telling(arrays, &options).map_err(|error| in_maps(&arguments.maps, error))?;
     let recording = &imported.recording;
+    say_idle(&recording.kinds(), arguments)?;
     recording.save(&arguments.output)?;
     for note in &recording.provenance.remarks() {
         remark(note);
@@ -127,6 +128,18 @@ pub fn run(arguments: &ImportArguments, terminal: &mut Terminal) -> Result<Outco
     // whoever allows it knows it
     let complaint = if arguments.allow_unnormalised { None } else { complaint(&recording.check()?) };
     Ok(checks::outcome(complaint.as_deref()))
+}
+
+/// Tokens of a side that no map of the file has are refused.
+fn say_idle(kinds: &[Kind], arguments: &ImportArguments) -> Result<(), Failure> {
+    let [has_source, has_target] = [kinds != [Kind::Decoder], kinds != [Kind::Encoder]];
+    let given = [&arguments.source_tokens, &arguments.target_tokens].map(|labels| !labels.is_empty());
+    let message = match ([has_source, has_target], given) {
+        ([false, _], [true, _]) => "--source-tokens does nothing here: a decoder's own tokens are --target-tokens",
+        ([_, false], [_, true]) => "--target-tokens does nothing here: an encoder's tokens are --source-tokens",
+        _ => return Ok(()),
+    };
+    Err(Failure::Usage(message.to_owned()))
 }
 
 /// The arrays of the file, by what its name says it is.
