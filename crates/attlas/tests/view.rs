@@ -277,3 +277,18 @@ fn padding_between_tokens_is_not_read() {
     let view = View::of(&recording, Kind::Encoder, 0, Head::One(0)).expect("a view");
     assert_eq!(view.panel().weights(), [1.0, 0.0, 0.0, 1.0]);
 }
+
+#[test]
+fn what_all_maps_of_a_kind_say_is_said_once_for_it() {
+    let mut recording = recording();
+    let mut encoder = recording.layers[0].clone();
+    encoder.kind = Kind::Encoder;
+    encoder.shape = Shape { n_queries: 4, ..encoder.shape };
+    encoder.weights = attlas::Weights::Dense(vec![0.25; 2 * 16].into());
+    recording.layers.push(encoder);
+    let rows = ViewOptions { rows: Some(0..2), ..ViewOptions::default() };
+    let maps = [(Kind::Cross, 0), (Kind::Cross, 1), (Kind::Encoder, 0), (Kind::Encoder, 1)];
+    let views = maps.map(|(kind, head)| View::with(&recording, kind, 0, Head::One(head), &rows).unwrap());
+    let said: Vec<String> = captions_of(&views).into_iter().filter(|caption| caption.contains("rows 0 to 1")).collect();
+    assert_eq!(said, ["cross: rows 0 to 1 of 3, counted from 0", "encoder: rows 0 to 1 of 4, counted from 0"]);
+}
