@@ -528,3 +528,20 @@ fn ids_and_lengths_that_do_not_fit_are_refused_with_their_limits() {
     assert!(model.source_tokens("text").unwrap_err().to_string().contains("has no tokenizer"));
     assert!(model.prompt_tokens("text").unwrap_err().to_string().contains("names no start token"));
 }
+
+#[test]
+fn json_whose_small_values_would_take_a_hundred_times_its_bytes_is_refused_before_it_is_read() {
+    let mut folder = Folder::new();
+    folder.config["x"] = Value::Array(vec![json!({"a": 0}); 400_000]);
+    folder.write();
+    let message = folder.refusal();
+    assert!(
+        message.starts_with("DIR/config.json: has ") && message.contains("of JSON whose many small values"),
+        "{message}"
+    );
+    // many labels are no such thing
+    folder.config["x"] =
+        json!((0..400_000).map(|n| (n.to_string(), json!("label"))).collect::<serde_json::Map<_, _>>());
+    folder.write();
+    Model::load(folder.folder.path()).unwrap();
+}

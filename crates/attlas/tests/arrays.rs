@@ -214,7 +214,7 @@ fn tokens_are_counted_before_they_are_made_and_arrays_before_they_are_unpacked()
     let message = |options: &ImportOptions| {
         import(arrays::read(&path, arrays::DEFAULT_MAX_BYTES).unwrap(), options).unwrap_err().to_string()
     };
-    assert_eq!(message(&options), "array \"encoder\" has 1000000 layers, more than the limit of 65536");
+    assert_eq!(message(&options), "array \"encoder\" has 1000000 layers, more than the limit of 16384");
     npz(&path, &[("encoder.0", &header("<f4", "1000000,1,1,1"), &[0; 4_000_000])]);
     assert_eq!(message(&options), "array \"encoder.0\" has 1000000 texts, more than the limit of 65536");
 }

@@ -170,8 +170,9 @@ fn of_sizes(n_layers: usize, n_items: usize, n: usize) -> Recording {
 #[test]
 fn more_layers_texts_or_tokens_than_a_recording_may_have_are_refused_with_the_limit() {
     let message = |recording: Recording| recording.to_bytes().unwrap_err().to_string();
-    assert_eq!(message(of_sizes(65_537, 1, 1)), "the recording has 65537 layers, more than the limit of 65536");
+    assert_eq!(message(of_sizes(16_385, 1, 1)), "the recording has 16385 layers, more than the limit of 16384");
     assert_eq!(message(of_sizes(1, 65_537, 1)), "the recording has 65537 texts, more than the limit of 65536");
+    assert_eq!(message(of_sizes(65, 65_536, 1)), "the recording has 4259840 maps, more than the limit of 4194304");
     let mut wide = of_sizes(1, 1, 1);
     wide.items[0].predicted = Tokens::from_labels(vec![""; 1 << 21]);
     assert_eq!(message(wide), "the recording has 2097153 tokens, more than the limit of 2097152");
@@ -179,7 +180,7 @@ fn more_layers_texts_or_tokens_than_a_recording_may_have_are_refused_with_the_li
 
 #[test]
 fn as_many_layers_as_there_may_be_are_written_and_read_in_a_moment() {
-    let recording = of_sizes(65_536, 1, 1);
+    let recording = of_sizes(16_384, 1, 1);
     let begin = std::time::Instant::now();
     let back = Recording::from_bytes(Arc::new(recording.to_bytes().unwrap())).unwrap();
     assert!(back.check().unwrap().iter().all(|check| check.passed()));

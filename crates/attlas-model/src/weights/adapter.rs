@@ -188,14 +188,34 @@ impl Adapter {
                 return Err(Error::tensor(&tensor.path, format!("{name}.{ending}.weight"), message));
             }
         }
+        for (ending, tensor) in [("lora_A", &down), ("lora_B", &up)] {
+            convert::floats(tensor).map_err(|error| {
+                let message = format!("cannot be added: {error}");
+                Error::tensor(&tensor.path, format!("{name}.{ending}.weight"), message)
+            })?;
+        }
         let divisor = if self.config.flag_or("use_rslora", false)? { (r as f64).sqrt() } else { r as f64 };
         let is_turned = self.config.flag_or("fan_in_fan_out", false)?;
-        Ok(Product { down, up, scale: (alpha / divisor) as f32, is_turned })
+        let scale = (alpha / divisor) as f32;
+        if !scale.is_finite() {
+            return Err(self
+                .config
+                .error("lora_alpha", format!("is {alpha}, which makes weights that are no numbers")));
+        }
+        Ok(Product { down, up, scale, is_turned })
     }
 
     /// The value that a pattern gives a module: keys are the ends of modules' names.
     fn of_pattern(&self, field: &str, module: &str) -> Result<Option<f64>, Error> {
-        let Some(patterns) = self.config.get(field).and_then(Value::as_object) else { return Ok(None) };
+        let patterns = match self.config.get(field) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Object(patterns)) => patterns,
+            Some(other) => {
+                let message =
+                    crate::error::brief(format!("is {other}; names of modules with their numbers were expected"));
+                return Err(self.config.error(field, message));
+            }
+        };
         let mut values = BTreeSet::new();
         for (key, value) in patterns {
             let is_plain = key.chars().all(|c| c.is_ascii_alphanumeric() || ['_', '.'].contains(&c));

@@ -304,11 +304,48 @@ fn no_lfs_pointer(path: &Path, start: &[u8]) -> Result<(), Error> {
 /// # Errors
 /// Bytes that are no JSON, or not of this form.
 pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8], otherwise: &str) -> Result<T, Error> {
+    let (needed, limit) = (json_memory(bytes), MOST_JSON_MEMORY.min(JSON_BYTES + JSON_BYTES_PER_BYTE * bytes.len()));
+    if needed > limit {
+        return Err(Error::file(
+            path,
+            format!(
+                "has {} bytes of JSON whose many small values would take about {needed} bytes of memory; {limit} are allowed",
+                bytes.len()
+            ),
+        ));
+    }
     serde_json::from_slice(without_mark(bytes)).map_err(|error| {
         let wide = [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| bytes.starts_with(*mark));
         let problem = if wide { "it is in UTF-16; JSON is UTF-8".to_owned() } else { error.to_string() };
         Error::file(path, format!("{otherwise}: {problem}"))
     })
+}
+
+/// What the values of a JSON file may take in memory: this much, and so much for each of its bytes (those in use take up to
+/// 10), but never more than the last.
+const JSON_BYTES: usize = 16 << 20;
+const JSON_BYTES_PER_BYTE: usize = 24;
+const MOST_JSON_MEMORY: usize = 1 << 30;
+
+/// About how many bytes the values of a JSON text take in memory, by its brackets and commas: `{"a":0}` a hundred times its own.
+fn json_memory(json: &[u8]) -> usize {
+    const OBJECT: usize = 640;
+    const ARRAY: usize = 160;
+    const VALUE: usize = 48;
+    let (mut n_bytes, mut is_text, mut is_escaped) = (0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_text,
+            b'"' => is_text = !is_text,
+            _ if is_text => {}
+            b'{' => n_bytes += OBJECT,
+            b'[' => n_bytes += ARRAY,
+            b',' => n_bytes += VALUE,
+            _ => {}
+        }
+    }
+    n_bytes
 }
 
 /// Text in UTF-8 without the byte order mark that some editors put before it.

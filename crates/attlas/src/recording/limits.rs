@@ -3,7 +3,9 @@
 use crate::{Error, Item, Recording, Tokens};
 
 /// The most layers of a recording.
-pub(crate) const MAX_LAYERS: usize = 1 << 16;
+pub(crate) const MAX_LAYERS: usize = 1 << 14;
+/// The most maps: heads of all layers, for each text.
+const MAX_MAPS: usize = 1 << 22;
 /// The most texts of a recording.
 pub(crate) const MAX_TEXTS: usize = 1 << 16;
 /// The most heads of a layer.
@@ -32,6 +34,8 @@ impl Recording {
         for layer in &self.layers {
             at_most(MAX_HEADS, "heads", layer.shape.n_heads, layer.to_string())?;
         }
+        let n_heads: usize = self.layers.iter().map(|layer| layer.shape.n_heads).sum();
+        at_most(MAX_MAPS, "maps", n_heads.saturating_mul(self.items.len()), WHAT)?;
         at_most(MAX_AXES, "named axes", self.items.iter().map(|item| item.axes.len()).sum(), WHAT)?;
         at_most(MAX_TOKENS, "tokens", self.items.iter().map(n_tokens).sum(), WHAT)
     }

@@ -62,12 +62,19 @@ impl Packing {
     /// # Errors
     /// When a matrix lacks a part, or has one of another shape.
     pub fn unpack(&self, checkpoint: Checkpoint) -> Result<(Checkpoint, Option<String>), Error> {
+        let n_tensors = checkpoint.names().count();
         let checkpoint = match self.method {
             Method::Mxfp4 => return Ok((checkpoint, None)),
             Method::Fp8 => fp8::unpacked(&self.settings, checkpoint)?,
             Method::Awq | Method::Gptq { .. } => int4::unpacked(self.method, &self.settings, checkpoint)?,
         };
-        let note = format!("the weights were unpacked from {}; all is computed in f32, activations too", self.in_words);
+        // a packed matrix is several tensors
+        let note = match checkpoint.names().count() < n_tensors {
+            true => {
+                format!("the weights were unpacked from {}; all is computed in f32, activations too", self.in_words)
+            }
+            false => format!("the configuration says that the weights are packed by {}, but none is", self.in_words),
+        };
         Ok((checkpoint, Some(note)))
     }
 }
