@@ -229,6 +229,15 @@ fn joined_tokens_grow_no_further_either() {
 }
 
 #[test]
+fn a_replacement_of_nothing_is_refused_where_the_library_would_lose_its_place_and_panic() {
+    let replace = json!({"type": "Replace", "pattern": {"Regex": " {0,}"}, "content": " "});
+    let both = json!({"type": "Sequence", "normalizers": [replace, {"type": "NFKC"}]});
+    let tokenizer = Tokenizer::from_json(&spoiled("/normalizer", both)).unwrap();
+    let error = tokenizer.encode("The cats, über 20 naïve  tokens.\n", None).unwrap_err().to_string();
+    says(&error, "normalizer has a Replace that matches where there is nothing to replace");
+}
+
+#[test]
 fn an_expression_that_takes_too_many_steps_is_named_and_never_cuts_otherwise() {
     let split = |expression: &str| json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false});
     let replace = |expression: &str| json!({"type": "Replace", "pattern": {"Regex": expression}, "content": "b"});

@@ -63,6 +63,11 @@ pub(super) fn add(n: usize, field: impl FnOnce() -> String) -> Result<(), tokeni
     })
 }
 
+/// Refuses the text, whatever is left.
+pub(super) fn refuse(fault: impl FnOnce() -> Error) -> Result<(), tokenizers::Error> {
+    change(|_| Err(fault()))
+}
+
 /// Refuses a stage that could add `n` bytes where fewer are left.
 pub(super) fn foresee(n: usize, field: impl FnOnce() -> String) -> Result<(), tokenizers::Error> {
     change(|left| left.less(n, field).map(|_| ()))

@@ -115,6 +115,11 @@ impl Origin {
         allowance::add(n, || self.name())
     }
 
+    /// Refuses what a stage does to a text.
+    fn refuse(&self, message: &str) -> Result<(), tokenizers::Error> {
+        allowance::refuse(|| self.error(message))
+    }
+
     /// Refuses a stage that could add more than is left.
     fn foresee(&self, n: usize) -> Result<(), tokenizers::Error> {
         allowance::foresee(n, || self.name())
@@ -174,6 +179,9 @@ impl tokenizers::Normalizer for Normalizer {
             Normalizer::Sequence(stages) => stages.iter().try_for_each(|stage| stage.normalize(text)),
             Normalizer::Replace(replace) => {
                 let stretches = replace.stretches(text.get())?;
+                if stretches.iter().any(|((start, end), is_match)| *is_match && start == end) {
+                    replace.finder.origin.refuse("has a Replace that matches where there is nothing to replace, after which the places of letters are lost")?;
+                }
                 text.replace(Found::new(stretches), &replace.content)
             }
             Normalizer::Library(stage, growth, origin) => {
