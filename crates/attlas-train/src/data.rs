@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use attlas::regular_file::without_mark;
 use attlas_model::Tokenizer;
 
 use crate::Error;
@@ -49,7 +50,7 @@ pub fn read_pairs(path: &Path, bad_lines: BadLines) -> Result<Text, Error> {
         )));
     }
     let bytes = std::fs::read(path).map_err(read)?;
-    let body = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+    let body = without_mark(&bytes);
     let body = body.strip_suffix(b"\n").unwrap_or(body);
     let mut text = Text::default();
     let mut first_bad = None;
@@ -78,9 +79,6 @@ pub fn read_pairs(path: &Path, bad_lines: BadLines) -> Result<Text, Error> {
     }
     Ok(text)
 }
-
-/// What some editors put before UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Source and target of one line, and whether it has further columns.
 fn parse_line(line: &[u8]) -> Result<(String, String, bool), String> {

@@ -41,6 +41,11 @@ impl Problem {
     }
 }
 
+/// Text in UTF-8 without the byte order mark that some editors put before it.
+pub fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
 /// An open regular file whose bytes are read by position, when they are asked for.
 ///
 /// It is not mapped: a mapped file that another program cuts short ends the process, this one is an error.

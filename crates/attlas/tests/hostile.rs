@@ -121,7 +121,7 @@ fn open_arrays(path: &Path) -> Result<(), Error> {
 fn a_damaged_recording_is_refused_or_read_without_a_panic() {
     let _alone = alone();
     for recording in [recording(), common::everything()] {
-        let file = bytes_of(|path| recording.save(path), "run.safetensors");
+        let file = bytes_of(|path| recording.save(path).map(drop), "run.safetensors");
         let mut choices = Choices(1);
         let damaged = (0..ROUNDS).map(|_| choices.damaged(&file));
         let [opened, refused] = open_all(damaged, "run.safetensors", open_recording);
@@ -133,7 +133,7 @@ fn a_damaged_recording_is_refused_or_read_without_a_panic() {
 fn numbers_that_overflow_in_the_metadata_are_refused_or_read_without_a_panic() {
     let _alone = alone();
     for recording in [recording(), common::everything()] {
-        let file = bytes_of(|path| recording.save(path), "run.safetensors");
+        let file = bytes_of(|path| recording.save(path).map(drop), "run.safetensors");
         let mut choices = Choices(2);
         let changed = |_| with_header(&file, &choices.renumbered(header(&file)));
         let [opened, refused] = open_all((0..2 * ROUNDS).map(changed), "run.safetensors", open_recording);

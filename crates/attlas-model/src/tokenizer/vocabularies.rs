@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use attlas::regular_file::without_mark;
 use serde_json::{Value, json};
 
 use super::blueprint::{AddedEntry, Blueprint, BpeOptions, PieceModel};
 use super::settings::Settings;
 use crate::Error;
 use crate::family::Marks;
-use crate::weights::{parse_json, without_mark};
+use crate::weights::parse_json;
 
 /// BERT's vocab.txt: a piece per line, the line number its id.
 pub(super) fn wordpiece(bytes: &[u8], settings: &Settings, path: &Path) -> Result<Blueprint, Error> {

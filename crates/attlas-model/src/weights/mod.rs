@@ -21,7 +21,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use attlas::regular_file;
+use attlas::regular_file::{self, without_mark};
 pub use bytes::Bytes;
 pub use convert::Dtype;
 pub use saved::{Saved, open_saved};
@@ -346,9 +346,4 @@ fn json_memory(json: &[u8]) -> usize {
         }
     }
     n_bytes
-}
-
-/// Text in UTF-8 without the byte order mark that some editors put before it.
-pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }

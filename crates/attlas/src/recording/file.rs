@@ -112,14 +112,16 @@ impl Tensor<'_> {
 }
 
 impl Recording {
-    /// Writes the recording to `path`, complete or not at all.
+    /// Writes the recording to `path`, complete or not at all; what its [checks](Self::check) found is written, and returned.
     ///
     /// # Errors
     /// [`Error::Inconsistent`] when it contradicts itself, [`Error::TooMany`] when it could not be read back,
     /// [`Error::Output`] when it cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let (header, tensors) = self.to_write()?;
-        write_aside(path, |file| write(file, &header, &tensors))
+    pub fn save(&self, path: &Path) -> Result<Vec<LayerCheck>, Error> {
+        let checks = self.check()?;
+        let (header, tensors) = self.to_write(&checks)?;
+        write_aside(path, |file| write(file, &header, &tensors))?;
+        Ok(checks)
     }
 
     /// The bytes that [`save`](Self::save) writes.
@@ -127,7 +129,7 @@ impl Recording {
     /// # Errors
     /// [`Error::Inconsistent`] when the recording contradicts itself, [`Error::TooMany`] when it could not be read back.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let (header, tensors) = self.to_write()?;
+        let (header, tensors) = self.to_write(&self.check()?)?;
         let n_bytes = |tensor: &Tensor<'_>| tensor.shape.iter().product::<usize>() * n_bytes(tensor.dtype);
         let mut bytes = Vec::with_capacity(tensors.iter().map(n_bytes).sum());
         write(&mut bytes, &header, &tensors)
@@ -197,8 +199,7 @@ impl Recording {
     }
 
     /// The header and the tensors of the recording's file; large numbers first, so that all are aligned.
-    fn to_write(&self) -> Result<(Vec<u8>, Vec<Tensor<'_>>), Error> {
-        let checks = self.check()?;
+    fn to_write(&self, checks: &[LayerCheck]) -> Result<(Vec<u8>, Vec<Tensor<'_>>), Error> {
         let mut masks = BTreeMap::new();
         let mut tensors = Vec::new();
         let mut layers = Vec::with_capacity(self.layers.len());
@@ -212,7 +213,7 @@ impl Recording {
         }
         tensors.sort_by_key(|tensor| std::cmp::Reverse(n_bytes(tensor.dtype)));
         let (provenance, items) = (self.provenance.clone(), self.items.clone());
-        let metadata = Metadata { version: FORMAT_VERSION, provenance, checks, items, layers };
+        let metadata = Metadata { version: FORMAT_VERSION, provenance, checks: checks.to_vec(), items, layers };
         let json = serde_json::to_string(&metadata).map_err(|error| Error::Inconsistent(error.to_string()))?;
         let names = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.dtype, tensor.shape.as_slice()));
         Ok((safetensors_header(names, (KEY, &json))?, tensors))

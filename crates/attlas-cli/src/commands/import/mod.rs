@@ -113,7 +113,7 @@ pub fn run(arguments: &ImportArguments, terminal: &mut Terminal) -> Result<Outco
     let imported = arrays::import_telling(arrays, &options).map_err(|error| in_maps(&arguments.maps, error))?;
     let recording = &imported.recording;
     say_idle(&recording.kinds(), arguments)?;
-    recording.save(&arguments.output)?;
+    let found = recording.save(&arguments.output)?;
     for note in &recording.provenance.remarks() {
         remark(note);
     }
@@ -126,7 +126,7 @@ pub fn run(arguments: &ImportArguments, terminal: &mut Terminal) -> Result<Outco
         writeln!(terminal, "{recognised}")?;
     }
     // whoever allows it knows it
-    let complaint = if arguments.allow_unnormalised { None } else { complaint(&recording.check()?) };
+    let complaint = if arguments.allow_unnormalised { None } else { complaint(&found) };
     Ok(checks::outcome(complaint.as_deref()))
 }
 
