@@ -8,6 +8,7 @@
 
 mod breadth;
 mod classes;
+pub mod coreference;
 mod geometry;
 mod heads;
 mod measure;
