@@ -10,6 +10,7 @@ mod breadth;
 mod classes;
 mod columns;
 mod copies;
+pub mod coreference;
 mod gathered;
 mod geometry;
 mod heads;
@@ -21,7 +22,9 @@ mod scores;
 mod sink;
 mod student;
 mod sums;
+pub mod syntax;
 mod table;
+mod tree_words;
 mod words;
 
 pub use breadth::{confidence, entropy, largest_weight, normalized_entropy, smoothed_entropy};
@@ -39,6 +42,7 @@ pub use scores::{HeadClass, LayerProfile, ScoreRow, classes, layer_profiles, sco
 pub use sink::{sink_weight, sink_with_choice};
 pub use sums::{Sample, Sums};
 pub use table::MEASURES;
+pub use tree_words::{TreeWords, WordRow, for_each_word_row};
 pub use words::{Link, WordLinks, links, word_links};
 
 pub use crate::grid::{Grid, Hidden, RowTokens};
