@@ -497,6 +497,11 @@ impl Format {
     }
 }
 
+/// Writes a picture in the format that the name ends in, whole or not at all.
+pub fn write_figure(path: &Path, figure: &Figure) -> Result<(), Failure> {
+    Format::of(path)?.write(figure, path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

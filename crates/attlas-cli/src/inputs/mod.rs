@@ -9,7 +9,7 @@ mod span;
 mod text;
 
 pub use model::{
-    IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, parse_ids, run_ids, run_texts,
+    IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, parse_ids, run_ids, run_inputs, run_texts,
 };
 pub use own_output::{check_output, files_in, model_files, refuse_inputs};
 pub use recording::{names_recording, parse_head, parse_kind, pick_kind, pick_layer, recording_of};
