@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use strsim::osa_distance;
 
 use crate::commands::{
-    completions, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
+    align, completions, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
 };
 use crate::inputs::RawText;
 use crate::terminal::ColorChoice;
@@ -122,6 +122,8 @@ pub enum Command {
     Draw(draw::DrawArguments),
     /// Run a model and save every attention head.
     Record(record::RecordArguments),
+    /// Say which source word each target word looks at most, and how right that is.
+    Align(align::AlignArguments),
     /// Write the weights of a recording as npz, safetensors, CSV or JSON.
     Export(export::ExportArguments),
     /// Make a recording of attention arrays computed elsewhere.

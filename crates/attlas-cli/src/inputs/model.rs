@@ -321,6 +321,11 @@ pub fn run_ids(sources: &[IdList], targets: &[IdList], options: &RunArguments) -
     run(&model, &inputs, decoding, options)
 }
 
+/// Runs a model on inputs whose targets are given, and keeps its attention.
+pub fn run_inputs(model: &Model, inputs: &[Input], options: &RunArguments) -> Result<Recording, Failure> {
+    Ok(run(model, inputs, Decoding::TeacherForcing, options)?.recording)
+}
+
 fn run(model: &Model, inputs: &[Input], decoding: Decoding, options: &RunArguments) -> Result<TextRun, Failure> {
     let mut pass = match options.values {
         true => Pass::keeping([Site::Attention, Site::Values]),

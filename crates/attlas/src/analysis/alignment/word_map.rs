@@ -30,6 +30,8 @@ pub enum Unit {
 #[derive(Debug, Clone)]
 pub struct WordMap<'a> {
     heads: &'a [AttentionMap<'a>],
+    rows: RowTokens,
+    unit: Unit,
     target: Words,
     source: Words,
 }
@@ -52,6 +54,17 @@ pub struct Links {
     pub by_source: Alignment,
     /// Target words whose row has a number that is not finite; they have no link.
     pub n_not_finite: usize,
+}
+
+impl Unit {
+    /// What the words are, in words.
+    pub fn says(self) -> &'static str {
+        match self {
+            Unit::Tokens => "tokens",
+            Unit::Words => "words as the tokenizer cuts them",
+            Unit::WhiteSpace => "words between white space",
+        }
+    }
 }
 
 impl Links {
@@ -84,7 +97,22 @@ impl<'a> WordMap<'a> {
         }
         let target = Words::of(rows.of(first), first.n_queries(), unit, "target")?;
         let source = Words::of(first.key_tokens(), first.n_keys(), unit, "source")?;
-        Ok(WordMap { heads, target, source })
+        Ok(WordMap { heads, rows, unit, target, source })
+    }
+
+    /// The heads.
+    pub fn heads(&self) -> &'a [AttentionMap<'a>] {
+        self.heads
+    }
+
+    /// Which token a row speaks for.
+    pub fn rows(&self) -> RowTokens {
+        self.rows
+    }
+
+    /// What counts as a word.
+    pub fn unit(&self) -> Unit {
+        self.unit
     }
 
     /// The target words. Shape `[n_target]`.
