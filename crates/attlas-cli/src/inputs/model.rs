@@ -178,6 +178,8 @@ pub struct TextRun {
     pub outputs: Vec<String>,
     /// Options that would say what was left open.
     pub hints: Vec<&'static str>,
+    /// The head of cross-attention that is known to align best, in the row that predicts a word.
+    pub aligns: Option<HeadId>,
 }
 
 impl TextRun {
@@ -339,7 +341,7 @@ fn run(model: &Model, inputs: &[Input], decoding: Decoding, options: &RunArgumen
     let outputs = run.generated.into_iter().map(|generation| generation.text).collect();
     let hints =
         if model.leaves_language_open() { vec!["--to chooses the language that is written"] } else { Vec::new() };
-    Ok(TextRun { recording: run.recording, outputs, hints })
+    Ok(TextRun { recording: run.recording, outputs, hints, aligns: model.alignment_heads().first().copied() })
 }
 
 #[cfg(test)]

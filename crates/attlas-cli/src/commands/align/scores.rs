@@ -1,15 +1,12 @@
 //! How right the links are: each head, each layer's mean and the diagonal against a reference, in both rows.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
-use attlas::analysis::Sums;
-use attlas::analysis::alignment::{Alignment, Reference, Tally, Unit, WordMap, hits};
-use attlas::view::heads_title;
-use attlas::{HeadId, Kind, RowTokens};
+use attlas::Kind;
+use attlas::analysis::alignment::{Aligner, Alignment, HeadScores, Reference, Score, Tally, Unit};
 use serde::Serialize;
 
-use super::{AlignArguments, Text, maps_of};
+use super::{AlignArguments, Text};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use crate::words::{counted, inert_json};
@@ -17,31 +14,12 @@ use crate::words::{counted, inert_json};
 /// Heads of the table; JSON has all.
 const MOST_HEADS: usize = 16;
 
-/// The rows that may align, and their names.
-const ROWS: [(RowTokens, &str); 2] = [(RowTokens::Predicted, "predicted"), (RowTokens::Read, "read")];
-
-/// Links held against the reference, over all texts.
-#[derive(Debug, Clone, Copy, Default)]
-struct Score {
-    tally: Tally,
-    hits: Sums,
-}
-
-impl Score {
-    fn add(&mut self, links: &Alignment, reference: &Reference, sizes: [usize; 2]) {
-        self.tally.merge(&Tally::of(links, reference));
-        self.hits.merge(&hits(links, reference, sizes));
-    }
-}
-
-/// The scores of every head (a layer's mean has none), of the diagonal, and of the links that were chosen.
+/// The scores of every head and layer, of the diagonal, and of the links that were chosen.
 #[derive(Debug, Clone, Default)]
 pub struct Scores {
-    /// By layer and head; in the order of [`ROWS`].
-    of_heads: BTreeMap<(usize, Option<usize>), [Score; 2]>,
-    names: BTreeMap<(usize, Option<usize>), String>,
-    diagonal: Score,
-    chosen: Score,
+    heads: HeadScores,
+    diagonal: Tally,
+    chosen: Tally,
     n_texts: usize,
     n_possible: usize,
 }
@@ -67,6 +45,8 @@ struct Line<'a> {
     precision: Option<f64>,
     recall: Option<f64>,
     n_links: u64,
+    /// How far the links of target words and of source words agree; needs no reference.
+    agreement: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     absent: Option<&'static str>,
 }
@@ -105,33 +85,25 @@ struct Whole<'a> {
 
 impl Scores {
     /// Holds all heads against a text's reference, and the links that were chosen.
-    pub fn add(&mut self, text: &Text<'_>, unit: Unit, reference: &Reference, chosen: &Alignment, sizes: [usize; 2]) -> Result<(), Failure> {
+    pub fn add(
+        &mut self,
+        text: &Text<'_>,
+        unit: Unit,
+        reference: &Reference,
+        chosen: &Alignment,
+        [n_source, n_target]: [usize; 2],
+    ) -> Result<(), attlas::Error> {
+        self.heads.add(text.recording, text.item, unit, Some(reference))?;
         self.n_texts += 1;
         self.n_possible += reference.possible().len();
-        self.chosen.add(chosen, reference, sizes);
-        self.diagonal.add(&Alignment::diagonal(sizes[0], sizes[1]), reference, sizes);
-        for layer in text.recording.layers_of(Kind::Cross) {
-            let heads: Vec<HeadId> = (0..layer.shape.n_heads).map(|head| HeadId { layer: layer.index, head }).collect();
-            let maps = maps_of(text.recording, text.item, &heads)?;
-            let sets = heads.iter().map(|id| (Some(id.head), id.head..id.head + 1)).chain([(None, 0..heads.len())]);
-            for (head, set) in sets {
-                let key = (layer.index, head);
-                self.names.entry(key).or_insert_with(|| heads_title(text.recording, &heads[set.clone()]));
-                let scores = self.of_heads.entry(key).or_default();
-                for ((rows, _), score) in ROWS.into_iter().zip(scores) {
-                    // a recording may not know what its rows predict
-                    if let Ok(words) = WordMap::new(&maps[set.clone()], rows, unit) {
-                        score.add(&words.links().by_target, reference, sizes);
-                    }
-                }
-            }
-        }
+        self.chosen.merge(&Tally::of(chosen, reference));
+        self.diagonal.merge(&Tally::of(&Alignment::diagonal(n_source, n_target), reference));
         Ok(())
     }
 
     /// The table: heads by their error rate in the better of their rows, layers, the diagonal, and what was chosen.
     pub fn print(&self, heads: &str, arguments: &AlignArguments, n_skipped: usize, terminal: &mut Terminal) -> Result<(), Failure> {
-        let n_sure = self.chosen.tally.n_sure as usize;
+        let n_sure = self.chosen.n_sure as usize;
         let left_out = if n_skipped > 0 { format!(" ({n_skipped} left out)") } else { String::new() };
         let n_others = self.n_possible - n_sure;
         writeln!(
@@ -145,50 +117,50 @@ impl Scores {
         writeln!(terminal, "{}", terminal.bold(&format!("{:<26}{:^25}{:^29}", "", "row that predicts", "row that has read")))?;
         let columns = "   AER  prec.  recall";
         writeln!(terminal, "{}", terminal.bold(&format!("{:<26}{columns}{:4}{columns}", "in %", "")))?;
-        let (mut of_heads, means): (Vec<_>, Vec<_>) = self.of_heads.iter().partition(|((_, head), _)| head.is_some());
+        let is_head = |(aligner, _): &(&Aligner, _)| matches!(aligner, Aligner::Head(_));
+        let (mut of_heads, means): (Vec<_>, Vec<_>) = self.heads.of.iter().partition(is_head);
+        let rate = |score: &Score| score.tally.error_rate();
         let least = |scores: &[Score; 2]| scores.iter().filter_map(rate).fold(f64::INFINITY, f64::min);
         of_heads.sort_by(|a, b| least(a.1).total_cmp(&least(b.1)));
         let n_more = of_heads.len().saturating_sub(MOST_HEADS);
-        for (key, scores) in of_heads.into_iter().take(MOST_HEADS) {
-            writeln!(terminal, "{}", self.line(key, scores))?;
+        for (aligner, scores) in of_heads.into_iter().take(MOST_HEADS) {
+            writeln!(terminal, "{}", line(aligner, scores))?;
         }
         if n_more > 0 {
             writeln!(terminal, "{}", terminal.dim(&format!("and {} with more errors; --json has all", counted(n_more, "head"))))?;
         }
-        for (key, scores) in means {
-            writeln!(terminal, "{}", self.line(key, scores))?;
+        for (aligner, scores) in means {
+            writeln!(terminal, "{}", line(aligner, scores))?;
         }
-        writeln!(terminal, "{:<26}{}", "diagonal (baseline)", three(&self.diagonal.tally))?;
+        writeln!(terminal, "{:<26}{}", "diagonal (baseline)", three(&self.diagonal))?;
         let way = arguments.symmetrise.0.map_or(String::new(), |way| format!(", {}", way.name()));
-        writeln!(terminal, "\n{heads}, rows {}{way}:\n{:<26}{}", arguments.rows_name(), "", three(&self.chosen.tally))?;
+        writeln!(terminal, "\n{:<26}{}\n", "the links chosen", three(&self.chosen))?;
+        writeln!(terminal, "Chosen: {heads}, rows {}{way}.", arguments.rows_name())?;
         let advice = "The order of the heads is that of these texts: report a head on texts that did not choose it.";
         writeln!(terminal, "{}", terminal.dim(advice))?;
         Ok(())
     }
 
-    fn line(&self, key: &(usize, Option<usize>), scores: &[Score; 2]) -> String {
-        let name = self.names.get(key).map_or("", String::as_str);
-        format!("{name:<26}{}    {}", three(&scores[0].tally), three(&scores[1].tally))
-    }
-
     /// The same as one JSON object.
     pub fn print_json(&self, heads: &str, arguments: &AlignArguments, n_skipped: usize, terminal: &mut Terminal) -> Result<(), Failure> {
-        let lines = self.of_heads.iter().flat_map(|(&(layer, head), scores)| {
-            ROWS.iter().zip(scores).map(move |((_, rows), score)| json_line(layer, head, rows, score))
-        });
+        let of = |(aligner, scores): (&Aligner, &[Score; 2])| {
+            let (aligner, scores) = (*aligner, *scores);
+            ["predicted", "read"].into_iter().zip(scores).map(move |(rows, score)| json_line(aligner, rows, &score))
+        };
+        let lines = self.heads.of.iter().flat_map(of);
         let mut scores: Vec<Line<'_>> = lines.collect();
         scores.sort_by(|a, b| a.error_rate.unwrap_or(2.0).total_cmp(&b.error_rate.unwrap_or(2.0)));
         let whole = Whole {
             n_texts: self.n_texts,
             n_skipped,
             words: arguments.words_name(),
-            n_sure: self.chosen.tally.n_sure,
+            n_sure: self.chosen.n_sure,
             n_possible: self.n_possible,
             heads,
             rows: arguments.rows_name(),
             symmetrise: arguments.symmetrise.name(),
-            chosen: Rates::from(&self.chosen.tally),
-            diagonal: Rates::from(&self.diagonal.tally),
+            chosen: Rates::from(&self.chosen),
+            diagonal: Rates::from(&self.diagonal),
             scores,
         };
         let json = serde_json::to_string(&whole)
@@ -198,7 +170,21 @@ impl Scores {
     }
 }
 
-fn json_line<'a>(layer: usize, head: Option<usize>, rows: &'a str, score: &Score) -> Line<'a> {
+/// A line of the table.
+fn line(aligner: &Aligner, scores: &[Score; 2]) -> String {
+    let name = match aligner {
+        Aligner::Head(head) => head.to_string(),
+        Aligner::MeanOf(layer) => format!("L{layer}, mean of its heads"),
+    };
+    format!("{name:<26}{}    {}", three(&scores[0].tally), three(&scores[1].tally))
+}
+
+/// Lines are in the order of [`ALIGNING_ROWS`](attlas::analysis::alignment::ALIGNING_ROWS): predicted, read.
+fn json_line(aligner: Aligner, rows: &'static str, score: &Score) -> Line<'static> {
+    let (layer, head) = match aligner {
+        Aligner::Head(id) => (id.layer, Some(id.head)),
+        Aligner::MeanOf(layer) => (layer, None),
+    };
     let interval = score.hits.interval().map(|(low, high)| (low.max(0.0), high.min(1.0)));
     let Rates { error_rate, precision, recall, n_links } = Rates::from(&score.tally);
     Line {
@@ -216,12 +202,9 @@ fn json_line<'a>(layer: usize, head: Option<usize>, rows: &'a str, score: &Score
         precision,
         recall,
         n_links,
+        agreement: score.agreement(),
         absent: (score.hits.n == 0).then_some("no target word has a sure link, or what the rows predict is not known"),
     }
-}
-
-fn rate(score: &Score) -> Option<f64> {
-    score.tally.error_rate()
 }
 
 /// Error rate, precision and recall in percent, 21 cells wide.

@@ -7,6 +7,7 @@
 
 mod pharaoh;
 mod reference;
+mod scores;
 mod symmetrise;
 mod word_map;
 
@@ -15,8 +16,9 @@ use std::fmt;
 
 pub use pharaoh::{LinkOrder, parse_references};
 pub use reference::{Reference, Tally, hits};
+pub use scores::{ALIGNING_ROWS, Aligner, HeadScores, Score};
 pub use symmetrise::Symmetrise;
-pub use word_map::{Links, Unit, WordMap, most_agreeing_head};
+pub use word_map::{Links, Unit, WordMap};
 
 use serde::Serialize;
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Alignment, Pair};
 use crate::analysis::argmax;
 use crate::grid::mean_rows;
-use crate::{AttentionMap, Error, HeadId, Kind, Recording, RowTokens, Token, Tokens};
+use crate::{AttentionMap, Error, Kind, RowTokens, Token, Tokens};
 
 /// Weights held at a time.
 const BAND: usize = 1 << 16;
@@ -253,31 +253,4 @@ impl Words {
         }
         Ok(Words { texts: texts.into_iter().map(str::to_owned).collect(), places })
     }
-}
-
-/// The head of cross-attention whose two directions agree most over all texts of a recording, and how far, in 0 ..= 1: a guess
-/// at a head that aligns in the rows that `rows` says, where there is no reference. The first of equals; `None` without
-/// cross-attention, words, or heads that link anything.
-///
-/// # Errors
-/// When the recording's numbers cannot be read.
-pub fn most_agreeing_head(recording: &Recording, rows: RowTokens) -> Result<Option<(HeadId, f64)>, Error> {
-    let mut best: Option<(HeadId, f64)> = None;
-    for layer in recording.layers_of(Kind::Cross) {
-        for head in 0..layer.shape.n_heads {
-            let (mut n_shared, mut n) = (0, 0);
-            for item in 0..recording.items.len() {
-                let maps = [recording.map_of(layer, item, head)?];
-                let Ok(words) = WordMap::new(&maps, rows, Unit::Words) else { continue };
-                let links = words.links();
-                n_shared += links.by_target.n_shared(&links.by_source);
-                n += links.by_target.len() + links.by_source.len();
-            }
-            let score = 2.0 * n_shared as f64 / n.max(1) as f64;
-            if score > best.map_or(0.0, |(_, largest)| largest) {
-                best = Some((HeadId { layer: layer.index, head }, score));
-            }
-        }
-    }
-    Ok(best)
 }
