@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod align;
 pub mod completions;
 pub mod draw;
 pub mod draw_patches;

@@ -178,6 +178,8 @@ pub struct TextRun {
     pub outputs: Vec<String>,
     /// Options that would say what was left open.
     pub hints: Vec<&'static str>,
+    /// The head of cross-attention that is known to align best, in the row that predicts a word.
+    pub aligns: Option<HeadId>,
 }
 
 impl TextRun {
@@ -321,6 +323,11 @@ pub fn run_ids(sources: &[IdList], targets: &[IdList], options: &RunArguments) -
     run_inputs(&model, &inputs, decoding, options)
 }
 
+/// Runs a model that is loaded on inputs whose targets are given, and keeps its attention.
+pub fn run_given(model: &Model, inputs: &[Input], options: &RunArguments) -> Result<Recording, Failure> {
+    Ok(run_inputs(model, inputs, Decoding::TeacherForcing, options)?.recording)
+}
+
 /// Runs a model that is loaded, with what the options change in it.
 pub fn run_inputs(
     model: &Model,
@@ -340,7 +347,7 @@ pub fn run_inputs(
     let outputs = run.generated.into_iter().map(|generation| generation.text).collect();
     let hints =
         if model.leaves_language_open() { vec!["--to chooses the language that is written"] } else { Vec::new() };
-    Ok(TextRun { recording: run.recording, outputs, hints })
+    Ok(TextRun { recording: run.recording, outputs, hints, aligns: model.alignment_heads().first().copied() })
 }
 
 #[cfg(test)]
