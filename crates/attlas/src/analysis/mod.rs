@@ -6,11 +6,17 @@
 //! Every function here is pure. Those about weights take one [`Row`] of a map with padding left out ([`Rows`] reads them);
 //! those that change the axes (pieces to words, special tokens hidden) take a [`Grid`]. Entropies are in nats.
 
+mod assignment;
 mod breadth;
 mod classes;
+mod common;
+mod compare;
+mod distance;
+mod divergence;
 mod geometry;
 mod heads;
 mod measure;
+mod plane;
 mod positional;
 mod rarity;
 mod rows;
@@ -21,9 +27,13 @@ mod words;
 
 pub use breadth::{confidence, entropy, largest_weight, normalized_entropy, smoothed_entropy};
 pub use classes::{class_weight, is_punctuation, is_separator};
+pub use compare::{CellDifference, ComparedHead, ComparedText, Comparison, Matching, compare};
+pub use distance::HeadDistances;
+pub use divergence::{MAX_DIVERGENCE, divergence};
 pub use geometry::{Geometry, Peak, Stripes};
 pub use heads::{HeadSummary, HeadSums, Standout, measure, measure_all, merge, standouts, summarise, summarise_all};
 pub use measure::{Baseline, MEASURES, Measure, Reads, Score};
+pub use plane::{Plane, plane};
 pub use positional::{looks_most_at, offset_weight};
 pub use rarity::{looks_most_at_one_of, rarest_keys};
 pub use rows::{Columns, Keys, Row, Rows};
