@@ -22,7 +22,7 @@ use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Command};
 use crate::commands::{
-    completions, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
+    compare, completions, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
 };
 use crate::failure::{Failure, Outcome};
 use crate::signals::Watch;
@@ -59,6 +59,7 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
     match arguments.command {
         None => show::run(&arguments.show, terminal),
         Some(Command::Draw(draw)) => draw::run(&draw, terminal),
+        Some(Command::Compare(compare)) => compare::run(&compare, terminal),
         Some(Command::Record(record)) => record::run(&record, terminal),
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),

@@ -1,7 +1,10 @@
 //! One file per command.
 
+pub mod compare;
+pub mod compare_pair;
 pub mod completions;
 pub mod draw;
+pub mod draw_distance;
 pub mod draw_patches;
 pub mod evaluate;
 pub mod export;

@@ -4,12 +4,16 @@
 //! picture, table and film of attlas is drawn from one; `web/src/view.ts` shows the same in the page, and a test holds the
 //! two together.
 
+mod comparison;
+mod distances;
 mod overview;
 mod remarks;
 mod whole;
 
 use std::ops::Range;
 
+pub use comparison::{DifferenceView, comparison, digits};
+pub use distances::distances;
 pub use remarks::captions_of;
 
 use crate::figure::{self, Axis, ColorScale, Figure, Panel, Scale, Style};

@@ -11,9 +11,10 @@ use crate::figure::Style;
 const DOT: f32 = 5.0;
 const OUTLINE: f32 = 0.75;
 /// From a dot to a label beside it, and to those that a thin line leads to.
-const DISTANCES: [f32; 7] = [1.5, 5.0, 9.0, 14.0, 20.0, 28.0, 38.0];
-/// Where a label may lie, seen from its dot: to the right first.
-const DIRECTIONS: [[f32; 2]; 12] = [
+const DISTANCES: [f32; 15] =
+    [1.5, 5.0, 9.0, 14.0, 20.0, 28.0, 38.0, 50.0, 64.0, 80.0, 98.0, 118.0, 140.0, 165.0, 190.0];
+/// Where a label may lie, seen from its dot: to the right first. Farther off, away from the middle of all dots first.
+const DIRECTIONS: [[f32; 2]; 24] = [
     [1.0, 0.0],
     [-1.0, 0.0],
     [0.0, -1.0],
@@ -26,6 +27,18 @@ const DIRECTIONS: [[f32; 2]; 12] = [
     [0.5, 0.866],
     [-0.5, -0.866],
     [-0.5, 0.866],
+    [0.966, -0.259],
+    [0.966, 0.259],
+    [-0.966, -0.259],
+    [-0.966, 0.259],
+    [0.707, -0.707],
+    [0.707, 0.707],
+    [-0.707, -0.707],
+    [-0.707, 0.707],
+    [0.259, -0.966],
+    [0.259, 0.966],
+    [-0.259, -0.966],
+    [-0.259, 0.966],
 ];
 /// Widths of the plane by the number of dots.
 const SIDES: [(usize, f32); 3] = [(40, 440.0), (160, 640.0), (usize::MAX, 900.0)];
@@ -143,37 +156,54 @@ fn overlaps(a: Taken, b: Taken) -> bool {
 /// Places the labels, and says for how many there was no room.
 fn labels(sheet: &mut Sheet, content: &Dots, places: &[[f32; 2]], plot: &Plot) -> usize {
     let size = if places.len() > 40 { 6.5 } else { TEXT_SIZE };
-    let ink = sheet.style.theme.ink();
+    let [ink, rule] = [sheet.style.theme.ink(), sheet.style.theme.rule()];
     let half = DOT / 2.0 + OUTLINE;
     let mut taken: Vec<Taken> = places.iter().map(|[x, y]| [x - half, y - half, x + half, y + half]).collect();
+    let n = places.len().max(1) as f32;
+    let middle = [0, 1].map(|axis| places.iter().map(|place| place[axis]).sum::<f32>() / n);
+    let mut texts = Vec::new();
     let mut n_unlabelled = 0;
     for (dot, &at) in content.dots.iter().zip(places) {
         let text = shape(&visible(&dot.label));
-        let [width, height] = [text.width * size, size * 0.95];
-        let candidates = DISTANCES.iter().flat_map(|distance| DIRECTIONS.iter().map(move |to| (*distance, *to)));
-        let box_at = |(distance, [right, down]): (f32, [f32; 2])| {
-            let x = at[0] + right * (half + distance + width / 2.0);
-            let y = at[1] + down * (half + distance + height / 2.0);
-            [x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0]
-        };
+        let extent = [text.width * size, size * 0.95];
         let is_free = |area: &Taken| {
             let is_inside = area[0] > 1.0 && area[1] > 1.0 && area[2] < plot.width - 1.0 && area[3] < plot.height - 1.0;
             is_inside && !taken.iter().any(|other| overlaps(*area, *other))
         };
-        let found = candidates.map(|candidate| (candidate.0, box_at(candidate))).find(|(_, area)| is_free(area));
-        let Some((distance, area)) = found else {
+        let Some((distance, area)) = candidates(at, middle, half, extent).find(|(_, area)| is_free(area)) else {
             n_unlabelled += 1;
             continue;
         };
         if distance > DISTANCES[0] {
             let to = [at[0].clamp(area[0], area[2]), at[1].clamp(area[1], area[3])];
-            let color = sheet.style.theme.rule();
-            sheet.add(Mark::Line(Line { points: vec![at, to], width: 0.5, color, opacity: 1.0 }));
+            sheet.add(Mark::Line(Line { points: vec![at, to], width: 0.5, color: rule, opacity: 1.0 }));
         }
-        sheet.text(text, [area[0], area[3] - size * 0.15], 0.0, Anchor::Start, size, ink);
         taken.push(area);
+        texts.push((text, [area[0], area[3] - size * 0.15]));
     }
+    // over all lines
+    texts.into_iter().for_each(|(text, at)| sheet.text(text, at, 0.0, Anchor::Start, size, ink));
     n_unlabelled
+}
+
+/// The areas that a label of `extent` may take beside a dot at `at`, with their distances, the best first.
+fn candidates(
+    at: [f32; 2],
+    middle: [f32; 2],
+    half: f32,
+    [width, height]: [f32; 2],
+) -> impl Iterator<Item = (f32, Taken)> {
+    let outwards = |to: &[f32; 2]| to[0] * (at[0] - middle[0]) + to[1] * (at[1] - middle[1]);
+    let mut by_outwards = DIRECTIONS;
+    by_outwards.sort_by(|a, b| outwards(b).total_cmp(&outwards(a)));
+    DISTANCES.into_iter().flat_map(move |distance| {
+        let directions = if distance <= DISTANCES[2] { DIRECTIONS } else { by_outwards };
+        directions.into_iter().map(move |[right, down]| {
+            let x = at[0] + right * (half + distance + width / 2.0);
+            let y = at[1] + down * (half + distance + height / 2.0);
+            (distance, [x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0])
+        })
+    })
 }
 
 /// A length below the plane to measure distances by: 1, 2 or 5 times a power of ten, about a fifth of the width.

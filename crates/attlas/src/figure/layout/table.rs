@@ -69,5 +69,5 @@ fn cell_text(sheet: &mut Sheet, text: &str, [x, y]: [f32; 2], [width, height]: [
 /// Black or white, whichever reads on a colour.
 fn readable_on(Rgb([red, green, blue]): Rgb) -> Rgb {
     let light = 0.299 * f32::from(red) + 0.587 * f32::from(green) + 0.114 * f32::from(blue);
-    if light > 140.0 { Rgb([20, 24, 28]) } else { Rgb([255, 255, 255]) }
+    if light > 105.0 { Rgb([20, 24, 28]) } else { Rgb([255, 255, 255]) }
 }
