@@ -125,6 +125,10 @@ fn what_is_not_there_is_named() {
     let error = |kind, item| HeadDistances::of(&recording, kind, item).unwrap_err().to_string();
     assert_eq!(error(Kind::Cross, 0), "the recording has no cross attention; it has encoder");
     assert!(error(Kind::Encoder, 1).starts_with("there is no text 1"));
+    let mut uneven = encoder(&[1.0, 1.0], 1, 1);
+    uneven.layers[1].key_axis = Some("others".to_owned());
+    let told = HeadDistances::of(&uneven, Kind::Encoder, 0).unwrap_err().to_string();
+    assert!(told.contains("heads are compared on the same tokens"), "{told}");
     let mut one = HeadDistances::of(&recording, Kind::Encoder, 0).expect("there is a text");
     assert_eq!((one.median(), one.plane().0), (None, vec![0]));
     let two = HeadDistances::of(&encoder(&[1.0, 1.0], 2, 1), Kind::Encoder, 0).expect("there is a text");

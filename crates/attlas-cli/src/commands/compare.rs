@@ -12,7 +12,7 @@ use attlas::{Error, HeadId, Kind, Recording, Token};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::compare_pair::Pair;
+use super::compare_pair::{Pair, other_run};
 use super::counted;
 use super::draw::{Format, StyleArguments};
 use crate::checks;
@@ -153,7 +153,7 @@ pub fn run(arguments: &CompareArguments, terminal: &mut Terminal) -> Result<Outc
 
 fn target(arguments: &CompareArguments) -> Result<Option<Target<'_>>, Failure> {
     let Some(output) = &arguments.output else { return Ok(None) };
-    let models = [model_files(&arguments.run.model), arguments.other_model.iter().cloned().collect()].concat();
+    let models = [model_files(&arguments.run.model), model_files(&other_run(arguments).model)].concat();
     let inputs = [Some(&arguments.first), arguments.second.as_ref()].into_iter().flatten().map(Path::new);
     check_output(output, inputs.chain(models.iter().map(PathBuf::as_path)))?;
     if output.extension().is_some_and(|extension| extension == "json") {
@@ -283,7 +283,8 @@ fn print_comparison(
     let is_same = heads.iter().all(|head| head.divergence() == Some(0.0));
     let shown = if is_same { &[] } else { &heads[..heads.len().min(arguments.top)] };
     if !shown.is_empty() {
-        let line = format!("{:<8}{:<8}{:<9}{:<18}{:<6}largest difference, A / B", "A", "B", "JSD", "95 % interval", "rows");
+        let line =
+            format!("{:<8}{:<8}{:<9}{:<18}{:<6}largest difference, A / B", "A", "B", "JSD", "95 % interval", "rows");
         writeln!(terminal, "{}", terminal.bold(&line))?;
     }
     for head in shown {
@@ -299,7 +300,7 @@ fn print_comparison(
         );
         let room = terminal.width.saturating_sub(width(&line)).max(20);
         let largest = match (head.divergence(), head.largest) {
-            (None, _) => "a row has a number that is no weight, or sees no key".to_owned(),
+            (None, _) => "a row has no weights".to_owned(),
             (_, None) => "none".to_owned(),
             (_, Some(largest)) => in_words(&largest, comparison, recordings),
         };
@@ -326,7 +327,10 @@ fn closing(comparison: &Comparison, n_shown: usize) -> Vec<String> {
     } else if let Some(little) = comparison.little() {
         let n_little = known.iter().filter(|divergence| **divergence < little).count();
         let of = counted(known.len(), "head");
-        lines.push(format!("{n_little} of {of} changed little, by less than {}, a tenth of what heads differ by{baseline}", digits(little)));
+        lines.push(format!(
+            "{n_little} of {of} changed little, by less than {}, a tenth of what heads differ by{baseline}",
+            digits(little)
+        ));
     }
     lines
 }
@@ -334,7 +338,8 @@ fn closing(comparison: &Comparison, n_shown: usize) -> Vec<String> {
 /// `"it" → "animal" 0.91 / 0.12`
 fn in_words(largest: &CellDifference, comparison: &Comparison, recordings: [&Recording; 2]) -> String {
     let [query, key] = tokens(largest, comparison, recordings);
-    let name = |token: Option<&Token>, place: usize| token.map_or(place.to_string(), |token| format!("\"{}\"", token.text));
+    let name =
+        |token: Option<&Token>, place: usize| token.map_or(place.to_string(), |token| format!("\"{}\"", token.text));
     let [a, b] = largest.weights;
     format!("{} → {} {a:.2} / {b:.2}", name(query, largest.queries.0), name(key, largest.keys.0))
 }

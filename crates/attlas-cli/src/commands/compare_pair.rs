@@ -8,7 +8,7 @@ use crate::inputs::{Material, RunArguments, Texts, run_texts};
 use crate::terminal::{clip, remark};
 
 /// Characters of a text in its name at most.
-const LONGEST: usize = 40;
+const LONGEST: usize = 100;
 
 /// Both recordings with their names.
 pub struct Pair {
@@ -43,7 +43,7 @@ impl Pair {
 }
 
 /// How B is run: as A, with what is said of it.
-fn other_run(arguments: &CompareArguments) -> RunArguments {
+pub fn other_run(arguments: &CompareArguments) -> RunArguments {
     let mut run = arguments.run.clone();
     if let Some(model) = &arguments.other_model {
         (run.model.model, run.model.revision, run.model.adapter) = (Some(model.clone()), None, None);
@@ -66,6 +66,12 @@ fn refuse_idle(arguments: &CompareArguments, first: &Material, second: Option<&M
         (!arguments.run.knock_out.is_empty(), "--knock-out"),
     ];
     let of_other = of_other.into_iter().find_map(|(is_given, name)| is_given.then_some(name));
+    let has_model = arguments.run.model.model.is_some() || arguments.other_model.is_some();
+    if let Some(option) = of_other.filter(|option| !has_model && *option != "--knock-out") {
+        return Err(Failure::Usage(format!(
+            "{option} is for a model that is named: --model, or --other-model for B alone"
+        )));
+    }
     let is_text = |material: &Material| matches!(material, Material::Text(_));
     match (first, second, of_other) {
         (_, None, None) => Err(Failure::Usage(

@@ -72,7 +72,8 @@ pub fn run(arguments: &DistanceArguments, terminal: &mut Terminal) -> Result<Out
         }
     }
     if arguments.json {
-        let text = serde_json::to_string(&distances_json(&distances)).map_err(|error| Failure::Input(error.to_string()))?;
+        let text =
+            serde_json::to_string(&distances_json(&distances)).map_err(|error| Failure::Input(error.to_string()))?;
         writeln!(terminal, "{}", inert_json(&text))?;
     }
     Ok(checks::outcome(complaint(&recording.check()?).as_deref()))

@@ -230,9 +230,8 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn of(recordings: [&'a Recording; 2], kind: Kind, items: [usize; 2]) -> Result<Side<'a>, Error> {
-        let mut maps =
-            [Maps::of(recordings[0], kind, items[0])?, Maps::of(recordings[1], kind, items[1])?];
-        let text = align(recordings, kind, items)?;
+        let mut maps = [Maps::of(recordings[0], kind, items[0])?, Maps::of(recordings[1], kind, items[1])?];
+        let text = align(recordings, &maps, items)?;
         for (side, maps) in maps.iter_mut().enumerate() {
             let pick = |pair: &(usize, usize)| if side == 0 { pair.0 } else { pair.1 };
             maps.queries = text.queries.iter().map(pick).collect();
@@ -279,15 +278,14 @@ impl<'a> Side<'a> {
 ///
 /// # Errors
 /// As [`compare`].
-pub(crate) fn align(recordings: [&Recording; 2], kind: Kind, items: [usize; 2]) -> Result<ComparedText, Error> {
-    let maps = [Maps::of(recordings[0], kind, items[0])?, Maps::of(recordings[1], kind, items[1])?];
+fn align(recordings: [&Recording; 2], maps: &[Maps<'_>; 2], items: [usize; 2]) -> Result<ComparedText, Error> {
     let tokens = |side: usize, of: for<'t> fn(&Layer, &'t Item) -> &'t Tokens| {
         let item: &Item = &recordings[side].items[items[side]];
         maps[side].heads.first().map(|(layer, _)| of(layer, item))
     };
     let queries = |side| tokens(side, |layer, item| layer.query_tokens(item));
     let keys = |side| tokens(side, |layer, item| layer.key_tokens(item));
-    let [first, second] = &maps;
+    let [first, second] = maps;
     let (rows, rows_by_text) = in_common([(queries(0), &first.queries), (queries(1), &second.queries)], "queries")?;
     let (columns, columns_by_text) = in_common([(keys(0), &first.keys), (keys(1), &second.keys)], "keys")?;
     Ok(ComparedText {
@@ -302,10 +300,7 @@ pub(crate) fn align(recordings: [&Recording; 2], kind: Kind, items: [usize; 2]) 
 }
 
 /// The places that two axes have in common, each given by its tokens and the places that are not padding; and whether by texts.
-fn in_common(
-    sides: [(Option<&Tokens>, &Vec<usize>); 2],
-    what: &str,
-) -> Result<(Vec<(usize, usize)>, bool), Error> {
+fn in_common(sides: [(Option<&Tokens>, &Vec<usize>); 2], what: &str) -> Result<(Vec<(usize, usize)>, bool), Error> {
     let texts = |(tokens, places): (Option<&Tokens>, &Vec<usize>)| -> Vec<String> {
         let tokens = tokens.map_or(&[][..], |tokens| &tokens.tokens);
         places.iter().filter_map(|place| tokens.get(*place)).map(|token| plain(&token.text).to_owned()).collect()
@@ -450,9 +445,8 @@ mod tests {
         let dense = vec![1.0, 0.0, 0.0, f32::NAN, 1.0, 0.0, 0.0, 1.0];
         weights.weights = crate::Buffer::from(dense).into();
         b.layers[0] = weights;
-        let divergences = |matching| -> Vec<_> {
-            compared(&a, &b, matching).heads.iter().map(ComparedHead::divergence).collect()
-        };
+        let divergences =
+            |matching| -> Vec<_> { compared(&a, &b, matching).heads.iter().map(ComparedHead::divergence).collect() };
         let by_index = divergences(Matching::Index);
         assert!(by_index[0].is_none() && by_index[1].is_some_and(|number| (number - LN_2 / 2.0).abs() < 1e-9));
         assert_eq!(divergences(Matching::Best), [Some(0.0), None], "the sound ones find each other");

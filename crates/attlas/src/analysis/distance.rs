@@ -84,12 +84,12 @@ impl HeadDistances {
     /// The distance of the heads at two places of [`heads`](Self::heads), in nats; 0 of a head from itself. `None` where a row of
     /// either has a number that is no weight, or no row of both sees a key.
     pub fn between(&self, a: usize, b: usize) -> Option<f64> {
-        let (first, second) = (a.min(b), a.max(b));
-        if first == second {
-            return (first < self.heads.len()).then_some(0.0);
+        let (first, second, n) = (a.min(b), a.max(b), self.heads.len());
+        match second < n {
+            false => None,
+            true if first == second => Some(0.0),
+            true => self.sums[first * (2 * n - first - 1) / 2 + second - first - 1].mean(),
         }
-        let n = self.heads.len();
-        self.sums.get(first * (2 * n - first - 1) / 2 + second - first - 1).filter(|_| second < n)?.mean()
     }
 
     /// The distance in the middle of those of all pairs of heads: how far two heads of this kind are apart.
@@ -107,9 +107,7 @@ impl HeadDistances {
         let has_any = |&a: &usize| n == 1 || (0..n).any(|b| a != b && self.between(a, b).is_some());
         let mut shown: Vec<usize> = (0..n).filter(has_any).collect();
         // heads whose rows see keys nowhere together have no distance: the later of two goes
-        while let Some(&later) =
-            shown.iter().find(|&&b| shown.iter().any(|&a| a < b && self.between(a, b).is_none()))
-        {
+        while let Some(&later) = shown.iter().find(|&&b| shown.iter().any(|&a| a < b && self.between(a, b).is_none())) {
             shown.retain(|&head| head != later);
         }
         let square = |a: usize, b: usize| self.between(a, b).unwrap_or(0.0);

@@ -11,8 +11,9 @@ use crate::{AttentionMap, Error, HeadId, Kind, Layer, Recording};
 /// The largest divergence, `ln 2`: two rows that look at nothing in common.
 pub const MAX_DIVERGENCE: f64 = std::f64::consts::LN_2;
 
-/// Numbers of all heads held at a time.
-const BAND: usize = 1 << 22;
+/// Numbers of all heads held at a time, but never fewer than so many rows, since all maps are read again for each band.
+const BAND: usize = 1 << 24;
+const BAND_ROWS: usize = 4;
 /// Weights read per head and text; longer texts are sampled by evenly spaced rows.
 const MAX_WEIGHTS: usize = 1 << 20;
 /// Weights of all pairs together; where they are more, rows are sampled, but never fewer than [`LEAST_ROWS`].
@@ -128,7 +129,7 @@ impl<'a> Maps<'a> {
     /// Stretches of rows that are held at a time, together with `n_others` heads of another recording.
     pub fn bands(&self, n_others: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let n_numbers = (self.heads.len() + n_others).max(1) * (self.keys.len() + 1);
-        let (n_rows, step) = (self.queries.len(), (BAND / n_numbers).max(1));
+        let (n_rows, step) = (self.queries.len(), (BAND / n_numbers).max(BAND_ROWS));
         (0..n_rows).step_by(step).map(move |start| start..(start + step).min(n_rows))
     }
 

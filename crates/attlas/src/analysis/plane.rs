@@ -117,14 +117,8 @@ mod tests {
 
     #[test]
     fn a_cross_of_three_axes_shows_the_two_longer_ones_and_their_share() {
-        let points = [
-            [3.0, 0.0, 0.0],
-            [-3.0, 0.0, 0.0],
-            [0.0, 2.0, 0.0],
-            [0.0, -2.0, 0.0],
-            [0.0, 0.0, 1.0],
-            [0.0, 0.0, -1.0],
-        ];
+        let points =
+            [[3.0, 0.0, 0.0], [-3.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, -2.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, -1.0]];
         let plane = plane(&squares(&points), 6);
         // variances 18, 8 and 2
         assert!((plane.share - 26.0 / 28.0).abs() < 1e-9, "{}", plane.share);

@@ -8,7 +8,7 @@ use crate::{AttentionMap, Error, HeadId, Kind, Pooled, Pooling, Quantity, Record
 
 /// Numbers of one map that are held at most; a larger one is pooled into tiles.
 const MAX_WEIGHTS: usize = 1 << 22;
-const TILES: usize = 1024;
+const TILES: usize = 512;
 /// Heads named in a sentence at most.
 const MOST_NAMED: usize = 8;
 /// What the numbers are.
@@ -64,7 +64,11 @@ impl Comparison {
         }
         for (which, heads) in [("A", &self.only_first), ("B", &self.only_second)] {
             if !heads.is_empty() {
-                remarks.push(format!("{} of {which} without a counterpart: {}", counted(heads.len(), "head"), named(heads)));
+                remarks.push(format!(
+                    "{} of {which} without a counterpart: {}",
+                    counted(heads.len(), "head"),
+                    named(heads)
+                ));
             }
         }
         remarks
@@ -191,15 +195,12 @@ impl DifferenceView {
         let kind = comparison.kind;
         let map = |side: usize, id: HeadId| recordings[side].map(compared.items[side], kind, id.layer, id.head);
         let (first, second) = (map(0, head.first)?, map(1, head.second)?);
-        let numbers = maps([&first, &second], compared);
+        let numbers = maps([&first, &second], compared, MAX_WEIGHTS);
         let names = [format!("A: {}", head.first), format!("B: {}", head.second), "B less A".to_owned()];
         let [a, b, less] = numbers;
         let panel = |title: &str, numbers: Numbers| numbers.panel(title, &first, compared);
-        let panels = [
-            panel(&names[0], a)?,
-            panel(&names[1], b)?,
-            panel(&names[2], less)?.measuring(Quantity::Difference),
-        ];
+        let panels =
+            [panel(&names[0], a)?, panel(&names[1], b)?, panel(&names[2], less)?.measuring(Quantity::Difference)];
         let mut problem = None;
         for (side, id) in [(0, head.first), (1, head.second)] {
             let item = compared.items[side];
@@ -241,7 +242,8 @@ impl DifferenceView {
     /// The picture; `names` are those of both recordings.
     pub fn figure(&self, names: [&str; 2], kind: Scale, style: &Style) -> Figure {
         let maps = ColorScale::of(&self.panels[..2], kind).called("attention weight in A and in B");
-        let less = ColorScale::of(&self.panels[2..], kind).called("weight in B less weight in A: orange where B looks more");
+        let less =
+            ColorScale::of(&self.panels[2..], kind).called("weight in B less weight in A: orange where B looks more");
         let mut captions = vec![format!("A: {}", names[0]), format!("B: {}", names[1])];
         captions.extend(self.remarks.iter().cloned());
         figure::difference(&self.panels, [&maps, &less], &styled(style, &self.title, captions))
@@ -290,10 +292,10 @@ fn axis_names(map: &AttentionMap<'_>) -> [String; 2] {
     [rows.to_owned(), columns.to_owned()]
 }
 
-/// Both maps where the texts agree, and the second less the first.
-fn maps(maps: [&AttentionMap<'_>; 2], text: &ComparedText) -> [Numbers; 3] {
+/// Both maps where the texts agree, and the second less the first; in tiles where there are more than `max_weights`.
+fn maps(maps: [&AttentionMap<'_>; 2], text: &ComparedText, max_weights: usize) -> [Numbers; 3] {
     let (n_rows, n_columns) = (text.queries.len(), text.keys.len());
-    let is_whole = n_rows.saturating_mul(n_columns) <= MAX_WEIGHTS;
+    let is_whole = n_rows.saturating_mul(n_columns) <= max_weights;
     let new = || match is_whole {
         true => Numbers::All(Vec::with_capacity(n_rows * n_columns)),
         false => Numbers::Tiles(Pooled::empty(Pooling { rows: TILES, columns: TILES }, n_rows, n_columns)),
@@ -312,4 +314,50 @@ fn maps(maps: [&AttentionMap<'_>; 2], text: &ComparedText) -> [Numbers; 3] {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::{Matching, compare};
+    use crate::attention::Shape;
+    use crate::{Buffer, Item, Layer, Provenance};
+
+    /// An encoder of one head that looks at one key from each query.
+    fn recording(n: usize, key: impl Fn(usize) -> usize) -> Recording {
+        let mut weights = vec![0.0; n * n]; // [n, n]
+        (0..n).for_each(|query| weights[query * n + key(query)] = 1.0);
+        let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
+        let source = Tokens::from_labels((0..n).map(|place| place.to_string()));
+        Recording {
+            items: vec![Item { source, ..Item::default() }],
+            layers: vec![Layer::new(Kind::Encoder, 0, shape, Buffer::from(weights))],
+            provenance: Provenance::default(),
+        }
+    }
+
+    #[test]
+    fn a_map_too_large_to_be_held_is_drawn_in_tiles_that_keep_what_differs() {
+        let n = 700;
+        let (a, b) = (recording(n, |_| 0), recording(n, |query| if query == 650 { 699 } else { 0 }));
+        let found = compare([&a, &b], Kind::Encoder, &[(0, 0)], Matching::Index).expect("the same tokens");
+        let map = |recording: &Recording| -> Vec<f32> {
+            let map = recording.map(0, Kind::Encoder, 0, 0).expect("the head exists");
+            let other = b.map(0, Kind::Encoder, 0, 0).expect("the head exists");
+            let [_, _, less] = maps([&map, &other], &found.texts[0], n * n - 1);
+            less.panel("less", &map, &found.texts[0]).expect("there are tiles").weights().to_vec()
+        };
+        let less = map(&a);
+        assert_eq!(less.len(), TILES * TILES);
+        let (row, last) = (650 * TILES / n, TILES - 1);
+        assert_eq!((less[row * TILES], less[row * TILES + last]), (-1.0, 1.0));
+        assert_eq!(less.iter().filter(|number| **number != 0.0).count(), 2);
+        assert!(map(&b).iter().all(|number| *number == 0.0));
+    }
+
+    #[test]
+    fn a_divergence_is_written_with_two_digits_that_say_something() {
+        let written = [0.0, 0.00003, 0.00012, 0.0031, 0.098, 0.5, 0.693].map(digits);
+        assert_eq!(written, ["0", "< 0.0001", "0.00012", "0.0031", "0.098", "0.50", "0.69"]);
+    }
 }

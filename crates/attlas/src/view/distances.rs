@@ -1,10 +1,10 @@
 //! The heads of a kind as dots in a plane, those that look alike near each other.
 
 use super::origin;
+use crate::Recording;
 use crate::analysis::HeadDistances;
 use crate::figure::{self, Dot, Dots, Figure, Style};
 use crate::printable::counted;
-use crate::Recording;
 
 /// Heads named in a caption at most.
 const MOST_NAMED: usize = 8;
@@ -45,7 +45,8 @@ pub fn distances(recording: &Recording, distances: &HeadDistances, item: Option<
         100.0 * plane.share
     ));
     if let Some(median) = distances.median() {
-        captions.push(format!("Two heads are {median:.3} nats apart in the middle, which is {:.2} √nat.", median.sqrt()));
+        captions
+            .push(format!("Two heads are {median:.3} nats apart in the middle, which is {:.2} √nat.", median.sqrt()));
     }
     let missing: Vec<String> = (0..distances.heads.len())
         .filter(|head| !shown.contains(head))

@@ -2,10 +2,10 @@
 
 use super::sheet::{Sheet, TEXT_SIZE, TICK_SIZE};
 use crate::Quantity;
+use crate::figure::Style;
 use crate::figure::marks::{Anchor, Figure, Line, Mark, Rect, Rgb};
 use crate::figure::scale::number;
 use crate::figure::text::{shape, visible};
-use crate::figure::Style;
 
 /// The side of a dot, and the line around it.
 const DOT: f32 = 5.0;
