@@ -23,7 +23,8 @@ use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Command};
 use crate::commands::{
-    align, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show, tokens, train,
+    align, compare, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show, tokens,
+    train,
 };
 use crate::failure::{Failure, Outcome};
 use crate::signals::Watch;
@@ -60,6 +61,7 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
     match arguments.command {
         None => show::run(&arguments.show, terminal),
         Some(Command::Draw(draw)) => draw::run(&draw, terminal),
+        Some(Command::Compare(compare)) => compare::run(&compare, terminal),
         Some(Command::Record(record)) => record::run(&record, terminal),
         Some(Command::Heads(arguments)) => heads::run(&arguments, terminal),
         Some(Command::Align(align)) => align::run(&align, terminal),

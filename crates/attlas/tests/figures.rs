@@ -147,6 +147,81 @@ fn numbers_of_either_sign_are_drawn_as_stored_with_0_in_the_middle_of_the_colour
 }
 
 #[test]
+fn two_maps_and_their_difference_are_drawn_as_stored_each_on_its_scale() {
+    let axis = |name| Axis::labelled(name, SENTENCE);
+    let map = |title, seed| {
+        Panel::new(title, weights(8, 8, seed), axis("query (target token)"), axis("key (source token)")).unwrap()
+    };
+    let panels = [map("A: L3H7", 5), map("B: L3H7", 1), difference(8)];
+    let maps = ColorScale::of(&panels[..2], Scale::Linear).called("attention weight in A and in B");
+    let less = ColorScale::of(&panels[2..], Scale::Linear);
+    let figure = figure::difference(&panels, [&maps, &less], &styled("A and B"));
+    compare_png("side-by-side", &figure);
+    let svg = figure.to_svg();
+    assert!(svg.contains("attention weight in A and in B; linear") && svg.contains("difference; linear"), "{svg}");
+    assert!(!svg.contains("one scale for all panels"), "{svg}");
+}
+
+#[test]
+fn a_table_is_drawn_as_stored_and_what_is_missing_stays_empty() {
+    let numbers: Vec<f32> = (0..36).map(|cell| if cell == 35 { f32::NAN } else { cell as f32 / 50.0 }).collect();
+    let texts: Vec<String> =
+        numbers.iter().map(|number| format!("{number:.2}\nL0H1").replace("NaN\nL0H1", "–")).collect();
+    let panel = Panel::new("", numbers, Axis::counted("layer", 3), Axis::counted("head", 12)).unwrap();
+    let scale = ColorScale::of([&panel], Scale::Linear).called("divergence in nats");
+    let figure = figure::table(&panel, &texts, &scale, &styled("Heads"));
+    compare_png("table", &figure);
+    let narrow = figure::table(&panel, &texts, &scale, &Style { size: Some(180.0), ..styled("") });
+    let written = |figure: &Figure| figure.marks().iter().filter(|mark| matches!(mark, Mark::Label(_))).count();
+    assert!(written(&figure) > 71 && written(&narrow) < 40, "where there is no room, nothing is written");
+}
+
+/// Dots on a spiral, many of them near its middle.
+fn spiral(n: usize) -> figure::Dots {
+    let dot = |place: usize| {
+        let step = place as f64 / n as f64;
+        let at = [[step, step * step], [-step * step, step], [-step, -step * step], [step * step, -step]][place % 4];
+        figure::Dot { label: format!("L{}H{}", place / 12, place % 12), at, group: place / 12 }
+    };
+    figure::Dots {
+        dots: (0..n).map(dot).collect(),
+        groups_are: "layer".to_owned(),
+        groups: (0..n.div_ceil(12)).map(|layer| layer.to_string()).collect(),
+        unit: "√nat".to_owned(),
+    }
+}
+
+#[test]
+fn dots_are_drawn_as_stored_and_144_have_each_a_label_that_is_on_no_other() {
+    compare_png("dots", &figure::dots(&spiral(24), &styled("Which heads look alike")));
+    let figure = figure::dots(&spiral(144), &styled(""));
+    let is_name = |label: &&Label| label.shaped.text.starts_with('L') && label.shaped.text.contains('H');
+    let labels =
+        figure.marks().iter().filter_map(|mark| if let Mark::Label(label) = mark { Some(label) } else { None });
+    let names: Vec<&Label> = labels.filter(is_name).collect();
+    assert_eq!(names.len(), 144);
+    for (place, a) in names.iter().enumerate() {
+        for b in &names[place + 1..] {
+            let apart =
+                a.x + a.width() <= b.x + 0.01 || b.x + b.width() <= a.x + 0.01 || (a.y - b.y).abs() >= a.size * 0.9;
+            assert!(apart, "{} and {}", a.shaped.text, b.shaped.text);
+        }
+    }
+}
+
+#[test]
+fn dots_that_all_lie_in_one_place_are_drawn_and_labels_without_room_are_counted() {
+    let mut content = spiral(600);
+    content.dots.iter_mut().for_each(|dot| dot.at = [0.0, 0.0]);
+    let svg = figure::dots(&content, &styled("")).to_svg();
+    assert!(svg.contains("dots have no label: there is no room for more."), "{svg}");
+    content.dots.truncate(1);
+    assert!(figure::dots(&content, &styled("")).to_svg().contains(">L0H0</text>"));
+    content.dots.clear();
+    assert!(figure::dots(&content, &styled("")).width > 100.0, "nothing to draw is drawn as nothing");
+}
+
+#[test]
 fn a_map_without_a_heading_has_the_title_of_its_panel() {
     let bare = Style { pixels_per_point: 1.0, ..Style::default() };
     let figure = map(&panel("L3H7", &SENTENCE, &SENTENCE, 1), &bare);

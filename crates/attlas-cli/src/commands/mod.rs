@@ -1,8 +1,11 @@
 //! One file per command.
 
 pub mod align;
+pub mod compare;
+pub mod compare_pair;
 pub mod completions;
 pub mod draw;
+pub mod draw_distance;
 pub mod draw_patches;
 pub mod evaluate;
 pub mod export;

@@ -7,15 +7,21 @@
 //! those that change the axes (pieces to words, special tokens hidden) take a [`Grid`]. Entropies are in nats.
 
 pub mod alignment;
+mod assignment;
 mod breadth;
 mod classes;
 mod columns;
+mod common;
+mod compare;
 mod copies;
 pub mod coreference;
+mod distance;
+mod divergence;
 mod gathered;
 mod geometry;
 mod heads;
 mod measure;
+mod plane;
 mod positional;
 mod rarity;
 mod rows;
@@ -31,11 +37,15 @@ mod words;
 pub use breadth::{confidence, entropy, largest_weight, normalized_entropy, smoothed_entropy};
 pub use classes::{class_weight, is_function_word, is_punctuation, is_separator};
 pub use columns::{Annotations, Columns, Copies, Keys};
+pub use compare::{CellDifference, ComparedHead, ComparedText, Comparison, Matching, compare};
 pub use copies::{on_copies_of_next, on_duplicates, on_induction, on_previous};
+pub use distance::HeadDistances;
+pub use divergence::{MAX_DIVERGENCE, divergence};
 pub use gathered::Gathered;
 pub use geometry::{Geometry, Peak, Stripes};
 pub use heads::{HeadSums, Standout, measure, measure_all, measure_with, merge, standouts};
 pub use measure::{Baseline, Measure, Reads, Score};
+pub use plane::{Plane, plane};
 pub use positional::{distance, local_weight, looks_most_at, offset_weight, recency};
 pub use rarity::{looks_most_at_rarest, rarest_keys};
 pub use rows::{Row, Rows};

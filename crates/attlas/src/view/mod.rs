@@ -4,6 +4,8 @@
 //! picture, table and film of attlas is drawn from one; `web/src/view.ts` shows the same in the page, and a test holds the
 //! two together.
 
+mod comparison;
+mod distances;
 mod overview;
 mod remarks;
 mod whole;
@@ -11,6 +13,8 @@ mod words;
 
 use std::ops::Range;
 
+pub use comparison::{DifferenceView, comparison, digits};
+pub use distances::distances;
 pub use remarks::captions_of;
 pub use words::title as heads_title;
 

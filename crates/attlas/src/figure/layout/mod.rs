@@ -1,6 +1,8 @@
-//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image.
+//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, dots, a table of numbers.
 
 mod axis;
+mod difference;
+mod dots;
 mod grid;
 mod lines;
 mod map;
@@ -8,9 +10,13 @@ mod overview;
 mod patches;
 mod sheet;
 mod signs;
+mod table;
 
+pub use difference::difference;
+pub use dots::{Dot, Dots, dots};
 pub use grid::grid;
 pub use lines::lines;
 pub use map::{CellMark, Sign, map, marked_map};
 pub use overview::{OverviewRow, overview};
 pub use patches::{PatchRow, Pixels, patches};
+pub use table::table;
