@@ -471,14 +471,14 @@ impl StyleArguments {
 
 /// The format of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub enum Format {
     Svg,
     Pdf,
     Png,
 }
 
 impl Format {
-    fn of(path: &Path) -> Result<Format, Failure> {
+    pub fn of(path: &Path) -> Result<Format, Failure> {
         match path.extension().map(OsString::from).and_then(|extension| extension.into_string().ok()).as_deref() {
             Some("svg") => Ok(Format::Svg),
             Some("pdf") => Ok(Format::Pdf),
@@ -487,7 +487,7 @@ impl Format {
         }
     }
 
-    fn write(self, figure: &Figure, path: &Path) -> Result<(), Failure> {
+    pub fn write(self, figure: &Figure, path: &Path) -> Result<(), Failure> {
         let bytes = match self {
             Format::Svg => figure.to_svg().into_bytes(),
             Format::Pdf => figure.to_pdf()?,
