@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
+use attlas::analysis::Sums;
 use attlas::analysis::coreference::CoreferenceScore;
 use attlas::analysis::syntax::{MARGIN, MIN_WORDS, RelationScore, TreeSums};
-use attlas::analysis::{Sample, Sums};
 use attlas::{HeadId, Kind};
 use serde_json::{Value, json};
 
@@ -46,10 +46,7 @@ pub fn print(report: &Report, choice: Choice<'_>, terminal: &mut Terminal) -> Re
          lies there. The baseline is the best fixed offset, from child to head in words. * named: on {MIN_WORDS} words or \
          more ten points over the baseline, and the 95 % interval over it. Looking along a relation is not using it."
     );
-    for line in wrapped(&how, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
-    Ok(())
+    print_dim(&how, terminal)
 }
 
 /// The scores of each relation and direction that is shown, the best head first; relations of many words first.
@@ -157,10 +154,7 @@ fn print_phrases(trees: &TreeSums, terminal: &mut Terminal) -> Result<(), Failur
         heads.join(", ")
     );
     writeln!(terminal)?;
-    for line in wrapped(&line, terminal.width) {
-        writeln!(terminal, "{line}")?;
-    }
-    Ok(())
+    print_wrapped(&line, terminal)
 }
 
 /// Whether a head is named after phrases.
@@ -184,7 +178,18 @@ fn print_absent(trees: &TreeSums, choice: Choice<'_>, terminal: &mut Terminal) -
         let n = counted(trees.n_left_out as usize, "word");
         notes.push(format!("Left out: {n} that no token covers, or whose head is in the same token or written word."));
     }
-    for line in notes.iter().flat_map(|note| wrapped(note, terminal.width)) {
+    notes.iter().try_for_each(|note| print_dim(note, terminal))
+}
+
+fn print_wrapped(text: &str, terminal: &mut Terminal) -> Result<(), Failure> {
+    for line in wrapped(text, terminal.width) {
+        writeln!(terminal, "{line}")?;
+    }
+    Ok(())
+}
+
+fn print_dim(text: &str, terminal: &mut Terminal) -> Result<(), Failure> {
+    for line in wrapped(text, terminal.width) {
         writeln!(terminal, "{}", terminal.dim(&line))?;
     }
     Ok(())
@@ -206,23 +211,24 @@ fn print_mentions(mentions: &Mentions, terminal: &mut Terminal) -> Result<(), Fa
         ),
         None => format!("coreference: {}", no_case(mentions)),
     };
-    let left_out = mentions.sums.as_ref().map_or(0, |sums| sums.n_left_out);
+    writeln!(terminal)?;
+    print_wrapped(&line, terminal)?;
+    print_other_mentions(mentions, terminal)
+}
+
+/// Why some mentions are no case.
+fn print_other_mentions(mentions: &Mentions, terminal: &mut Terminal) -> Result<(), Failure> {
+    let n_left_out = mentions.sums.as_ref().map_or(0, |sums| sums.n_left_out);
     let reasons = [
         (mentions.n_without_antecedent, "have no antecedent in their sentence"),
         (mentions.n_without_distractor, "no other noun before them"),
-        (left_out, "are not told apart by tokens, or cannot see the other"),
+        (n_left_out, "are not told apart by tokens, or cannot see the other"),
     ];
     let reasons: Vec<String> = reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}")).collect();
-    writeln!(terminal)?;
-    for line in wrapped(&line, terminal.width) {
-        writeln!(terminal, "{line}")?;
+    match reasons.is_empty() {
+        true => Ok(()),
+        false => print_dim(&format!("Other mentions: {}.", reasons.join("; ")), terminal),
     }
-    let reasons =
-        if reasons.is_empty() { Vec::new() } else { vec![format!("Other mentions: {}.", reasons.join("; "))] };
-    for line in reasons.iter().flat_map(|line| wrapped(line, terminal.width)) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
-    Ok(())
 }
 
 fn scores_of(mentions: &Mentions) -> Vec<CoreferenceScore> {
@@ -304,6 +310,8 @@ fn mention_row(kind: Kind, score: &CoreferenceScore) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use attlas::analysis::Sample;
+
     use super::*;
 
     #[test]
