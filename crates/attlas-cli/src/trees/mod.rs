@@ -284,9 +284,9 @@ impl<'a> Run<'a> {
                 let sums = measure_coreference(&recording, item, self.kind, &job.text, &job.cases)?;
                 merge(&mut self.coreference, sums, CoreferenceSums::merge);
             }
-            self.n_measured += 1;
-            self.progress.step();
         }
+        self.n_measured += jobs.len();
+        self.progress.steps(jobs.len());
         let n_relations = self.trees.as_ref().map_or(0, |trees| trees.offsets.len());
         if n_relations > MAX_RELATIONS {
             return Err(Failure::Limit(format!(

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use attlas::analysis::Sums;
 use attlas::analysis::coreference::CoreferenceScore;
 use attlas::analysis::syntax::{MARGIN, MIN_WORDS, RelationScore, TreeSums};
+use attlas::analysis::{Measure, Score};
 use attlas::{HeadId, Kind};
 use serde_json::{Value, json};
 
@@ -15,10 +15,6 @@ use crate::words::counted;
 
 /// Heads named in a line of the table.
 const MAX_HEADS: usize = 3;
-/// Fewer scores say nothing of a phrase.
-const MIN_PHRASES: u64 = 5;
-/// A head is named after phrases from this share of its weight on.
-const PHRASE_THRESHOLD: f64 = 0.5;
 
 /// Prints the tables.
 ///
@@ -132,7 +128,7 @@ fn print_heads(group: &[RelationScore<'_>], terminal: &mut Terminal) -> Result<(
     writeln!(terminal, "\n{}", terminal.bold(&heading))?;
     writeln!(terminal, "{}", terminal.dim("head     accuracy  95 % interval   over the baseline"))?;
     for score in group {
-        let interval = score.interval.map_or("–".to_owned(), |(low, high)| format!("{low:.2} to {high:.2}"));
+        let interval = format!("{:.2} to {:.2}", score.interval.0, score.interval.1);
         let excess = format!("{:+.2}", score.excess()).replace('-', "−");
         let star = star(score.is_named());
         writeln!(terminal, "{:<8} {:>7.2}{star:<1}  {interval:<15} {excess}", score.head.to_string(), score.accuracy)?;
@@ -142,26 +138,34 @@ fn print_heads(group: &[RelationScore<'_>], terminal: &mut Terminal) -> Result<(
 
 /// The heads that keep most of their weight within phrases.
 fn print_phrases(trees: &TreeSums, terminal: &mut Terminal) -> Result<(), Failure> {
-    let mut scores: Vec<(HeadId, &Sums, f64)> =
-        trees.phrases().filter_map(|(head, sums)| Some((head, sums, sums.mean()?))).collect();
-    scores.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
-    let Some((_, sums, _)) = scores.first() else { return Ok(()) };
-    let named = |(head, sums, mean): &(HeadId, &Sums, f64)| format!("{head} {mean:.2}{}", star(names_phrase(sums)));
+    let mut scores: Vec<(HeadId, Score, bool)> =
+        phrases(trees).filter_map(|(head, score)| score.map(|(score, is_named)| (head, score, is_named))).collect();
+    scores.sort_by(|a, b| b.1.value.total_cmp(&a.1.value).then(a.0.cmp(&b.0)));
+    let Some((_, best, _)) = scores.first() else { return Ok(()) };
+    let named =
+        |(head, score, is_named): &(HeadId, Score, bool)| format!("{head} {:.2}{}", score.value, star(*is_named));
     let heads: Vec<String> = scores.iter().take(MAX_HEADS).map(named).collect();
-    let (n, uniform) = (counted(sums.n as usize, "word"), sums.mean_baseline().unwrap_or_default());
     let line = format!(
-        "phrase: mean weight on the other words of a word's phrase, {n}: {}; uniform {uniform:.2}",
-        heads.join(", ")
+        "phrase: mean weight within the phrase of a token's word, {}: {}; uniform {:.2}",
+        counted(best.n as usize, "token"),
+        heads.join(", "),
+        best.baseline.unwrap_or_default()
     );
     writeln!(terminal)?;
     print_wrapped(&line, terminal)
 }
 
-/// Whether a head is named after phrases.
-fn names_phrase(sums: &Sums) -> bool {
-    let is_over = |(low, baseline): ((f64, f64), f64)| low.0 > baseline;
-    let is_high = sums.mean().is_some_and(|mean| mean >= PHRASE_THRESHOLD);
-    sums.n >= MIN_PHRASES && is_high && sums.interval().zip(sums.mean_baseline()).is_some_and(is_over)
+/// The measure `phrase`, as everywhere.
+fn phrase() -> Option<&'static Measure> {
+    Measure::named("phrase")
+}
+
+/// Each head's score under it, and whether that names the head; `None` where no word has a phrase.
+fn phrases(trees: &TreeSums) -> impl Iterator<Item = (HeadId, Option<(Score, bool)>)> {
+    trees.heads.iter().map(|head| {
+        let score = phrase().and_then(|measure| Some((measure, measure.score(&[head.phrase])?)));
+        (head.head, score.map(|(measure, score)| (score, measure.names(&score))))
+    })
 }
 
 /// The relations that have too few words.
@@ -252,7 +256,7 @@ pub fn json(report: &Report, choice: Choice<'_>) -> Result<Value, Failure> {
     if let Some(trees) = &report.trees {
         rows.extend(groups(trees, choice)?.iter().flatten().map(|score| relation_row(report.kind, score)));
         if choice.relation.is_none() {
-            rows.extend(trees.phrases().map(|(head, sums)| phrase_row(report.kind, head, sums)));
+            rows.extend(phrases(trees).map(|(head, score)| phrase_row(report.kind, head, score)));
             let few = trees.too_few().into_iter().filter(|(relation, direction, _)| choice.has(relation, *direction));
             rows.extend(few.map(|(relation, direction, n)| {
                 json!({
@@ -277,53 +281,33 @@ pub fn json(report: &Report, choice: Choice<'_>) -> Result<Value, Failure> {
 }
 
 fn relation_row(kind: Kind, score: &RelationScore<'_>) -> Value {
-    let interval = score.interval.unzip();
     json!({
         "kind": kind, "layer": score.head.layer, "head": score.head.head, "measure": "tree",
         "relation": score.relation, "direction": score.direction, "score": score.accuracy,
-        "baseline": score.baseline, "offset": score.offset, "low": interval.0, "high": interval.1,
+        "baseline": score.baseline, "offset": score.offset, "low": score.interval.0, "high": score.interval.1,
         "n_rows": score.n, "threshold": score.baseline + MARGIN, "named": score.is_named(),
     })
 }
 
-fn phrase_row(kind: Kind, head: HeadId, sums: &Sums) -> Value {
-    let interval = sums.interval().map(|(low, high)| (low.max(0.0), high.min(1.0))).unzip();
-    let mut row = json!({
-        "kind": kind, "layer": head.layer, "head": head.head, "measure": "phrase", "score": sums.mean(),
-        "baseline": sums.mean_baseline(), "low": interval.0, "high": interval.1, "n_rows": sums.n,
-        "threshold": PHRASE_THRESHOLD, "named": names_phrase(sums),
-    });
-    if sums.mean().is_none() {
-        row["absent"] = "no word has a phrase of two words that is not the whole sentence".into();
-    }
-    row
+fn phrase_row(kind: Kind, head: HeadId, score: Option<(Score, bool)>) -> Value {
+    let Some((score, is_named)) = score else {
+        return json!({
+            "kind": kind, "layer": head.layer, "head": head.head, "measure": "phrase", "score": null, "n_rows": 0,
+            "absent": "no word has a phrase of two words that is not the whole sentence",
+        });
+    };
+    let interval = score.interval.unzip();
+    json!({
+        "kind": kind, "layer": head.layer, "head": head.head, "measure": "phrase", "score": score.value,
+        "baseline": score.baseline, "low": interval.0, "high": interval.1, "n_rows": score.n,
+        "threshold": phrase().and_then(|measure| measure.threshold), "named": is_named,
+    })
 }
 
 fn mention_row(kind: Kind, score: &CoreferenceScore) -> Value {
-    let interval = score.interval.unzip();
     json!({
         "kind": kind, "layer": score.head.layer, "head": score.head.head, "measure": "coreference",
-        "score": score.accuracy, "baseline": score.baseline, "low": interval.0, "high": interval.1,
+        "score": score.accuracy, "baseline": score.baseline, "low": score.interval.0, "high": score.interval.1,
         "n_rows": score.n, "threshold": score.baseline + MARGIN, "named": score.is_named(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use attlas::analysis::Sample;
-
-    use super::*;
-
-    #[test]
-    fn a_head_is_named_after_phrases_from_half_of_its_weight_on_when_uniform_attention_gives_less() {
-        let sums = |score: f64, baseline: f64, n: usize| {
-            let mut sums = Sums::default();
-            (0..n).for_each(|_| sums.add(Sample { score, baseline }));
-            sums
-        };
-        assert!(names_phrase(&sums(0.5, 0.2, 5)));
-        assert!(!names_phrase(&sums(0.4, 0.2, 5)));
-        assert!(!names_phrase(&sums(0.9, 0.9, 5)));
-        assert!(!names_phrase(&sums(0.9, 0.2, 4)));
-    }
 }
