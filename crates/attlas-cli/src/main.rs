@@ -11,6 +11,7 @@ mod signals;
 mod table_file;
 mod terminal;
 mod threads;
+mod trees;
 mod view;
 mod words;
 mod wrong_call;
@@ -23,8 +24,8 @@ use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Command};
 use crate::commands::{
-    align, compare, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show, tokens,
-    train,
+    align, compare, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show, syntax,
+    tokens, train,
 };
 use crate::failure::{Failure, Outcome};
 use crate::signals::Watch;
@@ -68,6 +69,7 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),
+        Some(Command::Syntax(syntax)) => syntax::run(&syntax, terminal),
         Some(Command::Tokens(tokens)) => tokens::run(&tokens, terminal),
         Some(Command::Models(models)) => models::run(&models, terminal),
         Some(Command::Train(train)) => train::run(&train, arguments.threads, signals, terminal),

@@ -17,6 +17,7 @@ pub mod man;
 pub mod models;
 pub mod record;
 pub mod show;
+pub mod syntax;
 pub mod tokens;
 pub mod train;
 
