@@ -195,7 +195,7 @@ where
 }
 
 /// Reads `8cm`, `80mm`, `3.5in`, `227pt` and `227`: points.
-fn parse_width(text: &str) -> Result<f32, String> {
+pub fn parse_width(text: &str) -> Result<f32, String> {
     let units = [("cm", 72.0 / 2.54), ("mm", 72.0 / 25.4), ("in", 72.0), ("pt", 1.0), ("", 1.0)];
     let number = |(unit, points): (&str, f32)| Some(text.strip_suffix(unit)?.trim_end().parse::<f32>().ok()? * points);
     match units.into_iter().find_map(number) {
@@ -471,14 +471,15 @@ impl StyleArguments {
 
 /// The format of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub enum Format {
     Svg,
     Pdf,
     Png,
 }
 
 impl Format {
-    fn of(path: &Path) -> Result<Format, Failure> {
+    /// The format of a file's name.
+    pub fn of(path: &Path) -> Result<Format, Failure> {
         match path.extension().map(OsString::from).and_then(|extension| extension.into_string().ok()).as_deref() {
             Some("svg") => Ok(Format::Svg),
             Some("pdf") => Ok(Format::Pdf),
@@ -487,7 +488,8 @@ impl Format {
         }
     }
 
-    fn write(self, figure: &Figure, path: &Path) -> Result<(), Failure> {
+    /// Writes a figure.
+    pub fn write(self, figure: &Figure, path: &Path) -> Result<(), Failure> {
         let bytes = match self {
             Format::Svg => figure.to_svg().into_bytes(),
             Format::Pdf => figure.to_pdf()?,

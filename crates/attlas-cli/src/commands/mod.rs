@@ -6,6 +6,7 @@ pub mod draw_patches;
 pub mod evaluate;
 pub mod export;
 pub mod film;
+pub mod film_curves;
 pub mod import;
 pub mod info;
 pub mod man;

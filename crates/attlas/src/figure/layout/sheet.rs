@@ -160,14 +160,27 @@ impl<'a> Sheet<'a> {
             self.missing(n_missing);
         }
         let notes = [std::mem::take(&mut self.notes), notes(panels, scales, pool)].concat();
-        for note in notes.iter().chain(&style.captions) {
-            self.paragraph(note, style.theme.muted());
-        }
-
         let title = match panels {
             [panel] if style.title.is_empty() => panel.title(),
             _ => &style.title,
         };
+        self.close(&notes, title, describe(panels, scales, style))
+    }
+
+    /// The whole figure of a body without a colour scale: heading above it, captions below. `what` says what it shows.
+    pub fn finish_without_colors(mut self, what: &str) -> Figure {
+        let style = self.style;
+        self.height += 6.0;
+        let description = visible(&format!("{what} {}", style.captions.join(" ")));
+        self.close(&[], &style.title, description)
+    }
+
+    /// Heading, notes and captions around what there is.
+    fn close(mut self, notes: &[String], title: &str, description: String) -> Figure {
+        let style = self.style;
+        for note in notes.iter().chain(&style.captions) {
+            self.paragraph(note, style.theme.muted());
+        }
         let heading = wrap(title, self.width / TITLE_SIZE);
         let heading_height = heading.len() as f32 * TITLE_SIZE * 1.25 + if heading.is_empty() { 0.0 } else { 8.0 };
         for mark in &mut self.marks {
@@ -183,7 +196,7 @@ impl<'a> Sheet<'a> {
             ground: style.theme.ground(),
             marks: self.marks,
             title: if title.is_empty() { String::new() } else { visible(title) },
-            description: describe(panels, scales, style),
+            description,
             pixels_per_point: pixels_per_point(style),
         }
     }
