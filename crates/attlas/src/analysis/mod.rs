@@ -6,6 +6,7 @@
 //! Every function here is pure. Those about weights take one [`Row`] of a map with padding left out ([`Rows`] reads them);
 //! those that change the axes (pieces to words, special tokens hidden) take a [`Grid`]. Entropies are in nats.
 
+pub mod alignment;
 mod breadth;
 mod classes;
 mod geometry;
