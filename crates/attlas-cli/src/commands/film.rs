@@ -127,7 +127,7 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
         printable(&film.target_text)
     )?;
     if let Some(curves) = curves {
-        say_emergence(&curves, &[], terminal)?;
+        say_emergence(&curves, terminal)?;
     }
     Ok(checks::outcome(film.complaint().as_deref()))
 }

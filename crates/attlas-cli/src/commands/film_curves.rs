@@ -3,19 +3,18 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::analysis::{MEASURES, Measure, Score};
 use attlas::figure::Style;
 use attlas::output::write_aside;
 use attlas_train::data::{BadLines, read_pairs};
-use attlas_train::film::{Curve, Curves, Frame, Options, Reading, Texts};
+use attlas_train::film::{Choice, Criterion, Curve, Curves, Options, Texts};
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use serde_json::{Value, json};
+use clap::builder::PossibleValuesParser;
+use serde_json::Value;
 
-use super::draw;
 use super::film::FilmArguments;
 use super::record::without_advice;
 use super::train::say_wider_lines;
+use super::{counted, draw};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{check_output, read_lines, read_text};
 use crate::progress::Progress;
@@ -42,8 +41,8 @@ pub struct CurvesArguments {
     #[arg(long, value_name = "FILE", conflicts_with = "target")]
     pub lines: Option<PathBuf>,
     /// A measure whose curves are drawn and told; repeat for several [default: those under which some head changes].
-    #[arg(long = "measure", value_name = "NAME", requires = "curves", value_parser = parse_measure())]
-    pub measures: Vec<&'static Measure>,
+    #[arg(long = "measure", value_name = "NAME", requires = "curves", value_parser = PossibleValuesParser::new(Criterion::names()))]
+    pub measures: Vec<String>,
     /// Width of the picture: 16cm, 160mm, 6in, or points [default: by content].
     #[arg(long, value_name = "WIDTH", requires = "curves", value_parser = draw::parse_width)]
     pub width: Option<f32>,
@@ -59,42 +58,36 @@ impl CurvesArguments {
     }
 }
 
-/// A measure, by its name.
-fn parse_measure() -> impl TypedValueParser<Value = &'static Measure> {
-    PossibleValuesParser::new(MEASURES.iter().map(|measure| measure.name)).try_map(|name| {
-        let found = Measure::named(&name);
-        found.ok_or_else(|| format!("there is no measure {name}"))
-    })
-}
-
 /// Measures, and writes and tells what was asked for.
 pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let measures = &arguments.curves.measures;
     let output = arguments.output.as_ref().map(|path| Ok::<_, Failure>((Format::of(path)?, path))).transpose()?;
     if let Some((_, path)) = output {
         check_output(path, arguments.text.iter().map(Path::new).chain(arguments.curves.files()))?;
     }
     let text = arguments.text.as_ref().map(|raw| read_text(raw, "TEXT")).transpose()?;
     let (curves, outcome) = measured(arguments, text, &arguments.options()?)?;
+    let choice = if arguments.curves.measures.is_empty() { Choice::Changing } else { Choice::All };
+    let curves = curves.only(&arguments.curves.measures);
     if let Some((format, path)) = output {
         match format {
-            Format::Csv => write_aside(path, |file| write_csv(file, &curves, measures))?,
+            Format::Csv => write_aside(path, |file| write_csv(file, &curves))?,
             Format::Picture(format) => {
                 let style = Style { size: arguments.curves.width, ..Style::default() };
-                format.write(&curves.figure(measures, &style), path)?;
+                format.write(&curves.figure(choice, &style), path)?;
             }
         }
     }
     if arguments.curves.json {
-        let rows: Value = rows(&curves, measures).map(|row| row.to_json()).collect();
-        writeln!(terminal, "{}", inert_json(&rows.to_string()))?;
+        let rows = serde_json::to_string(&curves.rows().collect::<Vec<_>>());
+        let rows = rows.map_err(|error| Failure::Output(format!("the scores cannot be written as JSON: {error}")))?;
+        writeln!(terminal, "{}", inert_json(&rows))?;
         return Ok(outcome);
     }
     if let Some((_, path)) = output {
-        let n = curves.frames.len();
-        writeln!(terminal, "{}: curves over {n} checkpoints", printable(&path.display().to_string()))?;
+        let n_checkpoints = counted(curves.frames.len(), "checkpoint");
+        writeln!(terminal, "{}: curves over {n_checkpoints}", printable(&path.display().to_string()))?;
     }
-    say_emergence(&curves, measures, terminal)?;
+    say_emergence(&curves, terminal)?;
     Ok(outcome)
 }
 
@@ -151,49 +144,18 @@ fn texts(arguments: &CurvesArguments, text: Option<String>, target: Option<&str>
     Ok((texts, Outcome::Done))
 }
 
-/// Whether a curve is among those asked for.
-fn is_asked(curve: &Curve, measures: &[&'static Measure]) -> bool {
-    measures.is_empty() || measures.contains(&curve.measure)
-}
-
-/// Says what heads become, and lose; of those that are named at every checkpoint, or at none, how many.
-pub fn say_emergence(curves: &Curves, measures: &[&'static Measure], terminal: &mut Terminal) -> Result<(), Failure> {
-    let asked: Vec<&Curve> = curves.curves.iter().filter(|curve| is_asked(curve, measures)).collect();
-    let mut n_changing = 0;
-    for group in asked.chunk_by(|a, b| (a.kind, a.measure) == (b.kind, b.measure)) {
-        let (changing, others): (Vec<&Curve>, Vec<&Curve>) =
-            group.iter().copied().partition(|curve| curve.emergence().is_change());
-        n_changing += changing.len();
-        let mut changing = changing;
-        changing.sort_by_key(|curve| {
-            let emergence = curve.emergence();
-            (emergence.since.is_none(), emergence.since, curve.head)
-        });
-        for curve in changing.iter().take(MOST_SENTENCES) {
-            let sentence = curve.sentence(&curves.frames).unwrap_or_default();
-            say(&format!("{:<8}{sentence}", curve.kind), terminal)?;
-        }
-        let n_more = changing.len().saturating_sub(MOST_SENTENCES);
-        if n_more > 0 {
-            let is_or_was = format!("{n_more} more become {} or lose it (--json has all)", group[0].title());
-            say(&format!("{:<8}{is_or_was}", group[0].kind), terminal)?;
-        }
-        let n_always = others.iter().filter(|curve| curve.emergence().is_any()).count();
-        if n_always > 0 {
-            let heads = super::counted(n_always, "head");
-            let verb = if n_always == 1 { "is" } else { "are" };
-            let line = format!("{:<8}{heads} {verb} {} at every checkpoint", group[0].kind, group[0].title());
-            say(&line, terminal)?;
-        }
+/// Says what heads become, and lose; of those that are named at every checkpoint how many there are.
+pub fn say_emergence(curves: &Curves, terminal: &mut Terminal) -> Result<(), Failure> {
+    for group in curves.curves.chunk_by(|a, b| (a.kind, a.criterion) == (b.kind, b.criterion)) {
+        say_group(group, curves, terminal)?;
     }
-    if n_changing == 0 {
+    if !curves.curves.iter().any(|curve| curve.emergence().is_change()) {
         writeln!(terminal, "No head becomes anything on these texts, or loses it.")?;
     }
     let how = format!(
-        "Measured on {}, at {} checkpoints; between them nothing is known. A head becomes what it does at the first one from which on \
-         it is named to the end. Weights are not importance.",
+        "Measured on {}, at {}; between them nothing is known. A head becomes what it does at the first one from which on it is          named to the end. Weights are not importance.",
         curves.measured_on(),
-        curves.frames.len()
+        counted(curves.frames.len(), "checkpoint")
     );
     for line in wrapped(&how, terminal.width) {
         writeln!(terminal, "{}", terminal.dim(&line))?;
@@ -201,75 +163,54 @@ pub fn say_emergence(curves: &Curves, measures: &[&'static Measure], terminal: &
     Ok(())
 }
 
-/// A line, continued under its second column where it is longer than the terminal is wide.
-fn say(line: &str, terminal: &mut Terminal) -> Result<(), Failure> {
-    let (kind, rest) = line.split_at(8);
-    let lines = wrapped(rest, terminal.width.saturating_sub(8).max(20));
-    for (kind, line) in std::iter::once(kind).chain(std::iter::repeat("        ")).zip(lines) {
-        writeln!(terminal, "{kind}{line}")?;
+/// The sentences about the heads of a kind under a criterion: what is gained before what is lost, the earliest first.
+fn say_group(group: &[Curve], curves: &Curves, terminal: &mut Terminal) -> Result<(), Failure> {
+    let (kind, title) = (group[0].kind.name(), group[0].criterion.title);
+    let (mut changing, others): (Vec<&Curve>, Vec<&Curve>) =
+        group.iter().partition(|curve| curve.emergence().is_change());
+    changing.sort_by_key(|curve| {
+        let since = curve.emergence().since;
+        (since.is_none(), since, curve.head)
+    });
+    for curve in changing.iter().take(MOST_SENTENCES) {
+        say(kind, &curve.sentence(&curves.frames).unwrap_or_default(), terminal)?;
+    }
+    let rest: Vec<&&Curve> = changing.iter().skip(MOST_SENTENCES).collect();
+    if !rest.is_empty() {
+        let n_gain = rest.iter().filter(|curve| curve.emergence().since.is_some()).count();
+        let n_lose = rest.len() - n_gain;
+        let parts = [(n_gain, "become"), (n_lose, "lose it, once")].into_iter().filter(|(n, _)| *n > 0);
+        let parts: Vec<String> = parts.map(|(n, verb)| format!("{n} more {verb} {title}")).collect();
+        say(kind, &format!("{} (--json has all)", parts.join(", ")), terminal)?;
+    }
+    let n_always = others.iter().filter(|curve| curve.emergence().is_any()).count();
+    if n_always > 0 {
+        let verb = if n_always == 1 { "is" } else { "are" };
+        say(kind, &format!("{} {verb} {title} at every checkpoint", counted(n_always, "head")), terminal)?;
     }
     Ok(())
 }
 
-/// A score of a head at a moment.
-struct TableRow<'a> {
-    frame: Frame,
-    curve: &'a Curve,
-    reading: &'a Reading,
-}
-
-/// The rows of the table: by kind, measure and head, then over time.
-fn rows<'a>(curves: &'a Curves, measures: &'a [&'static Measure]) -> impl Iterator<Item = TableRow<'a>> {
-    let asked = curves.curves.iter().filter(|curve| is_asked(curve, measures));
-    asked.flat_map(|curve| {
-        let at = curves.frames.iter().zip(&curve.readings);
-        at.map(move |(frame, reading)| TableRow { frame: *frame, curve, reading })
-    })
-}
-
-impl TableRow<'_> {
-    fn to_json(&self) -> Value {
-        let TableRow { frame, curve, reading } = self;
-        let mut row = json!({
-            "step": frame.step,
-            "kind": curve.kind,
-            "layer": curve.head.layer,
-            "head": curve.head.head,
-            "measure": curve.measure.name,
-            "score": null,
-            "baseline": null,
-            "low": null,
-            "high": null,
-            "n_rows": 0,
-            "threshold": curve.measure.threshold,
-            "named": reading.named,
-        });
-        match reading.score {
-            Ok(Score { value, interval, baseline, n }) => {
-                row["score"] = value.into();
-                row["baseline"] = baseline.into();
-                row["low"] = interval.map(|(low, _)| low).into();
-                row["high"] = interval.map(|(_, high)| high).into();
-                row["n_rows"] = n.into();
-            }
-            Err(absence) => row["absent"] = absence.says().into(),
-        }
-        row
+/// A line about heads of a kind, continued under itself where it is longer than the terminal is wide.
+fn say(kind: &str, line: &str, terminal: &mut Terminal) -> Result<(), Failure> {
+    let lines = wrapped(line, terminal.width.saturating_sub(8).max(20));
+    for (kind, line) in std::iter::once(kind).chain(std::iter::repeat("")).zip(lines) {
+        writeln!(terminal, "{kind:<8}{line}")?;
     }
+    Ok(())
+}
 
-    /// The same in the order of [`COLUMNS`]; what is absent is empty.
-    fn to_csv(&self) -> String {
-        let row = self.to_json();
+/// The rows as CSV; what is absent is empty.
+fn write_csv(file: &mut impl Write, curves: &Curves) -> std::io::Result<()> {
+    writeln!(file, "{COLUMNS}")?;
+    for row in curves.rows() {
+        let row = serde_json::to_value(row)?;
         let cell = |column: &str| match &row[column] {
             Value::Null => String::new(),
             Value::String(text) => text.clone(),
             value => value.to_string(),
         };
-        COLUMNS.split(',').map(cell).collect::<Vec<_>>().join(",")
+        writeln!(file, "{}", COLUMNS.split(',').map(cell).collect::<Vec<_>>().join(","))?;
     }
-}
-
-fn write_csv(file: &mut impl Write, curves: &Curves, measures: &[&'static Measure]) -> std::io::Result<()> {
-    writeln!(file, "{COLUMNS}")?;
-    rows(curves, measures).try_for_each(|row| writeln!(file, "{}", row.to_csv()))
+    Ok(())
 }

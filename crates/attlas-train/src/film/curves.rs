@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use attlas::analysis::{self, HeadSums, MEASURES, Measure, Score, Sums};
+use attlas::analysis::{self, HeadSums, MEASURES, Measure, Score};
 use attlas::{HeadId, Kind};
 use attlas_model::{Input, Model, RunOptions};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::training::{Training, load, no_frame};
 use super::{Frame, Options, translation};
 use crate::Error;
-use crate::alignment::recording_error;
+use crate::alignment::{HeadAccuracy, Probe, recording_error};
 use crate::evaluate::model_error;
 
 /// Texts per run of a model.
@@ -42,35 +42,77 @@ pub struct Curves {
     pub curves: Vec<Curve>,
 }
 
-/// The scores of one head under one measure, over a training.
+/// What is looked for in a head: one of [`MEASURES`], or the alignment probe.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Criterion {
+    /// Short, and the same for ever.
+    pub name: &'static str,
+    /// What a head with a high score is said to do.
+    pub title: &'static str,
+    /// The lowest and the highest score there can be.
+    pub range: (f64, f64),
+    /// The score from which a head is named; `None` where a high score is no name.
+    pub threshold: Option<f64>,
+}
+
+/// The alignment probe, of a head, in the row that predicts a word or in the one that has read it, whichever is right more often.
+pub const PROBE: Criterion =
+    Criterion { name: "alignment", title: "alignment (dictionary)", range: (0.0, 1.0), threshold: Some(0.75) };
+
+/// Cases of the probe from which a head may be named.
+const MIN_CASES: u64 = 5;
+
+/// The scores of one head under one criterion, over a training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
     /// The kind of attention.
     pub kind: Kind,
     /// Layer and head, counted from 0.
     pub head: HeadId,
-    /// What is measured.
-    pub measure: &'static Measure,
+    /// What is looked for.
+    pub criterion: Criterion,
     /// One per moment.
     pub readings: Vec<Reading>,
 }
 
 /// What a head scored at a moment.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Reading {
-    /// The score, or why there is none.
-    pub score: Result<Score, Absence>,
-    /// Whether the measure names a head with this score; see [`Measure::names`].
+    /// The score; `None` where it cannot be computed, which `absent` explains.
+    pub score: Option<f64>,
+    /// What the baseline gives.
+    pub baseline: Option<f64>,
+    /// The low end of the score's 95 % interval.
+    pub low: Option<f64>,
+    /// Its high end.
+    pub high: Option<f64>,
+    /// Over how many queries, words or cases.
+    pub n_rows: u64,
+    /// Whether a head with this score is named; see [`Measure::names`].
     pub named: bool,
+    /// Why there is no score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub absent: Option<String>,
 }
 
-/// Why there is no score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Absence {
-    /// The texts have nothing that the measure counts.
-    Nothing,
-    /// Some weights are no finite numbers.
-    NotFinite,
+/// A score of a head at a step: a row of every table that is written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CurveRow<'a> {
+    /// Steps done.
+    pub step: u64,
+    /// The kind of attention.
+    pub kind: Kind,
+    /// The layer, counted from 0.
+    pub layer: usize,
+    /// The head, counted from 0.
+    pub head: usize,
+    /// The criterion's name.
+    pub measure: &'static str,
+    /// The criterion's threshold.
+    pub threshold: Option<f64>,
+    /// What was scored.
+    #[serde(flatten)]
+    pub reading: &'a Reading,
 }
 
 /// When a head did what it does; moments are counted from 0.
@@ -103,21 +145,131 @@ impl Curves {
         if pairs.is_empty() {
             return Err(Error::Setting("there is no text to measure heads on".to_string()));
         }
-        let mut moments: Vec<Vec<HeadSums>> = Vec::new();
-        for (_, folder) in &frames {
-            let heads = measured(&load(folder)?, &pairs)?;
-            if moments.first().is_some_and(|first| !are_same(first, &heads)) {
+        let mut curves =
+            Curves { frames: Vec::new(), seams, n_texts: pairs.len(), n_rows: Vec::new(), curves: Vec::new() };
+        for (frame, folder) in &frames {
+            let (heads, probe) = measured(&load(folder)?, &pairs)?;
+            if !curves.add(*frame, &heads, &probe.accuracy().heads) {
                 let problem = "its heads are not those of the film's first model".to_string();
                 return Err(Error::File { path: folder.clone(), problem });
             }
-            moments.push(heads);
-            report(moments.len(), frames.len());
+            report(curves.frames.len(), frames.len());
         }
-        let mut n_rows: Vec<(Kind, u64)> = moments[0].iter().map(|head| (head.kind, head.n_rows)).collect();
-        n_rows.dedup_by_key(|(kind, _)| *kind);
-        let frames = frames.into_iter().map(|(frame, _)| frame).collect();
-        Ok(Curves { frames, seams, n_texts: pairs.len(), n_rows, curves: curves(&moments) })
+        Ok(curves)
     }
+
+    /// Adds a moment; `false` where its heads are others than those of the first.
+    fn add(&mut self, frame: Frame, heads: &[HeadSums], probe: &[HeadAccuracy]) -> bool {
+        let mut readings: BTreeMap<(Kind, usize, HeadId), (Criterion, Reading)> = BTreeMap::new();
+        for head in heads {
+            for (place, (criterion, reading)) in readings_of(head).enumerate() {
+                readings.insert((head.kind, place, head.head), (criterion, reading));
+            }
+        }
+        for accuracy in probe {
+            let of_head =
+                readings.entry((accuracy.kind, MEASURES.len(), accuracy.id())).or_insert((PROBE, of_probe(accuracy)));
+            if accuracy.score > of_head.1.score {
+                of_head.1 = of_probe(accuracy);
+            }
+        }
+        if self.frames.is_empty() {
+            self.n_rows = heads.iter().map(|head| (head.kind, head.n_rows)).collect();
+            self.n_rows.dedup_by_key(|(kind, _)| *kind);
+            let curve = |(&(kind, _, head), (criterion, _)): (&(Kind, usize, HeadId), &(Criterion, Reading))| Curve {
+                kind,
+                head,
+                criterion: *criterion,
+                readings: Vec::new(),
+            };
+            self.curves = readings.iter().map(curve).collect();
+        }
+        self.frames.push(frame);
+        let is_same =
+            |(curve, (&(kind, _, head), (criterion, _))): (&Curve, (&(Kind, usize, HeadId), &(Criterion, Reading)))| {
+                (curve.kind, curve.head, curve.criterion) == (kind, head, *criterion)
+            };
+        if self.curves.len() != readings.len() || !self.curves.iter().zip(&readings).all(is_same) {
+            return false;
+        }
+        for (curve, (_, reading)) in self.curves.iter_mut().zip(readings.into_values()) {
+            curve.readings.push(reading);
+        }
+        true
+    }
+
+    /// The scores as rows of a table: by kind, criterion and head, then over time.
+    pub fn rows(&self) -> impl Iterator<Item = CurveRow<'_>> {
+        self.curves.iter().flat_map(|curve| {
+            let Curve { kind, head, criterion, readings } = curve;
+            self.frames.iter().zip(readings).map(|(frame, reading)| CurveRow {
+                step: frame.step,
+                kind: *kind,
+                layer: head.layer,
+                head: head.head,
+                measure: criterion.name,
+                threshold: criterion.threshold,
+                reading,
+            })
+        })
+    }
+
+    /// The same with the curves of the criteria of these names alone; all of them where there is no name.
+    pub fn only<S: AsRef<str>>(mut self, names: &[S]) -> Curves {
+        let is_asked = |curve: &Curve| names.iter().any(|name| name.as_ref() == curve.criterion.name);
+        self.curves.retain(|curve| names.is_empty() || is_asked(curve));
+        self
+    }
+}
+
+impl Criterion {
+    /// The names of all criteria: the measures', and that of the probe.
+    pub fn names() -> Vec<&'static str> {
+        let measures = MEASURES.iter().map(|measure| measure.name).filter(|name| *name != PROBE.name);
+        measures.chain([PROBE.name]).collect()
+    }
+
+    fn of(measure: &Measure, kind: Kind) -> Criterion {
+        let (name, title, range) = (measure.name, measure.title_for(kind), measure.range);
+        Criterion { name, title, range, threshold: Some(measure.threshold) }
+    }
+}
+
+/// What a head scores under every measure that is looked for in its kind; what the probe finds is left to it.
+fn readings_of(head: &HeadSums) -> impl Iterator<Item = (Criterion, Reading)> {
+    let measures = head.sums.iter().filter(|(measure, _)| measure.name != PROBE.name);
+    measures.map(|(measure, sums)| {
+        let reading = match measure.score(sums) {
+            Some(score) => of_score(measure, &score),
+            None if sums.n_not_finite > 0 => absent("some weights are no finite numbers"),
+            None => absent("the texts have nothing that the measure counts"),
+        };
+        (Criterion::of(measure, head.kind), reading)
+    })
+}
+
+fn of_score(measure: &Measure, score: &Score) -> Reading {
+    Reading {
+        score: Some(score.value),
+        baseline: score.baseline,
+        low: score.interval.map(|(low, _)| low),
+        high: score.interval.map(|(_, high)| high),
+        n_rows: score.n,
+        named: measure.names(score),
+        absent: None,
+    }
+}
+
+/// What the probe found of a head in one of the two rows; it is named by the rule of the measures.
+fn of_probe(accuracy: &HeadAccuracy) -> Reading {
+    let HeadAccuracy { score, baseline, low, high, n_rows, absent, .. } = *accuracy;
+    let is_high = score.zip(PROBE.threshold).is_some_and(|(score, threshold)| score >= threshold);
+    let named = n_rows >= MIN_CASES && is_high && low.zip(baseline).is_some_and(|(low, baseline)| low > baseline);
+    Reading { score, baseline, low, high, n_rows, named, absent: absent.map(str::to_string) }
+}
+
+fn absent(why: &str) -> Reading {
+    Reading { absent: Some(why.to_string()), ..Reading::default() }
 }
 
 /// Sources with the model's translations.
@@ -125,60 +277,18 @@ fn translated(model: &Model, sources: &[String]) -> Result<Vec<(String, String)>
     sources.iter().map(|source| Ok((source.clone(), translation(model, source)?))).collect()
 }
 
-/// Every head of a model measured on all pairs together.
-fn measured(model: &Model, pairs: &[(String, String)]) -> Result<Vec<HeadSums>, Error> {
-    let mut all = Vec::new();
+/// Every head of a model measured on all pairs together, and what the probe finds in them.
+fn measured(model: &Model, pairs: &[(String, String)]) -> Result<(Vec<HeadSums>, Probe), Error> {
+    let (mut all, mut probe) = (Vec::new(), Probe::default());
     for batch in pairs.chunks(BATCH) {
         let inputs = batch.iter().map(|(source, target)| model.input(source, Some(target)));
         let inputs: Vec<Input> = inputs.collect::<Result<_, _>>().map_err(model_error)?;
         let run = model.run(&inputs, &RunOptions::default()).map_err(model_error)?;
         let heads = analysis::measure_all(&run.recording).map_err(recording_error)?;
         all = analysis::merge(all.into_iter().chain(heads));
+        (0..batch.len()).try_for_each(|item| probe.add(&run.recording, item))?;
     }
-    Ok(all)
-}
-
-/// Whether two models have the same heads.
-fn are_same(heads: &[HeadSums], others: &[HeadSums]) -> bool {
-    let names = |heads: &[HeadSums]| heads.iter().map(|head| (head.kind, head.head)).collect::<Vec<_>>();
-    names(heads) == names(others)
-}
-
-/// The curves of all heads, each of whom every moment has in the same place.
-fn curves(moments: &[Vec<HeadSums>]) -> Vec<Curve> {
-    let mut readings: BTreeMap<(Kind, usize, HeadId), (&'static Measure, Vec<Reading>)> = BTreeMap::new();
-    for head in moments.iter().flatten() {
-        for (measure, sums) in &head.sums {
-            let place = MEASURES.iter().position(|other| other == *measure).unwrap_or(MEASURES.len());
-            let of_head = readings.entry((head.kind, place, head.head)).or_insert_with(|| (measure, Vec::new()));
-            of_head.1.push(Reading::of(measure, sums));
-        }
-    }
-    let curve = |((kind, _, head), (measure, readings))| Curve { kind, head, measure, readings };
-    readings.into_iter().map(curve).collect()
-}
-
-impl Reading {
-    fn of(measure: &Measure, sums: &Sums) -> Reading {
-        let absence = if sums.n_not_finite > 0 { Absence::NotFinite } else { Absence::Nothing };
-        let score = measure.score(sums).ok_or(absence);
-        Reading { score, named: score.is_ok_and(|score| measure.names(&score)) }
-    }
-
-    /// The score, where there is one.
-    pub fn value(&self) -> Option<f64> {
-        self.score.ok().map(|score| score.value)
-    }
-}
-
-impl Absence {
-    /// Why there is no score, in a sentence.
-    pub fn says(self) -> &'static str {
-        match self {
-            Absence::Nothing => "the texts have nothing that the measure counts",
-            Absence::NotFinite => "some weights are no finite numbers",
-        }
-    }
+    Ok((all, probe))
 }
 
 impl Emergence {
@@ -212,14 +322,9 @@ impl Curve {
         Emergence::of(&self.readings.iter().map(|reading| reading.named).collect::<Vec<_>>())
     }
 
-    /// What a head with a high score is said to do.
-    pub fn title(&self) -> &'static str {
-        self.measure.title_for(self.kind)
-    }
-
     /// The score at the last moment.
     pub fn last(&self) -> Option<f64> {
-        self.readings.last()?.value()
+        self.readings.last()?.score
     }
 
     /// When the head did what the measure looks for, in a sentence without its kind; `None` when it never did.
@@ -227,8 +332,8 @@ impl Curve {
     /// `L1H3 becomes previous token at step 4,000 (0.52, 0.71 at the end)`
     pub fn sentence(&self, frames: &[Frame]) -> Option<String> {
         let step = |moment: usize| grouped(frames.get(moment).map_or(0, |frame| frame.step));
-        let score = |moment: usize| number(self.readings.get(moment).and_then(Reading::value));
-        let (head, title, last) = (self.head, self.title(), number(self.last()));
+        let score = |moment: usize| number(self.readings.get(moment).and_then(|reading| reading.score));
+        let (head, title, last) = (self.head, self.criterion.title, number(self.last()));
         let Emergence { since, lost } = self.emergence();
         let stretches: Vec<String> = lost.iter().map(|stretch| self.stretch(stretch, frames)).collect();
         let before = match stretches.as_slice() {
@@ -255,7 +360,7 @@ impl Curve {
     fn stretch(&self, moments: &Range<usize>, frames: &[Frame]) -> String {
         let step = |moment: usize| grouped(frames.get(moment).map_or(0, |frame| frame.step));
         let readings = self.readings.get(moments.clone()).unwrap_or_default();
-        let most = number(readings.iter().filter_map(Reading::value).reduce(f64::max));
+        let most = number(readings.iter().filter_map(|reading| reading.score).reduce(f64::max));
         match moments.len() {
             1 => format!("at step {} ({most})", step(moments.start)),
             _ => format!("from step {} to {} (at most {most})", step(moments.start), step(moments.end - 1)),
@@ -283,34 +388,38 @@ pub(super) fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use attlas::analysis::Sample;
-
     use super::*;
 
-    /// Curves of encoder heads of layer 0 under the measure, with these scores at steps 0, 1,000, 2,000, …; the baseline is 0.1.
-    pub fn curves_of(measure: &'static Measure, heads: &[&[f64]]) -> Curves {
-        let moment = |place: usize| -> Vec<HeadSums> {
-            let head = |(number, scores): (usize, &&[f64])| {
-                let mut sums = Sums::default();
-                (0..6).for_each(|_| sums.add(Sample { score: scores[place], baseline: 0.1 }));
-                let head = HeadId { layer: 0, head: number };
-                HeadSums { kind: Kind::Encoder, head, sums: vec![(measure, sums)], n_rows: 6, n_queries: 6 }
+    /// Curves of encoder heads of layer 0 that look at the token before, with these scores at steps 0, 1,000, 2,000, …; the
+    /// baseline is 0.1.
+    pub fn curves_of(heads: &[&[f64]]) -> Curves {
+        let curve = |(number, scores): (usize, &&[f64])| {
+            let named = |score: f64| score >= 0.5;
+            let reading = |score: &f64| Reading {
+                score: Some(*score),
+                baseline: Some(0.1),
+                named: named(*score),
+                ..Reading::default()
             };
-            heads.iter().enumerate().map(head).collect()
+            Curve {
+                kind: Kind::Encoder,
+                head: HeadId { layer: 0, head: number },
+                criterion: Criterion::of(Measure::named("previous").expect("it is a measure"), Kind::Encoder),
+                readings: scores.iter().map(reading).collect(),
+            }
         };
-        let moments: Vec<Vec<HeadSums>> = (0..heads[0].len()).map(moment).collect();
         let frame = |place: usize| Frame { step: 1000 * place as u64, tokens: 0 };
         Curves {
-            frames: (0..moments.len()).map(frame).collect(),
+            frames: (0..heads[0].len()).map(frame).collect(),
             seams: Vec::new(),
             n_texts: 1,
             n_rows: vec![(Kind::Encoder, 6)],
-            curves: curves(&moments),
+            curves: heads.iter().enumerate().map(curve).collect(),
         }
     }
 
     fn sentences(scores: &[f64]) -> Option<String> {
-        let curves = curves_of(Measure::named("previous").expect("it is a measure"), &[scores]);
+        let curves = curves_of(&[scores]);
         curves.curves[0].sentence(&curves.frames)
     }
 
@@ -348,22 +457,89 @@ pub(super) mod tests {
         assert_eq!(sentences(&[0.1, 0.4]), None);
     }
 
-    #[test]
-    fn a_score_that_is_absent_says_why_and_names_nobody() {
-        let measure = Measure::named("previous").expect("it is a measure");
-        let mut sums = Sums::default();
-        let reading = Reading::of(measure, &sums);
-        assert_eq!((reading.score, reading.named), (Err(Absence::Nothing), false));
-        sums.add(Sample { score: f64::NAN, baseline: 0.0 });
-        assert_eq!(Reading::of(measure, &sums).score, Err(Absence::NotFinite));
+    /// A head of six tokens whose every row has the weight `previous` on the token before and the rest on the last token.
+    fn heads(kind: Kind, previous: f32) -> Vec<HeadSums> {
+        let n = 6;
+        let mut weights = vec![0.0; n * n]; // [n, n]
+        for query in 0..n {
+            weights[query * n + query.saturating_sub(1)] += previous;
+            weights[query * n + n - 1] += 1.0 - previous;
+        }
+        let tokens = || attlas::Tokens::from_labels((0..n).map(|place| format!("t{place}")));
+        let shape =
+            attlas::attention::Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
+        let recording = attlas::Recording {
+            items: vec![attlas::Item { source: tokens(), target: tokens(), ..attlas::Item::default() }],
+            layers: vec![attlas::Layer::new(kind, 0, shape, attlas::Buffer::from(weights))],
+            provenance: attlas::Provenance::default(),
+        };
+        analysis::measure_all(&recording).expect("one text")
+    }
+
+    fn empty() -> Curves {
+        Curves { frames: vec![], seams: vec![], n_texts: 1, n_rows: vec![], curves: vec![] }
     }
 
     #[test]
-    fn curves_stand_by_measure_and_then_by_head() {
-        let curves = curves_of(Measure::named("previous").expect("it is a measure"), &[&[0.1, 0.2], &[0.3, 0.4]]);
-        let values = |curve: &Curve| curve.readings.iter().filter_map(Reading::value).collect::<Vec<_>>();
-        assert_eq!(curves.curves.iter().map(|curve| curve.head.head).collect::<Vec<_>>(), [0, 1]);
-        assert!((values(&curves.curves[1])[1] - 0.4).abs() < 1e-9);
+    fn every_moment_gives_every_curve_its_measured_score() {
+        let mut curves = empty();
+        for (step, previous) in [(0, 0.3), (10, 0.9)] {
+            assert!(curves.add(Frame { step, tokens: 0 }, &heads(Kind::Encoder, previous), &[]));
+        }
+        let curves = curves.only(&["previous"]);
+        assert_eq!((curves.curves.len(), &curves.n_rows), (1, &vec![(Kind::Encoder, 6)]));
+        // the first of six rows has no token before; the last row's token before is not the last token
+        let scores: Vec<f64> = curves.rows().filter_map(|row| row.reading.score).collect();
+        assert!((scores[0] - 0.25).abs() < 1e-6 && (scores[1] - 0.75).abs() < 1e-6, "{scores:?}");
+        assert_eq!(
+            curves.rows().map(|row| (row.step, row.reading.named)).collect::<Vec<_>>(),
+            [(0, false), (10, true)]
+        );
+        assert_eq!(curves.rows().next().map(|row| row.reading.n_rows), Some(6));
+    }
+
+    #[test]
+    fn a_model_with_other_heads_is_no_moment_of_the_training() {
+        let mut curves = empty();
+        assert!(curves.add(Frame { step: 0, tokens: 0 }, &heads(Kind::Encoder, 0.3), &[]));
+        assert!(!curves.add(Frame { step: 1, tokens: 0 }, &heads(Kind::Decoder, 0.3), &[]));
+    }
+
+    #[test]
+    fn the_probe_counts_in_the_row_that_is_right_more_often_and_names_by_the_rule_of_the_measures() {
+        let accuracy = |rows, score: f64, n_rows| HeadAccuracy {
+            kind: Kind::Cross,
+            layer: 1,
+            head: 2,
+            measure: "alignment",
+            rows,
+            score: (n_rows > 0).then_some(score),
+            baseline: (n_rows > 0).then_some(0.7),
+            low: (n_rows > 0).then_some(score - 0.1),
+            high: None,
+            n_rows,
+            absent: (n_rows == 0).then_some("there is no case"),
+        };
+        let mut curves = empty();
+        for (step, score, n_cases) in [(0, 0.6, 50), (1, 0.79, 50), (2, 0.9, 50), (3, 1.0, 4), (4, 0.0, 0)] {
+            let probe = [accuracy("read", score - 0.2, n_cases), accuracy("predicted", score, n_cases)];
+            assert!(curves.add(Frame { step, tokens: 0 }, &[], &probe));
+        }
+        let read: Vec<(Option<f64>, bool)> = curves.rows().map(|row| (row.reading.score, row.reading.named)).collect();
+        let expected = [(Some(0.6), false), (Some(0.79), false), (Some(0.9), true), (Some(1.0), false), (None, false)];
+        assert_eq!(read, expected, "below the threshold, not over the baseline, named, four cases, none");
+        let last = curves.rows().last().expect("five rows");
+        assert_eq!((last.measure, last.reading.absent.as_deref()), ("alignment", Some("there is no case")));
+    }
+
+    #[test]
+    fn a_score_that_is_absent_says_why() {
+        // a text without punctuation
+        let mut curves = empty();
+        curves.add(Frame { step: 0, tokens: 0 }, &heads(Kind::Encoder, 0.3), &[]);
+        let curves = curves.only(&["punctuation"]);
+        let reading = &curves.curves[0].readings[0];
+        assert!(reading.score.is_none() && reading.absent.is_some() && !reading.named, "{reading:?}");
     }
 
     #[test]

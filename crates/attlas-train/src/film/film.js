@@ -119,8 +119,10 @@ const moments = curves ? curves.charts.map(chart => {
       points.push(end.map(number => number.toFixed(1)).join(","));
     });
     draw();
-    const mark = line.mark === null ? null : line.values[line.mark];
-    if (mark !== null) svg.append(node("rect", { x: x(curves.places[line.mark]) - 4, y: y(mark) - 4, width: 8, height: 8, style: "fill: " + color + "; stroke: var(--sheet)", "stroke-width": 1.5 }));
+    [[line.begins, color, "var(--sheet)"], [line.ends, "var(--sheet)", color]].forEach(([mark, fill, edge]) => {
+      if (mark === null || line.values[mark] === null) return;
+      svg.append(node("rect", { x: x(curves.places[mark]) - 4, y: y(line.values[mark]) - 4, width: 8, height: 8, style: "fill: " + fill + "; stroke: " + edge, "stroke-width": 1.5 }));
+    });
     if (line.label && end) labels.push({ line, color, end, y: end[1] });
   });
   labels.sort((a, b) => a.y - b.y);

@@ -18,8 +18,8 @@ use attlas::{Head, HeadId, Kind, View};
 use attlas_model::{Decoding, Model, Pass, RunOptions};
 use serde::Serialize;
 
-pub use self::charts::Charts;
-pub use self::curves::{Absence, Curve, Curves, Emergence, Reading, Texts};
+pub use self::charts::{Charts, Choice};
+pub use self::curves::{Criterion, Curve, CurveRow, Curves, Emergence, PROBE, Reading, Texts};
 use self::training::Training;
 use crate::Error;
 use crate::alignment::recording_error;

@@ -171,7 +171,9 @@ impl Words {
             return Err(Error::Alignment(format!("the recording does not say what the tokens of the {side} are")));
         }
         let words = match unit {
-            Unit::Tokens => Words::of_groups((0..n_places).map(|place| place..place + 1), tokens, |token| token.clone()),
+            Unit::Tokens => {
+                Words::of_groups((0..n_places).map(|place| place..place + 1), tokens, |token| token.clone())
+            }
             Unit::Words => {
                 let mut merged = tokens.merged().tokens.into_iter();
                 Words::of_groups(tokens.words().into_iter(), tokens, |token| merged.next().unwrap_or(token.clone()))

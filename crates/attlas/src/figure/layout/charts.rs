@@ -39,7 +39,9 @@ pub struct ChartLine {
     /// What is written beside its end; empty for nothing.
     pub label: String,
     /// The point that a square marks.
-    pub mark: Option<usize>,
+    pub begins: Option<usize>,
+    /// The point that an open square marks.
+    pub ends: Option<usize>,
 }
 
 /// How a line of a chart is drawn.
@@ -145,7 +147,9 @@ impl Plot {
         sheet.text(title, [self.x, self.y - NAME_SIZE * 0.6], 0.0, Anchor::Start, NAME_SIZE, ink);
         for tick in ticks(self.range) {
             let [x, y] = self.at(0.0, tick);
-            sheet.rule([x, y], [x + self.width, y]);
+            let (color, width) = look(Stroke::Faint, sheet.style.theme);
+            let points = vec![[x, y], [x + self.width, y]];
+            sheet.add(Mark::Line(Line { points, width, color, opacity: 0.7 }));
             let at = [x - 4.0, y + TICK_SIZE * 0.35];
             sheet.text(shape(&number(tick)), at, 0.0, Anchor::End, TICK_SIZE, muted);
         }
@@ -153,7 +157,9 @@ impl Plot {
             let [x, y] = self.at(*seam, self.range.1);
             sheet.rule([x, y], [x, y + HEIGHT]);
         }
-        sheet.rule([self.x, self.y], [self.x, self.y + HEIGHT]);
+        let corner = [self.x, self.y + HEIGHT];
+        sheet.rule([self.x, self.y], corner);
+        sheet.rule(corner, [self.x + self.width, corner[1]]);
         self.ticks_below(sheet, axis, muted);
     }
 
@@ -179,7 +185,7 @@ impl Plot {
         }
     }
 
-    /// A line, broken where there is no number, and its mark.
+    /// A line, broken where there is no number, and its marks.
     fn line(&self, sheet: &mut Sheet, line: &ChartLine) {
         let theme = sheet.style.theme;
         let (color, width) = look(line.stroke, theme);
@@ -194,9 +200,14 @@ impl Plot {
                 sheet.add(Mark::Line(Line { points, width, color, opacity: 1.0 }));
             }
         }
-        if let Some((x, Some(value))) = line.mark.and_then(|mark| line.points.get(mark)) {
+        let ground = theme.ground();
+        for (mark, sides) in [
+            (line.begins, [(MARK + 2.0, ground), (MARK, color), (0.0, color)]),
+            (line.ends, [(MARK + 2.0, ground), (MARK + 0.5, color), (MARK - 2.0, ground)]),
+        ] {
+            let Some((x, Some(value))) = mark.and_then(|mark| line.points.get(mark)) else { continue };
             let [x, y] = self.at(*x, *value);
-            for (side, fill) in [(MARK + 2.0, theme.ground()), (MARK, color)] {
+            for (side, fill) in sides.into_iter().filter(|(side, _)| *side > 0.0) {
                 sheet.add(Mark::Rect(Rect { x: x - side / 2.0, y: y - side / 2.0, width: side, height: side, fill }));
             }
         }
@@ -230,7 +241,7 @@ fn look(stroke: Stroke, theme: Theme) -> (Rgb, f32) {
     let faint = |Rgb(from): Rgb, Rgb(to): Rgb| Rgb(std::array::from_fn(|channel| from[channel].midpoint(to[channel])));
     match stroke {
         Stroke::Colored(n) => (COLORS[n % COLORS.len()], 1.6),
-        Stroke::Plain => (theme.muted(), 0.8),
+        Stroke::Plain => (faint(theme.muted(), theme.ground()), 0.8),
         Stroke::Faint => (faint(theme.rule(), theme.ground()), 0.6),
         Stroke::Dashed => (theme.ink(), 0.9),
         Stroke::Dotted => (theme.muted(), 1.1),
