@@ -1,10 +1,12 @@
 //! Lines over one axis: how numbers change, in panels side by side.
 
+use std::sync::Arc;
+
 use super::sheet::{NAME_SIZE, Sheet, TEXT_SIZE, TICK_SIZE};
 use crate::Quantity;
 use crate::figure::marks::{Anchor, Figure, Line, Mark, Rect, Rgb};
 use crate::figure::scale::number;
-use crate::figure::text::{fit, shape, visible};
+use crate::figure::text::{Shaped, fit, shape, visible};
 use crate::figure::{Style, Theme};
 
 /// The axis from left to right that all charts of a figure share.
@@ -75,6 +77,8 @@ const LEAST_TWO: f32 = 560.0;
 /// Height of a plot.
 const HEIGHT: f32 = 132.0;
 const TITLE_HEIGHT: f32 = NAME_SIZE * 1.8;
+/// No plot is narrower, however narrow the figure.
+const LEAST_PLOT: f32 = 40.0;
 /// Room for the numbers at the left, and for those below.
 const LEFT: f32 = 28.0;
 const BELOW: f32 = TICK_SIZE * 1.9;
@@ -85,12 +89,15 @@ const LONGEST_LABEL: f32 = 0.45;
 const LEADER: f32 = 14.0;
 /// From one label to the next.
 const PITCH: f32 = TEXT_SIZE * 1.25;
+/// Labels beside a plot; there is no room for more.
+const MOST_LABELS: usize = 12;
 /// The side of a mark.
 const MARK: f32 = 5.0;
 
 /// Charts in two columns, filled row by row; in one where the figure is narrow.
 ///
-/// Labels stand beside the ends of their lines and are moved apart where they would overlap.
+/// Labels stand beside the ends of their lines and are moved apart where they would overlap; of more than twelve in a chart the
+/// first are written.
 pub fn charts(charts: &[Chart], axis: &ChartAxis, style: &Style) -> Figure {
     let mut sheet = Sheet::new(style, Quantity::default());
     let body = Sheet::asked_width(style).unwrap_or(BODIES[usize::from(charts.len() > 1)]);
@@ -101,13 +108,13 @@ pub fn charts(charts: &[Chart], axis: &ChartAxis, style: &Style) -> Figure {
         let (row, column) = (place / n_columns, place % n_columns);
         let x = column as f32 * (width + GAP) + LEFT;
         let y = row as f32 * (TITLE_HEIGHT + HEIGHT + BELOW + GAP) + TITLE_HEIGHT;
-        let plot = Plot { x, y, width: (width - LEFT - room).max(40.0), range: chart.range };
-        plot.frame(&mut sheet, chart, axis);
+        let plot = Plot { x, y, width: (width - LEFT - room).max(LEAST_PLOT), range: chart.range };
+        plot.frame(&mut sheet, chart, axis, room);
         chart.lines.iter().for_each(|line| plot.line(&mut sheet, line));
         plot.labels(&mut sheet, chart, room - LEADER);
-        sheet.extend(x - LEFT + width, y + HEIGHT + BELOW);
+        sheet.extend(x + plot.width + room, y + HEIGHT + BELOW);
         if place + n_columns >= charts.len() {
-            let name = fit(&axis.name, plot.width.max(width - LEFT) / TEXT_SIZE);
+            let name = fit(&axis.name, (plot.width + room) / TEXT_SIZE);
             let at = [x, y + HEIGHT + BELOW + TEXT_SIZE];
             sheet.text(name, at, 0.0, Anchor::Start, TEXT_SIZE, style.theme.muted());
             sheet.extend(0.0, at[1] + TEXT_SIZE * 0.4);
@@ -141,9 +148,9 @@ impl Plot {
     }
 
     /// Title, edges, and the numbers along them.
-    fn frame(&self, sheet: &mut Sheet, chart: &Chart, axis: &ChartAxis) {
+    fn frame(&self, sheet: &mut Sheet, chart: &Chart, axis: &ChartAxis, room: f32) {
         let (ink, muted) = (sheet.style.theme.ink(), sheet.style.theme.muted());
-        let title = fit(&chart.title, (self.width + LEFT) / NAME_SIZE);
+        let title = fit(&chart.title, (self.width + room) / NAME_SIZE);
         sheet.text(title, [self.x, self.y - NAME_SIZE * 0.6], 0.0, Anchor::Start, NAME_SIZE, ink);
         for tick in ticks(self.range) {
             let [x, y] = self.at(0.0, tick);
@@ -151,11 +158,11 @@ impl Plot {
             let points = vec![[x, y], [x + self.width, y]];
             sheet.add(Mark::Line(Line { points, width, color, opacity: 0.7 }));
             let at = [x - 4.0, y + TICK_SIZE * 0.35];
-            sheet.text(shape(&number(tick)), at, 0.0, Anchor::End, TICK_SIZE, muted);
+            sheet.text(fit(&number(tick), (LEFT - 5.0) / TICK_SIZE), at, 0.0, Anchor::End, TICK_SIZE, muted);
         }
         for seam in &axis.seams {
-            let [x, y] = self.at(*seam, self.range.1);
-            sheet.rule([x, y], [x, y + HEIGHT]);
+            let x = self.at(*seam, 0.0)[0];
+            sheet.rule([x, self.y], [x, self.y + HEIGHT]);
         }
         let corner = [self.x, self.y + HEIGHT];
         sheet.rule([self.x, self.y], corner);
@@ -165,8 +172,8 @@ impl Plot {
 
     fn ticks_below(&self, sheet: &mut Sheet, axis: &ChartAxis, color: Rgb) {
         let shaped: Vec<_> = axis.ticks.iter().map(|(place, text)| (*place, shape(&visible(text)))).collect();
-        let span = |&(place, ref text): &(f32, std::sync::Arc<crate::figure::text::Shaped>)| {
-            let (x, half) = (self.at(place, self.range.0)[0], text.width * TICK_SIZE / 2.0);
+        let span = |&(place, ref text): &(f32, Arc<Shaped>)| {
+            let (x, half) = (self.at(place, 0.0)[0], text.width * TICK_SIZE / 2.0);
             (x, x - half, x + half)
         };
         let last_start = shaped.last().map_or(f32::INFINITY, |tick| span(tick).1);
@@ -180,7 +187,7 @@ impl Plot {
             let y = self.y + HEIGHT;
             sheet.rule([x, y], [x, y + 2.5]);
             let at = [x, y + TICK_SIZE * 1.35];
-            sheet.text(std::sync::Arc::clone(&tick.1), at, 0.0, Anchor::Middle, TICK_SIZE, color);
+            sheet.text(Arc::clone(&tick.1), at, 0.0, Anchor::Middle, TICK_SIZE, color);
             free = end + 5.0;
         }
     }
@@ -221,8 +228,9 @@ impl Plot {
         };
         let labelled = chart.lines.iter().filter(|line| !line.label.is_empty());
         let mut ends: Vec<(&ChartLine, [f32; 2])> = labelled.filter_map(|line| Some((line, end(line)?))).collect();
+        ends.truncate(MOST_LABELS);
         ends.sort_by(|a, b| a.1[1].total_cmp(&b.1[1]));
-        let heights = apart(ends.iter().map(|(_, [_, y])| *y).collect(), [self.y, self.y + HEIGHT]);
+        let heights = apart(ends.iter().map(|(_, [_, y])| *y).collect(), [self.y, self.y + HEIGHT - 4.0]);
         let theme = sheet.style.theme;
         let left = self.x + self.width + LEADER;
         for ((line, end), y) in ends.into_iter().zip(heights) {
@@ -291,11 +299,11 @@ fn dashes(points: &[[f32; 2]], on: f32, off: f32) -> Vec<Vec<[f32; 2]>> {
     strokes
 }
 
-/// Round numbers over a range: its whole steps of 1, 2 or 5 times a power of ten, three to six of them.
+/// Round numbers within a range: whole steps of 1, 2 or 5 times a power of ten, three to six of them; none of an empty range.
 fn ticks((low, high): (f32, f32)) -> Vec<f32> {
     let span = high - low;
     if !(span.is_finite() && span > 0.0) {
-        return vec![low];
+        return Vec::new();
     }
     let decade = 10.0_f32.powf((span / 5.0).log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * decade).into_iter().find(|step| span / step <= 5.001);
@@ -317,7 +325,8 @@ mod tests {
         near(ticks((0.0, 1.0)), &[0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
         near(ticks((-1.0, 1.0)), &[-1.0, -0.5, 0.0, 0.5, 1.0]);
         near(ticks((0.0, 13.0)), &[0.0, 5.0, 10.0]);
-        near(ticks((0.5, 0.5)), &[0.5]);
+        near(ticks((0.5, 0.5)), &[]);
+        near(ticks((f32::NAN, 1.0)), &[]);
     }
 
     #[test]
