@@ -8,6 +8,7 @@ mod inputs;
 mod measures;
 mod progress;
 mod signals;
+mod table_file;
 mod terminal;
 mod threads;
 mod view;
