@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use attlas::Quantity;
 use attlas::figure::{
-    self, Anchor, Axis, ColorScale, Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, PatchRow, Pixels,
-    Scale, Scales, Style, Theme,
+    self, Anchor, Axis, Chart, ChartAxis, ChartLine, ColorScale, Colormap, Figure, Label, Mark, OverviewRow, Panel,
+    PanelScale, PatchRow, Pixels, Scale, Scales, Stroke, Style, Theme,
 };
 
 const SENTENCE: [&str; 8] = ["<s>", "The", "cat", "sat", "on", "the", "mat", "."];
@@ -285,6 +285,67 @@ fn a_row_over_its_image_is_drawn_as_stored() {
     check_labels(&figure, "patches");
 }
 
+/// Lines that rise to numbers close to each other, one of them with a gap, over a threshold.
+fn chart(title: &str, labels: &[&str]) -> Chart {
+    let line = |(index, label): (usize, &&str)| {
+        let at = |place: usize| (place as f32 / 8.0, 0.1 + (place * place) as f32 * (60 - index) as f32 / 6000.0);
+        let point = |place| (at(place).0, (index != 1 || place != 3).then_some(at(place).1));
+        let points = (0..=8).map(point).collect();
+        let (begins, ends) = if index == 2 { (None, Some(5)) } else { (Some(6), None) };
+        ChartLine { points, stroke: Stroke::Colored(index), label: (*label).to_owned(), begins, ends }
+    };
+    let level = |value, stroke, label: &str| ChartLine {
+        points: vec![(0.0, Some(value)), (1.0, Some(value))],
+        stroke,
+        label: label.to_owned(),
+        begins: None,
+        ends: None,
+    };
+    let levels = [level(0.6, Stroke::Dashed, "threshold 0.6"), level(0.1, Stroke::Dotted, "baseline 0.1")];
+    let others = [level(0.3, Stroke::Faint, ""), level(0.35, Stroke::Plain, "")];
+    let lines = levels.into_iter().chain(others).chain(labels.iter().enumerate().map(line)).collect();
+    Chart { title: title.to_owned(), range: (0.0, 1.0), lines }
+}
+
+fn chart_axis() -> ChartAxis {
+    let tick = |step: u32| ((step as f32 / 6400.0).sqrt(), step.to_string());
+    ChartAxis {
+        name: "training step (square-root scale)".to_owned(),
+        ticks: [0, 1, 2, 5, 10, 100, 400, 1600, 6000, 6400].map(tick).to_vec(),
+        seams: vec![0.7],
+    }
+}
+
+#[test]
+fn charts_are_drawn_as_stored() {
+    let heads = ["L0H1 from 3600: 0.74", "L2H3 from 3600: 0.73", "L1H0 until 2500: 0.72"];
+    let charts = [chart("encoder, previous token", &heads), chart("cross", &heads[..1]), chart("decoder", &[])];
+    let figure = figure::charts(&charts, &chart_axis(), &styled("Heads over a training"));
+    compare_svg("charts", &figure);
+    let style = Style { theme: Theme::Dark, ..styled("Heads over a training") };
+    compare_png("charts-dark", &figure::charts(&charts[..1], &chart_axis(), &style));
+}
+
+#[test]
+fn labels_of_charts_neither_overlap_nor_leave_the_picture() {
+    let huge = "x".repeat(1000);
+    let many: Vec<String> = (0..20).map(|head| format!("L0H{head} from 1200: 0.71")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let awkward = [huge.as_str(), "\u{202e}", "漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字"];
+    let mut broken = chart("no numbers", &["a", "b"]);
+    broken.lines.iter_mut().flat_map(|line| &mut line.points).for_each(|point| point.1 = Some(f32::NAN));
+    broken.range = (f32::NAN, f32::INFINITY);
+    let charts = [chart(&huge, &many), chart("awkward", &awkward), broken, chart("", &[]), chart("last", &many[..6])];
+    for size in [None, Some(160.0), Some(560.0), Some(1000.0)] {
+        let style = Style { size, ..styled(&"A very long title ".repeat(9)) };
+        for n in [1, 2, 5] {
+            let figure = figure::charts(&charts[..n], &chart_axis(), &style);
+            check_labels(&figure, &format!("{n} charts, {size:?}"));
+            assert!(figure.to_pdf().unwrap().starts_with(b"%PDF"));
+        }
+    }
+}
+
 #[test]
 fn an_image_that_has_not_the_bytes_of_its_size_is_refused() {
     let rgb = landscape();
@@ -342,7 +403,8 @@ fn labels_neither_overlap_nor_leave_the_picture() {
 
 #[test]
 fn figures_of_nothing_are_empty_but_valid() {
-    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled(""))] {
+    let charts = figure::charts(&[], &ChartAxis::default(), &styled(""));
+    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled("")), charts] {
         assert!(figure.to_svg().ends_with("</svg>\n"));
         assert!(figure.to_png().unwrap().starts_with(b"\x89PNG"));
         assert!(figure.to_pdf().unwrap().starts_with(b"%PDF-1.7"));

@@ -1,6 +1,7 @@
-//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, dots, a table of numbers.
+//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, dots, lines over an axis, a table of numbers.
 
 mod axis;
+mod charts;
 mod difference;
 mod dots;
 mod grid;
@@ -12,6 +13,7 @@ mod sheet;
 mod signs;
 mod table;
 
+pub use charts::{Chart, ChartAxis, ChartLine, Stroke, charts};
 pub use difference::difference;
 pub use dots::{Dot, Dots, dots};
 pub use grid::grid;
