@@ -4,12 +4,15 @@
 //! picture, table and film of attlas is drawn from one; `web/src/view.ts` shows the same in the page, and a test holds the
 //! two together.
 
+mod class_looks;
+mod head_classes;
 mod overview;
 mod remarks;
 mod whole;
 
 use std::ops::Range;
 
+pub use head_classes::head_classes;
 pub use remarks::captions_of;
 
 use crate::figure::{self, Axis, ColorScale, Figure, Panel, Scale, Style};

@@ -56,6 +56,16 @@ impl<'a> Sheet<'a> {
         self.height = self.height.max(bottom);
     }
 
+    /// The body's width so far.
+    pub fn width(&self) -> f32 {
+        self.width
+    }
+
+    /// The body's height so far.
+    pub fn height(&self) -> f32 {
+        self.height
+    }
+
     /// Adds a mark.
     pub fn add(&mut self, mark: Mark) {
         self.marks.push(mark);
@@ -160,14 +170,19 @@ impl<'a> Sheet<'a> {
             self.missing(n_missing);
         }
         let notes = [std::mem::take(&mut self.notes), notes(panels, scales, pool)].concat();
-        for note in notes.iter().chain(&style.captions) {
-            self.paragraph(note, style.theme.muted());
-        }
-
         let title = match panels {
             [panel] if style.title.is_empty() => panel.title(),
             _ => &style.title,
         };
+        self.close(title, &notes, describe(panels, scales, style))
+    }
+
+    /// The figure of what was added: heading above it, notes and captions below.
+    pub fn close(mut self, title: &str, notes: &[String], description: String) -> Figure {
+        let style = self.style;
+        for note in notes.iter().chain(&style.captions) {
+            self.paragraph(note, style.theme.muted());
+        }
         let heading = wrap(title, self.width / TITLE_SIZE);
         let heading_height = heading.len() as f32 * TITLE_SIZE * 1.25 + if heading.is_empty() { 0.0 } else { 8.0 };
         for mark in &mut self.marks {
@@ -183,7 +198,7 @@ impl<'a> Sheet<'a> {
             ground: style.theme.ground(),
             marks: self.marks,
             title: if title.is_empty() { String::new() } else { visible(title) },
-            description: describe(panels, scales, style),
+            description,
             pixels_per_point: pixels_per_point(style),
         }
     }
