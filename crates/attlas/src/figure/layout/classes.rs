@@ -157,7 +157,7 @@ impl<'a> Layout<'a> {
         let cell = ((asked.unwrap_or(BODY) - left - beside) / n_columns).clamp(narrowest, CELL[2]);
         // the widest code has room in the smallest mark
         let widest = classes.iter().map(|class| shape(&visible(&class.code)).width).fold(0.0, f32::max);
-        let size = (cell * SIDE[0] / widest.max(1.0)).min(cell * 0.4).min(CODE[0]);
+        let size = (cell * SIDE[0] / widest.max(1.0)).min(cell * 0.42).min(CODE[0]);
         Layout {
             classes,
             left,
