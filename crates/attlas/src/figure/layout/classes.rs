@@ -86,7 +86,11 @@ const CELL: [f32; 3] = [14.5, 3.0, 28.0];
 const SIDE: [f32; 2] = [0.7, 0.95];
 /// The largest and the least font size of a code.
 const CODE: [f32; 2] = [9.0, 6.0];
+/// The longest name of a row, and of a column.
 const LONGEST_LABEL: f32 = 60.0;
+const LONGEST_NAME: f32 = 24.0;
+/// Where what stands beside the rows would leave cells less than this, it is left out.
+const CROWDED: f32 = 8.0;
 /// Width of a bar, of the number beside it, and of a bar of classes.
 const BAR: f32 = 46.0;
 const NUMBER: f32 = 26.0;
@@ -98,7 +102,7 @@ const LABEL_GAP: f32 = 4.0;
 /// Grids one below the other with cells of one size, a legend of the classes that occur, and what each row says beside it.
 ///
 /// A cell has the colour and the code of its class, and its mark is the larger the stronger it is; a cell of no class has a
-/// dot. Where cells are too small for a code, the picture says so.
+/// dot. Where cells are too small for a code, or the width asked for has no room beside the rows, the picture says so.
 pub fn classes(grids: &[ClassGrid], classes: &[CellClass], words: &ClassWords<'_>, style: &Style) -> Figure {
     let mut sheet = Sheet::new(style, Quantity::Weight);
     let layout = Layout::new(grids, classes, style);
@@ -112,6 +116,9 @@ pub fn classes(grids: &[ClassGrid], classes: &[CellClass], words: &ClassWords<'_
     let mut notes = Vec::new();
     if layout.code_size.is_none() && counts.iter().any(|count| *count > 0) {
         notes.push("The cells are too small for the letters of their classes.".to_owned());
+    }
+    if !layout.has_room_beside {
+        notes.push("The picture is too narrow for what stands beside the rows.".to_owned());
     }
     let description = describe(grids, classes, &counts, words, style);
     sheet.close(&style.title, &notes, description)
@@ -139,6 +146,7 @@ struct Layout<'a> {
     bars: f32,
     /// Numbers of a row, at most.
     n_numbers: usize,
+    has_room_beside: bool,
     /// `None` where there is no room for codes.
     code_size: Option<f32>,
 }
@@ -154,6 +162,8 @@ impl<'a> Layout<'a> {
         let beside = n_numbers as f32 * (GAP + BAR + NUMBER) + GAP + MIX;
         let asked = Sheet::asked_width(style);
         let narrowest = if asked.is_some() { CELL[1] } else { CELL[0] };
+        let has_room_beside = asked.is_none_or(|asked| asked - left - beside >= n_columns * CROWDED);
+        let beside = if has_room_beside { beside } else { 0.0 };
         let cell = ((asked.unwrap_or(BODY) - left - beside) / n_columns).clamp(narrowest, CELL[2]);
         // the widest code has room in the smallest mark
         let widest = classes.iter().map(|class| shape(&visible(&class.code)).width).fold(0.0, f32::max);
@@ -164,43 +174,64 @@ impl<'a> Layout<'a> {
             cell,
             bars: left + n_columns * cell + GAP,
             n_numbers,
+            has_room_beside,
             code_size: (size >= CODE[1]).then_some(size),
         }
     }
 
     /// Draws a grid whose upper edge is at `top`, and says where it ends.
     fn grid(&self, sheet: &mut Sheet<'_>, grid: &ClassGrid, words: &ClassWords<'_>, top: f32) -> f32 {
-        let (ink, muted) = (sheet.style.theme.ink(), sheet.style.theme.muted());
-        let title = fit(&grid.title, (self.bars - GAP).max(160.0) / TEXT_SIZE);
+        let ink = sheet.style.theme.ink();
+        let right = if self.has_room_beside { self.mix_left() + MIX } else { self.bars - GAP };
+        sheet.extend(right, 0.0);
+        let title = fit(&grid.title, sheet.width() / TEXT_SIZE);
         sheet.text(title, [0.0, top + TEXT_SIZE], 0.0, Anchor::Start, TEXT_SIZE, ink);
-        let top = top + TEXT_SIZE * 1.5;
-        let baseline = top + NAME_SIZE;
+        let baseline = top + TEXT_SIZE * 1.5 + NAME_SIZE;
         self.column_names(sheet, grid, baseline);
+        let top = baseline + 4.0;
+        let step = step(self.cell, TICK_SIZE * 1.15, grid.rows.len());
+        for (place, row) in grid.rows.iter().enumerate() {
+            let y = top + place as f32 * self.cell;
+            if place % step == 0 {
+                let at = [self.left - LABEL_GAP, y + self.cell / 2.0 + TICK_SIZE * 0.35];
+                sheet.text(fit(&row.label, LONGEST_LABEL / TICK_SIZE), at, 0.0, Anchor::End, TICK_SIZE, ink);
+            }
+            self.marks(sheet, row, y);
+        }
+        self.codes(sheet, grid, top);
+        if self.has_room_beside {
+            self.beside(sheet, grid, words, [baseline, top], step);
+        }
+        let bottom = top + grid.rows.len() as f32 * self.cell;
+        sheet.extend(0.0, bottom);
+        bottom
+    }
+
+    /// What stands beside the rows, and its names; the number of every `step`th row.
+    fn beside(
+        &self,
+        sheet: &mut Sheet<'_>,
+        grid: &ClassGrid,
+        words: &ClassWords<'_>,
+        [baseline, top]: [f32; 2],
+        step: usize,
+    ) {
+        let muted = sheet.style.theme.muted();
         for (place, number) in grid.numbers.iter().enumerate() {
             let name = fit(&number.name, (BAR + NUMBER) / NAME_SIZE);
             sheet.text(name, [self.bar_left(grid, place), baseline], 0.0, Anchor::Start, NAME_SIZE, muted);
         }
         let mix = fit(words.mix, MIX / NAME_SIZE);
         sheet.text(mix, [self.mix_left(), baseline], 0.0, Anchor::Start, NAME_SIZE, muted);
-
-        let top = baseline + 4.0;
         let highs: Vec<f32> = (0..grid.numbers.len()).map(|place| high(grid, place)).collect();
-        let step = step(self.cell, TICK_SIZE * 1.15, grid.rows.len());
         for (place, row) in grid.rows.iter().enumerate() {
             let y = top + place as f32 * self.cell;
-            if place % step == 0 {
-                self.numbers(sheet, grid, row, y);
-                let at = [self.left - LABEL_GAP, y + self.cell / 2.0 + TICK_SIZE * 0.35];
-                sheet.text(fit(&row.label, LONGEST_LABEL / TICK_SIZE), at, 0.0, Anchor::End, TICK_SIZE, ink);
-            }
             self.bars(sheet, grid, place, y, &highs);
             self.mix(sheet, row, self.mix_left(), y);
-            self.marks(sheet, row, y);
+            if place % step == 0 {
+                self.numbers(sheet, grid, row, y);
+            }
         }
-        self.codes(sheet, grid, top);
-        let bottom = top + grid.rows.len() as f32 * self.cell;
-        sheet.extend(self.mix_left() + MIX, bottom);
-        bottom
     }
 
     /// Where the bars of a number begin: the same number from the right stands at the same place in all grids.
@@ -220,11 +251,12 @@ impl<'a> Layout<'a> {
 
     /// The names of the columns, every so many where they are narrow.
     fn column_names(&self, sheet: &mut Sheet<'_>, grid: &ClassGrid, baseline: f32) {
-        let names: Vec<_> = grid.columns.iter().map(|name| fit(name, LONGEST_LABEL / TICK_SIZE)).collect();
+        let names: Vec<_> = grid.columns.iter().map(|name| fit(name, LONGEST_NAME / TICK_SIZE)).collect();
         let widest = names.iter().map(|name| name.width * TICK_SIZE).fold(0.0, f32::max);
         let (step, muted) = (step(self.cell, widest + 2.0, names.len()), sheet.style.theme.muted());
         for (column, name) in names.into_iter().enumerate().step_by(step) {
             let x = self.left + (column as f32 + 0.5) * self.cell;
+            sheet.extend(x + widest / 2.0, 0.0);
             sheet.text(name, [x, baseline], 0.0, Anchor::Middle, TICK_SIZE, muted);
         }
     }

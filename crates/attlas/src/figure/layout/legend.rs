@@ -3,7 +3,7 @@
 use super::classes::{CellClass, ClassWords, dot, ink_on, square};
 use super::sheet::{Sheet, TEXT_SIZE};
 use crate::figure::marks::Anchor;
-use crate::figure::text::{fit, shape, visible};
+use crate::figure::text::fit;
 
 /// The side of a legend's square, and the font size of its letters.
 const SIDE: f32 = 12.0;
@@ -21,7 +21,7 @@ pub fn legend(sheet: &mut Sheet<'_>, classes: &[CellClass], counts: &[usize], wo
         let [x, y] = flow.item(sheet, &format!("{}: {count}", class.name));
         square(sheet, [x + SIDE / 2.0, y], SIDE, class.color);
         let at = [x + SIDE / 2.0, y + CODE_SIZE * 0.35];
-        let code = shape(&visible(&class.code));
+        let code = fit(&class.code, SIDE / CODE_SIZE);
         sheet.text(code, at, 0.0, Anchor::Middle, CODE_SIZE, ink_on(class.color));
     }
     if let Some(count) = counts.last().filter(|count| **count > 0) {
