@@ -4,7 +4,12 @@ mod axis;
 mod charts;
 mod difference;
 mod dots;
+//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, cells by class.
+
+mod axis;
+mod classes;
 mod grid;
+mod legend;
 mod lines;
 mod map;
 mod overview;
@@ -16,6 +21,7 @@ mod table;
 pub use charts::{Chart, ChartAxis, ChartLine, Stroke, charts};
 pub use difference::difference;
 pub use dots::{Dot, Dots, dots};
+pub use classes::{CellClass, ClassCell, ClassGrid, ClassRow, ClassWords, RowNumber, classes};
 pub use grid::grid;
 pub use lines::lines;
 pub use map::{CellMark, Sign, map, marked_map};
