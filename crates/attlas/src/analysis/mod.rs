@@ -13,8 +13,10 @@ mod heads;
 mod measure;
 mod positional;
 mod rarity;
+mod received;
 mod rows;
 mod sink;
+mod spans;
 mod student;
 mod sums;
 mod words;
@@ -26,8 +28,10 @@ pub use heads::{HeadSummary, HeadSums, Standout, measure, measure_all, merge, st
 pub use measure::{Baseline, MEASURES, Measure, Reads, Score};
 pub use positional::{looks_most_at, offset_weight};
 pub use rarity::{looks_most_at_one_of, rarest_keys};
+pub use received::{Question, Received};
 pub use rows::{Columns, Keys, Row, Rows};
 pub use sink::{first_key_weight, sink_weight};
+pub use spans::{ROLE_NAMES, Span, roles, turns};
 pub use sums::{Sample, Sums};
 pub use words::{Link, WordLinks, links, word_links};
 
