@@ -1,4 +1,4 @@
-//! `attlas draw map|lines|heads|layers|overview|patches`.
+//! `attlas draw map|lines|heads|layers|overview|patches|received`.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -14,6 +14,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
 use super::draw_patches::{self, PatchesArguments};
+use super::draw_received::{self, ReceivedArguments};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
@@ -121,6 +122,9 @@ Examples:
         #[command(flatten)]
         patches: PatchesArguments,
     },
+    /// What each token receives of all queries together, and the share that goes to spans of tokens; without -o, as a table.
+    #[command(after_help = draw_received::EXAMPLES)]
+    Received(ReceivedArguments),
 }
 
 /// Which head, or the mean of which layer.
@@ -216,17 +220,16 @@ fn parse_dpi(text: &str) -> Result<f32, String> {
 
 /// Draws the picture and writes it.
 pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let (Picture::Map { common, .. }
-    | Picture::Lines { common, .. }
-    | Picture::Heads { common, .. }
-    | Picture::Layers { common, .. }
-    | Picture::Overview { common, .. }
-    | Picture::Patches { common, .. }) = &arguments.picture;
-    let format = Format::of(&common.output)?;
-    if common.style.dpi.is_some() && format != Format::Png {
-        let name = common.output.display();
-        return Err(Failure::Usage(format!("--dpi is for a .png, but {name} has no pixels")));
-    }
+    let common = match &arguments.picture {
+        Picture::Map { common, .. }
+        | Picture::Lines { common, .. }
+        | Picture::Heads { common, .. }
+        | Picture::Layers { common, .. }
+        | Picture::Overview { common, .. }
+        | Picture::Patches { common, .. } => common,
+        Picture::Received(received) => return draw_received::run(received, terminal),
+    };
+    let format = Format::of(&common.output, &common.style)?;
     let image = match &arguments.picture {
         Picture::Patches { patches, .. } => patches.image.as_deref(),
         _ => None,
@@ -243,6 +246,7 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
         Picture::Layers { head, .. } => draw_layers(&recording, common, *head),
         Picture::Overview { .. } => draw_overview(&recording, common),
         Picture::Patches { patches, .. } => draw_patches::figure(&recording, common, patches),
+        Picture::Received(received) => return draw_received::run(received, terminal),
     }?;
     format.write(&figure, &common.output)?;
     writeln!(terminal, "{}", printable(&common.output.display().to_string()))?;
@@ -442,7 +446,7 @@ impl StyleArguments {
     }
 
     /// The style of a picture of several maps, with its heading unless another was asked for.
-    fn of_several(&self, title: &str, captions: Vec<String>) -> Style {
+    pub fn of_several(&self, title: &str, captions: Vec<String>) -> Style {
         Style { title: self.title.clone().unwrap_or_else(|| title.to_owned()), captions, ..self.style() }
     }
 
@@ -471,23 +475,35 @@ impl StyleArguments {
 
 /// The format of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub enum Format {
     Svg,
     Pdf,
     Png,
 }
 
 impl Format {
-    fn of(path: &Path) -> Result<Format, Failure> {
-        match path.extension().map(OsString::from).and_then(|extension| extension.into_string().ok()).as_deref() {
-            Some("svg") => Ok(Format::Svg),
-            Some("pdf") => Ok(Format::Pdf),
-            Some("png") => Ok(Format::Png),
-            _ => Err(Failure::Usage(format!("-o {}: pictures are .svg, .pdf or .png files", path.display()))),
+    /// The format that the file's name says; `--dpi` is for one of them.
+    pub fn of(path: &Path, style: &StyleArguments) -> Result<Format, Failure> {
+        let extension = path.extension().map(OsString::from).and_then(|extension| extension.into_string().ok());
+        let format = match extension.as_deref() {
+            Some("svg") => Format::Svg,
+            Some("pdf") => Format::Pdf,
+            Some("png") => Format::Png,
+            _ => {
+                let name = path.display();
+                return Err(Failure::Usage(format!("-o {name}: pictures are .svg, .pdf or .png files")));
+            }
+        };
+        match style.dpi {
+            Some(_) if format != Format::Png => {
+                Err(Failure::Usage(format!("--dpi is for a .png, but {} has no pixels", path.display())))
+            }
+            _ => Ok(format),
         }
     }
 
-    fn write(self, figure: &Figure, path: &Path) -> Result<(), Failure> {
+    /// Writes the picture aside, then in its place.
+    pub fn write(self, figure: &Figure, path: &Path) -> Result<(), Failure> {
         let bytes = match self {
             Format::Svg => figure.to_svg().into_bytes(),
             Format::Pdf => figure.to_pdf()?,

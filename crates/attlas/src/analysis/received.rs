@@ -18,6 +18,8 @@ pub struct Question<'a> {
     pub item: usize,
     /// Keys whose share is wanted together; they may overlap.
     pub spans: &'a [Span],
+    /// The first so many of the spans are also given row by row.
+    pub n_by_row: usize,
     /// Only these queries, by position: counted from 0, padding left out. All where nothing is said.
     pub queries: Option<Range<usize>>,
 }
@@ -43,6 +45,8 @@ pub struct Received {
     pub keys: Vec<Sums>,
     /// Of each span that was asked for, in order: over the rows that may see a key of it.
     pub spans: Vec<Sums>,
+    /// What each row that was read gives to a span, for the first spans. Shape `[n_by_row, n_rows]`.
+    pub rows: Vec<Vec<f32>>,
     /// What padded keys hold, which should be nothing; `None` where the text has none.
     pub padding: Option<Sums>,
     /// What a learned sink takes; `None` where the layer has none.
@@ -71,7 +75,7 @@ impl Received {
         let [first, ..] = maps.as_slice() else {
             return Err(Error::Inconsistent(format!("{} layer {} has no head", layer.kind, layer.index)));
         };
-        let mut reader = Reader::new(first, question.spans);
+        let mut reader = Reader::new(first, question);
         let rows = Rows::of(first);
         let queries = queries_read(&rows, first, question.queries.as_ref())?;
         let mut band = Band::new(&maps);
@@ -152,7 +156,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(map: &AttentionMap<'_>, spans: &[Span]) -> Reader {
+    fn new(map: &AttentionMap<'_>, question: &Question<'_>) -> Reader {
         let n_keys = map.n_keys();
         let all = unpadded(map.key_tokens(), n_keys);
         let is_valid = |key: usize| all.binary_search(&key).is_ok();
@@ -163,7 +167,8 @@ impl Reader {
             head: None,
             n_rows: 0,
             keys: vec![Sums::default(); all.len()],
-            spans: vec![Sums::default(); spans.len()],
+            spans: vec![Sums::default(); question.spans.len()],
+            rows: vec![Vec::new(); question.n_by_row.min(question.spans.len())],
             padding: (!padded.is_empty()).then(Sums::default),
             sink: None,
             nowhere: None,
@@ -194,7 +199,7 @@ impl Reader {
                 sums.add(Sample { score, baseline: if is_seen { uniform } else { 0.0 } });
             }
         }
-        for (span, sums) in spans.iter().zip(&mut received.spans) {
+        for (place, (span, sums)) in spans.iter().zip(&mut received.spans).enumerate() {
             let keys = span.keys.within(&whole);
             let n_seen = match self.is_masked {
                 true => keys.iter().filter(|key| row.sees(**key)).count(),
@@ -204,6 +209,7 @@ impl Reader {
             if n_seen > 0 || score != 0.0 {
                 sums.add(Sample { score, baseline: n_seen as f64 * uniform });
             }
+            received.rows.get_mut(place).into_iter().for_each(|rows| rows.push(score as f32));
         }
         let padding = mass(row, self.padded.within(&whole));
         if let Some(sums) = &mut received.padding {
@@ -219,11 +225,7 @@ impl Reader {
     /// What was read, where rows sum to 1 within `tolerance`.
     fn finish(self, tolerance: f64) -> Received {
         let lacks = self.largest_lack > tolerance;
-        Received {
-            sink: self.has_sink.then_some(self.sink),
-            nowhere: lacks.then_some(self.nowhere),
-            ..self.received
-        }
+        Received { sink: self.has_sink.then_some(self.sink), nowhere: lacks.then_some(self.nowhere), ..self.received }
     }
 }
 
@@ -284,7 +286,10 @@ mod tests {
         let recording = recording(Kind::Decoder, CAUSAL.to_vec(), 3, 3);
         let tokens = &recording.items[0].target;
         let span = |range| Span::of("a", range, tokens, 3).expect("it is inside");
-        let received = of(&recording, &[span(0..2), span(1..3), span(0..3)]);
+        let spans = [span(0..2), span(1..3), span(0..3)];
+        let question = Question { spans: &spans, n_by_row: 2, ..Question::default() };
+        let received = Received::of(&recording, &recording.layers[0], Some(0), &question).expect("the head exists");
+        assert_eq!(received.rows, [[1.0, 1.0, 0.3], [0.0, 0.6, 0.9]], "row by row");
         let all: Vec<f64> = received.spans.iter().map(|sums| mean(&received.over_all(sums))).collect();
         near(&all, &[2.3 / 3.0, 1.5 / 3.0, 1.0]);
         near(&[mean(&received.spans[1])], &[0.75]);

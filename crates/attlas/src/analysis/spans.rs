@@ -174,9 +174,29 @@ mod tests {
     #[test]
     fn turns_are_told_by_marks_before_the_name_of_the_role() {
         let chat = [
-            "<|im_start|>", "system", "\n", "Be", " kind", "<|im_end|>", "\n", "<|im_start|>", "user", "\n", "Hi",
-            "<|im_end|>", "\n", "<|im_start|>", "assist", "ant", "\n", "Hello", "<|im_end|>", "<|im_start|>", "user",
-            "\n", "Bye",
+            "<|im_start|>",
+            "system",
+            "\n",
+            "Be",
+            " kind",
+            "<|im_end|>",
+            "\n",
+            "<|im_start|>",
+            "user",
+            "\n",
+            "Hi",
+            "<|im_end|>",
+            "\n",
+            "<|im_start|>",
+            "assist",
+            "ant",
+            "\n",
+            "Hello",
+            "<|im_end|>",
+            "<|im_start|>",
+            "user",
+            "\n",
+            "Bye",
         ];
         let expected = [
             named("system", &[1, 2, 3, 4, 6]),

@@ -1,4 +1,4 @@
-//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image.
+//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, a profile of columns.
 
 mod axis;
 mod grid;
@@ -6,6 +6,7 @@ mod lines;
 mod map;
 mod overview;
 mod patches;
+mod profile;
 mod sheet;
 
 pub use grid::grid;
@@ -13,3 +14,4 @@ pub use lines::lines;
 pub use map::map;
 pub use overview::{OverviewRow, overview};
 pub use patches::{PatchRow, Pixels, patches};
+pub use profile::{Bars, Profile, profile};
