@@ -105,6 +105,7 @@ fn captions(text: &OfText<'_>, groups: &[Bars], n_silent: usize) -> Vec<String> 
             "under a causal mask early tokens are seen by more queries: the line says what that alone gives".into(),
         );
     }
+    captions.extend(text.mostly_first());
     if n_silent > 0 {
         captions
             .push(format!("{} of added silence left out; the span says what they receive", counted(n_silent, "token")));

@@ -112,6 +112,24 @@ impl OfText<'_> {
         map.keys.iter().map(share)
     }
 
+    /// Spans of which the text's first token alone has more than half, whatever it stands for: it often is what queries look at
+    /// that look at nothing.
+    pub fn mostly_first(&self) -> Option<String> {
+        let mean = |share: &dyn Fn(&Received) -> Option<f64>| {
+            let shares: Option<Vec<f64>> = self.maps.iter().map(share).collect();
+            shares.map(|shares| shares.iter().sum::<f64>() / shares.len().max(1) as f64)
+        };
+        let first = mean(&|map| map.over_all(map.keys.first()?).mean())?;
+        let of_span = |(place, span): (usize, &Span)| {
+            let is_more = span.range.as_ref().is_some_and(|range| range.start == 0) && span.len() > 1;
+            let all = mean(&|map| map.over_all(map.spans.get(place)?).mean()).filter(|_| is_more)?;
+            (first > 0.5 * all).then(|| format!("{} ({all:.2})", span.name))
+        };
+        let spans: Vec<String> = self.spans.iter().enumerate().filter_map(of_span).collect();
+        let names = spans.join(", ");
+        (!spans.is_empty()).then(|| format!("the first token alone receives {first:.2}, most of what goes to {names}"))
+    }
+
     /// What of the maps fails its checks.
     pub fn complaint(&self) -> Option<String> {
         let mut failed = self.maps.iter().filter_map(|map| Some((map, map.problem.as_ref()?)));

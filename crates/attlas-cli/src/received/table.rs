@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use attlas::Kind;
 use attlas::analysis::Received;
 
 use super::{OfText, Share};
@@ -43,6 +44,10 @@ pub fn print_table(texts: &[OfText<'_>], terminal: &mut Terminal) -> Result<(), 
         print_lines("token", &tokens, &text.maps, terminal)?;
         if let Some(left_out) = left_out {
             writeln!(terminal, "{}", terminal.dim(&left_out))?;
+        }
+        let cells = terminal.width;
+        for line in text.mostly_first().iter().flat_map(|remark| wrapped(remark, cells)) {
+            writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
         }
     }
     let Some(text) = texts.first() else { return Ok(()) };
@@ -163,9 +168,11 @@ fn legend(text: &OfText<'_>) -> String {
     let queries = if n_rows == 1 { "1 query".to_owned() } else { format!("{n_rows} queries, every one of them read") };
     let has = |name: &str| text.maps.first().is_some_and(|map| text.shares(map).any(|(other, _, _)| other == name));
     let mut legend = format!(
-        "Shares of a query's weight, the mean over {queries}. uniform: what looking at all visible tokens alike gives; under a \
-         causal mask early tokens are seen by more queries. "
+        "Shares of a query's weight, the mean over {queries}. uniform: what looking at all visible tokens alike gives. "
     );
+    if text.layer.kind == Kind::Decoder {
+        legend.push_str("Under a causal mask early tokens are seen by more queries. ");
+    }
     if text.maps.len() == 1 {
         legend.push_str(
             "where seen: the mean over the queries that may see it. The interval takes queries as independent, which \

@@ -92,7 +92,7 @@ pub fn turns(tokens: &Tokens, n_keys: usize) -> Vec<Span> {
         let keys = Keys::new(end, |key| key > open && all[key].is_text());
         let (Some(first), Some(last)) = (keys.first(), keys.within(&(0..end)).last()) else { continue };
         let range = Some(position(first)..position(*last) + 1);
-        turns.push((role_of(all, open), Span { name: String::new(), range, keys }));
+        turns.push((role_of(&tokens.text, all, open), Span { name: String::new(), range, keys }));
     }
     let roles: Vec<String> = turns.iter().map(|(role, _)| role.clone()).collect();
     let named = turns.into_iter().enumerate().map(|(turn, (role, span))| {
@@ -128,20 +128,23 @@ fn mark(token: &Token) -> Option<Mark> {
 }
 
 /// The role of the turn that the mark at `open` opens: as the template calls it, or `turn` where that is no plain word.
-fn role_of(all: &[Token], open: usize) -> String {
+fn role_of(text: &str, all: &[Token], open: usize) -> String {
     if let Some(Mark::Names(role)) = mark(&all[open]) {
         return role.to_owned();
     }
+    // its pieces, up to a line's end, which tokens show as a sign or leave out
     let mut role = String::new();
+    let mut end = all[open].span.as_ref().map(|span| span.end);
     for token in all[open + 1..].iter().take(MOST_ROLE_TOKENS).take_while(|token| token.is_text()) {
-        role.push_str(&token.text);
-        if token.text.contains('\n') || role.len() > LONGEST_ROLE {
+        let gap = end.zip(token.span.as_ref()).and_then(|(end, span)| text.get(end..span.start));
+        if token.text.contains(['\n', '↵']) || gap.is_some_and(|gap| gap.contains(char::is_whitespace)) {
             break;
         }
+        role.push_str(&token.text);
+        end = token.span.as_ref().map(|span| span.end);
     }
-    let role = role.split('\n').next().unwrap_or_default().trim();
     let is_plain = !role.is_empty() && role.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if is_plain && role.len() <= LONGEST_ROLE { role.to_owned() } else { "turn".to_owned() }
+    if is_plain && role.len() <= LONGEST_ROLE { role } else { "turn".to_owned() }
 }
 
 #[cfg(test)]
@@ -214,6 +217,17 @@ mod tests {
         let chat = ["<s>", "[INST]", "Hi", "[/INST]", "Hello", "</s>", "[INST]", "Bye", "[/INST]"];
         assert_eq!(found(&chat), [named("user 1", &[2]), named("assistant 1", &[4]), named("user 2", &[7])]);
         assert_eq!(found(&["<|user|>", "\n", "Hi"]), [named("user 1", &[1, 2])]);
+    }
+
+    #[test]
+    fn a_role_ends_where_its_line_does_also_where_tokens_do_not_show_it() {
+        let mut chat = tokens(&["<|im_start|>", "us", "er", "Hi"]);
+        chat.text = "<|im_start|>user\nHi".to_owned();
+        for (token, span) in chat.tokens.iter_mut().zip([0..12, 12..14, 14..16, 17..19]) {
+            token.span = Some(span);
+        }
+        assert_eq!(turns(&chat, 4)[0].name, "user 1");
+        assert_eq!(found(&["<|im_start|>", "user", "↵", "Hi"])[0].0, "user 1");
     }
 
     #[test]
