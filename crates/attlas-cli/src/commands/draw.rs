@@ -445,6 +445,20 @@ impl StyleArguments {
         }
     }
 
+    /// The first of these options that was given and is no default, for where nothing is drawn.
+    pub fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.title.is_some(), "--title"),
+            (self.size.is_some(), "--width"),
+            (self.dpi.is_some(), "--dpi"),
+            (self.scale.is_some(), "--scale"),
+            (self.panel_scale != PanelScale::default(), "--panel-scale"),
+            (self.theme != Theme::default(), "--theme"),
+            (self.colormap != Colormap::default(), "--colormap"),
+        ];
+        given.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
+    }
+
     /// The style of a picture of several maps, with its heading unless another was asked for.
     pub fn of_several(&self, title: &str, captions: Vec<String>) -> Style {
         Style { title: self.title.clone().unwrap_or_else(|| title.to_owned()), captions, ..self.style() }

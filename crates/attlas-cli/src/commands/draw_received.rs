@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use attlas::Kind;
 use attlas::analysis::{Question, Received};
+use attlas::figure::PanelScale;
 use clap::Args;
 use rayon::prelude::*;
 
@@ -18,7 +19,7 @@ use crate::inputs::{
 };
 use crate::progress::Progress;
 use crate::received::{OfText, figure, no_two_alike, print_json, print_table, range_of, spans_of};
-use crate::terminal::{Terminal, printable};
+use crate::terminal::{Terminal, printable, remark};
 use crate::view::Special;
 
 pub const EXAMPLES: &str = "\
@@ -93,6 +94,15 @@ fn parse_heads(text: &str) -> Result<Heads, String> {
 /// Measures, then prints or draws.
 pub fn run(arguments: &ReceivedArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     no_two_alike(&arguments.spans)?;
+    match (arguments.style.first_given(), &arguments.output) {
+        (Some(option), None) => {
+            return Err(Failure::Usage(format!("{option} is for a picture, but none is asked for: -o FILE.svg")));
+        }
+        _ if arguments.style.panel_scale != PanelScale::default() => {
+            remark("--panel-scale does nothing here: the picture has one strip");
+        }
+        _ => {}
+    }
     let format = arguments.output.as_ref().map(|path| Format::of(path, &arguments.style)).transpose()?;
     if let Some(output) = &arguments.output {
         let model = model_files(&arguments.run.model);

@@ -29,13 +29,13 @@ pub fn figure(text: &OfText<'_>, style: &StyleArguments, silence: Special) -> Re
         places.iter().map(mean).collect::<Vec<f32>>() // [n_places]
     };
     let name = match text.maps.len() {
-        1 => "received: share of a query's weight (line: all visible tokens alike)".to_owned(),
-        n => format!("received, mean of {n} maps: share of a query's weight (line: all visible tokens alike)"),
+        1 => "received".to_owned(),
+        n => format!("received, mean of {n} maps"),
     };
     let columns = Bars { name, numbers: mean(Share::score), expected: mean(Share::baseline) };
     let scale = ColorScale::of([&panel], style.scale());
     let groups = groups(text);
-    let groups_are = "spans: share of a query's weight, map by map (line: all visible tokens alike)".to_owned();
+    let groups_are = "received by spans, map by map".to_owned();
     let title = format!("{}: where attention goes", text.layer.kind.title());
     let style = style.of_several(&title, captions(text, &groups, silent));
     let groups = groups.into_iter().take(MOST_GROUPS).collect();
@@ -99,11 +99,13 @@ fn captions(text: &OfText<'_>, groups: &[Bars], n_silent: usize) -> Vec<String> 
     captions.extend(text.complaint());
     let n_rows = text.maps.first().map_or(0, |map| map.n_rows) as usize;
     let queries = if n_rows == 1 { "1 query".to_owned() } else { format!("{n_rows} queries") };
-    captions.push(format!("mean over {queries}, every one of them read; weights are not importance"));
+    captions.push(format!(
+        "received: the share of a query's weight, mean over {queries}, every one of them read; lines: what looking at all visible \
+         tokens alike gives"
+    ));
     if text.layer.kind == Kind::Decoder {
-        captions.push(
-            "under a causal mask early tokens are seen by more queries: the line says what that alone gives".into(),
-        );
+        captions
+            .push("under a causal mask early tokens are seen by more queries: the line says what that gives".into());
     }
     captions.extend(text.mostly_first());
     if n_silent > 0 {
@@ -113,6 +115,7 @@ fn captions(text: &OfText<'_>, groups: &[Bars], n_silent: usize) -> Vec<String> 
     if groups.len() > MOST_GROUPS {
         captions.push(format!("the first {MOST_GROUPS} of {} spans", groups.len()));
     }
+    captions.push("weights are not importance".into());
     captions.extend(provenance.remarks());
     captions
 }

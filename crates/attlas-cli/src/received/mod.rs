@@ -115,11 +115,12 @@ impl OfText<'_> {
     /// Spans of which the text's first token alone has more than half, whatever it stands for: it often is what queries look at
     /// that look at nothing.
     pub fn mostly_first(&self) -> Option<String> {
+        const LEAST: f64 = 0.05; // less is not worth a word
         let mean = |share: &dyn Fn(&Received) -> Option<f64>| {
             let shares: Option<Vec<f64>> = self.maps.iter().map(share).collect();
             shares.map(|shares| shares.iter().sum::<f64>() / shares.len().max(1) as f64)
         };
-        let first = mean(&|map| map.over_all(map.keys.first()?).mean())?;
+        let first = mean(&|map| map.over_all(map.keys.first()?).mean()).filter(|first| *first >= LEAST)?;
         let of_span = |(place, span): (usize, &Span)| {
             let is_more = span.range.as_ref().is_some_and(|range| range.start == 0) && span.len() > 1;
             let all = mean(&|map| map.over_all(map.spans.get(place)?).mean()).filter(|_| is_more)?;

@@ -33,7 +33,9 @@ pub fn print_table(texts: &[OfText<'_>], terminal: &mut Terminal) -> Result<(), 
             0 | 1 => String::new(),
             n => format!(", text {} of {n}, counted from 0", text.item),
         };
-        let title = format!("{}, {}{which}", text.layer.kind.title(), text.which());
+        let n_rows = text.maps.first().map_or(0, |map| map.n_rows) as usize;
+        let queries = if n_rows == 1 { "1 query".to_owned() } else { format!("{n_rows} queries") };
+        let title = format!("{}, {}{which}: {queries}", text.layer.kind.title(), text.which());
         writeln!(terminal, "{}", terminal.bold(&title))?;
         let spans = lines_of_spans(text);
         if !spans.is_empty() {
@@ -164,12 +166,11 @@ fn short(number: Option<f64>) -> String {
 }
 
 fn legend(text: &OfText<'_>) -> String {
-    let n_rows = text.maps.first().map_or(0, |map| map.n_rows);
-    let queries = if n_rows == 1 { "1 query".to_owned() } else { format!("{n_rows} queries, every one of them read") };
     let has = |name: &str| text.maps.first().is_some_and(|map| text.shares(map).any(|(other, _, _)| other == name));
-    let mut legend = format!(
-        "Shares of a query's weight, the mean over {queries}. uniform: what looking at all visible tokens alike gives. "
-    );
+    let mut legend =
+        "Shares of a query's weight, the mean over all queries, every one of them read. uniform: what looking at all \
+                      visible tokens alike gives. "
+            .to_owned();
     if text.layer.kind == Kind::Decoder {
         legend.push_str("Under a causal mask early tokens are seen by more queries. ");
     }
