@@ -13,6 +13,9 @@ pub const ROLE_NAMES: [&str; 7] = ["special", "text", "patches", "silence", "pad
 const LONGEST_ROLE: usize = 24;
 const MOST_ROLE_TOKENS: usize = 8;
 
+/// Roles that are known to be whole where nothing says that a name ends.
+const ROLES: [&str; 6] = ["system", "user", "assistant", "model", "developer", "tool"];
+
 /// Some keys of a map, under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
@@ -134,14 +137,17 @@ fn role_of(text: &str, all: &[Token], open: usize) -> String {
     }
     // its pieces, up to a line's end, which tokens show as a sign or leave out
     let mut role = String::new();
+    let mut word = None;
     let mut end = all[open].span.as_ref().map(|span| span.end);
     for token in all[open + 1..].iter().take(MOST_ROLE_TOKENS).take_while(|token| token.is_text()) {
         let gap = end.zip(token.span.as_ref()).and_then(|(end, span)| text.get(end..span.start));
-        if token.text.contains(['\n', '↵']) || gap.is_some_and(|gap| gap.contains(char::is_whitespace)) {
+        let ends_line = token.text.contains(['\n', '↵']) || gap.is_some_and(|gap| gap.contains(char::is_whitespace));
+        if ends_line || (ROLES.contains(&role.as_str()) && token.word != word) {
             break;
         }
         role.push_str(&token.text);
         end = token.span.as_ref().map(|span| span.end);
+        word = token.word;
     }
     let is_plain = !role.is_empty() && role.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if is_plain && role.len() <= LONGEST_ROLE { role } else { "turn".to_owned() }
@@ -228,6 +234,7 @@ mod tests {
         }
         assert_eq!(turns(&chat, 4)[0].name, "user 1");
         assert_eq!(found(&["<|im_start|>", "user", "↵", "Hi"])[0].0, "user 1");
+        assert_eq!(found(&["<|im_start|>", "user", "Hi"])[0].0, "user 1");
     }
 
     #[test]
