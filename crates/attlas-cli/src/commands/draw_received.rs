@@ -145,6 +145,12 @@ fn measured<'a>(
         None => recording.layers_of(kind).collect(),
     };
     let first = recording.layer(kind, layers.first().map_or(0, |layer| layer.index))?;
+    let has_other_keys =
+        |layer: &&attlas::Layer| (layer.shape.n_keys, &layer.key_axis) != (first.shape.n_keys, &first.key_axis);
+    if let Some(other) = layers.iter().copied().find(has_other_keys) {
+        let (one, other) = (first.index, other.index);
+        return Err(Failure::Usage(format!("layers {one} and {other} have other keys; choose one with --layer")));
+    }
     let spans = spans_of(&arguments.spans, tokens, first, (n_items > 1).then_some(item))?;
     let queries = arguments.rows.as_ref().map(|rows| range_of(rows, first.query_tokens(tokens), first.shape.n_queries));
     let question = Question { item, spans: &spans, n_by_row: arguments.spans.len(), queries };

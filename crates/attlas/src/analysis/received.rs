@@ -199,8 +199,23 @@ impl Reader {
                 sums.add(Sample { score, baseline: if is_seen { uniform } else { 0.0 } });
             }
         }
+        self.add_spans(row, spans, uniform);
+        let padding = mass(row, self.padded.within(&whole));
+        if let Some(sums) = &mut self.received.padding {
+            sums.add(Sample { score: padding, baseline: 0.0 });
+        }
+        let lack = (1.0 - mass(row, self.all.within(&whole)) - padding - sink).max(0.0);
+        self.has_sink |= sink > 0.0;
+        self.largest_lack = self.largest_lack.max(lack);
+        self.sink.add(Sample { score: sink, baseline: 0.0 });
+        self.nowhere.add(Sample { score: lack, baseline: 0.0 });
+    }
+
+    /// Takes in what a row gives to the spans; `uniform` is the weight of each key it sees, were they looked at alike.
+    fn add_spans(&mut self, row: &Row<'_>, spans: &[Span], uniform: f64) {
+        let received = &mut self.received;
         for (place, (span, sums)) in spans.iter().zip(&mut received.spans).enumerate() {
-            let keys = span.keys.within(&whole);
+            let keys = span.keys.within(&(0..row.weights.len()));
             let n_seen = match self.is_masked {
                 true => keys.iter().filter(|key| row.sees(**key)).count(),
                 false => span.keys.within(&row.visible).len(),
@@ -211,15 +226,6 @@ impl Reader {
             }
             received.rows.get_mut(place).into_iter().for_each(|rows| rows.push(score as f32));
         }
-        let padding = mass(row, self.padded.within(&whole));
-        if let Some(sums) = &mut received.padding {
-            sums.add(Sample { score: padding, baseline: 0.0 });
-        }
-        let lack = (1.0 - mass(row, self.all.within(&whole)) - padding - sink).max(0.0);
-        self.has_sink |= sink > 0.0;
-        self.largest_lack = self.largest_lack.max(lack);
-        self.sink.add(Sample { score: sink, baseline: 0.0 });
-        self.nowhere.add(Sample { score: lack, baseline: 0.0 });
     }
 
     /// What was read, where rows sum to 1 within `tolerance`.

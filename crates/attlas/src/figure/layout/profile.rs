@@ -92,22 +92,26 @@ pub fn profile(profile: &Profile, scale: &ColorScale, style: &Style) -> Figure {
     heading(&mut sheet, panel.rows().name(), HEADING + BARS, room);
     let pool = sheet.panel(panel, scale, cells);
     rows.place_rows(&mut sheet, [left, strip]);
-    let bottom = strip + cells.height;
-    let stance = if columns.stance() == Stance::Level { Stance::Level } else { Stance::Upright };
-    columns.place_below(&mut sheet, [left, bottom], stance);
-    sheet.extend(left + columns.reach(stance), 0.0);
-    let named = bottom + columns.rise(stance) + NAME_SIZE * 0.4;
-    let name = fit(&format!("{} →", panel.columns().name()), (room - left) / NAME_SIZE);
-    let at = [left, named + NAME_SIZE];
-    sheet.extend(left + name.width * NAME_SIZE, at[1] + 2.0);
-    sheet.text(name, at, 0.0, Anchor::Start, NAME_SIZE, style.theme.muted());
+    let bottom = column_axis(&mut sheet, panel, &columns, [left, strip + cells.height], room);
     // 3. the groups
     if !profile.groups.is_empty() {
-        let top = at[1] + NAME_SIZE;
+        let top = bottom + NAME_SIZE;
         heading(&mut sheet, &profile.groups_are, top, room);
         draw_groups(&mut sheet, profile, &scale_of(&profile.groups, scale), [top + HEADING, room]);
     }
     sheet.finish(&[panel], &Scales::Shared(*scale), pool)
+}
+
+/// The columns' labels and name below the strip, whose lower left corner is `corner`; says where they end.
+fn column_axis(sheet: &mut Sheet, panel: &Panel, labels: &Labels, corner: [f32; 2], room: f32) -> f32 {
+    let stance = if labels.stance() == Stance::Level { Stance::Level } else { Stance::Upright };
+    labels.place_below(sheet, corner, stance);
+    sheet.extend(corner[0] + labels.reach(stance), 0.0);
+    let name = fit(&format!("{} →", panel.columns().name()), (room - corner[0]) / NAME_SIZE);
+    let bottom = corner[1] + labels.rise(stance) + NAME_SIZE * 1.4;
+    sheet.extend(corner[0] + name.width * NAME_SIZE, bottom + 2.0);
+    sheet.text(name, [corner[0], bottom], 0.0, Anchor::Start, NAME_SIZE, sheet.style.theme.muted());
+    bottom
 }
 
 /// The scale of bars: in proportion, from 0 to the largest of them and of what is expected.
