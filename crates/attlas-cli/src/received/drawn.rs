@@ -15,18 +15,14 @@ const MOST_GROUPS: usize = 24;
 /// Bars of the tokens over a strip of the maps, and bars of the spans map by map.
 pub fn figure(text: &OfText<'_>, style: &StyleArguments, silence: Special) -> Result<Figure, Failure> {
     let (places, silent) = places(text, silence);
-    let by_map: Vec<Vec<Share>> = text.maps.iter().map(|map| OfText::of_keys(map).collect()).collect();
-    let numbers = by_map.iter().flat_map(|shares| places.iter().map(|place| number(shares[*place].score())));
+    let of_map = |map| places.iter().map(move |place| number(OfText::of_key(map, *place).score()));
+    let numbers = text.maps.iter().flat_map(of_map);
     let numbers: Vec<f32> = numbers.collect(); // [n_maps, n_places]
     let names = text.maps.iter().map(OfText::name);
     let rows = Axis::labelled(format!("received, {}", text.which()), names);
     let panel = Panel::new("", numbers, rows, keys(text, &places))?;
     let mean = |of: fn(&Share) -> Option<f64>| {
-        let mean = |place: &usize| {
-            let sum: f64 = by_map.iter().map(|shares| of(&shares[*place]).unwrap_or(f64::NAN)).sum();
-            number(Some(sum / by_map.len() as f64))
-        };
-        places.iter().map(mean).collect::<Vec<f32>>() // [n_places]
+        places.iter().map(|place| text.mean_of_key(*place, of) as f32).collect::<Vec<f32>>() // [n_places]
     };
     let name = match text.maps.len() {
         1 => "received".to_owned(),

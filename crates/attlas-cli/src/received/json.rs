@@ -14,7 +14,7 @@ use crate::words::inert_json;
 pub fn print_json(texts: &[OfText<'_>], terminal: &mut Terminal) -> Result<(), Failure> {
     let mut separator = "[\n";
     for text in texts {
-        let tokens = text.key_tokens();
+        let (keys, tokens) = (text.keys(), text.key_tokens());
         for map in &text.maps {
             for (place, (name, span, share)) in text.shares(map).enumerate() {
                 let range = span.and_then(|span| span.range.clone());
@@ -28,8 +28,8 @@ pub fn print_json(texts: &[OfText<'_>], terminal: &mut Terminal) -> Result<(), F
                 }
                 print_row(&row, &mut separator, terminal)?;
             }
-            for (position, (key, share)) in text.keys().into_iter().zip(OfText::of_keys(map)).enumerate() {
-                let mut row = row(text, map, &share);
+            for (position, &key) in keys.iter().enumerate() {
+                let mut row = row(text, map, &OfText::of_key(map, position));
                 row["token"] = json!(tokens.tokens.get(key).map(|token| &token.text));
                 row["start"] = json!(position);
                 row["end"] = json!(position + 1);

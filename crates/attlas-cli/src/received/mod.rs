@@ -106,10 +106,16 @@ impl OfText<'_> {
         spans.chain(besides.into_iter().flatten())
     }
 
-    /// What each key that is not padding receives in a map.
-    pub fn of_keys(map: &Received) -> impl Iterator<Item = Share> {
-        let share = |sums: &Sums| Share { over_all: map.over_all(sums), where_seen: *sums, has_baseline: true };
-        map.keys.iter().map(share)
+    /// What a key receives in a map, by its place among those that are not padding.
+    pub fn of_key(map: &Received, place: usize) -> Share {
+        let sums = map.keys[place];
+        Share { over_all: map.over_all(&sums), where_seen: sums, has_baseline: true }
+    }
+
+    /// The mean over the maps of a number of a key's; no number where one map has none.
+    pub fn mean_of_key(&self, place: usize, number: fn(&Share) -> Option<f64>) -> f64 {
+        let numbers = self.maps.iter().map(|map| number(&OfText::of_key(map, place)).unwrap_or(f64::NAN));
+        numbers.sum::<f64>() / self.maps.len() as f64
     }
 
     /// Spans of which the text's first token alone has more than half, whatever it stands for: it often is what queries look at

@@ -80,20 +80,19 @@ fn lines_of_spans(text: &OfText<'_>) -> Vec<Line> {
 /// The tokens that are shown, and what the others receive together.
 fn lines_of_tokens(text: &OfText<'_>) -> (Vec<Line>, Option<String>) {
     let (keys, tokens) = (text.keys(), &text.key_tokens().tokens);
-    let by_map: Vec<Vec<Share>> = text.maps.iter().map(|map| OfText::of_keys(map).collect()).collect();
-    let mean = |place: usize| {
-        let scores = by_map.iter().map(|shares| shares[place].score().unwrap_or(f64::NAN));
-        scores.sum::<f64>() / by_map.len() as f64
-    };
     let digits = keys.len().saturating_sub(1).to_string().len();
     let line = |place: usize| {
         let label = tokens.get(keys[place]).map_or(String::new(), |token| printable(token.text.trim()));
-        Line { name: format!("{place:>digits$} {label}"), shares: by_map.iter().map(|shares| shares[place]).collect() }
+        Line {
+            name: format!("{place:>digits$} {label}"),
+            shares: text.maps.iter().map(|map| OfText::of_key(map, place)).collect(),
+        }
     };
     if keys.len() <= MOST_TOKENS {
         return ((0..keys.len()).map(line).collect(), None);
     }
-    let mut order: Vec<(f64, usize)> = (0..keys.len()).map(|place| (mean(place), place)).collect();
+    let mut order: Vec<(f64, usize)> =
+        (0..keys.len()).map(|place| (text.mean_of_key(place, Share::score), place)).collect();
     order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let rest: f64 = order[LARGEST_TOKENS..].iter().map(|(score, _)| score).sum();
     let n_rest = order.len() - LARGEST_TOKENS;
