@@ -185,7 +185,7 @@ impl<'a> Sheet<'a> {
             [panel] if style.title.is_empty() => panel.title(),
             _ => &style.title,
         };
-        self.close(&notes, title, describe(panels, scales, style))
+        self.close(title, &notes, describe(panels, scales, style))
     }
 
     /// The whole figure of a body that needs no colour bar any more: heading above it, notes and captions below. `what` says what it shows.
@@ -194,15 +194,10 @@ impl<'a> Sheet<'a> {
         self.height += 6.0;
         let description = visible(&format!("{what} {}", style.captions.join(" ")));
         let notes = std::mem::take(&mut self.notes);
-        self.close(&notes, &style.title, description)
+        self.close(&style.title, &notes, description)
     }
 
     /// Heading, notes and captions around what there is.
-    fn close(mut self, notes: &[String], title: &str, description: String) -> Figure {
-        self.close(title, &notes, describe(panels, scales, style))
-    }
-
-    /// The figure of what was added: heading above it, notes and captions below.
     pub fn close(mut self, title: &str, notes: &[String], description: String) -> Figure {
         let style = self.style;
         for note in notes.iter().chain(&style.captions) {
