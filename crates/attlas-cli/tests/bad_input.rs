@@ -387,7 +387,7 @@ fn what_an_option_makes_impossible_is_said() {
         "the recording has no decoder attention; it has encoder"
     );
     assert_eq!(
-        fails(&["info", "run.safetensors", "--heads", "--text", "3"], 2),
+        fails(&["heads", "run.safetensors", "--text", "3"], 2),
         "there is no text 3; the recording has 1 (counted from 0)"
     );
     let large = fails(&["draw", "map", "run.safetensors", "--size", "5000", "-o", "a.png"], 5);
