@@ -231,19 +231,16 @@ impl Criterion {
 
     fn of(measure: &Measure, kind: Kind) -> Criterion {
         let (name, title, range) = (measure.name, measure.title_for(kind), measure.range);
-        Criterion { name, title, range, threshold: Some(measure.threshold) }
+        Criterion { name, title, range, threshold: measure.threshold }
     }
 }
 
 /// What a head scores under every measure that is looked for in its kind; what the probe finds is left to it.
 fn readings_of(head: &HeadSums) -> impl Iterator<Item = (Criterion, Reading)> {
-    let measures = head.sums.iter().filter(|(measure, _)| measure.name != PROBE.name);
-    measures.map(|(measure, sums)| {
-        let reading = match measure.score(sums) {
-            Some(score) => of_score(measure, &score),
-            None if sums.n_not_finite > 0 => absent("some weights are no finite numbers"),
-            None => absent("the texts have nothing that the measure counts"),
-        };
+    let measures = head.scores_or_reasons().filter(|(measure, _)| measure.name != PROBE.name);
+    measures.map(|(measure, score)| {
+        let absent = |why| Reading { absent: Some(why), ..Reading::default() };
+        let reading = score.map_or_else(absent, |score| of_score(measure, &score));
         (Criterion::of(measure, head.kind), reading)
     })
 }
@@ -266,10 +263,6 @@ fn of_probe(accuracy: &HeadAccuracy) -> Reading {
     let is_high = score.zip(PROBE.threshold).is_some_and(|(score, threshold)| score >= threshold);
     let named = n_rows >= MIN_CASES && is_high && low.zip(baseline).is_some_and(|(low, baseline)| low > baseline);
     Reading { score, baseline, low, high, n_rows, named, absent: absent.map(str::to_string) }
-}
-
-fn absent(why: &str) -> Reading {
-    Reading { absent: Some(why.to_string()), ..Reading::default() }
 }
 
 /// Sources with the model's translations.
