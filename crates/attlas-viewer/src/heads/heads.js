@@ -43,7 +43,7 @@ const columns = [
   { name: "Rows", number: true, of: part(4), down: true },
   { name: "Why, and what else", of: head => head.named.length, down: true },
 ];
-let sorted = { column: 1, down: false };
+let sorted = { column: 0, down: false };
 const open = new Set();
 
 const compare = (a, b) => {
@@ -148,7 +148,7 @@ columns.forEach((column, place) => {
 });
 by("filter").addEventListener("input", show);
 by("measure").addEventListener("change", () => {
-  sorted = by("measure").value === "" ? { column: 1, down: false } : { column: 3, down: true };
+  sorted = by("measure").value === "" ? { column: 0, down: false } : { column: 3, down: true };
   show();
 });
 by("filter").addEventListener("submit", event => event.preventDefault());
