@@ -339,6 +339,7 @@ fn the_table_of_heads_is_sorted_filtered_and_opened_by_mouse_and_keyboard_on_lig
 
     // the columns turn round, by mouse
     browser.click("#columns th:nth-child(2) button");
+    browser.click("#columns th:nth-child(2) button");
     assert_eq!(browser.evaluate(names)[0], "L1H3");
     assert_eq!(browser.evaluate("document.querySelector('#columns th:nth-child(2)').ariaSort"), "descending");
     // a head opens and closes by keyboard
@@ -346,6 +347,7 @@ fn the_table_of_heads_is_sorted_filtered_and_opened_by_mouse_and_keyboard_on_lig
     browser.press(" ", false);
     let opened = browser.text("#rows tr.open");
     assert!(opened.contains("it needs counts of the tokens in a corpus"), "{opened}");
+    assert!(opened.contains("12 queries") && opened.contains("1 text–"), "{opened}");
     assert_eq!(browser.evaluate("document.activeElement.getAttribute('aria-expanded')"), "true");
     browser.press(" ", false);
     assert_eq!(browser.text("#rows tr.open"), "(none)");
