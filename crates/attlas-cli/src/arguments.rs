@@ -8,7 +8,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use strsim::osa_distance;
 
 use crate::commands::{
-    compare, completions, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
+    align, compare, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show, syntax,
+    tokens, train,
 };
 use crate::inputs::RawText;
 use crate::terminal::ColorChoice;
@@ -124,12 +125,18 @@ pub enum Command {
     Compare(compare::CompareArguments),
     /// Run a model and save every attention head.
     Record(record::RecordArguments),
+    /// Say what every head does: scores with baseline and interval, classes, questions.
+    Heads(heads::HeadsArguments),
+    /// Say which source word each target word looks at most, and how right that is.
+    Align(align::AlignArguments),
     /// Write the weights of a recording as npz, safetensors, CSV or JSON.
     Export(export::ExportArguments),
     /// Make a recording of attention arrays computed elsewhere.
     Import(import::ImportArguments),
     /// Say what is in a recording, where it comes from, and whether it passes its checks.
     Info(info::InfoArguments),
+    /// Hold the heads against dependency trees and mentions.
+    Syntax(syntax::SyntaxArguments),
     /// Show how a model cuts a text into tokens.
     Tokens(tokens::TokensArguments),
     /// List the model families that can be read.

@@ -28,6 +28,15 @@ pub fn counted(n: usize, singular: &str) -> String {
     format!("{n} {singular}{plural}")
 }
 
+/// A CSV field that stays text: what cannot be seen is shown by a picture or a name, and before a character that
+/// spreadsheets take for the beginning of a formula stands an apostrophe.
+pub fn csv_field(text: &str) -> String {
+    // a tab or a line break, which they pass over, is a picture already
+    let begins_formula = text.starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
+    let apostrophe = if begins_formula { "'" } else { "" };
+    format!("\"{apostrophe}{}\"", printable(text).replace('"', "\"\""))
+}
+
 /// JSON that may stand inside a `<script>` block: `<`, `>`, `&` and the line separators U+2028 and U+2029 are written as
 /// escapes, which JSON reads as the same text. They occur in JSON only inside strings.
 pub fn json_for_page(json: &str) -> String {

@@ -1,14 +1,19 @@
 //! The numbers of a head against those of independent implementations (`tools/analysis/trim_golden.py` says which).
 
+use std::sync::Arc;
+
 use attlas::AttentionMap;
-use attlas::analysis::{self, Grid, Row, RowTokens, Rows};
+use attlas::analysis::syntax::{Direction, TreeSums, measure_tree};
+use attlas::analysis::{self, Annotations, Grid, HeadSums, Row, RowTokens, Rows, TreeWords};
 use attlas::attention::Shape;
+use attlas::conllu::{Sentence, Word};
 use attlas::{Item, Kind, Layer, Provenance, Recording, Token, TokenRole, Tokens, Weights};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
 const TENSORS: &[u8] = include_bytes!("golden/headstats.safetensors");
 const NUMBERS: &str = include_str!("golden/headstats.json");
+const TREES: &str = include_str!("golden/trees.json");
 const TOLERANCE: f64 = 1e-5;
 
 #[test]
@@ -53,12 +58,7 @@ fn positional_shares_and_confidence_are_those_of_voita_et_al() {
         (0..8).map(|head| (0..6).map(|sentence| numbers[sentence * 8 + head] / 6.0).sum()).collect()
     };
     let share = |rows: &Rows<'_>, offset: i64| {
-        mean(
-            rows.map(|row| analysis::looks_most_at(row, offset))
-                .into_iter()
-                .flatten()
-                .map(|hit| f64::from(u8::from(hit))),
-        )
+        mean(rows.map(|row| analysis::looks_most_at(row, offset)).into_iter().flatten().map(|hit| hit.score))
     };
     for offset in [-1, 0, 1] {
         agree(&format!("voita_pos_fraction_off{offset}"), &over_sentences(&|rows| share(rows, offset)));
@@ -98,16 +98,111 @@ fn ideal_heads_have_the_numbers_of_their_closed_forms() {
         close(scores(&recording, "previous")[0], "mass_prev");
         close(scores(&recording, "self")[0], "mass_self");
         close(if is_causal { 0.0 } else { scores(&recording, "next")[0] }, "mass_next");
-        // the measure leaves out the first query of a causal map, which has no choice: α_0 counts it as 1
-        let (first, n) = (scores(&recording, "first")[0], 25.0);
-        close(if is_causal { (1.0 + (n - 1.0) * first) / n } else { first }, "sink_alpha0");
+        close(scores(&recording, "first")[0], "sink_alpha0");
+        if is_causal {
+            let recording = with_ids(recording, Kind::Decoder, &ids("synthetic_ids"));
+            close(scores(&recording, "tl-previous")[0], "previous_token_head_mul_bos0");
+            close(scores(&recording, "tl-duplicate")[0], "duplicate_token_head_mul_bos0");
+            close(scores(&recording, "tl-induction")[0], "induction_head_mul_bos0");
+        }
     }
 }
 
+#[test]
+fn rare_token_shares_are_those_of_voita_et_al() {
+    let recording = dense(Kind::Encoder, "voita_attn"); // [sentences × layers × heads]
+    let ids = ids("voita_ids"); // [sentences, 12]
+    let annotations = Annotations { counts: Some(Arc::new((0..100).collect())), ..Annotations::default() };
+    let of_sentence = |sentence: usize| {
+        let mut recording = with_ids(recording.clone(), Kind::Encoder, &ids[sentence * 12..][..12]);
+        recording.items[0].source.tokens[11].role = TokenRole::Special; // the end token
+        recording.layers = recording.layers[sentence * 2..][..2].to_vec();
+        measured(&recording, &annotations, "rare")
+    };
+    agree("voita_rare_fraction", &mean_of_texts((0..6).map(of_sentence)));
+}
+
+#[test]
+fn mean_distances_are_those_of_vig_and_belinkov() {
+    let recording = dense(Kind::Decoder, "vig_attn"); // [sentences × layers × heads]
+    let distances = scores(&recording, "distance");
+    agree("vig_distance", &mean_of_texts(distances.chunks(8).map(<[f64]>::to_vec)));
+}
+
+#[test]
+fn retrieval_heads_are_those_of_wu_et_al() {
+    let mut recording = with_ids(dense(Kind::Decoder, "retrieval_attn"), Kind::Decoder, &ids("retrieval_ids"));
+    recording.items[0].n_prompt = Some(24);
+    let annotations = Annotations { needle: Some(5..9), ..Annotations::default() };
+    agree("retrieval_score", &measured(&recording, &annotations, "retrieval"));
+}
+
+#[test]
+fn heads_of_a_trained_model_are_found_with_the_scores_of_the_oracle() {
+    let recording = dense(Kind::Decoder, "induction_attn"); // [texts × layers × heads]
+    let ids = ids("induction_ids"); // [texts, 31]
+    let of_text = |text: usize| {
+        let mut recording = with_ids(recording.clone(), Kind::Decoder, &ids[text * 31..][..31]);
+        recording.layers = recording.layers[text * 2..][..2].to_vec();
+        recording.layers.iter_mut().enumerate().for_each(|(index, layer)| layer.index = index);
+        analysis::measure(&recording, 0).expect("there is a text")
+    };
+    let texts: Vec<Vec<HeadSums>> = (0..10).map(of_text).collect();
+    for name in ["previous", "duplicate", "induction"] {
+        let tl: Vec<Vec<f64>> = texts.iter().map(|heads| values(heads, &format!("tl-{name}"))).collect();
+        agree(&format!("induction_tl_{name}"), &mean_of_texts(tl));
+    }
+    let heads = analysis::merge(texts.into_iter().flatten());
+    agree("induction_dup", &values(&heads, "duplicate"));
+    agree("induction_ind", &values(&heads, "induction"));
+    let induction: Vec<String> = analysis::standouts(&heads)
+        .iter()
+        .filter(|one| one.measure.name == "induction")
+        .map(|one| format!("{} {:.2}", one.head, one.score.value))
+        .collect();
+    assert_eq!(induction, ["L1H2 0.88", "L1H0 0.87", "L1H1 0.84", "L1H3 0.79"]);
+}
+
+/// A tensor of token ids.
+fn ids(name: &str) -> Vec<u32> {
+    let file = SafeTensors::deserialize(TENSORS).expect("the fixture is a safetensors file");
+    let bytes = file.tensor(name).expect("the fixture has this tensor").data().to_vec();
+    let (numbers, _) = bytes.as_chunks::<8>();
+    numbers.iter().map(|number| u32::try_from(i64::from_le_bytes(*number)).expect("an id")).collect()
+}
+
+/// The recording with these token ids.
+fn with_ids(mut recording: Recording, kind: Kind, ids: &[u32]) -> Recording {
+    let item = &mut recording.items[0];
+    let tokens = if kind == Kind::Encoder { &mut item.source } else { &mut item.target };
+    tokens.tokens.iter_mut().zip(ids).for_each(|(token, id)| token.id = Some(*id));
+    if kind == Kind::Decoder {
+        // what follows each token; nothing follows the last
+        item.predicted = item.target.clone();
+        item.predicted.tokens.rotate_left(1);
+        item.predicted.tokens.last_mut().expect("there are tokens").role = TokenRole::Special;
+    }
+    recording
+}
+
+/// The mean over texts of a number of every head.
+fn mean_of_texts(texts: impl IntoIterator<Item = Vec<f64>>) -> Vec<f64> {
+    let texts: Vec<Vec<f64>> = texts.into_iter().collect();
+    (0..texts[0].len()).map(|head| mean(texts.iter().map(|text| text[head]))).collect()
+}
+
 /// A measure's score for every head.
-fn scores(recording: &Recording, name: &str) -> Vec<f64> {
-    let heads = analysis::measure(recording, 0).expect("there is a text");
+fn measured(recording: &Recording, annotations: &Annotations, name: &str) -> Vec<f64> {
+    values(&analysis::measure_with(recording, 0, annotations).expect("there is a text"), name)
+}
+
+fn values(heads: &[HeadSums], name: &str) -> Vec<f64> {
     heads.iter().map(|head| head.score(name).expect("the measure is looked for").value).collect()
+}
+
+/// A measure's score for every head, of a text of which nothing is known.
+fn scores(recording: &Recording, name: &str) -> Vec<f64> {
+    measured(recording, &Annotations::default(), name)
 }
 
 #[test]
@@ -133,6 +228,139 @@ fn word_links_are_those_of_kobayashi_et_al() {
             assert_eq!(Value::from(found), numbers["alignment_alignments_kobayashi"][&name], "{name}");
         }
     }
+}
+
+#[test]
+fn heads_find_the_relations_that_the_notebook_of_clark_et_al_says_they_find() {
+    let trees: Value = serde_json::from_str(TREES).expect("the fixture is JSON");
+    let sums = clark_trees(&trees);
+    let modes = [("normal", Direction::ChildToHead), ("transpose", Direction::HeadToChild)];
+    let mut n_compared = 0;
+    for (place, head) in sums.heads.iter().enumerate() {
+        for (mode, direction) in modes {
+            let expected = &trees["accuracy"][mode][format!("{}-{}", place / 12, place % 12)];
+            for (relation, expected) in expected.as_object().expect("relations") {
+                // the notebook counts words without a head, and words that are their own, as never found
+                let relation_sums = head.relations[relation][direction as usize];
+                let n_right = relation_sums.mean().expect("there are words") * relation_sums.n as f64;
+                let found = n_right / n_words(&trees, relation) as f64;
+                let expected = expected.as_f64().expect("a share");
+                assert!(
+                    (found - expected).abs() < TOLERANCE,
+                    "{place} {mode} {relation}: {found}, expected {expected}"
+                );
+                n_compared += 1;
+            }
+        }
+    }
+    assert_eq!(n_compared, 24 * 2 * 4, "24 heads, 2 directions, 4 relations");
+}
+
+#[test]
+fn fixed_offsets_find_the_relations_that_the_notebook_of_clark_et_al_says_they_find() {
+    let trees: Value = serde_json::from_str(TREES).expect("the fixture is JSON");
+    let sums = clark_trees(&trees);
+    for (offset, expected) in trees["offsets"].as_object().expect("offsets") {
+        let by: i64 = offset.parse().expect("an offset");
+        if by == 0 {
+            continue; // a word is not its own head
+        }
+        for (relation, expected) in expected.as_object().expect("relations") {
+            let offsets = sums.offsets[relation][Direction::ChildToHead as usize];
+            // the notebook moves an offset past the first word to the root, one past the last word to that word
+            let n_found = offsets.share(by).expect("a share") * offsets.n as f64 + n_moved(&trees, relation, by) as f64;
+            let (found, expected) = (n_found / n_words(&trees, relation) as f64, expected.as_f64().expect("a share"));
+            assert!((found - expected).abs() < TOLERANCE, "{offset} {relation}: {found}, expected {expected}");
+        }
+    }
+}
+
+#[test]
+fn weights_between_words_are_those_of_the_notebook_of_clark_et_al() {
+    let trees: Value = serde_json::from_str(TREES).expect("the fixture is JSON");
+    let mut recording = dense(Kind::Encoder, "clark_attn_0");
+    let text = one_letter_a_token(&mut recording);
+    let words = trees["words_to_tokens"].as_array().expect("words").iter().map(|pieces| {
+        let place = |piece: Option<&Value>| piece.and_then(Value::as_u64).expect("a place") as usize;
+        let pieces = pieces.as_array().expect("places");
+        word(place(pieces.first())..place(pieces.last()) + 1, None, "_")
+    });
+    let sentence = sentence(text, words.collect());
+    let words = TreeWords::of(&sentence, &recording.items[0].source).expect("they are of the sentence");
+    let mut found = Vec::new();
+    for layer in &recording.layers {
+        for head in 0..layer.shape.n_heads {
+            let map = recording.map(0, Kind::Encoder, layer.index, head).expect("the head exists");
+            analysis::for_each_word_row(&Rows::of(&map), &words, |_| (), |row| found.extend_from_slice(row.weights));
+        }
+    }
+    let found: Vec<f32> = found.into_iter().map(|weight| weight as f32).collect();
+    let expected = trees["word_mean"].as_array().expect("numbers");
+    let expected: Vec<f32> = expected.iter().map(|number| number.as_f64().expect("a number") as f32).collect();
+    assert_close("word_mean", &found, &expected);
+}
+
+/// The three sentences of the notebook, measured.
+fn clark_trees(trees: &Value) -> TreeSums {
+    let of_doc = |doc: usize| {
+        let mut recording = dense(Kind::Encoder, &format!("clark_attn_{doc}"));
+        let text = one_letter_a_token(&mut recording);
+        let tokens = &mut recording.items[0].source.tokens;
+        let last = tokens.len() - 1;
+        [0, last].into_iter().for_each(|place| tokens[place].role = TokenRole::Special);
+        let tree = &trees["sentences"][doc];
+        let relations = tree["relns"].as_array().expect("relations");
+        let words = relations.iter().enumerate().map(|(index, relation)| {
+            let head = tree["heads"][index].as_u64().expect("a head") as usize;
+            word(index + 1..index + 2, head.checked_sub(1), relation.as_str().expect("a relation"))
+        });
+        let sentence = sentence(text, words.collect());
+        measure_tree(&recording, 0, Kind::Encoder, &sentence).expect("the tree is of the text")
+    };
+    let mut sums = of_doc(0);
+    (1..3).for_each(|doc| sums.merge(&of_doc(doc)));
+    sums
+}
+
+/// Gives the one text of a recording a letter for each token; that text.
+fn one_letter_a_token(recording: &mut Recording) -> String {
+    let source = &mut recording.items[0].source;
+    for (place, token) in source.tokens.iter_mut().enumerate() {
+        token.span = Some(place..place + 1);
+    }
+    source.text = "x".repeat(source.len());
+    source.text.clone()
+}
+
+fn word(span: std::ops::Range<usize>, head: Option<usize>, relation: &str) -> Word {
+    let [form, upos, notes] = ["x", "_", "_"].map(str::to_owned);
+    Word { form, span, upos, head, relation: relation.to_owned(), notes }
+}
+
+fn sentence(text: String, words: Vec<Word>) -> Sentence {
+    Sentence { id: String::new(), text, line: 1, words, empty_words: Vec::new() }
+}
+
+/// How many words of the notebook's sentences have a relation.
+fn n_words(trees: &Value, relation: &str) -> usize {
+    let sentences = trees["sentences"].as_array().expect("sentences");
+    let relations = sentences.iter().flat_map(|sentence| sentence["relns"].as_array().expect("relations"));
+    relations.filter(|other| relation == "all" || *other == relation).count()
+}
+
+/// How many words of a relation the notebook finds at an offset because it stops at the root and at the last word.
+fn n_moved(trees: &Value, relation: &str, offset: i64) -> usize {
+    let of_sentence = |sentence: &Value| {
+        let heads = sentence["heads"].as_array().expect("heads");
+        let is_moved = |(index, head): &(usize, &Value)| {
+            let at = *index as i64 + 1 + offset;
+            let moved = at.clamp(0, heads.len() as i64);
+            let is_of = relation == "all" || sentence["relns"][*index] == relation;
+            is_of && (moved != at || moved == 0) && head.as_i64() == Some(moved)
+        };
+        heads.iter().enumerate().filter(is_moved).count()
+    };
+    trees["sentences"].as_array().expect("sentences").iter().map(of_sentence).sum()
 }
 
 /// The cross-attention case, its pieces grouped into words.

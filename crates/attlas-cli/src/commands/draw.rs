@@ -490,7 +490,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a file's name asks for.
+    /// By the ending of a file's name.
     pub fn of(path: &Path) -> Result<Format, Failure> {
         match path.extension().map(OsString::from).and_then(|extension| extension.into_string().ok()).as_deref() {
             Some("svg") => Ok(Format::Svg),
@@ -509,6 +509,11 @@ impl Format {
         };
         Ok(write_aside(path, |file| file.write_all(&bytes))?)
     }
+}
+
+/// Writes a picture in the format that the name ends in, whole or not at all.
+pub fn write_figure(path: &Path, figure: &Figure) -> Result<(), Failure> {
+    Format::of(path)?.write(figure, path)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod align;
 pub mod compare;
 pub mod compare_pair;
 pub mod completions;
@@ -9,12 +10,14 @@ pub mod draw_patches;
 pub mod evaluate;
 pub mod export;
 pub mod film;
+pub mod heads;
 pub mod import;
 pub mod info;
 pub mod man;
 pub mod models;
 pub mod record;
 pub mod show;
+pub mod syntax;
 pub mod tokens;
 pub mod train;
 

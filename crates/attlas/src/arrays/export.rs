@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{EXPORT_KEY, ExportMetadata, extension, npy};
 use crate::output::write_aside;
-use crate::printable::printable;
+use crate::printable::csv_field;
 use crate::recording::{safetensors_header, write_f32};
 use crate::{AttentionMap, Error, Kind, Layer, Recording, Remedy, RowTokens, Tokens};
 
@@ -375,10 +375,10 @@ fn write_csv(file: &mut impl Write, arrays: &[DenseArray<'_>]) -> io::Result<()>
                 RowTokens::Read => &[],
             };
             for query in array.rows.clone() {
-                let predicted = predicted.get(query).map_or(String::new(), |token| quoted(&token.text));
+                let predicted = predicted.get(query).map_or(String::new(), |token| csv_field(&token.text));
                 let row = map.tile(query..query + 1, array.columns.clone());
                 for (key, weight) in array.columns.clone().zip(row) {
-                    let (query_token, key_token) = (quoted(&queries[query].text), quoted(&keys[key].text));
+                    let (query_token, key_token) = (csv_field(&queries[query].text), csv_field(&keys[key].text));
                     writeln!(
                         file,
                         "{item},{},{},{},{query},{key},{query_token},{key_token},{weight},{predicted}",
@@ -389,15 +389,6 @@ fn write_csv(file: &mut impl Write, arrays: &[DenseArray<'_>]) -> io::Result<()>
         }
     }
     Ok(())
-}
-
-/// A CSV field that stays text: what cannot be seen is shown by a picture or a name, and before a character that
-/// spreadsheets take for the beginning of a formula stands an apostrophe.
-fn quoted(field: &str) -> String {
-    // a tab or a line break, which they pass over, is a picture already
-    let begins_formula = field.starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
-    let apostrophe = if begins_formula { "'" } else { "" };
-    format!("\"{apostrophe}{}\"", printable(field).replace('"', "\"\""))
 }
 
 fn write_json(file: &mut impl Write, arrays: &[DenseArray<'_>], tokens: &Labels<'_>) -> io::Result<()> {

@@ -40,7 +40,8 @@ pub use animation::animated_svg;
 pub use bitmap::Bitmap;
 pub use colormap::Colormap;
 pub use layout::{
-    Dot, Dots, OverviewRow, PatchRow, Pixels, difference, dots, grid, lines, map, overview, patches, table,
+    CellMark, Dot, Dots, OverviewRow, PatchRow, Pixels, Sign, difference, dots, grid, lines, map, marked_map, overview,
+    patches, table,
 };
 pub use marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 pub use panel::{Axis, Panel};

@@ -9,12 +9,14 @@ mod distances;
 mod overview;
 mod remarks;
 mod whole;
+mod words;
 
 use std::ops::Range;
 
 pub use comparison::{DifferenceView, comparison, digits};
 pub use distances::distances;
 pub use remarks::captions_of;
+pub use words::title as heads_title;
 
 use crate::figure::{self, Axis, ColorScale, Figure, Panel, Scale, Style};
 use crate::grid::unpadded;

@@ -9,13 +9,14 @@ mod map;
 mod overview;
 mod patches;
 mod sheet;
+mod signs;
 mod table;
 
 pub use difference::difference;
 pub use dots::{Dot, Dots, dots};
 pub use grid::grid;
 pub use lines::lines;
-pub use map::map;
+pub use map::{CellMark, Sign, map, marked_map};
 pub use overview::{OverviewRow, overview};
 pub use patches::{PatchRow, Pixels, patches};
 pub use table::table;
