@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use attlas::Quantity;
 use attlas::figure::{
-    self, Anchor, Axis, ColorScale, Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, PatchRow, Pixels,
-    Scale, Scales, Style, Theme,
+    Anchor, Axis, CellClass, Chart, ChartAxis, ChartLine, ClassCell, ClassGrid, ClassRow, ClassWords, ColorScale, Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, PatchRow, Pixels, Rgb, RowNumber, Scale, Scales, Stroke, Style, Theme, self,
 };
 
 const SENTENCE: [&str; 8] = ["<s>", "The", "cat", "sat", "on", "the", "mat", "."];
@@ -285,6 +284,67 @@ fn a_row_over_its_image_is_drawn_as_stored() {
     check_labels(&figure, "patches");
 }
 
+/// Lines that rise to numbers close to each other, one of them with a gap, over a threshold.
+fn chart(title: &str, labels: &[&str]) -> Chart {
+    let line = |(index, label): (usize, &&str)| {
+        let at = |place: usize| (place as f32 / 8.0, 0.1 + (place * place) as f32 * (60 - index) as f32 / 6000.0);
+        let point = |place| (at(place).0, (index != 1 || place != 3).then_some(at(place).1));
+        let points = (0..=8).map(point).collect();
+        let (begins, ends) = if index == 2 { (None, Some(5)) } else { (Some(6), None) };
+        ChartLine { points, stroke: Stroke::Colored(index), label: (*label).to_owned(), begins, ends }
+    };
+    let level = |value, stroke, label: &str| ChartLine {
+        points: vec![(0.0, Some(value)), (1.0, Some(value))],
+        stroke,
+        label: label.to_owned(),
+        begins: None,
+        ends: None,
+    };
+    let levels = [level(0.6, Stroke::Dashed, "threshold 0.6"), level(0.1, Stroke::Dotted, "baseline 0.1")];
+    let others = [level(0.3, Stroke::Faint, ""), level(0.35, Stroke::Plain, "")];
+    let lines = levels.into_iter().chain(others).chain(labels.iter().enumerate().map(line)).collect();
+    Chart { title: title.to_owned(), range: (0.0, 1.0), lines }
+}
+
+fn chart_axis() -> ChartAxis {
+    let tick = |step: u32| ((step as f32 / 6400.0).sqrt(), step.to_string());
+    ChartAxis {
+        name: "training step (square-root scale)".to_owned(),
+        ticks: [0, 1, 2, 5, 10, 100, 400, 1600, 6000, 6400].map(tick).to_vec(),
+        seams: vec![0.7],
+    }
+}
+
+#[test]
+fn charts_are_drawn_as_stored() {
+    let heads = ["L0H1 from 3600: 0.74", "L2H3 from 3600: 0.73", "L1H0 until 2500: 0.72"];
+    let charts = [chart("encoder, previous token", &heads), chart("cross", &heads[..1]), chart("decoder", &[])];
+    let figure = figure::charts(&charts, &chart_axis(), &styled("Heads over a training"));
+    compare_svg("charts", &figure);
+    let style = Style { theme: Theme::Dark, ..styled("Heads over a training") };
+    compare_png("charts-dark", &figure::charts(&charts[..1], &chart_axis(), &style));
+}
+
+#[test]
+fn labels_of_charts_neither_overlap_nor_leave_the_picture() {
+    let huge = "x".repeat(1000);
+    let many: Vec<String> = (0..20).map(|head| format!("L0H{head} from 1200: 0.71")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let awkward = [huge.as_str(), "\u{202e}", "漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字"];
+    let mut broken = chart("no numbers", &["a", "b"]);
+    broken.lines.iter_mut().flat_map(|line| &mut line.points).for_each(|point| point.1 = Some(f32::NAN));
+    broken.range = (f32::NAN, f32::INFINITY);
+    let charts = [chart(&huge, &many), chart("awkward", &awkward), broken, chart("", &[]), chart("last", &many[..6])];
+    for size in [None, Some(160.0), Some(560.0), Some(1000.0)] {
+        let style = Style { size, ..styled(&"A very long title ".repeat(9)) };
+        for n in [1, 2, 5] {
+            let figure = figure::charts(&charts[..n], &chart_axis(), &style);
+            check_labels(&figure, &format!("{n} charts, {size:?}"));
+            assert!(figure.to_pdf().unwrap().starts_with(b"%PDF"));
+        }
+    }
+}
+
 #[test]
 fn an_image_that_has_not_the_bytes_of_its_size_is_refused() {
     let rgb = landscape();
@@ -296,6 +356,77 @@ fn an_image_that_has_not_the_bytes_of_its_size_is_refused() {
     let image = Pixels { width: 36, height: 24, rgb: &rgb };
     let row = PatchRow { weights: vec![0.5; 7], ..patch_row(None) };
     assert!(patches(image, &row, Scale::Linear, &styled("")).unwrap_err().to_string().contains("7 weights"));
+}
+
+/// A grid whose cells are of four classes and of none, the last row shorter and with a hole.
+fn class_grid(title: &str, n_rows: usize, n_columns: usize) -> ClassGrid {
+    let cell = |place: usize| match place * 7 % 10 {
+        class @ 0..4 => ClassCell::Of { class, strength: (place % 5) as f32 / 4.0 },
+        _ => ClassCell::Unnamed,
+    };
+    let row = |row: usize| {
+        let n_cells = if row + 1 == n_rows { n_columns.div_ceil(2) } else { n_columns };
+        let mut cells: Vec<ClassCell> = (0..n_cells).map(|column| cell(row * 3 + column)).collect();
+        if row + 1 == n_rows {
+            cells[0] = ClassCell::Absent;
+        }
+        let distance = (row != 1).then_some(1.5 + row as f32);
+        ClassRow { label: format!("L{row}"), cells, numbers: vec![(distance, Some(4.0)), (Some(0.25), None)] }
+    };
+    let number = |name: &str, high| RowNumber { name: name.to_owned(), high };
+    ClassGrid {
+        title: title.to_owned(),
+        columns: (0..n_columns).map(|column| format!("H{column}")).collect(),
+        numbers: vec![number("distance", None), number("breadth", Some(1.0))],
+        rows: (0..n_rows).map(row).collect(),
+    }
+}
+
+fn classes(grids: &[ClassGrid], style: &Style) -> Figure {
+    let class = |code: &str, name: &str, color| CellClass { code: code.into(), name: name.into(), color: Rgb(color) };
+    let classes = [
+        class("Pr", "previous (≥ 0.5)", [0, 114, 178]),
+        class("Si", "sink", [213, 94, 0]),
+        class("Br", "broad", [240, 228, 66]),
+        class("Lo", "local", [203, 227, 247]),
+    ];
+    let words = ClassWords { mix: "mix", unnamed: "of no class", strength: "the larger, the stronger" };
+    figure::classes(grids, &classes, &words, style)
+}
+
+#[test]
+fn grids_by_class_are_drawn_as_stored() {
+    let mut second = class_grid("second, without a distance", 2, 5);
+    second.numbers.remove(0);
+    second.rows.iter_mut().for_each(|row| drop(row.numbers.remove(0)));
+    let grids = [class_grid("first", 3, 8), second];
+    let figure = classes(&grids, &styled("Cells by class"));
+    compare_svg("classes", &figure);
+    compare_png("classes", &figure);
+    compare_png("classes-dark", &classes(&grids, &Style { theme: Theme::Dark, ..styled("Cells by class") }));
+    assert!(
+        figure.description.starts_with("Cells by class: first, 3 × 8 cells; second, without a distance, 2 × 5 cells. ")
+    );
+    assert!(figure.description.contains("sink: ") && figure.description.contains("of no class: "));
+}
+
+#[test]
+fn cells_by_class_have_letters_at_every_usual_size_of_a_model_and_a_picture_says_what_has_no_room() {
+    let drawn = |n_rows: usize, n_columns: usize, size: Option<f32>| {
+        let figure = classes(&[class_grid("", n_rows, n_columns)], &Style { size, ..styled("") });
+        let n_letters = labels(&figure).filter(|label| ["Pr", "Si", "Br", "Lo"].contains(&label.shaped.text.as_str()));
+        (n_letters.count() > 4, figure.to_svg(), figure.width)
+    };
+    for [n_rows, n_columns] in [[3, 8], [12, 12], [24, 16], [48, 25], [32, 64]] {
+        let (has_letters, svg, _) = drawn(n_rows, n_columns, None);
+        assert!(has_letters && !svg.contains("too small") && !svg.contains("too narrow"), "{n_rows} × {n_columns}");
+    }
+    let (has_letters, svg, width) = drawn(24, 16, Some(480.0));
+    assert!(!has_letters && svg.contains("too small for the letters") && svg.contains(">distance</text>"));
+    assert_eq!(width, 480.0);
+    let (has_letters, svg, width) = drawn(3, 8, Some(200.0));
+    assert!(has_letters && svg.contains("too narrow for what stands") && !svg.contains(">distance</text>"));
+    assert!(width <= 201.0, "{width}");
 }
 
 #[test]
@@ -337,12 +468,21 @@ fn labels_neither_overlap_nor_leave_the_picture() {
             let scales = Scales::of(layers.iter().flat_map(|row| &row.panels), kind, PanelScale::Shared);
             check_labels(&figure::overview(&layers, &scales, ["layer", "head"], &style), "overview");
         }
+        let style = Style { size, ..styled(&"A very long title ".repeat(9)) };
+        for [n_rows, n_columns] in [[1, 1], [3, 8], [12, 12], [24, 16], [48, 64]] {
+            let mut grid = class_grid(&huge, n_rows, n_columns);
+            (grid.columns[0], grid.rows[0].label, grid.numbers[0].name) = (huge.clone(), huge.clone(), huge.clone());
+            let grids = [grid, class_grid("b", n_rows, n_columns)];
+            check_labels(&classes(&grids, &style), &format!("classes, {n_rows} × {n_columns}, {size:?}"));
+        }
     }
 }
 
 #[test]
 fn figures_of_nothing_are_empty_but_valid() {
-    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled(""))] {
+    let charts = figure::charts(&[], &ChartAxis::default(), &styled(""));
+    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled("")), charts] {
+    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled("")), classes(&[], &styled(""))] {
         assert!(figure.to_svg().ends_with("</svg>\n"));
         assert!(figure.to_png().unwrap().starts_with(b"\x89PNG"));
         assert!(figure.to_pdf().unwrap().starts_with(b"%PDF-1.7"));
@@ -373,6 +513,11 @@ fn hostile_text_is_inert_and_what_xml_forbids_is_shown_by_its_picture() {
     assert!(svg.chars().all(allowed));
     let entities = svg.split('&').skip(1).all(|rest| ["lt;", "gt;", "amp;"].iter().any(|name| rest.starts_with(name)));
     assert!(entities, "every & begins an entity");
+    let mut grid = class_grid(hostile[0], 1, 2);
+    (grid.columns[0], grid.numbers[0].name, grid.rows[0].label) =
+        (hostile[1].into(), forbidden.clone(), hostile[3].into());
+    let svg = classes(&[grid], &style).to_svg();
+    assert!(!svg.contains("<script") && !svg.contains("<x") && svg.chars().all(allowed));
 }
 
 #[test]

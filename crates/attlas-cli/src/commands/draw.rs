@@ -198,7 +198,7 @@ where
 }
 
 /// Reads `8cm`, `80mm`, `3.5in`, `227pt` and `227`: points.
-fn parse_width(text: &str) -> Result<f32, String> {
+pub fn parse_width(text: &str) -> Result<f32, String> {
     let units = [("cm", 72.0 / 2.54), ("mm", 72.0 / 25.4), ("in", 72.0), ("pt", 1.0), ("", 1.0)];
     let number = |(unit, points): (&str, f32)| Some(text.strip_suffix(unit)?.trim_end().parse::<f32>().ok()? * points);
     match units.into_iter().find_map(number) {

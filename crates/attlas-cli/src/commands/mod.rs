@@ -10,6 +10,7 @@ pub mod draw_patches;
 pub mod evaluate;
 pub mod export;
 pub mod film;
+pub mod film_curves;
 pub mod heads;
 pub mod import;
 pub mod info;

@@ -1,9 +1,15 @@
-//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, dots, a table of numbers.
+//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, dots, lines over an axis, a table of numbers.
 
 mod axis;
+mod charts;
 mod difference;
 mod dots;
+//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, cells by class.
+
+mod axis;
+mod classes;
 mod grid;
+mod legend;
 mod lines;
 mod map;
 mod overview;
@@ -12,8 +18,10 @@ mod sheet;
 mod signs;
 mod table;
 
+pub use charts::{Chart, ChartAxis, ChartLine, Stroke, charts};
 pub use difference::difference;
 pub use dots::{Dot, Dots, dots};
+pub use classes::{CellClass, ClassCell, ClassGrid, ClassRow, ClassWords, RowNumber, classes};
 pub use grid::grid;
 pub use lines::lines;
 pub use map::{CellMark, Sign, map, marked_map};

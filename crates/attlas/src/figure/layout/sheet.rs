@@ -62,6 +62,16 @@ impl<'a> Sheet<'a> {
         self.height = self.height.max(bottom);
     }
 
+    /// The body's width so far.
+    pub fn width(&self) -> f32 {
+        self.width
+    }
+
+    /// The body's height so far.
+    pub fn height(&self) -> f32 {
+        self.height
+    }
+
     /// Adds a mark.
     pub fn add(&mut self, mark: Mark) {
         self.marks.push(mark);
@@ -189,6 +199,11 @@ impl<'a> Sheet<'a> {
 
     /// Heading, notes and captions around what there is.
     fn close(mut self, notes: &[String], title: &str, description: String) -> Figure {
+        self.close(title, &notes, describe(panels, scales, style))
+    }
+
+    /// The figure of what was added: heading above it, notes and captions below.
+    pub fn close(mut self, title: &str, notes: &[String], description: String) -> Figure {
         let style = self.style;
         for note in notes.iter().chain(&style.captions) {
             self.paragraph(note, style.theme.muted());
