@@ -40,7 +40,11 @@ mod text;
 pub use animation::animated_svg;
 pub use bitmap::Bitmap;
 pub use colormap::Colormap;
-pub use layout::{CellClass, CellMark, Chart, ChartAxis, ChartLine, ClassCell, ClassGrid, ClassRow, ClassWords, Dot, Dots, OverviewRow, PatchRow, Pixels, RowNumber, Sign, Stroke, charts, classes, difference, dots, grid, lines, map, marked_map, overview, patches, table};
+pub use layout::{
+    CellClass, CellMark, Chart, ChartAxis, ChartLine, ClassCell, ClassGrid, ClassRow, ClassWords, Dot, Dots,
+    OverviewRow, PatchRow, Pixels, RowNumber, Sign, Stroke, charts, classes, difference, dots, grid, lines, map,
+    marked_map, overview, patches, table,
+};
 pub use marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 pub use panel::{Axis, Panel};
 pub use scale::{ColorScale, Scales};

@@ -1,13 +1,11 @@
-//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, dots, lines over an axis, a table of numbers.
+//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, cells by class, dots, a table of
+//! numbers, lines over an axis.
 
 mod axis;
 mod charts;
+mod classes;
 mod difference;
 mod dots;
-//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, cells by class.
-
-mod axis;
-mod classes;
 mod grid;
 mod legend;
 mod lines;
@@ -19,9 +17,9 @@ mod signs;
 mod table;
 
 pub use charts::{Chart, ChartAxis, ChartLine, Stroke, charts};
+pub use classes::{CellClass, ClassCell, ClassGrid, ClassRow, ClassWords, RowNumber, classes};
 pub use difference::difference;
 pub use dots::{Dot, Dots, dots};
-pub use classes::{CellClass, ClassCell, ClassGrid, ClassRow, ClassWords, RowNumber, classes};
 pub use grid::grid;
 pub use lines::lines;
 pub use map::{CellMark, Sign, map, marked_map};

@@ -185,7 +185,7 @@ impl<'a> Sheet<'a> {
             [panel] if style.title.is_empty() => panel.title(),
             _ => &style.title,
         };
-        self.close(&notes, title, describe(panels, scales, style))
+        self.close(title, &notes, describe(panels, scales, style))
     }
 
     /// The whole figure of a body that needs no colour bar any more: heading above it, notes and captions below. `what` says what it shows.
@@ -194,12 +194,7 @@ impl<'a> Sheet<'a> {
         self.height += 6.0;
         let description = visible(&format!("{what} {}", style.captions.join(" ")));
         let notes = std::mem::take(&mut self.notes);
-        self.close(&notes, &style.title, description)
-    }
-
-    /// Heading, notes and captions around what there is.
-    fn close(mut self, notes: &[String], title: &str, description: String) -> Figure {
-        self.close(title, &notes, describe(panels, scales, style))
+        self.close(&style.title, &notes, description)
     }
 
     /// The figure of what was added: heading above it, notes and captions below.
