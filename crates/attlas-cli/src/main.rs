@@ -7,6 +7,7 @@ mod failure;
 mod inputs;
 mod measures;
 mod progress;
+mod received;
 mod signals;
 mod table_file;
 mod terminal;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use attlas::Quantity;
 use attlas::figure::{
-    self, Anchor, Axis, CellClass, Chart, ChartAxis, ChartLine, ClassCell, ClassGrid, ClassRow, ClassWords, ColorScale,
-    Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, PatchRow, Pixels, Rgb, RowNumber, Scale, Scales,
-    Stroke, Style, Theme,
+    self, Anchor, Axis, Bars, CellClass, Chart, ChartAxis, ChartLine, ClassCell, ClassGrid, ClassRow, ClassWords,
+    ColorScale, Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, PatchRow, Pixels, Profile, Rgb,
+    RowNumber, Scale, Scales, Stroke, Style, Theme,
 };
 
 const SENTENCE: [&str; 8] = ["<s>", "The", "cat", "sat", "on", "the", "mat", "."];
@@ -83,6 +83,30 @@ fn overview(rows: &[OverviewRow], style: &Style) -> Figure {
 
 fn patches(image: Pixels<'_>, row: &PatchRow, kind: Scale, style: &Style) -> Result<Figure, attlas::Error> {
     figure::patches(image, row, &ColorScale::over(&row.weights, Quantity::Weight, kind), style)
+}
+
+/// Columns of a strip of `n_rows` rows, and groups of these names.
+fn profile(n_rows: usize, columns: &[&str], groups: &[&str]) -> Profile {
+    let n_columns = columns.len();
+    let rows = Axis::labelled("received, layer by layer", (0..n_rows).map(|row| format!("L{row}")));
+    let columns = Axis::labelled("key (source token)", columns.iter().copied());
+    let bars = |name: &str, numbers: Vec<f32>, expected: f32| {
+        let expected = vec![expected; numbers.len()];
+        Bars { name: name.to_owned(), numbers, expected }
+    };
+    let group = |(seed, name): (usize, &&str)| {
+        bars(name, weights(n_rows, n_columns, seed).iter().step_by(n_columns).copied().collect(), 0.3)
+    };
+    Profile {
+        panel: Panel::new("", weights(n_rows, n_columns, 2), rows, columns).unwrap(),
+        columns: bars("received (line: all alike)", weights(1, n_columns, 0), 1.0 / n_columns as f32),
+        groups: groups.iter().enumerate().map(group).collect(),
+        groups_are: "spans, layer by layer (line: all alike)".to_owned(),
+    }
+}
+
+fn drawn_profile(profile: &Profile, kind: Scale, style: &Style) -> Figure {
+    figure::profile(profile, &ColorScale::of([&profile.panel], kind), style)
 }
 
 fn heads(n_heads: usize) -> Vec<Panel> {
@@ -258,6 +282,40 @@ fn a_long_map_on_a_logarithmic_scale_with_missing_numbers_is_drawn_as_stored() {
     numbers[41 * 90 + 21] = f32::INFINITY;
     let panel = Panel::new("", numbers, Axis::counted("query", 150), Axis::counted("key", 90)).unwrap();
     compare_png("missing", &figure::map(&panel, &ColorScale::of([&panel], Scale::Log), &styled("")));
+}
+
+#[test]
+fn a_profile_of_columns_is_drawn_as_stored() {
+    let mut profile = profile(3, &SENTENCE, &["system", "user 1", "sink"]);
+    profile.groups[2].expected = vec![f32::NAN; 3]; // nothing is expected of it
+    profile.columns.numbers[6] = f32::NAN;
+    let figure = drawn_profile(&profile, Scale::Linear, &styled("Where attention goes"));
+    compare_png("profile", &figure);
+    compare_svg("profile", &figure);
+}
+
+#[test]
+fn a_bar_is_as_long_as_its_number_on_a_scale_from_0_to_the_largest() {
+    let profile = profile(1, &SENTENCE, &[]);
+    let figure = drawn_profile(&profile, Scale::Log, &styled(""));
+    let bars = figure.marks().iter().filter_map(|mark| if let Mark::Rect(rect) = mark { Some(*rect) } else { None });
+    let lengths: Vec<f32> = bars.map(|bar| bar.height).collect();
+    let numbers = &profile.columns.numbers;
+    assert_eq!(lengths.len(), numbers.len());
+    for (length, number) in lengths.iter().zip(numbers) {
+        assert!((length / lengths[0] - number / numbers[0]).abs() < 1e-4, "{lengths:?}");
+    }
+}
+
+#[test]
+fn a_profile_of_more_columns_than_room_shows_the_largest_of_each_block() {
+    let long: Vec<&str> = SENTENCE.iter().copied().cycle().take(65_536).collect();
+    let mut profile = profile(2, &long, &["a span"]);
+    profile.columns.numbers[40_001] = 0.9;
+    let figure = drawn_profile(&profile, Scale::Linear, &styled(""));
+    assert!(figure.marks().len() < 5000, "{} marks", figure.marks().len());
+    let svg = figure.to_svg();
+    assert!(svg.contains(">0.9</text>") && svg.contains("largest of up to 1 ×"), "{}", &svg[..2000]);
 }
 
 /// A landscape of colour ramps, 36 × 24 pixels.
@@ -467,6 +525,15 @@ fn labels_neither_overlap_nor_leave_the_picture() {
             grid(&mixed, 3, "panels with axes of their own");
             lines(&panel("", &awkward, &SENTENCE, 1), &format!("lines, {size:?}"));
             lines(&long_panel(300, 40, 1), &format!("many lines, {size:?}"));
+            for (n_rows, n_columns) in [(1, 1), (3, 8), (40, 60), (12, 500), (200, 3)] {
+                let columns: Vec<&str> = SENTENCE.iter().copied().cycle().take(n_columns).collect();
+                for groups in [&[][..], &["special"], &["system", &huge, "user 1", "", "\u{1}", "用户", "assistant 1"]]
+                {
+                    let what = format!("profile of {n_rows} × {n_columns}, {} groups, {size:?}", groups.len());
+                    check_labels(&drawn_profile(&profile(n_rows, &columns, groups), kind, &style), &what);
+                }
+            }
+            check_labels(&drawn_profile(&profile(2, &awkward, &awkward), kind, &style), "an awkward profile");
             let scales = Scales::of(layers.iter().flat_map(|row| &row.panels), kind, PanelScale::Shared);
             check_labels(&figure::overview(&layers, &scales, ["layer", "head"], &style), "overview");
         }
@@ -483,8 +550,7 @@ fn labels_neither_overlap_nor_leave_the_picture() {
 #[test]
 fn figures_of_nothing_are_empty_but_valid() {
     let charts = figure::charts(&[], &ChartAxis::default(), &styled(""));
-    let classes = classes(&[], &styled(""));
-    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled("")), charts, classes] {
+    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled("")), charts, classes(&[], &styled(""))] {
         assert!(figure.to_svg().ends_with("</svg>\n"));
         assert!(figure.to_png().unwrap().starts_with(b"\x89PNG"));
         assert!(figure.to_pdf().unwrap().starts_with(b"%PDF-1.7"));

@@ -7,6 +7,7 @@ pub mod completions;
 pub mod draw;
 pub mod draw_distance;
 pub mod draw_patches;
+pub mod draw_received;
 pub mod evaluate;
 pub mod export;
 pub mod film;

@@ -1,5 +1,5 @@
-//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, cells by class, dots, a table of
-//! numbers, lines over an axis.
+//! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, cells by class, dots, lines over an axis, a
+//! profile of columns, a table of numbers.
 
 mod axis;
 mod charts;
@@ -12,6 +12,7 @@ mod lines;
 mod map;
 mod overview;
 mod patches;
+mod profile;
 mod sheet;
 mod signs;
 mod table;
@@ -25,4 +26,5 @@ pub use lines::lines;
 pub use map::{CellMark, Sign, map, marked_map};
 pub use overview::{OverviewRow, overview};
 pub use patches::{PatchRow, Pixels, patches};
+pub use profile::{Bars, Profile, profile};
 pub use table::table;

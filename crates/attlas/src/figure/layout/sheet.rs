@@ -197,7 +197,7 @@ impl<'a> Sheet<'a> {
         self.close(&style.title, &notes, description)
     }
 
-    /// The figure of what was added: heading above it, notes and captions below.
+    /// Heading, notes and captions around what there is.
     pub fn close(mut self, title: &str, notes: &[String], description: String) -> Figure {
         let style = self.style;
         for note in notes.iter().chain(&style.captions) {
