@@ -4,10 +4,15 @@ mod common;
 
 use std::fs;
 
-use common::{Command, folder, read};
+use common::{Command, folder};
 use serde_json::Value;
+use tempfile::TempDir;
 
 const TEXT: &str = "The cat sat on the mat.";
+
+fn read(folder: &TempDir, name: &str) -> Vec<u8> {
+    fs::read(folder.path().join(name)).expect("the file is there")
+}
 
 /// The rows that a call prints.
 fn rows(words: &[&str]) -> Vec<Value> {

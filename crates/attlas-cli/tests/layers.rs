@@ -182,8 +182,12 @@ fn no_second_softmax_over_keys_is_written() {
 }
 
 /// The words that `attlas` takes first.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 17] = [
+    "align",
     "compare",
+    "describe",
+    "heads",
+    "survey",
     "record",
     "info",
     "draw",

@@ -185,14 +185,15 @@ impl Form {
 
 fn write(output: &Path, found: &Measured, arguments: &HeadsArguments) -> Result<(), Failure> {
     let title = arguments.style.title.clone().unwrap_or_else(|| format!("What the heads of {} do", found.model));
+    let measured_on = found.measured_on.strip_prefix("Measured on ").unwrap_or(&found.measured_on);
     match Form::of(output) {
         Some(Form::Page) => {
-            let page = attlas_viewer::heads_page(&found.heads, &title, &found.measured_on)?;
+            let page = attlas_viewer::heads_page(&found.heads, &title, measured_on)?;
             Ok(write_aside(output, |file| file.write_all(page.as_bytes()))?)
         }
         Some(Form::Picture) => {
             let style = Style { title, ..arguments.style.style() };
-            let figure = view::head_classes(&found.heads, &found.measured_on, &style);
+            let figure = view::head_classes(&found.heads, measured_on, &style);
             write_figure(output, &figure, &arguments.style)
         }
         Some(Form::Table) | None => write_table(output, &scores_table(&rows(&found.heads, arguments.find))),
