@@ -114,7 +114,11 @@ fn print_probe(accuracy: &Accuracy, terminal: &mut Terminal) -> Result<(), Failu
         writeln!(terminal, "{}", row(&id.to_string(), [share(id, "predicted"), share(id, "read")]))?;
     }
     if n_more > 0 {
-        writeln!(terminal, "{}", terminal.dim(&format!("and {} that score less; --json has all", counted(n_more, "head"))))?;
+        writeln!(
+            terminal,
+            "{}",
+            terminal.dim(&format!("and {} that score less; --json has all", counted(n_more, "head")))
+        )?;
     }
     Ok(())
 }

@@ -34,7 +34,11 @@ impl View {
         let failed = problem.as_ref().map(|problem| format!("this map fails its checks: {problem}"));
         let is_mean = heads.len() > 1;
         let of_mean = is_mean.then(|| format!("mean over {} heads: a head may look otherwise", heads.len()));
-        let of_words = format!("{}; special tokens are left out, with {:.0} % of the weight on average", words.unit().says(), 100.0 * mean);
+        let of_words = format!(
+            "{}; special tokens are left out, with {:.0} % of the weight on average",
+            words.unit().says(),
+            100.0 * mean
+        );
         Ok(View {
             kind: Kind::Cross,
             panel: Panel::new(title(recording, &heads), weights, rows, columns)?,

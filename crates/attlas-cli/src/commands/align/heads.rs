@@ -69,9 +69,8 @@ impl HeadArguments {
     /// # Errors
     /// When the recording has no cross-attention, or not such a layer or head.
     pub fn of(&self, recording: &Recording) -> Result<Vec<HeadId>, Failure> {
-        let n_heads = |layer: usize| -> Result<usize, Failure> {
-            Ok(recording.layer(Kind::Cross, layer)?.shape.n_heads)
-        };
+        let n_heads =
+            |layer: usize| -> Result<usize, Failure> { Ok(recording.layer(Kind::Cross, layer)?.shape.n_heads) };
         if self.head.is_empty() {
             let layer = self.layer.map_or_else(|| recording.last_layer(Kind::Cross), Ok)?;
             return Ok((0..n_heads(layer)?).map(|head| HeadId { layer, head }).collect());
@@ -85,7 +84,9 @@ impl HeadArguments {
                 }
                 (HeadName::OfLayer(head), Some(layer)) => HeadId { layer, head },
                 (HeadName::OfLayer(head), None) => {
-                    return Err(Failure::Usage(format!("--head {head}: of which layer? Write L2H{head}, or give --layer")));
+                    return Err(Failure::Usage(format!(
+                        "--head {head}: of which layer? Write L2H{head}, or give --layer"
+                    )));
                 }
             };
             let n = n_heads(id.layer)?;

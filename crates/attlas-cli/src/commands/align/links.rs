@@ -60,9 +60,9 @@ struct Weighed {
 impl Aligned {
     /// The links of a text, with what `words` says of their weights.
     pub fn new(text: usize, heads: String, words: &WordMap<'_>, alignment: &Alignment) -> Aligned {
-        let weighed = |source, target, weight: f32| Weighed { source, target, weight: weight.is_finite().then_some(weight) };
-        let mut links: Vec<Weighed> =
-            alignment.pairs().map(|pair| weighed(pair.source, pair.target, 0.0)).collect();
+        let weighed =
+            |source, target, weight: f32| Weighed { source, target, weight: weight.is_finite().then_some(weight) };
+        let mut links: Vec<Weighed> = alignment.pairs().map(|pair| weighed(pair.source, pair.target, 0.0)).collect();
         words.for_each_row(|target, row| {
             let start = links.partition_point(|link| link.target < target);
             for link in links[start..].iter_mut().take_while(|link| link.target == target) {
@@ -89,7 +89,12 @@ struct Whole<'a> {
 }
 
 /// Prints the links of the texts `indices`, some of which may have been left out.
-pub fn print(aligned: &[Aligned], indices: &[usize], arguments: &AlignArguments, terminal: &mut Terminal) -> Result<(), Failure> {
+pub fn print(
+    aligned: &[Aligned],
+    indices: &[usize],
+    arguments: &AlignArguments,
+    terminal: &mut Terminal,
+) -> Result<(), Failure> {
     Ok(write(aligned, indices, arguments, terminal)?)
 }
 

@@ -9,7 +9,9 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::analysis::alignment::{Alignment, Links, LinkOrder, Reference, Symmetrise, Unit, WordMap, parse_references};
+use attlas::analysis::alignment::{
+    Alignment, LinkOrder, Links, Reference, Symmetrise, Unit, WordMap, parse_references,
+};
 use attlas::figure::{self, CellMark, Figure, Sign};
 use attlas::view::heads_title;
 use attlas::{AttentionMap, Error, HeadId, Kind, Recording, RowTokens, View};
@@ -137,13 +139,23 @@ pub fn run(arguments: &AlignArguments, terminal: &mut Terminal) -> Result<Outcom
     let picture = arguments.output.as_deref().filter(|output| is_picture(output));
     arguments.check(picture)?;
     let references = arguments.references()?;
-    let mut work = Work { arguments, unit: arguments.unit(), references, scores: Scores::default(), aligned: Vec::new(), figure: None, complaint: None };
+    let mut work = Work {
+        arguments,
+        unit: arguments.unit(),
+        references,
+        scores: Scores::default(),
+        aligned: Vec::new(),
+        figure: None,
+        complaint: None,
+    };
     let texts = Texts::of(arguments)?;
     work.check_references(texts.n_all())?;
     let indices = texts.indices();
     if picture.is_some() && indices.len() != 1 {
         let n = indices.len();
-        return Err(Failure::Usage(format!("a picture shows one text, and there are {n}; --text N chooses one of a recording")));
+        return Err(Failure::Usage(format!(
+            "a picture shows one text, and there are {n}; --text N chooses one of a recording"
+        )));
     }
     let reverse = arguments.reverse.model()?;
     let n_skipped = each(&texts, reverse.as_ref(), &arguments.run, &mut |text| work.align(text))?;
@@ -283,7 +295,8 @@ impl Work<'_> {
         };
         if links.n_not_finite > 0 {
             let n = counted(links.n_not_finite, "target word");
-            let problem = format!("text {}: {n} without a link: their rows hold numbers that are not finite", text.index);
+            let problem =
+                format!("text {}: {n} without a link: their rows hold numbers that are not finite", text.index);
             self.complaint.get_or_insert(problem);
         }
         let sizes = [words.source().len(), words.target().len()];
@@ -304,12 +317,7 @@ impl Work<'_> {
     }
 
     /// The links of the other direction, as pairs of the same source and target.
-    fn backward(
-        &self,
-        text: &Text<'_>,
-        links: &Links,
-        words: &WordMap<'_>,
-    ) -> Result<Alignment, Failure> {
+    fn backward(&self, text: &Text<'_>, links: &Links, words: &WordMap<'_>) -> Result<Alignment, Failure> {
         let Some(reverse) = text.reverse else { return Ok(links.by_source.clone()) };
         let chosen = self.arguments.reverse.heads().of(reverse)?;
         let maps = maps_of(reverse, 0, &chosen)?;
@@ -322,22 +330,21 @@ impl Work<'_> {
     }
 
     /// The weights between the words, with the links as dots and the gold as outlines.
-    fn draw(
-        &mut self,
-        text: &Text<'_>,
-        words: &WordMap<'_>,
-        alignment: &Alignment,
-    ) -> Result<(), Failure> {
+    fn draw(&mut self, text: &Text<'_>, words: &WordMap<'_>, alignment: &Alignment) -> Result<(), Failure> {
         let style = &self.arguments.style;
         let view = View::of_words(text.recording, text.item, words)?;
         let mut marks = Vec::new();
         let mut legend = match self.arguments.symmetrise.0 {
-            None => "dot: the source word that a target word looks at most".to_owned(),
-            Some(way) => format!("dot: the links of both directions, {}", way.name()),
+            None => "square: the source word that a target word looks at most".to_owned(),
+            Some(way) => format!("square: the links of both directions, {}", way.name()),
         };
         if let Some(reference) = self.references.as_ref().and_then(|references| references.get(text.index)) {
             let sign = |pair| if reference.sure().contains(pair) { Sign::Solid } else { Sign::Dashed };
-            marks.extend(reference.possible().pairs().map(|pair| CellMark { row: pair.target, column: pair.source, sign: sign(pair) }));
+            marks.extend(reference.possible().pairs().map(|pair| CellMark {
+                row: pair.target,
+                column: pair.source,
+                sign: sign(pair),
+            }));
             legend.push_str("; solid outline: a sure link of the reference; dashed: a possible one");
         }
         marks.extend(alignment.pairs().map(|pair| CellMark { row: pair.target, column: pair.source, sign: Sign::Dot }));
@@ -363,7 +370,13 @@ impl Work<'_> {
         remark(&format!("{}, {rows}; {}{direction}", first.heads, self.unit.says()));
     }
 
-    fn write(&self, picture: Option<&Path>, indices: &[usize], n_skipped: usize, terminal: &mut Terminal) -> Result<(), Failure> {
+    fn write(
+        &self,
+        picture: Option<&Path>,
+        indices: &[usize],
+        n_skipped: usize,
+        terminal: &mut Terminal,
+    ) -> Result<(), Failure> {
         if self.references.is_some() {
             let heads = self.aligned.first().map_or("", |aligned| aligned.heads.as_str());
             match self.arguments.json {

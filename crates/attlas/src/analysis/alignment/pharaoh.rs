@@ -31,9 +31,9 @@ fn reference(line: &str, first: usize, order: LinkOrder) -> Result<Reference, St
         let no_link = || format!("\"{written}\" is no link; a sure one is written 0-0, a possible one 0p0, 0?0 or 0:0");
         let (left, right) = written.split_once(['-', 'p', '?', ':']).ok_or_else(no_link)?;
         let word = |digits: &str| match digits.parse::<usize>() {
-            Ok(number) => number
-                .checked_sub(first)
-                .ok_or_else(|| format!("\"{written}\" names word {number}, but its words are said to count from {first}")),
+            Ok(number) => number.checked_sub(first).ok_or_else(|| {
+                format!("\"{written}\" names word {number}, but its words are said to count from {first}")
+            }),
             Err(_) => Err(no_link()),
         };
         let pair = match order {
@@ -52,7 +52,10 @@ mod tests {
     #[test]
     fn sure_and_possible_links_are_told_apart() {
         let read = parse_references("0-1 2p0 3?3 4:4\r\n\n", 0, LinkOrder::SourceFirst).expect("links");
-        assert_eq!((read[0].sure().to_string(), read[0].possible().to_string()), ("0-1".into(), "2-0 0-1 3-3 4-4".into()));
+        assert_eq!(
+            (read[0].sure().to_string(), read[0].possible().to_string()),
+            ("0-1".into(), "2-0 0-1 3-3 4-4".into())
+        );
         assert_eq!((read.len(), read[1].possible().len()), (2, 0), "an empty line is a pair without links");
         let turned = parse_references("\u{feff}1-2", 1, LinkOrder::TargetFirst).expect("links");
         assert_eq!(turned[0].sure().to_string(), "1-0");
@@ -61,7 +64,10 @@ mod tests {
     #[test]
     fn what_is_no_link_is_named_with_its_line() {
         let refused = |text: &str, first| parse_references(text, first, LinkOrder::SourceFirst).unwrap_err();
-        assert!(refused("0-0\n1-0 0-2", 1).starts_with("line 1: \"0-0\" names word 0, but its words are said to count from 1"));
+        assert!(
+            refused("0-0\n1-0 0-2", 1)
+                .starts_with("line 1: \"0-0\" names word 0, but its words are said to count from 1")
+        );
         for text in ["0-0\n12", "0-0\n1-", "0-0\n1-2-3", "0-0\n-1-2", "0-0\n1–2", "0-0\n1-99999999999999999999"] {
             let problem = refused(text, 0);
             assert!(problem.starts_with("line 2: \"") && problem.contains("is no link"), "{problem}");
