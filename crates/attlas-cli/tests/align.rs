@@ -38,6 +38,7 @@ fn tokens_are_aligned_by_the_mean_of_a_layer_and_by_a_head() {
     let mean = align(&folder, &[CAT, "--layer", "2", "--tokens"]);
     assert_eq!(mean.succeeds().stdout, "0-0 1-1 2-2 2-3 3-4 4-5 5-6 6-7 6-8\n");
     assert!(mean.stderr.contains("L2, mean of 8 heads, the row that predicts a word; tokens"), "{}", mean.stderr);
+    assert!(mean.stderr.contains("The cat sat on the mat . → Le chat s"), "what the numbers count: {}", mean.stderr);
     let head = align(&folder, &[CAT, "--head", "L0H7", "--tokens"]);
     assert_eq!(head.succeeds().stdout, "5-0 0-1 2-2 2-3 6-4 3-5 4-6 6-7 6-8\n");
     Command::new(["record", CAT, "-o", "run.safetensors"]).in_folder(&folder).run().succeeds();
@@ -174,6 +175,8 @@ fn heads_that_do_not_exist_or_are_half_said_are_refused() {
         (&["--head", "4"], 2, "of which layer"),
         (&["--head", "L2H4", "--layer", "2"], 2, "leave out --layer"),
         (&["--json", "--format", "tsv"], 2, "give one of the two"),
+        (&["--gold", "apple", "--format", "tsv"], 2, "to --output alone"),
+        (&["-o", "a.svg", "--dpi", "300"], 2, "has no pixels"),
     ] {
         let run = align(&folder, &[[CAT].as_slice(), words].concat());
         assert!(run.fails(code).contains(says), "{words:?}: {}", run.stderr);
