@@ -188,6 +188,8 @@ const COMMANDS: [&str; 17] = [
     "describe",
     "heads",
     "survey",
+const COMMANDS: [&str; 13] = [
+    "align",
     "record",
     "info",
     "draw",

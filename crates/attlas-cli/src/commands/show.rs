@@ -126,7 +126,6 @@ fn write_page(
         open: run.aligns.map(|head| (Kind::Cross, head)),
         standouts: found.to_vec(),
         max_bytes: arguments.max_page_mb.saturating_mul(1 << 20),
-        ..PageOptions::default()
     };
     let page = attlas_viewer::page(recording, &options)?;
     if !attlas_viewer::fits(recording, &options)? {
