@@ -91,6 +91,7 @@ impl TreeArguments {
             sources: self.sources.as_deref(),
             has_mentions: self.coref.is_some() && mentions.is_none(),
             mentions,
+            relation: self.relation.as_deref(),
         })
     }
 
