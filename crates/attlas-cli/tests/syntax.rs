@@ -190,4 +190,6 @@ fn a_wrong_call_is_told_in_a_sentence() {
     write(&folder, "trees.svg", &treebank());
     assert!(attlas(&folder, "syntax trees.svg -o trees.svg").fails(2).contains("this is the input"));
     assert!(attlas(&folder, "syntax --coref=a.jsonl --relation det").fails(2).contains("--relation is about trees"));
+    let both = "syntax trees.conllu --sources trees.conllu --coref=a.jsonl";
+    assert!(attlas(&folder, both).fails(2).contains("ask for one after the other"));
 }
