@@ -7,6 +7,7 @@ mod failure;
 mod inputs;
 mod measures;
 mod progress;
+mod received;
 mod signals;
 mod table_file;
 mod terminal;
@@ -24,7 +25,8 @@ use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Command};
 use crate::commands::{
-    completions, draw, evaluate, export, film, import, info, man, models, record, show, syntax, tokens, train,
+    align, compare, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show, syntax,
+    tokens, train,
 };
 use crate::failure::{Failure, Outcome};
 use crate::signals::Watch;
@@ -61,7 +63,10 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
     match arguments.command {
         None => show::run(&arguments.show, terminal),
         Some(Command::Draw(draw)) => draw::run(&draw, terminal),
+        Some(Command::Compare(compare)) => compare::run(&compare, terminal),
         Some(Command::Record(record)) => record::run(&record, terminal),
+        Some(Command::Heads(arguments)) => heads::run(&arguments, terminal),
+        Some(Command::Align(align)) => align::run(&align, terminal),
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),
