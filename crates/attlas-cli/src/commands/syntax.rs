@@ -86,11 +86,19 @@ impl TreeArguments {
         if let (None, Some(option)) = (path, self.first_of_trees()) {
             return Err(Failure::Usage(format!("{option} is about trees, and none were given")));
         }
+        if self.sources.is_some() && mentions.is_some() {
+            return Err(Failure::Usage(
+                "--sources gives what the encoder reads for the trees' sentences, and the texts of --coref=FILE have none; ask \
+                 for one after the other"
+                    .into(),
+            ));
+        }
         Ok(Material {
             trees: path,
             sources: self.sources.as_deref(),
             has_mentions: self.coref.is_some() && mentions.is_none(),
             mentions,
+            relation: self.relation.as_deref(),
         })
     }
 
