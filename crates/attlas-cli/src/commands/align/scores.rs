@@ -111,20 +111,6 @@ impl Scores {
     ) -> Result<(), Failure> {
         let n_sure = self.chosen.n_sure as usize;
         let left_out = if n_skipped > 0 { format!(" ({n_skipped} left out)") } else { String::new() };
-        let n_others = self.n_possible - n_sure;
-        writeln!(
-            terminal,
-            "{}{left_out}, {} and {} possible; {}\n",
-            counted(self.n_texts, "text"),
-            counted(n_sure, "sure link"),
-            counted(n_others, "other"),
-            arguments.unit().says()
-        )?;
-        writeln!(
-            terminal,
-            "{}",
-            terminal.bold(&format!("{:<26}{:^25}{:^29}", "", "row that predicts", "row that has read"))
-        )?;
         let texts = counted(self.n_texts, "text");
         let possible = counted(self.n_possible - n_sure, "other");
         let sure = counted(n_sure, "sure link");
@@ -156,11 +142,6 @@ impl Scores {
             writeln!(terminal, "{}", line(aligner, scores))?;
         }
         if n_more > 0 {
-            writeln!(
-                terminal,
-                "{}",
-                terminal.dim(&format!("and {} with more errors; --json has all", counted(n_more, "head")))
-            )?;
             let more = format!("and {} with more errors; --json has all", counted(n_more, "head"));
             writeln!(terminal, "{}", terminal.dim(&more))?;
         }
