@@ -11,6 +11,7 @@ mod classes;
 mod columns;
 mod copies;
 pub mod coreference;
+pub mod describe;
 mod gathered;
 mod geometry;
 mod heads;
