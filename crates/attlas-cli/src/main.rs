@@ -23,7 +23,7 @@ use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Command};
 use crate::commands::{
-    completions, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
+    completions, describe, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
 };
 use crate::failure::{Failure, Outcome};
 use crate::signals::Watch;
@@ -64,6 +64,7 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),
+        Some(Command::Describe(describe)) => describe::run(&describe, terminal),
         Some(Command::Tokens(tokens)) => tokens::run(&tokens, terminal),
         Some(Command::Models(models)) => models::run(&models, terminal),
         Some(Command::Train(train)) => train::run(&train, arguments.threads, signals, terminal),

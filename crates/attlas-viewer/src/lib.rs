@@ -11,4 +11,4 @@ mod payload;
 mod pooled;
 
 pub use error::Error;
-pub use page::{PageOptions, fits, page};
+pub use page::{Description, PageOptions, fits, page};

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod completions;
+pub mod describe;
 pub mod draw;
 pub mod draw_patches;
 pub mod evaluate;

@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use attlas::analysis::describe::describe;
 use attlas::analysis::{Standout, measure, measure_all, standouts};
 use attlas::output::write_aside;
 use attlas::recording::complaint;
 use attlas::{Head, Kind, Recording};
-use attlas_viewer::PageOptions;
+use attlas_viewer::{Description, PageOptions};
 use clap::Args;
 
+use super::describe::print_sentences;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
@@ -20,6 +22,9 @@ use crate::inputs::{
 use crate::measures::print_standouts;
 use crate::terminal::{Terminal, draw_heatmap, printable, remark, wrapped};
 use crate::view::ViewArguments;
+
+/// Sentences in the terminal; the page has them all, and so has `attlas describe`.
+const N_SENTENCES: usize = 3;
 
 /// `attlas TEXT`.
 #[derive(Debug, Args)]
@@ -77,16 +82,22 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     for output in &run.outputs {
         writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
     }
-    print_map(&run.recording, arguments, terminal)?;
-    let complaint = complaint(&run.recording.check()?);
-    let found = standouts(&measure_all(&run.recording)?);
+    let recording = &run.recording;
+    print_map(recording, arguments, terminal)?;
+    let complaint = complaint(&recording.check()?);
+    let (all, item) = (measure_all(recording)?, arguments.item.unwrap_or(0));
+    let of_item = if recording.items.len() > 1 { Some(measure(recording, item)?) } else { None };
+    let of_item = of_item.as_deref().unwrap_or(&all);
+    let description = Description { item, sentences: describe(recording, item, of_item)? };
+    print_reading(recording, &description, terminal)?;
+    let found = standouts(&all);
     let of_text = match arguments.item {
-        Some(item) => &standouts(&measure(&run.recording, item)?),
+        Some(_) => &standouts(of_item),
         None => &found,
     };
-    print_standouts(&run.recording, arguments.item, of_text, complaint.as_deref(), terminal)?;
+    print_standouts(recording, arguments.item, of_text, complaint.as_deref(), terminal)?;
     if !arguments.no_page {
-        write_page(&run.recording, &found, title, arguments)?;
+        write_page(recording, &found, description, title, arguments)?;
         let name = printable(&arguments.output.display().to_string());
         writeln!(terminal, "\n{}: every head, in any browser, offline", terminal.bold(&name))?;
     }
@@ -112,15 +123,27 @@ fn print_map(recording: &Recording, arguments: &ShowArguments, terminal: &mut Te
     Ok(())
 }
 
+/// The first sentences of the text's description.
+fn print_reading(recording: &Recording, description: &Description, terminal: &mut Terminal) -> Result<(), Failure> {
+    let Description { item, sentences } = description;
+    writeln!(terminal)?;
+    if recording.items.len() > 1 {
+        writeln!(terminal, "{}", terminal.bold(&format!("text {item} alone")))?;
+    }
+    print_sentences(&sentences[..sentences.len().min(N_SENTENCES)], terminal)
+}
+
 fn write_page(
     recording: &Recording,
     found: &[Standout],
+    description: Description,
     title: Option<String>,
     arguments: &ShowArguments,
 ) -> Result<(), Failure> {
     let options = PageOptions {
         title,
         standouts: found.to_vec(),
+        description: Some(description),
         max_bytes: arguments.max_page_mb.saturating_mul(1 << 20),
         ..PageOptions::default()
     };
