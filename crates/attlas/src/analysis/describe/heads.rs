@@ -105,14 +105,15 @@ pub(super) fn recency(of: &OfKind<'_>) -> Option<Ranked> {
     };
     let (n_newer, n_older) = (surely(|(low, _), alike| low > alike), surely(|(_, high), alike| high < alike));
     let text = format!(
-        "{}: {n_newer} of {} surely look at newer tokens than looking at all alike would, {n_older} at older ones (recency {mean:.2} \
-         on average, from 0, the oldest, to 1; all alike: {alike:.2}).",
+        "{}: {n_older} of {} {} at older tokens than looking at all alike would, {n_newer} at newer ones (95 % intervals; recency \
+         {mean:.2} on average over the heads, from 0, the oldest, to 1; all alike: {alike:.2}).",
         of.name(),
-        counted(n, "head")
+        counted(n, "head"),
+        if n_older == 1 { "looks" } else { "look" }
     );
     let numbers = vec![
-        Number::count("heads that look at newer tokens", n_newer),
         Number::count("heads that look at older tokens", n_older),
+        Number::count("heads that look at newer tokens", n_newer),
         Number::count("heads", n),
         Number::new("mean", mean),
         Number::new("baseline", alike),
@@ -174,13 +175,12 @@ mod tests {
     }
 
     #[test]
-    fn decoder_heads_that_look_at_the_newest_token_are_counted() {
+    fn decoder_heads_that_look_at_newer_tokens_are_counted() {
         let mut weights = vec![0.0; 100]; // [10, 10]
         (0..10).for_each(|query| weights[query * 11] = 1.0);
-        (0..10).for_each(|query| weights[query * 10] += 0.0);
         let said = said(&recording(Kind::Decoder, weights, 10, 10));
         let recency = said.iter().find(|one| one.measure == Some("recency")).expect("rows see several tokens");
-        assert!(recency.text.starts_with("Decoder: 1 of 1 head surely look at newer tokens"), "{}", recency.text);
-        assert!(recency.text.contains("0 at older ones (recency 1.00 on average"), "{}", recency.text);
+        assert!(recency.text.starts_with("Decoder: 0 of 1 head look at older tokens"), "{}", recency.text);
+        assert!(recency.text.contains("1 at newer ones (95 % intervals; recency 1.00 on average"), "{}", recency.text);
     }
 }
