@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Cuts small fixtures for crates/attlas/tests/analysis.rs from full golden cases.
+"""Cuts small fixtures for crates/attlas/tests/{analysis,alignment}.rs from full golden cases.
 
     python tools/analysis/trim_golden.py GOLDEN_DIR crates/attlas/tests/golden
 
 The full cases hold inputs and the outputs of independent implementations, in f64: headstats_clark (the official notebook of
 Clark et al. 2019, clarkkev/attention-analysis b609cfc), headstats_misc (NumPy statements of Voita 2019 and Gu 2025),
 synthetic_heads (closed forms), induction_model (a small Llama trained to have induction heads, scored by TransformerLens
-4cd36aae's functions) and alignment (the rules of Kobayashi et al. 2020). Kept: few layers and sentences, as f32.
+4cd36aae's functions) and alignment (the rules of Kobayashi et al. 2020; error rates and symmetrisation by
+lilt/alignment-scripts 4da9bbf, MIT). Kept: few layers and sentences, as f32.
 Needs numpy and safetensors.
 """
 
@@ -70,7 +71,7 @@ def main(source: Path, target: Path) -> None:
     alignment, alignment_json = load_file(source / "alignment.safetensors"), json.loads((source / "alignment.json").read_text())
     for name, tensor in alignment.items():
         tensors[f"alignment_{name}"] = tensor
-    for name in ["src_words", "tgt_words", "alignments_kobayashi"]:
+    for name in ["src_words", "tgt_words", "alignments_kobayashi", "aer_case", "symmetrise_case"]:
         numbers[f"alignment_{name}"] = alignment_json[name]
 
     target.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use strsim::osa_distance;
 
 use crate::commands::{
-    completions, describe, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
+    align, compare, completions, describe, draw, evaluate, export, film, heads, import, info, man, models, record,
+    show, syntax, tokens, train,
 };
 use crate::inputs::RawText;
 use crate::terminal::ColorChoice;
@@ -120,8 +121,14 @@ fn slip(
 pub enum Command {
     /// Draw maps as SVG, PDF or PNG.
     Draw(draw::DrawArguments),
+    /// Hold two recordings, models or texts against each other, head by head.
+    Compare(compare::CompareArguments),
     /// Run a model and save every attention head.
     Record(record::RecordArguments),
+    /// Say what every head does: scores with baseline and interval, classes, questions.
+    Heads(heads::HeadsArguments),
+    /// Say which source word each target word looks at most, and how right that is.
+    Align(align::AlignArguments),
     /// Write the weights of a recording as npz, safetensors, CSV or JSON.
     Export(export::ExportArguments),
     /// Make a recording of attention arrays computed elsewhere.
@@ -130,6 +137,8 @@ pub enum Command {
     Info(info::InfoArguments),
     /// Say in a few sentences what the heads do with a text, each with its number.
     Describe(describe::DescribeArguments),
+    /// Hold the heads against dependency trees and mentions.
+    Syntax(syntax::SyntaxArguments),
     /// Show how a model cuts a text into tokens.
     Tokens(tokens::TokensArguments),
     /// List the model families that can be read.

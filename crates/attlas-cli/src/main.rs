@@ -11,6 +11,7 @@ mod signals;
 mod table_file;
 mod terminal;
 mod threads;
+mod trees;
 mod view;
 mod words;
 mod wrong_call;
@@ -23,7 +24,8 @@ use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Command};
 use crate::commands::{
-    completions, describe, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
+    align, compare, completions, describe, draw, evaluate, export, film, heads, import, info, man, models, record,
+    show, syntax, tokens, train,
 };
 use crate::failure::{Failure, Outcome};
 use crate::signals::Watch;
@@ -60,11 +62,15 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
     match arguments.command {
         None => show::run(&arguments.show, terminal),
         Some(Command::Draw(draw)) => draw::run(&draw, terminal),
+        Some(Command::Compare(compare)) => compare::run(&compare, terminal),
         Some(Command::Record(record)) => record::run(&record, terminal),
+        Some(Command::Heads(arguments)) => heads::run(&arguments, terminal),
+        Some(Command::Align(align)) => align::run(&align, terminal),
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),
         Some(Command::Describe(describe)) => describe::run(&describe, terminal),
+        Some(Command::Syntax(syntax)) => syntax::run(&syntax, terminal),
         Some(Command::Tokens(tokens)) => tokens::run(&tokens, terminal),
         Some(Command::Models(models)) => models::run(&models, terminal),
         Some(Command::Train(train)) => train::run(&train, arguments.threads, signals, terminal),

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use attlas::Quantity;
 use attlas::figure::{
-    self, Anchor, Axis, ColorScale, Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, PatchRow, Pixels,
-    Scale, Scales, Style, Theme,
+    self, Anchor, Axis, Chart, ChartAxis, ChartLine, ColorScale, Colormap, Figure, Label, Mark, OverviewRow, Panel,
+    PanelScale, PatchRow, Pixels, Scale, Scales, Stroke, Style, Theme,
 };
 
 const SENTENCE: [&str; 8] = ["<s>", "The", "cat", "sat", "on", "the", "mat", "."];
@@ -147,6 +147,81 @@ fn numbers_of_either_sign_are_drawn_as_stored_with_0_in_the_middle_of_the_colour
 }
 
 #[test]
+fn two_maps_and_their_difference_are_drawn_as_stored_each_on_its_scale() {
+    let axis = |name| Axis::labelled(name, SENTENCE);
+    let map = |title, seed| {
+        Panel::new(title, weights(8, 8, seed), axis("query (target token)"), axis("key (source token)")).unwrap()
+    };
+    let panels = [map("A: L3H7", 5), map("B: L3H7", 1), difference(8)];
+    let maps = ColorScale::of(&panels[..2], Scale::Linear).called("attention weight in A and in B");
+    let less = ColorScale::of(&panels[2..], Scale::Linear);
+    let figure = figure::difference(&panels, [&maps, &less], &styled("A and B"));
+    compare_png("side-by-side", &figure);
+    let svg = figure.to_svg();
+    assert!(svg.contains("attention weight in A and in B; linear") && svg.contains("difference; linear"), "{svg}");
+    assert!(!svg.contains("one scale for all panels"), "{svg}");
+}
+
+#[test]
+fn a_table_is_drawn_as_stored_and_what_is_missing_stays_empty() {
+    let numbers: Vec<f32> = (0..36).map(|cell| if cell == 35 { f32::NAN } else { cell as f32 / 50.0 }).collect();
+    let texts: Vec<String> =
+        numbers.iter().map(|number| format!("{number:.2}\nL0H1").replace("NaN\nL0H1", "–")).collect();
+    let panel = Panel::new("", numbers, Axis::counted("layer", 3), Axis::counted("head", 12)).unwrap();
+    let scale = ColorScale::of([&panel], Scale::Linear).called("divergence in nats");
+    let figure = figure::table(&panel, &texts, &scale, &styled("Heads"));
+    compare_png("table", &figure);
+    let narrow = figure::table(&panel, &texts, &scale, &Style { size: Some(180.0), ..styled("") });
+    let written = |figure: &Figure| figure.marks().iter().filter(|mark| matches!(mark, Mark::Label(_))).count();
+    assert!(written(&figure) > 71 && written(&narrow) < 40, "where there is no room, nothing is written");
+}
+
+/// Dots on a spiral, many of them near its middle.
+fn spiral(n: usize) -> figure::Dots {
+    let dot = |place: usize| {
+        let step = place as f64 / n as f64;
+        let at = [[step, step * step], [-step * step, step], [-step, -step * step], [step * step, -step]][place % 4];
+        figure::Dot { label: format!("L{}H{}", place / 12, place % 12), at, group: place / 12 }
+    };
+    figure::Dots {
+        dots: (0..n).map(dot).collect(),
+        groups_are: "layer".to_owned(),
+        groups: (0..n.div_ceil(12)).map(|layer| layer.to_string()).collect(),
+        unit: "√nat".to_owned(),
+    }
+}
+
+#[test]
+fn dots_are_drawn_as_stored_and_144_have_each_a_label_that_is_on_no_other() {
+    compare_png("dots", &figure::dots(&spiral(24), &styled("Which heads look alike")));
+    let figure = figure::dots(&spiral(144), &styled(""));
+    let is_name = |label: &&Label| label.shaped.text.starts_with('L') && label.shaped.text.contains('H');
+    let labels =
+        figure.marks().iter().filter_map(|mark| if let Mark::Label(label) = mark { Some(label) } else { None });
+    let names: Vec<&Label> = labels.filter(is_name).collect();
+    assert_eq!(names.len(), 144);
+    for (place, a) in names.iter().enumerate() {
+        for b in &names[place + 1..] {
+            let apart =
+                a.x + a.width() <= b.x + 0.01 || b.x + b.width() <= a.x + 0.01 || (a.y - b.y).abs() >= a.size * 0.9;
+            assert!(apart, "{} and {}", a.shaped.text, b.shaped.text);
+        }
+    }
+}
+
+#[test]
+fn dots_that_all_lie_in_one_place_are_drawn_and_labels_without_room_are_counted() {
+    let mut content = spiral(600);
+    content.dots.iter_mut().for_each(|dot| dot.at = [0.0, 0.0]);
+    let svg = figure::dots(&content, &styled("")).to_svg();
+    assert!(svg.contains("dots have no label: there is no room for more."), "{svg}");
+    content.dots.truncate(1);
+    assert!(figure::dots(&content, &styled("")).to_svg().contains(">L0H0</text>"));
+    content.dots.clear();
+    assert!(figure::dots(&content, &styled("")).width > 100.0, "nothing to draw is drawn as nothing");
+}
+
+#[test]
 fn a_map_without_a_heading_has_the_title_of_its_panel() {
     let bare = Style { pixels_per_point: 1.0, ..Style::default() };
     let figure = map(&panel("L3H7", &SENTENCE, &SENTENCE, 1), &bare);
@@ -210,6 +285,67 @@ fn a_row_over_its_image_is_drawn_as_stored() {
     check_labels(&figure, "patches");
 }
 
+/// Lines that rise to numbers close to each other, one of them with a gap, over a threshold.
+fn chart(title: &str, labels: &[&str]) -> Chart {
+    let line = |(index, label): (usize, &&str)| {
+        let at = |place: usize| (place as f32 / 8.0, 0.1 + (place * place) as f32 * (60 - index) as f32 / 6000.0);
+        let point = |place| (at(place).0, (index != 1 || place != 3).then_some(at(place).1));
+        let points = (0..=8).map(point).collect();
+        let (begins, ends) = if index == 2 { (None, Some(5)) } else { (Some(6), None) };
+        ChartLine { points, stroke: Stroke::Colored(index), label: (*label).to_owned(), begins, ends }
+    };
+    let level = |value, stroke, label: &str| ChartLine {
+        points: vec![(0.0, Some(value)), (1.0, Some(value))],
+        stroke,
+        label: label.to_owned(),
+        begins: None,
+        ends: None,
+    };
+    let levels = [level(0.6, Stroke::Dashed, "threshold 0.6"), level(0.1, Stroke::Dotted, "baseline 0.1")];
+    let others = [level(0.3, Stroke::Faint, ""), level(0.35, Stroke::Plain, "")];
+    let lines = levels.into_iter().chain(others).chain(labels.iter().enumerate().map(line)).collect();
+    Chart { title: title.to_owned(), range: (0.0, 1.0), lines }
+}
+
+fn chart_axis() -> ChartAxis {
+    let tick = |step: u32| ((step as f32 / 6400.0).sqrt(), step.to_string());
+    ChartAxis {
+        name: "training step (square-root scale)".to_owned(),
+        ticks: [0, 1, 2, 5, 10, 100, 400, 1600, 6000, 6400].map(tick).to_vec(),
+        seams: vec![0.7],
+    }
+}
+
+#[test]
+fn charts_are_drawn_as_stored() {
+    let heads = ["L0H1 from 3600: 0.74", "L2H3 from 3600: 0.73", "L1H0 until 2500: 0.72"];
+    let charts = [chart("encoder, previous token", &heads), chart("cross", &heads[..1]), chart("decoder", &[])];
+    let figure = figure::charts(&charts, &chart_axis(), &styled("Heads over a training"));
+    compare_svg("charts", &figure);
+    let style = Style { theme: Theme::Dark, ..styled("Heads over a training") };
+    compare_png("charts-dark", &figure::charts(&charts[..1], &chart_axis(), &style));
+}
+
+#[test]
+fn labels_of_charts_neither_overlap_nor_leave_the_picture() {
+    let huge = "x".repeat(1000);
+    let many: Vec<String> = (0..20).map(|head| format!("L0H{head} from 1200: 0.71")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let awkward = [huge.as_str(), "\u{202e}", "漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字"];
+    let mut broken = chart("no numbers", &["a", "b"]);
+    broken.lines.iter_mut().flat_map(|line| &mut line.points).for_each(|point| point.1 = Some(f32::NAN));
+    broken.range = (f32::NAN, f32::INFINITY);
+    let charts = [chart(&huge, &many), chart("awkward", &awkward), broken, chart("", &[]), chart("last", &many[..6])];
+    for size in [None, Some(160.0), Some(560.0), Some(1000.0)] {
+        let style = Style { size, ..styled(&"A very long title ".repeat(9)) };
+        for n in [1, 2, 5] {
+            let figure = figure::charts(&charts[..n], &chart_axis(), &style);
+            check_labels(&figure, &format!("{n} charts, {size:?}"));
+            assert!(figure.to_pdf().unwrap().starts_with(b"%PDF"));
+        }
+    }
+}
+
 #[test]
 fn an_image_that_has_not_the_bytes_of_its_size_is_refused() {
     let rgb = landscape();
@@ -267,7 +403,8 @@ fn labels_neither_overlap_nor_leave_the_picture() {
 
 #[test]
 fn figures_of_nothing_are_empty_but_valid() {
-    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled(""))] {
+    let charts = figure::charts(&[], &ChartAxis::default(), &styled(""));
+    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled("")), charts] {
         assert!(figure.to_svg().ends_with("</svg>\n"));
         assert!(figure.to_png().unwrap().starts_with(b"\x89PNG"));
         assert!(figure.to_pdf().unwrap().starts_with(b"%PDF-1.7"));

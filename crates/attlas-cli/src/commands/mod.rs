@@ -1,18 +1,25 @@
 //! One file per command.
 
+pub mod align;
+pub mod compare;
+pub mod compare_pair;
 pub mod completions;
 pub mod describe;
 pub mod draw;
+pub mod draw_distance;
 pub mod draw_patches;
 pub mod evaluate;
 pub mod export;
 pub mod film;
+pub mod film_curves;
+pub mod heads;
 pub mod import;
 pub mod info;
 pub mod man;
 pub mod models;
 pub mod record;
 pub mod show;
+pub mod syntax;
 pub mod tokens;
 pub mod train;
 

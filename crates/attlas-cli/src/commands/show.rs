@@ -72,7 +72,8 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         check_output(&arguments.output, [Path::new(raw)].into_iter().chain(model.iter().map(PathBuf::as_path)))?;
     }
     let (run, title) = if names_recording(raw) {
-        (TextRun { recording: recording_of(raw, &arguments.run)?, outputs: Vec::new(), hints: Vec::new() }, None)
+        let recording = recording_of(raw, &arguments.run)?;
+        (TextRun { recording, outputs: Vec::new(), hints: Vec::new(), aligns: None }, None)
     } else {
         let text = read_text(raw, "TEXT")?;
         let texts = Texts { sources: vec![text.clone()], targets: arguments.run.target_texts()? };
@@ -97,7 +98,7 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     };
     print_standouts(recording, arguments.item, of_text, complaint.as_deref(), terminal)?;
     if !arguments.no_page {
-        write_page(recording, &found, description, title, arguments)?;
+        write_page(&run, &found, description, title, arguments)?;
         let name = printable(&arguments.output.display().to_string());
         writeln!(terminal, "\n{}: every head, in any browser, offline", terminal.bold(&name))?;
     }
@@ -134,14 +135,17 @@ fn print_reading(recording: &Recording, description: &Description, terminal: &mu
 }
 
 fn write_page(
-    recording: &Recording,
+    run: &TextRun,
     found: &[Standout],
     description: Description,
     title: Option<String>,
     arguments: &ShowArguments,
 ) -> Result<(), Failure> {
+    let recording = &run.recording;
     let options = PageOptions {
         title,
+        // the page names a row of cross-attention after what it predicts
+        open: run.aligns.map(|head| (Kind::Cross, head)),
         standouts: found.to_vec(),
         description: Some(description),
         max_bytes: arguments.max_page_mb.saturating_mul(1 << 20),

@@ -40,6 +40,8 @@ pub struct Measure {
     pub variants: &'static [&'static str],
     /// Whether it holds, too, of heads that do something narrower, which then names them.
     pub is_general: bool,
+    /// Whether a built-in set of texts scores it on random tokens repeated twice, and on prose otherwise.
+    pub on_repeats: bool,
     /// What must be there for a score to be computed.
     pub needs: &'static str,
     /// How it reads a map.

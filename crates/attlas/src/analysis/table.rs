@@ -191,6 +191,7 @@ pub static MEASURES: [Measure; 35] = [
     },
     Measure {
         name: "duplicate",
+        on_repeats: true,
         title: "duplicate token",
         says: "mean weight on earlier copies of the query's token",
         formula: "mean of Σ_k w(q,k) [t_k = t_q, k < q] over the queries that have such a key",
@@ -203,6 +204,7 @@ pub static MEASURES: [Measure; 35] = [
     },
     Measure {
         name: "induction",
+        on_repeats: true,
         title: "induction",
         says: "mean weight on the tokens that followed earlier copies of the query's token",
         formula: "mean of Σ_k w(q,k) [t_{k−1} = t_q, k − 1 < q] over the queries that have such a key",
@@ -215,6 +217,7 @@ pub static MEASURES: [Measure; 35] = [
     },
     Measure {
         name: "repetition",
+        on_repeats: true,
         title: "copies of what comes",
         says: "mean weight on earlier copies of the token that is about to be written",
         formula: "mean of Σ_k w(q,k) [t_k = t_{q+1}, k ≤ q] over the queries that have such a key",
@@ -486,6 +489,7 @@ pub static MEASURES: [Measure; 35] = [
     },
     Measure {
         name: "tl-previous",
+        on_repeats: true,
         title: "TransformerLens previous token",
         says: "previous_token_head as TransformerLens' detect_head scores it",
         formula: "Σ A·D / Σ A with D[q, q − 1] = 1 and no exclusions: a query without a target counts as 0",
@@ -497,6 +501,7 @@ pub static MEASURES: [Measure; 35] = [
     },
     Measure {
         name: "tl-duplicate",
+        on_repeats: true,
         title: "TransformerLens duplicate token",
         says: "duplicate_token_head as TransformerLens' detect_head scores it",
         formula: "Σ A·D / Σ A with D[q,k] = [t_k = t_q, k < q] and no exclusions: a query without a target counts as 0",
@@ -508,6 +513,7 @@ pub static MEASURES: [Measure; 35] = [
     },
     Measure {
         name: "tl-induction",
+        on_repeats: true,
         title: "TransformerLens induction",
         says: "induction_head as TransformerLens' detect_head scores it",
         formula: "Σ A·D / Σ A with D[q,k] = [t_{k−1} = t_q, k − 1 < q] and no exclusions: a query without a target counts as 0, which \
@@ -541,6 +547,7 @@ const WEIGHT: Measure = Measure {
     kinds: &Kind::ALL,
     variants: &[],
     is_general: false,
+    on_repeats: false,
     needs: "a query",
     reads: Reads::Rows(|_, _| None),
 };

@@ -1,6 +1,6 @@
 //! Pictures of attention maps: laid out once as marks, then written as SVG, PDF or PNG.
 //!
-//! The layout functions [`map`], [`grid`], [`overview`], [`lines`] and [`patches`] take numbers and labels, and return a [`Figure`]: marks in
+//! The layout functions [`map`], [`grid`], [`overview`], [`lines`], [`patches`], [`difference`], [`dots`], [`charts`] and [`table`] take numbers and labels, and return a [`Figure`]: marks in
 //! one coordinate system, with every text already shaped. Nothing here knows models, recordings or analyses, and no
 //! writer knows what attention is.
 //!
@@ -39,7 +39,10 @@ mod text;
 pub use animation::animated_svg;
 pub use bitmap::Bitmap;
 pub use colormap::Colormap;
-pub use layout::{OverviewRow, PatchRow, Pixels, grid, lines, map, overview, patches};
+pub use layout::{
+    CellMark, Chart, ChartAxis, ChartLine, Dot, Dots, OverviewRow, PatchRow, Pixels, Sign, Stroke, charts, difference,
+    dots, grid, lines, map, marked_map, overview, patches, table,
+};
 pub use marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 pub use panel::{Axis, Panel};
 pub use scale::{ColorScale, Scales};

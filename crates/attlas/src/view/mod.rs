@@ -4,13 +4,19 @@
 //! picture, table and film of attlas is drawn from one; `web/src/view.ts` shows the same in the page, and a test holds the
 //! two together.
 
+mod comparison;
+mod distances;
 mod overview;
 mod remarks;
 mod whole;
+mod words;
 
 use std::ops::Range;
 
+pub use comparison::{DifferenceView, comparison, digits};
+pub use distances::distances;
 pub use remarks::captions_of;
+pub use words::title as heads_title;
 
 use crate::figure::{self, Axis, ColorScale, Figure, Panel, Scale, Style};
 use crate::grid::unpadded;

@@ -2,6 +2,7 @@
 
 use super::axis::{LABEL_GAP, Labels};
 use super::sheet::{NAME_SIZE, Sheet, TEXT_SIZE};
+use super::signs;
 use crate::figure::Style;
 use crate::figure::marks::{Anchor, Figure};
 use crate::figure::panel::Panel;
@@ -10,7 +11,7 @@ use crate::figure::scale::{ColorScale, Scales};
 use crate::figure::text::{fit, shape, visible};
 
 /// The longest label, in points.
-const LONGEST_LABEL: f32 = 96.0;
+pub(super) const LONGEST_LABEL: f32 = 96.0;
 /// The sides of a map, in points, when no size is asked for.
 const SIDE: f32 = 360.0;
 const LARGE_SIDE: f32 = 440.0;
@@ -20,13 +21,40 @@ const READABLE_CELL: f32 = 8.0;
 const MOST_READABLE: f32 = 64.0;
 /// No side is shorter, however few cells it has.
 const SHORTEST_SIDE: f32 = 28.0;
-const NAME_HEIGHT: f32 = NAME_SIZE * 1.9;
+pub(super) const NAME_HEIGHT: f32 = NAME_SIZE * 1.9;
 
 /// One map on a scale: cells, both axes with names and token labels, colour bar, captions.
 ///
 /// Rows are queries from top to bottom, columns are keys from left to right. Labels are thinned when there are many and
 /// elided when they are long; a map with more cells than the picture has room for shows the largest weight of each block.
 pub fn map(panel: &Panel, scale: &ColorScale, style: &Style) -> Figure {
+    marked_map(panel, scale, style, &[])
+}
+
+/// A cell of a map that is pointed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CellMark {
+    /// Its row.
+    pub row: usize,
+    /// Its column.
+    pub column: usize,
+    /// How.
+    pub sign: Sign,
+}
+
+/// How a cell is pointed out. Each sign is dark with a light rim, and can be told from the others on any colour and without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// A square in its middle.
+    Dot,
+    /// An outline.
+    Solid,
+    /// An outline of dashes.
+    Dashed,
+}
+
+/// [`map`], with some cells pointed out; marks outside of the map are left out.
+pub fn marked_map(panel: &Panel, scale: &ColorScale, style: &Style, cells: &[CellMark]) -> Figure {
     let mut sheet = Sheet::new(style, scale.quantity());
     let longest = Sheet::asked_width(style).map_or(LONGEST_LABEL, |asked| LONGEST_LABEL.min(asked * 0.3));
     let [width, height] = plot_size(panel, longest, style);
@@ -37,6 +65,11 @@ pub fn map(panel: &Panel, scale: &ColorScale, style: &Style) -> Figure {
     let corner = [NAME_HEIGHT + rows.longest() + LABEL_GAP, NAME_HEIGHT + columns.rise(stance)];
     let frame = Frame { x: corner[0], y: corner[1], width, height, cells_per_point: sheet.cells_per_point };
     let pool = sheet.panel(panel, scale, frame);
+    let cell = [width / panel.n_columns() as f32, height / panel.n_rows() as f32];
+    for mark in cells.iter().filter(|mark| mark.row < panel.n_rows() && mark.column < panel.n_columns()) {
+        let at = [frame.x + mark.column as f32 * cell[0], frame.y + mark.row as f32 * cell[1]];
+        signs::place(&mut sheet, mark.sign, at, cell);
+    }
     rows.place_rows(&mut sheet, corner);
     columns.place_above(&mut sheet, corner, stance);
     sheet.extend(corner[0] + columns.reach(stance), 0.0);
@@ -45,7 +78,7 @@ pub fn map(panel: &Panel, scale: &ColorScale, style: &Style) -> Figure {
 }
 
 /// Width and height of the cells, beside labels of at most `longest_label` points.
-fn plot_size(panel: &Panel, longest_label: f32, style: &Style) -> [f32; 2] {
+pub(super) fn plot_size(panel: &Panel, longest_label: f32, style: &Style) -> [f32; 2] {
     let (n_rows, n_columns) = (panel.n_rows() as f32, panel.n_columns() as f32);
     let Some(asked) = Sheet::asked_width(style) else {
         let n_most = n_rows.max(n_columns);
@@ -68,7 +101,7 @@ fn plot_size(panel: &Panel, longest_label: f32, style: &Style) -> [f32; 2] {
 }
 
 /// The names of the axes: the columns' above everything, the rows' along the left edge, or below a map too low for it.
-fn axis_names(sheet: &mut Sheet, panel: &Panel, frame: Frame) {
+pub(super) fn axis_names(sheet: &mut Sheet, panel: &Panel, frame: Frame) {
     let muted = sheet.style.theme.muted();
     let name = |text: &str| shape(&visible(text));
     let columns = name(&format!("{} →", panel.columns().name()));
