@@ -18,15 +18,12 @@ pub(super) fn sink(of: &OfKind<'_>) -> Option<Ranked> {
     let token = of.key_tokens().get(place).map_or(String::new(), |token| format!("{}, ", quoted(&token.text)));
     let text = format!(
         "{}: {head} puts {} of the weight that it could place elsewhere on {token}token {place} (looking at all alike would \
-         give {}); {n_named} of {} such a sink.",
+         give {}); {n_named} of {} {} such a sink.",
         of.name(),
         percent(score.value),
         percent(score.baseline?),
-        if n_named == 1 {
-            format!("{} is", counted(of.heads.len(), "head"))
-        } else {
-            format!("{} heads have", of.heads.len())
-        }
+        counted(of.heads.len(), "head"),
+        if n_named == 1 { "has" } else { "have" }
     );
     let mut numbers = Number::of(&score);
     numbers.extend([Number::count("heads with a sink", n_named), Number::count("heads", of.heads.len())]);

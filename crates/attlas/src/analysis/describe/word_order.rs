@@ -108,24 +108,25 @@ fn shares(of: &OfKind<'_>, words: &Words) -> Option<Ranked> {
         0 => String::new(),
         _ => format!(" ({})", listed(names, MAX_WORDS)),
     };
-    let text = format!(
-        "{}: in {}, {} of {} source words {} looked at most by several target words{}, and {} by none{}.",
-        of.name(),
-        words.head,
-        shared.len(),
-        lookers.len(),
-        if shared.len() == 1 { "is" } else { "are" },
-        beside(&shared),
-        left.len(),
-        beside(&left)
-    );
+    let (rank, what) = match (shared.len(), left.len()) {
+        (0, 0) => (Rank::Local, format!("each of {} source words is looked at most by one target word", lookers.len())),
+        (n_shared, n_left) => {
+            let are = if n_shared == 1 { "is" } else { "are" };
+            let (shared, left, n) = (beside(&shared), beside(&left), lookers.len());
+            let what = format!(
+                "{n_shared} of {n} source words {are} looked at most by several target words{shared}, and {n_left} by none{left}"
+            );
+            (Rank::Words, what)
+        }
+    };
+    let text = format!("{}: in {}, {what}.", of.name(), words.head);
     let mut numbers = vec![
         Number::count("source words of several", shared.len()),
         Number::count("source words of none", left.len()),
         Number::count("source words", lookers.len()),
     ];
     numbers.extend(Number::of(&score));
-    Some((Rank::Words, of.sentence(text, Some(words.head), coverage.name, numbers)))
+    Some((rank, of.sentence(text, Some(words.head), coverage.name, numbers)))
 }
 
 impl Words {
