@@ -20,7 +20,8 @@ fn the_numbers_of_a_sentence_are_those_of_the_table_of_scores() {
     let rows = json(&Command::new(["heads", &file, "--json"]).in_folder(&folder).run());
     let mut n_compared = 0;
     for sentence in sentences.iter().filter(|sentence| !sentence["head"].is_null()) {
-        let is_same = |row: &&Value| ["kind", "layer", "head", "measure"].iter().all(|name| row[name] == sentence[name]);
+        let is_same =
+            |row: &&Value| ["kind", "layer", "head", "measure"].iter().all(|name| row[name] == sentence[name]);
         let row = rows.iter().find(is_same).unwrap_or_else(|| panic!("no row for {sentence}"));
         for number in sentence["numbers"].as_array().expect("numbers") {
             let name = number["name"].as_str().expect("a name");
