@@ -1,4 +1,4 @@
-//! `attlas syntax`: trees and mentions held against the heads of the embedded translator.
+//! `attlas heads --trees`: trees and mentions held against the heads of the embedded translator.
 
 mod common;
 
@@ -54,7 +54,7 @@ fn rows(run: &Finished) -> Vec<Value> {
 #[test]
 fn every_head_has_a_row_for_each_relation_with_baseline_interval_and_words() {
     let folder = with_trees();
-    let rows = rows(&attlas(&folder, "syntax trees.conllu --json"));
+    let rows = rows(&attlas(&folder, "heads --trees trees.conllu --json"));
     let of = |relation: &str, direction: &str| -> Vec<&Value> {
         rows.iter().filter(|row| row["relation"] == relation && row["direction"] == direction).collect()
     };
@@ -80,14 +80,14 @@ fn every_head_has_a_row_for_each_relation_with_baseline_interval_and_words() {
 #[test]
 fn the_table_names_the_best_heads_of_each_relation_and_one_relation_lists_all() {
     let folder = with_trees();
-    let run = attlas(&folder, "syntax trees.conllu");
+    let run = attlas(&folder, "heads --trees trees.conllu");
     let table = &run.succeeds().stdout;
     assert!(table.starts_with("encoder self-attention, 12 sentences\n"), "{table}");
     let det = table.lines().find(|line| line.starts_with("det ")).expect("a line");
     let cells: Vec<&str> = det.split_whitespace().collect();
     assert_eq!(cells[..7], ["det", "child", "→", "head", "24", "+1", "1.00"], "{det}");
     assert!(table.contains("Fewer than 20 words, and no score: nsubj, obj, punct."), "{table}");
-    let run = attlas(&folder, "syntax trees.conllu --relation det --direction head-to-child -o det.svg");
+    let run = attlas(&folder, "heads --trees trees.conllu --relation det --direction head-to-child -o det.svg");
     let table = &run.succeeds().stdout;
     assert!(table.contains("det, head → child: 24 words; the best fixed offset, +1, finds 1.00"), "{table}");
     assert!(!table.contains("child → head:"), "{table}");
@@ -100,7 +100,7 @@ fn the_table_names_the_best_heads_of_each_relation_and_one_relation_lists_all() 
 fn trees_of_what_the_decoder_reads_have_sources_beside_them() {
     let folder = with_trees();
     write(&folder, "sources.txt", &"Le chat voit le chien.\n".repeat(12));
-    let all = rows(&attlas(&folder, "syntax trees.conllu --sources sources.txt --json"));
+    let all = rows(&attlas(&folder, "heads --trees trees.conllu --sources sources.txt --json"));
     let all_words: Vec<&Value> = all.iter().filter(|row| row["relation"] == "all" && !row["score"].is_null()).collect();
     assert!(all_words.iter().all(|row| row["kind"] == "decoder"));
     // an article's noun comes after it: the decoder is asked for 24 words to the left, and 36 to the right
@@ -109,10 +109,10 @@ fn trees_of_what_the_decoder_reads_have_sources_beside_them() {
     assert_eq!((n("child-to-head"), n("head-to-child")), (Some(24), Some(36)));
 
     write(&folder, "few.txt", "Le chat.\nLe chien.\n");
-    let run = attlas(&folder, "syntax trees.conllu --sources few.txt");
+    let run = attlas(&folder, "heads --trees trees.conllu --sources few.txt");
     assert!(run.fails(3).starts_with("few.txt ends before sentence s2;"), "{}", run.stderr);
     write(&folder, "many.txt", &"Le chat.\n".repeat(13));
-    let run = attlas(&folder, "syntax trees.conllu --sources many.txt");
+    let run = attlas(&folder, "heads --trees trees.conllu --sources many.txt");
     assert!(run.fails(3).starts_with("many.txt goes on after the last sentence;"), "{}", run.stderr);
 }
 
@@ -129,7 +129,7 @@ fn mentions_come_from_the_notes_of_the_trees_or_from_a_file() {
         word(6, "left", "VERB", 2, "_"),
     ];
     write(&folder, "trees.conllu", &(sentence.concat() + "\n"));
-    let of_trees = rows(&attlas(&folder, "syntax trees.conllu --coref --json"));
+    let of_trees = rows(&attlas(&folder, "heads --trees trees.conllu --coref --json"));
     let mentions: Vec<&Value> = of_trees.iter().filter(|row| row["measure"] == "coreference").collect();
     assert_eq!((mentions.len(), &mentions[0]["n_rows"]), (24, &1.into()));
     // Mary is nearer than Tom, so a head that always takes the farther is right
@@ -137,18 +137,18 @@ fn mentions_come_from_the_notes_of_the_trees_or_from_a_file() {
 
     let line = r#"{"text": "Tom saw Mary before he left", "mention": "he", "antecedent": "Tom", "distractor": "Mary"}"#;
     write(&folder, "mentions.jsonl", line);
-    let of_file = rows(&attlas(&folder, "syntax --coref=mentions.jsonl --json"));
+    let of_file = rows(&attlas(&folder, "heads --coref=mentions.jsonl --json"));
     assert_eq!(of_file.iter().collect::<Vec<_>>(), mentions, "the same mentions, the same scores");
-    let run = attlas(&folder, "syntax trees.conllu --coref");
+    let run = attlas(&folder, "heads --trees trees.conllu --coref");
     assert!(run.succeeds().stdout.contains("coreference: share of mentions"), "{}", run.stdout);
     assert!(run.stdout.contains("Other mentions: 2 have no antecedent in their sentence."), "{}", run.stdout);
 
     write(&folder, "bad.jsonl", &line.replace("\"he\"", "\"she\""));
-    let run = attlas(&folder, "syntax --coref=bad.jsonl");
+    let run = attlas(&folder, "heads --coref=bad.jsonl");
     let wrong = "bad.jsonl, text 1: mention \"she\" does not stand in the text as a word";
     assert_eq!(run.fails(3), wrong);
     write(&folder, "no.conllu", &treebank());
-    let no_mention = rows(&attlas(&folder, "syntax no.conllu --coref --json"));
+    let no_mention = rows(&attlas(&folder, "heads --trees no.conllu --coref --json"));
     let absent = no_mention.iter().find(|row| row["measure"] == "coreference").expect("a row");
     assert_eq!(absent["absent"], "no word says Entity= in its notes");
 }
@@ -157,12 +157,12 @@ fn mentions_come_from_the_notes_of_the_trees_or_from_a_file() {
 fn a_fault_in_a_file_is_told_with_line_and_sentence_before_the_model_runs() {
     let folder = with_trees();
     write(&folder, "bad.conllu", &(treebank() + &treebank().replace("The girl sees", "The girls see")));
-    let run = attlas(&folder, "syntax bad.conllu");
+    let run = attlas(&folder, "heads --trees bad.conllu");
     let at =
         "bad.conllu: line 122 (sentence s1): \"sees\" does not come next in the text, which goes on \"s see the boy.\"";
     assert_eq!(run.fails(3), at);
     write(&folder, "empty.conllu", "# nothing\n");
-    assert_eq!(attlas(&folder, "syntax empty.conllu").fails(3), "empty.conllu: there is no sentence in it");
+    assert_eq!(attlas(&folder, "heads --trees empty.conllu").fails(3), "empty.conllu: there is no sentence in it");
 }
 
 #[test]
@@ -170,10 +170,10 @@ fn a_sentence_without_a_tree_is_skipped_and_named() {
     let folder = folder();
     let without = "# sent_id = x1\n1\tHello\t_\t_\t_\t_\t_\t_\t_\t_\n\n";
     write(&folder, "trees.conllu", &(without.to_owned() + &treebank()));
-    let run = attlas(&folder, "syntax trees.conllu");
+    let run = attlas(&folder, "heads --trees trees.conllu");
     assert_eq!((run.code, run.stderr.as_str()), (Some(1), "attlas: skipped: sentence x1 has no tree\n"));
     write(&folder, "none.conllu", without);
-    let run = attlas(&folder, "syntax none.conllu");
+    let run = attlas(&folder, "heads --trees none.conllu");
     assert_eq!(run.code, Some(3));
     assert!(run.stderr.ends_with("attlas: no sentence is left to measure\n"), "{}", run.stderr);
 }
@@ -182,14 +182,14 @@ fn a_sentence_without_a_tree_is_skipped_and_named() {
 fn a_wrong_call_is_told_in_a_sentence() {
     let folder = with_trees();
     let known = "--relation subj: the trees have no such relation; they have all, det, nsubj, obj, punct";
-    assert_eq!(attlas(&folder, "syntax trees.conllu --relation subj").fails(2), known);
+    assert_eq!(attlas(&folder, "heads --trees trees.conllu --relation subj").fails(2), known);
     let few = "nsubj has 12 words there; 20 or more say something";
-    assert_eq!(attlas(&folder, "syntax trees.conllu --relation nsubj").fails(3), few);
-    assert!(attlas(&folder, "syntax --coref").fails(2).starts_with("--coref without a file takes the mentions"));
-    assert!(attlas(&folder, "syntax trees.conllu -o trees.txt").fails(2).contains(".svg, .pdf or .png"));
+    assert_eq!(attlas(&folder, "heads --trees trees.conllu --relation nsubj").fails(3), few);
+    assert!(attlas(&folder, "heads --coref").fails(2).starts_with("--coref without a file takes the mentions"));
+    assert!(attlas(&folder, "heads --trees trees.conllu -o trees.txt").fails(2).contains(".svg, .pdf or .png"));
     write(&folder, "trees.svg", &treebank());
-    assert!(attlas(&folder, "syntax trees.svg -o trees.svg").fails(2).contains("this is the input"));
-    assert!(attlas(&folder, "syntax --coref=a.jsonl --relation det").fails(2).contains("--relation is about trees"));
-    let both = "syntax trees.conllu --sources trees.conllu --coref=a.jsonl";
+    assert!(attlas(&folder, "heads --trees trees.svg -o trees.svg").fails(2).contains("this is the input"));
+    assert!(attlas(&folder, "heads --coref=a.jsonl --relation det").fails(2).contains("--relation is about trees"));
+    let both = "heads --trees trees.conllu --sources trees.conllu --coref=a.jsonl";
     assert!(attlas(&folder, both).fails(2).contains("ask for one after the other"));
 }
