@@ -210,7 +210,6 @@ fn options_with_nothing_to_act_on_say_so() {
             "--revision main is for models of the hub",
         ),
         ("record|--source-ids|5,6|--target|Un chat.".to_owned(), "does not go together with"),
-        ("info|--measures|--verify".to_owned(), "does not go together with"),
     ] {
         let words = if words.starts_with("info") { words } else { format!("{words}|-o|a.safetensors") };
         let run = attlas(&folder, &words);
