@@ -149,7 +149,6 @@ fn write_page(
         standouts: found.to_vec(),
         description: Some(description),
         max_bytes: arguments.max_page_mb.saturating_mul(1 << 20),
-        ..PageOptions::default()
     };
     let page = attlas_viewer::page(recording, &options)?;
     if !attlas_viewer::fits(recording, &options)? {
