@@ -9,7 +9,7 @@ use strsim::osa_distance;
 
 use crate::commands::{
     align, compare, completions, describe, draw, evaluate, export, film, heads, import, info, man, models, record,
-    show, syntax, tokens, train,
+    show, tokens, train,
 };
 use crate::inputs::RawText;
 use crate::terminal::ColorChoice;
@@ -137,8 +137,6 @@ pub enum Command {
     Info(info::InfoArguments),
     /// Say in a few sentences what the heads do with a text, each with its number.
     Describe(describe::DescribeArguments),
-    /// Hold the heads against dependency trees and mentions.
-    Syntax(syntax::SyntaxArguments),
     /// Show how a model cuts a text into tokens.
     Tokens(tokens::TokensArguments),
     /// List the model families that can be read.

@@ -7,6 +7,7 @@ mod failure;
 mod inputs;
 mod measures;
 mod progress;
+mod received;
 mod signals;
 mod table_file;
 mod terminal;
@@ -25,7 +26,7 @@ use clap::CommandFactory;
 use crate::arguments::{Arguments, Command};
 use crate::commands::{
     align, compare, completions, describe, draw, evaluate, export, film, heads, import, info, man, models, record,
-    show, syntax, tokens, train,
+    show, tokens, train,
 };
 use crate::failure::{Failure, Outcome};
 use crate::signals::Watch;
@@ -70,7 +71,6 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),
         Some(Command::Describe(describe)) => describe::run(&describe, terminal),
-        Some(Command::Syntax(syntax)) => syntax::run(&syntax, terminal),
         Some(Command::Tokens(tokens)) => tokens::run(&tokens, terminal),
         Some(Command::Models(models)) => models::run(&models, terminal),
         Some(Command::Train(train)) => train::run(&train, arguments.threads, signals, terminal),

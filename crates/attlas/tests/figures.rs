@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use attlas::Quantity;
 use attlas::figure::{
-    self, Anchor, Axis, Chart, ChartAxis, ChartLine, ColorScale, Colormap, Figure, Label, Mark, OverviewRow, Panel,
-    PanelScale, PatchRow, Pixels, Scale, Scales, Stroke, Style, Theme,
+    self, Anchor, Axis, Bars, CellClass, Chart, ChartAxis, ChartLine, ClassCell, ClassGrid, ClassRow, ClassWords,
+    ColorScale, Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, PatchRow, Pixels, Profile, Rgb,
+    RowNumber, Scale, Scales, Stroke, Style, Theme,
 };
 
 const SENTENCE: [&str; 8] = ["<s>", "The", "cat", "sat", "on", "the", "mat", "."];
@@ -82,6 +83,30 @@ fn overview(rows: &[OverviewRow], style: &Style) -> Figure {
 
 fn patches(image: Pixels<'_>, row: &PatchRow, kind: Scale, style: &Style) -> Result<Figure, attlas::Error> {
     figure::patches(image, row, &ColorScale::over(&row.weights, Quantity::Weight, kind), style)
+}
+
+/// Columns of a strip of `n_rows` rows, and groups of these names.
+fn profile(n_rows: usize, columns: &[&str], groups: &[&str]) -> Profile {
+    let n_columns = columns.len();
+    let rows = Axis::labelled("received, layer by layer", (0..n_rows).map(|row| format!("L{row}")));
+    let columns = Axis::labelled("key (source token)", columns.iter().copied());
+    let bars = |name: &str, numbers: Vec<f32>, expected: f32| {
+        let expected = vec![expected; numbers.len()];
+        Bars { name: name.to_owned(), numbers, expected }
+    };
+    let group = |(seed, name): (usize, &&str)| {
+        bars(name, weights(n_rows, n_columns, seed).iter().step_by(n_columns).copied().collect(), 0.3)
+    };
+    Profile {
+        panel: Panel::new("", weights(n_rows, n_columns, 2), rows, columns).unwrap(),
+        columns: bars("received (line: all alike)", weights(1, n_columns, 0), 1.0 / n_columns as f32),
+        groups: groups.iter().enumerate().map(group).collect(),
+        groups_are: "spans, layer by layer (line: all alike)".to_owned(),
+    }
+}
+
+fn drawn_profile(profile: &Profile, kind: Scale, style: &Style) -> Figure {
+    figure::profile(profile, &ColorScale::of([&profile.panel], kind), style)
 }
 
 fn heads(n_heads: usize) -> Vec<Panel> {
@@ -259,6 +284,40 @@ fn a_long_map_on_a_logarithmic_scale_with_missing_numbers_is_drawn_as_stored() {
     compare_png("missing", &figure::map(&panel, &ColorScale::of([&panel], Scale::Log), &styled("")));
 }
 
+#[test]
+fn a_profile_of_columns_is_drawn_as_stored() {
+    let mut profile = profile(3, &SENTENCE, &["system", "user 1", "sink"]);
+    profile.groups[2].expected = vec![f32::NAN; 3]; // nothing is expected of it
+    profile.columns.numbers[6] = f32::NAN;
+    let figure = drawn_profile(&profile, Scale::Linear, &styled("Where attention goes"));
+    compare_png("profile", &figure);
+    compare_svg("profile", &figure);
+}
+
+#[test]
+fn a_bar_is_as_long_as_its_number_on_a_scale_from_0_to_the_largest() {
+    let profile = profile(1, &SENTENCE, &[]);
+    let figure = drawn_profile(&profile, Scale::Log, &styled(""));
+    let bars = figure.marks().iter().filter_map(|mark| if let Mark::Rect(rect) = mark { Some(*rect) } else { None });
+    let lengths: Vec<f32> = bars.map(|bar| bar.height).collect();
+    let numbers = &profile.columns.numbers;
+    assert_eq!(lengths.len(), numbers.len());
+    for (length, number) in lengths.iter().zip(numbers) {
+        assert!((length / lengths[0] - number / numbers[0]).abs() < 1e-4, "{lengths:?}");
+    }
+}
+
+#[test]
+fn a_profile_of_more_columns_than_room_shows_the_largest_of_each_block() {
+    let long: Vec<&str> = SENTENCE.iter().copied().cycle().take(65_536).collect();
+    let mut profile = profile(2, &long, &["a span"]);
+    profile.columns.numbers[40_001] = 0.9;
+    let figure = drawn_profile(&profile, Scale::Linear, &styled(""));
+    assert!(figure.marks().len() < 5000, "{} marks", figure.marks().len());
+    let svg = figure.to_svg();
+    assert!(svg.contains(">0.9</text>") && svg.contains("largest of up to 1 ×"), "{}", &svg[..2000]);
+}
+
 /// A landscape of colour ramps, 36 × 24 pixels.
 fn landscape() -> Vec<u8> {
     let pixel = |place: usize| {
@@ -359,6 +418,77 @@ fn an_image_that_has_not_the_bytes_of_its_size_is_refused() {
     assert!(patches(image, &row, Scale::Linear, &styled("")).unwrap_err().to_string().contains("7 weights"));
 }
 
+/// A grid whose cells are of four classes and of none, the last row shorter and with a hole.
+fn class_grid(title: &str, n_rows: usize, n_columns: usize) -> ClassGrid {
+    let cell = |place: usize| match place * 7 % 10 {
+        class @ 0..4 => ClassCell::Of { class, strength: (place % 5) as f32 / 4.0 },
+        _ => ClassCell::Unnamed,
+    };
+    let row = |row: usize| {
+        let n_cells = if row + 1 == n_rows { n_columns.div_ceil(2) } else { n_columns };
+        let mut cells: Vec<ClassCell> = (0..n_cells).map(|column| cell(row * 3 + column)).collect();
+        if row + 1 == n_rows {
+            cells[0] = ClassCell::Absent;
+        }
+        let distance = (row != 1).then_some(1.5 + row as f32);
+        ClassRow { label: format!("L{row}"), cells, numbers: vec![(distance, Some(4.0)), (Some(0.25), None)] }
+    };
+    let number = |name: &str, high| RowNumber { name: name.to_owned(), high };
+    ClassGrid {
+        title: title.to_owned(),
+        columns: (0..n_columns).map(|column| format!("H{column}")).collect(),
+        numbers: vec![number("distance", None), number("breadth", Some(1.0))],
+        rows: (0..n_rows).map(row).collect(),
+    }
+}
+
+fn classes(grids: &[ClassGrid], style: &Style) -> Figure {
+    let class = |code: &str, name: &str, color| CellClass { code: code.into(), name: name.into(), color: Rgb(color) };
+    let classes = [
+        class("Pr", "previous (≥ 0.5)", [0, 114, 178]),
+        class("Si", "sink", [213, 94, 0]),
+        class("Br", "broad", [240, 228, 66]),
+        class("Lo", "local", [203, 227, 247]),
+    ];
+    let words = ClassWords { mix: "mix", unnamed: "of no class", strength: "the larger, the stronger" };
+    figure::classes(grids, &classes, &words, style)
+}
+
+#[test]
+fn grids_by_class_are_drawn_as_stored() {
+    let mut second = class_grid("second, without a distance", 2, 5);
+    second.numbers.remove(0);
+    second.rows.iter_mut().for_each(|row| row.numbers = row.numbers.split_off(1));
+    let grids = [class_grid("first", 3, 8), second];
+    let figure = classes(&grids, &styled("Cells by class"));
+    compare_svg("classes", &figure);
+    compare_png("classes", &figure);
+    compare_png("classes-dark", &classes(&grids, &Style { theme: Theme::Dark, ..styled("Cells by class") }));
+    assert!(
+        figure.description.starts_with("Cells by class: first, 3 × 8 cells; second, without a distance, 2 × 5 cells. ")
+    );
+    assert!(figure.description.contains("sink: ") && figure.description.contains("of no class: "));
+}
+
+#[test]
+fn cells_by_class_have_letters_at_every_usual_size_of_a_model_and_a_picture_says_what_has_no_room() {
+    let drawn = |n_rows: usize, n_columns: usize, size: Option<f32>| {
+        let figure = classes(&[class_grid("", n_rows, n_columns)], &Style { size, ..styled("") });
+        let n_letters = labels(&figure).filter(|label| ["Pr", "Si", "Br", "Lo"].contains(&label.shaped.text.as_str()));
+        (n_letters.count() > 4, figure.to_svg(), figure.width)
+    };
+    for [n_rows, n_columns] in [[3, 8], [12, 12], [24, 16], [48, 25], [32, 64]] {
+        let (has_letters, svg, _) = drawn(n_rows, n_columns, None);
+        assert!(has_letters && !svg.contains("too small") && !svg.contains("too narrow"), "{n_rows} × {n_columns}");
+    }
+    let (has_letters, svg, width) = drawn(24, 16, Some(480.0));
+    assert!(!has_letters && svg.contains("too small for the letters") && svg.contains(">distance</text>"));
+    assert_eq!(width, 480.0);
+    let (has_letters, svg, width) = drawn(3, 8, Some(200.0));
+    assert!(has_letters && svg.contains("too narrow for what stands") && !svg.contains(">distance</text>"));
+    assert!(width <= 201.0, "{width}");
+}
+
 #[test]
 fn labels_neither_overlap_nor_leave_the_picture() {
     let huge = "x".repeat(100_000);
@@ -395,8 +525,24 @@ fn labels_neither_overlap_nor_leave_the_picture() {
             grid(&mixed, 3, "panels with axes of their own");
             lines(&panel("", &awkward, &SENTENCE, 1), &format!("lines, {size:?}"));
             lines(&long_panel(300, 40, 1), &format!("many lines, {size:?}"));
+            for (n_rows, n_columns) in [(1, 1), (3, 8), (40, 60), (12, 500), (200, 3)] {
+                let columns: Vec<&str> = SENTENCE.iter().copied().cycle().take(n_columns).collect();
+                for groups in [&[][..], &["special"], &["system", &huge, "user 1", "", "\u{1}", "用户", "assistant 1"]]
+                {
+                    let what = format!("profile of {n_rows} × {n_columns}, {} groups, {size:?}", groups.len());
+                    check_labels(&drawn_profile(&profile(n_rows, &columns, groups), kind, &style), &what);
+                }
+            }
+            check_labels(&drawn_profile(&profile(2, &awkward, &awkward), kind, &style), "an awkward profile");
             let scales = Scales::of(layers.iter().flat_map(|row| &row.panels), kind, PanelScale::Shared);
             check_labels(&figure::overview(&layers, &scales, ["layer", "head"], &style), "overview");
+        }
+        let style = Style { size, ..styled(&"A very long title ".repeat(9)) };
+        for [n_rows, n_columns] in [[1, 1], [3, 8], [12, 12], [24, 16], [48, 64]] {
+            let mut grid = class_grid(&huge, n_rows, n_columns);
+            (grid.columns[0], grid.rows[0].label, grid.numbers[0].name) = (huge.clone(), huge.clone(), huge.clone());
+            let grids = [grid, class_grid("b", n_rows, n_columns)];
+            check_labels(&classes(&grids, &style), &format!("classes, {n_rows} × {n_columns}, {size:?}"));
         }
     }
 }
@@ -404,7 +550,7 @@ fn labels_neither_overlap_nor_leave_the_picture() {
 #[test]
 fn figures_of_nothing_are_empty_but_valid() {
     let charts = figure::charts(&[], &ChartAxis::default(), &styled(""));
-    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled("")), charts] {
+    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled("")), charts, classes(&[], &styled(""))] {
         assert!(figure.to_svg().ends_with("</svg>\n"));
         assert!(figure.to_png().unwrap().starts_with(b"\x89PNG"));
         assert!(figure.to_pdf().unwrap().starts_with(b"%PDF-1.7"));
@@ -435,6 +581,11 @@ fn hostile_text_is_inert_and_what_xml_forbids_is_shown_by_its_picture() {
     assert!(svg.chars().all(allowed));
     let entities = svg.split('&').skip(1).all(|rest| ["lt;", "gt;", "amp;"].iter().any(|name| rest.starts_with(name)));
     assert!(entities, "every & begins an entity");
+    let mut grid = class_grid(hostile[0], 1, 2);
+    (grid.columns[0], grid.numbers[0].name, grid.rows[0].label) =
+        (hostile[1].into(), forbidden.clone(), hostile[3].into());
+    let svg = classes(&[grid], &style).to_svg();
+    assert!(!svg.contains("<script") && !svg.contains("<x") && svg.chars().all(allowed));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `attlas draw map|lines|heads|layers|overview|patches|distance`.
+//! `attlas draw map|lines|heads|layers|overview|patches|distance|received`.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -15,6 +15,7 @@ use clap::{Args, Subcommand};
 
 use super::draw_distance::{self, DistanceArguments};
 use super::draw_patches::{self, PatchesArguments};
+use super::draw_received::{self, ReceivedArguments};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
@@ -124,6 +125,9 @@ Examples:
     },
     /// The heads of a kind as dots in a plane: those that look alike near each other.
     Distance(DistanceArguments),
+    /// What each token receives of all queries together, and the share that goes to spans of tokens; without -o, as a table.
+    #[command(after_help = draw_received::EXAMPLES)]
+    Received(ReceivedArguments),
 }
 
 /// Which head, or the mean of which layer.
@@ -221,6 +225,7 @@ fn parse_dpi(text: &str) -> Result<f32, String> {
 pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let common = match &arguments.picture {
         Picture::Distance(distance) => return draw_distance::run(distance, terminal),
+        Picture::Received(received) => return draw_received::run(received, terminal),
         Picture::Map { common, .. }
         | Picture::Lines { common, .. }
         | Picture::Heads { common, .. }
@@ -246,7 +251,7 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
         Picture::Layers { head, .. } => draw_layers(&recording, common, *head),
         Picture::Overview { .. } => draw_overview(&recording, common),
         Picture::Patches { patches, .. } => draw_patches::figure(&recording, common, patches),
-        Picture::Distance(_) => return Ok(Outcome::Done), // drawn above
+        Picture::Distance(_) | Picture::Received(_) => return Ok(Outcome::Done), // drawn above
     }?;
     format.write(&figure, &common.output)?;
     writeln!(terminal, "{}", printable(&common.output.display().to_string()))?;
@@ -453,8 +458,22 @@ impl StyleArguments {
         }
     }
 
+    /// The first of these options that was given and is no default, for where nothing is drawn.
+    pub fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.title.is_some(), "--title"),
+            (self.size.is_some(), "--width"),
+            (self.dpi.is_some(), "--dpi"),
+            (self.scale.is_some(), "--scale"),
+            (self.panel_scale != PanelScale::default(), "--panel-scale"),
+            (self.theme != Theme::default(), "--theme"),
+            (self.colormap != Colormap::default(), "--colormap"),
+        ];
+        given.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
+    }
+
     /// The style of a picture of several maps, with its heading unless another was asked for.
-    fn of_several(&self, title: &str, captions: Vec<String>) -> Style {
+    pub fn of_several(&self, title: &str, captions: Vec<String>) -> Style {
         Style { title: self.title.clone().unwrap_or_else(|| title.to_owned()), captions, ..self.style() }
     }
 
@@ -490,7 +509,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// By the ending of a file's name.
+    /// The format that a file's name says.
     pub fn of(path: &Path) -> Result<Format, Failure> {
         match path.extension().map(OsString::from).and_then(|extension| extension.into_string().ok()).as_deref() {
             Some("svg") => Ok(Format::Svg),
@@ -500,7 +519,7 @@ impl Format {
         }
     }
 
-    /// Writes the picture.
+    /// Writes the picture aside, then in its place.
     pub fn write(self, figure: &Figure, path: &Path) -> Result<(), Failure> {
         let bytes = match self {
             Format::Svg => figure.to_svg().into_bytes(),
@@ -512,8 +531,10 @@ impl Format {
 }
 
 /// Writes a picture in the format that the name ends in, whole or not at all.
-pub fn write_figure(path: &Path, figure: &Figure) -> Result<(), Failure> {
-    Format::of(path)?.write(figure, path)
+pub fn write_figure(path: &Path, figure: &Figure, style: &StyleArguments) -> Result<(), Failure> {
+    let format = Format::of(path)?;
+    style.check(format, path)?;
+    format.write(figure, path)
 }
 
 #[cfg(test)]

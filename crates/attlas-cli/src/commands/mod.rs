@@ -8,6 +8,7 @@ pub mod describe;
 pub mod draw;
 pub mod draw_distance;
 pub mod draw_patches;
+pub mod draw_received;
 pub mod evaluate;
 pub mod export;
 pub mod film;
@@ -19,7 +20,6 @@ pub mod man;
 pub mod models;
 pub mod record;
 pub mod show;
-pub mod syntax;
 pub mod tokens;
 pub mod train;
 

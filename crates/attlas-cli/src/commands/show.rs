@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use attlas::analysis::describe::describe;
-use attlas::analysis::{Standout, measure, measure_all, standouts};
+use attlas::analysis::{Annotations, Standout, score_rows, standouts};
 use attlas::output::write_aside;
 use attlas::recording::complaint;
 use attlas::{Head, Kind, Recording};
@@ -12,6 +12,7 @@ use attlas_viewer::{Description, PageOptions};
 use clap::Args;
 
 use super::describe::print_sentences;
+use super::heads::print_rows;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
@@ -19,7 +20,7 @@ use crate::inputs::{
     RunArguments, TextRun, Texts, check_output, model_files, names_recording, parse_head, parse_kind, pick_kind,
     pick_layer, read_text, recording_of, run_texts,
 };
-use crate::measures::print_standouts;
+use crate::measures::{heads_of, print_standouts};
 use crate::terminal::{Terminal, draw_heatmap, printable, remark, wrapped};
 use crate::view::ViewArguments;
 
@@ -38,6 +39,9 @@ pub struct ShowArguments {
     /// The page to write; it opens in any browser, with no network.
     #[arg(short, long, value_name = "FILE.html", default_value = "atlas.html", help_heading = "Output")]
     pub output: PathBuf,
+    /// Print what every head scores as an array of rows, as `attlas heads --json` does, in place of the map and the tables.
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
     /// Write no page.
     #[arg(long, conflicts_with = "output", help_heading = "Output")]
     pub no_page: bool,
@@ -80,27 +84,33 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         (run_texts(&texts, &arguments.run)?, Some(text))
     };
     run.say_notes();
-    for output in &run.outputs {
-        writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
-    }
     let recording = &run.recording;
-    print_map(recording, arguments, terminal)?;
+    if !arguments.json {
+        for output in &run.outputs {
+            writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
+        }
+        print_map(recording, arguments, terminal)?;
+    }
     let complaint = complaint(&recording.check()?);
-    let (all, item) = (measure_all(recording)?, arguments.item.unwrap_or(0));
-    let of_item = if recording.items.len() > 1 { Some(measure(recording, item)?) } else { None };
+    let (all, item) = (heads_of(recording, None, &Annotations::NONE)?, arguments.item.unwrap_or(0));
+    let of_item =
+        if recording.items.len() > 1 { Some(heads_of(recording, Some(item), &Annotations::NONE)?) } else { None };
     let of_item = of_item.as_deref().unwrap_or(&all);
     let description = Description { item, sentences: describe(recording, item, of_item)? };
-    print_reading(recording, &description, terminal)?;
     let found = standouts(&all);
-    let of_text = match arguments.item {
-        Some(_) => &standouts(of_item),
-        None => &found,
-    };
-    print_standouts(recording, arguments.item, of_text, complaint.as_deref(), terminal)?;
+    let of_text = if arguments.item.is_some() { of_item } else { &all };
+    if arguments.json {
+        print_rows(&score_rows(of_text), terminal)?;
+    } else {
+        print_reading(recording, &description, terminal)?;
+        print_standouts(recording, arguments.item, &standouts(of_text), complaint.as_deref(), terminal)?;
+    }
     if !arguments.no_page {
         write_page(&run, &found, description, title, arguments)?;
-        let name = printable(&arguments.output.display().to_string());
-        writeln!(terminal, "\n{}: every head, in any browser, offline", terminal.bold(&name))?;
+        if !arguments.json {
+            let name = printable(&arguments.output.display().to_string());
+            writeln!(terminal, "\n{}: every head, in any browser, offline", terminal.bold(&name))?;
+        }
     }
     Ok(checks::outcome(complaint.as_deref()))
 }

@@ -125,7 +125,7 @@ pub static MEASURES: [Measure; 35] = [
         kinds: SELF_ATTENTION,
         variants: &["token 0", "token 1", "token 2", "token 3"],
         needs: "a query that sees two tokens or more",
-        reads: Reads::Rows(|row, key| sink_with_choice(row, key)),
+        reads: Reads::Rows(sink_with_choice),
         ..WEIGHT
     },
     Measure {

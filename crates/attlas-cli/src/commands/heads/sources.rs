@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
-use attlas::analysis::{Annotations, HeadSums, measure_with, merge};
+use attlas::analysis::{Annotations, HeadSums, merge};
 use attlas::recording::complaint;
 use attlas::{Kind, Recording};
 use attlas_model::{Decoding, Input, Model, Side};
@@ -17,7 +17,7 @@ use crate::inputs::{
     Span, ends_as_text, input_of, is_image_name, is_sound_name, load_model, names_recording, read_lines, read_text,
     run_inputs,
 };
-use crate::measures::measured_on;
+use crate::measures::{heads_of, measured_on};
 use crate::terminal::remark;
 use crate::words::counted;
 
@@ -123,11 +123,7 @@ pub fn of_recordings(
     let mut complaints = None;
     for recording in recordings {
         complaints = complaints.or(complaint(&recording.check()?));
-        let items = text.map_or(0..recording.items.len(), |item| item..item + 1);
-        for item in items {
-            let of_item = measure_with(recording, item, annotations)?;
-            heads = merge(heads.into_iter().chain(of_item));
-        }
+        heads = merge(heads.into_iter().chain(heads_of(recording, text, annotations)?));
     }
     let n_texts: usize = recordings.iter().map(|recording| recording.items.len()).sum();
     let measured_on = match recordings {

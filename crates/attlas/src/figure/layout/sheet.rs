@@ -62,6 +62,16 @@ impl<'a> Sheet<'a> {
         self.height = self.height.max(bottom);
     }
 
+    /// The body's width so far.
+    pub fn width(&self) -> f32 {
+        self.width
+    }
+
+    /// The body's height so far.
+    pub fn height(&self) -> f32 {
+        self.height
+    }
+
     /// Adds a mark.
     pub fn add(&mut self, mark: Mark) {
         self.marks.push(mark);
@@ -175,7 +185,7 @@ impl<'a> Sheet<'a> {
             [panel] if style.title.is_empty() => panel.title(),
             _ => &style.title,
         };
-        self.close(&notes, title, describe(panels, scales, style))
+        self.close(title, &notes, describe(panels, scales, style))
     }
 
     /// The whole figure of a body that needs no colour bar any more: heading above it, notes and captions below. `what` says what it shows.
@@ -184,11 +194,11 @@ impl<'a> Sheet<'a> {
         self.height += 6.0;
         let description = visible(&format!("{what} {}", style.captions.join(" ")));
         let notes = std::mem::take(&mut self.notes);
-        self.close(&notes, &style.title, description)
+        self.close(&style.title, &notes, description)
     }
 
     /// Heading, notes and captions around what there is.
-    fn close(mut self, notes: &[String], title: &str, description: String) -> Figure {
+    pub fn close(mut self, title: &str, notes: &[String], description: String) -> Figure {
         let style = self.style;
         for note in notes.iter().chain(&style.captions) {
             self.paragraph(note, style.theme.muted());
