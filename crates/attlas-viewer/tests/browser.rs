@@ -9,8 +9,7 @@ use std::path::PathBuf;
 use attlas::analysis::describe::Sentence;
 use attlas::attention::Shape;
 use attlas::{Item, Kind, Layer, Provenance, Recording, Tokens, Weights};
-use attlas_viewer::{Description, PageOptions, page};
-use attlas_viewer::{PageOptions, heads_page, page};
+use attlas_viewer::{Description, PageOptions, heads_page, page};
 use browser::Browser;
 use serde_json::Value;
 

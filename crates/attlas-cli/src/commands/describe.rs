@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
+use attlas::analysis::Annotations;
 use attlas::analysis::describe::{CAPTION, Sentence, describe};
-use attlas::analysis::measure;
 use attlas::recording::complaint;
 use attlas::{Error, Kind};
 use clap::Args;
@@ -11,7 +11,7 @@ use clap::Args;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, RunArguments, parse_kind, pick_kind, recording_of};
-use crate::measures::measured_on;
+use crate::measures::{heads_of, measured_on};
 use crate::terminal::{Terminal, printable, wrapped};
 use crate::words::inert_json;
 
@@ -52,7 +52,7 @@ pub fn run(arguments: &DescribeArguments, terminal: &mut Terminal) -> Result<Out
         pick_kind(&recording, arguments.kind)?;
     }
     let complaint = complaint(&recording.check()?);
-    let mut heads = measure(&recording, item)?;
+    let mut heads = heads_of(&recording, Some(item), &Annotations::NONE)?;
     heads.retain(|head| arguments.kind.is_none_or(|kind| head.kind == kind));
     let sentences = describe(&recording, item, &heads)?;
     if arguments.json {

@@ -82,7 +82,7 @@ struct OfKind<'a> {
 
 /// Says what `heads` do with text `item` in at most [`MAX_SENTENCES`] sentences, the most telling first. Each has a number.
 ///
-/// `heads` are those that [`measure`](super::measure()) finds on the same text; fewer of them, such as those of one kind, are described
+/// `heads` are those that [`measure_with`](super::measure_with) finds on the same text; fewer of them, such as those of one kind, are described
 /// alone.
 ///
 /// # Errors
