@@ -211,7 +211,7 @@ fn options_with_nothing_to_act_on_say_so() {
         ),
         ("record|--source-ids|5,6|--target|Un chat.".to_owned(), "does not go together with"),
     ] {
-        let words = if words.starts_with("info") { words } else { format!("{words}|-o|a.safetensors") };
+        let words = format!("{words}|-o|a.safetensors");
         let run = attlas(&folder, &words);
         assert!(run.code == Some(2) && run.stderr.contains(said), "{words}: {}", run.stderr);
     }
