@@ -57,7 +57,8 @@ impl QueriesAndKeys {
 }
 
 impl Layer {
-    /// Computes, in f64, the log-sum-exps of the maps whose present ones are `in_doubt`.
+    /// Computes, in f64, the log-sum-exps of the maps whose present ones are `in_doubt`; those of padded rows put none in
+    /// doubt, so that a text has the same numbers whatever it was padded to.
     pub(super) fn compute_lse(&mut self, items: &[Item], in_doubt: impl Fn(&[f64]) -> bool) -> Result<(), Error> {
         let Some(factored) = self.factored() else { return Ok(()) };
         let present = factored.lse.read_all()?;
@@ -68,8 +69,8 @@ impl Layer {
         let rows: Vec<usize> = (0..n_queries).collect();
         let mut all = present.into_owned();
         for (map, lse) in all.chunks_exact_mut(n_queries).enumerate() {
-            if in_doubt(lse) {
-                let (item, head) = (map / self.shape.n_heads, map % self.shape.n_heads);
+            let (item, head) = (map / self.shape.n_heads, map % self.shape.n_heads);
+            if in_doubt(&self.query_tokens(&items[item]).without_padding(lse)) {
                 lse.copy_from_slice(
                     &AttentionMap::new(self, item, &items[item], head, 0..self.shape.n_queries)?.log_sum_exp(&rows),
                 );
