@@ -27,6 +27,14 @@ def main(source: Path, target: Path) -> None:
     for name in ["avg_self", "avg_right", "avg_left", "avg_sep", "avg_cls", "avg_punct", "entropy"]:
         tensors[f"clark_{name}"] = clark[name][:2]  # [layers, heads]
     numbers["clark_docs"] = clark_json["docs"]
+    in_two_layers = lambda heads: {head: scores for head, scores in heads.items() if int(head.split("-")[0]) < 2}
+    trees = {
+        "sentences": clark_json["dev"],
+        "accuracy": {mode: in_two_layers(heads) for mode, heads in clark_json["head_accuracy"].items()},
+        "offsets": clark_json["offset_baseline"],
+        "words_to_tokens": clark_json["words_to_tokens"],  # of sentence 0
+        "word_mean": clark["word_mean"][:2].reshape(-1).tolist(),  # [layers, heads, words, words]
+    }
 
     misc = load_file(source / "headstats_misc.safetensors")
     for name in ["ids", "attn", "pos_fraction_off-1", "pos_fraction_off0", "pos_fraction_off1", "confidence"]:
@@ -49,6 +57,7 @@ def main(source: Path, target: Path) -> None:
         numbers[f"alignment_{name}"] = alignment_json[name]
 
     target.mkdir(parents=True, exist_ok=True)
+    (target / "trees.json").write_text(json.dumps(trees, sort_keys=True, separators=(",", ":")) + "\n")
     small = {name: np.ascontiguousarray(t if t.dtype == np.int64 else t.astype(np.float32)) for name, t in sorted(tensors.items())}
     save_file(small, target / "headstats.safetensors")
     (target / "headstats.json").write_text(json.dumps(numbers, sort_keys=True, separators=(",", ":")) + "\n")

@@ -39,6 +39,7 @@ pub mod analysis;
 pub mod arrays;
 pub mod attention;
 mod buffer;
+pub mod conllu;
 mod error;
 pub mod figure;
 mod grid;

@@ -1,14 +1,17 @@
 //! The numbers of a head against those of independent implementations (`tools/analysis/trim_golden.py` says which).
 
 use attlas::AttentionMap;
-use attlas::analysis::{self, Grid, Row, RowTokens, Rows};
+use attlas::analysis::syntax::{Direction, TreeSums, measure_tree};
+use attlas::analysis::{self, Grid, Row, RowTokens, Rows, TreeWords};
 use attlas::attention::Shape;
+use attlas::conllu::{Sentence, Word};
 use attlas::{Item, Kind, Layer, Provenance, Recording, Token, TokenRole, Tokens, Weights};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
 const TENSORS: &[u8] = include_bytes!("golden/headstats.safetensors");
 const NUMBERS: &str = include_str!("golden/headstats.json");
+const TREES: &str = include_str!("golden/trees.json");
 const TOLERANCE: f64 = 1e-5;
 
 #[test]
@@ -133,6 +136,139 @@ fn word_links_are_those_of_kobayashi_et_al() {
             assert_eq!(Value::from(found), numbers["alignment_alignments_kobayashi"][&name], "{name}");
         }
     }
+}
+
+#[test]
+fn heads_find_the_relations_that_the_notebook_of_clark_et_al_says_they_find() {
+    let trees: Value = serde_json::from_str(TREES).expect("the fixture is JSON");
+    let sums = clark_trees(&trees);
+    let modes = [("normal", Direction::ChildToHead), ("transpose", Direction::HeadToChild)];
+    let mut n_compared = 0;
+    for (place, head) in sums.heads.iter().enumerate() {
+        for (mode, direction) in modes {
+            let expected = &trees["accuracy"][mode][format!("{}-{}", place / 12, place % 12)];
+            for (relation, expected) in expected.as_object().expect("relations") {
+                // the notebook counts words without a head, and words that are their own, as never found
+                let relation_sums = head.relations[relation][direction as usize];
+                let n_right = relation_sums.mean().expect("there are words") * relation_sums.n as f64;
+                let found = n_right / n_words(&trees, relation) as f64;
+                let expected = expected.as_f64().expect("a share");
+                assert!(
+                    (found - expected).abs() < TOLERANCE,
+                    "{place} {mode} {relation}: {found}, expected {expected}"
+                );
+                n_compared += 1;
+            }
+        }
+    }
+    assert_eq!(n_compared, 24 * 2 * 4, "24 heads, 2 directions, 4 relations");
+}
+
+#[test]
+fn fixed_offsets_find_the_relations_that_the_notebook_of_clark_et_al_says_they_find() {
+    let trees: Value = serde_json::from_str(TREES).expect("the fixture is JSON");
+    let sums = clark_trees(&trees);
+    for (offset, expected) in trees["offsets"].as_object().expect("offsets") {
+        let by: i64 = offset.parse().expect("an offset");
+        if by == 0 {
+            continue; // a word is not its own head
+        }
+        for (relation, expected) in expected.as_object().expect("relations") {
+            let offsets = sums.offsets[relation][Direction::ChildToHead as usize];
+            // the notebook moves an offset past the first word to the root, one past the last word to that word
+            let n_found = offsets.share(by).expect("a share") * offsets.n as f64 + n_moved(&trees, relation, by) as f64;
+            let (found, expected) = (n_found / n_words(&trees, relation) as f64, expected.as_f64().expect("a share"));
+            assert!((found - expected).abs() < TOLERANCE, "{offset} {relation}: {found}, expected {expected}");
+        }
+    }
+}
+
+#[test]
+fn weights_between_words_are_those_of_the_notebook_of_clark_et_al() {
+    let trees: Value = serde_json::from_str(TREES).expect("the fixture is JSON");
+    let mut recording = dense(Kind::Encoder, "clark_attn_0");
+    let text = one_letter_a_token(&mut recording);
+    let words = trees["words_to_tokens"].as_array().expect("words").iter().map(|pieces| {
+        let place = |piece: Option<&Value>| piece.and_then(Value::as_u64).expect("a place") as usize;
+        let pieces = pieces.as_array().expect("places");
+        word(place(pieces.first())..place(pieces.last()) + 1, None, "_")
+    });
+    let sentence = sentence(text, words.collect());
+    let words = TreeWords::of(&sentence, &recording.items[0].source).expect("they are of the sentence");
+    let mut found = Vec::new();
+    for layer in &recording.layers {
+        for head in 0..layer.shape.n_heads {
+            let map = recording.map(0, Kind::Encoder, layer.index, head).expect("the head exists");
+            analysis::for_each_word_row(&map, &words, |_, _| 0.0, |row| found.extend_from_slice(row.weights));
+        }
+    }
+    let found: Vec<f32> = found.into_iter().map(|weight| weight as f32).collect();
+    let expected = trees["word_mean"].as_array().expect("numbers");
+    let expected: Vec<f32> = expected.iter().map(|number| number.as_f64().expect("a number") as f32).collect();
+    assert_close("word_mean", &found, &expected);
+}
+
+/// The three sentences of the notebook, measured.
+fn clark_trees(trees: &Value) -> TreeSums {
+    let of_doc = |doc: usize| {
+        let mut recording = dense(Kind::Encoder, &format!("clark_attn_{doc}"));
+        let text = one_letter_a_token(&mut recording);
+        let tokens = &mut recording.items[0].source.tokens;
+        let last = tokens.len() - 1;
+        [0, last].into_iter().for_each(|place| tokens[place].role = TokenRole::Special);
+        let tree = &trees["sentences"][doc];
+        let relations = tree["relns"].as_array().expect("relations");
+        let words = relations.iter().enumerate().map(|(index, relation)| {
+            let head = tree["heads"][index].as_u64().expect("a head") as usize;
+            word(index + 1..index + 2, head.checked_sub(1), relation.as_str().expect("a relation"))
+        });
+        let sentence = sentence(text, words.collect());
+        measure_tree(&recording, 0, Kind::Encoder, &sentence).expect("the tree is of the text")
+    };
+    let mut sums = of_doc(0);
+    (1..3).for_each(|doc| sums.merge(&of_doc(doc)));
+    sums
+}
+
+/// Gives the one text of a recording a letter for each token; that text.
+fn one_letter_a_token(recording: &mut Recording) -> String {
+    let source = &mut recording.items[0].source;
+    for (place, token) in source.tokens.iter_mut().enumerate() {
+        token.span = Some(place..place + 1);
+    }
+    source.text = "x".repeat(source.len());
+    source.text.clone()
+}
+
+fn word(span: std::ops::Range<usize>, head: Option<usize>, relation: &str) -> Word {
+    let [form, upos, notes] = ["x", "_", "_"].map(str::to_owned);
+    Word { form, span, upos, head, relation: relation.to_owned(), notes }
+}
+
+fn sentence(text: String, words: Vec<Word>) -> Sentence {
+    Sentence { id: String::new(), text, line: 1, words, empty_words: Vec::new() }
+}
+
+/// How many words of the notebook's sentences have a relation.
+fn n_words(trees: &Value, relation: &str) -> usize {
+    let sentences = trees["sentences"].as_array().expect("sentences");
+    let relations = sentences.iter().flat_map(|sentence| sentence["relns"].as_array().expect("relations"));
+    relations.filter(|other| relation == "all" || *other == relation).count()
+}
+
+/// How many words of a relation the notebook finds at an offset because it stops at the root and at the last word.
+fn n_moved(trees: &Value, relation: &str, offset: i64) -> usize {
+    let of_sentence = |sentence: &Value| {
+        let heads = sentence["heads"].as_array().expect("heads");
+        let is_moved = |(index, head): &(usize, &Value)| {
+            let at = *index as i64 + 1 + offset;
+            let moved = at.clamp(0, heads.len() as i64);
+            let is_of = relation == "all" || sentence["relns"][*index] == relation;
+            is_of && (moved != at || moved == 0) && head.as_i64() == Some(moved)
+        };
+        heads.iter().enumerate().filter(is_moved).count()
+    };
+    trees["sentences"].as_array().expect("sentences").iter().map(of_sentence).sum()
 }
 
 /// The cross-attention case, its pieces grouped into words.

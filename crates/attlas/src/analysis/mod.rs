@@ -8,6 +8,7 @@
 
 mod breadth;
 mod classes;
+pub mod coreference;
 mod geometry;
 mod heads;
 mod measure;
@@ -17,6 +18,8 @@ mod rows;
 mod sink;
 mod student;
 mod sums;
+pub mod syntax;
+mod tree_words;
 mod words;
 
 pub use breadth::{confidence, entropy, largest_weight, normalized_entropy, smoothed_entropy};
@@ -29,6 +32,7 @@ pub use rarity::{looks_most_at_one_of, rarest_keys};
 pub use rows::{Columns, Keys, Row, Rows};
 pub use sink::{first_key_weight, sink_weight};
 pub use sums::{Sample, Sums};
+pub use tree_words::{TreeWords, WordRow, for_each_word_row};
 pub use words::{Link, WordLinks, links, word_links};
 
 pub use crate::grid::{Grid, Hidden, RowTokens};

@@ -1,0 +1,560 @@
+//! Syntax: does a head look along the relations of a tree, more than at a fixed distance; and does it stay within a phrase?
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::tree_words::{TreeWords, argmax_but, for_each_word_row};
+use super::{Row, Sample, Sums};
+use crate::conllu::Sentence;
+use crate::{AttentionMap, Error, HeadId, Kind, Layer, Recording};
+
+/// The farthest fixed offset that is tried as a baseline, in words.
+const MAX_OFFSET: i64 = 10;
+/// Fewer words say nothing of a relation.
+pub const MIN_WORDS: u64 = 20;
+/// How far over the baseline a head must be to be named: ten points.
+pub const MARGIN: f64 = 0.10;
+/// The name under which all relations are counted together.
+pub const ALL: &str = "all";
+
+/// Which way a head looks along a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// The dependent word looks at the word it depends on.
+    ChildToHead,
+    /// That word looks at its dependent.
+    HeadToChild,
+}
+
+impl Direction {
+    /// Both directions.
+    pub const BOTH: [Direction; 2] = [Direction::ChildToHead, Direction::HeadToChild];
+
+    /// The name in tables, options and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Direction::ChildToHead => "child-to-head",
+            Direction::HeadToChild => "head-to-child",
+        }
+    }
+
+    /// Written short: `child → head`.
+    pub fn arrow(self) -> &'static str {
+        match self {
+            Direction::ChildToHead => "child → head",
+            Direction::HeadToChild => "head → child",
+        }
+    }
+}
+
+impl std::str::FromStr for Direction {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Direction, String> {
+        let known = Direction::BOTH.into_iter().find(|direction| direction.name() == name);
+        known.ok_or_else(|| format!("\"{name}\" is no direction; there are child-to-head and head-to-child"))
+    }
+}
+
+/// What the heads of one kind of attention do along the relations of trees. Merges with what other sentences say, in any
+/// order, to the same numbers.
+///
+/// Relations stand under their names with the subtype (`nsubj:pass`), without it, where all subtypes count together
+/// (`nsubj`), and all together under [`ALL`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TreeSums {
+    /// The kind of attention.
+    pub kind: Kind,
+    /// How far the head is from the child, for the words of each relation that can be seen in either direction.
+    pub offsets: BTreeMap<String, [Offsets; 2]>,
+    /// The heads, in the order of the recording.
+    pub heads: Vec<HeadTrees>,
+    /// Sentences that were measured.
+    pub n_sentences: u64,
+    /// Words that were left out: no token covers them or the word they depend on, or both stand in the same token.
+    pub n_left_out: u64,
+}
+
+/// What one head does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeadTrees {
+    /// Layer and head, counted from 0.
+    pub head: HeadId,
+    /// For each relation and [`Direction`]: 1 for every word of which the head finds the other end, 0 for every other.
+    pub relations: BTreeMap<String, [Sums; 2]>,
+    /// The weight on the other words of each word's phrase; see [`TreeSums::phrases`].
+    pub phrase: Sums,
+}
+
+/// How often the head of a word stands at each offset from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Offsets {
+    /// Words.
+    pub n: u64,
+    /// Of those, how many have their head at each offset, from −10 to 10. Shape `[21]`.
+    pub hits: [u64; 2 * MAX_OFFSET as usize + 1],
+}
+
+impl Offsets {
+    fn add(&mut self, offset: i64) {
+        self.n += 1;
+        if let Some(hits) = usize::try_from(offset + MAX_OFFSET).ok().and_then(|place| self.hits.get_mut(place)) {
+            *hits += 1;
+        }
+    }
+
+    fn merge(&mut self, other: &Offsets) {
+        self.n = self.n.saturating_add(other.n);
+        self.hits.iter_mut().zip(other.hits).for_each(|(hits, others)| *hits = hits.saturating_add(others));
+    }
+
+    /// The share of words whose head stands at `offset`; `None` of no word, and for offsets beyond ±10.
+    pub fn share(&self, offset: i64) -> Option<f64> {
+        let hits = self.hits.get(usize::try_from(offset + MAX_OFFSET).ok()?)?;
+        (self.n > 0).then(|| *hits as f64 / self.n as f64)
+    }
+
+    /// The best fixed offset and its share, the nearest of equals: what a head gets that knows positions alone. `None` of no
+    /// word.
+    pub fn best(&self) -> Option<(i64, f64)> {
+        let nearest_first = (1..=MAX_OFFSET).flat_map(|distance| [-distance, distance]);
+        let best = nearest_first.reduce(|best, offset| {
+            let hits = |offset: i64| self.hits[(offset + MAX_OFFSET) as usize];
+            if hits(offset) > hits(best) { offset } else { best }
+        })?;
+        Some((best, self.share(best)?))
+    }
+}
+
+/// How well a head finds the other end of a relation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RelationScore<'a> {
+    /// The head.
+    pub head: HeadId,
+    /// The relation.
+    pub relation: &'a str,
+    /// Which way the head looks.
+    pub direction: Direction,
+    /// The share of words of which it finds the other end, 0 to 1.
+    pub accuracy: f64,
+    /// Its 95 % interval (Student's t, words taken as independent), cut to 0 ..= 1.
+    pub interval: Option<(f64, f64)>,
+    /// What the best fixed offset gets on the same words.
+    pub baseline: f64,
+    /// That offset, from the child to the head, in words.
+    pub offset: i64,
+    /// Words.
+    pub n: u64,
+}
+
+impl RelationScore<'_> {
+    /// How far over the baseline the head is.
+    pub fn excess(&self) -> f64 {
+        self.accuracy - self.baseline
+    }
+
+    /// Whether the head is named after the relation: ten points over the best fixed offset, and its interval over it, too.
+    pub fn is_named(&self) -> bool {
+        let low = self.interval.map_or(f64::NEG_INFINITY, |(low, _)| low);
+        self.n >= MIN_WORDS && self.excess() >= MARGIN && low > self.baseline
+    }
+}
+
+impl TreeSums {
+    /// Takes in what other sentences say of the same heads.
+    pub fn merge(&mut self, other: &TreeSums) {
+        for (relation, others) in &other.offsets {
+            let offsets = self.offsets.entry(relation.clone()).or_default();
+            offsets.iter_mut().zip(others).for_each(|(offsets, others)| offsets.merge(others));
+        }
+        for (head, others) in self.heads.iter_mut().zip(&other.heads) {
+            for (relation, others) in &others.relations {
+                let sums = head.relations.entry(relation.clone()).or_default();
+                sums.iter_mut().zip(others).for_each(|(sums, others)| sums.merge(others));
+            }
+            head.phrase.merge(&others.phrase);
+        }
+        self.n_sentences = self.n_sentences.saturating_add(other.n_sentences);
+        self.n_left_out = self.n_left_out.saturating_add(other.n_left_out);
+    }
+
+    /// How well each head finds each relation that has [`MIN_WORDS`] or more, by relation, direction, and head.
+    pub fn scores(&self) -> Vec<RelationScore<'_>> {
+        let mut scores = Vec::new();
+        for (relation, offsets) in &self.offsets {
+            for direction in Direction::BOTH {
+                let offsets = &offsets[direction as usize];
+                let best = offsets.best().filter(|_| offsets.n >= MIN_WORDS);
+                let Some((offset, baseline)) = best else { continue };
+                scores.extend(self.heads.iter().filter_map(|head| {
+                    let sums = head.relations.get(relation)?[direction as usize];
+                    let interval = sums.interval().map(|(low, high)| (low.max(0.0), high.min(1.0)));
+                    let (head, accuracy, n) = (head.head, sums.mean()?, sums.n);
+                    Some(RelationScore { head, relation, direction, accuracy, interval, baseline, offset, n })
+                }));
+            }
+        }
+        scores
+    }
+
+    /// The relations that have too few words to say anything, and how many they have.
+    pub fn too_few(&self) -> Vec<(&str, Direction, u64)> {
+        let mut found = Vec::new();
+        for (relation, offsets) in &self.offsets {
+            for direction in Direction::BOTH {
+                let n = offsets[direction as usize].n;
+                if n < MIN_WORDS {
+                    found.push((relation.as_str(), direction, n));
+                }
+            }
+        }
+        found
+    }
+
+    /// The mean weight that each head's words put on the other words of their phrase, and what uniform attention would put
+    /// there.
+    ///
+    /// The phrase of a word is the smallest subtree of two words or more that holds it: the word with all that depends on it,
+    /// or, for a word on which nothing depends, that of the word it depends on. A word whose phrase is the whole sentence does
+    /// not count, and neither does the weight on the word itself.
+    pub fn phrases(&self) -> impl Iterator<Item = (HeadId, &Sums)> {
+        self.heads.iter().map(|head| (head.head, &head.phrase))
+    }
+}
+
+/// Measures the heads of self-attention of one kind on text `item`, whose tree is `sentence`.
+///
+/// Every word with a head in the tree is a case. Child to head: it is right when the largest weight of the word's row lies
+/// on its head, the word itself and special tokens left out. Head to child: it is right when, of all words, the head is the
+/// one whose row has the largest weight on the word (Clark et al. 2019, §4.2). A decoder's word sees those before it alone:
+/// cases that it cannot see are none, for the baseline too.
+///
+/// # Errors
+/// [`Error::NoItem`], [`Error::Inconsistent`] when the tree is of another text; also for cross-attention, which has no tree.
+pub fn measure_tree(recording: &Recording, item: usize, kind: Kind, sentence: &Sentence) -> Result<TreeSums, Error> {
+    let n_items = recording.items.len();
+    let texts = recording.items.get(item).ok_or(Error::NoItem { item, n_items })?;
+    let tokens = match kind {
+        Kind::Encoder => &texts.source,
+        Kind::Decoder => &texts.target,
+        Kind::Cross => return Err(Error::Inconsistent("a tree says nothing of cross-attention".into())),
+    };
+    let words = TreeWords::of(sentence, tokens)?;
+    let cases = Cases::of(sentence, &words, kind);
+    let phrases = Phrases::of(sentence, &words);
+    let heads: Vec<(&Layer, usize)> =
+        recording.layers_of(kind).flat_map(|layer| (0..layer.shape.n_heads).map(move |head| (layer, head))).collect();
+    let of_head =
+        |(layer, head): &(&Layer, usize)| Ok(of_map(&recording.map_of(layer, item, *head)?, &words, &cases, &phrases));
+    let heads = heads.par_iter().map(of_head).collect::<Result<_, Error>>()?;
+    Ok(TreeSums { kind, offsets: cases.offsets(), heads, n_sentences: 1, n_left_out: cases.n_left_out })
+}
+
+/// The words of a sentence that have a head.
+struct Cases {
+    cases: Vec<Case>,
+    n_left_out: u64,
+}
+
+/// A word, the word it depends on, and how.
+struct Case {
+    child: usize,
+    head: usize,
+    /// The names it counts under: all, without its subtype, and with it.
+    names: Vec<String>,
+    /// Whether the one end can see the other, for each direction.
+    is_seen: [bool; 2],
+}
+
+impl Cases {
+    fn of(sentence: &Sentence, words: &TreeWords, kind: Kind) -> Cases {
+        let (mut cases, mut n_left_out) = (Vec::new(), 0);
+        for (index, word) in sentence.words.iter().enumerate() {
+            let Some(head) = word.head else { continue };
+            let (Some(child), Some(head)) = (words.unit(index), words.unit(head)) else {
+                n_left_out += 1;
+                continue;
+            };
+            if child == head {
+                n_left_out += 1;
+                continue;
+            }
+            let mut names = vec![ALL.to_owned(), word.universal_relation().to_owned(), word.relation.clone()];
+            names.dedup();
+            let sees_all = kind != Kind::Decoder;
+            cases.push(Case { child, head, names, is_seen: [sees_all || head < child, sees_all || child < head] });
+        }
+        Cases { cases, n_left_out }
+    }
+
+    fn offsets(&self) -> BTreeMap<String, [Offsets; 2]> {
+        let mut offsets = BTreeMap::new();
+        for case in &self.cases {
+            for name in &case.names {
+                let offsets: &mut [Offsets; 2] = offsets.entry(name.clone()).or_default();
+                for (offsets, is_seen) in offsets.iter_mut().zip(case.is_seen) {
+                    if is_seen {
+                        offsets.add(case.head as i64 - case.child as i64);
+                    }
+                }
+            }
+        }
+        offsets
+    }
+
+    /// What a head finds, given the unit that each unit looks at most, and the one that looks at it most.
+    fn sums(&self, looks_at: &[Option<usize>], looked_at_by: &[Option<usize>]) -> BTreeMap<String, [Sums; 2]> {
+        let mut relations = BTreeMap::new();
+        for case in &self.cases {
+            let found = [looks_at[case.child], looked_at_by[case.child]];
+            for name in &case.names {
+                let sums: &mut [Sums; 2] = relations.entry(name.clone()).or_default();
+                for (sums, (found, is_seen)) in sums.iter_mut().zip(found.into_iter().zip(case.is_seen)) {
+                    if is_seen {
+                        sums.add(Sample { score: f64::from(u8::from(found == Some(case.head))), baseline: 0.0 });
+                    }
+                }
+            }
+        }
+        relations
+    }
+}
+
+/// Reads a head's map once.
+fn of_map(map: &AttentionMap<'_>, words: &TreeWords, cases: &Cases, phrases: &Phrases) -> HeadTrees {
+    let n = words.n_units();
+    let mut looks_at = vec![None; n]; // [n_units]
+    let mut looked_at_by: Vec<(Option<usize>, f64)> = vec![(None, 0.0); n]; // [n_units]
+    let mut phrase = Sums::default();
+    let uniform = |unit: usize, row: &Row<'_>| phrases.uniform(unit, words, row);
+    for_each_word_row(map, words, uniform, |row| {
+        looks_at[row.unit] = argmax_but(row.weights, row.unit);
+        for (unit, (by, largest)) in looked_at_by.iter_mut().enumerate() {
+            if unit != row.unit && row.weights[unit] > *largest {
+                (*by, *largest) = (Some(row.unit), row.weights[unit]);
+            }
+        }
+        if let Some(others) = phrases.of_unit(row.unit) {
+            phrase.add(Sample { score: others.map(|unit| row.weights[unit]).sum(), baseline: row.number });
+        }
+    });
+    let looked_at_by: Vec<Option<usize>> = looked_at_by.into_iter().map(|(by, _)| by).collect();
+    HeadTrees { head: map.id(), relations: cases.sums(&looks_at, &looked_at_by), phrase }
+}
+
+/// The phrase of each unit.
+struct Phrases {
+    /// The units so that every subtree is a stretch. Shape `[n_units]`.
+    order: Vec<usize>,
+    /// Each unit's phrase as a stretch of `order`; `None` where it is the whole sentence. Shape `[n_units]`.
+    stretches: Vec<Option<Range<usize>>>,
+}
+
+impl Phrases {
+    fn of(sentence: &Sentence, words: &TreeWords) -> Phrases {
+        let n = words.n_units();
+        // a unit hangs where the first of its words hangs whose head is another unit
+        let mut heads = vec![None; n]; // [n_units]
+        for (index, word) in sentence.words.iter().enumerate() {
+            let (Some(unit), Some(head)) = (words.unit(index), word.head.and_then(|head| words.unit(head))) else {
+                continue;
+            };
+            if unit != head && heads[unit].is_none() {
+                heads[unit] = Some(head);
+            }
+        }
+        let subtrees = Subtrees::of(&heads);
+        let phrase = |unit: usize| {
+            let own = subtrees.stretches[unit].clone();
+            let stretch = if own.len() > 1 { own } else { subtrees.stretches[heads[unit]?].clone() };
+            (stretch.len() > 1 && stretch.len() < n).then_some(stretch)
+        };
+        Phrases { stretches: (0..n).map(phrase).collect(), order: subtrees.order }
+    }
+
+    /// The other units of a unit's phrase; `None` for one whose phrase says nothing.
+    fn of_unit(&self, unit: usize) -> Option<impl Iterator<Item = usize>> {
+        let stretch = self.stretches[unit].clone()?;
+        Some(self.order[stretch].iter().copied().filter(move |other| *other != unit))
+    }
+
+    /// What uniform attention puts on the rest of a unit's phrase.
+    fn uniform(&self, unit: usize, words: &TreeWords, row: &Row<'_>) -> f64 {
+        let n_tokens = |other: usize| words.tokens(other).filter(|key| row.sees(*key)).count();
+        let n: usize = self.of_unit(unit).map_or(0, |others| others.map(n_tokens).sum());
+        n as f64 / row.n_visible().max(1) as f64
+    }
+}
+
+/// The subtrees of a forest, each as a stretch of one order.
+struct Subtrees {
+    order: Vec<usize>,
+    stretches: Vec<Range<usize>>,
+}
+
+impl Subtrees {
+    /// The subtrees of nodes that hang on `heads`. Nodes that hang on each other in a circle, which merged words can make,
+    /// are no part of any subtree but their own.
+    fn of(heads: &[Option<usize>]) -> Subtrees {
+        let n = heads.len();
+        let mut children: Vec<Vec<usize>> = vec![Vec::new(); n];
+        heads.iter().enumerate().for_each(|(node, head)| head.iter().for_each(|head| children[*head].push(node)));
+        let mut subtrees = Subtrees { order: Vec::with_capacity(n), stretches: vec![0..0; n] };
+        let mut to_do: Vec<(usize, usize)> = Vec::new(); // a node, and how many of its children are done
+        for root in (0..n).filter(|node| heads[*node].is_none()) {
+            to_do.push((root, 0));
+            while let Some((node, n_done)) = to_do.pop() {
+                if n_done == 0 {
+                    subtrees.stretches[node].start = subtrees.order.len();
+                    subtrees.order.push(node);
+                }
+                match children[node].get(n_done) {
+                    Some(child) => to_do.extend([(node, n_done + 1), (*child, 0)]),
+                    None => subtrees.stretches[node].end = subtrees.order.len(),
+                }
+            }
+        }
+        subtrees
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::tests::recording;
+    use super::super::tree_words::tests::{sentence, tokens};
+    use super::*;
+
+    /// `The cat saw a dog .` with a special token before it: words 1 to 6.
+    fn tree() -> Sentence {
+        sentence(&[
+            ("The", "2", "det"),
+            ("cat", "3", "nsubj:pass"),
+            ("saw", "0", "root"),
+            ("a", "5", "det"),
+            ("dog", "3", "obj"),
+            (".", "3", "punct"),
+        ])
+    }
+
+    /// A recording of one head on that sentence which looks from each word at the place that `looks` gives, 0 the special one.
+    fn looking(kind: Kind, looks: [usize; 7]) -> Recording {
+        let mut weights = vec![0.0; 49]; // [7, 7]
+        looks.iter().enumerate().for_each(|(query, key)| weights[query * 7 + key] = 1.0);
+        let mut recording = recording(kind, weights, 7, 7);
+        let spans = [0..3, 4..7, 8..11, 12..13, 14..17, 18..19];
+        let tokens = tokens("The cat saw a dog .", &spans);
+        match kind {
+            Kind::Encoder => recording.items[0].source = tokens,
+            _ => recording.items[0].target = tokens,
+        }
+        recording
+    }
+
+    fn measured(recording: &Recording, kind: Kind) -> TreeSums {
+        measure_tree(recording, 0, kind, &tree()).expect("the tree is of the text")
+    }
+
+    /// Mean and number of a relation's words in each direction.
+    fn of(sums: &TreeSums, relation: &str) -> [(Option<f64>, u64); 2] {
+        sums.heads[0].relations[relation].map(|sums| (sums.mean(), sums.n))
+    }
+
+    #[test]
+    fn a_head_that_looks_at_each_words_head_finds_every_relation() {
+        // each word at its head, the root at the special token
+        let sums = measured(&looking(Kind::Encoder, [0, 2, 3, 0, 5, 3, 3]), Kind::Encoder);
+        for (relation, n) in [("all", 5), ("det", 2), ("nsubj", 1), ("nsubj:pass", 1), ("obj", 1), ("punct", 1)] {
+            assert_eq!(of(&sums, relation)[0], (Some(1.0), n), "{relation}");
+        }
+        assert!(!sums.offsets.contains_key("root"));
+        // of all words, none looks at what depends on it
+        assert_eq!(of(&sums, "all")[1], (Some(0.0), 5));
+    }
+
+    #[test]
+    fn head_to_child_asks_who_looks_at_the_child_most() {
+        // saw at dog, dog at a, cat at The, the others at themselves
+        let sums = measured(&looking(Kind::Encoder, [0, 1, 1, 5, 4, 4, 6]), Kind::Encoder);
+        assert_eq!(of(&sums, "det")[1], (Some(1.0), 2), "what a word gives itself does not count");
+        assert_eq!(of(&sums, "obj")[1], (Some(1.0), 1));
+        assert_eq!(of(&sums, "nsubj")[1], (Some(0.0), 1));
+        assert_eq!(of(&sums, "det")[0], (Some(0.0), 2));
+    }
+
+    #[test]
+    fn a_decoders_word_is_asked_only_for_what_stands_before_it() {
+        let sums = measured(&looking(Kind::Decoder, [0, 0, 1, 2, 0, 3, 3]), Kind::Decoder);
+        // obj and punct have their head before them, det and nsubj after them
+        assert_eq!(of(&sums, "all"), [(Some(1.0), 2), (Some(2.0 / 3.0), 3)].map(|(mean, n)| (mean.map(near), n)));
+        assert_eq!(sums.offsets["det"].map(|offsets| offsets.n), [0, 2]);
+    }
+
+    /// A number as sums in steps of 2⁻³² have it.
+    fn near(number: f64) -> f64 {
+        let mut sums = Sums::default();
+        [0.0, 1.0, 1.0].iter().for_each(|score| sums.add(Sample { score: *score, baseline: 0.0 }));
+        if number == 2.0 / 3.0 { sums.mean().expect("three scores") } else { number }
+    }
+
+    #[test]
+    fn the_baseline_is_the_best_fixed_offset_and_the_nearest_of_equals() {
+        let sums = measured(&looking(Kind::Encoder, [0; 7]), Kind::Encoder);
+        assert_eq!(sums.offsets["det"][0].best(), Some((1, 1.0)));
+        assert_eq!(sums.offsets["obj"][0].best(), Some((-2, 1.0)));
+        let all = sums.offsets["all"][0];
+        assert_eq!((all.n, all.share(1), all.share(-2), all.share(-3)), (5, Some(0.6), Some(0.2), Some(0.2)));
+        assert_eq!(Offsets::default().best(), None);
+    }
+
+    #[test]
+    fn a_phrase_is_the_smallest_subtree_of_two_words_and_the_whole_sentence_says_nothing() {
+        // The at cat, cat at The, a at dog, dog half way: at saw; saw and "." have the whole sentence as their phrase
+        let sums = measured(&looking(Kind::Encoder, [0, 2, 1, 1, 5, 3, 3]), Kind::Encoder);
+        let phrase = sums.heads[0].phrase;
+        assert_eq!((phrase.n, phrase.mean()), (4, Some(0.75)));
+        assert!((phrase.mean_baseline().expect("four words") - 1.0 / 7.0).abs() < 1e-9, "one other token of seven");
+    }
+
+    #[test]
+    fn a_head_is_named_ten_points_over_the_baseline_on_twenty_words() {
+        let one = measured(&looking(Kind::Encoder, [0, 2, 3, 0, 5, 3, 3]), Kind::Encoder);
+        let mut sums = one.clone();
+        assert_eq!(sums.scores().len(), 0, "five words say nothing");
+        assert!(sums.too_few().contains(&("all", Direction::ChildToHead, 5)));
+        (0..9).for_each(|_| sums.merge(&one));
+        let scores = sums.scores();
+        let named: Vec<_> = scores.iter().filter(|score| score.is_named()).map(|score| score.relation).collect();
+        // det stands at +1 always: nothing is over that; all has 0.6 at +1
+        assert_eq!(named, ["all"]);
+        let score = scores.iter().find(|score| score.is_named()).expect("all");
+        assert_eq!((score.n, score.offset, score.baseline, score.accuracy), (50, 1, 0.6, 1.0));
+        assert_eq!((sums.n_sentences, sums.n_left_out), (10, 0));
+    }
+
+    #[test]
+    fn sums_of_sentences_merge_in_any_order() {
+        let [a, b] = [[0, 2, 3, 0, 5, 3, 3], [0, 1, 1, 5, 4, 4, 6]]
+            .map(|looks| measured(&looking(Kind::Encoder, looks), Kind::Encoder));
+        let (mut ab, mut ba) = (a.clone(), b.clone());
+        ab.merge(&b);
+        ba.merge(&a);
+        assert_eq!(ab, ba);
+        let json = serde_json::to_string(&ab).expect("sums are JSON");
+        assert_eq!(serde_json::from_str::<TreeSums>(&json).expect("they come back"), ab);
+    }
+
+    #[test]
+    fn words_written_as_one_that_hang_on_each_other_make_no_endless_tree() {
+        // a and b are one token, c another; a hangs on c, c on b
+        let tree = sentence(&[("a", "3", "x"), ("b", "0", "root"), ("c", "2", "x")]);
+        let mut recording = recording(Kind::Encoder, vec![0.2; 9], 3, 3);
+        recording.items[0].source = tokens("a b c", &[0..3, 3..5]);
+        let sums = measure_tree(&recording, 0, Kind::Encoder, &tree).expect("the tree is of the text");
+        assert_eq!(sums.heads[0].phrase.n, 0);
+        assert_eq!(of(&sums, "all")[0].1, 2);
+    }
+}
