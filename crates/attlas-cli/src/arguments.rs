@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use strsim::osa_distance;
 
 use crate::commands::{
-    completions, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
+    completions, draw, evaluate, export, film, import, info, man, models, record, show, survey, tokens, train,
 };
 use crate::inputs::RawText;
 use crate::terminal::ColorChoice;
@@ -128,6 +128,8 @@ pub enum Command {
     Import(import::ImportArguments),
     /// Say what is in a recording, where it comes from, and whether it passes its checks.
     Info(info::InfoArguments),
+    /// Survey what the heads do over a corpus, or merge surveys.
+    Survey(survey::SurveyArguments),
     /// Show how a model cuts a text into tokens.
     Tokens(tokens::TokensArguments),
     /// List the model families that can be read.

@@ -8,6 +8,7 @@ mod inputs;
 mod measures;
 mod progress;
 mod signals;
+mod survey;
 mod table_file;
 mod terminal;
 mod threads;
@@ -23,7 +24,8 @@ use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Command};
 use crate::commands::{
-    completions, draw, evaluate, export, film, import, info, man, models, record, show, tokens, train,
+    completions, draw, evaluate, export, film, import, info, man, models, record, show, survey as survey_command,
+    tokens, train,
 };
 use crate::failure::{Failure, Outcome};
 use crate::signals::Watch;
@@ -64,6 +66,7 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),
+        Some(Command::Survey(survey)) => survey_command::run(&survey, signals, terminal),
         Some(Command::Tokens(tokens)) => tokens::run(&tokens, terminal),
         Some(Command::Models(models)) => models::run(&models, terminal),
         Some(Command::Train(train)) => train::run(&train, arguments.threads, signals, terminal),

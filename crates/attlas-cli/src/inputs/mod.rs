@@ -1,5 +1,6 @@
 //! What commands read: texts, models, recordings.
 
+mod corpus;
 mod hub;
 mod model;
 mod own_output;
@@ -8,8 +9,10 @@ mod senses;
 mod span;
 mod text;
 
+pub use corpus::{CorpusFile, CorpusFormat, CorpusItem, CorpusText, FileIdentity, TextNames, TextsOf};
 pub use model::{
-    IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, parse_ids, run_ids, run_texts,
+    IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, model_place, parse_ids, run_ids,
+    run_texts,
 };
 pub use own_output::{check_output, files_in, model_files, refuse_inputs};
 pub use recording::{names_recording, parse_head, parse_kind, pick_kind, pick_layer, recording_of};

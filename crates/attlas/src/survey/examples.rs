@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::TextId;
+use crate::AttentionMap;
 use crate::analysis::{Measure, Reads, Rows, Sums};
-use crate::{AttentionMap, Error};
 
 /// Examples kept of each head and measure.
 pub const MAX_EXAMPLES: usize = 5;
@@ -47,6 +47,13 @@ pub struct Place {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Examples(Vec<Example>);
 
+impl Example {
+    /// A text with its score.
+    pub(super) fn new(id: TextId, text: &str, score: f64, place: Option<Place>) -> Example {
+        Example { score, text: excerpt(text), id: id.hex(), place }
+    }
+}
+
 impl Place {
     /// The row of a map that scores highest, the first of equals; `None` where no row scores.
     pub fn of(map: &AttentionMap<'_>, measure: &Measure, variant: usize) -> Option<Place> {
@@ -80,32 +87,24 @@ impl Examples {
         examples
     }
 
-    /// Keeps the text if its score is among the highest; `place` is only asked for then.
-    pub(super) fn consider(
-        &mut self,
-        id: TextId,
-        text: &str,
-        sums: &Sums,
-        place: impl FnOnce() -> Result<Option<Place>, Error>,
-        measure: &Measure,
-    ) -> Result<(), Error> {
-        let of_rows = matches!(measure.reads, Reads::Rows(_));
-        let mean = sums.mean().filter(|_| !of_rows || sums.n >= MIN_SCORES);
-        let Some(score) = mean.map(rounded) else { return Ok(()) };
-        // the last of a full list is the one to beat; its hash need not be made a text for that
-        if self.0.len() == MAX_EXAMPLES && self.0.last().is_some_and(|last| score < last.score) {
-            return Ok(());
+    /// The score of a text, if it is among the highest.
+    pub(super) fn wants(&self, id: TextId, sums: &Sums, measure: &Measure) -> Option<f64> {
+        let is_enough = sums.n >= MIN_SCORES || matches!(measure.reads, Reads::Words(_));
+        let score = sums.mean().filter(|_| is_enough).map(rounded)?;
+        // the last of a full list is the one to beat
+        let last = if self.0.len() < MAX_EXAMPLES { None } else { self.0.last() };
+        if last.is_some_and(|last| score < last.score) {
+            return None;
         }
-        let id = format!("{:032x}", id.0);
-        if self.0.len() == MAX_EXAMPLES && self.0.last().is_some_and(|last| score == last.score && id >= last.id) {
-            return Ok(());
-        }
-        if self.0.iter().any(|known| known.id == id && known.score >= score) {
-            return Ok(());
-        }
-        let example = Example { score, text: excerpt(text), id, place: place()? };
+        let id = id.hex();
+        let is_behind = last.is_some_and(|last| score == last.score && id >= last.id);
+        let is_known = self.0.iter().any(|known| known.id == id && known.score >= score);
+        (!is_behind && !is_known).then_some(score)
+    }
+
+    /// Takes in an example.
+    pub(super) fn add(&mut self, example: Example) {
         self.merge(Examples(vec![example]));
-        Ok(())
     }
 
     /// Takes in other examples.

@@ -5,7 +5,7 @@ mod bootstrap;
 mod examples;
 mod packed;
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::analysis::{HeadSums, Measure, Score, Sums};
 use crate::{Error, HeadId, Kind, Recording};
@@ -27,6 +27,11 @@ pub type ShardSums = [Sums; N_SHARDS];
 pub struct TextId(pub u128);
 
 impl TextId {
+    /// In hexadecimal.
+    pub fn hex(self) -> String {
+        format!("{:032x}", self.0)
+    }
+
     /// The shard that the text belongs to, below [`N_SHARDS`].
     pub fn shard(self) -> usize {
         (self.0 >> (128 - N_SHARDS.ilog2())) as usize
@@ -46,33 +51,23 @@ pub struct Cell {
     pub variant: usize,
 }
 
-/// The sums of a cell, and where its scores are highest.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Found {
-    /// By shard.
-    pub sums: Box<ShardSums>,
-    /// The texts with the highest scores.
-    pub examples: Examples,
-}
-
 /// What a corpus says of each head. Surveys of parts of a corpus merge, in any order, to that of the whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Survey {
     /// Texts in each shard; one that comes twice counts twice.
-    pub n_texts: [u64; N_SHARDS],
-    /// Each head under each measure, in order.
-    pub cells: BTreeMap<Cell, Found>,
+    n_texts: [u64; N_SHARDS],
+    /// Each head under each measure and variant, in order.
+    cells: Vec<Cell>,
+    /// Shape `[N_SHARDS, cells.len()]`: a text is taken in from front to back.
+    sums: Vec<Vec<Sums>>,
+    /// Where the scores of each cell are highest. Shape `[cells.len()]`.
+    examples: Vec<Examples>,
 }
 
 impl Default for Survey {
     fn default() -> Survey {
-        Survey { n_texts: [0; N_SHARDS], cells: BTreeMap::new() }
-    }
-}
-
-impl Default for Found {
-    fn default() -> Found {
-        Found { sums: Box::new([Sums::default(); N_SHARDS]), examples: Examples::default() }
+        let sums = vec![Vec::new(); N_SHARDS];
+        Survey { n_texts: [0; N_SHARDS], cells: Vec::new(), sums, examples: Vec::new() }
     }
 }
 
@@ -83,31 +78,24 @@ impl Survey {
     /// When the map of an example cannot be read; never for a recording that was just made.
     pub fn take(
         &mut self,
-        id: TextId,
-        text: &str,
-        recording: &Recording,
-        item: usize,
+        (id, text): (TextId, &str),
+        (recording, item): (&Recording, usize),
         heads: &[HeadSums],
     ) -> Result<(), Error> {
         let shard = id.shard();
         self.n_texts[shard] += 1;
-        for head in heads {
-            for (measure, variants) in &head.sums {
-                let measure_index = index_of(measure);
+        let mut slot = 0; // cells come in the same order every time
+        for HeadSums { kind, head, sums, .. } in heads {
+            for (measure, variants) in sums {
+                let index = index_of(measure);
                 for (variant, sums) in variants_of(variants).iter().enumerate() {
-                    let cell = Cell { kind: head.kind, head: head.head, measure: measure_index, variant };
-                    let found = self.cells.entry(cell).or_default();
-                    found.sums[shard].merge(sums);
-                    found.examples.consider(
-                        id,
-                        text,
-                        sums,
-                        || {
-                            let map = recording.map(item, cell.kind, cell.head.layer, cell.head.head)?;
-                            Ok(Place::of(&map, measure, variant))
-                        },
-                        measure,
-                    )?;
+                    let at = self.slot(Cell { kind: *kind, head: *head, measure: index, variant }, slot);
+                    slot = at + 1;
+                    self.sums[shard][at].merge(sums);
+                    if let Some(score) = self.examples[at].wants(id, sums, measure) {
+                        let map = recording.map(item, *kind, head.layer, head.head)?;
+                        self.examples[at].add(Example::new(id, text, score, Place::of(&map, measure, variant)));
+                    }
                 }
             }
         }
@@ -119,11 +107,54 @@ impl Survey {
         for (n, others) in self.n_texts.iter_mut().zip(other.n_texts) {
             *n = n.saturating_add(others);
         }
-        for (cell, others) in other.cells {
-            let found = self.cells.entry(cell).or_default();
-            found.sums.iter_mut().zip(others.sums.iter()).for_each(|(sums, others)| sums.merge(others));
-            found.examples.merge(others.examples);
+        for (index, (cell, examples)) in other.cells.iter().zip(other.examples).enumerate() {
+            let at = self.slot(*cell, index);
+            for (sums, others) in self.sums.iter_mut().zip(&other.sums) {
+                sums[at].merge(&others[index]);
+            }
+            self.examples[at].merge(examples);
         }
+    }
+
+    /// Puts back what was kept of a cell.
+    pub fn put(&mut self, cell: Cell, sums: &ShardSums, examples: Examples) {
+        let at = self.slot(cell, self.cells.len());
+        for (all, sums) in self.sums.iter_mut().zip(sums) {
+            all[at].merge(sums);
+        }
+        self.examples[at].merge(examples);
+    }
+
+    /// Puts back how many texts each shard has.
+    pub fn put_texts(&mut self, n_texts: [u64; N_SHARDS]) {
+        self.n_texts = n_texts;
+    }
+
+    /// Each head under each measure and variant, in order.
+    pub fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    /// The sums of a cell of [`cells`](Self::cells), by shard.
+    pub fn shard_sums(&self, index: usize) -> ShardSums {
+        std::array::from_fn(|shard| self.sums[shard][index])
+    }
+
+    /// The sums of a cell, all shards together.
+    pub fn total(&self, index: usize) -> Sums {
+        let mut total = Sums::default();
+        self.sums.iter().for_each(|sums| total.merge(&sums[index]));
+        total
+    }
+
+    /// The texts where a cell's scores are highest.
+    pub fn examples(&self, index: usize) -> &Examples {
+        &self.examples[index]
+    }
+
+    /// Texts in each shard.
+    pub fn n_texts(&self) -> &[u64; N_SHARDS] {
+        &self.n_texts
     }
 
     /// How many texts there are.
@@ -135,28 +166,37 @@ impl Survey {
     pub fn n_shards(&self) -> usize {
         self.n_texts.iter().filter(|n| **n > 0).count()
     }
-}
 
-impl Found {
-    /// The sums of all shards together.
-    pub fn total(&self) -> Sums {
-        let mut total = Sums::default();
-        self.sums.iter().for_each(|sums| total.merge(sums));
-        total
+    /// What a head scores under a measure, the best of its variants, with the interval that `resamples` of the shards give,
+    /// cut to the measure's range. `cells` are those of the head and measure, as places in [`cells`](Self::cells).
+    pub fn score(&self, cells: Range<usize>, measure: &Measure, resamples: &Resamples) -> Option<Score> {
+        let totals: Vec<Sums> = cells.clone().map(|cell| self.total(cell)).collect();
+        let score = measure.score(totals.first()?)?;
+        let cut = |number: f64| number.clamp(measure.range.0, measure.range.1);
+        let interval = resamples.interval(&self.shard_sums(cells.start));
+        Some(Score { interval: interval.map(|(low, high)| (cut(low), cut(high))), ..score })
     }
 
-    /// What the cell scores under its measure, with the interval that `resamples` of the shards give, cut to the measure's
-    /// range.
-    pub fn score(&self, measure: &Measure, resamples: &Resamples) -> Option<Score> {
-        let cut = |number: f64| number.clamp(measure.range.0, measure.range.1);
-        let interval = resamples.interval(&self.sums).map(|(low, high)| (cut(low), cut(high)));
-        Some(Score { interval, ..measure.score(&self.total())? })
+    /// The place of a cell, which is made where there is none; `guess` is where it probably is.
+    fn slot(&mut self, cell: Cell, guess: usize) -> usize {
+        if self.cells.get(guess) == Some(&cell) {
+            return guess;
+        }
+        match self.cells.binary_search(&cell) {
+            Ok(at) => at,
+            Err(at) => {
+                self.cells.insert(at, cell);
+                self.sums.iter_mut().for_each(|sums| sums.insert(at, Sums::default()));
+                self.examples.insert(at, Examples::default());
+                at
+            }
+        }
     }
 }
 
 /// The place of a measure in the table.
 fn index_of(measure: &Measure) -> usize {
-    crate::analysis::MEASURES.iter().position(|known| known == measure).unwrap_or(usize::MAX)
+    crate::analysis::MEASURES.iter().position(|known| std::ptr::eq(known, measure)).unwrap_or(usize::MAX)
 }
 
 /// The sums of a measure's variants.

@@ -21,19 +21,19 @@ pub fn packed_sums(sums: &ShardSums) -> Vec<u8> {
     bytes
 }
 
-/// The sums that [`packed_sums`] wrote; `None` for anything else.
-pub fn unpacked_sums(mut bytes: &[u8]) -> Option<Box<ShardSums>> {
+/// The sums that [`packed_sums`] wrote, taken off the front of `bytes`; `None` for anything else.
+pub fn unpacked_sums(bytes: &mut &[u8]) -> Option<Box<ShardSums>> {
     let mut all = Box::new([Sums::default(); N_SHARDS]);
     for sums in all.iter_mut() {
-        sums.n = u64::try_from(pull(&mut bytes)?).ok()?;
-        sums.n_not_finite = u64::try_from(pull(&mut bytes)?).ok()?;
+        sums.n = u64::try_from(pull(bytes)?).ok()?;
+        sums.n_not_finite = u64::try_from(pull(bytes)?).ok()?;
         if sums.n > 0 {
             for number in [&mut sums.sum, &mut sums.sum_of_squares, &mut sums.baseline] {
-                *number = unzigzag(pull(&mut bytes)?);
+                *number = unzigzag(pull(bytes)?);
             }
         }
     }
-    bytes.is_empty().then_some(all)
+    Some(all)
 }
 
 fn push(bytes: &mut Vec<u8>, mut number: u128) {
@@ -80,16 +80,18 @@ mod tests {
         sums[3] = Sums { n: 7, n_not_finite: 2, sum: -5, sum_of_squares: i128::MAX, baseline: 1 << 40 };
         sums[63] = Sums { n: u64::MAX, n_not_finite: 0, sum: i128::MIN, sum_of_squares: 0, baseline: -1 };
         let bytes = packed_sums(&sums);
-        assert_eq!(unpacked_sums(&bytes).as_deref(), Some(&sums));
+        let two = [bytes.as_slice(), &bytes].concat();
+        let mut rest = two.as_slice();
+        assert_eq!([unpacked_sums(&mut rest).as_deref(), unpacked_sums(&mut rest).as_deref()], [Some(&sums); 2]);
+        assert!(rest.is_empty());
         assert_eq!(packed_sums(&[Sums::default(); N_SHARDS]), [0; 2 * N_SHARDS]);
     }
 
     #[test]
     fn bytes_that_nobody_wrote_are_refused() {
         let bytes = packed_sums(&[Sums { n: 1, sum: 9, ..Sums::default() }; N_SHARDS]);
-        assert_eq!(unpacked_sums(&bytes[..bytes.len() - 1]), None, "cut short");
-        assert_eq!(unpacked_sums(&[bytes.as_slice(), &[0]].concat()), None, "too long");
-        assert_eq!(unpacked_sums(&[0xff; 400]), None, "numbers without an end");
-        assert_eq!(unpacked_sums(&[]), None);
+        assert_eq!(unpacked_sums(&mut &bytes[..bytes.len() - 1]), None, "cut short");
+        assert_eq!(unpacked_sums(&mut [0xff; 400].as_slice()), None, "numbers without an end");
+        assert_eq!(unpacked_sums(&mut [].as_slice()), None);
     }
 }
