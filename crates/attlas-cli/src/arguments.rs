@@ -8,7 +8,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use strsim::osa_distance;
 
 use crate::commands::{
-    completions, draw, evaluate, export, film, import, info, man, models, record, show, survey, tokens, train,
+    align, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show, survey, tokens,
+    train,
 };
 use crate::inputs::RawText;
 use crate::terminal::ColorChoice;
@@ -122,6 +123,10 @@ pub enum Command {
     Draw(draw::DrawArguments),
     /// Run a model and save every attention head.
     Record(record::RecordArguments),
+    /// Say what every head does: scores with baseline and interval, classes, questions.
+    Heads(heads::HeadsArguments),
+    /// Say which source word each target word looks at most, and how right that is.
+    Align(align::AlignArguments),
     /// Write the weights of a recording as npz, safetensors, CSV or JSON.
     Export(export::ExportArguments),
     /// Make a recording of attention arrays computed elsewhere.

@@ -24,8 +24,8 @@ use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Command};
 use crate::commands::{
-    completions, draw, evaluate, export, film, import, info, man, models, record, show, survey as survey_command,
-    tokens, train,
+    align, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show,
+    survey as survey_command, tokens, train,
 };
 use crate::failure::{Failure, Outcome};
 use crate::signals::Watch;
@@ -63,6 +63,8 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         None => show::run(&arguments.show, terminal),
         Some(Command::Draw(draw)) => draw::run(&draw, terminal),
         Some(Command::Record(record)) => record::run(&record, terminal),
+        Some(Command::Heads(arguments)) => heads::run(&arguments, terminal),
+        Some(Command::Align(align)) => align::run(&align, terminal),
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),

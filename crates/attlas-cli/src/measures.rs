@@ -1,10 +1,9 @@
-//! Measures in the terminal: what stands out, the numbers of every head, and what each measure is.
+//! Measures in the terminal: what stands out, and what each measure is.
 
 use std::io::Write;
 
-use attlas::analysis::{HeadSummary, MEASURES, Measure, Score, Standout};
+use attlas::analysis::{MEASURES, Measure, Standout};
 use attlas::{Item, Layer, Recording, TokenRole, Tokens};
-use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::terminal::{Terminal, printable, width, wrapped};
@@ -35,8 +34,8 @@ pub fn print_standouts(
     for group in groups {
         let kind = if last == Some(group[0].kind) { "" } else { group[0].kind.name() };
         last = Some(group[0].kind);
-        let (baseline, threshold) = (baseline(group), group[0].measure.threshold);
-        let head = format!("{kind:<8}{:<19}{baseline:<9}{threshold:<10.2}", group[0].title());
+        let (baseline, threshold) = (baseline(group), number(group[0].measure.threshold));
+        let head = format!("{kind:<8}{:<19}{baseline:<9}{threshold:<10}", group[0].title());
         let room = terminal.width.saturating_sub(width(&head)).max(20);
         writeln!(terminal, "{head}{}", heads(group, room))?;
     }
@@ -107,68 +106,6 @@ fn heads(group: &[Standout], room: usize) -> String {
     line
 }
 
-/// The table of every head: a column for each measure, and under the heads of a kind what each column is compared with.
-pub fn print_heads(measured_on: &str, heads: &[HeadSummary], terminal: &mut Terminal) -> Result<(), Failure> {
-    writeln!(terminal)?;
-    let names: String = MEASURES.iter().map(|measure| format!("{:>1$}", measure.name, room(measure))).collect();
-    writeln!(terminal, "{}", terminal.bold(&format!("kind     head    {names}  largest  column       diagonal")))?;
-    for of_kind in heads.chunk_by(|a, b| a.sums.kind == b.sums.kind) {
-        for head in of_kind {
-            let numbers = numbers(|measure| head.sums.score(measure.name).map(|score| score.value));
-            let peak =
-                |peak: Option<(String, f64)>| peak.map_or(String::new(), |(at, share)| format!("{at}: {share:.2}"));
-            let column = peak(head.geometry.vertical.map(|peak| (peak.at.to_string(), peak.share)));
-            let diagonal = peak(head.geometry.diagonal.map(|peak| (format!("{:+}", peak.at), peak.share)));
-            let line = format!(
-                "{:<8} {:<8}{numbers}{:>9}  {column:<12} {diagonal}",
-                head.sums.kind.name(),
-                head.sums.head.to_string(),
-                number(head.confidence)
-            );
-            writeln!(terminal, "{}", line.trim_end())?;
-        }
-        let baselines = numbers(|measure| mean_baseline(of_kind, measure));
-        let is_looked_for = |measure: &Measure| measure.kinds.contains(&of_kind[0].sums.kind);
-        let thresholds = numbers(|measure| is_looked_for(measure).then_some(measure.threshold));
-        for (what, numbers) in [("baseline", baselines), ("threshold", thresholds)] {
-            writeln!(terminal, "{}", terminal.dim(&format!("{what:<17}{numbers}")))?;
-        }
-    }
-    let legend = format!(
-        "{measured_on}. baseline: the mean over the heads; threshold: the score from which a head is named; largest: mean of \
-         each row's largest weight, an end token left out; column, diagonal: the key, and the offset, with the largest share \
-         of all weight"
-    );
-    for line in wrapped(&legend, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
-    Ok(())
-}
-
-/// The same as JSON.
-pub fn heads_json(heads: &[HeadSummary]) -> Value {
-    let score = |(measure, score): (&'static Measure, Score)| {
-        let Score { value, interval, baseline, n } = score;
-        let threshold = measure.threshold;
-        let fields =
-            json!({ "value": value, "interval": interval, "baseline": baseline, "threshold": threshold, "n": n });
-        (measure.name.to_owned(), fields)
-    };
-    let head = |head: &HeadSummary| {
-        json!({
-            "kind": head.sums.kind,
-            "head": head.sums.head,
-            "scores": head.sums.scores().map(score).collect::<serde_json::Map<_, _>>(),
-            "confidence": head.confidence,
-            "vertical": head.geometry.vertical.map(|peak| (peak.at, peak.share)),
-            "diagonal": head.geometry.diagonal.map(|peak| (peak.at, peak.share)),
-            "n_rows": head.sums.n_rows,
-            "n_queries": head.sums.n_queries,
-        })
-    };
-    heads.iter().map(head).collect()
-}
-
 /// What each measure is.
 pub fn print_measures(terminal: &mut Terminal) -> Result<(), Failure> {
     for (index, measure) in MEASURES.iter().enumerate() {
@@ -191,39 +128,24 @@ fn definition(measure: &Measure) -> Vec<(&'static str, String)> {
     let kinds: Vec<&str> = measure.kinds.iter().map(|kind| kind.name()).collect();
     let cross = measure.cross_title.map_or(String::new(), |title| format!("; in cross-attention: {title}"));
     let (low, high) = measure.range;
+    let high = if high == f64::MAX { "any".to_owned() } else { high.to_string() };
+    let variants = match measure.variants {
+        [] => String::new(),
+        variants => format!("; the best of {}", variants.join(", ")),
+    };
     vec![
         ("title", format!("{}{cross}", measure.title)),
         ("formula", measure.formula.to_owned()),
-        ("score", format!("{}, {low} to {high}; a mean over {}", measure.unit, measure.over)),
-        ("threshold", measure.threshold.to_string()),
-        (
-            "baseline",
-            measure
-                .baseline
-                .map_or("none: the score is already relative to looking at all keys alike", |baseline| baseline.says)
-                .to_owned(),
-        ),
+        ("score", format!("{}, {low} to {high}; a mean over {}{variants}", measure.unit, measure.over)),
+        ("threshold", measure.threshold.map_or("none: a high score is no name".to_owned(), |score| score.to_string())),
+        ("baseline", measure.baseline.map_or("none", |baseline| baseline.says).to_owned()),
+        ("needs", measure.needs.to_owned()),
         ("kinds", kinds.join(", ")),
         ("paper", measure.paper.to_owned()),
     ]
 }
 
-/// The numbers of a line, under the names of the measures.
-fn numbers(of: impl Fn(&Measure) -> Option<f64>) -> String {
-    MEASURES.iter().map(|measure| format!("{:>1$}", number(of(measure)), room(measure))).collect()
-}
-
-/// The cells of a measure's column.
-fn room(measure: &Measure) -> usize {
-    measure.name.len().max(4) + 2
-}
-
-fn number(value: Option<f64>) -> String {
+/// A number of a table, or a dash.
+pub fn number(value: Option<f64>) -> String {
     value.map_or("–".to_owned(), |value| format!("{value:.2}"))
-}
-
-/// A measure's baseline over the heads of a kind that have one.
-fn mean_baseline(heads: &[HeadSummary], measure: &Measure) -> Option<f64> {
-    let baselines: Vec<f64> = heads.iter().filter_map(|head| head.sums.score(measure.name)?.baseline).collect();
-    (!baselines.is_empty()).then(|| baselines.iter().sum::<f64>() / baselines.len() as f64)
 }

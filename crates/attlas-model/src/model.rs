@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use attlas::{Item, TokenRole, Tokens};
+use attlas::{HeadId, Item, TokenRole, Tokens};
 use sha2::{Digest, Sha256};
 
 use crate::block::pass::hex;
 use crate::block::weights::Transformer;
 use crate::config::file::ConfigFile;
-use crate::config::{Architecture, Length, Reads};
+use crate::config::{Architecture, Length, Reads, alignment_heads};
 use crate::family::{self, Family};
 use crate::folder::Folder;
 use crate::run::languages::Languages;
@@ -38,6 +38,8 @@ pub struct Model {
     pub(crate) training: Option<Training>,
     /// The languages that were chosen, and those that can be.
     pub(crate) languages: Languages,
+    /// Heads of cross-attention that are known to align.
+    alignment_heads: Vec<HeadId>,
     /// How images are prepared, where the folder says so.
     pub(crate) preparation: Option<Preparation>,
     /// How sounds become spectrograms, where the folder says so.
@@ -156,6 +158,7 @@ impl Model {
         if let Some(generation) = generation {
             read_generation(&mut architecture, generation)?;
         }
+        let alignment_heads = alignment_heads(&architecture, config, generation);
         let (transformer, notes) = load::load(architecture, &names, checkpoint)
             .map_err(|error| load::explained(error, config, family.read, checkpoint))?;
         Ok(Model {
@@ -169,6 +172,7 @@ impl Model {
             notes,
             training: None,
             languages: Languages::default(),
+            alignment_heads,
             preparation: None,
             listening: None,
         })
@@ -201,6 +205,12 @@ impl Model {
     /// The model's name: its folder's, or the hub's.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Heads of cross-attention whose row that predicts a word is known to point at the word of the source, the best first;
+    /// empty where the model's files name none.
+    pub fn alignment_heads(&self) -> &[HeadId] {
+        &self.alignment_heads
     }
 
     /// The family, such as `vaswani` or `bert`.

@@ -1,4 +1,4 @@
-//! The alignment probe: does the layer-mean cross-attention point at the word that a dictionary names?
+//! The alignment probe: does cross-attention, a head or the mean of a layer, point at the word that a dictionary names?
 //!
 //! A case is a dictionary pair whose English word occurs once in the source and whose French word occurs once in the
 //! target. It is right when the largest weight of the French word's row, special tokens dropped and pieces merged into
@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use attlas::analysis::links;
-use attlas::{AttentionMap, Grid, Kind, Recording, RowTokens, Tokens};
+use attlas::analysis::{Sample, Sums, links};
+use attlas::{AttentionMap, Grid, HeadId, Kind, Recording, RowTokens, Tokens};
 use serde::Serialize;
 
 use crate::Error;
@@ -15,13 +15,48 @@ use crate::Error;
 /// The word pairs that ship with attlas.
 const DICTIONARY: &str = include_str!("../data/dictionary.tsv");
 
-/// How often the probe was right in one layer.
+/// How often the probe was right in the mean of one layer's heads.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct LayerAccuracy {
-    /// The row that predicts the French word: share of right cases, 0 to 1.
-    pub predicting: f64,
+    /// The row that predicts the French word: share of right cases, 0 to 1; `None` without cases.
+    pub predicting: Option<f64>,
     /// The row that has just read it.
-    pub shifted: f64,
+    pub shifted: Option<f64>,
+}
+
+/// How often the probe was right in one head, in one of the two rows that may align.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct HeadAccuracy {
+    /// Cross-attention.
+    pub kind: Kind,
+    /// Counted from 0.
+    pub layer: usize,
+    /// Counted from 0.
+    pub head: usize,
+    /// `alignment`.
+    pub measure: &'static str,
+    /// The row that was looked at: `predicted`, that which predicts the French word, or `read`, that which has just read it.
+    pub rows: &'static str,
+    /// Share of right cases, 0 to 1; `None` without cases.
+    pub score: Option<f64>,
+    /// What the diagonal of the word map would get.
+    pub baseline: Option<f64>,
+    /// The low end of the score's 95 % interval (Student's t, cases taken as independent).
+    pub low: Option<f64>,
+    /// The high end.
+    pub high: Option<f64>,
+    /// Cases.
+    pub n_rows: u64,
+    /// Why there is no score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub absent: Option<&'static str>,
+}
+
+impl HeadAccuracy {
+    /// The head.
+    pub fn id(&self) -> HeadId {
+        HeadId { layer: self.layer, head: self.head }
+    }
 }
 
 /// The probe over a corpus.
@@ -29,8 +64,10 @@ pub struct LayerAccuracy {
 pub struct Accuracy {
     /// Per cross-attention layer, in the model's order.
     pub layers: Vec<LayerAccuracy>,
-    /// What the diagonal of the word map would get.
-    pub diagonal: f64,
+    /// Each head twice, once for either row; the highest score first.
+    pub heads: Vec<HeadAccuracy>,
+    /// What the diagonal of the word map would get; `None` without cases.
+    pub diagonal: Option<f64>,
     /// Cases.
     pub n_cases: usize,
 }
@@ -39,10 +76,9 @@ pub struct Accuracy {
 #[derive(Debug, Clone)]
 pub struct Probe {
     dictionary: Vec<(String, String)>,
-    /// Right cases of each layer: predicting row, shifted row.
-    right: BTreeMap<usize, [usize; 2]>,
-    right_diagonal: usize,
-    n_cases: usize,
+    /// Cases and right ones of each layer's mean (no head) and of each head: predicting row, shifted row.
+    right: BTreeMap<(usize, Option<usize>), [Sums; 2]>,
+    diagonal: Sums,
 }
 
 impl Default for Probe {
@@ -60,7 +96,7 @@ pub fn dictionary() -> Vec<(String, String)> {
 impl Probe {
     /// A probe with these word pairs.
     pub fn new(dictionary: Vec<(String, String)>) -> Probe {
-        Probe { dictionary, right: BTreeMap::new(), right_diagonal: 0, n_cases: 0 }
+        Probe { dictionary, right: BTreeMap::new(), diagonal: Sums::default() }
     }
 
     /// Counts the cases of one sentence pair of a teacher-forced recording.
@@ -70,25 +106,20 @@ impl Probe {
     pub fn add(&mut self, recording: &Recording, item: usize) -> Result<(), Error> {
         let mut cases: Option<Vec<Case>> = None;
         for layer in recording.layers_of(Kind::Cross) {
-            let grids = |row_tokens| -> Result<Option<Grid>, Error> {
-                let maps = (0..layer.shape.n_heads).map(|head| recording.map(item, Kind::Cross, layer.index, head));
-                let maps = maps.collect::<Result<Vec<AttentionMap<'_>>, _>>().map_err(recording_error)?;
-                Ok(Grid::of_heads(&maps, row_tokens).map(|mut mean| {
-                    part_elisions(&mut mean.rows);
-                    mean.words().hide_special().0
-                }))
-            };
-            let (Some(predicting), Some(shifted)) = (grids(RowTokens::Predicted)?, grids(RowTokens::Read)?) else {
-                continue;
-            };
-            let cases = cases.get_or_insert_with(|| self.cases(&predicting.rows, &predicting.columns));
-            let right = self.right.entry(layer.index).or_default();
-            right[0] += n_right(&predicting, cases);
-            right[1] += n_right(&shifted, cases);
+            let maps = (0..layer.shape.n_heads).map(|head| recording.map(item, Kind::Cross, layer.index, head));
+            let maps = maps.collect::<Result<Vec<AttentionMap<'_>>, _>>().map_err(recording_error)?;
+            let heads = maps.iter().enumerate().map(|(head, map)| (Some(head), std::slice::from_ref(map)));
+            for (head, maps) in std::iter::once((None, maps.as_slice())).chain(heads) {
+                for (row, row_tokens) in ROWS.into_iter().enumerate() {
+                    let Some(grid) = word_grid(maps, row_tokens) else { continue };
+                    let cases = cases.get_or_insert_with(|| self.cases(&grid.rows, &grid.columns));
+                    self.right.entry((layer.index, head)).or_default()[row].merge(&scores(&grid, cases));
+                }
+            }
         }
-        let cases = cases.unwrap_or_default();
-        self.n_cases += cases.len();
-        self.right_diagonal += cases.iter().filter(|case| case.diagonal == case.column).count();
+        for case in cases.iter().flatten() {
+            self.diagonal.add(sample(case.diagonal == case.column, case));
+        }
         Ok(())
     }
 
@@ -106,13 +137,47 @@ impl Probe {
 
     /// The shares.
     pub fn accuracy(&self) -> Accuracy {
-        let share = |right: usize| if self.n_cases == 0 { 0.0 } else { right as f64 / self.n_cases as f64 };
-        let layer = |right: &[usize; 2]| LayerAccuracy { predicting: share(right[0]), shifted: share(right[1]) };
+        let means = self.right.iter().filter(|((_, head), _)| head.is_none());
+        let layer = |sums: &[Sums; 2]| LayerAccuracy { predicting: sums[0].mean(), shifted: sums[1].mean() };
+        let of_head = |(&(layer, head), sums): (&(usize, Option<usize>), &[Sums; 2])| {
+            let id = head.map(|head| HeadId { layer, head });
+            id.map(|id| [head_accuracy(id, "predicted", &sums[0]), head_accuracy(id, "read", &sums[1])])
+        };
+        let mut heads: Vec<HeadAccuracy> = self.right.iter().filter_map(of_head).flatten().collect();
+        heads.sort_by(|a, b| b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0)).then(a.id().cmp(&b.id())));
         Accuracy {
-            layers: self.right.values().map(layer).collect(),
-            diagonal: share(self.right_diagonal),
-            n_cases: self.n_cases,
+            layers: means.map(|(_, sums)| layer(sums)).collect(),
+            heads,
+            diagonal: self.diagonal.mean(),
+            n_cases: self.diagonal.n as usize,
         }
+    }
+}
+
+/// The rows that may align: the one that predicts a word, and the one that has just read it.
+const ROWS: [RowTokens; 2] = [RowTokens::Predicted, RowTokens::Read];
+
+/// The mean of some heads between words, elided articles apart, special tokens left out.
+fn word_grid(maps: &[AttentionMap<'_>], row_tokens: RowTokens) -> Option<Grid> {
+    let mut mean = Grid::of_heads(maps, row_tokens)?;
+    part_elisions(&mut mean.rows);
+    Some(mean.words().hide_special().0)
+}
+
+fn head_accuracy(id: HeadId, rows: &'static str, sums: &Sums) -> HeadAccuracy {
+    let interval = sums.interval().map(|(low, high)| (low.max(0.0), high.min(1.0)));
+    HeadAccuracy {
+        kind: Kind::Cross,
+        layer: id.layer,
+        head: id.head,
+        measure: "alignment",
+        rows,
+        score: sums.mean(),
+        baseline: sums.mean_baseline(),
+        low: interval.map(|interval| interval.0),
+        high: interval.map(|interval| interval.1),
+        n_rows: sums.n,
+        absent: (sums.n == 0).then_some("no sentence pair has a word pair of the dictionary"),
     }
 }
 
@@ -124,16 +189,23 @@ struct Case {
     diagonal: usize,
 }
 
-/// How many cases the arg-max of a word map gets right; the row is found by its word, since rows are named differently
+/// Which cases the arg-max of a word map gets right; the row is found by its word, since rows are named differently
 /// when read and when predicted.
-fn n_right(grid: &Grid, cases: &[Case]) -> usize {
+fn scores(grid: &Grid, cases: &[Case]) -> Sums {
     let rows = words(&grid.rows);
     let links = links(grid);
-    let right = |case: &&Case| {
+    let mut sums = Sums::default();
+    for case in cases {
         let row = only(&rows, &case.row_word);
-        links.iter().any(|link| Some(link.row) == row && link.column == case.column)
-    };
-    cases.iter().filter(right).count()
+        sums.add(sample(links.iter().any(|link| Some(link.row) == row && link.column == case.column), case));
+    }
+    sums
+}
+
+/// A right or wrong case, beside what the diagonal gets.
+fn sample(is_right: bool, case: &Case) -> Sample {
+    let one_if = |is_right: bool| f64::from(u8::from(is_right));
+    Sample { score: one_if(is_right), baseline: one_if(case.diagonal == case.column) }
 }
 
 /// Words that French elides before a vowel.
@@ -197,7 +269,8 @@ mod tests {
         let cases = probe.cases(&target, &source);
         assert_eq!(cases.iter().map(|case| (case.column, case.diagonal)).collect::<Vec<_>>(), [(2, 1), (1, 2)]);
         let grid = Grid { weights: vec![0.8, 0.1, 0.1, 0.1, 0.2, 0.7, 0.5, 0.3, 0.2], rows: target, columns: source };
-        assert_eq!(n_right(&grid, &cases), 1, "pomme looks at apple, rouge at a");
+        let right = scores(&grid, &cases);
+        assert_eq!((right.n, right.mean()), (2, Some(0.5)), "pomme looks at apple, rouge at a");
     }
 
     #[test]

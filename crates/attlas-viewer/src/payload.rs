@@ -245,7 +245,7 @@ impl PageStandout {
             says: standout.measure.says,
             score: standout.score.value,
             interval: standout.score.interval,
-            threshold: standout.measure.threshold,
+            threshold: standout.measure.threshold.unwrap_or(standout.measure.range.0),
             baseline: standout.score.baseline,
             n: standout.score.n,
             over: standout.measure.over,

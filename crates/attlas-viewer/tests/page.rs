@@ -167,7 +167,7 @@ fn a_recording_that_contradicts_itself_is_refused_with_the_numbers() {
 
 /// What a head of cross-attention layer 3 does.
 fn standout(name: &str, head: usize, value: f64, baseline: f64) -> Standout {
-    let score = Score { value, interval: Some((0.5, 0.7)), baseline: Some(baseline), n: 9 };
+    let score = Score { value, interval: Some((0.5, 0.7)), baseline: Some(baseline), n: 9, variant: None };
     let share_of_heads = if name == "self" { 0.75 } else { 0.25 };
     let measure = Measure::named(name).expect("it is a measure");
     Standout { kind: Kind::Cross, head: HeadId { layer: 3, head }, measure, score, share_of_heads }

@@ -158,6 +158,9 @@ pub enum Error {
         /// The most numbers of one map that are held in memory.
         limit: usize,
     },
+    /// Words of two texts that cannot be aligned.
+    #[error("{0}")]
+    Alignment(String),
     /// A figure that cannot be drawn.
     #[error("{0}")]
     Figure(String),

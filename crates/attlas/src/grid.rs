@@ -50,7 +50,7 @@ impl RowTokens {
     }
 
     /// The tokens that name the rows, padding included.
-    pub(crate) fn of<'a>(self, map: &AttentionMap<'a>) -> &'a Tokens {
+    pub fn of<'a>(self, map: &AttentionMap<'a>) -> &'a Tokens {
         match self.known(map) {
             RowTokens::Predicted => &map.item().predicted,
             RowTokens::Read => map.query_tokens(),

@@ -1,8 +1,10 @@
 //! The numbers of a head against those of independent implementations (`tools/analysis/trim_golden.py` says which).
 
+use std::sync::Arc;
+
 use attlas::AttentionMap;
 use attlas::analysis::syntax::{Direction, TreeSums, measure_tree};
-use attlas::analysis::{self, Grid, Row, RowTokens, Rows, TreeWords};
+use attlas::analysis::{self, Annotations, Grid, HeadSums, Row, RowTokens, Rows, TreeWords};
 use attlas::attention::Shape;
 use attlas::conllu::{Sentence, Word};
 use attlas::{Item, Kind, Layer, Provenance, Recording, Token, TokenRole, Tokens, Weights};
@@ -56,12 +58,7 @@ fn positional_shares_and_confidence_are_those_of_voita_et_al() {
         (0..8).map(|head| (0..6).map(|sentence| numbers[sentence * 8 + head] / 6.0).sum()).collect()
     };
     let share = |rows: &Rows<'_>, offset: i64| {
-        mean(
-            rows.map(|row| analysis::looks_most_at(row, offset))
-                .into_iter()
-                .flatten()
-                .map(|hit| f64::from(u8::from(hit))),
-        )
+        mean(rows.map(|row| analysis::looks_most_at(row, offset)).into_iter().flatten().map(|hit| hit.score))
     };
     for offset in [-1, 0, 1] {
         agree(&format!("voita_pos_fraction_off{offset}"), &over_sentences(&|rows| share(rows, offset)));
@@ -101,16 +98,111 @@ fn ideal_heads_have_the_numbers_of_their_closed_forms() {
         close(scores(&recording, "previous")[0], "mass_prev");
         close(scores(&recording, "self")[0], "mass_self");
         close(if is_causal { 0.0 } else { scores(&recording, "next")[0] }, "mass_next");
-        // the measure leaves out the first query of a causal map, which has no choice: α_0 counts it as 1
-        let (first, n) = (scores(&recording, "first")[0], 25.0);
-        close(if is_causal { (1.0 + (n - 1.0) * first) / n } else { first }, "sink_alpha0");
+        close(scores(&recording, "first")[0], "sink_alpha0");
+        if is_causal {
+            let recording = with_ids(recording, Kind::Decoder, &ids("synthetic_ids"));
+            close(scores(&recording, "tl-previous")[0], "previous_token_head_mul_bos0");
+            close(scores(&recording, "tl-duplicate")[0], "duplicate_token_head_mul_bos0");
+            close(scores(&recording, "tl-induction")[0], "induction_head_mul_bos0");
+        }
     }
 }
 
+#[test]
+fn rare_token_shares_are_those_of_voita_et_al() {
+    let recording = dense(Kind::Encoder, "voita_attn"); // [sentences × layers × heads]
+    let ids = ids("voita_ids"); // [sentences, 12]
+    let annotations = Annotations { counts: Some(Arc::new((0..100).collect())), ..Annotations::default() };
+    let of_sentence = |sentence: usize| {
+        let mut recording = with_ids(recording.clone(), Kind::Encoder, &ids[sentence * 12..][..12]);
+        recording.items[0].source.tokens[11].role = TokenRole::Special; // the end token
+        recording.layers = recording.layers[sentence * 2..][..2].to_vec();
+        measured(&recording, &annotations, "rare")
+    };
+    agree("voita_rare_fraction", &mean_of_texts((0..6).map(of_sentence)));
+}
+
+#[test]
+fn mean_distances_are_those_of_vig_and_belinkov() {
+    let recording = dense(Kind::Decoder, "vig_attn"); // [sentences × layers × heads]
+    let distances = scores(&recording, "distance");
+    agree("vig_distance", &mean_of_texts(distances.chunks(8).map(<[f64]>::to_vec)));
+}
+
+#[test]
+fn retrieval_heads_are_those_of_wu_et_al() {
+    let mut recording = with_ids(dense(Kind::Decoder, "retrieval_attn"), Kind::Decoder, &ids("retrieval_ids"));
+    recording.items[0].n_prompt = Some(24);
+    let annotations = Annotations { needle: Some(5..9), ..Annotations::default() };
+    agree("retrieval_score", &measured(&recording, &annotations, "retrieval"));
+}
+
+#[test]
+fn heads_of_a_trained_model_are_found_with_the_scores_of_the_oracle() {
+    let recording = dense(Kind::Decoder, "induction_attn"); // [texts × layers × heads]
+    let ids = ids("induction_ids"); // [texts, 31]
+    let of_text = |text: usize| {
+        let mut recording = with_ids(recording.clone(), Kind::Decoder, &ids[text * 31..][..31]);
+        recording.layers = recording.layers[text * 2..][..2].to_vec();
+        recording.layers.iter_mut().enumerate().for_each(|(index, layer)| layer.index = index);
+        analysis::measure(&recording, 0).expect("there is a text")
+    };
+    let texts: Vec<Vec<HeadSums>> = (0..10).map(of_text).collect();
+    for name in ["previous", "duplicate", "induction"] {
+        let tl: Vec<Vec<f64>> = texts.iter().map(|heads| values(heads, &format!("tl-{name}"))).collect();
+        agree(&format!("induction_tl_{name}"), &mean_of_texts(tl));
+    }
+    let heads = analysis::merge(texts.into_iter().flatten());
+    agree("induction_dup", &values(&heads, "duplicate"));
+    agree("induction_ind", &values(&heads, "induction"));
+    let induction: Vec<String> = analysis::standouts(&heads)
+        .iter()
+        .filter(|one| one.measure.name == "induction")
+        .map(|one| format!("{} {:.2}", one.head, one.score.value))
+        .collect();
+    assert_eq!(induction, ["L1H2 0.88", "L1H0 0.87", "L1H1 0.84", "L1H3 0.79"]);
+}
+
+/// A tensor of token ids.
+fn ids(name: &str) -> Vec<u32> {
+    let file = SafeTensors::deserialize(TENSORS).expect("the fixture is a safetensors file");
+    let bytes = file.tensor(name).expect("the fixture has this tensor").data().to_vec();
+    let (numbers, _) = bytes.as_chunks::<8>();
+    numbers.iter().map(|number| u32::try_from(i64::from_le_bytes(*number)).expect("an id")).collect()
+}
+
+/// The recording with these token ids.
+fn with_ids(mut recording: Recording, kind: Kind, ids: &[u32]) -> Recording {
+    let item = &mut recording.items[0];
+    let tokens = if kind == Kind::Encoder { &mut item.source } else { &mut item.target };
+    tokens.tokens.iter_mut().zip(ids).for_each(|(token, id)| token.id = Some(*id));
+    if kind == Kind::Decoder {
+        // what follows each token; nothing follows the last
+        item.predicted = item.target.clone();
+        item.predicted.tokens.rotate_left(1);
+        item.predicted.tokens.last_mut().expect("there are tokens").role = TokenRole::Special;
+    }
+    recording
+}
+
+/// The mean over texts of a number of every head.
+fn mean_of_texts(texts: impl IntoIterator<Item = Vec<f64>>) -> Vec<f64> {
+    let texts: Vec<Vec<f64>> = texts.into_iter().collect();
+    (0..texts[0].len()).map(|head| mean(texts.iter().map(|text| text[head]))).collect()
+}
+
 /// A measure's score for every head.
-fn scores(recording: &Recording, name: &str) -> Vec<f64> {
-    let heads = analysis::measure(recording, 0).expect("there is a text");
+fn measured(recording: &Recording, annotations: &Annotations, name: &str) -> Vec<f64> {
+    values(&analysis::measure_with(recording, 0, annotations).expect("there is a text"), name)
+}
+
+fn values(heads: &[HeadSums], name: &str) -> Vec<f64> {
     heads.iter().map(|head| head.score(name).expect("the measure is looked for").value).collect()
+}
+
+/// A measure's score for every head, of a text of which nothing is known.
+fn scores(recording: &Recording, name: &str) -> Vec<f64> {
+    measured(recording, &Annotations::default(), name)
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use attlas::analysis::{measure_all, standouts, summarise};
+use attlas::analysis::{classes, measure_all, score_rows};
 use attlas::arrays::{self, ImportOptions, Selection};
 use attlas::figure::{self, Axis, ColorScale, Panel, Scale, Style};
 use attlas::{Bias, Error, Kind, Pooling, Recording, Scoring, Visibility};
@@ -43,8 +43,8 @@ fn read_everything(recording: &Recording) -> Result<(), Error> {
         }
     }
     recording.verify()?;
-    standouts(&measure_all(recording)?);
-    summarise(recording, 0)?;
+    let heads = measure_all(recording)?;
+    (score_rows(&heads), classes(&heads));
     Ok(())
 }
 

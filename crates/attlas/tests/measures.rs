@@ -30,18 +30,22 @@ fn definition(measure: &Measure) -> String {
     let Measure { name, title, says, formula, unit, over, threshold, paper, .. } = measure;
     let kinds: Vec<&str> = measure.kinds.iter().map(|kind| kind.name()).collect();
     let (low, high) = measure.range;
-    let baseline = measure
-        .baseline
-        .map_or("none: the score is already relative to looking at all keys alike".to_owned(), |baseline| {
-            format!("{}: {}", baseline.name, baseline.says)
-        });
+    let baseline =
+        measure.baseline.map_or("none".to_owned(), |baseline| format!("{}: {}", baseline.name, baseline.says));
+    let high = if high == f64::MAX { "any".to_owned() } else { high.to_string() };
+    let variants = if measure.variants.is_empty() {
+        String::new()
+    } else {
+        format!("; the best of {}", measure.variants.join(", "))
+    };
     let mut section = format!("\n### `{name}`: {title}\n\n{says}\n\n    {formula}\n\n");
     let cross =
         measure.cross_title.map_or(String::new(), |title| format!("; in cross-attention it is called \"{title}\""));
     for (what, text) in [
-        ("score", format!("{unit}, {low} to {high}; a mean over {over}")),
-        ("threshold", threshold.to_string()),
+        ("score", format!("{unit}, {low} to {high}; a mean over {over}{variants}")),
+        ("threshold", threshold.map_or("none: a high score is no name".to_owned(), |threshold| threshold.to_string())),
         ("baseline", baseline),
+        ("needs", (*measure.needs).to_owned()),
         ("kinds", format!("{}{cross}", kinds.join(", "))),
         ("source", (*paper).to_owned()),
     ] {

@@ -471,14 +471,15 @@ impl StyleArguments {
 
 /// The format of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub enum Format {
     Svg,
     Pdf,
     Png,
 }
 
 impl Format {
-    fn of(path: &Path) -> Result<Format, Failure> {
+    /// By the ending of a file's name.
+    pub fn of(path: &Path) -> Result<Format, Failure> {
         match path.extension().map(OsString::from).and_then(|extension| extension.into_string().ok()).as_deref() {
             Some("svg") => Ok(Format::Svg),
             Some("pdf") => Ok(Format::Pdf),
@@ -487,7 +488,8 @@ impl Format {
         }
     }
 
-    fn write(self, figure: &Figure, path: &Path) -> Result<(), Failure> {
+    /// Writes the picture.
+    pub fn write(self, figure: &Figure, path: &Path) -> Result<(), Failure> {
         let bytes = match self {
             Format::Svg => figure.to_svg().into_bytes(),
             Format::Pdf => figure.to_pdf()?,
@@ -495,6 +497,11 @@ impl Format {
         };
         Ok(write_aside(path, |file| file.write_all(&bytes))?)
     }
+}
+
+/// Writes a picture in the format that the name ends in, whole or not at all.
+pub fn write_figure(path: &Path, figure: &Figure) -> Result<(), Failure> {
+    Format::of(path)?.write(figure, path)
 }
 
 #[cfg(test)]

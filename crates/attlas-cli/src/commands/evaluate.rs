@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use attlas::HeadId;
+use attlas_train::alignment::Accuracy;
 use attlas_train::data::BadLines;
 use attlas_train::evaluate::{Evaluation, Options};
 use clap::Args;
@@ -11,7 +13,7 @@ use super::train::{left_out_lines, say_wider_lines};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{ModelArguments, load_model};
 use crate::terminal::{Terminal, printable, remark};
-use crate::words::inert_json;
+use crate::words::{counted, inert_json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,8 +22,8 @@ Examples:
 
 Loss, perplexity and token accuracy are those of the target given (teacher forcing), its end token included. BLEU and exact
 matches are those of greedy translations against every target that the file has for the same source. The alignment probe
-looks at the layer's mean cross-attention: does the row of a French word have its largest weight at the English word that a
-dictionary gives? Predicting is the row that predicts the word, shifted the row that has just read it.";
+looks at cross-attention, at each head and at each layer's mean: does the row of a French word have its largest weight at the
+English word that a dictionary gives? Predicting is the row that predicts the word, shifted the row that has just read it.";
 
 /// `attlas evaluate`.
 #[derive(Debug, Args)]
@@ -67,7 +69,6 @@ pub fn run(arguments: &EvaluateArguments, terminal: &mut Terminal) -> Result<Out
 }
 
 fn print(evaluation: &Evaluation, terminal: &mut Terminal) -> Result<(), Failure> {
-    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let lines = [
         ("pairs", evaluation.n_pairs.to_string()),
         ("target tokens", evaluation.n_tokens.to_string()),
@@ -80,13 +81,48 @@ fn print(evaluation: &Evaluation, terminal: &mut Terminal) -> Result<(), Failure
     for (name, value) in lines {
         writeln!(terminal, "{name:<20}{value}")?;
     }
-    let accuracy = &evaluation.alignment_accuracy;
-    let heading = format!("alignment probe, {} cases", accuracy.n_cases);
+    print_probe(&evaluation.alignment_accuracy, terminal)
+}
+
+/// Heads of the table; the others are in the JSON.
+const MOST_HEADS: usize = 12;
+
+/// The alignment probe: each layer's mean, the best heads in the better of their two rows, and the diagonal.
+fn print_probe(accuracy: &Accuracy, terminal: &mut Terminal) -> Result<(), Failure> {
+    let heading = format!("alignment probe, {}", counted(accuracy.n_cases, "case"));
     writeln!(terminal, "\n{}", terminal.bold(&format!("{heading:<32}predicting row   shifted row")))?;
+    let row = |name: &str, shares: [Option<f64>; 2]| {
+        let [predicting, shifted] = shares.map(|share| share.map_or("–".to_owned(), percent));
+        format!("{name:<32}{predicting:>14}{shifted:>14}")
+    };
     for (layer, shares) in accuracy.layers.iter().enumerate() {
-        let name = format!("cross-attention layer {layer}");
-        writeln!(terminal, "{name:<32}{:>14}{:>14}", percent(shares.predicting), percent(shares.shifted))?;
+        let name = format!("cross-attention L{layer}, mean");
+        writeln!(terminal, "{}", row(&name, [shares.predicting, shares.shifted]))?;
     }
-    writeln!(terminal, "{:<32}{:>14}", "diagonal (baseline)", percent(accuracy.diagonal))?;
+    writeln!(terminal, "{}", row("diagonal (baseline)", [accuracy.diagonal; 2]))?;
+    let mut heads: Vec<HeadId> = Vec::new(); // the better of its two rows places a head
+    for score in &accuracy.heads {
+        if !heads.contains(&score.id()) {
+            heads.push(score.id());
+        }
+    }
+    let share = |id: HeadId, rows: &str| {
+        accuracy.heads.iter().find(|score| score.id() == id && score.rows == rows).and_then(|score| score.score)
+    };
+    let n_more = heads.len().saturating_sub(MOST_HEADS);
+    for id in heads.into_iter().take(MOST_HEADS) {
+        writeln!(terminal, "{}", row(&id.to_string(), [share(id, "predicted"), share(id, "read")]))?;
+    }
+    if n_more > 0 {
+        writeln!(
+            terminal,
+            "{}",
+            terminal.dim(&format!("and {} that score less; --json has all", counted(n_more, "head")))
+        )?;
+    }
     Ok(())
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
 }

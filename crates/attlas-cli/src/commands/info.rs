@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use attlas::analysis::{HeadSummary, MEASURES, summarise, summarise_all};
 use attlas::recording::{LayerCheck, LseCheck, Method, Mode, complaint};
 use attlas::{Error, Layer, Numbers, Quantity, Recording, TokenRole, Tokens};
 use clap::Args;
@@ -12,15 +11,12 @@ use serde_json::{Value, json};
 use super::counted;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
-use crate::measures::{heads_json, measured_on, print_heads, print_measures};
 use crate::terminal::{Terminal, clip, printable};
 use crate::words::inert_json;
 
 const EXAMPLES: &str = "\
 Examples:
   attlas info run.safetensors
-  attlas info run.safetensors --heads          numbers of every head
-  attlas info --measures                       what each of these numbers is
   attlas info run.safetensors --verify         log-sum-exps against queries and keys
   attlas info run.safetensors --json | jq .checks";
 
@@ -29,15 +25,9 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct InfoArguments {
     /// The recording.
-    #[arg(value_name = "RECORDING", required_unless_present = "measures")]
-    pub recording: Option<PathBuf>,
-    /// List what every head scores under each measure.
-    #[arg(long)]
-    pub heads: bool,
-    /// Say what the measures are, of any head: formula, range, threshold, baseline, paper. Needs no recording.
-    #[arg(long, conflicts_with_all = ["recording", "heads", "text", "verify"])]
-    pub measures: bool,
-    /// One text of a batch, counted from 0: it alone is listed, and --heads is about it [default: all texts together].
+    #[arg(value_name = "RECORDING")]
+    pub recording: PathBuf,
+    /// One text of a batch, counted from 0: it alone is listed [default: all texts].
     #[arg(long, value_name = "N")]
     pub text: Option<usize>,
     /// Compute log-sum-exps again from queries and keys, on some rows of each map, and say how far the recorded ones are off.
@@ -50,36 +40,21 @@ pub struct InfoArguments {
 
 /// Prints what is in a recording, its provenance and its checks.
 pub fn run(arguments: &InfoArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let Some(recording) = &arguments.recording else {
-        match arguments.json {
-            true => print_object(&json!(MEASURES), terminal)?,
-            false => print_measures(terminal)?,
-        }
-        return Ok(Outcome::Done);
-    };
-    let recording = Recording::open(recording)?;
+    let recording = Recording::open(&arguments.recording)?;
     let checks = recording.check()?;
     let n_items = recording.items.len();
     if let Some(item) = arguments.text.filter(|item| *item >= n_items) {
         return Err(Error::NoItem { item, n_items }.into());
     }
-    let heads = match (arguments.heads, arguments.text) {
-        (false, _) => None,
-        (true, Some(item)) => Some(summarise(&recording, item)?),
-        (true, None) => Some(summarise_all(&recording)?),
-    };
     let verified = if arguments.verify { Some(recording.verify()?) } else { None };
     if arguments.json {
-        print_json(&recording, &checks, heads.as_deref(), verified.as_deref(), terminal)?;
+        print_json(&recording, &checks, verified.as_deref(), terminal)?;
     } else {
         print_provenance(&recording, terminal)?;
         print_contents(&recording, arguments.text, terminal)?;
         print_checks(&checks, terminal)?;
         if let Some(verified) = &verified {
             print_verified(verified, terminal)?;
-        }
-        if let Some(heads) = &heads {
-            print_heads(&measured_on(&recording, arguments.text), heads, terminal)?;
         }
     }
     Ok(checks::outcome(complaint(&checks).as_deref()))
@@ -88,7 +63,6 @@ pub fn run(arguments: &InfoArguments, terminal: &mut Terminal) -> Result<Outcome
 fn print_json(
     recording: &Recording,
     checks: &[LayerCheck],
-    heads: Option<&[HeadSummary]>,
     verified: Option<&[LseCheck]>,
     terminal: &mut Terminal,
 ) -> Result<(), Failure> {
@@ -107,9 +81,6 @@ fn print_json(
     let mut object = json!({
         "provenance": recording.provenance, "items": recording.items, "layers": layers, "checks": checks,
     });
-    if let Some(heads) = heads {
-        object["heads"] = heads_json(heads);
-    }
     if let Some(verified) = verified {
         object["verified"] = json!(verified);
     }

@@ -1,11 +1,13 @@
 //! One file per command.
 
+pub mod align;
 pub mod completions;
 pub mod draw;
 pub mod draw_patches;
 pub mod evaluate;
 pub mod export;
 pub mod film;
+pub mod heads;
 pub mod import;
 pub mod info;
 pub mod man;

@@ -124,7 +124,7 @@ fn texts_of(arguments: &RecordArguments) -> Result<(Texts, bool), Failure> {
 }
 
 /// What is wrong with a file of pairs, without the options of training that would help there.
-fn without_advice(error: attlas_train::Error) -> Failure {
+pub fn without_advice(error: attlas_train::Error) -> Failure {
     match error {
         attlas_train::Error::Pairs { .. } => Failure::Input(error.to_string()),
         error => error.into(),

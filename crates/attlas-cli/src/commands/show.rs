@@ -67,7 +67,8 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         check_output(&arguments.output, [Path::new(raw)].into_iter().chain(model.iter().map(PathBuf::as_path)))?;
     }
     let (run, title) = if names_recording(raw) {
-        (TextRun { recording: recording_of(raw, &arguments.run)?, outputs: Vec::new(), hints: Vec::new() }, None)
+        let recording = recording_of(raw, &arguments.run)?;
+        (TextRun { recording, outputs: Vec::new(), hints: Vec::new(), aligns: None }, None)
     } else {
         let text = read_text(raw, "TEXT")?;
         let texts = Texts { sources: vec![text.clone()], targets: arguments.run.target_texts()? };
@@ -86,7 +87,7 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     };
     print_standouts(&run.recording, arguments.item, of_text, complaint.as_deref(), terminal)?;
     if !arguments.no_page {
-        write_page(&run.recording, &found, title, arguments)?;
+        write_page(&run, &found, title, arguments)?;
         let name = printable(&arguments.output.display().to_string());
         writeln!(terminal, "\n{}: every head, in any browser, offline", terminal.bold(&name))?;
     }
@@ -113,13 +114,16 @@ fn print_map(recording: &Recording, arguments: &ShowArguments, terminal: &mut Te
 }
 
 fn write_page(
-    recording: &Recording,
+    run: &TextRun,
     found: &[Standout],
     title: Option<String>,
     arguments: &ShowArguments,
 ) -> Result<(), Failure> {
+    let recording = &run.recording;
     let options = PageOptions {
         title,
+        // the page names a row of cross-attention after what it predicts
+        open: run.aligns.map(|head| (Kind::Cross, head)),
         standouts: found.to_vec(),
         max_bytes: arguments.max_page_mb.saturating_mul(1 << 20),
         ..PageOptions::default()

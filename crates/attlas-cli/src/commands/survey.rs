@@ -2,12 +2,16 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use attlas::analysis::Annotations;
 use attlas::survey::{N_SHARDS, Resamples, Survey};
 use attlas_model::{Model, Side};
 use clap::{Args, Subcommand};
+use sha2::{Digest, Sha256};
 
+use super::heads::counts;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
     CorpusFile, CorpusFormat, ModelArguments, TextNames, check_output, load_model, model_files, refuse_inputs,
@@ -78,6 +82,9 @@ pub struct SurveyArguments {
     /// Seconds between two savings of the state, which lies beside the output until the survey is done.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub save_every: u64,
+    /// A file of text whose tokens are counted, for the measure of rare tokens; the same one for all parts.
+    #[arg(long, value_name = "FILE")]
+    pub counts: Option<PathBuf>,
     /// Begin anew where a survey was broken off.
     #[arg(long)]
     pub restart: bool,
@@ -125,7 +132,7 @@ fn run_survey(
     TableFormat::of(output)?;
     let state = state_of(output);
     let model_files = model_files(&arguments.model);
-    let inputs = || arguments.files.iter().chain(&model_files).map(PathBuf::as_path);
+    let inputs = || arguments.files.iter().chain(&arguments.counts).chain(&model_files).map(PathBuf::as_path);
     check_output(output, inputs())?;
     check_output(&state, inputs())?;
     let files: Vec<CorpusFile> =
@@ -133,12 +140,14 @@ fn run_survey(
     refuse_twice(&files)?;
     let model = load_model(&arguments.model)?;
     check_model(&model, &files)?;
-    let about = arguments.about(&model, &files)?;
+    let counts = arguments.counts.as_ref().map(|path| counts::of_file(&model, path)).transpose()?;
+    let about = arguments.about(&model, &files, counts.as_deref())?;
+    let annotations = Annotations { counts: counts.map(Arc::new), ..Annotations::NONE };
     let mut file = begin_or_go_on(about, &state, arguments.restart)?;
     let names = TextNames { field: arguments.field.clone(), column: arguments.column.clone() };
     let mut keeper = Keeper::new(state, Duration::from_secs(arguments.save_every));
     signals.keep();
-    let work = Work { model: &model, files: &files, names: &names, signals };
+    let work = Work { model: &model, files: &files, names: &names, annotations: &annotations, signals };
     if let Some(signal) = survey_corpus(&work, &mut file, &mut keeper)? {
         let n_texts = usize::try_from(file.survey.n_all_texts()).unwrap_or(usize::MAX);
         remark(&format!("stopped after {}; the same command goes on from there", counted(n_texts, "text")));
@@ -206,7 +215,7 @@ fn finish(file: &SurveyFile, output: &Path, is_json: bool, terminal: &mut Termin
 
 impl SurveyArguments {
     /// What the survey is about when it begins.
-    fn about(&self, model: &Model, files: &[CorpusFile]) -> Result<About, Failure> {
+    fn about(&self, model: &Model, files: &[CorpusFile], counts: Option<&[u64]>) -> Result<About, Failure> {
         let languages = [self.model.from.clone(), self.model.to.clone()];
         let (name, family) = (model.name().to_owned(), model.family().to_owned());
         let identity = ModelIdentity { name, family, sha256: fingerprint(&self.model)?, languages };
@@ -215,7 +224,8 @@ impl SurveyArguments {
             true => Targets::Generated(self.max_tokens),
             false => Targets::Given,
         };
-        let decoding = Decoding { targets, longest: self.longest.unwrap_or(LONGEST) };
+        let counts = counts.map(digest_of_counts);
+        let decoding = Decoding { targets, longest: self.longest.unwrap_or(LONGEST), counts };
         let defaults = default_settings(model);
         let settings = Settings {
             window: self.window,
@@ -229,6 +239,13 @@ impl SurveyArguments {
 
 /// Tokens of a text at most when `--longest` does not say.
 const LONGEST: usize = 4096;
+
+/// SHA-256 of counts, in hexadecimal.
+fn digest_of_counts(counts: &[u64]) -> String {
+    let mut hash = Sha256::new();
+    counts.iter().for_each(|count| hash.update(count.to_le_bytes()));
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// The state of a survey that was broken off, if it is of the same model, corpus and settings; else one that begins.
 fn begin_or_go_on(about: About, state: &Path, restart: bool) -> Result<SurveyFile, Failure> {

@@ -106,7 +106,7 @@ impl RunArguments {
     }
 
     /// How the decoder's tokens come about when the target is not given.
-    fn generation(&self, model: &Model) -> Decoding {
+    pub fn generation(&self, model: &Model) -> Decoding {
         let is_asked = self.beam.is_some() || self.max_tokens.is_some();
         if !model.has(Side::Target) || (!model.has(Side::Source) && !is_asked) {
             return Decoding::TeacherForcing;
@@ -178,6 +178,8 @@ pub struct TextRun {
     pub outputs: Vec<String>,
     /// Options that would say what was left open.
     pub hints: Vec<&'static str>,
+    /// The head of cross-attention that is known to align best, in the row that predicts a word.
+    pub aligns: Option<HeadId>,
 }
 
 impl TextRun {
@@ -256,7 +258,7 @@ pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failu
     if !model.has(Side::Target) {
         options.refuse_generation(&format!("{} has no decoder", model.name()))?;
     }
-    let mut run = run(&model, &inputs, decoding, options)?;
+    let mut run = run_inputs(&model, &inputs, decoding, options)?;
     if !model.has(Side::Source) {
         // a continuation is read together with the text that it continues
         for (output, text) in run.outputs.iter_mut().zip(&texts.sources) {
@@ -323,10 +325,21 @@ pub fn run_ids(sources: &[IdList], targets: &[IdList], options: &RunArguments) -
         options.refuse_generation(all_given)?;
     }
     let decoding = if generates { options.generation(&model) } else { Decoding::TeacherForcing };
-    run(&model, &inputs, decoding, options)
+    run_inputs(&model, &inputs, decoding, options)
 }
 
-fn run(model: &Model, inputs: &[Input], decoding: Decoding, options: &RunArguments) -> Result<TextRun, Failure> {
+/// Runs a model that is loaded on inputs whose targets are given, and keeps its attention.
+pub fn run_given(model: &Model, inputs: &[Input], options: &RunArguments) -> Result<Recording, Failure> {
+    Ok(run_inputs(model, inputs, Decoding::TeacherForcing, options)?.recording)
+}
+
+/// Runs a model that is loaded, with what the options change in it.
+pub fn run_inputs(
+    model: &Model,
+    inputs: &[Input],
+    decoding: Decoding,
+    options: &RunArguments,
+) -> Result<TextRun, Failure> {
     let mut pass = match options.values {
         true => Pass::keeping([Site::Attention, Site::Values]),
         false => Pass::default(),
@@ -339,7 +352,7 @@ fn run(model: &Model, inputs: &[Input], decoding: Decoding, options: &RunArgumen
     let outputs = run.generated.into_iter().map(|generation| generation.text).collect();
     let hints =
         if model.leaves_language_open() { vec!["--to chooses the language that is written"] } else { Vec::new() };
-    Ok(TextRun { recording: run.recording, outputs, hints })
+    Ok(TextRun { recording: run.recording, outputs, hints, aligns: model.alignment_heads().first().copied() })
 }
 
 #[cfg(test)]

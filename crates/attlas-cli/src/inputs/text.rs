@@ -112,12 +112,7 @@ pub fn read_lines(path: &Path) -> Result<(Vec<String>, bool), Failure> {
     let (bytes, name) = if path.as_os_str() == "-" {
         (read_stdin()?, "standard input".to_owned())
     } else {
-        let name = path.display().to_string();
-        let bytes = regular_file::read(path, MAX_BYTES).map_err(|problem| match problem {
-            Problem::TooLong { .. } | Problem::Grew { .. } => Failure::Limit(format!("{name}: {problem}; split it")),
-            problem => Failure::Input(format!("{name}: {problem}")),
-        })?;
-        (bytes, name)
+        (read_file(path)?, path.display().to_string())
     };
     let text = utf8(&bytes, &name)?;
     let lines: Vec<&str> = text.trim_end().lines().collect();
@@ -130,6 +125,22 @@ pub fn read_lines(path: &Path) -> Result<(Vec<String>, bool), Failure> {
         remark(&format!("{name}: left out {}", counted(n_empty, "empty line")));
     }
     Ok((texts, n_empty > 0))
+}
+
+/// The whole text of a file.
+///
+/// # Errors
+/// When the file cannot be read, is not UTF-8, or is too large.
+pub fn read_utf8(path: &Path) -> Result<String, Failure> {
+    utf8(&read_file(path)?, &path.display().to_string())
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let name = path.display();
+    regular_file::read(path, MAX_BYTES).map_err(|problem| match problem {
+        Problem::TooLong { .. } | Problem::Grew { .. } => Failure::Limit(format!("{name}: {problem}; split it")),
+        problem => Failure::Input(format!("{name}: {problem}")),
+    })
 }
 
 fn read_stdin() -> Result<Vec<u8>, Failure> {

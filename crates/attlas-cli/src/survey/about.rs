@@ -51,14 +51,17 @@ pub struct ModelIdentity {
     pub languages: [Option<String>; 2],
 }
 
-/// What the decoder reads, and how long a text may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What the decoder reads, how long a text may be, and what is known of its tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decoding {
     /// Where the decoder's tokens come from.
     pub targets: Targets,
     /// Tokens of a text at most, on either side.
     pub longest: usize,
+    /// SHA-256 of the counts of tokens by which some are rare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<String>,
 }
 
 /// Where the decoder's tokens come from.
@@ -170,12 +173,15 @@ impl About {
             };
             return Some(format!("is of another model: {which}"));
         }
+        if self.decoding.counts != other.decoding.counts {
+            return Some("has other counts of tokens".to_owned());
+        }
         (self.decoding != other.decoding).then(|| {
-            let said = |decoding: Decoding| match decoding.targets {
+            let said = |decoding: &Decoding| match decoding.targets {
                 Targets::Given => format!("texts of up to {} tokens", decoding.longest),
                 Targets::Generated(n) => format!("texts of up to {} tokens, generating up to {n}", decoding.longest),
             };
-            format!("is of {}, not of {}", said(self.decoding), said(other.decoding))
+            format!("is of {}, not of {}", said(&self.decoding), said(&other.decoding))
         })
     }
 
@@ -252,7 +258,7 @@ mod tests {
 
     fn about(part: Part) -> About {
         let model = ModelIdentity { name: "m".into(), family: "f".into(), sha256: "0".into(), languages: [None, None] };
-        let decoding = Decoding { targets: Targets::Given, longest: 512 };
+        let decoding = Decoding { targets: Targets::Given, longest: 512, counts: None };
         let file = FileIdentity { name: "a.txt".into(), n_bytes: 1, sha256_of_ends: "1".into() };
         About::new(model, decoding, vec![file], Settings { window: 1, batch_tokens: 1, limit: None, part })
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
-use attlas::analysis::{MEASURES, Score, Sums};
+use attlas::analysis::{MEASURES, Score, ScoreRow, Sums};
 use attlas::survey::{Cell, Example, Examples, N_SHARDS, Resamples, Survey, packed_sums, unpacked_sums};
 use attlas::{HeadId, Kind};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -12,15 +12,14 @@ use parquet::record::{Row, RowAccessor};
 
 use super::{About, SurveyFile};
 use crate::failure::Failure;
-use crate::table_file::{Cells, ScoreRow, Table, scores_table};
+use crate::table_file::{Cells, Table, scores_table};
 
 /// The name under which a Parquet file says what the survey is about.
 const NOTE: &str = "attlas.survey";
 /// Larger files are no surveys: that of a model with 4,096 heads has a tenth of it.
 const MAX_FILE_BYTES: u64 = 4 << 30;
-/// The columns that a survey is read back from, in the order in which they are written.
-const COLUMNS: [(usize, &str); 6] =
-    [(0, "kind"), (1, "layer"), (2, "head"), (3, "measure"), (12, "examples"), (13, "sums")];
+/// The columns that a survey is read back from.
+const COLUMNS: [&str; 6] = ["kind", "layer", "head", "measure", "examples", "sums"];
 
 /// The table of a survey. Without `resamples` there are no intervals, which a state needs not.
 pub fn survey_table(file: &SurveyFile, resamples: Option<&Resamples>) -> Result<Table, Failure> {
@@ -67,22 +66,9 @@ pub fn score_row(survey: &Survey, cells: Range<usize>, resamples: &Resamples) ->
     let totals: Vec<Sums> = cells.map(|cell| survey.total(cell)).collect();
     let absent = || match totals.iter().any(|sums| sums.n_not_finite > 0) {
         true => "some weights are no finite numbers".to_owned(),
-        false => "no text has what it needs".to_owned(),
+        false => format!("it needs {}", measure.needs),
     };
-    ScoreRow {
-        kind,
-        layer: head.layer,
-        head: head.head,
-        measure: measure.name.to_owned(),
-        score: score.map(|score| score.value),
-        baseline: score.and_then(|score| score.baseline),
-        low: score.and_then(|score| score.interval).map(|(low, _)| low),
-        high: score.and_then(|score| score.interval).map(|(_, high)| high),
-        n_rows: score.map_or(0, |score| score.n),
-        threshold: Some(measure.threshold),
-        named: score.is_some_and(|score| measure.names(&score)),
-        absent: score.is_none().then(absent),
-    }
+    ScoreRow::new(kind, head, measure, score.ok_or_else(absent))
 }
 
 /// The examples of a row, all variants after each other, as JSON.
@@ -124,10 +110,10 @@ fn read_file(file: File) -> Result<SurveyFile, String> {
     let about: About =
         serde_json::from_str(note).map_err(|error| format!("is a survey of another version of attlas: {error}"))?;
     let schema = metadata.schema_descr();
-    for (index, name) in COLUMNS {
-        if schema.columns().get(index).is_none_or(|column| column.name() != name) {
-            return Err(format!("column {index} is not \"{name}\": the table was changed"));
-        }
+    let mut places = [0; COLUMNS.len()];
+    for (place, name) in places.iter_mut().zip(COLUMNS) {
+        let found = schema.columns().iter().position(|column| column.name() == name);
+        *place = found.ok_or_else(|| format!("has no column \"{name}\": the table was changed"))?;
     }
     let mut survey = Survey::default();
     let n_texts = <[u64; N_SHARDS]>::try_from(about.n_texts.as_slice());
@@ -135,30 +121,31 @@ fn read_file(file: File) -> Result<SurveyFile, String> {
     let rows = reader.get_row_iter(None).map_err(|error| format!("cannot be read: {error}"))?;
     for (index, row) in rows.enumerate() {
         let row = row.map_err(|error| format!("row {index}: {error}"))?;
-        put_row(&mut survey, &row).map_err(|problem| format!("row {index}: {problem}"))?;
+        put_row(&mut survey, &row, places).map_err(|problem| format!("row {index}: {problem}"))?;
     }
     Ok(SurveyFile { about, survey })
 }
 
 /// Takes one row of the table in.
-fn put_row(survey: &mut Survey, row: &Row) -> Result<(), String> {
+fn put_row(survey: &mut Survey, row: &Row, places: [usize; COLUMNS.len()]) -> Result<(), String> {
+    let [kind, layer, head, measure, examples, sums] = places;
     let text = |index: usize| row.get_string(index).map_err(|error| error.to_string());
     let number = |index: usize| {
         let number = row.get_long(index).map_err(|error| error.to_string())?;
         usize::try_from(number).map_err(|_| format!("{number} is no layer and no head"))
     };
-    let kind: Kind = text(0)?.parse()?;
-    let head = HeadId { layer: number(1)?, head: number(2)? };
-    let name = text(3)?;
+    let kind: Kind = text(kind)?.parse()?;
+    let head = HeadId { layer: number(layer)?, head: number(head)? };
+    let name = text(measure)?;
     let measure = MEASURES.iter().position(|measure| measure.name == name);
     let measure = measure.ok_or_else(|| format!("there is no measure \"{name}\""))?;
-    let n_variants = n_variants(measure);
+    let n_variants = MEASURES[measure].n_variants();
     let all = match n_variants {
-        1 => serde_json::from_str(text(12)?).map(|one| vec![one]),
-        _ => serde_json::from_str::<Vec<Vec<Example>>>(text(12)?),
+        1 => serde_json::from_str(text(examples)?).map(|one| vec![one]),
+        _ => serde_json::from_str::<Vec<Vec<Example>>>(text(examples)?),
     };
     let all: Vec<Vec<Example>> = all.map_err(|error| format!("examples: {error}"))?;
-    let bytes = row.get_bytes(13).map_err(|error| error.to_string())?;
+    let bytes = row.get_bytes(sums).map_err(|error| error.to_string())?;
     let mut bytes = bytes.data();
     if all.len() != n_variants {
         return Err(format!("has examples of {} variants, not {n_variants}", all.len()));
@@ -171,9 +158,4 @@ fn put_row(survey: &mut Survey, row: &Row) -> Result<(), String> {
         true => Ok(()),
         false => Err("has more sums than shards".into()),
     }
-}
-
-/// How many variants a measure has.
-fn n_variants(_: usize) -> usize {
-    1
 }

@@ -3,13 +3,12 @@
 use std::io::Write;
 
 use attlas::Kind;
-use attlas::analysis::MEASURES;
+use attlas::analysis::{MEASURES, ScoreRow};
 use attlas::survey::{FEW_SHARDS, N_SHARDS, Resamples};
 
 use super::SurveyFile;
 use super::parquet_file::{rows_of, score_row};
 use crate::failure::Failure;
-use crate::table_file::ScoreRow;
 use crate::terminal::{Terminal, printable, width, wrapped};
 use crate::words::counted;
 

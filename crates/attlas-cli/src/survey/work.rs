@@ -1,6 +1,6 @@
 //! The survey itself: windows of the corpus, batches of texts of like length, sums.
 
-use attlas::analysis::{HeadSums, measure};
+use attlas::analysis::{Annotations, HeadSums, measure_with};
 use attlas_model::{Decoding as ModelDecoding, Error, Input, Model, Next, RunOptions, Side};
 use rayon::prelude::*;
 
@@ -20,6 +20,8 @@ pub struct Work<'a> {
     pub files: &'a [CorpusFile],
     /// Which part of a row is the text.
     pub names: &'a TextNames,
+    /// What is known of every text.
+    pub annotations: &'a Annotations,
     /// The signals that ask for the end.
     pub signals: &'a Watch,
 }
@@ -120,10 +122,12 @@ impl Work<'_> {
             run => run?,
         };
         let recording = &run.recording;
-        let measured: Vec<Vec<HeadSums>> =
-            (0..batch.len()).into_par_iter().map(|item| measure(recording, item)).collect::<Result<_, _>>()?;
+        let measured: Vec<Vec<HeadSums>> = (0..batch.len())
+            .into_par_iter()
+            .map(|item| measure_with(recording, item, self.annotations))
+            .collect::<Result<_, _>>()?;
         for (item, (ready, heads)) in batch.iter().zip(&measured).enumerate() {
-            file.survey.take((ready.text.id, &ready.text.whole()), (recording, item), heads)?;
+            file.survey.take((ready.text.id, &ready.text.whole()), (recording, item), heads, self.annotations)?;
             file.about.files[ready.text.file].n_texts += 1;
         }
         Ok(true)

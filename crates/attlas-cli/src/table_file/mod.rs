@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::words::inert_json;
 
-pub use scores::{ScoreRow, scores_table};
+pub use scores::scores_table;
 
 /// A table: its columns, all of one length, in their order.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,37 +1,8 @@
 //! Scores of heads as rows of a table, the same for every command that writes them.
 
-use attlas::Kind;
+use attlas::analysis::ScoreRow;
 
 use super::{Cells, Table};
-
-/// What one head scores under one measure.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ScoreRow {
-    /// The kind of attention.
-    pub kind: Kind,
-    /// The layer, counted from 0.
-    pub layer: usize,
-    /// The head, counted from 0.
-    pub head: usize,
-    /// The measure's short name.
-    pub measure: String,
-    /// The score; `None` where there is none, and then `absent` says why.
-    pub score: Option<f64>,
-    /// What it is compared with.
-    pub baseline: Option<f64>,
-    /// The low end of its 95 % interval.
-    pub low: Option<f64>,
-    /// The high end.
-    pub high: Option<f64>,
-    /// Of how many rows, or words, it is the mean.
-    pub n_rows: u64,
-    /// The score from which a head is named.
-    pub threshold: Option<f64>,
-    /// Whether the head is named for it.
-    pub named: bool,
-    /// Why there is no score, in a sentence.
-    pub absent: Option<String>,
-}
 
 /// The table of scores: a row of it for each.
 pub fn scores_table(rows: &[ScoreRow]) -> Table {
@@ -43,6 +14,7 @@ pub fn scores_table(rows: &[ScoreRow]) -> Table {
         ("layer", whole(|row| row.layer as u64)),
         ("head", whole(|row| row.head as u64)),
         ("measure", text(|row| Some(row.measure.clone()))),
+        ("variant", text(|row| row.variant.clone())),
         ("score", number(|row| row.score)),
         ("baseline", number(|row| row.baseline)),
         ("low", number(|row| row.low)),
@@ -57,6 +29,8 @@ pub fn scores_table(rows: &[ScoreRow]) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use attlas::Kind;
+
     use super::*;
 
     #[test]
@@ -66,6 +40,7 @@ mod tests {
             layer: 1,
             head: 2,
             measure: "separator".into(),
+            variant: None,
             score: None,
             baseline: None,
             low: None,
@@ -77,7 +52,7 @@ mod tests {
         };
         let json = scores_table(&[row]).json();
         let expected = serde_json::json!([{
-            "kind": "encoder", "layer": 1, "head": 2, "measure": "separator", "score": null, "baseline": null, "low": null,
+            "kind": "encoder", "layer": 1, "head": 2, "measure": "separator", "variant": null, "score": null, "baseline": null, "low": null,
             "high": null, "n_rows": 0, "threshold": 0.6, "named": false, "absent": "no text has a separator",
         }]);
         assert_eq!(json, expected);

@@ -1,10 +1,12 @@
 //! The generic Transformer's configuration: what can differ between families, and nothing about any of them.
 
+mod alignment_heads;
 mod attention;
 pub(crate) mod file;
 mod readout;
 mod reads;
 
+pub(crate) use alignment_heads::alignment_heads;
 pub use attention::{Attention, Biases, Directions, Frequencies, Pairs, PositionBias, QkNorm, QkScope, Rotary};
 pub use readout::{Output, Pooled, Readout, Transform};
 pub use reads::{Disentangled, Frames, Leading, OtherGrids, Patches, Reads, SideConvolution};

@@ -1,13 +1,13 @@
 //! How broadly a query looks: entropy and confidence.
 
-use super::Row;
+use super::{Row, Sample};
 
 /// Shannon entropy of a row, in nats.
 ///
 /// `H(q) = −Σ_k w(q,k) ln w(q,k)`: 0 when a query looks at one key, `ln(n_visible)` when it looks at all alike
 /// (Clark et al. 2019, §3.3, without their smoothing). Mass that a sink takes is not part of it.
 pub fn entropy(row: &Row<'_>) -> f64 {
-    of_weights(row.weights.iter().map(|weight| f64::from(*weight)))
+    row.entropy()
 }
 
 /// Entropy of a row over the largest it could have, `H(q) / ln(n_visible(q))`, in 0 ..= 1.
@@ -41,8 +41,13 @@ pub fn confidence(row: &Row<'_>) -> Option<f64> {
     (!row.is_end()).then(|| row.argmax_but_end().map_or(0.0, |key| f64::from(row.weights[key])))
 }
 
+/// Confidence beside what looking at all visible keys alike would give.
+pub(super) fn confidence_sample(row: &Row<'_>) -> Option<Sample> {
+    confidence(row).map(|score| Sample { score, baseline: 1.0 / row.n_visible().max(1) as f64 })
+}
+
 /// `−Σ w ln w` with `0 ln 0 = 0`.
-fn of_weights(weights: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn of_weights(weights: impl Iterator<Item = f64>) -> f64 {
     -weights.filter(|weight| *weight > 0.0).map(|weight| weight * weight.ln()).sum::<f64>()
 }
 

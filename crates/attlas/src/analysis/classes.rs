@@ -30,6 +30,26 @@ pub fn is_punctuation(token: &Token) -> bool {
     token.role == TokenRole::Text && !text.is_empty() && text.chars().all(|character| !character.is_alphanumeric())
 }
 
+/// Words without content of their own, English and French, in lower case and alphabetical order.
+const FUNCTION_WORDS: &[&str] = &[
+    "a", "about", "after", "all", "am", "an", "and", "are", "as", "at", "au", "aux", "avec", "be", "been", "but", "by",
+    "can", "ce", "ces", "cet", "cette", "could", "d'", "dans", "de", "des", "did", "do", "does", "du", "elle", "elles",
+    "en", "est", "et", "for", "from", "had", "has", "have", "he", "her", "him", "his", "i", "if", "il", "ils", "in",
+    "into", "is", "it", "its", "j'", "je", "l'", "la", "le", "les", "leur", "leurs", "lui", "ma", "mais", "may", "me",
+    "mes", "might", "mon", "must", "my", "n'", "ne", "nor", "nos", "not", "notre", "nous", "of", "on", "or", "ou",
+    "our", "par", "pas", "pour", "qu'", "que", "qui", "s'", "sa", "sans", "se", "ses", "she", "should", "so", "son",
+    "sont", "sur", "t'", "ta", "te", "tes", "than", "that", "the", "their", "them", "then", "there", "these", "they",
+    "this", "those", "to", "ton", "tu", "un", "une", "us", "vos", "votre", "vous", "was", "we", "were", "which", "who",
+    "will", "with", "would", "y", "you", "your", "à",
+];
+
+/// Whether a token of the text is, whole, one of about 150 English and French words that carry grammar rather than content:
+/// articles, pronouns, prepositions, conjunctions, auxiliaries.
+pub fn is_function_word(token: &Token) -> bool {
+    let word = token.text.trim().to_lowercase().replace('’', "'");
+    token.role == TokenRole::Text && FUNCTION_WORDS.binary_search(&word.as_str()).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::rows::tests::of_rows;
@@ -52,5 +72,12 @@ mod tests {
         assert!(!is_punctuation(&Token::labelled("3.")));
         let end = Token { role: TokenRole::Special, ..Token::labelled("</s>") };
         assert!(is_separator(&end) && !is_punctuation(&end));
+    }
+
+    #[test]
+    fn words_of_grammar_are_found_whatever_their_case_and_the_list_is_in_order() {
+        assert!(FUNCTION_WORDS.is_sorted(), "it is searched by halves");
+        assert!(is_function_word(&Token::labelled(" The")) && is_function_word(&Token::labelled("l’")));
+        assert!(!is_function_word(&Token::labelled("cat")));
     }
 }

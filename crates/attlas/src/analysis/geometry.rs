@@ -57,24 +57,25 @@ impl<'a> Stripes<'a> {
 
     /// Adds the weights of a row to its columns, its diagonals and its segment.
     pub fn add(&mut self, row: &Row<'_>) {
-        let segment = self.segments.get(row.position);
-        for (key, &weight) in row.weights.iter().enumerate() {
-            let weight = f64::from(weight);
+        self.add_at(row.position, row.weights.iter().map(|weight| f64::from(*weight)).enumerate());
+    }
+
+    /// Adds what the row would be if its query looked at all the keys it may see alike.
+    pub fn add_uniform(&mut self, row: &Row<'_>) {
+        let weight = 1.0 / row.n_visible().max(1) as f64;
+        self.add_at(row.position, row.visible_keys().map(|key| (key, weight)));
+    }
+
+    fn add_at(&mut self, position: usize, weights: impl Iterator<Item = (usize, f64)>) {
+        let segment = self.segments.get(position);
+        for (key, weight) in weights {
             self.columns[key] += weight;
-            self.diagonals[key + self.zero - row.position] += weight;
+            self.diagonals[key + self.zero - position] += weight;
             self.total += weight;
             if segment.is_some() && self.segments.get(key) == segment {
                 self.within += weight;
             }
         }
-    }
-
-    /// Takes in the stripes of a map of the same shape.
-    pub fn merge(&mut self, other: &Stripes<'_>) {
-        self.columns.iter_mut().zip(&other.columns).for_each(|(mass, other)| *mass += other);
-        self.diagonals.iter_mut().zip(&other.diagonals).for_each(|(mass, other)| *mass += other);
-        self.total += other.total;
-        self.within += other.within;
     }
 
     /// What the rows so far have shown.

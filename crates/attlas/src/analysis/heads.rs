@@ -1,10 +1,11 @@
 //! Heads measured: one pass over each map feeds all measures, and what several texts say merges.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Geometry, MEASURES, Measure, Reads, Row, Rows, Score, Stripes, Sums, WordLinks, confidence};
+use super::{Annotations, Columns, Gathered, MEASURES, Measure, Reads, Rows, Score, Sums};
 use crate::{AttentionMap, Error, HeadId, Kind, Layer, Recording};
 
 /// Weights read per head and text; longer texts are sampled by evenly spaced rows.
@@ -17,8 +18,8 @@ pub struct HeadSums {
     pub kind: Kind,
     /// Layer and head, counted from 0.
     pub head: HeadId,
-    /// In the order of [`MEASURES`].
-    pub sums: Vec<(&'static Measure, Sums)>,
+    /// In the order of [`MEASURES`], each with one for each of its variants.
+    pub sums: Vec<(&'static Measure, Vec<Sums>)>,
     /// Rows that were read.
     pub n_rows: u64,
     /// Rows that the texts have.
@@ -30,10 +31,21 @@ impl HeadSums {
     fn merge(&mut self, other: &HeadSums) {
         // heads of one kind have the same measures
         for ((_, sums), (_, others)) in self.sums.iter_mut().zip(&other.sums) {
-            sums.merge(others);
+            sums.iter_mut().zip(others).for_each(|(sums, others)| sums.merge(others));
         }
         self.n_rows += other.n_rows;
         self.n_queries += other.n_queries;
+    }
+
+    /// What the head scores under each measure that is looked for in its kind, or why there is no score.
+    pub fn scores_or_reasons(&self) -> impl Iterator<Item = (&'static Measure, Result<Score, String>)> {
+        self.sums.iter().map(|(measure, sums)| {
+            let reason = || match sums.iter().any(|sums| sums.n_not_finite > 0) {
+                true => "some weights are no finite numbers".to_owned(),
+                false => format!("it needs {}", measure.needs),
+            };
+            (*measure, measure.score(sums).ok_or_else(reason))
+        })
     }
 
     /// What the head scores under each measure that had something to measure.
@@ -73,21 +85,24 @@ impl Standout {
         self.score.baseline.map_or(0.0, |baseline| self.score.value - baseline)
     }
 
+    /// Which part of what the baseline leaves the score takes, `(score − baseline) / (1 − baseline)`; without a baseline, nothing.
+    pub fn strength(&self) -> f64 {
+        self.score.baseline.map_or(0.0, |baseline| self.excess() / (1.0 - baseline).max(f64::EPSILON))
+    }
+
+    /// What it does and how much of it, in a sentence: `L1H3: previous token, 0.93 of a query's weight; positions alone give 0.11`.
+    pub fn reason(&self) -> String {
+        let unit = self.measure.unit.strip_prefix("share of ").map_or(String::new(), |what| format!(" of {what}"));
+        let variant = self.score.variant.map_or(String::new(), |variant| format!(" ({variant})"));
+        let baseline = self.measure.baseline.zip(self.score.baseline);
+        let baseline = baseline.map_or(String::new(), |(what, value)| format!("; {} {value:.2}", what.gives));
+        format!("{}: {}{variant}, {:.2}{unit}{baseline}", self.head, self.title(), self.score.value)
+    }
+
     /// Whether more than half of the heads do so: true of the model, and no mark of this head.
     pub fn is_usual(&self) -> bool {
         self.share_of_heads > 0.5
     }
-}
-
-/// The plain numbers of one head, on one text or several.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HeadSummary {
-    /// What the measures found.
-    pub sums: HeadSums,
-    /// Mean of the largest weight of each row, an end token left out, in 0 ..= 1.
-    pub confidence: Option<f64>,
-    /// The strongest stripes.
-    pub geometry: Geometry,
 }
 
 /// Measures every head on text `item`: by kind, then in the order of the recording.
@@ -95,7 +110,30 @@ pub struct HeadSummary {
 /// # Errors
 /// [`Error::NoItem`] when the recording has no such text.
 pub fn measure(recording: &Recording, item: usize) -> Result<Vec<HeadSums>, Error> {
-    of_heads(recording, item, |map| read(map, |_| ()))
+    measure_with(recording, item, &Annotations::NONE)
+}
+
+/// Measures every head on text `item`, with what is known of the text beside its maps.
+///
+/// # Errors
+/// [`Error::NoItem`] when the recording has no such text.
+pub fn measure_with(recording: &Recording, item: usize, annotations: &Annotations) -> Result<Vec<HeadSums>, Error> {
+    if item >= recording.items.len() {
+        return Err(Error::NoItem { item, n_items: recording.items.len() });
+    }
+    let mut heads: Vec<(&Layer, Arc<Columns<'_>>, usize)> = Vec::new();
+    for layer in Kind::ALL.into_iter().flat_map(|kind| recording.layers_of(kind)) {
+        // the axes are the same for all heads of a layer
+        let Some(map) = (layer.shape.n_heads > 0).then(|| recording.map_of(layer, item, 0)).transpose()? else {
+            continue;
+        };
+        let columns = Arc::new(Columns::of(&map, annotations));
+        heads.extend((0..layer.shape.n_heads).map(|head| (layer, Arc::clone(&columns), head)));
+    }
+    let read = |(layer, columns, head): &(&Layer, Arc<Columns<'_>>, usize)| {
+        Ok(read(&recording.map_of(layer, item, *head)?, columns, annotations))
+    };
+    heads.par_iter().map(read).collect()
 }
 
 /// Measures every head on all texts of a recording together.
@@ -137,108 +175,34 @@ pub fn standouts(heads: &[HeadSums]) -> Vec<Standout> {
     all
 }
 
-/// The numbers of every head on text `item`: by kind, then in the order of the recording.
-///
-/// # Errors
-/// [`Error::NoItem`] when the recording has no such text.
-pub fn summarise(recording: &Recording, item: usize) -> Result<Vec<HeadSummary>, Error> {
-    Ok(of_heads(recording, item, Reading::of)?.into_iter().map(Reading::summary).collect())
-}
-
-/// The numbers of every head on all texts of a recording together, in the order of [`summarise`].
-///
-/// # Errors
-/// When the recording contradicts itself, or has no text.
-pub fn summarise_all(recording: &Recording) -> Result<Vec<HeadSummary>, Error> {
-    let mut readings = of_heads(recording, 0, Reading::of)?;
-    for item in 1..recording.items.len() {
-        let of_item = of_heads(recording, item, Reading::of)?;
-        readings.iter_mut().zip(&of_item).for_each(|(reading, other)| reading.merge(other));
-    }
-    Ok(readings.into_iter().map(Reading::summary).collect())
-}
-
-/// What was read of one head, before it becomes a [`HeadSummary`].
-struct Reading {
-    sums: HeadSums,
-    /// The sum of each row's largest weight.
-    largest: f64,
-    /// Of so many rows.
-    n_largest: usize,
-    stripes: Stripes<'static>,
-}
-
-impl Reading {
-    fn of(map: &AttentionMap<'_>) -> Reading {
-        let mut stripes = Stripes::new(map, &[]);
-        let (mut largest, mut n_largest) = (0.0, 0);
-        let sums = read(map, |row| {
-            stripes.add(row);
-            if let Some(weight) = confidence(row) {
-                (largest, n_largest) = (largest + weight, n_largest + 1);
-            }
-        });
-        Reading { sums, largest, n_largest, stripes }
-    }
-
-    /// Takes in what another text of the batch says about the same head.
-    fn merge(&mut self, other: &Reading) {
-        self.sums.merge(&other.sums);
-        self.largest += other.largest;
-        self.n_largest += other.n_largest;
-        self.stripes.merge(&other.stripes);
-    }
-
-    fn summary(self) -> HeadSummary {
-        let confidence = (self.n_largest > 0).then(|| self.largest / self.n_largest as f64);
-        HeadSummary { sums: self.sums, confidence, geometry: self.stripes.geometry() }
-    }
-}
-
-/// Reads a map once for all measures, and lets `also` see each row.
-fn read(map: &AttentionMap<'_>, mut also: impl FnMut(&Row<'_>)) -> HeadSums {
-    let rows = Rows::sampled(map, MAX_WEIGHTS);
-    let mut sums: Vec<(&'static Measure, Sums)> = MEASURES
+/// Reads a map once for all measures.
+fn read(map: &AttentionMap<'_>, columns: &Arc<Columns<'_>>, annotations: &Annotations) -> HeadSums {
+    let rows = Rows::with_columns(map, Arc::clone(columns), MAX_WEIGHTS);
+    let mut sums: Vec<(&'static Measure, Vec<Sums>)> = MEASURES
         .iter()
         .filter(|measure| measure.kinds.contains(&map.kind()))
-        .map(|measure| (measure, Sums::default()))
+        .map(|measure| (measure, vec![Sums::default(); measure.n_variants()]))
         .collect();
     // words look at most at something only where every row is read
-    let reads_words = |(measure, _): &(&Measure, Sums)| matches!(measure.reads, Reads::Words(_));
     let is_whole = rows.n_rows() == rows.n_queries();
-    let mut words = (is_whole && sums.iter().any(reads_words)).then(|| WordLinks::new(map));
+    let mut gathered = Gathered::new(map, columns, annotations, is_whole);
     rows.for_each(|row| {
         for (measure, sums) in &mut sums {
             if let Reads::Rows(score) = measure.reads {
-                score(row).into_iter().for_each(|sample| sums.add(sample));
+                for (variant, sums) in sums.iter_mut().enumerate() {
+                    score(row, variant).into_iter().for_each(|sample| sums.add(sample));
+                }
             }
         }
-        words.iter_mut().for_each(|words| words.add(row));
-        also(row);
+        gathered.add(row);
     });
     for (measure, sums) in &mut sums {
-        if let (Reads::Words(scores), Some(words)) = (measure.reads, &words) {
-            sums.merge(&scores(words));
+        if let Reads::Whole(scores) = measure.reads {
+            sums.iter_mut().enumerate().for_each(|(variant, sums)| sums.merge(&scores(&gathered, variant)));
         }
     }
     let (n_rows, n_queries) = (rows.n_rows() as u64, rows.n_queries() as u64);
     HeadSums { kind: map.kind(), head: map.id(), sums, n_rows, n_queries }
-}
-
-/// A number of every map of attention weights of one text, each map read when its turn comes; where the model has several
-/// stacks of a kind, those of the first.
-fn of_heads<T: Send>(
-    recording: &Recording,
-    item: usize,
-    number: impl Fn(&AttentionMap<'_>) -> T + Sync,
-) -> Result<Vec<T>, Error> {
-    if item >= recording.items.len() {
-        return Err(Error::NoItem { item, n_items: recording.items.len() });
-    }
-    let layers = Kind::ALL.into_iter().flat_map(|kind| recording.layers_of(kind));
-    let heads: Vec<(&Layer, usize)> =
-        layers.flat_map(|layer| (0..layer.shape.n_heads).map(move |head| (layer, head))).collect();
-    heads.par_iter().map(|(layer, head)| Ok(number(&recording.map_of(layer, item, *head)?))).collect()
 }
 
 #[cfg(test)]
@@ -266,7 +230,8 @@ mod tests {
     fn a_previous_token_head_is_named_with_its_score_and_baseline() {
         let recording = recording(Kind::Encoder, previous_token_head(10), 10, 10);
         let found = standouts(&measure(&recording, 0).expect("the text exists"));
-        assert_eq!(found.len(), 1, "{found:?}");
+        let names: Vec<&str> = found.iter().map(|one| one.measure.name).collect();
+        assert_eq!(names, ["previous", "positional", "local"]);
         assert_eq!((found[0].title(), found[0].score.n), ("previous token", 10));
         assert!((found[0].score.value - 0.9).abs() < 1e-9);
         assert!(
@@ -301,7 +266,7 @@ mod tests {
         let score = heads[0].score("coverage").expect("there are words");
         assert_eq!((score.value, score.n), (1.0, 6));
         assert!((score.baseline.expect("chance") - (1.0 - (5.0_f64 / 6.0).powi(6))).abs() < 1e-9);
-        assert_eq!(found(&recording), ["coverage"]);
+        assert_eq!(found(&recording), ["agreement", "coverage"]);
     }
 
     #[test]
@@ -313,7 +278,7 @@ mod tests {
             weights[query * n + if query % 2 == 0 { 0 } else { query }] = 1.0;
         }
         let mut recording = recording(Kind::Decoder, weights, n, n);
-        let sink = |recording: &Recording| measure(recording, 0).expect("the text exists")[0].score("first");
+        let sink = |recording: &Recording| measure(recording, 0).expect("the text exists")[0].score("sink");
         assert!(
             sink(&recording).expect("tokens differ").value > 0.4,
             "tokens that all differ: half of them look at the first"
@@ -322,8 +287,8 @@ mod tests {
             token.text = "a".into();
         }
         let score = sink(&recording).expect("other tokens are left");
-        assert_eq!((score.value, score.n), (0.0, 10));
-        assert!(!found(&recording).contains(&"first"));
+        assert!(score.value < 0.1, "{score:?}");
+        assert!(!found(&recording).contains(&"sink"));
     }
 
     #[test]
@@ -338,23 +303,8 @@ mod tests {
         for (place, token) in recording.items[0].target.tokens.iter_mut().enumerate() {
             token.text = ["a", "b", "c", "d", "e"][place % period].into();
         }
-        assert!(!found(&recording).contains(&"first"));
-    }
-
-    #[test]
-    fn texts_of_a_batch_are_summarised_together() {
-        let mut recording = recording(Kind::Encoder, [previous_token_head(6), vec![1.0 / 6.0; 36]].concat(), 6, 6);
-        recording.items.push(recording.items[0].clone());
-        let [one, other] = [0, 1].map(|item| summarise(&recording, item).expect("the text exists").remove(0));
-        let both = summarise_all(&recording).expect("two texts").remove(0);
-        assert_eq!((both.sums.n_rows, one.sums.n_rows, other.sums.n_rows), (12, 6, 6));
-        let mean = |a: Option<f64>, b: Option<f64>| 0.5 * (a.expect("a number") + b.expect("a number"));
-        let confidence = both.confidence.expect("a number");
-        assert!((confidence - mean(one.confidence, other.confidence)).abs() < 1e-9);
-        // five of six rows look one back, the others of the first text at the key itself; of the second, one in six at all
-        let diagonal = both.geometry.diagonal.expect("there is mass");
-        assert_eq!(diagonal.at, -1);
-        assert!((diagonal.share - (5.0 + 5.0 / 6.0) / 12.0).abs() < 1e-6, "{diagonal:?}");
+        let found = found(&recording);
+        assert!(found.contains(&"induction") && !found.contains(&"sink") && !found.contains(&"first"), "{found:?}");
     }
 
     #[test]
@@ -389,14 +339,5 @@ mod tests {
             measure(&recording, 3).expect_err("there is one text").to_string(),
             "there is no text 3; the recording has 1 (counted from 0)"
         );
-    }
-
-    #[test]
-    fn a_head_is_summarised_in_plain_numbers() {
-        let recording = recording(Kind::Encoder, previous_token_head(5), 5, 5);
-        let summary = &summarise(&recording, 0).expect("the text exists")[0];
-        assert_eq!(summary.confidence, Some(1.0));
-        assert_eq!(summary.sums.score("broad").map(|score| score.value), Some(0.0));
-        assert_eq!(summary.geometry.diagonal.map(|peak| peak.at), Some(-1));
     }
 }

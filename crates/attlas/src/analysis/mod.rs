@@ -6,32 +6,43 @@
 //! Every function here is pure. Those about weights take one [`Row`] of a map with padding left out ([`Rows`] reads them);
 //! those that change the axes (pieces to words, special tokens hidden) take a [`Grid`]. Entropies are in nats.
 
+pub mod alignment;
 mod breadth;
 mod classes;
+mod columns;
+mod copies;
 pub mod coreference;
+mod gathered;
 mod geometry;
 mod heads;
 mod measure;
 mod positional;
 mod rarity;
 mod rows;
+mod scores;
 mod sink;
 mod student;
 mod sums;
 pub mod syntax;
+mod table;
 mod tree_words;
 mod words;
 
 pub use breadth::{confidence, entropy, largest_weight, normalized_entropy, smoothed_entropy};
-pub use classes::{class_weight, is_punctuation, is_separator};
+pub use classes::{class_weight, is_function_word, is_punctuation, is_separator};
+pub use columns::{Annotations, Columns, Copies, Keys};
+pub use copies::{on_copies_of_next, on_duplicates, on_induction, on_previous};
+pub use gathered::Gathered;
 pub use geometry::{Geometry, Peak, Stripes};
-pub use heads::{HeadSummary, HeadSums, Standout, measure, measure_all, merge, standouts, summarise, summarise_all};
-pub use measure::{Baseline, MEASURES, Measure, Reads, Score};
-pub use positional::{looks_most_at, offset_weight};
-pub use rarity::{looks_most_at_one_of, rarest_keys};
-pub use rows::{Columns, Keys, Row, Rows};
-pub use sink::{first_key_weight, sink_weight};
+pub use heads::{HeadSums, Standout, measure, measure_all, measure_with, merge, standouts};
+pub use measure::{Baseline, Measure, Reads, Score};
+pub use positional::{distance, local_weight, looks_most_at, offset_weight, recency};
+pub use rarity::{looks_most_at_rarest, rarest_keys};
+pub use rows::{Row, Rows};
+pub use scores::{HeadClass, LayerProfile, ScoreRow, classes, layer_profiles, score_rows};
+pub use sink::{sink_weight, sink_with_choice};
 pub use sums::{Sample, Sums};
+pub use table::MEASURES;
 pub use tree_words::{TreeWords, WordRow, for_each_word_row};
 pub use words::{Link, WordLinks, links, word_links};
 

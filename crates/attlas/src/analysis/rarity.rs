@@ -1,35 +1,44 @@
 //! Heads that look at the rarest token of the sentence.
 
-use super::{Columns, Keys, Row, argmax};
+use super::{Row, Sample};
+use crate::Token;
 
-/// The `n_rarest` rarest keys of a text. `counts` says how often each key's token occurs in a corpus, shape `[n_keys]`; of
-/// equals the earlier key is the rarer.
-pub fn rarest_keys(columns: &Columns<'_>, counts: &[u64], n_rarest: usize) -> Keys {
-    let mut keys: Vec<usize> = columns.all.within(&(0..counts.len())).to_vec();
-    keys.sort_by_key(|key| (counts[*key], *key));
-    keys.truncate(n_rarest);
-    Keys::new(counts.len(), |key| keys.contains(&key))
+/// The `n` rarest keys of a text, the rarest first: by how often the token of each id occurs in a corpus, of equals the earlier
+/// key. Shape of `counts` `[vocabulary]`; tokens beyond it occur never, and those that are no text, or have no id, take no
+/// part. Nothing without counts.
+pub fn rarest_keys(tokens: &[Token], counts: &[u64], n: usize) -> Vec<usize> {
+    let count = |token: &Token| token.id.and_then(|id| counts.get(id as usize).copied()).unwrap_or(0);
+    let is_counted = |token: &Token| token.is_text() && token.id.is_some() && !counts.is_empty();
+    let mut keys: Vec<usize> = (0..tokens.len()).filter(|key| is_counted(&tokens[*key])).collect();
+    keys.sort_by_key(|key| (count(&tokens[*key]), *key));
+    keys.truncate(n);
+    keys
 }
 
-/// Whether the query's largest weight lies on one of `keys`.
+/// Whether the query's largest weight lies on one of the `n` rarest keys, 1 or 0; the end token's query and key are left out.
+/// The baseline: a key drawn at random.
 ///
-/// A rare-token head's does on the [rarest](rarest_keys) in more than half of the queries (Voita et al. 2019, §5.3: 0.66 for
-/// the rarest, 0.83 for the two rarest).
-pub fn looks_most_at_one_of(row: &Row<'_>, keys: &Keys) -> bool {
-    argmax(row.weights).is_some_and(|key| keys.contains(key))
+/// A rare-token head's does in more than half of the queries (Voita et al. 2019, §5.3: 0.66 for the rarest, 0.83 for the two
+/// rarest).
+pub fn looks_most_at_rarest(row: &Row<'_>, n: usize) -> Option<Sample> {
+    let rarest = row.columns.rarest.get(..n)?;
+    (!row.is_end()).then(|| row.argmax_sample(|key| rarest.contains(&key), rarest))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::tests::of_rows;
     use super::*;
-    use crate::Kind;
+    use crate::Tokens;
 
     #[test]
     fn the_rarest_key_is_the_one_with_the_smallest_count() {
-        let found = of_rows(Kind::Encoder, vec![0.1, 0.9, 0.0, 0.1, 0.0, 0.9, 0.0, 1.0, 0.0], 3, |row| {
-            [1, 2].map(|n_rarest| looks_most_at_one_of(row, &rarest_keys(row.columns, &[100, 2, 5], n_rarest)))
-        });
-        assert_eq!(found, [[true, true], [false, true], [true, true]]);
+        let mut tokens = Tokens::from_labels(["the", "heron", "cat", "</s>", "heron"]).tokens;
+        for (token, id) in tokens.iter_mut().zip([1, 2, 0, 3, 2]) {
+            token.id = Some(id);
+        }
+        tokens[3].role = crate::TokenRole::Special;
+        assert_eq!(rarest_keys(&tokens, &[5, 100, 2], 2), [1, 4], "of equals the earlier");
+        assert_eq!(rarest_keys(&tokens, &[5], 1), [0], "ids that were never counted are the rarest");
+        assert!(rarest_keys(&tokens, &[], 1).is_empty(), "no counts");
     }
 }

@@ -1,8 +1,10 @@
 //! The rows of one map, read one after the other: what every number about a head is made of.
 
+use std::cell::OnceCell;
 use std::ops::Range;
+use std::sync::Arc;
 
-use super::classes::{is_punctuation, is_separator};
+use super::{Annotations, Columns, Keys, Sample, breadth};
 use crate::{AttentionMap, Kind, Token, TokenRole};
 
 /// Weights held at a time. A text of 65,536 tokens is read row by row, a text of 256 at once.
@@ -18,7 +20,7 @@ pub struct Rows<'a> {
     n_queries: usize,
     /// The last of them.
     last: Option<usize>,
-    columns: Columns<'a>,
+    columns: Arc<Columns<'a>>,
     /// Whether queries look at nothing ahead of them although nothing says so.
     is_causal: bool,
 }
@@ -40,68 +42,12 @@ pub struct Row<'a> {
     pub visible: Range<usize>,
     /// The keys it may look at, where a mask hides some.
     seen: Option<Keys>,
+    n_visible: usize,
+    is_self_attention: bool,
+    argmax_but_end: OnceCell<Option<usize>>,
+    entropy: OnceCell<f64>,
     /// What is known of the keys.
     pub columns: &'a Columns<'a>,
-}
-
-/// What is known of the keys of a map.
-#[derive(Debug, Clone)]
-pub struct Columns<'a> {
-    /// Their tokens, padding included. Shape `[n_keys]`, or empty for arrays that came without tokens.
-    pub tokens: &'a [Token],
-    /// The keys that are not padding, rising.
-    pub all: Keys,
-    /// The separators among them: see [`is_separator`].
-    pub separators: Keys,
-    /// The punctuation among them: see [`is_punctuation`].
-    pub punctuation: Keys,
-    /// The end token: the last key, when it is special.
-    pub end: Option<usize>,
-}
-
-/// Some of the keys, rising.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Keys(Vec<usize>);
-
-impl Keys {
-    /// The keys for which a condition holds.
-    pub fn new(n_keys: usize, is_in: impl Fn(usize) -> bool) -> Keys {
-        Keys((0..n_keys).filter(|key| is_in(*key)).collect())
-    }
-
-    /// The keys of this set that lie in `range`, rising.
-    pub fn within(&self, range: &Range<usize>) -> &[usize] {
-        let start = self.0.partition_point(|key| *key < range.start);
-        let end = self.0.partition_point(|key| *key < range.end);
-        &self.0[start..end.max(start)]
-    }
-
-    /// The first of them.
-    pub fn first(&self) -> Option<usize> {
-        self.0.first().copied()
-    }
-
-    /// Whether `key` is one of them.
-    pub fn contains(&self, key: usize) -> bool {
-        self.0.binary_search(&key).is_ok()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl<'a> Columns<'a> {
-    fn of(map: &'a AttentionMap<'a>) -> Columns<'a> {
-        let (tokens, n_keys) = (map.key_tokens().tokens.as_slice(), map.n_keys());
-        let valid = |key: usize| tokens.get(key).is_none_or(|token| token.role != TokenRole::Padding);
-        let class = |is_in: fn(&Token) -> bool| Keys::new(n_keys, |key| tokens.get(key).is_some_and(is_in));
-        let all = Keys::new(n_keys, valid);
-        let is_special = |key: &usize| tokens.get(*key).is_some_and(|token| token.role == TokenRole::Special);
-        let end = all.0.last().copied().filter(is_special);
-        Columns { tokens, all, separators: class(is_separator), punctuation: class(is_punctuation), end }
-    }
 }
 
 impl<'a> Rows<'a> {
@@ -110,17 +56,23 @@ impl<'a> Rows<'a> {
         Rows::sampled(map, usize::MAX)
     }
 
+    /// Evenly spaced rows of a map of which nothing is known but itself, as [`with_columns`](Self::with_columns).
+    pub fn sampled(map: &'a AttentionMap<'a>, max_weights: usize) -> Rows<'a> {
+        static NOTHING: Annotations = Annotations::NONE;
+        Rows::with_columns(map, Arc::new(Columns::of(map, &NOTHING)), max_weights)
+    }
+
     /// Evenly spaced rows of a map: as many as keep within `max_weights` weights, at least one.
     ///
     /// A mean over rows then stands for the whole text; [`n_queries`](Self::n_queries) says how many rows that has.
-    pub fn sampled(map: &'a AttentionMap<'a>, max_weights: usize) -> Rows<'a> {
+    pub fn with_columns(map: &'a AttentionMap<'a>, columns: Arc<Columns<'a>>, max_weights: usize) -> Rows<'a> {
         let tokens = &map.query_tokens().tokens;
         let valid = |query: &usize| tokens.get(*query).is_none_or(|token| token.role != TokenRole::Padding);
         let all: Vec<usize> = (0..map.n_queries()).filter(valid).collect();
         let n_rows = (max_weights / map.n_keys().max(1)).clamp(1, all.len().max(1)).min(all.len());
         let queries = (0..n_rows).map(|row| all[row * all.len() / n_rows]).collect();
         let (n_queries, last) = (all.len(), all.last().copied());
-        let mut rows = Rows { map, queries, n_queries, last, columns: Columns::of(map), is_causal: false };
+        let mut rows = Rows { map, queries, n_queries, last, columns, is_causal: false };
         rows.is_causal = map.kind() == Kind::Decoder && rows.looks_causal();
         rows
     }
@@ -153,6 +105,7 @@ impl<'a> Rows<'a> {
                     visible.end = visible.end.min(position + 1).max(visible.start);
                 }
                 let seen = self.map.is_masked().then(|| Keys::new(n_keys, |key| self.map.sees(query, key)));
+                let n_visible = seen.as_ref().unwrap_or(&self.columns.all).within(&visible).len();
                 read(&Row {
                     weights: &band[index * n_keys..][..n_keys],
                     query,
@@ -161,6 +114,10 @@ impl<'a> Rows<'a> {
                     token: tokens.get(query),
                     visible,
                     seen,
+                    n_visible,
+                    is_self_attention: self.map.kind() != Kind::Cross,
+                    argmax_but_end: OnceCell::new(),
+                    entropy: OnceCell::new(),
                     columns: &self.columns,
                 });
             }
@@ -210,9 +167,30 @@ impl Row<'_> {
         self.visible.contains(&key) && seen.contains(key)
     }
 
+    /// The keys the query may look at, rising.
+    pub fn visible_keys(&self) -> impl Iterator<Item = usize> + '_ {
+        self.seen.as_ref().unwrap_or(&self.columns.all).within(&self.visible).iter().copied()
+    }
+
+    /// Whether queries and keys are the same tokens.
+    pub fn is_self_attention(&self) -> bool {
+        self.is_self_attention
+    }
+
+    /// Whether the largest weight but the end token's lies where `is_target` says, 1 or 0, and the chance of a key drawn at
+    /// random from those it sees to be one of `targets`.
+    pub(super) fn argmax_sample(&self, is_target: impl Fn(usize) -> bool, targets: &[usize]) -> Sample {
+        let n_keys = self.n_visible() - usize::from(self.columns.end.is_some_and(|end| self.sees(end)));
+        let n_targets = targets.iter().filter(|key| self.sees(**key) && self.columns.end != Some(**key)).count();
+        Sample {
+            score: f64::from(u8::from(self.argmax_but_end().is_some_and(is_target))),
+            baseline: n_targets as f64 / n_keys.max(1) as f64,
+        }
+    }
+
     /// How many keys the query may look at.
     pub fn n_visible(&self) -> usize {
-        self.seen.as_ref().unwrap_or(&self.columns.all).within(&self.visible).len()
+        self.n_visible
     }
 
     /// The key `offset` positions after the query, where there is one that is not padding.
@@ -229,6 +207,15 @@ impl Row<'_> {
 
     /// The key with the largest weight, the end token's left out; the first of equals, `None` for a row without mass.
     pub fn argmax_but_end(&self) -> Option<usize> {
+        *self.argmax_but_end.get_or_init(|| self.find_argmax_but_end())
+    }
+
+    /// Shannon entropy of the row, in nats; see [`entropy`](super::entropy).
+    pub(super) fn entropy(&self) -> f64 {
+        *self.entropy.get_or_init(|| breadth::of_weights(self.weights.iter().map(|weight| f64::from(*weight))))
+    }
+
+    fn find_argmax_but_end(&self) -> Option<usize> {
         let end = self.columns.end.unwrap_or(self.weights.len());
         let after = (end + 1).min(self.weights.len());
         let (before, after) = (&self.weights[..end], &self.weights[after..]);

@@ -10,28 +10,18 @@ pub fn sink_weight(row: &Row<'_>, key: usize) -> Option<f64> {
     (row.position >= key).then(|| row.weights.get(key).map(|weight| f64::from(*weight))).flatten()
 }
 
-/// The weight on the first key, and what looking at all visible keys alike would give.
+/// The weight on key `key`, and what looking at all visible keys alike would give.
 ///
-/// `α_0` of Gu et al. (2025, eq. 2) over the queries that have a choice. Left out are a query that sees the first key only,
-/// which gives it all its weight whatever the head does, and a query whose own token is the first one again: there a head
-/// that looks for earlier copies of a token looks at the first key, too, and is no sink.
-pub fn first_key_weight(row: &Row<'_>) -> Option<Sample> {
-    let first = row.columns.all.first()?;
-    let n_visible = row.n_visible();
-    if n_visible < 2 || !row.sees(first) || repeats(row, first) {
+/// [`sink_weight`] of the queries that have a choice. Left out are a query that sees one key only, which gives it all its weight
+/// whatever the head does, and a later query whose token is the same as the key's: there a head that looks for earlier copies
+/// of a token looks at this key, too, and is no sink.
+pub fn sink_with_choice(row: &Row<'_>, key: usize) -> Option<Sample> {
+    let copies = &row.columns.copies;
+    let is_copy = row.position != key && row.is_self_attention() && copies.are_same(row.position, key);
+    if row.n_visible() < 2 || !row.sees(key) || is_copy {
         return None;
     }
-    Some(Sample { score: f64::from(row.weights[first]), baseline: 1.0 / n_visible as f64 })
-}
-
-/// Whether a later query's token is that of key `key`.
-fn repeats(row: &Row<'_>, key: usize) -> bool {
-    let (Some(query), Some(key_token)) = (row.token, row.columns.tokens.get(key)) else { return false };
-    let is_same = match (query.id, key_token.id) {
-        (Some(query), Some(key)) => query == key,
-        _ => query.text == key_token.text,
-    };
-    row.position != key && is_same
+    Some(Sample { score: sink_weight(row, key)?, baseline: 1.0 / row.n_visible() as f64 })
 }
 
 #[cfg(test)]
@@ -53,7 +43,7 @@ mod tests {
     #[test]
     fn a_query_without_a_choice_says_nothing_about_a_sink() {
         let found = of_rows(Kind::Decoder, WEIGHTS.to_vec(), 3, |row| {
-            first_key_weight(row).map(|s| (s.score as f32, s.baseline))
+            sink_with_choice(row, 0).map(|s| (s.score as f32, s.baseline))
         });
         assert_eq!(found, [None, Some((0.4, 0.5)), Some((0.1, 1.0 / 3.0))]);
     }

@@ -41,6 +41,13 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// The sums of some scores.
+    pub fn of(samples: impl IntoIterator<Item = Sample>) -> Sums {
+        let mut sums = Sums::default();
+        samples.into_iter().for_each(|sample| sums.add(sample));
+        sums
+    }
+
     /// Adds one score.
     pub fn add(&mut self, sample: Sample) {
         let (Some(score), Some(baseline)) = (steps(sample.score), steps(sample.baseline)) else {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Grid, Row, Rows, Sample, Sums, argmax, largest_weight};
-use crate::{AttentionMap, Tokens};
+use crate::{AttentionMap, RowTokens, Tokens};
 
 /// A row looks most at this column.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,19 +42,38 @@ pub struct WordLinks {
     columns: Vec<Range<usize>>,
     /// The mass of the pieces read so far of the word that is being read. Shape `[n_columns]`.
     masses: Vec<f64>,
-    /// The column that each word read so far looks at most, where it looks at any. Shape `[words read]`.
-    links: Vec<Option<usize>>,
+    /// What each word read so far looks at. Shape `[words read]`.
+    words: Vec<Option<WordLook>>,
+    /// Which word looks at each column with the largest mass, and with how much. Shape `[n_columns]`.
+    from: Vec<Option<(usize, f64)>>,
     largest: f64,
     n_rows: usize,
 }
 
+/// What one word looks at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct WordLook {
+    /// The column with the largest mass.
+    column: usize,
+    /// Whether another column has half as much or more.
+    is_shared: bool,
+}
+
 impl WordLinks {
-    /// Links of a map of which no row is read yet.
-    pub fn new(map: &AttentionMap<'_>) -> WordLinks {
+    /// Links of a map of which no row is read yet; `row_tokens` says which word a row belongs to.
+    pub fn new(map: &AttentionMap<'_>, row_tokens: RowTokens) -> WordLinks {
         let columns = text_words(map.key_tokens());
-        let mut to_come = text_words(map.query_tokens());
+        let mut to_come = text_words(row_tokens.of(map));
         to_come.reverse();
-        WordLinks { to_come, masses: vec![0.0; columns.len()], columns, links: Vec::new(), largest: 0.0, n_rows: 0 }
+        WordLinks {
+            to_come,
+            masses: vec![0.0; columns.len()],
+            from: vec![None; columns.len()],
+            columns,
+            words: Vec::new(),
+            largest: 0.0,
+            n_rows: 0,
+        }
     }
 
     /// Takes a row in; rows come in rising order, and none is left out.
@@ -66,29 +85,151 @@ impl WordLinks {
             row.weights[keys.clone()].iter().for_each(|weight| *mass += f64::from(*weight));
         }
         if row.query + 1 == word.end {
-            let weights: Vec<f32> = self.masses.iter().map(|mass| (mass / word.len() as f64) as f32).collect(); // [n_columns]
-            self.links.push(argmax(&weights));
-            self.masses.fill(0.0);
-            self.to_come.pop();
+            self.close(word.len());
         }
     }
 
-    /// Whether each source word is one that some target word looks at most, 1 or 0; the baseline is what target words that
-    /// each look at a random source word would give, `1 − (1 − 1/n_columns)^n_links`.
-    ///
-    /// Nothing for a head whose largest weights average below ½: the largest of many small weights means little.
-    pub fn coverage(&self) -> Sums {
-        let mut covered = vec![false; self.columns.len()]; // [n_columns]
-        self.links.iter().flatten().for_each(|column| covered[*column] = true);
-        let n_links = self.links.iter().flatten().count();
-        let baseline = 1.0 - (1.0 - 1.0 / covered.len().max(1) as f64).powf(n_links as f64);
-        let mut sums = Sums::default();
-        if self.largest >= 0.5 * self.n_rows as f64 {
-            covered
-                .iter()
-                .for_each(|is_covered| sums.add(Sample { score: f64::from(u8::from(*is_covered)), baseline }));
+    /// Ends the word that is being read.
+    fn close(&mut self, n_pieces: usize) {
+        let weights: Vec<f32> = self.masses.iter().map(|mass| (mass / n_pieces as f64) as f32).collect(); // [n_columns]
+        let look = argmax(&weights).map(|column| {
+            let half = 0.5 * weights[column];
+            let is_shared = weights.iter().enumerate().any(|(other, weight)| other != column && *weight >= half);
+            WordLook { column, is_shared }
+        });
+        for (from, weight) in self.from.iter_mut().zip(weights) {
+            let weight = f64::from(weight);
+            if weight > from.map_or(0.0, |(_, largest)| largest) {
+                *from = Some((self.words.len(), weight));
+            }
         }
-        sums
+        self.words.push(look);
+        self.masses.fill(0.0);
+        self.to_come.pop();
+    }
+
+    /// Which column each word looks at most, the first of equals; `None` for a word without mass. Shape `[words]`.
+    pub fn links(&self) -> impl ExactSizeIterator<Item = Option<usize>> + '_ {
+        self.words.iter().map(|look| look.map(|look| look.column))
+    }
+
+    /// Which word each column is looked at most by, the first of equals. Shape `[columns]`.
+    pub fn links_back(&self) -> impl ExactSizeIterator<Item = Option<usize>> + '_ {
+        self.from.iter().map(|from| from.map(|(word, _)| word))
+    }
+
+    /// Whether the largest weights average ½ or more: the largest of many small weights means little.
+    fn is_pointed(&self) -> bool {
+        self.n_rows > 0 && self.largest >= 0.5 * self.n_rows as f64
+    }
+
+    /// Whether each source word is one that some target word looks at most, 1 or 0; the baseline is what target words that
+    /// each look at a random source word would give, `1 − (1 − 1/S)^T`.
+    ///
+    /// Nothing for a head whose largest weights average below ½.
+    pub fn coverage(&self) -> Sums {
+        let n_links = self.links().flatten().count();
+        let baseline = 1.0 - self.miss(n_links);
+        let covered = self.fertilities().into_iter().map(|n| Sample { score: f64::from(u8::from(n > 0)), baseline });
+        Sums::of(covered.filter(|_| self.is_pointed()))
+    }
+
+    /// Whether two or more target words look most at a source word, 1 or 0, for the source words that are looked at most at all;
+    /// the baseline is that of links to random source words. Nothing for a head whose largest weights average below ½.
+    pub fn many_to_one(&self) -> Sums {
+        let n_links = self.links().flatten().count();
+        let baseline = 1.0 - self.miss(n_links.saturating_sub(1));
+        let several = self.fertilities().into_iter().filter(|n| *n > 0 && self.is_pointed());
+        Sums::of(several.map(|n| Sample { score: f64::from(u8::from(n > 1)), baseline }))
+    }
+
+    /// How many target words look most at each source word that is looked at most at all (Brown et al. 1993 call it fertility);
+    /// the baseline is that of links to random source words, `T / (S · (1 − (1 − 1/S)^T))`. Nothing for a head whose largest weights
+    /// average below ½.
+    pub fn fertility(&self) -> Sums {
+        let n_links = self.links().flatten().count();
+        let covered = self.columns.len() as f64 * (1.0 - self.miss(n_links));
+        let baseline = if covered > 0.0 { n_links as f64 / covered } else { 0.0 };
+        let linked = self.fertilities().into_iter().filter(|n| *n > 0 && self.is_pointed());
+        Sums::of(linked.map(|n| Sample { score: n as f64, baseline }))
+    }
+
+    /// Whether a target word looks at two or more source words alike, 1 or 0: a second one has half the largest weight or more.
+    pub fn one_to_many(&self) -> Sums {
+        let looks = self.words.iter().flatten();
+        Sums::of(looks.map(|look| Sample { score: f64::from(u8::from(look.is_shared)), baseline: 0.0 }))
+    }
+
+    /// For each target word after the first, the share of the earlier ones whose link lies before its own, ties counted half: 1
+    /// where the links rise, 0 where they fall. The baseline ½ is that of links to random words, and of links to one word alone.
+    pub fn monotone(&self) -> Sums {
+        Sums::of(self.orders().map(|(before, same, _, n)| Sample { score: (before + 0.5 * same) / n, baseline: 0.5 }))
+    }
+
+    /// For each target word after the first, the share of the earlier ones whose link crosses its own: lies after it. The baseline is
+    /// that of links to random words, `(1 − 1/S) / 2`.
+    pub fn crossings(&self) -> Sums {
+        let baseline = 0.5 * (1.0 - 1.0 / self.columns.len().max(1) as f64);
+        Sums::of(self.orders().map(|(_, _, after, n)| Sample { score: after / n, baseline }))
+    }
+
+    /// Whether a target word and the source word it looks at most are each other's: no other target word looks at that source word
+    /// more, 1 or 0. The baseline is that of links to random words, `1/T`. Of texts of two target words or more.
+    ///
+    /// Two directions that agree are what alignments are made of where nothing else is known (Och & Ney 2003, §4.1); it is
+    /// no proof that they are right.
+    pub fn agreement(&self) -> Sums {
+        let n_words = self.words.len();
+        let agrees = |(word, column): (usize, usize)| self.from[column].is_some_and(|(back, _)| back == word);
+        let links = self.links().enumerate().filter_map(|(word, column)| Some((word, column?))).filter(|_| n_words > 1);
+        Sums::of(links.map(|link| Sample { score: f64::from(u8::from(agrees(link))), baseline: 1.0 / n_words as f64 }))
+    }
+
+    /// Whether the source word that a target word looks at most is the one that a reference gives it, 1 or 0, for the target words
+    /// of the reference; pairs of target and source word. The baseline is the diagonal, scaled to the two lengths.
+    pub fn alignment(&self, reference: &[(usize, usize)]) -> Sums {
+        let n_words = self.words.len();
+        let mut targets: Vec<usize> =
+            reference.iter().map(|(target, _)| *target).filter(|word| *word < n_words).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        let is_right = |word: usize, column: usize| f64::from(u8::from(reference.contains(&(word, column))));
+        let diagonal = |word: usize| {
+            let column = ((word as f64 + 0.5) * self.columns.len() as f64 / n_words as f64) as usize;
+            column.min(self.columns.len().saturating_sub(1))
+        };
+        let sample = |word: usize| Sample {
+            score: self.words[word].map_or(0.0, |look| is_right(word, look.column)),
+            baseline: is_right(word, diagonal(word)),
+        };
+        Sums::of(targets.into_iter().map(sample))
+    }
+
+    /// The chance that `n` links to random source words all miss one of them.
+    fn miss(&self, n: usize) -> f64 {
+        (1.0 - 1.0 / self.columns.len().max(1) as f64).powf(n as f64)
+    }
+
+    /// How many target words look most at each source word. Shape `[n_columns]`.
+    fn fertilities(&self) -> Vec<usize> {
+        let mut n_links = vec![0; self.columns.len()]; // [n_columns]
+        self.links().flatten().for_each(|column| n_links[column] += 1);
+        n_links
+    }
+
+    /// For each linked target word after the first, how many of the earlier links lie before its own, at the same word and after
+    /// it, and how many there are.
+    fn orders(&self) -> impl Iterator<Item = (f64, f64, f64, f64)> + '_ {
+        let mut seen = vec![0_u32; self.columns.len()]; // [n_columns]
+        let mut n_seen = 0_u32;
+        self.links().flatten().filter_map(move |column| {
+            let before: u32 = seen[..column].iter().sum();
+            let same = seen[column];
+            let order = (f64::from(before), f64::from(same), f64::from(n_seen - before - same), f64::from(n_seen));
+            seen[column] += 1;
+            n_seen += 1;
+            (n_seen > 1).then_some(order)
+        })
     }
 }
 
@@ -98,8 +239,8 @@ fn text_words(tokens: &Tokens) -> Vec<Range<usize>> {
 }
 
 /// The links of a map read whole.
-pub fn word_links(map: &AttentionMap<'_>) -> WordLinks {
-    let mut links = WordLinks::new(map);
+pub fn word_links(map: &AttentionMap<'_>, row_tokens: RowTokens) -> WordLinks {
+    let mut links = WordLinks::new(map, row_tokens);
     Rows::of(map).for_each(|row| links.add(row));
     links
 }
@@ -108,7 +249,6 @@ pub fn word_links(map: &AttentionMap<'_>) -> WordLinks {
 mod tests {
     use super::super::rows::tests::recording;
     use super::*;
-    use crate::analysis::RowTokens;
     use crate::{Kind, Token, TokenRole};
 
     #[test]
@@ -126,7 +266,8 @@ mod tests {
     fn two_of_three_source_words_are_covered() {
         let weights = vec![0.7, 0.2, 0.1, 0.1, 0.1, 0.8, 0.8, 0.0, 0.0];
         let recording = recording(Kind::Cross, weights, 3, 3);
-        let sums = word_links(&recording.map(0, Kind::Cross, 0, 0).expect("the head exists")).coverage();
+        let sums =
+            word_links(&recording.map(0, Kind::Cross, 0, 0).expect("the head exists"), RowTokens::Read).coverage();
         assert!((sums.mean().expect("three words") - 2.0 / 3.0).abs() < 1e-9);
         assert!((sums.mean_baseline().expect("three words") - 19.0 / 27.0).abs() < 1e-9);
     }
@@ -145,6 +286,55 @@ mod tests {
         item.target.tokens[3] = Token { role: TokenRole::Special, word: None, ..Token::labelled("<s>") };
         let map = recording.map(0, Kind::Cross, 0, 0).expect("the head exists");
         let whole = links(&Grid::of(&map, RowTokens::Read).words().hide_special().0);
-        assert_eq!(word_links(&map).links, whole.iter().map(|link| Some(link.column)).collect::<Vec<_>>());
+        let links = word_links(&map, RowTokens::Read);
+        assert!(links.links().eq(whole.iter().map(|link| Some(link.column))));
+    }
+
+    /// The links of target words to source words `columns` out of six, each with weight 0.9 on its own.
+    fn linked(columns: &[usize]) -> WordLinks {
+        let mut weights = vec![0.02; columns.len() * 6]; // [columns.len(), 6]
+        columns.iter().enumerate().for_each(|(row, column)| weights[row * 6 + column] = 0.9);
+        let recording = recording(Kind::Cross, weights, columns.len(), 6);
+        word_links(&recording.map(0, Kind::Cross, 0, 0).expect("the head exists"), RowTokens::Read)
+    }
+
+    fn mean(sums: Sums) -> (f64, u64) {
+        ((sums.mean().expect("there are words") * 1e6).round() / 1e6, sums.n)
+    }
+
+    #[test]
+    fn links_that_rise_are_monotone_and_those_that_fall_cross() {
+        assert_eq!(mean(linked(&[0, 1, 3, 5]).monotone()), (1.0, 3));
+        assert_eq!(mean(linked(&[5, 3, 1, 0]).monotone()), (0.0, 3));
+        assert_eq!(mean(linked(&[2, 2, 2, 2]).monotone()), (0.5, 3), "one word alone has no order");
+        // a, pomme, rouge: 0, 2, 1; the third lies after one of two
+        assert_eq!(mean(linked(&[0, 2, 1]).monotone()), (0.75, 2));
+        assert_eq!(mean(linked(&[0, 2, 1]).crossings()), (0.25, 2));
+    }
+
+    #[test]
+    fn several_target_words_to_one_source_word_are_counted() {
+        let links = linked(&[0, 0, 1, 2]);
+        assert_eq!(mean(links.many_to_one()), (0.333_333, 3));
+        assert_eq!(mean(links.fertility()), (1.333_333, 3));
+        let baseline = links.fertility().mean_baseline().expect("three words");
+        assert!((baseline - 4.0 / (6.0 * (1.0 - (5.0_f64 / 6.0).powi(4)))).abs() < 1e-9);
+        assert_eq!(mean(links.agreement()), (0.75, 4), "the second word's source is the first's");
+        assert_eq!(mean(links.one_to_many()), (0.0, 4));
+    }
+
+    #[test]
+    fn links_are_held_against_a_reference_and_the_diagonal() {
+        let sums = linked(&[0, 2, 1]).alignment(&[(0, 0), (1, 2), (1, 3), (2, 2), (9, 9)]);
+        assert_eq!(mean(sums), (0.666_667, 3), "a target word may have several");
+        // the diagonal of 3 × 6 words is at 1, 3, 5
+        assert!((sums.mean_baseline().expect("three words") - 1.0 / 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_word_with_two_large_weights_looks_at_both() {
+        let recording = recording(Kind::Cross, vec![0.5, 0.3, 0.1, 0.6, 0.2, 0.2], 2, 3);
+        let links = word_links(&recording.map(0, Kind::Cross, 0, 0).expect("the head exists"), RowTokens::Read);
+        assert_eq!(mean(links.one_to_many()), (0.5, 2));
     }
 }

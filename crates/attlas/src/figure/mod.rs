@@ -39,7 +39,7 @@ mod text;
 pub use animation::animated_svg;
 pub use bitmap::Bitmap;
 pub use colormap::Colormap;
-pub use layout::{OverviewRow, PatchRow, Pixels, grid, lines, map, overview, patches};
+pub use layout::{CellMark, OverviewRow, PatchRow, Pixels, Sign, grid, lines, map, marked_map, overview, patches};
 pub use marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 pub use panel::{Axis, Panel};
 pub use scale::{ColorScale, Scales};

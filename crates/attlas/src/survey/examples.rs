@@ -1,15 +1,19 @@
 //! The texts and tokens where a head does its thing most.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::TextId;
 use crate::AttentionMap;
-use crate::analysis::{Measure, Reads, Rows, Sums};
+use crate::analysis::{Annotations, Columns, Measure, Reads, Rows, Sums};
 
 /// Examples kept of each head and measure.
 pub const MAX_EXAMPLES: usize = 5;
 /// Scores of a text from which it may be an example: a text of two rows scores anything.
 const MIN_SCORES: u64 = 5;
+/// Weights that are read to find the place in a text: as many as measuring it reads.
+const MAX_WEIGHTS: usize = 1 << 20;
 /// Characters of a text that are kept.
 const MAX_CHARACTERS: usize = 200;
 
@@ -56,12 +60,12 @@ impl Example {
 
 impl Place {
     /// The row of a map that scores highest, the first of equals; `None` where no row scores.
-    pub fn of(map: &AttentionMap<'_>, measure: &Measure, variant: usize) -> Option<Place> {
-        let _ = variant;
+    pub fn of(map: &AttentionMap<'_>, measure: &Measure, variant: usize, annotations: &Annotations) -> Option<Place> {
         let Reads::Rows(score) = measure.reads else { return None };
         let mut best: Option<(f64, usize, usize)> = None;
-        Rows::of(map).for_each(|row| {
-            let Some(sample) = score(row) else { return };
+        let columns = Arc::new(Columns::of(map, annotations));
+        Rows::with_columns(map, columns, MAX_WEIGHTS).for_each(|row| {
+            let Some(sample) = score(row, variant) else { return };
             let Some(key) = crate::analysis::argmax(row.weights) else { return };
             if best.is_none_or(|(highest, ..)| sample.score > highest) {
                 best = Some((sample.score, row.query, key));
@@ -89,7 +93,7 @@ impl Examples {
 
     /// The score of a text, if it is among the highest.
     pub(super) fn wants(&self, id: TextId, sums: &Sums, measure: &Measure) -> Option<f64> {
-        let is_enough = sums.n >= MIN_SCORES || matches!(measure.reads, Reads::Words(_));
+        let is_enough = sums.n >= MIN_SCORES || matches!(measure.reads, Reads::Whole(_));
         let score = sums.mean().filter(|_| is_enough).map(rounded)?;
         // the last of a full list is the one to beat
         let last = if self.0.len() < MAX_EXAMPLES { None } else { self.0.last() };

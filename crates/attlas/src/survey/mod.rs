@@ -7,7 +7,7 @@ mod packed;
 
 use std::ops::Range;
 
-use crate::analysis::{HeadSums, Measure, Score, Sums};
+use crate::analysis::{Annotations, HeadSums, Measure, Score, Sums};
 use crate::{Error, HeadId, Kind, Recording};
 
 pub use bootstrap::{N_RESAMPLES, Resamples};
@@ -72,7 +72,8 @@ impl Default for Survey {
 }
 
 impl Survey {
-    /// Takes in what was measured of text `item` of a recording: `heads`, as [`crate::analysis::measure()`] gives it.
+    /// Takes in what was measured of text `item` of a recording: `heads`, as
+    /// [`crate::analysis::measure_with`] gives it with the same `annotations`.
     ///
     /// # Errors
     /// When the map of an example cannot be read; never for a recording that was just made.
@@ -81,6 +82,7 @@ impl Survey {
         (id, text): (TextId, &str),
         (recording, item): (&Recording, usize),
         heads: &[HeadSums],
+        annotations: &Annotations,
     ) -> Result<(), Error> {
         let shard = id.shard();
         self.n_texts[shard] += 1;
@@ -88,13 +90,18 @@ impl Survey {
         for HeadSums { kind, head, sums, .. } in heads {
             for (measure, variants) in sums {
                 let index = index_of(measure);
-                for (variant, sums) in variants_of(variants).iter().enumerate() {
+                for (variant, sums) in variants.iter().enumerate() {
                     let at = self.slot(Cell { kind: *kind, head: *head, measure: index, variant }, slot);
                     slot = at + 1;
                     self.sums[shard][at].merge(sums);
                     if let Some(score) = self.examples[at].wants(id, sums, measure) {
                         let map = recording.map(item, *kind, head.layer, head.head)?;
-                        self.examples[at].add(Example::new(id, text, score, Place::of(&map, measure, variant)));
+                        self.examples[at].add(Example::new(
+                            id,
+                            text,
+                            score,
+                            Place::of(&map, measure, variant, annotations),
+                        ));
                     }
                 }
             }
@@ -171,9 +178,10 @@ impl Survey {
     /// cut to the measure's range. `cells` are those of the head and measure, as places in [`cells`](Self::cells).
     pub fn score(&self, cells: Range<usize>, measure: &Measure, resamples: &Resamples) -> Option<Score> {
         let totals: Vec<Sums> = cells.clone().map(|cell| self.total(cell)).collect();
-        let score = measure.score(totals.first()?)?;
+        let score = measure.score(&totals)?;
+        let variant = score.variant.and_then(|name| measure.variants.iter().position(|known| *known == name));
         let cut = |number: f64| number.clamp(measure.range.0, measure.range.1);
-        let interval = resamples.interval(&self.shard_sums(cells.start));
+        let interval = resamples.interval(&self.shard_sums(cells.start + variant.unwrap_or(0)));
         Some(Score { interval: interval.map(|(low, high)| (cut(low), cut(high))), ..score })
     }
 
@@ -197,9 +205,4 @@ impl Survey {
 /// The place of a measure in the table.
 fn index_of(measure: &Measure) -> usize {
     crate::analysis::MEASURES.iter().position(|known| std::ptr::eq(known, measure)).unwrap_or(usize::MAX)
-}
-
-/// The sums of a measure's variants.
-fn variants_of(sums: &Sums) -> &[Sums] {
-    std::slice::from_ref(sums)
 }

@@ -7,10 +7,12 @@
 mod overview;
 mod remarks;
 mod whole;
+mod words;
 
 use std::ops::Range;
 
 pub use remarks::captions_of;
+pub use words::title as heads_title;
 
 use crate::figure::{self, Axis, ColorScale, Figure, Panel, Scale, Style};
 use crate::grid::unpadded;

@@ -2,6 +2,7 @@
 
 use super::axis::{LABEL_GAP, Labels};
 use super::sheet::{NAME_SIZE, Sheet, TEXT_SIZE};
+use super::signs;
 use crate::figure::Style;
 use crate::figure::marks::{Anchor, Figure};
 use crate::figure::panel::Panel;
@@ -27,6 +28,33 @@ const NAME_HEIGHT: f32 = NAME_SIZE * 1.9;
 /// Rows are queries from top to bottom, columns are keys from left to right. Labels are thinned when there are many and
 /// elided when they are long; a map with more cells than the picture has room for shows the largest weight of each block.
 pub fn map(panel: &Panel, scale: &ColorScale, style: &Style) -> Figure {
+    marked_map(panel, scale, style, &[])
+}
+
+/// A cell of a map that is pointed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CellMark {
+    /// Its row.
+    pub row: usize,
+    /// Its column.
+    pub column: usize,
+    /// How.
+    pub sign: Sign,
+}
+
+/// How a cell is pointed out. Each sign is dark with a light rim, and can be told from the others on any colour and without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// A square in its middle.
+    Dot,
+    /// An outline.
+    Solid,
+    /// An outline of dashes.
+    Dashed,
+}
+
+/// [`map`], with some cells pointed out; marks outside of the map are left out.
+pub fn marked_map(panel: &Panel, scale: &ColorScale, style: &Style, cells: &[CellMark]) -> Figure {
     let mut sheet = Sheet::new(style, scale.quantity());
     let longest = Sheet::asked_width(style).map_or(LONGEST_LABEL, |asked| LONGEST_LABEL.min(asked * 0.3));
     let [width, height] = plot_size(panel, longest, style);
@@ -37,6 +65,11 @@ pub fn map(panel: &Panel, scale: &ColorScale, style: &Style) -> Figure {
     let corner = [NAME_HEIGHT + rows.longest() + LABEL_GAP, NAME_HEIGHT + columns.rise(stance)];
     let frame = Frame { x: corner[0], y: corner[1], width, height, cells_per_point: sheet.cells_per_point };
     let pool = sheet.panel(panel, scale, frame);
+    let cell = [width / panel.n_columns() as f32, height / panel.n_rows() as f32];
+    for mark in cells.iter().filter(|mark| mark.row < panel.n_rows() && mark.column < panel.n_columns()) {
+        let at = [frame.x + mark.column as f32 * cell[0], frame.y + mark.row as f32 * cell[1]];
+        signs::place(&mut sheet, mark.sign, at, cell);
+    }
     rows.place_rows(&mut sheet, corner);
     columns.place_above(&mut sheet, corner, stance);
     sheet.extend(corner[0] + columns.reach(stance), 0.0);

@@ -7,9 +7,10 @@ mod map;
 mod overview;
 mod patches;
 mod sheet;
+mod signs;
 
 pub use grid::grid;
 pub use lines::lines;
-pub use map::map;
+pub use map::{CellMark, Sign, map, marked_map};
 pub use overview::{OverviewRow, overview};
 pub use patches::{PatchRow, Pixels, patches};

@@ -1,0 +1,202 @@
+//! Which heads look from one token to another: all heads, ranked by one cell of their maps.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::ops::Range;
+
+use attlas::analysis::{RowTokens, ScoreRow};
+use attlas::{AttentionMap, Error, HeadId, Kind, Recording, Tokens};
+use rayon::prelude::*;
+
+use super::HeadsArguments;
+use crate::failure::{Failure, Outcome};
+use crate::inputs::recording_of;
+use crate::table_file::{scores_table, write_table};
+use crate::terminal::{Terminal, printable, wrapped};
+use crate::words::counted;
+
+/// Ranks the heads by how much the query looks at the key.
+pub fn run(
+    arguments: &HeadsArguments,
+    material: &OsStr,
+    [query, key]: [&String; 2],
+    terminal: &mut Terminal,
+) -> Result<Outcome, Failure> {
+    let recording = recording_of(material, &arguments.run)?;
+    let item = arguments.text.unwrap_or(0);
+    if item >= recording.items.len() {
+        return Err(Error::NoItem { item, n_items: recording.items.len() }.into());
+    }
+    let mut rows = Vec::new();
+    let mut places = Vec::new();
+    let mut reasons = Vec::new();
+    for kind in recording.kinds().into_iter().filter(|kind| arguments.kind.is_none_or(|asked| asked == *kind)) {
+        match cells(&recording, item, kind, query, key) {
+            Ok((mut of_kind, place)) => {
+                rows.append(&mut of_kind);
+                places.push(format!("{}: {place}", kind.title()));
+            }
+            Err(CellError::Asked(reason)) => reasons.push(format!("{}: {reason}", kind.title())),
+            Err(CellError::Failed(failure)) => return Err(failure),
+        }
+    }
+    if rows.is_empty() {
+        return Err(Failure::Usage(reasons.join("; ")));
+    }
+    rows.sort_by(|a, b| b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0)));
+    if let Some(output) = &arguments.output {
+        write_table(output, &scores_table(&rows))?;
+    }
+    if arguments.json {
+        super::print_rows(&rows, terminal)?;
+        return Ok(Outcome::Done);
+    }
+    writeln!(terminal, "{}", terminal.bold("kind     head     weight  of looking everywhere alike"))?;
+    for row in &rows {
+        let head = HeadId { layer: row.layer, head: row.head };
+        let (weight, uniform) = (row.score.unwrap_or(f64::NAN), row.baseline.unwrap_or(f64::NAN));
+        writeln!(terminal, "{:<8} {:<8} {weight:<7.3} {uniform:.3}", row.kind.name(), head.to_string())?;
+    }
+    let legend = format!(
+        "{}. Weights are summed over the pieces of a key's word and averaged over those of a query's; one cell of one text says \
+         little of a head.",
+        places.join("; ")
+    );
+    for line in wrapped(&legend, terminal.width) {
+        writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Why a kind has no such cell.
+enum CellError {
+    /// The tokens asked for are not there.
+    Asked(String),
+    Failed(Failure),
+}
+
+/// The cell of every head of a kind, and where it is.
+fn cells(
+    recording: &Recording,
+    item: usize,
+    kind: Kind,
+    query: &str,
+    key: &str,
+) -> Result<(Vec<ScoreRow>, String), CellError> {
+    let failed = |error: Error| CellError::Failed(error.into());
+    let heads: Vec<(usize, usize)> = recording
+        .layers_of(kind)
+        .flat_map(|layer| (0..layer.shape.n_heads).map(move |head| (layer.index, head)))
+        .collect();
+    let Some(&(layer, head)) = heads.first() else { return Err(CellError::Asked("it has no heads".into())) };
+    let first = recording.map(item, kind, layer, head).map_err(failed)?;
+    // rows by the token that names them, padding left out
+    let row_tokens = RowTokens::usual(kind).of(&first);
+    let queries = place_of(row_tokens, query, "--query").map_err(CellError::Asked)?;
+    let keys = place_of(first.key_tokens(), key, "--key").map_err(CellError::Asked)?;
+    let cell = |(layer, head): &(usize, usize)| -> Result<ScoreRow, Error> {
+        let map = recording.map(item, kind, *layer, *head)?;
+        Ok(row_of(&map, &queries, &keys))
+    };
+    let rows = heads.par_iter().map(cell).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let named = |tokens: &Tokens, places: &Range<usize>| -> String {
+        format!(
+            "\"{}\" at {}",
+            tokens.tokens[places.clone()].iter().map(|token| token.text.as_str()).collect::<String>().trim(),
+            places.start
+        )
+    };
+    let which = if kind == Kind::Cross { "the row that predicts " } else { "" };
+    Ok((rows, format!("{which}{} to {}", named(row_tokens, &queries), named(first.key_tokens(), &keys))))
+}
+
+/// The weight of a query on a key, each one token or the pieces of a word.
+fn row_of(map: &AttentionMap<'_>, queries: &Range<usize>, keys: &Range<usize>) -> ScoreRow {
+    let n = queries.len() as f64;
+    let (mut score, mut baseline) = (0.0, 0.0);
+    for query in queries.clone() {
+        score += map.tile(query..query + 1, keys.clone()).iter().map(|weight| f64::from(*weight)).sum::<f64>() / n;
+        let visible = map.visible_keys(query).filter(|key| map.sees(query, *key)).count();
+        let seen = keys.clone().filter(|key| map.sees(query, *key)).count();
+        baseline += seen as f64 / visible.max(1) as f64 / n;
+    }
+    ScoreRow {
+        kind: map.kind(),
+        layer: map.id().layer,
+        head: map.id().head,
+        measure: "cell".into(),
+        variant: None,
+        score: Some(score).filter(|score| score.is_finite()),
+        baseline: Some(baseline),
+        low: None,
+        high: None,
+        n_rows: queries.len() as u64,
+        threshold: None,
+        named: false,
+        absent: (!score.is_finite()).then(|| "the weight is no finite number".to_owned()),
+    }
+}
+
+/// The tokens that `asked` means: a word or token by its text, the second of several as `it#2`, or one by its place.
+fn place_of(tokens: &Tokens, asked: &str, option: &str) -> Result<Range<usize>, String> {
+    let (name, nth) = match asked.rsplit_once('#').and_then(|(name, nth)| Some((name, nth.parse::<usize>().ok()?))) {
+        Some((name, nth)) if nth > 0 && !name.is_empty() => (name.trim(), Some(nth)),
+        _ => (asked.trim(), None),
+    };
+    let text = |range: &Range<usize>| -> String {
+        tokens.tokens[range.clone()].iter().map(|token| token.text.as_str()).collect::<String>().trim().to_owned()
+    };
+    let words = tokens.words();
+    let bare = |text: &str| text.trim_matches(|c: char| c.is_ascii_punctuation()).to_owned();
+    let pieces: Vec<Range<usize>> = (0..tokens.len()).map(|place| place..place + 1).collect();
+    let called = |ranges: &[Range<usize>], is: &dyn Fn(&str) -> bool| -> Vec<Range<usize>> {
+        ranges.iter().filter(|range| is(&text(range))).cloned().collect()
+    };
+    let found = [
+        called(&words, &|text| text == name),
+        called(&pieces, &|text| text == name),
+        called(&words, &|text| bare(text) == name),
+        called(&words, &|text| bare(text).to_lowercase() == name.to_lowercase()),
+    ];
+    let found = found.into_iter().find(|found| !found.is_empty()).unwrap_or_default();
+    match (found.as_slice(), nth) {
+        ([one], None) => Ok(one.clone()),
+        ([], None) => match name.parse::<usize>() {
+            Ok(place) if place < tokens.len() => Ok(place..place + 1),
+            _ => {
+                let labels: Vec<&str> = tokens.labels().take(40).collect();
+                let more = if tokens.len() > labels.len() { " …" } else { "" };
+                Err(format!("{option} {asked}: there is no such token; there are {}{more}", labels.join(" ")))
+            }
+        },
+        (several, Some(nth)) => several.get(nth - 1).cloned().ok_or_else(|| {
+            format!("{option} {asked}: \"{name}\" occurs {}, counted from 1", counted(several.len(), "time"))
+        }),
+        (several, None) => {
+            let places: Vec<String> = several.iter().map(|range| range.start.to_string()).collect();
+            let places = places.join(", ");
+            Err(format!("{option} {asked}: stands at {places}; say which as {name}#2, or by its place"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_named_by_its_word_its_occurrence_or_its_place() {
+        let mut tokens = Tokens::from_labels(["it", "un", "believ", "able", "it", "5"]);
+        for (token, word) in tokens.tokens.iter_mut().zip([0, 1, 1, 1, 2, 3]) {
+            token.word = Some(word);
+        }
+        let place = |asked: &str| place_of(&tokens, asked, "--query");
+        assert_eq!(place("unbelievable"), Ok(1..4));
+        assert_eq!(place("believ"), Ok(2..3));
+        assert_eq!(place("it#2"), Ok(4..5));
+        assert_eq!(place("3"), Ok(3..4));
+        assert_eq!(place("5"), Ok(5..6), "a token that is a number is the token");
+        assert!(place("it").is_err_and(|why| why.contains("0, 4")));
+        assert!(place("it#3").is_err() && place("cat").is_err() && place("99").is_err());
+    }
+}

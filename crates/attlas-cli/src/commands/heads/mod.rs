@@ -1,0 +1,209 @@
+//! `attlas heads`: what every head does, by score, with baseline and interval.
+
+mod cell;
+pub mod counts;
+mod like;
+mod probe;
+mod sources;
+mod table;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use attlas::Kind;
+use attlas::analysis::{HeadSums, MEASURES, Measure, ScoreRow, score_rows};
+use clap::Args;
+use serde_json::json;
+
+use self::sources::{Measured, measured};
+use super::draw::StyleArguments;
+use crate::checks;
+use crate::failure::{Failure, Outcome};
+use crate::inputs::{RawText, RunArguments, Span, check_output, model_files, parse_kind, parse_span};
+use crate::measures::print_measures;
+use crate::table_file::{TableFormat, scores_table, write_table};
+use crate::terminal::{Terminal, printable};
+use crate::words::inert_json;
+
+const EXAMPLES: &str = "\
+Examples:
+  attlas heads                                     the embedded model, on a built-in set of texts
+  attlas heads --model DIR -o heads.html           the same of another model, as a page
+  attlas heads \"The cat sat on the mat.\" --json    one text; rows of kind, layer, head, measure, score, baseline …
+  attlas heads sentences.txt -o heads.parquet      each line a text, measured together; pairs.tsv: source, tab, target
+  attlas heads --find induction --model DIR        all heads by one measure; attlas heads --measures lists them
+  attlas heads \"The animal slept because it was tired.\" --query it --key animal
+  attlas heads run.safetensors --like pattern.csv  which head looks like this pattern?
+
+A head is named where its score reaches the measure's threshold on five rows or more and the low end of the score's 95 %
+interval lies over the baseline. A name is a hint: attention weights are not importance.
+
+Without a text a built-in set is run: random tokens repeated twice, on which duplicate and induction heads are scored, and for
+all else a page of prose, or sentence pairs for a translator.";
+
+/// `attlas heads`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct HeadsArguments {
+    /// A text, - for a text from standard input, a file of texts (.txt: one a line; .tsv: source, tab, target), or a
+    /// recording [default: the built-in set of texts].
+    #[arg(value_name = "TEXT | FILE | RECORDING")]
+    pub material: Option<RawText>,
+    /// The table (.parquet, .csv, .json), page (.html) or picture (.svg, .pdf, .png) to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print an array of rows: kind, layer, head, measure, variant, score, baseline, low, high, n_rows, threshold, named.
+    #[arg(long)]
+    pub json: bool,
+    /// Say what the measures are: formula, range, threshold, baseline, paper. Nothing is run.
+    #[arg(long, conflicts_with_all = ["material", "output", "find", "query", "key", "like", "text"])]
+    pub measures: bool,
+    /// One text of a batch, counted from 0 [default: all texts together].
+    #[arg(long, value_name = "N", requires = "material")]
+    pub text: Option<usize>,
+    /// One kind of attention alone.
+    #[arg(long, value_parser = parse_kind())]
+    pub kind: Option<Kind>,
+    /// List all heads by this measure, the highest first.
+    #[arg(long, value_name = "MEASURE", value_parser = parse_measure, conflicts_with_all = ["query", "like"])]
+    #[arg(help_heading = "Questions")]
+    pub find: Option<&'static Measure>,
+    /// Rank the heads by how much this query looks at --key: a token or word, the second of several as it#2, or a place
+    /// counted from 0.
+    #[arg(long, value_name = "TOKEN | N", requires_all = ["key", "material"], help_heading = "Questions")]
+    pub query: Option<String>,
+    /// The key that --query looks at.
+    #[arg(long, value_name = "TOKEN | N", requires = "query", help_heading = "Questions")]
+    pub key: Option<String>,
+    /// Rank the heads by how much their map is like this pattern: a .csv or .npy of queries × keys. Of zeros and ones it
+    /// marks cells, and the score is the weight on them; of other numbers each row is a distribution.
+    #[arg(long, value_name = "FILE", requires = "material", conflicts_with = "query", help_heading = "Questions")]
+    pub like: Option<PathBuf>,
+    /// A file of text whose tokens are counted, for the measure of rare tokens.
+    #[arg(long, value_name = "FILE", help_heading = "What is known of the text")]
+    pub counts: Option<PathBuf>,
+    /// The keys that a model is to find and repeat, for the measure of retrieval: 5:9 for 5 to 8.
+    #[arg(long, value_name = "A:B", value_parser = parse_span, requires = "material")]
+    #[arg(help_heading = "What is known of the text")]
+    pub needle: Option<Span>,
+    #[command(flatten)]
+    pub style: StyleArguments,
+    #[command(flatten)]
+    pub run: RunArguments,
+}
+
+/// Reads `--find`.
+fn parse_measure(name: &str) -> Result<&'static Measure, String> {
+    Measure::named(name).ok_or_else(|| {
+        let nearest = MEASURES.iter().min_by_key(|measure| strsim::osa_distance(measure.name, name));
+        let nearest = nearest.map_or("", |measure| measure.name);
+        format!("there is no measure \"{name}\"; did you mean \"{nearest}\"? `attlas heads --measures` lists them")
+    })
+}
+
+/// Measures the heads and says what they do.
+pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    if arguments.measures {
+        match arguments.json {
+            true => print_json(&json!(MEASURES.as_slice()), terminal)?,
+            false => print_measures(terminal)?,
+        }
+        return Ok(Outcome::Done);
+    }
+    check(arguments)?;
+    if let (Some(material), Some(query), Some(key)) = (&arguments.material, &arguments.query, &arguments.key) {
+        return cell::run(arguments, material, [query, key], terminal);
+    }
+    if let (Some(material), Some(pattern)) = (&arguments.material, &arguments.like) {
+        return like::run(arguments, material, pattern, terminal);
+    }
+    let mut found = measured(arguments)?;
+    if let Some(kind) = arguments.kind {
+        found.heads.retain(|head| head.kind == kind);
+        if found.heads.is_empty() {
+            return Err(Failure::Input(format!("{} has no {}", found.model, kind.title())));
+        }
+    }
+    if let Some(measure) = arguments.find {
+        found.heads.iter_mut().for_each(|head| head.sums.retain(|(other, _)| *other == measure));
+    }
+    if let Some(output) = &arguments.output {
+        write(output, &found, arguments)?;
+    }
+    match (arguments.json, arguments.find) {
+        (true, find) => print_rows(&rows(&found.heads, find), terminal)?,
+        (false, Some(measure)) => table::print_ranking(&found, measure, terminal)?,
+        (false, None) => table::print_heads(&found, terminal)?,
+    }
+    if let Some(output) = arguments.output.as_ref().filter(|_| !arguments.json) {
+        writeln!(terminal, "\n{}", terminal.bold(&printable(&output.display().to_string())))?;
+    }
+    Ok(if found.skipped { Outcome::SomeSkipped } else { checks::outcome(found.complaint.as_deref()) })
+}
+
+/// Refuses what cannot be written before anything is run.
+fn check(arguments: &HeadsArguments) -> Result<(), Failure> {
+    let Some(output) = &arguments.output else { return Ok(()) };
+    if arguments.query.is_some() || arguments.like.is_some() {
+        if TableFormat::named_by(output).is_none() {
+            TableFormat::of(output)?;
+        }
+    } else if Form::of(output).is_none() {
+        return Err(Failure::Usage(format!(
+            "-o {}: heads are written as .parquet, .csv, .json, .html, .svg, .pdf or .png; give it one of these endings",
+            output.display()
+        )));
+    }
+    let model = model_files(&arguments.run.model);
+    let inputs = [arguments.material.as_deref().map(Path::new), arguments.counts.as_deref(), arguments.like.as_deref()];
+    check_output(output, inputs.into_iter().flatten().chain(model.iter().map(PathBuf::as_path)))
+}
+
+/// What an output is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Table,
+    Page,
+    Picture,
+}
+
+impl Form {
+    /// What a file's name ends in.
+    fn of(path: &Path) -> Option<Form> {
+        if TableFormat::named_by(path).is_some() {
+            return Some(Form::Table);
+        }
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "html" | "htm" => Some(Form::Page),
+            "svg" | "pdf" | "png" => Some(Form::Picture),
+            _ => None,
+        }
+    }
+}
+
+fn write(output: &Path, found: &Measured, arguments: &HeadsArguments) -> Result<(), Failure> {
+    let title = arguments.style.title.clone().unwrap_or_else(|| format!("What the heads of {} do", found.model));
+    match Form::of(output) {
+        Some(Form::Page | Form::Picture) => Err(Failure::Usage(title)),
+        Some(Form::Table) | None => write_table(output, &scores_table(&rows(&found.heads, arguments.find))),
+    }
+}
+
+/// The rows of the table: in the order of the heads, or, of one measure, the highest score first.
+fn rows(heads: &[HeadSums], find: Option<&'static Measure>) -> Vec<ScoreRow> {
+    let mut rows = score_rows(heads);
+    if find.is_some() {
+        rows.sort_by(|a, b| b.score.unwrap_or(f64::MIN).total_cmp(&a.score.unwrap_or(f64::MIN)));
+    }
+    rows
+}
+
+/// Prints rows as a JSON array.
+pub(super) fn print_rows(rows: &[ScoreRow], terminal: &mut Terminal) -> Result<(), Failure> {
+    print_json(&scores_table(rows).json(), terminal)
+}
+
+fn print_json(value: &serde_json::Value, terminal: &mut Terminal) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Input(error.to_string()))?;
+    Ok(writeln!(terminal, "{}", inert_json(&text))?)
+}

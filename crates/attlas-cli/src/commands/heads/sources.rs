@@ -1,0 +1,163 @@
+//! What heads are measured on: a recording, texts, or the built-in set.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
+
+use attlas::analysis::{Annotations, HeadSums, measure_with, merge};
+use attlas::recording::complaint;
+use attlas::{Kind, Recording};
+use attlas_model::{Decoding, Input, Model, Side};
+use attlas_train::data::{BadLines, read_pairs};
+
+use super::super::record::without_advice;
+use super::{HeadsArguments, counts, probe};
+use crate::failure::Failure;
+use crate::inputs::{
+    Span, ends_as_text, input_of, is_image_name, is_sound_name, load_model, names_recording, read_lines, read_text,
+    run_inputs,
+};
+use crate::measures::measured_on;
+use crate::terminal::remark;
+use crate::words::counted;
+
+/// Texts that are run together.
+const BATCH: usize = 16;
+
+/// Heads, measured.
+pub struct Measured {
+    /// By kind and head.
+    pub heads: Vec<HeadSums>,
+    /// The model's name.
+    pub model: String,
+    /// How much text the scores are about, as a sentence without its full stop.
+    pub measured_on: String,
+    /// What of the recordings fails its checks.
+    pub complaint: Option<String>,
+    /// Whether texts were left out.
+    pub skipped: bool,
+}
+
+/// Measures what the command line names.
+pub fn measured(arguments: &HeadsArguments) -> Result<Measured, Failure> {
+    let run = &arguments.run;
+    match arguments.material.as_deref() {
+        None => probe::measured(&load_model(&run.model)?, run, arguments.counts.as_deref()),
+        Some(raw) if is_recording(raw) => of_recording(raw, arguments),
+        Some(raw) => of_texts(raw, arguments),
+    }
+}
+
+/// Whether the word names a recording: by its ending, or as a file that is neither text, image nor sound.
+pub fn is_recording(raw: &OsStr) -> bool {
+    let path = Path::new(raw);
+    let is_other = is_image_name(path) || is_sound_name(path) || ends_as_text(path);
+    names_recording(raw) || (raw != "-" && !is_other && path.is_file())
+}
+
+fn of_recording(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure> {
+    if let Some(option) = arguments.run.first_given() {
+        return Err(Failure::Usage(format!(
+            "{option} is for running a model on a text, but {} is a recording",
+            Path::new(raw).display()
+        )));
+    }
+    if arguments.counts.is_some() {
+        return Err(Failure::Usage(
+            "--counts needs the model, whose tokenizer cuts the file, and a recording brings none; give the text and --model"
+                .into(),
+        ));
+    }
+    let recording = Recording::open(Path::new(raw))?;
+    let annotations = Annotations { needle: needle(arguments.needle.as_ref(), &recording)?, ..Annotations::default() };
+    of_recordings(&[recording], arguments.text, &annotations)
+}
+
+fn of_texts(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure> {
+    let run = &arguments.run;
+    let path = Path::new(raw);
+    let targets = run.target_texts()?;
+    let (texts, skipped): (Vec<(String, Option<String>)>, bool) = if raw != "-" && ends_as_text(path) && path.is_file()
+    {
+        match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv")) {
+            true => {
+                let text = read_pairs(path, BadLines::Refuse).map_err(without_advice)?;
+                (text.pairs.into_iter().map(|(source, target)| (source, Some(target))).collect(), false)
+            }
+            false => {
+                let (lines, skipped) = read_lines(path)?;
+                (lines.into_iter().map(|line| (line, None)).collect(), skipped)
+            }
+        }
+    } else {
+        (vec![(read_text(raw, "TEXT")?, targets.first().cloned())], false)
+    };
+    let model = load_model(&run.model)?;
+    let counts = arguments.counts.as_deref().map(|path| counts::of_file(&model, path)).transpose()?;
+    let mut annotations = Annotations { counts: counts.map(Arc::new), ..Annotations::default() };
+    let mut recordings = Vec::new();
+    for batch in texts.chunks(BATCH) {
+        let input = |(source, target): &(String, Option<String>)| input_of(&model, source, target.as_deref());
+        let inputs: Vec<Input> = batch.iter().map(input).collect::<Result<_, _>>()?;
+        let is_given = batch.iter().all(|(_, target)| target.is_some());
+        let decoding = if is_given { Decoding::TeacherForcing } else { run.generation(&model) };
+        let run = run_inputs(&model, &inputs, decoding, run)?;
+        run.say_notes();
+        recordings.push(run.recording);
+    }
+    if let [recording] = recordings.as_slice() {
+        annotations.needle = needle(arguments.needle.as_ref(), recording)?;
+    }
+    let mut found = of_recordings(&recordings, arguments.text, &annotations)?;
+    found.skipped = skipped;
+    Ok(found)
+}
+
+/// The heads on all texts of some recordings of one model, or on one text of the first.
+pub fn of_recordings(
+    recordings: &[Recording],
+    text: Option<usize>,
+    annotations: &Annotations,
+) -> Result<Measured, Failure> {
+    let mut heads: Vec<HeadSums> = Vec::new();
+    let mut complaints = None;
+    for recording in recordings {
+        complaints = complaints.or(complaint(&recording.check()?));
+        let items = text.map_or(0..recording.items.len(), |item| item..item + 1);
+        for item in items {
+            let of_item = measure_with(recording, item, annotations)?;
+            heads = merge(heads.into_iter().chain(of_item));
+        }
+    }
+    let n_texts: usize = recordings.iter().map(|recording| recording.items.len()).sum();
+    let measured_on = match recordings {
+        [recording] => measured_on(recording, text),
+        _ => format!("Measured on {} together", counted(n_texts, "text")),
+    };
+    let model = recordings.first().map_or(String::new(), |recording| recording.provenance.model.clone());
+    Ok(Measured { heads, model, measured_on, complaint: complaints, skipped: false })
+}
+
+/// The keys of the needle, in the text that the measure reads.
+fn needle(span: Option<&Span>, recording: &Recording) -> Result<Option<std::ops::Range<usize>>, Failure> {
+    let Some(span) = span else { return Ok(None) };
+    let kind = if recording.layers_of(Kind::Decoder).next().is_some() { Kind::Decoder } else { Kind::Encoder };
+    let n_keys = recording.items.first().map_or(0, |item| item.keys(kind).len());
+    let end = span.end.unwrap_or(n_keys);
+    if end > n_keys || span.start >= end {
+        return Err(Failure::Usage(format!(
+            "--needle {}:{end} lies outside the text of {}, counted from 0",
+            span.start,
+            counted(n_keys, "token")
+        )));
+    }
+    if recording.items.iter().all(|item| item.n_prompt.is_none()) {
+        remark("--needle: nothing was generated after the text, so that retrieval cannot be measured (--max-tokens)");
+    }
+    Ok(Some(span.start..end))
+}
+
+/// Whether a model reads texts on this side and has a tokenizer for them.
+pub fn reads_text(model: &Model, side: Side) -> bool {
+    model.has(side) && model.tokenizer().is_some() && !model.reads_images() && !model.reads_sounds()
+}

@@ -1,0 +1,94 @@
+//! What a head's rows say together: words, stripes, what was found in a needle.
+
+use super::{Annotations, Columns, Geometry, Row, Sample, Stripes, Sums, WordLinks};
+use crate::{AttentionMap, Kind, RowTokens};
+
+/// Gathered while the rows of a map are read, for the measures that no single row answers.
+#[derive(Debug, Clone)]
+pub struct Gathered<'a> {
+    annotations: &'a Annotations,
+    columns: &'a Columns<'a>,
+    stripes: Stripes<'a>,
+    /// The stripes of looking at all visible keys alike.
+    uniform: Stripes<'a>,
+    /// By the words that rows predict; where every row is read.
+    predicted: Option<WordLinks>,
+    /// By the words that rows have read; where a reference is there to be held against.
+    read: Option<WordLinks>,
+    /// Which keys of the needle were generated while the head looked at them; empty without a needle.
+    found: Vec<bool>,
+}
+
+impl<'a> Gathered<'a> {
+    /// Nothing is read yet. `is_whole` says whether every row will be.
+    pub(super) fn new(
+        map: &AttentionMap<'a>,
+        columns: &'a Columns<'a>,
+        annotations: &'a Annotations,
+        is_whole: bool,
+    ) -> Gathered<'a> {
+        let is_cross = map.kind() == Kind::Cross;
+        let words = |row_tokens| WordLinks::new(map, row_tokens);
+        let n_found =
+            columns.needle.as_ref().filter(|_| columns.first_generating.is_some()).map_or(0, |keys| keys.len());
+        Gathered {
+            annotations,
+            columns,
+            stripes: Stripes::new(map, &columns.segments),
+            uniform: Stripes::new(map, &columns.segments),
+            predicted: (is_cross && is_whole).then(|| words(RowTokens::Predicted)),
+            read: (is_cross && is_whole && !annotations.links.is_empty()).then(|| words(RowTokens::Read)),
+            found: vec![false; n_found],
+        }
+    }
+
+    /// Takes a row in; rows come in rising order.
+    pub(super) fn add(&mut self, row: &Row<'_>) {
+        self.stripes.add(row);
+        self.predicted.iter_mut().chain(&mut self.read).for_each(|words| words.add(row));
+        self.uniform.add_uniform(row);
+        if let (Some(needle), Some(first)) = (&self.columns.needle, self.columns.first_generating)
+            && row.query >= first
+            && let Some(key) = super::argmax(row.weights).filter(|key| needle.contains(key))
+            && row.columns.copies.is_next(row.query, key)
+        {
+            self.found[key - needle.start] = true;
+        }
+    }
+
+    /// A measure of the words that rows predict.
+    pub(super) fn words(&self, sums: impl Fn(&WordLinks) -> Sums) -> Sums {
+        self.predicted.as_ref().map(sums).unwrap_or_default()
+    }
+
+    /// Links held against the reference: of the rows that predict a word, or of those that have read it.
+    pub(super) fn alignment(&self, variant: usize) -> Sums {
+        let links = [&self.predicted, &self.read].get(variant).copied().and_then(Option::as_ref);
+        links.map(|words| words.alignment(&self.annotations.links)).unwrap_or_default()
+    }
+
+    /// For each key of the needle, whether it was found.
+    pub(super) fn retrieval(&self) -> Sums {
+        Sums::of(self.found.iter().map(|found| Sample { score: f64::from(u8::from(*found)), baseline: 0.0 }))
+    }
+
+    /// The share of the strongest column.
+    pub(super) fn vertical(&self) -> Sums {
+        self.share(|geometry| geometry.vertical.map(|peak| peak.share))
+    }
+
+    /// The share of the strongest offset.
+    pub(super) fn diagonal(&self) -> Sums {
+        self.share(|geometry| geometry.diagonal.map(|peak| peak.share))
+    }
+
+    /// The share within the query's stretch.
+    pub(super) fn block(&self) -> Sums {
+        self.share(|geometry| geometry.block)
+    }
+
+    fn share(&self, of: fn(&Geometry) -> Option<f64>) -> Sums {
+        let baseline = of(&self.uniform.geometry()).unwrap_or(0.0);
+        Sums::of(of(&self.stripes.geometry()).map(|score| Sample { score, baseline }))
+    }
+}
