@@ -202,7 +202,7 @@ fn run_merge(arguments: &MergeArguments, terminal: &mut Terminal) -> Result<Outc
 /// Writes the survey and prints what it found.
 fn finish(file: &SurveyFile, output: &Path, is_json: bool, terminal: &mut Terminal) -> Result<(), Failure> {
     let resamples = Resamples::of(file.survey.n_texts());
-    let table = survey_table(file, Some(&resamples))?;
+    let table = survey_table(file, Some(&resamples));
     write_table(output, &table)?;
     if is_json {
         writeln!(terminal, "{}", inert_json(&table.json().to_string()))?;

@@ -50,7 +50,7 @@ impl Keeper {
     /// [`Failure::Output`] when it cannot be written.
     pub fn save(&mut self, file: &SurveyFile) -> Result<(), Failure> {
         let began = Instant::now();
-        write_table_as(TableFormat::Parquet, &self.path, &survey_table(file, None)?)?;
+        write_table_as(TableFormat::Parquet, &self.path, &survey_table(file, None))?;
         (self.saved, self.took) = (Instant::now(), began.elapsed());
         Ok(())
     }

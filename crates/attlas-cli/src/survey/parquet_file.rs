@@ -9,6 +9,7 @@ use attlas::survey::{Cell, Example, Examples, N_SHARDS, Resamples, Survey, packe
 use attlas::{HeadId, Kind};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Row, RowAccessor};
+use serde_json::{Value, json};
 
 use super::{About, SurveyFile};
 use crate::failure::Failure;
@@ -22,22 +23,22 @@ const MAX_FILE_BYTES: u64 = 4 << 30;
 const COLUMNS: [&str; 6] = ["kind", "layer", "head", "measure", "examples", "sums"];
 
 /// The table of a survey. Without `resamples` there are no intervals, which a state needs not.
-pub fn survey_table(file: &SurveyFile, resamples: Option<&Resamples>) -> Result<Table, Failure> {
+pub fn survey_table(file: &SurveyFile, resamples: Option<&Resamples>) -> Table {
     let survey = &file.survey;
     let none = Resamples::of(&[0; N_SHARDS]);
     let (mut rows, mut examples, mut sums) = (Vec::new(), Vec::new(), Vec::new());
     for cells in rows_of(survey) {
         rows.push(score_row(survey, cells.clone(), resamples.unwrap_or(&none)));
-        examples.push(Some(examples_json(survey, cells.clone())?));
+        examples.push(Some(examples_json(survey, cells.clone())));
         sums.push(Some(cells.flat_map(|cell| packed_sums(&survey.shard_sums(cell))).collect()));
     }
     let mut table = scores_table(&rows);
-    table.columns.push(("examples", Cells::Text(examples)));
+    table.columns.push(("examples", Cells::Json(examples)));
     table.columns.push(("sums", Cells::Bytes(sums)));
     let mut about = file.about.clone();
     about.n_texts = survey.n_texts().to_vec();
-    table.notes.push((NOTE.to_owned(), json(&about)?));
-    Ok(table)
+    table.notes.push((NOTE.to_owned(), json!(about).to_string()));
+    table
 }
 
 /// The cells of each row: the variants of a head's measure.
@@ -71,17 +72,13 @@ pub fn score_row(survey: &Survey, cells: Range<usize>, resamples: &Resamples) ->
     ScoreRow::new(kind, head, measure, score.ok_or_else(absent))
 }
 
-/// The examples of a row, all variants after each other, as JSON.
-fn examples_json(survey: &Survey, cells: Range<usize>) -> Result<String, Failure> {
+/// The examples of a row: an array; of several variants an array of arrays.
+fn examples_json(survey: &Survey, cells: Range<usize>) -> Value {
     let all: Vec<&[Example]> = cells.map(|cell| survey.examples(cell).as_slice()).collect();
     match all.as_slice() {
-        [one] => json(one),
-        several => json(&several),
+        [one] => json!(one),
+        several => json!(several),
     }
-}
-
-fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    serde_json::to_string(value).map_err(|error| Failure::Output(error.to_string()))
 }
 
 /// Reads a survey back, also one that is not done.

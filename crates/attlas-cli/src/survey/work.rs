@@ -5,7 +5,7 @@ use attlas_model::{Decoding as ModelDecoding, Error, Input, Model, Next, RunOpti
 use rayon::prelude::*;
 
 use super::windows::{Window, WindowText, Windows, skipped};
-use super::{Keeper, Settings, Skipped, SurveyFile, Targets};
+use super::{Decoding, Keeper, Settings, Skipped, SurveyFile, Targets};
 use crate::failure::{Failure, Signal};
 use crate::inputs::{CorpusFile, TextNames};
 use crate::progress::ShareProgress;
@@ -30,6 +30,18 @@ pub struct Work<'a> {
 struct Ready<'a> {
     text: &'a WindowText,
     input: Input,
+    decoding: ModelDecoding,
+}
+
+impl Ready<'_> {
+    /// Tokens of both sides; a target that is to be generated is taken for as long as the source.
+    fn n_tokens(&self) -> [usize; 2] {
+        let n_source = self.input.source.len();
+        match self.decoding {
+            ModelDecoding::TeacherForcing => [n_source, self.input.target.len()],
+            _ => [n_source, n_source.max(self.input.target.len())],
+        }
+    }
 }
 
 /// Surveys the corpus from where `file` is on; the signal that ended it before, with the state saved.
@@ -44,7 +56,7 @@ pub fn survey_corpus(work: &Work<'_>, file: &mut SurveyFile, keeper: &mut Keeper
     let mut share = 0.0;
     loop {
         let window = windows.next()?;
-        let (ready, unfit) = work.prepare(&window.texts, file.about.decoding.longest);
+        let (ready, unfit) = work.prepare(&window.texts, &file.about.decoding);
         let batches = batches(&ready, settings.batch_tokens);
         let n_batches = batches.len();
         for (index, batch) in batches.into_iter().enumerate().skip(n_done) {
@@ -74,47 +86,42 @@ pub fn survey_corpus(work: &Work<'_>, file: &mut SurveyFile, keeper: &mut Keeper
 
 impl Work<'_> {
     /// The texts as the model reads them, by length; and those that it cannot read.
-    fn prepare<'t>(&self, texts: &'t [WindowText], longest: usize) -> (Vec<Ready<'t>>, Vec<Skipped>) {
-        let inputs: Vec<Result<Input, String>> = texts.par_iter().map(|text| self.input(text, longest)).collect();
+    fn prepare<'t>(&self, texts: &'t [WindowText], decoding: &Decoding) -> (Vec<Ready<'t>>, Vec<Skipped>) {
+        let inputs: Vec<Result<Ready<'t>, String>> = texts.par_iter().map(|text| self.ready(text, decoding)).collect();
         let (mut ready, mut unfit) = (Vec::new(), Vec::new());
         for (text, input) in texts.iter().zip(inputs) {
             match input {
-                Ok(input) => ready.push(Ready { text, input }),
+                Ok(one) => ready.push(one),
                 Err(reason) => unfit.push(skipped(&self.files[text.file], text.number, reason)),
             }
         }
-        ready.sort_by_key(|ready| {
-            (ready.text.text.target.is_some(), ready.input.source.len(), ready.input.target.len())
-        });
+        ready.sort_by_key(|ready| (ready.text.text.target.is_some(), ready.n_tokens()));
         (ready, unfit)
     }
 
     /// A text as the model reads it; why it cannot otherwise, to follow on its place.
-    fn input(&self, text: &WindowText, longest: usize) -> Result<Input, String> {
+    fn ready<'t>(&self, text: &'t WindowText, decoding: &Decoding) -> Result<Ready<'t>, String> {
         let model = self.model;
         let said = |error: Error| format!("cannot be read by {}: {error}", model.name());
         let input = model.input(&text.text.source, text.text.target.as_deref()).map_err(said)?;
         for (side, n_tokens) in [(Side::Source, input.source.len()), (Side::Target, input.target.len())] {
-            let limit = model.n_positions(side).min(longest);
+            let limit = model.n_positions(side).min(decoding.longest);
             if n_tokens > limit {
                 return Err(format!("has {n_tokens} tokens, and texts of up to {limit} are surveyed"));
             }
         }
         let generates = text.text.target.is_none() && model.has(Side::Source) && model.has(Side::Target);
-        let decoding = if generates { ModelDecoding::Greedy { max_tokens: 1 } } else { ModelDecoding::TeacherForcing };
+        let decoding = match decoding.targets {
+            Targets::Generated(max_tokens) if generates => ModelDecoding::Greedy { max_tokens },
+            _ => ModelDecoding::TeacherForcing,
+        };
         model.check_input(&input, 0, decoding).map_err(said)?;
-        Ok(input)
+        Ok(Ready { text, input, decoding })
     }
 
     /// Runs a batch and takes its texts in; whether it was run to its end.
     fn take_batch(&self, batch: &[Ready<'_>], file: &mut SurveyFile) -> Result<bool, Failure> {
-        let generates =
-            batch[0].text.text.target.is_none() && self.model.has(Side::Source) && self.model.has(Side::Target);
-        let decoding = match file.about.decoding.targets {
-            Targets::Generated(max_tokens) if generates => ModelDecoding::Greedy { max_tokens },
-            _ => ModelDecoding::TeacherForcing,
-        };
-        let options = RunOptions { decoding, ..RunOptions::default() };
+        let options = RunOptions { decoding: batch[0].decoding, ..RunOptions::default() };
         let inputs: Vec<Input> = batch.iter().map(|ready| ready.input.clone()).collect();
         let mut watch = |_| if self.signals.noted().is_some() { Next::Stop } else { Next::Continue };
         let run = match self.model.run_watched(&inputs, &options, &mut watch) {
@@ -139,18 +146,13 @@ fn batches<'r, 't>(ready: &'r [Ready<'t>], batch_tokens: usize) -> Vec<&'r [Read
     let mut batches = Vec::new();
     let (mut start, mut longest) = (0, [0, 0]);
     for (index, one) in ready.iter().enumerate() {
-        // a target that is to be generated is taken for as long as the source
-        let n_target = if one.text.text.target.is_some() {
-            one.input.target.len()
-        } else {
-            one.input.target.len().max(one.input.source.len())
-        };
-        let grown = [longest[0].max(one.input.source.len()), longest[1].max(n_target)];
+        let [n_source, n_target] = one.n_tokens();
+        let grown = [longest[0].max(n_source), longest[1].max(n_target)];
         let n_tokens = (grown[0] + grown[1]).saturating_mul(index + 1 - start);
-        let is_of_others = ready[start].text.text.target.is_some() != one.text.text.target.is_some();
+        let is_of_others = ready[start].decoding != one.decoding;
         if index > start && (n_tokens > batch_tokens || is_of_others) {
             batches.push(&ready[start..index]);
-            (start, longest) = (index, [one.input.source.len(), n_target]);
+            (start, longest) = (index, [n_source, n_target]);
         } else {
             longest = grown;
         }
