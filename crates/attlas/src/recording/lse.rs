@@ -208,3 +208,39 @@ fn output_difference(
     let differences = sums.iter().zip(output.iter()).map(|(sum, output)| difference(*sum, f64::from(*output)));
     Ok(Some(differences.fold(0.0, f64::max)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Provenance, Token, TokenRole, Tokens, Visibility};
+
+    /// One head on six tokens and, where asked for, a padded one whose scores are far too large for f32.
+    fn recording(is_padded: bool) -> Recording {
+        let n = if is_padded { 7 } else { 6 };
+        let mut source = Tokens::from_labels((0..n).map(|token| format!("t{token}")));
+        let mut numbers: Vec<f32> = (0..n * 2).map(|index| (index * 7 % 11) as f32 / 11.0).collect(); // [n, 2]
+        if is_padded {
+            source.tokens[6] = Token { role: TokenRole::Padding, ..Token::labelled("[PAD]") };
+            numbers[12..].fill(90.0);
+        }
+        let items = vec![Item { source, ..Item::default() }];
+        let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 2, d_value: 0 };
+        let scoring = Scoring::scaled_dot_product(2, Visibility::FULL);
+        let [queries, keys] = [(); 2].map(|()| Numbers::from(Buffer::from(numbers.clone())));
+        let layer =
+            QueriesAndKeys { kind: Kind::Encoder, index: 0, shape, scoring, queries, keys, mask: None, key_bias: None };
+        let layers = vec![layer.layer(&items).expect("sizes agree")];
+        let mut recording = Recording { items, layers, provenance: Provenance::default() };
+        recording.sharpen().expect("numbers are in memory");
+        recording
+    }
+
+    #[test]
+    fn a_text_has_the_same_weights_to_the_last_bit_whatever_it_is_padded_to() {
+        let weights = |is_padded: bool| {
+            let recording = recording(is_padded);
+            recording.map(0, Kind::Encoder, 0, 0).expect("the head exists").tile(0..6, 0..6)
+        };
+        assert_eq!(weights(true), weights(false));
+    }
+}

@@ -206,3 +206,74 @@ impl Survey {
 fn index_of(measure: &Measure) -> usize {
     crate::analysis::MEASURES.iter().position(|known| std::ptr::eq(known, measure)).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::{MEASURES, measure};
+    use crate::attention::Shape;
+    use crate::{Buffer, Item, Layer, Provenance, Tokens};
+
+    const N: usize = 8;
+
+    /// Texts of eight tokens and two heads with weights that look random; the first head of text 3 looks one token back.
+    fn recording() -> Recording {
+        let shape = Shape { n_heads: 2, n_kv_heads: 2, n_queries: N, n_keys: N, d_head: 0, d_value: 0 };
+        let mut weights: Vec<f32> = (0..12 * 2 * N * N).map(|cell| (cell * 7919 % 101) as f32 / 800.0).collect(); // [12, 2, N, N]
+        let first = 3 * 2 * N * N;
+        for query in 0..N {
+            let row = &mut weights[first + query * N..][..N];
+            row.fill(0.0);
+            row[query.saturating_sub(1)] = 1.0;
+        }
+        let item = |item: usize| {
+            let target = Tokens::from_labels((0..N).map(|token| format!("{item}.{token}")));
+            Item { source: target, ..Item::default() }
+        };
+        Recording {
+            items: (0..12).map(item).collect(),
+            layers: vec![Layer::new(Kind::Encoder, 0, shape, Buffer::from(weights))],
+            provenance: Provenance::default(),
+        }
+    }
+
+    fn survey(texts: &[usize]) -> Survey {
+        let recording = recording();
+        let mut survey = Survey::default();
+        for &item in texts {
+            let heads = measure(&recording, item).expect("the text exists");
+            let id = TextId(((item % 10) as u128) << 122 | item as u128);
+            let text = format!("text {item}");
+            survey.take((id, &text), (&recording, item), &heads, &Annotations::NONE).expect("the maps are in memory");
+        }
+        survey
+    }
+
+    #[test]
+    fn parts_of_a_corpus_merge_in_any_order_to_the_survey_of_the_whole() {
+        let whole = survey(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 3]);
+        assert_eq!((whole.n_all_texts(), whole.n_shards(), whole.n_texts()[3]), (13, 10, 2));
+        let parts = [survey(&[5, 3, 11]), survey(&[0, 1, 2, 4]), survey(&[10, 9, 8, 7, 6, 3]), Survey::default()];
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]] {
+            let mut merged = Survey::default();
+            order.iter().for_each(|part| merged.merge(parts[*part].clone()));
+            assert_eq!(merged, whole);
+        }
+    }
+
+    #[test]
+    fn a_head_has_the_mean_over_all_texts_an_interval_and_the_text_where_it_does_it_most() {
+        let survey = survey(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        let cell =
+            survey.cells().iter().position(|cell| MEASURES[cell.measure].name == "previous").expect("it is a measure");
+        let score =
+            survey.score(cell..cell + 1, &MEASURES[0], &Resamples::of(survey.n_texts())).expect("there are rows");
+        let (low, high) = score.interval.expect("ten shards");
+        assert!(low < score.value && score.value < high && score.n == 96, "{score:?}");
+        let best = &survey.examples(cell).as_slice()[0];
+        assert_eq!((best.text.as_str(), best.score), ("text 3", 0.875), "the first row has no previous token");
+        let place = best.place.as_ref().expect("rows are scored");
+        assert_eq!((place.query, place.query_token.as_str(), place.key_token.as_str()), (1, "3.1", "3.0"));
+        assert_eq!(survey.examples(cell).as_slice().len(), MAX_EXAMPLES);
+    }
+}
