@@ -8,8 +8,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use strsim::osa_distance;
 
 use crate::commands::{
-    align, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show, survey, tokens,
-    train,
+    align, compare, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show, survey,
+    syntax, tokens, train,
 };
 use crate::inputs::RawText;
 use crate::terminal::ColorChoice;
@@ -121,6 +121,8 @@ fn slip(
 pub enum Command {
     /// Draw maps as SVG, PDF or PNG.
     Draw(draw::DrawArguments),
+    /// Hold two recordings, models or texts against each other, head by head.
+    Compare(compare::CompareArguments),
     /// Run a model and save every attention head.
     Record(record::RecordArguments),
     /// Say what every head does: scores with baseline and interval, classes, questions.
@@ -135,6 +137,8 @@ pub enum Command {
     Info(info::InfoArguments),
     /// Survey what the heads do over a corpus, or merge surveys.
     Survey(survey::SurveyArguments),
+    /// Hold the heads against dependency trees and mentions.
+    Syntax(syntax::SyntaxArguments),
     /// Show how a model cuts a text into tokens.
     Tokens(tokens::TokensArguments),
     /// List the model families that can be read.

@@ -7,11 +7,13 @@ mod failure;
 mod inputs;
 mod measures;
 mod progress;
+mod received;
 mod signals;
 mod survey;
 mod table_file;
 mod terminal;
 mod threads;
+mod trees;
 mod view;
 mod words;
 mod wrong_call;
@@ -24,8 +26,8 @@ use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Command};
 use crate::commands::{
-    align, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show,
-    survey as survey_command, tokens, train,
+    align, compare, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show,
+    survey as survey_command, syntax, tokens, train,
 };
 use crate::failure::{Failure, Outcome};
 use crate::signals::Watch;
@@ -62,6 +64,7 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
     match arguments.command {
         None => show::run(&arguments.show, terminal),
         Some(Command::Draw(draw)) => draw::run(&draw, terminal),
+        Some(Command::Compare(compare)) => compare::run(&compare, terminal),
         Some(Command::Record(record)) => record::run(&record, terminal),
         Some(Command::Heads(arguments)) => heads::run(&arguments, terminal),
         Some(Command::Align(align)) => align::run(&align, terminal),
@@ -69,6 +72,7 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),
         Some(Command::Survey(survey)) => survey_command::run(&survey, signals, terminal),
+        Some(Command::Syntax(syntax)) => syntax::run(&syntax, terminal),
         Some(Command::Tokens(tokens)) => tokens::run(&tokens, terminal),
         Some(Command::Models(models)) => models::run(&models, terminal),
         Some(Command::Train(train)) => train::run(&train, arguments.threads, signals, terminal),

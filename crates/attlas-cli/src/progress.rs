@@ -30,7 +30,12 @@ impl Progress {
 
     /// Says that another part is done.
     pub fn step(&mut self) {
-        self.n_done += 1;
+        self.steps(1);
+    }
+
+    /// Says that so many more parts are done.
+    pub fn steps(&mut self, n: usize) {
+        self.n_done += n;
         let every = if self.is_terminal { REWRITE_EVERY } else { LINE_EVERY };
         let is_due = self.said.map_or(self.began.elapsed() >= FIRST_AFTER, |said| said.elapsed() >= every);
         if !is_due || self.n_done >= self.n {

@@ -182,7 +182,8 @@ fn no_second_softmax_over_keys_is_written() {
 }
 
 /// The words that `attlas` takes first.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
+    "compare",
     "record",
     "info",
     "draw",

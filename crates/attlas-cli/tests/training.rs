@@ -80,6 +80,54 @@ fn a_training_is_evaluated_run_and_filmed() {
         let bytes = fs::read(folder.path().join(name)).expect("the film is there");
         assert!(bytes.starts_with(start.as_bytes()), "{name}");
     }
+    let page = fs::read_to_string(folder.path().join("film.html")).expect("the page is there");
+    assert!(page.contains("\"curves\":{\"axis\":\"training step (square-root scale)\""), "the page has the curves");
+    curves_are_drawn_and_told(&folder);
+}
+
+/// Curves of the training in `out`: pictures, words, and tables with the same numbers.
+fn curves_are_drawn_and_told(folder: &TempDir) {
+    let film = |words: &[&str]| Command::new([&["film", "out"], words].concat()).in_folder(folder).run();
+    let curves = ["--curves", "--pairs", "valid.tsv"];
+    for (name, start) in [("c.svg", "<svg"), ("c.pdf", "%PDF"), ("c.png", "PNG")] {
+        let run = film(&[&curves[..], &["--measure", "broad", "-o", name]].concat());
+        let said = &run.succeeds().stdout;
+        assert!(said.starts_with(&format!("{name}: curves over 3 checkpoints\n")), "{said}");
+        assert!(said.contains("Measured on 24 texts (encoder "), "{said}");
+        let bytes = fs::read(folder.path().join(name)).expect("the picture is there");
+        assert!(String::from_utf8_lossy(&bytes[..8]).contains(start), "{name}");
+    }
+    let run = film(&[&curves[..], &["--json"]].concat());
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&run.succeeds().stdout).expect("a JSON array");
+    for row in &rows {
+        assert_eq!(row["score"].is_null(), row["absent"].is_string(), "{row}");
+        let fields =
+            ["step", "kind", "layer", "head", "measure", "baseline", "low", "high", "n_rows", "threshold", "named"];
+        assert!(fields.iter().all(|field| row.get(field).is_some()), "{row}");
+    }
+    let of = |measure: &str| rows.iter().filter(|row| row["measure"] == measure).count();
+    assert_eq!((of("previous"), of("alignment")), (3 * 6, 3 * 2), "three moments of two heads of each kind");
+    assert!(
+        rows.iter().all(|row| row["measure"] != "alignment" || row["absent"].is_string()),
+        "no word of the dictionary"
+    );
+
+    film(&[&curves[..], &["-o", "c.csv"]].concat()).succeeds();
+    let table = fs::read_to_string(folder.path().join("c.csv")).expect("the table is there");
+    assert_eq!(table.lines().count(), 1 + rows.len());
+    let second = table.lines().nth(1).expect("a row").split(',').collect::<Vec<_>>();
+    assert_eq!((second[1], second[5].parse::<f64>().ok()), ("encoder", rows[0]["score"].as_f64()));
+
+    // the text alone, and lines that the last model translates
+    fs::write(folder.path().join("lines.txt"), "one two\nthree\n").expect("the lines are written");
+    assert!(film(&["one two three", "--curves", "-o", "c.svg"]).succeeds().stdout.contains("Measured on 1 text ("));
+    let run = film(&["--curves", "--lines", "lines.txt", "--measure", "self", "-o", "c.svg"]);
+    assert!(run.succeeds().stdout.contains("Measured on 2 texts ("), "{}", run.stdout);
+
+    assert!(film(&["--curves", "-o", "c.svg"]).fails(2).contains("give TEXT, --pairs FILE.tsv or --lines FILE"));
+    assert!(film(&["one", "--curves", "-o", "c.gif"]).fails(2).ends_with("curves are .svg, .pdf, .png or .csv files"));
+    assert!(film(&["one", "--pairs", "valid.tsv", "-o", "c.gif"]).fails(2).contains("add --curves"));
+    assert!(film(&["--curves", "--pairs", "valid.tsv", "-o", "valid.tsv"]).fails(2).contains("this is the input"));
 }
 
 #[test]

@@ -3,12 +3,16 @@
 //! [`page`] writes the whole page as text. It holds the viewer's script (`web/`, built by `npm run build`), a JSON
 //! description and the recording's numbers as bytes; the weights are computed in the browser by the formula of
 //! [`attlas::Scoring`]. Nothing is loaded from anywhere: the page's content security policy forbids it.
+//!
+//! [`heads_page`] writes the page of what heads are named for, with a small script of its own.
 
 mod error;
 mod escape;
+mod heads;
 mod page;
 mod payload;
 mod pooled;
 
 pub use error::Error;
+pub use heads::heads_page;
 pub use page::{PageOptions, fits, page};

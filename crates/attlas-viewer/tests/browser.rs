@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use attlas::attention::Shape;
 use attlas::{Item, Kind, Layer, Provenance, Recording, Tokens, Weights};
-use attlas_viewer::{PageOptions, page};
+use attlas_viewer::{PageOptions, heads_page, page};
 use browser::Browser;
 use serde_json::Value;
 
@@ -40,10 +40,14 @@ fn opened_with(
     name: &str,
     hash: &str,
 ) -> Option<(Browser, Folder, PathBuf)> {
+    opened_page(name, hash, || page(recording, options).unwrap())
+}
+
+fn opened_page(name: &str, hash: &str, page: impl Fn() -> String) -> Option<(Browser, Folder, PathBuf)> {
     let chromium = browser::chromium()?;
     let folder = Folder::new(name);
     let file = folder.0.join("atlas.html");
-    std::fs::write(&file, page(recording, options).unwrap()).unwrap();
+    std::fs::write(&file, page()).unwrap();
     let mut browser = Browser::start(&chromium, &folder.0);
     browser.resize(1280, 900, "light");
     browser.open(&file, hash);
@@ -60,7 +64,8 @@ fn assert_quiet(browser: &mut Browser) {
         assert_ne!(method, "Runtime.exceptionThrown", "{event}");
         assert_ne!(method, "Runtime.consoleAPICalled", "{event}");
         assert_ne!(method, "Log.entryAdded", "{event}");
-        let own = url.starts_with("file://") && url.contains("/atlas.html") || url == "about:blank";
+        let is_font = url.starts_with("data:font/"); // which stands in the page
+        let own = is_font || url.starts_with("file://") && url.contains("/atlas.html") || url == "about:blank";
         assert!(method != "Network.requestWillBeSent" || own, "the page asked for {url}");
     }
 }
@@ -310,5 +315,76 @@ fn a_text_of_2000_tokens_opens_as_tiles_and_says_so() {
     browser.settle();
     assert!(browser.text("#reading").starts_with("1997–1999 w1997"), "{}", browser.text("#reading"));
     assert!(browser.evaluate("location.hash").as_str().unwrap().ends_with("&q=1997&k=8"));
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn the_table_of_heads_is_sorted_filtered_and_opened_by_mouse_and_keyboard_on_light_and_dark_ground() {
+    let heads = common::scored_heads(Kind::Decoder, 2, 4);
+    let html = || heads_page(&heads, common::HOSTILE, "one text of twelve tokens").unwrap();
+    let Some((mut browser, _folder, file)) = opened_page("heads", "", html) else { return };
+    assert_eq!(browser.text("h1"), common::HOSTILE);
+    let names = "[...document.querySelectorAll('#rows button')].map(e => e.textContent)";
+    let all = serde_json::json!(["L0H0", "L0H1", "L0H2", "L0H3", "L1H0", "L1H1", "L1H2", "L1H3"]);
+    assert_eq!(browser.evaluate(names), all);
+    let first = "[...document.querySelectorAll('#rows tr:first-child td')].map(e => e.textContent)";
+    let row = browser.evaluate(first);
+    assert_eq!(
+        (row[0].as_str(), row[2].as_str(), row[3].as_str()),
+        (Some("decoder"), Some("previous token"), Some("0.917"))
+    );
+    assert!(
+        row[7].as_str().unwrap().starts_with("previous token, 0.92 of a query's weight; positions alone give 0.18")
+    );
+
+    // the columns turn round, by mouse
+    browser.click("#columns th:nth-child(2) button");
+    assert_eq!(browser.evaluate(names)[0], "L1H3");
+    assert_eq!(browser.evaluate("document.querySelector('#columns th:nth-child(2)').ariaSort"), "descending");
+    // a head opens and closes by keyboard
+    browser.evaluate("document.querySelector('#rows button').focus()");
+    browser.press(" ", false);
+    let opened = browser.text("#rows tr.open");
+    assert!(opened.contains("it needs counts of the tokens in a corpus"), "{opened}");
+    assert_eq!(browser.evaluate("document.activeElement.getAttribute('aria-expanded')"), "true");
+    browser.press(" ", false);
+    assert_eq!(browser.text("#rows tr.open"), "(none)");
+
+    // one measure: the highest score first, then only what it names; then what is named for nothing
+    let choose = |browser: &mut Browser, field: &str, value: &str| {
+        browser.evaluate(&format!(
+            "(() => {{ const field = document.getElementById('{field}'); \
+             const option = [...field.options ?? []].find(one => one.textContent === '{value}'); \
+             field.value = option ? option.value : '{value}'; \
+             for (const event of ['input', 'change']) field.dispatchEvent(new Event(event, {{ bubbles: true }})); }})()"
+        ));
+    };
+    choose(&mut browser, "measure", "broad");
+    let by_score = browser.evaluate(names);
+    assert_eq!((&by_score[0], &by_score[1], by_score.as_array().unwrap().len()), (&"L0H1".into(), &"L1H1".into(), 8));
+    assert!(browser.text("#says").contains("a head is named from 0.8 on"));
+    browser.click("#named");
+    assert_eq!(browser.evaluate(names), serde_json::json!(["L0H1", "L1H1"]));
+    browser.click("#named");
+    choose(&mut browser, "measure", "that of the class");
+    choose(&mut browser, "class", "named for nothing");
+    assert_eq!(browser.evaluate(names), serde_json::json!(["L0H3", "L1H3"]));
+    choose(&mut browser, "class", "all");
+    choose(&mut browser, "find", "l1h2");
+    assert_eq!(browser.evaluate(names), serde_json::json!(["L1H2"]));
+    assert!(browser.text("#count").starts_with("1 of 8 heads."));
+
+    for (width, scheme) in [(1280, "light"), (390, "dark")] {
+        browser.resize(width, 900, scheme);
+        browser.open(&file, "");
+        let shown = browser.evaluate(
+            "[...document.querySelectorAll('figure')].filter(e => e.getClientRects().length).map(e => e.className)",
+        );
+        assert_eq!(shown, serde_json::json!([scheme]));
+        let wide = browser.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        assert_eq!(wide, 0, "{width}: the page scrolls sideways");
+    }
+    let fonts = browser.evaluate("document.fonts.ready.then(fonts => [...fonts].map(font => font.status))");
+    assert!(fonts.as_array().unwrap().iter().any(|status| status == "loaded"), "{fonts}");
     assert_quiet(&mut browser);
 }

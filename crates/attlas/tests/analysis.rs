@@ -291,7 +291,7 @@ fn weights_between_words_are_those_of_the_notebook_of_clark_et_al() {
     for layer in &recording.layers {
         for head in 0..layer.shape.n_heads {
             let map = recording.map(0, Kind::Encoder, layer.index, head).expect("the head exists");
-            analysis::for_each_word_row(&map, &words, |_, _| 0.0, |row| found.extend_from_slice(row.weights));
+            analysis::for_each_word_row(&Rows::of(&map), &words, |_| (), |row| found.extend_from_slice(row.weights));
         }
     }
     let found: Vec<f32> = found.into_iter().map(|weight| weight as f32).collect();

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use attlas::Quantity;
 use attlas::figure::{
-    self, Anchor, Axis, ColorScale, Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, PatchRow, Pixels,
-    Scale, Scales, Style, Theme,
+    self, Anchor, Axis, Bars, CellClass, Chart, ChartAxis, ChartLine, ClassCell, ClassGrid, ClassRow, ClassWords,
+    ColorScale, Colormap, Figure, Label, Mark, OverviewRow, Panel, PanelScale, PatchRow, Pixels, Profile, Rgb,
+    RowNumber, Scale, Scales, Stroke, Style, Theme,
 };
 
 const SENTENCE: [&str; 8] = ["<s>", "The", "cat", "sat", "on", "the", "mat", "."];
@@ -84,6 +85,30 @@ fn patches(image: Pixels<'_>, row: &PatchRow, kind: Scale, style: &Style) -> Res
     figure::patches(image, row, &ColorScale::over(&row.weights, Quantity::Weight, kind), style)
 }
 
+/// Columns of a strip of `n_rows` rows, and groups of these names.
+fn profile(n_rows: usize, columns: &[&str], groups: &[&str]) -> Profile {
+    let n_columns = columns.len();
+    let rows = Axis::labelled("received, layer by layer", (0..n_rows).map(|row| format!("L{row}")));
+    let columns = Axis::labelled("key (source token)", columns.iter().copied());
+    let bars = |name: &str, numbers: Vec<f32>, expected: f32| {
+        let expected = vec![expected; numbers.len()];
+        Bars { name: name.to_owned(), numbers, expected }
+    };
+    let group = |(seed, name): (usize, &&str)| {
+        bars(name, weights(n_rows, n_columns, seed).iter().step_by(n_columns).copied().collect(), 0.3)
+    };
+    Profile {
+        panel: Panel::new("", weights(n_rows, n_columns, 2), rows, columns).unwrap(),
+        columns: bars("received (line: all alike)", weights(1, n_columns, 0), 1.0 / n_columns as f32),
+        groups: groups.iter().enumerate().map(group).collect(),
+        groups_are: "spans, layer by layer (line: all alike)".to_owned(),
+    }
+}
+
+fn drawn_profile(profile: &Profile, kind: Scale, style: &Style) -> Figure {
+    figure::profile(profile, &ColorScale::of([&profile.panel], kind), style)
+}
+
 fn heads(n_heads: usize) -> Vec<Panel> {
     (0..n_heads).map(|head| panel(&format!("L2H{head}"), &SENTENCE, &SENTENCE, head)).collect()
 }
@@ -147,6 +172,81 @@ fn numbers_of_either_sign_are_drawn_as_stored_with_0_in_the_middle_of_the_colour
 }
 
 #[test]
+fn two_maps_and_their_difference_are_drawn_as_stored_each_on_its_scale() {
+    let axis = |name| Axis::labelled(name, SENTENCE);
+    let map = |title, seed| {
+        Panel::new(title, weights(8, 8, seed), axis("query (target token)"), axis("key (source token)")).unwrap()
+    };
+    let panels = [map("A: L3H7", 5), map("B: L3H7", 1), difference(8)];
+    let maps = ColorScale::of(&panels[..2], Scale::Linear).called("attention weight in A and in B");
+    let less = ColorScale::of(&panels[2..], Scale::Linear);
+    let figure = figure::difference(&panels, [&maps, &less], &styled("A and B"));
+    compare_png("side-by-side", &figure);
+    let svg = figure.to_svg();
+    assert!(svg.contains("attention weight in A and in B; linear") && svg.contains("difference; linear"), "{svg}");
+    assert!(!svg.contains("one scale for all panels"), "{svg}");
+}
+
+#[test]
+fn a_table_is_drawn_as_stored_and_what_is_missing_stays_empty() {
+    let numbers: Vec<f32> = (0..36).map(|cell| if cell == 35 { f32::NAN } else { cell as f32 / 50.0 }).collect();
+    let texts: Vec<String> =
+        numbers.iter().map(|number| format!("{number:.2}\nL0H1").replace("NaN\nL0H1", "–")).collect();
+    let panel = Panel::new("", numbers, Axis::counted("layer", 3), Axis::counted("head", 12)).unwrap();
+    let scale = ColorScale::of([&panel], Scale::Linear).called("divergence in nats");
+    let figure = figure::table(&panel, &texts, &scale, &styled("Heads"));
+    compare_png("table", &figure);
+    let narrow = figure::table(&panel, &texts, &scale, &Style { size: Some(180.0), ..styled("") });
+    let written = |figure: &Figure| figure.marks().iter().filter(|mark| matches!(mark, Mark::Label(_))).count();
+    assert!(written(&figure) > 71 && written(&narrow) < 40, "where there is no room, nothing is written");
+}
+
+/// Dots on a spiral, many of them near its middle.
+fn spiral(n: usize) -> figure::Dots {
+    let dot = |place: usize| {
+        let step = place as f64 / n as f64;
+        let at = [[step, step * step], [-step * step, step], [-step, -step * step], [step * step, -step]][place % 4];
+        figure::Dot { label: format!("L{}H{}", place / 12, place % 12), at, group: place / 12 }
+    };
+    figure::Dots {
+        dots: (0..n).map(dot).collect(),
+        groups_are: "layer".to_owned(),
+        groups: (0..n.div_ceil(12)).map(|layer| layer.to_string()).collect(),
+        unit: "√nat".to_owned(),
+    }
+}
+
+#[test]
+fn dots_are_drawn_as_stored_and_144_have_each_a_label_that_is_on_no_other() {
+    compare_png("dots", &figure::dots(&spiral(24), &styled("Which heads look alike")));
+    let figure = figure::dots(&spiral(144), &styled(""));
+    let is_name = |label: &&Label| label.shaped.text.starts_with('L') && label.shaped.text.contains('H');
+    let labels =
+        figure.marks().iter().filter_map(|mark| if let Mark::Label(label) = mark { Some(label) } else { None });
+    let names: Vec<&Label> = labels.filter(is_name).collect();
+    assert_eq!(names.len(), 144);
+    for (place, a) in names.iter().enumerate() {
+        for b in &names[place + 1..] {
+            let apart =
+                a.x + a.width() <= b.x + 0.01 || b.x + b.width() <= a.x + 0.01 || (a.y - b.y).abs() >= a.size * 0.9;
+            assert!(apart, "{} and {}", a.shaped.text, b.shaped.text);
+        }
+    }
+}
+
+#[test]
+fn dots_that_all_lie_in_one_place_are_drawn_and_labels_without_room_are_counted() {
+    let mut content = spiral(600);
+    content.dots.iter_mut().for_each(|dot| dot.at = [0.0, 0.0]);
+    let svg = figure::dots(&content, &styled("")).to_svg();
+    assert!(svg.contains("dots have no label: there is no room for more."), "{svg}");
+    content.dots.truncate(1);
+    assert!(figure::dots(&content, &styled("")).to_svg().contains(">L0H0</text>"));
+    content.dots.clear();
+    assert!(figure::dots(&content, &styled("")).width > 100.0, "nothing to draw is drawn as nothing");
+}
+
+#[test]
 fn a_map_without_a_heading_has_the_title_of_its_panel() {
     let bare = Style { pixels_per_point: 1.0, ..Style::default() };
     let figure = map(&panel("L3H7", &SENTENCE, &SENTENCE, 1), &bare);
@@ -184,6 +284,40 @@ fn a_long_map_on_a_logarithmic_scale_with_missing_numbers_is_drawn_as_stored() {
     compare_png("missing", &figure::map(&panel, &ColorScale::of([&panel], Scale::Log), &styled("")));
 }
 
+#[test]
+fn a_profile_of_columns_is_drawn_as_stored() {
+    let mut profile = profile(3, &SENTENCE, &["system", "user 1", "sink"]);
+    profile.groups[2].expected = vec![f32::NAN; 3]; // nothing is expected of it
+    profile.columns.numbers[6] = f32::NAN;
+    let figure = drawn_profile(&profile, Scale::Linear, &styled("Where attention goes"));
+    compare_png("profile", &figure);
+    compare_svg("profile", &figure);
+}
+
+#[test]
+fn a_bar_is_as_long_as_its_number_on_a_scale_from_0_to_the_largest() {
+    let profile = profile(1, &SENTENCE, &[]);
+    let figure = drawn_profile(&profile, Scale::Log, &styled(""));
+    let bars = figure.marks().iter().filter_map(|mark| if let Mark::Rect(rect) = mark { Some(*rect) } else { None });
+    let lengths: Vec<f32> = bars.map(|bar| bar.height).collect();
+    let numbers = &profile.columns.numbers;
+    assert_eq!(lengths.len(), numbers.len());
+    for (length, number) in lengths.iter().zip(numbers) {
+        assert!((length / lengths[0] - number / numbers[0]).abs() < 1e-4, "{lengths:?}");
+    }
+}
+
+#[test]
+fn a_profile_of_more_columns_than_room_shows_the_largest_of_each_block() {
+    let long: Vec<&str> = SENTENCE.iter().copied().cycle().take(65_536).collect();
+    let mut profile = profile(2, &long, &["a span"]);
+    profile.columns.numbers[40_001] = 0.9;
+    let figure = drawn_profile(&profile, Scale::Linear, &styled(""));
+    assert!(figure.marks().len() < 5000, "{} marks", figure.marks().len());
+    let svg = figure.to_svg();
+    assert!(svg.contains(">0.9</text>") && svg.contains("largest of up to 1 ×"), "{}", &svg[..2000]);
+}
+
 /// A landscape of colour ramps, 36 × 24 pixels.
 fn landscape() -> Vec<u8> {
     let pixel = |place: usize| {
@@ -210,6 +344,67 @@ fn a_row_over_its_image_is_drawn_as_stored() {
     check_labels(&figure, "patches");
 }
 
+/// Lines that rise to numbers close to each other, one of them with a gap, over a threshold.
+fn chart(title: &str, labels: &[&str]) -> Chart {
+    let line = |(index, label): (usize, &&str)| {
+        let at = |place: usize| (place as f32 / 8.0, 0.1 + (place * place) as f32 * (60 - index) as f32 / 6000.0);
+        let point = |place| (at(place).0, (index != 1 || place != 3).then_some(at(place).1));
+        let points = (0..=8).map(point).collect();
+        let (begins, ends) = if index == 2 { (None, Some(5)) } else { (Some(6), None) };
+        ChartLine { points, stroke: Stroke::Colored(index), label: (*label).to_owned(), begins, ends }
+    };
+    let level = |value, stroke, label: &str| ChartLine {
+        points: vec![(0.0, Some(value)), (1.0, Some(value))],
+        stroke,
+        label: label.to_owned(),
+        begins: None,
+        ends: None,
+    };
+    let levels = [level(0.6, Stroke::Dashed, "threshold 0.6"), level(0.1, Stroke::Dotted, "baseline 0.1")];
+    let others = [level(0.3, Stroke::Faint, ""), level(0.35, Stroke::Plain, "")];
+    let lines = levels.into_iter().chain(others).chain(labels.iter().enumerate().map(line)).collect();
+    Chart { title: title.to_owned(), range: (0.0, 1.0), lines }
+}
+
+fn chart_axis() -> ChartAxis {
+    let tick = |step: u32| ((step as f32 / 6400.0).sqrt(), step.to_string());
+    ChartAxis {
+        name: "training step (square-root scale)".to_owned(),
+        ticks: [0, 1, 2, 5, 10, 100, 400, 1600, 6000, 6400].map(tick).to_vec(),
+        seams: vec![0.7],
+    }
+}
+
+#[test]
+fn charts_are_drawn_as_stored() {
+    let heads = ["L0H1 from 3600: 0.74", "L2H3 from 3600: 0.73", "L1H0 until 2500: 0.72"];
+    let charts = [chart("encoder, previous token", &heads), chart("cross", &heads[..1]), chart("decoder", &[])];
+    let figure = figure::charts(&charts, &chart_axis(), &styled("Heads over a training"));
+    compare_svg("charts", &figure);
+    let style = Style { theme: Theme::Dark, ..styled("Heads over a training") };
+    compare_png("charts-dark", &figure::charts(&charts[..1], &chart_axis(), &style));
+}
+
+#[test]
+fn labels_of_charts_neither_overlap_nor_leave_the_picture() {
+    let huge = "x".repeat(1000);
+    let many: Vec<String> = (0..20).map(|head| format!("L0H{head} from 1200: 0.71")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let awkward = [huge.as_str(), "\u{202e}", "漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字"];
+    let mut broken = chart("no numbers", &["a", "b"]);
+    broken.lines.iter_mut().flat_map(|line| &mut line.points).for_each(|point| point.1 = Some(f32::NAN));
+    broken.range = (f32::NAN, f32::INFINITY);
+    let charts = [chart(&huge, &many), chart("awkward", &awkward), broken, chart("", &[]), chart("last", &many[..6])];
+    for size in [None, Some(160.0), Some(560.0), Some(1000.0)] {
+        let style = Style { size, ..styled(&"A very long title ".repeat(9)) };
+        for n in [1, 2, 5] {
+            let figure = figure::charts(&charts[..n], &chart_axis(), &style);
+            check_labels(&figure, &format!("{n} charts, {size:?}"));
+            assert!(figure.to_pdf().unwrap().starts_with(b"%PDF"));
+        }
+    }
+}
+
 #[test]
 fn an_image_that_has_not_the_bytes_of_its_size_is_refused() {
     let rgb = landscape();
@@ -221,6 +416,77 @@ fn an_image_that_has_not_the_bytes_of_its_size_is_refused() {
     let image = Pixels { width: 36, height: 24, rgb: &rgb };
     let row = PatchRow { weights: vec![0.5; 7], ..patch_row(None) };
     assert!(patches(image, &row, Scale::Linear, &styled("")).unwrap_err().to_string().contains("7 weights"));
+}
+
+/// A grid whose cells are of four classes and of none, the last row shorter and with a hole.
+fn class_grid(title: &str, n_rows: usize, n_columns: usize) -> ClassGrid {
+    let cell = |place: usize| match place * 7 % 10 {
+        class @ 0..4 => ClassCell::Of { class, strength: (place % 5) as f32 / 4.0 },
+        _ => ClassCell::Unnamed,
+    };
+    let row = |row: usize| {
+        let n_cells = if row + 1 == n_rows { n_columns.div_ceil(2) } else { n_columns };
+        let mut cells: Vec<ClassCell> = (0..n_cells).map(|column| cell(row * 3 + column)).collect();
+        if row + 1 == n_rows {
+            cells[0] = ClassCell::Absent;
+        }
+        let distance = (row != 1).then_some(1.5 + row as f32);
+        ClassRow { label: format!("L{row}"), cells, numbers: vec![(distance, Some(4.0)), (Some(0.25), None)] }
+    };
+    let number = |name: &str, high| RowNumber { name: name.to_owned(), high };
+    ClassGrid {
+        title: title.to_owned(),
+        columns: (0..n_columns).map(|column| format!("H{column}")).collect(),
+        numbers: vec![number("distance", None), number("breadth", Some(1.0))],
+        rows: (0..n_rows).map(row).collect(),
+    }
+}
+
+fn classes(grids: &[ClassGrid], style: &Style) -> Figure {
+    let class = |code: &str, name: &str, color| CellClass { code: code.into(), name: name.into(), color: Rgb(color) };
+    let classes = [
+        class("Pr", "previous (≥ 0.5)", [0, 114, 178]),
+        class("Si", "sink", [213, 94, 0]),
+        class("Br", "broad", [240, 228, 66]),
+        class("Lo", "local", [203, 227, 247]),
+    ];
+    let words = ClassWords { mix: "mix", unnamed: "of no class", strength: "the larger, the stronger" };
+    figure::classes(grids, &classes, &words, style)
+}
+
+#[test]
+fn grids_by_class_are_drawn_as_stored() {
+    let mut second = class_grid("second, without a distance", 2, 5);
+    second.numbers.remove(0);
+    second.rows.iter_mut().for_each(|row| drop(row.numbers.remove(0)));
+    let grids = [class_grid("first", 3, 8), second];
+    let figure = classes(&grids, &styled("Cells by class"));
+    compare_svg("classes", &figure);
+    compare_png("classes", &figure);
+    compare_png("classes-dark", &classes(&grids, &Style { theme: Theme::Dark, ..styled("Cells by class") }));
+    assert!(
+        figure.description.starts_with("Cells by class: first, 3 × 8 cells; second, without a distance, 2 × 5 cells. ")
+    );
+    assert!(figure.description.contains("sink: ") && figure.description.contains("of no class: "));
+}
+
+#[test]
+fn cells_by_class_have_letters_at_every_usual_size_of_a_model_and_a_picture_says_what_has_no_room() {
+    let drawn = |n_rows: usize, n_columns: usize, size: Option<f32>| {
+        let figure = classes(&[class_grid("", n_rows, n_columns)], &Style { size, ..styled("") });
+        let n_letters = labels(&figure).filter(|label| ["Pr", "Si", "Br", "Lo"].contains(&label.shaped.text.as_str()));
+        (n_letters.count() > 4, figure.to_svg(), figure.width)
+    };
+    for [n_rows, n_columns] in [[3, 8], [12, 12], [24, 16], [48, 25], [32, 64]] {
+        let (has_letters, svg, _) = drawn(n_rows, n_columns, None);
+        assert!(has_letters && !svg.contains("too small") && !svg.contains("too narrow"), "{n_rows} × {n_columns}");
+    }
+    let (has_letters, svg, width) = drawn(24, 16, Some(480.0));
+    assert!(!has_letters && svg.contains("too small for the letters") && svg.contains(">distance</text>"));
+    assert_eq!(width, 480.0);
+    let (has_letters, svg, width) = drawn(3, 8, Some(200.0));
+    assert!(has_letters && svg.contains("too narrow for what stands") && !svg.contains(">distance</text>"));
+    assert!(width <= 201.0, "{width}");
 }
 
 #[test]
@@ -259,15 +525,32 @@ fn labels_neither_overlap_nor_leave_the_picture() {
             grid(&mixed, 3, "panels with axes of their own");
             lines(&panel("", &awkward, &SENTENCE, 1), &format!("lines, {size:?}"));
             lines(&long_panel(300, 40, 1), &format!("many lines, {size:?}"));
+            for (n_rows, n_columns) in [(1, 1), (3, 8), (40, 60), (12, 500), (200, 3)] {
+                let columns: Vec<&str> = SENTENCE.iter().copied().cycle().take(n_columns).collect();
+                for groups in [&[][..], &["special"], &["system", &huge, "user 1", "", "\u{1}", "用户", "assistant 1"]]
+                {
+                    let what = format!("profile of {n_rows} × {n_columns}, {} groups, {size:?}", groups.len());
+                    check_labels(&drawn_profile(&profile(n_rows, &columns, groups), kind, &style), &what);
+                }
+            }
+            check_labels(&drawn_profile(&profile(2, &awkward, &awkward), kind, &style), "an awkward profile");
             let scales = Scales::of(layers.iter().flat_map(|row| &row.panels), kind, PanelScale::Shared);
             check_labels(&figure::overview(&layers, &scales, ["layer", "head"], &style), "overview");
+        }
+        let style = Style { size, ..styled(&"A very long title ".repeat(9)) };
+        for [n_rows, n_columns] in [[1, 1], [3, 8], [12, 12], [24, 16], [48, 64]] {
+            let mut grid = class_grid(&huge, n_rows, n_columns);
+            (grid.columns[0], grid.rows[0].label, grid.numbers[0].name) = (huge.clone(), huge.clone(), huge.clone());
+            let grids = [grid, class_grid("b", n_rows, n_columns)];
+            check_labels(&classes(&grids, &style), &format!("classes, {n_rows} × {n_columns}, {size:?}"));
         }
     }
 }
 
 #[test]
 fn figures_of_nothing_are_empty_but_valid() {
-    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled(""))] {
+    let charts = figure::charts(&[], &ChartAxis::default(), &styled(""));
+    for figure in [grid(&[], 4, &styled("")), overview(&[], &styled("")), charts, classes(&[], &styled(""))] {
         assert!(figure.to_svg().ends_with("</svg>\n"));
         assert!(figure.to_png().unwrap().starts_with(b"\x89PNG"));
         assert!(figure.to_pdf().unwrap().starts_with(b"%PDF-1.7"));
@@ -298,6 +581,11 @@ fn hostile_text_is_inert_and_what_xml_forbids_is_shown_by_its_picture() {
     assert!(svg.chars().all(allowed));
     let entities = svg.split('&').skip(1).all(|rest| ["lt;", "gt;", "amp;"].iter().any(|name| rest.starts_with(name)));
     assert!(entities, "every & begins an entity");
+    let mut grid = class_grid(hostile[0], 1, 2);
+    (grid.columns[0], grid.numbers[0].name, grid.rows[0].label) =
+        (hostile[1].into(), forbidden.clone(), hostile[3].into());
+    let svg = classes(&[grid], &style).to_svg();
+    assert!(!svg.contains("<script") && !svg.contains("<x") && svg.chars().all(allowed));
 }
 
 #[test]

@@ -15,8 +15,11 @@ use std::path::Path;
 
 use attlas::analysis::{classes, measure_all, score_rows};
 use attlas::arrays::{self, ImportOptions, Selection};
+use attlas::attention::Shape;
 use attlas::figure::{self, Axis, ColorScale, Panel, Scale, Style};
-use attlas::{Bias, Error, Kind, Pooling, Recording, Scoring, Visibility};
+use attlas::{
+    Bias, Buffer, Error, Factored, Item, Kind, Layer, Pooling, Provenance, Recording, Scoring, Tokens, Visibility,
+};
 use budget::{alone, within};
 use damage::Choices;
 
@@ -287,4 +290,30 @@ fn check_text(text: &str) {
     );
     let allowed = |c: char| c == '\n' || (c >= ' ' && !matches!(c, '\u{7f}' | '\u{fffe}' | '\u{ffff}' | '\u{202e}'));
     assert!(text.chars().all(allowed), "{text:?}");
+}
+
+#[test]
+fn a_text_of_65_536_tokens_is_measured_in_memory_that_grows_with_its_length_alone() {
+    let _alone = alone();
+    let n = 65_536;
+    let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 1, d_value: 0 };
+    let zeros = || Buffer::from(vec![0.0; n]).into();
+    // every score is 0: each query looks at all keys up to its own alike
+    let lse: Vec<f64> = (0..n).map(|query| ((query + 1) as f64).ln()).collect();
+    let scoring = Scoring::scaled_dot_product(1, Visibility::CAUSAL);
+    let weights = Factored { scoring, queries: zeros(), keys: zeros(), lse: lse.into(), mask: None, key_bias: None };
+    let target = Tokens::from_labels((0..n).map(|place| (place % 5000).to_string()));
+    let recording = Recording {
+        items: vec![Item { target, ..Item::default() }],
+        layers: vec![Layer::new(Kind::Decoder, 0, shape, weights)],
+        provenance: Provenance::default(),
+    };
+    // a map of all weights would be 17 GB
+    let heads = within(64 << 20, || "a long text".into(), || measure_all(&recording)).expect("it is sound");
+    let score = |name: &str| heads[0].score(name).expect("it is measured");
+    assert!((score("broad").value - 1.0).abs() < 1e-4 && (score("recency").value - 0.5).abs() < 1e-4);
+    assert!(
+        score("induction").value < 1e-3 && heads[0].n_rows < heads[0].n_queries,
+        "rows are sampled, and it is said"
+    );
 }

@@ -1,4 +1,4 @@
-//! `attlas draw map|lines|heads|layers|overview|patches`.
+//! `attlas draw map|lines|heads|layers|overview|patches|distance|received`.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -13,7 +13,9 @@ use attlas::{Head, Kind, Recording, View};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
+use super::draw_distance::{self, DistanceArguments};
 use super::draw_patches::{self, PatchesArguments};
+use super::draw_received::{self, ReceivedArguments};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
@@ -121,6 +123,11 @@ Examples:
         #[command(flatten)]
         patches: PatchesArguments,
     },
+    /// The heads of a kind as dots in a plane: those that look alike near each other.
+    Distance(DistanceArguments),
+    /// What each token receives of all queries together, and the share that goes to spans of tokens; without -o, as a table.
+    #[command(after_help = draw_received::EXAMPLES)]
+    Received(ReceivedArguments),
 }
 
 /// Which head, or the mean of which layer.
@@ -195,7 +202,7 @@ where
 }
 
 /// Reads `8cm`, `80mm`, `3.5in`, `227pt` and `227`: points.
-fn parse_width(text: &str) -> Result<f32, String> {
+pub fn parse_width(text: &str) -> Result<f32, String> {
     let units = [("cm", 72.0 / 2.54), ("mm", 72.0 / 25.4), ("in", 72.0), ("pt", 1.0), ("", 1.0)];
     let number = |(unit, points): (&str, f32)| Some(text.strip_suffix(unit)?.trim_end().parse::<f32>().ok()? * points);
     match units.into_iter().find_map(number) {
@@ -216,17 +223,18 @@ fn parse_dpi(text: &str) -> Result<f32, String> {
 
 /// Draws the picture and writes it.
 pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let (Picture::Map { common, .. }
-    | Picture::Lines { common, .. }
-    | Picture::Heads { common, .. }
-    | Picture::Layers { common, .. }
-    | Picture::Overview { common, .. }
-    | Picture::Patches { common, .. }) = &arguments.picture;
+    let common = match &arguments.picture {
+        Picture::Distance(distance) => return draw_distance::run(distance, terminal),
+        Picture::Received(received) => return draw_received::run(received, terminal),
+        Picture::Map { common, .. }
+        | Picture::Lines { common, .. }
+        | Picture::Heads { common, .. }
+        | Picture::Layers { common, .. }
+        | Picture::Overview { common, .. }
+        | Picture::Patches { common, .. } => common,
+    };
     let format = Format::of(&common.output)?;
-    if common.style.dpi.is_some() && format != Format::Png {
-        let name = common.output.display();
-        return Err(Failure::Usage(format!("--dpi is for a .png, but {name} has no pixels")));
-    }
+    common.style.check(format, &common.output)?;
     let image = match &arguments.picture {
         Picture::Patches { patches, .. } => patches.image.as_deref(),
         _ => None,
@@ -243,6 +251,7 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
         Picture::Layers { head, .. } => draw_layers(&recording, common, *head),
         Picture::Overview { .. } => draw_overview(&recording, common),
         Picture::Patches { patches, .. } => draw_patches::figure(&recording, common, patches),
+        Picture::Distance(_) | Picture::Received(_) => return Ok(Outcome::Done), // drawn above
     }?;
     format.write(&figure, &common.output)?;
     writeln!(terminal, "{}", printable(&common.output.display().to_string()))?;
@@ -429,6 +438,14 @@ fn views(
 }
 
 impl StyleArguments {
+    /// Refuses what a picture of this format does not have.
+    pub fn check(&self, format: Format, output: &Path) -> Result<(), Failure> {
+        match self.dpi.is_some() && format != Format::Png {
+            true => Err(Failure::Usage(format!("--dpi is for a .png, but {} has no pixels", output.display()))),
+            false => Ok(()),
+        }
+    }
+
     /// The style as far as the command line says it.
     pub fn style(&self) -> Style {
         Style {
@@ -441,8 +458,22 @@ impl StyleArguments {
         }
     }
 
+    /// The first of these options that was given and is no default, for where nothing is drawn.
+    pub fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.title.is_some(), "--title"),
+            (self.size.is_some(), "--width"),
+            (self.dpi.is_some(), "--dpi"),
+            (self.scale.is_some(), "--scale"),
+            (self.panel_scale != PanelScale::default(), "--panel-scale"),
+            (self.theme != Theme::default(), "--theme"),
+            (self.colormap != Colormap::default(), "--colormap"),
+        ];
+        given.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
+    }
+
     /// The style of a picture of several maps, with its heading unless another was asked for.
-    fn of_several(&self, title: &str, captions: Vec<String>) -> Style {
+    pub fn of_several(&self, title: &str, captions: Vec<String>) -> Style {
         Style { title: self.title.clone().unwrap_or_else(|| title.to_owned()), captions, ..self.style() }
     }
 
@@ -478,7 +509,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// By the ending of a file's name.
+    /// The format that a file's name says.
     pub fn of(path: &Path) -> Result<Format, Failure> {
         match path.extension().map(OsString::from).and_then(|extension| extension.into_string().ok()).as_deref() {
             Some("svg") => Ok(Format::Svg),
@@ -488,7 +519,7 @@ impl Format {
         }
     }
 
-    /// Writes the picture.
+    /// Writes the picture aside, then in its place.
     pub fn write(self, figure: &Figure, path: &Path) -> Result<(), Failure> {
         let bytes = match self {
             Format::Svg => figure.to_svg().into_bytes(),
@@ -500,8 +531,10 @@ impl Format {
 }
 
 /// Writes a picture in the format that the name ends in, whole or not at all.
-pub fn write_figure(path: &Path, figure: &Figure) -> Result<(), Failure> {
-    Format::of(path)?.write(figure, path)
+pub fn write_figure(path: &Path, figure: &Figure, style: &StyleArguments) -> Result<(), Failure> {
+    let format = Format::of(path)?;
+    style.check(format, path)?;
+    format.write(figure, path)
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use attlas::output::write_aside;
 use attlas::{HeadId, Kind};
-use attlas_train::film::{Film, Options};
+use attlas_train::film::{Curves, Film, Options};
 use clap::Args;
 
 use super::counted;
+use super::film_curves::{self, CurvesArguments, say_emergence};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, check_output, read_text};
@@ -20,8 +21,13 @@ Examples:
   attlas film translator \"The cat sat on the mat.\" -o film.html
   attlas film translator \"The cat sat on the mat.\" --then longer --frames 12 -o film.svg
   attlas film translator \"A red apple.\" --target \"Une pomme rouge.\" --head cross:L1H3 --head encoder:L0H0 -o film.gif
+  attlas film translator --curves --pairs valid.tsv -o curves.svg      when heads become what they are
+  attlas film translator --curves --pairs valid.tsv --measure previous --json
 
-FOLDER is one that `attlas train --film N` wrote. Without --head the film shows the heads of each kind that changed most.";
+FOLDER is one that `attlas train --film N` wrote. Without --head the film shows the heads of each kind that changed most.
+A page also has the curves of --curves: of TEXT, or of the texts of --pairs or --lines, which say more: a score is a mean over
+rows, and a sentence has few. Among curves are those of measures under which some head changes, unless --measure names others.
+A head becomes what it does at the first checkpoint from which on it is named to the end (`attlas info --measures`).";
 
 /// `attlas film`.
 #[derive(Debug, Args)]
@@ -31,8 +37,8 @@ pub struct FilmArguments {
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
     /// The sentence that the heads are shown on; - reads it from standard input.
-    #[arg(value_name = "TEXT")]
-    pub text: RawText,
+    #[arg(value_name = "TEXT", required_unless_present = "curves")]
+    pub text: Option<RawText>,
     /// The target that the decoder reads [default: the last checkpoint's translation].
     #[arg(long, value_name = "TEXT")]
     pub target: Option<RawText>,
@@ -45,9 +51,19 @@ pub struct FilmArguments {
     /// At most N frames, evenly chosen, the first and the last among them [default: all].
     #[arg(long, value_name = "N")]
     pub frames: Option<NonZeroUsize>,
-    /// The film to write: .html, .svg or .gif.
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
+    /// The film to write: .html, .svg or .gif; curves: .svg, .pdf, .png or .csv.
+    #[arg(short, long, value_name = "FILE", required_unless_present = "json")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub curves: CurvesArguments,
+}
+
+impl FilmArguments {
+    /// What of the training is looked at.
+    pub fn options(&self) -> Result<Options, Failure> {
+        let target = self.target.as_ref().map(|raw| read_text(raw, "--target")).transpose()?;
+        Ok(Options { target, heads: self.heads.clone(), then: self.then.clone(), frames: self.frames })
+    }
 }
 
 /// What a film can be written as.
@@ -70,21 +86,38 @@ impl Format {
     }
 }
 
-/// Draws the film.
+/// Draws the film, or its curves.
 pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let format = Format::of(&arguments.output)?;
-    check_output(&arguments.output, [Path::new(&arguments.text)])?;
-    let text = read_text(&arguments.text, "TEXT")?;
-    let target = arguments.target.as_ref().map(|raw| read_text(raw, "--target")).transpose()?;
-    let (heads, then) = (arguments.heads.clone(), arguments.then.clone());
-    let film = Film::of(&arguments.folder, &text, &Options { target, heads, then, frames: arguments.frames })?;
+    if arguments.curves.curves {
+        return film_curves::run(arguments, terminal);
+    }
+    // without --curves clap asks for both
+    let (Some(output), Some(text)) = (&arguments.output, &arguments.text) else {
+        return Err(Failure::Usage("TEXT and -o FILE are needed".into()));
+    };
+    let format = Format::of(output)?;
+    check_output(output, [Path::new(text)].into_iter().chain(arguments.curves.files()))?;
+    if format != Format::Html && arguments.curves.files().next().is_some() {
+        return Err(Failure::Usage("--pairs and --lines are for curves: add --curves, or write a page (.html)".into()));
+    }
+    let text = read_text(text, "TEXT")?;
+    let options = arguments.options()?;
+    let film = Film::of(&arguments.folder, &text, &options)?;
+    let mut curves: Option<Curves> = None;
     let bytes = match format {
-        Format::Html => film.to_html().into_bytes(),
+        Format::Html => {
+            let target = Some(film.target_text.clone());
+            let options = Options { target, ..options };
+            let (measured, _) = film_curves::measured(arguments, Some(text), &options)?;
+            let page = film.to_html(Some(&measured)).into_bytes();
+            curves = Some(measured);
+            page
+        }
         Format::Svg => film.to_svg()?.into_bytes(),
         Format::Gif => film.to_gif()?,
     };
-    write_aside(&arguments.output, |file| file.write_all(&bytes))?;
-    let name = printable(&arguments.output.display().to_string());
+    write_aside(output, |file| file.write_all(&bytes))?;
+    let name = printable(&output.display().to_string());
     writeln!(
         terminal,
         "{name}: {} of {}; {} → {}",
@@ -93,6 +126,9 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
         printable(&film.source_text),
         printable(&film.target_text)
     )?;
+    if let Some(curves) = curves {
+        say_emergence(&curves, terminal)?;
+    }
     Ok(checks::outcome(film.complaint().as_deref()))
 }
 

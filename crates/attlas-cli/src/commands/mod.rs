@@ -1,12 +1,17 @@
 //! One file per command.
 
 pub mod align;
+pub mod compare;
+pub mod compare_pair;
 pub mod completions;
 pub mod draw;
+pub mod draw_distance;
 pub mod draw_patches;
+pub mod draw_received;
 pub mod evaluate;
 pub mod export;
 pub mod film;
+pub mod film_curves;
 pub mod heads;
 pub mod import;
 pub mod info;
@@ -15,6 +20,7 @@ pub mod models;
 pub mod record;
 pub mod show;
 pub mod survey;
+pub mod syntax;
 pub mod tokens;
 pub mod train;
 

@@ -143,7 +143,7 @@ impl<'a> Windows<'a> {
     }
 
     /// The share of the corpus that was read, by the bytes of its files; of a limit, by its texts.
-    fn share(&self) -> f64 {
+    pub fn share(&self) -> f64 {
         let size = |file: &CorpusFile| file.identity.n_bytes as f64;
         let all: f64 = self.files.iter().map(size).sum();
         let before: f64 = self.files.iter().take(self.position.file).map(size).sum();

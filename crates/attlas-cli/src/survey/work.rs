@@ -53,7 +53,7 @@ pub fn survey_corpus(work: &Work<'_>, file: &mut SurveyFile, keeper: &mut Keeper
     let mut windows = Windows::from(work.files, work.names, settings, position)?;
     let mut n_done = position.n_batches;
     let mut progress = ShareProgress::new();
-    let mut share = 0.0;
+    let mut share = windows.share();
     loop {
         let window = windows.next()?;
         let (ready, unfit) = work.prepare(&window.texts, &file.about.decoding);

@@ -221,7 +221,7 @@ impl Model {
 
 impl Architecture {
     /// How many tokens a stack has positions for.
-    pub(crate) fn n_positions(&self, stack: &Stack) -> usize {
+    pub fn n_positions(&self, stack: &Stack) -> usize {
         let rows = match stack.embedding.positions {
             Positions::Learned { n_rows, offset, .. } => n_rows.saturating_sub(offset),
             _ => usize::MAX,

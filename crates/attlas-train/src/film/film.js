@@ -78,6 +78,75 @@ const marker = node("line", { y1: 4, y2: H - B, style: "stroke: var(--ink)", "st
 plot.append(marker);
 document.getElementById("curve").append(plot);
 
+// the curves: one panel for each kind and measure, the slider's moment as an upright line in all of them
+const curves = film.curves;
+const moments = curves ? curves.charts.map(chart => {
+  const W = 520, H = 176, left = 34, right = 176, top = 8, below = 34, size = 11, pitch = 14;
+  const [low, high] = chart.range, width = W - left - right, height = H - top - below;
+  const x = place => left + place * width;
+  const y = value => top + height * (1 - Math.min(1, Math.max(0, (value - low) / (high - low || 1))));
+  const svg = node("svg", { viewBox: "0 0 " + W + " " + H, role: "img", "aria-label": chart.title });
+  const stroke = (x1, y1, x2, y2, style, stroke_width) => node("line", { x1, y1, x2, y2, style: "stroke: " + style, "stroke-width": stroke_width });
+  for (let tick = 0; tick <= 4; tick++) {
+    const value = low + (high - low) * tick / 4;
+    svg.append(stroke(left, y(value), left + width, y(value), "var(--line)", 1));
+    svg.append(node("text", { class: "soft", x: left - 5, y: y(value) + 4, "font-size": size, "text-anchor": "end" }, String(Number(value.toFixed(2)))));
+  }
+  curves.seams.forEach(place => svg.append(stroke(x(place), top, x(place), top + height, "var(--line)", 1)));
+  let free = -1;
+  curves.ticks.forEach(([place, text], i) => {
+    const half = text.length * 3.2, is_last = i === curves.ticks.length - 1;
+    if (x(place) - half < free || !is_last && i > 0 && x(place) + half + 6 > x(1) - curves.ticks[curves.ticks.length - 1][1].length * 3.2) return;
+    svg.append(node("text", { class: "soft", x: x(place), y: top + height + 14, "font-size": size, "text-anchor": "middle" }, text));
+    free = x(place) + half + 6;
+  });
+  svg.append(node("text", { class: "soft", x: left, y: H - 5, "font-size": size }, curves.axis));
+  const now = stroke(left, top, left, top + height, "var(--ink)", 1.5);
+  const looks = { plain: ["var(--grey)", 1], faint: ["var(--line)", 1], dashed: ["var(--ink)", 1], dotted: ["var(--soft)", 1.2] };
+  const labels = [];
+  chart.lines.forEach(line => {
+    const [color, thick] = looks[line.stroke] || ["var(--color" + line.color + ")", 2];
+    const dashes = { dashed: "6 4", dotted: "1.5 3" }[line.stroke];
+    let points = [], end;
+    const draw = () => {
+      const more = dashes ? { "stroke-dasharray": dashes } : {};
+      svg.append(node("polyline", { points: points.join(" "), fill: "none", style: "stroke: " + color, "stroke-width": thick, ...more }));
+      points = [];
+    };
+    line.values.forEach((value, i) => {
+      if (value === null) return draw();
+      end = [x(curves.places[i]), y(value)];
+      points.push(end.map(number => number.toFixed(1)).join(","));
+    });
+    draw();
+    [[line.begins, color, "var(--sheet)"], [line.ends, "var(--sheet)", color]].forEach(([mark, fill, edge]) => {
+      if (mark === null || line.values[mark] === null) return;
+      svg.append(node("rect", { x: x(curves.places[mark]) - 4, y: y(line.values[mark]) - 4, width: 8, height: 8, style: "fill: " + fill + "; stroke: " + edge, "stroke-width": 1.5 }));
+    });
+    if (line.label && end) labels.push({ line, color, end, y: end[1] });
+  });
+  labels.sort((a, b) => a.y - b.y);
+  labels.reduce((least, label) => (label.y = Math.max(label.y, least)) + pitch, top);
+  labels.reduceRight((most, label) => (label.y = Math.min(label.y, most)) - pitch, top + height + 8);
+  labels.forEach(label => {
+    svg.append(node("polyline", { points: [label.end, [left + width + 3, label.end[1]], [left + width + 15, label.y]].join(" "), fill: "none", style: "stroke: " + label.color, "stroke-width": 1 }));
+    svg.append(node("text", { class: label.line.color === null ? "soft" : "", x: left + width + 18, y: label.y + 4, "font-size": size }, cut(label.line.label, 28)));
+  });
+  svg.append(now);
+  const figure = document.createElement("figure"), caption = document.createElement("figcaption"), name = document.createElement("b");
+  name.textContent = chart.title;
+  caption.append(name);
+  figure.append(caption, svg);
+  document.getElementById("charts").append(figure);
+  return index => { now.setAttribute("x1", x(curves.places[index])); now.setAttribute("x2", x(curves.places[index])); };
+}) : [];
+document.getElementById("measures").hidden = !curves;
+(curves ? curves.captions : []).forEach(text => {
+  const paragraph = document.createElement("p");
+  paragraph.textContent = text;
+  document.getElementById("captions").append(paragraph);
+});
+
 const slider = document.getElementById("slider"), button = document.getElementById("play");
 slider.max = String(Math.max(0, film.frames.length - 1));
 let timer = 0;
@@ -86,6 +155,7 @@ const show = index => {
   const frame = film.frames[index];
   if (!frame) return;
   images.forEach(image => image[index]());
+  moments.forEach(moment => moment(index));
   const at = film.curve.filter(point => point.step <= frame.step).pop();
   document.getElementById("now").textContent = "step " + thousands(frame.step) + (at ? ", loss " + at.loss.toFixed(2) : "");
   marker.setAttribute("x1", x(frame.step));

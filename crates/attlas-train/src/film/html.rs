@@ -5,21 +5,22 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::Film;
+use super::{Curves, Film};
 
 const TEMPLATE: &str = include_str!("film.html");
 const STYLE: &str = include_str!("film.css");
 const SCRIPT: &str = include_str!("film.js");
 
 impl Film {
-    /// The whole page.
-    pub fn to_html(&self) -> String {
+    /// The whole page; with the curves of the same moments, if there are any, below the maps.
+    pub fn to_html(&self, curves: Option<&Curves>) -> String {
         let mut data = serde_json::to_value(self).unwrap_or_default();
         // weights as bytes, one text per map: 255 is a weight of 1
         for (head, value) in self.heads.iter().zip(data["heads"].as_array_mut().into_iter().flatten()) {
             value["maps"] = head.maps.iter().map(|map| STANDARD.encode(quantised(map))).collect();
         }
         data["complaint"] = self.complaint().into();
+        data["curves"] = curves.map(Curves::to_json).into();
         // the page's content security policy allows these very bytes and no others; what comes from outside comes last, so
         // that nothing in it is taken for a place of the template
         TEMPLATE
@@ -58,14 +59,14 @@ mod tests {
 
     #[test]
     fn a_token_that_closes_the_script_stays_text() {
-        let page = film("</script><script>alert(1)</script>").to_html();
+        let page = film("</script><script>alert(1)</script>").to_html(None);
         assert!(!page.contains("<script>alert"));
         assert!(page.contains("\\u003c/script\\u003e"));
     }
 
     #[test]
     fn the_policy_names_the_pages_own_script_and_style_and_no_inline_ones() {
-        let page = film("{{script}}{{style-hash}}").to_html();
+        let page = film("{{script}}{{style-hash}}").to_html(None);
         assert!(!page.contains("unsafe-inline"));
         let between = |start: &str, end: &str| page.split_once(start).unwrap().1.split_once(end).unwrap().0.to_string();
         assert_eq!(between("script-src 'sha256-", "'"), sha256(&between("<script>", "</script>")));

@@ -93,7 +93,7 @@ impl Browser {
     /// Waits until the page has drawn what was asked for.
     pub fn settle(&mut self) {
         self.evaluate(
-            "new Promise(done => { const look = () => document.querySelector('#panel[aria-busy=false], .failure') \
+            "new Promise(done => { const look = () => document.querySelector('#panel[aria-busy=false], .failure, #table:not([hidden])') \
              ? setTimeout(done, 0) : setTimeout(look, 10); look(); })",
         );
     }

@@ -1,6 +1,7 @@
 //! Recordings made by hand, and a small seeded generator.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use attlas::analysis::{HeadSums, measure_all};
 use attlas::attention::Shape;
 use attlas::recording::QueriesAndKeys;
 use attlas::{
@@ -33,6 +34,36 @@ pub fn factored(kind: Kind, index: usize, shape: Shape, scoring: Scoring, items:
     let keys = random.numbers(items.len() * shape.n_kv_heads * shape.n_keys * shape.d_head, 1.6).into();
     let layer = QueriesAndKeys { kind, index, shape, scoring, queries, keys, mask: None, key_bias: None };
     layer.layer(items).unwrap()
+}
+
+/// The scores of an encoder's or decoder's heads on twelve tokens; of four neighbours the first looks one token back, the
+/// second at all alike, the third at the first token, and the fourth at nothing in particular.
+pub fn scored_heads(kind: Kind, n_layers: usize, n_heads: usize) -> Vec<HeadSums> {
+    let n = 12;
+    let shape = Shape { n_heads, n_kv_heads: n_heads, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
+    let mut random = Random(7);
+    let mut row = |head: usize, query: usize| -> Vec<f32> {
+        let n_seen = if kind == Kind::Decoder { query + 1 } else { n };
+        let raw = (0..n).map(|key| match head % 4 {
+            _ if key >= n_seen => 0.0,
+            0 => f32::from(u8::from(key == query.saturating_sub(1))),
+            1 => 1.0,
+            2 => f32::from(u8::from(key == 0)),
+            _ => random.next().abs().powi(4),
+        });
+        let raw: Vec<f32> = raw.collect(); // [n]
+        let sum: f32 = raw.iter().sum();
+        raw.iter().map(|weight| weight / sum).collect()
+    };
+    let layer = |index: usize| {
+        let rows = (0..n_heads).flat_map(|head| (0..n).map(move |query| (head, query)));
+        let weights: Vec<f32> = rows.flat_map(|(head, query)| row(head, query)).collect(); // [n_heads, n, n]
+        Layer::new(kind, index, shape, Weights::Dense(weights.into()))
+    };
+    let tokens = Tokens::from_labels((0..n).map(|place| format!("w{place}")));
+    let items = vec![Item { source: tokens.clone(), target: tokens, ..Item::default() }];
+    let recording = Recording { items, layers: (0..n_layers).map(layer).collect(), provenance: Provenance::default() };
+    measure_all(&recording).unwrap()
 }
 
 /// Tokens with the given labels; `<…>` and `[…]` are special, `␀` is padding, a label with a leading `-` continues the

@@ -6,6 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::syntax::{MARGIN, MIN_WORDS, interval_of_share};
 use super::{Sample, Sums};
 use crate::conllu::{Sentence, note};
 use crate::{AttentionMap, Error, HeadId, Kind, Layer, Recording, Tokens};
@@ -172,8 +173,8 @@ pub struct CoreferenceScore {
     pub head: HeadId,
     /// The share of mentions, 0 to 1.
     pub accuracy: f64,
-    /// Its 95 % interval (Student's t), cut to 0 ..= 1.
-    pub interval: Option<(f64, f64)>,
+    /// Its 95 % interval; see [`interval_of_share`].
+    pub interval: (f64, f64),
     /// What a head gets that always looks at the nearer of the two, or always at the farther: the better of these.
     pub baseline: f64,
     /// Mentions.
@@ -191,9 +192,9 @@ impl CoreferenceSums {
     pub fn scores(&self) -> impl Iterator<Item = CoreferenceScore> {
         self.heads.iter().filter_map(|(head, sums)| {
             let nearer = sums.mean_baseline()?;
-            let interval = sums.interval().map(|(low, high)| (low.max(0.0), high.min(1.0)));
-            let baseline = nearer.max(1.0 - nearer);
-            Some(CoreferenceScore { head: *head, accuracy: sums.mean()?, interval, baseline, n: sums.n })
+            let (accuracy, baseline) = (sums.mean()?, nearer.max(1.0 - nearer));
+            let interval = interval_of_share(accuracy, sums.n);
+            Some(CoreferenceScore { head: *head, accuracy, interval, baseline, n: sums.n })
         })
     }
 }
@@ -201,9 +202,8 @@ impl CoreferenceSums {
 impl CoreferenceScore {
     /// Whether the head is named: ten points over the baseline on twenty mentions or more, and its interval over it, too.
     pub fn is_named(&self) -> bool {
-        let low = self.interval.map_or(f64::NEG_INFINITY, |(low, _)| low);
-        let is_far = self.accuracy - self.baseline >= super::syntax::MARGIN;
-        self.n >= super::syntax::MIN_WORDS && is_far && low > self.baseline
+        let is_far = self.accuracy - self.baseline >= MARGIN;
+        self.n >= MIN_WORDS && is_far && self.interval.0 > self.baseline
     }
 }
 

@@ -55,7 +55,8 @@ impl HeadSums {
 
     /// What the head scores under the measure of this name.
     pub fn score(&self, name: &str) -> Option<Score> {
-        self.scores().find(|(measure, _)| measure.name == name).map(|(_, score)| score)
+        let (measure, sums) = self.sums.iter().find(|(measure, _)| measure.name == name)?;
+        measure.score(sums)
     }
 }
 

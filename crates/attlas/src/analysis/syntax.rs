@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::tree_words::{TreeWords, argmax_but, for_each_word_row};
-use super::{Row, Sample, Sums};
+use super::{Annotations, Columns, Measure, Reads, Row, Rows, Sample, Sums};
 use crate::conllu::Sentence;
-use crate::{AttentionMap, Error, HeadId, Kind, Layer, Recording};
+use crate::{Error, HeadId, Kind, Layer, Recording, Tokens};
 
 /// The farthest fixed offset that is tried as a baseline, in words.
 const MAX_OFFSET: i64 = 10;
@@ -86,7 +87,7 @@ pub struct HeadTrees {
     pub head: HeadId,
     /// For each relation and [`Direction`]: 1 for every word of which the head finds the other end, 0 for every other.
     pub relations: BTreeMap<String, [Sums; 2]>,
-    /// The weight on the other words of each word's phrase; see [`TreeSums::phrases`].
+    /// The scores of the measure `phrase`, whose constituents are those of [`phrases`].
     pub phrase: Sums,
 }
 
@@ -141,8 +142,8 @@ pub struct RelationScore<'a> {
     pub direction: Direction,
     /// The share of words of which it finds the other end, 0 to 1.
     pub accuracy: f64,
-    /// Its 95 % interval (Student's t, words taken as independent), cut to 0 ..= 1.
-    pub interval: Option<(f64, f64)>,
+    /// Its 95 % interval; see [`interval_of_share`].
+    pub interval: (f64, f64),
     /// What the best fixed offset gets on the same words.
     pub baseline: f64,
     /// That offset, from the child to the head, in words.
@@ -159,8 +160,7 @@ impl RelationScore<'_> {
 
     /// Whether the head is named after the relation: ten points over the best fixed offset, and its interval over it, too.
     pub fn is_named(&self) -> bool {
-        let low = self.interval.map_or(f64::NEG_INFINITY, |(low, _)| low);
-        self.n >= MIN_WORDS && self.excess() >= MARGIN && low > self.baseline
+        self.n >= MIN_WORDS && self.excess() >= MARGIN && self.interval.0 > self.baseline
     }
 }
 
@@ -192,8 +192,8 @@ impl TreeSums {
                 let Some((offset, baseline)) = best else { continue };
                 scores.extend(self.heads.iter().filter_map(|head| {
                     let sums = head.relations.get(relation)?[direction as usize];
-                    let interval = sums.interval().map(|(low, high)| (low.max(0.0), high.min(1.0)));
                     let (head, accuracy, n) = (head.head, sums.mean()?, sums.n);
+                    let interval = interval_of_share(accuracy, n);
                     Some(RelationScore { head, relation, direction, accuracy, interval, baseline, offset, n })
                 }));
             }
@@ -214,16 +214,17 @@ impl TreeSums {
         }
         found
     }
+}
 
-    /// The mean weight that each head's words put on the other words of their phrase, and what uniform attention would put
-    /// there.
-    ///
-    /// The phrase of a word is the smallest subtree of two words or more that holds it: the word with all that depends on it,
-    /// or, for a word on which nothing depends, that of the word it depends on. A word whose phrase is the whole sentence does
-    /// not count, and neither does the weight on the word itself.
-    pub fn phrases(&self) -> impl Iterator<Item = (HeadId, &Sums)> {
-        self.heads.iter().map(|head| (head.head, &head.phrase))
-    }
+/// The 95 % interval of a share of `n` words, taken as independent (Wilson 1927): a share of 0 or 1 has one of some width, too,
+/// which Student's t does not give it.
+pub fn interval_of_share(share: f64, n: u64) -> (f64, f64) {
+    const Z: f64 = 1.959_963_984_540_054; // the normal distribution's 97.5 % quantile
+    let n = n as f64;
+    let middle = share + Z * Z / (2.0 * n);
+    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let width = 1.0 + Z * Z / n;
+    (((middle - half) / width).max(0.0), ((middle + half) / width).min(1.0))
 }
 
 /// Measures the heads of self-attention of one kind on text `item`, whose tree is `sentence`.
@@ -245,13 +246,32 @@ pub fn measure_tree(recording: &Recording, item: usize, kind: Kind, sentence: &S
     };
     let words = TreeWords::of(sentence, tokens)?;
     let cases = Cases::of(sentence, &words, kind);
-    let phrases = Phrases::of(sentence, &words);
+    let phrases = words.phrases(sentence, tokens.len());
+    let annotations = match kind {
+        Kind::Encoder => Annotations { source_phrases: phrases, ..Annotations::NONE },
+        _ => Annotations { target_phrases: phrases, ..Annotations::NONE },
+    };
     let heads: Vec<(&Layer, usize)> =
         recording.layers_of(kind).flat_map(|layer| (0..layer.shape.n_heads).map(move |head| (layer, head))).collect();
-    let of_head =
-        |(layer, head): &(&Layer, usize)| Ok(of_map(&recording.map_of(layer, item, *head)?, &words, &cases, &phrases));
+    let of_head = |(layer, head): &(&Layer, usize)| {
+        let map = recording.map_of(layer, item, *head)?;
+        let columns = Arc::new(Columns::of(&map, &annotations));
+        Ok(of_rows(map.id(), &Rows::with_columns(&map, columns, usize::MAX), &words, &cases))
+    };
     let heads = heads.par_iter().map(of_head).collect::<Result<_, Error>>()?;
     Ok(TreeSums { kind, offsets: cases.offsets(), heads, n_sentences: 1, n_left_out: cases.n_left_out })
+}
+
+/// The phrase around each token, as tokens: what the measure `phrase` takes. Shape `[tokens.len()]`.
+///
+/// The phrase of a word is the smallest subtree of two words or more that holds it: the word with all that depends on it, or,
+/// for a word on which nothing depends, that of the word it depends on; from its first token to its last. `None` for tokens of
+/// no word, and for a word whose phrase is the whole sentence, which says nothing.
+///
+/// # Errors
+/// As [`TreeWords::of`].
+pub fn phrases(sentence: &Sentence, tokens: &Tokens) -> Result<Vec<Option<Range<usize>>>, Error> {
+    Ok(TreeWords::of(sentence, tokens)?.phrases(sentence, tokens.len()))
 }
 
 /// The words of a sentence that have a head.
@@ -325,101 +345,73 @@ impl Cases {
 }
 
 /// Reads a head's map once.
-fn of_map(map: &AttentionMap<'_>, words: &TreeWords, cases: &Cases, phrases: &Phrases) -> HeadTrees {
+fn of_rows(head: HeadId, rows: &Rows<'_>, words: &TreeWords, cases: &Cases) -> HeadTrees {
     let n = words.n_units();
     let mut looks_at = vec![None; n]; // [n_units]
     let mut looked_at_by: Vec<(Option<usize>, f64)> = vec![(None, 0.0); n]; // [n_units]
     let mut phrase = Sums::default();
-    let uniform = |unit: usize, row: &Row<'_>| phrases.uniform(unit, words, row);
-    for_each_word_row(map, words, uniform, |row| {
+    let add_phrase = |row: &Row<'_>| {
+        if let Some(Reads::Rows(score)) = Measure::named("phrase").map(|measure| measure.reads) {
+            score(row, 0).into_iter().for_each(|sample| phrase.add(sample));
+        }
+    };
+    for_each_word_row(rows, words, add_phrase, |row| {
         looks_at[row.unit] = argmax_but(row.weights, row.unit);
         for (unit, (by, largest)) in looked_at_by.iter_mut().enumerate() {
             if unit != row.unit && row.weights[unit] > *largest {
                 (*by, *largest) = (Some(row.unit), row.weights[unit]);
             }
         }
-        if let Some(others) = phrases.of_unit(row.unit) {
-            phrase.add(Sample { score: others.map(|unit| row.weights[unit]).sum(), baseline: row.number });
-        }
     });
     let looked_at_by: Vec<Option<usize>> = looked_at_by.into_iter().map(|(by, _)| by).collect();
-    HeadTrees { head: map.id(), relations: cases.sums(&looks_at, &looked_at_by), phrase }
+    HeadTrees { head, relations: cases.sums(&looks_at, &looked_at_by), phrase }
 }
 
-/// The phrase of each unit.
-struct Phrases {
-    /// The units so that every subtree is a stretch. Shape `[n_units]`.
-    order: Vec<usize>,
-    /// Each unit's phrase as a stretch of `order`; `None` where it is the whole sentence. Shape `[n_units]`.
-    stretches: Vec<Option<Range<usize>>>,
-}
-
-impl Phrases {
-    fn of(sentence: &Sentence, words: &TreeWords) -> Phrases {
-        let n = words.n_units();
+impl TreeWords {
+    /// The phrase around each token; see [`phrases`].
+    fn phrases(&self, sentence: &Sentence, n_tokens: usize) -> Vec<Option<Range<usize>>> {
+        let n = self.n_units();
         // a unit hangs where the first of its words hangs whose head is another unit
         let mut heads = vec![None; n]; // [n_units]
         for (index, word) in sentence.words.iter().enumerate() {
-            let (Some(unit), Some(head)) = (words.unit(index), word.head.and_then(|head| words.unit(head))) else {
-                continue;
-            };
-            if unit != head && heads[unit].is_none() {
-                heads[unit] = Some(head);
+            let units = self.unit(index).zip(word.head.and_then(|head| self.unit(head)));
+            if let Some((unit, head)) = units.filter(|(unit, head)| unit != head) {
+                heads[unit] = heads[unit].or(Some(head));
             }
         }
-        let subtrees = Subtrees::of(&heads);
-        let phrase = |unit: usize| {
-            let own = subtrees.stretches[unit].clone();
-            let stretch = if own.len() > 1 { own } else { subtrees.stretches[heads[unit]?].clone() };
-            (stretch.len() > 1 && stretch.len() < n).then_some(stretch)
-        };
-        Phrases { stretches: (0..n).map(phrase).collect(), order: subtrees.order }
-    }
-
-    /// The other units of a unit's phrase; `None` for one whose phrase says nothing.
-    fn of_unit(&self, unit: usize) -> Option<impl Iterator<Item = usize>> {
-        let stretch = self.stretches[unit].clone()?;
-        Some(self.order[stretch].iter().copied().filter(move |other| *other != unit))
-    }
-
-    /// What uniform attention puts on the rest of a unit's phrase.
-    fn uniform(&self, unit: usize, words: &TreeWords, row: &Row<'_>) -> f64 {
-        let n_tokens = |other: usize| words.tokens(other).filter(|key| row.sees(*key)).count();
-        let n: usize = self.of_unit(unit).map_or(0, |others| others.map(n_tokens).sum());
-        n as f64 / row.n_visible().max(1) as f64
+        let subtrees = subtrees(&heads);
+        let mut phrases = vec![None; n_tokens]; // [n_tokens]
+        for unit in 0..n {
+            let is_phrase = |units: &&Range<usize>| units.len() > 1;
+            let own = Some(&subtrees[unit]).filter(is_phrase);
+            let phrase = own.or_else(|| Some(&subtrees[heads[unit]?]).filter(is_phrase));
+            if let Some(units) = phrase.filter(|units| units.len() < n) {
+                let tokens = self.tokens(units.start).start..self.tokens(units.end - 1).end;
+                phrases[self.tokens(unit)].fill(Some(tokens));
+            }
+        }
+        phrases
     }
 }
 
-/// The subtrees of a forest, each as a stretch of one order.
-struct Subtrees {
-    order: Vec<usize>,
-    stretches: Vec<Range<usize>>,
-}
-
-impl Subtrees {
-    /// The subtrees of nodes that hang on `heads`. Nodes that hang on each other in a circle, which merged words can make,
-    /// are no part of any subtree but their own.
-    fn of(heads: &[Option<usize>]) -> Subtrees {
-        let n = heads.len();
-        let mut children: Vec<Vec<usize>> = vec![Vec::new(); n];
-        heads.iter().enumerate().for_each(|(node, head)| head.iter().for_each(|head| children[*head].push(node)));
-        let mut subtrees = Subtrees { order: Vec::with_capacity(n), stretches: vec![0..0; n] };
-        let mut to_do: Vec<(usize, usize)> = Vec::new(); // a node, and how many of its children are done
-        for root in (0..n).filter(|node| heads[*node].is_none()) {
-            to_do.push((root, 0));
-            while let Some((node, n_done)) = to_do.pop() {
-                if n_done == 0 {
-                    subtrees.stretches[node].start = subtrees.order.len();
-                    subtrees.order.push(node);
-                }
-                match children[node].get(n_done) {
-                    Some(child) => to_do.extend([(node, n_done + 1), (*child, 0)]),
-                    None => subtrees.stretches[node].end = subtrees.order.len(),
-                }
-            }
+/// The subtree of each node that hangs on one of `heads`, from its first node to its last. Nodes that hang on each other in a
+/// circle, which words written as one can make, are no part of another's. Shape `[heads.len()]`.
+fn subtrees(heads: &[Option<usize>]) -> Vec<Range<usize>> {
+    let mut subtrees: Vec<Range<usize>> = (0..heads.len()).map(|node| node..node + 1).collect();
+    let mut n_waiting = vec![0; heads.len()]; // children whose subtree is not known
+    heads.iter().flatten().for_each(|head| n_waiting[*head] += 1);
+    let mut known: Vec<usize> = (0..heads.len()).filter(|node| n_waiting[*node] == 0).collect();
+    while let Some(node) = known.pop() {
+        let Some(head) = heads[node] else { continue };
+        let own = subtrees[node].clone();
+        let subtree = &mut subtrees[head];
+        *subtree = subtree.start.min(own.start)..subtree.end.max(own.end);
+        n_waiting[head] -= 1;
+        if n_waiting[head] == 0 {
+            known.push(head);
         }
-        subtrees
     }
+    subtrees
 }
 
 #[cfg(test)]
@@ -512,11 +504,13 @@ mod tests {
 
     #[test]
     fn a_phrase_is_the_smallest_subtree_of_two_words_and_the_whole_sentence_says_nothing() {
-        // The at cat, cat at The, a at dog, dog half way: at saw; saw and "." have the whole sentence as their phrase
-        let sums = measured(&looking(Kind::Encoder, [0, 2, 1, 1, 5, 3, 3]), Kind::Encoder);
-        let phrase = sums.heads[0].phrase;
+        let recording = looking(Kind::Encoder, [0, 2, 1, 1, 5, 3, 3]);
+        let found = phrases(&tree(), &recording.items[0].source).expect("the tree is of the text");
+        assert_eq!(found, [None, Some(1..3), Some(1..3), None, Some(4..6), Some(4..6), None]);
+        // The at cat, cat at The, a at dog, but dog at saw
+        let phrase = measured(&recording, Kind::Encoder).heads[0].phrase;
         assert_eq!((phrase.n, phrase.mean()), (4, Some(0.75)));
-        assert!((phrase.mean_baseline().expect("four words") - 1.0 / 7.0).abs() < 1e-9, "one other token of seven");
+        assert!((phrase.mean_baseline().expect("four words") - 2.0 / 7.0).abs() < 1e-9, "two tokens of seven");
     }
 
     #[test]
@@ -533,6 +527,22 @@ mod tests {
         let score = scores.iter().find(|score| score.is_named()).expect("all");
         assert_eq!((score.n, score.offset, score.baseline, score.accuracy), (50, 1, 0.6, 1.0));
         assert_eq!((sums.n_sentences, sums.n_left_out), (10, 0));
+    }
+
+    #[test]
+    fn the_interval_of_a_share_is_wilsons() {
+        // 8 of 10: (0.8 + 0.19207 ± 1.95996 · √(0.016 + 0.0096037)) / 1.384146
+        let (low, high) = interval_of_share(0.8, 10);
+        assert!((low - 0.490_16).abs() < 1e-5 && (high - 0.943_32).abs() < 1e-5, "{low} {high}");
+        let (low, high) = interval_of_share(1.0, 20);
+        assert!((low - 0.838_87).abs() < 1e-5 && high == 1.0, "{low} {high}");
+    }
+
+    #[test]
+    fn a_subtree_reaches_from_its_first_word_to_its_last() {
+        // 0 ← 1, 1 ← 4, 2 and 3 on each other, 5 alone
+        let found = subtrees(&[None, Some(0), Some(3), Some(2), Some(1), None]);
+        assert_eq!(found, [0..5, 1..5, 2..3, 3..4, 4..5, 5..6]);
     }
 
     #[test]

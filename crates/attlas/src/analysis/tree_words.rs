@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Row, Rows};
 use crate::conllu::Sentence;
-use crate::{AttentionMap, Error, Tokens};
+use crate::{Error, Tokens};
 
 /// The words of a sentence as the tokens that cover them.
 ///
@@ -132,33 +132,30 @@ pub struct WordRow<'a> {
     /// The weight on each unit: the sum over its tokens, the mean over the tokens of this one (Clark et al. 2019, §4.1). What
     /// is missing to 1 lies on special tokens. Shape `[n_units]`.
     pub weights: &'a [f64],
-    /// The mean of a number of each of its tokens' rows.
-    pub number: f64,
 }
 
-/// Reads the rows of a map between the units of a text, in rising order. Holds two rows, whatever the length of the text.
-///
-/// `number` is asked for a number of the row of every token of a unit.
+/// Reads the rows of a map between the units of a text, in rising order: each unit's when all its tokens are read. `also` sees
+/// the row of every token. Holds a row, whatever the length of the text.
 pub fn for_each_word_row(
-    map: &AttentionMap<'_>,
+    rows: &Rows<'_>,
     words: &TreeWords,
-    number: impl Fn(usize, &Row<'_>) -> f64,
+    mut also: impl FnMut(&Row<'_>),
     mut read: impl FnMut(&WordRow<'_>),
 ) {
     let mut weights = vec![0.0; words.n_units()]; // [n_units]
-    let (mut sum, mut n_rows) = (0.0, 0);
-    Rows::of(map).for_each(|row| {
+    let mut n_rows = 0;
+    rows.for_each(|row| {
+        also(row);
         let Some(unit) = words.unit_of_token.get(row.position).copied().flatten() else { return };
-        sum += number(unit, row);
         for (key_unit, weight) in words.unit_of_token.iter().zip(row.weights) {
             key_unit.iter().for_each(|key_unit| weights[*key_unit] += f64::from(*weight));
         }
         n_rows += 1;
         if row.position + 1 == words.tokens[unit].end {
             weights.iter_mut().for_each(|weight| *weight /= f64::from(n_rows));
-            read(&WordRow { unit, weights: &weights, number: sum / f64::from(n_rows) });
+            read(&WordRow { unit, weights: &weights });
             weights.fill(0.0);
-            (sum, n_rows) = (0.0, 0);
+            n_rows = 0;
         }
     });
 }
@@ -241,15 +238,10 @@ pub(super) mod tests {
         let words = TreeWords::of(&sentence, &recording.items[0].source).expect("they are of the sentence");
         let map = recording.map(0, Kind::Encoder, 0, 0).expect("the head exists");
         let mut rows = Vec::new();
-        for_each_word_row(
-            &map,
-            &words,
-            |_, row| row.query as f64,
-            |row| rows.push((row.unit, row.weights.to_vec(), row.number)),
-        );
-        let expected = [(0, [0.1, 0.5], 1.0), (1, [0.3, 0.6], 2.5)];
-        for ((unit, weights, number), (expected_unit, expected, expected_number)) in rows.iter().zip(expected) {
-            assert_eq!((*unit, *number), (expected_unit, expected_number));
+        for_each_word_row(&Rows::of(&map), &words, |_| (), |row| rows.push((row.unit, row.weights.to_vec())));
+        let expected = [(0, [0.1, 0.5]), (1, [0.3, 0.6])];
+        for ((unit, weights), (expected_unit, expected)) in rows.iter().zip(expected) {
+            assert_eq!(*unit, expected_unit);
             assert!(weights.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{weights:?}");
         }
         assert_eq!(rows.len(), 2);

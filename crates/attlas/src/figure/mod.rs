@@ -1,6 +1,7 @@
 //! Pictures of attention maps: laid out once as marks, then written as SVG, PDF or PNG.
 //!
-//! The layout functions [`map`], [`grid`], [`overview`], [`lines`] and [`patches`] take numbers and labels, and return a [`Figure`]: marks in
+//! The layout functions [`map`], [`grid`], [`overview`], [`lines`], [`patches`], [`difference`], [`dots`], [`charts`], [`classes`], [`profile`]
+//! and [`table`] take numbers and labels, and return a [`Figure`]: marks in
 //! one coordinate system, with every text already shaped. Nothing here knows models, recordings or analyses, and no
 //! writer knows what attention is.
 //!
@@ -39,7 +40,11 @@ mod text;
 pub use animation::animated_svg;
 pub use bitmap::Bitmap;
 pub use colormap::Colormap;
-pub use layout::{CellMark, OverviewRow, PatchRow, Pixels, Sign, grid, lines, map, marked_map, overview, patches};
+pub use layout::{
+    Bars, CellClass, CellMark, Chart, ChartAxis, ChartLine, ClassCell, ClassGrid, ClassRow, ClassWords, Dot, Dots,
+    OverviewRow, PatchRow, Pixels, Profile, RowNumber, Sign, Stroke, charts, classes, difference, dots, grid, lines,
+    map, marked_map, overview, patches, profile, table,
+};
 pub use marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 pub use panel::{Axis, Panel};
 pub use scale::{ColorScale, Scales};

@@ -20,6 +20,8 @@ pub struct ColorScale {
     quantity: Quantity,
     low: f32,
     high: f32,
+    /// What is said of the numbers, where that is not the name of their quantity.
+    words: Option<&'static str>,
 }
 
 impl ColorScale {
@@ -46,7 +48,7 @@ impl ColorScale {
         if quantity.is_signed() {
             (least, largest) = (0.0, largest.max(-least));
         }
-        let scale = |kind, low, high| ColorScale { kind, quantity, low, high };
+        let scale = |kind, low, high| ColorScale { kind, quantity, low, high, words: None };
         match kind {
             Scale::Row => scale(kind, 0.0, 1.0),
             Scale::Log if largest > 0.0 => {
@@ -57,9 +59,19 @@ impl ColorScale {
         }
     }
 
+    /// The same scale, whose numbers are called `words`: a number about a map, such as a distance of two.
+    pub fn called(self, words: &'static str) -> ColorScale {
+        ColorScale { words: Some(words), ..self }
+    }
+
     /// What the numbers are.
     pub fn quantity(&self) -> Quantity {
         self.quantity
+    }
+
+    /// What the numbers are, in words.
+    pub(super) fn words(&self) -> &'static str {
+        self.words.unwrap_or(self.quantity.words())
     }
 
     /// The largest number of the scale; where numbers have either sign, −`high` is the least.
@@ -231,7 +243,7 @@ impl Scales {
     /// What is measured and how it becomes a colour, in words.
     pub(super) fn words(&self, n_panels: usize) -> String {
         let scale = self.whole();
-        let (quantity, kind) = (scale.quantity, scale.kind_in_words());
+        let (quantity, kind) = (scale.words(), scale.kind_in_words());
         match self {
             _ if n_panels < 2 || scale.kind == Scale::Row => format!("{quantity}; {kind}"),
             Scales::Shared(_) => format!("{quantity}; {kind}, one scale for all panels"),

@@ -4,6 +4,10 @@
 //! picture, table and film of attlas is drawn from one; `web/src/view.ts` shows the same in the page, and a test holds the
 //! two together.
 
+mod class_looks;
+mod comparison;
+mod distances;
+mod head_classes;
 mod overview;
 mod remarks;
 mod whole;
@@ -11,6 +15,9 @@ mod words;
 
 use std::ops::Range;
 
+pub use comparison::{DifferenceView, comparison, digits};
+pub use distances::distances;
+pub use head_classes::head_classes;
 pub use remarks::captions_of;
 pub use words::title as heads_title;
 

@@ -10,13 +10,15 @@ mod table;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::Kind;
 use attlas::analysis::{HeadSums, MEASURES, Measure, ScoreRow, score_rows};
+use attlas::figure::Style;
+use attlas::output::write_aside;
+use attlas::{Kind, view};
 use clap::Args;
 use serde_json::json;
 
 use self::sources::{Measured, measured};
-use super::draw::StyleArguments;
+use super::draw::{StyleArguments, write_figure};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, RunArguments, Span, check_output, model_files, parse_kind, parse_span};
@@ -184,7 +186,15 @@ impl Form {
 fn write(output: &Path, found: &Measured, arguments: &HeadsArguments) -> Result<(), Failure> {
     let title = arguments.style.title.clone().unwrap_or_else(|| format!("What the heads of {} do", found.model));
     match Form::of(output) {
-        Some(Form::Page | Form::Picture) => Err(Failure::Usage(title)),
+        Some(Form::Page) => {
+            let page = attlas_viewer::heads_page(&found.heads, &title, &found.measured_on)?;
+            Ok(write_aside(output, |file| file.write_all(page.as_bytes()))?)
+        }
+        Some(Form::Picture) => {
+            let style = Style { title, ..arguments.style.style() };
+            let figure = view::head_classes(&found.heads, &found.measured_on, &style);
+            write_figure(output, &figure, &arguments.style)
+        }
         Some(Form::Table) | None => write_table(output, &scores_table(&rows(&found.heads, arguments.find))),
     }
 }

@@ -155,7 +155,7 @@ impl Labels {
 }
 
 /// The least of 1, 2, 5, 10, 20, … whose labels are a line apart.
-fn step(pitch: f32, line: f32, n: usize) -> usize {
+pub fn step(pitch: f32, line: f32, n: usize) -> usize {
     let mut step = 1;
     let mut factors = [2, 5, 10].into_iter().cycle();
     let mut decade = 1;

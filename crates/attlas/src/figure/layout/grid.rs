@@ -6,7 +6,7 @@ use crate::figure::Style;
 use crate::figure::marks::{Anchor, Figure};
 use crate::figure::panel::Panel;
 use crate::figure::raster::{Frame, Pool};
-use crate::figure::scale::{Scales, number};
+use crate::figure::scale::{ColorScale, Scales, number};
 use crate::figure::text::fit;
 
 const LONGEST_LABEL: f32 = 64.0;
@@ -32,30 +32,13 @@ pub fn grid(panels: &[Panel], scales: &Scales, n_columns: usize, style: &Style) 
     let layout = Layout::new(panels, n_columns.max(1), style);
     let mut pool = Pool { rows: 1, columns: 1 };
     for (place, panel) in panels.iter().enumerate() {
-        let (row, column) = (place / layout.n_columns, place % layout.n_columns);
-        let corner = layout.corner(row, column);
-        let [width, height] = layout.plot;
         let scale = scales.of_panel(panel);
-        let frame = Frame { x: corner[0], y: corner[1], width, height, cells_per_point: sheet.cells_per_point };
-        let drawn = sheet.panel(panel, &scale, frame);
-        pool = Pool { rows: pool.rows.max(drawn.rows), columns: pool.columns.max(drawn.columns) };
-
         let title = match scales {
             Scales::Own(_) => format!("{} (to {})", panel.title(), number(scale.high())),
             Scales::Shared(_) => panel.title().to_owned(),
         };
-        if !title.is_empty() {
-            let at = [corner[0], corner[1] - TEXT_SIZE * 0.45];
-            sheet.text(fit(&title, width / TEXT_SIZE), at, 0.0, Anchor::Start, TEXT_SIZE, style.theme.ink());
-        }
-        if column == 0 || !layout.same_rows {
-            layout.rows(panel).place_rows(&mut sheet, corner);
-        }
-        if place + layout.n_columns >= panels.len() || !layout.same_columns {
-            let labels = layout.columns(panel);
-            labels.place_below(&mut sheet, [corner[0], corner[1] + height], labels.stance());
-            sheet.extend(0.0, corner[1] + height + labels.rise(labels.stance()));
-        }
+        let drawn = layout.place(&mut sheet, panels, place, &scale, &title);
+        pool = Pool { rows: pool.rows.max(drawn.rows), columns: pool.columns.max(drawn.columns) };
     }
     if let Some(first) = panels.first() {
         axis_names(&mut sheet, first, &layout, panels.len());
@@ -64,7 +47,7 @@ pub fn grid(panels: &[Panel], scales: &Scales, n_columns: usize, style: &Style) 
 }
 
 /// Sizes and distances of a grid.
-struct Layout {
+pub(super) struct Layout {
     n_columns: usize,
     plot: [f32; 2],
     left: f32,
@@ -74,7 +57,7 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(panels: &[Panel], n_columns: usize, style: &Style) -> Layout {
+    pub fn new(panels: &[Panel], n_columns: usize, style: &Style) -> Layout {
         let same =
             |axis: fn(&Panel) -> &crate::figure::Axis| panels.windows(2).all(|pair| axis(&pair[0]) == axis(&pair[1]));
         let (same_rows, same_columns) = (same(Panel::rows), same(Panel::columns));
@@ -103,6 +86,29 @@ impl Layout {
         layout
     }
 
+    /// Draws the panel at a place with its title, and labels where they are not said elsewhere; says how it is pooled.
+    pub fn place(&self, sheet: &mut Sheet, panels: &[Panel], place: usize, scale: &ColorScale, title: &str) -> Pool {
+        let panel = &panels[place];
+        let (row, column) = (place / self.n_columns, place % self.n_columns);
+        let corner = self.corner(row, column);
+        let [width, height] = self.plot;
+        let frame = Frame { x: corner[0], y: corner[1], width, height, cells_per_point: sheet.cells_per_point };
+        let pool = sheet.panel(panel, scale, frame);
+        if !title.is_empty() {
+            let (at, ink) = ([corner[0], corner[1] - TEXT_SIZE * 0.45], sheet.style.theme.ink());
+            sheet.text(fit(title, width / TEXT_SIZE), at, 0.0, Anchor::Start, TEXT_SIZE, ink);
+        }
+        if column == 0 || !self.same_rows {
+            self.rows(panel).place_rows(sheet, corner);
+        }
+        if place + self.n_columns >= panels.len() || !self.same_columns {
+            let labels = self.columns(panel);
+            labels.place_below(sheet, [corner[0], corner[1] + height], labels.stance());
+            sheet.extend(0.0, corner[1] + height + labels.rise(labels.stance()));
+        }
+        pool
+    }
+
     fn rows(&self, panel: &Panel) -> Labels {
         Labels::new(panel.rows(), self.plot[1] / panel.n_rows() as f32, LONGEST_LABEL)
     }
@@ -125,7 +131,7 @@ impl Layout {
 const SHORTEST: f32 = 24.0;
 
 /// The names of the axes, once: the columns' at the top, the rows' along the left edge.
-fn axis_names(sheet: &mut Sheet, first: &Panel, layout: &Layout, n_panels: usize) {
+pub(super) fn axis_names(sheet: &mut Sheet, first: &Panel, layout: &Layout, n_panels: usize) {
     let muted = sheet.style.theme.muted();
     let x = layout.corner(0, 0)[0];
     let room = Sheet::asked_width(sheet.style).map_or(f32::INFINITY, |asked| asked - x);

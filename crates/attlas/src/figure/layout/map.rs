@@ -11,7 +11,7 @@ use crate::figure::scale::{ColorScale, Scales};
 use crate::figure::text::{fit, shape, visible};
 
 /// The longest label, in points.
-const LONGEST_LABEL: f32 = 96.0;
+pub(super) const LONGEST_LABEL: f32 = 96.0;
 /// The sides of a map, in points, when no size is asked for.
 const SIDE: f32 = 360.0;
 const LARGE_SIDE: f32 = 440.0;
@@ -21,7 +21,7 @@ const READABLE_CELL: f32 = 8.0;
 const MOST_READABLE: f32 = 64.0;
 /// No side is shorter, however few cells it has.
 const SHORTEST_SIDE: f32 = 28.0;
-const NAME_HEIGHT: f32 = NAME_SIZE * 1.9;
+pub(super) const NAME_HEIGHT: f32 = NAME_SIZE * 1.9;
 
 /// One map on a scale: cells, both axes with names and token labels, colour bar, captions.
 ///
@@ -78,7 +78,7 @@ pub fn marked_map(panel: &Panel, scale: &ColorScale, style: &Style, cells: &[Cel
 }
 
 /// Width and height of the cells, beside labels of at most `longest_label` points.
-fn plot_size(panel: &Panel, longest_label: f32, style: &Style) -> [f32; 2] {
+pub(super) fn plot_size(panel: &Panel, longest_label: f32, style: &Style) -> [f32; 2] {
     let (n_rows, n_columns) = (panel.n_rows() as f32, panel.n_columns() as f32);
     let Some(asked) = Sheet::asked_width(style) else {
         let n_most = n_rows.max(n_columns);
@@ -101,7 +101,7 @@ fn plot_size(panel: &Panel, longest_label: f32, style: &Style) -> [f32; 2] {
 }
 
 /// The names of the axes: the columns' above everything, the rows' along the left edge, or below a map too low for it.
-fn axis_names(sheet: &mut Sheet, panel: &Panel, frame: Frame) {
+pub(super) fn axis_names(sheet: &mut Sheet, panel: &Panel, frame: Frame) {
     let muted = sheet.style.theme.muted();
     let name = |text: &str| shape(&visible(text));
     let columns = name(&format!("{} →", panel.columns().name()));

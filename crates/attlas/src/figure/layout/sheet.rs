@@ -45,6 +45,12 @@ impl<'a> Sheet<'a> {
         Sheet { style, colormap, palette, cells_per_point, notes: Vec::new(), marks: Vec::new(), width, height: 0.0 }
     }
 
+    /// Takes the colours that suit another quantity for what is drawn from here on.
+    pub fn recolor(&mut self, quantity: Quantity) {
+        self.colormap = self.style.colormap.suited_to(quantity);
+        self.palette = self.colormap.palette().into();
+    }
+
     /// The body's width where the caller asked for one.
     pub fn asked_width(style: &Style) -> Option<f32> {
         style.size.filter(|size| size.is_finite()).map(|size| size.clamp(160.0, 5000.0) - 2.0 * MARGIN)
@@ -54,6 +60,16 @@ impl<'a> Sheet<'a> {
     pub fn extend(&mut self, right: f32, bottom: f32) {
         self.width = self.width.max(right);
         self.height = self.height.max(bottom);
+    }
+
+    /// The body's width so far.
+    pub fn width(&self) -> f32 {
+        self.width
+    }
+
+    /// The body's height so far.
+    pub fn height(&self) -> f32 {
+        self.height
     }
 
     /// Adds a mark.
@@ -96,7 +112,7 @@ impl<'a> Sheet<'a> {
     }
 
     /// Adds the colour bar below everything so far: what is measured, on which scale, with numbers.
-    fn color_bar(&mut self, scales: &Scales, n_panels: usize) {
+    pub fn color_bar(&mut self, scales: &Scales, n_panels: usize) {
         self.height += 12.0;
         self.paragraph(&scales.words(n_panels), self.style.theme.ink());
         let (width, y) = (self.width.min(WIDEST_BAR), self.height + 3.0);
@@ -152,22 +168,41 @@ impl<'a> Sheet<'a> {
 
     /// The whole figure: heading above the body, colour bar, notes and captions below.
     pub fn finish(mut self, panels: &[&Panel], scales: &Scales, pool: Pool) -> Figure {
-        let style = self.style;
         self.color_bar(scales, panels.len());
+        self.finish_below_bar(panels, scales, pool)
+    }
+
+    /// [`finish`](Self::finish) where the colour bar stands already.
+    pub fn finish_below_bar(mut self, panels: &[&Panel], scales: &Scales, pool: Pool) -> Figure {
+        let style = self.style;
         self.height += 3.0;
         let n_missing = panels.iter().flat_map(|panel| panel.weights()).filter(|weight| !weight.is_finite()).count();
         if n_missing > 0 {
             self.missing(n_missing);
         }
         let notes = [std::mem::take(&mut self.notes), notes(panels, scales, pool)].concat();
-        for note in notes.iter().chain(&style.captions) {
-            self.paragraph(note, style.theme.muted());
-        }
-
         let title = match panels {
             [panel] if style.title.is_empty() => panel.title(),
             _ => &style.title,
         };
+        self.close(title, &notes, describe(panels, scales, style))
+    }
+
+    /// The whole figure of a body that needs no colour bar any more: heading above it, notes and captions below. `what` says what it shows.
+    pub fn finish_without_colors(mut self, what: &str) -> Figure {
+        let style = self.style;
+        self.height += 6.0;
+        let description = visible(&format!("{what} {}", style.captions.join(" ")));
+        let notes = std::mem::take(&mut self.notes);
+        self.close(&style.title, &notes, description)
+    }
+
+    /// Heading, notes and captions around what there is.
+    pub fn close(mut self, title: &str, notes: &[String], description: String) -> Figure {
+        let style = self.style;
+        for note in notes.iter().chain(&style.captions) {
+            self.paragraph(note, style.theme.muted());
+        }
         let heading = wrap(title, self.width / TITLE_SIZE);
         let heading_height = heading.len() as f32 * TITLE_SIZE * 1.25 + if heading.is_empty() { 0.0 } else { 8.0 };
         for mark in &mut self.marks {
@@ -183,7 +218,7 @@ impl<'a> Sheet<'a> {
             ground: style.theme.ground(),
             marks: self.marks,
             title: if title.is_empty() { String::new() } else { visible(title) },
-            description: describe(panels, scales, style),
+            description,
             pixels_per_point: pixels_per_point(style),
         }
     }
@@ -221,7 +256,7 @@ fn describe(panels: &[&Panel], scales: &Scales, style: &Style) -> String {
         n => format!("{n} maps"),
     };
     let axes = format!("rows are {}, columns are {}", rows.name(), columns.name());
-    visible(&format!("{maps} ({}); {axes}. {}", scales.whole().quantity(), style.captions.join(" ")))
+    visible(&format!("{maps} ({}); {axes}. {}", scales.whole().words(), style.captions.join(" ")))
 }
 
 /// Breaks text into lines of at most `width` ems; a word that is too long is elided.

@@ -1,0 +1,216 @@
+//! `attlas film --curves`: when heads come to do what they do, as a picture, a table of rows, and in words.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use attlas::figure::Style;
+use attlas::output::write_aside;
+use attlas_train::data::{BadLines, read_pairs};
+use attlas_train::film::{Choice, Criterion, Curve, Curves, Options, Texts};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use serde_json::Value;
+
+use super::film::FilmArguments;
+use super::record::without_advice;
+use super::train::say_wider_lines;
+use super::{counted, draw};
+use crate::failure::{Failure, Outcome};
+use crate::inputs::{check_output, read_lines, read_text};
+use crate::progress::Progress;
+use crate::terminal::{Terminal, printable, wrapped};
+use crate::words::inert_json;
+
+/// Sentences of a kind and measure that are said; the others are counted.
+const MOST_SENTENCES: usize = 4;
+
+/// The columns of a table of curves.
+const COLUMNS: &str = "step,kind,layer,head,measure,score,baseline,low,high,n_rows,threshold,named,absent";
+
+/// What `attlas film` takes for curves.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Curves")]
+pub struct CurvesArguments {
+    /// Draw the scores of all heads over the checkpoints instead of the maps of some.
+    #[arg(long)]
+    pub curves: bool,
+    /// Measure heads on these pairs instead of TEXT: source, tab, target on each line.
+    #[arg(long, value_name = "FILE.tsv", conflicts_with_all = ["lines", "target"])]
+    pub pairs: Option<PathBuf>,
+    /// Measure heads on these texts instead of TEXT, one on each line; the decoder reads the last checkpoint's translations.
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    pub lines: Option<PathBuf>,
+    /// A measure whose curves are drawn and told; repeat for several [default: those under which some head changes].
+    #[arg(long = "measure", value_name = "NAME", requires = "curves", value_parser = PossibleValuesParser::new(Criterion::names()))]
+    pub measures: Vec<String>,
+    /// Width of the picture: 16cm, 160mm, 6in, or points [default: by content].
+    #[arg(long, value_name = "WIDTH", requires = "curves", value_parser = draw::parse_width)]
+    pub width: Option<f32>,
+    /// Print the scores as a JSON array: one row for each step, head and measure.
+    #[arg(long, requires = "curves")]
+    pub json: bool,
+}
+
+impl CurvesArguments {
+    /// The files of texts.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.pairs.iter().chain(&self.lines).map(PathBuf::as_path)
+    }
+}
+
+/// Measures, and writes and tells what was asked for.
+pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    let output = arguments.output.as_ref().map(|path| Ok::<_, Failure>((Format::of(path)?, path))).transpose()?;
+    if let Some((_, path)) = output {
+        check_output(path, arguments.text.iter().map(Path::new).chain(arguments.curves.files()))?;
+    }
+    let text = arguments.text.as_ref().map(|raw| read_text(raw, "TEXT")).transpose()?;
+    let (curves, outcome) = measured(arguments, text, &arguments.options()?)?;
+    let choice = if arguments.curves.measures.is_empty() { Choice::Changing } else { Choice::All };
+    let curves = curves.only(&arguments.curves.measures);
+    if let Some((format, path)) = output {
+        match format {
+            Format::Csv => write_aside(path, |file| write_csv(file, &curves))?,
+            Format::Picture(format) => {
+                let style = Style { size: arguments.curves.width, ..Style::default() };
+                format.write(&curves.figure(choice, &style), path)?;
+            }
+        }
+    }
+    if arguments.curves.json {
+        let rows = serde_json::to_string(&curves.rows().collect::<Vec<_>>());
+        let rows = rows.map_err(|error| Failure::Output(format!("the scores cannot be written as JSON: {error}")))?;
+        writeln!(terminal, "{}", inert_json(&rows))?;
+        return Ok(outcome);
+    }
+    if let Some((_, path)) = output {
+        let n_checkpoints = counted(curves.frames.len(), "checkpoint");
+        writeln!(terminal, "{}: curves over {n_checkpoints}", printable(&path.display().to_string()))?;
+    }
+    say_emergence(&curves, terminal)?;
+    Ok(outcome)
+}
+
+/// What curves can be written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Csv,
+    Picture(draw::Format),
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Format, Failure> {
+        if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
+            return Ok(Format::Csv);
+        }
+        let other = |_| Failure::Usage(format!("-o {}: curves are .svg, .pdf, .png or .csv files", path.display()));
+        Ok(Format::Picture(draw::Format::of(path).map_err(other)?))
+    }
+}
+
+/// The curves of the texts that were given, and whether some were left out.
+pub fn measured(
+    arguments: &FilmArguments,
+    text: Option<String>,
+    options: &Options,
+) -> Result<(Curves, Outcome), Failure> {
+    let (texts, outcome) = texts(&arguments.curves, text, options.target.as_deref())?;
+    let mut progress: Option<Progress> = None;
+    let curves = Curves::of(&arguments.folder, &texts, options, &mut |_, all| {
+        progress.get_or_insert_with(|| Progress::new("checkpoint", all)).step();
+    })?;
+    Ok((curves, outcome))
+}
+
+/// What heads are measured on.
+fn texts(arguments: &CurvesArguments, text: Option<String>, target: Option<&str>) -> Result<(Texts, Outcome), Failure> {
+    if let Some(path) = &arguments.pairs {
+        let text = read_pairs(path, BadLines::Refuse).map_err(without_advice)?;
+        say_wider_lines(text.n_wider);
+        return Ok((Texts::Pairs(text.pairs), Outcome::Done));
+    }
+    if let Some(path) = &arguments.lines {
+        let (sources, some_skipped) = read_lines(path)?;
+        let outcome = if some_skipped { Outcome::SomeSkipped } else { Outcome::Done };
+        return Ok((Texts::Sources(sources), outcome));
+    }
+    let Some(text) = text else {
+        return Err(Failure::Usage("heads are measured on a text: give TEXT, --pairs FILE.tsv or --lines FILE".into()));
+    };
+    let texts = match target {
+        Some(target) => Texts::Pairs(vec![(text, target.to_owned())]),
+        None => Texts::Sources(vec![text]),
+    };
+    Ok((texts, Outcome::Done))
+}
+
+/// Says what heads become, and lose; of those that are named at every checkpoint how many there are.
+pub fn say_emergence(curves: &Curves, terminal: &mut Terminal) -> Result<(), Failure> {
+    for group in curves.curves.chunk_by(|a, b| (a.kind, a.criterion) == (b.kind, b.criterion)) {
+        say_group(group, curves, terminal)?;
+    }
+    if !curves.curves.iter().any(|curve| curve.emergence().is_change()) {
+        writeln!(terminal, "No head becomes anything on these texts, or loses it.")?;
+    }
+    let how = format!(
+        "Measured on {}, at {}; between them nothing is known. A head becomes what it does at the first one from which on it is          named to the end. Weights are not importance.",
+        curves.measured_on(),
+        counted(curves.frames.len(), "checkpoint")
+    );
+    for line in wrapped(&how, terminal.width) {
+        writeln!(terminal, "{}", terminal.dim(&line))?;
+    }
+    Ok(())
+}
+
+/// The sentences about the heads of a kind under a criterion: what is gained before what is lost, the earliest first.
+fn say_group(group: &[Curve], curves: &Curves, terminal: &mut Terminal) -> Result<(), Failure> {
+    let (kind, title) = (group[0].kind.name(), group[0].criterion.title);
+    let (mut changing, others): (Vec<&Curve>, Vec<&Curve>) =
+        group.iter().partition(|curve| curve.emergence().is_change());
+    changing.sort_by_key(|curve| {
+        let since = curve.emergence().since;
+        (since.is_none(), since, curve.head)
+    });
+    for curve in changing.iter().take(MOST_SENTENCES) {
+        say(kind, &curve.sentence(&curves.frames).unwrap_or_default(), terminal)?;
+    }
+    let rest: Vec<&&Curve> = changing.iter().skip(MOST_SENTENCES).collect();
+    if !rest.is_empty() {
+        let n_gain = rest.iter().filter(|curve| curve.emergence().since.is_some()).count();
+        let n_lose = rest.len() - n_gain;
+        let parts = [(n_gain, "become"), (n_lose, "lose it, once")].into_iter().filter(|(n, _)| *n > 0);
+        let parts: Vec<String> = parts.map(|(n, verb)| format!("{n} more {verb} {title}")).collect();
+        say(kind, &format!("{} (--json has all)", parts.join(", ")), terminal)?;
+    }
+    let n_always = others.iter().filter(|curve| curve.emergence().is_any()).count();
+    if n_always > 0 {
+        let verb = if n_always == 1 { "is" } else { "are" };
+        say(kind, &format!("{} {verb} {title} at every checkpoint", counted(n_always, "head")), terminal)?;
+    }
+    Ok(())
+}
+
+/// A line about heads of a kind, continued under itself where it is longer than the terminal is wide.
+fn say(kind: &str, line: &str, terminal: &mut Terminal) -> Result<(), Failure> {
+    let lines = wrapped(line, terminal.width.saturating_sub(8).max(20));
+    for (kind, line) in std::iter::once(kind).chain(std::iter::repeat("")).zip(lines) {
+        writeln!(terminal, "{kind:<8}{line}")?;
+    }
+    Ok(())
+}
+
+/// The rows as CSV; what is absent is empty.
+fn write_csv(file: &mut impl Write, curves: &Curves) -> std::io::Result<()> {
+    writeln!(file, "{COLUMNS}")?;
+    for row in curves.rows() {
+        let row = serde_json::to_value(row)?;
+        let cell = |column: &str| match &row[column] {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            value => value.to_string(),
+        };
+        writeln!(file, "{}", COLUMNS.split(',').map(cell).collect::<Vec<_>>().join(","))?;
+    }
+    Ok(())
+}
