@@ -165,38 +165,48 @@ fn run_survey(
 
 fn run_merge(arguments: &MergeArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     TableFormat::of(&arguments.output)?;
-    attlas::output::check_place(&arguments.output).map_err(Failure::from)?;
+    attlas::output::check_place(&arguments.output)?;
     let mut merged: Option<(&Path, SurveyFile)> = None;
     for (index, path) in arguments.surveys.iter().enumerate() {
         // a survey that is given twice would count twice, and nobody means that
-        if let Err(failure) = refuse_inputs(path, arguments.surveys[..index].iter().map(PathBuf::as_path)) {
-            let _ = failure;
+        if refuse_inputs(path, arguments.surveys[..index].iter().map(PathBuf::as_path)).is_err() {
             return Err(Failure::Usage(format!("{} is given twice; its texts would count twice", path.display())));
         }
         let file = read_survey(path)?;
-        let name = path.display();
-        if file.about.position.is_some() {
-            return Err(Failure::Input(format!(
-                "{name} is a survey that is not done; the command that began it goes on with it"
-            )));
+        match &mut merged {
+            Some((first, all)) => add_survey(all, first, file, path)?,
+            None => merged = Some((path, refuse_unfinished(file, path)?)),
         }
-        let Some((first, merged)) = &mut merged else {
-            merged = Some((path, file));
-            continue;
-        };
-        if let Some(why) = file.about.differs_from(&merged.about) {
-            return Err(Failure::Input(format!("{name} {why} as {}; surveys of one model merge", first.display())));
-        }
-        for twice in merged.about.overlap(&file.about) {
-            remark(&format!("{name} has texts of {twice} that an earlier survey has, too: they count twice"));
-        }
-        merged.about.merge(file.about);
-        merged.survey.merge(file.survey);
     }
     let Some((_, mut file)) = merged else { return Ok(Outcome::Done) };
     file.about.finish();
     finish(&file, &arguments.output, arguments.json, terminal)?;
     Ok(Outcome::Done)
+}
+
+/// Takes the survey at `path` into those before it, of which `first` is the first.
+fn add_survey(all: &mut SurveyFile, first: &Path, file: SurveyFile, path: &Path) -> Result<(), Failure> {
+    let (file, name) = (refuse_unfinished(file, path)?, path.display());
+    if let Some(why) = file.about.differs_from(&all.about) {
+        return Err(Failure::Input(format!("{name} {why} as {}; surveys of one model merge", first.display())));
+    }
+    for twice in all.about.overlap(&file.about) {
+        remark(&format!("{name} has texts of {twice} that an earlier survey has, too: they count twice"));
+    }
+    all.about.merge(file.about);
+    all.survey.merge(file.survey);
+    Ok(())
+}
+
+/// A state lacks the texts that are still to be surveyed.
+fn refuse_unfinished(file: SurveyFile, path: &Path) -> Result<SurveyFile, Failure> {
+    match file.about.position {
+        None => Ok(file),
+        Some(_) => {
+            let why = "is a survey that is not done; the command that began it goes on with it";
+            Err(Failure::Input(format!("{} {why}", path.display())))
+        }
+    }
 }
 
 /// Writes the survey and prints what it found.

@@ -35,20 +35,23 @@ pub fn print_survey(file: &SurveyFile, resamples: &Resamples, terminal: &mut Ter
     }
     for kind in Kind::ALL {
         for measure in &MEASURES {
-            let mut of: Vec<&ScoreRow> =
-                rows.iter().filter(|row| row.named && row.kind == kind && row.measure == measure.name).collect();
-            if of.is_empty() {
-                continue;
-            }
-            of.sort_by(|a, b| b.score.unwrap_or_default().total_cmp(&a.score.unwrap_or_default()));
-            let baseline = of.iter().filter_map(|row| row.baseline).reduce(f64::max);
-            let baseline = baseline.map_or("–".to_owned(), |baseline| format!("{baseline:.2}"));
-            let threshold = of[0].threshold.unwrap_or_default();
-            let begin = format!("{:<8}{:<20}{baseline:<9}{threshold:<10.2}", kind.name(), measure.title_for(kind));
-            writeln!(terminal, "{begin}{}", heads(&of, terminal.width.saturating_sub(width(&begin)).max(24)))?;
+            let of = |row: &&ScoreRow| row.named && row.kind == kind && row.measure == measure.name;
+            print_named(measure.title_for(kind), rows.iter().filter(of).collect(), terminal)?;
         }
     }
     print_notes(file, terminal)
+}
+
+/// A line of the heads that are named for one thing, if there are any.
+fn print_named(title: &str, mut rows: Vec<&ScoreRow>, terminal: &mut Terminal) -> Result<(), Failure> {
+    let Some(first) = rows.first() else { return Ok(()) };
+    let (kind, threshold) = (first.kind, first.threshold.unwrap_or_default());
+    rows.sort_by(|a, b| b.score.unwrap_or_default().total_cmp(&a.score.unwrap_or_default()));
+    let baseline = rows.iter().filter_map(|row| row.baseline).reduce(f64::max);
+    let baseline = baseline.map_or("–".to_owned(), |baseline| format!("{baseline:.2}"));
+    let begin = format!("{:<8}{title:<20}{baseline:<9}{threshold:<10.2}", kind.name());
+    writeln!(terminal, "{begin}{}", heads(&rows, terminal.width.saturating_sub(width(&begin)).max(24)))?;
+    Ok(())
 }
 
 /// `L0H3 0.93 (0.91–0.95) and 2 more`, as many as there is room for.

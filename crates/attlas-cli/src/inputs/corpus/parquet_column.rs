@@ -61,6 +61,8 @@ impl ParquetColumn {
         if let Some(codec) =
             groups.iter().map(|group| group.column(*index).compression()).find(|codec| !can_unpack(*codec))
         {
+            let codec = codec.to_string();
+            let codec = codec.split('(').next().unwrap_or_default();
             return Err(failed(format!(
                 "column \"{column}\" is packed with {codec}, which attlas cannot unpack; write it with Snappy, gzip or none, \
                  for example with pyarrow: write_table(table, path, compression=\"snappy\")"
