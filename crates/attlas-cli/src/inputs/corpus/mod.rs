@@ -94,7 +94,7 @@ pub enum TextsOf {
     /// Lines of JSON.
     Json(JsonLines),
     /// A column.
-    Column(ParquetColumn),
+    Column(Box<ParquetColumn>),
     /// Sentences, how many were read, and how far the file is.
     Sentences(Box<Sentences<BufReader<Counted>>>, u64, Arc<AtomicU64>, u64),
 }
@@ -156,7 +156,7 @@ impl CorpusFile {
             CorpusFormat::Lines => TextsOf::Lines(Lines::open(&self.path, lines::text)?),
             CorpusFormat::Tsv => TextsOf::Lines(Lines::open(&self.path, lines::pair)?),
             CorpusFormat::Jsonl => TextsOf::Json(JsonLines::open(&self.path, &names.field)?),
-            CorpusFormat::Parquet => TextsOf::Column(ParquetColumn::open(&self.path, &names.column)?),
+            CorpusFormat::Parquet => TextsOf::Column(Box::new(ParquetColumn::open(&self.path, &names.column)?)),
             CorpusFormat::Conllu => {
                 let file = File::open(&self.path);
                 let file = file.map_err(|error| Failure::Input(format!("{}: {error}", self.path.display())))?;

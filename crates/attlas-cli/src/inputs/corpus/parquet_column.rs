@@ -135,10 +135,10 @@ impl ParquetColumn {
 
 /// Whether a column holds one text a row.
 fn holds_texts(column: &ColumnDescriptor) -> bool {
-    let is_text = match (column.logical_type_ref(), column.converted_type()) {
-        (Some(LogicalType::String), _) | (None, ConvertedType::UTF8 | ConvertedType::NONE) => true,
-        _ => false,
-    };
+    let is_text = matches!(
+        (column.logical_type_ref(), column.converted_type()),
+        (Some(LogicalType::String), _) | (None, ConvertedType::UTF8 | ConvertedType::NONE)
+    );
     column.physical_type() == Physical::BYTE_ARRAY
         && is_text
         && column.max_rep_level() == 0
