@@ -9,7 +9,7 @@ use strsim::osa_distance;
 
 use crate::commands::{
     align, compare, completions, describe, draw, evaluate, export, film, heads, import, info, man, models, record,
-    show, tokens, train,
+    show, survey, tokens, train,
 };
 use crate::inputs::RawText;
 use crate::terminal::ColorChoice;
@@ -137,6 +137,8 @@ pub enum Command {
     Info(info::InfoArguments),
     /// Say in a few sentences what the heads do with a text, each with its number.
     Describe(describe::DescribeArguments),
+    /// Survey what the heads do over a corpus, or merge surveys.
+    Survey(survey::SurveyArguments),
     /// Show how a model cuts a text into tokens.
     Tokens(tokens::TokensArguments),
     /// List the model families that can be read.

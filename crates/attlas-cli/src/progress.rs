@@ -61,6 +61,53 @@ impl Drop for Progress {
     }
 }
 
+/// A computation of which only a share is known.
+pub struct ShareProgress {
+    began: Instant,
+    /// The share that was done when it began to be computed.
+    first: Option<f64>,
+    said: Option<Instant>,
+    is_terminal: bool,
+}
+
+impl ShareProgress {
+    /// A computation that begins, or goes on.
+    pub fn new() -> ShareProgress {
+        ShareProgress { began: Instant::now(), first: None, said: None, is_terminal: stderr().is_terminal() }
+    }
+
+    /// Says how much is done, as a share and in words, if it is time to.
+    pub fn at(&mut self, share: f64, done: impl FnOnce() -> String) {
+        // what was done before tells nothing of the speed
+        let Some(first) = self.first else {
+            (self.first, self.began) = (Some(share), Instant::now());
+            return;
+        };
+        let every = if self.is_terminal { REWRITE_EVERY } else { LINE_EVERY };
+        let is_due = self.said.map_or(self.began.elapsed() >= FIRST_AFTER, |said| said.elapsed() >= every);
+        if !is_due || share <= first {
+            return;
+        }
+        self.said = Some(Instant::now());
+        let left = self.began.elapsed().as_secs_f64() * (1.0 - share) / (share - first);
+        let line = format!("{}, {:.0} %, {} left", done(), 100.0 * share, duration(left));
+        if self.is_terminal {
+            // nothing is left to do when standard error is closed
+            let _ = write!(stderr(), "\r\x1b[K{line}");
+        } else {
+            remark(&line);
+        }
+    }
+}
+
+impl Drop for ShareProgress {
+    fn drop(&mut self) {
+        if self.is_terminal && self.said.is_some() {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
+    }
+}
+
 /// `12 of 24 maps, 3 s left`.
 fn line(part: &str, n: usize, n_done: usize, elapsed: Duration) -> String {
     let left = elapsed.as_secs_f64() / n_done.max(1) as f64 * n.saturating_sub(n_done) as f64;

@@ -57,7 +57,7 @@ pub fn read_pairs(path: &Path, bad_lines: BadLines) -> Result<Text, Error> {
     let mut n_lines = 0;
     for line in body.split(|byte| *byte == b'\n') {
         n_lines += 1;
-        match parse_line(line) {
+        match pair_of_line(line) {
             Ok((source, target, is_wider)) => {
                 text.pairs.push((source, target));
                 text.n_wider += usize::from(is_wider);
@@ -81,7 +81,10 @@ pub fn read_pairs(path: &Path, bad_lines: BadLines) -> Result<Text, Error> {
 }
 
 /// Source and target of one line, and whether it has further columns.
-fn parse_line(line: &[u8]) -> Result<(String, String, bool), String> {
+///
+/// # Errors
+/// What is wrong with it, to follow on its place: `has no tab`.
+pub fn pair_of_line(line: &[u8]) -> Result<(String, String, bool), String> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let line = std::str::from_utf8(line).map_err(|_| "is no valid UTF-8".to_string())?;
     let mut columns = line.split('\t');

@@ -55,6 +55,7 @@ pub mod regular_file;
 pub mod safetensors_header;
 mod scoring;
 mod stored;
+pub mod survey;
 pub mod tensor_file;
 mod tokens;
 pub mod view;

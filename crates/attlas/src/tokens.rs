@@ -74,6 +74,12 @@ impl Tokens {
         self.tokens.len()
     }
 
+    /// The numbers of the tokens that are not padding; all, where there are no tokens.
+    pub(crate) fn without_padding<T: Copy>(&self, numbers: &[T]) -> Vec<T> {
+        let is_real = |at: usize| self.tokens.get(at).is_none_or(|token| token.role != TokenRole::Padding);
+        numbers.iter().enumerate().filter(|(at, _)| is_real(*at)).map(|(_, number)| *number).collect()
+    }
+
     /// Whether there is no token.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()

@@ -20,6 +20,7 @@ pub mod man;
 pub mod models;
 pub mod record;
 pub mod show;
+pub mod survey;
 pub mod tokens;
 pub mod train;
 

@@ -1,5 +1,6 @@
 //! What commands read: texts, models, recordings.
 
+mod corpus;
 mod hub;
 mod model;
 mod named_span;
@@ -9,9 +10,10 @@ mod senses;
 mod span;
 mod text;
 
+pub use corpus::{CorpusFile, CorpusFormat, CorpusItem, CorpusText, FileIdentity, TextNames, TextsOf};
 pub use model::{
-    IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, parse_ids, run_given, run_ids,
-    run_inputs, run_texts,
+    IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, model_place, parse_ids, run_given,
+    run_ids, run_inputs, run_texts,
 };
 pub use named_span::{NamedSpan, parse_named_span};
 pub use own_output::{check_output, files_in, model_files, refuse_inputs};

@@ -218,19 +218,8 @@ fn parse_max_tokens(text: &str) -> Result<usize, String> {
 
 /// Loads the model that the command line names, or the embedded one.
 pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
-    let mut model = match &arguments.model {
-        Some(name) => {
-            if let Some(revision) = arguments.revision.as_ref().filter(|_| name.exists()) {
-                let name = name.display();
-                return Err(Failure::Usage(format!(
-                    "--revision {revision} is for models of the hub, but {name} is a file or folder of this machine"
-                )));
-            }
-            // a folder's name may be no text; the hub's names are
-            let path = match name.to_str() {
-                Some(name) => model_path(name, arguments.revision.as_deref(), arguments.allow_http)?,
-                None => name.clone(),
-            };
+    let mut model = match model_place(arguments)? {
+        Some(path) => {
             let (adapter, tokenizer) = (arguments.adapter.clone(), arguments.tokenizer.clone());
             Model::load_with(&path, &LoadOptions { adapter, tokenizer })?
         }
@@ -238,6 +227,22 @@ pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
     };
     model.set_languages(arguments.from.as_deref(), arguments.to.as_deref())?;
     Ok(model)
+}
+
+/// The folder or file of the model that the command line names; `None` for the embedded one.
+pub fn model_place(arguments: &ModelArguments) -> Result<Option<PathBuf>, Failure> {
+    let Some(name) = &arguments.model else { return Ok(None) };
+    if let Some(revision) = arguments.revision.as_ref().filter(|_| name.exists()) {
+        let name = name.display();
+        return Err(Failure::Usage(format!(
+            "--revision {revision} is for models of the hub, but {name} is a file or folder of this machine"
+        )));
+    }
+    // a folder's name may be no text; the hub's names are
+    Ok(Some(match name.to_str() {
+        Some(name) => model_path(name, arguments.revision.as_deref(), arguments.allow_http)?,
+        None => name.clone(),
+    }))
 }
 
 /// Runs the model on texts: with the targets given, or generating them.

@@ -35,6 +35,8 @@ pub enum Cells {
     Number(Vec<Option<f64>>),
     /// True or false.
     Flag(Vec<Option<bool>>),
+    /// JSON: a value in JSON, its text elsewhere.
+    Json(Vec<Option<Value>>),
     /// Bytes, in Parquet alone: other formats leave the column out.
     Bytes(Vec<Option<Vec<u8>>>),
 }
@@ -119,6 +121,7 @@ impl Cells {
             Cells::Whole(cells) => cells.len(),
             Cells::Number(cells) => cells.len(),
             Cells::Flag(cells) => cells.len(),
+            Cells::Json(cells) => cells.len(),
             Cells::Bytes(cells) => cells.len(),
         }
     }
@@ -129,6 +132,7 @@ impl Cells {
             Cells::Whole(cells) => cells.get(row).copied().flatten().into(),
             Cells::Number(cells) => cells.get(row).copied().flatten().into(), // what is not finite becomes null
             Cells::Flag(cells) => cells.get(row).copied().flatten().into(),
+            Cells::Json(cells) => cells.get(row).cloned().flatten().into(),
             Cells::Bytes(_) => Value::Null,
         }
     }
@@ -137,6 +141,7 @@ impl Cells {
     fn csv(&self, row: usize) -> String {
         match (self, self.json(row)) {
             (_, Value::Null) => String::new(),
+            (Cells::Json(_), value) => csv_field(&value.to_string()),
             (_, Value::String(text)) => csv_field(&text),
             (_, value) => value.to_string(),
         }
@@ -174,6 +179,7 @@ mod tests {
             ("n", Cells::Whole(vec![Some(-3), None])),
             ("score", Cells::Number(vec![Some(0.5), Some(f64::NAN)])),
             ("named", Cells::Flag(vec![Some(true), None])),
+            ("list", Cells::Json(vec![Some(serde_json::json!([{ "a": "é" }])), None])),
             ("sums", Cells::Bytes(vec![Some(vec![0, 255]), None])),
         ];
         Table { columns, notes: vec![("about".into(), "a test".into())] }
@@ -188,7 +194,10 @@ mod tests {
     #[test]
     fn csv_keeps_texts_texts_and_leaves_empty_what_is_not_there() {
         let text = written(|file| write_csv(file, &table()));
-        assert_eq!(text, "word,n,score,named\n\"'=a \"\"b\"\"⟨U+009B⟩\",-3,0.5,true\n,,,\n");
+        assert_eq!(
+            text,
+            "word,n,score,named,list\n\"'=a \"\"b\"\"⟨U+009B⟩\",-3,0.5,true,\"[{\"\"a\"\":\"\"é\"\"}]\"\n,,,,\n"
+        );
     }
 
     #[test]
@@ -196,7 +205,7 @@ mod tests {
         let text = written(|file| write_json(file, &table()));
         let rows: Value = serde_json::from_str(&text).expect("it is JSON");
         assert_eq!(rows[0]["word"], "=a \"b\"\u{9b}");
-        assert_eq!(rows[1], serde_json::json!({ "word": null, "n": null, "score": null, "named": null }));
+        assert_eq!(rows[1], serde_json::json!({ "word": null, "n": null, "score": null, "named": null, "list": null }));
         assert!(!text.contains('\u{9b}'), "{text}");
     }
 

@@ -42,7 +42,7 @@ fn written(file: &mut (impl Write + Send), table: &Table) -> Result<(), ParquetE
 
 fn column_type(name: &str, cells: &Cells) -> Result<TypePtr, ParquetError> {
     let (physical, logical) = match cells {
-        Cells::Text(_) => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        Cells::Text(_) | Cells::Json(_) => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
         Cells::Whole(_) => (Physical::INT64, None),
         Cells::Number(_) => (Physical::DOUBLE, None),
         Cells::Flag(_) => (Physical::BOOLEAN, None),
@@ -56,6 +56,9 @@ fn write_cells(column: &mut SerializedColumnWriter<'_>, cells: &Cells) -> Result
     match cells {
         Cells::Text(cells) => {
             write_some::<ByteArrayType, _>(column, cells, |text| Some(ByteArray::from(text.as_str())))
+        }
+        Cells::Json(cells) => {
+            write_some::<ByteArrayType, _>(column, cells, |value| Some(ByteArray::from(value.to_string().as_str())))
         }
         Cells::Whole(cells) => write_some::<Int64Type, _>(column, cells, |number| Some(*number)),
         Cells::Number(cells) => {

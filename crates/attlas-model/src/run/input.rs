@@ -9,7 +9,7 @@ use super::generate::Decoding;
 use crate::Error;
 use crate::block::pass::Array;
 use crate::config::{Architecture, Frames, Length, OtherGrids, Patches, Positions, Reads, Stack};
-use crate::model::Model;
+use crate::model::{Model, Side};
 
 /// One text: what the encoder reads and what the decoder reads. A model without one of them leaves that side empty.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -112,7 +112,11 @@ impl Model {
         Ok(Tokens { text: String::new(), tokens: (0..frames.n_positions).map(token).collect() })
     }
 
-    pub(crate) fn check_input(&self, input: &Input, index: usize, decoding: Decoding) -> Result<(), Error> {
+    /// Refuses an input that the model cannot run; `index` is what messages call it.
+    ///
+    /// # Errors
+    /// No tokens, an id without embedding, a text longer than the model's positions.
+    pub fn check_input(&self, input: &Input, index: usize, decoding: Decoding) -> Result<(), Error> {
         let architecture = &self.transformer.architecture;
         let sides =
             [("source", &input.source, &architecture.encoder), ("target", &input.target, &architecture.decoder)];
@@ -170,6 +174,16 @@ impl Model {
             self.check_segments(input, index)?;
         }
         Ok(())
+    }
+
+    /// How many tokens this side of the model has positions for; as many as anyone likes where they are computed.
+    pub fn n_positions(&self, side: Side) -> usize {
+        let architecture = &self.transformer.architecture;
+        let stack = match side {
+            Side::Source => &architecture.encoder,
+            Side::Target => &architecture.decoder,
+        };
+        stack.as_ref().map_or(0, |stack| architecture.n_positions(stack))
     }
 
     fn check_features(&self, input: &Input, stack: &Stack, index: usize) -> Result<(), Error> {

@@ -110,7 +110,7 @@ impl<'a> Columns<'a> {
         let counts = annotations.counts.as_deref().map_or(&[][..], Vec::as_slice);
         Columns {
             tokens,
-            segments: segments(&separators, n_keys),
+            segments: segments(&separators, &all, n_keys),
             punctuation: class(is_punctuation),
             functional: class(|token| is_separator(token) || is_punctuation(token) || is_function_word(token)),
             copies: Copies::of(tokens, following(map), map.query_offset()),
@@ -139,10 +139,12 @@ fn following<'a>(map: &AttentionMap<'a>) -> &'a [Token] {
     }
 }
 
-/// The stretch that each key lies in, a separator closing its own; empty where no separator has text behind it.
-fn segments(separators: &Keys, n_keys: usize) -> Vec<usize> {
+/// The stretch that each key lies in, a separator closing its own; empty where no separator has text behind it, which padding
+/// is not.
+fn segments(separators: &Keys, all: &Keys, n_keys: usize) -> Vec<usize> {
     let segment = |key: usize| separators.within(&(0..key)).len();
-    if n_keys == 0 || segment(n_keys - 1) == 0 { Vec::new() } else { (0..n_keys).map(segment).collect() }
+    let is_parted = all.0.last().is_some_and(|last| segment(*last) > 0);
+    if is_parted { (0..n_keys).map(segment).collect() } else { Vec::new() }
 }
 
 /// Which keys carry the same token: by id where all have one, else by text. Special tokens and padding are nobody's copy.
@@ -230,7 +232,9 @@ mod tests {
 
     #[test]
     fn a_separator_closes_the_stretch_before_it() {
-        assert_eq!(segments(&Keys::new(5, |key| key == 2), 5), [0, 0, 0, 1, 1]);
-        assert!(segments(&Keys::new(3, |key| key == 2), 3).is_empty(), "one stretch");
+        let (all, second) = (|n: usize| Keys::new(n, |_| true), Keys::new(5, |key| key == 2));
+        assert_eq!(segments(&second, &all(5), 5), [0, 0, 0, 1, 1]);
+        assert!(segments(&second, &all(3), 3).is_empty(), "one stretch");
+        assert!(segments(&second, &all(3), 5).is_empty(), "padding is no stretch");
     }
 }

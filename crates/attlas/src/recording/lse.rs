@@ -57,7 +57,8 @@ impl QueriesAndKeys {
 }
 
 impl Layer {
-    /// Computes, in f64, the log-sum-exps of the maps whose present ones are `in_doubt`.
+    /// Computes, in f64, the log-sum-exps of the maps whose present ones are `in_doubt`; those of padded rows put none in
+    /// doubt, so that a text has the same numbers whatever it was padded to.
     pub(super) fn compute_lse(&mut self, items: &[Item], in_doubt: impl Fn(&[f64]) -> bool) -> Result<(), Error> {
         let Some(factored) = self.factored() else { return Ok(()) };
         let present = factored.lse.read_all()?;
@@ -68,8 +69,8 @@ impl Layer {
         let rows: Vec<usize> = (0..n_queries).collect();
         let mut all = present.into_owned();
         for (map, lse) in all.chunks_exact_mut(n_queries).enumerate() {
-            if in_doubt(lse) {
-                let (item, head) = (map / self.shape.n_heads, map % self.shape.n_heads);
+            let (item, head) = (map / self.shape.n_heads, map % self.shape.n_heads);
+            if in_doubt(&self.query_tokens(&items[item]).without_padding(lse)) {
                 lse.copy_from_slice(
                     &AttentionMap::new(self, item, &items[item], head, 0..self.shape.n_queries)?.log_sum_exp(&rows),
                 );
@@ -206,4 +207,40 @@ fn output_difference(
     let output = outputs.read(row * d_value..(row + 1) * d_value)?;
     let differences = sums.iter().zip(output.iter()).map(|(sum, output)| difference(*sum, f64::from(*output)));
     Ok(Some(differences.fold(0.0, f64::max)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Provenance, Token, TokenRole, Tokens, Visibility};
+
+    /// One head on six tokens and, where asked for, a padded one whose scores are far too large for f32.
+    fn recording(is_padded: bool) -> Recording {
+        let n = if is_padded { 7 } else { 6 };
+        let mut source = Tokens::from_labels((0..n).map(|token| format!("t{token}")));
+        let mut numbers: Vec<f32> = (0..n * 2).map(|index| (index * 7 % 11) as f32 / 11.0).collect(); // [n, 2]
+        if is_padded {
+            source.tokens[6] = Token { role: TokenRole::Padding, ..Token::labelled("[PAD]") };
+            numbers[12..].fill(90.0);
+        }
+        let items = vec![Item { source, ..Item::default() }];
+        let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 2, d_value: 0 };
+        let scoring = Scoring::scaled_dot_product(2, Visibility::FULL);
+        let [queries, keys] = [(); 2].map(|()| Numbers::from(Buffer::from(numbers.clone())));
+        let layer =
+            QueriesAndKeys { kind: Kind::Encoder, index: 0, shape, scoring, queries, keys, mask: None, key_bias: None };
+        let layers = vec![layer.layer(&items).expect("sizes agree")];
+        let mut recording = Recording { items, layers, provenance: Provenance::default() };
+        recording.sharpen().expect("numbers are in memory");
+        recording
+    }
+
+    #[test]
+    fn a_text_has_the_same_weights_to_the_last_bit_whatever_it_is_padded_to() {
+        let weights = |is_padded: bool| {
+            let recording = recording(is_padded);
+            recording.map(0, Kind::Encoder, 0, 0).expect("the head exists").tile(0..6, 0..6)
+        };
+        assert_eq!(weights(true), weights(false));
+    }
 }

@@ -1,7 +1,7 @@
 //! `attlas heads`: what every head does, by score, with baseline and interval.
 
 mod cell;
-mod counts;
+pub mod counts;
 mod like;
 mod probe;
 mod sources;

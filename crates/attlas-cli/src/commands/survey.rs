@@ -1,0 +1,358 @@
+//! `attlas survey FILES… -o SURVEY.parquet` and `attlas survey merge A B … -o C.parquet`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use attlas::analysis::Annotations;
+use attlas::survey::{N_SHARDS, Resamples, Survey};
+use attlas_model::{Model, Side};
+use clap::{Args, Subcommand};
+use sha2::{Digest, Sha256};
+
+use super::heads::counts;
+use crate::failure::{Failure, Outcome};
+use crate::inputs::{
+    CorpusFile, CorpusFormat, ModelArguments, TextNames, check_output, load_model, model_files, refuse_inputs,
+};
+use crate::signals::Watch;
+use crate::survey::{
+    About, Decoding, Keeper, ModelIdentity, Part, Settings, SurveyFile, Targets, Work, default_settings, fingerprint,
+    print_survey, read_survey, state_of, survey_corpus, survey_table,
+};
+use crate::table_file::{TableFormat, write_table};
+use crate::terminal::{Terminal, printable, remark};
+use crate::words::{counted, inert_json};
+
+const EXAMPLES: &str = "\
+Examples:
+  attlas survey sentences.txt -o survey.parquet
+  attlas survey pairs.tsv -o survey.parquet                   source, tab, target: nothing is generated
+  attlas survey corpus.jsonl --field text --model DIR -o survey.parquet
+  attlas survey train.parquet --column text --model DIR --limit 10000 -o survey.parquet
+  attlas survey corpus.txt --model DIR --shards 1/4 -o part1.parquet      on one of four machines
+  attlas survey merge part1.parquet part2.parquet part3.parquet part4.parquet -o survey.parquet
+
+A survey that was broken off goes on where it was when the same command is given again. Empty lines are no texts.
+docs/survey.md says what the file holds.";
+
+/// `attlas survey`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct SurveyArguments {
+    /// Merge surveys of parts of a corpus, or of several corpora, in any order to the same bytes.
+    #[command(subcommand)]
+    pub merge: Option<SurveyCommand>,
+    /// The files of the corpus: .jsonl, .parquet, .conllu, .tsv (pairs); others have a text on each line.
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArguments,
+    /// The survey to write: .parquet, which merges; .csv and .json hold the scores alone.
+    #[arg(short, long, value_name = "SURVEY.parquet", required = true)]
+    pub output: Option<PathBuf>,
+    /// How the files hold their texts [default: as their names end].
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<CorpusFormat>,
+    /// The field of a JSON object that is the text.
+    #[arg(long, value_name = "NAME", default_value = "text")]
+    pub field: String,
+    /// The column of a Parquet file that holds the texts.
+    #[arg(long, value_name = "NAME", default_value = "text")]
+    pub column: String,
+    /// This part of the corpus alone, such as 1/4: the parts do not overlap, whatever machine they are surveyed on.
+    #[arg(long, value_name = "I/N", value_parser = parse_part)]
+    pub shards: Option<Part>,
+    /// The first N texts of the corpus alone.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Skip texts of more than N tokens [default: those that the model has no positions for, and over 4096].
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub longest: Option<usize>,
+    /// Generate N tokens at most, where an encoder-decoder is given no target.
+    #[arg(long, value_name = "N", default_value = "256", value_parser = parse_count)]
+    pub max_tokens: usize,
+    /// Tokens of a batch at most, padding included [default: as many as take 256 MB of queries and keys, 4096 at most].
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub batch_tokens: Option<usize>,
+    /// Texts that are sorted by length together.
+    #[arg(long, value_name = "N", default_value = "2048", value_parser = parse_count)]
+    pub window: usize,
+    /// Seconds between two savings of the state, which lies beside the output until the survey is done.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub save_every: u64,
+    /// A file of text whose tokens are counted, for the measure of rare tokens; the same one for all parts.
+    #[arg(long, value_name = "FILE")]
+    pub counts: Option<PathBuf>,
+    /// Begin anew where a survey was broken off.
+    #[arg(long)]
+    pub restart: bool,
+    /// Print the scores as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What else is done with surveys.
+#[derive(Debug, Subcommand)]
+pub enum SurveyCommand {
+    /// Merge surveys of one model: the bytes do not depend on the order.
+    Merge(MergeArguments),
+}
+
+/// `attlas survey merge`.
+#[derive(Debug, Args)]
+pub struct MergeArguments {
+    /// The surveys. A text that is in two of them counts twice.
+    #[arg(value_name = "SURVEY.parquet", required = true)]
+    pub surveys: Vec<PathBuf>,
+    /// The survey to write: .parquet, which merges; .csv and .json hold the scores alone.
+    #[arg(short, long, value_name = "SURVEY.parquet")]
+    pub output: PathBuf,
+    /// Print the scores as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Surveys a corpus, or merges surveys.
+pub fn run(arguments: &SurveyArguments, signals: &Watch, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    match (&arguments.merge, &arguments.output) {
+        (Some(SurveyCommand::Merge(merge)), _) => run_merge(merge, terminal),
+        (None, Some(output)) => run_survey(arguments, output, signals, terminal),
+        (None, None) => Err(Failure::Usage("-o SURVEY.parquet says where the survey is to be written".into())),
+    }
+}
+
+fn run_survey(
+    arguments: &SurveyArguments,
+    output: &Path,
+    signals: &Watch,
+    terminal: &mut Terminal,
+) -> Result<Outcome, Failure> {
+    TableFormat::of(output)?;
+    let state = state_of(output);
+    let model_files = model_files(&arguments.model);
+    let inputs = || arguments.files.iter().chain(&arguments.counts).chain(&model_files).map(PathBuf::as_path);
+    check_output(output, inputs())?;
+    check_output(&state, inputs())?;
+    let files: Vec<CorpusFile> =
+        arguments.files.iter().map(|path| CorpusFile::find(path, arguments.format)).collect::<Result<_, _>>()?;
+    refuse_twice(&files)?;
+    let model = load_model(&arguments.model)?;
+    check_model(&model, &files)?;
+    let counts = arguments.counts.as_ref().map(|path| counts::of_file(&model, path)).transpose()?;
+    let about = arguments.about(&model, &files, counts.as_deref())?;
+    let annotations = Annotations { counts: counts.map(Arc::new), ..Annotations::NONE };
+    let mut file = begin_or_go_on(about, &state, arguments.restart)?;
+    let names = TextNames { field: arguments.field.clone(), column: arguments.column.clone() };
+    let mut keeper = Keeper::new(state, Duration::from_secs(arguments.save_every));
+    signals.keep();
+    let work = Work { model: &model, files: &files, names: &names, annotations: &annotations, signals };
+    if let Some(signal) = survey_corpus(&work, &mut file, &mut keeper)? {
+        let n_texts = usize::try_from(file.survey.n_all_texts()).unwrap_or(usize::MAX);
+        remark(&format!("stopped after {}; the same command goes on from there", counted(n_texts, "text")));
+        return Ok(Outcome::Stopped(signal));
+    }
+    refuse_empty(&file, &files)?;
+    file.about.finish();
+    if let Err(failure) = finish(&file, output, arguments.json, terminal) {
+        keeper.save(&file)?; // nothing needs to be measured again
+        return Err(failure);
+    }
+    keeper.remove();
+    Ok(if file.about.n_skipped > 0 { Outcome::SomeSkipped } else { Outcome::Done })
+}
+
+fn run_merge(arguments: &MergeArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    TableFormat::of(&arguments.output)?;
+    attlas::output::check_place(&arguments.output)?;
+    let mut merged: Option<(&Path, SurveyFile)> = None;
+    for (index, path) in arguments.surveys.iter().enumerate() {
+        // a survey that is given twice would count twice, and nobody means that
+        if refuse_inputs(path, arguments.surveys[..index].iter().map(PathBuf::as_path)).is_err() {
+            return Err(Failure::Usage(format!("{} is given twice; its texts would count twice", path.display())));
+        }
+        let file = read_survey(path)?;
+        match &mut merged {
+            Some((first, all)) => add_survey(all, first, file, path)?,
+            None => merged = Some((path, refuse_unfinished(file, path)?)),
+        }
+    }
+    let Some((_, mut file)) = merged else { return Ok(Outcome::Done) };
+    file.about.finish();
+    finish(&file, &arguments.output, arguments.json, terminal)?;
+    Ok(Outcome::Done)
+}
+
+/// Takes the survey at `path` into those before it, of which `first` is the first.
+fn add_survey(all: &mut SurveyFile, first: &Path, file: SurveyFile, path: &Path) -> Result<(), Failure> {
+    let (file, name) = (refuse_unfinished(file, path)?, path.display());
+    if let Some(why) = file.about.differs_from(&all.about) {
+        return Err(Failure::Input(format!("{name} {why} as {}; surveys of one model merge", first.display())));
+    }
+    for twice in all.about.overlap(&file.about) {
+        remark(&format!("{name} has texts of {twice} that an earlier survey has, too: they count twice"));
+    }
+    all.about.merge(file.about);
+    all.survey.merge(file.survey);
+    Ok(())
+}
+
+/// A state lacks the texts that are still to be surveyed.
+fn refuse_unfinished(file: SurveyFile, path: &Path) -> Result<SurveyFile, Failure> {
+    match file.about.position {
+        None => Ok(file),
+        Some(_) => {
+            let why = "is a survey that is not done; the command that began it goes on with it";
+            Err(Failure::Input(format!("{} {why}", path.display())))
+        }
+    }
+}
+
+/// Writes the survey and prints what it found.
+fn finish(file: &SurveyFile, output: &Path, is_json: bool, terminal: &mut Terminal) -> Result<(), Failure> {
+    let resamples = Resamples::of(file.survey.n_texts());
+    let table = survey_table(file, Some(&resamples));
+    write_table(output, &table)?;
+    if is_json {
+        writeln!(terminal, "{}", inert_json(&table.json().to_string()))?;
+        return Ok(());
+    }
+    print_survey(file, &resamples, terminal)?;
+    writeln!(terminal, "{}", printable(&output.display().to_string()))?;
+    Ok(())
+}
+
+impl SurveyArguments {
+    /// What the survey is about when it begins.
+    fn about(&self, model: &Model, files: &[CorpusFile], counts: Option<&[u64]>) -> Result<About, Failure> {
+        let languages = [self.model.from.clone(), self.model.to.clone()];
+        let (name, family) = (model.name().to_owned(), model.family().to_owned());
+        let identity = ModelIdentity { name, family, sha256: fingerprint(&self.model)?, languages };
+        let gives_targets = files.iter().all(|file| file.format == CorpusFormat::Tsv);
+        let targets = match model.has(Side::Source) && model.has(Side::Target) && !gives_targets {
+            true => Targets::Generated(self.max_tokens),
+            false => Targets::Given,
+        };
+        let counts = counts.map(digest_of_counts);
+        let decoding = Decoding { targets, longest: self.longest.unwrap_or(LONGEST), counts };
+        let defaults = default_settings(model);
+        let settings = Settings {
+            window: self.window,
+            batch_tokens: self.batch_tokens.unwrap_or(defaults.batch_tokens),
+            limit: self.limit,
+            part: self.shards.unwrap_or(Part::WHOLE),
+        };
+        Ok(About::new(identity, decoding, files.iter().map(|file| file.identity.clone()).collect(), settings))
+    }
+}
+
+/// Tokens of a text at most when `--longest` does not say.
+const LONGEST: usize = 4096;
+
+/// SHA-256 of counts, in hexadecimal.
+fn digest_of_counts(counts: &[u64]) -> String {
+    let mut hash = Sha256::new();
+    counts.iter().for_each(|count| hash.update(count.to_le_bytes()));
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The state of a survey that was broken off, if it is of the same model, corpus and settings; else one that begins.
+fn begin_or_go_on(about: About, state: &Path, restart: bool) -> Result<SurveyFile, Failure> {
+    if restart || !state.exists() {
+        return Ok(SurveyFile { about, survey: Survey::default() });
+    }
+    let file = read_survey(state)?;
+    let identities = |about: &About| about.files.iter().map(|file| file.identity.clone()).collect::<Vec<_>>();
+    let why = match file.about.differs_from(&about) {
+        Some(why) => Some(why),
+        None if identities(&file.about) != identities(&about) => Some("is of another corpus".to_owned()),
+        None if file.about.settings != about.settings => {
+            Some("was begun with another --window, --batch-tokens, --limit or --shards".to_owned())
+        }
+        None => None,
+    };
+    match why {
+        Some(why) => Err(Failure::Input(format!(
+            "{}: what was broken off here {why}; --restart begins anew, another -o leaves it alone",
+            state.display()
+        ))),
+        None => {
+            let n_texts = usize::try_from(file.survey.n_all_texts()).unwrap_or(usize::MAX);
+            remark(&format!("going on after {}", counted(n_texts, "text")));
+            Ok(file)
+        }
+    }
+}
+
+/// Refuses a file that is named twice.
+fn refuse_twice(files: &[CorpusFile]) -> Result<(), Failure> {
+    for (index, file) in files.iter().enumerate() {
+        if let Some(first) = files[..index].iter().find(|other| other.identity == file.identity) {
+            return Err(Failure::Usage(format!(
+                "{} and {} are the same file; its texts would count twice",
+                first.path.display(),
+                file.path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses models that read no texts, and pairs for those that have one side.
+fn check_model(model: &Model, files: &[CorpusFile]) -> Result<(), Failure> {
+    let name = model.name();
+    if model.reads_images() || model.reads_sounds() {
+        return Err(Failure::Input(format!("{name} reads no texts, and a corpus is made of texts")));
+    }
+    match files.iter().find(|file| file.format == CorpusFormat::Tsv && !model.has(Side::Target)) {
+        Some(file) => Err(Failure::Usage(format!(
+            "{} has pairs, but {name} has no decoder and reads no targets; --format lines takes each line as a text",
+            file.path.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a corpus without a text; a part may have none.
+fn refuse_empty(file: &SurveyFile, files: &[CorpusFile]) -> Result<(), Failure> {
+    let is_part = file.about.settings.is_some_and(|settings| settings.part != Part::WHOLE);
+    if file.survey.n_all_texts() > 0 || is_part {
+        return Ok(());
+    }
+    let names: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
+    let why = file.about.skipped.first().map_or("they are empty".to_owned(), |skipped| {
+        format!("{}, {} {}: {}", skipped.file, skipped.unit, skipped.number, skipped.reason)
+    });
+    Err(Failure::Input(format!("there is no text to survey in {}: {why}", names.join(", "))))
+}
+
+fn parse_part(text: &str) -> Result<Part, String> {
+    let number = |text: &str| text.parse::<usize>().ok();
+    let part = text.split_once('/').and_then(|(index, of)| Some((number(index)?, number(of)?)));
+    match part {
+        Some((index @ 1.., of)) if index <= of && of <= N_SHARDS => Ok(Part { index: index - 1, of }),
+        _ => Err(format!("a part is written I/N, from 1/N to N/N, with N up to {N_SHARDS}")),
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1_000_000) => Ok(n),
+        _ => Err("a number from 1 to 1000000 was expected".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_count_from_one() {
+        assert_eq!(parse_part("1/4"), Ok(Part { index: 0, of: 4 }));
+        assert_eq!(parse_part("64/64"), Ok(Part { index: 63, of: 64 }));
+        for wrong in ["0/4", "5/4", "1/65", "1", "a/b", "/", "1/0"] {
+            assert!(parse_part(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The state of a survey beside its output: written aside and renamed, so that a kill at any moment leaves a whole one.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{SurveyFile, survey_table};
+use crate::failure::Failure;
+use crate::table_file::{TableFormat, write_table_as};
+
+/// Writing the state takes at most this share of the time.
+const SHARE_OF_TIME: u32 = 20;
+
+/// Saves a survey's state now and then.
+pub struct Keeper {
+    path: PathBuf,
+    every: Duration,
+    saved: Instant,
+    /// How long the last saving took.
+    took: Duration,
+}
+
+/// Where the state of a survey lies while it goes on: beside its output.
+pub fn state_of(output: &Path) -> PathBuf {
+    let mut name: OsString = output.as_os_str().to_owned();
+    name.push(".state");
+    name.into()
+}
+
+impl Keeper {
+    /// Saves at `path`, so often at most.
+    pub fn new(path: PathBuf, every: Duration) -> Keeper {
+        Keeper { path, every, saved: Instant::now(), took: Duration::ZERO }
+    }
+
+    /// Saves the state if it is time to.
+    ///
+    /// # Errors
+    /// [`Failure::Output`] when it cannot be written.
+    pub fn save_if_due(&mut self, file: &SurveyFile) -> Result<(), Failure> {
+        match self.saved.elapsed() >= self.every.max(self.took * SHARE_OF_TIME) {
+            true => self.save(file),
+            false => Ok(()),
+        }
+    }
+
+    /// Saves the state.
+    ///
+    /// # Errors
+    /// [`Failure::Output`] when it cannot be written.
+    pub fn save(&mut self, file: &SurveyFile) -> Result<(), Failure> {
+        let began = Instant::now();
+        write_table_as(TableFormat::Parquet, &self.path, &survey_table(file, None))?;
+        (self.saved, self.took) = (Instant::now(), began.elapsed());
+        Ok(())
+    }
+
+    /// Takes the state away: the survey is done.
+    pub fn remove(self) {
+        let _ = std::fs::remove_file(self.path); // one that was never saved is not there
+    }
+}

@@ -1,0 +1,172 @@
+//! A corpus cut into windows: the texts that are sorted by length together. A window depends on the corpus and the settings
+//! alone, not on when a survey was broken off.
+
+use attlas::survey::TextId;
+use sha2::{Digest, Sha256};
+
+use super::{Part, Position, Settings, Skipped};
+use crate::failure::Failure;
+use crate::inputs::{CorpusFile, CorpusItem, CorpusText, TextNames, TextsOf};
+
+/// Bytes of a window's texts, over which it ends.
+const MAX_BYTES: usize = 1 << 20;
+
+/// The windows of a corpus, in order.
+pub struct Windows<'a> {
+    files: &'a [CorpusFile],
+    names: &'a TextNames,
+    settings: Settings,
+    texts: Option<TextsOf>,
+    /// Where the next window begins.
+    position: Position,
+}
+
+/// Some texts of a corpus.
+#[derive(Default)]
+pub struct Window {
+    /// Those that belong to the part.
+    pub texts: Vec<WindowText>,
+    /// What could not be used, of the part.
+    pub skipped: Vec<Skipped>,
+    /// Where the next window begins.
+    pub end: Position,
+    /// Which share of the corpus was read until there, in 0 ..= 1.
+    pub share: f64,
+    /// Whether the corpus is over.
+    pub is_last: bool,
+}
+
+/// A text of a window.
+pub struct WindowText {
+    /// Which file it is of.
+    pub file: usize,
+    /// Where it stands in it.
+    pub number: u64,
+    /// Its hash.
+    pub id: TextId,
+    /// What the model is to read.
+    pub text: CorpusText,
+}
+
+impl WindowText {
+    /// The text with the target that it came with.
+    pub fn whole(&self) -> String {
+        match &self.text.target {
+            Some(target) => format!("{}\t{target}", self.text.source),
+            None => self.text.source.clone(),
+        }
+    }
+}
+
+impl<'a> Windows<'a> {
+    /// The windows from `position` on.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or has fewer texts than were read before.
+    pub fn from(
+        files: &'a [CorpusFile],
+        names: &'a TextNames,
+        settings: Settings,
+        position: Position,
+    ) -> Result<Windows<'a>, Failure> {
+        let position = Position { n_batches: 0, ..position };
+        let mut windows = Windows { files, names, settings, texts: None, position };
+        if let Some(file) = files.get(position.file) {
+            let mut texts = file.texts(names)?;
+            texts
+                .skip(position.n_items)
+                .map_err(|failure| Failure::Input(format!("{}: {failure}", file.path.display())))?;
+            windows.texts = Some(texts);
+        }
+        Ok(windows)
+    }
+
+    /// The next window.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn next(&mut self) -> Result<Window, Failure> {
+        let mut window = Window::default();
+        let mut n_bytes = 0;
+        while window.texts.len() < self.settings.window && n_bytes < MAX_BYTES {
+            let is_enough = self.settings.limit.is_some_and(|limit| self.position.n_read >= limit);
+            let Some((file, item)) = (if is_enough { None } else { self.item()? }) else {
+                window.is_last = true;
+                break;
+            };
+            n_bytes += self.take(file, item, &mut window);
+        }
+        (window.end, window.share) = (self.position, self.share());
+        Ok(window)
+    }
+
+    /// Puts an item where it belongs; how many bytes the window grew by.
+    fn take(&mut self, file: usize, item: CorpusItem, window: &mut Window) -> usize {
+        let CorpusItem { number, text } = item;
+        match text {
+            Ok(text) => {
+                self.position.n_read += 1;
+                let id = id_of(&text);
+                let n_bytes = text.source.len() + text.target.as_ref().map_or(0, String::len);
+                let is_of_part = self.settings.part.has(id.shard());
+                if is_of_part {
+                    window.texts.push(WindowText { file, number, id, text });
+                }
+                if is_of_part { n_bytes } else { 0 }
+            }
+            // what is no text is dealt out to the parts by its place
+            Err(reason) => {
+                let Part { index, of } = self.settings.part;
+                if number % of as u64 == index as u64 {
+                    window.skipped.push(skipped(&self.files[file], number, reason));
+                }
+                0
+            }
+        }
+    }
+
+    /// The next item of the corpus, and its file.
+    fn item(&mut self) -> Result<Option<(usize, CorpusItem)>, Failure> {
+        loop {
+            let Some(file) = self.files.get(self.position.file) else { return Ok(None) };
+            let texts = match &mut self.texts {
+                Some(texts) => texts,
+                none => none.insert(file.texts(self.names)?),
+            };
+            if let Some(item) = texts.next()? {
+                self.position.n_items += 1;
+                return Ok(Some((self.position.file, item)));
+            }
+            self.texts = None;
+            (self.position.file, self.position.n_items) = (self.position.file + 1, 0);
+        }
+    }
+
+    /// The share of the corpus that was read, by the bytes of its files; of a limit, by its texts.
+    pub fn share(&self) -> f64 {
+        let size = |file: &CorpusFile| file.identity.n_bytes as f64;
+        let all: f64 = self.files.iter().map(size).sum();
+        let before: f64 = self.files.iter().take(self.position.file).map(size).sum();
+        let of_this = self.texts.as_ref().map_or(0.0, TextsOf::share);
+        let of_bytes = (before + of_this * self.files.get(self.position.file).map_or(0.0, size)) / all.max(1.0);
+        let of_limit = self.settings.limit.map_or(0.0, |limit| self.position.n_read as f64 / limit.max(1) as f64);
+        of_bytes.max(of_limit).min(1.0)
+    }
+}
+
+/// A text that is left out, in the words of a list.
+pub fn skipped(file: &CorpusFile, number: u64, reason: String) -> Skipped {
+    Skipped { file: file.identity.name.clone(), number, unit: file.format.unit().to_owned(), reason }
+}
+
+/// The hash of a text, or of a pair.
+fn id_of(text: &CorpusText) -> TextId {
+    let mut hash = Sha256::new();
+    hash.update(&text.source);
+    if let Some(target) = &text.target {
+        hash.update("\t");
+        hash.update(target);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    TextId(digest.iter().take(16).fold(0, |id, byte| id << 8 | u128::from(*byte)))
+}

@@ -1,0 +1,179 @@
+//! The survey itself: windows of the corpus, batches of texts of like length, sums.
+
+use attlas::analysis::{Annotations, HeadSums, measure_with};
+use attlas_model::{Decoding as ModelDecoding, Error, Input, Model, Next, RunOptions, Side};
+use rayon::prelude::*;
+
+use super::windows::{Window, WindowText, Windows, skipped};
+use super::{Decoding, Keeper, Settings, Skipped, SurveyFile, Targets};
+use crate::failure::{Failure, Signal};
+use crate::inputs::{CorpusFile, TextNames};
+use crate::progress::ShareProgress;
+use crate::signals::Watch;
+use crate::words::counted;
+
+/// What a survey works with.
+pub struct Work<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// The corpus.
+    pub files: &'a [CorpusFile],
+    /// Which part of a row is the text.
+    pub names: &'a TextNames,
+    /// What is known of every text.
+    pub annotations: &'a Annotations,
+    /// The signals that ask for the end.
+    pub signals: &'a Watch,
+}
+
+/// A text that is ready to be run.
+struct Ready<'a> {
+    text: &'a WindowText,
+    input: Input,
+    decoding: ModelDecoding,
+}
+
+impl Ready<'_> {
+    /// Tokens of both sides; a target that is to be generated is taken for as long as the source.
+    fn n_tokens(&self) -> [usize; 2] {
+        let n_source = self.input.source.len();
+        match self.decoding {
+            ModelDecoding::TeacherForcing => [n_source, self.input.target.len()],
+            _ => [n_source, n_source.max(self.input.target.len())],
+        }
+    }
+}
+
+/// Surveys the corpus from where `file` is on; the signal that ended it before, with the state saved.
+///
+/// # Errors
+/// When a file cannot be read, the model cannot be run, or the state cannot be saved.
+pub fn survey_corpus(work: &Work<'_>, file: &mut SurveyFile, keeper: &mut Keeper) -> Result<Option<Signal>, Failure> {
+    let (Some(position), Some(settings)) = (file.about.position, file.about.settings) else { return Ok(None) };
+    let mut windows = Windows::from(work.files, work.names, settings, position)?;
+    let mut n_done = position.n_batches;
+    let mut progress = ShareProgress::new();
+    let mut share = windows.share();
+    loop {
+        let window = windows.next()?;
+        let (ready, unfit) = work.prepare(&window.texts, &file.about.decoding);
+        let batches = batches(&ready, settings.batch_tokens);
+        let n_batches = batches.len();
+        for (index, batch) in batches.into_iter().enumerate().skip(n_done) {
+            let is_done = work.take_batch(batch, file)?;
+            if let Some(position) = file.about.position.as_mut().filter(|_| is_done) {
+                position.n_batches = index + 1;
+            }
+            if let Some(signal) = work.signals.noted() {
+                keeper.save(file)?;
+                return Ok(Some(signal));
+            }
+            keeper.save_if_due(file)?;
+            let within = (index + 1) as f64 / n_batches as f64;
+            let n_texts = usize::try_from(file.survey.n_all_texts()).unwrap_or(usize::MAX);
+            progress.at(share + (window.share - share) * within, || counted(n_texts, "text"));
+        }
+        n_done = 0;
+        share = window.share;
+        let Window { skipped, end, is_last, .. } = window;
+        file.about.skip(skipped.into_iter().chain(unfit));
+        file.about.position = Some(end);
+        if is_last {
+            return Ok(None);
+        }
+    }
+}
+
+impl Work<'_> {
+    /// The texts as the model reads them, by length; and those that it cannot read.
+    fn prepare<'t>(&self, texts: &'t [WindowText], decoding: &Decoding) -> (Vec<Ready<'t>>, Vec<Skipped>) {
+        let inputs: Vec<Result<Ready<'t>, String>> = texts.par_iter().map(|text| self.ready(text, decoding)).collect();
+        let (mut ready, mut unfit) = (Vec::new(), Vec::new());
+        for (text, input) in texts.iter().zip(inputs) {
+            match input {
+                Ok(one) => ready.push(one),
+                Err(reason) => unfit.push(skipped(&self.files[text.file], text.number, reason)),
+            }
+        }
+        ready.sort_by_key(|ready| (ready.text.text.target.is_some(), ready.n_tokens()));
+        (ready, unfit)
+    }
+
+    /// A text as the model reads it; why it cannot otherwise, to follow on its place.
+    fn ready<'t>(&self, text: &'t WindowText, decoding: &Decoding) -> Result<Ready<'t>, String> {
+        let model = self.model;
+        let said = |error: Error| format!("cannot be read by {}: {error}", model.name());
+        let input = model.input(&text.text.source, text.text.target.as_deref()).map_err(said)?;
+        for (side, n_tokens) in [(Side::Source, input.source.len()), (Side::Target, input.target.len())] {
+            let limit = model.n_positions(side).min(decoding.longest);
+            if n_tokens > limit {
+                return Err(format!("has {n_tokens} tokens, and texts of up to {limit} are surveyed"));
+            }
+        }
+        let generates = text.text.target.is_none() && model.has(Side::Source) && model.has(Side::Target);
+        let decoding = match decoding.targets {
+            Targets::Generated(max_tokens) if generates => ModelDecoding::Greedy { max_tokens },
+            _ => ModelDecoding::TeacherForcing,
+        };
+        model.check_input(&input, 0, decoding).map_err(said)?;
+        Ok(Ready { text, input, decoding })
+    }
+
+    /// Runs a batch and takes its texts in; whether it was run to its end.
+    fn take_batch(&self, batch: &[Ready<'_>], file: &mut SurveyFile) -> Result<bool, Failure> {
+        let options = RunOptions { decoding: batch[0].decoding, ..RunOptions::default() };
+        let inputs: Vec<Input> = batch.iter().map(|ready| ready.input.clone()).collect();
+        let mut watch = |_| if self.signals.noted().is_some() { Next::Stop } else { Next::Continue };
+        let run = match self.model.run_watched(&inputs, &options, &mut watch) {
+            Err(Error::Stopped) => return Ok(false),
+            run => run?,
+        };
+        let recording = &run.recording;
+        let measured: Vec<Vec<HeadSums>> = (0..batch.len())
+            .into_par_iter()
+            .map(|item| measure_with(recording, item, self.annotations))
+            .collect::<Result<_, _>>()?;
+        for (item, (ready, heads)) in batch.iter().zip(&measured).enumerate() {
+            file.survey.take((ready.text.id, &ready.text.whole()), (recording, item), heads, self.annotations)?;
+            file.about.files[ready.text.file].n_texts += 1;
+        }
+        Ok(true)
+    }
+}
+
+/// Texts cut into batches of at most so many tokens, padding included; a longer text is a batch of its own.
+fn batches<'r, 't>(ready: &'r [Ready<'t>], batch_tokens: usize) -> Vec<&'r [Ready<'t>]> {
+    let mut batches = Vec::new();
+    let (mut start, mut longest) = (0, [0, 0]);
+    for (index, one) in ready.iter().enumerate() {
+        let [n_source, n_target] = one.n_tokens();
+        let grown = [longest[0].max(n_source), longest[1].max(n_target)];
+        let n_tokens = (grown[0] + grown[1]).saturating_mul(index + 1 - start);
+        let is_of_others = ready[start].decoding != one.decoding;
+        if index > start && (n_tokens > batch_tokens || is_of_others) {
+            batches.push(&ready[start..index]);
+            (start, longest) = (index, [n_source, n_target]);
+        } else {
+            longest = grown;
+        }
+    }
+    if start < ready.len() {
+        batches.push(&ready[start..]);
+    }
+    batches
+}
+
+/// Tokens of a batch, padding included, whose queries and keys take a quarter of a gigabyte; 4,096 at most.
+pub fn default_batch_tokens(model: &Model) -> usize {
+    const MAX_BYTES: usize = 256 << 20;
+    const MAX_TOKENS: usize = 4096;
+    let architecture = &model.transformer().architecture;
+    let numbers = attlas::Kind::ALL.into_iter().flat_map(|kind| architecture.attention(kind));
+    let bytes: usize = numbers.map(|layer| 4 * (layer.n_heads + layer.n_kv_heads) * layer.d_head).sum();
+    (MAX_BYTES / bytes.max(1)).clamp(1, MAX_TOKENS)
+}
+
+/// How the corpus is gone through when nobody says it.
+pub fn default_settings(model: &Model) -> Settings {
+    Settings { window: 2048, batch_tokens: default_batch_tokens(model), limit: None, part: super::Part::WHOLE }
+}

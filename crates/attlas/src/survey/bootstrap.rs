@@ -1,0 +1,129 @@
+//! Intervals from the shards: texts, not rows, are what is drawn from a language, and rows of a text are not independent.
+
+use super::{N_SHARDS, ShardSums};
+
+/// Resamples that an interval is made of.
+pub const N_RESAMPLES: usize = 1000;
+/// Where the random numbers begin; the same for ever, so that the same sums give the same interval.
+const SEED: u64 = 0x61_74_74_6c_61_73;
+
+/// The bootstrap's draws: of the shards that have texts, as many are drawn with replacement, again and again.
+///
+/// The interval of a mean is from the 2.5th to the 97.5th percentile of the means of the resamples (Efron & Tibshirani 1993,
+/// §13.3), each `Σ sums / Σ n` over the drawn shards. All scores of a survey share the draws.
+#[derive(Debug, Clone)]
+pub struct Resamples {
+    /// The shards that have texts.
+    shards: Vec<usize>,
+    /// How often each of them was drawn. Shape `[N_RESAMPLES, shards.len()]`; empty where there are not two of them.
+    draws: Vec<u8>,
+}
+
+impl Resamples {
+    /// The draws among shards with so many texts each.
+    pub fn of(n_texts: &[u64; N_SHARDS]) -> Resamples {
+        let shards: Vec<usize> = (0..N_SHARDS).filter(|shard| n_texts[*shard] > 0).collect();
+        let n = shards.len();
+        let mut draws = vec![0; if n < 2 { 0 } else { N_RESAMPLES * n }]; // [N_RESAMPLES, n]
+        let mut random = SplitMix(SEED);
+        for resample in draws.chunks_exact_mut(n.max(1)) {
+            (0..n).for_each(|_| resample[random.below(n)] += 1);
+        }
+        Resamples { shards, draws }
+    }
+
+    /// The 95 % interval of the mean of all shards; `None` of fewer than two shards, or where a score was no number.
+    pub fn interval(&self, sums: &ShardSums) -> Option<(f64, f64)> {
+        if self.draws.is_empty() || sums.iter().any(|sums| sums.n_not_finite > 0) {
+            return None;
+        }
+        let one = |shard: &usize| (sums[*shard].n as f64, sums[*shard].sum as f64 / (1_u64 << 32) as f64);
+        let shards: Vec<(f64, f64)> = self.shards.iter().map(one).collect();
+        let mean = |resample: &[u8]| {
+            let (mut n, mut sum) = (0.0, 0.0);
+            for (&times, (rows, scores)) in resample.iter().zip(&shards) {
+                n += f64::from(times) * rows;
+                sum += f64::from(times) * scores;
+            }
+            (n > 0.0).then(|| sum / n) // a draw of shards without rows says nothing
+        };
+        let mut means: Vec<f64> = self.draws.chunks_exact(shards.len()).filter_map(mean).collect();
+        means.sort_by(f64::total_cmp);
+        Some((percentile(&means, 0.025)?, percentile(&means, 0.975)?))
+    }
+}
+
+/// The number below which a share of sorted numbers lies, between two of them in proportion.
+fn percentile(sorted: &[f64], share: f64) -> Option<f64> {
+    let at = share * sorted.len().checked_sub(1)? as f64;
+    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    Some(below + (above - below) * at.fract())
+}
+
+/// SplitMix64 (Steele, Lea & Flood 2014): its numbers are the same on every machine.
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `n`, which is small: the bias of the highest bits is below n/2⁶⁴.
+    fn below(&mut self, n: usize) -> usize {
+        ((u128::from(self.next()) * n as u128) >> 64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::{Sample, Sums};
+
+    /// Shards of ten rows each that all score the same.
+    fn shards(scores: &[f64]) -> ([u64; N_SHARDS], ShardSums) {
+        let (mut n_texts, mut all) = ([0; N_SHARDS], [Sums::default(); N_SHARDS]);
+        for (shard, score) in scores.iter().enumerate() {
+            n_texts[shard] = 1;
+            (0..10).for_each(|_| all[shard].add(Sample { score: *score, baseline: 0.0 }));
+        }
+        (n_texts, all)
+    }
+
+    #[test]
+    fn the_first_random_numbers_are_those_of_the_published_algorithm() {
+        // from the reference implementation by Vigna, seed 1234567
+        let mut random = SplitMix(1_234_567);
+        let first = [random.next(), random.next(), random.next()];
+        assert_eq!(first, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+    }
+
+    #[test]
+    fn shards_that_agree_give_an_interval_of_no_width_and_one_shard_gives_none() {
+        let (n_texts, sums) = shards(&[0.25; 12]);
+        assert_eq!(Resamples::of(&n_texts).interval(&sums), Some((0.25, 0.25)));
+        let (n_texts, sums) = shards(&[0.25]);
+        assert_eq!(Resamples::of(&n_texts).interval(&sums), None);
+    }
+
+    #[test]
+    fn the_interval_is_that_of_the_means_of_shards_not_of_rows() {
+        // 64 shards, half of them 0 and half 1: the mean's standard error is 0.5/√64 = 0.0625, of 640 rows it would be 0.02
+        let scores: Vec<f64> = (0..N_SHARDS).map(|shard| (shard % 2) as f64).collect();
+        let (n_texts, sums) = shards(&scores);
+        let (low, high) = Resamples::of(&n_texts).interval(&sums).expect("64 shards");
+        assert!(
+            (low - (0.5 - 1.96 * 0.0625)).abs() < 0.02 && (high - (0.5 + 1.96 * 0.0625)).abs() < 0.02,
+            "{low} {high}"
+        );
+    }
+
+    #[test]
+    fn percentiles_lie_between_the_numbers_in_proportion() {
+        assert_eq!(percentile(&[0.0, 1.0, 2.0, 3.0], 0.5), Some(1.5));
+        assert_eq!(percentile(&[7.0], 0.025), Some(7.0));
+        assert_eq!(percentile(&[], 0.5), None);
+    }
+}
