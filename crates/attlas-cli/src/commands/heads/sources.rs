@@ -77,21 +77,28 @@ fn of_texts(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure
     let run = &arguments.run;
     let path = Path::new(raw);
     let targets = run.target_texts()?;
-    let (texts, skipped): (Vec<(String, Option<String>)>, bool) = if raw != "-" && ends_as_text(path) && path.is_file()
-    {
-        match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv")) {
-            true => {
-                let text = read_pairs(path, BadLines::Refuse).map_err(without_advice)?;
-                (text.pairs.into_iter().map(|(source, target)| (source, Some(target))).collect(), false)
+    let (mut texts, skipped): (Vec<(String, Option<String>)>, bool) =
+        if raw != "-" && ends_as_text(path) && path.is_file() {
+            match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv")) {
+                true => {
+                    let text = read_pairs(path, BadLines::Refuse).map_err(without_advice)?;
+                    (text.pairs.into_iter().map(|(source, target)| (source, Some(target))).collect(), false)
+                }
+                false => {
+                    let (lines, skipped) = read_lines(path)?;
+                    (lines.into_iter().map(|line| (line, None)).collect(), skipped)
+                }
             }
-            false => {
-                let (lines, skipped) = read_lines(path)?;
-                (lines.into_iter().map(|line| (line, None)).collect(), skipped)
-            }
+        } else {
+            (vec![(read_text(raw, "TEXT")?, targets.first().cloned())], false)
+        };
+    if let Some(item) = arguments.text {
+        if item >= texts.len() {
+            return Err(attlas::Error::NoItem { item, n_items: texts.len() }.into());
         }
-    } else {
-        (vec![(read_text(raw, "TEXT")?, targets.first().cloned())], false)
-    };
+        texts = texts.split_off(item);
+        texts.truncate(1);
+    }
     let model = load_model(&run.model)?;
     let counts = arguments.counts.as_deref().map(|path| counts::of_file(&model, path)).transpose()?;
     let mut annotations = Annotations { counts: counts.map(Arc::new), ..Annotations::default() };
@@ -106,7 +113,7 @@ fn of_texts(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure
         if texts.len() == 1 {
             annotations.needle = needle(arguments.needle.as_ref(), &run.recording)?;
         }
-        let found = measured_in(&run.recording, arguments.text, &annotations)?;
+        let found = measured_in(&run.recording, None, &annotations)?;
         all = Some(match all {
             None => found,
             Some(before) => before.and(found),
