@@ -12,7 +12,9 @@ use crate::regular_file::{self, without_mark};
 
 /// Bytes of a line at most.
 const MAX_LINE_BYTES: usize = 1 << 20;
-/// Words of a sentence at most.
+/// Bytes of a sentence's lines at most.
+const MAX_SENTENCE_BYTES: usize = 4 << 20;
+/// Words of a sentence at most, those that are not in the text included.
 const MAX_WORDS: usize = 10_000;
 /// Columns of a line: id, form, lemma, UPOS, XPOS, features, head, relation, enhanced relations, notes.
 const N_COLUMNS: usize = 10;
@@ -214,6 +216,8 @@ struct Draft {
     id: String,
     text: Option<String>,
     line: usize,
+    /// Bytes of its words' lines.
+    n_bytes: usize,
     words: Vec<Word>,
     /// The head of each word as the file counts it: 0 the root, `None` where there is no tree. Shape `[words]`.
     heads: Vec<Option<usize>>,
@@ -247,6 +251,10 @@ impl Draft {
     /// Takes in the line of a word, of several written as one (3-4), or of one that is not in the text (8.1).
     fn word(&mut self, line: &str, n_line: usize) -> Result<(), String> {
         self.line = if self.is_empty() { n_line } else { self.line };
+        self.n_bytes += line.len();
+        if self.n_bytes > MAX_SENTENCE_BYTES {
+            return Err(format!("the sentence has more than {MAX_SENTENCE_BYTES} bytes"));
+        }
         let columns: Vec<&str> = line.splitn(N_COLUMNS + 1, '\t').collect();
         let &[id, form, _, upos, _, _, head, relation, _, notes] = columns.as_slice() else {
             let n = line.split('\t').count();
@@ -255,6 +263,9 @@ impl Draft {
         let next = self.words.len();
         if form.is_empty() {
             return Err("the form of the word is empty".into());
+        }
+        if next + self.empty_words.len() >= MAX_WORDS {
+            return Err(format!("the sentence has more than {MAX_WORDS} words"));
         }
         if let Some((before, _)) = id.split_once('.') {
             self.at(before, next)?;
@@ -274,9 +285,6 @@ impl Draft {
             return Ok(());
         }
         self.at(id, next + 1)?;
-        if next >= MAX_WORDS {
-            return Err(format!("the sentence has more than {MAX_WORDS} words"));
-        }
         if !is_within {
             self.pieces.push(piece(next..next + 1));
         }
@@ -515,5 +523,16 @@ mod tests {
     fn a_sentence_of_too_many_words_is_refused() {
         let file: String = (1..=MAX_WORDS + 1).map(|id| word(&id.to_string(), "a", "0", "root", "_")).collect();
         assert_eq!(problem(&file), "a.conllu: line 10001: the sentence has more than 10000 words");
+        let file: String = (1..=MAX_WORDS + 1).map(|id| word(&format!("0.{id}"), "a", "_", "_", "_")).collect();
+        assert_eq!(problem(&file), "a.conllu: line 10001: the sentence has more than 10000 words");
+    }
+
+    #[test]
+    fn a_sentence_of_too_many_bytes_is_refused_and_the_next_is_read() {
+        let notes = "a".repeat(MAX_LINE_BYTES - 100);
+        let long: String = (1..=5).map(|id| word(&id.to_string(), "a", "0", "root", &notes)).collect();
+        let all = read(&format!("{long}\n{}", word("1", "Cats", "0", "root", "_")));
+        assert_eq!(all[0], Err("a.conllu: line 5: the sentence has more than 4194304 bytes".into()));
+        assert_eq!((all.len(), all[1].is_ok()), (2, true));
     }
 }
