@@ -296,11 +296,11 @@ impl<'a> Run<'a> {
         let recording = self.model.run(&inputs, &options)?.recording;
         for (item, job) in jobs.iter().enumerate() {
             if let Some(tree) = &job.tree {
-                merge(&mut self.trees, measure_tree(&recording, item, self.kind, tree)?, TreeSums::merge);
+                merge(&mut self.trees, measure_tree(&recording, item, self.kind, tree)?, TreeSums::merge)?;
             }
             if !job.cases.is_empty() {
                 let sums = measure_coreference(&recording, item, self.kind, &job.text, &job.cases)?;
-                merge(&mut self.coreference, sums, CoreferenceSums::merge);
+                merge(&mut self.coreference, sums, CoreferenceSums::merge)?;
             }
         }
         self.n_measured += jobs.len();
@@ -310,10 +310,17 @@ impl<'a> Run<'a> {
 }
 
 /// Adds to what there is, or begins with it.
-fn merge<T>(all: &mut Option<T>, more: T, merge: impl Fn(&mut T, &T)) {
+fn merge<T>(
+    all: &mut Option<T>,
+    more: T,
+    merge: impl Fn(&mut T, &T) -> Result<(), attlas::Error>,
+) -> Result<(), attlas::Error> {
     match all {
         Some(all) => merge(all, &more),
-        None => *all = Some(more),
+        None => {
+            *all = Some(more);
+            Ok(())
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::sums::refuse_other_heads;
 use super::syntax::{MARGIN, MIN_WORDS, interval_of_share};
 use super::{Sample, Sums};
 use crate::conllu::{Sentence, note};
@@ -36,15 +37,40 @@ pub struct CoreferenceCases {
     pub n_without_distractor: u64,
 }
 
-/// Mentions of one thing, as words of a sentence.
+/// A mention of a thing, as words of a sentence.
 struct Mention {
     entity: String,
-    words: Range<usize>,
+    /// Where it stands, in order: in one place, or in several with other words between.
+    parts: Vec<Range<usize>>,
+    /// The last part that was read, counted from 1, and how many there are.
+    part: (usize, usize),
+}
+
+impl Mention {
+    fn start(&self) -> usize {
+        self.parts.first().map_or(0, |part| part.start)
+    }
+
+    fn end(&self) -> usize {
+        self.parts.last().map_or(0, |part| part.end)
+    }
+
+    fn words(&self) -> impl Iterator<Item = usize> {
+        self.parts.iter().cloned().flatten()
+    }
+
+    /// The first of its words that depends on none of its other words.
+    fn head_word(&self, sentence: &Sentence) -> usize {
+        let is_within = |word: usize| self.parts.iter().any(|part| part.contains(&word));
+        let hangs_outside = |word: &usize| sentence.words[*word].head.is_none_or(|head| !is_within(head));
+        self.words().find(hangs_outside).unwrap_or(self.start())
+    }
 }
 
 impl CoreferenceCases {
     /// The cases of a sentence whose words say `Entity=` in their notes, in the brackets of CorefUD and GUM: `(e1-person-1-`
-    /// opens a mention of thing `e1`, `e1)` closes it, `(e1-person)` is one of a single word.
+    /// opens a mention of thing `e1`, `e1)` closes it, `(e1-person)` is one of a single word; `(e1[1/2]-person)` is the first of
+    /// two parts of one mention.
     ///
     /// A mention is its head word: the first that depends on none of its other words. Its antecedent is the head word of the
     /// nearest mention of the same thing that ends before it begins; the distractor the nearest earlier noun (`NOUN` or
@@ -60,7 +86,7 @@ impl CoreferenceCases {
         let mut found = CoreferenceCases::default();
         for same in of_entity.values() {
             let mut is_own = vec![false; sentence.words.len()]; // [n_words]
-            same.iter().for_each(|mention| is_own[mention.words.clone()].fill(true));
+            same.iter().flat_map(|mention| mention.words()).for_each(|word| is_own[word] = true);
             same.iter().for_each(|mention| found.add(sentence, mention, same, &is_own));
         }
         found.cases.sort_by_key(|case| (case.mention.start, case.mention.end));
@@ -69,35 +95,29 @@ impl CoreferenceCases {
 
     /// Adds the case of a mention, given all mentions of the same thing and which words are in one of them.
     fn add(&mut self, sentence: &Sentence, mention: &Mention, same: &[&Mention], is_own: &[bool]) {
-        let before = same.iter().filter(|other| other.words.end <= mention.words.start);
-        let Some(antecedent) = before.max_by_key(|other| (other.words.end, other.words.start)) else {
+        let before = same.iter().filter(|other| other.end() <= mention.start());
+        let Some(antecedent) = before.max_by_key(|other| (other.end(), other.start())) else {
             self.n_without_antecedent += 1;
             return;
         };
         let is_noun = |word: usize| ["NOUN", "PROPN"].contains(&sentence.words[word].upos.as_str());
-        let Some(distractor) = (0..mention.words.start).rev().find(|word| is_noun(*word) && !is_own[*word]) else {
+        let Some(distractor) = (0..mention.start()).rev().find(|word| is_noun(*word) && !is_own[*word]) else {
             self.n_without_distractor += 1;
             return;
         };
         let span = |word: usize| sentence.words[word].span.clone();
         self.cases.push(CoreferenceCase {
-            mention: span(head_word(sentence, &mention.words)),
-            antecedent: span(head_word(sentence, &antecedent.words)),
+            mention: span(mention.head_word(sentence)),
+            antecedent: span(antecedent.head_word(sentence)),
             distractor: span(distractor),
         });
     }
 }
 
-/// The first word of a mention that depends on none of its other words.
-fn head_word(sentence: &Sentence, words: &Range<usize>) -> usize {
-    let hangs_outside = |word: &usize| sentence.words[*word].head.is_none_or(|head| !words.contains(&head));
-    words.clone().find(hangs_outside).unwrap_or(words.start)
-}
-
-/// The mentions that the notes of a sentence mark, in the order in which they end.
+/// The mentions that the notes of a sentence mark, in the order in which they end, or their first parts.
 fn mentions(sentence: &Sentence) -> Result<Vec<Mention>, Error> {
     let problem = |what: String| Error::Inconsistent(format!("{}: {what}", sentence.name()));
-    let (mut found, mut open) = (Vec::new(), Vec::<Mention>::new());
+    let (mut found, mut open) = (Vec::<Mention>::new(), Vec::<(Mark<'_>, usize)>::new());
     let mut empty = sentence.empty_words.iter().peekable();
     for word in 0..=sentence.words.len() {
         // what is not in the text may open and close mentions that go on in it
@@ -110,30 +130,57 @@ fn mentions(sentence: &Sentence) -> Result<Vec<Mention>, Error> {
                     return Err(problem(format!("there are more than {MAX_MENTIONS} mentions")));
                 }
                 if mark.opens {
-                    open.push(Mention { entity: mark.entity.to_owned(), words: word..word });
+                    open.push((mark, word));
                 }
                 if mark.closes {
-                    let last = open.iter().rposition(|mention| mention.entity == mark.entity);
+                    let last = open.iter().rposition(|(opened, _)| opened.is_of(&mark));
                     let not_open = || problem(format!("a mention of {} is closed that was not opened", mark.entity));
-                    let mention = open.remove(last.ok_or_else(not_open)?);
-                    let words = mention.words.start..end;
-                    // one that is not in the text has no words there
-                    found.extend((!words.is_empty()).then_some(Mention { words, ..mention }));
+                    let (opened, start) = open.remove(last.ok_or_else(not_open)?);
+                    // what is not in the text has no words there
+                    if start < end {
+                        add_part(&mut found, &opened, start..end);
+                    }
                 }
             }
         }
     }
     match open.first() {
         None => Ok(found),
-        Some(mention) => Err(problem(format!("a mention of {} is opened and not closed", mention.entity))),
+        Some((mark, _)) => Err(problem(format!("a mention of {} is opened and not closed", mark.entity))),
+    }
+}
+
+/// Adds what is a part of the last mention that waits for it, or a mention.
+fn add_part(found: &mut Vec<Mention>, mark: &Mark<'_>, words: Range<usize>) {
+    let (part, n_parts) = mark.part;
+    let waits = |mention: &&mut Mention| {
+        let is_later = mention.part.0 < part && mention.end() <= words.start;
+        n_parts > 1 && mention.entity == mark.entity && mention.part.1 == n_parts && is_later
+    };
+    match found.iter_mut().rev().find(waits) {
+        Some(mention) => {
+            mention.part = mark.part;
+            mention.parts.push(words);
+        }
+        None => found.push(Mention { entity: mark.entity.to_owned(), parts: vec![words], part: mark.part }),
     }
 }
 
 /// A bracket of an `Entity` note, or both brackets of a mention of one word.
+#[derive(Clone, Copy)]
 struct Mark<'a> {
     entity: &'a str,
+    /// Which part of a mention in several places it is, counted from 1, and of how many.
+    part: (usize, usize),
     opens: bool,
     closes: bool,
+}
+
+impl Mark<'_> {
+    /// Whether both are brackets of one part of a mention.
+    fn is_of(&self, other: &Mark<'_>) -> bool {
+        (self.entity, self.part) == (other.entity, other.part)
+    }
 }
 
 /// The brackets of an `Entity` note: `(e1-person(e2)` has two that open, of which the second closes, too.
@@ -146,8 +193,11 @@ fn marks(note: &str) -> Vec<Mark<'_>> {
         let end = body.find(['(', ')']).unwrap_or(body.len());
         let closes = body[end..].starts_with(')');
         // after the name come its class and more; [1/2] numbers the parts of a mention in several places
-        let entity = body[..end].split(['-', '[']).next().unwrap_or_default();
-        marks.push(Mark { entity, opens, closes });
+        let name = body[..end].split('-').next().unwrap_or_default();
+        let (entity, part) = name.split_once('[').unwrap_or((name, ""));
+        let numbers = part.strip_suffix(']').and_then(|part| part.split_once('/'));
+        let part = numbers.and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?))).unwrap_or((1, 1));
+        marks.push(Mark { entity, part, opens, closes });
         rest = &body[end + usize::from(closes)..];
     }
     marks
@@ -183,9 +233,15 @@ pub struct CoreferenceScore {
 
 impl CoreferenceSums {
     /// Takes in what other texts say of the same heads.
-    pub fn merge(&mut self, other: &CoreferenceSums) {
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when the heads are others; nothing is taken in then.
+    pub fn merge(&mut self, other: &CoreferenceSums) -> Result<(), Error> {
+        let ids = |sums: &CoreferenceSums| sums.heads.iter().map(|(head, _)| *head).collect::<Vec<_>>();
+        refuse_other_heads("mentions", (self.kind, &ids(self)), (other.kind, &ids(other)))?;
         self.heads.iter_mut().zip(&other.heads).for_each(|((_, sums), (_, others))| sums.merge(others));
         self.n_left_out = self.n_left_out.saturating_add(other.n_left_out);
+        Ok(())
     }
 
     /// The score of each head that had a case.
@@ -240,7 +296,16 @@ pub fn measure_coreference(
         recording.layers_of(kind).flat_map(|layer| (0..layer.shape.n_heads).map(move |head| (layer, head))).collect();
     let of_head = |(layer, head): &(&Layer, usize)| {
         let map = recording.map_of(layer, item, *head)?;
-        Ok((map.id(), of_map(&map, &placed)))
+        let end = placed.iter().map(|case| case.antecedent.end.max(case.distractor.end)).max().unwrap_or(0);
+        match end <= map.n_keys() {
+            true => Ok((map.id(), of_map(&map, &placed))),
+            false => Err(Error::Inconsistent(format!(
+                "text {item}: a mention has token {}, but {} of the {kind} has {} keys",
+                end - 1,
+                map.id(),
+                map.n_keys()
+            ))),
+        }
     };
     let heads = heads.par_iter().map(of_head).collect::<Result<_, Error>>()?;
     Ok(CoreferenceSums { kind, heads, n_left_out: (cases.len() - placed.len()) as u64 })
@@ -369,15 +434,59 @@ mod tests {
         ]);
         let words = |sentence: &Sentence| {
             let mentions = mentions(sentence).expect("brackets match");
-            mentions.into_iter().map(|mention| (mention.entity, mention.words)).collect::<Vec<_>>()
+            mentions.into_iter().map(|mention| (mention.entity, mention.parts)).collect::<Vec<_>>()
         };
-        let plain = [("e2".to_owned(), 0..1), ("e1".to_owned(), 0..2), ("e1".to_owned(), 2..3)];
+        let one = |entity: &str, words| (entity.to_owned(), vec![words]);
+        let plain = [one("e2", 0..1), one("e1", 0..2), one("e1", 2..3)];
         assert_eq!(words(&sentence), plain);
         let empty = |n_before, notes: &str| crate::conllu::EmptyWord { n_before, notes: notes.into() };
         sentence.empty_words = vec![empty(0, "Entity=(e9)"), empty(2, "Entity=(e8"), empty(3, "Entity=e8)(e7)")];
         let mut with_empty = plain.to_vec();
-        with_empty.push(("e8".to_owned(), 2..3));
+        with_empty.push(one("e8", 2..3));
         assert_eq!(words(&sentence), with_empty, "what is not in the text has no words there");
+    }
+
+    #[test]
+    fn the_parts_of_a_mention_are_one_mention_and_no_antecedent_of_each_other() {
+        // Ann saw cats and big old dogs: `cats … dogs` is one thing, named again by `them`
+        let sentence = sentence(&[
+            ("cats", "NOUN", "6", "Entity=(e1[1/2]-animal)"),
+            ("and", "CCONJ", "5", "_"),
+            ("Ann", "PROPN", "6", "Entity=(e2)"),
+            ("with", "ADP", "5", "_"),
+            ("dogs", "NOUN", "1", "Entity=(e1[2/2]-animal)"),
+            ("ran", "VERB", "0", "_"),
+            ("after", "ADP", "8", "_"),
+            ("them", "PRON", "6", "Entity=(e1)"),
+        ]);
+        let found = CoreferenceCases::of(&sentence).expect("brackets match");
+        let texts: Vec<_> = found
+            .cases
+            .iter()
+            .map(|case| [&case.mention, &case.antecedent, &case.distractor].map(|span| &sentence.text[span.clone()]))
+            .collect();
+        assert_eq!(texts, [["them", "cats", "Ann"]]);
+        assert_eq!(found.n_without_antecedent, 2);
+    }
+
+    #[test]
+    fn sums_of_other_heads_do_not_merge() {
+        let mut sums = looking(Kind::Encoder, 8, &[(3, 0.3)]);
+        let others = looking(Kind::Decoder, 8, &[(3, 0.3)]);
+        let before = sums.clone();
+        assert!(sums.merge(&others).unwrap_err().to_string().contains("do not add up"));
+        assert_eq!(sums, before);
+    }
+
+    #[test]
+    fn a_mention_outside_of_a_map_is_an_error() {
+        let sentence = cat_and_dog();
+        let mut recording = recording(Kind::Encoder, vec![0.2; 25], 5, 5); // ten tokens, five keys
+        let spans: Vec<Range<usize>> = sentence.words.iter().map(|word| word.span.clone()).collect();
+        recording.items[0].source = tokens(&sentence.text, &spans);
+        let cases = CoreferenceCases::of(&sentence).expect("brackets match").cases;
+        let error = measure_coreference(&recording, 0, Kind::Encoder, &sentence.text, &cases).unwrap_err();
+        assert_eq!(error.to_string(), "text 0: a mention has token 6, but L0H0 of the encoder has 5 keys");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::divergence::Maps;
+use super::sums::refuse_other_heads;
 use super::{Plane, Sums, plane};
 use crate::{Error, HeadId, Kind, Recording};
 
@@ -66,15 +67,7 @@ impl HeadDistances {
     /// # Errors
     /// [`Error::Inconsistent`] when the heads are others.
     pub fn merge(&mut self, other: &HeadDistances) -> Result<(), Error> {
-        if (self.kind, &self.heads) != (other.kind, &other.heads) {
-            return Err(Error::Inconsistent(format!(
-                "distances of {} {} heads and of {} {} heads do not add up: both must be of the same heads",
-                self.heads.len(),
-                self.kind,
-                other.heads.len(),
-                other.kind
-            )));
-        }
+        refuse_other_heads("distances", (self.kind, &self.heads), (other.kind, &other.heads))?;
         self.sums.iter_mut().zip(&other.sums).for_each(|(sums, others)| sums.merge(others));
         self.n_rows += other.n_rows;
         self.n_queries += other.n_queries;

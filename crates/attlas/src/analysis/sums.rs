@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::student::t_95;
+use crate::{Error, HeadId, Kind};
 
 /// Steps in 1: scores are rounded to the nearest 2⁻³², half-way cases to even. A weight over 1/256 is kept exactly.
 const ONE: f64 = (1_u64 << 32) as f64;
@@ -104,6 +105,20 @@ impl Sums {
 
     fn is_sound(&self) -> bool {
         self.n > 0 && self.n_not_finite == 0
+    }
+}
+
+/// Refuses to add up what is said of some heads and of others.
+pub(super) fn refuse_other_heads(what: &str, of: (Kind, &[HeadId]), others: (Kind, &[HeadId])) -> Result<(), Error> {
+    match of == others {
+        true => Ok(()),
+        false => Err(Error::Inconsistent(format!(
+            "{what} of {} {} heads and of {} {} heads do not add up: both must be of the same heads",
+            of.1.len(),
+            of.0,
+            others.1.len(),
+            others.0
+        ))),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::sums::refuse_other_heads;
 use super::tree_words::{TreeWords, argmax_but, for_each_word_row};
 use super::{Annotations, Columns, Measure, Reads, Row, Rows, Sample, Sums};
 use crate::conllu::Sentence;
@@ -166,7 +167,12 @@ impl RelationScore<'_> {
 
 impl TreeSums {
     /// Takes in what other sentences say of the same heads.
-    pub fn merge(&mut self, other: &TreeSums) {
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when the heads are others; nothing is taken in then.
+    pub fn merge(&mut self, other: &TreeSums) -> Result<(), Error> {
+        let ids = |sums: &TreeSums| sums.heads.iter().map(|head| head.head).collect::<Vec<_>>();
+        refuse_other_heads("trees", (self.kind, &ids(self)), (other.kind, &ids(other)))?;
         for (relation, others) in &other.offsets {
             let offsets = self.offsets.entry(relation.clone()).or_default();
             offsets.iter_mut().zip(others).for_each(|(offsets, others)| offsets.merge(others));
@@ -180,6 +186,7 @@ impl TreeSums {
         }
         self.n_sentences = self.n_sentences.saturating_add(other.n_sentences);
         self.n_left_out = self.n_left_out.saturating_add(other.n_left_out);
+        Ok(())
     }
 
     /// How well each head finds each relation that has [`MIN_WORDS`] or more, by relation, direction, and head.
@@ -327,8 +334,9 @@ impl Cases {
         offsets
     }
 
-    /// What a head finds, given the unit that each unit looks at most, and the one that looks at it most.
-    fn sums(&self, looks_at: &[Option<usize>], looked_at_by: &[Option<usize>]) -> BTreeMap<String, [Sums; 2]> {
+    /// What a head finds, given the unit that each unit looks at most, and the one that looks at it most; `None` where that
+    /// cannot be said.
+    fn sums(&self, looks_at: &[Found], looked_at_by: &[Found]) -> BTreeMap<String, [Sums; 2]> {
         let mut relations = BTreeMap::new();
         for case in &self.cases {
             let found = [looks_at[case.child], looked_at_by[case.child]];
@@ -336,7 +344,8 @@ impl Cases {
                 let sums: &mut [Sums; 2] = relations.entry(name.clone()).or_default();
                 for (sums, (found, is_seen)) in sums.iter_mut().zip(found.into_iter().zip(case.is_seen)) {
                     if is_seen {
-                        sums.add(Sample { score: f64::from(u8::from(found == Some(case.head))), baseline: 0.0 });
+                        let score = |found| f64::from(u8::from(found == Some(case.head)));
+                        sums.add(Sample { score: found.map_or(f64::NAN, score), baseline: 0.0 });
                     }
                 }
             }
@@ -345,10 +354,14 @@ impl Cases {
     }
 }
 
+/// The unit that was found, if there is one; `None` where a weight that decides it is no finite number.
+type Found = Option<Option<usize>>;
+
 /// Reads a head's map once.
 fn of_rows(head: HeadId, rows: &Rows<'_>, words: &TreeWords, cases: &Cases) -> HeadTrees {
     let n = words.n_units();
-    let mut looks_at = vec![None; n]; // [n_units]
+    let mut looks_at: Vec<Found> = vec![Some(None); n]; // [n_units]
+    let mut is_finite = true;
     let mut looked_at_by: Vec<(Option<usize>, f64)> = vec![(None, 0.0); n]; // [n_units]
     let mut phrase = Sums::default();
     let add_phrase = |row: &Row<'_>| {
@@ -357,14 +370,16 @@ fn of_rows(head: HeadId, rows: &Rows<'_>, words: &TreeWords, cases: &Cases) -> H
         }
     };
     for_each_word_row(rows, words, add_phrase, |row| {
-        looks_at[row.unit] = argmax_but(row.weights, row.unit);
+        is_finite &= row.is_finite;
+        looks_at[row.unit] = row.is_finite.then(|| argmax_but(row.weights, row.unit));
         for (unit, (by, largest)) in looked_at_by.iter_mut().enumerate() {
             if unit != row.unit && row.weights[unit] > *largest {
                 (*by, *largest) = (Some(row.unit), row.weights[unit]);
             }
         }
     });
-    let looked_at_by: Vec<Option<usize>> = looked_at_by.into_iter().map(|(by, _)| by).collect();
+    // who looks at a word most is asked of all rows
+    let looked_at_by: Vec<Found> = looked_at_by.into_iter().map(|(by, _)| is_finite.then_some(by)).collect();
     HeadTrees { head, relations: cases.sums(&looks_at, &looked_at_by), phrase }
 }
 
@@ -420,6 +435,7 @@ mod tests {
     use super::super::rows::tests::recording;
     use super::super::tree_words::tests::{sentence, tokens};
     use super::*;
+    use crate::Buffer;
 
     /// `The cat saw a dog .` with a special token before it: words 1 to 6.
     fn tree() -> Sentence {
@@ -520,7 +536,7 @@ mod tests {
         let mut sums = one.clone();
         assert_eq!(sums.scores().len(), 0, "five words say nothing");
         assert!(sums.too_few().contains(&("all", Direction::ChildToHead, 5)));
-        (0..9).for_each(|_| sums.merge(&one));
+        (0..9).for_each(|_| sums.merge(&one).expect("the same heads"));
         let scores = sums.scores();
         let named: Vec<_> = scores.iter().filter(|score| score.is_named()).map(|score| score.relation).collect();
         // det stands at +1 always: nothing is over that; all has 0.6 at +1
@@ -553,11 +569,34 @@ mod tests {
         let [a, b] = [[0, 2, 3, 0, 5, 3, 3], [0, 1, 1, 5, 4, 4, 6]]
             .map(|looks| measured(&looking(Kind::Encoder, looks), Kind::Encoder));
         let (mut ab, mut ba) = (a.clone(), b.clone());
-        ab.merge(&b);
-        ba.merge(&a);
+        ab.merge(&b).expect("the same heads");
+        ba.merge(&a).expect("the same heads");
         assert_eq!(ab, ba);
         let json = serde_json::to_string(&ab).expect("sums are JSON");
         assert_eq!(serde_json::from_str::<TreeSums>(&json).expect("they come back"), ab);
+    }
+
+    #[test]
+    fn sums_of_other_heads_do_not_merge() {
+        let mut sums = measured(&looking(Kind::Encoder, [0, 2, 3, 0, 5, 3, 3]), Kind::Encoder);
+        let mut others = sums.clone();
+        others.heads[0].head.head = 7;
+        let before = sums.clone();
+        assert!(sums.merge(&others).unwrap_err().to_string().contains("do not add up"));
+        assert_eq!(sums, before);
+    }
+
+    #[test]
+    fn a_row_that_is_no_number_makes_no_miss_but_no_score() {
+        let mut recording = looking(Kind::Encoder, [0, 2, 3, 0, 5, 3, 3]);
+        let mut weights = vec![0.0; 49]; // [7, 7]
+        [0, 2, 3, 0, 5, 3, 3].iter().enumerate().for_each(|(query, key)| weights[query * 7 + key] = 1.0);
+        weights[7..14].fill(f32::NAN); // The
+        recording.layers[0] = Layer::new(Kind::Encoder, 0, recording.layers[0].shape, Buffer::from(weights));
+        let sums = measured(&recording, Kind::Encoder);
+        assert_eq!(of(&sums, "obj")[0], (Some(1.0), 1), "dog at saw");
+        assert_eq!(of(&sums, "det")[0], (None, 1), "The is a determiner");
+        assert_eq!(of(&sums, "obj")[1].0, None, "that row may look at dog most");
     }
 
     #[test]

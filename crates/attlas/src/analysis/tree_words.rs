@@ -132,6 +132,8 @@ pub struct WordRow<'a> {
     /// The weight on each unit: the sum over its tokens, the mean over the tokens of this one (Clark et al. 2019, §4.1). What
     /// is missing to 1 lies on special tokens. Shape `[n_units]`.
     pub weights: &'a [f64],
+    /// Whether all weights of its tokens' rows are finite numbers, those on special tokens included.
+    pub is_finite: bool,
 }
 
 /// Reads the rows of a map between the units of a text, in rising order: each unit's when all its tokens are read. `also` sees
@@ -143,7 +145,7 @@ pub fn for_each_word_row(
     mut read: impl FnMut(&WordRow<'_>),
 ) {
     let mut weights = vec![0.0; words.n_units()]; // [n_units]
-    let mut n_rows = 0;
+    let (mut n_rows, mut is_finite) = (0, true);
     rows.for_each(|row| {
         also(row);
         let Some(unit) = words.unit_of_token.get(row.position).copied().flatten() else { return };
@@ -151,11 +153,12 @@ pub fn for_each_word_row(
             key_unit.iter().for_each(|key_unit| weights[*key_unit] += f64::from(*weight));
         }
         n_rows += 1;
+        is_finite &= row.weights.iter().all(|weight| weight.is_finite());
         if row.position + 1 == words.tokens[unit].end {
             weights.iter_mut().for_each(|weight| *weight /= f64::from(n_rows));
-            read(&WordRow { unit, weights: &weights });
+            read(&WordRow { unit, weights: &weights, is_finite });
             weights.fill(0.0);
-            n_rows = 0;
+            (n_rows, is_finite) = (0, true);
         }
     });
 }
