@@ -12,6 +12,11 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// JSON in which what [`printable`] replaces stands as escapes, so that a terminal does not obey it: the same value.
 pub fn inert_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());

@@ -23,7 +23,7 @@ use crate::survey::{
 };
 use crate::table_file::{TableFormat, write_table};
 use crate::terminal::{Terminal, printable, remark};
-use crate::words::{counted, inert_json};
+use crate::words::{counted, hex, inert_json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -154,13 +154,14 @@ fn run_survey(
         return Ok(Outcome::Stopped(signal));
     }
     refuse_empty(&file, &files)?;
-    file.about.finish();
-    if let Err(failure) = finish(&file, output, arguments.json, terminal) {
-        keeper.save(&file)?; // nothing needs to be measured again
+    let mut done = file.clone();
+    done.about.finish();
+    if let Err(failure) = finish(&done, output, arguments.json, terminal) {
+        keeper.save(&file)?; // nothing needs to be measured again: with its place and settings the state is gone on with
         return Err(failure);
     }
     keeper.remove();
-    Ok(if file.about.n_skipped > 0 { Outcome::SomeSkipped } else { Outcome::Done })
+    Ok(if done.about.n_skipped > 0 { Outcome::SomeSkipped } else { Outcome::Done })
 }
 
 fn run_merge(arguments: &MergeArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
@@ -254,7 +255,7 @@ const LONGEST: usize = 4096;
 fn digest_of_counts(counts: &[u64]) -> String {
     let mut hash = Sha256::new();
     counts.iter().for_each(|count| hash.update(count.to_le_bytes()));
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 /// The state of a survey that was broken off, if it is of the same model, corpus and settings; else one that begins.

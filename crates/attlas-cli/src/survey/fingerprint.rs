@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
 use crate::inputs::{ModelArguments, model_place};
+use crate::words::hex;
 
 /// What a model, a tokenizer or an adapter is read from, by the ends of the names.
 const ENDINGS: [&str; 7] = ["json", "txt", "model", "spm", "safetensors", "bin", "gguf"];
@@ -29,7 +30,7 @@ pub fn fingerprint(arguments: &ModelArguments) -> Result<String, Failure> {
         }
         hash.update([1]);
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hash.finalize()))
 }
 
 /// The files of a folder, by name; where there are weights as safetensors, no others of another form.

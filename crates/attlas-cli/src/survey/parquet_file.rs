@@ -6,7 +6,7 @@ use std::path::Path;
 
 use attlas::analysis::{MEASURES, Score, ScoreRow, Sums};
 use attlas::survey::{Cell, Example, Examples, N_SHARDS, Resamples, Survey, packed_sums, unpacked_sums};
-use attlas::{HeadId, Kind};
+use attlas::{HeadId, Kind, regular_file};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Row, RowAccessor};
 use serde_json::{Value, json};
@@ -65,11 +65,7 @@ pub fn score_row(survey: &Survey, cells: Range<usize>, resamples: &Resamples) ->
     let measure = &MEASURES[measure];
     let score: Option<Score> = survey.score(cells.clone(), measure, resamples);
     let totals: Vec<Sums> = cells.map(|cell| survey.total(cell)).collect();
-    let absent = || match totals.iter().any(|sums| sums.n_not_finite > 0) {
-        true => "some weights are no finite numbers".to_owned(),
-        false => format!("it needs {}", measure.needs),
-    };
-    ScoreRow::new(kind, head, measure, score.ok_or_else(absent))
+    ScoreRow::new(kind, head, measure, score.ok_or_else(|| measure.absence(&totals)))
 }
 
 /// The examples of a row: an array; of several variants an array of arrays.
@@ -87,10 +83,11 @@ fn examples_json(survey: &Survey, cells: Range<usize>) -> Value {
 /// [`Failure::Input`] when it is none, and says what is wrong with it.
 pub fn read_survey(path: &Path) -> Result<SurveyFile, Failure> {
     let failed = |problem: String| Failure::Input(format!("{}: {problem}", path.display()));
-    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
-    let about = file.metadata().map_err(|error| failed(error.to_string()))?;
-    if !about.is_file() || about.len() > MAX_FILE_BYTES {
-        return Err(failed("is not a survey: no regular file, or too large for one".into()));
+    let (file, n_bytes) = regular_file::open(path).map_err(|problem| failed(problem.to_string()))?;
+    if n_bytes > MAX_FILE_BYTES {
+        return Err(failed(format!(
+            "is not a survey: it has {n_bytes} bytes, and surveys have {MAX_FILE_BYTES} at most"
+        )));
     }
     let read = std::panic::AssertUnwindSafe(|| read_file(file));
     // the library gives up on some malformed files with a panic

@@ -4,17 +4,23 @@
 use attlas::survey::TextId;
 use sha2::{Digest, Sha256};
 
-use super::{Part, Position, Settings, Skipped};
+use super::{Part, Position, Settings, Skipped, Work};
 use crate::failure::Failure;
 use crate::inputs::{CorpusFile, CorpusItem, CorpusText, TextNames, TextsOf};
+use crate::signals::Watch;
 
 /// Bytes of a window's texts, over which it ends.
 const MAX_BYTES: usize = 1 << 20;
+/// What could not be used of a window, over which it ends: a file without a text fills no memory.
+const MAX_UNUSED: usize = 4096;
+/// Texts that are passed over between two looks at the signals.
+const N_PASSED: u64 = 1024;
 
 /// The windows of a corpus, in order.
 pub struct Windows<'a> {
     files: &'a [CorpusFile],
     names: &'a TextNames,
+    signals: &'a Watch,
     settings: Settings,
     texts: Option<TextsOf>,
     /// Where the next window begins.
@@ -59,36 +65,41 @@ impl WindowText {
 }
 
 impl<'a> Windows<'a> {
-    /// The windows from `position` on.
+    /// The windows from `position` on; `None` when a signal came before it was reached.
     ///
     /// # Errors
     /// When a file cannot be read, or has fewer texts than were read before.
-    pub fn from(
-        files: &'a [CorpusFile],
-        names: &'a TextNames,
-        settings: Settings,
-        position: Position,
-    ) -> Result<Windows<'a>, Failure> {
+    pub fn from(work: &Work<'a>, settings: Settings, position: Position) -> Result<Option<Windows<'a>>, Failure> {
+        let Work { files, names, signals, .. } = *work;
         let position = Position { n_batches: 0, ..position };
-        let mut windows = Windows { files, names, settings, texts: None, position };
+        let mut windows = Windows { files, names, signals, settings, texts: None, position };
         if let Some(file) = files.get(position.file) {
             let mut texts = file.texts(names)?;
-            texts
-                .skip(position.n_items)
-                .map_err(|failure| Failure::Input(format!("{}: {failure}", file.path.display())))?;
+            let mut n_left = position.n_items;
+            while n_left > 0 {
+                if signals.noted().is_some() {
+                    return Ok(None);
+                }
+                let n = n_left.min(N_PASSED);
+                texts.skip(n).map_err(|failure| Failure::Input(format!("{}: {failure}", file.path.display())))?;
+                n_left -= n;
+            }
             windows.texts = Some(texts);
         }
-        Ok(windows)
+        Ok(Some(windows))
     }
 
-    /// The next window.
+    /// The next window; `None` when a signal came before its end.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn next(&mut self) -> Result<Window, Failure> {
+    pub fn next(&mut self) -> Result<Option<Window>, Failure> {
         let mut window = Window::default();
         let mut n_bytes = 0;
-        while window.texts.len() < self.settings.window && n_bytes < MAX_BYTES {
+        while window.texts.len() < self.settings.window && window.skipped.len() < MAX_UNUSED && n_bytes < MAX_BYTES {
+            if self.signals.noted().is_some() {
+                return Ok(None);
+            }
             let is_enough = self.settings.limit.is_some_and(|limit| self.position.n_read >= limit);
             let Some((file, item)) = (if is_enough { None } else { self.item()? }) else {
                 window.is_last = true;
@@ -97,7 +108,7 @@ impl<'a> Windows<'a> {
             n_bytes += self.take(file, item, &mut window);
         }
         (window.end, window.share) = (self.position, self.share());
-        Ok(window)
+        Ok(Some(window))
     }
 
     /// Puts an item where it belongs; how many bytes the window grew by.

@@ -50,12 +50,19 @@ impl Ready<'_> {
 /// When a file cannot be read, the model cannot be run, or the state cannot be saved.
 pub fn survey_corpus(work: &Work<'_>, file: &mut SurveyFile, keeper: &mut Keeper) -> Result<Option<Signal>, Failure> {
     let (Some(position), Some(settings)) = (file.about.position, file.about.settings) else { return Ok(None) };
-    let mut windows = Windows::from(work.files, work.names, settings, position)?;
+    let Some(mut windows) = Windows::from(work, settings, position)? else { return work.stop(file, keeper) };
     let mut n_done = position.n_batches;
     let mut progress = ShareProgress::new();
     let mut share = windows.share();
     loop {
-        let window = windows.next()?;
+        let window = match windows.next() {
+            Ok(Some(window)) => window,
+            Ok(None) => return work.stop(file, keeper),
+            Err(failure) => {
+                keeper.save(file)?; // what was measured before is not lost
+                return Err(failure);
+            }
+        };
         let (ready, unfit) = work.prepare(&window.texts, &file.about.decoding);
         let batches = batches(&ready, settings.batch_tokens);
         let n_batches = batches.len();
@@ -64,9 +71,8 @@ pub fn survey_corpus(work: &Work<'_>, file: &mut SurveyFile, keeper: &mut Keeper
             if let Some(position) = file.about.position.as_mut().filter(|_| is_done) {
                 position.n_batches = index + 1;
             }
-            if let Some(signal) = work.signals.noted() {
-                keeper.save(file)?;
-                return Ok(Some(signal));
+            if work.signals.noted().is_some() {
+                return work.stop(file, keeper);
             }
             keeper.save_if_due(file)?;
             let within = (index + 1) as f64 / n_batches as f64;
@@ -81,10 +87,17 @@ pub fn survey_corpus(work: &Work<'_>, file: &mut SurveyFile, keeper: &mut Keeper
         if is_last {
             return Ok(None);
         }
+        keeper.save_if_due(file)?; // a window may have had no batch
     }
 }
 
 impl Work<'_> {
+    /// The signal that came, with the state saved.
+    fn stop(&self, file: &SurveyFile, keeper: &mut Keeper) -> Result<Option<Signal>, Failure> {
+        keeper.save(file)?;
+        Ok(self.signals.noted())
+    }
+
     /// The texts as the model reads them, by length; and those that it cannot read.
     fn prepare<'t>(&self, texts: &'t [WindowText], decoding: &Decoding) -> (Vec<Ready<'t>>, Vec<Skipped>) {
         let inputs: Vec<Result<Ready<'t>, String>> = texts.par_iter().map(|text| self.ready(text, decoding)).collect();
@@ -119,25 +132,54 @@ impl Work<'_> {
         Ok(Ready { text, input, decoding })
     }
 
-    /// Runs a batch and takes its texts in; whether it was run to its end.
+    /// Runs a batch and takes its texts in, but for those that the model cannot run; whether it was run to its end.
     fn take_batch(&self, batch: &[Ready<'_>], file: &mut SurveyFile) -> Result<bool, Failure> {
         let options = RunOptions { decoding: batch[0].decoding, ..RunOptions::default() };
-        let inputs: Vec<Input> = batch.iter().map(|ready| ready.input.clone()).collect();
-        let mut watch = |_| if self.signals.noted().is_some() { Next::Stop } else { Next::Continue };
-        let run = match self.model.run_watched(&inputs, &options, &mut watch) {
-            Err(Error::Stopped) => return Ok(false),
-            run => run?,
+        let run = |texts: &[Ready<'_>]| {
+            let inputs: Vec<Input> = texts.iter().map(|ready| ready.input.clone()).collect();
+            let mut watch = |_| if self.signals.noted().is_some() { Next::Stop } else { Next::Continue };
+            let recording = match self.model.run_watched(&inputs, &options, &mut watch) {
+                Err(Error::Stopped) => return Ok(None),
+                run => run.map_err(|error| error.to_string())?.recording,
+            };
+            let measure = |item| measure_with(&recording, item, self.annotations).map_err(|error| error.to_string());
+            let measured: Vec<Vec<HeadSums>> =
+                (0..texts.len()).into_par_iter().map(measure).collect::<Result<_, _>>()?;
+            Ok(Some((recording, measured)))
         };
-        let recording = &run.recording;
-        let measured: Vec<Vec<HeadSums>> = (0..batch.len())
-            .into_par_iter()
-            .map(|item| measure_with(recording, item, self.annotations))
-            .collect::<Result<_, _>>()?;
-        for (item, (ready, heads)) in batch.iter().zip(&measured).enumerate() {
-            file.survey.take((ready.text.id, &ready.text.whole()), (recording, item), heads, self.annotations)?;
-            file.about.files[ready.text.file].n_texts += 1;
+        let Some(runs) = together_or_alone(batch, run) else { return Ok(false) };
+        for (texts, run) in runs {
+            match run {
+                Ok((recording, measured)) => {
+                    for (item, (ready, heads)) in texts.iter().zip(&measured).enumerate() {
+                        let text = (ready.text.id, ready.text.whole());
+                        file.survey.take((text.0, &text.1), (&recording, item), heads, self.annotations)?;
+                        let n_texts = &mut file.about.files[ready.text.file].n_texts;
+                        *n_texts = n_texts.saturating_add(1);
+                    }
+                }
+                Err(error) => file.about.skip(texts.iter().map(|ready| {
+                    let reason = format!("cannot be run by {}: {error}", self.model.name());
+                    skipped(&self.files[ready.text.file], ready.text.number, reason)
+                })),
+            }
         }
         Ok(true)
+    }
+}
+
+/// Some items, and what became of them when they were run.
+type RunOf<'i, T, R> = (&'i [T], Result<R, String>);
+
+/// What `run` makes of the items together or, where that is an error, of each alone; `None` as soon as `run` gives nothing,
+/// since it was stopped.
+fn together_or_alone<T, R>(
+    items: &[T],
+    run: impl Fn(&[T]) -> Result<Option<R>, String>,
+) -> Option<Vec<RunOf<'_, T, R>>> {
+    match run(items).transpose()? {
+        Err(_) if items.len() > 1 => items.chunks(1).map(|one| Some((one, run(one).transpose()?))).collect(),
+        run => Some(vec![(items, run)]),
     }
 }
 
@@ -176,4 +218,25 @@ pub fn default_batch_tokens(model: &Model) -> usize {
 /// How the corpus is gone through when nobody says it.
 pub fn default_settings(model: &Model) -> Settings {
     Settings { window: 2048, batch_tokens: default_batch_tokens(model), limit: None, part: super::Part::WHOLE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_batch_that_fails_the_items_that_can_be_run_are_run_alone() {
+        let run = |items: &[i32]| match items.contains(&2) {
+            true => Err("two is too much".to_owned()),
+            false => Ok(Some(items.to_vec())),
+        };
+        let said = |items: &[i32]| {
+            let runs = together_or_alone(items, run).expect("nothing stops it");
+            runs.into_iter().map(|(_, run)| run).collect::<Vec<_>>()
+        };
+        assert_eq!(said(&[1, 3]), [Ok(vec![1, 3])]);
+        assert_eq!(said(&[1, 2, 3]), [Ok(vec![1]), Err("two is too much".into()), Ok(vec![3])]);
+        let stops = |items: &[i32]| if items.len() > 1 { run(items) } else { Ok(None) };
+        assert!(together_or_alone(&[1, 2], stops).is_none(), "what was run before a stop is not taken in by half");
+    }
 }

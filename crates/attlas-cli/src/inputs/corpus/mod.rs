@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use self::lines::{JsonLines, Lines};
 use self::parquet_column::ParquetColumn;
 use crate::failure::Failure;
+use crate::words::hex;
 
 /// Bytes of a text at most: no model reads more, and a line without an end fills no memory.
 pub const MAX_TEXT_BYTES: usize = 1 << 20;
@@ -208,7 +209,7 @@ impl TextsOf {
     pub fn skip(&mut self, n: u64) -> Result<(), Failure> {
         for _ in 0..n {
             if self.next()?.is_none() {
-                return Err(Failure::Input(format!("has fewer than the {n} texts that were read of it before")));
+                return Err(Failure::Input("has fewer texts than were read of it before".to_owned()));
             }
         }
         Ok(())
@@ -254,5 +255,5 @@ fn digest_of_ends(path: &Path, n_bytes: u64) -> std::io::Result<String> {
     (&mut file).take(END_BYTES).read_to_end(&mut bytes)?;
     file.seek(SeekFrom::Start(n_bytes.saturating_sub(END_BYTES)))?;
     file.take(END_BYTES).read_to_end(&mut bytes)?;
-    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&Sha256::digest(&bytes)))
 }
