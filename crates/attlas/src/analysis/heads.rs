@@ -39,13 +39,7 @@ impl HeadSums {
 
     /// What the head scores under each measure that is looked for in its kind, or why there is no score.
     pub fn scores_or_reasons(&self) -> impl Iterator<Item = (&'static Measure, Result<Score, String>)> {
-        self.sums.iter().map(|(measure, sums)| {
-            let reason = || match sums.iter().any(|sums| sums.n_not_finite > 0) {
-                true => "some weights are no finite numbers".to_owned(),
-                false => format!("it needs {}", measure.needs),
-            };
-            (*measure, measure.score(sums).ok_or_else(reason))
-        })
+        self.sums.iter().map(|(measure, sums)| (*measure, measure.score(sums).ok_or_else(|| measure.absence(sums))))
     }
 
     /// What the head scores under each measure that had something to measure.

@@ -108,6 +108,14 @@ impl Measure {
         scores.reduce(|best, score| if score.value > best.value { score } else { best })
     }
 
+    /// Why there is no [`score`](Self::score) of these sums, as a sentence without its full stop.
+    pub fn absence(&self, sums: &[Sums]) -> String {
+        match sums.iter().any(|sums| sums.n_not_finite > 0) {
+            true => "some weights are no finite numbers".to_owned(),
+            false => format!("it needs {}", self.needs),
+        }
+    }
+
     fn score_of(&self, sums: &Sums, variant: usize) -> Option<Score> {
         let cut = |number: f64| number.clamp(self.range.0, self.range.1);
         Some(Score {
@@ -120,12 +128,12 @@ impl Measure {
     }
 
     /// Whether a head with this score is named: at least five scores, their mean at or over the threshold, and the low end
-    /// of its interval over the baseline.
+    /// of its interval over the baseline, where there is one. Without an interval no head is named.
     pub fn names(&self, score: &Score) -> bool {
-        let low = score.interval.map_or(f64::NEG_INFINITY, |(low, _)| low);
+        let is_over = |(low, _)| score.baseline.is_none_or(|baseline| low > baseline);
         score.n >= MIN_SCORES
             && self.threshold.is_some_and(|threshold| score.value >= threshold)
-            && score.baseline.is_none_or(|baseline| low > baseline)
+            && score.interval.is_some_and(is_over)
     }
 }
 
@@ -168,5 +176,13 @@ mod tests {
         assert!(!named(&[0.9; 5], 0.9), "no more than the baseline");
         // mean 0.6, s = 0.55, t = 2.78: the interval begins below 0
         assert!(!named(&[1.0, 1.0, 1.0, 0.0, 0.0], 0.1), "too scattered");
+    }
+
+    #[test]
+    fn without_an_interval_no_head_is_named_also_under_a_measure_without_a_baseline() {
+        let broad = Measure::named("broad").expect("it is a measure");
+        let score = Score { value: 1.0, interval: Some((0.9, 1.0)), baseline: None, n: 50, variant: None };
+        assert!(broad.names(&score));
+        assert!(!broad.names(&Score { interval: None, ..score }));
     }
 }

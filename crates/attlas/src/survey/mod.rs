@@ -85,7 +85,7 @@ impl Survey {
         annotations: &Annotations,
     ) -> Result<(), Error> {
         let shard = id.shard();
-        self.n_texts[shard] += 1;
+        self.n_texts[shard] = self.n_texts[shard].saturating_add(1);
         let mut slot = 0; // cells come in the same order every time
         for HeadSums { kind, head, sums, .. } in heads {
             for (measure, variants) in sums {
@@ -212,7 +212,8 @@ mod tests {
     use super::*;
     use crate::analysis::{MEASURES, measure};
     use crate::attention::Shape;
-    use crate::{Buffer, Item, Layer, Provenance, Tokens};
+    use crate::recording::Factored;
+    use crate::{Buffer, Item, Layer, Provenance, Scoring, Token, TokenRole, Tokens, Visibility};
 
     const N: usize = 8;
 
@@ -258,6 +259,36 @@ mod tests {
             let mut merged = Survey::default();
             order.iter().for_each(|part| merged.merge(parts[*part].clone()));
             assert_eq!(merged, whole);
+        }
+    }
+
+    /// A text of `n` tokens before padding up to `n_padded`, and a head of width 1 whose queries all look alike.
+    fn long(n: usize, n_padded: usize) -> Recording {
+        let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n_padded, n_keys: n_padded, d_head: 1, d_value: 0 };
+        let keys: Vec<f32> = (0..n_padded).map(|key| (key * 7919 % 101) as f32 / 20.0).collect();
+        let sums = keys.iter().scan(0.0, |sum, key| {
+            *sum += f64::from(*key).exp();
+            Some(f64::ln(*sum))
+        });
+        let lse = sums.collect::<Vec<f64>>().into();
+        let (queries, keys) = (Buffer::from(vec![1.0; n_padded]).into(), Buffer::from(keys).into());
+        let scoring = Scoring::scaled_dot_product(1, Visibility::CAUSAL);
+        let mut target = Tokens::from_labels((0..n_padded).map(|place| (place % 50).to_string()));
+        target.tokens[n..].fill(Token { role: TokenRole::Padding, ..Token::labelled("<pad>") });
+        let weights = Factored { scoring, queries, keys, lse, mask: None, key_bias: None };
+        Recording {
+            items: vec![Item { target, ..Item::default() }],
+            layers: vec![Layer::new(Kind::Decoder, 0, shape, weights)],
+            provenance: Provenance::default(),
+        }
+    }
+
+    #[test]
+    fn a_long_text_has_the_same_sums_alone_and_padded_beside_a_longer_one() {
+        for n in [1040, 1500] {
+            let [alone, padded] = [n, 2500].map(|n_padded| measure(&long(n, n_padded), 0).expect("the text exists"));
+            assert!(alone[0].n_rows < alone[0].n_queries, "rows are sampled");
+            assert_eq!(alone, padded, "{n} tokens");
         }
     }
 
