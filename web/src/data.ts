@@ -107,6 +107,23 @@ export interface Standout {
   usual: boolean;
 }
 
+/** One of the texts in words. */
+export interface Description {
+  /** The text, counted from 0. */
+  item: number;
+  sentences: Sentence[];
+  /** What stands under them. */
+  caption: string;
+}
+
+/** A sentence, and what it lets a reader open: a head, a layer, a kind, or nothing. */
+export interface Sentence {
+  text: string;
+  kind: Kind | null;
+  layer: number | null;
+  head: number | null;
+}
+
 export interface Atlas {
   version: number;
   title: string;
@@ -114,6 +131,7 @@ export interface Atlas {
   layers: Layer[];
   /** What marks a head out first. */
   standouts: Standout[];
+  description?: Description;
   open: { kind: Kind; layer: number; head: number };
   provenance: Provenance;
   /** Where maps were too large for the page: cells are tiles of so many tokens at most, each the largest weight in it;

@@ -4,6 +4,7 @@ import { ColourBar } from "./colourbar.ts";
 import { Controls } from "./controls.ts";
 import { headName, KIND_TITLES, readSource, tilesOf } from "./data.ts";
 import type { Kind, Source, Standout } from "./data.ts";
+import { DescriptionPanel } from "./description.ts";
 import { el, tokenText } from "./dom.ts";
 import { Heatmap, type Cell } from "./heatmap.ts";
 import { Jump } from "./jump.ts";
@@ -41,6 +42,7 @@ class App {
   private colourBar = new ColourBar();
   private controls: Controls;
   private jump: Jump;
+  private description: DescriptionPanel;
   private sourceLine = new TextLine("source");
   private targetLine = new TextLine("target");
   private tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "kind of attention" });
@@ -56,6 +58,7 @@ class App {
     this.state = stateFromHash(location.hash, source);
     this.overview = new Overview(this.model, (layer, head) => this.change({ layer, head }));
     this.controls = new Controls((part) => this.change(part));
+    this.description = new DescriptionPanel(source, (place) => this.change(place));
     this.jump = new Jump(source, () => this.state, (query, key) => {
       this.change({ query, key });
       this.heatmap.reveal();
@@ -94,7 +97,7 @@ class App {
     this.panel.append(this.overview.element, head, this.reading.element);
     const failed = el("p", { class: "failed", role: "alert" }, el("strong", {}, "Not sound: "), el("bdi", {}, visibleText(source.failed ?? "")));
     failed.hidden = source.failed === undefined;
-    return [header, failed, texts, this.tabs, this.controls.element, this.panel, about(source), this.tip];
+    return [header, failed, this.description.element, texts, this.tabs, this.controls.element, this.panel, about(source), this.tip];
   }
 
   private listen(): void {
@@ -159,6 +162,7 @@ class App {
     );
     this.controls.update(state, { special: specials, silence, words: pieces, rows: model.predicts(state) });
     this.jump.update(state, model.source);
+    this.description.update(state);
     this.map = model.headMap(state);
     this.shown = model.shownMap(state);
     this.fillTexts();

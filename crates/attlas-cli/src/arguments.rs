@@ -8,8 +8,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use strsim::osa_distance;
 
 use crate::commands::{
-    align, compare, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show, survey,
-    syntax, tokens, train,
+    align, compare, completions, describe, draw, evaluate, export, film, heads, import, info, man, models, record,
+    show, survey, tokens, train,
 };
 use crate::inputs::RawText;
 use crate::terminal::ColorChoice;
@@ -135,10 +135,10 @@ pub enum Command {
     Import(import::ImportArguments),
     /// Say what is in a recording, where it comes from, and whether it passes its checks.
     Info(info::InfoArguments),
+    /// Say in a few sentences what the heads do with a text, each with its number.
+    Describe(describe::DescribeArguments),
     /// Survey what the heads do over a corpus, or merge surveys.
     Survey(survey::SurveyArguments),
-    /// Hold the heads against dependency trees and mentions.
-    Syntax(syntax::SyntaxArguments),
     /// Show how a model cuts a text into tokens.
     Tokens(tokens::TokensArguments),
     /// List the model families that can be read.

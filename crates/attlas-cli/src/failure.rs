@@ -96,6 +96,8 @@ impl From<attlas::Error> for Failure {
             Error::NoRecording { .. } => Some("`attlas import` does that"),
             Error::KindUnknown { .. } => Some("--kind says it"),
             Error::NeedsWholeMap { .. } => Some("leave out --words and --special hide; --rows, --columns"),
+            Error::PredictedUnknown => Some("--rows read"),
+            Error::Placeless { .. } => Some("--words model, --tokens"),
             Error::NothingShown(_) => Some("--special show; --rows, --columns"),
             Error::Unnormalised { cause: Some(Cause::Swapped), .. } => {
                 Some("--axes names the axes in their order: let queries and keys change places in it")

@@ -26,8 +26,8 @@ use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Command};
 use crate::commands::{
-    align, compare, completions, draw, evaluate, export, film, heads, import, info, man, models, record, show,
-    survey as survey_command, syntax, tokens, train,
+    align, compare, completions, describe, draw, evaluate, export, film, heads, import, info, man, models, record,
+    show, survey as survey_command, tokens, train,
 };
 use crate::failure::{Failure, Outcome};
 use crate::signals::Watch;
@@ -71,8 +71,8 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),
+        Some(Command::Describe(describe)) => describe::run(&describe, terminal),
         Some(Command::Survey(survey)) => survey_command::run(&survey, signals, terminal),
-        Some(Command::Syntax(syntax)) => syntax::run(&syntax, terminal),
         Some(Command::Tokens(tokens)) => tokens::run(&tokens, terminal),
         Some(Command::Models(models)) => models::run(&models, terminal),
         Some(Command::Train(train)) => train::run(&train, arguments.threads, signals, terminal),

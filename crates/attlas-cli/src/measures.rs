@@ -2,14 +2,35 @@
 
 use std::io::Write;
 
-use attlas::analysis::{MEASURES, Measure, Standout};
-use attlas::{Item, Layer, Recording, TokenRole, Tokens};
+use attlas::analysis::{Annotations, HeadSums, MEASURES, Measure, Standout, measure_with, merge};
+use attlas::{Item, Kind, Layer, Recording, TokenRole, Tokens};
+use attlas_train::alignment::dictionary_links;
 
 use crate::failure::Failure;
 use crate::terminal::{Terminal, printable, width, wrapped};
 
 /// Heads named in a line of the table.
 const MAX_HEADS: usize = 4;
+
+/// Measures the heads on one text of a recording, or on all together. Target words that a dictionary translates are held
+/// against it.
+pub fn heads_of(
+    recording: &Recording,
+    item: Option<usize>,
+    annotations: &Annotations,
+) -> Result<Vec<HeadSums>, attlas::Error> {
+    let items = item.map_or(0..recording.items.len(), |item| item..item + 1);
+    let mut heads: Vec<HeadSums> = Vec::new();
+    for index in items {
+        let mut annotations = annotations.clone();
+        if let Some(item) = recording.items.get(index).filter(|_| recording.layers_of(Kind::Cross).next().is_some()) {
+            let target = if item.predicted.is_empty() { &item.target } else { &item.predicted };
+            annotations.links = dictionary_links(target, &item.source);
+        }
+        heads = merge(heads.into_iter().chain(measure_with(recording, index, &annotations)?));
+    }
+    Ok(heads)
+}
 
 /// The table of what stands out: one line for each measure of each kind, its best heads first.
 ///

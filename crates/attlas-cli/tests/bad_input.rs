@@ -387,7 +387,7 @@ fn what_an_option_makes_impossible_is_said() {
         "the recording has no decoder attention; it has encoder"
     );
     assert_eq!(
-        fails(&["info", "run.safetensors", "--heads", "--text", "3"], 2),
+        fails(&["heads", "run.safetensors", "--text", "3"], 2),
         "there is no text 3; the recording has 1 (counted from 0)"
     );
     let large = fails(&["draw", "map", "run.safetensors", "--size", "5000", "-o", "a.png"], 5);
@@ -536,7 +536,7 @@ fn a_wrong_call_is_told_in_a_sentence_with_what_was_found_expected_and_where_it_
     );
     assert_eq!(
         fails(&["draw", "mpa", "a"]),
-        "there is no \"mpa\"; there are map, lines, heads, layers, overview, patches; attlas draw --help explains"
+        "there is no \"mpa\"; there are map, lines, heads, layers, overview, patches, distance, received; attlas draw --help explains"
     );
     assert!(fails(&["modles"]).starts_with("there is no command \"modles\"; did you mean \"models\"?"));
 }

@@ -182,20 +182,24 @@ fn no_second_softmax_over_keys_is_written() {
 }
 
 /// The words that `attlas` takes first.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 17] = [
+    "align",
     "compare",
-    "record",
-    "info",
-    "draw",
-    "export",
-    "import",
-    "tokens",
-    "models",
-    "train",
-    "evaluate",
-    "film",
-    "man",
     "completions",
+    "describe",
+    "draw",
+    "evaluate",
+    "export",
+    "film",
+    "heads",
+    "import",
+    "info",
+    "man",
+    "models",
+    "record",
+    "survey",
+    "tokens",
+    "train",
 ];
 
 #[test]

@@ -137,6 +137,15 @@ fn a_table_shows_spans_and_tokens_layer_by_layer_and_no_file_is_written() {
 }
 
 #[test]
+fn the_table_of_one_map_says_what_each_query_gives_to_a_span() {
+    let folder = decoder(&["a b c d"]);
+    let run = received(&folder, &["--layer", "1", "--head", "0", "--span", "rest=1:", "--rows", "1:3"]);
+    let queries = run.succeeds().stdout.split("query ").nth(1).expect("a part about queries");
+    let lines: Vec<Vec<&str>> = queries.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[..3], [vec!["rest"], vec!["1", "b", "0.75"], vec!["2", "c", "0.75"]], "{}", run.stdout);
+}
+
+#[test]
 fn texts_of_a_batch_stay_apart() {
     let folder = decoder(&["a b c d", "e f g h"]);
     let texts = |words: &[&str]| -> Vec<u64> {
@@ -249,4 +258,31 @@ fn a_token_that_obeys_no_terminal_is_shown_and_written_inert() {
     let json = received(&folder, &["--json"]);
     assert!(!json.stdout.contains(['\u{1b}', '\u{202e}']));
     assert!(rows(&json).iter().any(|row| row["token"] == "a\u{1b}[31m"));
+}
+
+#[test]
+fn a_share_of_rows_that_are_no_numbers_is_absent_with_its_reason_and_the_checks_fail() {
+    let folder = folder();
+    npy(&folder, "maps.npy", "1, 1, 2, 2", &[0.25, 0.75, 0.5, 0.5]);
+    Command::new(["import", "maps.npy", "--kind", "encoder", "-o", "run.safetensors"])
+        .in_folder(&folder)
+        .run()
+        .succeeds();
+    let path = folder.path().join("run.safetensors");
+    let mut file = fs::read(&path).expect("the recording");
+    let place = file.windows(4).position(|bytes| bytes == 0.75_f32.to_le_bytes()).expect("the weight");
+    file[place..place + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&path, file).expect("a recording with a fault");
+
+    let run = received(&folder, &["--json"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("encoder L0H0 fails its checks"), "{}", run.stderr);
+    let rows: Vec<Value> = serde_json::from_str(&run.stdout).expect("an array of rows");
+    near(&rows[0]["score"], 0.375);
+    assert_eq!((&rows[1]["score"], &rows[1]["low"]), (&Value::Null, &Value::Null));
+    assert_eq!(rows[1]["absent"], "1 of 2 rows hold what is no finite number");
+    let run = received(&folder, &["-o", "a.svg"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let svg = fs::read_to_string(folder.path().join("a.svg")).expect("the picture is written");
+    assert!(svg.contains("fails its checks") && svg.contains("1 value is not a finite number"), "{svg}");
 }

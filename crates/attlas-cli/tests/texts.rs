@@ -145,13 +145,13 @@ fn the_table_is_about_all_texts_and_about_one_when_asked() {
 }
 
 #[test]
-fn info_and_export_take_one_text_of_a_batch() {
+fn heads_info_and_export_take_one_text_of_a_batch() {
     let folder = folder();
     attlas(&folder, "record|The cat sat on the mat.|A red apple.|-o|run.safetensors").succeeds();
     let n_scores = |options: &str| {
-        let run = attlas(&folder, &format!("info|run.safetensors|--heads|--json{options}"));
+        let run = attlas(&folder, &format!("heads|run.safetensors|--find|self|--kind|encoder|--json{options}"));
         let json: serde_json::Value = serde_json::from_str(&run.succeeds().stdout).expect("JSON");
-        json["heads"][0]["scores"]["self"]["n"].as_u64().expect("a count")
+        json[0]["n_rows"].as_u64().expect("a count")
     };
     assert_eq!([n_scores(""), n_scores("|--text|0"), n_scores("|--text|1")], [13, 8, 5]);
     let listed = attlas(&folder, "info|run.safetensors|--text|1").succeeds().stdout.clone();
@@ -210,9 +210,8 @@ fn options_with_nothing_to_act_on_say_so() {
             "--revision main is for models of the hub",
         ),
         ("record|--source-ids|5,6|--target|Un chat.".to_owned(), "does not go together with"),
-        ("info|--measures|--verify".to_owned(), "does not go together with"),
     ] {
-        let words = if words.starts_with("info") { words } else { format!("{words}|-o|a.safetensors") };
+        let words = format!("{words}|-o|a.safetensors");
         let run = attlas(&folder, &words);
         assert!(run.code == Some(2) && run.stderr.contains(said), "{words}: {}", run.stderr);
     }

@@ -107,10 +107,9 @@ fn curves_are_drawn_and_told(folder: &TempDir) {
     }
     let of = |measure: &str| rows.iter().filter(|row| row["measure"] == measure).count();
     assert_eq!((of("previous"), of("alignment")), (3 * 6, 3 * 2), "three moments of two heads of each kind");
-    assert!(
-        rows.iter().all(|row| row["measure"] != "alignment" || row["absent"].is_string()),
-        "no word of the dictionary"
-    );
+    // the dictionary knows two to six
+    let mut probe = rows.iter().filter(|row| row["measure"] == "alignment");
+    assert!(probe.all(|row| row["baseline"].is_f64() && row["n_rows"].as_u64() > Some(20)), "{rows:?}");
 
     film(&[&curves[..], &["-o", "c.csv"]].concat()).succeeds();
     let table = fs::read_to_string(folder.path().join("c.csv")).expect("the table is there");

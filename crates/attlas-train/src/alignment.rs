@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use attlas::analysis::{Sample, Sums, links};
-use attlas::{AttentionMap, Grid, HeadId, Kind, Recording, RowTokens, Tokens};
+use attlas::{AttentionMap, Grid, HeadId, Kind, Recording, RowTokens, Token, Tokens};
 use serde::Serialize;
 
 use crate::Error;
@@ -91,6 +91,21 @@ impl Default for Probe {
 pub fn dictionary() -> Vec<(String, String)> {
     let pair = |line: &str| line.split_once('\t').map(|(english, french)| (english.to_string(), french.to_string()));
     DICTIONARY.lines().filter(|line| !line.starts_with('#')).filter_map(pair).collect()
+}
+
+/// Which source word each target word translates, by the word pairs that ship with attlas: pairs of target and source word,
+/// counted among the words of the text (special tokens are none). For `Annotations::links` of `attlas::analysis`.
+///
+/// A pair counts where each of its words occurs once; of `l'eau` the elided article is left out.
+pub fn dictionary_links(target: &Tokens, source: &Tokens) -> Vec<(usize, usize)> {
+    let text = |tokens: &Tokens| {
+        let mut merged = tokens.merged();
+        merged.tokens.retain(Token::is_text);
+        words(&merged)
+    };
+    let (target, source) = (text(target), text(source));
+    let pair = |(english, french): &(String, String)| Some((only(&target, french)?, only(&source, english)?));
+    dictionary().iter().filter_map(pair).collect()
 }
 
 impl Probe {
@@ -250,6 +265,14 @@ pub(crate) fn recording_error(error: attlas::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dictionary_words_that_occur_once_are_linked() {
+        let source = Tokens::from_labels(["the", "cat", "drinks", "water", "</s>"]);
+        let target = Tokens::from_labels(["le", "chat", "boit", "de", "l'eau"]);
+        let links = dictionary_links(&target, &source);
+        assert!(links.contains(&(1, 1)) && links.contains(&(4, 3)), "{links:?}");
+    }
 
     #[test]
     fn the_dictionary_has_at_least_70_pairs_and_no_line_twice() {

@@ -32,7 +32,7 @@ fn the_embedded_translator_is_scored_on_pairs_with_several_references() {
     let alignment = &evaluation.alignment_accuracy;
     assert_eq!(alignment.layers.len(), 3);
     assert!(alignment.n_cases >= 8, "{alignment:?}");
-    assert!(alignment.layers.iter().filter(|layer| layer.predicting > 0.8).count() >= 2, "{alignment:?}");
+    assert!(alignment.layers.iter().filter(|layer| layer.predicting > Some(0.8)).count() >= 2, "{alignment:?}");
     let last = reports.last().unwrap();
     assert_eq!((last.done, last.all), (9, 9));
     let json = serde_json::to_value(&evaluation).unwrap();

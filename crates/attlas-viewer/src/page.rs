@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use attlas::analysis::Standout;
+use attlas::analysis::describe::Sentence;
 use attlas::printable::json_for_page;
 use attlas::recording::complaint;
 use attlas::{HeadId, Kind, Recording};
@@ -27,8 +28,19 @@ pub struct PageOptions {
     pub open: Option<(Kind, HeadId)>,
     /// What stands out, shown with its heads.
     pub standouts: Vec<Standout>,
+    /// What is said of one of the texts, shown above its maps.
+    pub description: Option<Description>,
     /// The largest size of the page's attention data, in bytes as they travel (base64).
     pub max_bytes: u64,
+}
+
+/// One of the texts in words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Description {
+    /// The text, counted from 0.
+    pub item: usize,
+    /// What is said of it, the most telling first; see [`attlas::analysis::describe`].
+    pub sentences: Vec<Sentence>,
 }
 
 impl PageOptions {
@@ -38,7 +50,8 @@ impl PageOptions {
 
 impl Default for PageOptions {
     fn default() -> PageOptions {
-        PageOptions { title: None, open: None, standouts: Vec::new(), max_bytes: PageOptions::DEFAULT_MAX_BYTES }
+        let max_bytes = PageOptions::DEFAULT_MAX_BYTES;
+        PageOptions { title: None, open: None, standouts: Vec::new(), description: None, max_bytes }
     }
 }
 

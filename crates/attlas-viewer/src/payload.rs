@@ -3,11 +3,13 @@
 //! `web/src/data.ts` reads it; the two are held together by the browser test.
 
 use attlas::analysis::Standout;
+use attlas::analysis::describe::CAPTION;
 use attlas::recording::{Method, Mode};
 use attlas::{AttentionMap, HeadId, Item, Kind, Layer, Provenance, Recording, Scoring};
 use attlas::{Factored, Numbers, Token, TokenRole, Tokens};
 use serde::Serialize;
 
+use crate::page::Description as InWords;
 use crate::pooled::Pooled;
 use crate::{Error, PageOptions};
 
@@ -30,6 +32,8 @@ struct Description<'a> {
     items: Vec<PageItem<'a>>,
     layers: Vec<PageLayer<'a>>,
     standouts: Vec<PageStandout>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<PageWords<'a>>,
     open: PageHead,
     provenance: PageProvenance<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,6 +135,23 @@ struct PageStandout {
     usual: bool,
 }
 
+/// One of the texts in words.
+#[derive(Serialize)]
+struct PageWords<'a> {
+    item: usize,
+    sentences: Vec<PageSentence<'a>>,
+    caption: &'static str,
+}
+
+/// A sentence, and what there is to open.
+#[derive(Serialize)]
+struct PageSentence<'a> {
+    text: &'a str,
+    kind: Option<Kind>,
+    layer: Option<usize>,
+    head: Option<usize>,
+}
+
 #[derive(Serialize)]
 struct PageHead {
     kind: Kind,
@@ -151,6 +172,7 @@ impl<'a> Payload<'a> {
             items: recording.items.iter().map(page_item).collect(),
             layers,
             standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
+            description: options.description.as_ref().map(PageWords::new),
             open: first_head(recording, options),
             provenance: page_provenance(recording),
             pooled: None,
@@ -232,6 +254,18 @@ fn page_provenance(recording: &Recording) -> PageProvenance<'_> {
 /// The bytes of so many f32 numbers in base64.
 pub fn base64_bytes(n_numbers: u64) -> u64 {
     n_numbers.saturating_mul(4).div_ceil(3).saturating_mul(4)
+}
+
+impl<'a> PageWords<'a> {
+    fn new(words: &'a InWords) -> PageWords<'a> {
+        let sentences = words.sentences.iter().map(|one| PageSentence {
+            text: &one.text,
+            kind: one.kind,
+            layer: one.layer,
+            head: one.head,
+        });
+        PageWords { item: words.item, sentences: sentences.collect(), caption: CAPTION }
+    }
 }
 
 impl PageStandout {

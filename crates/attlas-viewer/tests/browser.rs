@@ -6,9 +6,10 @@ mod common;
 
 use std::path::PathBuf;
 
+use attlas::analysis::describe::Sentence;
 use attlas::attention::Shape;
 use attlas::{Item, Kind, Layer, Provenance, Recording, Tokens, Weights};
-use attlas_viewer::{PageOptions, heads_page, page};
+use attlas_viewer::{Description, PageOptions, heads_page, page};
 use browser::Browser;
 use serde_json::Value;
 
@@ -81,6 +82,34 @@ fn token_text_that_looks_like_a_script_stays_text_and_nothing_is_loaded() {
     browser.click("#tab-decoder");
     let labels = browser.evaluate("[...document.querySelectorAll('.row-labels .token')].map(e => e.textContent)");
     assert_eq!(labels, serde_json::json!(["<s>", "le", "chat", "⟨U+202E⟩abc", "<img src=x onerror=alert(2)>"]));
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn a_sentence_opens_its_head_and_stands_there_for_its_text_alone() {
+    let sentence = |text: &str, kind: Option<Kind>, layer, head| Sentence {
+        text: text.to_owned(),
+        kind,
+        layer,
+        head,
+        measure: None,
+        numbers: Vec::new(),
+    };
+    let sentences = vec![
+        sentence(common::HOSTILE, Some(Kind::Encoder), Some(5), Some(3)),
+        sentence("5 of 35 measures have no score.", None, None, None),
+    ];
+    let options = PageOptions { description: Some(Description { item: 0, sentences }), ..PageOptions::default() };
+    let opened = opened_with(&common::everything(), &options, "sentences", "#kind=decoder");
+    let Some((mut browser, _folder, _)) = opened else { return };
+    assert_eq!(browser.text(".description li"), common::HOSTILE, "it is shown as text");
+    assert_eq!(browser.evaluate("document.querySelectorAll('.description li button').length"), 1);
+    browser.click(".description li button");
+    assert_eq!(browser.text(".head-title"), "L5H3 encoder self-attention");
+    assert_eq!(browser.evaluate("document.querySelector('.description').hidden"), false);
+    browser.evaluate("location.hash = '#item=1&kind=encoder'");
+    browser.settle();
+    assert_eq!(browser.evaluate("document.querySelector('.description').hidden"), true);
     assert_quiet(&mut browser);
 }
 
@@ -339,6 +368,7 @@ fn the_table_of_heads_is_sorted_filtered_and_opened_by_mouse_and_keyboard_on_lig
 
     // the columns turn round, by mouse
     browser.click("#columns th:nth-child(2) button");
+    browser.click("#columns th:nth-child(2) button");
     assert_eq!(browser.evaluate(names)[0], "L1H3");
     assert_eq!(browser.evaluate("document.querySelector('#columns th:nth-child(2)').ariaSort"), "descending");
     // a head opens and closes by keyboard
@@ -346,6 +376,7 @@ fn the_table_of_heads_is_sorted_filtered_and_opened_by_mouse_and_keyboard_on_lig
     browser.press(" ", false);
     let opened = browser.text("#rows tr.open");
     assert!(opened.contains("it needs counts of the tokens in a corpus"), "{opened}");
+    assert!(opened.contains("12 queries") && opened.contains("1 text–"), "{opened}");
     assert_eq!(browser.evaluate("document.activeElement.getAttribute('aria-expanded')"), "true");
     browser.press(" ", false);
     assert_eq!(browser.text("#rows tr.open"), "(none)");

@@ -2,10 +2,11 @@
 
 mod common;
 
-use attlas::analysis::{Measure, Score, Standout};
+use attlas::analysis::describe::describe;
+use attlas::analysis::{Measure, Score, Standout, measure};
 use attlas::attention::Shape;
 use attlas::{Factored, HeadId, Item, Kind, Layer, Mask, Recording, Scoring, TokenRole, Tokens, Visibility, Weights};
-use attlas_viewer::{PageOptions, fits, page};
+use attlas_viewer::{Description, PageOptions, fits, page};
 
 /// An encoder-only recording of `n` tokens with one dense layer.
 fn dense(n: usize) -> Recording {
@@ -212,4 +213,17 @@ fn weights_that_the_pages_formula_cannot_compute_travel_dense_and_layers_of_anot
         assert_eq!(page.matches(r#""storage":""#).count(), 1);
         assert!(page.contains("1 of the 2 layers are not on this page"));
     }
+}
+
+#[test]
+fn a_page_carries_what_is_said_of_a_text_as_text() {
+    let recording = common::everything();
+    let sentences = describe(&recording, 1, &measure(&recording, 1).unwrap()).unwrap();
+    let first = sentences[0].clone();
+    let description = Some(Description { item: 1, sentences });
+    let page = page(&recording, &PageOptions { description, ..PageOptions::default() }).unwrap();
+    assert!(page.contains("\"description\":{\"item\":1,\"sentences\":[{\"text\":\""), "the sentences are carried");
+    assert!(
+        page.contains(&format!("\"kind\":\"{}\",\"layer\":", first.kind.unwrap())) && !page.contains(common::HOSTILE)
+    );
 }

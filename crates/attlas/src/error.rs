@@ -161,6 +161,21 @@ pub enum Error {
     /// Words of two texts that cannot be aligned.
     #[error("{0}")]
     Alignment(String),
+    /// Rows are to be named after what they predict, which the recording does not know.
+    #[error("the recording does not say which token each row predicts; the row that has read a word is known")]
+    PredictedUnknown,
+    /// A token without a place in the text, where words are told by their places.
+    #[error(
+        "token {place} of the {side} (\"{text}\") has no place in a text, so that words between white space cannot be told"
+    )]
+    Placeless {
+        /// Which token, counted from 0.
+        place: usize,
+        /// `source` or `target`.
+        side: &'static str,
+        /// How it is shown.
+        text: String,
+    },
     /// A figure that cannot be drawn.
     #[error("{0}")]
     Figure(String),

@@ -5,7 +5,9 @@ use attlas::analysis::alignment::{
     ALIGNING_ROWS, Aligner, Alignment, HeadScores, Pair, Reference, Symmetrise, Tally, Unit, WordMap,
 };
 use attlas::attention::Shape;
-use attlas::{AttentionMap, HeadId, Item, Kind, Layer, Provenance, Recording, RowTokens, Token, TokenRole, Tokens};
+use attlas::{
+    AttentionMap, HeadId, Item, Kind, Layer, Provenance, Recording, RowTokens, Token, TokenRole, Tokens, View,
+};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -168,6 +170,25 @@ fn a_planted_head_is_found_in_the_row_that_aligns_and_one_that_is_a_word_late_is
     assert_eq!((best(RowTokens::Predicted), best(RowTokens::Read)), (Some(1), Some(0)));
     assert_eq!(scores.most_agreement(RowTokens::Predicted).map(|(id, _)| id.head), Some(1));
     assert_eq!(HeadScores::default().least_errors(RowTokens::Read), None);
+}
+
+#[test]
+fn a_view_of_words_says_which_heads_it_is_the_mean_of_and_what_is_left_out() {
+    let weights = || vec![0.5, 0.25, 0.25, 0.25, 0.5, 0.25, 0.0, 0.0, 1.0];
+    let recording = cross(cut("a b", &["a", " b"]), cut("x y", &["x", " y"]), vec![weights(), weights()]);
+    let heads = maps(&recording, 0, 0);
+    let words = WordMap::new(&heads, RowTokens::Predicted, Unit::WhiteSpace).expect("there are words");
+    let view = View::of_words(&recording, 0, &words).expect("it can be drawn");
+    assert_eq!((view.title(), view.rows_are()), ("L0, mean of 2 heads", "predicted target"));
+    assert_eq!((view.panel().weights(), view.removed()), ([0.5, 0.25, 0.25, 0.5].as_slice(), [0.25, 0.25].as_slice()));
+    let remarks = view.remarks().join("\n");
+    assert!(
+        remarks.contains("mean over 2 heads") && remarks.contains("with 25 % of the weight on average"),
+        "{remarks}"
+    );
+    let one = WordMap::new(&heads[1..], RowTokens::Read, Unit::Tokens).expect("there are tokens");
+    let view = View::of_words(&recording, 0, &one).expect("it can be drawn");
+    assert_eq!((view.title(), view.panel().rows().name()), ("L0H1", "query (target token)"));
 }
 
 /// Text cut into pieces, each with its place.

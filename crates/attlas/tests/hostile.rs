@@ -47,7 +47,8 @@ fn read_everything(recording: &Recording) -> Result<(), Error> {
     }
     recording.verify()?;
     let heads = measure_all(recording)?;
-    (score_rows(&heads), classes(&heads));
+    assert_eq!(classes(&heads).len(), heads.len());
+    assert!(score_rows(&heads).len() >= heads.len());
     Ok(())
 }
 

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use attlas::analysis::{HeadSums, measure_all};
 use attlas::arrays::{Array, ImportOptions, import};
 use attlas::attention::Shape;
-use attlas::figure::Scale;
+use attlas::figure::{Mark, Rgb, Scale, Style};
 use attlas::recording::QueriesAndKeys;
-use attlas::view::{Pieces, Silence, Specials, captions_of};
+use attlas::view::{Pieces, Silence, Specials, captions_of, head_classes};
 use attlas::{
     Factored, Head, Item, Kind, Layer, Provenance, Quantity, Recording, RowTokens, Scoring, TokenRole, Tokens, View,
-    ViewOptions, Visibility,
+    ViewOptions, Visibility, Weights,
 };
 
 /// Two heads over `un|able cat </s>`, looking from `une bête </s>`; the first two source pieces are one word.
@@ -291,4 +292,71 @@ fn what_all_maps_of_a_kind_say_is_said_once_for_it() {
     let views = maps.map(|(kind, head)| View::with(&recording, kind, 0, Head::One(head), &rows).unwrap());
     let said: Vec<String> = captions_of(&views).into_iter().filter(|caption| caption.contains("rows 0 to 1")).collect();
     assert_eq!(said, ["cross: rows 0 to 1 of 3, counted from 0", "encoder: rows 0 to 1 of 4, counted from 0"]);
+}
+
+/// One kind of dense maps of `n` tokens, layers 0 and 2; the first head looks one token back, the second at all alike.
+fn two_heads_a_layer(kind: Kind, n: usize) -> Vec<HeadSums> {
+    let mut weights = vec![0.0; n * n]; // [n, n]
+    (0..n).for_each(|query| weights[query * n + query.saturating_sub(1)] = 1.0);
+    weights.extend(vec![1.0 / n as f32; n * n]);
+    let shape = Shape { n_heads: 2, n_kv_heads: 2, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
+    let layer = |index| Layer::new(kind, index, shape, Weights::Dense(weights.clone().into()));
+    let tokens = || Tokens::from_labels((0..n).map(|place| place.to_string()));
+    let items = vec![Item { source: tokens(), target: tokens(), ..Item::default() }];
+    let recording = Recording { items, layers: vec![layer(0), layer(2)], provenance: Provenance::default() };
+    measure_all(&recording).unwrap()
+}
+
+#[test]
+fn the_picture_of_heads_by_class_says_on_what_with_which_thresholds_and_how_many_are_named_for_nothing() {
+    let mut heads = two_heads_a_layer(Kind::Encoder, 10);
+    heads.remove(2); // layer 2 begins with head 1
+    heads.extend(two_heads_a_layer(Kind::Cross, 4)); // four rows name nothing
+    let figure = head_classes(&heads, "one text <b>", &Style { captions: vec!["Mine.".into()], ..Style::default() });
+    let texts: Vec<&str> = figure
+        .marks()
+        .iter()
+        .filter_map(|mark| if let Mark::Label(label) = mark { Some(label.shaped.text.as_str()) } else { None })
+        .collect();
+    for text in [
+        "What heads are named for",
+        "encoder self-attention: rows are layers, columns are heads",
+        "L2",
+        "3.30", // at all ten keys alike: 2 · 165 / 100
+        "previous token (≥ 0.5): 1",
+        "broad (≥ 0.8): 2",
+        "named for nothing: 4",
+        "Measured on one text <b>; rows a head: 10 (encoder), 4 (cross).",
+        "4 of 7 heads are named for nothing.",
+        "A class is a hint: it says what a head did on this text, not why. Attention is no importance.",
+        "Mine.",
+    ] {
+        assert!(texts.contains(&text), "{text}: {texts:#?}");
+    }
+    assert_eq!(texts.iter().filter(|text| **text == "mean distance").count(), 1, "cross-attention has none");
+    let count = |code: &str| texts.iter().filter(|text| **text == code).count();
+    assert_eq!((count("Pr"), count("Br"), count("Lo")), (2, 3, 0), "once in the legend, and in their cells");
+    assert!(
+        texts
+            .iter()
+            .any(|text| text
+                .starts_with("encoder self-attention: layer 0 looks 2.1 positions away on average (all keys"))
+    );
+    assert!(!figure.to_svg().contains("<b>"));
+}
+
+#[test]
+fn a_class_has_the_same_colour_in_pictures_of_different_heads() {
+    let fills = |heads: &[HeadSums]| -> Vec<Rgb> {
+        let figure = head_classes(heads, "", &Style::default());
+        figure
+            .marks()
+            .iter()
+            .filter_map(|mark| if let Mark::Rect(rect) = mark { Some(rect.fill) } else { None })
+            .collect()
+    };
+    let (both, broad) = (two_heads_a_layer(Kind::Encoder, 10), two_heads_a_layer(Kind::Encoder, 10)[1..2].to_vec());
+    let (blue, yellow) = (Rgb([0, 114, 178]), Rgb([240, 228, 66]));
+    assert!(fills(&both).contains(&blue) && fills(&both).contains(&yellow));
+    assert!(!fills(&broad).contains(&blue) && fills(&broad).contains(&yellow));
 }

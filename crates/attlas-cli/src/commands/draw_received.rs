@@ -156,6 +156,7 @@ fn measured<'a>(
     }
     let spans = spans_of(&arguments.spans, tokens, first, (n_items > 1).then_some(item))?;
     let queries = arguments.rows.as_ref().map(|rows| range_of(rows, first.query_tokens(tokens), first.shape.n_queries));
+    let first_query = queries.as_ref().map_or(0, |queries| queries.start);
     let question = Question { item, spans: &spans, n_by_row: arguments.spans.len(), queries };
     let heads = |n_heads: usize| match arguments.head {
         Heads::One(head) => vec![Some(head)],
@@ -174,5 +175,5 @@ fn measured<'a>(
     };
     let maps = maps.par_iter().map(of_map).collect::<Result<Vec<Received>, _>>()?;
     drop(progress);
-    Ok(OfText { recording, item, layer: first, spans, maps })
+    Ok(OfText { recording, item, layer: first, spans, first_query, maps })
 }

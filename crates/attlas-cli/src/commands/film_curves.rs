@@ -153,7 +153,8 @@ pub fn say_emergence(curves: &Curves, terminal: &mut Terminal) -> Result<(), Fai
         writeln!(terminal, "No head becomes anything on these texts, or loses it.")?;
     }
     let how = format!(
-        "Measured on {}, at {}; between them nothing is known. A head becomes what it does at the first one from which on it is          named to the end. Weights are not importance.",
+        "Measured on {}, at {}; between them nothing is known. A head becomes what it does at the first one from which on \
+         it is named to the end. Weights are not importance.",
         curves.measured_on(),
         counted(curves.frames.len(), "checkpoint")
     );

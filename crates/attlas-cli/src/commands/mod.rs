@@ -4,6 +4,7 @@ pub mod align;
 pub mod compare;
 pub mod compare_pair;
 pub mod completions;
+pub mod describe;
 pub mod draw;
 pub mod draw_distance;
 pub mod draw_patches;
@@ -20,7 +21,6 @@ pub mod models;
 pub mod record;
 pub mod show;
 pub mod survey;
-pub mod syntax;
 pub mod tokens;
 pub mod train;
 

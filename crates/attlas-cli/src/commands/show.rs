@@ -3,13 +3,16 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::analysis::{Standout, measure, measure_all, standouts};
+use attlas::analysis::describe::describe;
+use attlas::analysis::{Annotations, Standout, score_rows, standouts};
 use attlas::output::write_aside;
 use attlas::recording::complaint;
 use attlas::{Head, Kind, Recording};
-use attlas_viewer::PageOptions;
+use attlas_viewer::{Description, PageOptions};
 use clap::Args;
 
+use super::describe::print_sentences;
+use super::heads::print_rows;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
@@ -17,9 +20,12 @@ use crate::inputs::{
     RunArguments, TextRun, Texts, check_output, model_files, names_recording, parse_head, parse_kind, pick_kind,
     pick_layer, read_text, recording_of, run_texts,
 };
-use crate::measures::print_standouts;
+use crate::measures::{heads_of, print_standouts};
 use crate::terminal::{Terminal, draw_heatmap, printable, remark, wrapped};
 use crate::view::ViewArguments;
+
+/// Sentences in the terminal; the page has them all, and so has `attlas describe`.
+const N_SENTENCES: usize = 3;
 
 /// `attlas TEXT`.
 #[derive(Debug, Args)]
@@ -33,6 +39,9 @@ pub struct ShowArguments {
     /// The page to write; it opens in any browser, with no network.
     #[arg(short, long, value_name = "FILE.html", default_value = "atlas.html", help_heading = "Output")]
     pub output: PathBuf,
+    /// Print what every head scores as an array of rows, as `attlas heads --json` does, in place of the map and the tables.
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
     /// Write no page.
     #[arg(long, conflicts_with = "output", help_heading = "Output")]
     pub no_page: bool,
@@ -75,21 +84,33 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         (run_texts(&texts, &arguments.run)?, Some(text))
     };
     run.say_notes();
-    for output in &run.outputs {
-        writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
+    let recording = &run.recording;
+    if !arguments.json {
+        for output in &run.outputs {
+            writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
+        }
+        print_map(recording, arguments, terminal)?;
     }
-    print_map(&run.recording, arguments, terminal)?;
-    let complaint = complaint(&run.recording.check()?);
-    let found = standouts(&measure_all(&run.recording)?);
-    let of_text = match arguments.item {
-        Some(item) => &standouts(&measure(&run.recording, item)?),
-        None => &found,
-    };
-    print_standouts(&run.recording, arguments.item, of_text, complaint.as_deref(), terminal)?;
+    let complaint = complaint(&recording.check()?);
+    let (all, item) = (heads_of(recording, None, &Annotations::NONE)?, arguments.item.unwrap_or(0));
+    let of_item =
+        if recording.items.len() > 1 { Some(heads_of(recording, Some(item), &Annotations::NONE)?) } else { None };
+    let of_item = of_item.as_deref().unwrap_or(&all);
+    let description = Description { item, sentences: describe(recording, item, of_item)? };
+    let found = standouts(&all);
+    let of_text = if arguments.item.is_some() { of_item } else { &all };
+    if arguments.json {
+        print_rows(&score_rows(of_text), terminal)?;
+    } else {
+        print_reading(recording, &description, terminal)?;
+        print_standouts(recording, arguments.item, &standouts(of_text), complaint.as_deref(), terminal)?;
+    }
     if !arguments.no_page {
-        write_page(&run, &found, title, arguments)?;
-        let name = printable(&arguments.output.display().to_string());
-        writeln!(terminal, "\n{}: every head, in any browser, offline", terminal.bold(&name))?;
+        write_page(&run, &found, description, title, arguments)?;
+        if !arguments.json {
+            let name = printable(&arguments.output.display().to_string());
+            writeln!(terminal, "\n{}: every head, in any browser, offline", terminal.bold(&name))?;
+        }
     }
     Ok(checks::outcome(complaint.as_deref()))
 }
@@ -113,9 +134,20 @@ fn print_map(recording: &Recording, arguments: &ShowArguments, terminal: &mut Te
     Ok(())
 }
 
+/// The first sentences of the text's description.
+fn print_reading(recording: &Recording, description: &Description, terminal: &mut Terminal) -> Result<(), Failure> {
+    let Description { item, sentences } = description;
+    writeln!(terminal)?;
+    if recording.items.len() > 1 {
+        writeln!(terminal, "{}", terminal.bold(&format!("text {item} alone")))?;
+    }
+    print_sentences(&sentences[..sentences.len().min(N_SENTENCES)], terminal)
+}
+
 fn write_page(
     run: &TextRun,
     found: &[Standout],
+    description: Description,
     title: Option<String>,
     arguments: &ShowArguments,
 ) -> Result<(), Failure> {
@@ -125,8 +157,8 @@ fn write_page(
         // the page names a row of cross-attention after what it predicts
         open: run.aligns.map(|head| (Kind::Cross, head)),
         standouts: found.to_vec(),
+        description: Some(description),
         max_bytes: arguments.max_page_mb.saturating_mul(1 << 20),
-        ..PageOptions::default()
     };
     let page = attlas_viewer::page(recording, &options)?;
     if !attlas_viewer::fits(recording, &options)? {

@@ -25,6 +25,8 @@ pub struct OfText<'a> {
     pub layer: &'a Layer,
     /// The spans asked for, then those of roles.
     pub spans: Vec<Span>,
+    /// The position of the first query that was read, padding left out.
+    pub first_query: usize,
     /// One for each map.
     pub maps: Vec<Received>,
 }
@@ -65,6 +67,13 @@ impl OfText<'_> {
 
     pub fn key_tokens(&self) -> &Tokens {
         self.layer.key_tokens(&self.recording.items[self.item])
+    }
+
+    /// The labels of the queries that were read, in order; none for arrays that came without tokens.
+    pub fn queries(&self) -> impl Iterator<Item = &str> {
+        let tokens = &self.layer.query_tokens(&self.recording.items[self.item]).tokens;
+        let real = tokens.iter().filter(|token| token.role != TokenRole::Padding);
+        real.skip(self.first_query).map(|token| token.text.trim())
     }
 
     /// How a map is called among the others: `L3`, or `L3H7`.

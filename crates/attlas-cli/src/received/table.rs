@@ -16,6 +16,8 @@ const LARGEST_TOKENS: usize = 20;
 /// Cells of a name, and of a number.
 const NAME: usize = 22;
 const NUMBER: usize = 8;
+/// Cells of a span's name over its share of each query.
+const SPAN: usize = 12;
 
 /// A line of the table: a name, and its share in each map.
 struct Line {
@@ -47,6 +49,9 @@ pub fn print_table(texts: &[OfText<'_>], terminal: &mut Terminal) -> Result<(), 
         if let Some(left_out) = left_out {
             writeln!(terminal, "{}", terminal.dim(&left_out))?;
         }
+        if let [map] = text.maps.as_slice() {
+            print_queries(text, map, terminal)?;
+        }
         let cells = terminal.width;
         for line in text.mostly_first().iter().flat_map(|remark| wrapped(remark, cells)) {
             writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
@@ -55,6 +60,29 @@ pub fn print_table(texts: &[OfText<'_>], terminal: &mut Terminal) -> Result<(), 
     let Some(text) = texts.first() else { return Ok(()) };
     for line in wrapped(&legend(text), terminal.width) {
         writeln!(terminal, "{}", terminal.dim(&line))?;
+    }
+    Ok(())
+}
+
+/// What each query gives to the spans that were asked for; of a long text, where that is to be had.
+fn print_queries(text: &OfText<'_>, map: &Received, terminal: &mut Terminal) -> Result<(), Failure> {
+    if map.rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(terminal)?;
+    if map.n_rows > MOST_TOKENS as u64 {
+        return Ok(writeln!(terminal, "{}", terminal.dim("--json says what each query gives to a span"))?);
+    }
+    let cell = |text: &str| format!("{} ", pad(text, SPAN));
+    let names: String = text.spans.iter().take(map.rows.len()).map(|span| cell(&printable(&span.name))).collect();
+    writeln!(terminal, "{}", terminal.bold(format!("{} {names}", pad("query", NAME)).trim_end()))?;
+    let mut labels = text.queries();
+    for row in 0..map.n_rows as usize {
+        let label = printable(labels.next().unwrap_or_default());
+        let shares = map.rows.iter().map(|rows| cell(&short(rows.get(row).map(|share| f64::from(*share)))));
+        let line =
+            format!("{} {}", pad(&format!("{:>2} {label}", text.first_query + row), NAME), shares.collect::<String>());
+        writeln!(terminal, "{}", line.trim_end())?;
     }
     Ok(())
 }

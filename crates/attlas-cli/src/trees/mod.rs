@@ -4,11 +4,12 @@ mod figure;
 mod mentions;
 mod table;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use attlas::Kind;
 use attlas::analysis::coreference::{CoreferenceCase, CoreferenceCases, CoreferenceSums, measure_coreference};
-use attlas::analysis::syntax::{Direction, TreeSums, measure_tree};
+use attlas::analysis::syntax::{ALL, Direction, TreeSums, measure_tree};
 use attlas::conllu::{Sentence, Sentences};
 use attlas_model::{Input, Keep, Model, Pass, RunOptions, Side, Site};
 
@@ -41,6 +42,8 @@ pub struct Material<'a> {
     pub has_mentions: bool,
     /// Mentions in a file of their own.
     pub mentions: Option<&'a Path>,
+    /// The relation that is asked for, which the trees must have.
+    pub relation: Option<&'a str>,
 }
 
 /// Which part of the scores is shown.
@@ -125,11 +128,26 @@ fn kind_of(model: &Model, material: &Material<'_>) -> Result<Kind, Failure> {
 
 /// Reads the trees to their end, so that a fault in them is told before the model runs; how many sentences there are.
 fn count(material: &Material<'_>, sources: Option<&SourceFile>) -> Result<usize, Failure> {
-    let mut n = 0;
+    let (mut n, mut relations) = (0, BTreeSet::from([ALL.to_owned()]));
     for_each_sentence(material, sources, |sentence, _| {
         n += 1;
+        for word in sentence.words.iter().filter(|word| word.head.is_some()) {
+            relations.extend([word.universal_relation().to_owned(), word.relation.clone()]);
+        }
+        if relations.len() > MAX_RELATIONS {
+            return Err(Failure::Limit(format!(
+                "the trees have more than {MAX_RELATIONS} different relations; Universal Dependencies has fewer than 200"
+            )));
+        }
         if material.has_mentions { cases_of(&sentence).map(|_| ()) } else { Ok(()) }
     })?;
+    if let Some(relation) = material.relation.filter(|relation| !relations.contains(*relation)) {
+        let known: Vec<String> = relations.into_iter().collect();
+        let known = known.join(", ");
+        return Err(Failure::Usage(format!(
+            "--relation {relation}: the trees have no such relation; they have {known}"
+        )));
+    }
     match material.trees {
         Some(path) if n == 0 => Err(Failure::Input(format!("{}: there is no sentence in it", path.display()))),
         _ => Ok(n),
@@ -287,13 +305,6 @@ impl<'a> Run<'a> {
         }
         self.n_measured += jobs.len();
         self.progress.steps(jobs.len());
-        let n_relations = self.trees.as_ref().map_or(0, |trees| trees.offsets.len());
-        if n_relations > MAX_RELATIONS {
-            return Err(Failure::Limit(format!(
-                "the trees have {n_relations} different relations, and {MAX_RELATIONS} are possible; Universal Dependencies \
-                 has fewer than 200"
-            )));
-        }
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ const MAX_HEADS: usize = 3;
 /// Prints the tables.
 ///
 /// # Errors
-/// When there is no such relation, or the output cannot be written.
+/// When the relation that was chosen has too few words, or the output cannot be written.
 pub fn print(report: &Report, choice: Choice<'_>, terminal: &mut Terminal) -> Result<(), Failure> {
     let line = format!("{}, {}", report.kind.title(), counted(report.n_sentences, "sentence"));
     writeln!(terminal, "{}", terminal.bold(&line))?;
@@ -47,13 +47,6 @@ pub fn print(report: &Report, choice: Choice<'_>, terminal: &mut Terminal) -> Re
 
 /// The scores of each relation and direction that is shown, the best head first; relations of many words first.
 fn groups<'a>(trees: &'a TreeSums, choice: Choice<'_>) -> Result<Vec<Vec<RelationScore<'a>>>, Failure> {
-    if let Some(relation) = choice.relation.filter(|relation| !trees.offsets.contains_key(*relation)) {
-        let known: Vec<&str> = trees.offsets.keys().map(String::as_str).collect();
-        let known = known.join(", ");
-        return Err(Failure::Usage(format!(
-            "--relation {relation}: the trees have no such relation; they have {known}"
-        )));
-    }
     let scores = trees.scores();
     let of_one = scores.chunk_by(|a, b| (a.relation, a.direction) == (b.relation, b.direction));
     let mut groups: Vec<Vec<RelationScore<'a>>> =
@@ -68,7 +61,8 @@ fn groups<'a>(trees: &'a TreeSums, choice: Choice<'_>) -> Result<Vec<Vec<Relatio
         a.cmp(&b)
     });
     if let (Some(relation), true) = (choice.relation, groups.is_empty()) {
-        let n = trees.offsets[relation].map(|offsets| offsets.n).into_iter().max().unwrap_or_default();
+        let n =
+            trees.offsets.get(relation).map_or(0, |offsets| offsets.iter().map(|offsets| offsets.n).max().unwrap_or(0));
         let n = counted(n as usize, "word");
         return Err(Failure::Input(format!("{relation} has {n} there; {MIN_WORDS} or more say something")));
     }

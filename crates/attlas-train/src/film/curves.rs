@@ -185,11 +185,8 @@ impl Curves {
             self.curves = readings.iter().map(curve).collect();
         }
         self.frames.push(frame);
-        let is_same =
-            |(curve, (&(kind, _, head), (criterion, _))): (&Curve, (&(Kind, usize, HeadId), &(Criterion, Reading)))| {
-                (curve.kind, curve.head, curve.criterion) == (kind, head, *criterion)
-            };
-        if self.curves.len() != readings.len() || !self.curves.iter().zip(&readings).all(is_same) {
+        let found = readings.iter().map(|(&(kind, _, head), (criterion, _))| (kind, head, *criterion));
+        if !self.curves.iter().map(|curve| (curve.kind, curve.head, curve.criterion)).eq(found) {
             return false;
         }
         for (curve, (_, reading)) in self.curves.iter_mut().zip(readings.into_values()) {

@@ -40,10 +40,10 @@ const columns = [
   { name: "Score", number: true, of: part(0), down: true },
   { name: "Baseline", number: true, of: part(1), down: true },
   { name: "95 % interval", number: true, of: part(2), down: true },
-  { name: "Rows", number: true, of: part(4), down: true },
+  { name: "Over", number: true, of: part(4), down: true },
   { name: "Why, and what else", of: head => head.named.length, down: true },
 ];
-let sorted = { column: 1, down: false };
+let sorted = { column: 0, down: false };
 const open = new Set();
 
 const compare = (a, b) => {
@@ -64,10 +64,15 @@ const matches = head => {
 };
 const interval = score => score[2] === null ? "–" : number(score[2]) + " to " + number(score[3]);
 
+const over = (score, measure) => {
+  const what = data.measures[measure].over;
+  return score[4] + " " + (score[4] === 1 ? what.replace(/ies\b/, "y").replace(/s\b/, "") : what);
+};
+
 const details = head => {
   const row = create("tr", undefined, "open"), cell = create("td"), table = create("table"), top = create("tr");
   cell.colSpan = columns.length;
-  ["Measure", "Score", "Baseline", "95 % interval", "Rows", "Threshold", ""].forEach((name, place) => {
+  ["Measure", "Score", "Baseline", "95 % interval", "Over", "Threshold", ""].forEach((name, place) => {
     const heading = create("th", name, place > 0 && place < 6 ? "number" : "");
     heading.scope = "col";
     top.append(heading);
@@ -83,7 +88,7 @@ const details = head => {
       why.colSpan = 6;
       line.append(why);
     } else {
-      [number(score[0]), number(score[1]), interval(score), String(score[4]), about.threshold === null ? "–" : String(about.threshold)]
+      [number(score[0]), number(score[1]), interval(score), over(score, measure), about.threshold === null ? "–" : String(about.threshold)]
         .forEach(text => line.append(create("td", text, "number")));
       const notes = [score[5] === null ? "" : about.variants[score[5]], isNamed(head, measure) ? "named" : ""];
       line.append(create("td", notes.filter(note => note).join(", "), "soft"));
@@ -114,7 +119,7 @@ const line = head => {
     why.colSpan = 4;
     row.append(why);
   } else {
-    const texts = score ? [number(score[0]), number(score[1]), interval(score), String(score[4])] : ["–", "–", "–", "–"];
+    const texts = score ? [number(score[0]), number(score[1]), interval(score), over(score, measure)] : ["–", "–", "–", "–"];
     texts.forEach(text => row.append(create("td", text, "number")));
   }
   const why = create("td");
@@ -148,7 +153,7 @@ columns.forEach((column, place) => {
 });
 by("filter").addEventListener("input", show);
 by("measure").addEventListener("change", () => {
-  sorted = by("measure").value === "" ? { column: 1, down: false } : { column: 3, down: true };
+  sorted = by("measure").value === "" ? { column: 0, down: false } : { column: 3, down: true };
   show();
 });
 by("filter").addEventListener("submit", event => event.preventDefault());

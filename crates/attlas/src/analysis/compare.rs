@@ -137,14 +137,7 @@ pub fn compare(
     let n_queries = sides.iter().map(|side| side.text.queries.len()).sum();
     sides.iter_mut().for_each(|side| side.sample(candidates.len() + baseline.len()));
 
-    let mut sums = vec![Sums::default(); candidates.len()];
-    let mut between = vec![Sums::default(); baseline.len()];
-    for side in &mut sides {
-        side.for_each_band(|_, [a, b]| {
-            sums.par_iter_mut().zip(&candidates).for_each(|(sums, &(i, j))| sums.merge(&a.between(i, b, j)));
-            between.par_iter_mut().zip(&baseline).for_each(|(sums, &(i, j))| sums.merge(&a.between(i, a, j)));
-        })?;
-    }
+    let (sums, between) = measured(&mut sides, &candidates, &baseline)?;
     let matched = match matching {
         Matching::Index => (0..candidates.len()).collect(),
         Matching::Best => best(&sums, ids[0].len(), ids[1].len()),
@@ -171,6 +164,23 @@ pub fn compare(
         texts: sides.into_iter().map(Side::into_text).collect(),
         heads,
     })
+}
+
+/// The divergences of the candidates, heads of the first and of the second, and of pairs of heads of the first.
+fn measured(
+    sides: &mut [Side<'_>],
+    candidates: &[(usize, usize)],
+    baseline: &[(usize, usize)],
+) -> Result<(Vec<Sums>, Vec<Sums>), Error> {
+    let mut sums = vec![Sums::default(); candidates.len()];
+    let mut between = vec![Sums::default(); baseline.len()];
+    for side in sides {
+        side.for_each_band(|_, [a, b]| {
+            sums.par_iter_mut().zip(candidates).for_each(|(sums, &(i, j))| sums.merge(&a.between(i, b, j)));
+            between.par_iter_mut().zip(baseline).for_each(|(sums, &(i, j))| sums.merge(&a.between(i, a, j)));
+        })?;
+    }
+    Ok((sums, between))
 }
 
 /// Which heads may go together: places of the first and of the second.

@@ -285,7 +285,7 @@ fn tokens_of(span: &Range<usize>, tokens: &Tokens) -> Option<Range<usize>> {
     };
     let mut found = (0..tokens.len()).filter(covers);
     let first = found.next()?;
-    Some(first..found.last().unwrap_or(first) + 1)
+    Some(first..found.next_back().unwrap_or(first) + 1)
 }
 
 /// What one head's mentions look at.

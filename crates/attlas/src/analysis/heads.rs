@@ -9,7 +9,7 @@ use super::{Annotations, Columns, Gathered, MEASURES, Measure, Reads, Rows, Scor
 use crate::{AttentionMap, Error, HeadId, Kind, Layer, Recording};
 
 /// Weights read per head and text; longer texts are sampled by evenly spaced rows.
-const MAX_WEIGHTS: usize = 1 << 20;
+pub(super) const MAX_WEIGHTS: usize = 1 << 20;
 
 /// What is known of one head: the sums of every measure that is looked for in its kind of attention.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,6 +15,7 @@ mod common;
 mod compare;
 mod copies;
 pub mod coreference;
+pub mod describe;
 mod distance;
 mod divergence;
 mod gathered;

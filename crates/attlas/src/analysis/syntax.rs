@@ -224,7 +224,8 @@ pub fn interval_of_share(share: f64, n: u64) -> (f64, f64) {
     let middle = share + Z * Z / (2.0 * n);
     let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
     let width = 1.0 + Z * Z / n;
-    (((middle - half) / width).max(0.0), ((middle + half) / width).min(1.0))
+    // rounding may put an end on the wrong side of the share by a hair
+    (((middle - half) / width).clamp(0.0, share), ((middle + half) / width).clamp(share, 1.0))
 }
 
 /// Measures the heads of self-attention of one kind on text `item`, whose tree is `sentence`.
@@ -536,6 +537,8 @@ mod tests {
         assert!((low - 0.490_16).abs() < 1e-5 && (high - 0.943_32).abs() < 1e-5, "{low} {high}");
         let (low, high) = interval_of_share(1.0, 20);
         assert!((low - 0.838_87).abs() < 1e-5 && high == 1.0, "{low} {high}");
+        let (low, high) = interval_of_share(0.0, 24);
+        assert!(low == 0.0 && (high - 0.137_98).abs() < 1e-5, "{low} {high}");
     }
 
     #[test]

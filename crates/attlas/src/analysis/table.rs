@@ -125,7 +125,7 @@ pub static MEASURES: [Measure; 35] = [
         kinds: SELF_ATTENTION,
         variants: &["token 0", "token 1", "token 2", "token 3"],
         needs: "a query that sees two tokens or more",
-        reads: Reads::Rows(|row, key| sink_with_choice(row, key)),
+        reads: Reads::Rows(sink_with_choice),
         ..WEIGHT
     },
     Measure {
@@ -231,17 +231,17 @@ pub static MEASURES: [Measure; 35] = [
     Measure {
         name: "phrase",
         title: "own phrase",
-        says: "mean weight within the smallest constituent around the query's word",
-        formula: "mean of Σ_k w(q,k) [k in the smallest constituent of two words or more that holds q] over the queries in one",
+        says: "mean weight on the other tokens of the smallest constituent around the query",
+        formula: "mean of Σ_{k ≠ q} w(q,k) [k in the smallest constituent of two words or more that holds q] over the queries in one",
         threshold: Some(0.6),
         paper: "own; constituents are the yields of a dependency tree",
         kinds: SELF_ATTENTION,
         needs: "a tree of the sentence",
         reads: Reads::Rows(|row, _| {
             let phrase = row.columns.phrases.get(row.position)?.clone()?;
-            let sees = phrase.clone().filter(|key| row.sees(*key)).count();
-            let score = row.weights.get(phrase)?.iter().map(|weight| f64::from(*weight)).sum();
-            (sees > 0).then(|| Sample { score, baseline: sees as f64 / row.n_visible() as f64 })
+            let others = phrase.filter(|key| *key != row.position && row.sees(*key));
+            let (n, score) = others.fold((0, 0.0), |(n, sum), key| (n + 1, sum + f64::from(row.weights[key])));
+            (n > 0).then(|| Sample { score, baseline: f64::from(n) / row.n_visible() as f64 })
         }),
         ..WEIGHT
     },

@@ -26,26 +26,7 @@ impl Comparison {
 
     /// What was compared, and what was left out, in sentences; A is the first recording, B the second.
     pub fn remarks(&self) -> Vec<String> {
-        let sum = |number: fn(&ComparedText) -> usize| self.texts.iter().map(number).sum::<usize>();
-        let axis = |what: &str, common: usize, [a, b]: [usize; 2]| {
-            if (common, common) == (a, b) {
-                return format!("all {} in common", counted(common, what));
-            }
-            format!("{} in common, of {a} in A and {b} in B", counted(common, what))
-        };
-        let queries = [sum(|text| text.n_queries[0]), sum(|text| text.n_queries[1])];
-        let keys = [sum(|text| text.n_keys[0]), sum(|text| text.n_keys[1])];
-        let in_common = match self.texts.iter().all(|text| text.queries == text.keys) && queries == keys {
-            true => axis("token", self.n_queries, queries),
-            false => {
-                let of_keys = axis("key token", sum(|text| text.keys.len()), keys);
-                format!("{}; {of_keys}", axis("query token", self.n_queries, queries))
-            }
-        };
-        let mut remarks = vec![match self.texts.len() {
-            1 => in_common,
-            n => format!("{n} texts: {in_common}"),
-        }];
+        let mut remarks = vec![self.in_common()];
         if !self.texts.iter().all(|text| text.by_text) {
             remarks.push("a recording has no tokens, so rows and columns go together by their places".to_owned());
         }
@@ -72,6 +53,30 @@ impl Comparison {
             }
         }
         remarks
+    }
+
+    /// How many tokens both have.
+    fn in_common(&self) -> String {
+        let sum = |number: fn(&ComparedText) -> usize| self.texts.iter().map(number).sum::<usize>();
+        let axis = |what: &str, common: usize, [a, b]: [usize; 2]| {
+            if (common, common) == (a, b) {
+                return format!("all {} in common", counted(common, what));
+            }
+            format!("{} in common, of {a} in A and {b} in B", counted(common, what))
+        };
+        let queries = [sum(|text| text.n_queries[0]), sum(|text| text.n_queries[1])];
+        let keys = [sum(|text| text.n_keys[0]), sum(|text| text.n_keys[1])];
+        let in_common = match self.texts.iter().all(|text| text.queries == text.keys) && queries == keys {
+            true => axis("token", self.n_queries, queries),
+            false => {
+                let of_keys = axis("key token", sum(|text| text.keys.len()), keys);
+                format!("{}; {of_keys}", axis("query token", self.n_queries, queries))
+            }
+        };
+        match self.texts.len() {
+            1 => in_common,
+            n => format!("{n} texts: {in_common}"),
+        }
     }
 
     /// What a divergence is to be held against, in words; `None` of a single head.
@@ -129,6 +134,12 @@ pub fn comparison(comparisons: &[Comparison], names: [&str; 2], style: &Style) -
         [one] => format!("{}: how far heads are from their counterparts", one.kind.title()),
         _ => "How far heads are from their counterparts".to_owned(),
     };
+    let captions = captions(comparisons, names);
+    Ok(figure::table(&panel, &texts, &scale, &styled(style, &title, captions)))
+}
+
+/// What stands below the table.
+fn captions(comparisons: &[Comparison], names: [&str; 2]) -> Vec<String> {
     let of_kind = |one: &Comparison, remark: String| match comparisons.len() {
         1 => remark,
         _ => format!("{}: {remark}", one.kind),
@@ -144,7 +155,7 @@ pub fn comparison(comparisons: &[Comparison], names: [&str; 2], style: &Style) -
     if comparisons.iter().flat_map(|one| &one.heads).any(|head| head.first != head.second) {
         captions.push("below a number: the head of B that goes with it".to_owned());
     }
-    Ok(figure::table(&panel, &texts, &scale, &styled(style, &title, captions)))
+    captions
 }
 
 /// The head, its divergence, and the text of its cell.
@@ -208,14 +219,7 @@ impl DifferenceView {
             let found = recordings[side].check_maps(layer, item..item + 1, &[id.head])?.problem();
             problem = problem.or(found.map(|found| format!("{} {id} of {}: {found}", kind, ["A", "B"][side])));
         }
-        let divergence = match (head.divergence(), head.interval()) {
-            (Some(mean), Some((low, high))) => {
-                let [mean, low, high] = [mean, low, high].map(digits);
-                format!("Jensen–Shannon divergence {mean} nats (95 % interval {low} to {high})")
-            }
-            (Some(mean), None) => format!("Jensen–Shannon divergence {} nats", digits(mean)),
-            (None, _) => "no divergence: a row has a number that is no weight, or sees no key".to_owned(),
-        };
+        let divergence = divergence_in_words(head);
         let mut remarks = vec![match comparison.baseline_in_words() {
             Some(baseline) => format!("{divergence}; {baseline}"),
             None => divergence,
@@ -247,6 +251,18 @@ impl DifferenceView {
         let mut captions = vec![format!("A: {}", names[0]), format!("B: {}", names[1])];
         captions.extend(self.remarks.iter().cloned());
         figure::difference(&self.panels, [&maps, &less], &styled(style, &self.title, captions))
+    }
+}
+
+/// The divergence of a pair of heads with its interval, or why there is none.
+fn divergence_in_words(head: &ComparedHead) -> String {
+    match (head.divergence(), head.interval()) {
+        (Some(mean), Some((low, high))) => {
+            let [mean, low, high] = [mean, low, high].map(digits);
+            format!("Jensen–Shannon divergence {mean} nats (95 % interval {low} to {high})")
+        }
+        (Some(mean), None) => format!("Jensen–Shannon divergence {} nats", digits(mean)),
+        (None, _) => "no divergence: a row has a number that is no weight, or sees no key".to_owned(),
     }
 }
 

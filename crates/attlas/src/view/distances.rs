@@ -26,6 +26,19 @@ pub fn distances(recording: &Recording, distances: &HeadDistances, item: Option<
         groups: layers.iter().map(usize::to_string).collect(),
         unit: "√nat".to_owned(),
     };
+    let captions = captions(recording, distances, item, (&shown, plane.share));
+    let title = format!("{}: which heads look alike", distances.kind.title());
+    let title = if style.title.is_empty() { title } else { style.title.clone() };
+    figure::dots(&content, &Style { title, captions: [captions, style.captions.clone()].concat(), ..style.clone() })
+}
+
+/// What stands below the picture: what was measured, how, and what the plane leaves out.
+fn captions(
+    recording: &Recording,
+    distances: &HeadDistances,
+    item: Option<usize>,
+    (shown, share): (&[usize], f64),
+) -> Vec<String> {
     let mut captions = match item {
         None if recording.items.len() > 1 => {
             let model = &recording.provenance.model;
@@ -42,29 +55,33 @@ pub fn distances(recording: &Recording, distances: &HeadDistances, item: Option<
     captions.push(format!(
         "The plane shows {:.0} % of the variance (classical scaling): heads that are far apart in it are so, heads near each other \
          may be apart in what it leaves out.",
-        100.0 * plane.share
+        100.0 * share
     ));
     if let Some(median) = distances.median() {
         captions
             .push(format!("Two heads are {median:.3} nats apart in the middle, which is {:.2} √nat.", median.sqrt()));
     }
+    captions.extend(left_out(distances, shown));
+    captions.extend(recording.provenance.remarks());
+    captions
+}
+
+/// The heads without distances, in a sentence.
+fn left_out(distances: &HeadDistances, shown: &[usize]) -> Option<String> {
     let missing: Vec<String> = (0..distances.heads.len())
         .filter(|head| !shown.contains(head))
         .map(|head| distances.heads[head].to_string())
         .collect();
-    if !missing.is_empty() {
-        let dots = if missing.len() > MOST_NAMED { " …" } else { "" };
-        let named = missing[..missing.len().min(MOST_NAMED)].join(", ");
-        captions.push(format!(
-            "Left out, since a row has a number that is no weight, or sees no key: {named}{dots} ({} of {}).",
-            missing.len(),
-            distances.heads.len()
-        ));
+    if missing.is_empty() {
+        return None;
     }
-    captions.extend(recording.provenance.remarks());
-    let title = format!("{}: which heads look alike", distances.kind.title());
-    let title = if style.title.is_empty() { title } else { style.title.clone() };
-    figure::dots(&content, &Style { title, captions: [captions, style.captions.clone()].concat(), ..style.clone() })
+    let dots = if missing.len() > MOST_NAMED { " …" } else { "" };
+    let named = missing[..missing.len().min(MOST_NAMED)].join(", ");
+    Some(format!(
+        "Left out, since a row has a number that is no weight, or sees no key: {named}{dots} ({} of {}).",
+        missing.len(),
+        distances.heads.len()
+    ))
 }
 
 /// `24 rows`, or `64 of 4096 rows` where some were left out.

@@ -72,6 +72,13 @@ impl Aligned {
         Aligned { text, heads, source: words.source().to_vec(), target: words.target().to_vec(), links }
     }
 
+    /// The words on both sides, which links count: `The cat → Le chat`.
+    pub fn sentences(&self) -> String {
+        let [source, target] = [&self.source, &self.target]
+            .map(|words| words.iter().map(|word| word.trim()).collect::<Vec<_>>().join(" "));
+        format!("{source} → {target}")
+    }
+
     fn pharaoh(&self) -> String {
         let links: Vec<String> = self.links.iter().map(|link| format!("{}-{}", link.source, link.target)).collect();
         links.join(" ")

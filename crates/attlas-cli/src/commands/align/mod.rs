@@ -182,8 +182,19 @@ impl AlignArguments {
                            --tokens and --words model";
             return Err(Failure::Usage(message.into()));
         }
-        if picture.is_some() && self.format.is_some() {
-            return Err(Failure::Usage("--format is for links, but the output is a picture".into()));
+        if let Some(picture) = picture {
+            let format = draw::Format::of(picture)?;
+            if self.format.is_some() {
+                return Err(Failure::Usage("--format is for links, but the output is a picture".into()));
+            }
+            if self.style.dpi.is_some() && format != draw::Format::Png {
+                let name = picture.display();
+                return Err(Failure::Usage(format!("--dpi is for a .png, but {name} has no pixels")));
+            }
+        }
+        if self.gold.is_some() && self.format.is_some() && self.output.is_none() {
+            let message = "--format is how links are written, and with --gold they are written to --output alone";
+            return Err(Failure::Usage(message.into()));
         }
         if self.json && self.format.is_some() && self.gold.is_none() {
             return Err(Failure::Usage("--json is --format json here; give one of the two".into()));
@@ -335,8 +346,8 @@ impl Work<'_> {
         let view = View::of_words(text.recording, text.item, words)?;
         let mut marks = Vec::new();
         let mut legend = match self.arguments.symmetrise.0 {
-            None => "dot: the source word that a target word looks at most".to_owned(),
-            Some(way) => format!("dot: the links of both directions, {}", way.name()),
+            None => "square: the source word that a target word looks at most".to_owned(),
+            Some(way) => format!("square: the links of both directions, {}", way.name()),
         };
         if let Some(reference) = self.references.as_ref().and_then(|references| references.get(text.index)) {
             let sign = |pair| if reference.sure().contains(pair) { Sign::Solid } else { Sign::Dashed };
@@ -368,6 +379,9 @@ impl Work<'_> {
             (Some(way), Some(_)) => format!("; {} with the other model's links", way.name()),
         };
         remark(&format!("{}, {rows}; {}{direction}", first.heads, self.unit.says()));
+        if self.aligned.len() == 1 {
+            remark(&first.sentences());
+        }
     }
 
     fn write(
@@ -392,7 +406,7 @@ impl Work<'_> {
             }
             _ => {}
         }
-        if let Some(path) = &self.arguments.output {
+        if let Some(path) = self.arguments.output.as_ref().filter(|_| !self.arguments.json) {
             let name = printable(&path.display().to_string());
             writeln!(terminal, "{name}")?;
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{AlignArguments, Text};
 use crate::failure::Failure;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, wrapped};
 use crate::words::{counted, inert_json};
 
 /// Heads of the table; JSON has all.
@@ -111,22 +111,27 @@ impl Scores {
     ) -> Result<(), Failure> {
         let n_sure = self.chosen.n_sure as usize;
         let left_out = if n_skipped > 0 { format!(" ({n_skipped} left out)") } else { String::new() };
-        let n_others = self.n_possible - n_sure;
-        writeln!(
-            terminal,
-            "{}{left_out}, {} and {} possible; {}\n",
-            counted(self.n_texts, "text"),
-            counted(n_sure, "sure link"),
-            counted(n_others, "other"),
-            arguments.unit().says()
-        )?;
-        writeln!(
-            terminal,
-            "{}",
-            terminal.bold(&format!("{:<26}{:^25}{:^29}", "", "row that predicts", "row that has read"))
-        )?;
+        let texts = counted(self.n_texts, "text");
+        let possible = counted(self.n_possible - n_sure, "other");
+        let sure = counted(n_sure, "sure link");
+        writeln!(terminal, "{texts}{left_out}, {sure} and {possible} possible; {}\n", arguments.unit().says())?;
         let columns = "   AER  prec.  recall";
-        writeln!(terminal, "{}", terminal.bold(&format!("{:<26}{columns}{:4}{columns}", "in %", "")))?;
+        let rows = format!("{:<26}{:^21}    {:^21}", "", "row that predicts", "row that has read");
+        writeln!(terminal, "{}", terminal.bold(rows.trim_end()))?;
+        writeln!(terminal, "{}", terminal.bold(&format!("{:<26}{columns}    {columns}", "in %")))?;
+        self.print_heads(terminal)?;
+        writeln!(terminal, "{:<26}{}", "diagonal (baseline)", three(&self.diagonal))?;
+        writeln!(terminal, "{:<26}{}\n", "the links chosen", three(&self.chosen))?;
+        let way = arguments.symmetrise.0.map_or(String::new(), |way| format!(", {}", way.name()));
+        writeln!(terminal, "Chosen: {heads}, rows {}{way}.", arguments.rows_name())?;
+        let advice = "Heads are in the order of these texts: report one on texts that did not choose it.";
+        for line in wrapped(advice, terminal.width) {
+            writeln!(terminal, "{}", terminal.dim(&line))?;
+        }
+        Ok(())
+    }
+
+    fn print_heads(&self, terminal: &mut Terminal) -> Result<(), Failure> {
         let is_head = |(aligner, _): &(&Aligner, _)| matches!(aligner, Aligner::Head(_));
         let (mut of_heads, means): (Vec<_>, Vec<_>) = self.heads.of.iter().partition(is_head);
         let rate = |score: &Score| score.tally.error_rate();
@@ -137,21 +142,12 @@ impl Scores {
             writeln!(terminal, "{}", line(aligner, scores))?;
         }
         if n_more > 0 {
-            writeln!(
-                terminal,
-                "{}",
-                terminal.dim(&format!("and {} with more errors; --json has all", counted(n_more, "head")))
-            )?;
+            let more = format!("and {} with more errors; --json has all", counted(n_more, "head"));
+            writeln!(terminal, "{}", terminal.dim(&more))?;
         }
         for (aligner, scores) in means {
             writeln!(terminal, "{}", line(aligner, scores))?;
         }
-        writeln!(terminal, "{:<26}{}", "diagonal (baseline)", three(&self.diagonal))?;
-        let way = arguments.symmetrise.0.map_or(String::new(), |way| format!(", {}", way.name()));
-        writeln!(terminal, "\n{:<26}{}\n", "the links chosen", three(&self.chosen))?;
-        writeln!(terminal, "Chosen: {heads}, rows {}{way}.", arguments.rows_name())?;
-        let advice = "The order of the heads is that of these texts: report a head on texts that did not choose it.";
-        writeln!(terminal, "{}", terminal.dim(advice))?;
         Ok(())
     }
 

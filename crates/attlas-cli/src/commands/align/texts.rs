@@ -97,7 +97,7 @@ pub fn each(
     align: &mut dyn FnMut(&Text<'_>) -> Result<(), Fault>,
 ) -> Result<usize, Failure> {
     reverse.map_or(Ok(()), has_cross_attention)?;
-    let mut skipped = Skipped { n: 0, first: None };
+    let mut skipped = Skipped { n: 0, n_all: texts.indices().len(), first: None };
     let mut with_reverse = |index: usize, recording: &Recording, item: usize| -> Result<(), Fault> {
         let turned = match reverse {
             Some(model) => {
@@ -135,7 +135,7 @@ pub fn each(
         }
     }
     match skipped.first {
-        Some(first) if skipped.n == texts.indices().len() => Err(Failure::Input(first)),
+        Some(first) if skipped.n == skipped.n_all => Err(Failure::Input(first)),
         _ => Ok(skipped.n),
     }
 }
@@ -164,6 +164,7 @@ impl<E: Into<Failure>> From<E> for Fault {
 /// Texts that are left out.
 struct Skipped {
     n: usize,
+    n_all: usize,
     first: Option<String>,
 }
 
@@ -177,6 +178,9 @@ impl Skipped {
         };
         let own = message.strip_prefix("text 0 has ").map_or(message.clone(), |rest| format!("the pair has {rest}"));
         let message = format!("{}: {own}", place());
+        if self.n_all == 1 {
+            return Err(Failure::Input(message));
+        }
         remark(&format!("left out: {message}"));
         self.n += 1;
         self.first.get_or_insert(message);

@@ -5,6 +5,7 @@ pub mod counts;
 mod like;
 mod probe;
 mod sources;
+mod syntax;
 mod table;
 
 use std::io::Write;
@@ -18,6 +19,7 @@ use clap::Args;
 use serde_json::json;
 
 use self::sources::{Measured, measured};
+use self::syntax::TreeArguments;
 use super::draw::{StyleArguments, write_figure};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
@@ -36,6 +38,13 @@ Examples:
   attlas heads --find induction --model DIR        all heads by one measure; attlas heads --measures lists them
   attlas heads \"The animal slept because it was tired.\" --query it --key animal
   attlas heads run.safetensors --like pattern.csv  which head looks like this pattern?
+  attlas heads --trees en.conllu                   each relation of Universal Dependencies, beside the best fixed offset
+  attlas heads --trees gum.conllu --coref          do mentions look at what they stand for? --coref=mentions.jsonl
+
+Of trees, a head finds a word's relation when the largest weight of the word's row, special tokens and the word itself left
+out, lies on the word it depends on (child-to-head); or when that word's row has, of all rows, the largest weight on it
+(head-to-child). A line of mentions.jsonl:
+  {\"text\": \"The cat saw a dog and it ran.\", \"mention\": \"it\", \"antecedent\": \"cat\", \"distractor\": \"dog\"}
 
 A head is named where its score reaches the measure's threshold on five rows or more and the low end of the score's 95 %
 interval lies over the baseline. A name is a hint: attention weights are not importance.
@@ -88,6 +97,12 @@ pub struct HeadsArguments {
     #[arg(long, value_name = "A:B", value_parser = parse_span, requires = "material")]
     #[arg(help_heading = "What is known of the text")]
     pub needle: Option<Span>,
+    /// Hold the heads against the trees of these sentences, relation by relation; -o draws how far they are over the best fixed
+    /// offset.
+    #[arg(long, value_name = "FILE.conllu", help_heading = "Trees", conflicts_with_all = ["material", "find"])]
+    pub trees: Option<PathBuf>,
+    #[command(flatten)]
+    pub of_trees: TreeArguments,
     #[command(flatten)]
     pub style: StyleArguments,
     #[command(flatten)]
@@ -111,6 +126,9 @@ pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcom
             false => print_measures(terminal)?,
         }
         return Ok(Outcome::Done);
+    }
+    if arguments.trees.is_some() || arguments.of_trees.coref.is_some() {
+        return syntax::run(arguments, terminal);
     }
     check(arguments)?;
     if let (Some(material), Some(query), Some(key)) = (&arguments.material, &arguments.query, &arguments.key) {
@@ -185,14 +203,15 @@ impl Form {
 
 fn write(output: &Path, found: &Measured, arguments: &HeadsArguments) -> Result<(), Failure> {
     let title = arguments.style.title.clone().unwrap_or_else(|| format!("What the heads of {} do", found.model));
+    let measured_on = found.measured_on.strip_prefix("Measured on ").unwrap_or(&found.measured_on);
     match Form::of(output) {
         Some(Form::Page) => {
-            let page = attlas_viewer::heads_page(&found.heads, &title, &found.measured_on)?;
+            let page = attlas_viewer::heads_page(&found.heads, &title, measured_on)?;
             Ok(write_aside(output, |file| file.write_all(page.as_bytes()))?)
         }
         Some(Form::Picture) => {
             let style = Style { title, ..arguments.style.style() };
-            let figure = view::head_classes(&found.heads, &found.measured_on, &style);
+            let figure = view::head_classes(&found.heads, measured_on, &style);
             write_figure(output, &figure, &arguments.style)
         }
         Some(Form::Table) | None => write_table(output, &scores_table(&rows(&found.heads, arguments.find))),

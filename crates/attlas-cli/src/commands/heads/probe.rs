@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use attlas::analysis::{Annotations, HeadSums, measure_with, merge};
+use attlas::analysis::{Annotations, HeadSums, merge};
 use attlas::recording::complaint;
 use attlas::{Kind, TokenRole, Tokens};
 use attlas_model::{Decoding, Input, Model, Side};
@@ -11,6 +11,7 @@ use attlas_model::{Decoding, Input, Model, Side};
 use super::sources::{Measured, reads_text};
 use crate::failure::Failure;
 use crate::inputs::{RunArguments, run_inputs};
+use crate::measures::heads_of;
 use crate::words::counted;
 
 /// A page of prose, a sentence a line; written for attlas.
@@ -56,11 +57,9 @@ pub fn measured(model: &Model, options: &RunArguments, counts: Option<&Path>) ->
         for batch in inputs.chunks(4) {
             let run = run_inputs(model, batch, Decoding::TeacherForcing, options)?;
             problem = problem.or(complaint(&run.recording.check()?));
-            for item in 0..run.recording.items.len() {
-                let mut of_item = measure_with(&run.recording, item, &annotations)?;
-                of_item.iter_mut().for_each(|head| keep(head, is_random));
-                heads = merge(heads.into_iter().chain(of_item));
-            }
+            let mut of_batch = heads_of(&run.recording, None, &annotations)?;
+            of_batch.iter_mut().for_each(|head| keep(head, is_random));
+            heads = merge(heads.into_iter().chain(of_batch));
         }
     }
     let measured_on =

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
-use attlas::analysis::{Annotations, HeadSums, measure_with, merge};
+use attlas::analysis::{Annotations, HeadSums, merge};
 use attlas::recording::complaint;
 use attlas::{Kind, Recording};
 use attlas_model::{Decoding, Input, Model, Side};
@@ -17,7 +17,7 @@ use crate::inputs::{
     Span, ends_as_text, input_of, is_image_name, is_sound_name, load_model, names_recording, read_lines, read_text,
     run_inputs,
 };
-use crate::measures::measured_on;
+use crate::measures::{heads_of, measured_on};
 use crate::terminal::remark;
 use crate::words::counted;
 
@@ -70,7 +70,7 @@ fn of_recording(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Fai
     }
     let recording = Recording::open(Path::new(raw))?;
     let annotations = Annotations { needle: needle(arguments.needle.as_ref(), &recording)?, ..Annotations::default() };
-    of_recordings(&[recording], arguments.text, &annotations)
+    measured_in(&recording, arguments.text, &annotations)
 }
 
 fn of_texts(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure> {
@@ -95,7 +95,7 @@ fn of_texts(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure
     let model = load_model(&run.model)?;
     let counts = arguments.counts.as_deref().map(|path| counts::of_file(&model, path)).transpose()?;
     let mut annotations = Annotations { counts: counts.map(Arc::new), ..Annotations::default() };
-    let mut recordings = Vec::new();
+    let mut all: Option<Measured> = None;
     for batch in texts.chunks(BATCH) {
         let input = |(source, target): &(String, Option<String>)| input_of(&model, source, target.as_deref());
         let inputs: Vec<Input> = batch.iter().map(input).collect::<Result<_, _>>()?;
@@ -103,39 +103,40 @@ fn of_texts(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure
         let decoding = if is_given { Decoding::TeacherForcing } else { run.generation(&model) };
         let run = run_inputs(&model, &inputs, decoding, run)?;
         run.say_notes();
-        recordings.push(run.recording);
+        if texts.len() == 1 {
+            annotations.needle = needle(arguments.needle.as_ref(), &run.recording)?;
+        }
+        let found = measured_in(&run.recording, arguments.text, &annotations)?;
+        all = Some(match all {
+            None => found,
+            Some(before) => before.and(found),
+        });
     }
-    if let [recording] = recordings.as_slice() {
-        annotations.needle = needle(arguments.needle.as_ref(), recording)?;
+    let mut all = all.ok_or_else(|| Failure::Input(format!("{} has no text", path.display())))?;
+    if texts.len() > BATCH {
+        all.measured_on = format!("Measured on {} together", counted(texts.len(), "text"));
     }
-    let mut found = of_recordings(&recordings, arguments.text, &annotations)?;
-    found.skipped = skipped;
-    Ok(found)
+    all.skipped = skipped;
+    Ok(all)
 }
 
-/// The heads on all texts of some recordings of one model, or on one text of the first.
-pub fn of_recordings(
-    recordings: &[Recording],
-    text: Option<usize>,
-    annotations: &Annotations,
-) -> Result<Measured, Failure> {
-    let mut heads: Vec<HeadSums> = Vec::new();
-    let mut complaints = None;
-    for recording in recordings {
-        complaints = complaints.or(complaint(&recording.check()?));
-        let items = text.map_or(0..recording.items.len(), |item| item..item + 1);
-        for item in items {
-            let of_item = measure_with(recording, item, annotations)?;
-            heads = merge(heads.into_iter().chain(of_item));
-        }
+impl Measured {
+    /// With what more texts of the same model say.
+    fn and(self, other: Measured) -> Measured {
+        let heads = merge(self.heads.into_iter().chain(other.heads));
+        Measured { heads, complaint: self.complaint.or(other.complaint), ..self }
     }
-    let n_texts: usize = recordings.iter().map(|recording| recording.items.len()).sum();
-    let measured_on = match recordings {
-        [recording] => measured_on(recording, text),
-        _ => format!("Measured on {} together", counted(n_texts, "text")),
-    };
-    let model = recordings.first().map_or(String::new(), |recording| recording.provenance.model.clone());
-    Ok(Measured { heads, model, measured_on, complaint: complaints, skipped: false })
+}
+
+/// The heads on all texts of a recording together, or on one.
+fn measured_in(recording: &Recording, text: Option<usize>, annotations: &Annotations) -> Result<Measured, Failure> {
+    Ok(Measured {
+        heads: heads_of(recording, text, annotations)?,
+        model: recording.provenance.model.clone(),
+        measured_on: measured_on(recording, text),
+        complaint: complaint(&recording.check()?),
+        skipped: false,
+    })
 }
 
 /// The keys of the needle, in the text that the measure reads.

@@ -81,7 +81,7 @@ impl HeadScores {
                 for (rows, score) in ALIGNING_ROWS.into_iter().zip(scores) {
                     match WordMap::new(maps, rows, unit) {
                         Ok(words) => score.merge(&score_of(&words, reference)),
-                        Err(_) if rows == RowTokens::Predicted => {} // not known; the other row says what is wrong
+                        Err(Error::PredictedUnknown) => {}
                         Err(error) => return Err(error),
                     }
                 }

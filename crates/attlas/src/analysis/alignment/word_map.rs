@@ -83,17 +83,14 @@ impl<'a> WordMap<'a> {
     /// has read the word, 47.7 % for the row that predicts it).
     ///
     /// # Errors
-    /// [`Error::Alignment`] when the heads are none of cross-attention, when nothing is known of what a row predicts, when the tokens have no
-    /// places in the text that words between white space could be told by, or a text has no word.
+    /// [`Error::Alignment`] when the heads are none of cross-attention, or a text has no word; [`Error::PredictedUnknown`];
+    /// [`Error::Placeless`] when words are those between white space and a token has no place in the text.
     pub fn new(heads: &'a [AttentionMap<'a>], rows: RowTokens, unit: Unit) -> Result<WordMap<'a>, Error> {
         let Some(first) = heads.first().filter(|map| map.kind() == Kind::Cross) else {
             return Err(Error::Alignment("words of two texts are aligned by heads of cross-attention alone".into()));
         };
         if rows.known(first) != rows {
-            return Err(Error::Alignment(
-                "the recording does not say which token each row predicts, so that only the row that has read a word is known"
-                    .into(),
-            ));
+            return Err(Error::PredictedUnknown);
         }
         let target = Words::of(rows.of(first), first.n_queries(), unit, "target")?;
         let source = Words::of(first.key_tokens(), first.n_keys(), unit, "source")?;
@@ -194,7 +191,7 @@ fn bands(places: &[(usize, usize)], n_rows: usize) -> impl Iterator<Item = (usiz
 }
 
 impl Words {
-    fn of(tokens: &Tokens, n_places: usize, unit: Unit, side: &str) -> Result<Words, Error> {
+    fn of(tokens: &Tokens, n_places: usize, unit: Unit, side: &'static str) -> Result<Words, Error> {
         if tokens.len() != n_places {
             return Err(Error::Alignment(format!("the recording does not say what the tokens of the {side} are")));
         }
@@ -232,7 +229,7 @@ impl Words {
         words
     }
 
-    fn between_white_space(tokens: &Tokens, side: &str) -> Result<Words, Error> {
+    fn between_white_space(tokens: &Tokens, side: &'static str) -> Result<Words, Error> {
         let text = tokens.text.as_str();
         let texts: Vec<&str> = text.split_whitespace().collect();
         // where each word begins
@@ -241,10 +238,7 @@ impl Words {
         for (place, token) in tokens.tokens.iter().enumerate().filter(|(_, token)| token.is_text()) {
             let within = token.span.clone().and_then(|span| Some((span.start, text.get(span)?)));
             let Some((start, piece)) = within else {
-                return Err(Error::Alignment(format!(
-                    "token {place} of the {side} (\"{}\") has no place in a text, so that words between white space cannot be told",
-                    token.text
-                )));
+                return Err(Error::Placeless { place, side, text: token.text.clone() });
             };
             let bare = piece.trim_start();
             let byte = start + piece.len() - bare.len();

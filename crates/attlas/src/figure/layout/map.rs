@@ -121,3 +121,39 @@ pub(super) fn axis_names(sheet: &mut Sheet, panel: &Panel, frame: Frame) {
         sheet.text(rows, [0.0, bottom], 0.0, Anchor::Start, NAME_SIZE, muted);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figure::marks::Mark;
+    use crate::figure::{Axis, Scale};
+
+    #[test]
+    fn cells_are_pointed_out_within_them_and_marks_outside_of_the_map_are_left_out() {
+        let axis = || Axis::labelled("token", ["a", "b"]);
+        let panel = Panel::new("L0H0", vec![0.9, 0.1, 0.2, 0.8], axis(), axis()).expect("four weights");
+        let scale = ColorScale::of([&panel], Scale::Linear);
+        let marks = |cells: &[CellMark]| marked_map(&panel, &scale, &Style::default(), cells).marks().to_vec();
+        let plain = marks(&[]);
+        let cell = |row, column, sign| marks(&[CellMark { row, column, sign }]);
+        assert_eq!(cell(2, 0, Sign::Dot).len(), plain.len());
+        assert_eq!(cell(0, 1, Sign::Dot).len(), plain.len() + 2);
+        assert_eq!(cell(0, 1, Sign::Solid).len(), plain.len() + 2);
+        assert_eq!(cell(0, 1, Sign::Dashed).len(), plain.len() + 2 * 4 * 3, "three dashes a side, with a rim");
+        let cells = |marks: &[Mark]| {
+            marks.iter().find_map(|mark| match mark {
+                Mark::Cells(cells) => Some([cells.x, cells.y, cells.width, cells.height]),
+                _ => None,
+            })
+        };
+        let [x, y, width, height] = cells(&plain).expect("the map has cells");
+        let dot = cell(0, 1, Sign::Dot);
+        let is_within = |mark: &Mark| match mark {
+            Mark::Rect(rect) => {
+                rect.x > x + width / 2.0 && rect.x + rect.width < x + width && rect.y > y && rect.y < y + height / 2.0
+            }
+            _ => false,
+        };
+        assert_eq!(dot.iter().filter(|mark| is_within(mark)).count(), 2);
+    }
+}

@@ -1,4 +1,4 @@
-//! `attlas syntax FILE.conllu`: which heads look along the relations of trees, and from mentions to what they stand for.
+//! `attlas heads --trees FILE.conllu`: which heads look along the relations of trees, and from mentions to what they stand for.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,52 +7,17 @@ use attlas::analysis::syntax::Direction;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::draw::{Format, StyleArguments};
+use super::super::draw::Format;
+use super::HeadsArguments;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{ModelArguments, check_output, load_model, model_files};
+use crate::inputs::{check_output, load_model, model_files};
 use crate::terminal::{Terminal, printable};
 use crate::trees::{self, Choice, Material};
 use crate::words::inert_json;
 
-const EXAMPLES: &str = "\
-Examples:
-  attlas syntax en.conllu                                     the encoder of the embedded translator
-  attlas syntax en.conllu --model DIR --relation nsubj
-  attlas syntax en.conllu --relation amod -o amod.svg         layers × heads
-  attlas syntax en.conllu -o relations.png                    relations × heads
-  attlas syntax fr.conllu --sources en.conllu                 the decoder, which reads the French sentences
-  attlas syntax gum.conllu --coref --json
-  attlas syntax --coref=mentions.jsonl
-
-FILE.conllu is a treebank of Universal Dependencies. A head finds a word's relation when the largest weight of the word's row,
-special tokens and the word itself left out, lies on the word it depends on (child-to-head); or when that word's row has, of
-all rows, the largest weight on it (head-to-child). Weights are summed over the pieces of a key's word and averaged over
-those of a query's. A line of mentions.jsonl:
-  {\"text\": \"The cat saw a dog and it ran.\", \"mention\": \"it\", \"antecedent\": \"cat\", \"distractor\": \"dog\"}";
-
-/// `attlas syntax`.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub struct SyntaxArguments {
-    /// Sentences with trees, in CoNLL-U.
-    #[arg(value_name = "FILE.conllu", required_unless_present = "coref")]
-    pub trees: Option<PathBuf>,
-    #[command(flatten)]
-    pub what: TreeArguments,
-    #[command(flatten)]
-    pub model: ModelArguments,
-    /// Print an array of rows as JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Draw how far the heads are over the best fixed offset: .svg, .pdf or .png.
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    #[command(flatten)]
-    pub style: StyleArguments,
-}
-
 /// What is asked of trees.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Trees")]
 pub struct TreeArguments {
     /// What the encoder reads for each sentence, in their order: another .conllu, or a file of lines. The trees are then those
     /// of what the decoder reads.
@@ -86,11 +51,19 @@ impl TreeArguments {
         if let (None, Some(option)) = (path, self.first_of_trees()) {
             return Err(Failure::Usage(format!("{option} is about trees, and none were given")));
         }
+        if self.sources.is_some() && mentions.is_some() {
+            return Err(Failure::Usage(
+                "--sources gives what the encoder reads for the trees' sentences, and the texts of --coref=FILE have none; ask \
+                 for one after the other"
+                    .into(),
+            ));
+        }
         Ok(Material {
             trees: path,
             sources: self.sources.as_deref(),
             has_mentions: self.coref.is_some() && mentions.is_none(),
             mentions,
+            relation: self.relation.as_deref(),
         })
     }
 
@@ -110,17 +83,22 @@ impl TreeArguments {
 }
 
 /// Runs the model over the sentences and says what its heads do.
-pub fn run(arguments: &SyntaxArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let material = arguments.what.material(arguments.trees.as_deref())?;
+pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    let HeadsArguments { of_trees, run, .. } = arguments;
+    if let Some(option) = run.first_given().filter(|option| *option != "--model") {
+        return Err(Failure::Usage(format!("{option} does nothing here: trees are of the sentences as they are")));
+    }
+    let material = of_trees.material(arguments.trees.as_deref())?;
     let format = arguments.output.as_deref().map(Format::of).transpose()?;
-    if let Some(output) = &arguments.output {
-        let model = model_files(&arguments.model);
+    if let Some((format, output)) = format.zip(arguments.output.as_deref()) {
+        arguments.style.check(format, output)?;
+        let model = model_files(&run.model);
         let files = [material.trees, material.sources, material.mentions].into_iter().flatten();
         check_output(output, files.chain(model.iter().map(PathBuf::as_path)))?;
     }
-    let model = load_model(&arguments.model)?;
+    let model = load_model(&run.model)?;
     let report = trees::measure(&model, &material)?;
-    let choice = arguments.what.choice();
+    let choice = of_trees.choice();
     if arguments.json {
         writeln!(terminal, "{}", inert_json(&trees::json(&report, choice)?.to_string()))?;
     } else {

@@ -1,0 +1,83 @@
+//! `attlas describe RECORDING|TEXT`.
+
+use std::io::Write;
+
+use attlas::analysis::Annotations;
+use attlas::analysis::describe::{CAPTION, Sentence, describe};
+use attlas::recording::complaint;
+use attlas::{Error, Kind};
+use clap::Args;
+
+use crate::checks;
+use crate::failure::{Failure, Outcome};
+use crate::inputs::{RawText, RunArguments, parse_kind, pick_kind, recording_of};
+use crate::measures::{heads_of, measured_on};
+use crate::terminal::{Terminal, printable, wrapped};
+use crate::words::inert_json;
+
+const EXAMPLES: &str = "\
+Examples:
+  attlas describe \"She gave him a red apple.\"
+  attlas describe run.safetensors --kind cross
+  attlas describe run.safetensors --text 2 --json | jq -r .[].sentence";
+
+/// `attlas describe`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct DescribeArguments {
+    /// A recording's file, or a text to run a model on; - reads the text from standard input.
+    #[arg(value_name = "RECORDING|TEXT")]
+    pub input: RawText,
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// The text of a batch, counted from 0.
+    #[arg(long = "text", id = "item", value_name = "N", default_value_t = 0)]
+    pub item: usize,
+    /// One kind of attention alone [default: every kind there is].
+    #[arg(long, value_parser = parse_kind())]
+    pub kind: Option<Kind>,
+    /// Print one JSON array of {sentence, kind, layer, head, measure, numbers}.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Says what the heads do with a text.
+pub fn run(arguments: &DescribeArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    let recording = recording_of(&arguments.input, &arguments.run)?;
+    let (item, n_items) = (arguments.item, recording.items.len());
+    if item >= n_items {
+        return Err(Error::NoItem { item, n_items }.into());
+    }
+    if arguments.kind.is_some() {
+        pick_kind(&recording, arguments.kind)?;
+    }
+    let complaint = complaint(&recording.check()?);
+    let mut heads = heads_of(&recording, Some(item), &Annotations::NONE)?;
+    heads.retain(|head| arguments.kind.is_none_or(|kind| head.kind == kind));
+    let sentences = describe(&recording, item, &heads)?;
+    if arguments.json {
+        let json = serde_json::to_string_pretty(&sentences).map_err(|error| Failure::Input(error.to_string()))?;
+        writeln!(terminal, "{}", inert_json(&json))?;
+        return Ok(checks::outcome(complaint.as_deref()));
+    }
+    print_sentences(&sentences, terminal)?;
+    for line in wrapped(&format!("{}. {CAPTION}", measured_on(&recording, Some(item))), terminal.width) {
+        writeln!(terminal, "{}", terminal.dim(&line))?;
+    }
+    if let Some(complaint) = &complaint {
+        for line in wrapped(&format!("Not sound: {complaint}."), terminal.width) {
+            writeln!(terminal, "{}", terminal.bold(&printable(&line)))?;
+        }
+    }
+    Ok(checks::outcome(complaint.as_deref()))
+}
+
+/// Prints each sentence on lines of its own; all but the first of them are set in.
+pub fn print_sentences(sentences: &[Sentence], terminal: &mut Terminal) -> Result<(), Failure> {
+    for sentence in sentences {
+        for (index, line) in wrapped(&sentence.text, terminal.width.saturating_sub(2)).iter().enumerate() {
+            writeln!(terminal, "{}{}", if index > 0 { "  " } else { "" }, printable(line))?;
+        }
+    }
+    Ok(())
+}

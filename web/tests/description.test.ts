@@ -1,0 +1,22 @@
+// What a sentence of the description opens.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Atlas, Sentence } from "../src/data.ts";
+import { placeOf } from "../src/description.ts";
+
+const ATLAS = { layers: [{ kind: "cross", index: 2, n_heads: 8 }] } as unknown as Atlas;
+const SENTENCE: Sentence = { text: "L2H4 puts 41 % on the end token.", kind: "cross", layer: 2, head: 4 };
+
+test("a sentence opens the head, the layer or the kind that it is about", () => {
+  assert.deepEqual(placeOf(SENTENCE, ATLAS), { kind: "cross", layer: 2, head: 4 });
+  assert.deepEqual(placeOf({ ...SENTENCE, head: null }, ATLAS), { kind: "cross", layer: 2 });
+  assert.deepEqual(placeOf({ ...SENTENCE, layer: null, head: null }, ATLAS), { kind: "cross" });
+});
+
+test("a sentence about all kinds, or about what the page does not hold, opens nothing that is not there", () => {
+  assert.equal(placeOf({ ...SENTENCE, kind: null }, ATLAS), null);
+  assert.equal(placeOf({ ...SENTENCE, kind: "encoder" }, ATLAS), null);
+  assert.deepEqual(placeOf({ ...SENTENCE, layer: 7 }, ATLAS), { kind: "cross" });
+  assert.deepEqual(placeOf({ ...SENTENCE, head: 8 }, ATLAS), { kind: "cross", layer: 2 });
+});
