@@ -6,10 +6,11 @@
 
 The model has the shape of MiniLM (BERT of 6 layers, 12 heads, width 384) and random weights; its WordPiece vocabulary is learnt
 from the corpus. Both read the first `--limit` lines, sort windows of 2,048 by length, pack batches by padded tokens, run the model
-and sum 20 measures (27 with their variants) of each of its 72 heads over all rows. PyTorch does it as one who knows it would: eager attention (which gives the
-weights), masks stacked so that all linear measures are one product, no gradients. attlas also sums squares and baselines, finds the
-examples, and writes and reads files: its time is that of the whole command. Prints sentences per second of both, their ratio, and
-by how much the scores differ (at most 1e-4, or it fails). Needs torch, transformers and tokenizers.
+and sum 20 measures (27 with their variants) of each of its 72 heads over all rows. PyTorch does it as one who knows it would:
+eager attention (which gives the weights), masks stacked so that all linear measures are one product, no gradients. attlas also
+sums squares, baselines and further measures, finds the examples, and writes and reads files: its time is that of the whole
+command. Prints sentences per second of both, their ratio, and by how much the scores differ (at most 1e-4, or it fails). Needs
+torch, transformers and tokenizers.
 """
 
 import argparse
