@@ -128,12 +128,12 @@ impl Measure {
     }
 
     /// Whether a head with this score is named: at least five scores, their mean at or over the threshold, and the low end
-    /// of its interval over the baseline, where there is one. Without an interval no head is named.
+    /// of its interval over the baseline. Without an interval none is.
     pub fn names(&self, score: &Score) -> bool {
-        let is_over = |(low, _)| score.baseline.is_none_or(|baseline| low > baseline);
+        let Some((low, _)) = score.interval else { return false };
         score.n >= MIN_SCORES
             && self.threshold.is_some_and(|threshold| score.value >= threshold)
-            && score.interval.is_some_and(is_over)
+            && score.baseline.is_none_or(|baseline| low > baseline)
     }
 }
 

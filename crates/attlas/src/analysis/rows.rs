@@ -21,6 +21,9 @@ pub struct Rows<'a> {
     /// The last of them.
     last: Option<usize>,
     columns: Arc<Columns<'a>>,
+    /// Keys that are read of a map made of queries and keys: up to the last that is not padding. So a text's weights are the
+    /// same to the last bit whatever it was padded to. Of a dense map, all.
+    n_read: usize,
     /// Whether queries look at nothing ahead of them although nothing says so.
     is_causal: bool,
 }
@@ -69,12 +72,13 @@ impl<'a> Rows<'a> {
         let tokens = &map.query_tokens().tokens;
         let valid = |query: &usize| tokens.get(*query).is_none_or(|token| token.role != TokenRole::Padding);
         let all: Vec<usize> = (0..map.n_queries()).filter(valid).collect();
-        // padding apart, so that the rows do not depend on what else is in the batch
-        let n_keys = columns.all.within(&(0..map.n_keys())).len();
-        let n_rows = (max_weights / n_keys.max(1)).clamp(1, all.len().max(1)).min(all.len());
+        // padding is no part of the text: how many rows are read does not hang on what it was padded to
+        let n_rows = (max_weights / columns.all.len().max(1)).clamp(1, all.len().max(1)).min(all.len());
         let queries = (0..n_rows).map(|row| all[row * all.len() / n_rows]).collect();
         let (n_queries, last) = (all.len(), all.last().copied());
-        let mut rows = Rows { map, queries, n_queries, last, columns, is_causal: false };
+        let end = columns.all.within(&(0..map.n_keys())).last().map_or(0, |key| key + 1);
+        let n_read = if map.lse().is_some() { end } else { map.n_keys() };
+        let mut rows = Rows { map, queries, n_queries, last, columns, n_read, is_causal: false };
         rows.is_causal = map.kind() == Kind::Decoder && rows.looks_causal();
         rows
     }
@@ -98,9 +102,11 @@ impl<'a> Rows<'a> {
     pub fn for_each(&self, mut read: impl FnMut(&Row<'_>)) {
         let n_keys = self.map.n_keys();
         let tokens = &self.map.query_tokens().tokens;
-        for queries in self.queries.chunks((BAND / n_keys.max(1)).max(1)) {
-            let band = self.band(queries); // [queries, n_keys]
+        let mut weights = vec![0.0; n_keys]; // [n_keys]
+        for queries in self.queries.chunks((BAND / self.n_read.max(1)).max(1)) {
+            let band = self.band(queries); // [queries, n_read]
             for (index, &query) in queries.iter().enumerate() {
+                weights[..self.n_read].copy_from_slice(&band[index * self.n_read..][..self.n_read]);
                 let position = query + self.map.query_offset();
                 let mut visible = self.map.visible_keys(query);
                 if self.is_causal {
@@ -109,7 +115,7 @@ impl<'a> Rows<'a> {
                 let seen = self.map.is_masked().then(|| Keys::new(n_keys, |key| self.map.sees(query, key)));
                 let n_visible = seen.as_ref().unwrap_or(&self.columns.all).within(&visible).len();
                 read(&Row {
-                    weights: &band[index * n_keys..][..n_keys],
+                    weights: &weights,
                     query,
                     position,
                     is_last: self.last == Some(query),
@@ -133,14 +139,14 @@ impl<'a> Rows<'a> {
         numbers
     }
 
-    /// The weights of some queries. Shape `[queries.len(), n_keys]`.
+    /// The weights of some queries. Shape `[queries.len(), n_read]`.
     fn band(&self, queries: &[usize]) -> Vec<f32> {
-        let n_keys = self.map.n_keys();
+        let n_keys = self.n_read;
         match queries {
             // neighbours: the blocked kernel
             [first, .., last] if last - first + 1 == queries.len() => self.map.tile(*first..last + 1, 0..n_keys),
             _ => {
-                let mut weights = vec![0.0; queries.len() * n_keys]; // [queries, n_keys]
+                let mut weights = vec![0.0; queries.len() * n_keys]; // [queries, n_read]
                 for (&query, row) in queries.iter().zip(weights.chunks_mut(n_keys.max(1))) {
                     self.map.fill_row(query, 0..n_keys, row);
                 }
