@@ -173,6 +173,48 @@ fn a_signal_saves_the_state_and_only_the_same_survey_goes_on_from_it() {
 }
 
 #[test]
+fn a_survey_whose_output_cannot_be_written_goes_on_when_it_can() {
+    let folder = corpus();
+    Command::new(survey("whole.parquet", &[])).in_folder(&folder).run().succeeds();
+    let child = started(&folder, &survey("a.parquet", &[]));
+    let (output, state) = (folder.path().join("a.parquet"), folder.path().join("a.parquet.state"));
+    let began = Instant::now();
+    while !state.exists() && began.elapsed() < Duration::from_secs(120) {
+        sleep(Duration::from_millis(2));
+    }
+    fs::create_dir(&output).expect("the survey is not done");
+    fs::write(output.join("in the way"), "").expect("it is written");
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(4), "{}", String::from_utf8_lossy(&ended.stderr));
+    fs::remove_dir_all(&output).expect("it is gone");
+    let gone_on = Command::new(survey("a.parquet", &[])).in_folder(&folder).run();
+    assert!(gone_on.succeeds().stderr.contains("going on after 16 texts"), "{}", gone_on.stderr);
+    assert!(bytes(&folder, "a.parquet") == bytes(&folder, "whole.parquet"));
+}
+
+#[test]
+fn of_one_text_no_head_is_named_whatever_its_measure() {
+    let folder = corpus();
+    let json = Command::new(survey("a.parquet", &["--limit", "1", "--json"])).in_folder(&folder).run();
+    let rows = rows(&json.succeeds().stdout);
+    let is_high = |row: &&Value| row["measure"] == "broad" && row["score"].as_f64() >= row["threshold"].as_f64();
+    assert!(rows.iter().any(|row| is_high(&row)), "a head is broad on this text");
+    assert!(rows.iter().all(|row| row["low"].is_null() && row["named"] == false));
+    let text = Command::new(survey("a.parquet", &["--limit", "1"])).in_folder(&folder).run();
+    assert!(text.succeeds().stdout.contains("No head stands out over its baseline on this corpus."), "{}", text.stdout);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_no_survey() {
+    let folder = corpus();
+    let made = process::Command::new("mkfifo").arg(folder.path().join("a.parquet")).status().expect("it is there");
+    assert!(made.success());
+    let merged = Command::new(["survey", "merge", "a.parquet", "-o", "m.parquet"]).in_folder(&folder).run();
+    assert_eq!(merged.fails(3), "a.parquet: is not a regular file");
+}
+
+#[test]
 fn lines_json_and_trees_of_the_same_texts_score_the_same() {
     let folder = folder();
     let texts = ["The cat sleeps.", "A woman is here."];

@@ -181,3 +181,36 @@ fn id_of(text: &CorpusText) -> TextId {
     let digest: [u8; 32] = hash.finalize().into();
     TextId(digest.iter().take(16).fold(0, |id, byte| id << 8 | u128::from(*byte)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs::CorpusFormat;
+
+    /// The windows of a file of 10,000 lines that are no pairs.
+    fn next(signals: &Watch) -> Vec<Option<(usize, u64)>> {
+        let file = tempfile::Builder::new().suffix(".tsv").tempfile().expect("a file");
+        std::fs::write(file.path(), "no pair\n".repeat(10_000)).expect("it is written");
+        let files = [CorpusFile::find(file.path(), Some(CorpusFormat::Tsv)).expect("it is there")];
+        let names = TextNames::default();
+        let settings = Settings { window: 10, batch_tokens: 1, limit: None, part: Part::WHOLE };
+        let mut windows =
+            Windows { files: &files, names: &names, signals, settings, texts: None, position: Position::default() };
+        let mut all = Vec::new();
+        loop {
+            let window = windows.next().expect("it is read");
+            let is_last = window.as_ref().is_none_or(|window| window.is_last);
+            all.push(window.map(|window| (window.skipped.len(), window.end.n_items)));
+            if is_last {
+                return all;
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_text_is_read_window_by_window_until_a_signal_comes() {
+        let all = next(&Watch::default());
+        assert_eq!(all, [Some((4096, 4096)), Some((4096, 8192)), Some((1808, 0))]);
+        assert_eq!(next(&Watch::after(2)), [None]);
+    }
+}
