@@ -4,7 +4,7 @@ use std::io::Write;
 
 use attlas::analysis::{Annotations, HeadSums, MEASURES, Measure, Standout, measure_with, merge};
 use attlas::{Item, Kind, Layer, Recording, TokenRole, Tokens};
-use attlas_train::alignment::dictionary_links;
+use attlas_train::alignment::item_links;
 
 use crate::failure::Failure;
 use crate::terminal::{Terminal, printable, width, wrapped};
@@ -24,8 +24,7 @@ pub fn heads_of(
     for index in items {
         let mut annotations = annotations.clone();
         if let Some(item) = recording.items.get(index).filter(|_| recording.layers_of(Kind::Cross).next().is_some()) {
-            let target = if item.predicted.is_empty() { &item.target } else { &item.predicted };
-            annotations.links = dictionary_links(target, &item.source);
+            annotations.links = item_links(item);
         }
         heads = merge(heads.into_iter().chain(measure_with(recording, index, &annotations)?));
     }

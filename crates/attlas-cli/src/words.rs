@@ -2,6 +2,9 @@
 
 use attlas::printable::is_invisible;
 pub use attlas::printable::{counted, printable};
+use serde::Serialize;
+
+use crate::failure::Failure;
 
 /// `45 s`, `12 min`, `3 h 20 min`.
 pub fn duration(seconds: f64) -> String {
@@ -32,9 +35,26 @@ pub fn inert_json(json: &str) -> String {
     shown
 }
 
+/// A value as JSON that a terminal does not obey: see [`inert_json`].
+///
+/// # Errors
+/// [`Failure::Output`] when it has no form in JSON.
+pub fn json_text(value: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value);
+    let text = text.map_err(|error| Failure::Output(format!("the result cannot be written as JSON: {error}")))?;
+    Ok(inert_json(&text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_no_form_in_json_could_not_be_written_whatever_the_input_was() {
+        let keys_that_are_no_texts = std::collections::BTreeMap::from([((1, 2), 3)]);
+        let failure = json_text(&keys_that_are_no_texts).unwrap_err();
+        assert!(matches!(failure, Failure::Output(_)), "{failure}");
+    }
 
     #[test]
     fn json_with_escapes_is_the_same_value() {

@@ -108,12 +108,18 @@ fn curves_are_drawn_and_told(folder: &TempDir) {
     let of = |measure: &str| rows.iter().filter(|row| row["measure"] == measure).count();
     assert_eq!((of("previous"), of("alignment")), (3 * 6, 3 * 2), "three moments of two heads of each kind");
     // the dictionary knows two to six
-    let mut probe = rows.iter().filter(|row| row["measure"] == "alignment");
-    assert!(probe.all(|row| row["baseline"].is_f64() && row["n_rows"].as_u64() > Some(20)), "{rows:?}");
+    let mut aligned = rows.iter().filter(|row| row["measure"] == "alignment");
+    assert!(aligned.all(|row| row["baseline"].is_f64() && row["n_rows"].as_u64() > Some(20)), "{rows:?}");
 
     film(&[&curves[..], &["-o", "c.csv"]].concat()).succeeds();
     let table = fs::read_to_string(folder.path().join("c.csv")).expect("the table is there");
     assert_eq!(table.lines().count(), 1 + rows.len());
+    let absent = rows.iter().filter_map(|row| row["absent"].as_str()).find(|reason| reason.contains(','));
+    let quoted = format!(",\"{}\"", absent.expect("a reason with a comma"));
+    assert!(table.lines().any(|line| line.ends_with(&quoted)), "{quoted}");
+    film(&[&curves[..], &["-o", "c.json"]].concat()).succeeds();
+    let written = fs::read(folder.path().join("c.json")).expect("the table is there");
+    assert_eq!(serde_json::from_slice::<Vec<serde_json::Value>>(&written).expect("a JSON array"), rows);
     let second = table.lines().nth(1).expect("a row").split(',').collect::<Vec<_>>();
     assert_eq!((second[1], second[5].parse::<f64>().ok()), ("encoder", rows[0]["score"].as_f64()));
 
@@ -123,8 +129,17 @@ fn curves_are_drawn_and_told(folder: &TempDir) {
     let run = film(&["--curves", "--lines", "lines.txt", "--measure", "self", "-o", "c.svg"]);
     assert!(run.succeeds().stdout.contains("Measured on 2 texts ("), "{}", run.stdout);
 
+    fs::write(folder.path().join("lines.txt"), "one two\n\nthree\n").expect("the lines are written");
+    let run = film(&["one two", "--lines", "lines.txt", "-o", "f.html"]);
+    assert_eq!(run.code, Some(1), "an empty line is left out, of a page's curves, too: {}", run.stderr);
+
+    assert!(film(&["one", "--curves", "--head", "cross:L0H1", "-o", "c.svg"]).fails(2).contains("--head"));
     assert!(film(&["--curves", "-o", "c.svg"]).fails(2).contains("give TEXT, --pairs FILE.tsv or --lines FILE"));
-    assert!(film(&["one", "--curves", "-o", "c.gif"]).fails(2).ends_with("curves are .svg, .pdf, .png or .csv files"));
+    assert!(
+        film(&["one", "--curves", "-o", "c.gif"])
+            .fails(2)
+            .ends_with("curves are .svg, .pdf, .png, .parquet, .csv or .json files")
+    );
     assert!(film(&["one", "--pairs", "valid.tsv", "-o", "c.gif"]).fails(2).contains("add --curves"));
     assert!(film(&["--curves", "--pairs", "valid.tsv", "-o", "valid.tsv"]).fails(2).contains("this is the input"));
 }

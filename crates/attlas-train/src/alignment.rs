@@ -5,9 +5,10 @@
 //! words, lies in the column of the English word. Of `l'eau`, the row is that of `eau`: the article looks at `the`.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use attlas::analysis::{Sample, Sums, links};
-use attlas::{AttentionMap, Grid, HeadId, Kind, Recording, RowTokens, Token, Tokens};
+use attlas::{AttentionMap, Grid, HeadId, Item, Kind, Recording, RowTokens, Token, Tokens};
 use serde::Serialize;
 
 use crate::Error;
@@ -83,14 +84,18 @@ pub struct Probe {
 
 impl Default for Probe {
     fn default() -> Probe {
-        Probe::new(dictionary())
+        Probe::new(dictionary().to_vec())
     }
 }
 
 /// The word pairs that ship with attlas, lower case.
-pub fn dictionary() -> Vec<(String, String)> {
-    let pair = |line: &str| line.split_once('\t').map(|(english, french)| (english.to_string(), french.to_string()));
-    DICTIONARY.lines().filter(|line| !line.starts_with('#')).filter_map(pair).collect()
+pub fn dictionary() -> &'static [(String, String)] {
+    static PAIRS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+        let pair =
+            |line: &str| line.split_once('\t').map(|(english, french)| (english.to_string(), french.to_string()));
+        DICTIONARY.lines().filter(|line| !line.starts_with('#')).filter_map(pair).collect()
+    });
+    &PAIRS
 }
 
 /// Which source word each target word translates, by the word pairs that ship with attlas: pairs of target and source word,
@@ -106,6 +111,13 @@ pub fn dictionary_links(target: &Tokens, source: &Tokens) -> Vec<(usize, usize)>
     let (target, source) = (text(target), text(source));
     let pair = |(english, french): &(String, String)| Some((only(&target, french)?, only(&source, english)?));
     dictionary().iter().filter_map(pair).collect()
+}
+
+/// Which source word each target word of a text translates, of the words that its rows predict where they are known: see
+/// [`dictionary_links`].
+pub fn item_links(item: &Item) -> Vec<(usize, usize)> {
+    let target = if item.predicted.is_empty() { &item.target } else { &item.predicted };
+    dictionary_links(target, &item.source)
 }
 
 impl Probe {
@@ -278,7 +290,7 @@ mod tests {
     fn the_dictionary_has_at_least_70_pairs_and_no_line_twice() {
         let pairs = dictionary();
         assert!(pairs.len() >= 70, "{} pairs", pairs.len());
-        let mut sorted = pairs.clone();
+        let mut sorted = pairs.to_vec();
         sorted.sort();
         sorted.dedup();
         assert_eq!(sorted.len(), pairs.len());

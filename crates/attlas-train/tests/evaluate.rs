@@ -83,7 +83,7 @@ fn a_film_shows_the_heads_of_a_training_frame_by_frame() {
     assert_eq!(film.heads.len(), 6, "three kinds of one layer of two heads");
     assert!(film.heads.iter().all(|head| head.maps.len() == 3 && (0.0..=1.0).contains(&head.change)));
     assert!(!film.curve.is_empty());
-    let page = film.to_html();
+    let page = film.to_html(None);
     assert!(page.contains("\"target_text\":\"un deux\"") && !page.contains("{{film}}"));
     assert!(!page.contains("http://") || page.matches("http://").count() == page.matches("http://www.w3.org").count());
 

@@ -19,7 +19,7 @@ use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, RunArguments, check_output, model_files, parse_kind};
 use crate::terminal::{Terminal, clip, pad, printable, remark, width, wrapped};
-use crate::words::inert_json;
+use crate::words::json_text;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -117,8 +117,7 @@ pub fn run(arguments: &CompareArguments, terminal: &mut Terminal) -> Result<Outc
     let names = [a.as_str(), b.as_str()];
     if arguments.json || matches!(target, Some(Target::Json(_))) {
         let object = object(&comparisons, recordings, names);
-        let text = serde_json::to_string_pretty(&object).map_err(|error| Failure::Input(error.to_string()))?;
-        let text = inert_json(&text);
+        let text = json_text(&object)?;
         if let Some(Target::Json(path)) = target {
             write_aside(path, |file| writeln!(file, "{text}"))?;
         }

@@ -12,8 +12,7 @@ use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, RunArguments, parse_kind, pick_kind, recording_of};
 use crate::measures::{heads_of, measured_on};
-use crate::terminal::{Terminal, printable, wrapped};
-use crate::words::inert_json;
+use crate::terminal::{Terminal, print_json, printable, wrapped};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,8 +55,7 @@ pub fn run(arguments: &DescribeArguments, terminal: &mut Terminal) -> Result<Out
     heads.retain(|head| arguments.kind.is_none_or(|kind| head.kind == kind));
     let sentences = describe(&recording, item, &heads)?;
     if arguments.json {
-        let json = serde_json::to_string_pretty(&sentences).map_err(|error| Failure::Input(error.to_string()))?;
-        writeln!(terminal, "{}", inert_json(&json))?;
+        print_json(&sentences, terminal)?;
         return Ok(checks::outcome(complaint.as_deref()));
     }
     print_sentences(&sentences, terminal)?;

@@ -13,8 +13,7 @@ use super::draw::{Format, StyleArguments};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, RunArguments, check_output, model_files, parse_kind, pick_kind, recording_of};
-use crate::terminal::{Terminal, printable, remark};
-use crate::words::inert_json;
+use crate::terminal::{Terminal, print_json, printable, remark};
 
 /// `attlas draw distance`.
 #[derive(Debug, Args)]
@@ -72,9 +71,7 @@ pub fn run(arguments: &DistanceArguments, terminal: &mut Terminal) -> Result<Out
         }
     }
     if arguments.json {
-        let text =
-            serde_json::to_string(&distances_json(&distances)).map_err(|error| Failure::Input(error.to_string()))?;
-        writeln!(terminal, "{}", inert_json(&text))?;
+        print_json(&distances_json(&distances), terminal)?;
     }
     Ok(checks::outcome(complaint(&recording.check()?).as_deref()))
 }

@@ -12,8 +12,8 @@ use clap::Args;
 use super::train::{left_out_lines, say_wider_lines};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{ModelArguments, load_model};
-use crate::terminal::{Terminal, printable, remark};
-use crate::words::{counted, inert_json};
+use crate::terminal::{Terminal, print_json, printable, remark};
+use crate::words::counted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,9 +54,7 @@ pub fn run(arguments: &EvaluateArguments, terminal: &mut Terminal) -> Result<Out
     };
     let evaluation = attlas_train::evaluate(&model, &arguments.pairs, options, &mut |_| {})?;
     if arguments.json {
-        let json = serde_json::to_string(&evaluation)
-            .map_err(|error| Failure::Output(format!("the figures cannot be written as JSON: {error}")))?;
-        writeln!(terminal, "{}", inert_json(&json))?;
+        print_json(&evaluation, terminal)?;
     } else {
         print(&evaluation, terminal)?;
     }

@@ -27,7 +27,7 @@ Examples:
 FOLDER is one that `attlas train --film N` wrote. Without --head the film shows the heads of each kind that changed most.
 A page also has the curves of --curves: of TEXT, or of the texts of --pairs or --lines, which say more: a score is a mean over
 rows, and a sentence has few. Among curves are those of measures under which some head changes, unless --measure names others.
-A head becomes what it does at the first checkpoint from which on it is named to the end (`attlas info --measures`).";
+A head becomes what it does at the first checkpoint from which on it is named to the end (`attlas heads --measures`).";
 
 /// `attlas film`.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ pub struct FilmArguments {
     #[arg(long, value_name = "TEXT")]
     pub target: Option<RawText>,
     /// A head to show, as cross:L1H3; repeat for several.
-    #[arg(long = "head", value_name = "KIND:HEAD", value_parser = parse_head)]
+    #[arg(long = "head", value_name = "KIND:HEAD", value_parser = parse_head, conflicts_with = "curves")]
     pub heads: Vec<(Kind, HeadId)>,
     /// The folder of a run that went on from it (`attlas train --init FOLDER/model.safetensors`); repeat for several.
     #[arg(long, value_name = "FOLDER")]
@@ -51,7 +51,7 @@ pub struct FilmArguments {
     /// At most N frames, evenly chosen, the first and the last among them [default: all].
     #[arg(long, value_name = "N")]
     pub frames: Option<NonZeroUsize>,
-    /// The film to write: .html, .svg or .gif; curves: .svg, .pdf, .png or .csv.
+    /// The film to write: .html, .svg or .gif; curves: .svg, .pdf, .png, .parquet, .csv or .json.
     #[arg(short, long, value_name = "FILE", required_unless_present = "json")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -104,11 +104,13 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
     let options = arguments.options()?;
     let film = Film::of(&arguments.folder, &text, &options)?;
     let mut curves: Option<Curves> = None;
+    let mut outcome = Outcome::Done;
     let bytes = match format {
         Format::Html => {
             let target = Some(film.target_text.clone());
             let options = Options { target, ..options };
-            let (measured, _) = film_curves::measured(arguments, Some(text), &options)?;
+            let (measured, of_texts) = film_curves::measured(arguments, Some(text), &options)?;
+            outcome = of_texts;
             let page = film.to_html(Some(&measured)).into_bytes();
             curves = Some(measured);
             page
@@ -129,7 +131,10 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
     if let Some(curves) = curves {
         say_emergence(&curves, terminal)?;
     }
-    Ok(checks::outcome(film.complaint().as_deref()))
+    match outcome {
+        Outcome::Done => Ok(checks::outcome(film.complaint().as_deref())),
+        skipped => Ok(skipped),
+    }
 }
 
 /// Reads `cross:L1H3`.

@@ -3,13 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use attlas::analysis::{MEASURES, ScoreRow};
 use attlas::figure::Style;
-use attlas::output::write_aside;
 use attlas_train::data::{BadLines, read_pairs};
-use attlas_train::film::{Choice, Criterion, Curve, Curves, Options, Texts};
+use attlas_train::film::{Choice, Curve, Curves, Options, Texts};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use serde_json::Value;
 
 use super::film::FilmArguments;
 use super::record::without_advice;
@@ -18,14 +17,11 @@ use super::{counted, draw};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{check_output, read_lines, read_text};
 use crate::progress::Progress;
-use crate::terminal::{Terminal, printable, wrapped};
-use crate::words::inert_json;
+use crate::table_file::{Cells, Table, TableFormat, scores_table, write_table_as};
+use crate::terminal::{Terminal, print_json, printable, wrapped};
 
 /// Sentences of a kind and measure that are said; the others are counted.
 const MOST_SENTENCES: usize = 4;
-
-/// The columns of a table of curves.
-const COLUMNS: &str = "step,kind,layer,head,measure,score,baseline,low,high,n_rows,threshold,named,absent";
 
 /// What `attlas film` takes for curves.
 #[derive(Debug, Args)]
@@ -41,7 +37,7 @@ pub struct CurvesArguments {
     #[arg(long, value_name = "FILE", conflicts_with = "target")]
     pub lines: Option<PathBuf>,
     /// A measure whose curves are drawn and told; repeat for several [default: those under which some head changes].
-    #[arg(long = "measure", value_name = "NAME", requires = "curves", value_parser = PossibleValuesParser::new(Criterion::names()))]
+    #[arg(long = "measure", value_name = "NAME", requires = "curves", value_parser = PossibleValuesParser::new(MEASURES.iter().map(|measure| measure.name)))]
     pub measures: Vec<String>,
     /// Width of the picture: 16cm, 160mm, 6in, or points [default: by content].
     #[arg(long, value_name = "WIDTH", requires = "curves", value_parser = draw::parse_width)]
@@ -70,7 +66,7 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
     let curves = curves.only(&arguments.curves.measures);
     if let Some((format, path)) = output {
         match format {
-            Format::Csv => write_aside(path, |file| write_csv(file, &curves))?,
+            Format::Table(format) => write_table_as(format, path, &curves_table(&curves))?,
             Format::Picture(format) => {
                 let style = Style { size: arguments.curves.width, ..Style::default() };
                 format.write(&curves.figure(choice, &style), path)?;
@@ -78,9 +74,7 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
         }
     }
     if arguments.curves.json {
-        let rows = serde_json::to_string(&curves.rows().collect::<Vec<_>>());
-        let rows = rows.map_err(|error| Failure::Output(format!("the scores cannot be written as JSON: {error}")))?;
-        writeln!(terminal, "{}", inert_json(&rows))?;
+        print_json(&curves_table(&curves).json(), terminal)?;
         return Ok(outcome);
     }
     if let Some((_, path)) = output {
@@ -94,16 +88,19 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
 /// What curves can be written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
-    Csv,
+    Table(TableFormat),
     Picture(draw::Format),
 }
 
 impl Format {
     fn of(path: &Path) -> Result<Format, Failure> {
-        if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
-            return Ok(Format::Csv);
+        if let Some(format) = TableFormat::named_by(path) {
+            return Ok(Format::Table(format));
         }
-        let other = |_| Failure::Usage(format!("-o {}: curves are .svg, .pdf, .png or .csv files", path.display()));
+        let other = |_| {
+            let kinds = ".svg, .pdf, .png, .parquet, .csv or .json";
+            Failure::Usage(format!("-o {}: curves are {kinds} files", path.display()))
+        };
         Ok(Format::Picture(draw::Format::of(path).map_err(other)?))
     }
 }
@@ -146,7 +143,7 @@ fn texts(arguments: &CurvesArguments, text: Option<String>, target: Option<&str>
 
 /// Says what heads become, and lose; of those that are named at every checkpoint how many there are.
 pub fn say_emergence(curves: &Curves, terminal: &mut Terminal) -> Result<(), Failure> {
-    for group in curves.curves.chunk_by(|a, b| (a.kind, a.criterion) == (b.kind, b.criterion)) {
+    for group in curves.groups() {
         say_group(group, curves, terminal)?;
     }
     if !curves.curves.iter().any(|curve| curve.emergence().is_change()) {
@@ -164,9 +161,9 @@ pub fn say_emergence(curves: &Curves, terminal: &mut Terminal) -> Result<(), Fai
     Ok(())
 }
 
-/// The sentences about the heads of a kind under a criterion: what is gained before what is lost, the earliest first.
+/// The sentences about the heads of a kind under a measure: what is gained before what is lost, the earliest first.
 fn say_group(group: &[Curve], curves: &Curves, terminal: &mut Terminal) -> Result<(), Failure> {
-    let (kind, title) = (group[0].kind.name(), group[0].criterion.title);
+    let (kind, title) = (group[0].kind.name(), group[0].title());
     let (mut changing, others): (Vec<&Curve>, Vec<&Curve>) =
         group.iter().partition(|curve| curve.emergence().is_change());
     changing.sort_by_key(|curve| {
@@ -201,17 +198,11 @@ fn say(kind: &str, line: &str, terminal: &mut Terminal) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The rows as CSV; what is absent is empty.
-fn write_csv(file: &mut impl Write, curves: &Curves) -> std::io::Result<()> {
-    writeln!(file, "{COLUMNS}")?;
-    for row in curves.rows() {
-        let row = serde_json::to_value(row)?;
-        let cell = |column: &str| match &row[column] {
-            Value::Null => String::new(),
-            Value::String(text) => text.clone(),
-            value => value.to_string(),
-        };
-        writeln!(file, "{}", COLUMNS.split(',').map(cell).collect::<Vec<_>>().join(","))?;
-    }
-    Ok(())
+/// The curves as a table: a row for each step, head and measure.
+fn curves_table(curves: &Curves) -> Table {
+    let steps = curves.rows().map(|row| i64::try_from(row.step).ok()).collect();
+    let scores: Vec<ScoreRow> = curves.rows().map(|row| row.score.clone()).collect();
+    let mut table = scores_table(&scores);
+    table.columns.insert(0, ("step", Cells::Whole(steps)));
+    table
 }

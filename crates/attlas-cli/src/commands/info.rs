@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use attlas::recording::{LayerCheck, LseCheck, Method, Mode, complaint};
 use attlas::{Error, Layer, Numbers, Quantity, Recording, TokenRole, Tokens};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::counted;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
-use crate::terminal::{Terminal, clip, printable};
-use crate::words::inert_json;
+use crate::terminal::{self, Terminal, clip, printable};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,12 +83,7 @@ fn print_json(
     if let Some(verified) = verified {
         object["verified"] = json!(verified);
     }
-    print_object(&object, terminal)
-}
-
-fn print_object(object: &Value, terminal: &mut Terminal) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(object).map_err(|error| Failure::Input(error.to_string()))?;
-    Ok(writeln!(terminal, "{}", inert_json(&text))?)
+    terminal::print_json(&object, terminal)
 }
 
 fn print_provenance(recording: &Recording, terminal: &mut Terminal) -> Result<(), Failure> {

@@ -9,8 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{ModelArguments, load_model, read_text};
-use crate::terminal::{Terminal, printable};
-use crate::words::inert_json;
+use crate::terminal::{Terminal, print_json, printable};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,8 +53,7 @@ pub fn run(arguments: &TokensArguments, terminal: &mut Terminal) -> Result<Outco
         SideArgument::Target => model.target_tokens(&text)?,
     };
     if arguments.json {
-        let json = serde_json::to_string(&tokens).map_err(|error| Failure::Input(error.to_string()))?;
-        writeln!(terminal, "{}", inert_json(&json))?;
+        print_json(&tokens, terminal)?;
     } else {
         print_table(&tokens, terminal)?;
     }

@@ -42,8 +42,7 @@ pub fn print_json(texts: &[OfText<'_>], terminal: &mut Terminal) -> Result<(), F
 }
 
 fn print_row(row: &Value, separator: &mut &str, terminal: &mut Terminal) -> Result<(), Failure> {
-    let row = serde_json::to_string(row).map_err(|error| Failure::Input(error.to_string()))?;
-    write!(terminal, "{separator}{}", inert_json(&row))?;
+    write!(terminal, "{separator}{}", inert_json(&row.to_string()))?;
     *separator = ",\n";
     Ok(())
 }

@@ -10,6 +10,10 @@ pub use color::{ColorChoice, ColorDepth};
 pub use heatmap::draw_heatmap;
 pub use label::{clip, pad, width, wrapped};
 
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::words::json_text;
 pub use crate::words::printable;
 
 /// The width taken where there is no terminal to ask.
@@ -54,6 +58,14 @@ impl Terminal {
             _ => format!("\x1b[{code}m{text}\x1b[0m"),
         }
     }
+}
+
+/// Prints a value as JSON.
+///
+/// # Errors
+/// [`Failure::Output`] when it cannot be written.
+pub fn print_json(value: &impl Serialize, terminal: &mut Terminal) -> Result<(), Failure> {
+    Ok(writeln!(terminal, "{}", json_text(value)?)?)
 }
 
 impl Write for Terminal {

@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 
+use attlas::analysis::Measure;
 use attlas::figure::{self, Chart, ChartAxis, ChartLine, Figure, Stroke, Style};
 use attlas::printable::counted;
 
-use super::curves::{Criterion, Curve, Curves, grouped};
+use super::curves::{Curve, Curves, grouped};
 
 /// Lines of a panel with a colour and a label.
 const MOST_LABELLED: usize = 6;
@@ -34,11 +35,10 @@ pub struct Charts {
 }
 
 impl Curves {
-    /// The curves as charts: of the criteria under which some head becomes something or loses it; of all where `choice` says so, or
+    /// The curves as charts: of the measures under which some head becomes something or loses it; of all where `choice` says so, or
     /// where there is none such.
     pub fn charts(&self, choice: Choice) -> Charts {
-        let groups: Vec<&[Curve]> =
-            self.curves.chunk_by(|a, b| (a.kind, a.criterion) == (b.kind, b.criterion)).collect();
+        let groups: Vec<&[Curve]> = self.groups().collect();
         let n_changing = |group: usize| groups[group].iter().filter(|curve| curve.emergence().is_change()).count();
         let mut shown: Vec<usize> = (0..groups.len()).collect();
         let mut notes = Vec::new();
@@ -65,6 +65,7 @@ impl Curves {
         let Charts { charts, axis, captions } = self.charts(choice);
         let title = format!("When heads come to do what they do: {}", counted(self.frames.len(), "checkpoint"));
         let title = if style.title.is_empty() { title } else { style.title.clone() };
+        let captions = captions.into_iter().chain(style.captions.iter().cloned()).collect();
         figure::charts(&charts, &axis, &Style { title, captions, ..style.clone() })
     }
 
@@ -106,9 +107,9 @@ impl Curves {
         ]
     }
 
-    /// One panel: the heads of a kind under a criterion, threshold and baseline behind them.
+    /// One panel: the heads of a kind under a measure, threshold and baseline behind them.
     fn chart(&self, group: &[Curve]) -> Chart {
-        let criterion = group[0].criterion;
+        let measure = group[0].measure;
         let mut lines = self.levels(group);
         let labelled = labelled(group);
         let mut heads: Vec<ChartLine> = group
@@ -123,11 +124,11 @@ impl Curves {
         });
         lines.extend(heads);
         let n_named = group.iter().filter(|curve| curve.emergence().since.is_some()).count();
-        let title = match criterion.threshold {
+        let title = match measure.threshold {
             Some(_) => format!("{}: {n_named} of {} at the end", name(&group[0]), counted(group.len(), "head")),
             None => name(&group[0]),
         };
-        Chart { title, range: range(&criterion, &lines), lines }
+        Chart { title, range: range(measure, &lines), lines }
     }
 
     /// A head's line; `rank` is its colour, when it has one.
@@ -155,7 +156,7 @@ impl Curves {
             ends: None,
         };
         let n = self.frames.len();
-        let threshold = group[0].criterion.threshold;
+        let threshold = group[0].measure.threshold;
         let threshold = threshold.map(|at| level(vec![Some(at); n], Stroke::Dashed, format!("threshold {at}")));
         let baselines: Vec<Option<f64>> = (0..n).map(|moment| mean_baseline(group, moment)).collect();
         let last = baselines.iter().rev().copied().find_map(|baseline| baseline);
@@ -185,7 +186,7 @@ impl Curves {
 
 /// The kind and what is looked for: `encoder, previous token`.
 fn name(curve: &Curve) -> String {
-    format!("{}, {}", curve.kind, curve.criterion.title)
+    format!("{}, {}", curve.kind, curve.title())
 }
 
 /// The curves that have a colour and a label: heads that change before others, those that are named at the end before others, the
@@ -194,14 +195,13 @@ fn labelled(group: &[Curve]) -> Vec<usize> {
     let key = |index: &usize| {
         let curve = &group[*index];
         let emergence = curve.emergence();
-        let size = match curve.criterion.threshold {
+        let size = match curve.measure.threshold {
             Some(_) => curve.last(),
             None => curve.readings.first().and_then(|first| Some((curve.last()? - first.score?).abs())),
         };
         (!emergence.is_change(), emergence.since.is_none(), size.unwrap_or(f64::NEG_INFINITY))
     };
-    let is_candidate =
-        |index: &usize| group[*index].criterion.threshold.is_none() || group[*index].emergence().is_any();
+    let is_candidate = |index: &usize| group[*index].measure.threshold.is_none() || group[*index].emergence().is_any();
     let mut order: Vec<usize> = (0..group.len()).filter(is_candidate).collect();
     order.sort_by(|a, b| {
         let (a, b) = (key(a), key(b));
@@ -218,9 +218,9 @@ fn mean_baseline(group: &[Curve], moment: usize) -> Option<f64> {
     (n > 0).then(|| sum / f64::from(n))
 }
 
-/// The criterion's own range where it is a small one, else what the lines reach.
-fn range(criterion: &Criterion, lines: &[ChartLine]) -> (f32, f32) {
-    let (low, high) = criterion.range;
+/// The measure's own range where it is a small one, else what the lines reach.
+fn range(measure: &Measure, lines: &[ChartLine]) -> (f32, f32) {
+    let (low, high) = measure.range;
     if high - low <= 2.0 {
         return (low as f32, high as f32);
     }
@@ -326,17 +326,24 @@ mod tests {
     fn a_number_that_names_nobody_has_no_threshold_and_the_heads_that_change_most_are_labelled() {
         let mut curves = curves_of(&[&[1.0, 1.5], &[1.0, 4.0]]);
         for curve in &mut curves.curves {
-            curve.kind = Kind::Cross;
-            curve.criterion =
-                Criterion { title: "distance", range: (0.0, f64::MAX), threshold: None, ..curve.criterion };
+            curve.kind = Kind::Decoder;
+            curve.measure = Measure::named("distance").expect("it is a measure");
             curve.readings.iter_mut().for_each(|reading| (reading.named, reading.baseline) = (false, None));
         }
         let chart = &curves.charts(Choice::All).charts[0];
-        assert_eq!((chart.title.as_str(), chart.range), ("cross, distance", (0.0, 4.0)));
+        assert_eq!((chart.title.as_str(), chart.range), ("decoder, distance", (0.0, 4.0)));
         assert_eq!(
             chart.lines.iter().map(|line| line.label.as_str()).collect::<Vec<_>>(),
             ["L0H0: 1.50", "L0H1: 4.00"]
         );
         assert_eq!(curves.measured_on(), "1 text (encoder 6 rows)");
+    }
+
+    #[test]
+    fn captions_that_are_given_come_after_those_of_the_curves() {
+        let style = Style { captions: vec!["Asked for.".into()], ..Style::default() };
+        let figure = curves_of(&[&[0.1, 0.7]]).figure(Choice::All, &style);
+        let words = &figure.description;
+        assert!(words.contains("Each line is") && words.ends_with("Asked for."), "{words}");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use attlas::analysis::{self, HeadSums, MEASURES, Measure, Score};
+use attlas::analysis::{self, Annotations, HeadSums, Measure, ScoreRow};
 use attlas::{HeadId, Kind};
 use attlas_model::{Input, Model, RunOptions};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::training::{Training, load, no_frame};
 use super::{Frame, Options, translation};
 use crate::Error;
-use crate::alignment::{HeadAccuracy, Probe, recording_error};
+use crate::alignment::{item_links, recording_error};
 use crate::evaluate::model_error;
 
 /// Texts per run of a model.
@@ -38,31 +38,11 @@ pub struct Curves {
     pub n_texts: usize,
     /// Rows that were read of each head at each moment, by kind.
     pub n_rows: Vec<(Kind, u64)>,
-    /// By kind, then in the order of [`MEASURES`], then by head.
+    /// By kind, then in the order of [`MEASURES`](analysis::MEASURES), then by head.
     pub curves: Vec<Curve>,
 }
 
-/// What is looked for in a head: one of [`MEASURES`], or the alignment probe.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Criterion {
-    /// Short, and the same for ever.
-    pub name: &'static str,
-    /// What a head with a high score is said to do.
-    pub title: &'static str,
-    /// The lowest and the highest score there can be.
-    pub range: (f64, f64),
-    /// The score from which a head is named; `None` where a high score is no name.
-    pub threshold: Option<f64>,
-}
-
-/// The alignment probe, of a head, in the row that predicts a word or in the one that has read it, whichever is right more often.
-pub const PROBE: Criterion =
-    Criterion { name: "alignment", title: "alignment (dictionary)", range: (0.0, 1.0), threshold: Some(0.75) };
-
-/// Cases of the probe from which a head may be named.
-const MIN_CASES: u64 = 5;
-
-/// The scores of one head under one criterion, over a training.
+/// The scores of one head under one measure, over a training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
     /// The kind of attention.
@@ -70,29 +50,9 @@ pub struct Curve {
     /// Layer and head, counted from 0.
     pub head: HeadId,
     /// What is looked for.
-    pub criterion: Criterion,
+    pub measure: &'static Measure,
     /// One per moment.
-    pub readings: Vec<Reading>,
-}
-
-/// What a head scored at a moment.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct Reading {
-    /// The score; `None` where it cannot be computed, which `absent` explains.
-    pub score: Option<f64>,
-    /// What the baseline gives.
-    pub baseline: Option<f64>,
-    /// The low end of the score's 95 % interval.
-    pub low: Option<f64>,
-    /// Its high end.
-    pub high: Option<f64>,
-    /// Over how many queries, words or cases.
-    pub n_rows: u64,
-    /// Whether a head with this score is named; see [`Measure::names`].
-    pub named: bool,
-    /// Why there is no score.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub absent: Option<String>,
+    pub readings: Vec<ScoreRow>,
 }
 
 /// A score of a head at a step: a row of every table that is written.
@@ -100,19 +60,9 @@ pub struct Reading {
 pub struct CurveRow<'a> {
     /// Steps done.
     pub step: u64,
-    /// The kind of attention.
-    pub kind: Kind,
-    /// The layer, counted from 0.
-    pub layer: usize,
-    /// The head, counted from 0.
-    pub head: usize,
-    /// The criterion's name.
-    pub measure: &'static str,
-    /// The criterion's threshold.
-    pub threshold: Option<f64>,
     /// What was scored.
     #[serde(flatten)]
-    pub reading: &'a Reading,
+    pub score: &'a ScoreRow,
 }
 
 /// When a head did what it does; moments are counted from 0.
@@ -148,8 +98,7 @@ impl Curves {
         let mut curves =
             Curves { frames: Vec::new(), seams, n_texts: pairs.len(), n_rows: Vec::new(), curves: Vec::new() };
         for (frame, folder) in &frames {
-            let (heads, probe) = measured(&load(folder)?, &pairs)?;
-            if !curves.add(*frame, &heads, &probe.accuracy().heads) {
+            if !curves.add(*frame, &measured(&load(folder)?, &pairs)?) {
                 let problem = "its heads are not those of the film's first model".to_string();
                 return Err(Error::File { path: folder.clone(), problem });
             }
@@ -159,107 +108,50 @@ impl Curves {
     }
 
     /// Adds a moment; `false` where its heads are others than those of the first.
-    fn add(&mut self, frame: Frame, heads: &[HeadSums], probe: &[HeadAccuracy]) -> bool {
-        let mut readings: BTreeMap<(Kind, usize, HeadId), (Criterion, Reading)> = BTreeMap::new();
-        for head in heads {
-            for (place, (criterion, reading)) in readings_of(head).enumerate() {
-                readings.insert((head.kind, place, head.head), (criterion, reading));
-            }
-        }
-        for accuracy in probe {
-            let of_head =
-                readings.entry((accuracy.kind, MEASURES.len(), accuracy.id())).or_insert((PROBE, of_probe(accuracy)));
-            if accuracy.score > of_head.1.score {
-                of_head.1 = of_probe(accuracy);
+    fn add(&mut self, frame: Frame, heads: &[HeadSums]) -> bool {
+        let mut scores: BTreeMap<(Kind, usize, HeadId), (&'static Measure, ScoreRow)> = BTreeMap::new();
+        for of_head in heads {
+            let HeadSums { kind, head, .. } = *of_head;
+            for (place, (measure, score)) in of_head.scores_or_reasons().enumerate() {
+                scores.insert((kind, place, head), (measure, ScoreRow::new(kind, head, measure, score)));
             }
         }
         if self.frames.is_empty() {
             self.n_rows = heads.iter().map(|head| (head.kind, head.n_rows)).collect();
             self.n_rows.dedup_by_key(|(kind, _)| *kind);
-            let curve = |(&(kind, _, head), (criterion, _)): (&(Kind, usize, HeadId), &(Criterion, Reading))| Curve {
-                kind,
-                head,
-                criterion: *criterion,
-                readings: Vec::new(),
+            let curve = |(&(kind, _, head), (measure, _)): (&(Kind, usize, HeadId), &(&'static Measure, ScoreRow))| {
+                Curve { kind, head, measure, readings: Vec::new() }
             };
-            self.curves = readings.iter().map(curve).collect();
+            self.curves = scores.iter().map(curve).collect();
         }
         self.frames.push(frame);
-        let found = readings.iter().map(|(&(kind, _, head), (criterion, _))| (kind, head, *criterion));
-        if !self.curves.iter().map(|curve| (curve.kind, curve.head, curve.criterion)).eq(found) {
+        let found = scores.iter().map(|(&(kind, _, head), (measure, _))| (kind, head, *measure));
+        if !self.curves.iter().map(|curve| (curve.kind, curve.head, curve.measure)).eq(found) {
             return false;
         }
-        for (curve, (_, reading)) in self.curves.iter_mut().zip(readings.into_values()) {
-            curve.readings.push(reading);
+        for (curve, (_, score)) in self.curves.iter_mut().zip(scores.into_values()) {
+            curve.readings.push(score);
         }
         true
     }
 
-    /// The scores as rows of a table: by kind, criterion and head, then over time.
+    /// The scores as rows of a table: by kind, measure and head, then over time.
     pub fn rows(&self) -> impl Iterator<Item = CurveRow<'_>> {
-        self.curves.iter().flat_map(|curve| {
-            let Curve { kind, head, criterion, readings } = curve;
-            self.frames.iter().zip(readings).map(|(frame, reading)| CurveRow {
-                step: frame.step,
-                kind: *kind,
-                layer: head.layer,
-                head: head.head,
-                measure: criterion.name,
-                threshold: criterion.threshold,
-                reading,
-            })
-        })
+        let row = |(frame, score): (&Frame, _)| CurveRow { step: frame.step, score };
+        self.curves.iter().flat_map(move |curve| self.frames.iter().zip(&curve.readings).map(row))
     }
 
-    /// The same with the curves of the criteria of these names alone; all of them where there is no name.
+    /// The curves of each kind and measure.
+    pub fn groups(&self) -> impl Iterator<Item = &[Curve]> {
+        self.curves.chunk_by(|a, b| (a.kind, a.measure) == (b.kind, b.measure))
+    }
+
+    /// The same with the curves of the measures of these names alone; all of them where there is no name.
     pub fn only<S: AsRef<str>>(mut self, names: &[S]) -> Curves {
-        let is_asked = |curve: &Curve| names.iter().any(|name| name.as_ref() == curve.criterion.name);
+        let is_asked = |curve: &Curve| names.iter().any(|name| name.as_ref() == curve.measure.name);
         self.curves.retain(|curve| names.is_empty() || is_asked(curve));
         self
     }
-}
-
-impl Criterion {
-    /// The names of all criteria: the measures', and that of the probe.
-    pub fn names() -> Vec<&'static str> {
-        let measures = MEASURES.iter().map(|measure| measure.name).filter(|name| *name != PROBE.name);
-        measures.chain([PROBE.name]).collect()
-    }
-
-    fn of(measure: &Measure, kind: Kind) -> Criterion {
-        let (name, title, range) = (measure.name, measure.title_for(kind), measure.range);
-        Criterion { name, title, range, threshold: measure.threshold }
-    }
-}
-
-/// What a head scores under every measure that is looked for in its kind; what the probe finds is left to it.
-fn readings_of(head: &HeadSums) -> impl Iterator<Item = (Criterion, Reading)> {
-    let measures = head.scores_or_reasons().filter(|(measure, _)| measure.name != PROBE.name);
-    measures.map(|(measure, score)| {
-        let absent = |why| Reading { absent: Some(why), ..Reading::default() };
-        let reading = score.map_or_else(absent, |score| of_score(measure, &score));
-        (Criterion::of(measure, head.kind), reading)
-    })
-}
-
-fn of_score(measure: &Measure, score: &Score) -> Reading {
-    Reading {
-        score: Some(score.value),
-        baseline: score.baseline,
-        low: score.interval.map(|(low, _)| low),
-        high: score.interval.map(|(_, high)| high),
-        n_rows: score.n,
-        named: measure.names(score),
-        absent: None,
-    }
-}
-
-/// What the probe found of a head in one of the two rows; it is named by the rule of the measures.
-fn of_probe(accuracy: &HeadAccuracy) -> Reading {
-    let HeadAccuracy { score, baseline, low, high, n_rows, absent, .. } = *accuracy;
-    let is_high = score.zip(PROBE.threshold).is_some_and(|(score, threshold)| score >= threshold);
-    let named = n_rows >= MIN_CASES && is_high && low.zip(baseline).is_some_and(|(low, baseline)| low > baseline);
-    Reading { score, baseline, low, high, n_rows, named, absent: absent.map(str::to_string) }
 }
 
 /// Sources with the model's translations.
@@ -267,18 +159,20 @@ fn translated(model: &Model, sources: &[String]) -> Result<Vec<(String, String)>
     sources.iter().map(|source| Ok((source.clone(), translation(model, source)?))).collect()
 }
 
-/// Every head of a model measured on all pairs together, and what the probe finds in them.
-fn measured(model: &Model, pairs: &[(String, String)]) -> Result<(Vec<HeadSums>, Probe), Error> {
-    let (mut all, mut probe) = (Vec::new(), Probe::default());
+/// Every head of a model measured on all pairs together; French words that the dictionary translates are held against it.
+fn measured(model: &Model, pairs: &[(String, String)]) -> Result<Vec<HeadSums>, Error> {
+    let mut all = Vec::new();
     for batch in pairs.chunks(BATCH) {
         let inputs = batch.iter().map(|(source, target)| model.input(source, Some(target)));
         let inputs: Vec<Input> = inputs.collect::<Result<_, _>>().map_err(model_error)?;
-        let run = model.run(&inputs, &RunOptions::default()).map_err(model_error)?;
-        let heads = analysis::measure_all(&run.recording).map_err(recording_error)?;
-        all = analysis::merge(all.into_iter().chain(heads));
-        (0..batch.len()).try_for_each(|item| probe.add(&run.recording, item))?;
+        let recording = model.run(&inputs, &RunOptions::default()).map_err(model_error)?.recording;
+        for (index, item) in recording.items.iter().enumerate() {
+            let annotations = Annotations { links: item_links(item), ..Annotations::default() };
+            let heads = analysis::measure_with(&recording, index, &annotations).map_err(recording_error)?;
+            all = analysis::merge(all.into_iter().chain(heads));
+        }
     }
-    Ok((all, probe))
+    Ok(all)
 }
 
 impl Emergence {
@@ -312,6 +206,11 @@ impl Curve {
         Emergence::of(&self.readings.iter().map(|reading| reading.named).collect::<Vec<_>>())
     }
 
+    /// What a head with a high score is said to do.
+    pub fn title(&self) -> &'static str {
+        self.measure.title_for(self.kind)
+    }
+
     /// The score at the last moment.
     pub fn last(&self) -> Option<f64> {
         self.readings.last()?.score
@@ -323,7 +222,7 @@ impl Curve {
     pub fn sentence(&self, frames: &[Frame]) -> Option<String> {
         let step = |moment: usize| grouped(frames.get(moment).map_or(0, |frame| frame.step));
         let score = |moment: usize| number(self.readings.get(moment).and_then(|reading| reading.score));
-        let (head, title, last) = (self.head, self.criterion.title, number(self.last()));
+        let (head, title, last) = (self.head, self.title(), number(self.last()));
         let Emergence { since, lost } = self.emergence();
         let stretches: Vec<String> = lost.iter().map(|stretch| self.stretch(stretch, frames)).collect();
         let before = match stretches.as_slice() {
@@ -378,25 +277,22 @@ pub(super) fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use attlas::analysis::Score;
+
     use super::*;
 
     /// Curves of encoder heads of layer 0 that look at the token before, with these scores at steps 0, 1,000, 2,000, …; the
     /// baseline is 0.1.
     pub fn curves_of(heads: &[&[f64]]) -> Curves {
+        let measure = Measure::named("previous").expect("it is a measure");
         let curve = |(number, scores): (usize, &&[f64])| {
-            let named = |score: f64| score >= 0.5;
-            let reading = |score: &f64| Reading {
-                score: Some(*score),
-                baseline: Some(0.1),
-                named: named(*score),
-                ..Reading::default()
+            let head = HeadId { layer: 0, head: number };
+            let reading = |score: &f64| {
+                let interval = Some((*score - 0.05, *score + 0.05));
+                let score = Score { value: *score, baseline: Some(0.1), interval, n: 6, variant: None };
+                ScoreRow::new(Kind::Encoder, head, measure, Ok(score))
             };
-            Curve {
-                kind: Kind::Encoder,
-                head: HeadId { layer: 0, head: number },
-                criterion: Criterion::of(Measure::named("previous").expect("it is a measure"), Kind::Encoder),
-                readings: scores.iter().map(reading).collect(),
-            }
+            Curve { kind: Kind::Encoder, head, measure, readings: scores.iter().map(reading).collect() }
         };
         let frame = |place: usize| Frame { step: 1000 * place as u64, tokens: 0 };
         Curves {
@@ -474,59 +370,29 @@ pub(super) mod tests {
     fn every_moment_gives_every_curve_its_measured_score() {
         let mut curves = empty();
         for (step, previous) in [(0, 0.3), (10, 0.9)] {
-            assert!(curves.add(Frame { step, tokens: 0 }, &heads(Kind::Encoder, previous), &[]));
+            assert!(curves.add(Frame { step, tokens: 0 }, &heads(Kind::Encoder, previous)));
         }
         let curves = curves.only(&["previous"]);
         assert_eq!((curves.curves.len(), &curves.n_rows), (1, &vec![(Kind::Encoder, 6)]));
         // the first of six rows has no token before; the last row's token before is not the last token
-        let scores: Vec<f64> = curves.rows().filter_map(|row| row.reading.score).collect();
+        let scores: Vec<f64> = curves.rows().filter_map(|row| row.score.score).collect();
         assert!((scores[0] - 0.25).abs() < 1e-6 && (scores[1] - 0.75).abs() < 1e-6, "{scores:?}");
-        assert_eq!(
-            curves.rows().map(|row| (row.step, row.reading.named)).collect::<Vec<_>>(),
-            [(0, false), (10, true)]
-        );
-        assert_eq!(curves.rows().next().map(|row| row.reading.n_rows), Some(6));
+        assert_eq!(curves.rows().map(|row| (row.step, row.score.named)).collect::<Vec<_>>(), [(0, false), (10, true)]);
+        assert_eq!(curves.rows().next().map(|row| row.score.n_rows), Some(6));
     }
 
     #[test]
     fn a_model_with_other_heads_is_no_moment_of_the_training() {
         let mut curves = empty();
-        assert!(curves.add(Frame { step: 0, tokens: 0 }, &heads(Kind::Encoder, 0.3), &[]));
-        assert!(!curves.add(Frame { step: 1, tokens: 0 }, &heads(Kind::Decoder, 0.3), &[]));
-    }
-
-    #[test]
-    fn the_probe_counts_in_the_row_that_is_right_more_often_and_names_by_the_rule_of_the_measures() {
-        let accuracy = |rows, score: f64, n_rows| HeadAccuracy {
-            kind: Kind::Cross,
-            layer: 1,
-            head: 2,
-            measure: "alignment",
-            rows,
-            score: (n_rows > 0).then_some(score),
-            baseline: (n_rows > 0).then_some(0.7),
-            low: (n_rows > 0).then_some(score - 0.1),
-            high: None,
-            n_rows,
-            absent: (n_rows == 0).then_some("there is no case"),
-        };
-        let mut curves = empty();
-        for (step, score, n_cases) in [(0, 0.6, 50), (1, 0.79, 50), (2, 0.9, 50), (3, 1.0, 4), (4, 0.0, 0)] {
-            let probe = [accuracy("read", score - 0.2, n_cases), accuracy("predicted", score, n_cases)];
-            assert!(curves.add(Frame { step, tokens: 0 }, &[], &probe));
-        }
-        let read: Vec<(Option<f64>, bool)> = curves.rows().map(|row| (row.reading.score, row.reading.named)).collect();
-        let expected = [(Some(0.6), false), (Some(0.79), false), (Some(0.9), true), (Some(1.0), false), (None, false)];
-        assert_eq!(read, expected, "below the threshold, not over the baseline, named, four cases, none");
-        let last = curves.rows().last().expect("five rows");
-        assert_eq!((last.measure, last.reading.absent.as_deref()), ("alignment", Some("there is no case")));
+        assert!(curves.add(Frame { step: 0, tokens: 0 }, &heads(Kind::Encoder, 0.3)));
+        assert!(!curves.add(Frame { step: 1, tokens: 0 }, &heads(Kind::Decoder, 0.3)));
     }
 
     #[test]
     fn a_score_that_is_absent_says_why() {
         // a text without punctuation
         let mut curves = empty();
-        curves.add(Frame { step: 0, tokens: 0 }, &heads(Kind::Encoder, 0.3), &[]);
+        curves.add(Frame { step: 0, tokens: 0 }, &heads(Kind::Encoder, 0.3));
         let curves = curves.only(&["punctuation"]);
         let reading = &curves.curves[0].readings[0];
         assert!(reading.score.is_none() && reading.absent.is_some() && !reading.named, "{reading:?}");

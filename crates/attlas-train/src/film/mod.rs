@@ -19,7 +19,7 @@ use attlas_model::{Decoding, Model, Pass, RunOptions};
 use serde::Serialize;
 
 pub use self::charts::{Charts, Choice};
-pub use self::curves::{Criterion, Curve, CurveRow, Curves, Emergence, PROBE, Reading, Texts};
+pub use self::curves::{Curve, CurveRow, Curves, Emergence, Texts};
 use self::training::Training;
 use crate::Error;
 use crate::alignment::recording_error;

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::{AlignArguments, Text};
 use crate::failure::Failure;
-use crate::terminal::{Terminal, wrapped};
-use crate::words::{counted, inert_json};
+use crate::terminal::{Terminal, print_json, wrapped};
+use crate::words::counted;
 
 /// Heads of the table; JSON has all.
 const MOST_HEADS: usize = 16;
@@ -179,10 +179,7 @@ impl Scores {
             diagonal: Rates::from(&self.diagonal),
             scores,
         };
-        let json = serde_json::to_string(&whole)
-            .map_err(|error| Failure::Output(format!("the scores cannot be written as JSON: {error}")))?;
-        writeln!(terminal, "{}", inert_json(&json))?;
-        Ok(())
+        print_json(&whole, terminal)
     }
 }
 

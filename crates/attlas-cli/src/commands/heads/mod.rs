@@ -27,8 +27,7 @@ use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, RunArguments, Span, check_output, model_files, parse_kind, parse_span};
 use crate::measures::print_measures;
 use crate::table_file::{TableFormat, scores_table, write_table};
-use crate::terminal::{Terminal, printable};
-use crate::words::inert_json;
+use crate::terminal::{Terminal, print_json, printable};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -237,9 +236,4 @@ fn sort_by_score(rows: &mut [ScoreRow]) {
 /// Prints rows as a JSON array.
 pub(super) fn print_rows(rows: &[ScoreRow], terminal: &mut Terminal) -> Result<(), Failure> {
     print_json(&scores_table(rows).json(), terminal)
-}
-
-fn print_json(value: &serde_json::Value, terminal: &mut Terminal) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Input(error.to_string()))?;
-    Ok(writeln!(terminal, "{}", inert_json(&text))?)
 }
