@@ -530,13 +530,6 @@ impl Format {
     }
 }
 
-/// Writes a picture in the format that the name ends in, whole or not at all.
-pub fn write_figure(path: &Path, figure: &Figure, style: &StyleArguments) -> Result<(), Failure> {
-    let format = Format::of(path)?;
-    style.check(format, path)?;
-    format.write(figure, path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -140,7 +140,7 @@ fn print_phrases(trees: &TreeSums, terminal: &mut Terminal) -> Result<(), Failur
         |(head, score, is_named): &(HeadId, Score, bool)| format!("{head} {:.2}{}", score.value, star(*is_named));
     let heads: Vec<String> = scores.iter().take(MAX_HEADS).map(named).collect();
     let line = format!(
-        "phrase: mean weight within the phrase of a token's word, {}: {}; uniform {:.2}",
+        "phrase: mean weight on the other tokens of a token's phrase, {}: {}; uniform {:.2}",
         counted(best.n as usize, "token"),
         heads.join(", "),
         best.baseline.unwrap_or_default()

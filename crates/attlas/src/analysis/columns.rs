@@ -91,6 +91,16 @@ impl Keys {
         self.0.binary_search(&key).is_ok()
     }
 
+    /// The `n`-th of them, counted from 0.
+    pub fn nth(&self, n: usize) -> Option<usize> {
+        self.0.get(n).copied()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -120,7 +130,7 @@ impl<'a> Columns<'a> {
                 Kind::Decoder => &annotations.target_phrases,
                 Kind::Cross => &[],
             },
-            needle: annotations.needle.clone().filter(|needle| map.kind() != Kind::Cross && needle.end <= n_keys),
+            needle: annotations.needle.clone().filter(|needle| map.kind() == Kind::Decoder && needle.end <= n_keys),
             // the query before the first generated token is the one that generates it
             first_generating: map.item().n_prompt.and_then(|n| n.checked_sub(1 + map.query_offset())),
             all,

@@ -49,6 +49,7 @@ impl<'a> Gathered<'a> {
         self.uniform.add_uniform(row);
         if let (Some(needle), Some(first)) = (&self.columns.needle, self.columns.first_generating)
             && row.query >= first
+            && !self.found.is_empty()
             && let Some(key) = super::argmax(row.weights).filter(|key| needle.contains(key))
             && row.columns.copies.is_next(row.query, key)
         {

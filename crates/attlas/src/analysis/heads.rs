@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Annotations, Columns, Gathered, MEASURES, Measure, Reads, Rows, Score, Sums};
+use super::{Annotations, Columns, Gathered, MEASURES, Measure, Reads, Rows, Sample, Score, Sums};
 use crate::{AttentionMap, Error, HeadId, Kind, Layer, Recording};
 
 /// Weights read per head and text; longer texts are sampled by evenly spaced rows.
@@ -188,10 +188,13 @@ fn read(map: &AttentionMap<'_>, columns: &Arc<Columns<'_>>, annotations: &Annota
     let is_whole = rows.n_rows() == rows.n_queries();
     let mut gathered = Gathered::new(map, columns, annotations, is_whole);
     rows.for_each(|row| {
+        // of a row that is not all numbers no measure is one
+        let is_sound = row.weights.iter().all(|weight| weight.is_finite());
+        let as_it_is = |sample: Sample| if is_sound { sample } else { Sample { score: f64::NAN, ..sample } };
         for (measure, sums) in &mut sums {
             if let Reads::Rows(score) = measure.reads {
                 for (variant, sums) in sums.iter_mut().enumerate() {
-                    score(row, variant).into_iter().for_each(|sample| sums.add(sample));
+                    score(row, variant).map(as_it_is).into_iter().for_each(|sample| sums.add(sample));
                 }
             }
         }

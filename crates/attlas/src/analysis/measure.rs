@@ -120,9 +120,9 @@ impl Measure {
     }
 
     /// Whether a head with this score is named: at least five scores, their mean at or over the threshold, and the low end
-    /// of its interval over the baseline.
+    /// of its interval over the baseline. Without an interval none is.
     pub fn names(&self, score: &Score) -> bool {
-        let low = score.interval.map_or(f64::NEG_INFINITY, |(low, _)| low);
+        let Some((low, _)) = score.interval else { return false };
         score.n >= MIN_SCORES
             && self.threshold.is_some_and(|threshold| score.value >= threshold)
             && score.baseline.is_none_or(|baseline| low > baseline)

@@ -69,7 +69,8 @@ impl<'a> Rows<'a> {
         let tokens = &map.query_tokens().tokens;
         let valid = |query: &usize| tokens.get(*query).is_none_or(|token| token.role != TokenRole::Padding);
         let all: Vec<usize> = (0..map.n_queries()).filter(valid).collect();
-        let n_rows = (max_weights / map.n_keys().max(1)).clamp(1, all.len().max(1)).min(all.len());
+        // padding is no part of the text: how many rows are read does not hang on what it was padded to
+        let n_rows = (max_weights / columns.all.len().max(1)).clamp(1, all.len().max(1)).min(all.len());
         let queries = (0..n_rows).map(|row| all[row * all.len() / n_rows]).collect();
         let (n_queries, last) = (all.len(), all.last().copied());
         let mut rows = Rows { map, queries, n_queries, last, columns, is_causal: false };

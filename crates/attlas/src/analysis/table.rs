@@ -125,7 +125,7 @@ pub static MEASURES: [Measure; 35] = [
         kinds: SELF_ATTENTION,
         variants: &["token 0", "token 1", "token 2", "token 3"],
         needs: "a query that sees two tokens or more",
-        reads: Reads::Rows(sink_with_choice),
+        reads: Reads::Rows(|row, nth| sink_with_choice(row, row.columns.all.nth(nth)?)),
         ..WEIGHT
     },
     Measure {
@@ -255,8 +255,8 @@ pub static MEASURES: [Measure; 35] = [
         threshold: Some(0.1),
         baseline: None,
         paper: "Wu et al. 2024, §2",
-        kinds: SELF_ATTENTION,
-        needs: "a needle in the text, and tokens generated after it",
+        kinds: &[Kind::Decoder],
+        needs: "a needle in a text that is read whole, and tokens generated after it",
         reads: Reads::Whole(|gathered, _| gathered.retrieval()),
         ..WEIGHT
     },

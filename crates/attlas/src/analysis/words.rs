@@ -48,6 +48,8 @@ pub struct WordLinks {
     from: Vec<Option<(usize, f64)>>,
     largest: f64,
     n_rows: usize,
+    /// Whether a weight was no finite number: then nothing can be said of any word.
+    is_broken: bool,
 }
 
 /// What one word looks at.
@@ -73,6 +75,7 @@ impl WordLinks {
             words: Vec::new(),
             largest: 0.0,
             n_rows: 0,
+            is_broken: false,
         }
     }
 
@@ -80,6 +83,7 @@ impl WordLinks {
     pub fn add(&mut self, row: &Row<'_>) {
         self.largest += largest_weight(row);
         self.n_rows += 1;
+        self.is_broken |= row.weights.iter().any(|weight| !weight.is_finite());
         let Some(word) = self.to_come.last().filter(|word| word.contains(&row.query)).cloned() else { return };
         for (mass, keys) in self.masses.iter_mut().zip(&self.columns) {
             row.weights[keys.clone()].iter().for_each(|weight| *mass += f64::from(*weight));
@@ -131,7 +135,7 @@ impl WordLinks {
         let n_links = self.links().flatten().count();
         let baseline = 1.0 - self.miss(n_links);
         let covered = self.fertilities().into_iter().map(|n| Sample { score: f64::from(u8::from(n > 0)), baseline });
-        Sums::of(covered.filter(|_| self.is_pointed()))
+        self.sums(covered.filter(|_| self.is_pointed()))
     }
 
     /// Whether two or more target words look most at a source word, 1 or 0, for the source words that are looked at most at all;
@@ -140,7 +144,7 @@ impl WordLinks {
         let n_links = self.links().flatten().count();
         let baseline = 1.0 - self.miss(n_links.saturating_sub(1));
         let several = self.fertilities().into_iter().filter(|n| *n > 0 && self.is_pointed());
-        Sums::of(several.map(|n| Sample { score: f64::from(u8::from(n > 1)), baseline }))
+        self.sums(several.map(|n| Sample { score: f64::from(u8::from(n > 1)), baseline }))
     }
 
     /// How many target words look most at each source word that is looked at most at all (Brown et al. 1993 call it fertility);
@@ -151,26 +155,26 @@ impl WordLinks {
         let covered = self.columns.len() as f64 * (1.0 - self.miss(n_links));
         let baseline = if covered > 0.0 { n_links as f64 / covered } else { 0.0 };
         let linked = self.fertilities().into_iter().filter(|n| *n > 0 && self.is_pointed());
-        Sums::of(linked.map(|n| Sample { score: n as f64, baseline }))
+        self.sums(linked.map(|n| Sample { score: n as f64, baseline }))
     }
 
     /// Whether a target word looks at two or more source words alike, 1 or 0: a second one has half the largest weight or more.
     pub fn one_to_many(&self) -> Sums {
         let looks = self.words.iter().flatten();
-        Sums::of(looks.map(|look| Sample { score: f64::from(u8::from(look.is_shared)), baseline: 0.0 }))
+        self.sums(looks.map(|look| Sample { score: f64::from(u8::from(look.is_shared)), baseline: 0.0 }))
     }
 
     /// For each target word after the first, the share of the earlier ones whose link lies before its own, ties counted half: 1
     /// where the links rise, 0 where they fall. The baseline ½ is that of links to random words, and of links to one word alone.
     pub fn monotone(&self) -> Sums {
-        Sums::of(self.orders().map(|(before, same, _, n)| Sample { score: (before + 0.5 * same) / n, baseline: 0.5 }))
+        self.sums(self.orders().map(|(before, same, _, n)| Sample { score: (before + 0.5 * same) / n, baseline: 0.5 }))
     }
 
     /// For each target word after the first, the share of the earlier ones whose link crosses its own: lies after it. The baseline is
     /// that of links to random words, `(1 − 1/S) / 2`.
     pub fn crossings(&self) -> Sums {
         let baseline = 0.5 * (1.0 - 1.0 / self.columns.len().max(1) as f64);
-        Sums::of(self.orders().map(|(_, _, after, n)| Sample { score: after / n, baseline }))
+        self.sums(self.orders().map(|(_, _, after, n)| Sample { score: after / n, baseline }))
     }
 
     /// Whether a target word and the source word it looks at most are each other's: no other target word looks at that source word
@@ -182,7 +186,7 @@ impl WordLinks {
         let n_words = self.words.len();
         let agrees = |(word, column): (usize, usize)| self.from[column].is_some_and(|(back, _)| back == word);
         let links = self.links().enumerate().filter_map(|(word, column)| Some((word, column?))).filter(|_| n_words > 1);
-        Sums::of(links.map(|link| Sample { score: f64::from(u8::from(agrees(link))), baseline: 1.0 / n_words as f64 }))
+        self.sums(links.map(|link| Sample { score: f64::from(u8::from(agrees(link))), baseline: 1.0 / n_words as f64 }))
     }
 
     /// Whether the source word that a target word looks at most is the one that a reference gives it, 1 or 0, for the target words
@@ -202,12 +206,20 @@ impl WordLinks {
             score: self.words[word].map_or(0.0, |look| is_right(word, look.column)),
             baseline: is_right(word, diagonal(word)),
         };
-        Sums::of(targets.into_iter().map(sample))
+        self.sums(targets.into_iter().map(sample))
     }
 
     /// The chance that `n` links to random source words all miss one of them.
     fn miss(&self, n: usize) -> f64 {
         (1.0 - 1.0 / self.columns.len().max(1) as f64).powf(n as f64)
+    }
+
+    /// The sums of scores; a broken map has none that is a number.
+    fn sums(&self, samples: impl Iterator<Item = Sample>) -> Sums {
+        match self.is_broken {
+            true => Sums::of([Sample { score: f64::NAN, baseline: 0.0 }]),
+            false => Sums::of(samples),
+        }
     }
 
     /// How many target words look most at each source word. Shape `[n_columns]`.

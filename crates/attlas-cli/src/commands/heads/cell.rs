@@ -1,18 +1,16 @@
 //! Which heads look from one token to another: all heads, ranked by one cell of their maps.
 
 use std::ffi::OsStr;
-use std::io::Write;
 use std::ops::Range;
 
-use attlas::analysis::{RowTokens, ScoreRow};
-use attlas::{AttentionMap, Error, HeadId, Kind, Recording, Tokens};
+use attlas::analysis::{RowTokens, Rows, Sample, ScoreRow, Sums};
+use attlas::{AttentionMap, Error, Kind, Tokens};
 use rayon::prelude::*;
 
 use super::HeadsArguments;
+use super::asked::{Asked, asked_row, print_ranked};
 use crate::failure::{Failure, Outcome};
-use crate::inputs::recording_of;
-use crate::table_file::{scores_table, write_table};
-use crate::terminal::{Terminal, printable, wrapped};
+use crate::terminal::Terminal;
 use crate::words::counted;
 
 /// Ranks the heads by how much the query looks at the key.
@@ -22,16 +20,12 @@ pub fn run(
     [query, key]: [&String; 2],
     terminal: &mut Terminal,
 ) -> Result<Outcome, Failure> {
-    let recording = recording_of(material, &arguments.run)?;
-    let item = arguments.text.unwrap_or(0);
-    if item >= recording.items.len() {
-        return Err(Error::NoItem { item, n_items: recording.items.len() }.into());
-    }
+    let asked = Asked::read(arguments, material)?;
     let mut rows = Vec::new();
     let mut places = Vec::new();
     let mut reasons = Vec::new();
-    for kind in recording.kinds().into_iter().filter(|kind| arguments.kind.is_none_or(|asked| asked == *kind)) {
-        match cells(&recording, item, kind, query, key) {
+    for kind in asked.kinds.clone() {
+        match cells(&asked, kind, query, key) {
             Ok((mut of_kind, place)) => {
                 rows.append(&mut of_kind);
                 places.push(format!("{}: {place}", kind.title()));
@@ -43,29 +37,12 @@ pub fn run(
     if rows.is_empty() {
         return Err(Failure::Usage(reasons.join("; ")));
     }
-    rows.sort_by(|a, b| b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0)));
-    if let Some(output) = &arguments.output {
-        write_table(output, &scores_table(&rows))?;
-    }
-    if arguments.json {
-        super::print_rows(&rows, terminal)?;
-        return Ok(Outcome::Done);
-    }
-    writeln!(terminal, "{}", terminal.bold("kind     head     weight  of looking everywhere alike"))?;
-    for row in &rows {
-        let head = HeadId { layer: row.layer, head: row.head };
-        let (weight, uniform) = (row.score.unwrap_or(f64::NAN), row.baseline.unwrap_or(f64::NAN));
-        writeln!(terminal, "{:<8} {:<8} {weight:<7.3} {uniform:.3}", row.kind.name(), head.to_string())?;
-    }
     let legend = format!(
         "{}. Weights are summed over the pieces of a key's word and averaged over those of a query's; one cell of one text says \
          little of a head.",
         places.join("; ")
     );
-    for line in wrapped(&legend, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
-    }
-    Ok(Outcome::Done)
+    print_ranked(rows, "weight", &legend, arguments, terminal)
 }
 
 /// Why a kind has no such cell.
@@ -76,29 +53,27 @@ enum CellError {
 }
 
 /// The cell of every head of a kind, and where it is.
-fn cells(
-    recording: &Recording,
-    item: usize,
-    kind: Kind,
-    query: &str,
-    key: &str,
-) -> Result<(Vec<ScoreRow>, String), CellError> {
+fn cells(asked: &Asked, kind: Kind, query: &str, key: &str) -> Result<(Vec<ScoreRow>, String), CellError> {
+    let Asked { recording, item, .. } = asked;
     let failed = |error: Error| CellError::Failed(error.into());
     let heads: Vec<(usize, usize)> = recording
         .layers_of(kind)
         .flat_map(|layer| (0..layer.shape.n_heads).map(move |head| (layer.index, head)))
         .collect();
     let Some(&(layer, head)) = heads.first() else { return Err(CellError::Asked("it has no heads".into())) };
-    let first = recording.map(item, kind, layer, head).map_err(failed)?;
+    let first = recording.map(*item, kind, layer, head).map_err(failed)?;
     // rows by the token that names them, padding left out
     let row_tokens = RowTokens::usual(kind).of(&first);
     let queries = place_of(row_tokens, query, "--query").map_err(CellError::Asked)?;
     let keys = place_of(first.key_tokens(), key, "--key").map_err(CellError::Asked)?;
-    let cell = |(layer, head): &(usize, usize)| -> Result<ScoreRow, Error> {
-        let map = recording.map(item, kind, *layer, *head)?;
-        Ok(row_of(&map, &queries, &keys))
+    let cell = |(layer, head): &(usize, usize)| -> Result<Option<ScoreRow>, Error> {
+        let map = recording.map(*item, kind, *layer, *head)?;
+        let is_same = (map.query_tokens(), map.key_tokens()) == (first.query_tokens(), first.key_tokens());
+        Ok(is_same.then(|| row_of(&map, &queries, &keys)))
     };
     let rows = heads.par_iter().map(cell).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    // layers over other tokens have no such cell
+    let rows: Vec<ScoreRow> = rows.into_iter().flatten().collect();
     let named = |tokens: &Tokens, places: &Range<usize>| -> String {
         format!(
             "\"{}\" at {}",
@@ -112,29 +87,18 @@ fn cells(
 
 /// The weight of a query on a key, each one token or the pieces of a word.
 fn row_of(map: &AttentionMap<'_>, queries: &Range<usize>, keys: &Range<usize>) -> ScoreRow {
-    let n = queries.len() as f64;
-    let (mut score, mut baseline) = (0.0, 0.0);
-    for query in queries.clone() {
-        score += map.tile(query..query + 1, keys.clone()).iter().map(|weight| f64::from(*weight)).sum::<f64>() / n;
-        let visible = map.visible_keys(query).filter(|key| map.sees(query, *key)).count();
-        let seen = keys.clone().filter(|key| map.sees(query, *key)).count();
-        baseline += seen as f64 / visible.max(1) as f64 / n;
-    }
-    ScoreRow {
-        kind: map.kind(),
-        layer: map.id().layer,
-        head: map.id().head,
-        measure: "cell".into(),
-        variant: None,
-        score: Some(score).filter(|score| score.is_finite()),
-        baseline: Some(baseline),
-        low: None,
-        high: None,
-        n_rows: queries.len() as u64,
-        threshold: None,
-        named: false,
-        absent: (!score.is_finite()).then(|| "the weight is no finite number".to_owned()),
-    }
+    let mut sums = Sums::default();
+    Rows::of(map).for_each(|row| {
+        if queries.contains(&row.query) {
+            let seen = keys.clone().filter(|key| row.sees(*key)).count();
+            sums.add(Sample {
+                score: row.weights[keys.clone()].iter().map(|weight| f64::from(*weight)).sum(),
+                baseline: seen as f64 / row.n_visible().max(1) as f64,
+            });
+        }
+    });
+    // the pieces of a word are no sample of anything
+    ScoreRow { low: None, high: None, ..asked_row(map, "cell", &sums) }
 }
 
 /// The tokens that `asked` means: a word or token by its text, the second of several as `it#2`, or one by its place.

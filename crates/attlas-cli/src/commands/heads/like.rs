@@ -1,19 +1,17 @@
 //! Which heads look like a pattern drawn by hand.
 
 use std::ffi::OsStr;
-use std::io::Write;
 use std::path::Path;
 
 use attlas::analysis::{Rows, Sample, ScoreRow, Sums};
 use attlas::arrays::{self, ArrayData};
-use attlas::{AttentionMap, Error, HeadId, Kind, Recording, regular_file};
+use attlas::{AttentionMap, Error, Kind, regular_file};
 use rayon::prelude::*;
 
 use super::HeadsArguments;
+use super::asked::{Asked, asked_row, print_ranked};
 use crate::failure::{Failure, Outcome};
-use crate::inputs::recording_of;
-use crate::table_file::{scores_table, write_table};
-use crate::terminal::{Terminal, printable, wrapped};
+use crate::terminal::Terminal;
 
 /// Bytes of a pattern at most: one of 2,000 × 2,000 numbers of eight digits.
 const MAX_BYTES: u64 = 64 << 20;
@@ -36,15 +34,11 @@ pub fn run(
     terminal: &mut Terminal,
 ) -> Result<Outcome, Failure> {
     let pattern = Pattern::read(path)?;
-    let recording = recording_of(material, &arguments.run)?;
-    let item = arguments.text.unwrap_or(0);
-    if item >= recording.items.len() {
-        return Err(Error::NoItem { item, n_items: recording.items.len() }.into());
-    }
+    let asked = Asked::read(arguments, material)?;
     let mut rows = Vec::new();
     let mut shapes = Vec::new();
-    for kind in recording.kinds().into_iter().filter(|kind| arguments.kind.is_none_or(|asked| asked == *kind)) {
-        rows.extend(of_kind(&recording, item, kind, &pattern, &mut shapes)?);
+    for kind in asked.kinds.clone() {
+        rows.extend(of_kind(&asked, kind, &pattern, &mut shapes)?);
     }
     if rows.is_empty() {
         let (name, n_queries, n_keys) = (path.display(), pattern.n_queries, pattern.n_keys);
@@ -53,44 +47,22 @@ pub fn run(
             shapes.join(", ")
         )));
     }
-    rows.sort_by(|a, b| b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0)));
-    if let Some(output) = &arguments.output {
-        write_table(output, &scores_table(&rows))?;
-    }
-    if arguments.json {
-        super::print_rows(&rows, terminal)?;
-        return Ok(Outcome::Done);
-    }
-    writeln!(terminal, "{}", terminal.bold("kind     head     score  of looking everywhere alike"))?;
-    for row in &rows {
-        let head = HeadId { layer: row.layer, head: row.head };
-        let (score, uniform) = (row.score.unwrap_or(f64::NAN), row.baseline.unwrap_or(f64::NAN));
-        writeln!(terminal, "{:<8} {:<8} {score:<6.3} {uniform:.3}", row.kind.name(), head.to_string())?;
-    }
     let what = match pattern.is_mask {
         true => "the mean weight on the marked cells, over the queries that have any",
         false => {
             "the weight that map and pattern share, Σ_k min(w, p) with each row of the pattern scaled to sum to 1, over its rows"
         }
     };
-    for line in wrapped(&format!("score: {what}."), terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
-    }
-    Ok(Outcome::Done)
+    print_ranked(rows, "score", &format!("score: {what}."), arguments, terminal)
 }
 
 /// The heads of a kind whose maps have the pattern's shape, padding left out; the shapes of the others are added to `shapes`.
-fn of_kind(
-    recording: &Recording,
-    item: usize,
-    kind: Kind,
-    pattern: &Pattern,
-    shapes: &mut Vec<String>,
-) -> Result<Vec<ScoreRow>, Failure> {
+fn of_kind(asked: &Asked, kind: Kind, pattern: &Pattern, shapes: &mut Vec<String>) -> Result<Vec<ScoreRow>, Failure> {
+    let Asked { recording, item, .. } = asked;
     let mut rows = Vec::new();
     for layer in recording.layers_of(kind) {
         let score = |head: usize| -> Result<Option<ScoreRow>, Error> {
-            Ok(pattern.score(&recording.map(item, kind, layer.index, head)?))
+            Ok(pattern.score(&recording.map(*item, kind, layer.index, head)?))
         };
         let found: Vec<Option<ScoreRow>> =
             (0..layer.shape.n_heads).into_par_iter().map(score).collect::<Result<_, _>>()?;
@@ -151,25 +123,7 @@ impl Pattern {
                 sums.add(Sample { score: of(&|key| f64::from(row.weights[key])), baseline: of(&uniform) });
             }
         });
-        Some(row_of(map, &sums))
-    }
-}
-
-fn row_of(map: &AttentionMap<'_>, sums: &Sums) -> ScoreRow {
-    ScoreRow {
-        kind: map.kind(),
-        layer: map.id().layer,
-        head: map.id().head,
-        measure: "like".into(),
-        variant: None,
-        score: sums.mean(),
-        baseline: sums.mean_baseline(),
-        low: sums.interval().map(|(low, _)| low.max(0.0)),
-        high: sums.interval().map(|(_, high)| high.min(1.0)),
-        n_rows: sums.n,
-        threshold: None,
-        named: false,
-        absent: sums.mean().is_none().then(|| "some weights are no finite numbers".to_owned()),
+        Some(asked_row(map, "like", &sums))
     }
 }
 

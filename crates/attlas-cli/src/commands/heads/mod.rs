@@ -1,5 +1,6 @@
 //! `attlas heads`: what every head does, by score, with baseline and interval.
 
+mod asked;
 mod cell;
 pub mod counts;
 mod like;
@@ -20,7 +21,7 @@ use serde_json::json;
 
 use self::sources::{Measured, measured};
 use self::syntax::TreeArguments;
-use super::draw::{StyleArguments, write_figure};
+use super::draw::{Format, StyleArguments};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, RunArguments, Span, check_output, model_files, parse_kind, parse_span};
@@ -165,14 +166,15 @@ pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcom
 fn check(arguments: &HeadsArguments) -> Result<(), Failure> {
     let Some(output) = &arguments.output else { return Ok(()) };
     if arguments.query.is_some() || arguments.like.is_some() {
-        if TableFormat::named_by(output).is_none() {
-            TableFormat::of(output)?;
-        }
+        TableFormat::of(output)?;
     } else if Form::of(output).is_none() {
         return Err(Failure::Usage(format!(
             "-o {}: heads are written as .parquet, .csv, .json, .html, .svg, .pdf or .png; give it one of these endings",
             output.display()
         )));
+    }
+    if Form::of(output) == Some(Form::Picture) {
+        arguments.style.check(Format::of(output)?, output)?;
     }
     let model = model_files(&arguments.run.model);
     let inputs = [arguments.material.as_deref().map(Path::new), arguments.counts.as_deref(), arguments.like.as_deref()];
@@ -212,7 +214,7 @@ fn write(output: &Path, found: &Measured, arguments: &HeadsArguments) -> Result<
         Some(Form::Picture) => {
             let style = Style { title, ..arguments.style.style() };
             let figure = view::head_classes(&found.heads, measured_on, &style);
-            write_figure(output, &figure, &arguments.style)
+            Format::of(output)?.write(&figure, output)
         }
         Some(Form::Table) | None => write_table(output, &scores_table(&rows(&found.heads, arguments.find))),
     }
@@ -222,9 +224,14 @@ fn write(output: &Path, found: &Measured, arguments: &HeadsArguments) -> Result<
 fn rows(heads: &[HeadSums], find: Option<&'static Measure>) -> Vec<ScoreRow> {
     let mut rows = score_rows(heads);
     if find.is_some() {
-        rows.sort_by(|a, b| b.score.unwrap_or(f64::MIN).total_cmp(&a.score.unwrap_or(f64::MIN)));
+        sort_by_score(&mut rows);
     }
     rows
+}
+
+/// The highest score first; heads without one last.
+fn sort_by_score(rows: &mut [ScoreRow]) {
+    rows.sort_by(|a, b| b.score.unwrap_or(f64::MIN).total_cmp(&a.score.unwrap_or(f64::MIN)));
 }
 
 /// Prints rows as a JSON array.

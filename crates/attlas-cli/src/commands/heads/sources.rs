@@ -1,12 +1,13 @@
 //! What heads are measured on: a recording, texts, or the built-in set.
 
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use attlas::analysis::{Annotations, HeadSums, merge};
 use attlas::recording::complaint;
-use attlas::{Kind, Recording};
+use attlas::{Kind, Recording, TokenRole};
 use attlas_model::{Decoding, Input, Model, Side};
 use attlas_train::data::{BadLines, read_pairs};
 
@@ -14,7 +15,7 @@ use super::super::record::without_advice;
 use super::{HeadsArguments, counts, probe};
 use crate::failure::Failure;
 use crate::inputs::{
-    Span, ends_as_text, input_of, is_image_name, is_sound_name, load_model, names_recording, read_lines, read_text,
+    ends_as_text, input_of, is_image_name, is_sound_name, load_model, names_recording, read_lines, read_text,
     run_inputs,
 };
 use crate::measures::{heads_of, measured_on};
@@ -69,7 +70,7 @@ fn of_recording(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Fai
         ));
     }
     let recording = Recording::open(Path::new(raw))?;
-    let annotations = Annotations { needle: needle(arguments.needle.as_ref(), &recording)?, ..Annotations::default() };
+    let annotations = Annotations { needle: needle(arguments, &recording)?, ..Annotations::default() };
     measured_in(&recording, arguments.text, &annotations)
 }
 
@@ -92,6 +93,9 @@ fn of_texts(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure
         } else {
             (vec![(read_text(raw, "TEXT")?, targets.first().cloned())], false)
         };
+    if arguments.needle.is_some() && arguments.text.is_none() && texts.len() > 1 {
+        return Err(one_needle(texts.len()));
+    }
     if let Some(item) = arguments.text {
         if item >= texts.len() {
             return Err(attlas::Error::NoItem { item, n_items: texts.len() }.into());
@@ -111,7 +115,7 @@ fn of_texts(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure
         let run = run_inputs(&model, &inputs, decoding, run)?;
         run.say_notes();
         if texts.len() == 1 {
-            annotations.needle = needle(arguments.needle.as_ref(), &run.recording)?;
+            annotations.needle = needle(arguments, &run.recording)?;
         }
         let found = measured_in(&run.recording, None, &annotations)?;
         all = Some(match all {
@@ -146,23 +150,36 @@ fn measured_in(recording: &Recording, text: Option<usize>, annotations: &Annotat
     })
 }
 
-/// The keys of the needle, in the text that the measure reads.
-fn needle(span: Option<&Span>, recording: &Recording) -> Result<Option<std::ops::Range<usize>>, Failure> {
-    let Some(span) = span else { return Ok(None) };
-    let kind = if recording.layers_of(Kind::Decoder).next().is_some() { Kind::Decoder } else { Kind::Encoder };
-    let n_keys = recording.items.first().map_or(0, |item| item.keys(kind).len());
-    let end = span.end.unwrap_or(n_keys);
-    if end > n_keys || span.start >= end {
+/// The keys of the needle, as places of the text that is measured; `--needle` counts its tokens without padding.
+fn needle(arguments: &HeadsArguments, recording: &Recording) -> Result<Option<Range<usize>>, Failure> {
+    let Some(span) = &arguments.needle else { return Ok(None) };
+    let item = match (arguments.text, recording.items.as_slice()) {
+        (_, [item]) => item,
+        (Some(text), items) if text < items.len() => &items[text],
+        (Some(item), items) => return Err(attlas::Error::NoItem { item, n_items: items.len() }.into()),
+        (None, items) => return Err(one_needle(items.len())),
+    };
+    if recording.layers_of(Kind::Decoder).next().is_none() {
+        return Err(Failure::Usage("--needle is for the measure of retrieval, which is looked for in decoders".into()));
+    }
+    let tokens = &item.target.tokens;
+    let real: Vec<usize> = (0..tokens.len()).filter(|place| tokens[*place].role != TokenRole::Padding).collect();
+    let end = span.end.unwrap_or(real.len());
+    let (Some(first), Some(last)) = (real.get(span.start), end.checked_sub(1).and_then(|last| real.get(last))) else {
         return Err(Failure::Usage(format!(
             "--needle {}:{end} lies outside the text of {}, counted from 0",
             span.start,
-            counted(n_keys, "token")
+            counted(real.len(), "token")
         )));
-    }
-    if recording.items.iter().all(|item| item.n_prompt.is_none()) {
+    };
+    if item.n_prompt.is_none() {
         remark("--needle: nothing was generated after the text, so that retrieval cannot be measured (--max-tokens)");
     }
-    Ok(Some(span.start..end))
+    Ok(Some(*first..last + 1))
+}
+
+fn one_needle(n_texts: usize) -> Failure {
+    Failure::Usage(format!("--needle is in one text, and there are {n_texts}; --text N says which"))
 }
 
 /// Whether a model reads texts on this side and has a tokenizer for them.

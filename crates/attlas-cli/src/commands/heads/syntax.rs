@@ -85,7 +85,7 @@ impl TreeArguments {
 /// Runs the model over the sentences and says what its heads do.
 pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let HeadsArguments { of_trees, run, .. } = arguments;
-    if let Some(option) = run.first_given().filter(|option| *option != "--model") {
+    if let Some(option) = idle(arguments) {
         return Err(Failure::Usage(format!("{option} does nothing here: trees are of the sentences as they are")));
     }
     let material = of_trees.material(arguments.trees.as_deref())?;
@@ -111,4 +111,23 @@ pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcom
         }
     }
     Ok(if report.n_skipped > 0 { Outcome::SomeSkipped } else { Outcome::Done })
+}
+
+/// The first option given that says nothing about trees.
+fn idle(arguments: &HeadsArguments) -> Option<&'static str> {
+    let run = &arguments.run;
+    let given = [
+        (arguments.material.is_some(), "TEXT"),
+        (arguments.find.is_some(), "--find"),
+        (arguments.query.is_some(), "--query"),
+        (arguments.like.is_some(), "--like"),
+        (arguments.kind.is_some(), "--kind"),
+        (arguments.counts.is_some(), "--counts"),
+        (arguments.needle.is_some(), "--needle"),
+        (!run.target.is_empty(), "--target"),
+        (run.beam.is_some(), "--beam"),
+        (run.max_tokens.is_some(), "--max-tokens"),
+        (!run.knock_out.is_empty(), "--knock-out"),
+    ];
+    given.into_iter().find_map(|(is_given, option)| is_given.then_some(option))
 }

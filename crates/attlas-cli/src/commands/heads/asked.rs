@@ -1,0 +1,87 @@
+//! What questions about single heads have in common: the text that is asked about, and the ranking that answers.
+
+use std::ffi::OsStr;
+use std::io::Write;
+
+use attlas::analysis::{ScoreRow, Sums};
+use attlas::{AttentionMap, Error, HeadId, Kind, Recording};
+
+use super::HeadsArguments;
+use crate::failure::{Failure, Outcome};
+use crate::inputs::recording_of;
+use crate::table_file::{scores_table, write_table};
+use crate::terminal::{Terminal, printable, wrapped};
+
+/// One text and the kinds of attention that are asked about.
+pub struct Asked {
+    pub recording: Recording,
+    /// Which of its texts.
+    pub item: usize,
+    pub kinds: Vec<Kind>,
+}
+
+impl Asked {
+    pub fn read(arguments: &HeadsArguments, material: &OsStr) -> Result<Asked, Failure> {
+        let recording = recording_of(material, &arguments.run)?;
+        let (item, n_items) = (arguments.text.unwrap_or(0), recording.items.len());
+        if item >= n_items {
+            return Err(Error::NoItem { item, n_items }.into());
+        }
+        if let Some(kind) = arguments.kind {
+            recording.last_layer(kind)?;
+        }
+        let is_asked = |kind: &Kind| arguments.kind.is_none_or(|asked| asked == *kind);
+        let kinds = recording.kinds().into_iter().filter(is_asked).collect();
+        Ok(Asked { recording, item, kinds })
+    }
+}
+
+/// The row of a score that is no measure's.
+pub fn asked_row(map: &AttentionMap<'_>, name: &str, sums: &Sums) -> ScoreRow {
+    let within = |number: f64| number.clamp(0.0, 1.0);
+    ScoreRow {
+        kind: map.kind(),
+        layer: map.id().layer,
+        head: map.id().head,
+        measure: name.to_owned(),
+        variant: None,
+        score: sums.mean(),
+        baseline: sums.mean_baseline(),
+        low: sums.interval().map(|(low, _)| within(low)),
+        high: sums.interval().map(|(_, high)| within(high)),
+        n_rows: sums.n,
+        threshold: None,
+        named: false,
+        absent: sums.mean().is_none().then(|| "some weights are no finite numbers".to_owned()),
+    }
+}
+
+/// Writes and prints the heads, the highest score first.
+pub fn print_ranked(
+    mut rows: Vec<ScoreRow>,
+    name: &str,
+    legend: &str,
+    arguments: &HeadsArguments,
+    terminal: &mut Terminal,
+) -> Result<Outcome, Failure> {
+    super::sort_by_score(&mut rows);
+    if let Some(output) = &arguments.output {
+        write_table(output, &scores_table(&rows))?;
+    }
+    if arguments.json {
+        super::print_rows(&rows, terminal)?;
+        return Ok(Outcome::Done);
+    }
+    writeln!(terminal, "{}", terminal.bold(&format!("kind     head     {name:<7} positions alone give")))?;
+    for row in &rows {
+        let place = format!("{:<8} {:<8}", row.kind.name(), HeadId { layer: row.layer, head: row.head }.to_string());
+        match (row.score, row.baseline) {
+            (Some(score), Some(baseline)) => writeln!(terminal, "{place} {score:<7.3} {baseline:.3}")?,
+            _ => writeln!(terminal, "{place} –  {}", row.absent.as_deref().unwrap_or_default())?,
+        }
+    }
+    for line in wrapped(legend, terminal.width) {
+        writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
+    }
+    Ok(Outcome::Done)
+}
