@@ -148,7 +148,7 @@ def inputs(folder: Path, arguments: argparse.Namespace) -> Inputs:
         trees.write_text("\n\n".join(sentences) + "\n\n", encoding="utf-8")
     if arguments.pairs:
         pairs = folder / "pairs.tsv"
-        lines = arguments.pairs.read_text(encoding="utf-8").split("\n")[: arguments.n_pairs]
+        lines = arguments.pairs.read_text(encoding="utf-8").strip("\n").split("\n")[: arguments.n_pairs]
         pairs.write_text("\n".join(lines) + "\n", encoding="utf-8")
     mentions.write_text("".join(json.dumps(line) + "\n" for line in mentions_of_people()), encoding="utf-8")
     return Inputs(trees, mentions, pairs)
@@ -311,10 +311,12 @@ def alignment_mirrors_order(model: Model, asked: Question) -> list[Finding]:
 
 
 def cross_attention(model: Model, asked: Question) -> list[dict]:
-    """The rows of cross-attention, on the pairs where there are any; empty where the model refuses them."""
+    """The rows of cross-attention, on the pairs where there are any."""
     pairs = asked.given.pairs
     heads = asked.attlas.rows(model.folder, "heads", pairs, "--kind", "cross") if pairs else model.heads
-    return [] if isinstance(heads, str) else [row for row in heads if row["kind"] == "cross"]
+    if isinstance(heads, str):
+        sys.exit(f"{model.name}: {heads}")
+    return [row for row in heads if row["kind"] == "cross"]
 
 
 def aligning(heads: list[dict]) -> list[dict]:
@@ -336,8 +338,8 @@ def heads_specialise(model: Model, _: Question) -> list[Finding]:
             found.append(Finding(model.name, kind, NOT_MEASURABLE, "no score that all heads have"))
             continue
         listed = f" ({', '.join(f'`{name}` {names[name]}' for name in apart)})" if apart else ""
-        number = f"names of at most half of {n_heads} heads: {len(apart)}{listed}; variance in {measure} over shuffled: "
-        number += f"{ratio:.1f}"
+        number = f"names of at most half of {n_heads} heads: {len(apart)}{listed}; "
+        number += f"variance in {measure} over shuffled: {ratio:.1f}"
         verdict = HELD if len(apart) >= 3 and ratio > 2 else NOT_HELD
         found.append(Finding(model.name, kind, verdict, number, f"{n_rows.n_rows} queries a head"))
     return found
