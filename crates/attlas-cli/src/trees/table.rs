@@ -37,6 +37,9 @@ pub fn print(report: &Report, choice: Choice<'_>, terminal: &mut Terminal) -> Re
     if let Some(mentions) = report.mentions.as_ref().filter(|_| choice.relation.is_none()) {
         print_mentions(mentions, terminal)?;
     }
+    if report.trees.is_none() {
+        return Ok(());
+    }
     let how = format!(
         "A head finds a word's relation when its largest weight between words, special tokens and the word itself left out, \
          lies there. The baseline is the best fixed offset, from child to head in words. * named: on {MIN_WORDS} words or \

@@ -60,7 +60,8 @@ pub struct HeadsArguments {
     /// recording [default: the built-in set of texts].
     #[arg(value_name = "TEXT | FILE | RECORDING")]
     pub material: Option<RawText>,
-    /// The table (.parquet, .csv, .json), page (.html) or picture (.svg, .pdf, .png) to write.
+    /// The table (.parquet, .csv, .json), page (.html) or picture (.svg, .pdf, .png) to write; of --query and --like a table, of
+    /// --trees a picture.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Print an array of rows: kind, layer, head, measure, variant, score, baseline, low, high, n_rows, threshold, named.
@@ -130,6 +131,7 @@ pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcom
     if arguments.trees.is_some() || arguments.of_trees.coref.is_some() {
         return syntax::run(arguments, terminal);
     }
+    refuse_idle(arguments)?;
     check(arguments)?;
     if let (Some(material), Some(query), Some(key)) = (&arguments.material, &arguments.query, &arguments.key) {
         return cell::run(arguments, material, [query, key], terminal);
@@ -159,6 +161,28 @@ pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcom
         writeln!(terminal, "\n{}", terminal.bold(&printable(&output.display().to_string())))?;
     }
     Ok(if found.skipped { Outcome::SomeSkipped } else { checks::outcome(found.complaint.as_deref()) })
+}
+
+/// Refuses options that would do nothing.
+fn refuse_idle(arguments: &HeadsArguments) -> Result<(), Failure> {
+    if let Some(option) = arguments.of_trees.first_of_trees() {
+        return Err(Failure::Usage(format!("{option} is about trees; --trees FILE.conllu gives them")));
+    }
+    if let (Some(measure), Some(kind)) = (arguments.find, arguments.kind)
+        && !measure.kinds.contains(&kind)
+    {
+        let kinds: Vec<&str> = measure.kinds.iter().map(|kind| kind.name()).collect();
+        let name = measure.name;
+        return Err(Failure::Usage(format!(
+            "\"{name}\" is looked for in {}, and --kind {kind} leaves that out",
+            kinds.join(" and ")
+        )));
+    }
+    let draws = arguments.output.as_deref().and_then(Form::of).is_some_and(|form| form != Form::Table);
+    match arguments.style.first_given().filter(|_| !draws) {
+        Some(option) => Err(Failure::Usage(format!("{option} is for a picture or page, and -o names none"))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses what cannot be written before anything is run.

@@ -12,6 +12,7 @@ use super::sources::{Measured, reads_text};
 use crate::failure::Failure;
 use crate::inputs::{RunArguments, run_inputs};
 use crate::measures::heads_of;
+use crate::terminal::remark;
 use crate::words::counted;
 
 /// A page of prose, a sentence a line; written for attlas.
@@ -42,12 +43,25 @@ pub fn measured(model: &Model, options: &RunArguments, counts: Option<&Path>) ->
             model.name()
         )));
     }
-    let mut parts = vec![(repeats(model)?, true)];
-    let mut what = vec![format!("random tokens repeated twice ({})", counted(DRAWS, "draw"))];
+    let random: Vec<Input> = repeats(model)?.into_iter().filter(|input| fits(model, input)).collect();
+    let mut what = vec![format!("random tokens repeated twice ({})", counted(random.len(), "draw"))];
+    let mut parts = vec![(random, true)];
     if reads_text(model, side) {
         let (inputs, name) = texts(model)?;
-        what.push(format!("{} ({})", name, counted(inputs.len(), "text")));
+        let n_all = inputs.len();
+        let inputs: Vec<Input> = inputs.into_iter().filter(|input| fits(model, input)).collect();
+        let of_all =
+            if inputs.len() < n_all { format!(" of {n_all} that the model has positions for") } else { String::new() };
+        what.push(format!("{name} ({}{of_all})", counted(inputs.len(), "text")));
         parts.push((inputs, false));
+    } else {
+        remark("the model has no tokenizer: it is measured on random tokens alone");
+    }
+    if parts.iter().all(|(inputs, _)| inputs.is_empty()) {
+        return Err(Failure::Usage(format!(
+            "{} has positions for none of the built-in texts; give a TEXT",
+            model.name()
+        )));
     }
     let counts = counts.map(|path| super::counts::of_file(model, path)).transpose()?;
     let annotations = Annotations { counts: counts.map(Arc::new), ..Annotations::default() };
@@ -65,6 +79,13 @@ pub fn measured(model: &Model, options: &RunArguments, counts: Option<&Path>) ->
     let measured_on =
         format!("Measured on {}; duplicate and induction scores are those of the random tokens", what.join(" and "));
     Ok(Measured { heads, model: model.name().to_owned(), measured_on, complaint: problem, skipped: false })
+}
+
+/// Whether the model has a position for every token of an input.
+fn fits(model: &Model, input: &Input) -> bool {
+    [(Side::Source, input.source.len()), (Side::Target, input.target.len())]
+        .into_iter()
+        .all(|(side, n_tokens)| n_tokens == 0 || n_tokens <= model.n_positions(side))
 }
 
 /// Forgets the scores that this part of the set is not for.

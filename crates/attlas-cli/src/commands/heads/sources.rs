@@ -42,11 +42,31 @@ pub struct Measured {
 /// Measures what the command line names.
 pub fn measured(arguments: &HeadsArguments) -> Result<Measured, Failure> {
     let run = &arguments.run;
+    if let Some(path) = arguments.material.as_deref().map(Path::new) {
+        refuse_other_files(path)?;
+    }
     match arguments.material.as_deref() {
         None => probe::measured(&load_model(&run.model)?, run, arguments.counts.as_deref()),
         Some(raw) if is_recording(raw) => of_recording(raw, arguments),
         Some(raw) => of_texts(raw, arguments),
     }
+}
+
+/// Refuses files that other commands read, and names of texts that are no files.
+fn refuse_other_files(path: &Path) -> Result<(), Failure> {
+    let name = path.display();
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if path.is_file() && ["jsonl", "ndjson", "parquet", "conllu"].contains(&ending.as_str()) {
+        return Err(Failure::Usage(format!(
+            "{name}: heads are measured on lines (.txt), pairs (.tsv) and recordings; `attlas survey {name}` reads .{ending}, and \
+             --trees FILE.conllu sentences with trees"
+        )));
+    }
+    let is_one_word = !path.to_string_lossy().contains(char::is_whitespace);
+    if is_one_word && ends_as_text(path) && !path.exists() {
+        return Err(Failure::Input(format!("{name}: there is no such file")));
+    }
+    Ok(())
 }
 
 /// Whether the word names a recording: by its ending, or as a file that is neither text, image nor sound.

@@ -67,7 +67,7 @@ impl TreeArguments {
         })
     }
 
-    fn first_of_trees(&self) -> Option<&'static str> {
+    pub fn first_of_trees(&self) -> Option<&'static str> {
         let given = [
             (self.sources.is_some(), "--sources"),
             (self.relation.is_some(), "--relation"),
@@ -89,6 +89,11 @@ pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcom
         return Err(Failure::Usage(format!("{option} does nothing here: trees are of the sentences as they are")));
     }
     let material = of_trees.material(arguments.trees.as_deref())?;
+    if arguments.output.is_some() && arguments.trees.is_none() {
+        return Err(Failure::Usage(
+            "-o draws relations, and no trees were given; --json prints the mentions' rows".into(),
+        ));
+    }
     let format = arguments.output.as_deref().map(Format::of).transpose()?;
     if let Some((format, output)) = format.zip(arguments.output.as_deref()) {
         arguments.style.check(format, output)?;
