@@ -282,7 +282,8 @@ fn what_is_no_corpus_is_refused_in_a_sentence() {
     );
     assert_eq!(of("a.jsonl", 3), "a.jsonl, line 1: there is no field \"text\", but \"content\" (--field says which)");
     assert_eq!(of("a.txt.gz", 3), "a.txt.gz: is packed (.gz); unpack it first");
-    assert!(of("a.parquet", 3).starts_with("a.parquet: is no Parquet file: "));
+    let message = of("a.parquet", 3);
+    assert!(message.starts_with("a.parquet: is no Parquet file: "), "{message}");
     assert!(of("absent.txt", 3).starts_with("absent.txt: "));
     assert!(of("-", 2).starts_with("a survey reads files"));
     assert_eq!(

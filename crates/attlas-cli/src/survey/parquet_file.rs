@@ -1,19 +1,18 @@
 //! A survey as a table: a row for each head and measure, with the sums of every shard, so that surveys merge exactly.
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
 use attlas::analysis::{MEASURES, Score, ScoreRow, Sums};
 use attlas::survey::{Cell, Example, Examples, N_SHARDS, Resamples, Survey, packed_sums, unpacked_sums};
-use attlas::{HeadId, Kind, regular_file};
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use attlas::{HeadId, Kind};
+use parquet::file::reader::{FileReader, Length, SerializedFileReader};
 use parquet::record::{Row, RowAccessor};
 use serde_json::{Value, json};
 
 use super::{About, SurveyFile};
 use crate::failure::Failure;
-use crate::table_file::{Cells, Table, scores_table};
+use crate::table_file::{Cells, Pages, Table, scores_table};
 
 /// The name under which a Parquet file says what the survey is about.
 const NOTE: &str = "attlas.survey";
@@ -83,7 +82,8 @@ fn examples_json(survey: &Survey, cells: Range<usize>) -> Value {
 /// [`Failure::Input`] when it is none, and says what is wrong with it.
 pub fn read_survey(path: &Path) -> Result<SurveyFile, Failure> {
     let failed = |problem: String| Failure::Input(format!("{}: {problem}", path.display()));
-    let (file, n_bytes) = regular_file::open(path).map_err(|problem| failed(problem.to_string()))?;
+    let file = Pages::open(path).map_err(|problem| failed(problem.to_string()))?;
+    let n_bytes = file.len();
     if n_bytes > MAX_FILE_BYTES {
         return Err(failed(format!(
             "is not a survey: it has {n_bytes} bytes, and surveys have {MAX_FILE_BYTES} at most"
@@ -94,7 +94,7 @@ pub fn read_survey(path: &Path) -> Result<SurveyFile, Failure> {
     std::panic::catch_unwind(read).unwrap_or_else(|_| Err("contradicts itself".into())).map_err(failed)
 }
 
-fn read_file(file: File) -> Result<SurveyFile, String> {
+fn read_file(file: Pages) -> Result<SurveyFile, String> {
     let reader = SerializedFileReader::new(file).map_err(|error| format!("is not a survey: {error}"))?;
     let metadata = reader.metadata().file_metadata();
     let note = metadata.key_value_metadata().and_then(|notes| notes.iter().find(|note| note.key == NOTE));

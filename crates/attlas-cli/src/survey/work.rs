@@ -59,7 +59,9 @@ pub fn survey_corpus(work: &Work<'_>, file: &mut SurveyFile, keeper: &mut Keeper
             Ok(Some(window)) => window,
             Ok(None) => return work.stop(file, keeper),
             Err(failure) => {
-                keeper.save(file)?; // what was measured before is not lost
+                if file.survey.n_all_texts() > 0 {
+                    keeper.save(file)?; // what was measured before is not lost
+                }
                 return Err(failure);
             }
         };

@@ -1,5 +1,6 @@
 //! Tables as files: Parquet, CSV or JSON, by the name's ending. The same table gives the same bytes.
 
+mod pages;
 mod parquet_file;
 mod scores;
 
@@ -13,6 +14,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::words::inert_json;
 
+pub use pages::Pages;
 pub use scores::scores_table;
 
 /// A table: its columns, all of one length, in their order.

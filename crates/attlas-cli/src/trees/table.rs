@@ -13,6 +13,8 @@ use crate::failure::Failure;
 use crate::terminal::{Terminal, pad, printable, width, wrapped};
 use crate::words::counted;
 
+/// Why a head has no score.
+const NOT_FINITE: &str = "some weights are no finite numbers";
 /// Heads named in a line of the table.
 const MAX_HEADS: usize = 3;
 
@@ -172,6 +174,9 @@ fn print_absent(trees: &TreeSums, choice: Choice<'_>, terminal: &mut Terminal) -
     let mut few: Vec<String> = few.map(|(relation, ..)| printable(relation)).collect();
     few.dedup();
     let mut notes = Vec::new();
+    let mut silent: Vec<HeadId> = trees.not_finite().into_iter().map(|(_, _, head)| head).collect();
+    silent.dedup();
+    notes.extend(not_finite_note(&silent));
     if !few.is_empty() {
         notes.push(format!("Fewer than {MIN_WORDS} words, and no score: {}.", few.join(", ")));
     }
@@ -180,6 +185,13 @@ fn print_absent(trees: &TreeSums, choice: Choice<'_>, terminal: &mut Terminal) -
         notes.push(format!("Left out: {n} that no token covers, or whose head is in the same token or written word."));
     }
     notes.iter().try_for_each(|note| print_dim(note, terminal))
+}
+
+/// That some heads have weights that are no numbers.
+fn not_finite_note(heads: &[HeadId]) -> Option<String> {
+    let names: Vec<String> = heads.iter().take(MAX_HEADS).map(HeadId::to_string).collect();
+    let more = if heads.len() > MAX_HEADS { " and more" } else { "" };
+    (!heads.is_empty()).then(|| format!("No score, since {NOT_FINITE}: {}{more}.", names.join(", ")))
 }
 
 fn print_wrapped(text: &str, terminal: &mut Terminal) -> Result<(), Failure> {
@@ -214,6 +226,8 @@ fn print_mentions(mentions: &Mentions, terminal: &mut Terminal) -> Result<(), Fa
     };
     writeln!(terminal)?;
     print_wrapped(&line, terminal)?;
+    let silent: Vec<HeadId> = mentions.sums.iter().flat_map(|sums| sums.not_finite()).collect();
+    not_finite_note(&silent).iter().try_for_each(|note| print_dim(note, terminal))?;
     print_other_mentions(mentions, terminal)
 }
 
@@ -252,6 +266,13 @@ pub fn json(report: &Report, choice: Choice<'_>) -> Result<Value, Failure> {
     let mut rows = Vec::new();
     if let Some(trees) = &report.trees {
         rows.extend(groups(trees, choice)?.iter().flatten().map(|score| relation_row(report.kind, score)));
+        let silent = trees.not_finite().into_iter().filter(|(relation, direction, _)| choice.has(relation, *direction));
+        rows.extend(silent.map(|(relation, direction, head)| {
+            json!({
+                "kind": report.kind, "layer": head.layer, "head": head.head, "measure": "tree", "relation": relation,
+                "direction": direction, "score": null, "absent": NOT_FINITE,
+            })
+        }));
         if choice.relation.is_none() {
             rows.extend(phrases(trees).map(|(head, score)| phrase_row(report.kind, head, score)));
             let few = trees.too_few().into_iter().filter(|(relation, direction, _)| choice.has(relation, *direction));
@@ -267,6 +288,12 @@ pub fn json(report: &Report, choice: Choice<'_>) -> Result<Value, Failure> {
     if let Some(mentions) = report.mentions.as_ref().filter(|_| choice.relation.is_none()) {
         let scores = scores_of(mentions);
         rows.extend(scores.iter().map(|score| mention_row(report.kind, score)));
+        rows.extend(mentions.sums.iter().flat_map(|sums| sums.not_finite()).map(|head| {
+            json!({
+                "kind": report.kind, "layer": head.layer, "head": head.head, "measure": "coreference", "score": null,
+                "absent": NOT_FINITE,
+            })
+        }));
         if scores.is_empty() {
             rows.push(json!({
                 "kind": report.kind, "layer": null, "head": null, "measure": "coreference", "score": null, "n_rows": 0,

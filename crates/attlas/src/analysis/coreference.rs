@@ -244,6 +244,11 @@ impl CoreferenceSums {
         Ok(())
     }
 
+    /// The heads that have no score because some of their weights are no finite numbers.
+    pub fn not_finite(&self) -> impl Iterator<Item = HeadId> {
+        self.heads.iter().filter(|(_, sums)| sums.n_not_finite > 0).map(|(head, _)| *head)
+    }
+
     /// The score of each head that had a case.
     pub fn scores(&self) -> impl Iterator<Item = CoreferenceScore> {
         self.heads.iter().filter_map(|(head, sums)| {

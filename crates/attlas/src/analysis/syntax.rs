@@ -208,6 +208,19 @@ impl TreeSums {
         scores
     }
 
+    /// The heads that have no score of a relation because some of their weights are no finite numbers.
+    pub fn not_finite(&self) -> Vec<(&str, Direction, HeadId)> {
+        let mut found = Vec::new();
+        for head in &self.heads {
+            for (relation, sums) in &head.relations {
+                let is_silent = |direction: &Direction| sums[*direction as usize].n_not_finite > 0;
+                let silent = Direction::BOTH.into_iter().filter(is_silent);
+                found.extend(silent.map(|direction| (relation.as_str(), direction, head.head)));
+            }
+        }
+        found
+    }
+
     /// The relations that have too few words to say anything, and how many they have.
     pub fn too_few(&self) -> Vec<(&str, Direction, u64)> {
         let mut found = Vec::new();
@@ -597,6 +610,8 @@ mod tests {
         assert_eq!(of(&sums, "obj")[0], (Some(1.0), 1), "dog at saw");
         assert_eq!(of(&sums, "det")[0], (None, 1), "The is a determiner");
         assert_eq!(of(&sums, "obj")[1].0, None, "that row may look at dog most");
+        let silent: Vec<_> = sums.not_finite().into_iter().filter(|(relation, ..)| *relation == "obj").collect();
+        assert_eq!(silent, [("obj", Direction::HeadToChild, sums.heads[0].head)]);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The texts of one column of a Parquet file.
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +12,7 @@ use parquet::schema::types::ColumnDescriptor;
 
 use super::{CorpusItem, CorpusText, checked};
 use crate::failure::Failure;
+use crate::table_file::Pages;
 
 /// Rows that are decoded at a time.
 const N_ROWS: usize = 256;
@@ -20,7 +20,7 @@ const N_ROWS: usize = 256;
 /// The texts of a column, row group by row group.
 pub struct ParquetColumn {
     path: PathBuf,
-    file: SerializedFileReader<File>,
+    file: SerializedFileReader<Pages>,
     /// The place of the column in the schema.
     column: usize,
     /// Whether a cell may hold nothing.
@@ -41,7 +41,7 @@ impl ParquetColumn {
     /// [`Failure::Input`] names the columns there are, and the codec of one that cannot be unpacked.
     pub fn open(path: &Path, column: &str) -> Result<ParquetColumn, Failure> {
         let failed = |problem: String| Failure::Input(format!("{}: {problem}", path.display()));
-        let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+        let file = Pages::open(path).map_err(|problem| failed(problem.to_string()))?;
         let file = guarded(|| SerializedFileReader::new(file))
             .map_err(|problem| failed(format!("is no Parquet file: {problem}")))?;
         let schema = file.metadata().file_metadata().schema_descr_ptr();
@@ -211,6 +211,23 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    #[test]
+    fn a_page_that_asks_for_two_gigabytes_is_refused() {
+        let path = file((0..300).map(|row| Some(format!("text {row}"))).collect());
+        let column = ParquetColumn::open(&path, "words").expect("there is such a column");
+        let chunk = column.file.metadata().row_group(0).column(column.column);
+        let first = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+        let mut bytes = std::fs::read(&path).expect("it is read");
+        let size = usize::try_from(first).expect("an offset") + 3; // after the kind, and the byte that says that a number comes
+        let n = bytes[size..].iter().position(|byte| byte & 0x80 == 0).expect("a number ends") + 1;
+        // the description of the file is found from its end
+        bytes.splice(size..size + n, [0xfe, 0xff, 0xff, 0xff, 0x0f]);
+        std::fs::write(&path, &bytes).expect("it is written");
+        let mut column = ParquetColumn::open(&path, "words").expect("there is such a column");
+        let message = column.next().expect_err("it is refused").to_string();
+        assert!(message.contains("a page is said to have 2147483647 bytes; pages of up to 268435456"), "{message}");
     }
 
     #[test]
