@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use attlas::analysis::{Annotations, HeadSums, MEASURES, Measure, Standout, measure_with, merge};
-use attlas::{Item, Kind, Layer, Recording, TokenRole, Tokens};
+use attlas::{Item, Kind, Layer, Recording};
 use attlas_train::alignment::item_links;
 
 use crate::failure::Failure;
@@ -84,8 +84,8 @@ pub fn measured_on(recording: &Recording, item: Option<usize>) -> String {
     };
     let sizes = recording.kinds().into_iter().filter_map(|kind| {
         let layer = recording.layers_of(kind).next()?;
-        let n_queries = longest(|item, layer| n_real(layer.query_tokens(item), layer.shape.n_queries), layer);
-        let n_keys = longest(|item, layer| n_real(layer.key_tokens(item), layer.shape.n_keys), layer);
+        let n_queries = longest(|item, layer| layer.query_tokens(item).unpadded(layer.shape.n_queries).len(), layer);
+        let n_keys = longest(|item, layer| layer.key_tokens(item).unpadded(layer.shape.n_keys).len(), layer);
         Some(format!("{kind} {n_queries} × {n_keys}"))
     });
     let sizes: Vec<String> = sizes.collect();
@@ -95,11 +95,6 @@ pub fn measured_on(recording: &Recording, item: Option<usize>) -> String {
         Some(item) => format!("Measured on text {item} of {n_items} alone, counted from 0 ({sizes} tokens)"),
         None => format!("Measured on {n_items} texts together (each up to {sizes} tokens; --text N: one alone)"),
     }
-}
-
-/// How many of an axis's places are not padding.
-fn n_real(tokens: &Tokens, n: usize) -> usize {
-    n - tokens.tokens.iter().filter(|token| token.role == TokenRole::Padding).count().min(n)
 }
 
 /// The largest baseline of the group; for a measure that needs none, a dash.

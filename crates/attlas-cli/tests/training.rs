@@ -121,7 +121,7 @@ fn curves_are_drawn_and_told(folder: &TempDir) {
     let written = fs::read(folder.path().join("c.json")).expect("the table is there");
     assert_eq!(serde_json::from_slice::<Vec<serde_json::Value>>(&written).expect("a JSON array"), rows);
     let second = table.lines().nth(1).expect("a row").split(',').collect::<Vec<_>>();
-    assert_eq!((second[1], second[5].parse::<f64>().ok()), ("encoder", rows[0]["score"].as_f64()));
+    assert_eq!((second[1], second[6].parse::<f64>().ok()), ("\"encoder\"", rows[0]["score"].as_f64()));
 
     // the text alone, and lines that the last model translates
     fs::write(folder.path().join("lines.txt"), "one two\nthree\n").expect("the lines are written");

@@ -77,6 +77,14 @@ pub enum Error {
     /// The text or the ids do not fit the model.
     #[error("{0}")]
     Input(String),
+    /// One of several texts does not fit the model.
+    #[error("text {index} has {problem}")]
+    Text {
+        /// Which one, as the caller counts them.
+        index: usize,
+        /// What it has, in words that go on with the sentence: `no source tokens`.
+        problem: String,
+    },
     /// A text was given to a model without a tokenizer.
     #[error("{0} has no tokenizer (tokenizer.json): give ids instead of text, or a tokenizer")]
     NoTokenizer(String),

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use attlas::analysis::alignment::on_diagonal;
 use attlas::analysis::{Sample, Sums, links};
 use attlas::{AttentionMap, Grid, HeadId, Item, Kind, Recording, RowTokens, Token, Tokens};
 use serde::Serialize;
@@ -156,8 +157,8 @@ impl Probe {
         let case = |(english, french): &(String, String)| {
             let column = only(&source, english)?;
             let row = only(&target, french)?;
-            let diagonal = ((row as f64 + 0.5) * source.len() as f64 / target.len() as f64) as usize;
-            Some(Case { row_word: french.clone(), column, diagonal: diagonal.min(source.len() - 1) })
+            let diagonal = on_diagonal(row, source.len(), target.len())?;
+            Some(Case { row_word: french.clone(), column, diagonal })
         };
         self.dictionary.iter().filter_map(case).collect()
     }

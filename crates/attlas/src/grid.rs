@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{AttentionMap, Kind, TokenRole, Tokens};
+use crate::{AttentionMap, Kind, Tokens};
 
 /// A dense map and the tokens along its axes; padding is left out.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,12 +72,6 @@ pub(crate) fn mean_rows(heads: &[AttentionMap<'_>], queries: Range<usize>) -> Ve
     sums.into_iter().map(|sum| (sum / heads.len() as f64) as f32).collect()
 }
 
-/// The places along an axis that are not padding.
-pub(crate) fn unpadded(tokens: &Tokens, n: usize) -> Vec<usize> {
-    let is_padding = |place: &usize| tokens.tokens.get(*place).is_some_and(|token| token.role == TokenRole::Padding);
-    (0..n).filter(|place| !is_padding(place)).collect()
-}
-
 impl Grid {
     /// The whole map, padded rows and columns left out. Dense: ask for an overview instead where the text is long.
     pub fn of(map: &AttentionMap<'_>, row_tokens: RowTokens) -> Grid {
@@ -89,8 +83,8 @@ impl Grid {
         let first = heads.first()?;
         let weights = mean_rows(heads, 0..first.n_queries());
         let whole = Grid { weights, rows: row_tokens.of(first).clone(), columns: first.key_tokens().clone() };
-        let rows = unpadded(first.query_tokens(), first.n_queries());
-        let columns = unpadded(first.key_tokens(), first.n_keys());
+        let rows = first.query_tokens().unpadded(first.n_queries());
+        let columns = first.key_tokens().unpadded(first.n_keys());
         if (rows.len(), columns.len()) == (whole.rows.len(), whole.columns.len()) {
             return Some(whole);
         }
@@ -177,7 +171,7 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Token, Tokens};
+    use crate::{Token, TokenRole, Tokens};
 
     /// Two pieces of one word, one word, and an end token.
     fn grid() -> Grid {

@@ -69,6 +69,12 @@ impl Tokens {
         Tokens { text: String::new(), tokens }
     }
 
+    /// The places along an axis of `n` places that are not padding, rising; all of them where there are no tokens.
+    pub fn unpadded(&self, n: usize) -> Vec<usize> {
+        let is_padding = |place: &usize| self.tokens.get(*place).is_some_and(|token| token.role == TokenRole::Padding);
+        (0..n).filter(|place| !is_padding(place)).collect()
+    }
+
     /// How many tokens there are, padding included.
     pub fn len(&self) -> usize {
         self.tokens.len()

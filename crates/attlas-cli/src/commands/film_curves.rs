@@ -56,10 +56,10 @@ impl CurvesArguments {
 
 /// Measures, and writes and tells what was asked for.
 pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let output = arguments.output.as_ref().map(|path| Ok::<_, Failure>((Format::of(path)?, path))).transpose()?;
-    if let Some((_, path)) = output {
+    if let Some(path) = &arguments.output {
         check_output(path, arguments.text.iter().map(Path::new).chain(arguments.curves.files()))?;
     }
+    let output = arguments.output.as_ref().map(|path| Ok::<_, Failure>((Format::of(path)?, path))).transpose()?;
     let text = arguments.text.as_ref().map(|raw| read_text(raw, "TEXT")).transpose()?;
     let (curves, outcome) = measured(arguments, text, &arguments.options()?)?;
     let choice = if arguments.curves.measures.is_empty() { Choice::Changing } else { Choice::All };

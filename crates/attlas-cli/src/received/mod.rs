@@ -60,9 +60,7 @@ impl Share {
 impl OfText<'_> {
     /// The keys that are not padding: their tokens, where the recording has any, in order.
     pub fn keys(&self) -> Vec<usize> {
-        let tokens = &self.key_tokens().tokens;
-        let is_padding = |key: &usize| tokens.get(*key).is_some_and(|token| token.role == TokenRole::Padding);
-        (0..self.layer.shape.n_keys).filter(|key| !is_padding(key)).collect()
+        self.key_tokens().unpadded(self.layer.shape.n_keys)
     }
 
     pub fn key_tokens(&self) -> &Tokens {
@@ -178,7 +176,7 @@ pub fn spans_of(asked: &[NamedSpan], tokens: &Item, layer: &Layer, item: Option<
         let span = Span::of(name, range_of(range, keys, n_keys), keys, n_keys);
         spans.push(span.ok_or_else(|| {
             let of_text = item.map_or(String::new(), |item| format!(" of text {item}"));
-            let (n, end) = (n_unpadded(keys, n_keys), range.end.map_or(String::new(), |end| end.to_string()));
+            let (n, end) = (keys.unpadded(n_keys).len(), range.end.map_or(String::new(), |end| end.to_string()));
             Failure::Usage(format!(
                 "--span {name}: tokens {}:{end} are outside the keys{of_text}, which are 0:{n}",
                 range.start
@@ -201,10 +199,5 @@ fn say_overlaps(spans: &[Span]) {
 
 /// The positions that a span means, whose open end is that of the tokens.
 pub fn range_of(span: &AskedSpan, tokens: &Tokens, n: usize) -> Range<usize> {
-    span.start..span.end.unwrap_or_else(|| n_unpadded(tokens, n).max(span.start.saturating_add(1)))
-}
-
-/// How many of `n` places are not padding.
-fn n_unpadded(tokens: &Tokens, n: usize) -> usize {
-    n - tokens.tokens.iter().take(n).filter(|token| token.role == TokenRole::Padding).count()
+    span.start..span.end.unwrap_or_else(|| tokens.unpadded(n).len().max(span.start.saturating_add(1)))
 }

@@ -126,18 +126,15 @@ impl Model {
                     continue;
                 }
                 let lacks = if side == "source" { "encoder" } else { "decoder" };
-                return Err(Error::Input(format!(
-                    "text {index} has {} {side} tokens, but {} has no {lacks}",
-                    tokens.len(),
-                    self.name()
-                )));
+                let problem = format!("{} {side} tokens, but {} has no {lacks}", tokens.len(), self.name());
+                return Err(Error::Text { index, problem });
             };
             if tokens.tokens.iter().all(|token| token.role == TokenRole::Padding) {
                 let hint = match (side, decoding) {
                     ("target", Decoding::TeacherForcing) => "; give a target, or let the model generate one",
                     _ => "",
                 };
-                return Err(Error::Input(format!("text {index} has no {side} tokens{hint}")));
+                return Err(Error::Text { index, problem: format!("no {side} tokens{hint}") });
             }
             if stack.embedding.reads != Reads::Tokens {
                 self.check_features(input, stack, index)?;
@@ -163,11 +160,11 @@ impl Model {
             }
             let limit = architecture.n_positions(stack);
             if tokens.len() > limit {
-                return Err(Error::Input(format!(
-                    "text {index} has {} {side} tokens, but {} has positions for {limit}",
-                    tokens.len(),
-                    self.name()
-                )));
+                let (n, name) = (tokens.len(), self.name());
+                return Err(Error::Text {
+                    index,
+                    problem: format!("{n} {side} tokens, but {name} has positions for {limit}"),
+                });
             }
         }
         if !input.segments.is_empty() {
@@ -202,18 +199,15 @@ impl Model {
     fn check_segments(&self, input: &Input, index: usize) -> Result<(), Error> {
         let n_types = self.transformer.architecture.encoder.as_ref().map_or(0, |stack| stack.embedding.n_token_types);
         if input.segments.len() != input.source.len() {
-            return Err(Error::Input(format!(
-                "text {index} has {} source tokens, but {} segments",
-                input.source.len(),
-                input.segments.len()
-            )));
+            let problem = format!("{} source tokens, but {} segments", input.source.len(), input.segments.len());
+            return Err(Error::Text { index, problem });
         }
         match input.segments.iter().find(|segment| n_types > 0 && **segment as usize >= n_types) {
-            Some(segment) => Err(Error::Input(format!(
-                "text {index} has a token of segment {segment}, but {} has segments 0 to {}",
-                self.name(),
-                n_types - 1
-            ))),
+            Some(segment) => {
+                let (name, last) = (self.name(), n_types - 1);
+                let problem = format!("a token of segment {segment}, but {name} has segments 0 to {last}");
+                Err(Error::Text { index, problem })
+            }
             None => Ok(()),
         }
     }

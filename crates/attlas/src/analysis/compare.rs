@@ -115,7 +115,8 @@ impl ComparedHead {
 ///
 /// # Errors
 /// When one of them has no such kind or text, its maps are of different tokens, the texts have no query or no key in common or are
-/// too long to be aligned, or a file cannot be read.
+/// too long to be aligned, or a file cannot be read; [`Error::TooMany`] of
+/// more than 2048 heads where the best match is looked for, or of more than 2²⁷ weights in a row of all heads.
 pub fn compare(
     [first, second]: [&Recording; 2],
     kind: Kind,
@@ -130,10 +131,13 @@ pub fn compare(
         return Err(Error::Inconsistent("there is no text to compare".to_owned()));
     };
     let ids = [side.maps[0].ids(), side.maps[1].ids()];
+    if matching == Matching::Best {
+        side.maps.iter().try_for_each(Maps::check_paired)?;
+    }
     let candidates = candidates(&ids, matching);
-    let all = pairs(ids[0].len());
-    let step = all.len().div_ceil(MAX_BASELINE_PAIRS).max(1);
-    let baseline: Vec<(usize, usize)> = all.into_iter().step_by(step).collect();
+    let n_heads = ids[0].len();
+    let step = (n_heads * n_heads.saturating_sub(1) / 2).div_ceil(MAX_BASELINE_PAIRS).max(1);
+    let baseline: Vec<(usize, usize)> = pairs(n_heads).step_by(step).collect();
     let n_queries = sides.iter().map(|side| side.text.queries.len()).sum();
     sides.iter_mut().for_each(|side| side.sample(candidates.len() + baseline.len()));
 
@@ -263,7 +267,7 @@ impl<'a> Side<'a> {
     /// Reads all rows of both, some at a time: which these are among the common queries, and the rows of all heads.
     fn for_each_band(&mut self, mut read: impl FnMut(&[usize], [&Distributions; 2])) -> Result<(), Error> {
         self.elsewhere = [(0.0, 0); 2];
-        let bands: Vec<Range<usize>> = self.maps[0].bands(self.maps[1].heads.len()).collect();
+        let bands: Vec<Range<usize>> = self.maps[0].bands(self.maps[1].heads.len())?.collect();
         for band in bands {
             let rows = [self.maps[0].read(band.clone())?, self.maps[1].read(band.clone())?];
             for (sum, (rows, maps)) in self.elsewhere.iter_mut().zip(rows.iter().zip(&self.maps)) {
@@ -345,6 +349,7 @@ fn plain(text: &str) -> &str {
 mod tests {
     use std::f64::consts::LN_2;
 
+    use super::super::HeadDistances;
     use super::*;
     use crate::attention::Shape;
     use crate::{Provenance, Token, TokenRole};
@@ -434,6 +439,15 @@ mod tests {
         let longer = bare("a b c", &[0, 0, 0]);
         let error = compare([&a, &longer], Kind::Encoder, &[(0, 0)], Matching::Index).unwrap_err().to_string();
         assert!(error.starts_with("one of the recordings has no tokens, and they have 2 and 3 queries"), "{error}");
+    }
+
+    #[test]
+    fn more_heads_than_can_be_compared_each_with_each_are_refused_but_not_by_index() {
+        let many = recording("a", &vec![&[0][..]; 2049]);
+        let message = compare([&many, &many], Kind::Encoder, &[(0, 0)], Matching::Best).unwrap_err().to_string();
+        assert_eq!(message, "encoder attention has 2049 heads to compare each with each, more than the limit of 2048");
+        assert_eq!(HeadDistances::of(&many, Kind::Encoder, 0).unwrap_err().to_string(), message);
+        assert_eq!(compared(&many, &many, Matching::Index).heads.len(), 2049);
     }
 
     #[test]

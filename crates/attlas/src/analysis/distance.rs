@@ -30,20 +30,22 @@ pub struct HeadDistances {
 impl HeadDistances {
     /// The distances on text `item`.
     ///
-    /// Memory is linear in the length of the text: rows of all heads are read together, a few at a time, and of texts that
-    /// are too long to read whole evenly spaced ones.
+    /// Memory is linear in the length of the text: rows of all heads are read together, some at a time (128 MB, or one row), and of
+    /// texts that are too long to read whole evenly spaced ones.
     ///
     /// # Errors
-    /// When there is no such kind or text, the maps of the kind are not of the same tokens, or the file cannot be read.
+    /// When there is no such kind or text, the maps of the kind are not of the same tokens, or the file cannot be read;
+    /// [`Error::TooMany`] of more than 2048 heads, or of more than 2²⁷ weights in a row of all of them.
     pub fn of(recording: &Recording, kind: Kind, item: usize) -> Result<HeadDistances, Error> {
         let mut maps = Maps::of(recording, kind, item)?;
+        maps.check_paired()?;
         let heads = maps.ids();
-        let pairs = pairs(heads.len());
+        let pairs: Vec<(usize, usize)> = pairs(heads.len()).collect();
         let n_queries = maps.queries.len();
         let n_rows = Maps::n_sampled(n_queries, maps.keys.len(), pairs.len());
         maps.queries = (0..n_rows).map(|row| maps.queries[row * n_queries / n_rows]).collect();
         let mut sums = vec![Sums::default(); pairs.len()];
-        for band in maps.bands(0) {
+        for band in maps.bands(0)? {
             let rows = maps.read(band)?;
             sums.par_iter_mut().zip(&pairs).for_each(|(sums, &(a, b))| sums.merge(&rows.between(a, &rows, b)));
         }
@@ -111,8 +113,8 @@ impl HeadDistances {
 }
 
 /// Every two of `n`, the first before the second: (0, 1), (0, 2), … (1, 2), …
-pub(super) fn pairs(n: usize) -> Vec<(usize, usize)> {
-    (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b))).collect()
+pub(super) fn pairs(n: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..n).flat_map(move |a| (a + 1..n).map(move |b| (a, b)))
 }
 
 /// The number in the middle, or the mean of the two there.

@@ -5,15 +5,17 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{Sample, Sums};
-use crate::grid::unpadded;
 use crate::{AttentionMap, Error, HeadId, Kind, Layer, Recording};
 
 /// The largest divergence, `ln 2`: two rows that look at nothing in common.
 pub const MAX_DIVERGENCE: f64 = std::f64::consts::LN_2;
 
-/// Numbers of all heads held at a time, but never fewer than so many rows, since all maps are read again for each band.
+/// Numbers of all heads held at a time, but never fewer than a row of each.
 const BAND: usize = 1 << 24;
-const BAND_ROWS: usize = 4;
+/// Numbers in a row of all heads together at most: 1 GB.
+const MAX_ROW: usize = 1 << 27;
+/// Heads of which all pairs are compared at most: of 2048 these are two million.
+const MAX_PAIRED: usize = 2048;
 /// Weights read per head and text; longer texts are sampled by evenly spaced rows.
 const MAX_WEIGHTS: usize = 1 << 20;
 /// Weights of all pairs together; where they are more, rows are sampled, but never fewer than [`LEAST_ROWS`].
@@ -110,8 +112,8 @@ impl<'a> Maps<'a> {
             )));
         }
         let heads = layers.iter().flat_map(|&layer| (0..layer.shape.n_heads).map(move |head| (layer, head))).collect();
-        let queries = unpadded(first.query_tokens(tokens), first.shape.n_queries);
-        let keys = unpadded(first.key_tokens(tokens), first.shape.n_keys);
+        let queries = first.query_tokens(tokens).unpadded(first.shape.n_queries);
+        let keys = first.key_tokens(tokens).unpadded(first.shape.n_keys);
         Ok(Maps { recording, item, heads, queries, keys })
     }
 
@@ -126,11 +128,39 @@ impl<'a> Maps<'a> {
         n_rows.min(of_pairs).min((MAX_WEIGHTS / n_keys.max(1)).max(1))
     }
 
+    /// Refuses more heads than all pairs of can be compared.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] of more than 2048.
+    pub fn check_paired(&self) -> Result<(), Error> {
+        match self.heads.len() {
+            n if n > MAX_PAIRED => Err(Error::TooMany {
+                what: self.kind_in_words(),
+                n,
+                things: "heads to compare each with each",
+                limit: MAX_PAIRED,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn kind_in_words(&self) -> String {
+        self.heads.first().map_or_else(String::new, |(layer, _)| format!("{} attention", layer.kind))
+    }
+
     /// Stretches of rows that are held at a time, together with `n_others` heads of another recording.
-    pub fn bands(&self, n_others: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let n_numbers = (self.heads.len() + n_others).max(1) * (self.keys.len() + 1);
-        let (n_rows, step) = (self.queries.len(), (BAND / n_numbers).max(BAND_ROWS));
-        (0..n_rows).step_by(step).map(move |start| start..(start + step).min(n_rows))
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] when one row of all of them has more than 2²⁷ numbers.
+    pub fn bands(&self, n_others: usize) -> Result<impl Iterator<Item = Range<usize>> + use<>, Error> {
+        let n_heads = (self.heads.len() + n_others).max(1);
+        let n_numbers = n_heads.saturating_mul(self.keys.len() + 1);
+        if n_numbers > MAX_ROW {
+            let what = format!("a row of {n_heads} heads of {}", self.kind_in_words());
+            return Err(Error::TooMany { what, n: n_numbers, things: "weights together", limit: MAX_ROW });
+        }
+        let (n_rows, step) = (self.queries.len(), (BAND / n_numbers).max(1));
+        Ok((0..n_rows).step_by(step).map(move |start| start..(start + step).min(n_rows)))
     }
 
     /// The rows of all heads, as distributions.
@@ -154,7 +184,7 @@ impl<'a> Maps<'a> {
     fn of_map(&self, map: &AttentionMap<'_>, queries: &[usize]) -> (Vec<f64>, Vec<Option<f64>>) {
         let n_keys = map.n_keys();
         let others: Vec<usize> = (0..n_keys).filter(|key| self.keys.binary_search(key).is_err()).collect();
-        let band = rows_of(map, queries); // [queries, n_keys]
+        let band = map.rows(queries); // [queries, n_keys]
         let mut shares = Vec::with_capacity(queries.len() * (self.keys.len() + 1)); // [queries, places]
         let mut entropies = Vec::with_capacity(queries.len()); // [queries]
         for (row, &query) in band.chunks(n_keys.max(1)).zip(queries) {
@@ -165,22 +195,6 @@ impl<'a> Maps<'a> {
             entropies.push(normalise(&mut shares[start..]));
         }
         (shares, entropies)
-    }
-}
-
-/// The weights of some queries. Shape `[queries.len(), n_keys]`.
-fn rows_of(map: &AttentionMap<'_>, queries: &[usize]) -> Vec<f32> {
-    let n_keys = map.n_keys();
-    match queries {
-        // neighbours: the blocked kernel
-        [first, .., last] if last - first + 1 == queries.len() => map.tile(*first..last + 1, 0..n_keys),
-        _ => {
-            let mut weights = vec![0.0; queries.len() * n_keys]; // [queries, n_keys]
-            for (&query, row) in queries.iter().zip(weights.chunks_mut(n_keys.max(1))) {
-                map.fill_row(query, 0..n_keys, row);
-            }
-            weights
-        }
     }
 }
 
@@ -234,7 +248,24 @@ impl Distributions {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::tests::recording;
     use super::*;
+
+    #[test]
+    fn a_band_holds_so_many_numbers_but_a_row_at_least_and_too_large_a_row_is_refused() {
+        let recording = recording(Kind::Encoder, vec![0.5; 4], 2, 2);
+        let mut maps = Maps::of(&recording, Kind::Encoder, 0).expect("an encoder");
+        let bands = |maps: &Maps<'_>, n_others| -> Vec<_> { maps.bands(n_others).expect("few enough").collect() };
+        assert_eq!(bands(&maps, 0), [0..2]);
+        maps.keys = vec![0; (BAND >> 2) - 1];
+        assert_eq!(bands(&maps, 1), [0..2], "two rows of two heads");
+        assert_eq!(bands(&maps, 7), [0..1, 1..2], "a row of eight heads is more than a band");
+        let message = maps.bands(63).map(Iterator::count).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "a row of 64 heads of encoder attention has 268435456 weights together, more than the limit of 134217728"
+        );
+    }
 
     #[test]
     fn equal_rows_are_0_apart_and_rows_with_nothing_in_common_ln_2() {

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::{Keys, Row, Rows, Sample, Span, Sums};
-use crate::grid::{mean_rows, unpadded};
+use crate::grid::mean_rows;
 use crate::{AttentionMap, Error, Kind, Layer, Recording};
 
 /// Rows whose means over heads are computed at a time: at least so many, and more while they have so few weights.
@@ -28,7 +28,7 @@ pub struct Question<'a> {
 ///
 /// Of key `k` the share is `(1/n) Σ_q w(q,k)`, of keys `S` it is `(1/n) Σ_q Σ_{k ∈ S} w(q,k)`: a share of a query's weight, in
 /// 0 ..= 1. The baseline of both is what looking at all visible keys alike gives, `(1/n) Σ_q |S ∩ visible(q)| / |visible(q)|`,
-/// which under a causal mask is larger the earlier a key stands. Two means are to be had: over all queries read
+/// which under a causal mask is larger the earlier a key stands; of a mean over heads, the mean of theirs. Two means are to be had: over all queries read
 /// ([`over_all`](Self::over_all)), where the shares of all keys, padding, the sink and nowhere add up to 1, and over those that may
 /// see a key of it (the sums themselves).
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +51,7 @@ pub struct Received {
     pub padding: Option<Sums>,
     /// What a learned sink takes; `None` where the layer has none.
     pub sink: Option<Sums>,
-    /// What rows lack to a sum of 1: no key and no sink holds it. `None` where all sum to 1 as nearly as the recording's numbers
+    /// What rows lack to a sum of 1: no key and no sink holds it; without a mean where a row is not finite. `None` where all sum to 1 as nearly as the recording's numbers
     /// can ([`Provenance::row_sum_tolerance`](crate::Provenance::row_sum_tolerance)).
     pub nowhere: Option<Sums>,
     /// What of the map fails its checks, in a sentence.
@@ -83,9 +83,10 @@ impl Received {
         rows.for_each(|row| {
             if queries.contains(&place) {
                 let sink = band.sink(row.query);
+                let alike = band.alike(row);
                 let mut mean = row.clone();
                 mean.weights = band.row(row);
-                reader.add(&mean, question.spans, sink);
+                reader.add(&mean, question.spans, &alike, sink);
             }
             place += 1;
         });
@@ -136,6 +137,24 @@ impl<'a> Band<'a> {
         &self.weights[(row.query - self.held.start) * n_keys..][..n_keys]
     }
 
+    /// What looking at all visible keys alike gives to each, in the mean over the heads, whose masks may differ. Shape `[n_keys]`.
+    fn alike(&self, row: &Row<'_>) -> Vec<f64> {
+        let mut shares = vec![0.0; row.weights.len()]; // [n_keys]
+        if let [first, _, ..] = self.maps
+            && first.is_masked()
+        {
+            for map in self.maps {
+                let seen: Vec<usize> = map.visible_keys(row.query).filter(|key| map.sees(row.query, *key)).collect();
+                let share = 1.0 / (seen.len() * self.maps.len()) as f64;
+                seen.into_iter().for_each(|key| shares[key] += share);
+            }
+        } else {
+            let share = 1.0 / row.n_visible().max(1) as f64;
+            row.visible_keys().for_each(|key| shares[key] = share);
+        }
+        shares
+    }
+
     /// What a learned sink takes of a query, in the mean over the heads.
     fn sink(&self, query: usize) -> f64 {
         self.maps.iter().map(|map| f64::from(map.sink_mass(query))).sum::<f64>() / self.maps.len() as f64
@@ -148,7 +167,6 @@ struct Reader {
     /// The keys that are not padding, and those that are.
     all: Keys,
     padded: Keys,
-    is_masked: bool,
     has_sink: bool,
     largest_lack: f64,
     nowhere: Sums,
@@ -158,7 +176,7 @@ struct Reader {
 impl Reader {
     fn new(map: &AttentionMap<'_>, question: &Question<'_>) -> Reader {
         let n_keys = map.n_keys();
-        let all = unpadded(map.key_tokens(), n_keys);
+        let all = map.key_tokens().unpadded(n_keys);
         let is_valid = |key: usize| all.binary_search(&key).is_ok();
         let padded = Keys::new(n_keys, |key| !is_valid(key));
         let received = Received {
@@ -178,7 +196,6 @@ impl Reader {
             received,
             all: Keys::new(n_keys, is_valid),
             padded,
-            is_masked: map.is_masked(),
             has_sink: false,
             largest_lack: 0.0,
             nowhere: Sums::default(),
@@ -186,43 +203,39 @@ impl Reader {
         }
     }
 
-    /// Takes in a row; `sink` is what a learned sink takes of it.
-    fn add(&mut self, row: &Row<'_>, spans: &[Span], sink: f64) {
+    /// Takes in a row; `alike` is what each key would get were all visible ones looked at alike, `sink` what a learned sink takes.
+    fn add(&mut self, row: &Row<'_>, spans: &[Span], alike: &[f64], sink: f64) {
         let received = &mut self.received;
         received.n_rows += 1;
-        let uniform = 1.0 / row.n_visible().max(1) as f64;
         let whole = 0..row.weights.len();
         for (&key, sums) in self.all.within(&whole).iter().zip(&mut received.keys) {
-            let is_seen = if self.is_masked { row.sees(key) } else { row.visible.contains(&key) };
-            let score = f64::from(row.weights[key]);
-            if is_seen || score != 0.0 {
-                sums.add(Sample { score, baseline: if is_seen { uniform } else { 0.0 } });
+            let (score, baseline) = (f64::from(row.weights[key]), alike[key]);
+            if baseline > 0.0 || score != 0.0 {
+                sums.add(Sample { score, baseline });
             }
         }
-        self.add_spans(row, spans, uniform);
+        self.add_spans(row, spans, alike);
         let padding = mass(row, self.padded.within(&whole));
         if let Some(sums) = &mut self.received.padding {
             sums.add(Sample { score: padding, baseline: 0.0 });
         }
-        let lack = (1.0 - mass(row, self.all.within(&whole)) - padding - sink).max(0.0);
-        self.has_sink |= sink > 0.0;
+        let lack = 1.0 - mass(row, self.all.within(&whole)) - padding - sink;
+        let lack = if lack.is_finite() { lack.max(0.0) } else { f64::NAN };
+        self.has_sink |= sink != 0.0;
         self.largest_lack = self.largest_lack.max(lack);
         self.sink.add(Sample { score: sink, baseline: 0.0 });
         self.nowhere.add(Sample { score: lack, baseline: 0.0 });
     }
 
-    /// Takes in what a row gives to the spans; `uniform` is the weight of each key it sees, were they looked at alike.
-    fn add_spans(&mut self, row: &Row<'_>, spans: &[Span], uniform: f64) {
+    /// Takes in what a row gives to the spans.
+    fn add_spans(&mut self, row: &Row<'_>, spans: &[Span], alike: &[f64]) {
         let received = &mut self.received;
         for (place, (span, sums)) in spans.iter().zip(&mut received.spans).enumerate() {
             let keys = span.keys.within(&(0..row.weights.len()));
-            let n_seen = match self.is_masked {
-                true => keys.iter().filter(|key| row.sees(**key)).count(),
-                false => span.keys.within(&row.visible).len(),
-            };
+            let baseline: f64 = keys.iter().map(|key| alike[*key]).sum();
             let score = mass(row, keys);
-            if n_seen > 0 || score != 0.0 {
-                sums.add(Sample { score, baseline: n_seen as f64 * uniform });
+            if baseline > 0.0 || score != 0.0 {
+                sums.add(Sample { score, baseline });
             }
             received.rows.get_mut(place).into_iter().for_each(|rows| rows.push(score as f32));
         }
@@ -230,7 +243,8 @@ impl Reader {
 
     /// What was read, where rows sum to 1 within `tolerance`.
     fn finish(self, tolerance: f64) -> Received {
-        let lacks = self.largest_lack > tolerance;
+        // a row of which nobody knows what it lacks leaves its number in, which then says nothing
+        let lacks = self.largest_lack > tolerance || self.nowhere.n_not_finite > 0;
         Received { sink: self.has_sink.then_some(self.sink), nowhere: lacks.then_some(self.nowhere), ..self.received }
     }
 }
@@ -246,7 +260,7 @@ mod tests {
     use super::*;
     use crate::attention::Shape;
     use crate::recording::Factored;
-    use crate::{Buffer, Recording, Scoring, Token, TokenRole, Visibility};
+    use crate::{Buffer, Mask, Recording, Scoring, Token, TokenRole, Visibility};
 
     /// What the first head of a recording's first layer receives.
     fn of(recording: &Recording, spans: &[Span]) -> Received {
@@ -349,7 +363,30 @@ mod tests {
         let received = of(&recording(Kind::Encoder, vec![f32::NAN, 0.5, 0.5, 0.5], 2, 2), &[]);
         assert_eq!(received.over_all(&received.keys[0]).mean(), None);
         assert_eq!(received.over_all(&received.keys[1]).mean(), Some(0.5));
+        assert_eq!(received.nowhere.map(|sums| sums.mean()), Some(None), "nobody knows what that row lacks");
         assert!(received.problem.is_some());
+    }
+
+    #[test]
+    fn the_baseline_of_a_mean_over_heads_is_the_mean_of_what_their_own_masks_give() {
+        let mut recording = recording(Kind::Encoder, Vec::new(), 2, 2);
+        let shape = Shape { n_heads: 2, n_kv_heads: 2, n_queries: 2, n_keys: 2, d_head: 1, d_value: 0 };
+        // the first head's first query sees the first key alone; scores are 0, so all visible keys are looked at alike
+        let mask = Mask::from_dense(&[true, false, true, true, true, true, true, true], [1, 2, 2, 2]);
+        let lse: Vec<f64> = [1.0, 2.0, 2.0, 2.0].iter().map(|n: &f64| n.ln()).collect(); // [2, 2]
+        let zeros = || Buffer::from(vec![0.0_f32; 4]).into();
+        let scoring = Scoring::scaled_dot_product(1, Visibility::FULL);
+        let (queries, keys) = (zeros(), zeros());
+        let weights = Factored { scoring, queries, keys, lse: lse.into(), mask: Some(mask), key_bias: None };
+        recording.layers = vec![Layer::new(Kind::Encoder, 0, shape, weights)];
+        let tokens = &recording.items[0].source;
+        let spans = [Span::of("second", 1..2, tokens, 2).expect("it is inside")];
+        let question = Question { spans: &spans, ..Question::default() };
+        let received = Received::of(&recording, &recording.layers[0], None, &question).expect("two heads");
+        for (sums, share) in [(&received.keys[0], 0.625), (&received.keys[1], 0.375), (&received.spans[0], 0.375)] {
+            let all = received.over_all(sums);
+            near(&[mean(&all), all.mean_baseline().expect("rows")], &[share, share]);
+        }
     }
 
     #[test]

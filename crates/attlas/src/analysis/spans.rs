@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::Keys;
-use crate::grid::unpadded;
 use crate::{Item, Kind, Layer, Token, TokenRole, Tokens};
 
 /// Names of [`roles`] that are no turn of a chat, of what is no key, and of padding: a caller's span has another.
@@ -30,7 +29,7 @@ pub struct Span {
 impl Span {
     /// The keys at some positions, counted from 0 with padding left out; `None` when there are fewer keys, or none is meant.
     pub fn of(name: impl Into<String>, range: Range<usize>, tokens: &Tokens, n_keys: usize) -> Option<Span> {
-        let places = unpadded(tokens, n_keys);
+        let places = tokens.unpadded(n_keys);
         let places = places.get(range.clone()).filter(|places| !places.is_empty())?;
         let keys = Keys::new(n_keys, |key| places.binary_search(&key).is_ok());
         Some(Span { name: name.into(), range: Some(range), keys })

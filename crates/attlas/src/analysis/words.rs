@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::alignment::on_diagonal;
 use super::{Grid, Row, Rows, Sample, Sums, argmax, largest_weight};
 use crate::{AttentionMap, RowTokens, Tokens};
 
@@ -198,13 +199,10 @@ impl WordLinks {
         targets.sort_unstable();
         targets.dedup();
         let is_right = |word: usize, column: usize| f64::from(u8::from(reference.contains(&(word, column))));
-        let diagonal = |word: usize| {
-            let column = ((word as f64 + 0.5) * self.columns.len() as f64 / n_words as f64) as usize;
-            column.min(self.columns.len().saturating_sub(1))
-        };
+        let diagonal = |word: usize| on_diagonal(word, self.columns.len(), n_words);
         let sample = |word: usize| Sample {
             score: self.words[word].map_or(0.0, |look| is_right(word, look.column)),
-            baseline: is_right(word, diagonal(word)),
+            baseline: diagonal(word).map_or(0.0, |column| is_right(word, column)),
         };
         self.sums(targets.into_iter().map(sample))
     }

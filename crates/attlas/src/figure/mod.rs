@@ -28,6 +28,7 @@ mod colormap;
 mod fonts;
 mod layout;
 mod marks;
+pub(crate) mod okabe_ito;
 mod panel;
 mod pdf;
 mod raster;

@@ -2,6 +2,7 @@
 
 use crate::analysis::Measure;
 use crate::figure::Rgb;
+use crate::figure::okabe_ito::{BLUE, ORANGE, PURPLE, SKY, VERMILLION, YELLOW};
 
 /// How a class looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,17 +17,11 @@ pub struct Look {
 
 // After Okabe & Ito 2008, with a pale or dark relative where a family of classes has several. Any two but the two palest
 // stay apart for protan, deutan and tritan eyes, ΔE₇₆ 13 or more (Machado et al. 2009, severity 1).
-const BLUE: Rgb = Rgb([0, 114, 178]);
-const SKY: Rgb = Rgb([86, 180, 233]);
 const NAVY: Rgb = Rgb([22, 48, 95]);
 const PALE_BLUE: Rgb = Rgb([203, 227, 247]);
-const VERMILLION: Rgb = Rgb([213, 94, 0]);
-const ORANGE: Rgb = Rgb([230, 159, 0]);
-const GREEN: Rgb = Rgb([0, 144, 104]);
+const DEEP_GREEN: Rgb = Rgb([0, 144, 104]);
 const PALE_GREEN: Rgb = Rgb([127, 209, 166]);
-const PURPLE: Rgb = Rgb([204, 121, 167]);
 const PALE_PURPLE: Rgb = Rgb([243, 191, 220]);
-const YELLOW: Rgb = Rgb([240, 228, 66]);
 const GREY: Rgb = Rgb([80, 85, 91]);
 
 /// By the measure's name; classes that share a colour are of one family, or grey.
@@ -41,7 +36,7 @@ const LOOKS: [(&str, &str, Rgb); 22] = [
     ("separator", "Se", ORANGE),
     ("punctuation", "Pu", ORANGE),
     ("functional", "Fu", ORANGE),
-    ("induction", "In", GREEN),
+    ("induction", "In", DEEP_GREEN),
     ("duplicate", "Du", PALE_GREEN),
     ("repetition", "Co", PALE_GREEN),
     ("retrieval", "Rt", PALE_GREEN),

@@ -22,7 +22,6 @@ pub use remarks::captions_of;
 pub use words::title as heads_title;
 
 use crate::figure::{self, Axis, ColorScale, Figure, Panel, Scale, Style};
-use crate::grid::unpadded;
 use crate::printable::counted;
 use crate::{AttentionMap, Error, Kind, Layer, Quantity, Recording, RowTokens, Tokens};
 
@@ -365,7 +364,7 @@ impl<'a> Places<'a> {
         n: usize,
         range: Option<&Range<usize>>,
     ) -> Result<Places<'a>, Error> {
-        let all = unpadded(read, n);
+        let all = read.unpadded(n);
         let Some(asked) = range else {
             return Ok(Places { axis, tokens, places: all, others: Vec::new(), range: None, silence: 0..0 });
         };

@@ -12,7 +12,7 @@ impl View {
     /// they are a mean.
     ///
     /// # Errors
-    /// When a layer or head does not exist, or there is nothing to draw.
+    /// When a layer or head does not exist, there is nothing to draw, or there are more cells than are held: [`WordMap::weights`].
     pub fn of_words(recording: &Recording, item: usize, words: &WordMap<'_>) -> Result<View, Error> {
         let heads: Vec<HeadId> = words.heads().iter().map(AttentionMap::id).collect();
         let mut of_layers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -27,10 +27,16 @@ impl View {
         let thing = if words.unit() == Unit::Tokens { "token" } else { "word" };
         let rows = Axis::labelled(format!("query ({rows_are} {thing})"), words.target());
         let columns = Axis::labelled(format!("key ({columns_are} {thing})"), words.source());
-        let weights = words.weights(); // [n_target, n_source]
-        let left_out = weights.chunks(words.source().len().max(1)).map(|row| 1.0 - row.iter().sum::<f32>());
-        let removed: Vec<f32> = left_out.map(|mass| mass.clamp(0.0, 1.0)).collect(); // [n_target]
-        let mean = removed.iter().map(|mass| f64::from(*mass)).sum::<f64>() / removed.len().max(1) as f64;
+        let weights = words.weights()?; // [n_target, n_source]
+        let mut removed = vec![0.0; words.target().len()]; // [n_target]
+        let (mut sum, mut n_rows) = (0.0, 0_u32);
+        // a word that no token belongs to has no row, and leaves nothing out
+        words.for_each_row(|target, row| {
+            removed[target] = (1.0 - row.iter().sum::<f32>()).clamp(0.0, 1.0);
+            sum += f64::from(removed[target]);
+            n_rows += 1;
+        });
+        let mean = sum / f64::from(n_rows.max(1));
         let failed = problem.as_ref().map(|problem| format!("this map fails its checks: {problem}"));
         let is_mean = heads.len() > 1;
         let of_mean = is_mean.then(|| format!("mean over {} heads: a head may look otherwise", heads.len()));

@@ -187,10 +187,7 @@ impl AlignArguments {
             if self.format.is_some() {
                 return Err(Failure::Usage("--format is for links, but the output is a picture".into()));
             }
-            if self.style.dpi.is_some() && format != draw::Format::Png {
-                let name = picture.display();
-                return Err(Failure::Usage(format!("--dpi is for a .png, but {name} has no pixels")));
-            }
+            self.style.check(format, picture)?;
         }
         if self.gold.is_some() && self.format.is_some() && self.output.is_none() {
             let message = "--format is how links are written, and with --gold they are written to --output alone";

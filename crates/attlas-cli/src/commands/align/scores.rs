@@ -45,8 +45,8 @@ struct Line<'a> {
     precision: Option<f64>,
     recall: Option<f64>,
     n_links: u64,
-    /// How far the links of target words and of source words agree; needs no reference.
-    agreement: Option<f64>,
+    /// How far the links of target words and of source words are the same; needs no reference.
+    overlap: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     absent: Option<&'static str>,
 }
@@ -215,7 +215,7 @@ fn json_line(aligner: Aligner, rows: &'static str, score: &Score) -> Line<'stati
         precision,
         recall,
         n_links,
-        agreement: score.agreement(),
+        overlap: score.overlap(),
         absent: (score.hits.n == 0).then_some("no target word has a sure link, or what the rows predict is not known"),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use attlas::{Kind, Recording};
-use attlas_model::{Input, Model};
+use attlas_model::{Decoding, Input, Model};
 use attlas_train::data::{BadLines, read_pairs};
 
 use super::{AlignArguments, Text};
@@ -102,8 +102,7 @@ pub fn each(
         let turned = match reverse {
             Some(model) => {
                 let tokens = &recording.items[item];
-                let input = model.input(&tokens.target.text, Some(&tokens.source.text))?;
-                Some(run_given(model, &[input], &RunArguments::default())?)
+                Some(run_pair(model, (&tokens.target.text, &tokens.source.text), &RunArguments::default())?)
             }
             None => None,
         };
@@ -124,7 +123,7 @@ pub fn each(
                     let done = match &whole {
                         Ok(recording) => with_reverse(index, recording, item),
                         // one of them does not fit the model: each on its own
-                        Err(_) => run_pairs(model, std::slice::from_ref(pair), options)
+                        Err(_) => run_pair(model, (&pair.0, &pair.1), options)
                             .map_err(Fault::from)
                             .and_then(|recording| with_reverse(index, &recording, 0)),
                     };
@@ -144,6 +143,15 @@ fn run_pairs(model: &Model, pairs: &[(String, String)], options: &RunArguments) 
     let inputs = pairs.iter().map(|(source, target)| model.input(source, Some(target)));
     let inputs: Vec<Input> = inputs.collect::<Result<_, _>>()?;
     run_given(model, &inputs, options)
+}
+
+/// Runs a model on one pair; of what does not fit the model the message says that it is the pair's.
+fn run_pair(model: &Model, (source, target): (&str, &str), options: &RunArguments) -> Result<Recording, Failure> {
+    let input = model.input(source, Some(target))?;
+    if let Err(attlas_model::Error::Text { problem, .. }) = model.check_input(&input, 0, Decoding::TeacherForcing) {
+        return Err(Failure::Input(format!("the pair has {problem}")));
+    }
+    run_given(model, &[input], options)
 }
 
 /// What is wrong: with one text, which may be left out, or with the whole call.
@@ -176,8 +184,7 @@ impl Skipped {
             Err(Fault::OfAll(failure)) => return Err(failure),
             Err(Fault::OfText(failure)) => failure.to_string(),
         };
-        let own = message.strip_prefix("text 0 has ").map_or(message.clone(), |rest| format!("the pair has {rest}"));
-        let message = format!("{}: {own}", place());
+        let message = format!("{}: {message}", place());
         if self.n_all == 1 {
             return Err(Failure::Input(message));
         }

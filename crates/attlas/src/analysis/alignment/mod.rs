@@ -2,7 +2,7 @@
 //!
 //! A [`WordMap`] reads heads as weights between words; [`WordMap::links`] are an [`Alignment`], which [`Symmetrise`] combines with
 //! one of the other direction and [`Tally`] holds against a [`Reference`]. Whether the links of a head are right takes such a
-//! reference: gold, a dictionary, or, weaker, that both directions of the head agree ([`Links::agreement`]). Coverage, how many
+//! reference: gold, a dictionary, or, weaker, that both directions of the head agree ([`Links::overlap`]). Coverage, how many
 //! source words some target word looks at, says nothing about it.
 
 mod pharaoh;
@@ -83,10 +83,14 @@ impl Alignment {
     /// What knowing nothing but the lengths would link: each target word with the source word as far along its sentence.
     /// Nothing where there is no source word.
     pub fn diagonal(n_source: usize, n_target: usize) -> Alignment {
-        let source = |target: usize| ((target as f64 + 0.5) * n_source as f64 / n_target as f64) as usize;
-        let pair = |target| Pair::new(source(target).min(n_source - 1), target);
-        (0..if n_source > 0 { n_target } else { 0 }).map(pair).collect()
+        (0..n_target).filter_map(|target| Some(Pair::new(on_diagonal(target, n_source, n_target)?, target))).collect()
     }
+}
+
+/// The source word as far along its sentence as a target word is along its own; `None` where there is no source word.
+pub fn on_diagonal(target: usize, n_source: usize, n_target: usize) -> Option<usize> {
+    let source = ((target as f64 + 0.5) * n_source as f64 / n_target as f64) as usize;
+    Some(source.min(n_source.checked_sub(1)?))
 }
 
 impl FromIterator<Pair> for Alignment {

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::word_map::overlap;
 use super::{Reference, Tally, Unit, WordMap, hits};
 use crate::analysis::Sums;
 use crate::{AttentionMap, Error, HeadId, Kind, Recording, RowTokens};
 
 /// The rows that may align, in the order of [`HeadScores`].
 pub const ALIGNING_ROWS: [RowTokens; 2] = [RowTokens::Predicted, RowTokens::Read];
-
-/// Target words from which on a head is called one that aligns; two or three agree by chance.
-const MIN_LINKS: u64 = 5;
 
 /// What the links of one head, or of a layer's mean, are worth in one of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -20,7 +18,7 @@ pub struct Score {
     /// Which target words with a sure link are linked rightly; the baseline is the diagonal. See [`hits`].
     pub hits: Sums,
     /// Links that both directions have.
-    pub n_agreeing: u64,
+    pub n_shared: u64,
     /// Links of the target words.
     pub n_by_target: u64,
     /// Links of the source words.
@@ -31,15 +29,15 @@ impl Score {
     fn merge(&mut self, other: &Score) {
         self.tally.merge(&other.tally);
         self.hits.merge(&other.hits);
-        self.n_agreeing += other.n_agreeing;
+        self.n_shared += other.n_shared;
         self.n_by_target += other.n_by_target;
         self.n_by_source += other.n_by_source;
     }
 
-    /// How far the two directions agree, in 0 ..= 1, as [`Links::agreement`](super::Links::agreement); `None` without links.
-    pub fn agreement(&self) -> Option<f64> {
-        let n = self.n_by_target + self.n_by_source;
-        (n > 0).then(|| 2.0 * self.n_agreeing as f64 / n as f64)
+    /// How far the links of the two directions are the same, in 0 ..= 1, as [`Links::overlap`](super::Links::overlap); `None` without
+    /// links.
+    pub fn overlap(&self) -> Option<f64> {
+        overlap(self.n_shared, self.n_by_target + self.n_by_source)
     }
 }
 
@@ -89,29 +87,6 @@ impl HeadScores {
         }
         Ok(())
     }
-
-    /// The head with the lowest error rate in these rows, and its score; the first of equals. `None` without a reference.
-    pub fn least_errors(&self, rows: RowTokens) -> Option<(HeadId, Score)> {
-        self.best(rows, |score| score.tally.error_rate().filter(|_| score.tally.n_sure > 0).map(|rate| 1.0 - rate))
-    }
-
-    /// The head whose two directions agree most in these rows, and its score: a guess where there is no reference. The first of
-    /// equals; `None` on fewer than five links.
-    pub fn most_agreement(&self, rows: RowTokens) -> Option<(HeadId, Score)> {
-        self.best(rows, |score| score.agreement().filter(|_| score.n_by_target >= MIN_LINKS))
-    }
-
-    fn best(&self, rows: RowTokens, worth: impl Fn(&Score) -> Option<f64>) -> Option<(HeadId, Score)> {
-        let row = usize::from(rows == RowTokens::Read);
-        let mut best: Option<(f64, HeadId, Score)> = None;
-        for (aligner, scores) in &self.of {
-            let (Aligner::Head(head), Some(worth)) = (aligner, worth(&scores[row])) else { continue };
-            if best.is_none_or(|(largest, ..)| worth > largest) {
-                best = Some((worth, *head, scores[row]));
-            }
-        }
-        best.map(|(_, head, score)| (head, score))
-    }
 }
 
 fn score_of(words: &WordMap<'_>, reference: Option<&Reference>) -> Score {
@@ -120,7 +95,7 @@ fn score_of(words: &WordMap<'_>, reference: Option<&Reference>) -> Score {
     Score {
         tally: reference.map_or(Tally::default(), |reference| Tally::of(&links.by_target, reference)),
         hits: reference.map_or(Sums::default(), |reference| hits(&links.by_target, reference, sizes)),
-        n_agreeing: links.by_target.n_shared(&links.by_source) as u64,
+        n_shared: links.by_target.n_shared(&links.by_source) as u64,
         n_by_target: links.by_target.len() as u64,
         n_by_source: links.by_source.len() as u64,
     }

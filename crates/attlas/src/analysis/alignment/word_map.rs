@@ -9,6 +9,8 @@ use crate::{AttentionMap, Error, Kind, RowTokens, Token, Tokens};
 
 /// Weights held at a time.
 const BAND: usize = 1 << 16;
+/// Weights of a whole map between words at most: 16 MB.
+const MAX_CELLS: usize = 1 << 22;
 
 /// What counts as a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,13 +70,18 @@ impl Unit {
 }
 
 impl Links {
-    /// How far the two directions agree, `2 |A ∩ B| / (|A| + |B|)`, in 0 ..= 1; `None` without links.
+    /// How far the links of the two directions are the same; `None` without links.
     ///
     /// It takes no reference, and says less than one: a head that looks one word too far agrees with itself, too.
-    pub fn agreement(&self) -> Option<f64> {
+    pub fn overlap(&self) -> Option<f64> {
         let n = self.by_target.len() + self.by_source.len();
-        (n > 0).then(|| 2.0 * self.by_target.n_shared(&self.by_source) as f64 / n as f64)
+        overlap(self.by_target.n_shared(&self.by_source) as u64, n as u64)
     }
+}
+
+/// How much of two sets is in both, `2 |A ∩ B| / (|A| + |B|)`, in 0 ..= 1 (Dice 1945); `None` of two empty ones.
+pub(super) fn overlap(n_shared: u64, n_both: u64) -> Option<f64> {
+    (n_both > 0).then(|| 2.0 * n_shared as f64 / n_both as f64)
 }
 
 impl<'a> WordMap<'a> {
@@ -170,11 +177,20 @@ impl<'a> WordMap<'a> {
     }
 
     /// All weights; 0 in the row of a word that no token belongs to. Shape `[n_target, n_source]`.
-    pub fn weights(&self) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] when they are more than 2048 × 2048.
+    pub fn weights(&self) -> Result<Vec<f32>, Error> {
         let n_source = self.source.texts.len();
+        let n_cells = self.target.texts.len().saturating_mul(n_source);
+        if n_cells > MAX_CELLS {
+            let (n_target, unit) = (self.target.texts.len(), self.unit.says());
+            let what = format!("the map of {n_target} × {n_source} {unit}");
+            return Err(Error::TooMany { what, n: n_cells, things: "cells", limit: MAX_CELLS });
+        }
         let mut weights = vec![0.0; self.target.texts.len() * n_source]; // [n_target, n_source]
         self.for_each_row(|target, row| weights[target * n_source..][..n_source].copy_from_slice(row));
-        weights
+        Ok(weights)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::sheet::{NAME_SIZE, Sheet, TEXT_SIZE, TICK_SIZE};
 use crate::Quantity;
 use crate::figure::marks::{Anchor, Figure, Line, Mark, Rect, Rgb};
+use crate::figure::okabe_ito::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION};
 use crate::figure::scale::number;
 use crate::figure::text::{Shaped, fit, shape, visible};
 use crate::figure::{Style, Theme};
@@ -61,15 +62,8 @@ pub enum Stroke {
     Dotted,
 }
 
-/// Colours that all eyes tell apart (Okabe & Ito 2008), without black and yellow.
-const COLORS: [Rgb; 6] = [
-    Rgb([0, 114, 178]),
-    Rgb([213, 94, 0]),
-    Rgb([0, 158, 115]),
-    Rgb([204, 121, 167]),
-    Rgb([230, 159, 0]),
-    Rgb([86, 180, 233]),
-];
+/// The colours of lines, in their order.
+const COLORS: [Rgb; 6] = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY];
 /// The body's width for one chart, and for two side by side, when no size is asked for.
 const BODIES: [f32; 2] = [430.0, 780.0];
 /// A body that is narrower has one column.

@@ -1,6 +1,7 @@
 //! One map whose cells say their numbers.
 
 use super::axis::{LABEL_GAP, Labels};
+use super::classes::ink_on;
 use super::map::{LONGEST_LABEL, NAME_HEIGHT, axis_names};
 use super::sheet::{Sheet, TICK_SIZE};
 use crate::figure::Style;
@@ -39,7 +40,7 @@ pub fn table(panel: &Panel, texts: &[String], scale: &ColorScale, style: &Style)
     for (cell, text) in texts.iter().enumerate().take(panel.weights().len()) {
         let (row, column) = (cell / panel.n_columns(), cell % panel.n_columns());
         let index = scale.indices(&panel.weights()[cell..=cell]).next().unwrap_or(MISSING);
-        let ink = if index == MISSING { style.theme.muted() } else { readable_on(palette[usize::from(index)]) };
+        let ink = if index == MISSING { style.theme.muted() } else { ink_on(palette[usize::from(index)]) };
         let middle = [corner[0] + (column as f32 + 0.5) * width, corner[1] + (row as f32 + 0.5) * height];
         cell_text(&mut sheet, text, middle, [width, height], ink);
     }
@@ -64,10 +65,4 @@ fn cell_text(sheet: &mut Sheet, text: &str, [x, y]: [f32; 2], [width, height]: [
         let at = [x, top + (line as f32 + 0.85) * size * 1.2 - size * 0.1];
         sheet.text(fit(text, width / size), at, 0.0, Anchor::Middle, size, ink);
     }
-}
-
-/// Black or white, whichever reads on a colour.
-fn readable_on(Rgb([red, green, blue]): Rgb) -> Rgb {
-    let light = 0.299 * f32::from(red) + 0.587 * f32::from(green) + 0.114 * f32::from(blue);
-    if light > 105.0 { Rgb([20, 24, 28]) } else { Rgb([255, 255, 255]) }
 }
