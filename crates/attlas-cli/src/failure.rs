@@ -127,7 +127,7 @@ impl From<attlas_model::Error> for Failure {
     fn from(error: attlas_model::Error) -> Failure {
         use attlas_model::Error;
         let hint = match &error {
-            Error::NoTokenizer(_) => Some("--source-ids, --target-ids; --tokenizer"),
+            Error::NoTokenizer(_) => Some("`attlas record --source-ids … --target-ids …` takes ids; --tokenizer names a tokenizer"),
             Error::Adapter { .. } => Some("--model BASE --adapter DIR"),
             Error::UnknownFamily { .. } => Some("maps computed elsewhere can be brought with `attlas import MAPS.npz`"),
             _ => None,
