@@ -44,7 +44,10 @@ fn a_crossing_is_said_with_its_words_and_each_sentence_has_a_number() {
     assert!(caption.contains("encoder"), "{caption}");
     let mut lines = sentences.lines();
     assert_eq!(lines.next(), Some(APPLE), "the text comes first");
-    assert!(lines.next().is_some_and(|line| line.contains("rouge") && line.ends_with('.')), "and what became of it: {text}");
+    assert!(
+        lines.next().is_some_and(|line| line.contains("rouge") && line.ends_with('.')),
+        "and what became of it: {text}"
+    );
     assert!(lines.all(|line| line.contains(|sign: char| sign.is_ascii_digit())), "{sentences}");
 }
 

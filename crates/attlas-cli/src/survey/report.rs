@@ -52,12 +52,7 @@ fn title_of(row: &ScoreRow) -> Option<&'static str> {
 }
 
 /// A line of the heads that are named for one thing, if there are any.
-fn print_named(
-    title: &str,
-    titles: usize,
-    mut rows: Vec<&ScoreRow>,
-    terminal: &mut Terminal,
-) -> Result<(), Failure> {
+fn print_named(title: &str, titles: usize, mut rows: Vec<&ScoreRow>, terminal: &mut Terminal) -> Result<(), Failure> {
     let Some(first) = rows.first() else { return Ok(()) };
     let (kind, threshold) = (first.kind, first.threshold.unwrap_or_default());
     rows.sort_by(|a, b| b.score.unwrap_or_default().total_cmp(&a.score.unwrap_or_default()));

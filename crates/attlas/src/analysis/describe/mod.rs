@@ -122,7 +122,9 @@ impl OfKind<'_> {
             let about = |one: &Sentence| (one.layer, one.head, one.measure);
             classes.as_ref().is_none_or(|(_, classes)| about(classes) != about(one))
         };
-        sentences.extend([heads::local(self), targets::copies(self), targets::sink(self)].into_iter().flatten().filter(is_news));
+        sentences.extend(
+            [heads::local(self), targets::copies(self), targets::sink(self)].into_iter().flatten().filter(is_news),
+        );
         sentences.extend(classes);
         sentences.extend(heads::recency(self));
         sentences.extend(targets::end(self));

@@ -1,8 +1,8 @@
 //! What draws the most: a sink, the end token, earlier copies of a token.
 
 use super::{MIN_SCORES, Number, OfKind, Rank, Ranked, percent, quoted};
-use crate::analysis::{Measure, Score, is_separator};
 use crate::HeadId;
+use crate::analysis::{Measure, Score, is_separator};
 use crate::printable::counted;
 
 /// The mean weight on the end token that is worth a sentence, as for a sink.
@@ -127,9 +127,9 @@ mod tests {
         let said = said(&recording);
         let sentence = about(&said, "sink").expect("the sink is named");
         assert!(
-            sentence
-                .text
-                .contains("L0H0 puts 40 % of its weight on “␛]0;x”, token 0, on average (queries that see one key only left out;"),
+            sentence.text.contains(
+                "L0H0 puts 40 % of its weight on “␛]0;x”, token 0, on average (queries that see one key only left out;"
+            ),
             "{}",
             sentence.text
         );

@@ -18,8 +18,7 @@ struct Words {
 }
 
 /// Says that words were looked for in other rows than those that are usually meant.
-const ROWS_READ: &str =
-    ", in the rows that read a word, since the recording does not say which word each row predicts";
+const ROWS_READ: &str = ", in the rows that read a word, since the recording does not say which word each row predicts";
 
 /// What the head that agrees best both ways says of the words, where one is named for that.
 pub(super) fn sentences(of: &OfKind<'_>) -> Result<Vec<Ranked>, Error> {
@@ -64,13 +63,7 @@ fn agreeing(agreement: &Score) -> Option<(String, String)> {
 }
 
 /// That no head is good enough to read the order of words from, or that there are too few words.
-fn disagreement(
-    of: &OfKind<'_>,
-    measure: &Measure,
-    head: HeadId,
-    agreement: &Score,
-    rows: &str,
-) -> Option<Ranked> {
+fn disagreement(of: &OfKind<'_>, measure: &Measure, head: HeadId, agreement: &Score, rows: &str) -> Option<Ranked> {
     let (agree, at_random) = agreeing(agreement)?;
     let text = if agreement.n < MIN_SCORES {
         format!(
@@ -281,7 +274,10 @@ mod tests {
         recording.layers = recording_of(Kind::Cross, [0.5, 0.1, 0.1, 0.1, 0.1, 0.1].repeat(6), 6, 6).layers;
         let said = said(&recording);
         let text = &about(&said, "agreement").expect("it was measured").text;
-        assert!(text.contains("the best, L0H0, agrees for 1 of 6 target words (words at random: about 1 of 6)"), "{text}");
+        assert!(
+            text.contains("the best, L0H0, agrees for 1 of 6 target words (words at random: about 1 of 6)"),
+            "{text}"
+        );
         assert_eq!(about(&said, "monotone"), None);
     }
 
