@@ -17,6 +17,11 @@ export function placeOf({ kind, layer, head }: Sentence, atlas: Atlas): Partial<
   return head === null || head >= there.n_heads ? { kind, layer } : { kind, layer, head };
 }
 
+/** "In words"; of several texts, of which one: the marks of the heads are of all of them. */
+export function headingOf({ items, description }: Atlas): string {
+  return items.length > 1 && description !== undefined ? `In words, text ${description.item} alone` : "In words";
+}
+
 export class DescriptionPanel {
   readonly element = el("details", { class: "description", open: true });
   private atlas: Atlas;
@@ -30,7 +35,7 @@ export class DescriptionPanel {
     const more = el("details", {}, el("summary", {}, rest.length === 1 ? "one more" : `${rest.length} more`), this.list(rest));
     more.hidden = rest.length === 0;
     this.element.append(
-      el("summary", {}, "In words"),
+      el("summary", {}, headingOf(atlas)),
       this.list(seen),
       more,
       el("p", { class: "caption" }, atlas.description?.caption ?? ""),

@@ -102,7 +102,7 @@ export class Overview {
       place.button.classList.toggle("remarked", standouts.some((one) => !one.usual));
       paintThumbnail(place.canvas, thumbnail, state, state.range === "own" ? thumbnail.top : shared);
     }
-    this.caption.textContent = [captionOf(state, shared), dotNote(this.model.source.standouts, state.kind)].join(" ").trim();
+    this.caption.textContent = [captionOf(state, shared), dotNote(this.model.source.standouts, state.kind, this.model.source.items.length)].join(" ").trim();
   }
 
   private moveByKey(event: KeyboardEvent): void {

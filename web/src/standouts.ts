@@ -14,14 +14,22 @@ export function scoreDetail({ says, interval, n, over }: Standout): string {
   return `${says}${range}, over ${n} ${over}`;
 }
 
+/** "5 texts together": what the scores of a page of several texts are of, whichever is shown; empty for one text alone. */
+export function textsTogether(n_texts: number): string {
+  return n_texts > 1 ? `${n_texts} texts together` : "";
+}
+
 /** What the dots of the overview mean, and what more than half of a kind's heads do, said once; empty when nothing stands out. */
-export function dotNote(standouts: Standout[], kind: Kind): string {
+export function dotNote(standouts: Standout[], kind: Kind, n_texts: number): string {
   const ofKind = standouts.filter((one) => one.kind === kind);
   const counts = new Map<string, number>();
   for (const { title } of ofKind.filter((one) => one.usual)) counts.set(title, (counts.get(title) ?? 0) + 1);
   const usual = [...counts].map(([title, n_heads]) => `${title}, ${n_heads} heads`);
   const notes = [];
-  if (ofKind.some((one) => !one.usual)) notes.push("A dot marks a head that stands out.");
+  if (ofKind.some((one) => !one.usual)) {
+    const together = textsTogether(n_texts);
+    notes.push(`A dot marks a head that stands out${together === "" ? "" : ` in ${together}`}.`);
+  }
   if (usual.length > 0) notes.push(`No dot for what more than half of these heads do: ${usual.join("; ")}.`);
   return notes.join(" ");
 }

@@ -3,10 +3,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Atlas, Sentence } from "../src/data.ts";
-import { placeOf } from "../src/description.ts";
+import { headingOf, placeOf } from "../src/description.ts";
 
 const ATLAS = { layers: [{ kind: "cross", index: 2, n_heads: 8 }] } as unknown as Atlas;
 const SENTENCE: Sentence = { text: "L2H4 puts 41 % on the end token.", kind: "cross", layer: 2, head: 4 };
+
+test("of several texts it is said which one the sentences are about", () => {
+  const description = { item: 1, sentences: [], caption: "" };
+  const of = (n: number): string => headingOf({ items: Array(n).fill({}), description } as unknown as Atlas);
+  assert.equal(of(5), "In words, text 1 alone");
+  assert.equal(of(1), "In words");
+});
 
 test("a sentence opens the head, the layer or the kind that it is about", () => {
   assert.deepEqual(placeOf(SENTENCE, ATLAS), { kind: "cross", layer: 2, head: 4 });

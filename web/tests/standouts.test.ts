@@ -34,7 +34,8 @@ test("a finding says how sure it is and of how much text", () => {
 test("what most heads do is said once", () => {
   const standouts = [PREVIOUS, BROAD, { ...BROAD, head: 4 }, { ...BROAD, kind: "cross" as const }];
   const note = "A dot marks a head that stands out. No dot for what more than half of these heads do: broad, 2 heads.";
-  assert.equal(dotNote(standouts, "encoder"), note);
-  assert.equal(dotNote([PREVIOUS], "encoder"), "A dot marks a head that stands out.");
-  assert.equal(dotNote(standouts, "decoder"), "");
+  assert.equal(dotNote(standouts, "encoder", 1), note);
+  assert.equal(dotNote([PREVIOUS], "encoder", 1), "A dot marks a head that stands out.");
+  assert.equal(dotNote(standouts, "decoder", 1), "");
+  assert.equal(dotNote([PREVIOUS], "encoder", 5), "A dot marks a head that stands out in 5 texts together.");
 });

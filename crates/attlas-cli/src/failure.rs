@@ -127,7 +127,9 @@ impl From<attlas_model::Error> for Failure {
     fn from(error: attlas_model::Error) -> Failure {
         use attlas_model::Error;
         let hint = match &error {
-            Error::NoTokenizer(_) => Some("--source-ids, --target-ids; --tokenizer"),
+            Error::NoTokenizer(_) => {
+                Some("`attlas record --source-ids … --target-ids …` takes ids; --tokenizer names a tokenizer")
+            }
             Error::Adapter { .. } => Some("--model BASE --adapter DIR"),
             Error::UnknownFamily { .. } => Some("maps computed elsewhere can be brought with `attlas import MAPS.npz`"),
             _ => None,
@@ -179,5 +181,16 @@ impl From<attlas_viewer::Error> for Failure {
             Error::Recording(error) => return Failure::from(error),
         };
         Failure::Limit(with_hint(&error, Some(hint)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_without_a_tokenizer_is_advised_with_the_command_that_takes_ids() {
+        let failure = Failure::from(attlas_model::Error::NoTokenizer("tiny".into()));
+        assert!(failure.to_string().contains("`attlas record --source-ids"), "{failure}");
     }
 }

@@ -11,6 +11,8 @@ use crate::terminal::{Terminal, printable, width, wrapped};
 
 /// Heads named in a line of the table.
 const MAX_HEADS: usize = 4;
+/// Columns for the titles of a table at least.
+const MIN_TITLE: usize = 18;
 
 /// Measures the heads on one text of a recording, or on all together. Target words that a dictionary translates are held
 /// against it.
@@ -42,12 +44,13 @@ pub fn print_standouts(
     terminal: &mut Terminal,
 ) -> Result<(), Failure> {
     let groups: Vec<&[Standout]> = found.chunk_by(|a, b| (a.kind, a.measure) == (b.kind, b.measure)).collect();
+    let titles = titles_width(found.iter().map(Standout::title));
     writeln!(terminal)?;
     if groups.is_empty() {
         let texts = if item.is_some() || recording.items.len() == 1 { "this text" } else { "these texts" };
         writeln!(terminal, "No head stands out over its baseline on {texts}.")?;
     } else {
-        let line = format!("{:<8}{:<19}baseline threshold heads and their scores", "kind", "what stands out");
+        let line = format!("{:<8}{:<titles$}baseline threshold heads and their scores", "kind", "what stands out");
         writeln!(terminal, "{}", terminal.bold(&line))?;
     }
     let mut last = None;
@@ -55,7 +58,7 @@ pub fn print_standouts(
         let kind = if last == Some(group[0].kind) { "" } else { group[0].kind.name() };
         last = Some(group[0].kind);
         let (baseline, threshold) = (baseline(group), number(group[0].measure.threshold));
-        let head = format!("{kind:<8}{:<19}{baseline:<9}{threshold:<10}", group[0].title());
+        let head = format!("{kind:<8}{:<titles$}{baseline:<9}{threshold:<10}", group[0].title());
         let room = terminal.width.saturating_sub(width(&head)).max(20);
         writeln!(terminal, "{head}{}", heads(group, room))?;
     }
@@ -73,6 +76,11 @@ pub fn print_standouts(
         }
     }
     Ok(())
+}
+
+/// Columns that the titles take, with a space after the longest.
+pub fn titles_width<'a>(titles: impl IntoIterator<Item = &'a str>) -> usize {
+    titles.into_iter().map(width).fold(MIN_TITLE, usize::max) + 1
 }
 
 /// How much text the scores are about: `Measured on these 3 texts together (encoder up to 8 × 8 tokens; --text N: one alone)`.
@@ -163,4 +171,17 @@ fn definition(measure: &Measure) -> Vec<(&'static str, String)> {
 /// A number of a table, or a dash.
 pub fn number(value: Option<f64>) -> String {
     value.map_or("–".to_owned(), |value| format!("{value:.2}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_column_of_titles_is_wider_than_the_longest_title() {
+        for title in MEASURES.map(|measure| measure.title) {
+            assert!(titles_width([title]) > width(title), "{title}");
+        }
+        assert_eq!(titles_width(["copies of what comes", "sink"]), 21);
+    }
 }

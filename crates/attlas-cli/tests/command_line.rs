@@ -56,6 +56,19 @@ fn a_head_to_knock_out_that_is_not_there_or_not_the_only_one_is_refused_with_wha
 }
 
 #[test]
+fn a_page_is_not_written_under_the_name_of_another_kind_of_file() {
+    let folder = folder();
+    for name in ["run.safetensors", "pairs.tsv", "a.svg", "page"] {
+        fs::write(folder.path().join(name), "kept").expect("a file");
+        let run = Command::new(["A red apple.", "-o", name]).in_folder(&folder).run();
+        let message = run.fails(2);
+        assert!(message.contains("`attlas record`") && message.contains("`attlas draw`"), "{message}");
+        assert_eq!(fs::read_to_string(folder.path().join(name)).expect("a file"), "kept");
+    }
+    Command::new(["Hi.", "-o", "PAGE.HTM"]).in_folder(&folder).run().succeeds();
+}
+
+#[test]
 fn both_axes_of_the_terminal_map_carry_their_tokens() {
     let run = Command::new(["The cat sat on the mat.", "--no-page"]).run();
     run.succeeds();

@@ -42,7 +42,23 @@ fn a_crossing_is_said_with_its_words_and_each_sentence_has_a_number() {
     assert!(text.contains("Attention is where a head looks, not why"), "{text}");
     let (sentences, caption) = text.split_once("\nMeasured on this text alone").expect("what it was measured on");
     assert!(caption.contains("encoder"), "{caption}");
-    assert!(sentences.lines().all(|line| line.contains(|sign: char| sign.is_ascii_digit())), "{sentences}");
+    let mut lines = sentences.lines();
+    assert_eq!(lines.next(), Some(APPLE), "the text comes first");
+    assert!(
+        lines.next().is_some_and(|line| line.contains("rouge") && line.ends_with('.')),
+        "and what became of it: {text}"
+    );
+    assert!(lines.all(|line| line.contains(|sign: char| sign.is_ascii_digit())), "{sentences}");
+}
+
+#[test]
+fn a_head_that_is_knocked_out_and_a_word_that_is_not_known_are_said() {
+    let run = Command::new(["describe", APPLE, "--knock-out", "cross:L2H4"]).run();
+    run.succeeds();
+    assert!(run.stderr.contains("L2H4 of cross-attention was knocked out"), "{}", run.stderr);
+    let run = Command::new(["describe", "She saw a 猫 there."]).run();
+    run.succeeds();
+    assert!(run.stderr.contains("unknown"), "{}", run.stderr);
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::io::Write;
 use attlas::analysis::Annotations;
 use attlas::analysis::describe::{CAPTION, Sentence, describe};
 use attlas::recording::complaint;
-use attlas::{Error, Kind};
+use attlas::{Error, Item, Kind};
 use clap::Args;
 
 use crate::checks;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{RawText, RunArguments, parse_kind, pick_kind, recording_of};
+use crate::inputs::{RawText, RunArguments, parse_kind, pick_kind, run_of};
 use crate::measures::{heads_of, measured_on};
 use crate::terminal::{Terminal, print_json, printable, wrapped};
 
@@ -42,24 +42,27 @@ pub struct DescribeArguments {
 
 /// Says what the heads do with a text.
 pub fn run(arguments: &DescribeArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let recording = recording_of(&arguments.input, &arguments.run)?;
+    let run = run_of(&arguments.input, &arguments.run)?;
+    let recording = &run.recording;
     let (item, n_items) = (arguments.item, recording.items.len());
     if item >= n_items {
         return Err(Error::NoItem { item, n_items }.into());
     }
     if arguments.kind.is_some() {
-        pick_kind(&recording, arguments.kind)?;
+        pick_kind(recording, arguments.kind)?;
     }
     let complaint = complaint(&recording.check()?);
-    let mut heads = heads_of(&recording, Some(item), &Annotations::NONE)?;
+    run.say_notes();
+    let mut heads = heads_of(recording, Some(item), &Annotations::NONE)?;
     heads.retain(|head| arguments.kind.is_none_or(|kind| head.kind == kind));
-    let sentences = describe(&recording, item, &heads)?;
+    let sentences = describe(recording, item, &heads)?;
     if arguments.json {
         print_json(&sentences, terminal)?;
         return Ok(checks::outcome(complaint.as_deref()));
     }
+    print_texts(&recording.items[item], run.outputs.get(item), terminal)?;
     print_sentences(&sentences, terminal)?;
-    for line in wrapped(&format!("{}. {CAPTION}", measured_on(&recording, Some(item))), terminal.width) {
+    for line in wrapped(&format!("{}. {CAPTION}", measured_on(recording, Some(item))), terminal.width) {
         writeln!(terminal, "{}", terminal.dim(&line))?;
     }
     if let Some(complaint) = &complaint {
@@ -68,6 +71,17 @@ pub fn run(arguments: &DescribeArguments, terminal: &mut Terminal) -> Result<Out
         }
     }
     Ok(checks::outcome(complaint.as_deref()))
+}
+
+/// Prints the text that is described, as far as it is known, and what the model wrote or was given for it.
+fn print_texts(item: &Item, output: Option<&String>, terminal: &mut Terminal) -> Result<(), Failure> {
+    let texts = [&item.source.text, output.unwrap_or(&item.target.text)];
+    for text in texts.into_iter().filter(|text| !text.is_empty()) {
+        for line in wrapped(&printable(text), terminal.width) {
+            writeln!(terminal, "{}", terminal.bold(&line))?;
+        }
+    }
+    Ok(())
 }
 
 /// Prints each sentence on lines of its own; all but the first of them are set in.

@@ -18,7 +18,7 @@ use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{
     RunArguments, TextRun, Texts, check_output, model_files, names_recording, parse_head, parse_kind, pick_kind,
-    pick_layer, read_text, recording_of, run_texts,
+    pick_layer, read_text, run_of, run_texts,
 };
 use crate::measures::{heads_of, print_standouts};
 use crate::terminal::{Terminal, draw_heatmap, printable, remark, wrapped};
@@ -74,10 +74,10 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     if !arguments.no_page {
         let model = model_files(&arguments.run.model);
         check_output(&arguments.output, [Path::new(raw)].into_iter().chain(model.iter().map(PathBuf::as_path)))?;
+        refuse_no_page(&arguments.output)?;
     }
     let (run, title) = if names_recording(raw) {
-        let recording = recording_of(raw, &arguments.run)?;
-        (TextRun { recording, outputs: Vec::new(), hints: Vec::new(), aligns: None }, None)
+        (run_of(raw, &arguments.run)?, None)
     } else {
         let text = read_text(raw, "TEXT")?;
         let texts = Texts { sources: vec![text.clone()], targets: arguments.run.target_texts()? };
@@ -113,6 +113,20 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         }
     }
     Ok(checks::outcome(complaint.as_deref()))
+}
+
+/// Refuses a name that is no page's: a file of another kind would be lost under it, and no browser would open it.
+fn refuse_no_page(output: &Path) -> Result<(), Failure> {
+    let is_page =
+        output.extension().is_some_and(|end| ["html", "htm"].iter().any(|page| end.eq_ignore_ascii_case(page)));
+    if is_page {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "-o {}: a page is written, and its name ends in .html or .htm; `attlas record` writes a recording (.safetensors), and \
+         `attlas draw` pictures (.svg, .pdf, .png)",
+        output.display()
+    )))
 }
 
 fn print_map(recording: &Recording, arguments: &ShowArguments, terminal: &mut Terminal) -> Result<(), Failure> {

@@ -182,6 +182,13 @@ pub struct TextRun {
     pub aligns: Option<HeadId>,
 }
 
+/// A recording that was opened: nothing was run.
+impl From<Recording> for TextRun {
+    fn from(recording: Recording) -> TextRun {
+        TextRun { recording, outputs: Vec::new(), hints: Vec::new(), aligns: None }
+    }
+}
+
 impl TextRun {
     /// Says on standard error what a reader of the recording must know.
     pub fn say_notes(&self) {

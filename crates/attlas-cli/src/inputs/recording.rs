@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use attlas::{Head, Kind, Recording};
 
-use super::{RunArguments, Texts, ends_as_text, is_image_name, is_sound_name, read_text, run_texts};
+use super::{RunArguments, TextRun, Texts, ends_as_text, is_image_name, is_sound_name, read_text, run_texts};
 use crate::failure::Failure;
 
 /// What `RECORDING | TEXT` on the command line is.
@@ -38,17 +38,22 @@ pub fn names_recording(raw: &OsStr) -> bool {
 
 /// The recording: opened, or made by running the model on the text.
 pub fn recording_of(raw: &OsStr, options: &RunArguments) -> Result<Recording, Failure> {
+    Ok(run_of(raw, options)?.recording)
+}
+
+/// The recording, with what else came of running the model: nothing, where it was opened.
+pub fn run_of(raw: &OsStr, options: &RunArguments) -> Result<TextRun, Failure> {
     match Material::read(raw)? {
         Material::Text(text) => {
             let texts = Texts { sources: vec![text], targets: options.target_texts()? };
-            Ok(run_texts(&texts, options)?.recording)
+            run_texts(&texts, options)
         }
         Material::Recording(path) => match options.first_given() {
             Some(option) => Err(Failure::Usage(format!(
                 "{option} is for running a model on a text, but {} is a recording",
                 path.display()
             ))),
-            None => Ok(Recording::open(&path)?),
+            None => Ok(TextRun::from(Recording::open(&path)?)),
         },
     }
 }

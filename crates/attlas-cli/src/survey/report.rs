@@ -3,12 +3,13 @@
 use std::io::Write;
 
 use attlas::Kind;
-use attlas::analysis::{MEASURES, ScoreRow};
+use attlas::analysis::{MEASURES, Measure, ScoreRow};
 use attlas::survey::{FEW_SHARDS, N_SHARDS, Resamples};
 
 use super::SurveyFile;
 use super::parquet_file::{rows_of, score_row};
 use crate::failure::Failure;
+use crate::measures::titles_width;
 use crate::terminal::{Terminal, printable, width, wrapped};
 use crate::words::counted;
 
@@ -25,10 +26,13 @@ pub fn print_survey(file: &SurveyFile, resamples: &Resamples, terminal: &mut Ter
     let name = printable(&file.about.model.name);
     writeln!(terminal, "{name} on {} in {} of {N_SHARDS} shards", counted(n_texts, "text"), survey.n_shards())?;
     let named = rows.iter().any(|row| row.named);
+    let titles = titles_width(rows.iter().filter(|row| row.named).filter_map(title_of));
     match named {
         true => {
-            let line =
-                format!("{:<8}{:<20}baseline threshold heads, scores and 95 % intervals", "kind", "what stands out");
+            let line = format!(
+                "{:<8}{:<titles$}baseline threshold heads, scores and 95 % intervals",
+                "kind", "what stands out"
+            );
             writeln!(terminal, "{}", terminal.bold(&line))?;
         }
         false => writeln!(terminal, "No head stands out over its baseline on this corpus.")?,
@@ -36,20 +40,25 @@ pub fn print_survey(file: &SurveyFile, resamples: &Resamples, terminal: &mut Ter
     for kind in Kind::ALL {
         for measure in &MEASURES {
             let of = |row: &&ScoreRow| row.named && row.kind == kind && row.measure == measure.name;
-            print_named(measure.title_for(kind), rows.iter().filter(of).collect(), terminal)?;
+            print_named(measure.title_for(kind), titles, rows.iter().filter(of).collect(), terminal)?;
         }
     }
     print_notes(file, terminal)
 }
 
+/// What a head of this row is said to do.
+fn title_of(row: &ScoreRow) -> Option<&'static str> {
+    Some(Measure::named(&row.measure)?.title_for(row.kind))
+}
+
 /// A line of the heads that are named for one thing, if there are any.
-fn print_named(title: &str, mut rows: Vec<&ScoreRow>, terminal: &mut Terminal) -> Result<(), Failure> {
+fn print_named(title: &str, titles: usize, mut rows: Vec<&ScoreRow>, terminal: &mut Terminal) -> Result<(), Failure> {
     let Some(first) = rows.first() else { return Ok(()) };
     let (kind, threshold) = (first.kind, first.threshold.unwrap_or_default());
     rows.sort_by(|a, b| b.score.unwrap_or_default().total_cmp(&a.score.unwrap_or_default()));
     let baseline = rows.iter().filter_map(|row| row.baseline).reduce(f64::max);
     let baseline = baseline.map_or("–".to_owned(), |baseline| format!("{baseline:.2}"));
-    let begin = format!("{:<8}{title:<20}{baseline:<9}{threshold:<10.2}", kind.name());
+    let begin = format!("{:<8}{title:<titles$}{baseline:<9}{threshold:<10.2}", kind.name());
     writeln!(terminal, "{begin}{}", heads(&rows, terminal.width.saturating_sub(width(&begin)).max(24)))?;
     Ok(())
 }

@@ -1,14 +1,10 @@
 //! What the heads of a kind are: how many stand out and for what, how many stay near, how many look at what is new.
 
-use super::{Number, OfKind, Rank, Ranked, percent};
+use super::targets::on_its_sink;
+use super::{MIN_SCORES, Number, OfKind, Rank, Ranked, percent};
 use crate::Kind;
 use crate::analysis::{HeadClass, HeadSums, Measure, Standout, classes as classes_of};
 use crate::printable::counted;
-
-/// Classes named in a sentence at most.
-const MAX_CLASSES: usize = 4;
-/// Queries from which a head may be named: see [`Measure::names`].
-const MIN_QUERIES: u64 = 5;
 
 /// How many heads stand out, for what, and the strongest with its reason.
 pub(super) fn classes(of: &OfKind<'_>) -> Option<Ranked> {
@@ -18,19 +14,16 @@ pub(super) fn classes(of: &OfKind<'_>) -> Option<Ranked> {
     let mut numbers = vec![Number::count("heads that stand out", n_named), Number::count("heads", classes.len())];
     let Some(strongest) = strongest(&classes) else { return Some((Rank::Classes, nothing(of, numbers))) };
     let mix = mix(&classes);
-    let mut parts: Vec<String> = mix.iter().take(MAX_CLASSES).map(|(title, n)| format!("{n} {title}")).collect();
+    let parts: Vec<String> = mix.iter().map(|(title, n)| format!("{n} {title}")).collect();
     numbers.extend(mix.iter().map(|(title, n)| Number::count(format!("heads: {title}"), *n)));
-    let n_others: usize = mix.iter().skip(MAX_CLASSES).map(|(_, n)| n).sum();
-    if n_others > 0 {
-        parts.push(format!("{n_others} something else"));
-    }
+    let reason = on_its_sink(of, strongest.head, &strongest.score).unwrap_or_else(|| strongest.reason());
     let text = format!(
-        "{}: {n_named} of {} {} out ({}); most strongly {}.",
+        "{}: {n_named} of {} {} out (each counted once, by its narrowest name: {}); most strongly{} {reason}.",
         of.name(),
         counted(classes.len(), "head"),
         if n_named == 1 { "stands" } else { "stand" },
         parts.join(", "),
-        strongest.reason()
+        if is_plain(&strongest) { "" } else { ", narrow names before general ones," },
     );
     numbers.extend(Number::of(&strongest.score));
     Some((Rank::Classes, of.sentence(text, Some(strongest.head), strongest.measure.name, numbers)))
@@ -40,10 +33,10 @@ pub(super) fn classes(of: &OfKind<'_>) -> Option<Ranked> {
 fn nothing(of: &OfKind<'_>, mut numbers: Vec<Number>) -> super::Sentence {
     let n_queries = of.heads.iter().map(|head| head.n_queries).max().unwrap_or(0);
     let n_heads = of.heads.len();
-    let text = if n_queries < MIN_QUERIES {
+    let text = if n_queries < MIN_SCORES {
         numbers.push(Number::new("queries", n_queries as f64));
         let (of_them, queries) = (counted(n_heads, "head"), if n_queries == 1 { "query is" } else { "queries are" });
-        format!("{}: {n_queries} {queries} too few to name any of {of_them}; it takes {MIN_QUERIES}.", of.name())
+        format!("{}: {n_queries} {queries} too few to name any of {of_them}; it takes {MIN_SCORES}.", of.name())
     } else {
         format!("{}: none of {} stands out over its baseline.", of.name(), counted(n_heads, "head"))
     };
@@ -53,11 +46,15 @@ fn nothing(of: &OfKind<'_>, mut numbers: Vec<Number>) -> super::Sentence {
 /// The standout with the largest part of what its baseline leaves: of narrow measures and few heads, if there is one.
 fn strongest(classes: &[HeadClass]) -> Option<Standout> {
     let first = classes.iter().filter_map(|class| class.named.first().copied());
-    let is_plain = |one: &Standout| one.measure.is_general || one.is_usual();
     first.reduce(|best, next| {
         let order = is_plain(&best).cmp(&is_plain(&next)).then(next.strength().total_cmp(&best.strength()));
         if order.is_gt() { next } else { best }
     })
+}
+
+/// Whether a name is general, or true of most heads.
+fn is_plain(one: &Standout) -> bool {
+    one.measure.is_general || one.is_usual()
 }
 
 /// How many heads are of each class, the most first.
@@ -96,7 +93,8 @@ pub(super) fn local(of: &OfKind<'_>) -> Option<Ranked> {
 /// How many decoder heads look at newer tokens than looking at all alike would, and how many at older ones.
 pub(super) fn recency(of: &OfKind<'_>) -> Option<Ranked> {
     let measure = Measure::named("recency").filter(|_| of.kind == Kind::Decoder)?;
-    let scores: Vec<_> = of.heads.iter().filter_map(|head| head.score(measure.name)).collect();
+    let scores: Vec<_> =
+        of.heads.iter().filter_map(|head| head.score(measure.name)).filter(|score| score.n >= MIN_SCORES).collect();
     let (first, n) = (scores.first()?, scores.len());
     let alike = first.baseline?;
     let mean = scores.iter().map(|score| score.value).sum::<f64>() / n as f64;
@@ -141,8 +139,8 @@ mod tests {
         let said = said(&recording);
         assert_eq!(
             said[0].text,
-            "Encoder: 2 of 2 heads stand out (1 broad, 1 previous token); most strongly L0H1: previous token, 0.90 of a query's \
-             weight; positions alone give 0.09."
+            "Encoder: 2 of 2 heads stand out (each counted once, by its narrowest name: 1 broad, 1 previous token); most strongly, narrow \
+             names before general ones, L0H1: previous token, 0.90 of a query's weight; positions alone give 0.09."
         );
         assert_eq!((said[0].layer, said[0].head, said[0].measure), (Some(0), Some(1), Some("previous")));
         let score = said[0].numbers.iter().find(|number| number.name == "score").expect("it has one");
@@ -172,6 +170,15 @@ mod tests {
                 said[0].text
             );
         }
+    }
+
+    #[test]
+    fn of_fewer_than_five_queries_no_sentence_says_what_heads_surely_do() {
+        let mut weights = vec![0.0; 16]; // [4, 4]
+        (0..4).for_each(|query| weights[query * 5] = 1.0);
+        let said = said(&recording(Kind::Decoder, weights, 4, 4));
+        assert!(said[0].text.ends_with("4 queries are too few to name any of 1 head; it takes 5."), "{}", said[0].text);
+        assert!(!said.iter().any(|one| one.text.contains("95 %")), "{said:#?}");
     }
 
     #[test]

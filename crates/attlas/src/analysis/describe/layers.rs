@@ -1,6 +1,6 @@
 //! How far the first and the last layer look, and whether that differs.
 
-use super::{Number, OfKind, Rank, Ranked};
+use super::{MIN_SCORES, Number, OfKind, Rank, Ranked};
 use crate::analysis::heads::MAX_WEIGHTS;
 use crate::analysis::{HeadSums, LayerProfile, Rows, Sample, Sums, distance as distance_of, layer_profiles};
 use crate::{Error, Kind, Recording};
@@ -18,7 +18,7 @@ pub(super) fn distance(of: &OfKind<'_>) -> Result<Option<Ranked>, Error> {
         Some((last, far, _)) => {
             numbers.push(Number::new(format!("layer {}", last.layer), far));
             let difference = difference(of, first, last)?;
-            let interval = difference.interval();
+            let interval = difference.interval().filter(|_| difference.n >= MIN_SCORES);
             let how = match interval {
                 Some((low, _)) if low > 0.0 => "further",
                 Some((_, high)) if high < 0.0 => "nearer",

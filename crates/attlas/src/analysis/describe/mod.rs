@@ -21,6 +21,9 @@ pub const CAPTION: &str = "Attention is where a head looks, not why the model an
 /// Sentences at most; the last is the one on what could not be measured.
 pub const MAX_SENTENCES: usize = 10;
 
+/// Rows, words or queries that a sentence rests on at least, as a name does: see [`Measure::names`].
+const MIN_SCORES: u64 = 5;
+
 /// Characters of a token that are quoted at most.
 const MAX_QUOTED: usize = 24;
 
@@ -119,10 +122,11 @@ impl OfKind<'_> {
             let about = |one: &Sentence| (one.layer, one.head, one.measure);
             classes.as_ref().is_none_or(|(_, classes)| about(classes) != about(one))
         };
-        sentences.extend([heads::local(self), targets::copies(self)].into_iter().flatten().filter(is_news));
+        sentences.extend(
+            [heads::local(self), targets::copies(self), targets::sink(self)].into_iter().flatten().filter(is_news),
+        );
         sentences.extend(classes);
         sentences.extend(heads::recency(self));
-        sentences.extend(targets::sink(self));
         sentences.extend(targets::end(self));
         sentences.extend(layers::distance(self)?);
         Ok(sentences)

@@ -1,13 +1,12 @@
 //! What draws the most: a sink, the end token, earlier copies of a token.
 
-use super::{Number, OfKind, Rank, Ranked, percent, quoted};
+use super::{MIN_SCORES, Number, OfKind, Rank, Ranked, percent, quoted};
+use crate::HeadId;
 use crate::analysis::{Measure, Score, is_separator};
 use crate::printable::counted;
 
 /// The mean weight on the end token that is worth a sentence, as for a sink.
 const MIN_END: f64 = 0.3;
-/// Scores that a sentence takes at least, as a name does.
-const MIN_SCORES: u64 = 5;
 
 /// The strongest sink, where a head is named for one.
 pub(super) fn sink(of: &OfKind<'_>) -> Option<Ranked> {
@@ -15,13 +14,10 @@ pub(super) fn sink(of: &OfKind<'_>) -> Option<Ranked> {
     let (head, score) = of.best(measure.name).filter(|(_, score)| measure.names(score))?;
     let place = measure.variants.iter().position(|variant| Some(*variant) == score.variant)?;
     let n_named = of.n_named(measure);
-    let token = of.key_tokens().get(place).map_or(String::new(), |token| format!("{}, ", quoted(&token.text)));
     let text = format!(
-        "{}: {head} puts {} of the weight that it could place elsewhere on {token}token {place} (looking at all alike would \
-         give {}); {n_named} of {} {} such a sink.",
+        "{}: {}; {n_named} of {} {} such a sink.",
         of.name(),
-        percent(score.value),
-        percent(score.baseline?),
+        on_its_sink(of, head, &score)?,
         counted(of.heads.len(), "head"),
         if n_named == 1 { "has" } else { "have" }
     );
@@ -29,6 +25,18 @@ pub(super) fn sink(of: &OfKind<'_>) -> Option<Ranked> {
     numbers.extend([Number::count("heads with a sink", n_named), Number::count("heads", of.heads.len())]);
     numbers.push(Number::count("token", place));
     Some((Rank::Sink, of.sentence(text, Some(head), measure.name, numbers)))
+}
+
+/// `L0H1 puts 45 % of its weight on “<s>”, token 0, on average (…)`.
+pub(super) fn on_its_sink(of: &OfKind<'_>, head: HeadId, score: &Score) -> Option<String> {
+    let place = Measure::named("sink")?.variants.iter().position(|variant| Some(*variant) == score.variant)?;
+    let token = of.key_tokens().get(place).map_or(String::new(), |token| format!("{}, ", quoted(&token.text)));
+    Some(format!(
+        "{head} puts {} of its weight on {token}token {place}, on average (queries that see one key only left out; looking at all \
+         alike would give {})",
+        percent(score.value),
+        percent(score.baseline?)
+    ))
 }
 
 /// The head that looks most at separators and end tokens, where it does so much and more than by chance.
@@ -119,9 +127,9 @@ mod tests {
         let said = said(&recording);
         let sentence = about(&said, "sink").expect("the sink is named");
         assert!(
-            sentence
-                .text
-                .starts_with("Decoder: L0H0 puts 40 % of the weight that it could place elsewhere on “␛]0;x”, token 0"),
+            sentence.text.contains(
+                "L0H0 puts 40 % of its weight on “␛]0;x”, token 0, on average (queries that see one key only left out;"
+            ),
             "{}",
             sentence.text
         );
@@ -135,7 +143,7 @@ mod tests {
         recording.items[0].target.tokens.clear();
         let said = said(&recording);
         let text = &about(&said, "sink").expect("the sink is named").text;
-        assert!(text.contains("place elsewhere on token 0 ("), "{text}");
+        assert!(text.contains("of its weight on token 0, on average ("), "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Cross-attention between words: whether it keeps their order, which cross, which nobody looks at.
 
-use super::{Number, OfKind, Rank, Ranked, listed, quoted};
+use super::{MIN_SCORES, Number, OfKind, Rank, Ranked, listed, quoted};
 use crate::analysis::{Measure, Score, WordLinks, word_links};
 use crate::{Error, HeadId, Kind, RowTokens, Tokens};
 
@@ -13,7 +13,12 @@ struct Words {
     targets: Vec<String>,
     sources: Vec<String>,
     links: WordLinks,
+    /// Which row of a word was looked at, where that is not the usual one.
+    rows: &'static str,
 }
+
+/// Says that words were looked for in other rows than those that are usually meant.
+const ROWS_READ: &str = ", in the rows that read a word, since the recording does not say which word each row predicts";
 
 /// What the head that agrees best both ways says of the words, where one is named for that.
 pub(super) fn sentences(of: &OfKind<'_>) -> Result<Vec<Ranked>, Error> {
@@ -21,15 +26,17 @@ pub(super) fn sentences(of: &OfKind<'_>) -> Result<Vec<Ranked>, Error> {
     let Some((measure, (head, agreement))) = measure.and_then(|measure| Some((measure, best(of)?))) else {
         return Ok(Vec::new());
     };
-    if !measure.names(&agreement) {
-        return Ok(disagreement(of, measure, head, &agreement).into_iter().collect());
-    }
     let map = of.recording.map(of.item, Kind::Cross, head.layer, head.head)?;
+    let rows = if RowTokens::Predicted.known(&map) == RowTokens::Predicted { "" } else { ROWS_READ };
+    if !measure.names(&agreement) {
+        return Ok(disagreement(of, measure, head, &agreement, rows).into_iter().collect());
+    }
     let words = Words {
         head,
         targets: names(RowTokens::Predicted.of(&map)),
         sources: names(map.key_tokens()),
         links: word_links(&map, RowTokens::Predicted),
+        rows,
     };
     Ok(order(of, &words, &agreement).into_iter().chain(shares(of, &words)).collect())
 }
@@ -47,16 +54,30 @@ fn best(of: &OfKind<'_>) -> Option<(HeadId, Score)> {
     best.map(|(head, score, _)| (head, score))
 }
 
-/// That no head is good enough to read the order of words from.
-fn disagreement(of: &OfKind<'_>, measure: &Measure, head: HeadId, agreement: &Score) -> Option<Ranked> {
-    let text = format!(
-        "{}: no head looks at words so that both directions agree, so word order is not read from it; the best, {head}, agrees for \
-         {:.0} of {} target words (words at random give {:.1}).",
-        of.name(),
-        agreement.value * agreement.n as f64,
-        agreement.n,
-        agreement.baseline? * agreement.n as f64
-    );
+/// For how many words the two directions agree, beside what words at random would give: `for 8 of 9 target words`, `words at
+/// random: about 1 of 9`.
+fn agreeing(agreement: &Score) -> Option<(String, String)> {
+    let n = agreement.n as f64;
+    let agree = format!("for {:.0} of {n} target words", agreement.value * n);
+    Some((agree, format!("words at random: about {:.0} of {n}", agreement.baseline? * n)))
+}
+
+/// That no head is good enough to read the order of words from, or that there are too few words.
+fn disagreement(of: &OfKind<'_>, measure: &Measure, head: HeadId, agreement: &Score, rows: &str) -> Option<Ranked> {
+    let (agree, at_random) = agreeing(agreement)?;
+    let text = if agreement.n < MIN_SCORES {
+        format!(
+            "{}: both directions of {head} agree {agree}{rows}, too few to name a head and to read word order from it (it takes \
+             {MIN_SCORES}).",
+            of.name()
+        )
+    } else {
+        format!(
+            "{}: no head's two directions agree surely enough to read word order from it; the best, {head}, agrees \
+             {agree} ({at_random}){rows}.",
+            of.name()
+        )
+    };
     Some((Rank::WordOrder, of.sentence(text, Some(head), measure.name, Number::of(agreement))))
 }
 
@@ -71,15 +92,17 @@ fn order(of: &OfKind<'_>, words: &Words, agreement: &Score) -> Option<Ranked> {
         1 => format!("; {} crosses", crossing[0]),
         _ => format!("; {} cross", listed(&crossing, MAX_WORDS)),
     };
+    let (agree, at_random) = agreeing(agreement)?;
+    let is_named = if monotone.names(&score) { "" } else { ", not enough to name the head for it" };
     let text = format!(
-        "{}: monotone for {} of {n} target words after the first in {}, the head whose two directions agree best (for {:.0} of {} \
-         words; words at random give {:.1}){which}.",
+        "{}: {} of {n} target words after the first do not cross an earlier one in {} (word order kept: {:.2}, at random \
+         {:.2}{is_named}), the head whose two directions agree best ({agree}; {at_random}){}{which}.",
         of.name(),
         n - n_crossing.min(n),
         words.head,
-        agreement.value * agreement.n as f64,
-        agreement.n,
-        agreement.baseline? * agreement.n as f64
+        score.value,
+        score.baseline?,
+        words.rows
     );
     let mut numbers = vec![
         Number::count("words in order", n - n_crossing.min(n)),
@@ -165,6 +188,7 @@ fn names(tokens: &Tokens) -> Vec<String> {
 mod tests {
     use super::super::Sentence;
     use super::super::tests::said;
+    use super::ROWS_READ;
     use crate::analysis::rows::tests::recording as recording_of;
     use crate::analysis::{RowTokens, measure, word_links};
     use crate::{Kind, Recording, Token, TokenRole};
@@ -176,6 +200,8 @@ mod tests {
         sources.iter().enumerate().for_each(|(row, (_, source))| weights[row * n_keys + source] = 0.9);
         let mut recording = recording_of(Kind::Cross, weights, n, n_keys);
         let item = &mut recording.items[0];
+        item.predicted = item.target.clone();
+        item.predicted.tokens.iter_mut().zip(sources).for_each(|(token, (text, _))| token.text = (*text).into());
         item.target.tokens.iter_mut().zip(sources).for_each(|(token, (text, _))| token.text = (*text).into());
         item.source.tokens.iter_mut().zip(words).for_each(|(token, text)| token.text = (*text).into());
         recording
@@ -194,8 +220,9 @@ mod tests {
         let said = said(&recording);
         assert_eq!(
             said[0].text,
-            "Cross-attention: monotone for 4 of 5 target words after the first in L0H0, the head whose two directions agree best (for 6 \
-             of 6 words; words at random give 1.0); “rouge” ← “red” crosses."
+            "Cross-attention: 4 of 5 target words after the first do not cross an earlier one in L0H0 (word order kept: 0.95, at random \
+             0.50), the head whose two directions agree best (for 6 of 6 target words; words at random: about 1 of 6); “rouge” ← \
+             “red” crosses."
         );
         assert_eq!((said[0].kind, said[0].layer, said[0].head), (Some(Kind::Cross), Some(0), Some(0)));
         // the numbers are those of the measures
@@ -204,9 +231,28 @@ mod tests {
         assert_eq!(Some(number("score")), head.score("monotone").map(|score| score.value));
         assert_eq!(Some(number("agreement")), head.score("agreement").map(|score| score.value));
         let map = recording.map(0, Kind::Cross, 0, 0).expect("the head exists");
-        let links: Vec<usize> = word_links(&map, RowTokens::Read).links().flatten().collect();
+        let links: Vec<usize> = word_links(&map, RowTokens::Predicted).links().flatten().collect();
         let crosses = |target: &usize| links[..*target].iter().any(|earlier| *earlier > links[*target]);
         assert_eq!(number("crossing words") as usize, (1..links.len()).filter(crosses).count());
+    }
+
+    #[test]
+    fn rows_whose_predicted_words_are_unknown_are_said_to_be_those_that_read() {
+        let mut recording = linked(&APPLE, &WORDS);
+        assert!(!said(&recording)[0].text.contains("rows that read"), "{}", said(&recording)[0].text);
+        recording.items[0].predicted.tokens.clear();
+        let text = &said(&recording)[0].text;
+        assert!(text.contains(ROWS_READ), "{text}");
+    }
+
+    #[test]
+    fn of_four_words_it_is_said_that_they_are_too_few() {
+        let recording = linked(&APPLE[..4], &WORDS[..5]);
+        assert_eq!(
+            said(&recording)[0].text,
+            "Cross-attention: both directions of L0H0 agree for 4 of 4 target words, too few to name a head and to read word order \
+             from it (it takes 5)."
+        );
     }
 
     #[test]
@@ -228,7 +274,10 @@ mod tests {
         recording.layers = recording_of(Kind::Cross, [0.5, 0.1, 0.1, 0.1, 0.1, 0.1].repeat(6), 6, 6).layers;
         let said = said(&recording);
         let text = &about(&said, "agreement").expect("it was measured").text;
-        assert!(text.contains("the best, L0H0, agrees for 1 of 6 target words (words at random give 1.0)"), "{text}");
+        assert!(
+            text.contains("the best, L0H0, agrees for 1 of 6 target words (words at random: about 1 of 6)"),
+            "{text}"
+        );
         assert_eq!(about(&said, "monotone"), None);
     }
 
@@ -239,12 +288,12 @@ mod tests {
         let words = ["she", "eats", "a", "red", "apple", ".", "</s>", "<pad>"];
         let mut recording = linked(&looks, &words);
         let item = &mut recording.items[0];
-        for tokens in [&mut item.source, &mut item.target] {
+        for tokens in [&mut item.source, &mut item.target, &mut item.predicted] {
             tokens.tokens[6] = Token { role: TokenRole::Special, ..Token::labelled("</s>") };
             tokens.tokens[7] = Token { role: TokenRole::Padding, ..Token::labelled("<pad>") };
         }
         let said = said(&recording);
-        assert!(said[0].text.contains("monotone for 4 of 5 target words after the first"), "{}", said[0].text);
+        assert!(said[0].text.contains("4 of 5 target words after the first do not cross"), "{}", said[0].text);
         assert!(!said.iter().any(|one| one.text.contains("<pad>")), "{said:#?}");
     }
 }
