@@ -110,6 +110,7 @@ fn expected(error: &clap::Error) -> String {
     if let Some(error) = source.downcast_ref::<ParseIntError>() {
         return match error.kind() {
             IntErrorKind::PosOverflow => "the number is too large".to_owned(),
+            IntErrorKind::Zero => "a whole number, 1 or larger, was expected".to_owned(),
             _ => "a whole number, 0 or larger, was expected".to_owned(),
         };
     }

@@ -229,7 +229,7 @@ fn evaluate_gives_the_probe_of_every_head_in_both_rows_the_best_first() {
     let head = heads.iter().find(|head| head["layer"] == 2 && head["head"] == 4 && head["rows"] == "predicted");
     assert_eq!(head.expect("it is there")["score"], 1.0);
     let run = Command::new(["evaluate", "--pairs", "pairs.tsv"]).in_folder(&folder).run();
-    assert!(run.succeeds().stdout.contains("and 12 heads that score less"), "{}", run.stdout);
+    assert!(run.succeeds().stdout.contains("and 12 more heads;"), "{}", run.stdout);
     assert!(run.stdout.lines().all(|line| line.chars().count() <= 80), "{}", run.stdout);
 }
 

@@ -41,7 +41,8 @@ pub struct CompareArguments {
     /// B, as A; without it, A is a text that --other-model runs, too, or that runs once more with --knock-out.
     #[arg(value_name = "B")]
     pub second: Option<RawText>,
-    /// The attention compared [default: every kind that both have].
+    /// The attention compared [default: every kind that both have; of the one head that --layer and --head draw cross, else
+    /// decoder, else encoder].
     #[arg(long, value_parser = parse_kind())]
     pub kind: Option<Kind>,
     /// Which head of B goes with a head of A.
@@ -282,28 +283,7 @@ fn print_comparison(
     let is_same = heads.iter().all(|head| head.divergence() == Some(0.0));
     let shown = if is_same { &[] } else { &heads[..heads.len().min(arguments.top)] };
     if !shown.is_empty() {
-        let line =
-            format!("{:<8}{:<8}{:<9}{:<18}{:<6}largest difference, A / B", "A", "B", "JSD", "95 % interval", "rows");
-        writeln!(terminal, "{}", terminal.bold(&line))?;
-    }
-    for head in shown {
-        let interval =
-            head.interval().map_or("–".to_owned(), |(low, high)| format!("{} – {}", digits(low), digits(high)));
-        let line = format!(
-            "{:<8}{:<8}{:<9}{}{:<6}",
-            head.first.to_string(),
-            head.second.to_string(),
-            head.divergence().map_or("–".to_owned(), digits),
-            pad(&interval, 18),
-            head.sums.n
-        );
-        let room = terminal.width.saturating_sub(width(&line)).max(20);
-        let largest = match (head.divergence(), head.largest) {
-            (None, _) => "a row has no weights".to_owned(),
-            (_, None) => "none".to_owned(),
-            (_, Some(largest)) => in_words(&largest, comparison, recordings),
-        };
-        writeln!(terminal, "{line}{}", clip(&printable(&largest), room))?;
+        print_heads(shown, comparison, recordings, terminal)?;
     }
     for line in closing(comparison, shown.len()).iter().flat_map(|line| wrapped(line, cells)) {
         writeln!(terminal, "{}", terminal.dim(&line))?;
@@ -311,36 +291,56 @@ fn print_comparison(
     Ok(())
 }
 
+/// A line for each head: columns as wide as what stands in them, of the last as much as there is room for.
+fn print_heads(
+    heads: &[&ComparedHead],
+    comparison: &Comparison,
+    recordings: [&Recording; 2],
+    terminal: &mut Terminal,
+) -> Result<(), Failure> {
+    let cells = |head: &&ComparedHead| {
+        let interval =
+            head.interval().map_or("–".to_owned(), |(low, high)| format!("{} – {}", digits(low), digits(high)));
+        let largest = match (head.divergence(), head.largest) {
+            (None, _) => "a row has no weights".to_owned(),
+            (_, None) => "none".to_owned(),
+            (_, Some(largest)) => in_words(&largest, comparison, recordings),
+        };
+        let divergence = head.divergence().map_or("–".to_owned(), digits);
+        let rows = head.sums.n.to_string();
+        [head.first.to_string(), head.second.to_string(), divergence, interval, rows, printable(&largest)]
+    };
+    let headings = ["A", "B", "JSD", "95 % interval", "rows", "largest difference: A / B"].map(str::to_owned);
+    let lines: Vec<[String; 6]> = [headings].into_iter().chain(heads.iter().map(cells)).collect();
+    for (place, [columns @ .., largest]) in lines.iter().enumerate() {
+        let widest = |column: usize| lines.iter().map(|line| width(&line[column])).max().unwrap_or(0);
+        let padded = columns.iter().enumerate().map(|(column, cell)| pad(cell, widest(column)) + "  ");
+        let line: String = padded.collect();
+        let room = terminal.width.saturating_sub(width(&line)).max(20);
+        let line = line + &clip(largest, room);
+        writeln!(terminal, "{}", if place == 0 { terminal.bold(&line) } else { line })?;
+    }
+    Ok(())
+}
+
 /// What stands below the table.
 fn closing(comparison: &Comparison, n_shown: usize) -> Vec<String> {
-    let known: Vec<f64> = comparison.heads.iter().filter_map(ComparedHead::divergence).collect();
     let mut lines = Vec::new();
     let n_more = comparison.heads.len() - n_shown;
     if n_more > 0 && n_shown > 0 {
         lines.push(format!("and {} that differ less (--top N)", counted(n_more, "head")));
     }
-    let n_same = known.iter().filter(|divergence| **divergence == 0.0).count();
-    let baseline = comparison.baseline_in_words().map_or(String::new(), |baseline| format!("; {baseline}"));
-    if n_same > 0 && n_same == comparison.heads.len() {
-        lines.push(format!("the same weights in A and B, in {}{baseline}", counted(n_same, "head")));
-    } else if let Some(little) = comparison.little() {
-        let n_little = known.iter().filter(|divergence| **divergence < little).count();
-        let of = counted(known.len(), "head");
-        lines.push(format!(
-            "{n_little} of {of} changed little, by less than {}, a tenth of what heads differ by{baseline}",
-            digits(little)
-        ));
-    }
+    lines.extend(comparison.changed_little());
     lines
 }
 
-/// `"it" → "animal" 0.91 / 0.12`
+/// `0.91 / 0.12 "it" → "animal"`: what is cut where there is no room is the end of a token, and no weight.
 fn in_words(largest: &CellDifference, comparison: &Comparison, recordings: [&Recording; 2]) -> String {
     let [query, key] = tokens(largest, comparison, recordings);
     let name =
         |token: Option<&Token>, place: usize| token.map_or(place.to_string(), |token| format!("\"{}\"", token.text));
     let [a, b] = largest.weights;
-    format!("{} → {} {a:.2} / {b:.2}", name(query, largest.queries.0), name(key, largest.keys.0))
+    format!("{a:.2} / {b:.2} {} → {}", name(query, largest.queries.0), name(key, largest.keys.0))
 }
 
 /// The tokens of a query and key of A, where it has tokens.

@@ -112,6 +112,7 @@ pub fn run(arguments: &ReceivedArguments, terminal: &mut Terminal) -> Result<Out
         check_output(output, [Path::new(&arguments.material)].into_iter().chain(model.iter().map(PathBuf::as_path)))?;
     }
     let recording = recording_of(&arguments.material, &arguments.run)?;
+    recording.provenance.remarks().iter().for_each(|text| remark(text));
     let kind = pick_kind(&recording, arguments.kind)?;
     let items = match (arguments.item, &arguments.output) {
         (Some(item), _) => item..item.saturating_add(1),
@@ -120,6 +121,7 @@ pub fn run(arguments: &ReceivedArguments, terminal: &mut Terminal) -> Result<Out
     };
     let texts =
         items.map(|item| measured(&recording, kind, item, arguments)).collect::<Result<Vec<OfText<'_>>, _>>()?;
+    texts.iter().filter_map(OfText::untold_turns).for_each(|text| remark(&text));
     if let (Some(format), Some(output), [text]) = (format, &arguments.output, texts.as_slice()) {
         format.write(&figure(text, &arguments.style, arguments.silence)?, output)?;
         if !arguments.json {

@@ -23,7 +23,8 @@ Examples:
 Loss, perplexity and token accuracy are those of the target given (teacher forcing), its end token included. BLEU and exact
 matches are those of greedy translations against every target that the file has for the same source. The alignment probe
 looks at cross-attention, at each head and at each layer's mean: does the row of a French word have its largest weight at the
-English word that a dictionary gives? Predicting is the row that predicts the word, shifted the row that has just read it.";
+English word that a dictionary gives? A word has two rows: the
+one that predicts it, and the one that has read it (in JSON predicting and shifted).";
 
 /// `attlas evaluate`.
 #[derive(Debug, Args)]
@@ -88,10 +89,14 @@ const MOST_HEADS: usize = 12;
 /// The alignment probe: each layer's mean, the best heads in the better of their two rows, and the diagonal.
 fn print_probe(accuracy: &Accuracy, terminal: &mut Terminal) -> Result<(), Failure> {
     let heading = format!("alignment probe, {}", counted(accuracy.n_cases, "case"));
-    writeln!(terminal, "\n{}", terminal.bold(&format!("{heading:<32}predicting row   shifted row")))?;
+    writeln!(
+        terminal,
+        "\n{}",
+        terminal.bold(&format!("{heading:<32}{:>18}{:>20}", "row that predicts", "row that has read"))
+    )?;
     let row = |name: &str, shares: [Option<f64>; 2]| {
         let [predicting, shifted] = shares.map(|share| share.map_or("–".to_owned(), percent));
-        format!("{name:<32}{predicting:>14}{shifted:>14}")
+        format!("{name:<32}{predicting:>18}{shifted:>20}")
     };
     for (layer, shares) in accuracy.layers.iter().enumerate() {
         let name = format!("cross-attention L{layer}, mean");
@@ -112,11 +117,7 @@ fn print_probe(accuracy: &Accuracy, terminal: &mut Terminal) -> Result<(), Failu
         writeln!(terminal, "{}", row(&id.to_string(), [share(id, "predicted"), share(id, "read")]))?;
     }
     if n_more > 0 {
-        writeln!(
-            terminal,
-            "{}",
-            terminal.dim(&format!("and {} that score less; --json has all", counted(n_more, "head")))
-        )?;
+        writeln!(terminal, "{}", terminal.dim(&format!("and {}; --json has all", counted(n_more, "more head"))))?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::failure::{Failure, Outcome};
 use crate::inputs::{check_output, read_lines, read_text};
 use crate::progress::Progress;
 use crate::table_file::{Cells, Table, TableFormat, scores_table, write_table_as};
-use crate::terminal::{Terminal, print_json, printable, wrapped};
+use crate::terminal::{Terminal, print_json, printable, remark, wrapped};
 
 /// Sentences of a kind and measure that are said; the others are counted.
 const MOST_SENTENCES: usize = 4;
@@ -57,6 +57,12 @@ impl CurvesArguments {
 /// Measures, and writes and tells what was asked for.
 pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     if let Some(path) = &arguments.output {
+    let output = arguments.output.as_ref().map(|path| Ok::<_, Failure>((Format::of(path)?, path))).transpose()?;
+    if let (Some(_), Some(file)) = (&arguments.text, arguments.curves.files().next()) {
+        let message = "heads are measured on the texts of a file or on TEXT, and both are given:";
+        return Err(Failure::Usage(format!("{message} leave out TEXT or {}", file.display())));
+    }
+    if let Some((_, path)) = output {
         check_output(path, arguments.text.iter().map(Path::new).chain(arguments.curves.files()))?;
     }
     let output = arguments.output.as_ref().map(|path| Ok::<_, Failure>((Format::of(path)?, path))).transpose()?;
@@ -64,6 +70,13 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
     let (curves, outcome) = measured(arguments, text, &arguments.options()?)?;
     let choice = if arguments.curves.measures.is_empty() { Choice::Changing } else { Choice::All };
     let curves = curves.only(&arguments.curves.measures);
+    let missing = without_scores(&curves);
+    if !arguments.curves.measures.is_empty() {
+        if missing.len() == curves.groups().count() && matches!(output, Some((Format::Picture(_), _))) {
+            return Err(Failure::Input(format!("there is nothing to draw: {}", missing.join("; "))));
+        }
+        missing.iter().for_each(|text| remark(text));
+    }
     if let Some((format, path)) = output {
         match format {
             Format::Table(format) => write_table_as(format, path, &curves_table(&curves))?,
@@ -83,6 +96,17 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
     }
     say_emergence(&curves, terminal)?;
     Ok(outcome)
+}
+
+/// The kinds and measures that have no score at all, with the reason.
+fn without_scores(curves: &Curves) -> Vec<String> {
+    let mut groups: Vec<&[Curve]> = curves.groups().collect();
+    groups.retain(|group| group.iter().flat_map(|curve| &curve.readings).all(|reading| reading.score.is_none()));
+    let sentence = |group: &&[Curve]| {
+        let reason = group[0].readings.first().and_then(|reading| reading.absent.as_deref());
+        format!("{} {} has no score: {}", group[0].kind, group[0].measure.name, reason.unwrap_or("nothing was read"))
+    };
+    groups.iter().map(sentence).collect()
 }
 
 /// What curves can be written as.
@@ -143,7 +167,10 @@ fn texts(arguments: &CurvesArguments, text: Option<String>, target: Option<&str>
 
 /// Says what heads become, and lose; of those that are named at every checkpoint how many there are.
 pub fn say_emergence(curves: &Curves, terminal: &mut Terminal) -> Result<(), Failure> {
-    for group in curves.groups() {
+    let mut groups: Vec<&[Curve]> = curves.groups().collect();
+    // what says more comes first: alignment, other names, and last those that hold of many heads
+    groups.sort_by_key(|group| (group[0].measure.is_general, group[0].measure.name != "alignment"));
+    for group in groups {
         say_group(group, curves, terminal)?;
     }
     if !curves.curves.iter().any(|curve| curve.emergence().is_change()) {
@@ -161,14 +188,16 @@ pub fn say_emergence(curves: &Curves, terminal: &mut Terminal) -> Result<(), Fai
     Ok(())
 }
 
-/// The sentences about the heads of a kind under a measure: what is gained before what is lost, the earliest first.
+/// The sentences about the heads of a kind under a measure: what is gained before what is lost, the highest scores first.
 fn say_group(group: &[Curve], curves: &Curves, terminal: &mut Terminal) -> Result<(), Failure> {
     let (kind, title) = (group[0].kind.name(), group[0].title());
     let (mut changing, others): (Vec<&Curve>, Vec<&Curve>) =
         group.iter().partition(|curve| curve.emergence().is_change());
-    changing.sort_by_key(|curve| {
-        let since = curve.emergence().since;
-        (since.is_none(), since, curve.head)
+    let highest =
+        |curve: &Curve| curve.readings.iter().filter(|one| one.named).filter_map(|one| one.score).fold(0.0, f64::max);
+    changing.sort_by(|a, b| {
+        let is_lost = |curve: &Curve| curve.emergence().since.is_none();
+        is_lost(a).cmp(&is_lost(b)).then(highest(b).total_cmp(&highest(a))).then(a.head.cmp(&b.head))
     });
     for curve in changing.iter().take(MOST_SENTENCES) {
         say(kind, &curve.sentence(&curves.frames).unwrap_or_default(), terminal)?;

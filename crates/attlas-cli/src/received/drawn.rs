@@ -29,7 +29,7 @@ pub fn figure(text: &OfText<'_>, style: &StyleArguments, silence: Special) -> Re
         n => format!("received, mean of {n} maps"),
     };
     let columns = Bars { name, numbers: mean(Share::score), expected: mean(Share::baseline) };
-    let scale = ColorScale::of([&panel], style.scale());
+    let scale = ColorScale::of([&panel], style.scale()).called("mean share of a query's weight that a token receives");
     let groups = groups(text);
     let groups_are = "received by spans, map by map".to_owned();
     let title = format!("{}: where attention goes", text.layer.kind.title());

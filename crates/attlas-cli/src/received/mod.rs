@@ -6,7 +6,7 @@ mod table;
 
 use std::ops::Range;
 
-use attlas::analysis::{Received, Span, Sums, roles};
+use attlas::analysis::{CHAT_MARKS, Received, Span, Sums, roles, turns};
 use attlas::{Item, Layer, Recording, TokenRole, Tokens};
 
 pub use drawn::figure;
@@ -134,14 +134,28 @@ impl OfText<'_> {
             shares.map(|shares| shares.iter().sum::<f64>() / shares.len().max(1) as f64)
         };
         let first = mean(&|map| map.over_all(map.keys.first()?).mean()).filter(|first| *first >= LEAST)?;
+        let first_key = self.keys().first().copied();
         let of_span = |(place, span): (usize, &Span)| {
-            let is_more = span.range.as_ref().is_some_and(|range| range.start == 0) && span.len() > 1;
+            let is_more = first_key.is_some_and(|key| span.keys.contains(key)) && span.len() > 1 && span.name != "text";
             let all = mean(&|map| map.over_all(map.spans.get(place)?).mean()).filter(|_| is_more)?;
             (first > 0.5 * all).then(|| format!("{} ({all:.2})", span.name))
         };
         let spans: Vec<String> = self.spans.iter().enumerate().filter_map(of_span).collect();
         let names = spans.join(", ");
         (!spans.is_empty()).then(|| format!("the first token alone receives {first:.2}, most of what goes to {names}"))
+    }
+
+    /// Why no turns are told of a text that holds a mark of a chat; `None` where there is no such mark, or it is a token.
+    pub fn untold_turns(&self) -> Option<String> {
+        let tokens = self.key_tokens();
+        let mark = CHAT_MARKS.into_iter().find(|mark| tokens.text.contains(mark))?;
+        let is_untold = turns(tokens, self.layer.shape.n_keys).is_empty()
+            && !tokens.tokens.iter().any(|token| token.text.trim() == mark);
+        is_untold.then(|| {
+            format!(
+                "the text holds {mark}, but the model's tokenizer has no such token, so no turns of a chat are told"
+            )
+        })
     }
 
     /// What of the maps fails its checks.

@@ -1,13 +1,16 @@
 //! Pictures of relations: layers × heads for one of them, relations × heads for all.
 
 use attlas::Quantity;
-use attlas::analysis::syntax::{Direction, MIN_WORDS, RelationScore, TreeSums};
-use attlas::figure::{Axis, Figure, Panel, Scale, Scales, Style, grid};
+use attlas::analysis::syntax::{Direction, MARGIN, MIN_WORDS, RelationScore, TreeSums};
+use attlas::figure::{Axis, CellMark, Figure, Panel, Scale, Scales, Sign, Style, marked_grid};
 
 use super::{Choice, Report};
 use crate::commands::draw::StyleArguments;
 use crate::failure::Failure;
 use crate::words::counted;
+
+/// A panel, and an outline for each cell of a head that is named.
+type Marked = (Panel, Vec<CellMark>);
 
 /// Draws how far each head is over the best fixed offset.
 ///
@@ -33,10 +36,11 @@ pub fn draw(report: &Report, choice: Choice<'_>, style: &StyleArguments) -> Resu
             None => relations_and_heads(trees, &of_direction, *direction),
         }
     };
-    let panels = directions.iter().map(panel).collect::<Result<Vec<Panel>, _>>()?;
+    let marked = directions.iter().map(panel).collect::<Result<Vec<Marked>, _>>()?;
+    let (panels, marks): (Vec<Panel>, Vec<Vec<CellMark>>) = marked.into_iter().unzip();
     let scales = Scales::of(&panels, style.scale.unwrap_or(Scale::Linear), style.panel_scale);
     let n_columns = if choice.relation.is_some() { panels.len() } else { 1 };
-    Ok(grid(&panels, &scales, n_columns, &style_of(report, choice, style)))
+    Ok(marked_grid(&panels, &scales, n_columns, &style_of(report, choice, style), &marks))
 }
 
 fn style_of(report: &Report, choice: Choice<'_>, style: &StyleArguments) -> Style {
@@ -51,7 +55,10 @@ fn style_of(report: &Report, choice: Choice<'_>, style: &StyleArguments) -> Styl
         format!(
             "share of words whose relation the head's largest weight finds, less that of the best fixed offset; {sentences}"
         ),
-        "0.1 or more names a head; looking along a relation is not using it".to_owned(),
+        format!(
+            "outlined: named heads, which are {MARGIN} or more over the offset on {MIN_WORDS} words or more, their 95 % interval over \
+             it, too; looking along a relation is not using it"
+        ),
     ];
     Style { title, captions, ..style }
 }
@@ -61,14 +68,17 @@ fn layers_and_heads(
     trees: &TreeSums,
     scores: &[&RelationScore<'_>],
     direction: Direction,
-) -> Result<Panel, attlas::Error> {
+) -> Result<Marked, attlas::Error> {
     let mut layers: Vec<usize> = trees.heads.iter().map(|head| head.head.layer).collect();
     layers.dedup();
     let n_heads = trees.heads.iter().map(|head| head.head.head + 1).max().unwrap_or(0);
     let mut excess = vec![f32::NAN; layers.len() * n_heads]; // [layers, heads]
+    let mut marks = Vec::new();
     for score in scores {
         if let Some(row) = layers.iter().position(|layer| *layer == score.head.layer) {
-            excess[row * n_heads + score.head.head] = score.excess() as f32;
+            let column = score.head.head;
+            excess[row * n_heads + column] = score.excess() as f32;
+            marks.extend(score.is_named().then_some(CellMark { row, column, sign: Sign::Solid }));
         }
     }
     let title = scores.first().map_or(String::new(), |score| {
@@ -81,7 +91,8 @@ fn layers_and_heads(
         )
     });
     let rows = Axis::labelled("layer", layers.iter().map(usize::to_string));
-    Ok(Panel::new(title, excess, rows, Axis::counted("head", n_heads))?.measuring(Quantity::Difference))
+    let panel = Panel::new(title, excess, rows, Axis::counted("head", n_heads))?;
+    Ok((panel.measuring(Quantity::Difference), marks))
 }
 
 /// All relations of one direction, those of many words first, and all heads.
@@ -89,20 +100,22 @@ fn relations_and_heads(
     trees: &TreeSums,
     scores: &[&RelationScore<'_>],
     direction: Direction,
-) -> Result<Panel, attlas::Error> {
+) -> Result<Marked, attlas::Error> {
     let mut relations: Vec<(u64, &str)> = scores.iter().map(|score| (score.n, score.relation)).collect();
     relations.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     relations.dedup();
     let heads: Vec<String> = trees.heads.iter().map(|head| head.head.to_string()).collect();
     let mut excess = vec![f32::NAN; relations.len() * heads.len()]; // [relations, heads]
+    let mut marks = Vec::new();
     for score in scores {
         let row = relations.iter().position(|(_, relation)| *relation == score.relation);
         let column = trees.heads.iter().position(|head| head.head == score.head);
         if let (Some(row), Some(column)) = (row, column) {
             excess[row * heads.len() + column] = score.excess() as f32;
+            marks.extend(score.is_named().then_some(CellMark { row, column, sign: Sign::Solid }));
         }
     }
     let rows = Axis::labelled("relation", relations.iter().map(|(_, relation)| *relation));
     let panel = Panel::new(direction.arrow(), excess, rows, Axis::labelled("head", heads))?;
-    Ok(panel.measuring(Quantity::Difference))
+    Ok((panel.measuring(Quantity::Difference), marks))
 }

@@ -241,8 +241,22 @@ impl Curve {
                 score(since)
             )),
             (None, []) => None,
-            (None, some) => Some(format!("{head} is {title} {}, and loses it ({last} at the end)", some.join(" and "))),
+            (None, some) => {
+                let why = self.why_unnamed().map_or(String::new(), |why| format!(", {why}"));
+                Some(format!("{head} is {title} {}, and loses it ({last} at the end{why})", some.join(" and ")))
+            }
         }
+    }
+
+    /// Why the head is not named at the last moment although its score is that of one.
+    fn why_unnamed(&self) -> Option<&'static str> {
+        let last = self.readings.last().filter(|last| !last.named)?;
+        last.threshold.zip(last.score).filter(|(threshold, score)| score >= threshold)?;
+        let reaches = last.low.zip(last.baseline).is_some_and(|(low, baseline)| low <= baseline);
+        Some(match reaches {
+            true => "whose interval reaches the baseline",
+            false => "of too few rows",
+        })
     }
 
     /// A stretch of moments at which it was named, with the highest score.
@@ -341,6 +355,14 @@ pub(super) mod tests {
             "L0H0 becomes previous token at step 2,000 (0.70, 0.80 at the end); it was so before at step 0 (0.60), and lost it"
         );
         assert_eq!(sentences(&[0.1, 0.4]), None);
+        let mut curves = curves_of(&[&[0.7, 0.6]]);
+        curves.curves[0].readings[1].named = false;
+        curves.curves[0].readings[1].low = Some(0.05);
+        let sentence = curves.curves[0].sentence(&curves.frames).unwrap_or_default();
+        assert!(
+            sentence.ends_with("and loses it (0.60 at the end, whose interval reaches the baseline)"),
+            "{sentence}"
+        );
     }
 
     /// A head of six tokens whose every row has the weight `previous` on the token before and the rest on the last token.

@@ -55,7 +55,7 @@ pub use received::{Question, Received};
 pub use rows::{Row, Rows};
 pub use scores::{HeadClass, LayerProfile, ScoreRow, classes, layer_profiles, score_rows};
 pub use sink::{sink_weight, sink_with_choice};
-pub use spans::{ROLE_NAMES, Span, roles, turns};
+pub use spans::{CHAT_MARKS, ROLE_NAMES, Span, roles, turns};
 pub use sums::{Sample, Sums};
 pub use table::MEASURES;
 pub use tree_words::{TreeWords, WordRow, for_each_word_row};

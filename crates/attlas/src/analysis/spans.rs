@@ -106,6 +106,25 @@ pub fn turns(tokens: &Tokens, n_keys: usize) -> Vec<Span> {
     named.collect()
 }
 
+/// The marks that [`turns`] knows.
+pub const CHAT_MARKS: [&str; 15] = [
+    "<|im_start|>",
+    "<|start_header_id|>",
+    "<start_of_turn>",
+    "<|start|>",
+    "<|start_of_role|>",
+    "<|system|>",
+    "[SYSTEM_PROMPT]",
+    "<|user|>",
+    "[INST]",
+    "<｜User｜>",
+    "<|assistant|>",
+    "<｜Assistant｜>",
+    "<|tool|>",
+    "<|observation|>",
+    "[TOOL_RESULTS]",
+];
+
 /// What a mark says of the role of the turn that it opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
@@ -177,6 +196,11 @@ mod tests {
 
     fn named(name: &str, keys: &[usize]) -> (String, Vec<usize>) {
         (name.to_owned(), keys.to_vec())
+    }
+
+    #[test]
+    fn every_listed_mark_of_a_chat_is_one() {
+        assert!(CHAT_MARKS.iter().all(|name| mark(&Token::labelled(*name)).is_some()));
     }
 
     #[test]

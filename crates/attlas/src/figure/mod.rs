@@ -44,7 +44,7 @@ pub use colormap::Colormap;
 pub use layout::{
     Bars, CellClass, CellMark, Chart, ChartAxis, ChartLine, ClassCell, ClassGrid, ClassRow, ClassWords, Dot, Dots,
     OverviewRow, PatchRow, Pixels, Profile, RowNumber, Sign, Stroke, charts, classes, difference, dots, grid, lines,
-    map, marked_map, overview, patches, profile, table,
+    map, marked_grid, marked_map, overview, patches, profile, table,
 };
 pub use marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 pub use panel::{Axis, Panel};

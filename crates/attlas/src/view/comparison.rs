@@ -14,6 +14,9 @@ const MOST_NAMED: usize = 8;
 /// What the numbers are.
 const DIVERGENCE: &str = "Jensen–Shannon divergence in nats: 0 for the same weights, ln 2 = 0.693 for none in common";
 
+/// The column of what goes to keys that are not compared.
+const ELSEWHERE: &str = "(elsewhere)";
+
 /// A head has changed little when its divergence is less than this share of that between two heads.
 const LITTLE: f64 = 0.1;
 
@@ -85,6 +88,23 @@ impl Comparison {
         Some(format!("two different heads of A are {} apart in the middle", digits(between)))
     }
 
+    /// How many heads changed little, and what that is held against, in a sentence; `None` where nothing says what little is.
+    pub fn changed_little(&self) -> Option<String> {
+        let known: Vec<f64> = self.heads.iter().filter_map(ComparedHead::divergence).collect();
+        let baseline = self.baseline_in_words().map_or(String::new(), |baseline| format!("; {baseline}"));
+        let all = counted(self.heads.len(), "head");
+        if !self.heads.is_empty() && known.len() == self.heads.len() && known.iter().all(|one| *one == 0.0) {
+            return Some(format!("the same weights in A and B, in {all}{baseline}"));
+        }
+        let little = self.little()?;
+        Some(format!(
+            "{} of {} changed little, by less than {}, a tenth of what heads differ by{baseline}",
+            known.iter().filter(|divergence| **divergence < little).count(),
+            counted(known.len(), "head"),
+            digits(little)
+        ))
+    }
+
     /// What the compared rows give to other keys and a sink, on average over the texts by their rows.
     fn elsewhere(&self) -> [Option<f64>; 2] {
         [0, 1].map(|side| {
@@ -128,7 +148,10 @@ pub fn comparison(comparisons: &[Comparison], names: [&str; 2], style: &Style) -
             texts[row * n_columns + head] = text;
         }
     }
-    let scale = ColorScale::over(&numbers, Quantity::Weight, Scale::Linear).called(DIVERGENCE);
+    // a change of next to nothing is not to look like one of the whole
+    let between: Vec<f32> =
+        comparisons.iter().filter_map(|one| one.between_heads.map(|between| between as f32)).collect();
+    let scale = ColorScale::over(numbers.iter().chain(&between), Quantity::Weight, Scale::Linear).called(DIVERGENCE);
     let panel = Panel::new("", numbers, Axis::labelled("layer", labels), Axis::counted("head", n_columns))?;
     let title = match comparisons {
         [one] => format!("{}: how far heads are from their counterparts", one.kind.title()),
@@ -147,7 +170,10 @@ fn captions(comparisons: &[Comparison], names: [&str; 2]) -> Vec<String> {
     let mut captions = vec![format!("A: {}", names[0]), format!("B: {}", names[1])];
     for one in comparisons {
         captions.extend(one.remarks().into_iter().map(|remark| of_kind(one, remark)));
-        captions.extend(one.baseline_in_words().map(|words| of_kind(one, words)));
+        captions.extend(one.changed_little().or(one.baseline_in_words()).map(|words| of_kind(one, words)));
+    }
+    if comparisons.iter().any(|one| one.between_heads.is_some()) {
+        captions.push("The colours end at the largest of these numbers, or at what two different heads of A are apart in the middle where that is more.".to_owned());
     }
     if comparisons.iter().flat_map(|one| &one.heads).any(|head| head.divergence().is_none()) {
         captions.push("?: a row has a number that is no weight, or no row of both sees a key".to_owned());
@@ -209,6 +235,7 @@ impl DifferenceView {
         let numbers = maps([&first, &second], compared, MAX_WEIGHTS);
         let names = [format!("A: {}", head.first), format!("B: {}", head.second), "B less A".to_owned()];
         let [a, b, less] = numbers;
+        let is_elsewhere_drawn = has_elsewhere(compared) && matches!(less, Numbers::All(_));
         let panel = |title: &str, numbers: Numbers| numbers.panel(title, &first, compared);
         let panels =
             [panel(&names[0], a)?, panel(&names[1], b)?, panel(&names[2], less)?.measuring(Quantity::Difference)];
@@ -226,6 +253,11 @@ impl DifferenceView {
         }];
         remarks.extend(problem.iter().map(|problem| format!("a map fails its checks: {problem}")));
         remarks.extend(comparison.remarks());
+        if is_elsewhere_drawn {
+            remarks.push(format!("{ELSEWHERE}: what a row gives to keys that are not compared, and to a learned sink"));
+        } else if has_elsewhere(compared) {
+            remarks.push("what rows give to keys that are not compared has no column: the text is too long".to_owned());
+        }
         let title = match head.first == head.second {
             true => format!("{} {} in A and B", kind.title(), head.first),
             false => format!("{} {} in A and {} in B", kind.title(), head.first, head.second),
@@ -290,9 +322,16 @@ impl Numbers {
                     false => Axis::counted(name, n),
                 };
                 let of_rows = labels(map.query_tokens(), &mut text.queries.iter().map(|pair| pair.0));
-                let of_columns = labels(map.key_tokens(), &mut text.keys.iter().map(|pair| pair.0));
+                let mut of_columns = labels(map.key_tokens(), &mut text.keys.iter().map(|pair| pair.0));
                 let rows = axis(rows, of_rows, text.queries.len());
-                Panel::new(title, numbers, rows, axis(columns, of_columns, text.keys.len()))
+                if !has_elsewhere(text) {
+                    return Panel::new(title, numbers, rows, axis(columns, of_columns, text.keys.len()));
+                }
+                if of_columns.len() != text.keys.len() {
+                    of_columns = (0..text.keys.len()).map(|place| place.to_string()).collect();
+                }
+                of_columns.push(ELSEWHERE.to_owned());
+                Panel::new(title, numbers, rows, Axis::labelled(columns, of_columns))
             }
         }
     }
@@ -308,7 +347,37 @@ fn axis_names(map: &AttentionMap<'_>) -> [String; 2] {
     [rows.to_owned(), columns.to_owned()]
 }
 
-/// Both maps where the texts agree, and the second less the first; in tiles where there are more than `max_weights`.
+/// Which keys of a map are compared, and whether what goes to the others is one number more.
+struct Places<'a> {
+    keys: &'a Vec<usize>,
+    others: Option<Vec<usize>>,
+}
+
+impl<'a> Places<'a> {
+    fn of(keys: &'a Vec<usize>, n_keys: usize, with_elsewhere: bool) -> Places<'a> {
+        // rising, as the keys in common of two texts are
+        let others = || (0..n_keys).filter(|key| keys.binary_search(key).is_err()).collect();
+        Places { keys, others: with_elsewhere.then(others) }
+    }
+
+    /// The weights of a query. Shape `[common keys]`, and one more where it is asked for.
+    fn weights(&self, map: &AttentionMap<'_>, query: usize) -> Vec<f32> {
+        let row = map.row(query);
+        let mut weights: Vec<f32> = self.keys.iter().map(|&key| row[key]).collect();
+        weights.extend(self.others.as_ref().map(|others| {
+            let rest: f64 = others.iter().map(|&key| f64::from(row[key])).sum();
+            (rest + f64::from(map.sink_mass(query))) as f32
+        }));
+        weights
+    }
+}
+
+/// Whether rows of either side give something to keys that are not compared, or to a sink.
+fn has_elsewhere(text: &ComparedText) -> bool {
+    text.elsewhere.iter().flatten().any(|share| *share > 0.0)
+}
+
+/// Both maps where the texts agree, with what goes elsewhere in a column of its own where there is any and no tiles, and the second less the first; in tiles where there are more than `max_weights`.
 fn maps(maps: [&AttentionMap<'_>; 2], text: &ComparedText, max_weights: usize) -> [Numbers; 3] {
     let (n_rows, n_columns) = (text.queries.len(), text.keys.len());
     let is_whole = n_rows.saturating_mul(n_columns) <= max_weights;
@@ -317,10 +386,12 @@ fn maps(maps: [&AttentionMap<'_>; 2], text: &ComparedText, max_weights: usize) -
         false => Numbers::Tiles(Pooled::empty(Pooling { rows: TILES, columns: TILES }, n_rows, n_columns)),
     };
     let mut all = [new(), new(), new()];
+    let with_elsewhere = is_whole && has_elsewhere(text);
+    let keys = [text.keys.iter().map(|pair| pair.0).collect(), text.keys.iter().map(|pair| pair.1).collect()];
+    let places = [0, 1].map(|side| Places::of(&keys[side], maps[side].n_keys(), with_elsewhere));
     for (row, &(in_first, in_second)) in text.queries.iter().enumerate() {
-        let (a, b) = (maps[0].row(in_first), maps[1].row(in_second));
-        let a: Vec<f32> = text.keys.iter().map(|&(key, _)| a[key]).collect(); // [common keys]
-        let b: Vec<f32> = text.keys.iter().map(|&(_, key)| b[key]).collect();
+        let a = places[0].weights(maps[0], in_first);
+        let b = places[1].weights(maps[1], in_second);
         let less: Vec<f32> = b.iter().zip(&a).map(|(b, a)| b - a).collect();
         for (numbers, weights) in all.iter_mut().zip([a, b, less]) {
             match numbers {
@@ -369,6 +440,27 @@ mod tests {
         assert_eq!((less[row * TILES], less[row * TILES + last]), (-1.0, 1.0));
         assert_eq!(less.iter().filter(|number| **number != 0.0).count(), 2);
         assert!(map(&b).iter().all(|number| *number == 0.0));
+    }
+
+    #[test]
+    fn what_goes_to_keys_of_one_side_has_a_column() {
+        let (a, b) = (recording(3, |query| [2, 1, 2][query]), recording(2, |query| query));
+        let found = compare([&a, &b], Kind::Encoder, &[(0, 0)], Matching::Index).expect("two tokens in common");
+        let view = DifferenceView::of([&a, &b], &found, &found.heads[0], 0).expect("the head exists");
+        let weights = view.panels().each_ref().map(|panel| panel.weights().to_vec());
+        assert_eq!(weights[0], [0.0, 0.0, 1.0, 0.0, 1.0, 0.0], "the first token looks at the third, which B lacks");
+        assert_eq!(weights[1], [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        assert_eq!(weights[2], [1.0, 0.0, -1.0, 0.0, 0.0, 0.0]);
+        assert!(view.remarks.iter().any(|remark| remark.starts_with(ELSEWHERE)), "{:?}", view.remarks);
+    }
+
+    #[test]
+    fn the_colours_do_not_end_below_what_two_heads_differ_by() {
+        let same = recording(3, |query| query);
+        let mut found = compare([&same, &same], Kind::Encoder, &[(0, 0)], Matching::Index).expect("the same tokens");
+        found.between_heads = Some(0.4);
+        let picture = comparison(&[found], ["a", "b"], &Style::default()).expect("one head").to_svg();
+        assert!(picture.contains(">0.4<") && picture.contains("the same weights in A and B"), "{picture}");
     }
 
     #[test]

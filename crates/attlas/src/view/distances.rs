@@ -52,11 +52,11 @@ fn captions(
          has a weight in common.",
         rows(distances.n_rows, distances.n_queries)
     ));
-    captions.push(format!(
-        "The plane shows {:.0} % of the variance (classical scaling): heads that are far apart in it are so, heads near each other \
-         may be apart in what it leaves out.",
-        100.0 * share
-    ));
+    if are_alike(distances) {
+        captions.push("All heads have the same rows, so no distance is above 0: the dots are one place.".to_owned());
+    } else {
+        captions.push(plane_in_words(share));
+    }
     if let Some(median) = distances.median() {
         captions
             .push(format!("Two heads are {median:.3} nats apart in the middle, which is {:.2} √nat.", median.sqrt()));
@@ -64,6 +64,21 @@ fn captions(
     captions.extend(left_out(distances, shown));
     captions.extend(recording.provenance.remarks());
     captions
+}
+
+/// Whether there are several heads that have a distance, and all distances are 0.
+fn are_alike(distances: &HeadDistances) -> bool {
+    let n = distances.heads.len();
+    let mut known = (0..n).flat_map(|a| (0..a).filter_map(move |b| distances.between(a, b))).peekable();
+    known.peek().is_some() && known.all(|distance| distance == 0.0)
+}
+
+fn plane_in_words(share: f64) -> String {
+    format!(
+        "The plane shows {:.0} % of the variance (classical scaling): heads that are far apart in it are so, heads near each other \
+         may be apart in what it leaves out.",
+        100.0 * share
+    )
 }
 
 /// The heads without distances, in a sentence.

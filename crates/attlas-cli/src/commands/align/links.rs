@@ -26,11 +26,12 @@ pub enum Format {
 }
 
 impl Format {
-    /// What a file's name says.
+    /// What a file's name says; `None` where it says nothing that is known.
     pub fn of_file(path: &Path) -> Option<Format> {
-        match path.extension().and_then(OsStr::to_str)? {
+        match path.extension().and_then(OsStr::to_str)?.to_lowercase().as_str() {
             "tsv" => Some(Format::Tsv),
             "json" => Some(Format::Json),
+            "txt" | "pharaoh" | "align" | "links" => Some(Format::Pharaoh),
             _ => None,
         }
     }

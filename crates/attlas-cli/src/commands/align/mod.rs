@@ -85,7 +85,7 @@ pub struct AlignArguments {
     /// The order of the words of a link in --gold.
     #[arg(long, value_enum, value_name = "ORDER", default_value_t = GoldOrder::SourceTarget, requires = "gold")]
     pub gold_order: GoldOrder,
-    /// How links are written [default: by the ending of --output, else pharaoh].
+    /// How links are written [default: by the ending of --output, .tsv, .json, else pharaoh].
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<Format>,
     /// Print JSON: the scores with --gold, else the links.
@@ -197,6 +197,11 @@ impl AlignArguments {
             return Err(Failure::Usage("--json is --format json here; give one of the two".into()));
         }
         let Some(output) = &self.output else { return Ok(()) };
+        let is_known = output.extension().is_none() || Format::of_file(output).is_some();
+        if picture.is_none() && self.format.is_none() && !is_known {
+            let kinds = ".pharaoh, .align, .links, .txt, .tsv or .json for links, .svg, .pdf or .png for a picture";
+            return Err(Failure::Usage(format!("-o {}: {kinds} was expected; or --format", output.display())));
+        }
         let model = model_files(&self.run.model);
         let reverse = self.reverse.reverse.iter().flat_map(|place| files_in(place)).collect::<Vec<_>>();
         let files = self.pairs.iter().chain(&self.gold).chain(&model).chain(&reverse).map(PathBuf::as_path);

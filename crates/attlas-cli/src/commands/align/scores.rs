@@ -13,6 +13,8 @@ use crate::words::counted;
 
 /// Heads of the table; JSON has all.
 const MOST_HEADS: usize = 16;
+/// Why nothing can be said of links.
+const NO_LINK: &str = "the reference has no link at all";
 
 /// The scores of every head and layer, of the diagonal, and of the links that were chosen.
 #[derive(Debug, Clone, Default)]
@@ -60,10 +62,15 @@ struct Rates {
     n_links: u64,
 }
 
-impl From<&Tally> for Rates {
-    fn from(tally: &Tally) -> Rates {
+impl Rates {
+    fn of(tally: &Tally) -> Rates {
         let (error_rate, precision, recall) = (tally.error_rate(), tally.precision(), tally.recall());
         Rates { error_rate, precision, recall, n_links: tally.n_links }
+    }
+
+    /// Of links that there is nothing to hold against.
+    fn unknown(tally: &Tally) -> Rates {
+        Rates { error_rate: None, precision: None, recall: None, n_links: tally.n_links }
     }
 }
 
@@ -78,6 +85,9 @@ struct Whole<'a> {
     heads: &'a str,
     rows: &'a str,
     symmetrise: &'a str,
+    /// Why there are no rates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    absent: Option<&'static str>,
     chosen: Rates,
     diagonal: Rates,
     scores: Vec<Line<'a>>,
@@ -101,6 +111,11 @@ impl Scores {
         Ok(())
     }
 
+    /// The rates of links: none where the reference has no link.
+    fn rates(&self, tally: &Tally) -> Rates {
+        if self.n_possible == 0 { Rates::unknown(tally) } else { Rates::of(tally) }
+    }
+
     /// The table: heads by their error rate in the better of their rows, layers, the diagonal, and what was chosen.
     pub fn print(
         &self,
@@ -115,13 +130,16 @@ impl Scores {
         let possible = counted(self.n_possible - n_sure, "other");
         let sure = counted(n_sure, "sure link");
         writeln!(terminal, "{texts}{left_out}, {sure} and {possible} possible; {}\n", arguments.unit().says())?;
+        if self.n_possible == 0 {
+            writeln!(terminal, "{NO_LINK}, so there are no rates.\n")?;
+        }
         let columns = "   AER  prec.  recall";
         let rows = format!("{:<26}{:^21}    {:^21}", "", "row that predicts", "row that has read");
         writeln!(terminal, "{}", terminal.bold(rows.trim_end()))?;
         writeln!(terminal, "{}", terminal.bold(&format!("{:<26}{columns}    {columns}", "in %")))?;
         self.print_heads(terminal)?;
-        writeln!(terminal, "{:<26}{}", "diagonal (baseline)", three(&self.diagonal))?;
-        writeln!(terminal, "{:<26}{}\n", "the links chosen", three(&self.chosen))?;
+        writeln!(terminal, "{:<26}{}", "diagonal (baseline)", three(&self.rates(&self.diagonal)))?;
+        writeln!(terminal, "{:<26}{}\n", "the links chosen", three(&self.rates(&self.chosen)))?;
         let way = arguments.symmetrise.0.map_or(String::new(), |way| format!(", {}", way.name()));
         writeln!(terminal, "Chosen: {heads}, rows {}{way}.", arguments.rows_name())?;
         let advice = "Heads are in the order of these texts: report one on texts that did not choose it.";
@@ -139,16 +157,26 @@ impl Scores {
         of_heads.sort_by(|a, b| least(a.1).total_cmp(&least(b.1)));
         let n_more = of_heads.len().saturating_sub(MOST_HEADS);
         for (aligner, scores) in of_heads.into_iter().take(MOST_HEADS) {
-            writeln!(terminal, "{}", line(aligner, scores))?;
+            writeln!(terminal, "{}", self.line(aligner, scores))?;
         }
         if n_more > 0 {
-            let more = format!("and {} with more errors; --json has all", counted(n_more, "head"));
+            let more = format!("and {}; --json has all", counted(n_more, "more head"));
             writeln!(terminal, "{}", terminal.dim(&more))?;
         }
         for (aligner, scores) in means {
-            writeln!(terminal, "{}", line(aligner, scores))?;
+            writeln!(terminal, "{}", self.line(aligner, scores))?;
         }
         Ok(())
+    }
+
+    /// A line of the table.
+    fn line(&self, aligner: &Aligner, scores: &[Score; 2]) -> String {
+        let name = match aligner {
+            Aligner::Head(head) => head.to_string(),
+            Aligner::MeanOf(layer) => format!("L{layer}, mean of its heads"),
+        };
+        let [predicts, has_read] = [0, 1].map(|rows| three(&self.rates(&scores[rows].tally)));
+        format!("{name:<26}{predicts}    {has_read}")
     }
 
     /// The same as one JSON object.
@@ -161,7 +189,10 @@ impl Scores {
     ) -> Result<(), Failure> {
         let of = |(aligner, scores): (&Aligner, &[Score; 2])| {
             let (aligner, scores) = (*aligner, *scores);
-            ["predicted", "read"].into_iter().zip(scores).map(move |(rows, score)| json_line(aligner, rows, &score))
+            ["predicted", "read"]
+                .into_iter()
+                .zip(scores)
+                .map(move |(rows, score)| json_line(aligner, rows, &score, self.rates(&score.tally)))
         };
         let lines = self.heads.of.iter().flat_map(of);
         let mut scores: Vec<Line<'_>> = lines.collect();
@@ -175,31 +206,23 @@ impl Scores {
             heads,
             rows: arguments.rows_name(),
             symmetrise: arguments.symmetrise.name(),
-            chosen: Rates::from(&self.chosen),
-            diagonal: Rates::from(&self.diagonal),
+            absent: (self.n_possible == 0).then_some(NO_LINK),
+            chosen: self.rates(&self.chosen),
+            diagonal: self.rates(&self.diagonal),
             scores,
         };
         print_json(&whole, terminal)
     }
 }
 
-/// A line of the table.
-fn line(aligner: &Aligner, scores: &[Score; 2]) -> String {
-    let name = match aligner {
-        Aligner::Head(head) => head.to_string(),
-        Aligner::MeanOf(layer) => format!("L{layer}, mean of its heads"),
-    };
-    format!("{name:<26}{}    {}", three(&scores[0].tally), three(&scores[1].tally))
-}
-
 /// Lines are in the order of [`ALIGNING_ROWS`](attlas::analysis::alignment::ALIGNING_ROWS): predicted, read.
-fn json_line(aligner: Aligner, rows: &'static str, score: &Score) -> Line<'static> {
+fn json_line(aligner: Aligner, rows: &'static str, score: &Score, rates: Rates) -> Line<'static> {
     let (layer, head) = match aligner {
         Aligner::Head(id) => (id.layer, Some(id.head)),
         Aligner::MeanOf(layer) => (layer, None),
     };
     let interval = score.hits.interval().map(|(low, high)| (low.max(0.0), high.min(1.0)));
-    let Rates { error_rate, precision, recall, n_links } = Rates::from(&score.tally);
+    let Rates { error_rate, precision, recall, n_links } = rates;
     Line {
         kind: Kind::Cross,
         layer,
@@ -221,7 +244,7 @@ fn json_line(aligner: Aligner, rows: &'static str, score: &Score) -> Line<'stati
 }
 
 /// Error rate, precision and recall in percent, 21 cells wide.
-fn three(tally: &Tally) -> String {
+fn three(rates: &Rates) -> String {
     let percent = |share: Option<f64>| share.map_or("–".to_owned(), |share| format!("{:.1}", 100.0 * share));
-    format!("{:>6}{:>7}{:>8}", percent(tally.error_rate()), percent(tally.precision()), percent(tally.recall()))
+    format!("{:>6}{:>7}{:>8}", percent(rates.error_rate), percent(rates.precision), percent(rates.recall))
 }

@@ -307,9 +307,7 @@ impl<'a> Layout<'a> {
         let (middle, height) = (y + self.cell / 2.0, self.bar_height());
         for (place, ((value, reference), high)) in grid.rows[row].numbers.iter().zip(highs).enumerate() {
             let (x, at) = (self.bar_left(grid, place), |number: f32| BAR * (number / high).clamp(0.0, 1.0));
-            if grid.numbers[place].high.is_some() {
-                self.track(sheet, [x, middle - height / 2.0], BAR);
-            }
+            self.track(sheet, [x, middle - height / 2.0], BAR);
             sheet.add(Mark::Line(upright(x, middle, height + 2.0, rule)));
             if let Some(value) = value.filter(|value| value.is_finite()) {
                 let bar = Rect { x, y: middle - height / 2.0, width: at(value), height, fill: muted };
@@ -352,6 +350,11 @@ impl<'a> Layout<'a> {
             let width = MIX * row.cells.iter().filter(is_of).count() as f32 / n_cells;
             if width > 0.0 {
                 sheet.add(Mark::Rect(Rect { x: start, y, width, height, fill: look.color }));
+                // classes may share a colour
+                if start > x {
+                    let divider = upright(start, y + height / 2.0, height, sheet.style.theme.ground());
+                    sheet.add(Mark::Line(Line { width: 0.8, ..divider }));
+                }
             }
             start += width;
         }

@@ -71,7 +71,8 @@ pub struct Dots {
     pub unit: String,
 }
 
-/// Dots with their labels, a legend of the groups and a length to measure by; both directions are on one scale.
+/// Dots with their labels, a legend of the groups and, where dots lie apart, a length to measure by; both directions are
+/// on one scale.
 ///
 /// A label lies beside its dot, or farther off where a thin line leads to it; labels for which there is no room are left
 /// out, and the picture says how many.
@@ -86,7 +87,9 @@ pub fn dots(content: &Dots, style: &Style) -> Figure {
             sheet.add(Mark::Rect(Rect { x: x - side / 2.0, y: y - side / 2.0, width: side, height: side, fill }));
         }
     }
-    measure(&mut sheet, content, &plot);
+    if plot.is_scaled {
+        measure(&mut sheet, content, &plot);
+    }
     sheet.extend(plot.width, plot.height + TICK_SIZE * 2.2);
     let bottom = legend(&mut sheet, content, [plot.width, plot.height + TICK_SIZE * 3.4]);
     sheet.extend(plot.width, bottom);
@@ -104,6 +107,8 @@ struct Plot {
     height: f32,
     /// Points per unit.
     per_unit: f64,
+    /// Whether dots lie apart, so that there is a distance to measure.
+    is_scaled: bool,
     middle: [f64; 2],
 }
 
@@ -119,14 +124,13 @@ impl Plot {
         let [across, up] = [ends(0), ends(1)];
         let length = |(low, high): (f64, f64)| (high - low).max(0.0);
         let room = f64::from((width - 2.0 * EDGE).max(20.0));
-        let per_unit = match length(across).max(length(up)) {
-            longest if longest > 0.0 && longest.is_finite() => room / longest,
-            _ => 1.0,
-        };
+        let longest = length(across).max(length(up));
+        let is_scaled = longest > 0.0 && longest.is_finite();
+        let per_unit = if is_scaled { room / longest } else { 1.0 };
         let least = width * 0.4;
         let height = ((length(up) * per_unit) as f32 + 2.0 * EDGE).clamp(least, width);
         let middle = [across, up].map(|(low, high)| if low <= high { low.midpoint(high) } else { 0.0 });
-        Plot { width, height, per_unit, middle }
+        Plot { width, height, per_unit, is_scaled, middle }
     }
 
     fn place(&self, at: [f64; 2]) -> [f32; 2] {

@@ -1,7 +1,9 @@
 //! Several maps side by side: the heads of a layer, or one head across layers.
 
 use super::axis::{LABEL_GAP, Labels};
+use super::map::CellMark;
 use super::sheet::{NAME_SIZE, Sheet, TEXT_SIZE};
+use super::signs;
 use crate::figure::Style;
 use crate::figure::marks::{Anchor, Figure};
 use crate::figure::panel::Panel;
@@ -27,6 +29,18 @@ const LONGEST_NAME: f32 = 400.0;
 /// Where all panels have the same axes, labels stand once: rows at the left, columns below the lowest panel of each
 /// column. With [`Scales::Own`] each panel's title gives its largest weight.
 pub fn grid(panels: &[Panel], scales: &Scales, n_columns: usize, style: &Style) -> Figure {
+    marked_grid(panels, scales, n_columns, style, &[])
+}
+
+/// A [`grid`] some of whose cells are pointed out: `marks` has those of each panel, in their order. A panel whose cells are pooled
+/// has none.
+pub fn marked_grid(
+    panels: &[Panel],
+    scales: &Scales,
+    n_columns: usize,
+    style: &Style,
+    marks: &[Vec<CellMark>],
+) -> Figure {
     let all: Vec<&Panel> = panels.iter().collect();
     let mut sheet = Sheet::new(style, scales.whole().quantity());
     let layout = Layout::new(panels, n_columns.max(1), style);
@@ -38,6 +52,9 @@ pub fn grid(panels: &[Panel], scales: &Scales, n_columns: usize, style: &Style) 
             Scales::Shared(_) => panel.title().to_owned(),
         };
         let drawn = layout.place(&mut sheet, panels, place, &scale, &title);
+        if drawn == (Pool { rows: 1, columns: 1 }) {
+            marks.get(place).into_iter().flatten().for_each(|mark| layout.mark(&mut sheet, panel, place, *mark));
+        }
         pool = Pool { rows: pool.rows.max(drawn.rows), columns: pool.columns.max(drawn.columns) };
     }
     if let Some(first) = panels.first() {
@@ -107,6 +124,14 @@ impl Layout {
             sheet.extend(0.0, corner[1] + height + labels.rise(labels.stance()));
         }
         pool
+    }
+
+    /// Points out a cell of the panel at a place.
+    fn mark(&self, sheet: &mut Sheet, panel: &Panel, place: usize, mark: CellMark) {
+        let corner = self.corner(place / self.n_columns, place % self.n_columns);
+        let cell = [self.plot[0] / panel.n_columns() as f32, self.plot[1] / panel.n_rows() as f32];
+        let at = [corner[0] + mark.column as f32 * cell[0], corner[1] + mark.row as f32 * cell[1]];
+        signs::place(sheet, mark.sign, at, cell);
     }
 
     fn rows(&self, panel: &Panel) -> Labels {

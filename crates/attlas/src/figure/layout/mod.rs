@@ -21,7 +21,7 @@ pub use charts::{Chart, ChartAxis, ChartLine, Stroke, charts};
 pub use classes::{CellClass, ClassCell, ClassGrid, ClassRow, ClassWords, RowNumber, classes};
 pub use difference::difference;
 pub use dots::{Dot, Dots, dots};
-pub use grid::grid;
+pub use grid::{grid, marked_grid};
 pub use lines::lines;
 pub use map::{CellMark, Sign, map, marked_map};
 pub use overview::{OverviewRow, overview};
