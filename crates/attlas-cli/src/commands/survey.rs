@@ -18,7 +18,7 @@ use crate::inputs::{
 };
 use crate::signals::Watch;
 use crate::survey::{
-    About, Decoding, Keeper, ModelIdentity, Part, Settings, SurveyFile, Targets, Work, default_settings, fingerprint,
+    About, Decoding, Keeper, ModelIdentity, Part, Settings, SurveyFile, Targets, Work, fingerprint,
     print_survey, read_survey, state_of, survey_corpus, survey_table,
 };
 use crate::table_file::{TableFormat, write_table};
@@ -73,13 +73,13 @@ pub struct SurveyArguments {
     /// Generate N tokens at most, where an encoder-decoder is given no target.
     #[arg(long, value_name = "N", default_value = "256", value_parser = parse_count)]
     pub max_tokens: usize,
-    /// Tokens of a batch at most, padding included [default: as many as take 256 MB of queries and keys, 4096 at most].
+    /// Tokens of a batch at most, padding included [default: few at first, then as many as take about a second, up to 1024].
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub batch_tokens: Option<usize>,
     /// Texts that are sorted by length together.
     #[arg(long, value_name = "N", default_value = "2048", value_parser = parse_count)]
     pub window: usize,
-    /// Seconds between two savings of the state, which lies beside the output until the survey is done.
+    /// Seconds between two savings of the state after the first batch's, which lies beside the output until the survey is done.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub save_every: u64,
     /// A file of text whose tokens are counted, for the measure of rare tokens; the same one for all parts.
@@ -166,7 +166,7 @@ fn run_survey(
 
 fn run_merge(arguments: &MergeArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     TableFormat::of(&arguments.output)?;
-    attlas::output::check_place(&arguments.output)?;
+    check_output(&arguments.output, arguments.surveys.iter().map(PathBuf::as_path))?;
     let mut merged: Option<(&Path, SurveyFile)> = None;
     for (index, path) in arguments.surveys.iter().enumerate() {
         // a survey that is given twice would count twice, and nobody means that
@@ -237,10 +237,9 @@ impl SurveyArguments {
         };
         let counts = counts.map(digest_of_counts);
         let decoding = Decoding { targets, longest: self.longest.unwrap_or(LONGEST), counts };
-        let defaults = default_settings(model);
         let settings = Settings {
             window: self.window,
-            batch_tokens: self.batch_tokens.unwrap_or(defaults.batch_tokens),
+            batch_tokens: self.batch_tokens,
             limit: self.limit,
             part: self.shards.unwrap_or(Part::WHOLE),
         };

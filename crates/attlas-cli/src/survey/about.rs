@@ -110,8 +110,8 @@ pub struct Position {
     pub n_items: u64,
     /// Texts of the corpus before it, those of other parts included.
     pub n_read: u64,
-    /// Batches of it that are done.
-    pub n_batches: usize,
+    /// Texts of it that are done, in the order of their lengths.
+    pub n_done: usize,
 }
 
 /// How the corpus is gone through.
@@ -120,8 +120,8 @@ pub struct Position {
 pub struct Settings {
     /// Texts that are sorted by length together.
     pub window: usize,
-    /// Tokens of a batch at most, padding included.
-    pub batch_tokens: usize,
+    /// Tokens of a batch at most, padding included, where they were said.
+    pub batch_tokens: Option<usize>,
     /// Texts of the corpus at most.
     pub limit: Option<u64>,
     /// The part of the corpus.
@@ -260,7 +260,7 @@ mod tests {
         let model = ModelIdentity { name: "m".into(), family: "f".into(), sha256: "0".into(), languages: [None, None] };
         let decoding = Decoding { targets: Targets::Given, longest: 512, counts: None };
         let file = FileIdentity { name: "a.txt".into(), n_bytes: 1, sha256_of_ends: "1".into() };
-        About::new(model, decoding, vec![file], Settings { window: 1, batch_tokens: 1, limit: None, part })
+        About::new(model, decoding, vec![file], Settings { window: 1, batch_tokens: None, limit: None, part })
     }
 
     #[test]

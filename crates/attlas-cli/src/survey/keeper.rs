@@ -15,7 +15,8 @@ const SHARE_OF_TIME: u32 = 20;
 pub struct Keeper {
     path: PathBuf,
     every: Duration,
-    saved: Instant,
+    /// When the state was last saved; `None` before the first time.
+    saved: Option<Instant>,
     /// How long the last saving took.
     took: Duration,
 }
@@ -28,9 +29,10 @@ pub fn state_of(output: &Path) -> PathBuf {
 }
 
 impl Keeper {
-    /// Saves at `path`, so often at most.
+    /// Saves at `path`, so often at most; the first time as soon as there is something, so that a survey that is killed again and
+    /// again advances.
     pub fn new(path: PathBuf, every: Duration) -> Keeper {
-        Keeper { path, every, saved: Instant::now(), took: Duration::ZERO }
+        Keeper { path, every, saved: None, took: Duration::ZERO }
     }
 
     /// Saves the state if it is time to.
@@ -38,9 +40,10 @@ impl Keeper {
     /// # Errors
     /// [`Failure::Output`] when it cannot be written.
     pub fn save_if_due(&mut self, file: &SurveyFile) -> Result<(), Failure> {
-        match self.saved.elapsed() >= self.every.max(self.took * SHARE_OF_TIME) {
-            true => self.save(file),
-            false => Ok(()),
+        let every = self.every.max(self.took * SHARE_OF_TIME);
+        match self.saved.is_some_and(|saved| saved.elapsed() < every) {
+            true => Ok(()),
+            false => self.save(file),
         }
     }
 
@@ -51,7 +54,7 @@ impl Keeper {
     pub fn save(&mut self, file: &SurveyFile) -> Result<(), Failure> {
         let began = Instant::now();
         write_table_as(TableFormat::Parquet, &self.path, &survey_table(file, None))?;
-        (self.saved, self.took) = (Instant::now(), began.elapsed());
+        (self.saved, self.took) = (Some(Instant::now()), began.elapsed());
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod about;
 mod fingerprint;
 mod keeper;
+mod pace;
 mod parquet_file;
 mod report;
 mod windows;
@@ -13,7 +14,7 @@ pub use fingerprint::fingerprint;
 pub use keeper::{Keeper, state_of};
 pub use parquet_file::{read_survey, survey_table};
 pub use report::print_survey;
-pub use work::{Work, default_settings, survey_corpus};
+pub use work::{Work, survey_corpus};
 
 use attlas::survey::Survey;
 

@@ -71,7 +71,7 @@ impl<'a> Windows<'a> {
     /// When a file cannot be read, or has fewer texts than were read before.
     pub fn from(work: &Work<'a>, settings: Settings, position: Position) -> Result<Option<Windows<'a>>, Failure> {
         let Work { files, names, signals, .. } = *work;
-        let position = Position { n_batches: 0, ..position };
+        let position = Position { n_done: 0, ..position };
         let mut windows = Windows { files, names, signals, settings, texts: None, position };
         if let Some(file) = files.get(position.file) {
             let mut texts = file.texts(names)?;
@@ -193,7 +193,7 @@ mod tests {
         std::fs::write(file.path(), "no pair\n".repeat(10_000)).expect("it is written");
         let files = [CorpusFile::find(file.path(), Some(CorpusFormat::Tsv)).expect("it is there")];
         let names = TextNames::default();
-        let settings = Settings { window: 10, batch_tokens: 1, limit: None, part: Part::WHOLE };
+        let settings = Settings { window: 10, batch_tokens: None, limit: None, part: Part::WHOLE };
         let mut windows =
             Windows { files: &files, names: &names, signals, settings, texts: None, position: Position::default() };
         let mut all = Vec::new();

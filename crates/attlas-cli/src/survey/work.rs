@@ -4,8 +4,9 @@ use attlas::analysis::{Annotations, HeadSums, measure_with};
 use attlas_model::{Decoding as ModelDecoding, Error, Input, Model, Next, RunOptions, Side};
 use rayon::prelude::*;
 
+use super::pace::Pace;
 use super::windows::{Window, WindowText, Windows, skipped};
-use super::{Decoding, Keeper, Settings, Skipped, SurveyFile, Targets};
+use super::{Decoding, Keeper, Position, Skipped, SurveyFile, Targets};
 use crate::failure::{Failure, Signal};
 use crate::inputs::{CorpusFile, TextNames};
 use crate::progress::ShareProgress;
@@ -51,7 +52,8 @@ impl Ready<'_> {
 pub fn survey_corpus(work: &Work<'_>, file: &mut SurveyFile, keeper: &mut Keeper) -> Result<Option<Signal>, Failure> {
     let (Some(position), Some(settings)) = (file.about.position, file.about.settings) else { return Ok(None) };
     let Some(mut windows) = Windows::from(work, settings, position)? else { return work.stop(file, keeper) };
-    let mut n_done = position.n_batches;
+    let mut n_done = position.n_done;
+    let mut pace = Pace::new(settings.batch_tokens, work.model);
     let mut progress = ShareProgress::new();
     let mut share = windows.share();
     loop {
@@ -66,18 +68,17 @@ pub fn survey_corpus(work: &Work<'_>, file: &mut SurveyFile, keeper: &mut Keeper
             }
         };
         let (ready, unfit) = work.prepare(&window.texts, &file.about.decoding);
-        let batches = batches(&ready, settings.batch_tokens);
-        let n_batches = batches.len();
-        for (index, batch) in batches.into_iter().enumerate().skip(n_done) {
-            let is_done = work.take_batch(batch, file)?;
-            if let Some(position) = file.about.position.as_mut().filter(|_| is_done) {
-                position.n_batches = index + 1;
+        while n_done < ready.len() {
+            let batch = next_batch(&ready[n_done..], pace.batch_tokens());
+            if pace.timed(|| work.take_batch(batch, file))? {
+                n_done += batch.len();
+                file.about.position = file.about.position.map(|position| Position { n_done, ..position });
             }
             if work.signals.noted().is_some() {
                 return work.stop(file, keeper);
             }
             keeper.save_if_due(file)?;
-            let within = (index + 1) as f64 / n_batches as f64;
+            let within = n_done as f64 / ready.len() as f64;
             let n_texts = usize::try_from(file.survey.n_all_texts()).unwrap_or(usize::MAX);
             progress.at(share + (window.share - share) * within, || counted(n_texts, "text"));
         }
@@ -185,41 +186,17 @@ fn together_or_alone<T, R>(
     }
 }
 
-/// Texts cut into batches of at most so many tokens, padding included; a longer text is a batch of its own.
-fn batches<'r, 't>(ready: &'r [Ready<'t>], batch_tokens: usize) -> Vec<&'r [Ready<'t>]> {
-    let mut batches = Vec::new();
-    let (mut start, mut longest) = (0, [0, 0]);
-    for (index, one) in ready.iter().enumerate() {
+/// The first texts, of at most so many tokens, padding included; a longer text is a batch of its own.
+fn next_batch<'r, 't>(ready: &'r [Ready<'t>], batch_tokens: usize) -> &'r [Ready<'t>] {
+    let mut longest = [0, 0];
+    let is_over = |(index, one): (usize, &Ready<'t>)| {
         let [n_source, n_target] = one.n_tokens();
-        let grown = [longest[0].max(n_source), longest[1].max(n_target)];
-        let n_tokens = (grown[0] + grown[1]).saturating_mul(index + 1 - start);
-        let is_of_others = ready[start].decoding != one.decoding;
-        if index > start && (n_tokens > batch_tokens || is_of_others) {
-            batches.push(&ready[start..index]);
-            (start, longest) = (index, [n_source, n_target]);
-        } else {
-            longest = grown;
-        }
-    }
-    if start < ready.len() {
-        batches.push(&ready[start..]);
-    }
-    batches
-}
-
-/// Tokens of a batch, padding included, whose queries and keys take a quarter of a gigabyte; 4,096 at most.
-pub fn default_batch_tokens(model: &Model) -> usize {
-    const MAX_BYTES: usize = 256 << 20;
-    const MAX_TOKENS: usize = 4096;
-    let architecture = &model.transformer().architecture;
-    let numbers = attlas::Kind::ALL.into_iter().flat_map(|kind| architecture.attention(kind));
-    let bytes: usize = numbers.map(|layer| 4 * (layer.n_heads + layer.n_kv_heads) * layer.d_head).sum();
-    (MAX_BYTES / bytes.max(1)).clamp(1, MAX_TOKENS)
-}
-
-/// How the corpus is gone through when nobody says it.
-pub fn default_settings(model: &Model) -> Settings {
-    Settings { window: 2048, batch_tokens: default_batch_tokens(model), limit: None, part: super::Part::WHOLE }
+        longest = [longest[0].max(n_source), longest[1].max(n_target)];
+        let n_tokens = (longest[0] + longest[1]).saturating_mul(index + 1);
+        index > 0 && (n_tokens > batch_tokens || ready[0].decoding != one.decoding)
+    };
+    let end = ready.iter().enumerate().position(is_over).unwrap_or(ready.len());
+    &ready[..end]
 }
 
 #[cfg(test)]
