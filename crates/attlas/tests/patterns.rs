@@ -137,6 +137,7 @@ impl Random {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the rate is read by people, who run the test for it")]
 fn of_heads_whose_keys_are_shuffled_in_each_row_at_most_one_in_twenty_is_named() {
     let english = "<s> the old cat , which saw a dog in the garden , ran to the house and the dog followed it . </s>";
     let french =

@@ -56,13 +56,11 @@ impl CurvesArguments {
 
 /// Measures, and writes and tells what was asked for.
 pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    if let Some(path) = &arguments.output {
-    let output = arguments.output.as_ref().map(|path| Ok::<_, Failure>((Format::of(path)?, path))).transpose()?;
     if let (Some(_), Some(file)) = (&arguments.text, arguments.curves.files().next()) {
         let message = "heads are measured on the texts of a file or on TEXT, and both are given:";
         return Err(Failure::Usage(format!("{message} leave out TEXT or {}", file.display())));
     }
-    if let Some((_, path)) = output {
+    if let Some(path) = &arguments.output {
         check_output(path, arguments.text.iter().map(Path::new).chain(arguments.curves.files()))?;
     }
     let output = arguments.output.as_ref().map(|path| Ok::<_, Failure>((Format::of(path)?, path))).transpose()?;
