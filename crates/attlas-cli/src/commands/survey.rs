@@ -18,8 +18,8 @@ use crate::inputs::{
 };
 use crate::signals::Watch;
 use crate::survey::{
-    About, Decoding, Keeper, ModelIdentity, Part, Settings, SurveyFile, Targets, Work, fingerprint,
-    print_survey, read_survey, state_of, survey_corpus, survey_table,
+    About, Decoding, Keeper, ModelIdentity, Part, Settings, SurveyFile, Targets, Work, fingerprint, print_survey,
+    read_survey, state_of, survey_corpus, survey_table,
 };
 use crate::table_file::{TableFormat, write_table};
 use crate::terminal::{Terminal, printable, remark};
