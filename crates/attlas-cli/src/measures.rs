@@ -24,13 +24,19 @@ pub fn heads_of(
     let items = item.map_or(0..recording.items.len(), |item| item..item + 1);
     let mut heads: Vec<HeadSums> = Vec::new();
     for index in items {
-        let mut annotations = annotations.clone();
-        if let Some(item) = recording.items.get(index).filter(|_| recording.layers_of(Kind::Cross).next().is_some()) {
-            annotations.links = item_links(item);
-        }
+        let annotations = with_dictionary(recording, index, annotations);
         heads = merge(heads.into_iter().chain(measure_with(recording, index, &annotations)?));
     }
     Ok(heads)
+}
+
+/// What is known of a text of a recording, and where there is cross-attention which of its words a dictionary translates.
+pub fn with_dictionary(recording: &Recording, item: usize, annotations: &Annotations) -> Annotations {
+    let mut annotations = annotations.clone();
+    if let Some(item) = recording.items.get(item).filter(|_| recording.layers_of(Kind::Cross).next().is_some()) {
+        annotations.links = item_links(item);
+    }
+    annotations
 }
 
 /// The table of what stands out: one line for each measure of each kind, its best heads first.

@@ -49,6 +49,11 @@ fn started(folder: &TempDir, words: &[&str]) -> process::Child {
     command.spawn().expect("the command starts")
 }
 
+/// After how many texts a survey said that it goes on.
+fn n_gone_on_after(stderr: &str) -> Option<u64> {
+    stderr.split("going on after ").nth(1)?.split(' ').next()?.parse().ok()
+}
+
 /// The rows that `--json` prints.
 fn rows(stdout: &str) -> Vec<Value> {
     match serde_json::from_str(stdout).expect("it is JSON") {
@@ -112,6 +117,10 @@ fn parts_merge_in_any_order_to_the_bytes_of_the_whole_whatever_their_batches() {
     assert!(String::from_utf8(bytes(&folder, "more.csv")).expect("text").starts_with("kind,layer,head,measure,"));
     let twice = Command::new(["survey", "merge", "1.parquet", "1.parquet", "-o", "x.parquet"]).in_folder(&folder).run();
     assert_eq!(twice.fails(2), "1.parquet is given twice; its texts would count twice");
+    let before = bytes(&folder, "1.parquet");
+    let onto = Command::new(["survey", "merge", "1.parquet", "2.parquet", "-o", "1.parquet"]).in_folder(&folder).run();
+    assert!(onto.fails(2).contains("-o 1.parquet: this is the input, which would be lost"), "{}", onto.stderr);
+    assert!(bytes(&folder, "1.parquet") == before);
 }
 
 #[test]
@@ -121,7 +130,7 @@ fn a_survey_killed_at_twenty_random_moments_has_the_bytes_of_one_that_was_left_a
     Command::new(survey("whole.parquet", &["--threads", "1"])).in_folder(&folder).run().succeeds();
     let whole = began.elapsed();
     let mut random = 7_u64;
-    let (mut n_kills, mut n_outputs, mut n_gone_on) = (0, 0, 0);
+    let (mut n_kills, mut n_outputs, mut n_gone_on, mut n_before, mut n_advanced) = (0, 0, 0, 0, 0);
     while n_kills < 20 {
         let output = format!("{n_outputs}.parquet");
         let mut child = started(&folder, &survey(&output, &[]));
@@ -130,16 +139,21 @@ fn a_survey_killed_at_twenty_random_moments_has_the_bytes_of_one_that_was_left_a
         n_kills += u32::from(child.try_wait().expect("it can be asked").is_none());
         let _ = child.kill(); // one that is done cannot be killed
         let ended = child.wait_with_output().expect("it is gone");
-        n_gone_on += u32::from(String::from_utf8_lossy(&ended.stderr).contains("going on after"));
+        if let Some(n_texts) = n_gone_on_after(&String::from_utf8_lossy(&ended.stderr)) {
+            assert!(n_texts >= n_before, "{n_texts} texts after {n_before}");
+            n_advanced += u32::from(n_texts > n_before);
+            (n_gone_on, n_before) = (n_gone_on + 1, n_texts);
+        }
         if folder.path().join(&output).exists() && !folder.path().join(format!("{output}.state")).exists() {
             assert!(bytes(&folder, &output) == bytes(&folder, "whole.parquet"), "after {n_kills} kills");
-            n_outputs += 1;
+            (n_outputs, n_before) = (n_outputs + 1, 0);
         }
     }
     let output = format!("{n_outputs}.parquet");
     Command::new(survey(&output, &[])).in_folder(&folder).run().succeeds();
     assert!(bytes(&folder, &output) == bytes(&folder, "whole.parquet"));
     assert!(n_gone_on > 3, "{n_gone_on} runs went on where another was killed");
+    assert!(n_advanced > 3, "{n_advanced} of {n_gone_on} runs went on after more texts than the one before");
 }
 
 #[test]
@@ -201,7 +215,64 @@ fn of_one_text_no_head_is_named_whatever_its_measure() {
     assert!(rows.iter().any(|row| is_high(&row)), "a head is broad on this text");
     assert!(rows.iter().all(|row| row["low"].is_null() && row["named"] == false));
     let text = Command::new(survey("a.parquet", &["--limit", "1"])).in_folder(&folder).run();
-    assert!(text.succeeds().stdout.contains("No head stands out over its baseline on this corpus."), "{}", text.stdout);
+    assert!(
+        text.succeeds().stdout.contains("No head is named: the texts are too few for intervals."),
+        "{}",
+        text.stdout
+    );
+    let said: Vec<String> = ["1/64", "2/64", "3/64", "4/64", "5/64", "6/64"]
+        .map(|part| Command::new(survey("b.parquet", &["--shards", part])).in_folder(&folder).run())
+        .map(|run| run.succeeds().stdout.clone())
+        .into();
+    let empty = said.iter().find(|said| said.contains("on 0 texts")).expect("most shards have none of sixteen texts");
+    assert!(empty.contains("This part of the corpus has no texts, so nothing was measured."), "{empty}");
+}
+
+#[test]
+fn batches_of_texts_of_many_lengths_leave_the_bytes_alone() {
+    let folder = folder();
+    let pair = |n: usize| format!("The cat{}.\tLe chat{}.\n", " sleeps".repeat(n), " dort".repeat(n));
+    fs::write(folder.path().join("pairs.tsv"), [1, 9, 2, 90, 5, 30, 3].map(pair).concat()).expect("it is written");
+    for (name, tokens) in [("alone.parquet", "1"), ("together.parquet", "1000000")] {
+        Command::new(["survey", "pairs.tsv", "-o", name, "--batch-tokens", tokens]).in_folder(&folder).run().succeeds();
+    }
+    assert!(bytes(&folder, "alone.parquet") == bytes(&folder, "together.parquet"));
+}
+
+#[test]
+fn the_first_small_batch_is_saved_whatever_the_interval() {
+    let folder = corpus();
+    let words = |name| ["survey", "pairs.tsv", "-o", name, "--save-every", "3600"];
+    Command::new(words("whole.parquet")).in_folder(&folder).run().succeeds();
+    let mut child = started(&folder, &words("a.parquet"));
+    let state = folder.path().join("a.parquet.state");
+    let began = Instant::now();
+    while !state.exists() && began.elapsed() < Duration::from_secs(120) {
+        sleep(Duration::from_millis(2));
+    }
+    child.kill().expect("it is not done");
+    child.wait().expect("it is gone");
+    assert!(state.exists(), "it was killed before its end");
+    let gone_on = Command::new(words("a.parquet")).in_folder(&folder).run();
+    let said = &gone_on.succeeds().stderr;
+    let n_done = n_gone_on_after(said).unwrap_or_else(|| panic!("{said}"));
+    assert!((1..16).contains(&n_done), "{n_done} of 16 texts");
+    assert!(bytes(&folder, "a.parquet") == bytes(&folder, "whole.parquet"));
+}
+
+#[test]
+fn of_pairs_words_are_held_against_the_dictionary() {
+    let folder = corpus();
+    let alignment = |words: &[&str]| {
+        let run = Command::new(words.iter().copied()).in_folder(&folder).run();
+        let mut found = rows(&run.succeeds().stdout);
+        found.retain(|row| row["measure"] == "alignment" && row["kind"] == "cross");
+        found.sort_by_key(|row| (row["layer"].as_u64(), row["head"].as_u64()));
+        found.iter().map(|row| (row["score"].as_f64(), row["n_rows"].as_u64())).collect::<Vec<_>>()
+    };
+    let of_survey = alignment(&survey("a.parquet", &["--json"]));
+    assert!(!of_survey.is_empty() && of_survey.iter().all(|(score, _)| score.is_some()), "{of_survey:?}");
+    assert_eq!(of_survey, alignment(&["heads", "pairs.tsv", "--json"]), "as attlas heads scores them");
 }
 
 #[cfg(unix)]

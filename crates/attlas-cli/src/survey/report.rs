@@ -35,7 +35,7 @@ pub fn print_survey(file: &SurveyFile, resamples: &Resamples, terminal: &mut Ter
             );
             writeln!(terminal, "{}", terminal.bold(&line))?;
         }
-        false => writeln!(terminal, "No head stands out over its baseline on this corpus.")?,
+        false => writeln!(terminal, "{}", nothing_named(n_texts, survey.n_shards()))?,
     }
     for kind in Kind::ALL {
         for measure in &MEASURES {
@@ -49,6 +49,13 @@ pub fn print_survey(file: &SurveyFile, resamples: &Resamples, terminal: &mut Ter
 /// What a head of this row is said to do.
 fn title_of(row: &ScoreRow) -> Option<&'static str> {
     Some(Measure::named(&row.measure)?.title_for(row.kind))
+/// Why no head is named.
+fn nothing_named(n_texts: usize, n_shards: usize) -> &'static str {
+    match (n_texts, n_shards) {
+        (0, _) => "This part of the corpus has no texts, so nothing was measured.",
+        (_, ..FEW_SHARDS) => "No head is named: the texts are too few for intervals.",
+        _ => "No head stands out over its baseline on this corpus.",
+    }
 }
 
 /// A line of the heads that are named for one thing, if there are any.
@@ -87,8 +94,10 @@ fn heads(rows: &[&ScoreRow], room: usize) -> String {
 fn print_notes(file: &SurveyFile, terminal: &mut Terminal) -> Result<(), Failure> {
     let n_shards = file.survey.n_shards();
     let few = match n_shards {
-        0 | 1 => " One shard gives no interval, and without one no head is named.".to_owned(),
-        n if n < FEW_SHARDS => format!(" {n} shards are few: the intervals say little."),
+        n if n < FEW_SHARDS => {
+            let shards = counted(n, "shard");
+            format!(" {shards} with texts: fewer than {FEW_SHARDS} give no interval, and without one no head is named.")
+        }
         _ => String::new(),
     };
     let how = format!(

@@ -9,6 +9,7 @@ use super::windows::{Window, WindowText, Windows, skipped};
 use super::{Decoding, Keeper, Position, Skipped, SurveyFile, Targets};
 use crate::failure::{Failure, Signal};
 use crate::inputs::{CorpusFile, TextNames};
+use crate::measures::with_dictionary;
 use crate::progress::ShareProgress;
 use crate::signals::Watch;
 use crate::words::counted;
@@ -145,8 +146,12 @@ impl Work<'_> {
                 Err(Error::Stopped) => return Ok(None),
                 run => run.map_err(|error| error.to_string())?.recording,
             };
-            let measure = |item| measure_with(&recording, item, self.annotations).map_err(|error| error.to_string());
-            let measured: Vec<Vec<HeadSums>> =
+            let measure = |item| {
+                let annotations = with_dictionary(&recording, item, self.annotations);
+                let heads = measure_with(&recording, item, &annotations).map_err(|error| error.to_string())?;
+                Ok::<_, String>((heads, annotations))
+            };
+            let measured: Vec<(Vec<HeadSums>, Annotations)> =
                 (0..texts.len()).into_par_iter().map(measure).collect::<Result<_, _>>()?;
             Ok(Some((recording, measured)))
         };
@@ -154,9 +159,9 @@ impl Work<'_> {
         for (texts, run) in runs {
             match run {
                 Ok((recording, measured)) => {
-                    for (item, (ready, heads)) in texts.iter().zip(&measured).enumerate() {
+                    for (item, (ready, (heads, annotations))) in texts.iter().zip(&measured).enumerate() {
                         let text = (ready.text.id, ready.text.whole());
-                        file.survey.take((text.0, &text.1), (&recording, item), heads, self.annotations)?;
+                        file.survey.take((text.0, &text.1), (&recording, item), heads, annotations)?;
                         let n_texts = &mut file.about.files[ready.text.file].n_texts;
                         *n_texts = n_texts.saturating_add(1);
                     }

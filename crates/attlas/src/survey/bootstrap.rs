@@ -1,6 +1,6 @@
 //! Intervals from the shards: texts, not rows, are what is drawn from a language, and rows of a text are not independent.
 
-use super::{N_SHARDS, ShardSums};
+use super::{FEW_SHARDS, N_SHARDS, ShardSums};
 
 /// Resamples that an interval is made of.
 pub const N_RESAMPLES: usize = 1000;
@@ -15,7 +15,7 @@ const SEED: u64 = 0x61_74_74_6c_61_73;
 pub struct Resamples {
     /// The shards that have texts.
     shards: Vec<usize>,
-    /// How often each of them was drawn. Shape `[N_RESAMPLES, shards.len()]`; empty where there are not two of them.
+    /// How often each of them was drawn. Shape `[N_RESAMPLES, shards.len()]`; empty where they are fewer than [`FEW_SHARDS`].
     draws: Vec<u8>,
 }
 
@@ -24,7 +24,7 @@ impl Resamples {
     pub fn of(n_texts: &[u64; N_SHARDS]) -> Resamples {
         let shards: Vec<usize> = (0..N_SHARDS).filter(|shard| n_texts[*shard] > 0).collect();
         let n = shards.len();
-        let mut draws = vec![0; if n < 2 { 0 } else { N_RESAMPLES * n }]; // [N_RESAMPLES, n]
+        let mut draws = vec![0; if n < FEW_SHARDS { 0 } else { N_RESAMPLES * n }]; // [N_RESAMPLES, n]
         let mut random = SplitMix(SEED);
         for resample in draws.chunks_exact_mut(n.max(1)) {
             (0..n).for_each(|_| resample[random.below(n)] += 1);
@@ -32,9 +32,11 @@ impl Resamples {
         Resamples { shards, draws }
     }
 
-    /// The 95 % interval of the mean of all shards; `None` of fewer than two shards, or where a score was no number.
+    /// The 95 % interval of the mean of all shards; `None` where fewer than [`FEW_SHARDS`] have rows, since resamples of a few
+    /// numbers span little more than these, or where a score was no number.
     pub fn interval(&self, sums: &ShardSums) -> Option<(f64, f64)> {
-        if self.draws.is_empty() || sums.iter().any(|sums| sums.n_not_finite > 0) {
+        let n_with_rows = self.shards.iter().filter(|shard| sums[**shard].n > 0).count();
+        if self.draws.is_empty() || n_with_rows < FEW_SHARDS || sums.iter().any(|sums| sums.n_not_finite > 0) {
             return None;
         }
         let one = |shard: &usize| (sums[*shard].n as f64, sums[*shard].sum as f64 / (1_u64 << 32) as f64);
@@ -101,11 +103,17 @@ mod tests {
     }
 
     #[test]
-    fn shards_that_agree_give_an_interval_of_no_width_and_one_shard_gives_none() {
+    fn shards_that_agree_give_an_interval_of_no_width_and_fewer_than_eight_give_none() {
         let (n_texts, sums) = shards(&[0.25; 12]);
         assert_eq!(Resamples::of(&n_texts).interval(&sums), Some((0.25, 0.25)));
-        let (n_texts, sums) = shards(&[0.25]);
-        assert_eq!(Resamples::of(&n_texts).interval(&sums), None);
+        for few in [1, 2, 7] {
+            let (n_texts, sums) = shards(&vec![0.25; few]);
+            assert_eq!(Resamples::of(&n_texts).interval(&sums), None, "{few} shards");
+        }
+        let (n_texts, mut sums) = shards(&[0.25; 8]);
+        assert!(Resamples::of(&n_texts).interval(&sums).is_some());
+        sums[3] = Sums::default();
+        assert_eq!(Resamples::of(&n_texts).interval(&sums), None, "eight shards have texts, seven have rows");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub use packed::{packed_sums, unpacked_sums};
 
 /// Shards that texts are dealt out to by their bytes, whatever file, machine or order they come in.
 pub const N_SHARDS: usize = 64;
-/// Shards with texts below which an interval says little.
+/// Shards with texts below which there is no interval, since it would say little.
 pub const FEW_SHARDS: usize = 8;
 
 /// The sums of one measure, by shard. Shape `[N_SHARDS]`.
