@@ -177,10 +177,29 @@ fn heads_that_do_not_exist_or_are_half_said_are_refused() {
         (&["--json", "--format", "tsv"], 2, "give one of the two"),
         (&["--gold", "apple", "--format", "tsv"], 2, "to --output alone"),
         (&["-o", "a.svg", "--dpi", "300"], 2, "has no pixels"),
+        (&["-o", "a.xyz"], 2, "-o a.xyz: .pharaoh, .align, .links, .txt, .tsv or .json"),
     ] {
         let run = align(&folder, &[[CAT].as_slice(), words].concat());
         assert!(run.fails(code).contains(says), "{words:?}: {}", run.stderr);
     }
+}
+
+#[test]
+fn a_reference_without_a_link_gives_no_rates() {
+    let folder = folder();
+    fs::write(folder.path().join("none.links"), "\n").expect("it is written");
+    let words = ["A red apple.", "--target", "Une pomme rouge.", "--gold", "none.links"];
+    let run = align(&folder, &words);
+    assert!(
+        run.succeeds().stdout.contains("the reference has no link at all, so there are no rates"),
+        "{}",
+        run.stdout
+    );
+    assert!(!run.stdout.contains("100.0"), "{}", run.stdout);
+    let run = align(&folder, &[words.as_slice(), &["--json"]].concat());
+    let object: serde_json::Value = serde_json::from_str(&run.succeeds().stdout).expect("JSON");
+    assert!(object["absent"].is_string() && object["chosen"]["error_rate"].is_null(), "{object}");
+    assert!(object["scores"].as_array().expect("rows").iter().all(|row| row["error_rate"].is_null()));
 }
 
 /// A recording of one layer of one head without a known prediction, saved as `run.safetensors`.

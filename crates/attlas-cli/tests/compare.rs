@@ -93,6 +93,9 @@ fn two_texts_are_compared_where_they_agree_and_the_heads_that_differ_most_come_f
     assert!(largest["query"].is_string() && largest["a"].is_f64() && largest["b"].is_f64(), "{first}");
     let listed: Vec<&str> = printed.lines().filter(|line| line.starts_with('L')).collect();
     assert!(listed.len() == 10 && listed[0].starts_with(&name), "{name} in {listed:?}");
+    // two spaces between columns, so that no number runs into the next
+    let columns = |line: &str| line.split("  ").filter(|cell| !cell.trim().is_empty()).count();
+    assert!(listed.iter().all(|line| columns(line) == 6), "{printed}");
     let pair = format!("\"{}\" → \"{}\"", largest["query"].as_str().unwrap(), largest["key"].as_str().unwrap());
     assert!(listed[0].contains(&pair), "{pair} in {}", listed[0]);
 }

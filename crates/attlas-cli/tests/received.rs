@@ -174,6 +174,18 @@ fn turns_of_a_chat_are_spans_unless_a_span_takes_their_name() {
 }
 
 #[test]
+fn what_a_reader_must_know_of_the_run_is_said_beside_the_table() {
+    let folder = folder();
+    let run = received(&folder, &["The cat [INST] sat.", "--kind", "encoder", "--knock-out", "encoder:L0H1"]);
+    run.succeeds();
+    for said in
+        ["L0H1 of encoder self-attention was knocked out", "are unknown to", "holds [INST], but the model's tokenizer"]
+    {
+        assert!(run.stderr.contains(said), "{said}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn an_image_has_its_patches_as_a_span() {
     let folder = folder();
     npy(&folder, "maps.npy", "1, 1, 5, 5", &[0.2; 25]);

@@ -260,6 +260,9 @@ fn what_is_wrong_is_said_in_a_sentence_with_the_exit_code_of_its_sort() {
     assert_eq!(run(words).fails(3), message);
 
     assert!(run(vec!["film", "out", "one", "-o", "film.mp4"]).fails(2).contains(".html, .svg or .gif"));
+    assert!(run(vec!["film", "out", "one", "-o", "film.svg", "--frames", "0"]).fails(2).contains("1 or larger"));
+    let both = run(vec!["film", "out", "one", "--pairs", "p.tsv", "--curves", "--json"]);
+    assert!(both.fails(2).contains("leave out TEXT or p.tsv"), "{}", both.stderr);
     assert!(run(vec!["film", "out", "one", "-o", "film.svg"]).fails(3).contains("train with --film 12"));
     assert!(!folder.path().join("film.svg").exists());
 }

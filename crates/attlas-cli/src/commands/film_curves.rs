@@ -1,5 +1,6 @@
 //! `attlas film --curves`: when heads come to do what they do, as a picture, a table of rows, and in words.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -68,9 +69,9 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
     let (curves, outcome) = measured(arguments, text, &arguments.options()?)?;
     let choice = if arguments.curves.measures.is_empty() { Choice::Changing } else { Choice::All };
     let curves = curves.only(&arguments.curves.measures);
-    let missing = without_scores(&curves);
+    let (missing, n_missing) = without_scores(&curves);
     if !arguments.curves.measures.is_empty() {
-        if missing.len() == curves.groups().count() && matches!(output, Some((Format::Picture(_), _))) {
+        if n_missing == curves.groups().count() && matches!(output, Some((Format::Picture(_), _))) {
             return Err(Failure::Input(format!("there is nothing to draw: {}", missing.join("; "))));
         }
         missing.iter().for_each(|text| remark(text));
@@ -96,15 +97,21 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
     Ok(outcome)
 }
 
-/// The kinds and measures that have no score at all, with the reason.
-fn without_scores(curves: &Curves) -> Vec<String> {
-    let mut groups: Vec<&[Curve]> = curves.groups().collect();
-    groups.retain(|group| group.iter().flat_map(|curve| &curve.readings).all(|reading| reading.score.is_none()));
-    let sentence = |group: &&[Curve]| {
-        let reason = group[0].readings.first().and_then(|reading| reading.absent.as_deref());
-        format!("{} {} has no score: {}", group[0].kind, group[0].measure.name, reason.unwrap_or("nothing was read"))
+/// The measures that have no score at all for some kinds of attention, with the reason; how many groups of curves these are.
+fn without_scores(curves: &Curves) -> (Vec<String>, usize) {
+    let mut missing: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new(); // measure and reason, kinds
+    for group in curves.groups() {
+        if group.iter().flat_map(|curve| &curve.readings).all(|reading| reading.score.is_none()) {
+            let reason = group[0].readings.first().and_then(|reading| reading.absent.as_deref());
+            let reason = reason.unwrap_or("nothing was read");
+            missing.entry((group[0].measure.name, reason)).or_default().push(group[0].kind.name());
+        }
+    }
+    let n_groups = missing.values().map(Vec::len).sum();
+    let sentence = |((measure, reason), kinds): (&(&str, &str), &Vec<&str>)| {
+        format!("{measure} has no score ({}): {reason}", kinds.join(", "))
     };
-    groups.iter().map(sentence).collect()
+    (missing.iter().map(sentence).collect(), n_groups)
 }
 
 /// What curves can be written as.

@@ -107,7 +107,7 @@ fn captions(heads: &[HeadSums], classes: &[HeadClass], profiles: &[LayerProfile]
         "A class is a hint: it says what a head did on this text, not why. Attention is no importance.".to_owned(),
         "Beside the layers: the mean over a layer's heads of how many positions away a query looks (the tick: looking at all \
          visible keys alike), of entropy over that of looking at all visible keys alike, and the share of heads of each class. \
-         A frame of distance ends at the largest of its kind of attention, one of breadth at 1."
+         A frame of distance ends at the largest bar or tick of its kind of attention, one of breadth at 1."
             .to_owned(),
     ];
     captions.extend(Kind::ALL.into_iter().filter_map(|kind| distances(kind, profiles)));
