@@ -49,6 +49,8 @@ pub fn print_survey(file: &SurveyFile, resamples: &Resamples, terminal: &mut Ter
 /// What a head of this row is said to do.
 fn title_of(row: &ScoreRow) -> Option<&'static str> {
     Some(Measure::named(&row.measure)?.title_for(row.kind))
+}
+
 /// Why no head is named.
 fn nothing_named(n_texts: usize, n_shards: usize) -> &'static str {
     match (n_texts, n_shards) {
