@@ -176,7 +176,8 @@ fn turns_of_a_chat_are_spans_unless_a_span_takes_their_name() {
 #[test]
 fn what_a_reader_must_know_of_the_run_is_said_beside_the_table() {
     let folder = folder();
-    let run = received(&folder, &["The cat [INST] sat.", "--kind", "encoder", "--knock-out", "encoder:L0H1"]);
+    let words = ["draw", "received", "The cat [INST] sat.", "--kind", "encoder", "--knock-out", "encoder:L0H1"];
+    let run = Command::new(words).in_folder(&folder).run();
     run.succeeds();
     for said in
         ["L0H1 of encoder self-attention was knocked out", "are unknown to", "holds [INST], but the model's tokenizer"]

@@ -38,12 +38,16 @@ pub fn draw(report: &Report, choice: Choice<'_>, style: &StyleArguments) -> Resu
     };
     let marked = directions.iter().map(panel).collect::<Result<Vec<Marked>, _>>()?;
     let (panels, marks): (Vec<Panel>, Vec<Vec<CellMark>>) = marked.into_iter().unzip();
+    let named = match marks.iter().all(Vec::is_empty) {
+        true => "no head is named: a named one, outlined, is",
+        false => "outlined: named heads, which are",
+    };
     let scales = Scales::of(&panels, style.scale.unwrap_or(Scale::Linear), style.panel_scale);
     let n_columns = if choice.relation.is_some() { panels.len() } else { 1 };
-    Ok(marked_grid(&panels, &scales, n_columns, &style_of(report, choice, style), &marks))
+    Ok(marked_grid(&panels, &scales, n_columns, &style_of(report, choice, style, named), &marks))
 }
 
-fn style_of(report: &Report, choice: Choice<'_>, style: &StyleArguments) -> Style {
+fn style_of(report: &Report, choice: Choice<'_>, style: &StyleArguments, named: &str) -> Style {
     let style = style.style();
     let what = choice.relation.unwrap_or("relations");
     let title = match style.title.is_empty() {
@@ -56,7 +60,7 @@ fn style_of(report: &Report, choice: Choice<'_>, style: &StyleArguments) -> Styl
             "share of words whose relation the head's largest weight finds, less that of the best fixed offset; {sentences}"
         ),
         format!(
-            "outlined: named heads, which are {MARGIN} or more over the offset on {MIN_WORDS} words or more, their 95 % interval over \
+            "{named} {MARGIN} or more over the offset on {MIN_WORDS} words or more, the 95 % interval over \
              it, too; looking along a relation is not using it"
         ),
     ];

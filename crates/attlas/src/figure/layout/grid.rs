@@ -172,3 +172,23 @@ pub(super) fn axis_names(sheet: &mut Sheet, first: &Panel, layout: &Layout, n_pa
     sheet.extend(0.0, bottom);
     sheet.text(rows, [NAME_SIZE, bottom], -90.0, Anchor::Start, NAME_SIZE, muted);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figure::{Axis, Scale, Sign};
+
+    #[test]
+    fn marks_point_out_cells_of_the_panel_that_they_are_given_for() {
+        let panel = |title: &str| {
+            let numbers = (0..12).map(|cell| cell as f32 / 12.0).collect();
+            Panel::new(title, numbers, Axis::counted("row", 3), Axis::counted("column", 4)).expect("12 numbers")
+        };
+        let panels = [panel("one"), panel("two")];
+        let scales = Scales::of(&panels, Scale::Linear, Default::default());
+        let marks = [Vec::new(), vec![CellMark { row: 1, column: 2, sign: Sign::Solid }]];
+        let plain = grid(&panels, &scales, 1, &Style::default());
+        let marked = marked_grid(&panels, &scales, 1, &Style::default(), &marks);
+        assert_eq!(marked.marks().len(), plain.marks().len() + 2, "a dark outline and its light rim");
+    }
+}
