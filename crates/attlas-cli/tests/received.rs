@@ -291,9 +291,11 @@ fn a_share_of_rows_that_are_no_numbers_is_absent_with_its_reason_and_the_checks_
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("encoder L0H0 fails its checks"), "{}", run.stderr);
     let rows: Vec<Value> = serde_json::from_str(&run.stdout).expect("an array of rows");
-    near(&rows[0]["score"], 0.375);
-    assert_eq!((&rows[1]["score"], &rows[1]["low"]), (&Value::Null, &Value::Null));
-    assert_eq!(rows[1]["absent"], "1 of 2 rows hold what is no finite number");
+    // what no key gets, token 0, and token 1, whose column holds what is no number
+    assert_eq!((&rows[0]["span"], &rows[0]["score"]), (&Value::from("nowhere"), &Value::Null));
+    near(&rows[1]["score"], 0.375);
+    assert_eq!((&rows[2]["score"], &rows[2]["low"]), (&Value::Null, &Value::Null));
+    assert_eq!(rows[2]["absent"], "1 of 2 rows hold what is no finite number");
     let run = received(&folder, &["-o", "a.svg"]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     let svg = fs::read_to_string(folder.path().join("a.svg")).expect("the picture is written");

@@ -162,7 +162,9 @@ pub fn standouts(heads: &[HeadSums]) -> Vec<Standout> {
             let score = |head: &&&HeadSums| head.score(measure.name).filter(|score| measure.names(score));
             let named = of_kind.iter().filter_map(|head| Some((head.head, score(&head)?)));
             let mut named: Vec<(HeadId, Score)> = named.collect();
-            named.sort_by(|a, b| b.1.value.total_cmp(&a.1.value).then(a.0.cmp(&b.0)));
+            // in f32, scores a millionth apart are equal: what a text was padded to decides nothing
+            let place = |score: &Score| (score.value * 1e6).round();
+            named.sort_by(|a, b| place(&b.1).total_cmp(&place(&a.1)).then(a.0.cmp(&b.0)));
             let share_of_heads = named.len() as f64 / of_kind.len() as f64;
             all.extend(named.into_iter().map(|(head, score)| Standout { kind, head, measure, score, share_of_heads }));
         }
