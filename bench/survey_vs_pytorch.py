@@ -9,7 +9,7 @@ from the corpus. Both read the first `--limit` lines, sort windows of 2,048 by l
 and sum 20 measures (27 with their variants) of each of its 72 heads over all rows. PyTorch does it as one who knows it would:
 eager attention (which gives the weights), masks stacked so that all linear measures are one product, no gradients. attlas also
 sums squares, baselines and further measures, finds the examples, and writes and reads files: its time is that of the whole
-command. Prints sentences per second of both, their ratio, and by how much the scores differ (at most 1e-4, or it fails). Needs
+command. Prints sentences per second of both, their ratio, and by how much the scores differ (at most 1e-4, 1e-3 of the arg-max measure, or it fails). Needs
 torch, transformers and tokenizers.
 """
 
@@ -227,7 +227,9 @@ def main():
         print(f"{who:<8} {time_taken:7.2f} s  {len(lines) / time_taken:7.1f} sentences per second (best of {arguments.rounds})")
     print(f"attlas is {best['PyTorch'] / best['attlas']:.2f} times as fast")
     print("largest difference of a score: " + ", ".join(f"{name} {value:.1e}" for name, value in sorted(worst.items())))
-    assert max(worst.values()) < 1e-4, "the scores differ"
+    # an arg-max is another where two weights are equal in f32: one row of ten thousand
+    limit = {"positional": 1e-3}
+    assert all(difference < limit.get(name, 1e-4) for name, difference in worst.items()), "the scores differ"
 
 
 if __name__ == "__main__":
