@@ -259,19 +259,18 @@ impl<'a> AttentionMap<'a> {
         tile
     }
 
-    /// The weights of some queries over all keys. Shape `[queries.len(), n_keys]`.
+    /// The weights of some queries over `keys`. Shape `[queries.len(), keys.len()]`.
     ///
     /// # Panics
-    /// When a query is outside the map.
-    pub(crate) fn rows(&self, queries: &[usize]) -> Vec<f32> {
-        let n_keys = self.n_keys();
+    /// When a query or a key is outside the map.
+    pub(crate) fn rows(&self, queries: &[usize], keys: Range<usize>) -> Vec<f32> {
         match queries {
             // neighbours: the blocked kernel
-            [first, .., last] if last - first + 1 == queries.len() => self.tile(*first..last + 1, 0..n_keys),
+            [first, .., last] if last - first + 1 == queries.len() => self.tile(*first..last + 1, keys),
             _ => {
-                let mut weights = vec![0.0; queries.len() * n_keys]; // [queries, n_keys]
-                for (&query, row) in queries.iter().zip(weights.chunks_mut(n_keys.max(1))) {
-                    self.fill_row(query, 0..n_keys, row);
+                let mut weights = vec![0.0; queries.len() * keys.len()]; // [queries, keys]
+                for (&query, row) in queries.iter().zip(weights.chunks_mut(keys.len().max(1))) {
+                    self.fill_row(query, keys.clone(), row);
                 }
                 weights
             }

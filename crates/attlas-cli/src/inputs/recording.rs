@@ -21,14 +21,18 @@ impl Material {
     /// A name that ends in `.safetensors`, or of a file that exists, is a recording; anything else is a text, and so is the
     /// name of an image or a sound, which a model that reads such opens.
     pub fn read(raw: &OsStr) -> Result<Material, Failure> {
-        let path = Path::new(raw);
-        let is_other = is_image_name(path) || is_sound_name(path) || ends_as_text(path);
-        let is_file = raw != "-" && path.is_file() && !is_other;
-        if names_recording(raw) || is_file {
+        if is_recording(raw) {
             return Ok(Material::Recording(raw.into()));
         }
         read_text(raw, "TEXT").map(Material::Text)
     }
+}
+
+/// Whether a word is a recording: by its ending, or as a file that is neither text, image nor sound.
+pub fn is_recording(raw: &OsStr) -> bool {
+    let path = Path::new(raw);
+    let is_other = is_image_name(path) || is_sound_name(path) || ends_as_text(path);
+    names_recording(raw) || (raw != "-" && !is_other && path.is_file())
 }
 
 /// Whether a word is the name of a recording: it ends in `.safetensors`.

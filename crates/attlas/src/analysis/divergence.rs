@@ -184,7 +184,7 @@ impl<'a> Maps<'a> {
     fn of_map(&self, map: &AttentionMap<'_>, queries: &[usize]) -> (Vec<f64>, Vec<Option<f64>>) {
         let n_keys = map.n_keys();
         let others: Vec<usize> = (0..n_keys).filter(|key| self.keys.binary_search(key).is_err()).collect();
-        let band = map.rows(queries); // [queries, n_keys]
+        let band = map.rows(queries, 0..map.n_keys()); // [queries, n_keys]
         let mut shares = Vec::with_capacity(queries.len() * (self.keys.len() + 1)); // [queries, places]
         let mut entropies = Vec::with_capacity(queries.len()); // [queries]
         for (row, &query) in band.chunks(n_keys.max(1)).zip(queries) {

@@ -104,7 +104,7 @@ impl<'a> Rows<'a> {
         let tokens = &self.map.query_tokens().tokens;
         let mut weights = vec![0.0; n_keys]; // [n_keys]
         for queries in self.queries.chunks((BAND / self.n_read.max(1)).max(1)) {
-            let band = self.band(queries); // [queries, n_read]
+            let band = self.map.rows(queries, 0..self.n_read); // [queries, n_read]
             for (index, &query) in queries.iter().enumerate() {
                 weights[..self.n_read].copy_from_slice(&band[index * self.n_read..][..self.n_read]);
                 let position = query + self.map.query_offset();
@@ -137,22 +137,6 @@ impl<'a> Rows<'a> {
         let mut numbers = Vec::with_capacity(self.n_rows()); // [n_rows]
         self.for_each(|row| numbers.push(number(row)));
         numbers
-    }
-
-    /// The weights of some queries. Shape `[queries.len(), n_read]`.
-    fn band(&self, queries: &[usize]) -> Vec<f32> {
-        let n_keys = self.n_read;
-        match queries {
-            // neighbours: the blocked kernel
-            [first, .., last] if last - first + 1 == queries.len() => self.map.tile(*first..last + 1, 0..n_keys),
-            _ => {
-                let mut weights = vec![0.0; queries.len() * n_keys]; // [queries, n_read]
-                for (&query, row) in queries.iter().zip(weights.chunks_mut(n_keys.max(1))) {
-                    self.map.fill_row(query, 0..n_keys, row);
-                }
-                weights
-            }
-        }
     }
 
     /// Whether no row looks past its own position. Dense arrays carry no mask; a decoder's that never looks ahead is taken

@@ -15,8 +15,7 @@ use super::super::record::without_advice;
 use super::{HeadsArguments, counts, probe};
 use crate::failure::Failure;
 use crate::inputs::{
-    ends_as_text, input_of, is_image_name, is_sound_name, load_model, names_recording, read_lines, read_text,
-    run_inputs,
+    ends_as_text, input_of, is_recording, load_model, read_lines, read_text, recording_of, run_inputs,
 };
 use crate::measures::{heads_of, measured_on};
 use crate::terminal::remark;
@@ -69,27 +68,14 @@ fn refuse_other_files(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the word names a recording: by its ending, or as a file that is neither text, image nor sound.
-pub fn is_recording(raw: &OsStr) -> bool {
-    let path = Path::new(raw);
-    let is_other = is_image_name(path) || is_sound_name(path) || ends_as_text(path);
-    names_recording(raw) || (raw != "-" && !is_other && path.is_file())
-}
-
 fn of_recording(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure> {
-    if let Some(option) = arguments.run.first_given() {
-        return Err(Failure::Usage(format!(
-            "{option} is for running a model on a text, but {} is a recording",
-            Path::new(raw).display()
-        )));
-    }
+    let recording = recording_of(raw, &arguments.run)?;
     if arguments.counts.is_some() {
         return Err(Failure::Usage(
             "--counts needs the model, whose tokenizer cuts the file, and a recording brings none; give the text and --model"
                 .into(),
         ));
     }
-    let recording = Recording::open(Path::new(raw))?;
     let annotations = Annotations { needle: needle(arguments, &recording)?, ..Annotations::default() };
     measured_in(&recording, arguments.text, &annotations)
 }
