@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::activation::Activation;
 use crate::dispatch::{self, Instructions, Task, block_rows, panel_width};
-use crate::panel::{Columns, fill, pack};
+use crate::panel::{Columns, Pack, fill};
 use crate::product::{Operands, Store};
 use crate::scratch::{Carver, SCRATCH};
 use crate::shared::Shared;
@@ -133,7 +133,8 @@ pub fn multiply_with(
     } else {
         transposed = LEFT.take();
         transposed.resize(transposed.len().max(m * k), 0.0);
-        pack(left, 0..m, 0, k, &mut transposed[..m * k]);
+        let panel = &mut transposed[..m * k];
+        dispatch::run(instructions, Pack { from: left, rows: 0..m, start: 0, width: k, panel });
         &transposed[..m * k]
     };
     // 2. pieces: a panel of columns, some rows
@@ -192,7 +193,11 @@ impl Task for Piece<'_> {
         // a product of no numbers is 0: one pass over nothing writes it
         for inner in (0..k.max(1)).step_by(INNER) {
             let n_inner = INNER.min(k - inner);
-            pack(right, inner..inner + n_inner, panel * width, width, &mut packed[..n_inner * width]);
+            let rows_here = inner..inner + n_inner;
+            let place = &mut packed[..n_inner * width];
+            let packing = Pack { from: right, rows: rows_here, start: panel * width, width, panel: place };
+            // SAFETY: the caller vouches for the instructions.
+            unsafe { packing.run::<V>() }
             for first in (0..width).step_by(block_rows::<V>()) {
                 let start = panel * width + first;
                 if start >= n {
@@ -289,6 +294,27 @@ mod tests {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_rows_beside_it_nor_on_the_threads() {
+        let (m, k, n) = (391, 1100, 50);
+        let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
+        let right = Matrix::new(&b, n, k).transposed();
+        for instructions in sets() {
+            let product = |rows: Range<usize>, threads: Threads| {
+                let mut output = vec![0.0; rows.len() * n]; // [rows, n]
+                let left = Matrix::new(&a[rows.start * k..rows.end * k], rows.len(), k);
+                multiply_with(instructions, left, right, Onto::Replace, threads, &mut output);
+                output
+            };
+            let together = product(0..m, Threads::All);
+            assert!(together == product(0..m, Threads::One), "{instructions:?}: threads");
+            for rows in [0..1, 7..12, 383..391] {
+                let some = product(rows.clone(), Threads::All);
+                assert!(some == together[rows.start * n..rows.end * n], "{instructions:?}: rows {rows:?}");
             }
         }
     }

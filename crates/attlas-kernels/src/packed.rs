@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::activation::Activation;
 use crate::dispatch::{self, Instructions, Task, block_rows, panel_width};
 use crate::matrix::{Matrix, Onto, Threads};
-use crate::panel::{Columns, fill, pack};
+use crate::panel::{Columns, Pack, fill};
 use crate::product::{Operands, Store};
 use crate::scratch::Carver;
 use crate::shared::Shared;
@@ -80,7 +80,9 @@ impl Packed {
         let mut numbers = vec![0.0; n_numbers + Carver::ALIGNMENT]; // [n_panels, d_in, width]
         let skip = numbers.as_ptr().align_offset(Carver::ALIGNMENT * size_of::<f32>()).min(Carver::ALIGNMENT);
         let panels = numbers[skip..][..n_numbers].par_chunks_exact_mut((d_in * width).max(1));
-        panels.enumerate().for_each(|(index, panel)| pack(columns, 0..d_in, index * width, width, panel));
+        panels.enumerate().for_each(|(index, panel)| {
+            dispatch::run(instructions, Pack { from: columns, rows: 0..d_in, start: index * width, width, panel });
+        });
         Packed { instructions, d_out, d_in, numbers, skip }
     }
 

@@ -1,9 +1,12 @@
 //! A stretch of columns as wide as a tile: what the micro-kernel's sums become on their way into the output.
 
+use std::ops::Range;
+
 use crate::activation::Activation;
+use crate::dispatch::Task;
 use crate::matrix::{Matrix, Onto};
 use crate::product::{Operands, Store, product};
-use crate::vector::Vector;
+use crate::vector::{SQUARE, Vector};
 
 /// Columns of the widest tile: three registers of 16.
 const MAX_WIDTH: usize = 48;
@@ -96,33 +99,55 @@ unsafe fn add_bias<V: Vector>(rows: *mut f32, n: usize, stride: usize, bias: &[f
     }
 }
 
-/// Puts columns `start .. start + width` of some rows of `right` side by side; columns beyond its last one are 0.
-///
-/// Shape of `panel`: `[rows.len(), width]`.
-#[inline(always)]
-pub(crate) fn pack(right: Matrix<'_>, rows: std::ops::Range<usize>, start: usize, width: usize, panel: &mut [f32]) {
-    /// Rows that are read of one column after the other while their lines are in the cache.
-    const SQUARE: usize = 16;
-    if panel.is_empty() {
-        return;
-    }
-    let n = width.min(right.n_columns - start);
-    if n < width {
-        panel.fill(0.0);
-    }
-    if right.column_stride == 1 {
-        for (row, slots) in rows.zip(panel.chunks_exact_mut(width)) {
-            let from = row * right.row_stride + start;
-            slots[..n].copy_from_slice(&right.values[from..from + n]);
+/// Columns `start .. start + width` of some rows of a matrix, put side by side; columns beyond its last one are 0.
+pub(crate) struct Pack<'a> {
+    pub from: Matrix<'a>,
+    pub rows: Range<usize>,
+    pub start: usize,
+    pub width: usize,
+    /// Shape `[rows.len(), width]`.
+    pub panel: &'a mut [f32],
+}
+
+impl Task for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Pack { from, rows, start, width, panel } = self;
+        if panel.is_empty() {
+            return;
         }
-        return;
-    }
-    for (block, slots) in panel.chunks_mut(width * SQUARE).enumerate() {
-        let first = rows.start + block * SQUARE;
-        for column in 0..n {
-            let numbers = right.values[(start + column) * right.column_stride + first * right.row_stride..].iter();
-            let column = slots[column..].iter_mut().step_by(width);
-            column.zip(numbers.step_by(right.row_stride)).for_each(|(slot, number)| *slot = *number);
+        let n = width.min(from.n_columns - start);
+        if n < width {
+            panel.fill(0.0);
+        }
+        if from.column_stride == 1 {
+            for (row, slots) in rows.zip(panel.chunks_exact_mut(width)) {
+                let first = row * from.row_stride + start;
+                slots[..n].copy_from_slice(&from.values[first..first + n]);
+            }
+            return;
+        }
+        // 1. squares, the rows of eight columns after the other while their lines are in the cache
+        let at =
+            |row: usize, column: usize| (start + column) * from.column_stride + (rows.start + row) * from.row_stride;
+        let whole = if from.row_stride == 1 { rows.len() / SQUARE * SQUARE } else { 0 };
+        let n_whole = n / SQUARE * SQUARE;
+        for row in (0..whole).step_by(SQUARE) {
+            for column in (0..n_whole).step_by(SQUARE) {
+                let last = at(row + SQUARE - 1, column + SQUARE - 1);
+                let (square, slots) = (&from.values[at(row, column)..last + 1], &mut panel[row * width + column..]);
+                assert!(slots.len() >= (SQUARE - 1) * width + SQUARE);
+                // SAFETY: the caller vouches for the instructions; both slices reach to the last number of their square.
+                unsafe { V::transpose(square.as_ptr(), from.column_stride, slots.as_mut_ptr(), width) }
+            }
+        }
+        // 2. what is left: columns beside the squares, rows below them
+        for row in 0..rows.len() {
+            for column in if row < whole { n_whole } else { 0 }..n {
+                panel[row * width + column] = from.values[at(row, column)];
+            }
         }
     }
 }

@@ -64,6 +64,20 @@ pub trait Vector: Copy {
     #[inline(always)]
     fn prefetch(_at: *const f32) {}
 
+    /// Turns a square of eight by eight numbers: `to[i][j] = from[j][i]`.
+    ///
+    /// # Safety
+    /// The processor has this type's instructions; eight rows of eight numbers, at the strides, may be read and written.
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for i in 0..SQUARE {
+            for j in 0..SQUARE {
+                // SAFETY: the caller vouches for the numbers.
+                unsafe { *to.add(i * to_stride + j) = *from.add(j * from_stride + i) }
+            }
+        }
+    }
+
     /// 2 to the power of each lane: relative error below 1.2e-7, exactly 0 below 2⁻¹²⁷, NaN stays NaN.
     /// Lanes must stay below 127.
     #[inline(always)]
@@ -76,6 +90,9 @@ pub trait Vector: Copy {
         polynomial(fraction, EXP2).mul(shifted.as_power())
     }
 }
+
+/// Numbers along a side of what [`Vector::transpose`] turns.
+pub const SQUARE: usize = 8;
 
 /// Coefficients of `2^f` for |f| ≤ ½, a minimax fit: relative error 1.9e-9 before rounding.
 const EXP2: [f32; 7] =
@@ -278,6 +295,34 @@ mod x86 {
         };
     }
 
+    /// A square of eight by eight numbers, turned in three steps: neighbours, pairs, halves.
+    ///
+    /// # Safety
+    /// The processor has AVX2; eight rows of eight numbers may be read and written.
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: the caller vouches for the instructions and the numbers.
+        unsafe {
+            let row = |j: usize| _mm256_loadu_ps(from.wrapping_add(j * from_stride));
+            let rows: [__m256; 8] = [row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)];
+            let mut fours = [_mm256_setzero_ps(); 8];
+            for half in 0..2 {
+                let [a, b, c, d] = [rows[4 * half], rows[4 * half + 1], rows[4 * half + 2], rows[4 * half + 3]];
+                let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                let (next_low, next_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+                fours[4 * half] = _mm256_shuffle_ps::<0x44>(low, next_low);
+                fours[4 * half + 1] = _mm256_shuffle_ps::<0xee>(low, next_low);
+                fours[4 * half + 2] = _mm256_shuffle_ps::<0x44>(high, next_high);
+                fours[4 * half + 3] = _mm256_shuffle_ps::<0xee>(high, next_high);
+            }
+            for i in 0..4 {
+                let (first, second) = (fours[i], fours[i + 4]);
+                _mm256_storeu_ps(to.add(i * to_stride), _mm256_permute2f128_ps::<0x20>(first, second));
+                _mm256_storeu_ps(to.add((i + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(first, second));
+            }
+        }
+    }
+
     impl Vector for Avx2 {
         const LANES: usize = 8;
         const TILE_ROWS: usize = 6; // 6 × 2 sums + 2 + 1 of 16 registers; 4 × 3 + 3 + 1 would spill
@@ -312,6 +357,12 @@ mod x86 {
         fn any_less(self, other: Avx2) -> bool {
             // SAFETY: a value proves the instructions.
             unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(self.0, other.0)) != 0 }
+        }
+
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            // SAFETY: the caller vouches for the instructions, which include AVX2, and for the numbers.
+            unsafe { transpose(from, from_stride, to, to_stride) }
         }
 
         #[inline(always)]
@@ -361,6 +412,12 @@ mod x86 {
         fn any_less(self, other: Avx512) -> bool {
             // SAFETY: a value proves the instructions.
             unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, other.0) != 0 }
+        }
+
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            // SAFETY: the caller vouches for the instructions, which include AVX2, and for the numbers.
+            unsafe { transpose(from, from_stride, to, to_stride) }
         }
 
         #[inline(always)]
