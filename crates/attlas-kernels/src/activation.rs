@@ -79,34 +79,16 @@ impl Activation {
     /// The processor has the instructions of `V`, and those numbers may be read and written.
     #[inline(always)]
     pub(crate) unsafe fn apply_to_rows<V: Vector>(self, rows: *mut f32, n: usize, stride: usize, width: usize) {
-        /// All rows, with the choice made.
-        ///
-        /// # Safety
-        /// As `apply_to_rows`.
-        #[inline(always)]
-        unsafe fn each<V: Vector>(rows: *mut f32, n: usize, stride: usize, width: usize, f: impl Fn(V) -> V) {
-            for row in 0..n {
-                for lane in (0..width).step_by(V::LANES) {
-                    // SAFETY: the caller vouches for the instructions and the numbers.
-                    unsafe {
-                        let slot = rows.add(row * stride + lane);
-                        f(V::load(slot)).store(slot);
-                    }
-                }
-            }
+        if self == Activation::Identity {
+            return;
         }
-        // one loop for each, so that the choice is made once
-        // SAFETY: the caller vouches for the instructions and the numbers.
-        unsafe {
-            match self {
-                Activation::Identity => {}
-                Activation::Relu => each::<V>(rows, n, stride, width, |x| Activation::Relu.of(x)),
-                Activation::SquaredRelu => each::<V>(rows, n, stride, width, |x| Activation::SquaredRelu.of(x)),
-                Activation::Gelu => each::<V>(rows, n, stride, width, |x| Activation::Gelu.of(x)),
-                Activation::GeluTanh => each::<V>(rows, n, stride, width, |x| Activation::GeluTanh.of(x)),
-                Activation::QuickGelu => each::<V>(rows, n, stride, width, |x| Activation::QuickGelu.of(x)),
-                Activation::Silu => each::<V>(rows, n, stride, width, |x| Activation::Silu.of(x)),
-                Activation::Tanh => each::<V>(rows, n, stride, width, |x| Activation::Tanh.of(x)),
+        for row in 0..n {
+            for lane in (0..width).step_by(V::LANES) {
+                // SAFETY: the caller vouches for the instructions and the numbers.
+                unsafe {
+                    let slot = rows.add(row * stride + lane);
+                    self.of(V::load(slot)).store(slot);
+                }
             }
         }
     }
