@@ -1,6 +1,7 @@
 //! What commands read: texts, models, recordings.
 
 mod corpus;
+#[cfg(feature = "download")]
 mod hub;
 mod model;
 mod named_span;
