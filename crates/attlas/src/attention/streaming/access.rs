@@ -6,11 +6,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::block::{Block, Head};
-use super::dispatch::{self, Instructions, Task};
+use attlas_kernels::Instructions;
+use attlas_kernels::dispatch::{self, Task};
 use super::group::{Lse, key_block};
 use super::rule::{About, Rule};
-use super::scratch::{Carver, SCRATCH};
-use super::vector::Vector;
+use attlas_kernels::{Carver, SCRATCH};
+use attlas_kernels::vector::Vector;
 use super::{MAX_WIDTH, SEQUENTIAL_BELOW, Shared, stream};
 use crate::{MaskView, Pooled, Pooling, Scoring};
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::MAX_WIDTH;
-use super::vector::Vector;
+use attlas_kernels::vector::Vector;
 use crate::Pooled;
 use crate::pooled::edges;
 
