@@ -232,8 +232,7 @@ mod tests {
     }
 
     fn sets() -> Vec<Instructions> {
-        let mut sets: Vec<Instructions> =
-            Instructions::ALL.into_iter().filter(|choice| choice.available()).collect();
+        let mut sets: Vec<Instructions> = Instructions::ALL.into_iter().filter(|choice| choice.available()).collect();
         #[cfg(debug_assertions)]
         sets.push(Instructions::Wide);
         sets

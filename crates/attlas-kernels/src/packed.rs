@@ -52,8 +52,7 @@ pub struct Finish<'a> {
 
 impl Finish<'_> {
     /// `output = product`.
-    pub const PLAIN: Finish<'static> =
-        Finish { bias: None, activation: Activation::Identity, onto: Onto::Replace };
+    pub const PLAIN: Finish<'static> = Finish { bias: None, activation: Activation::Identity, onto: Onto::Replace };
 }
 
 /// Rows of the input that share each panel while both are in the second-level cache: 96 rows of 3072 numbers are 1.2 MB, and
@@ -213,8 +212,7 @@ mod tests {
     }
 
     fn sets() -> Vec<Instructions> {
-        let mut sets: Vec<Instructions> =
-            Instructions::ALL.into_iter().filter(|choice| choice.available()).collect();
+        let mut sets: Vec<Instructions> = Instructions::ALL.into_iter().filter(|choice| choice.available()).collect();
         #[cfg(debug_assertions)]
         sets.push(Instructions::Wide);
         sets
@@ -222,7 +220,8 @@ mod tests {
 
     #[test]
     fn every_instruction_set_agrees_with_the_definition_and_finishes_what_it_computes() {
-        let shapes = [(1, 1, 1), (2, 0, 3), (1, 70, 50), (6, 33, 16), (7, 17, 47), (13, 29, 97), (97, 70, 53), (200, 41, 130)];
+        let shapes =
+            [(1, 1, 1), (2, 0, 3), (1, 70, 50), (6, 33, 16), (7, 17, 47), (13, 29, 97), (97, 70, 53), (200, 41, 130)];
         for (n, d_in, d_out) in shapes {
             let (input, weight, bias) = (numbers(n * d_in, 1), numbers(d_out * d_in, 2), numbers(d_out, 3));
             let mut product = vec![0.0; n * d_out]; // [n, d_out]
@@ -233,7 +232,8 @@ mod tests {
                 for bias in [None, Some(bias.as_slice())] {
                     for activation in [Activation::Identity, Activation::Gelu] {
                         for onto in [Onto::Replace, Onto::Add] {
-                            let before = if onto == Onto::Add { numbers(n * d_out, 4) } else { vec![f32::NAN; n * d_out] };
+                            let before =
+                                if onto == Onto::Add { numbers(n * d_out, 4) } else { vec![f32::NAN; n * d_out] };
                             let mut wanted: Vec<f32> = product.clone();
                             for row in wanted.chunks_exact_mut(d_out) {
                                 row.iter_mut().zip(bias.unwrap_or_default()).for_each(|(y, b)| *y += b);
@@ -270,7 +270,10 @@ mod tests {
             for (size, start) in [(1, 7), (2, 190), (5, 100), (9, 0), (97, 60)] {
                 let mut some = vec![0.0; size * d_out]; // [size, d_out]
                 packed.multiply(&input[start * d_in..][..size * d_in], finish, Threads::All, &mut some);
-                assert!(some == together[start * d_out..][..size * d_out], "{instructions:?}: {size} rows from {start}");
+                assert!(
+                    some == together[start * d_out..][..size * d_out],
+                    "{instructions:?}: {size} rows from {start}"
+                );
             }
         }
     }

@@ -50,8 +50,7 @@ pub(crate) unsafe fn fill<V: Vector, const AHEAD: bool>(
         let rows = V::TILE_ROWS.min(n_rows - row);
         let of_rows = operands.from_row(row);
         let store = if is_direct && columns.onto == Onto::Add { Store::Add } else { Store::Replace };
-        let (out, out_stride) =
-            if is_direct { (of_rows.out, of_rows.out_stride) } else { (spare.as_mut_ptr(), width) };
+        let (out, out_stride) = if is_direct { (of_rows.out, of_rows.out_stride) } else { (spare.as_mut_ptr(), width) };
         let ahead = operands.ahead.wrapping_add(asked);
         asked = if asked + 4 * operands.n_inner < n_ahead { asked + 4 * operands.n_inner } else { 0 };
         let to_place = Operands { out, out_stride, store, ahead, ..of_rows };

@@ -158,7 +158,8 @@ const STEPS_A_LINE: usize = 4;
 /// As [`product`], for `R` rows.
 #[inline(always)]
 unsafe fn tile<V: Vector, const R: usize, const C: usize, const AHEAD: bool>(operands: Operands) {
-    let Operands { mut left, row_stride, inner_stride, mut right, right_stride, n_inner, out, out_stride, .. } = operands;
+    let Operands { mut left, row_stride, inner_stride, mut right, right_stride, n_inner, out, out_stride, .. } =
+        operands;
     let mut ahead = operands.ahead;
     // SAFETY: see above; `r < R`, `c < C`, and the addresses behind the last step are formed but not read.
     unsafe {

@@ -216,7 +216,9 @@ impl StackWeights {
         match &mut self.embedding.reads {
             ReadWeights::Tokens => {}
             ReadWeights::Patches(patches) => patches.projection.pack(),
-            ReadWeights::Frames(convolutions) => convolutions.iter_mut().for_each(|convolution| convolution.linear.pack()),
+            ReadWeights::Frames(convolutions) => {
+                convolutions.iter_mut().for_each(|convolution| convolution.linear.pack())
+            }
         }
         if let Some(projection) = &mut self.embedding.projection {
             projection.pack();

@@ -7,8 +7,8 @@ mod readout;
 mod reads;
 
 pub(crate) use alignment_heads::alignment_heads;
-pub use attlas_kernels::Activation;
 pub use attention::{Attention, Biases, Directions, Frequencies, Pairs, PositionBias, QkNorm, QkScope, Rotary};
+pub use attlas_kernels::Activation;
 pub use readout::{Output, Pooled, Readout, Transform};
 pub use reads::{Disentangled, Frames, Leading, OtherGrids, Patches, Reads, SideConvolution};
 

@@ -5,8 +5,8 @@
 use std::ops::Range;
 
 use super::overview::{LaneTiles, Tiles};
-use attlas_kernels::product::{Left, Product, Store};
 use super::rule::Rule;
+use attlas_kernels::product::{Left, Product, Store};
 use attlas_kernels::vector::Vector;
 
 /// What all query blocks of one head read.

@@ -4,9 +4,9 @@ use std::f64::consts::LOG2_E;
 use std::ops::Range;
 
 use super::MAX_WIDTH;
+use crate::{Bias, MaskView, Scoring, Visibility};
 use attlas_kernels::functions::tanh;
 use attlas_kernels::vector::Vector;
-use crate::{Bias, MaskView, Scoring, Visibility};
 
 /// What the rules of all heads of a call are made of.
 pub(super) struct About<'a> {
