@@ -25,10 +25,14 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Command};
+#[cfg(not(feature = "train"))]
+use crate::commands::absent;
 use crate::commands::{
-    align, compare, completions, describe, draw, evaluate, export, film, heads, import, info, man, models, record,
-    show, survey as survey_command, tokens, train,
+    align, compare, completions, describe, draw, evaluate, export, heads, import, info, man, models, record, show,
+    survey as survey_command, tokens,
 };
+#[cfg(feature = "train")]
+use crate::commands::{film, train};
 use crate::failure::{Failure, Outcome};
 use crate::signals::Watch;
 use crate::terminal::Terminal;
@@ -75,8 +79,14 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Survey(survey)) => survey_command::run(&survey, signals, terminal),
         Some(Command::Tokens(tokens)) => tokens::run(&tokens, terminal),
         Some(Command::Models(models)) => models::run(&models, terminal),
+        #[cfg(not(feature = "train"))]
+        Some(Command::Train(_)) => absent::run("train"),
+        #[cfg(not(feature = "train"))]
+        Some(Command::Film(_)) => absent::run("film"),
+        #[cfg(feature = "train")]
         Some(Command::Train(train)) => train::run(&train, arguments.threads, signals, terminal),
         Some(Command::Evaluate(evaluate)) => evaluate::run(&evaluate, terminal),
+        #[cfg(feature = "train")]
         Some(Command::Film(film)) => film::run(&film, terminal),
         Some(Command::Completions(completions)) => completions::run(&completions, Arguments::command(), terminal),
         Some(Command::Man(man)) => man::run(&man, Arguments::command(), terminal),

@@ -1,5 +1,6 @@
 //! What commands read: texts, models, recordings.
 
+#[cfg(feature = "download")]
 mod hub;
 mod model;
 mod named_span;
