@@ -9,7 +9,7 @@ mod measures;
 mod progress;
 mod received;
 mod signals;
-mod survey;
+mod survey_report;
 mod table_file;
 mod terminal;
 mod threads;

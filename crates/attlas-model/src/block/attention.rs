@@ -10,10 +10,10 @@ use super::project::grow;
 use super::state::{AttentionCall, LayerState};
 use super::weights::AttentionWeights;
 use super::workspace::{Workspace, sized};
-use crate::config::{Activation, Attention};
+use crate::config::Attention;
 
 impl AttentionCall<'_> {
-    /// `output = attention(input)`. Shapes `[n_items · n, d_model]`.
+    /// `output = attention(input)`, or added to it. Shapes `[n_items · n, d_model]`.
     pub fn run(
         self,
         config: &Attention,
@@ -60,7 +60,7 @@ impl AttentionCall<'_> {
             state.outputs.clone_from(&context);
         }
         // 3. back to the residual stream
-        weights.output.forward(&context, output, Activation::Identity);
+        weights.output.forward_to(&context, output, self.onto);
         workspace.context = context;
         self.put_away(config, kept, state, queries, lse, workspace);
     }

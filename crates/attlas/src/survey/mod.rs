@@ -173,16 +173,23 @@ impl Survey {
             let n_texts = &mut self.n_texts[text.id.shard()];
             *n_texts = n_texts.saturating_add(1);
         }
-        cells_of(first.heads).for_each(|cell| drop(self.slot(cell, usize::MAX))); // a new one moves those behind it
+        for cell in cells_of(first.heads) {
+            self.slot(cell, usize::MAX); // a new one moves those behind it
+        }
         let slots: Vec<usize> = cells_of(first.heads).map(|cell| self.slot(cell, usize::MAX)).collect();
         // a thread has the slots of some heads to itself where these lie in the order of the heads
         let is_rising = slots.is_sorted_by(|a, b| a < b);
         let n_parts = if is_rising { rayon::current_num_threads().min(first.heads.len()).max(1) } else { 1 };
-        let mut rest = Part { first: 0, sums: self.sums.iter_mut().map(Vec::as_mut_slice).collect(), examples: &mut self.examples };
+        let mut rest = Part {
+            first: 0,
+            sums: self.sums.iter_mut().map(Vec::as_mut_slice).collect(),
+            examples: &mut self.examples,
+        };
         let (mut parts, mut head, mut slot) = (Vec::new(), 0, 0);
         for part in 0..n_parts {
             let end = first.heads.len() * (part + 1) / n_parts;
-            let n_slots: usize = first.heads[head..end].iter().flat_map(|head| &head.sums).map(|(_, sums)| sums.len()).sum();
+            let n_slots: usize =
+                first.heads[head..end].iter().flat_map(|head| &head.sums).map(|(_, sums)| sums.len()).sum();
             let taken = slots.get(slot + n_slots).map_or(rest.examples.len(), |next| next - rest.first);
             parts.push((rest.take(taken), head..end, &slots[slot..slot + n_slots]));
             (head, slot) = (end, slot + n_slots);

@@ -10,9 +10,8 @@ use parquet::file::reader::{FileReader, Length, SerializedFileReader};
 use parquet::record::{Row, RowAccessor};
 use serde_json::{Value, json};
 
-use super::{About, SurveyFile};
-use crate::failure::Failure;
-use crate::table_file::{Cells, Pages, Table, scores_table};
+use crate::table::{Cells, Pages, Table, scores_table};
+use crate::{About, Error, SurveyFile};
 
 /// The name under which a Parquet file says what the survey is about.
 const NOTE: &str = "attlas.survey";
@@ -79,9 +78,9 @@ fn examples_json(survey: &Survey, cells: Range<usize>) -> Value {
 /// Reads a survey back, also one that is not done.
 ///
 /// # Errors
-/// [`Failure::Input`] when it is none, and says what is wrong with it.
-pub fn read_survey(path: &Path) -> Result<SurveyFile, Failure> {
-    let failed = |problem: String| Failure::Input(format!("{}: {problem}", path.display()));
+/// [`Error::File`] when it is none, and says what is wrong with it.
+pub fn read_survey(path: &Path) -> Result<SurveyFile, Error> {
+    let failed = |problem: String| Error::file(path, problem);
     let file = Pages::open(path).map_err(|problem| failed(problem.to_string()))?;
     let n_bytes = file.len();
     if n_bytes > MAX_FILE_BYTES {

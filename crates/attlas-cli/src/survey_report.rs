@@ -6,8 +6,8 @@ use attlas::Kind;
 use attlas::analysis::{MEASURES, Measure, ScoreRow};
 use attlas::survey::{FEW_SHARDS, N_SHARDS, Resamples};
 
-use super::SurveyFile;
-use super::parquet_file::{rows_of, score_row};
+use attlas_survey::{SurveyFile, rows_of, score_row};
+
 use crate::failure::Failure;
 use crate::measures::titles_width;
 use crate::terminal::{Terminal, printable, width, wrapped};

@@ -3,18 +3,14 @@
 use attlas::Recording;
 use attlas::analysis::{Annotations, HeadSums, measure_with};
 use attlas::survey::Measured;
-use attlas_model::{Decoding as ModelDecoding, Error, Input, Model, Next, RunOptions, Side};
+use attlas_model::{Decoding as ModelDecoding, Error as ModelError, Input, Model, Next, RunOptions, Side};
+use attlas_train::alignment::with_dictionary;
 use rayon::prelude::*;
 
 use super::pace::Pace;
 use super::windows::{Window, WindowText, Windows, skipped};
-use super::{Decoding, Keeper, Position, Skipped, SurveyFile, Targets};
-use crate::failure::{Failure, Signal};
-use crate::inputs::{CorpusFile, TextNames};
-use crate::measures::with_dictionary;
-use crate::progress::ShareProgress;
-use crate::signals::Watch;
-use crate::words::counted;
+use crate::corpus::{CorpusFile, TextNames};
+use crate::{Decoding, Error, Keeper, Position, Skipped, SurveyFile, Targets};
 
 /// Tokens of a part of a batch at most, padding included.
 const PART_TOKENS: usize = 512;
@@ -29,8 +25,20 @@ pub struct Work<'a> {
     pub names: &'a TextNames,
     /// What is known of every text.
     pub annotations: &'a Annotations,
-    /// The signals that ask for the end.
-    pub signals: &'a Watch,
+    /// Whether to stop, asked often.
+    pub stop: Stop<'a>,
+}
+
+/// Says whether to stop.
+pub type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// How a survey ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All texts were read.
+    Done,
+    /// It was to stop; the state is saved, and can be gone on with.
+    Stopped,
 }
 
 /// A text that is ready to be run.
@@ -51,26 +59,31 @@ impl Ready<'_> {
     }
 }
 
-/// Surveys the corpus from where `file` is on; the signal that ended it before, with the state saved.
+/// Surveys the corpus from where `file` is on. `progress` is told which share of the corpus is done, in 0 ..= 1, and how many
+/// texts were measured.
 ///
 /// # Errors
 /// When a file cannot be read, the model cannot be run, or the state cannot be saved.
-pub fn survey_corpus(work: &Work<'_>, file: &mut SurveyFile, keeper: &mut Keeper) -> Result<Option<Signal>, Failure> {
-    let (Some(position), Some(settings)) = (file.about.position, file.about.settings) else { return Ok(None) };
-    let Some(mut windows) = Windows::from(work, settings, position)? else { return work.stop(file, keeper) };
+pub fn survey_corpus(
+    work: &Work<'_>,
+    file: &mut SurveyFile,
+    keeper: &mut Keeper,
+    progress: &mut dyn FnMut(f64, u64),
+) -> Result<End, Error> {
+    let (Some(position), Some(settings)) = (file.about.position, file.about.settings) else { return Ok(End::Done) };
+    let Some(mut windows) = Windows::from(work, settings, position)? else { return stopped(file, keeper) };
     let mut n_done = position.n_done;
     let mut pace = Pace::new(settings.batch_tokens, work.model);
-    let mut progress = ShareProgress::new();
     let mut share = windows.share();
     loop {
         let window = match windows.next() {
             Ok(Some(window)) => window,
-            Ok(None) => return work.stop(file, keeper),
-            Err(failure) => {
+            Ok(None) => return stopped(file, keeper),
+            Err(error) => {
                 if file.survey.n_all_texts() > 0 {
                     keeper.save(file)?; // what was measured before is not lost
                 }
-                return Err(failure);
+                return Err(error);
             }
         };
         let (ready, unfit) = work.prepare(&window.texts, &file.about.decoding);
@@ -80,13 +93,12 @@ pub fn survey_corpus(work: &Work<'_>, file: &mut SurveyFile, keeper: &mut Keeper
                 n_done += batch.len();
                 file.about.position = file.about.position.map(|position| Position { n_done, ..position });
             }
-            if work.signals.noted().is_some() {
-                return work.stop(file, keeper);
+            if (work.stop)() {
+                return stopped(file, keeper);
             }
             keeper.save_if_due(file)?;
             let within = n_done as f64 / ready.len() as f64;
-            let n_texts = usize::try_from(file.survey.n_all_texts()).unwrap_or(usize::MAX);
-            progress.at(share + (window.share - share) * within, || counted(n_texts, "text"));
+            progress(share + (window.share - share) * within, file.survey.n_all_texts());
         }
         n_done = 0;
         share = window.share;
@@ -94,19 +106,19 @@ pub fn survey_corpus(work: &Work<'_>, file: &mut SurveyFile, keeper: &mut Keeper
         file.about.skip(skipped.into_iter().chain(unfit));
         file.about.position = Some(end);
         if is_last {
-            return Ok(None);
+            return Ok(End::Done);
         }
         keeper.save_if_due(file)?; // a window may have had no batch
     }
 }
 
-impl Work<'_> {
-    /// The signal that came, with the state saved.
-    fn stop(&self, file: &SurveyFile, keeper: &mut Keeper) -> Result<Option<Signal>, Failure> {
-        keeper.save(file)?;
-        Ok(self.signals.noted())
-    }
+/// Saves the state.
+fn stopped(file: &SurveyFile, keeper: &mut Keeper) -> Result<End, Error> {
+    keeper.save(file)?;
+    Ok(End::Stopped)
+}
 
+impl Work<'_> {
     /// The texts as the model reads them, by length; and those that it cannot read.
     fn prepare<'t>(&self, texts: &'t [WindowText], decoding: &Decoding) -> (Vec<Ready<'t>>, Vec<Skipped>) {
         let inputs: Vec<Result<Ready<'t>, String>> = texts.par_iter().map(|text| self.ready(text, decoding)).collect();
@@ -124,7 +136,7 @@ impl Work<'_> {
     /// A text as the model reads it; why it cannot otherwise, to follow on its place.
     fn ready<'t>(&self, text: &'t WindowText, decoding: &Decoding) -> Result<Ready<'t>, String> {
         let model = self.model;
-        let said = |error: Error| format!("cannot be read by {}: {error}", model.name());
+        let said = |error: ModelError| format!("cannot be read by {}: {error}", model.name());
         let input = model.input(&text.text.source, text.text.target.as_deref()).map_err(said)?;
         for (side, n_tokens) in [(Side::Source, input.source.len()), (Side::Target, input.target.len())] {
             let limit = model.n_positions(side).min(decoding.longest);
@@ -142,7 +154,7 @@ impl Work<'_> {
     }
 
     /// Runs a batch and takes its texts in, but for those that the model cannot run; whether it was run to its end.
-    fn take_batch(&self, batch: &[Ready<'_>], file: &mut SurveyFile) -> Result<bool, Failure> {
+    fn take_batch(&self, batch: &[Ready<'_>], file: &mut SurveyFile) -> Result<bool, Error> {
         let run = |texts: &[Ready<'_>]| self.run(texts);
         // each part on a thread of its own: no thread waits for another between two layers
         let runs: Option<Vec<_>> = parts(batch).into_par_iter().map(|part| together_or_alone(part, run)).collect();
@@ -150,12 +162,14 @@ impl Work<'_> {
         let mut all: Vec<Measured<'_>> = Vec::with_capacity(batch.len());
         for (texts, run) in runs.iter().flatten() {
             match run {
-                Ok(run) => all.extend(texts.iter().zip(&run.texts).enumerate().map(|(item, (ready, (heads, annotations)))| {
-                    let n_texts = &mut file.about.files[ready.text.file].n_texts;
-                    *n_texts = n_texts.saturating_add(1);
-                    let (id, text) = (ready.text.id, ready.text.whole());
-                    Measured { id, text, recording: &run.recording, item, heads, annotations }
-                })),
+                Ok(run) => {
+                    all.extend(texts.iter().zip(&run.texts).enumerate().map(|(item, (ready, (heads, annotations)))| {
+                        let n_texts = &mut file.about.files[ready.text.file].n_texts;
+                        *n_texts = n_texts.saturating_add(1);
+                        let (id, text) = (ready.text.id, ready.text.whole());
+                        Measured { id, text, recording: &run.recording, item, heads, annotations }
+                    }))
+                }
                 Err(error) => file.about.skip(texts.iter().map(|ready| {
                     let reason = format!("cannot be run by {}: {error}", self.model.name());
                     skipped(&self.files[ready.text.file], ready.text.number, reason)
@@ -166,13 +180,13 @@ impl Work<'_> {
         Ok(true)
     }
 
-    /// Runs the model on some texts and measures its heads on each; nothing when a signal came.
+    /// Runs the model on some texts and measures its heads on each; nothing when it is to stop.
     fn run(&self, texts: &[Ready<'_>]) -> Result<Option<MeasuredRun>, String> {
         let options = RunOptions { decoding: texts[0].decoding, ..RunOptions::default() };
         let inputs: Vec<Input> = texts.iter().map(|ready| ready.input.clone()).collect();
-        let mut watch = |_| if self.signals.noted().is_some() { Next::Stop } else { Next::Continue };
+        let mut watch = |_| if (self.stop)() { Next::Stop } else { Next::Continue };
         let recording = match self.model.run_watched(&inputs, &options, &mut watch) {
-            Err(Error::Stopped) => return Ok(None),
+            Err(ModelError::Stopped) => return Ok(None),
             run => run.map_err(|error| error.to_string())?.recording,
         };
         let measure = |item| {

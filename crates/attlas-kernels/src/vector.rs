@@ -1,19 +1,21 @@
 //! A register of `f32` lanes, the same for every instruction set, so that the kernel is written once.
 
-use super::dispatch::Task;
+use crate::dispatch::Task;
 
 /// A register of [`LANES`](Vector::LANES) numbers.
 ///
 /// Whoever makes one (with [`splat`](Vector::splat) or [`load`](Vector::load)) vouches that the processor has the
 /// instructions; a value is the proof, so arithmetic on values is safe. Every method is inlined into a caller
 /// that was compiled for those instructions (see `dispatch`).
-pub(super) trait Vector: Copy {
+pub trait Vector: Copy {
     /// Numbers in a register.
     const LANES: usize;
     /// Rows of the micro-kernel's tile, 6 or 8: with the columns, as many sums as the registers hold beside operands.
     const TILE_ROWS: usize;
     /// Columns of the micro-kernel's tile, in registers, at most 3: the width of a block of queries.
     const TILE_COLUMNS: usize;
+    /// Tiles that lie side by side in a panel of packed weights, so that a page of memory holds more of its rows.
+    const PANEL_TILES: usize;
 
     /// The same number in every lane.
     ///
@@ -55,34 +57,49 @@ pub(super) trait Vector: Copy {
     fn where_less(self, other: Self, yes: Self, no: Self) -> Self;
     /// Whether `self < other` in any lane.
     fn any_less(self, other: Self) -> bool;
+    /// 2 to the power of a whole number that [`ROUND`] was added to: the low bits of each lane, taken for an exponent.
+    fn as_power(self) -> Self;
+
+    /// Asks for the line of the cache at `at` to be brought nearer; nothing is read, so it may be any address.
+    #[inline(always)]
+    fn prefetch(_at: *const f32) {}
+
     /// 2 to the power of each lane: relative error below 1.2e-7, exactly 0 below 2⁻¹²⁷, NaN stays NaN.
     /// Lanes must stay below 127.
-    fn exp2(self) -> Self;
+    #[inline(always)]
+    fn exp2(self) -> Self {
+        // SAFETY: `self` proves the instructions.
+        let (floor, round) = unsafe { (Self::splat(EXP2_FLOOR), Self::splat(ROUND)) };
+        let x = floor.max(self);
+        let shifted = x.add(round);
+        let fraction = x.sub(shifted.sub(round));
+        polynomial(fraction, EXP2).mul(shifted.as_power())
+    }
 }
 
 /// Coefficients of `2^f` for |f| ≤ ½, a minimax fit: relative error 1.9e-9 before rounding.
-pub(super) const EXP2: [f32; 7] =
+const EXP2: [f32; 7] =
     [1.0, std::f32::consts::LN_2, 0.240_226_46, 0.055_503_286, 0.009_618_489, 0.001_339_993, 0.000_153_458_11];
 
 /// Added to a number, it leaves the nearest integer plus 127 (an exponent's bias) in the low bits of the sum.
-const ROUND: f32 = 12_582_912.0 + 127.0;
+pub const ROUND: f32 = 12_582_912.0 + 127.0;
 
 /// Below this, 2^x is 0 here.
 const EXP2_FLOOR: f32 = -127.0;
 
 /// `N` lanes in plain Rust, with a tile of `ROWS` × `COLUMNS` registers.
 #[derive(Clone, Copy)]
-pub(super) struct Lanes<const N: usize, const ROWS: usize, const COLUMNS: usize>([f32; N]);
+pub struct Lanes<const N: usize, const ROWS: usize, const COLUMNS: usize>([f32; N]);
 
 /// Plain Rust that compilers turn into SSE2 or WebAssembly SIMD.
 #[cfg(not(target_arch = "aarch64"))]
-pub(super) type Portable = Lanes<4, 6, 2>;
+pub type Portable = Lanes<4, 6, 2>;
 /// Plain Rust that compilers turn into NEON, which has 32 registers.
 #[cfg(target_arch = "aarch64")]
-pub(super) type Portable = Lanes<4, 8, 3>;
+pub type Portable = Lanes<4, 8, 3>;
 /// The shape of [`Avx512`] in plain Rust, to test what depends on it on any processor.
-#[cfg(test)]
-pub(super) type Wide = Lanes<16, 8, 3>;
+#[cfg(debug_assertions)]
+pub type Wide = Lanes<16, 8, 3>;
 
 impl<const N: usize, const ROWS: usize, const COLUMNS: usize> Lanes<N, ROWS, COLUMNS> {
     #[inline(always)]
@@ -95,6 +112,7 @@ impl<const N: usize, const ROWS: usize, const COLUMNS: usize> Vector for Lanes<N
     const LANES: usize = N;
     const TILE_ROWS: usize = ROWS;
     const TILE_COLUMNS: usize = COLUMNS;
+    const PANEL_TILES: usize = 48 / (N * COLUMNS);
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -165,18 +183,14 @@ impl<const N: usize, const ROWS: usize, const COLUMNS: usize> Vector for Lanes<N
     }
 
     #[inline(always)]
-    fn exp2(self) -> Self {
-        let x = Lanes([EXP2_FLOOR; N]).max(self);
-        let shifted = x.add(Lanes([ROUND; N]));
-        let fraction = x.sub(shifted.sub(Lanes([ROUND; N])));
-        let power = polynomial(fraction, EXP2);
-        power.mul(Lanes(shifted.0.map(|n| f32::from_bits(n.to_bits() << 23))))
+    fn as_power(self) -> Self {
+        Lanes(self.0.map(|n| f32::from_bits(n.to_bits() << 23)))
     }
 }
 
 /// `Σ c_i · x^i`, by Horner's rule.
 #[inline(always)]
-pub(super) fn polynomial<V: Vector, const N: usize>(x: V, coefficients: [f32; N]) -> V {
+pub fn polynomial<V: Vector, const N: usize>(x: V, coefficients: [f32; N]) -> V {
     // SAFETY: `x` proves the instructions.
     unsafe {
         let mut sum = V::splat(coefficients[N - 1]);
@@ -188,14 +202,14 @@ pub(super) fn polynomial<V: Vector, const N: usize>(x: V, coefficients: [f32; N]
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Avx2, Avx512};
+pub use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::super::dispatch::{Task, run_avx2, run_avx512};
-    use super::{EXP2, EXP2_FLOOR, ROUND, Vector, polynomial};
+    use super::Vector;
+    use crate::dispatch::{Task, run_avx2, run_avx512};
 
     /// Eight lanes of AVX2 with fused multiply–add.
     #[derive(Clone, Copy)]
@@ -268,6 +282,7 @@ mod x86 {
         const LANES: usize = 8;
         const TILE_ROWS: usize = 6; // 6 × 2 sums + 2 + 1 of 16 registers; 4 × 3 + 3 + 1 would spill
         const TILE_COLUMNS: usize = 2;
+        const PANEL_TILES: usize = 2;
 
         arithmetic!(
             _mm256_set1_ps,
@@ -300,17 +315,15 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn exp2(self) -> Avx2 {
+        fn as_power(self) -> Avx2 {
             // SAFETY: a value proves the instructions.
-            unsafe {
-                let x = Avx2::splat(EXP2_FLOOR).max(self);
-                let round = Avx2::splat(ROUND);
-                let shifted = x.add(round);
-                let fraction = x.sub(shifted.sub(round));
-                let power = polynomial(fraction, EXP2);
-                let scale = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(shifted.0)));
-                power.mul(Avx2(scale))
-            }
+            Avx2(unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(self.0))) })
+        }
+
+        #[inline(always)]
+        fn prefetch(at: *const f32) {
+            // SAFETY: it reads nothing, and every processor of this architecture has it.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
         }
     }
 
@@ -318,6 +331,7 @@ mod x86 {
         const LANES: usize = 16;
         const TILE_ROWS: usize = 8; // 8 × 3 sums + 3 + 1 of 32 registers
         const TILE_COLUMNS: usize = 3;
+        const PANEL_TILES: usize = 1;
 
         arithmetic!(
             _mm512_set1_ps,
@@ -350,17 +364,15 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn exp2(self) -> Avx512 {
+        fn as_power(self) -> Avx512 {
             // SAFETY: a value proves the instructions.
-            unsafe {
-                let x = Avx512::splat(EXP2_FLOOR).max(self);
-                let round = Avx512::splat(ROUND);
-                let shifted = x.add(round);
-                let fraction = x.sub(shifted.sub(round));
-                let power = polynomial(fraction, EXP2);
-                let scale = _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(shifted.0)));
-                power.mul(Avx512(scale))
-            }
+            Avx512(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(self.0))) })
+        }
+
+        #[inline(always)]
+        fn prefetch(at: *const f32) {
+            // SAFETY: it reads nothing, and every processor of this architecture has it.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
         }
     }
 }

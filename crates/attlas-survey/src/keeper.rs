@@ -4,9 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{SurveyFile, survey_table};
-use crate::failure::Failure;
-use crate::table_file::{TableFormat, write_table_as};
+use crate::table::{TableFormat, write_table_as};
+use crate::{Error, SurveyFile, survey_table};
 
 /// Writing the state takes at most this share of the time.
 const SHARE_OF_TIME: u32 = 20;
@@ -38,8 +37,8 @@ impl Keeper {
     /// Saves the state if it is time to.
     ///
     /// # Errors
-    /// [`Failure::Output`] when it cannot be written.
-    pub fn save_if_due(&mut self, file: &SurveyFile) -> Result<(), Failure> {
+    /// [`Error::Maps`] when it cannot be written.
+    pub fn save_if_due(&mut self, file: &SurveyFile) -> Result<(), Error> {
         let every = self.every.max(self.took * SHARE_OF_TIME);
         match self.saved.is_some_and(|saved| saved.elapsed() < every) {
             true => Ok(()),
@@ -50,8 +49,8 @@ impl Keeper {
     /// Saves the state.
     ///
     /// # Errors
-    /// [`Failure::Output`] when it cannot be written.
-    pub fn save(&mut self, file: &SurveyFile) -> Result<(), Failure> {
+    /// [`Error::Maps`] when it cannot be written.
+    pub fn save(&mut self, file: &SurveyFile) -> Result<(), Error> {
         let began = Instant::now();
         write_table_as(TableFormat::Parquet, &self.path, &survey_table(file, None))?;
         (self.saved, self.took) = (Some(Instant::now()), began.elapsed());

@@ -4,11 +4,11 @@ use std::cell::Cell;
 
 thread_local! {
     /// Each thread's working memory; whoever takes it puts it back.
-    pub(super) static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    pub static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 /// Hands out pieces of working memory, each on its own cache lines.
-pub(super) struct Carver<'s>(&'s mut [f32]);
+pub struct Carver<'s>(&'s mut [f32]);
 
 impl<'s> Carver<'s> {
     /// Numbers in a cache line.

@@ -10,14 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use attlas::conllu::Sentences;
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::lines::{JsonLines, Lines};
 use self::parquet_column::ParquetColumn;
-use crate::failure::Failure;
-use crate::words::hex;
+use crate::{Error, hex};
 
 /// Bytes of a text at most: no model reads more, and a line without an end fills no memory.
 pub const MAX_TEXT_BYTES: usize = 1 << 20;
@@ -25,15 +23,15 @@ pub const MAX_TEXT_BYTES: usize = 1 << 20;
 const END_BYTES: u64 = 1 << 16;
 
 /// How a file holds its texts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CorpusFormat {
     /// A text on each line.
     Lines,
     /// A pair on each line: source, tab, target.
     Tsv,
-    /// A JSON object on each line; --field names the text.
+    /// A JSON object on each line, one of whose fields is the text.
     Jsonl,
-    /// Parquet; --column names the texts.
+    /// Parquet, one of whose columns holds the texts.
     Parquet,
     /// CoNLL-U: the text of each sentence.
     Conllu,
@@ -111,7 +109,7 @@ impl CorpusFormat {
     }
 
     /// The format that a name ends in; a text on each line where it says nothing.
-    fn named_by(path: &Path) -> Result<CorpusFormat, Failure> {
+    fn named_by(path: &Path) -> Result<CorpusFormat, Error> {
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
         match ending.as_str() {
             "tsv" => Ok(CorpusFormat::Tsv),
@@ -119,7 +117,7 @@ impl CorpusFormat {
             "parquet" | "pq" => Ok(CorpusFormat::Parquet),
             "conllu" | "conll" => Ok(CorpusFormat::Conllu),
             "gz" | "bz2" | "xz" | "zst" | "zip" | "tar" | "tgz" | "7z" => {
-                Err(Failure::Input(format!("{}: is packed (.{ending}); unpack it first", path.display())))
+                Err(Error::file(path, format!("is packed (.{ending}); unpack it first")))
             }
             _ => Ok(CorpusFormat::Lines),
         }
@@ -130,14 +128,10 @@ impl CorpusFile {
     /// Looks at a file of a corpus; `format` where its name does not say it.
     ///
     /// # Errors
-    /// [`Failure::Input`] when it cannot be read, is no regular file, or is packed.
-    pub fn find(path: &Path, format: Option<CorpusFormat>) -> Result<CorpusFile, Failure> {
-        if path.as_os_str() == "-" {
-            let why = "a survey reads files, since it must be able to begin again; save standard input to one";
-            return Err(Failure::Usage(why.into()));
-        }
+    /// [`Error::File`] when it cannot be read, is no regular file, or is packed.
+    pub fn find(path: &Path, format: Option<CorpusFormat>) -> Result<CorpusFile, Error> {
         let format = format.map_or_else(|| CorpusFormat::named_by(path), Ok)?;
-        let failed = |problem: String| Failure::Input(format!("{}: {problem}", path.display()));
+        let failed = |problem: String| Error::file(path, problem);
         let about = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
         if !about.is_file() {
             return Err(failed("is not a regular file".into()));
@@ -151,8 +145,8 @@ impl CorpusFile {
     /// The texts of the file, from the first on.
     ///
     /// # Errors
-    /// [`Failure::Input`] when it cannot be read, or has no such column.
-    pub fn texts(&self, names: &TextNames) -> Result<TextsOf, Failure> {
+    /// [`Error::File`] when it cannot be read, or has no such column.
+    pub fn texts(&self, names: &TextNames) -> Result<TextsOf, Error> {
         Ok(match self.format {
             CorpusFormat::Lines => TextsOf::Lines(Lines::open(&self.path, lines::text)?),
             CorpusFormat::Tsv => TextsOf::Lines(Lines::open(&self.path, lines::pair)?),
@@ -160,7 +154,7 @@ impl CorpusFile {
             CorpusFormat::Parquet => TextsOf::Column(Box::new(ParquetColumn::open(&self.path, &names.column)?)),
             CorpusFormat::Conllu => {
                 let file = File::open(&self.path);
-                let file = file.map_err(|error| Failure::Input(format!("{}: {error}", self.path.display())))?;
+                let file = file.map_err(|error| Error::file(&self.path, error))?;
                 let n_read = Arc::new(AtomicU64::new(0));
                 let counted = BufReader::new(Counted { file, n_read: Arc::clone(&n_read) });
                 TextsOf::Sentences(Box::new(Sentences::read(counted, &self.path)), 0, n_read, self.identity.n_bytes)
@@ -173,8 +167,8 @@ impl TextsOf {
     /// The next text; `None` at the end. Those with nothing but white space are passed over.
     ///
     /// # Errors
-    /// [`Failure::Input`] when the file cannot be read on.
-    pub fn next(&mut self) -> Result<Option<CorpusItem>, Failure> {
+    /// [`Error::File`] when the file cannot be read on.
+    pub fn next(&mut self) -> Result<Option<CorpusItem>, Error> {
         match self {
             TextsOf::Lines(lines) => lines.next(),
             TextsOf::Json(lines) => lines.next(),
@@ -202,14 +196,14 @@ impl TextsOf {
         }
     }
 
-    /// Passes over texts that were read before.
+    /// Passes over texts of the file at `path` that were read before.
     ///
     /// # Errors
     /// As [`next`](Self::next), and when the file has fewer.
-    pub fn skip(&mut self, n: u64) -> Result<(), Failure> {
+    pub fn skip(&mut self, n: u64, path: &Path) -> Result<(), Error> {
         for _ in 0..n {
             if self.next()?.is_none() {
-                return Err(Failure::Input("has fewer texts than were read of it before".to_owned()));
+                return Err(Error::file(path, "has fewer texts than were read of it before"));
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use attlas_train::data::pair_of_line;
 use serde_json::{Map, Value};
 
 use super::{CorpusItem, CorpusText, MAX_TEXT_BYTES, checked, too_long};
-use crate::failure::Failure;
+use crate::Error;
 
 /// Bytes of a line at most: two texts, or one in JSON's escapes.
 const MAX_LINE_BYTES: usize = 4 * MAX_TEXT_BYTES;
@@ -42,7 +42,7 @@ pub fn pair(line: &str) -> Result<CorpusText, String> {
 
 impl Lines {
     /// Opens a file.
-    pub fn open(path: &Path, read: fn(&str) -> Result<CorpusText, String>) -> Result<Lines, Failure> {
+    pub fn open(path: &Path, read: fn(&str) -> Result<CorpusText, String>) -> Result<Lines, Error> {
         Ok(Lines { lines: RawLines::open(path)?, read })
     }
 
@@ -52,7 +52,7 @@ impl Lines {
     }
 
     /// The next text.
-    pub fn next(&mut self) -> Result<Option<CorpusItem>, Failure> {
+    pub fn next(&mut self) -> Result<Option<CorpusItem>, Error> {
         let Some(line) = self.lines.next()? else { return Ok(None) };
         let text = line.and_then(|line| (self.read)(&line));
         Ok(Some(CorpusItem { number: self.lines.number, text }))
@@ -61,7 +61,7 @@ impl Lines {
 
 impl JsonLines {
     /// Opens a file whose texts are in `field`.
-    pub fn open(path: &Path, field: &str) -> Result<JsonLines, Failure> {
+    pub fn open(path: &Path, field: &str) -> Result<JsonLines, Error> {
         Ok(JsonLines { lines: RawLines::open(path)?, field: field.to_owned(), is_first: true })
     }
 
@@ -71,7 +71,7 @@ impl JsonLines {
     }
 
     /// The next text. A field that is empty is passed over.
-    pub fn next(&mut self) -> Result<Option<CorpusItem>, Failure> {
+    pub fn next(&mut self) -> Result<Option<CorpusItem>, Error> {
         loop {
             let Some(line) = self.lines.next()? else { return Ok(None) };
             let object = line.and_then(|line| object(&line));
@@ -97,14 +97,11 @@ impl JsonLines {
         }
     }
 
-    fn no_field(&self, object: &Map<String, Value>) -> Failure {
+    fn no_field(&self, object: &Map<String, Value>) -> Error {
         let names: Vec<String> = object.keys().take(12).map(|name| format!("\"{name}\"")).collect();
         let there_are = if names.is_empty() { "no field at all".to_owned() } else { names.join(", ") };
-        let path = self.lines.path.display();
-        let (field, number) = (&self.field, self.lines.number);
-        Failure::Input(format!(
-            "{path}, line {number}: there is no field \"{field}\", but {there_are} (--field says which)"
-        ))
+        let (path, line, field) = (self.lines.path.clone(), self.lines.number, self.field.clone());
+        Error::NoField { path, line, field, there_are }
     }
 }
 
@@ -143,21 +140,20 @@ impl RawLines {
         super::share(self.n_read, self.n_bytes)
     }
 
-    fn open(path: &Path) -> Result<RawLines, Failure> {
-        let file = File::open(path).map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
+    fn open(path: &Path) -> Result<RawLines, Error> {
+        let file = File::open(path).map_err(|error| Error::file(path, error))?;
         let n_bytes = file.metadata().map_or(0, |about| about.len());
         let input = BufReader::with_capacity(1 << 16, file);
         Ok(RawLines { input, path: path.to_owned(), number: 0, n_read: 0, n_bytes })
     }
 
     /// The next line with a word, without its end; what is wrong with it otherwise.
-    fn next(&mut self) -> Result<Option<Result<String, String>>, Failure> {
+    fn next(&mut self) -> Result<Option<Result<String, String>>, Error> {
         loop {
             let mut line = Vec::new();
             let read = read_line(&mut self.input, &mut line);
-            let n_bytes = read.map_err(|error| {
-                Failure::Input(format!("{}, line {}: {error}", self.path.display(), self.number + 1))
-            })?;
+            let n_bytes =
+                read.map_err(|error| Error::file(&self.path, format!("line {}: {error}", self.number + 1)))?;
             if n_bytes == 0 {
                 return Ok(None);
             }
@@ -211,7 +207,7 @@ mod tests {
     }
 
     /// Each text, or what is wrong, with its line.
-    fn read(mut next: impl FnMut() -> Result<Option<CorpusItem>, Failure>) -> Vec<(u64, String)> {
+    fn read(mut next: impl FnMut() -> Result<Option<CorpusItem>, Error>) -> Vec<(u64, String)> {
         let mut items = Vec::new();
         while let Some(item) = next().expect("the file is read") {
             let said = match item.text {
@@ -274,7 +270,7 @@ mod tests {
         let file = file(b"{\"id\": 7, \"content\": \"a\"}\n");
         let mut lines = JsonLines::open(file.path(), "text").expect("it opens");
         let message = lines.next().expect_err("there is no such field").to_string();
-        let end = ", line 1: there is no field \"text\", but \"content\", \"id\" (--field says which)";
+        let end = ", line 1: there is no field \"text\", but \"content\", \"id\"";
         assert!(message.ends_with(end), "{message}");
     }
 }

@@ -8,11 +8,10 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use attlas::output::write_aside;
-use attlas::printable::csv_field;
+use attlas::printable::{csv_field, inert_json};
 use serde_json::Value;
 
-use crate::failure::Failure;
-use crate::words::inert_json;
+use crate::Error;
 
 pub use pages::Pages;
 pub use scores::scores_table;
@@ -65,34 +64,13 @@ impl TableFormat {
             _ => None,
         }
     }
-
-    /// The format of an output.
-    ///
-    /// # Errors
-    /// [`Failure::Usage`] when its name ends in none.
-    pub fn of(path: &Path) -> Result<TableFormat, Failure> {
-        TableFormat::named_by(path).ok_or_else(|| {
-            let path = path.display();
-            Failure::Usage(format!(
-                "-o {path}: a table is a .parquet, .csv or .json file; give it one of these endings"
-            ))
-        })
-    }
-}
-
-/// Writes a table whole or not at all, in the format that the name ends in.
-///
-/// # Errors
-/// As [`TableFormat::of`], and [`Failure::Output`] when it cannot be written.
-pub fn write_table(path: &Path, table: &Table) -> Result<(), Failure> {
-    write_table_as(TableFormat::of(path)?, path, table)
 }
 
 /// Writes a table whole or not at all, whatever the name ends in.
 ///
 /// # Errors
-/// [`Failure::Output`] when it cannot be written.
-pub fn write_table_as(format: TableFormat, path: &Path, table: &Table) -> Result<(), Failure> {
+/// [`Error::Maps`] when it cannot be written.
+pub fn write_table_as(format: TableFormat, path: &Path, table: &Table) -> Result<(), Error> {
     Ok(write_aside(path, |file| match format {
         TableFormat::Parquet => parquet_file::write(file, table),
         TableFormat::Csv => write_csv(file, table),
@@ -209,12 +187,5 @@ mod tests {
         assert_eq!(rows[0]["word"], "=a \"b\"\u{9b}");
         assert_eq!(rows[1], serde_json::json!({ "word": null, "n": null, "score": null, "named": null, "list": null }));
         assert!(!text.contains('\u{9b}'), "{text}");
-    }
-
-    #[test]
-    fn a_name_without_a_format_is_refused_with_those_there_are() {
-        assert_eq!(TableFormat::of(Path::new("a/b.PARQUET")).expect("a format"), TableFormat::Parquet);
-        let message = TableFormat::of(Path::new("b.xlsx")).unwrap_err().to_string();
-        assert_eq!(message, "-o b.xlsx: a table is a .parquet, .csv or .json file; give it one of these endings");
     }
 }

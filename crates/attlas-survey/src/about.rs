@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::inputs::FileIdentity;
+use crate::corpus::FileIdentity;
 
 /// The version of the survey's own fields.
 const FORMAT: u32 = 1;

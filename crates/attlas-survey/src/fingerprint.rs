@@ -6,31 +6,38 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::failure::Failure;
-use crate::inputs::{ModelArguments, model_place};
-use crate::words::hex;
+use crate::{Error, hex};
 
 /// What a model, a tokenizer or an adapter is read from, by the ends of the names.
 const ENDINGS: [&str; 7] = ["json", "txt", "model", "spm", "safetensors", "bin", "gguf"];
 
 /// SHA-256 of all files that a model, its adapter and its tokenizer are read from, their names and bytes; `embedded` for the
-/// embedded model.
+/// embedded model. `places` are the folders or files of these three, in this order; none for the embedded model.
 ///
 /// # Errors
-/// [`Failure::Input`] when a file cannot be read.
-pub fn fingerprint(arguments: &ModelArguments) -> Result<String, Failure> {
-    let Some(place) = model_place(arguments)? else { return Ok("embedded".to_owned()) };
+/// [`Error::File`] when a file cannot be read.
+pub fn fingerprint(places: &[&Path]) -> Result<String, Error> {
+    if places.is_empty() {
+        return Ok("embedded".to_owned());
+    }
     let mut hash = Sha256::new();
-    for place in [Some(&place), arguments.adapter.as_ref(), arguments.tokenizer.as_ref()].into_iter().flatten() {
+    for place in places {
         for path in files_of(place) {
             hash.update(path.file_name().unwrap_or_default().as_encoded_bytes());
             hash.update([0]);
-            let digest = digest(&path).map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
+            let digest = digest(&path).map_err(|error| Error::file(&path, error))?;
             hash.update(digest);
         }
         hash.update([1]);
     }
     Ok(hex(&hash.finalize()))
+}
+
+/// SHA-256 of the counts of tokens by which some are rare, in hexadecimal. `counts` has shape `[vocabulary]`.
+pub fn digest_of_counts(counts: &[u64]) -> String {
+    let mut hash = Sha256::new();
+    counts.iter().for_each(|count| hash.update(count.to_le_bytes()));
+    hex(&hash.finalize())
 }
 
 /// The files of a folder, by name; where there are weights as safetensors, no others of another form.
@@ -67,11 +74,10 @@ mod tests {
             let folder = tempfile::tempdir().expect("a folder");
             fs::write(folder.path().join("config.json"), config).expect("it is written");
             fs::write(folder.path().join("README.md"), notes).expect("it is written");
-            let model = Some(folder.path().to_owned());
-            fingerprint(&ModelArguments { model, ..ModelArguments::default() }).expect("files can be read")
+            fingerprint(&[folder.path()]).expect("files can be read")
         };
         assert_eq!(of("{}", "a"), of("{}", "b"), "what is no part of the model does not count");
         assert_ne!(of("{}", ""), of("{ }", ""));
-        assert_eq!(fingerprint(&ModelArguments::default()).expect("there is nothing to read"), "embedded");
+        assert_eq!(fingerprint(&[]).expect("there is nothing to read"), "embedded");
     }
 }

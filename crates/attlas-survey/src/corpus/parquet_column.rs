@@ -11,8 +11,8 @@ use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
 use super::{CorpusItem, CorpusText, checked};
-use crate::failure::Failure;
-use crate::table_file::Pages;
+use crate::Error;
+use crate::table::Pages;
 
 /// Rows that are decoded at a time.
 const N_ROWS: usize = 256;
@@ -38,9 +38,9 @@ impl ParquetColumn {
     /// Opens a file and looks for a column of texts.
     ///
     /// # Errors
-    /// [`Failure::Input`] names the columns there are, and the codec of one that cannot be unpacked.
-    pub fn open(path: &Path, column: &str) -> Result<ParquetColumn, Failure> {
-        let failed = |problem: String| Failure::Input(format!("{}: {problem}", path.display()));
+    /// [`Error::NoColumn`] names the columns there are, and the codec of one that cannot be unpacked.
+    pub fn open(path: &Path, column: &str) -> Result<ParquetColumn, Error> {
+        let failed = |problem: String| Error::file(path, problem);
         let file = Pages::open(path).map_err(|problem| failed(problem.to_string()))?;
         let file = guarded(|| SerializedFileReader::new(file))
             .map_err(|problem| failed(format!("is no Parquet file: {problem}")))?;
@@ -51,10 +51,12 @@ impl ParquetColumn {
             .collect();
         let Some((index, _)) = texts.iter().find(|(_, name)| name == column) else {
             let names: Vec<String> = texts.iter().take(12).map(|(_, name)| format!("\"{name}\"")).collect();
-            return Err(failed(match names.is_empty() {
-                true => "has no column of texts".to_owned(),
-                false => format!("has no column \"{column}\" of texts, but {} (--column says which)", names.join(", ")),
-            }));
+            return Err(match names.is_empty() {
+                true => failed("has no column of texts".to_owned()),
+                false => {
+                    Error::NoColumn { path: path.to_owned(), column: column.to_owned(), there_are: names.join(", ") }
+                }
+            });
         };
         let is_optional = schema.column(*index).max_def_level() > 0;
         let groups = file.metadata().row_groups();
@@ -78,7 +80,7 @@ impl ParquetColumn {
     }
 
     /// The next text. Cells that hold nothing, or nothing but white space, are passed over.
-    pub fn next(&mut self) -> Result<Option<CorpusItem>, Failure> {
+    pub fn next(&mut self) -> Result<Option<CorpusItem>, Error> {
         loop {
             if self.rows.is_empty() && !self.decode()? {
                 return Ok(None);
@@ -97,11 +99,10 @@ impl ParquetColumn {
     }
 
     /// Decodes some rows more; whether there were any.
-    fn decode(&mut self) -> Result<bool, Failure> {
+    fn decode(&mut self) -> Result<bool, Error> {
         let row = self.number;
-        let path = self.path.display().to_string();
-        guarded(|| self.decode_rows())
-            .map_err(|problem| Failure::Input(format!("{path}: cannot be read from row {row} on: {problem}")))
+        let rows = guarded(|| self.decode_rows());
+        rows.map_err(|problem| Error::file(&self.path, format!("cannot be read from row {row} on: {problem}")))
     }
 
     fn decode_rows(&mut self) -> Result<bool, ParquetError> {
@@ -167,13 +168,13 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table_file::{Cells, Table, write_table};
+    use crate::table::{Cells, Table, TableFormat, write_table_as};
 
     fn file(texts: Vec<Option<String>>) -> tempfile::TempPath {
         let path = tempfile::Builder::new().suffix(".parquet").tempfile().expect("a file").into_temp_path();
         let numbers = Cells::Whole(vec![Some(1); texts.len()]);
         let columns = vec![("id", numbers), ("words", Cells::Text(texts))];
-        write_table(&path, &Table { columns, notes: Vec::new() }).expect("it is written");
+        write_table_as(TableFormat::Parquet, &path, &Table { columns, notes: Vec::new() }).expect("it is written");
         path
     }
 
@@ -206,10 +207,7 @@ mod tests {
         let path = file(vec![Some("a".into())]);
         for name in ["text", "id"] {
             let message = ParquetColumn::open(&path, name).err().expect("it is refused").to_string();
-            assert!(
-                message.ends_with(&format!("has no column \"{name}\" of texts, but \"words\" (--column says which)")),
-                "{message}"
-            );
+            assert!(message.ends_with(&format!("has no column \"{name}\" of texts, but \"words\"")), "{message}");
         }
     }
 

@@ -6,23 +6,21 @@ use std::borrow::Cow;
 use attlas::survey::TextId;
 use sha2::{Digest, Sha256};
 
-use super::{Part, Position, Settings, Skipped, Work};
-use crate::failure::Failure;
-use crate::inputs::{CorpusFile, CorpusItem, CorpusText, TextNames, TextsOf};
-use crate::signals::Watch;
+use crate::corpus::{CorpusFile, CorpusItem, CorpusText, TextNames, TextsOf};
+use crate::{Error, Part, Position, Settings, Skipped, Stop, Work};
 
 /// Bytes of a window's texts, over which it ends.
 const MAX_BYTES: usize = 1 << 20;
 /// What could not be used of a window, over which it ends: a file without a text fills no memory.
 const MAX_UNUSED: usize = 4096;
-/// Texts that are passed over between two looks at the signals.
+/// Texts that are passed over before it is asked again whether to stop.
 const N_PASSED: u64 = 1024;
 
 /// The windows of a corpus, in order.
 pub struct Windows<'a> {
     files: &'a [CorpusFile],
     names: &'a TextNames,
-    signals: &'a Watch,
+    stop: Stop<'a>,
     settings: Settings,
     texts: Option<TextsOf>,
     /// Where the next window begins.
@@ -67,23 +65,23 @@ impl WindowText {
 }
 
 impl<'a> Windows<'a> {
-    /// The windows from `position` on; `None` when a signal came before it was reached.
+    /// The windows from `position` on; `None` when it was to stop before it was reached.
     ///
     /// # Errors
     /// When a file cannot be read, or has fewer texts than were read before.
-    pub fn from(work: &Work<'a>, settings: Settings, position: Position) -> Result<Option<Windows<'a>>, Failure> {
-        let Work { files, names, signals, .. } = *work;
+    pub fn from(work: &Work<'a>, settings: Settings, position: Position) -> Result<Option<Windows<'a>>, Error> {
+        let Work { files, names, stop, .. } = *work;
         let position = Position { n_done: 0, ..position };
-        let mut windows = Windows { files, names, signals, settings, texts: None, position };
+        let mut windows = Windows { files, names, stop, settings, texts: None, position };
         if let Some(file) = files.get(position.file) {
             let mut texts = file.texts(names)?;
             let mut n_left = position.n_items;
             while n_left > 0 {
-                if signals.noted().is_some() {
+                if stop() {
                     return Ok(None);
                 }
                 let n = n_left.min(N_PASSED);
-                texts.skip(n).map_err(|failure| Failure::Input(format!("{}: {failure}", file.path.display())))?;
+                texts.skip(n, &file.path)?;
                 n_left -= n;
             }
             windows.texts = Some(texts);
@@ -91,15 +89,15 @@ impl<'a> Windows<'a> {
         Ok(Some(windows))
     }
 
-    /// The next window; `None` when a signal came before its end.
+    /// The next window; `None` when it was to stop before its end.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn next(&mut self) -> Result<Option<Window>, Failure> {
+    pub fn next(&mut self) -> Result<Option<Window>, Error> {
         let mut window = Window::default();
         let mut n_bytes = 0;
         while window.texts.len() < self.settings.window && window.skipped.len() < MAX_UNUSED && n_bytes < MAX_BYTES {
-            if self.signals.noted().is_some() {
+            if (self.stop)() {
                 return Ok(None);
             }
             let is_enough = self.settings.limit.is_some_and(|limit| self.position.n_read >= limit);
@@ -139,7 +137,7 @@ impl<'a> Windows<'a> {
     }
 
     /// The next item of the corpus, and its file.
-    fn item(&mut self) -> Result<Option<(usize, CorpusItem)>, Failure> {
+    fn item(&mut self) -> Result<Option<(usize, CorpusItem)>, Error> {
         loop {
             let Some(file) = self.files.get(self.position.file) else { return Ok(None) };
             let texts = match &mut self.texts {
@@ -187,17 +185,17 @@ fn id_of(text: &CorpusText) -> TextId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::CorpusFormat;
+    use crate::corpus::CorpusFormat;
 
     /// The windows of a file of 10,000 lines that are no pairs.
-    fn next(signals: &Watch) -> Vec<Option<(usize, u64)>> {
+    fn next(stop: Stop<'_>) -> Vec<Option<(usize, u64)>> {
         let file = tempfile::Builder::new().suffix(".tsv").tempfile().expect("a file");
         std::fs::write(file.path(), "no pair\n".repeat(10_000)).expect("it is written");
         let files = [CorpusFile::find(file.path(), Some(CorpusFormat::Tsv)).expect("it is there")];
         let names = TextNames::default();
         let settings = Settings { window: 10, batch_tokens: None, limit: None, part: Part::WHOLE };
         let mut windows =
-            Windows { files: &files, names: &names, signals, settings, texts: None, position: Position::default() };
+            Windows { files: &files, names: &names, stop, settings, texts: None, position: Position::default() };
         let mut all = Vec::new();
         loop {
             let window = windows.next().expect("it is read");
@@ -210,9 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_text_is_read_window_by_window_until_a_signal_comes() {
-        let all = next(&Watch::default());
+    fn a_file_without_a_text_is_read_window_by_window_until_it_is_to_stop() {
+        let all = next(&|| false);
         assert_eq!(all, [Some((4096, 4096)), Some((4096, 8192)), Some((1808, 0))]);
-        assert_eq!(next(&Watch::after(2)), [None]);
+        assert_eq!(next(&|| true), [None]);
     }
 }
