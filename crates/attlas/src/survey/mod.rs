@@ -343,6 +343,34 @@ mod tests {
     }
 
     #[test]
+    fn texts_taken_in_together_give_what_they_give_one_by_one() {
+        let recording = recording();
+        let heads: Vec<Vec<HeadSums>> =
+            (0..12).map(|item| measure(&recording, item).expect("the text exists")).collect();
+        let text = |item: usize| Measured {
+            id: TextId(((item % 10) as u128) << 122 | item as u128),
+            text: format!("text {item}").into(),
+            recording: &recording,
+            item,
+            heads: &heads[item],
+            annotations: &Annotations::NONE,
+        };
+        let mut together = Survey::default();
+        together.take(&(0..12).map(text).collect::<Vec<_>>()).expect("the maps are in memory");
+        assert_eq!(together, survey(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]));
+        // a text with fewer heads and then all again
+        let mut mixed = Survey::default();
+        let one_head = Measured { heads: &heads[4][1..], ..text(4) };
+        mixed.take(&[one_head.clone(), text(5), text(6)]).expect("the maps are in memory");
+        let mut apart = Survey::default();
+        [one_head, text(5), text(6)]
+            .iter()
+            .for_each(|text| apart.take(std::slice::from_ref(text)).expect("maps in memory"));
+        assert_eq!(mixed, apart);
+        assert_eq!(mixed.cells(), together.cells());
+    }
+
+    #[test]
     fn parts_of_a_corpus_merge_in_any_order_to_the_survey_of_the_whole() {
         let whole = survey(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 3]);
         assert_eq!((whole.n_all_texts(), whole.n_shards(), whole.n_texts()[3]), (13, 10, 2));
