@@ -7,6 +7,7 @@ use attlas::analysis::{MEASURES, Measure, ScoreRow};
 use attlas::survey::{FEW_SHARDS, N_SHARDS, Resamples};
 
 use attlas_survey::{SurveyFile, rows_of, score_row};
+use rayon::prelude::*;
 
 use crate::failure::Failure;
 use crate::measures::titles_width;
@@ -21,7 +22,8 @@ const MAX_SKIPPED: usize = 5;
 /// Prints what a survey found: for each kind and measure the heads that are named, the highest score first.
 pub fn print_survey(file: &SurveyFile, resamples: &Resamples, terminal: &mut Terminal) -> Result<(), Failure> {
     let survey = &file.survey;
-    let rows: Vec<ScoreRow> = rows_of(survey).into_iter().map(|cells| score_row(survey, cells, resamples)).collect();
+    let rows: Vec<ScoreRow> =
+        rows_of(survey).into_par_iter().map(|cells| score_row(survey, cells, resamples)).collect();
     let n_texts = usize::try_from(survey.n_all_texts()).unwrap_or(usize::MAX);
     let name = printable(&file.about.model.name);
     writeln!(terminal, "{name} on {} in {} of {N_SHARDS} shards", counted(n_texts, "text"), survey.n_shards())?;

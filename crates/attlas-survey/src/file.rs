@@ -8,6 +8,7 @@ use attlas::survey::{Cell, Example, Examples, N_SHARDS, Resamples, Survey, packe
 use attlas::{HeadId, Kind};
 use parquet::file::reader::{FileReader, Length, SerializedFileReader};
 use parquet::record::{Row, RowAccessor};
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use crate::table::{Cells, Pages, Table, scores_table};
@@ -24,12 +25,14 @@ const COLUMNS: [&str; 6] = ["kind", "layer", "head", "measure", "examples", "sum
 pub fn survey_table(file: &SurveyFile, resamples: Option<&Resamples>) -> Table {
     let survey = &file.survey;
     let none = Resamples::of(&[0; N_SHARDS]);
-    let (mut rows, mut examples, mut sums) = (Vec::new(), Vec::new(), Vec::new());
-    for cells in rows_of(survey) {
-        rows.push(score_row(survey, cells.clone(), resamples.unwrap_or(&none)));
-        examples.push(Some(examples_json(survey, cells.clone())));
-        sums.push(Some(cells.flat_map(|cell| packed_sums(&survey.shard_sums(cell))).collect()));
-    }
+    let row = |cells: Range<usize>| {
+        let examples = examples_json(survey, cells.clone());
+        let sums: Vec<u8> = cells.clone().flat_map(|cell| packed_sums(&survey.shard_sums(cell))).collect();
+        (score_row(survey, cells, resamples.unwrap_or(&none)), Some(examples), Some(sums))
+    };
+    let rows: Vec<(ScoreRow, Option<Value>, Option<Vec<u8>>)> = rows_of(survey).into_par_iter().map(row).collect();
+    let (rows, (examples, sums)): (Vec<ScoreRow>, (Vec<_>, Vec<_>)) =
+        rows.into_iter().map(|(row, examples, sums)| (row, (examples, sums))).unzip();
     let mut table = scores_table(&rows);
     table.columns.push(("examples", Cells::Json(examples)));
     table.columns.push(("sums", Cells::Bytes(sums)));

@@ -50,10 +50,10 @@ impl Pace {
     }
 }
 
-/// Tokens of a batch, padding included, whose queries and keys take a quarter of a gigabyte; 1,024 at most.
+/// Tokens of a batch, padding included, whose queries and keys take a quarter of a gigabyte; 4,096 at most.
 fn most_tokens(model: &Model) -> usize {
     const MAX_BYTES: usize = 256 << 20;
-    const MAX_TOKENS: usize = 1024;
+    const MAX_TOKENS: usize = 4096;
     let architecture = &model.transformer().architecture;
     let numbers = attlas::Kind::ALL.into_iter().flat_map(|kind| architecture.attention(kind));
     let bytes: usize = numbers.map(|layer| 4 * (layer.n_heads + layer.n_kv_heads) * layer.d_head).sum();

@@ -1,6 +1,8 @@
 //! A corpus cut into windows: the texts that are sorted by length together. A window depends on the corpus and the settings
 //! alone, not on when a survey was broken off.
 
+use std::borrow::Cow;
+
 use attlas::survey::TextId;
 use sha2::{Digest, Sha256};
 
@@ -54,10 +56,10 @@ pub struct WindowText {
 
 impl WindowText {
     /// The text with the target that it came with.
-    pub fn whole(&self) -> String {
+    pub fn whole(&self) -> Cow<'_, str> {
         match &self.text.target {
-            Some(target) => format!("{}\t{target}", self.text.source),
-            None => self.text.source.clone(),
+            Some(target) => format!("{}\t{target}", self.text.source).into(),
+            None => self.text.source.as_str().into(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The survey itself: windows of the corpus, batches of texts of like length, sums.
 
+use attlas::Recording;
 use attlas::analysis::{Annotations, HeadSums, measure_with};
+use attlas::survey::Measured;
 use attlas_model::{Decoding as ModelDecoding, Error as ModelError, Input, Model, Next, RunOptions, Side};
 use attlas_train::alignment::with_dictionary;
 use rayon::prelude::*;
@@ -9,6 +11,9 @@ use super::pace::Pace;
 use super::windows::{Window, WindowText, Windows, skipped};
 use crate::corpus::{CorpusFile, TextNames};
 use crate::{Decoding, Error, Keeper, Position, Skipped, SurveyFile, Targets};
+
+/// Tokens of a part of a batch at most, padding included.
+const PART_TOKENS: usize = 512;
 
 /// What a survey works with.
 pub struct Work<'a> {
@@ -150,33 +155,20 @@ impl Work<'_> {
 
     /// Runs a batch and takes its texts in, but for those that the model cannot run; whether it was run to its end.
     fn take_batch(&self, batch: &[Ready<'_>], file: &mut SurveyFile) -> Result<bool, Error> {
-        let options = RunOptions { decoding: batch[0].decoding, ..RunOptions::default() };
-        let run = |texts: &[Ready<'_>]| {
-            let inputs: Vec<Input> = texts.iter().map(|ready| ready.input.clone()).collect();
-            let mut watch = |_| if (self.stop)() { Next::Stop } else { Next::Continue };
-            let recording = match self.model.run_watched(&inputs, &options, &mut watch) {
-                Err(ModelError::Stopped) => return Ok(None),
-                run => run.map_err(|error| error.to_string())?.recording,
-            };
-            let measure = |item| {
-                let annotations = with_dictionary(&recording, item, self.annotations);
-                let heads = measure_with(&recording, item, &annotations).map_err(|error| error.to_string())?;
-                Ok::<_, String>((heads, annotations))
-            };
-            let measured: Vec<(Vec<HeadSums>, Annotations)> =
-                (0..texts.len()).into_par_iter().map(measure).collect::<Result<_, _>>()?;
-            Ok(Some((recording, measured)))
-        };
-        let Some(runs) = together_or_alone(batch, run) else { return Ok(false) };
-        for (texts, run) in runs {
+        let run = |texts: &[Ready<'_>]| self.run(texts);
+        // each part on a thread of its own: no thread waits for another between two layers
+        let runs: Option<Vec<_>> = parts(batch).into_par_iter().map(|part| together_or_alone(part, run)).collect();
+        let Some(runs) = runs else { return Ok(false) };
+        let mut all: Vec<Measured<'_>> = Vec::with_capacity(batch.len());
+        for (texts, run) in runs.iter().flatten() {
             match run {
-                Ok((recording, measured)) => {
-                    for (item, (ready, (heads, annotations))) in texts.iter().zip(&measured).enumerate() {
-                        let text = (ready.text.id, ready.text.whole());
-                        file.survey.take((text.0, &text.1), (&recording, item), heads, annotations)?;
+                Ok(run) => {
+                    all.extend(texts.iter().zip(&run.texts).enumerate().map(|(item, (ready, (heads, annotations)))| {
                         let n_texts = &mut file.about.files[ready.text.file].n_texts;
                         *n_texts = n_texts.saturating_add(1);
-                    }
+                        let (id, text) = (ready.text.id, ready.text.whole());
+                        Measured { id, text, recording: &run.recording, item, heads, annotations }
+                    }))
                 }
                 Err(error) => file.about.skip(texts.iter().map(|ready| {
                     let reason = format!("cannot be run by {}: {error}", self.model.name());
@@ -184,8 +176,34 @@ impl Work<'_> {
                 })),
             }
         }
+        file.survey.take(&all)?;
         Ok(true)
     }
+
+    /// Runs the model on some texts and measures its heads on each; nothing when it is to stop.
+    fn run(&self, texts: &[Ready<'_>]) -> Result<Option<MeasuredRun>, String> {
+        let options = RunOptions { decoding: texts[0].decoding, ..RunOptions::default() };
+        let inputs: Vec<Input> = texts.iter().map(|ready| ready.input.clone()).collect();
+        let mut watch = |_| if (self.stop)() { Next::Stop } else { Next::Continue };
+        let recording = match self.model.run_watched(&inputs, &options, &mut watch) {
+            Err(ModelError::Stopped) => return Ok(None),
+            run => run.map_err(|error| error.to_string())?.recording,
+        };
+        let measure = |item| {
+            let annotations = with_dictionary(&recording, item, self.annotations);
+            let heads = measure_with(&recording, item, &annotations).map_err(|error| error.to_string())?;
+            Ok::<_, String>((heads, annotations))
+        };
+        let texts = (0..texts.len()).into_par_iter().map(measure).collect::<Result<_, _>>()?;
+        Ok(Some(MeasuredRun { recording, texts }))
+    }
+}
+
+/// What the model did on some texts.
+struct MeasuredRun {
+    recording: Recording,
+    /// What was measured of each, and what was known of it.
+    texts: Vec<(Vec<HeadSums>, Annotations)>,
 }
 
 /// Some items, and what became of them when they were run.
@@ -201,6 +219,18 @@ fn together_or_alone<T, R>(
         Err(_) if items.len() > 1 => items.chunks(1).map(|one| Some((one, run(one).transpose()?))).collect(),
         run => Some(vec![(items, run)]),
     }
+}
+
+/// A batch cut into parts that are run at the same time: fewer tokens make worse products of matrices, more do not stay in a
+/// processor's cache between two layers.
+fn parts<'r, 't>(mut batch: &'r [Ready<'t>]) -> Vec<&'r [Ready<'t>]> {
+    let mut parts = Vec::new();
+    while !batch.is_empty() {
+        let part = next_batch(batch, PART_TOKENS);
+        parts.push(part);
+        batch = &batch[part.len()..];
+    }
+    parts
 }
 
 /// The first texts, of at most so many tokens, padding included; a longer text is a batch of its own.

@@ -74,7 +74,7 @@ pub struct SurveyArguments {
     /// Generate N tokens at most, where an encoder-decoder is given no target.
     #[arg(long, value_name = "N", default_value = "256", value_parser = parse_count)]
     pub max_tokens: usize,
-    /// Tokens of a batch at most, padding included [default: few at first, then as many as take about a second, up to 1024].
+    /// Tokens of a batch at most, padding included [default: few at first, then as many as take about a second, up to 4096].
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub batch_tokens: Option<usize>,
     /// Texts that are sorted by length together.

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use attlas::output::write_aside;
 use attlas::printable::{csv_field, inert_json};
+use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::Error;
@@ -86,11 +87,12 @@ impl Table {
 
     /// The table as JSON: an array of a row's cells by name, bytes left out.
     pub fn json(&self) -> Value {
-        let row = |row: usize| {
-            let shown = self.columns.iter().filter(|(_, cells)| !matches!(cells, Cells::Bytes(_)));
-            Value::Object(shown.map(|(name, cells)| ((*name).to_owned(), cells.json(row))).collect())
-        };
-        (0..self.n_rows()).map(row).collect()
+        (0..self.n_rows()).map(|row| self.row_json(row)).collect()
+    }
+
+    fn row_json(&self, row: usize) -> Value {
+        let shown = self.columns.iter().filter(|(_, cells)| !matches!(cells, Cells::Bytes(_)));
+        Value::Object(shown.map(|(name, cells)| ((*name).to_owned(), cells.json(row))).collect())
     }
 }
 
@@ -140,11 +142,12 @@ fn write_csv(file: &mut impl Write, table: &Table) -> io::Result<()> {
 
 /// One row a line.
 fn write_json(file: &mut impl Write, table: &Table) -> io::Result<()> {
-    let Value::Array(rows) = table.json() else { return Ok(()) };
+    let line = |row: usize| inert_json(&table.row_json(row).to_string());
+    let lines: Vec<String> = (0..table.n_rows()).into_par_iter().map(line).collect();
     writeln!(file, "[")?;
-    for (index, row) in rows.iter().enumerate() {
-        let comma = if index + 1 < rows.len() { "," } else { "" };
-        writeln!(file, "{}{comma}", inert_json(&row.to_string()))?;
+    for (index, line) in lines.iter().enumerate() {
+        let comma = if index + 1 < lines.len() { "," } else { "" };
+        writeln!(file, "{line}{comma}")?;
     }
     writeln!(file, "]")
 }

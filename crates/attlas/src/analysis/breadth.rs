@@ -51,27 +51,28 @@ pub(super) fn confidence_sample(row: &Row<'_>) -> Option<Sample> {
 /// With w = m · 2^e it is `−Σ (w · e) ln 2 − Σ w ln m`; both sums are kept in lanes, in f64.
 pub(super) fn of_weights(weights: &[f32]) -> f64 {
     let mut sums = [[0.0_f64; LANES]; 2];
-    let (chunks, rest) = weights.as_chunks::<LANES>();
-    let mut last = [0.0; LANES];
-    last[..rest.len()].copy_from_slice(rest);
-    for chunk in chunks.iter().chain([&last]) {
-        let (mut of_exponents, mut of_fractions) = ([0.0; LANES], [0.0; LANES]);
-        for lane in 0..LANES {
-            let weight = if chunk[lane] > 0.0 { chunk[lane] } else { 0.0 };
-            let (exponent, log) = exponent_and_log(weight);
-            (of_exponents[lane], of_fractions[lane]) = (weight * exponent, weight * log);
-        }
-        for lane in 0..LANES {
-            sums[0][lane] += f64::from(of_exponents[lane]);
-            sums[1][lane] += f64::from(of_fractions[lane]);
-        }
-    }
+    attlas_kernels::vectorised(
+        #[inline(always)]
+        || {
+            let (chunks, rest) = weights.as_chunks::<LANES>();
+            let mut last = [0.0; LANES];
+            last[..rest.len()].copy_from_slice(rest);
+            for chunk in chunks.iter().chain([&last]) {
+                for lane in 0..LANES {
+                    let weight = if chunk[lane] > 0.0 { chunk[lane] } else { 0.0 };
+                    let (exponent, log) = exponent_and_log(weight);
+                    sums[0][lane] += f64::from(weight * exponent);
+                    sums[1][lane] += f64::from(weight * log);
+                }
+            }
+        },
+    );
     let [exponents, logs] = sums.map(|lanes| lanes.iter().sum::<f64>());
     0.0 - (exponents * std::f64::consts::LN_2 + logs)
 }
 
 /// Weights whose entropy is taken at a time.
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 /// `e` and `ln m` of `x = m · 2^e` with m from √½ to √2; of 0 some finite numbers. The polynomial is that of the Cephes library's
 /// `logf` (Moshier 1989), its error 1e-7.
@@ -108,6 +109,26 @@ mod tests {
         let entropies = of_rows(Kind::Encoder, weights.clone(), 4, entropy);
         assert!((entropies[0] - 4.0_f64.ln()).abs() < 1e-9 && entropies[1] == 0.0, "{entropies:?}");
         assert_eq!(of_rows(Kind::Encoder, weights, 4, normalized_entropy), [Some(1.0), Some(0.0)]);
+    }
+
+    #[test]
+    fn entropy_is_that_of_f64_and_zeros_behind_it_change_no_bit() {
+        let exact = |weights: &[f32]| {
+            let terms = weights.iter().map(|weight| f64::from(*weight)).filter(|weight| *weight > 0.0);
+            -terms.map(|weight| weight * weight.ln()).sum::<f64>()
+        };
+        for n in [1, 7, 16, 17, 300] {
+            let mut weights: Vec<f32> = (0..n).map(|key| 2.0_f32.powf(-((key * 37 % 61) as f32) / 1.7)).collect();
+            let sum: f32 = weights.iter().sum();
+            weights.iter_mut().for_each(|weight| *weight /= sum);
+            let found = of_weights(&weights);
+            assert!((found - exact(&weights)).abs() < 1e-6, "{n}: {found}, not {}", exact(&weights));
+            for n_zeros in [1, 9, 40] {
+                weights.resize(n + n_zeros, 0.0);
+                assert_eq!(of_weights(&weights), found);
+            }
+        }
+        assert_eq!([of_weights(&[]), of_weights(&[1.0, 0.0])], [0.0; 2]);
     }
 
     #[test]

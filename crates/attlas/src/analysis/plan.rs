@@ -145,3 +145,56 @@ fn are_finite(weights: &[f32]) -> bool {
     // without an early end it is done several at a time
     weights.iter().fold(0, |largest, weight| (weight.to_bits() & INFINITY).max(largest)) < INFINITY
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::tests::recording;
+    use super::super::{Annotations, measure_with};
+    use super::*;
+    use crate::TokenRole;
+
+    #[test]
+    fn what_a_plan_answers_is_what_each_measure_says_of_each_row() {
+        let n = 9;
+        for kind in Kind::ALL {
+            let mut weights: Vec<f32> = (0..n * n).map(|cell| (cell * 7919 % 101) as f32 / 400.0).collect(); // [n, n]
+            if kind == Kind::Decoder {
+                (0..n * n).filter(|cell| cell % n > cell / n).for_each(|cell| weights[cell] = 0.0);
+            }
+            weights[3 * n + 1] = f32::NAN;
+            let mut recording = recording(kind, weights, n, n);
+            let item = &mut recording.items[0];
+            for tokens in [&mut item.source, &mut item.target].into_iter().filter(|tokens| !tokens.is_empty()) {
+                for (token, text) in
+                    tokens.tokens.iter_mut().zip(["the", "cat", ",", "the", "dog", "</s>", "a", "cat", "</s>"])
+                {
+                    token.text = text.into();
+                    token.id = Some(text.len() as u32 * 7 + u32::from(text.as_bytes()[0]));
+                    token.role = if text == "</s>" { TokenRole::Special } else { TokenRole::Text };
+                }
+            }
+            let counts = Some(std::sync::Arc::new(vec![3; 200]));
+            let phrases = vec![Some(0..3); n];
+            let annotations =
+                Annotations { counts, source_phrases: phrases.clone(), target_phrases: phrases, ..Annotations::NONE };
+            let heads = measure_with(&recording, 0, &annotations).expect("the text exists");
+            let map = recording.map(0, kind, 0, 0).expect("the head exists");
+            let columns = std::sync::Arc::new(super::super::Columns::of(&map, &annotations));
+            let rows = Rows::with_columns(&map, columns, usize::MAX);
+            for (measure, sums) in &heads[0].sums {
+                for (variant, found) in sums.iter().enumerate() {
+                    let mut expected = Sums::default();
+                    rows.for_each(|row| {
+                        let is_sound = row.weights.iter().all(|weight| weight.is_finite());
+                        let as_it_is =
+                            |sample: Sample| if is_sound { sample } else { Sample { score: f64::NAN, ..sample } };
+                        measure.sample(row, variant).map(as_it_is).into_iter().for_each(|sample| expected.add(sample));
+                    });
+                    let is_of_rows = !matches!(measure.reads, Reads::Whole(_));
+                    assert!(!is_of_rows || *found == expected, "{kind} {}: {found:?}, not {expected:?}", measure.name);
+                    assert!(!is_of_rows || expected.n > 0, "{kind}: {} says nothing", measure.name);
+                }
+            }
+        }
+    }
+}
