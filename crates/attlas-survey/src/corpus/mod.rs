@@ -49,8 +49,8 @@ pub struct CorpusText {
 /// A text, or the reason why there is none, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CorpusItem {
-    /// The line counted from 1, the sentence counted from 1, or the row counted from 0.
-    pub number: u64,
+    /// The line counted from 1, the sentence counted from 1, the row counted from 0; `None` where nobody knows.
+    pub number: Option<u64>,
     /// The text; what is wrong with it otherwise, to follow on its place: `has no tab`.
     pub text: Result<CorpusText, String>,
 }
@@ -181,7 +181,10 @@ impl TextsOf {
                     Some(Err(attlas::Error::File { message, .. })) => Err(format!("cannot be read: {message}")),
                     Some(Err(error)) => return Err(error.into()),
                 };
-                Ok(Some(CorpusItem { number: *number, text: text.map(|source| CorpusText { source, target: None }) }))
+                Ok(Some(CorpusItem {
+                    number: Some(*number),
+                    text: text.map(|source| CorpusText { source, target: None }),
+                }))
             }
         }
     }
@@ -207,6 +210,13 @@ impl TextsOf {
             }
         }
         Ok(())
+    }
+}
+
+impl CorpusText {
+    /// The text, if both of its sides can be used; what is wrong with it otherwise.
+    pub fn checked(self) -> Result<CorpusText, String> {
+        Ok(CorpusText { source: checked(self.source)?, target: self.target.map(checked).transpose()? })
     }
 }
 
