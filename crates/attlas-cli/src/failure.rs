@@ -183,6 +183,7 @@ impl From<attlas_survey::Error> for Failure {
             Error::ReadsNoTargets { .. } => {
                 Failure::Usage(with_hint(&error, Some("--format lines takes each line as a text")))
             }
+            Error::Twice { .. } => Failure::Usage(error.to_string()),
             _ => Failure::Input(error.to_string()),
         }
     }

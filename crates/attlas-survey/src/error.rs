@@ -36,6 +36,14 @@ pub enum Error {
         /// The columns of texts it has.
         there_are: String,
     },
+    /// A file of a corpus that is named twice.
+    #[error("{} and {} are the same file; its texts would count twice", first.display(), again.display())]
+    Twice {
+        /// Its first name.
+        first: PathBuf,
+        /// The other one.
+        again: PathBuf,
+    },
     /// Two surveys that do not belong together.
     #[error("{name} {why} as {first}; surveys of one model merge")]
     Differs {

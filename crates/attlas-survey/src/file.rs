@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use attlas::analysis::{MEASURES, Score, ScoreRow, Sums};
-use attlas::survey::{Cell, Example, Examples, N_SHARDS, Resamples, Survey, packed_sums, unpacked_sums};
+use attlas::survey::{Cell, Example, Examples, N_SHARDS, Place, Resamples, Survey, packed_sums, unpacked_sums};
 use attlas::{HeadId, Kind};
 use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
 use parquet::record::{Field, Row, RowAccessor};
@@ -14,7 +14,7 @@ use parquet::schema::types::Type;
 use serde_json::{Value, json};
 
 use crate::table::{Cells, Pages, Table, guarded, parquet_bytes, scores_table};
-use crate::{About, Error, SurveyFile};
+use crate::{About, Error, Skipped, SurveyFile};
 
 /// The name under which a Parquet file says what the survey is about.
 const NOTE: &str = "attlas.survey";
@@ -44,6 +44,61 @@ pub fn survey_table(file: &SurveyFile, resamples: Option<&Resamples>) -> Table {
     about.n_texts = survey.n_texts().to_vec();
     table.notes.push((NOTE.to_owned(), json!(about).to_string()));
     table
+}
+
+/// The texts where each head scores highest, best first: a row for each text, of each head, measure and variant.
+pub fn examples_table(survey: &Survey) -> Table {
+    let rows: Vec<(Cell, usize, &Example)> = survey
+        .cells()
+        .iter()
+        .enumerate()
+        .flat_map(|(index, cell)| {
+            survey.examples(index).as_slice().iter().enumerate().map(|(rank, example)| (*cell, rank, example))
+        })
+        .collect();
+    let place = |of: fn(&Place) -> &str| {
+        Cells::Text(rows.iter().map(|(.., example)| example.place.as_ref().map(|place| of(place).to_owned())).collect())
+    };
+    let number = |of: fn(&Place) -> usize| {
+        Cells::Whole(rows.iter().map(|(.., example)| i64::try_from(of(example.place.as_ref()?)).ok()).collect())
+    };
+    let text = |of: fn(&(Cell, usize, &Example)) -> Option<String>| Cells::Text(rows.iter().map(of).collect());
+    let whole = |of: fn(&(Cell, usize, &Example)) -> usize| {
+        Cells::Whole(rows.iter().map(|row| i64::try_from(of(row)).ok()).collect())
+    };
+    let columns = vec![
+        ("kind", text(|(cell, ..)| Some(cell.kind.name().to_owned()))),
+        ("layer", whole(|(cell, ..)| cell.head.layer)),
+        ("head", whole(|(cell, ..)| cell.head.head)),
+        ("measure", text(|(cell, ..)| Some(MEASURES[cell.measure].name.to_owned()))),
+        (
+            "variant",
+            text(|(cell, ..)| MEASURES[cell.measure].variants.get(cell.variant).map(|name| (*name).to_owned())),
+        ),
+        ("rank", whole(|(_, rank, _)| *rank)),
+        ("score", Cells::Number(rows.iter().map(|(.., example)| Some(example.score)).collect())),
+        ("text", text(|(.., example)| Some(example.text.clone()))),
+        ("query", number(|place| place.query)),
+        ("query_token", place(|place| &place.query_token)),
+        ("key", number(|place| place.key)),
+        ("key_token", place(|place| &place.key_token)),
+        ("id", text(|(.., example)| Some(example.id.clone()))),
+    ];
+    Table { columns, notes: Vec::new() }
+}
+
+/// The texts that could not be used, the listed ones: a row for each.
+pub fn failures_table(about: &About) -> Table {
+    let text = |of: fn(&Skipped) -> Option<String>| Cells::Text(about.skipped.iter().map(of).collect());
+    let number = |skipped: &Skipped| skipped.number.and_then(|number| i64::try_from(number).ok());
+    let columns = vec![
+        ("file", text(|skipped| Some(skipped.file.clone()).filter(|file| !file.is_empty()))),
+        ("unit", text(|skipped| Some(skipped.unit.clone()))),
+        ("number", Cells::Whole(about.skipped.iter().map(number).collect())),
+        ("text", text(|skipped| skipped.text.clone())),
+        ("reason", text(|skipped| Some(skipped.reason.clone()))),
+    ];
+    Table { columns, notes: Vec::new() }
 }
 
 /// The cells of each row: the variants of a head's measure.

@@ -13,7 +13,9 @@ mod work;
 
 pub use about::{About, Decoding, ModelIdentity, Part, Position, Settings, Skipped, SurveyedFile, Targets};
 pub use error::Error;
-pub use file::{read_survey, rows_of, score_row, survey_bytes, survey_of_bytes, survey_table};
+pub use file::{
+    examples_table, failures_table, read_survey, rows_of, score_row, survey_bytes, survey_of_bytes, survey_table,
+};
 pub use fingerprint::{digest_of_counts, fingerprint};
 pub use keeper::{Keeper, state_of};
 pub use work::{End, Stop, Work, survey_corpus, survey_texts};

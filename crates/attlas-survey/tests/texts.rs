@@ -33,7 +33,7 @@ fn pair((source, target): (&str, &str)) -> CorpusItem {
 
 fn work(model: &Model) -> Work<'_> {
     let names = const { &TextNames { field: String::new(), column: String::new() } };
-    Work { model, files: &[], names, annotations: &Annotations::NONE, stop: &|| false }
+    Work { model, files: &[], names, annotations: const { &Annotations::NONE }, stop: &|| false }
 }
 
 fn surveyed(model: &Model, texts: Vec<CorpusItem>) -> SurveyFile {
@@ -120,7 +120,9 @@ fn a_column_of_surveys_is_read_as_all_of_them_and_those_that_differ_are_named() 
     let name = path.display();
     assert_eq!(
         error.to_string(),
-        format!("{name}, row 1 is of texts of up to 99 tokens, not of texts of up to 100 tokens as {name}, row 0; surveys of one model merge")
+        format!(
+            "{name}, row 1 is of texts of up to 99 tokens, not of texts of up to 100 tokens as {name}, row 0; surveys of one model merge"
+        )
     );
     assert!(matches!(error, Error::Differs { .. }));
 

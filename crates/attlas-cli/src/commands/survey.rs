@@ -8,7 +8,7 @@ use std::time::Duration;
 use attlas::analysis::Annotations;
 use attlas::survey::{N_SHARDS, Resamples, Survey};
 use attlas_model::{Model, Side};
-use attlas_survey::corpus::{CorpusFile, CorpusFormat, TextNames};
+use attlas_survey::corpus::{CorpusFile, CorpusFormat, TextNames, refuse_twice};
 use attlas_survey::{
     About, Decoding, End, Keeper, ModelIdentity, Part, Settings, SurveyFile, Work, read_survey, state_of,
     survey_corpus, survey_table,
@@ -306,20 +306,6 @@ fn begin_or_go_on(about: About, state: &Path, restart: bool) -> Result<SurveyFil
             Ok(file)
         }
     }
-}
-
-/// Refuses a file that is named twice.
-fn refuse_twice(files: &[CorpusFile]) -> Result<(), Failure> {
-    for (index, file) in files.iter().enumerate() {
-        if let Some(first) = files[..index].iter().find(|other| other.identity == file.identity) {
-            return Err(Failure::Usage(format!(
-                "{} and {} are the same file; its texts would count twice",
-                first.path.display(),
-                file.path.display()
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Refuses pairs for models that have one side.

@@ -163,6 +163,19 @@ impl CorpusFile {
     }
 }
 
+/// Refuses a file that is named twice.
+///
+/// # Errors
+/// [`Error::Twice`].
+pub fn refuse_twice(files: &[CorpusFile]) -> Result<(), Error> {
+    for (index, file) in files.iter().enumerate() {
+        if let Some(first) = files[..index].iter().find(|other| other.identity == file.identity) {
+            return Err(Error::Twice { first: first.path.clone(), again: file.path.clone() });
+        }
+    }
+    Ok(())
+}
+
 impl TextsOf {
     /// The next text; `None` at the end. Those with nothing but white space are passed over.
     ///
@@ -216,7 +229,14 @@ impl TextsOf {
 impl CorpusText {
     /// The text, if both of its sides can be used; what is wrong with it otherwise.
     pub fn checked(self) -> Result<CorpusText, String> {
-        Ok(CorpusText { source: checked(self.source)?, target: self.target.map(checked).transpose()? })
+        let CorpusText { source, target } = self;
+        let is_empty = |text: &str| text.trim().is_empty();
+        match &target {
+            Some(_) if is_empty(&source) => return Err("has an empty source side".to_owned()),
+            Some(target) if is_empty(target) => return Err("has an empty target side".to_owned()),
+            _ => {}
+        }
+        Ok(CorpusText { source: checked(source)?, target: target.map(checked).transpose()? })
     }
 }
 
