@@ -6,7 +6,7 @@ use attlas_train::alignment::with_dictionary;
 use rayon::prelude::*;
 
 use super::pace::Pace;
-use super::windows::{Window, WindowText, Windows, no_text, skipped};
+use super::windows::{Window, WindowText, Windows, beginning, no_text, skipped};
 use crate::corpus::{CorpusFile, CorpusItem, CorpusText, TextNames};
 use crate::{Decoding, Error, Keeper, Position, Skipped, SurveyFile, Targets};
 
@@ -126,10 +126,11 @@ pub fn survey_texts(
     while texts.peek().is_some() {
         let (mut window, mut unfit) = (Vec::new(), Vec::new());
         for CorpusItem { number, text } in texts.by_ref().take(WINDOW) {
+            let begins = text.as_ref().ok().map(|text| beginning(&text.source));
             match text.and_then(CorpusText::checked) {
                 Ok(text) if text.source.trim().is_empty() => {}
                 Ok(text) => window.push(WindowText::new(None, number, text)),
-                Err(reason) => unfit.push(no_text(None, number, reason)),
+                Err(reason) => unfit.push(Skipped { text: begins, ..no_text(None, number, reason) }),
             }
         }
         file.about.skip(unfit);

@@ -89,11 +89,12 @@ fn what_cannot_be_used_is_listed_by_its_place_or_its_beginning() {
     ];
     survey_texts(&work(&model), texts, None, &mut file, &mut |_| {}).expect("they are read");
     let said: Vec<String> = file.about.skipped.iter().map(|one| format!("{}: {}", one.place(), one.reason)).collect();
-    let [nul, unfit, none] = said.as_slice() else { panic!("{said:?}") };
-    assert_eq!(nul, "a text: has a NUL character, which no text has");
+    let [unfit, nul, empty, none] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!(empty, "the text \" \": has an empty source side");
+    assert_eq!(nul, "the text \"n\0l\": has a NUL character, which no text has");
     assert!(unfit.starts_with("the text \"the cat sees the dog and the cat") && unfit.contains("…\": has "), "{unfit}");
     assert_eq!(none, "text 7: is None, not a text");
-    assert_eq!((file.about.n_skipped, file.survey.n_all_texts()), (3, 0));
+    assert_eq!((file.about.n_skipped, file.survey.n_all_texts()), (4, 0));
     let again = survey_of_bytes(survey_bytes(&file).expect("it is written"), "it").expect("it is read");
     assert_eq!(again.about.skipped, file.about.skipped);
 }
