@@ -180,7 +180,11 @@ impl From<attlas_survey::Error> for Failure {
             Error::Model(error) => Failure::from(error),
             Error::NoField { .. } => Failure::Input(with_hint(&error, Some("--field says which"))),
             Error::NoColumn { .. } => Failure::Input(with_hint(&error, Some("--column says which"))),
-            Error::File { .. } => Failure::Input(error.to_string()),
+            Error::ReadsNoTargets { .. } => {
+                Failure::Usage(with_hint(&error, Some("--format lines takes each line as a text")))
+            }
+            Error::Twice { .. } => Failure::Usage(error.to_string()),
+            _ => Failure::Input(error.to_string()),
         }
     }
 }

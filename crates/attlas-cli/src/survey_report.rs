@@ -116,8 +116,7 @@ fn print_notes(file: &SurveyFile, terminal: &mut Terminal) -> Result<(), Failure
         let n = usize::try_from(about.n_skipped).unwrap_or(usize::MAX);
         writeln!(terminal, "skipped {}:", counted(n, "text"))?;
         for skipped in about.skipped.iter().take(MAX_SKIPPED) {
-            let place = format!("{}, {} {}", skipped.file, skipped.unit, skipped.number);
-            writeln!(terminal, "  {}", printable(&format!("{place}: {}", skipped.reason)))?;
+            writeln!(terminal, "  {}", printable(&format!("{}: {}", skipped.place(), skipped.reason)))?;
         }
         if n > MAX_SKIPPED {
             writeln!(terminal, "  and {} more, listed in the survey", n - MAX_SKIPPED)?;

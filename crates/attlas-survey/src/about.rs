@@ -1,8 +1,12 @@
 //! What a survey is about: kept in its file, so that only what belongs together is merged or gone on with.
 
+use std::path::Path;
+
+use attlas_model::{Model, Side};
 use serde::{Deserialize, Serialize};
 
 use crate::corpus::FileIdentity;
+use crate::{Error, fingerprint};
 
 /// The version of the survey's own fields.
 const FORMAT: u32 = 1;
@@ -90,14 +94,18 @@ pub struct SurveyedFile {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Skipped {
-    /// The name of its file.
+    /// The name of its file; empty for a text that came from none.
     pub file: String,
-    /// Where it stands.
-    pub number: u64,
-    /// What that number counts: `line`, `row`, `sentence`.
+    /// Where it stands; `None` for a text of a batch, whose place in the corpus nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// What that number counts: `line`, `row`, `sentence`, `text`.
     pub unit: String,
     /// Why, to follow on that.
     pub reason: String,
+    /// How it begins, where it is a text that came from no file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// How far a survey is. What comes after it is the same whenever the survey is gone on with.
@@ -138,6 +146,35 @@ pub struct Part {
     pub of: usize,
 }
 
+impl ModelIdentity {
+    /// The identity of a model that was read from `places`: see [`fingerprint`](crate::fingerprint).
+    ///
+    /// # Errors
+    /// [`Error::File`] when a file cannot be read, [`Error::ReadsNoTexts`] for a model of images or sounds.
+    pub fn of(model: &Model, places: &[&Path], languages: [Option<String>; 2]) -> Result<ModelIdentity, Error> {
+        let (name, family) = (model.name().to_owned(), model.family().to_owned());
+        if model.reads_images() || model.reads_sounds() {
+            return Err(Error::ReadsNoTexts(name));
+        }
+        Ok(ModelIdentity { name, family, sha256: fingerprint(places)?, languages })
+    }
+}
+
+impl Decoding {
+    /// Tokens of a text at most where nothing else is said.
+    pub const LONGEST: usize = 4096;
+    /// Tokens that are generated at most where nothing else is said.
+    pub const MAX_TOKENS: usize = 256;
+
+    /// How a model reads texts of up to `longest` tokens: one that has an encoder and a decoder generates up to `max_tokens`
+    /// tokens where the corpus does not consist of pairs.
+    pub fn of(model: &Model, has_pairs: bool, longest: usize, max_tokens: usize) -> Decoding {
+        let generates = model.has(Side::Source) && model.has(Side::Target) && !has_pairs;
+        let targets = if generates { Targets::Generated(max_tokens) } else { Targets::Given };
+        Decoding { targets, longest, counts: None }
+    }
+}
+
 impl About {
     /// A survey that begins.
     pub fn new(model: ModelIdentity, decoding: Decoding, files: Vec<FileIdentity>, settings: Settings) -> About {
@@ -155,6 +192,14 @@ impl About {
             position: Some(Position::default()),
             settings: Some(settings),
         }
+    }
+
+    /// A survey of texts that come from no file: all that are measured are in it, so it is done whenever it is asked.
+    pub fn of_texts(model: ModelIdentity, decoding: Decoding) -> About {
+        let (n_texts, files, skipped) = (Vec::new(), Vec::new(), Vec::new());
+        let attlas = env!("CARGO_PKG_VERSION").to_owned();
+        let (position, settings) = (None, None);
+        About { format: FORMAT, attlas, model, decoding, files, n_texts, n_skipped: 0, skipped, position, settings }
     }
 
     /// Why surveys do not belong together, to follow on their names; `None` when they do.
@@ -230,6 +275,18 @@ impl About {
     }
 }
 
+impl Skipped {
+    /// Where it stands, in words: `corpus.txt, line 7`, `text 7`, `the text "The cat…"`.
+    pub fn place(&self) -> String {
+        match (self.number, &self.text) {
+            (Some(number), _) if self.file.is_empty() => format!("{} {number}", self.unit),
+            (Some(number), _) => format!("{}, {} {number}", self.file, self.unit),
+            (None, Some(text)) => format!("the {} \"{text}\"", self.unit),
+            (None, None) => format!("a {}", self.unit),
+        }
+    }
+}
+
 impl SurveyedFile {
     /// The shards that were surveyed, a bit each.
     fn mask(&self) -> u64 {
@@ -292,7 +349,13 @@ mod tests {
     #[test]
     fn of_many_skipped_texts_the_first_are_listed_and_all_are_counted() {
         let mut about = about(Part::WHOLE);
-        let skipped = |number| Skipped { file: "a".into(), number, unit: "line".into(), reason: "is no text".into() };
+        let skipped = |number| Skipped {
+            file: "a".into(),
+            number: Some(number),
+            unit: "line".into(),
+            reason: "is no text".into(),
+            text: None,
+        };
         about.skip((0..MAX_LISTED as u64 + 7).rev().map(skipped));
         assert_eq!((about.skipped.len(), about.n_skipped), (MAX_LISTED, MAX_LISTED as u64 + 7));
         assert_eq!(about.skipped[3], skipped(3));

@@ -36,6 +36,38 @@ pub enum Error {
         /// The columns of texts it has.
         there_are: String,
     },
+    /// A file of a corpus that is named twice.
+    #[error("{} and {} are the same file; its texts would count twice", first.display(), again.display())]
+    Twice {
+        /// Its first name.
+        first: PathBuf,
+        /// The other one.
+        again: PathBuf,
+    },
+    /// Two surveys that do not belong together.
+    #[error("{name} {why} as {first}; surveys of one model merge")]
+    Differs {
+        /// The one that is to be taken in.
+        name: String,
+        /// What is other about it.
+        why: String,
+        /// The one that it differs from.
+        first: String,
+    },
+    /// A survey that lacks texts that are still to be measured.
+    #[error("{0} is a survey that is not done; what began it goes on with it")]
+    Unfinished(String),
+    /// A model of images or sounds.
+    #[error("{0} reads no texts, and a corpus is made of texts")]
+    ReadsNoTexts(String),
+    /// Pairs for a model that has no use for their second sides.
+    #[error("{pairs} has pairs, but {model} has no decoder and reads no targets")]
+    ReadsNoTargets {
+        /// The file, or the texts.
+        pairs: String,
+        /// The model's name.
+        model: String,
+    },
     /// A map cannot be read, or a file not be written.
     #[error(transparent)]
     Maps(#[from] attlas::Error),

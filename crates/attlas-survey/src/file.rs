@@ -1,23 +1,30 @@
 //! A survey as a table: a row for each head and measure, with the sums of every shard, so that surveys merge exactly.
 
+use std::io::BufRead;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use attlas::analysis::{MEASURES, Score, ScoreRow, Sums};
-use attlas::survey::{Cell, Example, Examples, N_SHARDS, Resamples, Survey, packed_sums, unpacked_sums};
+use attlas::survey::{Cell, Example, Examples, N_SHARDS, Place, Resamples, Survey, packed_sums, unpacked_sums};
 use attlas::{HeadId, Kind};
-use parquet::file::reader::{FileReader, Length, SerializedFileReader};
-use parquet::record::{Row, RowAccessor};
+use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
+use parquet::record::{Field, Row, RowAccessor};
+use parquet::schema::types::Type;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::table::{Cells, Pages, Table, scores_table};
-use crate::{About, Error, SurveyFile};
+use crate::table::{Cells, Pages, Table, guarded, parquet_bytes, scores_table};
+use crate::{About, Error, Skipped, SurveyFile};
 
 /// The name under which a Parquet file says what the survey is about.
 const NOTE: &str = "attlas.survey";
 /// Larger files are no surveys: that of a model with 4,096 heads has a tenth of it.
 const MAX_FILE_BYTES: u64 = 4 << 30;
+/// The column of a table of parts that holds the bytes of their surveys.
+const STATES: &str = "state";
+/// What is said of a table that is no survey.
+const NO_SURVEY: &str = "is a table, but no survey: nothing in it says of which model and corpus";
 /// The columns that a survey is read back from.
 const COLUMNS: [&str; 6] = ["kind", "layer", "head", "measure", "examples", "sums"];
 
@@ -40,6 +47,61 @@ pub fn survey_table(file: &SurveyFile, resamples: Option<&Resamples>) -> Table {
     about.n_texts = survey.n_texts().to_vec();
     table.notes.push((NOTE.to_owned(), json!(about).to_string()));
     table
+}
+
+/// The texts where each head scores highest, best first: a row for each text, of each head, measure and variant.
+pub fn examples_table(survey: &Survey) -> Table {
+    let rows: Vec<(Cell, usize, &Example)> = survey
+        .cells()
+        .iter()
+        .enumerate()
+        .flat_map(|(index, cell)| {
+            survey.examples(index).as_slice().iter().enumerate().map(|(rank, example)| (*cell, rank, example))
+        })
+        .collect();
+    let place = |of: fn(&Place) -> &str| {
+        Cells::Text(rows.iter().map(|(.., example)| example.place.as_ref().map(|place| of(place).to_owned())).collect())
+    };
+    let number = |of: fn(&Place) -> usize| {
+        Cells::Whole(rows.iter().map(|(.., example)| i64::try_from(of(example.place.as_ref()?)).ok()).collect())
+    };
+    let text = |of: fn(&(Cell, usize, &Example)) -> Option<String>| Cells::Text(rows.iter().map(of).collect());
+    let whole = |of: fn(&(Cell, usize, &Example)) -> usize| {
+        Cells::Whole(rows.iter().map(|row| i64::try_from(of(row)).ok()).collect())
+    };
+    let columns = vec![
+        ("kind", text(|(cell, ..)| Some(cell.kind.name().to_owned()))),
+        ("layer", whole(|(cell, ..)| cell.head.layer)),
+        ("head", whole(|(cell, ..)| cell.head.head)),
+        ("measure", text(|(cell, ..)| Some(MEASURES[cell.measure].name.to_owned()))),
+        (
+            "variant",
+            text(|(cell, ..)| MEASURES[cell.measure].variants.get(cell.variant).map(|name| (*name).to_owned())),
+        ),
+        ("rank", whole(|(_, rank, _)| *rank)),
+        ("score", Cells::Number(rows.iter().map(|(.., example)| Some(example.score)).collect())),
+        ("text", text(|(.., example)| Some(example.text.clone()))),
+        ("query", number(|place| place.query)),
+        ("query_token", place(|place| &place.query_token)),
+        ("key", number(|place| place.key)),
+        ("key_token", place(|place| &place.key_token)),
+        ("id", text(|(.., example)| Some(example.id.clone()))),
+    ];
+    Table { columns, notes: Vec::new() }
+}
+
+/// The texts that could not be used, the listed ones: a row for each.
+pub fn failures_table(about: &About) -> Table {
+    let text = |of: fn(&Skipped) -> Option<String>| Cells::Text(about.skipped.iter().map(of).collect());
+    let number = |skipped: &Skipped| skipped.number.and_then(|number| i64::try_from(number).ok());
+    let columns = vec![
+        ("file", text(|skipped| Some(skipped.file.clone()).filter(|file| !file.is_empty()))),
+        ("unit", text(|skipped| Some(skipped.unit.clone()))),
+        ("number", Cells::Whole(about.skipped.iter().map(number).collect())),
+        ("text", text(|skipped| skipped.text.clone())),
+        ("reason", text(|skipped| Some(skipped.reason.clone()))),
+    ];
+    Table { columns, notes: Vec::new() }
 }
 
 /// The cells of each row: the variants of a head's measure.
@@ -78,10 +140,35 @@ fn examples_json(survey: &Survey, cells: Range<usize>) -> Value {
     }
 }
 
-/// Reads a survey back, also one that is not done.
+/// The survey as the bytes of its file, without intervals: what a part of a corpus is sent as.
+///
+/// # Errors
+/// [`Error::File`] when they cannot be made.
+pub fn survey_bytes(file: &SurveyFile) -> Result<Vec<u8>, Error> {
+    parquet_bytes(&survey_table(file, None)).map_err(|error| Error::file(Path::new("a survey in memory"), error))
+}
+
+/// Reads a survey back from the bytes of its file. `name` says in errors which it is.
 ///
 /// # Errors
 /// [`Error::File`] when it is none, and says what is wrong with it.
+pub fn survey_of_bytes(bytes: Vec<u8>, name: &str) -> Result<SurveyFile, Error> {
+    let read = || {
+        let reader = reader_of(Pages::of(bytes))?;
+        let note = note_of(&reader).ok_or(NO_SURVEY)?;
+        read_file(&reader, note)
+    };
+    guarded(read).map_err(|problem| Error::file(Path::new(name), problem))
+}
+
+/// Reads a survey back, also one that is not done.
+///
+/// A table with a column `state` that holds the bytes of surveys, such as an engine writes of the parts of a data set, is read as
+/// all of them merged.
+///
+/// # Errors
+/// [`Error::File`] when it is none, and says what is wrong with it; [`Error::Differs`] when the surveys of a column do not belong
+/// together.
 pub fn read_survey(path: &Path) -> Result<SurveyFile, Error> {
     let failed = |problem: String| Error::file(path, problem);
     let file = Pages::open(path).map_err(|problem| failed(problem.to_string()))?;
@@ -91,18 +178,51 @@ pub fn read_survey(path: &Path) -> Result<SurveyFile, Error> {
             "is not a survey: it has {n_bytes} bytes, and surveys have {MAX_FILE_BYTES} at most"
         )));
     }
-    let read = std::panic::AssertUnwindSafe(|| read_file(file));
-    // the library gives up on some malformed files with a panic
-    std::panic::catch_unwind(read).unwrap_or_else(|_| Err("contradicts itself".into())).map_err(failed)
+    let reader = guarded(|| reader_of(file)).map_err(failed)?;
+    match note_of(&reader) {
+        Some(note) => guarded(|| read_file(&reader, note)).map_err(failed),
+        None => read_states(&reader, path),
+    }
 }
 
-fn read_file(file: Pages) -> Result<SurveyFile, String> {
-    let reader = SerializedFileReader::new(file).map_err(|error| format!("is not a survey: {error}"))?;
+/// The surveys whose bytes are the cells of a column, merged.
+fn read_states(reader: &impl FileReader, path: &Path) -> Result<SurveyFile, Error> {
+    let failed = |problem: String| Error::file(path, problem);
+    let root = reader.metadata().file_metadata().schema_descr().root_schema();
+    let column = root.get_fields().iter().find(|column| column.name() == STATES && column.is_primitive());
+    let column = column.ok_or_else(|| failed(NO_SURVEY.to_owned()))?;
+    let projection = || Type::group_type_builder(root.name()).with_fields(vec![Arc::clone(column)]).build();
+    let mut rows = guarded(|| reader.get_row_iter(Some(projection()?))).map_err(failed)?;
+    let mut merged: Option<(String, SurveyFile)> = None;
+    for row in 0_u64.. {
+        let name = format!("{}, row {row}", path.display());
+        let Some(cells) = guarded(|| rows.next().transpose()).map_err(failed)? else { break };
+        let bytes = match cells.get_column_iter().next() {
+            Some((_, Field::Bytes(bytes))) => bytes.data().to_vec(),
+            Some((_, Field::Null)) | None => continue,
+            Some(_) => return Err(failed(format!("column \"{STATES}\" does not hold bytes"))),
+        };
+        let file = survey_of_bytes(bytes, &name)?;
+        match &mut merged {
+            Some((first, all)) => drop(all.add(first, file, &name)?),
+            None => merged = Some((name, file)),
+        }
+    }
+    Ok(merged.ok_or_else(|| failed(format!("column \"{STATES}\" holds no survey")))?.1)
+}
+
+fn reader_of<F: ChunkReader<T: BufRead> + 'static>(file: Pages<F>) -> Result<SerializedFileReader<Pages<F>>, String> {
+    SerializedFileReader::new(file).map_err(|error| format!("is not a survey: {error}"))
+}
+
+/// What a file says of the survey in it.
+fn note_of(reader: &impl FileReader) -> Option<&str> {
+    let notes = reader.metadata().file_metadata().key_value_metadata()?;
+    notes.iter().find(|note| note.key == NOTE)?.value.as_deref()
+}
+
+fn read_file(reader: &impl FileReader, note: &str) -> Result<SurveyFile, String> {
     let metadata = reader.metadata().file_metadata();
-    let note = metadata.key_value_metadata().and_then(|notes| notes.iter().find(|note| note.key == NOTE));
-    let Some(note) = note.and_then(|note| note.value.as_deref()) else {
-        return Err("is a table, but no survey: nothing in it says of which model and corpus".into());
-    };
     let about: About =
         serde_json::from_str(note).map_err(|error| format!("is a survey of another version of attlas: {error}"))?;
     let schema = metadata.schema_descr();

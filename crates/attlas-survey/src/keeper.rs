@@ -12,7 +12,8 @@ const SHARE_OF_TIME: u32 = 20;
 
 /// Saves a survey's state now and then.
 pub struct Keeper {
-    path: PathBuf,
+    /// Where; `None` when nothing is kept.
+    path: Option<PathBuf>,
     every: Duration,
     /// When the state was last saved; `None` before the first time.
     saved: Option<Instant>,
@@ -31,7 +32,12 @@ impl Keeper {
     /// Saves at `path`, so often at most; the first time as soon as there is something, so that a survey that is killed again and
     /// again advances.
     pub fn new(path: PathBuf, every: Duration) -> Keeper {
-        Keeper { path, every, saved: None, took: Duration::ZERO }
+        Keeper { path: Some(path), every, saved: None, took: Duration::ZERO }
+    }
+
+    /// Saves nothing.
+    pub fn nowhere() -> Keeper {
+        Keeper { path: None, every: Duration::MAX, saved: None, took: Duration::ZERO }
     }
 
     /// Saves the state if it is time to.
@@ -51,14 +57,15 @@ impl Keeper {
     /// # Errors
     /// [`Error::Maps`] when it cannot be written.
     pub fn save(&mut self, file: &SurveyFile) -> Result<(), Error> {
+        let Some(path) = &self.path else { return Ok(()) };
         let began = Instant::now();
-        write_table_as(TableFormat::Parquet, &self.path, &survey_table(file, None))?;
+        write_table_as(TableFormat::Parquet, path, &survey_table(file, None))?;
         (self.saved, self.took) = (Some(Instant::now()), began.elapsed());
         Ok(())
     }
 
     /// Takes the state away: the survey is done.
     pub fn remove(self) {
-        let _ = std::fs::remove_file(self.path); // one that was never saved is not there
+        let _ = self.path.map(std::fs::remove_file); // one that was never saved is not there
     }
 }

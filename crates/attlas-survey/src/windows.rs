@@ -44,10 +44,10 @@ pub struct Window {
 
 /// A text of a window.
 pub struct WindowText {
-    /// Which file it is of.
-    pub file: usize,
-    /// Where it stands in it.
-    pub number: u64,
+    /// Which file it is of, if of any.
+    pub file: Option<usize>,
+    /// Where it stands in it, or among all texts, where that is known.
+    pub number: Option<u64>,
     /// Its hash.
     pub id: TextId,
     /// What the model is to read.
@@ -55,6 +55,11 @@ pub struct WindowText {
 }
 
 impl WindowText {
+    /// A text with its hash.
+    pub fn new(file: Option<usize>, number: Option<u64>, text: CorpusText) -> WindowText {
+        WindowText { file, number, id: id_of(&text), text }
+    }
+
     /// The text with the target that it came with.
     pub fn whole(&self) -> Cow<'_, str> {
         match &self.text.target {
@@ -117,19 +122,19 @@ impl<'a> Windows<'a> {
         match text {
             Ok(text) => {
                 self.position.n_read += 1;
-                let id = id_of(&text);
-                let n_bytes = text.source.len() + text.target.as_ref().map_or(0, String::len);
-                let is_of_part = self.settings.part.has(id.shard());
+                let text = WindowText::new(Some(file), number, text);
+                let n_bytes = text.text.source.len() + text.text.target.as_ref().map_or(0, String::len);
+                let is_of_part = self.settings.part.has(text.id.shard());
                 if is_of_part {
-                    window.texts.push(WindowText { file, number, id, text });
+                    window.texts.push(text);
                 }
                 if is_of_part { n_bytes } else { 0 }
             }
             // what is no text is dealt out to the parts by its place
             Err(reason) => {
                 let Part { index, of } = self.settings.part;
-                if number % of as u64 == index as u64 {
-                    window.skipped.push(skipped(&self.files[file], number, reason));
+                if number.unwrap_or_default() % of as u64 == index as u64 {
+                    window.skipped.push(no_text(Some(&self.files[file]), number, reason));
                 }
                 0
             }
@@ -165,9 +170,26 @@ impl<'a> Windows<'a> {
     }
 }
 
-/// A text that is left out, in the words of a list.
-pub fn skipped(file: &CorpusFile, number: u64, reason: String) -> Skipped {
-    Skipped { file: file.identity.name.clone(), number, unit: file.format.unit().to_owned(), reason }
+/// What is no text, in the words of a list.
+pub fn no_text(file: Option<&CorpusFile>, number: Option<u64>, reason: String) -> Skipped {
+    let (name, unit) = file.map_or(("", "text"), |file| (file.identity.name.as_str(), file.format.unit()));
+    Skipped { file: name.to_owned(), number, unit: unit.to_owned(), reason, text: None }
+}
+
+/// A text that is left out. One that came from no file is told by its beginning, since nothing else may be known of it.
+pub fn skipped(files: &[CorpusFile], text: &WindowText, reason: String) -> Skipped {
+    let file = text.file.and_then(|file| files.get(file));
+    let begins = file.is_none().then(|| beginning(&text.text.source));
+    Skipped { text: begins, ..no_text(file, text.number, reason) }
+}
+
+/// The beginning of a text.
+pub fn beginning(text: &str) -> String {
+    const MAX_CHARACTERS: usize = 80;
+    match text.char_indices().nth(MAX_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// The hash of a text, or of a pair.

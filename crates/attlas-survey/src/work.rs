@@ -8,18 +8,21 @@ use attlas_train::alignment::with_dictionary;
 use rayon::prelude::*;
 
 use super::pace::Pace;
-use super::windows::{Window, WindowText, Windows, skipped};
-use crate::corpus::{CorpusFile, TextNames};
+use super::windows::{Window, WindowText, Windows, beginning, no_text, skipped};
+use crate::corpus::{CorpusFile, CorpusItem, CorpusText, TextNames};
 use crate::{Decoding, Error, Keeper, Position, Skipped, SurveyFile, Targets};
 
 /// Tokens of a part of a batch at most, padding included.
 const PART_TOKENS: usize = 512;
 
+/// Texts that are sorted by length together, of those that come from no file.
+const WINDOW: usize = 2048;
+
 /// What a survey works with.
 pub struct Work<'a> {
     /// The model.
     pub model: &'a Model,
-    /// The corpus.
+    /// The corpus; empty for texts that come from no file.
     pub files: &'a [CorpusFile],
     /// Which part of a row is the text.
     pub names: &'a TextNames,
@@ -87,18 +90,15 @@ pub fn survey_corpus(
             }
         };
         let (ready, unfit) = work.prepare(&window.texts, &file.about.decoding);
-        while n_done < ready.len() {
-            let batch = next_batch(&ready[n_done..], pace.batch_tokens());
-            if pace.timed(|| work.take_batch(batch, file))? {
-                n_done += batch.len();
-                file.about.position = file.about.position.map(|position| Position { n_done, ..position });
-            }
-            if (work.stop)() {
-                return stopped(file, keeper);
-            }
+        let mut after = |file: &mut SurveyFile, n_done: usize| {
+            file.about.position = file.about.position.map(|position| Position { n_done, ..position });
             keeper.save_if_due(file)?;
             let within = n_done as f64 / ready.len() as f64;
             progress(share + (window.share - share) * within, file.survey.n_all_texts());
+            Ok(())
+        };
+        if work.take_all(&ready, n_done, &mut pace, file, &mut after)? == End::Stopped {
+            return stopped(file, keeper);
         }
         n_done = 0;
         share = window.share;
@@ -110,6 +110,47 @@ pub fn survey_corpus(
         }
         keeper.save_if_due(file)?; // a window may have had no batch
     }
+}
+
+/// Surveys texts that come from no file. `progress` is told how many of `texts` are done.
+///
+/// The survey is the same however texts are dealt out to calls, and to surveys that are merged.
+///
+/// # Errors
+/// When a map of the model cannot be read.
+pub fn survey_texts(
+    work: &Work<'_>,
+    texts: Vec<CorpusItem>,
+    batch_tokens: Option<usize>,
+    file: &mut SurveyFile,
+    progress: &mut dyn FnMut(usize),
+) -> Result<End, Error> {
+    let mut pace = Pace::new(batch_tokens, work.model);
+    let mut n_done = 0;
+    let mut texts = texts.into_iter().peekable();
+    while texts.peek().is_some() {
+        let (mut window, mut unfit) = (Vec::new(), Vec::new());
+        for CorpusItem { number, text } in texts.by_ref().take(WINDOW) {
+            let begins = text.as_ref().ok().map(|text| beginning(&text.source));
+            match text.and_then(CorpusText::checked) {
+                Ok(text) if text.source.trim().is_empty() => {}
+                Ok(text) => window.push(WindowText::new(None, number, text)),
+                Err(reason) => unfit.push(Skipped { text: begins, ..no_text(None, number, reason) }),
+            }
+        }
+        file.about.skip(unfit);
+        let (ready, unfit) = work.prepare(&window, &file.about.decoding);
+        file.about.skip(unfit);
+        let mut after = |_: &mut SurveyFile, n_ready: usize| {
+            progress(n_done + n_ready);
+            Ok(())
+        };
+        if work.take_all(&ready, 0, &mut pace, file, &mut after)? == End::Stopped {
+            return Ok(End::Stopped);
+        }
+        n_done += WINDOW;
+    }
+    Ok(End::Done)
 }
 
 /// Saves the state.
@@ -126,7 +167,7 @@ impl Work<'_> {
         for (text, input) in texts.iter().zip(inputs) {
             match input {
                 Ok(one) => ready.push(one),
-                Err(reason) => unfit.push(skipped(&self.files[text.file], text.number, reason)),
+                Err(reason) => unfit.push(skipped(self.files, text, reason)),
             }
         }
         ready.sort_by_key(|ready| (ready.text.text.target.is_some(), ready.n_tokens()));
@@ -153,6 +194,28 @@ impl Work<'_> {
         Ok(Ready { text, input, decoding })
     }
 
+    /// Takes in the texts from `n_done` on, batch by batch; `after` each is told how many are done.
+    fn take_all(
+        &self,
+        ready: &[Ready<'_>],
+        mut n_done: usize,
+        pace: &mut Pace,
+        file: &mut SurveyFile,
+        after: &mut dyn FnMut(&mut SurveyFile, usize) -> Result<(), Error>,
+    ) -> Result<End, Error> {
+        while n_done < ready.len() {
+            let batch = next_batch(&ready[n_done..], pace.batch_tokens());
+            if pace.timed(|| self.take_batch(batch, file))? {
+                n_done += batch.len();
+                after(file, n_done)?;
+            }
+            if (self.stop)() {
+                return Ok(End::Stopped);
+            }
+        }
+        Ok(End::Done)
+    }
+
     /// Runs a batch and takes its texts in, but for those that the model cannot run; whether it was run to its end.
     fn take_batch(&self, batch: &[Ready<'_>], file: &mut SurveyFile) -> Result<bool, Error> {
         let run = |texts: &[Ready<'_>]| self.run(texts);
@@ -164,15 +227,16 @@ impl Work<'_> {
             match run {
                 Ok(run) => {
                     all.extend(texts.iter().zip(&run.texts).enumerate().map(|(item, (ready, (heads, annotations)))| {
-                        let n_texts = &mut file.about.files[ready.text.file].n_texts;
-                        *n_texts = n_texts.saturating_add(1);
+                        if let Some(of) = ready.text.file.and_then(|of| file.about.files.get_mut(of)) {
+                            of.n_texts = of.n_texts.saturating_add(1);
+                        }
                         let (id, text) = (ready.text.id, ready.text.whole());
                         Measured { id, text, recording: &run.recording, item, heads, annotations }
                     }))
                 }
                 Err(error) => file.about.skip(texts.iter().map(|ready| {
                     let reason = format!("cannot be run by {}: {error}", self.model.name());
-                    skipped(&self.files[ready.text.file], ready.text.number, reason)
+                    skipped(self.files, ready.text, reason)
                 })),
             }
         }

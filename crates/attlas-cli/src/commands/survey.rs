@@ -8,10 +8,10 @@ use std::time::Duration;
 use attlas::analysis::Annotations;
 use attlas::survey::{N_SHARDS, Resamples, Survey};
 use attlas_model::{Model, Side};
-use attlas_survey::corpus::{CorpusFile, CorpusFormat, TextNames};
+use attlas_survey::corpus::{CorpusFile, CorpusFormat, TextNames, refuse_twice};
 use attlas_survey::{
-    About, Decoding, End, Keeper, ModelIdentity, Part, Settings, SurveyFile, Targets, Work, fingerprint, read_survey,
-    state_of, survey_corpus, survey_table,
+    About, Decoding, End, Keeper, ModelIdentity, Part, Settings, SurveyFile, Work, read_survey, state_of,
+    survey_corpus, survey_table,
 };
 use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
@@ -210,10 +210,13 @@ fn run_merge(arguments: &MergeArguments, terminal: &mut Terminal) -> Result<Outc
         let file = read_survey(path)?;
         match &mut merged {
             Some((first, all)) => add_survey(all, first, file, path)?,
-            None => merged = Some((path, refuse_unfinished(file, path)?)),
+            None => merged = Some((path, file)),
         }
     }
-    let Some((_, mut file)) = merged else { return Ok(Outcome::Done) };
+    let Some((path, mut file)) = merged else { return Ok(Outcome::Done) };
+    if file.about.position.is_some() {
+        return Err(attlas_survey::Error::Unfinished(path.display().to_string()).into());
+    }
     file.about.finish();
     finish(&file, &arguments.output, arguments.json, terminal)?;
     Ok(Outcome::Done)
@@ -221,27 +224,11 @@ fn run_merge(arguments: &MergeArguments, terminal: &mut Terminal) -> Result<Outc
 
 /// Takes the survey at `path` into those before it, of which `first` is the first.
 fn add_survey(all: &mut SurveyFile, first: &Path, file: SurveyFile, path: &Path) -> Result<(), Failure> {
-    let (file, name) = (refuse_unfinished(file, path)?, path.display());
-    if let Some(why) = file.about.differs_from(&all.about) {
-        return Err(Failure::Input(format!("{name} {why} as {}; surveys of one model merge", first.display())));
-    }
-    for twice in all.about.overlap(&file.about) {
+    let name = path.display().to_string();
+    for twice in all.add(&first.display().to_string(), file, &name)? {
         remark(&format!("{name} has texts of {twice} that an earlier survey has, too: they count twice"));
     }
-    all.about.merge(file.about);
-    all.survey.merge(file.survey);
     Ok(())
-}
-
-/// A state lacks the texts that are still to be surveyed.
-fn refuse_unfinished(file: SurveyFile, path: &Path) -> Result<SurveyFile, Failure> {
-    match file.about.position {
-        None => Ok(file),
-        Some(_) => {
-            let why = "is a survey that is not done; the command that began it goes on with it";
-            Err(Failure::Input(format!("{} {why}", path.display())))
-        }
-    }
 }
 
 /// Writes the survey and prints what it found.
@@ -276,18 +263,14 @@ impl SurveyArguments {
     /// What the survey is about when it begins.
     fn about(&self, model: &Model, files: &[CorpusFile], counts: Option<&[u64]>) -> Result<About, Failure> {
         let languages = [self.model.from.clone(), self.model.to.clone()];
-        let (name, family) = (model.name().to_owned(), model.family().to_owned());
         let place = model_place(&self.model)?;
         let places = [&place, &self.model.adapter, &self.model.tokenizer];
         let places: Vec<&Path> = places.into_iter().flatten().map(PathBuf::as_path).collect();
-        let identity = ModelIdentity { name, family, sha256: fingerprint(&places)?, languages };
-        let gives_targets = files.iter().all(|file| file.format == CorpusFormat::Tsv);
-        let targets = match model.has(Side::Source) && model.has(Side::Target) && !gives_targets {
-            true => Targets::Generated(self.max_tokens),
-            false => Targets::Given,
-        };
+        let identity = ModelIdentity::of(model, &places, languages)?;
+        let has_pairs = files.iter().all(|file| file.format == CorpusFormat::Tsv);
+        let longest = self.longest.unwrap_or(Decoding::LONGEST);
         let counts = counts.map(attlas_survey::digest_of_counts);
-        let decoding = Decoding { targets, longest: self.longest.unwrap_or(LONGEST), counts };
+        let decoding = Decoding { counts, ..Decoding::of(model, has_pairs, longest, self.max_tokens) };
         let settings = Settings {
             window: self.window,
             batch_tokens: self.batch_tokens,
@@ -297,9 +280,6 @@ impl SurveyArguments {
         Ok(About::new(identity, decoding, files.iter().map(|file| file.identity.clone()).collect(), settings))
     }
 }
-
-/// Tokens of a text at most when `--longest` does not say.
-const LONGEST: usize = 4096;
 
 /// The state of a survey that was broken off, if it is of the same model, corpus and settings; else one that begins.
 fn begin_or_go_on(about: About, state: &Path, restart: bool) -> Result<SurveyFile, Failure> {
@@ -328,31 +308,13 @@ fn begin_or_go_on(about: About, state: &Path, restart: bool) -> Result<SurveyFil
     }
 }
 
-/// Refuses a file that is named twice.
-fn refuse_twice(files: &[CorpusFile]) -> Result<(), Failure> {
-    for (index, file) in files.iter().enumerate() {
-        if let Some(first) = files[..index].iter().find(|other| other.identity == file.identity) {
-            return Err(Failure::Usage(format!(
-                "{} and {} are the same file; its texts would count twice",
-                first.path.display(),
-                file.path.display()
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses models that read no texts, and pairs for those that have one side.
+/// Refuses pairs for models that have one side.
 fn check_model(model: &Model, files: &[CorpusFile]) -> Result<(), Failure> {
-    let name = model.name();
-    if model.reads_images() || model.reads_sounds() {
-        return Err(Failure::Input(format!("{name} reads no texts, and a corpus is made of texts")));
-    }
     match files.iter().find(|file| file.format == CorpusFormat::Tsv && !model.has(Side::Target)) {
-        Some(file) => Err(Failure::Usage(format!(
-            "{} has pairs, but {name} has no decoder and reads no targets; --format lines takes each line as a text",
-            file.path.display()
-        ))),
+        Some(file) => {
+            let (pairs, model) = (file.path.display().to_string(), model.name().to_owned());
+            Err(attlas_survey::Error::ReadsNoTargets { pairs, model }.into())
+        }
         None => Ok(()),
     }
 }
@@ -364,9 +326,11 @@ fn refuse_empty(file: &SurveyFile, files: &[CorpusFile]) -> Result<(), Failure> 
         return Ok(());
     }
     let names: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
-    let why = file.about.skipped.first().map_or("they are empty".to_owned(), |skipped| {
-        format!("{}, {} {}: {}", skipped.file, skipped.unit, skipped.number, skipped.reason)
-    });
+    let why = file
+        .about
+        .skipped
+        .first()
+        .map_or("they are empty".to_owned(), |skipped| format!("{}: {}", skipped.place(), skipped.reason));
     Err(Failure::Input(format!("there is no text to survey in {}: {why}", names.join(", "))))
 }
 

@@ -55,7 +55,7 @@ impl Lines {
     pub fn next(&mut self) -> Result<Option<CorpusItem>, Error> {
         let Some(line) = self.lines.next()? else { return Ok(None) };
         let text = line.and_then(|line| (self.read)(&line));
-        Ok(Some(CorpusItem { number: self.lines.number, text }))
+        Ok(Some(CorpusItem { number: Some(self.lines.number), text }))
     }
 }
 
@@ -85,7 +85,7 @@ impl JsonLines {
             if text.as_ref().is_ok_and(|text| text.source.trim().is_empty()) {
                 continue;
             }
-            return Ok(Some(CorpusItem { number: self.lines.number, text }));
+            return Ok(Some(CorpusItem { number: Some(self.lines.number), text }));
         }
     }
 
@@ -215,7 +215,7 @@ mod tests {
                 Ok(CorpusText { source, target: Some(target) }) => format!("{source} -> {target}"),
                 Err(problem) => format!("! {problem}"),
             };
-            items.push((item.number, said));
+            items.push((item.number.expect("lines are counted"), said));
         }
         items
     }

@@ -49,8 +49,8 @@ pub struct CorpusText {
 /// A text, or the reason why there is none, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CorpusItem {
-    /// The line counted from 1, the sentence counted from 1, or the row counted from 0.
-    pub number: u64,
+    /// The line counted from 1, the sentence counted from 1, the row counted from 0; `None` where nobody knows.
+    pub number: Option<u64>,
     /// The text; what is wrong with it otherwise, to follow on its place: `has no tab`.
     pub text: Result<CorpusText, String>,
 }
@@ -163,6 +163,19 @@ impl CorpusFile {
     }
 }
 
+/// Refuses a file that is named twice.
+///
+/// # Errors
+/// [`Error::Twice`].
+pub fn refuse_twice(files: &[CorpusFile]) -> Result<(), Error> {
+    for (index, file) in files.iter().enumerate() {
+        if let Some(first) = files[..index].iter().find(|other| other.identity == file.identity) {
+            return Err(Error::Twice { first: first.path.clone(), again: file.path.clone() });
+        }
+    }
+    Ok(())
+}
+
 impl TextsOf {
     /// The next text; `None` at the end. Those with nothing but white space are passed over.
     ///
@@ -181,7 +194,10 @@ impl TextsOf {
                     Some(Err(attlas::Error::File { message, .. })) => Err(format!("cannot be read: {message}")),
                     Some(Err(error)) => return Err(error.into()),
                 };
-                Ok(Some(CorpusItem { number: *number, text: text.map(|source| CorpusText { source, target: None }) }))
+                Ok(Some(CorpusItem {
+                    number: Some(*number),
+                    text: text.map(|source| CorpusText { source, target: None }),
+                }))
             }
         }
     }
@@ -207,6 +223,20 @@ impl TextsOf {
             }
         }
         Ok(())
+    }
+}
+
+impl CorpusText {
+    /// The text, if both of its sides can be used; what is wrong with it otherwise.
+    pub fn checked(self) -> Result<CorpusText, String> {
+        let CorpusText { source, target } = self;
+        let is_empty = |text: &str| text.trim().is_empty();
+        match &target {
+            Some(_) if is_empty(&source) => return Err("has an empty source side".to_owned()),
+            Some(target) if is_empty(target) => return Err("has an empty target side".to_owned()),
+            _ => {}
+        }
+        Ok(CorpusText { source: checked(source)?, target: target.map(checked).transpose()? })
     }
 }
 

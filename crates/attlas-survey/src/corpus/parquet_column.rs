@@ -1,6 +1,5 @@
 //! The texts of one column of a Parquet file.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use parquet::basic::{Compression, ConvertedType, LogicalType, Type as Physical};
@@ -12,7 +11,7 @@ use parquet::schema::types::ColumnDescriptor;
 
 use super::{CorpusItem, CorpusText, checked};
 use crate::Error;
-use crate::table::Pages;
+use crate::table::{Pages, guarded};
 
 /// Rows that are decoded at a time.
 const N_ROWS: usize = 256;
@@ -94,7 +93,10 @@ impl ParquetColumn {
                 Ok(text) => checked(text.to_owned()),
                 Err(_) => Err("is not UTF-8".to_owned()),
             };
-            return Ok(Some(CorpusItem { number, text: text.map(|source| CorpusText { source, target: None }) }));
+            return Ok(Some(CorpusItem {
+                number: Some(number),
+                text: text.map(|source| CorpusText { source, target: None }),
+            }));
         }
     }
 
@@ -157,14 +159,6 @@ fn texts_of(group: &dyn RowGroupReader, column: usize) -> Result<ColumnReaderImp
     }
 }
 
-/// What the library says, also where it gives up on a malformed file with a panic.
-fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err("it contradicts itself".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,7 +175,10 @@ mod tests {
     fn texts(column: &mut ParquetColumn) -> Vec<(u64, String)> {
         let mut all = Vec::new();
         while let Some(item) = column.next().expect("the file is read") {
-            all.push((item.number, item.text.map_or_else(|problem| format!("! {problem}"), |text| text.source)));
+            all.push((
+                item.number.expect("rows are counted"),
+                item.text.map_or_else(|problem| format!("! {problem}"), |text| text.source),
+            ));
         }
         all
     }

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::Error;
 
 pub use pages::Pages;
+pub(crate) use pages::guarded;
 pub use scores::scores_table;
 
 /// A table: its columns, all of one length, in their order.
@@ -65,6 +66,16 @@ impl TableFormat {
             _ => None,
         }
     }
+}
+
+/// The bytes of a table as a Parquet file.
+///
+/// # Errors
+/// When there is not enough memory for them.
+pub fn parquet_bytes(table: &Table) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    parquet_file::write(&mut bytes, table)?;
+    Ok(bytes)
 }
 
 /// Writes a table whole or not at all, whatever the name ends in.

@@ -1,7 +1,8 @@
 //! A Parquet file that is not trusted: no page of it is unpacked that asks for more memory than a limit.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use attlas::regular_file::{self, Problem};
@@ -14,17 +15,24 @@ const MAX_PAGE_BYTES: u64 = 256 << 20;
 /// Bytes of a file's end that say how long its description is.
 const FOOTER_BYTES: u64 = 8;
 
-/// A file whose pages are looked at before the `parquet` crate makes room for them.
-pub struct Pages {
-    file: File,
+/// A file, or its bytes in memory, whose pages are looked at before the `parquet` crate makes room for them.
+pub struct Pages<F = File> {
+    file: F,
     n_bytes: u64,
 }
 
 /// A page's header, or the end of the file, read from its beginning.
-pub struct PageRead {
-    input: BufReader<File>,
+pub struct PageRead<I> {
+    input: I,
     /// Whether its size is still to be looked at.
     is_new: bool,
+}
+
+impl Pages<Bytes> {
+    /// The bytes of a file.
+    pub fn of(bytes: Vec<u8>) -> Pages<Bytes> {
+        Pages { n_bytes: bytes.len() as u64, file: bytes.into() }
+    }
 }
 
 impl Pages {
@@ -35,16 +43,16 @@ impl Pages {
     }
 }
 
-impl Length for Pages {
+impl<F: Send + Sync> Length for Pages<F> {
     fn len(&self) -> u64 {
         self.n_bytes
     }
 }
 
-impl ChunkReader for Pages {
-    type T = PageRead;
+impl<F: ChunkReader<T: BufRead>> ChunkReader for Pages<F> {
+    type T = PageRead<F::T>;
 
-    fn get_read(&self, start: u64) -> Result<PageRead> {
+    fn get_read(&self, start: u64) -> Result<PageRead<F::T>> {
         // the crate reads in this way headers of pages and the footer
         Ok(PageRead { input: self.file.get_read(start)?, is_new: start + FOOTER_BYTES != self.n_bytes })
     }
@@ -57,13 +65,21 @@ impl ChunkReader for Pages {
     }
 }
 
-impl Read for PageRead {
+impl<I: BufRead> Read for PageRead<I> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         if std::mem::take(&mut self.is_new) {
             check_header(self.input.fill_buf()?)
                 .map_err(|problem| io::Error::new(io::ErrorKind::InvalidData, problem))?;
         }
         self.input.read(bytes)
+    }
+}
+
+/// What the `parquet` crate says, also where it gives up on a malformed file with a panic.
+pub fn guarded<T, E: ToString>(read: impl FnOnce() -> std::result::Result<T, E>) -> std::result::Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("it contradicts itself".to_owned()),
     }
 }
 
