@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn texts_taken_in_together_give_what_they_give_one_by_one() {
-        let recording = recording();
+        let (recording, nothing) = (recording(), Annotations::NONE);
         let heads: Vec<Vec<HeadSums>> =
             (0..12).map(|item| measure(&recording, item).expect("the text exists")).collect();
         let text = |item: usize| Measured {
@@ -353,7 +353,7 @@ mod tests {
             recording: &recording,
             item,
             heads: &heads[item],
-            annotations: &Annotations::NONE,
+            annotations: &nothing,
         };
         let mut together = Survey::default();
         together.take(&(0..12).map(text).collect::<Vec<_>>()).expect("the maps are in memory");
