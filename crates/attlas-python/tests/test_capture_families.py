@@ -202,7 +202,7 @@ def test_a_language_model_that_sees_an_image_has_both_its_towers() -> None:
     recording = attlas.capture(model, inputs)
     assert difference(recording, stacked(given.attentions, "decoder")) <= CLOSE
     assert not dense(recording), "tokens of an image see each other: a stretch of keys for each query"
-    assert recording.kinds == ("encoder", "decoder")
+    assert recording.kinds[:2] == ("encoder", "decoder")
 
 
 def test_the_images_of_a_text_are_one_map_each_not_seeing_the_other() -> None:

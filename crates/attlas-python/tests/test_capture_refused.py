@@ -164,10 +164,10 @@ def test_a_cache_that_holds_other_keys_than_were_recorded() -> None:
         nonlocal n_steps
         n_steps += 1
         if n_steps == 3:
-            for layer in kwargs["past_key_values"].layers:
+            for layer in (kwargs.get("cache") or kwargs["past_key_values"]).layers:
                 layer.keys = layer.keys.flip(2)
 
-    handle = model.model.register_forward_pre_hook(tamper, with_kwargs=True)
+    handle = model.register_forward_pre_hook(tamper, with_kwargs=True)
     with refused("found other keys in its cache"):
         attlas.capture(model, ids(1, 5), generate={"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 0})
     handle.remove()

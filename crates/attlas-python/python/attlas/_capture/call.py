@@ -186,26 +186,27 @@ def _place(track: Track, given: Given, seen: Seen, is_running: bool) -> tuple[in
     n, n_keys, past = given.queries.shape[2], given.keys.shape[2], track.past
     if track.cross:
         if past and n_keys != track.steps[0].seen.n_keys:
-            raise Unstitchable(_again(track))
+            raise Unstitchable(again(track))
         return 0, slice(None) if not past else None
     if past == 0:
         if n_keys > n and is_running and seen.unseen_keys(np.ones((seen.sizes[0], n), bool))[:, n:].all():
             return 0, slice(0, n)  # a static cache: longer than what was read
-        track.n_before = n_keys - n if n_keys > n else 0
+        track.n_before = max(n_keys - n - len(given.extra_keys), 0)
         return 0, slice(None)
     if n_keys == n and not (n == 1 and is_running):
         if given.invocation == track.invocation and given.door == "sdpa in transformers":
             return past, slice(None)  # pieces of one sequence, one after the other: images in a batch of patches
-        raise Unstitchable(_again(track))
+        raise Unstitchable(again(track))
     if not is_running:
-        raise Unstitchable(_again(track))
+        raise Unstitchable(again(track))
     past += track.n_before
     if n_keys > past + n:
         return 0, slice(past, past + n)
     return past + n - n_keys, slice(n_keys - n, None)
 
 
-def _again(track: Track) -> str:
+def again(track: Track) -> str:
+    """What is said of a module that read several texts."""
     return (
         f"{track.name} ran more than once in one forward, on different tokens: record one forward at a time, or leave it "
         "out with kinds=, as in kinds=['decoder']"

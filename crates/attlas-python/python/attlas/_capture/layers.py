@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .call import Step, Track
 from ..errors import CaptureError
+from .call import Step, Track, again
 from .seen import Seen
 
 Array = np.ndarray[Any, Any]
@@ -38,13 +38,14 @@ class Beams:
     """Of beams: ``[texts, steps]``, the row of the batch that each step's token came from."""
     n_rows: int = 0
     """Rows of the batch in which `path` counts."""
+    was_generated: bool = False
 
     def chosen(self, step: int, n_batch: int) -> Array | None:
         """The rows of a batch of `n_batch` at `step`, one a text; `None` where they are all of them, in order."""
         if self.path is not None:
             rows = self.path[:, min(step, self.path.shape[1] - 1)]
             return rows * n_batch // self.n_rows
-        if n_batch < self.n_texts:  # an encoder, which runs once for all that is drawn from its text
+        if n_batch == 1 < self.n_texts or n_batch < self.n_texts and self.was_generated:  # an encoder runs once for all that is drawn
             return np.arange(self.n_texts) * n_batch // self.n_texts
         return None
 
@@ -65,10 +66,10 @@ class Layer:
     weights: Array | None = None  # dense, where the model gave nothing else
 
 
-def places(tracks: list[Track], kinds: Any, is_encoder_decoder: bool) -> list[Place]:
+def places(tracks: list[Track], kinds: Any, config: Any) -> list[Place]:
     """The layers of a run, encoder before decoder before cross, in order."""
     names = [track.name for track in tracks if not track.cross]
-    has_both = is_encoder_decoder or (any(_in("encoder", n) for n in names) and any(_in("decoder", n) for n in names))
+    has_both = bool(getattr(config, "is_encoder_decoder", False)) or (any(_in("encoder", n) for n in names) and any(_in("decoder", n) for n in names))
     groups: dict[tuple[str, str], list[Track]] = {}
     for track in tracks:
         kind = _kind(track, has_both)
@@ -79,11 +80,22 @@ def places(tracks: list[Track], kinds: Any, is_encoder_decoder: bool) -> list[Pl
         of_kind = {prefix: group for (k, prefix), group in groups.items() if k == kind}
         stacks = _stacks(of_kind)
         for prefix, group in of_kind.items():
+            _refuse_repeated(group, config)
             found += [Place(track, kind, stacks[prefix], index) for track, index in zip(group, _indices(group))]
     for place in found:
         if place.track.problem:
             raise CaptureError(place.track.problem)
     return found
+
+
+def _refuse_repeated(group: list[Track], config: Any) -> None:
+    """A module that ran several times is several layers with the same weights, or has read several texts: the
+    configuration tells how many layers there are."""
+    modules = [id(track.module) for track in group]
+    if len(set(modules)) == len(modules) or len(group) == getattr(config, "num_hidden_layers", None):
+        return
+    repeated = next(track for track in group if modules.count(id(track.module)) > 1)
+    repeated.problem = repeated.problem or again(repeated)
 
 
 def _in(side: str, name: str) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .call import Given, Masks, Step, Track, Unstitchable, step
 from ..errors import CaptureError
+from .call import Given, Masks, Step, Track, Unstitchable, step
 from .seen import Seen
 
 active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas_recorder", default=None)
@@ -41,6 +41,7 @@ class Recorder:
         self.is_running = False  # whether several forwards make one run: a generation
         self.training = False
         self.sampled = False
+        self.stops: set[int] = set()  # tokens that end a generated text
         self.beams: Any = None  # of a beam search: which row of the batch each kept text was, at each step
         self.masks.clear()
 

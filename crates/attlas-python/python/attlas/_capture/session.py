@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors import CaptureError
 from ..recordings import Recording
 from . import inputs as reading
 from .build import Run, build
 from .doors import registry
 from .doors.functions import Doors
-from ..errors import CaptureError
 from .recorder import Recorder, active
 from .switches import switched
 from .tokens import Given
@@ -97,7 +97,7 @@ def _generated(recorder: Recorder, call: reading.Call, options: dict[str, Any], 
     options["return_dict_in_generate"] = True
     if (options.get("num_beams") or getattr(getattr(model, "generation_config", None), "num_beams", 1) or 1) > 1:
         options["output_scores"] = True  # without them transformers does not tell which beam went on
-    recorder.sampled = _draws(model, options)
+    recorder.sampled, recorder.stops = _draws(model, options), _stops(model, options)
     call.given.take(model, call.args, call.kwargs)
     result = model.generate(*call.args, **call.kwargs, **options)
     recorder.is_on = False
@@ -111,12 +111,31 @@ def _draws(model: Any, options: Mapping[str, Any]) -> bool:
     return bool(options.get("do_sample", getattr(config, "do_sample", False)))
 
 
+def _stops(model: Any, options: Mapping[str, Any]) -> set[int]:
+    """The tokens that end a text."""
+    config = options.get("generation_config") or getattr(model, "generation_config", None)
+    stops = options.get("eos_token_id", getattr(config, "eos_token_id", None))
+    stops = [] if stops is None else stops if isinstance(stops, (list, tuple)) else [stops]
+    return {int(stop) for stop in stops}
+
+
+def _ends(given: Given, stops: set[int]) -> list[int]:
+    """How many tokens each text has until one of `stops` was generated; what follows fills the batch."""
+    assert given.sequences is not None
+    ends = []
+    for text in given.sequences.tolist():
+        stop = next((at for at in range(given.n_prompt or 0, len(text)) if text[at] in stops), len(text))
+        ends.append(stop + 1)
+    return ends
+
+
 def take_generated(recorder: Recorder, given: Given, result: Any) -> str:
     """Takes what was generated: the texts, and which rows of the batch they were. Returns the method's name."""
     given.sequences = result.sequences.detach().cpu()
     is_encoder_decoder = bool(getattr(recorder.model.config, "is_encoder_decoder", False))
     prompt = given.ids.get("decoder_input_ids" if is_encoder_decoder else "input_ids")
     given.n_prompt = 1 if prompt is None and is_encoder_decoder else None if prompt is None else int(prompt.shape[1])
+    given.ends = _ends(given, recorder.stops)
     beams = getattr(result, "beam_indices", None)
     recorder.beams = None if beams is None else beams.detach().cpu().numpy()
     return "beam" if beams is not None else "sample" if recorder.sampled else "greedy"
@@ -257,7 +276,7 @@ class Recorded:
         if (kwargs.get("num_beams") or getattr(self.model.generation_config, "num_beams", 1) or 1) > 1:
             extra["output_scores"] = True
         recorder.is_running = self._generating = True
-        recorder.sampled = _draws(self.model, kwargs)
+        recorder.sampled, recorder.stops = _draws(self.model, kwargs), _stops(self.model, kwargs)
         try:
             result = generate(*args, **{**kwargs, **extra})
             recorder.is_on = False

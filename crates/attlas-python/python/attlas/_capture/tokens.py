@@ -20,9 +20,11 @@ class Given:
 
     ids: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)  # integer arguments of two axes, by name
     masks: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)  # 1 where a token is none of the padding
-    images: tuple[int, ...] | None = None  # the size of pixel_values
+    images: tuple[int, ...] | None = None  # height and width of pixel_values
+    n_images: int = 0  # how many texts there are, where each is an image
     sequences: torch.Tensor | None = None  # what was generated, the prompt included where the model reads it
     n_prompt: int | None = None
+    ends: list[int] | None = None  # of what was generated: how many tokens a text has, the last that ends it included
     texts: list[str] | None = None
     offsets: list[list[tuple[int, int]]] | None = None
     words: list[list[int | None]] | None = None
@@ -42,7 +44,9 @@ class Given:
                 self.masks.setdefault(name, value.detach().cpu())
             elif name in ("pixel_values", "images") and value.dim() >= 4:
                 self.images = tuple(value.shape[-2:])
+                self.n_images = int(value.shape[0]) if value.dim() == 4 and not self.ids else 0
             elif value.dim() in (1, 2) and not value.is_floating_point() and value.dtype != torch.bool and _is_text(name):
+                self.n_images = 0
                 self.ids.setdefault(name, value.detach().cpu() if value.dim() == 2 else value.detach().cpu()[None])
 
 
@@ -68,6 +72,8 @@ def axis(given: Given, side: str, size: int, n_texts: int, unseen: Array, *, is_
     padding = unseen.copy() if mask is None else np.zeros((n_texts, size), bool)
     if mask is not None:
         padding[:, : mask.shape[1]] = mask == 0
+    if given.ends is not None and (side == "target" or is_main):
+        padding |= np.arange(size) >= np.asarray(given.ends)[:, None]
     return Axis(size, ids, padding)
 
 

@@ -49,7 +49,7 @@ def _dot_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     told = dict(zip(_SDPA, args)) | kwargs
     if recorder is not None and recorder.pending is not None:  # inside of door 1: how the kernel is asked
         scale = told.get("scale")
-        recorder.pending.update(causal=told.get("is_causal", False), n_keys=told["key"].shape[-2])
+        recorder.pending.update(causal=told.get("is_causal", False), n_keys=told["key"].shape[-2], mask=told.get("attn_mask"))
         if scale is not None:
             recorder.pending["scale"] = scale
     result = func(*args, **kwargs)

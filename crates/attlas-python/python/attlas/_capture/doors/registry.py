@@ -53,6 +53,10 @@ def _record(recorder: Recorder, kernel: str, original: Attention, name: str, fou
     n_keys = asked.get("n_keys", key.shape[2])
     run = next((run for running, run in reversed(recorder.stack) if running is module), 0)
     output = result[0]
+    mask, bias = told.get("attention_mask"), told.get("position_bias")
+    own_mask = bias is not None and mask is None and asked.get("mask") is not None
+    if own_mask:  # the kernel's mask holds the bias, and what is hidden: the same in all heads
+        mask = asked["mask"][:, :1] > torch.finfo(asked["mask"].dtype).min / 2
     given = Given(
         door=f"{kernel} in transformers",
         name=name,
@@ -60,15 +64,16 @@ def _record(recorder: Recorder, kernel: str, original: Attention, name: str, fou
         queries=query.expand(max(query.shape[0], key.shape[0]), *query.shape[1:]),
         keys=key[:, :, :n_keys],
         values=value[:, :, :n_keys],
-        mask=told.get("attention_mask"),
+        mask=mask,
         scale=float(query.shape[-1] ** -0.5 if scale is None else scale),
         causal=bool(asked.get("causal", False)),
         softcap=None if told.get("softcap") is None or kernel != "eager" else float(told["softcap"]),
         sinks=sinks if kernel == "eager" and isinstance(sinks, torch.Tensor) else None,
-        bias=told.get("position_bias"),
+        bias=bias,
         cross=is_cross(name, module),
         dropout=bool(told.get("dropout")),
         invocation=run,
+        own_mask=own_mask,
     )
     track, step = recorder.take(given)
     n_batch, n_heads, n_queries = given.queries.shape[:3]
