@@ -36,8 +36,8 @@ class Run:
     max_dense_bytes: int = 1 << 30
 
 
-def build(run: Run) -> tuple[Any, str]:
-    """The recording of a run, and the sentence that says how far it is from what the kernel returned.
+def build(run: Run) -> Any:
+    """The recording of a run; its first note says how far it is from what the kernel returned.
 
     Raises:
         CaptureError: when no attention was seen, or the recording is not what the kernel computed.
@@ -67,7 +67,7 @@ def build(run: Run) -> tuple[Any, str]:
     proof = prove(builder, layers, axes)
     notes = [proof] + [f"{_listed(names)} recorded dense, a number for each query and key: {why}" for why, names in dense.items()]
     run.provenance["notes"] = [note for note in notes + run.provenance.get("notes", []) if note]
-    return builder.finish(json.dumps(run.provenance)), proof
+    return builder.finish(json.dumps(run.provenance))
 
 
 def _n_texts(run: Run) -> int:

@@ -229,17 +229,22 @@ def _check_cache(place: Place, keys: torch.Tensor, own: list[Array | None]) -> N
             )
 
 
+def _n_windows(place: Place, n_batch: int, n_texts: int) -> int:
+    """How many rows of a layer's batch belong to each text."""
+    if n_batch % n_texts:
+        raise CaptureError(
+            f"{place} ran on {n_batch} rows, for {n_texts} texts, so which belongs to which cannot be told: capture one text "
+            "at a time, or leave the layer out with kinds=, as in kinds=['decoder']"
+        )
+    return n_batch // n_texts
+
+
 def _folded(layer: Layer, n_texts: int) -> Layer:
     """Windows of an image, or images of a text, that were rows of the batch, put one behind the other; none sees another."""
     n_batch = layer.queries.shape[0]
     if n_batch == n_texts:
         return layer
-    if n_batch % n_texts:
-        raise CaptureError(
-            f"{layer.place} ran on {n_batch} rows, for {n_texts} texts, so which belongs to which cannot be told: capture one text "
-            "at a time, or leave the layer out with kinds=, as in kinds=['decoder']"
-        )
-    n = n_batch // n_texts
+    n = _n_windows(layer.place, n_batch, n_texts)
     n_queries, n_keys = layer.queries.shape[2], layer.keys.shape[2]
 
     def fold(tensor: torch.Tensor) -> torch.Tensor:
@@ -280,7 +285,18 @@ def _stitched_dense(place: Place, beams: Beams) -> Layer:
         n_keys = min(part.shape[3], widest)
         whole[:, :, row : row + part.shape[2], :n_keys] = part[..., :n_keys]
         row += part.shape[2]
-    if whole.shape[0] != beams.n_texts:
-        raise CaptureError(f"{place} ran on {whole.shape[0]} rows for {beams.n_texts} texts: capture one text at a time")
+    whole = _folded_dense(place, whole, beams.n_texts)
     empty = torch.zeros(whole.shape[0], whole.shape[1], 0, 0)
-    return Layer(place, empty, empty, None, Seen(widest), None, offset, np.zeros(0, np.int64), None, weights=whole)
+    return Layer(place, empty, empty, None, Seen(whole.shape[3]), None, offset, np.zeros(0, np.int64), None, weights=whole)
+
+
+def _folded_dense(place: Place, weights: Array, n_texts: int) -> Array:
+    """As `_folded`, of weights."""
+    n_batch, n_heads, n_queries, n_keys = weights.shape
+    if n_batch == n_texts:
+        return weights
+    n = _n_windows(place, n_batch, n_texts)
+    folded = np.zeros((n_texts, n_heads, n, n_queries, n, n_keys), np.float32)
+    for window in range(n):
+        folded[:, :, window, :, window] = weights[window::n]
+    return folded.reshape(n_texts, n_heads, n * n_queries, n * n_keys)

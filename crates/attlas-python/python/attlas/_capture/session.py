@@ -151,8 +151,8 @@ def finished(recorder: Recorder, given: Given, wanted: Wanted, method: str) -> R
     notes = ["dropout was on: the model was in training mode"] if recorder.training else []
     path, n_rows = recorder.beams, 0
     if path is not None:
-        n_rows = max(track.steps[0].queries.shape[0] for track in tracks if track.steps) if any(t.steps for t in tracks) else 1
-        n_steps = max(len(track.steps) for track in tracks)
+        calls = [[step.queries for step in track.steps] or track.dense for track in tracks]
+        n_rows, n_steps = max(len(of_track[0]) for of_track in calls), max(len(of_track) for of_track in calls)
         path = np.where(path < 0, path[:, :1], path)[:, :n_steps]
     provenance = {
         "model": wanted.name or getattr(config, "_name_or_path", "") or type(model).__name__,
@@ -164,8 +164,14 @@ def finished(recorder: Recorder, given: Given, wanted: Wanted, method: str) -> R
         "notes": notes,
     }
     run = Run(tracks, config, given, provenance, wanted.tokenizer, path, n_rows, wanted.kinds, wanted.values, wanted.max_dense_bytes)
-    native, _ = build(run)
-    return Recording(native)
+    return Recording(build(run), generated=_texts(given, wanted.tokenizer))
+
+
+def _texts(given: Given, tokenizer: Any) -> list[str]:
+    """What was generated, as texts; nothing where nothing was, or nobody can decode it."""
+    if given.sequences is None or tokenizer is None or given.ends is None:
+        return []
+    return [str(tokenizer.decode(text[given.n_prompt or 0 : end], skip_special_tokens=True)) for text, end in zip(given.sequences.tolist(), given.ends)]
 
 
 _SHORT = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
