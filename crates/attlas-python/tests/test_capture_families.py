@@ -4,38 +4,100 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 import attlas
+import pytest
 from capture_tools import (
-    CLOSE, DECODER, SEQ2SEQ, SMALL, TEXT, VISION, dense, difference, eager, ids, made, proof, stacked, torch, transformers,
+    CLOSE,
+    DECODER,
+    SEQ2SEQ,
+    SMALL,
+    TEXT,
+    VISION,
+    dense,
+    difference,
+    eager,
+    ids,
+    made,
+    proof,
+    stacked,
+    torch,
+    transformers,
 )
 
 ENCODERS = {
     "bert": lambda: made("BertModel", **SMALL),
-    "modernbert": lambda: made("ModernBertModel", **SMALL, local_attention=6, global_attn_every_n_layers=2, pad_token_id=0,
-                               cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2),
+    "modernbert": lambda: made(
+        "ModernBertModel",
+        **SMALL,
+        local_attention=6,
+        global_attn_every_n_layers=2,
+        pad_token_id=0,
+        cls_token_id=1,
+        sep_token_id=2,
+        bos_token_id=1,
+        eos_token_id=2,
+    ),
     "deberta": lambda: made("DebertaV2Model", **SMALL, relative_attention=True, pos_att_type=["p2c", "c2p"]),
     "albert": lambda: made("AlbertModel", **SMALL, embedding_size=16),
 }
 
 DECODERS = {
-    "gpt2": lambda: made("GPT2LMHeadModel", "GPT2Config", vocab_size=100, n_embd=32, n_layer=2, n_head=4, n_positions=64,
-                         bos_token_id=1, eos_token_id=2),
-    "gpt_neo": lambda: made("GPTNeoForCausalLM", vocab_size=100, hidden_size=32, num_layers=2, num_heads=4, window_size=4,
-                            attention_types=[[["global", "local"], 1]], bos_token_id=1, eos_token_id=2),
-    "bloom": lambda: made("BloomForCausalLM", vocab_size=100, hidden_size=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2),
+    "gpt2": lambda: made(
+        "GPT2LMHeadModel",
+        "GPT2Config",
+        vocab_size=100,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=64,
+        bos_token_id=1,
+        eos_token_id=2,
+    ),
+    "gpt_neo": lambda: made(
+        "GPTNeoForCausalLM",
+        vocab_size=100,
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        window_size=4,
+        attention_types=[[["global", "local"], 1]],
+        bos_token_id=1,
+        eos_token_id=2,
+    ),
+    "bloom": lambda: made(
+        "BloomForCausalLM", vocab_size=100, hidden_size=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2
+    ),
     "llama": lambda: made("LlamaForCausalLM", **DECODER),
     "qwen3": lambda: made("Qwen3ForCausalLM", **DECODER, head_dim=8),
-    "gemma2": lambda: made("Gemma2ForCausalLM", **DECODER, head_dim=8, sliding_window=4, query_pre_attn_scalar=8,
-                           attn_logit_softcapping=5.0),
-    "gemma3": lambda: made("Gemma3ForCausalLM", "Gemma3TextConfig", **DECODER, head_dim=8, sliding_window=4,
-                           query_pre_attn_scalar=8),
-    "gpt_oss": lambda: made("GptOssForCausalLM", **DECODER, num_local_experts=2, num_experts_per_tok=1, head_dim=8,
-                            sliding_window=4),
-    "deepseek_v3": lambda: made("DeepseekV3ForCausalLM", **{**DECODER, "num_key_value_heads": 4}, q_lora_rank=16,
-                                kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=12, n_routed_experts=2,
-                                num_experts_per_tok=1, n_group=1, topk_group=1, moe_intermediate_size=16, first_k_dense_replace=2),
+    "gemma2": lambda: made(
+        "Gemma2ForCausalLM",
+        **DECODER,
+        head_dim=8,
+        sliding_window=4,
+        query_pre_attn_scalar=8,
+        attn_logit_softcapping=5.0,
+    ),
+    "gemma3": lambda: made(
+        "Gemma3ForCausalLM", "Gemma3TextConfig", **DECODER, head_dim=8, sliding_window=4, query_pre_attn_scalar=8
+    ),
+    "gpt_oss": lambda: made(
+        "GptOssForCausalLM", **DECODER, num_local_experts=2, num_experts_per_tok=1, head_dim=8, sliding_window=4
+    ),
+    "deepseek_v3": lambda: made(
+        "DeepseekV3ForCausalLM",
+        **{**DECODER, "num_key_value_heads": 4},
+        q_lora_rank=16,
+        kv_lora_rank=16,
+        qk_nope_head_dim=8,
+        qk_rope_head_dim=8,
+        v_head_dim=12,
+        n_routed_experts=2,
+        num_experts_per_tok=1,
+        n_group=1,
+        topk_group=1,
+        moe_intermediate_size=16,
+        first_k_dense_replace=2,
+    ),
     "mixtral": lambda: made("MixtralForCausalLM", **DECODER, num_local_experts=2, num_experts_per_tok=1),
 }
 
@@ -72,20 +134,42 @@ def test_a_decoder_s_batch_padded_on_the_left_is_recorded_as_eager_computes_it(f
 
 
 def test_the_attention_layers_of_a_hybrid_keep_their_true_index() -> None:
-    model = made("Qwen3NextForCausalLM", **{**DECODER, "num_hidden_layers": 4}, head_dim=8, linear_num_value_heads=4,
-                 linear_num_key_heads=2, linear_key_head_dim=8, linear_value_head_dim=8, num_experts=2, num_experts_per_tok=1,
-                 moe_intermediate_size=16, shared_expert_intermediate_size=16,
-                 layer_types=["linear_attention"] * 3 + ["full_attention"])
+    model = made(
+        "Qwen3NextForCausalLM",
+        **{**DECODER, "num_hidden_layers": 4},
+        head_dim=8,
+        linear_num_value_heads=4,
+        linear_num_key_heads=2,
+        linear_key_head_dim=8,
+        linear_value_head_dim=8,
+        num_experts=2,
+        num_experts_per_tok=1,
+        moe_intermediate_size=16,
+        shared_expert_intermediate_size=16,
+        layer_types=["linear_attention"] * 3 + ["full_attention"],
+    )
     inputs = {"input_ids": ids(1, 12)}
-    given = [one for one in eager(model)(**inputs, output_attentions=True, use_cache=False).attentions if one is not None]
+    given = [
+        one for one in eager(model)(**inputs, output_attentions=True, use_cache=False).attentions if one is not None
+    ]
     recording = attlas.capture(model, {**inputs, "use_cache": False})
     assert difference(recording, {("decoder", 3): given[-1].detach()}) <= CLOSE
     assert [layer.index for layer in recording.layers] == [3]
 
 
 def test_falcon_with_alibi_is_what_its_kernel_computes_though_eager_adds_the_bias_twice() -> None:
-    model = made("FalconModel", vocab_size=100, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, alibi=True,
-                 multi_query=True, new_decoder_architecture=False, bos_token_id=1, eos_token_id=2)
+    model = made(
+        "FalconModel",
+        vocab_size=100,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        alibi=True,
+        multi_query=True,
+        new_decoder_architecture=False,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
     recording = attlas.capture(model, {"input_ids": ids(1, 12), "use_cache": False})
     assert not dense(recording), "the bias is one number a key"
     assert proof(recording)
@@ -112,9 +196,21 @@ def falcon_by_hand(model: Any, tokens: Any) -> Any:
 SEQ2SEQS = {
     "bart": lambda: made("BartForConditionalGeneration", **SEQ2SEQ),
     "marian": lambda: made("MarianMTModel", "MarianConfig", **SEQ2SEQ),
-    "t5": lambda: made("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2,
-                       num_decoder_layers=2, num_heads=4, relative_attention_num_buckets=8, relative_attention_max_distance=16,
-                       decoder_start_token_id=0, pad_token_id=0, eos_token_id=2),
+    "t5": lambda: made(
+        "T5ForConditionalGeneration",
+        vocab_size=100,
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_decoder_layers=2,
+        num_heads=4,
+        relative_attention_num_buckets=8,
+        relative_attention_max_distance=16,
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=2,
+    ),
 }
 
 
@@ -125,8 +221,11 @@ def test_an_encoder_decoder_s_three_kinds_are_recorded_as_eager_computes_them(fa
     mask[1, 6:] = 0
     inputs = {"input_ids": ids(2, 9), "attention_mask": mask, "decoder_input_ids": ids(2, 6)}
     given = eager(model)(**inputs, output_attentions=True, use_cache=False)
-    wanted = (stacked(given.encoder_attentions, "encoder") | stacked(given.decoder_attentions, "decoder")
-              | stacked(given.cross_attentions, "cross"))
+    wanted = (
+        stacked(given.encoder_attentions, "encoder")
+        | stacked(given.decoder_attentions, "decoder")
+        | stacked(given.cross_attentions, "cross")
+    )
     recording = attlas.capture(model, {**inputs, "use_cache": False})
     # T5 does not scale: scores of ±60, of which neighbouring f32 are 4e-6 apart, and eager rounds several
     close = 5e-5 if family == "t5" else CLOSE
@@ -135,11 +234,19 @@ def test_an_encoder_decoder_s_three_kinds_are_recorded_as_eager_computes_them(fa
 
 
 def test_whisper_listens_to_frames_and_writes_tokens() -> None:
-    model = made("WhisperForConditionalGeneration", **SEQ2SEQ, max_source_positions=20, max_target_positions=32, num_mel_bins=16)
-    inputs = {"input_features": torch.randn(1, 16, 40, generator=torch.Generator().manual_seed(0)), "decoder_input_ids": ids(1, 6)}
+    model = made(
+        "WhisperForConditionalGeneration", **SEQ2SEQ, max_source_positions=20, max_target_positions=32, num_mel_bins=16
+    )
+    inputs = {
+        "input_features": torch.randn(1, 16, 40, generator=torch.Generator().manual_seed(0)),
+        "decoder_input_ids": ids(1, 6),
+    }
     given = eager(model)(**inputs, output_attentions=True, use_cache=False)
-    wanted = (stacked(given.encoder_attentions, "encoder") | stacked(given.decoder_attentions, "decoder")
-              | stacked(given.cross_attentions, "cross"))
+    wanted = (
+        stacked(given.encoder_attentions, "encoder")
+        | stacked(given.decoder_attentions, "decoder")
+        | stacked(given.cross_attentions, "cross")
+    )
     assert difference(attlas.capture(model, {**inputs, "use_cache": False}), wanted) <= CLOSE
 
 
@@ -161,7 +268,9 @@ def test_the_two_towers_of_clip_are_two_kinds() -> None:
     model = made("CLIPModel", text_config=TEXT, vision_config=VISION, projection_dim=16)
     inputs = {"input_ids": ids(1, 7), "pixel_values": pixels(1, 3, 24, 24)}
     given = eager(model)(**inputs, output_attentions=True)
-    wanted = stacked(given.vision_model_output.attentions, "encoder") | stacked(given.text_model_output.attentions, "decoder")
+    wanted = stacked(given.vision_model_output.attentions, "encoder") | stacked(
+        given.text_model_output.attentions, "decoder"
+    )
     recording = attlas.capture(model, inputs)
     assert difference(recording, wanted) <= CLOSE
     assert [token.id for token in recording.items[0].target.tokens] == ids(1, 7)[0].tolist()
@@ -179,8 +288,19 @@ def test_two_towers_that_look_both_ways_are_two_stacks() -> None:
 def test_the_object_queries_of_detr_look_at_each_other_and_at_the_image() -> None:
     library = transformers()
     backbone = library.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], out_features=["stage2"])
-    model = made("DetrModel", use_timm_backbone=False, backbone_config=backbone, d_model=32, encoder_layers=2, decoder_layers=2,
-                 encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, num_queries=5)
+    model = made(
+        "DetrModel",
+        use_timm_backbone=False,
+        backbone_config=backbone,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        num_queries=5,
+    )
     inputs = {"pixel_values": pixels(1, 3, 32, 32)}
     given = eager(model)(**inputs, output_attentions=True)
     recording = attlas.capture(model, inputs)
@@ -191,13 +311,24 @@ def test_the_object_queries_of_detr_look_at_each_other_and_at_the_image() -> Non
 
 
 def test_a_language_model_that_sees_an_image_has_both_its_towers() -> None:
-    model = made("Gemma3ForConditionalGeneration", "Gemma3Config",
-                 text_config=dict(**DECODER, head_dim=8, sliding_window=6, query_pre_attn_scalar=8),
-                 vision_config={**VISION, "image_size": 16}, mm_tokens_per_image=4, image_token_index=98, boi_token_index=97,
-                 eoi_token_index=96)
+    model = made(
+        "Gemma3ForConditionalGeneration",
+        "Gemma3Config",
+        text_config=dict(**DECODER, head_dim=8, sliding_window=6, query_pre_attn_scalar=8),
+        vision_config={**VISION, "image_size": 16},
+        mm_tokens_per_image=4,
+        image_token_index=98,
+        boi_token_index=97,
+        eoi_token_index=96,
+    )
     tokens = torch.tensor([[5, 6, 97, 98, 98, 98, 98, 96, 7, 8, 9, 10]])
-    inputs = {"input_ids": tokens, "pixel_values": pixels(1, 3, 16, 16), "token_type_ids": (tokens == 98).long(),
-              "attention_mask": torch.ones_like(tokens), "use_cache": False}
+    inputs = {
+        "input_ids": tokens,
+        "pixel_values": pixels(1, 3, 16, 16),
+        "token_type_ids": (tokens == 98).long(),
+        "attention_mask": torch.ones_like(tokens),
+        "use_cache": False,
+    }
     given = eager(model)(**inputs, output_attentions=True)
     recording = attlas.capture(model, inputs)
     assert difference(recording, stacked(given.attentions, "decoder")) <= CLOSE
@@ -206,14 +337,36 @@ def test_a_language_model_that_sees_an_image_has_both_its_towers() -> None:
 
 
 def test_the_images_of_a_text_are_one_map_each_not_seeing_the_other() -> None:
-    model = made("Qwen2VLForConditionalGeneration", "Qwen2VLConfig",
-                 text_config=dict(**DECODER, rope_parameters={"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e4}),
-                 vision_config=dict(depth=2, embed_dim=32, hidden_size=32, num_heads=4, patch_size=4, spatial_merge_size=2,
-                                    temporal_patch_size=2, mlp_ratio=2),
-                 image_token_id=98, vision_start_token_id=97, vision_end_token_id=96, video_token_id=95)
+    model = made(
+        "Qwen2VLForConditionalGeneration",
+        "Qwen2VLConfig",
+        text_config=dict(
+            **DECODER, rope_parameters={"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e4}
+        ),
+        vision_config=dict(
+            depth=2,
+            embed_dim=32,
+            hidden_size=32,
+            num_heads=4,
+            patch_size=4,
+            spatial_merge_size=2,
+            temporal_patch_size=2,
+            mlp_ratio=2,
+        ),
+        image_token_id=98,
+        vision_start_token_id=97,
+        vision_end_token_id=96,
+        video_token_id=95,
+    )
     tokens = torch.tensor([[5, 97, 98, 98, 98, 98, 96, 7, 8, 97, 98, 98, 96, 9]])
-    inputs = {"input_ids": tokens, "pixel_values": pixels(24, 3 * 2 * 16), "image_grid_thw": torch.tensor([[1, 4, 4], [1, 4, 2]]),
-              "attention_mask": torch.ones_like(tokens), "use_cache": False, "mm_token_type_ids": (tokens == 98).long()}
+    inputs = {
+        "input_ids": tokens,
+        "pixel_values": pixels(24, 3 * 2 * 16),
+        "image_grid_thw": torch.tensor([[1, 4, 4], [1, 4, 2]]),
+        "attention_mask": torch.ones_like(tokens),
+        "use_cache": False,
+        "mm_token_type_ids": (tokens == 98).long(),
+    }
     given = eager(model)(**inputs, output_attentions=True)
     recording = attlas.capture(model, inputs)
     assert difference(recording, stacked(given.attentions, "decoder")) <= CLOSE

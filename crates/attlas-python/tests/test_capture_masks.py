@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import attlas
 import numpy as np
 import pytest
-
-import attlas
 from attlas._capture.bias import rule
 from attlas._capture.seen import Seen, band
 from capture_tools import CLOSE, DECODER, dense, difference, eager, ids, made, stacked, torch
@@ -45,8 +44,10 @@ MASKS: dict[str, Any] = {
     "a prefix that all see": {"attention_mask": added(prefix())},
     "a tree": {"attention_mask": added(tree())},
     "packed texts": {"position_ids": torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2, 3]])},
-    "positions with gaps": {"attention_mask": torch.ones(1, N, dtype=torch.long),
-                            "position_ids": torch.tensor([[0, 1, 2, 7, 8, 9, 20, 21, 22, 30, 31, 40]])},
+    "positions with gaps": {
+        "attention_mask": torch.ones(1, N, dtype=torch.long),
+        "position_ids": torch.tensor([[0, 1, 2, 7, 8, 9, 20, 21, 22, 30, 31, 40]]),
+    },
 }
 
 
@@ -70,8 +71,17 @@ def test_padding_in_the_middle_is_padding() -> None:
 
 
 def test_chunks_of_llama_4_are_not_dense() -> None:
-    model = made("Llama4ForCausalLM", "Llama4TextConfig", **{**DECODER, "num_hidden_layers": 4}, head_dim=8, attention_chunk_size=5,
-                 num_local_experts=2, num_experts_per_tok=1, interleave_moe_layer_step=4, intermediate_size_mlp=64)
+    model = made(
+        "Llama4ForCausalLM",
+        "Llama4TextConfig",
+        **{**DECODER, "num_hidden_layers": 4},
+        head_dim=8,
+        attention_chunk_size=5,
+        num_local_experts=2,
+        num_experts_per_tok=1,
+        interleave_moe_layer_step=4,
+        intermediate_size_mlp=64,
+    )
     inputs = {"input_ids": ids(1, N), "use_cache": False}
     wanted = stacked(eager(model)(**inputs, output_attentions=True).attentions, "decoder")
     recording = attlas.capture(model, inputs)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 import attlas
+import pytest
 from attlas._capture import build, switches
 from capture_tools import DECODER, SEQ2SEQ, ids, made, torch, transformers
 
@@ -66,7 +65,9 @@ def test_an_encoder_that_runs_twice_in_one_forward() -> None:
     class Twin(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.tower = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 8, batch_first=True), 2, enable_nested_tensor=False)
+            self.tower = nn.TransformerEncoder(
+                nn.TransformerEncoderLayer(8, 2, 8, batch_first=True), 2, enable_nested_tensor=False
+            )
 
         def forward(self, a: Any, b: Any) -> Any:
             return self.tower(a) @ self.tower(b).transpose(1, 2)
@@ -169,7 +170,9 @@ def test_a_cache_that_holds_other_keys_than_were_recorded() -> None:
 
     handle = model.register_forward_pre_hook(tamper, with_kwargs=True)
     with refused("found other keys in its cache"):
-        attlas.capture(model, ids(1, 5), generate={"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 0})
+        attlas.capture(
+            model, ids(1, 5), generate={"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
+        )
     handle.remove()
 
 
@@ -210,7 +213,10 @@ def test_windows_whose_text_cannot_be_told() -> None:
     class Uneven(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.vision, self.decoder = nn.MultiheadAttention(8, 2, batch_first=True), nn.MultiheadAttention(8, 2, batch_first=True)
+            self.vision, self.decoder = (
+                nn.MultiheadAttention(8, 2, batch_first=True),
+                nn.MultiheadAttention(8, 2, batch_first=True),
+            )
 
         def forward(self, images: Any, x: Any) -> Any:
             self.vision(images, images, images)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import attlas
 import numpy as np
 import pytest
-
-import attlas
 from capture_tools import CLOSE, DECODER, dense, difference, eager, ids, made, proof, stacked, torch, weights
 
 nn, F = torch.nn, torch.nn.functional
@@ -39,7 +38,10 @@ def test_multi_head_attention_is_recorded_in_each_of_its_options(option: str) ->
     attention = nn.MultiheadAttention(32, 4, **settings).eval()
     n_batch, n_queries, n_keys = (1 if unbatched else 2), 5, 7
     queries = numbers(n_batch, n_queries, 32)
-    keys, values = numbers(n_batch, n_keys, settings.get("kdim", 32)), numbers(n_batch, n_keys, settings.get("vdim", 32))
+    keys, values = (
+        numbers(n_batch, n_keys, settings.get("kdim", 32)),
+        numbers(n_batch, n_keys, settings.get("vdim", 32)),
+    )
     mask = torch.zeros(n_queries, n_keys, dtype=torch.bool)
     mask[0, 4:] = mask[3, :2] = True
     if float_mask:
@@ -105,7 +107,10 @@ def test_nn_transformer_has_three_kinds_with_padding_and_a_causal_mask(batch_fir
     handles = []
     for kind, index, module in modules:
         before, after = keep(kind, index)
-        handles += [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after, with_kwargs=True)]
+        handles += [
+            module.register_forward_pre_hook(before, with_kwargs=True),
+            module.register_forward_hook(after, with_kwargs=True),
+        ]
     sides = (source, target) if batch_first else (source.transpose(0, 1), target.transpose(0, 1))
     more = dict(tgt_mask=causal, src_key_padding_mask=padding, memory_key_padding_mask=padding)
     with torch.no_grad():
@@ -126,8 +131,14 @@ class Block(nn.Module):
     def forward(self, x: Any) -> Any:
         n_batch, n, d = x.shape
         q, k, v = (y.view(n_batch, n, self.n_head, -1).transpose(1, 2) for y in self.c_attn(x).split(d, 2))
-        self.truth = (q @ k.transpose(2, 3) / math.sqrt(d // self.n_head)).masked_fill(torch.ones(n, n).triu(1).bool(), -math.inf).softmax(-1)
-        return x + self.c_proj(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(n_batch, n, d))
+        self.truth = (
+            (q @ k.transpose(2, 3) / math.sqrt(d // self.n_head))
+            .masked_fill(torch.ones(n, n).triu(1).bool(), -math.inf)
+            .softmax(-1)
+        )
+        return x + self.c_proj(
+            F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(n_batch, n, d)
+        )
 
 
 class Nano(nn.Module):
@@ -168,7 +179,9 @@ def test_a_model_with_adapters_is_recorded_with_them() -> None:
     model = made("LlamaForCausalLM", **DECODER)
     inputs = {"input_ids": ids(1, 10), "use_cache": False}
     plain = weights(attlas.capture(model, inputs), "decoder", 1)
-    adapted = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)).eval()
+    adapted = peft.get_peft_model(
+        model, peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    ).eval()
     wanted = stacked(eager(adapted.get_base_model())(**inputs, output_attentions=True).attentions, "decoder")
     recording = attlas.capture(adapted, inputs)
     assert difference(recording, wanted) <= CLOSE

@@ -6,12 +6,24 @@ import signal
 import threading
 from typing import Any
 
+import attlas
 import numpy as np
 import pytest
-
-import attlas
 from attlas._capture import switches
-from capture_tools import CLOSE, DECODER, SEQ2SEQ, difference, eager, ids, made, proof, stacked, torch, transformers, weights
+from capture_tools import (
+    CLOSE,
+    DECODER,
+    SEQ2SEQ,
+    difference,
+    eager,
+    ids,
+    made,
+    proof,
+    stacked,
+    torch,
+    transformers,
+    weights,
+)
 
 nn = torch.nn
 
@@ -25,10 +37,21 @@ def state(model: Any) -> Any:
     library = transformers()
     llama_file = __import__("sys").modules["transformers.models.llama.modeling_llama"]
     table = getattr(library.modeling_utils, "AttentionInterface", None)
-    hooks = [(len(module._forward_hooks), len(module._forward_pre_hooks), module.training, sorted(module.__dict__)) for module in model.modules()]
+    hooks = [
+        (len(module._forward_hooks), len(module._forward_pre_hooks), module.training, sorted(module.__dict__))
+        for module in model.modules()
+    ]
     table = dict(table._global_mapping) if table is not None else dict(library.modeling_utils.ALL_ATTENTION_FUNCTIONS)
-    return (hooks, table, llama_file.eager_attention_forward, torch.backends.mha.get_fastpath_enabled(), str(getattr(model, "config", "")),
-            torch.overrides._get_current_function_mode_stack(), switches._users, "generate" in model.__dict__)
+    return (
+        hooks,
+        table,
+        llama_file.eager_attention_forward,
+        torch.backends.mha.get_fastpath_enabled(),
+        str(getattr(model, "config", "")),
+        torch.overrides._get_current_function_mode_stack(),
+        switches._users,
+        "generate" in model.__dict__,
+    )
 
 
 def test_a_capture_changes_nothing_not_even_which_modules_train() -> None:
@@ -108,7 +131,10 @@ def test_threads_that_capture_and_threads_that_do_not_stay_out_of_each_other_s_w
             with torch.no_grad():
                 if captures:
                     recording = attlas.capture(model, tokens)
-                    if len(recording.layers) != 2 + number or recording.map("decoder", 0, 0).shape != (9 + number, 9 + number):
+                    if len(recording.layers) != 2 + number or recording.map("decoder", 0, 0).shape != (
+                        9 + number,
+                        9 + number,
+                    ):
                         wrong.append(f"thread {number}: {recording!r}")
                 elif not torch.equal(model(ids(1, 9)).logits, plain):
                     wrong.append("another thread's model computes something else")
@@ -161,13 +187,23 @@ def test_switches_are_put_back_by_the_last_user_in_whatever_order_they_leave() -
     leave.set()
     thread.join()
     assert state(llama()) == before
-    assert one.recordings[0].map("decoder", 0, 0).shape == (4, 4) and two.recordings[0].map("decoder", 0, 0).shape == (5, 5)
+    assert one.recordings[0].map("decoder", 0, 0).shape == (4, 4) and two.recordings[0].map("decoder", 0, 0).shape == (
+        5,
+        5,
+    )
 
 
 def test_a_training_loop_trains_as_without_and_its_recordings_say_that_dropout_was_on() -> None:
     def train(records: bool) -> tuple[Any, list[Any]]:
-        model = made("BertForMaskedLM", "BertConfig", vocab_size=100, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-                     num_attention_heads=4).train()
+        model = made(
+            "BertForMaskedLM",
+            "BertConfig",
+            vocab_size=100,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+        ).train()
         optimizer = torch.optim.SGD(model.parameters(), 0.01)
         torch.manual_seed(9)
         run = attlas.recording(model, every=2)
@@ -210,7 +246,11 @@ def test_a_text_is_captured_with_its_tokens_words_and_bytes() -> None:
     assert [token.text for token in tokens] == ["[CLS]", "the", "café", "sat"]
     assert [token.role for token in recording.items[1].source.tokens] == ["special", "text", "text", "padding"]
     text = recording.items[0].source.text.encode()
-    assert text[tokens[2].span[0] : tokens[2].span[1]].decode() == "café" if isinstance(tokens[2].span, tuple) else tokens[2].span is not None
+    assert (
+        text[tokens[2].span[0] : tokens[2].span[1]].decode() == "café"
+        if isinstance(tokens[2].span, tuple)
+        else tokens[2].span is not None
+    )
 
 
 def test_a_target_is_read_by_the_decoder() -> None:
@@ -232,4 +272,6 @@ def words_tokenizer() -> Any:
     inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, "[UNK]"))
     inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     inner.post_processor = tokenizers.processors.TemplateProcessing("[CLS] $A", special_tokens=[("[CLS]", 2)])
-    return library.PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]")
+    return library.PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]"
+    )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import attlas
 import numpy as np
 import pytest
-
-import attlas
 
 N, HEADS, KV_HEADS, D = 6, 4, 2, 8
 
@@ -18,7 +17,10 @@ def numbers(*shape: int) -> Any:
 
 def pattern(queries: Any, keys: Any, scale: float, causal: bool = True) -> Any:
     """By hand, [batch, heads, queries, keys]."""
-    q, k = queries.transpose(0, 2, 1, 3).astype(float), np.repeat(keys.transpose(0, 2, 1, 3).astype(float), HEADS // KV_HEADS, 1)
+    q, k = (
+        queries.transpose(0, 2, 1, 3).astype(float),
+        np.repeat(keys.transpose(0, 2, 1, 3).astype(float), HEADS // KV_HEADS, 1),
+    )
     scores = scale * q @ k.swapaxes(2, 3)
     if causal:
         scores[..., np.triu(np.ones(scores.shape[-2:], bool), 1)] = -np.inf
@@ -35,7 +37,9 @@ def cache(n_layers: int = 2) -> dict[str, Any]:
 
 
 def maps(recording: Any, layer: int, kind: str = "decoder") -> Any:
-    return np.asarray([[recording.map(kind, layer, head, item=text).weights() for head in range(HEADS)] for text in range(2)])
+    return np.asarray(
+        [[recording.map(kind, layer, head, item=text).weights() for head in range(HEADS)] for text in range(2)]
+    )
 
 
 def test_queries_and_keys_with_the_scale_that_is_given_are_the_weights() -> None:
@@ -49,7 +53,10 @@ def test_queries_and_keys_with_the_scale_that_is_given_are_the_weights() -> None
 
 
 def test_queries_after_rotary_positions_are_those_that_are_multiplied() -> None:
-    given = cache(1) | {"blocks.0.attn.hook_rot_q": numbers(2, N, HEADS, D) + 1, "blocks.0.attn.hook_rot_k": numbers(2, N, KV_HEADS, D) - 1}
+    given = cache(1) | {
+        "blocks.0.attn.hook_rot_q": numbers(2, N, HEADS, D) + 1,
+        "blocks.0.attn.hook_rot_k": numbers(2, N, KV_HEADS, D) - 1,
+    }
     wanted = pattern(given["blocks.0.attn.hook_rot_q"], given["blocks.0.attn.hook_rot_k"], D**-0.5)
     assert np.abs(maps(attlas.from_cache(given), 0) - wanted).max() < 1e-6
     backwards = dict(reversed(list(given.items())))
@@ -77,7 +84,11 @@ def test_patterns_by_number_or_by_the_path_of_their_layer_as_nnsight_s_users_kee
 
         value = given
 
-    for form in ([given, given], {0: given, 3: given}, {"model.layers.0.self_attn.attention_probabilities": Saved(), "layers.1.attn_weights": given}):
+    for form in (
+        [given, given],
+        {0: given, 3: given},
+        {"model.layers.0.self_attn.attention_probabilities": Saved(), "layers.1.attn_weights": given},
+    ):
         recording = attlas.from_cache(form)
         assert len(recording.layers) == 2
         assert np.abs(maps(recording, recording.layers[1].index) - given.numpy()).max() < 1e-6
@@ -93,7 +104,13 @@ def test_sixteen_bits_stay() -> None:
 
 def test_the_model_s_scale_and_soft_cap_are_used() -> None:
     class Config:
-        attn_scale, use_attn_scale, attn_scores_soft_cap, attention_dir, model_name = 2.0, True, 1.5, "bidirectional", "toy"
+        attn_scale, use_attn_scale, attn_scores_soft_cap, attention_dir, model_name = (
+            2.0,
+            True,
+            1.5,
+            "bidirectional",
+            "toy",
+        )
         positional_embedding_type, use_local_attn = "rotary", False
 
     class Model:
@@ -141,8 +158,19 @@ def test_an_activation_cache_of_transformer_lens() -> None:
     lens = pytest.importorskip("transformer_lens", reason="transformer_lens is not installed")
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
-    config = lens.HookedTransformerConfig(n_layers=2, d_model=32, n_ctx=16, d_head=8, n_heads=4, n_key_value_heads=2, d_vocab=50,
-                                          act_fn="gelu", positional_embedding_type="rotary", rotary_dim=8, seed=0)
+    config = lens.HookedTransformerConfig(
+        n_layers=2,
+        d_model=32,
+        n_ctx=16,
+        d_head=8,
+        n_heads=4,
+        n_key_value_heads=2,
+        d_vocab=50,
+        act_fn="gelu",
+        positional_embedding_type="rotary",
+        rotary_dim=8,
+        seed=0,
+    )
     model = lens.HookedTransformer(config)
     _, activations = model.run_with_cache(torch.arange(12).reshape(2, 6))
     recording = attlas.from_cache(activations)

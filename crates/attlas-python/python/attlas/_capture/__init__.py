@@ -58,8 +58,17 @@ def capture(
     from .session import capture_once
 
     return capture_once(
-        model, inputs, tokenizer=tokenizer, generate=generate, target=target, tokens=tokens, target_tokens=target_tokens,
-        kinds=None if kinds is None else tuple(kinds), values=values, max_dense_bytes=max_dense_bytes, name=name,
+        model,
+        inputs,
+        tokenizer=tokenizer,
+        generate=generate,
+        target=target,
+        tokens=tokens,
+        target_tokens=target_tokens,
+        kinds=None if kinds is None else tuple(kinds),
+        values=values,
+        max_dense_bytes=max_dense_bytes,
+        name=name,
     )
 
 
@@ -88,8 +97,13 @@ def recording(
     from .session import Recorded
 
     return Recorded(
-        model, tokenizer=tokenizer, every=every, kinds=None if kinds is None else tuple(kinds), values=values,
-        max_dense_bytes=max_dense_bytes, name=name,
+        model,
+        tokenizer=tokenizer,
+        every=every,
+        kinds=None if kinds is None else tuple(kinds),
+        values=values,
+        max_dense_bytes=max_dense_bytes,
+        name=name,
     )
 
 

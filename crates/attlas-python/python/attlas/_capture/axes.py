@@ -63,7 +63,9 @@ def layer_sizes(layer: Layer) -> tuple[int, int]:
 def _main_sizes(layers: list[Layer]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     order = {"decoder": 0, "encoder": 0, "cross": 1}
-    for layer in sorted((layer for layer in layers if layer.place.stack is None), key=lambda layer: order[layer.place.kind]):
+    for layer in sorted(
+        (layer for layer in layers if layer.place.stack is None), key=lambda layer: order[layer.place.kind]
+    ):
         n_queries, n_keys = layer_sizes(layer)
         n_keys -= len(layer.place.track.extra_keys)
         if layer.place.kind == "cross":
@@ -82,8 +84,14 @@ def _find_padding(run: Run, axis: Axis, layers: list[Layer], pairs: list[tuple[A
             is_key = True
             unseen &= _unseen(layer, np.ones((n_texts, queries.size), bool))
     kinds = {layer.place.kind for layer in layers}
-    known = tokens.axis(run.given, axis.side, axis.size - len(axis.extra), n_texts, (unseen & is_key)[:, : axis.size - len(axis.extra)],
-                        is_main=len(kinds) == 1)
+    known = tokens.axis(
+        run.given,
+        axis.side,
+        axis.size - len(axis.extra),
+        n_texts,
+        (unseen & is_key)[:, : axis.size - len(axis.extra)],
+        is_main=len(kinds) == 1,
+    )
     if axis.name is None or axis.extra:
         axis.padding[:, : axis.size - len(axis.extra)] = known.padding
     elif is_key:
@@ -115,17 +123,32 @@ def items_of(run: Run, layers: list[Layer], axes: list[tuple[Axis, Axis]], n_tex
     """The texts, as the format has them."""
     kinds = {layer.place.kind for layer in layers}
     items: list[dict[str, Any]] = [{} for _ in range(n_texts)]
-    of_text = "source" if "encoder" in kinds and (kinds != {"encoder", "decoder"} or getattr(run.config, "is_encoder_decoder", False)) else "target"
+    of_text = (
+        "source"
+        if "encoder" in kinds and (kinds != {"encoder", "decoder"} or getattr(run.config, "is_encoder_decoder", False))
+        else "target"
+    )
     if "encoder" not in kinds and "cross" in kinds:
         of_text = "source"
     for axis in {id(axis): axis for pair in axes for axis in pair}.values():
-        known = tokens.axis(run.given, axis.side, axis.size - len(axis.extra), n_texts, axis.padding[:, : axis.size - len(axis.extra)],
-                            is_main=len(kinds) == 1 or axis.side == of_text)
+        known = tokens.axis(
+            run.given,
+            axis.side,
+            axis.size - len(axis.extra),
+            n_texts,
+            axis.padding[:, : axis.size - len(axis.extra)],
+            is_main=len(kinds) == 1 or axis.side == of_text,
+        )
         if axis.name is not None and not axis.extra:
             known.ids = known.ids if axis.side == of_text else None
         known.padding = axis.padding[:, : known.size]
-        told = tokens.told(known, run.given, axis.side if axis.name is None else "", run.tokenizer,
-                           has_text=axis.side == of_text and axis.name is None)
+        told = tokens.told(
+            known,
+            run.given,
+            axis.side if axis.name is None else "",
+            run.tokenizer,
+            has_text=axis.side == of_text and axis.name is None,
+        )
         grid = tokens.patches(run.config, run.given, axis.size) if known.ids is None and axis.side == "source" else None
         for item, one in zip(items, told):
             for token, label in zip(one["tokens"], grid[0] if grid and axis.side not in run.given.labels else ()):

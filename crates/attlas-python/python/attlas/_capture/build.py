@@ -59,13 +59,19 @@ def build(run: Run) -> Any:
         about, arrays, mask, reason = told(layer, queries, keys, builder, masks, room)
         if "weights" in arrays:
             room -= arrays["weights"][1].size
-            why = "the model's own softmax was seen, and not its queries and keys" if layer.weights is not None else reason
+            why = (
+                "the model's own softmax was seen, and not its queries and keys"
+                if layer.weights is not None
+                else reason
+            )
             dense.setdefault(why, []).append(str(layer.place))
         if run.values and layer.values is not None and "weights" not in arrays:
             arrays["values"] = packed(layer.values)
         builder.add(json.dumps(about), arrays, mask)
     proof = prove(builder, layers, axes)
-    notes = [proof] + [f"{_listed(names)} recorded dense, a number for each query and key: {why}" for why, names in dense.items()]
+    notes = [proof] + [
+        f"{_listed(names)} recorded dense, a number for each query and key: {why}" for why, names in dense.items()
+    ]
     run.provenance["notes"] = [note for note in notes + run.provenance.get("notes", []) if note]
     return builder.finish(json.dumps(run.provenance))
 
@@ -74,7 +80,9 @@ def _n_texts(run: Run) -> int:
     """How many texts there are: what was generated, images, what a decoder read; else the smallest batch of all layers."""
     if run.given.sequences is not None:
         return int(run.given.sequences.shape[0])
-    sizes = [(track.dense or [track.steps[0].queries])[0].shape[0] for track in run.tracks if track.dense or track.steps]
+    sizes = [
+        (track.dense or [track.steps[0].queries])[0].shape[0] for track in run.tracks if track.dense or track.steps
+    ]
     if run.given.n_images and all(size % run.given.n_images == 0 for size in sizes):
         return run.given.n_images
     decoders = [size for size, track in zip(sizes, run.tracks) if track.causal and not track.cross]
@@ -94,4 +102,6 @@ def _nothing(run: Run) -> str:
 def _listed(names: list[str]) -> str:
     """`encoder layer 0, encoder layer 1 and 4 more are`."""
     shown = names[:2] + ([f"{len(names) - 2} more"] if len(names) > 2 else [])
-    return (", ".join(shown[:-1]) + " and " if len(shown) > 1 else "") + shown[-1] + (" are" if len(names) > 1 else " is")
+    return (
+        (", ".join(shown[:-1]) + " and " if len(shown) > 1 else "") + shown[-1] + (" are" if len(names) > 1 else " is")
+    )

@@ -16,7 +16,9 @@ from ..recordings import Recording
 
 Array = np.ndarray[Any, Any]
 
-_NAME = re.compile(r"^(?:(?P<stack>blocks|encoder|decoder)\.)(?P<layer>\d+)\.(?P<part>attn|cross_attn)\.hook_(?P<what>rot_q|rot_k|q|k|pattern)$")
+_NAME = re.compile(
+    r"^(?:(?P<stack>blocks|encoder|decoder)\.)(?P<layer>\d+)\.(?P<part>attn|cross_attn)\.hook_(?P<what>rot_q|rot_k|q|k|pattern)$"
+)
 _NUMBER = re.compile(r"(?:^|\.)(\d+)(?:\.|$)")
 _SIXTEEN = {"torch.float16": "f16", "torch.bfloat16": "bf16"}
 
@@ -40,7 +42,9 @@ class _Rule:
     other: str = ""  # what the model adds that queries and keys do not tell
 
 
-def from_cache(cache: Any, tokens: Sequence[Any] | None, *, model: Any, scale: float | None, kind: str | None, name: str | None) -> Recording:
+def from_cache(
+    cache: Any, tokens: Sequence[Any] | None, *, model: Any, scale: float | None, kind: str | None, name: str | None
+) -> Recording:
     """`attlas.from_cache`."""
     model = getattr(cache, "model", None) if model is None else model
     layers = _layers(getattr(cache, "cache_dict", cache), kind)
@@ -50,7 +54,9 @@ def from_cache(cache: Any, tokens: Sequence[Any] | None, *, model: Any, scale: f
         raise CaptureError(f"the cache's arrays are of {sorted(n_batch)} texts; all were expected to be of one batch")
     (n_texts,) = n_batch
     added, notes = [], []
-    for (of_kind, index), layer in sorted(layers.items(), key=lambda item: (("encoder", "decoder", "cross").index(item[0][0]), item[0][1])):
+    for (of_kind, index), layer in sorted(
+        layers.items(), key=lambda item: (("encoder", "decoder", "cross").index(item[0][0]), item[0][1])
+    ):
         about, arrays, note = _told(of_kind, index, layer, rule)
         added.append((about, arrays))
         notes += [note] if note and note not in notes else []
@@ -61,7 +67,9 @@ def from_cache(cache: Any, tokens: Sequence[Any] | None, *, model: Any, scale: f
     config = getattr(model, "cfg", getattr(model, "config", None))
     provenance = {
         "model": name or getattr(config, "model_name", "") or getattr(config, "_name_or_path", "") or "",
-        "method": "imported", "notes": notes, "writer": {"name": "attlas", "version": __version__},
+        "method": "imported",
+        "notes": notes,
+        "writer": {"name": "attlas", "version": __version__},
     }
     return Recording(builder.finish(json.dumps(provenance)))
 
@@ -71,7 +79,9 @@ def _layers(cache: Any, kind: str | None) -> dict[tuple[str, int], _Layer]:
     if isinstance(cache, (list, tuple)):
         cache = dict(enumerate(cache))
     if not isinstance(cache, Mapping):
-        raise CaptureError(f"the cache is a {type(cache).__name__}; names (or numbers of layers) and arrays were expected")
+        raise CaptureError(
+            f"the cache is a {type(cache).__name__}; names (or numbers of layers) and arrays were expected"
+        )
     found: dict[tuple[str, int], _Layer] = {}
     for name, value in cache.items():
         place = _place(name, kind)
@@ -97,19 +107,27 @@ def _place(name: Any, kind: str | None) -> tuple[str, int, str] | None:
     if isinstance(name, tuple):  # ("pattern", 3), as TransformerLens abbreviates
         numbers = [part for part in name if isinstance(part, int)]
         words = [part for part in name if isinstance(part, str)]
-        return (kind or "decoder", numbers[0], words[0]) if numbers and words and words[0] in ("q", "k", "rot_q", "rot_k", "pattern") else None
+        return (
+            (kind or "decoder", numbers[0], words[0])
+            if numbers and words and words[0] in ("q", "k", "rot_q", "rot_k", "pattern")
+            else None
+        )
     found = _NAME.match(str(name))
     if found:
         stack = {"blocks": kind or "decoder"}.get(found["stack"], found["stack"])
         return "cross" if found["part"] == "cross_attn" else stack, int(found["layer"]), found["what"]
     number = _NUMBER.search(str(name))
-    if number and re.search(r"(attention_probabilities|attn_probabilities|attention_pattern|attn_weights|pattern)s?(\.output)?$", str(name)):
+    if number and re.search(
+        r"(attention_probabilities|attn_probabilities|attention_pattern|attn_weights|pattern)s?(\.output)?$", str(name)
+    ):
         return kind or "decoder", int(number[1]), "pattern"
     return None
 
 
 def _array(value: Any) -> Any:
-    value = getattr(value, "value", value) if not hasattr(value, "shape") else value  # what nnsight saved, in older versions
+    value = (
+        getattr(value, "value", value) if not hasattr(value, "shape") else value
+    )  # what nnsight saved, in older versions
     return value
 
 
@@ -136,7 +154,12 @@ def _rule(model: Any, scale: float | None, kind: str | None) -> _Rule:
     if config is None:
         return _Rule(scale, causal=kind != "encoder")
     rule = _Rule(scale, causal=getattr(config, "attention_dir", "causal") == "causal" and kind != "encoder")
-    if scale is None and getattr(config, "use_attn_scale", True) and getattr(config, "attn_scale", 0) and config.attn_scale > 0:
+    if (
+        scale is None
+        and getattr(config, "use_attn_scale", True)
+        and getattr(config, "attn_scale", 0)
+        and config.attn_scale > 0
+    ):
         rule.scale = 1 / float(config.attn_scale)
     elif scale is None and not getattr(config, "use_attn_scale", True):
         rule.scale = 1.0
@@ -152,7 +175,14 @@ def _rule(model: Any, scale: float | None, kind: str | None) -> _Rule:
 
 def _told(kind: str, index: int, layer: _Layer, rule: _Rule) -> tuple[dict[str, Any], dict[str, Any], str]:
     """A layer as the format has it, its arrays, and what a reader must know."""
-    about: dict[str, Any] = {"kind": kind, "index": index, "stack": None, "query_axis": None, "key_axis": None, "query_offset": 0}
+    about: dict[str, Any] = {
+        "kind": kind,
+        "index": index,
+        "stack": None,
+        "query_axis": None,
+        "key_axis": None,
+        "query_offset": 0,
+    }
     where = f"{kind} layer {index}"
     if layer.queries is None or layer.keys is None or rule.other:
         if layer.pattern is None:
@@ -164,16 +194,32 @@ def _told(kind: str, index: int, layer: _Layer, rule: _Rule) -> tuple[dict[str, 
     n_heads, n_queries, d_head = queries.shape[1:]
     n_kv_heads, n_keys = keys.shape[1:3]
     if keys.shape[0] != queries.shape[0] or keys.shape[3] != d_head or n_heads % n_kv_heads:
-        raise CaptureError(f"{where}: queries are {list(queries.shape)} and keys {list(keys.shape)}, [batch, heads, tokens, d_head]; they do not fit")
+        raise CaptureError(
+            f"{where}: queries are {list(queries.shape)} and keys {list(keys.shape)}, [batch, heads, tokens, d_head]; they do not fit"
+        )
     if not np.isfinite(queries).all() or not np.isfinite(keys).all():
         raise CaptureError(f"{where}: its queries or keys hold numbers that are not finite")
     scale = rule.scale if rule.scale is not None else d_head**-0.5
     causal = rule.causal and kind == "decoder"
     offset = max(n_keys - n_queries, 0) if kind == "decoder" else 0
-    if layer.pattern is not None and _difference(queries, keys, layer.pattern[1], scale, rule.softcap, offset if causal else None) > 5e-3:
+    if (
+        layer.pattern is not None
+        and _difference(queries, keys, layer.pattern[1], scale, rule.softcap, offset if causal else None) > 5e-3
+    ):
         about, arrays, _ = _dense(about, layer.pattern[1])
-        return about, arrays, "patterns are taken, dense: queries and keys alone do not give them (a mask, a window or a bias is at work)"
-    about["shape"] = {"n_heads": n_heads, "n_kv_heads": n_kv_heads, "n_queries": n_queries, "n_keys": n_keys, "d_head": d_head, "d_value": 0}
+        return (
+            about,
+            arrays,
+            "patterns are taken, dense: queries and keys alone do not give them (a mask, a window or a bias is at work)",
+        )
+    about["shape"] = {
+        "n_heads": n_heads,
+        "n_kv_heads": n_kv_heads,
+        "n_queries": n_queries,
+        "n_keys": n_keys,
+        "d_head": d_head,
+        "d_value": 0,
+    }
     about["query_offset"] = offset
     about["scoring"] = {"scale": scale, "query_offset": offset, "visibility": {"after": 0} if causal else {}}
     if rule.softcap is not None:
@@ -183,12 +229,21 @@ def _told(kind: str, index: int, layer: _Layer, rule: _Rule) -> tuple[dict[str, 
 
 def _dense(about: dict[str, Any], pattern: Array) -> tuple[dict[str, Any], dict[str, Any], str]:
     n_heads, n_queries, n_keys = pattern.shape[1:]
-    about["shape"] = {"n_heads": n_heads, "n_kv_heads": n_heads, "n_queries": n_queries, "n_keys": n_keys, "d_head": 0, "d_value": 0}
+    about["shape"] = {
+        "n_heads": n_heads,
+        "n_kv_heads": n_heads,
+        "n_queries": n_queries,
+        "n_keys": n_keys,
+        "d_head": 0,
+        "d_value": 0,
+    }
     about["query_offset"] = max(n_keys - n_queries, 0) if about["kind"] == "decoder" else 0
     return about, {"weights": _packed("f32", pattern)}, ""
 
 
-def _difference(queries: Array, keys: Array, pattern: Array, scale: float, softcap: float | None, offset: int | None) -> float:
+def _difference(
+    queries: Array, keys: Array, pattern: Array, scale: float, softcap: float | None, offset: int | None
+) -> float:
     """The largest difference between the pattern and what queries and keys give, on some rows of each head."""
     n_queries, n_keys = pattern.shape[2:]
     if pattern.shape[:2] != queries.shape[:2] or (n_queries, n_keys) != (queries.shape[2], keys.shape[2]):
@@ -216,14 +271,18 @@ def _packed(form: str, array: Array) -> tuple[str, Array]:
 def _items(abouts: list[dict[str, Any]], n_texts: int, tokens: Sequence[Any] | None) -> list[dict[str, Any]]:
     sizes: dict[str, int] = {}
     for about in abouts:
-        sides = {"encoder": ("source", "source"), "decoder": ("target", "target"), "cross": ("target", "source")}[about["kind"]]
+        sides = {"encoder": ("source", "source"), "decoder": ("target", "target"), "cross": ("target", "source")}[
+            about["kind"]
+        ]
         for side, size in zip(sides, (about["shape"]["n_queries"], about["shape"]["n_keys"])):
             sizes[side] = max(sizes.get(side, 0), size)
     for about in abouts:
         if about["kind"] != "cross" and about["shape"]["n_queries"] != about["shape"]["n_keys"]:
             about["query_axis"] = "queries"
             sizes["queries"] = about["shape"]["n_queries"]
-    given = None if tokens is None else [list(tokens)] if isinstance(tokens[0], str) else [list(text) for text in tokens]
+    given = (
+        None if tokens is None else [list(tokens)] if isinstance(tokens[0], str) else [list(text) for text in tokens]
+    )
     items: list[dict[str, Any]] = []
     for text in range(n_texts):
         item: dict[str, Any] = {}
@@ -244,5 +303,7 @@ def _labels(given: list[list[Any]], text: int, n_texts: int, size: int) -> list[
     if len(given) != n_texts:
         raise CaptureError(f"tokens of {len(given)} texts were given, but the cache has {n_texts}")
     if len(given[text]) != size:
-        raise CaptureError(f"text {text} has {len(given[text])} tokens as given, but the cache has {size}; was a first token (BOS) left out?")
+        raise CaptureError(
+            f"text {text} has {len(given[text])} tokens as given, but the cache has {size}; was a first token (BOS) left out?"
+        )
     return [str(token) for token in given[text]]

@@ -54,7 +54,9 @@ class Step:
     bias: np.ndarray[Any, Any] | None
     rows: np.ndarray[Any, Any]  # of the call, whose output was kept
     outputs: torch.Tensor | None = None  # [batch, rows, heads, d_value], or after the projection [batch, rows, any]
-    cached: tuple[np.ndarray[Any, Any], torch.Tensor] | None = None  # places among the run's keys, and the keys found there
+    cached: tuple[np.ndarray[Any, Any], torch.Tensor] | None = (
+        None  # places among the run's keys, and the keys found there
+    )
 
 
 @dataclasses.dataclass
@@ -95,7 +97,9 @@ class Masks:
         """Forgets them, and the tensors that were held so that no other takes their place."""
         self._known.clear()
 
-    def told(self, mask: torch.Tensor | None, n_queries: int, n_keys: int) -> tuple[Seen | None, np.ndarray[Any, Any] | None]:
+    def told(
+        self, mask: torch.Tensor | None, n_queries: int, n_keys: int
+    ) -> tuple[Seen | None, np.ndarray[Any, Any] | None]:
         """What `mask` lets be seen, and what it adds where it is not 0 or hidden."""
         if mask is None:
             return None, None
@@ -172,7 +176,9 @@ def step(track: Track, given: Given, masks: Masks, *, is_running: bool) -> Step:
         rows=np.unique(np.linspace(0, n_queries - 1, min(N_PROVED, n_queries)).round().astype(np.int64)),
     )
     if past and not track.cross and n_queries < n_keys:
-        old = np.unique(np.linspace(max(-first_key, 0), past - first_key + track.n_before - 1, N_CACHED).round().astype(np.int64))
+        old = np.unique(
+            np.linspace(max(-first_key, 0), past - first_key + track.n_before - 1, N_CACHED).round().astype(np.int64)
+        )
         old = old[(old >= 0) & (old < n_keys)]
         at.cached = (old + first_key, kept(keys[:, :, torch.as_tensor(old, device=keys.device)]))
     track.past += n_queries

@@ -62,7 +62,13 @@ def read(model: torch.nn.Module, inputs: Any, *, tokenizer: Any, target: Any, is
         args: tuple[Any, ...] = ()
     elif isinstance(inputs, torch.Tensor):
         is_image = inputs.dim() >= 4
-        name = "input_ids" if _takes(model, "input_ids") and not is_image else "pixel_values" if _takes(model, "pixel_values") and is_image else None
+        name = (
+            "input_ids"
+            if _takes(model, "input_ids") and not is_image
+            else "pixel_values"
+            if _takes(model, "pixel_values") and is_image
+            else None
+        )
         args, kwargs = ((), {name: inputs}) if name else ((inputs,), {})
     elif isinstance(inputs, Mapping) or hasattr(inputs, "keys"):
         args, kwargs = (), {str(key): inputs[key] for key in inputs.keys()}
@@ -89,7 +95,9 @@ def _are_texts(inputs: Any) -> bool:
 def _refuse_empty(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     for name, value in [*enumerate(args), *kwargs.items()]:
         if isinstance(value, torch.Tensor) and value.numel() == 0:
-            raise CaptureError(f"the input {name} is empty, of shape {list(value.shape)}: give at least one text with at least one token")
+            raise CaptureError(
+                f"the input {name} is empty, of shape {list(value.shape)}: give at least one text with at least one token"
+            )
 
 
 def _device(model: torch.nn.Module) -> torch.device | None:
@@ -105,7 +113,9 @@ def _takes(model: torch.nn.Module, name: str) -> bool:
     return name in inspect.signature(model.forward).parameters
 
 
-def _tokenized(model: torch.nn.Module, texts: list[str], tokenizer: Any, given: Given, is_generating: bool, target: Any) -> dict[str, Any]:
+def _tokenized(
+    model: torch.nn.Module, texts: list[str], tokenizer: Any, given: Given, is_generating: bool, target: Any
+) -> dict[str, Any]:
     if tokenizer is None:
         raise CaptureError("inputs are texts, and no tokenizer was given: pass tokenizer=, or hand over ids")
     if not texts:
@@ -113,11 +123,15 @@ def _tokenized(model: torch.nn.Module, texts: list[str], tokenizer: Any, given: 
     is_decoder = not getattr(getattr(model, "config", None), "is_encoder_decoder", False)
     if isinstance(target, str) or _are_texts(target):
         if is_decoder:
-            texts = [text + more for text, more in zip(texts, [target] if isinstance(target, str) else target, strict=True)]
+            texts = [
+                text + more for text, more in zip(texts, [target] if isinstance(target, str) else target, strict=True)
+            ]
     options: dict[str, Any] = {"return_tensors": "pt"}
     if len(texts) > 1:
         if getattr(tokenizer, "pad_token", "") is None:
-            raise CaptureError("several texts fill a batch up with padding, and the tokenizer has no token for it: set tokenizer.pad_token = tokenizer.eos_token")
+            raise CaptureError(
+                "several texts fill a batch up with padding, and the tokenizer has no token for it: set tokenizer.pad_token = tokenizer.eos_token"
+            )
         options["padding"] = True
         if is_generating and is_decoder:
             options["padding_side"] = "left"
@@ -131,7 +145,9 @@ def _tokenized(model: torch.nn.Module, texts: list[str], tokenizer: Any, given: 
         given.words = [list(encoded.word_ids(text)) for text in range(len(texts))]
     signature = inspect.signature(model.forward).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.values())
-    kept = {name: value for name, value in encoded.items() if name in signature or takes_all and name != "token_type_ids"}
+    kept = {
+        name: value for name, value in encoded.items() if name in signature or takes_all and name != "token_type_ids"
+    }
     if not kept:
         first = next(iter(encoded))
         return {next(iter(signature)): encoded[first]}  # a model of one's own: ids are its first argument
@@ -154,7 +170,9 @@ def _add_target(model: torch.nn.Module, kwargs: dict[str, Any], target: Any, tok
         labels = tokenizer(text_target=texts, return_tensors="pt", padding=len(texts) > 1)["input_ids"]
         shift = getattr(model, "prepare_decoder_input_ids_from_labels", None) or getattr(model, "_shift_right", None)
         if shift is None:
-            raise CaptureError(f"{type(model).__name__} does not say how its decoder's input is made of a text: give decoder_input_ids in inputs")
+            raise CaptureError(
+                f"{type(model).__name__} does not say how its decoder's input is made of a text: give decoder_input_ids in inputs"
+            )
         target = shift(labels=labels) if shift.__name__ != "_shift_right" else shift(labels)
     if not isinstance(target, torch.Tensor):
         raise CaptureError(f"target is a {type(target).__name__}; texts or ids were expected")

@@ -45,7 +45,9 @@ class Beams:
         if self.path is not None:
             rows = self.path[:, min(step, self.path.shape[1] - 1)]
             return rows * n_batch // self.n_rows
-        if n_batch == 1 < self.n_texts or n_batch < self.n_texts and self.was_generated:  # an encoder runs once for all that is drawn
+        if (
+            n_batch == 1 < self.n_texts or n_batch < self.n_texts and self.was_generated
+        ):  # an encoder runs once for all that is drawn
             return np.arange(self.n_texts) * n_batch // self.n_texts
         return None
 
@@ -69,7 +71,9 @@ class Layer:
 def places(tracks: list[Track], kinds: Any, config: Any) -> list[Place]:
     """The layers of a run, encoder before decoder before cross, in order."""
     names = [track.name for track in tracks if not track.cross]
-    has_both = bool(getattr(config, "is_encoder_decoder", False)) or (any(_in("encoder", n) for n in names) and any(_in("decoder", n) for n in names))
+    has_both = bool(getattr(config, "is_encoder_decoder", False)) or (
+        any(_in("encoder", n) for n in names) and any(_in("decoder", n) for n in names)
+    )
     groups: dict[tuple[str, str], list[Track]] = {}
     for track in tracks:
         kind = _kind(track, has_both)
@@ -115,7 +119,9 @@ def _kind(track: Track, has_both: bool) -> str:
     if track.dense:
         return "decoder" if _looks_back(track.dense[0]) else "encoder"
     first = track.steps[0]
-    looks_ahead = first.seen.unseen_keys(np.ones((first.seen.sizes[0], 1), bool).repeat(first.seen.sizes[2], 1) & _before_last(first))
+    looks_ahead = first.seen.unseen_keys(
+        np.ones((first.seen.sizes[0], 1), bool).repeat(first.seen.sizes[2], 1) & _before_last(first)
+    )
     return "decoder" if first.seen.sizes[2] > 1 and looks_ahead[:, -1].all() else "encoder"
 
 
@@ -188,7 +194,9 @@ def stitched(place: Place, beams: Beams) -> Layer:
 
 
 def _joined(parts: list[torch.Tensor | None], own: list[Array | None], axis: int = 2) -> torch.Tensor | None:
-    chosen = [part if rows is None else part[torch.as_tensor(rows)] for part, rows in zip(parts, own) if part is not None]
+    chosen = [
+        part if rows is None else part[torch.as_tensor(rows)] for part, rows in zip(parts, own) if part is not None
+    ]
     if not chosen:
         return None
     return chosen[0] if len(chosen) == 1 else torch.cat(chosen, axis)
@@ -261,10 +269,13 @@ def _folded(layer: Layer, n_texts: int) -> Layer:
     outputs = None if layer.outputs is None else layer.outputs.unflatten(0, (n_texts, n)).flatten(1, 2)
     return dataclasses.replace(
         layer,
-        queries=fold(layer.queries), keys=fold(layer.keys), values=None if layer.values is None else fold(layer.values),
+        queries=fold(layer.queries),
+        keys=fold(layer.keys),
+        values=None if layer.values is None else fold(layer.values),
         seen=Seen.of_pairs(folded.reshape(n_texts, pairs.shape[1], n * n_queries, n * n_keys)),
         bias=None if bias is None else bias.reshape(n_texts, bias.shape[1], n * n_queries, n * n_keys),
-        rows=rows, outputs=outputs,
+        rows=rows,
+        outputs=outputs,
     )
 
 
@@ -287,7 +298,9 @@ def _stitched_dense(place: Place, beams: Beams) -> Layer:
         row += part.shape[2]
     whole = _folded_dense(place, whole, beams.n_texts)
     empty = torch.zeros(whole.shape[0], whole.shape[1], 0, 0)
-    return Layer(place, empty, empty, None, Seen(whole.shape[3]), None, offset, np.zeros(0, np.int64), None, weights=whole)
+    return Layer(
+        place, empty, empty, None, Seen(whole.shape[3]), None, offset, np.zeros(0, np.int64), None, weights=whole
+    )
 
 
 def _folded_dense(place: Place, weights: Array, n_texts: int) -> Array:

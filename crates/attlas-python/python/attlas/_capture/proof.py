@@ -27,11 +27,15 @@ def prove(builder: Any, layers: list[Layer], axes: list[tuple[Axis, Axis]]) -> s
             continue
         pick = np.unique(np.linspace(0, len(layer.rows) - 1, min(MAX_PROVED, len(layer.rows))).round().astype(np.int64))
         rows = layer.rows[pick]
-        mine = torch.tensor(np.asarray(builder.contexts(number, rows.tolist(), packed(layer.values), layer.values.shape[3])))  # [batch, rows, heads, d_value]
+        mine = torch.tensor(
+            np.asarray(builder.contexts(number, rows.tolist(), packed(layer.values), layer.values.shape[3]))
+        )  # [batch, rows, heads, d_value]
         theirs = layer.outputs[:, torch.as_tensor(pick)].float()
         if track.project is not None:
             mine, theirs = track.project(mine.flatten(2)), theirs.flatten(2)
-        means = torch.from_numpy(~queries.padding[:, rows] & ~np.broadcast_to(layer.seen.sees_none(), queries.padding.shape)[:, rows])
+        means = torch.from_numpy(
+            ~queries.padding[:, rows] & ~np.broadcast_to(layer.seen.sees_none(), queries.padding.shape)[:, rows]
+        )
         mine, theirs = mine.reshape(theirs.shape)[means], theirs[means]
         if theirs.numel() == 0:
             continue

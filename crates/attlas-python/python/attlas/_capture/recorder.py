@@ -96,8 +96,18 @@ class Recorder:
 
     def take_weights(self, weights: torch.Tensor, name: str, module: Any, invocation: int) -> None:
         """Takes in attention weights that a softmax gave, `[batch, heads, queries, keys]`, dense."""
-        given = Given("softmax", name, module, weights, weights, None, None, 1.0, invocation=invocation,
-                      cross=is_cross(name, module))
+        given = Given(
+            "softmax",
+            name,
+            module,
+            weights,
+            weights,
+            None,
+            None,
+            1.0,
+            invocation=invocation,
+            cross=is_cross(name, module),
+        )
         track = self._track(given)
         if track.dense and track.invocation == invocation:
             raise CaptureError(
@@ -117,19 +127,28 @@ class Recorder:
         key = (*place, runs.index(given.invocation))
         if key not in self.tracks:
             self.tracks[key] = Track(
-                given.name, given.module, given.door, given.cross, given.scale, given.softcap,
+                given.name,
+                given.module,
+                given.door,
+                given.cross,
+                given.scale,
+                given.softcap,
                 None if given.sinks is None else given.sinks.detach().float().cpu().numpy().reshape(-1),
-                given.causal or bool(getattr(given.module, "is_causal", False)), given.extra_keys, given.project,
+                given.causal or bool(getattr(given.module, "is_causal", False)),
+                given.extra_keys,
+                given.project,
             )
         track = self.tracks[key]
         if track.scale != given.scale or track.softcap != given.softcap:
-            track.problem = (f"{given.name} changed its scale from {track.scale} to {given.scale} within a run, which no layer can say")
+            track.problem = f"{given.name} changed its scale from {track.scale} to {given.scale} within a run, which no layer can say"
         return track
 
 
 def is_cross(name: str, module: Any) -> bool:
     """Whether a module looks from one sequence at another, by its name or its class's."""
-    return bool(_CROSS.search(name) or _CROSS.search(type(module).__name__) or getattr(module, "is_cross_attention", False))
+    return bool(
+        _CROSS.search(name) or _CROSS.search(type(module).__name__) or getattr(module, "is_cross_attention", False)
+    )
 
 
 _META = (

@@ -18,16 +18,28 @@ Array = np.ndarray[Any, Any]
 _DTYPE = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16"}
 
 
-def told(layer: Layer, queries: Axis, keys: Axis, builder: Any, masks: dict[Any, int], room: int
-          ) -> tuple[dict[str, Any], dict[str, Any], int | None, str]:
+def told(
+    layer: Layer, queries: Axis, keys: Axis, builder: Any, masks: dict[Any, int], room: int
+) -> tuple[dict[str, Any], dict[str, Any], int | None, str]:
     """A layer as the format has it: what JSON says, the arrays, the number of its mask, and why it is dense."""
     place, track = layer.place, layer.place.track
     n_queries, n_keys = layer_sizes(layer)
     n_heads = (layer.weights if layer.weights is not None else layer.queries).shape[1]
     about: dict[str, Any] = {
-        "kind": place.kind, "index": place.index, "stack": place.stack, "query_axis": queries.name, "key_axis": keys.name,
+        "kind": place.kind,
+        "index": place.index,
+        "stack": place.stack,
+        "query_axis": queries.name,
+        "key_axis": keys.name,
         "query_offset": 0,  # a rule has its own
-        "shape": {"n_heads": n_heads, "n_kv_heads": n_heads, "n_queries": n_queries, "n_keys": n_keys, "d_head": 0, "d_value": 0},
+        "shape": {
+            "n_heads": n_heads,
+            "n_kv_heads": n_heads,
+            "n_queries": n_queries,
+            "n_keys": n_keys,
+            "d_head": 0,
+            "d_value": 0,
+        },
     }
     rows = ~queries.padding & ~layer.seen.sees_none() if layer.weights is None else ~queries.padding
     if layer.weights is not None:
@@ -36,8 +48,11 @@ def told(layer: Layer, queries: Axis, keys: Axis, builder: Any, masks: dict[Any,
         layer.weights *= rows[:, None, :, None] & ~keys.padding[:, None, None, :]
         return about, {"weights": _raw(layer.weights)}, None, ""
     _check_finite(layer, rows, keys.padding)
-    about["shape"] |= {"n_kv_heads": layer.keys.shape[1], "d_head": layer.keys.shape[3],
-                       "d_value": 0 if layer.values is None else layer.values.shape[3]}
+    about["shape"] |= {
+        "n_kv_heads": layer.keys.shape[1],
+        "d_head": layer.keys.shape[3],
+        "d_value": 0 if layer.values is None else layer.values.shape[3],
+    }
     added: biases.Rule | None = biases.Rule()
     if layer.bias is not None:
         pairs = layer.seen.dense() & rows[:, None, :, None] & ~keys.padding[:, None, None, :]
@@ -55,7 +70,12 @@ def told(layer: Layer, queries: Axis, keys: Axis, builder: Any, masks: dict[Any,
     if track.sinks is not None:
         scoring["sinks"] = [float(sink) for sink in track.sinks]
     if added.table is not None:
-        scoring["bias"] = {"type": "relative", "first": added.first, "n_offsets": added.table.shape[1], "table": added.table.ravel().tolist()}
+        scoring["bias"] = {
+            "type": "relative",
+            "first": added.first,
+            "n_offsets": added.table.shape[1],
+            "table": added.table.ravel().tolist(),
+        }
     if added.per_key is not None:
         arrays["key_bias"] = _raw(added.per_key)
     bounds = band(layer.seen, keys.padding, rows, layer.offset)
@@ -117,7 +137,9 @@ def _dense(layer: Layer, rows: Array, padding: Array) -> Array:
     added = np.broadcast_to(layer.bias, (n_texts, n_heads, n_queries, n_keys))
     for text in range(n_texts):
         for head in range(n_heads):
-            scores = (layer.queries[text, head].double() @ layer.keys[text, head // group].double().T).numpy() * track.scale
+            scores = (
+                layer.queries[text, head].double() @ layer.keys[text, head // group].double().T
+            ).numpy() * track.scale
             if track.softcap is not None:
                 scores = track.softcap * np.tanh(scores / track.softcap)
             shown = seen[text, head if seen.shape[1] > 1 else 0] & rows[text][:, None] & ~padding[text]

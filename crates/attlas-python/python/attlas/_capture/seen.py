@@ -173,7 +173,9 @@ def band(
     used = (end > first) & rows[..., None]
     counts = np.zeros((n_texts, seen.n_keys + 1), np.int64)  # real keys before each key
     np.cumsum(~padding, axis=1, out=counts[:, 1:])
-    real = np.take_along_axis(counts, end.reshape(n_texts, -1), 1) - np.take_along_axis(counts, first.reshape(n_texts, -1), 1)
+    real = np.take_along_axis(counts, end.reshape(n_texts, -1), 1) - np.take_along_axis(
+        counts, first.reshape(n_texts, -1), 1
+    )
     real = (real.reshape(first.shape) * used).sum(-1)  # [batch, queries]
     if (real != ((end - first) * used).sum(-1)).any():
         return None  # a row sees padding
@@ -181,15 +183,27 @@ def band(
 
     def fits(before: int | None, after: int | None) -> bool:
         low = np.clip(position - before, 0, seen.n_keys) if before is not None else np.zeros_like(position)
-        high = np.clip(position + after + 1, low, seen.n_keys) if after is not None else np.full_like(position, seen.n_keys)
+        high = (
+            np.clip(position + after + 1, low, seen.n_keys)
+            if after is not None
+            else np.full_like(position, seen.n_keys)
+        )
         inside = (first >= low[None, :, None]) & (end <= high[None, :, None])
         wanted = counts[:, high] - counts[:, low]
         return bool((inside | ~used).all()) and bool((~rows | (real == wanted)).all())
 
     farthest = [0, 0]
     if used.any():
-        farthest = [int((position[None, :, None] - first)[used].max()), int((end - 1 - position[None, :, None])[used].max())]
+        farthest = [
+            int((position[None, :, None] - first)[used].max()),
+            int((end - 1 - position[None, :, None])[used].max()),
+        ]
     tried: list[tuple[int | None, int | None]] = [
-        (None, None), (None, 0), (None, farthest[1]), (farthest[0], 0), (farthest[0], None), (farthest[0], farthest[1]),
+        (None, None),
+        (None, 0),
+        (None, farthest[1]),
+        (farthest[0], 0),
+        (farthest[0], None),
+        (farthest[0], farthest[1]),
     ]
     return next((bounds for bounds in tried if fits(*bounds)), None)

@@ -65,12 +65,23 @@ def _leaving(module: torch.nn.Module, args: Any, output: Any) -> None:
         recorder.leave(module)
 
 
-def capture_once(model: Any, inputs: Any, *, generate: Mapping[str, Any] | bool | None, target: Any, tokens: Any, target_tokens: Any,
-                 tokenizer: Any, **wanted: Any) -> Recording:
+def capture_once(
+    model: Any,
+    inputs: Any,
+    *,
+    generate: Mapping[str, Any] | bool | None,
+    target: Any,
+    tokens: Any,
+    target_tokens: Any,
+    tokenizer: Any,
+    **wanted: Any,
+) -> Recording:
     """`attlas.capture`."""
     written = reading.as_written(model)
     reading.check_model(written)
-    call = reading.read(written, inputs, tokenizer=tokenizer, target=target, is_generating=generate not in (None, False))
+    call = reading.read(
+        written, inputs, tokenizer=tokenizer, target=target, is_generating=generate not in (None, False)
+    )
     call.given.labels |= reading.labels(tokens, target_tokens, written)
     options = dict(generate) if isinstance(generate, Mapping) else {}
     training = [module for module in written.modules() if module.training]
@@ -147,7 +158,9 @@ def finished(recorder: Recorder, given: Given, wanted: Wanted, method: str) -> R
     parameter = next(iter(model.parameters()), None)
     tracks = list(recorder.tracks.values())
     own = {id(track.module) for track in tracks if track.steps}
-    tracks = [track for track in tracks if track.steps or id(track.module) not in own]  # a softmax beside a kernel is none of its own
+    tracks = [
+        track for track in tracks if track.steps or id(track.module) not in own
+    ]  # a softmax beside a kernel is none of its own
     notes = ["dropout was on: the model was in training mode"] if recorder.training else []
     path, n_rows = recorder.beams, 0
     if path is not None:
@@ -163,7 +176,18 @@ def finished(recorder: Recorder, given: Given, wanted: Wanted, method: str) -> R
         "writer": {"name": "attlas", "version": _version()},
         "notes": notes,
     }
-    run = Run(tracks, config, given, provenance, wanted.tokenizer, path, n_rows, wanted.kinds, wanted.values, wanted.max_dense_bytes)
+    run = Run(
+        tracks,
+        config,
+        given,
+        provenance,
+        wanted.tokenizer,
+        path,
+        n_rows,
+        wanted.kinds,
+        wanted.values,
+        wanted.max_dense_bytes,
+    )
     return Recording(build(run), generated=_texts(given, wanted.tokenizer))
 
 
@@ -171,7 +195,10 @@ def _texts(given: Given, tokenizer: Any) -> list[str]:
     """What was generated, as texts; nothing where nothing was, or nobody can decode it."""
     if given.sequences is None or tokenizer is None or given.ends is None:
         return []
-    return [str(tokenizer.decode(text[given.n_prompt or 0 : end], skip_special_tokens=True)) for text, end in zip(given.sequences.tolist(), given.ends)]
+    return [
+        str(tokenizer.decode(text[given.n_prompt or 0 : end], skip_special_tokens=True))
+        for text, end in zip(given.sequences.tolist(), given.ends)
+    ]
 
 
 _SHORT = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
@@ -216,11 +243,15 @@ class Recorded:
         self._recorder.is_on = True
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         recorder, self._recorder = self._recorder, None
         self._open.close()
         if kind is None and recorder is not None and recorder.tracks:
-            self.recordings.append(finished(recorder, self._given, self._wanted, "forward"))  # modules called one by one
+            self.recordings.append(
+                finished(recorder, self._given, self._wanted, "forward")
+            )  # modules called one by one
             recorder.begin()
         if kind is None and not self.recordings:
             raise CaptureError("the model did not run: call it inside of the with statement")
@@ -270,7 +301,9 @@ class Recorded:
 
         had = self.model.__dict__.get("generate")
         self.model.__dict__["generate"] = generate_recorded
-        opening.callback(lambda: self.model.__dict__.pop("generate") if had is None else self.model.__dict__.update(generate=had))
+        opening.callback(
+            lambda: self.model.__dict__.pop("generate") if had is None else self.model.__dict__.update(generate=had)
+        )
 
     def _generate(self, generate: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         recorder = self._recorder

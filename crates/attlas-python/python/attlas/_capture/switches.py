@@ -21,7 +21,9 @@ _lock = threading.Lock()
 _users = 0
 _before: list[tuple[MutableMapping[Any, Any], Any, Any]] = []  # where, under which name, what was there
 _wrapped: set[tuple[int, Any]] = set()
-_stance: Any = None  # of torch.compile: what was compiled runs as it was written, for a graph does not call what it calls
+_stance: Any = (
+    None  # of torch.compile: what was compiled runs as it was written, for a graph does not call what it calls
+)
 
 
 @contextlib.contextmanager

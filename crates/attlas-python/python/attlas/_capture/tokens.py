@@ -36,7 +36,13 @@ class Given:
             told = dict(inspect.signature(model.forward).bind_partial(*args, **kwargs).arguments)
         except TypeError:
             told = dict(kwargs)
-        told |= {key: value for value in told.values() if isinstance(value, dict) for key, value in value.items() if isinstance(key, str)}
+        told |= {
+            key: value
+            for value in told.values()
+            if isinstance(value, dict)
+            for key, value in value.items()
+            if isinstance(key, str)
+        }
         for name, value in told.items():
             if not isinstance(value, torch.Tensor) or value.device.type == "meta":
                 continue
@@ -45,13 +51,17 @@ class Given:
             elif name in ("pixel_values", "images") and value.dim() >= 4:
                 self.images = tuple(value.shape[-2:])
                 self.n_images = int(value.shape[0]) if value.dim() == 4 and not self.ids else 0
-            elif value.dim() in (1, 2) and not value.is_floating_point() and value.dtype != torch.bool and _is_text(name):
+            elif (
+                value.dim() in (1, 2) and not value.is_floating_point() and value.dtype != torch.bool and _is_text(name)
+            ):
                 self.n_images = 0
                 self.ids.setdefault(name, value.detach().cpu() if value.dim() == 2 else value.detach().cpu()[None])
 
 
 def _is_text(name: str) -> bool:
-    return not any(part in name for part in ("mask", "position", "type_ids", "labels", "grid", "cache", "length", "pad"))
+    return not any(
+        part in name for part in ("mask", "position", "type_ids", "labels", "grid", "cache", "length", "pad")
+    )
 
 
 @dataclasses.dataclass

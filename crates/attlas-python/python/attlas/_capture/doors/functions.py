@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from ..call import Given, kept
 from ...errors import CaptureError
+from ..call import Given, kept
 from ..recorder import Recorder, active, is_cross
 from .multihead import record_multihead
 
@@ -49,7 +49,9 @@ def _dot_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     told = dict(zip(_SDPA, args)) | kwargs
     if recorder is not None and recorder.pending is not None:  # inside of door 1: how the kernel is asked
         scale = told.get("scale")
-        recorder.pending.update(causal=told.get("is_causal", False), n_keys=told["key"].shape[-2], mask=told.get("attn_mask"))
+        recorder.pending.update(
+            causal=told.get("is_causal", False), n_keys=told["key"].shape[-2], mask=told.get("attn_mask")
+        )
         if scale is not None:
             recorder.pending["scale"] = scale
     result = func(*args, **kwargs)
@@ -105,12 +107,19 @@ def _four(tensor: torch.Tensor, name: str, n_heads: Any) -> torch.Tensor:
 
 def _softmax(recorder: Recorder, weights: torch.Tensor) -> None:
     name, module, run = recorder.innermost
-    if weights.dim() not in (3, 4) or not weights.is_floating_point() or weights.shape[-1] < 2 and not recorder.is_running:
+    if (
+        weights.dim() not in (3, 4)
+        or not weights.is_floating_point()
+        or weights.shape[-1] < 2
+        and not recorder.is_running
+    ):
         return
     if module is None or not _ATTENTION.search(name.rpartition(".")[2] + " " + type(module).__name__):
         return
     if weights.dim() == 3:
-        n_heads = next((getattr(module, n) for n in ("num_heads", "num_attention_heads", "n_head") if hasattr(module, n)), 1)
+        n_heads = next(
+            (getattr(module, n) for n in ("num_heads", "num_attention_heads", "n_head") if hasattr(module, n)), 1
+        )
         if weights.shape[0] % n_heads:
             return
         weights = weights.unflatten(0, (-1, n_heads))

@@ -54,7 +54,9 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
         invocation=run,
         extra_keys=extra,
         own_mask=True,
-        project=lambda heads: F.linear(heads, weight.cpu().to(heads.dtype), None if bias is None else bias.cpu().to(heads.dtype)),
+        project=lambda heads: F.linear(
+            heads, weight.cpu().to(heads.dtype), None if bias is None else bias.cpu().to(heads.dtype)
+        ),
     )
 
 

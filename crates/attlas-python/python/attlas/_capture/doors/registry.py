@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ..call import Given, kept
 from ...errors import CaptureError
+from ..call import Given, kept
 from ..recorder import Recorder, active, is_cross
 
 Attention = Callable[..., Any]
@@ -21,10 +21,15 @@ Attention = Callable[..., Any]
 
 def wrap(kernel: str, original: Attention) -> Attention:
     """The function that stands in the place of `original` and records what it is given, where someone records."""
-    parameters = [parameter.name for parameter in inspect.signature(original).parameters.values()
-                  if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    parameters = [
+        parameter.name
+        for parameter in inspect.signature(original).parameters.values()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
 
-    def attention(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    def attention(
+        module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> Any:
         recorder = active.get()
         name = None if recorder is None or not recorder.is_on or recorder.inside else recorder.name_of(module)
         if recorder is None or name is None:
@@ -35,8 +40,16 @@ def wrap(kernel: str, original: Attention) -> Attention:
     return attention
 
 
-def _record(recorder: Recorder, kernel: str, original: Attention, name: str, four: tuple[Any, ...], told: dict[str, Any],
-            args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _record(
+    recorder: Recorder,
+    kernel: str,
+    original: Attention,
+    name: str,
+    four: tuple[Any, ...],
+    told: dict[str, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
     module, query, key, value = four
     asked: dict[str, Any] = {}
     recorder.inside += 1
