@@ -16,7 +16,6 @@ pub enum Instructions {
     /// Plain Rust, four numbers at once where the compiler finds them (SSE2, NEON, WebAssembly).
     Portable,
     /// The shape of AVX-512 in plain Rust, to be tested on any processor; not there without debug assertions.
-    #[doc(hidden)]
     #[cfg(debug_assertions)]
     Wide,
 }

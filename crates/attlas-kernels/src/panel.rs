@@ -51,7 +51,7 @@ pub(crate) unsafe fn fill<V: Vector, const AHEAD: bool>(
     let mut asked = 0;
     for row in (0..n_rows).step_by(V::TILE_ROWS) {
         let rows = V::TILE_ROWS.min(n_rows - row);
-        let of_rows = operands.from_row(row);
+        let of_rows = operands.at_row(row);
         let store = if is_direct && columns.onto == Onto::Add { Store::Add } else { Store::Replace };
         let (out, out_stride) = if is_direct { (of_rows.out, of_rows.out_stride) } else { (spare.as_mut_ptr(), width) };
         let ahead = operands.ahead.wrapping_add(asked);

@@ -107,7 +107,7 @@ pub(crate) struct Operands {
 impl Operands {
     /// The same from another row on.
     #[inline(always)]
-    pub fn from_row(self, row: usize) -> Operands {
+    pub fn at_row(self, row: usize) -> Operands {
         let left = self.left.wrapping_add(row * self.row_stride);
         let out = self.out.wrapping_add(row * self.out_stride);
         Operands { left, out, ..self }
@@ -125,7 +125,7 @@ pub(crate) unsafe fn product<V: Vector, const C: usize, const AHEAD: bool>(opera
     let mut ahead = operands.ahead;
     while row < n_rows {
         let rows = (n_rows - row).min(V::TILE_ROWS);
-        let of_tile = Operands { ahead, ..operands.from_row(row) };
+        let of_tile = Operands { ahead, ..operands.at_row(row) };
         // SAFETY: the caller vouches for the instructions and for all rows from `row` on.
         unsafe {
             match rows {
