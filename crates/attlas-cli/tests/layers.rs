@@ -9,7 +9,9 @@ use attlas_model::family::FAMILIES;
 use proc_macro2::{TokenStream, TokenTree};
 
 /// The crates that are libraries.
-const LIBRARIES: [&str; 4] = ["attlas", "attlas-model", "attlas-train", "attlas-viewer"];
+const LIBRARIES: [&str; 5] = ["attlas", "attlas-model", "attlas-python", "attlas-train", "attlas-viewer"];
+/// And the command.
+const ALL: [&str; 6] = ["attlas", "attlas-cli", "attlas-model", "attlas-python", "attlas-train", "attlas-viewer"];
 
 /// A source file without comments and without its tests.
 struct Source {
@@ -114,7 +116,7 @@ fn names(text: &str, word: &str) -> bool {
 fn no_family_is_named_outside_the_folder_of_families() {
     let known: Vec<&str> = FAMILIES.iter().flat_map(|family| family.model_types.iter().copied()).collect();
     assert!(known.contains(&"bert") && known.len() > 40);
-    let sources = sources(&["attlas", "attlas-model", "attlas-train", "attlas-viewer", "attlas-cli"]);
+    let sources = sources(&ALL);
     let found = offenders(&sources, |source| {
         if source.is_under(&["attlas-model/src/family/"]) {
             return None;
@@ -238,7 +240,7 @@ fn the_readme_shows_the_library_as_its_tested_documentation_does() {
 fn no_library_and_nothing_of_the_command_but_the_hub_download_opens_a_connection() {
     let words = ["TcpStream", "TcpListener", "UdpSocket", "UnixStream", "ureq", "hf_hub"];
     let connects = |source: &Source| words.into_iter().find(|word| source.has_word(word)).map(str::to_owned);
-    let all = sources(&["attlas", "attlas-model", "attlas-train", "attlas-viewer", "attlas-cli"]);
+    let all = sources(&ALL);
     let hub = ["attlas-cli/src/inputs/hub/"];
     let found = offenders(&all, |source| connects(source).filter(|_| !source.is_under(&hub)));
     assert!(found.is_empty(), "{found:?}");
@@ -250,7 +252,7 @@ fn no_library_and_nothing_of_the_command_but_the_hub_download_opens_a_connection
 
 #[test]
 fn nothing_starts_another_program() {
-    let all = sources(&["attlas", "attlas-model", "attlas-train", "attlas-viewer", "attlas-cli"]);
+    let all = sources(&ALL);
     let found = offenders(&all, |source| {
         source.words.windows(2).any(|pair| pair == ["process", "Command"]).then(|| "process::Command".to_owned())
     });
@@ -262,7 +264,7 @@ const UNSAFE: &[&str] = &["attlas/src/attention/streaming", "attlas-model/src/bl
 
 #[test]
 fn unsafe_code_stands_in_its_rooms_alone() {
-    let sources = sources(&["attlas", "attlas-model", "attlas-train", "attlas-viewer", "attlas-cli"]);
+    let sources = sources(&ALL);
     let found = offenders(&sources, |source| {
         (source.has_word("unsafe") && !source.is_under(UNSAFE)).then(|| "unsafe".to_owned())
     });
