@@ -22,6 +22,7 @@ mod wrong_call;
 
 use std::ffi::OsString;
 use std::io::{Write, stderr};
+use std::path::PathBuf;
 
 use clap::CommandFactory;
 
@@ -55,6 +56,16 @@ pub fn main_with(words: &[OsString]) -> u8 {
             failure.exit_code()
         }
     }
+}
+
+/// The folder or file of a model by its name: a path that exists, else `ORG/NAME` in the hub's cache, else downloaded into it.
+///
+/// `HF_HOME`, `HF_TOKEN`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` are heeded; how far a download is, is said on standard error.
+///
+/// # Errors
+/// A sentence that says why there is no such model, and how to get it.
+pub fn model_named(name: &str, revision: Option<&str>) -> Result<PathBuf, String> {
+    inputs::model_path(name, revision, false).map_err(|failure| failure.to_string())
 }
 
 /// Reads the command line and does what it says; help is printed and done.

@@ -9,12 +9,27 @@ use attlas_model::family::FAMILIES;
 use proc_macro2::{TokenStream, TokenTree};
 
 /// The crates that are libraries.
-const LIBRARIES: [&str; 6] =
-    ["attlas", "attlas-kernels", "attlas-model", "attlas-survey", "attlas-train", "attlas-viewer"];
+const LIBRARIES: [&str; 7] = [
+    "attlas",
+    "attlas-kernels",
+    "attlas-model",
+    "attlas-python",
+    "attlas-survey",
+    "attlas-train",
+    "attlas-viewer",
+];
 
-/// All crates.
-const ALL: [&str; 7] =
-    ["attlas", "attlas-kernels", "attlas-model", "attlas-survey", "attlas-train", "attlas-viewer", "attlas-cli"];
+/// And the command.
+const ALL: [&str; 8] = [
+    "attlas",
+    "attlas-cli",
+    "attlas-kernels",
+    "attlas-model",
+    "attlas-python",
+    "attlas-survey",
+    "attlas-train",
+    "attlas-viewer",
+];
 
 /// A source file without comments and without its tests.
 struct Source {

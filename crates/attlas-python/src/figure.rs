@@ -27,15 +27,26 @@ pub struct Figure {
 #[pymethods]
 impl Figure {
     fn svg(&self, py: Python<'_>) -> PyResult<String> {
-        compute(py, || self.inner.to_svg())
+        compute(py, self.writing(attlas::figure::Figure::to_svg))
     }
 
     fn pdf<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &compute(py, || self.inner.to_pdf())?.or_raise()?))
+        Ok(PyBytes::new(py, &compute(py, self.writing(attlas::figure::Figure::to_pdf))?.or_raise()?))
     }
 
     fn png<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &compute(py, || self.inner.to_png())?.or_raise()?))
+        Ok(PyBytes::new(py, &compute(py, self.writing(attlas::figure::Figure::to_png))?.or_raise()?))
+    }
+}
+
+impl Figure {
+    /// The work of writing the picture.
+    fn writing<T>(&self, write: fn(&attlas::figure::Figure) -> T) -> impl FnOnce() -> T + Send + 'static
+    where
+        T: 'static,
+    {
+        let figure = Arc::clone(&self.inner);
+        move || write(&figure)
     }
 }
 

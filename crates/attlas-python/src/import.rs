@@ -64,7 +64,7 @@ pub fn from_arrays(
         let array = Array { shape: array.shape().to_vec(), data, precision: precision.unwrap_or_default() };
         taken.insert(name.clone(), array);
     }
-    let imported = compute(py, || import_telling(taken, &options))?.or_raise()?;
+    let imported = compute(py, move || import_telling(taken, &options))?.or_raise()?;
     let readings = imported.readings.into_iter().map(|reading| match reading {
         attlas::arrays::Reading::Axes(text)
         | attlas::arrays::Reading::Kind(text)

@@ -12,7 +12,8 @@ use crate::figure::{Figure, Picture, StyleKeys, ViewKeys, of_one};
 use crate::threads::compute;
 
 /// A map of a recording; nothing of it is computed until it is asked for.
-#[pyclass(frozen, module = "attlas._attlas")]
+#[derive(Clone)]
+#[pyclass(frozen, module = "attlas._attlas", skip_from_py_object)]
 pub struct Map {
     recording: Arc<attlas::Recording>,
     place: usize,
@@ -85,12 +86,13 @@ impl Map {
     /// The whole map, [queries, keys].
     fn weights(&self, py: Python<'_>) -> PyResult<Array> {
         let (n_queries, n_keys) = self.shape();
-        let numbers = compute(py, || {
-            if let (Weights::Dense(weights), Some(head)) = (&self.layer().weights, self.head) {
-                let first = (self.item * self.layer().shape.n_heads + head) * n_queries * n_keys;
+        let map = self.clone();
+        let numbers = compute(py, move || {
+            if let (Weights::Dense(weights), Some(head)) = (&map.layer().weights, map.head) {
+                let first = (map.item * map.layer().shape.n_heads + head) * n_queries * n_keys;
                 return weights.part(first..first + n_queries * n_keys);
             }
-            Ok(self.mean(AttentionMap::dense)?.into())
+            Ok(map.mean(AttentionMap::dense)?.into())
         })?
         .or_raise()?;
         Ok(Array::f32([n_queries, n_keys], numbers))
@@ -122,7 +124,8 @@ impl Map {
         }
         let (queries, keys) = (queries.0..queries.1, keys.0..keys.1);
         let shape = [queries.len(), keys.len()];
-        let numbers = compute(py, || self.mean(|map| map.tile(queries.clone(), keys.clone())))?.or_raise()?;
+        let map = self.clone();
+        let numbers = compute(py, move || map.mean(|map| map.tile(queries.clone(), keys.clone())))?.or_raise()?;
         Ok(Array::f32(shape, numbers))
     }
 
@@ -163,7 +166,8 @@ impl Map {
             ..ViewOptions::default()
         };
         let head = self.head.map_or(Head::Mean, Head::One);
-        let view = compute(py, || View::of_layer(&self.recording, self.layer(), head, &options))?.or_raise()?;
+        let map = self.clone();
+        let view = compute(py, move || View::of_layer(&map.recording, map.layer(), head, &options))?.or_raise()?;
         let panel = view.panel();
         let labels = |axis: &attlas::figure::Axis| (0..axis.len()).map(|place| axis.label(place)).collect();
         Ok((
@@ -181,8 +185,9 @@ impl Map {
         let (shown, looks) = (view.read()?, style.read()?);
         let head = self.head.map_or(Head::Mean, Head::One);
         let options = ViewOptions { item: self.item, ..shown.options };
-        let drawn = compute(py, || {
-            let view = View::of_layer(&self.recording, self.layer(), head, &options)?;
+        let map = self.clone();
+        let drawn = compute(py, move || {
+            let view = View::of_layer(&map.recording, map.layer(), head, &options)?;
             Ok::<_, attlas::Error>(of_one(&view, picture, &looks))
         })?;
         drawn.or_raise()

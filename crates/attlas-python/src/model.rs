@@ -44,7 +44,7 @@ impl Model {
         languages: (Option<String>, Option<String>),
     ) -> PyResult<Model> {
         let (from, to) = languages;
-        let model = compute(py, || {
+        let model = compute(py, move || {
             let mut model = match path {
                 Some(path) => attlas_model::Model::load_with(&path, &LoadOptions { adapter, tokenizer })?,
                 None => attlas_model::Model::embedded()?,
@@ -55,10 +55,11 @@ impl Model {
         Ok(Model { inner: model.or_raise()? })
     }
 
-    /// The folder of a model in the hub's cache, or the path itself.
+    /// The folder of a model by its name on the hub: in the local cache, else downloaded into it.
     #[staticmethod]
-    fn find(py: Python<'_>, name: &str, revision: Option<&str>) -> PyResult<PathBuf> {
-        py.detach(|| attlas_model::weights::hub::find_model(name, revision)).or_raise()
+    fn find(py: Python<'_>, name: String, revision: Option<String>) -> PyResult<PathBuf> {
+        let found = compute(py, move || attlas_cli::model_named(&name, revision.as_deref()))?;
+        found.map_err(|sentence| exception(Class::File, sentence))
     }
 
     #[getter]
@@ -80,11 +81,12 @@ impl Model {
         how: RunKeys,
     ) -> PyResult<(Recording, Vec<String>)> {
         let options = RunOptions { decoding: self.decoding(targets.is_some(), &how), pass: pass(&how)? };
-        let run = compute_watched(py, |stop| {
+        let model = self.inner.clone();
+        let run = compute_watched(py, move |stop| {
             let target = |index: usize| targets.as_ref().and_then(|targets| targets.get(index)).map(String::as_str);
-            let inputs = texts.iter().enumerate().map(|(index, text)| self.input(text, target(index)));
+            let inputs = texts.iter().enumerate().map(|(index, text)| input(&model, text, target(index)));
             let inputs: Vec<Input> = inputs.collect::<Result<_, _>>()?;
-            self.inner.run_watched(&inputs, &options, &mut |_| next(stop))
+            model.run_watched(&inputs, &options, &mut |_| next(stop))
         })?
         .or_raise()?;
         let generated = run.generated.into_iter().map(|generation| generation.text).collect();
@@ -97,18 +99,18 @@ fn next(stop: &AtomicBool) -> Next {
     if stop.load(Ordering::SeqCst) { Next::Stop } else { Next::Continue }
 }
 
-impl Model {
-    /// What the model reads: a text, or the path of an image or a sound.
-    fn input(&self, source: &str, target: Option<&str>) -> Result<Input, attlas_model::Error> {
-        if self.inner.reads_images() {
-            return self.inner.image_input(source.as_ref());
-        }
-        if self.inner.reads_sounds() {
-            return self.inner.sound_input(source.as_ref(), target);
-        }
-        self.inner.input(source, target)
+/// What the model reads: a text, or the path of an image or a sound.
+fn input(model: &attlas_model::Model, source: &str, target: Option<&str>) -> Result<Input, attlas_model::Error> {
+    if model.reads_images() {
+        return model.image_input(source.as_ref());
     }
+    if model.reads_sounds() {
+        return model.sound_input(source.as_ref(), target);
+    }
+    model.input(source, target)
+}
 
+impl Model {
     /// How the decoder's tokens come about.
     fn decoding(&self, is_given: bool, how: &RunKeys) -> Decoding {
         let is_asked = how.beams.is_some() || how.max_tokens.is_some();

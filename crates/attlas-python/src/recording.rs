@@ -16,7 +16,7 @@ use crate::array::Array;
 use crate::errors::{Class, Raise, exception};
 use crate::figure::{Figure, Picture, StyleKeys, ViewKeys};
 use crate::map::Map;
-use crate::threads::compute;
+use crate::threads::{compute, finish};
 
 /// A recording.
 #[pyclass(frozen, module = "attlas._attlas")]
@@ -31,9 +31,10 @@ impl Recording {
 
     /// Every head measured, on one text or on all together.
     fn measured(&self, py: Python<'_>, item: Option<usize>) -> PyResult<Vec<HeadSums>> {
-        let measured = compute(py, || match item {
-            Some(item) => measure(&self.inner, item),
-            None => measure_all(&self.inner),
+        let recording = Arc::clone(&self.inner);
+        let measured = compute(py, move || match item {
+            Some(item) => measure(&recording, item),
+            None => measure_all(&recording),
         })?;
         measured.or_raise()
     }
@@ -56,28 +57,30 @@ type LayerFacts = (&'static str, Option<String>, usize, &'static str, bool, [usi
 impl Recording {
     #[staticmethod]
     fn open(py: Python<'_>, path: PathBuf) -> PyResult<Recording> {
-        Ok(Recording::new(compute(py, || attlas::Recording::open(&path))?.or_raise()?))
+        Ok(Recording::new(compute(py, move || attlas::Recording::open(&path))?.or_raise()?))
     }
 
     #[staticmethod]
     fn from_bytes(py: Python<'_>, bytes: PyBackedBytes) -> PyResult<Recording> {
-        Ok(Recording::new(compute(py, || attlas::Recording::from_bytes(Arc::new(bytes)))?.or_raise()?))
+        Ok(Recording::new(compute(py, move || attlas::Recording::from_bytes(Arc::new(bytes)))?.or_raise()?))
     }
 
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = compute(py, || self.inner.to_bytes())?.or_raise()?;
+        let recording = Arc::clone(&self.inner);
+        let bytes = compute(py, move || recording.to_bytes())?.or_raise()?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     /// Saves the recording and says what of it fails its checks.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<Option<String>> {
-        let checks = compute(py, || self.inner.save(&path))?.or_raise()?;
+        let checks = finish(py, || self.inner.save(&path))?.or_raise()?;
         Ok(attlas::recording::complaint(&checks))
     }
 
     /// SHA-256 of the bytes that `save` writes.
     fn digest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let digest = compute(py, || self.inner.to_bytes().map(Sha256::digest))?.or_raise()?;
+        let recording = Arc::clone(&self.inner);
+        let digest = compute(py, move || recording.to_bytes().map(Sha256::digest))?.or_raise()?;
         Ok(PyBytes::new(py, &digest))
     }
 
@@ -121,7 +124,7 @@ impl Recording {
         let layer = self.layer(place)?;
         let n_items = self.inner.items.len();
         let s = layer.shape;
-        let found = compute(py, || -> Result<Option<Array>, attlas::Error> {
+        let found = finish(py, || -> Result<Option<Array>, attlas::Error> {
             Ok(Some(match (&layer.weights, name) {
                 (Weights::Factored(factored), "queries") => {
                     Array::of([n_items, s.n_heads, s.n_queries, s.d_head], &factored.queries)?
@@ -165,7 +168,8 @@ impl Recording {
 
     /// What was found when the numbers were looked at: a dict of JSON for each layer, and what is wrong with it.
     fn checks(&self, py: Python<'_>) -> PyResult<Vec<(String, Option<String>)>> {
-        let checks = compute(py, || self.inner.check())?.or_raise()?;
+        let recording = Arc::clone(&self.inner);
+        let checks = compute(py, move || recording.check())?.or_raise()?;
         checks.iter().map(|check| Ok((json(check)?, check.problem()))).collect()
     }
 
@@ -221,7 +225,8 @@ impl Recording {
     fn figure(&self, py: Python<'_>, picture: &str, view: ViewKeys, style: StyleKeys) -> PyResult<Figure> {
         let picture = Picture::named(picture)?;
         let (view, style) = (view.read()?, style.read()?);
-        compute(py, || crate::figure::draw(&self.inner, picture, &view, &style))?.or_raise()
+        let recording = Arc::clone(&self.inner);
+        compute(py, move || crate::figure::draw(&recording, picture, &view, &style))?.or_raise()
     }
 
     /// The page.
@@ -241,15 +246,16 @@ impl Recording {
             }
             None => None,
         };
-        let page = compute(py, || {
+        let recording = Arc::clone(&self.inner);
+        let page = compute(py, move || {
             let measured = match item {
-                Some(item) => measure(&self.inner, item),
-                None => measure_all(&self.inner),
+                Some(item) => measure(&recording, item),
+                None => measure_all(&recording),
             };
             let standouts = standouts(&measured?);
             let max_bytes = max_bytes.unwrap_or(PageOptions::DEFAULT_MAX_BYTES);
             let options = PageOptions { title, open, standouts, description: None, max_bytes };
-            attlas_viewer::page(&self.inner, &options)
+            attlas_viewer::page(&recording, &options)
         })?;
         page.or_raise()
     }

@@ -1,8 +1,8 @@
-//! Work that takes time: done by threads of its own while the interpreter goes on, and broken off by Ctrl-C.
+//! Work that takes time: done by threads of its own while the interpreter goes on, and left alone at Ctrl-C.
 
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,43 +36,51 @@ fn pool(_: Python<'_>) -> PyResult<Arc<ThreadPool>> {
     Ok(pool)
 }
 
-/// Does `work` while other Python threads run.
-///
-/// # Errors
-/// When no threads can be had.
-pub fn compute<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
-    let pool = pool(py)?;
-    Ok(py.detach(|| pool.install(work)))
-}
-
-/// Does `work` while other Python threads run, and looks for Ctrl-C meanwhile: then the flag that `work` is given is set, and
-/// the interrupt raised when it has stopped.
+/// Does `work` while other Python threads run. At Ctrl-C the interrupt is raised at once; what `work` still does comes to nothing.
 ///
 /// # Errors
 /// What a signal's handler raised; when no threads can be had.
-pub fn compute_watched<T: Send>(py: Python<'_>, work: impl FnOnce(&AtomicBool) -> T + Send) -> PyResult<T> {
+pub fn compute<T: Send + 'static>(py: Python<'_>, work: impl FnOnce() -> T + Send + 'static) -> PyResult<T> {
+    compute_watched(py, |_| work())
+}
+
+/// As [`compute`]; `work` is given a flag that says when to stop.
+///
+/// # Errors
+/// As [`compute`].
+pub fn compute_watched<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
+) -> PyResult<T> {
     let pool = pool(py)?;
-    let stop = AtomicBool::new(false);
-    let stop = &stop;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (sender, result) = channel();
+    let flag = Arc::clone(&stop);
+    pool.spawn(move || {
+        // nobody listens any more after an interrupt
+        let _ = sender.send(catch_unwind(AssertUnwindSafe(|| work(&flag))));
+    });
     py.detach(|| {
-        std::thread::scope(|scope| {
-            let (sender, done) = channel();
-            let worker = scope.spawn(move || {
-                let result = pool.install(|| work(stop));
-                let _ = sender.send(());
-                result
-            });
-            let mut interrupt = None;
-            while done.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                if interrupt.is_none()
-                    && let Err(error) = Python::attach(|py| py.check_signals())
-                {
-                    stop.store(true, Ordering::SeqCst);
-                    interrupt = Some(error);
+        loop {
+            match result.recv_timeout(PATIENCE) {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(panic)) => resume_unwind(panic),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(exception(Class::Error, "the thread that computed has ended"));
                 }
+                Err(RecvTimeoutError::Timeout) => Python::attach(|py| py.check_signals()).inspect_err(|_| {
+                    stop.store(true, Ordering::SeqCst);
+                })?,
             }
-            let result = worker.join().unwrap_or_else(|panic| resume_unwind(panic));
-            interrupt.map_or(Ok(result), Err)
-        })
+        }
     })
+}
+
+/// Does `work`, which must not go on unseen, while other Python threads run: Ctrl-C waits for its end.
+///
+/// # Errors
+/// When no threads can be had.
+pub fn finish<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    let pool = pool(py)?;
+    Ok(py.detach(|| pool.install(work)))
 }

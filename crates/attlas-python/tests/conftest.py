@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -12,6 +14,15 @@ import pytest
 import attlas
 
 SENTENCE = "The cat sat on the mat."
+
+# What the gate must have; elsewhere tests that lack one of these skip themselves.
+EVERYTHING = ("matplotlib", "mypy", "pandas", "polars", "pyarrow", "torch", "transformers")
+
+
+def pytest_sessionstart() -> None:
+    missing = [name for name in EVERYTHING if importlib.util.find_spec(name) is None]
+    if missing and os.environ.get("ATTLAS_TEST_EVERYTHING"):
+        pytest.exit(f"the gate tests with everything, but {', '.join(missing)} is not installed", returncode=1)
 
 
 @pytest.fixture(scope="session")

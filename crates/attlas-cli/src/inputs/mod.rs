@@ -10,6 +10,7 @@ mod senses;
 mod span;
 mod text;
 
+pub use hub::model_path;
 pub use model::{
     IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, model_place, parse_ids, run_given,
     run_ids, run_inputs, run_texts,
