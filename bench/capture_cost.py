@@ -37,9 +37,8 @@ def spent(work) -> float:
 
 
 def costs(n_tokens: int, n_rounds: int) -> None:
-    import torch
-
     import attlas
+    import torch
 
     model = make_model()
     tokens = torch.randint(0, 50257, (1, n_tokens))
@@ -55,15 +54,16 @@ def costs(n_tokens: int, n_rounds: int) -> None:
     rounds = [(spent(plain), spent(captured)) for _ in range(n_rounds)]
     alone, recorded = (statistics.median(side) for side in zip(*rounds))
     ratios = sorted(with_it / without for without, with_it in rounds)
-    print(f"{n_tokens} tokens: alone {alone:.3f} s, captured {recorded:.3f} s of processor time, {n_rounds} rounds in turn: "
-          f"{100 * (recorded / alone - 1):+.1f} % (each round: {100 * (ratios[0] - 1):+.0f} to {100 * (ratios[-1] - 1):+.0f} %)")
+    print(
+        f"{n_tokens} tokens: alone {alone:.3f} s, captured {recorded:.3f} s of processor time, {n_rounds} rounds in turn: "
+        f"{100 * (recorded / alone - 1):+.1f} % (each round: {100 * (ratios[0] - 1):+.0f} to {100 * (ratios[-1] - 1):+.0f} %)"
+    )
 
 
 def peak(n_tokens: int, captures: bool) -> None:
     """The peak of resident memory over what the model holds, in a process of its own."""
-    import torch
-
     import attlas
+    import torch
 
     model = make_model()
     with torch.no_grad():
@@ -82,10 +82,15 @@ def peak(n_tokens: int, captures: bool) -> None:
 
 def memory(sizes: list[int]) -> None:
     for n_tokens in sizes:
-        found = [json.loads(subprocess.check_output([sys.executable, __file__, "--peak", str(n_tokens), *more])) for more in ([], ["--captures"])]
+        found = [
+            json.loads(subprocess.check_output([sys.executable, __file__, "--peak", str(n_tokens), *more]))
+            for more in ([], ["--captures"])
+        ]
         (alone, _), (captured, held) = found
-        print(f"{n_tokens} tokens: peak alone {alone / 1024:.0f} MB, captured {captured / 1024:.0f} MB; the recording holds {held / 2**20:.0f} MB "
-              f"(all weights would be {12 * 12 * n_tokens**2 * 4 / 2**20:,.0f} MB)")
+        print(
+            f"{n_tokens} tokens: peak alone {alone / 1024:.0f} MB, captured {captured / 1024:.0f} MB; the recording holds {held / 2**20:.0f} MB "
+            f"(all weights would be {12 * 12 * n_tokens**2 * 4 / 2**20:,.0f} MB)"
+        )
 
 
 def main() -> None:

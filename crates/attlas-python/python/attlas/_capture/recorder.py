@@ -65,6 +65,11 @@ class Recorder:
                 break
 
     @property
+    def listens(self) -> bool:
+        """Whether a call is to be taken: not inside of one that was, nor in a backward pass that computes a forward anew."""
+        return self.is_on and not self.inside and torch._C._current_graph_task_id() == -1
+
+    @property
     def innermost(self) -> tuple[str, torch.nn.Module | None, int]:
         """The module that is running: name, module, number of the run."""
         if not self.stack:

@@ -41,7 +41,7 @@ class Doors(TorchFunctionMode):
 def _recording() -> Recorder | None:
     """The recorder of this thread, unless a door has taken the call that we are in."""
     recorder = active.get()
-    return recorder if recorder is not None and recorder.is_on and not recorder.inside else None
+    return recorder if recorder is not None and recorder.listens else None
 
 
 def _dot_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -55,7 +55,7 @@ def _dot_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         if scale is not None:
             recorder.pending["scale"] = scale
     result = func(*args, **kwargs)
-    if recorder is None or not recorder.is_on or recorder.inside:
+    if recorder is None or not recorder.listens:
         return result
     name, module, run = recorder.innermost
     queries, keys, values = (told[side] for side in ("query", "key", "value"))
@@ -65,7 +65,7 @@ def _dot_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     scale = told.get("scale")
     mask = told.get("attn_mask")
     if mask is not None and mask.dim() == 3 and result.dim() == 3:
-        mask = mask[None] if queries.shape[0] == 1 else mask.unflatten(0, (queries.shape[0], -1))
+        mask = mask[None] if queries.shape[0] == 1 else mask.reshape(queries.shape[0], -1, *mask.shape[1:])
     given = Given(
         door="scaled_dot_product_attention",
         name=name,
@@ -101,7 +101,7 @@ def _four(tensor: torch.Tensor, name: str, n_heads: Any) -> torch.Tensor:
             "or three of them were expected"
         )
     if isinstance(n_heads, int) and n_heads > 0 and tensor.shape[0] % n_heads == 0:
-        return tensor.unflatten(0, (-1, n_heads))
+        return tensor.reshape(-1, n_heads, *tensor.shape[1:])
     return tensor[:, None]
 
 
@@ -122,5 +122,5 @@ def _softmax(recorder: Recorder, weights: torch.Tensor) -> None:
         )
         if weights.shape[0] % n_heads:
             return
-        weights = weights.unflatten(0, (-1, n_heads))
+        weights = weights.reshape(-1, n_heads, *weights.shape[1:])
     recorder.take_weights(weights, name, module, run)

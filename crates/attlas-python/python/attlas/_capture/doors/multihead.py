@@ -37,7 +37,7 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
     sides = [told[side] if told[side].dim() == 3 else told[side][:, None] for side in ("query", "key", "value")]
     n_heads = told["num_heads"]
     (queries, keys, values), extra = _projected(told, sides)
-    queries, keys, values = (x.unflatten(-1, (n_heads, -1)).permute(1, 2, 0, 3) for x in (queries, keys, values))
+    queries, keys, values = (x.reshape(*x.shape[:2], n_heads, -1).permute(1, 2, 0, 3) for x in (queries, keys, values))
     weight, bias = told["out_proj_weight"].detach(), told["out_proj_bias"]
     bias = None if bias is None else bias.detach()
     return Given(
@@ -62,11 +62,11 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
 
 def _projected(told: dict[str, Any], sides: list[torch.Tensor]) -> tuple[list[torch.Tensor], tuple[str, ...]]:
     """Queries, keys and values `[tokens, batch, width]`, and the names of the keys behind those of the tokens."""
-    weights = [told.get(f"{side}_proj_weight") for side in "qkv"]
+    weights: list[Any] = [told.get(f"{side}_proj_weight") for side in "qkv"]
     if not told.get("use_separate_proj_weight"):
         weights = list(told["in_proj_weight"].chunk(3))
     bias = told.get("in_proj_bias")
-    biases = [None] * 3 if bias is None else list(bias.chunk(3))
+    biases: list[Any] = [None] * 3 if bias is None else list(bias.chunk(3))
     made = [F.linear(x, w, b) for x, w, b in zip(sides, weights, biases)]
     n_batch = made[0].shape[1]
     extra: tuple[str, ...] = ()

@@ -31,7 +31,7 @@ def wrap(kernel: str, original: Attention) -> Attention:
         module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any
     ) -> Any:
         recorder = active.get()
-        name = None if recorder is None or not recorder.is_on or recorder.inside else recorder.name_of(module)
+        name = recorder.name_of(module) if recorder is not None and recorder.listens else None
         if recorder is None or name is None:
             return original(module, query, key, value, *args, **kwargs)
         told = dict(zip(parameters[4:], args)) | kwargs
