@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..call import Given, kept
+from ..call import Given
 from ..recorder import Recorder
 
 _PARAMETERS = tuple(inspect.signature(F.multi_head_attention_forward).parameters)
@@ -24,10 +24,8 @@ def record_multihead(recorder: Recorder, func: Any, args: tuple[Any, ...], kwarg
         recorder.inside -= 1
     with torch.no_grad():
         given = _given(recorder, told)
-    track, step = recorder.take(given)
-    output = result[0] if told["query"].dim() == 3 else result[0][:, None]  # [queries, batch, width]
-    track.out_dtype = output.dtype
-    step.outputs = kept(output[torch.as_tensor(step.rows, device=output.device)].transpose(0, 1))
+        output = result[0].detach() if told["query"].dim() == 3 else result[0].detach()[:, None]  # [queries, batch, width]
+        recorder.take(given, output.transpose(0, 1))
     return result
 
 
