@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::process::ExitCode;
 
 /// A command that came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +37,13 @@ pub enum Failure {
 
 impl Failure {
     /// 2 usage, 3 bad input, 4 output, 5 limit.
-    pub fn exit_code(&self) -> ExitCode {
+    pub fn exit_code(&self) -> u8 {
         match self {
-            Failure::Usage(_) => ExitCode::from(2),
-            Failure::Input(_) => ExitCode::from(3),
-            Failure::Output(_) => ExitCode::from(4),
-            Failure::Limit(_) => ExitCode::from(5),
-            Failure::ReaderLeft => ExitCode::SUCCESS,
+            Failure::Usage(_) => 2,
+            Failure::Input(_) => 3,
+            Failure::Output(_) => 4,
+            Failure::Limit(_) => 5,
+            Failure::ReaderLeft => 0,
         }
     }
 }
@@ -168,6 +167,23 @@ impl From<attlas_train::Error> for Failure {
             }
             Error::Setting(_) => Failure::Usage(message),
             _ => Failure::Input(message),
+        }
+    }
+}
+
+impl From<attlas_survey::Error> for Failure {
+    fn from(error: attlas_survey::Error) -> Failure {
+        use attlas_survey::Error;
+        match error {
+            Error::Maps(error) => Failure::from(error),
+            Error::Model(error) => Failure::from(error),
+            Error::NoField { .. } => Failure::Input(with_hint(&error, Some("--field says which"))),
+            Error::NoColumn { .. } => Failure::Input(with_hint(&error, Some("--column says which"))),
+            Error::ReadsNoTargets { .. } => {
+                Failure::Usage(with_hint(&error, Some("--format lines takes each line as a text")))
+            }
+            Error::Twice { .. } => Failure::Usage(error.to_string()),
+            _ => Failure::Input(error.to_string()),
         }
     }
 }
