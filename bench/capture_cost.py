@@ -12,11 +12,11 @@ Needs attlas, torch and transformers.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 
 def make_model():
@@ -37,9 +37,8 @@ def spent(work) -> float:
 
 
 def costs(n_tokens: int, n_rounds: int) -> None:
-    import torch
-
     import attlas
+    import torch
 
     model = make_model()
     tokens = torch.randint(0, 50257, (1, n_tokens))
@@ -55,8 +54,18 @@ def costs(n_tokens: int, n_rounds: int) -> None:
     rounds = [(spent(plain), spent(captured)) for _ in range(n_rounds)]
     alone, recorded = (statistics.median(side) for side in zip(*rounds))
     ratios = sorted(with_it / without for without, with_it in rounds)
-    print(f"{n_tokens} tokens: alone {alone:.3f} s, captured {recorded:.3f} s of processor time, {n_rounds} rounds in turn: "
-          f"{100 * (recorded / alone - 1):+.1f} % (each round: {100 * (ratios[0] - 1):+.0f} to {100 * (ratios[-1] - 1):+.0f} %)")
+    print(
+        f"{n_tokens} tokens: alone {alone:.3f} s, captured {recorded:.3f} s of processor time, {n_rounds} rounds in turn: "
+        f"{100 * (recorded / alone - 1):+.1f} % (each round: {100 * (ratios[0] - 1):+.0f} to {100 * (ratios[-1] - 1):+.0f} %)"
+    )
+
+
+def resident(reset: bool = False) -> int:
+    """The peak of resident memory in kB, of Linux; `reset` begins it anew at what is held now."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
 def peak(n_tokens: int, captures: bool) -> None:
@@ -66,10 +75,12 @@ def peak(n_tokens: int, captures: bool) -> None:
     import attlas
 
     model = make_model()
-    with torch.no_grad():
-        model(torch.randint(0, 50257, (1, 16)), use_cache=False)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     tokens = torch.randint(0, 50257, (1, n_tokens))
+    with torch.no_grad():
+        model(tokens[:, :16], use_cache=False)
+    if captures:
+        attlas.capture(model, {"input_ids": tokens[:, :16], "use_cache": False})
+    before = resident(reset=True)
     held = 0
     if captures:
         recording = attlas.capture(model, {"input_ids": tokens, "use_cache": False})
@@ -77,15 +88,20 @@ def peak(n_tokens: int, captures: bool) -> None:
     else:
         with torch.no_grad():
             model(tokens, use_cache=False)
-    print(json.dumps([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, held]))
+    print(json.dumps([resident() - before, held]))
 
 
 def memory(sizes: list[int]) -> None:
     for n_tokens in sizes:
-        found = [json.loads(subprocess.check_output([sys.executable, __file__, "--peak", str(n_tokens), *more])) for more in ([], ["--captures"])]
+        found = [
+            json.loads(subprocess.check_output([sys.executable, __file__, "--peak", str(n_tokens), *more]))
+            for more in ([], ["--captures"])
+        ]
         (alone, _), (captured, held) = found
-        print(f"{n_tokens} tokens: peak alone {alone / 1024:.0f} MB, captured {captured / 1024:.0f} MB; the recording holds {held / 2**20:.0f} MB "
-              f"(all weights would be {12 * 12 * n_tokens**2 * 4 / 2**20:,.0f} MB)")
+        print(
+            f"{n_tokens} tokens: peak alone {alone / 1024:.0f} MB, captured {captured / 1024:.0f} MB; the recording holds {held / 2**20:.0f} MB "
+            f"(all weights would be {12 * 12 * n_tokens**2 * 4 / 2**20:,.0f} MB)"
+        )
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 //! Makes a recording of what a capture found: queries, keys and rules from Python, log-sum-exps from the kernel.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use attlas::attention::Shape;
 use attlas::{Buffer, Element, Factored, Kind, Layer, Mask, Numbers, Scoring, Trace, Writer};
@@ -37,7 +38,7 @@ type Given<'py> = (String, PyReadonlyArray1<'py, u8>);
 /// A recording in the making: its texts first, then masks and layers, then where it comes from.
 #[pyclass(module = "attlas._attlas")]
 pub struct Builder {
-    inner: attlas::Recording,
+    inner: Arc<attlas::Recording>,
     masks: Vec<Mask>,
 }
 
@@ -48,7 +49,7 @@ impl Builder {
     fn new(items: &str) -> PyResult<Builder> {
         let provenance = Provenance { writer: Writer::attlas(), ..Provenance::default() };
         let inner = attlas::Recording { items: parsed("items", items)?, layers: Vec::new(), provenance };
-        Ok(Builder { inner, masks: Vec::new() })
+        Ok(Builder { inner: Arc::new(inner), masks: Vec::new() })
     }
 
     /// Takes a mask and returns its number: `stretches` of sizes `[n_items, n_stretches]`, u32, or `bits` of sizes
@@ -72,7 +73,8 @@ impl Builder {
         arrays: BTreeMap<String, Given<'_>>,
         mask: Option<usize>,
     ) -> PyResult<()> {
-        let About { kind, index, stack, query_axis, key_axis, query_offset, shape, scoring } = parsed("a layer", about)?;
+        let About { kind, index, stack, query_axis, key_axis, query_offset, shape, scoring } =
+            parsed("a layer", about)?;
         let missing = |name: &str| exception(Class::Format, format!("a layer has no {name}"));
         let array = |name: &str| arrays.get(name).ok_or_else(|| missing(name));
         let mut layer = match (arrays.get("weights"), scoring) {
@@ -88,72 +90,86 @@ impl Builder {
                 Layer::new(kind, index, shape, Factored { scoring, queries, keys, lse, mask, key_bias })
             }
         };
-        (layer.stack, layer.query_axis, layer.key_axis, layer.query_offset) = (stack, query_axis, key_axis, query_offset);
+        (layer.stack, layer.query_axis, layer.key_axis, layer.query_offset) =
+            (stack, query_axis, key_axis, query_offset);
         if let Some(values) = arrays.get("values") {
             layer.traces.insert(Trace::Values, read(values)?);
         }
-        compute(py, || layer.stream_lse(&self.inner.items))?.or_raise()?;
-        self.inner.layers.push(layer);
+        let recording = Arc::clone(&self.inner);
+        let layer = compute(py, move || layer.stream_lse(&recording.items).map(|()| layer))?.or_raise()?;
+        Arc::make_mut(&mut self.inner).layers.push(layer);
         Ok(())
     }
 
     /// Weights · values `[batch, n_kv_heads, n_keys, d_value]` of some `rows` of a finished layer. Shape `[batch, rows, n_heads, d_value]`.
-    fn contexts(&self, py: Python<'_>, layer: usize, rows: Vec<usize>, values: Given<'_>, d_value: usize) -> PyResult<Array> {
+    fn contexts(
+        &self,
+        py: Python<'_>,
+        layer: usize,
+        rows: Vec<usize>,
+        values: Given<'_>,
+        d_value: usize,
+    ) -> PyResult<Array> {
         let values = read(&values)?;
         let n_layers = self.inner.layers.len();
         let absent = || exception(Class::Missing, format!("there is no layer at place {layer} of {n_layers}"));
-        let layer = self.inner.layers.get(layer).ok_or_else(absent)?;
-        let s = layer.shape;
-        let n_maps = self.inner.items.len() * s.n_heads;
-        let of_map = |map: usize| self.contexts_of(layer, (map / s.n_heads, map % s.n_heads), &rows, &values, d_value);
-        let found = compute(py, || (0..n_maps).into_par_iter().map(of_map).collect::<Result<Vec<_>, Error>>())?;
-        let found = found.or_raise()?;
-        let mut all = Vec::with_capacity(n_maps * rows.len() * d_value);
-        for heads in found.chunks(s.n_heads) {
-            for row in 0..rows.len() {
+        let shape = self.inner.layers.get(layer).ok_or_else(absent)?.shape;
+        let (n_items, n_heads, n_rows) = (self.inner.items.len(), shape.n_heads, rows.len());
+        if let Some(row) = rows.iter().find(|row| **row >= shape.n_queries) {
+            return Err(exception(Class::Missing, format!("there is no row {row}; there are {}", shape.n_queries)));
+        }
+        let recording = Arc::clone(&self.inner);
+        let found = compute(py, move || {
+            let of_map =
+                |map: usize| contexts(&recording, layer, (map / n_heads, map % n_heads), &rows, &values, d_value);
+            (0..n_items * n_heads).into_par_iter().map(of_map).collect::<Result<Vec<_>, Error>>()
+        })?;
+        let found = found.or_raise()?; // [n_items · n_heads], each [n_rows, d_value]
+        let mut all = Vec::with_capacity(found.len() * n_rows * d_value);
+        for heads in found.chunks(n_heads) {
+            for row in 0..n_rows {
                 heads.iter().for_each(|head| all.extend_from_slice(&head[row * d_value..][..d_value]));
             }
         }
-        Ok(Array::f32([self.inner.items.len(), rows.len(), s.n_heads, d_value], all))
+        Ok(Array::f32([n_items, n_rows, n_heads, d_value], all))
     }
 
     /// The recording, with where it comes from as JSON of docs/format.md.
-    fn finish(&mut self, py: Python<'_>, provenance: &str) -> PyResult<Recording> {
-        self.inner.provenance = parsed("provenance", provenance)?;
-        let empty = attlas::Recording { items: Vec::new(), layers: Vec::new(), provenance: Provenance::default() };
-        let mut finished = std::mem::replace(&mut self.inner, empty);
+    fn finish(&self, py: Python<'_>, provenance: &str) -> PyResult<Recording> {
+        let mut finished = self.inner.as_ref().clone();
+        finished.provenance = parsed("provenance", provenance)?;
         finished.layers.sort_by_key(|layer| (layer.kind, layer.stack.clone(), layer.index));
-        compute(py, || finished.validate())?.or_raise()?;
+        let finished = compute(py, move || finished.validate().map(|()| finished))?.or_raise()?;
         Ok(Recording::new(finished))
     }
 }
 
-impl Builder {
-    /// Shape `[rows.len(), d_value]`, of one head of one text.
-    fn contexts_of(
-        &self,
-        layer: &Layer,
-        (item, head): (usize, usize),
-        rows: &[usize],
-        values: &Numbers,
-        d_value: usize,
-    ) -> Result<Vec<f32>, Error> {
-        let s = layer.shape;
-        let n_kv_heads = (values.len() / (self.inner.items.len() * s.n_keys * d_value).max(1)).max(1);
-        let first = (item * n_kv_heads + head / (s.n_heads / n_kv_heads).max(1)) * s.n_keys * d_value;
-        let values = values.read(first..first + s.n_keys * d_value)?; // [n_keys, d_value]
-        let map = self.inner.map_of(layer, item, head)?;
-        let mut contexts = Vec::with_capacity(rows.len() * d_value);
-        for row in rows.iter().filter(|row| **row < s.n_queries) {
-            let mut sums = vec![0.0_f64; d_value];
-            let weights = map.row(*row);
-            for (weight, value) in weights.iter().zip(values.chunks_exact(d_value.max(1))).filter(|(w, _)| **w != 0.0) {
-                sums.iter_mut().zip(value).for_each(|(sum, value)| *sum += f64::from(*weight) * f64::from(*value));
-            }
-            contexts.extend(sums.into_iter().map(|sum| sum as f32));
+/// Weights · values of some rows of one head of one text. Shape `[rows.len(), d_value]`.
+fn contexts(
+    recording: &attlas::Recording,
+    layer: usize,
+    (item, head): (usize, usize),
+    rows: &[usize],
+    values: &Numbers,
+    d_value: usize,
+) -> Result<Vec<f32>, Error> {
+    let layer = &recording.layers[layer];
+    let Shape { n_heads, n_keys, .. } = layer.shape;
+    // of a dense layer the shape has no key-value heads of its own
+    let n_kv_heads = (values.len() / (recording.items.len() * n_keys * d_value).max(1)).clamp(1, n_heads);
+    let first = (item * n_kv_heads + head / (n_heads / n_kv_heads)) * n_keys * d_value;
+    let values = values.read(first..first + n_keys * d_value)?; // [n_keys, d_value]
+    let map = recording.map_of(layer, item, head)?;
+    let mut contexts = Vec::with_capacity(rows.len() * d_value);
+    for row in rows {
+        let mut sums = vec![0.0_f64; d_value];
+        let weights = map.row(*row);
+        for (weight, value) in weights.iter().zip(values.chunks_exact(d_value.max(1))).filter(|(w, _)| **w != 0.0) {
+            sums.iter_mut().zip(value).for_each(|(sum, value)| *sum += f64::from(*weight) * f64::from(*value));
         }
-        Ok(contexts)
+        contexts.extend(sums.into_iter().map(|sum| sum as f32));
     }
+    Ok(contexts)
 }
 
 /// JSON of the package's own making.
@@ -167,7 +183,7 @@ fn slice<'a>(bytes: &'a PyReadonlyArray1<'_, u8>) -> PyResult<&'a [u8]> {
 
 /// A copy of numbers that another owns.
 fn numbers<T: Element>(bytes: &[u8]) -> PyResult<Buffer<T>> {
-    let memory: attlas::Memory = std::sync::Arc::new(bytes.to_vec());
+    let memory: attlas::Memory = Arc::new(bytes.to_vec());
     let whole = Buffer::over(&memory, 0..bytes.len());
     whole.ok_or_else(|| exception(Class::Format, format!("{} bytes are no whole numbers", bytes.len())))
 }

@@ -4,6 +4,7 @@
 //! numbers go in and out, calls that take time let go of the interpreter, and errors become `attlas.errors`.
 
 mod array;
+mod builder;
 mod errors;
 mod figure;
 mod import;
@@ -26,6 +27,7 @@ fn main(py: Python<'_>, words: Vec<OsString>) -> u8 {
 fn _attlas(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<array::Array>()?;
+    module.add_class::<builder::Builder>()?;
     module.add_class::<figure::Figure>()?;
     module.add_class::<map::Map>()?;
     module.add_class::<model::Model>()?;

@@ -92,7 +92,7 @@ impl Map {
                 let first = (map.item * map.layer().shape.n_heads + head) * n_queries * n_keys;
                 return weights.part(first..first + n_queries * n_keys);
             }
-            Ok(map.mean(AttentionMap::dense)?.into())
+            Ok(map.mean(|map| map.dense())?.into())
         })?
         .or_raise()?;
         Ok(Array::f32([n_queries, n_keys], numbers))

@@ -225,6 +225,34 @@ def test_a_training_loop_trains_as_without_and_its_recordings_say_that_dropout_w
     assert not np.array_equal(weights(recordings[0], "encoder", 1), weights(recordings[1], "encoder", 1))
 
 
+def test_a_forward_that_fails_in_the_middle_of_a_recording_leaves_the_next_one_whole() -> None:
+    model, fails = llama(), True
+
+    def fail(module: Any, args: Any) -> None:
+        if fails:
+            raise RuntimeError("out of memory")
+
+    handle = model.model.layers[1].register_forward_pre_hook(fail)
+    with attlas.recording(model) as run, torch.no_grad():
+        with pytest.raises(RuntimeError):
+            model(ids(1, 5))
+        fails = False
+        model(ids(1, 7))
+    handle.remove()
+    (recording,) = run.recordings
+    assert [layer.n_queries for layer in recording.layers] == [7, 7]
+    assert [token.id for token in recording.items[0].target.tokens] == ids(1, 7)[0].tolist()
+
+
+def test_a_forward_that_the_backward_pass_computes_anew_is_recorded_once() -> None:
+    model = llama().train()
+    model.gradient_checkpointing_enable()
+    with attlas.recording(model) as run:
+        for n in (5, 6):
+            model(ids(1, n), labels=ids(1, n), use_cache=False).loss.backward()
+    assert [recording.map("decoder", 1, 0).shape for recording in run.recordings] == [(5, 5), (6, 6)]
+
+
 def test_several_calls_are_several_recordings_and_a_generation_is_one() -> None:
     model = llama()
     with attlas.recording(model) as run, torch.no_grad():

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attlas._attlas import __version__ as __version__
+    from attlas._capture import capture as capture
+    from attlas._capture import from_cache as from_cache
+    from attlas._capture import recording as recording
     from attlas.arrays import from_attentions as from_attentions
     from attlas.errors import CaptureError as CaptureError
     from attlas.errors import Error as Error
@@ -27,9 +30,9 @@ if TYPE_CHECKING:
     from attlas.maps import Map as Map
     from attlas.record import Model as Model
     from attlas.record import record as record
-    from attlas.recording import Layer as Layer
-    from attlas.recording import Recording as Recording
-    from attlas.recording import open as open
+    from attlas.recordings import Layer as Layer
+    from attlas.recordings import Recording as Recording
+    from attlas.recordings import open as open
 
 # Where each name lives; a module is imported when one of its names is first asked for.
 _HOMES = {
@@ -39,15 +42,18 @@ _HOMES = {
     "Figure": "figures",
     "FileError": "errors",
     "FormatError": "errors",
-    "Layer": "recording",
+    "Layer": "recordings",
     "LimitError": "errors",
     "Map": "maps",
     "MissingError": "errors",
     "Model": "record",
-    "Recording": "recording",
+    "Recording": "recordings",
+    "capture": "_capture",
     "from_attentions": "arrays",
-    "open": "recording",
+    "from_cache": "_capture",
+    "open": "recordings",
     "record": "record",
+    "recording": "_capture",
 }
 
 __all__ = [name for name in _HOMES if name != "open"]  # `from attlas import *` leaves Python's own `open` alone

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from attlas.recording import Recording
+    from attlas.recordings import Recording
 
 Labels = Sequence[str] | Sequence[Sequence[str]]
 
@@ -51,7 +51,7 @@ def from_attentions(
     Raises :class:`attlas.FormatError`, which names the array, layer, head, row and value, for NaN, numbers outside 0 to 1, rows that do not
     sum to 1, and tokens that do not fit.
     """
-    from attlas.recording import Recording
+    from attlas.recordings import Recording
 
     named: dict[str, Any] = {}
     _collect(attentions, "", named)

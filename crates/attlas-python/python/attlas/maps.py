@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from typing_extensions import Unpack
 
-    from attlas.recording import Recording
+    from attlas.recordings import Recording
 
     Weights = npt.NDArray[np.float32]
 

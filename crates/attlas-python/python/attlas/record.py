@@ -11,7 +11,7 @@ from attlas._indexing import head_of
 from attlas.errors import Error
 
 if TYPE_CHECKING:
-    from attlas.recording import Recording
+    from attlas.recordings import Recording
 
 
 class Model:
@@ -64,7 +64,7 @@ class Model:
         knock_out: str | Sequence[str] = (),
     ) -> Recording:
         """Runs the model over a text or several and records every head; see :func:`attlas.record`."""
-        from attlas.recording import Recording
+        from attlas.recordings import Recording
 
         texts = [os.fspath(one) for one in ([text] if isinstance(text, (str, os.PathLike)) else text)]
         targets = None if target is None else [target] if isinstance(target, str) else list(target)

@@ -11,7 +11,7 @@ from attlas.notebook import bundle_of
 
 if TYPE_CHECKING:
     from attlas.figures import Figure
-    from attlas.recording import Recording
+    from attlas.recordings import Recording
 
 HEIGHT = 640
 """How tall a view is, in CSS pixels, where nothing is said."""

@@ -16,7 +16,7 @@ from attlas.notebook import SANDBOX
 from attlas.view import MAX_BYTES, View as Page
 
 if TYPE_CHECKING:
-    from attlas.recording import Recording
+    from attlas.recordings import Recording
 
 _PARTS = ("item", "kind", "layer", "head", "query", "key")
 

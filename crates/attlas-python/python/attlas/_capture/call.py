@@ -12,7 +12,7 @@ import torch
 from ..errors import CaptureError
 from .seen import Seen
 
-N_PROVED = 16
+N_PROVED = 8
 """Rows of a call whose output is kept, to hold the recording to it."""
 N_CACHED = 4
 """Keys of a cache that are looked at in each step: they must be those that were recorded."""

@@ -256,7 +256,7 @@ def _folded(layer: Layer, n_texts: int) -> Layer:
     n_queries, n_keys = layer.queries.shape[2], layer.keys.shape[2]
 
     def fold(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.unflatten(0, (n_texts, n)).transpose(1, 2).flatten(2, 3).contiguous()
+        return tensor.reshape(n_texts, n, *tensor.shape[1:]).transpose(1, 2).flatten(2, 3).contiguous()
 
     pairs = np.broadcast_to(layer.seen.dense(), (n_batch, layer.seen.sizes[1], n_queries, n_keys))
     folded = np.zeros((n_texts, pairs.shape[1], n, n_queries, n, n_keys), bool)
@@ -266,7 +266,9 @@ def _folded(layer: Layer, n_texts: int) -> Layer:
         if bias is not None and layer.bias is not None:
             bias[:, :, window, :, window] = np.broadcast_to(layer.bias, (n_batch, *layer.bias.shape[1:]))[window::n]
     rows = (np.arange(n)[:, None] * n_queries + layer.rows).reshape(-1)
-    outputs = None if layer.outputs is None else layer.outputs.unflatten(0, (n_texts, n)).flatten(1, 2)
+    outputs = layer.outputs
+    if outputs is not None:
+        outputs = outputs.reshape(n_texts, n * outputs.shape[1], *outputs.shape[2:])
     return dataclasses.replace(
         layer,
         queries=fold(layer.queries),

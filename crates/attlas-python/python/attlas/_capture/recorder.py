@@ -6,12 +6,10 @@ import contextvars
 import re
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..errors import CaptureError
-from .call import Given, Masks, Step, Track, Unstitchable, step
-from .seen import Seen
+from .call import Given, Masks, Track, Unstitchable, kept, step
 
 active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas_recorder", default=None)
 """The recorder of this thread, or task; other threads' models pass through."""
@@ -65,6 +63,11 @@ class Recorder:
                 break
 
     @property
+    def listens(self) -> bool:
+        """Whether a call is to be taken: not inside of one that was, nor in a backward pass that computes a forward anew."""
+        return self.is_on and not self.inside and torch._C._current_graph_task_id() == -1
+
+    @property
     def innermost(self) -> tuple[str, torch.nn.Module | None, int]:
         """The module that is running: name, module, number of the run."""
         if not self.stack:
@@ -76,8 +79,8 @@ class Recorder:
         """A module's name, `None` where it is another model's."""
         return self.names.get(id(module))
 
-    def take(self, given: Given) -> tuple[Track, Step]:
-        """Takes in a call; what it gave is added to the step afterwards."""
+    def take(self, given: Given, output: torch.Tensor) -> None:
+        """Takes in a call and, of some rows, what it gave: `[batch, queries, heads, d_value]`, or as `Given.project` has it."""
         if min(given.queries.shape) == 0 or min(given.keys.shape) == 0:
             raise CaptureError(
                 f"{given.name or 'attention'} ran on no tokens (queries {list(given.queries.shape)}, keys "
@@ -90,9 +93,10 @@ class Recorder:
             at = step(track, given, self.masks, is_running=self.is_running)
         except Unstitchable as problem:  # said at the end, unless the layer is left out
             track.problem = str(problem)
-            at = Step(given.queries[:, :, :0], None, None, 0, Seen(0), None, np.zeros(0, np.int64))
+            return
+        at.outputs = kept(output[:, torch.as_tensor(at.rows, device=output.device)])
+        track.out_dtype = output.dtype
         track.invocation = given.invocation
-        return track, at
 
     def take_weights(self, weights: torch.Tensor, name: str, module: Any, invocation: int) -> None:
         """Takes in attention weights that a softmax gave, `[batch, heads, queries, keys]`, dense."""

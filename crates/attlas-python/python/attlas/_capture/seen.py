@@ -136,17 +136,16 @@ class Seen:
     def sees_none(self) -> np.ndarray[Any, Any]:
         """Queries that see no key in any head, ``[batch or 1, queries]``."""
         if self.pairs is not None:
-            blind: np.ndarray[Any, Any] = ~self.pairs.any((1, 3))
-            return blind
+            return np.asarray(~self.pairs.any((1, 3)))
         assert self.stretches is not None
-        return (self.stretches[..., 1] == 0).all((1, 3))
+        return np.asarray((self.stretches[..., 1] == 0).all((1, 3)))
 
     def unseen_keys(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Keys that none of `rows` ``[batch, queries]`` sees, ``[batch, keys]``."""
         n_texts = rows.shape[0]
         if self.pairs is not None:
             pairs = np.broadcast_to(self.pairs, (n_texts, *self.pairs.shape[1:]))
-            return ~(pairs & rows[:, None, :, None]).any((1, 2))
+            return np.asarray(~(pairs & rows[:, None, :, None]).any((1, 2)))
         assert self.stretches is not None
         held = np.broadcast_to(self.stretches, (n_texts, *self.stretches.shape[1:]))
         changes = np.zeros((n_texts, self.n_keys + 1), np.int64)  # +1 where a stretch begins, −1 after its end
@@ -154,7 +153,7 @@ class Seen:
         texts = np.broadcast_to(np.arange(n_texts)[:, None, None, None], held.shape[:-1])
         np.add.at(changes, (texts, held[..., 0]), counts.astype(np.int64))
         np.add.at(changes, (texts, held[..., 1]), -counts.astype(np.int64))
-        return changes.cumsum(1)[:, :-1] == 0
+        return np.asarray(changes.cumsum(1)[:, :-1] == 0)
 
 
 def band(

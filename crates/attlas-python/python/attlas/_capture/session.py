@@ -110,7 +110,8 @@ def _generated(recorder: Recorder, call: reading.Call, options: dict[str, Any], 
         options["output_scores"] = True  # without them transformers does not tell which beam went on
     recorder.sampled, recorder.stops = _draws(model, options), _stops(model, options)
     call.given.take(model, call.args, call.kwargs)
-    result = model.generate(*call.args, **call.kwargs, **options)
+    generate: Any = model.generate
+    result = generate(*call.args, **call.kwargs, **options)
     recorder.is_on = False
     method = take_generated(recorder, call.given, result)
     return finished(recorder, call.given, wanted, method)
@@ -221,9 +222,9 @@ class Recorded:
         self.model = reading.as_written(model)
         self._every, self._wanted = every, Wanted(**wanted)
         self._n_forwards = 0
-        self._depth = 0
         self._given = Given()
         self._generating = False
+        self._is_inside = False
         self._open = contextlib.ExitStack()
         self._recorder: Recorder | None = None
 
@@ -262,9 +263,11 @@ class Recorded:
     def _begin(self, model: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self._is_mine() or self._recorder is None or self._generating:
             return
-        self._depth += 1
-        if self._depth > 1:
-            return
+        if self._recorder.stack:
+            return  # the model calls itself
+        if self._is_inside:
+            self._clear()  # the forward before this one failed
+        self._is_inside = True
         self._n_forwards += 1
         self._recorder.is_on = (self._n_forwards - 1) % self._every == 0
         self._recorder.training = any(module.training for module in model.modules())
@@ -273,8 +276,7 @@ class Recorded:
     def _end(self, model: torch.nn.Module, args: Any, output: Any) -> None:
         if not self._is_mine() or self._recorder is None or self._generating:
             return
-        self._depth -= 1
-        if self._depth > 0:
+        if self._recorder.stack:
             return
         was_on, self._recorder.is_on = self._recorder.is_on, False
         try:
@@ -288,11 +290,11 @@ class Recorded:
         self._recorder.begin()
         self._recorder.is_on = True
         self._given = Given()
-        self._depth = 0
+        self._is_inside = False
 
     def _shadow_generate(self, opening: contextlib.ExitStack) -> None:
         """Stands before `model.generate` while the recording runs: a generation is one run."""
-        generate = self.model.generate
+        generate: Any = self.model.generate
 
         def generate_recorded(*args: Any, **kwargs: Any) -> Any:
             if not self._is_mine() or self._recorder is None or self._generating:
@@ -308,7 +310,7 @@ class Recorded:
     def _generate(self, generate: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         recorder = self._recorder
         assert recorder is not None
-        wants_dict = kwargs.get("return_dict_in_generate")
+        wants_dict = kwargs.get("return_dict_in_generate", self.model.generation_config.return_dict_in_generate)
         call = reading.Call(args, kwargs, self._given)
         call.given.take(self.model, args, kwargs)
         extra = {"return_dict_in_generate": True}

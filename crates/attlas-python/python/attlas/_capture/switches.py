@@ -51,12 +51,12 @@ def _switch(model: Any, wrap: Wrap) -> None:
         if set_stance is not None:
             _stance = set_stance("force_eager")
             _stance.__enter__()
-    tables = [table for table in _tables(model) if "sdpa" in table]
-    for table in tables:
+    files = list(_model_files(model))
+    for table in [table for table in _tables(files) if "sdpa" in table]:
         for name in ("sdpa", "eager"):
             if name in table:
                 _put(table, name, wrap(name, table[name]))
-    for names in _model_files(model):
+    for names in files:
         if callable(names.get(EAGER)):
             _put(names, EAGER, wrap("eager", names[EAGER]))
 
@@ -82,12 +82,12 @@ def _leave() -> None:
         _wrapped.clear()
 
 
-def _tables(model: Any) -> Iterator[MutableMapping[str, Any]]:
+def _tables(files: list[MutableMapping[str, Any]]) -> Iterator[MutableMapping[str, Any]]:
     """The tables in which transformers looks up attention functions: the library's, and those of the model's own files."""
     interface = getattr(sys.modules.get("transformers.modeling_utils"), "AttentionInterface", None)
     if interface is not None and hasattr(interface, "_global_mapping"):
         yield interface._global_mapping
-    for names in _model_files(model):
+    for names in files:
         table = names.get("ALL_ATTENTION_FUNCTIONS")
         local = getattr(table, "_local_mapping", None)
         if local:

@@ -43,6 +43,8 @@ class Given:
             for key, value in value.items()
             if isinstance(key, str)
         }
+        if "inputs" in told:  # what `generate` calls them
+            told["input_ids"] = told.pop("inputs")
         for name, value in told.items():
             if not isinstance(value, torch.Tensor) or value.device.type == "meta":
                 continue
@@ -109,8 +111,7 @@ def _mask(given: Given, side: str, size: int, n_texts: int, is_main: bool) -> Ar
         return None
     if mask.shape[1] < size and (given.sequences is None or not (side == "target" or is_main)):
         return None
-    mask = mask.repeat_interleave(n_texts // mask.shape[0], 0).numpy()
-    return np.asarray(mask)
+    return np.asarray(mask.repeat_interleave(n_texts // mask.shape[0], 0).numpy())
 
 
 def told(axis: Axis, given: Given, side: str, tokenizer: Any, *, has_text: bool) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from ...errors import CaptureError
-from ..call import Given, kept
+from ..call import Given
 from ..recorder import Recorder, active, is_cross
 from .multihead import record_multihead
 
@@ -41,7 +41,7 @@ class Doors(TorchFunctionMode):
 def _recording() -> Recorder | None:
     """The recorder of this thread, unless a door has taken the call that we are in."""
     recorder = active.get()
-    return recorder if recorder is not None and recorder.is_on and not recorder.inside else None
+    return recorder if recorder is not None and recorder.listens else None
 
 
 def _dot_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -55,24 +55,29 @@ def _dot_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         if scale is not None:
             recorder.pending["scale"] = scale
     result = func(*args, **kwargs)
-    if recorder is None or not recorder.is_on or recorder.inside:
+    if recorder is None or not recorder.listens:
         return result
+    with torch.no_grad():
+        given = _given(recorder, told)
+        recorder.take(given, _four(result.detach(), given.name, _n_heads(given.module)).transpose(1, 2))
+    return result
+
+
+def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
+    """The call, from the arguments of ``scaled_dot_product_attention``."""
     name, module, run = recorder.innermost
-    queries, keys, values = (told[side] for side in ("query", "key", "value"))
-    n_heads = getattr(module, "num_heads", getattr(module, "n_head", None))
-    queries, keys, values, output = (_four(tensor, name, n_heads) for tensor in (queries, keys, values, result))
-    n_batch = queries.shape[0]
-    scale = told.get("scale")
-    mask = told.get("attn_mask")
-    if mask is not None and mask.dim() == 3 and result.dim() == 3:
-        mask = mask[None] if queries.shape[0] == 1 else mask.unflatten(0, (queries.shape[0], -1))
-    given = Given(
+    queries, keys, values = (_four(told[side], name, _n_heads(module)) for side in ("query", "key", "value"))
+    n_batch, n_kv_heads = queries.shape[0], max(keys.shape[1], values.shape[1])
+    scale, mask = told.get("scale"), told.get("attn_mask")
+    if mask is not None and mask.dim() == 3 and told["query"].dim() == 3:
+        mask = mask[None] if n_batch == 1 else mask.reshape(n_batch, -1, *mask.shape[1:])
+    return Given(
         door="scaled_dot_product_attention",
         name=name,
         module=module,
         queries=queries,
-        keys=keys.expand(n_batch, -1, -1, -1),
-        values=values.expand(n_batch, keys.shape[1], -1, -1),
+        keys=keys.expand(n_batch, n_kv_heads, -1, -1),
+        values=values.expand(n_batch, n_kv_heads, -1, -1),
         mask=mask,
         scale=float(queries.shape[-1] ** -0.5 if scale is None else scale),
         causal=bool(told.get("is_causal")),
@@ -80,10 +85,12 @@ def _dot_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         dropout=bool(told.get("dropout_p")),
         invocation=run,
     )
-    track, step = recorder.take(given)
-    track.out_dtype = output.dtype
-    step.outputs = kept(output[:, :, torch.as_tensor(step.rows, device=output.device)].transpose(1, 2))
-    return result
+
+
+def _n_heads(module: Any) -> Any:
+    """How many heads a module says that it has."""
+    names = ("num_heads", "num_attention_heads", "n_head", "n_heads")
+    return next((getattr(module, name) for name in names if hasattr(module, name)), None)
 
 
 def _is_elsewhere(recorder: Recorder, queries: torch.Tensor, keys: torch.Tensor) -> bool:
@@ -101,7 +108,7 @@ def _four(tensor: torch.Tensor, name: str, n_heads: Any) -> torch.Tensor:
             "or three of them were expected"
         )
     if isinstance(n_heads, int) and n_heads > 0 and tensor.shape[0] % n_heads == 0:
-        return tensor.unflatten(0, (-1, n_heads))
+        return tensor.reshape(-1, n_heads, *tensor.shape[1:])
     return tensor[:, None]
 
 
@@ -117,10 +124,8 @@ def _softmax(recorder: Recorder, weights: torch.Tensor) -> None:
     if module is None or not _ATTENTION.search(name.rpartition(".")[2] + " " + type(module).__name__):
         return
     if weights.dim() == 3:
-        n_heads = next(
-            (getattr(module, n) for n in ("num_heads", "num_attention_heads", "n_head") if hasattr(module, n)), 1
-        )
+        n_heads = _n_heads(module) or 1
         if weights.shape[0] % n_heads:
             return
-        weights = weights.unflatten(0, (-1, n_heads))
+        weights = weights.reshape(-1, n_heads, *weights.shape[1:])
     recorder.take_weights(weights, name, module, run)

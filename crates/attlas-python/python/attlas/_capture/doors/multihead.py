@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..call import Given, kept
+from ..call import Given
 from ..recorder import Recorder
 
 _PARAMETERS = tuple(inspect.signature(F.multi_head_attention_forward).parameters)
@@ -24,10 +24,8 @@ def record_multihead(recorder: Recorder, func: Any, args: tuple[Any, ...], kwarg
         recorder.inside -= 1
     with torch.no_grad():
         given = _given(recorder, told)
-    track, step = recorder.take(given)
-    output = result[0] if told["query"].dim() == 3 else result[0][:, None]  # [queries, batch, width]
-    track.out_dtype = output.dtype
-    step.outputs = kept(output[torch.as_tensor(step.rows, device=output.device)].transpose(0, 1))
+        output = result[0].detach() if told["query"].dim() == 3 else result[0].detach()[:, None]  # [queries, batch, width]
+        recorder.take(given, output.transpose(0, 1))
     return result
 
 
@@ -37,7 +35,7 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
     sides = [told[side] if told[side].dim() == 3 else told[side][:, None] for side in ("query", "key", "value")]
     n_heads = told["num_heads"]
     (queries, keys, values), extra = _projected(told, sides)
-    queries, keys, values = (x.unflatten(-1, (n_heads, -1)).permute(1, 2, 0, 3) for x in (queries, keys, values))
+    queries, keys, values = (x.reshape(*x.shape[:2], n_heads, -1).permute(1, 2, 0, 3) for x in (queries, keys, values))
     weight, bias = told["out_proj_weight"].detach(), told["out_proj_bias"]
     bias = None if bias is None else bias.detach()
     return Given(
@@ -62,11 +60,11 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
 
 def _projected(told: dict[str, Any], sides: list[torch.Tensor]) -> tuple[list[torch.Tensor], tuple[str, ...]]:
     """Queries, keys and values `[tokens, batch, width]`, and the names of the keys behind those of the tokens."""
-    weights = [told.get(f"{side}_proj_weight") for side in "qkv"]
+    weights: list[Any] = [told.get(f"{side}_proj_weight") for side in "qkv"]
     if not told.get("use_separate_proj_weight"):
         weights = list(told["in_proj_weight"].chunk(3))
     bias = told.get("in_proj_bias")
-    biases = [None] * 3 if bias is None else list(bias.chunk(3))
+    biases: list[Any] = [None] * 3 if bias is None else list(bias.chunk(3))
     made = [F.linear(x, w, b) for x, w, b in zip(sides, weights, biases)]
     n_batch = made[0].shape[1]
     extra: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ...errors import CaptureError
-from ..call import Given, kept
+from ..call import Given
 from ..recorder import Recorder, active, is_cross
 
 Attention = Callable[..., Any]
@@ -31,7 +31,7 @@ def wrap(kernel: str, original: Attention) -> Attention:
         module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any
     ) -> Any:
         recorder = active.get()
-        name = None if recorder is None or not recorder.is_on or recorder.inside else recorder.name_of(module)
+        name = recorder.name_of(module) if recorder is not None and recorder.listens else None
         if recorder is None or name is None:
             return original(module, query, key, value, *args, **kwargs)
         told = dict(zip(parameters[4:], args)) | kwargs
@@ -59,18 +59,28 @@ def _record(
     finally:
         recorder.inside -= 1
         recorder.pending = outer
+    with torch.no_grad():
+        given = _given(recorder, kernel, name, four, told, asked)
+        n_batch, n_heads, n_queries = given.queries.shape[:3]
+        recorder.take(given, result[0].detach().reshape(n_batch, n_queries, n_heads, -1))
+    return result
+
+
+def _given(
+    recorder: Recorder, kernel: str, name: str, four: tuple[Any, ...], told: dict[str, Any], asked: dict[str, Any]
+) -> Given:
+    """The call, from what transformers tells its function and what that asks of PyTorch's."""
+    module, query, key, value = four
     scale = asked.get("scale", told.get("scaling"))
     sinks = told.get("s_aux")
     if sinks is None:
         sinks = getattr(module, "sinks", None)
     n_keys = asked.get("n_keys", key.shape[2])
-    run = next((run for running, run in reversed(recorder.stack) if running is module), 0)
-    output = result[0]
     mask, bias = told.get("attention_mask"), told.get("position_bias")
     own_mask = bias is not None and mask is None and asked.get("mask") is not None
     if own_mask:  # the kernel's mask holds the bias, and what is hidden: the same in all heads
         mask = asked["mask"][:, :1] > torch.finfo(asked["mask"].dtype).min / 2
-    given = Given(
+    return Given(
         door=f"{kernel} in transformers",
         name=name,
         module=module,
@@ -85,15 +95,9 @@ def _record(
         bias=bias,
         cross=is_cross(name, module),
         dropout=bool(told.get("dropout")),
-        invocation=run,
+        invocation=next((run for running, run in reversed(recorder.stack) if running is module), 0),
         own_mask=own_mask,
     )
-    track, step = recorder.take(given)
-    n_batch, n_heads, n_queries = given.queries.shape[:3]
-    output = output.reshape(n_batch, n_queries, n_heads, -1)  # [batch, queries, heads, d_value]
-    track.out_dtype = output.dtype
-    step.outputs = kept(output[:, torch.as_tensor(step.rows, device=output.device)])
-    return result
 
 
 def refuse_kernels(model: Any) -> None:

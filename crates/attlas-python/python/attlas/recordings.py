@@ -470,6 +470,8 @@ class Recording:
             parts.append(f"{kind} {len(layers)}×{layers[0].n_heads}")
         sizes = {side: len(tokens.tokens) for side, tokens in zip(("source", "target"), self.item(0)[:2], strict=True)}
         parts.append(" + ".join(f"{n} {side}" for side, n in sizes.items() if n) + " tokens")
+        notes = self.provenance.notes
+        parts += [note.partition(",")[0] for note in notes if note.startswith("weights · values equals")]  # of a capture: its proof
         return f"<attlas.Recording {' · '.join(parts)}>"
 
     def _only_kind(self, head: object) -> Kind:
