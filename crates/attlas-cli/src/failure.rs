@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::process::ExitCode;
 
 /// A command that came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +37,13 @@ pub enum Failure {
 
 impl Failure {
     /// 2 usage, 3 bad input, 4 output, 5 limit.
-    pub fn exit_code(&self) -> ExitCode {
+    pub fn exit_code(&self) -> u8 {
         match self {
-            Failure::Usage(_) => ExitCode::from(2),
-            Failure::Input(_) => ExitCode::from(3),
-            Failure::Output(_) => ExitCode::from(4),
-            Failure::Limit(_) => ExitCode::from(5),
-            Failure::ReaderLeft => ExitCode::SUCCESS,
+            Failure::Usage(_) => 2,
+            Failure::Input(_) => 3,
+            Failure::Output(_) => 4,
+            Failure::Limit(_) => 5,
+            Failure::ReaderLeft => 0,
         }
     }
 }

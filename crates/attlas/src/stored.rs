@@ -87,6 +87,20 @@ impl<T: Element> Stored<T> {
         }
     }
 
+    /// The numbers at `range` in memory: where they lie when they are there, else read.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    ///
+    /// # Panics
+    /// When the range reaches outside.
+    pub fn part(&self, range: Range<usize>) -> Result<Buffer<T>, Error> {
+        match &self.0 {
+            Place::Memory(buffer) => Ok(buffer.part(range)),
+            Place::File { .. } => Ok(self.read(range)?.into_owned().into()),
+        }
+    }
+
     /// Writes the bytes as they stand in a file.
     pub(crate) fn write_to(&self, file: &mut impl Write) -> io::Result<()> {
         for start in (0..self.len()).step_by(PIECE) {

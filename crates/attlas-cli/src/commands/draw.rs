@@ -4,11 +4,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::figure::{
-    self, Axis, ColorScale, Colormap, Figure, OverviewRow, Panel, PanelScale, Scale, Scales, Style, Theme,
-};
+use attlas::figure::{self, Axis, ColorScale, Colormap, Figure, Panel, PanelScale, Scale, Style, Theme};
 use attlas::output::write_aside;
-use attlas::view::captions_of;
+use attlas::view::pictures::{self, GRID_TILES, Looks, OVERVIEW_TILES};
 use attlas::{Head, Kind, Recording, View};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
@@ -24,12 +22,6 @@ use crate::inputs::{
 use crate::progress::Progress;
 use crate::terminal::{Terminal, printable, remark};
 use crate::view::ViewArguments;
-
-/// Columns of a grid of heads.
-const GRID_COLUMNS: usize = 4;
-/// Tiles along a side of one of many maps, where it has more weights than that: what a picture of them has room for.
-const GRID_TILES: usize = 1024;
-const OVERVIEW_TILES: usize = 512;
 
 /// `attlas draw`.
 #[derive(Debug, Args)]
@@ -362,79 +354,49 @@ fn draw_heads(recording: &Recording, common: &Common, layer: Option<usize>) -> R
     let kind = pick_kind(recording, common.kind)?;
     let layer = pick_layer(recording, kind, layer)?;
     let n_heads = recording.layer(kind, layer)?.shape.n_heads;
-    let maps = (0..n_heads).map(|head| (layer, Head::One(head)));
-    let views = views(recording, kind, maps, common, GRID_TILES, &mut Progress::new("map", n_heads))?;
-    Ok(grid(views, GRID_COLUMNS, &format!("{}, layer {layer}, all heads", kind.title()), common))
+    let view = viewing(recording, common, GRID_TILES, n_heads);
+    Ok(pictures::heads(recording, kind, layer, &common.style.looks(), view)?.into())
 }
 
 fn draw_layers(recording: &Recording, common: &Common, head: Head) -> Result<Drawn, Failure> {
     let kind = pick_kind(recording, common.kind)?;
-    let maps = recording.layers_of(kind).map(|layer| (layer.index, head));
-    let mut progress = Progress::new("map", recording.layers_of(kind).count());
-    let views = views(recording, kind, maps, common, GRID_TILES, &mut progress)?;
-    let what = match head {
-        Head::One(head) => format!("head {head}"),
-        Head::Mean => "mean of heads".to_owned(),
-    };
-    let n_layers = views.len();
-    Ok(grid(views, n_layers, &format!("{}, {what} in every layer", kind.title()), common))
-}
-
-fn grid(views: Vec<View>, n_columns: usize, title: &str, common: &Common) -> Drawn {
-    let complaint = checks::complaint_of(&views);
-    let style = common.style.of_several(title, captions_of(&views));
-    let panels: Vec<Panel> = views.into_iter().map(View::into_panel).collect();
-    Drawn { figure: figure::grid(&panels, &common.style.scales(&panels), n_columns, &style), complaint }
+    let view = viewing(recording, common, GRID_TILES, recording.layers_of(kind).count());
+    Ok(pictures::layers(recording, kind, head, &common.style.looks(), view)?.into())
 }
 
 fn draw_overview(recording: &Recording, common: &Common) -> Result<Drawn, Failure> {
-    recording.default_kind()?; // refuses a recording of other maps than attention weights
     let kinds = match common.kind {
         Some(kind) => vec![pick_kind(recording, Some(kind))?],
         None => recording.kinds(),
     };
     let heads = |kind: &Kind| recording.layers_of(*kind).map(|layer| layer.shape.n_heads).sum::<usize>();
-    let mut progress = Progress::new("map", kinds.iter().map(heads).sum());
-    let mut labels = Vec::new();
-    let mut layers: Vec<Vec<View>> = Vec::new();
-    for &kind in &kinds {
-        for layer in recording.layers_of(kind) {
-            let heads = (0..layer.shape.n_heads).map(|head| (layer.index, Head::One(head)));
-            layers.push(views(recording, kind, heads, common, OVERVIEW_TILES, &mut progress)?);
-            labels.push(if kinds.len() > 1 { format!("{kind} {}", layer.index) } else { layer.index.to_string() });
-        }
+    let view = viewing(recording, common, OVERVIEW_TILES, kinds.iter().map(heads).sum());
+    let picture = pictures::overview(recording, &kinds, &common.style.looks(), view)?;
+    if picture.chose_log {
+        remark("in proportion most of the maps would be one colour, so the scale is logarithmic; --scale linear, row");
     }
-    let what = match kinds.as_slice() {
-        [kind] => kind.title(),
-        _ => "all attention",
-    };
-    let style = common.style.of_several(&format!("{what}: layers × heads"), captions_of(layers.iter().flatten()));
-    let complaint = checks::complaint_of(layers.iter().flatten());
-    let row = |(label, views): (String, Vec<View>)| OverviewRow {
-        label,
-        panels: views.into_iter().map(View::into_panel).collect(),
-    };
-    let rows: Vec<OverviewRow> = labels.into_iter().zip(layers).map(row).collect();
-    drop(progress);
-    let scales = common.style.scales_of_overview(&rows);
-    Ok(Drawn { figure: figure::overview(&rows, &scales, ["layer", "head"], &style), complaint })
+    Ok(picture.into())
 }
 
-/// The maps as they are shown, each in at most so many tiles along a side.
-fn views(
+impl From<pictures::Picture> for Drawn {
+    fn from(picture: pictures::Picture) -> Drawn {
+        Drawn { figure: picture.figure, complaint: picture.complaint }
+    }
+}
+
+/// Makes maps as they are shown, each in at most so many tiles along a side, and tells how many of `n` there are.
+fn viewing(
     recording: &Recording,
-    kind: Kind,
-    maps: impl Iterator<Item = (usize, Head)>,
     common: &Common,
     tiles: usize,
-    progress: &mut Progress,
-) -> Result<Vec<View>, Failure> {
-    let view = |(layer, head)| {
+    n: usize,
+) -> impl FnMut(Kind, usize, Head) -> Result<View, Failure> {
+    let mut progress = Progress::new("map", n);
+    move |kind, layer, head| {
         let view = common.view.view_in_tiles(recording, common.item, kind, layer, head, Some(tiles));
         progress.step();
         view
-    };
-    maps.map(view).collect()
+    }
 }
 
 impl StyleArguments {
@@ -482,21 +444,9 @@ impl StyleArguments {
         self.scale.unwrap_or_default()
     }
 
-    /// One scale for all panels, or one for each.
-    fn scales<'a>(&self, panels: impl IntoIterator<Item = &'a Panel, IntoIter: Clone>) -> Scales {
-        Scales::of(panels, self.scale(), self.panel_scale)
-    }
-
-    /// As asked for; where nothing is, logarithmic if in proportion most panels would be one colour.
-    fn scales_of_overview(&self, rows: &[OverviewRow]) -> Scales {
-        let panels = rows.iter().flat_map(|row| &row.panels);
-        let scales = self.scales(panels.clone());
-        let n_dim = panels.clone().filter(|panel| scales.is_dim(panel)).count();
-        if self.scale.is_some() || 2 * n_dim <= panels.clone().count() {
-            return scales;
-        }
-        remark("in proportion most of the maps would be one colour, so the scale is logarithmic; --scale linear, row");
-        Scales::of(panels, Scale::Log, self.panel_scale)
+    /// The same for a picture of several maps.
+    fn looks(&self) -> Looks {
+        Looks { style: self.style(), scale: self.scale, panel_scale: self.panel_scale }
     }
 }
 

@@ -9,6 +9,7 @@ mod comparison;
 mod distances;
 mod head_classes;
 mod overview;
+pub mod pictures;
 mod remarks;
 mod whole;
 mod words;
@@ -18,7 +19,7 @@ use std::ops::Range;
 pub use comparison::{DifferenceView, comparison, digits};
 pub use distances::distances;
 pub use head_classes::head_classes;
-pub use remarks::captions_of;
+pub use remarks::{captions_of, complaint_of};
 pub use words::title as heads_title;
 
 use crate::figure::{self, Axis, ColorScale, Figure, Panel, Scale, Style};

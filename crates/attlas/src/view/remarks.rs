@@ -41,6 +41,19 @@ pub fn captions_of<'a>(views: impl IntoIterator<Item = &'a View>) -> Vec<String>
     [first.origin.clone(), common, own, first.notes.clone()].concat()
 }
 
+/// What fails of the maps that a picture shows, in a sentence; `None` where every number passed its checks.
+pub fn complaint_of<'a>(views: impl IntoIterator<Item = &'a View>) -> Option<String> {
+    let mut failed = views.into_iter().filter_map(|view| Some((view, view.problem()?)));
+    let (first, problem) = failed.next()?;
+    let others = match failed.count() {
+        0 => String::new(),
+        1 => " and one more map fail their".to_owned(),
+        n => format!(" and {n} more maps fail their"),
+    };
+    let fail = if others.is_empty() { " fails its" } else { &others };
+    Some(format!("{} {}{fail} checks, and the picture says so: {problem}", first.kind(), first.title()))
+}
+
 /// Columns that are not shown.
 pub(super) struct Removed {
     /// Such as `3 special columns hidden`.

@@ -1,0 +1,76 @@
+"""attlas: the attention of Transformers, recorded exactly, read piecewise and drawn.
+
+    import attlas
+    rec = attlas.record("The cat sat on the mat.")      # the embedded translator; or model="folder or ORG/NAME"
+    rec.map("cross", 2, 4).weights()                    # a NumPy array, [queries, keys]
+    rec.figure("heads", kind="encoder", layer=0).save("heads.pdf")
+    rec.to_html("atlas.html")                           # one page that opens offline
+
+Layers and heads count from 0 and are written ``L3H7``. Rows are queries, columns are keys. Whatever attlas refuses is an
+:class:`attlas.Error`, whose sentence says what to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from attlas._attlas import __version__ as __version__
+    from attlas.arrays import from_attentions as from_attentions
+    from attlas.errors import CaptureError as CaptureError
+    from attlas.errors import Error as Error
+    from attlas.errors import FileError as FileError
+    from attlas.errors import FormatError as FormatError
+    from attlas.errors import LimitError as LimitError
+    from attlas.errors import MissingError as MissingError
+    from attlas.figures import Figure as Figure
+    from attlas.maps import Map as Map
+    from attlas.record import Model as Model
+    from attlas.record import record as record
+    from attlas.recording import Layer as Layer
+    from attlas.recording import Recording as Recording
+    from attlas.recording import open as open
+
+# Where each name lives; a module is imported when one of its names is first asked for.
+_HOMES = {
+    "__version__": "_attlas",
+    "CaptureError": "errors",
+    "Error": "errors",
+    "Figure": "figures",
+    "FileError": "errors",
+    "FormatError": "errors",
+    "Layer": "recording",
+    "LimitError": "errors",
+    "Map": "maps",
+    "MissingError": "errors",
+    "Model": "record",
+    "Recording": "recording",
+    "from_attentions": "arrays",
+    "open": "recording",
+    "record": "record",
+}
+
+__all__ = [name for name in _HOMES if name != "open"]  # `from attlas import *` leaves Python's own `open` alone
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for (PEP 562)."""
+    from importlib import import_module
+
+    if name in _HOMES:
+        value = getattr(import_module(f"attlas.{_HOMES[name]}"), name)
+    elif name.startswith("_"):
+        raise AttributeError(f"module 'attlas' has no attribute {name!r}")
+    else:
+        try:
+            value = import_module(f"attlas.{name}")  # a part such as `attlas.bertviz`
+        except ModuleNotFoundError as error:
+            if error.name != f"attlas.{name}":
+                raise
+            raise AttributeError(f"module 'attlas' has no attribute {name!r}") from None
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOMES))

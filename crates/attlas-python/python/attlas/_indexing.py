@@ -1,0 +1,49 @@
+"""How layers, heads, rows and columns are named: ``L3H7``, ``("encoder", 3)``, a place, a token's text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from operator import index as whole_number
+from typing import Literal, SupportsIndex
+
+from attlas.errors import MissingError
+
+Head = SupportsIndex | Literal["mean"] | None
+LayerIndex = SupportsIndex | str
+Place = SupportsIndex | str
+Stretch = tuple[int, int]
+
+_HEAD = re.compile(r"[Ll](\d+)(?:[Hh](\d+))?")
+
+
+def head_of(name: str) -> tuple[int, int | None]:
+    """Layer and head of ``L3H7``; of ``L3`` the layer alone."""
+    found = _HEAD.fullmatch(name.strip())
+    if found is None:
+        raise MissingError(f"{name!r} is no head; heads are written L3H7 (layer 3, head 7, counted from 0)")
+    return int(found[1]), None if found[2] is None else int(found[2])
+
+
+def place_in(place: Place, labels: Sequence[str], n: int, axis: str) -> int:
+    """The place along an axis of ``n`` places: a number, from the end when negative, or the text that stands there once."""
+    if isinstance(place, str):
+        found = [at for at, label in enumerate(labels) if label.strip() == place.strip()]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            there = " ".join(labels[:40]) + (" …" if n > 40 else "")
+            raise MissingError(f"there is no {axis} {place!r}; there are {there}")
+        raise MissingError(f"{axis} {place!r} stands at {', '.join(map(str, found))}; say which by its number")
+    number = whole_number(place)
+    if -n <= number < n:
+        return number % n
+    raise MissingError(f"there is no {axis} {number}; the map has {n}, counted from 0")
+
+
+def stretch_in(stretch: Stretch, n: int, axis: str) -> Stretch:
+    """Two ends along an axis, checked."""
+    first, end = whole_number(stretch[0]), whole_number(stretch[1])
+    if not 0 <= first <= end <= n:
+        raise MissingError(f"{axis} {first}:{end} are outside the map, whose {axis} are 0:{n}")
+    return first, end

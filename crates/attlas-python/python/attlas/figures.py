@@ -1,0 +1,102 @@
+"""Pictures of attention: SVG, PDF and PNG, the same bytes for the same input."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, TypedDict
+
+from attlas import _attlas
+from attlas.errors import Error
+
+Scale = Literal["linear", "log", "row"]
+
+
+class StyleOptions(TypedDict, total=False):
+    """How a picture looks.
+
+    ``title``: the heading; by default it says what is drawn. ``width``: of the picture, in points (1/72 inch), 160 to 5000; by
+    default by content. ``dpi``: pixels per inch of a PNG, 36 to 1200. ``scale``: how a weight becomes a colour, ``"linear"``,
+    ``"log"`` or ``"row"`` (each row divided by its largest weight); by default linear, and logarithmic for an overview of which
+    most would be one colour. ``panel_scale``: ``"shared"`` by all panels, or each its ``"own"``. ``theme``: ``"light"`` or
+    ``"dark"``. ``colormap``: ``"viridis"`` and others; an unknown name is answered with those that there are.
+    """
+
+    title: str
+    width: float | None
+    dpi: float
+    scale: Scale | None
+    panel_scale: Literal["shared", "own"]
+    theme: Literal["light", "dark"]
+    colormap: str
+
+
+def style_of(options: StyleOptions) -> dict[str, object]:
+    """The options with their defaults, checked, as the native module takes them."""
+    style: dict[str, object] = {
+        "title": "",
+        "width": None,
+        "dpi": 144.0,
+        "scale": None,
+        "panel_scale": "shared",
+        "theme": "light",
+        "colormap": "viridis",
+    }
+    unknown = [name for name in options if name not in style]
+    if unknown:
+        raise Error(f"a picture has no option {unknown[0]!r}; there are {', '.join(style)}")
+    style.update(options)
+    dpi, width = options.get("dpi", 144.0), options.get("width")
+    if not 36 <= dpi <= 1200:
+        raise Error(f"dpi is {dpi}; a number from 36 to 1200 was expected")
+    if width is not None and not 160 <= width <= 5000:
+        raise Error(f"width is {width}; points from 160 to 5000 were expected (72 to the inch)")
+    return style
+
+
+class Figure:
+    """A picture, laid out and ready to be written."""
+
+    __slots__ = ("_native",)
+
+    def __init__(self, native: _attlas.Figure) -> None:
+        self._native = native
+
+    @property
+    def problem(self) -> str | None:
+        """What of the numbers in the picture fails their checks; ``None`` where nothing does. The picture says it, too."""
+        return self._native.problem
+
+    def to_svg(self) -> str:
+        """The picture as SVG; its text is text."""
+        return self._native.svg()
+
+    def to_png(self) -> bytes:
+        """The picture as PNG, at the ``dpi`` that it was made with."""
+        return self._native.png()
+
+    def to_pdf(self) -> bytes:
+        """The picture as PDF, with its fonts in it."""
+        return self._native.pdf()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the picture, complete or not at all; the file's name says the format: ``.svg``, ``.pdf`` or ``.png``.
+
+        Raises :class:`attlas.Error` for another name and :class:`attlas.FileError` (an ``OSError``) when it cannot be written.
+        """
+        name = os.fspath(path)
+        ending = os.path.splitext(name)[1].lower()
+        if ending == ".svg":
+            content = self.to_svg().encode()
+        elif ending == ".pdf":
+            content = self.to_pdf()
+        elif ending == ".png":
+            content = self.to_png()
+        else:
+            raise Error(f"{name}: pictures are .svg, .pdf or .png files")
+        _attlas.write_file(name, content)
+
+    def _repr_svg_(self) -> str:
+        return self.to_svg()
+
+    def __repr__(self) -> str:
+        return "<attlas.Figure>"

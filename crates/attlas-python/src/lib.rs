@@ -1,0 +1,36 @@
+//! The native module `attlas._attlas`: what the Python package calls, over the library as it is.
+//!
+//! Private and small. The classes that people use are written in Python (`python/attlas`), with their documentation; here
+//! numbers go in and out, calls that take time let go of the interpreter, and errors become `attlas.errors`.
+
+mod array;
+mod errors;
+mod figure;
+mod import;
+mod map;
+mod model;
+mod recording;
+mod threads;
+
+use std::ffi::OsString;
+
+use pyo3::prelude::*;
+
+/// Does what a command line says, and returns the exit code.
+#[pyfunction]
+fn main(py: Python<'_>, words: Vec<OsString>) -> u8 {
+    py.detach(|| attlas_cli::main_with(&words))
+}
+
+#[pymodule(gil_used = false)]
+fn _attlas(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<array::Array>()?;
+    module.add_class::<figure::Figure>()?;
+    module.add_class::<map::Map>()?;
+    module.add_class::<model::Model>()?;
+    module.add_class::<recording::Recording>()?;
+    module.add_function(wrap_pyfunction!(import::from_arrays, module)?)?;
+    module.add_function(wrap_pyfunction!(figure::write_file, module)?)?;
+    module.add_function(wrap_pyfunction!(main, module)?)
+}

@@ -1,0 +1,137 @@
+//! Models that attlas runs itself: no PyTorch.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use attlas::recording::{Edit, HeadOutput, Heads};
+use attlas::{HeadId, Kind};
+use attlas_model::{Decoding, Input, LoadOptions, Next, Pass, RunOptions, Side, Site};
+use pyo3::prelude::*;
+
+use crate::errors::{Class, Raise, exception};
+use crate::recording::Recording;
+use crate::threads::{compute, compute_watched};
+
+/// A Transformer that is ready to run.
+#[pyclass(frozen, module = "attlas._attlas")]
+pub struct Model {
+    inner: attlas_model::Model,
+}
+
+/// How a model is run, as Python says it.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct RunKeys {
+    beams: Option<usize>,
+    max_tokens: Option<usize>,
+    values: bool,
+    /// Kind, layer and head of each head whose output is 0.
+    knock_out: Vec<(String, usize, usize)>,
+}
+
+/// Tokens generated at most where nothing is said.
+const MAX_TOKENS: usize = 256;
+
+#[pymethods]
+impl Model {
+    /// The model in a folder or a file; the embedded translator without one.
+    #[staticmethod]
+    fn load(
+        py: Python<'_>,
+        path: Option<PathBuf>,
+        adapter: Option<PathBuf>,
+        tokenizer: Option<PathBuf>,
+        languages: (Option<String>, Option<String>),
+    ) -> PyResult<Model> {
+        let (from, to) = languages;
+        let model = compute(py, || {
+            let mut model = match path {
+                Some(path) => attlas_model::Model::load_with(&path, &LoadOptions { adapter, tokenizer })?,
+                None => attlas_model::Model::embedded()?,
+            };
+            model.set_languages(from.as_deref(), to.as_deref())?;
+            Ok::<_, attlas_model::Error>(model)
+        })?;
+        Ok(Model { inner: model.or_raise()? })
+    }
+
+    /// The folder of a model in the hub's cache, or the path itself.
+    #[staticmethod]
+    fn find(py: Python<'_>, name: &str, revision: Option<&str>) -> PyResult<PathBuf> {
+        py.detach(|| attlas_model::weights::hub::find_model(name, revision)).or_raise()
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    #[getter]
+    fn family(&self) -> &str {
+        self.inner.family()
+    }
+
+    /// Runs the model over texts, and returns the recording with the texts that were generated.
+    fn record(
+        &self,
+        py: Python<'_>,
+        texts: Vec<String>,
+        targets: Option<Vec<String>>,
+        how: RunKeys,
+    ) -> PyResult<(Recording, Vec<String>)> {
+        let options = RunOptions { decoding: self.decoding(targets.is_some(), &how), pass: pass(&how)? };
+        let run = compute_watched(py, |stop| {
+            let target = |index: usize| targets.as_ref().and_then(|targets| targets.get(index)).map(String::as_str);
+            let inputs = texts.iter().enumerate().map(|(index, text)| self.input(text, target(index)));
+            let inputs: Vec<Input> = inputs.collect::<Result<_, _>>()?;
+            self.inner.run_watched(&inputs, &options, &mut |_| next(stop))
+        })?
+        .or_raise()?;
+        let generated = run.generated.into_iter().map(|generation| generation.text).collect();
+        Ok((Recording::new(run.recording), generated))
+    }
+}
+
+/// Whether the run goes on.
+fn next(stop: &AtomicBool) -> Next {
+    if stop.load(Ordering::SeqCst) { Next::Stop } else { Next::Continue }
+}
+
+impl Model {
+    /// What the model reads: a text, or the path of an image or a sound.
+    fn input(&self, source: &str, target: Option<&str>) -> Result<Input, attlas_model::Error> {
+        if self.inner.reads_images() {
+            return self.inner.image_input(source.as_ref());
+        }
+        if self.inner.reads_sounds() {
+            return self.inner.sound_input(source.as_ref(), target);
+        }
+        self.inner.input(source, target)
+    }
+
+    /// How the decoder's tokens come about.
+    fn decoding(&self, is_given: bool, how: &RunKeys) -> Decoding {
+        let is_asked = how.beams.is_some() || how.max_tokens.is_some();
+        let reads_all = !self.inner.has(Side::Target) || (!self.inner.has(Side::Source) && !is_asked);
+        let max_tokens = how.max_tokens.unwrap_or(MAX_TOKENS);
+        match how.beams {
+            _ if is_given || reads_all => Decoding::TeacherForcing,
+            Some(width) => Decoding::Beam { width, max_tokens },
+            None => Decoding::Greedy { max_tokens },
+        }
+    }
+}
+
+/// What is kept and what is changed.
+fn pass(how: &RunKeys) -> PyResult<Pass> {
+    let mut pass = match how.values {
+        true => Pass::keeping([Site::Attention, Site::Values]),
+        false => Pass::default(),
+    };
+    for (kind, layer, head) in &how.knock_out {
+        let kind: Kind = kind.parse().map_err(|sentence: String| exception(Class::Missing, sentence))?;
+        let heads = Heads::one(kind, HeadId { layer: *layer, head: *head });
+        pass.edits.push(Edit::HeadOutput { heads, to: HeadOutput::Zero });
+    }
+    Ok(pass)
+}

@@ -1,0 +1,78 @@
+//! Work that takes time: done by threads of its own while the interpreter goes on, and broken off by Ctrl-C.
+
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::errors::{Class, exception};
+
+/// How often a signal is looked for.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The threads that compute, and the process they belong to: a fork has none of its parent's threads.
+static POOL: Mutex<Option<(u32, Arc<ThreadPool>)>> = Mutex::new(None);
+
+/// The threads of this process. The lock is never held without the interpreter's, so a fork finds it free.
+fn pool(_: Python<'_>) -> PyResult<Arc<ThreadPool>> {
+    let mut held = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    let process = std::process::id();
+    if let Some((owner, pool)) = &*held
+        && *owner == process
+    {
+        return Ok(Arc::clone(pool));
+    }
+    let pool = ThreadPoolBuilder::new()
+        .build()
+        .map_err(|error| exception(Class::Limit, format!("no threads could be started: {error}")))?;
+    let pool = Arc::new(pool);
+    if let Some((_, strangers)) = held.replace((process, Arc::clone(&pool))) {
+        std::mem::forget(strangers); // its threads are not in this process: waiting for them would never end
+    }
+    Ok(pool)
+}
+
+/// Does `work` while other Python threads run.
+///
+/// # Errors
+/// When no threads can be had.
+pub fn compute<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    let pool = pool(py)?;
+    Ok(py.detach(|| pool.install(work)))
+}
+
+/// Does `work` while other Python threads run, and looks for Ctrl-C meanwhile: then the flag that `work` is given is set, and
+/// the interrupt raised when it has stopped.
+///
+/// # Errors
+/// What a signal's handler raised; when no threads can be had.
+pub fn compute_watched<T: Send>(py: Python<'_>, work: impl FnOnce(&AtomicBool) -> T + Send) -> PyResult<T> {
+    let pool = pool(py)?;
+    let stop = AtomicBool::new(false);
+    let stop = &stop;
+    py.detach(|| {
+        std::thread::scope(|scope| {
+            let (sender, done) = channel();
+            let worker = scope.spawn(move || {
+                let result = pool.install(|| work(stop));
+                let _ = sender.send(());
+                result
+            });
+            let mut interrupt = None;
+            while done.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                if interrupt.is_none()
+                    && let Err(error) = Python::attach(|py| py.check_signals())
+                {
+                    stop.store(true, Ordering::SeqCst);
+                    interrupt = Some(error);
+                }
+            }
+            let result = worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+            interrupt.map_or(Ok(result), Err)
+        })
+    })
+}

@@ -1,0 +1,81 @@
+"""Attention that somebody else computed."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import attlas
+
+RNG = np.random.default_rng(0)
+
+
+def weights(*shape: int) -> npt.NDArray[np.float64]:
+    """Rows that sum to 1."""
+    numbers: npt.NDArray[np.float64] = RNG.random(shape) + 0.1
+    numbers /= numbers.sum(-1, keepdims=True)
+    return numbers
+
+
+def test_arrays_come_back_as_they_were() -> None:
+    given = weights(2, 3, 4, 4).astype(np.float32)
+    rec = attlas.from_attentions(given, list("abcd"), kind="encoder", model="mine")
+    assert np.array_equal(rec.map("encoder", 1, 2).weights(), given[1, 2])
+    assert rec.map("encoder", 0, 0).tokens == (list("abcd"), list("abcd"))
+    assert rec.provenance.model == "mine" and rec.provenance.method == "imported"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_any_type_and_order_of_numbers_is_taken(dtype: str, order: str) -> None:
+    given = np.asarray(weights(2, 3, 4, 4), dtype=dtype, order=order)  # type: ignore[call-overload]
+    rec = attlas.from_attentions(given, kind="encoder")
+    assert np.array_equal(rec["encoder", 1].weights()[0], given[1].astype(np.float32))
+    assert rec.provenance.dtype == ("f16" if dtype == "float16" else "")
+
+
+def test_a_tuple_of_layers_is_what_transformers_returns() -> None:
+    layers = tuple(weights(2, 3, 4, 4) for _ in range(5))
+    rec = attlas.from_attentions(layers, [list("abcd"), list("efgh")], kind="encoder")
+    assert len(rec["encoder"]) == 5 and len(rec.items) == 2
+    assert np.allclose(rec.map("encoder", 4, 1, item=1).weights(), layers[4][1, 1])
+    assert rec.map("encoder", 0, 0, item=1).keys == list("efgh")
+
+
+def test_the_names_of_an_encoder_decoder_are_known() -> None:
+    output = {
+        "encoder_attentions": (weights(1, 2, 3, 3),),
+        "decoder_attentions": (weights(1, 2, 4, 4),),
+        "cross_attentions": (weights(1, 2, 4, 3),),
+        "logits": np.zeros((1, 4, 9)),
+    }
+    rec = attlas.from_attentions(output, list("abc"), list("defg"))
+    assert rec.kinds == ("encoder", "decoder", "cross")
+    assert rec.map("cross", 0, 1).tokens == (list("defg"), list("abc"))
+
+
+def test_no_attention_is_answered_by_what_helps() -> None:
+    for nothing in ((), None, {}, (None, None)):  # type: ignore[var-annotated]
+        with pytest.raises(attlas.FormatError, match="attlas.capture"):
+            attlas.from_attentions(nothing, list("abc"))
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens", "says"),
+    [
+        (np.full((2, 3, 4, 4), np.nan), None, "not finite|NaN|nan"),
+        (np.full((3, 4, 4), 0.5), None, "sums to 2"),
+        (-weights(3, 4, 4), None, "-"),
+        (weights(4), None, "1"),
+        (weights(3, 4, 4), list("ab"), "2"),
+        (np.full((2, 2), "a"), None, "real numbers"),
+        (np.full((2, 2), 0.5 + 1j), None, "real numbers"),
+        (np.full((2, 2), object()), None, "real numbers"),
+        (weights(3, 4, 4), "abcd", "a list of the tokens"),
+        (np.zeros((0, 4, 4)), None, ""),
+    ],
+)
+def test_what_is_no_attention_is_refused_in_a_sentence(given, tokens, says) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(attlas.Error, match=says):
+        attlas.from_attentions(given, tokens, kind="encoder")

@@ -1,0 +1,73 @@
+"""Recordings among other Python objects: pickled, copied, compared, kept alive."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import multiprocessing
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import attlas
+
+
+def test_a_saved_recording_is_pickled_by_its_path(saved: Path) -> None:
+    opened = attlas.open(saved)
+    data = pickle.dumps(opened)
+    assert len(data) < 1000 and str(saved).encode() in data
+    assert pickle.loads(data) == opened
+
+
+def test_one_that_was_never_saved_is_pickled_whole(rec: attlas.Recording) -> None:
+    restored = pickle.loads(pickle.dumps(rec))
+    assert restored == rec and restored.generated == rec.generated
+
+
+def test_maps_and_layers_are_pickled_with_their_recording(rec: attlas.Recording) -> None:
+    m = pickle.loads(pickle.dumps(rec.map("cross", 2, 4).words()))
+    assert np.array_equal(m.weights(), rec.map("cross", 2, 4).words().weights()) and m.name == "L2H4"
+    layer = pickle.loads(pickle.dumps(rec["cross", 1]))
+    assert np.array_equal(layer.queries(), rec["cross", 1].queries())
+
+
+def test_copies_are_equal(rec: attlas.Recording) -> None:
+    for same in (copy.copy(rec), copy.deepcopy(rec), attlas.Recording.from_bytes(rec.to_bytes())):
+        assert same == rec and hash(same) == hash(rec) and {same: 1}[rec] == 1
+    assert rec != "rec" and not rec == 3
+
+
+def test_equal_maps_compare_equal(rec: attlas.Recording) -> None:
+    assert rec.map("cross", 2, 4) == rec["cross", "L2H4"]
+    assert rec.map("cross", 2, 4) != rec.map("cross", 2, 4).words()
+    assert rec.map("cross", 2, 4) != rec.map("cross", 2, 3)
+    assert len({rec.map("cross", 2, 4), rec["cross", "L2H4"], rec.map("cross", 2, "mean")}) == 2
+
+
+def test_arrays_are_read_only_views_that_outlive_their_recording(saved: Path) -> None:
+    rec = attlas.Recording.from_bytes(saved.read_bytes())
+    arrays = [rec.queries("encoder", 0), rec.keys("encoder", 0), rec.lse("encoder", 0), rec.map("encoder", 0, 0).weights()]
+    kept = [array.copy() for array in arrays]
+    again = rec.queries("encoder", 0)
+    assert np.shares_memory(arrays[0], again)  # the recording's own memory, not a copy of it
+    for array in arrays:
+        assert not array.flags.writeable and not array.flags.owndata
+        with pytest.raises(ValueError):
+            array[0] = 0
+    del rec, again
+    gc.collect()
+    attlas.record("Something else to fill the memory that might have been freed.")
+    assert all(np.array_equal(array, copied) for array, copied in zip(arrays, kept, strict=True))
+
+
+def _weights(path: str) -> float:
+    return float(attlas.open(path)["cross", "L2H4"].weights().sum())
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes_compute_too(rec: attlas.Recording, saved: Path, method: str) -> None:
+    expected = float(rec["cross", "L2H4"].weights().sum())  # this process has started its threads
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.apply_async(_weights, [str(saved)]).get(timeout=60) == expected

@@ -1,0 +1,106 @@
+"""Recordings: what they hold, how they are asked, how they behave among other objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import attlas
+
+
+def test_a_sentence_is_translated_and_every_head_recorded(rec: attlas.Recording) -> None:
+    assert rec.kinds == ("encoder", "decoder", "cross")
+    assert rec.generated and rec.generated[0].startswith("Le chat")
+    assert rec.item().source.text == "The cat sat on the mat."
+    assert "cat" in rec.item().source.labels
+    assert rec.provenance.method == "greedy" and rec.provenance.mode == "eval"
+    assert all(check.passed for check in rec.checks())
+
+
+def test_weights_are_the_softmax_of_queries_and_keys(rec: attlas.Recording) -> None:
+    q, k = rec.queries("encoder", 1)[0, 3], rec.keys("encoder", 1)[0, 3]
+    scores = (q @ k.T).astype(np.float64) / np.sqrt(q.shape[-1])
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    found = rec.map("encoder", 1, 3).weights()
+    assert found.dtype == np.float32
+    assert np.abs(found - weights).max() < 1e-6
+    assert np.allclose(np.log(np.exp(scores).sum(-1)), rec.lse("encoder", 1)[0, 3], atol=1e-5)
+
+
+def test_a_head_has_many_names(rec: attlas.Recording) -> None:
+    expected = rec.map("cross", 2, 4).weights()
+    for same in (
+        rec["cross", 2, 4],
+        rec["cross", "L2H4"],
+        rec["cross", 2][4],
+        rec["cross"][2][4],
+        rec.map("cross", "L2H4"),
+        rec.map(("cross", 2, 4)),
+        rec.map(rec.layer("cross", 2), 4),
+        rec.map("cross", 2, -4),
+        rec.map("cross", np.int64(2), np.int64(4)),
+    ):
+        assert np.array_equal(same.weights(), expected)
+
+
+def test_where_one_kind_was_recorded_it_need_not_be_named() -> None:
+    rec = attlas.from_attentions(np.full((2, 3, 4, 4), 0.25), list("abcd"), kind="encoder")
+    assert rec["L1H2"].name == "L1H2"
+    assert rec.map("L1H2").shape == (4, 4)
+    assert rec.queries is not None and len(rec["L1"]) == 3
+
+
+def test_a_kind_that_is_not_named_is_asked_for(rec: attlas.Recording) -> None:
+    with pytest.raises(attlas.MissingError, match=r'\("cross", .L2H4.\)'):
+        rec["L2H4"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda rec: rec.map("encoder", 7, 0), "there is no encoder layer 7; there are 0 to"),
+        (lambda rec: rec.map("encoder", 0, 99), "there is no head in encoder layer 0 99|head 99"),
+        (lambda rec: rec.map("encoder", 0, 0, item=5), "there is no text 5"),
+        (lambda rec: rec.map("encodes", 0, 0), "unknown attention kind"),
+        (lambda rec: rec["encoder", "3.7"], "heads are written L3H7"),
+        (lambda rec: rec.values("encoder", 0), "has no values"),
+    ],
+)
+def test_what_is_missing_is_an_index_error_that_says_what_there_is(rec, ask, says) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(IndexError, match=says) as raised:
+        ask(rec)
+    assert isinstance(raised.value, attlas.Error) and isinstance(raised.value, ValueError)
+
+
+def test_a_recording_is_saved_and_opened(rec: attlas.Recording, saved: Path) -> None:
+    opened = attlas.open(saved)
+    assert opened.to_bytes() == rec.to_bytes() == saved.read_bytes()
+    assert opened == rec and hash(opened) == hash(rec)
+    assert opened != attlas.record("Another text.")
+
+
+def test_a_file_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nowhere.safetensors") as raised:
+        attlas.open(tmp_path / "nowhere.safetensors")
+    assert isinstance(raised.value, attlas.FileError)
+
+
+def test_a_file_that_is_no_recording_is_a_format_error(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0 no recording at")
+    with pytest.raises(attlas.FormatError, match="x.safetensors"):
+        attlas.open(tmp_path / "x.safetensors")
+
+
+def test_the_page_is_one_file(rec: attlas.Recording, tmp_path: Path) -> None:
+    page = rec.to_html(tmp_path / "atlas.html", title="My page", open=("cross", "L2H4"))
+    assert (tmp_path / "atlas.html").read_text() == page
+    assert page.startswith("<!doctype html>") or page.startswith("<!DOCTYPE html>")
+    assert "<title>My page" in page
+
+
+def test_a_recording_says_what_it_is_in_a_line(rec: attlas.Recording) -> None:
+    assert repr(rec).startswith("<attlas.Recording ") and "\n" not in repr(rec)
+    assert "1 text" in repr(rec) and "cross 3×8" in repr(rec)
