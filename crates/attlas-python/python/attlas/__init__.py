@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from attlas.errors import MissingError as MissingError
     from attlas.figures import Figure as Figure
     from attlas.maps import Map as Map
+    from attlas.notebook import csp_hash as csp_hash
     from attlas.record import Model as Model
     from attlas.record import record as record
     from attlas.recordings import Layer as Layer
     from attlas.recordings import Recording as Recording
     from attlas.recordings import open as open
+    from attlas.view import View as View
+    from attlas.view import show as show
 
 # Where each name lives; a module is imported when one of its names is first asked for.
 _HOMES = {
@@ -49,11 +52,14 @@ _HOMES = {
     "Model": "record",
     "Recording": "recordings",
     "capture": "_capture",
+    "View": "view",
+    "csp_hash": "notebook",
     "from_attentions": "arrays",
     "from_cache": "_capture",
     "open": "recordings",
     "record": "record",
     "recording": "_capture",
+    "show": "view",
 }
 
 __all__ = [name for name in _HOMES if name != "open"]  # `from attlas import *` leaves Python's own `open` alone

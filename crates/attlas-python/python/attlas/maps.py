@@ -173,6 +173,10 @@ class Map:
     def _repr_svg_(self) -> str:
         return self.figure().to_svg()
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: the picture."""
+        return self.figure(dpi=96)._repr_mimebundle_() | {"text/plain": repr(self)}
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         import numpy as np
 
