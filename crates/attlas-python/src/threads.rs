@@ -26,14 +26,17 @@ fn pool(_: Python<'_>) -> PyResult<Arc<ThreadPool>> {
     {
         return Ok(Arc::clone(pool));
     }
-    let pool = ThreadPoolBuilder::new()
-        .build()
-        .map_err(|error| exception(Class::Limit, format!("no threads could be started: {error}")))?;
-    let pool = Arc::new(pool);
+    let pool = Arc::new(started(0)?);
     if let Some((_, strangers)) = held.replace((process, Arc::clone(&pool))) {
         std::mem::forget(strangers); // its threads are not in this process: waiting for them would never end
     }
     Ok(pool)
+}
+
+/// So many threads; as many as the machine has for 0.
+fn started(n_threads: usize) -> PyResult<ThreadPool> {
+    let pool = ThreadPoolBuilder::new().num_threads(n_threads).build();
+    pool.map_err(|error| exception(Class::Limit, format!("no threads could be started: {error}")))
 }
 
 /// Does `work` while other Python threads run.
@@ -51,7 +54,22 @@ pub fn compute<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyRe
 /// # Errors
 /// What a signal's handler raised; when no threads can be had.
 pub fn compute_watched<T: Send>(py: Python<'_>, work: impl FnOnce(&AtomicBool) -> T + Send) -> PyResult<T> {
-    let pool = pool(py)?;
+    compute_watched_by(py, None, work)
+}
+
+/// As [`compute_watched`], by so many threads where a number is said.
+///
+/// # Errors
+/// As [`compute_watched`].
+pub fn compute_watched_by<T: Send>(
+    py: Python<'_>,
+    n_threads: Option<usize>,
+    work: impl FnOnce(&AtomicBool) -> T + Send,
+) -> PyResult<T> {
+    let pool = match n_threads {
+        Some(n_threads) => Arc::new(started(n_threads)?),
+        None => pool(py)?,
+    };
     let stop = AtomicBool::new(false);
     let stop = &stop;
     py.detach(|| {

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from attlas.recording import Layer as Layer
     from attlas.recording import Recording as Recording
     from attlas.recording import open as open
+    from attlas._survey import Survey as Survey
+    from attlas._survey import survey as survey
 
 # Where each name lives; a module is imported when one of its names is first asked for.
 _HOMES = {
@@ -45,9 +47,11 @@ _HOMES = {
     "MissingError": "errors",
     "Model": "record",
     "Recording": "recording",
+    "Survey": "_survey",
     "from_attentions": "arrays",
     "open": "recording",
     "record": "record",
+    "survey": "_survey",
 }
 
 __all__ = [name for name in _HOMES if name != "open"]  # `from attlas import *` leaves Python's own `open` alone
