@@ -84,6 +84,21 @@ impl<T> Raise<T> for Result<T, attlas_model::Error> {
     }
 }
 
+impl<T> Raise<T> for Result<T, attlas_survey::Error> {
+    fn or_raise(self) -> PyResult<T> {
+        use attlas_survey::Error;
+        let (class, sentence) = match self {
+            Ok(value) => return Ok(value),
+            Err(Error::Maps(error)) => return Err(error).or_raise(),
+            Err(Error::Model(error)) => return Err(error).or_raise(),
+            Err(error @ Error::File { .. }) => (Class::Format, error.to_string()),
+            Err(error @ (Error::NoField { .. } | Error::NoColumn { .. })) => (Class::Missing, error.to_string()),
+            Err(error) => (Class::Error, error.to_string()),
+        };
+        Err(exception(class, sentence))
+    }
+}
+
 impl<T> Raise<T> for Result<T, attlas_viewer::Error> {
     fn or_raise(self) -> PyResult<T> {
         use attlas_viewer::Error;

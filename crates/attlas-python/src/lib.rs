@@ -11,6 +11,7 @@ mod import;
 mod map;
 mod model;
 mod recording;
+mod survey;
 mod threads;
 
 use std::ffi::OsString;
@@ -42,6 +43,7 @@ fn _attlas(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<map::Map>()?;
     module.add_class::<model::Model>()?;
     module.add_class::<recording::Recording>()?;
+    survey::register(module)?;
     module.add_function(wrap_pyfunction!(import::from_arrays, module)?)?;
     module.add_function(wrap_pyfunction!(figure::write_file, module)?)?;
     module.add_function(wrap_pyfunction!(csp_hash, module)?)?;

@@ -15,7 +15,7 @@ use crate::threads::{compute, compute_watched};
 /// A Transformer that is ready to run.
 #[pyclass(frozen, module = "attlas._attlas")]
 pub struct Model {
-    inner: attlas_model::Model,
+    pub(crate) inner: attlas_model::Model,
 }
 
 /// How a model is run, as Python says it.

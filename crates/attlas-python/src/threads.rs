@@ -26,14 +26,17 @@ fn pool(_: Python<'_>) -> PyResult<Arc<ThreadPool>> {
     {
         return Ok(Arc::clone(pool));
     }
-    let pool = ThreadPoolBuilder::new()
-        .build()
-        .map_err(|error| exception(Class::Limit, format!("no threads could be started: {error}")))?;
-    let pool = Arc::new(pool);
+    let pool = Arc::new(started(0)?);
     if let Some((_, strangers)) = held.replace((process, Arc::clone(&pool))) {
         std::mem::forget(strangers); // its threads are not in this process: waiting for them would never end
     }
     Ok(pool)
+}
+
+/// So many threads; as many as the machine has for 0.
+fn started(n_threads: usize) -> PyResult<ThreadPool> {
+    let pool = ThreadPoolBuilder::new().num_threads(n_threads).build();
+    pool.map_err(|error| exception(Class::Limit, format!("no threads could be started: {error}")))
 }
 
 /// Does `work` while other Python threads run. At Ctrl-C the interrupt is raised at once; what `work` still does comes to nothing.
@@ -83,4 +86,42 @@ pub fn compute_watched<T: Send + 'static>(
 pub fn finish<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
     let pool = pool(py)?;
     Ok(py.detach(|| pool.install(work)))
+}
+
+/// Does `work` while other Python threads run, by so many threads where a number is said. At Ctrl-C the flag that `work` is given is
+/// set, and the interrupt raised when it has stopped.
+///
+/// # Errors
+/// What a signal's handler raised; when no threads can be had.
+pub fn finish_watched<T: Send>(
+    py: Python<'_>,
+    n_threads: Option<usize>,
+    work: impl FnOnce(&AtomicBool) -> T + Send,
+) -> PyResult<T> {
+    let pool = match n_threads {
+        Some(n_threads) => Arc::new(started(n_threads)?),
+        None => pool(py)?,
+    };
+    let stop = &AtomicBool::new(false);
+    py.detach(|| {
+        std::thread::scope(|scope| {
+            let (sender, done) = channel();
+            let worker = scope.spawn(move || {
+                let result = pool.install(|| work(stop));
+                let _ = sender.send(()); // the receiver waits below
+                result
+            });
+            let mut interrupt = None;
+            while done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                if interrupt.is_none()
+                    && let Err(error) = Python::attach(|py| py.check_signals())
+                {
+                    stop.store(true, Ordering::SeqCst);
+                    interrupt = Some(error);
+                }
+            }
+            let result = worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+            interrupt.map_or(Ok(result), Err)
+        })
+    })
 }

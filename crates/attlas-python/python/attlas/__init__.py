@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from attlas.recordings import open as open
     from attlas.view import View as View
     from attlas.view import show as show
+    from attlas._survey import Survey as Survey
+    from attlas._survey import survey as survey
 
 # Where each name lives; a module is imported when one of its names is first asked for.
 _HOMES = {
@@ -54,12 +56,14 @@ _HOMES = {
     "capture": "_capture",
     "View": "view",
     "csp_hash": "notebook",
+    "Survey": "_survey",
     "from_attentions": "arrays",
     "from_cache": "_capture",
     "open": "recordings",
     "record": "record",
     "recording": "_capture",
     "show": "view",
+    "survey": "_survey",
 }
 
 __all__ = [name for name in _HOMES if name != "open"]  # `from attlas import *` leaves Python's own `open` alone
