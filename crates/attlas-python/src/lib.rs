@@ -3,11 +3,13 @@
 //! Private and small. The classes that people use are written in Python (`python/attlas`), with their documentation; here
 //! numbers go in and out, calls that take time let go of the interpreter, and errors become `attlas.errors`.
 
+mod analysis;
 mod array;
 mod errors;
 mod figure;
 mod import;
 mod map;
+mod marks;
 mod model;
 mod recording;
 mod threads;
@@ -24,6 +26,8 @@ fn main(py: Python<'_>, words: Vec<OsString>) -> u8 {
 
 #[pymodule(gil_used = false)]
 fn _attlas(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    analysis::register(module)?;
+    marks::register(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<array::Array>()?;
     module.add_class::<figure::Figure>()?;

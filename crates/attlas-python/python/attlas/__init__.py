@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attlas._attlas import __version__ as __version__
+    from attlas.analyses import compare as compare
     from attlas.arrays import from_attentions as from_attentions
     from attlas.errors import CaptureError as CaptureError
     from attlas.errors import Error as Error
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from attlas.recording import Layer as Layer
     from attlas.recording import Recording as Recording
     from attlas.recording import open as open
+    from attlas.tables import Table as Table
 
 # Where each name lives; a module is imported when one of its names is first asked for.
 _HOMES = {
@@ -45,6 +47,8 @@ _HOMES = {
     "MissingError": "errors",
     "Model": "record",
     "Recording": "recording",
+    "Table": "tables",
+    "compare": "analyses",
     "from_attentions": "arrays",
     "open": "recording",
     "record": "record",
