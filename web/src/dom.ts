@@ -32,3 +32,8 @@ function setAttributes(element: Element, attributes: Attributes): void {
 export function tokenText(text: string, className = "token"): HTMLElement {
   return el("bdi", { class: className, dir: "auto" }, text);
 }
+
+/** Whether the page is in a frame, or small: then the map comes first, on the first screen. */
+export function isCompact(): boolean {
+  return window.parent !== window || window.matchMedia("(max-width: 560px), (max-height: 500px)").matches;
+}

@@ -1,7 +1,7 @@
 // One head's map: cells on a canvas, token labels as text on both axes, one cell selected.
 
 import { colourAt, cssColour } from "./colour.ts";
-import { el, tokenText } from "./dom.ts";
+import { el, isCompact, tokenText } from "./dom.ts";
 import type { Axis, ShownMap } from "./view.ts";
 
 export interface Cell {
@@ -12,6 +12,10 @@ export interface Cell {
 /** Sizes in CSS pixels. */
 const LARGEST_CELL = 48;
 const SMALLEST_CELL = 2;
+/** What the scrolled room keeps free on its left and right, together. */
+const PADDING = 8;
+/** What a compact page keeps free below the map, for its colours. */
+const BELOW = 72;
 /** The room one label needs across its reading direction. */
 const LABEL_STEP = 15;
 /** Cells at least this large are drawn with a gap. */
@@ -105,14 +109,22 @@ export class Heatmap {
   private fit(n_rows: number, n_columns: number): void {
     this.element.style.setProperty("--cell", "0px");
     this.element.style.setProperty("--pad", "0px");
-    const room = this.element.clientWidth - this.rowLabels.offsetWidth - 2;
-    const tall = Math.max(360, window.innerHeight * 0.78 - this.columnLabels.offsetHeight);
+    const room = this.element.clientWidth - PADDING - this.rowLabels.offsetWidth;
+    const tall = this.tall();
     const fits = (pad: number): number => Math.min((room - pad) / n_columns, (tall - pad) / n_rows, LARGEST_CELL);
     // cells smaller than a label: room for half a label beyond the first and the last of them
     const cell = fits(0) < LABEL_STEP ? fits(LABEL_STEP) : fits(0);
     this.cell = Math.max(SMALLEST_CELL, cell >= 4 ? Math.floor(cell) : Math.floor(cell * 2) / 2);
     this.element.style.setProperty("--cell", `${this.cell}px`);
     this.element.style.setProperty("--pad", `${Math.max(0, (LABEL_STEP - this.cell) / 2)}px`);
+  }
+
+  /** The height that the rows may have: on a compact page the map ends on the first screen. */
+  private tall(): number {
+    if (!isCompact()) return Math.max(360, window.innerHeight * 0.78 - this.columnLabels.offsetHeight);
+    const top = this.cells.getBoundingClientRect().top + window.scrollY;
+    const room = window.innerHeight - top;
+    return Math.max(120, room - BELOW, Math.min(200, room - 8));
   }
 
   /** Leaves out labels that would stand on each other: every second, third, … stays. */

@@ -5,7 +5,8 @@ import { Controls } from "./controls.ts";
 import { headName, KIND_TITLES, readSource, tilesOf } from "./data.ts";
 import type { Kind, Source, Standout } from "./data.ts";
 import { DescriptionPanel } from "./description.ts";
-import { el, tokenText } from "./dom.ts";
+import { el, isCompact, tokenText } from "./dom.ts";
+import { chosenOf, stateAsked, Surroundings } from "./embed.ts";
 import { Heatmap, type Cell } from "./heatmap.ts";
 import { Jump } from "./jump.ts";
 import { Lines } from "./lines.ts";
@@ -29,6 +30,7 @@ const AXES: Record<Kind, { queries: string; keys: string }> = {
 
 class App {
   private model: Model;
+  private surroundings = Surroundings.of(window);
   private state: State;
   private map!: HeadMap;
   private shown!: ShownMap;
@@ -49,6 +51,7 @@ class App {
   private items = el("select", { class: "items", "aria-label": "text of the batch" });
   private theme = el("button", { type: "button", class: "theme" });
   private title = el("h2", { class: "head-title" });
+  private remarks = el("div", { class: "remarks" });
   private note = el("p", { class: "caption note" });
   private panel = el("div", { class: "panel", id: "panel", role: "tabpanel" });
   private tip = el("div", { class: "tip", "aria-hidden": "true", hidden: true });
@@ -63,8 +66,9 @@ class App {
       this.change({ query, key });
       this.heatmap.reveal();
     });
+    document.documentElement.classList.toggle("compact", isCompact());
     root.replaceChildren(...this.layout());
-    this.listen();
+    this.listen(root);
     this.update();
   }
 
@@ -93,14 +97,15 @@ class App {
       this.theme,
     );
     const texts = el("section", { class: "texts", "aria-label": "the texts" }, this.sourceLine.element, this.targetLine.element);
-    const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.title, this.jump.element, this.heatmap.element, this.lines.element, this.colourBar.element, this.note);
+    const line = el("div", { class: "head-line" }, this.title, this.remarks);
+    const head = el("section", { class: "head", "aria-label": "the chosen head" }, line, this.jump.element, this.heatmap.element, this.lines.element, this.colourBar.element, this.note);
     this.panel.append(this.overview.element, head, this.reading.element);
     const failed = el("p", { class: "failed", role: "alert" }, el("strong", {}, "Not sound: "), el("bdi", {}, visibleText(source.failed ?? "")));
     failed.hidden = source.failed === undefined;
     return [header, failed, this.description.element, texts, this.tabs, this.controls.element, this.panel, about(source), this.tip];
   }
 
-  private listen(): void {
+  private listen(root: HTMLElement): void {
     this.items.addEventListener("change", () => this.change({ item: Number(this.items.value) }));
     this.theme.addEventListener("click", () => this.change({ theme: nextTheme(this.state.theme) }));
     this.tabs.addEventListener("keydown", (event) => this.moveTab(event));
@@ -108,11 +113,8 @@ class App {
       this.state = stateFromHash(location.hash, this.model.source);
       this.update();
     });
-    let width = 0;
-    new ResizeObserver(() => {
-      if (Math.abs(document.documentElement.clientWidth - width) > 1) this.draw();
-      width = document.documentElement.clientWidth;
-    }).observe(document.documentElement);
+    this.surroundings?.listen(window, (message) => this.take(message));
+    this.followSize(root);
     this.heatmap.onSelect = ({ row, column }) => this.change({ query: row, key: column });
     this.heatmap.onStep = (rows, columns) => this.step(rows, columns);
     this.heatmap.onHeadKey = (key) => this.moveHead(key);
@@ -126,6 +128,28 @@ class App {
     }
   }
 
+  /** Draws anew for another size of the window; tells how tall the page is. */
+  private followSize(root: HTMLElement): void {
+    let [width, height] = [0, 0];
+    const look = (): void => {
+      const { clientWidth } = document.documentElement;
+      document.documentElement.classList.toggle("compact", isCompact());
+      const taller = isCompact() && Math.abs(window.innerHeight - height) > 1;
+      if (Math.abs(clientWidth - width) > 1 || taller) this.draw();
+      [width, height] = [clientWidth, window.innerHeight];
+      this.surroundings?.tellHeight(Math.ceil(root.getBoundingClientRect().height));
+    };
+    new ResizeObserver(look).observe(root);
+    window.addEventListener("resize", look);
+  }
+
+  /** Takes a choice from the page around. */
+  private take(message: unknown): void {
+    const state = stateAsked(message, this.state, this.model);
+    const same = state === null || JSON.stringify(chosenOf(state, this.model)) === JSON.stringify(chosenOf(this.state, this.model));
+    if (!same) this.change(state);
+  }
+
   /** Takes a change of state: the URL follows, and everything that shows it. */
   private change(part: Partial<State>): void {
     const before = this.state;
@@ -136,7 +160,8 @@ class App {
     this.hovered = null;
     const hash = hashFromState(state, this.model.source);
     const newHead = state.layer !== before.layer || state.head !== before.head || state.kind !== before.kind;
-    if (hash !== location.hash) history[newHead ? "pushState" : "replaceState"](null, "", hash);
+    // a frame's URL is seen by nobody, and its history is that of the page around
+    if (this.surroundings === null && hash !== location.hash) history[newHead ? "pushState" : "replaceState"](null, "", hash);
     const onlyCell = Object.keys(part).every((name) => name === "query" || name === "key");
     if (onlyCell) this.showSelection();
     else this.update();
@@ -184,7 +209,7 @@ class App {
     const badge = (one: Standout): HTMLElement => el("span", { class: "remark", title: scoreDetail(one) }, visibleText(scoreText(one)));
     const badges = model.standouts(state, state.layer, state.head).map(badge);
     const together = badges.length > 0 ? textsTogether(model.source.items.length) : "";
-    this.title.append(el("span", { class: "remarks" }, ...badges, together === "" ? "" : ` (${together})`));
+    this.remarks.replaceChildren(...badges, together === "" ? "" : ` (${together})`);
     const axes = { ...AXES[state.kind], ...(this.rowsAre() === "predicted" ? { queries: "query: predicted" } : {}) };
     this.heatmap.element.hidden = state.view !== "map";
     this.lines.element.hidden = state.view !== "lines";
@@ -236,6 +261,7 @@ class App {
 
   private showSelection(): void {
     const { shown, at } = this;
+    this.surroundings?.tellSelection(chosenOf(this.state, this.model));
     const selection = this.selection();
     if (this.state.view === "map") this.heatmap.mark({ row: selection?.row ?? null, column: selection?.column ?? null });
     else this.lines.mark(selection?.row ?? null);

@@ -106,7 +106,7 @@ export function placeOf(number: number | null, axis: "query" | "key", state: Sta
 }
 
 /** What names a row or column in the URL: its number, or on a page of tiles that of its first token, whatever the tiles' size. */
-function nameOf(place: number, axis: "query" | "key", state: State, source: Source): string {
+export function nameOf(place: number, axis: "query" | "key", state: State, source: Source): string {
   const tiled = tiling(axis, state, source);
   const tile = tiled?.tiles[place];
   return String(tiled === null || tile === undefined ? place : Math.ceil((tile * tiled.n) / tiled.n_tiles));

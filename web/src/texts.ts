@@ -4,9 +4,6 @@ import { cssColour } from "./colour.ts";
 import { el, tokenText } from "./dom.ts";
 import type { Axis } from "./view.ts";
 
-/** The tallest bar, in CSS pixels. */
-const BAR_HEIGHT = 22;
-
 /** One line of tokens. */
 export class TextLine {
   readonly element: HTMLElement;
@@ -44,6 +41,14 @@ export class TextLine {
     this.chips.forEach((chip, index) => {
       if (!chip.disabled) chip.setAttribute("aria-pressed", String(index === query));
     });
+    if (query !== null) this.reveal(this.chips[query]);
+  }
+
+  /** Scrolls the line, and nothing else, to a token. */
+  private reveal(chip: HTMLElement | undefined): void {
+    if (chip === undefined) return;
+    const [line, box] = [this.line.getBoundingClientRect(), chip.getBoundingClientRect()];
+    this.line.scrollLeft += Math.min(0, box.left - line.left) + Math.max(0, box.right - line.right);
   }
 
   /** Shows the weights of one query, or none. [n_keys] */
@@ -51,7 +56,7 @@ export class TextLine {
     this.chips.forEach((chip, index) => {
       const bar = chip.querySelector<HTMLElement>(".bar")!;
       const weight = weights?.[index] ?? 0;
-      bar.style.height = `${Math.min(1, Math.max(0, weight)) * BAR_HEIGHT}px`;
+      bar.style.height = `${100 * Math.min(1, Math.max(0, weight))}%`;
       bar.style.backgroundColor = cssColour(Math.max(0, fractions?.[index] ?? 0));
     });
   }

@@ -7,10 +7,14 @@ use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use strsim::osa_distance;
 
+#[cfg(not(feature = "train"))]
+use crate::commands::absent;
 use crate::commands::{
-    align, compare, completions, describe, draw, evaluate, export, film, heads, import, info, man, models, record,
-    show, survey, tokens, train,
+    align, compare, completions, describe, draw, evaluate, export, heads, import, info, man, models, record, show,
+    survey, tokens,
 };
+#[cfg(feature = "train")]
+use crate::commands::{film, train};
 use crate::inputs::RawText;
 use crate::terminal::ColorChoice;
 use crate::threads::MAX_THREADS;
@@ -144,11 +148,19 @@ pub enum Command {
     /// List the model families that can be read.
     Models(models::ModelsArguments),
     /// Train an encoder-decoder on sentence pairs.
+    #[cfg(feature = "train")]
     Train(train::TrainArguments),
+    /// Train an encoder-decoder on sentence pairs (not in this build).
+    #[cfg(not(feature = "train"))]
+    Train(absent::AnyArguments),
     /// Measure a translator on sentence pairs.
     Evaluate(evaluate::EvaluateArguments),
     /// Draw how heads came to be during a training.
+    #[cfg(feature = "train")]
     Film(film::FilmArguments),
+    /// Draw how heads came to be during a training (not in this build).
+    #[cfg(not(feature = "train"))]
+    Film(absent::AnyArguments),
     /// Write shell completions.
     Completions(completions::CompletionsArguments),
     /// Write the man page.

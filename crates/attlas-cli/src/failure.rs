@@ -171,6 +171,23 @@ impl From<attlas_train::Error> for Failure {
     }
 }
 
+impl From<attlas_survey::Error> for Failure {
+    fn from(error: attlas_survey::Error) -> Failure {
+        use attlas_survey::Error;
+        match error {
+            Error::Maps(error) => Failure::from(error),
+            Error::Model(error) => Failure::from(error),
+            Error::NoField { .. } => Failure::Input(with_hint(&error, Some("--field says which"))),
+            Error::NoColumn { .. } => Failure::Input(with_hint(&error, Some("--column says which"))),
+            Error::ReadsNoTargets { .. } => {
+                Failure::Usage(with_hint(&error, Some("--format lines takes each line as a text")))
+            }
+            Error::Twice { .. } => Failure::Usage(error.to_string()),
+            _ => Failure::Input(error.to_string()),
+        }
+    }
+}
+
 impl From<attlas_viewer::Error> for Failure {
     fn from(error: attlas_viewer::Error) -> Failure {
         use attlas_viewer::Error;

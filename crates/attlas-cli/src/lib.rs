@@ -11,7 +11,7 @@ mod measures;
 mod progress;
 mod received;
 mod signals;
-mod survey;
+mod survey_report;
 mod table_file;
 mod terminal;
 mod threads;
@@ -26,10 +26,14 @@ use std::io::{Write, stderr};
 use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Command};
+#[cfg(not(feature = "train"))]
+use crate::commands::absent;
 use crate::commands::{
-    align, compare, completions, describe, draw, evaluate, export, film, heads, import, info, man, models, record,
-    show, survey as survey_command, tokens, train,
+    align, compare, completions, describe, draw, evaluate, export, heads, import, info, man, models, record, show,
+    survey as survey_command, tokens,
 };
+#[cfg(feature = "train")]
+use crate::commands::{film, train};
 use crate::failure::{Failure, Outcome};
 use crate::signals::Watch;
 use crate::terminal::Terminal;
@@ -82,8 +86,14 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Survey(survey)) => survey_command::run(&survey, signals, terminal),
         Some(Command::Tokens(tokens)) => tokens::run(&tokens, terminal),
         Some(Command::Models(models)) => models::run(&models, terminal),
+        #[cfg(not(feature = "train"))]
+        Some(Command::Train(_)) => absent::run("train"),
+        #[cfg(not(feature = "train"))]
+        Some(Command::Film(_)) => absent::run("film"),
+        #[cfg(feature = "train")]
         Some(Command::Train(train)) => train::run(&train, arguments.threads, signals, terminal),
         Some(Command::Evaluate(evaluate)) => evaluate::run(&evaluate, terminal),
+        #[cfg(feature = "train")]
         Some(Command::Film(film)) => film::run(&film, terminal),
         Some(Command::Completions(completions)) => completions::run(&completions, Arguments::command(), terminal),
         Some(Command::Man(man)) => man::run(&man, Arguments::command(), terminal),

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use attlas::analysis::{Annotations, HeadSums, MEASURES, Measure, Standout, measure_with, merge};
-use attlas::{Item, Kind, Layer, Recording};
-use attlas_train::alignment::item_links;
+use attlas::{Item, Layer, Recording};
+use attlas_train::alignment::with_dictionary;
 
 use crate::failure::Failure;
 use crate::terminal::{Terminal, printable, width, wrapped};
@@ -28,15 +28,6 @@ pub fn heads_of(
         heads = merge(heads.into_iter().chain(measure_with(recording, index, &annotations)?));
     }
     Ok(heads)
-}
-
-/// What is known of a text of a recording, and where there is cross-attention which of its words a dictionary translates.
-pub fn with_dictionary(recording: &Recording, item: usize, annotations: &Annotations) -> Annotations {
-    let mut annotations = annotations.clone();
-    if let Some(item) = recording.items.get(item).filter(|_| recording.layers_of(Kind::Cross).next().is_some()) {
-        annotations.links = item_links(item);
-    }
-    annotations
 }
 
 /// The table of what stands out: one line for each measure of each kind, its best heads first.

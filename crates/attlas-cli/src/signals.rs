@@ -56,12 +56,6 @@ impl Watch {
         }
     }
 
-    /// As if this signal had come.
-    #[cfg(test)]
-    pub fn after(signal: usize) -> Watch {
-        Watch { noted: Arc::new(AtomicUsize::new(signal)), ..Watch::default() }
-    }
-
     /// The signal that came.
     pub fn noted(&self) -> Option<Signal> {
         u8::try_from(self.noted.load(Ordering::SeqCst)).ok().filter(|signal| *signal > 0).map(Signal)

@@ -1,4 +1,5 @@
 //! Models by name: from a hub on this machine into a cache, and from the cache without one.
+#![cfg(feature = "download")]
 
 mod common;
 

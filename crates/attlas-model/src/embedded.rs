@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use crate::Error;
-use crate::block::pass::hex;
 use crate::config::file::ConfigFile;
 use crate::model::{Model, Training};
 use crate::tokenizer::Tokenizer;
@@ -13,7 +10,10 @@ use crate::weights::Checkpoint;
 
 const CONFIG: &[u8] = include_bytes!("../embedded/config.json");
 const WEIGHTS: &[u8] = include_bytes!("../embedded/model.safetensors");
-const TOKENIZER: &[u8] = include_bytes!("../embedded/tokenizer.json");
+/// Made of `embedded/tokenizer.json`, which a test compares.
+const TOKENIZER: &[u8] = include_bytes!("../embedded/tokenizer.table");
+/// SHA-256 of [`WEIGHTS`], which a test compares.
+const DIGEST: &str = "bab42830a0301ea8f28e53c018261822b652de266d4133c07e017f4df8cc1744";
 
 /// Its name in recordings and messages.
 const NAME: &str = "the embedded English–French translator";
@@ -29,12 +29,23 @@ impl Model {
     pub fn embedded() -> Result<Model, Error> {
         let config = ConfigFile::parse(Path::new("embedded/config.json"), CONFIG)?;
         let checkpoint = Checkpoint::from_static(Path::new("embedded/model.safetensors"), WEIGHTS)?;
-        let ((weights, tokenizer), digest) = rayon::join(
-            || rayon::join(|| Model::from_parts(&config, None, &checkpoint), || Tokenizer::from_json(TOKENIZER)),
-            || Sha256::digest(WEIGHTS),
-        );
+        let (weights, tokenizer) =
+            rayon::join(|| Model::from_parts(&config, None, &checkpoint), || Tokenizer::from_table(TOKENIZER));
         let mut model = weights?;
         model.set_tokenizer(Some(tokenizer?));
-        Ok(model.described(NAME, format!("sha256:{}", hex(&digest)), TRAINING))
+        Ok(model.described(NAME, format!("sha256:{DIGEST}"), TRAINING))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::block::pass::hex;
+
+    #[test]
+    fn the_digest_is_that_of_the_weights() {
+        assert_eq!(hex(&Sha256::digest(WEIGHTS)), DIGEST);
     }
 }

@@ -33,8 +33,7 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use block::convolution::Convolution;
-pub use block::linear::Linear;
-pub use block::matmul;
+pub use block::linear::{Linear, Weight};
 pub use block::mxfp4::Mxfp4;
 pub use block::norm::NormWeights;
 pub use block::pass::{Array, Keep, Next, Pass, Progress, Site};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use attlas::analysis::alignment::on_diagonal;
-use attlas::analysis::{Sample, Sums, links};
+use attlas::analysis::{Annotations, Sample, Sums, links};
 use attlas::{AttentionMap, Grid, HeadId, Item, Kind, Recording, RowTokens, Token, Tokens};
 use serde::Serialize;
 
@@ -119,6 +119,15 @@ pub fn dictionary_links(target: &Tokens, source: &Tokens) -> Vec<(usize, usize)>
 pub fn item_links(item: &Item) -> Vec<(usize, usize)> {
     let target = if item.predicted.is_empty() { &item.target } else { &item.predicted };
     dictionary_links(target, &item.source)
+}
+
+/// What is known of a text of a recording, and where there is cross-attention which of its words a dictionary translates.
+pub fn with_dictionary(recording: &Recording, item: usize, annotations: &Annotations) -> Annotations {
+    let mut annotations = annotations.clone();
+    if let Some(item) = recording.items.get(item).filter(|_| recording.layers_of(Kind::Cross).next().is_some()) {
+        annotations.links = item_links(item);
+    }
+    annotations
 }
 
 impl Probe {

@@ -51,9 +51,8 @@ pub fn path(folder: &Path) -> PathBuf {
 /// # Errors
 /// [`Error::Write`]: the checkpoint before stays.
 pub fn save(folder: &Path, network: &Network, state: &State, position: &Position) -> Result<(), Error> {
-    let values = network.values()?;
     let mut sets: Vec<(&str, &[Vec<f32>])> =
-        vec![("weights/", &values), ("mean/", &state.mean), ("square/", &state.square)];
+        vec![("weights/", &network.variables), ("mean/", &state.mean), ("square/", &state.square)];
     if !state.average.is_empty() {
         sets.push(("average/", &state.average));
     }

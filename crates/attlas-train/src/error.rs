@@ -152,9 +152,6 @@ pub enum Error {
         /// The first value that is no number, or too large for the file's precision.
         value: f32,
     },
-    /// The tensor library reports an error.
-    #[error("tensors: {0}")]
-    Tensor(#[from] candle_core::Error),
     /// The tokenizer reports an error.
     #[error("tokenizer: {0}")]
     Tokenizer(String),

@@ -1,6 +1,5 @@
 //! Adam (Kingma & Ba 2015) with the learning-rate schedules of Transformer training, and an average of the weights.
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Var, bail};
 use serde::{Deserialize, Serialize};
 
 /// First and second decay of Adam, as in Vaswani et al. 2017, §5.3.
@@ -89,68 +88,26 @@ pub fn norm(gradients: &[Vec<f32>]) -> f64 {
 }
 
 /// Adam's step on every variable.
-///
-/// # Errors
-/// The tensor library's.
-pub fn update(variables: &[Var], gradients: &[Vec<f32>], state: &mut State, step: Step) -> Result<()> {
-    for (index, variable) in variables.iter().enumerate() {
-        let adam = Adam {
-            gradient: &gradients[index],
-            memory: std::sync::Mutex::new(Memory {
-                mean: &mut state.mean[index],
-                square: &mut state.square[index],
-                average: state.average.get_mut(index),
-            }),
-            step,
-        };
-        variable.inplace_op1(&adam)?;
-    }
-    Ok(())
-}
-
-struct Adam<'a> {
-    gradient: &'a [f32],
-    memory: std::sync::Mutex<Memory<'a>>,
-    step: Step,
-}
-
-struct Memory<'a> {
-    mean: &'a mut Vec<f32>,
-    square: &'a mut Vec<f32>,
-    average: Option<&'a mut Vec<f32>>,
-}
-
-impl InplaceOp1 for Adam<'_> {
-    fn name(&self) -> &'static str {
-        "adam"
-    }
-
-    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        let (CpuStorage::F32(values), Some((0, end))) = (storage, layout.contiguous_offsets()) else {
-            bail!("variables are contiguous f32 tensors");
-        };
-        let Ok(mut memory) = self.memory.lock() else { bail!("a thread of the same step failed") };
-        let Memory { mean, square, average } = &mut *memory;
-        let Step { step, learning_rate, gradient_scale, average_decay } = self.step;
-        let exponent = i32::try_from(step).unwrap_or(i32::MAX);
-        let correction = (1.0 - BETAS.1.powi(exponent)).sqrt() / (1.0 - BETAS.0.powi(exponent));
-        let rate = (learning_rate * correction) as f32;
-        // Adam's ε belongs to the corrected root; here it is divided by the same correction
-        let epsilon = (EPSILON * (1.0 - BETAS.1.powi(exponent)).sqrt()) as f32;
-        let (beta_1, beta_2) = (BETAS.0 as f32, BETAS.1 as f32);
-        for (((value, gradient), mean), square) in
-            values[..end].iter_mut().zip(self.gradient).zip(mean.iter_mut()).zip(square.iter_mut())
-        {
+pub fn update(variables: &mut [Vec<f32>], gradients: &[Vec<f32>], state: &mut State, step: Step) {
+    let Step { step, learning_rate, gradient_scale, average_decay } = step;
+    let exponent = i32::try_from(step).unwrap_or(i32::MAX);
+    let correction = (1.0 - BETAS.1.powi(exponent)).sqrt() / (1.0 - BETAS.0.powi(exponent));
+    let rate = (learning_rate * correction) as f32;
+    // Adam's ε belongs to the corrected root; here it is divided by the same correction
+    let epsilon = (EPSILON * (1.0 - BETAS.1.powi(exponent)).sqrt()) as f32;
+    let (beta_1, beta_2) = (BETAS.0 as f32, BETAS.1 as f32);
+    let memory = state.mean.iter_mut().zip(&mut state.square);
+    for ((values, gradients), (mean, square)) in variables.iter_mut().zip(gradients).zip(memory) {
+        for (((value, gradient), mean), square) in values.iter_mut().zip(gradients).zip(mean).zip(square) {
             let gradient = gradient * gradient_scale;
             *mean = beta_1 * *mean + (1.0 - beta_1) * gradient;
             *square = beta_2 * *square + (1.0 - beta_2) * gradient * gradient;
             *value -= rate * *mean / (square.sqrt() + epsilon);
         }
-        if let Some(average) = average {
-            for (average, value) in average.iter_mut().zip(&values[..end]) {
-                *average += (1.0 - average_decay) * (*value - *average);
-            }
+    }
+    for (average, values) in state.average.iter_mut().zip(variables.iter()) {
+        for (average, value) in average.iter_mut().zip(values) {
+            *average += (1.0 - average_decay) * (*value - *average);
         }
-        Ok(())
     }
 }

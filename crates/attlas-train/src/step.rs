@@ -3,12 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::Error;
-use crate::architecture::Group;
 use crate::batch::{Batch, Frame, Pair};
 use crate::kernels::dropout::Dropout;
 use crate::kernels::softmax_cross_entropy::Sums;
-use crate::network::{self, Accumulator, Network, Objective};
+use crate::network::{Network, Objective, add};
 
 /// Cuts a batch into parts of at most `part_tokens` target tokens (one pair at least).
 pub fn parts(pairs: &[&Pair], part_tokens: usize, frame: Frame) -> Vec<Arc<Batch>> {
@@ -48,76 +46,60 @@ pub struct Pass {
 ///
 /// Parts are handed out one by one, so that a thread on a busy core holds up nobody; with one thread the order of all
 /// additions is fixed.
-///
-/// # Errors
-/// The tensor library's.
-pub fn gradients(network: &Network, parts: &[Arc<Batch>], pass: Pass) -> Result<(Vec<Vec<f32>>, Sums), Error> {
+pub fn gradients(network: &Network, parts: &[Arc<Batch>], pass: Pass) -> (Vec<Vec<f32>>, Sums) {
     let n_tokens: usize = parts.iter().map(|part| part.n_target()).sum();
-    let objective = Objective { smoothing: pass.smoothing, scale: Some(1.0 / n_tokens as f32) };
-    let work = |index: usize, total: &mut Option<Accumulator>| -> Result<Sums, Error> {
-        let total = total.get_or_insert_with(|| Accumulator::new(network.groups.iter().map(Group::len)));
+    let objective = Objective { smoothing: pass.smoothing, scale: 1.0 / n_tokens as f32 };
+    let work = |index: usize, total: &mut Vec<Vec<f32>>| {
+        if total.is_empty() {
+            *total = network.groups.iter().map(|group| vec![0.0; group.len()]).collect();
+        }
         let dropout = Dropout::new(pass.dropout, pass.seed, pass.step, index as u64);
-        let loss = network.loss(&parts[index], network::Pass { dropout, gradients: Some(total) }, objective)?;
-        loss.tensor.backward()?;
-        Ok(loss.sums)
+        network.gradients(&parts[index], dropout, objective, total)
     };
-    let results = over_parts(parts.len(), pass.threads, work)?;
     let mut sums = Sums::default();
     let mut total: Vec<Vec<f32>> = Vec::new();
-    for (part_total, part_sums) in results {
+    for (part_total, part_sums) in over_parts(parts.len(), pass.threads, work) {
         sums.add(&part_sums);
-        let Some(part_total) = part_total else { continue }; // a thread that came too late for any part
-        let part_total = part_total.take()?;
         if total.is_empty() {
             total = part_total;
             continue;
         }
+        // none where a thread came too late for any part
         for (sum, values) in total.iter_mut().zip(&part_total) {
-            for (sum, value) in sum.iter_mut().zip(values) {
-                *sum += value;
-            }
+            add(sum, values);
         }
     }
-    Ok((total, sums))
+    (total, sums)
 }
 
 /// The loss of pairs without dropout and smoothing.
-///
-/// # Errors
-/// The tensor library's.
-pub fn evaluate(network: &Network, parts: &[Arc<Batch>], threads: usize) -> Result<Sums, Error> {
-    let objective = Objective { smoothing: 0.0, scale: None };
-    let work = |index: usize, _: &mut ()| Ok(network.loss(&parts[index], network::Pass::FORWARD, objective)?.sums);
+pub fn evaluate(network: &Network, parts: &[Arc<Batch>], threads: usize) -> Sums {
     let mut sums = Sums::default();
-    for ((), part) in over_parts(parts.len(), threads, work)? {
+    for ((), part) in over_parts(parts.len(), threads, |index, _| network.loss(&parts[index])) {
         sums.add(&part);
     }
-    Ok(sums)
+    sums
 }
 
 /// Runs `work(part, state of the thread)` for every part on `threads` threads; the sums are added per thread.
 fn over_parts<T: Default + Send>(
     n_parts: usize,
     threads: usize,
-    work: impl Fn(usize, &mut T) -> Result<Sums, Error> + Sync,
-) -> Result<Vec<(T, Sums)>, Error> {
+    work: impl Fn(usize, &mut T) -> Sums + Sync,
+) -> Vec<(T, Sums)> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     let run = || {
         let mut state = T::default();
         let mut sums = Sums::default();
-        let outcome = loop {
+        loop {
             let part = next.fetch_add(1, Ordering::Relaxed);
             if part >= n_parts {
-                break Ok(());
+                break;
             }
-            match work(part, &mut state) {
-                Ok(part) => sums.add(&part),
-                Err(error) => break Err(error),
-            }
-        };
-        let result = outcome.map(|()| (state, sums));
-        results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(result);
+            sums.add(&work(part, &mut state));
+        }
+        results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((state, sums));
     };
     std::thread::scope(|scope| {
         for _ in 1..threads.min(n_parts) {
@@ -128,5 +110,5 @@ fn over_parts<T: Default + Send>(
         }
         run();
     });
-    results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_iter().collect()
+    results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

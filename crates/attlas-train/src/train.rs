@@ -251,7 +251,7 @@ impl<'a> Run<'a> {
             step: number,
             threads: self.config.threads,
         };
-        let (gradients, sums) = step::gradients(&self.network, &parts, pass)?;
+        let (gradients, sums) = step::gradients(&self.network, &parts, pass);
         let learning_rate = recipe.schedule.learning_rate(number, self.progress());
         let norm = optimizer::norm(&gradients);
         let per_token = |sum: f64| sum / sums.n_tokens as f64;
@@ -264,7 +264,7 @@ impl<'a> Run<'a> {
             gradient_scale: (recipe.clip / norm.max(1e-12)).min(1.0) as f32,
             average_decay: average_decay(recipe.average, number),
         };
-        optimizer::update(&self.network.variables, &gradients, &mut self.state, numbers)?;
+        optimizer::update(&mut self.network.variables, &gradients, &mut self.state, numbers);
         self.position.step = number;
         self.position.batch += 1;
         self.position.tokens += sums.n_tokens as u64;
@@ -295,14 +295,14 @@ impl<'a> Run<'a> {
     /// is kept.
     fn validate(&mut self) -> Result<Validation, Error> {
         let kept = self.kept()?;
-        let sums: Sums = step::evaluate(&kept, &self.valid, self.config.threads)?;
+        let sums: Sums = step::evaluate(&kept, &self.valid, self.config.threads);
         let loss = sums.loss / sums.n_tokens as f64;
         if !loss.is_finite() {
             let (step, progress) = (self.position.step, self.progress());
             let learning_rate = self.position.recipe.schedule.learning_rate(step, progress);
             return Err(Error::ValidationDiverged { step, loss, learning_rate });
         }
-        let mut ids = translate::greedy(&kept, &self.sample, self.frame, 2 * self.sample.len() + 10)?;
+        let mut ids = translate::greedy(&kept, &self.sample, self.frame, 2 * self.sample.len() + 10);
         ids.retain(|id| self.tokenizer.token(*id).is_ok()); // a vocabulary may leave ids out
         let sample = self.tokenizer.decode(&ids).map_err(|error| Error::Tokenizer(error.to_string()))?;
         let best = self.position.best_valid.is_none_or(|best| loss < best);
@@ -310,7 +310,7 @@ impl<'a> Run<'a> {
             self.position.best_valid = Some(loss);
             self.position.validations_since_best = 0;
             let path = self.config.output.join("model.safetensors");
-            weights::write(&path, &kept.groups, &[("", &kept.values()?)], Precision::F32, &BTreeMap::new())?;
+            weights::write(&path, &kept.groups, &[("", &kept.variables)], Precision::F32, &BTreeMap::new())?;
         } else {
             self.position.validations_since_best += 1;
         }
@@ -330,8 +330,8 @@ impl<'a> Run<'a> {
                 ("tokens", self.position.tokens.to_string()),
             ]);
             // the weights themselves: their average lags behind what the heads do
-            let (path, values) = (folder.join("model.safetensors"), self.network.values()?);
-            weights::write(&path, &self.network.groups, &[("", &values)], Precision::F16, &metadata)?;
+            let (path, values) = (folder.join("model.safetensors"), &self.network.variables);
+            weights::write(&path, &self.network.groups, &[("", values)], Precision::F16, &metadata)?;
             for name in ["config.json", "tokenizer.json"] {
                 let path = self.config.output.join(name);
                 let bytes = files::read_limited(&path, u64::MAX)?;

@@ -15,4 +15,4 @@ mod pooled;
 
 pub use error::Error;
 pub use heads::heads_page;
-pub use page::{Description, PageOptions, fits, page};
+pub use page::{Description, PageOptions, fits, page, script_hash, style_hash};

@@ -18,6 +18,20 @@ const STYLE_HASH: &str = include_str!("../../../web/dist/viewer.css.sha256");
 const SCRIPT: &str = include_str!("../../../web/dist/viewer.js");
 const SCRIPT_HASH: &str = include_str!("../../../web/dist/viewer.js.sha256");
 
+/// The hash of the script of every [`page`] of this version, as a content security policy names it: `sha256-…`. A page in a
+/// frame without an address of its own (`srcdoc`) is held to the policy of the page around; where that is strict, its
+/// `script-src` has to allow `'sha256-…'`.
+#[must_use]
+pub fn script_hash() -> String {
+    format!("sha256-{}", SCRIPT_HASH.trim())
+}
+
+/// The hash of the style of every [`page`], for `style-src`; as [`script_hash`].
+#[must_use]
+pub fn style_hash() -> String {
+    format!("sha256-{}", STYLE_HASH.trim())
+}
+
 /// What a page is called, opens with, and may weigh.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PageOptions {
@@ -69,6 +83,10 @@ pub fn fits(recording: &Recording, options: &PageOptions) -> Result<bool, Error>
 
 /// The whole page that shows a recording: one HTML text that loads nothing.
 ///
+/// In a frame it tells the page around how tall it is and what is chosen, by `postMessage({attlas: 1, height})` and
+/// `{attlas: 1, selection: {item, kind, layer, head, query, key}}`, and takes such a selection, or a part of one, from there.
+/// `query` and `key` count the tokens of the recording, or are null. Alone it sends and takes nothing.
+///
 /// Numbers travel as f32, so that a weight in the page is the weight of [`attlas::AttentionMap`] to 1e-6. Per layer
 /// the smaller form is chosen: dense weights for short texts, or queries, keys and log-sum-exps, from which the browser
 /// computes the weights. Padding is left out.
@@ -100,15 +118,15 @@ pub fn page(recording: &Recording, options: &PageOptions) -> Result<String, Erro
     let _ = write!(
         page,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'sha256-{}'; \
-         style-src 'sha256-{}'; base-uri 'none'; form-action 'none'\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src '{}'; \
+         style-src '{}'; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"generator\" content=\"attlas {}\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
          <title>{} · attlas</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
          <noscript>This page draws attention maps with JavaScript, which is switched off.</noscript>\n\
          <main id=\"app\"></main>\n",
-        SCRIPT_HASH.trim(),
-        STYLE_HASH.trim(),
+        script_hash(),
+        style_hash(),
         env!("CARGO_PKG_VERSION"),
         html_text(title),
     );

@@ -7,6 +7,7 @@ mod common;
 use std::path::PathBuf;
 
 use attlas::analysis::describe::Sentence;
+use attlas::analysis::{measure_all, standouts};
 use attlas::attention::Shape;
 use attlas::{Item, Kind, Layer, Provenance, Recording, Tokens, Weights};
 use attlas_viewer::{Description, PageOptions, heads_page, page};
@@ -264,12 +265,15 @@ fn uniform(n: usize) -> Recording {
 
 #[test]
 fn on_a_phone_the_map_is_whole_and_on_the_first_screen_and_its_labels_and_tooltip_are_seen() {
-    let Some((mut browser, _folder, file)) = opened(&uniform(100), "small", "") else { return };
-    for (width, height) in [(390, 844), (768, 1024), (1280, 900)] {
+    let recording = uniform(100);
+    let standouts = standouts(&measure_all(&recording).unwrap());
+    let options = PageOptions { standouts, ..PageOptions::default() };
+    let Some((mut browser, _folder, file)) = opened_with(&recording, &options, "small", "") else { return };
+    for (width, height) in [(390, 844), (420, 680), (390, 664), (768, 1024), (1280, 900)] {
         browser.resize(width, height, "light");
         browser.open(&file, "#kind=encoder&layer=0&head=1&q=1&k=98");
         assert!(
-            !browser.text(".head-title .remark").is_empty(),
+            browser.text(".head .remark").starts_with("broad"),
             "the head has a badge, which must not push the map aside"
         );
         let wide = browser.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
@@ -277,11 +281,11 @@ fn on_a_phone_the_map_is_whole_and_on_the_first_screen_and_its_labels_and_toolti
         let seen = browser.evaluate(
             "(() => { const box = s => document.querySelector(s).getBoundingClientRect(); \
              const [room, cells] = [box('.map-scroll'), box('.cells canvas')]; \
-             return [cells.width, cells.right - room.right, cells.bottom - innerHeight]; })()",
+             return [cells.width, cells.right - room.right, box('.colour-bar').bottom - innerHeight]; })()",
         );
         let [side, beyond, below] = [0, 1, 2].map(|place| seen[place].as_f64().unwrap());
         assert!(side >= 200.0 && beyond <= 0.5, "{width}: {side} px, {beyond} px beyond its room");
-        assert!(width > 390 || below <= 0.0, "the map ends {below} px below the first screen");
+        assert!(width > 560 || below <= 0.0, "{width}: the colours end {below} px below the first screen");
         // what is clipped lies outside the scrolled room, or beneath the labels of the other axis
         let clipped = browser.evaluate(
             "(() => { const seen = e => getComputedStyle(e).visibility === 'visible'; \
@@ -290,6 +294,10 @@ fn on_a_phone_the_map_is_whole_and_on_the_first_screen_and_its_labels_and_toolti
              const [rows, columns] = [boxes('row'), boxes('column')]; \
              const [room, corner] = ['.map-scroll', '.map .corner'].map(s => document.querySelector(s).getBoundingClientRect()); \
              const faults = []; \
+             for (const word of document.querySelectorAll('.map .axis-name')) { \
+               const b = word.getBoundingClientRect(); \
+               if (b.left < room.left || b.top < room.top || word.scrollWidth > word.clientWidth + 1 && b.width > 0) faults.push(word.textContent); \
+             } \
              if (rows[0].top < corner.bottom - 1) faults.push('the first row'); \
              if (columns[0].left < corner.right - 1) faults.push('the first column'); \
              if (rows.some(b => b.left < room.left || b.bottom > room.bottom)) faults.push('a row outside'); \
@@ -313,6 +321,84 @@ fn on_a_phone_the_map_is_whole_and_on_the_first_screen_and_its_labels_and_toolti
         }
     }
     assert_quiet(&mut browser);
+}
+
+/// A page around the page of a recording, in a frame 420 × 680 px, that keeps what it is told.
+fn framed(recording: &Recording, attributes: &str) -> String {
+    let page = page(recording, &PageOptions::default()).unwrap().replace('&', "&amp;").replace('"', "&quot;");
+    format!(
+        "<!doctype html><title>around</title><div id=\"panel\" aria-busy=\"true\"></div><script>\
+         const said = []; \
+         addEventListener('message', event => {{ said.push(event.data); panel.ariaBusy = said.length < 2; }}); \
+         const last = name => said.findLast(one => name in one)?.[name]; \
+         const told = (name, wanted) => new Promise(done => {{ \
+           const look = () => wanted(last(name)) ? done(last(name)) : setTimeout(look, 10); look(); }}); \
+         </script><iframe {attributes} srcdoc=\"{page}\" style=\"width: 420px; height: 680px\"></iframe>"
+    )
+}
+
+#[test]
+fn in_a_sandboxed_frame_the_page_tells_its_height_and_what_is_chosen_and_takes_a_choice() {
+    let page = || framed(&common::everything(), "sandbox=\"allow-scripts allow-downloads\"");
+    let Some((mut browser, _folder, _)) = opened_page("sandbox", "", page) else { return };
+    assert_eq!(
+        browser.evaluate("(() => { try { return frames[0].document.title } catch { return 'kept out' } })()"),
+        "kept out"
+    );
+    let height = browser.evaluate("told('height', height => height > 680)");
+    assert!(height.as_f64().unwrap() < 4000.0, "{height}");
+    let ask = |browser: &mut Browser, message: &str, wanted: &str| {
+        browser.evaluate(&format!("frames[0].postMessage({message}, '*'), told('selection', one => {wanted})"))
+    };
+    // text 1 begins with two tokens of padding: its fourth token is the second that is seen
+    let chosen = ask(
+        &mut browser,
+        "{ attlas: 1, selection: { item: 1, kind: 'encoder', layer: 5, head: 3, query: 3, key: 6 } }",
+        "one.layer === 5",
+    );
+    assert_eq!(chosen, serde_json::json!({"item": 1, "kind": "encoder", "layer": 5, "head": 3, "query": 3, "key": 6}));
+    // what is not there, or no number, is as it was, or the nearest
+    for nonsense in
+        ["null", "7", "{ attlas: 1 }", "{ attlas: 1, selection: 'L5H3' }", "{ attlas: 2, selection: { head: 0 } }"]
+    {
+        browser.evaluate(&format!("frames[0].postMessage({nonsense}, '*')"));
+    }
+    let chosen = ask(
+        &mut browser,
+        "{ attlas: 1, selection: { item: 1e9, kind: '<img>', layer: -1, head: 1e9, query: 0, key: '3' } }",
+        "one.query === null",
+    );
+    assert_eq!(
+        chosen,
+        serde_json::json!({"item": 1, "kind": "encoder", "layer": 5, "head": 3, "query": null, "key": null})
+    );
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn in_a_frame_a_click_is_told_and_leaves_the_history_of_the_page_around_alone() {
+    let page = || framed(&common::everything(), "");
+    let Some((mut browser, _folder, _)) = opened_page("frame", "", page) else { return };
+    let before = browser.evaluate("history.length");
+    browser.evaluate("frames[0].document.querySelector('#tab-encoder').click()");
+    browser.evaluate("told('selection', one => one.kind === 'encoder')");
+    browser.evaluate("frames[0].document.querySelector('.thumb[aria-label^=\"L5H3\"]').click()");
+    let chosen = browser.evaluate("told('selection', one => one.layer === 5)");
+    assert_eq!(chosen["head"], 3);
+    assert_eq!(browser.evaluate("history.length"), before);
+    assert_eq!(browser.evaluate("frames[0].document.documentElement.classList.contains('compact')"), true);
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn a_page_that_stands_alone_sends_no_message() {
+    let Some((mut browser, _folder, _)) = opened(&common::everything(), "alone", "#kind=encoder") else { return };
+    browser.evaluate("globalThis.said = []; addEventListener('message', event => said.push(event.data))");
+    browser.click(".thumb[aria-label^=\"L5H3\"]");
+    browser.evaluate("postMessage({ attlas: 1, selection: { kind: 'encoder', layer: 0, head: 0 } }, '*')");
+    browser.evaluate("new Promise(done => setTimeout(done, 100))");
+    assert_eq!(browser.evaluate("said.length"), 1, "the test's own");
+    assert_eq!(browser.text(".head-title .name"), "L5H3", "and takes none");
 }
 
 #[test]

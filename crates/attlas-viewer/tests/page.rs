@@ -6,7 +6,10 @@ use attlas::analysis::describe::describe;
 use attlas::analysis::{Measure, Score, Standout, measure};
 use attlas::attention::Shape;
 use attlas::{Factored, HeadId, Item, Kind, Layer, Mask, Recording, Scoring, TokenRole, Tokens, Visibility, Weights};
-use attlas_viewer::{Description, PageOptions, fits, page};
+use attlas_viewer::{Description, PageOptions, fits, page, script_hash, style_hash};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
 
 /// An encoder-only recording of `n` tokens with one dense layer.
 fn dense(n: usize) -> Recording {
@@ -41,6 +44,18 @@ fn hostile_text_never_appears_as_markup() {
     for loading in ["http:", "https:", "src=\"", "@import", "url("] {
         let data = page.find("application/json").unwrap();
         assert!(!page[..data].contains(loading), "the head of the page holds {loading}");
+    }
+}
+
+#[test]
+fn the_published_hashes_are_those_of_the_script_and_the_style_that_every_page_has() {
+    let page = page(&common::everything(), &PageOptions::default()).unwrap();
+    let between = |open: &str, close: &str| page.rsplit_once(open).unwrap().1.split_once(close).unwrap().0;
+    for (hash, text) in
+        [(script_hash(), between("<script>", "</script>")), (style_hash(), between("<style>", "</style>"))]
+    {
+        assert_eq!(hash, format!("sha256-{}", STANDARD.encode(Sha256::digest(text))));
+        assert!(page.contains(&format!("-src '{hash}'")));
     }
 }
 

@@ -383,7 +383,10 @@ impl<'a> AttentionMap<'a> {
             mask: factored.mask.as_ref().map(|mask| mask.of_item(self.item, self.shape())),
             key_bias: self.key_bias(factored),
             n_keys: self.n_keys(),
-            needs_f64: *self.needs_f64.get_or_init(|| needs_f64(&self.query_tokens().without_padding(lse))),
+            // padding is looked at apart only where it may matter
+            needs_f64: *self
+                .needs_f64
+                .get_or_init(|| needs_f64(lse) && needs_f64(&self.query_tokens().without_padding(lse))),
         })
     }
 }

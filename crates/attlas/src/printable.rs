@@ -37,6 +37,21 @@ pub fn csv_field(text: &str) -> String {
     format!("\"{apostrophe}{}\"", printable(text).replace('"', "\"\""))
 }
 
+/// JSON in which what [`printable`] replaces stands as escapes, so that a terminal does not obey it: the same value.
+pub fn inert_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character == '\u{7f}' || is_invisible(character) {
+            // outside strings JSON has none of these
+            let mut units = [0; 2];
+            shown.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 /// JSON that may stand inside a `<script>` block: `<`, `>`, `&` and the line separators U+2028 and U+2029 are written as
 /// escapes, which JSON reads as the same text. They occur in JSON only inside strings.
 pub fn json_for_page(json: &str) -> String {
@@ -66,5 +81,14 @@ mod tests {
     fn control_bytes_never_come_through() {
         assert_eq!(printable("a\x1b[31mb\n\t\u{7f}\u{9b}"), "a␛[31mb␊␉␡⟨U+009B⟩");
         assert_eq!(printable("\u{202e}evil"), "⟨U+202E⟩evil");
+    }
+
+    #[test]
+    fn json_with_escapes_is_the_same_value() {
+        let text = "a\u{9b}31m\u{7f}\u{202e}\u{2066}\u{e0041}\u{feff}é猫";
+        let json = serde_json::to_string(text).expect("a text is JSON");
+        let inert = inert_json(&json);
+        assert_eq!(inert, "\"a\\u009b31m\\u007f\\u202e\\u2066\\udb40\\udc41\\ufeffé猫\"");
+        assert_eq!(serde_json::from_str::<String>(&inert).expect("it is JSON"), text);
     }
 }

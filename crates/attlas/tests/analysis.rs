@@ -58,7 +58,11 @@ fn positional_shares_and_confidence_are_those_of_voita_et_al() {
         (0..8).map(|head| (0..6).map(|sentence| numbers[sentence * 8 + head] / 6.0).sum()).collect()
     };
     let share = |rows: &Rows<'_>, offset: i64| {
-        mean(rows.map(|row| analysis::looks_most_at(row, offset)).into_iter().flatten().map(|hit| hit.score))
+        mean(
+            rows.map(|row| analysis::most_at_offset(row, offset).map(|target| target.most_of(row).score))
+                .into_iter()
+                .flatten(),
+        )
     };
     for offset in [-1, 0, 1] {
         agree(&format!("voita_pos_fraction_off{offset}"), &over_sentences(&|rows| share(rows, offset)));

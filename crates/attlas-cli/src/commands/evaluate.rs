@@ -9,7 +9,7 @@ use attlas_train::data::BadLines;
 use attlas_train::evaluate::{Evaluation, Options};
 use clap::Args;
 
-use super::train::{left_out_lines, say_wider_lines};
+use super::pair_lines::{left_out_lines, say_wider_lines};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{ModelArguments, load_model};
 use crate::terminal::{Terminal, print_json, printable, remark};

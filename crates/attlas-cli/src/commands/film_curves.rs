@@ -12,8 +12,8 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::film::FilmArguments;
+use super::pair_lines::say_wider_lines;
 use super::record::without_advice;
-use super::train::say_wider_lines;
 use super::{counted, draw};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{check_output, read_lines, read_text};

@@ -1,5 +1,7 @@
 //! One file per command.
 
+#[cfg(not(feature = "train"))]
+pub mod absent;
 pub mod align;
 pub mod compare;
 pub mod compare_pair;
@@ -11,17 +13,21 @@ pub mod draw_patches;
 pub mod draw_received;
 pub mod evaluate;
 pub mod export;
+#[cfg(feature = "train")]
 pub mod film;
+#[cfg(feature = "train")]
 pub mod film_curves;
 pub mod heads;
 pub mod import;
 pub mod info;
 pub mod man;
 pub mod models;
+pub mod pair_lines;
 pub mod record;
 pub mod show;
 pub mod survey;
 pub mod tokens;
+#[cfg(feature = "train")]
 pub mod train;
 
 pub use crate::words::counted;

@@ -9,7 +9,7 @@ use attlas_train::data::{BadLines, read_pairs};
 use clap::Args;
 
 use super::counted;
-use super::train::say_wider_lines;
+use super::pair_lines::say_wider_lines;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;

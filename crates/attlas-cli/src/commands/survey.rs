@@ -8,22 +8,23 @@ use std::time::Duration;
 use attlas::analysis::Annotations;
 use attlas::survey::{N_SHARDS, Resamples, Survey};
 use attlas_model::{Model, Side};
-use clap::{Args, Subcommand};
-use sha2::{Digest, Sha256};
+use attlas_survey::corpus::{CorpusFile, CorpusFormat, TextNames, refuse_twice};
+use attlas_survey::{
+    About, Decoding, End, Keeper, ModelIdentity, Part, Settings, SurveyFile, Work, read_survey, state_of,
+    survey_corpus, survey_table,
+};
+use clap::builder::PossibleValue;
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::heads::counts;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{
-    CorpusFile, CorpusFormat, ModelArguments, TextNames, check_output, load_model, model_files, refuse_inputs,
-};
+use crate::inputs::{ModelArguments, check_output, load_model, model_files, model_place, refuse_inputs};
+use crate::progress::ShareProgress;
 use crate::signals::Watch;
-use crate::survey::{
-    About, Decoding, Keeper, ModelIdentity, Part, Settings, SurveyFile, Targets, Work, fingerprint, print_survey,
-    read_survey, state_of, survey_corpus, survey_table,
-};
-use crate::table_file::{TableFormat, write_table};
+use crate::survey_report::print_survey;
+use crate::table_file::{table_format, write_table};
 use crate::terminal::{Terminal, printable, remark};
-use crate::words::{counted, hex, inert_json};
+use crate::words::{counted, inert_json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,7 +55,7 @@ pub struct SurveyArguments {
     pub output: Option<PathBuf>,
     /// How the files hold their texts [default: as their names end].
     #[arg(long, value_enum, value_name = "FORMAT")]
-    pub format: Option<CorpusFormat>,
+    pub format: Option<FormatArgument>,
     /// The field of a JSON object that is the text.
     #[arg(long, value_name = "NAME", default_value = "text")]
     pub field: String,
@@ -73,7 +74,7 @@ pub struct SurveyArguments {
     /// Generate N tokens at most, where an encoder-decoder is given no target.
     #[arg(long, value_name = "N", default_value = "256", value_parser = parse_count)]
     pub max_tokens: usize,
-    /// Tokens of a batch at most, padding included [default: few at first, then as many as take about a second, up to 1024].
+    /// Tokens of a batch at most, padding included [default: few at first, then as many as take about a second, up to 4096].
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub batch_tokens: Option<usize>,
     /// Texts that are sorted by length together.
@@ -91,6 +92,35 @@ pub struct SurveyArguments {
     /// Print the scores as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// How the files hold their texts, as a word of the command line.
+#[derive(Debug, Clone, Copy)]
+pub struct FormatArgument(CorpusFormat);
+
+impl ValueEnum for FormatArgument {
+    fn value_variants<'a>() -> &'a [FormatArgument] {
+        const ALL: [FormatArgument; 5] = [
+            FormatArgument(CorpusFormat::Lines),
+            FormatArgument(CorpusFormat::Tsv),
+            FormatArgument(CorpusFormat::Jsonl),
+            FormatArgument(CorpusFormat::Parquet),
+            FormatArgument(CorpusFormat::Conllu),
+        ];
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self.0 {
+            CorpusFormat::Lines => PossibleValue::new("lines").help("A text on each line"),
+            CorpusFormat::Tsv => PossibleValue::new("tsv").help("A pair on each line: source, tab, target"),
+            CorpusFormat::Jsonl => {
+                PossibleValue::new("jsonl").help("A JSON object on each line; --field names the text")
+            }
+            CorpusFormat::Parquet => PossibleValue::new("parquet").help("Parquet; --column names the texts"),
+            CorpusFormat::Conllu => PossibleValue::new("conllu").help("CoNLL-U: the text of each sentence"),
+        })
+    }
 }
 
 /// What else is done with surveys.
@@ -129,14 +159,13 @@ fn run_survey(
     signals: &Watch,
     terminal: &mut Terminal,
 ) -> Result<Outcome, Failure> {
-    TableFormat::of(output)?;
+    table_format(output)?;
     let state = state_of(output);
     let model_files = model_files(&arguments.model);
     let inputs = || arguments.files.iter().chain(&arguments.counts).chain(&model_files).map(PathBuf::as_path);
     check_output(output, inputs())?;
     check_output(&state, inputs())?;
-    let files: Vec<CorpusFile> =
-        arguments.files.iter().map(|path| CorpusFile::find(path, arguments.format)).collect::<Result<_, _>>()?;
+    let files: Vec<CorpusFile> = arguments.files.iter().map(|path| arguments.find(path)).collect::<Result<_, _>>()?;
     refuse_twice(&files)?;
     let model = load_model(&arguments.model)?;
     check_model(&model, &files)?;
@@ -147,10 +176,15 @@ fn run_survey(
     let names = TextNames { field: arguments.field.clone(), column: arguments.column.clone() };
     let mut keeper = Keeper::new(state, Duration::from_secs(arguments.save_every));
     signals.keep();
-    let work = Work { model: &model, files: &files, names: &names, annotations: &annotations, signals };
-    if let Some(signal) = survey_corpus(&work, &mut file, &mut keeper)? {
-        let n_texts = usize::try_from(file.survey.n_all_texts()).unwrap_or(usize::MAX);
-        remark(&format!("stopped after {}; the same command goes on from there", counted(n_texts, "text")));
+    let stop = || signals.noted().is_some();
+    let work = Work { model: &model, files: &files, names: &names, annotations: &annotations, stop: &stop };
+    let mut progress = ShareProgress::new();
+    let mut say = |share, n_texts| progress.at(share, || texts(n_texts));
+    let end = survey_corpus(&work, &mut file, &mut keeper, &mut say)?;
+    drop(progress);
+    if let (End::Stopped, Some(signal)) = (end, signals.noted()) {
+        let n_texts = texts(file.survey.n_all_texts());
+        remark(&format!("stopped after {n_texts}; the same command goes on from there"));
         return Ok(Outcome::Stopped(signal));
     }
     refuse_empty(&file, &files)?;
@@ -165,7 +199,7 @@ fn run_survey(
 }
 
 fn run_merge(arguments: &MergeArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    TableFormat::of(&arguments.output)?;
+    table_format(&arguments.output)?;
     check_output(&arguments.output, arguments.surveys.iter().map(PathBuf::as_path))?;
     let mut merged: Option<(&Path, SurveyFile)> = None;
     for (index, path) in arguments.surveys.iter().enumerate() {
@@ -176,10 +210,13 @@ fn run_merge(arguments: &MergeArguments, terminal: &mut Terminal) -> Result<Outc
         let file = read_survey(path)?;
         match &mut merged {
             Some((first, all)) => add_survey(all, first, file, path)?,
-            None => merged = Some((path, refuse_unfinished(file, path)?)),
+            None => merged = Some((path, file)),
         }
     }
-    let Some((_, mut file)) = merged else { return Ok(Outcome::Done) };
+    let Some((path, mut file)) = merged else { return Ok(Outcome::Done) };
+    if file.about.position.is_some() {
+        return Err(attlas_survey::Error::Unfinished(path.display().to_string()).into());
+    }
     file.about.finish();
     finish(&file, &arguments.output, arguments.json, terminal)?;
     Ok(Outcome::Done)
@@ -187,27 +224,11 @@ fn run_merge(arguments: &MergeArguments, terminal: &mut Terminal) -> Result<Outc
 
 /// Takes the survey at `path` into those before it, of which `first` is the first.
 fn add_survey(all: &mut SurveyFile, first: &Path, file: SurveyFile, path: &Path) -> Result<(), Failure> {
-    let (file, name) = (refuse_unfinished(file, path)?, path.display());
-    if let Some(why) = file.about.differs_from(&all.about) {
-        return Err(Failure::Input(format!("{name} {why} as {}; surveys of one model merge", first.display())));
-    }
-    for twice in all.about.overlap(&file.about) {
+    let name = path.display().to_string();
+    for twice in all.add(&first.display().to_string(), file, &name)? {
         remark(&format!("{name} has texts of {twice} that an earlier survey has, too: they count twice"));
     }
-    all.about.merge(file.about);
-    all.survey.merge(file.survey);
     Ok(())
-}
-
-/// A state lacks the texts that are still to be surveyed.
-fn refuse_unfinished(file: SurveyFile, path: &Path) -> Result<SurveyFile, Failure> {
-    match file.about.position {
-        None => Ok(file),
-        Some(_) => {
-            let why = "is a survey that is not done; the command that began it goes on with it";
-            Err(Failure::Input(format!("{} {why}", path.display())))
-        }
-    }
 }
 
 /// Writes the survey and prints what it found.
@@ -224,19 +245,32 @@ fn finish(file: &SurveyFile, output: &Path, is_json: bool, terminal: &mut Termin
     Ok(())
 }
 
+/// `3 texts`.
+fn texts(n_texts: u64) -> String {
+    counted(usize::try_from(n_texts).unwrap_or(usize::MAX), "text")
+}
+
 impl SurveyArguments {
+    /// A file of the corpus.
+    fn find(&self, path: &Path) -> Result<CorpusFile, Failure> {
+        if path.as_os_str() == "-" {
+            let why = "a survey reads files, since it must be able to begin again; save standard input to one";
+            return Err(Failure::Usage(why.into()));
+        }
+        Ok(CorpusFile::find(path, self.format.map(|format| format.0))?)
+    }
+
     /// What the survey is about when it begins.
     fn about(&self, model: &Model, files: &[CorpusFile], counts: Option<&[u64]>) -> Result<About, Failure> {
         let languages = [self.model.from.clone(), self.model.to.clone()];
-        let (name, family) = (model.name().to_owned(), model.family().to_owned());
-        let identity = ModelIdentity { name, family, sha256: fingerprint(&self.model)?, languages };
-        let gives_targets = files.iter().all(|file| file.format == CorpusFormat::Tsv);
-        let targets = match model.has(Side::Source) && model.has(Side::Target) && !gives_targets {
-            true => Targets::Generated(self.max_tokens),
-            false => Targets::Given,
-        };
-        let counts = counts.map(digest_of_counts);
-        let decoding = Decoding { targets, longest: self.longest.unwrap_or(LONGEST), counts };
+        let place = model_place(&self.model)?;
+        let places = [&place, &self.model.adapter, &self.model.tokenizer];
+        let places: Vec<&Path> = places.into_iter().flatten().map(PathBuf::as_path).collect();
+        let identity = ModelIdentity::of(model, &places, languages)?;
+        let has_pairs = files.iter().all(|file| file.format == CorpusFormat::Tsv);
+        let longest = self.longest.unwrap_or(Decoding::LONGEST);
+        let counts = counts.map(attlas_survey::digest_of_counts);
+        let decoding = Decoding { counts, ..Decoding::of(model, has_pairs, longest, self.max_tokens) };
         let settings = Settings {
             window: self.window,
             batch_tokens: self.batch_tokens,
@@ -245,16 +279,6 @@ impl SurveyArguments {
         };
         Ok(About::new(identity, decoding, files.iter().map(|file| file.identity.clone()).collect(), settings))
     }
-}
-
-/// Tokens of a text at most when `--longest` does not say.
-const LONGEST: usize = 4096;
-
-/// SHA-256 of counts, in hexadecimal.
-fn digest_of_counts(counts: &[u64]) -> String {
-    let mut hash = Sha256::new();
-    counts.iter().for_each(|count| hash.update(count.to_le_bytes()));
-    hex(&hash.finalize())
 }
 
 /// The state of a survey that was broken off, if it is of the same model, corpus and settings; else one that begins.
@@ -278,38 +302,19 @@ fn begin_or_go_on(about: About, state: &Path, restart: bool) -> Result<SurveyFil
             state.display()
         ))),
         None => {
-            let n_texts = usize::try_from(file.survey.n_all_texts()).unwrap_or(usize::MAX);
-            remark(&format!("going on after {}", counted(n_texts, "text")));
+            remark(&format!("going on after {}", texts(file.survey.n_all_texts())));
             Ok(file)
         }
     }
 }
 
-/// Refuses a file that is named twice.
-fn refuse_twice(files: &[CorpusFile]) -> Result<(), Failure> {
-    for (index, file) in files.iter().enumerate() {
-        if let Some(first) = files[..index].iter().find(|other| other.identity == file.identity) {
-            return Err(Failure::Usage(format!(
-                "{} and {} are the same file; its texts would count twice",
-                first.path.display(),
-                file.path.display()
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses models that read no texts, and pairs for those that have one side.
+/// Refuses pairs for models that have one side.
 fn check_model(model: &Model, files: &[CorpusFile]) -> Result<(), Failure> {
-    let name = model.name();
-    if model.reads_images() || model.reads_sounds() {
-        return Err(Failure::Input(format!("{name} reads no texts, and a corpus is made of texts")));
-    }
     match files.iter().find(|file| file.format == CorpusFormat::Tsv && !model.has(Side::Target)) {
-        Some(file) => Err(Failure::Usage(format!(
-            "{} has pairs, but {name} has no decoder and reads no targets; --format lines takes each line as a text",
-            file.path.display()
-        ))),
+        Some(file) => {
+            let (pairs, model) = (file.path.display().to_string(), model.name().to_owned());
+            Err(attlas_survey::Error::ReadsNoTargets { pairs, model }.into())
+        }
         None => Ok(()),
     }
 }
@@ -321,9 +326,11 @@ fn refuse_empty(file: &SurveyFile, files: &[CorpusFile]) -> Result<(), Failure> 
         return Ok(());
     }
     let names: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
-    let why = file.about.skipped.first().map_or("they are empty".to_owned(), |skipped| {
-        format!("{}, {} {}: {}", skipped.file, skipped.unit, skipped.number, skipped.reason)
-    });
+    let why = file
+        .about
+        .skipped
+        .first()
+        .map_or("they are empty".to_owned(), |skipped| format!("{}: {}", skipped.place(), skipped.reason));
     Err(Failure::Input(format!("there is no text to survey in {}: {why}", names.join(", "))))
 }
 

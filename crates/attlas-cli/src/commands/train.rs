@@ -12,6 +12,7 @@ use attlas_train::{Architecture, Budget, Config, Recipe, Resume};
 use clap::{Args, ValueEnum};
 
 use super::counted;
+use super::pair_lines::{left_out_lines, say_wider_lines};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::refuse_inputs;
 use crate::signals::Watch;
@@ -282,22 +283,6 @@ fn say_if_preparing_takes_long() -> Sender<()> {
         }
     });
     prepared
-}
-
-/// `left out 3 lines that are no pairs`.
-pub fn left_out_lines(n_bad: usize) -> String {
-    match n_bad {
-        1 => "left out 1 line that is no pair".to_owned(),
-        n => format!("left out {n} lines that are no pairs"),
-    }
-}
-
-/// Says that further columns are no part of the pairs, where a file has any.
-pub fn say_wider_lines(n_wider: usize) {
-    if n_wider > 0 {
-        let lines = counted(n_wider, "line");
-        remark(&format!("the first two columns are the pair; further columns of {lines} were left out"));
-    }
 }
 
 /// What was not learnt from.

@@ -1,6 +1,6 @@
 //! What commands read: texts, models, recordings.
 
-mod corpus;
+#[cfg(feature = "download")]
 mod hub;
 mod model;
 mod named_span;
@@ -10,7 +10,6 @@ mod senses;
 mod span;
 mod text;
 
-pub use corpus::{CorpusFile, CorpusFormat, CorpusItem, CorpusText, FileIdentity, TextNames, TextsOf};
 pub use model::{
     IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, model_place, parse_ids, run_given,
     run_ids, run_inputs, run_texts,

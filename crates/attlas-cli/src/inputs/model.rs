@@ -7,6 +7,7 @@ use attlas::{HeadId, Kind, Recording};
 use attlas_model::{Decoding, Input, LoadOptions, Model, Pass, RunOptions, Side, Site};
 use clap::Args;
 
+#[cfg(feature = "download")]
 use super::hub::model_path;
 use super::text::RawText;
 use super::{input_of, read_text};
@@ -250,6 +251,15 @@ pub fn model_place(arguments: &ModelArguments) -> Result<Option<PathBuf>, Failur
         Some(name) => model_path(name, arguments.revision.as_deref(), arguments.allow_http)?,
         None => name.clone(),
     }))
+}
+
+/// The model that a name means: a folder, a file, or what lies in the hub's cache. This build downloads nothing.
+#[cfg(not(feature = "download"))]
+fn model_path(name: &str, revision: Option<&str>, _: bool) -> Result<PathBuf, Failure> {
+    attlas_model::hub::find_model(name, revision).map_err(|absent| {
+        let problem = "this build of attlas downloads nothing: it was made without the feature download";
+        Failure::Input(format!("{absent}; {problem}"))
+    })
 }
 
 /// Runs the model on texts: with the targets given, or generating them.

@@ -2,6 +2,7 @@
 
 use attlas::Kind;
 use attlas::attention::{Inputs, Outputs, Shape, attend};
+use rayon::prelude::*;
 
 use super::disentangled::{self, Heads};
 use super::edits::Rows;
@@ -10,10 +11,10 @@ use super::project::grow;
 use super::state::{AttentionCall, LayerState};
 use super::weights::AttentionWeights;
 use super::workspace::{Workspace, sized};
-use crate::config::{Activation, Attention};
+use crate::config::Attention;
 
 impl AttentionCall<'_> {
-    /// `output = attention(input)`. Shapes `[n_items · n, d_model]`.
+    /// `output = attention(input)`, or added to it. Shapes `[n_items · n, d_model]`.
     pub fn run(
         self,
         config: &Attention,
@@ -33,7 +34,7 @@ impl AttentionCall<'_> {
             state.values = std::mem::take(&mut workspace.values);
         }
         self.project(config, weights, state, input, &mut queries, workspace);
-        // 2. attention, item by item
+        // 2. attention
         let mut lse = if kept.queries { Vec::new() } else { std::mem::take(&mut workspace.lse) };
         let mut context = std::mem::take(&mut workspace.context);
         if let (Some(terms), Some(distances)) = (&config.disentangled, &weights.distances) {
@@ -60,7 +61,7 @@ impl AttentionCall<'_> {
             state.outputs.clone_from(&context);
         }
         // 3. back to the residual stream
-        weights.output.forward(&context, output, Activation::Identity);
+        weights.output.forward_to(&context, output, self.onto);
         workspace.context = context;
         self.put_away(config, kept, state, queries, lse, workspace);
     }
@@ -88,7 +89,8 @@ impl AttentionCall<'_> {
         let key_bias = config.key_bias(valid, state.n_keys);
         let edits = self.plan.weight_edits(self.kind, self.index);
         let (n_query, n_key) = (config.query_width() * self.n, config.kv_width() * state.n_keys);
-        for item in 0..self.n_items {
+        // items beside each other: the heads of a short text alone are too little work for several threads
+        let attend_item = |item: usize, context: &mut [f32], lse: &mut [f32]| {
             let inputs = Inputs {
                 queries: &queries[item * n_query..][..n_query],
                 keys: &state.keys[item * n_key..][..n_key],
@@ -101,13 +103,14 @@ impl AttentionCall<'_> {
                 mask: None,
                 key_bias: key_bias.as_deref().and_then(|bias| config.key_bias_of(bias, item, state.n_keys)),
             };
-            let context = &mut context[item * n_query..][..n_query];
-            let lse = &mut lse[item * config.n_heads * self.n..][..config.n_heads * self.n];
             attend(&inputs, &mut Outputs { context: &mut *context, lse, pooled: None });
             if !edits.is_empty() {
                 edits.attend(&inputs, self.plan.text(item), self.past, context);
             }
-        }
+        };
+        let contexts = context.par_chunks_exact_mut(n_query.max(1));
+        let lses = lse.par_chunks_exact_mut((config.n_heads * self.n).max(1));
+        contexts.zip(lses).enumerate().for_each(|(item, (context, lse))| attend_item(item, context, lse));
     }
 
     /// Moves what is kept into the state and gives the rest back to the workspace.

@@ -31,11 +31,10 @@ impl Convolution {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     #[test]
     fn windows_are_centred_and_the_stride_skips() {
-        let linear = Linear { weight: Arc::new(vec![1.0, 10.0, 100.0]), bias: None, d_in: 3, d_out: 1 };
+        let linear = Linear::new(vec![1.0, 10.0, 100.0], None, 1, 3);
         let every = Convolution { linear: linear.clone(), kernel: 3, stride: 1 };
         assert_eq!(every.forward(&[1.0, 2.0, 3.0], Activation::Identity), [210.0, 321.0, 32.0]);
         let second = Convolution { linear, kernel: 3, stride: 2 };

@@ -1,10 +1,10 @@
 //! Attention whose scores join content and distance (He et al. 2021, DeBERTa): no function of `Q·K` and position alone,
 //! so its weights are computed, and recorded, as a dense array.
 
+use attlas_kernels::{Matrix, Onto, Threads, multiply};
 use rayon::prelude::*;
 
 use super::edits::{Row, WeightEdits};
-use super::matmul::{Matrix, Onto, Threads, multiply};
 use super::weights::DistanceWeights;
 use crate::config::{Activation, Attention, Disentangled};
 

@@ -1,5 +1,6 @@
 //! The first hidden states: of ids, of an image's patches, of a spectrogram's frames.
 
+use attlas_kernels::vectorised;
 use rayon::prelude::*;
 
 use super::rope::sinusoidal_row;
@@ -50,8 +51,8 @@ fn embed_ids(
 ) {
     let token_rows = |rows: &mut [f32]| {
         rows.par_chunks_mut(config.width).enumerate().for_each(|(index, row)| {
-            let token = &weights.tokens[batch.ids[index] as usize * config.width..][..config.width];
-            row.iter_mut().zip(token).for_each(|(x, t)| *x = t * config.scale);
+            weights.tokens.row(batch.ids[index] as usize, row);
+            row.iter_mut().for_each(|x| *x *= config.scale);
         });
     };
     let Some(projection) = &weights.projection else { return token_rows(stream) };
@@ -92,7 +93,10 @@ fn finish_rows(
             add(row, &types[kind * width..][..width]);
         }
         if let Some(norm) = &weights.norm {
-            norm.normalise(row);
+            vectorised(
+                #[inline(always)]
+                || norm.normalise(row),
+            );
         }
     });
 }

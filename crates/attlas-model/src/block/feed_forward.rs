@@ -1,5 +1,6 @@
 //! The feed-forward sublayer: position by position, gated or not, one or a mixture of experts.
 
+use attlas_kernels::{Gate, Onto};
 use rayon::prelude::*;
 
 use super::linear::Linear;
@@ -7,60 +8,75 @@ use super::weights::{Expert, Experts, FeedForwardWeights};
 use super::workspace::{Workspace, sized};
 use crate::config::{Activation, FeedForward, Gating};
 
-/// The feed-forward sublayer. Shapes `[n, d_model]`.
+/// The feed-forward sublayer: `output = f(input)`, or added to it. Shapes `[n, d_model]`.
 pub(super) fn feed_forward(
     config: &FeedForward,
     weights: &FeedForwardWeights,
-    d_model: usize,
     input: &[f32],
     output: &mut [f32],
+    onto: Onto,
     workspace: &mut Workspace,
 ) {
     match weights {
-        FeedForwardWeights::Plain(expert) => expert_forward(config, expert, input, output, workspace),
+        FeedForwardWeights::Plain(expert) => expert_forward(config, expert, input, output, onto, workspace),
         FeedForwardWeights::Mixture { router, experts } => {
-            mixture(config, experts, router, d_model, input, output, workspace);
+            if onto == Onto::Replace {
+                output.fill(0.0);
+            }
+            mixture(config, experts, router, input, output, workspace);
         }
     }
 }
 
-fn expert_forward(config: &FeedForward, expert: &Expert, input: &[f32], output: &mut [f32], workspace: &mut Workspace) {
+fn expert_forward(
+    config: &FeedForward,
+    expert: &Expert,
+    input: &[f32],
+    output: &mut [f32],
+    onto: Onto,
+    workspace: &mut Workspace,
+) {
     let n_rows = input.len() / expert.up.d_in;
     let mut hidden = std::mem::take(&mut workspace.hidden);
-    if config.gating == Gating::None {
-        let hidden = sized(&mut hidden, n_rows * config.d_hidden);
-        expert.up.forward(input, hidden, config.activation);
-        expert.down.forward(hidden, output, Activation::Identity);
-    } else {
+    let gate = match config.gating {
+        Gating::None => None,
+        Gating::Gated => Some(Gate::Of(config.activation)),
+        Gating::Clamped { limit, alpha } => Some(Gate::Clamped { limit, alpha }),
+    };
+    if let Some(gate) = gate {
         let both = sized(&mut workspace.gated, n_rows * 2 * config.d_hidden);
         expert.up.forward(input, both, Activation::Identity);
         let hidden = sized(&mut hidden, n_rows * config.d_hidden);
         const ROWS: usize = 8;
         both.par_chunks(2 * config.d_hidden * ROWS)
             .zip(hidden.par_chunks_mut(config.d_hidden * ROWS))
-            .for_each(|(both, hidden)| config.activation.apply_gated(config.gating, both, hidden, config.d_hidden));
-        expert.down.forward(hidden, output, Activation::Identity);
+            .for_each(|(both, hidden)| gate.apply(both, hidden, config.d_hidden));
+        expert.down.forward_to(hidden, output, onto);
+    } else {
+        let hidden = sized(&mut hidden, n_rows * config.d_hidden);
+        expert.up.forward(input, hidden, config.activation);
+        expert.down.forward_to(hidden, output, onto);
     }
     workspace.hidden = hidden;
 }
 
-/// Each token goes through the `n_used` experts with the highest scores, weighted by the softmax of those scores.
+/// Adds to `output`: each token goes through the `n_used` experts with the highest scores, weighted by the softmax of those
+/// scores.
 fn mixture(
     config: &FeedForward,
     experts: &Experts,
     router: &Linear,
-    d_model: usize,
     input: &[f32],
     output: &mut [f32],
     workspace: &mut Workspace,
 ) {
+    let d_model = router.d_in;
     let n_rows = input.len() / d_model;
     let n_experts = experts.len();
     let n_used = config.experts.map_or(n_experts, |experts| experts.n_used);
     let mut scores = vec![0.0; n_rows * n_experts]; // [n_rows, n_experts]
     router.forward(input, &mut scores, Activation::Identity);
     let chosen: Vec<Vec<(usize, f32)>> = scores.chunks(n_experts).map(|row| strongest(row, n_used)).collect();
-    output.fill(0.0);
     for index in 0..n_experts {
         let rows: Vec<(usize, f32)> = (0..n_rows)
             .filter_map(|row| chosen[row].iter().find(|(e, _)| *e == index).map(|(_, weight)| (row, *weight)))
@@ -71,7 +87,7 @@ fn mixture(
         let mut part = Vec::with_capacity(rows.len() * d_model); // [rows, d_model]
         rows.iter().for_each(|(row, _)| part.extend_from_slice(&input[row * d_model..][..d_model]));
         let mut result = vec![0.0; part.len()]; // [rows, d_model]
-        expert_forward(config, &experts.get(index), &part, &mut result, workspace);
+        expert_forward(config, &experts.get(index), &part, &mut result, Onto::Replace, workspace);
         for ((row, weight), result) in rows.iter().zip(result.chunks(d_model)) {
             let slot = &mut output[row * d_model..][..d_model];
             slot.iter_mut().zip(result).for_each(|(y, r)| *y += weight * r);

@@ -1,5 +1,6 @@
 //! The forward pass of the generic Transformer: hidden states in, hidden states out, attention recorded on the way.
 
+use attlas_kernels::Onto;
 use rayon::prelude::*;
 
 use super::convolution::Convolution;
@@ -57,6 +58,7 @@ impl StackRef<'_> {
                 valid: batch.valid,
                 source,
                 plan,
+                onto: Onto::Replace,
             };
             let beside = match (&self.config.convolution, &self.weights.convolution) {
                 (Some(config), Some((convolution, norm))) if index == 0 => {
@@ -99,10 +101,6 @@ fn convolve(config: &SideConvolution, convolution: &Convolution, batch: Batch<'_
     items.flat_map(|item| convolution.forward(item, config.activation)).collect()
 }
 
-fn add(row: &mut [f32], addend: &[f32]) {
-    row.iter_mut().zip(addend).for_each(|(x, a)| *x += a);
-}
-
 /// A block with its weights.
 #[derive(Clone, Copy)]
 struct BlockRef<'a> {
@@ -127,18 +125,20 @@ impl BlockRef<'_> {
             return self.run_parallel(call, state, stream, workspace);
         }
         let attention = &weights.attention;
-        norm.join(&attention.norm, &attention.post_norm, stream, workspace, |input, output, workspace| {
+        norm.join(&attention.norm, &attention.post_norm, stream, workspace, |input, output, onto, workspace| {
+            let call = AttentionCall { onto, ..call };
             call.run(&config.attention, attention, state, input, output, workspace);
         });
         if let (Some(cross_config), Some(cross)) = (&config.cross, &weights.cross) {
             let call = AttentionCall { kind: Kind::Cross, ..call };
-            norm.join(&cross.norm, &cross.post_norm, stream, workspace, |input, output, workspace| {
+            norm.join(&cross.norm, &cross.post_norm, stream, workspace, |input, output, onto, workspace| {
+                let call = AttentionCall { onto, ..call };
                 call.run(cross_config, cross, cross_state, input, output, workspace);
             });
         }
         let (before, after) = (&weights.feed_forward_norm, &weights.feed_forward_post_norm);
-        norm.join(before, after, stream, workspace, |input, output, workspace| {
-            feed_forward(&config.feed_forward, &weights.feed_forward, d_model, input, output, workspace);
+        norm.join(before, after, stream, workspace, |input, output, onto, workspace| {
+            feed_forward(&config.feed_forward, &weights.feed_forward, input, output, onto, workspace);
         });
     }
 
@@ -153,7 +153,6 @@ impl BlockRef<'_> {
         let BlockRef { config, weights, d_model } = self;
         let mut normed = std::mem::take(&mut workspace.normed);
         let mut summed = std::mem::take(&mut workspace.sublayer);
-        let mut output = std::mem::take(&mut workspace.second_sublayer);
         let input = sized(&mut normed, stream.len());
         normalise_to(&weights.attention.norm, stream, input, d_model);
         let attended = sized(&mut summed, stream.len());
@@ -161,13 +160,10 @@ impl BlockRef<'_> {
         if let Some(norm) = &weights.feed_forward_norm {
             norm.apply_to(stream, input, d_model);
         }
-        let fed = sized(&mut output, stream.len());
-        feed_forward(&config.feed_forward, &weights.feed_forward, d_model, input, fed, workspace);
-        add(stream, attended);
-        add(stream, fed);
+        add_rows(stream, attended);
+        feed_forward(&config.feed_forward, &weights.feed_forward, input, stream, Onto::Add, workspace);
         workspace.normed = normed;
         workspace.sublayer = summed;
-        workspace.second_sublayer = output;
     }
 }
 
@@ -179,35 +175,45 @@ struct Sublayer {
 }
 
 impl Sublayer {
-    /// Runs `f(input, output)` on the stream with the norms where they belong.
+    /// Runs `f(input, output, onto)` on the stream with the norms where they belong. Where nothing comes between, `f` adds
+    /// what it computes to the stream itself.
     fn join(
         self,
         norm: &Option<NormWeights>,
         post_norm: &Option<NormWeights>,
         stream: &mut [f32],
         workspace: &mut Workspace,
-        f: impl FnOnce(&[f32], &mut [f32], &mut Workspace),
+        f: impl FnOnce(&[f32], &mut [f32], Onto, &mut Workspace),
     ) {
         let mut output = std::mem::take(&mut workspace.sublayer);
-        let result = sized(&mut output, stream.len());
-        match self.residual {
-            Residual::Post | Residual::OutputNorm => f(stream, result, workspace),
-            _ => {
-                let mut normed = std::mem::take(&mut workspace.normed);
-                let input = sized(&mut normed, stream.len());
-                normalise_to(norm, stream, input, self.d_model);
-                f(input, result, workspace);
-                workspace.normed = normed;
-            }
-        }
+        let mut normed = std::mem::take(&mut workspace.normed);
         match (self.residual, norm, post_norm) {
-            (Residual::Post, Some(norm), _) => norm.add_and_apply(stream, result, self.d_model),
-            (Residual::OutputNorm, Some(norm), _) | (Residual::Sandwich, _, Some(norm)) => {
+            (Residual::Post, Some(norm), _) => {
+                let result = sized(&mut output, stream.len());
+                f(stream, result, Onto::Replace, workspace);
+                norm.add_and_apply(stream, result, self.d_model);
+            }
+            (Residual::OutputNorm, Some(norm), _) => {
+                let result = sized(&mut output, stream.len());
+                f(stream, result, Onto::Replace, workspace);
                 norm.apply(result, self.d_model);
                 add_rows(stream, result);
             }
-            _ => add_rows(stream, result),
+            (Residual::Sandwich, _, Some(post_norm)) => {
+                let result = sized(&mut output, stream.len());
+                let input = sized(&mut normed, stream.len());
+                normalise_to(norm, stream, input, self.d_model);
+                f(input, result, Onto::Replace, workspace);
+                post_norm.apply(result, self.d_model);
+                add_rows(stream, result);
+            }
+            _ => {
+                let input = sized(&mut normed, stream.len());
+                normalise_to(norm, stream, input, self.d_model);
+                f(input, stream, Onto::Add, workspace);
+            }
         }
+        workspace.normed = normed;
         workspace.sublayer = output;
     }
 }
@@ -222,5 +228,6 @@ fn normalise_to(norm: &Option<NormWeights>, input: &[f32], output: &mut [f32], w
 
 fn add_rows(stream: &mut [f32], addend: &[f32]) {
     const BLOCK: usize = 1 << 14;
-    stream.par_chunks_mut(BLOCK).zip(addend.par_chunks(BLOCK)).for_each(|(x, a)| add(x, a));
+    let blocks = stream.par_chunks_mut(BLOCK).zip(addend.par_chunks(BLOCK));
+    blocks.for_each(|(x, a)| x.iter_mut().zip(a).for_each(|(x, a)| *x += a));
 }

@@ -1,17 +1,17 @@
 //! A dense layer: `y = x · Wᵀ + b`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use rayon::prelude::*;
+use attlas_kernels::{Finish, Onto, Packed, Threads};
 
-use super::matmul::{Matrix, Onto, Threads, multiply};
 use crate::config::Activation;
 
 /// A dense layer's weights.
 #[derive(Debug, Clone)]
 pub struct Linear {
     /// Shape `[d_out, d_in]`.
-    pub weight: Arc<Vec<f32>>,
+    pub weight: Weight,
     /// Shape `[d_out]`.
     pub bias: Option<Arc<Vec<f32>>>,
     /// Width of the input.
@@ -20,34 +20,102 @@ pub struct Linear {
     pub d_out: usize,
 }
 
-/// Numbers that one task treats at a time after a product.
-const BLOCK: usize = 1 << 14;
+/// A matrix of weights: as rows while a model is put together, packed when it is ready to run.
+///
+/// Loading ends with [`pack`](Linear::pack); whatever reads the numbers of a matrix before or after that asks for
+/// [`rows`](Weight::rows) or for one [`row`](Weight::row), so that how they lie in memory can change without it.
+#[derive(Debug, Clone)]
+pub enum Weight {
+    /// Rows one after the other. Shape `[d_out, d_in]`.
+    Rows(Arc<Vec<f32>>),
+    /// In the order in which products read them.
+    Packed(Arc<Packed>),
+}
+
+impl Weight {
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Weight::Rows(rows) => rows.len(),
+            Weight::Packed(packed) => packed.d_out() * packed.d_in(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies one row; its length is `d_in`.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    pub fn row(&self, index: usize, row: &mut [f32]) {
+        match self {
+            Weight::Rows(rows) => row.copy_from_slice(&rows[index * row.len()..][..row.len()]),
+            Weight::Packed(packed) => packed.row(index, row),
+        }
+    }
+
+    /// All rows one after the other; a copy where they are packed. Shape `[d_out, d_in]`.
+    pub fn rows(&self) -> Cow<'_, [f32]> {
+        match self {
+            Weight::Rows(rows) => Cow::Borrowed(rows),
+            Weight::Packed(packed) => {
+                let mut rows = vec![0.0; self.len()]; // [d_out, d_in]
+                for (index, row) in rows.chunks_exact_mut(packed.d_in().max(1)).enumerate() {
+                    packed.row(index, row);
+                }
+                Cow::Owned(rows)
+            }
+        }
+    }
+
+    /// Whether both are the same numbers in memory.
+    pub(crate) fn shares(&self, other: &Weight) -> bool {
+        match (self, other) {
+            (Weight::Rows(one), Weight::Rows(other)) => Arc::ptr_eq(one, other),
+            (Weight::Packed(one), Weight::Packed(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Weight {
+        Weight::Rows(Arc::default())
+    }
+}
 
 impl Linear {
-    /// `output = x · Wᵀ + b`, then the non-linearity. Shapes `[n, d_in]` and `[n, d_out]`.
-    pub fn forward(&self, input: &[f32], output: &mut [f32], activation: Activation) {
-        self.product(input, output);
-        if self.bias.is_none() && activation == Activation::Identity {
-            return;
+    /// A layer of these rows. Shapes `[d_out, d_in]` and `[d_out]`.
+    pub fn new(weight: Vec<f32>, bias: Option<Vec<f32>>, d_out: usize, d_in: usize) -> Linear {
+        Linear { weight: Weight::Rows(Arc::new(weight)), bias: bias.map(Arc::new), d_in, d_out }
+    }
+
+    /// Puts the weights in the order in which products read them.
+    pub fn pack(&mut self) {
+        if let Weight::Rows(rows) = &self.weight {
+            self.weight = Weight::Packed(Arc::new(Packed::new(rows, self.d_out, self.d_in)));
         }
-        let rows = (BLOCK / self.d_out.max(1)).max(1);
-        output.par_chunks_mut(rows * self.d_out).for_each(|block| {
-            self.add_bias(block);
-            activation.apply(block);
-        });
     }
 
-    /// `output = x · Wᵀ`, without the bias.
-    pub(crate) fn product(&self, input: &[f32], output: &mut [f32]) {
-        let left = Matrix::new(input, input.len() / self.d_in.max(1), self.d_in);
-        let right = Matrix::new(&self.weight, self.d_out, self.d_in).transposed();
-        multiply(left, right, Onto::Replace, Threads::All, output);
+    /// `output = activation(x · Wᵀ + b)`. Shapes `[n, d_in]` and `[n, d_out]`.
+    pub fn forward(&self, input: &[f32], output: &mut [f32], activation: Activation) {
+        self.finish(input, output, activation, Onto::Replace);
     }
 
-    fn add_bias(&self, rows: &mut [f32]) {
-        if let Some(bias) = &self.bias {
-            for row in rows.chunks_mut(self.d_out) {
-                row.iter_mut().zip(bias.iter()).for_each(|(y, b)| *y += b);
+    /// `output = x · Wᵀ + b`, or added to it. Shapes `[n, d_in]` and `[n, d_out]`.
+    pub(crate) fn forward_to(&self, input: &[f32], output: &mut [f32], onto: Onto) {
+        self.finish(input, output, Activation::Identity, onto);
+    }
+
+    fn finish(&self, input: &[f32], output: &mut [f32], activation: Activation, onto: Onto) {
+        let finish = Finish { bias: self.bias.as_ref().map(|bias| bias.as_slice()), activation, onto };
+        match &self.weight {
+            Weight::Packed(packed) => packed.multiply(input, finish, Threads::All, output),
+            Weight::Rows(rows) => {
+                Packed::new(rows, self.d_out, self.d_in).multiply(input, finish, Threads::All, output);
             }
         }
     }

@@ -1,6 +1,5 @@
 //! The generic Transformer: its weights, and what is computed with them, forwards.
 
-mod activation;
 pub(crate) mod attention;
 pub mod convolution;
 pub(crate) mod disentangled;
@@ -9,7 +8,6 @@ pub(crate) mod embed;
 mod feed_forward;
 pub(crate) mod forward;
 pub mod linear;
-pub mod matmul;
 pub mod mxfp4;
 pub mod norm;
 pub mod pass;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pulp::Arch;
+use attlas_kernels::vectorised;
 use rayon::prelude::*;
 
 use crate::config::{Norm, NormKind};
@@ -25,31 +25,46 @@ impl NormWeights {
     /// Normalises `rows` in place. Shape `[n, width]`.
     pub fn apply(&self, rows: &mut [f32], width: usize) {
         rows.par_chunks_mut(width * ROWS).for_each(|block| {
-            Arch::new().dispatch(|| block.chunks_mut(width).for_each(|row| self.normalise(row)));
+            vectorised(
+                #[inline(always)]
+                || {
+                    for row in block.chunks_mut(width) {
+                        self.normalise(row);
+                    }
+                },
+            );
         });
     }
 
     /// `output = norm(input)`. Both have shape `[n, width]`.
     pub fn apply_to(&self, input: &[f32], output: &mut [f32], width: usize) {
         output.par_chunks_mut(width * ROWS).zip(input.par_chunks(width * ROWS)).for_each(|(block, source)| {
-            Arch::new().dispatch(|| {
-                for (row, source) in block.chunks_mut(width).zip(source.chunks(width)) {
-                    row.copy_from_slice(source);
-                    self.normalise(row);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (row, source) in block.chunks_mut(width).zip(source.chunks(width)) {
+                        row.copy_from_slice(source);
+                        self.normalise(row);
+                    }
+                },
+            );
         });
     }
 
     /// `stream = norm(stream + addend)`. Both have shape `[n, width]`.
     pub fn add_and_apply(&self, stream: &mut [f32], addend: &[f32], width: usize) {
         stream.par_chunks_mut(width * ROWS).zip(addend.par_chunks(width * ROWS)).for_each(|(block, addend)| {
-            Arch::new().dispatch(|| {
-                for (row, addend) in block.chunks_mut(width).zip(addend.chunks(width)) {
-                    row.iter_mut().zip(addend).for_each(|(x, a)| *x += a);
-                    self.normalise(row);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (row, addend) in block.chunks_mut(width).zip(addend.chunks(width)) {
+                        for (x, a) in row.iter_mut().zip(addend) {
+                            *x += a;
+                        }
+                        self.normalise(row);
+                    }
+                },
+            );
         });
     }
 
@@ -67,23 +82,33 @@ impl NormWeights {
         // 1. centre
         if !matches!(self.norm.kind, NormKind::Rms | NormKind::RmsPlusOne) {
             let mean = sum(row, |x| x) / width;
-            row.iter_mut().for_each(|x| *x -= mean);
+            for x in row.iter_mut() {
+                *x -= mean;
+            }
         }
         // 2. scale
         let factor = 1.0 / (sum(row, |x| x * x) / width + epsilon).sqrt();
         // 3. weight and bias
         match self.norm.kind {
-            NormKind::LayerPlain => row.iter_mut().for_each(|x| *x *= factor),
+            NormKind::LayerPlain => {
+                for x in row.iter_mut() {
+                    *x *= factor;
+                }
+            }
             NormKind::Layer => {
                 for ((x, w), b) in row.iter_mut().zip(weight).zip(bias) {
                     *x = *x * factor * w + b;
                 }
             }
             NormKind::RmsPlusOne => {
-                row.iter_mut().zip(weight).for_each(|(x, w)| *x = *x * factor * (1.0 + w));
+                for (x, w) in row.iter_mut().zip(weight) {
+                    *x = *x * factor * (1.0 + w);
+                }
             }
             NormKind::Rms | NormKind::LayerWithoutBias => {
-                row.iter_mut().zip(weight).for_each(|(x, w)| *x = *x * factor * w);
+                for (x, w) in row.iter_mut().zip(weight) {
+                    *x = *x * factor * w;
+                }
             }
         }
     }

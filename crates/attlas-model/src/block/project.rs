@@ -1,6 +1,6 @@
 //! The projections of one attention layer: from hidden states to queries, keys and values, head-major.
 
-use pulp::Arch;
+use attlas_kernels::vectorised;
 use rayon::prelude::*;
 
 use super::linear::Linear;
@@ -9,7 +9,7 @@ use super::rope::Turns;
 use super::state::{AttentionCall, LayerState};
 use super::weights::{AttentionWeights, Projections};
 use super::workspace::{Workspace, sized};
-use crate::config::{Attention, QkScope};
+use crate::config::{Activation, Attention, QkScope};
 
 /// A layer whose projections are computed.
 #[derive(Clone, Copy)]
@@ -27,8 +27,6 @@ struct Columns<'a> {
     projected: &'a [f32],
     width: usize,
     start: usize,
-    /// Added; none when `None`. Shape `[width]`.
-    bias: Option<&'a [f32]>,
     n_heads: usize,
     d_head: usize,
     norm: Option<(&'a NormWeights, QkScope)>,
@@ -63,38 +61,41 @@ impl AttentionCall<'_> {
     /// Writes columns to `heads` from position `start` on, growing it to `n_total` positions.
     /// Shape of `heads`: `[n_items, n_heads, n_total, d_head]`.
     fn split(self, columns: Columns<'_>, heads: &mut Vec<f32>, start: usize, n_total: usize) {
-        let Columns { width, n_heads, d_head, .. } = columns;
+        let Columns { n_heads, d_head, .. } = columns;
         let n_groups = self.n_items * n_heads;
         if start == 0 {
             sized(heads, n_groups * n_total * d_head);
         } else {
             grow(heads, n_groups, start * d_head, n_total * d_head);
         }
-        let fill = |group: usize, head_rows: &mut [f32]| {
-            let (item, head) = (group / n_heads, group % n_heads);
-            let column = columns.start + head * d_head;
-            for (step, row) in head_rows[start * d_head..].chunks_exact_mut(d_head).enumerate() {
-                let source = &columns.projected[(item * self.n + step) * width + column..][..d_head];
-                match columns.bias {
-                    Some(bias) => {
-                        let bias = &bias[column..][..d_head];
-                        row.iter_mut().zip(source).zip(bias).for_each(|((y, x), b)| *y = x + b);
-                    }
-                    None => row.copy_from_slice(source),
-                }
-                match columns.norm {
-                    Some((norm, QkScope::Head)) => norm.normalise(row),
-                    Some((norm, QkScope::OwnHead)) => norm.normalise_head(row, head),
-                    _ => {}
-                }
-                if let Some(turns) = columns.turns {
-                    turns.apply(item, step, row);
-                }
-            }
-        };
         heads.par_chunks_exact_mut((n_total * d_head).max(1)).enumerate().for_each(|(group, head_rows)| {
-            Arch::new().dispatch(|| fill(group, head_rows));
+            let (item, head) = (group / n_heads, group % n_heads);
+            let new_rows = &mut head_rows[start * d_head..];
+            vectorised(
+                #[inline(always)]
+                || columns.fill_head(item, self.n, head, new_rows),
+            );
         });
+    }
+}
+
+impl Columns<'_> {
+    /// The rows of one head of an item of `n` tokens. Shape of `rows`: `[n, d_head]`.
+    #[inline(always)]
+    fn fill_head(self, item: usize, n: usize, head: usize, rows: &mut [f32]) {
+        let d_head = self.d_head;
+        let column = self.start + head * d_head;
+        for (step, row) in rows.chunks_exact_mut(d_head).enumerate() {
+            row.copy_from_slice(&self.projected[(item * n + step) * self.width + column..][..d_head]);
+            match self.norm {
+                Some((norm, QkScope::Head)) => norm.normalise(row),
+                Some((norm, QkScope::OwnHead)) => norm.normalise_head(row, head),
+                _ => {}
+            }
+            if let Some(turns) = self.turns {
+                turns.apply(item, step, row);
+            }
+        }
     }
 }
 
@@ -112,13 +113,12 @@ impl Projecting<'_> {
         let (q, kv) = (config.query_width(), config.kv_width());
         let width = q + 2 * kv;
         let rows = sized(projected, call.n_items * call.n * width);
-        linear.product(input, rows);
-        let mut bias = linear.bias.as_ref().map(|bias| bias.as_slice());
+        linear.forward(input, rows, Activation::Identity);
         if config.clip.is_some() || config.qk_norm.is_some_and(|qk| qk.scope == QkScope::All) {
-            finish_rows(config, weights, rows, width, bias.take());
+            finish_rows(config, weights, rows, width);
         }
         let n_keys = call.past + call.n;
-        let columns = Columns { turns, ..self.columns(rows, width, bias) };
+        let columns = Columns { turns, ..self.columns(rows, width) };
         call.split(Columns { norm: self.norm(&weights.query_norm), ..columns }, queries, 0, call.n);
         let keys = Columns { start: q, n_heads: config.n_kv_heads, norm: self.norm(&weights.key_norm), ..columns };
         call.split(keys, &mut state.keys, call.past, n_keys);
@@ -132,8 +132,8 @@ impl Projecting<'_> {
         let Projecting { call, config, weights, .. } = self;
         let width = config.query_width();
         let rows = sized(projected, call.n_items * call.n * width);
-        linear.product(input, rows);
-        let columns = self.columns(rows, width, linear.bias.as_ref().map(|bias| bias.as_slice()));
+        linear.forward(input, rows, Activation::Identity);
+        let columns = self.columns(rows, width);
         call.split(Columns { norm: self.norm(&weights.query_norm), ..columns }, queries, 0, call.n);
     }
 
@@ -143,9 +143,9 @@ impl Projecting<'_> {
         let Some(source) = call.source.filter(|_| state.n_keys == 0) else { return };
         let width = 2 * config.kv_width();
         let rows = sized(projected, call.n_items * source.n * width);
-        linear.product(source.hidden, rows);
+        linear.forward(source.hidden, rows, Activation::Identity);
         let call = AttentionCall { n: source.n, past: 0, ..call };
-        let columns = self.columns(rows, width, linear.bias.as_ref().map(|bias| bias.as_slice()));
+        let columns = self.columns(rows, width);
         let keys = Columns { n_heads: config.n_kv_heads, norm: self.norm(&weights.key_norm), ..columns };
         call.split(keys, &mut state.keys, 0, source.n);
         let values = Columns { start: config.kv_width(), norm: None, ..keys };
@@ -154,9 +154,9 @@ impl Projecting<'_> {
     }
 
     /// The columns of all query heads from the first one on, as they are.
-    fn columns<'b>(&self, projected: &'b [f32], width: usize, bias: Option<&'b [f32]>) -> Columns<'b> {
+    fn columns<'b>(&self, projected: &'b [f32], width: usize) -> Columns<'b> {
         let (n_heads, d_head) = (self.config.n_heads, self.config.d_head);
-        Columns { projected, width, start: 0, bias, n_heads, d_head, norm: None, turns: None }
+        Columns { projected, width, start: 0, n_heads, d_head, norm: None, turns: None }
     }
 }
 
@@ -179,13 +179,10 @@ impl NormWeights {
     }
 }
 
-/// Biases, cuts and norms that need a whole row, before heads are split. Shape `[n, q + 2 · kv]`.
-fn finish_rows(config: &Attention, weights: &AttentionWeights, rows: &mut [f32], width: usize, bias: Option<&[f32]>) {
+/// Cuts and norms that need a whole row, before heads are split. Shape `[n, q + 2 · kv]`.
+fn finish_rows(config: &Attention, weights: &AttentionWeights, rows: &mut [f32], width: usize) {
     let (q, kv) = (config.query_width(), config.kv_width());
     rows.par_chunks_exact_mut(width).for_each(|row| {
-        if let Some(bias) = bias {
-            row.iter_mut().zip(bias).for_each(|(x, b)| *x += b);
-        }
         if let (Some(query), Some(key), true) =
             (&weights.query_norm, &weights.key_norm, config.qk_norm.is_some_and(|qk| qk.scope == QkScope::All))
         {

@@ -41,6 +41,7 @@ impl Turns {
     }
 
     /// Turns one head's row of an item at the `index`-th position of the pass. Shape `[d_head]`.
+    #[inline(always)]
     pub fn apply(&self, item: usize, index: usize, row: &mut [f32]) {
         let start = ((item % self.n_items) * self.n + index) * self.half;
         let cosines = &self.cosines[start..][..self.half];

@@ -1,6 +1,7 @@
 //! What a pass reads and has seen, as plain data: the layers compute on it.
 
 use attlas::Kind;
+use attlas_kernels::Onto;
 
 use super::pass::Plan;
 
@@ -101,4 +102,6 @@ pub(crate) struct AttentionCall<'a> {
     pub valid: Option<&'a [bool]>,
     pub source: Option<Source<'a>>,
     pub plan: Plan<'a>,
+    /// What becomes of the numbers that the output holds before.
+    pub onto: Onto,
 }

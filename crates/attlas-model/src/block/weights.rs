@@ -6,7 +6,7 @@ use std::sync::Arc;
 use attlas::Scoring;
 
 use super::convolution::Convolution;
-use super::linear::Linear;
+use super::linear::{Linear, Weight};
 use super::mxfp4::Mxfp4;
 use super::norm::NormWeights;
 use crate::config::Architecture;
@@ -43,7 +43,7 @@ pub struct EmbeddingWeights {
     /// What stands before a table of ids.
     pub reads: ReadWeights,
     /// Shape `[n_tokens, width]`; empty where no ids are read.
-    pub tokens: Arc<Vec<f32>>,
+    pub tokens: Weight,
     /// Shape `[n_rows, width]`.
     pub positions: Option<Arc<Vec<f32>>>,
     /// Shape `[n_token_types, width]`.
@@ -189,6 +189,76 @@ pub struct ReadoutWeights {
     pub output: Option<Linear>,
 }
 
+impl Transformer {
+    /// Puts the matrices beside the blocks in the order in which products read them. A table of ids that is also the
+    /// readout's matrix stays one.
+    pub(crate) fn pack(&mut self) {
+        let mut stacks: Vec<&mut StackWeights> = [&mut self.encoder, &mut self.decoder].into_iter().flatten().collect();
+        for stack in &mut stacks {
+            stack.pack();
+        }
+        if let Some((transform, _)) = &mut self.readout.transform {
+            transform.pack();
+        }
+        if let Some(output) = &mut self.readout.output {
+            let rows = output.weight.clone();
+            output.pack();
+            for stack in stacks.iter_mut().filter(|stack| stack.embedding.tokens.shares(&rows)) {
+                stack.embedding.tokens = output.weight.clone();
+            }
+        }
+    }
+}
+
+impl StackWeights {
+    /// The same for what stands before and beside the blocks.
+    fn pack(&mut self) {
+        match &mut self.embedding.reads {
+            ReadWeights::Tokens => {}
+            ReadWeights::Patches(patches) => patches.projection.pack(),
+            ReadWeights::Frames(convolutions) => {
+                convolutions.iter_mut().for_each(|convolution| convolution.linear.pack())
+            }
+        }
+        if let Some(projection) = &mut self.embedding.projection {
+            projection.pack();
+        }
+        if let Some((convolution, _)) = &mut self.convolution {
+            convolution.linear.pack();
+        }
+    }
+}
+
+impl BlockWeights {
+    /// The same for a block's matrices; done block by block, so that no two copies of a model are in memory.
+    pub(crate) fn pack(&mut self) {
+        for attention in [Some(&mut self.attention), self.cross.as_mut()].into_iter().flatten() {
+            attention.output.pack();
+            match &mut attention.projections {
+                Projections::Joint(linear) => linear.pack(),
+                Projections::Apart { query, key_value } => {
+                    query.pack();
+                    key_value.pack();
+                }
+            }
+        }
+        let experts: &mut [Expert] = match &mut self.feed_forward {
+            FeedForwardWeights::Plain(expert) => std::slice::from_mut(expert),
+            FeedForwardWeights::Mixture { router, experts } => {
+                router.pack();
+                match experts {
+                    Experts::Ready(experts) => experts,
+                    Experts::Packed(_) => &mut [],
+                }
+            }
+        };
+        for expert in experts {
+            expert.up.pack();
+            expert.down.pack();
+        }
+    }
+}
+
 impl Experts {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
@@ -212,7 +282,7 @@ impl PackedExperts {
         let (up_bias, down_bias) = (&self.up_bias[index], &self.down_bias[index]);
         let (d_hidden, d_model) = (up_bias.len() / 2, down_bias.len());
         let linear = |weight: Vec<f32>, bias: &Arc<Vec<f32>>, d_out: usize, d_in: usize| Linear {
-            weight: Arc::new(weight),
+            weight: Weight::Rows(Arc::new(weight)),
             bias: Some(Arc::clone(bias)),
             d_in,
             d_out,

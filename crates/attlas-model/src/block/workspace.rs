@@ -10,8 +10,6 @@ pub(crate) struct Workspace {
     pub normed: Vec<f32>,
     /// Output of a sublayer.
     pub sublayer: Vec<f32>,
-    /// Output of the other sublayer of a parallel block.
-    pub second_sublayer: Vec<f32>,
     /// Queries, keys and values side by side.
     pub projected: Vec<f32>,
     /// Queries, head-major, when they are not kept.

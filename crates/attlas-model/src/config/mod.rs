@@ -8,6 +8,7 @@ mod reads;
 
 pub(crate) use alignment_heads::alignment_heads;
 pub use attention::{Attention, Biases, Directions, Frequencies, Pairs, PositionBias, QkNorm, QkScope, Rotary};
+pub use attlas_kernels::Activation;
 pub use readout::{Output, Pooled, Readout, Transform};
 pub use reads::{Disentangled, Frames, Leading, OtherGrids, Patches, Reads, SideConvolution};
 
@@ -257,27 +258,6 @@ pub enum NormKind {
     Rms,
     /// The same, times `1 + weight` (Gemma).
     RmsPlusOne,
-}
-
-/// A non-linearity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// `x`.
-    Identity,
-    /// `max(x, 0)`.
-    Relu,
-    /// `max(x, 0)²`.
-    SquaredRelu,
-    /// `x · Φ(x)`, exact.
-    Gelu,
-    /// The same by tanh (`gelu_new`, `gelu_pytorch_tanh`).
-    GeluTanh,
-    /// `x · sigmoid(1.702 x)`.
-    QuickGelu,
-    /// `x · sigmoid(x)`, also called swish.
-    Silu,
-    /// `tanh(x)`.
-    Tanh,
 }
 
 impl Architecture {

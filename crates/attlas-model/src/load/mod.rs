@@ -14,10 +14,10 @@ pub use names::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 pub(crate) use origin::explained;
-use rearrange::{bucketed_bias, linear, split_rows, transpose, transposed, ungroup};
+use rearrange::{bucketed_bias, split_rows, transpose, transposed, ungroup};
 
 use crate::Error;
-use crate::block::linear::Linear;
+use crate::block::linear::{Linear, Weight};
 use crate::block::mxfp4::Mxfp4;
 use crate::block::norm::NormWeights;
 use crate::block::weights::{
@@ -64,7 +64,9 @@ pub fn load(
             format!("the weights hold no {name}: the maps need none, but what the model predicts is unknown")
         }),
     );
-    Ok((Transformer { architecture, encoder, decoder, readout }, notes))
+    let mut transformer = Transformer { architecture, encoder, decoder, readout };
+    transformer.pack();
+    Ok((transformer, notes))
 }
 
 /// The prefix under which the token table, or what stands in its place, is found; the first one when none fits, so that the message names it.
@@ -129,7 +131,9 @@ impl Loader<'_> {
                 Some(earlier) => Arc::clone(&blocks[earlier]),
                 None => {
                     let layer = format!("{}{}", self.prefix, names.layer.replace("{}", &stored.to_string()));
-                    Arc::new(self.block(stack, block, names, &layer, d_source, distances.as_deref())?)
+                    let mut block = self.block(stack, block, names, &layer, d_source, distances.as_deref())?;
+                    block.pack();
+                    Arc::new(block)
                 }
             });
         }
@@ -146,11 +150,11 @@ impl Loader<'_> {
         let under = |name: &str| format!("{}{name}", self.prefix);
         let reads = self.reads(&stack.embedding, names)?;
         let tokens = match n_tokens {
-            0 => Arc::default(),
+            0 => Weight::default(),
             n => {
                 let table = names.tokens.iter().map(|name| under(name)).find(|name| self.checkpoint.contains(name));
                 let table = table.or_else(|| names.tokens.first().map(|name| under(name))).unwrap_or_default();
-                self.checkpoint.tensor(&table, &[*n, *width])?
+                Weight::Rows(self.checkpoint.tensor(&table, &[*n, *width])?)
             }
         };
         // what comes after a projection is as wide as the model
@@ -397,9 +401,15 @@ impl Loader<'_> {
                     *value = up[input * 2 * d_hidden + turn(row, d_hidden)];
                 }
             }
-            let up = Linear { weight: Arc::new(weight), bias: Some(up_bias), d_in: d_model, d_out: 2 * d_hidden };
-            let weight = Arc::new(transposed(down, d_hidden, d_model));
-            Expert { up, down: Linear { weight, bias: Some(down_bias), d_in: d_hidden, d_out: d_model } }
+            let layer = |weight: Vec<f32>, bias: Arc<Vec<f32>>, d_out: usize, d_in: usize| Linear {
+                bias: Some(bias),
+                ..Linear::new(weight, None, d_out, d_in)
+            };
+            let down = transposed(down, d_hidden, d_model);
+            Expert {
+                up: layer(weight, up_bias, 2 * d_hidden, d_model),
+                down: layer(down, down_bias, d_model, d_hidden),
+            }
         });
         Ok(Experts::Ready(experts.collect()))
     }
@@ -469,7 +479,7 @@ impl Loader<'_> {
             }
             start += part.d_out;
         }
-        Ok(linear(weight, (!bias.is_empty()).then_some(bias), d_out, d_in))
+        Ok(Linear::new(weight, (!bias.is_empty()).then_some(bias), d_out, d_in))
     }
 
     fn stored_shape(&self, d_out: usize, d_in: usize) -> [usize; 2] {
@@ -482,11 +492,11 @@ impl Loader<'_> {
     /// Multiplies a layer's output columns by learnt factors, once and for all.
     fn scale_rows(&self, linear: &mut Linear, name: &str) -> Result<(), Error> {
         let factors = self.checkpoint.tensor(name, &[linear.d_out])?;
-        let mut weight = linear.weight.to_vec();
+        let mut weight = linear.weight.rows().into_owned();
         for (row, factor) in weight.chunks_mut(linear.d_in).zip(factors.iter()) {
             row.iter_mut().for_each(|value| *value *= factor);
         }
-        linear.weight = Arc::new(weight);
+        linear.weight = Weight::Rows(Arc::new(weight));
         if let Some(bias) = &mut linear.bias {
             *bias = Arc::new(bias.iter().zip(factors.iter()).map(|(value, factor)| value * factor).collect());
         }

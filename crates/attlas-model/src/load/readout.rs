@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::rearrange::mean_of_two;
 use super::{Loader, ReadoutNames, ended};
 use crate::Error;
-use crate::block::linear::Linear;
+use crate::block::linear::{Linear, Weight};
 use crate::block::norm::NormWeights;
 use crate::block::weights::ReadoutWeights;
 use crate::config::{Output, Pooled, Readout, Stack, Transform};
@@ -42,7 +42,7 @@ impl Loader<'_> {
         readout: &Readout,
         names: &ReadoutNames,
         stack: &Stack,
-        table: &Arc<Vec<f32>>,
+        table: &Weight,
     ) -> Result<ReadoutWeights, Error> {
         let (transform, d_in) = match readout {
             Readout::None => return Ok(ReadoutWeights::default()),
@@ -61,9 +61,13 @@ impl Loader<'_> {
                 (self.output_matrix(*output, names, [*n_tokens, width], table)?, bias, *n_tokens)
             }
             Readout::Classes { n, .. } => {
-                (self.checkpoint.tensor(names.output, &[*n, width])?, self.readout_bias(names, *n)?, *n)
+                let weight = self.checkpoint.tensor(names.output, &[*n, width])?;
+                (Weight::Rows(weight), self.readout_bias(names, *n)?, *n)
             }
-            _ => (self.checkpoint.tensor(names.output, &[1, width])?, self.readout_bias(names, 1)?, 1),
+            _ => {
+                let weight = self.checkpoint.tensor(names.output, &[1, width])?;
+                (Weight::Rows(weight), self.readout_bias(names, 1)?, 1)
+            }
         };
         let output = Some(Linear { weight, bias, d_in: width, d_out });
         Ok(ReadoutWeights { transform: self.readout_transform(transform, names, d_in)?, output })
@@ -75,17 +79,17 @@ impl Loader<'_> {
         output: Output,
         names: &ReadoutNames,
         shape: [usize; 2],
-        table: &Arc<Vec<f32>>,
-    ) -> Result<Arc<Vec<f32>>, Error> {
+        table: &Weight,
+    ) -> Result<Weight, Error> {
         let fits = table.len() == shape[0] * shape[1];
         match output {
             // a tied matrix may be stored a second time; the table is what counts
             Output::Tied => {
                 self.checkpoint.ignore(names.output);
-                Ok(Arc::clone(table))
+                Ok(table.clone())
             }
-            Output::OwnOrTied if fits && !self.checkpoint.contains(names.output) => Ok(Arc::clone(table)),
-            Output::Own | Output::OwnOrTied => self.checkpoint.tensor(names.output, &shape),
+            Output::OwnOrTied if fits && !self.checkpoint.contains(names.output) => Ok(table.clone()),
+            Output::Own | Output::OwnOrTied => self.checkpoint.tensor(names.output, &shape).map(Weight::Rows),
         }
     }
 

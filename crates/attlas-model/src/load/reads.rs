@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{AttentionNames, Loader, StackNames, ended, linear};
+use super::{AttentionNames, Loader, StackNames, ended};
 use crate::Error;
 use crate::block::convolution::Convolution;
-use crate::block::linear::Linear;
+use crate::block::linear::{Linear, Weight};
 use crate::block::norm::NormWeights;
 use crate::block::weights::{DistanceWeights, PatchWeights, Projections, ReadWeights};
 use crate::config::{Attention, Disentangled, Embedding, Patches, Reads, Stack};
@@ -36,7 +36,7 @@ impl Loader<'_> {
         // 1. the matrix, stored as a convolution's kernel
         let weight = self.checkpoint.tensor(&ended(projection, "weight"), &[width, n_channels, side, side])?;
         let bias = if bias { Some(self.checkpoint.tensor(&ended(projection, "bias"), &[width])?) } else { None };
-        let projection = Linear { weight, bias, d_in: n_channels * side * side, d_out: width };
+        let projection = Linear { weight: Weight::Rows(weight), bias, d_in: n_channels * side * side, d_out: width };
         // 2. the rows before the patches get their positions here, the patches when their grid is known
         let positions = self.rows(names.positions, patches.n_positions(), width)?;
         let mut rest = positions.as_slice();
@@ -84,7 +84,7 @@ impl Loader<'_> {
                 }
             }
         }
-        Ok(Convolution { linear: linear(weight, Some(bias.to_vec()), d_out, kernel * d_in), kernel, stride })
+        Ok(Convolution { linear: Linear::new(weight, Some(bias.to_vec()), d_out, kernel * d_in), kernel, stride })
     }
 
     /// The convolution beside the first block.
@@ -124,10 +124,11 @@ impl Loader<'_> {
         let width = config.query_width();
         let (keys, queries) = match projections {
             Projections::Joint(joint) if terms.shared_projections => {
+                let all = joint.weight.rows();
                 let rows = |start: usize| {
-                    let weight = joint.weight[start * joint.d_in..][..width * joint.d_in].to_vec();
+                    let weight = all[start * joint.d_in..][..width * joint.d_in].to_vec();
                     let bias = joint.bias.as_ref().map(|bias| bias[start..start + width].to_vec());
-                    Some(linear(weight, bias, width, joint.d_in))
+                    Some(Linear::new(weight, bias, width, joint.d_in))
                 };
                 (rows(width), rows(0))
             }

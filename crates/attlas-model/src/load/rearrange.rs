@@ -1,15 +1,9 @@
 //! Matrices put into the order that is computed with.
 
-use std::sync::Arc;
-
 use attlas::Bias;
 
 use crate::block::linear::Linear;
 use crate::config::{Attention, Directions};
-
-pub(super) fn linear(weight: Vec<f32>, bias: Option<Vec<f32>>, d_out: usize, d_in: usize) -> Linear {
-    Linear { weight: Arc::new(weight), bias: bias.map(Arc::new), d_in, d_out }
-}
 
 pub(super) fn transposed(stored: &[f32], n_rows: usize, n_columns: usize) -> Vec<f32> {
     let mut output = vec![0.0; stored.len()]; // [n_columns, n_rows]
@@ -33,21 +27,23 @@ pub(super) fn transpose(stored: &[f32], output: &mut [f32], n_rows: usize, n_col
 
 /// The first `n` rows and the others.
 pub(super) fn split_rows(joint: &Linear, n: usize) -> (Linear, Linear) {
-    let (first, second) = joint.weight.split_at(n * joint.d_in);
+    let rows = joint.weight.rows();
+    let (first, second) = rows.split_at(n * joint.d_in);
     let bias = joint.bias.as_ref().map(|bias| bias.split_at(n));
     (
-        linear(first.to_vec(), bias.map(|(b, _)| b.to_vec()), n, joint.d_in),
-        linear(second.to_vec(), bias.map(|(_, b)| b.to_vec()), joint.d_out - n, joint.d_in),
+        Linear::new(first.to_vec(), bias.map(|(b, _)| b.to_vec()), n, joint.d_in),
+        Linear::new(second.to_vec(), bias.map(|(_, b)| b.to_vec()), joint.d_out - n, joint.d_in),
     )
 }
 
 /// One layer on two inputs side by side that gives the mean of two layers.
 pub(super) fn mean_of_two(first: &Linear, second: &Linear) -> Linear {
-    let rows = first.weight.chunks_exact(first.d_in).zip(second.weight.chunks_exact(second.d_in));
+    let (one, other) = (first.weight.rows(), second.weight.rows());
+    let rows = one.chunks_exact(first.d_in).zip(other.chunks_exact(second.d_in));
     let weight = rows.flat_map(|(a, b)| a.iter().chain(b)).map(|value| value / 2.0).collect();
     let bias = first.bias.as_ref().zip(second.bias.as_ref());
     let bias = bias.map(|(a, b)| a.iter().zip(b.iter()).map(|(a, b)| (a + b) / 2.0).collect());
-    linear(weight, bias, first.d_out, first.d_in + second.d_in)
+    Linear::new(weight, bias, first.d_out, first.d_in + second.d_in)
 }
 
 /// Rows grouped by key–value head, put in the order queries, keys, values.
@@ -65,9 +61,10 @@ pub(super) fn ungroup(stored: &Linear, config: &Attention) -> Linear {
         };
         place * d + within
     };
-    let weight = (0..stored.d_out).flat_map(|row| stored.weight[source_row(row) * stored.d_in..][..stored.d_in].iter());
+    let rows = stored.weight.rows();
+    let weight = (0..stored.d_out).flat_map(|row| rows[source_row(row) * stored.d_in..][..stored.d_in].iter());
     let bias = stored.bias.as_ref().map(|bias| (0..stored.d_out).map(|row| bias[source_row(row)]).collect());
-    linear(weight.copied().collect(), bias, stored.d_out, stored.d_in)
+    Linear::new(weight.copied().collect(), bias, stored.d_out, stored.d_in)
 }
 
 /// A bucketed table spread over offsets `key − query`; beyond its ends the last bucket goes on.
@@ -121,10 +118,10 @@ mod tests {
     #[test]
     fn grouped_rows_come_out_as_queries_keys_values() {
         let config = Attention { n_kv_heads: 1, ..Attention::plain(2, 1, attlas::Visibility::CAUSAL) };
-        let stored = linear(vec![1.0, 2.0, 3.0, 4.0], None, 4, 1);
-        assert_eq!(*ungroup(&stored, &config).weight, vec![1.0, 2.0, 3.0, 4.0]);
+        let stored = Linear::new(vec![1.0, 2.0, 3.0, 4.0], None, 4, 1);
+        assert_eq!(*ungroup(&stored, &config).weight.rows(), vec![1.0, 2.0, 3.0, 4.0]);
         let config = Attention { n_kv_heads: 2, ..config };
-        let stored = linear(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], None, 6, 1);
-        assert_eq!(*ungroup(&stored, &config).weight, vec![1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        let stored = Linear::new(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], None, 6, 1);
+        assert_eq!(*ungroup(&stored, &config).weight.rows(), vec![1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
     }
 }

@@ -14,6 +14,7 @@ use tokenizers::{AddedToken, ModelWrapper, PostProcessorWrapper, TokenizerImpl};
 use super::pipeline::{self, Decoder, Normalizer, PreTokenizer};
 use super::shown::quoted;
 use super::stages::{self, Growth};
+use super::table::{PieceTable, Pieces};
 use crate::Error;
 
 /// No vocabulary in use is larger; ids are kept below it.
@@ -31,7 +32,7 @@ const MAX_ADDED_TOKENS: usize = 200_000;
 const MAX_GROWN_BYTES: f64 = (1u32 << 20) as f64;
 
 /// The library's tokenizer, with stages that count what they do.
-pub(super) type Library = TokenizerImpl<ModelWrapper, Normalizer, PreTokenizer, PostProcessorWrapper, Decoder>;
+pub(super) type Library = TokenizerImpl<Pieces, Normalizer, PreTokenizer, PostProcessorWrapper, Decoder>;
 
 /// What a tokenizer file says, before it is checked and built.
 #[derive(Debug)]
@@ -130,6 +131,8 @@ pub(super) enum PieceModel {
         /// Whether what no piece covers is spelled in bytes.
         byte_fallback: bool,
     },
+    /// Byte-pair encoding, from tables that lie in the programme.
+    Table(PieceTable),
 }
 
 /// The options of byte-pair encoding.
@@ -213,6 +216,7 @@ impl PieceModel {
             | PieceModel::WordPiece { vocab, .. }
             | PieceModel::WordLevel { vocab, .. } => Box::new(vocab.iter().map(|(piece, id)| (piece.as_str(), *id))),
             PieceModel::Unigram { pieces, .. } => Box::new(pieces.iter().map(|(piece, _)| piece.as_str()).zip(0u32..)),
+            PieceModel::Table(table) => Box::new(table.pieces()),
         }
     }
 
@@ -227,9 +231,9 @@ impl PieceModel {
     }
 
     /// Checks the vocabulary and what refers to it, and builds the library's model; with it, the ids it has.
-    fn build(self, path: &Path) -> Result<(ModelWrapper, Ids), Error> {
+    fn build(self, path: &Path) -> Result<(Pieces, Ids), Error> {
         let library = |error: tokenizers::Error| Error::file(path, format!("model: {error}"));
-        match self {
+        let (model, ids) = match self {
             PieceModel::Bpe { vocab, merges, options } => {
                 let (vocab, ids) = vocabulary(vocab, path)?;
                 check_unknown(&vocab, options.unk_token.as_deref(), path)?;
@@ -249,27 +253,29 @@ impl PieceModel {
                     builder = builder.end_of_word_suffix(suffix);
                 }
                 let merges = |error: tokenizers::Error| Error::config(path, "model.merges", error.to_string());
-                Ok((ModelWrapper::BPE(builder.build().map_err(merges)?), ids))
+                (ModelWrapper::BPE(builder.build().map_err(merges)?), ids)
             }
             PieceModel::WordPiece { vocab, unk_token, prefix, max_word_chars } => {
                 let (vocab, ids) = vocabulary(vocab, path)?;
                 check_unknown(&vocab, Some(&unk_token), path)?;
                 let builder = WordPiece::builder().vocab(vocab).unk_token(unk_token).continuing_subword_prefix(prefix);
                 let model = builder.max_input_chars_per_word(max_word_chars).build().map_err(library)?;
-                Ok((ModelWrapper::WordPiece(model), ids))
+                (ModelWrapper::WordPiece(model), ids)
             }
             PieceModel::WordLevel { vocab, unk_token } => {
                 let (vocab, ids) = vocabulary(vocab, path)?;
                 check_unknown(&vocab, Some(&unk_token), path)?;
                 let model = WordLevel::builder().vocab(vocab).unk_token(unk_token).build().map_err(library)?;
-                Ok((ModelWrapper::WordLevel(model), ids))
+                (ModelWrapper::WordLevel(model), ids)
             }
             PieceModel::Unigram { pieces, unk_id, byte_fallback } => {
                 check_pieces(&pieces, unk_id, path)?;
                 let ids = Ids(vec![true; pieces.len()]);
-                Ok((ModelWrapper::Unigram(Unigram::from(pieces, unk_id, byte_fallback).map_err(library)?), ids))
+                (ModelWrapper::Unigram(Unigram::from(pieces, unk_id, byte_fallback).map_err(library)?), ids)
             }
-        }
+            PieceModel::Table(table) => return Ok((Pieces::Table(table), Ids(vec![true; table.n_pieces()]))),
+        };
+        Ok((Pieces::Library(Box::new(model)), ids))
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod sentencepiece;
 pub(crate) mod settings;
 mod shown;
 mod stages;
+mod table;
 mod vocabularies;
 
 use std::collections::HashSet;
@@ -136,6 +137,11 @@ impl Tokenizer {
     /// Bytes that are no tokenizer, contradict themselves, or ask for more than the limits allow.
     pub fn from_json(bytes: &[u8]) -> Result<Tokenizer, Error> {
         Tokenizer::build(json::read(bytes, Path::new("tokenizer.json"))?, None)
+    }
+
+    /// Reads tables that lie in the programme ([`table`]).
+    pub(crate) fn from_table(bytes: &'static [u8]) -> Result<Tokenizer, Error> {
+        Tokenizer::build(table::read(bytes, Path::new("tokenizer.table"))?, None)
     }
 
     fn build(blueprint: Blueprint, remap: Option<Remap>) -> Result<Tokenizer, Error> {
@@ -360,7 +366,7 @@ fn style(blueprint: &Blueprint) -> PieceStyle {
             PieceStyle::Prefix(options.prefix.clone().unwrap_or_default())
         }
         PieceModel::WordLevel { .. } => PieceStyle::Plain,
-        PieceModel::Bpe { .. } | PieceModel::Unigram { .. } => PieceStyle::Metaspace,
+        PieceModel::Bpe { .. } | PieceModel::Unigram { .. } | PieceModel::Table(_) => PieceStyle::Metaspace,
     }
 }
 
@@ -382,6 +388,7 @@ fn unknown_id(model: &PieceModel) -> Option<u32> {
         PieceModel::WordPiece { vocab, unk_token, .. } | PieceModel::WordLevel { vocab, unk_token } => {
             find(vocab, unk_token)
         }
+        PieceModel::Table(table) => Some(table.unknown()),
         PieceModel::Unigram { unk_id, .. } => unk_id.and_then(|id| u32::try_from(id).ok()),
     }
 }

@@ -1,6 +1,6 @@
 //! The affine map `y = x Wᵀ + b` and its gradients.
 
-use attlas_model::matmul::{Matrix, Onto, Threads, multiply};
+use attlas_kernels::{Matrix, Onto, Threads, multiply};
 
 /// `output = input · weightᵀ + bias`.
 ///

@@ -2,7 +2,7 @@
 //!
 //! The gradients are formed in the same pass, while a block's logits are still in cache. Label smoothing as in Szegedy et al. 2016, §7 and PyTorch: the target is `(1 − ε) · one-hot + ε / n_vocab`.
 
-use attlas_model::matmul::{Matrix, Onto, Threads, multiply};
+use attlas_kernels::{Matrix, Onto, Threads, multiply};
 
 use super::exp::exp_of_non_positive;
 

@@ -1,35 +1,35 @@
 //! The feed-forward sublayer: `LayerNorm(x + dropout(W₂ dropout(relu(W₁ x + b₁)) + b₂))`.
 
-use std::sync::Mutex;
-
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
-
-use super::storage::{Slot, put, slice, take, tensor, with_slice, with_sum};
+use super::group::{split, split_mut};
+use super::tape::{Activation, Parameters, Tape, add};
 use crate::kernels::dropout::Dropout;
 use crate::kernels::{linear, norm};
 
 /// Its output, for packed tokens `x`. Shape `[n, d_model]`.
-///
-/// # Errors
-/// The tensor library's.
-pub fn feed_forward(
-    x: &Tensor,
-    (parameters, slot): (&Tensor, Option<Slot>),
-    d_ff: usize,
+pub fn feed_forward<'a>(
+    tape: &mut Tape<'a>,
+    x: &Activation,
+    parameters: Parameters<'a>,
+    (d_model, d_ff): (usize, usize),
     dropout: Dropout,
-) -> Result<Tensor> {
-    let d_model = x.dim(1)?;
-    x.apply_op2(parameters, FeedForward { d_model, d_ff, dropout, slot, saved: Mutex::new(None) })
+) -> Activation {
+    let sublayer = FeedForward { d_model, d_ff, dropout };
+    let (output, saved) = sublayer.forward(&x.values, parameters.values);
+    let x = x.clone();
+    tape.push(output, move |dy, gradients| {
+        let all = &mut gradients.parameters[parameters.variable];
+        let dx = sublayer.backward(&x.values, parameters.values, dy, &saved, all);
+        gradients.add(&x, dx);
+    })
 }
 
 struct FeedForward {
     d_model: usize,
     d_ff: usize,
     dropout: Dropout,
-    slot: Option<Slot>,
-    saved: Mutex<Option<Saved>>,
 }
 
+/// What the way back needs.
 struct Saved {
     /// After ReLU and dropout. Shape `[n, d_ff]`.
     hidden: Vec<f32>,
@@ -37,7 +37,7 @@ struct Saved {
 }
 
 /// The six parameters inside their flat vector.
-struct Parameters<T> {
+struct Parts<T> {
     weight_1: T,
     bias_1: T,
     weight_2: T,
@@ -53,18 +53,31 @@ impl FeedForward {
         [f * d, f, d * f, d, d, d]
     }
 
-    fn split<'a>(&self, all: &'a [f32]) -> Parameters<&'a [f32]> {
-        let [a, b, c, d, e, f] = super::storage::split(all, self.sizes());
-        Parameters { weight_1: a, bias_1: b, weight_2: c, bias_2: d, norm_weight: e, norm_bias: f }
+    fn split<'a>(&self, all: &'a [f32]) -> Parts<&'a [f32]> {
+        let [a, b, c, d, e, f] = split(all, self.sizes());
+        Parts { weight_1: a, bias_1: b, weight_2: c, bias_2: d, norm_weight: e, norm_bias: f }
     }
 
-    fn split_mut<'a>(&self, all: &'a mut [f32]) -> Parameters<&'a mut [f32]> {
-        let [a, b, c, d, e, f] = super::storage::split_mut(all, self.sizes());
-        Parameters { weight_1: a, bias_1: b, weight_2: c, bias_2: d, norm_weight: e, norm_bias: f }
+    fn split_mut<'a>(&self, all: &'a mut [f32]) -> Parts<&'a mut [f32]> {
+        let [a, b, c, d, e, f] = split_mut(all, self.sizes());
+        Parts { weight_1: a, bias_1: b, weight_2: c, bias_2: d, norm_weight: e, norm_bias: f }
+    }
+
+    fn forward(&self, x: &[f32], parameters: &[f32]) -> (Vec<f32>, Saved) {
+        let weights = self.split(parameters);
+        let mut hidden = linear::forward(x, weights.weight_1, weights.bias_1); // [n, d_ff]
+        for value in hidden.iter_mut() {
+            *value = value.max(0.0);
+        }
+        self.dropout.at(0).apply(&mut hidden);
+        let mut output = linear::forward(&hidden, weights.weight_2, weights.bias_2); // [n, d_model]
+        self.dropout.at(1).apply(&mut output);
+        let (output, norm) = norm::forward(x, output, weights.norm_weight, weights.norm_bias);
+        (output, Saved { hidden, norm })
     }
 
     /// The gradient of the input; adds those of the parameters to `all`.
-    fn gradients(&self, x: &[f32], parameters: &[f32], dy: &[f32], saved: &Saved, all: &mut [f32]) -> Vec<f32> {
+    fn backward(&self, x: &[f32], parameters: &[f32], dy: &[f32], saved: &Saved, all: &mut [f32]) -> Vec<f32> {
         let weights = self.split(parameters);
         let gradients = self.split_mut(all);
         let mut dx = norm::backward(dy, &saved.norm, weights.norm_weight, gradients.norm_weight, gradients.norm_bias);
@@ -77,49 +90,7 @@ impl FeedForward {
             *gradient = if *hidden > 0.0 { *gradient } else { 0.0 };
         }
         linear::add_parameter_gradients(&d_hidden, x, gradients.weight_1, gradients.bias_1);
-        let through = linear::input_gradient(&d_hidden, weights.weight_1, self.d_ff);
-        for (sum, value) in dx.iter_mut().zip(through) {
-            *sum += value;
-        }
+        add(&mut dx, &linear::input_gradient(&d_hidden, weights.weight_1, self.d_ff));
         dx
-    }
-}
-
-impl CustomOp2 for FeedForward {
-    fn name(&self) -> &'static str {
-        "feed-forward"
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = slice(s1, l1)?;
-        let weights = self.split(slice(s2, l2)?);
-        let mut hidden = linear::forward(x, weights.weight_1, weights.bias_1); // [n, d_ff]
-        for value in hidden.iter_mut() {
-            *value = value.max(0.0);
-        }
-        self.dropout.at(0).apply(&mut hidden);
-        let mut output = linear::forward(&hidden, weights.weight_2, weights.bias_2); // [n, d_model]
-        self.dropout.at(1).apply(&mut output);
-        let (output, norm) = norm::forward(x, output, weights.norm_weight, weights.norm_bias);
-        put(&self.saved, Saved { hidden, norm })?;
-        Ok((CpuStorage::F32(output), l1.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        parameters: &Tensor,
-        _: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let saved = take(&self.saved)?;
-        let dx = with_sum(self.slot.as_ref(), |all| {
-            with_slice(x, |x| {
-                with_slice(parameters, |parameters| {
-                    with_slice(gradient, |dy| self.gradients(x, parameters, dy, &saved, all))
-                })
-            })
-        })????;
-        Ok((Some(tensor(dx, x.shape())?), None))
     }
 }

@@ -1,32 +1,28 @@
-//! The encoder-decoder of Vaswani et al. (2017) as a graph that candle's autograd walks backwards.
+//! The encoder-decoder of Vaswani et al. (2017) as operations on a [`Tape`].
 //!
-//! Every sublayer is one operation with a gradient written by hand: `LayerNorm(x + dropout(sublayer(x)))`. The framework
-//! links them, sums the gradients of what several of them read (the memory, the residual stream) and orders the walk; the
-//! gradients of parameters are added to an [`Accumulator`].
+//! Every sublayer is one operation with a gradient written by hand: `LayerNorm(x + dropout(sublayer(x)))`. The tape walks
+//! them backwards and sums the gradients of what several of them read (the memory).
 
 mod attention_sublayer;
 mod embedding;
 mod feed_forward;
-mod loss;
-mod storage;
+mod group;
+mod tape;
 
 use std::sync::Arc;
 
-use candle_core::{Tensor, Var};
-
-pub use attention_sublayer::{cross_attention, self_attention};
+pub use attention_sublayer::{Sublayer, cross_attention, self_attention};
 pub use embedding::embed;
 pub use feed_forward::feed_forward;
-pub use loss::{Loss, loss};
-pub use storage::{Accumulator, with_slice};
+pub use tape::{Activation, Gradients, Parameters, Tape, add};
 
-use storage::Slot;
-
+use crate::Error;
 use crate::architecture::{Architecture, Group};
 use crate::batch::Batch;
 use crate::kernels::attention::Mask;
 use crate::kernels::dropout::Dropout;
-use crate::{Error, kernels};
+use crate::kernels::linear;
+use crate::kernels::softmax_cross_entropy::{self, Sums};
 
 /// The parameters of a network, one variable per group of [`Architecture::groups`].
 #[derive(Debug, Clone)]
@@ -36,7 +32,7 @@ pub struct Network {
     /// What each variable holds.
     pub groups: Arc<Vec<Group>>,
     /// The values; shapes `[groups[i].len()]`.
-    pub variables: Vec<Var>,
+    pub variables: Vec<Vec<f32>>,
 }
 
 impl Network {
@@ -50,22 +46,12 @@ impl Network {
         if values.len() != groups.len() {
             return Err(Error::Setting(format!("{} groups of parameters for {}", values.len(), groups.len())));
         }
-        let mut variables = Vec::with_capacity(groups.len());
-        for (group, values) in groups.iter().zip(values) {
+        for (group, values) in groups.iter().zip(&values) {
             if values.len() != group.len() {
                 return Err(Error::Setting(format!("{} values for {} parameters", values.len(), group.len())));
             }
-            variables.push(Var::from_vec(values, group.len(), &candle_core::Device::Cpu)?);
         }
-        Ok(Network { architecture, groups: Arc::new(groups), variables })
-    }
-
-    /// The values of all groups, copied.
-    ///
-    /// # Errors
-    /// None in practice: the variables are contiguous.
-    pub fn values(&self) -> Result<Vec<Vec<f32>>, Error> {
-        self.variables.iter().map(|variable| Ok(variable.as_tensor().to_vec1()?)).collect()
+        Ok(Network { architecture, groups: Arc::new(groups), variables: values })
     }
 
     /// Where the groups of the stacks begin: after the embeddings and the output bias.
@@ -83,117 +69,103 @@ impl Network {
         if self.architecture.tied { 0 } else { 2 }
     }
 
-    /// The variable of the output projection's bias.
+    /// The variable of the output projection's bias; all weights of embeddings and outputs come before it.
     fn output_bias(&self) -> usize {
         self.first_layer() - 1
     }
 
+    /// A variable as an operation reads it.
+    fn parameters(&self, variable: usize) -> Parameters<'_> {
+        Parameters { values: &self.variables[variable], variable }
+    }
+
+    /// An attention sublayer between the sentences of a batch.
+    fn sublayer<'a>(&self, (queries, keys): (&'a [usize], &'a [usize]), mask: Mask, dropout: Dropout) -> Sublayer<'a> {
+        let Architecture { num_heads: n_heads, d_model, .. } = self.architecture;
+        Sublayer { query_offsets: queries, key_offsets: keys, n_heads, d_model, mask, dropout }
+    }
+
     /// The encoder's output. Shape `[n_source, d_model]`.
-    ///
-    /// # Errors
-    /// The tensor library's.
-    pub fn encode(&self, batch: &Arc<Batch>, pass: Pass<'_>) -> Result<Tensor, Error> {
-        let sizes = &self.architecture;
-        let mut x = embed(
-            (self.variables[0].as_tensor(), pass.slot(0)),
-            &batch.source,
-            &batch.source_offsets,
-            sizes.d_model,
-            pass.dropout.at(SITE_SOURCE),
-        )?;
-        for layer in 0..sizes.num_layers {
+    pub fn encode<'a>(&'a self, batch: &'a Batch, tape: &mut Tape<'a>, dropout: Dropout) -> Activation {
+        let Architecture { d_model, d_ff, num_layers, .. } = self.architecture;
+        let offsets = batch.source_offsets.as_slice();
+        let mut x = embed(tape, self.parameters(0), &batch.source, offsets, d_model, dropout.at(SITE_SOURCE));
+        for layer in 0..num_layers {
             let group = self.first_layer() + 2 * layer;
-            let parameters = |index: usize| (self.variables[group + index].as_tensor(), pass.slot(group + index));
-            let site = |index: usize| pass.dropout.at((group + index) as u64);
-            x = self_attention(&x, parameters(0), &batch.source_offsets, sizes.num_heads, Mask::Full, site(0))?;
-            x = feed_forward(&x, parameters(1), sizes.d_ff, site(1))?;
+            let site = |index: usize| dropout.at((group + index) as u64);
+            let attention = self.sublayer((offsets, offsets), Mask::Full, site(0));
+            x = self_attention(tape, &x, self.parameters(group), attention);
+            x = feed_forward(tape, &x, self.parameters(group + 1), (d_model, d_ff), site(1));
         }
-        Ok(x)
+        x
     }
 
     /// The decoder's output. Shape `[n_target, d_model]`.
-    ///
-    /// # Errors
-    /// The tensor library's.
-    pub fn decode(&self, batch: &Arc<Batch>, memory: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
-        let sizes = &self.architecture;
-        let target = self.target_embedding();
-        let mut y = embed(
-            (self.variables[target].as_tensor(), pass.slot(target)),
-            &batch.target,
-            &batch.target_offsets,
-            sizes.d_model,
-            pass.dropout.at(SITE_TARGET),
-        )?;
-        for layer in 0..sizes.num_layers {
-            let group = self.first_layer() + 2 * sizes.num_layers + 3 * layer;
-            let parameters = |index: usize| (self.variables[group + index].as_tensor(), pass.slot(group + index));
-            let site = |index: usize| pass.dropout.at((group + index) as u64);
-            y = self_attention(&y, parameters(0), &batch.target_offsets, sizes.num_heads, Mask::Causal, site(0))?;
-            y = cross_attention(
-                &y,
-                memory,
-                parameters(1),
-                (&batch.target_offsets, &batch.source_offsets),
-                sizes.num_heads,
-                site(1),
-            )?;
-            y = feed_forward(&y, parameters(2), sizes.d_ff, site(2))?;
+    pub fn decode<'a>(
+        &'a self,
+        batch: &'a Batch,
+        memory: &Activation,
+        tape: &mut Tape<'a>,
+        dropout: Dropout,
+    ) -> Activation {
+        let Architecture { d_model, d_ff, num_layers, .. } = self.architecture;
+        let offsets = batch.target_offsets.as_slice();
+        let embedding = self.parameters(self.target_embedding());
+        let mut y = embed(tape, embedding, &batch.target, offsets, d_model, dropout.at(SITE_TARGET));
+        for layer in 0..num_layers {
+            let group = self.first_layer() + 2 * num_layers + 3 * layer;
+            let site = |index: usize| dropout.at((group + index) as u64);
+            let attention = self.sublayer((offsets, offsets), Mask::Causal, site(0));
+            y = self_attention(tape, &y, self.parameters(group), attention);
+            let attention = self.sublayer((offsets, &batch.source_offsets), Mask::Full, site(1));
+            y = cross_attention(tape, (&y, memory), self.parameters(group + 1), attention);
+            y = feed_forward(tape, &y, self.parameters(group + 2), (d_model, d_ff), site(2));
         }
-        Ok(y)
+        y
     }
 
-    /// The loss of a batch: `scale · Σ objective` as a tensor to walk back from, and its sums.
-    ///
-    /// # Errors
-    /// The tensor library's.
-    pub fn loss(&self, batch: &Arc<Batch>, pass: Pass<'_>, objective: Objective) -> Result<Loss, Error> {
-        let memory = self.encode(batch, pass)?;
-        let hidden = self.decode(batch, &memory, pass)?;
-        let [weight, bias] = [self.output_weight(), self.output_bias()]
-            .map(|variable| (self.variables[variable].as_tensor(), pass.slot(variable)));
-        loss(&hidden, weight, bias, &batch.predicted, objective)
+    /// The loss of a batch, without dropout and smoothing.
+    pub fn loss(&self, batch: &Batch) -> Sums {
+        let mut tape = Tape::off();
+        let memory = self.encode(batch, &mut tape, Dropout::OFF);
+        let hidden = self.decode(batch, &memory, &mut tape, Dropout::OFF);
+        softmax_cross_entropy::forward(self.inputs_of_loss(&hidden), &batch.predicted, 0.0, None)
+    }
+
+    /// The loss of a batch; adds the gradients of `scale · Σ objective` to `sums`, one vector per variable.
+    pub fn gradients(&self, batch: &Batch, dropout: Dropout, objective: Objective, sums: &mut [Vec<f32>]) -> Sums {
+        let mut tape = Tape::recording();
+        let memory = self.encode(batch, &mut tape, dropout);
+        let hidden = self.decode(batch, &memory, &mut tape, dropout);
+        let mut d_hidden = vec![0.0; hidden.values.len()]; // [n_target, d_model]
+        let (weights, rest) = sums.split_at_mut(self.output_bias());
+        let gradients = softmax_cross_entropy::Gradients {
+            scale: objective.scale,
+            hidden: &mut d_hidden,
+            weight: &mut weights[self.output_weight()],
+            bias: &mut rest[0],
+        };
+        let inputs = self.inputs_of_loss(&hidden);
+        let loss = softmax_cross_entropy::forward(inputs, &batch.predicted, objective.smoothing, Some(gradients));
+        tape.walk_back(&hidden, d_hidden, sums);
+        loss
+    }
+
+    /// Hidden states, weight and bias of the output projection.
+    fn inputs_of_loss<'a>(&'a self, hidden: &'a Activation) -> (&'a [f32], &'a [f32], &'a [f32]) {
+        (&hidden.values, &self.variables[self.output_weight()], &self.variables[self.output_bias()])
     }
 
     /// The logits of the last token of each sentence. Shape `[n_sentences, n_vocab]`.
-    ///
-    /// # Errors
-    /// The tensor library's.
-    pub fn last_logits(&self, batch: &Arc<Batch>, memory: &Tensor) -> Result<Vec<f32>, Error> {
+    pub fn last_logits(&self, batch: &Batch, memory: &Activation) -> Vec<f32> {
         let d_model = self.architecture.d_model;
-        let hidden = self.decode(batch, memory, Pass::FORWARD)?;
+        let hidden = self.decode(batch, memory, &mut Tape::off(), Dropout::OFF);
         let mut last = Vec::new(); // [n_sentences, d_model]
-        with_slice(&hidden, |hidden| {
-            for end in &batch.target_offsets[1..] {
-                last.extend_from_slice(&hidden[(end - 1) * d_model..end * d_model]);
-            }
-        })?;
-        let mut logits = Vec::new();
-        with_slice(self.variables[self.output_weight()].as_tensor(), |weight| {
-            with_slice(self.variables[self.output_bias()].as_tensor(), |bias| {
-                logits = kernels::linear::forward(&last, weight, bias)
-            })
-        })??;
-        Ok(logits)
-    }
-}
-
-/// What goes with one pass through the network.
-#[derive(Debug, Clone, Copy)]
-pub struct Pass<'a> {
-    /// Which values are set to 0.
-    pub dropout: Dropout,
-    /// Where gradients of parameters are summed; `None` where there is no way back.
-    pub gradients: Option<&'a Accumulator>,
-}
-
-impl Pass<'_> {
-    /// Without dropout and without a way back.
-    pub const FORWARD: Pass<'static> = Pass { dropout: Dropout::OFF, gradients: None };
-
-    /// The slot of a variable.
-    fn slot(&self, variable: usize) -> Option<Slot> {
-        self.gradients.map(|gradients| gradients.slot(variable))
+        for end in &batch.target_offsets[1..] {
+            last.extend_from_slice(&hidden.values[(end - 1) * d_model..end * d_model]);
+        }
+        let (_, weight, bias) = self.inputs_of_loss(&hidden);
+        linear::forward(&last, weight, bias)
     }
 }
 
@@ -206,6 +178,6 @@ const SITE_TARGET: u64 = 2 << 32;
 pub struct Objective {
     /// Label smoothing ε.
     pub smoothing: f32,
-    /// The factor of the sum over tokens; `None` when no gradient is wanted.
-    pub scale: Option<f32>,
+    /// The factor of the sum over tokens.
+    pub scale: f32,
 }

@@ -1,18 +1,15 @@
 //! How much a query looks at a class of tokens: separators, punctuation.
 
-use super::{Keys, Row, Sample};
+use super::{Keys, Query, Target};
 use crate::{Token, TokenRole};
 
-/// The weight on some keys together, in 0 ..= 1, and what looking at all visible keys alike would give.
+/// Some keys together; `None` in a text that has none of them. The baseline: what looking at all visible keys alike would give.
 ///
-/// Its mean over queries is `(1/n) Σ_q Σ_{k ∈ class} w(q,k)` (Clark et al. 2019, §3.2).
-pub fn class_weight(row: &Row<'_>, class: &Keys) -> Sample {
-    let members = class.within(&row.visible);
-    let n_visible_members = members.iter().filter(|key| row.sees(**key)).count();
-    Sample {
-        score: members.iter().map(|key| f64::from(row.weights[*key])).sum(),
-        baseline: n_visible_members as f64 / row.n_visible().max(1) as f64,
-    }
+/// The mean over queries of their weight is `(1/n) Σ_q Σ_{k ∈ class} w(q,k)` (Clark et al. 2019, §3.2).
+pub fn of_class(query: &Query<'_>, class: &Keys) -> Option<Target> {
+    let members = class.within(&query.visible).iter().copied();
+    let n_seen = members.clone().filter(|key| query.sees(*key)).count();
+    (!class.is_empty()).then(|| Target::new(members, n_seen as f64 / query.n_visible().max(1) as f64))
 }
 
 /// Whether a token separates or ends texts: special, and none of the tokens that open a text.
@@ -59,7 +56,9 @@ mod tests {
     #[test]
     fn weight_on_a_class_stands_beside_its_share_of_the_keys() {
         let class = Keys::new(3, |key| key == 2);
-        let found = of_rows(Kind::Encoder, vec![0.1, 0.2, 0.7, 0.0, 0.3, 0.7], 3, |row| class_weight(row, &class));
+        let found = of_rows(Kind::Encoder, vec![0.1, 0.2, 0.7, 0.0, 0.3, 0.7], 3, |row| {
+            of_class(row, &class).expect("there is one").weight_of(row)
+        });
         assert!(
             found.iter().all(|sample| (sample.score - 0.7).abs() < 1e-6 && sample.baseline == 1.0 / 3.0),
             "{found:?}"

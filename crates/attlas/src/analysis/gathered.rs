@@ -9,8 +9,8 @@ pub struct Gathered<'a> {
     annotations: &'a Annotations,
     columns: &'a Columns<'a>,
     stripes: Stripes<'a>,
-    /// The stripes of looking at all visible keys alike.
-    uniform: Stripes<'a>,
+    /// What the stripes are, and what looking at all visible keys alike gives; once all rows are read.
+    geometry: [Geometry; 2],
     /// By the words that rows predict; where every row is read.
     predicted: Option<WordLinks>,
     /// By the words that rows have read; where a reference is there to be held against.
@@ -35,7 +35,7 @@ impl<'a> Gathered<'a> {
             annotations,
             columns,
             stripes: Stripes::new(map, &columns.segments),
-            uniform: Stripes::new(map, &columns.segments),
+            geometry: [Geometry::default(); 2],
             predicted: (is_cross && is_whole).then(|| words(RowTokens::Predicted)),
             read: (is_cross && is_whole && !annotations.links.is_empty()).then(|| words(RowTokens::Read)),
             found: vec![false; n_found],
@@ -46,7 +46,6 @@ impl<'a> Gathered<'a> {
     pub(super) fn add(&mut self, row: &Row<'_>) {
         self.stripes.add(row);
         self.predicted.iter_mut().chain(&mut self.read).for_each(|words| words.add(row));
-        self.uniform.add_uniform(row);
         if let (Some(needle), Some(first)) = (&self.columns.needle, self.columns.first_generating)
             && row.query >= first
             && !self.found.is_empty()
@@ -55,6 +54,11 @@ impl<'a> Gathered<'a> {
         {
             self.found[key - needle.start] = true;
         }
+    }
+
+    /// Ends the reading; `uniform` is the geometry of looking at all visible keys alike.
+    pub(super) fn close(&mut self, uniform: Geometry) {
+        self.geometry = [self.stripes.geometry(), uniform];
     }
 
     /// A measure of the words that rows predict.
@@ -89,7 +93,7 @@ impl<'a> Gathered<'a> {
     }
 
     fn share(&self, of: fn(&Geometry) -> Option<f64>) -> Sums {
-        let baseline = of(&self.uniform.geometry()).unwrap_or(0.0);
-        Sums::of(of(&self.stripes.geometry()).map(|score| Sample { score, baseline }))
+        let [score, baseline] = self.geometry.each_ref().map(of);
+        Sums::of(score.map(|score| Sample { score, baseline: baseline.unwrap_or(0.0) }))
     }
 }

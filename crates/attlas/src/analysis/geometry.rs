@@ -1,10 +1,10 @@
 //! The shape of a map as a picture: a vertical stripe, a diagonal, blocks.
 
-use super::Row;
+use super::{Query, Row};
 use crate::AttentionMap;
 
 /// How much of a head's mass lies in its strongest stripe of each direction, and within segments.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Geometry {
     /// The key that gets the largest share of all mass. `None` for a map without mass.
     pub vertical: Option<Peak>,
@@ -36,7 +36,6 @@ pub struct Stripes<'a> {
     diagonals: Vec<f64>,
     /// The place of offset 0.
     zero: usize,
-    total: f64,
     within: f64,
 }
 
@@ -50,28 +49,31 @@ impl<'a> Stripes<'a> {
             columns: vec![0.0; map.n_keys()],
             diagonals: vec![0.0; map.n_keys() + zero],
             zero,
-            total: 0.0,
             within: 0.0,
         }
     }
 
     /// Adds the weights of a row to its columns, its diagonals and its segment.
     pub fn add(&mut self, row: &Row<'_>) {
-        self.add_at(row.position, row.weights.iter().map(|weight| f64::from(*weight)).enumerate());
+        let diagonals = &mut self.diagonals[self.zero - row.position..];
+        for ((column, diagonal), weight) in self.columns.iter_mut().zip(diagonals).zip(row.weights) {
+            let weight = f64::from(*weight);
+            *column += weight;
+            *diagonal += weight;
+        }
+        if let Some(segment) = self.segments.get(row.position) {
+            let in_segment = self.segments.iter().zip(row.weights).filter(|(of_key, _)| *of_key == segment);
+            self.within += in_segment.map(|(_, weight)| f64::from(*weight)).sum::<f64>();
+        }
     }
 
-    /// Adds what the row would be if its query looked at all the keys it may see alike.
-    pub fn add_uniform(&mut self, row: &Row<'_>) {
-        let weight = 1.0 / row.n_visible().max(1) as f64;
-        self.add_at(row.position, row.visible_keys().map(|key| (key, weight)));
-    }
-
-    fn add_at(&mut self, position: usize, weights: impl Iterator<Item = (usize, f64)>) {
-        let segment = self.segments.get(position);
-        for (key, weight) in weights {
+    /// Adds what the row of a query would be if it looked at all the keys it may see alike.
+    pub fn add_uniform(&mut self, query: &Query<'_>) {
+        let weight = 1.0 / query.n_visible().max(1) as f64;
+        let segment = self.segments.get(query.position);
+        for key in query.visible_keys() {
             self.columns[key] += weight;
-            self.diagonals[key + self.zero - position] += weight;
-            self.total += weight;
+            self.diagonals[key + self.zero - query.position] += weight;
             if segment.is_some() && self.segments.get(key) == segment {
                 self.within += weight;
             }
@@ -80,10 +82,11 @@ impl<'a> Stripes<'a> {
 
     /// What the rows so far have shown.
     pub fn geometry(&self) -> Geometry {
+        let total = self.columns.iter().sum::<f64>();
         Geometry {
-            vertical: peak(&self.columns, 0, self.total),
-            diagonal: peak(&self.diagonals, self.zero as i64, self.total),
-            block: (!self.segments.is_empty() && self.total > 0.0).then(|| self.within / self.total),
+            vertical: peak(&self.columns, 0, total),
+            diagonal: peak(&self.diagonals, self.zero as i64, total),
+            block: (!self.segments.is_empty() && total > 0.0).then(|| self.within / total),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Heads measured: one pass over each map feeds all measures, and what several texts say merges.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Annotations, Columns, Gathered, MEASURES, Measure, Reads, Rows, Sample, Score, Sums};
-use crate::{AttentionMap, Error, HeadId, Kind, Layer, Recording};
+use super::plan::{Plan, Slots};
+use super::{Annotations, Columns, Gathered, Geometry, MEASURES, Measure, Reads, Rows, Score, Stripes, Sums};
+use crate::{Error, HeadId, Item, Kind, Layer, Recording};
 
 /// Weights read per head and text; longer texts are sampled by evenly spaced rows.
 pub(super) const MAX_WEIGHTS: usize = 1 << 20;
@@ -116,19 +118,24 @@ pub fn measure_with(recording: &Recording, item: usize, annotations: &Annotation
     if item >= recording.items.len() {
         return Err(Error::NoItem { item, n_items: recording.items.len() });
     }
-    let mut heads: Vec<(&Layer, Arc<Columns<'_>>, usize)> = Vec::new();
+    let mut alike: Vec<Alike<'_>> = Vec::new();
+    let mut n_heads = 0;
     for layer in Kind::ALL.into_iter().flat_map(|kind| recording.layers_of(kind)) {
-        // the axes are the same for all heads of a layer
-        let Some(map) = (layer.shape.n_heads > 0).then(|| recording.map_of(layer, item, 0)).transpose()? else {
-            continue;
-        };
-        let columns = Arc::new(Columns::of(&map, annotations));
-        heads.extend((0..layer.shape.n_heads).map(|head| (layer, Arc::clone(&columns), head)));
+        for head in 0..layer.shape.n_heads {
+            let heads = (n_heads, layer, head);
+            match alike.iter_mut().find(|alike| alike.has(layer, &recording.items[item])) {
+                Some(alike) => alike.heads.push(heads),
+                None => alike.push(Alike { heads: vec![heads] }),
+            }
+            n_heads += 1;
+        }
     }
-    let read = |(layer, columns, head): &(&Layer, Arc<Columns<'_>>, usize)| {
-        Ok(read(&recording.map_of(layer, item, *head)?, columns, annotations))
-    };
-    heads.par_iter().map(read).collect()
+    let mut heads: Vec<(usize, HeadSums)> = Vec::with_capacity(n_heads);
+    for alike in alike {
+        heads.extend(alike.read(recording, item, annotations)?);
+    }
+    heads.sort_by_key(|(place, _)| *place);
+    Ok(heads.into_iter().map(|(_, sums)| sums).collect())
 }
 
 /// Measures every head on all texts of a recording together.
@@ -172,37 +179,96 @@ pub fn standouts(heads: &[HeadSums]) -> Vec<Standout> {
     all
 }
 
-/// Reads a map once for all measures.
-fn read(map: &AttentionMap<'_>, columns: &Arc<Columns<'_>>, annotations: &Annotations) -> HeadSums {
-    let rows = Rows::with_columns(map, Arc::clone(columns), MAX_WEIGHTS);
-    let mut sums: Vec<(&'static Measure, Vec<Sums>)> = MEASURES
-        .iter()
-        .filter(|measure| measure.kinds.contains(&map.kind()))
-        .map(|measure| (measure, vec![Sums::default(); measure.n_variants()]))
-        .collect();
-    // words look at most at something only where every row is read
-    let is_whole = rows.n_rows() == rows.n_queries();
-    let mut gathered = Gathered::new(map, columns, annotations, is_whole);
-    rows.for_each(|row| {
-        // of a row that is not all numbers no measure is one
-        let is_sound = row.weights.iter().all(|weight| weight.is_finite());
-        let as_it_is = |sample: Sample| if is_sound { sample } else { Sample { score: f64::NAN, ..sample } };
-        for (measure, sums) in &mut sums {
-            if let Reads::Rows(score) = measure.reads {
-                for (variant, sums) in sums.iter_mut().enumerate() {
-                    score(row, variant).map(as_it_is).into_iter().for_each(|sample| sums.add(sample));
-                }
-            }
+/// From the first of some rising queries to the last.
+fn around(queries: &[usize]) -> Range<usize> {
+    queries.first().map_or(0, |first| *first)..queries.last().map_or(0, |last| last + 1)
+}
+
+/// Heads whose rows ask the same: of one kind, over the same tokens, each query with the same keys in sight.
+struct Alike<'a> {
+    /// The place of each in the result, its layer, and its number there; at least one.
+    heads: Vec<(usize, &'a Layer, usize)>,
+}
+
+/// What is read of one head.
+#[derive(Clone)]
+struct Reader<'a> {
+    /// Shape `[slots]`.
+    sums: Vec<Sums>,
+    gathered: Gathered<'a>,
+}
+
+impl<'a> Alike<'a> {
+    /// Whether the rows of a layer's heads on a text ask the same as these.
+    fn has(&self, layer: &Layer, text: &Item) -> bool {
+        let first = self.heads[0].1;
+        let tokens = |layer: &Layer| (layer.query_tokens(text).tokens.as_ptr(), layer.key_tokens(text).tokens.as_ptr());
+        let sizes = |layer: &Layer| (layer.kind, layer.shape.n_queries, layer.shape.n_keys, layer.first_position());
+        if sizes(layer) != sizes(first) || tokens(layer) != tokens(first) {
+            return false;
         }
-        gathered.add(row);
-    });
-    for (measure, sums) in &mut sums {
-        if let Reads::Whole(scores) = measure.reads {
-            sums.iter_mut().enumerate().for_each(|(variant, sums)| sums.merge(&scores(&gathered, variant)));
+        match (layer.factored(), first.factored()) {
+            // a mask may be another for each head
+            (Some(one), Some(other)) => {
+                one.scoring.visibility == other.scoring.visibility && one.mask.is_none() && other.mask.is_none()
+            }
+            // of dense decoders the weights say what is in sight
+            (None, None) => layer.kind != Kind::Decoder,
+            _ => false,
         }
     }
-    let (n_rows, n_queries) = (rows.n_rows() as u64, rows.n_queries() as u64);
-    HeadSums { kind: map.kind(), head: map.id(), sums, n_rows, n_queries }
+
+    /// Reads every map once for all measures, a few rows of all heads at a time.
+    fn read(
+        self,
+        recording: &'a Recording,
+        item: usize,
+        annotations: &'a Annotations,
+    ) -> Result<Vec<(usize, HeadSums)>, Error> {
+        let (_, layer, head) = self.heads[0];
+        let first = recording.map_of(layer, item, head)?;
+        let columns = Arc::new(Columns::of(&first, annotations));
+        let rows = Rows::with_columns(&first, Arc::clone(&columns), MAX_WEIGHTS);
+        let slots = Slots::of(layer.kind);
+        // words look at most at something only where every row is read
+        let is_whole = rows.n_rows() == rows.n_queries();
+        let gathered = Gathered::new(&first, &columns, annotations, is_whole);
+        let mut readers = vec![Reader { sums: vec![Sums::default(); slots.len()], gathered }; self.heads.len()];
+        let mut uniform = Stripes::new(&first, &columns.segments);
+        for band in rows.bands() {
+            let plan = Plan::of(&rows, band, &slots);
+            plan.of_queries().for_each(|query| uniform.add_uniform(query));
+            self.heads.par_iter().zip(&mut readers).try_for_each(|((_, layer, head), reader)| {
+                let map = recording.rows_of(layer, item, *head, around(band))?;
+                let weights = map.rows(band, 0..rows.n_read()); // [band, n_read]
+                plan.answer(&weights, &mut reader.sums, |row| reader.gathered.add(row));
+                Ok(())
+            })?;
+        }
+        let (n_rows, n_queries) = (rows.n_rows() as u64, rows.n_queries() as u64);
+        let uniform = uniform.geometry();
+        let finish = |((place, layer, head), reader): ((usize, &Layer, usize), Reader<'_>)| {
+            let head = HeadId { layer: layer.index, head };
+            let sums = reader.finish(&slots, uniform);
+            (place, HeadSums { kind: layer.kind, head, sums, n_rows, n_queries })
+        };
+        Ok(self.heads.into_iter().zip(readers).map(finish).collect())
+    }
+}
+
+impl Reader<'_> {
+    /// The sums of all measures.
+    fn finish(mut self, slots: &Slots, uniform: Geometry) -> Vec<(&'static Measure, Vec<Sums>)> {
+        self.gathered.close(uniform);
+        let of_measure = |(measure, range): (&'static Measure, Range<usize>)| {
+            let sums = match measure.reads {
+                Reads::Whole(sums) => (0..range.len()).map(|variant| sums(&self.gathered, variant)).collect(),
+                _ => self.sums[range].to_vec(),
+            };
+            (measure, sums)
+        };
+        slots.measures().map(of_measure).collect()
+    }
 }
 
 #[cfg(test)]

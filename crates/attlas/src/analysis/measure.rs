@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Gathered, MEASURES, Row, Sample, Sums};
+use super::{Gathered, MEASURES, Query, Row, Sample, Sums, Target};
 use crate::Kind;
 
 /// Scores from which a head may be named; two rows make an untrained head look like anything.
@@ -52,8 +52,13 @@ pub struct Measure {
 /// How a measure reads a map.
 #[derive(Debug, Clone, Copy)]
 pub enum Reads {
-    /// A score for each query under the variant of this index; `None` for a query that says nothing.
-    Rows(fn(&Row<'_>, usize) -> Option<Sample>),
+    /// The weight of each query on its target under the variant of this index; `None` for a query that says nothing. What is asked
+    /// of a text is the same for all its heads, and is worked out once.
+    Weight(fn(&Query<'_>, usize) -> Option<Target>),
+    /// Whether the largest weight of each query but that on the end token lies on its target; likewise.
+    Most(fn(&Query<'_>, usize) -> Option<Target>),
+    /// A score for each query, made of all its weights; `None` for a query that says nothing.
+    Rows(fn(&Row<'_>) -> Option<Sample>),
     /// Scores of what all rows say together.
     Whole(fn(&Gathered<'_>, usize) -> Sums),
 }
@@ -99,6 +104,16 @@ impl Measure {
     /// How many scores are kept apart: one, or one a variant.
     pub fn n_variants(&self) -> usize {
         self.variants.len().max(1)
+    }
+
+    /// What a row scores under the variant of this index; `None` where it says nothing, and of a measure that reads rows together.
+    pub fn sample(&self, row: &Row<'_>, variant: usize) -> Option<Sample> {
+        match self.reads {
+            Reads::Weight(target) => target(row, variant).map(|target| target.weight_of(row)),
+            Reads::Most(target) => target(row, variant).map(|target| target.most_of(row)),
+            Reads::Rows(sample) => sample(row),
+            Reads::Whole(_) => None,
+        }
     }
 
     /// What the sums of a head say, one for each variant: the score of the best, the first of equals; `None` where the text had

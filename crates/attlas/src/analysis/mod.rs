@@ -22,6 +22,7 @@ mod gathered;
 mod geometry;
 mod heads;
 mod measure;
+mod plan;
 mod plane;
 mod positional;
 mod rarity;
@@ -34,14 +35,15 @@ mod student;
 mod sums;
 pub mod syntax;
 mod table;
+mod target;
 mod tree_words;
 mod words;
 
 pub use breadth::{confidence, entropy, largest_weight, normalized_entropy, smoothed_entropy};
-pub use classes::{class_weight, is_function_word, is_punctuation, is_separator};
+pub use classes::{is_function_word, is_punctuation, is_separator, of_class};
 pub use columns::{Annotations, Columns, Copies, Keys};
 pub use compare::{CellDifference, ComparedHead, ComparedText, Comparison, Matching, compare};
-pub use copies::{on_copies_of_next, on_duplicates, on_induction, on_previous};
+pub use copies::{copies_of_next, duplicates, followers, previous};
 pub use distance::HeadDistances;
 pub use divergence::{MAX_DIVERGENCE, divergence};
 pub use gathered::Gathered;
@@ -49,15 +51,16 @@ pub use geometry::{Geometry, Peak, Stripes};
 pub use heads::{HeadSums, Standout, measure, measure_all, measure_with, merge, standouts};
 pub use measure::{Baseline, Measure, Reads, Score};
 pub use plane::{Plane, plane};
-pub use positional::{distance, local_weight, looks_most_at, offset_weight, recency};
-pub use rarity::{looks_most_at_rarest, rarest_keys};
+pub use positional::{at_offset, distances, most_at_offset, nearby, recency};
+pub use rarity::{most_at_rarest, rarest_keys};
 pub use received::{Question, Received};
-pub use rows::{Row, Rows};
+pub use rows::{Query, Row, Rows};
 pub use scores::{HeadClass, LayerProfile, ScoreRow, classes, layer_profiles, score_rows};
 pub use sink::{sink_weight, sink_with_choice};
 pub use spans::{CHAT_MARKS, ROLE_NAMES, Span, roles, turns};
 pub use sums::{Sample, Sums};
 pub use table::MEASURES;
+pub use target::Target;
 pub use tree_words::{TreeWords, WordRow, for_each_word_row};
 pub use words::{Link, WordLinks, links, word_links};
 
@@ -65,11 +68,13 @@ pub use crate::grid::{Grid, Hidden, RowTokens};
 
 /// The index of the largest weight, the first of equals; `None` for an empty row or one that is all zero.
 pub(crate) fn argmax(weights: &[f32]) -> Option<usize> {
-    let mut best: Option<(usize, f32)> = None;
-    for (index, &weight) in weights.iter().enumerate() {
-        if weight > best.map_or(0.0, |(_, largest)| largest) {
-            best = Some((index, weight));
-        }
+    // the largest first, several at a time, then where it is: a loop that remembers both goes one by one
+    let larger = |a: f32, b: f32| if b > a { b } else { a }; // NaN is larger than nothing
+    let (chunks, rest) = weights.as_chunks::<8>();
+    let mut lanes = [0.0_f32; 8];
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, weight)| *lane = larger(*lane, *weight));
     }
-    best.map(|(index, _)| index)
+    let largest = lanes.iter().chain(rest).fold(0.0, |largest, weight| larger(largest, *weight));
+    (largest > 0.0).then(|| weights.iter().position(|weight| *weight == largest)).flatten()
 }

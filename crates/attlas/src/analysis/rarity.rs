@@ -1,6 +1,6 @@
 //! Heads that look at the rarest token of the sentence.
 
-use super::{Row, Sample};
+use super::{Query, Target};
 use crate::Token;
 
 /// The `n` rarest keys of a text, the rarest first: by how often the token of each id occurs in a corpus, of equals the earlier
@@ -15,14 +15,14 @@ pub fn rarest_keys(tokens: &[Token], counts: &[u64], n: usize) -> Vec<usize> {
     keys
 }
 
-/// Whether the query's largest weight lies on one of the `n` rarest keys, 1 or 0; the end token's query and key are left out.
-/// The baseline: a key drawn at random.
+/// The `n` rarest keys, for the query's largest weight to lie on; the end token's query and key are left out. The baseline: a key
+/// drawn at random.
 ///
 /// A rare-token head's does in more than half of the queries (Voita et al. 2019, §5.3: 0.66 for the rarest, 0.83 for the two
 /// rarest).
-pub fn looks_most_at_rarest(row: &Row<'_>, n: usize) -> Option<Sample> {
-    let rarest = row.columns.rarest.get(..n)?;
-    (!row.is_end()).then(|| row.argmax_sample(|key| rarest.contains(&key), rarest))
+pub fn most_at_rarest(query: &Query<'_>, n: usize) -> Option<Target> {
+    let rarest = query.columns.rarest.get(..n)?;
+    (!query.is_end()).then(|| Target::drawn(query, rarest.iter().copied()))
 }
 
 #[cfg(test)]

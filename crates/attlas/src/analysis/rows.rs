@@ -1,10 +1,10 @@
 //! The rows of one map, read one after the other: what every number about a head is made of.
 
 use std::cell::OnceCell;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use super::{Annotations, Columns, Keys, Sample, breadth};
+use super::{Annotations, Columns, Keys, breadth};
 use crate::{AttentionMap, Kind, Token, TokenRole};
 
 /// Weights held at a time. A text of 65,536 tokens is read row by row, a text of 256 at once.
@@ -28,11 +28,9 @@ pub struct Rows<'a> {
     is_causal: bool,
 }
 
-/// One row: a query, and what it looks at.
+/// A query and the keys it may look at: what is known of a row before a weight is read.
 #[derive(Debug, Clone)]
-pub struct Row<'a> {
-    /// The weights; 0 on padded and on hidden keys. Shape `[n_keys]`.
-    pub weights: &'a [f32],
+pub struct Query<'a> {
     /// Which query of the map this is, padding counted.
     pub query: usize,
     /// The position of the query among the keys.
@@ -47,10 +45,26 @@ pub struct Row<'a> {
     seen: Option<Keys>,
     n_visible: usize,
     is_self_attention: bool,
-    argmax_but_end: OnceCell<Option<usize>>,
-    entropy: OnceCell<f64>,
     /// What is known of the keys.
     pub columns: &'a Columns<'a>,
+}
+
+/// One row: a query, and what it looks at.
+#[derive(Debug, Clone)]
+pub struct Row<'a> {
+    /// The weights; 0 on padded and on hidden keys. Shape `[n_keys]`; padding at the end may be left out.
+    pub weights: &'a [f32],
+    about: &'a Query<'a>,
+    argmax_but_end: OnceCell<Option<usize>>,
+    entropy: OnceCell<f64>,
+}
+
+impl<'a> Deref for Row<'a> {
+    type Target = Query<'a>;
+
+    fn deref(&self) -> &Query<'a> {
+        self.about
+    }
 }
 
 impl<'a> Rows<'a> {
@@ -98,36 +112,46 @@ impl<'a> Rows<'a> {
         &self.columns
     }
 
+    /// The queries of the rows, in rising order, some at a time: as many as have few enough weights to be held.
+    pub(super) fn bands(&self) -> impl Iterator<Item = &[usize]> {
+        self.queries.chunks((BAND / self.n_read.max(1)).max(1))
+    }
+
+    /// How many keys of a row are read; the others are padding.
+    pub(super) fn n_read(&self) -> usize {
+        self.n_read
+    }
+
+    /// What is known of a query of the map.
+    pub(super) fn query(&self, query: usize) -> Query<'_> {
+        let position = query + self.map.query_offset();
+        let mut visible = self.map.visible_keys(query);
+        if self.is_causal {
+            visible.end = visible.end.min(position + 1).max(visible.start);
+        }
+        let seen = self.map.is_masked().then(|| Keys::new(self.map.n_keys(), |key| self.map.sees(query, key)));
+        let n_visible = seen.as_ref().unwrap_or(&self.columns.all).within(&visible).len();
+        Query {
+            query,
+            position,
+            is_last: self.last == Some(query),
+            token: self.map.query_tokens().tokens.get(query),
+            visible,
+            seen,
+            n_visible,
+            is_self_attention: self.map.kind() != Kind::Cross,
+            columns: &self.columns,
+        }
+    }
+
     /// Reads every row, in rising order of the queries; holds a few rows' weights at a time.
     pub fn for_each(&self, mut read: impl FnMut(&Row<'_>)) {
-        let n_keys = self.map.n_keys();
-        let tokens = &self.map.query_tokens().tokens;
-        let mut weights = vec![0.0; n_keys]; // [n_keys]
-        for queries in self.queries.chunks((BAND / self.n_read.max(1)).max(1)) {
+        let mut weights = vec![0.0; self.map.n_keys()]; // [n_keys]
+        for queries in self.bands() {
             let band = self.map.rows(queries, 0..self.n_read); // [queries, n_read]
             for (index, &query) in queries.iter().enumerate() {
                 weights[..self.n_read].copy_from_slice(&band[index * self.n_read..][..self.n_read]);
-                let position = query + self.map.query_offset();
-                let mut visible = self.map.visible_keys(query);
-                if self.is_causal {
-                    visible.end = visible.end.min(position + 1).max(visible.start);
-                }
-                let seen = self.map.is_masked().then(|| Keys::new(n_keys, |key| self.map.sees(query, key)));
-                let n_visible = seen.as_ref().unwrap_or(&self.columns.all).within(&visible).len();
-                read(&Row {
-                    weights: &weights,
-                    query,
-                    position,
-                    is_last: self.last == Some(query),
-                    token: tokens.get(query),
-                    visible,
-                    seen,
-                    n_visible,
-                    is_self_attention: self.map.kind() != Kind::Cross,
-                    argmax_but_end: OnceCell::new(),
-                    entropy: OnceCell::new(),
-                    columns: &self.columns,
-                });
+                read(&Row::new(&weights, &self.query(query)));
             }
         }
     }
@@ -152,7 +176,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl Row<'_> {
+impl Query<'_> {
     /// Whether the query may look at `key`.
     pub fn sees(&self, key: usize) -> bool {
         let seen = self.seen.as_ref().unwrap_or(&self.columns.all);
@@ -167,17 +191,6 @@ impl Row<'_> {
     /// Whether queries and keys are the same tokens.
     pub fn is_self_attention(&self) -> bool {
         self.is_self_attention
-    }
-
-    /// Whether the largest weight but the end token's lies where `is_target` says, 1 or 0, and the chance of a key drawn at
-    /// random from those it sees to be one of `targets`.
-    pub(super) fn argmax_sample(&self, is_target: impl Fn(usize) -> bool, targets: &[usize]) -> Sample {
-        let n_keys = self.n_visible() - usize::from(self.columns.end.is_some_and(|end| self.sees(end)));
-        let n_targets = targets.iter().filter(|key| self.sees(**key) && self.columns.end != Some(**key)).count();
-        Sample {
-            score: f64::from(u8::from(self.argmax_but_end().is_some_and(is_target))),
-            baseline: n_targets as f64 / n_keys.max(1) as f64,
-        }
     }
 
     /// How many keys the query may look at.
@@ -196,6 +209,13 @@ impl Row<'_> {
     pub fn is_end(&self) -> bool {
         self.is_last && self.columns.end.is_some()
     }
+}
+
+impl<'a> Row<'a> {
+    /// The row of a query with these weights.
+    pub(super) fn new(weights: &'a [f32], about: &'a Query<'a>) -> Row<'a> {
+        Row { weights, about, argmax_but_end: OnceCell::new(), entropy: OnceCell::new() }
+    }
 
     /// The key with the largest weight, the end token's left out; the first of equals, `None` for a row without mass.
     pub fn argmax_but_end(&self) -> Option<usize> {
@@ -204,11 +224,16 @@ impl Row<'_> {
 
     /// Shannon entropy of the row, in nats; see [`entropy`](super::entropy).
     pub(super) fn entropy(&self) -> f64 {
-        *self.entropy.get_or_init(|| breadth::of_weights(self.weights.iter().map(|weight| f64::from(*weight))))
+        *self.entropy.get_or_init(|| breadth::of_weights(self.weights))
+    }
+
+    /// The entropy of looking at all visible keys alike, `ln(n_visible)`, in nats.
+    pub(super) fn largest_entropy(&self) -> f64 {
+        (self.n_visible().max(1) as f64).ln()
     }
 
     fn find_argmax_but_end(&self) -> Option<usize> {
-        let end = self.columns.end.unwrap_or(self.weights.len());
+        let end = self.columns.end.unwrap_or(usize::MAX).min(self.weights.len());
         let after = (end + 1).min(self.weights.len());
         let (before, after) = (&self.weights[..end], &self.weights[after..]);
         let best = |weights, start| super::argmax(weights).map(|key| (key + start, weights[key]));

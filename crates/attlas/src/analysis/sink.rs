@@ -1,6 +1,6 @@
 //! Attention sinks: keys that every later query looks at.
 
-use super::{Row, Sample};
+use super::{Query, Row, Target};
 
 /// The weight on key `key` of a query at or after it; `None` for earlier queries, and where there is no such key.
 ///
@@ -10,18 +10,16 @@ pub fn sink_weight(row: &Row<'_>, key: usize) -> Option<f64> {
     (row.position >= key).then(|| row.weights.get(key).map(|weight| f64::from(*weight))).flatten()
 }
 
-/// The weight on key `key`, and what looking at all visible keys alike would give.
+/// Key `key`, for the queries at or after it that have a choice: their weight on it is [`sink_weight`].
 ///
-/// [`sink_weight`] of the queries that have a choice. Left out are a query that sees one key only, which gives it all its weight
-/// whatever the head does, and a later query whose token is the same as the key's: there a head that looks for earlier copies
-/// of a token looks at this key, too, and is no sink.
-pub fn sink_with_choice(row: &Row<'_>, key: usize) -> Option<Sample> {
-    let copies = &row.columns.copies;
-    let is_copy = row.position != key && row.is_self_attention() && copies.are_same(row.position, key);
-    if row.n_visible() < 2 || !row.sees(key) || is_copy {
-        return None;
-    }
-    Some(Sample { score: sink_weight(row, key)?, baseline: 1.0 / row.n_visible() as f64 })
+/// Left out are a query that sees one key only, which gives it all its weight whatever the head does, and a later query whose token
+/// is the same as the key's: there a head that looks for earlier copies of a token looks at this key, too, and is no sink. The
+/// baseline is what looking at all visible keys alike would give.
+pub fn sink_with_choice(query: &Query<'_>, key: usize) -> Option<Target> {
+    let copies = &query.columns.copies;
+    let is_copy = query.position != key && query.is_self_attention() && copies.are_same(query.position, key);
+    let has_choice = query.n_visible() >= 2 && query.position >= key && !is_copy;
+    has_choice.then(|| Target::seen(query, [key])).flatten()
 }
 
 #[cfg(test)]
@@ -43,7 +41,7 @@ mod tests {
     #[test]
     fn a_query_without_a_choice_says_nothing_about_a_sink() {
         let found = of_rows(Kind::Decoder, WEIGHTS.to_vec(), 3, |row| {
-            sink_with_choice(row, 0).map(|s| (s.score as f32, s.baseline))
+            sink_with_choice(row, 0).map(|key| (key.weight_of(row).score as f32, key.baseline))
         });
         assert_eq!(found, [None, Some((0.4, 0.5)), Some((0.1, 1.0 / 3.0))]);
     }

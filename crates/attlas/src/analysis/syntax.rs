@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sums::refuse_other_heads;
 use super::tree_words::{TreeWords, argmax_but, for_each_word_row};
-use super::{Annotations, Columns, Measure, Reads, Row, Rows, Sample, Sums};
+use super::{Annotations, Columns, Measure, Row, Rows, Sample, Sums};
 use crate::conllu::Sentence;
 use crate::{Error, HeadId, Kind, Layer, Recording, Tokens};
 
@@ -378,9 +378,8 @@ fn of_rows(head: HeadId, rows: &Rows<'_>, words: &TreeWords, cases: &Cases) -> H
     let mut looked_at_by: Vec<(Option<usize>, f64)> = vec![(None, 0.0); n]; // [n_units]
     let mut phrase = Sums::default();
     let add_phrase = |row: &Row<'_>| {
-        if let Some(Reads::Rows(score)) = Measure::named("phrase").map(|measure| measure.reads) {
-            score(row, 0).into_iter().for_each(|sample| phrase.add(sample));
-        }
+        let sample = Measure::named("phrase").and_then(|measure| measure.sample(row, 0));
+        sample.into_iter().for_each(|sample| phrase.add(sample));
     };
     for_each_word_row(rows, words, add_phrase, |row| {
         is_finite &= row.is_finite;

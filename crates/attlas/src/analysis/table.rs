@@ -2,11 +2,11 @@
 //!
 //! Tables, JSON, the page and docs/measures.md are made of [`MEASURES`]; a new measure is one more entry of it.
 
-use super::copies::{in_all_rows, on_copies_of_next, on_duplicates, on_induction, on_previous};
+use super::copies::{copies_of_next, duplicates, followers, in_all_rows, previous};
 use super::measure::{Baseline, Measure, Reads};
 use super::{
-    Keys, Row, Sample, breadth, class_weight, distance, local_weight, looks_most_at, looks_most_at_rarest,
-    normalized_entropy, offset_weight, recency, sink_with_choice,
+    Sample, Target, at_offset, breadth, distances, most_at_offset, most_at_rarest, nearby, normalized_entropy,
+    of_class, recency, sink_with_choice,
 };
 use crate::Kind;
 
@@ -44,7 +44,7 @@ pub static MEASURES: [Measure; 35] = [
         formula: "(1/n) Σ_q w(q, q − 1); a query without such a key counts as 0",
         threshold: Some(0.5),
         paper: "Clark et al. 2019, §3.1",
-        reads: Reads::Rows(|row, _| Some(offset_weight(row, -1))),
+        reads: Reads::Weight(|query, _| Some(at_offset(query, -1))),
         ..WEIGHT
     },
     Measure {
@@ -55,7 +55,7 @@ pub static MEASURES: [Measure; 35] = [
         formula: "(1/n) Σ_q w(q, q); a query without such a key counts as 0",
         threshold: Some(0.5),
         paper: "Clark et al. 2019, §3.1",
-        reads: Reads::Rows(|row, _| Some(offset_weight(row, 0))),
+        reads: Reads::Weight(|query, _| Some(at_offset(query, 0))),
         ..WEIGHT
     },
     Measure {
@@ -67,7 +67,7 @@ pub static MEASURES: [Measure; 35] = [
         threshold: Some(0.5),
         paper: "Clark et al. 2019, §3.1",
         kinds: &[Kind::Encoder, Kind::Cross],
-        reads: Reads::Rows(|row, _| Some(offset_weight(row, 1))),
+        reads: Reads::Weight(|query, _| Some(at_offset(query, 1))),
         ..WEIGHT
     },
     Measure {
@@ -82,7 +82,7 @@ pub static MEASURES: [Measure; 35] = [
         paper: "Voita et al. 2019, §5.1",
         variants: &["offset -2", "offset -1", "offset 0", "offset +1", "offset +2"],
         needs: "a query that is not the end token",
-        reads: Reads::Rows(|row, variant| looks_most_at(row, variant as i64 - 2)),
+        reads: Reads::Most(|query, variant| most_at_offset(query, variant as i64 - 2)),
         ..WEIGHT
     },
     Measure {
@@ -94,7 +94,7 @@ pub static MEASURES: [Measure; 35] = [
         threshold: Some(0.8),
         paper: "own; windows as in Clark et al. 2019, §3.1",
         kinds: SELF_ATTENTION,
-        reads: Reads::Rows(|row, _| Some(local_weight(row))),
+        reads: Reads::Weight(|query, _| Some(nearby(query))),
         ..WEIGHT
     },
     Measure {
@@ -107,11 +107,7 @@ pub static MEASURES: [Measure; 35] = [
         paper: "Clark et al. 2019, §3.2 ([CLS])",
         kinds: SELF_ATTENTION,
         needs: "a token that is not padding",
-        reads: Reads::Rows(|row, _| {
-            let first = row.columns.all.first()?;
-            let baseline = if row.sees(first) { 1.0 / row.n_visible() as f64 } else { 0.0 };
-            Some(Sample { score: f64::from(row.weights[first]), baseline })
-        }),
+        reads: Reads::Weight(|query, _| Some(Target::at(query, Some(query.columns.all.first()?)))),
         ..WEIGHT
     },
     Measure {
@@ -125,7 +121,7 @@ pub static MEASURES: [Measure; 35] = [
         kinds: SELF_ATTENTION,
         variants: &["token 0", "token 1", "token 2", "token 3"],
         needs: "a query that sees two tokens or more",
-        reads: Reads::Rows(|row, nth| sink_with_choice(row, row.columns.all.nth(nth)?)),
+        reads: Reads::Weight(|query, nth| sink_with_choice(query, query.columns.all.nth(nth)?)),
         ..WEIGHT
     },
     Measure {
@@ -136,7 +132,7 @@ pub static MEASURES: [Measure; 35] = [
         threshold: Some(0.6),
         paper: "Clark et al. 2019, §3.2",
         needs: "a separator or end token among the keys",
-        reads: Reads::Rows(|row, _| class(row, &row.columns.separators)),
+        reads: Reads::Weight(|query, _| of_class(query, &query.columns.separators)),
         ..WEIGHT
     },
     Measure {
@@ -147,7 +143,7 @@ pub static MEASURES: [Measure; 35] = [
         threshold: Some(0.6),
         paper: "Clark et al. 2019, §3.2",
         needs: "punctuation among the keys",
-        reads: Reads::Rows(|row, _| class(row, &row.columns.punctuation)),
+        reads: Reads::Weight(|query, _| of_class(query, &query.columns.punctuation)),
         ..WEIGHT
     },
     Measure {
@@ -159,7 +155,7 @@ pub static MEASURES: [Measure; 35] = [
         threshold: Some(0.8),
         paper: "own; classes after Clark et al. 2019, §3.2",
         needs: "a separator, punctuation or an English or French word of grammar among the keys",
-        reads: Reads::Rows(|row, _| class(row, &row.columns.functional)),
+        reads: Reads::Weight(|query, _| of_class(query, &query.columns.functional)),
         ..WEIGHT
     },
     Measure {
@@ -173,7 +169,7 @@ pub static MEASURES: [Measure; 35] = [
         paper: "own",
         kinds: &[Kind::Decoder],
         needs: "a query that sees two tokens or more",
-        reads: Reads::Rows(|row, _| recency(row)),
+        reads: Reads::Rows(recency),
         ..WEIGHT
     },
     Measure {
@@ -186,7 +182,7 @@ pub static MEASURES: [Measure; 35] = [
         baseline: Some(DRAWN),
         paper: "Voita et al. 2019, §5.3",
         needs: "counts of the tokens in a corpus",
-        reads: Reads::Rows(|row, _| looks_most_at_rarest(row, 1)),
+        reads: Reads::Most(|query, _| most_at_rarest(query, 1)),
         ..WEIGHT
     },
     Measure {
@@ -199,7 +195,7 @@ pub static MEASURES: [Measure; 35] = [
         paper: "Wang et al. 2023, §3.1, as a mean over eligible queries",
         kinds: SELF_ATTENTION,
         needs: "a token that occurs twice",
-        reads: Reads::Rows(|row, _| on_duplicates(row)),
+        reads: Reads::Weight(|query, _| duplicates(query)),
         ..WEIGHT
     },
     Measure {
@@ -212,7 +208,7 @@ pub static MEASURES: [Measure; 35] = [
         paper: "Olsson et al. 2022, as a mean over eligible queries",
         kinds: SELF_ATTENTION,
         needs: "a token that occurs twice",
-        reads: Reads::Rows(|row, _| on_induction(row)),
+        reads: Reads::Weight(|query, _| followers(query)),
         ..WEIGHT
     },
     Measure {
@@ -225,7 +221,7 @@ pub static MEASURES: [Measure; 35] = [
         paper: "own",
         kinds: &[Kind::Decoder],
         needs: "a token that is written again",
-        reads: Reads::Rows(|row, _| on_copies_of_next(row)),
+        reads: Reads::Weight(|query, _| copies_of_next(query)),
         ..WEIGHT
     },
     Measure {
@@ -237,11 +233,9 @@ pub static MEASURES: [Measure; 35] = [
         paper: "own; constituents are the yields of a dependency tree",
         kinds: SELF_ATTENTION,
         needs: "a tree of the sentence",
-        reads: Reads::Rows(|row, _| {
-            let phrase = row.columns.phrases.get(row.position)?.clone()?;
-            let others = phrase.filter(|key| *key != row.position && row.sees(*key));
-            let (n, score) = others.fold((0, 0.0), |(n, sum), key| (n + 1, sum + f64::from(row.weights[key])));
-            (n > 0).then(|| Sample { score, baseline: f64::from(n) / row.n_visible() as f64 })
+        reads: Reads::Weight(|query, _| {
+            let phrase = query.columns.phrases.get(query.position)?.clone()?;
+            Target::seen(query, phrase.filter(|key| *key != query.position))
         }),
         ..WEIGHT
     },
@@ -443,7 +437,7 @@ pub static MEASURES: [Measure; 35] = [
         threshold: None,
         paper: "Voita et al. 2019, §4",
         needs: "a query that is not the end token",
-        reads: Reads::Rows(|row, _| breadth::confidence_sample(row)),
+        reads: Reads::Rows(breadth::confidence_sample),
         ..WEIGHT
     },
     Measure {
@@ -456,7 +450,7 @@ pub static MEASURES: [Measure; 35] = [
         threshold: None,
         paper: "Vig & Belinkov 2019, §4.3",
         kinds: SELF_ATTENTION,
-        reads: Reads::Rows(|row, _| Some(distance(row))),
+        reads: Reads::Weight(|query, _| Some(distances(query))),
         ..WEIGHT
     },
     Measure {
@@ -468,9 +462,7 @@ pub static MEASURES: [Measure; 35] = [
         range: (0.0, f64::MAX),
         threshold: None,
         paper: "Clark et al. 2019, §3.3, without their smoothing",
-        reads: Reads::Rows(|row, _| {
-            Some(Sample { score: row.entropy(), baseline: (row.n_visible().max(1) as f64).ln() })
-        }),
+        reads: Reads::Rows(|row| Some(Sample { score: row.entropy(), baseline: row.largest_entropy() })),
         ..WEIGHT
     },
     Measure {
@@ -484,7 +476,7 @@ pub static MEASURES: [Measure; 35] = [
         baseline: None,
         paper: "Clark et al. 2019, §3.3, who give nats",
         needs: "a query that sees two tokens or more",
-        reads: Reads::Rows(|row, _| normalized_entropy(row).map(|score| Sample { score, baseline: 0.0 })),
+        reads: Reads::Rows(|row| normalized_entropy(row).map(|score| Sample { score, baseline: 0.0 })),
         ..WEIGHT
     },
     Measure {
@@ -496,7 +488,7 @@ pub static MEASURES: [Measure; 35] = [
         threshold: None,
         paper: "TransformerLens, detect_head, error measure \"mul\"",
         kinds: SELF_ATTENTION,
-        reads: Reads::Rows(|row, _| in_all_rows(on_previous(row))),
+        reads: Reads::Weight(|query, _| in_all_rows(previous(query))),
         ..WEIGHT
     },
     Measure {
@@ -508,7 +500,7 @@ pub static MEASURES: [Measure; 35] = [
         threshold: None,
         paper: "TransformerLens, detect_head, error measure \"mul\"",
         kinds: SELF_ATTENTION,
-        reads: Reads::Rows(|row, _| in_all_rows(on_duplicates(row))),
+        reads: Reads::Weight(|query, _| in_all_rows(duplicates(query))),
         ..WEIGHT
     },
     Measure {
@@ -521,7 +513,7 @@ pub static MEASURES: [Measure; 35] = [
         threshold: None,
         paper: "TransformerLens, detect_head, error measure \"mul\"",
         kinds: SELF_ATTENTION,
-        reads: Reads::Rows(|row, _| in_all_rows(on_induction(row))),
+        reads: Reads::Weight(|query, _| in_all_rows(followers(query))),
         ..WEIGHT
     },
 ];
@@ -549,10 +541,5 @@ const WEIGHT: Measure = Measure {
     is_general: false,
     on_repeats: false,
     needs: "a query",
-    reads: Reads::Rows(|_, _| None),
+    reads: Reads::Rows(|_| None),
 };
-
-/// The weight on a class of keys; `None` in a text that has none of them.
-fn class(row: &Row<'_>, keys: &Keys) -> Option<Sample> {
-    (!keys.is_empty()).then(|| class_weight(row, keys))
-}

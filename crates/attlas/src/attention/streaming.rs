@@ -6,33 +6,29 @@
 //! On one thread of an Intel Xeon with AVX-512 (family 6, model 207), 12 heads of 64: 56 to 72 times the formula's speed at 512
 //! and at 2048 tokens, where the step between, [`online`](super::online), has 1.1 to 1.4 (bench/README.md).
 //!
-//! How it is laid out: `vector` (a register, per instruction set), `dispatch` (which set), `product` (the one
-//! micro-kernel), `rule` (dot products to scores), `block` (the online softmax), `overview` (pooled maps),
-//! `group` (the loop over keys),
-//! `access` (weights of recorded maps), `precise` (the same in f64, where scores are large), `scratch` (working memory), and here the plan and the parallel loop.
+//! How it is laid out: registers, the choice of instructions and the micro-kernel are those of `attlas_kernels`; `rule` makes
+//! scores of dot products, `block` is the online softmax, `overview` pooled maps, `group` the loop over keys, `access` weights
+//! of recorded maps, `precise` the same in f64, where scores are large, and here are the plan and the parallel loop.
 
 #![allow(unsafe_code)] // instructions and disjoint writes: every block says why it is sound
 
 mod access;
 mod block;
-mod dispatch;
 mod group;
 mod overview;
 mod precise;
-mod product;
 mod rule;
-mod scratch;
-mod vector;
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 pub(crate) use access::{Recorded, needs_f64};
-pub use dispatch::Instructions;
+pub use attlas_kernels::Instructions;
 
 use super::{Inputs, Outputs};
 use crate::{Pooled, Pooling};
+use attlas_kernels::{Shared, dispatch};
 use block::Head;
 use group::{Group, Lse};
 use overview::TileRows;
@@ -161,34 +157,7 @@ fn pieces(instructions: Instructions, n_heads: usize, n_queries: usize, parallel
     (0..n_heads).flat_map(|head| (0..n_queries).step_by(group_rows).map(move |start| (head, rows(start)))).collect()
 }
 
-/// A slice that parallel pieces of work write to, each its own part.
-struct Shared<'a> {
-    start: *mut f32,
-    len: usize,
-    slice: std::marker::PhantomData<&'a mut [f32]>,
-}
-
-// SAFETY: numbers may be written from any thread; that no two write the same is the contract of `part`.
-unsafe impl Sync for Shared<'_> {}
-
-impl<'a> Shared<'a> {
-    fn new(slice: &'a mut [f32]) -> Shared<'a> {
-        Shared { start: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
-    }
-
-    /// A part of the slice.
-    ///
-    /// # Safety
-    /// No two parts that are alive at a time overlap.
-    #[allow(clippy::mut_from_ref)]
-    unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
-        assert!(range.start <= range.end && range.end <= self.len);
-        // SAFETY: inside the slice, which is borrowed mutably for `'a`; parts do not overlap.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, debug_assertions))]
 mod tests {
     use super::*;
     use crate::attention::{Shape, reference};

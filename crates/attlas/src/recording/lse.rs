@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::validate::{check_axes, check_layer};
 use super::{Factored, Item, Layer, Trace, Weights};
-use crate::attention::{Shape, needs_f64};
-use crate::{AttentionMap, Buffer, Error, HeadId, Kind, Mask, Numbers, Recording, Scoring};
+use crate::attention::{Inputs, Outputs, Shape, attend, needs_f64};
+use crate::{AttentionMap, Buffer, Error, HeadId, Kind, Mask, Numbers, Recording, Scoring, Token, TokenRole};
 
 /// Multiply–adds that log-sum-exps which a file lacks may take at most: minutes.
 const MAX_WORK: u64 = 1 << 39;
@@ -46,17 +46,63 @@ impl QueriesAndKeys {
         let lse = vec![0.0; rows.unwrap_or(0)].into(); // [batch, n_heads, n_queries]
         let factored = Factored { scoring, queries, keys, lse, mask, key_bias };
         let mut layer = Layer::new(kind, index, shape, factored);
-        let mask = layer.factored().and_then(|factored| factored.mask.as_ref());
-        let checked = check_layer(&layer, items.len())
-            .and_then(|()| mask.map_or(Ok(()), |mask| mask.check(items.len(), &shape)))
-            .and_then(|()| check_axes(&layer, items));
-        checked.map_err(|message| Error::Inconsistent(format!("{layer}: {message}")))?;
+        layer.check_sizes(items)?;
         layer.compute_lse(items, |_| true)?;
         Ok(layer)
     }
 }
 
 impl Layer {
+    /// Computes the layer's log-sum-exps with the running kernel, in f32, and in f64 where scores reach ±16; what stands in
+    /// their place need only have their number. Keys that are padding are masked. A dense layer has none, and stays.
+    ///
+    /// [`QueriesAndKeys::layer`] computes all of them in f64, which takes longer.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when an array has another size than the shape and `items` say.
+    pub fn stream_lse(&mut self, items: &[Item]) -> Result<(), Error> {
+        self.check_sizes(items)?;
+        let Some(factored) = self.factored() else { return Ok(()) };
+        let shape = Shape { d_value: 0, ..self.shape };
+        let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, .. } = shape;
+        let (n_rows, n_query_numbers, n_key_numbers) =
+            (n_heads * n_queries, n_heads * n_queries * d_head, n_kv_heads * n_keys * d_head);
+        let mut lse = vec![0.0_f32; items.len() * n_rows]; // [batch, n_heads, n_queries]
+        for (index, (item, lse)) in items.iter().zip(lse.chunks_exact_mut(n_rows)).enumerate() {
+            let is_real = |token: &Token| token.role != TokenRole::Padding;
+            let key_valid: Vec<bool> = self.key_tokens(item).tokens.iter().map(is_real).collect();
+            let bias_rows = n_heads * n_keys;
+            let key_bias = factored.key_bias.as_deref().map(|bias| {
+                let text = if bias.len() == bias_rows { 0 } else { index };
+                &bias[text * bias_rows..][..bias_rows]
+            });
+            let inputs = Inputs {
+                queries: &factored.queries.read(index * n_query_numbers..(index + 1) * n_query_numbers)?,
+                keys: &factored.keys.read(index * n_key_numbers..(index + 1) * n_key_numbers)?,
+                values: &[],
+                shape,
+                scoring: &factored.scoring,
+                key_valid: Some(&key_valid),
+                mask: factored.mask.as_ref().map(|mask| mask.of_item(index, &shape)),
+                key_bias,
+            };
+            attend(&inputs, &mut Outputs { context: &mut [], lse, pooled: None });
+        }
+        if let Weights::Factored(factored) = &mut self.weights {
+            factored.lse = lse.into_iter().map(f64::from).collect::<Vec<f64>>().into();
+        }
+        self.compute_lse(items, needs_f64)
+    }
+
+    /// Refuses arrays, masks and axes of other sizes than the shape and the texts say.
+    fn check_sizes(&self, items: &[Item]) -> Result<(), Error> {
+        let mask = self.factored().and_then(|factored| factored.mask.as_ref());
+        let checked = check_layer(self, items.len())
+            .and_then(|()| mask.map_or(Ok(()), |mask| mask.check(items.len(), &self.shape)))
+            .and_then(|()| check_axes(self, items));
+        checked.map_err(|message| Error::Inconsistent(format!("{self}: {message}")))
+    }
+
     /// Computes, in f64, the log-sum-exps of the maps whose present ones are `in_doubt`; those of padded rows put none in
     /// doubt, so that a text has the same numbers whatever it was padded to.
     pub(super) fn compute_lse(&mut self, items: &[Item], in_doubt: impl Fn(&[f64]) -> bool) -> Result<(), Error> {
@@ -212,7 +258,7 @@ fn output_difference(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Provenance, Token, TokenRole, Tokens, Visibility};
+    use crate::{Provenance, Tokens, Visibility};
 
     /// One head on six tokens and, where asked for, a padded one whose scores are far too large for f32.
     fn recording(is_padded: bool) -> Recording {
@@ -242,5 +288,32 @@ mod tests {
             recording.map(0, Kind::Encoder, 0, 0).expect("the head exists").tile(0..6, 0..6)
         };
         assert_eq!(weights(true), weights(false));
+    }
+
+    #[test]
+    fn log_sum_exps_of_the_kernel_are_those_of_f64_and_exact_where_scores_are_large() {
+        for (is_padded, factor) in [(false, 1.0), (true, 1.0), (false, 30.0)] {
+            let recording = recording(is_padded);
+            let mut layer = recording.layers[0].clone();
+            let Weights::Factored(factored) = &mut layer.weights else { unreachable!() };
+            factored.scoring.scale *= factor;
+            factored.scoring.visibility = Visibility::CAUSAL;
+            let mut exact = layer.clone();
+            layer.stream_lse(&recording.items).expect("sizes agree");
+            exact.compute_lse(&recording.items, |_| true).expect("numbers are in memory");
+            let lse = |layer: &Layer| layer.factored().unwrap().lse.read_all().unwrap().into_owned();
+            let (streamed, exact) = (lse(&layer), lse(&exact));
+            let off = streamed.iter().zip(&exact).take(6).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(off < 1e-5, "off by {off}");
+            assert!(factor == 1.0 || off == 0.0, "beyond ±16 they are computed in f64: {off}");
+        }
+    }
+
+    #[test]
+    fn streamed_log_sum_exps_need_arrays_of_the_sizes_that_the_shape_says() {
+        let mut recording = recording(false);
+        recording.layers[0].shape.n_queries = 7;
+        let error = recording.layers[0].clone().stream_lse(&recording.items).unwrap_err().to_string();
+        assert!(error.starts_with("encoder layer 0: "), "{error}");
     }
 }

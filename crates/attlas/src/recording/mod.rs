@@ -271,7 +271,7 @@ impl Recording {
     }
 
     /// As [`map_of`](Self::map_of), but of a dense map only `rows` are read, and may be asked for.
-    fn rows_of<'a>(
+    pub(crate) fn rows_of<'a>(
         &'a self,
         layer: &'a Layer,
         item: usize,

@@ -15,7 +15,7 @@ const SEED: u64 = 0x61_74_74_6c_61_73;
 pub struct Resamples {
     /// The shards that have texts.
     shards: Vec<usize>,
-    /// How often each of them was drawn. Shape `[N_RESAMPLES, shards.len()]`; empty where they are fewer than [`FEW_SHARDS`].
+    /// How often each of them was drawn. Shape `[shards.len(), N_RESAMPLES]`; empty where they are fewer than [`FEW_SHARDS`].
     draws: Vec<u8>,
 }
 
@@ -24,10 +24,11 @@ impl Resamples {
     pub fn of(n_texts: &[u64; N_SHARDS]) -> Resamples {
         let shards: Vec<usize> = (0..N_SHARDS).filter(|shard| n_texts[*shard] > 0).collect();
         let n = shards.len();
-        let mut draws = vec![0; if n < FEW_SHARDS { 0 } else { N_RESAMPLES * n }]; // [N_RESAMPLES, n]
+        let n_resamples = if n < FEW_SHARDS { 0 } else { N_RESAMPLES };
+        let mut draws = vec![0; n * n_resamples]; // [n, n_resamples]
         let mut random = SplitMix(SEED);
-        for resample in draws.chunks_exact_mut(n.max(1)) {
-            (0..n).for_each(|_| resample[random.below(n)] += 1);
+        for resample in 0..n_resamples {
+            (0..n).for_each(|_| draws[random.below(n) * N_RESAMPLES + resample] += 1);
         }
         Resamples { shards, draws }
     }
@@ -41,25 +42,37 @@ impl Resamples {
         }
         let one = |shard: &usize| (sums[*shard].n as f64, sums[*shard].sum as f64 / (1_u64 << 32) as f64);
         let shards: Vec<(f64, f64)> = self.shards.iter().map(one).collect();
-        let mean = |resample: &[u8]| {
-            let (mut n, mut sum) = (0.0, 0.0);
-            for (&times, (rows, scores)) in resample.iter().zip(&shards) {
-                n += f64::from(times) * rows;
-                sum += f64::from(times) * scores;
-            }
-            (n > 0.0).then(|| sum / n) // a draw of shards without rows says nothing
-        };
-        let mut means: Vec<f64> = self.draws.chunks_exact(shards.len()).filter_map(mean).collect();
-        means.sort_by(f64::total_cmp);
-        Some((percentile(&means, 0.025)?, percentile(&means, 0.975)?))
+        let mut means = self.means(&shards);
+        Some((percentile(&mut means, 0.025)?, percentile(&mut means, 0.975)?))
     }
 }
 
-/// The number below which a share of sorted numbers lies, between two of them in proportion.
-fn percentile(sorted: &[f64], share: f64) -> Option<f64> {
-    let at = share * sorted.len().checked_sub(1)? as f64;
-    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    Some(below + (above - below) * at.fract())
+impl Resamples {
+    /// The means of the resamples, from rows and the sum of scores of each shard; a draw of shards without rows says nothing.
+    fn means(&self, shards: &[(f64, f64)]) -> Vec<f64> {
+        let mut sums = [[0.0; N_RESAMPLES]; 2]; // of rows, of scores
+        let [n, sum] = &mut sums;
+        attlas_kernels::vectorised(
+            #[inline(always)]
+            || {
+                for (draws, (rows, scores)) in self.draws.chunks_exact(N_RESAMPLES).zip(shards) {
+                    for ((n, sum), times) in n.iter_mut().zip(sum.iter_mut()).zip(draws) {
+                        *n += f64::from(*times) * rows;
+                        *sum += f64::from(*times) * scores;
+                    }
+                }
+            },
+        );
+        sum.iter().zip(n).filter(|(_, n)| **n > 0.0).map(|(sum, n)| *sum / *n).collect()
+    }
+}
+
+/// The number below which a share of some numbers lies, between two of them in proportion; they are put in another order.
+fn percentile(numbers: &mut [f64], share: f64) -> Option<f64> {
+    let at = share * numbers.len().checked_sub(1)? as f64;
+    let (_, below, larger) = numbers.select_nth_unstable_by(at.floor() as usize, f64::total_cmp);
+    let above = larger.iter().copied().min_by(f64::total_cmp).unwrap_or(*below);
+    Some(*below + (above - *below) * at.fract())
 }
 
 /// SplitMix64 (Steele, Lea & Flood 2014): its numbers are the same on every machine.
@@ -130,8 +143,8 @@ mod tests {
 
     #[test]
     fn percentiles_lie_between_the_numbers_in_proportion() {
-        assert_eq!(percentile(&[0.0, 1.0, 2.0, 3.0], 0.5), Some(1.5));
-        assert_eq!(percentile(&[7.0], 0.025), Some(7.0));
-        assert_eq!(percentile(&[], 0.5), None);
+        assert_eq!(percentile(&mut [3.0, 0.0, 2.0, 1.0], 0.5), Some(1.5));
+        assert_eq!(percentile(&mut [7.0], 0.025), Some(7.0));
+        assert_eq!(percentile(&mut [], 0.5), None);
     }
 }

@@ -61,11 +61,10 @@ impl Example {
 impl Place {
     /// The row of a map that scores highest, the first of equals; `None` where no row scores.
     pub fn of(map: &AttentionMap<'_>, measure: &Measure, variant: usize, annotations: &Annotations) -> Option<Place> {
-        let Reads::Rows(score) = measure.reads else { return None };
         let mut best: Option<(f64, usize, usize)> = None;
         let columns = Arc::new(Columns::of(map, annotations));
         Rows::with_columns(map, columns, MAX_WEIGHTS).for_each(|row| {
-            let Some(sample) = score(row, variant) else { return };
+            let Some(sample) = measure.sample(row, variant) else { return };
             let Some(key) = crate::analysis::argmax(row.weights) else { return };
             if best.is_none_or(|(highest, ..)| sample.score > highest) {
                 best = Some((sample.score, row.query, key));

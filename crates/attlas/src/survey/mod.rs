@@ -5,7 +5,10 @@ mod bootstrap;
 mod examples;
 mod packed;
 
+use std::borrow::Cow;
 use std::ops::Range;
+
+use rayon::prelude::*;
 
 use crate::analysis::{Annotations, HeadSums, Measure, Score, Sums};
 use crate::{Error, HeadId, Kind, Recording};
@@ -64,6 +67,81 @@ pub struct Survey {
     examples: Vec<Examples>,
 }
 
+/// What was measured of a text: `heads`, as [`crate::analysis::measure_with`] gives it with the same `annotations`.
+#[derive(Debug, Clone)]
+pub struct Measured<'a> {
+    /// The text by its bytes.
+    pub id: TextId,
+    /// The text.
+    pub text: Cow<'a, str>,
+    /// What the model did on it.
+    pub recording: &'a Recording,
+    /// Which text of the recording it is.
+    pub item: usize,
+    /// What was measured.
+    pub heads: &'a [HeadSums],
+    /// What was known of the text.
+    pub annotations: &'a Annotations,
+}
+
+/// Some neighbouring cells of a survey.
+struct Part<'s> {
+    /// The first of them.
+    first: usize,
+    /// Shape `[N_SHARDS, n_cells]`.
+    sums: Vec<&'s mut [Sums]>,
+    /// Shape `[n_cells]`.
+    examples: &'s mut [Examples],
+}
+
+impl<'s> Part<'s> {
+    /// Takes `n` cells off the front.
+    fn take(&mut self, n: usize) -> Part<'s> {
+        let first = self.first;
+        self.first += n;
+        let sums = self.sums.iter_mut().map(|sums| sums.split_off_mut(..n).unwrap_or_default()).collect();
+        Part { first, sums, examples: self.examples.split_off_mut(..n).unwrap_or_default() }
+    }
+
+    /// Takes in what was measured of some heads on a text; `slots` are the places of their cells.
+    fn take_in(&mut self, text: &Measured<'_>, heads: &[HeadSums], slots: &[usize]) -> Result<(), Error> {
+        let of_shard = &mut *self.sums[text.id.shard()];
+        let mut slots = slots.iter().map(|slot| slot - self.first);
+        for HeadSums { kind, head, sums, .. } in heads {
+            for (measure, variants) in sums {
+                for ((variant, sums), slot) in variants.iter().enumerate().zip(&mut slots) {
+                    of_shard[slot].merge(sums);
+                    if let Some(score) = self.examples[slot].wants(text.id, sums, measure) {
+                        let map = text.recording.map(text.item, *kind, head.layer, head.head)?;
+                        let place = Place::of(&map, measure, variant, text.annotations);
+                        self.examples[slot].add(Example::new(text.id, &text.text, score, place));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The cells of what was measured of some heads, in order.
+fn cells_of(heads: &[HeadSums]) -> impl Iterator<Item = Cell> + '_ {
+    heads.iter().flat_map(|HeadSums { kind, head, sums, .. }| {
+        sums.iter().flat_map(move |(measure, variants)| {
+            let measure = index_of(measure);
+            (0..variants.len()).map(move |variant| Cell { kind: *kind, head: *head, measure, variant })
+        })
+    })
+}
+
+/// Whether two texts have the same heads, measured alike.
+fn have_same_cells(heads: &[HeadSums], others: &[HeadSums]) -> bool {
+    let same = |(a, b): (&HeadSums, &HeadSums)| {
+        (a.kind, a.head, a.sums.len()) == (b.kind, b.head, b.sums.len())
+            && a.sums.iter().zip(&b.sums).all(|(a, b)| std::ptr::eq(a.0, b.0) && a.1.len() == b.1.len())
+    };
+    heads.len() == others.len() && heads.iter().zip(others).all(same)
+}
+
 impl Default for Survey {
     fn default() -> Survey {
         let sums = vec![Vec::new(); N_SHARDS];
@@ -72,41 +150,53 @@ impl Default for Survey {
 }
 
 impl Survey {
-    /// Takes in what was measured of text `item` of a recording: `heads`, as
-    /// [`crate::analysis::measure_with`] gives it with the same `annotations`.
+    /// Takes in what was measured of some texts, in parallel: each thread has some heads.
     ///
     /// # Errors
     /// When the map of an example cannot be read; never for a recording that was just made.
-    pub fn take(
-        &mut self,
-        (id, text): (TextId, &str),
-        (recording, item): (&Recording, usize),
-        heads: &[HeadSums],
-        annotations: &Annotations,
-    ) -> Result<(), Error> {
-        let shard = id.shard();
-        self.n_texts[shard] = self.n_texts[shard].saturating_add(1);
-        let mut slot = 0; // cells come in the same order every time
-        for HeadSums { kind, head, sums, .. } in heads {
-            for (measure, variants) in sums {
-                let index = index_of(measure);
-                for (variant, sums) in variants.iter().enumerate() {
-                    let at = self.slot(Cell { kind: *kind, head: *head, measure: index, variant }, slot);
-                    slot = at + 1;
-                    self.sums[shard][at].merge(sums);
-                    if let Some(score) = self.examples[at].wants(id, sums, measure) {
-                        let map = recording.map(item, *kind, head.layer, head.head)?;
-                        self.examples[at].add(Example::new(
-                            id,
-                            text,
-                            score,
-                            Place::of(&map, measure, variant, annotations),
-                        ));
-                    }
-                }
-            }
+    pub fn take(&mut self, texts: &[Measured<'_>]) -> Result<(), Error> {
+        let mut texts = texts;
+        while let Some(first) = texts.first() {
+            // texts that one model has read have the same heads
+            let same = texts.iter().position(|text| !have_same_cells(text.heads, first.heads)).unwrap_or(texts.len());
+            let (of_same, others) = texts.split_at(same);
+            self.take_alike(of_same)?;
+            texts = others;
         }
         Ok(())
+    }
+
+    /// Takes in texts of which the same heads were measured.
+    fn take_alike(&mut self, texts: &[Measured<'_>]) -> Result<(), Error> {
+        let Some(first) = texts.first() else { return Ok(()) };
+        for text in texts {
+            let n_texts = &mut self.n_texts[text.id.shard()];
+            *n_texts = n_texts.saturating_add(1);
+        }
+        for cell in cells_of(first.heads) {
+            self.slot(cell, usize::MAX); // a new one moves those behind it
+        }
+        let slots: Vec<usize> = cells_of(first.heads).map(|cell| self.slot(cell, usize::MAX)).collect();
+        // a thread has the slots of some heads to itself where these lie in the order of the heads
+        let is_rising = slots.is_sorted_by(|a, b| a < b);
+        let n_parts = if is_rising { rayon::current_num_threads().min(first.heads.len()).max(1) } else { 1 };
+        let mut rest = Part {
+            first: 0,
+            sums: self.sums.iter_mut().map(Vec::as_mut_slice).collect(),
+            examples: &mut self.examples,
+        };
+        let (mut parts, mut head, mut slot) = (Vec::new(), 0, 0);
+        for part in 0..n_parts {
+            let end = first.heads.len() * (part + 1) / n_parts;
+            let n_slots: usize =
+                first.heads[head..end].iter().flat_map(|head| &head.sums).map(|(_, sums)| sums.len()).sum();
+            let taken = slots.get(slot + n_slots).map_or(rest.examples.len(), |next| next - rest.first);
+            parts.push((rest.take(taken), head..end, &slots[slot..slot + n_slots]));
+            (head, slot) = (end, slot + n_slots);
+        }
+        parts.into_par_iter().try_for_each(|(mut part, heads, slots)| {
+            texts.iter().try_for_each(|text| part.take_in(text, &text.heads[heads.clone()], slots))
+        })
     }
 
     /// Takes in all that another survey has.
@@ -245,9 +335,39 @@ mod tests {
             let heads = measure(&recording, item).expect("the text exists");
             let id = TextId(((item % 10) as u128) << 122 | item as u128);
             let text = format!("text {item}");
-            survey.take((id, &text), (&recording, item), &heads, &Annotations::NONE).expect("the maps are in memory");
+            let (recording, heads, annotations) = (&recording, heads.as_slice(), &Annotations::NONE);
+            let measured = Measured { id, text: text.into(), recording, item, heads, annotations };
+            survey.take(&[measured]).expect("the maps are in memory");
         }
         survey
+    }
+
+    #[test]
+    fn texts_taken_in_together_give_what_they_give_one_by_one() {
+        let (recording, nothing) = (recording(), Annotations::NONE);
+        let heads: Vec<Vec<HeadSums>> =
+            (0..12).map(|item| measure(&recording, item).expect("the text exists")).collect();
+        let text = |item: usize| Measured {
+            id: TextId(((item % 10) as u128) << 122 | item as u128),
+            text: format!("text {item}").into(),
+            recording: &recording,
+            item,
+            heads: &heads[item],
+            annotations: &nothing,
+        };
+        let mut together = Survey::default();
+        together.take(&(0..12).map(text).collect::<Vec<_>>()).expect("the maps are in memory");
+        assert_eq!(together, survey(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]));
+        // a text with fewer heads and then all again
+        let mut mixed = Survey::default();
+        let one_head = Measured { heads: &heads[4][1..], ..text(4) };
+        mixed.take(&[one_head.clone(), text(5), text(6)]).expect("the maps are in memory");
+        let mut apart = Survey::default();
+        [one_head, text(5), text(6)]
+            .iter()
+            .for_each(|text| apart.take(std::slice::from_ref(text)).expect("maps in memory"));
+        assert_eq!(mixed, apart);
+        assert_eq!(mixed.cells(), together.cells());
     }
 
     #[test]

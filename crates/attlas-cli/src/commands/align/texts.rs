@@ -7,8 +7,8 @@ use attlas_model::{Decoding, Input, Model};
 use attlas_train::data::{BadLines, read_pairs};
 
 use super::{AlignArguments, Text};
+use crate::commands::pair_lines::say_wider_lines;
 use crate::commands::record::without_advice;
-use crate::commands::train::say_wider_lines;
 use crate::failure::Failure;
 use crate::inputs::{RunArguments, load_model, recording_of, run_given};
 use crate::progress::Progress;

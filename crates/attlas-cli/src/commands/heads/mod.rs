@@ -26,7 +26,7 @@ use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, RunArguments, Span, check_output, model_files, parse_kind, parse_span};
 use crate::measures::print_measures;
-use crate::table_file::{TableFormat, scores_table, write_table};
+use crate::table_file::{TableFormat, scores_table, table_format, write_table};
 use crate::terminal::{Terminal, print_json, printable};
 
 const EXAMPLES: &str = "\
@@ -189,7 +189,7 @@ fn refuse_idle(arguments: &HeadsArguments) -> Result<(), Failure> {
 fn check(arguments: &HeadsArguments) -> Result<(), Failure> {
     let Some(output) = &arguments.output else { return Ok(()) };
     if arguments.query.is_some() || arguments.like.is_some() {
-        TableFormat::of(output)?;
+        table_format(output)?;
     } else if Form::of(output).is_none() {
         return Err(Failure::Usage(format!(
             "-o {}: heads are written as .parquet, .csv, .json, .html, .svg, .pdf or .png; give it one of these endings",

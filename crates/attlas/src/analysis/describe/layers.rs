@@ -2,7 +2,7 @@
 
 use super::{MIN_SCORES, Number, OfKind, Rank, Ranked};
 use crate::analysis::heads::MAX_WEIGHTS;
-use crate::analysis::{HeadSums, LayerProfile, Rows, Sample, Sums, distance as distance_of, layer_profiles};
+use crate::analysis::{HeadSums, LayerProfile, Rows, Sample, Sums, distances, layer_profiles};
 use crate::{Error, Kind, Recording};
 
 /// Mean distances of the first layer and of the last, beside that of looking at all alike.
@@ -69,7 +69,7 @@ fn row_distances(of: &OfKind<'_>, layer: usize) -> Result<Vec<f64>, Error> {
 
 fn of_head(recording: &Recording, item: usize, kind: Kind, layer: usize, head: usize) -> Result<Vec<f64>, Error> {
     let map = recording.map(item, kind, layer, head)?;
-    Ok(Rows::sampled(&map, MAX_WEIGHTS).map(|row| distance_of(row).score))
+    Ok(Rows::sampled(&map, MAX_WEIGHTS).map(|row| distances(row).weight_of(row).score))
 }
 
 #[cfg(test)]

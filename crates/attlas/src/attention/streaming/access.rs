@@ -6,13 +6,14 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::block::{Block, Head};
-use super::dispatch::{self, Instructions, Task};
 use super::group::{Lse, key_block};
 use super::rule::{About, Rule};
-use super::scratch::{Carver, SCRATCH};
-use super::vector::Vector;
 use super::{MAX_WIDTH, SEQUENTIAL_BELOW, Shared, stream};
 use crate::{MaskView, Pooled, Pooling, Scoring};
+use attlas_kernels::Instructions;
+use attlas_kernels::dispatch::{self, Task};
+use attlas_kernels::vector::Vector;
+use attlas_kernels::{Carver, SCRATCH};
 
 /// A log-sum-exp beyond this, either side of 0, is that of a head whose scores f32 cannot tell apart well enough: next to
 /// 16 they are 1e-6 apart, and an error in a score is one of the same size in the weight.

@@ -5,9 +5,9 @@
 use std::ops::Range;
 
 use super::overview::{LaneTiles, Tiles};
-use super::product::{Left, Product, Store};
 use super::rule::Rule;
-use super::vector::Vector;
+use attlas_kernels::product::{Left, Product, Store};
+use attlas_kernels::vector::Vector;
 
 /// What all query blocks of one head read.
 pub(super) struct Head<'a> {

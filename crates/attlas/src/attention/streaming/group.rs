@@ -4,11 +4,11 @@ use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
 use super::block::{Block, Head};
-use super::dispatch::{Task, block_rows};
 use super::overview::{LaneTiles, TileRows, Tiles};
-use super::scratch::{Carver, SCRATCH};
-use super::vector::Vector;
 use super::{MAX_WIDTH, Shared};
+use attlas_kernels::dispatch::{Task, block_rows};
+use attlas_kernels::vector::Vector;
+use attlas_kernels::{Carver, SCRATCH};
 
 /// Numbers of a block of keys that stay in the first-level cache beside scores and queries.
 const KEY_BLOCK_NUMBERS: usize = 3072;

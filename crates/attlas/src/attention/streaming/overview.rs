@@ -4,9 +4,9 @@
 use std::ops::Range;
 
 use super::MAX_WIDTH;
-use super::vector::Vector;
 use crate::Pooled;
 use crate::pooled::edges;
+use attlas_kernels::vector::Vector;
 
 /// How an axis falls into tiles: tile `t` holds places `⌈t · n / n_tiles⌉` and on, as [`Pooled::keys`].
 pub(super) struct Tiles {

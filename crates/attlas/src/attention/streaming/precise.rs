@@ -8,8 +8,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::access::Recorded;
-use super::dispatch::{self, Instructions, Task};
-use super::vector::Vector;
+use attlas_kernels::Instructions;
+use attlas_kernels::dispatch::{self, Task};
+use attlas_kernels::vector::Vector;
 
 /// Queries that share each key while it is read.
 const LANES: usize = 8;

@@ -4,8 +4,9 @@ use std::f64::consts::LOG2_E;
 use std::ops::Range;
 
 use super::MAX_WIDTH;
-use super::vector::{Vector, polynomial};
 use crate::{Bias, MaskView, Scoring, Visibility};
+use attlas_kernels::functions::tanh;
+use attlas_kernels::vector::Vector;
 
 /// What the rules of all heads of a call are made of.
 pub(super) struct About<'a> {
@@ -230,23 +231,4 @@ fn without_padding(keys: Range<usize>, key_valid: Option<&[bool]>) -> Range<usiz
     let Some(first) = keys.clone().find(|key| valid[*key]) else { return keys.start..keys.start };
     let last = keys.rev().find(|key| valid[*key]).unwrap_or(first);
     first..last + 1
-}
-
-/// Hyperbolic tangent, relative error below 3e-7: an odd polynomial near 0, `1 − 2 / (e^{2x} + 1)` elsewhere.
-#[inline(always)]
-fn tanh<V: Vector>(x: V) -> V {
-    /// `(tanh(x) − x) / x³` as a polynomial of x², a minimax fit for |x| ≤ 0.65.
-    const NEAR: [f32; 6] = [-0.333_333_34, 0.133_332_91, -0.053_956_33, 0.021_746_097, -0.008_272_256, 0.002_214_74];
-    // SAFETY: `x` proves the instructions.
-    unsafe {
-        let square = x.mul(x);
-        let near = x.mul(square).mul_add(polynomial(square, NEAR), x);
-        let size = x.max(V::splat(0.0).sub(x));
-        // beyond 10 it is 1 in f32; NaN passes through
-        let bounded = V::splat(10.0).where_less(size, V::splat(10.0), size);
-        let power = bounded.mul(V::splat(2.0 * std::f32::consts::LOG2_E)).exp2();
-        let far = V::splat(1.0).sub(V::splat(2.0).div(power.add(V::splat(1.0))));
-        let far = x.where_less(V::splat(0.0), V::splat(0.0).sub(far), far);
-        size.where_less(V::splat(0.65), near, far)
-    }
 }

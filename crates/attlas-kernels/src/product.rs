@@ -1,0 +1,193 @@
+//! The micro-kernel, the one matrix product of everything: rows of broadcast numbers times registers of columns.
+//!
+//! Both products of attention have this form when scores are kept transposed, keys down and queries across:
+//! `Sᵀ = K·Qᵀ` and `Oᵀ = Vᵀ·Pᵀ`. So has a dense layer whose weights lie in panels: `y = x · panel`. The left factor is only
+//! ever broadcast, straight from where the caller has it, so it is not packed; what is packed is the right one.
+//!
+//! A number of the result is one sum in the order of the inner index, whatever the tile, so it does not depend on the rows
+//! that are computed with it.
+
+use crate::dispatch::Task;
+use crate::vector::Vector;
+
+/// The left factor, read number by number: entry `(row, inner)` is at `row · row_stride + inner · inner_stride`.
+#[derive(Debug, Clone, Copy)]
+pub struct Left<'a> {
+    /// Everything that the strides reach.
+    pub numbers: &'a [f32],
+    /// From a row to the next.
+    pub row_stride: usize,
+    /// From a factor to the next of the same sum.
+    pub inner_stride: usize,
+}
+
+/// What becomes of the numbers that `out` holds before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// They are forgotten.
+    Replace,
+    /// The sums are added to them.
+    Add,
+}
+
+/// `out[row][lane] (+)= Σ_inner left(row, inner) · right[inner][lane]`, for `C` registers of lanes.
+///
+/// It is called and not inlined ([`Vector::call`]): both products of a step of attention share it, at the cost of one call
+/// per block of keys, and the compiler has a third of the code to think about.
+#[derive(Debug)]
+pub struct Product<'a, const C: usize> {
+    /// Shape `[n_rows, n_inner]` by its strides.
+    pub left: Left<'a>,
+    /// Rows of the result.
+    pub n_rows: usize,
+    /// Numbers of each sum.
+    pub n_inner: usize,
+    /// Shape `[n_inner, C · LANES]`.
+    pub right: &'a [f32],
+    /// Shape `[n_rows, C · LANES]`.
+    pub out: &'a mut [f32],
+    /// Whether it is added to `out`.
+    pub store: Store,
+}
+
+impl<const C: usize> Task for Product<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Product { left, n_rows, n_inner, right, out, store } = self;
+        let width = C * V::LANES;
+        if n_rows == 0 {
+            return;
+        }
+        assert!(right.len() >= n_inner * width && out.len() >= n_rows * width);
+        assert!(left.reaches(n_rows, n_inner));
+        let operands = Operands {
+            left: left.numbers.as_ptr(),
+            row_stride: left.row_stride,
+            inner_stride: left.inner_stride,
+            right: right.as_ptr(),
+            right_stride: width,
+            n_inner,
+            out: out.as_mut_ptr(),
+            out_stride: width,
+            store,
+            ahead: std::ptr::null(),
+        };
+        // SAFETY: the caller vouches for the instructions; the assertions above bound every address.
+        unsafe { product::<V, C, false>(operands, n_rows) }
+    }
+}
+
+impl Left<'_> {
+    /// Whether all of `n_rows` rows of `n_inner` numbers lie in the slice.
+    pub(crate) fn reaches(self, n_rows: usize, n_inner: usize) -> bool {
+        n_inner == 0 || self.numbers.len() > (n_rows - 1) * self.row_stride + (n_inner - 1) * self.inner_stride
+    }
+}
+
+/// Where the factors of a product lie and where it goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Operands {
+    pub left: *const f32,
+    pub row_stride: usize,
+    pub inner_stride: usize,
+    pub right: *const f32,
+    /// From a row of lanes to the next.
+    pub right_stride: usize,
+    pub n_inner: usize,
+    pub out: *mut f32,
+    /// From a row of the result to the next.
+    pub out_stride: usize,
+    pub store: Store,
+    /// What is to be brought nearer on the way, a line every four steps; any address.
+    pub ahead: *const f32,
+}
+
+impl Operands {
+    /// The same from another row on.
+    #[inline(always)]
+    pub fn from_row(self, row: usize) -> Operands {
+        let left = self.left.wrapping_add(row * self.row_stride);
+        let out = self.out.wrapping_add(row * self.out_stride);
+        Operands { left, out, ..self }
+    }
+}
+
+/// `n_rows` rows of `C` registers. Where `AHEAD`, the tiles ask for the lines from `ahead` on.
+///
+/// # Safety
+/// The processor has the instructions of `V`; for each row and inner index, what the strides of `operands` reach may be
+/// read on the left, `C · LANES` numbers on the right, and as many be written to `out`.
+#[inline(always)]
+pub(crate) unsafe fn product<V: Vector, const C: usize, const AHEAD: bool>(operands: Operands, n_rows: usize) {
+    let mut row = 0;
+    let mut ahead = operands.ahead;
+    while row < n_rows {
+        let rows = (n_rows - row).min(V::TILE_ROWS);
+        let of_tile = Operands { ahead, ..operands.from_row(row) };
+        // SAFETY: the caller vouches for the instructions and for all rows from `row` on.
+        unsafe {
+            match rows {
+                // `const`: the tile that a type does not have is not compiled for it
+                8 if const { V::TILE_ROWS >= 8 } => tile::<V, 8, C, AHEAD>(of_tile),
+                7 if const { V::TILE_ROWS >= 8 } => tile::<V, 7, C, AHEAD>(of_tile),
+                6 => tile::<V, 6, C, AHEAD>(of_tile),
+                5 => tile::<V, 5, C, AHEAD>(of_tile),
+                4 => tile::<V, 4, C, AHEAD>(of_tile),
+                3 => tile::<V, 3, C, AHEAD>(of_tile),
+                2 => tile::<V, 2, C, AHEAD>(of_tile),
+                _ => tile::<V, 1, C, AHEAD>(of_tile),
+            }
+        }
+        row += rows;
+        if AHEAD {
+            ahead = ahead.wrapping_add(operands.n_inner.div_ceil(STEPS_A_LINE) * LINE);
+        }
+    }
+}
+
+/// Numbers in a line of the cache.
+const LINE: usize = 16;
+/// Steps of the inner index for which one line is asked.
+const STEPS_A_LINE: usize = 4;
+
+/// The micro-kernel: `R` rows, all sums in registers.
+///
+/// # Safety
+/// As [`product`], for `R` rows.
+#[inline(always)]
+unsafe fn tile<V: Vector, const R: usize, const C: usize, const AHEAD: bool>(operands: Operands) {
+    let Operands { mut left, row_stride, inner_stride, mut right, right_stride, n_inner, out, out_stride, .. } =
+        operands;
+    let mut ahead = operands.ahead;
+    // SAFETY: see above; `r < R`, `c < C`, and the addresses behind the last step are formed but not read.
+    unsafe {
+        let mut sums = [[V::splat(0.0); C]; R];
+        for inner in 0..n_inner {
+            if AHEAD && inner % STEPS_A_LINE == 0 {
+                V::prefetch(ahead);
+                ahead = ahead.wrapping_add(LINE);
+            }
+            let mut lanes = [V::splat(0.0); C];
+            for (c, lanes) in lanes.iter_mut().enumerate() {
+                *lanes = V::load(right.add(c * V::LANES));
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let factor = V::splat(*left.add(r * row_stride));
+                for (sum, lanes) in sums.iter_mut().zip(lanes) {
+                    *sum = factor.mul_add(lanes, *sum);
+                }
+            }
+            left = left.wrapping_add(inner_stride);
+            right = right.wrapping_add(right_stride);
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (c, sum) in sums.iter().enumerate() {
+                let to = out.add(r * out_stride + c * V::LANES);
+                let total = if operands.store == Store::Add { V::load(to).add(*sum) } else { *sum };
+                total.store(to);
+            }
+        }
+    }
+}

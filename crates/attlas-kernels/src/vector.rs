@@ -1,0 +1,378 @@
+//! A register of `f32` lanes, the same for every instruction set, so that the kernel is written once.
+
+use crate::dispatch::Task;
+
+/// A register of [`LANES`](Vector::LANES) numbers.
+///
+/// Whoever makes one (with [`splat`](Vector::splat) or [`load`](Vector::load)) vouches that the processor has the
+/// instructions; a value is the proof, so arithmetic on values is safe. Every method is inlined into a caller
+/// that was compiled for those instructions (see `dispatch`).
+pub trait Vector: Copy {
+    /// Numbers in a register.
+    const LANES: usize;
+    /// Rows of the micro-kernel's tile, 6 or 8: with the columns, as many sums as the registers hold beside operands.
+    const TILE_ROWS: usize;
+    /// Columns of the micro-kernel's tile, in registers, at most 3: the width of a block of queries.
+    const TILE_COLUMNS: usize;
+    /// Tiles that lie side by side in a panel of packed weights, so that a page of memory holds more of its rows.
+    const PANEL_TILES: usize;
+
+    /// The same number in every lane.
+    ///
+    /// # Safety
+    /// The processor has this type's instructions.
+    unsafe fn splat(value: f32) -> Self;
+
+    /// [`LANES`](Vector::LANES) numbers from memory.
+    ///
+    /// # Safety
+    /// The processor has this type's instructions, and that many numbers may be read at `from`.
+    unsafe fn load(from: *const f32) -> Self;
+
+    /// Does `task` in a function of its own, compiled for this type's instructions; everything else is inlined.
+    ///
+    /// # Safety
+    /// The processor has this type's instructions.
+    unsafe fn call<T: Task>(task: T) -> T::Output;
+
+    /// Writes the lanes to memory.
+    ///
+    /// # Safety
+    /// [`LANES`](Vector::LANES) numbers may be written at `to`.
+    unsafe fn store(self, to: *mut f32);
+
+    /// `self + other`.
+    fn add(self, other: Self) -> Self;
+    /// `self − other`.
+    fn sub(self, other: Self) -> Self;
+    /// `self · other`.
+    fn mul(self, other: Self) -> Self;
+    /// `self / other`.
+    fn div(self, other: Self) -> Self;
+    /// `self · factor + addend`.
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// The larger one; `other` where either is NaN.
+    fn max(self, other: Self) -> Self;
+    /// `yes` where `self < other`, `no` elsewhere (also where either is NaN).
+    fn where_less(self, other: Self, yes: Self, no: Self) -> Self;
+    /// Whether `self < other` in any lane.
+    fn any_less(self, other: Self) -> bool;
+    /// 2 to the power of a whole number that [`ROUND`] was added to: the low bits of each lane, taken for an exponent.
+    fn as_power(self) -> Self;
+
+    /// Asks for the line of the cache at `at` to be brought nearer; nothing is read, so it may be any address.
+    #[inline(always)]
+    fn prefetch(_at: *const f32) {}
+
+    /// 2 to the power of each lane: relative error below 1.2e-7, exactly 0 below 2⁻¹²⁷, NaN stays NaN.
+    /// Lanes must stay below 127.
+    #[inline(always)]
+    fn exp2(self) -> Self {
+        // SAFETY: `self` proves the instructions.
+        let (floor, round) = unsafe { (Self::splat(EXP2_FLOOR), Self::splat(ROUND)) };
+        let x = floor.max(self);
+        let shifted = x.add(round);
+        let fraction = x.sub(shifted.sub(round));
+        polynomial(fraction, EXP2).mul(shifted.as_power())
+    }
+}
+
+/// Coefficients of `2^f` for |f| ≤ ½, a minimax fit: relative error 1.9e-9 before rounding.
+const EXP2: [f32; 7] =
+    [1.0, std::f32::consts::LN_2, 0.240_226_46, 0.055_503_286, 0.009_618_489, 0.001_339_993, 0.000_153_458_11];
+
+/// Added to a number, it leaves the nearest integer plus 127 (an exponent's bias) in the low bits of the sum.
+pub const ROUND: f32 = 12_582_912.0 + 127.0;
+
+/// Below this, 2^x is 0 here.
+const EXP2_FLOOR: f32 = -127.0;
+
+/// `N` lanes in plain Rust, with a tile of `ROWS` × `COLUMNS` registers.
+#[derive(Clone, Copy)]
+pub struct Lanes<const N: usize, const ROWS: usize, const COLUMNS: usize>([f32; N]);
+
+/// Plain Rust that compilers turn into SSE2 or WebAssembly SIMD.
+#[cfg(not(target_arch = "aarch64"))]
+pub type Portable = Lanes<4, 6, 2>;
+/// Plain Rust that compilers turn into NEON, which has 32 registers.
+#[cfg(target_arch = "aarch64")]
+pub type Portable = Lanes<4, 8, 3>;
+/// The shape of [`Avx512`] in plain Rust, to test what depends on it on any processor.
+#[cfg(debug_assertions)]
+pub type Wide = Lanes<16, 8, 3>;
+
+impl<const N: usize, const ROWS: usize, const COLUMNS: usize> Lanes<N, ROWS, COLUMNS> {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Lanes(std::array::from_fn(|lane| f(self.0[lane], other.0[lane])))
+    }
+}
+
+impl<const N: usize, const ROWS: usize, const COLUMNS: usize> Vector for Lanes<N, ROWS, COLUMNS> {
+    const LANES: usize = N;
+    const TILE_ROWS: usize = ROWS;
+    const TILE_COLUMNS: usize = COLUMNS;
+    const PANEL_TILES: usize = 48 / (N * COLUMNS);
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Lanes([value; N])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for `N` readable numbers.
+        Lanes(unsafe { from.cast::<[f32; N]>().read() })
+    }
+
+    #[inline(never)]
+    unsafe fn call<T: Task>(task: T) -> T::Output {
+        // SAFETY: the caller vouches for the instructions.
+        unsafe { task.run::<Self>() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller vouches for `N` writable numbers.
+        unsafe { to.cast::<[f32; N]>().write(self.0) }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.zip(other, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self.zip(other, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // where the processor does not fuse, `f32::mul_add` would call a library function per number
+        let fused = cfg!(target_arch = "aarch64");
+        Lanes(std::array::from_fn(|lane| {
+            let (a, b, c) = (self.0[lane], factor.0[lane], addend.0[lane]);
+            if fused { a.mul_add(b, c) } else { a * b + c }
+        }))
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn where_less(self, other: Self, yes: Self, no: Self) -> Self {
+        Lanes(std::array::from_fn(|lane| if self.0[lane] < other.0[lane] { yes.0[lane] } else { no.0[lane] }))
+    }
+
+    #[inline(always)]
+    fn any_less(self, other: Self) -> bool {
+        self.0.iter().zip(&other.0).any(|(a, b)| a < b)
+    }
+
+    #[inline(always)]
+    fn as_power(self) -> Self {
+        Lanes(self.0.map(|n| f32::from_bits(n.to_bits() << 23)))
+    }
+}
+
+/// `Σ c_i · x^i`, by Horner's rule.
+#[inline(always)]
+pub fn polynomial<V: Vector, const N: usize>(x: V, coefficients: [f32; N]) -> V {
+    // SAFETY: `x` proves the instructions.
+    unsafe {
+        let mut sum = V::splat(coefficients[N - 1]);
+        for coefficient in coefficients[..N - 1].iter().rev() {
+            sum = sum.mul_add(x, V::splat(*coefficient));
+        }
+        sum
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Vector;
+    use crate::dispatch::{Task, run_avx2, run_avx512};
+
+    /// Eight lanes of AVX2 with fused multiply–add.
+    #[derive(Clone, Copy)]
+    pub struct Avx2(__m256);
+
+    /// Sixteen lanes of AVX-512F.
+    #[derive(Clone, Copy)]
+    pub struct Avx512(__m512);
+
+    /// The methods that differ between the two only in the names of the intrinsics.
+    macro_rules! arithmetic {
+        ($set1:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $max:ident) => {
+            #[inline(always)]
+            unsafe fn splat(value: f32) -> Self {
+                // SAFETY: the caller vouches for the instructions.
+                Self(unsafe { $set1(value) })
+            }
+
+            #[inline(always)]
+            unsafe fn load(from: *const f32) -> Self {
+                // SAFETY: the caller vouches for the instructions and for the memory.
+                Self(unsafe { $load(from) })
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, to: *mut f32) {
+                // SAFETY: a value proves the instructions; the caller vouches for the memory.
+                unsafe { $store(to, self.0) }
+            }
+
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $add(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $sub(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $mul(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn div(self, other: Self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $div(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn mul_add(self, factor: Self, addend: Self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $fma(self.0, factor.0, addend.0) })
+            }
+
+            #[inline(always)]
+            fn max(self, other: Self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $max(self.0, other.0) })
+            }
+        };
+    }
+
+    impl Vector for Avx2 {
+        const LANES: usize = 8;
+        const TILE_ROWS: usize = 6; // 6 × 2 sums + 2 + 1 of 16 registers; 4 × 3 + 3 + 1 would spill
+        const TILE_COLUMNS: usize = 2;
+        const PANEL_TILES: usize = 2;
+
+        arithmetic!(
+            _mm256_set1_ps,
+            _mm256_loadu_ps,
+            _mm256_storeu_ps,
+            _mm256_add_ps,
+            _mm256_sub_ps,
+            _mm256_mul_ps,
+            _mm256_div_ps,
+            _mm256_fmadd_ps,
+            _mm256_max_ps
+        );
+
+        #[inline(always)]
+        unsafe fn call<T: Task>(task: T) -> T::Output {
+            // SAFETY: the caller vouches for the instructions.
+            unsafe { run_avx2(task) }
+        }
+
+        #[inline(always)]
+        fn where_less(self, other: Avx2, yes: Avx2, no: Avx2) -> Avx2 {
+            // SAFETY: a value proves the instructions.
+            Avx2(unsafe { _mm256_blendv_ps(no.0, yes.0, _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, other.0)) })
+        }
+
+        #[inline(always)]
+        fn any_less(self, other: Avx2) -> bool {
+            // SAFETY: a value proves the instructions.
+            unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(self.0, other.0)) != 0 }
+        }
+
+        #[inline(always)]
+        fn as_power(self) -> Avx2 {
+            // SAFETY: a value proves the instructions.
+            Avx2(unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(self.0))) })
+        }
+
+        #[inline(always)]
+        fn prefetch(at: *const f32) {
+            // SAFETY: it reads nothing, and every processor of this architecture has it.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+        }
+    }
+
+    impl Vector for Avx512 {
+        const LANES: usize = 16;
+        const TILE_ROWS: usize = 8; // 8 × 3 sums + 3 + 1 of 32 registers
+        const TILE_COLUMNS: usize = 3;
+        const PANEL_TILES: usize = 1;
+
+        arithmetic!(
+            _mm512_set1_ps,
+            _mm512_loadu_ps,
+            _mm512_storeu_ps,
+            _mm512_add_ps,
+            _mm512_sub_ps,
+            _mm512_mul_ps,
+            _mm512_div_ps,
+            _mm512_fmadd_ps,
+            _mm512_max_ps
+        );
+
+        #[inline(always)]
+        unsafe fn call<T: Task>(task: T) -> T::Output {
+            // SAFETY: the caller vouches for the instructions.
+            unsafe { run_avx512(task) }
+        }
+
+        #[inline(always)]
+        fn where_less(self, other: Avx512, yes: Avx512, no: Avx512) -> Avx512 {
+            // SAFETY: a value proves the instructions.
+            Avx512(unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, other.0), no.0, yes.0) })
+        }
+
+        #[inline(always)]
+        fn any_less(self, other: Avx512) -> bool {
+            // SAFETY: a value proves the instructions.
+            unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, other.0) != 0 }
+        }
+
+        #[inline(always)]
+        fn as_power(self) -> Avx512 {
+            // SAFETY: a value proves the instructions.
+            Avx512(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(self.0))) })
+        }
+
+        #[inline(always)]
+        fn prefetch(at: *const f32) {
+            // SAFETY: it reads nothing, and every processor of this architecture has it.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+"""Who records: the calls of one run, by module, in whatever thread the run began."""
+
+from __future__ import annotations
+
+import contextvars
+import re
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import CaptureError
+from .call import Given, Masks, Step, Track, Unstitchable, step
+from .seen import Seen
+
+active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas_recorder", default=None)
+"""The recorder of this thread, or task; other threads' models pass through."""
+
+_CROSS = re.compile(r"cross|encoder_attn|EncDec|enc_dec|multihead_attn", re.IGNORECASE)
+
+
+class Recorder:
+    """Takes in what the doors see of one model; every call once, by the first door that it reaches."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+        self.names = {id(module): name for name, module in model.named_modules()}
+        self.masks = Masks()
+        self.inside = 0  # how deep we are in a call that a door has taken
+        self.stack: list[tuple[torch.nn.Module, int]] = []  # modules that are running, and the number of each run
+        self.n_runs = 0
+        self.is_on = True
+        self.pending: dict[str, Any] | None = None  # what the kernel inside of a call is asked, as it is asked
+        self.begin()
+
+    def begin(self) -> None:
+        """Begins a run with nothing recorded."""
+        self.tracks: dict[tuple[int, str, bool, int], Track] = {}
+        self.n_forwards = 0
+        self._met: dict[tuple[int, str, bool], list[int]] = {}
+        self.is_running = False  # whether several forwards make one run: a generation
+        self.training = False
+        self.sampled = False
+        self.stops: set[int] = set()  # tokens that end a generated text
+        self.beams: Any = None  # of a beam search: which row of the batch each kept text was, at each step
+        self.masks.clear()
+
+    def new_forward(self) -> None:
+        """The model is entered once more in the same run."""
+        self.n_forwards += 1
+        self._met.clear()
+        self.masks.clear()
+
+    def enter(self, module: torch.nn.Module) -> None:
+        """A module begins to run; the first of all is the model, entered once more."""
+        if not self.stack:
+            self.new_forward()
+        self.n_runs += 1
+        self.stack.append((module, self.n_runs))
+
+    def leave(self, module: torch.nn.Module) -> None:
+        """A module has run, or failed."""
+        while self.stack:
+            if self.stack.pop()[0] is module:
+                break
+
+    @property
+    def innermost(self) -> tuple[str, torch.nn.Module | None, int]:
+        """The module that is running: name, module, number of the run."""
+        if not self.stack:
+            return "", None, 0
+        module, run = self.stack[-1]
+        return self.names.get(id(module), ""), module, run
+
+    def name_of(self, module: Any) -> str | None:
+        """A module's name, `None` where it is another model's."""
+        return self.names.get(id(module))
+
+    def take(self, given: Given) -> tuple[Track, Step]:
+        """Takes in a call; what it gave is added to the step afterwards."""
+        if min(given.queries.shape) == 0 or min(given.keys.shape) == 0:
+            raise CaptureError(
+                f"{given.name or 'attention'} ran on no tokens (queries {list(given.queries.shape)}, keys "
+                f"{list(given.keys.shape)}): give at least one text with at least one token"
+            )
+        if given.queries.device.type == "meta":
+            raise CaptureError(_META.format(given.name))
+        track = self._track(given)
+        try:
+            at = step(track, given, self.masks, is_running=self.is_running)
+        except Unstitchable as problem:  # said at the end, unless the layer is left out
+            track.problem = str(problem)
+            at = Step(given.queries[:, :, :0], None, None, 0, Seen(0), None, np.zeros(0, np.int64))
+        track.invocation = given.invocation
+        return track, at
+
+    def take_weights(self, weights: torch.Tensor, name: str, module: Any, invocation: int) -> None:
+        """Takes in attention weights that a softmax gave, `[batch, heads, queries, keys]`, dense."""
+        given = Given(
+            "softmax",
+            name,
+            module,
+            weights,
+            weights,
+            None,
+            None,
+            1.0,
+            invocation=invocation,
+            cross=is_cross(name, module),
+        )
+        track = self._track(given)
+        if track.dense and track.invocation == invocation:
+            raise CaptureError(
+                f"{name} calls softmax more than once, and which gives its weights cannot be told: run the model with "
+                "output_attentions=True and hand the arrays to attlas.from_attentions"
+            )
+        track.invocation = invocation
+        track.dense.append(weights.detach().float().cpu().clone())
+        track.past += weights.shape[2]
+
+    def _track(self, given: Given) -> Track:
+        """The track of a module; a module that runs anew in the same forward, its weights shared by layers, has several."""
+        place = (id(given.module) if given.module is not None else 0, given.door, given.cross)
+        runs = self._met.setdefault(place, [])
+        if given.invocation not in runs:
+            runs.append(given.invocation)
+        key = (*place, runs.index(given.invocation))
+        if key not in self.tracks:
+            self.tracks[key] = Track(
+                given.name,
+                given.module,
+                given.door,
+                given.cross,
+                given.scale,
+                given.softcap,
+                None if given.sinks is None else given.sinks.detach().float().cpu().numpy().reshape(-1),
+                given.causal or bool(getattr(given.module, "is_causal", False)),
+                given.extra_keys,
+                given.project,
+            )
+        track = self.tracks[key]
+        if track.scale != given.scale or track.softcap != given.softcap:
+            track.problem = f"{given.name} changed its scale from {track.scale} to {given.scale} within a run, which no layer can say"
+        return track
+
+
+def is_cross(name: str, module: Any) -> bool:
+    """Whether a module looks from one sequence at another, by its name or its class's."""
+    return bool(
+        _CROSS.search(name) or _CROSS.search(type(module).__name__) or getattr(module, "is_cross_attention", False)
+    )
+
+
+_META = (
+    "{} ran on the meta device, which has shapes and no numbers: load the model's weights (from_pretrained without "
+    "device_map='meta', or model.to_empty and load_state_dict) before capturing"
+)

@@ -1,0 +1,97 @@
+"""The page of a recording, opened on one of its heads: a notebook shows it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from attlas._indexing import head_of
+from attlas.errors import Error, LimitError
+from attlas.notebook import bundle_of
+
+if TYPE_CHECKING:
+    from attlas.figures import Figure
+    from attlas.recording import Recording
+
+HEIGHT = 640
+"""How tall a view is, in CSS pixels, where nothing is said."""
+
+MAX_BYTES = 8 << 20
+"""The most attention data that one output adds to a notebook; what is larger is shown as tiles. :meth:`View.to_html` has another limit."""
+
+
+class View:
+    """The page of a recording, opened on one head. The last value of a cell is shown; :meth:`to_html` gives the page itself."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        kind: str | None = None,
+        layer: int | str | None = None,
+        head: int | None = None,
+        *,
+        height: int = HEIGHT,
+        title: str | None = None,
+    ) -> None:
+        if not 200 <= height <= 4000:
+            raise Error(f"height is {height}; pixels from 200 to 4000 were expected")
+        if isinstance(layer, str):
+            layer, named = head_of(layer)
+            if head is not None and named not in (None, head):
+                raise Error(f"L{layer}H{named} names head {named}, but head {head} is asked for, too")
+            head = named if head is None else head
+        if kind is None and (layer is not None or head is not None):
+            kind = recording._only_kind(layer if layer is not None else head)
+        if kind is not None and layer is None:
+            layer = recording[kind][-1].index if recording[kind] else recording.layer(kind, 0).index
+        self.recording = recording
+        self.kind = kind
+        self.layer = layer
+        self.head = head
+        self.height = height
+        self.title = title
+        if kind is not None and layer is not None:
+            recording.map(kind, layer, head)  # what is not there is said here, not in a notebook's output
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, max_bytes: int | None = None) -> str:
+        """The page as one HTML text that loads nothing; with ``path``, written there, too. See :meth:`attlas.Recording.to_html`."""
+        return self.recording.to_html(path, title=self.title, open=self._opened, max_bytes=max_bytes)
+
+    def still(self) -> Figure:
+        """The picture that stands in for the page: the opened head, all heads of the opened layer, or all heads."""
+        if self.head is not None:
+            return self.recording.figure("map", kind=self.kind, layer=self.layer, head=self.head, dpi=96)
+        picture = "overview" if self.layer is None else "heads"
+        return self.recording.figure(picture, kind=self.kind, layer=self.layer, dpi=96)  # type: ignore[arg-type]
+
+    @property
+    def _opened(self) -> tuple[Any, ...] | None:
+        return None if self.kind is None else (self.kind, self.layer, self.head or 0)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        text = repr(self)
+        try:
+            return bundle_of(self.to_html(max_bytes=MAX_BYTES), self.still().to_png(), text, self.height)
+        except LimitError as error:
+            return {"text/plain": f"{text}\nno page: {error}"}
+
+    def __repr__(self) -> str:
+        where = "" if self.kind is None else f" at {self.kind} L{self.layer}" + ("" if self.head is None else f"H{self.head}")
+        return f"<attlas.View{where} of {self.recording!r}>"
+
+
+def show(
+    recording: Recording,
+    kind: str | None = None,
+    layer: int | str | None = None,
+    head: int | None = None,
+    *,
+    height: int = HEIGHT,
+    title: str | None = None,
+) -> View:
+    """The page of a recording in a notebook, ``height`` pixels tall, opened on one head: ``attlas.show(rec, "cross", "L2H4")``.
+
+    Without a kind, the page chooses the head that stands out most. A cell shows its last value; elsewhere call IPython's
+    ``display`` with it. Raises :class:`attlas.MissingError` (an ``IndexError``), which says what there is.
+    """
+    return View(recording, kind, layer, head, height=height, title=title)

@@ -1,0 +1,117 @@
+// The page in a frame: it tells the page around it how tall it is and what is chosen, and takes a choice from there.
+
+import { queryTokens, keyTokens, type Kind } from "./data.ts";
+import type { Model } from "./model.ts";
+import { clamped, nameOf, optionsOf, placeOf, tiling, usualRows, type State } from "./state.ts";
+import { axisOf } from "./view.ts";
+
+type AxisName = "query" | "key";
+
+/** What is chosen; `query` and `key` count the recording's tokens from 0, and are the first of a word or tile. */
+export interface Chosen {
+  item: number;
+  kind: Kind;
+  layer: number;
+  head: number;
+  query: number | null;
+  key: number | null;
+}
+
+/** What the page says, one of the two at a time; `attlas` is the version of these messages. */
+type Said = { attlas: 1; height: number } | { attlas: 1; selection: Chosen };
+
+/** The page around the page; it is told nothing that it knows already. */
+export class Surroundings {
+  private outer: Window;
+  private last = { height: "", selection: "" };
+
+  /** Null where the page stands alone. */
+  static of(window: Window): Surroundings | null {
+    return window.parent === window ? null : new Surroundings(window.parent);
+  }
+
+  private constructor(outer: Window) {
+    this.outer = outer;
+  }
+
+  /** Calls `take` with each message from the page around, and from no other window. */
+  listen(window: Window, take: (message: unknown) => void): void {
+    window.addEventListener("message", (event) => {
+      if (event.source === this.outer) take(event.data);
+    });
+  }
+
+  tellHeight(height: number): void {
+    this.tell("height", { attlas: 1, height });
+  }
+
+  tellSelection(selection: Chosen): void {
+    this.tell("selection", { attlas: 1, selection });
+  }
+
+  private tell(name: keyof typeof this.last, said: Said): void {
+    const text = JSON.stringify(said);
+    if (this.last[name] === text) return;
+    this.last[name] = text;
+    // whoever shows the page holds it, too; what is told are numbers and a kind of attention
+    this.outer.postMessage(said, "*");
+  }
+}
+
+/** What a state has chosen. */
+export function chosenOf(state: State, model: Model): Chosen {
+  const { item, kind, layer, head } = state;
+  return { item, kind, layer, head, query: tokenOf(state.query, "query", state, model), key: tokenOf(state.key, "key", state, model) };
+}
+
+/** The state that a message asks for; null where it asks for none. Whatever the message holds, the state exists. */
+export function stateAsked(message: unknown, before: State, model: Model): State | null {
+  const asked = record(record(message)?.["attlas"] === 1 ? record(message)!["selection"] : null);
+  if (asked === null) return null;
+  const count = (name: string, otherwise: number): number => (isCount(asked[name]) ? asked[name] : otherwise);
+  const kind = model.kinds().find((kind) => kind === asked["kind"]) ?? before.kind;
+  const state = clamped(
+    {
+      ...before,
+      kind,
+      rows: kind === before.kind ? before.rows : usualRows(kind),
+      item: count("item", before.item),
+      layer: count("layer", before.layer),
+      head: count("head", before.head),
+      query: null,
+      key: null,
+    },
+    model.source,
+  );
+  const place = (axis: AxisName): number | null => (isCount(asked[axis]) ? placeOfToken(asked[axis], axis, state, model) : null);
+  return { ...state, query: place("query"), key: place("key") };
+}
+
+/** The token behind a place along an axis; null where there is none. */
+function tokenOf(place: number | null, axis: AxisName, state: State, model: Model): number | null {
+  if (place === null) return null;
+  if (tiling(axis, state, model.source) !== null) return Number(nameOf(place, axis, state, model.source));
+  return positionsOf(axis, state, model)[place]?.[0] ?? null;
+}
+
+/** The place along an axis where a token stands, alone or in its word; null where it is not shown. */
+function placeOfToken(token: number, axis: AxisName, state: State, model: Model): number | null {
+  if (tiling(axis, state, model.source) !== null) return placeOf(token, axis, state, model.source);
+  const place = positionsOf(axis, state, model).findIndex((positions) => positions.includes(token));
+  return place < 0 ? null : place;
+}
+
+/** The recording's tokens at each place along an axis. */
+function positionsOf(axis: AxisName, state: State, model: Model): number[][] {
+  const [named, along] = axis === "query" ? [model.rowTokens(state), queryTokens] : [model.columnTokens(state), keyTokens];
+  const { tokens } = along(model.item(state), state.kind);
+  return axisOf(named, optionsOf(state)).groups.map((group) => group.map((index) => tokens[index]!.position));
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 0;
+}
+
+function record(value: unknown): Record<string, unknown> | null {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : null;
+}
