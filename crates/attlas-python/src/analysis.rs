@@ -136,7 +136,7 @@ fn described(py: Python<'_>, recording: &Recording, item: usize) -> PyResult<Col
     .or_raise()?;
     let rows = Rows(&sentences);
     Ok(vec![
-        rows.words("sentence", |one| Some(one.text.as_str())),
+        rows.words("sentence", |one| Some(one.text.clone())),
         rows.words("kind", |one| one.kind.map(Kind::name)),
         rows.words("head", |one| one.layer.zip(one.head).map(|(layer, head)| HeadId { layer, head }.to_string())),
         rows.words("measure", |one| one.measure),
@@ -271,7 +271,7 @@ fn received(
     let rows = Rows(&shares);
     Ok(vec![
         rows.words("what", |share| Some(share.what)),
-        rows.words("name", |share| Some(share.name.as_str())),
+        rows.words("name", |share| Some(share.name.clone())),
         rows.counts("n_tokens", |share| share.n_tokens),
         rows.numbers("share", |share| share.over_all.mean()),
         rows.numbers("baseline", |share| share.over_all.mean_baseline().filter(|_| share.has_baseline)),
@@ -340,8 +340,8 @@ fn aligned(
     Ok(vec![
         rows.counts("source", |link| link.source as u64),
         rows.counts("target", |link| link.target as u64),
-        rows.words("source_word", |link| Some(link.words[0].as_str())),
-        rows.words("target_word", |link| Some(link.words[1].as_str())),
+        rows.words("source_word", |link| Some(link.words[0].clone())),
+        rows.words("target_word", |link| Some(link.words[1].clone())),
         rows.numbers("weight", |link| Some(f64::from(link.weight))),
     ])
 }

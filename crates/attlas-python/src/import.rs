@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use attlas::Tokens;
 use attlas::arrays::{Array, ArrayData, ImageGrid, ImportOptions, Precision, import_telling};
-use numpy::{PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
 use crate::errors::{Class, Raise, exception};

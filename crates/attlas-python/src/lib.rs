@@ -24,6 +24,16 @@ fn main(py: Python<'_>, words: Vec<OsString>) -> u8 {
     py.detach(|| attlas_cli::main_with(&words))
 }
 
+/// The hash of the page's script or style, as a content security policy names it.
+#[pyfunction]
+fn csp_hash(of: &str) -> PyResult<String> {
+    match of {
+        "script" => Ok(attlas_viewer::script_hash()),
+        "style" => Ok(attlas_viewer::style_hash()),
+        other => Err(errors::exception(errors::Class::Error, format!("the page has no {other:?}; it has \"script\" and \"style\""))),
+    }
+}
+
 #[pymodule(gil_used = false)]
 fn _attlas(module: &Bound<'_, PyModule>) -> PyResult<()> {
     analysis::register(module)?;
@@ -36,5 +46,6 @@ fn _attlas(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<recording::Recording>()?;
     module.add_function(wrap_pyfunction!(import::from_arrays, module)?)?;
     module.add_function(wrap_pyfunction!(figure::write_file, module)?)?;
+    module.add_function(wrap_pyfunction!(csp_hash, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)
 }

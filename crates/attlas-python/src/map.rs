@@ -97,7 +97,7 @@ impl Map {
                 let first = (self.item * self.layer().shape.n_heads + head) * n_queries * n_keys;
                 return weights.part(first..first + n_queries * n_keys);
             }
-            Ok(self.mean(AttentionMap::dense)?.into())
+            Ok(self.mean(|map| map.dense())?.into())
         })?
         .or_raise()?;
         Ok(Array::f32([n_queries, n_keys], numbers))

@@ -125,7 +125,7 @@ def jupyter(application: str, folder: Path, policy: str | None = None) -> Iterat
     app = {"jupyterlab": "LabApp", "notebook": "JupyterNotebookApp"}[application]
     command = [application, "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--{app}.expose_app_in_browser=True", f"--ServerApp.root_dir={folder}"]
     if application == "jupyterlab":
-        command.append("--LabApp.news_url=")
+        command.append("--LabApp.news_url=None")
         command.append("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")
     if policy is not None:
         command.append("--ServerApp.tornado_settings=" + json.dumps({"headers": {"Content-Security-Policy": policy}}))

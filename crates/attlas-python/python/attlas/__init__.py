@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from attlas.errors import MissingError as MissingError
     from attlas.figures import Figure as Figure
     from attlas.maps import Map as Map
+    from attlas.notebook import csp_hash as csp_hash
     from attlas.record import Model as Model
     from attlas.record import record as record
     from attlas.recording import Layer as Layer
     from attlas.recording import Recording as Recording
     from attlas.recording import open as open
     from attlas.tables import Table as Table
+    from attlas.view import View as View
+    from attlas.view import show as show
 
 # Where each name lives; a module is imported when one of its names is first asked for.
 _HOMES = {
@@ -49,9 +52,12 @@ _HOMES = {
     "Recording": "recording",
     "Table": "tables",
     "compare": "analyses",
+    "View": "view",
+    "csp_hash": "notebook",
     "from_attentions": "arrays",
     "open": "recording",
     "record": "record",
+    "show": "view",
 }
 
 __all__ = [name for name in _HOMES if name != "open"]  # `from attlas import *` leaves Python's own `open` alone

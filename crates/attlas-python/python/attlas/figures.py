@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from attlas import _attlas
 from attlas.errors import Error
@@ -106,6 +106,12 @@ class Figure:
 
     def _repr_svg_(self) -> str:
         return self.to_svg()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: the picture as SVG, and as PNG where SVG is not trusted."""
+        from attlas.notebook import picture_of
+
+        return picture_of(self.to_svg(), self.to_png(), repr(self))
 
     def __repr__(self) -> str:
         return "<attlas.Figure>"

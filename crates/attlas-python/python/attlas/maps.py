@@ -194,6 +194,10 @@ class Map:
 
         return plot(self, ax, title=title, top=top, cmap=cmap, colorbar=colorbar)
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: the picture."""
+        return self.figure(dpi=96)._repr_mimebundle_() | {"text/plain": repr(self)}
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         import numpy as np
 

@@ -11,7 +11,7 @@ from attlas import _attlas
 SANDBOX = "allow-scripts allow-downloads"
 """What the page may do in its frame. Without ``allow-same-origin`` it reaches nothing of the notebook around it."""
 
-_UNDER = "A still picture: trust the notebook, or run the cell again, to open the maps."
+_UNDER = "A still picture. Trust the notebook or run the cell to open the maps; a strict server has to allow attlas.csp_hash()."
 
 
 def csp_hash(of: Literal["script", "style"] = "script") -> str:
@@ -26,7 +26,8 @@ def csp_hash(of: Literal["script", "style"] = "script") -> str:
 
 def frame_of(page: str, style: str) -> str:
     """A page in a frame that keeps it apart from the notebook."""
-    return f'<iframe title="attlas" sandbox="{SANDBOX}" srcdoc="{html.escape(page)}" style="{style}"></iframe>'
+    quoted = page.replace("&", "&amp;").replace("'", "&#39;")  # a page has many double quotes and few single ones
+    return f"<iframe title=\"attlas\" sandbox=\"{SANDBOX}\" style=\"{style}\" srcdoc='{quoted}'></iframe>"
 
 
 def bundle_of(page: str, png: bytes, text: str, height: int) -> dict[str, str]:

@@ -413,6 +413,12 @@ class Recording(Analyses):
             _attlas.write_file(os.fspath(path), page.encode())
         return page
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: the page; see :func:`attlas.show`."""
+        from attlas.view import View
+
+        return View(self)._repr_mimebundle_() | {"text/plain": repr(self)}
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the recording to a safetensors file, complete or not at all. Warns when its numbers fail their checks.
 
