@@ -5,8 +5,8 @@ use std::ops::Range;
 use attlas::analysis::alignment::{Symmetrise, Unit, WordMap};
 use attlas::analysis::describe::describe;
 use attlas::analysis::{
-    HeadDistances, HeadSums, MEASURES, Matching, Question, Received, Span, Sums, classes, compare, layer_profiles, measure,
-    measure_all, roles,
+    HeadDistances, HeadSums, MEASURES, Matching, Question, Received, Span, Sums, classes, compare, layer_profiles,
+    measure, measure_all, roles,
 };
 use attlas::{AttentionMap, HeadId, Kind, Recording as Inner, RowTokens};
 use pyo3::prelude::*;
@@ -33,7 +33,11 @@ pub type Columns = Vec<(&'static str, char, Column)>;
 struct Rows<'a, T>(&'a [T]);
 
 impl<T> Rows<'_, T> {
-    fn words<W: Into<String>>(&self, name: &'static str, cell: impl Fn(&T) -> Option<W>) -> (&'static str, char, Column) {
+    fn words<W: Into<String>>(
+        &self,
+        name: &'static str,
+        cell: impl Fn(&T) -> Option<W>,
+    ) -> (&'static str, char, Column) {
         let cell = |row| cell(row).map(Into::into);
         (name, 'w', Column::Words(self.0.iter().map(cell).collect()))
     }
@@ -147,7 +151,12 @@ fn described(py: Python<'_>, recording: &Recording, item: usize) -> PyResult<Col
 /// How far every two heads of a kind are apart, on one text or on all together; and the distance in the middle.
 #[pyfunction]
 #[pyo3(signature = (recording, kind, item))]
-fn distances(py: Python<'_>, recording: &Recording, kind: &str, item: Option<usize>) -> PyResult<(Columns, Option<f64>)> {
+fn distances(
+    py: Python<'_>,
+    recording: &Recording,
+    kind: &str,
+    item: Option<usize>,
+) -> PyResult<(Columns, Option<f64>)> {
     let kind = parsed::<Kind>(kind)?;
     let found = compute(py, || match item {
         Some(item) => HeadDistances::of(&recording.inner, kind, item),
@@ -207,8 +216,8 @@ fn compared(
             let cell = head.largest?;
             token(&first.inner, head.first.layer, item(cell.text), cell.keys.0, true)
         }),
-        rows.numbers("weight", |head| head.largest.map(|cell| f64::from(cell.weights[0]))),
-        rows.numbers("other_weight", |head| head.largest.map(|cell| f64::from(cell.weights[1]))),
+        rows.numbers("weight", |head| head.largest.map(|cell| cell.weights[0])),
+        rows.numbers("other_weight", |head| head.largest.map(|cell| cell.weights[1])),
     ];
     Ok((columns, found.between_heads))
 }
@@ -243,7 +252,12 @@ fn received(
     let mut asked = Vec::with_capacity(spans.len());
     for (name, start, end) in spans {
         let n = tokens.unpadded(n_keys).len();
-        let outside = || exception(Class::Missing, format!("span {name}: tokens {start}:{end} are outside the keys, which are 0:{n}"));
+        let outside = || {
+            exception(
+                Class::Missing,
+                format!("span {name}: tokens {start}:{end} are outside the keys, which are 0:{n}"),
+            )
+        };
         asked.push(Span::of(name.clone(), start..end, tokens, n_keys).ok_or_else(outside)?);
     }
     let is_free = |role: &Span| !asked.iter().any(|span: &Span| span.name == role.name);
@@ -255,7 +269,14 @@ fn received(
 
     let keys = tokens.unpadded(n_keys).into_iter().zip(&found.keys).map(|(key, sums)| {
         let name = tokens.tokens.get(key).map_or_else(|| key.to_string(), |token| token.text.clone());
-        Share { what: "token", name, n_tokens: 1, over_all: found.over_all(sums), where_seen: *sums, has_baseline: true }
+        Share {
+            what: "token",
+            name,
+            n_tokens: 1,
+            over_all: found.over_all(sums),
+            where_seen: *sums,
+            has_baseline: true,
+        }
     });
     let spans = asked.iter().zip(&found.spans).map(|(span, sums)| {
         let (name, n_tokens) = (span.name.clone(), span.len() as u64);

@@ -30,7 +30,10 @@ fn csp_hash(of: &str) -> PyResult<String> {
     match of {
         "script" => Ok(attlas_viewer::script_hash()),
         "style" => Ok(attlas_viewer::style_hash()),
-        other => Err(errors::exception(errors::Class::Error, format!("the page has no {other:?}; it has \"script\" and \"style\""))),
+        other => Err(errors::exception(
+            errors::Class::Error,
+            format!("the page has no {other:?}; it has \"script\" and \"style\""),
+        )),
     }
 }
 

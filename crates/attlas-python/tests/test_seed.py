@@ -1,16 +1,20 @@
 """The source document's names: its usage example end to end, its class, and its pictures."""
 
+from __future__ import annotations
+
 import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attlas
 import numpy as np
 import pytest
 
-matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+matplotlib: Any = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+plt: Any = pytest.importorskip("matplotlib.pyplot")
 from attlas.seed import (  # noqa: E402
     AttentionMaps,
     get_attention_maps,
@@ -24,13 +28,13 @@ TARGET = ["Le", "chat", "était", "assis", "sur"]
 
 
 @pytest.fixture(autouse=True)
-def close_figures():
+def close_figures() -> Iterator[None]:
     yield
     plt.close("all")
 
 
-def model_of_the_example(training=True):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def model_of_the_example(training: bool = True) -> Any:
+    torch: Any = pytest.importorskip("torch", reason="torch is not installed")
     from attlas.seed import TransformerWithAttnMaps
 
     torch.manual_seed(0)
@@ -40,7 +44,7 @@ def model_of_the_example(training=True):
     return model.train(training)
 
 
-def run_of_the_example(model):
+def run_of_the_example(model: Any) -> Any:
     import torch
 
     src = torch.tensor([[10, 42, 87, 3, 55, 91]])
@@ -49,17 +53,17 @@ def run_of_the_example(model):
     return model(src, tgt, tgt_mask=tgt_mask)
 
 
-def images(figure):
+def images(figure: Any) -> list[Any]:
     """The maps of a figure, in order."""
     return [axes.images[0].get_array() for axes in figure.axes if axes.images]
 
 
-def texts(figure):
+def texts(figure: Any) -> list[str]:
     """Everything that is written on a figure."""
     return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
 
 
-def test_the_usage_example_runs_as_it_stands_and_draws_what_the_model_computed(tmp_path):
+def test_the_usage_example_runs_as_it_stands_and_draws_what_the_model_computed(tmp_path: Path) -> None:
     model = model_of_the_example()
     output = run_of_the_example(model)
     assert tuple(output.shape) == (1, 5, 1000)
@@ -90,17 +94,17 @@ def test_the_usage_example_runs_as_it_stands_and_draws_what_the_model_computed(t
         figure.savefig(tmp_path / f"{name}.png")
 
 
-def test_all_maps_of_a_figure_share_one_scale_that_is_stated():
+def test_all_maps_of_a_figure_share_one_scale_that_is_stated() -> None:
     maps = {"encoder": [np.full((1, 1, 2, 2), 0.5), np.array([[[[0.75, 0.25], [0.0, 1.0]]]]) * 0.8]}
     figure = plot_attention_across_layers(maps, "encoder", src_tokens=["a", "b"])
-    limits = [axes.images[0].get_clim() for axes in figure.axes if axes.images]
+    limits: Any = [axes.images[0].get_clim() for axes in figure.axes if axes.images]
     assert limits == [(0.0, pytest.approx(0.8))] * 2
     assert any("attention weight, 0 to 0.8 in all maps" in text for text in texts(figure))
 
 
-def test_tokens_are_drawn_as_they_are_written():
+def test_tokens_are_drawn_as_they_are_written() -> None:
     tokens = ["$a_$", r"\$x$", "_b^{2}", "$"]
-    figure = plot_attention_map(np.eye(4), x_labels=tokens, y_labels=tokens)
+    figure: Any = plot_attention_map(np.eye(4), x_labels=tokens, y_labels=tokens)
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == tokens
     assert not any(label.get_parse_math() for label in figure.axes[0].get_xticklabels())
     with warnings.catch_warnings():
@@ -108,8 +112,8 @@ def test_tokens_are_drawn_as_they_are_written():
         figure.canvas.draw()
 
 
-def test_cells_are_one_image_and_labels_are_text(tmp_path):
-    figure = plot_attention_map(np.eye(3), x_labels=["first", "second", "third"], y_labels=["one", "two", "three"])
+def test_cells_are_one_image_and_labels_are_text(tmp_path: Path) -> None:
+    figure: Any = plot_attention_map(np.eye(3), x_labels=["first", "second", "third"], y_labels=["one", "two", "three"])
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         figure.savefig(tmp_path / "map.svg")
     svg = (tmp_path / "map.svg").read_text(encoding="utf-8")
@@ -117,7 +121,7 @@ def test_cells_are_one_image_and_labels_are_text(tmp_path):
     assert all(f">{token}<" in svg for token in ("first", "second", "third", "one", "two", "three"))
 
 
-def test_weights_under_dropout_are_said_to_be():
+def test_weights_under_dropout_are_said_to_be() -> None:
     model = model_of_the_example(training=True)
     run_of_the_example(model)
     maps = get_attention_maps(model)
@@ -128,7 +132,7 @@ def test_weights_under_dropout_are_said_to_be():
     assert any("dropout was on" in text for text in texts(plot_multihead_attention(maps["encoder"][0], 8)))
 
 
-def test_weights_without_dropout_have_nothing_said_of_them():
+def test_weights_without_dropout_have_nothing_said_of_them() -> None:
     model = model_of_the_example(training=False)
     run_of_the_example(model)
     maps = get_attention_maps(model)
@@ -136,8 +140,8 @@ def test_weights_without_dropout_have_nothing_said_of_them():
     assert not any("dropout" in text for text in texts(plot_attention_across_layers(maps, "decoder_cross")))
 
 
-def test_the_class_is_the_usual_one_by_its_parameters_and_its_output():
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_the_class_is_the_usual_one_by_its_parameters_and_its_output() -> None:
+    torch: Any = pytest.importorskip("torch", reason="torch is not installed")
     from torch import nn
 
     model = model_of_the_example(training=False)
@@ -175,14 +179,17 @@ def test_the_class_is_the_usual_one_by_its_parameters_and_its_output():
         got = model(src, tgt, mask, padding)
         position = torch.arange(6, dtype=torch.float64)[:, None] / 10000 ** (torch.arange(0, 256, 2) / 256.0)
         sinusoids = torch.stack([position.sin(), position.cos()], -1).flatten(1).float()
-        embed = lambda table, ids: table(ids) * 16 + sinusoids[: ids.shape[1]]  # noqa: E731
+        
+        def embed(table: Any, ids: Any) -> Any:
+            return table(ids) * 16 + sinusoids[: ids.shape[1]]
+
         memory = encoder(embed(model.src_embed, src), src_key_padding_mask=padding)
         expected = decoder(embed(model.tgt_embed, tgt), memory, tgt_mask=mask, memory_key_padding_mask=padding)
         assert torch.allclose(got, model.output_proj(expected), atol=1e-4)
     assert model.get_attention_maps()["decoder_cross"][0][..., 4:].abs().max() == 0
 
 
-def test_the_pictures_can_be_drawn_on_axes_of_ones_own():
+def test_the_pictures_can_be_drawn_on_axes_of_ones_own() -> None:
     figure, axes = plt.subplots(1, 3, layout="constrained")
     maps = {"decoder_self": [np.eye(2)[None, None]] * 3}
     assert plot_attention_across_layers(maps, "decoder_self", tgt_tokens=["a", "b"], ax=axes) is figure
@@ -191,14 +198,14 @@ def test_the_pictures_can_be_drawn_on_axes_of_ones_own():
     assert plot_attention_map(np.eye(2), ax=place) is single
 
 
-def test_labels_that_have_no_room_are_thinned_and_the_picture_says_so():
-    figure = plot_attention_map(np.eye(200), x_labels=[f"t{n}" for n in range(200)], figsize=(5, 5))
+def test_labels_that_have_no_room_are_thinned_and_the_picture_says_so() -> None:
+    figure: Any = plot_attention_map(np.eye(200), x_labels=[f"t{n}" for n in range(200)], figsize=(5, 5))
     shown = figure.axes[0].get_xticklabels()
     assert 20 < len(shown) < 100 and min(label.get_fontsize() for label in shown) >= 6
     assert "labelled" in figure.axes[0].get_xlabel()
 
 
-def test_what_cannot_be_drawn_is_refused_with_what_was_expected():
+def test_what_cannot_be_drawn_is_refused_with_what_was_expected() -> None:
     with pytest.raises(attlas.Error, match="two axes, .queries, keys., but an array of shape .1, 8, 2, 2."):
         plot_attention_map(np.zeros((1, 8, 2, 2)))
     with pytest.raises(attlas.Error, match="2 columns .keys. but 3 labels were given"):
@@ -219,15 +226,15 @@ def test_what_cannot_be_drawn_is_refused_with_what_was_expected():
         plot_attention_map("weights")
 
 
-def test_numbers_that_are_none_are_drawn_in_a_colour_of_their_own():
+def test_numbers_that_are_none_are_drawn_in_a_colour_of_their_own() -> None:
     weights = np.array([[np.nan, 0.5], [0.25, 0.75]])
-    figure = plot_attention_map(weights)
+    figure: Any = plot_attention_map(weights)
     assert figure.axes[0].images[0].get_clim() == (0.0, 0.75)
     drawn = figure.axes[0].images[0].make_image(figure.canvas.get_renderer(), unsampled=True)[0]
     assert drawn[0, 0, :3].tolist() == [255, 45, 85]
 
 
-def test_a_model_that_has_not_run_or_keeps_nothing_is_refused_with_what_helps():
+def test_a_model_that_has_not_run_or_keeps_nothing_is_refused_with_what_helps() -> None:
     with pytest.raises(attlas.CaptureError, match="run it first"):
         get_attention_maps(model_of_the_example())
     from torch import nn
@@ -236,7 +243,7 @@ def test_a_model_that_has_not_run_or_keeps_nothing_is_refused_with_what_helps():
         get_attention_maps(nn.Transformer(8, 2, 1, 1, 8))
 
 
-def test_a_recording_gives_its_maps_by_the_documents_names():
+def test_a_recording_gives_its_maps_by_the_documents_names() -> None:
     recording = attlas.record("The cat sat on the mat.")
     maps = get_attention_maps(recording)
     assert isinstance(maps, AttentionMaps)
@@ -248,8 +255,8 @@ def test_a_recording_gives_its_maps_by_the_documents_names():
     assert set(source) | set(target) <= set(texts(figure)) | {""}
 
 
-def test_capture_and_the_class_itself_agree_on_every_weight():
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_capture_and_the_class_itself_agree_on_every_weight() -> None:
+    torch: Any = pytest.importorskip("torch", reason="torch is not installed")
     model = model_of_the_example(training=False)
     with torch.no_grad():
         run_of_the_example(model)
@@ -263,10 +270,22 @@ def test_capture_and_the_class_itself_agree_on_every_weight():
             assert np.abs(ours - theirs.numpy()).max() < 1e-4  # scores reach ±420, in float32
 
 
-def test_the_example_notebook_runs_from_its_first_cell_to_its_last():
+def test_a_recording_of_a_training_step_says_that_dropout_was_on() -> None:
+    model = model_of_the_example(training=True)
+    from attlas._capture import recording
+
+    with recording(model) as run:
+        run_of_the_example(model)
+    said = " ".join(" ".join(texts(plot_attention_across_layers(run.recordings[0], "encoder"))).split())
+    assert "recorded in training mode: dropout was on; shown are the weights before it" in said
+    assert "rows sum to" not in said
+
+
+def test_the_example_notebook_runs_from_its_first_cell_to_its_last() -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    notebook = json.loads((Path(__file__).parents[1] / "examples" / "seed.ipynb").read_text(encoding="utf-8"))
-    names = {}
+    path = Path(__file__).parents[3] / "docs" / "notebooks" / "6-the-usual-example.ipynb"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    names: dict[str, Any] = {}
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             exec(compile(cell["source"], cell["id"], "exec"), names)

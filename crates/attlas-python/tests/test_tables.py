@@ -91,6 +91,13 @@ def test_a_long_table_is_printed_in_part_and_says_so() -> None:
     assert len(repr(long).splitlines()) == 22
 
 
+def test_a_long_text_is_cut_only_where_there_are_many_columns() -> None:
+    sentence = "word " * 30 + "end."
+    assert "end." in repr(Table({"sentence": [sentence], "n": [1]}))
+    many = repr(Table({"sentence": [sentence], **{f"n{place}": [1] for place in range(8)}}))
+    assert "…" in many and "end." not in many
+
+
 def test_what_a_token_holds_is_text_in_html_and_harmless_in_a_terminal() -> None:
     table = Table({"token": ["<script>alert(1)</script>", "\x1b[31mred", "日本"]})
     html = table._repr_html_()

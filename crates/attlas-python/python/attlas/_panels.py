@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _LARGEST_TEXT = 9.0
 _SMALLEST_TEXT = 6.0
 _POINTS_PER_INCH = 72.0
+# Control characters by their pictures (U+2400 to U+2421).
+_CONTROLS = {0x2400 + code: repr(chr(code))[1:-1] for code in range(32)} | {0x2421: r"\x7f"}
 # Of a heading, in matplotlib's own font at ten points.
 _CHARACTERS_PER_INCH = 12
 # The colour of a cell that is no number, as in attlas's own pictures: one that viridis does not come near.
@@ -222,7 +224,12 @@ def shown(label: str) -> str:
     """A token as it is drawn: what is invisible in it is shown."""
     from attlas._attlas import visible
 
-    return visible(str(label))
+    return drawable(visible(str(label)))
+
+
+def drawable(text: str) -> str:
+    """A text whose pictures of control characters, which matplotlib's own font lacks, are written as Python writes them."""
+    return text.translate(_CONTROLS)
 
 
 def literal(text: Text) -> Text:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attlas import _attlas
-from attlas._panels import Look, Panel, literal, pyplot, shown
+from attlas._panels import Look, Panel, drawable, literal, pyplot
 from attlas._panels import draw as draw_panels
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _image(ax: Axes, mark: dict[str, Any], order: float) -> None:
 
 def _label(ax: Axes, mark: dict[str, Any], scale: float, order: float) -> None:
     across, down = mark["at"]
-    text = ax.text(across, down, mark["text"], fontsize=mark["size"] * scale, color=mark["color"], zorder=order)
+    text = ax.text(across, down, drawable(mark["text"]), fontsize=mark["size"] * scale, color=mark["color"], zorder=order)
     text.set(rotation=-mark["angle"], rotation_mode="anchor", ha=mark["anchor"], va="baseline")
     literal(text)
 
@@ -133,7 +133,7 @@ def _fit(labels: Iterable[dict[str, Any]]) -> dict[float, float]:
     fit: dict[float, float] = {}
     for label in labels:
         font.set_size(label["size"])
-        wide = measure.get_text_width_height_descent(label["text"], font, ismath=False)[0]
+        wide = measure.get_text_width_height_descent(drawable(label["text"]), font, ismath=False)[0]
         ratio = label["width"] / wide if wide > 0 else 1.0
         fit[label["size"]] = max(0.75, min(fit.get(label["size"], 1.0), ratio))
     return fit

@@ -201,7 +201,7 @@ def _of_recording(recording: Recording) -> AttentionMaps:
     found = AttentionMaps(maps, layers)
     found.tokens = [(item.source.labels, item.target.labels) for item in recording.items]
     if recording.provenance.mode == "train":
-        found.remarks = (_TRAINED,)
+        found.remarks = (f"{_TRAINED}; shown are the weights before it",)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import importlib.util
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, overload
 
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
-# Rows that are printed before the rest is only counted, and how wide a cell may get.
+# Rows that are printed before the rest is only counted, and how many characters of a cell: more in a table of few columns.
 _PRINTED_ROWS = 20
 _HTML_ROWS = 60
 _CELL_WIDTH = 48
+_WIDE_CELL = 300
+_FEW_COLUMNS = 5
 
 
 class Table:
@@ -33,7 +35,7 @@ class Table:
     names and ``len`` counts rows; ``dict(table)`` is the plain dict. Columns are read-only.
     """
 
-    def __init__(self, columns: Mapping[str, ArrayLike], *, title: str = "") -> None:
+    def __init__(self, columns: Mapping[str, ArrayLike | Sequence[str | None]], *, title: str = "") -> None:
         self._columns = {str(name): _column(name, values) for name, values in columns.items()}
         self.title = title
         lengths = {name: len(column) for name, column in self._columns.items()}
@@ -199,7 +201,7 @@ class NotInstalled(Error, ImportError):
     """What a method hands its numbers to is not installed."""
 
 
-def _column(name: str, values: ArrayLike) -> NDArray[Any]:
+def _column(name: str, values: ArrayLike | Sequence[str | None]) -> NDArray[Any]:
     """One column of a table: numbers, or words with None where there is none."""
     column = np.asarray(values)
     if column.dtype.kind in "USO":
@@ -247,7 +249,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, longest: int = _WIDE_CELL) -> str:
     """A value as it is printed; what is missing is left empty."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return ""
@@ -256,7 +258,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}" if value and abs(value) < 0.001 else f"{value:.3f}"
     text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(value))
-    return text if len(text) <= _CELL_WIDTH else text[: _CELL_WIDTH - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _width(text: str) -> int:
@@ -268,8 +270,9 @@ def _lines(table: Table) -> list[str]:
     """The first rows as lines: words to the left, numbers to the right."""
     first = table[:_PRINTED_ROWS]
     lines = [""] * (len(first) + 1)
+    longest = _WIDE_CELL if len(table.columns) <= _FEW_COLUMNS else _CELL_WIDTH
     for name, column in first.items():
-        cells = [name, *(_shown(_plain(value)) for value in column)]
+        cells = [name, *(_shown(_plain(value), longest) for value in column)]
         width = max(map(_width, cells))
         for row, cell in enumerate(cells):
             gap = " " * (width - _width(cell))

@@ -167,7 +167,8 @@ def _layers(name: str, given: Any) -> list[Any]:
     layers = [given[index] for index in range(len(given))]
     if not layers or any(layer is None for layer in layers):
         raise CaptureError(
-            f"{name} is empty: the model ran on a kernel that gives no weights (sdpa, flash). Load it with "
+            f"{name} is empty: the model ran on a kernel that gives no weights (sdpa, flash), or outputs[-1] is its empty "
+            "cross-attention, as in transformers 5: outputs.attentions is what was meant. Load the model with "
             f'attn_implementation="eager" and run it with output_attentions=True, or {_RECORD}'
         )
     for index, layer in enumerate(layers):
