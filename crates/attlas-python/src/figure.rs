@@ -18,7 +18,7 @@ use crate::threads::compute;
 /// A picture, laid out and ready to be written.
 #[pyclass(frozen, module = "attlas._attlas")]
 pub struct Figure {
-    inner: Arc<attlas::figure::Figure>,
+    pub inner: Arc<attlas::figure::Figure>,
     /// What of the numbers in it fails their checks.
     #[pyo3(get)]
     problem: Option<String>,

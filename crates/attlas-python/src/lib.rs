@@ -3,12 +3,14 @@
 //! Private and small. The classes that people use are written in Python (`python/attlas`), with their documentation; here
 //! numbers go in and out, calls that take time let go of the interpreter, and errors become `attlas.errors`.
 
+mod analysis;
 mod array;
 mod builder;
 mod errors;
 mod figure;
 mod import;
 mod map;
+mod marks;
 mod model;
 mod recording;
 mod survey;
@@ -30,12 +32,17 @@ fn csp_hash(of: &str) -> PyResult<String> {
     match of {
         "script" => Ok(attlas_viewer::script_hash()),
         "style" => Ok(attlas_viewer::style_hash()),
-        other => Err(errors::exception(errors::Class::Error, format!("the page has no {other:?}; it has \"script\" and \"style\""))),
+        other => Err(errors::exception(
+            errors::Class::Error,
+            format!("the page has no {other:?}; it has \"script\" and \"style\""),
+        )),
     }
 }
 
 #[pymodule(gil_used = false)]
 fn _attlas(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    analysis::register(module)?;
+    marks::register(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<array::Array>()?;
     module.add_class::<builder::Builder>()?;

@@ -78,6 +78,13 @@ impl Map {
 
 #[pymethods]
 impl Map {
+    /// What the numbers are, in words, and whether they lie on both sides of 0.
+    #[getter]
+    fn quantity(&self) -> (&'static str, bool) {
+        let quantity = self.layer().quantity;
+        (quantity.words(), quantity.is_signed())
+    }
+
     #[getter]
     fn shape(&self) -> (usize, usize) {
         (self.layer().shape.n_queries, self.layer().shape.n_keys)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from attlas._capture import capture as capture
     from attlas._capture import from_cache as from_cache
     from attlas._capture import recording as recording
+    from attlas._survey import Survey as Survey
+    from attlas._survey import survey as survey
+    from attlas.analyses import compare as compare
     from attlas.arrays import from_attentions as from_attentions
     from attlas.errors import CaptureError as CaptureError
     from attlas.errors import Error as Error
@@ -34,14 +37,12 @@ if TYPE_CHECKING:
     from attlas.recordings import Layer as Layer
     from attlas.recordings import Recording as Recording
     from attlas.recordings import open as open
+    from attlas.tables import Table as Table
     from attlas.view import View as View
     from attlas.view import show as show
-    from attlas._survey import Survey as Survey
-    from attlas._survey import survey as survey
 
 # Where each name lives; a module is imported when one of its names is first asked for.
 _HOMES = {
-    "__version__": "_attlas",
     "CaptureError": "errors",
     "Error": "errors",
     "Figure": "figures",
@@ -53,10 +54,13 @@ _HOMES = {
     "MissingError": "errors",
     "Model": "record",
     "Recording": "recordings",
-    "capture": "_capture",
-    "View": "view",
-    "csp_hash": "notebook",
     "Survey": "_survey",
+    "Table": "tables",
+    "View": "view",
+    "__version__": "_attlas",
+    "capture": "_capture",
+    "compare": "analyses",
+    "csp_hash": "notebook",
     "from_attentions": "arrays",
     "from_cache": "_capture",
     "open": "recordings",

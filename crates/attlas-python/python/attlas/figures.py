@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from attlas import _attlas
 from attlas.errors import Error
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Scale = Literal["linear", "log", "row"]
 
@@ -94,6 +97,12 @@ class Figure:
         else:
             raise Error(f"{name}: pictures are .svg, .pdf or .png files")
         _attlas.write_file(name, content)
+
+    def draw(self, ax: Axes | None = None) -> Axes:
+        """Draws the picture on matplotlib axes, which become its page, and returns them; see :func:`attlas.plot.draw`."""
+        from attlas.plot import draw
+
+        return draw(self, ax)
 
     def _repr_svg_(self) -> str:
         return self.to_svg()

@@ -12,6 +12,8 @@ from attlas.figures import Figure, StyleOptions, style_of
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from typing_extensions import Unpack
 
     from attlas.recordings import Recording
@@ -93,6 +95,11 @@ class Map:
             return removed
         return self._merged().removed
 
+    @property
+    def quantity(self) -> tuple[str, bool]:
+        """What the numbers are, in words, and whether they lie on both sides of 0."""
+        return self._native.quantity
+
     def weights(self) -> Weights:
         """The whole map. Shape ``[queries, keys]``."""
         import numpy as np
@@ -172,6 +179,20 @@ class Map:
 
     def _repr_svg_(self) -> str:
         return self.figure().to_svg()
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        title: str | None = None,
+        top: float | None = None,
+        cmap: str | Colormap | None = None,
+        colorbar: bool = True,
+    ) -> Axes:
+        """Draws the map with matplotlib, which must be installed, and returns the axes; see :func:`attlas.plot.plot`."""
+        from attlas.plot import plot
+
+        return plot(self, ax, title=title, top=top, cmap=cmap, colorbar=colorbar)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """What a notebook shows: the picture."""

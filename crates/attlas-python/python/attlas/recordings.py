@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 
 from attlas import _attlas
 from attlas._indexing import Head, LayerIndex, Stretch, head_of
+from attlas.analyses import Analyses
 from attlas.errors import Error, MissingError
 from attlas.figures import Figure, StyleOptions, style_of
 from attlas.maps import Map, view_of
@@ -202,7 +203,7 @@ class Layer:
         return f"{stack}{self.kind} layer {self.index}{quantity}"
 
 
-class Recording:
+class Recording(Analyses):
     """Every head of a run. Cheap to hold: a head's map is computed, or read from the file, when it is asked for.
 
     ``rec["encoder", "L3H7"]`` and ``rec["encoder", 3, 7]`` are maps, ``rec["encoder", 3]`` is a layer; where only one kind of
