@@ -9,15 +9,8 @@ use attlas_model::family::FAMILIES;
 use proc_macro2::{TokenStream, TokenTree};
 
 /// The crates that are libraries.
-const LIBRARIES: [&str; 7] = [
-    "attlas",
-    "attlas-kernels",
-    "attlas-model",
-    "attlas-python",
-    "attlas-survey",
-    "attlas-train",
-    "attlas-viewer",
-];
+const LIBRARIES: [&str; 7] =
+    ["attlas", "attlas-kernels", "attlas-model", "attlas-python", "attlas-survey", "attlas-train", "attlas-viewer"];
 
 /// And the command.
 const ALL: [&str; 8] = [

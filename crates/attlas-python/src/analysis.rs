@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 
 use crate::errors::{Class, Raise, exception};
 use crate::recording::Recording;
-use crate::threads::compute;
+use crate::threads::finish;
 
 /// One column of a table.
 #[derive(IntoPyObject)]
@@ -90,7 +90,7 @@ fn measures() -> Columns {
 #[pyfunction]
 #[pyo3(signature = (recording, item))]
 fn head_classes(py: Python<'_>, recording: &Recording, item: Option<usize>) -> PyResult<Columns> {
-    let heads = compute(py, || measured(&recording.inner, item))?.or_raise()?;
+    let heads = finish(py, || measured(&recording.inner, item))?.or_raise()?;
     let classes = classes(&heads);
     let rows = Rows(&classes);
     Ok(vec![
@@ -112,7 +112,7 @@ fn head_classes(py: Python<'_>, recording: &Recording, item: Option<usize>) -> P
 #[pyfunction]
 #[pyo3(signature = (recording, item))]
 fn profiles(py: Python<'_>, recording: &Recording, item: Option<usize>) -> PyResult<Columns> {
-    let heads = compute(py, || measured(&recording.inner, item))?.or_raise()?;
+    let heads = finish(py, || measured(&recording.inner, item))?.or_raise()?;
     let profiles = layer_profiles(&heads);
     let rows = Rows(&profiles);
     Ok(vec![
@@ -133,7 +133,7 @@ fn profiles(py: Python<'_>, recording: &Recording, item: Option<usize>) -> PyRes
 /// What the heads do with a text, in sentences.
 #[pyfunction]
 fn described(py: Python<'_>, recording: &Recording, item: usize) -> PyResult<Columns> {
-    let sentences = compute(py, || {
+    let sentences = finish(py, || {
         let heads = measure(&recording.inner, item)?;
         describe(&recording.inner, item, &heads)
     })?
@@ -158,7 +158,7 @@ fn distances(
     item: Option<usize>,
 ) -> PyResult<(Columns, Option<f64>)> {
     let kind = parsed::<Kind>(kind)?;
-    let found = compute(py, || match item {
+    let found = finish(py, || match item {
         Some(item) => HeadDistances::of(&recording.inner, kind, item),
         None => HeadDistances::of_all(&recording.inner, kind),
     })?
@@ -189,7 +189,7 @@ fn compared(
 ) -> PyResult<(Columns, Option<f64>)> {
     let kind = parsed::<Kind>(kind)?;
     let matching = if is_best { Matching::Best } else { Matching::Index };
-    let found = compute(py, || compare([&first.inner, &second.inner], kind, &texts, matching))?.or_raise()?;
+    let found = finish(py, || compare([&first.inner, &second.inner], kind, &texts, matching))?.or_raise()?;
     let token = |side: &Inner, layer: usize, text: usize, place: usize, is_key: bool| -> Option<String> {
         let item = side.items.get(text)?;
         let layer = side.layer(kind, layer).ok()?;
@@ -265,7 +265,7 @@ fn received(
     asked.extend(of_roles);
     let queries: Option<Range<usize>> = queries.map(|(start, end)| start..end);
     let question = Question { item, spans: &asked, n_by_row: 0, queries };
-    let found = compute(py, || Received::of(recording, layer, head, &question))?.or_raise()?;
+    let found = finish(py, || Received::of(recording, layer, head, &question))?.or_raise()?;
 
     let keys = tokens.unpadded(n_keys).into_iter().zip(&found.keys).map(|(key, sums)| {
         let name = tokens.tokens.get(key).map_or_else(|| key.to_string(), |token| token.text.clone());
@@ -327,7 +327,7 @@ fn aligned(
         other => return Err(unknown("words", other, "model, whitespace and tokens")),
     };
     let way = symmetrise.map(parsed::<Symmetrise>).transpose()?;
-    let links = compute(py, || -> Result<_, attlas::Error> {
+    let links = finish(py, || -> Result<_, attlas::Error> {
         let map = |(layer, head): &(usize, usize)| {
             let layer = recording.inner.layer(Kind::Cross, *layer)?;
             recording.inner.map_of(layer, item, *head)

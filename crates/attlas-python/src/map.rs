@@ -13,7 +13,7 @@ use crate::threads::compute;
 
 /// A map of a recording; nothing of it is computed until it is asked for.
 #[derive(Clone)]
-#[pyclass(frozen, module = "attlas._attlas", skip_from_py_object)]
+#[pyclass(frozen, module = "attlas._attlas")]
 pub struct Map {
     recording: Arc<attlas::Recording>,
     place: usize,

@@ -63,7 +63,7 @@ pub fn compute_watched<T: Send + 'static>(
         // nobody listens any more after an interrupt
         let _ = sender.send(catch_unwind(AssertUnwindSafe(|| work(&flag))));
     });
-    py.detach(|| {
+    py.detach(move || {
         loop {
             match result.recv_timeout(PATIENCE) {
                 Ok(Ok(value)) => return Ok(value),
