@@ -10,9 +10,13 @@ use attlas_kernels::{Activation, Instructions, vectorised};
 
 /// Numbers that lie in the first-level cache.
 const N: usize = 2048;
+
+/// A way to treat numbers.
+type Way<'a> = &'a mut dyn FnMut(&mut [f32]);
+
 /// The least nanoseconds an element of two ways to treat the same numbers, which take turns. A round takes microseconds and a
 /// turn of another programme milliseconds, so the least of many rounds is one that nobody interrupted.
-fn least(mut ways: [&mut dyn FnMut(&mut [f32]); 2]) -> [f64; 2] {
+fn least(mut ways: [Way<'_>; 2]) -> [f64; 2] {
     let numbers: Vec<f32> = (0..N).map(|i| i as f32 / 512.0 - 2.0).collect();
     let mut best = [f64::INFINITY; 2];
     let mut values = numbers.clone();

@@ -149,7 +149,7 @@ impl<'a> Windows<'a> {
                 Some(texts) => texts,
                 none => none.insert(file.texts(self.names)?),
             };
-            if let Some(item) = texts.next()? {
+            if let Some(item) = texts.next_item()? {
                 self.position.n_items += 1;
                 return Ok(Some((self.position.file, item)));
             }

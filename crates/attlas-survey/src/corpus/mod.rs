@@ -181,7 +181,7 @@ impl TextsOf {
     ///
     /// # Errors
     /// [`Error::File`] when the file cannot be read on.
-    pub fn next(&mut self) -> Result<Option<CorpusItem>, Error> {
+    pub fn next_item(&mut self) -> Result<Option<CorpusItem>, Error> {
         match self {
             TextsOf::Lines(lines) => lines.next(),
             TextsOf::Json(lines) => lines.next(),
@@ -218,7 +218,7 @@ impl TextsOf {
     /// As [`next`](Self::next), and when the file has fewer.
     pub fn skip(&mut self, n: u64, path: &Path) -> Result<(), Error> {
         for _ in 0..n {
-            if self.next()?.is_none() {
+            if self.next_item()?.is_none() {
                 return Err(Error::file(path, "has fewer texts than were read of it before"));
             }
         }

@@ -89,7 +89,7 @@ fn exponent_and_log(x: f32) -> (f32, f32) {
         -0.166_680_58,
         0.200_007_14,
         -0.249_999_94,
-        0.333_333_32,
+        0.333_333_3,
     ];
     let polynomial = COEFFICIENTS.iter().fold(0.070_376_836, |sum: f32, coefficient| sum * f + coefficient);
     let square = f * f;

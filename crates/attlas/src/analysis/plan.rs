@@ -36,6 +36,9 @@ impl Slots {
     }
 }
 
+/// What a measure makes of all weights of a row.
+type OfRow = fn(&Row<'_>) -> Option<Sample>;
+
 /// Some rows of a text, and what is asked of each.
 pub(super) struct Plan<'a> {
     /// Shape `[n_rows]`.
@@ -45,7 +48,7 @@ pub(super) struct Plan<'a> {
     /// The keys of all questions, one after the other.
     keys: Vec<(usize, f32)>,
     /// The measures that read all weights of a row.
-    rows: Vec<(usize, fn(&Row<'_>) -> Option<Sample>)>,
+    rows: Vec<(usize, OfRow)>,
     n_read: usize,
 }
 
