@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use attlas::analysis::{MEASURES, ScoreRow};
 use attlas::figure::Style;
+use attlas_survey::table::Cells;
 use attlas_train::data::{BadLines, read_pairs};
 use attlas_train::film::{Choice, Curve, Curves, Options, Texts};
 use clap::Args;
@@ -18,7 +19,7 @@ use super::{counted, draw};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{check_output, read_lines, read_text};
 use crate::progress::Progress;
-use crate::table_file::{Cells, Table, TableFormat, scores_table, write_table_as};
+use crate::table_file::{Table, TableFormat, scores_table, write_table_as};
 use crate::terminal::{Terminal, print_json, printable, remark, wrapped};
 
 /// Sentences of a kind and measure that are said; the others are counted.

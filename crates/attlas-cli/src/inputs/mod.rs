@@ -10,10 +10,9 @@ mod senses;
 mod span;
 mod text;
 
-pub use hub::model_path;
 pub use model::{
-    IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, model_place, parse_ids, run_given,
-    run_ids, run_inputs, run_texts,
+    IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, model_path, model_place, parse_ids,
+    run_given, run_ids, run_inputs, run_texts,
 };
 pub use named_span::{NamedSpan, parse_named_span};
 pub use own_output::{check_output, files_in, model_files, refuse_inputs};

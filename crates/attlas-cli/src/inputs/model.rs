@@ -8,7 +8,7 @@ use attlas_model::{Decoding, Input, LoadOptions, Model, Pass, RunOptions, Side, 
 use clap::Args;
 
 #[cfg(feature = "download")]
-use super::hub::model_path;
+pub use super::hub::model_path;
 use super::text::RawText;
 use super::{input_of, read_text};
 use crate::failure::Failure;
@@ -255,7 +255,7 @@ pub fn model_place(arguments: &ModelArguments) -> Result<Option<PathBuf>, Failur
 
 /// The model that a name means: a folder, a file, or what lies in the hub's cache. This build downloads nothing.
 #[cfg(not(feature = "download"))]
-fn model_path(name: &str, revision: Option<&str>, _: bool) -> Result<PathBuf, Failure> {
+pub fn model_path(name: &str, revision: Option<&str>, _: bool) -> Result<PathBuf, Failure> {
     attlas_model::hub::find_model(name, revision).map_err(|absent| {
         let problem = "this build of attlas downloads nothing: it was made without the feature download";
         Failure::Input(format!("{absent}; {problem}"))
