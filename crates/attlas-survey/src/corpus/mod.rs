@@ -215,7 +215,7 @@ impl TextsOf {
     /// Passes over texts of the file at `path` that were read before.
     ///
     /// # Errors
-    /// As [`next`](Self::next), and when the file has fewer.
+    /// As [`next_item`](Self::next_item), and when the file has fewer.
     pub fn skip(&mut self, n: u64, path: &Path) -> Result<(), Error> {
         for _ in 0..n {
             if self.next_item()?.is_none() {
