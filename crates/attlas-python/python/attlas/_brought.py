@@ -15,7 +15,7 @@ from attlas.tables import Table
 from attlas.view import View
 
 if TYPE_CHECKING:
-    from attlas.recording import Recording
+    from attlas.recordings import Recording
 
 # What arrays of each kind are called where they are brought in.
 _NAMES = {"encoder": "encoder", "decoder": "decoder_self", "cross": "decoder_cross"}

@@ -10,7 +10,7 @@ from attlas._indexing import head_of
 from attlas.errors import Error, MissingError
 
 if TYPE_CHECKING:
-    from attlas.recording import Recording
+    from attlas.recordings import Recording
     from attlas.tables import Table
 
 # What a column holds, by the letter that the native module gives it: words, numbers, whole numbers.

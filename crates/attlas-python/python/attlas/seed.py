@@ -18,7 +18,7 @@ import numpy as np
 from attlas._numbers import numbers
 from attlas._panels import Look, Panel, draw, remarks_of
 from attlas.errors import CaptureError, Error, MissingError
-from attlas.recording import Recording
+from attlas.recordings import Recording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
