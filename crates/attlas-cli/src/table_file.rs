@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-pub use attlas_survey::table::{Cells, Table, TableFormat, scores_table, write_table_as};
+#[cfg(feature = "train")]
+pub use attlas_survey::table::Cells;
+pub use attlas_survey::table::{Table, TableFormat, scores_table, write_table_as};
 
 use crate::failure::Failure;
 
