@@ -1,13 +1,16 @@
 //! Loops and matrix products on the widest registers that a processor has, written once for every instruction set.
 //!
 //! [`vector`] is a register, [`dispatch`] chooses which kind a piece of work is compiled for and run with, [`product`] is
-//! the one micro-kernel. On them stand [`Packed`] (a product with weights that were put in order once), [`multiply`] (a
+//! the one micro-kernel. On them stand [`Packed`] (a product with weights that were put in order once), [`Coded`] (the
+//! same with weights that stay in their file's type), [`multiply`] (a
 //! product of any two matrices), [`Activation`] and, for loops that the compiler finds registers for by itself,
 //! [`vectorised`].
 
 #![allow(unsafe_code)] // instructions and disjoint writes: every block says why it is sound
 
 mod activation;
+mod code;
+mod coded;
 pub mod dispatch;
 pub mod functions;
 mod matrix;
@@ -19,6 +22,8 @@ mod shared;
 pub mod vector;
 
 pub use activation::{Activation, Gate};
+pub use code::Code;
+pub use coded::{Coded, Part};
 pub use dispatch::{Instructions, vectorised};
 pub use matrix::{Matrix, Onto, Threads, multiply, multiply_with, reference};
 pub use packed::{Finish, Packed};

@@ -87,7 +87,7 @@ pub(crate) unsafe fn fill<V: Vector, const AHEAD: bool>(
 /// # Safety
 /// The processor has the instructions of `V`; each row has room for as many numbers as `bias`.
 #[inline(always)]
-unsafe fn add_bias<V: Vector>(rows: *mut f32, n: usize, stride: usize, bias: &[f32]) {
+pub(crate) unsafe fn add_bias<V: Vector>(rows: *mut f32, n: usize, stride: usize, bias: &[f32]) {
     for row in 0..n {
         for lane in (0..bias.len()).step_by(V::LANES) {
             // SAFETY: the caller vouches for the instructions and the numbers.

@@ -28,6 +28,8 @@ pub enum Store {
     Replace,
     /// The sums are added to them.
     Add,
+    /// The sums begin with them: the product of another stretch of the inner index goes on.
+    Continue,
 }
 
 /// `out[row][lane] (+)= Σ_inner left(row, inner) · right[inner][lane]`, for `C` registers of lanes.
@@ -164,6 +166,13 @@ unsafe fn tile<V: Vector, const R: usize, const C: usize, const AHEAD: bool>(ope
     // SAFETY: see above; `r < R`, `c < C`, and the addresses behind the last step are formed but not read.
     unsafe {
         let mut sums = [[V::splat(0.0); C]; R];
+        if operands.store == Store::Continue {
+            for (r, sums) in sums.iter_mut().enumerate() {
+                for (c, sum) in sums.iter_mut().enumerate() {
+                    *sum = V::load(out.add(r * out_stride + c * V::LANES));
+                }
+            }
+        }
         for inner in 0..n_inner {
             if AHEAD && inner % STEPS_A_LINE == 0 {
                 V::prefetch(ahead);

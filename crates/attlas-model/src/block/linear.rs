@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use attlas_kernels::{Finish, Onto, Packed, Threads};
+use attlas_kernels::{Coded, Finish, Onto, Packed, Threads};
 
 use crate::config::Activation;
 
@@ -30,6 +30,8 @@ pub enum Weight {
     Rows(Arc<Vec<f32>>),
     /// In the order in which products read them.
     Packed(Arc<Packed>),
+    /// In that order, in the type in which the file stores them.
+    Coded(Arc<Coded>),
 }
 
 impl Weight {
@@ -38,6 +40,7 @@ impl Weight {
         match self {
             Weight::Rows(rows) => rows.len(),
             Weight::Packed(packed) => packed.d_out() * packed.d_in(),
+            Weight::Coded(coded) => coded.d_out() * coded.d_in(),
         }
     }
 
@@ -54,6 +57,7 @@ impl Weight {
         match self {
             Weight::Rows(rows) => row.copy_from_slice(&rows[index * row.len()..][..row.len()]),
             Weight::Packed(packed) => packed.row(index, row),
+            Weight::Coded(coded) => coded.row(index, row),
         }
     }
 
@@ -68,6 +72,11 @@ impl Weight {
                 }
                 Cow::Owned(rows)
             }
+            Weight::Coded(coded) => {
+                let mut rows = vec![0.0; self.len()]; // [d_out, d_in]
+                coded.rows(&mut rows);
+                Cow::Owned(rows)
+            }
         }
     }
 
@@ -76,6 +85,7 @@ impl Weight {
         match (self, other) {
             (Weight::Rows(one), Weight::Rows(other)) => Arc::ptr_eq(one, other),
             (Weight::Packed(one), Weight::Packed(other)) => Arc::ptr_eq(one, other),
+            (Weight::Coded(one), Weight::Coded(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -114,6 +124,7 @@ impl Linear {
         let finish = Finish { bias: self.bias.as_ref().map(|bias| bias.as_slice()), activation, onto };
         match &self.weight {
             Weight::Packed(packed) => packed.multiply(input, finish, Threads::All, output),
+            Weight::Coded(coded) => coded.multiply(input, finish, Threads::All, output),
             Weight::Rows(rows) => {
                 Packed::new(rows, self.d_out, self.d_in).multiply(input, finish, Threads::All, output);
             }

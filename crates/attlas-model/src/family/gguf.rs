@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::Error;
 use crate::weights::gguf::Gguf;
+use crate::weights::stored_rows::{HeadRows, StoredRows};
 use crate::weights::{Bytes, Tensor};
 
 /// GGUF's and Hugging Face's name of each part of a layer.
@@ -225,17 +226,18 @@ impl Gguf {
         }
         let (d_head, row_bytes) = (n_rows / n_heads, tensor.bytes.len() / n_rows);
         let source = tensor.bytes.clone();
+        let order = HeadRows { d_head };
         let bytes = Bytes::made(source.len(), move || {
             let mut stored = vec![0; source.len()];
             source.read(0, &mut stored)?;
-            let mut ordered = Vec::with_capacity(stored.len()); // [n_rows, row_bytes]
-            for row in 0..n_rows {
-                let (head, within) = (row / d_head, row % d_head);
-                let (j, i) = (within / (d_head / 2), within % (d_head / 2));
-                ordered.extend_from_slice(&stored[(head * d_head + 2 * i + j) * row_bytes..][..row_bytes]);
-            }
-            Ok(ordered)
+            let row = |row: usize| &stored[order.place(row) * row_bytes..][..row_bytes];
+            Ok((0..n_rows).flat_map(row).copied().collect())
         });
+        let rows = StoredRows::of(tensor, None);
+        let bytes = match rows {
+            Some(rows) => bytes.of_rows(StoredRows { order: Some(order), ..rows }),
+            None => bytes,
+        };
         Ok(Tensor { bytes, ..tensor.clone() })
     }
 }

@@ -9,6 +9,7 @@ mod rearrange;
 use std::sync::Arc;
 
 use attlas::{Bias, Scoring};
+use attlas_kernels::Coded;
 
 pub use names::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
@@ -154,7 +155,7 @@ impl Loader<'_> {
             n => {
                 let table = names.tokens.iter().map(|name| under(name)).find(|name| self.checkpoint.contains(name));
                 let table = table.or_else(|| names.tokens.first().map(|name| under(name))).unwrap_or_default();
-                Weight::Rows(self.checkpoint.tensor(&table, &[*n, *width])?)
+                self.table(&table, [*n, *width])?
             }
         };
         // what comes after a projection is as wide as the model
@@ -455,7 +456,72 @@ impl Loader<'_> {
                 }
             }
         }
-        // 2. the matrices
+        // 2. the matrices, as they are stored or as numbers
+        let d_out: usize = parts.iter().map(|part| part.d_out).sum();
+        let stored: Vec<(String, usize)> = parts.iter().map(|part| (ended(&part.name, "weight"), part.d_out)).collect();
+        let weight = match self.as_stored(&stored, d_in)? {
+            Some(weight) => weight,
+            None => Weight::Rows(Arc::new(self.as_numbers(parts, d_in)?)),
+        };
+        // 3. the biases; a part without one gets zeros when another part has one
+        let mut bias = vec![0.0; if parts.iter().any(|part| part.bias) { d_out } else { 0 }]; // [d_out]
+        let mut start = 0;
+        for part in parts {
+            if part.bias {
+                let slot = &mut bias[start..start + part.d_out];
+                self.checkpoint.read_into(&ended(&part.name, "bias"), &[part.d_out], slot)?;
+            }
+            start += part.d_out;
+        }
+        let bias = (!bias.is_empty()).then(|| Arc::new(bias));
+        Ok(Linear { weight, bias, d_in, d_out })
+    }
+
+    /// Matrices of the same input, one above the other, in the type of their file; `None` where one of them is not stored
+    /// in a way that can stay. Each has a name and a number of rows.
+    fn as_stored(&self, parts: &[(String, usize)], d_in: usize) -> Result<Option<Weight>, Error> {
+        if self.layout == Layout::InOut {
+            return Ok(None);
+        }
+        let mut sources = Vec::with_capacity(parts.len());
+        for (name, n_rows) in parts {
+            match self.checkpoint.stored_rows(name, &[*n_rows, d_in])? {
+                Some(rows) => sources.push(rows),
+                None => return Ok(None),
+            }
+        }
+        let kinds: Vec<attlas_kernels::Part> = sources
+            .iter()
+            .zip(parts)
+            .map(|(rows, (_, n_rows))| attlas_kernels::Part { code: rows.code, n_rows: *n_rows })
+            .collect();
+        if !Coded::fits(&kinds, d_in) {
+            return Ok(None);
+        }
+        let coded = Coded::read(&kinds, d_in, |part, rows, bytes| {
+            sources[part].read(d_in, rows, bytes).map_err(|source| {
+                let path = self.checkpoint.get(&parts[part].0).map_or(self.checkpoint.path(), |tensor| &*tensor.path);
+                Error::Io { path: path.to_path_buf(), source }
+            })
+        })?;
+        // what is not finite is found, and named, among the numbers
+        let Some(coded) = coded else { return Ok(None) };
+        parts.iter().for_each(|(name, _)| self.checkpoint.ignore(name));
+        Ok(Some(Weight::Coded(Arc::new(coded))))
+    }
+
+    /// A table of rows, as it is stored or as numbers; shared by name where it is numbers.
+    fn table(&self, name: &str, [n_rows, width]: [usize; 2]) -> Result<Weight, Error> {
+        // a table's rows are those of its words, however the layers' matrices are stored
+        let as_rows = Loader { layout: Layout::OutIn, ..*self };
+        if let Some(weight) = as_rows.as_stored(&[(name.to_owned(), n_rows)], width)? {
+            return Ok(weight);
+        }
+        self.checkpoint.tensor(name, &[n_rows, width]).map(Weight::Rows)
+    }
+
+    /// The same as numbers. Shape `[Σ d_out, d_in]`.
+    fn as_numbers(&self, parts: &[Part], d_in: usize) -> Result<Vec<f32>, Error> {
         let d_out: usize = parts.iter().map(|part| part.d_out).sum();
         let mut weight = vec![0.0; d_out * d_in]; // [d_out, d_in]
         let mut rest = weight.as_mut_slice();
@@ -469,17 +535,7 @@ impl Loader<'_> {
                 transpose(&stored, rows, d_in, part.d_out);
             }
         }
-        // 3. the biases; a part without one gets zeros when another part has one
-        let mut bias = vec![0.0; if parts.iter().any(|part| part.bias) { d_out } else { 0 }]; // [d_out]
-        let mut start = 0;
-        for part in parts {
-            if part.bias {
-                let slot = &mut bias[start..start + part.d_out];
-                self.checkpoint.read_into(&ended(&part.name, "bias"), &[part.d_out], slot)?;
-            }
-            start += part.d_out;
-        }
-        Ok(Linear::new(weight, (!bias.is_empty()).then_some(bias), d_out, d_in))
+        Ok(weight)
     }
 
     fn stored_shape(&self, d_out: usize, d_in: usize) -> [usize; 2] {

@@ -89,7 +89,7 @@ impl Loader<'_> {
                 Ok(table.clone())
             }
             Output::OwnOrTied if fits && !self.checkpoint.contains(names.output) => Ok(table.clone()),
-            Output::Own | Output::OwnOrTied => self.checkpoint.tensor(names.output, &shape).map(Weight::Rows),
+            Output::Own | Output::OwnOrTied => self.table(names.output, shape),
         }
     }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use attlas::regular_file::read_exact_at;
 
+use super::stored_rows::StoredRows;
+
 /// A run of bytes, read on demand. Files are read with positioned reads, not mapped: a mapped file that
 /// another programme shortens would end the process.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub enum Bytes {
         make: Make,
         /// How many they are.
         len: usize,
+        /// The rows of which they are made, where they are that and nothing else.
+        rows: Option<Box<StoredRows>>,
     },
 }
 
@@ -54,7 +58,15 @@ impl fmt::Debug for Make {
 impl Bytes {
     /// Bytes that `make` makes, all of them, whenever they are read; it must make `len`.
     pub(crate) fn made(len: usize, make: impl Fn() -> io::Result<Vec<u8>> + Send + Sync + 'static) -> Bytes {
-        Bytes::Made { make: Make(Arc::new(make)), len }
+        Bytes::Made { make: Make(Arc::new(make)), len, rows: None }
+    }
+
+    /// The same, where they are made of these rows.
+    pub(crate) fn of_rows(self, of: StoredRows) -> Bytes {
+        match self {
+            Bytes::Made { make, len, .. } => Bytes::Made { make, len, rows: Some(Box::new(of)) },
+            other => other,
+        }
     }
 
     /// The same bytes where parts of them can be read one by one without being made each time.
@@ -62,7 +74,7 @@ impl Bytes {
     /// # Errors
     /// When they are to be made and that fails.
     pub(crate) fn ready(&self) -> io::Result<Cow<'_, Bytes>> {
-        let Bytes::Made { make, len } = self else { return Ok(Cow::Borrowed(self)) };
+        let Bytes::Made { make, len, .. } = self else { return Ok(Cow::Borrowed(self)) };
         let bytes = (make.0)()?;
         if bytes.len() != *len {
             return Err(short());

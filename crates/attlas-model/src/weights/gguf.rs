@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::gguf_blocks::{self, Block};
+use super::stored_rows::StoredRows;
 use super::{Bytes, Dtype, Tensor, open_weights};
 use crate::Error;
 
@@ -136,7 +137,8 @@ impl Gguf {
                 Storage::Plain(dtype) => (dtype, bytes),
                 Storage::Blocks(block) => {
                     n_dequantised = n_dequantised.saturating_add(numbers.saturating_mul(4));
-                    (Dtype::F32, Bytes::made(numbers as usize * 4, move || unpacked(&bytes, block)))
+                    let rows = StoredRows { code: block.code(), bytes: bytes.clone(), scales: None, order: None };
+                    (Dtype::F32, Bytes::made(numbers as usize * 4, move || unpacked(&bytes, block)).of_rows(rows))
                 }
             };
             let tensor_ = Tensor { dtype, shape: tensor.shape.clone(), bytes, path: Arc::clone(&path) };
@@ -254,12 +256,13 @@ fn storage(kind: u32) -> Result<Storage, String> {
         1 => Storage::Plain(Dtype::F16),
         28 => Storage::Plain(Dtype::F64),
         30 => Storage::Plain(Dtype::BF16),
+        2 => Storage::Blocks(Block::Q4_0),
         8 => Storage::Blocks(Block::Q8_0),
         12 => Storage::Blocks(Block::Q4K),
         14 => Storage::Blocks(Block::Q6K),
         _ => {
             let name = NAMES.get(kind as usize).map_or_else(|| format!("type {kind}"), |name| (*name).to_owned());
-            return Err(format!("is stored as {name}; f32, f16, bf16, f64, q8_0, q4_K and q6_K are read"));
+            return Err(format!("is stored as {name}; f32, f16, bf16, f64, q4_0, q8_0, q4_K and q6_K are read"));
         }
     })
 }

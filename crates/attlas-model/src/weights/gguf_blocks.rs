@@ -1,5 +1,6 @@
-//! Quantised blocks of GGML, unpacked to `f32`: q8_0, q4_K, q6_K.
+//! Quantised blocks of GGML, unpacked to `f32`: q4_0, q8_0, q4_K, q6_K.
 
+use attlas_kernels::Code;
 use half::f16;
 
 /// The numbers of the largest block.
@@ -8,6 +9,8 @@ pub(super) const LARGEST: usize = 256;
 /// How a block of numbers is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Block {
+    /// 32 numbers: `scale · (q − 8)`, q of 4 bits.
+    Q4_0,
     /// 32 numbers: `scale · q`, q of 8 bits.
     Q8_0,
     /// 256 numbers in 8 groups: `scale · s · q − minimum · m`, q of 4 bits, s and m of 6.
@@ -20,19 +23,41 @@ impl Block {
     /// Numbers in a block, and its bytes.
     pub fn sizes(self) -> (usize, usize) {
         match self {
+            Block::Q4_0 => (32, 18),
             Block::Q8_0 => (32, 34),
             Block::Q4K => (256, 144),
             Block::Q6K => (256, 210),
         }
     }
 
+    /// The same, as it lies in memory.
+    pub fn code(self) -> Code {
+        match self {
+            Block::Q4_0 => Code::Q4_0,
+            Block::Q8_0 => Code::Q8_0,
+            Block::Q4K => Code::Q4K,
+            Block::Q6K => Code::Q6K,
+        }
+    }
+
     /// Unpacks one block; both slices have the sizes that [`Block::sizes`] says.
     pub fn unpack(self, stored: &[u8], values: &mut [f32]) {
         match self {
+            Block::Q4_0 => unpack_q4_0(stored, values),
             Block::Q8_0 => unpack_q8_0(stored, values),
             Block::Q4K => unpack_q4_k(stored, values),
             Block::Q6K => unpack_q6_k(stored, values),
         }
+    }
+}
+
+/// Scale (f16), then 16 bytes: low halves are the first 16 numbers, high halves the others.
+fn unpack_q4_0(stored: &[u8], values: &mut [f32]) {
+    let scale = half_at(stored, 0);
+    let (low, high) = values.split_at_mut(16);
+    for ((low, high), byte) in low.iter_mut().zip(high).zip(&stored[2..]) {
+        *low = scale * (f32::from(byte & 15) - 8.0);
+        *high = scale * (f32::from(byte >> 4) - 8.0);
     }
 }
 
@@ -86,6 +111,48 @@ fn half_at(stored: &[u8], at: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_that_stay_packed_in_memory_are_the_same_numbers_bit_by_bit() {
+        for block in [Block::Q4_0, Block::Q8_0, Block::Q4K, Block::Q6K] {
+            let (n, n_bytes) = block.sizes();
+            let (n_rows, d_in) = (37, 2 * n.max(256));
+            let mut stored: Vec<u8> =
+                (0..n_rows * d_in / n * n_bytes).map(|i| (i * 2_654_435_761 >> 13) as u8).collect();
+            for block_bytes in stored.chunks_exact_mut(n_bytes) {
+                // scales that are finite
+                block_bytes[1] &= 0xbf;
+                block_bytes[3] &= 0xbf;
+                block_bytes[n_bytes - 1] &= 0xbf;
+            }
+            let mut wanted = vec![0.0; n_rows * d_in]; // [n_rows, d_in]
+            for (values, stored) in wanted.chunks_exact_mut(n).zip(stored.chunks_exact(n_bytes)) {
+                block.unpack(stored, values);
+            }
+            let row_bytes = d_in / n * n_bytes;
+            let read = |_: usize, rows: std::ops::Range<usize>, slots: &mut [u8]| -> Result<(), ()> {
+                slots.copy_from_slice(&stored[rows.start * row_bytes..rows.end * row_bytes]);
+                Ok(())
+            };
+            let parts = [attlas_kernels::Part { code: block.code(), n_rows }];
+            let coded = attlas_kernels::Coded::read(&parts, d_in, read).unwrap().unwrap();
+            let mut rows = vec![0.0; n_rows * d_in]; // [n_rows, d_in]
+            coded.rows(&mut rows);
+            for (index, (found, wanted)) in rows.iter().zip(&wanted).enumerate() {
+                assert_eq!(found.to_bits(), wanted.to_bits(), "{block:?} at {index}: {found}, not {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_q4_0_block_is_a_scale_and_halves_of_bytes() {
+        let mut stored = vec![0x88; 18];
+        stored[..2].copy_from_slice(&f16::from_f32(0.5).to_le_bytes());
+        stored[2] = 0xf0;
+        let mut values = [9.0; 32];
+        Block::Q4_0.unpack(&stored, &mut values);
+        assert_eq!((values[0], values[1], values[16], values[31]), (-4.0, 0.0, 3.5, 0.0));
+    }
 
     #[test]
     fn a_q8_0_block_is_a_scale_and_signed_bytes() {

@@ -14,6 +14,7 @@ pub(crate) mod quantised;
 mod safetensors;
 mod saved;
 mod shards;
+pub(crate) mod stored_rows;
 mod stored_zip;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ pub use bytes::Bytes;
 pub use convert::Dtype;
 pub use saved::{Saved, open_saved};
 use serde::de::DeserializeOwned;
+use stored_rows::StoredRows;
 
 use crate::Error;
 use crate::error::Clash;
@@ -184,6 +186,19 @@ impl Checkpoint {
                 )
             }
         })
+    }
+
+    /// The rows of a matrix of exactly this shape as they are stored; `None` where its numbers must be asked for.
+    ///
+    /// # Errors
+    /// When it is missing or of another shape, or a part of it is.
+    pub(crate) fn stored_rows(&self, name: &str, shape: &[usize; 2]) -> Result<Option<StoredRows>, Error> {
+        let tensor = self.checked(name, shape)?;
+        let scales = match tensor.dtype {
+            Dtype::I8 => Some(self.tensor(&format!("{name}.scale"), &shape[..1])?),
+            _ => None,
+        };
+        Ok(StoredRows::of(tensor, scales))
     }
 
     /// A tensor of unsigned bytes that must have exactly `shape`, as it lies in the file.

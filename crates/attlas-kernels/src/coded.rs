@@ -1,0 +1,446 @@
+//! Dense layers on weights that stay in their file's type: each piece of work widens what it needs into the cache.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use crate::activation::Activation;
+use crate::code::{Code, STRETCH, STRIP};
+use crate::dispatch::{self, Instructions, Task, block_rows};
+use crate::matrix::{Onto, Threads};
+use crate::packed::Finish;
+use crate::panel::add_bias;
+use crate::product::{Operands, Store, product};
+use crate::scratch::{Carver, SCRATCH};
+use crate::shared::Shared;
+use crate::vector::Vector;
+
+/// The weights of a dense layer, shape `[d_out, d_in]`, as a file stores them: `y = x · Wᵀ`.
+///
+/// They take the bytes that they take in the file. A piece of work widens 48 rows of 256 numbers at a time into 48 kB that
+/// stay in the cache, and multiplies from there with the same micro-kernel and in the same order as
+/// [`Packed`](crate::Packed) does: both give the same numbers.
+pub struct Coded {
+    d_out: usize,
+    d_in: usize,
+    /// Strips of 16 rows, one after the other.
+    bytes: Vec<u8>,
+    /// How each strip is stored, and where it begins. Shape `[n_strips]`.
+    strips: Vec<(Code, usize)>,
+}
+
+/// Rows that are stored in one way; a matrix may be several of these, one above the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// How.
+    pub code: Code,
+    /// How many; a multiple of 16 where another part follows.
+    pub n_rows: usize,
+}
+
+/// Rows of the weights that are widened together: three strips, whole tiles of every instruction set.
+const WIDTH: usize = 3 * STRIP;
+/// Rows of the input for which a stretch of weights is widened once: enough to forget what that costs, and their sums
+/// stay in the second-level cache.
+const ROWS: usize = 384;
+
+impl Coded {
+    /// Whether these parts can be one matrix with rows of `d_in` numbers: whole strips, whole blocks.
+    pub fn fits(parts: &[Part], d_in: usize) -> bool {
+        let is_whole = |part: &Part| part.n_rows.is_multiple_of(STRIP);
+        let is_cut = |part: &Part| !d_in.is_multiple_of(part.code.block());
+        !parts.iter().rev().skip(1).any(|part| !is_whole(part)) && !parts.iter().any(is_cut)
+    }
+
+    /// Reads rows and lays them side by side. `read(part, rows, bytes)` fills `bytes` with some rows of a part, one after
+    /// the other, each of [`Code::row_bytes`]; it is called for 16 rows at most, from all threads. `None` when a number is
+    /// not finite.
+    ///
+    /// # Errors
+    /// What `read` gives.
+    ///
+    /// # Panics
+    /// When the parts do not [fit](Coded::fits).
+    pub fn read<E: Send>(
+        parts: &[Part],
+        d_in: usize,
+        read: impl Fn(usize, Range<usize>, &mut [u8]) -> Result<(), E> + Sync,
+    ) -> Result<Option<Coded>, E> {
+        assert!(Coded::fits(parts, d_in), "rows of {d_in} numbers do not fit {parts:?}");
+        let (mut strips, mut places, mut n_bytes) = (Vec::new(), Vec::new(), 0);
+        for (index, part) in parts.iter().enumerate() {
+            for first in (0..part.n_rows).step_by(STRIP) {
+                strips.push((part.code, n_bytes));
+                places.push((index, first..(first + STRIP).min(part.n_rows)));
+                n_bytes += STRIP * part.code.row_bytes(d_in);
+            }
+        }
+        let mut bytes = vec![0; n_bytes];
+        let mut rest = bytes.as_mut_slice();
+        let mut slots = Vec::with_capacity(strips.len());
+        for (code, _) in &strips {
+            let (strip, later) = rest.split_at_mut(STRIP * code.row_bytes(d_in));
+            slots.push(strip);
+            rest = later;
+        }
+        let is_finite = AtomicBool::new(true);
+        slots.into_par_iter().zip(&strips).zip(places).try_for_each_init(
+            Vec::new,
+            |stored, ((strip, (code, _)), (part, rows))| {
+                let n = rows.len() * code.row_bytes(d_in);
+                stored.clear();
+                stored.resize(strip.len(), 0);
+                read(part, rows, &mut stored[..n])?;
+                if !code.lay(stored, strip) {
+                    is_finite.store(false, Ordering::Relaxed);
+                }
+                Ok(())
+            },
+        )?;
+        let d_out = parts.iter().map(|part| part.n_rows).sum();
+        Ok(is_finite.into_inner().then_some(Coded { d_out, d_in, bytes, strips }))
+    }
+
+    /// Width of the output.
+    pub fn d_out(&self) -> usize {
+        self.d_out
+    }
+
+    /// Width of the input.
+    pub fn d_in(&self) -> usize {
+        self.d_in
+    }
+
+    /// Widens one row. Shape of `row`: `[d_in]`.
+    ///
+    /// # Panics
+    /// When there is no such row, or `row` has another length.
+    pub fn row(&self, index: usize, row: &mut [f32]) {
+        assert!(index < self.d_out && row.len() == self.d_in, "row {index} of {} × {}", self.d_out, self.d_in);
+        self.widened(index / STRIP, |columns, strip| {
+            let lane = strip.iter().skip(index % STRIP).step_by(STRIP);
+            row[columns].iter_mut().zip(lane).for_each(|(slot, number)| *slot = *number);
+        });
+    }
+
+    /// Widens all rows. Shape of `rows`: `[d_out, d_in]`.
+    ///
+    /// # Panics
+    /// When `rows` has another length.
+    pub fn rows(&self, rows: &mut [f32]) {
+        assert_eq!(rows.len(), self.d_out * self.d_in, "{} × {}", self.d_out, self.d_in);
+        rows.par_chunks_mut((STRIP * self.d_in).max(1)).enumerate().for_each(|(index, rows)| {
+            self.widened(index, |columns, strip| {
+                for (lane, row) in rows.chunks_exact_mut(self.d_in).enumerate() {
+                    let numbers = strip.iter().skip(lane).step_by(STRIP);
+                    row[columns.clone()].iter_mut().zip(numbers).for_each(|(slot, number)| *slot = *number);
+                }
+            });
+        });
+    }
+
+    /// Shows a strip in stretches of columns, widened. Shape `[columns.len(), STRIP]`.
+    fn widened(&self, strip: usize, mut show: impl FnMut(Range<usize>, &[f32])) {
+        let mut numbers = [0.0; STRETCH * STRIP];
+        for start in (0..self.d_in).step_by(STRETCH) {
+            let columns = start..(start + STRETCH).min(self.d_in);
+            let of_columns = &mut numbers[..columns.len() * STRIP];
+            let (code, bytes) = self.strip(strip);
+            code.widen(bytes, columns.clone(), of_columns, STRIP);
+            show(columns, of_columns);
+        }
+    }
+
+    fn strip(&self, index: usize) -> (Code, &[u8]) {
+        let (code, start) = self.strips[index];
+        (code, &self.bytes[start..][..STRIP * code.row_bytes(self.d_in)])
+    }
+
+    /// `output = finish(input · Wᵀ)`. Shapes `[n, d_in]` and `[n, d_out]`.
+    ///
+    /// A row of the output does not depend on the other rows of the input, nor any number on the threads.
+    ///
+    /// # Panics
+    /// When a slice has another length than these shapes say.
+    pub fn multiply(&self, input: &[f32], finish: Finish<'_>, threads: Threads, output: &mut [f32]) {
+        self.multiply_with(Instructions::best(), input, finish, threads, output);
+    }
+
+    /// [`multiply`](Coded::multiply) with chosen instructions; with plain Rust where the processor lacks them.
+    ///
+    /// # Panics
+    /// As [`multiply`](Coded::multiply).
+    pub fn multiply_with(
+        &self,
+        instructions: Instructions,
+        input: &[f32],
+        finish: Finish<'_>,
+        threads: Threads,
+        output: &mut [f32],
+    ) {
+        let Coded { d_out, d_in, .. } = *self;
+        let n = output.len() / d_out.max(1);
+        assert!(output.len() == n * d_out && input.len() == n * d_in, "{n} rows of {d_in} and of {d_out} numbers");
+        if let Some(bias) = finish.bias {
+            assert_eq!(bias.len(), d_out, "a bias for each output");
+        }
+        let n_panels = d_out.div_ceil(WIDTH);
+        let n_pieces = n.div_ceil(ROWS) * n_panels;
+        let output = Shared::new(output);
+        let run = |piece: usize| {
+            let (block, panel) = (piece / n_panels, piece % n_panels);
+            let rows = block * ROWS..((block + 1) * ROWS).min(n);
+            dispatch::run(instructions, Piece { coded: self, panel, rows, input, finish, output: &output });
+        };
+        if threads.share(n.saturating_mul(d_in).saturating_mul(d_out)) {
+            (0..n_pieces).into_par_iter().with_max_len(1).for_each(run);
+        } else {
+            (0..n_pieces).for_each(run);
+        }
+    }
+}
+
+impl fmt::Debug for Coded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.strips.first().map(|(code, _)| code);
+        write!(f, "Coded[{}, {}] in {code:?}", self.d_out, self.d_in)
+    }
+}
+
+/// 48 rows of the weights against some rows of the input.
+struct Piece<'a> {
+    coded: &'a Coded,
+    panel: usize,
+    rows: Range<usize>,
+    /// Shape `[n, d_in]`.
+    input: &'a [f32],
+    finish: Finish<'a>,
+    /// Shape `[n, d_out]`.
+    output: &'a Shared<'a>,
+}
+
+impl Task for Piece<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Piece { coded, panel, rows, input, finish, output } = self;
+        let Coded { d_out, d_in, .. } = *coded;
+        let (n, n_columns) = (rows.len(), WIDTH.min(d_out - panel * WIDTH));
+        let mut scratch = SCRATCH.take();
+        let mut carver = Carver::new(&mut scratch, (STRETCH + n) * WIDTH);
+        let (weights, sums) = (carver.take(STRETCH * WIDTH), carver.take(n * WIDTH)); // [STRETCH, WIDTH], [n, WIDTH]
+        let input = &input[rows.start * d_in..rows.end * d_in];
+        // a product of no numbers is 0: one pass over nothing writes it
+        for start in (0..d_in.max(1)).step_by(STRETCH) {
+            let columns = start..(start + STRETCH).min(d_in);
+            for first in (0..n_columns).step_by(STRIP) {
+                let (code, strip) = coded.strip(panel * WIDTH / STRIP + first / STRIP);
+                code.widen(strip, columns.clone(), &mut weights[first..], WIDTH);
+            }
+            for first in (0..n_columns).step_by(block_rows::<V>()) {
+                let operands = Operands {
+                    left: input.as_ptr().wrapping_add(start),
+                    row_stride: d_in,
+                    inner_stride: 1,
+                    right: weights.as_ptr().wrapping_add(first),
+                    right_stride: WIDTH,
+                    n_inner: columns.len(),
+                    out: sums.as_mut_ptr().wrapping_add(first),
+                    out_stride: WIDTH,
+                    store: if start == 0 { Store::Replace } else { Store::Continue },
+                    ahead: std::ptr::null(),
+                };
+                let n_registers = block_rows::<V>().min(n_columns - first).div_ceil(V::LANES);
+                // SAFETY: the caller vouches for the instructions; the rows of the input were cut out, weights and sums hold
+                // 48 numbers a row, and tiles of every kind of register divide 48.
+                unsafe {
+                    match n_registers {
+                        1 => product::<V, 1, false>(operands, n),
+                        3 if const { V::TILE_COLUMNS == 3 } => product::<V, 3, false>(operands, n),
+                        _ => product::<V, 2, false>(operands, n),
+                    }
+                }
+            }
+        }
+        // SAFETY: the caller vouches for the instructions, and these columns of the rows are this piece's alone.
+        unsafe { finish_sums::<V>(sums, finish, panel * WIDTH..panel * WIDTH + n_columns, rows, d_out, output) };
+        SCRATCH.set(scratch);
+    }
+}
+
+/// Adds bias, applies the activation, and writes some columns of some rows of the output. Shape of `sums`: `[rows, WIDTH]`.
+///
+/// # Safety
+/// The processor has the instructions of `V`, and nobody else writes these numbers of `output`, of shape `[n, d_out]`.
+#[inline(always)]
+unsafe fn finish_sums<V: Vector>(
+    sums: &mut [f32],
+    finish: Finish<'_>,
+    columns: Range<usize>,
+    rows: Range<usize>,
+    d_out: usize,
+    output: &Shared<'_>,
+) {
+    let mut bias = [0.0; WIDTH];
+    let n = rows.len();
+    // SAFETY: the caller vouches for the instructions; `sums` and `bias` are whole registers wide.
+    unsafe {
+        if let Some(given) = finish.bias {
+            bias[..columns.len()].copy_from_slice(&given[columns.clone()]);
+            add_bias::<V>(sums.as_mut_ptr(), n, WIDTH, &bias);
+        }
+        if finish.activation != Activation::Identity {
+            finish.activation.apply_to_rows::<V>(sums.as_mut_ptr(), n, WIDTH, WIDTH);
+        }
+    }
+    for (row, sums) in rows.zip(sums.chunks_exact(WIDTH)) {
+        // SAFETY: the caller vouches for these numbers of the row.
+        let to = unsafe { output.part(row * d_out + columns.start..row * d_out + columns.end) };
+        match finish.onto {
+            Onto::Replace => to.copy_from_slice(&sums[..to.len()]),
+            Onto::Add => to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packed::Packed;
+
+    const CODES: [Code; 7] = [Code::F16, Code::Bf16, Code::Int8, Code::Q8_0, Code::Q4_0, Code::Q4K, Code::Q6K];
+
+    /// Bytes of rows that look random; every binary16 and scale in them is finite.
+    fn stored(code: Code, d_out: usize, d_in: usize) -> Vec<u8> {
+        let mut state = 7u32;
+        let mut byte = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let scale = 0.02f32.to_le_bytes();
+        let mut bytes: Vec<u8> = (0..d_out * code.row_bytes(d_in)).map(|_| byte()).collect();
+        let n_block = code.row_bytes(code.block());
+        for row in bytes.chunks_exact_mut(code.row_bytes(d_in).max(1)) {
+            match code {
+                // exponents of moderate numbers
+                Code::F16 => row.chunks_exact_mut(2).for_each(|number| number[1] = number[1] & 0x87 | 0x30),
+                Code::Bf16 => row.chunks_exact_mut(2).for_each(|number| number[1] = number[1] & 0x80 | 0x3e),
+                Code::Int8 => {
+                    let n = row.len();
+                    row[n - 4..].copy_from_slice(&scale);
+                }
+                Code::Q8_0 | Code::Q4_0 => row.chunks_exact_mut(n_block).for_each(|block| block[1] = 0x20),
+                Code::Q4K => row.chunks_exact_mut(n_block).for_each(|block| (block[1], block[3]) = (0x14, 0x18)),
+                Code::Q6K => row.chunks_exact_mut(n_block).for_each(|block| block[209] = 0x10),
+            }
+        }
+        bytes
+    }
+
+    fn coded(code: Code, d_out: usize, d_in: usize) -> Coded {
+        let (bytes, n) = (stored(code, d_out, d_in), code.row_bytes(d_in));
+        let read = |_: usize, rows: Range<usize>, slots: &mut [u8]| -> Result<(), ()> {
+            slots.copy_from_slice(&bytes[rows.start * n..rows.end * n]);
+            Ok(())
+        };
+        Coded::read(&[Part { code, n_rows: d_out }], d_in, read).unwrap().unwrap()
+    }
+
+    #[test]
+    fn products_are_those_of_an_f32_copy_bit_by_bit() {
+        let mut sets: Vec<Instructions> = Instructions::ALL.into_iter().filter(|choice| choice.available()).collect();
+        #[cfg(debug_assertions)]
+        sets.push(Instructions::Wide);
+        for code in CODES {
+            let more_rows = if code == Code::Bf16 { ROWS + 5 } else { 2 };
+            for (n, d_out, blocks) in [(1, 1, 1), (3, 50, 2), (9, 17, 1), (more_rows, 3, 2)] {
+                let d_in = if code.block() == 1 { [37, 300][blocks - 1] } else { code.block() * blocks };
+                let coded = coded(code, d_out, d_in);
+                let mut rows = vec![0.0; d_out * d_in]; // [d_out, d_in]
+                coded.rows(&mut rows);
+                let input: Vec<f32> = (0..n * d_in).map(|i| ((i * 7919) % 2003) as f32 / 1001.0 - 1.0).collect();
+                let bias: Vec<f32> = (0..d_out).map(|i| i as f32 / 7.0).collect();
+                for instructions in &sets {
+                    let packed = Packed::with(*instructions, &rows, d_out, d_in);
+                    for (bias, activation, onto) in [
+                        (None, Activation::Identity, Onto::Replace),
+                        (Some(bias.as_slice()), Activation::Gelu, Onto::Replace),
+                        (Some(bias.as_slice()), Activation::Identity, Onto::Add),
+                    ] {
+                        let finish = Finish { bias, activation, onto };
+                        let (mut found, mut wanted) = (vec![0.5; n * d_out], vec![0.5; n * d_out]);
+                        coded.multiply_with(*instructions, &input, finish, Threads::All, &mut found);
+                        packed.multiply(&input, finish, Threads::One, &mut wanted);
+                        assert!(
+                            found == wanted,
+                            "{code:?} {instructions:?} {n} × {d_in} × {d_out} {activation:?} {onto:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_same_alone_and_among_all() {
+        for code in CODES {
+            let (d_out, d_in) = (19, 512);
+            let coded = coded(code, d_out, d_in);
+            let mut rows = vec![0.0; d_out * d_in]; // [d_out, d_in]
+            coded.rows(&mut rows);
+            for (index, wanted) in rows.chunks_exact(d_in).enumerate() {
+                let mut row = vec![0.0; d_in];
+                coded.row(index, &mut row);
+                assert_eq!(row, wanted, "{code:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_that_are_stored_in_different_ways_lie_one_above_the_other() {
+        let parts = [Part { code: Code::Q4K, n_rows: 32 }, Part { code: Code::Q6K, n_rows: 19 }];
+        let stored = parts.map(|part| stored(part.code, part.n_rows, 256));
+        let read = |part: usize, rows: Range<usize>, slots: &mut [u8]| -> Result<(), ()> {
+            let n = parts[part].code.row_bytes(256);
+            slots.copy_from_slice(&stored[part][rows.start * n..rows.end * n]);
+            Ok(())
+        };
+        let both = Coded::read(&parts, 256, read).unwrap().unwrap();
+        let (mut rows, mut wanted) = (vec![0.0; 51 * 256], vec![0.0; 51 * 256]); // [51, 256]
+        both.rows(&mut rows);
+        coded(Code::Q4K, 32, 256).rows(&mut wanted[..32 * 256]);
+        coded(Code::Q6K, 19, 256).rows(&mut wanted[32 * 256..]);
+        assert_eq!(rows, wanted);
+        assert!(!Coded::fits(&[parts[1], parts[0]], 256) && !Coded::fits(&parts, 300));
+    }
+
+    #[test]
+    fn numbers_by_hand() {
+        // binary16: 1.5, −2, the smallest subnormal number
+        let widened = |code: Code, bytes: &[u8], d_in: usize| {
+            let read = |_: usize, _: Range<usize>, slots: &mut [u8]| -> Result<(), ()> {
+                slots.copy_from_slice(bytes);
+                Ok(())
+            };
+            Coded::read(&[Part { code, n_rows: 1 }], d_in, read).unwrap().map(|coded| {
+                let mut row = vec![0.0; d_in];
+                coded.row(0, &mut row);
+                row
+            })
+        };
+        assert_eq!(widened(Code::F16, &[0x00, 0x3e, 0x00, 0xc0, 1, 0], 3), Some(vec![1.5, -2.0, 2f32.powi(-24)]));
+        assert_eq!(widened(Code::F16, &[0x00, 0x7c], 1), None);
+        assert_eq!(widened(Code::Bf16, &[0xc0, 0x3f, 0x80, 0xbf], 2), Some(vec![1.5, -1.0]));
+        assert_eq!(widened(Code::Bf16, &[0xc0, 0x7f], 1), None);
+        assert_eq!(widened(Code::Int8, &[3, 254, 0, 0, 0, 0x3f], 2), Some(vec![1.5, -1.0]));
+        assert_eq!(widened(Code::Int8, &[3, 254, 0, 0, 0x80, 0x7f], 2), None);
+        // q4_0: scale ½; low halves are the first 16 numbers
+        let mut block = vec![0x88; 18];
+        block[..3].copy_from_slice(&[0x00, 0x38, 0xf0]);
+        let row = widened(Code::Q4_0, &block, 32).unwrap();
+        assert_eq!((row[0], row[1], row[16]), (-4.0, 0.0, 3.5));
+    }
+}
