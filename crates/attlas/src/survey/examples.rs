@@ -52,9 +52,9 @@ pub struct Place {
 pub struct Examples(Vec<Example>);
 
 impl Example {
-    /// A text with its score.
-    pub(super) fn new(id: TextId, text: &str, score: f64, place: Option<Place>) -> Example {
-        Example { score, text: excerpt(text), id: id.hex(), place }
+    /// A text with its score; its place is still to be found.
+    pub(super) fn new(id: TextId, text: &str, score: f64) -> Example {
+        Example { score, text: excerpt(text), id: id.hex(), place: None }
     }
 }
 
@@ -108,6 +108,12 @@ impl Examples {
     /// Takes in an example.
     pub(super) fn add(&mut self, example: Example) {
         self.merge(Examples(vec![example]));
+    }
+
+    /// The example of a text, if it is among them.
+    pub(super) fn get_mut(&mut self, id: TextId) -> Option<&mut Example> {
+        let id = id.hex();
+        self.0.iter_mut().find(|example| example.id == id)
     }
 
     /// Takes in other examples.

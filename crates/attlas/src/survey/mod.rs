@@ -103,20 +103,29 @@ impl<'s> Part<'s> {
         Part { first, sums, examples: self.examples.split_off_mut(..n).unwrap_or_default() }
     }
 
-    /// Takes in what was measured of some heads on a text; `slots` are the places of their cells.
-    fn take_in(&mut self, text: &Measured<'_>, heads: &[HeadSums], slots: &[usize]) -> Result<(), Error> {
-        let of_shard = &mut *self.sums[text.id.shard()];
-        let mut slots = slots.iter().map(|slot| slot - self.first);
-        for HeadSums { kind, head, sums, .. } in heads {
-            for (measure, variants) in sums {
-                for ((variant, sums), slot) in variants.iter().enumerate().zip(&mut slots) {
-                    of_shard[slot].merge(sums);
-                    if let Some(score) = self.examples[slot].wants(text.id, sums, measure) {
-                        let map = text.recording.map(text.item, *kind, head.layer, head.head)?;
-                        let place = Place::of(&map, measure, variant, text.annotations);
-                        self.examples[slot].add(Example::new(text.id, &text.text, score, place));
+    /// Takes in what was measured of some heads on texts; `slots` are the places of their cells.
+    fn take_in(&mut self, texts: &[Measured<'_>], heads: &Range<usize>, slots: &[usize]) -> Result<(), Error> {
+        let mut found = Vec::new();
+        for text in texts {
+            let of_shard = &mut *self.sums[text.id.shard()];
+            let mut slots = slots.iter().map(|slot| slot - self.first);
+            for head in &text.heads[heads.clone()] {
+                for (measure, variants) in &head.sums {
+                    for ((variant, sums), slot) in variants.iter().enumerate().zip(&mut slots) {
+                        of_shard[slot].merge(sums);
+                        if let Some(score) = self.examples[slot].wants(text.id, sums, measure) {
+                            self.examples[slot].add(Example::new(text.id, &text.text, score));
+                            found.push((text, head, *measure, variant, slot));
+                        }
                     }
                 }
+            }
+        }
+        // a map is read once more only for what no later text has beaten
+        for (text, HeadSums { kind, head, .. }, measure, variant, slot) in found {
+            if let Some(example) = self.examples[slot].get_mut(text.id) {
+                let map = text.recording.map(text.item, *kind, head.layer, head.head)?;
+                example.place = Place::of(&map, measure, variant, text.annotations);
             }
         }
         Ok(())
@@ -194,9 +203,7 @@ impl Survey {
             parts.push((rest.take(taken), head..end, &slots[slot..slot + n_slots]));
             (head, slot) = (end, slot + n_slots);
         }
-        parts.into_par_iter().try_for_each(|(mut part, heads, slots)| {
-            texts.iter().try_for_each(|text| part.take_in(text, &text.heads[heads.clone()], slots))
-        })
+        parts.into_par_iter().try_for_each(|(mut part, heads, slots)| part.take_in(texts, &heads, slots))
     }
 
     /// Takes in all that another survey has.

@@ -28,10 +28,11 @@ impl Recorded<'_> {
     ) {
         let queries: Vec<usize> = rows.collect();
         for (queries, weights) in queries.chunks(LANES).zip(weights.chunks_mut(LANES * keys.len())) {
-            self.precise_scores(instructions, queries, keys.clone(), |lane, key, score| {
+            self.precise_scores(instructions, queries, keys.clone(), |lane, first, scores| {
                 let lse = self.lse[queries[lane]];
                 if lse != f64::NEG_INFINITY {
-                    weights[lane * keys.len() + key - keys.start] = (score - lse).exp() as f32;
+                    let weights = &mut weights[lane * keys.len() + first - keys.start..][..scores.len()];
+                    dispatch::run(instructions, Weigh { scores, lse, weights });
                 }
             });
         }
@@ -43,20 +44,22 @@ impl Recorded<'_> {
         let sink = self.scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[self.head]));
         let of_group = |queries: &[usize]| {
             let mut sums = [Sum { largest: sink, sum: f64::from(u8::from(sink > f64::NEG_INFINITY)) }; LANES];
-            let seen = |lane: usize, _key: usize, score: f64| sums[lane].add(score);
-            self.precise_scores(instructions, queries, 0..self.n_keys, seen);
+            self.precise_scores(instructions, queries, 0..self.n_keys, |lane, _, scores| {
+                dispatch::run(instructions, AddTo { sum: &mut sums[lane], scores });
+            });
             sums.into_iter().take(queries.len()).map(Sum::logarithm).collect::<Vec<f64>>()
         };
         queries.par_chunks(LANES).flat_map_iter(of_group).collect()
     }
 
-    /// Calls `take` with each lane, key and score that is seen, the keys of a lane in rising order.
+    /// Calls `take` with each lane, the first key of a block and the block's scores, in rising order; −∞ is the score of what
+    /// is not seen.
     fn precise_scores(
         &self,
         instructions: Instructions,
         queries: &[usize],
         keys: Range<usize>,
-        mut take: impl FnMut(usize, usize, f64),
+        mut take: impl FnMut(usize, usize, &[f64]),
     ) {
         let d_head = self.d_head;
         let mut packed = vec![0.0; d_head * LANES]; // [d_head, LANES]
@@ -68,6 +71,7 @@ impl Recorded<'_> {
         }
         let mut dots = vec![[0.0; LANES]; KEY_BLOCK]; // [KEY_BLOCK, LANES]
         let mut wide = Vec::with_capacity(KEY_BLOCK * d_head); // [KEY_BLOCK, d_head]
+        let mut scores = [0.0; KEY_BLOCK];
         for start in keys.clone().step_by(KEY_BLOCK) {
             let block = start..(start + KEY_BLOCK).min(keys.end);
             let sees = |query: &usize| {
@@ -84,13 +88,16 @@ impl Recorded<'_> {
             for (lane, query) in queries.iter().enumerate() {
                 let visible = self.scoring.visible_keys(*query, self.n_keys);
                 let mask = self.mask.map(|mask| mask.row(self.head, *query));
+                let scores = &mut scores[..block.len()];
+                scores.fill(f64::NEG_INFINITY);
                 for key in block.start.max(visible.start)..block.end.min(visible.end) {
                     let is_valid = self.key_valid.is_none_or(|valid| valid[key]);
                     if is_valid && mask.is_none_or(|mask| mask.sees(key)) {
                         let score = self.scoring.score(self.head, *query, key, dots[key - block.start][lane]);
-                        take(lane, key, score + self.key_bias.map_or(0.0, |bias| f64::from(bias[key])));
+                        scores[key - block.start] = score + self.key_bias.map_or(0.0, |bias| f64::from(bias[key]));
                     }
                 }
+                take(lane, block.start, scores);
             }
         }
     }
@@ -104,22 +111,90 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, score: f64) {
-        if score == f64::NEG_INFINITY {
-            return; // as if masked; −∞ less −∞ would be no number
-        }
-        if score <= self.largest {
-            self.sum += (score - self.largest).exp();
-        } else {
-            // the first score meets a sum of 0; what is not a number stays so
-            let before = if self.sum == 0.0 { 0.0 } else { self.sum * (self.largest - score).exp() };
-            *self = Sum { largest: score, sum: before + 1.0 };
-        }
-    }
-
     fn logarithm(self) -> f64 {
         if self.sum == 0.0 { f64::NEG_INFINITY } else { self.largest + self.sum.ln() }
     }
+}
+
+/// Adds the exponentials of some scores to a sum.
+struct AddTo<'a> {
+    sum: &'a mut Sum,
+    scores: &'a [f64],
+}
+
+impl Task for AddTo<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let AddTo { sum, scores } = self;
+        let largest = scores.iter().fold(sum.largest, |largest, score| if *score > largest { *score } else { largest });
+        if largest == f64::NEG_INFINITY && !scores.iter().any(|score| score.is_nan()) {
+            return; // nothing is seen; −∞ less −∞ would be no number
+        }
+        let mut sums = [0.0; LANES];
+        let (chunks, rest) = scores.as_chunks::<LANES>();
+        for chunk in chunks {
+            for lane in 0..LANES {
+                sums[lane] += exp(chunk[lane] - largest);
+            }
+        }
+        rest.iter().zip(&mut sums).for_each(|(score, sum)| *sum += exp(score - largest));
+        // the first scores meet a sum of 0; what is not a number stays so
+        let before = if sum.sum == 0.0 { 0.0 } else { sum.sum * exp(sum.largest - largest) };
+        *sum = Sum { largest, sum: before + sums.iter().sum::<f64>() };
+    }
+}
+
+/// `weights = exp(scores − lse)`.
+struct Weigh<'a> {
+    scores: &'a [f64],
+    lse: f64,
+    /// As many.
+    weights: &'a mut [f32],
+}
+
+impl Task for Weigh<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        for (weight, score) in self.weights.iter_mut().zip(self.scores) {
+            *weight = exp(score - self.lse) as f32;
+        }
+    }
+}
+
+/// The exponential, within 2⁻⁵¹ of itself; 0 below −708, and that of 709 above it.
+///
+/// `x = n ln 2 + r` with |r| ≤ ½ ln 2, and Taylor's series of `exp r`. Without a branch, so that the compiler takes several at
+/// once, and without the library, so that every machine gives the same bytes.
+#[inline(always)]
+fn exp(x: f64) -> f64 {
+    const TO_INTEGER: f64 = 6_755_399_441_055_744.0; // 1.5 · 2⁵²: added, it leaves no fraction
+    const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1; // 33 bits; times n exact
+    const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+    let clamped = if x > 709.0 { 709.0 } else { x };
+    let shifted = clamped * std::f64::consts::LOG2_E + TO_INTEGER;
+    let n = shifted - TO_INTEGER;
+    let r = (clamped - n * LN_2_HIGH) - n * LN_2_LOW;
+    let mut series = 1.0;
+    for k in (1..=13).rev() {
+        series = 1.0 + series * r * const { inverses() }[k];
+    }
+    let power = f64::from_bits((shifted.to_bits() << 52).wrapping_add(1.0_f64.to_bits()));
+    if x < -708.0 { 0.0 } else { series * power }
+}
+
+/// `1 / k` at place `k`, up to 13.
+const fn inverses() -> [f64; 14] {
+    let mut inverses = [0.0; 14];
+    let mut k = 1;
+    while k < 14 {
+        inverses[k] = 1.0 / k as f64;
+        k += 1;
+    }
+    inverses
 }
 
 /// `dots[key][lane] = Σ_i keys[key][i] · queries[i][lane]`.
@@ -162,5 +237,26 @@ impl Task for Dots<'_> {
                 dots.iter_mut().zip(lanes).for_each(|(sum, lane)| *sum += number * lane);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exponential_is_the_library_s_to_the_last_bits() {
+        for step in -14_160..=1_418 {
+            let x = f64::from(step) * 0.5 + 0.1 / (1.0 + f64::from(step).abs());
+            let (found, wanted) = (exp(x), x.exp());
+            let is_near = (found - wanted).abs() <= wanted * 2.0_f64.powi(-51);
+            assert!(is_near || x < -708.0 && found == 0.0 || x > 709.0, "exp({x}) is {wanted}, not {found}");
+        }
+        for step in -2000..=2000 {
+            let x = f64::from(step) * 1e-3;
+            assert!((exp(x) - x.exp()).abs() <= x.exp() * 2.0_f64.powi(-51), "{x}");
+        }
+        assert_eq!((exp(0.0), exp(f64::NEG_INFINITY), exp(-1e300)), (1.0, 0.0, 0.0));
+        assert!(exp(f64::NAN).is_nan() && exp(f64::INFINITY).is_finite());
     }
 }
