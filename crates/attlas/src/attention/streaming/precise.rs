@@ -3,6 +3,7 @@
 //! At ±420 neighbouring f32 are 3e-5 apart, and so are weights. Here dot products are summed in f64: eight queries at a
 //! time share each key, in plain loops that are compiled for the processor's instructions.
 
+use std::array;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -133,15 +134,14 @@ impl Task for AddTo<'_> {
             return; // nothing is seen; −∞ less −∞ would be no number
         }
         let mut sums = [0.0; LANES];
-        let (chunks, rest) = scores.as_chunks::<LANES>();
-        for chunk in chunks {
-            for lane in 0..LANES {
-                sums[lane] += exp(chunk[lane] - largest);
-            }
+        for chunk in scores.chunks(LANES) {
+            let mut lanes = [f64::NEG_INFINITY; LANES];
+            lanes[..chunk.len()].copy_from_slice(chunk);
+            let powers = exp(lanes.map(|score| score - largest));
+            sums.iter_mut().zip(powers).for_each(|(sum, power)| *sum += power);
         }
-        rest.iter().zip(&mut sums).for_each(|(score, sum)| *sum += exp(score - largest));
         // the first scores meet a sum of 0; what is not a number stays so
-        let before = if sum.sum == 0.0 { 0.0 } else { sum.sum * exp(sum.largest - largest) };
+        let before = if sum.sum == 0.0 { 0.0 } else { sum.sum * exp([sum.largest - largest; LANES])[0] };
         *sum = Sum { largest, sum: before + sums.iter().sum::<f64>() };
     }
 }
@@ -159,31 +159,35 @@ impl Task for Weigh<'_> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        for (weight, score) in self.weights.iter_mut().zip(self.scores) {
-            *weight = exp(score - self.lse) as f32;
+        for (weights, scores) in self.weights.chunks_mut(LANES).zip(self.scores.chunks(LANES)) {
+            let mut lanes = [f64::NEG_INFINITY; LANES];
+            lanes[..scores.len()].copy_from_slice(scores);
+            let powers = exp(lanes.map(|score| score - self.lse)).map(|power| power as f32);
+            weights.copy_from_slice(&powers[..weights.len()]);
         }
     }
 }
 
-/// The exponential, within 2⁻⁵¹ of itself; 0 below −708, and that of 709 above it.
+/// Exponentials, within 2⁻⁵¹ of themselves; 0 below −708, and that of 709 above it.
 ///
-/// `x = n ln 2 + r` with |r| ≤ ½ ln 2, and Taylor's series of `exp r`. Without a branch, so that the compiler takes several at
-/// once, and without the library, so that every machine gives the same bytes.
+/// `x = n ln 2 + r` with |r| ≤ ½ ln 2, and Taylor's series of `exp r`. Step by step for all lanes, and without a branch, so
+/// that the compiler takes them at once; without the library, so that every machine gives the same bytes.
 #[inline(always)]
-fn exp(x: f64) -> f64 {
+fn exp(x: [f64; LANES]) -> [f64; LANES] {
     const TO_INTEGER: f64 = 6_755_399_441_055_744.0; // 1.5 · 2⁵²: added, it leaves no fraction
     const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1; // 33 bits; times n exact
     const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
-    let clamped = if x > 709.0 { 709.0 } else { x };
-    let shifted = clamped * std::f64::consts::LOG2_E + TO_INTEGER;
-    let n = shifted - TO_INTEGER;
-    let r = (clamped - n * LN_2_HIGH) - n * LN_2_LOW;
-    let mut series = 1.0;
-    for k in (1..=13).rev() {
-        series = 1.0 + series * r * const { inverses() }[k];
+    const INVERSES: [f64; 14] = inverses();
+    let clamped = x.map(|x| if x > 709.0 { 709.0 } else { x });
+    let shifted = clamped.map(|x| x * std::f64::consts::LOG2_E + TO_INTEGER);
+    let n = shifted.map(|shifted| shifted - TO_INTEGER);
+    let r: [f64; LANES] = array::from_fn(|lane| (clamped[lane] - n[lane] * LN_2_HIGH) - n[lane] * LN_2_LOW);
+    let mut series = [1.0; LANES];
+    for inverse in INVERSES.iter().skip(1).rev() {
+        series = array::from_fn(|lane| 1.0 + series[lane] * (r[lane] * inverse));
     }
-    let power = f64::from_bits((shifted.to_bits() << 52).wrapping_add(1.0_f64.to_bits()));
-    if x < -708.0 { 0.0 } else { series * power }
+    let powers = shifted.map(|shifted| f64::from_bits((shifted.to_bits() << 52).wrapping_add(1.0_f64.to_bits())));
+    array::from_fn(|lane| if x[lane] < -708.0 { 0.0 } else { series[lane] * powers[lane] })
 }
 
 /// `1 / k` at place `k`, up to 13.
@@ -245,7 +249,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exponential_is_the_library_s_to_the_last_bits() {
+    fn exponentials_are_the_library_s_to_the_last_bits() {
+        let exp = |x: f64| exp([x; LANES])[LANES - 1];
         for step in -14_160..=1_418 {
             let x = f64::from(step) * 0.5 + 0.1 / (1.0 + f64::from(step).abs());
             let (found, wanted) = (exp(x), x.exp());
