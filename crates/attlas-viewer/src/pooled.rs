@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use attlas::attention::Shape;
 use attlas::{AttentionMap, Item, Layer, Recording, Token, TokenRole, Tokens, Weights};
+use rayon::prelude::*;
 
 use crate::payload::{base64_bytes, carried};
 
@@ -15,7 +16,7 @@ const SIDES: [usize; 9] = [512, 384, 256, 192, 128, 96, 64, 48, 32];
 /// Weights that are computed at most; more would take minutes.
 const MAX_WEIGHTS: u64 = 1 << 33;
 /// Queries whose weights are held at a time.
-const BAND: usize = 64;
+const BAND: usize = 96;
 /// Letters of a stretch's label at most.
 const LABEL: usize = 24;
 
@@ -107,9 +108,10 @@ fn pool_layer(recording: &Recording, layer: &Layer, side: usize) -> Result<Layer
     let Shape { n_heads, n_queries, n_keys, .. } = layer.shape;
     let (rows, columns) = (n_queries.min(side), n_keys.min(side));
     let mut weights = vec![0.0; recording.items.len() * n_heads * rows * columns]; // [batch, n_heads, rows, columns]
-    for (place, tiles) in weights.chunks_mut(rows * columns).enumerate() {
+    weights.par_chunks_mut(rows * columns).enumerate().try_for_each(|(place, tiles)| {
         pool_map(&recording.map_of(layer, place / n_heads, place % n_heads)?, rows, columns, tiles);
-    }
+        Ok::<(), attlas::Error>(())
+    })?;
     let shape = Shape { n_heads, n_kv_heads: n_heads, n_queries: rows, n_keys: columns, d_head: 0, d_value: 0 };
     Ok(Layer::new(layer.kind, layer.index, shape, Weights::Dense(weights.into())))
 }
