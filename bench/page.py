@@ -3,9 +3,8 @@
     cargo build --release
     python bench/page.py [--n-tokens 1880] [--rounds 3] [--attlas target/release/attlas] [--keep FOLDER]
 
-Prints processor time (user and system) of the run with its recording written (`attlas record`), of what is read of that recording
-and its page (`attlas RUN.safetensors`: scores, description, checks, page), of nothing but the start of the program, and the page's
-bytes; medians of rounds in turn. Needs NumPy.
+Prints processor time (user and system) of the model's run with its recording written (`attlas record`), of the run with its page
+(`attlas TEXT`: scores, description, checks, page; no recording is written), and the page's bytes; medians of rounds in turn. Needs NumPy.
 """
 
 import argparse
@@ -35,17 +34,16 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    model, text = folder / "model", folder / "text.txt"
+    model = folder / "model"
     if not model.exists():
         make(model, max(2048, arguments.n_tokens))
     letters = "the quick brown fox jumps over the lazy dog and sees no one "
-    text.write_text((letters * (arguments.n_tokens // len(letters) + 1))[: arguments.n_tokens])
+    text = (letters * (arguments.n_tokens // len(letters) + 1))[: arguments.n_tokens]
     program = arguments.attlas.resolve()
     recording, page = folder / "run.safetensors", folder / "page.html"
     commands = {
-        "start": [program, "--version"],
-        "record": [program, "record", text, "--model", model, "-o", recording],
-        "show": [program, recording, "-o", page],
+        "run": [program, "record", text, "--model", model, "-o", recording],
+        "run and page": [program, text, "--model", model, "-o", page],
     }
     seconds = {name: [] for name in commands}
     for _ in range(arguments.rounds):
@@ -53,9 +51,10 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
             seconds[name].append(processor_time(command))
     median = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"{arguments.n_tokens} tokens, processor time, median of {arguments.rounds}:")
-    print(f"model's run, recorded   {median['record']:6.2f} s")
-    print(f"read and page written   {median['show']:6.2f} s  ({median['show'] / median['record']:.2f} of the run)")
-    print(f"start alone             {median['start']:6.2f} s")
+    run, whole = median["run"], median["run and page"]
+    print(f"run, with its recording {run:6.2f} s")
+    print(f"run, with its page      {whole:6.2f} s")
+    print(f"page beyond the run     {whole - run:6.2f} s  ({(whole - run) / run:.2f} of the run)")
     print(f"page                    {page.stat().st_size / 1e6:6.2f} MB")
 
 

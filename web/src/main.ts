@@ -373,11 +373,12 @@ function publish(source: Source): void {
 }
 
 const root = document.getElementById("app")!;
-try {
-  const source = readSource(document);
-  publish(source);
-  new App(source, root);
-} catch (error) {
-  root.replaceChildren(el("p", { class: "failure", role: "alert" }, `This page cannot be shown: ${String(error)}`));
-  throw error;
-}
+readSource(document)
+  .then((source) => {
+    publish(source);
+    new App(source, root);
+  })
+  .catch((error: unknown) => {
+    root.replaceChildren(el("p", { class: "failure", role: "alert" }, `This page cannot be shown: ${String(error)}`));
+    throw error;
+  });

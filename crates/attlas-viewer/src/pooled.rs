@@ -49,7 +49,7 @@ pub fn pool(recording: &Recording, max_bytes: u64) -> Result<Option<Pooled>, att
     if cells(usize::MAX) > MAX_WEIGHTS {
         return Ok(None);
     }
-    let side = SIDES.into_iter().find(|side| base64_bytes(cells(*side)) <= max_bytes);
+    let side = SIDES.into_iter().find(|side| base64_bytes(cells(*side).saturating_mul(4)) <= max_bytes);
     let (Some(side), Some(first)) = (side, recording.items.first()) else { return Ok(None) };
     let tile = |tokens: &Tokens| tokens.len().div_ceil(side).max(1);
     let (source, target) = (tile(&first.source), tile(&first.target));

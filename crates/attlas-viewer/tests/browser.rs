@@ -75,7 +75,7 @@ fn assert_quiet(browser: &mut Browser) {
 #[test]
 fn token_text_that_looks_like_a_script_stays_text_and_nothing_is_loaded() {
     let Some((mut browser, _folder, _)) = opened(&common::everything(), "hostile", "#kind=encoder") else { return };
-    assert_eq!(browser.evaluate("document.scripts.length"), 3, "two data blocks and the viewer's script");
+    assert_eq!(browser.evaluate("document.scripts.length"), 4, "three data blocks and the viewer's script");
     assert_eq!(browser.evaluate("document.querySelectorAll('img, iframe, link, object').length"), 0);
     let labels = browser.evaluate("[...document.querySelectorAll('.column-labels .token')].map(e => e.textContent)");
     assert_eq!(labels, serde_json::json!(["the", "un", "believ", "able", "cat", common::HOSTILE, "</s>"]));

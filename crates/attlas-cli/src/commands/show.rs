@@ -8,7 +8,7 @@ use attlas::analysis::{Annotations, Standout, score_rows, standouts};
 use attlas::output::write_aside;
 use attlas::recording::complaint;
 use attlas::{Head, Kind, Recording};
-use attlas_viewer::{Description, PageOptions};
+use attlas_viewer::{Description, Page, PageOptions};
 use clap::Args;
 
 use super::describe::print_sentences;
@@ -174,9 +174,9 @@ fn write_page(
         description: Some(description),
         max_bytes: arguments.max_page_mb.saturating_mul(1 << 20),
     };
-    let page = attlas_viewer::page(recording, &options)?;
-    if !attlas_viewer::fits(recording, &options)? {
+    let page = Page::of(recording, &options)?;
+    if page.pooled {
         remark("the maps are too large for a page of every weight: each cell of it is the largest weight of a tile");
     }
-    Ok(write_aside(&arguments.output, |file| file.write_all(page.as_bytes()))?)
+    Ok(write_aside(&arguments.output, |file| file.write_all(page.html.as_bytes()))?)
 }
