@@ -144,8 +144,7 @@ impl Numbers {
         kept: (&[usize], &[usize]),
     ) -> Result<Vec<Group>, Error> {
         let shape = layer.shape;
-        let rounded =
-            if self.many { Rounded::of(layer, factored, &recording.items[place], place)? } else { None };
+        let rounded = if self.many { Rounded::of(layer, factored, &recording.items[place], place)? } else { None };
         let exact = rounded.as_ref().map(|rounded| rounded.exact(recording, layer, place, kept)).transpose()?;
         let mut exact = exact.unwrap_or_default().into_iter();
         let n_sharing = shape.n_heads / shape.n_kv_heads;

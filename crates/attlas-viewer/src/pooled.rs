@@ -120,18 +120,24 @@ fn pool_layer(recording: &Recording, layer: &Layer, side: usize) -> Result<Layer
 fn pool_map(map: &AttentionMap<'_>, rows: usize, columns: usize, tiles: &mut [f32]) {
     let (n_queries, n_keys) = (map.n_queries(), map.n_keys());
     let queries = &map.query_tokens().tokens;
+    let stretches: Vec<Range<usize>> = (0..columns).map(|column| stretch(column, n_keys, columns)).collect();
+    let larger = |a: f32, b: f32| if b > a { b } else { a }; // what is no number is no largest one
+    let mut largest = vec![0.0; n_keys]; // [n_keys], of the queries of a row of tiles
     for start in (0..n_queries).step_by(BAND) {
         let band = start..(start + BAND).min(n_queries);
         let weights = map.tile(band.clone(), 0..n_keys); // [band, n_keys]
         for (query, weights) in band.zip(weights.chunks(n_keys)) {
-            if queries[query].role == TokenRole::Padding {
-                continue;
+            if queries[query].role != TokenRole::Padding {
+                largest.iter_mut().zip(weights).for_each(|(largest, weight)| *largest = larger(*largest, *weight));
             }
             let row = query * rows / n_queries;
-            for (column, cell) in tiles[row * columns..][..columns].iter_mut().enumerate() {
-                let largest = weights[stretch(column, n_keys, columns)].iter().copied().fold(0.0, f32::max);
-                *cell = cell.max(largest);
+            if (query + 1) * rows / n_queries == row {
+                continue;
             }
+            for (cell, stretch) in tiles[row * columns..][..columns].iter_mut().zip(&stretches) {
+                *cell = largest[stretch.clone()].iter().copied().fold(0.0, larger);
+            }
+            largest.fill(0.0);
         }
     }
 }

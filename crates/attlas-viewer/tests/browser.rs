@@ -154,8 +154,10 @@ fn without_padding(recording: &Recording, item: usize, kind: Kind, layer: usize,
 fn long(n: usize) -> Recording {
     let mut labels = vec!["␀"; 3];
     labels.extend(["the", "cat", "sat"].into_iter().cycle().take(n - 3));
-    let items = vec![Item { source: common::tokens("", &labels), target: common::tokens("", &labels), ..Item::default() }];
-    let shape = |n_heads, n_kv_heads, d_head| Shape { n_heads, n_kv_heads, n_queries: n, n_keys: n, d_head, d_value: 1 };
+    let items =
+        vec![Item { source: common::tokens("", &labels), target: common::tokens("", &labels), ..Item::default() }];
+    let shape =
+        |n_heads, n_kv_heads, d_head| Shape { n_heads, n_kv_heads, n_queries: n, n_keys: n, d_head, d_value: 1 };
     let scaled = |scale: f64, visibility| Scoring { scale, ..Scoring::scaled_dot_product(16, visibility) };
     let capped = Scoring { softcap: Some(5.0), ..scaled(0.8, Visibility { before: Some(90), after: Some(20) }) };
     let biased = Scoring {
@@ -164,8 +166,7 @@ fn long(n: usize) -> Recording {
         ..scaled(0.4, Visibility::CAUSAL)
     };
     let table: Vec<f32> = (0..2 * 9).map(|place| (place * 5 % 7) as f32 / 3.0).collect();
-    let relative =
-        Scoring { bias: Bias::Relative { first: -4, table, n_offsets: 9 }, ..scaled(0.5, Visibility::FULL) };
+    let relative = Scoring { bias: Bias::Relative { first: -4, table, n_offsets: 9 }, ..scaled(0.5, Visibility::FULL) };
     let layers = [
         (Kind::Encoder, 0, shape(2, 2, 16), scaled(0.25, Visibility::FULL)),
         (Kind::Encoder, 1, shape(2, 1, 16), relative),
@@ -218,7 +219,10 @@ fn every_digit_shown_is_the_recordings_whatever_the_size_of_scores() {
                 // a row alone and a tile differ by 1e-7, which may lie on two sides of a rounding
                 let wanted = [*row, *tile].map(|weight| as_shown(f64::from(weight)));
                 let shown = shown.as_str().unwrap();
-                assert!(wanted.iter().any(|wanted| wanted == shown), "{kind} L{index}H{head}, {cell}: {shown}, not {wanted:?}");
+                assert!(
+                    wanted.iter().any(|wanted| wanted == shown),
+                    "{kind} L{index}H{head}, {cell}: {shown}, not {wanted:?}"
+                );
                 n_compared += 1;
             }
         }
@@ -228,12 +232,18 @@ fn every_digit_shown_is_the_recordings_whatever_the_size_of_scores() {
     // scores, which are made of weights and log-sum-exps
     for (query, key) in [(10, 4), (77, 76), (140, 3)] {
         browser.open(&file, &format!("#kind=decoder&layer=0&head=3&q={query}&k={key}&rows=read"));
-        let score: f64 = browser.evaluate("Number(document.querySelector('#reading .score').textContent.split(' ').at(-1))").as_f64().unwrap();
+        let score: f64 = browser
+            .evaluate("Number(document.querySelector('#reading .score').textContent.split(' ').at(-1))")
+            .as_f64()
+            .unwrap();
         let layer = &recording.layers[2];
         let factored = layer.factored().unwrap();
         let (queries, keys) = (factored.queries.read_all().unwrap(), factored.keys.read_all().unwrap());
-        let row = |numbers: &[f32], row: usize| -> Vec<f64> { numbers[row * 16..][..16].iter().map(|n| f64::from(*n)).collect() };
-        let dot: f64 = row(&queries, 3 * 150 + query + 3).iter().zip(row(&keys, 150 + key + 3)).map(|(a, b)| a * b).sum();
+        let row = |numbers: &[f32], row: usize| -> Vec<f64> {
+            numbers[row * 16..][..16].iter().map(|n| f64::from(*n)).collect()
+        };
+        let dot: f64 =
+            row(&queries, 3 * 150 + query + 3).iter().zip(row(&keys, 150 + key + 3)).map(|(a, b)| a * b).sum();
         let wanted = factored.scoring.score(3, query + 3, key + 3, dot);
         assert!((score - wanted).abs() < 0.0076, "{query} {key}: {score}, not {wanted}");
     }
@@ -246,7 +256,8 @@ fn tiles_that_travel_in_16_bits_are_shown_with_the_digits_of_their_largest_weigh
     let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
     let mut random = common::Random(3);
     // 2e-16 to 1, and nothing ahead
-    let weight = |cell: usize, number: f32| if cell % n <= cell / n { (f64::from(number) * 18.0 - 18.0).exp() } else { 0.0 };
+    let weight =
+        |cell: usize, number: f32| if cell % n <= cell / n { (f64::from(number) * 18.0 - 18.0).exp() } else { 0.0 };
     let weights: Vec<f32> = (0..n * n).map(|cell| weight(cell, random.next()) as f32).collect();
     let recording = Recording {
         items: vec![Item { source: Tokens::from_labels((0..n).map(|place| place.to_string())), ..Item::default() }],
@@ -255,7 +266,10 @@ fn tiles_that_travel_in_16_bits_are_shown_with_the_digits_of_their_largest_weigh
     };
     let options = PageOptions { max_bytes: 1 << 20, ..PageOptions::default() };
     let Some((mut browser, _folder, _)) = opened_with(&recording, &options, "coded", "") else { return };
-    assert_eq!(browser.evaluate("[attlas.source.deflated, attlas.source.layers[0].stored[0].form].join()"), "true,coded");
+    assert_eq!(
+        browser.evaluate("[attlas.source.deflated, attlas.source.layers[0].stored[0].form].join()"),
+        "true,coded"
+    );
     let shown = browser.evaluate("attlas.shown(0, 'encoder', 0, 0)");
     let side = (shown.as_array().unwrap().len() as f64).sqrt() as usize;
     assert_eq!(side, 384);

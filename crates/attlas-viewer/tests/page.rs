@@ -125,7 +125,8 @@ fn a_text_of_2000_tokens_is_shown_in_tiles_of_their_largest_weights_and_the_page
     let mut bytes = Vec::new();
     flate2::read::DeflateDecoder::new(&STANDARD.decode(maps).unwrap()[..]).read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes.len(), 2 * 512 * 512);
-    let tiles: Vec<u16> = (0..512 * 512).map(|tile| u16::from_le_bytes([bytes[tile], bytes[512 * 512 + tile]])).collect();
+    let tiles: Vec<u16> =
+        (0..512 * 512).map(|tile| u16::from_le_bytes([bytes[tile], bytes[512 * 512 + tile]])).collect();
     let spike = 1234 * 512 / 2000 * 512 + 777 * 512 / 2000;
     let others = tiles[0]; // 1/2000 on the logarithmic scale: 39650 + ln(64/2000)/0.0025
     assert_eq!(others, 38_273);

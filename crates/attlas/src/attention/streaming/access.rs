@@ -288,16 +288,18 @@ mod tests {
         let dense: Vec<bool> = (0..n_queries * n_keys).map(|cell| cell % 11 != 5).collect(); // [n_queries, n_keys]
         let mask = Mask::from_dense(&dense, [1, 1, n_queries, n_keys]);
         let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries, n_keys, d_head, d_value: 0 };
-        let lse: Vec<f64> =
-            (0..n_queries).map(|query| if query == 7 { f64::NEG_INFINITY } else { 3.0 + query as f64 / 100.0 }).collect();
+        let lse: Vec<f64> = (0..n_queries)
+            .map(|query| if query == 7 { f64::NEG_INFINITY } else { 3.0 + query as f64 / 100.0 })
+            .collect();
         let table: Vec<f32> = (0..9).map(number).collect();
         let biases = [
             Bias::None,
             Bias::Alibi { slopes: vec![0.01] },
             Bias::Relative { first: -4, table: table.into(), n_offsets: 9 },
         ];
-        for (bias, (is_masked, needs_f64)) in
-            biases.into_iter().flat_map(|bias| [(false, false), (true, false), (true, true)].map(|at| (bias.clone(), at)))
+        for (bias, (is_masked, needs_f64)) in biases
+            .into_iter()
+            .flat_map(|bias| [(false, false), (true, false), (true, true)].map(|at| (bias.clone(), at)))
         {
             let visibility = Visibility { before: Some(90), after: Some(70) };
             let scoring = Scoring { bias, query_offset: 2, ..Scoring::scaled_dot_product(d_head, visibility) };
