@@ -18,11 +18,21 @@ pub fn shown(weight: f64) -> (i32, u32) {
     if weight <= 0.0 {
         return (0, 0);
     }
-    let power = weight.log10().floor() as i32 - 1;
-    match (weight * 10_f64.powi(-power) + 0.5) as u32 {
-        100.. => (power + 1, 10),
-        digits => (power, digits),
+    let tens = power_of_ten(weight);
+    match (weight * POWERS[(1 - tens) as usize] + 0.5) as u32 {
+        100.. => (tens, 10),
+        digits => (tens - 1, digits),
     }
+}
+
+/// Powers of ten from 0 on: 10⁴⁶ makes two digits of the smallest number that an f32 holds.
+static POWERS: LazyLock<[f64; 48]> = LazyLock::new(|| std::array::from_fn(|power| 10_f64.powi(power as i32)));
+
+/// The largest power of ten that is not above a weight of 1e-46 to 1.
+fn power_of_ten(weight: f64) -> i32 {
+    let twos = ((weight.to_bits() >> 52) & 0x7ff) as i32 - 1023;
+    let tens = ((twos * 1233) >> 12).max(-46); // 1233/4096 is log10 2: the power, or the one below
+    if weight * POWERS[(-tens - 1).max(0) as usize] >= 1.0 { tens + 1 } else { tens }
 }
 
 /// Whether the page shows a weight that comes out as `computed` with the digits of `exact`.

@@ -53,8 +53,10 @@ impl Rows {
                 return None;
             }
             let step = row.iter().fold(0.0_f32, |most, number| most.max(number.abs())) / LARGEST;
-            let whole = |number: &f32| if step > 0.0 { (number / step).round().clamp(-LARGEST, LARGEST) } else { 0.0 };
-            nearest.numbers.extend(row.iter().map(|number| whole(number) as i16));
+            let factor = if step > 0.0 { step.recip() } else { 0.0 };
+            // half away from 0 and cut: an instruction, which rounding is not on every processor
+            let whole = |number: &f32| (number * factor + 0.5_f32.copysign(*number)).clamp(-LARGEST, LARGEST) as i16;
+            nearest.numbers.extend(row.iter().map(whole));
             nearest.steps.push(step);
         }
         Some(nearest)

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Layer;
-use crate::{AttentionMap, Error, HeadId, Kind, Quantity, Recording, TokenRole, Tokens};
+use crate::{AttentionMap, Error, HeadId, Kind, Quantity, Recording, TokenRole};
 
 /// How far a row's sum may be from 1 before it is said.
 pub const ROW_SUM_TOLERANCE: f32 = 1e-3;
