@@ -295,7 +295,7 @@ mod tests {
         let biases = [
             Bias::None,
             Bias::Alibi { slopes: vec![0.01] },
-            Bias::Relative { first: -4, table: table.into(), n_offsets: 9 },
+            Bias::Relative { first: -4, table, n_offsets: 9 },
         ];
         for (bias, (is_masked, needs_f64)) in biases
             .into_iter()
