@@ -23,7 +23,7 @@ export function about(source: Source): HTMLElement {
     ["mode", provenance.mode === "unknown" ? "" : provenance.mode],
     ["weights", METHODS[provenance.method] ?? provenance.method],
     ["written by", provenance.writer],
-    ["numbers", `32-bit floats; ${source.pooled ? "each is the largest weight of its tile" : "weights are right to five digits after the point"}`],
+    ["numbers", `weights are right in every digit shown, sums of weights and scores to one in their last; ${source.pooled ? "each is the largest weight of its tile" : storageOf(source)}`],
     ["padding", n_padding > 0 ? `${n_padding} padding tokens are left out` : ""],
   ];
   const list = el("dl");
@@ -46,6 +46,15 @@ export function about(source: Source): HTMLElement {
     el("details", {}, el("summary", {}, "Where this comes from"), list),
     el("details", {}, el("summary", {}, "Keys"), keys()),
   );
+}
+
+/** In how many bits queries and keys travelled. */
+function storageOf(source: Source): string {
+  const groups = source.layers.flatMap((layer) => layer.stored.flatMap((stored) => (stored.storage === "factored" ? stored.groups : [])));
+  const n_rounded = groups.filter((group) => group.form === "int16").length;
+  if (n_rounded === 0) return "32-bit floats";
+  const share = n_rounded === groups.length ? "" : ` of ${n_rounded} of ${groups.length} heads of keys`;
+  return `queries and keys${share} travelled in 16 bits`;
 }
 
 function keys(): HTMLElement {

@@ -1,4 +1,4 @@
-// What travels inside the page: a JSON description and one block of little-endian f32 numbers.
+// What travels inside the page: a JSON description and two blocks of little-endian numbers, one of dense maps.
 
 export type Kind = "encoder" | "decoder" | "cross";
 
@@ -50,13 +50,27 @@ export interface Scoring {
   query_offset: number;
 }
 
-/** Where a layer's numbers for one item begin in the block, counted in f32s. */
+/** Where a layer's numbers for one item begin, in bytes. */
 export type Stored =
-  // weights [n_heads, n_queries, n_keys], lse [n_heads, n_queries]
-  | { storage: "dense"; weights: number; lse: number | null }
-  // queries [n_heads, n_queries, d_head], keys [n_kv_heads, n_keys, d_head], lse and what f32 leaves out of it
-  // [n_heads, n_queries]
-  | { storage: "factored"; queries: number; keys: number; lse: number; lse_rest: number };
+  // weights [n_heads, n_queries, n_keys] in the block of maps, lse [n_heads, n_queries]
+  | { storage: "dense"; form: "f32" | "coded"; weights: number; lse: number | null }
+  // lse and what f32 leaves out of it [n_heads, n_queries]; a group for each head of keys
+  | { storage: "factored"; lse: number; lse_rest: number; groups: Group[] };
+
+/** Queries [n_heads / n_kv_heads, n_queries, d_head] and keys [n_keys, d_head]. */
+export type Group =
+  // floats; weights are made with the log-sum-exps
+  | { form: "f32"; queries: number; keys: number }
+  // whole numbers, each row times its step; weights are made with the sums of rows, but for those that travel as they are
+  | { form: "int16"; queries: number; query_steps: number; keys: number; key_steps: number; exact: Exact[] };
+
+/** n columns, u16, and weights, f32, and how many each row has, u16 [n_queries]. */
+export interface Exact {
+  n: number;
+  counts: number;
+  keys: number;
+  weights: number;
+}
 
 export interface Layer {
   kind: Kind;
@@ -139,32 +153,60 @@ export interface Atlas {
   pooled?: { source: number; target: number; n_source: number; n_target: number };
   /** What of the recording fails its checks. */
   failed?: string;
+  /** Whether the block of dense maps must be inflated. */
+  deflated: boolean;
 }
 
-/** An atlas with its numbers. */
+/** An atlas with its numbers; see {@link Stored}. */
 export interface Source extends Atlas {
-  /** All numbers; see {@link Stored}. */
-  numbers: Float32Array;
+  /** Dense maps. */
+  maps: ArrayBuffer;
+  /** All other numbers. */
+  others: ArrayBuffer;
 }
 
-/** Reads the two data blocks of the page. */
-export function readSource(document: Document): Source {
+/** Reads the data blocks of the page. */
+export async function readSource(document: Document): Promise<Source> {
   const text = (id: string): string => {
     const block = document.getElementById(id);
     if (block === null) throw new Error(`the page has no "${id}" block; was it cut short while being copied?`);
     return block.textContent ?? "";
   };
   const atlas = JSON.parse(text("atlas-data")) as Atlas;
-  if (atlas.version !== 2) throw new Error(`the page's data has version ${atlas.version}; this viewer reads version 2`);
-  return { ...atlas, numbers: decodeNumbers(text("atlas-numbers")) };
+  if (atlas.version !== 3) throw new Error(`the page's data has version ${atlas.version}; this viewer reads version 3`);
+  const maps = bytesOf(text("atlas-maps"));
+  return { ...atlas, maps: atlas.deflated ? await inflated(maps) : maps, others: bytesOf(text("atlas-numbers")) };
 }
 
-/** Base64 to f32, little-endian. */
-export function decodeNumbers(base64: string): Float32Array {
+/** Base64 to bytes. */
+export function bytesOf(base64: string): ArrayBuffer {
   const binary = atob(base64.trim());
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-  return new Float32Array(bytes.buffer, 0, bytes.length >> 2);
+  return bytes.buffer;
+}
+
+async function inflated(bytes: ArrayBuffer): Promise<ArrayBuffer> {
+  if (typeof DecompressionStream === "undefined") throw new Error("this browser cannot inflate data (DecompressionStream); one of 2023 or later can");
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"))).arrayBuffer();
+}
+
+/** The code of the largest weight whose logarithm is coded, that weight, and the step between logarithms. */
+const [LAST_LOGARITHM, LINEAR_FROM, LOGARITHM_STEP] = [39_650, 1 / 64, 0.0025];
+
+/** The weight behind each 16-bit code: 0, then a logarithmic scale up to 1/64, then equal steps up to 1. */
+const CODED = Float32Array.from({ length: 65_536 }, (_, code) => {
+  if (code === 0) return 0;
+  if (code <= LAST_LOGARITHM) return LINEAR_FROM * Math.exp(LOGARITHM_STEP * (code - LAST_LOGARITHM));
+  return LINEAR_FROM + (code - LAST_LOGARITHM) * ((1 - LINEAR_FROM) / (65_535 - LAST_LOGARITHM));
+});
+
+/** `n` weights from the `first` on, of an array of `all` that begins at byte `start`. */
+export function denseWeights(maps: ArrayBuffer, form: "f32" | "coded", start: number, first: number, n: number, all: number): Float32Array {
+  if (form === "f32") return new Float32Array(maps, start + 4 * first, n);
+  const low = new Uint8Array(maps, start + first, n);
+  const high = new Uint8Array(maps, start + all + first, n);
+  return Float32Array.from(low, (byte, i) => CODED[byte + 256 * high[i]!]!);
 }
 
 export function queryTokens(item: Item, kind: Kind): Tokens {

@@ -362,22 +362,24 @@ function nextTheme(theme: State["theme"]): State["theme"] {
   return ({ auto: "light", light: "dark", dark: "auto" } as const)[theme];
 }
 
-/** For the browser's console and for tests: the weights of one head. [n_queries, n_keys] */
+/** For the browser's console and for tests: the weights of one head, and as they are shown. [n_queries, n_keys] */
 function publish(source: Source): void {
   const model = new Model(source);
   const weights = (item: number, kind: Kind, layer: number, head: number): Float32Array => {
     const state = { ...stateFromHash("", source), item, kind };
     return model.headMap(state, layer, head).weights;
   };
-  Object.assign(globalThis, { attlas: { source, weights } });
+  const shown = (item: number, kind: Kind, layer: number, head: number): string[] => Array.from(weights(item, kind, layer, head), formatWeight);
+  Object.assign(globalThis, { attlas: { source, weights, shown } });
 }
 
 const root = document.getElementById("app")!;
-try {
-  const source = readSource(document);
-  publish(source);
-  new App(source, root);
-} catch (error) {
-  root.replaceChildren(el("p", { class: "failure", role: "alert" }, `This page cannot be shown: ${String(error)}`));
-  throw error;
-}
+readSource(document)
+  .then((source) => {
+    publish(source);
+    new App(source, root);
+  })
+  .catch((error: unknown) => {
+    root.replaceChildren(el("p", { class: "failure", role: "alert" }, `This page cannot be shown: ${String(error)}`));
+    throw error;
+  });

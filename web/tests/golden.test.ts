@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { COLOURS, colourAt, fraction, type Scale, type Signs } from "../src/colour.ts";
-import { decodeNumbers, keyTokens, queryTokens } from "../src/data.ts";
+import { bytesOf, keyTokens, queryTokens } from "../src/data.ts";
 import type { Atlas, Kind, Source } from "../src/data.ts";
 import { usualRows } from "../src/state.ts";
 import { shownMap, type Range } from "../src/view.ts";
@@ -12,6 +12,7 @@ import golden from "./view.golden.json";
 
 interface Golden {
   page: Atlas;
+  maps: string;
   numbers: string;
   views: {
     item: number;
@@ -30,8 +31,8 @@ interface Golden {
   colours: { scale: Scale; signs: Signs; top: number; numbers: number[]; fractions: number[]; colours: number[][] }[];
 }
 
-const { page, numbers, views, diverging, colours } = golden as unknown as Golden;
-const source: Source = { ...page, numbers: decodeNumbers(numbers) };
+const { page, maps, numbers, views, diverging, colours } = golden as unknown as Golden;
+const source: Source = { ...page, maps: bytesOf(maps), others: bytesOf(numbers) };
 
 function near(what: string, actual: ArrayLike<number>, expected: number[]): void {
   assert.equal(actual.length, expected.length, what);

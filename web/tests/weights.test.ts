@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Atlas, Layer, Scoring, Source, Token } from "../src/data.ts";
+import type { Group, Layer, Scoring, Source, Token } from "../src/data.ts";
 import { headMap, scoreOf } from "../src/weights.ts";
 import golden from "./weights.golden.json";
 
@@ -24,8 +24,12 @@ function sourceOf(layer: Golden): { source: Source; layer: Layer } {
     n_padding: 0,
     tokens: positions.map((position): Token => ({ text: `t${position}`, role: "text", word: position, position })),
   });
-  const n_queries = layer.n_heads * layer.query_positions.length * layer.d_head;
-  const n_keys = layer.n_kv_heads * layer.key_positions.length * layer.d_head;
+  const [n_queries, n_keys, d] = [layer.query_positions.length, layer.key_positions.length, layer.d_head];
+  const sharing = layer.n_heads / layer.n_kv_heads;
+  const firstKey = layer.n_heads * n_queries * d;
+  const lse = firstKey + layer.n_kv_heads * n_keys * d;
+  const group = (head: number): Group => ({ form: "f32", queries: 4 * head * sharing * n_queries * d, keys: 4 * (firstKey + head * n_keys * d) });
+  const groups = Array.from({ length: layer.n_kv_heads }, (_, head) => group(head));
   const described: Layer = {
     kind: "cross",
     index: 0,
@@ -33,13 +37,13 @@ function sourceOf(layer: Golden): { source: Source; layer: Layer } {
     n_kv_heads: layer.n_kv_heads,
     d_head: layer.d_head,
     scoring: layer.scoring,
-    stored: [{ storage: "factored", queries: 0, keys: n_queries, lse: n_queries + n_keys, lse_rest: layer.numbers.length }],
+    stored: [{ storage: "factored", lse: 4 * lse, lse_rest: 4 * layer.numbers.length, groups }],
   };
   const item = { source: tokens(layer.key_positions), target: tokens(layer.query_positions), predicted: [] };
-  const rests = layer.n_heads * layer.query_positions.length; // nothing is left out
-  const numbers = Float32Array.from([...layer.numbers, ...Array<number>(rests).fill(0)], (value) => value ?? -Infinity);
-  const source = { items: [item], layers: [described], numbers } as Partial<Atlas> as Source;
-  return { source: { ...source, numbers }, layer: described };
+  const rests = layer.n_heads * n_queries; // nothing is left out
+  const others = Float32Array.from([...layer.numbers, ...Array<number>(rests).fill(0)], (value) => value ?? -Infinity).buffer;
+  const source = { items: [item], layers: [described], maps: new ArrayBuffer(0), others } as Partial<Source> as Source;
+  return { source, layer: described };
 }
 
 for (const [name, expected] of Object.entries(golden as unknown as Record<string, Golden>)) {

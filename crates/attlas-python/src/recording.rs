@@ -254,7 +254,7 @@ impl Recording {
             };
             let standouts = standouts(&measured?);
             let max_bytes = max_bytes.unwrap_or(PageOptions::DEFAULT_MAX_BYTES);
-            let options = PageOptions { title, open, standouts, description: None, max_bytes };
+            let options = PageOptions { title, open, standouts, max_bytes, ..PageOptions::default() };
             attlas_viewer::page(&recording, &options)
         })?;
         page.or_raise()

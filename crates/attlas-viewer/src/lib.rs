@@ -6,13 +6,16 @@
 //!
 //! [`heads_page`] writes the page of what heads are named for, with a small script of its own.
 
+mod digits;
 mod error;
 mod escape;
 mod heads;
+mod numbers;
 mod page;
 mod payload;
 mod pooled;
+mod sixteen_bits;
 
 pub use error::Error;
 pub use heads::heads_page;
-pub use page::{Description, PageOptions, fits, page, script_hash, style_hash};
+pub use page::{Description, Page, PageOptions, page, script_hash, style_hash};

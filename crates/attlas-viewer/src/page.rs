@@ -5,7 +5,7 @@ use std::fmt::Write;
 use attlas::analysis::Standout;
 use attlas::analysis::describe::Sentence;
 use attlas::printable::json_for_page;
-use attlas::recording::complaint;
+use attlas::recording::{LayerCheck, complaint};
 use attlas::{HeadId, Kind, Recording};
 
 use crate::Error;
@@ -46,6 +46,8 @@ pub struct PageOptions {
     pub description: Option<Description>,
     /// The largest size of the page's attention data, in bytes as they travel (base64).
     pub max_bytes: u64,
+    /// The recording's [checks](Recording::check), where they were made already; the page makes them otherwise.
+    pub checks: Option<Vec<LayerCheck>>,
 }
 
 /// One of the texts in words.
@@ -65,20 +67,17 @@ impl PageOptions {
 impl Default for PageOptions {
     fn default() -> PageOptions {
         let max_bytes = PageOptions::DEFAULT_MAX_BYTES;
-        PageOptions { title: None, open: None, standouts: Vec::new(), description: None, max_bytes }
+        PageOptions { title: None, open: None, standouts: Vec::new(), description: None, max_bytes, checks: None }
     }
 }
 
-/// Whether the page of a recording holds every weight; if not, [`page`] pools them.
-///
-/// # Errors
-/// [`Error::Recording`] when the recording contradicts itself.
-pub fn fits(recording: &Recording, options: &PageOptions) -> Result<bool, Error> {
-    match Payload::check(recording, options) {
-        Ok(_) => Ok(true),
-        Err(refusal) if refusal.is_limit() => Ok(false),
-        Err(error) => Err(error),
-    }
+/// The page of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// One HTML text that loads nothing.
+    pub html: String,
+    /// Whether its maps were too large for a page of every weight, and each cell is the largest weight of a tile.
+    pub pooled: bool,
 }
 
 /// The whole page that shows a recording: one HTML text that loads nothing.
@@ -87,33 +86,53 @@ pub fn fits(recording: &Recording, options: &PageOptions) -> Result<bool, Error>
 /// `{attlas: 1, selection: {item, kind, layer, head, query, key}}`, and takes such a selection, or a part of one, from there.
 /// `query` and `key` count the tokens of the recording, or are null. Alone it sends and takes nothing.
 ///
-/// Numbers travel as f32, so that a weight in the page is the weight of [`attlas::AttentionMap`] to 1e-6. Per layer
-/// the smaller form is chosen: dense weights for short texts, or queries, keys and log-sum-exps, from which the browser
-/// computes the weights. Padding is left out.
+/// Every weight is shown with the digits that [`attlas::AttentionMap`] gives it: four after the point, or two and a power of ten.
+/// Per layer and text the smaller form travels: dense weights for short texts, or queries and keys, from which the browser computes
+/// the weights. Queries and keys are 16-bit where that keeps the digits, with the weights beside them whose digits it would change,
+/// and scores right to 0.0025; a head where it would not is 32-bit. Dense weights without scores are 16-bit, and deflated, where they
+/// are many. Padding is left out.
 ///
 /// Where the data would be larger than [`PageOptions::max_bytes`], or one map has more cells than a browser can hold
-/// ([`fits`]), each map is pooled: its cells are tiles, coloured by the largest weight in them, and the page says so.
+/// ([`Page::pooled`]), each map is pooled: its cells are tiles, coloured by the largest weight in them, and the page says so.
 /// Numbers that fail the recording's [checks](Recording::check) are said at its top.
 ///
 /// # Errors
-/// [`Error::TooLarge`] or [`Error::MapTooLarge`] when that would not fit either, or take minutes, decided before anything
+/// [`Error::TooLarge`] or [`Error::MapTooLarge`] when that would not fit either, or take minutes, decided before much
 /// is allocated; [`Error::Recording`] when the recording contradicts itself or holds no map.
 pub fn page(recording: &Recording, options: &PageOptions) -> Result<String, Error> {
-    let pooled;
-    let mut payload = match Payload::new(recording, options) {
-        Err(refusal) if refusal.is_limit() => {
-            pooled = pool(recording, options.max_bytes)?.ok_or(refusal)?;
-            Payload::of_tiles(&pooled, options)?
+    Page::of(recording, options).map(|page| page.html)
+}
+
+impl Page {
+    /// [`page`], and whether its maps were pooled.
+    ///
+    /// # Errors
+    /// As [`page`].
+    pub fn of(recording: &Recording, options: &PageOptions) -> Result<Page, Error> {
+        match Payload::new(recording, options) {
+            Err(refusal) if refusal.is_limit() => {
+                let tiles = pool(recording, options.max_bytes)?.ok_or(refusal)?;
+                let html = html(recording, Payload::of_tiles(&tiles, options)?, options)?;
+                Ok(Page { html, pooled: true })
+            }
+            payload => Ok(Page { html: html(recording, payload?, options)?, pooled: false }),
         }
-        payload => payload?,
-    };
-    payload.say_failed(complaint(&recording.check()?));
+    }
+}
+
+/// The page as text.
+fn html(recording: &Recording, mut payload: Payload<'_>, options: &PageOptions) -> Result<String, Error> {
+    payload.say_failed(match &options.checks {
+        Some(checks) => complaint(checks),
+        None => complaint(&recording.check()?),
+    });
     let json = payload.json()?;
-    let numbers: &[u8] = bytemuck::cast_slice(payload.numbers());
+    let blocks = [("atlas-maps", &payload.blocks.maps), ("atlas-numbers", &payload.blocks.others)];
     let title = options.title.as_deref().unwrap_or(&recording.provenance.model);
     let title = if title.trim().is_empty() { "attention" } else { title };
 
-    let mut page = String::with_capacity(STYLE.len() + SCRIPT.len() + json.len() + numbers.len() / 3 * 4 + 4096);
+    let n_bytes: usize = blocks.iter().map(|(_, bytes)| bytes.len()).sum();
+    let mut page = String::with_capacity(STYLE.len() + SCRIPT.len() + json.len() + n_bytes / 3 * 4 + 4096);
     // writing to a String cannot fail
     let _ = write!(
         page,
@@ -132,8 +151,10 @@ pub fn page(recording: &Recording, options: &PageOptions) -> Result<String, Erro
     );
     page.push_str("<script type=\"application/json\" id=\"atlas-data\">");
     page.push_str(&json_for_page(&json));
-    page.push_str("</script>\n<script type=\"application/octet-stream;base64\" id=\"atlas-numbers\">");
-    push_base64(&mut page, numbers);
+    for (id, bytes) in blocks {
+        let _ = write!(page, "</script>\n<script type=\"application/octet-stream;base64\" id=\"{id}\">");
+        push_base64(&mut page, bytes);
+    }
     page.push_str("</script>\n<script>");
     page.push_str(SCRIPT);
     page.push_str("</script>\n</body>\n</html>\n");

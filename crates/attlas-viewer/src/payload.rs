@@ -1,4 +1,4 @@
-//! A recording as the page carries it: a description for JSON, and one block of f32 numbers.
+//! A recording as the page carries it: a description for JSON, and its numbers as two blocks of bytes.
 //!
 //! `web/src/data.ts` reads it; the two are held together by the browser test.
 
@@ -6,23 +6,27 @@ use attlas::analysis::Standout;
 use attlas::analysis::describe::CAPTION;
 use attlas::recording::{Method, Mode};
 use attlas::{AttentionMap, HeadId, Item, Kind, Layer, Provenance, Recording, Scoring};
-use attlas::{Factored, Numbers, Token, TokenRole, Tokens};
+use attlas::{Token, TokenRole, Tokens};
 use serde::Serialize;
 
+use crate::numbers::{Blocks, Numbers, Stored};
 use crate::page::Description as InWords;
 use crate::pooled::Pooled;
 use crate::{Error, PageOptions};
 
 /// The version of the description; `web/src/data.ts` refuses others.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The most cells of one map: 4,096 tokens by 4,096, which a browser computes and holds without trouble.
 const MAX_CELLS: u64 = 1 << 24;
+/// Queries whose weights are held at a time.
+const BAND: usize = 96;
 
 /// What a page carries.
 pub struct Payload<'a> {
     description: Description<'a>,
-    numbers: Vec<f32>,
+    /// The numbers, where the description says.
+    pub blocks: Blocks,
 }
 
 #[derive(Serialize)]
@@ -41,6 +45,8 @@ struct Description<'a> {
     /// What of the recording fails its checks.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed: Option<String>,
+    /// Whether the block of dense maps must be inflated.
+    deflated: bool,
 }
 
 #[derive(Serialize)]
@@ -104,17 +110,6 @@ struct PageLayer<'a> {
     stored: Vec<Stored>,
 }
 
-/// Where one item's numbers begin, in f32s.
-#[derive(Serialize, Clone, Copy)]
-#[serde(tag = "storage", rename_all = "lowercase")]
-enum Stored {
-    /// Weights `[n_heads, n_queries, n_keys]`; log-sum-exps `[n_heads, n_queries]`.
-    Dense { weights: usize, lse: Option<usize> },
-    /// Queries `[n_heads, n_queries, d_head]`, keys `[n_kv_heads, n_keys, d_head]`, log-sum-exps `[n_heads, n_queries]`, and
-    /// what f32 leaves out of these: the page computes in f64, and large scores need all of it.
-    Factored { queries: usize, keys: usize, lse: usize, lse_rest: usize },
-}
-
 /// What a head does, with all that its score is to be read beside.
 #[derive(Serialize)]
 struct PageStandout {
@@ -162,10 +157,12 @@ struct PageHead {
 impl<'a> Payload<'a> {
     /// Checks the recording's sizes and the limit, then gathers.
     pub fn new(recording: &'a Recording, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
-        let n_numbers = Payload::check(recording, options)?;
-        let mut numbers = Vec::with_capacity(n_numbers as usize); // fits: below the limit
+        let mut numbers = Numbers::new(Payload::check(recording, options)?);
         let layers = carried(recording).map(|layer| page_layer(recording, layer, &mut numbers));
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
+        let blocks = numbers.finish();
+        // how many bits queries and keys need is known now alone
+        refuse_large((blocks.maps.len() + blocks.others.len()) as u64, options)?;
         let description = Description {
             version: VERSION,
             title: options.title.as_deref().unwrap_or(&recording.provenance.model),
@@ -177,8 +174,9 @@ impl<'a> Payload<'a> {
             provenance: page_provenance(recording),
             pooled: None,
             failed: None,
+            deflated: blocks.deflated,
         };
-        Ok(Payload { description, numbers })
+        Ok(Payload { description, blocks })
     }
 
     /// A recording whose cells are tiles.
@@ -198,8 +196,8 @@ impl<'a> Payload<'a> {
         self.description.failed = complaint;
     }
 
-    /// How many numbers the page would hold; refuses more than the limits.
-    pub fn check(recording: &Recording, options: &PageOptions) -> Result<u64, Error> {
+    /// How many bytes of 32-bit numbers there are; refuses what is beyond the limits in 16 bits, too.
+    fn check(recording: &Recording, options: &PageOptions) -> Result<u64, Error> {
         recording.validate()?;
         if carried(recording).next().is_none() {
             let message = "the page shows attention between all source and target tokens, and the recording has none; \
@@ -207,25 +205,16 @@ impl<'a> Payload<'a> {
             return Err(Error::Recording(attlas::Error::Inconsistent(message.into())));
         }
         carried(recording).try_for_each(check_cells)?;
-        let n_numbers = carried(recording)
-            .flat_map(|layer| recording.items.iter().map(move |item| stored_size(layer, item)))
-            .fold(0_u64, u64::saturating_add);
-        let bytes = base64_bytes(n_numbers);
-        if bytes > options.max_bytes {
-            return Err(Error::TooLarge { bytes, limit: options.max_bytes });
-        }
-        Ok(n_numbers)
+        let each = || carried(recording).flat_map(|layer| recording.items.iter().map(move |item| (layer, item)));
+        let sum = |a: u64, b: u64| a.saturating_add(b);
+        refuse_large(each().map(|(layer, item)| least_size(layer, item)).fold(0, sum), options)?;
+        Ok(each().map(|(layer, item)| wide_size(layer, item)).fold(0, sum))
     }
 
     /// The description, as JSON that is not yet escaped for a page.
     pub fn json(&self) -> Result<String, Error> {
         serde_json::to_string(&self.description)
             .map_err(|error| Error::Recording(attlas::Error::Inconsistent(format!("the page's description: {error}"))))
-    }
-
-    /// All numbers, in the order that the description says.
-    pub fn numbers(&self) -> &[f32] {
-        &self.numbers
     }
 }
 
@@ -251,9 +240,15 @@ fn page_provenance(recording: &Recording) -> PageProvenance<'_> {
     PageProvenance { model, family, revision, dtype, mode, writer, method, notes }
 }
 
-/// The bytes of so many f32 numbers in base64.
-pub fn base64_bytes(n_numbers: u64) -> u64 {
-    n_numbers.saturating_mul(4).div_ceil(3).saturating_mul(4)
+/// Refuses more bytes than a page may carry.
+fn refuse_large(bytes: u64, options: &PageOptions) -> Result<(), Error> {
+    let (bytes, limit) = (base64_bytes(bytes), options.max_bytes);
+    if bytes > limit { Err(Error::TooLarge { bytes, limit }) } else { Ok(()) }
+}
+
+/// The length of so many bytes in base64.
+pub fn base64_bytes(bytes: u64) -> u64 {
+    bytes.div_ceil(3).saturating_mul(4)
 }
 
 impl<'a> PageWords<'a> {
@@ -306,40 +301,49 @@ fn check_cells(layer: &Layer) -> Result<(), Error> {
 }
 
 /// The indices of the tokens that are not padding.
-fn kept(tokens: &Tokens) -> Vec<usize> {
+pub fn kept(tokens: &Tokens) -> Vec<usize> {
     let kept = tokens.tokens.iter().enumerate().filter(|(_, token)| token.role != TokenRole::Padding);
     kept.map(|(index, _)| index).collect()
 }
 
-/// Whether the weights of one item travel: they came so, the page's formula cannot compute them, or they are fewer than
-/// queries and keys.
-fn is_dense(layer: &Layer, item: &Item) -> bool {
+/// Whether the weights of one item travel: they came so, the page's formula cannot compute them, or they take no more room than
+/// 16-bit queries and keys.
+pub fn is_dense(layer: &Layer, item: &Item) -> bool {
     layer.factored().is_none_or(|factored| {
         let has_mask = factored.mask.is_some() || factored.key_bias.is_some();
-        has_mask || dense_size(layer, item) <= factored_size(layer, item)
+        has_mask || n_weights(layer, item).saturating_mul(4) <= least_factored_size(layer, item)
     })
 }
 
-/// The numbers that one item of a layer takes.
-fn stored_size(layer: &Layer, item: &Item) -> u64 {
-    let lse = layer.shape.n_heads as u64 * kept(layer.query_tokens(item)).len() as u64;
+/// The least bytes that one item of a layer takes.
+fn least_size(layer: &Layer, item: &Item) -> u64 {
     match (layer.factored(), is_dense(layer, item)) {
-        (None, _) => dense_size(layer, item),
-        (Some(_), true) => dense_size(layer, item).saturating_add(lse),
-        (Some(_), false) => factored_size(layer, item).saturating_add(2 * lse),
+        // coded, and of these what deflating leaves is not known
+        (None, _) => n_weights(layer, item).saturating_mul(2),
+        (Some(_), true) => n_weights(layer, item).saturating_mul(4),
+        (Some(_), false) => least_factored_size(layer, item),
     }
 }
 
-fn dense_size(layer: &Layer, item: &Item) -> u64 {
+/// The bytes that one item of a layer takes as f32, log-sum-exps left aside.
+fn wide_size(layer: &Layer, item: &Item) -> u64 {
+    match is_dense(layer, item) {
+        true => n_weights(layer, item).saturating_mul(4),
+        false => least_factored_size(layer, item).saturating_mul(2),
+    }
+}
+
+fn n_weights(layer: &Layer, item: &Item) -> u64 {
     let (n_queries, n_keys) = (kept(layer.query_tokens(item)).len() as u64, kept(layer.key_tokens(item)).len() as u64);
     n_queries.saturating_mul(n_keys).saturating_mul(layer.shape.n_heads as u64)
 }
 
-fn factored_size(layer: &Layer, item: &Item) -> u64 {
+/// The bytes of 16-bit queries and keys.
+fn least_factored_size(layer: &Layer, item: &Item) -> u64 {
     let (n_queries, n_keys) = (kept(layer.query_tokens(item)).len() as u64, kept(layer.key_tokens(item)).len() as u64);
     let rows = (n_queries.saturating_mul(layer.shape.n_heads as u64))
         .saturating_add(n_keys.saturating_mul(layer.shape.n_kv_heads as u64));
-    rows.saturating_mul(layer.shape.d_head as u64)
+    rows.saturating_mul(layer.shape.d_head as u64).saturating_mul(2)
 }
 
 fn page_item(item: &Item) -> PageItem<'_> {
@@ -381,7 +385,7 @@ fn pick<'a>(tokens: &'a Tokens, positions: &[usize]) -> Vec<PageToken<'a>> {
 fn page_layer<'a>(
     recording: &'a Recording,
     layer: &'a Layer,
-    numbers: &mut Vec<f32>,
+    numbers: &mut Numbers,
 ) -> Result<PageLayer<'a>, attlas::Error> {
     let items = 0..recording.items.len();
     Ok(PageLayer {
@@ -391,81 +395,8 @@ fn page_layer<'a>(
         n_kv_heads: layer.shape.n_kv_heads,
         d_head: layer.shape.d_head,
         scoring: layer.factored().map(|factored| &factored.scoring),
-        stored: items.map(|item| store(recording, layer, item, numbers)).collect::<Result<Vec<_>, _>>()?,
+        stored: items.map(|item| numbers.store(recording, layer, item)).collect::<Result<Vec<_>, _>>()?,
     })
-}
-
-/// Appends one item's numbers as weights, or as queries, keys and log-sum-exps.
-fn store(recording: &Recording, layer: &Layer, item: usize, numbers: &mut Vec<f32>) -> Result<Stored, attlas::Error> {
-    let tokens = &recording.items[item];
-    let (query_rows, key_rows) = (kept(layer.query_tokens(tokens)), kept(layer.key_tokens(tokens)));
-    let shape = layer.shape;
-    let Some(factored) = layer.factored() else {
-        return Ok(Stored::Dense { weights: push_dense(recording, layer, item, numbers)?, lse: None });
-    };
-    let (first_head, first_kv_head) = (item * shape.n_heads, item * shape.n_kv_heads);
-    let lse = factored.lse.read(first_head * shape.n_queries..(first_head + shape.n_heads) * shape.n_queries)?;
-    let push_lse = |numbers: &mut Vec<f32>, part: fn(f64) -> f32| {
-        let start = numbers.len();
-        for head in lse.chunks_exact(shape.n_queries) {
-            numbers.extend(query_rows.iter().map(|row| part(head[*row])));
-        }
-        start
-    };
-    let whole = |lse: f64| lse as f32;
-    let rest = |lse: f64| if lse.is_finite() { (lse - f64::from(lse as f32)) as f32 } else { 0.0 };
-    if is_dense(layer, tokens) {
-        let weights = push_dense(recording, layer, item, numbers)?;
-        return Ok(Stored::Dense { weights, lse: Some(push_lse(numbers, whole)) });
-    }
-    let Factored { queries, keys, .. } = factored;
-    Ok(Stored::Factored {
-        queries: push_rows(numbers, queries, first_head, shape.n_heads, shape.n_queries, &query_rows, shape.d_head)?,
-        keys: push_rows(numbers, keys, first_kv_head, shape.n_kv_heads, shape.n_keys, &key_rows, shape.d_head)?,
-        lse: push_lse(numbers, whole),
-        lse_rest: push_lse(numbers, rest),
-    })
-}
-
-/// Appends the weights of all heads, padding left out. Shape `[n_heads, n_queries, n_keys]`.
-fn push_dense(
-    recording: &Recording,
-    layer: &Layer,
-    item: usize,
-    numbers: &mut Vec<f32>,
-) -> Result<usize, attlas::Error> {
-    let start = numbers.len();
-    let tokens = &recording.items[item];
-    let (query_rows, key_rows) = (kept(layer.query_tokens(tokens)), kept(layer.key_tokens(tokens)));
-    for head in 0..layer.shape.n_heads {
-        let map = recording.map_of(layer, item, head)?;
-        let mut row = vec![0.0; map.n_keys()]; // [n_keys]
-        for query in &query_rows {
-            map.fill_row(*query, 0..map.n_keys(), &mut row);
-            numbers.extend(key_rows.iter().map(|key| row[*key]));
-        }
-    }
-    Ok(start)
-}
-
-/// Appends the kept rows of some heads of an array. Shape `[n_heads, rows.len(), width]`.
-fn push_rows(
-    numbers: &mut Vec<f32>,
-    array: &Numbers, // [batch × n_heads, n_rows, width]
-    first_head: usize,
-    n_heads: usize,
-    n_rows: usize,
-    rows: &[usize],
-    width: usize,
-) -> Result<usize, attlas::Error> {
-    let start = numbers.len();
-    for head in first_head..first_head + n_heads {
-        let of_head = array.read(head * n_rows * width..(head + 1) * n_rows * width)?; // [n_rows, width]
-        for row in rows {
-            numbers.extend_from_slice(&of_head[row * width..][..width]);
-        }
-    }
-    Ok(start)
 }
 
 /// The head that the page opens with: the one asked for, the one of the last kind that stands out most, or the sharpest.
@@ -497,6 +428,11 @@ fn sharpest_head(recording: &Recording) -> (Kind, HeadId) {
 /// The mean of the rows' largest weights, padding left out.
 fn sharpness(map: &AttentionMap<'_>) -> f64 {
     let rows = kept(map.query_tokens());
-    let sum: f64 = rows.iter().map(|query| f64::from(map.row(*query).into_iter().fold(0.0, f32::max))).sum();
+    let mut sum = 0.0;
+    for band in rows.chunk_by(|a, b| a + 1 == *b).flat_map(|stretch| stretch.chunks(BAND)) {
+        let weights = map.tile(band[0]..band[0] + band.len(), 0..map.n_keys()); // [band, n_keys]
+        let largest = |row: &[f32]| f64::from(row.iter().copied().fold(0.0, f32::max));
+        sum += weights.chunks_exact(map.n_keys()).map(largest).sum::<f64>();
+    }
     sum / rows.len().max(1) as f64
 }

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use attlas::attention::Shape;
 use attlas::{AttentionMap, Item, Layer, Recording, Token, TokenRole, Tokens, Weights};
+use rayon::prelude::*;
 
 use crate::payload::{base64_bytes, carried};
 
@@ -15,7 +16,7 @@ const SIDES: [usize; 9] = [512, 384, 256, 192, 128, 96, 64, 48, 32];
 /// Weights that are computed at most; more would take minutes.
 const MAX_WEIGHTS: u64 = 1 << 33;
 /// Queries whose weights are held at a time.
-const BAND: usize = 64;
+const BAND: usize = 96;
 /// Letters of a stretch's label at most.
 const LABEL: usize = 24;
 
@@ -48,7 +49,7 @@ pub fn pool(recording: &Recording, max_bytes: u64) -> Result<Option<Pooled>, att
     if cells(usize::MAX) > MAX_WEIGHTS {
         return Ok(None);
     }
-    let side = SIDES.into_iter().find(|side| base64_bytes(cells(*side)) <= max_bytes);
+    let side = SIDES.into_iter().find(|side| base64_bytes(cells(*side).saturating_mul(4)) <= max_bytes);
     let (Some(side), Some(first)) = (side, recording.items.first()) else { return Ok(None) };
     let tile = |tokens: &Tokens| tokens.len().div_ceil(side).max(1);
     let (source, target) = (tile(&first.source), tile(&first.target));
@@ -107,9 +108,10 @@ fn pool_layer(recording: &Recording, layer: &Layer, side: usize) -> Result<Layer
     let Shape { n_heads, n_queries, n_keys, .. } = layer.shape;
     let (rows, columns) = (n_queries.min(side), n_keys.min(side));
     let mut weights = vec![0.0; recording.items.len() * n_heads * rows * columns]; // [batch, n_heads, rows, columns]
-    for (place, tiles) in weights.chunks_mut(rows * columns).enumerate() {
+    weights.par_chunks_mut(rows * columns).enumerate().try_for_each(|(place, tiles)| {
         pool_map(&recording.map_of(layer, place / n_heads, place % n_heads)?, rows, columns, tiles);
-    }
+        Ok::<(), attlas::Error>(())
+    })?;
     let shape = Shape { n_heads, n_kv_heads: n_heads, n_queries: rows, n_keys: columns, d_head: 0, d_value: 0 };
     Ok(Layer::new(layer.kind, layer.index, shape, Weights::Dense(weights.into())))
 }
@@ -118,18 +120,24 @@ fn pool_layer(recording: &Recording, layer: &Layer, side: usize) -> Result<Layer
 fn pool_map(map: &AttentionMap<'_>, rows: usize, columns: usize, tiles: &mut [f32]) {
     let (n_queries, n_keys) = (map.n_queries(), map.n_keys());
     let queries = &map.query_tokens().tokens;
+    let stretches: Vec<Range<usize>> = (0..columns).map(|column| stretch(column, n_keys, columns)).collect();
+    let larger = |a: f32, b: f32| if b > a { b } else { a }; // what is no number is no largest one
+    let mut largest = vec![0.0; n_keys]; // [n_keys], of the queries of a row of tiles
     for start in (0..n_queries).step_by(BAND) {
         let band = start..(start + BAND).min(n_queries);
         let weights = map.tile(band.clone(), 0..n_keys); // [band, n_keys]
         for (query, weights) in band.zip(weights.chunks(n_keys)) {
-            if queries[query].role == TokenRole::Padding {
-                continue;
+            if queries[query].role != TokenRole::Padding {
+                largest.iter_mut().zip(weights).for_each(|(largest, weight)| *largest = larger(*largest, *weight));
             }
             let row = query * rows / n_queries;
-            for (column, cell) in tiles[row * columns..][..columns].iter_mut().enumerate() {
-                let largest = weights[stretch(column, n_keys, columns)].iter().copied().fold(0.0, f32::max);
-                *cell = cell.max(largest);
+            if (query + 1) * rows / n_queries == row {
+                continue;
             }
+            for (cell, stretch) in tiles[row * columns..][..columns].iter_mut().zip(&stretches) {
+                *cell = largest[stretch.clone()].iter().copied().fold(0.0, larger);
+            }
+            largest.fill(0.0);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use attlas::analysis::describe::Sentence;
 use attlas::analysis::{measure_all, standouts};
 use attlas::attention::Shape;
-use attlas::{Item, Kind, Layer, Provenance, Recording, Tokens, Weights};
+use attlas::{Bias, Item, Kind, Layer, Provenance, Recording, Scoring, Tokens, Visibility, Weights};
 use attlas_viewer::{Description, PageOptions, heads_page, page};
 use browser::Browser;
 use serde_json::Value;
@@ -75,7 +75,7 @@ fn assert_quiet(browser: &mut Browser) {
 #[test]
 fn token_text_that_looks_like_a_script_stays_text_and_nothing_is_loaded() {
     let Some((mut browser, _folder, _)) = opened(&common::everything(), "hostile", "#kind=encoder") else { return };
-    assert_eq!(browser.evaluate("document.scripts.length"), 3, "two data blocks and the viewer's script");
+    assert_eq!(browser.evaluate("document.scripts.length"), 4, "three data blocks and the viewer's script");
     assert_eq!(browser.evaluate("document.querySelectorAll('img, iframe, link, object').length"), 0);
     let labels = browser.evaluate("[...document.querySelectorAll('.column-labels .token')].map(e => e.textContent)");
     assert_eq!(labels, serde_json::json!(["the", "un", "believ", "able", "cat", common::HOSTILE, "</s>"]));
@@ -148,6 +148,138 @@ fn without_padding(recording: &Recording, item: usize, kind: Kind, layer: usize,
     let (queries, keys) = (kept(map.query_tokens()), kept(map.key_tokens()));
     let rows = queries.iter().map(|query| map.row(*query));
     rows.flat_map(|row| keys.iter().map(|key| row[*key]).collect::<Vec<_>>()).collect()
+}
+
+/// A text and padding of `n` tokens with layers of all rules and sizes of scores: about ±4, ±60 and ±400.
+fn long(n: usize) -> Recording {
+    let mut labels = vec!["␀"; 3];
+    labels.extend(["the", "cat", "sat"].into_iter().cycle().take(n - 3));
+    let items =
+        vec![Item { source: common::tokens("", &labels), target: common::tokens("", &labels), ..Item::default() }];
+    let shape =
+        |n_heads, n_kv_heads, d_head| Shape { n_heads, n_kv_heads, n_queries: n, n_keys: n, d_head, d_value: 1 };
+    let scaled = |scale: f64, visibility| Scoring { scale, ..Scoring::scaled_dot_product(16, visibility) };
+    let capped = Scoring { softcap: Some(5.0), ..scaled(0.8, Visibility { before: Some(90), after: Some(20) }) };
+    let biased = Scoring {
+        bias: Bias::Alibi { slopes: vec![0.05, 0.01, 0.3, 0.1] },
+        sinks: Some(vec![0.5, -1.0, 3.0, 2.0]),
+        ..scaled(0.4, Visibility::CAUSAL)
+    };
+    let table: Vec<f32> = (0..2 * 9).map(|place| (place * 5 % 7) as f32 / 3.0).collect();
+    let relative = Scoring { bias: Bias::Relative { first: -4, table, n_offsets: 9 }, ..scaled(0.5, Visibility::FULL) };
+    let layers = [
+        (Kind::Encoder, 0, shape(2, 2, 16), scaled(0.25, Visibility::FULL)),
+        (Kind::Encoder, 1, shape(2, 1, 16), relative),
+        (Kind::Decoder, 0, shape(4, 2, 16), biased),
+        (Kind::Decoder, 1, shape(2, 2, 16), capped),
+        (Kind::Decoder, 2, shape(2, 2, 16), scaled(5.0, Visibility::CAUSAL)),
+        (Kind::Cross, 0, shape(2, 2, 16), scaled(30.0, Visibility::FULL)),
+    ];
+    let layers = layers.into_iter().enumerate();
+    let layers = layers.map(|(seed, (kind, index, shape, scoring))| {
+        common::factored(kind, index, shape, scoring, &items, seed as u64)
+    });
+    Recording { layers: layers.collect(), items, provenance: Provenance::default() }
+}
+
+/// A weight as the page shows it.
+fn as_shown(weight: f64) -> String {
+    if weight == 0.0 || weight >= 0.000_05 {
+        return format!("{:.4}", (weight * 1e4 + 0.5).floor() / 1e4);
+    }
+    let superscript = |sign: char| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(sign.to_digit(10).unwrap() as usize).unwrap();
+    let digits = format!("{weight:.1e}");
+    let (digits, power) = digits.split_once("e-").unwrap();
+    format!("{digits}·10⁻{}", power.chars().map(superscript).collect::<String>())
+}
+
+#[test]
+fn every_digit_shown_is_the_recordings_whatever_the_size_of_scores() {
+    let recording = long(150);
+    let Some((mut browser, _folder, file)) = opened(&recording, "digits", "") else { return };
+    let n_of = |browser: &mut Browser, form: &str, kind: &str| {
+        let groups = format!(
+            "attlas.source.layers.filter(l => l.kind === '{kind}').flatMap(l => l.stored[0].groups).filter(g => g.form === '{form}').length"
+        );
+        browser.evaluate(&groups).as_u64().unwrap()
+    };
+    assert_eq!((n_of(&mut browser, "int16", "encoder"), n_of(&mut browser, "f32", "encoder")), (3, 0));
+    assert_eq!((n_of(&mut browser, "int16", "decoder"), n_of(&mut browser, "f32", "decoder")), (4, 2), "±60: 32-bit");
+    assert_eq!((n_of(&mut browser, "int16", "cross"), n_of(&mut browser, "f32", "cross")), (0, 2), "±400: 32-bit");
+    let mut n_compared = 0;
+    for layer in &recording.layers {
+        for head in 0..layer.shape.n_heads {
+            let (kind, index) = (layer.kind, layer.index);
+            let shown = browser.evaluate(&format!("attlas.shown(0, '{kind}', {index}, {head})"));
+            let map = recording.map(0, kind, index, head).unwrap();
+            let (rows, tile) = (without_padding(&recording, 0, kind, index, head), map.tile(3..150, 3..150));
+            let shown = shown.as_array().unwrap();
+            assert_eq!(shown.len(), rows.len());
+            for (cell, (shown, (row, tile))) in shown.iter().zip(rows.iter().zip(&tile)).enumerate() {
+                // a row alone and a tile differ by 1e-7, which may lie on two sides of a rounding
+                let wanted = [*row, *tile].map(|weight| as_shown(f64::from(weight)));
+                let shown = shown.as_str().unwrap();
+                assert!(
+                    wanted.iter().any(|wanted| wanted == shown),
+                    "{kind} L{index}H{head}, {cell}: {shown}, not {wanted:?}"
+                );
+                n_compared += 1;
+            }
+        }
+    }
+    assert!(n_compared > 250_000, "{n_compared} weights");
+
+    // scores, which are made of weights and log-sum-exps
+    for (query, key) in [(10, 4), (77, 76), (140, 3)] {
+        browser.open(&file, &format!("#kind=decoder&layer=0&head=3&q={query}&k={key}&rows=read"));
+        let score: f64 = browser
+            .evaluate("Number(document.querySelector('#reading .score').textContent.split(' ').at(-1))")
+            .as_f64()
+            .unwrap();
+        let layer = &recording.layers[2];
+        let factored = layer.factored().unwrap();
+        let (queries, keys) = (factored.queries.read_all().unwrap(), factored.keys.read_all().unwrap());
+        let row = |numbers: &[f32], row: usize| -> Vec<f64> {
+            numbers[row * 16..][..16].iter().map(|n| f64::from(*n)).collect()
+        };
+        let dot: f64 =
+            row(&queries, 3 * 150 + query + 3).iter().zip(row(&keys, 150 + key + 3)).map(|(a, b)| a * b).sum();
+        let wanted = factored.scoring.score(3, query + 3, key + 3, dot);
+        assert!((score - wanted).abs() < 0.0076, "{query} {key}: {score}, not {wanted}");
+    }
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn tiles_that_travel_in_16_bits_are_shown_with_the_digits_of_their_largest_weights() {
+    let n = 1200;
+    let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
+    let mut random = common::Random(3);
+    // 2e-16 to 1, and nothing ahead
+    let weight =
+        |cell: usize, number: f32| if cell % n <= cell / n { (f64::from(number) * 18.0 - 18.0).exp() } else { 0.0 };
+    let weights: Vec<f32> = (0..n * n).map(|cell| weight(cell, random.next()) as f32).collect();
+    let recording = Recording {
+        items: vec![Item { source: Tokens::from_labels((0..n).map(|place| place.to_string())), ..Item::default() }],
+        layers: vec![Layer::new(Kind::Encoder, 0, shape, Weights::Dense(weights.clone().into()))],
+        provenance: Provenance::default(),
+    };
+    let options = PageOptions { max_bytes: 1 << 20, ..PageOptions::default() };
+    let Some((mut browser, _folder, _)) = opened_with(&recording, &options, "coded", "") else { return };
+    assert_eq!(
+        browser.evaluate("[attlas.source.deflated, attlas.source.layers[0].stored[0].form].join()"),
+        "true,coded"
+    );
+    let shown = browser.evaluate("attlas.shown(0, 'encoder', 0, 0)");
+    let side = (shown.as_array().unwrap().len() as f64).sqrt() as usize;
+    assert_eq!(side, 384);
+    for (tile, shown) in shown.as_array().unwrap().iter().enumerate() {
+        let stretch = |tile: usize| (tile * n).div_ceil(side)..((tile + 1) * n).div_ceil(side);
+        let cells = stretch(tile / side).flat_map(|query| stretch(tile % side).map(move |key| query * n + key));
+        let largest = cells.map(|cell| weights[cell]).fold(0.0, f32::max);
+        assert_eq!(shown.as_str().unwrap(), as_shown(f64::from(largest)), "tile {tile}");
+    }
+    assert_quiet(&mut browser);
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 mod common;
 
+use std::io::Read;
+
 use attlas::analysis::describe::describe;
 use attlas::analysis::{Measure, Score, Standout, measure};
 use attlas::attention::Shape;
 use attlas::{Factored, HeadId, Item, Kind, Layer, Mask, Recording, Scoring, TokenRole, Tokens, Visibility, Weights};
-use attlas_viewer::{Description, PageOptions, fits, page, script_hash, style_hash};
+use attlas_viewer::{Description, Page, PageOptions, page, script_hash, style_hash};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
@@ -110,19 +112,25 @@ fn a_text_of_2000_tokens_is_shown_in_tiles_of_their_largest_weights_and_the_page
     weights[1234 * 2000 + 777] = 0.875;
     recording.layers[0].weights = Weights::Dense(weights.into());
     let options = PageOptions { max_bytes: 4 << 20, ..PageOptions::default() };
-    assert!(!fits(&recording, &options).unwrap() && fits(&recording, &PageOptions::default()).unwrap());
-    let page = page(&recording, &options).unwrap();
+    assert!(!Page::of(&recording, &PageOptions::default()).unwrap().pooled);
+    let Page { html: page, pooled } = Page::of(&recording, &options).unwrap();
+    assert!(pooled);
     assert!(page.len() < 5 << 20, "{} bytes", page.len());
     assert!(page.contains(r#""pooled":{"source":4,"target":1,"n_source":2000,"n_target":0}"#));
     assert!(page.contains("each cell is the largest weight of a tile of up to 4 source tokens"));
     assert!(page.contains(r#""text":"0–3 0 1 2 3""#) && page.contains(r#""text":"1997–1999 1997 1998 1999""#));
-    let numbers = page.split("id=\"atlas-numbers\">").nth(1).unwrap().split('<').next().unwrap();
-    let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, numbers).unwrap();
-    let tiles: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
-    assert_eq!(tiles.len(), 512 * 512);
-    let spikes: Vec<usize> = (0..tiles.len()).filter(|tile| tiles[*tile] == 0.875).collect();
-    assert_eq!(spikes, [1234 * 512 / 2000 * 512 + 777 * 512 / 2000]);
-    assert!(tiles.iter().enumerate().all(|(tile, weight)| spikes.contains(&tile) || *weight == 1.0 / 2000.0));
+    // 16-bit codes, first the lower bytes of all, then the upper
+    let maps = page.split("id=\"atlas-maps\">").nth(1).unwrap().split('<').next().unwrap();
+    assert!(page.contains(r#""form":"coded""#) && page.contains(r#""deflated":true"#) && maps.len() < 5000);
+    let mut bytes = Vec::new();
+    flate2::read::DeflateDecoder::new(&STANDARD.decode(maps).unwrap()[..]).read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes.len(), 2 * 512 * 512);
+    let tiles: Vec<u16> =
+        (0..512 * 512).map(|tile| u16::from_le_bytes([bytes[tile], bytes[512 * 512 + tile]])).collect();
+    let spike = 1234 * 512 / 2000 * 512 + 777 * 512 / 2000;
+    let others = tiles[0]; // 1/2000 on the logarithmic scale: 39650 + ln(64/2000)/0.0025
+    assert_eq!(others, 38_273);
+    assert!(tiles.iter().enumerate().all(|(tile, code)| if tile == spike { *code > 62_000 } else { *code == others }));
 }
 
 #[test]

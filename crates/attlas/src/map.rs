@@ -259,7 +259,7 @@ impl<'a> AttentionMap<'a> {
         tile
     }
 
-    /// The weights of some queries over `keys`. Shape `[queries.len(), keys.len()]`.
+    /// The weights of some queries, in rising order, over `keys`. Shape `[queries.len(), keys.len()]`.
     ///
     /// # Panics
     /// When a query or a key is outside the map.
@@ -267,6 +267,12 @@ impl<'a> AttentionMap<'a> {
         match queries {
             // neighbours: the blocked kernel
             [first, .., last] if last - first + 1 == queries.len() => self.tile(*first..last + 1, keys),
+            _ if queries.len() >= BLOCKED_FROM
+                && keys.len() >= BLOCKED_FROM
+                && let Some(recorded) = self.recorded() =>
+            {
+                recorded.rows(queries, keys)
+            }
             _ => {
                 let mut weights = vec![0.0; queries.len() * keys.len()]; // [queries, keys]
                 for (&query, row) in queries.iter().zip(weights.chunks_mut(keys.len().max(1))) {

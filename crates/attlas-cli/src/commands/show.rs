@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use attlas::analysis::describe::describe;
 use attlas::analysis::{Annotations, Standout, score_rows, standouts};
 use attlas::output::write_aside;
-use attlas::recording::complaint;
+use attlas::recording::{LayerCheck, complaint};
 use attlas::{Head, Kind, Recording};
-use attlas_viewer::{Description, PageOptions};
+use attlas_viewer::{Description, Page, PageOptions};
 use clap::Args;
 
 use super::describe::print_sentences;
@@ -91,7 +91,8 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         }
         print_map(recording, arguments, terminal)?;
     }
-    let complaint = complaint(&recording.check()?);
+    let checks = recording.check()?;
+    let complaint = complaint(&checks);
     let (all, item) = (heads_of(recording, None, &Annotations::NONE)?, arguments.item.unwrap_or(0));
     let of_item =
         if recording.items.len() > 1 { Some(heads_of(recording, Some(item), &Annotations::NONE)?) } else { None };
@@ -106,7 +107,7 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         print_standouts(recording, arguments.item, &standouts(of_text), complaint.as_deref(), terminal)?;
     }
     if !arguments.no_page {
-        write_page(&run, &found, description, title, arguments)?;
+        write_page(&run, &found, description, title, checks, arguments)?;
         if !arguments.json {
             let name = printable(&arguments.output.display().to_string());
             writeln!(terminal, "\n{}: every head, in any browser, offline", terminal.bold(&name))?;
@@ -163,6 +164,7 @@ fn write_page(
     found: &[Standout],
     description: Description,
     title: Option<String>,
+    checks: Vec<LayerCheck>,
     arguments: &ShowArguments,
 ) -> Result<(), Failure> {
     let recording = &run.recording;
@@ -173,10 +175,11 @@ fn write_page(
         standouts: found.to_vec(),
         description: Some(description),
         max_bytes: arguments.max_page_mb.saturating_mul(1 << 20),
+        checks: Some(checks),
     };
-    let page = attlas_viewer::page(recording, &options)?;
-    if !attlas_viewer::fits(recording, &options)? {
+    let page = Page::of(recording, &options)?;
+    if page.pooled {
         remark("the maps are too large for a page of every weight: each cell of it is the largest weight of a tile");
     }
-    Ok(write_aside(&arguments.output, |file| file.write_all(page.as_bytes()))?)
+    Ok(write_aside(&arguments.output, |file| file.write_all(page.html.as_bytes()))?)
 }

@@ -7,8 +7,12 @@ use std::sync::Arc;
 use super::{Annotations, Columns, Keys, breadth};
 use crate::{AttentionMap, Kind, Token, TokenRole};
 
-/// Weights held at a time. A text of 65,536 tokens is read row by row, a text of 256 at once.
+/// Weights held at a time. A dense map of 65,536 keys is read row by row, one of 256 at once.
 const BAND: usize = 1 << 16;
+/// The same of a map that is made of queries and keys, which are read again for each band; and the rows that the kernel computes
+/// together, of which a band has some at least.
+const MADE_BAND: usize = 1 << 18;
+const BLOCK: usize = 48;
 
 /// The rows of one head's map for one text, padded queries left out. Holds what is known of its axes, but no weights.
 #[derive(Debug, Clone)]
@@ -114,7 +118,11 @@ impl<'a> Rows<'a> {
 
     /// The queries of the rows, in rising order, some at a time: as many as have few enough weights to be held.
     pub(super) fn bands(&self) -> impl Iterator<Item = &[usize]> {
-        self.queries.chunks((BAND / self.n_read.max(1)).max(1))
+        let n_read = self.n_read.max(1);
+        self.queries.chunks(match self.map.lse() {
+            Some(_) => (MADE_BAND / n_read / BLOCK * BLOCK).max(BLOCK),
+            None => (BAND / n_read).max(1),
+        })
     }
 
     /// How many keys of a row are read; the others are padding.

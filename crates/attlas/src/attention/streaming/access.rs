@@ -59,21 +59,49 @@ impl<'a> Recorded<'a> {
     }
 
     fn tile_with(&self, instructions: Instructions, queries: Range<usize>, keys: Range<usize>) -> Vec<f32> {
-        let mut weights = vec![0.0; queries.len() * keys.len()]; // [queries, keys]
+        let rule = Rule::new(&self.about(), self.head, queries.clone(), keys.clone());
+        self.weights(instructions, &self.with_rule(self.queries, rule), self.lse, queries, keys)
+    }
+
+    /// The weights of some queries, in rising order, over `keys`, in parallel: the same numbers as in a [tile](Self::tile).
+    /// Shape `[queries.len(), keys.len()]`.
+    pub fn rows(&self, queries: &[usize], keys: Range<usize>) -> Vec<f32> {
+        self.rows_with(Instructions::best(), queries, keys)
+    }
+
+    fn rows_with(&self, instructions: Instructions, queries: &[usize], keys: Range<usize>) -> Vec<f32> {
+        let query = |query: &usize| &self.queries[query * self.d_head..][..self.d_head];
+        let gathered: Vec<f32> = queries.iter().flat_map(query).copied().collect(); // [queries, d_head]
+        let lse: Vec<f64> = queries.iter().map(|query| self.lse[*query]).collect(); // [queries]
+        let rule = Rule::spaced(&self.about(), self.head, queries, keys.clone());
+        let head = self.with_rule(&gathered, rule);
+        self.weights(instructions, &head, &lse, 0..queries.len(), keys)
+    }
+
+    /// The weights of some rows of `head` over `keys`, in parallel. Shape `[rows.len(), keys.len()]`.
+    fn weights(
+        &self,
+        instructions: Instructions,
+        head: &Head<'_>,
+        lse: &[f64],
+        rows: Range<usize>,
+        keys: Range<usize>,
+    ) -> Vec<f32> {
+        let mut weights = vec![0.0; rows.len() * keys.len()]; // [rows, keys]
         if weights.is_empty() {
             return weights;
         }
         let instructions = instructions.or_portable();
-        let head = self.head(queries.clone(), keys.clone());
         let block_rows = instructions.block_rows();
         let n_multiply_adds = weights.len().saturating_mul(self.d_head);
         let fill = |(step, weights): (usize, &mut [f32])| {
-            let start = queries.start + step * block_rows;
-            let rows = start..(start + block_rows).min(queries.end);
+            let start = rows.start + step * block_rows;
+            let rows = start..(start + block_rows).min(rows.end);
             if self.needs_f64 {
-                return self.precise_tile(instructions, rows, keys.clone(), weights);
+                let queries: Vec<usize> = rows.map(|row| head.rule.query(row)).collect();
+                return self.precise_rows(instructions, &queries, keys.clone(), weights);
             }
-            dispatch::run(instructions, TileRows { map: self, head: &head, rows, keys: keys.clone(), weights });
+            dispatch::run(instructions, TileRows { head, lse, rows, keys: keys.clone(), weights });
         };
         let piece = block_rows * keys.len();
         if n_multiply_adds < SEQUENTIAL_BELOW {
@@ -87,29 +115,32 @@ impl<'a> Recorded<'a> {
     /// An overview of the whole map, in parallel.
     pub fn pooled(&self, pooling: Pooling) -> Pooled {
         let size = (self.lse.len(), self.n_keys);
-        let heads = [self.head(0..size.0, 0..size.1)];
+        let rule = Rule::new(&self.about(), self.head, 0..size.0, 0..size.1);
+        let heads = [self.with_rule(self.queries, rule)];
         let lse = Lse::Given(self.lse);
         let overviews = stream(Instructions::best(), &heads, size, &Shared::new(&mut []), &lse, Some(pooling));
         overviews.into_iter().next().unwrap_or_else(|| Pooled::empty(pooling, size.0, size.1))
     }
 
-    fn head(&self, queries: Range<usize>, keys: Range<usize>) -> Head<'a> {
+    fn about(&self) -> About<'a> {
         let Recorded { scoring, key_bias, key_valid, mask, .. } = *self;
-        Head {
-            queries: self.queries,
-            keys: self.keys,
-            values: &[],
-            d_head: self.d_head,
-            d_value: 0,
-            rule: Rule::new(&About { scoring, key_bias, key_valid, mask }, self.head, queries, keys),
-        }
+        About { scoring, key_bias, key_valid, mask }
+    }
+
+    /// What blocks of `queries` read, whose rows the rule counts.
+    fn with_rule<'b>(&self, queries: &'b [f32], rule: Rule<'b>) -> Head<'b>
+    where
+        'a: 'b,
+    {
+        Head { queries, keys: self.keys, values: &[], d_head: self.d_head, d_value: 0, rule }
     }
 }
 
 /// One piece of work: one block of queries of a tile.
 struct TileRows<'a> {
-    map: &'a Recorded<'a>,
     head: &'a Head<'a>,
+    /// The log-sum-exp of each row of the head.
+    lse: &'a [f64],
     rows: Range<usize>,
     keys: Range<usize>,
     /// All 0 before. Shape `[rows.len(), keys.len()]`.
@@ -173,7 +204,7 @@ impl TileRows<'_> {
         let mut log_sums = [f32::INFINITY; MAX_WIDTH]; // [width]
         let mut rests = [0.0; MAX_WIDTH]; // [width]
         for (lane, row) in self.rows.clone().enumerate() {
-            let log_sum = self.map.lse[row] * LOG2_E;
+            let log_sum = self.lse[row] * LOG2_E;
             if log_sum != f64::NEG_INFINITY {
                 log_sums[lane] = log_sum as f32;
                 rests[lane] = (log_sum - f64::from(log_sum as f32)) as f32;
@@ -206,7 +237,8 @@ unsafe fn weigh<V: Vector>(scores: &mut [f32], width: usize, log_sums: &[f32; MA
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Visibility;
+    use crate::attention::Shape;
+    use crate::{Bias, Mask, Visibility};
 
     #[test]
     fn every_instruction_set_gives_the_tile_that_the_formula_gives() {
@@ -242,6 +274,55 @@ mod tests {
                     (f64::from(*weight) - wanted).abs() <= 1e-6 * wanted.max(1.0),
                     "{instructions:?} {query} {key}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_are_no_neighbours_are_those_of_the_tile_with_bias_mask_and_large_scores() {
+        let (n_queries, n_keys, d_head) = (150, 203, 5);
+        let number = |i: usize| ((i * 7919 % 1009) as f32 / 504.5 - 1.0) * 2.0;
+        let queries: Vec<f32> = (0..n_queries * d_head).map(number).collect();
+        let keys: Vec<f32> = (0..n_keys * d_head).map(|i| number(i + 13)).collect();
+        let key_valid: Vec<bool> = (0..n_keys).map(|key| key % 17 != 3 && key < 190).collect();
+        let dense: Vec<bool> = (0..n_queries * n_keys).map(|cell| cell % 11 != 5).collect(); // [n_queries, n_keys]
+        let mask = Mask::from_dense(&dense, [1, 1, n_queries, n_keys]);
+        let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries, n_keys, d_head, d_value: 0 };
+        let lse: Vec<f64> = (0..n_queries)
+            .map(|query| if query == 7 { f64::NEG_INFINITY } else { 3.0 + query as f64 / 100.0 })
+            .collect();
+        let table: Vec<f32> = (0..9).map(number).collect();
+        let biases = [
+            Bias::None,
+            Bias::Alibi { slopes: vec![0.01] },
+            Bias::Relative { first: -4, table, n_offsets: 9 },
+        ];
+        for (bias, (is_masked, needs_f64)) in biases
+            .into_iter()
+            .flat_map(|bias| [(false, false), (true, false), (true, true)].map(|at| (bias.clone(), at)))
+        {
+            let visibility = Visibility { before: Some(90), after: Some(70) };
+            let scoring = Scoring { bias, query_offset: 2, ..Scoring::scaled_dot_product(d_head, visibility) };
+            let map = Recorded {
+                head: 0,
+                scoring: &scoring,
+                queries: &queries,
+                keys: &keys,
+                d_head,
+                lse: &lse,
+                key_valid: is_masked.then_some(&key_valid[..]),
+                mask: is_masked.then(|| mask.of_item(0, &shape)),
+                key_bias: None,
+                n_keys,
+                needs_f64,
+            };
+            let spaced: Vec<usize> = (0..n_queries).filter(|query| query % 7 < 3).collect();
+            for instructions in Instructions::ALL.into_iter().filter(|choice| choice.available()) {
+                let whole = map.tile_with(instructions, 0..n_queries, 1..n_keys);
+                let rows = map.rows_with(instructions, &spaced, 1..n_keys);
+                for (row, query) in rows.chunks_exact(n_keys - 1).zip(&spaced) {
+                    assert_eq!(row, &whole[query * (n_keys - 1)..][..n_keys - 1], "{instructions:?} {query}");
+                }
             }
         }
     }

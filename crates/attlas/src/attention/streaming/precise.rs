@@ -19,15 +19,14 @@ const LANES: usize = 8;
 const KEY_BLOCK: usize = 256;
 
 impl Recorded<'_> {
-    /// The weights of neighbouring `rows` over `keys`. Shape `[rows.len(), keys.len()]`.
-    pub(super) fn precise_tile(
+    /// The weights of some queries over `keys`. Shape `[queries.len(), keys.len()]`.
+    pub(super) fn precise_rows(
         &self,
         instructions: Instructions,
-        rows: Range<usize>,
+        queries: &[usize],
         keys: Range<usize>,
         weights: &mut [f32],
     ) {
-        let queries: Vec<usize> = rows.collect();
         for (queries, weights) in queries.chunks(LANES).zip(weights.chunks_mut(LANES * keys.len())) {
             self.precise_scores(instructions, queries, keys.clone(), |lane, first, scores| {
                 let lse = self.lse[queries[lane]];

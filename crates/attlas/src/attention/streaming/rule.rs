@@ -37,15 +37,17 @@ pub(super) struct Rule<'a> {
     mask: Option<RuleMask<'a>>,
     /// The sink's score in powers of two; −∞ where there is none.
     pub sink: f64,
+    /// The query of each row, rising, where rows are not neighbours: rows then count its places.
+    spaced: Option<&'a [usize]>,
 }
 
 /// What a mask says of one head's queries.
 struct RuleMask<'a> {
     mask: MaskView<'a>,
     head: usize,
-    /// From the first key that each query sees to the last, the band considered. Shape `[queries.len()]`.
+    /// From the first key that each row sees to the last, the band considered. Shape `[rows.len()]`.
     hulls: Vec<Range<usize>>,
-    first_query: usize,
+    first_row: usize,
 }
 
 /// The bias of one head as a line of numbers: a bias depends on `key − query` only.
@@ -57,15 +59,36 @@ struct BiasLine {
 }
 
 impl<'a> Rule<'a> {
-    /// The rule of `head`, for these queries over these keys.
+    /// The rule of `head`, for these queries over these keys; a row is a query.
     pub fn new(about: &About<'a>, head: usize, queries: Range<usize>, keys: Range<usize>) -> Rule<'a> {
+        Rule::of_rows(about, head, queries, None, keys)
+    }
+
+    /// The rule of `head`, for some queries in rising order over these keys; a row is a place in `queries`.
+    pub fn spaced(about: &About<'a>, head: usize, queries: &'a [usize], keys: Range<usize>) -> Rule<'a> {
+        Rule::of_rows(about, head, 0..queries.len(), Some(queries), keys)
+    }
+
+    fn of_rows(
+        about: &About<'a>,
+        head: usize,
+        rows: Range<usize>,
+        spaced: Option<&'a [usize]>,
+        keys: Range<usize>,
+    ) -> Rule<'a> {
+        let queries = match spaced {
+            Some([first, .., last]) => *first..last + 1,
+            Some([only]) => *only..only + 1,
+            Some([]) => 0..0,
+            None => rows.clone(),
+        };
         let scoring = about.scoring;
         let factor = scoring.softcap.map_or(scoring.scale * LOG2_E, |cap| scoring.scale / cap);
         let in_powers_of_two = |number: &f32| (f64::from(*number) * LOG2_E) as f32;
         let mut rule = Rule {
             query_factor: factor as f32,
             cap: scoring.softcap.map(|cap| (cap * LOG2_E) as f32),
-            bias: BiasLine::new(scoring, head, queries.clone(), &keys),
+            bias: BiasLine::new(scoring, head, queries, &keys),
             key_bias: about.key_bias.map(|bias| bias[keys.clone()].iter().map(in_powers_of_two).collect()),
             first_key: keys.start,
             visibility: scoring.visibility,
@@ -74,46 +97,52 @@ impl<'a> Rule<'a> {
             keys: without_padding(keys, about.key_valid),
             mask: None,
             sink: scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[head]) * LOG2_E),
+            spaced,
         };
         rule.mask = about.mask.map(|mask| {
-            let hull = |query: usize| {
-                let (band, seen) = (rule.row(query), mask.row(head, query).hull(rule.keys.end));
+            let hull = |row: usize| {
+                let (band, seen) = (rule.row(row), mask.row(head, rule.query(row)).hull(rule.keys.end));
                 let start = band.start.max(seen.start);
                 start..band.end.min(seen.end).max(start)
             };
-            RuleMask { mask, head, hulls: queries.clone().map(hull).collect(), first_query: queries.start }
+            RuleMask { mask, head, hulls: rows.clone().map(hull).collect(), first_row: rows.start }
         });
         rule
     }
 
-    /// The keys that any of `queries` sees lie in this range; it is empty when none sees any.
-    pub fn visible(&self, queries: &Range<usize>) -> Range<usize> {
+    /// The query of a row.
+    pub fn query(&self, row: usize) -> usize {
+        self.spaced.map_or(row, |queries| queries[row])
+    }
+
+    /// The keys that any of `rows` sees lie in this range; it is empty when none sees any.
+    pub fn visible(&self, rows: &Range<usize>) -> Range<usize> {
         if let Some(mask) = &self.mask {
-            let hulls = mask.hulls[queries.start - mask.first_query..queries.end - mask.first_query].iter();
+            let hulls = mask.hulls[rows.start - mask.first_row..rows.end - mask.first_row].iter();
             let around = |a: Range<usize>, b: Range<usize>| a.start.min(b.start)..a.end.max(b.end);
             return hulls.filter(|hull| !hull.is_empty()).cloned().reduce(around).unwrap_or(0..0);
         }
-        let start = self.row(queries.start).start;
-        start..self.row(queries.end - 1).end.max(start)
+        let start = self.row(rows.start).start;
+        start..self.row(rows.end - 1).end.max(start)
     }
 
-    /// The keys in the query's reach; among them may be padding.
-    fn row(&self, query: usize) -> Range<usize> {
-        let row = self.visibility.keys(query.saturating_add(self.query_offset), self.keys.end);
+    /// The keys in the reach of the row's query; among them may be padding.
+    fn row(&self, row: usize) -> Range<usize> {
+        let row = self.visibility.keys(self.query(row).saturating_add(self.query_offset), self.keys.end);
         let start = row.start.max(self.keys.start);
         start..row.end.max(start)
     }
 
-    /// Whether any of `queries` sees any of `keys`, as far as a mask tells; a band is not asked again.
-    pub fn any_sees(&self, queries: &Range<usize>, keys: &Range<usize>) -> bool {
+    /// Whether any of `rows` sees any of `keys`, as far as a mask tells; a band is not asked again.
+    pub fn any_sees(&self, rows: &Range<usize>, keys: &Range<usize>) -> bool {
         self.mask
             .as_ref()
-            .is_none_or(|mask| queries.clone().any(|query| mask.mask.row(mask.head, query).sees_any(keys)))
+            .is_none_or(|mask| rows.clone().any(|row| mask.mask.row(mask.head, self.query(row)).sees_any(keys)))
     }
 
     /// Makes scores of scaled dot products: cap, bias, masks.
     ///
-    /// `scores` has shape `[keys.len(), C · LANES]`; its lanes are the queries from `queries.start` on.
+    /// `scores` has shape `[keys.len(), C · LANES]`; its lanes are the rows from `rows.start` on.
     ///
     /// # Safety
     /// The processor has the instructions of `V`.
@@ -121,7 +150,7 @@ impl<'a> Rule<'a> {
     pub unsafe fn apply<V: Vector, const C: usize>(
         &self,
         scores: &mut [f32],
-        queries: &Range<usize>,
+        rows: &Range<usize>,
         keys: &Range<usize>,
     ) {
         let width = C * V::LANES;
@@ -133,8 +162,13 @@ impl<'a> Rule<'a> {
                 }
             }
             if let Some(line) = &self.bias {
+                let queries = self.spaced.map(|_| self.lanes(rows));
                 for (key, row) in keys.clone().zip(scores.chunks_exact_mut(width)) {
-                    let bias = line.from(queries.start, key, width);
+                    if let Some(queries) = &queries {
+                        row.iter_mut().zip(queries).for_each(|(slot, query)| *slot += line.from(*query, key, 1)[0]);
+                        continue;
+                    }
+                    let bias = line.from(rows.start, key, width);
                     for (slot, bias) in row.chunks_exact_mut(V::LANES).zip(bias.chunks_exact(V::LANES)) {
                         V::load(slot.as_ptr()).add(V::load(bias.as_ptr())).store(slot.as_mut_ptr());
                     }
@@ -147,16 +181,16 @@ impl<'a> Rule<'a> {
                     }
                 }
             }
-            let seen_by_all = self.row(queries.end - 1).start..self.row(queries.start).end;
+            let seen_by_all = self.row(rows.end - 1).start..self.row(rows.start).end;
             if keys.start < seen_by_all.start || seen_by_all.end < keys.end {
-                self.mask_by_position::<V, C>(scores, queries, keys);
+                self.mask_by_position::<V, C>(scores, rows, keys);
             }
         }
         if let Some(mask) = &self.mask {
-            for (lane, query) in queries.clone().enumerate() {
-                mask.mask.row(mask.head, query).hidden(keys.clone(), |hidden| {
-                    let rows = (hidden.start - keys.start) * width..(hidden.end - keys.start) * width;
-                    scores[rows][lane..].iter_mut().step_by(width).for_each(|score| *score = f32::NEG_INFINITY);
+            for (lane, row) in rows.clone().enumerate() {
+                mask.mask.row(mask.head, self.query(row)).hidden(keys.clone(), |hidden| {
+                    let of_keys = (hidden.start - keys.start) * width..(hidden.end - keys.start) * width;
+                    scores[of_keys][lane..].iter_mut().step_by(width).for_each(|score| *score = f32::NEG_INFINITY);
                 });
             }
         }
@@ -169,6 +203,11 @@ impl<'a> Rule<'a> {
         }
     }
 
+    /// The query of each lane; of lanes beyond the rows, that of the last.
+    fn lanes(&self, rows: &Range<usize>) -> [usize; MAX_WIDTH] {
+        std::array::from_fn(|lane| self.query((rows.start + lane).min(rows.end - 1)))
+    }
+
     /// Sets scores outside a query's range to −∞.
     ///
     /// # Safety
@@ -177,7 +216,7 @@ impl<'a> Rule<'a> {
     unsafe fn mask_by_position<V: Vector, const C: usize>(
         &self,
         scores: &mut [f32],
-        queries: &Range<usize>,
+        rows: &Range<usize>,
         keys: &Range<usize>,
     ) {
         let width = C * V::LANES;
@@ -185,7 +224,7 @@ impl<'a> Rule<'a> {
         let mut first = [0.0_f32; MAX_WIDTH]; // [width]: the first key of the block that the lane's query sees
         let mut end = [0.0_f32; MAX_WIDTH]; // [width]: the key after the last
         for lane in 0..width {
-            let row = self.row((queries.start + lane).min(queries.end - 1));
+            let row = self.row((rows.start + lane).min(rows.end - 1));
             first[lane] = inside(row.start) as f32;
             end[lane] = inside(row.end) as f32;
         }
