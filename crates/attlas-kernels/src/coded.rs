@@ -276,7 +276,7 @@ impl Task for Piece<'_> {
 /// # Safety
 /// The processor has the instructions of `V`, and nobody else writes these numbers of `output`, of shape `[n, d_out]`.
 #[inline(always)]
-unsafe fn finish_sums<V: Vector>(
+pub(crate) unsafe fn finish_sums<V: Vector>(
     sums: &mut [f32],
     finish: Finish<'_>,
     columns: Range<usize>,

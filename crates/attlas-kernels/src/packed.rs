@@ -2,16 +2,20 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
 use crate::activation::Activation;
-use crate::dispatch::{self, Instructions, Task, block_rows, panel_width};
+use crate::dispatch::{self, Instructions, Task, block_rows, panel_width, vectorised};
 use crate::matrix::{Matrix, Onto, Threads};
 use crate::panel::{Columns, Pack, fill};
+use crate::precision::Precision;
 use crate::product::{Operands, Store};
 use crate::scratch::Carver;
 use crate::shared::Shared;
+#[cfg(target_arch = "x86_64")]
+use crate::tiled;
 use crate::vector::Vector;
 
 /// The weights of a dense layer, shape `[d_out, d_in]`, in panels for the micro-kernel: `y = x · Wᵀ`.
@@ -37,6 +41,8 @@ pub struct Packed {
     numbers: Vec<f32>,
     /// Numbers before the first line of the cache.
     skip: usize,
+    /// Whether the numbers' size lets them be split into parts; found out when it is first asked.
+    is_in_range: OnceLock<bool>,
 }
 
 /// What becomes of a product: `output = activation(product + bias)`, or that added to it.
@@ -83,7 +89,7 @@ impl Packed {
         panels.enumerate().for_each(|(index, panel)| {
             dispatch::run(instructions, Pack { from: columns, rows: 0..d_in, start: index * width, width, panel });
         });
-        Packed { instructions, d_out, d_in, numbers, skip }
+        Packed { instructions, d_out, d_in, numbers, skip, is_in_range: OnceLock::new() }
     }
 
     /// Width of the output.
@@ -144,6 +150,70 @@ impl Packed {
         } else {
             (0..n_pieces).for_each(run);
         }
+    }
+}
+
+impl Packed {
+    /// [`multiply`](Packed::multiply) with chosen precision; exactly where that cannot be had, or numbers do not allow it
+    /// ([`Precision`] says which).
+    ///
+    /// # Panics
+    /// As [`multiply`](Packed::multiply).
+    pub fn multiply_at(
+        &self,
+        precision: Precision,
+        input: &[f32],
+        finish: Finish<'_>,
+        threads: Threads,
+        output: &mut [f32],
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let n_parts = precision.or_exact().n_parts();
+            if n_parts > 0 && self.instructions == Instructions::Avx512 && self.is_in_range() {
+                return tiled::multiply(self, n_parts, input, finish, threads, output);
+            }
+        }
+        let _ = precision;
+        self.multiply(input, finish, threads, output);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_in_range(&self) -> bool {
+        *self.is_in_range.get_or_init(|| {
+            let pieces = self.numbers.par_chunks(1 << 16);
+            tiled::is_in_range(
+                pieces
+                    .map(|piece| {
+                        vectorised(
+                            #[inline(always)]
+                            || tiled::largest(piece),
+                        )
+                    })
+                    .max()
+                    .unwrap_or(0),
+            )
+        })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl tiled::Panels for Packed {
+    fn d_out(&self) -> usize {
+        self.d_out
+    }
+
+    fn d_in(&self) -> usize {
+        self.d_in
+    }
+
+    fn exactly(&self, input: &[f32], finish: Finish<'_>, threads: Threads, output: &mut [f32]) {
+        self.multiply(input, finish, threads, output);
+    }
+
+    #[inline(always)]
+    unsafe fn stretch<'a>(&'a self, panel: usize, inner: Range<usize>, _space: &'a mut [f32]) -> &'a [f32] {
+        &self.panel(panel)[inner.start * tiled::WIDTH..inner.end * tiled::WIDTH]
     }
 }
 
