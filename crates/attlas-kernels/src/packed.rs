@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
 use crate::activation::Activation;
-use crate::dispatch::{self, Instructions, Task, block_rows, panel_width, vectorised};
+use crate::dispatch::{self, Instructions, Task, block_rows, panel_width};
 use crate::matrix::{Matrix, Onto, Threads};
 use crate::panel::{Columns, Pack, fill};
 use crate::precision::Precision;
@@ -15,7 +14,7 @@ use crate::product::{Operands, Store};
 use crate::scratch::Carver;
 use crate::shared::Shared;
 #[cfg(target_arch = "x86_64")]
-use crate::tiled;
+use crate::tiled::{self, Layer};
 use crate::vector::Vector;
 
 /// The weights of a dense layer, shape `[d_out, d_in]`, in panels for the micro-kernel: `y = x · Wᵀ`.
@@ -41,8 +40,6 @@ pub struct Packed {
     numbers: Vec<f32>,
     /// Numbers before the first line of the cache.
     skip: usize,
-    /// Whether the numbers' size lets them be split into parts; found out when it is first asked.
-    is_in_range: OnceLock<bool>,
 }
 
 /// What becomes of a product: `output = activation(product + bias)`, or that added to it.
@@ -89,7 +86,7 @@ impl Packed {
         panels.enumerate().for_each(|(index, panel)| {
             dispatch::run(instructions, Pack { from: columns, rows: 0..d_in, start: index * width, width, panel });
         });
-        Packed { instructions, d_out, d_in, numbers, skip, is_in_range: OnceLock::new() }
+        Packed { instructions, d_out, d_in, numbers, skip }
     }
 
     /// Width of the output.
@@ -170,30 +167,12 @@ impl Packed {
         #[cfg(target_arch = "x86_64")]
         {
             let n_parts = precision.or_exact().n_parts();
-            if n_parts > 0 && self.instructions == Instructions::Avx512 && self.is_in_range() {
-                return tiled::multiply(self, n_parts, input, finish, threads, output);
+            if n_parts > 0 && self.instructions == Instructions::Avx512 {
+                return tiled::multiply(self, n_parts, Layer { input, finish }, threads, output);
             }
         }
         let _ = precision;
         self.multiply(input, finish, threads, output);
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    fn is_in_range(&self) -> bool {
-        *self.is_in_range.get_or_init(|| {
-            let pieces = self.numbers.par_chunks(1 << 16);
-            tiled::is_in_range(
-                pieces
-                    .map(|piece| {
-                        vectorised(
-                            #[inline(always)]
-                            || tiled::largest(piece),
-                        )
-                    })
-                    .max()
-                    .unwrap_or(0),
-            )
-        })
     }
 }
 
@@ -207,8 +186,9 @@ impl tiled::Panels for Packed {
         self.d_in
     }
 
-    fn exactly(&self, input: &[f32], finish: Finish<'_>, threads: Threads, output: &mut [f32]) {
-        self.multiply(input, finish, threads, output);
+    fn exactly(&self, panel: usize, rows: Range<usize>, layer: Layer<'_>, output: &Shared<'_>) {
+        let (next, Layer { input, finish }) = (self.panel(panel), layer);
+        dispatch::run(self.instructions, Piece { packed: self, panel, next, rows, input, finish, output });
     }
 
     #[inline(always)]

@@ -11,8 +11,8 @@
 //!
 //! # What tiles cannot hold
 //! Infinite numbers and NaN cannot be split, and what a tile unit meets below 2⁻¹²⁶ is 0 for it. A row of the input whose largest
-//! number is not between 2⁻⁴⁰ and 2⁴⁰ is therefore multiplied in f32, and so is everything with weights whose largest is not. In
-//! all others, what is flushed to 0 is less than 2⁻⁴⁵ of the largest product of two numbers, which f32 sums lose too.
+//! number is not between 2⁻⁴⁰ and 2⁴⁰ is therefore multiplied in f32, and so are 48 rows of weights whose largest is not. In all
+//! others, what is flushed to 0 is less than 2⁻⁴⁵ of the largest product of two numbers, which f32 sums lose too.
 
 use std::str::FromStr;
 
