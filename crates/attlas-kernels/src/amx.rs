@@ -105,9 +105,11 @@ impl Drop for Tiles {
 }
 
 /// Sums of 16 rows and 48 columns (three tiles), which go on with what `sums` holds, over `n_steps` steps of 32 factors: for
-/// each part of the right factors, the last one first, its products with the parts of the left ones that are named.
+/// each part of the right factors, the last one first, its products with the parts of the left ones that are named. On the
+/// way the left factors that come next in memory are asked for, a few lines with each part: a tile that has to come from the
+/// second-level cache is waited for.
 macro_rules! sums {
-    ($name:ident, $n_left:literal, $n_right:literal, $([$right:literal: $($left:literal)+])+) => {
+    ($name:ident, $n_left:literal, $n_right:literal, $([$right:literal: $($left:literal @ $line:literal)+])+) => {
         /// # Safety
         /// The thread's tiles are shaped; `left` has `n_steps` steps of tiles, `right` three times as many, in as many parts as
         /// the name says, and `sums` has 16 rows of 48 numbers.
@@ -126,7 +128,15 @@ macro_rules! sums {
                         $(
                             concat!("tileloadd tmm3, [{left} + {line} + 1024*", $left, "]"),
                             "tdpbf16ps tmm0, tmm3, tmm5",
+                            concat!("prefetcht0 [{left} + 1024*", $n_left, " + 64*", $line, "]"),
+                            concat!("prefetcht0 [{left} + 1024*", $n_left, " + 64*(", $line, "+1)]"),
+                            concat!("prefetcht0 [{left} + 1024*", $n_left, " + 64*(", $line, "+2)]"),
+                            concat!("prefetcht0 [{left} + 1024*", $n_left, " + 64*(", $line, "+3)]"),
                             "tdpbf16ps tmm1, tmm3, tmm6",
+                            concat!("prefetcht0 [{left} + 1024*", $n_left, " + 64*(", $line, "+4)]"),
+                            concat!("prefetcht0 [{left} + 1024*", $n_left, " + 64*(", $line, "+5)]"),
+                            concat!("prefetcht0 [{left} + 1024*", $n_left, " + 64*(", $line, "+6)]"),
+                            concat!("prefetcht0 [{left} + 1024*", $n_left, " + 64*(", $line, "+7)]"),
                             "tdpbf16ps tmm2, tmm3, tmm7",
                         )+
                     )+
@@ -152,9 +162,9 @@ macro_rules! sums {
     };
 }
 
-sums!(three_and_three, 3, 3, [2: 0] [1: 1 0] [0: 2 1 0]);
-sums!(two_and_two, 2, 2, [1: 0] [0: 1 0]);
-sums!(one_and_one, 1, 1, [0: 0]);
+sums!(three_and_three, 3, 3, [2: 0 @ 0] [1: 1 @ 8 0 @ 16] [0: 2 @ 24 1 @ 32 0 @ 40]);
+sums!(two_and_two, 2, 2, [1: 0 @ 0] [0: 1 @ 8 0 @ 16]);
+sums!(one_and_one, 1, 1, [0: 0 @ 0]);
 
 /// Adds products of tiles to the sums of 16 rows and 48 columns: of `n_parts` parts, those whose numbers add up to less than
 /// `n_parts`, so six, three or one.

@@ -1,8 +1,8 @@
 //! Dense layers on the tile unit: `y = x · Wᵀ` with each number split into bf16 parts on the way.
 //!
 //! The input is split once a product; weights stay as they are in memory, and each piece of work splits a stretch of 48 columns
-//! into the cache, for up to 384 rows. A second copy of the weights in bf16 parts would save that (11 of about 60 cycles for 32
-//! weights at 128 rows), but take half as much memory again.
+//! into the cache, for up to 384 rows. A second copy of the weights in bf16 parts would save that (about a fifth of the time
+//! at 128 rows), but take half as much memory again.
 
 use std::arch::x86_64::*;
 use std::cell::Cell;
@@ -22,8 +22,10 @@ use crate::vector::Avx512;
 pub(crate) const WIDTH: usize = 48;
 /// Inner indices of a step: those of a tile.
 const STEP: usize = 32;
-/// Inner indices for which weights are split at a time.
-pub(crate) const STRETCH: usize = 256;
+/// Inner indices of a stretch of weights, for which a [`Panels`] is asked.
+const STRETCH: usize = 256;
+/// Steps for which weights are split at a time: their parts (36 kB) stay in the first-level cache.
+const STEPS: usize = 4;
 /// Rows of a tile.
 const ROWS: usize = 16;
 /// Rows for which a stretch of weights is split once.
@@ -58,14 +60,14 @@ pub(crate) trait Panels: Sync {
     unsafe fn stretch<'a>(&'a self, panel: usize, inner: Range<usize>, space: &'a mut [f32]) -> &'a [f32];
 }
 
-/// Whether numbers of this size can be split into parts: the bits of the largest, without its sign.
-pub(crate) fn is_in_range(largest: u32) -> bool {
-    largest == 0 || (LEAST.to_bits()..=MOST.to_bits()).contains(&largest)
+/// Whether numbers of this size can be split into parts: the bits of the largest, without its sign. Zeros alone need not be.
+fn is_in_range(largest: u32) -> bool {
+    (LEAST.to_bits()..=MOST.to_bits()).contains(&largest)
 }
 
 /// The bits of the largest number, without its sign; those of infinities and NaN are larger than any other's.
 #[inline(always)]
-pub(crate) fn largest(numbers: &[f32]) -> u32 {
+fn largest(numbers: &[f32]) -> u32 {
     numbers.iter().fold(0, |most, number| most.max(number.to_bits() & 0x7fff_ffff))
 }
 
@@ -98,19 +100,19 @@ pub(crate) fn multiply<P: Panels>(weights: &P, n_parts: usize, layer: Layer<'_>,
     for start in (0..n).step_by(CHUNK_ROWS) {
         let rows = start..(start + CHUNK_ROWS).min(n);
         let n_tiles = rows.len().div_ceil(ROWS);
-        let tile_row = d_in.div_ceil(STEP) * n_parts * TILE / 2; // in f32 numbers
-        let mut carver = Carver::new(&mut memory, n_tiles * (tile_row + ROWS));
-        let (parts, ranges) = (carver.take(n_tiles * tile_row), carver.take(n_tiles * ROWS));
-        ranges.fill(0.0);
+        let n_parts_of_rows = n_tiles * d_in.div_ceil(STEP) * n_parts * TILE / 2; // in f32 numbers
+        let mut carver = Carver::new(&mut memory, n_parts_of_rows + n_tiles * ROWS);
+        let (parts, ranges) = (carver.take(n_parts_of_rows), carver.take(n_tiles * ROWS));
         // 1. the input, in parts
         let (in_parts, in_range) = (Shared::new(parts), Shared::new(ranges));
         each(n_tiles, &|tile| {
             let here = rows.start + tile * ROWS..(rows.start + (tile + 1) * ROWS).min(rows.end);
-            let to = in_parts.at(tile * tile_row, tile_row).cast();
-            // SAFETY: AVX-512 with bf16 is there where tiles are; each tile's memory is one piece's alone.
+            let place = Place { tile, n_tiles, n_steps: d_in.div_ceil(STEP), n_parts };
+            // SAFETY: AVX-512 with bf16 is there where tiles are; a tile's parts and ranges are one piece's alone.
             unsafe {
                 let ranges = in_range.part(tile * ROWS..tile * ROWS + here.len());
-                split_rows(&input[here.start * d_in..here.end * d_in], d_in, n_parts, to, ranges);
+                let to = in_parts.at(0, n_parts_of_rows).cast();
+                split_rows(&input[here.start * d_in..here.end * d_in], d_in, place, to, ranges);
             }
         });
         // 2. pieces: a panel of columns, some rows
@@ -118,17 +120,10 @@ pub(crate) fn multiply<P: Panels>(weights: &P, n_parts: usize, layer: Layer<'_>,
         each(n_blocks * n_panels, &|piece| {
             let (block, panel) = (piece / n_panels, piece % n_panels);
             let first = block * BLOCK_ROWS;
-            let n_rows = BLOCK_ROWS.min(rows.len() - first);
-            let piece = Piece {
-                weights,
-                n_parts,
-                panel,
-                parts: &parts[first / ROWS * tile_row..(first + n_rows).div_ceil(ROWS) * tile_row],
-                ranges: &ranges[first..first + n_rows],
-                first_row: rows.start + first,
-                layer,
-                output: &output,
-            };
+            let ranges = &ranges[first..(first + BLOCK_ROWS).min(rows.len())];
+            let place = Place { tile: first / ROWS, n_tiles, n_steps: d_in.div_ceil(STEP), n_parts };
+            let first_row = rows.start + first;
+            let piece = Piece { weights, panel, parts, place, ranges, first_row, layer, output: &output };
             // SAFETY: AVX-512 is there where tiles are, and these are allowed.
             unsafe { piece.run() }
         });
@@ -136,13 +131,34 @@ pub(crate) fn multiply<P: Panels>(weights: &P, n_parts: usize, layer: Layer<'_>,
     PARTS.set(memory);
 }
 
+/// Where the parts of 16 rows lie. Shape of all: `[n_steps / STEPS, n_tiles, STEPS, n_parts, 16, 32]`, fewer steps at the end:
+/// what is multiplied with the same stretch of weights lies together.
+#[derive(Clone, Copy)]
+struct Place {
+    tile: usize,
+    n_tiles: usize,
+    n_steps: usize,
+    n_parts: usize,
+}
+
+impl Place {
+    /// The first bf16 number of a step.
+    #[inline(always)]
+    fn of_step(self, step: usize) -> usize {
+        let first = step / STEPS * STEPS;
+        let n_together = STEPS.min(self.n_steps - first);
+        (first * self.n_tiles + self.tile * n_together + step - first) * self.n_parts * TILE
+    }
+}
+
 /// One panel against some rows.
 struct Piece<'a, P> {
     weights: &'a P,
-    n_parts: usize,
     panel: usize,
-    /// The rows' numbers. Shape `[n_tiles, n_steps, n_parts, 16, 32]`, two bf16 in each.
+    /// The input in parts, two bf16 numbers in each.
     parts: &'a [f32],
+    /// Where the first rows' lie.
+    place: Place,
     /// 1 for each row that is in parts, 0 for each that cannot be.
     ranges: &'a [f32],
     first_row: usize,
@@ -156,34 +172,34 @@ impl<P: Panels> Piece<'_, P> {
     /// The processor has AVX-512, and tiles are allowed.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     unsafe fn run(self) {
-        let Piece { weights, n_parts, panel, parts, ranges, first_row, layer, output } = self;
-        let (d_in, d_out) = (weights.d_in(), weights.d_out());
+        let Piece { weights, panel, parts, place, ranges, first_row, layer, output } = self;
+        let (d_in, d_out, n_parts) = (weights.d_in(), weights.d_out(), place.n_parts);
         let n_tiles = ranges.len().div_ceil(ROWS);
         let n_columns = WIDTH.min(d_out - panel * WIDTH);
-        let right_step = 3 * n_parts * TILE / 2; // in f32 numbers
         let mut scratch = SCRATCH.take();
-        let n_right = STRETCH / STEP * right_step;
+        let n_right = STEPS * 3 * n_parts * TILE / 2; // in f32 numbers
         let mut carver = Carver::new(&mut scratch, n_right + STRETCH * WIDTH + n_tiles * ROWS * WIDTH);
         let (right, space) = (carver.take(n_right), carver.take(STRETCH * WIDTH));
         let sums = carver.take(n_tiles * ROWS * WIDTH); // [n_tiles, 16, WIDTH]
         sums.fill(0.0);
         // SAFETY: the caller vouches for tiles.
         let tiles = unsafe { Tiles::shape() };
-        let tile_row = parts.len() / n_tiles;
         let mut most = 0;
         for start in (0..d_in).step_by(STRETCH) {
-            let inner = start..(start + STRETCH).min(d_in);
-            let n_steps = inner.len().div_ceil(STEP);
-            // SAFETY: bf16 instructions are there where tiles are; the space is as large as the shapes say; the parts of a row
-            // have all of its steps.
-            unsafe {
-                let numbers = weights.stretch(panel, inner, space);
-                most = most.max(largest(numbers));
-                split_columns(numbers, n_parts, right.as_mut_ptr().cast());
+            // SAFETY: the caller vouches for AVX-512.
+            let numbers = unsafe { weights.stretch(panel, start..(start + STRETCH).min(d_in), space) };
+            for (index, numbers) in numbers.chunks(STEPS * STEP * WIDTH).enumerate() {
+                let step = start / STEP + index * STEPS;
+                let n_steps = numbers.len().div_ceil(STEP * WIDTH);
+                let right: *mut u16 = right.as_mut_ptr().cast();
+                // SAFETY: bf16 instructions are there where tiles are; `right` has room for as many steps.
+                most = most.max(unsafe { split_columns(numbers, n_parts, right) });
                 for tile in 0..n_tiles {
-                    let left = parts[tile * tile_row + start / STEP * n_parts * TILE / 2..].as_ptr().cast();
-                    let sums = sums[tile * ROWS * WIDTH..].as_mut_ptr();
-                    add_products(&tiles, n_parts, left, right.as_ptr().cast(), n_steps, sums);
+                    let left = &parts[Place { tile: place.tile + tile, ..place }.of_step(step) / 2..];
+                    let sums = &mut sums[tile * ROWS * WIDTH..][..ROWS * WIDTH];
+                    assert!(left.len() >= n_steps * n_parts * TILE / 2);
+                    // SAFETY: the steps of 16 rows lie together, and so do those of the panel; both have that length.
+                    unsafe { add_products(&tiles, n_parts, left.as_ptr().cast(), right, n_steps, sums.as_mut_ptr()) }
                 }
             }
         }
@@ -192,7 +208,7 @@ impl<P: Panels> Piece<'_, P> {
         let mut row = 0;
         for run in ranges.chunk_by(|one, next| one == next) {
             let rows = first_row + row..first_row + row + run.len();
-            if run[0] == 0.0 || !is_in_range(most) {
+            if run[0] == 0.0 || !is_in_range(most << 16) {
                 weights.exactly(panel, rows, layer, output);
             } else {
                 let (sums, finish) = (&mut sums[row * WIDTH..], layer.finish);
@@ -208,19 +224,18 @@ impl<P: Panels> Piece<'_, P> {
 /// Splits up to 16 rows into parts, and says of each in `ranges` whether it could be (1) or not (0).
 ///
 /// # Safety
-/// The processor has AVX-512 with bf16, and `to` has room for `[n_steps, n_parts, 16, 32]` numbers.
+/// The processor has AVX-512 with bf16, and the place's tiles in `to` may be written.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn split_rows(rows: &[f32], d_in: usize, n_parts: usize, to: *mut u16, ranges: &mut [f32]) {
-    let n_steps = d_in.div_ceil(STEP);
+unsafe fn split_rows(rows: &[f32], d_in: usize, place: Place, to: *mut u16, ranges: &mut [f32]) {
     for row in 0..ROWS {
         let numbers = rows.get(row * d_in..(row + 1) * d_in).filter(|_| row < ranges.len()).unwrap_or_default();
         let is_used = row < ranges.len() && is_in_range(largest(numbers));
         if let Some(range) = ranges.get_mut(row) {
             *range = if is_used { 1.0 } else { 0.0 };
         }
-        for step in 0..n_steps {
+        for step in 0..place.n_steps {
             // SAFETY: the caller vouches for the room.
-            let to = unsafe { to.add(step * n_parts * TILE + row * STEP) };
+            let to = unsafe { to.add(place.of_step(step) + row * STEP) };
             let mut whole = [0.0; STEP];
             let here = numbers.get(step * STEP..).unwrap_or_default();
             let n = if is_used { STEP.min(here.len()) } else { 0 };
@@ -229,7 +244,7 @@ unsafe fn split_rows(rows: &[f32], d_in: usize, n_parts: usize, to: *mut u16, ra
             unsafe {
                 let mut low = _mm512_loadu_ps(whole.as_ptr());
                 let mut high = _mm512_loadu_ps(whole.as_ptr().add(16));
-                for part in 0..n_parts {
+                for part in 0..place.n_parts {
                     let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
                     _mm512_storeu_si512(to.add(part * TILE).cast(), rounded);
                     let halves = (_mm512_castsi512_si256(rounded), _mm512_extracti64x4_epi64::<1>(rounded));
@@ -243,12 +258,13 @@ unsafe fn split_rows(rows: &[f32], d_in: usize, n_parts: usize, to: *mut u16, ra
     }
 }
 
-/// Splits a stretch of a panel into parts, two inner indices side by side. Shape of `numbers`: `[n, WIDTH]`.
+/// Splits a stretch of a panel into parts, two inner indices side by side, and gives the bits of the largest first part without
+/// its sign. Shape of `numbers`: `[n, WIDTH]`.
 ///
 /// # Safety
 /// The processor has AVX-512 with bf16, and `to` has room for `[n / 32 rounded up, 3, n_parts, 16, 32]` numbers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn split_columns(numbers: &[f32], n_parts: usize, to: *mut u16) {
+unsafe fn split_columns(numbers: &[f32], n_parts: usize, to: *mut u16) -> u32 {
     let n = numbers.len() / WIDTH;
     let mut order = [0_u16; 32];
     for (place, from) in order.iter_mut().enumerate() {
@@ -260,6 +276,7 @@ unsafe fn split_columns(numbers: &[f32], n_parts: usize, to: *mut u16) {
     unsafe {
         let order = _mm512_loadu_si512(order.as_ptr().cast());
         let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+        let (size, mut most) = (_mm512_set1_epi16(0x7fff), _mm512_setzero_si512());
         for pair in 0..n.div_ceil(STEP) * STEP / 2 {
             let (first, second) = (row(2 * pair), row(2 * pair + 1));
             for tile in 0..3 {
@@ -270,11 +287,17 @@ unsafe fn split_columns(numbers: &[f32], n_parts: usize, to: *mut u16) {
                     let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(other, one));
                     let paired = _mm512_permutexvar_epi16(order, rounded);
                     _mm512_storeu_si512(to.add(part * TILE).cast(), paired);
+                    if part == 0 {
+                        most = _mm512_max_epu16(most, _mm512_and_si512(paired, size));
+                    }
                     one = _mm512_sub_ps(one, _mm512_castsi512_ps(_mm512_slli_epi32::<16>(paired)));
                     other = _mm512_sub_ps(other, _mm512_castsi512_ps(_mm512_and_si512(paired, upper)));
                 }
             }
         }
+        let mut lanes = [0_u16; 32];
+        _mm512_storeu_si512(lanes.as_mut_ptr().cast(), most);
+        lanes.into_iter().fold(0, |most, lane| most.max(u32::from(lane)))
     }
 }
 
