@@ -232,6 +232,11 @@ impl Model {
         self.precision.as_ref().map_or(Precision::Exact, |(precision, _)| *precision)
     }
 
+    /// What a reader must know about the precision; `None` where products are exact because nothing else was asked for.
+    pub fn precision_note(&self) -> Option<&str> {
+        self.precision.as_ref().map(|(_, note)| note.as_str())
+    }
+
     /// The model's name: its folder's, or the hub's.
     pub fn name(&self) -> &str {
         &self.name
