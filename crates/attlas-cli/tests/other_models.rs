@@ -227,3 +227,27 @@ fn a_checkpoint_without_a_tokenizer_reads_texts_with_one_that_is_named() {
     let lost = Command::new(lost).in_folder(&folder).run();
     assert!(lost.fails(2).contains("would be lost"), "{}", lost.stderr);
 }
+
+#[test]
+fn a_precision_is_said_in_the_recording_and_an_unknown_one_is_refused_by_what_there_is() {
+    let folder = folder();
+    let base = model("folders/llama-compiled");
+    let record = |more: &[&str], output: &str| {
+        let words = ["record", "--target-ids", "288,346,351", "--model", &base, "-o", output];
+        Command::new(words.iter().chain(more)).in_folder(&folder).run()
+    };
+    record(&[], "plain.safetensors").succeeds();
+    record(&["--precision", "exact"], "exact.safetensors").succeeds();
+    let bytes = |name: &str| fs::read(folder.path().join(name)).expect("written");
+    assert!(bytes("plain.safetensors") == bytes("exact.safetensors"), "exact is what nothing said means");
+    for precision in ["high", "fast", "fastest"] {
+        let finished = record(&["--precision", precision], "run.safetensors");
+        // where there is no AMX, that is what the note is about
+        let said = format!("precision {precision}");
+        assert!(finished.succeeds().stderr.contains(&said), "{}", finished.stderr);
+        let info = Command::new(["info", "run.safetensors"]).in_folder(&folder).run();
+        assert!(info.succeeds().stdout.contains(&said), "{}", info.stdout);
+    }
+    let refusal = record(&["--precision", "double"], "run.safetensors");
+    assert!(refusal.fails(2).contains("there are exact, high, fast and fastest"), "{}", refusal.stderr);
+}

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use attlas_kernels::dispatch::{Task, run};
 use attlas_kernels::vector::Vector;
-use attlas_kernels::{Activation, Finish, Instructions, Matrix, Onto, Packed, Threads, multiply_with};
+use attlas_kernels::{Activation, Finish, Instructions, Matrix, Onto, Packed, Precision, Threads, multiply_with};
 
 /// Inner size and output width: BERT-base's, GPT-2's joint projection, MiniLM's feed-forward, a vocabulary.
 const SHAPES: [(usize, usize); 6] = [(768, 768), (768, 3072), (3072, 768), (768, 2304), (384, 1536), (768, 30522)];
@@ -28,7 +28,7 @@ fn main() {
     let wanted = |set: &Instructions| names.is_empty() || names.iter().any(|wanted| **wanted == name(*set));
     for set in Instructions::ALL.into_iter().filter(|set| set.available() && wanted(set)) {
         println!("{}: % of the limit of one thread ({} threads there are)", name(set), rayon::current_num_threads());
-        println!("   rows    inner  columns   limit   packed      %   on the way   all threads");
+        println!("   rows    inner  columns   limit   packed      %   on the way   all threads{}", heading(set));
         for (inner, columns) in SHAPES {
             for &n in &rows {
                 measure(set, n, inner, columns);
@@ -36,6 +36,17 @@ fn main() {
         }
         elementwise(set);
     }
+}
+
+/// Precisions that are had from AMX alone, one thread.
+const TILED: [Precision; 3] = [Precision::High, Precision::Fast, Precision::Fastest];
+
+fn has_tiles(set: Instructions) -> bool {
+    set == Instructions::Avx512 && Precision::High.available().is_ok()
+}
+
+fn heading(set: Instructions) -> &'static str {
+    if has_tiles(set) { "  AMX: high      fast   fastest" } else { "" }
 }
 
 /// One line of the table.
@@ -47,7 +58,7 @@ fn measure(set: Instructions, n: usize, inner: usize, columns: usize) {
     let right = Matrix::new(&weight, columns, inner).transposed();
     let n_operations = 2.0 * (n * inner * columns) as f64;
     let start = Instant::now();
-    let mut best = [f64::INFINITY; 4];
+    let mut best = [f64::INFINITY; 4 + TILED.len()];
     let mut rounds = 0;
     while rounds < 5 || start.elapsed() < Duration::from_millis(700) && rounds < 400 {
         best[0] = best[0].min(limit(set));
@@ -62,13 +73,24 @@ fn measure(set: Instructions, n: usize, inner: usize, columns: usize) {
         let clock = Instant::now();
         packed.multiply(&input, Finish::PLAIN, Threads::All, &mut output);
         best[3] = best[3].min(clock.elapsed().as_secs_f64());
+        for (precision, best) in TILED.into_iter().zip(&mut best[4..]) {
+            if has_tiles(set) {
+                let clock = thread_time();
+                packed.multiply_at(precision, &input, Finish::PLAIN, Threads::One, &mut output);
+                *best = best.min(thread_time() - clock);
+            }
+        }
         black_box(&mut output);
         rounds += 1;
     }
     let limit = LIMIT_OPERATIONS as f64 / best[0] / 1e9;
     let rate = |seconds: f64| n_operations / seconds / 1e9;
+    let tiled: String = match has_tiles(set) {
+        true => best[4..].iter().map(|seconds| format!(" {:9.1}", rate(*seconds))).collect(),
+        false => String::new(),
+    };
     println!(
-        "{n:7} {inner:8} {columns:8} {limit:7.0} {:8.1} {:6.0} {:12.1} {:13.1}",
+        "{n:7} {inner:8} {columns:8} {limit:7.0} {:8.1} {:6.0} {:12.1} {:13.1}{tiled}",
         rate(best[1]),
         100.0 * rate(best[1]) / limit,
         rate(best[2]),

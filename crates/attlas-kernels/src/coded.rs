@@ -12,9 +12,12 @@ use crate::dispatch::{self, Instructions, Task, block_rows};
 use crate::matrix::{Onto, Threads};
 use crate::packed::Finish;
 use crate::panel::add_bias;
+use crate::precision::Precision;
 use crate::product::{Operands, Store, product};
 use crate::scratch::{Carver, SCRATCH};
 use crate::shared::Shared;
+#[cfg(target_arch = "x86_64")]
+use crate::tiled::{self, Layer};
 use crate::vector::Vector;
 
 /// The weights of a dense layer, shape `[d_out, d_in]`, as a file stores them: `y = x · Wᵀ`.
@@ -202,6 +205,62 @@ impl Coded {
     }
 }
 
+impl Coded {
+    /// [`multiply`](Coded::multiply) with chosen precision; exactly where that cannot be had, or numbers do not allow it
+    /// ([`Precision`] says which).
+    ///
+    /// # Panics
+    /// As [`multiply`](Coded::multiply).
+    pub fn multiply_at(
+        &self,
+        precision: Precision,
+        input: &[f32],
+        finish: Finish<'_>,
+        threads: Threads,
+        output: &mut [f32],
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let n_parts = precision.or_exact().n_parts();
+            if n_parts > 0 {
+                return tiled::multiply(self, n_parts, Layer { input, finish }, threads, output);
+            }
+        }
+        let _ = precision;
+        self.multiply(input, finish, threads, output);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl tiled::Panels for Coded {
+    fn d_out(&self) -> usize {
+        self.d_out
+    }
+
+    fn d_in(&self) -> usize {
+        self.d_in
+    }
+
+    fn exactly(&self, panel: usize, rows: Range<usize>, layer: Layer<'_>, output: &Shared<'_>) {
+        let Layer { input, finish } = layer;
+        dispatch::run(Instructions::Avx512, Piece { coded: self, panel, rows, input, finish, output });
+    }
+
+    #[inline(always)]
+    unsafe fn stretch<'a>(&'a self, panel: usize, columns: Range<usize>, space: &'a mut [f32]) -> &'a [f32] {
+        let n_columns = WIDTH.min(self.d_out - panel * WIDTH);
+        let weights = &mut space[..columns.len() * WIDTH];
+        if n_columns < WIDTH {
+            weights.fill(0.0);
+        }
+        for first in (0..n_columns).step_by(STRIP) {
+            let (code, strip) = self.strip(panel * WIDTH / STRIP + first / STRIP);
+            code.widen(strip, columns.clone(), &mut weights[first..], WIDTH);
+        }
+        weights
+    }
+}
+
 impl fmt::Debug for Coded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.strips.first().map(|(code, _)| code);
@@ -276,7 +335,7 @@ impl Task for Piece<'_> {
 /// # Safety
 /// The processor has the instructions of `V`, and nobody else writes these numbers of `output`, of shape `[n, d_out]`.
 #[inline(always)]
-unsafe fn finish_sums<V: Vector>(
+pub(crate) unsafe fn finish_sums<V: Vector>(
     sums: &mut [f32],
     finish: Finish<'_>,
     columns: Range<usize>,
@@ -378,6 +437,12 @@ mod tests {
                             found == wanted,
                             "{code:?} {instructions:?} {n} × {d_in} × {d_out} {activation:?} {onto:?}"
                         );
+                        for precision in Precision::ALL.into_iter().filter(|_| *instructions == Instructions::best()) {
+                            let (mut found, mut wanted) = (vec![0.5; n * d_out], vec![0.5; n * d_out]);
+                            coded.multiply_at(precision, &input, finish, Threads::All, &mut found);
+                            packed.multiply_at(precision, &input, finish, Threads::One, &mut wanted);
+                            assert!(found == wanted, "{code:?} {precision:?} {n} × {d_in} × {d_out}");
+                        }
                     }
                 }
             }

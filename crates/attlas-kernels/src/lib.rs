@@ -3,12 +3,14 @@
 //! [`vector`] is a register, [`dispatch`] chooses which kind a piece of work is compiled for and run with, [`product`] is
 //! the one micro-kernel. On them stand [`Packed`] (a product with weights that were put in order once), [`Coded`] (the
 //! same with weights that stay in their file's type), [`multiply`] (a
-//! product of any two matrices), [`Activation`] and, for loops that the compiler finds registers for by itself,
+//! product of any two matrices), [`Precision`] (the same on AMX's tiles), [`Activation`] and, for loops that the compiler finds registers for by itself,
 //! [`vectorised`].
 
 #![allow(unsafe_code)] // instructions and disjoint writes: every block says why it is sound
 
 mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod code;
 mod coded;
 pub mod dispatch;
@@ -16,9 +18,12 @@ pub mod functions;
 mod matrix;
 mod packed;
 mod panel;
+mod precision;
 pub mod product;
 mod scratch;
 mod shared;
+#[cfg(target_arch = "x86_64")]
+mod tiled;
 pub mod vector;
 
 pub use activation::{Activation, Gate};
@@ -27,5 +32,6 @@ pub use coded::{Coded, Part};
 pub use dispatch::{Instructions, vectorised};
 pub use matrix::{Matrix, Onto, Threads, multiply, multiply_with, reference};
 pub use packed::{Finish, Packed};
+pub use precision::Precision;
 pub use scratch::{Carver, SCRATCH};
 pub use shared::Shared;

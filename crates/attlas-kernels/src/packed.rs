@@ -9,9 +9,12 @@ use crate::activation::Activation;
 use crate::dispatch::{self, Instructions, Task, block_rows, panel_width};
 use crate::matrix::{Matrix, Onto, Threads};
 use crate::panel::{Columns, Pack, fill};
+use crate::precision::Precision;
 use crate::product::{Operands, Store};
 use crate::scratch::Carver;
 use crate::shared::Shared;
+#[cfg(target_arch = "x86_64")]
+use crate::tiled::{self, Layer};
 use crate::vector::Vector;
 
 /// The weights of a dense layer, shape `[d_out, d_in]`, in panels for the micro-kernel: `y = x · Wᵀ`.
@@ -144,6 +147,53 @@ impl Packed {
         } else {
             (0..n_pieces).for_each(run);
         }
+    }
+}
+
+impl Packed {
+    /// [`multiply`](Packed::multiply) with chosen precision; exactly where that cannot be had, or numbers do not allow it
+    /// ([`Precision`] says which).
+    ///
+    /// # Panics
+    /// As [`multiply`](Packed::multiply).
+    pub fn multiply_at(
+        &self,
+        precision: Precision,
+        input: &[f32],
+        finish: Finish<'_>,
+        threads: Threads,
+        output: &mut [f32],
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let n_parts = precision.or_exact().n_parts();
+            if n_parts > 0 && self.instructions == Instructions::Avx512 {
+                return tiled::multiply(self, n_parts, Layer { input, finish }, threads, output);
+            }
+        }
+        let _ = precision;
+        self.multiply(input, finish, threads, output);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl tiled::Panels for Packed {
+    fn d_out(&self) -> usize {
+        self.d_out
+    }
+
+    fn d_in(&self) -> usize {
+        self.d_in
+    }
+
+    fn exactly(&self, panel: usize, rows: Range<usize>, layer: Layer<'_>, output: &Shared<'_>) {
+        let (next, Layer { input, finish }) = (self.panel(panel), layer);
+        dispatch::run(self.instructions, Piece { packed: self, panel, next, rows, input, finish, output });
+    }
+
+    #[inline(always)]
+    unsafe fn stretch<'a>(&'a self, panel: usize, inner: Range<usize>, _space: &'a mut [f32]) -> &'a [f32] {
+        &self.panel(panel)[inner.start * tiled::WIDTH..inner.end * tiled::WIDTH]
     }
 }
 

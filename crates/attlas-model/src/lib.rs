@@ -32,6 +32,7 @@ mod senses;
 pub mod tokenizer;
 pub mod weights;
 
+pub use attlas_kernels::Precision;
 pub use block::convolution::Convolution;
 pub use block::linear::{Linear, Weight};
 pub use block::mxfp4::Mxfp4;

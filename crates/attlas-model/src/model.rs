@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attlas::{HeadId, Item, TokenRole, Tokens};
+use attlas_kernels::Precision;
 use sha2::{Digest, Sha256};
 
 use crate::block::pass::hex;
@@ -34,6 +35,8 @@ pub struct Model {
     pub(crate) revision: String,
     pub(crate) dtype: &'static str,
     notes: Vec<String>,
+    /// What a reader must know about how its products are computed.
+    precision: Option<(Precision, String)>,
     /// What the model was trained on, where that is known.
     pub(crate) training: Option<Training>,
     /// The languages that were chosen, and those that can be.
@@ -170,6 +173,7 @@ impl Model {
             revision: String::new(),
             dtype: checkpoint.main_dtype(),
             notes,
+            precision: None,
             training: None,
             languages: Languages::default(),
             alignment_heads,
@@ -200,6 +204,37 @@ impl Model {
     /// Names the model and what it was trained on.
     pub(crate) fn described(self, name: &str, revision: String, training: Training) -> Model {
         Model { name: name.to_owned(), revision, training: Some(training), ..self }
+    }
+
+    /// Chooses how exact the products of the model's matrices are; all that are not done in f32 need a processor with AMX, and are
+    /// done in f32 where there is none. What is computed in another way than f32, or is not although it was asked for, stands in
+    /// the notes of every recording.
+    ///
+    /// The way is one for all texts: a text has the same numbers in every batch. Scores and weights of attention are
+    /// computed in f32 or better whatever is chosen here.
+    pub fn set_precision(&mut self, precision: Precision) {
+        let chosen = precision.or_exact();
+        if chosen != self.precision() {
+            Arc::make_mut(&mut self.transformer).set_precision(chosen);
+        }
+        let note = match (precision, precision.available()) {
+            (Precision::Exact, _) => None,
+            (_, Ok(())) => Some(format!("precision {}: {}", precision.name(), explanation(precision))),
+            (_, Err(reason)) => {
+                Some(format!("{reason}, so products were computed in f32, not with precision {}", precision.name()))
+            }
+        };
+        self.precision = note.map(|note| (chosen, note));
+    }
+
+    /// How exact the products of the model's matrices are.
+    pub fn precision(&self) -> Precision {
+        self.precision.as_ref().map_or(Precision::Exact, |(precision, _)| *precision)
+    }
+
+    /// What a reader must know about the precision; `None` where products are exact because nothing else was asked for.
+    pub fn precision_note(&self) -> Option<&str> {
+        self.precision.as_ref().map(|(_, note)| note.as_str())
     }
 
     /// The model's name: its folder's, or the hub's.
@@ -240,6 +275,7 @@ impl Model {
     /// What a reader must know about a recording of these items.
     pub(crate) fn notes_on(&self, items: &[Item]) -> Vec<String> {
         let mut notes = self.notes.clone();
+        notes.extend(self.precision.iter().map(|(_, note)| note.clone()));
         let longest = |side: fn(&Item) -> &Tokens| {
             let real = |tokens: &Tokens| tokens.tokens.iter().filter(|t| t.role != TokenRole::Padding).count();
             items.iter().map(|item| real(side(item))).max().unwrap_or(0)
@@ -300,6 +336,22 @@ impl LoadOptions {
                 model.set_tokenizer(tokenizer);
                 Ok(())
             }
+        }
+    }
+}
+
+/// What a precision does to numbers, for a reader of what was computed with it.
+fn explanation(precision: Precision) -> &'static str {
+    match precision {
+        Precision::Exact => "products were computed in f32",
+        Precision::High => {
+            "products were computed of three bf16 parts of each number, six for one; they are as exact as f32 sums in another order"
+        }
+        Precision::Fast => {
+            "products were computed of two bf16 parts of each number, three for one; weights of attention may be off by 1e-4"
+        }
+        Precision::Fastest => {
+            "products were computed of numbers rounded to bf16; weights of attention may be off by some hundredths"
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The model that is built in: it translates, and says when a text is not for it.
 
-use attlas_model::{Decoding, Input, Model, RunOptions};
+use attlas_model::{Decoding, Input, Model, Pass, Precision, RunOptions, Site};
 
 fn translate(model: &Model, text: &str) -> (String, Vec<String>) {
     let input = model.input(text, None).unwrap();
@@ -76,5 +76,48 @@ fn several_texts_are_translated_and_recorded_as_one_padded_batch() {
     assert_eq!(run.recording.items[0].source.len(), run.recording.items[1].source.len());
     for check in run.recording.check().unwrap() {
         assert!(check.passed(), "{check:?}");
+    }
+}
+
+/// Logits of each text, without those of padding; the targets are given. Shape of each `[n_target, n_tokens]`.
+fn logits(model: &Model, inputs: &[Input]) -> Vec<Vec<f32>> {
+    let options = RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits]), ..RunOptions::default() };
+    let logits = model.run(inputs, &options).unwrap().logits.unwrap();
+    let width = logits.shape[1] * logits.shape[2];
+    let of_text = |(input, rows): (&Input, &[f32])| rows[..input.target.len() * logits.shape[2]].to_vec();
+    inputs.iter().zip(logits.values.chunks_exact(width)).map(of_text).collect()
+}
+
+#[test]
+fn at_every_precision_a_text_has_the_same_numbers_in_every_batch_and_nearly_those_of_f32() {
+    let exact = Model::embedded().unwrap();
+    let long = "The man saw the dog and the cat in the house of the king. ".repeat(4);
+    let texts = [("No.", "Non."), (long.as_str(), long.as_str()), ("The cat sleeps.", "Le chat dort.")];
+    let inputs: Vec<Input> = texts.iter().map(|(text, target)| exact.input(text, Some(target)).unwrap()).collect();
+    let wanted = logits(&exact, &inputs);
+    for (precision, tolerance) in
+        [(Precision::Exact, 0.0), (Precision::High, 1e-4), (Precision::Fast, 1e-2), (Precision::Fastest, 1.0)]
+    {
+        let mut model = exact.clone();
+        model.set_precision(precision);
+        let together = logits(&model, &inputs);
+        for (index, input) in inputs.iter().enumerate() {
+            let alone = logits(&model, std::slice::from_ref(input));
+            assert!(alone[0] == together[index], "{precision:?}: text {index} has other numbers in a batch");
+        }
+        let difference = |(found, wanted): (&f32, &f32)| (found - wanted).abs();
+        let largest = together.iter().flatten().zip(wanted.iter().flatten()).map(difference).fold(0.0, f32::max);
+        eprintln!("{precision:?}: logits differ by at most {largest}");
+        assert!(largest <= tolerance, "{precision:?}: {largest}");
+        if precision.available().is_err() {
+            eprintln!("{precision:?} was computed in f32: {}", precision.available().unwrap_err());
+            assert_eq!(model.precision(), Precision::Exact);
+        } else if precision != Precision::Exact {
+            assert_eq!(model.precision(), precision);
+            assert!(largest > 0.0, "{precision:?} is computed in another way");
+        }
+        // back to f32, and the clone has not changed the model that it was made of
+        model.set_precision(Precision::Exact);
+        assert!(logits(&model, &inputs) == wanted && logits(&exact, &inputs) == wanted);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use attlas::recording::{Edit, HeadOutput, Heads};
 use attlas::{HeadId, Kind};
-use attlas_model::{Decoding, Input, LoadOptions, Next, Pass, RunOptions, Side, Site};
+use attlas_model::{Decoding, Input, LoadOptions, Next, Pass, Precision, RunOptions, Side, Site};
 use pyo3::prelude::*;
 
 use crate::errors::{Class, Raise, exception};
@@ -36,20 +36,25 @@ const MAX_TOKENS: usize = 256;
 impl Model {
     /// The model in a folder or a file; the embedded translator without one.
     #[staticmethod]
+    #[pyo3(signature = (path, adapter, tokenizer, languages, precision=None))]
     fn load(
         py: Python<'_>,
         path: Option<PathBuf>,
         adapter: Option<PathBuf>,
         tokenizer: Option<PathBuf>,
         languages: (Option<String>, Option<String>),
+        precision: Option<String>,
     ) -> PyResult<Model> {
         let (from, to) = languages;
+        let precision = precision.map(|name| name.parse::<Precision>()).transpose();
+        let precision = precision.map_err(|sentence| exception(Class::Error, sentence))?;
         let model = compute(py, move || {
             let mut model = match path {
                 Some(path) => attlas_model::Model::load_with(&path, &LoadOptions { adapter, tokenizer })?,
                 None => attlas_model::Model::embedded()?,
             };
             model.set_languages(from.as_deref(), to.as_deref())?;
+            model.set_precision(precision.unwrap_or_default());
             Ok::<_, attlas_model::Error>(model)
         })?;
         Ok(Model { inner: model.or_raise()? })

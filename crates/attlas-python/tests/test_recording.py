@@ -104,3 +104,16 @@ def test_the_page_is_one_file(rec: attlas.Recording, tmp_path: Path) -> None:
 def test_a_recording_says_what_it_is_in_a_line(rec: attlas.Recording) -> None:
     assert repr(rec).startswith("<attlas.Recording ") and "\n" not in repr(rec)
     assert "1 text" in repr(rec) and "cross 3×8" in repr(rec)
+
+
+def test_a_precision_that_is_asked_for_is_said_and_an_unknown_one_refused() -> None:
+    fast = attlas.record("The cat sat on the mat.", precision="fast")
+    assert any("precision fast" in note for note in fast.provenance.notes)
+    exact = attlas.record("The cat sat on the mat.", precision="exact")
+    assert not any("precision" in note for note in exact.provenance.notes)
+    difference = np.abs(fast.map("encoder", 0, 0).weights() - exact.map("encoder", 0, 0).weights()).max()
+    assert difference < 1e-3
+    with pytest.raises(attlas.Error, match="there are exact, high, fast and fastest"):
+        attlas.record("The cat sat on the mat.", precision="double")
+    with pytest.raises(attlas.Error, match="the model is loaded already"):
+        attlas.record("The cat sat on the mat.", attlas.Model(), precision="high")

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use attlas_model::{Model, Side};
+use attlas_model::{Model, Precision, Side};
 use serde::{Deserialize, Serialize};
 
 use crate::corpus::FileIdentity;
@@ -53,6 +53,9 @@ pub struct ModelIdentity {
     pub sha256: String,
     /// The languages that were asked for.
     pub languages: [Option<String>; 2],
+    /// How exact its products were: `high`, `fast`, `fastest`; `None` when they were exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
 }
 
 /// What the decoder reads, how long a text may be, and what is known of its tokens.
@@ -156,7 +159,9 @@ impl ModelIdentity {
         if model.reads_images() || model.reads_sounds() {
             return Err(Error::ReadsNoTexts(name));
         }
-        Ok(ModelIdentity { name, family, sha256: fingerprint(places)?, languages })
+        let precision = Some(model.precision()).filter(|precision| *precision != Precision::Exact);
+        let precision = precision.map(|precision| precision.name().to_owned());
+        Ok(ModelIdentity { name, family, sha256: fingerprint(places)?, languages, precision })
     }
 }
 
@@ -214,7 +219,11 @@ impl About {
                 (true, false) => {
                     format!("{} with other files (SHA-256 {}, not {})", model.name, model.sha256, others.sha256)
                 }
-                (true, true) => format!("{} with other languages", model.name),
+                (true, true) if model.languages != others.languages => format!("{} with other languages", model.name),
+                (true, true) => {
+                    let said = |model: &ModelIdentity| model.precision.clone().unwrap_or_else(|| "exact".to_owned());
+                    format!("{} with precision {}, not {}", model.name, said(model), said(others))
+                }
             };
             return Some(format!("is of another model: {which}"));
         }
@@ -314,10 +323,25 @@ mod tests {
     use super::*;
 
     fn about(part: Part) -> About {
-        let model = ModelIdentity { name: "m".into(), family: "f".into(), sha256: "0".into(), languages: [None, None] };
+        let model = ModelIdentity {
+            name: "m".into(),
+            family: "f".into(),
+            sha256: "0".into(),
+            languages: [None, None],
+            precision: None,
+        };
         let decoding = Decoding { targets: Targets::Given, longest: 512, counts: None };
         let file = FileIdentity { name: "a.txt".into(), n_bytes: 1, sha256_of_ends: "1".into() };
         About::new(model, decoding, vec![file], Settings { window: 1, batch_tokens: None, limit: None, part })
+    }
+
+    #[test]
+    fn surveys_of_one_model_with_two_precisions_do_not_belong_together() {
+        let (exact, mut fast) = (about(Part::WHOLE), about(Part::WHOLE));
+        fast.model.precision = Some("fast".to_owned());
+        assert_eq!(exact.differs_from(&exact), None);
+        let why = "is of another model: m with precision exact, not fast";
+        assert_eq!(exact.differs_from(&fast).as_deref(), Some(why));
     }
 
     #[test]

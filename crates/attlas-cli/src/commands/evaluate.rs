@@ -49,6 +49,7 @@ pub struct EvaluateArguments {
 /// Evaluates and prints the figures.
 pub fn run(arguments: &EvaluateArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let model = load_model(&arguments.model)?;
+    model.precision_note().into_iter().for_each(remark);
     let options = Options {
         bad_lines: if arguments.skip_bad { BadLines::Skip } else { BadLines::Refuse },
         max_tokens: arguments.max_tokens,

@@ -168,6 +168,7 @@ fn run_survey(
     let files: Vec<CorpusFile> = arguments.files.iter().map(|path| arguments.find(path)).collect::<Result<_, _>>()?;
     refuse_twice(&files)?;
     let model = load_model(&arguments.model)?;
+    model.precision_note().into_iter().for_each(remark);
     check_model(&model, &files)?;
     let counts = arguments.counts.as_ref().map(|path| counts::of_file(&model, path)).transpose()?;
     let about = arguments.about(&model, &files, counts.as_deref())?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use attlas::recording::{Edit, HeadOutput, Heads};
 use attlas::{HeadId, Kind, Recording};
-use attlas_model::{Decoding, Input, LoadOptions, Model, Pass, RunOptions, Side, Site};
+use attlas_model::{Decoding, Input, LoadOptions, Model, Pass, Precision, RunOptions, Side, Site};
 use clap::Args;
 
 #[cfg(feature = "download")]
@@ -46,6 +46,11 @@ pub struct ModelArguments {
     /// The language that the model writes, for models with tags for languages.
     #[arg(long, value_name = "LANGUAGE", requires = "model")]
     pub to: Option<String>,
+    /// How exact the products of the model's matrices are: exact (f32), or on a processor with AMX high (as exact as f32 sums in
+    /// another order), fast (weights may be off by 1e-4) and fastest (bf16, off by some hundredths). The recording says it
+    /// [default: exact].
+    #[arg(long, value_name = "PRECISION")]
+    pub precision: Option<Precision>,
 }
 
 /// Megabytes of queries and keys that are recorded at most when `--max-mb` does not say.
@@ -89,6 +94,7 @@ impl RunArguments {
     pub fn first_given(&self) -> Option<&'static str> {
         let given = [
             (self.model.model.is_some(), "--model"),
+            (self.model.precision.is_some(), "--precision"),
             (!self.target.is_empty(), "--target"),
             (self.beam.is_some(), "--beam"),
             (self.max_tokens.is_some(), "--max-tokens"),
@@ -234,6 +240,9 @@ pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
         None => Model::embedded()?,
     };
     model.set_languages(arguments.from.as_deref(), arguments.to.as_deref())?;
+    if let Some(precision) = arguments.precision {
+        model.set_precision(precision);
+    }
     Ok(model)
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use attlas_kernels::{Coded, Finish, Onto, Packed, Threads};
+use attlas_kernels::{Coded, Finish, Onto, Packed, Precision, Threads};
 
 use crate::config::Activation;
 
@@ -18,6 +18,8 @@ pub struct Linear {
     pub d_in: usize,
     /// Width of the output.
     pub d_out: usize,
+    /// How exact its products are.
+    pub precision: Precision,
 }
 
 /// A matrix of weights: as rows while a model is put together, packed when it is ready to run.
@@ -100,7 +102,13 @@ impl Default for Weight {
 impl Linear {
     /// A layer of these rows. Shapes `[d_out, d_in]` and `[d_out]`.
     pub fn new(weight: Vec<f32>, bias: Option<Vec<f32>>, d_out: usize, d_in: usize) -> Linear {
-        Linear { weight: Weight::Rows(Arc::new(weight)), bias: bias.map(Arc::new), d_in, d_out }
+        Linear {
+            weight: Weight::Rows(Arc::new(weight)),
+            bias: bias.map(Arc::new),
+            d_in,
+            d_out,
+            precision: Precision::Exact,
+        }
     }
 
     /// Puts the weights in the order in which products read them.
@@ -123,10 +131,11 @@ impl Linear {
     fn finish(&self, input: &[f32], output: &mut [f32], activation: Activation, onto: Onto) {
         let finish = Finish { bias: self.bias.as_ref().map(|bias| bias.as_slice()), activation, onto };
         match &self.weight {
-            Weight::Packed(packed) => packed.multiply(input, finish, Threads::All, output),
-            Weight::Coded(coded) => coded.multiply(input, finish, Threads::All, output),
+            Weight::Packed(packed) => packed.multiply_at(self.precision, input, finish, Threads::All, output),
+            Weight::Coded(coded) => coded.multiply_at(self.precision, input, finish, Threads::All, output),
             Weight::Rows(rows) => {
-                Packed::new(rows, self.d_out, self.d_in).multiply(input, finish, Threads::All, output);
+                let packed = Packed::new(rows, self.d_out, self.d_in);
+                packed.multiply_at(self.precision, input, finish, Threads::All, output);
             }
         }
     }

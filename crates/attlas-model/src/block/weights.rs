@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use attlas::Scoring;
+use attlas_kernels::Precision;
 
 use super::convolution::Convolution;
 use super::linear::{Linear, Weight};
@@ -193,59 +194,80 @@ impl Transformer {
     /// Puts the matrices beside the blocks in the order in which products read them. A table of ids that is also the
     /// readout's matrix stays one.
     pub(crate) fn pack(&mut self) {
-        let mut stacks: Vec<&mut StackWeights> = [&mut self.encoder, &mut self.decoder].into_iter().flatten().collect();
-        for stack in &mut stacks {
-            stack.pack();
-        }
-        if let Some((transform, _)) = &mut self.readout.transform {
-            transform.pack();
-        }
-        if let Some(output) = &mut self.readout.output {
-            let rows = output.weight.clone();
-            output.pack();
-            for stack in stacks.iter_mut().filter(|stack| stack.embedding.tokens.shares(&rows)) {
+        let rows = self.readout.output.as_ref().map(|output| output.weight.clone());
+        self.each_beside_blocks(&mut Linear::pack);
+        let (Some(rows), Some(output)) = (rows, &self.readout.output) else { return };
+        for stack in [&mut self.encoder, &mut self.decoder].into_iter().flatten() {
+            if stack.embedding.tokens.shares(&rows) {
                 stack.embedding.tokens = output.weight.clone();
             }
+        }
+    }
+
+    /// Chooses how exact all products with matrices are. The weights are shared with other models that have them.
+    pub(crate) fn set_precision(&mut self, precision: Precision) {
+        let set = &mut |linear: &mut Linear| linear.precision = precision;
+        self.each_beside_blocks(set);
+        for stack in [&mut self.encoder, &mut self.decoder].into_iter().flatten() {
+            stack.blocks.iter_mut().for_each(|block| Arc::make_mut(block).each(set));
+        }
+    }
+
+    fn each_beside_blocks(&mut self, work: &mut impl FnMut(&mut Linear)) {
+        for stack in [&mut self.encoder, &mut self.decoder].into_iter().flatten() {
+            stack.each_beside_blocks(work);
+        }
+        if let Some((transform, _)) = &mut self.readout.transform {
+            work(transform);
+        }
+        if let Some(output) = &mut self.readout.output {
+            work(output);
         }
     }
 }
 
 impl StackWeights {
-    /// The same for what stands before and beside the blocks.
-    fn pack(&mut self) {
+    /// All matrices before and beside the blocks.
+    fn each_beside_blocks(&mut self, work: &mut impl FnMut(&mut Linear)) {
         match &mut self.embedding.reads {
             ReadWeights::Tokens => {}
-            ReadWeights::Patches(patches) => patches.projection.pack(),
+            ReadWeights::Patches(patches) => work(&mut patches.projection),
             ReadWeights::Frames(convolutions) => {
-                convolutions.iter_mut().for_each(|convolution| convolution.linear.pack())
+                convolutions.iter_mut().for_each(|convolution| work(&mut convolution.linear))
             }
         }
         if let Some(projection) = &mut self.embedding.projection {
-            projection.pack();
+            work(projection);
         }
         if let Some((convolution, _)) = &mut self.convolution {
-            convolution.linear.pack();
+            work(&mut convolution.linear);
         }
     }
 }
 
 impl BlockWeights {
-    /// The same for a block's matrices; done block by block, so that no two copies of a model are in memory.
+    /// Puts a block's matrices in the order in which products read them; done block by block, so that no two copies of a model
+    /// are in memory.
     pub(crate) fn pack(&mut self) {
+        self.each(&mut Linear::pack);
+    }
+
+    /// All matrices of a block.
+    fn each(&mut self, work: &mut impl FnMut(&mut Linear)) {
         for attention in [Some(&mut self.attention), self.cross.as_mut()].into_iter().flatten() {
-            attention.output.pack();
+            work(&mut attention.output);
             match &mut attention.projections {
-                Projections::Joint(linear) => linear.pack(),
+                Projections::Joint(linear) => work(linear),
                 Projections::Apart { query, key_value } => {
-                    query.pack();
-                    key_value.pack();
+                    work(query);
+                    work(key_value);
                 }
             }
         }
         let experts: &mut [Expert] = match &mut self.feed_forward {
             FeedForwardWeights::Plain(expert) => std::slice::from_mut(expert),
             FeedForwardWeights::Mixture { router, experts } => {
-                router.pack();
+                work(router);
                 match experts {
                     Experts::Ready(experts) => experts,
                     Experts::Packed(_) => &mut [],
@@ -253,8 +275,8 @@ impl BlockWeights {
             }
         };
         for expert in experts {
-            expert.up.pack();
-            expert.down.pack();
+            work(&mut expert.up);
+            work(&mut expert.down);
         }
     }
 }
@@ -286,6 +308,7 @@ impl PackedExperts {
             bias: Some(Arc::clone(bias)),
             d_in,
             d_out,
+            precision: Precision::Exact,
         };
         let up = self.up.unpack(index, |row| turn(row, d_hidden));
         let down = self.down.unpack(index, |row| row);

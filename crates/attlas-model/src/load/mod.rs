@@ -9,7 +9,7 @@ mod rearrange;
 use std::sync::Arc;
 
 use attlas::{Bias, Scoring};
-use attlas_kernels::Coded;
+use attlas_kernels::{Coded, Precision};
 
 pub use names::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
@@ -474,7 +474,7 @@ impl Loader<'_> {
             start += part.d_out;
         }
         let bias = (!bias.is_empty()).then(|| Arc::new(bias));
-        Ok(Linear { weight, bias, d_in, d_out })
+        Ok(Linear { weight, bias, d_in, d_out, precision: Precision::Exact })
     }
 
     /// Matrices of the same input, one above the other, in the type of their file; `None` where one of them is not stored

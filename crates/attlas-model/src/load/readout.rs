@@ -1,5 +1,6 @@
 //! The weights of the readout.
 
+use attlas_kernels::Precision;
 use std::sync::Arc;
 
 use super::rearrange::mean_of_two;
@@ -69,7 +70,7 @@ impl Loader<'_> {
                 (Weight::Rows(weight), self.readout_bias(names, 1)?, 1)
             }
         };
-        let output = Some(Linear { weight, bias, d_in: width, d_out });
+        let output = Some(Linear { weight, bias, d_in: width, d_out, precision: Precision::Exact });
         Ok(ReadoutWeights { transform: self.readout_transform(transform, names, d_in)?, output })
     }
 

@@ -1,5 +1,6 @@
 //! The weights of what is no id: patches, spectrograms, distances, convolutions.
 
+use attlas_kernels::Precision;
 use std::sync::Arc;
 
 use super::{AttentionNames, Loader, StackNames, ended};
@@ -36,7 +37,13 @@ impl Loader<'_> {
         // 1. the matrix, stored as a convolution's kernel
         let weight = self.checkpoint.tensor(&ended(projection, "weight"), &[width, n_channels, side, side])?;
         let bias = if bias { Some(self.checkpoint.tensor(&ended(projection, "bias"), &[width])?) } else { None };
-        let projection = Linear { weight: Weight::Rows(weight), bias, d_in: n_channels * side * side, d_out: width };
+        let projection = Linear {
+            weight: Weight::Rows(weight),
+            bias,
+            d_in: n_channels * side * side,
+            d_out: width,
+            precision: Precision::Exact,
+        };
         // 2. the rows before the patches get their positions here, the patches when their grid is known
         let positions = self.rows(names.positions, patches.n_positions(), width)?;
         let mut rest = positions.as_slice();

@@ -53,6 +53,7 @@ class Model:
         adapter: str | PathLike[str] | None,
         tokenizer: str | PathLike[str] | None,
         languages: tuple[str | None, str | None],
+        precision: str | None = None,
     ) -> Model: ...
     @staticmethod
     def find(name: str, revision: str | None) -> str: ...
