@@ -6,10 +6,10 @@ from typing import Any
 
 import attlas
 import pytest
-from attlas._capture import build, switches
+from attlas._capture import build, layers, switches
 from capture_tools import DECODER, SEQ2SEQ, ids, made, torch, transformers
-
-nn, F = torch.nn, torch.nn.functional
+from torch import nn
+from torch.nn import functional as F
 
 
 def llama() -> Any:
@@ -146,7 +146,7 @@ def test_a_model_that_does_more_with_its_weights_than_a_recording_says() -> None
 
 def test_a_stitch_that_goes_wrong_is_found_after_stitching(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys in the wrong order agree with every check of a file: log-sum-exps were computed from the same wrong keys."""
-    stitched = build.stitched
+    stitched = layers.stitched
 
     def reversed_keys(place: Any, beams: Any) -> Any:
         layer = stitched(place, beams)

@@ -9,8 +9,8 @@ import attlas
 import numpy as np
 import pytest
 from capture_tools import CLOSE, DECODER, dense, difference, eager, ids, made, proof, stacked, torch, weights
-
-nn, F = torch.nn, torch.nn.functional
+from torch import nn
+from torch.nn import functional as F
 
 
 def numbers(*shape: int) -> Any:

@@ -24,8 +24,7 @@ from capture_tools import (
     transformers,
     weights,
 )
-
-nn = torch.nn
+from torch import nn
 
 
 def llama(n_layers: int = 2) -> Any:
@@ -289,7 +288,7 @@ def test_a_target_is_read_by_the_decoder() -> None:
     assert len(recording.items[0].target.tokens) == 3, "shifted right: a start, then all but the last"
 
 
-DECODER_FREE = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
+DECODER_FREE: dict[str, Any] = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
 
 
 def words_tokenizer() -> Any:
