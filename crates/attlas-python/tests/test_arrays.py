@@ -73,7 +73,7 @@ def test_no_attention_is_answered_by_what_helps() -> None:
         (np.full((2, 2), 0.5 + 1j), None, "real numbers"),
         (np.full((2, 2), object()), None, "real numbers"),
         (weights(3, 4, 4), "abcd", "a list of the tokens"),
-        (np.zeros((0, 4, 4)), None, ""),
+        (np.zeros((0, 4, 4)), None, r"shape \[0, 4, 4\] has no weight"),
     ],
 )
 def test_what_is_no_attention_is_refused_in_a_sentence(given, tokens, says) -> None:  # type: ignore[no-untyped-def]

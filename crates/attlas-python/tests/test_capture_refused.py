@@ -42,6 +42,7 @@ def test_kernels_that_keep_what_they_are_asked_to_themselves(kernel: str) -> Non
         attlas.capture(model, ids(1, 5))
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_attention_that_is_itself_quantised() -> None:
     class Quantised(nn.Module):
         def forward(self, x: Any) -> Any:
@@ -52,6 +53,7 @@ def test_attention_that_is_itself_quantised() -> None:
         attlas.capture(Quantised(), (torch.randn(1, 1, 3, 4),))
 
 
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated")
 def test_a_model_whose_linear_layers_are_quantised_is_recorded_with_the_numbers_it_has() -> None:
     model = llama()
     plain = attlas.capture(model, ids(1, 7)).map("decoder", 1, 0).weights()
