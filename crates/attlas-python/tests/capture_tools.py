@@ -14,9 +14,9 @@ torch.set_num_threads(1)
 CLOSE = 1e-5
 """How far a weight may be from eager's: both are computed in f32."""
 
-SMALL = dict(vocab_size=100, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
-DECODER = dict(SMALL, num_key_value_heads=2, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2)
-SEQ2SEQ = dict(
+SMALL: dict[str, Any] = dict(vocab_size=100, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
+DECODER: dict[str, Any] = dict(SMALL, num_key_value_heads=2, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+SEQ2SEQ: dict[str, Any] = dict(
     vocab_size=100,
     d_model=32,
     encoder_layers=2,
@@ -32,10 +32,10 @@ SEQ2SEQ = dict(
     decoder_start_token_id=2,
     forced_eos_token_id=None,
 )
-VISION = dict(
+VISION: dict[str, Any] = dict(
     hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=24, patch_size=8
 )
-TEXT = dict(
+TEXT: dict[str, Any] = dict(
     vocab_size=100,
     hidden_size=32,
     intermediate_size=64,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -33,6 +36,39 @@ def test_any_type_and_order_of_numbers_is_taken(dtype: str, order: str) -> None:
     rec = attlas.from_attentions(given, kind="encoder")
     assert np.array_equal(rec["encoder", 1].weights()[0], given[1].astype(np.float32))
     assert rec.provenance.dtype == ("f16" if dtype == "float16" else "")
+
+
+class Lent:
+    """Memory that DLPack alone describes."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._array.__dlpack_device__()
+
+
+def test_what_only_dlpack_reads_is_taken_as_numpy_and_torch_can() -> None:
+    given = weights(2, 3, 4, 4).astype(np.float32)
+    assert np.array_equal(attlas.from_attentions(Lent(given), kind="encoder")["encoder", 1].weights()[0], given[1])
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    rounded = torch.from_numpy(given).bfloat16()
+    rec = attlas.from_attentions(Lent(rounded), kind="encoder")
+    assert rec.provenance.dtype == "bf16"
+    assert np.array_equal(rec["encoder", 1].weights()[0], rounded[1].float().numpy())
+
+
+def test_what_dlpack_cannot_read_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Elsewhere(Lent):
+        def __dlpack__(self, **options: Any) -> Any:
+            raise BufferError("memory of another device")
+
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    with pytest.raises(attlas.FormatError, match=r"cannot read this Elsewhere through DLPack \(memory of another device\); float32"):
+        attlas.from_attentions(Elsewhere(weights(3, 4, 4)), kind="encoder")
 
 
 def test_a_tuple_of_layers_is_what_transformers_returns() -> None:
@@ -73,7 +109,7 @@ def test_no_attention_is_answered_by_what_helps() -> None:
         (np.full((2, 2), 0.5 + 1j), None, "real numbers"),
         (np.full((2, 2), object()), None, "real numbers"),
         (weights(3, 4, 4), "abcd", "a list of the tokens"),
-        (np.zeros((0, 4, 4)), None, ""),
+        (np.zeros((0, 4, 4)), None, r"shape \[0, 4, 4\] has no weight"),
     ],
 )
 def test_what_is_no_attention_is_refused_in_a_sentence(given, tokens, says) -> None:  # type: ignore[no-untyped-def]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import attlas
@@ -174,7 +175,8 @@ def test_a_step_that_goes_on_from_a_cache_has_its_one_row_and_all_its_keys() -> 
     read = ids(1, 9)
     with torch.no_grad():
         cache = model(read[:, :8], use_cache=True).past_key_values
-    recording = attlas.capture(model, {"input_ids": read[:, 8:], "past_key_values": cache, "use_cache": True})
+    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"  # of older transformers
+    recording = attlas.capture(model, {"input_ids": read[:, 8:], name: cache, "use_cache": True})
     found = recording.map("decoder", 1, 2).weights()
     wanted = whole(model, read)["decoder", 1][0, 2, 8:]
     assert found.shape == (1, 9) and abs(found - wanted.numpy()).max() <= CLOSE

@@ -6,10 +6,10 @@ from typing import Any
 
 import attlas
 import pytest
-from attlas._capture import build, switches
+from attlas._capture import build, layers, switches
 from capture_tools import DECODER, SEQ2SEQ, ids, made, torch, transformers
-
-nn, F = torch.nn, torch.nn.functional
+from torch import nn
+from torch.nn import functional as F
 
 
 def llama() -> Any:
@@ -42,6 +42,7 @@ def test_kernels_that_keep_what_they_are_asked_to_themselves(kernel: str) -> Non
         attlas.capture(model, ids(1, 5))
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_attention_that_is_itself_quantised() -> None:
     class Quantised(nn.Module):
         def forward(self, x: Any) -> Any:
@@ -52,6 +53,7 @@ def test_attention_that_is_itself_quantised() -> None:
         attlas.capture(Quantised(), (torch.randn(1, 1, 3, 4),))
 
 
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated")
 def test_a_model_whose_linear_layers_are_quantised_is_recorded_with_the_numbers_it_has() -> None:
     model = llama()
     plain = attlas.capture(model, ids(1, 7)).map("decoder", 1, 0).weights()
@@ -146,7 +148,7 @@ def test_a_model_that_does_more_with_its_weights_than_a_recording_says() -> None
 
 def test_a_stitch_that_goes_wrong_is_found_after_stitching(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys in the wrong order agree with every check of a file: log-sum-exps were computed from the same wrong keys."""
-    stitched = build.stitched
+    stitched = layers.stitched
 
     def reversed_keys(place: Any, beams: Any) -> Any:
         layer = stitched(place, beams)

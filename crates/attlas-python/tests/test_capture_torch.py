@@ -9,8 +9,8 @@ import attlas
 import numpy as np
 import pytest
 from capture_tools import CLOSE, DECODER, dense, difference, eager, ids, made, proof, stacked, torch, weights
-
-nn, F = torch.nn, torch.nn.functional
+from torch import nn
+from torch.nn import functional as F
 
 
 def numbers(*shape: int) -> Any:
@@ -82,6 +82,7 @@ def test_keys_that_attention_adds_have_names_behind_those_of_the_tokens() -> Non
     assert recording.map("encoder", 0, 0).shape == (5, 7)
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True", "ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_nn_transformer_has_three_kinds_with_padding_and_a_causal_mask(batch_first: bool) -> None:
     torch.manual_seed(0)

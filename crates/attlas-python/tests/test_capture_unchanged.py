@@ -24,8 +24,7 @@ from capture_tools import (
     transformers,
     weights,
 )
-
-nn = torch.nn
+from torch import nn
 
 
 def llama(n_layers: int = 2) -> Any:
@@ -246,7 +245,7 @@ def test_a_forward_that_fails_in_the_middle_of_a_recording_leaves_the_next_one_w
 
 def test_a_forward_that_the_backward_pass_computes_anew_is_recorded_once() -> None:
     model = llama().train()
-    model.gradient_checkpointing_enable()
+    getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()  # the new name, where it is known
     with attlas.recording(model) as run:
         for n in (5, 6):
             model(ids(1, n), labels=ids(1, n), use_cache=False).loss.backward()
@@ -289,7 +288,7 @@ def test_a_target_is_read_by_the_decoder() -> None:
     assert len(recording.items[0].target.tokens) == 3, "shifted right: a start, then all but the last"
 
 
-DECODER_FREE = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
+DECODER_FREE: dict[str, Any] = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
 
 
 def words_tokenizer() -> Any:

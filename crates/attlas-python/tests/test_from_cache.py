@@ -98,7 +98,8 @@ def test_sixteen_bits_stay() -> None:
     torch = pytest.importorskip("torch")
     given = {name: torch.from_numpy(array).bfloat16() for name, array in cache(1).items()}
     recording = attlas.from_cache(given)
-    wanted = pattern(*(given[f"blocks.0.attn.hook_{side}"].float().numpy() for side in "qk"), D**-0.5)
+    q, k = (given[f"blocks.0.attn.hook_{side}"].float().numpy() for side in "qk")
+    wanted = pattern(q, k, D**-0.5)
     assert np.abs(maps(recording, 0) - wanted).max() < 1e-6
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,11 @@ def test_rows_columns_and_tiles_are_parts_of_the_map(rec: attlas.Recording) -> N
     assert m[3, 2] == pytest.approx(whole[3, 2], abs=1e-6)
     assert np.allclose(m[-1], whole[-1], atol=1e-6) and np.allclose(m[:, -1], whole[:, -1], atol=1e-6)
     assert np.array_equal(m[1:3, ::2], whole[1:3, ::2])
+    assert np.array_equal(m[[0, 2]], whole[[0, 2]]) and np.array_equal(m[np.array([0, 2]), 1], whole[[0, 2], 1])
+    assert np.array_equal(m[whole > 0.5], whole[whole > 0.5]) and np.array_equal(m[..., 1], whole[..., 1]) and m[None].shape == (1, n, k)
+    for stretch in (slice(2, 4), slice(None, 3), slice(-3, None), slice(4, 2), slice(0, 999)):
+        assert np.allclose(m[stretch, 1:], whole[stretch, 1:], atol=1e-6) and np.allclose(m[3, stretch], whole[3, stretch], atol=1e-6)
+        assert np.allclose(m[stretch, np.int64(1)], whole[stretch, 1], atol=1e-6)
     assert np.allclose(whole.sum(1), 1, atol=1e-5)
     assert np.array_equal(m.sink(), np.zeros(n))
 
@@ -28,6 +35,15 @@ def test_a_token_names_its_row(rec: attlas.Recording) -> None:
     assert m["cat", "mat"] == m.row("cat")[m.keys.index("mat")]
     with pytest.raises(attlas.MissingError, match="there is no query 'dog'; there are The cat"):
         m.row("dog")
+
+
+def test_a_part_of_a_long_map_is_all_that_is_computed(long_file: Path) -> None:
+    m = attlas.open(long_file).map("decoder", 0, 0)
+    computed: list[str] = []
+    native = m._native
+    m._native = type("Counting", (), {"__getattr__": lambda _, name: computed.append(name) or getattr(native, name)})()  # type: ignore[assignment]
+    assert m[1000:1002, 500:503].shape == (2, 3) and m[7, 5] >= 0 and m[2:4].shape == (2, 3000)
+    assert "weights" not in computed and "tile" in computed
 
 
 def test_a_row_that_is_not_there_is_an_index_error(rec: attlas.Recording) -> None:

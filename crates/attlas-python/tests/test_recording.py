@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,12 +39,41 @@ def test_a_head_has_many_names(rec: attlas.Recording) -> None:
         rec["cross", 2][4],
         rec["cross"][2][4],
         rec.map("cross", "L2H4"),
+        rec["cross:L2H4"],
+        rec["cross", 2]["L2H4"],
+        rec.map("cross:L2H4"),
+        rec.map("cross", 2, "L2H4"),
+        rec.map("cross", head="L2H4"),
         rec.map(("cross", 2, 4)),
         rec.map(rec.layer("cross", 2), 4),
         rec.map("cross", 2, -4),
         rec.map("cross", np.int64(2), np.int64(4)),
     ):
         assert np.array_equal(same.weights(), expected)
+
+
+def test_what_takes_a_head_takes_its_name(rec: attlas.Recording) -> None:
+    named, numbered = rec.figure("map", kind="cross", head="L2H4"), rec.figure("map", kind="cross", layer=2, head=4)
+    assert named.to_svg() == numbered.to_svg()
+    for same in (("cross", "L2H4"), ("cross", 2, "L2H4")):
+        assert rec.received(*same) == rec.received("cross", 2, 4) and repr(attlas.show(rec, *same)) == repr(attlas.show(rec, "cross", 2, 4))
+    assert rec.align((2, 4)) == rec.align("cross:L2H4") == rec.align(["L2H4"]) != rec.align("L2")
+    edits = [
+        attlas.record("A cat.", knock_out=heads).provenance.edits
+        for heads in ("cross:L2H4", ("cross", 2, 4), [("cross", "L2H4")], ("cross:L2H4",))
+    ]
+    assert edits[0] and all(edit == edits[0] for edit in edits)
+    with pytest.raises(attlas.Error, match="'L1H4' is a head of layer 1, but layer 2 is asked for, too"):
+        rec.map("cross", 2, "L1H4")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [(3, "expected, not what is of type int"), (b"x", "of type bytes"), (["a", 3], "text 1 is of type int, not a text"), ([], "no text")],
+)
+def test_what_is_no_text_is_refused_in_a_sentence(text: Any, says: str) -> None:
+    with pytest.raises(attlas.Error, match=says):
+        attlas.record(text)
 
 
 def test_where_one_kind_was_recorded_it_need_not_be_named() -> None:
@@ -66,6 +96,10 @@ def test_a_kind_that_is_not_named_is_asked_for(rec: attlas.Recording) -> None:
         (lambda rec: rec.map("encoder", 0, 0, item=5), "there is no text 5"),
         (lambda rec: rec.map("encodes", 0, 0), "unknown attention kind"),
         (lambda rec: rec["encoder", "3.7"], "heads are written L3H7"),
+        (lambda rec: rec.map("encoder", 0, "0.7"), "heads are written L3H7"),
+        (lambda rec: rec.map("encoder", 0, "L0"), "'L0' is a layer; heads are written L0H0"),
+        (lambda rec: rec.map("encoder"), "no layer of encoder is named"),
+        (lambda rec: rec.map("encoder", head=3), "no layer of encoder is named"),
         (lambda rec: rec.values("encoder", 0), "has no values"),
     ],
 )

@@ -240,7 +240,7 @@ def test_a_model_that_has_not_run_or_keeps_nothing_is_refused_with_what_helps() 
     from torch import nn
 
     with pytest.raises(attlas.CaptureError, match="attlas.capture"):
-        get_attention_maps(nn.Transformer(8, 2, 1, 1, 8))
+        get_attention_maps(nn.Transformer(8, 2, 1, 1, 8, batch_first=True))
 
 
 def test_a_recording_gives_its_maps_by_the_documents_names() -> None:

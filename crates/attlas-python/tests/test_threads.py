@@ -15,29 +15,30 @@ import pytest
 import attlas
 
 
-def longest_pause(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds that ``work`` takes, and the longest time in which another thread could not run meanwhile."""
-    pauses, done = [0.0], threading.Event()
-    started = threading.Event()
+def others_ran(work: Callable[[], object]) -> bool:
+    """Whether another Python thread ran while ``work`` did, in an interpreter that takes the lock from nobody who keeps it."""
+    n_turns, is_done, has_started = 0, threading.Event(), threading.Event()
 
-    def tick() -> None:
-        last = time.perf_counter()
-        started.set()
-        while not done.is_set():
-            time.sleep(0.0005)
-            now = time.perf_counter()
-            pauses.append(now - last)
-            last = now
+    def count() -> None:
+        nonlocal n_turns
+        while not is_done.is_set():
+            n_turns += 1
+            has_started.set()
+            time.sleep(0)  # offers the lock
 
-    thread = threading.Thread(target=tick)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    thread = threading.Thread(target=count)
     thread.start()
-    started.wait()
-    begin = time.perf_counter()
-    work()
-    seconds = time.perf_counter() - begin
-    done.set()
-    thread.join()
-    return seconds, max(pauses)
+    has_started.wait()
+    try:
+        before = n_turns
+        work()
+        return n_turns > before
+    finally:
+        is_done.set()
+        thread.join()
+        sys.setswitchinterval(interval)
 
 
 TEXT = "The old man who lives next door reads a book about the sea and the sky in his garden every evening. "
@@ -66,8 +67,11 @@ def test_a_call_that_takes_time_lets_go_of_the_interpreter(name: str, long_file:
         "record": lambda: attlas.record([TEXT * 2] * 4, max_tokens=40),
         "arrays": lambda: attlas.from_attentions(dense, kind="encoder"),
     }
-    seconds, pause = min((longest_pause(work[name]) for _ in range(3)), key=lambda found: found[1] / found[0])
-    assert pause < 0.02 or pause < 0.5 * seconds, f"{name} took {seconds:.3f} s, and for {pause:.3f} s nothing else ran"
+    assert any(others_ran(work[name]) for _ in range(20)), f"{name} keeps the interpreter to itself"
+
+
+def test_a_call_that_keeps_the_interpreter_would_be_noticed() -> None:
+    assert not others_ran(lambda: sorted(range(1_000_000)))
 
 
 def test_several_threads_ask_one_recording(long_file: Path) -> None:
@@ -83,21 +87,18 @@ def test_several_threads_ask_one_recording(long_file: Path) -> None:
 
 
 INTERRUPTED = """
-import _thread, sys, threading, time, attlas
+import _thread, threading, attlas
 threading.Timer(1.5, _thread.interrupt_main).start()
-begin = time.perf_counter()
 model = attlas.Model()
 try:
     while True:
         model.record([{text!r}] * 200, max_tokens=200)
 except KeyboardInterrupt:
-    seconds = time.perf_counter() - begin
-    print("stopped", seconds < 15)
-    print(attlas.record("The cat sat.").generated)
+    print(attlas.record("The cat sat.").generated[0])
 """
 
 
 def test_ctrl_c_stops_a_run_and_leaves_everything_usable() -> None:
     code = INTERRUPTED.format(text=TEXT * 3)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
-    assert done.stdout.startswith("stopped True\n('Le chat"), done.stdout + done.stderr
+    assert done.stdout == "Le chat s'assit.\n", done.stdout + done.stderr

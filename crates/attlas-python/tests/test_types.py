@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -11,16 +12,22 @@ import pytest
 pytest.importorskip("mypy", reason="mypy is not installed")
 HERE = Path(__file__).parent.parent
 
+# What the package and its tests derive classes from; where one is not installed, it is `Any` to mypy.
+BASES = ("anywidget", "torch")
+
 
 def run(*words: str) -> None:
-    done = subprocess.run([sys.executable, "-m", *words], cwd=HERE, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([sys.executable, "-m", *words], cwd=HERE, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_mypy_finds_nothing_in_package_examples_and_tests() -> None:
-    folders = [folder for folder in ("python/attlas", "examples", "tests") if (HERE / folder).exists()]
-    run("mypy", "--strict", *folders)
+    has_bases = all(importlib.util.find_spec(base) is not None for base in BASES)
+    looser = [] if has_bases else ["--allow-subclassing-any", "--allow-untyped-decorators"]
+    run("mypy", "--strict", *looser, "python/attlas", "examples", "tests")
 
 
-def test_the_stubs_of_the_native_module_are_what_it_has() -> None:
-    run("mypy.stubtest", "attlas._attlas")
+def test_the_stubs_of_the_native_module_are_what_it_has(tmp_path: Path) -> None:
+    settings = tmp_path / "mypy.ini"  # the package around imports PyTorch for its types, which take five times as long to read
+    settings.write_text("[mypy]\nmypy_path = python\n[mypy-attlas]\nfollow_imports = skip\n")
+    run("mypy.stubtest", "--mypy-config-file", str(settings), "attlas._attlas")

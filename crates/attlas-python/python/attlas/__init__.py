@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from attlas.figures import Figure as Figure
     from attlas.maps import Map as Map
     from attlas.notebook import csp_hash as csp_hash
-    from attlas.record import Model as Model
-    from attlas.record import record as record
+    from attlas._record import Model as Model
+    from attlas._record import record as record
     from attlas.recordings import Layer as Layer
     from attlas.recordings import Recording as Recording
     from attlas.recordings import open as open
@@ -52,7 +52,7 @@ _HOMES = {
     "LimitError": "errors",
     "Map": "maps",
     "MissingError": "errors",
-    "Model": "record",
+    "Model": "_record",
     "Recording": "recordings",
     "Survey": "_survey",
     "Table": "tables",
@@ -64,7 +64,7 @@ _HOMES = {
     "from_attentions": "arrays",
     "from_cache": "_capture",
     "open": "recordings",
-    "record": "record",
+    "record": "_record",
     "recording": "_capture",
     "show": "view",
     "survey": "_survey",

@@ -5,6 +5,32 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+__all__ = [
+    "Array",
+    "Builder",
+    "Figure",
+    "Map",
+    "Model",
+    "Recording",
+    "Survey",
+    "Surveyor",
+    "__version__",
+    "aligned",
+    "compared",
+    "csp_hash",
+    "described",
+    "distances",
+    "from_arrays",
+    "head_classes",
+    "main",
+    "marks",
+    "measures",
+    "palette",
+    "profiles",
+    "received",
+    "visible",
+    "write_file",
+]
 __version__: str
 
 @final
@@ -96,7 +122,7 @@ class Recording:
 def csp_hash(of: str) -> str: ...
 @final
 class Surveyor:
-    def __init__(self, model: Model, places: Sequence[str], how: Mapping[str, object]) -> None: ...
+    def __new__(cls, model: Model, places: Sequence[str], how: Mapping[str, object]) -> Surveyor: ...
     @property
     def sha256(self) -> str: ...
     def begin(self) -> Survey: ...

@@ -55,7 +55,7 @@ def displayed(view: Brought) -> Brought | None:
         return view
     from IPython import display
 
-    display.display(view)  # type: ignore[no-untyped-call]
+    display.display(view)
     return None
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from operator import index as whole_number
 from typing import Literal, SupportsIndex
 
-from attlas.errors import MissingError
+from attlas.errors import Error, MissingError
 
-Head = SupportsIndex | Literal["mean"] | None
+Head = SupportsIndex | str | None
 LayerIndex = SupportsIndex | str
 Place = SupportsIndex | str
 Stretch = tuple[int, int]
@@ -19,10 +19,29 @@ _HEAD = re.compile(r"[Ll](\d+)(?:[Hh](\d+))?")
 
 def head_of(name: str) -> tuple[int, int | None]:
     """Layer and head of ``L3H7``; of ``L3`` the layer alone."""
-    found = _HEAD.fullmatch(name.strip())
+    found = _HEAD.fullmatch(name.strip()) if isinstance(name, str) else None
     if found is None:
         raise MissingError(f"{name!r} is no head; heads are written L3H7 (layer 3, head 7, counted from 0)")
     return int(found[1]), None if found[2] is None else int(found[2])
+
+
+def layer_and_head(layer: LayerIndex | None, head: Head) -> tuple[int | None, int | Literal["mean"] | None]:
+    """What ``L3H7`` names, as ``layer`` or as ``head``; numbers as they are. ``"mean"`` stays."""
+    if isinstance(head, str) and head != "mean":
+        of, named = head_of(head)
+        if named is None:
+            raise MissingError(f"{head!r} is a layer; heads are written L{of}H0, or \"mean\" for all of a layer")
+        other = head_of(layer)[0] if isinstance(layer, str) else layer
+        if other is not None and whole_number(other) != of:
+            raise Error(f"{head!r} is a head of layer {of}, but layer {layer} is asked for, too")
+        return of, named
+    number: int | Literal["mean"] | None = "mean" if isinstance(head, str) else None if head is None else whole_number(head)
+    if not isinstance(layer, str):
+        return None if layer is None else whole_number(layer), number
+    of, named = head_of(layer)
+    if named is not None and number is not None and number != named:
+        raise Error(f"L{of}H{named} names head {named}, but head {head} is asked for, too")
+    return of, named if number is None else number
 
 
 def place_in(place: Place, labels: Sequence[str], n: int, axis: str) -> int:

@@ -7,7 +7,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +93,7 @@ def draw(panels: Sequence[Panel], look: Look, *, axes: Any = None, figsize: tupl
     if not (math.isfinite(top) and top > 0):
         raise Error(f"the last colour must stand for a number over 0, not {top}")
     places = _given_axes(axes, len(panels)) if axes is not None else _new_axes(panels, columns, figsize)
-    figure: Figure = places[0].figure  # type: ignore[assignment]  # a SubFigure draws as a Figure does
+    figure = cast("Figure", places[0].figure)  # a SubFigure draws as a Figure does
     images = [_draw_panel(place, panel, look, top) for place, panel in zip(places, panels)]
     _say_scale(figure, places, images[0], look, top, len(panels))
     if len(panels) == 1:

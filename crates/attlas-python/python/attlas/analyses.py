@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from attlas import _attlas
-from attlas._indexing import head_of
+from attlas._indexing import head_of, layer_and_head
 from attlas.errors import Error, MissingError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Analyses:
         self,
         kind: str,
         layer: int | str,
-        head: int | Literal["mean"] | None = None,
+        head: int | str | None = None,
         *,
         item: int = 0,
         spans: Mapping[str, tuple[int, int]] | None = None,
@@ -60,7 +60,7 @@ class Analyses:
         Args:
             kind: ``encoder``, ``decoder`` or ``cross``.
             layer: counted from 0, or ``L3H7``.
-            head: counted from 0.
+            head: counted from 0, or ``L3H7``; ``mean`` where nothing is given.
             item: the text of the batch.
             spans: first and end position of further spans, by name.
             queries: first and end position of the queries that are read; all where none are given.
@@ -69,18 +69,18 @@ class Analyses:
         learned sink, nowhere. ``baseline`` is what looking at all visible keys alike gives, ``share_where_seen`` the mean over
         the queries that may see the token.
         """
-        if isinstance(layer, str):
-            layer, named = head_of(layer)
-            head = named if head is None else head
+        of, number = layer_and_head(layer, head)
+        if of is None:
+            raise MissingError(f"no layer of {kind} is named; layers and heads are written L3 and L3H7")
         asked = [(name, int(first), int(end)) for name, (first, end) in (spans or {}).items()]
-        number = None if head == "mean" else head
-        columns = _attlas.received(self._native, (kind, layer, number), item, asked, queries)
-        which = f"L{layer}, mean of its heads" if number is None else f"L{layer}H{number}"
+        number = None if number == "mean" else number
+        columns = _attlas.received(self._native, (kind, of, number), item, asked, queries)
+        which = f"L{of}, mean of its heads" if number is None else f"L{of}H{number}"
         return _table(columns, f"what tokens receive in {kind} {which}, share of a query's weight")
 
     def align(
         self,
-        heads: str | Sequence[str] | None = None,
+        heads: str | tuple[int, int] | Sequence[str | tuple[int, int]] | None = None,
         *,
         item: int = 0,
         rows: Literal["predicted", "read"] = "predicted",
@@ -90,7 +90,7 @@ class Analyses:
         """Which source word each target word goes with, by cross-attention; words are counted from 0.
 
         Args:
-            heads: ``L2H4``, ``L2`` for the mean of a layer's heads, or several; the last layer where nothing is given.
+            heads: ``L2H4`` or ``(2, 4)``, ``L2`` for the mean of a layer's heads, or several; the last layer where nothing is given.
             item: the text of the batch.
             rows: the row that speaks for a word: the one that predicts it, or the one that has read it.
             words: as the model's tokenizer sees them, what stands between white space, or tokens.
@@ -165,17 +165,31 @@ def _middle(divergence: float | None) -> str:
     return "" if divergence is None else f" (two heads of it are {divergence:.2f} apart, the median)"
 
 
-def _cross_heads(native: _attlas.Recording, heads: str | Sequence[str] | None) -> list[tuple[int, int]]:
+def _cross_heads(native: _attlas.Recording, heads: Any) -> list[tuple[int, int]]:
     """Layer and head of each head of cross-attention that is meant, each once."""
     sizes = {index: sizes[0] for kind, _, index, quantity, _, sizes in native.layers() if (kind, quantity) == ("cross", "weight")}
     if not sizes:
         raise MissingError("the recording has no cross-attention, by which words of two texts are aligned")
-    names = [f"L{max(sizes)}"] if heads is None else [heads] if isinstance(heads, str) else list(heads)
+    names = [f"L{max(sizes)}"] if heads is None else [heads] if _is_one(heads) else heads
     chosen: set[tuple[int, int]] = set()
-    for layer, head in map(head_of, names):
+    for layer, head in map(_cross_head, names):
         n_heads = sizes.get(layer, 0)
         if head is not None and head >= n_heads or n_heads == 0:
             there = ", ".join(f"L{index}H0 to L{index}H{n - 1}" for index, n in sizes.items())
             raise MissingError(f"there is no cross-attention head L{layer}{'' if head is None else f'H{head}'}; there are {there}")
         chosen.update((layer, one) for one in (range(n_heads) if head is None else [head]))
     return sorted(chosen)
+
+
+def _is_one(heads: Any) -> bool:
+    """Whether one head is named, and not several."""
+    return isinstance(heads, str) or (isinstance(heads, tuple) and all(isinstance(part, int) for part in heads))
+
+
+def _cross_head(name: Any) -> tuple[int, int | None]:
+    """Layer and head of ``L2H4``, ``cross:L2H4``, ``(2, 4)`` and ``("cross", "L2H4")``."""
+    if isinstance(name, tuple) and len(name) == 2 and all(isinstance(part, int) for part in name):
+        return name
+    if isinstance(name, tuple) and len(name) == 2:
+        name = ":".join(map(str, name))
+    return head_of(name.removeprefix("cross:") if isinstance(name, str) else name)

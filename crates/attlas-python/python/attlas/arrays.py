@@ -102,6 +102,8 @@ def _numbers(array: Any, name: str) -> tuple[npt.NDArray[np.float32], str]:
     """The array as float32 in rows, and how exact its numbers were."""
     import numpy as np
 
+    if hasattr(array, "__dlpack__") and not hasattr(array, "__array__"):
+        array = _from_dlpack(array, name)
     dtype = str(getattr(array, "dtype", "float32")).removeprefix("torch.")
     precision = dtype if dtype in ("float16", "bfloat16") else "float32"
     if hasattr(array, "detach") and hasattr(array, "cpu"):  # torch, without importing it
@@ -109,8 +111,6 @@ def _numbers(array: Any, name: str) -> tuple[npt.NDArray[np.float32], str]:
         if dtype != "float64":
             array = array.float()
         array = array.numpy()
-    elif not isinstance(array, np.ndarray) and hasattr(array, "__dlpack__") and not hasattr(array, "__array__"):
-        array = np.from_dlpack(array)
     try:
         numbers = np.asarray(array)
     except Exception as error:
@@ -118,6 +118,24 @@ def _numbers(array: Any, name: str) -> tuple[npt.NDArray[np.float32], str]:
     if numbers.dtype.kind not in "fiub" and dtype != "bfloat16":
         raise FormatError(f"{name or 'the array'}: its elements are {numbers.dtype}, but attention weights are real numbers")
     return np.ascontiguousarray(numbers, dtype=np.float32), precision
+
+
+def _from_dlpack(array: Any, name: str) -> Any:
+    """What only DLPack reads, by PyTorch where NumPy cannot: bfloat16, and memory of a GPU."""
+    import sys
+
+    import numpy as np
+
+    try:
+        return np.from_dlpack(array)
+    except Exception as error:
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            return torch.from_dlpack(array)
+        raise FormatError(
+            f"{name or 'the array'}: NumPy cannot read this {type(array).__name__} through DLPack ({error}); "
+            "float32 in the processor's memory is read"
+        ) from error
 
 
 def _labels(tokens: Labels | None) -> list[list[str]] | None:

@@ -139,14 +139,19 @@ class Map:
 
     def __getitem__(self, index: Any) -> Any:
         """``m[q, k]`` is one weight, ``m[q]`` a row, ``m[:, k]`` a column, ``m[2:5, :3]`` a tile; other indices as NumPy's."""
-        queries, keys = index if isinstance(index, tuple) and len(index) == 2 else (index, slice(None))
-        if isinstance(queries, (int, str)) and keys == slice(None):
-            return self.row(queries)
-        if isinstance(keys, (int, str)) and queries == slice(None):
-            return self.column(keys)
-        if isinstance(queries, (int, str)) and isinstance(keys, (int, str)):
-            return self.row(queries)[place_in(keys, self.keys, self.shape[1], "key")]
-        return self.weights()[index]
+        pair = index if isinstance(index, tuple) and len(index) == 2 else (index, slice(None))
+        queries, keys = (_part(part, *axis) for part, axis in zip(pair, self._axes()))
+        if isinstance(queries, range) and isinstance(keys, range):
+            return self.tile(queries.start, queries.stop, keys.start, keys.stop)
+        if isinstance(queries, int) and isinstance(keys, (int, range)):
+            return self.row(queries)[keys if isinstance(keys, int) else slice(keys.start, keys.stop)]
+        if isinstance(queries, range) and isinstance(keys, int):
+            return self.column(keys)[queries.start : queries.stop]
+        return self.weights()[index if pair is not index else tuple(_of_numpy(part) for part in (queries, keys))]
+
+    def _axes(self) -> tuple[tuple[list[str], int, str], tuple[list[str], int, str]]:
+        """Labels, length and name of each axis."""
+        return (self.queries, self.shape[0], "query"), (self.keys, self.shape[1], "key")
 
     def sink(self) -> Weights:
         """What a learned sink takes of each query's weight, in 0 to 1; 0 where the model has none. Shape ``[queries]`` as recorded."""
@@ -249,6 +254,19 @@ class Map:
         if self._shown is None:
             self._shown = _Shown(self._native, words=bool(self._words), special=self._special)
         return self._shown
+
+
+def _part(part: Any, labels: list[str], n: int, axis: str) -> Any:
+    """A place as a number, a stretch of neighbours as a range; what else NumPy indexes with as it is."""
+    if isinstance(part, slice) and part.step in (None, 1):
+        first, end, _ = part.indices(n)
+        return range(first, max(first, end))
+    is_number = hasattr(part, "__index__") and getattr(part, "ndim", 0) == 0 and not isinstance(part, bool)
+    return place_in(part, labels, n, axis) if is_number or isinstance(part, str) else part
+
+
+def _of_numpy(part: Any) -> Any:
+    return slice(part.start, part.stop) if isinstance(part, range) else part
 
 
 class _Shown:

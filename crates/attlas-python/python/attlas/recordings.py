@@ -9,7 +9,7 @@ from operator import index as whole_number
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 
 from attlas import _attlas
-from attlas._indexing import Head, LayerIndex, Stretch, head_of
+from attlas._indexing import Head, LayerIndex, Stretch, head_of, layer_and_head
 from attlas.analyses import Analyses
 from attlas.errors import Error, MissingError
 from attlas.figures import Figure, StyleOptions, style_of
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from attlas.tables import Table
 
-Kind = str  # "encoder", "decoder" or "cross"
+Kind = str  # one of:
+KINDS = ("encoder", "decoder", "cross")
 
 
 class Token(NamedTuple):
@@ -127,18 +128,17 @@ class Layer:
         self.is_dense = not is_factored
         self.n_heads, self.n_kv_heads, self.n_queries, self.n_keys, self.d_head, self.d_value = sizes
 
-    def map(self, head: Head | str, item: SupportsIndex = 0) -> Map:
-        """The map of one head, or with ``"mean"`` of all heads together, for one text.
+    def map(self, head: Head, item: SupportsIndex = 0) -> Map:
+        """The map of one head, a number or ``"L3H7"``, or with ``"mean"`` of all heads together, for one text.
 
         Raises :class:`attlas.MissingError` (an ``IndexError``) when there is no such head or text.
         """
-        if isinstance(head, str) and head != "mean":
-            raise MissingError(f"there is no head {head!r} in {self}; heads are numbers from 0 to {self.n_heads - 1}, or \"mean\"")
-        number = None if isinstance(head, str) or head is None else _count(head, self.n_heads, f"head in {self}")
+        _, of = layer_and_head(self.index, head)
+        number = None if of is None or isinstance(of, str) else _count(of, self.n_heads, f"head in {self}")
         item = _count(item, self._recording._native.n_items, "text")
         return Map(self._recording, self._place, number, item)
 
-    def __getitem__(self, head: SupportsIndex | Literal["mean"]) -> Map:
+    def __getitem__(self, head: SupportsIndex | str) -> Map:
         return self.map(head)
 
     def __len__(self) -> int:
@@ -264,18 +264,19 @@ class Recording(Analyses):
     # What it gives
 
     def layer(self, kind: Kind | tuple[Kind, LayerIndex] | str | Layer, index: LayerIndex | None = None) -> Layer:
-        """A layer of attention weights: ``rec.layer("encoder", 3)``, ``rec.layer("encoder", "L3")``.
+        """A layer of attention weights: ``rec.layer("encoder", 3)``, ``rec.layer("encoder", "L3")``, ``rec.layer("encoder:L3")``.
 
         Raises :class:`attlas.MissingError` (an ``IndexError``), which says what there is.
         """
         if isinstance(kind, Layer):
             return self.layers[kind._place]
+        name: Any = kind
         if isinstance(kind, tuple):
-            kind, index = kind
+            name, index = kind
         if index is None:
-            kind, index = self._only_kind(kind), kind
+            name, index = self._parted(name)
         number = head_of(index)[0] if isinstance(index, str) else _number(index, "layer")
-        return self.layers[self._native.place(kind, number)]
+        return self.layers[self._native.place(name, number)]
 
     def map(
         self,
@@ -284,8 +285,9 @@ class Recording(Analyses):
         head: Head = None,
         item: SupportsIndex = 0,
     ) -> Map:
-        """The map of one head for one text: ``rec.map("encoder", 3, 7)``, ``rec.map("encoder", "L3H7")``, ``rec.map("L3H7")``.
+        """The map of one head for one text: ``rec.map("encoder", 3, 7)``, ``rec.map("encoder", "L3H7")``, ``rec.map("encoder:L3H7")``.
 
+        Where one kind of attention was recorded, ``rec.map("L3H7")`` is enough.
         ``head="mean"``, or a layer without a head, is the mean over the layer's heads, which may look like none of them. Nothing is computed yet.
         Raises :class:`attlas.MissingError` (an ``IndexError``), which says what there is.
         """
@@ -293,22 +295,20 @@ class Recording(Analyses):
             kind, layer, head = (*kind, None, None)[:3]
         if isinstance(kind, Layer):  # a layer, and a head of it
             return self.layer(kind).map(layer if head is None else head, item)
-        if layer is None:
-            kind, layer = self._only_kind(kind), kind
-        if isinstance(layer, str):
-            layer, named = head_of(layer)
-            if named is not None and head is not None and head != named:
-                raise Error(f"L{layer}H{named} names head {named}, but head {head} is asked for, too")
-            head = named if head is None else head
-        return self.layer(kind, layer).map(head, item)
+        if layer is None and not (kind in KINDS and head is not None):
+            kind, layer = self._parted(kind)
+        of, number = layer_and_head(layer, head)
+        if of is None:
+            raise MissingError(f"no layer of {kind} is named; layers and heads are written L3 and L3H7")
+        return self.layer(kind, of).map(number, item)
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
-            if key in ("encoder", "decoder", "cross"):
+            if key in KINDS:
                 return tuple(layer for layer in self.layers if layer.kind == key and layer.quantity == "weight")
-            return self[self._only_kind(key), key]
+            return self[self._parted(key)]
         if not isinstance(key, tuple) or not 2 <= len(key) <= 3:
-            raise MissingError('a recording is asked for ("encoder", 3), ("encoder", 3, 7), ("encoder", "L3H7") or "L3H7"')
+            raise MissingError('a recording is asked for ("encoder", 3), ("encoder", 3, 7), ("encoder", "L3H7") or "encoder:L3H7"')
         kind, index, *head = key
         if head or (isinstance(index, str) and head_of(index)[1] is not None):
             return self.map(kind, index, *head)
@@ -370,17 +370,13 @@ class Recording(Analyses):
         ``words`` merges the pieces of a word, ``special=False`` hides special tokens, ``rows`` and ``columns`` show a part (first, end), and
         ``label_rows`` names a decoder's rows after the token read or the one predicted. Style: :class:`attlas.figures.StyleOptions`.
         """
-        if isinstance(layer, str):
-            layer, named = head_of(layer)
-            head = named if head is None else head
-        if picture == "layers" and head is None:
-            head = 0
-        if isinstance(head, str) and head != "mean":
-            raise MissingError(f"there is no head {head!r}; a head is a number, or \"mean\"")
+        of, number = layer_and_head(layer, head)
+        if picture == "layers" and number is None:
+            number = 0
         view = view_of(
             kind=kind,
-            layer=None if layer is None else _number(layer, "layer"),
-            head=None if head is None or isinstance(head, str) else _number(head, "head"),
+            layer=None if of is None else _number(of, "layer"),
+            head=None if number is None or isinstance(number, str) else _number(number, "head"),
             item=_count(item, self._native.n_items, "text"),
             words=words,
             special=special,
@@ -480,6 +476,13 @@ class Recording(Analyses):
         notes = self.provenance.notes
         parts += [note.partition(",")[0] for note in notes if note.startswith("weights · values equals")]  # of a capture: its proof
         return f"<attlas.Recording {' · '.join(parts)}>"
+
+    def _parted(self, name: Any) -> tuple[Any, Any]:
+        """Kind and layer or head of ``cross:L2H4``, and of ``L2H4`` where only one kind can be meant."""
+        if name in KINDS:
+            raise MissingError(f"no layer of {name} is named; layers and heads are written L3 and L3H7")
+        kind, colon, head = name.partition(":") if isinstance(name, str) else ("", "", name)
+        return (kind, head) if colon else (self._only_kind(name), name)
 
     def _only_kind(self, head: object) -> Kind:
         """The kind of attention that is meant where none is named."""

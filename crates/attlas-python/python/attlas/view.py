@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from attlas._indexing import head_of
+from attlas._indexing import layer_and_head
 from attlas.errors import Error, LimitError
 from attlas.notebook import bundle_of
 
@@ -28,30 +28,28 @@ class View:
         recording: Recording,
         kind: str | None = None,
         layer: int | str | None = None,
-        head: int | None = None,
+        head: int | str | None = None,
         *,
         height: int = HEIGHT,
         title: str | None = None,
     ) -> None:
         if not 200 <= height <= 4000:
             raise Error(f"height is {height}; pixels from 200 to 4000 were expected")
-        if isinstance(layer, str):
-            layer, named = head_of(layer)
-            if head is not None and named not in (None, head):
-                raise Error(f"L{layer}H{named} names head {named}, but head {head} is asked for, too")
-            head = named if head is None else head
-        if kind is None and (layer is not None or head is not None):
-            kind = recording._only_kind(layer if layer is not None else head)
-        if kind is not None and layer is None:
-            layer = recording[kind][-1].index if recording[kind] else recording.layer(kind, 0).index
+        if kind is not None and ":" in kind and layer is None:
+            kind, layer = kind.split(":", 1)
+        of, number = layer_and_head(layer, head)
+        if kind is None and (of is not None or number is not None):
+            kind = recording._only_kind(of if of is not None else number)
+        if kind is not None and of is None:
+            of = recording[kind][-1].index if recording[kind] else recording.layer(kind, 0).index
         self.recording = recording
         self.kind = kind
-        self.layer = layer
-        self.head = head
+        self.layer = of
+        self.head = None if isinstance(number, str) else number
         self.height = height
         self.title = title
-        if kind is not None and layer is not None:
-            recording.map(kind, layer, head)  # what is not there is said here, not in a notebook's output
+        if kind is not None and of is not None:
+            recording.map(kind, of, number)  # what is not there is said here, not in a notebook's output
 
     def to_html(self, path: str | os.PathLike[str] | None = None, *, max_bytes: int | None = None) -> str:
         """The page as one HTML text that loads nothing; with ``path``, written there, too. See :meth:`attlas.Recording.to_html`."""
@@ -84,7 +82,7 @@ def show(
     recording: Recording,
     kind: str | None = None,
     layer: int | str | None = None,
-    head: int | None = None,
+    head: int | str | None = None,
     *,
     height: int = HEIGHT,
     title: str | None = None,

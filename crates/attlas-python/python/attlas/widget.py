@@ -73,7 +73,7 @@ class View(anywidget.AnyWidget):
         recording: Recording,
         kind: str | None = None,
         layer: int | str | None = None,
-        head: int | None = None,
+        head: int | str | None = None,
         *,
         height: int | None = 640,
         title: str | None = None,
@@ -86,7 +86,7 @@ class View(anywidget.AnyWidget):
         """What is shown."""
         return self._shown.recording
 
-    def select(self, kind: str, layer: int | str, head: int | None = None, *, item: int = 0, query: int | None = None, key: int | None = None) -> None:
+    def select(self, kind: str, layer: int | str, head: int | str | None = None, *, item: int = 0, query: int | None = None, key: int | None = None) -> None:
         """Opens a head, and with ``query`` and ``key`` a row and a cell: ``view.select("cross", "L2H4", query=3)``.
 
         Raises :class:`attlas.MissingError` (an ``IndexError``), which says what there is.

@@ -80,7 +80,7 @@ def _n_texts(run: Run) -> int:
     """How many texts there are: what was generated, images, what a decoder read; else the smallest batch of all layers."""
     if run.given.sequences is not None:
         return int(run.given.sequences.shape[0])
-    sizes = [
+    sizes: list[int] = [
         (track.dense or [track.steps[0].queries])[0].shape[0] for track in run.tracks if track.dense or track.steps
     ]
     if run.given.n_images and all(size % run.given.n_images == 0 for size in sizes):

@@ -310,11 +310,12 @@ class Recorded:
     def _generate(self, generate: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         recorder = self._recorder
         assert recorder is not None
-        wants_dict = kwargs.get("return_dict_in_generate", self.model.generation_config.return_dict_in_generate)
+        settings: Any = self.model.generation_config
+        wants_dict = kwargs.get("return_dict_in_generate", settings.return_dict_in_generate)
         call = reading.Call(args, kwargs, self._given)
         call.given.take(self.model, args, kwargs)
         extra = {"return_dict_in_generate": True}
-        if (kwargs.get("num_beams") or getattr(self.model.generation_config, "num_beams", 1) or 1) > 1:
+        if (kwargs.get("num_beams") or getattr(settings, "num_beams", 1) or 1) > 1:
             extra["output_scores"] = True
         recorder.is_running = self._generating = True
         recorder.sampled, recorder.stops = _draws(self.model, kwargs), _stops(self.model, kwargs)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from operator import index as whole_number
+from typing import TYPE_CHECKING, Any
 
 from attlas import _attlas
-from attlas._indexing import head_of
+from attlas._indexing import layer_and_head
 from attlas.errors import Error
 
 if TYPE_CHECKING:
     from attlas.recordings import Recording
+
+Heads = str | Sequence[str | tuple[str, int, int] | tuple[str, str]] | tuple[str, int, int]
 
 
 class Model:
@@ -64,13 +67,13 @@ class Model:
         beams: int | None = None,
         max_tokens: int | None = None,
         values: bool = False,
-        knock_out: str | Sequence[str] = (),
+        knock_out: Heads = (),
     ) -> Recording:
         """Runs the model over a text or several and records every head; see :func:`attlas.record`."""
         from attlas.recordings import Recording
 
-        texts = [os.fspath(one) for one in ([text] if isinstance(text, (str, os.PathLike)) else text)]
-        targets = None if target is None else [target] if isinstance(target, str) else list(target)
+        texts = _texts(text)
+        targets = None if target is None else _texts(target)
         if targets is not None and len(targets) != len(texts):
             raise Error(f"there are {len(texts)} texts and {len(targets)} targets; give a target for each text")
         if targets is not None and (beams is not None or max_tokens is not None):
@@ -79,12 +82,11 @@ class Model:
             raise Error(f"beams is {beams}; a number from 1 to 64 was expected")
         if max_tokens is not None and not 1 <= max_tokens <= 1_000_000:
             raise Error(f"max_tokens is {max_tokens}; a number from 1 to 1000000 was expected")
-        heads = [knock_out] if isinstance(knock_out, str) else knock_out
         how = {
             "beams": beams,
             "max_tokens": max_tokens,
             "values": values,
-            "knock_out": [_head_to_knock_out(head) for head in heads],
+            "knock_out": _heads_to_knock_out(knock_out),
         }
         native, generated = self._native.record(texts, targets, how)
         return Recording(native, generated=generated)
@@ -101,7 +103,7 @@ def record(
     beams: int | None = None,
     max_tokens: int | None = None,
     values: bool = False,
-    knock_out: str | Sequence[str] = (),
+    knock_out: Heads = (),
     revision: str | None = None,
     adapter: str | os.PathLike[str] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
@@ -115,7 +117,7 @@ def record(
     ``model``: see :class:`attlas.Model`; the embedded English–French translator when nothing is named. ``target``: what the decoder reads, one
     for each text, instead of letting the model generate it. ``beams``: generate by beam search. ``max_tokens``: generate as many
     at most (256 where nothing is said; a model that has a decoder alone only reads the text unless this is given). ``values``: record the values, too.
-    ``knock_out``: heads whose output is set to 0, written ``cross:L2H4``.
+    ``knock_out``: heads whose output is set to 0, written ``cross:L2H4`` or ``("cross", 2, 4)``.
 
     Generated texts are in :attr:`Recording.generated <attlas.Recording.generated>`. Ctrl-C stops the run.
 
@@ -139,12 +141,30 @@ def record(
     )
 
 
-def _head_to_knock_out(name: str) -> tuple[str, int, int]:
-    """Kind, layer and head of ``cross:L2H4``."""
-    kind, separator, head = name.partition(":")
-    if not separator:
+def _texts(text: Any) -> list[str]:
+    """The texts, or paths of images and sounds, that are meant."""
+    texts = [text] if isinstance(text, (str, os.PathLike)) else text
+    if isinstance(texts, (bytes, dict)) or not isinstance(texts, Iterable):
+        raise Error(f"a text, or a list of texts, was expected, not what is of type {type(text).__name__}")
+    texts = list(texts)
+    for at, one in enumerate(texts):
+        if not isinstance(one, (str, os.PathLike)):
+            raise Error(f"text {at} is of type {type(one).__name__}, not a text")
+    return [os.fspath(one) for one in texts]
+
+
+def _heads_to_knock_out(names: Any) -> list[tuple[str, int, int]]:
+    """Kind, layer and head of each."""
+    is_one = isinstance(names, str) or (isinstance(names, tuple) and len(names) in (2, 3) and ":" not in str(names[0]))
+    return [_head_to_knock_out(name) for name in ([names] if is_one else names)]
+
+
+def _head_to_knock_out(name: Any) -> tuple[str, int, int]:
+    """Kind, layer and head of ``cross:L2H4``, ``("cross", "L2H4")`` and ``("cross", 2, 4)``."""
+    kind, layer, *head = name if isinstance(name, tuple) and len(name) in (2, 3) else str(name).partition(":")[::2]
+    if not layer and not isinstance(layer, int):
         raise Error(f"knock_out {name!r} does not say the kind of attention; write cross:{name}, for example")
-    layer, number = head_of(head)
-    if number is None:
+    of, number = layer_and_head(layer, *head or [None])
+    if of is None or number is None or isinstance(number, str):
         raise Error(f"knock_out {name!r} names a layer; heads are written cross:L2H4")
-    return kind, layer, number
+    return kind, whole_number(of), whole_number(number)
