@@ -101,6 +101,9 @@ impl Stored {
             let look_random = |i: usize| ((first + i) * 2_654_435_761 >> 13) as u8;
             let fit = |i: usize, byte: u8| if i % 2 == 1 { byte & 0x0f | 0x30 } else { byte & 0xf7 };
             bytes.iter_mut().enumerate().for_each(|(i, byte)| *byte = fit(i, look_random(i)));
+            if code == Code::Mxfp4 {
+                bytes.chunks_exact_mut(17).for_each(|block| block[0] = 120);
+            }
             Ok(())
         };
         let parts = [Part { code, n_rows: COLUMNS }];

@@ -305,7 +305,7 @@ impl Code {
                             #[inline(always)]
                             |lane: usize, four: V| {
                                 let scale = V::load(scales.as_ptr().add(lane));
-                                scale.mul(four.and(15).number().sub(V::splat(8.0)))
+                                scale.mul(four.four().sub(V::splat(8.0)))
                             },
                         );
                     }
@@ -400,18 +400,12 @@ unsafe fn widen_bytes<V: Vector>(code: Code, scales: &[u8], codes: &[u8], to: To
                 },
             );
         } else {
-            // the bits at the place of a binary32's, times what the exponents' zeros are apart
-            let apart = V::splat(f32::from_bits((127 + 120) << 23));
             to.columns(
                 n,
                 codes.as_ptr(),
                 1,
                 #[inline(always)]
-                |lane: usize, codes: *const u8| {
-                    let bits = V::load_bytes(codes);
-                    let number = bits.and(0x7f).left(20).mul(apart).or(bits.and(0x80).left(24));
-                    number.mul(V::load(scales.as_ptr().add(lane)))
-                },
+                |lane: usize, codes: *const u8| V::load_e4m3(codes).mul(V::load(scales.as_ptr().add(lane))),
             );
         }
     }
@@ -453,7 +447,7 @@ unsafe fn widen_q4_k<V: Vector>(block: &[u8], half: usize, to: To) {
                 codes[group * 16 * STRIP..].as_ptr(),
                 #[inline(always)]
                 |lane: usize, four: V| {
-                    let product = V::load(of_group.as_ptr().add(lane)).mul(four.and(15).number());
+                    let product = V::load(of_group.as_ptr().add(lane)).mul(four.four());
                     product.sub(V::load(least.as_ptr().add(lane)))
                 },
             );

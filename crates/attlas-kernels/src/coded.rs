@@ -413,6 +413,56 @@ mod tests {
     }
 
     #[test]
+    fn every_small_float_is_widened_exactly_on_every_instruction_set() {
+        struct All<'a>(&'a [u8], bool, &'a mut Vec<f32>);
+
+        impl Task for All<'_> {
+            type Output = ();
+
+            #[inline(always)]
+            unsafe fn run<V: Vector>(self) {
+                let mut lanes = [0.0; STRIP];
+                for codes in self.0.chunks_exact(V::LANES * if self.1 { 2 } else { 1 }) {
+                    // SAFETY: the caller vouches for the instructions; the pieces have a register's bytes.
+                    unsafe {
+                        let numbers = if self.1 { V::load_f16(codes.as_ptr()) } else { V::load_e4m3(codes.as_ptr()) };
+                        numbers.store(lanes.as_mut_ptr());
+                    }
+                    self.2.extend_from_slice(&lanes[..V::LANES]);
+                }
+            }
+        }
+
+        /// By the definition: a sign, exponent bits, mantissa bits.
+        fn by_definition(code: u32, exponent_bits: i32, mantissa_bits: i32) -> f32 {
+            let (exponent, mantissa) =
+                ((code >> mantissa_bits) & ((1 << exponent_bits) - 1), code & ((1 << mantissa_bits) - 1));
+            let (bias, fraction) = ((1 << (exponent_bits - 1)) - 1, mantissa as f32 / (1 << mantissa_bits) as f32);
+            let size = match exponent {
+                0 => fraction * 2f32.powi(1 - bias),
+                _ => (1.0 + fraction) * 2f32.powi(exponent as i32 - bias),
+            };
+            if code >> (exponent_bits + mantissa_bits) == 1 { -size } else { size }
+        }
+
+        let halves: Vec<u16> = (0..=u16::MAX).collect();
+        let bytes: Vec<u8> = (0..=255).collect();
+        for set in Instructions::ALL.into_iter().filter(|set| set.available()) {
+            let mut found = Vec::new();
+            let codes: Vec<u8> = halves.iter().flat_map(|half| half.to_le_bytes()).collect();
+            dispatch::run(set, All(&codes, true, &mut found));
+            for (half, found) in halves.iter().zip(&found).filter(|(half, _)| **half & 0x7c00 != 0x7c00) {
+                assert_eq!(found.to_bits(), by_definition(u32::from(*half), 5, 10).to_bits(), "{set:?} {half:#x}");
+            }
+            let mut found = Vec::new();
+            dispatch::run(set, All(&bytes, false, &mut found));
+            for (byte, found) in bytes.iter().zip(&found).filter(|(byte, _)| **byte & 0x7f != 0x7f) {
+                assert_eq!(found.to_bits(), by_definition(u32::from(*byte), 4, 3).to_bits(), "{set:?} {byte:#x}");
+            }
+        }
+    }
+
+    #[test]
     fn a_row_is_the_same_alone_and_among_all() {
         for code in Code::ALL {
             let (d_out, d_in) = (19, 512);
@@ -465,6 +515,17 @@ mod tests {
         assert_eq!(widened(Code::Bf16, &[0xc0, 0x7f], 1), None);
         assert_eq!(widened(Code::Int8, &[3, 254, 0, 0, 0, 0x3f], 2), Some(vec![1.5, -1.0]));
         assert_eq!(widened(Code::Int8, &[3, 254, 0, 0, 0x80, 0x7f], 2), None);
+        // E4M3: the smallest number, the largest of no exponent, −1.125, the largest; no number
+        let found = widened(Code::Fp8, &[0x01, 0x07, 0xb9, 0x7e, 0, 0, 0, 0x40], 4).unwrap();
+        assert_eq!(found, [2.0 / 512.0, 14.0 / 512.0, -2.25, 896.0]);
+        assert_eq!(widened(Code::Fp8, &[0xff, 0, 0, 0, 0x40], 1), None);
+        // MXFP4: 2 to the power of −127 is a subnormal number; the lower half of a byte comes first
+        let mut block = [0x91; 17];
+        block[0] = 0;
+        let row = widened(Code::Mxfp4, &block, 32).unwrap();
+        assert_eq!(row[..2], [0.5 * 2f32.powi(-127), -0.5 * 2f32.powi(-127)]);
+        block[0] = 253;
+        assert_eq!(widened(Code::Mxfp4, &block, 32), None);
         // q4_0: scale ½; low halves are the first 16 numbers
         let mut block = vec![0x88; 18];
         block[..3].copy_from_slice(&[0x00, 0x38, 0xf0]);

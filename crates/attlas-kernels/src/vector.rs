@@ -97,10 +97,43 @@ pub trait Vector: Copy {
     /// As [`load_halves`](Vector::load_halves).
     #[inline(always)]
     unsafe fn load_f16(from: *const u8) -> Self {
-        // the bits at the place of a binary32's, times what the exponents' zeros are apart
         // SAFETY: the caller vouches for the instructions and the bytes.
-        let (bits, apart) = unsafe { (Self::load_halves(from), Self::splat(f32::from_bits((127 + 112) << 23))) };
-        bits.and(0x7fff).left(13).mul(apart).or(bits.and(0x8000).left(16))
+        let bits = unsafe { Self::load_halves(from) };
+        bits.and(0x7fff).small::<5, 10>().or(bits.and(0x8000).left(16))
+    }
+
+    /// [`LANES`](Vector::LANES) finite numbers of E4M3, exactly.
+    ///
+    /// # Safety
+    /// As [`load_bytes`](Vector::load_bytes).
+    #[inline(always)]
+    unsafe fn load_e4m3(from: *const u8) -> Self {
+        // SAFETY: the caller vouches for the instructions and the bytes.
+        let bits = unsafe { Self::load_bytes(from) };
+        bits.and(0x7f).small::<4, 3>().or(bits.and(0x80).left(24))
+    }
+
+    /// The number that the lowest four bits of each lane are.
+    #[inline(always)]
+    fn four(self) -> Self {
+        self.and(15).number()
+    }
+
+    /// The number of the bits of a small floating-point format without its sign: `E` bits of exponent, then `M` of mantissa.
+    ///
+    /// No step meets a subnormal number, on which processors take a hundred times as long.
+    #[inline(always)]
+    fn small<const E: u32, const M: u32>(self) -> Self {
+        let bias = (1 << (E - 1)) - 1;
+        // the exponent's upper bits set: a power of two from what it means, which is a multiplication away
+        let upper = 0xff >> E << E & 0x7f;
+        // SAFETY: `self` proves the instructions.
+        unsafe {
+            let power = |exponent: u32| Self::splat(f32::from_bits(exponent << 23));
+            let normal = self.left(23 - M).or(power(upper)).mul(power(127 + 127 - bias - upper));
+            let whole = self.number();
+            whole.where_less(Self::splat((1 << M) as f32), whole.mul(power(127 + 1 - bias - M)), normal)
+        }
     }
 
     /// Asks for the line of the cache at `at` to be brought nearer; nothing is read, so it may be any address.
@@ -592,9 +625,28 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn four(self) -> Avx512 {
+            const NUMBERS: [f32; 16] =
+                [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+            self.entry(&NUMBERS)
+        }
+
+        #[inline(always)]
         unsafe fn load_f16(from: *const u8) -> Avx512 {
             // SAFETY: the caller vouches for the instructions and for the memory.
             Avx512(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) })
+        }
+
+        #[inline(always)]
+        unsafe fn load_e4m3(from: *const u8) -> Avx512 {
+            // as binary16, whose exponents' zero is 8 apart
+            // SAFETY: the caller vouches for the instructions, which include AVX2, and for the memory.
+            unsafe {
+                let bytes = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
+                let size = _mm256_slli_epi16::<7>(_mm256_and_si256(bytes, _mm256_set1_epi16(0x7f)));
+                let sign = _mm256_slli_epi16::<8>(_mm256_and_si256(bytes, _mm256_set1_epi16(0x80)));
+                Avx512(_mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(size, sign)), _mm512_set1_ps(256.0)))
+            }
         }
 
         #[inline(always)]

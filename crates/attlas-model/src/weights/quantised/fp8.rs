@@ -3,12 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
+use attlas_kernels::Code;
 use rayon::prelude::*;
 
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::error::Clash;
 use crate::weights::convert::{bytes_of, floats};
+use crate::weights::stored_rows::StoredRows;
 use crate::weights::{Bytes, Checkpoint, Dtype, Tensor};
 
 /// What the scale of a matrix is called, after its name.
@@ -85,7 +87,25 @@ impl Packed {
     fn tensor(self) -> Tensor {
         let (shape, path) = (self.numbers.shape.clone(), Arc::clone(&self.numbers.path));
         let n_bytes = self.numbers.len() * size_of::<f32>();
-        Tensor { dtype: Dtype::F32, shape, path, bytes: Bytes::made(n_bytes, move || self.unpack()) }
+        let rows = self.rows();
+        let bytes = Bytes::made(n_bytes, move || self.unpack());
+        let bytes = match rows {
+            Some(rows) => bytes.of_rows(rows),
+            None => bytes,
+        };
+        Tensor { dtype: Dtype::F32, shape, path, bytes }
+    }
+
+    /// The rows as they are stored, where a scale is that of whole rows or of 128 columns and can be read.
+    fn rows(&self) -> Option<StoredRows> {
+        let [high, wide] = self.block;
+        let code = match self.numbers.shape[1] {
+            n_columns if wide >= n_columns => Code::Fp8,
+            n_columns if wide == Code::Fp8Blocks.block() && n_columns.is_multiple_of(wide) => Code::Fp8Blocks,
+            _ => return None,
+        };
+        let scales = floats(&self.scales).ok()?;
+        Some(StoredRows::scaled(code, self.numbers.bytes.clone(), Arc::new(scales), high))
     }
 
     fn unpack(&self) -> io::Result<Vec<u8>> {
