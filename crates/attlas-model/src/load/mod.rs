@@ -6,6 +6,8 @@ mod origin;
 mod readout;
 mod reads;
 mod rearrange;
+#[cfg(test)]
+mod stored_tests;
 
 use std::sync::Arc;
 

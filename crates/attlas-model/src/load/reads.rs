@@ -75,7 +75,7 @@ impl Loader<'_> {
     }
 
     /// A convolution with a bias, stored as `[d_out, d_in / n_groups, kernel]`.
-    fn convolution(
+    pub(super) fn convolution(
         &self,
         name: &str,
         [d_out, d_in]: [usize; 2],
