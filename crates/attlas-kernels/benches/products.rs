@@ -7,12 +7,15 @@
 
 #![allow(clippy::print_stdout, unsafe_code)]
 
+mod clock;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use attlas_kernels::dispatch::{Task, run};
 use attlas_kernels::vector::Vector;
 use attlas_kernels::{Activation, Finish, Instructions, Matrix, Onto, Packed, Precision, Threads, multiply_with};
+use clock::thread_time;
 
 /// Inner size and output width: BERT-base's, GPT-2's joint projection, MiniLM's feed-forward, a vocabulary.
 const SHAPES: [(usize, usize); 6] = [(768, 768), (768, 3072), (3072, 768), (768, 2304), (384, 1536), (768, 30522)];
@@ -149,23 +152,4 @@ impl Task for Chains {
             lanes[0]
         }
     }
-}
-
-/// Seconds of processor time of this thread; of the clock where the system does not say.
-fn thread_time() -> f64 {
-    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-    {
-        unsafe extern "C" {
-            fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
-        }
-        const CLOCK_THREAD_CPUTIME_ID: i32 = 3;
-        let mut time = [0_i64; 2];
-        // SAFETY: the C library's function, which writes two numbers of 64 bits where `time` has room for them.
-        if unsafe { clock_gettime(CLOCK_THREAD_CPUTIME_ID, &mut time) } == 0 {
-            return time[0] as f64 + time[1] as f64 * 1e-9;
-        }
-    }
-    use std::sync::OnceLock;
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_secs_f64()
 }

@@ -1,15 +1,20 @@
 //! How a file stores weights, and the same bits laid side by side so that registers can be widened from them.
 //!
 //! Sixteen rows are a strip. In it the numbers of one column lie side by side, and so do the scales of one block, so that
-//! whatever is computed to widen a number is computed for sixteen at once. No bit is added or lost, and each number becomes
-//! what the format says, exactly.
+//! whatever is computed to widen a number is computed for a whole register at once. No bit is added or lost, and each number
+//! becomes what the format says, exactly.
 
 use std::ops::Range;
 
+use crate::vector::Vector;
+
 /// Rows side by side in a strip.
 pub(crate) const STRIP: usize = 16;
-/// Columns of the longest block: stretches of columns begin at multiples of it.
-pub(crate) const STRETCH: usize = 256;
+/// Columns that are widened at a time; stretches begin at multiples of it. Of three strips they are 24 kB, which stay in the
+/// first-level cache.
+pub(crate) const STRETCH: usize = 128;
+/// How many bytes before they are needed a strip's are asked for.
+const AHEAD: usize = 2048;
 
 /// How the numbers of a row are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +25,10 @@ pub enum Code {
     Bf16,
     /// Signed bytes, then an f32 that all are multiplied by.
     Int8,
+    /// Bytes of E4M3 (four bits of exponent, three of mantissa, no infinity), then an f32 that all are multiplied by.
+    Fp8,
+    /// Blocks of an f32 and 128 bytes of E4M3 that are multiplied by it.
+    Fp8Blocks,
     /// GGML's q8_0: blocks of a scale (f16) and 32 signed bytes; `scale · q`.
     Q8_0,
     /// GGML's q4_0: blocks of a scale (f16) and 32 numbers of 4 bits, the low halves of 16 bytes first; `scale · (q − 8)`.
@@ -28,14 +37,37 @@ pub enum Code {
     Q4K,
     /// GGML's q6_K: blocks of 256 numbers of 6 bits in 16 groups; `scale · s · (q − 32)`.
     Q6K,
+    /// MXFP4 (Open Compute Project 2023): blocks of a power of two (a byte, 127 for 1) and 32 numbers of 4 bits (E2M1), the low
+    /// half of each byte first.
+    Mxfp4,
 }
 
+/// The numbers that the four bits of E2M1 stand for.
+const E2M1: [f32; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
+/// The largest power of two with which 6 is still a number: 6 · 2^(252 − 127) = 2.6e38.
+const MAX_POWER: u8 = 252;
+
 impl Code {
+    /// All of them.
+    pub const ALL: [Code; 10] = [
+        Code::F16,
+        Code::Bf16,
+        Code::Int8,
+        Code::Fp8,
+        Code::Fp8Blocks,
+        Code::Q8_0,
+        Code::Q4_0,
+        Code::Q4K,
+        Code::Q6K,
+        Code::Mxfp4,
+    ];
+
     /// Numbers of a block; rows are whole blocks.
     pub fn block(self) -> usize {
         match self {
-            Code::F16 | Code::Bf16 | Code::Int8 => 1,
-            Code::Q8_0 | Code::Q4_0 => 32,
+            Code::F16 | Code::Bf16 | Code::Int8 | Code::Fp8 => 1,
+            Code::Q8_0 | Code::Q4_0 | Code::Mxfp4 => 32,
+            Code::Fp8Blocks => 128,
             Code::Q4K | Code::Q6K => 256,
         }
     }
@@ -44,11 +76,13 @@ impl Code {
     pub fn row_bytes(self, n: usize) -> usize {
         match self {
             Code::F16 | Code::Bf16 => 2 * n,
-            Code::Int8 => n + 4,
+            Code::Int8 | Code::Fp8 => n + 4,
+            Code::Fp8Blocks => n / 128 * 132,
             Code::Q8_0 => n / 32 * 34,
             Code::Q4_0 => n / 32 * 18,
             Code::Q4K => n / 256 * 144,
             Code::Q6K => n / 256 * 210,
+            Code::Mxfp4 => n / 32 * 17,
         }
     }
 
@@ -71,15 +105,16 @@ impl Code {
                 }
                 finite
             }
-            Code::Int8 => {
+            Code::Int8 | Code::Fp8 => {
                 let (scales, codes) = strip.split_at_mut(4 * STRIP);
                 let mut finite = true;
                 for lane in 0..STRIP {
                     let (numbers, scale) = row(lane).split_at(n_bytes - 4);
-                    scales[4 * lane..][..4].copy_from_slice(scale);
                     lay_bytes(numbers, lane, codes);
-                    let scale = scale.first_chunk().map_or(0.0, |scale| f32::from_le_bytes(*scale));
-                    finite &= (scale * 128.0).is_finite();
+                    finite &= match self {
+                        Code::Int8 => lay_scale(scale, 128.0, lane, scales),
+                        _ => lay_scale(scale, 448.0, lane, scales) & numbers.iter().all(is_e4m3),
+                    };
                 }
                 finite
             }
@@ -96,9 +131,20 @@ impl Code {
         }
     }
 
-    /// Puts one row's block into its lane.
+    /// Puts one row's block into its lane; gives whether its numbers are finite.
     fn lay_block(self, stored: &[u8], lane: usize, block: &mut [u8]) -> bool {
         match self {
+            Code::Fp8Blocks => {
+                let (scales, codes) = block.split_at_mut(4 * STRIP);
+                lay_bytes(&stored[4..], lane, codes);
+                lay_scale(&stored[..4], 448.0, lane, scales) & stored[4..].iter().all(is_e4m3)
+            }
+            Code::Mxfp4 => {
+                let (powers, codes) = block.split_at_mut(STRIP);
+                powers[lane] = stored[0];
+                lay_bytes(&stored[1..], lane, codes);
+                stored[0] <= MAX_POWER
+            }
             Code::Q8_0 => {
                 let (scales, codes) = block.split_at_mut(2 * STRIP);
                 lay_bytes(&stored[2..], lane, codes);
@@ -128,117 +174,346 @@ impl Code {
             _ => {
                 let (scales, rest) = block.split_at_mut(2 * STRIP);
                 let (of_groups, rest) = rest.split_at_mut(16 * STRIP);
-                let (low, high) = rest.split_at_mut(STRETCH * STRIP / 2);
+                let (low, high) = rest.split_at_mut(128 * STRIP);
                 lay_bytes(&stored[192..208], lane, of_groups);
-                for column in 0..STRETCH {
+                for column in 0..256 {
                     // each half of 128 numbers has 4 rows of 32: rows 0 and 1 in low halves of bytes, 2 and 3 in high
                     let (half, row, place) = (column / 128, column / 32 % 4, column % 32);
                     let four = stored[half * 64 + row % 2 * 32 + place] >> (row / 2 * 4) & 15;
                     let two = stored[128 + half * 32 + place] >> (row * 2) & 3;
                     lay_four(four, column, lane, low);
-                    let slot = &mut high[column * STRIP / 4 + lane % 4];
-                    *slot = *slot & !(3 << (lane / 4 * 2)) | two << (lane / 4 * 2);
+                    // four columns share a byte
+                    let (slot, shift) = (&mut high[column / 4 * STRIP + lane], column % 4 * 2);
+                    *slot = *slot & !(3 << shift) | two << shift;
                 }
                 lay_half(&stored[208..210], lane, scales)
             }
         }
     }
 
-    /// Widens columns of a strip of rows of `n` numbers: `output[column][lane]`, `stride` numbers from column to column.
+    /// Widens columns of a strip of rows: `output[column][lane]`, `stride` numbers from column to column.
     ///
-    /// `columns` begins at a multiple of [`STRETCH`], and ends at one or at `n`.
+    /// `columns` begins at a multiple of [`STRETCH`], and ends at one or with the row.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    ///
+    /// # Panics
+    /// When the strip does not have these columns, or `output` has no room for them.
     #[inline(always)]
-    pub(crate) fn widen(self, strip: &[u8], columns: Range<usize>, output: &mut [f32], stride: usize) {
-        let slots = output.chunks_mut(stride).filter_map(|slots| slots.first_chunk_mut::<STRIP>()).take(columns.len());
-        match self {
-            Code::F16 => {
-                let codes = &strip[2 * STRIP * columns.start..];
-                for (slots, codes) in slots.zip(codes.as_chunks::<{ 2 * STRIP }>().0) {
-                    *slots = std::array::from_fn(|lane| half([codes[2 * lane], codes[2 * lane + 1]]));
+    pub(crate) unsafe fn widen<V: Vector>(
+        self,
+        strip: &[u8],
+        columns: Range<usize>,
+        output: &mut [f32],
+        stride: usize,
+    ) {
+        if columns.is_empty() {
+            return;
+        }
+        assert!(stride >= STRIP && output.len() >= (columns.len() - 1) * stride + STRIP);
+        let to = To { start: output.as_mut_ptr(), stride };
+        // SAFETY: the caller vouches for the instructions; `output` was measured, and what is read is cut out of `strip`.
+        unsafe {
+            match self {
+                Code::F16 | Code::Bf16 => {
+                    let codes = strip[2 * STRIP * columns.start..2 * STRIP * columns.end].as_ptr();
+                    if self == Code::F16 {
+                        to.columns(
+                            columns.len(),
+                            codes,
+                            2,
+                            #[inline(always)]
+                            |_, codes| V::load_f16(codes),
+                        );
+                    } else {
+                        to.columns(
+                            columns.len(),
+                            codes,
+                            2,
+                            #[inline(always)]
+                            |_, codes| V::load_halves(codes).left(16),
+                        );
+                    }
                 }
-            }
-            Code::Bf16 => {
-                let codes = &strip[2 * STRIP * columns.start..];
-                for (slots, codes) in slots.zip(codes.as_chunks::<{ 2 * STRIP }>().0) {
-                    *slots = std::array::from_fn(|lane| {
-                        f32::from_bits(u32::from(u16::from_le_bytes([codes[2 * lane], codes[2 * lane + 1]])) << 16)
-                    });
+                Code::Int8 | Code::Fp8 => {
+                    let (scales, codes) = strip.split_at(4 * STRIP);
+                    widen_bytes::<V>(self, scales, &codes[STRIP * columns.start..STRIP * columns.end], to);
                 }
-            }
-            Code::Int8 => {
-                let (scales, codes) = strip.split_at(4 * STRIP);
-                let scales = scales.as_chunks::<4>().0;
-                let scales: [f32; STRIP] = std::array::from_fn(|lane| f32::from_le_bytes(scales[lane]));
-                let codes = &codes[STRIP * columns.start..];
-                for (slots, codes) in slots.zip(codes.as_chunks::<STRIP>().0) {
-                    *slots = std::array::from_fn(|lane| f32::from(codes[lane] as i8) * scales[lane]);
+                Code::Q4K | Code::Q6K => {
+                    let n_block = STRIP * self.row_bytes(256);
+                    let block = &strip[columns.start / 256 * n_block..][..n_block];
+                    let half = columns.start % 256 / STRETCH;
+                    if self == Code::Q4K { widen_q4_k::<V>(block, half, to) } else { widen_q6_k::<V>(block, half, to) }
                 }
-            }
-            _ => {
-                let n_block = STRIP * self.row_bytes(self.block());
-                let blocks = strip[columns.start / self.block() * n_block..].chunks_exact(n_block);
-                let outputs = output.chunks_mut(stride * self.block());
-                for (block, output) in blocks.zip(outputs).take(columns.len() / self.block()) {
-                    self.widen_block(block, output, stride);
+                _ => {
+                    let n_block = STRIP * self.row_bytes(self.block());
+                    let blocks = columns.start / self.block()..columns.end / self.block();
+                    let blocks = strip[blocks.start * n_block..blocks.end * n_block].chunks_exact(n_block);
+                    for (index, block) in blocks.enumerate() {
+                        self.widen_block::<V>(block, to.at(index * self.block()));
+                    }
                 }
             }
         }
     }
 
-    /// Widens one block of every lane.
+    /// Widens one block of every lane of those that have no groups in it.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`, and `to` has room for a block.
     #[inline(always)]
-    fn widen_block(self, block: &[u8], output: &mut [f32], stride: usize) {
-        let (scales, rest) = block.split_at(2 * STRIP);
-        let scales = halves(scales);
-        match self {
-            Code::Q8_0 => {
-                for (slots, codes) in output.chunks_mut(stride).zip(rest.as_chunks::<STRIP>().0) {
-                    let Some(slots) = slots.first_chunk_mut::<STRIP>() else { break };
-                    *slots = std::array::from_fn(|lane| scales[lane] * f32::from(codes[lane] as i8));
+    unsafe fn widen_block<V: Vector>(self, block: &[u8], to: To) {
+        let mut scales = [0.0; STRIP];
+        // SAFETY: the caller vouches for the instructions and for the room; what is read is cut out of `block`.
+        unsafe {
+            match self {
+                Code::Fp8Blocks => {
+                    let (scales, codes) = block.split_at(4 * STRIP);
+                    widen_bytes::<V>(Code::Fp8, scales, codes, to);
                 }
-            }
-            Code::Q4_0 => {
-                for (slots, codes) in output.chunks_mut(stride).zip(rest.as_chunks::<{ STRIP / 2 }>().0) {
-                    let Some(slots) = slots.first_chunk_mut::<STRIP>() else { break };
-                    let codes = fours(codes);
-                    *slots = std::array::from_fn(|lane| scales[lane] * (f32::from(codes[lane]) - 8.0));
-                }
-            }
-            Code::Q4K => {
-                let (minima, rest) = rest.split_at(2 * STRIP);
-                let minima = halves(minima);
-                let (six, codes) = rest.split_at(12 * STRIP);
-                let six = six.as_chunks::<STRIP>().0;
-                for (group, output) in output.chunks_mut(32 * stride).enumerate() {
-                    let (s, m) = six_bits(six, group);
-                    let scales: [f32; STRIP] = std::array::from_fn(|lane| scales[lane] * f32::from(s[lane]));
-                    let minima: [f32; STRIP] = std::array::from_fn(|lane| minima[lane] * f32::from(m[lane]));
-                    let codes = codes[group * 32 * STRIP / 2..].as_chunks::<{ STRIP / 2 }>().0;
-                    for (slots, codes) in output.chunks_mut(stride).zip(codes) {
-                        let Some(slots) = slots.first_chunk_mut::<STRIP>() else { break };
-                        let codes = fours(codes);
-                        *slots = std::array::from_fn(|lane| scales[lane] * f32::from(codes[lane]) - minima[lane]);
+                Code::Mxfp4 => {
+                    let (powers, codes) = block.split_at(STRIP);
+                    for (scale, power) in scales.iter_mut().zip(powers) {
+                        // the smallest is a subnormal number
+                        *scale = f32::from_bits(if *power == 0 { 1 << 22 } else { u32::from(*power) << 23 });
                     }
+                    to.pairs(
+                        32,
+                        codes[..16 * STRIP].as_ptr(),
+                        #[inline(always)]
+                        |lane: usize, four: V| four.entry(&E2M1).mul(V::load(scales.as_ptr().add(lane))),
+                    );
                 }
-            }
-            _ => {
-                let (of_groups, rest) = rest.split_at(16 * STRIP);
-                let (low, high) = rest.split_at(STRETCH * STRIP / 2);
-                let groups = output.chunks_mut(16 * stride).zip(of_groups.as_chunks::<STRIP>().0);
-                for (group, (output, of_group)) in groups.enumerate() {
-                    let scales: [f32; STRIP] =
-                        std::array::from_fn(|lane| scales[lane] * f32::from(of_group[lane] as i8));
-                    let low = low[group * 16 * STRIP / 2..].as_chunks::<{ STRIP / 2 }>().0;
-                    let high = high[group * 16 * STRIP / 4..].as_chunks::<{ STRIP / 4 }>().0;
-                    for ((slots, low), high) in output.chunks_mut(stride).zip(low).zip(high) {
-                        let Some(slots) = slots.first_chunk_mut::<STRIP>() else { break };
-                        let low = fours(low);
-                        let code = |lane: usize| low[lane] | (high[lane % 4] >> (lane / 4 * 2) & 3) << 4;
-                        *slots = std::array::from_fn(|lane| scales[lane] * (f32::from(code(lane)) - 32.0));
+                _ => {
+                    let (of_block, codes) = block.split_at(2 * STRIP);
+                    halves::<V>(of_block, &mut scales);
+                    if self == Code::Q8_0 {
+                        to.columns(
+                            32,
+                            codes[..32 * STRIP].as_ptr(),
+                            1,
+                            #[inline(always)]
+                            |lane: usize, codes: *const u8| {
+                                V::load(scales.as_ptr().add(lane)).mul(V::load_signed_bytes(codes).number())
+                            },
+                        );
+                    } else {
+                        to.pairs(
+                            32,
+                            codes[..16 * STRIP].as_ptr(),
+                            #[inline(always)]
+                            |lane: usize, four: V| {
+                                let scale = V::load(scales.as_ptr().add(lane));
+                                scale.mul(four.four().sub(V::splat(8.0)))
+                            },
+                        );
                     }
                 }
             }
         }
+    }
+}
+
+/// Where widened numbers go.
+#[derive(Clone, Copy)]
+struct To {
+    start: *mut f32,
+    /// Numbers from column to column.
+    stride: usize,
+}
+
+impl To {
+    /// The same from another column on.
+    #[inline(always)]
+    fn at(self, column: usize) -> To {
+        To { start: self.start.wrapping_add(column * self.stride), ..self }
+    }
+
+    /// Writes `n` columns, each made of `size` bytes a lane: `number(lane, bytes)` makes a register of lanes from `lane` on.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`, there is room for the columns, and their bytes lie at `codes`.
+    #[inline(always)]
+    unsafe fn columns<V: Vector>(
+        self,
+        n: usize,
+        codes: *const u8,
+        size: usize,
+        number: impl Fn(usize, *const u8) -> V,
+    ) {
+        for column in 0..n {
+            let codes = codes.wrapping_add(column * size * STRIP);
+            V::prefetch(codes.wrapping_add(AHEAD).cast());
+            for lane in (0..STRIP).step_by(V::LANES) {
+                // SAFETY: the caller vouches for the instructions, the bytes and the room.
+                unsafe {
+                    let to = self.start.add(column * self.stride + lane);
+                    number(lane, codes.wrapping_add(lane * size)).store(to);
+                }
+            }
+        }
+    }
+
+    /// Writes `n` columns, an even number, whose lanes have half a byte each, a pair of columns to a byte, the first one below:
+    /// `number(lane, bits)` makes a register of the lowest four of `bits`.
+    ///
+    /// # Safety
+    /// As [`columns`](To::columns).
+    #[inline(always)]
+    unsafe fn pairs<V: Vector>(self, n: usize, codes: *const u8, number: impl Fn(usize, V) -> V) {
+        for pair in 0..n / 2 {
+            let codes = codes.wrapping_add(pair * STRIP);
+            V::prefetch(codes.wrapping_add(AHEAD).cast());
+            for lane in (0..STRIP).step_by(V::LANES) {
+                // SAFETY: the caller vouches for the instructions, the bytes and the room.
+                unsafe {
+                    let both = V::load_bytes(codes.wrapping_add(lane));
+                    let to = self.start.add(2 * pair * self.stride + lane);
+                    number(lane, both).store(to);
+                    number(lane, both.right(4)).store(to.add(self.stride));
+                }
+            }
+        }
+    }
+}
+
+/// Widens columns of bytes that are multiplied by a factor for each lane. Shapes `[STRIP, 4]` and `[n, STRIP]`.
+///
+/// # Safety
+/// The processor has the instructions of `V`, and `to` has room.
+#[inline(always)]
+unsafe fn widen_bytes<V: Vector>(code: Code, scales: &[u8], codes: &[u8], to: To) {
+    let scales = scales.as_chunks::<4>().0;
+    let scales: [f32; STRIP] = std::array::from_fn(|lane| f32::from_le_bytes(scales[lane]));
+    let n = codes.len() / STRIP;
+    // SAFETY: the caller vouches for the instructions and the room; `n` columns lie in `codes`.
+    unsafe {
+        if code == Code::Int8 {
+            to.columns(
+                n,
+                codes.as_ptr(),
+                1,
+                #[inline(always)]
+                |lane: usize, codes: *const u8| {
+                    V::load_signed_bytes(codes).number().mul(V::load(scales.as_ptr().add(lane)))
+                },
+            );
+        } else {
+            to.columns(
+                n,
+                codes.as_ptr(),
+                1,
+                #[inline(always)]
+                |lane: usize, codes: *const u8| V::load_e4m3(codes).mul(V::load(scales.as_ptr().add(lane))),
+            );
+        }
+    }
+}
+
+/// Widens half a block of q4_K: four groups of 32 columns.
+///
+/// # Safety
+/// The processor has the instructions of `V`, and `to` has room.
+#[inline(always)]
+unsafe fn widen_q4_k<V: Vector>(block: &[u8], half: usize, to: To) {
+    let (of_block, rest) = block.split_at(4 * STRIP);
+    let (six, codes) = rest.split_at(12 * STRIP);
+    let codes = &codes[half * 64 * STRIP..][..64 * STRIP];
+    let (mut scales, mut minima) = ([0.0; STRIP], [0.0; STRIP]);
+    // SAFETY: the caller vouches for the instructions and the room; what is read is cut out of `block`.
+    unsafe {
+        halves::<V>(&of_block[..2 * STRIP], &mut scales);
+        halves::<V>(&of_block[2 * STRIP..], &mut minima);
+        for group in 0..4 {
+            let (mut of_group, mut least) = ([0.0; STRIP], [0.0; STRIP]);
+            for lane in (0..STRIP).step_by(V::LANES) {
+                let six = six[lane..].as_ptr();
+                // six bits each, the last four groups' upper two bits kept with the first four's
+                let (s, m) = if half == 0 {
+                    (bytes_at::<V>(six, group).and(63), bytes_at::<V>(six, group + 4).and(63))
+                } else {
+                    let low = bytes_at::<V>(six, group + 8);
+                    (
+                        low.and(15).or(bytes_at::<V>(six, group).right(6).left(4)),
+                        low.right(4).or(bytes_at::<V>(six, group + 4).right(6).left(4)),
+                    )
+                };
+                V::load(scales.as_ptr().add(lane)).mul(s.number()).store(of_group.as_mut_ptr().add(lane));
+                V::load(minima.as_ptr().add(lane)).mul(m.number()).store(least.as_mut_ptr().add(lane));
+            }
+            to.at(32 * group).pairs(
+                32,
+                codes[group * 16 * STRIP..].as_ptr(),
+                #[inline(always)]
+                |lane: usize, four: V| {
+                    let product = V::load(of_group.as_ptr().add(lane)).mul(four.four());
+                    product.sub(V::load(least.as_ptr().add(lane)))
+                },
+            );
+        }
+    }
+}
+
+/// The bytes of a register of lanes, `row` strips of bytes further on.
+///
+/// # Safety
+/// The processor has the instructions of `V`, and the bytes are there.
+#[inline(always)]
+unsafe fn bytes_at<V: Vector>(bytes: *const u8, row: usize) -> V {
+    // SAFETY: as the caller vouches.
+    unsafe { V::load_bytes(bytes.add(row * STRIP)) }
+}
+
+/// Widens half a block of q6_K: eight groups of 16 columns.
+///
+/// # Safety
+/// The processor has the instructions of `V`, and `to` has room.
+#[inline(always)]
+unsafe fn widen_q6_k<V: Vector>(block: &[u8], half: usize, to: To) {
+    let (of_block, rest) = block.split_at(2 * STRIP);
+    let (of_groups, rest) = rest.split_at(16 * STRIP);
+    let (low, high) = rest.split_at(128 * STRIP);
+    let low = &low[half * 64 * STRIP..][..64 * STRIP];
+    let high = &high[half * 32 * STRIP..][..32 * STRIP];
+    let mut scales = [0.0; STRIP];
+    // SAFETY: the caller vouches for the instructions and the room; what is read is cut out of `block`.
+    unsafe {
+        halves::<V>(of_block, &mut scales);
+        for four in 0..STRETCH / 4 {
+            let (low, high) = (low.as_ptr().add(four * 2 * STRIP), high.as_ptr().add(four * STRIP));
+            V::prefetch(low.wrapping_add(AHEAD).cast());
+            V::prefetch(high.wrapping_add(AHEAD).cast());
+            for lane in (0..STRIP).step_by(V::LANES) {
+                let of_group = of_groups[(half * 8 + four / 4) * STRIP + lane..][..V::LANES].as_ptr();
+                let scale = V::load(scales.as_ptr().add(lane)).mul(V::load_signed_bytes(of_group).number());
+                let (first, second) = (V::load_bytes(low.add(lane)), V::load_bytes(low.add(STRIP + lane)));
+                let two = V::load_bytes(high.add(lane));
+                let codes = [
+                    first.and(15).or(two.left(4).and(0x30)),
+                    first.right(4).or(two.left(2).and(0x30)),
+                    second.and(15).or(two.and(0x30)),
+                    second.right(4).or(two.right(2).and(0x30)),
+                ];
+                for (column, code) in codes.into_iter().enumerate() {
+                    let number = scale.mul(code.number().sub(V::splat(32.0)));
+                    number.store(to.start.add((4 * four + column) * to.stride + lane));
+                }
+            }
+        }
+    }
+}
+
+/// The binary16 of every lane.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn halves<V: Vector>(bytes: &[u8], numbers: &mut [f32; STRIP]) {
+    let bytes = &bytes[..2 * STRIP];
+    for lane in (0..STRIP).step_by(V::LANES) {
+        // SAFETY: the caller vouches for the instructions; both have all lanes.
+        unsafe { V::load_f16(bytes.as_ptr().add(2 * lane)).store(numbers.as_mut_ptr().add(lane)) }
     }
 }
 
@@ -253,43 +528,20 @@ fn lay_half(bytes: &[u8], lane: usize, scales: &mut [u8]) -> bool {
     bytes[1] & 0x7c != 0x7c
 }
 
-/// Puts four bits into a lane: lanes 0 to 7 have the lower halves of eight bytes, 8 to 15 the upper ones.
+/// Puts a factor into its lane; gives whether its product with the largest number is finite.
+fn lay_scale(bytes: &[u8], largest: f32, lane: usize, scales: &mut [u8]) -> bool {
+    scales[4 * lane..][..4].copy_from_slice(bytes);
+    let scale = bytes.first_chunk().map_or(0.0, |scale| f32::from_le_bytes(*scale));
+    (scale * largest).is_finite()
+}
+
+/// Whether a byte of E4M3 is a number.
+fn is_e4m3(byte: &u8) -> bool {
+    byte & 0x7f != 0x7f
+}
+
+/// Puts four bits into a lane: two columns share a byte, the even one below.
 fn lay_four(four: u8, column: usize, lane: usize, codes: &mut [u8]) {
-    let slot = &mut codes[column * STRIP / 2 + lane % 8];
-    *slot = if lane < 8 { *slot & 0xf0 | four } else { *slot & 0x0f | four << 4 };
-}
-
-/// The four bits of each lane.
-#[inline(always)]
-fn fours(codes: &[u8; STRIP / 2]) -> [u8; STRIP] {
-    std::array::from_fn(|lane| if lane < 8 { codes[lane] & 15 } else { codes[lane - 8] >> 4 })
-}
-
-/// The scale and minimum of a group of q4_K in every lane: six bits each, the last four groups' upper two bits kept with
-/// the first four's.
-#[inline(always)]
-fn six_bits(packed: &[[u8; STRIP]], group: usize) -> ([u8; STRIP], [u8; STRIP]) {
-    if group < 4 {
-        return (packed[group].map(|byte| byte & 63), packed[group + 4].map(|byte| byte & 63));
-    }
-    let (low, s, m) = (&packed[group + 4], &packed[group - 4], &packed[group]);
-    (
-        std::array::from_fn(|lane| low[lane] & 15 | s[lane] >> 6 << 4),
-        std::array::from_fn(|lane| low[lane] >> 4 | m[lane] >> 6 << 4),
-    )
-}
-
-/// A finite binary16: its bits at the place of a binary32's, times what the exponents' zeros are apart. Exact.
-#[inline(always)]
-fn half(bytes: [u8; 2]) -> f32 {
-    let bits = u32::from(u16::from_le_bytes(bytes));
-    let size = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
-    f32::from_bits(size.to_bits() | (bits & 0x8000) << 16)
-}
-
-/// The binary16 of every lane.
-#[inline(always)]
-fn halves(bytes: &[u8]) -> [f32; STRIP] {
-    let bytes = bytes.as_chunks::<2>().0;
-    std::array::from_fn(|lane| half(bytes[lane]))
+    let (slot, shift) = (&mut codes[column / 2 * STRIP + lane], column % 2 * 4);
+    *slot = *slot & !(15 << shift) | four << shift;
 }

@@ -18,11 +18,13 @@ use crate::scratch::{Carver, SCRATCH};
 use crate::shared::Shared;
 #[cfg(target_arch = "x86_64")]
 use crate::tiled::{self, Layer};
+#[cfg(target_arch = "x86_64")]
+use crate::vector::Avx512;
 use crate::vector::Vector;
 
 /// The weights of a dense layer, shape `[d_out, d_in]`, as a file stores them: `y = x · Wᵀ`.
 ///
-/// They take the bytes that they take in the file. A piece of work widens 48 rows of 256 numbers at a time into 48 kB that
+/// They take the bytes that they take in the file. A piece of work widens 48 rows of 128 numbers at a time into 24 kB that
 /// stay in the cache, and multiplies from there with the same micro-kernel and in the same order as
 /// [`Packed`](crate::Packed) does: both give the same numbers.
 pub struct Coded {
@@ -116,6 +118,11 @@ impl Coded {
         self.d_in
     }
 
+    /// How many bytes the weights take in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Widens one row. Shape of `row`: `[d_in]`.
     ///
     /// # Panics
@@ -151,7 +158,7 @@ impl Coded {
             let columns = start..(start + STRETCH).min(self.d_in);
             let of_columns = &mut numbers[..columns.len() * STRIP];
             let (code, bytes) = self.strip(strip);
-            code.widen(bytes, columns.clone(), of_columns, STRIP);
+            dispatch::run(Instructions::best(), Widen { code, strip: bytes, columns: columns.clone(), of_columns });
             show(columns, of_columns);
         }
     }
@@ -255,7 +262,11 @@ impl tiled::Panels for Coded {
         }
         for first in (0..n_columns).step_by(STRIP) {
             let (code, strip) = self.strip(panel * WIDTH / STRIP + first / STRIP);
-            code.widen(strip, columns.clone(), &mut weights[first..], WIDTH);
+            for start in columns.clone().step_by(STRETCH) {
+                let (place, end) = ((start - columns.start) * WIDTH + first, (start + STRETCH).min(columns.end));
+                // SAFETY: the caller vouches for the instructions.
+                unsafe { code.widen::<Avx512>(strip, start..end, &mut weights[place..], WIDTH) }
+            }
         }
         weights
     }
@@ -265,6 +276,24 @@ impl fmt::Debug for Coded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.strips.first().map(|(code, _)| code);
         write!(f, "Coded[{}, {}] in {code:?}", self.d_out, self.d_in)
+    }
+}
+
+/// Some columns of a strip, widened. Shape `[columns.len(), STRIP]`.
+struct Widen<'a> {
+    code: Code,
+    strip: &'a [u8],
+    columns: Range<usize>,
+    of_columns: &'a mut [f32],
+}
+
+impl Task for Widen<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        // SAFETY: the caller vouches for the instructions.
+        unsafe { self.code.widen::<V>(self.strip, self.columns, self.of_columns, STRIP) }
     }
 }
 
@@ -297,7 +326,8 @@ impl Task for Piece<'_> {
             let columns = start..(start + STRETCH).min(d_in);
             for first in (0..n_columns).step_by(STRIP) {
                 let (code, strip) = coded.strip(panel * WIDTH / STRIP + first / STRIP);
-                code.widen(strip, columns.clone(), &mut weights[first..], WIDTH);
+                // SAFETY: the caller vouches for the instructions.
+                unsafe { code.widen::<V>(strip, columns.clone(), &mut weights[first..], WIDTH) }
             }
             for first in (0..n_columns).step_by(block_rows::<V>()) {
                 let operands = Operands {
@@ -370,8 +400,6 @@ mod tests {
     use super::*;
     use crate::packed::Packed;
 
-    const CODES: [Code; 7] = [Code::F16, Code::Bf16, Code::Int8, Code::Q8_0, Code::Q4_0, Code::Q4K, Code::Q6K];
-
     /// Bytes of rows that look random; every binary16 and scale in them is finite.
     fn stored(code: Code, d_out: usize, d_in: usize) -> Vec<u8> {
         let mut state = 7u32;
@@ -387,10 +415,16 @@ mod tests {
                 // exponents of moderate numbers
                 Code::F16 => row.chunks_exact_mut(2).for_each(|number| number[1] = number[1] & 0x87 | 0x30),
                 Code::Bf16 => row.chunks_exact_mut(2).for_each(|number| number[1] = number[1] & 0x80 | 0x3e),
-                Code::Int8 => {
+                Code::Int8 | Code::Fp8 => {
+                    row.iter_mut().for_each(|byte| *byte &= 0xf7);
                     let n = row.len();
                     row[n - 4..].copy_from_slice(&scale);
                 }
+                Code::Fp8Blocks => row.chunks_exact_mut(n_block).for_each(|block| {
+                    block.iter_mut().for_each(|byte| *byte &= 0xf7);
+                    block[..4].copy_from_slice(&scale);
+                }),
+                Code::Mxfp4 => row.chunks_exact_mut(n_block).for_each(|block| block[0] = block[0] & 15 | 112),
                 Code::Q8_0 | Code::Q4_0 => row.chunks_exact_mut(n_block).for_each(|block| block[1] = 0x20),
                 Code::Q4K => row.chunks_exact_mut(n_block).for_each(|block| (block[1], block[3]) = (0x14, 0x18)),
                 Code::Q6K => row.chunks_exact_mut(n_block).for_each(|block| block[209] = 0x10),
@@ -413,10 +447,10 @@ mod tests {
         let mut sets: Vec<Instructions> = Instructions::ALL.into_iter().filter(|choice| choice.available()).collect();
         #[cfg(debug_assertions)]
         sets.push(Instructions::Wide);
-        for code in CODES {
+        for code in Code::ALL {
             let more_rows = if code == Code::Bf16 { ROWS + 5 } else { 2 };
             for (n, d_out, blocks) in [(1, 1, 1), (3, 50, 2), (9, 17, 1), (more_rows, 3, 2)] {
-                let d_in = if code.block() == 1 { [37, 300][blocks - 1] } else { code.block() * blocks };
+                let d_in = if code.block() == 1 { [37, 300][blocks - 1] } else { code.block() * (2 * blocks + 1) };
                 let coded = coded(code, d_out, d_in);
                 let mut rows = vec![0.0; d_out * d_in]; // [d_out, d_in]
                 coded.rows(&mut rows);
@@ -450,8 +484,58 @@ mod tests {
     }
 
     #[test]
+    fn every_small_float_is_widened_exactly_on_every_instruction_set() {
+        struct All<'a>(&'a [u8], bool, &'a mut Vec<f32>);
+
+        impl Task for All<'_> {
+            type Output = ();
+
+            #[inline(always)]
+            unsafe fn run<V: Vector>(self) {
+                let mut lanes = [0.0; STRIP];
+                for codes in self.0.chunks_exact(V::LANES * if self.1 { 2 } else { 1 }) {
+                    // SAFETY: the caller vouches for the instructions; the pieces have a register's bytes.
+                    unsafe {
+                        let numbers = if self.1 { V::load_f16(codes.as_ptr()) } else { V::load_e4m3(codes.as_ptr()) };
+                        numbers.store(lanes.as_mut_ptr());
+                    }
+                    self.2.extend_from_slice(&lanes[..V::LANES]);
+                }
+            }
+        }
+
+        /// By the definition: a sign, exponent bits, mantissa bits.
+        fn by_definition(code: u32, exponent_bits: i32, mantissa_bits: i32) -> f32 {
+            let (exponent, mantissa) =
+                ((code >> mantissa_bits) & ((1 << exponent_bits) - 1), code & ((1 << mantissa_bits) - 1));
+            let (bias, fraction) = ((1 << (exponent_bits - 1)) - 1, mantissa as f32 / (1 << mantissa_bits) as f32);
+            let size = match exponent {
+                0 => fraction * 2f32.powi(1 - bias),
+                _ => (1.0 + fraction) * 2f32.powi(exponent as i32 - bias),
+            };
+            if code >> (exponent_bits + mantissa_bits) == 1 { -size } else { size }
+        }
+
+        let halves: Vec<u16> = (0..=u16::MAX).collect();
+        let bytes: Vec<u8> = (0..=255).collect();
+        for set in Instructions::ALL.into_iter().filter(|set| set.available()) {
+            let mut found = Vec::new();
+            let codes: Vec<u8> = halves.iter().flat_map(|half| half.to_le_bytes()).collect();
+            dispatch::run(set, All(&codes, true, &mut found));
+            for (half, found) in halves.iter().zip(&found).filter(|(half, _)| **half & 0x7c00 != 0x7c00) {
+                assert_eq!(found.to_bits(), by_definition(u32::from(*half), 5, 10).to_bits(), "{set:?} {half:#x}");
+            }
+            let mut found = Vec::new();
+            dispatch::run(set, All(&bytes, false, &mut found));
+            for (byte, found) in bytes.iter().zip(&found).filter(|(byte, _)| **byte & 0x7f != 0x7f) {
+                assert_eq!(found.to_bits(), by_definition(u32::from(*byte), 4, 3).to_bits(), "{set:?} {byte:#x}");
+            }
+        }
+    }
+
+    #[test]
     fn a_row_is_the_same_alone_and_among_all() {
-        for code in CODES {
+        for code in Code::ALL {
             let (d_out, d_in) = (19, 512);
             let coded = coded(code, d_out, d_in);
             let mut rows = vec![0.0; d_out * d_in]; // [d_out, d_in]
@@ -502,6 +586,17 @@ mod tests {
         assert_eq!(widened(Code::Bf16, &[0xc0, 0x7f], 1), None);
         assert_eq!(widened(Code::Int8, &[3, 254, 0, 0, 0, 0x3f], 2), Some(vec![1.5, -1.0]));
         assert_eq!(widened(Code::Int8, &[3, 254, 0, 0, 0x80, 0x7f], 2), None);
+        // E4M3: the smallest number, the largest of no exponent, −1.125, the largest; no number
+        let found = widened(Code::Fp8, &[0x01, 0x07, 0xb9, 0x7e, 0, 0, 0, 0x40], 4).unwrap();
+        assert_eq!(found, [2.0 / 512.0, 14.0 / 512.0, -2.25, 896.0]);
+        assert_eq!(widened(Code::Fp8, &[0xff, 0, 0, 0, 0x40], 1), None);
+        // MXFP4: 2 to the power of −127 is a subnormal number; the lower half of a byte comes first
+        let mut block = [0x91; 17];
+        block[0] = 0;
+        let row = widened(Code::Mxfp4, &block, 32).unwrap();
+        assert_eq!(row[..2], [0.5 * 2f32.powi(-127), -0.5 * 2f32.powi(-127)]);
+        block[0] = 253;
+        assert_eq!(widened(Code::Mxfp4, &block, 32), None);
         // q4_0: scale ½; low halves are the first 16 numbers
         let mut block = vec![0x88; 18];
         block[..3].copy_from_slice(&[0x00, 0x38, 0xf0]);

@@ -23,14 +23,7 @@ use crate::vector::Vector;
 /// reads it from its first number to its last. With `gemm`'s way, where weights are put in order in every product, that
 /// cost seven times the multiplication at 6 rows.
 ///
-/// # Other ways of storing
-/// Who calls knows only `d_out`, `d_in`, rows and products, so a further storage type is a further kind of `numbers` here.
-/// One that a register is widened from directly (f16, bf16, int8 with a factor per row of `W`) needs a load of its own in the
-/// micro-kernel (a type beside `f32` in `Operands::right` and a method of `Vector`), and a factor per column belongs to
-/// [`Columns`], before the bias. One in blocks along `d_in` (q8_0, q4_K, MXFP4, FP8 with block scales) is widened
-/// some hundred steps of `d_in` at a time into working memory that stays in the cache, and goes through the same kernel: the
-/// order of the sums is the same, so both give the numbers that an f32 copy would give. Tiles of another unit (AMX) are
-/// another kind of panel with a `Task` of their own.
+/// Weights that are not stored as `f32` are better kept as they are: [`Coded`](crate::Coded).
 pub struct Packed {
     /// For whose registers the panels are laid out.
     instructions: Instructions,

@@ -60,6 +60,82 @@ pub trait Vector: Copy {
     /// 2 to the power of a whole number that [`ROUND`] was added to: the low bits of each lane, taken for an exponent.
     fn as_power(self) -> Self;
 
+    /// [`LANES`](Vector::LANES) bytes as whole numbers of 32 bits, for [`left`](Vector::left) and those after it.
+    ///
+    /// # Safety
+    /// The processor has this type's instructions, and that many bytes may be read at `from`.
+    unsafe fn load_bytes(from: *const u8) -> Self;
+
+    /// The same for signed bytes.
+    ///
+    /// # Safety
+    /// As [`load_bytes`](Vector::load_bytes).
+    unsafe fn load_signed_bytes(from: *const u8) -> Self;
+
+    /// The same for little-endian numbers of 16 bits.
+    ///
+    /// # Safety
+    /// The processor has this type's instructions, and twice as many bytes may be read at `from`.
+    unsafe fn load_halves(from: *const u8) -> Self;
+
+    /// The bits of each lane, moved `n < 32` places up.
+    fn left(self, n: u32) -> Self;
+    /// The bits of each lane, moved `n < 32` places down.
+    fn right(self, n: u32) -> Self;
+    /// Those bits of each lane that `bits` has.
+    fn and(self, bits: u32) -> Self;
+    /// The bits that either has.
+    fn or(self, other: Self) -> Self;
+    /// The number that each lane's bits are as a signed whole number.
+    fn number(self) -> Self;
+    /// The entry of `table` that the lowest four bits of each lane name.
+    fn entry(self, table: &[f32; 16]) -> Self;
+
+    /// [`LANES`](Vector::LANES) finite numbers of binary16, exactly.
+    ///
+    /// # Safety
+    /// As [`load_halves`](Vector::load_halves).
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u8) -> Self {
+        // SAFETY: the caller vouches for the instructions and the bytes.
+        let bits = unsafe { Self::load_halves(from) };
+        bits.and(0x7fff).small::<5, 10>().or(bits.and(0x8000).left(16))
+    }
+
+    /// [`LANES`](Vector::LANES) finite numbers of E4M3, exactly.
+    ///
+    /// # Safety
+    /// As [`load_bytes`](Vector::load_bytes).
+    #[inline(always)]
+    unsafe fn load_e4m3(from: *const u8) -> Self {
+        // SAFETY: the caller vouches for the instructions and the bytes.
+        let bits = unsafe { Self::load_bytes(from) };
+        bits.and(0x7f).small::<4, 3>().or(bits.and(0x80).left(24))
+    }
+
+    /// The number that the lowest four bits of each lane are.
+    #[inline(always)]
+    fn four(self) -> Self {
+        self.and(15).number()
+    }
+
+    /// The number of the bits of a small floating-point format without its sign: `E` bits of exponent, then `M` of mantissa.
+    ///
+    /// No step meets a subnormal number, on which processors take a hundred times as long.
+    #[inline(always)]
+    fn small<const E: u32, const M: u32>(self) -> Self {
+        let bias = (1 << (E - 1)) - 1;
+        // the exponent's upper bits set: a power of two from what it means, which is a multiplication away
+        let upper = 0xff >> E << E & 0x7f;
+        // SAFETY: `self` proves the instructions.
+        unsafe {
+            let power = |exponent: u32| Self::splat(f32::from_bits(exponent << 23));
+            let normal = self.left(23 - M).or(power(upper)).mul(power(127 + 127 - bias - upper));
+            let whole = self.number();
+            whole.where_less(Self::splat((1 << M) as f32), whole.mul(power(127 + 1 - bias - M)), normal)
+        }
+    }
+
     /// Asks for the line of the cache at `at` to be brought nearer; nothing is read, so it may be any address.
     #[inline(always)]
     fn prefetch(_at: *const f32) {}
@@ -201,7 +277,56 @@ impl<const N: usize, const ROWS: usize, const COLUMNS: usize> Vector for Lanes<N
 
     #[inline(always)]
     fn as_power(self) -> Self {
-        Lanes(self.0.map(|n| f32::from_bits(n.to_bits() << 23)))
+        self.left(23)
+    }
+
+    #[inline(always)]
+    unsafe fn load_bytes(from: *const u8) -> Self {
+        // SAFETY: the caller vouches for `N` bytes.
+        Lanes(unsafe { from.cast::<[u8; N]>().read() }.map(|byte| f32::from_bits(u32::from(byte))))
+    }
+
+    #[inline(always)]
+    unsafe fn load_signed_bytes(from: *const u8) -> Self {
+        // SAFETY: the caller vouches for `N` bytes.
+        Lanes(unsafe { from.cast::<[i8; N]>().read() }.map(|byte| f32::from_bits(i32::from(byte).cast_unsigned())))
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(from: *const u8) -> Self {
+        // SAFETY: the caller vouches for `N` numbers of two bytes.
+        let halves = unsafe { from.cast::<[[u8; 2]; N]>().read() };
+        Lanes(halves.map(|half| f32::from_bits(u32::from(u16::from_le_bytes(half)))))
+    }
+
+    #[inline(always)]
+    fn left(self, n: u32) -> Self {
+        Lanes(self.0.map(|lane| f32::from_bits(lane.to_bits() << n)))
+    }
+
+    #[inline(always)]
+    fn right(self, n: u32) -> Self {
+        Lanes(self.0.map(|lane| f32::from_bits(lane.to_bits() >> n)))
+    }
+
+    #[inline(always)]
+    fn and(self, bits: u32) -> Self {
+        Lanes(self.0.map(|lane| f32::from_bits(lane.to_bits() & bits)))
+    }
+
+    #[inline(always)]
+    fn or(self, other: Self) -> Self {
+        self.zip(other, |a, b| f32::from_bits(a.to_bits() | b.to_bits()))
+    }
+
+    #[inline(always)]
+    fn number(self) -> Self {
+        Lanes(self.0.map(|lane| lane.to_bits().cast_signed() as f32))
+    }
+
+    #[inline(always)]
+    fn entry(self, table: &[f32; 16]) -> Self {
+        Lanes(self.0.map(|lane| table[(lane.to_bits() & 15) as usize]))
     }
 }
 
@@ -295,6 +420,60 @@ mod x86 {
         };
     }
 
+    /// The methods on bits that differ between the two only in the names of the intrinsics.
+    macro_rules! bits {
+        ($ps:ident, $epi32:ident, $load_bytes:ident, $load_halves:ident, $from_u8:ident, $from_i8:ident, $from_u16:ident,
+         $set1:ident, $sll:ident, $srl:ident, $and:ident, $or:ident, $number:ident) => {
+            #[inline(always)]
+            unsafe fn load_bytes(from: *const u8) -> Self {
+                // SAFETY: the caller vouches for the instructions and for the memory.
+                Self(unsafe { $ps($from_u8($load_bytes(from.cast()))) })
+            }
+
+            #[inline(always)]
+            unsafe fn load_signed_bytes(from: *const u8) -> Self {
+                // SAFETY: the caller vouches for the instructions and for the memory.
+                Self(unsafe { $ps($from_i8($load_bytes(from.cast()))) })
+            }
+
+            #[inline(always)]
+            unsafe fn load_halves(from: *const u8) -> Self {
+                // SAFETY: the caller vouches for the instructions and for the memory.
+                Self(unsafe { $ps($from_u16($load_halves(from.cast()))) })
+            }
+
+            #[inline(always)]
+            fn left(self, n: u32) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $ps($sll($epi32(self.0), $set1(n.cast_signed()))) })
+            }
+
+            #[inline(always)]
+            fn right(self, n: u32) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $ps($srl($epi32(self.0), $set1(n.cast_signed()))) })
+            }
+
+            #[inline(always)]
+            fn and(self, bits: u32) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $ps($and($epi32(self.0), $set1(bits.cast_signed()))) })
+            }
+
+            #[inline(always)]
+            fn or(self, other: Self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $ps($or($epi32(self.0), $epi32(other.0))) })
+            }
+
+            #[inline(always)]
+            fn number(self) -> Self {
+                // SAFETY: a value proves the instructions.
+                Self(unsafe { $number($epi32(self.0)) })
+            }
+        };
+    }
+
     /// A square of eight by eight numbers, turned in three steps: neighbours, pairs, halves.
     ///
     /// # Safety
@@ -340,6 +519,33 @@ mod x86 {
             _mm256_fmadd_ps,
             _mm256_max_ps
         );
+
+        bits!(
+            _mm256_castsi256_ps,
+            _mm256_castps_si256,
+            _mm_loadl_epi64,
+            _mm_loadu_si128,
+            _mm256_cvtepu8_epi32,
+            _mm256_cvtepi8_epi32,
+            _mm256_cvtepu16_epi32,
+            _mm256_set1_epi32,
+            _mm256_sllv_epi32,
+            _mm256_srlv_epi32,
+            _mm256_and_si256,
+            _mm256_or_si256,
+            _mm256_cvtepi32_ps
+        );
+
+        #[inline(always)]
+        fn entry(self, table: &[f32; 16]) -> Avx2 {
+            // SAFETY: a value proves the instructions; the table has two registers of eight.
+            unsafe {
+                let (low, high) = (_mm256_loadu_ps(table.as_ptr()), _mm256_loadu_ps(table.as_ptr().add(8)));
+                let index = _mm256_castps_si256(self.0);
+                let (low, high) = (_mm256_permutevar8x32_ps(low, index), _mm256_permutevar8x32_ps(high, index));
+                Avx2(_mm256_blendv_ps(low, high, self.left(28).0))
+            }
+        }
 
         #[inline(always)]
         unsafe fn call<T: Task>(task: T) -> T::Output {
@@ -395,6 +601,53 @@ mod x86 {
             _mm512_fmadd_ps,
             _mm512_max_ps
         );
+
+        bits!(
+            _mm512_castsi512_ps,
+            _mm512_castps_si512,
+            _mm_loadu_si128,
+            _mm256_loadu_si256,
+            _mm512_cvtepu8_epi32,
+            _mm512_cvtepi8_epi32,
+            _mm512_cvtepu16_epi32,
+            _mm512_set1_epi32,
+            _mm512_sllv_epi32,
+            _mm512_srlv_epi32,
+            _mm512_and_si512,
+            _mm512_or_si512,
+            _mm512_cvtepi32_ps
+        );
+
+        #[inline(always)]
+        fn entry(self, table: &[f32; 16]) -> Avx512 {
+            // SAFETY: a value proves the instructions; the table has as many numbers as a register.
+            Avx512(unsafe { _mm512_permutexvar_ps(_mm512_castps_si512(self.0), _mm512_loadu_ps(table.as_ptr())) })
+        }
+
+        #[inline(always)]
+        fn four(self) -> Avx512 {
+            const NUMBERS: [f32; 16] =
+                [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+            self.entry(&NUMBERS)
+        }
+
+        #[inline(always)]
+        unsafe fn load_f16(from: *const u8) -> Avx512 {
+            // SAFETY: the caller vouches for the instructions and for the memory.
+            Avx512(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) })
+        }
+
+        #[inline(always)]
+        unsafe fn load_e4m3(from: *const u8) -> Avx512 {
+            // as binary16, whose exponents' zero is 8 apart
+            // SAFETY: the caller vouches for the instructions, which include AVX2, and for the memory.
+            unsafe {
+                let bytes = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
+                let size = _mm256_slli_epi16::<7>(_mm256_and_si256(bytes, _mm256_set1_epi16(0x7f)));
+                let sign = _mm256_slli_epi16::<8>(_mm256_and_si256(bytes, _mm256_set1_epi16(0x80)));
+                Avx512(_mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(size, sign)), _mm512_set1_ps(256.0)))
+            }
+        }
 
         #[inline(always)]
         unsafe fn call<T: Task>(task: T) -> T::Output {

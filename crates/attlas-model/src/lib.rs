@@ -35,12 +35,11 @@ pub mod weights;
 pub use attlas_kernels::Precision;
 pub use block::convolution::Convolution;
 pub use block::linear::{Linear, Weight};
-pub use block::mxfp4::Mxfp4;
 pub use block::norm::NormWeights;
 pub use block::pass::{Array, Keep, Next, Pass, Progress, Site};
 pub use block::weights::{
-    AttentionWeights, BlockWeights, DistanceWeights, EmbeddingWeights, Expert, Experts, FeedForwardWeights,
-    PackedExperts, PatchWeights, Projections, ReadWeights, ReadoutWeights, StackWeights, Transformer,
+    AttentionWeights, BlockWeights, DistanceWeights, EmbeddingWeights, Expert, FeedForwardWeights, PatchWeights,
+    Projections, ReadWeights, ReadoutWeights, StackWeights, Transformer,
 };
 pub use config::file::ConfigFile;
 pub use error::{Clash, Error, Misfit};

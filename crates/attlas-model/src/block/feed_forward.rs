@@ -4,7 +4,7 @@ use attlas_kernels::{Gate, Onto};
 use rayon::prelude::*;
 
 use super::linear::Linear;
-use super::weights::{Expert, Experts, FeedForwardWeights};
+use super::weights::{Expert, FeedForwardWeights};
 use super::workspace::{Workspace, sized};
 use crate::config::{Activation, FeedForward, Gating};
 
@@ -64,7 +64,7 @@ fn expert_forward(
 /// scores.
 fn mixture(
     config: &FeedForward,
-    experts: &Experts,
+    experts: &[Expert],
     router: &Linear,
     input: &[f32],
     output: &mut [f32],
@@ -87,7 +87,7 @@ fn mixture(
         let mut part = Vec::with_capacity(rows.len() * d_model); // [rows, d_model]
         rows.iter().for_each(|(row, _)| part.extend_from_slice(&input[row * d_model..][..d_model]));
         let mut result = vec![0.0; part.len()]; // [rows, d_model]
-        expert_forward(config, &experts.get(index), &part, &mut result, Onto::Replace, workspace);
+        expert_forward(config, &experts[index], &part, &mut result, Onto::Replace, workspace);
         for ((row, weight), result) in rows.iter().zip(result.chunks(d_model)) {
             let slot = &mut output[row * d_model..][..d_model];
             slot.iter_mut().zip(result).for_each(|(y, r)| *y += weight * r);

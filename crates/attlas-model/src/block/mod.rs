@@ -8,7 +8,6 @@ pub(crate) mod embed;
 mod feed_forward;
 pub(crate) mod forward;
 pub mod linear;
-pub mod mxfp4;
 pub mod norm;
 pub mod pass;
 mod project;

@@ -1,6 +1,5 @@
 //! The generic Transformer's weights. What is computed with them stands in `forward.rs`.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use attlas::Scoring;
@@ -8,7 +7,6 @@ use attlas_kernels::Precision;
 
 use super::convolution::Convolution;
 use super::linear::{Linear, Weight};
-use super::mxfp4::Mxfp4;
 use super::norm::NormWeights;
 use crate::config::Architecture;
 
@@ -146,17 +144,8 @@ pub enum FeedForwardWeights {
         /// From hidden states to the scores of the experts.
         router: Linear,
         /// All of them.
-        experts: Experts,
+        experts: Vec<Expert>,
     },
-}
-
-/// The experts of a layer.
-#[derive(Debug, Clone)]
-pub enum Experts {
-    /// Ready to use.
-    Ready(Vec<Expert>),
-    /// Packed in four bits, and unpacked while they are used: eight times smaller.
-    Packed(PackedExperts),
 }
 
 /// The two matrices of a feed-forward.
@@ -166,19 +155,6 @@ pub struct Expert {
     pub up: Linear,
     /// Shape `[d_model, d_hidden]`.
     pub down: Linear,
-}
-
-/// Experts in MXFP4.
-#[derive(Debug, Clone)]
-pub struct PackedExperts {
-    /// Gate and up rows taking turns. Shape of each `[2 · d_hidden, d_model]`.
-    pub up: Mxfp4,
-    /// The biases, the gate's first. Shape of each `[2 · d_hidden]`.
-    pub up_bias: Vec<Arc<Vec<f32>>>,
-    /// Shape of each `[d_model, d_hidden]`.
-    pub down: Mxfp4,
-    /// Shape of each `[d_model]`.
-    pub down_bias: Vec<Arc<Vec<f32>>>,
 }
 
 /// The weights of a readout.
@@ -268,10 +244,7 @@ impl BlockWeights {
             FeedForwardWeights::Plain(expert) => std::slice::from_mut(expert),
             FeedForwardWeights::Mixture { router, experts } => {
                 work(router);
-                match experts {
-                    Experts::Ready(experts) => experts,
-                    Experts::Packed(_) => &mut [],
-                }
+                experts
             }
         };
         for expert in experts {
@@ -279,44 +252,4 @@ impl BlockWeights {
             work(&mut expert.down);
         }
     }
-}
-
-impl Experts {
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Experts::Ready(experts) => experts.len(),
-            Experts::Packed(experts) => experts.up_bias.len(),
-        }
-    }
-
-    /// One expert.
-    pub(crate) fn get(&self, index: usize) -> Cow<'_, Expert> {
-        match self {
-            Experts::Ready(experts) => Cow::Borrowed(&experts[index]),
-            Experts::Packed(experts) => Cow::Owned(experts.unpack(index)),
-        }
-    }
-}
-
-impl PackedExperts {
-    fn unpack(&self, index: usize) -> Expert {
-        let (up_bias, down_bias) = (&self.up_bias[index], &self.down_bias[index]);
-        let (d_hidden, d_model) = (up_bias.len() / 2, down_bias.len());
-        let linear = |weight: Vec<f32>, bias: &Arc<Vec<f32>>, d_out: usize, d_in: usize| Linear {
-            weight: Weight::Rows(Arc::new(weight)),
-            bias: Some(Arc::clone(bias)),
-            d_in,
-            d_out,
-            precision: Precision::Exact,
-        };
-        let up = self.up.unpack(index, |row| turn(row, d_hidden));
-        let down = self.down.unpack(index, |row| row);
-        Expert { up: linear(up, up_bias, 2 * d_hidden, d_model), down: linear(down, down_bias, d_model, d_hidden) }
-    }
-}
-
-/// Where a row is stored when gate and up rows take turns, the gate's first: rows 0, 2, 4, … are the gate's.
-pub(crate) fn turn(row: usize, d_hidden: usize) -> usize {
-    if row < d_hidden { 2 * row } else { 2 * (row - d_hidden) + 1 }
 }

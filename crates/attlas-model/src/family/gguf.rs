@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::Error;
 use crate::weights::gguf::Gguf;
-use crate::weights::stored_rows::{HeadRows, StoredRows};
+use crate::weights::stored_rows::StoredRows;
 use crate::weights::{Bytes, Tensor};
 
 /// GGUF's and Hugging Face's name of each part of a layer.
@@ -226,16 +226,21 @@ impl Gguf {
         }
         let (d_head, row_bytes) = (n_rows / n_heads, tensor.bytes.len() / n_rows);
         let source = tensor.bytes.clone();
-        let order = HeadRows { d_head };
+        // row `half · d_head / 2 + pair` of a head is stored as its row `2 · pair + half`
+        let place = move |row: usize| {
+            let (head, within) = (row / d_head, row % d_head);
+            let (half, pair) = (within / (d_head / 2), within % (d_head / 2));
+            head * d_head + 2 * pair + half
+        };
         let bytes = Bytes::made(source.len(), move || {
             let mut stored = vec![0; source.len()];
             source.read(0, &mut stored)?;
-            let row = |row: usize| &stored[order.place(row) * row_bytes..][..row_bytes];
+            let row = |row: usize| &stored[place(row) * row_bytes..][..row_bytes];
             Ok((0..n_rows).flat_map(row).copied().collect())
         });
         let rows = StoredRows::of(tensor, None);
         let bytes = match rows {
-            Some(rows) => bytes.of_rows(StoredRows { order: Some(order), ..rows }),
+            Some(rows) => bytes.of_rows(rows.ordered(place)),
             None => bytes,
         };
         Ok(Tensor { bytes, ..tensor.clone() })

@@ -1,10 +1,13 @@
 //! From named tensors to the generic Transformer: which names is all that a family has to say.
 
+mod experts;
 mod names;
 mod origin;
 mod readout;
 mod reads;
 mod rearrange;
+#[cfg(test)]
+mod stored_tests;
 
 use std::sync::Arc;
 
@@ -15,22 +18,22 @@ pub use names::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 pub(crate) use origin::explained;
-use rearrange::{bucketed_bias, split_rows, transpose, transposed, ungroup};
+use rearrange::{bucketed_bias, grouped_place, transpose};
 
 use crate::Error;
 use crate::block::linear::{Linear, Weight};
-use crate::block::mxfp4::Mxfp4;
 use crate::block::norm::NormWeights;
 use crate::block::weights::{
-    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, Experts, FeedForwardWeights, PackedExperts, Projections,
-    ReadoutWeights, StackWeights, Transformer, turn,
+    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, Projections, ReadoutWeights,
+    StackWeights, Transformer,
 };
 use crate::config::{
-    Architecture, Attention, Block, Embedding, FeedForward, Gating, Norm, NormKind, PositionBias, Positions, Projected,
-    QkScope, Readout, Residual, Stack,
+    Architecture, Attention, Block, Embedding, Gating, Norm, NormKind, PositionBias, Positions, Projected, QkScope,
+    Readout, Residual, Stack,
 };
 use crate::error::Clash;
 use crate::weights::Checkpoint;
+use crate::weights::stored_rows::StoredRows;
 
 /// Loads a Transformer; returns it with remarks for the reader.
 ///
@@ -315,7 +318,8 @@ impl Loader<'_> {
         let d_in = d_source.unwrap_or(d_model);
         let biases = config.biases;
         let under = |name: &str| format!("{layer}{name}");
-        let joint = match names {
+        let d_out = q + 2 * kv;
+        let (name, config) = match names {
             ProjectionNames::Separate { query, key, value } => {
                 let query = Part { name: under(query), d_out: q, bias: biases.query_value };
                 let key = Part { name: under(key), d_out: kv, bias: biases.key };
@@ -326,18 +330,21 @@ impl Loader<'_> {
                 }
                 return self.stacked(&[query, key, value], d_in).map(Projections::Joint);
             }
-            ProjectionNames::Joint(name) => self.linear(&under(name), q + 2 * kv, d_in, biases.query_value)?,
-            ProjectionNames::Grouped(name) => {
-                let stored = self.linear(&under(name), q + 2 * kv, d_in, biases.query_value)?;
-                ungroup(&stored, config)
+            ProjectionNames::Joint(name) if d_source.is_none() => {
+                return self.linear(&under(name), d_out, d_in, biases.query_value).map(Projections::Joint);
             }
+            ProjectionNames::Joint(name) => (name, None),
+            ProjectionNames::Grouped(name) => (name, Some(config.clone())),
+        };
+        let place = Arc::new(move |row: usize| config.as_ref().map_or(row, |config| grouped_place(config, row)));
+        let part = Part { name: under(name), d_out, bias: biases.query_value };
+        let rows = |first: usize, n: usize| {
+            let place = Arc::clone(&place);
+            self.some_rows(&part, d_in, n, move |row| place(first + row))
         };
         match d_source {
-            None => Ok(Projections::Joint(joint)),
-            Some(_) => {
-                let (query, key_value) = split_rows(&joint, q);
-                Ok(Projections::Apart { query, key_value })
-            }
+            None => rows(0, d_out).map(Projections::Joint),
+            Some(_) => Ok(Projections::Apart { query: rows(0, q)?, key_value: rows(q, 2 * kv)? }),
         }
     }
 
@@ -366,53 +373,6 @@ impl Loader<'_> {
             self.scale_rows(&mut down, &under(names.layer_scale))?;
         }
         Ok(FeedForwardWeights::Plain(Expert { up, down }))
-    }
-
-    /// All experts of one layer: as `[n, d_in, d_out]` with gate and up columns taking turns, or packed in MXFP4 as
-    /// `[n, d_out, d_in]` (GPT-OSS).
-    fn experts(
-        &self,
-        config: &FeedForward,
-        n: usize,
-        up_name: &str,
-        down_name: &str,
-        d_model: usize,
-    ) -> Result<Experts, Error> {
-        let d_hidden = config.d_hidden;
-        let up_bias = self.checkpoint.tensor(&format!("{up_name}_bias"), &[n, 2 * d_hidden])?;
-        let down_bias = self.checkpoint.tensor(&format!("{down_name}_bias"), &[n, d_model])?;
-        let in_turn = |bias: &[f32]| (0..2 * d_hidden).map(|row| bias[turn(row, d_hidden)]).collect::<Vec<f32>>();
-        let up_bias = up_bias.chunks_exact(2 * d_hidden).map(|bias| Arc::new(in_turn(bias)));
-        let down_bias = down_bias.chunks_exact(d_model).map(|bias| Arc::new(bias.to_vec()));
-        if self.checkpoint.contains(&format!("{up_name}_blocks")) {
-            return Ok(Experts::Packed(PackedExperts {
-                up: Mxfp4::read(self.checkpoint, up_name, [n, 2 * d_hidden, d_model])?,
-                up_bias: up_bias.collect(),
-                down: Mxfp4::read(self.checkpoint, down_name, [n, d_model, d_hidden])?,
-                down_bias: down_bias.collect(),
-            }));
-        }
-        let up = self.checkpoint.numbers(up_name, &[n, d_model, 2 * d_hidden])?;
-        let down = self.checkpoint.numbers(down_name, &[n, d_hidden, d_model])?;
-        let matrices = up.chunks_exact(d_model * 2 * d_hidden).zip(down.chunks_exact(d_hidden * d_model));
-        let experts = matrices.zip(up_bias.zip(down_bias)).map(|((up, down), (up_bias, down_bias))| {
-            let mut weight = vec![0.0; up.len()]; // [2 · d_hidden, d_model]
-            for (row, values) in weight.chunks_mut(d_model).enumerate() {
-                for (input, value) in values.iter_mut().enumerate() {
-                    *value = up[input * 2 * d_hidden + turn(row, d_hidden)];
-                }
-            }
-            let layer = |weight: Vec<f32>, bias: Arc<Vec<f32>>, d_out: usize, d_in: usize| Linear {
-                bias: Some(bias),
-                ..Linear::new(weight, None, d_out, d_in)
-            };
-            let down = transposed(down, d_hidden, d_model);
-            Expert {
-                up: layer(weight, up_bias, 2 * d_hidden, d_model),
-                down: layer(down, down_bias, d_model, d_hidden),
-            }
-        });
-        Ok(Experts::Ready(experts.collect()))
     }
 
     fn norm(&self, norm: &Norm, name: &str, width: usize) -> Result<NormWeights, Error> {
@@ -480,34 +440,76 @@ impl Loader<'_> {
     /// Matrices of the same input, one above the other, in the type of their file; `None` where one of them is not stored
     /// in a way that can stay. Each has a name and a number of rows.
     fn as_stored(&self, parts: &[(String, usize)], d_in: usize) -> Result<Option<Weight>, Error> {
-        if self.layout == Layout::InOut {
-            return Ok(None);
-        }
         let mut sources = Vec::with_capacity(parts.len());
         for (name, n_rows) in parts {
-            match self.checkpoint.stored_rows(name, &[*n_rows, d_in])? {
-                Some(rows) => sources.push(rows),
+            match self.stored_rows(name, *n_rows, d_in)? {
+                Some(rows) => sources.push((rows, *n_rows, name.as_str())),
                 None => return Ok(None),
             }
         }
-        let kinds: Vec<attlas_kernels::Part> = sources
-            .iter()
-            .zip(parts)
-            .map(|(rows, (_, n_rows))| attlas_kernels::Part { code: rows.code, n_rows: *n_rows })
-            .collect();
+        self.coded(&sources, d_in)
+    }
+
+    /// The rows of a matrix as they are stored, whichever of its sides comes first.
+    fn stored_rows(&self, name: &str, n_rows: usize, d_in: usize) -> Result<Option<StoredRows>, Error> {
+        let rows = self.checkpoint.stored_rows(name, &self.stored_shape(n_rows, d_in))?;
+        match (self.layout, rows) {
+            (Layout::InOut, Some(rows)) => rows.turned(n_rows).map_err(|source| self.io(name, source)),
+            (_, rows) => Ok(rows),
+        }
+    }
+
+    /// Rows, one above the other, read into memory in the type of their file; `None` where they do not fit together or a
+    /// number is not finite.
+    fn coded(&self, parts: &[(StoredRows, usize, &str)], d_in: usize) -> Result<Option<Weight>, Error> {
+        let kind =
+            |(rows, n_rows, _): &(StoredRows, usize, &str)| attlas_kernels::Part { code: rows.code, n_rows: *n_rows };
+        let kinds: Vec<attlas_kernels::Part> = parts.iter().map(kind).collect();
         if !Coded::fits(&kinds, d_in) {
             return Ok(None);
         }
         let coded = Coded::read(&kinds, d_in, |part, rows, bytes| {
-            sources[part].read(d_in, rows, bytes).map_err(|source| {
-                let path = self.checkpoint.get(&parts[part].0).map_or(self.checkpoint.path(), |tensor| &*tensor.path);
-                Error::Io { path: path.to_path_buf(), source }
-            })
+            parts[part].0.read(d_in, rows, bytes).map_err(|source| self.io(parts[part].2, source))
         })?;
         // what is not finite is found, and named, among the numbers
         let Some(coded) = coded else { return Ok(None) };
-        parts.iter().for_each(|(name, _)| self.checkpoint.ignore(name));
+        parts.iter().for_each(|(_, _, name)| self.checkpoint.ignore(name));
         Ok(Some(Weight::Coded(Arc::new(coded))))
+    }
+
+    /// A failure to read a tensor.
+    fn io(&self, name: &str, source: std::io::Error) -> Error {
+        let path = self.checkpoint.get(name).map_or(self.checkpoint.path(), |tensor| &*tensor.path);
+        Error::Io { path: path.to_path_buf(), source }
+    }
+
+    /// Some rows of a linear layer: row `r` of `n` is its row `place(r)`.
+    fn some_rows(
+        &self,
+        part: &Part,
+        d_in: usize,
+        n: usize,
+        place: impl Fn(usize) -> usize + Clone + Send + Sync + 'static,
+    ) -> Result<Linear, Error> {
+        let name = ended(&part.name, "weight");
+        let stored = match self.stored_rows(&name, part.d_out, d_in)? {
+            Some(rows) => self.coded(&[(rows.ordered(place.clone()), n, &name)], d_in)?,
+            None => None,
+        };
+        let weight = match stored {
+            Some(weight) => weight,
+            None => {
+                let all = self.as_numbers(std::slice::from_ref(part), d_in)?;
+                let rows = (0..n).flat_map(|row| &all[place(row) * d_in..][..d_in]);
+                Weight::Rows(Arc::new(rows.copied().collect()))
+            }
+        };
+        let bias = match part.bias {
+            true => Some(self.checkpoint.tensor(&ended(&part.name, "bias"), &[part.d_out])?),
+            false => None,
+        };
+        let bias = bias.map(|bias| Arc::new((0..n).map(|row| bias[place(row)]).collect()));
+        Ok(Linear { weight, bias, d_in, d_out: n, precision: Precision::Exact })
     }
 
     /// A table of rows, as it is stored or as numbers; shared by name where it is numbers.

@@ -61,14 +61,8 @@ impl Loader<'_> {
                 let bias = if *bias { self.readout_bias(names, *n_tokens)? } else { None };
                 (self.output_matrix(*output, names, [*n_tokens, width], table)?, bias, *n_tokens)
             }
-            Readout::Classes { n, .. } => {
-                let weight = self.checkpoint.tensor(names.output, &[*n, width])?;
-                (Weight::Rows(weight), self.readout_bias(names, *n)?, *n)
-            }
-            _ => {
-                let weight = self.checkpoint.tensor(names.output, &[1, width])?;
-                (Weight::Rows(weight), self.readout_bias(names, 1)?, 1)
-            }
+            Readout::Classes { n, .. } => (self.table(names.output, [*n, width])?, self.readout_bias(names, *n)?, *n),
+            _ => (self.table(names.output, [1, width])?, self.readout_bias(names, 1)?, 1),
         };
         let output = Some(Linear { weight, bias, d_in: width, d_out, precision: Precision::Exact });
         Ok(ReadoutWeights { transform: self.readout_transform(transform, names, d_in)?, output })

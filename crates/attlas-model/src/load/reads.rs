@@ -1,7 +1,8 @@
 //! The weights of what is no id: patches, spectrograms, distances, convolutions.
 
-use attlas_kernels::Precision;
 use std::sync::Arc;
+
+use attlas_kernels::{Code, Coded, Part, Precision};
 
 use super::{AttentionNames, Loader, StackNames, ended};
 use crate::Error;
@@ -10,6 +11,7 @@ use crate::block::linear::{Linear, Weight};
 use crate::block::norm::NormWeights;
 use crate::block::weights::{DistanceWeights, PatchWeights, Projections, ReadWeights};
 use crate::config::{Attention, Disentangled, Embedding, Patches, Reads, Stack};
+use crate::weights::stored_rows::StoredRows;
 
 impl Loader<'_> {
     pub(super) fn reads(&self, embedding: &Embedding, names: &StackNames) -> Result<ReadWeights, Error> {
@@ -35,15 +37,18 @@ impl Loader<'_> {
     ) -> Result<PatchWeights, Error> {
         let Patches { n_channels, side, bias, .. } = *patches;
         // 1. the matrix, stored as a convolution's kernel
-        let weight = self.checkpoint.tensor(&ended(projection, "weight"), &[width, n_channels, side, side])?;
-        let bias = if bias { Some(self.checkpoint.tensor(&ended(projection, "bias"), &[width])?) } else { None };
-        let projection = Linear {
-            weight: Weight::Rows(weight),
-            bias,
-            d_in: n_channels * side * side,
-            d_out: width,
-            precision: Precision::Exact,
+        let (name, shape) = (ended(projection, "weight"), [width, n_channels, side, side]);
+        let stored = match self.checkpoint.stored_rows(&name, &shape)? {
+            Some(rows) => self.coded(&[(rows, width, &name)], n_channels * side * side)?,
+            None => None,
         };
+        let weight = match stored {
+            Some(weight) => weight,
+            None => Weight::Rows(self.checkpoint.tensor(&name, &shape)?),
+        };
+        let bias = if bias { Some(self.checkpoint.tensor(&ended(projection, "bias"), &[width])?) } else { None };
+        let (d_in, precision) = (n_channels * side * side, Precision::Exact);
+        let projection = Linear { weight, bias, d_in, d_out: width, precision };
         // 2. the rows before the patches get their positions here, the patches when their grid is known
         let positions = self.rows(names.positions, patches.n_positions(), width)?;
         let mut rest = positions.as_slice();
@@ -71,7 +76,7 @@ impl Loader<'_> {
     }
 
     /// A convolution with a bias, stored as `[d_out, d_in / n_groups, kernel]`.
-    fn convolution(
+    pub(super) fn convolution(
         &self,
         name: &str,
         [d_out, d_in]: [usize; 2],
@@ -80,14 +85,41 @@ impl Loader<'_> {
         stride: usize,
     ) -> Result<Convolution, Error> {
         let (n_inputs, n_outputs) = (d_in / n_groups, d_out / n_groups);
-        let stored = self.checkpoint.numbers(&ended(name, "weight"), &[d_out, n_inputs, kernel])?;
+        let (weight_name, shape) = (ended(name, "weight"), [d_out, n_inputs, kernel]);
         let bias = self.checkpoint.tensor(&ended(name, "bias"), &[d_out])?;
+        // where input `input` of the group of output `output`, `step` steps on, stands in its row of [kernel, d_in]
+        let column = |output: usize, input: usize, step: usize| step * d_in + output / n_outputs * n_inputs + input;
+        // 1. numbers of 16 bits stay so
+        let stored = self.checkpoint.stored_rows(&weight_name, &shape)?;
+        if let Some(rows @ StoredRows { code: Code::F16 | Code::Bf16, .. }) = stored {
+            let parts = [Part { code: rows.code, n_rows: d_out }];
+            let coded = Coded::read(&parts, kernel * d_in, |_, outputs, bytes| {
+                let mut of_rows = vec![0; outputs.len() * n_inputs * kernel * 2];
+                rows.read(n_inputs * kernel, outputs.clone(), &mut of_rows).map_err(|e| self.io(&weight_name, e))?;
+                let stored = of_rows.chunks_exact(n_inputs * kernel * 2);
+                for ((output, stored), row) in outputs.zip(stored).zip(bytes.chunks_exact_mut(kernel * d_in * 2)) {
+                    for (place, code) in stored.as_chunks::<2>().0.iter().enumerate() {
+                        let at = 2 * column(output, place / kernel, place % kernel);
+                        row[at..at + 2].copy_from_slice(code);
+                    }
+                }
+                Ok::<(), Error>(())
+            })?;
+            if let Some(coded) = coded {
+                self.checkpoint.ignore(&weight_name);
+                let weight = Weight::Coded(Arc::new(coded));
+                let (d_in, precision) = (kernel * d_in, Precision::Exact);
+                let linear = Linear { weight, bias: Some(bias), d_out, d_in, precision };
+                return Ok(Convolution { linear, kernel, stride });
+            }
+        }
+        // 2. all others become f32
+        let stored = self.checkpoint.numbers(&weight_name, &shape)?;
         let mut weight = vec![0.0; d_out * kernel * d_in]; // [d_out, kernel, d_in]
         for (output, row) in weight.chunks_exact_mut(kernel * d_in).enumerate() {
-            let first = output / n_outputs * n_inputs;
             for input in 0..n_inputs {
                 for step in 0..kernel {
-                    row[step * d_in + first + input] = stored[(output * n_inputs + input) * kernel + step];
+                    row[column(output, input, step)] = stored[(output * n_inputs + input) * kernel + step];
                 }
             }
         }

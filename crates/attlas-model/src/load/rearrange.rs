@@ -5,12 +5,6 @@ use attlas::Bias;
 use crate::block::linear::Linear;
 use crate::config::{Attention, Directions};
 
-pub(super) fn transposed(stored: &[f32], n_rows: usize, n_columns: usize) -> Vec<f32> {
-    let mut output = vec![0.0; stored.len()]; // [n_columns, n_rows]
-    transpose(stored, &mut output, n_rows, n_columns);
-    output
-}
-
 /// `output[column][row] = stored[row][column]`, in squares that stay in the cache.
 pub(super) fn transpose(stored: &[f32], output: &mut [f32], n_rows: usize, n_columns: usize) {
     const SQUARE: usize = 32;
@@ -25,17 +19,6 @@ pub(super) fn transpose(stored: &[f32], output: &mut [f32], n_rows: usize, n_col
     }
 }
 
-/// The first `n` rows and the others.
-pub(super) fn split_rows(joint: &Linear, n: usize) -> (Linear, Linear) {
-    let rows = joint.weight.rows();
-    let (first, second) = rows.split_at(n * joint.d_in);
-    let bias = joint.bias.as_ref().map(|bias| bias.split_at(n));
-    (
-        Linear::new(first.to_vec(), bias.map(|(b, _)| b.to_vec()), n, joint.d_in),
-        Linear::new(second.to_vec(), bias.map(|(_, b)| b.to_vec()), joint.d_out - n, joint.d_in),
-    )
-}
-
 /// One layer on two inputs side by side that gives the mean of two layers.
 pub(super) fn mean_of_two(first: &Linear, second: &Linear) -> Linear {
     let (one, other) = (first.weight.rows(), second.weight.rows());
@@ -46,25 +29,18 @@ pub(super) fn mean_of_two(first: &Linear, second: &Linear) -> Linear {
     Linear::new(weight, bias, first.d_out, first.d_in + second.d_in)
 }
 
-/// Rows grouped by key–value head, put in the order queries, keys, values.
-pub(super) fn ungroup(stored: &Linear, config: &Attention) -> Linear {
-    let group = config.n_heads / config.n_kv_heads;
-    let d = config.d_head;
-    let source_row = |row: usize| {
-        let (head, within) = (row / d, row % d);
-        let place = if head < config.n_heads {
-            head / group * (group + 2) + head % group
-        } else if head < config.n_heads + config.n_kv_heads {
-            (head - config.n_heads) * (group + 2) + group
-        } else {
-            (head - config.n_heads - config.n_kv_heads) * (group + 2) + group + 1
-        };
-        place * d + within
+/// Where the row of queries, keys, values in that order is stored, if rows are grouped by key–value head.
+pub(super) fn grouped_place(config: &Attention, row: usize) -> usize {
+    let (group, d) = (config.n_heads / config.n_kv_heads, config.d_head);
+    let (head, within) = (row / d, row % d);
+    let place = if head < config.n_heads {
+        head / group * (group + 2) + head % group
+    } else if head < config.n_heads + config.n_kv_heads {
+        (head - config.n_heads) * (group + 2) + group
+    } else {
+        (head - config.n_heads - config.n_kv_heads) * (group + 2) + group + 1
     };
-    let rows = stored.weight.rows();
-    let weight = (0..stored.d_out).flat_map(|row| rows[source_row(row) * stored.d_in..][..stored.d_in].iter());
-    let bias = stored.bias.as_ref().map(|bias| (0..stored.d_out).map(|row| bias[source_row(row)]).collect());
-    Linear::new(weight.copied().collect(), bias, stored.d_out, stored.d_in)
+    place * d + within
 }
 
 /// A bucketed table spread over offsets `key − query`; beyond its ends the last bucket goes on.
@@ -118,10 +94,8 @@ mod tests {
     #[test]
     fn grouped_rows_come_out_as_queries_keys_values() {
         let config = Attention { n_kv_heads: 1, ..Attention::plain(2, 1, attlas::Visibility::CAUSAL) };
-        let stored = Linear::new(vec![1.0, 2.0, 3.0, 4.0], None, 4, 1);
-        assert_eq!(*ungroup(&stored, &config).weight.rows(), vec![1.0, 2.0, 3.0, 4.0]);
+        assert_eq!([0, 1, 2, 3].map(|row| grouped_place(&config, row)), [0, 1, 2, 3]);
         let config = Attention { n_kv_heads: 2, ..config };
-        let stored = Linear::new(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], None, 6, 1);
-        assert_eq!(*ungroup(&stored, &config).weight.rows(), vec![1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        assert_eq!([0, 1, 2, 3, 4, 5].map(|row| grouped_place(&config, row)), [0, 3, 1, 4, 2, 5]);
     }
 }

@@ -18,8 +18,6 @@ const MAX_HEADER: u64 = 64 << 20;
 const MAX_ENTRIES: u64 = 1 << 16;
 /// Tensors of a file.
 const MAX_TENSORS: u64 = 1 << 16;
-/// All quantised tensors as `f32`, in bytes.
-const MAX_DEQUANTISED: u64 = 32 << 30;
 /// Items of all lists together; the largest vocabularies have a million with their merges.
 const MAX_ITEMS: u64 = 1 << 22;
 /// Arrays in arrays.
@@ -35,7 +33,7 @@ pub(crate) struct Gguf {
     pub path: PathBuf,
     /// Metadata by key.
     pub metadata: BTreeMap<String, Value>,
-    /// Tensors; quantised ones become `f32` when they are read.
+    /// Tensors; quantised ones say how their rows are stored, and become `f32` where their numbers are asked for.
     pub tensors: BTreeMap<String, Tensor>,
 }
 
@@ -108,7 +106,6 @@ impl Gguf {
     ) -> Result<(), Error> {
         let path: Arc<Path> = Arc::from(self.path.as_path());
         let mut places = Vec::new();
-        let mut n_dequantised = 0u64;
         for tensor in described {
             let refuse = |reason: String| Error::tensor(&self.path, &tensor.name, reason);
             let storage = storage(tensor.kind).map_err(refuse)?;
@@ -124,10 +121,18 @@ impl Gguf {
             let start = data_start.checked_add(tensor.offset);
             let end = start.zip(n_bytes).and_then(|(start, n_bytes)| start.checked_add(n_bytes));
             let row = tensor.shape.last().copied().unwrap_or(1) as u64;
-            let (Some(start), Some(end)) = (start, end.filter(|end| *end <= size && row.is_multiple_of(per_block)))
-            else {
+            if !row.is_multiple_of(per_block) {
                 return Err(refuse(format!(
-                    "of shape {:?} at byte {} does not fit the file of {size} bytes; it is cut off or damaged",
+                    "has rows of {row} numbers (shape {:?}), but its type stores blocks of {per_block}; the header is damaged",
+                    tensor.shape
+                )));
+            }
+            let (Some(start), Some(end)) = (start, end.filter(|end| *end <= size)) else {
+                let needed =
+                    n_bytes.map_or_else(|| "more bytes than can be counted".to_owned(), |n| format!("{n} bytes"));
+                return Err(refuse(format!(
+                    "of shape {:?} takes {needed} from byte {} of the data on, which does not fit the file of {size} bytes; \
+                     it is cut off or damaged",
                     tensor.shape, tensor.offset
                 )));
             };
@@ -136,8 +141,7 @@ impl Gguf {
             let (dtype, bytes) = match storage {
                 Storage::Plain(dtype) => (dtype, bytes),
                 Storage::Blocks(block) => {
-                    n_dequantised = n_dequantised.saturating_add(numbers.saturating_mul(4));
-                    let rows = StoredRows { code: block.code(), bytes: bytes.clone(), scales: None, order: None };
+                    let rows = StoredRows::plain(block.code(), bytes.clone());
                     (Dtype::F32, Bytes::made(numbers as usize * 4, move || unpacked(&bytes, block)).of_rows(rows))
                 }
             };
@@ -149,12 +153,6 @@ impl Gguf {
         places.sort_unstable();
         if let Some(pair) = places.windows(2).find(|pair| pair[0].1 > pair[1].0) {
             return Err(Error::tensor(&self.path, &pair[1].2, format!("lies over {:?}", pair[0].2)));
-        }
-        if n_dequantised > MAX_DEQUANTISED {
-            return Err(Error::Limit(format!(
-                "{}: its quantised tensors take {n_dequantised} bytes as f32; {MAX_DEQUANTISED} are possible",
-                self.path.display()
-            )));
         }
         Ok(())
     }

@@ -93,6 +93,15 @@ fn lying_headers_are_refused_before_anything_is_allocated() {
     assert!(refusal(&zero).ends_with("general.alignment is 0, but must be a power of two from 1 to 1048576"));
     assert!(refusal(&tensor(&[1 << 40], 0, 0)).contains("does not fit the file"));
     assert!(refusal(&tensor(&[32], 8, u64::MAX - 3)).contains("does not fit the file"));
-    assert!(refusal(&tensor(&[31], 8, 0)).contains("does not fit the file"));
-    assert!(refusal(&tensor(&[32], 2, 0)).contains("is stored as q4_0; f32, f16"));
+    assert!(
+        refusal(&tensor(&[31], 8, 0)).contains("has rows of 31 numbers (shape [31]), but its type stores blocks of 32")
+    );
+    assert!(
+        refusal(&tensor(&[32, 3], 12, 0))
+            .contains("has rows of 32 numbers (shape [3, 32]), but its type stores blocks of 256")
+    );
+    assert!(
+        refusal(&tensor(&[256, 4], 14, 0)).contains("of shape [4, 256] takes 840 bytes from byte 0 of the data on")
+    );
+    assert!(refusal(&tensor(&[32], 3, 0)).contains("is stored as q4_1; f32, f16"));
 }

@@ -188,14 +188,14 @@ impl Checkpoint {
         })
     }
 
-    /// The rows of a matrix of exactly this shape as they are stored; `None` where its numbers must be asked for.
+    /// The rows of a matrix (or of what has more axes, as rows of all its inner numbers) of exactly this shape as they are stored; `None` where its numbers must be asked for.
     ///
     /// # Errors
     /// When it is missing or of another shape, or a part of it is.
-    pub(crate) fn stored_rows(&self, name: &str, shape: &[usize; 2]) -> Result<Option<StoredRows>, Error> {
+    pub(crate) fn stored_rows(&self, name: &str, shape: &[usize]) -> Result<Option<StoredRows>, Error> {
         let tensor = self.checked(name, shape)?;
         let scales = match tensor.dtype {
-            Dtype::I8 => Some(self.tensor(&format!("{name}.scale"), &shape[..1])?),
+            Dtype::I8 => Some(self.tensor(&format!("{name}.scale"), &shape[..shape.len().min(1)])?),
             _ => None,
         };
         Ok(StoredRows::of(tensor, scales))
@@ -206,16 +206,25 @@ impl Checkpoint {
     /// # Errors
     /// When the tensor is missing or of another shape or type.
     pub fn bytes(&self, name: &str, shape: &[usize]) -> Result<Vec<u8>, Error> {
+        let tensor = self.byte_tensor(name, shape)?;
+        let mut bytes = vec![0; tensor.bytes.len()]; // [shape]
+        let io = |source| Error::Io { path: tensor.path.to_path_buf(), source };
+        tensor.bytes.read(0, &mut bytes).map_err(io)?;
+        Ok(bytes)
+    }
+
+    /// The same, not yet read.
+    ///
+    /// # Errors
+    /// When the tensor is missing or of another shape or type.
+    pub(crate) fn byte_tensor(&self, name: &str, shape: &[usize]) -> Result<&Tensor, Error> {
         let tensor = self.checked(name, shape)?;
         if tensor.dtype.name() != "u8" {
             let dtype = tensor.dtype.name();
             return Err(Error::tensor(&tensor.path, name, format!("is stored as {dtype}; packed weights are u8")));
         }
         lock(&self.used).insert(name.to_owned());
-        let mut bytes = vec![0; tensor.bytes.len()]; // [shape]
-        let io = |source| Error::Io { path: tensor.path.to_path_buf(), source };
-        tensor.bytes.read(0, &mut bytes).map_err(io)?;
-        Ok(bytes)
+        Ok(tensor)
     }
 
     /// Takes a tensor out.

@@ -1,5 +1,6 @@
 //! The rows of a matrix as a file stores them, for weights that stay so in memory.
 
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,27 +14,37 @@ use super::{Bytes, Dtype, Tensor};
 pub struct StoredRows {
     /// How their numbers are stored.
     pub(crate) code: Code,
-    /// One row after the other; of [`Code::Int8`] without the factor.
-    pub(crate) bytes: Bytes,
-    /// The factor of each row of [`Code::Int8`].
-    pub(crate) scales: Option<Arc<Vec<f32>>>,
-    /// Where the rows of each head are stored in another order.
-    pub(crate) order: Option<HeadRows>,
+    source: Source,
+    /// Where the rows are stored in another order.
+    order: Option<Order>,
 }
 
-/// The rows of each head, stored as pairs of neighbours and wanted as two halves.
-#[derive(Debug, Clone, Copy)]
-pub struct HeadRows {
-    /// Rows of a head; even.
-    pub(crate) d_head: usize,
+/// Where the parts of a row lie.
+#[derive(Debug, Clone)]
+enum Source {
+    /// Together, one row after the other.
+    Rows(Bytes),
+    /// The numbers one row after the other, apart from their factors.
+    Scaled {
+        numbers: Bytes,
+        /// Shape `[⌈n_rows / high⌉, blocks of a row]`.
+        scales: Arc<Vec<f32>>,
+        /// Rows that share their factors.
+        high: usize,
+    },
+    /// Blocks of MXFP4 one row after the other, apart from their powers of two.
+    Powers { blocks: Bytes, powers: Bytes },
+    /// Numbers of 16 bits, one column after the other.
+    Columns { columns: Arc<Vec<u8>>, n_rows: usize },
 }
 
-impl HeadRows {
-    /// Where a row is stored: row `half · d_head / 2 + pair` of a head is its row `2 · pair + half`.
-    pub(crate) fn place(self, row: usize) -> usize {
-        let (head, within) = (row / self.d_head, row % self.d_head);
-        let (half, pair) = (within / (self.d_head / 2), within % (self.d_head / 2));
-        head * self.d_head + 2 * pair + half
+/// Where a row is stored.
+#[derive(Clone)]
+struct Order(Arc<dyn Fn(usize) -> usize + Send + Sync>);
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Order")
     }
 }
 
@@ -44,13 +55,51 @@ impl StoredRows {
         if let Bytes::Made { rows, .. } = &tensor.bytes {
             return rows.as_deref().cloned();
         }
-        let code = match tensor.dtype {
-            Dtype::F16 => Code::F16,
-            Dtype::BF16 => Code::Bf16,
-            Dtype::I8 if scales.is_some() => Code::Int8,
-            _ => return None,
+        match (tensor.dtype, scales) {
+            (Dtype::F16, _) => Some(StoredRows::plain(Code::F16, tensor.bytes.clone())),
+            (Dtype::BF16, _) => Some(StoredRows::plain(Code::Bf16, tensor.bytes.clone())),
+            (Dtype::I8, Some(scales)) => Some(StoredRows::scaled(Code::Int8, tensor.bytes.clone(), scales, 1)),
+            _ => None,
+        }
+    }
+
+    /// Rows of [`Code::row_bytes`] one after the other.
+    pub(crate) fn plain(code: Code, bytes: Bytes) -> StoredRows {
+        StoredRows { code, source: Source::Rows(bytes), order: None }
+    }
+
+    /// Rows whose factors lie elsewhere, of [`Code::Int8`], [`Code::Fp8`] or [`Code::Fp8Blocks`]: one for each block of
+    /// `high` rows. Shape of `scales`: `[⌈n_rows / high⌉, blocks of a row]`.
+    pub(crate) fn scaled(code: Code, numbers: Bytes, scales: Arc<Vec<f32>>, high: usize) -> StoredRows {
+        StoredRows { code, source: Source::Scaled { numbers, scales, high }, order: None }
+    }
+
+    /// Rows of MXFP4, as blocks of 16 bytes and powers of two.
+    pub(crate) fn mxfp4(blocks: Bytes, powers: Bytes) -> StoredRows {
+        StoredRows { code: Code::Mxfp4, source: Source::Powers { blocks, powers }, order: None }
+    }
+
+    /// The rows of the matrix of which these are the columns; `None` where its numbers are not 16 bits each. All of it is read.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or ends early.
+    pub(crate) fn turned(&self, n_rows: usize) -> io::Result<Option<StoredRows>> {
+        let (Code::F16 | Code::Bf16, Source::Rows(bytes), None) = (self.code, &self.source, &self.order) else {
+            return Ok(None);
         };
-        Some(StoredRows { code, bytes: tensor.bytes.clone(), scales, order: None })
+        let mut columns = vec![0; bytes.len()]; // [d_in, n_rows, 2]
+        bytes.read(0, &mut columns)?;
+        let source = Source::Columns { columns: Arc::new(columns), n_rows };
+        Ok(Some(StoredRows { code: self.code, source, order: None }))
+    }
+
+    /// The same rows in another order, or some of them: row `r` is what was row `place(r)`.
+    pub(crate) fn ordered(self, place: impl Fn(usize) -> usize + Send + Sync + 'static) -> StoredRows {
+        let order = match self.order {
+            Some(earlier) => Order(Arc::new(move |row| (earlier.0)(place(row)))),
+            None => Order(Arc::new(place)),
+        };
+        StoredRows { order: Some(order), ..self }
     }
 
     /// Reads some rows of `d_in` numbers, each of [`Code::row_bytes`].
@@ -59,18 +108,57 @@ impl StoredRows {
     /// When the file cannot be read, or ends early.
     pub(crate) fn read(&self, d_in: usize, rows: Range<usize>, output: &mut [u8]) -> io::Result<()> {
         let n_row = self.code.row_bytes(d_in);
-        let n_stored = n_row - if self.scales.is_some() { size_of::<f32>() } else { 0 };
-        if self.order.is_none() && n_stored == n_row {
-            return self.bytes.read(rows.start * n_row, output);
+        if let (Source::Rows(bytes), None) = (&self.source, &self.order) {
+            return bytes.read(rows.start * n_row, output);
         }
-        for (row, output) in rows.zip(output.chunks_exact_mut(n_row)) {
-            let (numbers, factor) = output.split_at_mut(n_stored);
-            let place = self.order.map_or(row, |order| order.place(row));
-            self.bytes.read(place * n_stored, numbers)?;
-            if let Some(scales) = &self.scales {
-                factor.copy_from_slice(&scales[place].to_le_bytes());
-            }
+        for (row, output) in rows.zip(output.chunks_exact_mut(n_row.max(1))) {
+            let place = self.order.as_ref().map_or(row, |order| (order.0)(row));
+            self.read_row(d_in, place, output)?;
         }
         Ok(())
+    }
+
+    /// Reads the row that is stored at `place`.
+    fn read_row(&self, d_in: usize, place: usize, output: &mut [u8]) -> io::Result<()> {
+        let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "the tensor's bytes end early");
+        match &self.source {
+            Source::Rows(bytes) => bytes.read(place * output.len(), output),
+            Source::Scaled { numbers, scales, high } if self.code == Code::Fp8Blocks => {
+                let n_blocks = d_in / self.code.block();
+                let mut row = vec![0; d_in];
+                numbers.read(place * d_in, &mut row)?;
+                let scales = scales.get(place / high * n_blocks..).ok_or_else(short)?;
+                let blocks = output.chunks_exact_mut(4 + self.code.block()).zip(row.chunks_exact(self.code.block()));
+                for ((output, block), scale) in blocks.zip(scales) {
+                    output[..4].copy_from_slice(&scale.to_le_bytes());
+                    output[4..].copy_from_slice(block);
+                }
+                Ok(())
+            }
+            Source::Scaled { numbers, scales, high } => {
+                let (row, factor) = output.split_at_mut(d_in);
+                numbers.read(place * d_in, row)?;
+                factor.copy_from_slice(&scales.get(place / high).ok_or_else(short)?.to_le_bytes());
+                Ok(())
+            }
+            Source::Powers { blocks, powers } => {
+                let n_blocks = d_in / self.code.block();
+                let (mut row, mut exponents) = (vec![0; 16 * n_blocks], vec![0; n_blocks]);
+                blocks.read(place * row.len(), &mut row)?;
+                powers.read(place * n_blocks, &mut exponents)?;
+                for ((output, block), power) in output.chunks_exact_mut(17).zip(row.chunks_exact(16)).zip(exponents) {
+                    output[0] = power;
+                    output[1..].copy_from_slice(block);
+                }
+                Ok(())
+            }
+            Source::Columns { columns, n_rows } => {
+                let numbers = columns.get(2 * place..).ok_or_else(short)?.chunks(2 * n_rows);
+                for (output, number) in output.as_chunks_mut::<2>().0.iter_mut().zip(numbers) {
+                    output.copy_from_slice(number.get(..2).ok_or_else(short)?);
+                }
+                Ok(())
+            }
+        }
     }
 }

@@ -3,12 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
+use attlas_kernels::Code;
 use rayon::prelude::*;
 
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::error::Clash;
 use crate::weights::convert::{bytes_of, floats};
+use crate::weights::stored_rows::StoredRows;
 use crate::weights::{Bytes, Checkpoint, Dtype, Tensor};
 
 /// What the scale of a matrix is called, after its name.
@@ -85,7 +87,25 @@ impl Packed {
     fn tensor(self) -> Tensor {
         let (shape, path) = (self.numbers.shape.clone(), Arc::clone(&self.numbers.path));
         let n_bytes = self.numbers.len() * size_of::<f32>();
-        Tensor { dtype: Dtype::F32, shape, path, bytes: Bytes::made(n_bytes, move || self.unpack()) }
+        let rows = self.rows();
+        let bytes = Bytes::made(n_bytes, move || self.unpack());
+        let bytes = match rows {
+            Some(rows) => bytes.of_rows(rows),
+            None => bytes,
+        };
+        Tensor { dtype: Dtype::F32, shape, path, bytes }
+    }
+
+    /// The rows as they are stored, where a scale is that of whole rows or of 128 columns and can be read.
+    fn rows(&self) -> Option<StoredRows> {
+        let [high, wide] = self.block;
+        let code = match self.numbers.shape[1] {
+            n_columns if wide >= n_columns => Code::Fp8,
+            n_columns if wide == Code::Fp8Blocks.block() && n_columns.is_multiple_of(wide) => Code::Fp8Blocks,
+            _ => return None,
+        };
+        let scales = floats(&self.scales).ok()?;
+        Some(StoredRows::scaled(code, self.numbers.bytes.clone(), Arc::new(scales), high))
     }
 
     fn unpack(&self) -> io::Result<Vec<u8>> {
@@ -119,6 +139,41 @@ fn e4m3(byte: u8) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_that_stay_packed_are_the_same_numbers_bit_by_bit() {
+        let memory = |bytes: Vec<u8>| Bytes::Memory { offset: 0, len: bytes.len(), bytes: Arc::new(bytes) };
+        let path: Arc<std::path::Path> = Arc::from(std::path::Path::new("x.safetensors"));
+        let (n_rows, n_columns) = (37, 256);
+        let codes: Vec<u8> = (0..n_rows * n_columns).map(|i| (i * 2_654_435_761 >> 13) as u8 & 0xf7).collect();
+        let of = |block: [usize; 2], shape: [usize; 2]| {
+            let scales: Vec<f32> = (0..shape[0] * shape[1]).map(|i| 0.01 + i as f32 / 7.0).collect();
+            let tensor = |dtype, shape: [usize; 2], bytes| Tensor {
+                dtype,
+                shape: shape.to_vec(),
+                bytes: memory(bytes),
+                path: Arc::clone(&path),
+            };
+            let numbers = tensor(Dtype::Other { name: "f8_e4m3", bits: 8 }, [n_rows, n_columns], codes.clone());
+            Packed { numbers, scales: tensor(Dtype::F32, shape, bytes_of(&scales)), block }
+        };
+        for (block, shape, code) in [
+            ([n_rows, n_columns], [1, 1], Code::Fp8),
+            ([1, n_columns], [n_rows, 1], Code::Fp8),
+            ([16, 128], [3, 2], Code::Fp8Blocks),
+        ] {
+            let packed = of(block, shape);
+            let rows = packed.rows().unwrap();
+            assert_eq!(rows.code, code);
+            let parts = [attlas_kernels::Part { code, n_rows }];
+            let read = |_: usize, range: std::ops::Range<usize>, slots: &mut [u8]| rows.read(n_columns, range, slots);
+            let coded = attlas_kernels::Coded::read(&parts, n_columns, read).unwrap().unwrap();
+            let mut found = vec![0.0; n_rows * n_columns]; // [n_rows, n_columns]
+            coded.rows(&mut found);
+            assert!(bytes_of(&found) == packed.unpack().unwrap(), "{code:?}");
+        }
+        assert!(of([16, 64], [3, 4]).rows().is_none());
+    }
 
     #[test]
     fn bytes_are_the_numbers_that_the_format_says() {

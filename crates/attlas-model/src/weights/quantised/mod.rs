@@ -71,7 +71,7 @@ impl Packing {
         // a packed matrix is several tensors
         let note = match checkpoint.names().count() < n_tensors {
             true => {
-                format!("the weights were unpacked from {}; all is computed in f32, activations too", self.in_words)
+                format!("the weights are packed by {}; all is computed in f32, activations too", self.in_words)
             }
             false => format!("the configuration says that the weights are packed by {}, but none is", self.in_words),
         };
