@@ -1,7 +1,7 @@
 //! Dense layers on the tile unit: `y = x · Wᵀ` with each number split into bf16 parts on the way.
 //!
 //! The input is split once a product; weights stay as they are in memory, and each piece of work splits a stretch of 48 columns
-//! into the cache, for up to 192 rows. A second copy of the weights in bf16 parts would save that (about a fifth of the time
+//! into the cache, for up to 384 rows. A second copy of the weights in bf16 parts would save that (about a fifth of the time
 //! at 128 rows), but take half as much memory again.
 
 use std::arch::x86_64::*;
@@ -29,9 +29,9 @@ const STEPS: usize = 4;
 /// Rows of a tile.
 const ROWS: usize = 16;
 /// Rows for which a stretch of weights is split once.
-const BLOCK_ROWS: usize = 192;
+const BLOCK_ROWS: usize = 384;
 /// Rows of the input that are split at a time, so that their parts do not take more memory with every row.
-const CHUNK_ROWS: usize = 8 * BLOCK_ROWS;
+const CHUNK_ROWS: usize = 4 * BLOCK_ROWS;
 
 /// The largest size of a row's numbers, and of the weights', may be between these (or 0).
 const LEAST: f32 = 1.0 / MOST;
