@@ -1,5 +1,7 @@
 //! The model that is built in: it translates, and says when a text is not for it.
 
+#![allow(clippy::print_stderr)]
+
 use attlas_model::{Decoding, Input, Model, Pass, Precision, RunOptions, Site};
 
 fn translate(model: &Model, text: &str) -> (String, Vec<String>) {
