@@ -302,6 +302,7 @@ unsafe fn split_columns(numbers: &[f32], n_parts: usize, to: *mut u16) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::print_stderr)] // a test that judges nothing says so
 mod tests {
     use super::*;
     use crate::{Activation, Instructions, Onto, Packed, Precision};
