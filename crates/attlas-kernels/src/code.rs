@@ -14,7 +14,7 @@ pub(crate) const STRIP: usize = 16;
 /// first-level cache.
 pub(crate) const STRETCH: usize = 128;
 /// How many bytes before they are needed a strip's are asked for.
-const AHEAD: usize = 2048;
+const AHEAD: usize = 4096;
 
 /// How the numbers of a row are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
