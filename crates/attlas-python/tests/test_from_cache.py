@@ -94,6 +94,19 @@ def test_patterns_by_number_or_by_the_path_of_their_layer_as_nnsight_s_users_kee
         assert np.abs(maps(recording, recording.layers[1].index) - given.numpy()).max() < 1e-6
 
 
+def test_patterns_of_sixteen_bits_are_taken_and_numbers_that_are_no_attention_refused() -> None:
+    torch = pytest.importorskip("torch")
+    scores = torch.randn(2, 4, 9, 9, generator=torch.Generator().manual_seed(1)).masked_fill(torch.ones(9, 9).triu(1).bool(), -torch.inf)
+    for dtype, name in ((torch.bfloat16, "bf16"), (torch.float16, "f16")):
+        given = scores.softmax(-1).to(dtype)
+        recording = attlas.from_cache({"blocks.0.attn.hook_pattern": given})
+        assert recording.provenance.dtype == name
+        assert np.array_equal(recording["decoder", 0].weights(), given.float().numpy())
+    for wrong, says in ((2.0, "row sums off by up to 17"), (np.nan, "not finite"), (-1 / 9, "out of range")):
+        with pytest.raises(attlas.FormatError, match=f"decoder layer 0 is no attention: .*{says}"):
+            attlas.from_cache({"blocks.0.attn.hook_pattern": np.full((2, 4, 9, 9), wrong)})
+
+
 def test_sixteen_bits_stay() -> None:
     torch = pytest.importorskip("torch")
     given = {name: torch.from_numpy(array).bfloat16() for name, array in cache(1).items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,8 +41,14 @@ def test_a_token_names_its_row(rec: attlas.Recording) -> None:
 def test_a_part_of_a_long_map_is_all_that_is_computed(long_file: Path) -> None:
     m = attlas.open(long_file).map("decoder", 0, 0)
     computed: list[str] = []
-    native = m._native
-    m._native = type("Counting", (), {"__getattr__": lambda _, name: computed.append(name) or getattr(native, name)})()  # type: ignore[assignment]
+    native: Any = m._native
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            computed.append(name)
+            return getattr(native, name)
+
+    m._native = Counting()  # type: ignore[assignment]
     assert m[1000:1002, 500:503].shape == (2, 3) and m[7, 5] >= 0 and m[2:4].shape == (2, 3000)
     assert "weights" not in computed and "tile" in computed
 

@@ -128,6 +128,9 @@ def compare(
         kind: of attention; every kind that both have where nothing is given.
         items: the texts that are compared, each by its place in the first and in the second recording.
         matching: ``index``, or the ``best`` one-to-one match whatever layer a head is in.
+
+    Raises :class:`attlas.MissingError` where both have no kind of attention in common or a text is not there, and
+    :class:`attlas.Error` where the tokens of a text are not alike enough to be held against each other.
     """
     import numpy as np
 

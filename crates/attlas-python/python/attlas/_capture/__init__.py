@@ -93,6 +93,9 @@ def recording(
     A call of `model.generate` is one recording. A model in training mode is recorded as one: its provenance has the mode
     `train`, and its notes say that dropout was on. The arguments are those of `capture`; `every` is how many forwards
     there are to each that is recorded.
+
+    Raises `attlas.CaptureError`, with what helps, when the `with` ends and the model did not run, and where a forward cannot
+    be recorded as `capture` could not; nothing stays changed.
     """
     from .session import Recorded
 
@@ -132,6 +135,9 @@ def from_cache(
         scale: factor on the dot product; `1/√d_head` where neither is given.
         kind: `decoder` (the default) or `encoder`.
         name: what the recording calls the model.
+
+    Raises `attlas.CaptureError` when the cache has no attention, or arrays that do not fit each other, and
+    `attlas.FormatError` when patterns are no attention weights.
     """
     from .cache import from_cache as read
 

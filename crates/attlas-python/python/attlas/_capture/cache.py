@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._attlas import Builder, __version__
-from ..errors import CaptureError
+from ..errors import CaptureError, FormatError
 from ..recordings import Recording
 
 Array = np.ndarray[Any, Any]
@@ -65,13 +65,19 @@ def from_cache(
     for about, arrays in added:
         builder.add(json.dumps(about), arrays, None)
     config = getattr(model, "cfg", getattr(model, "config", None))
+    forms = {held[0] for layer in layers.values() for held in (layer.queries, layer.pattern) if held is not None}
     provenance = {
         "model": name or getattr(config, "model_name", "") or getattr(config, "_name_or_path", "") or "",
+        "dtype": next((form for form in ("bf16", "f16") if form in forms), ""),
         "method": "imported",
         "notes": notes,
         "writer": {"name": "attlas", "version": __version__},
     }
-    return Recording(builder.finish(json.dumps(provenance)))
+    recording = Recording(builder.finish(json.dumps(provenance)))
+    for check in recording.checks():
+        if not check.passed:
+            raise FormatError(f"the cache's {check.kind} layer {check.layer} is no attention: {check.problem}")
+    return recording
 
 
 def _layers(cache: Any, kind: str | None) -> dict[tuple[str, int], _Layer]:
