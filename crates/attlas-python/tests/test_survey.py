@@ -197,6 +197,8 @@ def test_a_batch_takes_and_gives_what_engines_hand_over(batch: Any, whole: attla
     assert isinstance(one, pyarrow.RecordBatch) and attlas.survey.merge(one) == whole
     assert list(batch(iter([]))) == []
     assert attlas.survey.merge(batch({"text": np.array(TEXTS, object)}, 1)) == whole
+    rows = [{"state": one} for one in (batch(TEXTS[:7])[0], None, bytearray(batch(TEXTS[7:])[0]))]  # as Ray and Spark have them
+    assert attlas.survey.merge(rows) == attlas.survey.merge(iter(rows)) == whole
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     frame = batch(pandas.DataFrame({"text": TEXTS}))
     assert list(frame.columns) == ["state"] and attlas.survey.merge(frame) == whole
