@@ -37,7 +37,7 @@ PICTURES = "[...document.images].filter(e => e.src.startsWith('data:image/') && 
 
 # a notebook that is told to run before its kernel is there asks which one it shall have
 KERNEL_IS_IDLE = """!!document.querySelector('.jp-CodeCell') && globalThis.jupyterapp?.commands.hasCommand('notebook:run-all-cells')
-  && jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"""
+  && [...jupyterapp.shell.widgets('main')].some(panel => panel.sessionContext?.session?.kernel?.status === 'idle')"""
 
 MAKE = """import attlas
 rec = attlas.record("The cat sat on the mat.")
