@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,17 @@ def eager(model: Any) -> Any:
             if hasattr(getattr(module, "config", None), "_attn_implementation"):
                 module.config._attn_implementation = "eager"
     return other
+
+
+def has_own_attention(model: Any) -> bool:
+    """Whether the model's file multiplies queries and keys itself, as those of transformers 4.48 do that are older than
+    its table of attention functions."""
+    return not hasattr(sys.modules[type(model).__module__], "ALL_ATTENTION_FUNCTIONS")
+
+
+def is_before_4_53() -> bool:
+    """Whether transformers has settings and caches of another form: no `set_attn_implementation`, no `cache.layers`."""
+    return not hasattr(transformers().PreTrainedModel, "set_attn_implementation")
 
 
 def ids(*shape: int) -> Any:

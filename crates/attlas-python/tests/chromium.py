@@ -31,7 +31,7 @@ def path() -> str | None:
 
 
 # how long one answer may take, in seconds
-PATIENCE = 60
+PATIENCE = 30
 
 
 class Chromium:
@@ -84,8 +84,9 @@ class Chromium:
         if session is not None:
             command["sessionId"] = session
         self._commands.write(json.dumps(command).encode() + b"\0")
+        until = time.monotonic() + PATIENCE
         while number not in self._replies:
-            self._listen()
+            self._listen(until, method)
         reply = self._replies.pop(number)
         if "error" in reply:
             raise RuntimeError(f"{method}: {reply['error']}")
@@ -105,10 +106,10 @@ class Chromium:
         elif event["method"] == "Target.detachedFromTarget":
             self.sessions.pop(event["params"]["sessionId"], None)
 
-    def _listen(self) -> None:
+    def _listen(self, until: float, method: str) -> None:
         while b"\0" not in self._buffer:
-            if not select.select([self._answers], [], [], PATIENCE)[0]:
-                raise TimeoutError("Chromium does not answer")
+            if not select.select([self._answers], [], [], max(until - time.monotonic(), 0))[0]:
+                raise TimeoutError(f"Chromium does not answer {method}")
             part = self._answers.read(1 << 16)
             if not part:
                 raise RuntimeError("Chromium went away")
@@ -145,7 +146,7 @@ class Chromium:
         while True:
             try:
                 seen = look()
-            except RuntimeError:
+            except (RuntimeError, TimeoutError):  # no such thing yet, or a busy machine
                 seen = None
             if seen or time.monotonic() > until:
                 return seen

@@ -16,7 +16,9 @@ from capture_tools import (
     dense,
     difference,
     eager,
+    has_own_attention,
     ids,
+    is_before_4_53,
     made,
     proof,
     stacked,
@@ -121,6 +123,8 @@ def test_an_encoder_s_padded_batch_is_recorded_as_eager_computes_it(family: str)
 @pytest.mark.parametrize("family", DECODERS)
 def test_a_decoder_s_batch_padded_on_the_left_is_recorded_as_eager_computes_it(family: str, n_padded: int) -> None:
     model = DECODERS[family]()
+    if family == "gemma2" and is_before_4_53():
+        model = eager(model)  # whose sdpa left the soft cap out
     mask = torch.ones(2, 12, dtype=torch.long)
     mask[1, :n_padded] = 0
     inputs: dict[str, Any] = {"input_ids": ids(2, 12), "attention_mask": mask}
@@ -230,7 +234,8 @@ def test_an_encoder_decoder_s_three_kinds_are_recorded_as_eager_computes_them(fa
     # T5 does not scale: scores of ±60, of which neighbouring f32 are 4e-6 apart, and eager rounds several
     close = 5e-5 if family == "t5" else CLOSE
     assert difference(recording, wanted, {"encoder": mask}) <= close
-    assert not dense(recording) and proof(recording)
+    assert bool(dense(recording)) != bool(proof(recording))
+    assert not dense(recording) or has_own_attention(model)
 
 
 def test_whisper_listens_to_frames_and_writes_tokens() -> None:
@@ -291,6 +296,7 @@ def test_the_object_queries_of_detr_look_at_each_other_and_at_the_image() -> Non
     model = made(
         "DetrModel",
         use_timm_backbone=False,
+        **({"use_pretrained_backbone": False} if is_before_4_53() else {}),
         backbone_config=backbone,
         d_model=32,
         encoder_layers=2,
@@ -307,7 +313,8 @@ def test_the_object_queries_of_detr_look_at_each_other_and_at_the_image() -> Non
     # eager and sdpa drift apart over the backbone and the layers before: only the first is comparable to 1e-5
     assert difference(recording, {("encoder", 0): given.encoder_attentions[0].detach()}) <= CLOSE
     assert difference(recording, stacked(given.cross_attentions, "cross")) <= 1e-3
-    assert not dense(recording) and proof(recording)
+    assert bool(dense(recording)) != bool(proof(recording))
+    assert not dense(recording) or has_own_attention(model)
 
 
 def test_a_language_model_that_sees_an_image_has_both_its_towers() -> None:
@@ -337,6 +344,8 @@ def test_a_language_model_that_sees_an_image_has_both_its_towers() -> None:
 
 
 def test_the_images_of_a_text_are_one_map_each_not_seeing_the_other() -> None:
+    if is_before_4_53():
+        pytest.skip("Qwen2-VL's settings had another form before transformers 4.53")
     model = made(
         "Qwen2VLForConditionalGeneration",
         "Qwen2VLConfig",

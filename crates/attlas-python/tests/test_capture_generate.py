@@ -7,7 +7,7 @@ from typing import Any
 
 import attlas
 import pytest
-from capture_tools import CLOSE, DECODER, SEQ2SEQ, difference, eager, ids, made, proof, stacked, torch
+from capture_tools import CLOSE, DECODER, SEQ2SEQ, difference, eager, ids, is_before_4_53, made, proof, stacked, torch
 
 N_NEW = 7
 
@@ -61,6 +61,8 @@ MODELS = {
 @pytest.mark.parametrize("family", MODELS)
 def test_a_generation_is_what_reading_its_text_in_one_pass_gives(family: str) -> None:
     model = MODELS[family]()
+    if family == "gemma2" and is_before_4_53():
+        pytest.skip("transformers 4.48 itself fails at Gemma 2's cache over a window of 4")
     prompt = ids(1, 6)
     recording = attlas.capture(model, prompt, generate=options())
     sequences = model.generate(prompt, **options())
@@ -91,7 +93,7 @@ def test_a_batch_padded_on_the_left_is_generated_and_stitched_for_each_text(fami
 def test_a_static_cache_is_longer_than_what_was_read_and_tells_the_same(family: str) -> None:
     model = MODELS[family]()
     prompt = ids(1, 6)
-    recording = attlas.capture(model, prompt, generate=options(cache_implementation="static", disable_compile=True))
+    recording = attlas.capture(model, prompt, generate=options(cache_implementation="static", **({} if is_before_4_53() else {"disable_compile": True})))
     sequences = model.generate(prompt, **options())
     assert difference(recording, whole(model, sequences[:, :-1])) <= CLOSE
     assert proof(recording)

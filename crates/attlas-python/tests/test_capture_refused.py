@@ -7,7 +7,7 @@ from typing import Any
 import attlas
 import pytest
 from attlas._capture import build, layers, switches
-from capture_tools import DECODER, SEQ2SEQ, ids, made, torch, transformers
+from capture_tools import DECODER, SEQ2SEQ, eager, ids, made, torch, transformers
 from torch import nn
 from torch.nn import functional as F
 
@@ -136,7 +136,7 @@ def test_a_model_that_does_more_with_its_weights_than_a_recording_says() -> None
     def sharpened(module: Any, query: Any, key: Any, value: Any, mask: Any, scaling: float, **more: Any) -> Any:
         return plain(module, query, key, value, mask, scaling=2 * scaling, **more)
 
-    model.set_attn_implementation("eager")
+    model = eager(model)
     file.eager_attention_forward = sharpened
     try:
         with refused("decoder layer 0", "differ from what eager", "from_attentions"):
@@ -167,8 +167,12 @@ def test_a_cache_that_holds_other_keys_than_were_recorded() -> None:
         nonlocal n_steps
         n_steps += 1
         if n_steps == 3:
-            for layer in (kwargs.get("cache") or kwargs["past_key_values"]).layers:
-                layer.keys = layer.keys.flip(2)
+            cache = kwargs.get("cache") or kwargs["past_key_values"]
+            if hasattr(cache, "layers"):
+                for layer in cache.layers:
+                    layer.keys = layer.keys.flip(2)
+            else:  # transformers before 4.54
+                cache.key_cache = [keys.flip(2) for keys in cache.key_cache]
 
     handle = model.register_forward_pre_hook(tamper, with_kwargs=True)
     with refused("found other keys in its cache"):

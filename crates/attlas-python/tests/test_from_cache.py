@@ -125,7 +125,7 @@ def test_the_model_s_scale_and_soft_cap_are_used() -> None:
             "bidirectional",
             "toy",
         )
-        positional_embedding_type, use_local_attn = "rotary", False
+        positional_embedding_type, use_local_attn = "standard", False
 
     class Model:
         cfg = Config()
@@ -168,8 +168,117 @@ def test_what_does_not_fit_is_refused_in_a_sentence() -> None:
         attlas.from_cache(bad)
 
 
-def test_an_activation_cache_of_transformer_lens() -> None:
+def test_two_patterns_of_one_layer_are_not_chosen_between() -> None:
+    given = numbers(2, HEADS, N, N)
+    with refused("layers.0.attn_weights and blocks.0.attn.hook_pattern are both patterns of decoder layer 0"):
+        attlas.from_cache({"layers.0.attn_weights": given, "blocks.0.attn.hook_pattern": given})
+
+
+LENS = {
+    "llama": lambda made, tools: made("LlamaForCausalLM", **tools.DECODER),
+    "gpt2": lambda made, tools: made(
+        "GPT2LMHeadModel", "GPT2Config", vocab_size=100, n_embd=32, n_layer=2, n_head=4, n_positions=64
+    ),
+    "bert": lambda made, tools: made("BertForMaskedLM", "BertConfig", **tools.SMALL),
+    "gemma2": lambda made, tools: made(
+        "Gemma2ForCausalLM", **tools.DECODER, head_dim=8, sliding_window=4, query_pre_attn_scalar=16
+    ),
+    "gpt_neox": lambda made, tools: made("GPTNeoXForCausalLM", "GPTNeoXConfig", **tools.SMALL),
+    "gpt_neo": lambda made, tools: made(
+        "GPTNeoForCausalLM",
+        vocab_size=100,
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        window_size=4,
+        attention_types=[[["global", "local"], 1]],
+    ),
+    "bloom": lambda made, tools: made("BloomForCausalLM", vocab_size=100, hidden_size=32, n_layer=2, n_head=4),
+    "t5": lambda made, tools: made(
+        "T5ForConditionalGeneration",
+        vocab_size=100,
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        decoder_start_token_id=0,
+    ),
+}
+LENS_KINDS = {"bert": ("encoder",), "t5": ("encoder", "decoder", "cross")}
+LENS_NEEDS_PATTERNS = {
+    "gemma2": "sees a window",
+    "gpt_neox": "rotates queries and keys",
+    "gpt_neo": "sees a window",
+    "bloom": "adds alibi",
+    "t5": "adds relative_positional_bias",
+}
+"""Why queries and keys alone do not say the weights."""
+
+
+@pytest.mark.parametrize("family", LENS)
+def test_an_activation_cache_of_transformer_lens_is_its_patterns(family: str, tmp_path: Any) -> None:
     lens = pytest.importorskip("transformer_lens", reason="transformer_lens is not installed")
+    if "TransformerBridge" not in dir(lens):
+        pytest.skip("TransformerLens before 4 has no TransformerBridge")
+    import capture_tools as tools
+
+    save(LENS[family](tools.made, tools), tmp_path)
+    model = lens.TransformerBridge.boot_transformers(str(tmp_path), device="cpu")
+    more = {"decoder_input_ids": tools.ids(2, 5)} if family == "t5" else {}
+    _, activations = model.run_with_cache(tools.ids(2, N), **more)
+    recording = attlas.from_cache(activations, model=model)
+    assert recording.kinds == LENS_KINDS.get(family, ("decoder",))
+    names = {
+        "encoder": "encoder_blocks.{}.attn" if family == "t5" else "blocks.{}.attn",
+        "decoder": "decoder_blocks.{}.self_attn" if family == "t5" else "blocks.{}.attn",
+        "cross": "decoder_blocks.{}.cross_attn",
+    }
+    for layer in recording.layers:
+        wanted = activations[names[layer.kind].format(layer.index) + ".hook_pattern"].detach().numpy()
+        assert np.abs(maps(recording, layer.index, layer.kind) - wanted).max() < 1e-5, (layer.kind, layer.index)
+    few = {name: activations[name] for name in activations.keys() if not name.endswith("hook_pattern")}
+    if family in LENS_NEEDS_PATTERNS:
+        with refused(f"no pattern, and the model {LENS_NEEDS_PATTERNS[family]}.*keep hook_pattern"):
+            attlas.from_cache(few, model=model)
+    else:
+        again = attlas.from_cache(few, model=model)
+        for layer in again.layers:
+            found = maps(again, layer.index, layer.kind)
+            assert np.abs(found - maps(recording, layer.index, layer.kind)).max() < 1e-6
+
+
+def save(model: Any, folder: Any) -> None:
+    """Model and tokenizer, as TransformerLens opens them."""
+    tokenizers, transformers = pytest.importorskip("tokenizers"), pytest.importorskip("transformers")
+    vocabulary = {**{f"w{number}": number for number in range(99)}, "[UNK]": 99}
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, "[UNK]"))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    special = {"pad_token": "w0", "bos_token": "w1", "eos_token": "w2", "unk_token": "[UNK]"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **special).save_pretrained(folder)
+    model.save_pretrained(folder)
+
+
+def test_what_a_trace_of_nnsight_saves_is_read() -> None:
+    nnsight = pytest.importorskip("nnsight", reason="nnsight is not installed")
+    from capture_tools import DECODER, eager, ids, made
+
+    model = eager(made("LlamaForCausalLM", **DECODER))
+    wanted = model(ids(2, N), output_attentions=True, use_cache=False).attentions
+    traced = nnsight.NNsight(model)
+    kept = {}
+    with traced.trace(ids(2, N), use_cache=False):
+        for number in range(2):
+            kept[number] = traced.model.layers[number].self_attn.output[1].save()
+    recording = attlas.from_cache(kept)
+    for layer in range(2):
+        assert np.abs(maps(recording, layer) - wanted[layer].detach().numpy()).max() < 1e-6
+
+
+def test_an_activation_cache_of_transformer_lens_before_4() -> None:
+    lens = pytest.importorskip("transformer_lens", reason="transformer_lens is not installed")
+    if "HookedTransformer" not in vars(lens):
+        pytest.skip("TransformerLens 4 has no HookedTransformer")
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     config = lens.HookedTransformerConfig(

@@ -35,6 +35,10 @@ DRAWN = """(() => { const panel = document.querySelector('#panel[aria-busy=false
 # pictures of the notebook itself, that a browser has decoded
 PICTURES = "[...document.images].filter(e => e.src.startsWith('data:image/') && e.naturalWidth > 50).length"
 
+# a notebook that is told to run before its kernel is there asks which one it shall have
+KERNEL_IS_IDLE = """!!document.querySelector('.jp-CodeCell') && globalThis.jupyterapp?.commands.hasCommand('notebook:run-all-cells')
+  && [...jupyterapp.shell.widgets('main')].some(panel => panel.sessionContext?.session?.kernel?.status === 'idle')"""
+
 MAKE = """import attlas
 rec = attlas.record("The cat sat on the mat.")
 rec"""
@@ -210,8 +214,8 @@ def test_the_widget_tells_python_what_is_chosen_and_shows_what_python_chooses(ap
     write_notebook(home / "saved.ipynb", [MAKE.rpartition("\n")[0], WIDGET], run=False, trusted=True)
     with jupyter(application, home) as address, chromium.Chromium() as browser:
         browser.open(address + PLACES[application])
-        assert browser.wait(lambda: browser.evaluate("globalThis.jupyterapp?.commands.hasCommand('notebook:run-all-cells') && !!document.querySelector('.jp-CodeCell')"), WAIT)
-        browser.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+        assert browser.wait(lambda: browser.evaluate(KERNEL_IS_IDLE), WAIT), browser.said()
+        browser.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
         assert_both_ways(browser, home)
         keep(browser, f"widget-{application}")
         assert_at_home(browser, address)

@@ -410,6 +410,10 @@ def _merged(parts: Iterable[Survey]) -> Survey:
     return Survey(merged)
 
 
+_CELL = (Survey, bytes, bytearray, memoryview)
+"""What one state is, in a row of its own or in a column."""
+
+
 def _states(states: Any) -> Iterator[Survey]:
     """The surveys in what an engine returned."""
     for number, state in enumerate(_cells(states)):
@@ -420,15 +424,15 @@ def _cells(states: Any) -> Iterator[Any]:
     """The surveys and bytes in a table, a row or anything that has such; nulls are passed over."""
     if states is None:
         return
-    if isinstance(states, (Survey, bytes, bytearray, memoryview)):
+    if isinstance(states, _CELL):
         yield states
     elif hasattr(states, "iter_rows") and not _is(states, "polars", "DataFrame"):  # Ray Data
         yield from _cells(states.iter_rows())
     elif hasattr(states, "asDict"):  # a row of Spark
         yield from _cells(states.asDict())
     elif isinstance(states, Mapping) or _columns_of(states) is not None:
-        for cell in _items(_column(states, _STATE)):
-            yield from _cells(cell)
+        held = _column(states, _STATE)
+        yield from _cells(held if held is None or isinstance(held, _CELL) else iter(_items(held)))
     elif isinstance(states, Iterable) and not isinstance(states, str):
         for state in states:
             yield from _cells(state)

@@ -56,11 +56,15 @@ class View:
         return self.recording.to_html(path, title=self.title, open=self._opened, max_bytes=max_bytes)
 
     def still(self) -> Figure:
-        """The picture that stands in for the page: the opened head, all heads of the opened layer, or all heads."""
+        """The picture that stands in for the page: the opened head, all heads of the opened layer, or all heads of the last kind.
+
+        All kinds one below the other would be shrunk into the frame's height until nobody can read them.
+        """
         if self.head is not None:
             return self.recording.figure("map", kind=self.kind, layer=self.layer, head=self.head, dpi=96)
         picture = "overview" if self.layer is None else "heads"
-        return self.recording.figure(picture, kind=self.kind, layer=self.layer, dpi=96)  # type: ignore[arg-type]
+        kind = self.recording.kinds[-1] if self.kind is None else self.kind
+        return self.recording.figure(picture, kind=kind, layer=self.layer, dpi=96)  # type: ignore[arg-type]
 
     @property
     def _opened(self) -> tuple[Any, ...] | None:

@@ -17,7 +17,8 @@ from ..recordings import Recording
 Array = np.ndarray[Any, Any]
 
 _NAME = re.compile(
-    r"^(?:(?P<stack>blocks|encoder|decoder)\.)(?P<layer>\d+)\.(?P<part>attn|cross_attn)\.hook_(?P<what>rot_q|rot_k|q|k|pattern)$"
+    r"^(?P<stack>blocks|encoder|decoder|encoder_blocks|decoder_blocks)\.(?P<layer>\d+)\.(?P<part>attn|self_attn|cross_attn)"
+    r"\.hook_(?P<what>rot_q|rot_k|q|k|pattern)$"
 )
 _NUMBER = re.compile(r"(?:^|\.)(\d+)(?:\.|$)")
 _SIXTEEN = {"torch.float16": "f16", "torch.bfloat16": "bf16"}
@@ -30,6 +31,7 @@ class _Layer:
     queries: Any = None  # [batch, queries, heads, d_head]
     keys: Any = None  # [batch, keys, kv_heads, d_head]
     pattern: Any = None  # [batch, heads, queries, keys]
+    names: dict[str, Any] = dataclasses.field(default_factory=dict)  # what each of them is called in the cache
 
 
 @dataclasses.dataclass
@@ -39,7 +41,8 @@ class _Rule:
     scale: float | None
     softcap: float | None = None
     causal: bool = True
-    other: str = ""  # what the model adds that queries and keys do not tell
+    rotary: bool = False  # queries and keys are multiplied after a rotation
+    other: str = ""  # what the model does to its scores that queries and keys do not tell
 
 
 def from_cache(
@@ -47,6 +50,8 @@ def from_cache(
 ) -> Recording:
     """`attlas.from_cache`."""
     model = getattr(cache, "model", None) if model is None else model
+    if kind is None and getattr(getattr(model, "cfg", None), "attention_dir", "causal") == "bidirectional":
+        kind = "encoder"
     layers = _layers(getattr(cache, "cache_dict", cache), kind)
     rule = _rule(model, scale, kind)
     n_batch = {_batch(layer) for layer in layers.values()}
@@ -96,7 +101,12 @@ def _layers(cache: Any, kind: str | None) -> dict[tuple[str, int], _Layer]:
         of_kind, index, what = place
         layer, value = found.setdefault((of_kind, index), _Layer()), _array(value)
         side = {"q": "queries", "rot_q": "queries", "k": "keys", "rot_k": "keys"}.get(what, "pattern")
-        if getattr(layer, side) is None or what.startswith("rot_"):  # rotary positions belong to what is multiplied
+        if side == "pattern" and side in layer.names:
+            raise CaptureError(
+                f"{layer.names[side]} and {name} are both patterns of {of_kind} layer {index}: give one of them"
+            )
+        if side not in layer.names or what.startswith("rot_"):  # rotary positions belong to what is multiplied
+            layer.names[side] = name
             setattr(layer, side, _four(name, value))
     if not found:
         shown = ", ".join(str(name) for name in list(cache)[:4])
@@ -120,7 +130,7 @@ def _place(name: Any, kind: str | None) -> tuple[str, int, str] | None:
         )
     found = _NAME.match(str(name))
     if found:
-        stack = {"blocks": kind or "decoder"}.get(found["stack"], found["stack"])
+        stack = kind or "decoder" if found["stack"] == "blocks" else found["stack"].removesuffix("_blocks")
         return "cross" if found["part"] == "cross_attn" else stack, int(found["layer"]), found["what"]
     number = _NUMBER.search(str(name))
     if number and re.search(
@@ -160,23 +170,41 @@ def _rule(model: Any, scale: float | None, kind: str | None) -> _Rule:
     if config is None:
         return _Rule(scale, causal=kind != "encoder")
     rule = _Rule(scale, causal=getattr(config, "attention_dir", "causal") == "causal" and kind != "encoder")
-    if (
-        scale is None
-        and getattr(config, "use_attn_scale", True)
-        and getattr(config, "attn_scale", 0)
-        and config.attn_scale > 0
-    ):
-        rule.scale = 1 / float(config.attn_scale)
-    elif scale is None and not getattr(config, "use_attn_scale", True):
-        rule.scale = 1.0
+    rule.scale = _scale(model, config) if scale is None else scale
     softcap = getattr(config, "attn_scores_soft_cap", -1)
     rule.softcap = float(softcap) if softcap and softcap > 0 else None
     positions = getattr(config, "positional_embedding_type", "")
+    rule.rotary = positions == "rotary"
     if positions in ("alibi", "relative_positional_bias"):
         rule.other = f"adds {positions} to its scores"
-    if getattr(config, "use_local_attn", False):
+    elif getattr(config, "use_local_attn", False) or _has_windows(getattr(model, "original_model", None)):
         rule.other = "sees a window of keys in some layers"
+    elif rule.scale is None:
+        rule.other = "does not say what it multiplies its scores by (scale= may)"
     return rule
+
+
+def _scale(model: Any, config: Any) -> float | None:
+    """The factor on the scores: of the configuration, or of the modules that TransformerLens 4 wraps."""
+    if getattr(config, "scale_attn_by_inverse_layer_idx", False):
+        return None  # another one in each layer
+    if not getattr(config, "use_attn_scale", True):
+        return 1.0
+    divisor = getattr(config, "attn_scale", 0)
+    if divisor and divisor > 0:
+        return 1 / float(divisor)
+    modules = model.original_model.modules() if hasattr(model, "original_model") else ()
+    scales = {module.scaling for module in modules if isinstance(getattr(module, "scaling", None), float)}
+    return scales.pop() if len(scales) == 1 else None
+
+
+def _has_windows(original: Any) -> bool:
+    """Whether the model that TransformerLens 4 wraps has layers that see a window of keys."""
+    config = getattr(original, "config", None)
+    of_layers = str(getattr(config, "layer_types", None) or getattr(config, "attention_types", None) or "")
+    if of_layers:
+        return any(form in of_layers for form in ("sliding", "chunked", "local"))
+    return bool(getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True) is not False
 
 
 def _told(kind: str, index: int, layer: _Layer, rule: _Rule) -> tuple[dict[str, Any], dict[str, Any], str]:
@@ -190,9 +218,9 @@ def _told(kind: str, index: int, layer: _Layer, rule: _Rule) -> tuple[dict[str, 
         "query_offset": 0,
     }
     where = f"{kind} layer {index}"
-    if layer.queries is None or layer.keys is None or rule.other:
+    reason = _missing(layer, rule)
+    if reason:
         if layer.pattern is None:
-            reason = f"the model {rule.other}" if rule.other else "only one of queries and keys is there"
             raise CaptureError(f"{where}: the cache has no pattern, and {reason}: keep hook_pattern, too")
         return _dense(about, layer.pattern[1])
     (q_form, queries), (k_form, keys) = layer.queries, layer.keys
@@ -231,6 +259,16 @@ def _told(kind: str, index: int, layer: _Layer, rule: _Rule) -> tuple[dict[str, 
     if rule.softcap is not None:
         about["scoring"]["softcap"] = rule.softcap
     return about, {"queries": _packed(q_form, queries), "keys": _packed(k_form, keys)}, ""
+
+
+def _missing(layer: _Layer, rule: _Rule) -> str:
+    """Why queries and keys cannot say the weights; empty where they can."""
+    if layer.queries is None or layer.keys is None:
+        return "only one of queries and keys is there"
+    rotated = all("rot_" in str(layer.names[side]) for side in ("queries", "keys"))
+    if rule.rotary and not rotated:
+        return "the model rotates queries and keys, and they are those before it, without hook_rot_q and hook_rot_k"
+    return f"the model {rule.other}" if rule.other else ""
 
 
 def _dense(about: dict[str, Any], pattern: Array) -> tuple[dict[str, Any], dict[str, Any], str]:

@@ -99,8 +99,8 @@ def _tables(files: list[MutableMapping[str, Any]]) -> Iterator[MutableMapping[st
 def _model_files(model: Any) -> Iterator[MutableMapping[str, Any]]:
     """The names of each file whose code the modules run."""
     met: set[int] = set()
-    for module in model.modules():
-        for cls in type(module).__mro__:
+    for of_module in dict.fromkeys(map(type, model.modules())):
+        for cls in of_module.__mro__:
             if cls.__module__.startswith("torch."):
                 continue
             names = getattr(sys.modules.get(cls.__module__), "__dict__", None)
