@@ -292,11 +292,8 @@ mod tests {
             .map(|query| if query == 7 { f64::NEG_INFINITY } else { 3.0 + query as f64 / 100.0 })
             .collect();
         let table: Vec<f32> = (0..9).map(number).collect();
-        let biases = [
-            Bias::None,
-            Bias::Alibi { slopes: vec![0.01] },
-            Bias::Relative { first: -4, table, n_offsets: 9 },
-        ];
+        let biases =
+            [Bias::None, Bias::Alibi { slopes: vec![0.01] }, Bias::Relative { first: -4, table, n_offsets: 9 }];
         for (bias, (is_masked, needs_f64)) in biases
             .into_iter()
             .flat_map(|bias| [(false, false), (true, false), (true, true)].map(|at| (bias.clone(), at)))
