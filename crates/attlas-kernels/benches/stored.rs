@@ -98,7 +98,7 @@ impl Stored {
         // any bytes will do that are numbers and in which the upper halves of numbers and of scales, all at odd places, have moderate exponents
         let read = |_: usize, rows: Range<usize>, bytes: &mut [u8]| -> Result<(), ()> {
             let first = rows.start * n_row;
-            let look_random = |i: usize| ((first + i) * 2_654_435_761 >> 13) as u8;
+            let look_random = |i: usize| (((first + i) * 2_654_435_761) >> 13) as u8;
             let fit = |i: usize, byte: u8| if i % 2 == 1 { byte & 0x0f | 0x30 } else { byte & 0xf7 };
             bytes.iter_mut().enumerate().for_each(|(i, byte)| *byte = fit(i, look_random(i)));
             if code == Code::Mxfp4 {

@@ -77,7 +77,7 @@ fn mixture(
     let mut scores = vec![0.0; n_rows * n_experts]; // [n_rows, n_experts]
     router.forward(input, &mut scores, Activation::Identity);
     let chosen: Vec<Vec<(usize, f32)>> = scores.chunks(n_experts).map(|row| strongest(row, n_used)).collect();
-    for index in 0..n_experts {
+    for (index, expert) in experts.iter().enumerate() {
         let rows: Vec<(usize, f32)> = (0..n_rows)
             .filter_map(|row| chosen[row].iter().find(|(e, _)| *e == index).map(|(_, weight)| (row, *weight)))
             .collect();
@@ -87,7 +87,7 @@ fn mixture(
         let mut part = Vec::with_capacity(rows.len() * d_model); // [rows, d_model]
         rows.iter().for_each(|(row, _)| part.extend_from_slice(&input[row * d_model..][..d_model]));
         let mut result = vec![0.0; part.len()]; // [rows, d_model]
-        expert_forward(config, &experts[index], &part, &mut result, Onto::Replace, workspace);
+        expert_forward(config, expert, &part, &mut result, Onto::Replace, workspace);
         for ((row, weight), result) in rows.iter().zip(result.chunks(d_model)) {
             let slot = &mut output[row * d_model..][..d_model];
             slot.iter_mut().zip(result).for_each(|(y, r)| *y += weight * r);

@@ -120,7 +120,7 @@ fn experts_stay_in_16_bits_and_in_mxfp4() {
     // 2. MXFP4: gate and up rows take turns
     let packed = |name: &'static str, scales: &'static str, d_out: usize, d_in: usize| {
         let u8 = Dtype::Other { name: "u8", bits: 8 };
-        let blocks: Vec<u8> = (0..n * d_out * d_in / 2).map(|i| (i * 2_654_435_761 >> 13) as u8).collect();
+        let blocks: Vec<u8> = (0..n * d_out * d_in / 2).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect();
         let powers: Vec<u8> = (0..n * d_out * d_in / 32).map(|i| 120 + (i % 9) as u8).collect();
         vec![
             (name, of_bytes(u8, &[n, d_out, d_in / 32, 16], blocks)),

@@ -118,7 +118,7 @@ mod tests {
             let (n, n_bytes) = block.sizes();
             let (n_rows, d_in) = (37, 2 * n.max(256));
             let mut stored: Vec<u8> =
-                (0..n_rows * d_in / n * n_bytes).map(|i| (i * 2_654_435_761 >> 13) as u8).collect();
+                (0..n_rows * d_in / n * n_bytes).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect();
             for block_bytes in stored.chunks_exact_mut(n_bytes) {
                 // scales that are finite
                 block_bytes[1] &= 0xbf;

@@ -145,7 +145,7 @@ mod tests {
         let memory = |bytes: Vec<u8>| Bytes::Memory { offset: 0, len: bytes.len(), bytes: Arc::new(bytes) };
         let path: Arc<std::path::Path> = Arc::from(std::path::Path::new("x.safetensors"));
         let (n_rows, n_columns) = (37, 256);
-        let codes: Vec<u8> = (0..n_rows * n_columns).map(|i| (i * 2_654_435_761 >> 13) as u8 & 0xf7).collect();
+        let codes: Vec<u8> = (0..n_rows * n_columns).map(|i| ((i * 2_654_435_761) >> 13) as u8 & 0xf7).collect();
         let of = |block: [usize; 2], shape: [usize; 2]| {
             let scales: Vec<f32> = (0..shape[0] * shape[1]).map(|i| 0.01 + i as f32 / 7.0).collect();
             let tensor = |dtype, shape: [usize; 2], bytes| Tensor {
