@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,15 @@ def pytest_sessionstart() -> None:
     missing = [name for name in EVERYTHING if importlib.util.find_spec(name) is None]
     if missing and os.environ.get("ATTLAS_TEST_EVERYTHING"):
         pytest.exit(f"the gate tests with everything, but {', '.join(missing)} is not installed", returncode=1)
+
+
+@pytest.fixture(autouse=True)
+def signals_stay() -> Iterator[None]:
+    """A notebook's client that fails leaves a handler behind, and Ctrl-C would stop nothing in the tests after it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

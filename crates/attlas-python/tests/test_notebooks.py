@@ -42,7 +42,7 @@ def test_a_notebook_of_the_documentation_runs(file: Path, tmp_path: Path, monkey
     for variable in ("IPYTHONDIR", "HF_HOME"):
         monkeypatch.setenv(variable, str(tmp_path / variable))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=300, startup_timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
     last = [cell for cell in notebook.cells if cell.cell_type == "code"]
     outputs = [output for cell in last for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs) or file.stem.endswith("survey")
