@@ -348,10 +348,10 @@ fn explanation(precision: Precision) -> &'static str {
             "products were computed of three bf16 parts of each number, six for one; they are as exact as f32 sums in another order"
         }
         Precision::Fast => {
-            "products were computed of two bf16 parts of each number, three for one; weights of attention may be off by 1e-4"
+            "products were computed of two bf16 parts of each number, three for one; weights of attention may be off by 1e-4, more where scores are beyond ±16"
         }
         Precision::Fastest => {
-            "products were computed of numbers rounded to bf16; weights of attention may be off by some hundredths"
+            "products were computed of numbers rounded to bf16; weights of attention may be off by some hundredths, or more"
         }
     }
 }

@@ -241,11 +241,11 @@ fn an_unmerged_checkpoint_is_named_as_that() {
 #[test]
 fn packed_weights_are_the_numbers_that_were_packed() {
     for (case, said) in [
-        ("awq", "unpacked from awq (4 bits)"),
-        ("gptq", "unpacked from gptq (4 bits)"),
-        ("gptq-v2", "unpacked from gptq (4 bits)"),
-        ("fp8-blocks", "unpacked from fp8;"),
-        ("fp8-rows", "unpacked from compressed-tensors (8 bits)"),
+        ("awq", "packed by awq (4 bits)"),
+        ("gptq", "packed by gptq (4 bits)"),
+        ("gptq-v2", "packed by gptq (4 bits)"),
+        ("fp8-blocks", "packed by fp8;"),
+        ("fp8-rows", "packed by compressed-tensors (8 bits)"),
     ] {
         let packed = data("folders").join(case);
         let plain = tempfile::tempdir().unwrap();
