@@ -22,6 +22,9 @@ EVERYTHING = ("matplotlib", "mypy", "pandas", "polars", "pyarrow", "torch", "tra
 
 
 def pytest_sessionstart() -> None:
+    # a program that a shell puts into the background ignores Ctrl-C, and so does all that it starts
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     missing = [name for name in EVERYTHING if importlib.util.find_spec(name) is None]
     if missing and os.environ.get("ATTLAS_TEST_EVERYTHING"):
         pytest.exit(f"the gate tests with everything, but {', '.join(missing)} is not installed", returncode=1)

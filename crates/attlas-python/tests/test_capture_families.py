@@ -293,10 +293,11 @@ def test_two_towers_that_look_both_ways_are_two_stacks() -> None:
 def test_the_object_queries_of_detr_look_at_each_other_and_at_the_image() -> None:
     library = transformers()
     backbone = library.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], out_features=["stage2"])
+    older: dict[str, Any] = {"use_pretrained_backbone": False} if is_before_4_53() else {}
     model = made(
         "DetrModel",
         use_timm_backbone=False,
-        **({"use_pretrained_backbone": False} if is_before_4_53() else {}),
+        **older,
         backbone_config=backbone,
         d_model=32,
         encoder_layers=2,
