@@ -191,11 +191,7 @@ impl Coded {
         output: &mut [f32],
     ) {
         let Coded { d_out, d_in, .. } = *self;
-        let n = output.len() / d_out.max(1);
-        assert!(output.len() == n * d_out && input.len() == n * d_in, "{n} rows of {d_in} and of {d_out} numbers");
-        if let Some(bias) = finish.bias {
-            assert_eq!(bias.len(), d_out, "a bias for each output");
-        }
+        let n = finish.n_rows([d_in, d_out], input, output);
         let n_panels = d_out.div_ceil(WIDTH);
         let n_pieces = n.div_ceil(ROWS) * n_panels;
         let output = Shared::new(output);
@@ -204,11 +200,7 @@ impl Coded {
             let rows = block * ROWS..((block + 1) * ROWS).min(n);
             dispatch::run(instructions, Piece { coded: self, panel, rows, input, finish, output: &output });
         };
-        if threads.share(n.saturating_mul(d_in).saturating_mul(d_out)) {
-            (0..n_pieces).into_par_iter().with_max_len(1).for_each(run);
-        } else {
-            (0..n_pieces).for_each(run);
-        }
+        threads.each(n.saturating_mul(d_in).saturating_mul(d_out), n_pieces, run);
     }
 }
 

@@ -68,6 +68,16 @@ impl Threads {
     pub(crate) fn share(self, n: usize) -> bool {
         self == Threads::All && n > 1 << 18 && rayon::current_num_threads() > 1
     }
+
+    /// Does pieces `0 .. n_pieces` of a product of `n` multiply–adds, each on whichever thread is free when they are
+    /// [shared](Threads::share).
+    pub(crate) fn each(self, n: usize, n_pieces: usize, run: impl Fn(usize) + Sync + Send) {
+        if self.share(n) {
+            (0..n_pieces).into_par_iter().with_max_len(1).for_each(run);
+        } else {
+            (0..n_pieces).for_each(run);
+        }
+    }
 }
 
 /// The product as it is defined, one number after the other: for reading, and what the fast ones are held to.
@@ -138,8 +148,8 @@ pub fn multiply_with(
         &transposed[..m * k]
     };
     // 2. pieces: a panel of columns, some rows
-    let is_shared = threads.share(m.saturating_mul(k).saturating_mul(n));
-    let piece_rows = if is_shared { PIECE_ROWS } else { m };
+    let n_multiply_adds = m.saturating_mul(k).saturating_mul(n);
+    let piece_rows = if threads.share(n_multiply_adds) { PIECE_ROWS } else { m };
     let n_panels = n.div_ceil(instructions.panel_width());
     let n_pieces = m.div_ceil(piece_rows) * n_panels;
     let output = Shared::new(output);
@@ -148,11 +158,7 @@ pub fn multiply_with(
         let rows_here = block * piece_rows..((block + 1) * piece_rows).min(m);
         dispatch::run(instructions, Piece { left: rows, right, panel, rows: rows_here, onto, output: &output });
     };
-    if is_shared {
-        (0..n_pieces).into_par_iter().with_max_len(1).for_each(run);
-    } else {
-        (0..n_pieces).for_each(run);
-    }
+    threads.each(n_multiply_adds, n_pieces, run);
     if left.column_stride != 1 {
         LEFT.set(transposed);
     }

@@ -49,6 +49,19 @@ pub struct Finish<'a> {
 impl Finish<'_> {
     /// `output = product`.
     pub const PLAIN: Finish<'static> = Finish { bias: None, activation: Activation::Identity, onto: Onto::Replace };
+
+    /// Rows of a layer's input and output.
+    ///
+    /// # Panics
+    /// When these are not `[n, d_in]` and `[n, d_out]`, or the bias is not `[d_out]`.
+    pub(crate) fn n_rows(&self, [d_in, d_out]: [usize; 2], input: &[f32], output: &[f32]) -> usize {
+        let n = output.len() / d_out.max(1);
+        assert!(output.len() == n * d_out && input.len() == n * d_in, "{n} rows of {d_in} and of {d_out} numbers");
+        if let Some(bias) = self.bias {
+            assert_eq!(bias.len(), d_out, "a bias for each output");
+        }
+        n
+    }
 }
 
 /// Rows of the input that share each panel while both are in the second-level cache: 96 rows of 3072 numbers are 1.2 MB, and
@@ -116,11 +129,7 @@ impl Packed {
     /// When a slice has another length than these shapes say.
     pub fn multiply(&self, input: &[f32], finish: Finish<'_>, threads: Threads, output: &mut [f32]) {
         let Packed { d_out, d_in, .. } = *self;
-        let n = output.len() / d_out.max(1);
-        assert!(output.len() == n * d_out && input.len() == n * d_in, "{n} rows of {d_in} and of {d_out} numbers");
-        if let Some(bias) = finish.bias {
-            assert_eq!(bias.len(), d_out, "a bias for each output");
-        }
+        let n = finish.n_rows([d_in, d_out], input, output);
         if n == 0 || d_out == 0 {
             return;
         }
@@ -135,11 +144,7 @@ impl Packed {
             let next = self.panel((panel + 1) % n_panels);
             dispatch::run(self.instructions, Piece { packed: self, panel, next, rows, input, finish, output: &output });
         };
-        if threads.share(n.saturating_mul(d_in).saturating_mul(d_out)) {
-            (0..n_pieces).into_par_iter().with_max_len(1).for_each(run);
-        } else {
-            (0..n_pieces).for_each(run);
-        }
+        threads.each(n.saturating_mul(d_in).saturating_mul(d_out), n_pieces, run);
     }
 }
 

@@ -8,8 +8,6 @@ use std::arch::x86_64::*;
 use std::cell::Cell;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::amx::{TILE, Tiles, add_products, allowed};
 use crate::coded::finish_sums;
 use crate::matrix::Threads;
@@ -84,16 +82,9 @@ thread_local! {
 pub(crate) fn multiply<P: Panels>(weights: &P, n_parts: usize, layer: Layer<'_>, threads: Threads, output: &mut [f32]) {
     assert_eq!(allowed(), Ok(()), "tiles where there are none");
     let (d_in, d_out) = (weights.d_in(), weights.d_out());
-    let n = output.len() / d_out.max(1);
-    assert!(output.len() == n * d_out && layer.input.len() == n * d_in, "{n} rows of {d_in} and of {d_out} numbers");
-    let is_shared = threads.share(n.saturating_mul(d_in).saturating_mul(d_out));
-    let each = |n: usize, run: &(dyn Fn(usize) + Sync)| {
-        if is_shared { (0..n).into_par_iter().with_max_len(1).for_each(run) } else { (0..n).for_each(run) }
-    };
+    let n = layer.finish.n_rows([d_in, d_out], layer.input, output);
+    let n_multiply_adds = n.saturating_mul(d_in).saturating_mul(d_out);
     let n_panels = d_out.div_ceil(WIDTH);
-    if let Some(bias) = layer.finish.bias {
-        assert_eq!(bias.len(), d_out, "a bias for each output");
-    }
     let input = layer.input;
     let output = Shared::new(output);
     let mut memory = PARTS.take();
@@ -105,7 +96,7 @@ pub(crate) fn multiply<P: Panels>(weights: &P, n_parts: usize, layer: Layer<'_>,
         let (parts, ranges) = (carver.take(n_parts_of_rows), carver.take(n_tiles * ROWS));
         // 1. the input, in parts
         let (in_parts, in_range) = (Shared::new(parts), Shared::new(ranges));
-        each(n_tiles, &|tile| {
+        threads.each(n_multiply_adds, n_tiles, |tile| {
             let here = rows.start + tile * ROWS..(rows.start + (tile + 1) * ROWS).min(rows.end);
             let place = Place { tile, n_tiles, n_steps: d_in.div_ceil(STEP), n_parts };
             // SAFETY: AVX-512 with bf16 is there where tiles are; a tile's parts and ranges are one piece's alone.
@@ -117,7 +108,7 @@ pub(crate) fn multiply<P: Panels>(weights: &P, n_parts: usize, layer: Layer<'_>,
         });
         // 2. pieces: a panel of columns, some rows
         let n_blocks = rows.len().div_ceil(BLOCK_ROWS);
-        each(n_blocks * n_panels, &|piece| {
+        threads.each(n_multiply_adds, n_blocks * n_panels, |piece| {
             let (block, panel) = (piece / n_panels, piece % n_panels);
             let first = block * BLOCK_ROWS;
             let ranges = &ranges[first..(first + BLOCK_ROWS).min(rows.len())];
