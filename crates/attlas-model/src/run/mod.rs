@@ -1,5 +1,6 @@
 //! A run: texts, images or sounds in; a recording, logits and generated texts out.
 
+pub mod backward;
 mod batch;
 mod check;
 pub mod collect;
