@@ -1,0 +1,3 @@
+//! What attention does not show: what a model computes is taken apart, or changed and measured again.
+
+pub mod score;
