@@ -1,3 +1,4 @@
 //! What attention does not show: what a model computes is taken apart, or changed and measured again.
 
+pub mod knock_out;
 pub mod score;
