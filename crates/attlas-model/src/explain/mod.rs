@@ -1,6 +1,7 @@
 //! What attention does not show: what a model computes is taken apart, or changed and measured again.
 
 mod attribution;
+pub mod knock_out;
 mod maps;
 mod method;
 mod quadrature;

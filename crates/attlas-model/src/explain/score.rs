@@ -1,5 +1,6 @@
 //! What an explanation is about: one number that a model computes, with its gradient with respect to the logits.
 
+use attlas::analysis::divergence;
 use attlas::{Token, TokenRole, Tokens};
 use serde::{Deserialize, Serialize};
 
@@ -152,6 +153,10 @@ pub enum Metric {
     Loss,
     /// The mean over the text's rows of `KL(p ‖ p′) = Σ p ln (p/p′)`, `p` the unchanged output, in nats: 0 when nothing changed.
     KullbackLeibler,
+    /// The mean over the text's rows of `½ Σ |p − p′|`: 0 when nothing changed, 1 when no token is likely in both.
+    TotalVariation,
+    /// The mean over the text's rows of the Jensen–Shannon divergence of `p` and `p′`, in nats: 0 to `ln 2`.
+    JensenShannon,
     /// One number of the output.
     Score(Score),
 }
@@ -162,6 +167,8 @@ impl Metric {
         match self {
             Metric::Loss => "loss",
             Metric::KullbackLeibler => "kl",
+            Metric::TotalVariation => "tvd",
+            Metric::JensenShannon => "jsd",
             Metric::Score(Score { form: Form::Logit, foil: Some(_), .. }) => "logit-diff",
             Metric::Score(score) if score.form == Form::LogProbability => "log-probability",
             Metric::Score(score) => score.form.name(),
@@ -171,31 +178,58 @@ impl Metric {
     /// What it counts in.
     pub fn unit(&self) -> &'static str {
         match self {
-            Metric::Loss | Metric::KullbackLeibler => "nats",
+            Metric::Loss | Metric::KullbackLeibler | Metric::JensenShannon => "nats",
+            Metric::TotalVariation => "probability",
             Metric::Score(Score { form: Form::Logit, .. }) => "logits",
             Metric::Score(Score { form: Form::LogProbability, .. }) => "nats",
             Metric::Score(Score { form: Form::Probability, .. }) => "probability",
         }
     }
 
-    /// The number of one text of a batch; a score's own item gives way to `item`.
+    /// The rows of the logits that it reads.
+    ///
+    /// # Errors
+    /// When the model or the text has no loss.
+    pub fn rows(&self, unchanged: &Unchanged) -> Result<Vec<Option<usize>>, Error> {
+        Ok(match self {
+            Metric::Score(score) => vec![score.position],
+            Metric::Loss => unchanged.next()?.iter().map(|(position, _)| Some(*position)).collect(),
+            _ => unchanged.rows.clone(),
+        })
+    }
+
+    /// The number, of the rows that it reads. Shape of `logits`: `[rows, n_logits]`.
     ///
     /// # Errors
     /// When the logits do not fit or are not finite, or the model or text has no loss.
-    pub fn value(&self, logits: &Array, item: usize, unchanged: &Unchanged) -> Result<f64, Error> {
+    pub fn value(&self, logits: &Array, unchanged: &Unchanged) -> Result<f64, Error> {
+        let plain = |item| Score { item, position: None, target: 0, foil: None, form: Form::LogProbability };
         match self {
-            Metric::Score(score) => Score { item, ..*score }.value(logits),
+            Metric::Score(score) => Score { item: 0, position: None, ..*score }.value(logits),
             Metric::Loss => {
-                let of = |&(position, target): &(usize, u32)| {
-                    let form = Form::LogProbability;
-                    Ok(-Score { item, position: Some(position), target, foil: None, form }.value(logits)?)
+                let of = |(place, (_, target)): (usize, &(usize, u32))| {
+                    Ok(-Score { target: *target, ..plain(place) }.value(logits)?)
                 };
-                mean(unchanged.next()?.iter().map(of))
+                mean(unchanged.next()?.iter().enumerate().map(of))
             }
-            Metric::KullbackLeibler => mean(unchanged.rows.iter().map(|&position| {
-                let row = |item| Score { item, position, target: 0, foil: None, form: Form::Logit };
-                Ok(relative_entropy(row(0).row(&unchanged.logits)?, row(item).row(logits)?))
-            })),
+            Metric::KullbackLeibler | Metric::TotalVariation | Metric::JensenShannon => {
+                mean(unchanged.rows.iter().enumerate().map(|(place, &position)| {
+                    let before = Score { position, ..plain(0) }.row(&unchanged.logits)?;
+                    Ok(self.distance(before, plain(place).row(logits)?))
+                }))
+            }
+        }
+    }
+
+    /// How far two rows of logits are apart.
+    fn distance(&self, before: &[f32], after: &[f32]) -> f64 {
+        match self {
+            Metric::TotalVariation => {
+                let (p, q) = (distribution(before), distribution(after));
+                p.iter().zip(&q).map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0
+            }
+            Metric::JensenShannon => divergence(&distribution(before), &distribution(after)),
+            _ => relative_entropy(before, after),
         }
     }
 }
@@ -226,6 +260,19 @@ impl Unchanged {
         let pairs = real.windows(2).filter(|_| predicts);
         let next = pairs.filter_map(|pair| tokens.tokens[pair[1]].id.map(|id| (pair[0], id))).collect();
         Unchanged { logits, rows, next }
+    }
+
+    /// Some rows. Shape `[rows, n_logits]`.
+    ///
+    /// # Errors
+    /// When there is no such row, or it is not finite.
+    pub(crate) fn at(&self, rows: &[Option<usize>]) -> Result<Array, Error> {
+        let mut values = Vec::new();
+        for &position in rows {
+            let score = Score { item: 0, position, target: 0, foil: None, form: Form::Logit };
+            values.extend_from_slice(score.row(&self.logits)?);
+        }
+        Ok(Array { shape: vec![rows.len(), values.len() / rows.len().max(1)], values })
     }
 
     /// Where a decoder predicts its own tokens: position and the token that follows.
