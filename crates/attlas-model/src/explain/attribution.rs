@@ -1,11 +1,12 @@
 //! Which tokens a score rests on: what each method says, token by token.
 
+use attlas::printable::printable;
 use attlas::{Kind, Recording};
 
 use super::method::Method;
 use super::quadrature::gauss_legendre;
 use super::read::{Explained, Read, Side, Watch};
-use super::score::Score;
+use super::score::{Form, Score};
 use crate::block::pass::{Next, Site};
 use crate::config::{Pooled, Readout};
 use crate::run::backward::Rules;
@@ -67,8 +68,11 @@ impl Attribution {
     /// Every token with its score, source before target.
     pub fn shares<'a>(&'a self, input: &'a Input) -> Vec<Share<'a>> {
         let side = |side, tokens: &'a attlas::Tokens, scores: &'a [f64]| {
-            let share = move |(position, (token, score)): (usize, (&'a attlas::Token, &f64))| {
-                Share { side, position, token: &token.text, score: *score }
+            let share = move |(position, (token, score)): (usize, (&'a attlas::Token, &f64))| Share {
+                side,
+                position,
+                token: &token.text,
+                score: *score,
             };
             tokens.tokens.iter().zip(scores).enumerate().map(share)
         };
@@ -155,6 +159,29 @@ impl Model {
             return Err(Error::Limit(format!("a way has 1 to 10000 steps, not {}", way.n_steps)));
         }
         Explained::new(self, input, score)?.along(way, &mut |_| Next::Continue)
+    }
+
+    /// A score as a reader knows it: `the logit of " mat" at position 5`.
+    pub fn score_in_words(&self, score: &Score) -> String {
+        let of = |id: u32| self.target_in_words(id);
+        let form = match score.form {
+            Form::Logit => "the logit",
+            Form::LogProbability => "the log-probability",
+            Form::Probability => "the probability",
+        };
+        let foil = score.foil.map_or_else(String::new, |foil| format!(" less that of {}", of(foil)));
+        let place = score.position.map_or_else(String::new, |position| format!(" at position {position}"));
+        format!("{form} of {}{foil}{place}", of(score.target))
+    }
+
+    /// A token or a class as a reader knows it.
+    pub fn target_in_words(&self, id: u32) -> String {
+        let tokenizer = self.target_tokenizer.as_deref().or(self.tokenizer.as_deref());
+        match (&self.transformer.architecture.readout, tokenizer.and_then(|tokenizer| tokenizer.token(id).ok())) {
+            (Readout::Tokens { .. }, Some(token)) => format!("\"{}\"", printable(&token.text)),
+            (Readout::Tokens { .. }, None) => format!("token {id}"),
+            _ => format!("class {id}"),
+        }
     }
 
     /// The rows of hidden states that a score is made of, and what each counts; they sum to 1.
@@ -249,7 +276,8 @@ impl Explained<'_> {
         let without = |step: usize| {
             let mut read = self.read.clone();
             let is_last = step == n_source + n_target; // the text as it is
-            let (side, token) = if step < n_source { (&mut read.source, step) } else { (&mut read.target, step - n_source) };
+            let (side, token) =
+                if step < n_source { (&mut read.source, step) } else { (&mut read.target, step - n_source) };
             if let Some(side) = side.as_mut().filter(|_| !is_last) {
                 *side = side.without(token);
             }
@@ -268,7 +296,10 @@ impl Explained<'_> {
         let (value, recording) = self.recording(watch)?;
         let [n_source, n_target] = [self.input.source.len(), self.input.target.len()];
         let scores = match self.model.transformer.architecture.decoder {
-            Some(_) => [self.mean_rows(&recording, Kind::Cross, n_source)?, self.mean_rows(&recording, Kind::Decoder, n_target)?],
+            Some(_) => [
+                self.mean_rows(&recording, Kind::Cross, n_source)?,
+                self.mean_rows(&recording, Kind::Decoder, n_target)?,
+            ],
             None => [self.mean_rows(&recording, Kind::Encoder, n_source)?, Vec::new()],
         };
         Ok(self.attribution(Method::Weight, value, scores))
@@ -294,9 +325,11 @@ impl Explained<'_> {
 
     /// The score and the maps of the text as it is.
     fn recording(&self, watch: &mut Watch<'_>) -> Result<(f64, Recording), Error> {
-        let options = crate::RunOptions { pass: crate::Pass::keeping([Site::Attention, Site::Logits]), ..Default::default() };
+        let options =
+            crate::RunOptions { pass: crate::Pass::keeping([Site::Attention, Site::Logits]), ..Default::default() };
         let run = self.model.run_watched(std::slice::from_ref(self.input), &options, watch)?;
-        let no_logits = || Error::Unsupported(format!("{} has no logits: its files hold only the layers", self.model.name()));
+        let no_logits =
+            || Error::Unsupported(format!("{} has no logits: its files hold only the layers", self.model.name()));
         let value = self.score.value(&run.logits.ok_or_else(no_logits)?)?;
         Ok((value, run.recording))
     }

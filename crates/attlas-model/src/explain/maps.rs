@@ -40,7 +40,13 @@ impl Model {
         if quantity == Quantity::GradientWeight {
             for layer in &gradients.run.recording.layers {
                 let values = products(&gradients, layer)?.concat();
-                layers.push(dense(layer.kind, layer.index, layer.shape.n_heads, [layer.shape.n_queries, layer.shape.n_keys], values));
+                layers.push(dense(
+                    layer.kind,
+                    layer.index,
+                    layer.shape.n_heads,
+                    [layer.shape.n_queries, layer.shape.n_keys],
+                    values,
+                ));
             }
         } else {
             explained.relevance(&gradients, &mut |kind, index, relevance| {
@@ -56,7 +62,11 @@ impl Model {
         }
         layers.iter_mut().for_each(|layer| layer.quantity = quantity);
         let mut recording = Recording { layers, ..gradients.run.recording };
-        recording.provenance.notes.push(format!("{} for {}, which is {value:.4}", quantity.words(), score.in_words(self)));
+        recording.provenance.notes.push(format!(
+            "{} for {}, which is {value:.4}",
+            quantity.words(),
+            self.score_in_words(score)
+        ));
         Ok(recording)
     }
 }
@@ -74,7 +84,11 @@ fn products(gradients: &Gradients, layer: &Layer) -> Result<Vec<Vec<f32>>, Error
 }
 
 /// What a function makes of the weights of each head and their gradients. Shapes `[n_queries, n_keys]`.
-fn each_head<T>(gradients: &Gradients, layer: &Layer, mut of: impl FnMut(&[f32], &[f32]) -> T) -> Result<Vec<T>, Error> {
+fn each_head<T>(
+    gradients: &Gradients,
+    layer: &Layer,
+    mut of: impl FnMut(&[f32], &[f32]) -> T,
+) -> Result<Vec<T>, Error> {
     let none = || Error::Unsupported(format!("{layer} has no gradient of its weights"));
     let all = gradients.of(Site::Attention, layer.kind, layer.index).ok_or_else(none)?;
     let n = layer.shape.n_queries * layer.shape.n_keys;

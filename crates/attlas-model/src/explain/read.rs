@@ -109,7 +109,8 @@ impl<'a> Explained<'a> {
     /// When the input does not fit the model.
     pub fn new(model: &'a Model, input: &'a Input, score: &Score) -> Result<Explained<'a>, Error> {
         let words = model.words(std::slice::from_ref(input))?;
-        let rows = |words: Option<Array>| words.map(|array| Side { values: without_batch(array), places: Places::Rows });
+        let rows =
+            |words: Option<Array>| words.map(|array| Side { values: without_batch(array), places: Places::Rows });
         let read = Read { source: rows(words.source).or_else(|| features(model, input)), target: rows(words.target) };
         Ok(Explained { model, input, score: Score { item: 0, ..*score }, read })
     }
