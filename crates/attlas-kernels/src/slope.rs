@@ -90,9 +90,7 @@ fn derivative<V: Vector>(activation: Activation, x: V) -> V {
 #[inline(always)]
 fn normal<V: Vector>(x: V) -> V {
     // SAFETY: `x` proves the instructions.
-    unsafe {
-        erf(x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2))).add(V::splat(1.0)).mul(V::splat(0.5))
-    }
+    unsafe { erf(x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2))).add(V::splat(1.0)).mul(V::splat(0.5)) }
 }
 
 /// `2 √(2/π) (x + 0.044715 x³)`.
@@ -158,12 +156,9 @@ impl Gate {
         unsafe {
             let d = d.mul(V::splat(slope.of_product()));
             match self {
-                Gate::Of(activation) => {
-                    (d.mul(up).mul(slope.of(activation, gate)), d.mul(activation.of(gate)))
-                }
+                Gate::Of(activation) => (d.mul(up).mul(slope.of(activation, gate)), d.mul(activation.of(gate))),
                 Gate::Clamped { limit, alpha } => {
-                    let (high, low, alpha, one) =
-                        (V::splat(limit), V::splat(-limit), V::splat(alpha), V::splat(1.0));
+                    let (high, low, alpha, one) = (V::splat(limit), V::splat(-limit), V::splat(alpha), V::splat(1.0));
                     let zero = V::splat(0.0);
                     let bounded = high.where_less(gate, high, gate);
                     let bounded_up = low.max(high.where_less(up, high, up));
@@ -280,7 +275,8 @@ mod tests {
     }
 
     const INPUTS: [f32; 21] = [
-        -4.5, -3.0, -2.2, -1.5, -1.0, -0.7, -0.3, -0.1, -0.01, -1e-3, 1e-3, 0.02, 0.1, 0.25, 0.6, 0.9, 1.3, 1.9, 2.5, 3.3, 4.4,
+        -4.5, -3.0, -2.2, -1.5, -1.0, -0.7, -0.3, -0.1, -0.01, -1e-3, 1e-3, 0.02, 0.1, 0.25, 0.6, 0.9, 1.3, 1.9, 2.5,
+        3.3, 4.4,
     ];
 
     fn central(f: impl Fn(f64) -> f64, x: f32) -> f64 {
