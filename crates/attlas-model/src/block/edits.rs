@@ -229,7 +229,8 @@ impl WeightEdits<'_> {
                 visible.iter().for_each(|key| weights[*key] = 1.0 / visible.len() as f64);
             }
             NewWeights::Permuted { seed } => {
-                let mut random = Random::new(*seed, [self.salt[0], self.salt[1], row.text, row.head, row.query]);
+                // whatever the text's number: it is permuted alike in every batch
+                let mut random = Random::new(*seed, [self.salt[0], self.salt[1], row.head, row.query]);
                 // Fisher–Yates among the visible keys
                 for place in (1..visible.len()).rev() {
                     weights.swap(visible[place], visible[random.below(place + 1)]);
@@ -319,7 +320,7 @@ struct Random(u64);
 
 impl Random {
     /// A stream of its own for each seed and place.
-    fn new(seed: u64, place: [usize; 5]) -> Random {
+    fn new(seed: u64, place: [usize; 4]) -> Random {
         let mut random = Random(seed);
         for part in place {
             random.0 = random.next() ^ part as u64;
