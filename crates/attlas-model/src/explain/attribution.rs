@@ -263,7 +263,7 @@ impl Explained<'_> {
                 }
             }
         };
-        self.each(places.len(), &at, &mut visit, watch)?;
+        self.each_gradient(places.len(), &at, &mut visit, watch)?;
         let mut attribution = self.attribution(Method::IntegratedGradients, ends[1], scores);
         attribution.completeness = Some(Completeness { sum: attribution.sum(), whole: ends[1] - ends[0] });
         Ok(attribution)
@@ -283,8 +283,7 @@ impl Explained<'_> {
             }
             read
         };
-        let mut values = Vec::with_capacity(n_source + n_target + 1);
-        self.each(n_source + n_target + 1, &without, &mut |_, value, _| values.push(value), watch)?;
+        let mut values = self.values(n_source + n_target + 1, &without, watch)?;
         let value = values.pop().unwrap_or_default();
         let losses: Vec<f64> = values.into_iter().map(|without| value - without).collect();
         let (source, target) = losses.split_at(n_source);

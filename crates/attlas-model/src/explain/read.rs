@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::score::Score;
 use crate::block::pass::{Array, Keep, Next, Pass, Progress, Site};
-use crate::config::Reads;
+use crate::config::{Readout, Reads};
 use crate::run::backward::{Backward, Gradients, Rules, Words};
 use crate::run::input::Features;
 use crate::{Error, Input, Model};
@@ -106,8 +106,12 @@ const MAX_TOKENS: usize = 512;
 
 impl<'a> Explained<'a> {
     /// # Errors
-    /// When the input does not fit the model.
+    /// When the input does not fit the model, or the model has no logits.
     pub fn new(model: &'a Model, input: &'a Input, score: &Score) -> Result<Explained<'a>, Error> {
+        if matches!(model.transformer.architecture.readout, Readout::None) {
+            let name = model.name();
+            return Err(Error::Unsupported(format!("{name} has no logits: its files hold only the layers")));
+        }
         let words = model.words(std::slice::from_ref(input))?;
         let rows =
             |words: Option<Array>| words.map(|array| Side { values: without_batch(array), places: Places::Rows });
@@ -144,50 +148,57 @@ impl<'a> Explained<'a> {
 
     /// Computes the score from other numbers than the text's, `n` times; tells `visit` which it was, the score, and its
     /// gradient with respect to the numbers. They are made and computed as many at a time as memory and threads like.
-    pub fn each(
+    pub fn each_gradient(
         &self,
         n: usize,
         read: &dyn Fn(usize) -> Read,
         visit: &mut dyn FnMut(usize, f64, Read),
         watch: &mut Watch<'_>,
     ) -> Result<(), Error> {
-        let n_tokens = self.input.source.len() + self.input.target.len();
-        let n_beside = (MAX_TOKENS / n_tokens.max(1)).clamp(1, 64);
-        for start in (0..n).step_by(n_beside) {
-            let reads: Vec<Read> = (start..n.min(start + n_beside)).map(read).collect();
-            let (values, gradients) = self.batch(&reads, watch)?;
-            for (item, value) in values.into_iter().enumerate() {
-                visit(start + item, value, self.read_gradient(&gradients, item));
+        for steps in self.beside(n) {
+            let reads: Vec<Read> = steps.clone().map(read).collect();
+            let options = Backward { words: words(&reads), ..Backward::default() };
+            let mut values = Vec::with_capacity(reads.len());
+            let mut score = |logits: &Array| {
+                let mut gradient = Vec::with_capacity(logits.values.len()); // shape of the logits
+                for logits in items(logits) {
+                    values.push(self.score.value(&logits)?);
+                    gradient.extend(self.score.gradient(&logits)?);
+                }
+                Ok(gradient)
+            };
+            let gradients = self.model.backward_watched(&self.inputs(&reads), &NOTHING, &options, &mut score, watch)?;
+            for (item, (step, value)) in steps.zip(values).enumerate() {
+                visit(step, value, self.read_gradient(&gradients, item));
             }
         }
         Ok(())
     }
 
-    /// The score of each, and the gradients of their sum.
-    fn batch(&self, reads: &[Read], watch: &mut Watch<'_>) -> Result<(Vec<f64>, Gradients), Error> {
-        let inputs: Vec<Input> = reads.iter().map(|read| self.with_features(read)).collect();
-        let rows = |side: fn(&Read) -> Option<&Side>| {
-            let sides: Vec<&Side> = reads.iter().filter_map(side).filter(|side| side.places == Places::Rows).collect();
-            let shape = [&[sides.len()], &sides.first()?.values.shape[..]].concat();
-            Some(Array { shape, values: sides.iter().flat_map(|side| &side.values.values).copied().collect() })
-        };
-        let words = Words { source: rows(|read| read.source.as_ref()), target: rows(|read| read.target.as_ref()) };
-        let options = Backward { keep: Vec::new(), rules: Rules::Gradient, words };
-        let mut values = Vec::with_capacity(reads.len());
-        let mut score = |logits: &Array| {
-            let n = logits.values.len() / reads.len();
-            let shape = [&[1], &logits.shape[1..]].concat();
-            let mut gradient = Vec::with_capacity(logits.values.len()); // shape of the logits
-            for logits in logits.values.chunks_exact(n) {
-                let logits = Array { shape: shape.clone(), values: logits.to_vec() };
+    /// The same without gradients. Shape `[n]`.
+    pub fn values(&self, n: usize, read: &dyn Fn(usize) -> Read, watch: &mut Watch<'_>) -> Result<Vec<f64>, Error> {
+        let mut values = Vec::with_capacity(n);
+        for steps in self.beside(n) {
+            let reads: Vec<Read> = steps.map(read).collect();
+            let run =
+                self.model.run_words(&self.inputs(&reads), &words(&reads), &Pass::keeping([Site::Logits]), watch)?;
+            for logits in run.logits.iter().flat_map(items) {
                 values.push(self.score.value(&logits)?);
-                gradient.extend(self.score.gradient(&logits)?);
             }
-            Ok(gradient)
-        };
-        let pass = Pass { keep: Vec::new(), edits: Vec::new() };
-        let gradients = self.model.backward_watched(&inputs, &pass, &options, &mut score, watch)?;
-        Ok((values, gradients))
+        }
+        Ok(values)
+    }
+
+    /// Steps that are computed beside each other.
+    fn beside(&self, n: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let n_tokens = self.input.source.len() + self.input.target.len();
+        let n_beside = (MAX_TOKENS / n_tokens.max(1)).clamp(1, 64);
+        (0..n).step_by(n_beside).map(move |start| start..n.min(start + n_beside))
+    }
+
+    /// The input for each, with other pixels or frames where it has any.
+    fn inputs(&self, reads: &[Read]) -> Vec<Input> {
+        reads.iter().map(|read| self.with_features(read)).collect()
     }
 
     /// The input, with other pixels or frames where it has any.
@@ -198,6 +209,26 @@ impl<'a> Explained<'a> {
         }
         input
     }
+}
+
+/// A pass that keeps nothing.
+const NOTHING: Pass = Pass { keep: Vec::new(), edits: Vec::new() };
+
+/// The rows of words that are read, as a batch.
+fn words(reads: &[Read]) -> Words {
+    let rows = |side: fn(&Read) -> Option<&Side>| {
+        let sides: Vec<&Side> = reads.iter().filter_map(side).filter(|side| side.places == Places::Rows).collect();
+        let shape = [&[sides.len()], &sides.first()?.values.shape[..]].concat();
+        Some(Array { shape, values: sides.iter().flat_map(|side| &side.values.values).copied().collect() })
+    };
+    Words { source: rows(|read| read.source.as_ref()), target: rows(|read| read.target.as_ref()) }
+}
+
+/// The logits of each text of a batch, as those of a batch of one.
+fn items(logits: &Array) -> impl Iterator<Item = Array> {
+    let n: usize = logits.shape[1..].iter().product();
+    let shape = [&[1], &logits.shape[1..]].concat();
+    logits.values.chunks_exact(n.max(1)).map(move |values| Array { shape: shape.clone(), values: values.to_vec() })
 }
 
 /// An array of a batch of one, without that axis.
