@@ -170,7 +170,7 @@ fn cross_attention_has_maps_of_relevance_too() {
     let (encoder, decoder, cross) = (Kind::Encoder, Kind::Decoder, Kind::Cross);
     assert_eq!(kinds[..3], [(encoder, 0), (encoder, 1), (decoder, 0)]);
     assert_eq!(kinds[kinds.len() - 1], (cross, 2));
-    let row = recording.map(0, cross, 2, 0).expect("a map").row(3);
+    let row = recording.map_of(&recording.layers[kinds.len() - 1], 0, 0).expect("a map").row(3);
     let row: Vec<f64> = row.into_iter().map(f64::from).collect();
     close("cross", &row, golden.row("chefer.bart_tiny_mid.safe_Rqi", 3), 1e-5);
 }
@@ -218,6 +218,73 @@ fn both_sides_of_an_encoder_decoder_share_a_score_out() {
     let few = Way { n_steps: 1, moved: Moved::Both };
     let rough = bart.integrated_gradients(&text, &found.score, few).expect("an explanation");
     assert!(!rough.completeness.expect("a sum").holds(), "one step is too few: {rough:?}");
+}
+
+#[test]
+fn pixels_and_frames_are_explained_by_patch_and_by_time() {
+    let families = data("families");
+    for (name, run) in [("vit", "images"), ("dinov2-classifier", "images"), ("whisper", "features")] {
+        let model = Model::load(&families.join(name)).expect("a model");
+        let stored = arrays(&families.join(name).join("expected.safetensors"));
+        let text = common::reference::inputs(&model, &stored, run).expect("inputs").swap_remove(0);
+        let score = if name == "whisper" { logit(3, 7) } else { class(1) };
+        let n = text.source.len();
+        for method in Method::ALL {
+            let found = explain(&model, &text, &score, method);
+            assert_eq!((found.source.len(), found.target.len()), (n, text.target.len()), "{name} {method:?}");
+            assert!(found.source.iter().any(|score| *score != 0.0), "{name} {method:?}: {found:?}");
+            assert!(found.shares(&text).len() == n + text.target.len());
+            if found.method == Method::IntegratedGradients {
+                let completeness = found.completeness.expect("a sum");
+                assert!(completeness.holds(), "{name}: {completeness:?}");
+            }
+            let reads_pixels = !matches!(method, Method::Weight | Method::GradientAttention | Method::Relevance);
+            assert!(name == "whisper" || !reads_pixels || found.source[0] == 0.0, "CLS is no pixel: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_explained_is_refused_in_a_sentence() {
+    let message = |model: &Model, input: &Input, score: &Score, method| {
+        model.explain(input, score, method).expect_err("a refusal").to_string()
+    };
+    let (gpt2, text) = Golden::read().case("gpt2_tiny");
+    for method in Method::ALL {
+        let far = message(&gpt2, &text, &logit(11, 3), method);
+        assert_eq!(far, "there is no position 11 in a text of 11 tokens, which are counted from 0");
+        let unknown = message(&gpt2, &text, &logit(10, 4_000), method);
+        assert_eq!(unknown, "there is no token 4000; the model has 0 to 59");
+    }
+    let none = Way { n_steps: 0, moved: Moved::Both };
+    let error = gpt2.integrated_gradients(&text, &logit(10, 3), none).expect_err("a refusal");
+    assert_eq!(error.to_string(), "a way has 1 to 10000 steps, not 0");
+    let families = data("families");
+    let layers = Model::load(&families.join("gpt2-layer-scaled")).expect("a model");
+    let tokens = layers.tokens_from_ids(Side::Target, &[5, 6, 7]).expect("tokens");
+    let text = Input { target: tokens, ..Input::default() };
+    let refused = message(&layers, &text, &logit(2, 3), Method::Saliency);
+    assert!(refused.ends_with("has no logits: its files hold only the layers"), "{refused}");
+}
+
+#[test]
+fn where_no_gradient_goes_back_weights_and_leaving_out_still_answer() {
+    let deberta = Model::load(&data("families").join("deberta-v3-classifier")).expect("a model");
+    let text = input(&deberta, &[5, 9, 7, 11], None);
+    let score = class(1);
+    for method in Method::ALL {
+        let found = deberta.explain(&text, &score, method);
+        match method {
+            Method::Weight | Method::LeaveOut => {
+                let found = found.expect("an explanation");
+                assert!(found.source.len() == 4 && found.source.iter().any(|score| *score != 0.0), "{found:?}");
+            }
+            _ => {
+                let message = found.expect_err("a refusal").to_string();
+                assert!(message.contains("content") && message.contains("can be had"), "{message}");
+            }
+        }
+    }
 }
 
 #[test]
