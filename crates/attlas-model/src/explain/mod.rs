@@ -1,4 +1,5 @@
 //! What attention does not show: what a model computes is taken apart, or changed and measured again.
 
 pub mod knock_out;
+pub mod patch;
 pub mod score;
