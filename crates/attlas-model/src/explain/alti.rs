@@ -5,9 +5,8 @@ use attlas::{Kind, Layer, Quantity};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::check_size;
 use super::norms::dense_like;
-use super::parts::{Sublayer, each_sublayer};
+use super::parts::{Sublayer, check_size, each_sublayer};
 use crate::Error;
 use crate::model::Model;
 use crate::run::record::Run;

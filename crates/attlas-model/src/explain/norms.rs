@@ -6,8 +6,7 @@ use attlas::{Kind, Layer, Quantity, Recording, Trace};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::check_size;
-use super::parts::{Sublayer, Taken, add, attention_of, each_sublayer, length, output_of_head, values};
+use super::parts::{Sublayer, Taken, add, attention_of, check_size, each_sublayer, length, output_of_head, values};
 use crate::Error;
 use crate::block::weights::AttentionWeights;
 use crate::model::Model;

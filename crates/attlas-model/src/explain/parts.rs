@@ -9,12 +9,34 @@ use rayon::prelude::*;
 
 use crate::block::linear::Linear;
 use crate::block::norm::NormWeights;
-use crate::block::pass::Site;
+use crate::block::pass::{Pass, Site};
 use crate::block::weights::AttentionWeights;
 use crate::config::{NormKind, Residual};
 use crate::model::Model;
 use crate::run::record::Run;
 use crate::{Error, Weight};
+
+/// The most numbers of dense maps that one explanation may make: 1 GiB of f32.
+const MAX_NUMBERS: usize = 1 << 28;
+
+/// The plan of a run that [`summed_norms`](super::summed_norms), [`mixing`](super::mixing) and [`contributions`](super::contributions) can be computed from: it keeps weights, values and the
+/// residual stream.
+pub fn traced() -> Pass {
+    Pass::keeping([Site::Attention, Site::Values, Site::Stream])
+}
+
+/// Refuses maps of one number per query and key that would not fit in memory.
+pub(super) fn check_size<'a>(what: &str, n_items: usize, layers: impl Iterator<Item = &'a Layer>) -> Result<(), Error> {
+    let of_layer = |layer: &Layer| layer.shape.n_queries.saturating_mul(layer.shape.n_keys);
+    let needed = layers.map(of_layer).fold(0_usize, usize::saturating_add).saturating_mul(n_items);
+    match needed <= MAX_NUMBERS {
+        true => Ok(()),
+        false => Err(Error::Limit(format!(
+            "{what} would take {needed} numbers, one for each query and key of each layer, more than the limit of \
+             {MAX_NUMBERS}; a shorter text is needed"
+        ))),
+    }
+}
 
 /// One attention sublayer of one text: `y = after(x + Σ_h Σ_k w(q, k) · f_h(x_k) + b)`, where `f_h(x_k)` is the value of
 /// the key behind the head's part of the output projection.

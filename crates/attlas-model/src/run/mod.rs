@@ -1,10 +1,11 @@
 //! A run: texts, images or sounds in; a recording, logits and generated texts out.
 
 mod batch;
-mod check;
+pub(crate) mod check;
 pub mod collect;
 pub mod generate;
 pub mod input;
 pub(crate) mod languages;
 pub mod record;
+pub(crate) mod resume;
 mod text;

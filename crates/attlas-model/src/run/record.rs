@@ -332,7 +332,7 @@ impl Model {
 
 impl Pooled {
     /// The row that stands for all hidden states of an item. Shape of `item`: `[n, d_model]`.
-    fn row(self, item: &[f32], stack: &Stack) -> Vec<f32> {
+    pub(super) fn row(self, item: &[f32], stack: &Stack) -> Vec<f32> {
         let d_model = stack.d_model;
         match self {
             Pooled::First => item[..d_model].to_vec(),
