@@ -228,19 +228,39 @@ impl<'m> Baseline<'m> {
         means: Option<&[Run]>,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<f64>, Error> {
-        heads.iter().try_for_each(|head| self.check_head(*head))?;
+        let alone: Vec<Vec<KindHead>> = heads.iter().map(|head| vec![*head]).collect();
+        self.effects_together(&alone, method, metric, means, watch)
+    }
+
+    /// The effect of taking all heads of a set away at once, for each of the sets: heads that do the same work stand in for each
+    /// other, so that the effects of a set's heads need not sum to it.
+    ///
+    /// # Errors
+    /// As [`Baseline::effects`].
+    pub fn effects_together(
+        &self,
+        sets: &[Vec<KindHead>],
+        method: Method,
+        metric: &Metric,
+        means: Option<&[Run]>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<f64>, Error> {
+        sets.iter().flatten().try_for_each(|head| self.check_head(*head))?;
         let runs = means.unwrap_or(std::slice::from_ref(&self.run));
-        let of = |head: KindHead| (method == Method::Mean).then(|| mean_head_outputs(runs, &head.heads())).transpose();
-        let means: Vec<Option<Array>> = heads.iter().map(|head| of(*head)).collect::<Result<_, _>>()?;
         let frozen = if method == Method::PatternPreserving { self.patterns()? } else { Vec::new() };
+        let of_head = |head: &KindHead| -> Result<Edit<Array>, Error> {
+            let mean = (method == Method::Mean).then(|| mean_head_outputs(runs, &head.heads())).transpose()?;
+            Ok(edit(*head, method, mean))
+        };
+        let of_sets: Vec<Vec<Edit<Array>>> =
+            sets.iter().map(|set| set.iter().map(of_head).collect()).collect::<Result<_, _>>()?;
         let edits = |place: usize| {
-            let head = heads[place];
-            let mut edits = vec![edit(head, method, means[place].as_ref())];
-            edits.extend(later(&frozen, head));
-            edits
+            let first = sets[place].iter().map(|head| order(head.kind, head.head.layer)).min();
+            let is_later = |edit: &&Edit<Array>| edit.heads().map(|heads| order(heads.kind, heads.layer)) > first;
+            [of_sets[place].clone(), frozen.iter().filter(is_later).cloned().collect()].concat()
         };
         let before = self.value(metric)?;
-        let after = self.values(std::slice::from_ref(metric), heads.len(), &edits, watch)?;
+        let after = self.values(std::slice::from_ref(metric), sets.len(), &edits, watch)?;
         Ok(after.iter().flatten().map(|after| after - before).collect())
     }
 
@@ -341,22 +361,19 @@ impl Model {
 }
 
 /// The change that takes a head away.
-fn edit(head: KindHead, method: Method, mean: Option<&Array>) -> Edit<Array> {
+fn edit(head: KindHead, method: Method, mean: Option<Array>) -> Edit<Array> {
     let heads = head.heads();
     match (method, mean) {
-        (Method::Mean, Some(mean)) => Edit::HeadOutput { heads, to: HeadOutput::Mean(mean.clone()) },
+        (Method::Mean, Some(mean)) => Edit::HeadOutput { heads, to: HeadOutput::Mean(mean) },
         (Method::Uniform, _) => Edit::Weights { heads, to: NewWeights::Uniform },
         (Method::Permute { seed }, _) => Edit::Weights { heads, to: NewWeights::Permuted { seed } },
         _ => Edit::HeadOutput { heads, to: HeadOutput::Zero },
     }
 }
 
-/// Those of the edits that are about layers after the head's.
-fn later(edits: &[Edit<Array>], head: KindHead) -> impl Iterator<Item = Edit<Array>> {
-    let place = |kind: Kind, layer: usize| (kind != Kind::Encoder, layer, kind == Kind::Cross);
-    let own = place(head.kind, head.head.layer);
-    let is_later = move |edit: &&Edit<Array>| edit.heads().is_some_and(|heads| place(heads.kind, heads.layer) > own);
-    edits.iter().filter(is_later).cloned()
+/// Attention layers in the order of a pass: the encoder's, then each block's own before its cross-attention.
+pub(super) fn order(kind: Kind, layer: usize) -> (bool, usize, bool) {
+    (kind != Kind::Encoder, layer, kind == Kind::Cross)
 }
 
 /// Rows of logits. Shape of `logits`: `[rows, n_logits]`.
