@@ -97,6 +97,26 @@ fn with_identity(mut scores: Vec<f64>, position: usize) -> Vec<f64> {
 }
 
 #[test]
+fn weights_and_norms_are_means_of_the_explained_row() {
+    let (gpt2, text) = Golden::read().case("gpt2_tiny");
+    let found = explain(&gpt2, &text, &logit(6, 3), Method::Weight);
+    let pass = attlas_model::Pass::keeping([attlas_model::Site::Attention, attlas_model::Site::Values]);
+    let options = attlas_model::RunOptions { pass, ..Default::default() };
+    let mut recording = gpt2.run(std::slice::from_ref(&text), &options).expect("a run").recording;
+    attlas_model::explain::keep_value_norms(&gpt2, &mut recording).expect("norms");
+    for (method, quantity) in [(Method::Weight, Quantity::Weight), (Method::Norm, Quantity::Norm)] {
+        let mut expected = vec![0.0; 11];
+        for (layer, head) in (0..3).flat_map(|layer| (0..4).map(move |head| (layer, head))) {
+            let layer = recording.layer_in(quantity, Kind::Decoder, layer).expect("a layer");
+            let row = recording.map_of(&layer, 0, head).expect("a map").row(6);
+            expected.iter_mut().zip(row).for_each(|(sum, weight)| *sum += f64::from(weight) / 12.0);
+        }
+        close(method.name(), &explain(&gpt2, &text, &found.score, method).target, &expected, 1e-6);
+    }
+    assert!((found.sum() - 1.0).abs() < 1e-5 && found.target[7..] == [0.0; 4], "{found:?}");
+}
+
+#[test]
 fn relevance_of_a_classifier_and_of_a_language_model_is_that_of_the_published_rules() {
     let golden = Golden::read();
     let (bert, text) = golden.case("bert_tiny");
@@ -238,7 +258,8 @@ fn pixels_and_frames_are_explained_by_patch_and_by_time() {
                 let completeness = found.completeness.expect("a sum");
                 assert!(completeness.holds(), "{name}: {completeness:?}");
             }
-            let reads_pixels = !matches!(method, Method::Weight | Method::GradientAttention | Method::Relevance);
+            let reads_pixels =
+                !matches!(method, Method::Weight | Method::Norm | Method::GradientAttention | Method::Relevance);
             assert!(name == "whisper" || !reads_pixels || found.source[0] == 0.0, "CLS is no pixel: {found:?}");
         }
     }
@@ -275,7 +296,7 @@ fn where_no_gradient_goes_back_weights_and_leaving_out_still_answer() {
     for method in Method::ALL {
         let found = deberta.explain(&text, &score, method);
         match method {
-            Method::Weight | Method::LeaveOut => {
+            Method::Weight | Method::Norm | Method::LeaveOut => {
                 let found = found.expect("an explanation");
                 assert!(found.source.len() == 4 && found.source.iter().any(|score| *score != 0.0), "{found:?}");
             }

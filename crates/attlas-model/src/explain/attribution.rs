@@ -1,16 +1,17 @@
 //! Which tokens a score rests on: what each method says, token by token.
 
 use attlas::printable::printable;
-use attlas::{Kind, Recording};
+use attlas::{Kind, Quantity, Recording};
 
 use super::method::Method;
+use super::norms::keep_value_norms;
 use super::quadrature::gauss_legendre;
 use super::read::{Explained, Read, Side, Watch};
 use super::score::{Form, Score};
-use crate::block::pass::{Next, Site};
+use crate::block::pass::{Array, Next, Pass, Site};
 use crate::config::{Pooled, Readout};
 use crate::run::backward::Rules;
-use crate::{Error, Input, Model};
+use crate::{Error, Input, Model, RunOptions};
 
 /// What a method says of each token.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,7 +141,7 @@ impl Model {
     ) -> Result<Attribution, Error> {
         let explained = Explained::new(self, input, score)?;
         match method {
-            Method::Weight => explained.by_weight(watch),
+            Method::Weight | Method::Norm => explained.by_maps(method, watch),
             Method::GradientAttention | Method::Relevance => explained.by_attention(method, watch),
             Method::Saliency | Method::InputGradient => explained.by_gradient(method, Rules::Gradient, watch),
             Method::AttnLrp => explained.by_gradient(method, Rules::AttnLrp, watch),
@@ -290,47 +291,50 @@ impl Explained<'_> {
         Ok(self.attribution(Method::LeaveOut, value, [source.to_vec(), target.to_vec()]))
     }
 
-    /// The mean weight of the explained rows on each token.
-    fn by_weight(&self, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
-        let (value, recording) = self.recording(watch)?;
+    /// The mean over layers and heads of what maps of weights, or of norms, have in the explained rows for each token.
+    fn by_maps(&self, method: Method, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
+        let (quantity, site) = match method {
+            Method::Norm => (Quantity::Norm, Site::Values),
+            _ => (Quantity::Weight, Site::Logits),
+        };
+        let options =
+            RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits, site]), ..RunOptions::default() };
+        let mut run = self.model.run_watched(std::slice::from_ref(self.input), &options, watch)?;
+        let value = self.score.value(&run.logits.take().unwrap_or(Array { shape: Vec::new(), values: Vec::new() }))?;
+        if quantity == Quantity::Norm {
+            keep_value_norms(self.model, &mut run.recording)?;
+        }
+        let rows = |kind: Kind, n_keys: usize| self.mean_rows(&run.recording, quantity, kind, n_keys);
         let [n_source, n_target] = [self.input.source.len(), self.input.target.len()];
         let scores = match self.model.transformer.architecture.decoder {
-            Some(_) => [
-                self.mean_rows(&recording, Kind::Cross, n_source)?,
-                self.mean_rows(&recording, Kind::Decoder, n_target)?,
-            ],
-            None => [self.mean_rows(&recording, Kind::Encoder, n_source)?, Vec::new()],
+            Some(_) => [rows(Kind::Cross, n_source)?, rows(Kind::Decoder, n_target)?],
+            None => [rows(Kind::Encoder, n_source)?, Vec::new()],
         };
-        Ok(self.attribution(Method::Weight, value, scores))
+        Ok(self.attribution(method, value, scores))
     }
 
     /// The mean over layers and heads of a kind of the explained rows. Shape `[n_keys]`.
-    fn mean_rows(&self, recording: &Recording, kind: Kind, n_keys: usize) -> Result<Vec<f64>, Error> {
+    fn mean_rows(
+        &self,
+        recording: &Recording,
+        quantity: Quantity,
+        kind: Kind,
+        n_keys: usize,
+    ) -> Result<Vec<f64>, Error> {
         let mut sums = vec![0.0; n_keys];
         let mut n_maps = 0.0_f64;
-        for layer in recording.layers.iter().filter(|layer| layer.kind == kind) {
+        for layer in recording.layers_in(quantity, kind) {
             for head in 0..layer.shape.n_heads {
-                let map = recording.map_of(layer, 0, head).map_err(|error| Error::Input(error.to_string()))?;
+                let map = recording.map_of(&layer, 0, head).map_err(|error| Error::Input(error.to_string()))?;
                 n_maps += 1.0;
                 for (row, counts) in self.model.explained_rows(&self.score, map.n_queries()) {
-                    let weights = map.row(row);
-                    sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += counts * f64::from(weight));
+                    let numbers = map.row(row);
+                    sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += counts * f64::from(number));
                 }
             }
         }
         sums.iter_mut().for_each(|sum| *sum /= n_maps.max(1.0));
         Ok(sums)
-    }
-
-    /// The score and the maps of the text as it is.
-    fn recording(&self, watch: &mut Watch<'_>) -> Result<(f64, Recording), Error> {
-        let options =
-            crate::RunOptions { pass: crate::Pass::keeping([Site::Attention, Site::Logits]), ..Default::default() };
-        let run = self.model.run_watched(std::slice::from_ref(self.input), &options, watch)?;
-        let no_logits =
-            || Error::Unsupported(format!("{} has no logits: its files hold only the layers", self.model.name()));
-        let value = self.score.value(&run.logits.ok_or_else(no_logits)?)?;
-        Ok((value, run.recording))
     }
 
     /// Gradient × attention, and the relevance that is made of its positive part.

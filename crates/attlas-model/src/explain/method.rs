@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Method {
     /// The attention weights themselves.
     Weight,
+    /// Weight times the length of what the value adds.
+    Norm,
     /// Gradient of the score times weight.
     GradientAttention,
     /// Positive gradient × attention, carried through the layers.
@@ -59,14 +61,17 @@ pub enum Unit {
     ScorePerInput,
     /// A share of a query's attention.
     Weight,
+    /// The length of a vector of the residual stream.
+    Length,
     /// None: only their order and proportion say something.
     None,
 }
 
 impl Method {
     /// Every method, in the order of the table.
-    pub const ALL: [Method; 9] = [
+    pub const ALL: [Method; 10] = [
         Method::Weight,
+        Method::Norm,
         Method::GradientAttention,
         Method::Relevance,
         Method::Saliency,
@@ -94,7 +99,7 @@ impl Method {
 }
 
 /// Every method, in the order of [`Method::ALL`].
-pub static METHODS: [Definition; 9] = [
+pub static METHODS: [Definition; 10] = [
     Definition {
         name: "weight",
         title: "attention weight",
@@ -104,6 +109,16 @@ pub static METHODS: [Definition; 9] = [
         is_signed: false,
         limit: "knows neither values nor the score: a weight on a key whose value is 0 counts like any other",
         paper: "",
+    },
+    Definition {
+        name: "norm",
+        title: "norm",
+        says: "mean length of what the token's value adds to the explained position, over all layers and heads",
+        formula: "mean over layers and heads of ‖A(p, k) · f(x_k)‖, f(x_k) = V[k] W_O",
+        unit: Unit::Length,
+        is_signed: false,
+        limit: "knows nothing of the score, nor of how heads and residuals add up or cancel",
+        paper: "Kobayashi et al. 2020, §2",
     },
     Definition {
         name: "gradient-attention",
