@@ -12,6 +12,7 @@ pub mod draw_distance;
 pub mod draw_patches;
 pub mod draw_received;
 pub mod evaluate;
+pub mod explain;
 pub mod export;
 #[cfg(feature = "train")]
 pub mod film;
