@@ -9,6 +9,7 @@ mod failure;
 mod inputs;
 mod measures;
 mod progress;
+mod quantities;
 mod received;
 mod signals;
 mod survey_report;

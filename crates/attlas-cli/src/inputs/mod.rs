@@ -19,7 +19,8 @@ pub use model::{
 pub use named_span::{NamedSpan, parse_named_span};
 pub use own_output::{check_output, files_in, model_files, refuse_inputs};
 pub use recording::{
-    Material, is_recording, names_recording, parse_head, parse_kind, pick_kind, pick_layer, recording_of, run_of,
+    Material, is_recording, names_recording, parse_head, parse_kind, pick_kind, pick_kind_in, pick_layer,
+    pick_layer_in, recording_of, run_of,
 };
 pub use senses::{input_of, is_image_name, is_sound_name};
 pub use span::{Span, parse_span};

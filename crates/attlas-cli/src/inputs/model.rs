@@ -12,6 +12,7 @@ pub use super::hub::model_path;
 use super::text::RawText;
 use super::{input_of, read_text};
 use crate::failure::Failure;
+use crate::quantities::Asked;
 use crate::terminal::remark;
 use crate::words::counted;
 
@@ -79,6 +80,9 @@ pub struct RunArguments {
     /// Whether values are recorded.
     #[arg(skip)]
     pub values: bool,
+    /// What is made beside weights.
+    #[arg(skip)]
+    pub quantities: Asked,
     /// Megabytes of queries and keys at most, when not those of `MAX_MB`.
     #[arg(skip)]
     pub max_mb: Option<u64>,
@@ -374,7 +378,9 @@ pub fn run_inputs(
         let heads = Heads::one(head.kind_in(model)?, head.id);
         pass.edits.push(Edit::HeadOutput { heads, to: HeadOutput::Zero });
     }
-    let run = model.run(inputs, &RunOptions { decoding, pass })?;
+    options.quantities.keep(&mut pass);
+    let mut run = model.run(inputs, &RunOptions { decoding, pass })?;
+    options.quantities.add(model, &mut run, options.values)?;
     let outputs = run.generated.into_iter().map(|generation| generation.text).collect();
     let hints =
         if model.leaves_language_open() { vec!["--to chooses the language that is written"] } else { Vec::new() };

@@ -2,8 +2,13 @@
 
 mod alti;
 mod attribution;
+mod circuits;
+mod components;
+mod composition;
+mod eigenvalues;
 pub mod knock_out;
 mod maps;
+mod matrices;
 mod method;
 mod norms;
 mod parts;
@@ -12,9 +17,15 @@ mod quadrature;
 mod read;
 mod relevance;
 pub mod score;
+mod why;
 
 pub use alti::{Reach, contributions};
 pub use attribution::{Attribution, Completeness, Moved, Share, Way};
+pub use circuits::{Circuit, Copying, Pair, circuit, copying};
+pub use components::Source;
+pub use composition::{Composition, Compositions, compositions};
+pub use matrices::Norms;
 pub use method::{Definition, METHODS, Method, Unit};
 pub use norms::{Mixing, NormForm, Shares, keep_value_norms, mixing, summed_norms};
 pub use parts::traced;
+pub use why::{Asked, Origin, Part, Parts, Term, Why, why};

@@ -1,0 +1,257 @@
+//! What maps can show beside weights: the names on the command line, what a run must keep for them, and how they are made.
+
+use std::str::FromStr;
+
+use attlas::analysis::{FLOW_TOKENS, MAX_FLOW_TOKENS, flow, rollout};
+use attlas::{Kind, Layer, Quantity, Recording, Trace};
+use attlas_model::explain::{NormForm, Reach, contributions, keep_value_norms, summed_norms};
+use attlas_model::{Model, Pass, Run, Site};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::failure::Failure;
+use crate::terminal::remark;
+
+/// What a map shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shown {
+    /// Attention weights.
+    #[default]
+    Weight,
+    /// Weight × length of the value behind the output projection, head by head.
+    Norm,
+    /// The length of what all heads add together, in one of its forms.
+    SummedNorm(NormForm),
+    /// ALTI, layer by layer or through the model.
+    Contribution(Reach),
+    /// Attention rollout.
+    Rollout,
+    /// Attention flow.
+    Flow,
+}
+
+impl Shown {
+    /// All of them, weights first.
+    pub const ALL: [Shown; 9] = [
+        Shown::Weight,
+        Shown::Norm,
+        Shown::SummedNorm(NormForm::Sum),
+        Shown::SummedNorm(NormForm::Residual),
+        Shown::SummedNorm(NormForm::LayerNorm),
+        Shown::Contribution(Reach::Layer),
+        Shown::Contribution(Reach::Model),
+        Shown::Rollout,
+        Shown::Flow,
+    ];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Shown::Weight => "weight",
+            Shown::Norm => "norm",
+            Shown::SummedNorm(NormForm::Sum) => "norm-sum",
+            Shown::SummedNorm(NormForm::Residual) => "norm-residual",
+            Shown::SummedNorm(NormForm::LayerNorm) => "norm-layernorm",
+            Shown::Contribution(Reach::Layer) => "contribution",
+            Shown::Contribution(Reach::Model) => "alti",
+            Shown::Rollout => "rollout",
+            Shown::Flow => "flow",
+        }
+    }
+
+    /// What the numbers of its maps are.
+    pub fn quantity(self) -> Quantity {
+        match self {
+            Shown::Weight => Quantity::Weight,
+            Shown::Norm | Shown::SummedNorm(_) => Quantity::Norm,
+            Shown::Contribution(_) => Quantity::Contribution,
+            Shown::Rollout => Quantity::Rollout,
+            Shown::Flow => Quantity::Flow,
+        }
+    }
+
+    /// Whether each head has a map of its own.
+    pub fn is_of_heads(self) -> bool {
+        matches!(self, Shown::Weight | Shown::Norm)
+    }
+
+    /// What a run keeps for it besides attention.
+    fn sites(self) -> &'static [Site] {
+        match self {
+            Shown::Weight | Shown::Rollout | Shown::Flow => &[],
+            Shown::Norm => &[Site::Values],
+            Shown::SummedNorm(_) | Shown::Contribution(_) => &[Site::Values, Site::Stream],
+        }
+    }
+}
+
+impl FromStr for Shown {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Shown, String> {
+        Shown::ALL
+            .into_iter()
+            .find(|shown| shown.name() == name)
+            .ok_or_else(|| format!("there is no quantity {name:?}"))
+    }
+}
+
+/// Reads `--quantity`.
+pub fn parse_shown() -> impl TypedValueParser<Value = Shown> {
+    PossibleValuesParser::new(Shown::ALL.map(Shown::name)).try_map(|name| name.parse::<Shown>())
+}
+
+/// Reads `--flow-tokens`.
+pub fn parse_flow_tokens(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=MAX_FLOW_TOKENS).contains(&n) => Ok(n),
+        _ => Err(format!("a number from 1 to {MAX_FLOW_TOKENS} was expected: the time grows with its fourth power")),
+    }
+}
+
+/// Which layers are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layers {
+    /// All.
+    #[default]
+    All,
+    /// The last.
+    Last,
+    /// One, counted from 0.
+    One(usize),
+}
+
+/// What is asked for, and of which maps.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// The quantities beside weights.
+    pub shown: Vec<Shown>,
+    /// The kind of attention; every one that has the quantity when `None`.
+    pub kind: Option<Kind>,
+    /// The layers, of quantities whose layers can be had apart.
+    pub layers: Layers,
+    /// The most tokens of a text that flow is computed for; [`FLOW_TOKENS`] when `None`.
+    pub flow_tokens: Option<usize>,
+}
+
+impl Asked {
+    /// Adds to a plan what a run must keep.
+    pub fn keep(&self, pass: &mut Pass) {
+        for site in self.shown.iter().flat_map(|shown| shown.sites()) {
+            if !pass.keep.iter().any(|keep| keep.site == *site) {
+                pass.keep.extend(Pass::keeping([*site]).keep);
+            }
+        }
+    }
+
+    /// Adds the maps to the recording of a run; `values` says whether values stay in it.
+    pub fn add(&self, model: &Model, run: &mut Run, values: bool) -> Result<(), Failure> {
+        self.refuse_twice()?;
+        for shown in &self.shown {
+            let (layers, note) = match shown {
+                Shown::Norm => {
+                    keep_value_norms(model, &mut run.recording)?;
+                    continue;
+                }
+                Shown::SummedNorm(form) => self.summed_norms(model, run, *form)?,
+                Shown::Contribution(reach) => contributions(model, run, *reach)?,
+                Shown::Weight | Shown::Rollout | Shown::Flow => {
+                    self.add_paths(*shown, &mut run.recording)?;
+                    continue;
+                }
+            };
+            run.recording.layers.extend(layers);
+            run.recording.provenance.notes.push(note);
+        }
+        if !values {
+            for layer in &mut run.recording.layers {
+                let others = layer.traces.iter().filter(|(trace, _)| *trace != Trace::Values);
+                layer.traces = others.map(|(trace, numbers)| (trace, numbers.clone())).collect();
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the maps to a recording that was opened: those that weights alone give.
+    ///
+    /// # Errors
+    /// When a quantity needs the model, and the recording does not keep it.
+    pub fn add_to_opened(&self, recording: &mut Recording) -> Result<(), Failure> {
+        for shown in &self.shown {
+            if !recording.kinds_in(shown.quantity()).is_empty() {
+                continue;
+            }
+            if !shown.sites().is_empty() {
+                let name = shown.name();
+                return Err(Failure::Input(format!(
+                    "the recording keeps no map of {}, which needs the model (`attlas record --quantity {name}` keeps it)",
+                    shown.quantity().words()
+                )));
+            }
+            self.add_paths(*shown, recording)?;
+        }
+        Ok(())
+    }
+
+    fn refuse_twice(&self) -> Result<(), Failure> {
+        let summed = |shown: &&Shown| matches!(shown, Shown::SummedNorm(_));
+        let reaches = |shown: &&Shown| matches!(shown, Shown::Contribution(_));
+        for several in
+            [self.shown.iter().filter(summed).collect::<Vec<_>>(), self.shown.iter().filter(reaches).collect()]
+        {
+            if let [one, other, ..] = several.as_slice() {
+                let (one, other) = (one.name(), other.name());
+                return Err(Failure::Usage(format!(
+                    "--quantity {one} and {other} are maps of the same layers and one recording holds one of them; record them apart"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn summed_norms(&self, model: &Model, run: &Run, form: NormForm) -> Result<(Vec<Layer>, String), Failure> {
+        let kinds = self.kind.map_or_else(|| run.recording.kinds(), |kind| vec![kind]);
+        let (mut all, mut note) = (Vec::new(), String::new());
+        for kind in kinds {
+            let (layers, said) = summed_norms(model, run, kind, form)?;
+            all.extend(layers);
+            note = said;
+        }
+        Ok((all, note))
+    }
+
+    /// Rollout or flow of the kinds that have one; the one asked for must. Says which have none.
+    fn add_paths(&self, shown: Shown, recording: &mut Recording) -> Result<(), Failure> {
+        let kinds = self.kind.map_or_else(|| recording.kinds(), |kind| vec![kind]);
+        let mut refused = None;
+        for kind in kinds {
+            let found = match shown {
+                Shown::Rollout => rollout(recording, kind),
+                Shown::Flow => self.flows(recording, kind),
+                _ => Ok(Vec::new()),
+            };
+            match found {
+                Ok(layers) => recording.layers.extend(layers),
+                Err(error @ attlas::Error::Undefined(_)) => refused = Some(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match refused {
+            Some(error) if self.kind.is_some() || recording.kinds_in(shown.quantity()).is_empty() => Err(error.into()),
+            Some(error) => {
+                remark(&error.to_string());
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn flows(&self, recording: &Recording, kind: Kind) -> Result<Vec<Layer>, attlas::Error> {
+        let layers: Vec<usize> = match self.layers {
+            Layers::All => recording.layers_of(kind).map(|layer| layer.index).collect(),
+            Layers::Last => vec![recording.last_layer(kind)?],
+            Layers::One(layer) => vec![layer],
+        };
+        let limit = self.flow_tokens.unwrap_or(FLOW_TOKENS);
+        layers.into_iter().map(|layer| flow(recording, kind, layer, limit)).collect()
+    }
+}
