@@ -10,8 +10,8 @@ use strsim::osa_distance;
 #[cfg(not(feature = "train"))]
 use crate::commands::absent;
 use crate::commands::{
-    align, compare, completions, describe, draw, evaluate, export, heads, import, info, man, models, record, show,
-    survey, tokens,
+    ablate, align, compare, completions, describe, draw, evaluate, export, heads, import, info, man, models, record,
+    show, survey, tokens,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -131,6 +131,8 @@ pub enum Command {
     Record(record::RecordArguments),
     /// Say what every head does: scores with baseline and interval, classes, questions.
     Heads(heads::HeadsArguments),
+    /// Take heads away and measure what becomes of the output; or exchange parts of a run.
+    Ablate(ablate::AblateArguments),
     /// Say which source word each target word looks at most, and how right that is.
     Align(align::AlignArguments),
     /// Write the weights of a recording as npz, safetensors, CSV or JSON.

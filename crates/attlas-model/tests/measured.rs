@@ -4,7 +4,9 @@ mod common;
 
 use attlas::recording::{Edit, Which};
 use attlas::{HeadId, Kind};
+use attlas_model::explain::direct::Component;
 use attlas_model::explain::knock_out::{Baseline, KindHead, Method};
+use attlas_model::explain::patch::Part;
 use attlas_model::explain::score::{Form, Metric, Score};
 use attlas_model::{Array, Input, Model, Next, Pass, RunOptions, Side, Site};
 use common::data;
@@ -214,10 +216,141 @@ fn without_its_induction_heads_a_model_no_longer_copies() {
         Metric::Score(Score { item: 0, position: Some(position), target, foil: None, form: Form::Probability });
     let before = baseline.value(&metric).expect("a number");
     let effects = baseline.effects(&heads, Method::Zero, &metric, None, &mut go_on).expect("effects");
-    for (head, effect) in heads.iter().zip(&effects) {
-        println!("{} {effect:+.3} {:.3}", head.head, baseline.mean_weight(*head).unwrap());
+    // one of the first layer's heads decides alone, and ablation finds it
+    let largest = (0..heads.len()).min_by(|a, b| effects[*a].total_cmp(&effects[*b])).expect("heads");
+    assert_eq!(heads[largest].head, HeadId { layer: 0, head: 3 });
+    assert!(before > 0.999 && before + effects[largest] < 0.05, "{before} {effects:?}");
+    // the four induction heads stand in for each other: none matters alone, together they are the copy
+    let induction: Vec<KindHead> = heads.iter().filter(|head| head.head.layer == 1).copied().collect();
+    assert!(effects[4..].iter().all(|effect| effect.abs() < 0.01), "{effects:?}");
+    let together = baseline.effects_together(&[induction], Method::Zero, &metric, None, &mut go_on).expect("an effect");
+    println!("before {before}, without L0H3 {}, without layer 1 {}", before + effects[largest], before + together[0]);
+    assert!(before + together[0] < 0.05, "{together:?}");
+}
+
+#[test]
+fn the_shares_of_components_sum_to_the_logit_and_are_those_of_other_programs() {
+    let golden = Golden::open();
+    let (model, input) = gpt2(&golden);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let position = Some(input.target.len() - 1);
+    let score =
+        Score { item: 0, position, target: golden.id("target"), foil: Some(golden.id("foil")), form: Form::Logit };
+    let direct = baseline.direct(&score).expect("shares");
+    println!("sum {} logit {} error {:.1e}", direct.sum(), direct.logit, direct.error());
+    assert!(direct.error() < 1e-4);
+    let heads: Vec<f64> = model.heads().iter().map(|head| direct.of(*head).expect("a share")).collect();
+    assert_near(&heads, &golden.tensor("dla_heads"), NEAR, "heads");
+    let of = |wanted: &dyn Fn(&Component) -> bool| -> f64 {
+        direct.parts.iter().filter(|(component, _)| wanted(component)).map(|(_, share)| share).sum()
+    };
+    let mut components = vec![of(&|component| *component == Component::Embedding)];
+    for at in 0..3 {
+        components.push(of(&|component| match component {
+            Component::Head(head) => head.head.layer == at,
+            Component::AttentionBias { layer, .. } => *layer == at,
+            _ => false,
+        }));
+        components.push(of(&|component| *component == Component::FeedForward { layer: at }));
     }
-    println!("before {before}");
+    let expected = golden.tensor("dla_components"); // token, position, then attention and feed-forward of each layer
+    let expected = [vec![expected[0] + expected[1]], expected[2..].to_vec()].concat();
+    assert_near(&components, &expected, NEAR, "components");
+    let constant = of(&|component| *component == Component::Constant);
+    assert_near(&[constant], &golden.tensor("dla_const_ln_bias"), NEAR, "biases");
+    let by_key: Vec<f64> =
+        model.heads().iter().flat_map(|head| baseline.direct_by_key(&score, *head).expect("shares")).collect();
+    assert_near(&by_key, &golden.tensor("dla_heads_by_source"), NEAR, "heads by key");
+}
+
+#[test]
+fn components_sum_to_the_logit_in_every_family_whose_stream_is_a_sum_and_others_are_refused() {
+    let ids = [5, 9, 21, 33, 8, 40, 12];
+    let (mut n_summed, mut n_refused) = (0, 0);
+    let mut folders: Vec<_> = std::fs::read_dir(data("families")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    for folder in folders.iter().filter(|folder| folder.is_dir()) {
+        let Ok(model) = Model::load(folder) else { continue };
+        if model.reads_images() || model.reads_sounds() {
+            continue;
+        }
+        let of = |side: Side| if model.has(side) { &ids[..] } else { &[] };
+        let input = input(&model, of(Side::Source), of(Side::Target));
+        let Ok(baseline) = Baseline::of(&model, &input) else { continue };
+        let position = baseline.unchanged.rows[baseline.unchanged.rows.len() - 1];
+        let Ok(score) = model.likeliest(&input, &baseline.unchanged.logits, position) else { continue };
+        match baseline.direct(&score) {
+            Ok(direct) => {
+                n_summed += 1;
+                let tolerance = 1e-4 * direct.logit.abs().max(1.0);
+                assert!(direct.error() < tolerance, "{}: {} {}", folder.display(), direct.sum(), direct.logit);
+            }
+            Err(error) => {
+                n_refused += 1;
+                let message = error.to_string();
+                assert!(message.starts_with("direct logit attribution is not defined for"), "{message}");
+            }
+        }
+    }
+    println!("{n_summed} summed, {n_refused} refused");
+    assert!(n_summed >= 20 && n_refused >= 5, "{n_summed} {n_refused}");
+}
+
+#[test]
+fn the_lens_reads_each_layer_as_other_programs_do_and_the_last_is_the_output() {
+    let golden = Golden::open();
+    let (model, input) = gpt2(&golden);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let rows = baseline.unchanged.rows.clone();
+    let expected = golden.tensor("logit_lens"); // [before 0, within 0, before 1, …, after 2][positions][tokens]
+    for layer in 0..=3 {
+        let found = baseline.lens_logits(layer, &rows).expect("logits");
+        let found: Vec<f64> = found.values.iter().map(|logit| f64::from(*logit)).collect();
+        let size = rows.len() * 60;
+        assert_near(&found, &expected[2 * layer * size..][..size], 5e-5, &format!("layer {layer}"));
+    }
+    let lens = baseline.lens(&rows, 2, &[34]).expect("a lens");
+    let last = lens.last().expect("rows");
+    assert_eq!((last.layer, last.position, last.top.len()), (3, Some(10), 2));
+    let target = model.likeliest(&input, &baseline.unchanged.logits, None).expect("a target").target;
+    assert_eq!(last.top[0].0, target);
+}
+
+#[test]
+fn a_part_of_another_run_moves_the_output_towards_that_runs() {
+    let golden = Golden::open();
+    let (model, text) = gpt2(&golden);
+    let mut ids = golden.ids("gpt2_tiny_input_ids");
+    ids[4] = 7;
+    let other = input(&model, &[], &ids);
+    let (baseline, other) = (Baseline::of(&model, &text).unwrap(), Baseline::of(&model, &other).unwrap());
+    let metric = metrics(&golden, 10)[1];
+    let stream = |layer, position| Part::Stream { stack: Kind::Decoder, layer, position };
+    let patched = |parts: &[Part]| baseline.patched(&other, parts, &metric, &mut go_on).expect("effects");
+    // all hidden states are the whole run; those before the changed token are the same in both
+    let whole = patched(&[stream(0, None), stream(2, None), stream(3, None), stream(0, Some(4)), stream(2, Some(3))]);
+    for (place, expected) in [1.0, 1.0, 1.0, 1.0, 0.0].into_iter().enumerate() {
+        let share = whole[place].share.expect("the runs differ");
+        assert!((share - expected).abs() < 1e-6, "{place}: {share}");
+    }
+    // to the output alone, a head of the last layer has the one way that it has anyway
+    let heads = model.heads();
+    let last: Vec<KindHead> = heads.iter().filter(|head| head.head.layer == 2).copied().collect();
+    let direct = baseline.path_patched(&other, &last, None, &metric, &mut go_on).expect("effects");
+    let parts: Vec<Part> = last.iter().map(|head| Part::Head(*head)).collect();
+    assert_eq!(direct, patched(&parts));
+    // a way to a head of the next layer is one of several; none leads back
+    let to = KindHead { kind: Kind::Decoder, head: HeadId { layer: 1, head: 2 } };
+    let through = baseline.path_patched(&other, &heads, Some(to), &metric, &mut go_on).expect("effects");
+    assert!(through[..4].iter().any(|patched| patched.effect.abs() > 1e-4), "{through:?}");
+    assert!(through[4..].iter().all(|patched| patched.effect == 0.0), "{through:?}");
+    let short = input(&model, &[], &ids[..5]);
+    let short = Baseline::of(&model, &short).unwrap();
+    let error = baseline.patched(&short, &parts, &metric, &mut go_on).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the text has 11 tokens and the other 5 tokens: parts of a run can be exchanged between texts of as many tokens alone"
+    );
 }
 
 #[test]

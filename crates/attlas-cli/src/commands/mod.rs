@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod ablate;
 #[cfg(not(feature = "train"))]
 pub mod absent;
 pub mod align;

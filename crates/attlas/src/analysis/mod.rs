@@ -25,6 +25,7 @@ mod measure;
 mod plan;
 mod plane;
 mod positional;
+mod ranks;
 mod rarity;
 mod received;
 mod rows;
@@ -52,6 +53,7 @@ pub use heads::{HeadSums, Standout, measure, measure_all, measure_with, merge, s
 pub use measure::{Baseline, Measure, Reads, Score};
 pub use plane::{Plane, plane};
 pub use positional::{at_offset, distances, most_at_offset, nearby, recency};
+pub use ranks::rank_correlation;
 pub use rarity::{most_at_rarest, rarest_keys};
 pub use received::{Question, Received};
 pub use rows::{Query, Row, Rows};

@@ -1,0 +1,248 @@
+//! The text whose output is explained, and what of the output is meant: shared by the commands that measure and explain.
+
+use std::path::Path;
+
+use attlas::printable::printable;
+use attlas_model::explain::score::{Form, Metric, Score, Unchanged};
+use attlas_model::{Array, Decoding, Input, Model, Pass, RunOptions, Side};
+use clap::Args;
+
+use super::text::RawText;
+use super::{IdList, ModelArguments, ends_as_text, input_of, parse_ids, read_lines, read_text};
+use crate::failure::Failure;
+use crate::words::counted;
+
+/// What the model reads.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SubjectArguments {
+    /// A text, - for a text from standard input, or a file of texts (.txt: one a line).
+    #[arg(value_name = "TEXT | FILE", required_unless_present_any = ["source_ids", "target_ids"])]
+    pub material: Option<RawText>,
+    /// What the decoder of an encoder-decoder reads [default: what the model generates].
+    #[arg(long, value_name = "TEXT", conflicts_with = "target_ids")]
+    pub decoder_text: Option<RawText>,
+    /// Token ids of the source instead of a text; no tokenizer is needed.
+    #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with_all = ["material", "decoder_text"])]
+    pub source_ids: Option<IdList>,
+    /// Token ids that the decoder reads, its start token included.
+    #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with_all = ["material", "decoder_text"])]
+    pub target_ids: Option<IdList>,
+    #[command(flatten)]
+    pub model: ModelArguments,
+}
+
+/// Tokens that an encoder-decoder generates at most where its target is not given.
+const MAX_TOKENS: usize = 256;
+
+impl SubjectArguments {
+    /// The texts, read as the model reads them, and whether some lines were left out.
+    pub fn inputs(&self, model: &Model) -> Result<(Vec<Input>, bool), Failure> {
+        if self.material.is_none() {
+            let tokens = |side, ids: &Option<IdList>| match ids {
+                Some(ids) => model.tokens_from_ids(side, &ids.0),
+                None => Ok(attlas::Tokens::default()),
+            };
+            let source = tokens(Side::Source, &self.source_ids)?;
+            let target = tokens(Side::Target, &self.target_ids)?;
+            return Ok((vec![self.continued(model, Input { source, target, ..Input::default() })?], false));
+        }
+        let (texts, skipped) = self.texts()?;
+        let decoder_text = self.decoder_text.as_deref().map(|raw| read_text(raw, "--decoder-text")).transpose()?;
+        if let (Some(_), false) = (&decoder_text, model.has(Side::Source) && model.has(Side::Target)) {
+            return Err(Failure::Usage(format!(
+                "--decoder-text is for encoder-decoders, and {} is none",
+                model.name()
+            )));
+        }
+        let input = |text: &String| self.continued(model, input_of(model, text, decoder_text.as_deref())?);
+        Ok((texts.iter().map(input).collect::<Result<_, Failure>>()?, skipped))
+    }
+
+    /// The texts as they were typed, or stand on the lines of the file.
+    fn texts(&self) -> Result<(Vec<String>, bool), Failure> {
+        let Some(raw) = self.material.as_deref() else { return Ok((Vec::new(), false)) };
+        let path = Path::new(raw);
+        if raw != "-" && ends_as_text(path) && path.is_file() {
+            return read_lines(path);
+        }
+        Ok((vec![read_text(raw, "TEXT")?], false))
+    }
+
+    /// With what an encoder-decoder generates, where its target was not given.
+    fn continued(&self, model: &Model, mut input: Input) -> Result<Input, Failure> {
+        let is_open = self.decoder_text.is_none() && self.target_ids.is_none();
+        if !(model.has(Side::Source) && model.has(Side::Target) && is_open) {
+            return Ok(input);
+        }
+        if input.target.is_empty() {
+            input.target = model.prompt_tokens("")?;
+        }
+        let options = RunOptions { decoding: Decoding::Greedy { max_tokens: MAX_TOKENS }, pass: Pass::default() };
+        let mut run = model.run(std::slice::from_ref(&input), &options)?;
+        if let Some(item) = run.recording.items.pop() {
+            input.target = item.target;
+        }
+        Ok(input)
+    }
+}
+
+/// What is measured of the output.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "What is measured")]
+pub struct ScoreArguments {
+    /// What is measured: loss (of a decoder, nats a token), kl, tvd or jsd (how far all of the output moves), or of one token
+    /// or class logit, logit-diff, probability or log-probability [default: kl; with --target probability, with --foil
+    /// logit-diff].
+    #[arg(long, value_name = "METRIC", value_parser = MetricName::parse)]
+    pub metric: Option<MetricName>,
+    /// The token or class: as text, as it is written in the vocabulary, or as an id [default: the likeliest].
+    #[arg(long, value_name = "TOKEN | CLASS")]
+    pub target: Option<String>,
+    /// What the target is held against.
+    #[arg(long, value_name = "TOKEN | CLASS")]
+    pub foil: Option<String>,
+    /// The position whose output is measured, counted from 0: what a decoder predicts after it, a masked language model at it
+    /// [default: the last of a decoder, the masked one].
+    #[arg(long, value_name = "N")]
+    pub position: Option<usize>,
+}
+
+/// A metric's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricName {
+    Loss,
+    Kl,
+    Tvd,
+    Jsd,
+    Logit,
+    LogitDifference,
+    Probability,
+    LogProbability,
+}
+
+impl MetricName {
+    const ALL: [(&'static str, MetricName); 8] = [
+        ("loss", MetricName::Loss),
+        ("kl", MetricName::Kl),
+        ("tvd", MetricName::Tvd),
+        ("jsd", MetricName::Jsd),
+        ("logit", MetricName::Logit),
+        ("logit-diff", MetricName::LogitDifference),
+        ("probability", MetricName::Probability),
+        ("log-probability", MetricName::LogProbability),
+    ];
+
+    fn parse(name: &str) -> Result<MetricName, String> {
+        let found = MetricName::ALL.into_iter().find(|(known, _)| *known == name);
+        found.map(|(_, metric)| metric).ok_or_else(|| {
+            format!("there is no such metric; there are {}", MetricName::ALL.map(|(name, _)| name).join(", "))
+        })
+    }
+
+    /// What is made of the logits, where the metric is about one token or class.
+    fn form(self) -> Option<Form> {
+        match self {
+            MetricName::Logit | MetricName::LogitDifference => Some(Form::Logit),
+            MetricName::Probability => Some(Form::Probability),
+            MetricName::LogProbability => Some(Form::LogProbability),
+            _ => None,
+        }
+    }
+}
+
+impl ScoreArguments {
+    /// The metric of one text whose output is known.
+    pub fn metric(&self, model: &Model, input: &Input, unchanged: &Unchanged) -> Result<Metric, Failure> {
+        let name = self.metric.unwrap_or(match (&self.foil, &self.target) {
+            (Some(_), _) => MetricName::LogitDifference,
+            (None, Some(_)) => MetricName::Probability,
+            (None, None) => MetricName::Kl,
+        });
+        if name.form().is_none() {
+            let given = [(self.target.is_some(), "--target"), (self.foil.is_some(), "--foil")];
+            let given =
+                given.into_iter().chain([(self.position.is_some(), "--position")]).find(|(is_given, _)| *is_given);
+            if let Some((_, option)) = given {
+                return Err(Failure::Usage(format!(
+                    "{option} is for --metric logit, logit-diff, probability or log-probability; this one is about all of the output"
+                )));
+            }
+        }
+        Ok(match name {
+            MetricName::Loss => Metric::Loss,
+            MetricName::Kl => Metric::KullbackLeibler,
+            MetricName::Tvd => Metric::TotalVariation,
+            MetricName::Jsd => Metric::JensenShannon,
+            _ => {
+                let score = self.score(model, input, &unchanged.logits)?;
+                if (name == MetricName::LogitDifference) != score.foil.is_some() {
+                    let message = match name {
+                        MetricName::LogitDifference => {
+                            "--metric logit-diff needs --foil: what the target is held against"
+                        }
+                        _ => "--foil is for --metric logit-diff",
+                    };
+                    return Err(Failure::Usage(message.to_owned()));
+                }
+                Metric::Score(Score { form: name.form().unwrap_or_default(), ..score })
+            }
+        })
+    }
+
+    /// The token or class that is meant, and where.
+    pub fn score(&self, model: &Model, input: &Input, logits: &Array) -> Result<Score, Failure> {
+        let mut score = model.likeliest(input, logits, self.position)?;
+        if let Some(target) = &self.target {
+            score.target = model.target_named(target)?;
+        }
+        score.foil = self.foil.as_deref().map(|foil| model.target_named(foil)).transpose()?;
+        if score.foil == Some(score.target) {
+            let which = if self.target.is_some() { "" } else { ", which is the likeliest" };
+            return Err(Failure::Usage(format!("--foil is the target itself{which}; name another one")));
+        }
+        Ok(score)
+    }
+}
+
+/// What a metric measures, in words: `probability of " mat" after position 5 (" the")`.
+pub fn metric_in_words(metric: &Metric, model: &Model, input: &Input) -> String {
+    let over = || counted(model.predicted_at(input).len(), "position");
+    match metric {
+        Metric::Loss => "mean loss of the text's tokens, in nats".to_owned(),
+        Metric::KullbackLeibler => {
+            format!("Kullback–Leibler divergence from the unchanged output, mean over {}, in nats", over())
+        }
+        Metric::TotalVariation => format!("total variation from the unchanged output, mean over {}", over()),
+        Metric::JensenShannon => {
+            format!("Jensen–Shannon divergence from the unchanged output, mean over {}, in nats", over())
+        }
+        Metric::Score(score) => score_in_words(score, model, input),
+    }
+}
+
+/// What a score is about, in words.
+pub fn score_in_words(score: &Score, model: &Model, input: &Input) -> String {
+    let name = |id: u32| target_name(model, score, id);
+    let what = match score.form {
+        Form::Logit => "logit",
+        Form::LogProbability => "log-probability",
+        Form::Probability => "probability",
+    };
+    let of = match score.foil {
+        Some(foil) => format!("{what} of {} less that of {}", name(score.target), name(foil)),
+        None => format!("{what} of {}", name(score.target)),
+    };
+    let Some(position) = score.position else { return of };
+    let token = model.predicted_at(input).tokens.get(position).map_or("", |token| token.text.as_str());
+    let preposition = if model.has(Side::Target) { "after" } else { "at" };
+    format!("{of} {preposition} position {position} (\"{}\")", printable(token.trim()))
+}
+
+/// `"cat"`, or `class 2`.
+pub fn target_name(model: &Model, score: &Score, id: u32) -> String {
+    if score.position.is_none() {
+        return format!("class {id}");
+    }
+    let token = model.tokenizer().and_then(|tokenizer| tokenizer.token(id).ok());
+    token.map_or_else(|| format!("token {id}"), |token| format!("\"{}\"", printable(&token.text)))
+}
