@@ -30,8 +30,8 @@ use crate::arguments::{Arguments, Command};
 #[cfg(not(feature = "train"))]
 use crate::commands::absent;
 use crate::commands::{
-    ablate, align, compare, completions, describe, draw, evaluate, export, heads, import, info, man, models, record,
-    show, survey as survey_command, tokens,
+    ablate, align, check, compare, completions, describe, draw, evaluate, export, heads, import, info, lens, man,
+    models, record, show, survey as survey_command, tokens,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -90,6 +90,8 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Record(record)) => record::run(&record, terminal),
         Some(Command::Heads(arguments)) => heads::run(&arguments, terminal),
         Some(Command::Ablate(ablate)) => ablate::run(&ablate, terminal),
+        Some(Command::Check(check)) => check::run(&check, terminal),
+        Some(Command::Lens(lens)) => lens::run(&lens, terminal),
         Some(Command::Align(align)) => align::run(&align, terminal),
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),

@@ -2,7 +2,7 @@
 
 mod common;
 
-use attlas::recording::{Edit, Which};
+use attlas::recording::{Edit, Heads, Which};
 use attlas::{HeadId, Kind};
 use attlas_model::explain::direct::Component;
 use attlas_model::explain::knock_out::{Baseline, KindHead, Method};
@@ -351,6 +351,143 @@ fn a_part_of_another_run_moves_the_output_towards_that_runs() {
         error,
         "the text has 11 tokens and the other 5 tokens: parts of a run can be exchanged between texts of as many tokens alone"
     );
+}
+
+/// The classifier of the golden cases, with its segments.
+fn bert(golden: &Golden) -> (Model, Input) {
+    let model = model("bert_tiny");
+    let mut input = input(&model, &golden.ids("bert_tiny_input_ids"), &[]);
+    input.segments = golden.ids("bert_tiny_token_type_ids");
+    (model, input)
+}
+
+#[test]
+fn permuted_maps_move_the_output_as_other_programs_measured() {
+    let golden = Golden::open();
+    let (model, input) = bert(&golden);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let n = input.source.len();
+    let layer = 2;
+    let maps: Vec<f32> =
+        (0..4).flat_map(|head| baseline.run.recording.map(0, Kind::Encoder, layer, head).unwrap().dense()).collect();
+    let expected = golden.tensor("perm_tvd");
+    let found: Vec<f64> = golden
+        .ids("perms")
+        .chunks_exact(n)
+        .map(|order| {
+            let values = maps.chunks_exact(n).flat_map(|row| order.iter().map(|key| row[*key as usize])).collect();
+            let given = Array { shape: vec![1, 4, n, n], values };
+            baseline.moved_by(&Heads::all(Kind::Encoder, layer), &given).expect("a change")[0]
+        })
+        .collect();
+    assert_near(&found, &expected, 1e-5, "total variation of permuted maps");
+}
+
+#[test]
+fn erasing_by_a_ranking_gives_the_comprehensiveness_and_sufficiency_of_other_programs() {
+    let golden = Golden::open();
+    let (model, input) = bert(&golden);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let ranking: Vec<Option<f64>> = golden.tensor("eraser_scores").into_iter().map(Some).collect();
+    let score = model.likeliest(&input, &baseline.unchanged.logits, None).expect("a class");
+    assert_eq!((score.position, score.target), (None, 1));
+    let found = baseline.erased(Side::Source, &ranking, 6, &score).expect("numbers");
+    let eraser = &golden.numbers["eraser"];
+    let points = |name: &str| -> Vec<f64> {
+        eraser[name].as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+    };
+    assert_eq!(found.n_erased, [1, 1, 2, 3, 6]);
+    assert_near(&found.comprehensiveness, &points("comprehensiveness_points"), 1e-5, "comprehensiveness");
+    assert_near(&found.sufficiency, &points("sufficiency_points"), 1e-5, "sufficiency");
+    let aopc = ["comprehensiveness_aopc", "sufficiency_aopc"].map(|name| eraser[name].as_f64().unwrap());
+    assert_near(&found.aopc(), &aopc, 1e-5, "areas over the curves");
+    let error = baseline.erased(Side::Source, &ranking[1..], 6, &score).unwrap_err().to_string();
+    assert_eq!(error, "the ranking has 10 numbers for 11 tokens");
+}
+
+#[test]
+fn a_map_that_the_output_needs_moves_it_and_one_that_it_does_not_says_so() {
+    let model = trained("llama-induction");
+    let input = repeated(&model);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let head = |layer, head| KindHead { kind: Kind::Decoder, head: HeadId { layer, head } };
+    let induction: Vec<KindHead> = (0..4).map(|place| head(1, place)).collect();
+    let sets = [vec![head(0, 3)], vec![head(0, 1)], induction];
+    let found = baseline.disturbed(&sets, &[1, 2, 3, 4, 5], &mut go_on).expect("numbers");
+    for disturbed in &found {
+        println!("{:?} {} {}", disturbed.heads[0].head, disturbed.median(), disturbed.note());
+    }
+    assert!(found[0].median() > 0.1 && found[2].median() > 0.1);
+    assert!(found[0].note().starts_with("Permuting this map moves the output by"));
+    assert!(found[1].median() < found[0].median());
+    // what is tried stays within the budget, and permuted maps differ from the model's own
+    let kept = found[1].most_different(1.0).expect("a map");
+    assert!(kept.of_maps > 0.05 && kept.of_maps <= std::f64::consts::LN_2, "{kept:?}");
+    assert!(found[0].most_different(0.0).is_none());
+}
+
+#[test]
+fn a_map_of_large_weights_and_no_values_is_found_by_its_weights_but_by_no_knock_out() {
+    let golden = Golden::open();
+    let (model, text) = gpt2(&golden);
+    let baseline = Baseline::of(&model, &text).expect("a run");
+    let sharp = |baseline: &Baseline<'_>| -> KindHead {
+        let heads = baseline.model().heads();
+        heads
+            .into_iter()
+            .max_by(|a, b| baseline.mean_weight(*a).unwrap().total_cmp(&baseline.mean_weight(*b).unwrap()))
+            .unwrap()
+    };
+    let planted = sharp(&baseline);
+    let silent = without_values(planted.head.layer, planted.head.head);
+    let input = input(&silent, &[], &golden.ids("gpt2_tiny_input_ids"));
+    let baseline = Baseline::of(&silent, &input).expect("a run");
+    assert_eq!(sharp(&baseline), planted, "its map is as meaningful as before");
+    for method in [Method::Zero, Method::Mean, Method::Uniform, Method::Permute { seed: 1 }] {
+        let heads = silent.heads();
+        let effects = baseline.effects(&heads, method, &Metric::KullbackLeibler, None, &mut go_on).expect("effects");
+        for (head, effect) in heads.iter().zip(effects) {
+            assert_eq!(*head == planted, effect < 1e-9, "{} {method:?}: {effect}", head.head);
+        }
+    }
+    let note = baseline.disturbed(&[vec![planted]], &[1, 2, 3], &mut go_on).expect("numbers")[0].note();
+    assert_eq!(
+        note,
+        "Permuting this map does not move the output (0.0 %, TVD, at most 0.0 %): what it looks at says nothing of this output."
+    );
+}
+
+/// The golden cases' decoder with one head's values set to 0, weights and biases.
+fn without_values(layer: usize, head: usize) -> Model {
+    let folder = data("explain").join("models/gpt2_tiny");
+    let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (d_model, d_head) = (32, 8);
+    let names = [format!("h.{layer}.attn.c_attn.weight"), format!("h.{layer}.attn.c_attn.bias")];
+    let mut n_changed = 0;
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = file
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            let mut data = view.data().to_vec();
+            if names.iter().any(|end| name.ends_with(end.as_str())) {
+                n_changed += 1;
+                // columns: queries, keys, values, each head by head
+                for row in data.chunks_exact_mut(3 * d_model * 4) {
+                    row[(2 * d_model + head * d_head) * 4..][..d_head * 4].fill(0);
+                }
+            }
+            (name, view.shape().to_vec(), data)
+        })
+        .collect();
+    assert_eq!(n_changed, 2);
+    let views = tensors.iter().map(|(name, shape, data)| {
+        (name.clone(), safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap())
+    });
+    let target = tempfile::tempdir().unwrap();
+    std::fs::write(target.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    std::fs::copy(folder.join("config.json"), target.path().join("config.json")).unwrap();
+    Model::load(target.path()).expect("a model")
 }
 
 #[test]

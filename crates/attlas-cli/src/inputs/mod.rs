@@ -12,7 +12,7 @@ mod senses;
 mod span;
 mod text;
 
-pub use explained::{ScoreArguments, SubjectArguments, metric_in_words, score_in_words, target_name};
+pub use explained::{ScoreArguments, SubjectArguments, metric_in_words, score_in_words, target_text};
 pub use head_patterns::{HeadPattern, heads_of_model};
 pub use model::{
     IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, model_path, model_place, parse_ids,
