@@ -10,8 +10,7 @@ use strsim::osa_distance;
 #[cfg(not(feature = "train"))]
 use crate::commands::absent;
 use crate::commands::{
-    align, compare, completions, describe, draw, evaluate, explain, export, heads, import, info, man, models, record,
-    show, survey, tokens,
+    ablate, align, check, compare, completions, describe, draw, evaluate, explain, export, heads, import, info, lens, man, models, record, show, survey, tokens,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -133,6 +132,12 @@ pub enum Command {
     Heads(heads::HeadsArguments),
     /// Say which tokens a prediction rests on, by every method side by side.
     Explain(explain::ExplainArguments),
+    /// Take heads away and measure what becomes of the output; or exchange parts of a run.
+    Ablate(ablate::AblateArguments),
+    /// Say whether maps have to do with the output: permuted, made uniform, tokens erased.
+    Check(check::CheckArguments),
+    /// Say what the model would predict if it stopped after each layer.
+    Lens(lens::LensArguments),
     /// Say which source word each target word looks at most, and how right that is.
     Align(align::AlignArguments),
     /// Write the weights of a recording as npz, safetensors, CSV or JSON.

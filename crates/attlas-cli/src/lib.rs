@@ -31,8 +31,7 @@ use crate::arguments::{Arguments, Command};
 #[cfg(not(feature = "train"))]
 use crate::commands::absent;
 use crate::commands::{
-    align, compare, completions, describe, draw, evaluate, explain, export, heads, import, info, man, models, record,
-    show, survey as survey_command, tokens,
+    ablate, align, check, compare, completions, describe, draw, evaluate, explain, export, heads, import, info, lens, man, models, record, show, survey as survey_command, tokens,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -91,6 +90,9 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Record(record)) => record::run(&record, terminal),
         Some(Command::Heads(arguments)) => heads::run(&arguments, terminal),
         Some(Command::Explain(explain)) => explain::run(&explain, terminal),
+        Some(Command::Ablate(ablate)) => ablate::run(&ablate, terminal),
+        Some(Command::Check(check)) => check::run(&check, terminal),
+        Some(Command::Lens(lens)) => lens::run(&lens, terminal),
         Some(Command::Align(align)) => align::run(&align, terminal),
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),

@@ -2,9 +2,11 @@
 
 mod common;
 
-use attlas::recording::{Edit, Which};
+use attlas::recording::{Edit, Heads, Which};
 use attlas::{HeadId, Kind};
+use attlas_model::explain::direct::Component;
 use attlas_model::explain::knock_out::{Baseline, KindHead, Method};
+use attlas_model::explain::patch::Part;
 use attlas_model::explain::score::{Form, Metric, Score};
 use attlas_model::{Array, Input, Model, Next, Pass, RunOptions, Side, Site};
 use common::data;
@@ -214,10 +216,278 @@ fn without_its_induction_heads_a_model_no_longer_copies() {
         Metric::Score(Score { item: 0, position: Some(position), target, foil: None, form: Form::Probability });
     let before = baseline.value(&metric).expect("a number");
     let effects = baseline.effects(&heads, Method::Zero, &metric, None, &mut go_on).expect("effects");
-    for (head, effect) in heads.iter().zip(&effects) {
-        println!("{} {effect:+.3} {:.3}", head.head, baseline.mean_weight(*head).unwrap());
+    // one of the first layer's heads decides alone, and ablation finds it
+    let largest = (0..heads.len()).min_by(|a, b| effects[*a].total_cmp(&effects[*b])).expect("heads");
+    assert_eq!(heads[largest].head, HeadId { layer: 0, head: 3 });
+    assert!(before > 0.999 && before + effects[largest] < 0.05, "{before} {effects:?}");
+    // the four induction heads stand in for each other: none matters alone, together they are the copy
+    let induction: Vec<KindHead> = heads.iter().filter(|head| head.head.layer == 1).copied().collect();
+    assert!(effects[4..].iter().all(|effect| effect.abs() < 0.01), "{effects:?}");
+    let together = baseline.effects_together(&[induction], Method::Zero, &metric, None, &mut go_on).expect("an effect");
+    println!("before {before}, without L0H3 {}, without layer 1 {}", before + effects[largest], before + together[0]);
+    assert!(before + together[0] < 0.05, "{together:?}");
+}
+
+#[test]
+fn the_shares_of_components_sum_to_the_logit_and_are_those_of_other_programs() {
+    let golden = Golden::open();
+    let (model, input) = gpt2(&golden);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let position = Some(input.target.len() - 1);
+    let score =
+        Score { item: 0, position, target: golden.id("target"), foil: Some(golden.id("foil")), form: Form::Logit };
+    let direct = baseline.direct(&score).expect("shares");
+    println!("sum {} logit {} error {:.1e}", direct.sum(), direct.logit, direct.error());
+    assert!(direct.error() < 1e-4);
+    let heads: Vec<f64> = model.heads().iter().map(|head| direct.of(*head).expect("a share")).collect();
+    assert_near(&heads, &golden.tensor("dla_heads"), NEAR, "heads");
+    let of = |wanted: &dyn Fn(&Component) -> bool| -> f64 {
+        direct.parts.iter().filter(|(component, _)| wanted(component)).map(|(_, share)| share).sum()
+    };
+    let mut components = vec![of(&|component| *component == Component::Embedding)];
+    for at in 0..3 {
+        components.push(of(&|component| match component {
+            Component::Head(head) => head.head.layer == at,
+            Component::AttentionBias { layer, .. } => *layer == at,
+            _ => false,
+        }));
+        components.push(of(&|component| *component == Component::FeedForward { layer: at }));
     }
-    println!("before {before}");
+    let expected = golden.tensor("dla_components"); // token, position, then attention and feed-forward of each layer
+    let expected = [vec![expected[0] + expected[1]], expected[2..].to_vec()].concat();
+    assert_near(&components, &expected, NEAR, "components");
+    let constant = of(&|component| *component == Component::Constant);
+    assert_near(&[constant], &golden.tensor("dla_const_ln_bias"), NEAR, "biases");
+    let by_key: Vec<f64> =
+        model.heads().iter().flat_map(|head| baseline.direct_by_key(&score, *head).expect("shares")).collect();
+    assert_near(&by_key, &golden.tensor("dla_heads_by_source"), NEAR, "heads by key");
+}
+
+#[test]
+fn components_sum_to_the_logit_in_every_family_whose_stream_is_a_sum_and_others_are_refused() {
+    let ids = [5, 9, 21, 33, 8, 40, 12];
+    let (mut n_summed, mut n_refused) = (0, 0);
+    let mut folders: Vec<_> = std::fs::read_dir(data("families")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    for folder in folders.iter().filter(|folder| folder.is_dir()) {
+        let Ok(model) = Model::load(folder) else { continue };
+        if model.reads_images() || model.reads_sounds() {
+            continue;
+        }
+        let of = |side: Side| if model.has(side) { &ids[..] } else { &[] };
+        let input = input(&model, of(Side::Source), of(Side::Target));
+        let Ok(baseline) = Baseline::of(&model, &input) else { continue };
+        let position = baseline.unchanged.rows[baseline.unchanged.rows.len() - 1];
+        let Ok(score) = model.likeliest(&input, &baseline.unchanged.logits, position) else { continue };
+        match baseline.direct(&score) {
+            Ok(direct) => {
+                n_summed += 1;
+                let tolerance = 1e-4 * direct.logit.abs().max(1.0);
+                assert!(direct.error() < tolerance, "{}: {} {}", folder.display(), direct.sum(), direct.logit);
+            }
+            Err(error) => {
+                n_refused += 1;
+                let message = error.to_string();
+                assert!(message.starts_with("direct logit attribution is not defined for"), "{message}");
+            }
+        }
+    }
+    println!("{n_summed} summed, {n_refused} refused");
+    assert!(n_summed >= 20 && n_refused >= 5, "{n_summed} {n_refused}");
+}
+
+#[test]
+fn the_lens_reads_each_layer_as_other_programs_do_and_the_last_is_the_output() {
+    let golden = Golden::open();
+    let (model, input) = gpt2(&golden);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let rows = baseline.unchanged.rows.clone();
+    let expected = golden.tensor("logit_lens"); // [before 0, within 0, before 1, …, after 2][positions][tokens]
+    for layer in 0..=3 {
+        let found = baseline.lens_logits(layer, &rows).expect("logits");
+        let found: Vec<f64> = found.values.iter().map(|logit| f64::from(*logit)).collect();
+        let size = rows.len() * 60;
+        assert_near(&found, &expected[2 * layer * size..][..size], 5e-5, &format!("layer {layer}"));
+    }
+    let lens = baseline.lens(&rows, 2, &[34]).expect("a lens");
+    let last = lens.last().expect("rows");
+    assert_eq!((last.layer, last.position, last.top.len()), (3, Some(10), 2));
+    let target = model.likeliest(&input, &baseline.unchanged.logits, None).expect("a target").target;
+    assert_eq!(last.top[0].0, target);
+}
+
+#[test]
+fn a_part_of_another_run_moves_the_output_towards_that_runs() {
+    let golden = Golden::open();
+    let (model, text) = gpt2(&golden);
+    let mut ids = golden.ids("gpt2_tiny_input_ids");
+    ids[4] = 7;
+    let other = input(&model, &[], &ids);
+    let (baseline, other) = (Baseline::of(&model, &text).unwrap(), Baseline::of(&model, &other).unwrap());
+    let metric = metrics(&golden, 10)[1];
+    let stream = |layer, position| Part::Stream { stack: Kind::Decoder, layer, position };
+    let patched = |parts: &[Part]| baseline.patched(&other, parts, &metric, &mut go_on).expect("effects");
+    // all hidden states are the whole run; those before the changed token are the same in both
+    let whole = patched(&[stream(0, None), stream(2, None), stream(3, None), stream(0, Some(4)), stream(2, Some(3))]);
+    for (place, expected) in [1.0, 1.0, 1.0, 1.0, 0.0].into_iter().enumerate() {
+        let share = whole[place].share.expect("the runs differ");
+        assert!((share - expected).abs() < 1e-6, "{place}: {share}");
+    }
+    // to the output alone, a head of the last layer has the one way that it has anyway
+    let heads = model.heads();
+    let last: Vec<KindHead> = heads.iter().filter(|head| head.head.layer == 2).copied().collect();
+    let direct = baseline.path_patched(&other, &last, None, &metric, &mut go_on).expect("effects");
+    let parts: Vec<Part> = last.iter().map(|head| Part::Head(*head)).collect();
+    assert_eq!(direct, patched(&parts));
+    // a way to a head of the next layer is one of several; none leads back
+    let to = KindHead { kind: Kind::Decoder, head: HeadId { layer: 1, head: 2 } };
+    let through = baseline.path_patched(&other, &heads, Some(to), &metric, &mut go_on).expect("effects");
+    assert!(through[..4].iter().any(|patched| patched.effect.abs() > 1e-4), "{through:?}");
+    assert!(through[4..].iter().all(|patched| patched.effect == 0.0), "{through:?}");
+    let short = input(&model, &[], &ids[..5]);
+    let short = Baseline::of(&model, &short).unwrap();
+    let error = baseline.patched(&short, &parts, &metric, &mut go_on).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the text has 11 tokens and the other 5 tokens: parts of a run can be exchanged between texts of as many tokens alone"
+    );
+}
+
+/// The classifier of the golden cases, with its segments.
+fn bert(golden: &Golden) -> (Model, Input) {
+    let model = model("bert_tiny");
+    let mut input = input(&model, &golden.ids("bert_tiny_input_ids"), &[]);
+    input.segments = golden.ids("bert_tiny_token_type_ids");
+    (model, input)
+}
+
+#[test]
+fn permuted_maps_move_the_output_as_other_programs_measured() {
+    let golden = Golden::open();
+    let (model, input) = bert(&golden);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let n = input.source.len();
+    let layer = 2;
+    let maps: Vec<f32> =
+        (0..4).flat_map(|head| baseline.run.recording.map(0, Kind::Encoder, layer, head).unwrap().dense()).collect();
+    let expected = golden.tensor("perm_tvd");
+    let found: Vec<f64> = golden
+        .ids("perms")
+        .chunks_exact(n)
+        .map(|order| {
+            let values = maps.chunks_exact(n).flat_map(|row| order.iter().map(|key| row[*key as usize])).collect();
+            let given = Array { shape: vec![1, 4, n, n], values };
+            baseline.moved_by(&Heads::all(Kind::Encoder, layer), &given).expect("a change")[0]
+        })
+        .collect();
+    assert_near(&found, &expected, 1e-5, "total variation of permuted maps");
+}
+
+#[test]
+fn erasing_by_a_ranking_gives_the_comprehensiveness_and_sufficiency_of_other_programs() {
+    let golden = Golden::open();
+    let (model, input) = bert(&golden);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let ranking: Vec<Option<f64>> = golden.tensor("eraser_scores").into_iter().map(Some).collect();
+    let score = model.likeliest(&input, &baseline.unchanged.logits, None).expect("a class");
+    assert_eq!((score.position, score.target), (None, 1));
+    let found = baseline.erased(Side::Source, &ranking, 6, &score).expect("numbers");
+    let eraser = &golden.numbers["eraser"];
+    let points = |name: &str| -> Vec<f64> {
+        eraser[name].as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+    };
+    assert_eq!(found.n_erased, [1, 1, 2, 3, 6]);
+    assert_near(&found.comprehensiveness, &points("comprehensiveness_points"), 1e-5, "comprehensiveness");
+    assert_near(&found.sufficiency, &points("sufficiency_points"), 1e-5, "sufficiency");
+    let aopc = ["comprehensiveness_aopc", "sufficiency_aopc"].map(|name| eraser[name].as_f64().unwrap());
+    assert_near(&found.aopc(), &aopc, 1e-5, "areas over the curves");
+    let error = baseline.erased(Side::Source, &ranking[1..], 6, &score).unwrap_err().to_string();
+    assert_eq!(error, "the ranking has 10 numbers for 11 tokens");
+}
+
+#[test]
+fn a_map_that_the_output_needs_moves_it_and_one_that_it_does_not_says_so() {
+    let model = trained("llama-induction");
+    let input = repeated(&model);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let head = |layer, head| KindHead { kind: Kind::Decoder, head: HeadId { layer, head } };
+    let induction: Vec<KindHead> = (0..4).map(|place| head(1, place)).collect();
+    let sets = [vec![head(0, 3)], vec![head(0, 1)], induction];
+    let found = baseline.disturbed(&sets, &[1, 2, 3, 4, 5], &mut go_on).expect("numbers");
+    for disturbed in &found {
+        println!("{:?} {} {}", disturbed.heads[0].head, disturbed.median(), disturbed.note());
+    }
+    assert!(found[0].median() > 0.1 && found[2].median() > 0.1);
+    assert!(found[0].note().starts_with("Permuting this map moves the output by"));
+    assert!(found[1].median() < found[0].median());
+    // what is tried stays within the budget, and permuted maps differ from the model's own
+    let kept = found[1].most_different(1.0).expect("a map");
+    assert!(kept.of_maps > 0.05 && kept.of_maps <= std::f64::consts::LN_2, "{kept:?}");
+    assert!(found[0].most_different(0.0).is_none());
+}
+
+#[test]
+fn a_map_of_large_weights_and_no_values_is_found_by_its_weights_but_by_no_knock_out() {
+    let golden = Golden::open();
+    let (model, text) = gpt2(&golden);
+    let baseline = Baseline::of(&model, &text).expect("a run");
+    let sharp = |baseline: &Baseline<'_>| -> KindHead {
+        let heads = baseline.model().heads();
+        heads
+            .into_iter()
+            .max_by(|a, b| baseline.mean_weight(*a).unwrap().total_cmp(&baseline.mean_weight(*b).unwrap()))
+            .unwrap()
+    };
+    let planted = sharp(&baseline);
+    let silent = without_values(planted.head.layer, planted.head.head);
+    let input = input(&silent, &[], &golden.ids("gpt2_tiny_input_ids"));
+    let baseline = Baseline::of(&silent, &input).expect("a run");
+    assert_eq!(sharp(&baseline), planted, "its map is as meaningful as before");
+    for method in [Method::Zero, Method::Mean, Method::Uniform, Method::Permute { seed: 1 }] {
+        let heads = silent.heads();
+        let effects = baseline.effects(&heads, method, &Metric::KullbackLeibler, None, &mut go_on).expect("effects");
+        for (head, effect) in heads.iter().zip(effects) {
+            assert_eq!(*head == planted, effect < 1e-9, "{} {method:?}: {effect}", head.head);
+        }
+    }
+    let note = baseline.disturbed(&[vec![planted]], &[1, 2, 3], &mut go_on).expect("numbers")[0].note();
+    assert_eq!(
+        note,
+        "Permuting this map does not move the output (0.0 %, TVD, at most 0.0 %): what it looks at says nothing of this output."
+    );
+}
+
+/// The golden cases' decoder with one head's values set to 0, weights and biases.
+fn without_values(layer: usize, head: usize) -> Model {
+    let folder = data("explain").join("models/gpt2_tiny");
+    let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (d_model, d_head) = (32, 8);
+    let names = [format!("h.{layer}.attn.c_attn.weight"), format!("h.{layer}.attn.c_attn.bias")];
+    let mut n_changed = 0;
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = file
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            let mut data = view.data().to_vec();
+            if names.iter().any(|end| name.ends_with(end.as_str())) {
+                n_changed += 1;
+                // columns: queries, keys, values, each head by head
+                for row in data.chunks_exact_mut(3 * d_model * 4) {
+                    row[(2 * d_model + head * d_head) * 4..][..d_head * 4].fill(0);
+                }
+            }
+            (name, view.shape().to_vec(), data)
+        })
+        .collect();
+    assert_eq!(n_changed, 2);
+    let views = tensors.iter().map(|(name, shape, data)| {
+        (name.clone(), safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap())
+    });
+    let target = tempfile::tempdir().unwrap();
+    std::fs::write(target.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    std::fs::copy(folder.join("config.json"), target.path().join("config.json")).unwrap();
+    Model::load(target.path()).expect("a model")
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! One file per command.
 
+pub mod ablate;
 #[cfg(not(feature = "train"))]
 pub mod absent;
 pub mod align;
+pub mod check;
 pub mod compare;
 pub mod compare_pair;
 pub mod completions;
@@ -21,6 +23,7 @@ pub mod film_curves;
 pub mod heads;
 pub mod import;
 pub mod info;
+pub mod lens;
 pub mod man;
 pub mod models;
 pub mod pair_lines;

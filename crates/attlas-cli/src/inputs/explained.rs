@@ -254,10 +254,16 @@ pub fn score_in_words(score: &Score, model: &Model, input: &Input) -> String {
 }
 
 /// `"cat"`, or `class 2`.
-pub fn target_name(model: &Model, score: &Score, id: u32) -> String {
-    if score.position.is_none() {
+fn target_name(model: &Model, score: &Score, id: u32) -> String {
+    let text = target_text(model, score.position, id);
+    if score.position.is_some() && model.tokenizer().is_some() { format!("\"{}\"", printable(&text)) } else { text }
+}
+
+/// A token as text, `token 7` without a tokenizer, `class 2` where there is no position.
+pub fn target_text(model: &Model, position: Option<usize>, id: u32) -> String {
+    if position.is_none() {
         return format!("class {id}");
     }
     let token = model.tokenizer().and_then(|tokenizer| tokenizer.token(id).ok());
-    token.map_or_else(|| format!("token {id}"), |token| format!("\"{}\"", printable(&token.text)))
+    token.map_or_else(|| format!("token {id}"), |token| token.text)
 }

@@ -1,6 +1,7 @@
 //! What commands read: texts, models, recordings.
 
 mod explained;
+mod head_patterns;
 #[cfg(feature = "download")]
 mod hub;
 mod model;
@@ -11,7 +12,8 @@ mod senses;
 mod span;
 mod text;
 
-pub use explained::{ScoreArguments, SubjectArguments, metric_in_words, score_in_words, target_name};
+pub use explained::{ScoreArguments, SubjectArguments, metric_in_words, score_in_words, target_text};
+pub use head_patterns::{HeadPattern, heads_of_model};
 pub use model::{
     IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, model_path, model_place, parse_ids,
     run_given, run_ids, run_inputs, run_texts,

@@ -62,12 +62,38 @@ impl StackRef<'_> {
         watch: &mut Watch<'_>,
         workspace: &mut Workspace,
     ) -> Result<Vec<f32>, Stopped> {
+        let n_layers = self.config.blocks.len();
+        self.run_blocks(first, &mut stream, batch, source, state, plan, watch, workspace)?;
+        if let Some(norm) = self.weights.final_norm.as_ref().filter(|_| first < n_layers) {
+            norm.apply(&mut stream, self.config.d_model);
+        }
+        self.pass_by(n_layers, batch, plan, state, &mut stream);
+        state.past += batch.n;
+        Ok(stream)
+    }
+
+    /// Runs hidden states through the blocks from `first` on, and through nothing after them.
+    ///
+    /// # Errors
+    /// As [`StackRef::run`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn run_blocks(
+        self,
+        first: usize,
+        stream: &mut [f32],
+        batch: Batch<'_>,
+        source: Option<Source<'_>>,
+        state: &mut StackState,
+        plan: Plan<'_>,
+        watch: &mut Watch<'_>,
+        workspace: &mut Workspace,
+    ) -> Result<(), Stopped> {
         state.attention.resize_with(self.config.blocks.len(), LayerState::default);
         state.cross.resize_with(self.config.blocks.len(), LayerState::default);
         workspace.begin_pass(state.past, batch.n, batch.lengths(state.past));
         for (index, (config, weights)) in self.config.blocks.iter().zip(&self.weights.blocks).enumerate().skip(first) {
             tell(watch, Progress::Block { stack: self.kind, layer: index, n_layers: self.config.blocks.len() })?;
-            self.pass_by(index, batch, plan, state, &mut stream);
+            self.pass_by(index, batch, plan, state, stream);
             let call = AttentionCall {
                 kind: self.kind,
                 index,
@@ -81,22 +107,17 @@ impl StackRef<'_> {
             };
             let beside = match (&self.config.convolution, &self.weights.convolution) {
                 (Some(config), Some((convolution, norm))) if index == 0 => {
-                    Some((convolve(config, convolution, batch, &stream), norm))
+                    Some((convolve(config, convolution, batch, stream), norm))
                 }
                 _ => None,
             };
             let block = BlockRef { config, weights, d_model: self.config.d_model };
-            block.run(call, &mut state.attention[index], &mut state.cross[index], &mut stream, workspace);
+            block.run(call, &mut state.attention[index], &mut state.cross[index], stream, workspace);
             if let Some((beside, norm)) = beside {
-                norm.add_and_apply(&mut stream, &beside, self.config.d_model);
+                norm.add_and_apply(stream, &beside, self.config.d_model);
             }
         }
-        if let Some(norm) = self.weights.final_norm.as_ref().filter(|_| first < self.config.blocks.len()) {
-            norm.apply(&mut stream, self.config.d_model);
-        }
-        self.pass_by(self.config.blocks.len(), batch, plan, state, &mut stream);
-        state.past += batch.n;
-        Ok(stream)
+        Ok(())
     }
 
     /// Changes and keeps the hidden states that enter a layer, where the plan says so.

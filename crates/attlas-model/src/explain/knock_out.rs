@@ -107,7 +107,7 @@ impl<'m> Baseline<'m> {
     /// and head in which that begins are named.
     pub fn of(model: &'m Model, input: &Input) -> Result<Baseline<'m>, Error> {
         check_memory(model, input)?;
-        let pass = Pass::keeping([Site::Attention, Site::Logits, Site::Stream, Site::HeadOutputs]);
+        let pass = Pass::keeping([Site::Attention, Site::Values, Site::Logits, Site::Stream, Site::HeadOutputs]);
         let mut run = model.run(std::slice::from_ref(input), &RunOptions { pass, ..RunOptions::default() })?;
         check_finite(&run)?;
         let logits = run.logits.take().filter(|logits| !logits.values.is_empty()).ok_or_else(|| {

@@ -96,7 +96,7 @@ impl Baseline<'_> {
                 return Err(Error::Stopped);
             }
             let is_before = order(sender.kind, sender.head.layer) < to;
-            received.push(if is_before { Some(self.received(receiver, place, &edits)?) } else { None });
+            received.push(if is_before { Some(self.given_by(receiver, place, &edits)?) } else { None });
         }
         let put = |place: usize| received[place].clone().into_iter().collect();
         let after = self.values(std::slice::from_ref(metric), senders.len(), &put, &mut |_| Next::Continue)?;
@@ -104,7 +104,7 @@ impl Baseline<'_> {
     }
 
     /// The output of a head in a changed run, as an edit that puts it there.
-    fn received(
+    fn given_by(
         &self,
         receiver: KindHead,
         variant: usize,

@@ -14,7 +14,7 @@ use crate::block::pass::{Array, Next, Pass, Plan, Purpose, Site};
 use crate::block::state::{Source, StackState};
 use crate::block::workspace::Workspace;
 use crate::config::Readout;
-use crate::model::Model;
+use crate::model::{Model, Side};
 
 /// A layer of a stack, in the order of a pass: what is before it stays as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +108,35 @@ impl Model {
         let seen = Seen { plan, n_items, encoder, decoder, source_valid, target_valid };
         let (_, kept) = seen.collect(&self.transformer);
         Ok(Resumed { hidden: decoded.or(encoded).unwrap_or_default(), kept })
+    }
+
+    /// The hidden states that leave the last block of the stack that the readout reads, before its final norm. Shape `[n, d_model]`.
+    ///
+    /// # Errors
+    /// When the run did not keep its hidden states.
+    pub(crate) fn before_final_norm(&self, input: &Input, run: &Run) -> Result<Vec<f32>, Error> {
+        let absent = || Error::Plan("the run kept no hidden states".to_owned());
+        let states = |kind: Kind, layer: usize| run.kept(Site::Stream, kind, layer).ok_or_else(absent);
+        let (kind, in_decoder) = if self.has(Side::Target) { (Kind::Decoder, true) } else { (Kind::Encoder, false) };
+        let stack = self.transformer.stack(kind).ok_or_else(absent)?;
+        let n_layers = stack.config.blocks.len();
+        let last = n_layers.checked_sub(1).ok_or_else(absent)?;
+        let mut stream = states(kind, last)?.values.clone(); // [n, d_model]
+        let inputs = std::slice::from_ref(input);
+        let padded = PaddedBatch::new(inputs, self.transformer.architecture.ids.padding.unwrap_or(0))?;
+        let encoded = match self.transformer.stack(Kind::Encoder).filter(|_| in_decoder) {
+            Some(encoder) => Some(&states(Kind::Encoder, encoder.config.blocks.len())?.values),
+            None => None,
+        };
+        let source_valid = padded.source_valid.as_deref();
+        let source = encoded.map(|hidden| Source { hidden, n: padded.n_source, valid: source_valid });
+        let pass = Pass::keeping([]);
+        let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
+        let batch = if in_decoder { padded.target() } else { padded.source() };
+        let (mut state, mut workspace) = (StackState::default(), Workspace::default());
+        let mut watch = |_| Next::Continue;
+        stack.run_blocks(last, &mut stream, batch, source, &mut state, plan, &mut watch, &mut workspace)?;
+        Ok(stream)
     }
 
     /// Logits of some rows of each item; `None` is the one row of a model of classes. Shapes `[n_items, n, d_model]` and

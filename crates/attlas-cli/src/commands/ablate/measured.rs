@@ -1,0 +1,309 @@
+//! The heads of a model, measured on one text or on several.
+
+use attlas_model::explain::knock_out::{Baseline, KindHead, Method, keeping_head_outputs};
+use attlas_model::explain::patch::Part;
+use attlas_model::explain::score::Metric;
+use attlas_model::{Input, Model, Next, Run, RunOptions};
+
+use super::AblateArguments;
+use crate::failure::Failure;
+use crate::inputs::{heads_of_model, input_of, metric_in_words, read_lines, read_text};
+use crate::progress::Progress;
+use crate::table_file::Table;
+use crate::words::counted;
+use attlas_survey::table::Cells;
+
+/// What is done to each head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It is taken away.
+    KnockOut(Method),
+    /// Its output is exchanged for that of a run on another text.
+    Patch,
+    /// Nothing: what it writes for the target is read.
+    Direct,
+}
+
+impl Way {
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::KnockOut(method) => method.name(),
+            Way::Patch => "patch",
+            Way::Direct => "direct",
+        }
+    }
+}
+
+/// A head, or heads that were taken away together, and what came of it.
+#[derive(Debug, Clone)]
+pub struct Effect {
+    /// One head; several with `--together`.
+    pub heads: Vec<KindHead>,
+    /// The mean over the texts.
+    pub effect: f64,
+    /// What part of the difference of two runs that is, with `patch`.
+    pub share: Option<f64>,
+    /// How meaningful the head's map looks: the mean over rows of the largest weight. Of several heads none.
+    pub mean_weight: Option<f64>,
+}
+
+/// Everything that was measured.
+#[derive(Debug)]
+pub struct Found {
+    pub model: String,
+    pub way: Way,
+    pub metric: &'static str,
+    pub unit: &'static str,
+    /// What is measured, in words.
+    pub measures: String,
+    /// What is done, in words.
+    pub does: String,
+    /// The number before anything is changed, its mean over the texts.
+    pub before: f64,
+    /// In the order of the model.
+    pub effects: Vec<Effect>,
+    pub n_texts: usize,
+    pub n_tokens: usize,
+    /// Whether texts were left out.
+    pub skipped: bool,
+    /// What a reader must know besides.
+    pub notes: Vec<String>,
+}
+
+/// Measures what the command line names.
+pub fn measured(arguments: &AblateArguments, model: &Model, way: Way) -> Result<Found, Failure> {
+    let heads = heads_of_model(model, &arguments.heads, arguments.kind)?;
+    let sets: Vec<Vec<KindHead>> = match arguments.together {
+        true => vec![heads],
+        false => heads.into_iter().map(|head| vec![head]).collect(),
+    };
+    let (inputs, skipped) = arguments.subject.inputs(model)?;
+    let means = means(arguments, model, way, &inputs)?;
+    let mut found = Found {
+        model: model.name().to_owned(),
+        way,
+        metric: "",
+        unit: "",
+        measures: String::new(),
+        does: in_words(arguments, way, means.as_ref().map(Vec::len)),
+        before: 0.0,
+        effects: sets
+            .iter()
+            .map(|set| Effect { heads: set.clone(), effect: 0.0, share: None, mean_weight: None })
+            .collect(),
+        n_texts: inputs.len(),
+        n_tokens: inputs.iter().map(|input| input.source.len() + input.target.len()).sum(),
+        skipped,
+        notes: Vec::new(),
+    };
+    let mut progress = Progress::new("changed run", sets.len() * inputs.len());
+    for input in &inputs {
+        let one = OneText { arguments, model, way, sets: &sets, means: means.as_deref() };
+        one.measure(input, &mut found, &mut progress)?;
+    }
+    let n = inputs.len() as f64;
+    found.before /= n;
+    for effect in &mut found.effects {
+        effect.effect /= n;
+        effect.mean_weight = effect.mean_weight.map(|sum| sum / n);
+    }
+    Ok(found)
+}
+
+/// One text, and what is done with it.
+struct OneText<'a> {
+    arguments: &'a AblateArguments,
+    model: &'a Model,
+    way: Way,
+    sets: &'a [Vec<KindHead>],
+    means: Option<&'a [Run]>,
+}
+
+impl OneText<'_> {
+    /// Adds what is measured on one text.
+    fn measure(&self, input: &Input, found: &mut Found, progress: &mut Progress) -> Result<(), Failure> {
+        let baseline = Baseline::of(self.model, input)?;
+        let metric = self.metric(&baseline)?;
+        found.metric = metric.name();
+        found.unit = metric.unit();
+        found.measures = metric_in_words(&metric, self.model, input);
+        found.before += baseline.value(&metric)?;
+        let mut n_done = 0;
+        let mut watch = |n: usize| {
+            progress.steps(n - n_done);
+            n_done = n;
+            Next::Continue
+        };
+        let effects: Vec<(f64, Option<f64>)> = match self.way {
+            Way::KnockOut(method) => {
+                let effects = baseline.effects_together(self.sets, method, &metric, self.means, &mut watch)?;
+                effects.into_iter().map(|effect| (effect, None)).collect()
+            }
+            Way::Patch => self.patched(&baseline, &metric, &mut watch)?,
+            Way::Direct => self.direct(&baseline, &metric, found)?,
+        };
+        for (own, (effect, share)) in found.effects.iter_mut().zip(effects) {
+            own.effect += effect;
+            own.share = share;
+            if let [head] = own.heads[..] {
+                own.mean_weight = Some(own.mean_weight.unwrap_or(0.0) + baseline.mean_weight(head)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is measured; of the direct way a logit.
+    fn metric(&self, baseline: &Baseline<'_>) -> Result<Metric, Failure> {
+        let asked = &self.arguments.score;
+        if self.way != Way::Direct {
+            return asked.metric(self.model, &baseline.input, &baseline.unchanged);
+        }
+        let score = asked.score(self.model, &baseline.input, &baseline.unchanged.logits)?;
+        Ok(Metric::Score(score))
+    }
+
+    fn patched(
+        &self,
+        baseline: &Baseline<'_>,
+        metric: &Metric,
+        watch: &mut dyn FnMut(usize) -> Next,
+    ) -> Result<Vec<(f64, Option<f64>)>, Failure> {
+        let raw = self.arguments.patch_from.as_deref().unwrap_or_default();
+        let text = read_text(raw, "--patch-from")?;
+        let mut input = input_of(self.model, &text, None)?;
+        if self.model.has(attlas_model::Side::Source) && self.model.has(attlas_model::Side::Target) {
+            input.target = baseline.input.target.clone(); // both runs read the same target
+        }
+        let other = Baseline::of(self.model, &input)?;
+        let heads = self.sets.concat();
+        let patched = match self.arguments.receiver.as_deref() {
+            None => {
+                let parts: Vec<Part> = heads.iter().map(|head| Part::Head(*head)).collect();
+                baseline.patched(&other, &parts, metric, watch)?
+            }
+            Some("output") => baseline.path_patched(&other, &heads, None, metric, watch)?,
+            Some(name) => {
+                let pattern = name.parse().map_err(Failure::Usage)?;
+                let found = heads_of_model(self.model, &[pattern], self.arguments.kind)?;
+                let [receiver] = found[..] else {
+                    return Err(Failure::Usage(format!(
+                        "--receiver {name} names {}; name one, with its kind where several have it",
+                        counted(found.len(), "head")
+                    )));
+                };
+                baseline.path_patched(&other, &heads, Some(receiver), metric, watch)?
+            }
+        };
+        Ok(patched.into_iter().map(|patched| (patched.effect, patched.share)).collect())
+    }
+
+    fn direct(
+        &self,
+        baseline: &Baseline<'_>,
+        metric: &Metric,
+        found: &mut Found,
+    ) -> Result<Vec<(f64, Option<f64>)>, Failure> {
+        let Metric::Score(score) = metric else { return Ok(Vec::new()) };
+        let direct = baseline.direct(score)?;
+        let of_heads: f64 = self.sets.iter().flatten().filter_map(|head| direct.of(*head)).sum();
+        found.notes.push(format!(
+            "all components (heads {of_heads:+.4}, embedding, feed-forwards and biases {:+.4}) sum to {:.4}; the model's own number is \
+             {:.4}",
+            direct.sum() - of_heads,
+            direct.sum(),
+            direct.logit
+        ));
+        let share = |set: &Vec<KindHead>| (set.iter().filter_map(|head| direct.of(*head)).sum(), None);
+        Ok(self.sets.iter().map(share).collect())
+    }
+}
+
+/// Runs over which the mean output of heads is taken; `None` for the text's own rows.
+fn means(arguments: &AblateArguments, model: &Model, way: Way, inputs: &[Input]) -> Result<Option<Vec<Run>>, Failure> {
+    if way != Way::KnockOut(Method::Mean) {
+        return Ok(None);
+    }
+    let own;
+    let texts = match &arguments.mean_over {
+        Some(path) => {
+            let (lines, _) = read_lines(path)?;
+            own = lines.iter().map(|line| input_of(model, line, None)).collect::<Result<Vec<_>, _>>()?;
+            &own[..]
+        }
+        None if inputs.len() > 1 => inputs,
+        None => return Ok(None),
+    };
+    let options = RunOptions { pass: keeping_head_outputs(), ..RunOptions::default() };
+    let run = |input: &Input| Ok(model.run(std::slice::from_ref(input), &options)?);
+    texts.iter().map(run).collect::<Result<_, Failure>>().map(Some)
+}
+
+/// What is done to each head, in words.
+fn in_words(arguments: &AblateArguments, way: Way, n_means: Option<usize>) -> String {
+    match way {
+        Way::KnockOut(Method::Zero) => "its output is set to 0".to_owned(),
+        Way::KnockOut(Method::Mean) => match (n_means, &arguments.mean_over) {
+            (Some(n), Some(path)) => {
+                format!("its output becomes its mean over {} of {}", counted(n, "text"), path.display())
+            }
+            (Some(n), None) => format!("its output becomes its mean over all rows of the {}", counted(n, "text")),
+            (None, _) => "its output becomes its mean over the text's rows".to_owned(),
+        },
+        Way::KnockOut(Method::Uniform) => "its weights become the same for all visible keys".to_owned(),
+        Way::KnockOut(Method::Permute { seed }) => {
+            format!("each row of its weights is permuted among the visible keys (seed {seed})")
+        }
+        Way::KnockOut(Method::PatternPreserving) => {
+            "its output is set to 0, and all later layers keep their weights".to_owned()
+        }
+        Way::Patch => {
+            let by_way = match arguments.receiver.as_deref() {
+                None => String::new(),
+                Some(to) => format!("; only {to} may notice, all other heads keep their output"),
+            };
+            format!("its output becomes that of the run on the text of --patch-from{by_way}")
+        }
+        Way::Direct => "what it writes into the stream for the target's logit, read through the final norm".to_owned(),
+    }
+}
+
+impl Found {
+    /// The table: a row for each head, or one for all together.
+    pub fn table(&self) -> Table {
+        let one = |effect: &Effect| match effect.heads[..] {
+            [head] => Some(head),
+            _ => None,
+        };
+        let text = |text: &str| Cells::Text(vec![Some(text.to_owned()); self.effects.len()]);
+        let heads = self.effects.iter().map(one);
+        let mut columns = vec![
+            ("kind", Cells::Text(heads.clone().map(|head| head.map(|head| head.kind.name().to_owned())).collect())),
+            ("layer", Cells::Whole(heads.clone().map(|head| head.map(|head| head.head.layer as i64)).collect())),
+            ("head", Cells::Whole(heads.map(|head| head.map(|head| head.head.head as i64)).collect())),
+            ("method", text(self.way.name())),
+            ("metric", text(self.metric)),
+            ("effect", Cells::Number(self.effects.iter().map(|effect| Some(effect.effect)).collect())),
+            ("mean_weight", Cells::Number(self.effects.iter().map(|effect| effect.mean_weight).collect())),
+        ];
+        if self.way == Way::Patch {
+            columns.push(("share", Cells::Number(self.effects.iter().map(|effect| effect.share).collect())));
+        }
+        if self.effects.iter().any(|effect| effect.heads.len() != 1) {
+            let names = |effect: &Effect| Some(effect.heads.iter().map(name).collect::<Vec<_>>().join(" "));
+            columns.push(("heads", Cells::Text(self.effects.iter().map(names).collect())));
+        }
+        Table { columns, notes: Vec::new() }
+    }
+
+    /// The effects, the largest first, whatever their sign.
+    pub fn ranked(&self) -> Vec<&Effect> {
+        let mut ranked: Vec<&Effect> = self.effects.iter().collect();
+        ranked.sort_by(|a, b| b.effect.abs().total_cmp(&a.effect.abs()));
+        ranked
+    }
+}
+
+/// `cross:L2H4`.
+pub fn name(head: &KindHead) -> String {
+    format!("{}:{}", head.kind, head.head)
+}

@@ -1,0 +1,86 @@
+//! Effects in the terminal: the heads by what the output loses, beside how meaningful their maps look.
+
+use std::io::Write;
+use std::path::Path;
+
+use attlas::analysis::rank_correlation;
+
+use super::measured::{Effect, Found, Way, name};
+use crate::failure::Failure;
+use crate::terminal::{Terminal, printable, wrapped};
+
+/// Heads that are printed at most; all are in `--json` and `-o`.
+const MOST: usize = 24;
+
+/// What holds of all effects.
+pub const LIMITS: &str =
+    "An effect is about this text and metric; heads that stand in for each other have small ones alone.";
+
+/// Prints the heads, the largest effect first.
+pub fn print(found: &Found, output: Option<&Path>, terminal: &mut Terminal) -> Result<(), Failure> {
+    let ranked = found.ranked();
+    let share = if found.way == Way::Patch { "  share" } else { "" };
+    let heading = format!("kind     head     {:>10}  largest weight{share}", found.metric);
+    writeln!(terminal, "{}", terminal.bold(&heading))?;
+    for effect in ranked.iter().take(MOST) {
+        writeln!(terminal, "{}", line(effect))?;
+    }
+    if ranked.len() > MOST {
+        let rest = format!("… {} more, none with an effect beyond {:+.4}", ranked.len() - MOST, ranked[MOST].effect);
+        writeln!(terminal, "{}", terminal.dim(&rest))?;
+    }
+    let what = match found.way {
+        Way::Direct => format!("Share in the {}", found.measures),
+        _ => format!("Effect on the {}: with the change less without, which is {:.4}", found.measures, found.before),
+    };
+    let texts = if found.n_texts > 1 { format!(" Means over {} texts.", found.n_texts) } else { String::new() };
+    let mut legend = vec![
+        format!("{what}. The change to each head: {}.{texts}", found.does),
+        "Largest weight: the mean over rows of the row's largest, how meaningful the map looks.".to_owned(),
+    ];
+    legend.extend(agreement(found));
+    legend.extend(found.notes.clone());
+    legend.push(LIMITS.to_owned());
+    let width = terminal.width;
+    for line in legend.iter().flat_map(|sentence| wrapped(sentence, width)) {
+        writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
+    }
+    if let Some(output) = output {
+        writeln!(terminal, "{}", terminal.bold(&printable(&output.display().to_string())))?;
+    }
+    Ok(())
+}
+
+fn line(effect: &Effect) -> String {
+    let weight = effect.mean_weight.map_or("–".to_owned(), |weight| format!("{weight:.3}"));
+    let share = effect.share.map_or(String::new(), |share| format!("{share:>+16.3}"));
+    let number = format!("{:>+10.4}", effect.effect);
+    match effect.heads[..] {
+        [head] => format!("{:<8} {:<8} {number}  {weight}{share}", head.kind.name(), head.head.to_string()),
+        _ => format!(
+            "{:<17} {number}  {weight}  {}",
+            "together",
+            effect.heads.iter().map(name).collect::<Vec<_>>().join(" ")
+        ),
+    }
+}
+
+/// How far weights and effects rank the heads alike, and what the most meaningful map does.
+fn agreement(found: &Found) -> Option<String> {
+    let of = |number: &dyn Fn(&Effect) -> f64| -> Vec<f64> { found.effects.iter().map(number).collect() };
+    if found.effects.len() < 5 {
+        return None; // ranks of fewer say nothing
+    }
+    let correlation = rank_correlation(&of(&|e| e.effect.abs()), &of(&|e| e.mean_weight.unwrap_or(f64::NAN)))?;
+    let ranked = found.ranked();
+    let weight = |effect: &Effect| effect.mean_weight.unwrap_or(0.0);
+    let (place, best) = ranked.iter().enumerate().max_by(|(_, a), (_, b)| weight(a).total_cmp(&weight(b)))?;
+    Some(format!(
+        "Rank correlation of the two: {correlation:+.2}. The map with the largest weights is {}'s ({:.3}); by effect it is number {} \
+         of {}.",
+        best.heads.first().map(name).unwrap_or_default(),
+        weight(best),
+        place + 1,
+        ranked.len()
+    ))
+}
