@@ -31,8 +31,8 @@ use crate::arguments::{Arguments, Command};
 #[cfg(not(feature = "train"))]
 use crate::commands::absent;
 use crate::commands::{
-    align, compare, completions, describe, draw, evaluate, export, heads, import, info, man, models, record, show,
-    survey as survey_command, tokens,
+    align, circuits, compare, completions, describe, draw, evaluate, export, heads, import, info, man, mixing, models,
+    record, show, survey as survey_command, tokens, why,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -91,6 +91,9 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Record(record)) => record::run(&record, terminal),
         Some(Command::Heads(arguments)) => heads::run(&arguments, terminal),
         Some(Command::Align(align)) => align::run(&align, terminal),
+        Some(Command::Why(arguments)) => why::run(&arguments, terminal),
+        Some(Command::Circuits(arguments)) => circuits::run(&arguments, terminal),
+        Some(Command::Mixing(arguments)) => mixing::run(&arguments, terminal),
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),

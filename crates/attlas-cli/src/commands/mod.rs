@@ -3,6 +3,7 @@
 #[cfg(not(feature = "train"))]
 pub mod absent;
 pub mod align;
+pub mod circuits;
 pub mod compare;
 pub mod compare_pair;
 pub mod completions;
@@ -21,6 +22,7 @@ pub mod heads;
 pub mod import;
 pub mod info;
 pub mod man;
+pub mod mixing;
 pub mod models;
 pub mod pair_lines;
 pub mod record;
@@ -29,5 +31,6 @@ pub mod survey;
 pub mod tokens;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod why;
 
 pub use crate::words::counted;
