@@ -336,7 +336,7 @@ fn what_a_head_reads_is_the_score_of_two_tokens_at_one_place() {
     // by hand, from the stored tensors: norm(e) W_Q + b_Q and norm(e) W_K + b_K of head 2 in layer 1
     let model = model("gpt2_tiny");
     let head = HeadId { layer: 1, head: 2 };
-    let found = circuit(&model, head, None, 5, &|_, _| {}).expect("a circuit");
+    let found = circuit(&model, head, None, 5, &mut |_| {}).expect("a circuit");
     let tensors = arrays(&data("explain/models/gpt2_tiny/model.safetensors"));
     let tensor = |name: &str| &tensors[&format!("transformer.{name}")].values;
     let (d, d_head) = (32, 8);
@@ -369,11 +369,11 @@ fn what_a_head_reads_is_the_score_of_two_tokens_at_one_place() {
     assert_eq!((found.reads.len(), found.writes.len()), (5, 5));
     let sources: std::collections::BTreeSet<u32> = found.writes.iter().map(|pair| pair.from).collect();
     assert_eq!(sources.len(), 5, "each token looked at once");
-    let one = circuit(&model, head, Some(7), 3, &|_, _| {}).expect("a circuit");
+    let one = circuit(&model, head, Some(7), 3, &mut |_| {}).expect("a circuit");
     assert!(one.reads.iter().chain(&one.writes).all(|pair| pair.from == 7));
-    let message = circuit(&model, HeadId { layer: 1, head: 9 }, None, 5, &|_, _| {}).expect_err("refused").to_string();
+    let message = circuit(&model, HeadId { layer: 1, head: 9 }, None, 5, &mut |_| {}).expect_err("refused").to_string();
     assert!(message.contains("has no decoder head L1H9: 3 layers of 4 heads"), "{message}");
-    assert!(circuit(&model, head, Some(60), 5, &|_, _| {}).is_err());
+    assert!(circuit(&model, head, Some(60), 5, &mut |_| {}).is_err());
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod ablate;
 pub mod absent;
 pub mod align;
 pub mod check;
+pub mod circuits;
 pub mod compare;
 pub mod compare_pair;
 pub mod completions;
@@ -25,6 +26,7 @@ pub mod import;
 pub mod info;
 pub mod lens;
 pub mod man;
+pub mod mixing;
 pub mod models;
 pub mod pair_lines;
 pub mod record;
@@ -33,5 +35,6 @@ pub mod survey;
 pub mod tokens;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod why;
 
 pub use crate::words::counted;

@@ -83,7 +83,7 @@ pub struct Circuit {
 }
 
 /// What a head reads and writes: the `n` highest pairs of tokens; `from` keeps to pairs of one token looked from, or looked at.
-/// `step` is told of each band of tokens that is done, and how many there are.
+/// `step` is told after each band of tokens how many there are.
 ///
 /// It looks at every pair of the vocabulary: `4 · n_tokens² · d_head` operations.
 ///
@@ -95,7 +95,7 @@ pub fn circuit(
     head: HeadId,
     from: Option<u32>,
     n: usize,
-    step: &(dyn Fn(usize, usize) + Sync),
+    step: &mut dyn FnMut(usize),
 ) -> Result<Circuit, Error> {
     let vocabulary = Vocabulary::of(model, Norms::Folded)?;
     let (config, weights) = vocabulary.attention(model, head)?;
@@ -112,12 +112,12 @@ pub fn circuit(
         None => (0..vocabulary.n_tokens).collect(),
     };
     let n_bands = 2 * sources.len().div_ceil(BAND);
-    let done = std::sync::atomic::AtomicUsize::new(0);
-    let told = || step(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1, n_bands);
     let most_of_source = if from.is_some() { n } else { usize::MAX };
-    let reads = highest(&sides.queries, &sides.keys, &sources, sides.d_head, [n, most_of_source], &told);
+    let reads =
+        highest(&sides.queries, &sides.keys, &sources, sides.d_head, [n, most_of_source], &mut || step(n_bands));
     let most_of_source = if from.is_some() { n } else { 1 };
-    let writes = highest(&sides.values, &sides.writes, &sources, sides.d_head, [n, most_of_source], &told);
+    let writes =
+        highest(&sides.values, &sides.writes, &sources, sides.d_head, [n, most_of_source], &mut || step(n_bands));
     Ok(Circuit { head, reads, writes })
 }
 
@@ -129,7 +129,7 @@ fn highest(
     rows: &[usize],
     d_head: usize,
     [n, most_of_source]: [usize; 2],
-    told: &(dyn Fn() + Sync),
+    told: &mut dyn FnMut(),
 ) -> Vec<Pair> {
     let n_targets = targets.len() / d_head.max(1);
     let linear = packed(targets, n_targets, d_head);
