@@ -4,8 +4,10 @@ use std::str::FromStr;
 
 use attlas::analysis::{FLOW_TOKENS, MAX_FLOW_TOKENS, flow, rollout};
 use attlas::{Kind, Layer, Quantity, Recording, Trace};
+use attlas_model::explain::score::Score;
 use attlas_model::explain::{NormForm, Reach, contributions, keep_value_norms, summed_norms};
-use attlas_model::{Model, Pass, Run, Site};
+use attlas_model::{Array, Input, Model, Pass, Run, RunOptions, Site};
+use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::failure::Failure;
@@ -27,11 +29,15 @@ pub enum Shown {
     Rollout,
     /// Attention flow.
     Flow,
+    /// Gradient × weight, head by head.
+    GradientWeight,
+    /// Chefer relevance, layer by layer.
+    Relevance,
 }
 
 impl Shown {
     /// All of them, weights first.
-    pub const ALL: [Shown; 9] = [
+    pub const ALL: [Shown; 11] = [
         Shown::Weight,
         Shown::Norm,
         Shown::SummedNorm(NormForm::Sum),
@@ -41,6 +47,8 @@ impl Shown {
         Shown::Contribution(Reach::Model),
         Shown::Rollout,
         Shown::Flow,
+        Shown::GradientWeight,
+        Shown::Relevance,
     ];
 
     /// The name on the command line.
@@ -55,6 +63,8 @@ impl Shown {
             Shown::Contribution(Reach::Model) => "alti",
             Shown::Rollout => "rollout",
             Shown::Flow => "flow",
+            Shown::GradientWeight => "gradient-weight",
+            Shown::Relevance => "relevance",
         }
     }
 
@@ -66,21 +76,82 @@ impl Shown {
             Shown::Contribution(_) => Quantity::Contribution,
             Shown::Rollout => Quantity::Rollout,
             Shown::Flow => Quantity::Flow,
+            Shown::GradientWeight => Quantity::GradientWeight,
+            Shown::Relevance => Quantity::Relevance,
         }
     }
 
     /// Whether each head has a map of its own.
     pub fn is_of_heads(self) -> bool {
-        matches!(self, Shown::Weight | Shown::Norm)
+        matches!(self, Shown::Weight | Shown::Norm | Shown::GradientWeight)
     }
 
     /// What a run keeps for it besides attention.
     fn sites(self) -> &'static [Site] {
         match self {
-            Shown::Weight | Shown::Rollout | Shown::Flow => &[],
+            Shown::Weight | Shown::Rollout | Shown::Flow | Shown::GradientWeight | Shown::Relevance => &[],
             Shown::Norm => &[Site::Values],
             Shown::SummedNorm(_) | Shown::Contribution(_) => &[Site::Values, Site::Stream],
         }
+    }
+}
+
+impl Shown {
+    /// Whether it is of a prediction, whose gradient it is made of.
+    pub fn is_explained(self) -> bool {
+        matches!(self, Shown::GradientWeight | Shown::Relevance)
+    }
+}
+
+/// The prediction that gradients are of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct PredictionArguments {
+    /// The token or class whose logit --quantity gradient-weight and relevance explain [default: the likeliest].
+    #[arg(long = "explain", value_name = "TOKEN | CLASS")]
+    pub target: Option<String>,
+    /// What that is held against: the difference of the logits is explained.
+    #[arg(long, value_name = "TOKEN | CLASS")]
+    pub foil: Option<String>,
+    /// The position that predicts it, counted from 0 [default: the last of a decoder, the masked one of an encoder].
+    #[arg(long, value_name = "N")]
+    pub position: Option<usize>,
+}
+
+impl PredictionArguments {
+    /// The first that was given, for messages.
+    fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.target.is_some(), "--explain"),
+            (self.foil.is_some(), "--foil"),
+            (self.position.is_some(), "--position"),
+        ];
+        given.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
+    }
+
+    /// Refuses them where nothing is explained.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] when one was given and no quantity is of a prediction.
+    pub fn check(&self, shown: &[Shown]) -> Result<(), Failure> {
+        match self.first_given() {
+            Some(option) if !shown.iter().any(|shown| shown.is_explained()) => {
+                Err(Failure::Usage(format!("{option} is for --quantity gradient-weight and relevance")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The score that is meant.
+    fn score(&self, model: &Model, input: &Input) -> Result<Score, Failure> {
+        let options = RunOptions { pass: Pass::keeping([Site::Logits]), ..RunOptions::default() };
+        let logits = model.run(std::slice::from_ref(input), &options)?.logits;
+        let logits = logits.unwrap_or(Array { shape: vec![0], values: Vec::new() });
+        let mut score = model.likeliest(input, &logits, self.position)?;
+        if let Some(target) = &self.target {
+            score.target = model.target_named(target)?;
+        }
+        score.foil = self.foil.as_deref().map(|foil| model.target_named(foil)).transpose()?;
+        Ok(score)
     }
 }
 
@@ -131,6 +202,8 @@ pub struct Asked {
     pub layers: Layers,
     /// The most tokens of a text that flow is computed for; [`FLOW_TOKENS`] when `None`.
     pub flow_tokens: Option<usize>,
+    /// What gradients are of.
+    pub prediction: PredictionArguments,
 }
 
 impl Asked {
@@ -144,7 +217,7 @@ impl Asked {
     }
 
     /// Adds the maps to the recording of a run; `values` says whether values stay in it.
-    pub fn add(&self, model: &Model, run: &mut Run, values: bool) -> Result<(), Failure> {
+    pub fn add(&self, model: &Model, inputs: &[Input], run: &mut Run, values: bool) -> Result<(), Failure> {
         self.refuse_twice()?;
         for shown in &self.shown {
             let (layers, note) = match shown {
@@ -154,6 +227,7 @@ impl Asked {
                 }
                 Shown::SummedNorm(form) => self.summed_norms(model, run, *form)?,
                 Shown::Contribution(reach) => contributions(model, run, *reach)?,
+                Shown::GradientWeight | Shown::Relevance => self.explained(model, inputs, run, *shown)?,
                 Shown::Weight | Shown::Rollout | Shown::Flow => {
                     self.add_paths(*shown, &mut run.recording)?;
                     continue;
@@ -180,7 +254,7 @@ impl Asked {
             if !recording.kinds_in(shown.quantity()).is_empty() {
                 continue;
             }
-            if !shown.sites().is_empty() {
+            if !shown.sites().is_empty() || shown.is_explained() {
                 let name = shown.name();
                 return Err(Failure::Input(format!(
                     "the recording keeps no map of {}, which needs the model (`attlas record --quantity {name}` keeps it)",
@@ -206,6 +280,31 @@ impl Asked {
             }
         }
         Ok(())
+    }
+
+    /// Maps that say what a prediction rests on, and what they are of.
+    fn explained(
+        &self,
+        model: &Model,
+        inputs: &[Input],
+        run: &Run,
+        shown: Shown,
+    ) -> Result<(Vec<Layer>, String), Failure> {
+        let ([input], [item]) = (inputs, &run.recording.items[..]) else {
+            let n = inputs.len();
+            return Err(Failure::Usage(format!("--quantity {} is of one text, and there are {n}", shown.name())));
+        };
+        if !run.recording.provenance.edits.is_empty() {
+            return Err(Failure::Usage(format!(
+                "--quantity {} explains the model as it is: leave --knock-out out",
+                shown.name()
+            )));
+        }
+        let input = Input { target: item.target.clone(), ..input.clone() }; // with what was generated
+        let score = self.prediction.score(model, &input)?;
+        let mut maps = model.explained_maps(&input, &score, shown.quantity())?;
+        let note = maps.provenance.notes.pop().unwrap_or_default();
+        Ok((maps.layers, note))
     }
 
     fn summed_norms(&self, model: &Model, run: &Run, form: NormForm) -> Result<(Vec<Layer>, String), Failure> {

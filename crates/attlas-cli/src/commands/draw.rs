@@ -20,7 +20,7 @@ use crate::inputs::{
     RawText, RunArguments, check_output, model_files, parse_head, parse_kind, pick_kind_in, pick_layer_in, recording_of,
 };
 use crate::progress::Progress;
-use crate::quantities::{Layers, Shown, parse_flow_tokens, parse_shown};
+use crate::quantities::{Layers, PredictionArguments, Shown, parse_flow_tokens, parse_shown};
 use crate::terminal::{Terminal, printable, remark};
 use crate::view::ViewArguments;
 
@@ -152,12 +152,15 @@ pub struct Common {
     pub item: usize,
     /// What the map shows: weight; norm, the length of what each key adds to a query (norm-sum, norm-residual, norm-layernorm: of all
     /// heads together, with the residual, behind the norm); the share of a state that each token brings (contribution: of a
-    /// layer, alti: through the model); rollout and flow of weights through the layers.
+    /// layer, alti: through the model); rollout and flow of weights through the layers; what a prediction rests on
+    /// (gradient-weight of each head, relevance through the layers).
     #[arg(long, value_name = "QUANTITY", default_value = "weight", value_parser = parse_shown(), hide_possible_values = true)]
     pub quantity: Shown,
     /// The most tokens that flow is computed for; the time grows with the fourth power of their number.
     #[arg(long, value_name = "N", value_parser = parse_flow_tokens)]
     pub flow_tokens: Option<usize>,
+    #[command(flatten)]
+    pub prediction: PredictionArguments,
     #[command(flatten)]
     pub view: ViewArguments,
     #[command(flatten)]
@@ -300,12 +303,14 @@ impl Common {
         if self.flow_tokens.is_some() && self.quantity != Shown::Flow {
             return Err(Failure::Usage("--flow-tokens is for --quantity flow".into()));
         }
+        self.prediction.check(&[self.quantity])?;
         let mut asking = self.clone();
         asking.view.quantity = self.quantity.quantity();
         if self.quantity != Shown::Weight {
             let asked = &mut asking.run.quantities;
             (asked.shown, asked.kind) = (vec![self.quantity], self.kind);
             (asked.layers, asked.flow_tokens) = (layers, self.flow_tokens);
+            asked.prediction = self.prediction.clone();
         }
         Ok(asking)
     }

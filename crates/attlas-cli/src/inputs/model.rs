@@ -409,7 +409,7 @@ pub fn run_inputs(
     }
     options.quantities.keep(&mut pass);
     let mut run = model.run(inputs, &RunOptions { decoding, pass })?;
-    options.quantities.add(model, &mut run, options.values)?;
+    options.quantities.add(model, inputs, &mut run, options.values)?;
     let outputs = run.generated.into_iter().map(|generation| generation.text).collect();
     let hints =
         if model.leaves_language_open() { vec!["--to chooses the language that is written"] } else { Vec::new() };
