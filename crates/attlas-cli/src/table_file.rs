@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-pub use attlas_survey::table::{Table, TableFormat, scores_table, write_table_as};
+pub use attlas_survey::table::{Cells, Table, TableFormat, scores_table, write_table_as};
 
 use crate::failure::Failure;
 

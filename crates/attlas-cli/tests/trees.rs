@@ -97,6 +97,26 @@ fn the_table_names_the_best_heads_of_each_relation_and_one_relation_lists_all() 
 }
 
 #[test]
+fn the_rows_are_written_as_a_table_with_a_column_for_each_cell() {
+    let folder = with_trees();
+    let run = attlas(&folder, "heads --trees trees.conllu --json -o rows.json");
+    let (printed, path) = (rows(&run), folder.path().join("rows.json"));
+    let written: Vec<Value> = serde_json::from_slice(&fs::read(path).expect("a table")).expect("JSON");
+    assert_eq!(printed.len(), written.len());
+    for (printed, written) in printed.iter().zip(&written) {
+        let cells = printed.as_object().expect("an object");
+        cells.iter().for_each(|(name, cell)| assert_eq!(cell, &written[name], "{name} of {printed}"));
+    }
+    attlas(&folder, "heads --trees trees.conllu -o rows.csv").succeeds();
+    let csv = fs::read_to_string(folder.path().join("rows.csv")).expect("a table");
+    assert!(csv.starts_with("kind,layer,head,measure,relation,direction,score,baseline,offset,low,"), "{csv:.80}");
+    assert_eq!(csv.lines().count(), printed.len() + 1);
+    attlas(&folder, "heads --trees trees.conllu -o rows.parquet").succeeds();
+    let wrong = attlas(&folder, "heads --trees trees.conllu -o rows.csv --title T");
+    assert_eq!(wrong.fails(2), "--title is for a picture, and -o rows.csv is a table");
+}
+
+#[test]
 fn trees_of_what_the_decoder_reads_have_sources_beside_them() {
     let folder = with_trees();
     write(&folder, "sources.txt", &"Le chat voit le chien.\n".repeat(12));
@@ -190,6 +210,7 @@ fn a_wrong_call_is_told_in_a_sentence() {
     write(&folder, "trees.svg", &treebank());
     assert!(attlas(&folder, "heads --trees trees.svg -o trees.svg").fails(2).contains("this is the input"));
     assert!(attlas(&folder, "heads --coref=a.jsonl --relation det").fails(2).contains("--relation is about trees"));
+    assert!(attlas(&folder, "heads --coref=a.jsonl -o a.svg").fails(2).contains("no trees were given"));
     let both = "heads --trees trees.conllu --sources trees.conllu --coref=a.jsonl";
     assert!(attlas(&folder, both).fails(2).contains("ask for one after the other"));
 }

@@ -23,6 +23,7 @@ mod block;
 pub mod config;
 mod embedded;
 mod error;
+pub mod explain;
 pub mod family;
 mod folder;
 mod load;

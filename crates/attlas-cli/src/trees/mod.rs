@@ -14,7 +14,7 @@ use attlas::conllu::{Sentence, Sentences};
 use attlas_model::{Input, Keep, Model, Pass, RunOptions, Side, Site};
 
 pub use figure::draw;
-pub use table::{json, print};
+pub use table::{print, rows, table};
 
 use self::mentions::TextWithMention;
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Choice, Mentions, Report};
 use crate::failure::Failure;
+use crate::table_file::{Cells, Table};
 use crate::terminal::{Terminal, pad, printable, width, wrapped};
 use crate::words::counted;
 
@@ -258,11 +259,11 @@ fn no_case(mentions: &Mentions) -> &'static str {
     }
 }
 
-/// The scores as rows; what cannot be computed has no score and a reason.
+/// The scores as rows, objects of cells by name; what cannot be computed has no score and a reason.
 ///
 /// # Errors
 /// As [`print`].
-pub fn json(report: &Report, choice: Choice<'_>) -> Result<Value, Failure> {
+pub fn rows(report: &Report, choice: Choice<'_>) -> Result<Vec<Value>, Failure> {
     let mut rows = Vec::new();
     if let Some(trees) = &report.trees {
         rows.extend(groups(trees, choice)?.iter().flatten().map(|score| relation_row(report.kind, score)));
@@ -301,7 +302,32 @@ pub fn json(report: &Report, choice: Choice<'_>) -> Result<Value, Failure> {
             }));
         }
     }
-    Ok(Value::Array(rows))
+    Ok(rows)
+}
+
+/// [`rows`] as a table: a column for each name that one of them has.
+pub fn table(rows: &[Value]) -> Table {
+    let text = |name: &str| Cells::Text(rows.iter().map(|row| row[name].as_str().map(str::to_owned)).collect());
+    let whole = |name: &str| Cells::Whole(rows.iter().map(|row| row[name].as_i64()).collect());
+    let number = |name: &str| Cells::Number(rows.iter().map(|row| row[name].as_f64()).collect());
+    let columns = vec![
+        ("kind", text("kind")),
+        ("layer", whole("layer")),
+        ("head", whole("head")),
+        ("measure", text("measure")),
+        ("relation", text("relation")),
+        ("direction", text("direction")),
+        ("score", number("score")),
+        ("baseline", number("baseline")),
+        ("offset", whole("offset")),
+        ("low", number("low")),
+        ("high", number("high")),
+        ("n_rows", whole("n_rows")),
+        ("threshold", number("threshold")),
+        ("named", Cells::Flag(rows.iter().map(|row| row["named"].as_bool()).collect())),
+        ("absent", text("absent")),
+    ];
+    Table { columns, notes: Vec::new() }
 }
 
 fn relation_row(kind: Kind, score: &RelationScore<'_>) -> Value {

@@ -4,6 +4,7 @@
 //! names; the kernel has computed the others.
 
 use attlas::Kind;
+use attlas::SplitMix64;
 use attlas::attention::{Inputs, reference};
 use attlas::recording::{Edit, HeadOutput, Heads, NewWeights, Which};
 use rayon::prelude::*;
@@ -229,7 +230,8 @@ impl WeightEdits<'_> {
                 visible.iter().for_each(|key| weights[*key] = 1.0 / visible.len() as f64);
             }
             NewWeights::Permuted { seed } => {
-                let mut random = Random::new(*seed, [self.salt[0], self.salt[1], row.text, row.head, row.query]);
+                // whatever the text's number: it is permuted alike in every batch
+                let mut random = SplitMix64::at(*seed, &[self.salt[0], self.salt[1], row.head, row.query]);
                 // Fisher–Yates among the visible keys
                 for place in (1..visible.len()).rev() {
                     weights.swap(visible[place], visible[random.below(place + 1)]);
@@ -312,30 +314,4 @@ impl Row {
 /// Calls `change` on each number whose place `which` contains.
 fn each(which: &Which, numbers: &mut [f64], mut change: impl FnMut(&mut f64)) {
     numbers.iter_mut().enumerate().filter(|(place, _)| which.contains(*place)).for_each(|(_, number)| change(number));
-}
-
-/// A stream of numbers that looks random and is the same on every machine (SplitMix64: Steele et al. 2014).
-struct Random(u64);
-
-impl Random {
-    /// A stream of its own for each seed and place.
-    fn new(seed: u64, place: [usize; 5]) -> Random {
-        let mut random = Random(seed);
-        for part in place {
-            random.0 = random.next() ^ part as u64;
-        }
-        random
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `n`, each as likely up to n / 2⁶⁴.
-    fn below(&mut self, n: usize) -> usize {
-        ((u128::from(self.next()) * n as u128) >> 64) as usize
-    }
 }

@@ -43,10 +43,29 @@ impl StackRef<'_> {
         let n_rows = batch.n_items * batch.n;
         let mut stream = vec![0.0; n_rows * self.config.d_model]; // [n_rows, d_model]
         embed(&self.config.embedding, &self.weights.embedding, batch, state.past, &mut stream, workspace);
+        self.run_from(0, stream, batch, source, state, plan, watch, workspace)
+    }
+
+    /// Goes on from the hidden states that enter layer `first`; those that leave the stack, its norm applied, stay as they are.
+    ///
+    /// # Errors
+    /// As [`StackRef::run`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn run_from(
+        self,
+        first: usize,
+        mut stream: Vec<f32>,
+        batch: Batch<'_>,
+        source: Option<Source<'_>>,
+        state: &mut StackState,
+        plan: Plan<'_>,
+        watch: &mut Watch<'_>,
+        workspace: &mut Workspace,
+    ) -> Result<Vec<f32>, Stopped> {
         state.attention.resize_with(self.config.blocks.len(), LayerState::default);
         state.cross.resize_with(self.config.blocks.len(), LayerState::default);
         workspace.begin_pass(state.past, batch.n, batch.lengths(state.past));
-        for (index, (config, weights)) in self.config.blocks.iter().zip(&self.weights.blocks).enumerate() {
+        for (index, (config, weights)) in self.config.blocks.iter().zip(&self.weights.blocks).enumerate().skip(first) {
             tell(watch, Progress::Block { stack: self.kind, layer: index, n_layers: self.config.blocks.len() })?;
             self.pass_by(index, batch, plan, state, &mut stream);
             let call = AttentionCall {
@@ -72,7 +91,7 @@ impl StackRef<'_> {
                 norm.add_and_apply(&mut stream, &beside, self.config.d_model);
             }
         }
-        if let Some(norm) = &self.weights.final_norm {
+        if let Some(norm) = self.weights.final_norm.as_ref().filter(|_| first < self.config.blocks.len()) {
             norm.apply(&mut stream, self.config.d_model);
         }
         self.pass_by(self.config.blocks.len(), batch, plan, state, &mut stream);

@@ -144,6 +144,27 @@ impl Model {
         Ok(Gradients { run, output, words, features, kept })
     }
 
+    /// Runs the model over a batch of texts with other rows of words than the table's, forwards only.
+    ///
+    /// # Errors
+    /// As [`Model::run`]; and when given rows have another shape.
+    pub fn run_words(
+        &self,
+        inputs: &[Input],
+        words: &Words,
+        pass: &Pass,
+        watch: &mut dyn FnMut(Progress) -> Next,
+    ) -> Result<Run, Error> {
+        self.check_inputs(inputs, Decoding::TeacherForcing)?;
+        let sizes = Sizes::of(inputs, Decoding::TeacherForcing);
+        self.check_pass(pass, sizes)?;
+        self.check_dense(pass, sizes)?;
+        self.check_words(words, sizes)?;
+        let mut batch = self.padded(inputs)?;
+        batch.words = Some(words);
+        self.forward_batch(&batch, inputs, pass, Method::Forward, Vec::new(), watch)
+    }
+
     /// The rows of the tables of words that the model reads for these texts, padding included.
     ///
     /// # Errors
@@ -266,9 +287,16 @@ impl Model {
             // gradients of values need no recording to stand in
             self.check_keep(&Pass::keeping([Site::Attention]), keep)?;
         }
+        self.check_words(&options.words, sizes)?;
+        self.check_dense_gradients(options, sizes)
+    }
+
+    /// Rows of words are given where words are read, one for each token.
+    fn check_words(&self, words: &Words, sizes: Sizes) -> Result<(), Error> {
+        let architecture = &self.transformer.architecture;
         let sides = [
-            (&architecture.encoder, &options.words.source, sizes.n_source, "source"),
-            (&architecture.decoder, &options.words.target, sizes.n_target, "target"),
+            (&architecture.encoder, &words.source, sizes.n_source, "source"),
+            (&architecture.decoder, &words.target, sizes.n_target, "target"),
         ];
         for (stack, given, n, side) in sides {
             let Some(given) = given else { continue };
@@ -277,7 +305,7 @@ impl Model {
             let width = reader.ok_or_else(lack)?.embedding.width;
             check_array(given, &[sizes.n_items, n, width], &format!("rows of the {side}'s words"))?;
         }
-        self.check_dense_gradients(options, sizes)
+        Ok(())
     }
 
     /// Weights that are dealt out anew go back to where they came from, unless edges were hidden after it.

@@ -15,7 +15,7 @@ pub(super) const MAX_DENSE_BYTES: usize = 4 << 30;
 
 /// How many texts a run has, and how long they are.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
+pub(crate) struct Sizes {
     pub n_items: usize,
     pub n_source: usize,
     /// With generation, the tokens that are there before it.
@@ -68,7 +68,7 @@ impl Architecture {
 
 impl Model {
     /// Everything that a plan names must be there.
-    pub(super) fn check_pass(&self, pass: &Pass, sizes: Sizes) -> Result<(), Error> {
+    pub(crate) fn check_pass(&self, pass: &Pass, sizes: Sizes) -> Result<(), Error> {
         for keep in &pass.keep {
             self.check_keep(pass, keep)?;
             let is_dense = |kind: &Kind| {
@@ -217,7 +217,7 @@ impl Model {
     }
 
     /// Weights that are recorded dense, and scores, have to fit in a limit.
-    pub(super) fn check_dense(&self, pass: &Pass, sizes: Sizes) -> Result<(), Error> {
+    pub(crate) fn check_dense(&self, pass: &Pass, sizes: Sizes) -> Result<(), Error> {
         let mut n_bytes = 0usize;
         let mut why = String::new();
         for kind in Kind::ALL {

@@ -2,10 +2,11 @@
 
 pub mod backward;
 mod batch;
-mod check;
+pub(crate) mod check;
 pub mod collect;
 pub mod generate;
 pub mod input;
 pub(crate) mod languages;
 pub mod record;
+pub(crate) mod resume;
 mod text;

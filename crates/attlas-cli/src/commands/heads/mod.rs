@@ -61,7 +61,7 @@ pub struct HeadsArguments {
     #[arg(value_name = "TEXT | FILE | RECORDING")]
     pub material: Option<RawText>,
     /// The table (.parquet, .csv, .json), page (.html) or picture (.svg, .pdf, .png) to write; of --query and --like a table, of
-    /// --trees a picture.
+    /// --trees a table or picture.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Print an array of rows: kind, layer, head, measure, variant, score, baseline, low, high, n_rows, threshold, named.
@@ -98,8 +98,8 @@ pub struct HeadsArguments {
     #[arg(long, value_name = "A:B", value_parser = parse_span, requires = "material")]
     #[arg(help_heading = "What is known of the text")]
     pub needle: Option<Span>,
-    /// Hold the heads against the trees of these sentences, relation by relation; -o draws how far they are over the best fixed
-    /// offset.
+    /// Hold the heads against the trees of these sentences, relation by relation; -o writes the rows, or draws how far heads are
+    /// over the best fixed offset.
     #[arg(long, value_name = "FILE.conllu", help_heading = "Trees", conflicts_with_all = ["material", "find"])]
     pub trees: Option<PathBuf>,
     #[command(flatten)]

@@ -86,6 +86,12 @@ fn of_texts(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure
     let targets = run.target_texts()?;
     let (mut texts, skipped): (Vec<(String, Option<String>)>, bool) =
         if raw != "-" && ends_as_text(path) && path.is_file() {
+            if !targets.is_empty() {
+                return Err(Failure::Usage(format!(
+                    "--target goes with one text, and {} is a file of them; a .tsv file gives each its target",
+                    path.display()
+                )));
+            }
             match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv")) {
                 true => {
                     let text = read_pairs(path, BadLines::Refuse).map_err(without_advice)?;

@@ -37,6 +37,9 @@ fn expert_back(config: &FeedForward, expert: &Expert, rules: Rules, input: &[f32
         Some(gate) => {
             let mut d_both = vec![0.0; before.len()]; // [n, 2 · d_hidden]
             gate.go_back(rules.slope(), &before, &d_hidden, &mut d_both, config.d_hidden);
+            if rules == Rules::CpLrp {
+                hold_gates(&mut d_both, config.d_hidden);
+            }
             d_both
         }
         None => {
@@ -47,6 +50,15 @@ fn expert_back(config: &FeedForward, expert: &Expert, rules: Rules, input: &[f32
     let mut d_input = vec![0.0; input.len()]; // [n, d_model]
     expert.up.go_back(&d_before, &mut d_input, Onto::Replace);
     d_input
+}
+
+/// Gives what was halved between gate and the other half to the latter alone. Shape `[n, 2 · d_hidden]`, gates first.
+fn hold_gates(d_both: &mut [f32], d_hidden: usize) {
+    for row in d_both.chunks_exact_mut(2 * d_hidden) {
+        let (d_gates, d_ups) = row.split_at_mut(d_hidden);
+        d_gates.fill(0.0);
+        d_ups.iter_mut().for_each(|d| *d *= 2.0);
+    }
 }
 
 /// A mixture whose output is `Σ_e share_e · expert_e(x)`, the shares a softmax over the scores of those that are used.
@@ -84,8 +96,8 @@ impl Mixture<'_> {
             let places = rows.iter().zip(result.chunks(d_model)).zip(d_part.chunks_mut(d_model));
             for (((row, share), result), d) in places {
                 let dot: f64 = result.iter().zip(&*d).map(|(y, d)| f64::from(*y) * f64::from(*d)).sum();
-                d_shares[row * n_experts + index] = dot as f32 * rules.of_product();
-                d.iter_mut().for_each(|d| *d *= share * rules.of_product());
+                d_shares[row * n_experts + index] = dot as f32 * rules.of_product()[0];
+                d.iter_mut().for_each(|d| *d *= share * rules.of_product()[1]);
             }
             let back = expert_back(config, expert, rules, &part, &d_part);
             for ((row, _), back) in rows.iter().zip(back.chunks(d_model)) {

@@ -33,8 +33,8 @@ pub enum Rules {
     /// held fixed, a non-linearity counts as `f(x) / x`, what comes back through a product of two is halved, and with it
     /// queries and keys get a quarter, values half.
     AttnLrp,
-    /// The same with attention weights held fixed: nothing goes back through queries and keys, all through values (Ali et al.
-    /// 2022, CP-LRP).
+    /// The same with attention weights and gates held fixed: nothing goes back through queries and keys, all through values
+    /// (Ali et al. 2022, CP-LRP).
     CpLrp,
 }
 
@@ -44,9 +44,13 @@ impl Rules {
         if self == Rules::Gradient { Slope::Derivative } else { Slope::Share }
     }
 
-    /// The factor on what comes back through a product of two.
-    fn of_product(self) -> f32 {
-        if self == Rules::Gradient { 1.0 } else { 0.5 }
+    /// The factors on what comes back through a product to the gate, or the share of an expert, and to what it is a factor on.
+    fn of_product(self) -> [f32; 2] {
+        match self {
+            Rules::Gradient => [1.0, 1.0],
+            Rules::AttnLrp => [0.5, 0.5],
+            Rules::CpLrp => [0.0, 1.0],
+        }
     }
 
     /// The factors on what comes back to queries and keys, and to values.

@@ -1,0 +1,139 @@
+//! Goes on with a run from the hidden states that enter a layer, for several changes of it side by side.
+
+use attlas::Kind;
+use attlas::recording::{Edit, Which};
+
+use super::batch::PaddedBatch;
+use super::check::Sizes;
+use super::collect::{Kept, Seen};
+use super::generate::Decoding;
+use super::input::Input;
+use super::record::Run;
+use crate::Error;
+use crate::block::pass::{Array, Next, Pass, Plan, Purpose, Site};
+use crate::block::state::{Source, StackState};
+use crate::block::workspace::Workspace;
+use crate::config::Readout;
+use crate::model::Model;
+
+/// A layer of a stack, in the order of a pass: what is before it stays as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Start {
+    /// Whether it is the decoder's.
+    pub in_decoder: bool,
+    /// The layer; one more than the last for what leaves the stack.
+    pub layer: usize,
+}
+
+impl Start {
+    /// The first layer that one of the changes touches; `None` where there is none.
+    pub fn of(edits: &[Edit<Array>]) -> Option<Start> {
+        let start = |edit: &Edit<Array>| {
+            let (kind, layer) = match edit {
+                Edit::Stream { stack, layer, .. } => (*stack, *layer),
+                Edit::HeadOutput { heads, .. } | Edit::Edges { heads, .. } | Edit::Weights { heads, .. } => {
+                    (heads.kind, heads.layer)
+                }
+            };
+            Start { in_decoder: kind != Kind::Encoder, layer }
+        };
+        edits.iter().map(start).min()
+    }
+}
+
+/// What comes of going on.
+pub(crate) struct Resumed {
+    /// The hidden states that the readout reads. Shape `[n_variants, n, d_model]`.
+    pub hidden: Vec<f32>,
+    /// What was kept on the way, one item for each variant.
+    pub kept: Vec<Kept>,
+}
+
+impl Model {
+    /// Goes on with the run of one text that kept every layer's hidden states, once for each list of changes, beside each other;
+    /// `keep` says what is kept of it. The numbers are those of a run from the beginning.
+    ///
+    /// # Errors
+    /// When a change names what is not there, or the run did not keep its hidden states.
+    pub(crate) fn resume(
+        &self,
+        input: &Input,
+        run: &Run,
+        start: Start,
+        variants: Vec<Vec<Edit<Array>>>,
+        keep: Pass,
+    ) -> Result<Resumed, Error> {
+        let sizes = Sizes::of(std::slice::from_ref(input), Decoding::TeacherForcing);
+        let n_items = variants.len();
+        let mut pass = keep;
+        for (item, edits) in variants.into_iter().enumerate() {
+            let edits = Pass { edits, ..Pass::keeping([]) };
+            self.check_pass(&edits, sizes)?;
+            pass.edits.extend(edits.edits.into_iter().map(|edit| of_item(edit, item)));
+        }
+        let inputs = vec![input.clone(); n_items];
+        let batch = PaddedBatch::new(&inputs, self.transformer.architecture.ids.padding.unwrap_or(0))?;
+        let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
+        let (mut encoder, mut decoder) = (StackState::default(), StackState::default());
+        let mut workspace = Workspace::default();
+        let mut watch = |_| Next::Continue;
+        let states = |kind: Kind, layer: usize| -> Result<Vec<f32>, Error> {
+            let absent = || Error::Plan(format!("the run kept no hidden states of {kind} layer {layer}"));
+            Ok(run.kept(Site::Stream, kind, layer).ok_or_else(absent)?.values.repeat(n_items))
+        };
+        // 1. the encoder, from where something changes in it
+        let encoded = match self.transformer.stack(Kind::Encoder) {
+            Some(stack) if start.in_decoder => Some(states(Kind::Encoder, stack.config.blocks.len())?),
+            Some(stack) => {
+                let (batch, stream) = (batch.source(), states(Kind::Encoder, start.layer)?);
+                let first = start.layer;
+                let run = stack.run_from(first, stream, batch, None, &mut encoder, plan, &mut watch, &mut workspace);
+                Some(run?)
+            }
+            None => None,
+        };
+        // 2. the decoder, from there or whole
+        let source_valid = batch.source_valid.as_deref();
+        let source = encoded.as_ref().map(|hidden| Source { hidden, n: batch.n_source, valid: source_valid });
+        let decoded = match self.transformer.stack(Kind::Decoder) {
+            Some(stack) => {
+                let first = if start.in_decoder { start.layer } else { 0 };
+                let (batch, stream) = (batch.target(), states(Kind::Decoder, first)?);
+                let run = stack.run_from(first, stream, batch, source, &mut decoder, plan, &mut watch, &mut workspace);
+                Some(run?)
+            }
+            None => None,
+        };
+        let target_valid = batch.target_valid.as_deref();
+        let seen = Seen { plan, n_items, encoder, decoder, source_valid, target_valid };
+        let (_, kept) = seen.collect(&self.transformer);
+        Ok(Resumed { hidden: decoded.or(encoded).unwrap_or_default(), kept })
+    }
+
+    /// Logits of some rows of each item; `None` is the one row of a model of classes. Shapes `[n_items, n, d_model]` and
+    /// `[n_items · rows.len(), n_logits]`.
+    pub(crate) fn logits_at(&self, hidden: &[f32], n_items: usize, rows: &[Option<usize>]) -> Vec<f32> {
+        let architecture = &self.transformer.architecture;
+        let Some(stack) = architecture.decoder.as_ref().or(architecture.encoder.as_ref()) else { return Vec::new() };
+        let items = hidden.chunks_exact((hidden.len() / n_items).max(1));
+        let chosen: Vec<f32> = match &architecture.readout {
+            Readout::Classes { pooled, .. } => items.flat_map(|item| pooled.row(item, stack)).collect(),
+            _ => {
+                let row = |item: &[f32], row: usize| item[row * stack.d_model..][..stack.d_model].to_vec();
+                items.flat_map(|item| rows.iter().flatten().flat_map(move |place| row(item, *place))).collect()
+            }
+        };
+        self.transformer.logits(&chosen)
+    }
+}
+
+/// The change, for one item of a batch alone.
+fn of_item(mut edit: Edit<Array>, item: usize) -> Edit<Array> {
+    match &mut edit {
+        Edit::HeadOutput { heads, .. } | Edit::Edges { heads, .. } | Edit::Weights { heads, .. } => {
+            heads.items = Which::These(vec![item]);
+        }
+        Edit::Stream { items, .. } => *items = Which::These(vec![item]),
+    }
+    edit
+}
