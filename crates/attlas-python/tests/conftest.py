@@ -6,10 +6,8 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -53,15 +51,6 @@ def saved(rec: attlas.Recording, tmp_path_factory: pytest.TempPathFactory) -> Pa
     path = tmp_path_factory.mktemp("saved") / "run.safetensors"
     attlas.Recording.from_bytes(rec.to_bytes()).save(path)
     return path
-
-
-def free_ports(n: int) -> list[int]:
-    """Ports that nobody uses."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(n)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
 
 
 def write_recording(path: Path, n: int, n_heads: int = 1, d_head: int = 32, dtype: str = "F32") -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -24,7 +25,6 @@ import chromium
 import pytest
 
 import attlas
-from conftest import free_ports
 
 WAIT = 90  # seconds that a page may take
 
@@ -62,6 +62,13 @@ def need(*modules: str) -> None:
             pytest.skip(f"{module} is not installed")
     if chromium.path() is None:
         pytest.skip("no Chromium was found; ATTLAS_CHROMIUM may name it")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 @pytest.fixture
@@ -118,7 +125,7 @@ def server(command: list[str], folder: Path, port: int, path: str = "/") -> Iter
 @contextmanager
 def jupyter(application: str, folder: Path, policy: str | None = None) -> Iterator[str]:
     """JupyterLab (`jupyterlab`) or Notebook (`notebook`)."""
-    [port] = free_ports(1)
+    port = free_port()
     app = {"jupyterlab": "LabApp", "notebook": "JupyterNotebookApp"}[application]
     command = [application, "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--{app}.expose_app_in_browser=True", f"--ServerApp.root_dir={folder}"]
     if application == "jupyterlab":
@@ -245,7 +252,7 @@ def test_marimo_shows_the_page_and_the_widget(home: Path) -> None:
         + '\nif __name__ == "__main__":\n    app.run()\n'
     )
     for name in ("app", "live"):
-        [port] = free_ports(1)
+        port = free_port()
         with server(["marimo", "run", f"{name}.py", "--headless", "--no-token", f"--port={port}"], home, port, "/health") as address:
             with chromium.Chromium() as browser:
                 browser.open(address)
