@@ -43,7 +43,7 @@ def test_kernels_that_keep_what_they_are_asked_to_themselves(kernel: str) -> Non
 
 
 def test_attention_that_is_itself_quantised(monkeypatch: pytest.MonkeyPatch) -> None:
-    interface = getattr(transformers(), "AttentionInterface", None)
+    interface: Any = getattr(transformers(), "AttentionInterface", None)
     if interface is None:
         pytest.skip("transformers has no AttentionInterface before 4.51")
 
