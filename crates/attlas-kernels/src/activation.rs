@@ -54,7 +54,7 @@ impl Activation {
 
     /// Applies it to a register.
     #[inline(always)]
-    fn of<V: Vector>(self, x: V) -> V {
+    pub(crate) fn of<V: Vector>(self, x: V) -> V {
         // SAFETY: `x` proves the instructions.
         unsafe {
             match self {
@@ -122,7 +122,7 @@ impl Task for Apply<'_> {
 }
 
 /// Lanes of the widest register.
-const MAX_LANES: usize = 16;
+pub(crate) const MAX_LANES: usize = 16;
 
 impl Gate {
     /// `output = gate · up`, where a row of `both` is the gate's columns, then the others.

@@ -22,6 +22,7 @@ mod precision;
 pub mod product;
 mod scratch;
 mod shared;
+mod slope;
 #[cfg(target_arch = "x86_64")]
 mod tiled;
 pub mod vector;
@@ -35,3 +36,4 @@ pub use packed::{Finish, Packed};
 pub use precision::Precision;
 pub use scratch::{Carver, SCRATCH};
 pub use shared::Shared;
+pub use slope::Slope;

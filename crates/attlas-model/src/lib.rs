@@ -48,6 +48,7 @@ pub use load::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
 };
 pub use model::{LoadOptions, Model, Side};
+pub use run::backward::{Backward, Gradients, Rules, ScoreGradient, Words};
 pub use run::collect::{Kept, mean_head_outputs};
 pub use run::generate::Decoding;
 pub use run::input::{Features, Input};

@@ -76,13 +76,9 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn array(&self, name: &str) -> Option<&Expected> {
-        self.expected.get(&format!("{}.{name}", self.run))
-    }
-
     /// What is wrong with the run.
     fn check(&self) -> Result<Vec<String>, String> {
-        let inputs = self.inputs()?;
+        let inputs = common::reference::inputs(self.model, self.expected, self.run)?;
         let options = RunOptions {
             pass: Pass::keeping([Site::Attention, Site::Values, Site::Logits, Site::Stream]),
             ..RunOptions::default()
@@ -118,49 +114,6 @@ impl Case<'_> {
             "self" if !self.model.has(Side::Target) => Kind::Encoder,
             _ => Kind::Decoder,
         }
-    }
-
-    /// The batch, each text at its own length; what is shorter is padded by the model.
-    fn inputs(&self) -> Result<Vec<Input>, String> {
-        let tokens = |side, ids: Vec<u32>| self.model.tokens_from_ids(side, &ids).map_err(|error| error.to_string());
-        let features = self.array("pixel_values").or(self.array("input_features"));
-        let ids = self.rows("input_ids", "attention_mask");
-        let targets = self.rows("decoder_input_ids", "decoder_attention_mask");
-        let segments = self.rows("token_type_ids", "attention_mask");
-        let n_items = features.map_or(ids.len(), |features| features.shape[0]);
-        let item = |item: usize| {
-            let mut input = match features {
-                Some(features) => self.features(features, item)?,
-                None if self.model.has(Side::Source) => {
-                    Input { source: tokens(Side::Source, ids[item].clone())?, ..Input::default() }
-                }
-                None => Input { target: tokens(Side::Target, ids[item].clone())?, ..Input::default() },
-            };
-            if let Some(ids) = targets.get(item) {
-                input.target = tokens(Side::Target, ids.clone())?;
-            }
-            input.segments = segments.get(item).cloned().unwrap_or_default();
-            Ok(input)
-        };
-        (0..n_items).map(item).collect()
-    }
-
-    fn features(&self, features: &Expected, item: usize) -> Result<Input, String> {
-        let shape = features.shape[1..].to_vec();
-        let n: usize = shape.iter().product();
-        let values = features.values[item * n..][..n].iter().map(|value| *value as f32).collect();
-        self.model.features_input(Array { shape, values }).map_err(|error| error.to_string())
-    }
-
-    /// The ids of each text, without their padding. Shape `[batch][length]`.
-    fn rows(&self, ids: &str, mask: &str) -> Vec<Vec<u32>> {
-        let Some(ids) = self.array(ids) else { return Vec::new() };
-        let n = ids.shape[1];
-        let real = |place: usize| self.array(mask).is_none_or(|mask| mask.values[place] > 0.0);
-        let row = |(item, row): (usize, &[u32])| {
-            row.iter().enumerate().filter(|(place, _)| real(item * n + place)).map(|(_, id)| *id).collect()
-        };
-        ids.ids().chunks(n).enumerate().map(row).collect()
     }
 
     fn check_logits(&self, expected: &Expected, found: &Run) -> Result<(), String> {

@@ -183,11 +183,12 @@ impl StyleKeys {
 
 /// Draws a picture.
 pub fn draw(recording: &Recording, picture: Picture, shown: &Shown, looks: &Looks) -> Result<Figure, Error> {
+    let quantity = shown.options.quantity;
     let kind = match shown.kind {
         Some(kind) => kind,
-        None => recording.default_kind()?,
+        None => recording.default_kind_in(quantity)?,
     };
-    let layer = || shown.layer.map_or_else(|| recording.last_layer(kind), Ok);
+    let layer = || shown.layer.map_or_else(|| recording.last_layer_in(quantity, kind), Ok);
     let in_tiles = |tiles: usize| {
         let options = shown.in_tiles(tiles);
         move |kind: Kind, layer: usize, head: Head| View::with(recording, kind, layer, head, &options)
@@ -197,11 +198,11 @@ pub fn draw(recording: &Recording, picture: Picture, shown: &Shown, looks: &Look
             let view = View::with(recording, kind, layer()?, shown.head, &shown.options)?;
             return Ok(of_one(&view, picture, looks));
         }
-        Picture::Heads => pictures::heads(recording, kind, layer()?, looks, in_tiles(GRID_TILES))?,
-        Picture::Layers => pictures::layers(recording, kind, shown.head, looks, in_tiles(GRID_TILES))?,
+        Picture::Heads => pictures::heads(recording, quantity, kind, layer()?, looks, in_tiles(GRID_TILES))?,
+        Picture::Layers => pictures::layers(recording, quantity, kind, shown.head, looks, in_tiles(GRID_TILES))?,
         Picture::Overview => {
-            let kinds = shown.kind.map_or_else(|| recording.kinds(), |kind| vec![kind]);
-            pictures::overview(recording, &kinds, looks, in_tiles(OVERVIEW_TILES))?
+            let kinds = shown.kind.map_or_else(|| recording.kinds_in(quantity), |kind| vec![kind]);
+            pictures::overview(recording, quantity, &kinds, looks, in_tiles(OVERVIEW_TILES))?
         }
     };
     Ok(Figure { inner: Arc::new(drawn.figure), problem: drawn.complaint })

@@ -158,6 +158,9 @@ pub enum Error {
         /// The most numbers of one map that are held in memory.
         limit: usize,
     },
+    /// A quantity that is not defined for a recording; the sentence says why, and what is.
+    #[error("{0}")]
+    Undefined(String),
     /// Words of two texts that cannot be aligned.
     #[error("{0}")]
     Alignment(String),

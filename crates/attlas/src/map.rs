@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use crate::attention::{Recorded, Shape, needs_f64};
 use crate::recording::Factored;
-use crate::{Error, HeadId, Item, Kind, Layer, MaskRow, Pooled, Pooling, Quantity, TokenRole, Tokens, Weights};
+use crate::{Error, HeadId, Item, Kind, Layer, MaskRow, Pooled, Pooling, Quantity, TokenRole, Tokens, Trace, Weights};
 
 /// Rows and columns from which a tile is worth the blocked kernel.
 const BLOCKED_FROM: usize = 4;
@@ -26,6 +26,9 @@ pub struct AttentionMap<'a> {
     head: usize,
     key_valid: Option<Vec<bool>>,
     held: Held<'a>,
+    /// The length of each key's value vector behind the head's output projection, where the numbers are weight × that
+    /// length. Shape `[n_keys]`.
+    value_norms: Option<Cow<'a, [f32]>>,
     /// Whether scores are too large for f32; all rows must be looked at to know it.
     needs_f64: OnceLock<bool>,
 }
@@ -95,7 +98,8 @@ impl<'a> AttentionMap<'a> {
         let padded = keys.iter().any(|token| token.role == TokenRole::Padding);
         let key_valid = padded.then(|| keys.iter().map(|token| token.role != TokenRole::Padding).collect());
         let held = Held::read(layer, item, head, rows)?;
-        Ok(AttentionMap { layer, item, tokens, head, key_valid, held, needs_f64: OnceLock::new() })
+        let value_norms = value_norms(layer, item, head)?;
+        Ok(AttentionMap { layer, item, tokens, head, key_valid, held, value_norms, needs_f64: OnceLock::new() })
     }
 
     /// Reads other rows of a dense map in place of those that are held; does nothing where all that is needed is held.
@@ -193,6 +197,16 @@ impl<'a> AttentionMap<'a> {
         &self.layer.shape
     }
 
+    /// Multiplies weights of `keys` by the lengths of their values, where that is what the map is of.
+    /// Shape of `numbers`: `[any, keys.len()]`.
+    fn weigh_values(&self, keys: Range<usize>, numbers: &mut [f32]) {
+        if let Some(norms) = self.value_norms.as_ref().filter(|_| !keys.is_empty()) {
+            for row in numbers.chunks_exact_mut(keys.len()) {
+                row.iter_mut().zip(&norms[keys.clone()]).for_each(|(number, norm)| *number *= norm);
+            }
+        }
+    }
+
     /// The weights of one query over all keys. Shape `[n_keys]`, in 0 ..= 1; sums to 1 − [sink mass](Self::sink_mass).
     ///
     /// # Panics
@@ -209,7 +223,9 @@ impl<'a> AttentionMap<'a> {
         match &self.held {
             Held::Factored { factored, queries, keys, lse } if key < self.n_keys() => {
                 let d_head = self.shape().d_head;
-                self.factored_column(factored, key, queries, &keys[key * d_head..][..d_head], lse)
+                let mut column = self.factored_column(factored, key, queries, &keys[key * d_head..][..d_head], lse);
+                self.weigh_values(key..key + 1, &mut column);
+                column
             }
             _ => self.tile(0..self.n_queries(), key..key + 1),
         }
@@ -250,7 +266,9 @@ impl<'a> AttentionMap<'a> {
             && keys.len() >= BLOCKED_FROM
             && let Some(recorded) = self.recorded()
         {
-            return recorded.tile(queries, keys);
+            let mut tile = recorded.tile(queries, keys.clone());
+            self.weigh_values(keys, &mut tile);
+            return tile;
         }
         let mut tile = vec![0.0; queries.len() * keys.len()]; // [queries, keys]
         for (query, row) in queries.zip(tile.chunks_mut(keys.len().max(1))) {
@@ -271,7 +289,9 @@ impl<'a> AttentionMap<'a> {
                 && keys.len() >= BLOCKED_FROM
                 && let Some(recorded) = self.recorded() =>
             {
-                recorded.rows(queries, keys)
+                let mut rows = recorded.rows(queries, keys.clone());
+                self.weigh_values(keys, &mut rows);
+                rows
             }
             _ => {
                 let mut weights = vec![0.0; queries.len() * keys.len()]; // [queries, keys]
@@ -293,13 +313,14 @@ impl<'a> AttentionMap<'a> {
         match &self.held {
             Held::Dense { rows, numbers } => {
                 assert!(rows.contains(&query), "the row was read");
-                row.copy_from_slice(&numbers[(query - rows.start) * shape.n_keys..][keys]);
+                row.copy_from_slice(&numbers[(query - rows.start) * shape.n_keys..][keys.clone()]);
             }
             Held::Factored { factored, queries, keys: all_keys, lse } => {
                 let q = &queries[query * shape.d_head..][..shape.d_head];
-                self.fill_factored(factored, (query, q, lse[query]), keys, all_keys, row);
+                self.fill_factored(factored, (query, q, lse[query]), keys.clone(), all_keys, row);
             }
         }
+        self.weigh_values(keys, row);
     }
 
     fn fill_factored(
@@ -352,7 +373,9 @@ impl<'a> AttentionMap<'a> {
     pub fn pooled(&self, pooling: Pooling) -> Pooled {
         let (n_queries, n_keys) = (self.n_queries(), self.n_keys());
         let is_fine = pooling.columns.saturating_mul(STREAMED_FROM) > n_keys;
-        if let Some(recorded) = self.recorded().filter(|recorded| !is_fine && !recorded.needs_f64) {
+        if let Some(recorded) =
+            self.recorded().filter(|recorded| !is_fine && !recorded.needs_f64 && self.value_norms.is_none())
+        {
             return recorded.pooled(pooling);
         }
         let mut pooled = Pooled::empty(pooling, n_queries, n_keys);
@@ -395,6 +418,14 @@ impl<'a> AttentionMap<'a> {
                 .get_or_init(|| needs_f64(lse) && needs_f64(&self.query_tokens().without_padding(lse))),
         })
     }
+}
+
+/// The lengths that weights of the map are multiplied by: of a layer of norms that keeps them beside weights.
+fn value_norms(layer: &Layer, item: usize, head: usize) -> Result<Option<Cow<'_, [f32]>>, Error> {
+    let Shape { n_heads, n_keys, .. } = layer.shape;
+    let kept = layer.traces.get(Trace::ValueNorms).filter(|_| layer.quantity == Quantity::Norm);
+    let start = (item * n_heads + head) * n_keys;
+    kept.map(|norms| norms.read(start..start + n_keys)).transpose()
 }
 
 /// The dot product, summed in f64 so that a single row is as exact as its log-sum-exp.

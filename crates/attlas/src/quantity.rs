@@ -20,6 +20,12 @@ pub enum Quantity {
     Relevance,
     /// Weights multiplied through the layers (Abnar and Zuidema 2020): in 0 ..= 1, rows sum to 1.
     Rollout,
+    /// The share of a token's state behind a layer, or behind several, that a token before them brings (Ferrando et al.
+    /// 2022): in 0 ..= 1; rows sum to 1 over all that a token can come from, which cross-attention parts in two maps.
+    Contribution,
+    /// How much of a token's state can flow from a token of the input, through weights as capacities (Abnar and Zuidema
+    /// 2020): in 0 ..= 1, rows sum to 1.
+    Flow,
     /// The measured change of an output when the pair is taken away: either sign, in the unit of the output.
     Effect,
     /// One map less another: either sign, in −1 ..= 1 for weights.
@@ -28,12 +34,14 @@ pub enum Quantity {
 
 impl Quantity {
     /// Every quantity, weights first.
-    pub const ALL: [Quantity; 7] = [
+    pub const ALL: [Quantity; 9] = [
         Quantity::Weight,
         Quantity::Norm,
         Quantity::GradientWeight,
         Quantity::Relevance,
         Quantity::Rollout,
+        Quantity::Contribution,
+        Quantity::Flow,
         Quantity::Effect,
         Quantity::Difference,
     ];
@@ -46,6 +54,8 @@ impl Quantity {
             Quantity::GradientWeight => "gradient_weight",
             Quantity::Relevance => "relevance",
             Quantity::Rollout => "rollout",
+            Quantity::Contribution => "contribution",
+            Quantity::Flow => "flow",
             Quantity::Effect => "effect",
             Quantity::Difference => "difference",
         }
@@ -59,6 +69,8 @@ impl Quantity {
             Quantity::GradientWeight => "gradient × weight",
             Quantity::Relevance => "relevance",
             Quantity::Rollout => "attention rollout",
+            Quantity::Contribution => "contribution",
+            Quantity::Flow => "attention flow",
             Quantity::Effect => "measured effect",
             Quantity::Difference => "difference",
         }
@@ -68,6 +80,8 @@ impl Quantity {
     pub fn unit(self) -> &'static str {
         match self {
             Quantity::Weight | Quantity::Rollout => "share of a query's attention",
+            Quantity::Contribution => "share of a token's state",
+            Quantity::Flow => "share of what flows into a token",
             Quantity::Norm => "length of a vector of the residual stream",
             Quantity::GradientWeight | Quantity::Relevance | Quantity::Effect => "unit of the output that is explained",
             Quantity::Difference => "unit of the maps compared",
@@ -82,7 +96,7 @@ impl Quantity {
     /// The least and the largest number that can be, where that is known.
     pub fn range(self) -> (Option<f32>, Option<f32>) {
         match self {
-            Quantity::Weight | Quantity::Rollout => (Some(0.0), Some(1.0)),
+            Quantity::Weight | Quantity::Rollout | Quantity::Contribution | Quantity::Flow => (Some(0.0), Some(1.0)),
             Quantity::Norm => (Some(0.0), None),
             _ => (None, None),
         }
@@ -90,7 +104,7 @@ impl Quantity {
 
     /// Whether each row sums to 1, the share of a sink included.
     pub fn rows_sum_to_one(self) -> bool {
-        matches!(self, Quantity::Weight | Quantity::Rollout)
+        matches!(self, Quantity::Weight | Quantity::Rollout | Quantity::Flow)
     }
 }
 

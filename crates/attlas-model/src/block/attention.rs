@@ -157,6 +157,18 @@ impl Attention {
     }
 }
 
+/// Rows of heads side by side as heads of rows: `[n_items, n_rows, n_heads, width]` becomes `[n_items, n_heads, n_rows, width]`.
+pub(crate) fn head_major(rows: &[f32], [n_items, n_heads, n_rows, width]: [usize; 4]) -> Vec<f32> {
+    let mut heads = Vec::with_capacity(rows.len()); // [n_items, n_heads, n_rows, width]
+    for item in 0..n_items {
+        for head in 0..n_heads {
+            let starts = (0..n_rows).map(|row| ((item * n_rows + row) * n_heads + head) * width);
+            starts.for_each(|start| heads.extend_from_slice(&rows[start..][..width]));
+        }
+    }
+    heads
+}
+
 /// Puts each group of `more` behind its group in `buffer`, whose groups have `old` numbers.
 fn append(buffer: &mut Vec<f32>, more: &[f32], n_groups: usize, old: usize) {
     let added = more.len() / n_groups;

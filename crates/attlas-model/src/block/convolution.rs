@@ -17,14 +17,19 @@ pub struct Convolution {
 impl Convolution {
     /// The output rows, non-linearity applied. Shapes `[n, d_in]` and `[⌈n / stride⌉, d_out]`.
     pub(crate) fn forward(&self, input: &[f32], activation: Activation) -> Vec<f32> {
+        let windows = self.windows(input); // [n_out, kernel · d_in]
+        let mut output = vec![0.0; windows.len() / self.linear.d_in * self.linear.d_out]; // [n_out, d_out]
+        self.linear.forward(&windows, &mut output, activation);
+        output
+    }
+
+    /// Each window's rows side by side. Shapes `[n, d_in]` and `[⌈n / stride⌉, kernel · d_in]`.
+    pub(super) fn windows(&self, input: &[f32]) -> Vec<f32> {
         let width = self.linear.d_in; // kernel · d_in
         let d_in = width / self.kernel;
         let padding = vec![0.0; self.kernel / 2 * d_in]; // [kernel / 2, d_in]
         let padded = [&padding, input, &padding].concat(); // [n + kernel − 1, d_in]
-        let windows: Vec<f32> = padded.windows(width).step_by(self.stride * d_in).flatten().copied().collect(); // [n_out, kernel · d_in]
-        let mut output = vec![0.0; windows.len() / width * self.linear.d_out]; // [n_out, d_out]
-        self.linear.forward(&windows, &mut output, activation);
-        output
+        padded.windows(width).step_by(self.stride * d_in).flatten().copied().collect()
     }
 }
 

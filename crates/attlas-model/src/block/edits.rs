@@ -36,6 +36,17 @@ impl Plan<'_> {
         }
     }
 
+    /// Lets nothing go back through outputs of heads that were given. Shape `[n_items · n, n_heads · width]`.
+    pub(super) fn hold_outputs(self, kind: Kind, layer: usize, rows: Rows, gradient: &mut [f32]) {
+        for edit in &self.pass.edits {
+            if let Edit::HeadOutput { heads, .. } = edit
+                && (heads.kind, heads.layer) == (kind, layer)
+            {
+                self.edit_output(heads, &HeadOutput::Zero, rows, gradient);
+            }
+        }
+    }
+
     fn edit_output(self, heads: &Heads, to: &HeadOutput<Array>, rows: Rows, outputs: &mut [f32]) {
         let Rows { n, past, n_heads, width, .. } = rows;
         let n_chosen = heads.heads.count(n_heads);
@@ -68,6 +79,26 @@ impl Plan<'_> {
         stream: &mut [f32],
         d_model: usize,
     ) {
+        self.each_given(kind, entered, n, past, stream, d_model, |hidden, given| hidden.copy_from_slice(given));
+    }
+
+    /// Lets nothing go back through hidden states that were given. Shape `[n_items · n, d_model]`.
+    pub(super) fn hold_stream(self, kind: Kind, entered: usize, n: usize, gradient: &mut [f32], d_model: usize) {
+        self.each_given(kind, entered, n, 0, gradient, d_model, |gradient, _| gradient.fill(0.0));
+    }
+
+    /// Calls `change` on each row of a stream that is given, with what it is given.
+    #[allow(clippy::too_many_arguments)]
+    fn each_given(
+        self,
+        kind: Kind,
+        entered: usize,
+        n: usize,
+        past: usize,
+        stream: &mut [f32],
+        d_model: usize,
+        change: impl Fn(&mut [f32], &[f32]),
+    ) {
         for edit in &self.pass.edits {
             let Edit::Stream { stack, layer, positions, items, to } = edit else { continue };
             if (*stack, *layer) != (kind, entered) {
@@ -76,7 +107,7 @@ impl Plan<'_> {
             for (row, hidden) in stream.chunks_exact_mut(d_model).enumerate() {
                 let item = items.place(self.text(row / n));
                 if let (Some(item), Some(position)) = (item, positions.place(past + row % n)) {
-                    hidden.copy_from_slice(&to.values[(item * to.shape[1] + position) * d_model..][..d_model]);
+                    change(hidden, &to.values[(item * to.shape[1] + position) * d_model..][..d_model]);
                 }
             }
         }
@@ -108,6 +139,17 @@ pub(crate) struct Row {
     pub head: usize,
     /// The position of the query.
     pub query: usize,
+}
+
+/// Where the weights of a row come from that are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origins {
+    /// From its scores.
+    Own,
+    /// From nothing that the pass computed.
+    Given,
+    /// From its scores, each from another place. Shape `[n_keys]`.
+    Dealt(Vec<usize>),
 }
 
 impl WeightEdits<'_> {
@@ -157,6 +199,28 @@ impl WeightEdits<'_> {
                 _ => {}
             }
         }
+    }
+
+    /// Hides keys in a row's scores as [`weigh`](WeightEdits::weigh) does first, and says where the weights that are used
+    /// come from.
+    pub fn origins(&self, row: Row, scores: &mut [f64]) -> Origins {
+        self.hide(row, scores);
+        let visible: Vec<usize> = (0..scores.len()).filter(|key| scores[*key] > f64::NEG_INFINITY).collect();
+        let mut places: Vec<f64> = (0..scores.len()).map(|place| place as f64).collect(); // [n_keys]
+        let mut origins = Origins::Own;
+        for edit in &self.edits {
+            match edit {
+                Edit::Weights { to: NewWeights::Uniform | NewWeights::Given(_), heads } if row.is_in(heads) => {
+                    return Origins::Given;
+                }
+                Edit::Weights { heads, to } if row.is_in(heads) => {
+                    self.replace(row, heads, to, &visible, &mut places);
+                    origins = Origins::Dealt(places.iter().map(|place| *place as usize).collect());
+                }
+                _ => {}
+            }
+        }
+        origins
     }
 
     fn replace(&self, row: Row, heads: &Heads, to: &NewWeights<Array>, visible: &[usize], weights: &mut [f64]) {

@@ -51,7 +51,10 @@ fn embed_ids(
 ) {
     let token_rows = |rows: &mut [f32]| {
         rows.par_chunks_mut(config.width).enumerate().for_each(|(index, row)| {
-            weights.tokens.row(batch.ids[index] as usize, row);
+            match batch.words {
+                Some(words) => row.copy_from_slice(&words[index * config.width..][..config.width]),
+                None => weights.tokens.row(batch.ids[index] as usize, row),
+            }
             row.iter_mut().for_each(|x| *x *= config.scale);
         });
     };
@@ -138,7 +141,7 @@ fn cut(image: &[f32], shape: &[usize], side: usize) -> Vec<f32> {
 }
 
 /// `[n_mels, n_frames]` as `[n_frames, n_mels]`.
-fn by_frame(spectrogram: &[f32], n_mels: usize) -> Vec<f32> {
+pub(super) fn by_frame(spectrogram: &[f32], n_mels: usize) -> Vec<f32> {
     let n_frames = spectrogram.len() / n_mels;
     let frame = |frame: usize| (0..n_mels).map(move |mel| spectrogram[mel * n_frames + frame]);
     (0..n_frames).flat_map(frame).collect()

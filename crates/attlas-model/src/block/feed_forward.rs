@@ -28,7 +28,7 @@ pub(super) fn feed_forward(
     }
 }
 
-fn expert_forward(
+pub(super) fn expert_forward(
     config: &FeedForward,
     expert: &Expert,
     input: &[f32],
@@ -38,12 +38,7 @@ fn expert_forward(
 ) {
     let n_rows = input.len() / expert.up.d_in;
     let mut hidden = std::mem::take(&mut workspace.hidden);
-    let gate = match config.gating {
-        Gating::None => None,
-        Gating::Gated => Some(Gate::Of(config.activation)),
-        Gating::Clamped { limit, alpha } => Some(Gate::Clamped { limit, alpha }),
-    };
-    if let Some(gate) = gate {
+    if let Some(gate) = config.gate() {
         let both = sized(&mut workspace.gated, n_rows * 2 * config.d_hidden);
         expert.up.forward(input, both, Activation::Identity);
         let hidden = sized(&mut hidden, n_rows * config.d_hidden);
@@ -58,6 +53,17 @@ fn expert_forward(
         expert.down.forward_to(hidden, output, onto);
     }
     workspace.hidden = hidden;
+}
+
+impl FeedForward {
+    /// What the gate's half of a hidden layer does to the other half; `None` where there is no gate.
+    pub(super) fn gate(&self) -> Option<Gate> {
+        match self.gating {
+            Gating::None => None,
+            Gating::Gated => Some(Gate::Of(self.activation)),
+            Gating::Clamped { limit, alpha } => Some(Gate::Clamped { limit, alpha }),
+        }
+    }
 }
 
 /// Adds to `output`: each token goes through the `n_used` experts with the highest scores, weighted by the softmax of those
@@ -96,7 +102,7 @@ fn mixture(
 }
 
 /// The `n` highest scores with their softmax, the first of equals first.
-fn strongest(scores: &[f32], n: usize) -> Vec<(usize, f32)> {
+pub(super) fn strongest(scores: &[f32], n: usize) -> Vec<(usize, f32)> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
     order.truncate(n);

@@ -143,15 +143,15 @@ fn convolve(config: &SideConvolution, convolution: &Convolution, batch: Batch<'_
 
 /// A block with its weights.
 #[derive(Clone, Copy)]
-struct BlockRef<'a> {
-    config: &'a Block,
-    weights: &'a BlockWeights,
-    d_model: usize,
+pub(super) struct BlockRef<'a> {
+    pub config: &'a Block,
+    pub weights: &'a BlockWeights,
+    pub d_model: usize,
 }
 
 impl BlockRef<'_> {
     /// Runs the block on the residual stream. Shape `[n_items · n, d_model]`.
-    fn run(
+    pub fn run(
         self,
         call: AttentionCall<'_>,
         state: &mut LayerState,
@@ -194,7 +194,7 @@ impl BlockRef<'_> {
         let mut normed = std::mem::take(&mut workspace.normed);
         let mut summed = std::mem::take(&mut workspace.sublayer);
         let input = sized(&mut normed, stream.len());
-        normalise_to(&weights.attention.norm, stream, input, d_model);
+        normalise_to(weights.attention.norm.as_ref(), stream, input, d_model);
         let attended = sized(&mut summed, stream.len());
         call.run(&config.attention, &weights.attention, state, input, attended, workspace);
         if let Some(norm) = &weights.feed_forward_norm {
@@ -242,14 +242,14 @@ impl Sublayer {
             (Residual::Sandwich, _, Some(post_norm)) => {
                 let result = sized(&mut output, stream.len());
                 let input = sized(&mut normed, stream.len());
-                normalise_to(norm, stream, input, self.d_model);
+                normalise_to(norm.as_ref(), stream, input, self.d_model);
                 f(input, result, Onto::Replace, workspace);
                 post_norm.apply(result, self.d_model);
                 add_rows(stream, result);
             }
             _ => {
                 let input = sized(&mut normed, stream.len());
-                normalise_to(norm, stream, input, self.d_model);
+                normalise_to(norm.as_ref(), stream, input, self.d_model);
                 f(input, stream, Onto::Add, workspace);
             }
         }
@@ -259,7 +259,7 @@ impl Sublayer {
 }
 
 /// `output = norm(input)`, or a copy where there is no norm.
-fn normalise_to(norm: &Option<NormWeights>, input: &[f32], output: &mut [f32], width: usize) {
+pub(super) fn normalise_to(norm: Option<&NormWeights>, input: &[f32], output: &mut [f32], width: usize) {
     match norm {
         Some(norm) => norm.apply_to(input, output, width),
         None => output.copy_from_slice(input),

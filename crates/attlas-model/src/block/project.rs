@@ -114,7 +114,7 @@ impl Projecting<'_> {
         let width = q + 2 * kv;
         let rows = sized(projected, call.n_items * call.n * width);
         linear.forward(input, rows, Activation::Identity);
-        if config.clip.is_some() || config.qk_norm.is_some_and(|qk| qk.scope == QkScope::All) {
+        if config.finishes_rows() {
             finish_rows(config, weights, rows, width);
         }
         let n_keys = call.past + call.n;
@@ -179,8 +179,15 @@ impl NormWeights {
     }
 }
 
+impl Attention {
+    /// Whether something is done to whole rows of queries, keys and values.
+    pub(super) fn finishes_rows(&self) -> bool {
+        self.clip.is_some() || self.qk_norm.is_some_and(|qk| qk.scope == QkScope::All)
+    }
+}
+
 /// Cuts and norms that need a whole row, before heads are split. Shape `[n, q + 2 · kv]`.
-fn finish_rows(config: &Attention, weights: &AttentionWeights, rows: &mut [f32], width: usize) {
+pub(super) fn finish_rows(config: &Attention, weights: &AttentionWeights, rows: &mut [f32], width: usize) {
     let (q, kv) = (config.query_width(), config.kv_width());
     rows.par_chunks_exact_mut(width).for_each(|row| {
         if let (Some(query), Some(key), true) =

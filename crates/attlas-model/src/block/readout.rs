@@ -1,7 +1,7 @@
 //! The readout: from the last hidden states to logits.
 
 use super::weights::Transformer;
-use crate::config::{Activation, Readout};
+use crate::config::{Activation, Readout, Transform};
 
 impl Transformer {
     /// How many logits a row gets; 0 where the model has no readout.
@@ -16,12 +16,8 @@ impl Transformer {
 
     /// Logits of hidden states. Shapes `[n, d_model]` and `[n, n_logits]`.
     pub(crate) fn logits(&self, hidden: &[f32]) -> Vec<f32> {
-        let Some(output) = &self.readout.output else { return Vec::new() };
-        let (transform, scale, softcap) = match &self.architecture.readout {
-            Readout::None => return Vec::new(),
-            Readout::Tokens { transform, scale, softcap, .. } => (transform, *scale, *softcap),
-            Readout::Positions { transform } | Readout::Classes { transform, .. } => (transform, 1.0, None),
-        };
+        let (Some(output), Some(stages)) = (&self.readout.output, self.stages()) else { return Vec::new() };
+        let Stages { transform, scale, softcap } = stages;
         let mut rows = hidden.to_vec(); // [n, d_model]
         if let (Some(config), Some((dense, norm))) = (transform, &self.readout.transform) {
             let n = rows.len() / dense.d_in;
@@ -42,4 +38,27 @@ impl Transformer {
         }
         logits
     }
+
+    /// What stands before and after the output matrix; `None` where there is no readout.
+    pub(super) fn stages(&self) -> Option<Stages<'_>> {
+        match &self.architecture.readout {
+            Readout::None => None,
+            Readout::Tokens { transform, scale, softcap, .. } => {
+                Some(Stages { transform: transform.as_ref(), scale: *scale, softcap: *softcap })
+            }
+            Readout::Positions { transform } | Readout::Classes { transform, .. } => {
+                Some(Stages { transform: transform.as_ref(), scale: 1.0, softcap: None })
+            }
+        }
+    }
+}
+
+/// What stands before and after a readout's output matrix.
+pub(super) struct Stages<'a> {
+    /// Applied first.
+    pub transform: Option<&'a Transform>,
+    /// Factor on the hidden state.
+    pub scale: f32,
+    /// `c · tanh(logit / c)`.
+    pub softcap: Option<f32>,
 }

@@ -43,6 +43,17 @@ impl Turns {
     /// Turns one head's row of an item at the `index`-th position of the pass. Shape `[d_head]`.
     #[inline(always)]
     pub fn apply(&self, item: usize, index: usize, row: &mut [f32]) {
+        self.turn::<false>(item, index, row);
+    }
+
+    /// Takes the gradient of a turned row back to the row: turns it the other way, by the same factor. Shape `[d_head]`.
+    #[inline(always)]
+    pub fn go_back(&self, item: usize, index: usize, row: &mut [f32]) {
+        self.turn::<true>(item, index, row);
+    }
+
+    #[inline(always)]
+    fn turn<const BACK: bool>(&self, item: usize, index: usize, row: &mut [f32]) {
         let start = ((item % self.n_items) * self.n + index) * self.half;
         let cosines = &self.cosines[start..][..self.half];
         let sines = &self.sines[start..][..self.half];
@@ -50,12 +61,13 @@ impl Turns {
             Pairs::Halves => {
                 let (first, rest) = row.split_at_mut(self.half);
                 for (((a, b), cos), sin) in first.iter_mut().zip(rest).zip(cosines).zip(sines) {
+                    let sin = if BACK { -sin } else { *sin };
                     (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
                 }
             }
             Pairs::Neighbours => {
                 for ((pair, cos), sin) in row.as_chunks_mut::<2>().0.iter_mut().zip(cosines).zip(sines) {
-                    let [a, b] = *pair;
+                    let ([a, b], sin) = (*pair, if BACK { -sin } else { *sin });
                     *pair = [a * cos - b * sin, b * cos + a * sin];
                 }
             }

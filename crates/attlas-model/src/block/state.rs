@@ -14,6 +14,8 @@ pub(crate) struct Batch<'a> {
     pub n: usize,
     /// Empty where no ids are read. Shape `[n_items, n]`.
     pub ids: &'a [u32],
+    /// Rows that are read in the place of those that the ids have in the table. Shape `[n_items, n, width]`.
+    pub words: Option<&'a [f32]>,
     /// What is read instead of ids.
     pub features: Option<FeatureBatch<'a>>,
     /// Segments; all 0 when `None`. Shape `[n_items, n]`.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use attlas::{Item, TokenRole, Tokens};
 
+use super::backward::Words;
 use super::input::Input;
 use crate::Error;
 use crate::block::state::{Batch, FeatureBatch};
@@ -27,6 +28,8 @@ pub(crate) struct PaddedBatch<'a> {
     target_ids: Vec<u32>,
     /// Shape `[n_items, n_target]`.
     pub target_valid: Option<Vec<bool>>,
+    /// Rows that are read in the place of those that the ids have in the tables.
+    pub words: Option<&'a Words>,
 }
 
 /// Features of several inputs, all of one shape.
@@ -52,6 +55,7 @@ impl PaddedBatch<'_> {
             source_valid: None,
             target_ids: Vec::new(),
             target_valid: None,
+            words: None,
         };
         let (mut source_valid, mut target_valid, mut segments) = (Vec::new(), Vec::new(), Vec::new());
         for input in inputs {
@@ -74,6 +78,7 @@ impl PaddedBatch<'_> {
             n_items: self.n_items,
             n: self.n_source,
             ids: &self.source_ids,
+            words: self.words.and_then(|words| words.source.as_ref()).map(|rows| rows.values.as_slice()),
             features: self.features.as_ref().map(|all| FeatureBatch { shape: all.shape, values: &all.values }),
             token_types: self.segments.as_deref(),
             valid: self.source_valid.as_deref(),
@@ -86,6 +91,7 @@ impl PaddedBatch<'_> {
             n_items: self.n_items,
             n: self.n_target,
             ids: &self.target_ids,
+            words: self.words.and_then(|words| words.target.as_ref()).map(|rows| rows.values.as_slice()),
             features: None,
             token_types: None,
             valid: self.target_valid.as_deref(),

@@ -11,7 +11,7 @@ use crate::config::{Architecture, Attention, Block, Stack};
 use crate::model::Model;
 
 /// The most that dense weights and scores of one run may take.
-const MAX_DENSE_BYTES: usize = 4 << 30;
+pub(super) const MAX_DENSE_BYTES: usize = 4 << 30;
 
 /// How many texts a run has, and how long they are.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ impl Sizes {
     }
 
     /// Rows and columns of the maps of one kind.
-    fn of_kind(self, kind: Kind) -> [usize; 2] {
+    pub fn of_kind(self, kind: Kind) -> [usize; 2] {
         match kind {
             Kind::Encoder => [self.n_source, self.n_source],
             Kind::Decoder => [self.n_target, self.n_target],
@@ -51,7 +51,7 @@ impl Sizes {
 }
 
 impl Architecture {
-    fn stack_of(&self, kind: Kind) -> Option<&Stack> {
+    pub(super) fn stack_of(&self, kind: Kind) -> Option<&Stack> {
         if kind == Kind::Encoder { self.encoder.as_ref() } else { self.decoder.as_ref() }
     }
 
@@ -103,7 +103,7 @@ impl Model {
     }
 
     /// What is to be kept must be somewhere.
-    fn check_keep(&self, pass: &Pass, keep: &Keep) -> Result<(), Error> {
+    pub(super) fn check_keep(&self, pass: &Pass, keep: &Keep) -> Result<(), Error> {
         if keep.site == Site::Values && !pass.keeps(Site::Attention) {
             return Err(Error::Plan("values are kept in a recording, and the plan keeps no attention".to_owned()));
         }
@@ -297,7 +297,7 @@ fn known_rows(which: &Which, n: Option<usize>, what: &str) -> Result<usize, Erro
 }
 
 /// Given numbers must have their shape, and be numbers.
-fn check_array(array: &Array, expected: &[usize], what: &str) -> Result<(), Error> {
+pub(super) fn check_array(array: &Array, expected: &[usize], what: &str) -> Result<(), Error> {
     let Array { shape, values } = array;
     let n_expected = expected.iter().try_fold(1usize, |n, size| n.checked_mul(*size));
     if shape != expected || Some(values.len()) != n_expected {

@@ -6,6 +6,7 @@ use attlas::{Factored, Kind, Layer, Scoring, TokenRole, Trace, Weights};
 
 use super::record::Run;
 use crate::Error;
+use crate::block::attention::head_major;
 use crate::block::edits::WeightEdits;
 use crate::block::pass::{Array, Plan, Purpose, Site};
 use crate::block::state::{LayerState, StackState};
@@ -224,16 +225,4 @@ impl SeenLayer<'_> {
         };
         (0..self.n_items).flat_map(of_item).collect()
     }
-}
-
-/// Rows of heads side by side as heads of rows: `[n_items, n_rows, n_heads, width]` becomes `[n_items, n_heads, n_rows, width]`.
-fn head_major(rows: &[f32], [n_items, n_heads, n_rows, width]: [usize; 4]) -> Vec<f32> {
-    let mut heads = Vec::with_capacity(rows.len()); // [n_items, n_heads, n_rows, width]
-    for item in 0..n_items {
-        for head in 0..n_heads {
-            let starts = (0..n_rows).map(|row| ((item * n_rows + row) * n_heads + head) * width);
-            starts.for_each(|start| heads.extend_from_slice(&rows[start..][..width]));
-        }
-    }
-    heads
 }

@@ -1,5 +1,6 @@
 //! A run: texts, images or sounds in; a recording, logits and generated texts out.
 
+pub mod backward;
 mod batch;
 pub(crate) mod check;
 pub mod collect;

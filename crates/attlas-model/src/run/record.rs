@@ -81,12 +81,7 @@ impl Model {
         options: &RunOptions,
         watch: &mut dyn FnMut(Progress) -> Next,
     ) -> Result<Run, Error> {
-        if inputs.is_empty() {
-            return Err(Error::Input("there is no text to run the model on".to_owned()));
-        }
-        for (index, input) in inputs.iter().enumerate() {
-            self.check_input(input, index, options.decoding)?;
-        }
+        self.check_inputs(inputs, options.decoding)?;
         let sizes = Sizes::of(inputs, options.decoding);
         self.check_pass(&options.pass, sizes)?;
         self.check_dense(&options.pass, sizes)?;
@@ -97,6 +92,14 @@ impl Model {
             Decoding::Greedy { max_tokens } => self.generate(inputs, &options.pass, 0, max_tokens, watch),
             Decoding::Beam { width, max_tokens } => self.generate(inputs, &options.pass, width, max_tokens, watch),
         }
+    }
+
+    /// Every input must fit the model.
+    pub(super) fn check_inputs(&self, inputs: &[Input], decoding: Decoding) -> Result<(), Error> {
+        if inputs.is_empty() {
+            return Err(Error::Input("there is no text to run the model on".to_owned()));
+        }
+        inputs.iter().enumerate().try_for_each(|(index, input)| self.check_input(input, index, decoding))
     }
 
     fn generate(
@@ -202,7 +205,25 @@ impl Model {
         generated: Vec<Generation>,
         watch: &mut Watch<'_>,
     ) -> Result<Run, Error> {
-        let batch = PaddedBatch::new(inputs, self.transformer.architecture.ids.padding.unwrap_or(0))?;
+        let batch = self.padded(inputs)?;
+        self.forward_batch(&batch, inputs, pass, method, generated, watch)
+    }
+
+    /// The inputs, made equally long.
+    pub(super) fn padded<'a>(&self, inputs: &'a [Input]) -> Result<PaddedBatch<'a>, Error> {
+        PaddedBatch::new(inputs, self.transformer.architecture.ids.padding.unwrap_or(0))
+    }
+
+    /// One pass over a batch that was padded.
+    pub(super) fn forward_batch(
+        &self,
+        batch: &PaddedBatch<'_>,
+        inputs: &[Input],
+        pass: &Pass,
+        method: recording::Method,
+        generated: Vec<Generation>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Run, Error> {
         let plan = Plan { pass, purpose: Purpose::Whole, text: None };
         let mut workspace = Workspace::default();
         let (mut encoder, mut decoder) = (StackState::default(), StackState::default());
@@ -346,6 +367,23 @@ impl Pooled {
                     row[d_model..].iter_mut().zip(patch).for_each(|(mean, x)| *mean += x / n_patches);
                 }
                 row
+            }
+        }
+    }
+
+    /// Adds to the gradient of an item's hidden states, shape `[n, d_model]`, what goes back from the gradient of the row.
+    pub(super) fn go_back(self, d_row: &[f32], stack: &Stack, d_item: &mut [f32]) {
+        let d_model = stack.d_model;
+        let add = |sum: &mut [f32], addend: &[f32], factor: f32| {
+            sum.iter_mut().zip(addend).for_each(|(sum, addend)| *sum += addend * factor);
+        };
+        match self {
+            Pooled::First | Pooled::FirstTwo => add(&mut d_item[..d_row.len()], d_row, 1.0),
+            Pooled::FirstAndMean => {
+                add(&mut d_item[..d_model], &d_row[..d_model], 1.0);
+                let patches = &mut d_item[stack.n_leading() * d_model..];
+                let n_patches = (patches.len() / d_model) as f32;
+                patches.chunks_exact_mut(d_model).for_each(|patch| add(patch, &d_row[d_model..], 1.0 / n_patches));
             }
         }
     }

@@ -74,6 +74,16 @@ impl Layer {
         self.factored().map_or(self.query_offset, |factored| factored.scoring.query_offset)
     }
 
+    /// The layer of norms, weight × length of the value behind the head's output projection (Kobayashi et al. 2020), that
+    /// a layer of weights which keeps [`Trace::ValueNorms`] is as well; `None` of any other.
+    ///
+    /// It shares all numbers with the layer of weights, and is made to be looked at: a recording keeps the weights.
+    pub fn of_norms(&self) -> Option<Layer> {
+        let norms = self.traces.get(Trace::ValueNorms).filter(|_| self.quantity == Quantity::Weight)?;
+        let traces = [(Trace::ValueNorms, norms.clone())].into_iter().collect();
+        Some(Layer { quantity: Quantity::Norm, traces, ..self.clone() })
+    }
+
     /// Refuses a head that the layer does not have, and says which it has.
     pub(crate) fn check_head(&self, head: usize) -> Result<(), Error> {
         let last = self.shape.n_heads.saturating_sub(1);

@@ -17,6 +17,7 @@ pub use layer::{Factored, Layer, Trace, Traces, Weights};
 pub use lse::{LseCheck, QueriesAndKeys};
 pub(crate) use validate::{elements, expect, wrong_number_of_tokens};
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -209,14 +210,35 @@ pub enum Method {
 impl Recording {
     /// The layers of attention weights of one kind; where the model has several stacks of that kind, those of the first.
     pub fn layers_of(&self, kind: Kind) -> impl Iterator<Item = &Layer> {
-        let weights = move |layer: &&Layer| layer.kind == kind && layer.quantity == Quantity::Weight;
-        let stack = self.layers.iter().find(weights).map(|layer| &layer.stack);
-        self.layers.iter().filter(weights).filter(move |layer| Some(&layer.stack) == stack)
+        self.stored(Quantity::Weight, kind)
+    }
+
+    /// The layers of one kind whose numbers are `quantity`, of its first stack. Norms that are not there as numbers are
+    /// those weights whose layers keep [`Trace::ValueNorms`]: weight × norm, nothing of size n × n is held.
+    pub fn layers_in(&self, quantity: Quantity, kind: Kind) -> Vec<Cow<'_, Layer>> {
+        let stored: Vec<Cow<'_, Layer>> = self.stored(quantity, kind).map(Cow::Borrowed).collect();
+        match quantity {
+            Quantity::Norm if stored.is_empty() => {
+                self.layers_of(kind).filter_map(Layer::of_norms).map(Cow::Owned).collect()
+            }
+            _ => stored,
+        }
+    }
+
+    fn stored(&self, quantity: Quantity, kind: Kind) -> impl Iterator<Item = &Layer> {
+        let meant = move |layer: &&Layer| layer.kind == kind && layer.quantity == quantity;
+        let stack = self.layers.iter().find(meant).map(|layer| &layer.stack);
+        self.layers.iter().filter(meant).filter(move |layer| Some(&layer.stack) == stack)
     }
 
     /// The kinds whose weights were recorded, in the order of a forward pass.
     pub fn kinds(&self) -> Vec<Kind> {
-        Kind::ALL.into_iter().filter(|kind| self.layers_of(*kind).next().is_some()).collect()
+        self.kinds_in(Quantity::Weight)
+    }
+
+    /// The kinds that have layers of `quantity`, in the order of a forward pass.
+    pub fn kinds_in(&self, quantity: Quantity) -> Vec<Kind> {
+        Kind::ALL.into_iter().filter(|kind| !self.layers_in(quantity, *kind).is_empty()).collect()
     }
 
     /// The layer of [`layers_of`](Self::layers_of) with the true index `index`.
@@ -224,12 +246,24 @@ impl Recording {
     /// # Errors
     /// [`Error::NoKind`] or [`Error::NoLayer`], which say what there is.
     pub fn layer(&self, kind: Kind, index: usize) -> Result<&Layer, Error> {
-        if let Some(layer) = self.layers_of(kind).find(|layer| layer.index == index) {
-            return Ok(layer);
-        }
-        let indices: Vec<usize> = self.layers_of(kind).map(|layer| layer.index).collect();
+        let found = self.layers_of(kind).find(|layer| layer.index == index);
+        found.ok_or_else(|| self.no_layer(Quantity::Weight, kind, index))
+    }
+
+    /// The layer of [`layers_in`](Self::layers_in) with the true index `index`.
+    ///
+    /// # Errors
+    /// [`Error::NoKind`] or [`Error::NoLayer`], which say what there is.
+    pub fn layer_in(&self, quantity: Quantity, kind: Kind, index: usize) -> Result<Cow<'_, Layer>, Error> {
+        let found = self.layers_in(quantity, kind).into_iter().find(|layer| layer.index == index);
+        found.ok_or_else(|| self.no_layer(quantity, kind, index))
+    }
+
+    /// Why there is no such layer.
+    fn no_layer(&self, quantity: Quantity, kind: Kind, index: usize) -> Error {
+        let indices: Vec<usize> = self.layers_in(quantity, kind).iter().map(|layer| layer.index).collect();
         if indices.is_empty() {
-            return Err(Error::NoKind { kind, available: self.available() });
+            return Error::NoKind { kind, available: self.available() };
         }
         let consecutive = indices.windows(2).all(|pair| pair[1].checked_sub(pair[0]) == Some(1));
         let available = match indices.as_slice() {
@@ -237,7 +271,7 @@ impl Recording {
             [first, .., last] if consecutive => format!("there are {first} to {last}"),
             _ => format!("there are {}", indices.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
         };
-        Err(Error::NoLayer { kind, layer: index, available })
+        Error::NoLayer { kind, layer: index, available }
     }
 
     /// The kinds of attention that were recorded, or what there is instead.

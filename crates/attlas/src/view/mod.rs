@@ -68,6 +68,8 @@ pub enum Silence {
 /// How a map is shown. `ViewOptions::default()` shows every token of the first text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewOptions {
+    /// What the numbers shown are: of the layers of this quantity.
+    pub quantity: Quantity,
     /// The text of the batch, counted from 0.
     pub item: usize,
     /// Tokens or words.
@@ -92,6 +94,7 @@ pub struct ViewOptions {
 impl Default for ViewOptions {
     fn default() -> ViewOptions {
         ViewOptions {
+            quantity: Quantity::Weight,
             item: 0,
             pieces: Pieces::Apart,
             specials: Specials::Show,
@@ -141,10 +144,10 @@ impl View {
         head: Head,
         options: &ViewOptions,
     ) -> Result<View, Error> {
-        View::of_layer(recording, recording.layer(kind, layer)?, head, options)
+        View::of_layer(recording, &*recording.layer_in(options.quantity, kind, layer)?, head, options)
     }
 
-    /// [`View::with`], of a layer of the recording whatever its numbers are.
+    /// [`View::with`], of a layer of the recording whatever its numbers are; the quantity of `options` does not matter.
     ///
     /// # Errors
     /// As [`View::with`].
@@ -177,6 +180,7 @@ impl View {
 
         let stack = layer.stack.as_ref().map_or(String::new(), |stack| format!("{stack} "));
         let title = match head {
+            _ if layer.shape.n_heads == 1 && quantity != Quantity::Weight => format!("{stack}L{}", layer.index),
             Head::One(_) => format!("{stack}{}", first.id()),
             Head::Mean => format!("{stack}L{}, mean of {}", layer.index, counted(heads.len(), "head")),
         };
@@ -301,11 +305,22 @@ impl Recording {
     /// # Errors
     /// When there is no layer.
     pub fn default_kind(&self) -> Result<Kind, Error> {
-        let kinds = self.kinds();
+        self.default_kind_in(Quantity::Weight)
+    }
+
+    /// The kind that tells most of those that have maps of `quantity`.
+    ///
+    /// # Errors
+    /// When there is no such layer.
+    pub fn default_kind_in(&self, quantity: Quantity) -> Result<Kind, Error> {
+        let kinds = self.kinds_in(quantity);
         let found = [Kind::Cross, Kind::Decoder, Kind::Encoder].into_iter().find(|kind| kinds.contains(kind));
         found.ok_or_else(|| {
-            let available = self.available();
-            Error::Inconsistent(format!("the recording has no attention weights to show; it has {available}"))
+            let (available, what) = (self.available(), quantity.words());
+            Error::Inconsistent(match quantity {
+                Quantity::Weight => format!("the recording has no attention weights to show; it has {available}"),
+                _ => format!("the recording keeps no map of {what}; it has weights of {available}"),
+            })
         })
     }
 
@@ -314,8 +329,16 @@ impl Recording {
     /// # Errors
     /// [`Error::NoKind`], which says what there is.
     pub fn last_layer(&self, kind: Kind) -> Result<usize, Error> {
-        let last = self.layers_of(kind).last().map(|layer| layer.index);
-        last.map_or_else(|| self.layer(kind, 0).map(|layer| layer.index), Ok)
+        self.last_layer_in(Quantity::Weight, kind)
+    }
+
+    /// The last layer of a kind that has maps of `quantity`.
+    ///
+    /// # Errors
+    /// [`Error::NoKind`], which says what there is.
+    pub fn last_layer_in(&self, quantity: Quantity, kind: Kind) -> Result<usize, Error> {
+        let last = self.layers_in(quantity, kind).last().map(|layer| layer.index);
+        last.map_or_else(|| self.layer_in(quantity, kind, 0).map(|layer| layer.index), Ok)
     }
 }
 

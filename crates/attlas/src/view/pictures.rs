@@ -2,7 +2,7 @@
 
 use super::{Head, View, captions_of, complaint_of};
 use crate::figure::{self, Figure, OverviewRow, Panel, PanelScale, Scale, Scales, Style};
-use crate::{Error, Kind, Recording};
+use crate::{Error, Kind, Quantity, Recording};
 
 /// Columns of a grid of heads.
 const GRID_COLUMNS: usize = 4;
@@ -48,14 +48,15 @@ pub struct Picture {
 /// When there is no such layer, or `view` fails.
 pub fn heads<E: From<Error>>(
     recording: &Recording,
+    quantity: Quantity,
     kind: Kind,
     layer: usize,
     looks: &Looks,
     mut view: impl FnMut(Kind, usize, Head) -> Result<View, E>,
 ) -> Result<Picture, E> {
-    let n_heads = recording.layer(kind, layer)?.shape.n_heads;
+    let n_heads = recording.layer_in(quantity, kind, layer)?.shape.n_heads;
     let views = (0..n_heads).map(|head| view(kind, layer, Head::One(head))).collect::<Result<Vec<_>, E>>()?;
-    Ok(grid(views, GRID_COLUMNS, &format!("{}, layer {layer}, all heads", kind.title()), looks))
+    Ok(grid(views, GRID_COLUMNS, &format!("{}, layer {layer}, all heads{}", kind.title(), of(quantity)), looks))
 }
 
 /// One head, or the mean over heads, in every layer of a kind, in a row; `view` makes the map of each.
@@ -64,18 +65,22 @@ pub fn heads<E: From<Error>>(
 /// When `view` fails.
 pub fn layers<E: From<Error>>(
     recording: &Recording,
+    quantity: Quantity,
     kind: Kind,
     head: Head,
     looks: &Looks,
     mut view: impl FnMut(Kind, usize, Head) -> Result<View, E>,
 ) -> Result<Picture, E> {
-    let views = recording.layers_of(kind).map(|layer| view(kind, layer.index, head)).collect::<Result<Vec<_>, E>>()?;
+    let layers = recording.layers_in(quantity, kind);
+    let views = layers.iter().map(|layer| view(kind, layer.index, head)).collect::<Result<Vec<_>, E>>()?;
+    let is_of_heads = quantity == Quantity::Weight || layers.iter().any(|layer| layer.shape.n_heads > 1);
     let what = match head {
-        Head::One(head) => format!("head {head}"),
-        Head::Mean => "mean of heads".to_owned(),
+        _ if !is_of_heads => String::new(),
+        Head::One(head) => format!(", head {head}"),
+        Head::Mean => ", mean of heads".to_owned(),
     };
     let n_layers = views.len();
-    Ok(grid(views, n_layers, &format!("{}, {what} in every layer", kind.title()), looks))
+    Ok(grid(views, n_layers, &format!("{}{what} in every layer{}", kind.title(), of(quantity)), looks))
 }
 
 /// Every head of every layer of these kinds as a thumbnail; `view` makes the map of each.
@@ -84,14 +89,15 @@ pub fn layers<E: From<Error>>(
 /// When the recording has no attention weights, or `view` fails.
 pub fn overview<E: From<Error>>(
     recording: &Recording,
+    quantity: Quantity,
     kinds: &[Kind],
     looks: &Looks,
     mut view: impl FnMut(Kind, usize, Head) -> Result<View, E>,
 ) -> Result<Picture, E> {
-    recording.default_kind()?; // refuses a recording of other maps than attention weights
+    recording.default_kind_in(quantity)?; // refuses a recording that has no such maps
     let (mut labels, mut views) = (Vec::new(), Vec::new());
     for &kind in kinds {
-        for layer in recording.layers_of(kind) {
+        for layer in recording.layers_in(quantity, kind) {
             for head in 0..layer.shape.n_heads {
                 views.push(view(kind, layer.index, Head::One(head))?);
             }
@@ -103,13 +109,18 @@ pub fn overview<E: From<Error>>(
         [kind] => kind.title(),
         _ => "all attention",
     };
-    let style = looks.style(&format!("{what}: layers × heads"), &views);
+    let style = looks.style(&format!("{what}: layers × heads{}", of(quantity)), &views);
     let complaint = complaint_of(&views);
     let mut panels = views.into_iter().map(View::into_panel);
     let row = |(label, n_heads)| OverviewRow { label, panels: panels.by_ref().take(n_heads).collect() };
     let rows: Vec<OverviewRow> = labels.into_iter().map(row).collect();
     let (scales, chose_log) = scales_of_overview(&rows, looks);
     Ok(Picture { figure: figure::overview(&rows, &scales, ["layer", "head"], &style), complaint, chose_log })
+}
+
+/// The end of a heading: what the numbers are, where they are no weights.
+fn of(quantity: Quantity) -> String {
+    if quantity == Quantity::Weight { String::new() } else { format!(": {quantity}") }
 }
 
 fn grid(views: Vec<View>, n_columns: usize, title: &str, looks: &Looks) -> Picture {

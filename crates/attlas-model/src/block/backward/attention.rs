@@ -1,0 +1,120 @@
+//! Back through one attention layer: output projection, heads, projections.
+
+use attlas::Kind;
+use attlas::attention::Inputs;
+use attlas_kernels::Onto;
+use rayon::prelude::*;
+
+use super::heads::{Group, GroupGradients};
+use super::project::{HeadGradients, ProjectingBack};
+use super::{Back, Halt};
+use crate::block::attention::head_major;
+use crate::block::edits::Rows;
+use crate::block::pass::Site;
+use crate::block::state::{AttentionCall, LayerState};
+use crate::block::weights::AttentionWeights;
+use crate::config::Attention;
+
+/// An attention layer whose queries, keys and values were computed once more.
+pub(super) struct AttentionBack<'a> {
+    pub call: AttentionCall<'a>,
+    pub config: &'a Attention,
+    pub weights: &'a AttentionWeights,
+    pub state: LayerState,
+}
+
+/// What goes back to the hidden states that a layer read.
+pub(super) struct AttentionGradient {
+    /// Of its own stack. Shape `[n_items · n, d_model]`.
+    pub input: Vec<f32>,
+    /// Of the encoder's, where it looks at them. Shape `[n_items · n_source, d_source]`.
+    pub source: Option<Vec<f32>>,
+}
+
+impl AttentionBack<'_> {
+    /// From the gradient of the output, shape `[n_items · n, d_model]`, to that of the input, of the same shape.
+    ///
+    /// # Errors
+    /// When what comes back from a head is not finite.
+    pub fn go_back(&self, back: &mut Back<'_>, input: &[f32], d_output: &[f32]) -> Result<AttentionGradient, Halt> {
+        let AttentionBack { call, config, weights, state } = self;
+        let AttentionCall { kind, index, n_items, n, .. } = *call;
+        // 1. what heads give
+        let mut d_context = vec![0.0; n_items * n * config.query_width()]; // [n_items · n, n_heads · d_head]
+        weights.output.go_back(d_output, &mut d_context, Onto::Replace);
+        let shape = [n_items, config.n_heads, n, config.d_head];
+        back.keep(Site::HeadOutputs, kind, index, &shape, || head_major(&d_context, shape));
+        let rows = Rows { n, past: 0, n_heads: config.n_heads, width: config.d_head };
+        back.plan.hold_outputs(kind, index, rows, &mut d_context);
+        // 2. queries, keys and values
+        let groups = self.groups(back, &d_context);
+        let joined = |part: fn(&GroupGradients) -> &Vec<f32>| -> Vec<f32> {
+            groups.iter().flat_map(|group| part(group)).copied().collect()
+        };
+        let [n_heads, n_kv_heads, n_keys, d_head] = [config.n_heads, config.n_kv_heads, state.n_keys, config.d_head];
+        back.keep(Site::Attention, kind, index, &[n_items, n_heads, n, n_keys], || joined(|group| &group.weights));
+        back.keep(Site::Scores, kind, index, &[n_items, n_heads, n, n_keys], || joined(|group| &group.scores));
+        let gradients = HeadGradients {
+            queries: joined(|group| &group.queries),
+            keys: joined(|group| &group.keys),
+            values: joined(|group| &group.values),
+        };
+        back.keep(Site::Queries, kind, index, &[n_items, n_heads, n, d_head], || gradients.queries.clone());
+        back.keep(Site::Keys, kind, index, &[n_items, n_kv_heads, n_keys, d_head], || gradients.keys.clone());
+        back.keep(Site::Values, kind, index, &[n_items, n_kv_heads, n_keys, d_head], || gradients.values.clone());
+        self.check(&groups)?;
+        // 3. hidden states
+        let place = config.rotary.as_ref().map(|rotary| back.workspace.find_turns(rotary));
+        let turns = place.map(|place| back.workspace.turns(place));
+        let projecting = ProjectingBack { config, weights, turns, rules: back.rules, n_items };
+        let source = call.source.filter(|_| kind == Kind::Cross);
+        let (input, source) = projecting.go_back(&gradients, input, source.map(|source| source.hidden));
+        Ok(AttentionGradient { input, source })
+    }
+
+    /// What goes back to each key–value head of each item.
+    fn groups(&self, back: &Back<'_>, d_context: &[f32]) -> Vec<GroupGradients> {
+        let AttentionBack { call, config, weights, state } = self;
+        let AttentionCall { kind, index, n_items, n, .. } = *call;
+        let shape = config.shape(n, state.n_keys);
+        let valid = if kind == Kind::Cross { call.source.and_then(|source| source.valid) } else { call.valid };
+        let key_bias = config.key_bias(valid, state.n_keys);
+        let edits = back.plan.weight_edits(kind, index);
+        let keeps = [Site::Attention, Site::Scores].map(|site| back.wants(site, kind, index));
+        let (n_query, n_key) = (config.query_width() * n, config.kv_width() * state.n_keys);
+        let group = |place: usize| {
+            let (item, kv_head) = (place / config.n_kv_heads, place % config.n_kv_heads);
+            let inputs = Inputs {
+                queries: &state.queries[item * n_query..][..n_query],
+                keys: &state.keys[item * n_key..][..n_key],
+                values: &state.values[item * n_key..][..n_key],
+                shape,
+                scoring: &weights.scoring,
+                key_valid: valid.map(|valid| &valid[item * state.n_keys..][..state.n_keys]),
+                mask: None,
+                key_bias: key_bias.as_deref().and_then(|bias| config.key_bias_of(bias, item, state.n_keys)),
+            };
+            let d_context = &d_context[item * n_query..][..n_query];
+            let (text, edits, rules) = (back.plan.text(item), &edits, back.rules);
+            Group { inputs, text, kv_head, edits, d_context, rules, keeps }.go_back()
+        };
+        (0..n_items * config.n_kv_heads).into_par_iter().map(group).collect()
+    }
+
+    /// Names the first head from which no number comes back.
+    fn check(&self, groups: &[GroupGradients]) -> Result<(), Halt> {
+        let AttentionCall { kind, index: layer, .. } = self.call;
+        let group_size = self.config.n_heads / self.config.n_kv_heads;
+        for (place, group) in groups.iter().enumerate() {
+            let kv_head = place % self.config.n_kv_heads;
+            let n = group.queries.len() / group_size;
+            let is_bad = |numbers: &[f32]| numbers.iter().any(|number| !number.is_finite());
+            let member = group.queries.chunks_exact(n.max(1)).position(is_bad);
+            let elsewhere = || (is_bad(&group.keys) || is_bad(&group.values)).then_some(0);
+            if let Some(member) = member.or_else(elsewhere) {
+                return Err(Halt::Head { kind, layer, head: kv_head * group_size + member });
+            }
+        }
+        Ok(())
+    }
+}

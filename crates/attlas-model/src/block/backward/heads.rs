@@ -1,0 +1,347 @@
+//! Back through attention itself: from what heads give to queries, keys and values, a few rows of a map at a time.
+
+use std::ops::Range;
+
+use attlas::attention::{Inputs, reference};
+use attlas_kernels::{Matrix, Onto, Threads, multiply};
+
+use super::Rules;
+use crate::block::edits::{Origins, Row, WeightEdits};
+
+/// Rows of a map that are computed together.
+const ROWS: usize = 64;
+
+/// What goes back to one key–value head of an item and to the query heads that read it.
+#[derive(Debug, Default)]
+pub(super) struct GroupGradients {
+    /// Shape `[group, n_queries, d_head]`.
+    pub queries: Vec<f32>,
+    /// Shape `[n_keys, d_head]`.
+    pub keys: Vec<f32>,
+    /// Shape `[n_keys, d_value]`.
+    pub values: Vec<f32>,
+    /// Of the weights; empty unless it is kept. Shape `[group, n_queries, n_keys]`.
+    pub weights: Vec<f32>,
+    /// Of the scores; empty unless it is kept. Shape `[group, n_queries, n_keys]`.
+    pub scores: Vec<f32>,
+}
+
+/// One key–value head of an item, and what comes back from the heads that read it.
+#[derive(Clone, Copy)]
+pub(super) struct Group<'a> {
+    /// The item.
+    pub inputs: Inputs<'a>,
+    /// The number of the text that the item is.
+    pub text: usize,
+    /// The key–value head.
+    pub kv_head: usize,
+    /// What the plan changes in the weights.
+    pub edits: &'a WeightEdits<'a>,
+    /// The gradient of what heads give. Shape `[n_queries, n_heads, d_value]`.
+    pub d_context: &'a [f32],
+    pub rules: Rules,
+    /// Whether gradients of weights and of scores are kept.
+    pub keeps: [bool; 2],
+}
+
+/// Some rows of one head's map.
+struct Rows {
+    head: usize,
+    /// Which queries.
+    queries: Range<usize>,
+    /// Which keys any of them sees.
+    keys: Range<usize>,
+}
+
+impl Group<'_> {
+    /// Goes back through all heads of the group.
+    pub fn go_back(self) -> GroupGradients {
+        let shape = self.inputs.shape;
+        let group = shape.n_heads / shape.n_kv_heads;
+        let n_dense = |keeps: bool| if keeps { group * shape.n_queries * shape.n_keys } else { 0 };
+        let mut gradients = GroupGradients {
+            queries: vec![0.0; group * shape.n_queries * shape.d_head],
+            keys: vec![0.0; shape.n_keys * shape.d_head],
+            values: vec![0.0; shape.n_keys * shape.d_value],
+            weights: vec![0.0; n_dense(self.keeps[0])],
+            scores: vec![0.0; n_dense(self.keeps[1])],
+        };
+        for member in 0..group {
+            for start in (0..shape.n_queries).step_by(ROWS) {
+                let queries = start..(start + ROWS).min(shape.n_queries);
+                let keys = self.keys(queries.clone());
+                self.rows_back(Rows { head: self.kv_head * group + member, queries, keys }, member, &mut gradients);
+            }
+        }
+        gradients
+    }
+
+    /// The keys that some queries see together; all where each has to be looked at.
+    fn keys(self, queries: Range<usize>) -> Range<usize> {
+        let n_keys = self.inputs.shape.n_keys;
+        if self.keeps[0] || !self.edits.is_empty() {
+            return 0..n_keys;
+        }
+        let ranges =
+            queries.map(|query| self.inputs.scoring.visible_keys(query, n_keys)).filter(|keys| !keys.is_empty());
+        ranges.reduce(|all, keys| all.start.min(keys.start)..all.end.max(keys.end)).unwrap_or(0..0)
+    }
+
+    fn rows_back(self, rows: Rows, member: usize, gradients: &mut GroupGradients) {
+        let shape = self.inputs.shape;
+        let (n, n_keys) = (rows.queries.len(), rows.keys.len());
+        let (d_head, d_value) = (shape.d_head, shape.d_value);
+        // 1. what is read: shapes [n, d_value], [n, d_head], [n_keys, d_head], [n_keys, d_value]
+        let d_outputs: Vec<f32> =
+            rows.queries.clone().flat_map(|query| self.d_output(rows.head, query)).copied().collect();
+        if n_keys == 0 || d_outputs.iter().all(|d| *d == 0.0) {
+            return;
+        }
+        let queries = &self.inputs.queries[(rows.head * shape.n_queries + rows.queries.start) * d_head..][..n * d_head];
+        let key_rows = |numbers, width: usize| -> &[f32] {
+            let numbers: &[f32] = numbers;
+            &numbers[(self.kv_head * shape.n_keys + rows.keys.start) * width..][..n_keys * width]
+        };
+        let (keys, values) = (key_rows(self.inputs.keys, d_head), key_rows(self.inputs.values, d_value));
+        let (queries, d_outputs) = (Matrix::new(queries, n, d_head), Matrix::new(&d_outputs, n, d_value));
+        let (keys, values) = (Matrix::new(keys, n_keys, d_head), Matrix::new(values, n_keys, d_value));
+        // 2. dot products, which become weights, and gradients of weights, which become those of dot products
+        let mut weights = vec![0.0; n * n_keys]; // [n, n_keys]
+        multiply(queries, keys.transposed(), Onto::Replace, Threads::One, &mut weights);
+        let mut d_dots = vec![0.0; n * n_keys]; // [n, n_keys]
+        multiply(d_outputs, values.transposed(), Onto::Replace, Threads::One, &mut d_dots);
+        for (step, (weights, d_dots)) in
+            weights.chunks_exact_mut(n_keys).zip(d_dots.chunks_exact_mut(n_keys)).enumerate()
+        {
+            let query = rows.queries.start + step;
+            let place = (member * shape.n_queries + query) * shape.n_keys + rows.keys.start;
+            if self.keeps[0] {
+                gradients.weights[place..][..n_keys].copy_from_slice(d_dots);
+            }
+            let scores = self.keeps[1].then(|| &mut gradients.scores[place..][..n_keys]);
+            self.row_back(&rows, query, weights, d_dots, scores);
+        }
+        // 3. queries, keys and values
+        let (weights, d_dots) = (Matrix::new(&weights, n, n_keys), Matrix::new(&d_dots, n, n_keys));
+        let d_queries =
+            &mut gradients.queries[(member * shape.n_queries + rows.queries.start) * d_head..][..n * d_head];
+        multiply(d_dots, keys, Onto::Replace, Threads::One, d_queries);
+        let d_keys = &mut gradients.keys[rows.keys.start * d_head..][..n_keys * d_head];
+        multiply(d_dots.transposed(), queries, Onto::Add, Threads::One, d_keys);
+        let d_values = &mut gradients.values[rows.keys.start * d_value..][..n_keys * d_value];
+        multiply(weights.transposed(), d_outputs, Onto::Add, Threads::One, d_values);
+    }
+
+    /// What comes back from one head at one query. Shape `[d_value]`.
+    fn d_output(&self, head: usize, query: usize) -> &[f32] {
+        let shape = self.inputs.shape;
+        &self.d_context[(query * shape.n_heads + head) * shape.d_value..][..shape.d_value]
+    }
+
+    /// One row: `weights` holds dot products before and weights, times the rule's factor, after; `d_dots` holds the gradients
+    /// of the weights before, of the dot products after. `∂S/∂score_k = w_k · (∂S/∂w_k − Σ_j w_j ∂S/∂w_j)`. Shapes `[n_keys]`.
+    fn row_back(
+        &self,
+        rows: &Rows,
+        query: usize,
+        weights: &mut [f32],
+        d_dots: &mut [f32],
+        d_scores: Option<&mut [f32]>,
+    ) {
+        let Inputs { scoring, .. } = self.inputs;
+        let head = rows.head;
+        // 1. scores, and how fast each grows with its dot product
+        let mut scores = vec![f64::NEG_INFINITY; weights.len()]; // [n_keys]
+        for key in scoring.visible_keys(query, self.inputs.shape.n_keys) {
+            if self.inputs.key_valid.is_none_or(|valid| valid[key]) {
+                let place = key - rows.keys.start;
+                let bias = self.inputs.key_bias.map_or(0.0, |bias| bias[head * self.inputs.shape.n_keys + key]);
+                scores[place] = scoring.score(head, query, key, f64::from(weights[place])) + f64::from(bias);
+            }
+        }
+        let slope = |dot: f32| match scoring.softcap {
+            Some(cap) => scoring.scale * (1.0 - (scoring.scale * f64::from(dot) / cap).tanh().powi(2)),
+            None => scoring.scale,
+        };
+        // 2. weights
+        let sink = scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[head]));
+        let place = Row { text: self.text, head, query };
+        let origins = if self.edits.touch(place) { self.edits.origins(place, &mut scores) } else { Origins::Own };
+        let used = (origins != Origins::Own).then(|| {
+            let mut used = scores.clone();
+            self.edits.weigh(place, sink, &mut used);
+            used
+        });
+        let lse = reference::log_sum_exp(&scores, sink);
+        reference::weigh(&mut scores, lse); // from here on weights
+        // 3. gradients of scores
+        let mut d_weights: Vec<f64> = d_dots.iter().map(|d| f64::from(*d)).collect(); // [n_keys]
+        match &origins {
+            Origins::Own => {}
+            Origins::Given => d_weights.fill(0.0),
+            Origins::Dealt(places) => {
+                places.iter().zip(d_dots.iter()).for_each(|(place, d)| d_weights[*place] = f64::from(*d))
+            }
+        }
+        let mean: f64 = scores.iter().zip(&d_weights).map(|(weight, d)| weight * d).sum();
+        d_weights.iter_mut().zip(&scores).for_each(|(d, weight)| *d = weight * (*d - mean)); // from here on of scores
+        if let Some(d_scores) = d_scores {
+            d_scores.iter_mut().zip(&d_weights).for_each(|(slot, d)| *slot = *d as f32);
+        }
+        let [of_queries_and_keys, of_values] = self.rules.of_attention().map(f64::from);
+        let used = used.as_ref().unwrap_or(&scores);
+        for (((slot, weight), d), used) in d_dots.iter_mut().zip(weights).zip(&d_weights).zip(used) {
+            *slot = if *d == 0.0 { 0.0 } else { (d * slope(*weight) * of_queries_and_keys) as f32 };
+            *weight = (used * of_values) as f32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attlas::attention::Shape;
+    use attlas::recording::{Edit, Heads, NewWeights, Which};
+    use attlas::{Bias, Kind, Scoring, Visibility};
+
+    use super::*;
+    use crate::block::pass::{Array, Pass, Plan, Purpose};
+
+    fn numbers(n: usize, seed: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
+    }
+
+    /// One item with its numbers.
+    struct Case {
+        shape: Shape,
+        scoring: Scoring,
+        key_valid: Option<Vec<bool>>,
+        key_bias: Option<Vec<f32>>,
+        edits: Vec<Edit<Array>>,
+        /// Queries, keys, values and what comes back from the heads.
+        arrays: [Vec<f32>; 4],
+    }
+
+    impl Case {
+        fn new([n_heads, n_kv_heads, n_queries, n_keys]: [usize; 4], visibility: Visibility) -> Case {
+            let (d_head, d_value) = (3, 2);
+            let shape = Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, d_value };
+            let sizes = [n_heads * n_queries * d_head, n_kv_heads * n_keys * d_head, n_kv_heads * n_keys * d_value];
+            let [queries, keys, values] = [0, 1, 2].map(|part| numbers(sizes[part], part + 1));
+            Case {
+                shape,
+                scoring: Scoring::scaled_dot_product(d_head, visibility),
+                key_valid: None,
+                key_bias: None,
+                edits: Vec::new(),
+                arrays: [queries, keys, values, numbers(n_queries * n_heads * d_value, 4)],
+            }
+        }
+
+        /// `Σ context · d_context`, in f64, from queries, keys and values.
+        fn score(&self, edits: &WeightEdits<'_>, [queries, keys, values]: &[Vec<f64>; 3]) -> f64 {
+            let Shape { n_heads, n_queries, n_keys, d_head, d_value, .. } = self.shape;
+            let mut sum = 0.0;
+            for (head, query) in (0..n_heads).flat_map(|head| (0..n_queries).map(move |query| (head, query))) {
+                let kv_head = self.shape.kv_head(head);
+                let visible = self.scoring.visible_keys(query, n_keys);
+                let q = &queries[(head * n_queries + query) * d_head..][..d_head];
+                let score = |key: usize| {
+                    let k = &keys[(kv_head * n_keys + key) * d_head..][..d_head];
+                    let bias = self.key_bias.as_ref().map_or(0.0, |bias| f64::from(bias[head * n_keys + key]));
+                    let is_seen = visible.contains(&key) && self.key_valid.as_ref().is_none_or(|valid| valid[key]);
+                    let dot = q.iter().zip(k).map(|(q, k)| q * k).sum();
+                    if is_seen { self.scoring.score(head, query, key, dot) + bias } else { f64::NEG_INFINITY }
+                };
+                let mut weights: Vec<f64> = (0..n_keys).map(score).collect();
+                let sink = self.scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[head]));
+                edits.weigh(Row { text: 0, head, query }, sink, &mut weights);
+                let d_output = &self.arrays[3][(query * n_heads + head) * d_value..][..d_value];
+                for (key, weight) in weights.iter().enumerate() {
+                    let v = &values[(kv_head * n_keys + key) * d_value..][..d_value];
+                    sum += weight * v.iter().zip(d_output).map(|(v, d)| v * f64::from(*d)).sum::<f64>();
+                }
+            }
+            sum
+        }
+
+        /// Compares what goes back with central differences, at about `n` places of each array.
+        fn check(&self, n: usize, what: &str) {
+            const STEP: f64 = 1e-5;
+            let pass = Pass { keep: Vec::new(), edits: self.edits.clone() };
+            let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
+            let edits = plan.weight_edits(Kind::Encoder, 0);
+            let [queries, keys, values, d_context] = &self.arrays;
+            let key_bias = self.key_bias.as_deref();
+            let (shape, scoring, key_valid) = (self.shape, &self.scoring, self.key_valid.as_deref());
+            let inputs = Inputs { queries, keys, values, shape, scoring, key_valid, mask: None, key_bias };
+            let group = |kv_head: usize, keeps: [bool; 2]| {
+                Group { inputs, text: 0, kv_head, edits: &edits, d_context, rules: Rules::Gradient, keeps }.go_back()
+            };
+            let groups: Vec<GroupGradients> = (0..shape.n_kv_heads).map(|kv_head| group(kv_head, [false; 2])).collect();
+            let joined = |part: fn(&GroupGradients) -> &Vec<f32>| -> Vec<f32> {
+                groups.iter().flat_map(|group| part(group)).copied().collect()
+            };
+            let found = [joined(|group| &group.queries), joined(|group| &group.keys), joined(|group| &group.values)];
+            let at = [queries, keys, values].map(|array| array.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>());
+            for (part, found) in found.iter().enumerate() {
+                assert_eq!(found.len(), at[part].len());
+                for place in (0..found.len()).step_by((found.len() / n).max(1)) {
+                    let moved = |step: f64| {
+                        let mut at = at.clone();
+                        at[part][place] += step;
+                        self.score(&edits, &at)
+                    };
+                    let wanted = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
+                    let error = (f64::from(found[place]) - wanted).abs();
+                    assert!(error < 3e-6, "{what}: array {part} at {place}: {} instead of {wanted}", found[place]);
+                }
+            }
+            // dense gradients are kept without changing the others
+            let kept = group(0, [true; 2]);
+            assert_eq!((&kept.queries, &kept.values), (&groups[0].queries, &groups[0].values), "{what}");
+            assert!(kept.weights.len() == kept.scores.len() && !kept.weights.is_empty(), "{what}");
+        }
+    }
+
+    #[test]
+    fn grouped_heads_go_back_as_central_differences_in_f64_do_with_cap_sink_and_bias() {
+        let case = Case::new([4, 2, 5, 5], Visibility::CAUSAL);
+        case.check(100, "causal");
+        let table = numbers(4 * 3, 7);
+        let bias = Bias::Relative { first: -2, table, n_offsets: 3 };
+        let scoring = Scoring { softcap: Some(0.7), sinks: Some(numbers(4, 5)), bias, ..case.scoring.clone() };
+        Case { scoring, ..case }.check(100, "cap, sink and bias");
+    }
+
+    #[test]
+    fn more_rows_than_are_computed_together_go_back_with_padding_windows_and_a_bias_of_each_key() {
+        let window = Visibility { before: Some(9), after: Some(2) };
+        Case::new([2, 1, 70, 70], window).check(12, "window");
+        let case = Case::new([2, 2, 70, 67], Visibility::FULL);
+        let key_valid = Some((0..67).map(|key| key % 5 != 3).collect());
+        let key_bias = Some(numbers(2 * 67, 6));
+        Case { key_valid, key_bias, ..case }.check(12, "padding");
+        // queries that see no key
+        Case::new([1, 1, 6, 4], Visibility { before: Some(1), after: Some(-1) }).check(30, "nothing seen");
+    }
+
+    #[test]
+    fn nothing_goes_back_through_given_weights_and_dealt_ones_go_back_to_where_they_were() {
+        let one = |head: usize| Heads { heads: Which::These(vec![head]), ..Heads::all(Kind::Encoder, 0) };
+        let given = Array { shape: vec![1, 1, 2, 5], values: vec![0.1, 0.2, 0.3, 0.0, 0.0, 0.2, 0.2, 0.2, 0.2, 0.2] };
+        let some = Heads { queries: Which::Range(1, 4), ..one(2) };
+        let edits = vec![
+            Edit::Edges { heads: one(0), keys: Which::These(vec![0, 3]) },
+            Edit::Weights { heads: one(1), to: NewWeights::Uniform },
+            Edit::Edges { heads: one(1), keys: Which::These(vec![1]) },
+            Edit::Edges { heads: some.clone(), keys: Which::These(vec![2]) },
+            Edit::Weights { heads: some, to: NewWeights::Permuted { seed: 3 } },
+            Edit::Weights {
+                heads: Heads { queries: Which::These(vec![0, 4]), ..one(3) },
+                to: NewWeights::Given(given),
+            },
+        ];
+        let case = Case::new([4, 2, 5, 5], Visibility { before: None, after: Some(1) });
+        Case { edits, ..case }.check(100, "edits");
+    }
+}

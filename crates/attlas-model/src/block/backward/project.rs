@@ -1,0 +1,148 @@
+//! Back through the projections of an attention layer: from head-major queries, keys and values to hidden states.
+
+use attlas_kernels::{Onto, vectorised};
+use rayon::prelude::*;
+
+use super::Rules;
+use crate::block::linear::Linear;
+use crate::block::norm::NormWeights;
+use crate::block::project::finish_rows;
+use crate::block::rope::Turns;
+use crate::block::weights::{AttentionWeights, Projections};
+use crate::config::{Activation, Attention, QkScope};
+
+/// The projections of a layer, walked in reverse.
+#[derive(Clone, Copy)]
+pub(super) struct ProjectingBack<'a> {
+    pub config: &'a Attention,
+    pub weights: &'a AttentionWeights,
+    pub turns: Option<&'a Turns>,
+    pub rules: Rules,
+    pub n_items: usize,
+}
+
+/// Gradients of queries, keys and values, head-major: shapes `[n_items, n_heads or n_kv_heads, n, d_head]`.
+pub(super) struct HeadGradients {
+    pub queries: Vec<f32>,
+    pub keys: Vec<f32>,
+    pub values: Vec<f32>,
+}
+
+/// Heads that come from columns of a projection.
+struct Part<'a> {
+    /// Shape `[n_items, n_heads, n, d_head]`.
+    gradient: &'a [f32],
+    start: usize,
+    n_heads: usize,
+    norm: Option<&'a NormWeights>,
+    turns: Option<&'a Turns>,
+}
+
+impl ProjectingBack<'_> {
+    /// The gradient of the hidden states that are read, and of the other stack's where keys and values come from it.
+    /// Shapes of `input` and `source`: `[n_items · n, d_model]`.
+    pub fn go_back(
+        self,
+        gradients: &HeadGradients,
+        input: &[f32],
+        source: Option<&[f32]>,
+    ) -> (Vec<f32>, Option<Vec<f32>>) {
+        let ProjectingBack { config, weights, turns, .. } = self;
+        let (q, kv, n_heads, n_kv_heads) = (config.query_width(), config.kv_width(), config.n_heads, config.n_kv_heads);
+        let queries = |turns| {
+            let norm = weights.query_norm.as_ref();
+            Part { gradient: &gradients.queries, start: 0, n_heads, norm, turns }
+        };
+        let keys = |start, turns| {
+            let norm = weights.key_norm.as_ref();
+            Part { gradient: &gradients.keys, start, n_heads: n_kv_heads, norm, turns }
+        };
+        let values = |start| Part { gradient: &gradients.values, start, n_heads: n_kv_heads, norm: None, turns: None };
+        match &weights.projections {
+            Projections::Joint(linear) => {
+                let parts = [queries(turns), keys(q, turns), values(q + kv)];
+                (self.linear_back(linear, &parts, input, config.finishes_rows()), None)
+            }
+            Projections::Apart { query, key_value } => {
+                let d_source =
+                    source.map(|source| self.linear_back(key_value, &[keys(0, None), values(kv)], source, false));
+                (self.linear_back(query, &[queries(None)], input, false), d_source)
+            }
+        }
+    }
+
+    fn linear_back(self, linear: &Linear, parts: &[Part<'_>], input: &[f32], finishes_rows: bool) -> Vec<f32> {
+        let ProjectingBack { config, weights, n_items, .. } = self;
+        let width = linear.d_out;
+        let n_rows = input.len() / linear.d_in;
+        // 1. what norms and cuts have read
+        let has_norm = config.qk_norm.is_some() && parts.iter().any(|part| part.norm.is_some());
+        let mut projected = vec![0.0; if has_norm || finishes_rows { n_rows * width } else { 0 }]; // [n_rows, width]
+        if !projected.is_empty() {
+            linear.forward(input, &mut projected, Activation::Identity);
+        }
+        let mut finished = Vec::new(); // [n_rows, width]
+        if finishes_rows {
+            finished.clone_from(&projected);
+            finish_rows(config, weights, &mut finished, width);
+        }
+        let read = if finishes_rows { &finished } else { &projected };
+        // 2. heads side by side
+        let n = n_rows / n_items;
+        let mut d_projected = vec![0.0; n_rows * width]; // [n_rows, width]
+        d_projected.par_chunks_exact_mut(width).enumerate().for_each(|(row, d_row)| {
+            let read = read.get(row * width..(row + 1) * width).unwrap_or_default();
+            vectorised(
+                #[inline(always)]
+                || {
+                    for part in parts {
+                        self.heads_back(part, [row / n, row % n], n, read, d_row);
+                    }
+                },
+            );
+            if finishes_rows {
+                self.row_back(&projected[row * width..][..width], read, d_row);
+            }
+        });
+        // 3. the matrix
+        let mut d_input = vec![0.0; input.len()]; // [n_rows, d_in]
+        linear.go_back(&d_projected, &mut d_input, Onto::Replace);
+        d_input
+    }
+
+    /// The columns of one part, at one token. Shapes of `read` and `d_row`: `[width]`.
+    #[inline(always)]
+    fn heads_back(self, part: &Part<'_>, [item, step]: [usize; 2], n: usize, read: &[f32], d_row: &mut [f32]) {
+        let d_head = self.config.d_head;
+        for head in 0..part.n_heads {
+            let columns = part.start + head * d_head..part.start + (head + 1) * d_head;
+            let d = &mut d_row[columns.clone()];
+            d.copy_from_slice(&part.gradient[((item * part.n_heads + head) * n + step) * d_head..][..d_head]);
+            if let Some(turns) = part.turns {
+                turns.go_back(item, step, d);
+            }
+            let (Some(norm), Some(qk)) = (part.norm, self.config.qk_norm) else { continue };
+            let weight = match qk.scope {
+                QkScope::All => continue,
+                QkScope::OwnHead if !norm.weight.is_empty() => &norm.weight[head * d_head..][..d_head],
+                _ => &norm.weight,
+            };
+            norm.row_back(self.rules, weight, &read[columns], d);
+        }
+    }
+
+    /// What is done to a whole row, backwards: a cut lets through what it left as it was. Shapes `[width]`.
+    fn row_back(self, projected: &[f32], finished: &[f32], d_row: &mut [f32]) {
+        let ProjectingBack { config, weights, rules, .. } = self;
+        if let Some(clip) = config.clip {
+            let cut = d_row.iter_mut().zip(finished).filter(|(_, x)| x.abs() >= clip);
+            cut.for_each(|(d, _)| *d = 0.0);
+        }
+        let is_all = config.qk_norm.is_some_and(|qk| qk.scope == QkScope::All);
+        if let (Some(query), Some(key), true) = (&weights.query_norm, &weights.key_norm, is_all) {
+            let (q, kv) = (config.query_width(), config.kv_width());
+            query.row_back(rules, &query.weight, &projected[..q], &mut d_row[..q]);
+            key.row_back(rules, &key.weight, &projected[q..q + kv], &mut d_row[q..q + kv]);
+        }
+    }
+}

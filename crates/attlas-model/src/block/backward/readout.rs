@@ -1,0 +1,48 @@
+//! Back through the readout: from logits to the last hidden states.
+
+use attlas_kernels::Onto;
+
+use super::Rules;
+use crate::block::readout::Stages;
+use crate::block::weights::Transformer;
+use crate::config::Activation;
+
+impl Transformer {
+    /// The gradient of the hidden states that logits were read from; `None` without a readout. Shapes `[n, d_model]` and
+    /// `[n, n_logits]`.
+    pub(crate) fn logits_back(
+        &self,
+        rules: Rules,
+        hidden: &[f32],
+        logits: &[f32],
+        d_logits: &[f32],
+    ) -> Option<Vec<f32>> {
+        let output = self.readout.output.as_ref()?;
+        let Stages { transform, scale, softcap } = self.stages()?;
+        // 1. the cap
+        let mut d_logits = d_logits.to_vec(); // [n, n_logits]
+        if let Some(cap) = softcap {
+            d_logits.iter_mut().zip(logits).for_each(|(d, logit)| *d *= 1.0 - (logit / cap).powi(2));
+        }
+        // 2. the output matrix
+        let n = d_logits.len() / output.d_out;
+        let mut gradient = vec![0.0; n * output.d_in]; // [n, width]
+        output.go_back(&d_logits, &mut gradient, Onto::Replace);
+        gradient.iter_mut().for_each(|d| *d *= scale);
+        // 3. the dense layer before it
+        if let (Some(config), Some((dense, norm))) = (transform, &self.readout.transform) {
+            let mut before = vec![0.0; n * dense.d_out]; // [n, width]
+            dense.forward(hidden, &mut before, Activation::Identity);
+            if let Some(norm) = norm {
+                let mut read = before.clone();
+                config.activation.apply(&mut read);
+                norm.go_back(rules, &read, &mut gradient, dense.d_out);
+            }
+            config.activation.go_back(rules.slope(), &before, &mut gradient);
+            let mut d_hidden = vec![0.0; hidden.len()]; // [n, d_model]
+            dense.go_back(&gradient, &mut d_hidden, Onto::Replace);
+            gradient = d_hidden;
+        }
+        Some(gradient)
+    }
+}

@@ -1,0 +1,349 @@
+//! Which tokens a score rests on: what each method says, token by token.
+
+use attlas::printable::printable;
+use attlas::{Kind, Quantity, Recording};
+
+use super::method::Method;
+use super::norms::keep_value_norms;
+use super::quadrature::gauss_legendre;
+use super::read::{Explained, Read, Side, Watch};
+use super::score::{Form, Score};
+use crate::block::pass::{Array, Next, Pass, Site};
+use crate::config::{Pooled, Readout};
+use crate::run::backward::Rules;
+use crate::{Error, Input, Model, RunOptions};
+
+/// What a method says of each token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attribution {
+    /// The method.
+    pub method: Method,
+    /// What is explained.
+    pub score: Score,
+    /// The value of the score.
+    pub value: f64,
+    /// Of each source token, or place of an image or sound. Empty where the model reads no source, or it was held fixed.
+    pub source: Vec<f64>,
+    /// Of each target token; those after the explained position have 0. Empty where the model reads no target, or it was held
+    /// fixed.
+    pub target: Vec<f64>,
+    /// How much of the score the tokens have together, where a method shares it out.
+    pub completeness: Option<Completeness>,
+}
+
+/// How much of a number its parts have together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Completeness {
+    /// The sum over the tokens.
+    pub sum: f64,
+    /// What was shared out: the score less that of words that are 0, for integrated gradients; the score, for relevance by rules.
+    pub whole: f64,
+}
+
+impl Completeness {
+    /// `|sum − whole|`.
+    pub fn error(&self) -> f64 {
+        (self.sum - self.whole).abs()
+    }
+
+    /// Whether the error is within a thousandth of the whole.
+    pub fn holds(&self) -> bool {
+        self.error() <= 1e-3 * self.whole.abs()
+    }
+}
+
+/// One token's score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Share<'a> {
+    /// Which text it is of: the encoder's, or the decoder's.
+    pub side: crate::Side,
+    /// Its position, counted from 0.
+    pub position: usize,
+    /// The token as a reader knows it.
+    pub token: &'a str,
+    /// What the method says of it.
+    pub score: f64,
+}
+
+impl Attribution {
+    /// Every token with its score, source before target.
+    pub fn shares<'a>(&'a self, input: &'a Input) -> Vec<Share<'a>> {
+        let side = |side, tokens: &'a attlas::Tokens, scores: &'a [f64]| {
+            let share = move |(position, (token, score)): (usize, (&'a attlas::Token, &f64))| Share {
+                side,
+                position,
+                token: &token.text,
+                score: *score,
+            };
+            tokens.tokens.iter().zip(scores).enumerate().map(share)
+        };
+        side(crate::Side::Source, &input.source, &self.source)
+            .chain(side(crate::Side::Target, &input.target, &self.target))
+            .collect()
+    }
+
+    /// The sum over all tokens.
+    pub fn sum(&self) -> f64 {
+        self.source.iter().chain(&self.target).sum()
+    }
+}
+
+/// The way on which gradients are integrated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// Places at which the gradient is computed.
+    pub n_steps: usize,
+    /// What is 0 at its beginning; the other side is held fixed.
+    pub moved: Moved,
+}
+
+/// What is 0 at the beginning of a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Moved {
+    /// All that the model reads.
+    #[default]
+    Both,
+    /// What its encoder reads.
+    Source,
+    /// What its decoder reads.
+    Target,
+}
+
+impl Default for Way {
+    fn default() -> Way {
+        Way { n_steps: 50, moved: Moved::Both }
+    }
+}
+
+impl Model {
+    /// What a method says of each token that the model reads of one text.
+    ///
+    /// Word rows are those of the table, before its factor, positions and norm; of an image or a sound, pixels and frames take
+    /// their place, and are summed over the patch or the time that a token stands for.
+    ///
+    /// # Errors
+    /// When the input does not fit the model, the score is of a position, token or class that is not there, something is not
+    /// finite, or the method is not defined for the model.
+    pub fn explain(&self, input: &Input, score: &Score, method: Method) -> Result<Attribution, Error> {
+        self.explain_watched(input, score, method, &mut |_| Next::Continue)
+    }
+
+    /// The same, telling `watch` before each block of each pass where it is.
+    ///
+    /// # Errors
+    /// As [`Model::explain`], and [`Error::Stopped`] when `watch` says so.
+    pub fn explain_watched(
+        &self,
+        input: &Input,
+        score: &Score,
+        method: Method,
+        watch: &mut Watch<'_>,
+    ) -> Result<Attribution, Error> {
+        let explained = Explained::new(self, input, score)?;
+        match method {
+            Method::Weight | Method::Norm => explained.by_maps(method, watch),
+            Method::GradientAttention | Method::Relevance => explained.by_attention(method, watch),
+            Method::Saliency | Method::InputGradient => explained.by_gradient(method, Rules::Gradient, watch),
+            Method::AttnLrp => explained.by_gradient(method, Rules::AttnLrp, watch),
+            Method::CpLrp => explained.by_gradient(method, Rules::CpLrp, watch),
+            Method::IntegratedGradients => explained.along(Way::default(), watch),
+            Method::LeaveOut => explained.by_leaving_out(watch),
+        }
+    }
+
+    /// Integrated gradients on a way of your own.
+    ///
+    /// # Errors
+    /// As [`Model::explain`]; and when the way has no step, or more than 10,000.
+    pub fn integrated_gradients(&self, input: &Input, score: &Score, way: Way) -> Result<Attribution, Error> {
+        if !(1..=10_000).contains(&way.n_steps) {
+            return Err(Error::Limit(format!("a way has 1 to 10000 steps, not {}", way.n_steps)));
+        }
+        Explained::new(self, input, score)?.along(way, &mut |_| Next::Continue)
+    }
+
+    /// A score as a reader knows it: `the logit of " mat" at position 5`.
+    pub fn score_in_words(&self, score: &Score) -> String {
+        let of = |id: u32| self.target_in_words(id);
+        let form = match score.form {
+            Form::Logit => "the logit",
+            Form::LogProbability => "the log-probability",
+            Form::Probability => "the probability",
+        };
+        let foil = score.foil.map_or_else(String::new, |foil| format!(" less that of {}", of(foil)));
+        let place = score.position.map_or_else(String::new, |position| format!(" at position {position}"));
+        format!("{form} of {}{foil}{place}", of(score.target))
+    }
+
+    /// A token or a class as a reader knows it.
+    pub fn target_in_words(&self, id: u32) -> String {
+        let tokenizer = self.target_tokenizer.as_deref().or(self.tokenizer.as_deref());
+        match (&self.transformer.architecture.readout, tokenizer.and_then(|tokenizer| tokenizer.token(id).ok())) {
+            (Readout::Tokens { .. }, Some(token)) => format!("\"{}\"", printable(&token.text)),
+            (Readout::Tokens { .. }, None) => format!("token {id}"),
+            _ => format!("class {id}"),
+        }
+    }
+
+    /// The rows of hidden states that a score is made of, and what each counts; they sum to 1.
+    pub(super) fn explained_rows(&self, score: &Score, n: usize) -> Vec<(usize, f64)> {
+        let pooled = match (&self.transformer.architecture.readout, score.position) {
+            (_, Some(position)) => return vec![(position, 1.0)],
+            (Readout::Classes { pooled, .. }, None) => *pooled,
+            (_, None) => Pooled::First,
+        };
+        match pooled {
+            Pooled::First => vec![(0, 1.0)],
+            Pooled::FirstTwo => vec![(0, 0.5), (1, 0.5)],
+            Pooled::FirstAndMean => {
+                let others = n.saturating_sub(1).max(1) as f64;
+                std::iter::once((0, 0.5)).chain((1..n).map(|row| (row, 0.5 / others))).collect()
+            }
+        }
+    }
+}
+
+impl Explained<'_> {
+    fn attribution(&self, method: Method, value: f64, [source, target]: [Vec<f64>; 2]) -> Attribution {
+        Attribution { method, score: self.score, value, source, target, completeness: None }
+    }
+
+    /// What a function says of each number that is read and its gradient, summed by token.
+    fn sums(&self, gradient: &Read, of: fn(f64, f64) -> f64) -> [Vec<f64>; 2] {
+        let sums = |side: &Option<Side>, gradient: &Option<Side>| match (side, gradient) {
+            (Some(side), Some(gradient)) => {
+                let (x, g) = (&side.values.values, &gradient.values.values);
+                side.sums(|place| of(f64::from(x[place]), f64::from(g[place])))
+            }
+            _ => Vec::new(),
+        };
+        [sums(&self.read.source, &gradient.source), sums(&self.read.target, &gradient.target)]
+    }
+
+    /// Saliency, input × gradient, and relevance by rules.
+    fn by_gradient(&self, method: Method, rules: Rules, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
+        let (value, gradients) = self.gradients(&[], rules, watch)?;
+        let gradient = self.read_gradient(&gradients, 0);
+        let scores = match method {
+            Method::Saliency => {
+                let squares = self.sums(&gradient, |_, g| g * g);
+                squares.map(|sums| sums.into_iter().map(f64::sqrt).collect())
+            }
+            _ => self.sums(&gradient, |x, g| x * g),
+        };
+        let mut attribution = self.attribution(method, value, scores);
+        if rules != Rules::Gradient {
+            attribution.completeness = Some(Completeness { sum: attribution.sum(), whole: value });
+        }
+        Ok(attribution)
+    }
+
+    /// Integrated gradients: the gradient's mean along the way, times the input.
+    fn along(&self, way: Way, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
+        // the two ends besides, which count nothing: what the score is there
+        let mut places = vec![(0.0, 0.0), (1.0, 0.0)];
+        places.extend(gauss_legendre(way.n_steps));
+        let (moves_source, moves_target) = (way.moved != Moved::Target, way.moved != Moved::Source);
+        let at = |step: usize| {
+            let scaled = |side: &Option<Side>, moves: bool| {
+                side.as_ref().map(|side| if moves { side.scaled(places[step].0) } else { side.clone() })
+            };
+            Read { source: scaled(&self.read.source, moves_source), target: scaled(&self.read.target, moves_target) }
+        };
+        let mut ends = [0.0; 2];
+        let mut scores = [Vec::new(), Vec::new()]; // [source, target]
+        let mut visit = |step: usize, value: f64, gradient: Read| {
+            if let Some(end) = ends.get_mut(step) {
+                *end = value;
+            }
+            let sums = self.sums(&gradient, |x, g| x * g);
+            for ((total, sums), moves) in scores.iter_mut().zip(sums).zip([moves_source, moves_target]) {
+                if moves {
+                    total.resize(sums.len(), 0.0);
+                    total.iter_mut().zip(sums).for_each(|(total, sum)| *total += places[step].1 * sum);
+                }
+            }
+        };
+        self.each_gradient(places.len(), &at, &mut visit, watch)?;
+        let mut attribution = self.attribution(Method::IntegratedGradients, ends[1], scores);
+        attribution.completeness = Some(Completeness { sum: attribution.sum(), whole: ends[1] - ends[0] });
+        Ok(attribution)
+    }
+
+    /// What the score loses with each token.
+    fn by_leaving_out(&self, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
+        let n = |side: &Option<Side>| side.as_ref().map_or(0, Side::n_tokens);
+        let (n_source, n_target) = (n(&self.read.source), n(&self.read.target));
+        let without = |step: usize| {
+            let mut read = self.read.clone();
+            let is_last = step == n_source + n_target; // the text as it is
+            let (side, token) =
+                if step < n_source { (&mut read.source, step) } else { (&mut read.target, step - n_source) };
+            if let Some(side) = side.as_mut().filter(|_| !is_last) {
+                *side = side.without(token);
+            }
+            read
+        };
+        let mut values = self.values(n_source + n_target + 1, &without, watch)?;
+        let value = values.pop().unwrap_or_default();
+        let losses: Vec<f64> = values.into_iter().map(|without| value - without).collect();
+        let (source, target) = losses.split_at(n_source);
+        Ok(self.attribution(Method::LeaveOut, value, [source.to_vec(), target.to_vec()]))
+    }
+
+    /// The mean over layers and heads of what maps of weights, or of norms, have in the explained rows for each token.
+    fn by_maps(&self, method: Method, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
+        let (quantity, site) = match method {
+            Method::Norm => (Quantity::Norm, Site::Values),
+            _ => (Quantity::Weight, Site::Logits),
+        };
+        let options =
+            RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits, site]), ..RunOptions::default() };
+        let mut run = self.model.run_watched(std::slice::from_ref(self.input), &options, watch)?;
+        let value = self.score.value(&run.logits.take().unwrap_or(Array { shape: Vec::new(), values: Vec::new() }))?;
+        if quantity == Quantity::Norm {
+            keep_value_norms(self.model, &mut run.recording)?;
+        }
+        let rows = |kind: Kind, n_keys: usize| self.mean_rows(&run.recording, quantity, kind, n_keys);
+        let [n_source, n_target] = [self.input.source.len(), self.input.target.len()];
+        let scores = match self.model.transformer.architecture.decoder {
+            Some(_) => [rows(Kind::Cross, n_source)?, rows(Kind::Decoder, n_target)?],
+            None => [rows(Kind::Encoder, n_source)?, Vec::new()],
+        };
+        Ok(self.attribution(method, value, scores))
+    }
+
+    /// The mean over layers and heads of a kind of the explained rows. Shape `[n_keys]`.
+    fn mean_rows(
+        &self,
+        recording: &Recording,
+        quantity: Quantity,
+        kind: Kind,
+        n_keys: usize,
+    ) -> Result<Vec<f64>, Error> {
+        let mut sums = vec![0.0; n_keys];
+        let mut n_maps = 0.0_f64;
+        for layer in recording.layers_in(quantity, kind) {
+            for head in 0..layer.shape.n_heads {
+                let map = recording.map_of(&layer, 0, head).map_err(|error| Error::Input(error.to_string()))?;
+                n_maps += 1.0;
+                for (row, counts) in self.model.explained_rows(&self.score, map.n_queries()) {
+                    let numbers = map.row(row);
+                    sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += counts * f64::from(number));
+                }
+            }
+        }
+        sums.iter_mut().for_each(|sum| *sum /= n_maps.max(1.0));
+        Ok(sums)
+    }
+
+    /// Gradient × attention, and the relevance that is made of its positive part.
+    fn by_attention(&self, method: Method, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
+        let (value, gradients) = self.gradients(&[Site::Attention], Rules::Gradient, watch)?;
+        let scores = match method {
+            Method::Relevance => self.relevance_of_tokens(&gradients)?,
+            _ => self.gradient_attention_of_tokens(&gradients)?,
+        };
+        Ok(self.attribution(method, value, scores))
+    }
+}

@@ -1,0 +1,298 @@
+//! What keys add to states, and along which paths: norms, contributions, rollout and flow, held to other implementations.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use attlas::analysis::{flow, flows_into, rollout};
+use attlas::recording::{Edit, HeadOutput, Heads};
+use attlas::{Head, HeadId, Kind, Layer, Quantity, Recording, View, ViewOptions, Weights};
+use attlas_model::explain::{NormForm, Reach, contributions, keep_value_norms, mixing, summed_norms, traced};
+use attlas_model::{Decoding, Input, Model, Run, RunOptions, Side};
+use common::{Expected, arrays, data, largest_excess};
+
+const TOLERANCE: f64 = 1e-5;
+
+fn golden() -> BTreeMap<String, Expected> {
+    arrays(&data("explain/paths.safetensors"))
+}
+
+fn model(name: &str) -> Model {
+    Model::load(&data("explain/models").join(name)).expect("a model")
+}
+
+/// The text of the golden cases.
+fn input(model: &Model, name: &str) -> Input {
+    let golden = golden();
+    let ids = |what: &str| golden.get(&format!("{name}_{what}")).map(Expected::ids);
+    let tokens = |side: Side, ids: Option<Vec<u32>>| match ids {
+        Some(ids) if model.has(side) => model.tokens_from_ids(side, &ids).expect("tokens"),
+        _ => attlas::Tokens::default(),
+    };
+    let target = if model.has(Side::Source) { ids("decoder_input_ids") } else { ids("input_ids") };
+    Input {
+        source: tokens(Side::Source, ids("input_ids")),
+        target: tokens(Side::Target, target),
+        segments: ids("token_type_ids").unwrap_or_default(),
+        ..Input::default()
+    }
+}
+
+fn run(model: &Model, name: &str) -> Run {
+    let options = RunOptions { decoding: Decoding::TeacherForcing, pass: traced() };
+    model.run(&[input(model, name)], &options).expect("a run")
+}
+
+/// A layer's numbers, one head after the other.
+fn numbers(recording: &Recording, layer: &Layer) -> Vec<f32> {
+    (0..layer.shape.n_heads).flat_map(|head| recording.map_of(layer, 0, head).expect("a map").dense()).collect()
+}
+
+/// Holds layers, one after the other, to a golden array.
+fn check(recording: &Recording, layers: &[Layer], name: &str) {
+    let found: Vec<f32> = layers.iter().flat_map(|layer| numbers(recording, layer)).collect();
+    let (excess, place) = largest_excess(&found, &golden()[name].values, TOLERANCE);
+    println!("{name}: off by {excess:.1e} at most");
+    assert!(excess <= TOLERANCE, "{name}: off by {excess} at {place}");
+}
+
+fn norms_of_heads(run: &mut Run, model: &Model, kind: Kind) -> Vec<Layer> {
+    keep_value_norms(model, &mut run.recording).expect("norms");
+    run.recording.layers_in(Quantity::Norm, kind).into_iter().map(|layer| layer.into_owned()).collect()
+}
+
+#[test]
+fn norms_of_heads_are_those_of_kobayashis_class_and_take_one_number_per_key() {
+    let model = model("bert_tiny");
+    let mut run = run(&model, "bert_tiny");
+    let layers = norms_of_heads(&mut run, &model, Kind::Encoder);
+    assert!(layers.iter().all(|layer| matches!(layer.weights, Weights::Factored(_))), "nothing of size n × n");
+    check(&run.recording, &layers, "k20_afx");
+    let kept: Vec<f32> = run.recording.layers.iter().flat_map(|layer| norms_kept(layer)).collect();
+    assert!(largest_excess(&kept, &golden()["k20_fx"].values, TOLERANCE).0 <= TOLERANCE);
+
+    let model = self::model("gpt2_tiny");
+    let mut run = self::run(&model, "gpt2_tiny");
+    let layers = norms_of_heads(&mut run, &model, Kind::Decoder);
+    check(&run.recording, &layers, "gpt2_afx");
+}
+
+fn norms_kept(layer: &Layer) -> Vec<f32> {
+    let norms = layer.traces.get(attlas::Trace::ValueNorms).expect("norms");
+    norms.read(0..norms.len()).expect("numbers").into_owned()
+}
+
+#[test]
+fn every_piece_of_a_map_of_norms_is_the_same_numbers() {
+    let model = model("gpt2_tiny");
+    let mut run = run(&model, "gpt2_tiny");
+    let layers = norms_of_heads(&mut run, &model, Kind::Decoder);
+    let map = run.recording.map_of(&layers[1], 0, 2).expect("a map");
+    let (n, dense) = (map.n_keys(), map.dense());
+    assert_eq!(map.quantity(), Quantity::Norm);
+    for at in 0..n {
+        let row: Vec<f32> = dense[at * n..(at + 1) * n].to_vec();
+        assert!(map.row(at).iter().zip(&row).all(|(a, b)| (a - b).abs() < 1e-6));
+        let column = map.column(at);
+        assert!(column.iter().enumerate().all(|(query, x)| (x - dense[query * n + at]).abs() < 1e-6));
+    }
+    let tile = map.tile(2..9, 1..6);
+    assert!(tile.chunks(5).zip(2..).all(|(row, query)| row.iter().zip(1..).all(|(x, key)| {
+        let key: usize = key;
+        let query: usize = query;
+        (x - dense[query * n + key]).abs() < 1e-6
+    })));
+    let pooled = map.pooled(attlas::Pooling { rows: 1, columns: 1 });
+    let largest = dense.iter().copied().fold(0.0_f32, f32::max);
+    assert!((pooled.max[0] - largest).abs() < 1e-6, "{} {largest}", pooled.max[0]);
+}
+
+#[test]
+fn norms_of_layers_and_mixing_ratios_are_those_of_kobayashi() {
+    let model = model("bert_tiny");
+    let run = run(&model, "bert_tiny");
+    for (form, name) in
+        [(NormForm::Sum, "k21_sum_afx"), (NormForm::Residual, "k21_sum_afx_res"), (NormForm::LayerNorm, "k21_post_ln")]
+    {
+        let (layers, _) = summed_norms(&model, &run, Kind::Encoder, form).expect("norms");
+        check(&run.recording, &layers, name);
+    }
+    let ratios = mixing(&model, &run, Kind::Encoder).expect("ratios");
+    let columns: [(&str, fn(&attlas_model::explain::Shares) -> f64); 3] = [
+        ("k21_mix_attn", |shares| shares.attention),
+        ("k21_mix_attnres", |shares| shares.residual),
+        ("k21_mix_attnresln", |shares| shares.layer_norm),
+    ];
+    for (name, column) in columns {
+        let found: Vec<f32> = ratios.iter().map(|ratio| column(&ratio.mixing) as f32).collect();
+        let (excess, place) = largest_excess(&found, &golden()[name].values, TOLERANCE);
+        assert!(excess <= TOLERANCE, "{name}: off by {excess} at {place}");
+    }
+
+    let model = self::model("gpt2_tiny");
+    let run = self::run(&model, "gpt2_tiny");
+    let (sum, _) = summed_norms(&model, &run, Kind::Decoder, NormForm::Sum).expect("norms");
+    check(&run.recording, &sum, "gpt2_sum_afx");
+    let (residual, _) = summed_norms(&model, &run, Kind::Decoder, NormForm::Residual).expect("norms");
+    check(&run.recording, &residual, "gpt2_sum_afx_res");
+    let (behind, _) = summed_norms(&model, &run, Kind::Decoder, NormForm::LayerNorm).expect("norms");
+    assert_eq!(behind, residual, "no norm comes after a pre-norm sublayer");
+}
+
+#[test]
+fn contributions_are_altis_through_a_layer_and_through_the_model() {
+    for (name, kind, of_layer, of_model) in [
+        ("bert_tiny", Kind::Encoder, "alti_layer_exact", "alti_rollout_exact"),
+        ("gpt2_tiny", Kind::Decoder, "gpt2_alti_layer", "gpt2_alti_rollout"),
+    ] {
+        let model = model(name);
+        let run = run(&model, name);
+        for (reach, golden) in [(Reach::Layer, of_layer), (Reach::Model, of_model)] {
+            let (layers, note) = contributions(&model, &run, reach).expect("contributions");
+            assert!(layers.iter().all(|layer| (layer.kind, layer.quantity) == (kind, Quantity::Contribution)));
+            assert!(note.contains("ALTI"));
+            check(&run.recording, &layers, golden);
+        }
+    }
+}
+
+#[test]
+fn contributions_of_an_encoder_decoder_are_those_of_alti_plus() {
+    let model = model("bart_tiny");
+    let run = run(&model, "bart_tiny");
+    let of_kind = |layers: &[Layer], kind: Kind| -> Vec<f32> {
+        let of_kind = layers.iter().filter(|layer| layer.kind == kind);
+        of_kind.flat_map(|layer| numbers(&run.recording, layer)).collect()
+    };
+    let golden = golden();
+    let (layers, _) = contributions(&model, &run, Reach::Layer).expect("contributions");
+    let encoder = largest_excess(&of_kind(&layers, Kind::Encoder), &golden["bart_alti_enc"].values, TOLERANCE);
+    assert!(encoder.0 <= TOLERANCE, "{encoder:?}");
+    // the golden cross-attention has the residual as its last column, and self-attention its own row sums
+    let (cross, own) = (&golden["bart_alti_cross"].values, &golden["bart_alti_self"].values);
+    let source: Vec<f64> = cross.chunks(12).flat_map(|row| &row[..11]).copied().collect();
+    let target: Vec<f64> =
+        own.chunks(8).zip(cross.chunks(12)).flat_map(|(own, cross)| own.iter().map(|x| x * cross[11])).collect();
+    for (kind, expected) in [(Kind::Cross, &source), (Kind::Decoder, &target)] {
+        let (excess, place) = largest_excess(&of_kind(&layers, kind), expected, TOLERANCE);
+        assert!(excess <= TOLERANCE, "{kind}: off by {excess} at {place}");
+    }
+    let (layers, _) = contributions(&model, &run, Reach::Model).expect("contributions");
+    let total = &golden["bart_altiplus_total"].values; // [layers, 8, 11 + 8]
+    let source: Vec<f64> = total.chunks(19).flat_map(|row| &row[..11]).copied().collect();
+    let target: Vec<f64> = total.chunks(19).flat_map(|row| &row[11..]).copied().collect();
+    for (kind, expected) in [(Kind::Cross, &source), (Kind::Decoder, &target)] {
+        let (excess, place) = largest_excess(&of_kind(&layers, kind), expected, TOLERANCE);
+        println!("ALTI+ {kind}: off by {excess:.1e} at most");
+        assert!(excess <= TOLERANCE, "{kind}: off by {excess} at {place}");
+    }
+}
+
+#[test]
+fn contributions_of_source_and_target_together_sum_to_one() {
+    for name in ["bart_tiny", "gpt2_tiny", "bert_tiny"] {
+        let model = model(name);
+        let run = run(&model, name);
+        let (layers, _) = contributions(&model, &run, Reach::Model).expect("contributions");
+        let last =
+            |kind: Kind| layers.iter().rfind(|layer| layer.kind == kind).map(|layer| numbers(&run.recording, layer));
+        let (own, cross) = (last(if name == "bert_tiny" { Kind::Encoder } else { Kind::Decoder }), last(Kind::Cross));
+        let own = own.expect("a map");
+        let n = own.len().isqrt();
+        for query in 0..n {
+            let own: f32 = own[query * n..(query + 1) * n].iter().sum();
+            let cross = cross
+                .as_ref()
+                .map_or(0.0, |cross| cross.chunks(cross.len() / n).nth(query).expect("a row").iter().sum::<f32>());
+            assert!((own + cross - 1.0).abs() < 1e-5, "{name} row {query}: {own} + {cross}");
+        }
+    }
+}
+
+#[test]
+fn rollout_and_flow_are_those_of_the_official_code() {
+    let model = model("bert_tiny");
+    let recording = run(&model, "bert_tiny").recording;
+    check(&recording, &rollout(&recording, Kind::Encoder).expect("rollout"), "bert_tiny_rollout");
+    let flows: Vec<Layer> = (0..3).map(|layer| flow(&recording, Kind::Encoder, layer, 64).expect("flow")).collect();
+    check(&recording, &flows, "bert_tiny_flow");
+    let model = self::model("gpt2_tiny");
+    let recording = run(&model, "gpt2_tiny").recording;
+    check(&recording, &rollout(&recording, Kind::Decoder).expect("rollout"), "gpt2_tiny_rollout");
+    // the golden flows of causal maps are of the first eight tokens
+    let golden = golden();
+    for name in ["gpt2_tiny", "seed_tiny"] {
+        let weights = &golden[&format!("{name}_flow_input_attn")];
+        let [n_layers, n_heads, n, _] = weights.shape[..] else { panic!("four sizes") };
+        let mixed: Vec<Vec<f64>> =
+            weights.values.chunks(n_heads * n * n).map(|layer| augmented(layer, n_heads, n)).collect();
+        let expected = &golden[&format!("{name}_flow_raw")].values;
+        for layer in 0..n_layers {
+            let found: Vec<f32> =
+                (0..n).flat_map(|query| flows_into(&mixed[..=layer], query)).map(|x| x as f32).collect();
+            let (excess, place) = largest_excess(&found, &expected[layer * n * n..(layer + 1) * n * n], TOLERANCE);
+            assert!(excess <= TOLERANCE, "{name} layer {layer}: off by {excess} at {place}");
+        }
+    }
+}
+
+/// The mean of heads with the residual, rows divided by their sums.
+fn augmented(heads: &[f64], n_heads: usize, n: usize) -> Vec<f64> {
+    let mean = |cell: usize| heads.chunks(n * n).map(|head| head[cell]).sum::<f64>() / n_heads as f64;
+    let mut mixed: Vec<f64> =
+        (0..n * n).map(|cell| mean(cell) + if cell / n == cell % n { 1.0 } else { 0.0 }).collect();
+    for row in mixed.chunks_mut(n) {
+        let sum: f64 = row.iter().sum();
+        row.iter_mut().for_each(|x| *x /= sum);
+    }
+    mixed
+}
+
+#[test]
+fn the_decoder_of_an_encoder_decoder_has_no_rollout_and_the_sentence_gives_the_share_it_would_have() {
+    let model = model("bart_tiny");
+    let recording = run(&model, "bart_tiny").recording;
+    for kind in [Kind::Decoder, Kind::Cross] {
+        let message = rollout(&recording, kind).expect_err("refused").to_string();
+        assert!(message.contains("1 − 2^−3 = 0.875 whatever the model does"), "{message}");
+        assert!(flow(&recording, kind, 0, 64).is_err());
+    }
+    assert_eq!(rollout(&recording, Kind::Encoder).expect("rollout").len(), 2);
+    let message = flow(&recording, Kind::Encoder, 1, 10).expect_err("refused").to_string();
+    assert_eq!(message, "flow: text 0 has 11 tokens, more than the limit of 10");
+}
+
+#[test]
+fn a_map_of_another_quantity_is_viewed_with_its_name() {
+    let model = model("bert_tiny");
+    let mut run = run(&model, "bert_tiny");
+    let options = ViewOptions { quantity: Quantity::Norm, ..ViewOptions::default() };
+    let view = |recording: &Recording, head: Head| View::with(recording, Kind::Encoder, 2, head, &options);
+    assert!(view(&run.recording, Head::One(1)).is_err(), "no norms yet");
+    keep_value_norms(&model, &mut run.recording).expect("norms");
+    assert_eq!(
+        view(&run.recording, Head::One(1)).expect("a view").heading(),
+        "encoder self-attention L2H1: norm of weight × value"
+    );
+    let layers = rollout(&run.recording, Kind::Encoder).expect("rollout");
+    run.recording.layers.extend(layers);
+    let options = ViewOptions { quantity: Quantity::Rollout, ..ViewOptions::default() };
+    let view = View::with(&run.recording, Kind::Encoder, 2, Head::Mean, &options).expect("a view");
+    assert_eq!(view.heading(), "encoder self-attention L2: attention rollout");
+    assert!(view.problem().is_none(), "{:?}", view.problem());
+}
+
+#[test]
+fn norms_of_a_run_with_changed_head_outputs_are_refused() {
+    let model = model("bert_tiny");
+    let heads = Heads::one(Kind::Encoder, HeadId { layer: 1, head: 2 });
+    let mut options = RunOptions { decoding: Decoding::TeacherForcing, pass: traced() };
+    options.pass.edits.push(Edit::HeadOutput { heads, to: HeadOutput::Zero });
+    let mut run = model.run(&[input(&model, "bert_tiny")], &options).expect("a run");
+    let message = keep_value_norms(&model, &mut run.recording).expect_err("refused").to_string();
+    assert!(message.contains("L1H2"), "{message}");
+    assert!(contributions(&model, &run, Reach::Layer).is_err());
+    let plain = model.run(&[input(&model, "bert_tiny")], &RunOptions::default()).expect("a run");
+    let message = contributions(&model, &plain, Reach::Layer).expect_err("refused").to_string();
+    assert!(message.contains("kept no residual stream of encoder layer 0"), "{message}");
+}

@@ -1,0 +1,132 @@
+//! Attention rollout: weights with the residual stream mixed in, multiplied through the layers (Abnar and Zuidema 2020).
+
+use rayon::prelude::*;
+
+use crate::attention::Shape;
+use crate::grid::mean_rows;
+use crate::{Buffer, Error, Kind, Layer, Quantity, Recording};
+
+/// The most numbers of all maps together: 1 GiB of f32.
+const MAX_NUMBERS: usize = 1 << 28;
+
+/// The rollout of each layer of a stack, as one map a layer: `A_l = rows of (W̄_l + I) ÷ their sums`, `R_l = A_l · R_{l−1}`, where
+/// `W̄_l` is the mean over heads (Abnar and Zuidema 2020, §3). Row `q` of `R_l` says how the tokens that enter the model are mixed in
+/// the state of token `q` behind layer `l`, if heads count alike and values are all alike; rows sum to 1.
+///
+/// # Errors
+/// [`Error::Undefined`] of the decoder of an encoder-decoder, where the fixed ½ of the residual alone decides what share the source
+/// has, and where maps are not square; [`Error::Limit`] where they would not fit in memory.
+pub fn rollout(recording: &Recording, kind: Kind) -> Result<Vec<Layer>, Error> {
+    check_stack(recording, kind, "rollout")?;
+    let layers: Vec<&Layer> = recording.layers_of(kind).collect();
+    let mut arrays: Vec<Vec<f32>> = vec![Vec::new(); layers.len()];
+    for item in 0..recording.items.len() {
+        let mixed: Vec<Vec<f64>> =
+            layers.iter().map(|layer| augmented(recording, layer, item)).collect::<Result<_, Error>>()?;
+        for (array, rollout) in arrays.iter_mut().zip(multiplied(&mixed)) {
+            array.extend(rollout.iter().map(|share| *share as f32));
+        }
+    }
+    Ok(layers.into_iter().zip(arrays).map(|(layer, array)| whole_layer(layer, Quantity::Rollout, array)).collect())
+}
+
+/// A map of a whole layer, on the axes of its weights. Shape of `numbers`: `[n_items, n_queries, n_keys]`.
+pub(super) fn whole_layer(layer: &Layer, quantity: Quantity, numbers: Vec<f32>) -> Layer {
+    let shape = Shape { n_heads: 1, n_kv_heads: 1, ..layer.shape };
+    let (query_axis, key_axis) = (layer.query_axis.clone(), layer.key_axis.clone());
+    let stack = layer.stack.clone();
+    let new = Layer::new(layer.kind, layer.index, shape, Buffer::from(numbers));
+    Layer { quantity, stack, query_axis, key_axis, ..new }
+}
+
+/// Refuses what paths through layers are not defined for; `what` names the quantity.
+pub(super) fn check_stack(recording: &Recording, kind: Kind, what: &str) -> Result<(), Error> {
+    let n_layers = recording.layers_of(kind).count();
+    if n_layers == 0 {
+        recording.last_layer(kind)?;
+    }
+    let n_cross = recording.layers_of(Kind::Cross).count();
+    if kind != Kind::Encoder && n_cross > 0 {
+        let share = 1.0 - 0.5_f64.powi(n_cross as i32);
+        return Err(Error::Undefined(format!(
+            "{what} is not defined for the decoder of an encoder-decoder: with a fixed half for each residual, the source's share is \
+             1 − 2^−{n_cross} = {share} whatever the model does; contributions (ALTI+) measure the residual, and {what} of the encoder is \
+             defined"
+        )));
+    }
+    let layers = || recording.layers_of(kind);
+    if let Some(layer) = layers().find(|layer| layer.shape.n_queries != layer.shape.n_keys) {
+        let (n_queries, n_keys) = (layer.shape.n_queries, layer.shape.n_keys);
+        return Err(Error::Undefined(format!(
+            "{what} multiplies maps of the same tokens, but {layer} has {n_queries} queries and {n_keys} keys"
+        )));
+    }
+    let sizes: Vec<usize> = layers().map(|layer| layer.shape.n_keys).collect();
+    if sizes.windows(2).any(|pair| pair[0] != pair[1]) {
+        return Err(Error::Undefined(format!(
+            "{what} multiplies maps of the same tokens, but layers have {sizes:?} keys"
+        )));
+    }
+    let n_numbers = sizes.iter().map(|n| n.saturating_mul(*n)).fold(0_usize, usize::saturating_add);
+    let n_numbers = n_numbers.saturating_mul(recording.items.len());
+    match n_numbers <= MAX_NUMBERS {
+        true => Ok(()),
+        false => Err(Error::TooMany { what: what.to_owned(), n: n_numbers, things: "numbers", limit: MAX_NUMBERS }),
+    }
+}
+
+/// The mean of a layer's heads with the residual: `(W̄ + I)`, each row divided by its sum. Shape `[n, n]`.
+///
+/// # Errors
+/// When the layer's file cannot be read.
+pub fn augmented(recording: &Recording, layer: &Layer, item: usize) -> Result<Vec<f64>, Error> {
+    let n = layer.shape.n_keys;
+    let heads =
+        (0..layer.shape.n_heads).map(|head| recording.map_of(layer, item, head)).collect::<Result<Vec<_>, _>>()?;
+    let mut mixed: Vec<f64> = mean_rows(&heads, 0..n).into_iter().map(f64::from).collect(); // [n, n]
+    for (query, row) in mixed.chunks_exact_mut(n).enumerate() {
+        row[query] += 1.0;
+        let sum: f64 = row.iter().sum();
+        row.iter_mut().for_each(|share| *share /= sum);
+    }
+    Ok(mixed)
+}
+
+/// The products of square maps up to each layer: `R_0 = A_0`, `R_l = A_l · R_{l−1}`. Shape of each `[n, n]`.
+pub fn multiplied(layers: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let mut products: Vec<Vec<f64>> = Vec::with_capacity(layers.len());
+    for layer in layers {
+        let product = match products.last() {
+            None => layer.clone(),
+            Some(before) => product(layer, before),
+        };
+        products.push(product);
+    }
+    products
+}
+
+/// Shapes `[n, n]`.
+fn product(left: &[f64], right: &[f64]) -> Vec<f64> {
+    let n = left.len().isqrt().max(1);
+    let mut product = vec![0.0; left.len()]; // [n, n]
+    product.par_chunks_exact_mut(n).zip(left.par_chunks_exact(n)).for_each(|(sums, row)| {
+        for (share, other) in row.iter().zip(right.chunks_exact(n)).filter(|(share, _)| **share != 0.0) {
+            sums.iter_mut().zip(other).for_each(|(sum, x)| *sum += share * x);
+        }
+    });
+    product
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_layers_that_each_look_one_token_back_mix_three_tokens() {
+        // half residual, half the token before; the first token sees itself alone
+        let layer = vec![1.0, 0.0, 0.0, 0.5, 0.5, 0.0, 0.0, 0.5, 0.5];
+        let found = multiplied(&[layer.clone(), layer.clone()]);
+        assert_eq!(found[0], layer);
+        assert_eq!(found[1], [1.0, 0.0, 0.0, 0.75, 0.25, 0.0, 0.25, 0.5, 0.25]);
+    }
+}
