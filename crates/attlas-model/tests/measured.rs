@@ -4,6 +4,7 @@ mod common;
 
 use attlas::recording::{Edit, Heads, Which};
 use attlas::{HeadId, Kind};
+use attlas_model::explain::adversarial::Search;
 use attlas_model::explain::direct::Component;
 use attlas_model::explain::knock_out::{Baseline, KindHead, Removal};
 use attlas_model::explain::patch::Part;
@@ -425,6 +426,21 @@ fn a_map_that_the_output_needs_moves_it_and_one_that_it_does_not_says_so() {
     let kept = found[1].most_different(1.0).expect("a map");
     assert!(kept.of_maps > 0.05 && kept.of_maps <= std::f64::consts::LN_2, "{kept:?}");
     assert!(found[0].most_different(0.0).is_none());
+}
+
+#[test]
+fn the_search_by_gradient_finds_a_map_that_differs_more_than_a_permutation_and_keeps_the_output() {
+    let golden = Golden::open();
+    let (model, input) = bert(&golden);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let head = KindHead { kind: Kind::Encoder, head: HeadId { layer: 2, head: 0 } };
+    let search = Search { budget: 0.02, n_steps: 60, seed: 0 };
+    let found = baseline.adversarial(head, search, &mut go_on).expect("a search").expect("a map");
+    let tried = baseline.disturbed(&[vec![head]], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &mut go_on).expect("numbers");
+    let kept = tried[0].most_different(0.02).map_or(0.0, |shift| shift.of_maps);
+    println!("by gradient {found:?}; permuted, of ten: {kept}");
+    assert!(found.tvd <= 0.02 && found.of_maps > 0.1 && found.of_maps > kept, "{found:?} {kept}");
+    assert_eq!(baseline.adversarial(head, search, &mut go_on).expect("a search"), Some(found), "the same again");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What attention does not show: what a model computes is taken apart, or changed and measured again.
 
+pub mod adversarial;
 mod alti;
 mod attribution;
 pub mod direct;
