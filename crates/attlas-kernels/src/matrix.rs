@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::activation::Activation;
 use crate::dispatch::{self, Instructions, Task, block_rows, panel_width};
+use crate::packed::Packed;
 use crate::panel::{Columns, Pack, fill};
 use crate::product::{Operands, Store};
 use crate::scratch::{Carver, SCRATCH};
@@ -131,7 +132,68 @@ pub fn multiply_with(
     output: &mut [f32],
 ) {
     check(left, right, output);
-    let (m, k, n) = (left.n_rows, left.n_columns, right.n_columns);
+    multiply_by(instructions, left, Right::Matrix(right), onto, threads, output);
+}
+
+/// The right factor of a product, of which pieces are put into panels.
+#[derive(Clone, Copy)]
+pub(crate) enum Right<'a> {
+    Matrix(Matrix<'a>),
+    /// The rows of weights: `output = left · W`, shape `[d_out, d_in]`.
+    Weights(&'a Packed),
+}
+
+impl Right<'_> {
+    fn n_rows(self) -> usize {
+        match self {
+            Right::Matrix(matrix) => matrix.n_rows,
+            Right::Weights(packed) => packed.d_out(),
+        }
+    }
+
+    fn n_columns(self) -> usize {
+        match self {
+            Right::Matrix(matrix) => matrix.n_columns,
+            Right::Weights(packed) => packed.d_in(),
+        }
+    }
+
+    /// Puts columns `start .. start + width` of some rows side by side. Shape of `panel`: `[rows.len(), width]`.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    #[inline(always)]
+    unsafe fn pack<V: Vector>(self, rows: Range<usize>, start: usize, width: usize, panel: &mut [f32]) {
+        match self {
+            // SAFETY: the caller vouches for the instructions.
+            Right::Matrix(from) => unsafe { Pack { from, rows, start, width, panel }.run::<V>() },
+            Right::Weights(packed) => {
+                let height = packed.panel_rows();
+                let mut row = rows.start;
+                while row < rows.end {
+                    let end = ((row / height + 1) * height).min(rows.end);
+                    let from = packed.rows_of_panel(row / height);
+                    let panel = &mut panel[(row - rows.start) * width..(end - rows.start) * width];
+                    let rows = row % height..row % height + (end - row);
+                    // SAFETY: the caller vouches for the instructions.
+                    unsafe { Pack { from, rows, start, width, panel }.run::<V>() }
+                    row = end;
+                }
+            }
+        }
+    }
+}
+
+/// [`multiply_with`] for any right factor; the shapes have been checked.
+pub(crate) fn multiply_by(
+    instructions: Instructions,
+    left: Matrix<'_>,
+    right: Right<'_>,
+    onto: Onto,
+    threads: Threads,
+    output: &mut [f32],
+) {
+    let (m, k, n) = (left.n_rows, left.n_columns, right.n_columns());
     if m == 0 || n == 0 {
         return;
     }
@@ -179,7 +241,7 @@ struct Piece<'a> {
     /// Shape `[m, k]`.
     left: &'a [f32],
     /// Shape `[k, n]`.
-    right: Matrix<'a>,
+    right: Right<'a>,
     panel: usize,
     rows: Range<usize>,
     onto: Onto,
@@ -193,7 +255,7 @@ impl Task for Piece<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let Piece { left, right, panel, rows, onto, output } = self;
-        let (k, n, width) = (right.n_rows, right.n_columns, panel_width::<V>());
+        let (k, n, width) = (right.n_rows(), right.n_columns(), panel_width::<V>());
         let mut scratch = SCRATCH.take();
         let packed = Carver::new(&mut scratch, INNER.min(k) * width).take(INNER.min(k) * width); // [INNER, width]
         // a product of no numbers is 0: one pass over nothing writes it
@@ -201,9 +263,8 @@ impl Task for Piece<'_> {
             let n_inner = INNER.min(k - inner);
             let rows_here = inner..inner + n_inner;
             let place = &mut packed[..n_inner * width];
-            let packing = Pack { from: right, rows: rows_here, start: panel * width, width, panel: place };
             // SAFETY: the caller vouches for the instructions.
-            unsafe { packing.run::<V>() }
+            unsafe { right.pack::<V>(rows_here, panel * width, width, place) }
             for first in (0..width).step_by(block_rows::<V>()) {
                 let start = panel * width + first;
                 if start >= n {

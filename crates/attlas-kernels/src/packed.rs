@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::activation::Activation;
 use crate::dispatch::{self, Instructions, Task, block_rows, panel_width};
-use crate::matrix::{Matrix, Onto, Threads};
+use crate::matrix::{Matrix, Onto, Right, Threads, multiply_by};
 use crate::panel::{Columns, Pack, fill};
 use crate::precision::Precision;
 use crate::product::{Operands, Store};
@@ -114,6 +114,49 @@ impl Packed {
         let width = self.instructions.panel_width();
         let column = self.panel(index / width)[index % width..].iter().step_by(width);
         row.iter_mut().zip(column).for_each(|(slot, number)| *slot = *number);
+    }
+
+    /// Copies all rows of the weights. Shape of `rows`: `[d_out, d_in]`.
+    ///
+    /// # Panics
+    /// When `rows` has another length.
+    pub fn rows(&self, rows: &mut [f32]) {
+        /// Columns at a time: so many of a panel stay in the first-level cache.
+        const COLUMNS: usize = 64;
+        assert_eq!(rows.len(), self.d_out * self.d_in, "{} × {}", self.d_out, self.d_in);
+        let (width, d_in) = (self.instructions.panel_width(), self.d_in.max(1));
+        rows.par_chunks_mut(width * d_in).enumerate().for_each(|(index, rows)| {
+            for (stretch, columns) in self.panel(index).chunks(COLUMNS * width).enumerate() {
+                for (lane, row) in rows.chunks_exact_mut(d_in).enumerate() {
+                    let numbers = columns.iter().skip(lane).step_by(width);
+                    row[stretch * COLUMNS..].iter_mut().zip(numbers).for_each(|(slot, number)| *slot = *number);
+                }
+            }
+        });
+    }
+
+    /// `output = input · W`, or added to it: the way back through the layer. Shapes `[n, d_out]` and `[n, d_in]`.
+    ///
+    /// A row of the output does not depend on the other rows of the input, nor any number on the threads.
+    ///
+    /// # Panics
+    /// When a slice has another length than these shapes say.
+    pub fn multiply_back(&self, input: &[f32], onto: Onto, threads: Threads, output: &mut [f32]) {
+        let n = Finish::PLAIN.n_rows([self.d_out, self.d_in], input, output);
+        let left = Matrix::new(input, n, self.d_out);
+        multiply_by(Instructions::best(), left, Right::Weights(self), onto, threads, output);
+    }
+
+    /// How many rows of the weights are columns of a panel.
+    pub(crate) fn panel_rows(&self) -> usize {
+        self.instructions.panel_width()
+    }
+
+    /// The rows of the weights that a panel holds; of the last one fewer. Shape `[panel_rows, d_in]`.
+    pub(crate) fn rows_of_panel(&self, index: usize) -> Matrix<'_> {
+        let width = self.panel_rows();
+        let n_rows = width.min(self.d_out - index * width);
+        Matrix { values: self.panel(index), n_rows, n_columns: self.d_in, row_stride: 1, column_stride: width }
     }
 
     fn panel(&self, index: usize) -> &[f32] {
@@ -329,15 +372,40 @@ mod tests {
     }
 
     #[test]
+    fn the_way_back_is_the_product_with_the_rows_as_they_were() {
+        for (n, d_in, d_out) in [(1, 1, 1), (2, 3, 0), (3, 50, 70), (13, 29, 97), (97, 53, 1100), (200, 130, 41)] {
+            let (input, weight) = (numbers(n * d_out, 1), numbers(d_out * d_in, 2));
+            let (left, right) = (Matrix::new(&input, n, d_out), Matrix::new(&weight, d_out, d_in));
+            for instructions in sets() {
+                let packed = Packed::with(instructions, &weight, d_out, d_in);
+                for onto in [Onto::Replace, Onto::Add] {
+                    let before = if onto == Onto::Add { numbers(n * d_in, 4) } else { vec![f32::NAN; n * d_in] };
+                    let (mut found, mut wanted) = (before.clone(), before);
+                    reference(left, right, onto, &mut wanted);
+                    packed.multiply_back(&input, onto, Threads::All, &mut found);
+                    for (found, wanted) in found.iter().zip(&wanted) {
+                        let what = format!("{instructions:?} {n} × {d_out} × {d_in} {onto:?}");
+                        assert!((found - wanted).abs() <= 2e-5, "{what}: {found}, not {wanted}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn packed_rows_can_be_read_again() {
-        let weight = numbers(53 * 19, 5);
+        let (d_out, d_in) = (53, 150);
+        let weight = numbers(d_out * d_in, 5);
         for instructions in sets() {
-            let packed = Packed::with(instructions, &weight, 53, 19);
-            for (index, wanted) in weight.chunks_exact(19).enumerate() {
-                let mut row = vec![0.0; 19];
+            let packed = Packed::with(instructions, &weight, d_out, d_in);
+            for (index, wanted) in weight.chunks_exact(d_in).enumerate() {
+                let mut row = vec![0.0; d_in];
                 packed.row(index, &mut row);
                 assert_eq!(row, wanted, "{instructions:?}");
             }
+            let mut rows = vec![0.0; d_out * d_in];
+            packed.rows(&mut rows);
+            assert_eq!(rows, weight, "{instructions:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use attlas::{Token, Tokens};
 use attlas_model::weights::{Bytes, Checkpoint, Dtype, Tensor};
-use attlas_model::{ConfigFile, Decoding, Error, Input, Model, Pass, RunOptions, Side};
+use attlas_model::{Backward, ConfigFile, Decoding, Error, Input, Model, Pass, RunOptions, Side};
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,8 +35,25 @@ fn main() -> Result<(), Error> {
         };
         let (plain, recorded) = (time(false)?, time(true)?);
         println!("{family} n {n}: {:.1} ms without, {:.1} ms with recording", plain * 1e3, recorded * 1e3);
+        println!("{family} n {n}: {:.1} ms forwards and back", time_backward(&model, &input)? * 1e3);
     }
     Ok(())
+}
+
+/// Seconds of the fastest of a few gradients of one number of the output.
+fn time_backward(model: &Model, input: &Input) -> Result<f64, Error> {
+    let mut best = f64::INFINITY;
+    for _ in 0..5 {
+        let start = Instant::now();
+        let inputs = std::slice::from_ref(input);
+        model.backward(inputs, &Pass::keeping([]), &Backward::default(), &mut |output| {
+            let mut gradient = vec![0.0; output.values.len()];
+            gradient[output.values.len() - 1] = 1.0;
+            Ok(gradient)
+        })?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(best)
 }
 
 fn time_embedded() -> Result<(), Error> {

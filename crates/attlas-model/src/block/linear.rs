@@ -69,9 +69,7 @@ impl Weight {
             Weight::Rows(rows) => Cow::Borrowed(rows),
             Weight::Packed(packed) => {
                 let mut rows = vec![0.0; self.len()]; // [d_out, d_in]
-                for (index, row) in rows.chunks_exact_mut(packed.d_in().max(1)).enumerate() {
-                    packed.row(index, row);
-                }
+                packed.rows(&mut rows);
                 Cow::Owned(rows)
             }
             Weight::Coded(coded) => {

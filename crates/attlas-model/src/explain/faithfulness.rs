@@ -20,7 +20,7 @@ pub const NEGLIGIBLE: f64 = 0.01;
 
 /// How far the output moved when the maps of some heads were changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Moved {
+pub struct Shift {
     /// Half the sum of the changes of all probabilities, mean over the rows of the output: in 0 ..= 1.
     pub tvd: f64,
     /// The Jensen–Shannon divergence of the output from the unchanged one, mean over its rows, in nats.
@@ -35,9 +35,9 @@ pub struct Disturbed {
     /// The heads.
     pub heads: Vec<KindHead>,
     /// Each row's weights dealt out anew among its visible keys, once for each seed.
-    pub permuted: Vec<Moved>,
+    pub permuted: Vec<Shift>,
     /// All visible keys alike.
-    pub uniform: Moved,
+    pub uniform: Shift,
 }
 
 impl Disturbed {
@@ -59,7 +59,7 @@ impl Disturbed {
 
     /// The most different maps that were tried and keep the output within `budget`, as total variation; `None` where all moved it
     /// further. A search among the permutations and uniform maps: there may be maps that are more different.
-    pub fn most_different(&self, budget: f64) -> Option<Moved> {
+    pub fn most_different(&self, budget: f64) -> Option<Shift> {
         let tried = self.permuted.iter().chain([&self.uniform]).filter(|moved| moved.tvd <= budget);
         tried.copied().reduce(|best, moved| if moved.of_maps > best.of_maps { moved } else { best })
     }
@@ -136,7 +136,7 @@ impl Baseline<'_> {
         let of_set = |(set, moved): (&Vec<KindHead>, &[Vec<f64>])| -> Result<Disturbed, Error> {
             let mut ways = Vec::with_capacity(n_ways);
             for (way, moved) in moved.iter().enumerate() {
-                ways.push(Moved { tvd: moved[0], jsd: moved[1], of_maps: self.moved_maps(set, &to(way))? });
+                ways.push(Shift { tvd: moved[0], jsd: moved[1], of_maps: self.moved_maps(set, &to(way))? });
             }
             let uniform = ways.remove(n_ways - 1);
             Ok(Disturbed { heads: set.clone(), permuted: ways, uniform })
@@ -267,7 +267,7 @@ impl Baseline<'_> {
     ///
     /// # Errors
     /// When the models have other heads or other logits, or the other one cannot read the text.
-    pub fn beside(&self, other: &Model) -> Result<(Moved, Vec<(KindHead, f64)>), Error> {
+    pub fn beside(&self, other: &Model) -> Result<(Shift, Vec<(KindHead, f64)>), Error> {
         let own = self.model();
         if own.heads() != other.heads() || own.transformer.n_logits() != other.transformer.n_logits() {
             return Err(Error::Input(format!(
@@ -296,7 +296,7 @@ impl Baseline<'_> {
         }
         let n = rows.len().max(1) as f64;
         let of_maps = of_heads.iter().map(|(_, jsd)| jsd).sum::<f64>() / of_heads.len().max(1) as f64;
-        Ok((Moved { tvd: tvd / n, jsd: jsd / n, of_maps }, of_heads))
+        Ok((Shift { tvd: tvd / n, jsd: jsd / n, of_maps }, of_heads))
     }
 }
 

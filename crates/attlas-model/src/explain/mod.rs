@@ -8,6 +8,7 @@ mod composition;
 pub mod direct;
 mod eigenvalues;
 pub mod faithfulness;
+pub mod importance;
 pub mod knock_out;
 pub mod lens;
 mod maps;

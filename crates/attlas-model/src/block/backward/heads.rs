@@ -196,3 +196,152 @@ impl Group<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use attlas::attention::Shape;
+    use attlas::recording::{Edit, Heads, NewWeights, Which};
+    use attlas::{Bias, Kind, Scoring, Visibility};
+
+    use super::*;
+    use crate::block::pass::{Array, Pass, Plan, Purpose};
+
+    fn numbers(n: usize, seed: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
+    }
+
+    /// One item with its numbers.
+    struct Case {
+        shape: Shape,
+        scoring: Scoring,
+        key_valid: Option<Vec<bool>>,
+        key_bias: Option<Vec<f32>>,
+        edits: Vec<Edit<Array>>,
+        /// Queries, keys, values and what comes back from the heads.
+        arrays: [Vec<f32>; 4],
+    }
+
+    impl Case {
+        fn new([n_heads, n_kv_heads, n_queries, n_keys]: [usize; 4], visibility: Visibility) -> Case {
+            let (d_head, d_value) = (3, 2);
+            let shape = Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, d_value };
+            let sizes = [n_heads * n_queries * d_head, n_kv_heads * n_keys * d_head, n_kv_heads * n_keys * d_value];
+            let [queries, keys, values] = [0, 1, 2].map(|part| numbers(sizes[part], part + 1));
+            Case {
+                shape,
+                scoring: Scoring::scaled_dot_product(d_head, visibility),
+                key_valid: None,
+                key_bias: None,
+                edits: Vec::new(),
+                arrays: [queries, keys, values, numbers(n_queries * n_heads * d_value, 4)],
+            }
+        }
+
+        /// `Σ context · d_context`, in f64, from queries, keys and values.
+        fn score(&self, edits: &WeightEdits<'_>, [queries, keys, values]: &[Vec<f64>; 3]) -> f64 {
+            let Shape { n_heads, n_queries, n_keys, d_head, d_value, .. } = self.shape;
+            let mut sum = 0.0;
+            for (head, query) in (0..n_heads).flat_map(|head| (0..n_queries).map(move |query| (head, query))) {
+                let kv_head = self.shape.kv_head(head);
+                let visible = self.scoring.visible_keys(query, n_keys);
+                let q = &queries[(head * n_queries + query) * d_head..][..d_head];
+                let score = |key: usize| {
+                    let k = &keys[(kv_head * n_keys + key) * d_head..][..d_head];
+                    let bias = self.key_bias.as_ref().map_or(0.0, |bias| f64::from(bias[head * n_keys + key]));
+                    let is_seen = visible.contains(&key) && self.key_valid.as_ref().is_none_or(|valid| valid[key]);
+                    let dot = q.iter().zip(k).map(|(q, k)| q * k).sum();
+                    if is_seen { self.scoring.score(head, query, key, dot) + bias } else { f64::NEG_INFINITY }
+                };
+                let mut weights: Vec<f64> = (0..n_keys).map(score).collect();
+                let sink = self.scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[head]));
+                edits.weigh(Row { text: 0, head, query }, sink, &mut weights);
+                let d_output = &self.arrays[3][(query * n_heads + head) * d_value..][..d_value];
+                for (key, weight) in weights.iter().enumerate() {
+                    let v = &values[(kv_head * n_keys + key) * d_value..][..d_value];
+                    sum += weight * v.iter().zip(d_output).map(|(v, d)| v * f64::from(*d)).sum::<f64>();
+                }
+            }
+            sum
+        }
+
+        /// Compares what goes back with central differences, at about `n` places of each array.
+        fn check(&self, n: usize, what: &str) {
+            const STEP: f64 = 1e-5;
+            let pass = Pass { keep: Vec::new(), edits: self.edits.clone() };
+            let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
+            let edits = plan.weight_edits(Kind::Encoder, 0);
+            let [queries, keys, values, d_context] = &self.arrays;
+            let key_bias = self.key_bias.as_deref();
+            let (shape, scoring, key_valid) = (self.shape, &self.scoring, self.key_valid.as_deref());
+            let inputs = Inputs { queries, keys, values, shape, scoring, key_valid, mask: None, key_bias };
+            let group = |kv_head: usize, keeps: [bool; 2]| {
+                Group { inputs, text: 0, kv_head, edits: &edits, d_context, rules: Rules::Gradient, keeps }.go_back()
+            };
+            let groups: Vec<GroupGradients> = (0..shape.n_kv_heads).map(|kv_head| group(kv_head, [false; 2])).collect();
+            let joined = |part: fn(&GroupGradients) -> &Vec<f32>| -> Vec<f32> {
+                groups.iter().flat_map(|group| part(group)).copied().collect()
+            };
+            let found = [joined(|group| &group.queries), joined(|group| &group.keys), joined(|group| &group.values)];
+            let at = [queries, keys, values].map(|array| array.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>());
+            for (part, found) in found.iter().enumerate() {
+                assert_eq!(found.len(), at[part].len());
+                for place in (0..found.len()).step_by((found.len() / n).max(1)) {
+                    let moved = |step: f64| {
+                        let mut at = at.clone();
+                        at[part][place] += step;
+                        self.score(&edits, &at)
+                    };
+                    let wanted = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
+                    let error = (f64::from(found[place]) - wanted).abs();
+                    assert!(error < 3e-6, "{what}: array {part} at {place}: {} instead of {wanted}", found[place]);
+                }
+            }
+            // dense gradients are kept without changing the others
+            let kept = group(0, [true; 2]);
+            assert_eq!((&kept.queries, &kept.values), (&groups[0].queries, &groups[0].values), "{what}");
+            assert!(kept.weights.len() == kept.scores.len() && !kept.weights.is_empty(), "{what}");
+        }
+    }
+
+    #[test]
+    fn grouped_heads_go_back_as_central_differences_in_f64_do_with_cap_sink_and_bias() {
+        let case = Case::new([4, 2, 5, 5], Visibility::CAUSAL);
+        case.check(100, "causal");
+        let table = numbers(4 * 3, 7);
+        let bias = Bias::Relative { first: -2, table, n_offsets: 3 };
+        let scoring = Scoring { softcap: Some(0.7), sinks: Some(numbers(4, 5)), bias, ..case.scoring.clone() };
+        Case { scoring, ..case }.check(100, "cap, sink and bias");
+    }
+
+    #[test]
+    fn more_rows_than_are_computed_together_go_back_with_padding_windows_and_a_bias_of_each_key() {
+        let window = Visibility { before: Some(9), after: Some(2) };
+        Case::new([2, 1, 70, 70], window).check(12, "window");
+        let case = Case::new([2, 2, 70, 67], Visibility::FULL);
+        let key_valid = Some((0..67).map(|key| key % 5 != 3).collect());
+        let key_bias = Some(numbers(2 * 67, 6));
+        Case { key_valid, key_bias, ..case }.check(12, "padding");
+        // queries that see no key
+        Case::new([1, 1, 6, 4], Visibility { before: Some(1), after: Some(-1) }).check(30, "nothing seen");
+    }
+
+    #[test]
+    fn nothing_goes_back_through_given_weights_and_dealt_ones_go_back_to_where_they_were() {
+        let one = |head: usize| Heads { heads: Which::These(vec![head]), ..Heads::all(Kind::Encoder, 0) };
+        let given = Array { shape: vec![1, 1, 2, 5], values: vec![0.1, 0.2, 0.3, 0.0, 0.0, 0.2, 0.2, 0.2, 0.2, 0.2] };
+        let some = Heads { queries: Which::Range(1, 4), ..one(2) };
+        let edits = vec![
+            Edit::Edges { heads: one(0), keys: Which::These(vec![0, 3]) },
+            Edit::Weights { heads: one(1), to: NewWeights::Uniform },
+            Edit::Edges { heads: one(1), keys: Which::These(vec![1]) },
+            Edit::Edges { heads: some.clone(), keys: Which::These(vec![2]) },
+            Edit::Weights { heads: some, to: NewWeights::Permuted { seed: 3 } },
+            Edit::Weights {
+                heads: Heads { queries: Which::These(vec![0, 4]), ..one(3) },
+                to: NewWeights::Given(given),
+            },
+        ];
+        let case = Case::new([4, 2, 5, 5], Visibility { before: None, after: Some(1) });
+        Case { edits, ..case }.check(100, "edits");
+    }
+}

@@ -2,7 +2,7 @@
 
 use attlas_kernels::{Matrix, Onto, Threads, multiply};
 
-use crate::block::linear::Linear;
+use crate::block::linear::{Linear, Weight};
 
 /// Where at most one number of so many is not 0, rows are added one by one: of a readout most often one logit counts.
 const FEW: usize = 64;
@@ -13,6 +13,9 @@ impl Linear {
         let n_numbers = d_output.iter().filter(|d| **d != 0.0).count();
         if n_numbers * FEW <= d_output.len() {
             return self.go_back_by_rows(d_output, d_input, onto);
+        }
+        if let Weight::Packed(packed) = &self.weight {
+            return packed.multiply_back(d_output, onto, Threads::All, d_input);
         }
         let n = d_output.len() / self.d_out;
         let rows = self.weight.rows();
