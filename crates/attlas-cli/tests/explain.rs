@@ -43,7 +43,10 @@ fn every_method_scores_every_token_of_both_texts() {
         assert!(source.map(|row| row["score"].as_f64().expect("a score")).any(|score| score != 0.0), "{method}");
         let later = |row: &&&Value| side(row, "target") && row["position"].as_u64() > Some(4);
         let of_later: Vec<f64> = of_method.iter().filter(later).filter_map(|row| row["score"].as_f64()).collect();
-        assert!(!of_later.is_empty() && of_later.iter().all(|score| *score == 0.0), "{method} looks ahead: {of_later:?}");
+        assert!(
+            !of_later.is_empty() && of_later.iter().all(|score| *score == 0.0),
+            "{method} looks ahead: {of_later:?}"
+        );
     }
     assert_eq!(rows.len() % METHODS.len(), 0);
 }
@@ -120,14 +123,15 @@ fn what_cannot_be_explained_is_refused_and_nothing_is_written() {
 #[test]
 fn maps_of_gradients_are_recorded_and_drawn_like_any() {
     let folder = folder();
-    let words = ["record", APPLE, "--quantity", "gradient-weight,relevance", "--position", "4", "-o", "run.safetensors"];
+    let words =
+        ["record", APPLE, "--quantity", "gradient-weight,relevance", "--position", "4", "-o", "run.safetensors"];
     Command::new(words).in_folder(&folder).run().succeeds();
     let recording = attlas::Recording::open(folder.path().join("run.safetensors")).expect("a recording");
     for quantity in [attlas::Quantity::GradientWeight, attlas::Quantity::Relevance] {
         assert_eq!(recording.kinds_in(quantity), attlas::Kind::ALL, "{quantity}");
     }
     let notes = recording.provenance.notes.join("\n");
-    assert!(notes.contains("relevance for the logit of") && notes.contains("at position 4"), "{notes}");
+    assert!(notes.contains("relevance for the logit of") && notes.contains("after position 4"), "{notes}");
     for quantity in ["gradient-weight", "relevance"] {
         let words = ["draw", "map", "run.safetensors", "--kind", "cross", "--quantity", quantity, "-o", "a.svg"];
         Command::new(words).in_folder(&folder).run().succeeds();
