@@ -10,8 +10,8 @@ use strsim::osa_distance;
 #[cfg(not(feature = "train"))]
 use crate::commands::absent;
 use crate::commands::{
-    ablate, align, check, compare, completions, describe, draw, evaluate, export, heads, import, info, lens, man,
-    models, record, show, survey, tokens,
+    ablate, align, check, circuits, compare, completions, describe, draw, evaluate, explain, export, heads, import,
+    info, lens, man, mixing, models, record, show, survey, tokens, why,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -131,6 +131,8 @@ pub enum Command {
     Record(record::RecordArguments),
     /// Say what every head does: scores with baseline and interval, classes, questions.
     Heads(heads::HeadsArguments),
+    /// Say which tokens a prediction rests on, by every method side by side.
+    Explain(explain::ExplainArguments),
     /// Take heads away and measure what becomes of the output; or exchange parts of a run.
     Ablate(ablate::AblateArguments),
     /// Say whether maps have to do with the output: permuted, made uniform, tokens erased.
@@ -139,6 +141,12 @@ pub enum Command {
     Lens(lens::LensArguments),
     /// Say which source word each target word looks at most, and how right that is.
     Align(align::AlignArguments),
+    /// Take the score of one query and one key apart: content, position, biases, and which heads below bring them.
+    Why(why::WhyArguments),
+    /// Say what heads read and write: copying, composition with other heads, tokens.
+    Circuits(circuits::CircuitsArguments),
+    /// Say how much each layer mixes into a token's state, and how much it leaves.
+    Mixing(mixing::MixingArguments),
     /// Write the weights of a recording as npz, safetensors, CSV or JSON.
     Export(export::ExportArguments),
     /// Make a recording of attention arrays computed elsewhere.

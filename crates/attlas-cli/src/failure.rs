@@ -94,6 +94,7 @@ impl From<attlas::Error> for Failure {
             Error::Limit { remedy: Remedy::RaiseLimit, .. } => Some("--max-bytes"),
             Error::NoRecording { .. } => Some("`attlas import` does that"),
             Error::KindUnknown { .. } => Some("--kind says it"),
+            Error::TooMany { what, .. } if what.starts_with("flow") => Some("--flow-tokens"),
             Error::NeedsWholeMap { .. } => Some("leave out --words and --special hide; --rows, --columns"),
             Error::PredictedUnknown => Some("--rows read"),
             Error::Placeless { .. } => Some("--words model, --tokens"),

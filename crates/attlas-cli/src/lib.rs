@@ -9,6 +9,7 @@ mod failure;
 mod inputs;
 mod measures;
 mod progress;
+mod quantities;
 mod received;
 mod signals;
 mod survey_report;
@@ -30,8 +31,8 @@ use crate::arguments::{Arguments, Command};
 #[cfg(not(feature = "train"))]
 use crate::commands::absent;
 use crate::commands::{
-    ablate, align, check, compare, completions, describe, draw, evaluate, export, heads, import, info, lens, man,
-    models, record, show, survey as survey_command, tokens,
+    ablate, align, check, circuits, compare, completions, describe, draw, evaluate, explain, export, heads, import,
+    info, lens, man, mixing, models, record, show, survey as survey_command, tokens, why,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -89,10 +90,14 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Compare(compare)) => compare::run(&compare, terminal),
         Some(Command::Record(record)) => record::run(&record, terminal),
         Some(Command::Heads(arguments)) => heads::run(&arguments, terminal),
+        Some(Command::Explain(explain)) => explain::run(&explain, terminal),
         Some(Command::Ablate(ablate)) => ablate::run(&ablate, terminal),
         Some(Command::Check(check)) => check::run(&check, terminal),
         Some(Command::Lens(lens)) => lens::run(&lens, terminal),
         Some(Command::Align(align)) => align::run(&align, terminal),
+        Some(Command::Why(arguments)) => why::run(&arguments, terminal),
+        Some(Command::Circuits(arguments)) => circuits::run(&arguments, terminal),
+        Some(Command::Mixing(arguments)) => mixing::run(&arguments, terminal),
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),

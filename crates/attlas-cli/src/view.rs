@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use attlas::recording::Method;
 use attlas::view::{Pieces, Silence, Specials};
-use attlas::{Error, Head, Kind, Layer, Recording, RowTokens, TokenRole, Tokens, View, ViewOptions};
+use attlas::{Error, Head, Kind, Layer, Quantity, Recording, RowTokens, TokenRole, Tokens, View, ViewOptions};
 use clap::{Args, ValueEnum};
 
 use crate::failure::Failure;
@@ -14,6 +14,9 @@ use crate::terminal::remark;
 /// How maps are shown.
 #[derive(Debug, Clone, Args)]
 pub struct ViewArguments {
+    /// What the numbers shown are.
+    #[arg(skip)]
+    pub quantity: Quantity,
     /// Merge the pieces of a word: weights are summed over keys and averaged over queries.
     #[arg(long)]
     pub words: bool,
@@ -122,8 +125,9 @@ impl ViewArguments {
         tiles: Option<usize>,
     ) -> Result<View, Failure> {
         let tokens = recording.items.get(item).ok_or(Error::NoItem { item, n_items: recording.items.len() })?;
-        let of_layer = recording.layer(kind, layer)?;
+        let of_layer = recording.layer_in(self.quantity, kind, layer)?;
         let options = ViewOptions {
+            quantity: self.quantity,
             item,
             pieces: if self.words { Pieces::Words } else { Pieces::Apart },
             specials: match self.special {

@@ -18,9 +18,10 @@ use super::draw_received::{self, ReceivedArguments};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
-    RawText, RunArguments, check_output, model_files, parse_head, parse_kind, pick_kind, pick_layer, recording_of,
+    RawText, RunArguments, check_output, model_files, parse_head, parse_kind, pick_kind_in, pick_layer_in, recording_of,
 };
 use crate::progress::Progress;
+use crate::quantities::{Layers, PredictionArguments, Shown, parse_flow_tokens, parse_shown};
 use crate::terminal::{Terminal, printable, remark};
 use crate::view::ViewArguments;
 
@@ -139,7 +140,7 @@ pub struct OneHead {
 }
 
 /// What all pictures take.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Common {
     /// A recording (a file, or a name that ends in .safetensors), a text, or - for a text from standard input; an image or
     /// a sound for a model that reads such.
@@ -154,6 +155,17 @@ pub struct Common {
     /// The text of a batch, counted from 0.
     #[arg(long = "text", default_value_t = 0, value_name = "N")]
     pub item: usize,
+    /// What the map shows: weight; norm, the length of what each key adds to a query (norm-sum, norm-residual, norm-layernorm: of all
+    /// heads together, with the residual, behind the norm); the share of a state that each token brings (contribution: of a
+    /// layer, alti: through the model); rollout and flow of weights through the layers; what a prediction rests on
+    /// (gradient-weight of each head, relevance through the layers).
+    #[arg(long, value_name = "QUANTITY", default_value = "weight", value_parser = parse_shown(), hide_possible_values = true)]
+    pub quantity: Shown,
+    /// The most tokens that flow is computed for; the time grows with the fourth power of their number.
+    #[arg(long, value_name = "N", value_parser = parse_flow_tokens)]
+    pub flow_tokens: Option<usize>,
+    #[command(flatten)]
+    pub prediction: PredictionArguments,
     #[command(flatten)]
     pub view: ViewArguments,
     #[command(flatten)]
@@ -163,7 +175,7 @@ pub struct Common {
 }
 
 /// How pictures look.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Style")]
 pub struct StyleArguments {
     /// The heading [default: what is drawn].
@@ -239,7 +251,9 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     let model = model_files(&common.run.model);
     let inputs = [Path::new(&common.material)].into_iter().chain(image).chain(model.iter().map(PathBuf::as_path));
     check_output(&common.output, inputs)?;
+    let common = &common.asking(arguments.picture.layers())?;
     let recording = recording_of(&common.material, &common.run)?;
+    arguments.picture.check_heads(&recording, common)?;
     say_idle(&recording, common, &arguments.picture)?;
     let Drawn { figure, complaint } = match &arguments.picture {
         Picture::Map { one, check, .. } => draw_one(&recording, common, one, *check),
@@ -253,6 +267,58 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     format.write(&figure, &common.output)?;
     writeln!(terminal, "{}", printable(&common.output.display().to_string()))?;
     Ok(checks::outcome(complaint.as_deref()))
+}
+
+impl Picture {
+    /// The layers that are drawn.
+    fn layers(&self) -> Layers {
+        let layer = match self {
+            Picture::Map { one, .. } | Picture::Lines { one, .. } => one.layer,
+            Picture::Heads { layer, .. } => *layer,
+            _ => return Layers::All,
+        };
+        layer.map_or(Layers::Last, Layers::One)
+    }
+
+    /// Refuses single heads of a quantity that is of all heads together.
+    fn check_heads(&self, recording: &Recording, common: &Common) -> Result<(), Failure> {
+        let quantity = common.quantity.quantity();
+        let kind = pick_kind_in(recording, quantity, common.kind)?;
+        let n_heads = recording.layers_in(quantity, kind).first().map_or(0, |layer| layer.shape.n_heads);
+        let asks = match self {
+            Picture::Map { one, .. } | Picture::Lines { one, .. } => {
+                matches!(one.head, Head::One(_)).then_some("--head")
+            }
+            Picture::Heads { .. } => Some("`draw heads`"),
+            _ => None,
+        };
+        match asks.filter(|_| !common.quantity.is_of_heads() && n_heads == 1) {
+            Some(what) => Err(Failure::Usage(format!(
+                "{what} is about single heads, but {} is of all heads of a layer together; `draw map` and `draw layers` show it",
+                common.quantity.name()
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Common {
+    /// These options with what the quantity asks of a run.
+    fn asking(&self, layers: Layers) -> Result<Common, Failure> {
+        if self.flow_tokens.is_some() && self.quantity != Shown::Flow {
+            return Err(Failure::Usage("--flow-tokens is for --quantity flow".into()));
+        }
+        self.prediction.check(&[self.quantity])?;
+        let mut asking = self.clone();
+        asking.view.quantity = self.quantity.quantity();
+        if self.quantity != Shown::Weight {
+            let asked = &mut asking.run.quantities;
+            (asked.shown, asked.kind) = (vec![self.quantity], self.kind);
+            (asked.layers, asked.flow_tokens) = (layers, self.flow_tokens);
+            asked.prediction = self.prediction.clone();
+        }
+        Ok(asking)
+    }
 }
 
 /// What the options of a picture cannot do; see [`ViewArguments::say_idle`].
@@ -270,8 +336,8 @@ fn say_idle(recording: &Recording, common: &Common, picture: &Picture) -> Result
         remark("--panel-scale does nothing here: the picture has one map");
     }
     let kinds = match (picture, common.kind) {
-        (Picture::Overview { .. }, None) => recording.kinds(),
-        (_, kind) => vec![pick_kind(recording, kind)?],
+        (Picture::Overview { .. }, None) => recording.kinds_in(common.quantity.quantity()),
+        (_, kind) => vec![pick_kind_in(recording, common.quantity.quantity(), kind)?],
     };
     common.view.say_idle(recording, common.item, &kinds)
 }
@@ -296,8 +362,9 @@ fn draw_one(recording: &Recording, common: &Common, one: &OneHead, check: bool) 
 }
 
 fn view_of_one(recording: &Recording, common: &Common, one: &OneHead) -> Result<View, Failure> {
-    let kind = pick_kind(recording, common.kind)?;
-    let layer = pick_layer(recording, kind, one.layer)?;
+    let quantity = common.quantity.quantity();
+    let kind = pick_kind_in(recording, quantity, common.kind)?;
+    let layer = pick_layer_in(recording, quantity, kind, one.layer)?;
     common.view.view(recording, common.item, kind, layer, one.head)
 }
 
@@ -357,27 +424,31 @@ fn places_of(asked: &[String], option: &str, axis: &Axis) -> Result<Option<Vec<u
 }
 
 fn draw_heads(recording: &Recording, common: &Common, layer: Option<usize>) -> Result<Drawn, Failure> {
-    let kind = pick_kind(recording, common.kind)?;
-    let layer = pick_layer(recording, kind, layer)?;
-    let n_heads = recording.layer(kind, layer)?.shape.n_heads;
+    let quantity = common.quantity.quantity();
+    let kind = pick_kind_in(recording, quantity, common.kind)?;
+    let layer = pick_layer_in(recording, quantity, kind, layer)?;
+    let n_heads = recording.layer_in(quantity, kind, layer)?.shape.n_heads;
     let view = viewing(recording, common, GRID_TILES, n_heads);
-    Ok(pictures::heads(recording, kind, layer, &common.style.looks(), view)?.into())
+    Ok(pictures::heads(recording, quantity, kind, layer, &common.style.looks(), view)?.into())
 }
 
 fn draw_layers(recording: &Recording, common: &Common, head: Head) -> Result<Drawn, Failure> {
-    let kind = pick_kind(recording, common.kind)?;
-    let view = viewing(recording, common, GRID_TILES, recording.layers_of(kind).count());
-    Ok(pictures::layers(recording, kind, head, &common.style.looks(), view)?.into())
+    let quantity = common.quantity.quantity();
+    let kind = pick_kind_in(recording, quantity, common.kind)?;
+    let view = viewing(recording, common, GRID_TILES, recording.layers_in(quantity, kind).len());
+    Ok(pictures::layers(recording, quantity, kind, head, &common.style.looks(), view)?.into())
 }
 
 fn draw_overview(recording: &Recording, common: &Common) -> Result<Drawn, Failure> {
+    let quantity = common.quantity.quantity();
     let kinds = match common.kind {
-        Some(kind) => vec![pick_kind(recording, Some(kind))?],
-        None => recording.kinds(),
+        Some(kind) => vec![pick_kind_in(recording, quantity, Some(kind))?],
+        None => recording.kinds_in(quantity),
     };
-    let heads = |kind: &Kind| recording.layers_of(*kind).map(|layer| layer.shape.n_heads).sum::<usize>();
+    let layers = |kind: &Kind| recording.layers_in(quantity, *kind);
+    let heads = |kind: &Kind| layers(kind).iter().map(|layer| layer.shape.n_heads).sum::<usize>();
     let view = viewing(recording, common, OVERVIEW_TILES, kinds.iter().map(heads).sum());
-    let picture = pictures::overview(recording, &kinds, &common.style.looks(), view)?;
+    let picture = pictures::overview(recording, quantity, &kinds, &common.style.looks(), view)?;
     if picture.chose_log {
         remark("in proportion most of the maps would be one colour, so the scale is logarithmic; --scale linear, row");
     }

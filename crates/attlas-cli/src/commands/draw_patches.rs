@@ -10,7 +10,7 @@ use clap::Args;
 use super::draw::{Common, Drawn, OneHead};
 use crate::checks;
 use crate::failure::Failure;
-use crate::inputs::{is_image_name, pick_layer};
+use crate::inputs::{is_image_name, pick_layer_in};
 
 /// What `attlas draw patches` takes besides what all pictures take.
 #[derive(Debug, Args)]
@@ -34,13 +34,18 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     })?;
     let usual = if recording.kinds().contains(&Kind::Encoder) { Kind::Encoder } else { Kind::Cross };
     let kind = common.kind.unwrap_or(usual);
-    let layer = pick_layer(recording, kind, arguments.one.layer)?;
+    let layer = pick_layer_in(recording, common.view.quantity, kind, arguments.one.layer)?;
     let queries = recording.layer(kind, layer)?.query_tokens(item);
     let query = match &arguments.query {
         Some(query) => place_of(queries, grid, query)?,
         None => 0,
     };
-    let options = ViewOptions { item: common.item, rows: Some(query..query + 1), ..ViewOptions::default() };
+    let options = ViewOptions {
+        quantity: common.view.quantity,
+        item: common.item,
+        rows: Some(query..query + 1),
+        ..ViewOptions::default()
+    };
     let view = View::with(recording, kind, layer, arguments.one.head, &options)?;
     let row = view.panel().weights(); // [n_keys]
     let seen = seen_part(&image_file(common, arguments)?, grid)?;

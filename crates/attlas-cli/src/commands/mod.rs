@@ -5,6 +5,7 @@ pub mod ablate;
 pub mod absent;
 pub mod align;
 pub mod check;
+pub mod circuits;
 pub mod compare;
 pub mod compare_pair;
 pub mod completions;
@@ -15,6 +16,7 @@ pub mod draw_distance;
 pub mod draw_patches;
 pub mod draw_received;
 pub mod evaluate;
+pub mod explain;
 pub mod export;
 #[cfg(feature = "train")]
 pub mod film;
@@ -25,6 +27,7 @@ pub mod import;
 pub mod info;
 pub mod lens;
 pub mod man;
+pub mod mixing;
 pub mod models;
 pub mod pair_lines;
 pub mod record;
@@ -33,5 +36,6 @@ pub mod survey;
 pub mod tokens;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod why;
 
 pub use crate::words::counted;

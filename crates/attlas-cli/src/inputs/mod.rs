@@ -7,21 +7,24 @@ mod hub;
 mod model;
 mod named_span;
 mod own_output;
+mod place;
 mod recording;
 mod senses;
 mod span;
 mod text;
 
-pub use explained::{ScoreArguments, SubjectArguments, metric_in_words, score_in_words, target_text};
+pub use explained::{ScoreArguments, SubjectArguments, metric_in_words};
 pub use head_patterns::{HeadPattern, heads_of_model};
 pub use model::{
-    IdList, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, model_path, model_place, parse_ids,
-    run_given, run_ids, run_inputs, run_texts,
+    IdList, KnockOut, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, model_path, model_place,
+    parse_ids, parse_knock_out, run_given, run_ids, run_inputs, run_texts, run_traced,
 };
 pub use named_span::{NamedSpan, parse_named_span};
 pub use own_output::{check_output, files_in, model_files, refuse_inputs};
+pub use place::{place_of, token_of};
 pub use recording::{
-    Material, is_recording, names_recording, parse_head, parse_kind, pick_kind, pick_layer, recording_of, run_of,
+    Material, is_recording, names_recording, parse_head, parse_kind, pick_kind, pick_kind_in, pick_layer,
+    pick_layer_in, recording_of, run_of,
 };
 pub use senses::{input_of, is_image_name, is_sound_name};
 pub use span::{Span, parse_span};

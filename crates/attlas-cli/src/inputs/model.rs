@@ -1,17 +1,20 @@
 //! A model and what it is run on.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use attlas::recording::{Edit, HeadOutput, Heads};
 use attlas::{HeadId, Kind, Recording};
-use attlas_model::{Decoding, Input, LoadOptions, Model, Pass, Precision, RunOptions, Side, Site};
+use attlas_model::explain::traced;
+use attlas_model::{Decoding, Input, LoadOptions, Model, Pass, Precision, Run, RunOptions, Side, Site};
 use clap::Args;
 
 #[cfg(feature = "download")]
 pub use super::hub::model_path;
 use super::text::RawText;
-use super::{input_of, read_text};
+use super::{Material, input_of, read_text};
 use crate::failure::Failure;
+use crate::quantities::Asked;
 use crate::terminal::remark;
 use crate::words::counted;
 
@@ -79,6 +82,9 @@ pub struct RunArguments {
     /// Whether values are recorded.
     #[arg(skip)]
     pub values: bool,
+    /// What is made beside weights.
+    #[arg(skip)]
+    pub quantities: Asked,
     /// Megabytes of queries and keys at most, when not those of `MAX_MB`.
     #[arg(skip)]
     pub max_mb: Option<u64>,
@@ -129,12 +135,12 @@ impl RunArguments {
 /// A head that is knocked out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnockOut {
-    kind: Option<Kind>,
-    id: HeadId,
+    pub kind: Option<Kind>,
+    pub id: HeadId,
 }
 
 /// Reads `L2H4` and `cross:L1H3`.
-fn parse_knock_out(text: &str) -> Result<KnockOut, String> {
+pub fn parse_knock_out(text: &str) -> Result<KnockOut, String> {
     match text.split_once(':') {
         None => Ok(KnockOut { kind: None, id: text.parse()? }),
         Some((kind, id)) => Ok(KnockOut { kind: Some(kind.parse()?), id: id.parse()? }),
@@ -143,7 +149,7 @@ fn parse_knock_out(text: &str) -> Result<KnockOut, String> {
 
 impl KnockOut {
     /// The kind of attention that is meant: the one that was named, or the only one with such a head.
-    fn kind_in(self, model: &Model) -> Result<Kind, Failure> {
+    pub fn kind_in(self, model: &Model) -> Result<Kind, Failure> {
         let KnockOut { kind, id } = self;
         let layers = |kind: Kind| model.transformer().architecture.attention(kind);
         let has = |kind: &Kind| layers(*kind).get(id.layer).is_some_and(|layer| id.head < layer.n_heads);
@@ -325,6 +331,33 @@ fn check_size(model: &Model, inputs: &[Input], max_mb: u64) -> Result<(), Failur
     )))
 }
 
+/// Runs the model on a text and keeps what explanations need: weights, values and the residual stream.
+pub fn run_traced(raw: &OsStr, options: &RunArguments) -> Result<(Model, Run), Failure> {
+    let text = match Material::read(raw)? {
+        Material::Text(text) => text,
+        Material::Recording(path) => {
+            return Err(Failure::Usage(format!(
+                "{} is a recording, and this needs the model: give the text, and --model where it is another than the embedded one",
+                path.display()
+            )));
+        }
+    };
+    let model = load_model(&options.model)?;
+    let targets = options.target_texts()?;
+    let input = input_of(&model, &text, targets.first().map(String::as_str))?;
+    let decoding = if targets.is_empty() { options.generation(&model) } else { Decoding::TeacherForcing };
+    if !model.has(Side::Target) {
+        options.refuse_generation(&format!("{} has no decoder", model.name()))?;
+    }
+    if let Some(option) = (!options.knock_out.is_empty()).then_some("--knock-out") {
+        return Err(Failure::Usage(format!(
+            "{option} changes head outputs, which leaves states that are no sum of what keys add"
+        )));
+    }
+    let run = model.run(&[input], &RunOptions { decoding, pass: traced() })?;
+    Ok((model, run))
+}
+
 /// Runs the model on token ids; a decoder without target ids generates from its start token.
 pub fn run_ids(sources: &[IdList], targets: &[IdList], options: &RunArguments) -> Result<TextRun, Failure> {
     if !sources.is_empty() && !targets.is_empty() && sources.len() != targets.len() {
@@ -374,7 +407,9 @@ pub fn run_inputs(
         let heads = Heads::one(head.kind_in(model)?, head.id);
         pass.edits.push(Edit::HeadOutput { heads, to: HeadOutput::Zero });
     }
-    let run = model.run(inputs, &RunOptions { decoding, pass })?;
+    options.quantities.keep(&mut pass);
+    let mut run = model.run(inputs, &RunOptions { decoding, pass })?;
+    options.quantities.add(model, inputs, &mut run, options.values)?;
     let outputs = run.generated.into_iter().map(|generation| generation.text).collect();
     let hints =
         if model.leaves_language_open() { vec!["--to chooses the language that is written"] } else { Vec::new() };

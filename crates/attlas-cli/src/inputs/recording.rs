@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use attlas::{Head, Kind, Recording};
+use attlas::{Head, Kind, Quantity, Recording};
 
 use super::{RunArguments, TextRun, Texts, ends_as_text, is_image_name, is_sound_name, read_text, run_texts};
 use crate::failure::Failure;
@@ -57,7 +57,11 @@ pub fn run_of(raw: &OsStr, options: &RunArguments) -> Result<TextRun, Failure> {
                 "{option} is for running a model on a text, but {} is a recording",
                 path.display()
             ))),
-            None => Ok(TextRun::from(Recording::open(&path)?)),
+            None => {
+                let mut recording = Recording::open(&path)?;
+                options.quantities.add_to_opened(&mut recording)?;
+                Ok(TextRun::from(recording))
+            }
         },
     }
 }
@@ -78,15 +82,30 @@ pub fn parse_kind() -> impl clap::builder::TypedValueParser<Value = Kind> {
 
 /// The kind asked for, or the most telling there is.
 pub fn pick_kind(recording: &Recording, asked: Option<Kind>) -> Result<Kind, Failure> {
-    let kind = asked.map_or_else(|| recording.default_kind(), Ok)?;
-    recording.last_layer(kind)?;
+    pick_kind_in(recording, Quantity::Weight, asked)
+}
+
+/// The kind asked for, or the most telling of those that have maps of `quantity`.
+pub fn pick_kind_in(recording: &Recording, quantity: Quantity, asked: Option<Kind>) -> Result<Kind, Failure> {
+    let kind = asked.map_or_else(|| recording.default_kind_in(quantity), Ok)?;
+    recording.last_layer_in(quantity, kind)?;
     Ok(kind)
 }
 
 /// The layer asked for, or the last of this kind.
 pub fn pick_layer(recording: &Recording, kind: Kind, asked: Option<usize>) -> Result<usize, Failure> {
-    let layer = asked.map_or_else(|| recording.last_layer(kind), Ok)?;
-    Ok(recording.layer(kind, layer)?.index)
+    pick_layer_in(recording, Quantity::Weight, kind, asked)
+}
+
+/// The layer asked for, or the last of this kind that has a map of `quantity`.
+pub fn pick_layer_in(
+    recording: &Recording,
+    quantity: Quantity,
+    kind: Kind,
+    asked: Option<usize>,
+) -> Result<usize, Failure> {
+    let layer = asked.map_or_else(|| recording.last_layer_in(quantity, kind), Ok)?;
+    Ok(recording.layer_in(quantity, kind, layer)?.index)
 }
 
 #[cfg(test)]

@@ -149,7 +149,7 @@ pub(super) fn by_frame(spectrogram: &[f32], n_mels: usize) -> Vec<f32> {
 
 impl Embedding {
     /// The row of the position table for the token at `position`; `None` when nothing is added.
-    fn position(&self, position: usize, padding: bool) -> Option<usize> {
+    pub(crate) fn position(&self, position: usize, padding: bool) -> Option<usize> {
         match self.positions {
             Positions::None => None,
             Positions::Learned { offset, at_padding, .. } => {

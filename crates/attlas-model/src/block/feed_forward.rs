@@ -9,7 +9,7 @@ use super::workspace::{Workspace, sized};
 use crate::config::{Activation, FeedForward, Gating};
 
 /// The feed-forward sublayer: `output = f(input)`, or added to it. Shapes `[n, d_model]`.
-pub(super) fn feed_forward(
+pub(crate) fn feed_forward(
     config: &FeedForward,
     weights: &FeedForwardWeights,
     input: &[f32],

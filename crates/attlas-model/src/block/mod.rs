@@ -6,7 +6,7 @@ pub mod convolution;
 pub(crate) mod disentangled;
 pub(crate) mod edits;
 pub(crate) mod embed;
-mod feed_forward;
+pub(crate) mod feed_forward;
 pub(crate) mod forward;
 pub mod linear;
 pub mod norm;

@@ -14,6 +14,8 @@ pub(crate) struct Turns {
     cosines: Vec<f32>,
     /// Shape `[n_items, n, half]`.
     sines: Vec<f32>,
+    /// Radians per position, of the first text. Shape `[half]`.
+    frequencies: Vec<f32>,
 }
 
 impl Turns {
@@ -37,7 +39,14 @@ impl Turns {
                 }
             }
         }
-        Turns { pairs: rotary.pairs, half, n, n_items: lengths.len(), cosines, sines }
+        let frequencies =
+            lengths.first().map_or(Vec::new(), |length| rotary.frequencies.at(*length, rotary.n_columns).0);
+        Turns { pairs: rotary.pairs, half, n, n_items: lengths.len(), cosines, sines, frequencies }
+    }
+
+    /// Radians per position of a pair of columns.
+    pub fn frequency(&self, pair: usize) -> f64 {
+        self.frequencies.get(pair).copied().map_or(0.0, f64::from)
     }
 
     /// Turns one head's row of an item at the `index`-th position of the pass. Shape `[d_head]`.

@@ -140,6 +140,25 @@ impl<'a> Sublayer<'a> {
         Taken { keys, residual: widened(residual), constant: bias }
     }
 
+    /// What each head adds to the state of `query` before the norm that comes after. Shape of each `[d_model]`.
+    pub fn heads(&self, query: usize) -> Vec<Vec<f64>> {
+        let (n_keys, d_model) = (self.n_keys(), self.d_model);
+        let of_head = |(map, vectors): (&AttentionMap<'_>, &[f32])| {
+            let mut sum = vec![0.0; d_model]; // [d_model]
+            for (weight, vector) in map.row(query).into_iter().zip(vectors.chunks_exact(d_model)) {
+                let weight = f64::from(weight);
+                sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * f64::from(*x));
+            }
+            sum
+        };
+        self.maps.iter().zip(self.transformed.chunks_exact(n_keys * d_model)).map(of_head).collect()
+    }
+
+    /// The bias of the output projection. Shape `[d_model]`.
+    pub fn bias(&self) -> Option<Vec<f64>> {
+        self.bias.map(widened)
+    }
+
     /// The same behind that norm, whose variance is taken as it is.
     pub fn row_after(&self, query: usize) -> Taken {
         self.after.applied(self.row(query), self.d_model)

@@ -1,0 +1,260 @@
+//! `attlas circuits`: what heads read and write, from the weights alone.
+
+use std::io::Write;
+
+use attlas::{HeadId, Kind};
+use attlas_model::explain::{Circuit, Composition, Compositions, Copying, Norms, Pair, circuit, compositions, copying};
+use attlas_model::{Model, Side};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::why::kind_of;
+use crate::failure::{Failure, Outcome};
+use crate::inputs::{KnockOut, ModelArguments, load_model, parse_kind, parse_knock_out};
+use crate::progress::Progress;
+use crate::terminal::{Terminal, print_json, printable, remark, wrapped};
+
+const EXAMPLES: &str = "\
+Examples:
+  attlas circuits --model DIR                      copying scores, and the heads that read most of what others write
+  attlas circuits --model DIR --head L5H1          partners of one head, and what it reads and writes, in tokens
+  attlas circuits --model DIR --head L5H1 --token \" cat\"
+  attlas circuits --model DIR --json | jq .copying
+
+No text is run: these are the weights' own tendencies, with each token's embedding alone in the stream, without positions. What a
+head does in a text, `attlas heads` measures.";
+
+/// `attlas circuits`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CircuitsArguments {
+    /// One head: L5H1.
+    #[arg(long, value_name = "HEAD", value_parser = parse_knock_out)]
+    pub head: Option<KnockOut>,
+    /// The stack whose self-attention is meant [default: the decoder, else the encoder].
+    #[arg(long, value_parser = parse_kind())]
+    pub kind: Option<Kind>,
+    /// With --head: pairs of this token alone, looked from and looked at.
+    #[arg(long, value_name = "TOKEN", requires = "head")]
+    pub token: Option<String>,
+    /// Lines of each list.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub top: usize,
+    /// Print one JSON object: {kind, chance, copying, compositions}, and with --head also {head, reads, writes}.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model: ModelArguments,
+}
+
+/// Prints what the weights say.
+pub fn run(arguments: &CircuitsArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    let model = load_model(&arguments.model)?;
+    let usual = if model.has(Side::Target) { Kind::Decoder } else { Kind::Encoder };
+    let kind = match arguments.head {
+        Some(head) => kind_of(head, arguments.kind.or(head.kind).or(Some(usual)), &model)?,
+        None => arguments.kind.unwrap_or(usual),
+    };
+    if kind == Kind::Cross {
+        return Err(Failure::Usage("circuits are those of self-attention; --kind encoder or decoder".into()));
+    }
+    let mut compositions = compositions(&model, kind, Norms::Folded)?;
+    // tokens are read and written by one stack alone
+    let scores = if kind == usual {
+        copying(&model, Norms::Folded).map_err(|error| error.to_string())
+    } else {
+        Err(format!("copying is told of the {usual}, which writes the tokens"))
+    };
+    let Some(head) = arguments.head.map(|head| head.id) else {
+        match arguments.json {
+            true => print_json(&as_json(&compositions, &scores), terminal)?,
+            false => print_all(&compositions, &scores, arguments.top, terminal)?,
+        }
+        return Ok(Outcome::Done);
+    };
+    compositions.pairs.retain(|pair| pair.from == head || pair.to == head);
+    let found = match &scores {
+        Ok(_) => Ok(circuit_of(&model, head, arguments)?),
+        Err(why) => Err(why.clone()),
+    };
+    if arguments.json {
+        let mut object =
+            as_json(&compositions, &scores.map(|all| all.into_iter().filter(|one| one.head == head).collect()));
+        object["head"] = json!(head.to_string());
+        if let Ok(found) = &found {
+            object["reads"] = pairs_json(&model, &found.reads);
+            object["writes"] = pairs_json(&model, &found.writes);
+        }
+        print_json(&object, terminal)?;
+        return Ok(Outcome::Done);
+    }
+    print_head(&model, head, &compositions, &scores, &found, arguments.top, terminal)?;
+    Ok(Outcome::Done)
+}
+
+fn circuit_of(model: &Model, head: HeadId, arguments: &CircuitsArguments) -> Result<Circuit, Failure> {
+    let token = arguments.token.as_deref().map(|token| id_of(model, token)).transpose()?;
+    let mut progress: Option<Progress> = None;
+    let found = circuit(model, head, token, arguments.top, &mut |n| {
+        progress.get_or_insert_with(|| Progress::new("band of tokens", n)).step();
+    });
+    Ok(found?)
+}
+
+/// The id of a text that is one token.
+fn id_of(model: &Model, text: &str) -> Result<u32, Failure> {
+    let input = model.input(text, None)?;
+    let tokens = if model.has(Side::Source) { input.source } else { input.target };
+    let pieces: Vec<_> = tokens.tokens.iter().filter(|token| token.is_text()).collect();
+    match pieces.as_slice() {
+        [one] => one.id.ok_or_else(|| Failure::Usage(format!("--token {text}: has no id"))),
+        several => {
+            let labels: Vec<&str> = several.iter().map(|token| token.text.as_str()).collect();
+            Err(Failure::Usage(format!("--token {text}: is not one token of {}, but {labels:?}", model.name())))
+        }
+    }
+}
+
+fn as_json(found: &Compositions, scores: &Result<Vec<Copying>, String>) -> Value {
+    let copying = scores.as_ref().map(|scores| {
+        scores.iter().map(|one| json!({"head": one.head.to_string(), "score": one.score})).collect::<Vec<_>>()
+    });
+    let pair = |pair: &Composition| {
+        let Composition { from, to, query, key, value } = pair;
+        json!({"from": from.to_string(), "to": to.to_string(), "query": query, "key": key, "value": value})
+    };
+    json!({
+        "kind": found.kind, "chance": found.chance, "copying": copying.ok(),
+        "compositions": found.pairs.iter().map(pair).collect::<Vec<_>>(),
+    })
+}
+
+fn pairs_json(model: &Model, pairs: &[Pair]) -> Value {
+    let pair = |pair: &Pair| {
+        json!({
+            "from": pair.from, "from_token": label(model, pair.from), "to": pair.to, "to_token": label(model, pair.to), "value": pair.value,
+        })
+    };
+    pairs.iter().map(pair).collect()
+}
+
+/// A token as it is shown.
+fn label(model: &Model, id: u32) -> String {
+    let side = if model.has(Side::Target) { Side::Target } else { Side::Source };
+    let tokens = model.tokens_from_ids(side, &[id]).ok();
+    let text = tokens.and_then(|tokens| tokens.tokens.first().map(|token| token.text.clone()));
+    text.filter(|text| !text.is_empty()).unwrap_or_else(|| format!("id {id}"))
+}
+
+fn quoted(model: &Model, id: u32) -> String {
+    format!("\"{}\"", printable(&label(model, id)))
+}
+
+fn print_all(
+    found: &Compositions,
+    scores: &Result<Vec<Copying>, String>,
+    top: usize,
+    terminal: &mut Terminal,
+) -> Result<(), Failure> {
+    match scores {
+        Err(why) => remark(why),
+        Ok(scores) => {
+            writeln!(terminal, "{}", terminal.bold("copying, Σλ ÷ Σ|λ|: 1 raises the token looked at, −1 lowers it"))?;
+            let mut sorted: Vec<&Copying> = scores.iter().filter(|one| one.score.is_some()).collect();
+            sorted.sort_by(|a, b| b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0)));
+            let n = sorted.len();
+            for one in sorted.iter().take(top) {
+                writeln!(terminal, "{:7.2}  {}", one.score.unwrap_or(0.0), one.head)?;
+            }
+            if n > top {
+                let copies = sorted.iter().filter(|one| one.score > Some(0.5)).count();
+                writeln!(terminal, "{:7}  {} more; {copies} of {n} over 0.5", "", n - top)?;
+            }
+        }
+    }
+    let columns: [(&str, fn(&Composition) -> f32); 3] = [
+        ("query composition: who steers where a head looks from", |pair| pair.query),
+        ("key composition: who steers what a head looks at", |pair| pair.key),
+        ("value composition: whose output a head moves on", |pair| pair.value),
+    ];
+    for (title, column) in columns {
+        writeln!(terminal, "\n{}", terminal.bold(title))?;
+        print_pairs(&found.pairs, column, top, terminal)?;
+    }
+    print_note(found, terminal)
+}
+
+/// The pairs of the highest scores.
+fn print_pairs(
+    pairs: &[Composition],
+    column: fn(&Composition) -> f32,
+    top: usize,
+    terminal: &mut Terminal,
+) -> Result<(), Failure> {
+    let mut sorted: Vec<&Composition> = pairs.iter().collect();
+    sorted.sort_by(|a, b| column(b).total_cmp(&column(a)));
+    for pair in sorted.into_iter().take(top) {
+        writeln!(terminal, "{:7.3}  {} → {}", column(pair), pair.from, pair.to)?;
+    }
+    Ok(())
+}
+
+fn print_head(
+    model: &Model,
+    head: HeadId,
+    found: &Compositions,
+    scores: &Result<Vec<Copying>, String>,
+    circuit: &Result<Circuit, String>,
+    top: usize,
+    terminal: &mut Terminal,
+) -> Result<(), Failure> {
+    writeln!(terminal, "{}", terminal.bold(&format!("{} {head}", found.kind.title())))?;
+    let score = scores.as_ref().ok().and_then(|scores| scores.iter().find(|one| one.head == head)?.score);
+    if let Some(score) = score {
+        writeln!(terminal, "copying {score:.2} (1 raises the token looked at, −1 lowers it)")?;
+    }
+    let columns: [(&str, fn(&Composition) -> f32); 3] =
+        [("as queries", |pair| pair.query), ("as keys", |pair| pair.key), ("as values", |pair| pair.value)];
+    for (title, column) in columns {
+        let of = |is: &dyn Fn(&Composition) -> bool| found.pairs.iter().filter(|pair| is(pair)).copied().collect();
+        let (into, from): (Vec<Composition>, Vec<Composition>) =
+            (of(&|pair| pair.to == head), of(&|pair| pair.from == head));
+        for (what, pairs) in [("reads of earlier heads", into), ("is read by later heads", from)] {
+            if !pairs.is_empty() {
+                writeln!(
+                    terminal,
+                    "\n{}",
+                    terminal.bold(&format!("what it {what}, {title}").replace("what it is", "what it gives is"))
+                )?;
+                print_pairs(&pairs, column, top, terminal)?;
+            }
+        }
+    }
+    match circuit {
+        Err(why) => remark(why),
+        Ok(circuit) => {
+            writeln!(terminal, "\n{}", terminal.bold("looks from … at … (score of the two embeddings, at one place)"))?;
+            for pair in &circuit.reads {
+                writeln!(terminal, "{:7.2}  {} → {}", pair.value, quoted(model, pair.from), quoted(model, pair.to))?;
+            }
+            writeln!(terminal, "\n{}", terminal.bold("looking at … raises … (logit, up to the final norm's scale)"))?;
+            for pair in &circuit.writes {
+                writeln!(terminal, "{:7.2}  {} → {}", pair.value, quoted(model, pair.from), quoted(model, pair.to))?;
+            }
+        }
+    }
+    print_note(found, terminal)
+}
+
+fn print_note(found: &Compositions, terminal: &mut Terminal) -> Result<(), Failure> {
+    let note = format!(
+        "Composition: ‖W_a W_b‖ ÷ (‖W_a‖ ‖W_b‖); matrices that have nothing to do with each other reach about {:.3}. From weights alone, \
+         norms' weights folded in, biases and positions left out: what a head can do, not what it does in a text.",
+        found.chance
+    );
+    writeln!(terminal)?;
+    for line in wrapped(&note, terminal.width) {
+        writeln!(terminal, "{}", terminal.dim(&line))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! `attlas explain`: which tokens a prediction rests on, by every method side by side, and how far the methods agree.
+
+mod explained;
+mod figure;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use attlas_model::explain::{METHODS, Method};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+use self::explained::Explained;
+use super::draw::{Format, StyleArguments};
+use crate::failure::{Failure, Outcome};
+use crate::inputs::{ScoreArguments, SubjectArguments, check_output, load_model, model_files};
+use crate::table_file::{TableFormat, write_table};
+use crate::terminal::{Terminal, print_json};
+
+const EXAMPLES: &str = "\
+Examples:
+  attlas explain \"A red apple.\" --position 1                      the embedded translator's likeliest token after its second
+  attlas explain \"The cat sat on the\" --model DIR --target \" mat\" --foil \" dog\"
+  attlas explain \"A dull film.\" --model CLASSIFIER --target 0 --method relevance,leave-out
+  attlas explain \"The cat sat on the\" --model DIR -o explained.svg
+  attlas explain \"The cat sat on the\" --model DIR --json | jq '.[] | select(.method == \"leave-out\")'
+
+A number in the table is the token's share of the method's scores, in per cent of the sum of their sizes; --json and tables have the
+scores themselves. Methods answer different questions: where they disagree is the point. leave-out is measured, the others are not.
+docs/methods has a page on each.";
+
+/// `attlas explain`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ExplainArguments {
+    #[command(flatten)]
+    pub subject: SubjectArguments,
+    #[command(flatten)]
+    pub score: ScoreArguments,
+    /// The methods, between commas, or all; of all, those that the model has no use for are left out and said.
+    #[arg(long, value_name = "METHOD", value_delimiter = ',', default_value = "all", value_parser = asked())]
+    pub method: Vec<Asked>,
+    /// The table (.parquet, .csv, .json) or picture (.svg, .pdf, .png) to write.
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// Print an array of rows: method, side, position, token, score.
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    #[command(flatten)]
+    pub style: StyleArguments,
+}
+
+/// What `--method` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Every method there is.
+    All,
+    /// One.
+    One(Method),
+}
+
+/// Reads one of `--method`.
+fn asked() -> impl TypedValueParser<Value = Asked> {
+    let all = PossibleValue::new("all").help("every method");
+    let each = METHODS.iter().map(|method| PossibleValue::new(method.name).help(method.says));
+    PossibleValuesParser::new(std::iter::once(all).chain(each))
+        .map(|name| Method::named(&name).map_or(Asked::All, Asked::One))
+}
+
+impl ExplainArguments {
+    /// The methods, each once, in the order of the table; and whether all were asked for.
+    fn methods(&self) -> (Vec<Method>, bool) {
+        let is_all = self.method.contains(&Asked::All);
+        let is_asked = |method: &Method| is_all || self.method.contains(&Asked::One(*method));
+        (Method::ALL.into_iter().filter(is_asked).collect(), is_all)
+    }
+
+    /// Refuses what cannot be written before anything is run.
+    fn check(&self) -> Result<(), Failure> {
+        let Some(output) = &self.output else {
+            return match self.style.first_given() {
+                Some(option) => Err(Failure::Usage(format!("{option} is for a picture, and -o names none"))),
+                None => Ok(()),
+            };
+        };
+        if TableFormat::named_by(output).is_none() {
+            let format = Format::of(output).map_err(|_| {
+                let name = output.display();
+                let formats = ".parquet, .csv, .json, .svg, .pdf or .png";
+                Failure::Usage(format!("-o {name}: explanations are written as {formats}"))
+            })?;
+            self.style.check(format, output)?;
+        }
+        let model = model_files(&self.subject.model);
+        let text = self.subject.material.as_deref().map(Path::new);
+        check_output(output, text.into_iter().chain(model.iter().map(PathBuf::as_path)))
+    }
+}
+
+/// Explains one prediction.
+pub fn run(arguments: &ExplainArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    arguments.check()?;
+    let model = load_model(&arguments.subject.model)?;
+    let (inputs, skipped) = arguments.subject.inputs(&model)?;
+    let [input] = &inputs[..] else {
+        return Err(Failure::Usage(format!("one text is explained at a time, and there are {}", inputs.len())));
+    };
+    let (methods, is_all) = arguments.methods();
+    let explained = Explained::of(&model, input, &arguments.score, &methods, is_all)?;
+    if let Some(output) = &arguments.output {
+        match TableFormat::named_by(output) {
+            Some(_) => write_table(output, &explained.table())?,
+            None => Format::of(output)?.write(&figure::figure(&explained, &arguments.style)?, output)?,
+        }
+    }
+    match arguments.json {
+        true => print_json(&explained.table().json(), terminal)?,
+        false => table::print(&explained, arguments.output.as_deref(), terminal)?,
+    }
+    Ok(if skipped { Outcome::SomeSkipped } else { Outcome::Done })
+}

@@ -1,0 +1,142 @@
+//! Explanations in the terminal: tokens by methods, sums, and how far the methods agree.
+
+use std::io::Write;
+use std::path::Path;
+
+use attlas_model::explain::{Attribution, Method, Unit};
+
+use super::explained::Explained;
+use crate::failure::Failure;
+use crate::terminal::{Terminal, pad, printable, width, wrapped};
+
+/// The heads of columns, at most this wide.
+const CELL: usize = 8;
+
+/// Prints the table, as many methods beside each other as the terminal holds.
+pub fn print(explained: &Explained, output: Option<&Path>, terminal: &mut Terminal) -> Result<(), Failure> {
+    let label_width = explained.places.iter().map(|place| width(&label(&place.token))).max().unwrap_or(0);
+    let label_width = label_width.clamp(5, 20);
+    let before = label_width + 5; // the position, and a space
+    let n_beside = ((terminal.width.saturating_sub(before)) / (CELL + 1)).max(1);
+    for methods in explained.attributions.chunks(n_beside) {
+        print_methods(explained, methods, label_width, terminal)?;
+        writeln!(terminal)?;
+    }
+    print_agreement(explained, before, terminal)?;
+    for sentence in legend(explained) {
+        for line in wrapped(&sentence, terminal.width) {
+            writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
+        }
+    }
+    if let Some(output) = output {
+        writeln!(terminal, "{}", terminal.bold(&printable(&output.display().to_string())))?;
+    }
+    Ok(())
+}
+
+fn print_methods(
+    explained: &Explained,
+    methods: &[Attribution],
+    label_width: usize,
+    terminal: &mut Terminal,
+) -> Result<(), Failure> {
+    for line in 0..2 {
+        let cells: Vec<String> = methods.iter().map(|one| format!(" {:>CELL$}", heading(one.method)[line])).collect();
+        let start = if line == 1 { pad("token", label_width + 5) } else { " ".repeat(label_width + 5) };
+        writeln!(terminal, "{}", terminal.bold(&format!("{start}{}", cells.concat())))?;
+    }
+    let shares: Vec<Vec<f64>> = methods.iter().map(Explained::shares).collect();
+    let largest: Vec<f64> =
+        shares.iter().map(|shares| shares.iter().fold(0.0, |most: f64, share| most.max(share.abs()))).collect();
+    let mut side = "";
+    for (place, token) in explained.places.iter().enumerate() {
+        if explained.places[0].side != explained.places[explained.places.len() - 1].side && side != token.side {
+            side = token.side;
+            writeln!(terminal, "{}", terminal.dim(side))?;
+        }
+        write!(terminal, "{:>4} {}", token.position, pad(&label(&token.token), label_width))?;
+        for ((one, shares), largest) in methods.iter().zip(&shares).zip(&largest) {
+            let cell = format!(" {:>CELL$}", cell(one, shares[place]));
+            let is_most = *largest > 0.0 && shares[place].abs() == *largest;
+            write!(terminal, "{}", if is_most { terminal.bold(&cell) } else { cell })?;
+        }
+        writeln!(terminal)?;
+    }
+    Ok(())
+}
+
+/// A share in per cent; of methods with a sign with it.
+fn cell(attribution: &Attribution, share: f64) -> String {
+    let per_cent = 100.0 * share;
+    match attribution.method.definition().is_signed {
+        _ if per_cent == 0.0 => "·".to_owned(),
+        true => format!("{per_cent:+.1}"),
+        false => format!("{per_cent:.1}"),
+    }
+}
+
+/// A method's title in two lines of a column.
+fn heading(method: Method) -> [&'static str; 2] {
+    match method {
+        Method::Weight => ["", "weight"],
+        Method::Norm => ["", "norm"],
+        Method::GradientAttention => ["gradient", "× weight"],
+        Method::Relevance => ["", "relev."],
+        Method::Saliency => ["", "saliency"],
+        Method::InputGradient => ["input ×", "gradient"],
+        Method::IntegratedGradients => ["integr.", "gradient"],
+        Method::AttnLrp => ["", "AttnLRP"],
+        Method::CpLrp => ["", "CP-LRP"],
+        Method::LeaveOut => ["leave", "out"],
+    }
+}
+
+/// How far each method ranks tokens as the others do.
+fn print_agreement(explained: &Explained, before: usize, terminal: &mut Terminal) -> Result<(), Failure> {
+    let attributions = &explained.attributions;
+    let [Some(_), Some(_)] = [attributions.first(), attributions.get(1)] else { return Ok(()) };
+    let measured = attributions.iter().find(|one| one.method == Method::LeaveOut);
+    let Some(measured) = measured else { return Ok(()) };
+    writeln!(terminal, "{}", terminal.bold("rank correlation with leave-out"))?;
+    for one in attributions.iter().filter(|one| one.method != Method::LeaveOut) {
+        let found = explained.agreement(one, measured).map_or("–".to_owned(), |found| format!("{found:+.2}"));
+        writeln!(terminal, "{} {found:>CELL$}", pad(one.method.definition().title, before.max(22)))?;
+    }
+    writeln!(terminal)?;
+    Ok(())
+}
+
+/// What was explained, what numbers mean, and what sums say.
+fn legend(explained: &Explained) -> Vec<String> {
+    let mut sentences = vec![
+        format!("Explained: the {}, which is {:.4}.", explained.subject, explained.value),
+        "A number is a token's share of its method's scores, in per cent of the sum of their sizes; the largest is bold.".to_owned(),
+    ];
+    for attribution in &explained.attributions {
+        let Some(completeness) = attribution.completeness else { continue };
+        let title = attribution.method.definition().title;
+        let (sum, whole) = (completeness.sum, completeness.whole);
+        sentences.push(match attribution.method {
+            Method::IntegratedGradients if completeness.holds() => {
+                format!("{title}: tokens sum to {sum:.4} of {whole:.4}, what words make of no words (error {:.1e}).", completeness.error())
+            }
+            Method::IntegratedGradients => format!(
+                "{title}: tokens sum to {sum:.4}, not to {whole:.4}, what words make of no words: the way is too curved for its steps, do not trust them."
+            ),
+            _ => format!("{title}: tokens sum to {sum:.4} of {whole:.4}; biases and products keep the rest."),
+        });
+    }
+    let is_apart = |one: &&Attribution| one.method.definition().unit == Unit::Score && one.method == Method::LeaveOut;
+    if let Some(measured) = explained.attributions.iter().find(is_apart) {
+        let sum = measured.sum();
+        sentences.push(format!(
+            "leave-one-out: losses sum to {sum:.4}; tokens that stand in for each other lose little alone."
+        ));
+    }
+    sentences
+}
+
+/// A token on one line.
+fn label(token: &str) -> String {
+    printable(token.trim_matches('\n'))
+}

@@ -1,0 +1,85 @@
+//! A token of a text by its word, its occurrence or its place.
+
+use std::ops::Range;
+
+use attlas::Tokens;
+
+use crate::words::counted;
+
+/// The tokens that `asked` means: a word or token by its text, the second of several as `it#2`, or one by its place.
+pub fn place_of(tokens: &Tokens, asked: &str, option: &str) -> Result<Range<usize>, String> {
+    let (name, nth) = match asked.rsplit_once('#').and_then(|(name, nth)| Some((name, nth.parse::<usize>().ok()?))) {
+        Some((name, nth)) if nth > 0 && !name.is_empty() => (name.trim(), Some(nth)),
+        _ => (asked.trim(), None),
+    };
+    let text = |range: &Range<usize>| -> String {
+        tokens.tokens[range.clone()].iter().map(|token| token.text.as_str()).collect::<String>().trim().to_owned()
+    };
+    let words = tokens.words();
+    let bare = |text: &str| text.trim_matches(|c: char| c.is_ascii_punctuation()).to_owned();
+    let pieces: Vec<Range<usize>> = (0..tokens.len()).map(|place| place..place + 1).collect();
+    let called = |ranges: &[Range<usize>], is: &dyn Fn(&str) -> bool| -> Vec<Range<usize>> {
+        ranges.iter().filter(|range| is(&text(range))).cloned().collect()
+    };
+    let found = [
+        called(&words, &|text| text == name),
+        called(&pieces, &|text| text == name),
+        called(&words, &|text| bare(text) == name),
+        called(&words, &|text| bare(text).to_lowercase() == name.to_lowercase()),
+    ];
+    let found = found.into_iter().find(|found| !found.is_empty()).unwrap_or_default();
+    match (found.as_slice(), nth) {
+        ([one], None) => Ok(one.clone()),
+        ([], None) => match name.parse::<usize>() {
+            Ok(place) if place < tokens.len() => Ok(place..place + 1),
+            _ => {
+                let labels: Vec<&str> = tokens.labels().take(40).collect();
+                let more = if tokens.len() > labels.len() { " …" } else { "" };
+                Err(format!("{option} {asked}: there is no such token; there are {}{more}", labels.join(" ")))
+            }
+        },
+        (several, Some(nth)) => several.get(nth - 1).cloned().ok_or_else(|| {
+            format!("{option} {asked}: \"{name}\" occurs {}, counted from 1", counted(several.len(), "time"))
+        }),
+        (several, None) => {
+            let places: Vec<String> = several.iter().map(|range| range.start.to_string()).collect();
+            let places = places.join(", ");
+            Err(format!("{option} {asked}: stands at {places}; say which as {name}#2, or by its place"))
+        }
+    }
+}
+
+/// The one token that `asked` means, as [`place_of`] reads it; a word of several pieces is none.
+pub fn token_of(tokens: &Tokens, asked: &str, option: &str) -> Result<usize, String> {
+    let found = place_of(tokens, asked, option)?;
+    match found.len() {
+        1 => Ok(found.start),
+        n => Err(format!(
+            "{option} {asked}: is {} ({} to {}); say which by its place",
+            counted(n, "token"),
+            found.start,
+            found.end.saturating_sub(1)
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_named_by_its_word_its_occurrence_or_its_place() {
+        let mut tokens = Tokens::from_labels(["it", "un", "believ", "able", "it", "5"]);
+        for (token, word) in tokens.tokens.iter_mut().zip([0, 1, 1, 1, 2, 3]) {
+            token.word = Some(word);
+        }
+        let place = |asked: &str| place_of(&tokens, asked, "--query");
+        assert_eq!(place("unbelievable"), Ok(1..4));
+        assert_eq!(place("believ"), Ok(2..3));
+        assert_eq!(place("it#2"), Ok(4..5));
+        assert_eq!(place("3"), Ok(3..4));
+        assert_eq!(place("5"), Ok(5..6), "a token that is a number is the token");
+        assert!(place("it").is_err_and(|why| why.contains("0, 4")));
+        assert!(place("it#3").is_err() && place("cat").is_err() && place("99").is_err());
+    }
+}

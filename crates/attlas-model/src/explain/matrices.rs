@@ -1,0 +1,192 @@
+//! The matrices of a layer's heads: what each reads queries, keys and values from, and what it writes to.
+
+use attlas::Kind;
+
+use super::parts::is_centred;
+use crate::Error;
+use crate::block::linear::Linear;
+use crate::block::norm::NormWeights;
+use crate::block::weights::{AttentionWeights, Projections};
+use crate::config::{Attention, NormKind, Residual};
+use crate::model::Model;
+
+/// Whether matrices are taken with the norms between them and the residual stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Norms {
+    /// What a norm does linearly, its centring and its weights, is part of the matrix that reads behind it. Where norms come after the
+    /// sum (post-norm models), matrices read the stream as it is.
+    #[default]
+    Folded,
+    /// The matrices as they are stored.
+    LeftOut,
+}
+
+/// The matrices of one layer's self-attention.
+pub(super) struct Matrices {
+    pub n_heads: usize,
+    pub n_kv_heads: usize,
+    pub d_head: usize,
+    pub d_model: usize,
+    /// Shape `[n_heads, d_head, d_model]`.
+    pub queries: Vec<f32>,
+    /// Shape `[n_kv_heads, d_head, d_model]`.
+    pub keys: Vec<f32>,
+    /// Shape `[n_kv_heads, d_head, d_model]`.
+    pub values: Vec<f32>,
+    /// Shape `[n_heads, d_head, d_model]`.
+    pub output: Vec<f32>,
+}
+
+impl Matrices {
+    /// Of every layer of a stack.
+    pub fn of_stack(model: &Model, kind: Kind, norms: Norms) -> Result<Vec<Matrices>, Error> {
+        let transformer = model.transformer();
+        let (stack, weights) = match kind {
+            Kind::Encoder => (&transformer.architecture.encoder, &transformer.encoder),
+            _ => (&transformer.architecture.decoder, &transformer.decoder),
+        };
+        let (Some(stack), Some(weights)) = (stack, weights) else {
+            return Err(Error::Plan(format!("{} has no {kind}", model.name())));
+        };
+        let blocks = stack.blocks.iter().zip(&weights.blocks);
+        Ok(blocks
+            .map(|(config, block)| Matrices::of(&config.attention, &block.attention, config.residual, norms))
+            .collect())
+    }
+
+    fn of(config: &Attention, weights: &AttentionWeights, residual: Residual, norms: Norms) -> Matrices {
+        let before = norm_before(weights, residual).filter(|_| norms == Norms::Folded);
+        let (n_query, n_kv) = (config.query_width(), config.kv_width());
+        let (queries, mut keys_and_values) = match &weights.projections {
+            Projections::Joint(linear) => {
+                let mut rows = linear.weight.rows().into_owned(); // [q + 2 · kv, d_model]
+                let rest = rows.split_off(n_query * linear.d_in);
+                (rows, rest)
+            }
+            Projections::Apart { query, key_value } => {
+                (query.weight.rows().into_owned(), key_value.weight.rows().into_owned())
+            }
+        };
+        let d_model = queries.len() / n_query.max(1);
+        let values = keys_and_values.split_off(n_kv * d_model);
+        let folded = |mut rows: Vec<f32>| {
+            before.iter().for_each(|norm| fold(norm, &mut rows));
+            rows
+        };
+        Matrices {
+            n_heads: config.n_heads,
+            n_kv_heads: config.n_kv_heads,
+            d_head: config.d_head,
+            d_model,
+            queries: folded(queries),
+            keys: folded(keys_and_values),
+            values: folded(values),
+            output: transposed(&weights.output),
+        }
+    }
+
+    /// The key–value head that a head reads.
+    pub fn kv_head(&self, head: usize) -> usize {
+        head / (self.n_heads / self.n_kv_heads.max(1)).max(1)
+    }
+
+    /// One head of some of the matrices. Shape `[d_head, d_model]`.
+    pub fn head<'a>(&self, matrices: &'a [f32], head: usize) -> &'a [f32] {
+        let size = self.d_head * self.d_model;
+        &matrices[head * size..(head + 1) * size]
+    }
+}
+
+/// The norm through which a sublayer reads the stream; `None` where it reads it as it is.
+pub(super) fn norm_before(weights: &AttentionWeights, residual: Residual) -> Option<&NormWeights> {
+    match residual {
+        Residual::Post | Residual::OutputNorm => None,
+        Residual::Pre | Residual::Sandwich | Residual::Parallel | Residual::ParallelSharedNorm => weights.norm.as_ref(),
+    }
+}
+
+/// `W · diag(γ) · C`, where `C` takes the mean away: rows that read behind a norm, as rows that read before it. Shape `[n, width]`.
+pub(super) fn fold(norm: &NormWeights, rows: &mut [f32]) {
+    let plus = if norm.norm.kind == NormKind::RmsPlusOne { 1.0 } else { 0.0 };
+    let Some(width) = Some(norm.weight.len()).filter(|width| *width > 0) else { return };
+    for row in rows.chunks_exact_mut(width) {
+        row.iter_mut().zip(norm.weight.iter()).for_each(|(x, weight)| *x *= plus + weight);
+        if is_centred(norm) {
+            let mean = (row.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64) as f32;
+            row.iter_mut().for_each(|x| *x -= mean);
+        }
+    }
+}
+
+/// The columns of a matrix as rows. Shapes `[d_out, d_in]` and `[d_in, d_out]`.
+fn transposed(linear: &Linear) -> Vec<f32> {
+    let rows = linear.weight.rows();
+    let (d_in, d_out) = (linear.d_in, linear.d_out);
+    (0..d_in).flat_map(|column| (0..d_out).map(move |row| row * d_in + column)).map(|place| rows[place]).collect()
+}
+
+/// `rows · rowsᵀ`. Shapes `[n, width]` and `[n, n]`.
+pub(super) fn inner_products(rows: &[f32], n: usize) -> Vec<f64> {
+    let width = rows.len() / n.max(1);
+    let row = |at: usize| &rows[at * width..(at + 1) * width];
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+    let mut products = vec![0.0; n * n]; // [n, n]
+    for a in 0..n {
+        for b in a..n {
+            let sum = product(row(a), row(b));
+            (products[a * n + b], products[b * n + a]) = (sum, sum);
+        }
+    }
+    products
+}
+
+/// The upper triangle `R` with `RᵀR = G`, of products `G` of shape `[n, n]` that may lack full rank (Cholesky).
+pub(super) fn root(products: &[f64], n: usize) -> Vec<f64> {
+    let mut root = vec![0.0_f64; n * n]; // [n, n]
+    let largest = (0..n).map(|place| products[place * n + place]).fold(0.0, f64::max);
+    for row in 0..n {
+        let above =
+            |column: usize, root: &[f64]| (0..row).map(|k| root[k * n + row] * root[k * n + column]).sum::<f64>();
+        let pivot = products[row * n + row] - above(row, &root);
+        if pivot <= largest * f64::EPSILON * n as f64 {
+            continue; // the row depends on those before it
+        }
+        let diagonal = pivot.sqrt();
+        root[row * n + row] = diagonal;
+        for column in row + 1..n {
+            root[row * n + column] = (products[row * n + column] - above(column, &root)) / diagonal;
+        }
+    }
+    root
+}
+
+/// `M · rows`. Shapes `[n, n]`, `[n, width]` and `[n, width]`.
+pub(super) fn times(matrix: &[f64], rows: &[f32], n: usize) -> Vec<f32> {
+    let width = rows.len() / n.max(1);
+    let mut product = Vec::with_capacity(rows.len()); // [n, width]
+    let mut sums = vec![0.0_f64; width];
+    for factors in matrix.chunks_exact(n.max(1)) {
+        sums.fill(0.0);
+        for (factor, row) in factors.iter().zip(rows.chunks_exact(width.max(1))).filter(|(factor, _)| **factor != 0.0) {
+            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += factor * f64::from(*x));
+        }
+        product.extend(sums.iter().map(|x| *x as f32));
+    }
+    product
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_of_products_gives_them_back_also_without_full_rank() {
+        let rows = [1.0_f32, 2.0, 3.0, 2.0, 4.0, 6.0, 0.0, 1.0, -1.0]; // the second row is twice the first
+        let products = inner_products(&rows, 3);
+        let root = root(&products, 3);
+        for (place, expected) in products.iter().enumerate() {
+            let found: f64 = (0..3).map(|k| root[k * 3 + place / 3] * root[k * 3 + place % 3]).sum();
+            assert!((found - expected).abs() < 1e-9, "{place}: {found} {expected}");
+        }
+    }
+}

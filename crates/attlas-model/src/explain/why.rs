@@ -1,0 +1,404 @@
+//! Why a head looks where it looks: the score of one query and one key, taken apart.
+
+use std::collections::BTreeMap;
+
+use attlas::{AttentionMap, HeadId, Kind, Layer};
+use serde::Serialize;
+
+use super::components::{Components, Source, before_cross, entering, read_by};
+use super::parts::{attention_of, of_maps, widened};
+use crate::Error;
+use crate::block::linear::Linear;
+use crate::block::rope::Turns;
+use crate::block::weights::{AttentionWeights, Projections};
+use crate::config::{Attention, Block, Pairs, QkScope};
+use crate::model::Model;
+use crate::run::record::Run;
+
+/// The pair that is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Asked {
+    /// The text of the batch.
+    pub item: usize,
+    /// The kind of attention.
+    pub kind: Kind,
+    /// The head.
+    pub head: HeadId,
+    /// The query's position.
+    pub query: usize,
+    /// The key's position.
+    pub key: usize,
+}
+
+/// The score of a pair, `softcap(scale · q·k) + bias`, and what it is the sum of.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Why {
+    /// The pair.
+    pub asked: Asked,
+    /// The score, as the model computed it.
+    pub score: f64,
+    /// The weight: `exp(score − lse)`.
+    pub weight: f64,
+    /// The mean score of the keys that the query sees: only what differs between keys moves weight.
+    pub mean_score: f64,
+    /// The score by what it comes from; they sum to it.
+    pub parts: Parts,
+    /// `q·k` term by term, scaled: columns of the head, or pairs of columns that turn together. The largest first.
+    pub terms: Vec<Term>,
+    /// What the query's side is made of, each with its share of `scale · q·k`; they sum to it. The largest first.
+    pub queries: Vec<Origin>,
+    /// The same of the key's side.
+    pub keys: Vec<Origin>,
+    /// Both sides together: what of the query's meets what of the key's. The largest first, all of them.
+    pub pairs: Vec<(Source, Source, f64)>,
+    /// How far the parts' sum is from the score.
+    pub error: f64,
+}
+
+/// A score by what it comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Parts(pub Vec<(Part, f64)>);
+
+/// What a part of a score comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Both sides from tokens, segments, heads and feed-forwards, as if both stood at one place.
+    Content,
+    /// Content of the query with the position of the key, added to its embedding.
+    ContentPosition,
+    /// The position of the query with content of the key.
+    PositionContent,
+    /// Both positions.
+    PositionPosition,
+    /// At least one side a bias of a norm or a projection.
+    Biases,
+    /// What turning queries and keys by their distance changes (rotary positions).
+    Rotation,
+    /// The bias by relative position, or by key, that is added to scores.
+    RelativeBias,
+    /// What cutting the score by `c · tanh(x / c)` changes.
+    SoftCap,
+}
+
+impl Part {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Part::Content => "content of both",
+            Part::ContentPosition => "content with the key's position",
+            Part::PositionContent => "the query's position with content",
+            Part::PositionPosition => "both positions",
+            Part::Biases => "biases of norms and projections",
+            Part::Rotation => "turned by their distance (rotary)",
+            Part::RelativeBias => "bias added to the score",
+            Part::SoftCap => "cut by the soft cap",
+        }
+    }
+}
+
+/// A term of `scale · q·k`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Term {
+    /// The columns of the head: one, or the two that turn together.
+    pub columns: Vec<usize>,
+    /// The term.
+    pub value: f64,
+    /// What it would be if both stood at one place, where the columns turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unturned: Option<f64>,
+    /// Positions of one turn, where the columns turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wavelength: Option<f64>,
+}
+
+/// What a side of a score comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Origin {
+    /// Where it comes from.
+    pub source: Source,
+    /// Its share of `scale · q·k`.
+    pub value: f64,
+}
+
+/// Takes the score of one pair apart. Norms are taken with the variance that they had: parts are exact as a sum, and not what would be
+/// left if one of them were taken away.
+///
+/// Time and memory are linear in the length of the text for each layer below.
+///
+/// # Errors
+/// When the pair, the head or what [`traced`](super::traced) keeps is not there; when the query does not see the key; and
+/// [`Error::Unsupported`] for scores that are no sum of such parts: weights that were changed, DeBERTa's, norms of queries and keys over
+/// several heads, and projections that are cut.
+pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
+    let layer = run.recording.layer(asked.kind, asked.head.layer).map_err(of_maps)?;
+    let map = run.recording.map_of(layer, asked.item, asked.head.head).map_err(of_maps)?;
+    let pair = Pair::new(model, layer, &map, asked)?;
+    let (score, lse) = pair.score_and_lse(layer, &map)?;
+    let (query, key) = (pair.query_side(model, run)?, pair.key_side(model, run)?);
+    let (turned_query, turned_key) = (pair.turned(&query, asked.query), pair.turned(&key, asked.key));
+    let scale = f64::from(pair.config.scale);
+    let mut parts: BTreeMap<Part, f64> = BTreeMap::new();
+    let mut pairs = Vec::new();
+    for ((one, unturned), (_, turned)) in query.parts.iter().zip(&turned_query.parts) {
+        for ((other, unturned_key), (_, turned_key)) in key.parts.iter().zip(&turned_key.parts) {
+            let at_one_place = scale * dot(unturned, unturned_key);
+            let value = scale * dot(turned, turned_key);
+            *parts.entry(part_of(*one, *other)).or_default() += at_one_place;
+            if pair.config.rotary.is_some() {
+                *parts.entry(Part::Rotation).or_default() += value - at_one_place;
+            }
+            pairs.push((*one, *other, value));
+        }
+    }
+    let product: f64 = pairs.iter().map(|(.., value)| value).sum();
+    if let Some(cap) = pair.config.softcap.map(f64::from) {
+        parts.insert(Part::SoftCap, cap * (product / cap).tanh() - product);
+    }
+    let bias = pair.bias(layer);
+    if bias != 0.0 {
+        parts.insert(Part::RelativeBias, bias);
+    }
+    let error = parts.values().sum::<f64>() - score;
+    let side = |of: fn(&(Source, Source, f64)) -> Source| {
+        let mut sums: BTreeMap<Source, f64> = BTreeMap::new();
+        pairs.iter().for_each(|pair| *sums.entry(of(pair)).or_default() += pair.2);
+        sorted(sums.into_iter().map(|(source, value)| Origin { source, value }).collect(), |origin| origin.value)
+    };
+    let (queries, keys) = (side(|pair| pair.0), side(|pair| pair.1));
+    let terms = pair.terms([&query.sum(), &key.sum()], [&turned_query.sum(), &turned_key.sum()]);
+    Ok(Why {
+        asked,
+        score,
+        weight: (score - lse).exp(),
+        mean_score: mean_score(&map, asked.query, lse),
+        parts: Parts(parts.into_iter().collect()),
+        terms: sorted(terms, |term| term.value),
+        queries,
+        keys,
+        pairs: sorted(pairs, |pair| pair.2),
+        error,
+    })
+}
+
+/// The largest first, whatever the sign.
+fn sorted<T>(mut all: Vec<T>, value: impl Fn(&T) -> f64) -> Vec<T> {
+    all.sort_by(|a, b| value(b).abs().total_cmp(&value(a).abs()));
+    all
+}
+
+/// What a pair of sources belongs to.
+fn part_of(query: Source, key: Source) -> Part {
+    match (query, key) {
+        (Source::Bias, _) | (_, Source::Bias) => Part::Biases,
+        (Source::Position, Source::Position) => Part::PositionPosition,
+        (Source::Position, _) => Part::PositionContent,
+        (_, Source::Position) => Part::ContentPosition,
+        _ => Part::Content,
+    }
+}
+
+/// The mean over the keys that a query sees of `ln w + lse`.
+fn mean_score(map: &AttentionMap<'_>, query: usize, lse: f64) -> f64 {
+    let row = map.row(query);
+    let seen: Vec<f64> =
+        row.iter().filter(|weight| **weight > 0.0).map(|weight| f64::from(*weight).ln() + lse).collect();
+    seen.iter().sum::<f64>() / seen.len().max(1) as f64
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// A query and a key of one head, with what the head is made of.
+struct Pair<'a> {
+    asked: Asked,
+    config: &'a Attention,
+    block: &'a Block,
+    weights: &'a AttentionWeights,
+    kv_head: usize,
+    /// The sines and cosines of all positions.
+    turns: Option<Turns>,
+}
+
+impl<'a> Pair<'a> {
+    fn new(model: &'a Model, layer: &Layer, map: &AttentionMap<'_>, asked: Asked) -> Result<Pair<'a>, Error> {
+        let Asked { kind, head, query, key, .. } = asked;
+        for (what, place, n) in [("query", query, map.n_queries()), ("key", key, map.n_keys())] {
+            if place >= n {
+                return Err(Error::Plan(format!(
+                    "{kind} {head} has {n} places along its {what} axis, and no place {place}"
+                )));
+            }
+        }
+        if !map.sees(query, key) {
+            return Err(Error::Plan(format!(
+                "query {query} of {kind} {head} does not see key {key}: its score is −∞, by the mask"
+            )));
+        }
+        let architecture = &model.transformer().architecture;
+        let stack = if kind == Kind::Encoder { &architecture.encoder } else { &architecture.decoder };
+        let block = stack.as_ref().and_then(|stack| stack.blocks.get(head.layer));
+        let config =
+            block.and_then(|block| if kind == Kind::Cross { block.cross.as_ref() } else { Some(&block.attention) });
+        let (Some(block), Some(config)) = (block, config) else {
+            return Err(Error::Plan(format!("{} has no {kind} {head}", model.name())));
+        };
+        let refused = if config.disentangled.is_some() {
+            Some("its scores join content and distance by more than one product of queries and keys")
+        } else if config.qk_norm.is_some_and(|norm| norm.scope == QkScope::All) {
+            Some("it normalises queries and keys of several heads together")
+        } else if config.clip.is_some() {
+            Some("it cuts queries and keys, which parts cannot be")
+        } else if layer.factored().is_none() {
+            Some("the weights of this layer were changed in the run")
+        } else {
+            None
+        };
+        if let Some(why) = refused {
+            return Err(Error::Unsupported(format!("the scores of {} are not taken apart: {why}", model.name())));
+        }
+        let n = map.n_keys().max(map.n_queries());
+        let length = map.key_tokens().unpadded(map.n_keys()).last().map_or(n, |last| last + 1);
+        let turns = config.rotary.as_ref().map(|rotary| Turns::new(rotary, 0, n, &[length]));
+        let kv_head = layer.shape.kv_head(head.head);
+        Ok(Pair { asked, config, block, weights: attention_of(model, layer)?, kv_head, turns })
+    }
+
+    /// The score from the recorded queries and keys, and the row's log-sum-exp.
+    fn score_and_lse(&self, layer: &Layer, map: &AttentionMap<'_>) -> Result<(f64, f64), Error> {
+        let Some(factored) = layer.factored() else {
+            return Err(Error::Unsupported("dense weights have no scores".into()));
+        };
+        let Asked { item, head, query, key, .. } = self.asked;
+        let (shape, width) = (layer.shape, layer.shape.d_head);
+        let row = (item * shape.n_heads + head.head) * shape.n_queries + query;
+        let column = (item * shape.n_kv_heads + self.kv_head) * shape.n_keys + key;
+        let q = factored.queries.read(row * width..(row + 1) * width).map_err(of_maps)?;
+        let k = factored.keys.read(column * width..(column + 1) * width).map_err(of_maps)?;
+        let lse = factored.lse.read(row..row + 1).map_err(of_maps)?;
+        let score = factored.scoring.score(head.head, query, key, dot(&widened(&q), &widened(&k)));
+        debug_assert!(map.n_keys() == shape.n_keys);
+        Ok((score + self.key_bias(layer), lse.first().copied().unwrap_or(f64::NEG_INFINITY)))
+    }
+
+    /// What is added to the score by relative position, and by key.
+    fn bias(&self, layer: &Layer) -> f64 {
+        let Asked { head, query, key, .. } = self.asked;
+        let by_distance = layer.factored().map_or(0.0, |factored| {
+            let offset = key as i64 - (query + factored.scoring.query_offset) as i64;
+            f64::from(factored.scoring.bias.value(head.head, offset))
+        });
+        by_distance + self.key_bias(layer)
+    }
+
+    fn key_bias(&self, layer: &Layer) -> f64 {
+        let Some(bias) = layer.factored().and_then(|factored| factored.key_bias.as_ref()) else { return 0.0 };
+        let shape = layer.shape;
+        let item = if bias.len() == shape.n_heads * shape.n_keys { 0 } else { self.asked.item };
+        let place = (item * shape.n_heads + self.asked.head.head) * shape.n_keys + self.asked.key;
+        bias.get(place).map_or(0.0, |bias| f64::from(*bias))
+    }
+
+    /// The parts of the query before it is turned. Shape of each `[d_head]`.
+    fn query_side(&self, model: &Model, run: &Run) -> Result<Components, Error> {
+        let Asked { item, kind, head, query, .. } = self.asked;
+        let mut state = match kind {
+            Kind::Cross => before_cross(model, run, (item, query), head.layer)?,
+            _ => entering(model, run, kind, (item, query), head.layer)?,
+        };
+        read_by(&mut state, self.block, self.weights);
+        let rows = match &self.weights.projections {
+            Projections::Joint(linear) | Projections::Apart { query: linear, .. } => {
+                self.head_rows(linear, head.head * self.config.d_head)
+            }
+        };
+        state.project(&rows);
+        if let Some(norm) = &self.weights.query_norm {
+            state.normalise(&self.norm_of(norm, head.head));
+        }
+        Ok(state)
+    }
+
+    /// The parts of the key before it is turned. Shape of each `[d_head]`.
+    fn key_side(&self, model: &Model, run: &Run) -> Result<Components, Error> {
+        let Asked { item, kind, head, key, .. } = self.asked;
+        let start = self.kv_head * self.config.d_head;
+        let (mut state, rows) = match &self.weights.projections {
+            Projections::Joint(linear) => {
+                let mut state = entering(model, run, kind, (item, key), head.layer)?;
+                read_by(&mut state, self.block, self.weights);
+                (state, self.head_rows(linear, self.config.query_width() + start))
+            }
+            Projections::Apart { key_value, .. } => {
+                let n_layers = model.transformer().architecture.encoder.as_ref().map_or(0, |stack| stack.blocks.len());
+                (entering(model, run, Kind::Encoder, (item, key), n_layers)?, self.head_rows(key_value, start))
+            }
+        };
+        state.project(&rows);
+        if let Some(norm) = &self.weights.key_norm {
+            state.normalise(&self.norm_of(norm, self.kv_head));
+        }
+        Ok(state)
+    }
+
+    /// A head's rows of a projection, with its bias.
+    fn head_rows(&self, linear: &Linear, start: usize) -> Linear {
+        let width = self.config.d_head;
+        let mut rows = vec![0.0; width * linear.d_in]; // [d_head, d_in]
+        for (row, place) in rows.chunks_exact_mut(linear.d_in).zip(start..) {
+            linear.weight.row(place, row);
+        }
+        let bias = linear.bias.as_ref().map(|bias| bias[start..start + width].to_vec());
+        Linear::new(rows, bias, width, linear.d_in)
+    }
+
+    /// A head's norm of queries or keys.
+    fn norm_of(&self, norm: &crate::NormWeights, head: usize) -> crate::NormWeights {
+        let part = |all: &[f32]| -> Vec<f32> {
+            match self.config.qk_norm.map(|norm| norm.scope) {
+                Some(QkScope::OwnHead) if !all.is_empty() => {
+                    all[head * self.config.d_head..][..self.config.d_head].to_vec()
+                }
+                _ => all.to_vec(),
+            }
+        };
+        crate::NormWeights { norm: norm.norm, weight: part(&norm.weight).into(), bias: part(&norm.bias).into() }
+    }
+
+    /// The parts turned to a position.
+    fn turned(&self, parts: &Components, position: usize) -> Components {
+        let mut turned = parts.clone();
+        if let Some(turns) = &self.turns {
+            for (_, part) in &mut turned.parts {
+                let mut row: Vec<f32> = part.iter().map(|x| *x as f32).collect();
+                turns.apply(0, position, &mut row);
+                *part = widened(&row);
+            }
+        }
+        turned
+    }
+
+    /// `scale · q·k` by columns, those that turn together as pairs.
+    fn terms(&self, [q, k]: [&[f64]; 2], [turned_q, turned_k]: [&[f64]; 2]) -> Vec<Term> {
+        let scale = f64::from(self.config.scale);
+        let sum =
+            |columns: &[usize], q: &[f64], k: &[f64]| scale * columns.iter().map(|at| q[*at] * k[*at]).sum::<f64>();
+        let term = |columns: Vec<usize>, frequency: Option<f64>| Term {
+            value: sum(&columns, turned_q, turned_k),
+            unturned: frequency.map(|_| sum(&columns, q, k)),
+            wavelength: frequency.map(|frequency| std::f64::consts::TAU / frequency),
+            columns,
+        };
+        let Some((rotary, turns)) = self.config.rotary.as_ref().zip(self.turns.as_ref()) else {
+            return (0..self.config.d_head).map(|column| term(vec![column], None)).collect();
+        };
+        let half = rotary.n_columns / 2;
+        let pair = |place: usize| match rotary.pairs {
+            Pairs::Halves => vec![place, place + half],
+            Pairs::Neighbours => vec![2 * place, 2 * place + 1],
+        };
+        let turning = (0..half).map(|place| term(pair(place), Some(turns.frequency(place))));
+        turning.chain((rotary.n_columns..self.config.d_head).map(|column| term(vec![column], None))).collect()
+    }
+}
