@@ -4,8 +4,9 @@ mod common;
 
 use attlas::recording::{Edit, Heads, Which};
 use attlas::{HeadId, Kind};
+use attlas_model::explain::adversarial::Search;
 use attlas_model::explain::direct::Component;
-use attlas_model::explain::knock_out::{Baseline, KindHead, Method};
+use attlas_model::explain::knock_out::{Baseline, KindHead, Removal};
 use attlas_model::explain::patch::Part;
 use attlas_model::explain::score::{Form, Metric, Score};
 use attlas_model::{Array, Input, Model, Next, Pass, RunOptions, Side, Site};
@@ -103,9 +104,9 @@ fn knock_outs_have_the_effects_that_other_programs_measured() {
     let base: Vec<f64> = metrics.iter().map(|metric| baseline.value(metric).expect("a number")).collect();
     assert_near(&base, &golden.tensor("base"), NEAR, "unchanged");
     let cases = [
-        (Method::Zero, "zero_z_delta"),
-        (Method::Mean, "mean_z_delta"),
-        (Method::PatternPreserving, "pattern_preserving_zero_delta"),
+        (Removal::Zero, "zero_z_delta"),
+        (Removal::Mean, "mean_z_delta"),
+        (Removal::PatternPreserving, "pattern_preserving_zero_delta"),
     ];
     for (method, name) in cases {
         let expected = golden.tensor(name); // [layers, heads, metrics]
@@ -155,7 +156,7 @@ fn an_encoder_decoders_three_kinds_of_heads_have_the_effects_that_other_programs
     for (kind, name) in names {
         let heads: Vec<KindHead> = heads.iter().filter(|head| head.kind == kind).copied().collect();
         for (place, metric) in [score(None), score(Some(foil))].iter().enumerate() {
-            let found = baseline.effects(&heads, Method::Zero, metric, None, &mut go_on).expect("effects");
+            let found = baseline.effects(&heads, Removal::Zero, metric, None, &mut go_on).expect("effects");
             let expected: Vec<f64> = golden.tensor(name).iter().skip(place).step_by(2).copied().collect();
             assert_near(&found, &expected, NEAR, name);
         }
@@ -215,7 +216,7 @@ fn without_its_induction_heads_a_model_no_longer_copies() {
     let metric =
         Metric::Score(Score { item: 0, position: Some(position), target, foil: None, form: Form::Probability });
     let before = baseline.value(&metric).expect("a number");
-    let effects = baseline.effects(&heads, Method::Zero, &metric, None, &mut go_on).expect("effects");
+    let effects = baseline.effects(&heads, Removal::Zero, &metric, None, &mut go_on).expect("effects");
     // one of the first layer's heads decides alone, and ablation finds it
     let largest = (0..heads.len()).min_by(|a, b| effects[*a].total_cmp(&effects[*b])).expect("heads");
     assert_eq!(heads[largest].head, HeadId { layer: 0, head: 3 });
@@ -223,7 +224,8 @@ fn without_its_induction_heads_a_model_no_longer_copies() {
     // the four induction heads stand in for each other: none matters alone, together they are the copy
     let induction: Vec<KindHead> = heads.iter().filter(|head| head.head.layer == 1).copied().collect();
     assert!(effects[4..].iter().all(|effect| effect.abs() < 0.01), "{effects:?}");
-    let together = baseline.effects_together(&[induction], Method::Zero, &metric, None, &mut go_on).expect("an effect");
+    let together =
+        baseline.effects_together(&[induction], Removal::Zero, &metric, None, &mut go_on).expect("an effect");
     println!("before {before}, without L0H3 {}, without layer 1 {}", before + effects[largest], before + together[0]);
     assert!(before + together[0] < 0.05, "{together:?}");
 }
@@ -427,6 +429,21 @@ fn a_map_that_the_output_needs_moves_it_and_one_that_it_does_not_says_so() {
 }
 
 #[test]
+fn the_search_by_gradient_finds_a_map_that_differs_more_than_a_permutation_and_keeps_the_output() {
+    let golden = Golden::open();
+    let (model, input) = bert(&golden);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let head = KindHead { kind: Kind::Encoder, head: HeadId { layer: 2, head: 0 } };
+    let search = Search { budget: 0.02, n_steps: 60, seed: 0 };
+    let found = baseline.adversarial(head, search, &mut go_on).expect("a search").expect("a map");
+    let tried = baseline.disturbed(&[vec![head]], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &mut go_on).expect("numbers");
+    let kept = tried[0].most_different(0.02).map_or(0.0, |shift| shift.of_maps);
+    println!("by gradient {found:?}; permuted, of ten: {kept}");
+    assert!(found.tvd <= 0.02 && found.of_maps > 0.1 && found.of_maps > kept, "{found:?} {kept}");
+    assert_eq!(baseline.adversarial(head, search, &mut go_on).expect("a search"), Some(found), "the same again");
+}
+
+#[test]
 fn a_map_of_large_weights_and_no_values_is_found_by_its_weights_but_by_no_knock_out() {
     let golden = Golden::open();
     let (model, text) = gpt2(&golden);
@@ -443,7 +460,7 @@ fn a_map_of_large_weights_and_no_values_is_found_by_its_weights_but_by_no_knock_
     let input = input(&silent, &[], &golden.ids("gpt2_tiny_input_ids"));
     let baseline = Baseline::of(&silent, &input).expect("a run");
     assert_eq!(sharp(&baseline), planted, "its map is as meaningful as before");
-    for method in [Method::Zero, Method::Mean, Method::Uniform, Method::Permute { seed: 1 }] {
+    for method in [Removal::Zero, Removal::Mean, Removal::Uniform, Removal::Permute { seed: 1 }] {
         let heads = silent.heads();
         let effects = baseline.effects(&heads, method, &Metric::KullbackLeibler, None, &mut go_on).expect("effects");
         for (head, effect) in heads.iter().zip(effects) {
@@ -491,16 +508,29 @@ fn without_values(layer: usize, head: usize) -> Model {
 }
 
 #[test]
+fn heads_are_as_important_by_the_slope_of_the_loss_as_other_programs_say() {
+    let golden = Golden::open();
+    let model = model("gpt2_tiny");
+    let texts: Vec<Input> = golden.ids("michel_tokens").chunks_exact(11).map(|ids| input(&model, &[], ids)).collect();
+    let found = model.head_importance(&texts, &|_, _| Ok(Metric::Loss)).expect("slopes");
+    assert_near(&found.slopes.concat(), &golden.tensor("michel_signed_per_example"), 1e-5, "slopes of each text");
+    assert_near(&found.means(), &golden.tensor("michel_I"), 1e-5, "importance");
+    assert_near(&found.by_layer(), &golden.tensor("michel_I_l2_per_layer"), 1e-5, "importance by layer");
+    let error = model.head_importance(&texts, &|_, _| Ok(Metric::KullbackLeibler)).unwrap_err().to_string();
+    assert!(error.contains("its slope is 0"), "{error}");
+}
+
+#[test]
 fn what_is_not_there_is_refused_in_a_sentence() {
     let golden = Golden::open();
     let (model, input) = gpt2(&golden);
     let baseline = Baseline::of(&model, &input).expect("a run");
     let absent = KindHead { kind: Kind::Decoder, head: HeadId { layer: 3, head: 9 } };
-    let error = baseline.effects(&[absent], Method::Zero, &Metric::Loss, None, &mut go_on).unwrap_err();
+    let error = baseline.effects(&[absent], Removal::Zero, &Metric::Loss, None, &mut go_on).unwrap_err();
     assert_eq!(
         error.to_string(),
         "there is no head L3H9 of decoder self-attention; gpt2_tiny has 3 decoder layers of 4 heads"
     );
-    let stop = baseline.effects(&model.heads(), Method::Zero, &Metric::Loss, None, &mut |_| Next::Stop);
+    let stop = baseline.effects(&model.heads(), Removal::Zero, &Metric::Loss, None, &mut |_| Next::Stop);
     assert_eq!(stop.unwrap_err().to_string(), "the run was stopped");
 }

@@ -12,9 +12,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{
-    HeadPattern, SubjectArguments, heads_of_model, load_model, parse_kind, read_utf8, score_in_words, target_text,
-};
+use crate::inputs::{HeadPattern, SubjectArguments, heads_of_model, load_model, parse_kind, read_utf8};
 use crate::progress::Progress;
 use crate::terminal::{Terminal, print_json, printable, wrapped};
 use crate::words::counted;
@@ -297,9 +295,9 @@ impl Card<'_> {
         let legend = format!(
             "Lost of the {}: without the highest ranked share of tokens (comprehensiveness: large is faithful) and with it alone (sufficiency: near \
              0 is). Ranked by {}; {} in the place of each.",
-            score_in_words(&Score { form: Form::Probability, ..erasing.score }, model, &self.baseline.input),
+            model.score_in_words(&Score { form: Form::Probability, ..erasing.score }, &self.baseline.input),
             erasing.ranking,
-            target_text(model, Some(0), erasing.with)
+            model.target_text(Some(0), erasing.with)
         );
         self.print_lines(&[legend], terminal)
     }

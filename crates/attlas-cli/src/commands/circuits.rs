@@ -96,7 +96,7 @@ fn circuit_of(model: &Model, head: HeadId, arguments: &CircuitsArguments) -> Res
     let token = arguments.token.as_deref().map(|token| id_of(model, token)).transpose()?;
     let mut progress: Option<Progress> = None;
     let found = circuit(model, head, token, arguments.top, &mut |n| {
-        progress.get_or_insert_with(|| Progress::new("band of tokens", n)).step();
+        progress.get_or_insert_with(|| Progress::new("band", n)).step();
     });
     Ok(found?)
 }

@@ -11,6 +11,7 @@ use attlas::{Head, Kind, Recording, View};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
+use super::draw_check;
 use super::draw_distance::{self, DistanceArguments};
 use super::draw_patches::{self, PatchesArguments};
 use super::draw_received::{self, ReceivedArguments};
@@ -46,12 +47,16 @@ pub enum Picture {
     #[command(after_help = "\
 Examples:
   attlas draw map \"A red apple.\" -o map.svg                     mean of the last cross-attention layer
-  attlas draw map run.safetensors --kind encoder --layer 0 --head 3 -o L0H3.pdf --words --special hide")]
+  attlas draw map run.safetensors --kind encoder --layer 0 --head 3 -o L0H3.pdf --words --special hide
+  attlas draw map \"A red apple.\" --head 4 --check -o map.svg       has this map to do with the output?")]
     Map {
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
         one: OneHead,
+        /// Say below the picture how far the output moves when this map is permuted; runs the model some times more.
+        #[arg(long)]
+        check: bool,
     },
     /// One map as lines from each query to the keys it looks at, the stronger the larger the weight.
     #[command(after_help = "\
@@ -251,7 +256,7 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     arguments.picture.check_heads(&recording, common)?;
     say_idle(&recording, common, &arguments.picture)?;
     let Drawn { figure, complaint } = match &arguments.picture {
-        Picture::Map { one, .. } => draw_one(&recording, common, one, figure::map),
+        Picture::Map { one, check, .. } => draw_one(&recording, common, one, *check),
         Picture::Lines { one, query, key, .. } => draw_lines(&recording, common, one, [query, key]),
         Picture::Heads { layer, .. } => draw_heads(&recording, common, *layer),
         Picture::Layers { head, .. } => draw_layers(&recording, common, *head),
@@ -343,15 +348,16 @@ pub struct Drawn {
     pub complaint: Option<String>,
 }
 
-/// One map, drawn by `draw`.
-fn draw_one(
-    recording: &Recording,
-    common: &Common,
-    one: &OneHead,
-    draw: fn(&Panel, &ColorScale, &Style) -> Figure,
-) -> Result<Drawn, Failure> {
+/// One map, with what permuting it does to the output where that is asked for.
+fn draw_one(recording: &Recording, common: &Common, one: &OneHead, check: bool) -> Result<Drawn, Failure> {
     let view = view_of_one(recording, common, one)?;
-    let figure = draw(view.panel(), &view.scale(common.style.scale()), &view.style(&common.style.style()));
+    let mut style = view.style(&common.style.style());
+    if check {
+        let kind = pick_kind(recording, common.kind)?;
+        let layer = pick_layer(recording, kind, one.layer)?;
+        style.captions.push(draw_check::note(recording, common, kind, layer, one.head)?);
+    }
+    let figure = figure::map(view.panel(), &view.scale(common.style.scale()), &style);
     Ok(Drawn { figure, complaint: checks::complaint_of([&view]) })
 }
 

@@ -10,7 +10,7 @@ use attlas_survey::table::Cells;
 use clap::Args;
 
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{SubjectArguments, check_output, load_model, model_files, target_text};
+use crate::inputs::{SubjectArguments, check_output, load_model, model_files};
 use crate::table_file::{Table, table_format, write_table};
 use crate::terminal::{Terminal, clip, pad, print_json, printable, width, wrapped};
 
@@ -89,7 +89,7 @@ fn table(model: &Model, lenses: &[Lens], targets: &[u32]) -> Table {
     let whole = |number: &dyn Fn(&(&Lens, usize, u32, f64)) -> Option<usize>| {
         Cells::Whole(rows.iter().map(|row| number(row).map(|number| number as i64)).collect())
     };
-    let token = |row: &(&Lens, usize, u32, f64)| Some(target_text(model, row.0.position, row.2));
+    let token = |row: &(&Lens, usize, u32, f64)| Some(model.target_text(row.0.position, row.2));
     let columns = vec![
         ("layer", whole(&|row| Some(row.0.layer))),
         ("position", whole(&|row| row.0.position)),
@@ -122,7 +122,7 @@ fn print(
         }
         for lens in lenses.iter().filter(|lens| lens.position == position) {
             let name = if lens.layer == n_layers { "output".to_owned() } else { format!("before {}", lens.layer) };
-            let shown = |id: u32, p: f64| format!("{} {p:.3}", printable(&target_text(model, position, id)));
+            let shown = |id: u32, p: f64| format!("{} {p:.3}", printable(&model.target_text(position, id)));
             let top: Vec<String> = lens.top.iter().map(|(id, p)| pad(&clip(&shown(*id, *p), 18), 18)).collect();
             let asked: Vec<String> = targets.iter().zip(&lens.asked).map(|(id, p)| shown(*id, *p)).collect();
             let asked = if asked.is_empty() { String::new() } else { format!("  | {}", asked.join("  ")) };

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use attlas::printable::printable;
 use attlas_model::explain::score::{Form, Metric, Score, Unchanged};
 use attlas_model::{Array, Decoding, Input, Model, Pass, RunOptions, Side};
 use clap::Args;
@@ -231,39 +230,6 @@ pub fn metric_in_words(metric: &Metric, model: &Model, input: &Input) -> String 
         Metric::JensenShannon => {
             format!("Jensen–Shannon divergence from the unchanged output, mean over {}, in nats", over())
         }
-        Metric::Score(score) => score_in_words(score, model, input),
+        Metric::Score(score) => model.score_in_words(score, input),
     }
-}
-
-/// What a score is about, in words.
-pub fn score_in_words(score: &Score, model: &Model, input: &Input) -> String {
-    let name = |id: u32| target_name(model, score, id);
-    let what = match score.form {
-        Form::Logit => "logit",
-        Form::LogProbability => "log-probability",
-        Form::Probability => "probability",
-    };
-    let of = match score.foil {
-        Some(foil) => format!("{what} of {} less that of {}", name(score.target), name(foil)),
-        None => format!("{what} of {}", name(score.target)),
-    };
-    let Some(position) = score.position else { return of };
-    let token = model.predicted_at(input).tokens.get(position).map_or("", |token| token.text.as_str());
-    let preposition = if model.has(Side::Target) { "after" } else { "at" };
-    format!("{of} {preposition} position {position} (\"{}\")", printable(token.trim()))
-}
-
-/// `"cat"`, or `class 2`.
-fn target_name(model: &Model, score: &Score, id: u32) -> String {
-    let text = target_text(model, score.position, id);
-    if score.position.is_some() && model.tokenizer().is_some() { format!("\"{}\"", printable(&text)) } else { text }
-}
-
-/// A token as text, `token 7` without a tokenizer, `class 2` where there is no position.
-pub fn target_text(model: &Model, position: Option<usize>, id: u32) -> String {
-    if position.is_none() {
-        return format!("class {id}");
-    }
-    let token = model.tokenizer().and_then(|tokenizer| tokenizer.token(id).ok());
-    token.map_or_else(|| format!("token {id}"), |token| token.text)
 }

@@ -162,27 +162,34 @@ impl Model {
         Explained::new(self, input, score)?.along(way, &mut |_| Next::Continue)
     }
 
-    /// A score as a reader knows it: `the logit of " mat" at position 5`.
-    pub fn score_in_words(&self, score: &Score) -> String {
-        let of = |id: u32| self.target_in_words(id);
+    /// A score as a reader knows it: `logit of " mat" after position 5 ("the")`.
+    pub fn score_in_words(&self, score: &Score, input: &Input) -> String {
         let form = match score.form {
-            Form::Logit => "the logit",
-            Form::LogProbability => "the log-probability",
-            Form::Probability => "the probability",
+            Form::Logit => "logit",
+            Form::LogProbability => "log-probability",
+            Form::Probability => "probability",
         };
-        let foil = score.foil.map_or_else(String::new, |foil| format!(" less that of {}", of(foil)));
-        let place = score.position.map_or_else(String::new, |position| format!(" at position {position}"));
-        format!("{form} of {}{foil}{place}", of(score.target))
+        let name = |id: u32| {
+            let text = self.target_text(score.position, id);
+            let is_text = score.position.is_some() && self.tokenizer.is_some();
+            if is_text { format!("\"{}\"", printable(&text)) } else { text }
+        };
+        let foil = score.foil.map_or_else(String::new, |foil| format!(" less that of {}", name(foil)));
+        let of = format!("{form} of {}{foil}", name(score.target));
+        let Some(position) = score.position else { return of };
+        let token = self.predicted_at(input).tokens.get(position).map_or("", |token| token.text.as_str());
+        let preposition = if self.has(crate::Side::Target) { "after" } else { "at" };
+        format!("{of} {preposition} position {position} (\"{}\")", printable(token.trim()))
     }
 
-    /// A token or a class as a reader knows it.
-    pub fn target_in_words(&self, id: u32) -> String {
-        let tokenizer = self.target_tokenizer.as_deref().or(self.tokenizer.as_deref());
-        match (&self.transformer.architecture.readout, tokenizer.and_then(|tokenizer| tokenizer.token(id).ok())) {
-            (Readout::Tokens { .. }, Some(token)) => format!("\"{}\"", printable(&token.text)),
-            (Readout::Tokens { .. }, None) => format!("token {id}"),
-            _ => format!("class {id}"),
+    /// A token as text, `token 7` without a tokenizer, `class 2` where there is no position.
+    pub fn target_text(&self, position: Option<usize>, id: u32) -> String {
+        if position.is_none() {
+            return format!("class {id}");
         }
+        let tokenizer = self.target_tokenizer.as_deref().or(self.tokenizer.as_deref());
+        let token = tokenizer.and_then(|tokenizer| tokenizer.token(id).ok());
+        token.map_or_else(|| format!("token {id}"), |token| token.text)
     }
 
     /// The rows of hidden states that a score is made of, and what each counts; they sum to 1.

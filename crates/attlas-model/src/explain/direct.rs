@@ -130,8 +130,9 @@ impl Baseline<'_> {
                 head.kind.title()
             ))
         })?;
-        let (slope, _) =
-            self.through_post_norm(weights, &reading, &self.added_by(head.kind, head.head.layer, weights, &reading)?);
+        let (kind, layer) = (head.kind, head.head.layer);
+        let attended = self.added_by(kind, layer, weights, &reading)?;
+        let (slope, _) = before(post_norm(self.residual(kind, layer), weights), &attended, &reading.slope);
         let to_values = transposed(&weights.output, &slope); // [n_heads · d_value]
         let map = self.run.recording.map(0, head.kind, head.head.layer, head.head.head);
         let map = map.map_err(|error| Error::Input(error.to_string()))?;
@@ -158,7 +159,7 @@ impl Baseline<'_> {
     ) -> Result<Vec<f64>, Error> {
         let outputs = self.outputs_at(kind, layer, reading.position)?; // [n_heads][d_value]
         let attended = self.added_by(kind, layer, weights, reading)?;
-        let (slope, constant) = self.through_post_norm(weights, reading, &attended);
+        let (slope, constant) = before(post_norm(self.residual(kind, layer), weights), &attended, &reading.slope);
         let to_values = transposed(&weights.output, &slope); // [n_heads · d_value]
         let mut start = 0;
         for (head, output) in outputs.iter().enumerate() {
@@ -190,16 +191,6 @@ impl Baseline<'_> {
             dot(&widened(&row), &outputs) + output.bias.as_ref().map_or(0.0, |bias| f64::from(bias[place]))
         };
         Ok((0..output.d_out).map(of_place).collect())
-    }
-
-    /// The slope and constant with respect to what stands before a norm on the attention's output, its scale frozen.
-    fn through_post_norm(&self, weights: &AttentionWeights, reading: &Reading, attended: &[f64]) -> (Vec<f64>, f64) {
-        let residual =
-            self.readout_stack().ok().and_then(|(_, stack)| stack.blocks.first().map(|block| block.residual));
-        match residual.and_then(|residual| post_norm(residual, weights)) {
-            None => (reading.slope.clone(), 0.0),
-            Some(norm) => frozen(norm, attended, &reading.slope),
-        }
     }
 
     /// The outputs of a layer's heads at a position, in f64. Shape `[n_heads][d_value]`.
@@ -311,6 +302,11 @@ fn post_norm(residual: Residual, weights: &AttentionWeights) -> Option<&NormWeig
         Residual::OutputNorm => weights.norm.as_ref(),
         _ => None,
     }
+}
+
+/// The slope, and a constant, with respect to what a norm is put on, its scale frozen; as it is where there is no norm.
+fn before(norm: Option<&NormWeights>, x: &[f64], slope: &[f64]) -> (Vec<f64>, f64) {
+    norm.map_or_else(|| (slope.to_vec(), 0.0), |norm| frozen(norm, x, slope))
 }
 
 /// `direction · norm(x)` as `slope · x + constant`, with the norm's scale as it is at `x`.

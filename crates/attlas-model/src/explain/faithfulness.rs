@@ -8,9 +8,12 @@ use attlas::analysis::{Rows, divergence};
 use attlas::recording::{Edit, Heads, NewWeights};
 use attlas::{Kind, TokenRole, Tokens};
 
+use super::adversarial::MapRow;
 use super::knock_out::{Baseline, KindHead, Watch};
 use super::score::{Form, Metric, Score, distribution};
-use crate::{Array, Error, Input, Model, RunOptions, Side};
+use crate::block::edits::Row;
+use crate::block::pass::{Plan, Purpose};
+use crate::{Array, Error, Input, Model, Next, Pass, RunOptions, Side, Site};
 
 /// Shares of a ranking's tokens that are erased or kept (DeYoung et al. 2020).
 pub const SHARES: [f64; 5] = [0.01, 0.05, 0.1, 0.2, 0.5];
@@ -20,7 +23,7 @@ pub const NEGLIGIBLE: f64 = 0.01;
 
 /// How far the output moved when the maps of some heads were changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Moved {
+pub struct Shift {
     /// Half the sum of the changes of all probabilities, mean over the rows of the output: in 0 ..= 1.
     pub tvd: f64,
     /// The Jensen–Shannon divergence of the output from the unchanged one, mean over its rows, in nats.
@@ -35,9 +38,9 @@ pub struct Disturbed {
     /// The heads.
     pub heads: Vec<KindHead>,
     /// Each row's weights dealt out anew among its visible keys, once for each seed.
-    pub permuted: Vec<Moved>,
+    pub permuted: Vec<Shift>,
     /// All visible keys alike.
-    pub uniform: Moved,
+    pub uniform: Shift,
 }
 
 impl Disturbed {
@@ -59,7 +62,7 @@ impl Disturbed {
 
     /// The most different maps that were tried and keep the output within `budget`, as total variation; `None` where all moved it
     /// further. A search among the permutations and uniform maps: there may be maps that are more different.
-    pub fn most_different(&self, budget: f64) -> Option<Moved> {
+    pub fn most_different(&self, budget: f64) -> Option<Shift> {
         let tried = self.permuted.iter().chain([&self.uniform]).filter(|moved| moved.tvd <= budget);
         tried.copied().reduce(|best, moved| if moved.of_maps > best.of_maps { moved } else { best })
     }
@@ -136,7 +139,7 @@ impl Baseline<'_> {
         let of_set = |(set, moved): (&Vec<KindHead>, &[Vec<f64>])| -> Result<Disturbed, Error> {
             let mut ways = Vec::with_capacity(n_ways);
             for (way, moved) in moved.iter().enumerate() {
-                ways.push(Moved { tvd: moved[0], jsd: moved[1], of_maps: self.moved_maps(set, &to(way))? });
+                ways.push(Shift { tvd: moved[0], jsd: moved[1], of_maps: self.moved_maps(set, &to(way))? });
             }
             let uniform = ways.remove(n_ways - 1);
             Ok(Disturbed { heads: set.clone(), permuted: ways, uniform })
@@ -152,31 +155,31 @@ impl Baseline<'_> {
             let edit = Edit::Weights { heads: head.heads(), to: to.clone() };
             let changed = self.changed_rows(*head, &before, &edit);
             let n = before.len().max(1) as f64;
-            sum += before.iter().zip(&changed).map(|((_, p), q)| divergence(p, q)).sum::<f64>() / n;
+            sum += before.iter().zip(&changed).map(|(row, q)| divergence(&row.weights, q)).sum::<f64>() / n;
         }
         Ok(sum / heads.len().max(1) as f64)
     }
 
-    /// The rows of a head's map: the query, and the weights of its visible keys.
-    fn map_rows(&self, head: KindHead) -> Result<Vec<(usize, Vec<f64>)>, Error> {
+    /// The rows of a head's map.
+    pub(super) fn map_rows(&self, head: KindHead) -> Result<Vec<MapRow>, Error> {
         let map = self.run.recording.map(0, head.kind, head.head.layer, head.head.head);
         let map = map.map_err(|error| Error::Input(error.to_string()))?;
         Ok(Rows::of(&map).map(|row| {
-            let weights = row.visible_keys().map(|key| row.weights.get(key).copied().map_or(0.0, f64::from));
-            (row.query, weights.collect())
+            let keys: Vec<usize> = row.visible_keys().collect();
+            let weights = keys.iter().map(|key| row.weights.get(*key).copied().map_or(0.0, f64::from)).collect();
+            MapRow { query: row.query, keys, weights }
         }))
     }
 
     /// The same rows after a change of the weights.
-    fn changed_rows(&self, head: KindHead, rows: &[(usize, Vec<f64>)], edit: &Edit<Array>) -> Vec<Vec<f64>> {
-        let pass = crate::Pass { edits: vec![edit.clone()], ..crate::Pass::keeping([]) };
-        let plan = crate::block::pass::Plan { pass: &pass, purpose: crate::block::pass::Purpose::Whole, text: None };
+    fn changed_rows(&self, head: KindHead, rows: &[MapRow], edit: &Edit<Array>) -> Vec<Vec<f64>> {
+        let pass = Pass { edits: vec![edit.clone()], ..Pass::keeping([]) };
+        let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
         let edits = plan.weight_edits(head.kind, head.head.layer);
-        let changed = |(query, weights): &(usize, Vec<f64>)| {
-            let row = crate::block::edits::Row { text: 0, head: head.head.head, query: *query };
+        let changed = |row: &MapRow| {
             // scores whose softmax these weights are
-            let mut scores: Vec<f64> = weights.iter().map(|weight| weight.max(f64::MIN_POSITIVE).ln()).collect();
-            edits.weigh(row, f64::NEG_INFINITY, &mut scores);
+            let mut scores: Vec<f64> = row.weights.iter().map(|weight| weight.max(f64::MIN_POSITIVE).ln()).collect();
+            edits.weigh(Row { text: 0, head: head.head.head, query: row.query }, f64::NEG_INFINITY, &mut scores);
             scores
         };
         rows.iter().map(changed).collect()
@@ -189,7 +192,7 @@ impl Baseline<'_> {
     pub fn moved_by(&self, heads: &Heads, weights: &Array) -> Result<[f64; 2], Error> {
         let edits = |_| vec![Edit::Weights { heads: heads.clone(), to: NewWeights::Given(weights.clone()) }];
         let metrics = [Metric::TotalVariation, Metric::JensenShannon];
-        let found = self.values(&metrics, 1, &edits, &mut |_| crate::Next::Continue)?;
+        let found = self.values(&metrics, 1, &edits, &mut |_| Next::Continue)?;
         Ok([found[0][0], found[0][1]])
     }
 
@@ -247,7 +250,7 @@ impl Baseline<'_> {
         let before = score.value(&self.unchanged.logits)?;
         let without = |places: &[usize]| -> Result<f64, Error> {
             let erased = self.model().erasing(&self.input, side, places, with)?;
-            let pass = crate::Pass::keeping([crate::Site::Logits]);
+            let pass = Pass::keeping([Site::Logits]);
             let run = self.model().run(&[erased], &RunOptions { pass, ..RunOptions::default() })?;
             let logits = run.logits.ok_or_else(|| Error::Unsupported("the model has no logits".to_owned()))?;
             Ok(before - score.value(&logits)?)
@@ -267,7 +270,7 @@ impl Baseline<'_> {
     ///
     /// # Errors
     /// When the models have other heads or other logits, or the other one cannot read the text.
-    pub fn beside(&self, other: &Model) -> Result<(Moved, Vec<(KindHead, f64)>), Error> {
+    pub fn beside(&self, other: &Model) -> Result<(Shift, Vec<(KindHead, f64)>), Error> {
         let own = self.model();
         if own.heads() != other.heads() || own.transformer.n_logits() != other.transformer.n_logits() {
             return Err(Error::Input(format!(
@@ -291,12 +294,12 @@ impl Baseline<'_> {
         let mut of_heads = Vec::new();
         for head in own.heads() {
             let (p, q) = (self.map_rows(head)?, run.map_rows(head)?);
-            let sum: f64 = p.iter().zip(&q).map(|((_, p), (_, q))| divergence(p, q)).sum();
+            let sum: f64 = p.iter().zip(&q).map(|(p, q)| divergence(&p.weights, &q.weights)).sum();
             of_heads.push((head, sum / p.len().max(1) as f64));
         }
         let n = rows.len().max(1) as f64;
         let of_maps = of_heads.iter().map(|(_, jsd)| jsd).sum::<f64>() / of_heads.len().max(1) as f64;
-        Ok((Moved { tvd: tvd / n, jsd: jsd / n, of_maps }, of_heads))
+        Ok((Shift { tvd: tvd / n, jsd: jsd / n, of_maps }, of_heads))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{Array, Error, Input, Keep, Model, Next, Pass, Run, RunOptions, Site,
 /// How a head is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Method {
+pub enum Removal {
     /// Its output is set to 0, the value's bias included; the output projection's bias stays.
     Zero,
     /// Its output becomes its mean over the rows of one or more texts, the same at every row.
@@ -30,20 +30,20 @@ pub enum Method {
         /// The same seed deals the same way.
         seed: u64,
     },
-    /// As [`Method::Zero`], and the weights of all later layers stay those of the unchanged run: what is lost is what the head
+    /// As [`Removal::Zero`], and the weights of all later layers stay those of the unchanged run: what is lost is what the head
     /// moved, not where it made others look (Olsson et al. 2022, "pattern-preserving").
     PatternPreserving,
 }
 
-impl Method {
+impl Removal {
     /// The name in files and tables.
     pub fn name(self) -> &'static str {
         match self {
-            Method::Zero => "zero",
-            Method::Mean => "mean",
-            Method::Uniform => "uniform",
-            Method::Permute { .. } => "permute",
-            Method::PatternPreserving => "pattern-preserving",
+            Removal::Zero => "zero",
+            Removal::Mean => "mean",
+            Removal::Uniform => "uniform",
+            Removal::Permute { .. } => "permute",
+            Removal::PatternPreserving => "pattern-preserving",
         }
     }
 }
@@ -216,14 +216,14 @@ impl<'m> Baseline<'m> {
     }
 
     /// The effect of taking each of the heads away: the number with the change less the number without. `means` are outputs of
-    /// heads over texts for [`Method::Mean`]; of this text's rows alone when it is `None`.
+    /// heads over texts for [`Removal::Mean`]; of this text's rows alone when it is `None`.
     ///
     /// # Errors
     /// As [`Baseline::values`], and when the model has no such head.
     pub fn effects(
         &self,
         heads: &[KindHead],
-        method: Method,
+        method: Removal,
         metric: &Metric,
         means: Option<&[Run]>,
         watch: &mut Watch<'_>,
@@ -240,16 +240,16 @@ impl<'m> Baseline<'m> {
     pub fn effects_together(
         &self,
         sets: &[Vec<KindHead>],
-        method: Method,
+        method: Removal,
         metric: &Metric,
         means: Option<&[Run]>,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<f64>, Error> {
         sets.iter().flatten().try_for_each(|head| self.check_head(*head))?;
         let runs = means.unwrap_or(std::slice::from_ref(&self.run));
-        let frozen = if method == Method::PatternPreserving { self.patterns()? } else { Vec::new() };
+        let frozen = if method == Removal::PatternPreserving { self.patterns()? } else { Vec::new() };
         let of_head = |head: &KindHead| -> Result<Edit<Array>, Error> {
-            let mean = (method == Method::Mean).then(|| mean_head_outputs(runs, &head.heads())).transpose()?;
+            let mean = (method == Removal::Mean).then(|| mean_head_outputs(runs, &head.heads())).transpose()?;
             Ok(edit(*head, method, mean))
         };
         let of_sets: Vec<Vec<Edit<Array>>> =
@@ -361,12 +361,12 @@ impl Model {
 }
 
 /// The change that takes a head away.
-fn edit(head: KindHead, method: Method, mean: Option<Array>) -> Edit<Array> {
+fn edit(head: KindHead, method: Removal, mean: Option<Array>) -> Edit<Array> {
     let heads = head.heads();
     match (method, mean) {
-        (Method::Mean, Some(mean)) => Edit::HeadOutput { heads, to: HeadOutput::Mean(mean) },
-        (Method::Uniform, _) => Edit::Weights { heads, to: NewWeights::Uniform },
-        (Method::Permute { seed }, _) => Edit::Weights { heads, to: NewWeights::Permuted { seed } },
+        (Removal::Mean, Some(mean)) => Edit::HeadOutput { heads, to: HeadOutput::Mean(mean) },
+        (Removal::Uniform, _) => Edit::Weights { heads, to: NewWeights::Uniform },
+        (Removal::Permute { seed }, _) => Edit::Weights { heads, to: NewWeights::Permuted { seed } },
         _ => Edit::HeadOutput { heads, to: HeadOutput::Zero },
     }
 }

@@ -63,9 +63,9 @@ impl Model {
         layers.iter_mut().for_each(|layer| layer.quantity = quantity);
         let mut recording = Recording { layers, ..gradients.run.recording };
         recording.provenance.notes.push(format!(
-            "{} for {}, which is {value:.4}",
+            "{} for the {}, which is {value:.4}",
             quantity.words(),
-            self.score_in_words(score)
+            self.score_in_words(score, input)
         ));
         Ok(recording)
     }

@@ -1,5 +1,6 @@
 //! What attention does not show: what a model computes is taken apart, or changed and measured again.
 
+pub mod adversarial;
 mod alti;
 mod attribution;
 mod circuits;
@@ -8,6 +9,7 @@ mod composition;
 pub mod direct;
 mod eigenvalues;
 pub mod faithfulness;
+pub mod importance;
 pub mod knock_out;
 pub mod lens;
 mod maps;

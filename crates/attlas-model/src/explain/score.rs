@@ -275,6 +275,24 @@ impl Unchanged {
         Ok(Array { shape: vec![rows.len(), values.len() / rows.len().max(1)], values })
     }
 
+    /// The gradient of the loss with respect to the logits. Shape as the logits.
+    ///
+    /// # Errors
+    /// As [`Metric::value`] of the loss.
+    pub(crate) fn loss_gradient(&self) -> Result<Vec<f32>, Error> {
+        let next = self.next()?;
+        let mut gradient = vec![0.0; self.logits.values.len()];
+        for &(position, target) in next {
+            let score = Score { item: 0, position: Some(position), target, foil: None, form: Form::LogProbability };
+            let row = score.row(&self.logits)?;
+            let slopes = &mut gradient[position * row.len()..][..row.len()];
+            for (place, (slope, share)) in slopes.iter_mut().zip(probabilities(row)).enumerate() {
+                *slope = ((share - f64::from(place == target as usize)) / next.len() as f64) as f32;
+            }
+        }
+        Ok(gradient)
+    }
+
     /// Where a decoder predicts its own tokens: position and the token that follows.
     fn next(&self) -> Result<&[(usize, u32)], Error> {
         if self.next.is_empty() {

@@ -1,6 +1,7 @@
 //! Why a head looks where it looks: the score of one query and one key, taken apart.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use attlas::{AttentionMap, HeadId, Kind, Layer};
 use serde::Serialize;
@@ -128,8 +129,7 @@ pub struct Origin {
 ///
 /// # Errors
 /// When the pair, the head or what [`traced`](super::traced) keeps is not there; when the query does not see the key; and
-/// [`Error::Unsupported`] for scores that are no sum of such parts: weights that were changed, DeBERTa's, norms of queries and keys over
-/// several heads, and projections that are cut.
+/// [`Error::Unsupported`] for scores that are no sum of such parts: weights that were changed, DeBERTa's, and projections that are cut.
 pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
     let layer = run.recording.layer(asked.kind, asked.head.layer).map_err(of_maps)?;
     let map = run.recording.map_of(layer, asked.item, asked.head.head).map_err(of_maps)?;
@@ -246,8 +246,6 @@ impl<'a> Pair<'a> {
         };
         let refused = if config.disentangled.is_some() {
             Some("its scores join content and distance by more than one product of queries and keys")
-        } else if config.qk_norm.is_some_and(|norm| norm.scope == QkScope::All) {
-            Some("it normalises queries and keys of several heads together")
         } else if config.clip.is_some() {
             Some("it cuts queries and keys, which parts cannot be")
         } else if layer.factored().is_none() {
@@ -310,47 +308,69 @@ impl<'a> Pair<'a> {
         read_by(&mut state, self.block, self.weights);
         let rows = match &self.weights.projections {
             Projections::Joint(linear) | Projections::Apart { query: linear, .. } => {
-                self.head_rows(linear, head.head * self.config.d_head)
+                self.rows(linear, 0..self.config.query_width(), head.head)
             }
         };
         state.project(&rows);
-        if let Some(norm) = &self.weights.query_norm {
-            state.normalise(&self.norm_of(norm, head.head));
-        }
-        Ok(state)
+        self.normalised(state, &self.weights.query_norm, head.head)
     }
 
     /// The parts of the key before it is turned. Shape of each `[d_head]`.
     fn key_side(&self, model: &Model, run: &Run) -> Result<Components, Error> {
         let Asked { item, kind, head, key, .. } = self.asked;
-        let start = self.kv_head * self.config.d_head;
+        let kv_width = self.config.kv_width();
         let (mut state, rows) = match &self.weights.projections {
             Projections::Joint(linear) => {
                 let mut state = entering(model, run, kind, (item, key), head.layer)?;
                 read_by(&mut state, self.block, self.weights);
-                (state, self.head_rows(linear, self.config.query_width() + start))
+                let start = self.config.query_width();
+                (state, self.rows(linear, start..start + kv_width, self.kv_head))
             }
             Projections::Apart { key_value, .. } => {
                 let n_layers = model.transformer().architecture.encoder.as_ref().map_or(0, |stack| stack.blocks.len());
-                (entering(model, run, Kind::Encoder, (item, key), n_layers)?, self.head_rows(key_value, start))
+                (
+                    entering(model, run, Kind::Encoder, (item, key), n_layers)?,
+                    self.rows(key_value, 0..kv_width, self.kv_head),
+                )
             }
         };
         state.project(&rows);
-        if let Some(norm) = &self.weights.key_norm {
-            state.normalise(&self.norm_of(norm, self.kv_head));
-        }
-        Ok(state)
+        self.normalised(state, &self.weights.key_norm, self.kv_head)
     }
 
-    /// A head's rows of a projection, with its bias.
-    fn head_rows(&self, linear: &Linear, start: usize) -> Linear {
-        let width = self.config.d_head;
-        let mut rows = vec![0.0; width * linear.d_in]; // [d_head, d_in]
-        for (row, place) in rows.chunks_exact_mut(linear.d_in).zip(start..) {
+    /// A head's rows of a projection, with its bias; those of all heads, `whole`, where they are normalised together.
+    fn rows(&self, linear: &Linear, whole: Range<usize>, head: usize) -> Linear {
+        let d_head = self.config.d_head;
+        let of_head = whole.start + head * d_head..whole.start + (head + 1) * d_head;
+        let places = if self.is_normed_together() { whole } else { of_head };
+        let mut rows = vec![0.0; places.len() * linear.d_in]; // [places.len(), d_in]
+        for (row, place) in rows.chunks_exact_mut(linear.d_in).zip(places.clone()) {
             linear.weight.row(place, row);
         }
-        let bias = linear.bias.as_ref().map(|bias| bias[start..start + width].to_vec());
-        Linear::new(rows, bias, width, linear.d_in)
+        let bias = linear.bias.as_ref().map(|bias| bias[places.clone()].to_vec());
+        Linear::new(rows, bias, places.len(), linear.d_in)
+    }
+
+    /// Whether queries, or keys, of all heads are normalised together.
+    fn is_normed_together(&self) -> bool {
+        self.config.qk_norm.is_some_and(|norm| norm.scope == QkScope::All)
+    }
+
+    /// The parts behind the norm of queries or keys, where there is one. Shape of each `[d_head]`.
+    fn normalised(
+        &self,
+        mut state: Components,
+        norm: &Option<crate::NormWeights>,
+        head: usize,
+    ) -> Result<Components, Error> {
+        if let Some(norm) = norm {
+            state.normalise(&self.norm_of(norm, head));
+        }
+        if self.is_normed_together() {
+            let d_head = self.config.d_head;
+            state.parts.iter_mut().for_each(|(_, part)| *part = part[head * d_head..(head + 1) * d_head].to_vec());
+        }
+        Ok(state)
     }
 
     /// A head's norm of queries or keys.

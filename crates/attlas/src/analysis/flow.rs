@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::rollout::{augmented, check_stack, whole_layer};
 use crate::{Error, Kind, Layer, Quantity, Recording};
 
-/// The most tokens that flow is computed for where nobody asks for more: some seconds for twelve layers.
+/// The most tokens that flow is computed for where nobody asks for more.
 pub const FLOW_TOKENS: usize = 64;
 
 /// The most tokens that flow is computed for at all: the time grows with the fourth power of their number.

@@ -1,6 +1,6 @@
 //! The heads of a model, measured on one text or on several.
 
-use attlas_model::explain::knock_out::{Baseline, KindHead, Method, keeping_head_outputs};
+use attlas_model::explain::knock_out::{Baseline, KindHead, Removal, keeping_head_outputs};
 use attlas_model::explain::patch::Part;
 use attlas_model::explain::score::Metric;
 use attlas_model::{Input, Model, Next, Run, RunOptions};
@@ -17,7 +17,7 @@ use attlas_survey::table::Cells;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// It is taken away.
-    KnockOut(Method),
+    KnockOut(Removal),
     /// Its output is exchanged for that of a run on another text.
     Patch,
     /// Nothing: what it writes for the target is read.
@@ -220,7 +220,7 @@ impl OneText<'_> {
 
 /// Runs over which the mean output of heads is taken; `None` for the text's own rows.
 fn means(arguments: &AblateArguments, model: &Model, way: Way, inputs: &[Input]) -> Result<Option<Vec<Run>>, Failure> {
-    if way != Way::KnockOut(Method::Mean) {
+    if way != Way::KnockOut(Removal::Mean) {
         return Ok(None);
     }
     let own;
@@ -241,19 +241,19 @@ fn means(arguments: &AblateArguments, model: &Model, way: Way, inputs: &[Input])
 /// What is done to each head, in words.
 fn in_words(arguments: &AblateArguments, way: Way, n_means: Option<usize>) -> String {
     match way {
-        Way::KnockOut(Method::Zero) => "its output is set to 0".to_owned(),
-        Way::KnockOut(Method::Mean) => match (n_means, &arguments.mean_over) {
+        Way::KnockOut(Removal::Zero) => "its output is set to 0".to_owned(),
+        Way::KnockOut(Removal::Mean) => match (n_means, &arguments.mean_over) {
             (Some(n), Some(path)) => {
                 format!("its output becomes its mean over {} of {}", counted(n, "text"), path.display())
             }
             (Some(n), None) => format!("its output becomes its mean over all rows of the {}", counted(n, "text")),
             (None, _) => "its output becomes its mean over the text's rows".to_owned(),
         },
-        Way::KnockOut(Method::Uniform) => "its weights become the same for all visible keys".to_owned(),
-        Way::KnockOut(Method::Permute { seed }) => {
+        Way::KnockOut(Removal::Uniform) => "its weights become the same for all visible keys".to_owned(),
+        Way::KnockOut(Removal::Permute { seed }) => {
             format!("each row of its weights is permuted among the visible keys (seed {seed})")
         }
-        Way::KnockOut(Method::PatternPreserving) => {
+        Way::KnockOut(Removal::PatternPreserving) => {
             "its output is set to 0, and all later layers keep their weights".to_owned()
         }
         Way::Patch => {

@@ -8,7 +8,7 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use attlas::Kind;
-use attlas_model::explain::knock_out::Method;
+use attlas_model::explain::knock_out::Removal;
 use clap::Args;
 use serde_json::json;
 
@@ -139,11 +139,11 @@ impl AblateArguments {
             _ => {}
         }
         Ok(match self.method {
-            MethodName::Zero => Way::KnockOut(Method::Zero),
-            MethodName::Mean => Way::KnockOut(Method::Mean),
-            MethodName::Uniform => Way::KnockOut(Method::Uniform),
-            MethodName::Permute => Way::KnockOut(Method::Permute { seed }),
-            MethodName::PatternPreserving => Way::KnockOut(Method::PatternPreserving),
+            MethodName::Zero => Way::KnockOut(Removal::Zero),
+            MethodName::Mean => Way::KnockOut(Removal::Mean),
+            MethodName::Uniform => Way::KnockOut(Removal::Uniform),
+            MethodName::Permute => Way::KnockOut(Removal::Permute { seed }),
+            MethodName::PatternPreserving => Way::KnockOut(Removal::PatternPreserving),
             MethodName::Patch => Way::Patch,
             MethodName::Direct => Way::Direct,
         })

@@ -7,7 +7,7 @@ use attlas_model::{Error, Input, Model, Pass, RunOptions, Side, Site};
 use attlas_survey::table::Cells;
 
 use crate::failure::Failure;
-use crate::inputs::{ScoreArguments, score_in_words};
+use crate::inputs::ScoreArguments;
 use crate::progress::Progress;
 use crate::table_file::Table;
 use crate::terminal::remark;
@@ -71,7 +71,7 @@ impl Explained {
             token: share.token.to_owned(),
         };
         let places = first.shares(input).into_iter().map(place).collect();
-        Ok(Explained { subject: score_in_words(&score, model, input), value, places, attributions })
+        Ok(Explained { subject: model.score_in_words(&score, input), value, places, attributions })
     }
 
     /// The scores of a method, source before target. Shape `[places.len()]`.

@@ -336,7 +336,10 @@ mod tests {
             Edit::Edges { heads: one(1), keys: Which::These(vec![1]) },
             Edit::Edges { heads: some.clone(), keys: Which::These(vec![2]) },
             Edit::Weights { heads: some, to: NewWeights::Permuted { seed: 3 } },
-            Edit::Weights { heads: Heads { queries: Which::These(vec![0, 4]), ..one(3) }, to: NewWeights::Given(given) },
+            Edit::Weights {
+                heads: Heads { queries: Which::These(vec![0, 4]), ..one(3) },
+                to: NewWeights::Given(given),
+            },
         ];
         let case = Case::new([4, 2, 5, 5], Visibility { before: None, after: Some(1) });
         Case { edits, ..case }.check(100, "edits");

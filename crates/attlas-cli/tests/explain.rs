@@ -1,0 +1,144 @@
+//! `attlas explain`: methods side by side, as a table, JSON, files and pictures; and maps of gradients.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Command, Finished, folder};
+use serde_json::Value;
+
+const APPLE: &str = "She gave him a red apple.";
+/// Every method, in the order of the table.
+const METHODS: [&str; 10] = [
+    "weight",
+    "norm",
+    "gradient-attention",
+    "relevance",
+    "saliency",
+    "input-gradient",
+    "integrated-gradients",
+    "attn-lrp",
+    "cp-lrp",
+    "leave-out",
+];
+
+fn family(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../attlas-model/tests/data/families").join(name);
+    folder.display().to_string()
+}
+
+fn json(run: &Finished) -> Vec<Value> {
+    serde_json::from_str(&run.succeeds().stdout).expect("a JSON array")
+}
+
+#[test]
+fn every_method_scores_every_token_of_both_texts() {
+    let rows = json(&Command::new(["explain", APPLE, "--position", "4", "--json"]).run());
+    let side = |row: &Value, name: &str| row["side"] == name;
+    for method in METHODS {
+        let of_method: Vec<&Value> = rows.iter().filter(|row| row["method"] == method).collect();
+        let source = of_method.iter().filter(|row| side(row, "source"));
+        assert!(source.clone().any(|row| row["token"].as_str().is_some_and(|token| token.contains("red"))), "{method}");
+        assert!(source.map(|row| row["score"].as_f64().expect("a score")).any(|score| score != 0.0), "{method}");
+        let later = |row: &&&Value| side(row, "target") && row["position"].as_u64() > Some(4);
+        let of_later: Vec<f64> = of_method.iter().filter(later).filter_map(|row| row["score"].as_f64()).collect();
+        assert!(
+            !of_later.is_empty() && of_later.iter().all(|score| *score == 0.0),
+            "{method} looks ahead: {of_later:?}"
+        );
+    }
+    assert_eq!(rows.len() % METHODS.len(), 0);
+}
+
+#[test]
+fn the_table_says_what_was_explained_what_sums_to_what_and_who_agrees() {
+    let run = Command::new(["explain", APPLE, "--position", "4"]).variable("COLUMNS", "120").run();
+    let text = &run.succeeds().stdout;
+    for part in [
+        "AttnLRP",
+        "rank correlation with leave-out",
+        "Explained: the logit of",
+        "after position 4",
+        "integrated gradients: tokens sum to",
+        "source\n",
+        "target\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let narrow = Command::new(["explain", APPLE, "--position", "4"]).variable("COLUMNS", "60").run();
+    assert!(narrow.succeeds().stdout.lines().all(|line| line.chars().count() <= 60), "{}", narrow.stdout);
+}
+
+#[test]
+fn a_foil_changes_what_is_explained_and_files_have_what_json_has() {
+    let (model, folder) = (family("gpt2"), folder());
+    let words = ["explain", "--model", &model, "--target-ids", "5,9,7,11,4", "--target", "8"];
+    let rows = |more: &[&str]| json(&Command::new(words.iter().chain(more)).in_folder(&folder).run());
+    let plain = rows(&["--json", "--method", "saliency,leave-out"]);
+    let against = rows(&["--json", "--method", "saliency,leave-out", "--foil", "6", "-o", "rows.json"]);
+    assert_eq!((plain.len(), against.len()), (10, 10));
+    assert_ne!(plain, against);
+    let written: Vec<Value> = serde_json::from_slice(&fs::read(folder.path().join("rows.json")).unwrap()).unwrap();
+    assert_eq!(written, against);
+    for picture in ["a.svg", "b.svg"] {
+        let run = Command::new(words.iter().chain(&["-o", picture])).in_folder(&folder).run();
+        assert!(run.succeeds().stdout.contains(picture));
+    }
+    let pictures = ["a.svg", "b.svg"].map(|name| fs::read_to_string(folder.path().join(name)).unwrap());
+    assert!(pictures[0] == pictures[1] && pictures[0].contains("AttnLRP") && pictures[0].contains("token 8"));
+}
+
+#[test]
+fn methods_that_a_model_has_no_use_for_are_left_out_of_all_and_refused_alone() {
+    let model = family("deberta-v3-classifier");
+    let words = ["explain", "--model", &model, "--source-ids", "5,9,7,11,4", "--target", "1"];
+    let run = Command::new(words.iter().chain(&["--json"])).run();
+    let rows = json(&run);
+    assert_eq!(rows.len(), 15, "weight, norm, leave-out");
+    assert!(run.stderr.contains("left out: gradient-attention, relevance, saliency"), "{}", run.stderr);
+    let alone = Command::new(words.iter().chain(&["--method", "saliency"])).run();
+    assert!(alone.fails(3).contains("no gradients go back"), "{}", alone.stderr);
+}
+
+#[test]
+fn what_cannot_be_explained_is_refused_and_nothing_is_written() {
+    let (model, folder) = (family("gpt2"), folder());
+    let words = ["explain", "--model", &model, "--target-ids", "5,9,7"];
+    for (more, code, message) in [
+        (vec!["--target", "4000"], 3, "\"4000\" is not an id of"),
+        (vec!["--position", "3"], 3, "no position 3"),
+        (vec!["--metric", "kl"], 2, "one token or class"),
+        (vec!["--method", "magic"], 2, "integrated-gradients"),
+        (vec!["--target", "5", "--foil", "5"], 2, "--foil is the target itself"),
+        (vec!["-o", "a.xlsx"], 2, "explanations are written as"),
+        (vec!["--title", "x"], 2, "--title is for a picture"),
+    ] {
+        let run = Command::new(words.iter().copied().chain(more.iter().copied())).in_folder(&folder).run();
+        assert!(run.fails(code).contains(message), "{more:?}: {}", run.stderr);
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn maps_of_gradients_are_recorded_and_drawn_like_any() {
+    let folder = folder();
+    let words =
+        ["record", APPLE, "--quantity", "gradient-weight,relevance", "--position", "4", "-o", "run.safetensors"];
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let recording = attlas::Recording::open(folder.path().join("run.safetensors")).expect("a recording");
+    for quantity in [attlas::Quantity::GradientWeight, attlas::Quantity::Relevance] {
+        assert_eq!(recording.kinds_in(quantity), attlas::Kind::ALL, "{quantity}");
+    }
+    let notes = recording.provenance.notes.join("\n");
+    assert!(notes.contains("relevance for the logit of") && notes.contains("after position 4"), "{notes}");
+    for quantity in ["gradient-weight", "relevance"] {
+        let words = ["draw", "map", "run.safetensors", "--kind", "cross", "--quantity", quantity, "-o", "a.svg"];
+        Command::new(words).in_folder(&folder).run().succeeds();
+    }
+    let idle = Command::new(["draw", "map", APPLE, "--position", "4", "-o", "b.svg"]).in_folder(&folder).run();
+    assert!(idle.fails(2).contains("--position is for --quantity"), "{}", idle.stderr);
+    let changed = ["draw", "map", APPLE, "--quantity", "relevance", "--knock-out", "cross:L2H4", "-o", "c.svg"];
+    let changed = Command::new(changed).in_folder(&folder).run();
+    assert!(changed.fails(2).contains("leave --knock-out out"), "{}", changed.stderr);
+}

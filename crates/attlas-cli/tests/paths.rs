@@ -1,0 +1,161 @@
+//! `--quantity`, `attlas why`, `attlas circuits`, `attlas mixing`: what weights do not show, from the command line.
+
+mod common;
+
+use common::{Command, Finished, folder, recording};
+use serde_json::Value;
+
+const APPLE: &str = "She gave him a red apple.";
+
+fn json(run: &Finished) -> Value {
+    serde_json::from_str(&run.succeeds().stdout).expect("JSON")
+}
+
+/// A model without a tokenizer that reads and writes tokens.
+fn gpt2() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../attlas-model/tests/data/explain/models/gpt2_tiny").to_owned()
+}
+
+#[test]
+fn every_quantity_is_drawn_with_its_name_and_scale() {
+    let folder = folder();
+    for (quantity, kind, words) in [
+        ("norm", "cross", "norm of weight × value"),
+        ("norm-sum", "encoder", "norm of weight × value"),
+        ("norm-residual", "decoder", "norm of weight × value"),
+        ("norm-layernorm", "encoder", "norm of weight × value"),
+        ("contribution", "cross", "contribution"),
+        ("alti", "decoder", "contribution"),
+        ("rollout", "encoder", "attention rollout"),
+        ("flow", "encoder", "attention flow"),
+    ] {
+        let words_of = ["draw", "map", APPLE, "--kind", kind, "--quantity", quantity, "-o", "map.svg"];
+        Command::new(words_of).in_folder(&folder).run().succeeds();
+        let svg = std::fs::read_to_string(folder.path().join("map.svg")).expect("a picture");
+        assert!(svg.contains(words), "{quantity}");
+    }
+}
+
+#[test]
+fn a_recording_keeps_norms_as_one_number_per_key_and_draws_them_without_the_model() {
+    let folder = folder();
+    let words = ["record", APPLE, "--quantity", "norm,alti,rollout", "-o", "run.safetensors"];
+    let run = Command::new(words).in_folder(&folder).run();
+    run.succeeds();
+    assert!(run.stderr.contains("1 − 2^−3 = 0.875 whatever the model does"), "{}", run.stderr);
+    let info = json(&Command::new(["info", "run.safetensors", "--json"]).in_folder(&folder).run());
+    let layers = info["layers"].as_array().expect("layers");
+    let of = |quantity: &str| layers.iter().filter(|layer| layer["quantity"] == quantity).count();
+    assert_eq!([of("weight"), of("norm"), of("contribution"), of("rollout")], [9, 0, 9, 3]);
+    let traces = |layer: &Value| layer["traces"].as_array().is_some_and(|traces| traces == &["value_norms"]);
+    assert!(layers.iter().filter(|layer| layer["quantity"] == "weight").all(traces), "values were not asked for");
+    for quantity in ["norm", "alti", "rollout", "flow"] {
+        let words = ["draw", "map", "run.safetensors", "--kind", "encoder", "--quantity", quantity, "-o", "map.png"];
+        Command::new(words).in_folder(&folder).run().succeeds();
+    }
+    let (folder, file) = recording(APPLE);
+    let words = ["draw", "map", &file, "--quantity", "alti", "-o", "map.png"];
+    let run = Command::new(words).in_folder(&folder).run();
+    assert!(run.fails(3).contains("needs the model (`attlas record --quantity alti` keeps it)"));
+}
+
+#[test]
+fn what_is_not_defined_of_a_quantity_is_refused_in_a_sentence() {
+    let folder = folder();
+    let draw = |words: &[&str]| {
+        let all = ["draw"].iter().chain(words).chain(&["-o", "map.png"]).copied();
+        Command::new(all).in_folder(&folder).run()
+    };
+    let run = draw(&["map", APPLE, "--quantity", "rollout", "--kind", "cross"]);
+    assert!(run.fails(3).contains("not defined for the decoder of an encoder-decoder"));
+    let run = draw(&["map", APPLE, "--quantity", "rollout", "--kind", "encoder", "--head", "2"]);
+    assert!(run.fails(2).contains("--head is about single heads, but rollout is of all heads"));
+    let run = draw(&["heads", APPLE, "--quantity", "alti"]);
+    assert!(run.fails(2).contains("`draw heads` is about single heads"));
+    let long = "red ".repeat(80);
+    let run = draw(&["map", &long, "--quantity", "flow", "--kind", "encoder"]);
+    assert!(run.fails(5).contains("81 tokens, more than the limit of 64 (--flow-tokens)"));
+    let run = draw(&["map", APPLE, "--flow-tokens", "80"]);
+    assert!(run.fails(2).contains("--flow-tokens is for --quantity flow"));
+    let run = draw(&["map", APPLE, "--quantity", "norm", "--knock-out", "cross:L2H4"]);
+    assert!(run.fails(3).contains("head outputs were changed"));
+    assert!(!folder.path().join("map.png").exists());
+    let words = ["record", APPLE, "--quantity", "alti,contribution", "-o", "run.safetensors"];
+    let run = Command::new(words).in_folder(&folder).run();
+    assert!(run.fails(2).contains("record them apart"));
+}
+
+#[test]
+fn the_parts_of_a_score_sum_to_it_in_what_why_prints() {
+    let words = ["why", APPLE, "--head", "cross:L2H4", "--query", "pomme", "--key", "apple", "--json"];
+    let found = json(&Command::new(words).run());
+    let number = |value: &Value| value.as_f64().expect("a number");
+    let sum = |list: &Value| list.as_array().expect("a list").iter().map(|one| number(&one["value"])).sum::<f64>();
+    let score = number(&found["score"]);
+    assert!((sum(&found["parts"]) - score).abs() < 1e-3, "{found}");
+    for list in ["query_sources", "key_sources", "pairs", "terms"] {
+        assert!((sum(&found[list]) - score).abs() < 1e-3, "{list}: no bias is added to scores here");
+    }
+    assert_eq!((&found["query"]["token"], &found["key"]["token"]), (&"pomme".into(), &"apple".into()));
+    let weights =
+        json(&Command::new(["heads", APPLE, "--query", "pomme", "--key", "apple", "--kind", "cross", "--json"]).run());
+    let rows = weights.as_array().expect("rows");
+    let row =
+        rows.iter().find(|row| (row["layer"].as_u64(), row["head"].as_u64()) == (Some(2), Some(4))).expect("a row");
+    assert!((number(&row["score"]) - number(&found["weight"])).abs() < 1e-5);
+    let text = Command::new(["why", APPLE, "--head", "cross:L2H4", "--query", "pomme", "--key", "apple"]).run();
+    let text = &text.succeeds().stdout;
+    for words in
+        ["the score comes from", "content of both", "what of the query meets what of the key", "q·k term by term"]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn why_refuses_what_is_not_there() {
+    let why = |words: &[&str]| Command::new(["why", APPLE].iter().chain(words)).run();
+    assert!(why(&["--head", "L9H0", "--query", "0", "--key", "0"]).fails(2).contains("has no head L9H0"));
+    assert!(why(&["--head", "L2H4", "--query", "0", "--key", "0"]).fails(2).contains("say which: encoder:L2H4"));
+    let run = why(&["--head", "encoder:L2H4", "--query", "banana", "--key", "0"]);
+    assert!(run.fails(2).contains("--query banana: there is no such token"));
+    let run = why(&["--head", "decoder:L2H4", "--query", "0", "--key", "3"]);
+    assert!(run.fails(2).contains("does not see key 3"));
+    let (folder, file) = recording(APPLE);
+    let words = ["why", &file, "--head", "encoder:L0H0", "--query", "0", "--key", "0"];
+    assert!(Command::new(words).in_folder(&folder).run().fails(2).contains("is a recording, and this needs the model"));
+}
+
+#[test]
+fn circuits_give_copying_partners_and_tokens() {
+    let model = gpt2();
+    let found = json(&Command::new(["circuits", "--model", &model, "--json"]).run());
+    assert_eq!(found["copying"].as_array().map(Vec::len), Some(12));
+    assert_eq!(found["compositions"].as_array().map(Vec::len), Some(48));
+    let found = json(&Command::new(["circuits", "--model", &model, "--head", "L1H2", "--top", "3", "--json"]).run());
+    assert_eq!((found["reads"].as_array().map(Vec::len), found["writes"].as_array().map(Vec::len)), (Some(3), Some(3)));
+    assert_eq!(found["compositions"].as_array().map(Vec::len), Some(8), "four earlier heads, four later ones");
+    let text = Command::new(["circuits", "--model", &model, "--head", "L1H2"]).run();
+    for words in ["copying", "what it reads of earlier heads, as queries", "looks from … at …", "looking at … raises …"]
+    {
+        assert!(text.succeeds().stdout.contains(words), "{words}: {}", text.stdout);
+    }
+    assert!(Command::new(["circuits", "--model", &model, "--head", "L7H0"]).run().fails(2).contains("no head L7H0"));
+    let run = Command::new(["circuits", "--head", "L0H0", "--token", "apple pie"]).run();
+    assert!(run.fails(2).contains("is not one token"), "{}", run.stderr);
+    Command::new(["circuits", "--kind", "encoder"]).run().succeeds();
+}
+
+#[test]
+fn mixing_ratios_are_shares() {
+    let rows = json(&Command::new(["mixing", APPLE, "--kind", "encoder", "--json"]).run());
+    let rows = rows.as_array().expect("rows");
+    assert_eq!(rows.len(), 3 * 8);
+    for row in rows {
+        for name in ["attention", "residual", "layer_norm"] {
+            assert!((0.0..=1.0).contains(&row[name].as_f64().expect("a share")), "{row}");
+        }
+    }
+    let text = Command::new(["mixing", APPLE, "--kind", "encoder"]).run();
+    assert!(text.succeeds().stdout.contains("percent of a token's state that others bring"), "{}", text.stdout);
+}
