@@ -11,15 +11,8 @@ use attlas_model::{
 use common::data;
 
 const TEXT: [u32; 7] = [5, 9, 21, 33, 8, 40, 12];
-const ALL: [Site; 7] = [
-    Site::Stream,
-    Site::Attention,
-    Site::Scores,
-    Site::HeadOutputs,
-    Site::Queries,
-    Site::Keys,
-    Site::Values,
-];
+const ALL: [Site; 7] =
+    [Site::Stream, Site::Attention, Site::Scores, Site::HeadOutputs, Site::Queries, Site::Keys, Site::Values];
 
 fn family(name: &str) -> Model {
     Model::load(&data("families").join(name)).expect("a model")
@@ -93,11 +86,10 @@ fn the_run_is_that_of_a_forward_pass_and_rows_given_as_they_stand_change_nothing
         assert_eq!(given.run.logits, run.logits, "{name}");
         assert_eq!(given.words, found.words, "{name}");
         // a row that is given is read: without any, the output is another
-        let zeros = |rows: Option<Array>| {
-            rows.map(|rows| Array { values: vec![0.0; rows.values.len()], ..rows })
-        };
+        let zeros = |rows: Option<Array>| rows.map(|rows| Array { values: vec![0.0; rows.values.len()], ..rows });
         let words = Words { source: zeros(words.source), target: zeros(words.target) };
-        let baseline = model.backward(&inputs, &pass, &Backward { words, ..everything() }, &mut last).expect("gradients");
+        let baseline =
+            model.backward(&inputs, &pass, &Backward { words, ..everything() }, &mut last).expect("gradients");
         assert_ne!(baseline.run.logits, run.logits, "{name}");
     }
 }
@@ -227,15 +219,21 @@ fn what_has_no_gradient_is_refused_in_a_sentence() {
         let values = vec![0.0; shape.iter().product()];
         Words { target: Some(Array { shape: shape.to_vec(), values }), source: None }
     };
-    let said = message(backward(&gpt2, &Pass::keeping([]), &Backward { words: rows([1, 7, 3]), ..Backward::default() }));
+    let said =
+        message(backward(&gpt2, &Pass::keeping([]), &Backward { words: rows([1, 7, 3]), ..Backward::default() }));
     assert!(said.contains("rows of the target's words are given with shape [1, 7, 3]"), "{said}");
-    let said = message(backward(&family("bert"), &Pass::keeping([]), &Backward { words: rows([1, 7, 3]), ..Backward::default() }));
+    let said = message(backward(
+        &family("bert"),
+        &Pass::keeping([]),
+        &Backward { words: rows([1, 7, 3]), ..Backward::default() },
+    ));
     assert!(said.contains("reads no words as its target"), "{said}");
 
     let llama = family("llama");
     let long = input(&llama, &vec![5; 20_000]);
     let keep = Pass::keeping([Site::Attention]).keep;
-    let said = message(llama.backward(&[long], &Pass::keeping([]), &Backward { keep, ..Backward::default() }, &mut last));
+    let said =
+        message(llama.backward(&[long], &Pass::keeping([]), &Backward { keep, ..Backward::default() }, &mut last));
     assert!(said.contains("dense") && said.contains("20000 tokens"), "{said}");
 }
 
