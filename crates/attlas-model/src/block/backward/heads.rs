@@ -140,7 +140,14 @@ impl Group<'_> {
 
     /// One row: `weights` holds dot products before and weights, times the rule's factor, after; `d_dots` holds the gradients
     /// of the weights before, of the dot products after. `∂S/∂score_k = w_k · (∂S/∂w_k − Σ_j w_j ∂S/∂w_j)`. Shapes `[n_keys]`.
-    fn row_back(&self, rows: &Rows, query: usize, weights: &mut [f32], d_dots: &mut [f32], d_scores: Option<&mut [f32]>) {
+    fn row_back(
+        &self,
+        rows: &Rows,
+        query: usize,
+        weights: &mut [f32],
+        d_dots: &mut [f32],
+        d_scores: Option<&mut [f32]>,
+    ) {
         let scoring = self.inputs.scoring;
         // 1. weights as they come from scores, and as they are used
         let mut row = self.scores(rows, query, weights); // [n_keys]
