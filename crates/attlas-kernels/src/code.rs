@@ -292,12 +292,7 @@ impl Code {
     /// # Panics
     /// When a strip is shorter than the input, or `sums` than `S` strips.
     #[inline(always)]
-    pub(crate) unsafe fn weigh<V: Vector, const S: usize>(
-        self,
-        strips: [&[u8]; S],
-        input: &[f32],
-        sums: &mut [f32],
-    ) {
+    pub(crate) unsafe fn weigh<V: Vector, const S: usize>(self, strips: [&[u8]; S], input: &[f32], sums: &mut [f32]) {
         let parts = strips.map(|strip| self.plain_strip(strip));
         let scales = parts.map(|(scales, ..)| scales);
         let codes = parts.map(|(_, codes, size)| codes[..size * STRIP * input.len()].as_ptr());

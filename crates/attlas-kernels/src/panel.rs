@@ -14,7 +14,7 @@ const MAX_WIDTH: usize = 48;
 const MAX_ROWS: usize = 8;
 
 /// How many numbers before it reads them the first tile asks for them.
-const DISTANCE: usize = 1024;
+const DISTANCE: usize = 4096;
 
 /// What is done to sums before they are written.
 #[derive(Clone, Copy)]
@@ -152,24 +152,49 @@ impl Task for Pack<'_> {
             }
             return;
         }
+        let first = rows.start * from.row_stride + start * from.column_stride;
+        if from.row_stride == 1 && !rows.is_empty() {
+            let numbers = &from.values[first..first + (n - 1) * from.column_stride + rows.len()];
+            // SAFETY: the caller vouches for the instructions; what is read was cut out, and the panel is as wide as it says.
+            return unsafe {
+                assert!(panel.len() >= (rows.len() - 1) * width + n);
+                turn::<V>(numbers.as_ptr(), from.column_stride, [n, rows.len()], panel.as_mut_ptr(), width);
+            };
+        }
+        for (row, slots) in panel.chunks_exact_mut(width).take(rows.len()).enumerate() {
+            for (column, slot) in slots[..n].iter_mut().enumerate() {
+                *slot = from.values[first + column * from.column_stride + row * from.row_stride];
+            }
+        }
+    }
+}
+
+/// Exchanges rows and columns: `to[j][i] = from[i][j]`. Shape of `from`: `[n_rows, n_columns]`, at the strides.
+///
+/// # Safety
+/// The processor has the instructions of `V`; these numbers may be read and written.
+#[inline(always)]
+pub unsafe fn turn<V: Vector>(
+    from: *const f32,
+    from_stride: usize,
+    [n_rows, n_columns]: [usize; 2],
+    to: *mut f32,
+    to_stride: usize,
+) {
+    let whole = |n: usize| n / SQUARE * SQUARE;
+    // SAFETY: the caller vouches for the instructions and the numbers; squares and single numbers lie inside.
+    unsafe {
         // 1. squares, the rows of eight columns after the other while their lines are in the cache
-        let at =
-            |row: usize, column: usize| (start + column) * from.column_stride + (rows.start + row) * from.row_stride;
-        let whole = if from.row_stride == 1 { rows.len() / SQUARE * SQUARE } else { 0 };
-        let n_whole = n / SQUARE * SQUARE;
-        for row in (0..whole).step_by(SQUARE) {
-            for column in (0..n_whole).step_by(SQUARE) {
-                let last = at(row + SQUARE - 1, column + SQUARE - 1);
-                let (square, slots) = (&from.values[at(row, column)..last + 1], &mut panel[row * width + column..]);
-                assert!(slots.len() >= (SQUARE - 1) * width + SQUARE);
-                // SAFETY: the caller vouches for the instructions; both slices reach to the last number of their square.
-                unsafe { V::transpose(square.as_ptr(), from.column_stride, slots.as_mut_ptr(), width) }
+        for column in (0..whole(n_columns)).step_by(SQUARE) {
+            for row in (0..whole(n_rows)).step_by(SQUARE) {
+                let square = from.add(row * from_stride + column);
+                V::transpose(square, from_stride, to.add(column * to_stride + row), to_stride);
             }
         }
         // 2. what is left: columns beside the squares, rows below them
-        for row in 0..rows.len() {
-            for column in if row < whole { n_whole } else { 0 }..n {
-                panel[row * width + column] = from.values[at(row, column)];
+        for row in 0..n_rows {
+            for column in if row < whole(n_rows) { whole(n_columns) } else { 0 }..n_columns {
+                *to.add(column * to_stride + row) = *from.add(row * from_stride + column);
             }
         }
     }
