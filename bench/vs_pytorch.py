@@ -42,13 +42,13 @@ def main() -> None:
     print(f"{'shape':6}{'n':>6} {'eager ms':>10}{'sdpa ms':>10}{'attlas ms':>10} {'÷ eager':>8}{'÷ sdpa':>8}{'recording':>11}   peak MB: eager, sdpa, attlas")
     for shape in arguments.shapes:
         with tempfile.TemporaryDirectory() as folder:
-            checkpoint(shape, folder, max(arguments.lengths) + N_TOKENS)
+            checkpoint(shape, folder, max(arguments.lengths) + N_TOKENS, arguments.tokens)
             for n in arguments.lengths:
                 compare(shape, folder, n, arguments)
 
 
-def checkpoint(shape: str, folder: str, n_positions: int) -> None:
-    """A random model of the shape, with enough positions, saved as the hub lays it out."""
+def checkpoint(shape: str, folder: str, n_positions: int, has_head: bool) -> None:
+    """A random model of the shape, with enough positions and perhaps a language head, saved as the hub lays it out."""
     import torch
     import transformers
 
@@ -59,14 +59,15 @@ def checkpoint(shape: str, folder: str, n_positions: int) -> None:
         config = transformers.BertConfig(max_position_embeddings=n_positions, **sizes)
         model = transformers.BertModel(config, add_pooling_layer=False)
     elif shape == "gpt2":
-        model = transformers.GPT2LMHeadModel(transformers.GPT2Config(n_positions=n_positions))
+        kind = transformers.GPT2LMHeadModel if has_head else transformers.GPT2Model
+        model = kind(transformers.GPT2Config(n_positions=n_positions))
     else:
         config = transformers.LlamaConfig(
             hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32, num_key_value_heads=8,
             vocab_size=128256, tie_word_embeddings=True, max_position_embeddings=max(8192, n_positions),
         )
         torch.set_default_dtype(torch.bfloat16)
-        model = transformers.LlamaForCausalLM(config)
+        model = (transformers.LlamaForCausalLM if has_head else transformers.LlamaModel)(config)
         torch.set_default_dtype(torch.float32)
     model.save_pretrained(folder)
 

@@ -63,6 +63,10 @@ FONTS = {
 }
 
 
+# wanted by nearly every picture, so they lie in the programme as they are
+OFTEN = ["sans", "symbols"]
+
+
 def cut(source, characters, features, target):
     font = TTFont(source)
     options = subset.Options(
@@ -85,7 +89,7 @@ def main(sources, target):
     for name, (file, characters, features) in FONTS.items():
         font = Path(target) / f"{name}.ttf"
         cut(Path(sources) / file, characters, features, font)
-        if font.stat().st_size > 500_000:  # these lie in the programme deflated
+        if font.stat().st_size > 120_000 and name not in OFTEN:  # these lie in the programme deflated
             font.with_suffix(".ttf.z").write_bytes(zlib.compress(font.read_bytes(), 9))
             font.unlink()
 

@@ -599,37 +599,58 @@ unsafe fn halves<V: Vector>(bytes: &[u8], numbers: &mut [f32; STRIP]) {
     }
 }
 
-/// Puts 16 rows of numbers of `SIZE` bytes side by side.
+/// Puts 16 rows of numbers of `SIZE` bytes, 1 or 2, side by side.
 fn lay_side_by_side<'a, const SIZE: usize>(row: impl Fn(usize) -> &'a [u8], strip: &mut [u8]) {
-    let rows: [&[[u8; SIZE]]; STRIP] = std::array::from_fn(|lane| row(lane).as_chunks().0);
-    let columns = strip.as_chunks_mut::<SIZE>().0.as_chunks_mut::<STRIP>().0;
-    // 1. squares of 16 by 16, turned in registers
+    let rows: [&[u8]; STRIP] = std::array::from_fn(row);
+    // 1. squares of 16 bytes, turned in registers
     let squares = rows.map(|row| row.as_chunks::<STRIP>().0);
-    let n_squares = squares[0].len();
-    for (index, columns) in columns.chunks_exact_mut(STRIP).take(n_squares).enumerate() {
-        columns.copy_from_slice(&turned(squares.map(|squares| squares[index])));
+    for (index, turned) in strip.as_chunks_mut().0.as_chunks_mut().0.iter_mut().enumerate().take(squares[0].len()) {
+        turn_square::<SIZE>(squares, index, turned);
     }
     // 2. the columns that are left
-    for (column, lanes) in columns.iter_mut().enumerate().skip(n_squares * STRIP) {
-        *lanes = rows.map(|row| row[column]);
+    let columns = strip.as_chunks_mut::<SIZE>().0.as_chunks_mut::<STRIP>().0;
+    for (column, lanes) in columns.iter_mut().enumerate().skip(squares[0].len() * STRIP / SIZE) {
+        *lanes = rows.map(|row| row.as_chunks().0[column]);
     }
 }
 
-/// `turned[i][j] = square[j][i]`: four times each row is shuffled with the one eight below it, as two halves of a deck of
-/// cards, and after four times the place of a number has its row and its column exchanged.
+/// Writes the numbers of a square, bytes of 16 rows, column by column.
+///
+/// Four times each row is shuffled with the one eight below it, number by number, as the halves of a deck of cards: every
+/// time the bits of a number's place, its row's before its column's, move one up, and the uppermost becomes the lowest.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn turned<T: Copy>(mut square: [[T; STRIP]; STRIP]) -> [[T; STRIP]; STRIP] {
-    for _ in 0..STRIP.ilog2() {
-        let half = STRIP / 2;
-        square = std::array::from_fn(|row| {
-            let (upper, lower) = (square[row / 2], square[row / 2 + half]);
-            std::array::from_fn(|place| {
-                let at = row % 2 * half + place / 2;
-                if place % 2 == 0 { upper[at] } else { lower[at] }
-            })
-        });
+fn turn_square<const SIZE: usize>(rows: [&[[u8; STRIP]]; STRIP], index: usize, turned: &mut [[u8; STRIP]; STRIP]) {
+    use std::arch::x86_64::*;
+
+    // SAFETY: every processor of this architecture has SSE2; arrays of 16 bytes are read and written.
+    unsafe {
+        let mut deck: [__m128i; STRIP] = rows.map(|row| _mm_loadu_si128(row[index].as_ptr().cast()));
+        for _ in 0..STRIP.ilog2() {
+            deck = std::array::from_fn(|row| {
+                let (upper, lower) = (deck[row / 2], deck[row / 2 + STRIP / 2]);
+                match (SIZE, row % 2) {
+                    (1, 0) => _mm_unpacklo_epi8(upper, lower),
+                    (1, _) => _mm_unpackhi_epi8(upper, lower),
+                    (_, 0) => _mm_unpacklo_epi16(upper, lower),
+                    _ => _mm_unpackhi_epi16(upper, lower),
+                }
+            });
+        }
+        for (row, turned) in deck.into_iter().zip(turned) {
+            _mm_storeu_si128(turned.as_mut_ptr().cast(), row);
+        }
     }
-    square
+}
+
+/// Writes the numbers of a square, bytes of 16 rows, column by column.
+#[cfg(not(target_arch = "x86_64"))]
+fn turn_square<const SIZE: usize>(rows: [&[[u8; STRIP]]; STRIP], index: usize, turned: &mut [[u8; STRIP]; STRIP]) {
+    for (column, lanes) in turned.as_flattened_mut().chunks_exact_mut(SIZE * STRIP).enumerate() {
+        for (row, slot) in rows.iter().zip(lanes.chunks_exact_mut(SIZE)) {
+            slot.copy_from_slice(&row[index][column * SIZE..(column + 1) * SIZE]);
+        }
+    }
 }
 
 /// Puts a row's bytes into its lane.

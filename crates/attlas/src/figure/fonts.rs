@@ -17,7 +17,7 @@ struct Bundled {
     face: OnceLock<Option<Face<'static>>>,
 }
 
-/// A font file, as the programme holds it. The large ones, half of all bytes, are deflated to half: they are rarely wanted.
+/// A font file, as the programme holds it. Large ones that are rarely wanted are deflated, to half of their bytes.
 enum File {
     Plain(&'static [u8]),
     Deflated(&'static [u8], OnceLock<Vec<u8>>),
@@ -49,10 +49,10 @@ static FONTS: [Bundled; 15] = [
     bundled!("symbols", Simple),
     bundled!("hebrew", Complex),
     bundled!("arabic", Complex),
-    bundled!("devanagari", Complex),
-    bundled!("bengali", Complex),
+    bundled!("devanagari", Complex, deflated),
+    bundled!("bengali", Complex, deflated),
     bundled!("tamil", Complex),
-    bundled!("telugu", Complex),
+    bundled!("telugu", Complex, deflated),
     bundled!("thai", Complex),
     bundled!("georgian", Simple),
     bundled!("armenian", Simple),
