@@ -122,7 +122,7 @@ fn legend(explained: &Explained) -> Vec<String> {
             Method::IntegratedGradients => format!(
                 "{title}: tokens sum to {sum:.4}, not to {whole:.4}, what words make of no words: the way is too curved for its steps, do not trust them."
             ),
-            _ => format!("{title}: tokens sum to {sum:.4} of {whole:.4}; biases and products keep the rest."),
+            _ => format!("{title}: tokens sum to {sum:.4} beside {whole:.4}; biases and what is held fixed make the difference."),
         });
     }
     if let Some(measured) = explained.attributions.iter().find(|one| one.method == Method::LeaveOut) {
