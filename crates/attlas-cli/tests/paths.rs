@@ -140,7 +140,12 @@ fn circuits_give_copying_partners_and_tokens() {
     {
         assert!(text.succeeds().stdout.contains(words), "{words}: {}", text.stdout);
     }
-    assert!(Command::new(["circuits", "--model", &model, "--head", "L7H0"]).run().fails(2).contains("has no decoder head L7H0"));
+    assert!(
+        Command::new(["circuits", "--model", &model, "--head", "L7H0"])
+            .run()
+            .fails(2)
+            .contains("has no decoder head L7H0")
+    );
     let run = Command::new(["circuits", "--head", "L0H0", "--token", "apple pie"]).run();
     assert!(run.fails(2).contains("is not one token"), "{}", run.stderr);
     Command::new(["circuits", "--kind", "encoder"]).run().succeeds();
