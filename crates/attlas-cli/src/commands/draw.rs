@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::figure::{self, Axis, ColorScale, Colormap, Figure, Panel, PanelScale, Scale, Style, Theme};
+use attlas::figure::{self, Axis, Colormap, Figure, Panel, PanelScale, Scale, Style, Theme};
 use attlas::output::write_aside;
 use attlas::view::pictures::{self, GRID_TILES, Looks, OVERVIEW_TILES};
 use attlas::{Head, Kind, Recording, View};
@@ -353,8 +353,9 @@ fn draw_one(recording: &Recording, common: &Common, one: &OneHead, check: bool) 
     let view = view_of_one(recording, common, one)?;
     let mut style = view.style(&common.style.style());
     if check {
-        let kind = pick_kind(recording, common.kind)?;
-        let layer = pick_layer(recording, kind, one.layer)?;
+        let quantity = common.quantity.quantity();
+        let kind = pick_kind_in(recording, quantity, common.kind)?;
+        let layer = pick_layer_in(recording, quantity, kind, one.layer)?;
         style.captions.push(draw_check::note(recording, common, kind, layer, one.head)?);
     }
     let figure = figure::map(view.panel(), &view.scale(common.style.scale()), &style);
