@@ -257,11 +257,11 @@ impl Card<'_> {
         if let [one] = &self.maps[..] {
             legend.push(one.note());
         } else {
-            legend.push(format!(
-                "{} of {} can be permuted without moving the output by 1 %: what they look at says nothing of it.",
-                n_idle,
-                counted(self.maps.len(), "map")
-            ));
+            let of = counted(self.maps.len(), "map");
+            legend.push(match n_idle {
+                0 => format!("Each of the {of} moves the output by 1 % or more when it is permuted."),
+                n => format!("{n} of {of} can be permuted without moving the output by 1 %: what they look at says nothing of it."),
+            });
         }
         self.print_lines(&legend, terminal)?;
         self.print_erasing(terminal)?;

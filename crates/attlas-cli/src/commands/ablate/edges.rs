@@ -115,7 +115,7 @@ impl Edges<'_> {
 
     fn draw(&self, arguments: &AblateArguments, format: Format, output: &std::path::Path) -> Result<(), Failure> {
         let n_keys = self.keys.len();
-        let mut cells = vec![f32::NAN; self.queries.len() * n_keys]; // [queries, keys]
+        let mut cells = vec![0.0; self.queries.len() * n_keys]; // [queries, keys]
         self.rows.iter().for_each(|(query, key, effect, _)| cells[query * n_keys + key] = *effect as f32);
         let rows = Axis::labelled("query", self.queries.labels());
         let name = super::measured::name(&self.head);
@@ -123,8 +123,7 @@ impl Edges<'_> {
         let panel = panel.measuring(Quantity::Effect);
         let captions = vec![
             format!("Effect on the {}: with one pair hidden less without, which is {:.4}.", self.measures, self.before),
-            "The rest of the row shares the hidden weight. Empty: a pair that is not seen, or a row of one key."
-                .to_owned(),
+            "The rest of the row shares the hidden weight. 0 where a pair is not seen anyway, or is all that its row sees.".to_owned(),
         ];
         let style = arguments.style.of_several(&format!("{name}: what the output loses with each pair"), captions);
         let scale = ColorScale::of([&panel], arguments.style.scale());

@@ -27,7 +27,7 @@ pub fn figure(found: &Found, style: &StyleArguments) -> Result<Figure, Failure> 
     Ok(grid(&panels, &scales, panels.len().min(3), &style))
 }
 
-/// The heads of one kind; cells that were not measured stay empty.
+/// The heads of one kind, whole layers of them.
 fn panel(found: &Found, kind: Kind) -> Result<Option<Panel>, Failure> {
     let effects = || found.effects.iter().filter_map(|effect| Some((effect.heads.first()?, effect)));
     let of_kind: Vec<_> = effects().filter(|(head, _)| head.kind == kind).collect();
@@ -39,6 +39,13 @@ fn panel(found: &Found, kind: Kind) -> Result<Option<Panel>, Failure> {
         if let Some(row) = layers.iter().position(|layer| *layer == head.head.layer) {
             cells[row * n_heads + head.head.head] = effect.effect as f32;
         }
+    }
+    if cells.iter().any(|cell| cell.is_nan()) {
+        return Err(Failure::Usage(format!(
+            "a picture shows whole layers, and --heads leaves out heads of {} layers that it names; name them as {}.*, or write a table",
+            kind,
+            layers.first().copied().unwrap_or(0)
+        )));
     }
     let rows = Axis::labelled("layer", layers.iter().map(usize::to_string));
     let panel = Panel::new(kind.title(), cells, rows, Axis::counted("head", n_heads))?;
