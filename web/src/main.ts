@@ -278,7 +278,7 @@ class App {
   }
 
   /** The score of a cell that stands for one query and one key. */
-  private scoreAt(selection: Selection | null): number | null {
+  private scoreAt(selection: Selection | null): ReturnType<typeof scoreOf> {
     if (selection === null || selection.column === null) return null;
     const queries = this.shown.queries.groups[selection.row]!;
     const keys = this.shown.keys.groups[selection.column]!;
@@ -374,12 +374,11 @@ function publish(source: Source): void {
 }
 
 const root = document.getElementById("app")!;
-readSource(document)
-  .then((source) => {
-    publish(source);
-    new App(source, root);
-  })
-  .catch((error: unknown) => {
-    root.replaceChildren(el("p", { class: "failure", role: "alert" }, `This page cannot be shown: ${String(error)}`));
-    throw error;
-  });
+try {
+  const source = readSource(document);
+  publish(source);
+  new App(source, root);
+} catch (error) {
+  root.replaceChildren(el("p", { class: "failure", role: "alert" }, `This page cannot be shown: ${String(error)}`));
+  throw error;
+}

@@ -16,7 +16,7 @@ export interface Selection {
 /** What is known about the selection besides its weight. */
 export interface Known {
   /** Null where it is not known, or the cell stands for several tokens. */
-  score: number | null;
+  score: { score: number; digits: number } | null;
   /** The token that the row predicts; null where it is not known, or names the row. */
   prediction: string | null;
   /** What the rows are named by. */
@@ -67,7 +67,7 @@ export class Reading {
     this.sentence.dataset["weight"] = String(weight);
     const parts: (Node | string)[] = [query, " → ", key, " ", el("strong", {}, formatWeight(weight))];
     if (tiles) parts.push(el("span", { class: "score" }, " at most"));
-    if (score !== null) parts.push(el("span", { class: "score" }, ` score ${score.toFixed(2)}`));
+    if (score !== null) parts.push(el("span", { class: "score" }, ` score ${score.score.toFixed(score.digits)}`));
     return parts;
   }
 
@@ -97,7 +97,7 @@ export class Reading {
 function restOf(shown: ShownMap, row: number, hidden: string): string {
   const n = shown.keys.groups.length;
   const weights = shown.weights.subarray(row * n, (row + 1) * n);
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const total = weights.reduce((sum, weight) => sum + weight, shown.rounding[row]!);
   const listed = ranked(shown, row).slice(0, N_LISTED);
   const others = total - listed.reduce((sum, column) => sum + weights[column]!, 0);
   const parts: string[] = [];

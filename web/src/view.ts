@@ -41,6 +41,8 @@ export interface ShownMap {
   removed: Float32Array;
   /** The weight of each row that a learned sink takes. [queries] */
   sink: Float32Array;
+  /** What rounding left out of each row's sum. [queries] */
+  rounding: Float32Array;
 }
 
 /** The labels of an axis, and the tokens behind each. */
@@ -83,6 +85,7 @@ export function shownMap(map: HeadMap, queryTokens: Token[], keyTokens: Token[],
     masked: new Uint8Array(n_rows * n_columns),
     removed: new Float32Array(n_rows),
     sink: new Float32Array(n_rows),
+    rounding: new Float32Array(n_rows),
   };
   const kept = new Uint8Array(map.n_keys);
   for (const group of keys.groups) for (const key of group) kept[key] = 1;
@@ -101,6 +104,7 @@ export function shownMap(map: HeadMap, queryTokens: Token[], keyTokens: Token[],
     });
     for (const query of rows) {
       shown.sink[row]! += map.sink[query]! / rows.length;
+      shown.rounding[row]! += (map.rounding?.[query] ?? 0) / rows.length;
       for (let key = 0; key < map.n_keys; key++) {
         if (kept[key] === 0) shown.removed[row]! += map.weights[query * map.n_keys + key]! / rows.length;
       }

@@ -75,7 +75,7 @@ fn assert_quiet(browser: &mut Browser) {
 #[test]
 fn token_text_that_looks_like_a_script_stays_text_and_nothing_is_loaded() {
     let Some((mut browser, _folder, _)) = opened(&common::everything(), "hostile", "#kind=encoder") else { return };
-    assert_eq!(browser.evaluate("document.scripts.length"), 4, "three data blocks and the viewer's script");
+    assert_eq!(browser.evaluate("document.scripts.length"), 3, "two data blocks and the viewer's script");
     assert_eq!(browser.evaluate("document.querySelectorAll('img, iframe, link, object').length"), 0);
     let labels = browser.evaluate("[...document.querySelectorAll('.column-labels .token')].map(e => e.textContent)");
     assert_eq!(labels, serde_json::json!(["the", "un", "believ", "able", "cat", common::HOSTILE, "</s>"]));
@@ -170,6 +170,7 @@ fn long(n: usize) -> Recording {
     let layers = [
         (Kind::Encoder, 0, shape(2, 2, 16), scaled(0.25, Visibility::FULL)),
         (Kind::Encoder, 1, shape(2, 1, 16), relative),
+        (Kind::Encoder, 2, shape(1, 1, 64), scaled(0.0625, Visibility::FULL)),
         (Kind::Decoder, 0, shape(4, 2, 16), biased),
         (Kind::Decoder, 1, shape(2, 2, 16), capped),
         (Kind::Decoder, 2, shape(2, 2, 16), scaled(5.0, Visibility::CAUSAL)),
@@ -199,13 +200,15 @@ fn every_digit_shown_is_the_recordings_whatever_the_size_of_scores() {
     let Some((mut browser, _folder, file)) = opened(&recording, "digits", "") else { return };
     let n_of = |browser: &mut Browser, form: &str, kind: &str| {
         let groups = format!(
-            "attlas.source.layers.filter(l => l.kind === '{kind}').flatMap(l => l.stored[0].groups).filter(g => g.form === '{form}').length"
+            "attlas.source.layers.filter(l => l.kind === '{kind}')\
+             .flatMap(l => l.stored[0].groups ?? [{{ form: l.stored[0].storage }}]).filter(g => g.form === '{form}').length"
         );
         browser.evaluate(&groups).as_u64().unwrap()
     };
-    assert_eq!((n_of(&mut browser, "int16", "encoder"), n_of(&mut browser, "f32", "encoder")), (3, 0));
-    assert_eq!((n_of(&mut browser, "int16", "decoder"), n_of(&mut browser, "f32", "decoder")), (4, 2), "±60: 32-bit");
-    assert_eq!((n_of(&mut browser, "int16", "cross"), n_of(&mut browser, "f32", "cross")), (0, 2), "±400: 32-bit");
+    let forms = |browser: &mut Browser, kind| ["coded", "rounded", "f32"].map(|form| n_of(browser, form, kind));
+    assert_eq!(forms(&mut browser, "encoder"), [1, 3, 0], "heads of 64 dimensions take less as digits");
+    assert_eq!(forms(&mut browser, "decoder"), [0, 4, 2], "±60: 32-bit");
+    assert_eq!(forms(&mut browser, "cross"), [0, 0, 2], "±400: 32-bit");
     let mut n_compared = 0;
     for layer in &recording.layers {
         for head in 0..layer.shape.n_heads {
@@ -236,7 +239,7 @@ fn every_digit_shown_is_the_recordings_whatever_the_size_of_scores() {
             .evaluate("Number(document.querySelector('#reading .score').textContent.split(' ').at(-1))")
             .as_f64()
             .unwrap();
-        let layer = &recording.layers[2];
+        let layer = &recording.layers[3];
         let factored = layer.factored().unwrap();
         let (queries, keys) = (factored.queries.read_all().unwrap(), factored.keys.read_all().unwrap());
         let row = |numbers: &[f32], row: usize| -> Vec<f64> {
@@ -245,13 +248,13 @@ fn every_digit_shown_is_the_recordings_whatever_the_size_of_scores() {
         let dot: f64 =
             row(&queries, 3 * 150 + query + 3).iter().zip(row(&keys, 150 + key + 3)).map(|(a, b)| a * b).sum();
         let wanted = factored.scoring.score(3, query + 3, key + 3, dot);
-        assert!((score - wanted).abs() < 0.0076, "{query} {key}: {score}, not {wanted}");
+        assert!((score - wanted).abs() < 0.0101, "{query} {key}: {score}, not {wanted}");
     }
     assert_quiet(&mut browser);
 }
 
 #[test]
-fn tiles_that_travel_in_16_bits_are_shown_with_the_digits_of_their_largest_weights() {
+fn tiles_that_travel_as_digits_are_shown_with_the_digits_of_their_largest_weights() {
     let n = 1200;
     let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
     let mut random = common::Random(3);
@@ -266,10 +269,7 @@ fn tiles_that_travel_in_16_bits_are_shown_with_the_digits_of_their_largest_weigh
     };
     let options = PageOptions { max_bytes: 1 << 20, ..PageOptions::default() };
     let Some((mut browser, _folder, _)) = opened_with(&recording, &options, "coded", "") else { return };
-    assert_eq!(
-        browser.evaluate("[attlas.source.deflated, attlas.source.layers[0].stored[0].form].join()"),
-        "true,coded"
-    );
+    assert_eq!(browser.evaluate("attlas.source.layers[0].stored[0].storage"), "coded");
     let shown = browser.evaluate("attlas.shown(0, 'encoder', 0, 0)");
     let side = (shown.as_array().unwrap().len() as f64).sqrt() as usize;
     assert_eq!(side, 384);
@@ -536,7 +536,8 @@ fn a_page_that_stands_alone_sends_no_message() {
 #[test]
 fn a_text_of_2000_tokens_opens_as_tiles_and_says_so() {
     let shape = Shape { n_heads: 2, n_kv_heads: 2, n_queries: 2000, n_keys: 2000, d_head: 0, d_value: 0 };
-    let mut weights = vec![0.0; 2 * 2000 * 2000]; // [2 heads, 2000, 2000]
+    let mut random = common::Random(1);
+    let mut weights: Vec<f32> = random.numbers(2 * 2000 * 2000, 0.001).iter().map(|one| one.abs()).collect(); // [2 heads, 2000, 2000]
     weights.iter_mut().step_by(2001).for_each(|weight| *weight = 0.75);
     let recording = Recording {
         items: vec![Item { source: Tokens::from_labels((0..2000).map(|n| format!("w{n}"))), ..Item::default() }],
