@@ -2,6 +2,7 @@
 
 import type { Source } from "./data.ts";
 import { el } from "./dom.ts";
+import { keyList } from "./keys.ts";
 import { visibleText } from "./text.ts";
 
 const METHODS: Record<string, string> = {
@@ -44,7 +45,7 @@ export function about(source: Source): HTMLElement {
     ),
     notes,
     el("details", {}, el("summary", {}, "Where this comes from"), list),
-    el("details", {}, el("summary", {}, "Keys"), keys()),
+    el("details", {}, el("summary", {}, "Keys"), keyList()),
   );
 }
 
@@ -61,18 +62,4 @@ function storageOf(source: Source): string {
     said.push(`queries and keys${share} travelled in ${range} bits`);
   }
   return said.length === 0 ? "32-bit floats" : said.join("; ");
-}
-
-function keys(): HTMLElement {
-  const list = el("dl");
-  for (const [key, action] of [
-    ["arrows in the overview", "another head"],
-    ["arrows in the map", "another cell"],
-    ["Shift + arrows in the map", "another head"],
-    ["arrows on the tabs", "another kind of attention"],
-    ["Tab", "next part of the page"],
-  ] as const) {
-    list.append(el("dt", {}, key), el("dd", {}, action));
-  }
-  return list;
 }

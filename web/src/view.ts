@@ -127,3 +127,14 @@ export function ranked(shown: ShownMap, row: number): number[] {
   const rank = (key: number): number => (Number.isNaN(weights[key]!) ? -1 : weights[key]!);
   return [...weights.keys()].sort((a, b) => rank(b) - rank(a) || a - b);
 }
+
+/** The queries of a column, heaviest first, as `ranked`; those that may not look at the key last. */
+export function rankedQueries(shown: ShownMap, column: number): number[] {
+  const n = shown.keys.groups.length;
+  const rank = (row: number): number => {
+    const cell = row * n + column;
+    if (shown.masked[cell] === 1) return -2;
+    return Number.isNaN(shown.weights[cell]!) ? -1 : shown.weights[cell]!;
+  };
+  return [...shown.queries.groups.keys()].sort((a, b) => rank(b) - rank(a) || a - b);
+}
