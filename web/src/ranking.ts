@@ -62,20 +62,17 @@ export class HeadRanking {
   private strengths: Strength[] = [];
   private n_listed = N_LISTED;
   private shown: ShownMap | null = null;
+  /** The head that the page shows. */
+  private at = { layer: 0, head: 0 };
 
   constructor(model: Model, select: (layer: number, head: number) => void) {
     this.model = model;
     this.select = select;
     this.more.addEventListener("click", () => {
       this.n_listed = Infinity;
-      this.fill(this.place());
+      this.fill(this.at);
     });
     this.element.append(this.title, this.list, this.more);
-  }
-
-  private at = { layer: 0, head: 0 };
-  private place(): { layer: number; head: number } {
-    return this.at;
   }
 
   /** Ranks the heads by what is chosen; `chosen` is null where nothing is. */
@@ -135,7 +132,9 @@ export class HeadRanking {
   private fill(at: { layer: number; head: number }): void {
     const listed = this.strengths.slice(0, this.n_listed);
     this.more.hidden = this.strengths.length <= listed.length;
-    this.more.textContent = `all ${this.strengths.length} heads`;
+    const rank = 1 + this.strengths.findIndex((one) => one.layer === at.layer && one.head === at.head);
+    const own = rank > listed.length ? `; ${headName(at.layer, at.head)} is number ${rank}` : "";
+    this.more.textContent = `all ${this.strengths.length} heads${own}`;
     this.list.replaceChildren(
       ...listed.map((one) => {
         const bar = el("span", { class: "bar" });

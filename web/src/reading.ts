@@ -54,7 +54,7 @@ export class Reading {
       return;
     }
     this.sentence.replaceChildren(...this.sentenceOf(shown, selection, known));
-    if (known.rows === "predicted") this.sentence.prepend(el("span", { class: "predicting" }, "predicting "));
+    if (known.rows === "predicted" && selection.row !== null) this.sentence.prepend(el("span", { class: "predicting" }, "predicting "));
     if (known.prediction !== null) {
       this.sentence.append(el("span", { class: "prediction" }, "this row predicts ", tokenText(known.prediction)));
     }
