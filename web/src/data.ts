@@ -54,8 +54,9 @@ export interface Scoring {
 export type Stored =
   // weights [n_heads, n_queries, n_keys] and lse [n_heads, n_queries], floats
   | { storage: "dense"; weights: number; lse: number | null }
-  // the digits that are shown of weights, in a code of such lengths, by head; sums of rows where they are not 1 with the sink
-  | { storage: "coded"; lengths: number[]; heads: number[]; sums: number | null; lse: number | null }
+  // the digits that are shown of weights, in a code of such lengths, by head; sums of rows where they are not 1 with the sink;
+  // lse in i16 of LSE_STEP where it is short
+  | { storage: "coded"; lengths: number[]; heads: number[]; sums: number | null; lse: number | null; lse_short: boolean }
   // lse and what f32 leaves out of it [n_heads, n_queries]; a group for each head of keys
   | { storage: "factored"; lse: number; lse_rest: number; groups: Group[] };
 

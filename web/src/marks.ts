@@ -40,7 +40,7 @@ export function svgOf(picture: Picture): string {
         break;
       case "image": {
         const { x, y, width, height } = mark;
-        add(root, "image", { x, y, width, height, preserveAspectRatio: "none", style: "image-rendering: pixelated", href: mark.pixels.toDataURL() });
+        add(root, "image", { x, y, width, height, preserveAspectRatio: "none", "image-rendering": "pixelated", href: mark.pixels.toDataURL() });
         break;
       }
       case "line": {

@@ -64,9 +64,9 @@ export function mapPicture(shown: ShownMap, at: Float32Array, said: Said): Pictu
 export function linesPicture(shown: ShownMap, chosen: { row: number | null; column: number | null }, said: Said): Picture {
   const [room, step] = [360, 22];
   const n = Math.max(shown.queries.groups.length, shown.keys.groups.length);
-  const [left, top] = [MARGIN + Math.max(60, longest(shown.queries)) + 8, MARGIN + 50];
+  const [left, top] = [MARGIN + Math.max(widthOf(said.queries, 11), longest(shown.queries)) + 8, MARGIN + 50];
   const right = left + room;
-  const width = Math.ceil(Math.max(right + 8 + Math.max(60, longest(shown.keys)), MARGIN + widthOf(said.title, 15, true)) + MARGIN);
+  const width = Math.ceil(Math.max(right + 8 + Math.max(widthOf(said.keys, 11), longest(shown.keys)), MARGIN + widthOf(said.title, 15, true)) + MARGIN);
   const note = `${said.note} A line is as wide and as strong as its weight, from 0 to 1; weights below ${SMALLEST_WEIGHT} have none.`.trim();
   const notes = wrapped(note, width - 2 * MARGIN).map((line, index) => text(MARGIN, top + n * step + 24 + 15 * index, line, "start", SOFT, 11));
   const height = Math.ceil(top + n * step + 16 + 15 * notes.length + MARGIN);

@@ -10,6 +10,9 @@ import { keyTokens, queryTokens } from "./data.ts";
 import type { Bias, Exact, Group, Layer, Scoring, Source, Stored } from "./data.ts";
 import { offBy, takeWeights, weightOf } from "./digits.ts";
 
+/** The step of log-sum-exps that make scores of weights of which only digits travelled. */
+const LSE_STEP = 1 / 512;
+
 /** One head's map; rows are queries, columns are keys. */
 export interface HeadMap {
   n_queries: number;
@@ -68,6 +71,7 @@ function roundingOf(weights: Float32Array, sums: Float32Array | null, sink: Floa
 /** The log-sum-exps of some rows, with all digits that are stored; null for arrays that came without. */
 function lseOf(numbers: ArrayBuffer, stored: Stored, first: number, n: number): Float64Array | null {
   if (stored.lse === null) return null;
+  if (stored.storage === "coded" && stored.lse_short) return Float64Array.from(new Int16Array(numbers, stored.lse + 2 * first, n), (steps) => steps * LSE_STEP);
   const lse = Float64Array.from(new Float32Array(numbers, stored.lse + 4 * first, n));
   if (stored.storage !== "factored") return lse;
   const rest = new Float32Array(numbers, stored.lse_rest + 4 * first, n);

@@ -94,7 +94,7 @@ test("a head of which digits travelled has these, and knows what they leave out 
   const layer = { kind: "encoder", index: 0, n_heads: 1, n_kv_heads: 1, d_head: 0, scoring: null } as unknown as Layer;
   const tokens = [0, 1, 2].map((position): Token => ({ text: "t", role: "text", word: null, position }));
   const item = { source: { text: "", n_padding: 0, tokens: tokens }, target: { text: "", n_padding: 0, tokens: tokens.slice(0, 2) }, predicted: [] };
-  const cross = { ...layer, kind: "cross", stored: [{ storage: "coded", lengths, heads: [0], sums: null, lse: null }] } as Layer;
+  const cross = { ...layer, kind: "cross", stored: [{ storage: "coded", lengths, heads: [0], sums: null, lse: null, lse_short: false }] } as Layer;
   const map = headMap({ items: [item], layers: [cross], numbers: numbers.buffer } as Partial<Source> as Source, 0, cross, 0);
   assert.deepEqual([...map.weights], [...Float32Array.of(0, 0.0005, 0, 0, 0, 0)]);
   assert.deepEqual([...map.rounding!], [...Float32Array.of(1 - 0.0005, 0)]);

@@ -17,6 +17,8 @@ use crate::rounded::{Exact, Rounded, Rows};
 pub const FEW: u64 = 1 << 16;
 /// Queries whose weights are held at a time.
 const BAND: usize = 96;
+/// The step of log-sum-exps that make scores of weights of which only digits travel.
+const LSE_STEP: f32 = 1.0 / 512.0;
 /// How far a row's sum may be from 1 and still be shown as 1.
 const OFF: f64 = 5e-5;
 
@@ -29,7 +31,8 @@ pub enum Stored {
     /// The digits that are shown of weights: for each head, row by row, how many weights there are up to the last that is not 0, in
     /// as many bits as `n_keys` has, and these weights' [numbers](number) in a [`Code`] of such `lengths`. `sums` are those of the
     /// rows, f32 `[n_heads, n_queries]`; where it is absent, a row that has weights sums to 1 with its sink.
-    Coded { lengths: Vec<u8>, heads: Vec<usize>, sums: Option<usize>, lse: Option<usize> },
+    /// Log-sum-exps are whole numbers, i16, of [`LSE_STEP`] where `lse_short`.
+    Coded { lengths: Vec<u8>, heads: Vec<usize>, sums: Option<usize>, lse: Option<usize>, lse_short: bool },
     /// Log-sum-exps `[n_heads, n_queries]`, f32, and what f32 leaves out of these: the page computes in f64, and large scores need
     /// all of it. For each head of keys, these and its queries.
     Factored { lse: usize, lse_rest: usize, groups: Vec<Group> },
@@ -86,10 +89,14 @@ impl Numbers {
         let (Some(factored), Some(lse), Storage::Factored) = (layer.factored(), lse, storage(layer, item, self.many))
         else {
             let weights = dense(recording, layer, place, kept)?;
-            let lse = whole.map(|lse| self.push_all(&lse));
             return Ok(match self.push_coded(recording, layer, place, kept, &weights)? {
-                Some((lengths, heads, sums)) => Stored::Coded { lengths, heads, sums, lse },
-                None => Stored::Dense { weights: self.push_all(&weights), lse },
+                Some((lengths, heads, sums)) => {
+                    let short = whole.as_deref().and_then(short_lse);
+                    let lse_short = short.is_some();
+                    let lse = short.map(|lse| self.push_all(&lse)).or_else(|| whole.map(|lse| self.push_all(&lse)));
+                    Stored::Coded { lengths, heads, sums, lse, lse_short }
+                }
+                None => Stored::Dense { weights: self.push_all(&weights), lse: whole.map(|lse| self.push_all(&lse)) },
             });
         };
         let rest = |lse: &f64| if lse.is_finite() { (lse - f64::from(*lse as f32)) as f32 } else { 0.0 };
@@ -229,6 +236,12 @@ fn kept_lse(layer: &Layer, place: usize, kept: &[usize]) -> Result<Option<Vec<f6
     let lse = factored.lse.read(first_head * shape.n_queries..(first_head + shape.n_heads) * shape.n_queries)?;
     let heads = lse.chunks_exact(shape.n_queries);
     Ok(Some(heads.flat_map(|head| kept.iter().map(|row| head[*row])).collect()))
+}
+
+/// Log-sum-exps in steps of [`LSE_STEP`]; `None` where one is not finite, or too large.
+fn short_lse(lse: &[f32]) -> Option<Vec<i16>> {
+    let steps = lse.iter().map(|lse| (lse / LSE_STEP).round());
+    steps.map(|steps| (steps.abs() <= f32::from(i16::MAX)).then_some(steps as i16)).collect()
 }
 
 /// The sums of rows; `None` where each is 1 with its sink, or 0 of a row without weights. Shape `[n_heads, kept]`.
