@@ -107,7 +107,7 @@ impl Shown {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct PredictionArguments {
     /// The token or class whose logit --quantity gradient-weight and relevance explain [default: the likeliest].
-    #[arg(long = "explain", value_name = "TOKEN | CLASS")]
+    #[arg(long = "explain", id = "explain", value_name = "TOKEN | CLASS")]
     pub target: Option<String>,
     /// What that is held against: the difference of the logits is explained.
     #[arg(long, value_name = "TOKEN | CLASS")]
