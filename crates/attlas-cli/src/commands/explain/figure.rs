@@ -31,5 +31,10 @@ pub fn figure(explained: &Explained, style: &StyleArguments) -> Result<Figure, F
         format!("What is explained: the {}, which is {:.4}.", explained.subject, explained.value),
         "Each row is divided by the sum of the sizes of its scores, over all panels. leave-one-out is measured, the others are not.".to_owned(),
     ];
-    Ok(grid(&panels, &scales, 1, &style.of_several("Which tokens the prediction rests on, by method", captions)))
+    Ok(grid(
+        &panels,
+        &scales,
+        panels.len(),
+        &style.of_several("Which tokens the prediction rests on, by method", captions),
+    ))
 }
