@@ -37,6 +37,8 @@ pub struct Definition {
     pub name: &'static str,
     /// What the field calls it.
     pub title: &'static str,
+    /// The title where there is little room: two words at most.
+    pub short: &'static str,
     /// What a token's score is, in a line.
     pub says: &'static str,
     /// How it is computed: `S` is the explained score, `x` the row of a token's word, `A` a weight.
@@ -103,6 +105,7 @@ pub static METHODS: [Definition; 10] = [
     Definition {
         name: "weight",
         title: "attention weight",
+        short: "weight",
         says: "mean weight that the explained position gives the token, over all layers and heads",
         formula: "mean over layers and heads of A(p, k), p the explained position",
         unit: Unit::Weight,
@@ -113,6 +116,7 @@ pub static METHODS: [Definition; 10] = [
     Definition {
         name: "norm",
         title: "norm",
+        short: "norm",
         says: "mean length of what the token's value adds to the explained position, over all layers and heads",
         formula: "mean over layers and heads of ‖A(p, k) · f(x_k)‖, f(x_k) = V[k] W_O",
         unit: Unit::Length,
@@ -123,6 +127,7 @@ pub static METHODS: [Definition; 10] = [
     Definition {
         name: "gradient-attention",
         title: "gradient × attention",
+        short: "grad × attn",
         says: "what the score would lose, to first order, if all weights on the token's positions were 0",
         formula: "Σ over layers, heads and queries of ∂S/∂A(q, k) · A(q, k)",
         unit: Unit::Score,
@@ -133,6 +138,7 @@ pub static METHODS: [Definition; 10] = [
     Definition {
         name: "relevance",
         title: "Chefer relevance",
+        short: "relevance",
         says: "positive gradient × attention, carried through layers and residuals to the token",
         formula: "cam = mean over heads of max(0, ∂S/∂A · A); R ← R + cam · R; the row of the explained position less the identity",
         unit: Unit::None,
@@ -143,6 +149,7 @@ pub static METHODS: [Definition; 10] = [
     Definition {
         name: "saliency",
         title: "saliency",
+        short: "saliency",
         says: "how far the score moves when the token's word moves a little in the direction that moves it most",
         formula: "‖∂S/∂x‖₂",
         unit: Unit::ScorePerInput,
@@ -153,6 +160,7 @@ pub static METHODS: [Definition; 10] = [
     Definition {
         name: "input-gradient",
         title: "input × gradient",
+        short: "grad × input",
         says: "what the score would lose, to first order, if the token's word were 0",
         formula: "Σ over x of x · ∂S/∂x",
         unit: Unit::Score,
@@ -163,6 +171,7 @@ pub static METHODS: [Definition; 10] = [
     Definition {
         name: "integrated-gradients",
         title: "integrated gradients",
+        short: "integr. grad",
         says: "the token's part of what the score gains on a straight way from words that are 0 to the words that are there",
         formula: "Σ over x of x · ∫₀¹ ∂S/∂x(α x) dα, by Gauss–Legendre quadrature in 50 steps; positions are kept",
         unit: Unit::Score,
@@ -173,6 +182,7 @@ pub static METHODS: [Definition; 10] = [
     Definition {
         name: "attn-lrp",
         title: "AttnLRP",
+        short: "AttnLRP",
         says: "the token's part of the score, handed back from layer to layer by rules that keep its sum as far as they can",
         formula: "Σ over x of x · g, g a gradient in which the divisors of norms are fixed, an activation counts as f(x)/x, and what goes back through a product is shared between its factors",
         unit: Unit::Score,
@@ -183,6 +193,7 @@ pub static METHODS: [Definition; 10] = [
     Definition {
         name: "cp-lrp",
         title: "CP-LRP",
+        short: "CP-LRP",
         says: "the same with attention weights held fixed: all goes back through values",
         formula: "as attn-lrp, with ∂A = 0",
         unit: Unit::Score,
@@ -193,6 +204,7 @@ pub static METHODS: [Definition; 10] = [
     Definition {
         name: "leave-out",
         title: "leave-one-out",
+        short: "leave out",
         says: "what the score loses when the token's word is set to 0, its position kept: measured, not estimated",
         formula: "S(x) − S(x with the token's row 0)",
         unit: Unit::Score,

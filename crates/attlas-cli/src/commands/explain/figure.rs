@@ -3,22 +3,26 @@
 use attlas::Quantity;
 use attlas::figure::{Axis, Figure, Panel, Scale, Scales, grid};
 
-use super::explained::Explained;
+use super::explained::{Explained, Place};
 use crate::commands::draw::StyleArguments;
 use crate::failure::Failure;
 
 /// The share of every token under every method, one panel for what the encoder reads and one for what the decoder reads.
 pub fn figure(explained: &Explained, style: &StyleArguments) -> Result<Figure, Failure> {
     let shares: Vec<Vec<f64>> = explained.attributions.iter().map(Explained::shares).collect();
+    let last = explained.attributions.first().and_then(|one| one.score.position); // tokens after it are not seen
     let mut panels = Vec::new();
     for side in ["source", "target"] {
-        let places: Vec<usize> =
-            (0..explained.places.len()).filter(|place| explained.places[*place].side == side).collect();
+        let is_seen = |place: &usize| {
+            let Place { side: of, position, .. } = &explained.places[*place];
+            *of == side && (side == "source" || last.is_none_or(|last| *position <= last))
+        };
+        let places: Vec<usize> = (0..explained.places.len()).filter(is_seen).collect();
         if places.is_empty() {
             continue;
         }
         let cells = shares.iter().flat_map(|shares| places.iter().map(|place| shares[*place] as f32)).collect();
-        let rows = Axis::labelled("method", explained.attributions.iter().map(|one| one.method.definition().title));
+        let rows = Axis::labelled("method", explained.attributions.iter().map(|one| one.method.definition().short));
         let columns = Axis::labelled("token", places.iter().map(|place| explained.places[*place].token.clone()));
         panels.push(Panel::new(side, cells, rows, columns)?.measuring(Quantity::Relevance));
     }
@@ -27,5 +31,10 @@ pub fn figure(explained: &Explained, style: &StyleArguments) -> Result<Figure, F
         format!("What is explained: the {}, which is {:.4}.", explained.subject, explained.value),
         "Each row is divided by the sum of the sizes of its scores, over all panels. leave-one-out is measured, the others are not.".to_owned(),
     ];
-    Ok(grid(&panels, &scales, 1, &style.of_several("Which tokens the prediction rests on, by method", captions)))
+    Ok(grid(
+        &panels,
+        &scales,
+        panels.len(),
+        &style.of_several("Which tokens the prediction rests on, by method", captions),
+    ))
 }

@@ -9,8 +9,8 @@ use super::explained::Explained;
 use crate::failure::Failure;
 use crate::terminal::{Terminal, pad, printable, width, wrapped};
 
-/// The heads of columns, at most this wide.
-const CELL: usize = 8;
+/// How wide a column is.
+const CELL: usize = 9;
 
 /// Prints the table, as many methods beside each other as the terminal holds.
 pub fn print(explained: &Explained, output: Option<&Path>, terminal: &mut Terminal) -> Result<(), Failure> {
@@ -75,19 +75,12 @@ fn cell(attribution: &Attribution, share: f64) -> String {
     }
 }
 
-/// A method's title in two lines of a column.
+/// A method's short title in two lines of a column.
 fn heading(method: Method) -> [&'static str; 2] {
-    match method {
-        Method::Weight => ["", "weight"],
-        Method::Norm => ["", "norm"],
-        Method::GradientAttention => ["gradient", "× weight"],
-        Method::Relevance => ["", "relev."],
-        Method::Saliency => ["", "saliency"],
-        Method::InputGradient => ["input ×", "gradient"],
-        Method::IntegratedGradients => ["integr.", "gradient"],
-        Method::AttnLrp => ["", "AttnLRP"],
-        Method::CpLrp => ["", "CP-LRP"],
-        Method::LeaveOut => ["leave", "out"],
+    let short = method.definition().short;
+    match short.split_once(' ') {
+        Some(two) if width(short) > CELL => two.into(),
+        _ => ["", short],
     }
 }
 
