@@ -9,6 +9,7 @@ Hints, names and the kerning of unshaped scripts are dropped; what a script need
 """
 
 import sys
+import zlib
 from pathlib import Path
 
 from fontTools import subset
@@ -62,6 +63,10 @@ FONTS = {
 }
 
 
+# wanted by nearly every picture, so they lie in the programme as they are
+OFTEN = ["sans", "symbols"]
+
+
 def cut(source, characters, features, target):
     font = TTFont(source)
     options = subset.Options(
@@ -82,7 +87,11 @@ def cut(source, characters, features, target):
 
 def main(sources, target):
     for name, (file, characters, features) in FONTS.items():
-        cut(Path(sources) / file, characters, features, Path(target) / f"{name}.ttf")
+        font = Path(target) / f"{name}.ttf"
+        cut(Path(sources) / file, characters, features, font)
+        if font.stat().st_size > 120_000 and name not in OFTEN:  # these lie in the programme deflated
+            font.with_suffix(".ttf.z").write_bytes(zlib.compress(font.read_bytes(), 9))
+            font.unlink()
 
 
 if __name__ == "__main__":

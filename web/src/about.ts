@@ -2,6 +2,7 @@
 
 import type { Source } from "./data.ts";
 import { el } from "./dom.ts";
+import { keyList } from "./keys.ts";
 import { visibleText } from "./text.ts";
 
 const METHODS: Record<string, string> = {
@@ -23,7 +24,7 @@ export function about(source: Source): HTMLElement {
     ["mode", provenance.mode === "unknown" ? "" : provenance.mode],
     ["weights", METHODS[provenance.method] ?? provenance.method],
     ["written by", provenance.writer],
-    ["numbers", `weights are right in every digit shown, sums of weights and scores to one in their last; ${source.pooled ? "each is the largest weight of its tile" : storageOf(source)}`],
+    ["numbers", `weights are right in every digit shown, scores to one in their last; ${source.pooled ? "each is the largest weight of its tile" : storageOf(source)}`],
     ["padding", n_padding > 0 ? `${n_padding} padding tokens are left out` : ""],
   ];
   const list = el("dl");
@@ -44,29 +45,21 @@ export function about(source: Source): HTMLElement {
     ),
     notes,
     el("details", {}, el("summary", {}, "Where this comes from"), list),
-    el("details", {}, el("summary", {}, "Keys"), keys()),
+    el("details", {}, el("summary", {}, "Keys"), keyList()),
   );
 }
 
-/** In how many bits queries and keys travelled. */
+/** How numbers travelled. */
 function storageOf(source: Source): string {
-  const groups = source.layers.flatMap((layer) => layer.stored.flatMap((stored) => (stored.storage === "factored" ? stored.groups : [])));
-  const n_rounded = groups.filter((group) => group.form === "int16").length;
-  if (n_rounded === 0) return "32-bit floats";
-  const share = n_rounded === groups.length ? "" : ` of ${n_rounded} of ${groups.length} heads of keys`;
-  return `queries and keys${share} travelled in 16 bits`;
-}
-
-function keys(): HTMLElement {
-  const list = el("dl");
-  for (const [key, action] of [
-    ["arrows in the overview", "another head"],
-    ["arrows in the map", "another cell"],
-    ["Shift + arrows in the map", "another head"],
-    ["arrows on the tabs", "another kind of attention"],
-    ["Tab", "next part of the page"],
-  ] as const) {
-    list.append(el("dt", {}, key), el("dd", {}, action));
+  const stored = source.layers.flatMap((layer) => layer.stored);
+  const groups = stored.flatMap((one) => (one.storage === "factored" ? one.groups : []));
+  const bits = groups.flatMap((group) => (group.form === "rounded" ? [group.bits] : []));
+  const said = [];
+  if (stored.some((one) => one.storage === "coded")) said.push("weights travelled as the digits that are shown, and sums of them add these up");
+  if (bits.length > 0) {
+    const range = [...new Set([Math.min(...bits), Math.max(...bits)])].join(" to ");
+    const share = bits.length === groups.length ? "" : ` of ${bits.length} of ${groups.length} heads of keys`;
+    said.push(`queries and keys${share} travelled in ${range} bits`);
   }
-  return list;
+  return said.length === 0 ? "32-bit floats" : said.join("; ");
 }

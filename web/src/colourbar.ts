@@ -7,6 +7,8 @@ export class ColourBar {
   readonly element = el("figure", { class: "colour-bar" });
   private ticks = el("div", { class: "ticks" });
   private name = el("figcaption");
+  /** What the colours stand for. */
+  said = "";
 
   constructor() {
     const ramp = el("div", { class: "ramp", "aria-hidden": "true" });
@@ -18,7 +20,8 @@ export class ColourBar {
   update(top: number, scale: Scale, range: "shared" | "own", fractions: Float32Array): void {
     const whose = scale === "row" ? "share of the row's largest weight" : `weight, ${range === "shared" ? "scale shared by all heads of this kind" : "this head's own scale"}`;
     const log = scale === "log" ? ", logarithmic" : "";
-    this.name.replaceChildren(`${whose}${log}`);
+    this.said = `${whose}${log}`;
+    this.name.replaceChildren(this.said);
     if (fractions.includes(-1)) this.name.append(el("span", { class: "masked-key" }, "masked"));
     if (fractions.some(Number.isNaN)) this.name.append(el("span", { class: "masked-key broken" }, "not a number"));
     this.ticks.replaceChildren(

@@ -1,4 +1,4 @@
-// What travels inside the page: a JSON description and two blocks of little-endian numbers, one of dense maps.
+// What travels inside the page: a JSON description and a block of little-endian numbers.
 
 export type Kind = "encoder" | "decoder" | "cross";
 
@@ -52,8 +52,11 @@ export interface Scoring {
 
 /** Where a layer's numbers for one item begin, in bytes. */
 export type Stored =
-  // weights [n_heads, n_queries, n_keys] in the block of maps, lse [n_heads, n_queries]
-  | { storage: "dense"; form: "f32" | "coded"; weights: number; lse: number | null }
+  // weights [n_heads, n_queries, n_keys] and lse [n_heads, n_queries], floats
+  | { storage: "dense"; weights: number; lse: number | null }
+  // the digits that are shown of weights, in a code of such lengths, by head; sums of rows where they are not 1 with the sink;
+  // lse in i16 of LSE_STEP where it is short
+  | { storage: "coded"; lengths: number[]; heads: number[]; sums: number | null; lse: number | null; lse_short: boolean }
   // lse and what f32 leaves out of it [n_heads, n_queries]; a group for each head of keys
   | { storage: "factored"; lse: number; lse_rest: number; groups: Group[] };
 
@@ -61,15 +64,15 @@ export type Stored =
 export type Group =
   // floats; weights are made with the log-sum-exps
   | { form: "f32"; queries: number; keys: number }
-  // whole numbers, each row times its step; weights are made with the sums of rows, but for those that travel as they are
-  | { form: "int16"; queries: number; query_steps: number; keys: number; key_steps: number; exact: Exact[] };
+  // whole numbers of so many bits, each row times its step; weights are made with the sums of rows, but for those that travel as they are
+  | { form: "rounded"; bits: number; queries: number; query_steps: number; keys: number; key_steps: number; exact: Exact[] };
 
-/** n columns, u16, and weights, f32, and how many each row has, u16 [n_queries]. */
+/** n columns and numbers of weights, u16, and how many each row has, u16 [n_queries]. */
 export interface Exact {
   n: number;
   counts: number;
   keys: number;
-  weights: number;
+  numbers: number;
 }
 
 export interface Layer {
@@ -153,60 +156,38 @@ export interface Atlas {
   pooled?: { source: number; target: number; n_source: number; n_target: number };
   /** What of the recording fails its checks. */
   failed?: string;
-  /** Whether the block of dense maps must be inflated. */
-  deflated: boolean;
 }
 
 /** An atlas with its numbers; see {@link Stored}. */
 export interface Source extends Atlas {
-  /** Dense maps. */
-  maps: ArrayBuffer;
-  /** All other numbers. */
-  others: ArrayBuffer;
+  numbers: ArrayBuffer;
 }
 
 /** Reads the data blocks of the page. */
-export async function readSource(document: Document): Promise<Source> {
+export function readSource(document: Document): Source {
   const text = (id: string): string => {
     const block = document.getElementById(id);
     if (block === null) throw new Error(`the page has no "${id}" block; was it cut short while being copied?`);
     return block.textContent ?? "";
   };
   const atlas = JSON.parse(text("atlas-data")) as Atlas;
-  if (atlas.version !== 3) throw new Error(`the page's data has version ${atlas.version}; this viewer reads version 3`);
-  const maps = bytesOf(text("atlas-maps"));
-  return { ...atlas, maps: atlas.deflated ? await inflated(maps) : maps, others: bytesOf(text("atlas-numbers")) };
+  if (atlas.version !== 4) throw new Error(`the page's data has version ${atlas.version}; this viewer reads version 4`);
+  return { ...atlas, numbers: bytesOf(text("atlas-numbers")) };
 }
 
-/** Base64 to bytes. */
-export function bytesOf(base64: string): ArrayBuffer {
-  const binary = atob(base64.trim());
-  const bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+/** What stands for each sign of a block of bytes: its place among those of ASCII that are not `"`, `&` or `<`. */
+const PLACES = new Uint8Array(128);
+[...Array(94).keys()].map((place) => place + 33).filter((code) => ![34, 38, 60].includes(code)).forEach((code, place) => (PLACES[code] = place));
+
+/** Text to bytes: every two signs are 13 bits, the first the lowest. */
+export function bytesOf(text: string): ArrayBuffer {
+  const bytes = new Uint8Array(Math.floor((text.length / 2) * 13 / 8));
+  let [rest, n_rest, at] = [0, 0, 0];
+  for (let i = 0; i + 1 < text.length; i += 2) {
+    rest |= (PLACES[text.charCodeAt(i)]! + 91 * PLACES[text.charCodeAt(i + 1)]!) << n_rest;
+    for (n_rest += 13; n_rest >= 8; n_rest -= 8, rest >>>= 8) bytes[at++] = rest;
+  }
   return bytes.buffer;
-}
-
-async function inflated(bytes: ArrayBuffer): Promise<ArrayBuffer> {
-  if (typeof DecompressionStream === "undefined") throw new Error("this browser cannot inflate data (DecompressionStream); one of 2023 or later can");
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"))).arrayBuffer();
-}
-
-/** The code of the largest weight whose logarithm is coded, that weight, and the step between logarithms. */
-const [LAST_LOGARITHM, LINEAR_FROM, LOGARITHM_STEP] = [39_650, 1 / 64, 0.0025];
-
-/** The weight behind each 16-bit code: 0, then a logarithmic scale up to 1/64, then equal steps up to 1. */
-const CODED = Float32Array.from({ length: 65_536 }, (_, code) => {
-  if (code === 0) return 0;
-  if (code <= LAST_LOGARITHM) return LINEAR_FROM * Math.exp(LOGARITHM_STEP * (code - LAST_LOGARITHM));
-  return LINEAR_FROM + (code - LAST_LOGARITHM) * ((1 - LINEAR_FROM) / (65_535 - LAST_LOGARITHM));
-});
-
-/** `n` weights from the `first` on, of an array of `all` that begins at byte `start`. */
-export function denseWeights(maps: ArrayBuffer, form: "f32" | "coded", start: number, first: number, n: number, all: number): Float32Array {
-  if (form === "f32") return new Float32Array(maps, start + 4 * first, n);
-  const low = new Uint8Array(maps, start + first, n);
-  const high = new Uint8Array(maps, start + all + first, n);
-  return Float32Array.from(low, (byte, i) => CODED[byte + 256 * high[i]!]!);
 }
 
 export function queryTokens(item: Item, kind: Kind): Tokens {

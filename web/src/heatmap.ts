@@ -36,11 +36,12 @@ export class Heatmap {
   private band = el("div", { class: "band" });
   private ring = el("div", { class: "ring" });
   private shown: ShownMap | null = null;
+  private marked: { row: number | null; column: number | null } = { row: null, column: null };
   private cell = LARGEST_CELL;
   /** Called when the pointer enters another cell, or leaves. */
   onHover: (cell: Cell | null, event: PointerEvent) => void = () => {};
-  /** Called when a cell is chosen by click. */
-  onSelect: (cell: Cell) => void = () => {};
+  /** Called when a cell is chosen by click, or a query or key by its label or its letter. */
+  onSelect: (cell: { row: number | null; column: number | null }) => void = () => {};
   /** Called when a key asks for a neighbouring cell. */
   onStep: (rows: number, columns: number) => void = () => {};
   /** Called when a key asks for another head. */
@@ -65,13 +66,22 @@ export class Heatmap {
       if (cell !== null) this.onSelect(cell);
     });
     this.cells.addEventListener("keydown", (event) => this.moveByKey(event));
+    for (const [labels, cellOf] of [
+      [this.rowLabels, (place: number) => ({ row: place, column: null })],
+      [this.columnLabels, (place: number) => ({ row: null, column: place })],
+    ] as const) {
+      labels.addEventListener("click", (event) => {
+        const label = (event.target as Element).closest(".label");
+        if (label !== null) this.onSelect(cellOf([...labels.children].indexOf(label)));
+      });
+    }
   }
 
   /** Draws a map; `fractions` says where each cell stands on the colours. [queries, keys] */
   draw(shown: ShownMap, fractions: Float32Array, name: string, axes: { queries: string; keys: string }): void {
     this.shown = shown;
     const [n_rows, n_columns] = [shown.queries.groups.length, shown.keys.groups.length];
-    this.cells.setAttribute("aria-label", `${name}, ${n_rows} queries by ${n_columns} keys; arrow keys move the cell`);
+    this.cells.setAttribute("aria-label", `${name}, ${n_rows} queries by ${n_columns} keys; arrow keys move the cell, q and k choose its query or key`);
     this.element.querySelector(".keys-name")!.textContent = `${axes.keys} →`;
     this.element.querySelector(".queries-name")!.textContent = `${axes.queries} ↓`;
     this.fillLabels(this.rowLabels, shown.queries, n_rows);
@@ -85,14 +95,15 @@ export class Heatmap {
   /** Marks the selected cell or row, and brings it into view. */
   mark(cell: { row: number | null; column: number | null }): void {
     const { row, column } = cell;
-    this.place(this.band, row, null);
+    this.marked = cell;
+    this.place(this.band, row, row === null ? column : null);
     this.place(this.ring, row, column);
     this.highlight(row, column);
   }
 
-  /** Scrolls the selected cell into view. */
+  /** Scrolls the selected cell, row or column into view. */
   reveal(): void {
-    this.ring.scrollIntoView({ block: "nearest", inline: "nearest" });
+    (this.ring.hidden ? this.band : this.ring).scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   private fillLabels(parent: HTMLElement, axis: Axis, n: number): void {
@@ -148,13 +159,13 @@ export class Heatmap {
   }
 
   private place(marker: HTMLElement, row: number | null, column: number | null): void {
-    const wide = marker === this.band;
-    marker.hidden = row === null || (!wide && column === null) || this.shown === null;
+    const band = marker === this.band;
+    marker.hidden = (band ? row === null && column === null : row === null || column === null) || this.shown === null;
     if (marker.hidden) return;
-    marker.style.top = `${row! * this.cell}px`;
-    marker.style.height = `${this.cell}px`;
-    marker.style.left = wide ? "0" : `${column! * this.cell}px`;
-    marker.style.width = wide ? "100%" : `${this.cell}px`;
+    marker.style.top = row === null ? "0" : `${row * this.cell}px`;
+    marker.style.height = row === null ? "100%" : `${this.cell}px`;
+    marker.style.left = column === null ? "0" : `${column * this.cell}px`;
+    marker.style.width = column === null ? "100%" : `${this.cell}px`;
   }
 
   /** Shows the labels of the selected cell, in the place of those that they would stand on. */
@@ -191,6 +202,12 @@ export class Heatmap {
     if (event.shiftKey && event.key.startsWith("Arrow")) {
       event.preventDefault();
       this.onHeadKey(event.key);
+      return;
+    }
+    if (event.key === "q" || event.key === "k") {
+      const { row, column } = this.marked;
+      if (event.key === "q" && row !== null) this.onSelect({ row, column: null });
+      if (event.key === "k" && column !== null) this.onSelect({ row: null, column });
       return;
     }
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];

@@ -19,8 +19,8 @@ export class Lines {
   private keys = el("div", { class: "side keys", role: "group", "aria-label": "keys" });
   private note = el("p", { class: "caption" });
   private shown: ShownMap | null = null;
-  /** Called when a query is chosen. */
-  onSelect: (row: number) => void = () => {};
+  /** Called when a query or a key is chosen. */
+  onSelect: (chosen: { row: number | null; column: number | null }) => void = () => {};
   /** Called when the pointer enters a query, or leaves. */
   onHover: (row: number | null) => void = () => {};
 
@@ -37,29 +37,30 @@ export class Lines {
   /** Takes a map. */
   draw(shown: ShownMap): void {
     this.shown = shown;
-    this.fill(this.queries, shown.queries, (row) => this.onSelect(row), (row) => this.onHover(row));
-    this.fill(this.keys, shown.keys, () => {}, (column) => this.trace(column));
+    this.fill(this.queries, shown.queries, (row) => this.onSelect({ row, column: null }), (row) => this.onHover(row));
+    this.fill(this.keys, shown.keys, (column) => this.onSelect({ row: null, column }), (column) => this.trace(column));
     const height = STEP * Math.max(shown.queries.groups.length, shown.keys.groups.length);
     this.drawing.setAttribute("height", String(height));
     this.drawing.setAttribute("viewBox", `0 0 ${WIDTH} ${height}`);
-    this.note.textContent = `A line is as wide and as strong as its weight, from 0 to 1; weights below ${SMALLEST_WEIGHT} have none. Point at a key to see which queries look at it.`;
+    this.note.textContent = `A line is as wide and as strong as its weight, from 0 to 1; weights below ${SMALLEST_WEIGHT} have none. Choose a key to see which queries look at it.`;
   }
 
-  /** Draws all lines faintly, and those of the chosen query fully. */
-  mark(row: number | null): void {
+  /** Draws all lines faintly, and those of the chosen query, or else of the chosen key, fully. */
+  mark(row: number | null, column: number | null): void {
     const { shown } = this;
     if (shown === null) return;
     const n = shown.keys.groups.length;
     const lines: { row: number; column: number; strong: boolean }[] = [];
     shown.queries.groups.forEach((_, query) => {
-      for (const column of ranked(shown, query)) {
-        if (!(shown.weights[query * n + column]! >= SMALLEST_WEIGHT) || lines.length >= MOST_LINES) break;
-        lines.push({ row: query, column, strong: query === row });
+      for (const key of ranked(shown, query)) {
+        if (!(shown.weights[query * n + key]! >= SMALLEST_WEIGHT) || lines.length >= MOST_LINES) break;
+        lines.push({ row: query, column: key, strong: row === null ? key === column : query === row });
       }
     });
-    this.paint(lines.sort((a, b) => Number(a.strong) - Number(b.strong)), row !== null);
+    this.paint(lines.sort((a, b) => Number(a.strong) - Number(b.strong)), row !== null || column !== null);
     [...this.queries.children].forEach((label, query) => label.setAttribute("aria-pressed", String(query === row)));
     [...this.keys.children].forEach((label, key) => {
+      label.setAttribute("aria-pressed", String(row === null && key === column));
       label.classList.toggle("seen", row !== null && shown.weights[row * n + key]! >= 0.1);
     });
   }

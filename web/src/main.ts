@@ -9,11 +9,16 @@ import { el, isCompact, tokenText } from "./dom.ts";
 import { chosenOf, stateAsked, Surroundings } from "./embed.ts";
 import { Heatmap, type Cell } from "./heatmap.ts";
 import { Jump } from "./jump.ts";
+import { isWriting, keyDialog } from "./keys.ts";
 import { Lines } from "./lines.ts";
 import { fractions, Model } from "./model.ts";
 import { neighbour, Overview } from "./overview.ts";
 import { about } from "./about.ts";
+import { linesPicture, mapPicture } from "./picture.ts";
+import { HeadRanking } from "./ranking.ts";
 import { Reading, removedNote, type Selection } from "./reading.ts";
+import { commandOf, csvOf, pythonOf } from "./reproduce.ts";
+import { Save, type Takeable } from "./save.ts";
 import { scoreDetail, scoreText, textsTogether } from "./standouts.ts";
 import { clamped, hashFromState, optionsOf, stateFromHash, usualRows, type State } from "./state.ts";
 import { formatWeight, visibleText } from "./text.ts";
@@ -35,12 +40,15 @@ class App {
   private map!: HeadMap;
   private shown!: ShownMap;
   private at: Float32Array = new Float32Array();
+  private top = 0;
   private hovered: Selection | null = null;
 
   private overview: Overview;
   private heatmap = new Heatmap();
   private lines = new Lines();
   private reading = new Reading();
+  private ranking: HeadRanking;
+  private save = new Save(() => this.takeable());
   private colourBar = new ColourBar();
   private controls: Controls;
   private jump: Jump;
@@ -60,6 +68,7 @@ class App {
     this.model = new Model(source);
     this.state = stateFromHash(location.hash, source);
     this.overview = new Overview(this.model, (layer, head) => this.change({ layer, head }));
+    this.ranking = new HeadRanking(this.model, (layer, head) => this.change({ layer, head }));
     this.controls = new Controls((part) => this.change(part));
     this.description = new DescriptionPanel(source, (place) => this.change(place));
     this.jump = new Jump(source, () => this.state, (query, key) => {
@@ -98,11 +107,12 @@ class App {
     );
     const texts = el("section", { class: "texts", "aria-label": "the texts" }, this.sourceLine.element, this.targetLine.element);
     const line = el("div", { class: "head-line" }, this.title, this.remarks);
-    const head = el("section", { class: "head", "aria-label": "the chosen head" }, line, this.jump.element, this.heatmap.element, this.lines.element, this.colourBar.element, this.note);
+    const head = el("section", { class: "head", "aria-label": "the chosen head" }, line, this.jump.element, this.heatmap.element, this.lines.element, this.colourBar.element, this.note, this.save.element);
+    this.reading.element.append(this.ranking.element);
     this.panel.append(this.overview.element, head, this.reading.element);
     const failed = el("p", { class: "failed", role: "alert" }, el("strong", {}, "Not sound: "), el("bdi", {}, visibleText(source.failed ?? "")));
     failed.hidden = source.failed === undefined;
-    return [header, failed, this.description.element, texts, this.tabs, this.controls.element, this.panel, about(source), this.tip];
+    return [header, failed, this.description.element, texts, this.tabs, this.controls.element, this.panel, about(source), this.tip, keyDialog(document)];
   }
 
   private listen(root: HTMLElement): void {
@@ -115,17 +125,36 @@ class App {
     });
     this.surroundings?.listen(window, (message) => this.take(message));
     this.followSize(root);
-    this.heatmap.onSelect = ({ row, column }) => this.change({ query: row, key: column });
+    const choose = ({ row, column }: Selection): void => this.change({ query: row, key: column });
+    this.heatmap.onSelect = choose;
     this.heatmap.onStep = (rows, columns) => this.step(rows, columns);
     this.heatmap.onHeadKey = (key) => this.moveHead(key);
     this.heatmap.onHover = (cell, event) => this.hover(cell, event);
-    this.reading.onSelect = (column) => this.change({ query: this.selection()?.row ?? 0, key: column });
-    this.lines.onSelect = (row) => this.change({ query: row, key: null });
+    this.reading.onSelect = choose;
+    this.lines.onSelect = choose;
     this.lines.onHover = (row) => this.preview(row === null ? null : { row, column: null });
     for (const line of [this.sourceLine, this.targetLine]) {
-      line.onSelect = (row) => this.change({ query: row, key: null });
-      line.onHover = (row) => this.preview(row === null ? null : { row, column: null });
+      line.onSelect = (place) => this.chooseToken(line, place);
+      line.onHover = (place) => this.preview(place === null ? null : this.ofToken(line, place));
     }
+    document.addEventListener("keydown", (event) => {
+      const nothing = event.key !== "Escape" || document.querySelector("dialog[open]") !== null || isWriting(event.target);
+      if (!nothing) this.change({ query: null, key: null });
+    });
+  }
+
+  /** What a token of the text stands for: in cross-attention a source token is a key, any other a query. */
+  private ofToken(line: TextLine, place: number): Selection {
+    const isKey = this.state.kind === "cross" && line === this.sourceLine;
+    return isKey ? { row: null, column: place } : { row: place, column: null };
+  }
+
+  /** Chooses a token of the text; in self-attention, one that is chosen already is turned round: who looks at it? */
+  private chooseToken(line: TextLine, place: number): void {
+    const { query, key, kind } = this.state;
+    const again = kind !== "cross" && query === place && key === null;
+    const { row, column } = again ? { row: null, column: place } : this.ofToken(line, place);
+    this.change({ query: row, key: column });
   }
 
   /** Draws anew for another size of the window; tells how tall the page is. */
@@ -203,6 +232,7 @@ class App {
     const { state, shown, model } = this;
     const thumbnail = model.thumbnail(state, state.layer, state.head);
     const top = state.range === "own" ? thumbnail.top : model.sharedTop();
+    this.top = top;
     this.at = fractions(shown, top, state.scale);
     const name = headName(state.layer, state.head);
     this.title.replaceChildren(el("span", { class: "name" }, name), ` ${KIND_TITLES[state.kind]}`);
@@ -210,7 +240,7 @@ class App {
     const badges = model.standouts(state, state.layer, state.head).map(badge);
     const together = badges.length > 0 ? textsTogether(model.source.items.length) : "";
     this.remarks.replaceChildren(...badges, together === "" ? "" : ` (${together})`);
-    const axes = { ...AXES[state.kind], ...(this.rowsAre() === "predicted" ? { queries: "query: predicted" } : {}) };
+    const axes = this.axes();
     this.heatmap.element.hidden = state.view !== "map";
     this.lines.element.hidden = state.view !== "lines";
     this.colourBar.element.hidden = state.view !== "map";
@@ -221,6 +251,34 @@ class App {
     const removed = tiles === "" && shown.removed.some((mass) => mass > 0) ? removedNote(shown, this.hidden()) : "";
     this.note.textContent = tiles + removed;
     this.showSelection();
+  }
+
+  /** What rows and columns are. */
+  private axes(): { queries: string; keys: string } {
+    return { ...AXES[this.state.kind], ...(this.rowsAre() === "predicted" ? { queries: "query: predicted" } : {}) };
+  }
+
+  /** The present view, to be taken along. */
+  private takeable(): Takeable {
+    const { state, shown, model } = this;
+    const name = headName(state.layer, state.head);
+    const said = {
+      title: `${name} ${KIND_TITLES[state.kind]}`,
+      ...this.axes(),
+      colours: this.colourBar.said,
+      note: this.note.textContent ?? "",
+      top: this.top,
+      scale: state.scale,
+    };
+    const { query: row, key: column } = state;
+    return {
+      name: `${name}-${state.kind}`,
+      picture: () => (state.view === "map" ? mapPicture(shown, this.at, said) : linesPicture(shown, { row, column }, said)),
+      csv: () => csvOf(shown),
+      link: () => location.href.replace(/#.*$/, "") + hashFromState(state, model.source),
+      python: () => pythonOf(state, model.source),
+      command: () => commandOf(state, model.source),
+    };
   }
 
   /** What the controls hide of the present map's columns. */
@@ -248,15 +306,22 @@ class App {
 
   /** The cell under the pointer, or the chosen one, or else the first query that is no special token. */
   private selection(): Selection | null {
-    const { shown, state } = this;
+    const { shown } = this;
     if (this.hovered !== null) return this.hovered;
     const [n_rows, n_columns] = [shown.queries.groups.length, shown.keys.groups.length];
     if (n_rows === 0 || n_columns === 0) return null;
-    if (state.query !== null && state.query < n_rows) {
-      return { row: state.query, column: state.key !== null && state.key < n_columns ? state.key : null };
-    }
+    const chosen = this.chosen();
+    if (chosen !== null) return chosen;
     const first = shown.queries.special.indexOf(false);
     return { row: Math.max(0, first), column: null };
+  }
+
+  /** What was chosen, and is there. */
+  private chosen(): Selection | null {
+    const { shown, state } = this;
+    const there = (place: number | null, n: number): number | null => (place !== null && place < n ? place : null);
+    const [row, column] = [there(state.query, shown.queries.groups.length), there(state.key, shown.keys.groups.length)];
+    return row === null && column === null ? null : { row, column };
   }
 
   private showSelection(): void {
@@ -264,22 +329,34 @@ class App {
     this.surroundings?.tellSelection(chosenOf(this.state, this.model));
     const selection = this.selection();
     if (this.state.view === "map") this.heatmap.mark({ row: selection?.row ?? null, column: selection?.column ?? null });
-    else this.lines.mark(selection?.row ?? null);
-    const said = { score: this.scoreAt(selection), prediction: this.predictionOf(selection), rows: this.rowsAre(), tiles: tilesOf(this.model.source, this.state.kind) !== "", hidden: this.hidden() };
+    else this.lines.mark(selection?.row ?? null, selection?.column ?? null);
+    const said = { score: this.scoreAt(selection), prediction: this.predictionOf(selection), rows: this.rowsAre(), tiles: tilesOf(this.model.source, this.state.kind) !== "", hidden: this.hidden(), self: this.state.kind !== "cross" };
     this.reading.update(shown, selection, said, at);
-    const n = shown.keys.groups.length;
-    const row = selection === null ? null : selection.row;
-    const weights = row === null ? null : shown.weights.subarray(row * n, (row + 1) * n);
-    const fractions = row === null ? null : at.subarray(row * n, (row + 1) * n);
-    const [keyLine, otherLine] = this.state.kind === "decoder" ? [this.targetLine, this.sourceLine] : [this.sourceLine, this.targetLine];
-    keyLine.weigh(weights, fractions);
-    otherLine.weigh(null, null);
-    (this.state.kind === "encoder" ? this.sourceLine : this.targetLine).frame(row);
+    this.ranking.update(this.state, this.chosen(), shown);
+    this.weighTexts(selection, at);
+  }
+
+  /** Frames the selection's tokens in the texts, and weighs what its query looks at, or who looks at its key. */
+  private weighTexts(selection: Selection | null, at: Float32Array): void {
+    const { shown } = this;
+    const [n_rows, n] = [shown.queries.groups.length, shown.keys.groups.length];
+    const { row, column } = selection ?? { row: null, column: null };
+    const slice = (numbers: Float32Array): Float32Array | null => {
+      if (row !== null) return numbers.subarray(row * n, (row + 1) * n);
+      return column === null ? null : Float32Array.from({ length: n_rows }, (_, query) => numbers[query * n + column]!);
+    };
+    const queryLine = this.state.kind === "encoder" ? this.sourceLine : this.targetLine;
+    const keyLine = this.state.kind === "decoder" ? this.targetLine : this.sourceLine;
+    for (const line of [this.sourceLine, this.targetLine]) line.weigh(null, null);
+    (row === null ? queryLine : keyLine).weigh(slice(shown.weights), slice(at));
+    if (queryLine !== keyLine) keyLine.frame(column, "key");
+    if (queryLine !== keyLine) queryLine.frame(row, "query");
+    else queryLine.frame(row ?? column, row === null ? "key" : "query");
   }
 
   /** The score of a cell that stands for one query and one key. */
-  private scoreAt(selection: Selection | null): number | null {
-    if (selection === null || selection.column === null) return null;
+  private scoreAt(selection: Selection | null): ReturnType<typeof scoreOf> {
+    if (selection === null || selection.row === null || selection.column === null) return null;
     const queries = this.shown.queries.groups[selection.row]!;
     const keys = this.shown.keys.groups[selection.column]!;
     return queries.length === 1 && keys.length === 1 ? scoreOf(this.map, queries[0]!, keys[0]!) : null;
@@ -293,7 +370,7 @@ class App {
   /** The token that the selected row predicts, where the row is one token and is named by the one it reads. */
   private predictionOf(selection: Selection | null): string | null {
     const { state, model, shown } = this;
-    const group = selection === null ? undefined : shown.queries.groups[selection.row];
+    const group = selection === null || selection.row === null ? undefined : shown.queries.groups[selection.row];
     if (group?.length !== 1 || state.rows === "predicted" || !model.predicts(state)) return null;
     return visibleText(model.item(state).predicted[group[0]!]!.text);
   }
@@ -326,9 +403,10 @@ class App {
   private step(rows: number, columns: number): void {
     const from = this.selection();
     if (from === null) return;
-    const row = Math.min(this.shown.queries.groups.length - 1, Math.max(0, from.row + rows));
+    const row = Math.min(this.shown.queries.groups.length - 1, Math.max(0, (from.row ?? -rows) + rows));
     const column = Math.min(this.shown.keys.groups.length - 1, Math.max(0, (from.column ?? -columns) + columns));
-    this.change({ query: row, key: column });
+    // along the keys, a chosen key alone stays one
+    this.change({ query: from.row === null && rows === 0 ? null : row, key: column });
     this.heatmap.reveal();
   }
 
@@ -374,12 +452,11 @@ function publish(source: Source): void {
 }
 
 const root = document.getElementById("app")!;
-readSource(document)
-  .then((source) => {
-    publish(source);
-    new App(source, root);
-  })
-  .catch((error: unknown) => {
-    root.replaceChildren(el("p", { class: "failure", role: "alert" }, `This page cannot be shown: ${String(error)}`));
-    throw error;
-  });
+try {
+  const source = readSource(document);
+  publish(source);
+  new App(source, root);
+} catch (error) {
+  root.replaceChildren(el("p", { class: "failure", role: "alert" }, `This page cannot be shown: ${String(error)}`));
+  throw error;
+}

@@ -4,7 +4,7 @@ import { colourAt, fraction } from "./colour.ts";
 import { headName } from "./data.ts";
 import { el } from "./dom.ts";
 import type { Model, Thumbnail } from "./model.ts";
-import { scoreText, dotNote } from "./standouts.ts";
+import { classesOf, scoreText, dotNote } from "./standouts.ts";
 import type { State } from "./state.ts";
 
 /** How long one slice of work may take before the page gets to breathe, in ms. */
@@ -20,6 +20,9 @@ interface Place {
 export class Overview {
   readonly element = el("section", { class: "overview", "aria-label": "all heads" });
   private caption = el("p", { class: "caption" });
+  private legend = el("ul", { class: "legend", "aria-label": "what heads stand out for" });
+  /** The class whose heads alone are seen; null for all. */
+  private only: string | null = null;
   private grid = el("div", { class: "heads", role: "grid", "aria-label": "heads by layer; arrow keys move, the map follows" });
   private places: Place[] = [];
   private built = "";
@@ -30,13 +33,16 @@ export class Overview {
   constructor(model: Model, select: (layer: number, head: number) => void) {
     this.model = model;
     this.select = select;
-    this.element.append(this.grid, this.caption);
+    this.element.append(this.grid, this.legend, this.caption);
     this.grid.addEventListener("keydown", (event) => this.moveByKey(event));
   }
 
   /** Draws what the state asks for; calls `done` when the shared range is known. */
   update(state: State, done: () => void): void {
-    if (this.built !== state.kind) this.build(state);
+    if (this.built !== state.kind) {
+      this.build(state);
+      this.only = null;
+    }
     this.built = state.kind;
     for (const place of this.places) this.mark(place, state);
     const run = ++this.run;
@@ -93,16 +99,37 @@ export class Overview {
 
   private paint(state: State): void {
     const shared = this.model.sharedTop();
+    const classes = classesOf(this.model.source.standouts, state.kind);
     for (const place of this.places) {
       const thumbnail = this.model.thumbnail(state, place.layer, place.head);
       const standouts = this.model.standouts(state, place.layer, place.head);
       const text = [`${headName(place.layer, place.head)}, largest weight ${thumbnail.top.toFixed(2)}`, ...standouts.map(scoreText)].join(", ");
       place.button.setAttribute("aria-label", text);
       place.button.title = text;
-      place.button.classList.toggle("remarked", standouts.some((one) => !one.usual));
+      const dots = standouts.filter((one) => !one.usual).map((one) => classes.find(({ title }) => title === one.title)!);
+      place.button.replaceChildren(place.canvas, el("span", { class: "dots", "aria-hidden": "true" }, ...dots.slice(0, 3).map(({ dot }) => el("span", { class: "dot", "data-dot": dot }))));
+      place.button.classList.toggle("dimmed", this.only !== null && !standouts.some(({ title }) => title === this.only));
       paintThumbnail(place.canvas, thumbnail, state, state.range === "own" ? thumbnail.top : shared);
     }
+    this.fillLegend(state);
     this.caption.textContent = [captionOf(state, shared), dotNote(this.model.source.standouts, state.kind, this.model.source.items.length)].join(" ").trim();
+  }
+
+  /** What the dots stand for; a click leaves the heads of one class lit. */
+  private fillLegend(state: State): void {
+    const entries = classesOf(this.model.source.standouts, state.kind).map(({ title, says, n_heads, dot }) => {
+      const count = `${n_heads} ${n_heads === 1 ? "head" : "heads"}`;
+      const button = el("button", { type: "button", class: "plain", title: says, "aria-pressed": String(this.only === title) });
+      button.append(el("span", { class: "dot", "data-dot": dot, "aria-hidden": "true" }), title, el("span", { class: "count" }, ` ${count}`));
+      button.addEventListener("click", () => {
+        this.only = this.only === title ? null : title;
+        this.paint(state);
+        [...this.legend.querySelectorAll("button")].find((one) => one.title === says && one.textContent === button.textContent)?.focus();
+      });
+      return el("li", {}, button);
+    });
+    this.legend.replaceChildren(...entries);
+    this.legend.hidden = entries.length === 0;
   }
 
   private moveByKey(event: KeyboardEvent): void {

@@ -1,22 +1,23 @@
-// In words and numbers: the selected cell, and where its query looks.
+// In words and numbers: the selected cell, and where its query looks, or who looks at its key.
 
 import { cssColour } from "./colour.ts";
 import { el, tokenText } from "./dom.ts";
 import { formatPercent, formatWeight } from "./text.ts";
-import { ranked, type ShownMap } from "./view.ts";
+import { ranked, rankedQueries, type ShownMap } from "./view.ts";
 
 /** How many keys are listed. */
 const N_LISTED = 8;
 
+/** A cell, a query or a key; at least one of the two is there. */
 export interface Selection {
-  row: number;
+  row: number | null;
   column: number | null;
 }
 
 /** What is known about the selection besides its weight. */
 export interface Known {
   /** Null where it is not known, or the cell stands for several tokens. */
-  score: number | null;
+  score: { score: number; digits: number } | null;
   /** The token that the row predicts; null where it is not known, or names the row. */
   prediction: string | null;
   /** What the rows are named by. */
@@ -25,6 +26,8 @@ export interface Known {
   tiles: boolean;
   /** What is hidden: "special tokens". */
   hidden: string;
+  /** Whether queries and keys are the same tokens. */
+  self: boolean;
 }
 
 export class Reading {
@@ -32,33 +35,39 @@ export class Reading {
   private sentence = el("p", { id: "reading", class: "sentence", "aria-live": "polite" });
   private list = el("ol", { class: "ranked" });
   private rest = el("p", { class: "caption" });
-  /** Called when a key of the list is chosen. */
-  onSelect: (column: number) => void = () => {};
+  private turns = el("div", { class: "turns", role: "group", "aria-label": "whose weights are listed" });
+  /** Called when a token of the list, or the other side of the selection, is chosen. */
+  onSelect: (selection: Selection) => void = () => {};
 
   constructor() {
-    this.element.append(this.sentence, this.list, this.rest);
+    this.element.append(this.sentence, this.turns, this.list, this.rest);
   }
 
   /** Says what the selection holds; `fractions` says where each weight stands on the colours. [queries, keys] */
   update(shown: ShownMap, selection: Selection | null, known: Known, fractions: Float32Array): void {
     this.list.replaceChildren();
     this.rest.textContent = "";
+    this.turns.replaceChildren();
     delete this.sentence.dataset["weight"];
     if (selection === null) {
       this.sentence.replaceChildren("Choose a cell, or a token above, to see where it looks.");
       return;
     }
     this.sentence.replaceChildren(...this.sentenceOf(shown, selection, known));
-    if (known.rows === "predicted") this.sentence.prepend(el("span", { class: "predicting" }, "predicting "));
+    if (known.rows === "predicted" && selection.row !== null) this.sentence.prepend(el("span", { class: "predicting" }, "predicting "));
     if (known.prediction !== null) {
       this.sentence.append(el("span", { class: "prediction" }, "this row predicts ", tokenText(known.prediction)));
     }
+    this.fillTurns(shown, selection, known);
     this.fillList(shown, selection, fractions);
-    this.rest.textContent = known.tiles ? "Largest weights of tiles: a row of them has no sum." : restOf(shown, selection.row, known.hidden);
+    const { row, column } = selection;
+    const tiles = row === null ? "Largest weights of tiles." : "Largest weights of tiles: a row of them has no sum.";
+    this.rest.textContent = known.tiles ? tiles : row === null ? receivedBy(shown, column!) : restOf(shown, row, known.hidden);
   }
 
   private sentenceOf(shown: ShownMap, { row, column }: Selection, { score, tiles }: Known): (Node | string)[] {
-    const query = tokenText(shown.queries.labels[row]!, "token query");
+    const query = tokenText(row === null ? "" : shown.queries.labels[row]!, "token query");
+    if (row === null) return ["Who looks at ", tokenText(shown.keys.labels[column!]!, "token key"), "?"];
     if (column === null) return [query, " looks at:"];
     const cell = row * shown.keys.groups.length + column;
     const weight = shown.weights[cell]!;
@@ -67,37 +76,65 @@ export class Reading {
     this.sentence.dataset["weight"] = String(weight);
     const parts: (Node | string)[] = [query, " → ", key, " ", el("strong", {}, formatWeight(weight))];
     if (tiles) parts.push(el("span", { class: "score" }, " at most"));
-    if (score !== null) parts.push(el("span", { class: "score" }, ` score ${score.toFixed(2)}`));
+    if (score !== null) parts.push(el("span", { class: "score" }, ` score ${score.score.toFixed(score.digits)}`));
     return parts;
   }
 
-  private fillList(shown: ShownMap, selection: Selection, fractions: Float32Array): void {
+  /** The other ways to read the selection: where its query looks, who looks at its key. */
+  private fillTurns(shown: ShownMap, { row, column }: Selection, known: Known): void {
+    const turn = (to: Selection, pressed: boolean, ...words: (Node | string)[]): void => {
+      const button = el("button", { type: "button", class: "plain", "aria-pressed": String(pressed) }, ...words);
+      button.addEventListener("click", () => this.onSelect(to));
+      this.turns.append(button);
+    };
+    // in self-attention a token stands on both sides, at the same place
+    const [query, key] = known.self ? [row ?? column, column ?? row] : [row, column];
+    if (query !== null) turn({ row: query, column: null }, column === null, "where ", tokenText(shown.queries.labels[query]!), " looks");
+    if (key !== null) turn({ row: null, column: key }, row === null, "who looks at ", tokenText(shown.keys.labels[key]!));
+    this.turns.hidden = this.turns.childElementCount < 2;
+  }
+
+  private fillList(shown: ShownMap, { row, column }: Selection, fractions: Float32Array): void {
     const n = shown.keys.groups.length;
-    for (const column of ranked(shown, selection.row).slice(0, N_LISTED)) {
-      const cell = selection.row * n + column;
+    const cells = row === null
+      ? rankedQueries(shown, column!).map((query) => ({ row: query, column: column! }))
+      : ranked(shown, row).map((key) => ({ row, column: key }));
+    for (const place of cells.slice(0, N_LISTED)) {
+      const cell = place.row * n + place.column;
       if (shown.masked[cell] === 1) continue;
+      const [axis, index] = row === null ? [shown.queries, place.row] : [shown.keys, place.column];
       const weight = shown.weights[cell]!;
       const bar = el("span", { class: "bar" });
       bar.style.width = `${Math.min(1, Math.max(0, weight)) * 100}%`;
       bar.style.backgroundColor = cssColour(fractions[cell]! >= 0 ? fractions[cell]! : 0);
       const button = el(
         "button",
-        { type: "button", "aria-pressed": String(column === selection.column) },
-        tokenText(shown.keys.labels[column]!, shown.keys.special[column] ? "token special" : "token"),
+        { type: "button", "aria-pressed": String(row !== null && place.column === column) },
+        tokenText(axis.labels[index]!, axis.special[index] ? "token special" : "token"),
         el("span", { class: "track", "aria-hidden": "true" }, bar),
         el("span", { class: "weight" }, formatWeight(weight)),
       );
-      button.addEventListener("click", () => this.onSelect(column));
+      button.addEventListener("click", () => this.onSelect(place));
       this.list.append(el("li", {}, button));
     }
   }
+}
+
+/** What a key gets of all queries that may look at it. */
+function receivedBy(shown: ShownMap, column: number): string {
+  const n = shown.keys.groups.length;
+  const open = [...shown.queries.groups.keys()].filter((row) => shown.masked[row * n + column] === 0);
+  const total = open.reduce((sum, row) => sum + shown.weights[row * n + column]!, 0);
+  const others = Math.max(0, open.length - N_LISTED);
+  const rest = others === 0 ? "" : `${others} other ${others === 1 ? "query" : "queries"} not listed · `;
+  return sentenceCase(`${rest}${formatWeight(total)} of ${open.length} ${open.length === 1 ? "query" : "queries"} together, ${formatWeight(total / Math.max(1, open.length))} on average.`);
 }
 
 /** What the listed keys leave over. */
 function restOf(shown: ShownMap, row: number, hidden: string): string {
   const n = shown.keys.groups.length;
   const weights = shown.weights.subarray(row * n, (row + 1) * n);
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const total = weights.reduce((sum, weight) => sum + weight, shown.rounding[row]!);
   const listed = ranked(shown, row).slice(0, N_LISTED);
   const others = total - listed.reduce((sum, column) => sum + weights[column]!, 0);
   const parts: string[] = [];

@@ -41,6 +41,8 @@ export interface ShownMap {
   removed: Float32Array;
   /** The weight of each row that a learned sink takes. [queries] */
   sink: Float32Array;
+  /** What rounding left out of each row's sum. [queries] */
+  rounding: Float32Array;
 }
 
 /** The labels of an axis, and the tokens behind each. */
@@ -83,6 +85,7 @@ export function shownMap(map: HeadMap, queryTokens: Token[], keyTokens: Token[],
     masked: new Uint8Array(n_rows * n_columns),
     removed: new Float32Array(n_rows),
     sink: new Float32Array(n_rows),
+    rounding: new Float32Array(n_rows),
   };
   const kept = new Uint8Array(map.n_keys);
   for (const group of keys.groups) for (const key of group) kept[key] = 1;
@@ -101,6 +104,7 @@ export function shownMap(map: HeadMap, queryTokens: Token[], keyTokens: Token[],
     });
     for (const query of rows) {
       shown.sink[row]! += map.sink[query]! / rows.length;
+      shown.rounding[row]! += (map.rounding?.[query] ?? 0) / rows.length;
       for (let key = 0; key < map.n_keys; key++) {
         if (kept[key] === 0) shown.removed[row]! += map.weights[query * map.n_keys + key]! / rows.length;
       }
@@ -122,4 +126,15 @@ export function ranked(shown: ShownMap, row: number): number[] {
   const weights = shown.weights.subarray(row * n, (row + 1) * n);
   const rank = (key: number): number => (Number.isNaN(weights[key]!) ? -1 : weights[key]!);
   return [...weights.keys()].sort((a, b) => rank(b) - rank(a) || a - b);
+}
+
+/** The queries of a column, heaviest first, as `ranked`; those that may not look at the key last. */
+export function rankedQueries(shown: ShownMap, column: number): number[] {
+  const n = shown.keys.groups.length;
+  const rank = (row: number): number => {
+    const cell = row * n + column;
+    if (shown.masked[cell] === 1) return -2;
+    return Number.isNaN(shown.weights[cell]!) ? -1 : shown.weights[cell]!;
+  };
+  return [...shown.queries.groups.keys()].sort((a, b) => rank(b) - rank(a) || a - b);
 }

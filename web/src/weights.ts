@@ -2,10 +2,16 @@
 //
 //   weight(q, k) = exp(score(q, k) − lse(q)),   score = softcap(scale · Q[q]·K[k]) + bias(q, k), −∞ where masked
 //
-// Where queries and keys are rounded to 16 bits, lse is that of the rounded scores, and weights whose digits would differ are given.
+// Where queries and keys are rounded, lse is that of the rounded scores, and weights whose digits would differ are given. Of some maps
+// the digits that are shown travelled, and nothing else.
 
-import { denseWeights, keyTokens, queryTokens } from "./data.ts";
+import { BitReader } from "./bits.ts";
+import { keyTokens, queryTokens } from "./data.ts";
 import type { Bias, Exact, Group, Layer, Scoring, Source, Stored } from "./data.ts";
+import { offBy, takeWeights, weightOf } from "./digits.ts";
+
+/** The step of log-sum-exps that make scores of weights of which only digits travelled. */
+const LSE_STEP = 1 / 512;
 
 /** One head's map; rows are queries, columns are keys. */
 export interface HeadMap {
@@ -19,6 +25,8 @@ export interface HeadMap {
   lse: Float64Array | null;
   /** The weight that a learned sink takes from each row. [n_queries] */
   sink: Float32Array;
+  /** What rounding left out of each row's sum, where only digits of its weights travelled; null where all of them did. [n_queries] */
+  rounding: Float32Array | null;
 }
 
 /** The map of one head for one item of the batch. */
@@ -28,25 +36,45 @@ export function headMap(source: Source, item: number, layer: Layer, head: number
   const keys = keyTokens(tokens, layer.kind).tokens.map((token) => token.position);
   const [n_queries, n_keys] = [queries.length, keys.length];
   const stored = layer.stored[item]!;
-  const lse = lseOf(source.others, stored, head * n_queries, n_queries);
+  const lse = lseOf(source.numbers, stored, head * n_queries, n_queries);
   const masked = maskOf(layer.scoring, queries, keys, lse);
-  const n = n_queries * n_keys;
-  const weights =
-    stored.storage === "dense"
-      ? denseWeights(source.maps, stored.form, stored.weights, head * n, n, layer.n_heads * n)
-      : factoredWeights(layer, head, queries, keys, rowsOf(source.others, stored.groups, layer, head, n_queries, n_keys), lse!, masked);
   const sink = new Float32Array(n_queries);
   const score = layer.scoring?.sinks?.[head] ?? -Infinity;
   if (score > -Infinity && lse !== null) for (let q = 0; q < n_queries; q++) sink[q] = Math.exp(score - lse[q]!);
-  return { n_queries, n_keys, weights, masked, lse, sink };
+  const map = { n_queries, n_keys, masked, lse, sink, rounding: null };
+  switch (stored.storage) {
+    case "dense": {
+      const weights = new Float32Array(source.numbers, stored.weights + 4 * head * n_queries * n_keys, n_queries * n_keys);
+      return { ...map, weights };
+    }
+    case "coded": {
+      const weights = takeWeights(new BitReader(source.numbers, stored.heads[head]!), stored.lengths, n_queries, n_keys);
+      const sums = stored.sums === null ? null : new Float32Array(source.numbers, stored.sums + 4 * head * n_queries, n_queries);
+      return { ...map, weights, rounding: roundingOf(weights, sums, sink) };
+    }
+    case "factored": {
+      const rows = rowsOf(source.numbers, stored.groups, layer, head, n_queries, n_keys);
+      return { ...map, weights: factoredWeights(layer, head, queries, keys, rows, lse!, masked) };
+    }
+  }
+}
+
+/** What the digits of each row leave out of its sum; without `sums`, that of a row with weights is 1 with its sink. [n_queries] */
+function roundingOf(weights: Float32Array, sums: Float32Array | null, sink: Float32Array): Float32Array {
+  const n_keys = weights.length / sink.length;
+  return sink.map((ofSink, row) => {
+    const sum = weights.subarray(row * n_keys, (row + 1) * n_keys).reduce((total, weight) => total + weight, 0);
+    return sum === 0 ? 0 : (sums?.[row] ?? 1 - ofSink) - sum;
+  });
 }
 
 /** The log-sum-exps of some rows, with all digits that are stored; null for arrays that came without. */
-function lseOf(others: ArrayBuffer, stored: Stored, first: number, n: number): Float64Array | null {
+function lseOf(numbers: ArrayBuffer, stored: Stored, first: number, n: number): Float64Array | null {
   if (stored.lse === null) return null;
-  const lse = Float64Array.from(new Float32Array(others, stored.lse + 4 * first, n));
-  if (stored.storage === "dense") return lse;
-  const rest = new Float32Array(others, stored.lse_rest + 4 * first, n);
+  if (stored.storage === "coded" && stored.lse_short) return Float64Array.from(new Int16Array(numbers, stored.lse + 2 * first, n), (steps) => steps * LSE_STEP);
+  const lse = Float64Array.from(new Float32Array(numbers, stored.lse + 4 * first, n));
+  if (stored.storage !== "factored") return lse;
+  const rest = new Float32Array(numbers, stored.lse_rest + 4 * first, n);
   return lse.map((value, row) => value + rest[row]!);
 }
 
@@ -61,41 +89,51 @@ interface Rows {
 interface ExactWeights {
   counts: Uint16Array; // [n_queries]
   keys: Uint16Array;
-  weights: Float32Array;
+  numbers: Uint16Array;
 }
 
-function rowsOf(others: ArrayBuffer, groups: Group[], layer: Layer, head: number, n_queries: number, n_keys: number): Rows {
+function rowsOf(numbers: ArrayBuffer, groups: Group[], layer: Layer, head: number, n_queries: number, n_keys: number): Rows {
   const sharing = layer.n_heads / layer.n_kv_heads;
   const group = groups[Math.floor(head / sharing)]!;
   const [place, d] = [head % sharing, layer.d_head];
   if (group.form === "f32") {
-    const queries = new Float32Array(others, group.queries + 4 * place * n_queries * d, n_queries * d);
-    return { queries, keys: new Float32Array(others, group.keys, n_keys * d), rounded: null };
+    const queries = new Float32Array(numbers, group.queries + 4 * place * n_queries * d, n_queries * d);
+    return { queries, keys: new Float32Array(numbers, group.keys, n_keys * d), rounded: null };
   }
+  const { bits } = group;
   return {
-    queries: new Int16Array(others, group.queries + 2 * place * n_queries * d, n_queries * d),
-    keys: new Int16Array(others, group.keys, n_keys * d),
+    queries: wholeNumbers(numbers, group.queries, place * n_queries * d, n_queries * d, bits),
+    keys: wholeNumbers(numbers, group.keys, 0, n_keys * d, bits),
     rounded: {
-      querySteps: new Float32Array(others, group.query_steps + 4 * place * n_queries, n_queries),
-      keySteps: new Float32Array(others, group.key_steps, n_keys),
-      exact: exactOf(others, group.exact[place]!, n_queries),
+      querySteps: new Float32Array(numbers, group.query_steps + 4 * place * n_queries, n_queries),
+      keySteps: new Float32Array(numbers, group.key_steps, n_keys),
+      exact: exactOf(numbers, group.exact[place]!, n_queries),
     },
   };
 }
 
-function exactOf(others: ArrayBuffer, { n, counts, keys, weights }: Exact, n_queries: number): ExactWeights {
+/** `n` whole numbers of so many bits, the first of an array left out. */
+function wholeNumbers(numbers: ArrayBuffer, start: number, first: number, n: number, bits: number): Int16Array {
+  const reader = new BitReader(numbers, start);
+  reader.skip(first * bits);
+  return new Int16Array(n).map(() => reader.takeSigned(bits));
+}
+
+function exactOf(block: ArrayBuffer, { n, counts, keys, numbers }: Exact, n_queries: number): ExactWeights {
   return {
-    counts: new Uint16Array(others, counts, n_queries),
-    keys: new Uint16Array(others, keys, n),
-    weights: new Float32Array(others, weights, n),
+    counts: new Uint16Array(block, counts, n_queries),
+    keys: new Uint16Array(block, keys, n),
+    numbers: new Uint16Array(block, numbers, n),
   };
 }
 
-/** The score behind a weight; null where it is not known or masked. */
-export function scoreOf(map: HeadMap, query: number, key: number): number | null {
+/** The score behind a weight, and how many digits after its point are known; null where it is not known or masked. */
+export function scoreOf(map: HeadMap, query: number, key: number): { score: number; digits: number } | null {
   const weight = map.weights[query * map.n_keys + key]!;
   if (map.lse === null || map.masked[query * map.n_keys + key] === 1 || !(weight > 0)) return null;
-  return Math.log(weight) + map.lse[query]!;
+  const score = Math.log(weight) + map.lse[query]!;
+  const off = map.rounding === null ? 0 : offBy(weight) / weight;
+  return { score, digits: off <= 0.005 ? 2 : off <= 0.05 ? 1 : 0 };
 }
 
 /** Which cells no weight can reach. [n_queries, n_keys] */
@@ -164,7 +202,7 @@ function logSumExp(scores: Float64Array, sink: number): number {
 function setExact(weights: Float32Array, exact: ExactWeights, n_keys: number): void {
   let next = 0;
   exact.counts.forEach((count, row) => {
-    for (const end = next + count; next < end; next++) weights[row * n_keys + exact.keys[next]!] = exact.weights[next]!;
+    for (const end = next + count; next < end; next++) weights[row * n_keys + exact.keys[next]!] = weightOf(exact.numbers[next]!);
   });
 }
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { tilesOf, type Atlas } from "../src/data.ts";
+import { bytesOf, tilesOf, type Atlas } from "../src/data.ts";
 
 test("a page of tiles says how many weights are behind a cell, of each kind that has them", () => {
   const atlas = { pooled: { source: 4, target: 1 } } as Atlas;
@@ -14,4 +14,11 @@ test("a page of tiles says how many weights are behind a cell, of each kind that
 
 test("a page of every weight says nothing of tiles", () => {
   assert.equal(tilesOf({} as Atlas, "encoder"), "");
+});
+
+test("two signs are 13 bits", () => {
+  // 0x1234 = 51 · 91 + 19, and 0x15 of the next 13; the places of signs go on behind ", & and <
+  assert.deepEqual([...new Uint8Array(bytesOf("6W"))], [0x34]);
+  assert.deepEqual([...new Uint8Array(bytesOf("6W8!"))], [0x34, 0xb2, 0x02]);
+  assert.equal(bytesOf("").byteLength, 0);
 });

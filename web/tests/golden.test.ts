@@ -12,7 +12,6 @@ import golden from "./view.golden.json";
 
 interface Golden {
   page: Atlas;
-  maps: string;
   numbers: string;
   views: {
     item: number;
@@ -31,8 +30,8 @@ interface Golden {
   colours: { scale: Scale; signs: Signs; top: number; numbers: number[]; fractions: number[]; colours: number[][] }[];
 }
 
-const { page, maps, numbers, views, diverging, colours } = golden as unknown as Golden;
-const source: Source = { ...page, maps: bytesOf(maps), others: bytesOf(numbers) };
+const { page, numbers, views, diverging, colours } = golden as unknown as Golden;
+const source: Source = { ...page, numbers: bytesOf(numbers) };
 
 function near(what: string, actual: ArrayLike<number>, expected: number[]): void {
   assert.equal(actual.length, expected.length, what);

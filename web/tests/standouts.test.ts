@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { Standout } from "../src/data.ts";
-import { scoreDetail, scoreText, dotNote } from "../src/standouts.ts";
+import { classesOf, scoreDetail, scoreText, dotNote } from "../src/standouts.ts";
 
 const PREVIOUS: Standout = {
   kind: "encoder",
@@ -33,9 +33,17 @@ test("a finding says how sure it is and of how much text", () => {
 
 test("what most heads do is said once", () => {
   const standouts = [PREVIOUS, BROAD, { ...BROAD, head: 4 }, { ...BROAD, kind: "cross" as const }];
-  const note = "A dot marks a head that stands out. No dot for what more than half of these heads do: broad, 2 heads.";
+  const note = "A dot marks what a head stands out for. No dot for what more than half of these heads do: broad, 2 heads.";
   assert.equal(dotNote(standouts, "encoder", 1), note);
-  assert.equal(dotNote([PREVIOUS], "encoder", 1), "A dot marks a head that stands out.");
+  assert.equal(dotNote([PREVIOUS], "encoder", 1), "A dot marks what a head stands out for.");
   assert.equal(dotNote(standouts, "decoder", 1), "");
-  assert.equal(dotNote([PREVIOUS], "encoder", 5), "A dot marks a head that stands out in 5 texts together.");
+  assert.equal(dotNote([PREVIOUS], "encoder", 5), "A dot marks what a head stands out for in 5 texts together.");
+});
+
+test("each class that few heads have is a dot of its own, that of most heads first; beyond seven they share one", () => {
+  const heads = (title: string, n: number): Standout[] => Array.from({ length: n }, (_, head) => ({ ...PREVIOUS, title, head }));
+  const one = classesOf([...heads("b", 1), ...heads("a", 3), ...heads("c", 1), BROAD], "encoder");
+  assert.deepEqual(one.map(({ title, n_heads, dot }) => [title, n_heads, dot]), [["a", 3, 0], ["b", 1, 1], ["c", 1, 2]]);
+  const many = classesOf([..."abcdefghi"].flatMap((title) => heads(title, 1)), "encoder");
+  assert.deepEqual(many.map(({ dot }) => dot), [0, 1, 2, 3, 4, 5, 6, 7, 7]);
 });

@@ -41,8 +41,8 @@ function sourceOf(layer: Golden): { source: Source; layer: Layer } {
   };
   const item = { source: tokens(layer.key_positions), target: tokens(layer.query_positions), predicted: [] };
   const rests = layer.n_heads * n_queries; // nothing is left out
-  const others = Float32Array.from([...layer.numbers, ...Array<number>(rests).fill(0)], (value) => value ?? -Infinity).buffer;
-  const source = { items: [item], layers: [described], maps: new ArrayBuffer(0), others } as Partial<Source> as Source;
+  const numbers = Float32Array.from([...layer.numbers, ...Array<number>(rests).fill(0)], (value) => value ?? -Infinity).buffer;
+  const source = { items: [item], layers: [described], numbers } as Partial<Source> as Source;
   return { source, layer: described };
 }
 
@@ -71,8 +71,31 @@ for (const [name, expected] of Object.entries(golden as unknown as Record<string
 test("a score is the logarithm of the weight plus the row's log-sum-exp, and unknown where masked", () => {
   const { source, layer } = sourceOf((golden as unknown as Record<string, Golden>)["a capped causal window"]!);
   const map = headMap(source, 0, layer, 1);
-  const score = scoreOf(map, 2, 1)!;
+  const { score, digits } = scoreOf(map, 2, 1)!;
+  assert.equal(digits, 2);
   assert.ok(Math.abs(Math.exp(score - map.lse![2]!) - map.weights[2 * 4 + 1]!) < 1e-7);
   assert.ok(Math.abs(score) <= 1.5, "a capped score stays under its cap");
   assert.equal(scoreOf(map, 2, 3), null);
+});
+
+test("a score made of digits that were shown has as many digits as these allow", () => {
+  const map = { n_queries: 1, n_keys: 4, weights: Float32Array.of(0.5, 0.0123, 0.0012, 0.0001), masked: new Uint8Array(4) };
+  const scored = { ...map, lse: Float64Array.of(1), sink: new Float32Array(1), rounding: new Float32Array(1) };
+  assert.deepEqual([0, 1, 2, 3].map((key) => scoreOf(scored, 0, key)!.digits), [2, 2, 1, 0]);
+  assert.equal(scoreOf({ ...scored, rounding: null }, 0, 3)!.digits, 2);
+});
+
+test("a head of which digits travelled has these, and knows what they leave out of each row's sum", () => {
+  // classes 0 and 44 (four to seven times 0.0001), codes 1 and 0; rows of 3 in two bits: [0, 0.0005], then nothing
+  const lengths = Array.from({ length: 56 }, (_, ofClass) => (ofClass === 0 || ofClass === 44 ? 1 : 0));
+  const bits = Uint8Array.of(0b1001_0100, 0, 0, 0, 0, 0, 0, 0); // 10 | 0 | 1 01 | 00
+  const numbers = new Uint8Array(16);
+  numbers.set(bits);
+  const layer = { kind: "encoder", index: 0, n_heads: 1, n_kv_heads: 1, d_head: 0, scoring: null } as unknown as Layer;
+  const tokens = [0, 1, 2].map((position): Token => ({ text: "t", role: "text", word: null, position }));
+  const item = { source: { text: "", n_padding: 0, tokens: tokens }, target: { text: "", n_padding: 0, tokens: tokens.slice(0, 2) }, predicted: [] };
+  const cross = { ...layer, kind: "cross", stored: [{ storage: "coded", lengths, heads: [0], sums: null, lse: null, lse_short: false }] } as Layer;
+  const map = headMap({ items: [item], layers: [cross], numbers: numbers.buffer } as Partial<Source> as Source, 0, cross, 0);
+  assert.deepEqual([...map.weights], [...Float32Array.of(0, 0.0005, 0, 0, 0, 0)]);
+  assert.deepEqual([...map.rounding!], [...Float32Array.of(1 - 0.0005, 0)]);
 });

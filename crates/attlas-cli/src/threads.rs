@@ -11,8 +11,8 @@ use crate::failure::Failure;
 /// More threads than that are never started, whoever asks for them.
 pub const MAX_THREADS: usize = 1024;
 
-/// Starts the threads. A system that gives fewer than were asked for gives fewer; one that gives none leaves the one that
-/// is there to compute alone.
+/// Starts the threads beside this one, which computes, too: were it none of the pool's, each piece of work would have to wake
+/// them and wait. A system that gives fewer than were asked for gives fewer; one that gives none leaves this one alone.
 ///
 /// # Errors
 /// [`Failure::Limit`] when not even that is possible.
@@ -21,14 +21,11 @@ pub fn start(asked: Option<usize>) -> Result<(), Failure> {
     let per_core = || thread::available_parallelism().map_or(1, usize::from);
     let n_threads = asked.or(variable).unwrap_or_else(per_core).clamp(1, MAX_THREADS);
     let (work, waiting) = channel();
-    let n_threads = spawn(n_threads, waiting);
-    let pool = if n_threads == 0 {
-        ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global()
-    } else {
-        let hand_over =
-            move |thread| work.send(thread).map_err(|_| std::io::Error::other("a thread that was started has ended"));
-        ThreadPoolBuilder::new().num_threads(n_threads).spawn_handler(hand_over).build_global()
-    };
+    let n_threads = 1 + spawn(n_threads - 1, waiting);
+    let hand_over =
+        move |thread| work.send(thread).map_err(|_| std::io::Error::other("a thread that was started has ended"));
+    let pool =
+        ThreadPoolBuilder::new().num_threads(n_threads).use_current_thread().spawn_handler(hand_over).build_global();
     pool.map_err(|error| Failure::Limit(format!("no threads could be started ({error}); --threads 1 needs fewest")))
 }
 

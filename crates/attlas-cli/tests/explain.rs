@@ -126,7 +126,7 @@ fn maps_of_gradients_are_recorded_and_drawn_like_any() {
     let words =
         ["record", APPLE, "--quantity", "gradient-weight,relevance", "--position", "4", "-o", "run.safetensors"];
     Command::new(words).in_folder(&folder).run().succeeds();
-    let recording = attlas::Recording::open(folder.path().join("run.safetensors")).expect("a recording");
+    let recording = attlas::Recording::open(&folder.path().join("run.safetensors")).expect("a recording");
     for quantity in [attlas::Quantity::GradientWeight, attlas::Quantity::Relevance] {
         assert_eq!(recording.kinds_in(quantity), attlas::Kind::ALL, "{quantity}");
     }

@@ -95,28 +95,21 @@ impl Code {
         match self {
             Code::F16 | Code::Bf16 => {
                 let exponent = if self == Code::F16 { 0x7c00 } else { 0x7f80 };
-                let mut finite = true;
-                for lane in 0..STRIP {
-                    let slots = strip[2 * lane..].chunks_mut(2 * STRIP);
-                    for (slot, code) in slots.zip(row(lane).as_chunks::<2>().0) {
-                        slot[..2].copy_from_slice(code);
-                        finite &= u16::from_le_bytes(*code) & exponent != exponent;
-                    }
-                }
-                finite
+                let is_finite = |code: &[u8; 2]| u16::from_le_bytes(*code) & exponent != exponent;
+                lay_side_by_side::<2>(row, strip);
+                rows.as_chunks().0.iter().fold(true, |all, code| all & is_finite(code))
             }
             Code::Int8 | Code::Fp8 => {
                 let (scales, codes) = strip.split_at_mut(4 * STRIP);
-                let mut finite = true;
-                for lane in 0..STRIP {
+                lay_side_by_side::<1>(|lane| &row(lane)[..n_bytes - 4], codes);
+                let is_finite = |lane: usize| {
                     let (numbers, scale) = row(lane).split_at(n_bytes - 4);
-                    lay_bytes(numbers, lane, codes);
-                    finite &= match self {
+                    match self {
                         Code::Int8 => lay_scale(scale, 128.0, lane, scales),
                         _ => lay_scale(scale, 448.0, lane, scales) & numbers.iter().all(is_e4m3),
-                    };
-                }
-                finite
+                    }
+                };
+                (0..STRIP).map(is_finite).fold(true, |all, finite| all & finite)
             }
             _ => {
                 let (n_block, stored) = (self.row_bytes(self.block()), STRIP * self.row_bytes(self.block()));
@@ -216,29 +209,10 @@ impl Code {
         // SAFETY: the caller vouches for the instructions; `output` was measured, and what is read is cut out of `strip`.
         unsafe {
             match self {
-                Code::F16 | Code::Bf16 => {
-                    let codes = strip[2 * STRIP * columns.start..2 * STRIP * columns.end].as_ptr();
-                    if self == Code::F16 {
-                        to.columns(
-                            columns.len(),
-                            codes,
-                            2,
-                            #[inline(always)]
-                            |_, codes| V::load_f16(codes),
-                        );
-                    } else {
-                        to.columns(
-                            columns.len(),
-                            codes,
-                            2,
-                            #[inline(always)]
-                            |_, codes| V::load_halves(codes).left(16),
-                        );
-                    }
-                }
-                Code::Int8 | Code::Fp8 => {
-                    let (scales, codes) = strip.split_at(4 * STRIP);
-                    widen_bytes::<V>(self, scales, &codes[STRIP * columns.start..STRIP * columns.end], to);
+                Code::F16 | Code::Bf16 | Code::Int8 | Code::Fp8 => {
+                    let (scales, codes, size) = self.plain_strip(strip);
+                    let codes = &codes[size * STRIP * columns.start..size * STRIP * columns.end];
+                    self.plain::<V>(Written { to, n: columns.len(), scales, codes: codes.as_ptr() });
                 }
                 Code::Q4K | Code::Q6K => {
                     let n_block = STRIP * self.row_bytes(256);
@@ -258,6 +232,75 @@ impl Code {
         }
     }
 
+    /// Whether a number is made of its own bytes and a factor of its row, so that [`weigh`](Code::weigh) can read it.
+    pub(crate) fn is_plain(self) -> bool {
+        self.block() == 1
+    }
+
+    /// The factors of a strip's rows, the bytes of its numbers, and how many bytes a number has.
+    #[inline(always)]
+    fn plain_strip(self, strip: &[u8]) -> ([f32; STRIP], &[u8], usize) {
+        if matches!(self, Code::F16 | Code::Bf16) {
+            return ([1.0; STRIP], strip, 2);
+        }
+        let (scales, codes) = strip.split_at(4 * STRIP);
+        let scales = scales.as_chunks::<4>().0;
+        (std::array::from_fn(|lane| f32::from_le_bytes(scales[lane])), codes, 1)
+    }
+
+    /// Has `columns` visited with what makes a register of numbers of one of factors and of bytes.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`, and `columns` has the bytes and the room.
+    #[inline(always)]
+    unsafe fn plain<V: Vector>(self, columns: impl Columns) {
+        // SAFETY: as the caller vouches.
+        unsafe {
+            match self {
+                Code::F16 => columns.visit::<V>(
+                    2,
+                    #[inline(always)]
+                    |_, codes| V::load_f16(codes),
+                ),
+                Code::Bf16 => columns.visit::<V>(
+                    2,
+                    #[inline(always)]
+                    |_, codes| V::load_halves(codes).left(16),
+                ),
+                Code::Int8 => columns.visit::<V>(
+                    1,
+                    #[inline(always)]
+                    |scale, codes| V::load_signed_bytes(codes).number().mul(scale),
+                ),
+                _ => columns.visit::<V>(
+                    1,
+                    #[inline(always)]
+                    |scale, codes| V::load_e4m3(codes).mul(scale),
+                ),
+            }
+        }
+    }
+
+    /// One row of the input against `S` strips of this code, which [is plain](Code::is_plain): numbers are widened in
+    /// registers and pass through no memory. The sums are those of the micro-kernel, in its order.
+    ///
+    /// Shapes: `input [d_in]`, `sums [S, STRIP]`.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    ///
+    /// # Panics
+    /// When a strip is shorter than the input, or `sums` than `S` strips.
+    #[inline(always)]
+    pub(crate) unsafe fn weigh<V: Vector, const S: usize>(self, strips: [&[u8]; S], input: &[f32], sums: &mut [f32]) {
+        let parts = strips.map(|strip| self.plain_strip(strip));
+        let scales = parts.map(|(scales, ..)| scales);
+        let codes = parts.map(|(_, codes, size)| codes[..size * STRIP * input.len()].as_ptr());
+        let sums = sums[..S * STRIP].as_mut_ptr();
+        // SAFETY: the caller vouches for the instructions; the strips' bytes were cut out and the sums measured.
+        unsafe { self.plain::<V>(Weighed { scales, codes, input, sums }) }
+    }
+
     /// Widens one block of every lane of those that have no groups in it.
     ///
     /// # Safety
@@ -269,8 +312,8 @@ impl Code {
         unsafe {
             match self {
                 Code::Fp8Blocks => {
-                    let (scales, codes) = block.split_at(4 * STRIP);
-                    widen_bytes::<V>(Code::Fp8, scales, codes, to);
+                    let (scales, codes, _) = Code::Fp8.plain_strip(block);
+                    Code::Fp8.plain::<V>(Written { to, n: 128, scales, codes: codes[..128 * STRIP].as_ptr() });
                 }
                 Code::Mxfp4 => {
                     let (powers, codes) = block.split_at(STRIP);
@@ -378,39 +421,6 @@ impl To {
     }
 }
 
-/// Widens columns of bytes that are multiplied by a factor for each lane. Shapes `[STRIP, 4]` and `[n, STRIP]`.
-///
-/// # Safety
-/// The processor has the instructions of `V`, and `to` has room.
-#[inline(always)]
-unsafe fn widen_bytes<V: Vector>(code: Code, scales: &[u8], codes: &[u8], to: To) {
-    let scales = scales.as_chunks::<4>().0;
-    let scales: [f32; STRIP] = std::array::from_fn(|lane| f32::from_le_bytes(scales[lane]));
-    let n = codes.len() / STRIP;
-    // SAFETY: the caller vouches for the instructions and the room; `n` columns lie in `codes`.
-    unsafe {
-        if code == Code::Int8 {
-            to.columns(
-                n,
-                codes.as_ptr(),
-                1,
-                #[inline(always)]
-                |lane: usize, codes: *const u8| {
-                    V::load_signed_bytes(codes).number().mul(V::load(scales.as_ptr().add(lane)))
-                },
-            );
-        } else {
-            to.columns(
-                n,
-                codes.as_ptr(),
-                1,
-                #[inline(always)]
-                |lane: usize, codes: *const u8| V::load_e4m3(codes).mul(V::load(scales.as_ptr().add(lane))),
-            );
-        }
-    }
-}
-
 /// Widens half a block of q4_K: four groups of 32 columns.
 ///
 /// # Safety
@@ -454,6 +464,78 @@ unsafe fn widen_q4_k<V: Vector>(block: &[u8], half: usize, to: To) {
         }
     }
 }
+
+/// Columns of strips of a plain code.
+trait Columns {
+    /// Goes through them: `number(factors, bytes)` makes a register of `size` bytes a lane.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`; the bytes and the room are there.
+    unsafe fn visit<V: Vector>(self, size: usize, number: impl Fn(V, *const u8) -> V);
+}
+
+/// Columns that are written as `f32`.
+struct Written {
+    to: To,
+    n: usize,
+    scales: [f32; STRIP],
+    codes: *const u8,
+}
+
+impl Columns for Written {
+    #[inline(always)]
+    unsafe fn visit<V: Vector>(self, size: usize, number: impl Fn(V, *const u8) -> V) {
+        // SAFETY: as the caller vouches; the factors are a strip's.
+        unsafe {
+            self.to.columns(
+                self.n,
+                self.codes,
+                size,
+                #[inline(always)]
+                |lane: usize, codes: *const u8| number(V::load(self.scales.as_ptr().add(lane)), codes),
+            );
+        }
+    }
+}
+
+/// Columns of `S` strips side by side that a row of numbers is multiplied with.
+struct Weighed<'a, const S: usize> {
+    scales: [[f32; STRIP]; S],
+    codes: [*const u8; S],
+    /// A number for each column.
+    input: &'a [f32],
+    /// Shape `[S, STRIP]`.
+    sums: *mut f32,
+}
+
+impl<const S: usize> Columns for Weighed<'_, S> {
+    #[inline(always)]
+    unsafe fn visit<V: Vector>(self, size: usize, number: impl Fn(V, *const u8) -> V) {
+        // SAFETY: as the caller vouches; `sums` and each strip's factors are whole strips.
+        unsafe {
+            let mut sums = [[V::splat(0.0); STRIP / MIN_LANES]; S];
+            for (column, factor) in self.input.iter().enumerate() {
+                let factor = V::splat(*factor);
+                for (strip, sums) in sums.iter_mut().enumerate() {
+                    let codes = self.codes[strip].wrapping_add(column * size * STRIP);
+                    V::prefetch(codes.wrapping_add(AHEAD).cast());
+                    for (sum, lane) in sums.iter_mut().zip((0..STRIP).step_by(V::LANES)) {
+                        let scales = V::load(self.scales[strip].as_ptr().add(lane));
+                        *sum = factor.mul_add(number(scales, codes.wrapping_add(lane * size)), *sum);
+                    }
+                }
+            }
+            for (strip, sums) in sums.iter().enumerate() {
+                for (sum, lane) in sums.iter().zip((0..STRIP).step_by(V::LANES)) {
+                    sum.store(self.sums.add(strip * STRIP + lane));
+                }
+            }
+        }
+    }
+}
+
+/// Lanes of the narrowest register.
+const MIN_LANES: usize = 4;
 
 /// The bytes of a register of lanes, `row` strips of bytes further on.
 ///
@@ -514,6 +596,60 @@ unsafe fn halves<V: Vector>(bytes: &[u8], numbers: &mut [f32; STRIP]) {
     for lane in (0..STRIP).step_by(V::LANES) {
         // SAFETY: the caller vouches for the instructions; both have all lanes.
         unsafe { V::load_f16(bytes.as_ptr().add(2 * lane)).store(numbers.as_mut_ptr().add(lane)) }
+    }
+}
+
+/// Puts 16 rows of numbers of `SIZE` bytes, 1 or 2, side by side.
+fn lay_side_by_side<'a, const SIZE: usize>(row: impl Fn(usize) -> &'a [u8], strip: &mut [u8]) {
+    let rows: [&[u8]; STRIP] = std::array::from_fn(row);
+    // 1. squares of 16 bytes, turned in registers
+    let squares = rows.map(|row| row.as_chunks::<STRIP>().0);
+    for (index, turned) in strip.as_chunks_mut().0.as_chunks_mut().0.iter_mut().enumerate().take(squares[0].len()) {
+        turn_square::<SIZE>(squares, index, turned);
+    }
+    // 2. the columns that are left
+    let columns = strip.as_chunks_mut::<SIZE>().0.as_chunks_mut::<STRIP>().0;
+    for (column, lanes) in columns.iter_mut().enumerate().skip(squares[0].len() * STRIP / SIZE) {
+        *lanes = rows.map(|row| row.as_chunks().0[column]);
+    }
+}
+
+/// Writes the numbers of a square, bytes of 16 rows, column by column.
+///
+/// Four times each row is shuffled with the one eight below it, number by number, as the halves of a deck of cards: every
+/// time the bits of a number's place, its row's before its column's, move one up, and the uppermost becomes the lowest.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn turn_square<const SIZE: usize>(rows: [&[[u8; STRIP]]; STRIP], index: usize, turned: &mut [[u8; STRIP]; STRIP]) {
+    use std::arch::x86_64::*;
+
+    // SAFETY: every processor of this architecture has SSE2; arrays of 16 bytes are read and written.
+    unsafe {
+        let mut deck: [__m128i; STRIP] = rows.map(|row| _mm_loadu_si128(row[index].as_ptr().cast()));
+        for _ in 0..STRIP.ilog2() {
+            deck = std::array::from_fn(|row| {
+                let (upper, lower) = (deck[row / 2], deck[row / 2 + STRIP / 2]);
+                match (SIZE, row % 2) {
+                    (1, 0) => _mm_unpacklo_epi8(upper, lower),
+                    (1, _) => _mm_unpackhi_epi8(upper, lower),
+                    (_, 0) => _mm_unpacklo_epi16(upper, lower),
+                    _ => _mm_unpackhi_epi16(upper, lower),
+                }
+            });
+        }
+        for (row, turned) in deck.into_iter().zip(turned) {
+            _mm_storeu_si128(turned.as_mut_ptr().cast(), row);
+        }
+    }
+}
+
+/// Writes the numbers of a square, bytes of 16 rows, column by column.
+#[cfg(not(target_arch = "x86_64"))]
+fn turn_square<const SIZE: usize>(rows: [&[[u8; STRIP]]; STRIP], index: usize, turned: &mut [[u8; STRIP]; STRIP]) {
+    for (column, lanes) in turned.as_flattened_mut().chunks_exact_mut(SIZE * STRIP).enumerate() {
+        for (row, slot) in rows.iter().zip(lanes.chunks_exact_mut(SIZE)) {
+            slot.copy_from_slice(&row[index][column * SIZE..(column + 1) * SIZE]);
+        }
     }
 }
 

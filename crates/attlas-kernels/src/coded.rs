@@ -11,9 +11,9 @@ use crate::code::{Code, STRETCH, STRIP};
 use crate::dispatch::{self, Instructions, Task, block_rows};
 use crate::matrix::{Onto, Threads};
 use crate::packed::Finish;
-use crate::panel::add_bias;
+use crate::panel::{add_bias, registers};
 use crate::precision::Precision;
-use crate::product::{Operands, Store, product};
+use crate::product::{Operands, Store, ahead};
 use crate::scratch::{Carver, SCRATCH};
 use crate::shared::Shared;
 #[cfg(target_arch = "x86_64")]
@@ -306,9 +306,17 @@ impl Task for Piece<'_> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
+        let mut alone = [0.0; WIDTH];
+        // SAFETY: the caller vouches for the instructions.
+        let is_done = self.rows.len() == 1 && unsafe { self.weigh::<V>(&mut alone) };
         let Piece { coded, panel, rows, input, finish, output } = self;
         let Coded { d_out, d_in, .. } = *coded;
         let (n, n_columns) = (rows.len(), WIDTH.min(d_out - panel * WIDTH));
+        let of_output = panel * WIDTH..panel * WIDTH + n_columns;
+        if is_done {
+            // SAFETY: as below.
+            return unsafe { finish_sums::<V>(&mut alone, finish, of_output, rows, d_out, output) };
+        }
         let mut scratch = SCRATCH.take();
         let mut carver = Carver::new(&mut scratch, (STRETCH + n) * WIDTH);
         let (weights, sums) = (carver.take(STRETCH * WIDTH), carver.take(n * WIDTH)); // [STRETCH, WIDTH], [n, WIDTH]
@@ -337,18 +345,40 @@ impl Task for Piece<'_> {
                 let n_registers = block_rows::<V>().min(n_columns - first).div_ceil(V::LANES);
                 // SAFETY: the caller vouches for the instructions; the rows of the input were cut out, weights and sums hold
                 // 48 numbers a row, and tiles of every kind of register divide 48.
-                unsafe {
-                    match n_registers {
-                        1 => product::<V, 1, false>(operands, n),
-                        3 if const { V::TILE_COLUMNS == 3 } => product::<V, 3, false>(operands, n),
-                        _ => product::<V, 2, false>(operands, n),
-                    }
-                }
+                unsafe { registers::<V, { ahead::NOTHING }>(operands, n, n_registers) }
             }
         }
         // SAFETY: the caller vouches for the instructions, and these columns of the rows are this piece's alone.
-        unsafe { finish_sums::<V>(sums, finish, panel * WIDTH..panel * WIDTH + n_columns, rows, d_out, output) };
+        unsafe { finish_sums::<V>(sums, finish, of_output, rows, d_out, output) };
         SCRATCH.set(scratch);
+    }
+}
+
+impl Piece<'_> {
+    /// The sums of the first row, where the strips can be read without widening them into the cache: for one row that would
+    /// take longer than the product. Gives whether they can.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    #[inline(always)]
+    unsafe fn weigh<V: Vector>(&self, sums: &mut [f32; WIDTH]) -> bool {
+        let Coded { d_out, d_in, .. } = *self.coded;
+        let n_strips = (WIDTH / STRIP).min((d_out - self.panel * WIDTH).div_ceil(STRIP));
+        let strip = |index: usize| self.coded.strip(self.panel * WIDTH / STRIP + index);
+        let (code, first) = strip(0);
+        if !code.is_plain() || (1..n_strips).any(|index| strip(index).0 != code) {
+            return false;
+        }
+        let input = &self.input[self.rows.start * d_in..][..d_in];
+        // SAFETY: the caller vouches for the instructions.
+        unsafe {
+            match n_strips {
+                1 => code.weigh::<V, 1>([first], input, sums),
+                2 => code.weigh::<V, 2>([first, strip(1).1], input, sums),
+                _ => code.weigh::<V, 3>([first, strip(1).1, strip(2).1], input, sums),
+            }
+        }
+        true
     }
 }
 
@@ -441,7 +471,7 @@ mod tests {
         sets.push(Instructions::Wide);
         for code in Code::ALL {
             let more_rows = if code == Code::Bf16 { ROWS + 5 } else { 2 };
-            for (n, d_out, blocks) in [(1, 1, 1), (3, 50, 2), (9, 17, 1), (more_rows, 3, 2)] {
+            for (n, d_out, blocks) in [(1, 1, 1), (1, 80, 2), (3, 50, 2), (9, 17, 1), (more_rows, 3, 2)] {
                 let d_in = if code.block() == 1 { [37, 300][blocks - 1] } else { code.block() * (2 * blocks + 1) };
                 let coded = coded(code, d_out, d_in);
                 let mut rows = vec![0.0; d_out * d_in]; // [d_out, d_in]

@@ -1,5 +1,7 @@
 //! Chooses at run time which instructions a piece of work is run with.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 #[cfg(debug_assertions)]
 use crate::vector::Wide;
 #[cfg(target_arch = "x86_64")]
@@ -20,13 +22,24 @@ pub enum Instructions {
     Wide,
 }
 
+/// Where in [`Instructions::ALL`] the fastest are that may be used.
+static CHOSEN: AtomicUsize = AtomicUsize::new(0);
+
 impl Instructions {
     /// All of them, the fastest first.
     pub const ALL: [Instructions; 3] = [Instructions::Avx512, Instructions::Avx2, Instructions::Portable];
 
-    /// The fastest that this processor has.
+    /// The fastest that this processor has, up to what was [chosen](Instructions::choose).
     pub fn best() -> Instructions {
-        Instructions::ALL.into_iter().find(|choice| choice.available()).unwrap_or(Instructions::Portable)
+        let chosen = CHOSEN.load(Ordering::Relaxed);
+        let mut allowed = Instructions::ALL.into_iter().skip(chosen);
+        allowed.find(|choice| choice.available()).unwrap_or(Instructions::Portable)
+    }
+
+    /// From now on [`best`](Instructions::best) gives no faster ones in this process: for measuring what a plainer
+    /// processor takes. Weights that were packed before keep theirs.
+    pub fn choose(self) {
+        CHOSEN.store(Instructions::ALL.iter().position(|choice| *choice == self).unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Whether this processor has them.

@@ -33,6 +33,7 @@ pub use coded::{Coded, Part};
 pub use dispatch::{Instructions, vectorised};
 pub use matrix::{Matrix, Onto, Threads, multiply, multiply_with, reference};
 pub use packed::{Finish, Packed};
+pub use panel::turn;
 pub use precision::Precision;
 pub use scratch::{Carver, SCRATCH};
 pub use shared::Shared;

@@ -5,13 +5,16 @@ use std::ops::Range;
 use crate::activation::Activation;
 use crate::dispatch::Task;
 use crate::matrix::{Matrix, Onto};
-use crate::product::{Operands, Store, product};
+use crate::product::{Operands, Store, ahead, product};
 use crate::vector::{SQUARE, Vector};
 
 /// Columns of the widest tile: three registers of 16.
 const MAX_WIDTH: usize = 48;
 /// Rows of the highest tile.
 const MAX_ROWS: usize = 8;
+
+/// How many numbers before it reads them the first tile asks for them.
+const DISTANCE: usize = 4096;
 
 /// What is done to sums before they are written.
 #[derive(Clone, Copy)]
@@ -28,7 +31,8 @@ pub(crate) struct Columns<'a> {
 
 /// Some rows of these columns: tile by tile the sums, then what `columns` says, while they are in the first-level cache.
 ///
-/// Where `AHEAD`, the lines from `operands.ahead` on are brought nearer on the way, `n_ahead` numbers over and over.
+/// Where `AHEAD`, the first tile asks for the right side's lines before it needs them, and the others for those from
+/// `operands.ahead` on, `n_ahead` numbers over and over.
 ///
 /// # Safety
 /// As [`product`], where `out` need only have room for `columns.n` numbers in each row, the right side for whole registers.
@@ -54,16 +58,19 @@ pub(crate) unsafe fn fill<V: Vector, const AHEAD: bool>(
         let of_rows = operands.at_row(row);
         let store = if is_direct && columns.onto == Onto::Add { Store::Add } else { Store::Replace };
         let (out, out_stride) = if is_direct { (of_rows.out, of_rows.out_stride) } else { (spare.as_mut_ptr(), width) };
-        let ahead = operands.ahead.wrapping_add(asked);
-        asked = if asked + 4 * operands.n_inner < n_ahead { asked + 4 * operands.n_inner } else { 0 };
+        let is_first = AHEAD && row == 0;
+        let ahead = if is_first { operands.right.wrapping_add(DISTANCE) } else { operands.ahead.wrapping_add(asked) };
+        if !is_first {
+            asked = if asked + 4 * operands.n_inner < n_ahead { asked + 4 * operands.n_inner } else { 0 };
+        }
         let to_place = Operands { out, out_stride, store, ahead, ..of_rows };
         // SAFETY: the caller vouches for the instructions, the factors and, where sums go straight there, the output; the
         // spare rows and the bias hold whole registers.
         unsafe {
-            match n_registers {
-                1 => product::<V, 1, AHEAD>(to_place, rows),
-                3 if const { V::TILE_COLUMNS == 3 } => product::<V, 3, AHEAD>(to_place, rows),
-                _ => product::<V, 2, AHEAD>(to_place, rows),
+            match (AHEAD, is_first) {
+                (false, _) => registers::<V, { ahead::NOTHING }>(to_place, rows, n_registers),
+                (true, false) => registers::<V, { ahead::SLOWLY }>(to_place, rows, n_registers),
+                (true, true) => registers::<V, { ahead::AT_ONCE }>(to_place, rows, n_registers),
             }
             if columns.bias.is_some() {
                 add_bias::<V>(out, rows, out_stride, &bias[..width]);
@@ -78,6 +85,22 @@ pub(crate) unsafe fn fill<V: Vector, const AHEAD: bool>(
                     }
                 }
             }
+        }
+    }
+}
+
+/// [`product`] for a number of registers that is known when it runs, at most a tile's.
+///
+/// # Safety
+/// As [`product`].
+#[inline(always)]
+pub(crate) unsafe fn registers<V: Vector, const AHEAD: u8>(operands: Operands, n_rows: usize, n_registers: usize) {
+    // SAFETY: as the caller vouches.
+    unsafe {
+        match n_registers {
+            1 => product::<V, 1, AHEAD>(operands, n_rows),
+            3 if const { V::TILE_COLUMNS == 3 } => product::<V, 3, AHEAD>(operands, n_rows),
+            _ => product::<V, 2, AHEAD>(operands, n_rows),
         }
     }
 }
@@ -129,24 +152,49 @@ impl Task for Pack<'_> {
             }
             return;
         }
+        let first = rows.start * from.row_stride + start * from.column_stride;
+        if from.row_stride == 1 && !rows.is_empty() {
+            let numbers = &from.values[first..first + (n - 1) * from.column_stride + rows.len()];
+            // SAFETY: the caller vouches for the instructions; what is read was cut out, and the panel is as wide as it says.
+            return unsafe {
+                assert!(panel.len() >= (rows.len() - 1) * width + n);
+                turn::<V>(numbers.as_ptr(), from.column_stride, [n, rows.len()], panel.as_mut_ptr(), width);
+            };
+        }
+        for (row, slots) in panel.chunks_exact_mut(width).take(rows.len()).enumerate() {
+            for (column, slot) in slots[..n].iter_mut().enumerate() {
+                *slot = from.values[first + column * from.column_stride + row * from.row_stride];
+            }
+        }
+    }
+}
+
+/// Exchanges rows and columns: `to[j][i] = from[i][j]`. Shape of `from`: `[n_rows, n_columns]`, at the strides.
+///
+/// # Safety
+/// The processor has the instructions of `V`; these numbers may be read and written.
+#[inline(always)]
+pub unsafe fn turn<V: Vector>(
+    from: *const f32,
+    from_stride: usize,
+    [n_rows, n_columns]: [usize; 2],
+    to: *mut f32,
+    to_stride: usize,
+) {
+    let whole = |n: usize| n / SQUARE * SQUARE;
+    // SAFETY: the caller vouches for the instructions and the numbers; squares and single numbers lie inside.
+    unsafe {
         // 1. squares, the rows of eight columns after the other while their lines are in the cache
-        let at =
-            |row: usize, column: usize| (start + column) * from.column_stride + (rows.start + row) * from.row_stride;
-        let whole = if from.row_stride == 1 { rows.len() / SQUARE * SQUARE } else { 0 };
-        let n_whole = n / SQUARE * SQUARE;
-        for row in (0..whole).step_by(SQUARE) {
-            for column in (0..n_whole).step_by(SQUARE) {
-                let last = at(row + SQUARE - 1, column + SQUARE - 1);
-                let (square, slots) = (&from.values[at(row, column)..last + 1], &mut panel[row * width + column..]);
-                assert!(slots.len() >= (SQUARE - 1) * width + SQUARE);
-                // SAFETY: the caller vouches for the instructions; both slices reach to the last number of their square.
-                unsafe { V::transpose(square.as_ptr(), from.column_stride, slots.as_mut_ptr(), width) }
+        for column in (0..whole(n_columns)).step_by(SQUARE) {
+            for row in (0..whole(n_rows)).step_by(SQUARE) {
+                let square = from.add(row * from_stride + column);
+                V::transpose(square, from_stride, to.add(column * to_stride + row), to_stride);
             }
         }
         // 2. what is left: columns beside the squares, rows below them
-        for row in 0..rows.len() {
-            for column in if row < whole { n_whole } else { 0 }..n {
-                panel[row * width + column] = from.values[at(row, column)];
+        for row in 0..n_rows {
+            for column in if row < whole(n_rows) { whole(n_columns) } else { 0 }..n_columns {
+                *to.add(column * to_stride + row) = *from.add(row * from_stride + column);
             }
         }
     }

@@ -77,7 +77,7 @@ impl<const C: usize> Task for Product<'_, C> {
             ahead: std::ptr::null(),
         };
         // SAFETY: the caller vouches for the instructions; the assertions above bound every address.
-        unsafe { product::<V, C, false>(operands, n_rows) }
+        unsafe { product::<V, C, { ahead::NOTHING }>(operands, n_rows) }
     }
 }
 
@@ -102,8 +102,18 @@ pub(crate) struct Operands {
     /// From a row of the result to the next.
     pub out_stride: usize,
     pub store: Store,
-    /// What is to be brought nearer on the way, a line every four steps; any address.
+    /// What is to be brought nearer on the way; any address.
     pub ahead: *const f32,
+}
+
+/// What the tiles of a product ask for while they compute.
+pub(crate) mod ahead {
+    /// Nothing.
+    pub const NOTHING: u8 = 0;
+    /// A line every four steps: several tiles bring what comes after them.
+    pub const SLOWLY: u8 = 1;
+    /// As much as each step reads: one tile brings what it is about to read.
+    pub const AT_ONCE: u8 = 2;
 }
 
 impl Operands {
@@ -116,35 +126,28 @@ impl Operands {
     }
 }
 
-/// `n_rows` rows of `C` registers. Where `AHEAD`, the tiles ask for the lines from `ahead` on.
+/// `n_rows` rows of `C` registers. Each tile asks for the lines from `operands.ahead` on, as [`ahead`] says.
 ///
 /// # Safety
 /// The processor has the instructions of `V`; for each row and inner index, what the strides of `operands` reach may be
 /// read on the left, `C · LANES` numbers on the right, and as many be written to `out`.
 #[inline(always)]
-pub(crate) unsafe fn product<V: Vector, const C: usize, const AHEAD: bool>(operands: Operands, n_rows: usize) {
-    let mut row = 0;
-    let mut ahead = operands.ahead;
-    while row < n_rows {
-        let rows = (n_rows - row).min(V::TILE_ROWS);
-        let of_tile = Operands { ahead, ..operands.at_row(row) };
+pub(crate) unsafe fn product<V: Vector, const C: usize, const AHEAD: u8>(operands: Operands, n_rows: usize) {
+    for row in (0..n_rows).step_by(V::TILE_ROWS) {
+        let of_tile = operands.at_row(row);
         // SAFETY: the caller vouches for the instructions and for all rows from `row` on.
         unsafe {
-            match rows {
+            match n_rows - row {
                 // `const`: the tile that a type does not have is not compiled for it
-                8 if const { V::TILE_ROWS >= 8 } => tile::<V, 8, C, AHEAD>(of_tile),
+                8.. if const { V::TILE_ROWS >= 8 } => tile::<V, 8, C, AHEAD>(of_tile),
                 7 if const { V::TILE_ROWS >= 8 } => tile::<V, 7, C, AHEAD>(of_tile),
-                6 => tile::<V, 6, C, AHEAD>(of_tile),
+                6.. => tile::<V, 6, C, AHEAD>(of_tile),
                 5 => tile::<V, 5, C, AHEAD>(of_tile),
                 4 => tile::<V, 4, C, AHEAD>(of_tile),
                 3 => tile::<V, 3, C, AHEAD>(of_tile),
                 2 => tile::<V, 2, C, AHEAD>(of_tile),
                 _ => tile::<V, 1, C, AHEAD>(of_tile),
             }
-        }
-        row += rows;
-        if AHEAD {
-            ahead = ahead.wrapping_add(operands.n_inner.div_ceil(STEPS_A_LINE) * LINE);
         }
     }
 }
@@ -159,10 +162,10 @@ const STEPS_A_LINE: usize = 4;
 /// # Safety
 /// As [`product`], for `R` rows.
 #[inline(always)]
-unsafe fn tile<V: Vector, const R: usize, const C: usize, const AHEAD: bool>(operands: Operands) {
+unsafe fn tile<V: Vector, const R: usize, const C: usize, const AHEAD: u8>(operands: Operands) {
     let Operands { mut left, row_stride, inner_stride, mut right, right_stride, n_inner, out, out_stride, .. } =
         operands;
-    let mut ahead = operands.ahead;
+    let mut next = operands.ahead;
     // SAFETY: see above; `r < R`, `c < C`, and the addresses behind the last step are formed but not read.
     unsafe {
         let mut sums = [[V::splat(0.0); C]; R];
@@ -174,9 +177,15 @@ unsafe fn tile<V: Vector, const R: usize, const C: usize, const AHEAD: bool>(ope
             }
         }
         for inner in 0..n_inner {
-            if AHEAD && inner % STEPS_A_LINE == 0 {
-                V::prefetch(ahead);
-                ahead = ahead.wrapping_add(LINE);
+            if AHEAD == ahead::SLOWLY && inner % STEPS_A_LINE == 0 {
+                V::prefetch(next);
+                next = next.wrapping_add(LINE);
+            }
+            if AHEAD == ahead::AT_ONCE {
+                for line in (0..C * V::LANES).step_by(LINE) {
+                    V::prefetch(next.wrapping_add(line));
+                }
+                next = next.wrapping_add(right_stride);
             }
             let mut lanes = [V::splat(0.0); C];
             for (c, lanes) in lanes.iter_mut().enumerate() {

@@ -37,7 +37,7 @@ impl<'a> Shared<'a> {
     ///
     /// # Panics
     /// When they do not lie in the slice.
-    pub(crate) fn at(&self, index: usize, n: usize) -> *mut f32 {
+    pub fn at(&self, index: usize, n: usize) -> *mut f32 {
         assert!(index <= self.len && n <= self.len - index);
         self.start.wrapping_add(index)
     }

@@ -2,6 +2,9 @@
 //! `bench/vs_pytorch.py` calls it:
 //!
 //!     cargo bench -p attlas-model --bench forward -- MODEL_DIR 128 512 2048
+//!     cargo bench -p attlas-model --bench forward -- MODEL_DIR 32 batch=32 avx2     # 32 texts a pass, without AVX-512
+//!     cargo bench -p attlas-model --bench forward -- MODEL_DIR 128 fast             # products on AMX
+//!     cargo bench -p attlas-model --bench forward -- MODEL_DIR 32 tokens            # one generated token with a cache
 //!
 //! One line of JSON per length: `{"n": 128, "ms": 12.3, "plain_ms": 12.1, "load_ms": 45.6, "peak_mb": 500}`.
 
@@ -10,7 +13,11 @@
 use std::path::Path;
 use std::time::Instant;
 
-use attlas_model::{Input, Model, Pass, RunOptions, Side};
+use attlas_kernels::Instructions;
+use attlas_model::{Decoding, Input, Model, Next, Pass, Precision, Progress, RunOptions, Side};
+
+/// Tokens that are generated to time one.
+const N_TOKENS: usize = 17;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -19,14 +26,23 @@ fn main() {
         eprintln!("needs a model folder and lengths; see bench/vs_pytorch.py");
         return;
     };
+    let is_asked = |word: &str| lengths.iter().any(|asked| asked == word);
+    if is_asked("avx2") {
+        Instructions::Avx2.choose();
+    }
+    let n_texts = lengths.iter().find_map(|word| word.strip_prefix("batch=")?.parse().ok()).unwrap_or(1);
     let start = Instant::now();
-    let model = match Model::load(Path::new(folder)) {
+    let mut model = match Model::load(Path::new(folder)) {
         Ok(model) => model,
         Err(error) => return eprintln!("{error}"),
     };
     let load_ms = milliseconds(start);
+    if let Some(precision) = Precision::ALL.into_iter().find(|precision| is_asked(precision.name())) {
+        model.set_precision(precision);
+    }
     for n in lengths.iter().filter_map(|length| length.parse::<usize>().ok()) {
-        match best(&model, n) {
+        let times = if is_asked("tokens") { token(&model, n) } else { best(&model, n, n_texts) };
+        match times {
             Ok((ms, plain_ms)) => {
                 let peak = peak_megabytes();
                 println!(
@@ -39,14 +55,8 @@ fn main() {
 }
 
 /// The fastest of a few passes with recording and without, in milliseconds; they take turns, so that both meet the same noise.
-fn best(model: &Model, n: usize) -> Result<(f64, f64), attlas_model::Error> {
-    let side = if model.has(Side::Source) { Side::Source } else { Side::Target };
-    let ids: Vec<u32> = (0..n).map(|i| (i * 7919 % 1000) as u32 + 10).collect();
-    let tokens = model.tokens_from_ids(side, &ids)?;
-    let input = match side {
-        Side::Source => Input { source: tokens, ..Input::default() },
-        Side::Target => Input { target: tokens, ..Input::default() },
-    };
+fn best(model: &Model, n: usize, n_texts: usize) -> Result<(f64, f64), attlas_model::Error> {
+    let inputs = vec![text(model, n)?; n_texts];
     let repeats = if n <= 512 { 9 } else { 3 };
     let mut best = [f64::INFINITY; 2];
     for _ in 0..repeats {
@@ -54,12 +64,43 @@ fn best(model: &Model, n: usize) -> Result<(f64, f64), attlas_model::Error> {
             let start = Instant::now();
             let pass = if record { Pass::default() } else { Pass::keeping([]) };
             let options = RunOptions { pass, ..RunOptions::default() };
-            let run = model.run(std::slice::from_ref(&input), &options)?;
+            let run = model.run(&inputs, &options)?;
             *best = best.min(milliseconds(start));
             drop(run);
         }
     }
     Ok((best[0], best[1]))
+}
+
+/// The fastest of the tokens that follow a prompt, in milliseconds, with recording and without.
+fn token(model: &Model, n: usize) -> Result<(f64, f64), attlas_model::Error> {
+    let input = text(model, n)?;
+    let mut best = [f64::INFINITY; 2];
+    for (best, pass) in best.iter_mut().zip([Pass::default(), Pass::keeping([])]) {
+        let options = RunOptions { pass, decoding: Decoding::Greedy { max_tokens: N_TOKENS } };
+        let mut last: Option<Instant> = None;
+        model.run_watched(std::slice::from_ref(&input), &options, &mut |progress| {
+            if let Progress::Token { .. } = progress {
+                if let Some(start) = last {
+                    *best = best.min(milliseconds(start));
+                }
+                last = Some(Instant::now());
+            }
+            Next::Continue
+        })?;
+    }
+    Ok((best[0], best[1]))
+}
+
+/// A text of `n` tokens.
+fn text(model: &Model, n: usize) -> Result<Input, attlas_model::Error> {
+    let side = if model.has(Side::Source) { Side::Source } else { Side::Target };
+    let ids: Vec<u32> = (0..n).map(|i| (i * 7919 % 1000) as u32 + 10).collect();
+    let tokens = model.tokens_from_ids(side, &ids)?;
+    Ok(match side {
+        Side::Source => Input { source: tokens, ..Input::default() },
+        Side::Target => Input { target: tokens, ..Input::default() },
+    })
 }
 
 fn milliseconds(start: Instant) -> f64 {

@@ -16,6 +16,9 @@ use common::{Expected, arrays, data, largest_excess};
 
 const TOLERANCE: f64 = 1e-5;
 
+type OfPair = fn(&Composition) -> f32;
+type OfShares = fn(&attlas_model::explain::Shares) -> f64;
+
 fn golden() -> BTreeMap<String, Expected> {
     arrays(&data("explain/paths.safetensors"))
 }
@@ -121,7 +124,7 @@ fn norms_of_layers_and_mixing_ratios_are_those_of_kobayashi() {
         check(&run.recording, &layers, name);
     }
     let ratios = mixing(&model, &run, Kind::Encoder).expect("ratios");
-    let columns: [(&str, fn(&attlas_model::explain::Shares) -> f64); 3] = [
+    let columns: [(&str, OfShares); 3] = [
         ("k21_mix_attn", |shares| shares.attention),
         ("k21_mix_attnres", |shares| shares.residual),
         ("k21_mix_attnresln", |shares| shares.layer_norm),
@@ -307,7 +310,7 @@ fn compositions_and_copying_are_those_of_transformer_lens() {
     assert_eq!(found.pairs.len(), 3 * 16, "of each two layers");
     assert!((found.chance - 1.0 / 32.0_f32.sqrt()).abs() < 1e-6);
     let golden = golden();
-    let columns: [(&str, fn(&Composition) -> f32); 3] = [
+    let columns: [(&str, OfPair); 3] = [
         ("composition_Q", |pair| pair.query),
         ("composition_K", |pair| pair.key),
         ("composition_V", |pair| pair.value),

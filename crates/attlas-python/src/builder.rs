@@ -101,16 +101,8 @@ impl Builder {
         Ok(())
     }
 
-    /// Weights · values `[batch, n_kv_heads, n_keys, d_value]` of some `rows` of a finished layer. Shape `[batch, rows, n_heads, d_value]`.
-    fn contexts(
-        &self,
-        py: Python<'_>,
-        layer: usize,
-        rows: Vec<usize>,
-        values: Given<'_>,
-        d_value: usize,
-    ) -> PyResult<Array> {
-        let values = read(&values)?;
+    /// Some `rows` of every map of a finished layer. Shape `[batch, n_heads, rows, n_keys]`.
+    fn rows(&self, py: Python<'_>, layer: usize, rows: Vec<usize>) -> PyResult<Array> {
         let n_layers = self.inner.layers.len();
         let absent = || exception(Class::Missing, format!("there is no layer at place {layer} of {n_layers}"));
         let shape = self.inner.layers.get(layer).ok_or_else(absent)?.shape;
@@ -119,19 +111,15 @@ impl Builder {
             return Err(exception(Class::Missing, format!("there is no row {row}; there are {}", shape.n_queries)));
         }
         let recording = Arc::clone(&self.inner);
-        let found = compute(py, move || {
-            let of_map =
-                |map: usize| contexts(&recording, layer, (map / n_heads, map % n_heads), &rows, &values, d_value);
+        let weights = compute(py, move || {
+            let of_map = |map: usize| {
+                let map = recording.map_of(&recording.layers[layer], map / n_heads, map % n_heads)?;
+                Ok(rows.iter().flat_map(|row| map.row(*row)).collect::<Vec<f32>>())
+            };
             (0..n_items * n_heads).into_par_iter().map(of_map).collect::<Result<Vec<_>, Error>>()
         })?;
-        let found = found.or_raise()?; // [n_items · n_heads], each [n_rows, d_value]
-        let mut all = Vec::with_capacity(found.len() * n_rows * d_value);
-        for heads in found.chunks(n_heads) {
-            for row in 0..n_rows {
-                heads.iter().for_each(|head| all.extend_from_slice(&head[row * d_value..][..d_value]));
-            }
-        }
-        Ok(Array::f32([n_items, n_rows, n_heads, d_value], all))
+        let weights = weights.or_raise()?.concat();
+        Ok(Array::f32([n_items, n_heads, n_rows, shape.n_keys], weights))
     }
 
     /// The recording, with where it comes from as JSON of docs/format.md.
@@ -142,34 +130,6 @@ impl Builder {
         let finished = compute(py, move || finished.validate().map(|()| finished))?.or_raise()?;
         Ok(Recording::new(finished))
     }
-}
-
-/// Weights · values of some rows of one head of one text. Shape `[rows.len(), d_value]`.
-fn contexts(
-    recording: &attlas::Recording,
-    layer: usize,
-    (item, head): (usize, usize),
-    rows: &[usize],
-    values: &Numbers,
-    d_value: usize,
-) -> Result<Vec<f32>, Error> {
-    let layer = &recording.layers[layer];
-    let Shape { n_heads, n_keys, .. } = layer.shape;
-    // of a dense layer the shape has no key-value heads of its own
-    let n_kv_heads = (values.len() / (recording.items.len() * n_keys * d_value).max(1)).clamp(1, n_heads);
-    let first = (item * n_kv_heads + head / (n_heads / n_kv_heads)) * n_keys * d_value;
-    let values = values.read(first..first + n_keys * d_value)?; // [n_keys, d_value]
-    let map = recording.map_of(layer, item, head)?;
-    let mut contexts = Vec::with_capacity(rows.len() * d_value);
-    for row in rows {
-        let mut sums = vec![0.0_f64; d_value];
-        let weights = map.row(*row);
-        for (weight, value) in weights.iter().zip(values.chunks_exact(d_value.max(1))).filter(|(w, _)| **w != 0.0) {
-            sums.iter_mut().zip(value).for_each(|(sum, value)| *sum += f64::from(*weight) * f64::from(*value));
-        }
-        contexts.extend(sums.into_iter().map(|sum| sum as f32));
-    }
-    Ok(contexts)
 }
 
 /// JSON of the package's own making.

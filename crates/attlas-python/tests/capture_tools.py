@@ -1,4 +1,4 @@
-"""Tiny random models and what a capture of them is held to: the weights that eager attention hands out."""
+"""How tiny random models are made, and what a capture of them is held to: the weights that eager attention hands out."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def made(name: str, config: str | None = None, **settings: Any) -> Any:
 
 def name_of_config(name: str) -> str:
     """`LlamaConfig` of `LlamaForCausalLM`."""
-    for end in ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "MTModel", "Model"):
+    for end in ("ForCausalLM", "ForMaskedLM", "ForConditionalGeneration", "LMHeadModel", "MTModel", "Model"):
         if name.endswith(end):
             return name.removesuffix(end) + "Config"
     return name + "Config"
@@ -122,12 +122,13 @@ def weights(recording: Any, kind: str, layer: int) -> np.ndarray[Any, Any]:
     return np.asarray(recording.layer(kind, layer).weights())
 
 
-def difference(recording: Any, wanted: dict[tuple[str, int], Any], real: dict[str, Any] | None = None) -> float:
-    """The largest difference from `wanted`, over the rows that are `real` by kind, [batch, queries]."""
+def difference(given: Any, wanted: dict[tuple[str, int], Any], real: dict[str, Any] | None = None) -> float:
+    """The largest difference of a recording, or of weights by kind and layer, from `wanted`, over the rows that are `real`
+    by kind, [batch, queries]."""
     worst = 0.0
     for (kind, layer), of_layer in wanted.items():
-        of_layer = np.asarray(of_layer.float() if hasattr(of_layer, "float") else of_layer)
-        found = weights(recording, kind, layer)
+        of_layer = np.asarray(of_layer.float())
+        found = np.asarray(given[kind, layer].float()) if isinstance(given, dict) else weights(given, kind, layer)
         assert found.shape == of_layer.shape, (kind, layer, found.shape, of_layer.shape)
         off = np.abs(found - of_layer).transpose(0, 2, 1, 3)  # [batch, queries, heads, keys]
         if real is not None and kind in real:

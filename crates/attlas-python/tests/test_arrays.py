@@ -97,14 +97,26 @@ def test_no_attention_is_answered_by_what_helps() -> None:
             attlas.from_attentions(nothing, list("abc"))
 
 
+def with_a_row_of_nan() -> Any:
+    """What a softmax makes of a query that sees no key."""
+    given = weights(3, 4, 4)
+    given[1, 2] = np.nan
+    return given
+
+
 @pytest.mark.parametrize(
     ("given", "tokens", "says"),
     [
-        (np.full((2, 3, 4, 4), np.nan), None, "not finite|NaN|nan"),
-        (np.full((3, 4, 4), 0.5), None, "sums to 2"),
-        (-weights(3, 4, 4), None, "-"),
-        (weights(4), None, "1"),
-        (weights(3, 4, 4), list("ab"), "2"),
+        (np.full((2, 3, 4, 4), np.nan), None, "L0H0 .* row 0, column 0: the weight is NaN, not finite"),
+        (with_a_row_of_nan(), None, r"L0H1 .* row 2, column 0: the weight is NaN.*\(the whole row is.*is it padding\?"),
+        (np.full((3, 4, 4), 0.5), None, "the row sums to 2, more than 1"),
+        (np.ones((2, 2), bool), None, "the row sums to 2, more than 1"),
+        (weights(2, 4, 4).swapaxes(1, 2), None, "each column sums to 1, so rows and columns are probably swapped"),
+        (-weights(3, 4, 4), None, "below 0; attention weights never are"),
+        (weights(4), None, r"shape \[4\] has 1 axis, 2 to 5 were expected"),
+        (weights(1, 1, 1, 1, 4, 4), None, r"shape \[1, 1, 1, 1, 4, 4\] has 6 axes, 2 to 5 were expected"),
+        (weights(3, 4, 4), list("ab"), "the map has 4 queries but text 0 has 2 tokens there"),
+        (weights(3, 4, 4), [list("abcd")] * 2, "2 rows of tokens for 1 text"),
         (np.full((2, 2), "a"), None, "real numbers"),
         (np.full((2, 2), 0.5 + 1j), None, "real numbers"),
         (np.full((2, 2), object()), None, "real numbers"),
@@ -113,5 +125,5 @@ def test_no_attention_is_answered_by_what_helps() -> None:
     ],
 )
 def test_what_is_no_attention_is_refused_in_a_sentence(given, tokens, says) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(attlas.Error, match=says):
+    with pytest.raises(attlas.FormatError, match=says):
         attlas.from_attentions(given, tokens, kind="encoder")

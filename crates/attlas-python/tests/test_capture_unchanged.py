@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from typing import Any
@@ -115,6 +116,18 @@ def test_ctrl_c_during_a_generation_ends_it_and_puts_everything_back() -> None:
     assert n_calls == 5
     after = state(model)
     assert after == before
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.15])
+def test_ctrl_c_at_any_moment_of_a_capture_puts_everything_back(delay: float) -> None:
+    model = made("LlamaForCausalLM", **{**DECODER, "max_position_embeddings": 1024})
+    before, tokens = state(model), ids(1, 1000)
+    with pytest.raises(KeyboardInterrupt):
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+        while True:
+            attlas.capture(model, tokens)
+    assert state(model) == before
+    assert proof(attlas.capture(model, ids(1, 8)))
 
 
 def test_threads_that_capture_and_threads_that_do_not_stay_out_of_each_other_s_way() -> None:

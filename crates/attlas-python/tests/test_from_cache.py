@@ -174,37 +174,7 @@ def test_two_patterns_of_one_layer_are_not_chosen_between() -> None:
         attlas.from_cache({"layers.0.attn_weights": given, "blocks.0.attn.hook_pattern": given})
 
 
-LENS = {
-    "llama": lambda made, tools: made("LlamaForCausalLM", **tools.DECODER),
-    "gpt2": lambda made, tools: made(
-        "GPT2LMHeadModel", "GPT2Config", vocab_size=100, n_embd=32, n_layer=2, n_head=4, n_positions=64
-    ),
-    "bert": lambda made, tools: made("BertForMaskedLM", "BertConfig", **tools.SMALL),
-    "gemma2": lambda made, tools: made(
-        "Gemma2ForCausalLM", **tools.DECODER, head_dim=8, sliding_window=4, query_pre_attn_scalar=16
-    ),
-    "gpt_neox": lambda made, tools: made("GPTNeoXForCausalLM", "GPTNeoXConfig", **tools.SMALL),
-    "gpt_neo": lambda made, tools: made(
-        "GPTNeoForCausalLM",
-        vocab_size=100,
-        hidden_size=32,
-        num_layers=2,
-        num_heads=4,
-        window_size=4,
-        attention_types=[[["global", "local"], 1]],
-    ),
-    "bloom": lambda made, tools: made("BloomForCausalLM", vocab_size=100, hidden_size=32, n_layer=2, n_head=4),
-    "t5": lambda made, tools: made(
-        "T5ForConditionalGeneration",
-        vocab_size=100,
-        d_model=32,
-        d_kv=8,
-        d_ff=64,
-        num_layers=2,
-        num_heads=4,
-        decoder_start_token_id=0,
-    ),
-}
+LENS = ["llama", "gpt2", "bert", "gemma2", "gpt_neox", "gpt_neo", "bloom", "t5"]
 LENS_KINDS = {"bert": ("encoder",), "t5": ("encoder", "decoder", "cross")}
 LENS_NEEDS_PATTERNS = {
     "gemma2": "sees a window",
@@ -221,12 +191,13 @@ def test_an_activation_cache_of_transformer_lens_is_its_patterns(family: str, tm
     lens = pytest.importorskip("transformer_lens", reason="transformer_lens is not installed")
     if "TransformerBridge" not in dir(lens):
         pytest.skip("TransformerLens before 4 has no TransformerBridge")
-    import capture_tools as tools
+    from capture_models import MODELS
+    from capture_tools import ids
 
-    save(LENS[family](tools.made, tools), tmp_path)
+    save(MODELS[family](), tmp_path)
     model = lens.TransformerBridge.boot_transformers(str(tmp_path), device="cpu")
-    more = {"decoder_input_ids": tools.ids(2, 5)} if family == "t5" else {}
-    _, activations = model.run_with_cache(tools.ids(2, N), **more)
+    more = {"decoder_input_ids": ids(2, 5)} if family == "t5" else {}
+    _, activations = model.run_with_cache(ids(2, N), **more)
     recording = attlas.from_cache(activations, model=model)
     assert recording.kinds == LENS_KINDS.get(family, ("decoder",))
     names = {
@@ -261,9 +232,10 @@ def save(model: Any, folder: Any) -> None:
 
 def test_what_a_trace_of_nnsight_saves_is_read() -> None:
     nnsight = pytest.importorskip("nnsight", reason="nnsight is not installed")
-    from capture_tools import DECODER, eager, ids, made
+    from capture_models import MODELS
+    from capture_tools import eager, ids
 
-    model = eager(made("LlamaForCausalLM", **DECODER))
+    model = eager(MODELS["llama"]())
     wanted = model(ids(2, N), output_attentions=True, use_cache=False).attentions
     traced = nnsight.NNsight(model)
     kept = {}

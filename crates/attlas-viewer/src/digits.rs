@@ -1,6 +1,6 @@
-//! The digits of a weight that the page shows, and numbers of 16 bits that keep them.
+//! The digits of a weight that the page shows, and their numbers.
 //!
-//! `web/src/text.ts` (`formatWeight`) writes the digits and `web/src/data.ts` reads the numbers; the browser test holds the two
+//! `web/src/text.ts` (`formatWeight`) writes the digits and `web/src/digits.ts` reads the numbers; the browser test holds the two
 //! together.
 
 use std::sync::LazyLock;
@@ -47,40 +47,40 @@ pub fn keeps_digits(exact: f32, computed: f64) -> bool {
     shown(low) == digits && shown(high) == digits
 }
 
-/// The code of the largest weight whose logarithm is coded.
-const LAST_LOGARITHM: u16 = 39_650;
-/// That weight; larger ones are coded in equal steps up to 1.
-const LINEAR_FROM: f64 = 1.0 / 64.0;
-/// The step between logarithms: the smallest weight that an f32 holds has a code, too.
-const LOGARITHM_STEP: f64 = 0.0025;
+/// Powers of ten that the last digit of a small weight can have: 10⁻⁴⁶ to 10⁻⁶.
+const N_POWERS: u16 = 41;
+/// The exponent of the first of them.
+const FIRST_POWER: i32 = -46;
+/// The number of the largest weight below 0.00005 that has one, and of two digits and a power of ten.
+const LAST_SMALL: u16 = 90 * N_POWERS;
+/// Classes of numbers: 0, a class for each power of ten, a class for each length of the whole number of 0.0001.
+pub const N_CLASSES: usize = 1 + N_POWERS as usize + 14;
 
-/// The weight behind each 16-bit code: 0, then a logarithmic scale up to 1/64, then equal steps of 4e-5 up to 1.
-static WEIGHTS: LazyLock<Vec<f32>> = LazyLock::new(|| {
-    let last = f64::from(LAST_LOGARITHM);
-    let weight = |code: u16| match f64::from(code) {
-        0.0 => 0.0,
-        code if code <= last => LINEAR_FROM * (LOGARITHM_STEP * (code - last)).exp(),
-        code => LINEAR_FROM + (code - last) * ((1.0 - LINEAR_FROM) / (f64::from(u16::MAX) - last)),
-    };
-    (0..=u16::MAX).map(|code| weight(code) as f32).collect()
-});
-
-/// The 16-bit code of a weight in 0 ..= 1 that is shown with the weight's digits; `None` of any other number.
-pub fn code(weight: f32) -> Option<u16> {
-    if weight == 0.0 {
-        return Some(0);
-    }
-    if !(weight > 0.0 && weight <= 1.0) {
+/// The number of what is shown of a weight, counted from 0 by size: all there is to send of a weight. `None` of what is no weight
+/// in 0 ..= 1, but for rounding.
+pub fn number(weight: f32) -> Option<u16> {
+    // rounding can take a weight a little beyond 1
+    if !(0.0..1.000_05).contains(&weight) {
         return None;
     }
-    let (last, weight_) = (f64::from(LAST_LOGARITHM), f64::from(weight));
-    let nearest = match weight_ {
-        small if small <= LINEAR_FROM => last + (small / LINEAR_FROM).ln() / LOGARITHM_STEP,
-        large => last + (large - LINEAR_FROM) * ((f64::from(u16::MAX) - last) / (1.0 - LINEAR_FROM)),
-    };
-    let nearest = nearest.round().clamp(1.0, f64::from(u16::MAX)) as u16;
-    let near = [nearest, nearest - 1, nearest.saturating_add(1)];
-    near.into_iter().find(|code| keeps_digits(weight, f64::from(WEIGHTS[usize::from(*code)])))
+    Some(match shown(f64::from(weight)) {
+        (0, _) => 0,
+        (-4, whole) => LAST_SMALL + whole as u16,
+        (power, digits) => 90 * (power - FIRST_POWER) as u16 + digits as u16 - 9,
+    })
+}
+
+/// The class of a number, how many bits tell the numbers of the class apart, and these bits.
+pub fn class(number: u16) -> (u8, u8, u16) {
+    match number {
+        0 => (0, 0, 0),
+        small @ ..=LAST_SMALL => (1 + ((small - 1) / 90) as u8, 7, (small - 1) % 90),
+        large => {
+            let whole = large - LAST_SMALL;
+            let length = whole.ilog2() as u8;
+            (1 + N_POWERS as u8 + length, length, whole - (1 << length))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -104,19 +104,32 @@ mod tests {
         }
     }
 
+    /// The weight that the page makes of a class and bits.
+    fn weight((class, _, bits): (u8, u8, u16)) -> f64 {
+        match class {
+            0 => 0.0,
+            small @ 1..=41 => format!("{}e{}", bits + 10, i32::from(small) - 1 + FIRST_POWER).parse().unwrap(),
+            large => f64::from(bits + (1 << (large - 42))) / 1e4,
+        }
+    }
+
     #[test]
-    fn every_weight_has_a_code_that_is_shown_with_its_digits() {
+    fn every_weight_has_a_number_that_is_shown_with_its_digits() {
         let mut bits = 1_u32; // the smallest f32
-        let mut n = 0;
+        let (mut n, mut last) = (0, 0);
         while bits <= 1.0_f32.to_bits() {
-            let weight = f32::from_bits(bits);
-            let code = code(weight).unwrap_or_else(|| panic!("{weight}"));
-            assert_eq!(shown(f64::from(WEIGHTS[usize::from(code)])), shown(f64::from(weight)), "{weight}");
-            bits += 1 + bits / 65_537;
+            let exact = f32::from_bits(bits);
+            let number = number(exact).unwrap_or_else(|| panic!("{exact}"));
+            // below, f32 has less than two digits, and the page takes the number's own
+            if exact > 1e-42 {
+                assert_eq!(shown(f64::from(weight(class(number)) as f32)), shown(f64::from(exact)), "{exact}");
+            }
+            assert!(number >= last && usize::from(class(number).0) < N_CLASSES, "{exact}: {number} after {last}");
+            (bits, last) = (bits + 1 + bits / 65_537, number);
             n += 1;
         }
         assert!(n > 100_000, "{n} weights");
-        assert_eq!([0.0, 1.0].map(code), [Some(0), Some(u16::MAX)]);
-        assert_eq!([-0.1, 1.001, f32::NAN, f32::INFINITY].map(code), [None; 4]);
+        assert_eq!([0.0, 1.0, 1.000_001].map(number), [0, LAST_SMALL + 10_000, LAST_SMALL + 10_000].map(Some));
+        assert_eq!([-0.1, 1.001, f32::NAN, f32::INFINITY].map(number), [None; 4]);
     }
 }

@@ -25,10 +25,28 @@ fn replaced(text: &str, replacement: impl Fn(char) -> Option<String>) -> String 
     escaped
 }
 
-/// Appends bytes to `page` in base64.
-pub fn push_base64(page: &mut String, bytes: &[u8]) {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode_string(bytes, page);
+/// Appends bytes to `page` as text: 13 bits, the first the lowest, in two signs of the 91 that ASCII has besides `"`, `&` and `<`.
+pub fn push_bytes(page: &mut String, bytes: &[u8]) {
+    let signs: Vec<char> = ('!'..='~').filter(|sign| !"\"&<".contains(*sign)).collect();
+    let (mut rest, mut n_rest) = (0_u32, 0);
+    let mut push = |bits: u32| page.extend([signs[bits as usize % 91], signs[bits as usize / 91]]);
+    for byte in bytes {
+        rest |= u32::from(*byte) << n_rest;
+        n_rest += 8;
+        if n_rest >= 13 {
+            push(rest & 0x1fff);
+            rest >>= 13;
+            n_rest -= 13;
+        }
+    }
+    if n_rest > 0 {
+        push(rest);
+    }
+}
+
+/// The length of so many bytes as [`push_bytes`] writes them.
+pub fn length_of(bytes: u64) -> u64 {
+    bytes.saturating_mul(8).div_ceil(13).saturating_mul(2)
 }
 
 #[cfg(test)]
@@ -38,5 +56,16 @@ mod tests {
     #[test]
     fn a_title_cannot_close_its_tag_or_turn_the_line_around() {
         assert_eq!(html_text("</title>\u{202e}&\0\""), "&lt;/title&gt;\u{fffd}&amp;\u{fffd}&quot;");
+    }
+
+    #[test]
+    fn bytes_are_text_that_closes_no_tag_and_no_quotation() {
+        let bytes: Vec<u8> = (0..4096_u32).map(|n| (n * n / 7) as u8).collect();
+        for n in [0, 1, 2, 13, 4096] {
+            let mut text = String::new();
+            push_bytes(&mut text, &bytes[..n]);
+            assert_eq!(text.len() as u64, length_of(n as u64));
+            assert!(text.bytes().all(|sign| (b'!'..=b'~').contains(&sign) && !b"\"&<".contains(&sign)));
+        }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! [`heads_page`] writes the page of what heads are named for, with a small script of its own.
 
+mod bits;
 mod digits;
 mod error;
 mod escape;
@@ -14,7 +15,7 @@ mod numbers;
 mod page;
 mod payload;
 mod pooled;
-mod sixteen_bits;
+mod rounded;
 
 pub use error::Error;
 pub use heads::heads_page;

@@ -9,7 +9,7 @@ use attlas::recording::{LayerCheck, complaint};
 use attlas::{HeadId, Kind, Recording};
 
 use crate::Error;
-use crate::escape::{html_text, push_base64};
+use crate::escape::{html_text, length_of, push_bytes};
 use crate::payload::Payload;
 use crate::pooled::pool;
 
@@ -44,7 +44,7 @@ pub struct PageOptions {
     pub standouts: Vec<Standout>,
     /// What is said of one of the texts, shown above its maps.
     pub description: Option<Description>,
-    /// The largest size of the page's attention data, in bytes as they travel (base64).
+    /// The largest size of the page's attention data, in bytes as they travel.
     pub max_bytes: u64,
     /// The recording's [checks](Recording::check), where they were made already; the page makes them otherwise.
     pub checks: Option<Vec<LayerCheck>>,
@@ -87,10 +87,10 @@ pub struct Page {
 /// `query` and `key` count the tokens of the recording, or are null. Alone it sends and takes nothing.
 ///
 /// Every weight is shown with the digits that [`attlas::AttentionMap`] gives it: four after the point, or two and a power of ten.
-/// Per layer and text the smaller form travels: dense weights for short texts, or queries and keys, from which the browser computes
-/// the weights. Queries and keys are 16-bit where that keeps the digits, with the weights beside them whose digits it would change,
-/// and scores right to 0.0025; a head where it would not is 32-bit. Dense weights without scores are 16-bit, and deflated, where they
-/// are many. Padding is left out.
+/// Per layer and text the smaller form travels: the digits that are shown of weights, or queries and keys, from which the browser
+/// computes the weights. Queries and keys are of 13 to 16 bits where that keeps the digits, with the weights beside them whose digits
+/// it would change, and scores right to 0.005; a head where it would not is 32-bit, and so is everything of short texts. Padding is
+/// left out.
 ///
 /// Where the data would be larger than [`PageOptions::max_bytes`], or one map has more cells than a browser can hold
 /// ([`Page::pooled`]), each map is pooled: its cells are tiles, coloured by the largest weight in them, and the page says so.
@@ -127,12 +127,11 @@ fn html(recording: &Recording, mut payload: Payload<'_>, options: &PageOptions) 
         None => complaint(&recording.check()?),
     });
     let json = payload.json()?;
-    let blocks = [("atlas-maps", &payload.blocks.maps), ("atlas-numbers", &payload.blocks.others)];
     let title = options.title.as_deref().unwrap_or(&recording.provenance.model);
     let title = if title.trim().is_empty() { "attention" } else { title };
 
-    let n_bytes: usize = blocks.iter().map(|(_, bytes)| bytes.len()).sum();
-    let mut page = String::with_capacity(STYLE.len() + SCRIPT.len() + json.len() + n_bytes / 3 * 4 + 4096);
+    let n_bytes = length_of(payload.numbers.len() as u64) as usize;
+    let mut page = String::with_capacity(STYLE.len() + SCRIPT.len() + json.len() + n_bytes + 4096);
     // writing to a String cannot fail
     let _ = write!(
         page,
@@ -151,10 +150,8 @@ fn html(recording: &Recording, mut payload: Payload<'_>, options: &PageOptions) 
     );
     page.push_str("<script type=\"application/json\" id=\"atlas-data\">");
     page.push_str(&json_for_page(&json));
-    for (id, bytes) in blocks {
-        let _ = write!(page, "</script>\n<script type=\"application/octet-stream;base64\" id=\"{id}\">");
-        push_base64(&mut page, bytes);
-    }
+    page.push_str("</script>\n<script type=\"application/octet-stream\" id=\"atlas-numbers\">");
+    push_bytes(&mut page, &payload.numbers);
     page.push_str("</script>\n<script>");
     page.push_str(SCRIPT);
     page.push_str("</script>\n</body>\n</html>\n");

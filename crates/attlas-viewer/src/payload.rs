@@ -1,4 +1,4 @@
-//! A recording as the page carries it: a description for JSON, and its numbers as two blocks of bytes.
+//! A recording as the page carries it: a description for JSON, and its numbers as a block of bytes.
 //!
 //! `web/src/data.ts` reads it; the two are held together by the browser test.
 
@@ -9,13 +9,15 @@ use attlas::{AttentionMap, HeadId, Item, Kind, Layer, Provenance, Recording, Sco
 use attlas::{Token, TokenRole, Tokens};
 use serde::Serialize;
 
-use crate::numbers::{Blocks, Numbers, Stored};
+use crate::escape::length_of;
+use crate::numbers::{FEW, Numbers, Stored};
 use crate::page::Description as InWords;
 use crate::pooled::Pooled;
+use crate::rounded::BITS;
 use crate::{Error, PageOptions};
 
 /// The version of the description; `web/src/data.ts` refuses others.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The most cells of one map: 4,096 tokens by 4,096, which a browser computes and holds without trouble.
 const MAX_CELLS: u64 = 1 << 24;
@@ -26,7 +28,7 @@ const BAND: usize = 96;
 pub struct Payload<'a> {
     description: Description<'a>,
     /// The numbers, where the description says.
-    pub blocks: Blocks,
+    pub numbers: Vec<u8>,
 }
 
 #[derive(Serialize)]
@@ -45,8 +47,6 @@ struct Description<'a> {
     /// What of the recording fails its checks.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed: Option<String>,
-    /// Whether the block of dense maps must be inflated.
-    deflated: bool,
 }
 
 #[derive(Serialize)]
@@ -160,9 +160,9 @@ impl<'a> Payload<'a> {
         let mut numbers = Numbers::new(Payload::check(recording, options)?);
         let layers = carried(recording).map(|layer| page_layer(recording, layer, &mut numbers));
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
-        let blocks = numbers.finish();
-        // how many bits queries and keys need is known now alone
-        refuse_large((blocks.maps.len() + blocks.others.len()) as u64, options)?;
+        let numbers = numbers.finish();
+        // how many bits numbers need is known now alone
+        refuse_large(numbers.len() as u64, options)?;
         let description = Description {
             version: VERSION,
             title: options.title.as_deref().unwrap_or(&recording.provenance.model),
@@ -174,9 +174,8 @@ impl<'a> Payload<'a> {
             provenance: page_provenance(recording),
             pooled: None,
             failed: None,
-            deflated: blocks.deflated,
         };
-        Ok(Payload { description, blocks })
+        Ok(Payload { description, numbers })
     }
 
     /// A recording whose cells are tiles.
@@ -196,8 +195,8 @@ impl<'a> Payload<'a> {
         self.description.failed = complaint;
     }
 
-    /// How many bytes of 32-bit numbers there are; refuses what is beyond the limits in 16 bits, too.
-    fn check(recording: &Recording, options: &PageOptions) -> Result<u64, Error> {
+    /// Whether there are many numbers; refuses what is beyond the limits in the fewest bits, too.
+    fn check(recording: &Recording, options: &PageOptions) -> Result<bool, Error> {
         recording.validate()?;
         if carried(recording).next().is_none() {
             let message = "the page shows attention between all source and target tokens, and the recording has none; \
@@ -207,8 +206,9 @@ impl<'a> Payload<'a> {
         carried(recording).try_for_each(check_cells)?;
         let each = || carried(recording).flat_map(|layer| recording.items.iter().map(move |item| (layer, item)));
         let sum = |a: u64, b: u64| a.saturating_add(b);
-        refuse_large(each().map(|(layer, item)| least_size(layer, item)).fold(0, sum), options)?;
-        Ok(each().map(|(layer, item)| wide_size(layer, item)).fold(0, sum))
+        let many = each().map(|(layer, item)| size(layer, item, false)).fold(0, sum) > FEW;
+        refuse_large(each().map(|(layer, item)| size(layer, item, many)).fold(0, sum), options)?;
+        Ok(many)
     }
 
     /// The description, as JSON that is not yet escaped for a page.
@@ -242,13 +242,8 @@ fn page_provenance(recording: &Recording) -> PageProvenance<'_> {
 
 /// Refuses more bytes than a page may carry.
 fn refuse_large(bytes: u64, options: &PageOptions) -> Result<(), Error> {
-    let (bytes, limit) = (base64_bytes(bytes), options.max_bytes);
+    let (bytes, limit) = (length_of(bytes), options.max_bytes);
     if bytes > limit { Err(Error::TooLarge { bytes, limit }) } else { Ok(()) }
-}
-
-/// The length of so many bytes in base64.
-pub fn base64_bytes(bytes: u64) -> u64 {
-    bytes.div_ceil(3).saturating_mul(4)
 }
 
 impl<'a> PageWords<'a> {
@@ -306,30 +301,35 @@ pub fn kept(tokens: &Tokens) -> Vec<usize> {
     kept.map(|(index, _)| index).collect()
 }
 
-/// Whether the weights of one item travel: they came so, the page's formula cannot compute them, or they take no more room than
-/// 16-bit queries and keys.
-pub fn is_dense(layer: &Layer, item: &Item) -> bool {
-    layer.factored().is_none_or(|factored| {
-        let has_mask = factored.mask.is_some() || factored.key_bias.is_some();
-        has_mask || n_weights(layer, item).saturating_mul(4) <= least_factored_size(layer, item)
-    })
+/// How one item of a layer travels.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// Weights, 32-bit floats.
+    Floats,
+    /// The digits that are shown of weights.
+    Digits,
+    /// Queries and keys.
+    Factored,
 }
 
-/// The least bytes that one item of a layer takes.
-fn least_size(layer: &Layer, item: &Item) -> u64 {
-    match (layer.factored(), is_dense(layer, item)) {
-        // coded, and of these what deflating leaves is not known
-        (None, _) => n_weights(layer, item).saturating_mul(2),
-        (Some(_), true) => n_weights(layer, item).saturating_mul(4),
-        (Some(_), false) => least_factored_size(layer, item),
-    }
+/// How one item of a layer travels, where there are `many` numbers in all or few: as weights, if they came so, the page's formula
+/// cannot compute them, or they take less room than queries and keys.
+pub fn storage(layer: &Layer, item: &Item, many: bool) -> Storage {
+    let weights = if many { Storage::Digits } else { Storage::Floats };
+    let Some(factored) = layer.factored() else { return weights };
+    let masked = factored.mask.is_some() || factored.key_bias.is_some();
+    let weights_bytes = if many { digits_size(layer, item) } else { n_weights(layer, item).saturating_mul(4) };
+    if masked || weights_bytes <= factored_size(layer, item, many) { weights } else { Storage::Factored }
 }
 
-/// The bytes that one item of a layer takes as f32, log-sum-exps left aside.
-fn wide_size(layer: &Layer, item: &Item) -> u64 {
-    match is_dense(layer, item) {
-        true => n_weights(layer, item).saturating_mul(4),
-        false => least_factored_size(layer, item).saturating_mul(2),
+/// About the fewest bytes that one item of a layer takes; as f32 where there are few numbers, log-sum-exps left aside.
+fn size(layer: &Layer, item: &Item, many: bool) -> u64 {
+    match storage(layer, item, many) {
+        Storage::Floats => n_weights(layer, item).saturating_mul(4),
+        // a weight of 0 has one bit, and after the last of a row none
+        Storage::Digits => n_weights(layer, item) / 16,
+        Storage::Factored if many => factored_size(layer, item, many),
+        Storage::Factored => factored_size(layer, item, many).saturating_mul(2),
     }
 }
 
@@ -338,12 +338,30 @@ fn n_weights(layer: &Layer, item: &Item) -> u64 {
     n_queries.saturating_mul(n_keys).saturating_mul(layer.shape.n_heads as u64)
 }
 
-/// The bytes of 16-bit queries and keys.
-fn least_factored_size(layer: &Layer, item: &Item) -> u64 {
+/// About the bytes that the digits of one item's weights take.
+///
+/// Weights of a row of `m` that are spread exponentially have an entropy of log2(e · 10,000 / m) bits to four digits after the point.
+fn digits_size(layer: &Layer, item: &Item) -> u64 {
+    let (queries, keys) = (kept(layer.query_tokens(item)), kept(layer.key_tokens(item)));
+    let n_seen: u64 = match layer.factored() {
+        Some(factored) => {
+            let seen = |query: &usize| factored.scoring.visible_keys(*query, layer.shape.n_keys).len().min(keys.len());
+            queries.iter().map(|query| seen(query) as u64).sum()
+        }
+        None => (queries.len() * keys.len()) as u64,
+    };
+    let mean = n_seen as f64 / queries.len().max(1) as f64;
+    let bits = (std::f64::consts::E * 1e4 / mean.max(1.0)).log2().max(2.0);
+    (n_seen as f64 * bits / 8.0 * layer.shape.n_heads as f64) as u64
+}
+
+/// The bytes of queries and keys: in the fewest bits with a step a row, or, where there are few, 16-bit.
+fn factored_size(layer: &Layer, item: &Item, many: bool) -> u64 {
     let (n_queries, n_keys) = (kept(layer.query_tokens(item)).len() as u64, kept(layer.key_tokens(item)).len() as u64);
     let rows = (n_queries.saturating_mul(layer.shape.n_heads as u64))
         .saturating_add(n_keys.saturating_mul(layer.shape.n_kv_heads as u64));
-    rows.saturating_mul(layer.shape.d_head as u64).saturating_mul(2)
+    let (bits, step) = if many { (u64::from(*BITS.start()), 4) } else { (16, 0) };
+    rows.saturating_mul((layer.shape.d_head as u64).saturating_mul(bits) / 8 + step)
 }
 
 fn page_item(item: &Item) -> PageItem<'_> {

@@ -9,7 +9,8 @@ use attlas::attention::Shape;
 use attlas::{AttentionMap, Item, Layer, Recording, Token, TokenRole, Tokens, Weights};
 use rayon::prelude::*;
 
-use crate::payload::{base64_bytes, carried};
+use crate::escape::length_of;
+use crate::payload::carried;
 
 /// Tiles along an axis, the most first; the first that fits is taken.
 const SIDES: [usize; 9] = [512, 384, 256, 192, 128, 96, 64, 48, 32];
@@ -49,7 +50,7 @@ pub fn pool(recording: &Recording, max_bytes: u64) -> Result<Option<Pooled>, att
     if cells(usize::MAX) > MAX_WEIGHTS {
         return Ok(None);
     }
-    let side = SIDES.into_iter().find(|side| base64_bytes(cells(*side).saturating_mul(4)) <= max_bytes);
+    let side = SIDES.into_iter().find(|side| length_of(cells(*side).saturating_mul(4)) <= max_bytes);
     let (Some(side), Some(first)) = (side, recording.items.first()) else { return Ok(None) };
     let tile = |tokens: &Tokens| tokens.len().div_ceil(side).max(1);
     let (source, target) = (tile(&first.source), tile(&first.target));

@@ -11,10 +11,6 @@ use crate::{Error, HeadId, Item, Kind, Layer, MaskRow, Pooled, Pooling, Quantity
 
 /// Rows and columns from which a tile is worth the blocked kernel.
 const BLOCKED_FROM: usize = 4;
-/// Keys in a tile of an overview from which the kernel fills it while it streams; smaller ones are pooled from weights.
-const STREAMED_FROM: usize = 6;
-/// Queries whose weights are held at a time for that.
-const BAND: usize = 64;
 
 /// One head's map for one text: rows are queries, columns are keys. No weight is computed until it is asked for; what it
 /// is computed from was read when the map was made, so that nothing can fail afterwards.
@@ -372,25 +368,13 @@ impl<'a> AttentionMap<'a> {
     /// An overview in `pooling` tiles: maximum, sum and arg-max of each.
     pub fn pooled(&self, pooling: Pooling) -> Pooled {
         let (n_queries, n_keys) = (self.n_queries(), self.n_keys());
-        let is_fine = pooling.columns.saturating_mul(STREAMED_FROM) > n_keys;
+        let is_fine = pooling.is_fine(n_keys);
         if let Some(recorded) =
             self.recorded().filter(|recorded| !is_fine && !recorded.needs_f64 && self.value_norms.is_none())
         {
             return recorded.pooled(pooling);
         }
-        let mut pooled = Pooled::empty(pooling, n_queries, n_keys);
-        if (pooled.rows, pooled.columns) == (n_queries, n_keys) {
-            pooled.fill_cells(self.dense());
-            return pooled;
-        }
-        for start in (0..n_queries).step_by(BAND) {
-            let band = start..(start + BAND).min(n_queries);
-            let weights = self.tile(band.clone(), 0..n_keys); // [band, n_keys]
-            for (query, row) in band.zip(weights.chunks_exact(n_keys)) {
-                pooled.add_row(query, row);
-            }
-        }
-        pooled
+        Pooled::of_weights(pooling, (n_queries, n_keys), |queries| self.tile(queries, 0..n_keys))
     }
 
     /// The exact log-sum-exps of some rows, computed again in f64; none for dense weights. Shape `[queries.len()]`.

@@ -11,6 +11,18 @@ pub struct Pooling {
     pub columns: usize,
 }
 
+/// Keys in a tile of an overview from which the kernel fills it while it streams; smaller ones are pooled from weights.
+const STREAMED_FROM: usize = 6;
+/// Queries whose weights are held at a time for that.
+const BAND: usize = 64;
+
+impl Pooling {
+    /// Whether tiles of a map with `n_keys` columns are so small that they are better pooled from weights.
+    pub(crate) fn is_fine(self, n_keys: usize) -> bool {
+        self.columns.saturating_mul(STREAMED_FROM) > n_keys
+    }
+}
+
 /// An overview of a map: each tile's largest weight, its mass, and where the largest weight is.
 ///
 /// Colour it by `max`: a mean hides spikes. Of numbers of either sign, the largest is the one of the largest size.
@@ -51,6 +63,26 @@ impl Pooled {
         for (query, tiles) in edges(n_queries, rows).zip(pooled.argmax.chunks_exact_mut(columns)) {
             for (tile, key) in tiles.iter_mut().zip(&starts) {
                 *tile = (query as u32, *key);
+            }
+        }
+        pooled
+    }
+
+    /// The overview of a map of this size, of whose rows `weights` gives some. Shape `[queries.len(), n_keys]`.
+    pub(crate) fn of_weights(
+        pooling: Pooling,
+        (n_queries, n_keys): (usize, usize),
+        weights: impl Fn(Range<usize>) -> Vec<f32>,
+    ) -> Pooled {
+        let mut pooled = Pooled::empty(pooling, n_queries, n_keys);
+        if (pooled.rows, pooled.columns) == (n_queries, n_keys) {
+            pooled.fill_cells(weights(0..n_queries));
+            return pooled;
+        }
+        for start in (0..n_queries).step_by(BAND) {
+            let band = start..(start + BAND).min(n_queries);
+            for (query, row) in band.clone().zip(weights(band).chunks_exact(n_keys.max(1))) {
+                pooled.add_row(query, row);
             }
         }
         pooled

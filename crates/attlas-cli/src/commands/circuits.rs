@@ -24,6 +24,9 @@ Examples:
 No text is run: these are the weights' own tendencies, with each token's embedding alone in the stream, without positions. What a
 head does in a text, `attlas heads` measures.";
 
+/// One of a composition's numbers.
+type Column = fn(&Composition) -> f32;
+
 /// `attlas circuits`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -172,7 +175,7 @@ fn print_all(
             }
         }
     }
-    let columns: [(&str, fn(&Composition) -> f32); 3] = [
+    let columns: [(&str, Column); 3] = [
         ("query composition: who steers where a head looks from", |pair| pair.query),
         ("key composition: who steers what a head looks at", |pair| pair.key),
         ("value composition: whose output a head moves on", |pair| pair.value),
@@ -185,12 +188,7 @@ fn print_all(
 }
 
 /// The pairs of the highest scores.
-fn print_pairs(
-    pairs: &[Composition],
-    column: fn(&Composition) -> f32,
-    top: usize,
-    terminal: &mut Terminal,
-) -> Result<(), Failure> {
+fn print_pairs(pairs: &[Composition], column: Column, top: usize, terminal: &mut Terminal) -> Result<(), Failure> {
     let mut sorted: Vec<&Composition> = pairs.iter().collect();
     sorted.sort_by(|a, b| column(b).total_cmp(&column(a)));
     for pair in sorted.into_iter().take(top) {
@@ -213,7 +211,7 @@ fn print_head(
     if let Some(score) = score {
         writeln!(terminal, "copying {score:.2} (1 raises the token looked at, −1 lowers it)")?;
     }
-    let columns: [(&str, fn(&Composition) -> f32); 3] =
+    let columns: [(&str, Column); 3] =
         [("as queries", |pair| pair.query), ("as keys", |pair| pair.key), ("as values", |pair| pair.value)];
     for (title, column) in columns {
         let of = |is: &dyn Fn(&Composition) -> bool| found.pairs.iter().filter(|pair| is(pair)).copied().collect();

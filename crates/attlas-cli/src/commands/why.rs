@@ -114,7 +114,7 @@ fn print(found: &Why, [query, key]: &[String; 2], top: usize, terminal: &mut Ter
     }
     writeln!(terminal, "{score:9.3}  in all; the parts' sum is off by {:.0e}", found.error.abs())?;
     writeln!(terminal, "\n{}", terminal.bold("of q·k, what stands in the two states brings"))?;
-    writeln!(terminal, "{}{}", pad("the query's side", 36), "the key's side")?;
+    writeln!(terminal, "{}the key's side", pad("the query's side", 36))?;
     let line = |origin: Option<&Origin>| {
         origin.map_or(String::new(), |origin| format!("{:9.3}  {}", origin.value, origin.source))
     };

@@ -112,7 +112,9 @@ impl StackRef<'_> {
                 _ => None,
             };
             let block = BlockRef { config, weights, d_model: self.config.d_model };
-            block.run(call, &mut state.attention[index], &mut state.cross[index], stream, workspace);
+            let (attention, cross) = (&mut state.attention[index], &mut state.cross[index]);
+            // on one of the pool's threads, so that no product has to wake it and wait for it
+            rayon::scope(|_| block.run(call, attention, cross, stream, workspace));
             if let Some((beside, norm)) = beside {
                 norm.add_and_apply(stream, &beside, self.config.d_model);
             }

@@ -144,7 +144,7 @@ pub(super) fn entering(
     let mut state = embedded(config, weights, run, stack, (item, position))?;
     for (index, (block, weights)) in config.blocks.iter().zip(&weights.blocks).enumerate().take(layer) {
         let walk = Walk { model, run, stack, layer: index, item, position, block, weights };
-        walk.attention(&mut state, Kind::Cross)?;
+        walk.block(&mut state)?;
     }
     if let (Some(norm), true) = (&weights.final_norm, layer == config.blocks.len()) {
         state.normalise(norm);
@@ -162,8 +162,8 @@ pub(super) fn before_cross(model: &Model, run: &Run, at: (usize, usize), layer: 
         stack_of(model, Kind::Decoder).ok_or_else(|| Error::Plan(format!("{} has no decoder", model.name())))?;
     let (item, position) = at;
     if let (Some(block), Some(weights)) = (config.blocks.get(layer), weights.blocks.get(layer)) {
-        Walk { model, run, stack: Kind::Decoder, layer, item, position, block, weights }
-            .attention(&mut state, Kind::Decoder)?;
+        let walk = Walk { model, run, stack: Kind::Decoder, layer, item, position, block, weights };
+        walk.self_attention(&mut state, &walk.own()?);
     }
     Ok(state)
 }
@@ -181,25 +181,30 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Takes the state through the block, or, where `up_to` is not [`Kind::Cross`], through its self-attention alone.
-    fn attention(&self, state: &mut Components, up_to: Kind) -> Result<(), Error> {
-        let before = state.sum();
-        let entering = stream(self.run, self.stack, self.layer, self.item)?;
-        let own = self.run.recording.layer(self.stack, self.layer).map_err(of_maps)?;
-        let sublayer = Sublayer::new(self.model, self.run, own, self.item, Cow::Borrowed(entering))?;
-        let attention = &self.weights.attention;
-        self.join(state, self.heads(&sublayer, self.stack), &attention.norm, &attention.post_norm);
-        if up_to != Kind::Cross {
-            return Ok(());
-        }
+    /// Takes the state through the block.
+    fn block(&self, state: &mut Components) -> Result<(), Error> {
+        let (before, own) = (state.sum(), self.own()?);
+        self.self_attention(state, &own);
         if let Some(cross) = &self.weights.cross {
             let layer = self.run.recording.layer(Kind::Cross, self.layer).map_err(of_maps)?;
-            let residual = Cow::Owned(sublayer.output());
+            let residual = Cow::Owned(own.output());
             let sublayer = Sublayer::new(self.model, self.run, layer, self.item, residual)?;
             self.join(state, self.heads(&sublayer, Kind::Cross), &cross.norm, &cross.post_norm);
         }
         self.feed_forward(state, &before);
         Ok(())
+    }
+
+    /// The block's self-attention.
+    fn own(&self) -> Result<Sublayer<'_>, Error> {
+        let entering = stream(self.run, self.stack, self.layer, self.item)?;
+        let layer = self.run.recording.layer(self.stack, self.layer).map_err(of_maps)?;
+        Sublayer::new(self.model, self.run, layer, self.item, Cow::Borrowed(entering))
+    }
+
+    fn self_attention(&self, state: &mut Components, own: &Sublayer<'_>) {
+        let attention = &self.weights.attention;
+        self.join(state, self.heads(own, self.stack), &attention.norm, &attention.post_norm);
     }
 
     /// What the heads of a sublayer add, and its bias.

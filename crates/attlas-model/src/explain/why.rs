@@ -134,7 +134,7 @@ pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
     let layer = run.recording.layer(asked.kind, asked.head.layer).map_err(of_maps)?;
     let map = run.recording.map_of(layer, asked.item, asked.head.head).map_err(of_maps)?;
     let pair = Pair::new(model, layer, &map, asked)?;
-    let (score, lse) = pair.score_and_lse(layer, &map)?;
+    let (score, lse) = pair.score_and_lse(layer)?;
     let (query, key) = (pair.query_side(model, run)?, pair.key_side(model, run)?);
     let (turned_query, turned_key) = (pair.turned(&query, asked.query), pair.turned(&key, asked.key));
     let scale = f64::from(pair.config.scale);
@@ -264,7 +264,7 @@ impl<'a> Pair<'a> {
     }
 
     /// The score from the recorded queries and keys, and the row's log-sum-exp.
-    fn score_and_lse(&self, layer: &Layer, map: &AttentionMap<'_>) -> Result<(f64, f64), Error> {
+    fn score_and_lse(&self, layer: &Layer) -> Result<(f64, f64), Error> {
         let Some(factored) = layer.factored() else {
             return Err(Error::Unsupported("dense weights have no scores".into()));
         };
@@ -276,7 +276,6 @@ impl<'a> Pair<'a> {
         let k = factored.keys.read(column * width..(column + 1) * width).map_err(of_maps)?;
         let lse = factored.lse.read(row..row + 1).map_err(of_maps)?;
         let score = factored.scoring.score(head.head, query, key, dot(&widened(&q), &widened(&k)));
-        debug_assert!(map.n_keys() == shape.n_keys);
         Ok((score + self.key_bias(layer), lse.first().copied().unwrap_or(f64::NEG_INFINITY)))
     }
 

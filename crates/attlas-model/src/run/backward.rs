@@ -74,9 +74,8 @@ impl Model {
     /// Runs the model over a batch of texts and goes back, from what `score` says of its output to what it read.
     ///
     /// Of the forward pass the hidden states between layers are held in memory, each block is computed once more on the way
-    /// back; memory grows with the length of the texts, not with its square, unless gradients of weights or scores are kept. A
-    /// backward pass takes about the time of three forward passes. The edits of `pass` hold on both ways: nothing goes back
-    /// through an output, weight or hidden state that was given.
+    /// back; memory grows with the length of the texts, not with its square, unless gradients of weights or scores are kept.
+    /// The edits of `pass` hold on both ways: nothing goes back through an output, weight or hidden state that was given.
     ///
     /// # Errors
     /// As [`Model::run`]; when a gradient is asked for where there is none, given rows have another shape, `score` fails or gives

@@ -83,6 +83,11 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", features);
     }
 
+    /// Shows the page as it is printed.
+    pub fn print_media(&mut self) {
+        self.call("Emulation.setEmulatedMedia", json!({"media": "print"}));
+    }
+
     /// Opens a file, and waits until it is drawn.
     pub fn open(&mut self, file: &Path, hash: &str) {
         self.call("Page.navigate", json!({"url": "about:blank"})); // so that another hash is another page, too
@@ -138,8 +143,9 @@ impl Browser {
 
     /// Presses a key; `shift` held or not.
     pub fn press(&mut self, key: &str, shift: bool) {
+        let key_code = if key == "Tab" { 9 } else { 0 };
         for kind in ["keyDown", "keyUp"] {
-            let event = json!({"type": kind, "key": key, "code": key, "modifiers": if shift { 8 } else { 0 }});
+            let event = json!({"type": kind, "key": key, "code": key, "modifiers": if shift { 8 } else { 0 }, "windowsVirtualKeyCode": key_code});
             self.call("Input.dispatchKeyEvent", event);
         }
         self.settle();

@@ -143,3 +143,19 @@ pub fn everything() -> Recording {
     };
     Recording { items, layers, provenance }
 }
+
+/// The bytes behind a page's text of them: every two signs are 13 bits, the first the lowest.
+pub fn bytes_of(text: &str) -> Vec<u8> {
+    let signs: Vec<u8> = (b'!'..=b'~').filter(|sign| !b"\"&<".contains(sign)).collect();
+    let place = |sign: u8| signs.iter().position(|other| *other == sign).unwrap() as u64;
+    let (mut rest, mut n_rest, mut bytes) = (0, 0, Vec::new());
+    for pair in text.as_bytes().chunks_exact(2) {
+        rest |= (place(pair[0]) + 91 * place(pair[1])) << n_rest;
+        n_rest += 13;
+        while n_rest >= 8 {
+            bytes.push(rest as u8);
+            (rest, n_rest) = (rest >> 8, n_rest - 8);
+        }
+    }
+    bytes
+}

@@ -79,10 +79,35 @@ pub fn attend_with(instructions: Instructions, inputs: &Inputs<'_>, outputs: &mu
             }
         })
         .collect();
-    let pooling = outputs.pooled.as_ref().map(|(pooling, _)| *pooling);
     let size = (shape.n_queries, shape.n_keys);
+    let pooling = outputs.pooled.as_ref().map(|(pooling, _)| *pooling);
+    let streamed = pooling.filter(|pooling| !pooling.is_fine(shape.n_keys));
     let lse = Lse::Write(Shared::new(outputs.lse));
-    let overviews = stream(instructions, &heads, size, &Shared::new(outputs.context), &lse, pooling);
+    let mut overviews = stream(instructions, &heads, size, &Shared::new(outputs.context), &lse, streamed);
+    // tiles of few keys are pooled from weights, as those of a recorded map
+    if let Some(pooling) = pooling.filter(|_| streamed.is_none()) {
+        let overview = |head: usize| {
+            let lse: Vec<f64> = outputs.lse[head * size.0..][..size.0].iter().map(|lse| f64::from(*lse)).collect();
+            let (Head { queries, keys, d_head, .. }, about) = (&heads[head], about(head));
+            let About { scoring, key_bias, key_valid, mask } = about;
+            let (d_head, n_keys, needs_f64) = (*d_head, size.1, needs_f64(&lse));
+            let recorded = Recorded {
+                head,
+                scoring,
+                queries,
+                keys,
+                d_head,
+                lse: &lse,
+                key_valid,
+                mask,
+                key_bias,
+                n_keys,
+                needs_f64,
+            };
+            Pooled::of_weights(pooling, size, |queries| recorded.tile_with(instructions, queries, 0..n_keys))
+        };
+        overviews = (0..shape.n_heads).into_par_iter().map(overview).collect();
+    }
     if let Some((_, pooled)) = &mut outputs.pooled {
         **pooled = overviews;
     }

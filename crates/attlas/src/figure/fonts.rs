@@ -1,7 +1,9 @@
 //! The bundled fonts, parsed when first needed; which of them draws which character.
 
+use std::io::Read;
 use std::sync::OnceLock;
 
+use flate2::read::ZlibDecoder;
 use rustybuzz::Face;
 
 /// One of the bundled fonts.
@@ -10,9 +12,15 @@ pub struct FontId(u8);
 
 struct Bundled {
     name: &'static str,
-    bytes: &'static [u8],
+    file: File,
     shaping: Shaping,
     face: OnceLock<Option<Face<'static>>>,
+}
+
+/// A font file, as the programme holds it. Large ones that are rarely wanted are deflated, to half of their bytes.
+enum File {
+    Plain(&'static [u8]),
+    Deflated(&'static [u8], OnceLock<Vec<u8>>),
 }
 
 /// Whether characters of a font may be set one after another, or must be shaped together.
@@ -24,12 +32,14 @@ enum Shaping {
 
 macro_rules! bundled {
     ($name:literal, $shaping:ident) => {
-        Bundled {
-            name: $name,
-            bytes: include_bytes!(concat!("../../assets/fonts/", $name, ".ttf")),
-            shaping: Shaping::$shaping,
-            face: OnceLock::new(),
-        }
+        bundled!($name, $shaping, File::Plain(include_bytes!(concat!("../../assets/fonts/", $name, ".ttf"))))
+    };
+    ($name:literal, $shaping:ident, deflated) => {{
+        const BYTES: &[u8] = include_bytes!(concat!("../../assets/fonts/", $name, ".ttf.z"));
+        bundled!($name, $shaping, File::Deflated(BYTES, OnceLock::new()))
+    }};
+    ($name:literal, $shaping:ident, $file:expr) => {
+        Bundled { name: $name, file: $file, shaping: Shaping::$shaping, face: OnceLock::new() }
     };
 }
 
@@ -39,17 +49,17 @@ static FONTS: [Bundled; 15] = [
     bundled!("symbols", Simple),
     bundled!("hebrew", Complex),
     bundled!("arabic", Complex),
-    bundled!("devanagari", Complex),
-    bundled!("bengali", Complex),
+    bundled!("devanagari", Complex, deflated),
+    bundled!("bengali", Complex, deflated),
     bundled!("tamil", Complex),
-    bundled!("telugu", Complex),
+    bundled!("telugu", Complex, deflated),
     bundled!("thai", Complex),
     bundled!("georgian", Simple),
     bundled!("armenian", Simple),
-    bundled!("cjk", Simple),
-    bundled!("hangul", Simple),
+    bundled!("cjk", Simple, deflated),
+    bundled!("hangul", Simple, deflated),
     bundled!("controls", Simple),
-    bundled!("emoji", Complex),
+    bundled!("emoji", Complex, deflated),
 ];
 
 const SANS: FontId = FontId(0);
@@ -67,7 +77,15 @@ impl FontId {
 
     /// The font file.
     pub fn bytes(self) -> &'static [u8] {
-        self.bundled().bytes
+        match &self.bundled().file {
+            File::Plain(bytes) => bytes,
+            File::Deflated(bytes, whole) => whole.get_or_init(|| {
+                let mut whole = Vec::new();
+                // a file that is damaged has no face, which a test would see
+                let _ = ZlibDecoder::new(*bytes).read_to_end(&mut whole);
+                whole
+            }),
+        }
     }
 
     /// Whether its characters change with their neighbours.
@@ -78,7 +96,7 @@ impl FontId {
     /// The parsed font.
     pub fn face(self) -> Option<&'static Face<'static>> {
         let bundled = self.bundled();
-        bundled.face.get_or_init(|| Face::from_slice(bundled.bytes, 0)).as_ref()
+        bundled.face.get_or_init(|| Face::from_slice(self.bytes(), 0)).as_ref()
     }
 
     /// The glyph for a character on its own.

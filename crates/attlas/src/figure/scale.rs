@@ -123,7 +123,7 @@ impl ColorScale {
         let divisor = if self.kind == Scale::Row { sizes.fold(0.0, f32::max) } else { 1.0 };
         let divisor = if divisor > 0.0 { divisor } else { 1.0 };
         row.iter().map(move |&number| {
-            if number.is_finite() { (self.fraction(number / divisor) * f32::from(LAST)).round() as u8 } else { MISSING }
+            if number.is_finite() { rounded(self.fraction(number / divisor) * f32::from(LAST)) } else { MISSING }
         })
     }
 
@@ -264,6 +264,12 @@ pub fn number(value: f32) -> String {
     let text = format!("{value:.decimals$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     text.replace('-', "−")
+}
+
+/// The nearest whole number, halves upwards, of one in 0 ..= 254: `f32::round` calls a library on plain processors.
+fn rounded(number: f32) -> u8 {
+    let whole = number as u8;
+    whole + u8::from(number - f32::from(whole) >= 0.5)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use attlas_model::explain::{Attribution, Method, Unit};
+use attlas_model::explain::{Attribution, Method};
 
 use super::explained::Explained;
 use crate::failure::Failure;
@@ -94,9 +94,8 @@ fn heading(method: Method) -> [&'static str; 2] {
 /// How far each method ranks tokens as the others do.
 fn print_agreement(explained: &Explained, before: usize, terminal: &mut Terminal) -> Result<(), Failure> {
     let attributions = &explained.attributions;
-    let [Some(_), Some(_)] = [attributions.first(), attributions.get(1)] else { return Ok(()) };
     let measured = attributions.iter().find(|one| one.method == Method::LeaveOut);
-    let Some(measured) = measured else { return Ok(()) };
+    let Some(measured) = measured.filter(|_| attributions.len() > 1) else { return Ok(()) };
     writeln!(terminal, "{}", terminal.bold("rank correlation with leave-out"))?;
     for one in attributions.iter().filter(|one| one.method != Method::LeaveOut) {
         let found = explained.agreement(one, measured).map_or("–".to_owned(), |found| format!("{found:+.2}"));
@@ -123,11 +122,10 @@ fn legend(explained: &Explained) -> Vec<String> {
             Method::IntegratedGradients => format!(
                 "{title}: tokens sum to {sum:.4}, not to {whole:.4}, what words make of no words: the way is too curved for its steps, do not trust them."
             ),
-            _ => format!("{title}: tokens sum to {sum:.4} of {whole:.4}; biases and products keep the rest."),
+            _ => format!("{title}: tokens sum to {sum:.4} beside {whole:.4}; biases and what is held fixed make the difference."),
         });
     }
-    let is_apart = |one: &&Attribution| one.method.definition().unit == Unit::Score && one.method == Method::LeaveOut;
-    if let Some(measured) = explained.attributions.iter().find(is_apart) {
+    if let Some(measured) = explained.attributions.iter().find(|one| one.method == Method::LeaveOut) {
         let sum = measured.sum();
         sentences.push(format!(
             "leave-one-out: losses sum to {sum:.4}; tokens that stand in for each other lose little alone."

@@ -48,9 +48,8 @@ impl AttentionBack<'_> {
         back.plan.hold_outputs(kind, index, rows, &mut d_context);
         // 2. queries, keys and values
         let groups = self.groups(back, &d_context);
-        let joined = |part: fn(&GroupGradients) -> &Vec<f32>| -> Vec<f32> {
-            groups.iter().flat_map(|group| part(group)).copied().collect()
-        };
+        let joined =
+            |part: fn(&GroupGradients) -> &Vec<f32>| -> Vec<f32> { groups.iter().flat_map(part).copied().collect() };
         let [n_heads, n_kv_heads, n_keys, d_head] = [config.n_heads, config.n_kv_heads, state.n_keys, config.d_head];
         back.keep(Site::Attention, kind, index, &[n_items, n_heads, n, n_keys], || joined(|group| &group.weights));
         back.keep(Site::Scores, kind, index, &[n_items, n_heads, n, n_keys], || joined(|group| &group.scores));

@@ -9,8 +9,9 @@ use crate::block::feed_forward::feed_forward as feed_forward_forward;
 use crate::block::forward::{BlockRef, normalise_to};
 use crate::block::norm::NormWeights;
 use crate::block::state::{AttentionCall, LayerState};
+use crate::block::weights::AttentionWeights;
 use crate::block::workspace::Workspace;
-use crate::config::Residual;
+use crate::config::{Attention, Residual};
 
 /// How a sublayer `f` joins the stream `x`, with the norms that there are.
 #[derive(Clone, Copy)]
@@ -209,8 +210,8 @@ impl BlockRef<'_> {
 /// Computes an attention layer once more. Shapes of `input` and of what it gives: `[n, d_model]`.
 fn attend<'a>(
     call: AttentionCall<'a>,
-    config: &'a crate::config::Attention,
-    weights: &'a crate::block::weights::AttentionWeights,
+    config: &'a Attention,
+    weights: &'a AttentionWeights,
     input: &[f32],
     workspace: &mut Workspace,
 ) -> (AttentionBack<'a>, Vec<f32>) {

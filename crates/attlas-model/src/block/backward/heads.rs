@@ -148,52 +148,65 @@ impl Group<'_> {
         d_dots: &mut [f32],
         d_scores: Option<&mut [f32]>,
     ) {
-        let Inputs { scoring, .. } = self.inputs;
-        let head = rows.head;
-        // 1. scores, and how fast each grows with its dot product
-        let mut scores = vec![f64::NEG_INFINITY; weights.len()]; // [n_keys]
-        for key in scoring.visible_keys(query, self.inputs.shape.n_keys) {
-            if self.inputs.key_valid.is_none_or(|valid| valid[key]) {
-                let place = key - rows.keys.start;
-                let bias = self.inputs.key_bias.map_or(0.0, |bias| bias[head * self.inputs.shape.n_keys + key]);
-                scores[place] = scoring.score(head, query, key, f64::from(weights[place])) + f64::from(bias);
-            }
+        let scoring = self.inputs.scoring;
+        // 1. weights as they come from scores, and as they are used
+        let mut row = self.scores(rows, query, weights); // [n_keys]
+        let sink = scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[rows.head]));
+        let place = Row { text: self.text, head: rows.head, query };
+        let origins = if self.edits.touch(place) { self.edits.origins(place, &mut row) } else { Origins::Own };
+        let used = (origins != Origins::Own).then(|| {
+            let mut used = row.clone();
+            self.edits.weigh(place, sink, &mut used);
+            used
+        });
+        let lse = reference::log_sum_exp(&row, sink);
+        reference::weigh(&mut row, lse);
+        // 2. gradients of scores
+        let mut d_row = origins.d_weights(d_dots); // [n_keys]
+        let mean: f64 = row.iter().zip(&d_row).map(|(weight, d)| weight * d).sum();
+        d_row.iter_mut().zip(&row).for_each(|(d, weight)| *d = weight * (*d - mean));
+        if let Some(d_scores) = d_scores {
+            d_scores.iter_mut().zip(&d_row).for_each(|(slot, d)| *slot = *d as f32);
         }
+        // 3. gradients of dot products
         let slope = |dot: f32| match scoring.softcap {
             Some(cap) => scoring.scale * (1.0 - (scoring.scale * f64::from(dot) / cap).tanh().powi(2)),
             None => scoring.scale,
         };
-        // 2. weights
-        let sink = scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[head]));
-        let place = Row { text: self.text, head, query };
-        let origins = if self.edits.touch(place) { self.edits.origins(place, &mut scores) } else { Origins::Own };
-        let used = (origins != Origins::Own).then(|| {
-            let mut used = scores.clone();
-            self.edits.weigh(place, sink, &mut used);
-            used
-        });
-        let lse = reference::log_sum_exp(&scores, sink);
-        reference::weigh(&mut scores, lse); // from here on weights
-        // 3. gradients of scores
-        let mut d_weights: Vec<f64> = d_dots.iter().map(|d| f64::from(*d)).collect(); // [n_keys]
-        match &origins {
-            Origins::Own => {}
-            Origins::Given => d_weights.fill(0.0),
-            Origins::Dealt(places) => {
-                places.iter().zip(d_dots.iter()).for_each(|(place, d)| d_weights[*place] = f64::from(*d))
-            }
-        }
-        let mean: f64 = scores.iter().zip(&d_weights).map(|(weight, d)| weight * d).sum();
-        d_weights.iter_mut().zip(&scores).for_each(|(d, weight)| *d = weight * (*d - mean)); // from here on of scores
-        if let Some(d_scores) = d_scores {
-            d_scores.iter_mut().zip(&d_weights).for_each(|(slot, d)| *slot = *d as f32);
-        }
         let [of_queries_and_keys, of_values] = self.rules.of_attention().map(f64::from);
-        let used = used.as_ref().unwrap_or(&scores);
-        for (((slot, weight), d), used) in d_dots.iter_mut().zip(weights).zip(&d_weights).zip(used) {
+        let used = used.as_ref().unwrap_or(&row);
+        for (((slot, weight), d), used) in d_dots.iter_mut().zip(weights).zip(&d_row).zip(used) {
             *slot = if *d == 0.0 { 0.0 } else { (d * slope(*weight) * of_queries_and_keys) as f32 };
             *weight = (used * of_values) as f32;
         }
+    }
+
+    /// The scores of a row, −∞ where a key is not seen, from its dot products. Shapes `[n_keys]`.
+    fn scores(&self, rows: &Rows, query: usize, dots: &[f32]) -> Vec<f64> {
+        let Inputs { scoring, shape, key_valid, key_bias, .. } = self.inputs;
+        let mut scores = vec![f64::NEG_INFINITY; dots.len()]; // [n_keys]
+        let seen = scoring.visible_keys(query, shape.n_keys).filter(|key| key_valid.is_none_or(|valid| valid[*key]));
+        for key in seen {
+            let place = key - rows.keys.start;
+            let bias = key_bias.map_or(0.0, |bias| bias[rows.head * shape.n_keys + key]);
+            scores[place] = scoring.score(rows.head, query, key, f64::from(dots[place])) + f64::from(bias);
+        }
+        scores
+    }
+}
+
+impl Origins {
+    /// The gradients of the weights as they come from scores, from those of the weights that are used. Shapes `[n_keys]`.
+    fn d_weights(&self, d_used: &[f32]) -> Vec<f64> {
+        let mut d_weights = vec![0.0; d_used.len()]; // [n_keys]
+        match self {
+            Origins::Own => d_weights.iter_mut().zip(d_used).for_each(|(slot, d)| *slot = f64::from(*d)),
+            Origins::Given => {}
+            Origins::Dealt(places) => {
+                places.iter().zip(d_used).for_each(|(place, d)| d_weights[*place] = f64::from(*d));
+            }
+        }
+        d_weights
     }
 }
 
@@ -279,7 +292,7 @@ mod tests {
             };
             let groups: Vec<GroupGradients> = (0..shape.n_kv_heads).map(|kv_head| group(kv_head, [false; 2])).collect();
             let joined = |part: fn(&GroupGradients) -> &Vec<f32>| -> Vec<f32> {
-                groups.iter().flat_map(|group| part(group)).copied().collect()
+                groups.iter().flat_map(part).copied().collect()
             };
             let found = [joined(|group| &group.queries), joined(|group| &group.keys), joined(|group| &group.values)];
             let at = [queries, keys, values].map(|array| array.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>());

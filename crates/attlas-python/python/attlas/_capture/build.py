@@ -14,7 +14,7 @@ from . import tokens
 from .axes import axes_of, items_of
 from .call import Track
 from .layers import Beams, places, stitched
-from .proof import prove
+from .proof import Proof
 from .rules import packed, told
 
 Array = np.ndarray[Any, Any]
@@ -52,10 +52,11 @@ def build(run: Run) -> Any:
     axes = axes_of(run, layers, n_texts)
     items = items_of(run, layers, axes, n_texts)
     builder = Builder(json.dumps(items))
-    masks: dict[Any, int] = {}
+    masks: dict[Any, Any] = {}
     dense: dict[str, list[str]] = {}
     room = run.max_dense_bytes
-    for layer, (queries, keys) in zip(layers, axes):
+    proof = Proof()
+    for number, (layer, (queries, keys)) in enumerate(zip(layers, axes)):
         about, arrays, mask, reason = told(layer, queries, keys, builder, masks, room)
         if "weights" in arrays:
             room -= arrays["weights"][1].size
@@ -68,8 +69,9 @@ def build(run: Run) -> Any:
         if run.values and layer.values is not None and "weights" not in arrays:
             arrays["values"] = packed(layer.values)
         builder.add(json.dumps(about), arrays, mask)
-    proof = prove(builder, layers, axes)
-    notes = [proof] + [
+        proof.hold(builder, number, layer, queries)
+        layer.forget()  # its memory is that of the next layer in the recording
+    notes = [proof.note()] + [
         f"{_listed(names)} recorded dense, a number for each query and key: {why}" for why, names in dense.items()
     ]
     run.provenance["notes"] = [note for note in notes + run.provenance.get("notes", []) if note]

@@ -12,7 +12,7 @@ import torch
 from ..errors import CaptureError
 from .seen import Seen
 
-N_PROVED = 8
+N_PROVED = 4
 """Rows of a call whose output is kept, to hold the recording to it."""
 N_CACHED = 4
 """Keys of a cache that are looked at in each step: they must be those that were recorded."""
@@ -109,6 +109,16 @@ class Masks:
             self._known[key] = (mask, *_split(mask.detach(), n_queries, n_keys))
         return self._known[key][1:]
 
+    def unmasked(self, causal: bool, n_queries: int, n_keys: int) -> Seen:
+        """What is seen without a mask; the same for all layers."""
+        key = ("unmasked", causal, n_queries, n_keys)
+        if key not in self._known:
+            seen = Seen.causal(n_queries, n_keys) if causal else Seen.everything(n_queries, n_keys)
+            self._known[key] = (None, seen, None)
+        found = self._known[key][1]
+        assert found is not None
+        return found
+
     def added(self, bias: torch.Tensor | None, n_keys: int) -> np.ndarray[Any, Any] | None:
         """The numbers of a bias, four-dimensional."""
         if bias is None:
@@ -161,7 +171,7 @@ def step(track: Track, given: Given, masks: Masks, *, is_running: bool) -> Step:
     told = _told if given.own_mask else masks.told
     seen, bias = told(given.mask, n_queries, n_keys)
     if seen is None:
-        seen = Seen.causal(n_queries, n_keys) if given.causal else Seen.everything(n_queries, n_keys)
+        seen = masks.unmasked(given.causal, n_queries, n_keys)
     added = masks.added(given.bias, n_keys)
     bias = added if bias is None else bias if added is None else bias + added
     first_key, new = _place(track, given, seen, is_running)

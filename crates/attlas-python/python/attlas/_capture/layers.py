@@ -67,6 +67,13 @@ class Layer:
     outputs: torch.Tensor | None
     weights: Array | None = None  # dense, where the model gave nothing else
 
+    def forget(self) -> None:
+        """Lets go of its numbers."""
+        self.queries = self.keys = torch.empty(0)
+        self.values = self.outputs = self.weights = self.bias = None
+        self.place.track.steps.clear()
+        self.place.track.dense.clear()
+
 
 def places(tracks: list[Track], kinds: Any, config: Any) -> list[Place]:
     """The layers of a run, encoder before decoder before cross, in order."""

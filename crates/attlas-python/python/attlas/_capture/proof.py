@@ -10,26 +10,34 @@ import torch
 from ..errors import CaptureError
 from .axes import Axis
 from .layers import Layer
-from .rules import packed
 
 MAX_PROVED = 64
 """Rows of each layer that are held to what the kernel returned."""
 _TOLERANCE = {torch.float32: 3e-3, torch.float64: 3e-3, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 
 
-def prove(builder: Any, layers: list[Layer], axes: list[tuple[Axis, Axis]]) -> str:
-    """Holds weights · values of the finished layers to what the kernel returned, on some rows of each."""
-    worst, n_proved, doors, dropped = 0.0, 0, set(), False
-    for number, (layer, (queries, _)) in enumerate(zip(layers, axes)):
+class Proof:
+    """What the layers of a recording were held to, and how well they did."""
+
+    def __init__(self) -> None:
+        self._worst, self._n_layers, self._n_proved = 0.0, 0, 0
+        self._doors: set[str] = set()
+        self._dropped = False
+
+    def hold(self, builder: Any, number: int, layer: Layer, queries: Axis) -> None:
+        """Holds weights · values of a finished layer, the builder's `number`, to what the kernel returned, on some rows.
+
+        Raises:
+            CaptureError: when they differ by more than rounding.
+        """
         track = layer.place.track
-        dropped |= track.dropout
+        self._n_layers += 1
+        self._dropped |= track.dropout
         if layer.outputs is None or layer.values is None or track.dropout:
-            continue
+            return
         pick = np.unique(np.linspace(0, len(layer.rows) - 1, min(MAX_PROVED, len(layer.rows))).round().astype(np.int64))
         rows = layer.rows[pick]
-        mine = torch.tensor(
-            np.asarray(builder.contexts(number, rows.tolist(), packed(layer.values), layer.values.shape[3]))
-        )  # [batch, rows, heads, d_value]
+        mine = _contexts(builder.rows(number, rows.tolist()), layer.values)
         theirs = layer.outputs[:, torch.as_tensor(pick)].float()
         if track.project is not None:
             mine, theirs = track.project(mine.flatten(2)), theirs.flatten(2)
@@ -38,7 +46,7 @@ def prove(builder: Any, layers: list[Layer], axes: list[tuple[Axis, Axis]]) -> s
         )
         mine, theirs = mine.reshape(theirs.shape)[means], theirs[means]
         if theirs.numel() == 0:
-            continue
+            return
         difference = float((mine - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
         if not difference <= _TOLERANCE.get(track.out_dtype or torch.float32, 6e-2):
             raise CaptureError(
@@ -46,10 +54,28 @@ def prove(builder: Any, layers: list[Layer], axes: list[tuple[Axis, Axis]]) -> s
                 "the model does something with its attention that a recording does not say; run it with "
                 "model.set_attn_implementation('eager') and output_attentions=True, and hand the arrays to attlas.from_attentions"
             )
-        worst, n_proved = max(worst, difference), n_proved + 1
-        doors.add(track.door)
-    if n_proved:
-        return f"weights · values equals what {' and '.join(sorted(doors))} returned to {worst:.0e}, on sampled rows of {n_proved} of {len(layers)} layers"
-    if dropped:
-        return "dropout was on, so what the kernel returned proves nothing about these maps, which are those before dropout"
-    return ""
+        self._worst, self._n_proved = max(self._worst, difference), self._n_proved + 1
+        self._doors.add(track.door)
+
+    def note(self) -> str:
+        """The sentence that says so; empty where nothing was held to anything."""
+        if self._n_proved:
+            doors = " and ".join(sorted(self._doors))
+            return (
+                f"weights · values equals what {doors} returned to {self._worst:.0e}, on sampled rows of {self._n_proved} of "
+                f"{self._n_layers} layers"
+            )
+        if self._dropped:
+            return "dropout was on, so what the kernel returned proves nothing about these maps, which are those before dropout"
+        return ""
+
+
+def _contexts(weights: Any, values: torch.Tensor) -> torch.Tensor:
+    """Weights `[batch, heads, rows, keys]` · values `[batch, kv_heads, keys, d_value]`, `[batch, rows, heads, d_value]`."""
+    own = torch.tensor(np.asarray(weights))
+    n_batch, n_heads, n_rows, n_keys = own.shape
+    grouped = own.reshape(n_batch, values.shape[1], -1, n_keys)  # heads of a group share their values
+    contexts = grouped @ values.float()
+    if not torch.isfinite(contexts.sum()):  # values of padding, whose weight is 0
+        contexts = grouped @ values.float().nan_to_num(0.0, 0.0, 0.0)
+    return contexts.reshape(n_batch, n_heads, n_rows, -1).transpose(1, 2)

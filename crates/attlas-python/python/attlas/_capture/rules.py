@@ -19,9 +19,10 @@ _DTYPE = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16"}
 
 
 def told(
-    layer: Layer, queries: Axis, keys: Axis, builder: Any, masks: dict[Any, int], room: int
+    layer: Layer, queries: Axis, keys: Axis, builder: Any, masks: dict[Any, Any], room: int
 ) -> tuple[dict[str, Any], dict[str, Any], int | None, str]:
-    """A layer as the format has it: what JSON says, the arrays, the number of its mask, and why it is dense."""
+    """A layer as the format has it: what JSON says, the arrays, the number of its mask, and why it is dense. `masks` keeps what
+    was found for layers that see the same."""
     place, track = layer.place, layer.place.track
     n_queries, n_keys = layer_sizes(layer)
     n_heads = (layer.weights if layer.weights is not None else layer.queries).shape[1]
@@ -78,8 +79,10 @@ def told(
         }
     if added.per_key is not None:
         arrays["key_bias"] = _raw(added.per_key)
-    bounds = band(layer.seen, keys.padding, rows, layer.offset)
-    mask = None
+    same = ("band", id(layer.seen), id(queries), id(keys), layer.offset)
+    if same not in masks:
+        masks[same] = band(layer.seen, keys.padding, rows, layer.offset)
+    bounds, mask = masks[same], None
     if bounds is not None:
         scoring["visibility"] = dict(zip(("before", "after"), bounds))
     else:

@@ -13,7 +13,7 @@ use crate::{MaskView, Pooled, Pooling, Scoring};
 use attlas_kernels::Instructions;
 use attlas_kernels::dispatch::{self, Task};
 use attlas_kernels::vector::Vector;
-use attlas_kernels::{Carver, SCRATCH};
+use attlas_kernels::{Carver, SCRATCH, turn};
 
 /// A log-sum-exp beyond this, either side of 0, is that of a head whose scores f32 cannot tell apart well enough: next to
 /// 16 they are 1e-6 apart, and an error in a score is one of the same size in the weight.
@@ -58,7 +58,8 @@ impl<'a> Recorded<'a> {
         self.tile_with(Instructions::best(), queries, keys)
     }
 
-    fn tile_with(&self, instructions: Instructions, queries: Range<usize>, keys: Range<usize>) -> Vec<f32> {
+    /// [`tile`](Self::tile) with chosen instructions.
+    pub fn tile_with(&self, instructions: Instructions, queries: Range<usize>, keys: Range<usize>) -> Vec<f32> {
         let rule = Rule::new(&self.about(), self.head, queries.clone(), keys.clone());
         self.weights(instructions, &self.with_rule(self.queries, rule), self.lse, queries, keys)
     }
@@ -168,7 +169,8 @@ impl Task for TileRows<'_> {
             lost: &mut [],
             overview: None,
         };
-        block.pack(self.head, width);
+        // SAFETY: the caller vouches for the instructions.
+        unsafe { block.pack::<V>(self.head, width) }
         let (log_sums, rests) = self.log_sums();
         let visible = self.head.rule.visible(&self.rows);
         for start in visible.clone().step_by(key_block) {
@@ -187,11 +189,12 @@ impl Task for TileRows<'_> {
                 weigh::<V>(scores, width, &log_sums, &rests);
             }
             let n_columns = self.keys.len();
-            for (lane, row) in self.weights.chunks_exact_mut(n_columns).enumerate() {
-                let row = &mut row[keys.start - self.keys.start..keys.end - self.keys.start];
-                for (slot, weight) in row.iter_mut().zip(scores[lane..].iter().step_by(width)) {
-                    *slot = *weight;
-                }
+            let weights = &mut self.weights[keys.start - self.keys.start..];
+            assert!(weights.len() >= (self.rows.len() - 1) * n_columns + keys.len());
+            // SAFETY: the caller vouches for the instructions; scores hold all lanes, and the weights were measured.
+            unsafe {
+                let size = [keys.len(), self.rows.len()];
+                turn::<V>(scores.as_ptr(), width, size, weights.as_mut_ptr(), n_columns);
             }
         }
         SCRATCH.set(scratch);

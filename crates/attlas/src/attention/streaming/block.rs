@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::overview::{LaneTiles, Tiles};
 use super::rule::Rule;
 use attlas_kernels::product::{Left, Product, Store};
+use attlas_kernels::turn;
 use attlas_kernels::vector::Vector;
 
 /// What all query blocks of one head read.
@@ -52,8 +53,13 @@ const SLACK: f32 = 8.0;
 
 impl Block<'_> {
     /// Takes the block's queries in, and forgets everything else.
-    pub fn begin(&mut self, head: &Head<'_>) {
-        self.pack(head, self.sum.len());
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    #[inline(always)]
+    pub unsafe fn begin<V: Vector>(&mut self, head: &Head<'_>) {
+        // SAFETY: the caller vouches for the instructions.
+        unsafe { self.pack::<V>(head, self.sum.len()) }
         self.context.fill(0.0);
         self.reference.fill(UNSEEN);
         self.sum.fill(0.0);
@@ -64,16 +70,23 @@ impl Block<'_> {
     }
 
     /// Takes the block's queries in, scaled; lanes beyond the rows are 0.
-    pub fn pack(&mut self, head: &Head<'_>, width: usize) {
-        for lane in 0..width {
-            let lanes = self.queries[lane..].iter_mut().step_by(width);
-            if lane >= self.rows.len() {
-                lanes.for_each(|slot| *slot = 0.0);
-                continue;
-            }
-            let query = &head.queries[(self.rows.start + lane) * head.d_head..][..head.d_head];
-            for (slot, number) in lanes.zip(query) {
-                *slot = number * head.rule.query_factor;
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    #[inline(always)]
+    pub unsafe fn pack<V: Vector>(&mut self, head: &Head<'_>, width: usize) {
+        let (n, d_head) = (self.rows.len(), head.d_head);
+        let queries = &head.queries[self.rows.start * d_head..self.rows.end * d_head];
+        let lanes = &mut self.queries[..d_head * width];
+        if n < width {
+            lanes.fill(0.0);
+        }
+        // SAFETY: the caller vouches for the instructions; both slices were cut to size, and `n` is at most `width`.
+        unsafe {
+            turn::<V>(queries.as_ptr(), d_head, [n, d_head], lanes.as_mut_ptr(), width);
+            let factor = V::splat(head.rule.query_factor);
+            for register in lanes.chunks_exact_mut(V::LANES) {
+                V::load(register.as_ptr()).mul(factor).store(register.as_mut_ptr());
             }
         }
     }
@@ -222,6 +235,20 @@ impl Block<'_> {
         }
         let own = f64::from(self.reference[lane]) + (f64::from(self.sum[lane]) - f64::from(self.lost[lane])).log2();
         if sink == f64::NEG_INFINITY { own } else { own.max(sink) + (1.0 + (-(own - sink).abs()).exp2()).log2() }
+    }
+
+    /// Multiplies each lane's context. Shape of `factors`: `[width]`.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    #[inline(always)]
+    pub unsafe fn scale_context<V: Vector>(&mut self, factors: &[f32]) {
+        for row in self.context.chunks_exact_mut(self.sum.len()) {
+            for (numbers, factors) in row.chunks_exact_mut(V::LANES).zip(factors.chunks_exact(V::LANES)) {
+                // SAFETY: the caller vouches for the instructions; both are whole registers.
+                unsafe { V::load(numbers.as_ptr()).mul(V::load(factors.as_ptr())).store(numbers.as_mut_ptr()) }
+            }
+        }
     }
 
     /// What a lane's sums are multiplied by to become weights that sum to 1 less the sink's: `2^(reference − log_sum)`.

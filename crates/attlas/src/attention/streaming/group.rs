@@ -8,7 +8,7 @@ use super::overview::{LaneTiles, TileRows, Tiles};
 use super::{MAX_WIDTH, Shared};
 use attlas_kernels::dispatch::{Task, block_rows};
 use attlas_kernels::vector::Vector;
-use attlas_kernels::{Carver, SCRATCH};
+use attlas_kernels::{Carver, SCRATCH, turn};
 
 /// Numbers of a block of keys that stay in the first-level cache beside scores and queries.
 const KEY_BLOCK_NUMBERS: usize = 3072;
@@ -54,7 +54,8 @@ impl Task for Group<'_> {
         let scores = carver.take(key_block * MAX_WIDTH); // [key_block, width]
         let mut blocks = self.blocks::<V>(&mut carver, n_columns);
         for block in &mut blocks {
-            block.begin(self.head);
+            // SAFETY: the caller vouches for the instructions.
+            unsafe { block.begin::<V>(self.head) }
         }
         let visible = self.head.rule.visible(&self.rows);
         for start in visible.clone().step_by(key_block) {
@@ -146,15 +147,17 @@ impl Group<'_> {
                 log_sums[lane] = log_sum as f32;
                 rests[lane] = (log_sum - f64::from(log_sum as f32)) as f32;
             }
-            let from = (row * self.n_heads + self.head_index) * d_value;
-            // SAFETY: this row of this head belongs to this group alone.
-            let context = unsafe { self.context.part(from..from + d_value) };
-            if factors[lane] == 0.0 || d_value == 0 {
-                context.fill(0.0);
-                continue;
-            }
-            for (slot, sum) in context.iter_mut().zip(block.context[lane..].iter().step_by(width)) {
-                *slot = sum * factors[lane];
+        }
+        // SAFETY: the caller vouches for the instructions; the context holds all lanes, and these rows of this head belong to
+        // this group alone.
+        unsafe {
+            block.scale_context::<V>(&factors);
+            let (n, stride) = (block.rows.len(), self.n_heads * d_value);
+            let from = (block.rows.start * self.n_heads + self.head_index) * d_value;
+            let to = self.context.at(from, if d_value == 0 { 0 } else { (n - 1) * stride + d_value });
+            turn::<V>(block.context.as_ptr(), width, [d_value, n], to, stride);
+            for (lane, _) in factors[..n].iter().enumerate().filter(|(_, factor)| **factor == 0.0) {
+                self.context.part(from + lane * stride..from + lane * stride + d_value).fill(0.0);
             }
         }
         if let (Some(tiles), Some(overview)) = (tiles, &mut block.overview) {

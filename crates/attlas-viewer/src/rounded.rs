@@ -1,25 +1,25 @@
-//! Queries and keys in 16 bits, with the weights that would then be shown with other digits beside them.
+//! Queries and keys in 13 to 16 bits, with the weights that would then be shown with other digits beside them.
 //!
-//! Every row of a query or key is whole numbers of −32,767 ..= 32,767 times one step. The page computes weights from these, each row
-//! divided by its own sum. Here the same is computed, and held against the recording's weights one by one: a weight whose digits
-//! would change, or that would be further off than 2e-5, travels as it is. A head that would need many of these, whose scores would
-//! be off by more than 0.0025, or are large, is refused.
+//! Every row of a query or key is whole numbers, up to 4,095 in 13 bits, times one step. The page computes weights from these, each
+//! row divided by its own sum. Here the same is computed, and held against the recording's weights one by one: of a weight whose
+//! digits would change, the digits travel. A head that would need many of these, whose scores would be off by more than 0.005, or are
+//! large, is refused.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use attlas::{AttentionMap, Error, Factored, Item, Layer, Provenance, Recording};
 use rayon::prelude::*;
 
-use crate::digits::keeps_digits;
+use crate::digits::{keeps_digits, number};
 
 /// Queries whose weights are held at a time: two blocks of the kernel.
 const BAND: usize = 96;
-/// The largest whole number.
-const LARGEST: f32 = 32_767.0;
-/// How far a weight may be off although its digits stay, so that sums of weights keep theirs.
-const MOST: f32 = 2e-5;
+/// Bits of a whole number, as few as scores allow: with one less, three weights a row more travel beside them.
+pub const BITS: RangeInclusive<u8> = 13..=16;
 /// How far a score may be off, which is shown with two digits after the point.
-const MOST_OF_SCORE: f64 = 0.0025;
+const MOST_OF_SCORE: f64 = 0.005;
+/// The largest error of a score among a million, in standard deviations, with some to spare.
+const N_DEVIATIONS: f64 = 6.0;
 /// Log-sum-exps beyond this are those of scores that even f32 blurs.
 const LARGE: f64 = 16.0;
 /// Below this a weight and its score are not told apart by f32.
@@ -40,22 +40,23 @@ pub struct Exact {
     pub counts: Vec<u16>,
     /// The column of each.
     pub keys: Vec<u16>,
-    /// The weights.
-    pub weights: Vec<f32>,
+    /// The [number] of each.
+    pub numbers: Vec<u16>,
 }
 
 impl Rows {
-    /// The nearest rows to some; `None` where a number is not finite.
-    pub fn nearest(rows: &[f32], width: usize) -> Option<Rows> {
+    /// The nearest rows of so many bits to some; `None` where a number is not finite.
+    pub fn nearest(rows: &[f32], width: usize, bits: u8) -> Option<Rows> {
+        let largest = largest(bits);
         let mut nearest = Rows { numbers: Vec::with_capacity(rows.len()), steps: Vec::new() };
         for row in rows.chunks_exact(width) {
             if !row.iter().all(|number| number.is_finite()) {
                 return None;
             }
-            let step = row.iter().fold(0.0_f32, |most, number| most.max(number.abs())) / LARGEST;
+            let step = row.iter().fold(0.0_f32, |most, number| most.max(number.abs())) / largest;
             let factor = if step > 0.0 { step.recip() } else { 0.0 };
             // half away from 0 and cut: an instruction, which rounding is not on every processor
-            let whole = |number: &f32| (number * factor + 0.5_f32.copysign(*number)).clamp(-LARGEST, LARGEST) as i16;
+            let whole = |number: &f32| (number * factor + 0.5_f32.copysign(*number)).clamp(-largest, largest) as i16;
             nearest.numbers.extend(row.iter().map(whole));
             nearest.steps.push(step);
         }
@@ -69,9 +70,30 @@ impl Rows {
     }
 }
 
+/// The largest whole number of so many bits.
+fn largest(bits: u8) -> f32 {
+    ((1_u32 << (bits - 1)) - 1) as f32
+}
+
+/// How many bits queries and keys need for scores that are right to [`MOST_OF_SCORE`], as far as the sizes of the largest tell; at most
+/// 16. Errors of a row are taken as independent and even over a step.
+fn bits_for(queries: &[f32], keys: &[f32], width: usize, scale: f64) -> u8 {
+    let most = |rows: &[f32], of: &dyn Fn(&[f32]) -> f32| rows.chunks_exact(width).map(of).fold(0.0_f32, f32::max);
+    let largest_of = |rows: &[f32]| most(rows, &|row| row.iter().fold(0.0_f32, |most, number| most.max(number.abs())));
+    let length_of = |rows: &[f32]| most(rows, &|row| row.iter().map(|number| number * number).sum::<f32>().sqrt());
+    let error = f64::from((largest_of(queries) * length_of(keys)).hypot(largest_of(keys) * length_of(queries)));
+    let enough = |bits: &u8| {
+        let deviation = scale.abs() * error / f64::from(largest(*bits)) / 12_f64.sqrt();
+        N_DEVIATIONS * deviation < MOST_OF_SCORE
+    };
+    BITS.into_iter().find(enough).unwrap_or(*BITS.end())
+}
+
 /// A layer of one text whose queries and keys are rows of whole numbers.
 pub struct Rounded {
     recording: Recording,
+    /// Bits of a whole number.
+    pub bits: u8,
     pub queries: Rows,
     pub keys: Rows,
 }
@@ -91,8 +113,10 @@ impl Rounded {
         if shape.n_keys > usize::from(u16::MAX) || lse.iter().any(|lse| lse.is_finite() && lse.abs() > LARGE) {
             return Ok(None);
         }
-        let queries = Rows::nearest(&factored.queries.read(wide(queries))?, shape.d_head);
-        let keys = Rows::nearest(&factored.keys.read(wide(keys))?, shape.d_head);
+        let (queries, keys) = (factored.queries.read(wide(queries))?, factored.keys.read(wide(keys))?);
+        let bits = bits_for(&queries, &keys, shape.d_head, factored.scoring.scale);
+        let queries = Rows::nearest(&queries, shape.d_head, bits);
+        let keys = Rows::nearest(&keys, shape.d_head, bits);
         let (Some(queries), Some(keys)) = (queries, keys) else { return Ok(None) };
         let rounded = Factored {
             scoring: factored.scoring.clone(),
@@ -104,7 +128,7 @@ impl Rounded {
         };
         let layers = vec![Layer::new(layer.kind, layer.index, shape, rounded)];
         let recording = Recording { items: vec![item.clone()], layers, provenance: Provenance::default() };
-        Ok(Some(Rounded { recording, queries, keys }))
+        Ok(Some(Rounded { recording, bits, queries, keys }))
     }
 
     /// For each head of the layer, the weights that travel as they are; `None` of a head that needs all its digits.
@@ -137,7 +161,7 @@ impl Exact {
     ) -> Option<Exact> {
         let mut exact = Exact::default();
         let n_keys = given.n_keys();
-        let most = queries.len() * d_head / 6; // a quarter of what the queries take as f32
+        let most = queries.len() * d_head / 6; // a sixth of what the queries take as f32
         for band in queries.chunk_by(|a, b| a + 1 == *b).flat_map(|stretch| stretch.chunks(BAND)) {
             let [first, ..] = band else { continue };
             let band = *first..first + band.len();
@@ -165,9 +189,9 @@ impl Exact {
             if weight > VANISHING && (computed / f64::from(weight) - 1.0).abs() > MOST_OF_SCORE || !weight.is_finite() {
                 return None;
             }
-            if (computed as f32 - weight).abs() > MOST || !keeps_digits(weight, computed) {
+            if !keeps_digits(weight, computed) {
                 self.keys.push(u16::try_from(column).ok()?);
-                self.weights.push(weight);
+                self.numbers.push(number(weight)?);
             }
         }
         self.counts.push(u16::try_from(self.keys.len() - before).ok()?);

@@ -1,0 +1,42 @@
+// Which keys do what: a list at the foot of the page, and the same in a dialog that "?" opens.
+
+import { el } from "./dom.ts";
+
+const KEYS = [
+  ["?", "this list"],
+  ["Tab", "next part of the page"],
+  ["arrows in the overview", "another head"],
+  ["arrows in the map", "another cell"],
+  ["Shift + arrows in the map", "another head"],
+  ["q in the map", "the cell's query alone: where it looks"],
+  ["k in the map", "the cell's key alone: who looks at it"],
+  ["arrows on a token of the text", "the token beside it"],
+  ["Enter on a chosen token", "turn round: where it looks, who looks at it"],
+  ["arrows on the tabs", "another kind of attention"],
+  ["Escape", "nothing chosen"],
+] as const;
+
+export function keyList(): HTMLElement {
+  const list = el("dl", { class: "keys-list" });
+  for (const [key, action] of KEYS) list.append(el("dt", {}, key), el("dd", {}, action));
+  return list;
+}
+
+/** The dialog; it opens by "?" wherever no text is written. */
+export function keyDialog(document: Document): HTMLDialogElement {
+  const close = el("button", { type: "button", class: "plain" }, "close");
+  const dialog = el("dialog", { class: "keys-dialog", "aria-label": "keys" }, el("h2", {}, "Keys"), keyList(), close);
+  close.addEventListener("click", () => dialog.close());
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "?" || event.ctrlKey || event.metaKey || event.altKey || isWriting(event.target)) return;
+    event.preventDefault();
+    if (dialog.open) dialog.close();
+    else dialog.showModal();
+  });
+  return dialog;
+}
+
+/** Whether keys go into a field. */
+export function isWriting(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.matches("select, textarea, input:not([type=radio])");
+}

@@ -1,0 +1,112 @@
+// A picture of the present view as marks, and its two writers: SVG, and pixels on a canvas. No writer knows what attention is.
+
+/** Sizes in CSS pixels, colours as CSS writes them. */
+export type Mark =
+  | { mark: "rect"; x: number; y: number; width: number; height: number; fill: string }
+  | { mark: "text"; x: number; y: number; text: string; size: number; fill: string; anchor: "start" | "middle" | "end"; bold?: boolean; turned?: boolean }
+  | { mark: "image"; x: number; y: number; width: number; height: number; pixels: HTMLCanvasElement }
+  | { mark: "line"; points: [number, number, number, number]; stroke: string; width: number; opacity: number };
+
+export interface Picture {
+  width: number;
+  height: number;
+  title: string;
+  marks: Mark[];
+}
+
+export const FONT = "Inter, 'Segoe UI', 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif";
+const SVG = "http://www.w3.org/2000/svg";
+/** The longest side of a PNG, in pixels. */
+const LONGEST = 8192;
+
+/** The picture as a file of its own. */
+export function svgOf(picture: Picture): string {
+  // a document that is shown nowhere loads nothing
+  const file = document.implementation.createDocument(SVG, "svg", null);
+  const { width, height } = picture;
+  const add = (parent: Element, tag: string, attributes: Record<string, string | number>): Element => {
+    const element = file.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, typeof value === "number" ? String(round(value)) : value);
+    parent.append(element);
+    return element;
+  };
+  const root = file.documentElement;
+  for (const [name, value] of Object.entries({ width, height, viewBox: `0 0 ${width} ${height}`, "font-family": FONT })) root.setAttribute(name, String(value));
+  add(root, "title", {}).textContent = picture.title;
+  for (const mark of picture.marks) {
+    switch (mark.mark) {
+      case "rect":
+        add(root, "rect", { x: mark.x, y: mark.y, width: mark.width, height: mark.height, fill: mark.fill });
+        break;
+      case "image": {
+        const { x, y, width, height } = mark;
+        add(root, "image", { x, y, width, height, preserveAspectRatio: "none", "image-rendering": "pixelated", href: mark.pixels.toDataURL() });
+        break;
+      }
+      case "line": {
+        const { stroke, width, opacity } = mark;
+        add(root, "path", { d: pathOf(mark.points), fill: "none", stroke, "stroke-width": width, "stroke-opacity": opacity, "stroke-linecap": "round" });
+        break;
+      }
+      case "text": {
+        const { x, y, size, fill, anchor } = mark;
+        const turned: Record<string, string> = mark.turned ? { transform: `rotate(-90 ${round(x)} ${round(y)})` } : {};
+        const bold: Record<string, string> = mark.bold ? { "font-weight": "700" } : {};
+        add(root, "text", { x, y, "font-size": size, fill, "text-anchor": anchor, "xml:space": "preserve", ...bold, ...turned }).textContent = mark.text;
+      }
+    }
+  }
+  return `${new XMLSerializer().serializeToString(file)}\n`;
+}
+
+/** The picture as pixels, two for each of its own as long as that is not too many. */
+export function pixelsOf(picture: Picture): HTMLCanvasElement {
+  const canvas = document.createElement("canvas");
+  const ratio = Math.min(2, LONGEST / Math.max(picture.width, picture.height));
+  canvas.width = Math.ceil(picture.width * ratio);
+  canvas.height = Math.ceil(picture.height * ratio);
+  const context = canvas.getContext("2d")!;
+  context.scale(ratio, ratio);
+  context.imageSmoothingEnabled = false;
+  for (const mark of picture.marks) paint(context, mark);
+  return canvas;
+}
+
+function paint(context: CanvasRenderingContext2D, mark: Mark): void {
+  switch (mark.mark) {
+    case "rect":
+      context.fillStyle = mark.fill;
+      context.fillRect(mark.x, mark.y, mark.width, mark.height);
+      return;
+    case "image":
+      context.drawImage(mark.pixels, mark.x, mark.y, mark.width, mark.height);
+      return;
+    case "line":
+      context.globalAlpha = mark.opacity;
+      context.strokeStyle = mark.stroke;
+      context.lineWidth = mark.width;
+      context.lineCap = "round";
+      context.stroke(new Path2D(pathOf(mark.points)));
+      context.globalAlpha = 1;
+      return;
+    case "text":
+      context.save();
+      context.translate(mark.x, mark.y);
+      if (mark.turned) context.rotate(-Math.PI / 2);
+      context.font = `${mark.bold ? 700 : 400} ${mark.size}px ${FONT}`;
+      context.fillStyle = mark.fill;
+      context.textAlign = ({ start: "left", middle: "center", end: "right" } as const)[mark.anchor];
+      context.fillText(mark.text, 0, 0);
+      context.restore();
+  }
+}
+
+/** From one side to the other, level at both ends. */
+function pathOf([x0, y0, x1, y1]: [number, number, number, number]): string {
+  const middle = (share: number): number => round(x0 + (x1 - x0) * share);
+  return `M${round(x0)} ${round(y0)}C${middle(0.4)} ${round(y0)} ${middle(0.6)} ${round(y1)} ${round(x1)} ${round(y1)}`;
+}
+
+function round(number: number): number {
+  return Math.round(number * 100) / 100;
+}

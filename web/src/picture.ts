@@ -1,0 +1,165 @@
+// The present map, or its lines, as a picture to keep: title, labels, cells, colours, and what they stand for.
+
+import { colourAt, cssColour, ticks, type Scale } from "./colour.ts";
+import { FONT, type Mark, type Picture } from "./marks.ts";
+import { ranked, type Axis, type ShownMap } from "./view.ts";
+
+/** What is written into the picture. */
+export interface Said {
+  title: string;
+  queries: string;
+  keys: string;
+  /** What the colours stand for. */
+  colours: string;
+  /** What is hidden, or pooled; empty where nothing is. */
+  note: string;
+  top: number;
+  scale: Scale;
+}
+
+const [INK, SOFT, PAPER, MASKED, ACCENT] = ["#1d1b24", "#635f6e", "#ffffff", "#eceaf0", "#5b3fa0"];
+const SIZE = 12;
+const MARGIN = 16;
+/** The room of one label across its reading direction. */
+const STEP = 14;
+/** The longest label, and the least width of a picture. */
+const [LONGEST_LABEL, NARROWEST] = [170, 320];
+/** Cells of more than so many are pixels of an image. */
+const MOST_RECTS = 64 * 64;
+/** Weights below this get no line, and so many get one at most. */
+const [SMALLEST_WEIGHT, MOST_LINES] = [0.01, 4000];
+
+/** A map; `at` says where each cell stands on the colours. [queries, keys] */
+export function mapPicture(shown: ShownMap, at: Float32Array, said: Said): Picture {
+  const [n_rows, n_columns] = [shown.queries.groups.length, shown.keys.groups.length];
+  const cell = Math.max(2, Math.min(32, Math.floor(1000 / Math.max(n_rows, n_columns))));
+  const beyond = Math.max(0, (STEP - cell) / 2);
+  const axisNames = Math.max(widthOf(`${said.queries} ↓`, 11), widthOf(`${said.keys} →`, 11));
+  const left = MARGIN + Math.max(axisNames, longest(shown.queries)) + 8 + beyond;
+  const top = MARGIN + 22 + Math.max(30, longest(shown.keys)) + 6;
+  const [right, bottom] = [left + n_columns * cell, top + n_rows * cell];
+  const width = Math.ceil(Math.max(right + beyond, left + 260, NARROWEST, MARGIN + widthOf(said.title, 15, true)) + MARGIN);
+  const bar = colourBar(said, left, bottom + beyond + 18, Math.min(260, width - left - MARGIN));
+  const notes = wrapped(said.note, width - 2 * MARGIN).map((line, index): Mark => text(MARGIN, bottom + beyond + 74 + 15 * index, line, "start", SOFT, 11));
+  const height = Math.ceil(bottom + beyond + 66 + 15 * notes.length + MARGIN);
+  const every = Math.ceil(STEP / cell);
+  const marks: Mark[] = [
+    { mark: "rect", x: 0, y: 0, width, height, fill: PAPER },
+    { ...text(MARGIN, MARGIN + 13, said.title, "start", INK, 15), bold: true },
+    text(left - beyond - 8, top - 18, `${said.keys} →`, "end", SOFT, 11),
+    text(left - beyond - 8, top - 4, `${said.queries} ↓`, "end", SOFT, 11),
+    { mark: "rect", x: left, y: top, width: n_columns * cell, height: n_rows * cell, fill: MASKED },
+    ...cells(at, n_columns, n_rows, cell, left, top),
+  ];
+  shown.queries.labels.forEach((label, row) => {
+    if (row % every === 0) marks.push(text(left - beyond - 6, top + (row + 0.5) * cell + 4, short(label), "end", shown.queries.special[row] ? SOFT : INK));
+  });
+  shown.keys.labels.forEach((label, column) => {
+    if (column % every === 0) marks.push({ ...text(left + (column + 0.5) * cell + 4, top - 6, short(label), "start", shown.keys.special[column] ? SOFT : INK), turned: true });
+  });
+  return { width, height, title: said.title, marks: [...marks, ...bar, ...notes] };
+}
+
+/** Lines from queries to keys; those of one query, or of one key, alone where one is chosen. */
+export function linesPicture(shown: ShownMap, chosen: { row: number | null; column: number | null }, said: Said): Picture {
+  const [room, step] = [360, 22];
+  const n = Math.max(shown.queries.groups.length, shown.keys.groups.length);
+  const [left, top] = [MARGIN + Math.max(widthOf(said.queries, 11), longest(shown.queries)) + 8, MARGIN + 50];
+  const right = left + room;
+  const width = Math.ceil(Math.max(right + 8 + Math.max(widthOf(said.keys, 11), longest(shown.keys)), MARGIN + widthOf(said.title, 15, true)) + MARGIN);
+  const note = `${said.note} A line is as wide and as strong as its weight, from 0 to 1; weights below ${SMALLEST_WEIGHT} have none.`.trim();
+  const notes = wrapped(note, width - 2 * MARGIN).map((line, index) => text(MARGIN, top + n * step + 24 + 15 * index, line, "start", SOFT, 11));
+  const height = Math.ceil(top + n * step + 16 + 15 * notes.length + MARGIN);
+  const n_keys = shown.keys.groups.length;
+  const lines: Mark[] = [];
+  const wanted = (row: number, column: number): boolean => (chosen.row === null || chosen.row === row) && (chosen.row !== null || chosen.column === null || chosen.column === column);
+  shown.queries.groups.forEach((_, row) => {
+    for (const column of ranked(shown, row)) {
+      const weight = shown.weights[row * n_keys + column]!;
+      if (!(weight >= SMALLEST_WEIGHT) || lines.length >= MOST_LINES) break;
+      if (!wanted(row, column)) continue;
+      const points: [number, number, number, number] = [left, top + (row + 0.5) * step, right, top + (column + 0.5) * step];
+      lines.push({ mark: "line", points, stroke: ACCENT, width: 0.75 + 4.25 * Math.min(1, weight), opacity: 0.15 + 0.85 * Math.min(1, weight) });
+    }
+  });
+  const labels = (axis: Axis, x: number, anchor: "start" | "end"): Mark[] =>
+    axis.labels.map((label, place) => text(x, top + (place + 0.5) * step + 4, short(label), anchor, axis.special[place] ? SOFT : INK));
+  return {
+    width,
+    height,
+    title: said.title,
+    marks: [
+      { mark: "rect", x: 0, y: 0, width, height, fill: PAPER },
+      { ...text(MARGIN, MARGIN + 13, said.title, "start", INK, 15), bold: true },
+      text(left - 8, top - 8, said.queries, "end", SOFT, 11),
+      text(right + 8, top - 8, said.keys, "start", SOFT, 11),
+      ...lines.reverse(),
+      ...labels(shown.queries, left - 8, "end"),
+      ...labels(shown.keys, right + 8, "start"),
+      ...notes,
+    ],
+  };
+}
+
+function cells(at: Float32Array, n_columns: number, n_rows: number, cell: number, left: number, top: number): Mark[] {
+  if (at.length > MOST_RECTS || cell < 6) {
+    const pixels = document.createElement("canvas");
+    [pixels.width, pixels.height] = [Math.max(1, n_columns), Math.max(1, n_rows)];
+    const context = pixels.getContext("2d")!;
+    const image = context.createImageData(pixels.width, pixels.height);
+    at.forEach((fraction, place) => {
+      if (!(fraction < 0)) image.data.set([...colourAt(fraction), 255], 4 * place);
+    });
+    context.putImageData(image, 0, 0);
+    return [{ mark: "image", x: left, y: top, width: n_columns * cell, height: n_rows * cell, pixels }];
+  }
+  const marks: Mark[] = [];
+  at.forEach((fraction, place) => {
+    if (fraction < 0) return;
+    const [row, column] = [Math.floor(place / n_columns), place % n_columns];
+    marks.push({ mark: "rect", x: left + column * cell, y: top + row * cell, width: cell - 1, height: cell - 1, fill: cssColour(fraction) });
+  });
+  return marks;
+}
+
+function colourBar({ colours, top, scale }: Said, x: number, y: number, width: number): Mark[] {
+  const n = 64;
+  const ramp = Array.from({ length: n }, (_, i): Mark => ({ mark: "rect", x: x + (i * width) / n, y: y + 6, width: width / n + 0.5, height: 9, fill: cssColour(i / (n - 1)) }));
+  const labels = ticks(top, scale).map(({ at, label }) => text(x + at * width, y + 28, label, at < 0.05 ? "start" : at > 0.95 ? "end" : "middle", SOFT, 11));
+  return [text(x, y, colours, "start", SOFT, 11), ...ramp, ...labels];
+}
+
+function text(x: number, y: number, words: string, anchor: "start" | "middle" | "end", fill: string, size = SIZE): Mark & { mark: "text" } {
+  return { mark: "text", x, y, text: words, size, fill, anchor };
+}
+
+let measuring: CanvasRenderingContext2D | null = null;
+
+function widthOf(words: string, size = SIZE, bold = false): number {
+  measuring ??= document.createElement("canvas").getContext("2d")!;
+  measuring.font = `${bold ? 700 : 400} ${size}px ${FONT}`;
+  return measuring.measureText(words).width;
+}
+
+/** The label, cut where it is too long. */
+function short(label: string): string {
+  if (widthOf(label) <= LONGEST_LABEL) return label;
+  const signs = [...label];
+  while (signs.length > 1 && widthOf(`${signs.join("")}…`) > LONGEST_LABEL) signs.pop();
+  return `${signs.join("")}…`;
+}
+
+function longest({ labels }: Axis): number {
+  return labels.reduce((most, label) => Math.max(most, widthOf(short(label))), 0);
+}
+
+function wrapped(words: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of words.split(" ").filter((word) => word !== "")) {
+    const longer = lines.length === 0 ? word : `${lines.at(-1)} ${word}`;
+    if (lines.length > 0 && widthOf(longer, 11) <= width) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
+}
+

@@ -1,0 +1,77 @@
+// Taking the present view along: files of it, its link, and what makes it elsewhere.
+
+import { el } from "./dom.ts";
+import { pixelsOf, svgOf, type Picture } from "./marks.ts";
+
+/** What can be taken along now; made when it is asked for. */
+export interface Takeable {
+  /** A file's name without its ending. */
+  name: string;
+  picture: () => Picture;
+  csv: () => string;
+  link: () => string;
+  python: () => string;
+  command: () => string;
+}
+
+export class Save {
+  readonly element = el("div", { class: "saving" });
+  private said = el("output", { "aria-live": "polite" });
+  private takeable: () => Takeable;
+
+  constructor(takeable: () => Takeable) {
+    this.takeable = takeable;
+    const button = (label: string, title: string, act: (now: Takeable) => void): HTMLElement => {
+      const made = el("button", { type: "button", class: "plain", title }, label);
+      made.addEventListener("click", () => act(this.takeable()));
+      return made;
+    };
+    const text = (name: string, of: (now: Takeable) => string): ((now: Takeable) => void) => (now) => void this.copy(name, of(now));
+    this.element.append(
+      el("span", {}, "save"),
+      button("SVG", "this view as a drawing", (now) => this.keep(`${now.name}.svg`, new Blob([svgOf(now.picture())], { type: "image/svg+xml" }))),
+      button("PNG", "this view as pixels", (now) => pixelsOf(now.picture()).toBlob((blob) => blob !== null && this.keep(`${now.name}.png`, blob))),
+      button("CSV", "the numbers of this map", (now) => this.keep(`${now.name}.csv`, new Blob([`\ufeff${now.csv()}`], { type: "text/csv" }))),
+      el("span", {}, "copy"),
+      button("link", "the address of this view", text("link", (now) => now.link())),
+      button("Python", "lines that give this map's weights", text("Python", (now) => now.python())),
+      button("command", "a command line that draws this view", text("command", (now) => now.command())),
+      this.said,
+    );
+  }
+
+  private keep(name: string, blob: Blob): void {
+    const address = URL.createObjectURL(blob);
+    el("a", { href: address, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 10_000);
+    this.say(`saved ${name}`);
+  }
+
+  /** Copies a text, and shows it: who may not write the clipboard copies it by hand. */
+  private async copy(name: string, text: string): Promise<void> {
+    let copied = true;
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      copied = copiedBySelection(text);
+    }
+    this.say(copied ? `${name} copied` : `${name}, to be copied by hand`, text);
+  }
+
+  private say(words: string, text = ""): void {
+    this.said.replaceChildren(words, ...(text === "" ? [] : [el("code", {}, text)]));
+  }
+}
+
+/** The older way, for pages without a secure address. */
+function copiedBySelection(text: string): boolean {
+  const field = el("textarea", { class: "copying", "aria-hidden": "true", tabindex: -1 });
+  field.value = text;
+  const focused = document.activeElement;
+  document.body.append(field);
+  field.select();
+  const copied = document.execCommand("copy");
+  field.remove();
+  if (focused instanceof HTMLElement) focused.focus();
+  return copied;
+}
