@@ -6,6 +6,7 @@
 
 use attlas::SplitMix64;
 use attlas::analysis::divergence;
+use attlas::attention::reference;
 use attlas::recording::{Edit, NewWeights};
 
 use super::faithfulness::Shift;
@@ -51,7 +52,7 @@ impl Baseline<'_> {
             if watch(step) == Next::Stop {
                 return Err(Error::Stopped);
             }
-            let weights = softmax(&rows, &scores);
+            let weights = weighed(&rows, &scores);
             let of_maps = mean_divergence(&rows, &weights);
             let (moved, slopes) = self.slopes(head, &rows, &weights)?;
             if moved[0] <= search.budget && best.is_none_or(|best| of_maps > best.of_maps) {
@@ -125,14 +126,16 @@ pub(super) struct MapRow {
 }
 
 /// The weights of scores, row by row; a row keeps the sum that it had (a learnt sink takes the rest).
-fn softmax(rows: &[MapRow], scores: &[f64]) -> Vec<f64> {
-    let mut weights = Vec::with_capacity(scores.len());
+fn weighed(rows: &[MapRow], scores: &[f64]) -> Vec<f64> {
+    let mut weights = scores.to_vec();
+    let mut rest = &mut weights[..];
     for row in rows {
-        let own = &scores[weights.len()..][..row.keys.len()];
-        let largest = own.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = own.iter().map(|score| (score - largest).exp()).sum();
+        let (own, others) = rest.split_at_mut(row.keys.len());
+        let lse = reference::log_sum_exp(own, f64::NEG_INFINITY);
+        reference::weigh(own, lse);
         let whole: f64 = row.weights.iter().sum();
-        weights.extend(own.iter().map(|score| whole * (score - largest).exp() / sum));
+        own.iter_mut().for_each(|weight| *weight *= whole);
+        rest = others;
     }
     weights
 }
