@@ -81,7 +81,7 @@ fn lengths(counts: &[u64; N_CLASSES]) -> Vec<u8> {
         only.iter().for_each(|class| lengths[*class] = 1);
     }
     while groups.len() > 1 {
-        groups.sort_by(|a, b| b.0.cmp(&a.0));
+        groups.sort_by_key(|group| std::cmp::Reverse(group.0));
         let (Some(a), Some(b)) = (groups.pop(), groups.pop()) else { break };
         let joined: Vec<usize> = a.1.into_iter().chain(b.1).collect();
         joined.iter().for_each(|class| lengths[*class] += 1);

@@ -58,6 +58,13 @@ pub struct PageExact {
     numbers: usize,
 }
 
+/// The code of one item's weights, where each head begins, and where the sums of rows do, if they are needed.
+struct Coded {
+    lengths: Vec<u8>,
+    heads: Vec<usize>,
+    sums: Option<usize>,
+}
+
 /// The block, while it grows.
 pub struct Numbers {
     bytes: Vec<u8>,
@@ -90,7 +97,7 @@ impl Numbers {
         else {
             let weights = dense(recording, layer, place, kept)?;
             return Ok(match self.push_coded(recording, layer, place, kept, &weights)? {
-                Some((lengths, heads, sums)) => {
+                Some(Coded { lengths, heads, sums }) => {
                     let short = whole.as_deref().and_then(short_lse);
                     let lse_short = short.is_some();
                     let lse = short.map(|lse| self.push_all(&lse)).or_else(|| whole.map(|lse| self.push_all(&lse)));
@@ -108,8 +115,7 @@ impl Numbers {
         })
     }
 
-    /// Appends what is shown of dense weights, where there are many and all are weights: the code, where each head begins, and where
-    /// the sums are, if they are needed.
+    /// Appends what is shown of dense weights, where there are many and all are weights.
     fn push_coded(
         &mut self,
         recording: &Recording,
@@ -117,7 +123,7 @@ impl Numbers {
         place: usize,
         (queries, keys): (&[usize], &[usize]),
         weights: &[f32],
-    ) -> Result<Option<(Vec<u8>, Vec<usize>, Option<usize>)>, Error> {
+    ) -> Result<Option<Coded>, Error> {
         let numbers: Option<Vec<u16>> =
             if self.many { weights.par_iter().map(|weight| number(*weight)).collect() } else { None };
         let (Some(numbers), false) = (numbers, keys.is_empty()) else { return Ok(None) };
@@ -136,8 +142,8 @@ impl Numbers {
         let heads: Vec<Vec<u8>> = numbers.par_chunks((queries.len() * keys.len()).max(1)).map(of_head).collect();
         let heads = heads.iter().map(|head| self.push(head)).collect();
         let sums = sums(recording, layer, place, queries, weights)?;
-        let code = code.lengths;
-        Ok(Some((code, heads, sums.map(|sums| self.push_all(&sums)))))
+        let sums = sums.map(|sums| self.push_all(&sums));
+        Ok(Some(Coded { lengths: code.lengths, heads, sums }))
     }
 
     /// Appends queries and keys, rounded where all heads that share the keys allow it.

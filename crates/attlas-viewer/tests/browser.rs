@@ -594,7 +594,9 @@ fn each_class_has_a_dot_of_its_own_and_a_click_on_it_leaves_its_heads_lit() {
 
 #[test]
 fn on_paper_bars_and_maps_keep_their_colours_on_white_and_switches_are_gone() {
-    let Some((mut browser, _folder, _)) = opened(&common::everything(), "print", "#kind=encoder&q=1&theme=dark") else {
+    let Some((mut browser, _folder, _)) =
+        opened(&common::everything(), "print", "#kind=encoder&layer=5&q=1&theme=dark")
+    else {
         return;
     };
     rank(&mut browser);
