@@ -197,24 +197,31 @@ fn no_second_softmax_over_keys_is_written() {
 }
 
 /// The words that `attlas` takes first.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 24] = [
+    "ablate",
     "align",
+    "check",
+    "circuits",
     "compare",
     "completions",
     "describe",
     "draw",
     "evaluate",
+    "explain",
     "export",
     "film",
     "heads",
     "import",
     "info",
+    "lens",
     "man",
+    "mixing",
     "models",
     "record",
     "survey",
     "tokens",
     "train",
+    "why",
 ];
 
 #[test]
