@@ -176,7 +176,6 @@ const EXPONENTIALS: &[(&str, &str)] = &[
     ("attlas-model/src/block/rope.rs", "the pace of rotary positions"),
     ("attlas-model/src/run/generate.rs", "probabilities of words"),
     ("attlas-model/src/senses/", "mel scale"),
-    ("attlas-viewer/src/digits.rs", "the codes of small weights, which are logarithms"),
     ("attlas-train/src/", "losses, activations, probabilities of words"),
 ];
 
