@@ -177,7 +177,6 @@ const EXPONENTIALS: &[(&str, &str)] = &[
     ("attlas-model/src/run/generate.rs", "probabilities of words"),
     ("attlas-model/src/explain/score.rs", "probabilities of words and classes"),
     ("attlas-model/src/senses/", "mel scale"),
-    ("attlas-viewer/src/digits.rs", "the codes of small weights, which are logarithms"),
     ("attlas-train/src/", "losses, activations, probabilities of words"),
 ];
 
