@@ -3,6 +3,8 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
+use attlas_model::Next;
+
 use crate::terminal::remark;
 use crate::words::{counted, duration};
 
@@ -31,6 +33,15 @@ impl Progress {
     /// Says that another part is done.
     pub fn step(&mut self) {
         self.steps(1);
+    }
+
+    /// What a computation of some of the parts calls with how many of its own are done so far.
+    pub fn watch(&mut self) -> impl FnMut(usize) -> Next {
+        let before = self.n_done;
+        move |n| {
+            self.steps((before + n).saturating_sub(self.n_done));
+            Next::Continue
+        }
     }
 
     /// Says that so many more parts are done.

@@ -106,7 +106,8 @@ impl Model {
         };
         let target_valid = batch.target_valid.as_deref();
         let seen = Seen { plan, n_items, encoder, decoder, source_valid, target_valid };
-        let (_, kept) = seen.collect(&self.transformer);
+        let firsts = if start.in_decoder { [0, start.layer] } else { [start.layer, 0] };
+        let (_, kept) = seen.collect_from(firsts, &self.transformer);
         Ok(Resumed { hidden: decoded.or(encoded).unwrap_or_default(), kept })
     }
 

@@ -31,6 +31,12 @@ pub fn divergence(p: &[f64], q: &[f64]) -> f64 {
     less_entropies(entropy_of_mean(p, q), entropy_of_mean(p, p), entropy_of_mean(q, q))
 }
 
+/// The total variation distance of two distributions over the same places: `½ Σ |p − q|`, 0 when they are equal, 1 when no place has
+/// a share of both.
+pub fn total_variation(p: &[f64], q: &[f64]) -> f64 {
+    p.iter().zip(q).map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0
+}
+
 /// The divergence, from the entropies of the mean and of both; cut to its range, which rounding may leave.
 fn less_entropies(of_mean: f64, of_p: f64, of_q: f64) -> f64 {
     let divergence = of_mean - (of_p + of_q) / 2.0;

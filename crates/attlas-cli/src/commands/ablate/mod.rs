@@ -29,11 +29,11 @@ Examples:
   attlas ablate \"A red apple.\" --heads cross:2.*          heads of the embedded translator
   attlas ablate \"…\" --model DIR --heads 5.1,5.5,6.9 --together
   attlas ablate \"…\" --model DIR --heads 5.1 --edges -o edges.svg      each pair of tokens of one head
-  attlas ablate \"When Mary and John …\" --from \"When Mary and Anna …\" --method patch --target \" Mary\" --foil \" John\"
+  attlas ablate \"When Mary and John …\" --patch-from \"When Mary and Anna …\" --method patch --target \" Mary\" --foil \" John\"
 
 Methods: zero sets a head's output to 0, mean to its mean over rows; uniform and permute change its weights; pattern-preserving is
-zero with the weights of all later layers kept. patch exchanges a head's output for that on the text of --from; with --to HEAD,
-or --to output, only the way from it to there. direct is no knock-out: what the head itself writes for the target, less for the foil.
+zero with the weights of all later layers kept. patch exchanges a head's output for that on the text of --patch-from; with
+--receiver HEAD, or --receiver output, only the way from it to there. direct is no knock-out: what the head itself writes for the target, less for the foil.
 
 An effect is the metric with the change less without: a head whose loss of effect is large matters *for this text and metric*.
 Heads that stand in for each other have small effects alone; --together takes all --heads away at once. mean_weight is the mean
@@ -137,6 +137,11 @@ impl AblateArguments {
             (MethodName::Patch, Some(_)) => {}
             (_, Some(_)) => return Err(refuse("--patch-from", "patch")),
             _ => {}
+        }
+        if self.together && self.method == MethodName::Patch {
+            return Err(Failure::Usage(
+                "--together is for knock-outs and direct; --method patch exchanges one head at a time".into(),
+            ));
         }
         Ok(match self.method {
             MethodName::Zero => Way::KnockOut(Removal::Zero),
