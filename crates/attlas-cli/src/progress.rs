@@ -133,4 +133,14 @@ mod tests {
     fn the_line_says_how_far_and_how_long() {
         assert_eq!(line("map", 24, 8, Duration::from_secs(4)), "8 of 24 maps, 8 s left");
     }
+
+    #[test]
+    fn what_is_done_of_each_computation_adds_up() {
+        let mut progress = Progress::new("run", 10);
+        for done in [[0, 2, 5], [1, 1, 5]] {
+            let mut watch = progress.watch();
+            assert!(done.iter().all(|n| watch(*n) == Next::Continue));
+        }
+        assert_eq!(progress.n_done, 10);
+    }
 }

@@ -429,6 +429,74 @@ fn a_map_that_the_output_needs_moves_it_and_one_that_it_does_not_says_so() {
 }
 
 #[test]
+fn maps_with_a_sink_are_as_far_apart_as_their_rows_with_what_the_sink_takes() {
+    use attlas::analysis::{Rows, divergence};
+    use attlas::recording::NewWeights;
+    let model = Model::load(&data("families").join("gpt-oss")).expect("a model");
+    let input = input(&model, &[], &[5, 9, 21, 33, 8, 40, 12]);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let head = KindHead { kind: Kind::Decoder, head: HeadId { layer: 1, head: 2 } };
+    let found = baseline.disturbed(&[vec![head]], &[7], &mut go_on).expect("numbers").remove(0);
+    // the rows of a run with that change, each with what is left to 1
+    let rows = |edits: Vec<Edit<Array>>| -> Vec<Vec<f64>> {
+        let options = RunOptions { pass: Pass { edits, ..Pass::keeping([Site::Attention]) }, ..RunOptions::default() };
+        let run = model.run(std::slice::from_ref(&input), &options).expect("a run");
+        let map = run.recording.map(0, head.kind, head.head.layer, head.head.head).expect("a map");
+        Rows::of(&map).map(|row| {
+            let mut weights: Vec<f64> = row.weights.iter().map(|weight| f64::from(*weight)).collect();
+            weights.push((1.0 - weights.iter().sum::<f64>()).max(0.0));
+            weights
+        })
+    };
+    let before = rows(Vec::new());
+    assert!(before.iter().all(|row| row.last().is_some_and(|rest| *rest > 1e-3)), "a sink takes something of each row");
+    for (found, to) in [(found.permuted[0], NewWeights::Permuted { seed: 7 }), (found.uniform, NewWeights::Uniform)] {
+        let after = rows(vec![Edit::Weights { heads: head.heads(), to }]);
+        let expected = before.iter().zip(&after).map(|(p, q)| divergence(p, q)).sum::<f64>() / before.len() as f64;
+        assert!((found.of_maps - expected).abs() < 1e-6, "{} {expected}", found.of_maps);
+    }
+    assert_eq!(baseline.beside(&model).expect("numbers").0.of_maps, 0.0, "a model is no distance from itself");
+}
+
+#[test]
+fn the_mean_of_a_heads_output_over_texts_is_summed_run_by_run() {
+    use attlas_model::explain::knock_out::keeping_head_outputs;
+    use attlas_model::{HeadMeans, mean_head_outputs};
+    let golden = Golden::open();
+    let (model, text) = bart(&golden);
+    let mut short = text.clone();
+    short.target.tokens.truncate(3);
+    let options = RunOptions { pass: keeping_head_outputs(), ..RunOptions::default() };
+    let runs: Vec<_> =
+        [text, short].iter().map(|text| model.run(std::slice::from_ref(text), &options).unwrap()).collect();
+    let mut means = HeadMeans::default();
+    runs.iter().for_each(|run| means.add(run).expect("outputs of heads"));
+    for head in model.heads() {
+        let expected = mean_head_outputs(&runs, &head.heads()).expect("a mean");
+        assert_eq!(means.mean(head.kind, head.head).expect("a mean"), expected, "{head}");
+    }
+    let error = means.mean(Kind::Cross, HeadId { layer: 7, head: 0 }).unwrap_err().to_string();
+    assert_eq!(error, "there is no row of L7H0 of cross-attention to take a mean over");
+}
+
+#[test]
+fn the_pairs_of_a_head_are_as_many_as_the_runs_that_hide_them() {
+    let golden = Golden::open();
+    let (model, text) = gpt2(&golden);
+    let baseline = Baseline::of(&model, &text).expect("a run");
+    let pairs = baseline.edges(model.heads()[0], &Which::All).expect("pairs");
+    assert_eq!(pairs.len(), 11 * 12 / 2 - 1, "a decoder's token sees itself and what is before it");
+    let mut n_done = 0;
+    let mut watch = |n: usize| {
+        n_done = n;
+        Next::Continue
+    };
+    let metric = Metric::KullbackLeibler;
+    let effects = baseline.edge_effects(model.heads()[0], &Which::All, &metric, &mut watch).expect("effects");
+    assert_eq!((effects.len(), n_done), (pairs.len(), pairs.len()));
+}
+
+#[test]
 fn the_search_by_gradient_finds_a_map_that_differs_more_than_a_permutation_and_keeps_the_output() {
     let golden = Golden::open();
     let (model, input) = bert(&golden);

@@ -363,7 +363,9 @@ impl<'m> Baseline<'m> {
 
     /// The weights of all layers as edits that keep them, one for each layer.
     fn patterns(&self) -> Result<Vec<Edit<Array>>, Error> {
-        self.check_patterns()?;
+        let shapes = self.run.recording.layers.iter().map(|layer| layer.shape);
+        let numbers = shapes.map(|shape| [shape.n_heads, shape.n_queries, shape.n_keys]);
+        check_patterns(numbers, self.n_beside(), self.n_rows())?;
         let pattern = |layer: &attlas::Layer| -> Result<Edit<Array>, Error> {
             let shape = layer.shape;
             let mut values = Vec::with_capacity(shape.n_heads * shape.n_queries * shape.n_keys); // [heads, queries, keys]
@@ -390,24 +392,6 @@ impl<'m> Baseline<'m> {
                 self.model.heads_in_words()
             ))),
         }
-    }
-
-    /// Refuses weights that would be kept of all layers, once and for each of the runs beside each other, before they are made.
-    fn check_patterns(&self) -> Result<(), Error> {
-        let shapes = self.run.recording.layers.iter().map(|layer| layer.shape);
-        let numbers = shapes.map(|shape| shape.n_heads.saturating_mul(shape.n_queries).saturating_mul(shape.n_keys));
-        let n = numbers.fold(0, usize::saturating_add);
-        let n_bytes = n.saturating_mul(size_of::<f32>()).saturating_mul(1 + self.n_beside());
-        if n_bytes <= MAX_BYTES {
-            return Ok(());
-        }
-        Err(Error::Limit(format!(
-            "the weights of all layers, which stay as they are, would take {} MB for a text of {} tokens, more than {} MB; use a \
-             shorter text",
-            n_bytes >> 20,
-            self.n_rows(),
-            MAX_BYTES >> 20
-        )))
     }
 
     /// Changed runs beside each other at most.
@@ -461,6 +445,21 @@ fn in_words(edits: &[Edit<Array>]) -> String {
     edits.first().map_or_else(|| "nothing changed".to_owned(), |edit| edit.map(Array::digest).sentence())
 }
 
+/// Refuses weights that would be kept of all layers, once and for each of the runs beside each other, before they are made.
+fn check_patterns(shapes: impl Iterator<Item = [usize; 3]>, n_beside: usize, n_tokens: usize) -> Result<(), Error> {
+    let n = shapes.map(|shape| shape.into_iter().fold(1, usize::saturating_mul)).fold(0, usize::saturating_add);
+    let n_bytes = n.saturating_mul(size_of::<f32>()).saturating_mul(1 + n_beside);
+    if n_bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    Err(Error::Limit(format!(
+        "the weights of all layers, which stay as they are, would take {} MB for a text of {n_tokens} tokens, more than {} MB; use \
+         a shorter text",
+        n_bytes >> 20,
+        MAX_BYTES >> 20
+    )))
+}
+
 /// Refuses a run that would keep too much, before it starts.
 fn check_memory(model: &Model, input: &Input) -> Result<(), Error> {
     let architecture = &model.transformer.architecture;
@@ -512,4 +511,44 @@ fn check_finite(run: &Run) -> Result<(), Error> {
 /// What has to be kept of a run over which outputs of heads are averaged.
 pub fn keeping_head_outputs() -> Pass {
     Pass { keep: vec![Keep { site: Site::HeadOutputs, kind: None, layers: None }], edits: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn weights_that_stay_are_refused_where_they_would_fill_the_memory() {
+        let of_gpt2 = |n: usize| check_patterns(std::iter::repeat_n([12, n, n], 12), (MAX_ROWS / n).max(1), n);
+        assert!(of_gpt2(1024).is_ok());
+        assert_eq!(
+            of_gpt2(8192).unwrap_err().to_string(),
+            "the weights of all layers, which stay as they are, would take 73728 MB for a text of 8192 tokens, more than 4096 MB; use \
+             a shorter text"
+        );
+        assert!(of_gpt2(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn changes_whose_first_layer_is_known_are_made_once_for_each_run() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/explain/models/gpt2_tiny");
+        let model = Model::load(&folder).expect("a model");
+        let target = model.tokens_from_ids(crate::Side::Target, &[3, 1, 4, 1, 5]).expect("tokens");
+        let baseline = Baseline::of(&model, &Input { target, ..Input::default() }).expect("a run");
+        let heads = model.heads();
+        let n_made = Cell::new(0);
+        let edits = |place: usize| {
+            n_made.set(n_made.get() + 1);
+            vec![edit(heads[place], Removal::Zero, None)]
+        };
+        let starts: Vec<Option<Start>> =
+            heads.iter().map(|head| Start::of(&[edit(*head, Removal::Zero, None)])).collect();
+        let metrics = [Metric::KullbackLeibler];
+        let found = baseline.values_from(&metrics, &starts, &edits, &mut |_| Next::Continue).expect("numbers");
+        assert_eq!(n_made.get(), heads.len());
+        assert_eq!(found, baseline.values(&metrics, heads.len(), &edits, &mut |_| Next::Continue).expect("numbers"));
+    }
 }

@@ -296,6 +296,12 @@ mod tests {
     }
 
     #[test]
+    fn total_variation_is_the_share_that_would_have_to_move() {
+        assert_eq!(total_variation(&[0.5, 0.25, 0.25], &[0.25, 0.25, 0.5]), 0.25);
+        assert_eq!((total_variation(&[1.0, 0.0], &[1.0, 0.0]), total_variation(&[1.0, 0.0], &[0.0, 1.0])), (0.0, 1.0));
+    }
+
+    #[test]
     fn the_logarithm_is_that_of_the_library() {
         let mut x = 1.0_f64;
         for step in 0..20_000 {
