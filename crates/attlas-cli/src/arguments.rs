@@ -305,7 +305,9 @@ mod tests {
         for (name, command) in all_commands(&all).into_iter().skip(1) {
             let Some(help) = command.get_after_help().map(ToString::to_string) else { continue };
             let options: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
-            let prose = help.split("\n\n").skip(1).flat_map(str::split_whitespace);
+            // what stands in backquotes is a call of another command
+            let prose = help.split("\n\n").skip(1).flat_map(|part| part.split('`').step_by(2));
+            let prose = prose.flat_map(str::split_whitespace);
             for option in prose.filter_map(|word| word.strip_prefix("--")) {
                 let option =
                     option.split(|char: char| !(char.is_ascii_lowercase() || char == '-')).next().unwrap_or_default();

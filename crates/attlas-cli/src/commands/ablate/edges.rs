@@ -14,7 +14,7 @@ use crate::commands::draw::Format;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{heads_of_model, metric_in_words};
 use crate::progress::Progress;
-use crate::table_file::{Table, TableFormat, write_table};
+use crate::table_file::{Table, TableOrPicture, write_table};
 use crate::terminal::{Terminal, print_json, printable, wrapped};
 use crate::words::counted;
 
@@ -63,9 +63,9 @@ pub fn run(arguments: &AblateArguments, model: &Model, terminal: &mut Terminal) 
         keys: map.key_tokens(),
     };
     if let Some(output) = &arguments.output {
-        match TableFormat::named_by(output) {
-            Some(_) => write_table(output, &edges.table())?,
-            None => edges.draw(arguments, Format::of(output)?, output)?,
+        match TableOrPicture::of(output, "effects")? {
+            TableOrPicture::Table => write_table(output, &edges.table())?,
+            TableOrPicture::Picture(format) => edges.draw(arguments, format, output)?,
         }
     }
     match arguments.json {
