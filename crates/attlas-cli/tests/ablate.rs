@@ -169,7 +169,7 @@ fn what_is_said_of_several_texts_holds_of_all_of_them() {
         let rows: Value = serde_json::from_str(&finished.stdout).expect("JSON");
         rows.as_array().expect("rows").iter().map(|row| row["effect"].as_f64().expect("a number")).collect()
     };
-    let (together, alone) = (effects(&path), lines.map(|line| effects(line)));
+    let (together, alone) = (effects(&path), lines.map(effects));
     for (head, mean) in together.iter().enumerate() {
         assert!((mean - (alone[0][head] + alone[1][head]) / 2.0).abs() < 1e-12, "head {head}");
     }

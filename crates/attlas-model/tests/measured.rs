@@ -87,7 +87,7 @@ fn metrics(golden: &Golden, position: usize) -> [Metric; 4] {
 fn assert_near(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let worst = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f64::max);
-    println!("{what}: off by {worst:.1e}");
+    eprintln!("{what}: off by {worst:.1e}");
     assert!(worst <= tolerance, "{what}: off by {worst:e}\n{found:?}\n{expected:?}");
 }
 
@@ -226,7 +226,7 @@ fn without_its_induction_heads_a_model_no_longer_copies() {
     assert!(effects[4..].iter().all(|effect| effect.abs() < 0.01), "{effects:?}");
     let together =
         baseline.effects_together(&[induction], Removal::Zero, &metric, None, &mut go_on).expect("an effect");
-    println!("before {before}, without L0H3 {}, without layer 1 {}", before + effects[largest], before + together[0]);
+    eprintln!("before {before}, without L0H3 {}, without layer 1 {}", before + effects[largest], before + together[0]);
     assert!(before + together[0] < 0.05, "{together:?}");
 }
 
@@ -239,7 +239,7 @@ fn the_shares_of_components_sum_to_the_logit_and_are_those_of_other_programs() {
     let score =
         Score { item: 0, position, target: golden.id("target"), foil: Some(golden.id("foil")), form: Form::Logit };
     let direct = baseline.direct(&score).expect("shares");
-    println!("sum {} logit {} error {:.1e}", direct.sum(), direct.logit, direct.error());
+    eprintln!("sum {} logit {} error {:.1e}", direct.sum(), direct.logit, direct.error());
     assert!(direct.error() < 1e-4);
     let heads: Vec<f64> = model.heads().iter().map(|head| direct.of(*head).expect("a share")).collect();
     assert_near(&heads, &golden.tensor("dla_heads"), NEAR, "heads");
@@ -294,7 +294,7 @@ fn components_sum_to_the_logit_in_every_family_whose_stream_is_a_sum_and_others_
             }
         }
     }
-    println!("{n_summed} summed, {n_refused} refused");
+    eprintln!("{n_summed} summed, {n_refused} refused");
     assert!(n_summed >= 20 && n_refused >= 5, "{n_summed} {n_refused}");
 }
 
@@ -417,7 +417,7 @@ fn a_map_that_the_output_needs_moves_it_and_one_that_it_does_not_says_so() {
     let sets = [vec![head(0, 3)], vec![head(0, 1)], induction];
     let found = baseline.disturbed(&sets, &[1, 2, 3, 4, 5], &mut go_on).expect("numbers");
     for disturbed in &found {
-        println!("{:?} {} {}", disturbed.heads[0].head, disturbed.median(), disturbed.note());
+        eprintln!("{:?} {} {}", disturbed.heads[0].head, disturbed.median(), disturbed.note());
     }
     assert!(found[0].median() > 0.1 && found[2].median() > 0.1);
     assert!(found[0].note().starts_with("Permuting this map moves the output by"));
@@ -506,7 +506,7 @@ fn the_search_by_gradient_finds_a_map_that_differs_more_than_a_permutation_and_k
     let found = baseline.adversarial(head, search, &mut go_on).expect("a search").expect("a map");
     let tried = baseline.disturbed(&[vec![head]], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &mut go_on).expect("numbers");
     let kept = tried[0].most_different(0.02).map_or(0.0, |shift| shift.of_maps);
-    println!("by gradient {found:?}; permuted, of ten: {kept}");
+    eprintln!("by gradient {found:?}; permuted, of ten: {kept}");
     assert!(found.tvd <= 0.02 && found.of_maps > 0.1 && found.of_maps > kept, "{found:?} {kept}");
     assert_eq!(baseline.adversarial(head, search, &mut go_on).expect("a search"), Some(found), "the same again");
 }
