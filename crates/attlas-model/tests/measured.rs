@@ -1,5 +1,7 @@
 //! What is measured by changing a run: against golden values, against whole runs, and on models whose heads are known.
 
+#![allow(clippy::print_stderr, reason = "how near the numbers are is worth knowing when a test fails")]
+
 mod common;
 
 use attlas::recording::{Edit, Heads, Which};
