@@ -248,4 +248,71 @@ mod tests {
             Arguments::read(&["attlas", "--layer", "1", "models"].map(OsString::from)).expect_err("it is refused");
         assert!(error.to_string().contains("--layer <N> does not go before the command \"models\""), "{error}");
     }
+
+    /// Every command with a name for messages, and what stands before its own words.
+    fn all_commands(command: &clap::Command) -> Vec<(String, clap::Command)> {
+        let own = (command.get_name().to_owned(), command.clone());
+        let below = command.get_subcommands().flat_map(all_commands);
+        std::iter::once(own).chain(below).collect()
+    }
+
+    /// The words of an example, as a shell reads them; two spaces begin what is said about it, `|` and `>` what others do.
+    fn words_of(line: &str) -> Vec<OsString> {
+        let (mut words, mut word, mut is_quoted) = (Vec::new(), None::<String>, None);
+        let mut chars = line.trim().chars().peekable();
+        while let Some(char) = chars.next() {
+            match (char, is_quoted) {
+                (quote, Some(open)) if quote == open => is_quoted = None,
+                ('"' | '\'', None) => {
+                    is_quoted = Some(char);
+                    word.get_or_insert_default();
+                }
+                (' ', None) if chars.peek() == Some(&' ') => break,
+                (' ', None) => words.extend(word.take()),
+                ('>', None) => break,
+                ('|', None) if words.first().is_some_and(|first| first == "attlas") => break,
+                ('|', None) => words.clear(),
+                _ => word.get_or_insert_default().push(char),
+            }
+        }
+        words.extend(word);
+        words.into_iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_a_call_that_is_understood() {
+        let mut n = 0;
+        for (name, command) in all_commands(&Arguments::command()) {
+            let Some(help) = command.get_after_help().map(ToString::to_string) else { continue };
+            let examples =
+                help.lines().skip_while(|line| *line != "Examples:").skip(1).take_while(|line| line.starts_with("  "));
+            for line in examples.filter(|line| line.contains("attlas ")) {
+                n += 1;
+                let words = words_of(line);
+                assert_eq!(words.first().and_then(|word| word.to_str()), Some("attlas"), "{name}: {line}");
+                if let Err(error) = Arguments::read(&words) {
+                    panic!("{name}: {line}\n{words:?}\n{error}");
+                }
+            }
+        }
+        assert!(n > 80, "{n}");
+    }
+
+    #[test]
+    fn every_option_that_a_commands_help_names_is_there() {
+        let mut all = Arguments::command();
+        all.build();
+        for (name, command) in all_commands(&all).into_iter().skip(1) {
+            let Some(help) = command.get_after_help().map(ToString::to_string) else { continue };
+            let options: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+            // what stands in backquotes is a call of another command
+            let prose = help.split("\n\n").skip(1).flat_map(|part| part.split('`').step_by(2));
+            let prose = prose.flat_map(str::split_whitespace);
+            for option in prose.filter_map(|word| word.strip_prefix("--")) {
+                let option =
+                    option.split(|char: char| !(char.is_ascii_lowercase() || char == '-')).next().unwrap_or_default();
+                assert!(option.is_empty() || options.contains(&option), "{name}: --{option} is none of {options:?}");
+            }
+        }
+    }
 }

@@ -3,6 +3,8 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
+use attlas_model::Next;
+
 use crate::terminal::remark;
 use crate::words::{counted, duration};
 
@@ -31,6 +33,15 @@ impl Progress {
     /// Says that another part is done.
     pub fn step(&mut self) {
         self.steps(1);
+    }
+
+    /// What a computation of some of the parts calls with how many of its own are done so far.
+    pub fn watch(&mut self) -> impl FnMut(usize) -> Next {
+        let before = self.n_done;
+        move |n| {
+            self.steps((before + n).saturating_sub(self.n_done));
+            Next::Continue
+        }
     }
 
     /// Says that so many more parts are done.
@@ -121,5 +132,15 @@ mod tests {
     #[test]
     fn the_line_says_how_far_and_how_long() {
         assert_eq!(line("map", 24, 8, Duration::from_secs(4)), "8 of 24 maps, 8 s left");
+    }
+
+    #[test]
+    fn what_is_done_of_each_computation_adds_up() {
+        let mut progress = Progress::new("run", 10);
+        for done in [[0, 2, 5], [1, 1, 5]] {
+            let mut watch = progress.watch();
+            assert!(done.iter().all(|n| watch(*n) == Next::Continue));
+        }
+        assert_eq!(progress.n_done, 10);
     }
 }

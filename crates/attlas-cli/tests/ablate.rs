@@ -118,8 +118,77 @@ fn what_is_not_there_is_refused_in_a_sentence() {
     refused(model(&["ablate", "--seed", "3"]), 2, "--seed is for --method permute");
     refused(model(&["ablate", "--method", "patch"]), 2, "--method patch needs --patch-from");
     refused(model(&["ablate", "--kind", "cross"]), 2, "llama-induction has no cross-attention");
-    refused(model(&["ablate", "--method", "fast"]), 2, "there is no such method");
+    refused(model(&["ablate", "--method", "fast"]), 2, "pattern-preserving, patch or direct was expected");
+    let title = ["ablate", "-o", "effects.csv", "--title", "Effects"];
+    refused(model(&title), 2, "--title is for a picture, and -o effects.csv is a table");
+    refused(model(&["ablate", "--title", "Effects"]), 2, "--title is for a picture, and -o names none");
     refused(model(&["ablate", "-o", "effects.xyz"]), 2, "effects are written as");
+    refused(
+        model(&["ablate", "--method", "patch", "--patch-from", "x", "--together"]),
+        2,
+        "--method patch exchanges one head at a time",
+    );
+    refused(
+        model(&["ablate", "--method", "direct", "--metric", "loss"]),
+        2,
+        "--method direct shares out a logit, and no loss",
+    );
     refused(model(&["lens", "--position", "17"]), 3, "there is no position 17");
     refused(model(&["check", "--budget", "2"]), 2, "a share from 0 to 1");
+}
+
+/// Two texts for the model of stories, one a line.
+fn stories(words: &[&str]) -> Vec<String> {
+    let model = trained("stories260K").display().to_string();
+    let command = [words[0], words[1], "--model", &model];
+    command.iter().chain(&words[2..]).map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn what_is_said_of_several_texts_holds_of_all_of_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("texts.txt");
+    let lines = ["Once upon a time there was a little girl", "Tom had a big red"];
+    std::fs::write(&path, lines.join("\n")).expect("written");
+    let path = path.display().to_string();
+    refused(stories(&["ablate", &path, "--metric", "logit"]), 2, "the logit of 2 texts needs --target");
+    refused(stories(&["ablate", &path, "--method", "direct"]), 2, "the logit of 2 texts needs --target");
+    let words = ["ablate", &path, "--method", "patch", "--patch-from", "x"];
+    refused(stories(&words), 2, "--method patch is about one text, and there are 2");
+    let printed = Command::new(stories(&["ablate", &path, "--method", "direct", "--target", "7"])).run();
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    let text = printed.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("after each text's last position. "), "{text}");
+    assert_eq!(text.matches("all components").count(), 1, "{text}");
+    let printed = Command::new(stories(&["ablate", &path, "--heads", "0.*"])).run();
+    let text = printed.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("mean over a text's positions") && text.contains("Means over 2 texts."), "{text}");
+    // the effect is the mean of those of the texts
+    let effects = |text: &str| -> Vec<f64> {
+        let finished = Command::new(stories(&["ablate", text, "--target", "7", "--heads", "0.*", "--json"])).run();
+        let rows: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+        rows.as_array().expect("rows").iter().map(|row| row["effect"].as_f64().expect("a number")).collect()
+    };
+    let (together, alone) = (effects(&path), lines.map(effects));
+    for (head, mean) in together.iter().enumerate() {
+        assert!((mean - (alone[0][head] + alone[1][head]) / 2.0).abs() < 1e-12, "head {head}");
+    }
+}
+
+#[test]
+fn another_training_is_read_as_the_first_one_is() {
+    let folder = trained("llama-induction").display().to_string();
+    let words =
+        ["check", "--permutations", "1", "--heads", "0.3", "--precision", "fastest", "--beside", &folder, "--json"];
+    assert_eq!(json(&words)["beside"][0]["tvd"], 0.0, "a model is no distance from itself, however exact");
+    let words = ["check", "--permutations", "1", "--heads", "0.3", "--beside", "nobody/no-model"];
+    refused(model(&words), 3, "nobody/no-model: is no folder and not in the hub's cache");
+}
+
+#[test]
+fn pairs_that_are_no_runs_do_not_count_towards_the_limit() {
+    let ids = vec!["7"; 370].join(",");
+    let words = ["ablate", "--edges", "--target-ids", &ids, "--heads", "0.0"];
+    let refusal = "68634 pairs of tokens are as many runs, and 65536 are possible";
+    refused(stories(&words), 5, refusal);
 }

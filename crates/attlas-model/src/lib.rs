@@ -49,7 +49,7 @@ pub use load::{
 };
 pub use model::{LoadOptions, Model, Side};
 pub use run::backward::{Backward, Gradients, Rules, ScoreGradient, Words};
-pub use run::collect::{Kept, mean_head_outputs};
+pub use run::collect::{HeadMeans, Kept, mean_head_outputs};
 pub use run::generate::Decoding;
 pub use run::input::{Features, Input};
 pub use run::record::{Generation, Run, RunOptions};

@@ -1,5 +1,7 @@
 //! What is measured by changing a run: against golden values, against whole runs, and on models whose heads are known.
 
+#![allow(clippy::print_stderr, reason = "how near the numbers are is worth knowing when a test fails")]
+
 mod common;
 
 use attlas::recording::{Edit, Heads, Which};
@@ -87,7 +89,7 @@ fn metrics(golden: &Golden, position: usize) -> [Metric; 4] {
 fn assert_near(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let worst = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f64::max);
-    println!("{what}: off by {worst:.1e}");
+    eprintln!("{what}: off by {worst:.1e}");
     assert!(worst <= tolerance, "{what}: off by {worst:e}\n{found:?}\n{expected:?}");
 }
 
@@ -227,7 +229,7 @@ fn without_its_induction_heads_a_model_no_longer_copies() {
         let largest = (0..heads.len()).min_by(|a, b| effects[*a].total_cmp(&effects[*b])).expect("heads");
         let rows: Vec<String> =
             heads.iter().zip(&effects).map(|(head, effect)| format!("{} {effect:+.4}", name(head))).collect();
-        println!("position {position}: {before:.5}, without layer 1 {:.4}; {}", before + together[0], rows.join(", "));
+        eprintln!("position {position}: {before:.5}, without layer 1 {:.4}; {}", before + together[0], rows.join(", "));
         assert!(["L0H2", "L0H3"].contains(&name(&heads[largest]).as_str()), "{position}: {effects:?}");
         assert!(before > 0.99 && effects[largest] < -0.95, "{position}: {before} {effects:?}");
         // the four induction heads stand in for each other: none decides alone
@@ -235,7 +237,7 @@ fn without_its_induction_heads_a_model_no_longer_copies() {
         with_all_away.push(before + together[0]);
     }
     let mean = with_all_away.iter().sum::<f64>() / with_all_away.len() as f64;
-    println!("probability of the copy without layer 1, mean: {mean:.4}");
+    eprintln!("probability of the copy without layer 1, mean: {mean:.4}");
     assert!(mean < 0.1, "together they are the copy: {with_all_away:?}");
 }
 
@@ -248,7 +250,7 @@ fn the_shares_of_components_sum_to_the_logit_and_are_those_of_other_programs() {
     let score =
         Score { item: 0, position, target: golden.id("target"), foil: Some(golden.id("foil")), form: Form::Logit };
     let direct = baseline.direct(&score).expect("shares");
-    println!("sum {} logit {} error {:.1e}", direct.sum(), direct.logit, direct.error());
+    eprintln!("sum {} logit {} error {:.1e}", direct.sum(), direct.logit, direct.error());
     assert!(direct.error() < 1e-4);
     let heads: Vec<f64> = model.heads().iter().map(|head| direct.of(*head).expect("a share")).collect();
     assert_near(&heads, &golden.tensor("dla_heads"), NEAR, "heads");
@@ -303,7 +305,7 @@ fn components_sum_to_the_logit_in_every_family_whose_stream_is_a_sum_and_others_
             }
         }
     }
-    println!("{n_summed} summed, {n_refused} refused");
+    eprintln!("{n_summed} summed, {n_refused} refused");
     assert!(n_summed >= 20 && n_refused >= 5, "{n_summed} {n_refused}");
 }
 
@@ -426,7 +428,7 @@ fn a_map_that_the_output_needs_moves_it_and_one_that_it_does_not_says_so() {
     let sets = [vec![head(0, 3)], vec![head(0, 1)], induction];
     let found = baseline.disturbed(&sets, &[1, 2, 3, 4, 5], &mut go_on).expect("numbers");
     for disturbed in &found {
-        println!("{:?} {} {}", disturbed.heads[0].head, disturbed.median(), disturbed.note());
+        eprintln!("{:?} {} {}", disturbed.heads[0].head, disturbed.median(), disturbed.note());
     }
     assert!(found[0].median() > 0.1 && found[2].median() > 0.1);
     assert!(found[0].note().starts_with("Permuting this map moves the output by"));
@@ -435,6 +437,74 @@ fn a_map_that_the_output_needs_moves_it_and_one_that_it_does_not_says_so() {
     let kept = found[1].most_different(1.0).expect("a map");
     assert!(kept.of_maps > 0.05 && kept.of_maps <= std::f64::consts::LN_2, "{kept:?}");
     assert!(found[0].most_different(0.0).is_none());
+}
+
+#[test]
+fn maps_with_a_sink_are_as_far_apart_as_their_rows_with_what_the_sink_takes() {
+    use attlas::analysis::{Rows, divergence};
+    use attlas::recording::NewWeights;
+    let model = Model::load(&data("families").join("gpt-oss")).expect("a model");
+    let input = input(&model, &[], &[5, 9, 21, 33, 8, 40, 12]);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let head = KindHead { kind: Kind::Decoder, head: HeadId { layer: 1, head: 2 } };
+    let found = baseline.disturbed(&[vec![head]], &[7], &mut go_on).expect("numbers").remove(0);
+    // the rows of a run with that change, each with what is left to 1
+    let rows = |edits: Vec<Edit<Array>>| -> Vec<Vec<f64>> {
+        let options = RunOptions { pass: Pass { edits, ..Pass::keeping([Site::Attention]) }, ..RunOptions::default() };
+        let run = model.run(std::slice::from_ref(&input), &options).expect("a run");
+        let map = run.recording.map(0, head.kind, head.head.layer, head.head.head).expect("a map");
+        Rows::of(&map).map(|row| {
+            let mut weights: Vec<f64> = row.weights.iter().map(|weight| f64::from(*weight)).collect();
+            weights.push((1.0 - weights.iter().sum::<f64>()).max(0.0));
+            weights
+        })
+    };
+    let before = rows(Vec::new());
+    assert!(before.iter().all(|row| row.last().is_some_and(|rest| *rest > 1e-3)), "a sink takes something of each row");
+    for (found, to) in [(found.permuted[0], NewWeights::Permuted { seed: 7 }), (found.uniform, NewWeights::Uniform)] {
+        let after = rows(vec![Edit::Weights { heads: head.heads(), to }]);
+        let expected = before.iter().zip(&after).map(|(p, q)| divergence(p, q)).sum::<f64>() / before.len() as f64;
+        assert!((found.of_maps - expected).abs() < 1e-6, "{} {expected}", found.of_maps);
+    }
+    assert_eq!(baseline.beside(&model).expect("numbers").0.of_maps, 0.0, "a model is no distance from itself");
+}
+
+#[test]
+fn the_mean_of_a_heads_output_over_texts_is_summed_run_by_run() {
+    use attlas_model::explain::knock_out::keeping_head_outputs;
+    use attlas_model::{HeadMeans, mean_head_outputs};
+    let golden = Golden::open();
+    let (model, text) = bart(&golden);
+    let mut short = text.clone();
+    short.target.tokens.truncate(3);
+    let options = RunOptions { pass: keeping_head_outputs(), ..RunOptions::default() };
+    let runs: Vec<_> =
+        [text, short].iter().map(|text| model.run(std::slice::from_ref(text), &options).unwrap()).collect();
+    let mut means = HeadMeans::default();
+    runs.iter().for_each(|run| means.add(run).expect("outputs of heads"));
+    for head in model.heads() {
+        let expected = mean_head_outputs(&runs, &head.heads()).expect("a mean");
+        assert_eq!(means.mean(head.kind, head.head).expect("a mean"), expected, "{head}");
+    }
+    let error = means.mean(Kind::Cross, HeadId { layer: 7, head: 0 }).unwrap_err().to_string();
+    assert_eq!(error, "there is no row of L7H0 of cross-attention to take a mean over");
+}
+
+#[test]
+fn the_pairs_of_a_head_are_as_many_as_the_runs_that_hide_them() {
+    let golden = Golden::open();
+    let (model, text) = gpt2(&golden);
+    let baseline = Baseline::of(&model, &text).expect("a run");
+    let pairs = baseline.edges(model.heads()[0], &Which::All).expect("pairs");
+    assert_eq!(pairs.len(), 11 * 12 / 2 - 1, "a decoder's token sees itself and what is before it");
+    let mut n_done = 0;
+    let mut watch = |n: usize| {
+        n_done = n;
+        Next::Continue
+    };
+    let metric = Metric::KullbackLeibler;
+    let effects = baseline.edge_effects(model.heads()[0], &Which::All, &metric, &mut watch).expect("effects");
+    assert_eq!((effects.len(), n_done), (pairs.len(), pairs.len()));
 }
 
 #[test]
@@ -447,7 +517,7 @@ fn the_search_by_gradient_finds_a_map_that_differs_more_than_a_permutation_and_k
     let found = baseline.adversarial(head, search, &mut go_on).expect("a search").expect("a map");
     let tried = baseline.disturbed(&[vec![head]], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &mut go_on).expect("numbers");
     let kept = tried[0].most_different(0.02).map_or(0.0, |shift| shift.of_maps);
-    println!("by gradient {found:?}; permuted, of ten: {kept}");
+    eprintln!("by gradient {found:?}; permuted, of ten: {kept}");
     assert!(found.tvd <= 0.02 && found.of_maps > 0.1 && found.of_maps > kept, "{found:?} {kept}");
     assert_eq!(baseline.adversarial(head, search, &mut go_on).expect("a search"), Some(found), "the same again");
 }

@@ -7,12 +7,12 @@ use attlas::Kind;
 use attlas_model::explain::faithfulness::{Disturbed, Erasure, NEGLIGIBLE, SHARES, percent};
 use attlas_model::explain::knock_out::{Baseline, KindHead};
 use attlas_model::explain::score::{Form, Score};
-use attlas_model::{Model, Next, Side};
+use attlas_model::{Model, Side};
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{HeadPattern, SubjectArguments, heads_of_model, load_model, parse_kind, read_utf8};
+use crate::inputs::{HeadPattern, ModelArguments, SubjectArguments, heads_of_model, load_model, parse_kind, read_utf8};
 use crate::progress::Progress;
 use crate::terminal::{Terminal, print_json, printable, wrapped};
 use crate::words::counted;
@@ -64,7 +64,8 @@ pub struct CheckArguments {
     /// The token that stands in the place of an erased one [default: the mask token, else the unknown one, else padding].
     #[arg(long, value_name = "TOKEN")]
     pub erase_with: Option<String>,
-    /// Another training of the same model; how far its output and maps are is the measure for the rest. Repeat for several.
+    /// Another training of the same model; how far its output and maps are is the measure for the rest. It is
+    /// read as --model is, with the same --precision. Repeat for several.
     #[arg(long, value_name = "DIR")]
     pub beside: Vec<PathBuf>,
     /// Print one object: model, n_tokens, maps, erasing, beside.
@@ -110,13 +111,7 @@ fn disturbed(
     };
     let seeds: Vec<u64> = (0..u64::from(arguments.permutations)).collect();
     let mut progress = Progress::new("changed run", sets.len() * (seeds.len() + 1));
-    let mut n_done = 0;
-    let mut watch = |n: usize| {
-        progress.steps(n - n_done);
-        n_done = n;
-        Next::Continue
-    };
-    Ok(baseline.disturbed(&sets, &seeds, &mut watch)?)
+    Ok(baseline.disturbed(&sets, &seeds, &mut progress.watch())?)
 }
 
 /// What erasing gave, and what it was about.
@@ -205,7 +200,9 @@ fn read_ranking(path: &Path) -> Result<Vec<Option<f64>>, Failure> {
 /// Other trainings, each with how far it is.
 fn beside(arguments: &CheckArguments, baseline: &Baseline<'_>) -> Result<Vec<(String, f64, f64)>, Failure> {
     let of_folder = |folder: &PathBuf| {
-        let other = Model::load(folder)?;
+        // an adapter or a revision is of the first training alone
+        let own = arguments.subject.model.clone();
+        let other = load_model(&ModelArguments { model: Some(folder.clone()), adapter: None, revision: None, ..own })?;
         let (moved, _) = baseline.beside(&other)?;
         Ok((other.name().to_owned(), moved.tvd, moved.of_maps))
     };

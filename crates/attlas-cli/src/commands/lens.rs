@@ -80,16 +80,19 @@ pub fn run(arguments: &LensArguments, terminal: &mut Terminal) -> Result<Outcome
     Ok(Outcome::Done)
 }
 
+/// A row of the table: where it is read, the rank (0 for one that was asked for), the id and its probability.
+type Row<'a> = (&'a Lens, usize, u32, f64);
+
 fn table(model: &Model, lenses: &[Lens], targets: &[u32]) -> Table {
-    let mut rows: Vec<(&Lens, usize, u32, f64)> = Vec::new();
+    let mut rows: Vec<Row<'_>> = Vec::new();
     for lens in lenses {
         rows.extend(lens.top.iter().enumerate().map(|(place, (id, p))| (lens, place + 1, *id, *p)));
         rows.extend(targets.iter().zip(&lens.asked).map(|(id, p)| (lens, 0, *id, *p)));
     }
-    let whole = |number: &dyn Fn(&(&Lens, usize, u32, f64)) -> Option<usize>| {
+    let whole = |number: &dyn Fn(&Row<'_>) -> Option<usize>| {
         Cells::Whole(rows.iter().map(|row| number(row).map(|number| number as i64)).collect())
     };
-    let token = |row: &(&Lens, usize, u32, f64)| Some(model.target_text(row.0.position, row.2));
+    let token = |row: &Row<'_>| Some(model.target_text(row.0.position, row.2));
     let columns = vec![
         ("layer", whole(&|row| Some(row.0.layer))),
         ("position", whole(&|row| row.0.position)),

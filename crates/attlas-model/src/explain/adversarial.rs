@@ -5,7 +5,7 @@
 //! else of the same output; that none is found says that none was found within so many steps.
 
 use attlas::SplitMix64;
-use attlas::analysis::divergence;
+use attlas::analysis::{divergence, total_variation};
 use attlas::attention::reference;
 use attlas::recording::{Edit, NewWeights};
 
@@ -101,7 +101,7 @@ impl Baseline<'_> {
             let score = Score { item: 0, position, target: 0, foil: None, form: Form::Logit };
             let (row, before) = (score.row(logits)?, score.row(&self.unchanged.logits)?);
             let (p, q) = (distribution(row), distribution(before));
-            tvd += p.iter().zip(&q).map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0 / n;
+            tvd += total_variation(&p, &q) / n;
             jsd += divergence(&p, &q) / n;
             // ∂ ½Σ|p − q| / ∂x_j = ½ p_j (sign_j − Σ_i p_i sign_i)
             let signs: Vec<f64> = p.iter().zip(&q).map(|(p, q)| (p - q).signum()).collect();
@@ -125,6 +125,23 @@ pub(super) struct MapRow {
     pub weights: Vec<f64>,
 }
 
+impl MapRow {
+    /// The weight that no key has: what a learnt sink takes, 0 where there is none.
+    pub fn rest(&self) -> f64 {
+        rest(&self.weights)
+    }
+
+    /// How far other weights of the same keys are from the row's, as Jensen–Shannon divergence: what goes to no key counts as a place.
+    pub fn divergence(&self, weights: &[f64]) -> f64 {
+        let whole = |weights: &[f64]| [weights, &[rest(weights)]].concat();
+        divergence(&whole(&self.weights), &whole(weights))
+    }
+}
+
+fn rest(weights: &[f64]) -> f64 {
+    (1.0 - weights.iter().sum::<f64>()).max(0.0)
+}
+
 /// The weights of scores, row by row; a row keeps the sum that it had (a learnt sink takes the rest).
 fn weighed(rows: &[MapRow], scores: &[f64]) -> Vec<f64> {
     let mut weights = scores.to_vec();
@@ -144,7 +161,7 @@ fn mean_divergence(rows: &[MapRow], weights: &[f64]) -> f64 {
     let mut start = 0;
     let mut sum = 0.0;
     for row in rows {
-        sum += divergence(&row.weights, &weights[start..][..row.keys.len()]);
+        sum += row.divergence(&weights[start..][..row.keys.len()]);
         start += row.keys.len();
     }
     sum / rows.len().max(1) as f64

@@ -4,7 +4,7 @@
 //! A map can be changed at will without the output noticing (Jain and Wallace 2019), and an output that notices does not make a map
 //! an explanation (Wiegreffe and Pinter 2019): these numbers say what cannot be concluded from a picture, not what can.
 
-use attlas::analysis::{Rows, divergence};
+use attlas::analysis::{Rows, divergence, total_variation};
 use attlas::recording::{Edit, Heads, NewWeights};
 use attlas::{Kind, TokenRole, Tokens};
 
@@ -155,7 +155,7 @@ impl Baseline<'_> {
             let edit = Edit::Weights { heads: head.heads(), to: to.clone() };
             let changed = self.changed_rows(*head, &before, &edit);
             let n = before.len().max(1) as f64;
-            sum += before.iter().zip(&changed).map(|(row, q)| divergence(&row.weights, q)).sum::<f64>() / n;
+            sum += before.iter().zip(&changed).map(|(row, q)| row.divergence(q)).sum::<f64>() / n;
         }
         Ok(sum / heads.len().max(1) as f64)
     }
@@ -177,9 +177,9 @@ impl Baseline<'_> {
         let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
         let edits = plan.weight_edits(head.kind, head.head.layer);
         let changed = |row: &MapRow| {
-            // scores whose softmax these weights are
+            // scores whose softmax these weights are, with what a sink takes
             let mut scores: Vec<f64> = row.weights.iter().map(|weight| weight.max(f64::MIN_POSITIVE).ln()).collect();
-            edits.weigh(Row { text: 0, head: head.head.head, query: row.query }, f64::NEG_INFINITY, &mut scores);
+            edits.weigh(Row { text: 0, head: head.head.head, query: row.query }, row.rest().ln(), &mut scores);
             scores
         };
         rows.iter().map(changed).collect()
@@ -288,13 +288,13 @@ impl Baseline<'_> {
         let width = before.shape[1].max(1);
         for (p, q) in before.values.chunks_exact(width).zip(after.values.chunks_exact(width)) {
             let (p, q) = (distribution(p), distribution(q));
-            tvd += p.iter().zip(&q).map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0;
+            tvd += total_variation(&p, &q);
             jsd += divergence(&p, &q);
         }
         let mut of_heads = Vec::new();
         for head in own.heads() {
             let (p, q) = (self.map_rows(head)?, run.map_rows(head)?);
-            let sum: f64 = p.iter().zip(&q).map(|(p, q)| divergence(&p.weights, &q.weights)).sum();
+            let sum: f64 = p.iter().zip(&q).map(|(p, q)| p.divergence(&q.weights)).sum();
             of_heads.push((head, sum / p.len().max(1) as f64));
         }
         let n = rows.len().max(1) as f64;

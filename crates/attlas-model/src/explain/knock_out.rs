@@ -5,6 +5,7 @@
 //! numbers are those of a whole run with that change, bit by bit.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use attlas::analysis::Rows;
 use attlas::recording::{Edit, HeadOutput, Heads, NewWeights, Which};
@@ -12,8 +13,9 @@ use attlas::{HeadId, Kind};
 use serde::{Deserialize, Serialize};
 
 use super::score::{Metric, Unchanged};
+use crate::run::collect::HeadMeans;
 use crate::run::resume::{Resumed, Start};
-use crate::{Array, Error, Input, Keep, Model, Next, Pass, Run, RunOptions, Site, mean_head_outputs};
+use crate::{Array, Error, Input, Keep, Model, Next, Pass, Run, RunOptions, Site};
 
 /// How a head is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -61,6 +63,13 @@ impl KindHead {
     /// The head, for all rows of all texts.
     pub fn heads(self) -> Heads {
         Heads::one(self.kind, self.head)
+    }
+}
+
+/// `cross:L2H4`.
+impl fmt::Display for KindHead {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", self.kind, self.head)
     }
 }
 
@@ -145,14 +154,26 @@ impl<'m> Baseline<'m> {
         edits: &dyn Fn(usize) -> Vec<Edit<Array>>,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<Vec<f64>>, Error> {
+        let starts: Vec<Option<Start>> = (0..n).map(|variant| Start::of(&edits(variant))).collect();
+        self.values_from(metrics, &starts, edits, watch)
+    }
+
+    /// As [`Baseline::values`], where it is known from which layer each run goes on: large changes are made once for each.
+    pub(super) fn values_from(
+        &self,
+        metrics: &[Metric],
+        starts: &[Option<Start>],
+        edits: &dyn Fn(usize) -> Vec<Edit<Array>>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Vec<f64>>, Error> {
         let of_metrics = metrics.iter().map(|metric| metric.rows(&self.unchanged)).collect::<Result<Vec<_>, _>>()?;
-        let mut all: Vec<Vec<f64>> = vec![Vec::new(); n];
+        let mut all: Vec<Vec<f64>> = vec![Vec::new(); starts.len()];
         let mut rows: Vec<Option<usize>> = of_metrics.concat();
         rows.sort_unstable();
         rows.dedup();
         let places: Vec<Vec<usize>> =
             of_metrics.iter().map(|own| own.iter().filter_map(|row| rows.binary_search(row).ok()).collect()).collect();
-        self.outputs(&rows, n, edits, watch, &mut |variant, logits| {
+        self.outputs_from(&rows, starts, edits, watch, &mut |variant, logits| {
             for (metric, places) in metrics.iter().zip(&places) {
                 let found = metric
                     .value(&chosen(logits, places), &self.unchanged)
@@ -176,10 +197,22 @@ impl<'m> Baseline<'m> {
         watch: &mut Watch<'_>,
         each: &mut dyn FnMut(usize, &Array) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let starts: Vec<Option<Start>> = (0..n).map(|variant| Start::of(&edits(variant))).collect();
+        self.outputs_from(rows, &starts, edits, watch, each)
+    }
+
+    fn outputs_from(
+        &self,
+        rows: &[Option<usize>],
+        starts: &[Option<Start>],
+        edits: &dyn Fn(usize) -> Vec<Edit<Array>>,
+        watch: &mut Watch<'_>,
+        each: &mut dyn FnMut(usize, &Array) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let width = self.model.transformer.n_logits();
         let mut by_start: BTreeMap<Option<Start>, Vec<usize>> = BTreeMap::new();
-        (0..n).for_each(|variant| by_start.entry(Start::of(&edits(variant))).or_default().push(variant));
-        let size = (MAX_ROWS / self.n_rows()).min(MAX_LOGITS / (rows.len() * width).max(1)).max(1);
+        starts.iter().enumerate().for_each(|(variant, start)| by_start.entry(*start).or_default().push(variant));
+        let size = self.n_beside().min(MAX_LOGITS / (rows.len() * width).max(1)).max(1);
         let mut n_done = 0;
         for (start, variants) in by_start {
             for batch in variants.chunks(size) {
@@ -215,8 +248,8 @@ impl<'m> Baseline<'m> {
         self.model.resume(&self.input, &self.run, start, variants, keep)
     }
 
-    /// The effect of taking each of the heads away: the number with the change less the number without. `means` are outputs of
-    /// heads over texts for [`Removal::Mean`]; of this text's rows alone when it is `None`.
+    /// The effect of taking each of the heads away: the number with the change less the number without. `means` are the outputs
+    /// of heads over texts for [`Removal::Mean`]; of this text's rows alone when it is `None`.
     ///
     /// # Errors
     /// As [`Baseline::values`], and when the model has no such head.
@@ -225,7 +258,7 @@ impl<'m> Baseline<'m> {
         heads: &[KindHead],
         method: Removal,
         metric: &Metric,
-        means: Option<&[Run]>,
+        means: Option<&HeadMeans>,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<f64>, Error> {
         let alone: Vec<Vec<KindHead>> = heads.iter().map(|head| vec![*head]).collect();
@@ -242,14 +275,18 @@ impl<'m> Baseline<'m> {
         sets: &[Vec<KindHead>],
         method: Removal,
         metric: &Metric,
-        means: Option<&[Run]>,
+        means: Option<&HeadMeans>,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<f64>, Error> {
         sets.iter().flatten().try_for_each(|head| self.check_head(*head))?;
-        let runs = means.unwrap_or(std::slice::from_ref(&self.run));
+        let own = match (method, means) {
+            (Removal::Mean, None) => HeadMeans::of(&self.run)?,
+            _ => HeadMeans::default(),
+        };
+        let means = means.unwrap_or(&own);
         let frozen = if method == Removal::PatternPreserving { self.patterns()? } else { Vec::new() };
         let of_head = |head: &KindHead| -> Result<Edit<Array>, Error> {
-            let mean = (method == Removal::Mean).then(|| mean_head_outputs(runs, &head.heads())).transpose()?;
+            let mean = (method == Removal::Mean).then(|| means.mean(head.kind, head.head)).transpose()?;
             Ok(edit(*head, method, mean))
         };
         let of_sets: Vec<Vec<Edit<Array>>> =
@@ -260,12 +297,32 @@ impl<'m> Baseline<'m> {
             [of_sets[place].clone(), frozen.iter().filter(is_later).cloned().collect()].concat()
         };
         let before = self.value(metric)?;
-        let after = self.values(std::slice::from_ref(metric), sets.len(), &edits, watch)?;
+        // weights that stay are of layers after the first change
+        let starts: Vec<Option<Start>> = of_sets.iter().map(|edits| Start::of(edits)).collect();
+        let after = self.values_from(std::slice::from_ref(metric), &starts, &edits, watch)?;
         Ok(after.iter().flatten().map(|after| after - before).collect())
     }
 
-    /// The effect of hiding single keys from a head, at one row or all: for each pair that may be seen, query, key and effect.
-    /// The rest of the row shares the hidden weight. A row of a single key is left out: it has nothing to share with.
+    /// The pairs of a head that can be hidden one by one, query and key: those that it sees. A row of a single key is left out, as
+    /// it has nothing to share with.
+    ///
+    /// # Errors
+    /// When the model has no such head.
+    pub fn edges(&self, head: KindHead, queries: &Which) -> Result<Vec<(usize, usize)>, Error> {
+        self.check_head(head)?;
+        let map = self.run.recording.map(0, head.kind, head.head.layer, head.head.head);
+        let map = map.map_err(|error| Error::Input(error.to_string()))?;
+        let mut pairs = Vec::new();
+        Rows::of(&map).for_each(|row| {
+            if queries.contains(row.query) && row.n_visible() > 1 {
+                pairs.extend(row.visible_keys().map(|key| (row.query, key)));
+            }
+        });
+        Ok(pairs)
+    }
+
+    /// The effect of hiding single keys from a head, at one row or all: for each of [`Baseline::edges`], query, key and effect.
+    /// The rest of the row shares the hidden weight.
     ///
     /// # Errors
     /// As [`Baseline::effects`].
@@ -276,15 +333,7 @@ impl<'m> Baseline<'m> {
         metric: &Metric,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<(usize, usize, f64)>, Error> {
-        self.check_head(head)?;
-        let map = self.run.recording.map(0, head.kind, head.head.layer, head.head.head);
-        let map = map.map_err(|error| Error::Input(error.to_string()))?;
-        let mut pairs = Vec::new();
-        Rows::of(&map).for_each(|row| {
-            if queries.contains(row.query) && row.n_visible() > 1 {
-                pairs.extend(row.visible_keys().map(|key| (row.query, key)));
-            }
-        });
+        let pairs = self.edges(head, queries)?;
         let edits = |place: usize| {
             let (query, key) = pairs[place];
             let heads = Heads { queries: Which::These(vec![query]), ..head.heads() };
@@ -314,6 +363,9 @@ impl<'m> Baseline<'m> {
 
     /// The weights of all layers as edits that keep them, one for each layer.
     fn patterns(&self) -> Result<Vec<Edit<Array>>, Error> {
+        let shapes = self.run.recording.layers.iter().map(|layer| layer.shape);
+        let numbers = shapes.map(|shape| [shape.n_heads, shape.n_queries, shape.n_keys]);
+        check_patterns(numbers, self.n_beside(), self.n_rows())?;
         let pattern = |layer: &attlas::Layer| -> Result<Edit<Array>, Error> {
             let shape = layer.shape;
             let mut values = Vec::with_capacity(shape.n_heads * shape.n_queries * shape.n_keys); // [heads, queries, keys]
@@ -340,6 +392,11 @@ impl<'m> Baseline<'m> {
                 self.model.heads_in_words()
             ))),
         }
+    }
+
+    /// Changed runs beside each other at most.
+    fn n_beside(&self) -> usize {
+        (MAX_ROWS / self.n_rows()).max(1)
     }
 
     /// Rows of hidden states of one item.
@@ -386,6 +443,21 @@ fn chosen(logits: &Array, places: &[usize]) -> Array {
 /// The first change, in words.
 fn in_words(edits: &[Edit<Array>]) -> String {
     edits.first().map_or_else(|| "nothing changed".to_owned(), |edit| edit.map(Array::digest).sentence())
+}
+
+/// Refuses weights that would be kept of all layers, once and for each of the runs beside each other, before they are made.
+fn check_patterns(shapes: impl Iterator<Item = [usize; 3]>, n_beside: usize, n_tokens: usize) -> Result<(), Error> {
+    let n = shapes.map(|shape| shape.into_iter().fold(1, usize::saturating_mul)).fold(0, usize::saturating_add);
+    let n_bytes = n.saturating_mul(size_of::<f32>()).saturating_mul(1 + n_beside);
+    if n_bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    Err(Error::Limit(format!(
+        "the weights of all layers, which stay as they are, would take {} MB for a text of {n_tokens} tokens, more than {} MB; use \
+         a shorter text",
+        n_bytes >> 20,
+        MAX_BYTES >> 20
+    )))
 }
 
 /// Refuses a run that would keep too much, before it starts.
@@ -439,4 +511,44 @@ fn check_finite(run: &Run) -> Result<(), Error> {
 /// What has to be kept of a run over which outputs of heads are averaged.
 pub fn keeping_head_outputs() -> Pass {
     Pass { keep: vec![Keep { site: Site::HeadOutputs, kind: None, layers: None }], edits: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn weights_that_stay_are_refused_where_they_would_fill_the_memory() {
+        let of_gpt2 = |n: usize| check_patterns(std::iter::repeat_n([12, n, n], 12), (MAX_ROWS / n).max(1), n);
+        assert!(of_gpt2(1024).is_ok());
+        assert_eq!(
+            of_gpt2(8192).unwrap_err().to_string(),
+            "the weights of all layers, which stay as they are, would take 73728 MB for a text of 8192 tokens, more than 4096 MB; use \
+             a shorter text"
+        );
+        assert!(of_gpt2(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn changes_whose_first_layer_is_known_are_made_once_for_each_run() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/explain/models/gpt2_tiny");
+        let model = Model::load(&folder).expect("a model");
+        let target = model.tokens_from_ids(crate::Side::Target, &[3, 1, 4, 1, 5]).expect("tokens");
+        let baseline = Baseline::of(&model, &Input { target, ..Input::default() }).expect("a run");
+        let heads = model.heads();
+        let n_made = Cell::new(0);
+        let edits = |place: usize| {
+            n_made.set(n_made.get() + 1);
+            vec![edit(heads[place], Removal::Zero, None)]
+        };
+        let starts: Vec<Option<Start>> =
+            heads.iter().map(|head| Start::of(&[edit(*head, Removal::Zero, None)])).collect();
+        let metrics = [Metric::KullbackLeibler];
+        let found = baseline.values_from(&metrics, &starts, &edits, &mut |_| Next::Continue).expect("numbers");
+        assert_eq!(n_made.get(), heads.len());
+        assert_eq!(found, baseline.values(&metrics, heads.len(), &edits, &mut |_| Next::Continue).expect("numbers"));
+    }
 }

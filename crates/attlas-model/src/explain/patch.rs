@@ -78,6 +78,7 @@ impl Baseline<'_> {
         let patches: Vec<Edit<Array>> =
             senders.iter().map(|head| other.taken(Part::Head(*head))).collect::<Result<_, _>>()?;
         let frozen = self.frozen(receiver)?;
+        let starts: Vec<Option<Start>> = patches.iter().map(|patch| Start::of(std::slice::from_ref(patch))).collect();
         // 1. the head's output is exchanged, the others stay: only the receiver, or the output, notices
         let edits = |place: usize| {
             let own = order(senders[place].kind, senders[place].head.layer);
@@ -85,7 +86,7 @@ impl Baseline<'_> {
             [vec![patches[place].clone()], frozen.iter().filter(is_later).cloned().collect()].concat()
         };
         let Some(receiver) = receiver else {
-            let after = self.values(std::slice::from_ref(metric), senders.len(), &edits, watch)?;
+            let after = self.values_from(std::slice::from_ref(metric), &starts, &edits, watch)?;
             return self.as_shares(other, metric, after.into_iter().flatten());
         };
         // 2. what the receiver gives then goes into the unchanged run
@@ -96,7 +97,7 @@ impl Baseline<'_> {
                 return Err(Error::Stopped);
             }
             let is_before = order(sender.kind, sender.head.layer) < to;
-            received.push(if is_before { Some(self.given_by(receiver, place, &edits)?) } else { None });
+            received.push(if is_before { Some(self.given_by(receiver, place, starts[place], &edits)?) } else { None });
         }
         let put = |place: usize| received[place].clone().into_iter().collect();
         let after = self.values(std::slice::from_ref(metric), senders.len(), &put, &mut |_| Next::Continue)?;
@@ -108,12 +109,13 @@ impl Baseline<'_> {
         &self,
         receiver: KindHead,
         variant: usize,
+        start: Option<Start>,
         edits: &dyn Fn(usize) -> Vec<Edit<Array>>,
     ) -> Result<Edit<Array>, Error> {
         let KindHead { kind, head } = receiver;
         let keep = Keep { site: Site::HeadOutputs, kind: Some(kind), layers: Some(vec![head.layer]) };
         let keep = Pass { keep: vec![keep], edits: Vec::new() };
-        let start = Start::of(&edits(variant)).unwrap_or(Start { in_decoder: false, layer: 0 });
+        let start = start.unwrap_or(Start { in_decoder: false, layer: 0 });
         let resumed = self.resumed(start, &[variant], edits, keep)?;
         let kept = resumed.kept.iter().find(|kept| (kept.kind, kept.layer) == (kind, head.layer));
         let array = kept.map(|kept| &kept.array).ok_or_else(|| absent(kind, head.layer))?;

@@ -1,6 +1,6 @@
 //! What an explanation is about: one number that a model computes, with its gradient with respect to the logits.
 
-use attlas::analysis::divergence;
+use attlas::analysis::{divergence, total_variation};
 use attlas::{Token, TokenRole, Tokens};
 use serde::{Deserialize, Serialize};
 
@@ -224,10 +224,7 @@ impl Metric {
     /// How far two rows of logits are apart.
     fn distance(&self, before: &[f32], after: &[f32]) -> f64 {
         match self {
-            Metric::TotalVariation => {
-                let (p, q) = (distribution(before), distribution(after));
-                p.iter().zip(&q).map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0
-            }
+            Metric::TotalVariation => total_variation(&distribution(before), &distribution(after)),
             Metric::JensenShannon => divergence(&distribution(before), &distribution(after)),
             _ => relative_entropy(before, after),
         }

@@ -1,8 +1,10 @@
 //! What a run leaves: the layers of a recording, and the sites that were kept besides.
 
+use std::collections::BTreeMap;
+
 use attlas::attention::Inputs;
 use attlas::recording::Heads;
-use attlas::{Factored, Kind, Layer, Scoring, TokenRole, Trace, Weights};
+use attlas::{Factored, HeadId, Kind, Layer, Scoring, TokenRole, Trace, Weights};
 
 use super::record::Run;
 use crate::Error;
@@ -44,11 +46,8 @@ pub fn mean_head_outputs(runs: &[Run], heads: &Heads) -> Result<Array, Error> {
         sums.resize(chosen.len() * width, 0.0);
         shape = vec![chosen.len(), width];
         for (item, outputs) in array.values.chunks_exact(n_heads * n_queries * width).enumerate() {
-            let tokens = run.recording.items.get(item).map(|item| &item.queries(kind).tokens);
             for query in (0..n_queries).filter(|query| heads.queries.contains(*query)) {
-                let token = tokens.and_then(|tokens| tokens.get(query));
-                let is_padding = token.is_some_and(|token| token.role == TokenRole::Padding);
-                if is_padding || !heads.items.contains(item) {
+                if is_padding(run, kind, item, query) || !heads.items.contains(item) {
                     continue;
                 }
                 n_rows += 1;
@@ -63,6 +62,80 @@ pub fn mean_head_outputs(runs: &[Run], heads: &Heads) -> Result<Array, Error> {
         return Err(Error::Plan(format!("there is no row of {kind} layer {layer} to take a mean over")));
     }
     Ok(Array { shape, values: sums.into_iter().map(|sum| (sum / n_rows as f64) as f32).collect() })
+}
+
+/// The mean output of every head over runs that kept [`Site::HeadOutputs`], padding left out: of each run only the sums stay, so
+/// that there may be any number of them.
+#[derive(Debug, Clone, Default)]
+pub struct HeadMeans {
+    sums: BTreeMap<(Kind, usize), HeadSums>,
+}
+
+/// The sums of one layer.
+#[derive(Debug, Clone)]
+struct HeadSums {
+    n_rows: usize,
+    /// Shape `[n_heads, d_value]`.
+    sums: Vec<f64>,
+    width: usize,
+}
+
+impl HeadMeans {
+    /// Of one run.
+    ///
+    /// # Errors
+    /// As [`HeadMeans::add`].
+    pub fn of(run: &Run) -> Result<HeadMeans, Error> {
+        let mut means = HeadMeans::default();
+        means.add(run)?;
+        Ok(means)
+    }
+
+    /// Counts another run in.
+    ///
+    /// # Errors
+    /// When its heads are not those of the runs before.
+    pub fn add(&mut self, run: &Run) -> Result<(), Error> {
+        for kept in run.kept.iter().filter(|kept| kept.site == Site::HeadOutputs) {
+            let [_, n_heads, n_queries, width] = kept.array.shape[..] else { continue };
+            let none = HeadSums { n_rows: 0, sums: vec![0.0; n_heads * width], width };
+            let own = self.sums.entry((kept.kind, kept.layer)).or_insert(none);
+            if (own.sums.len(), own.width) != (n_heads * width, width) {
+                return Err(Error::Plan(format!("the runs have other heads in {} layer {}", kept.kind, kept.layer)));
+            }
+            let n_outputs = (n_heads * n_queries * width).max(1);
+            for (item, outputs) in kept.array.values.chunks_exact(n_outputs).enumerate() {
+                for query in (0..n_queries).filter(|query| !is_padding(run, kept.kind, item, *query)) {
+                    own.n_rows += 1;
+                    for (head, sums) in own.sums.chunks_exact_mut(width.max(1)).enumerate() {
+                        let output = &outputs[(head * n_queries + query) * width..][..width];
+                        sums.iter_mut().zip(output).for_each(|(sum, value)| *sum += f64::from(*value));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The mean output of a head. Shape `[1, d_value]`.
+    ///
+    /// # Errors
+    /// When no run kept it, or there was no row.
+    pub fn mean(&self, kind: Kind, head: HeadId) -> Result<Array, Error> {
+        let found = self.sums.get(&(kind, head.layer)).filter(|layer| layer.n_rows > 0);
+        let sums = found.and_then(|layer| Some((layer, layer.sums.chunks_exact(layer.width.max(1)).nth(head.head)?)));
+        let Some((layer, sums)) = sums else {
+            return Err(Error::Plan(format!("there is no row of {head} of {} to take a mean over", kind.title())));
+        };
+        let values = sums.iter().map(|sum| (sum / layer.n_rows as f64) as f32).collect();
+        Ok(Array { shape: vec![1, layer.width], values })
+    }
+}
+
+/// Whether a query of a text is padding.
+fn is_padding(run: &Run, kind: Kind, item: usize, query: usize) -> bool {
+    let token = run.recording.items.get(item).and_then(|item| item.queries(kind).tokens.get(query));
+    token.is_some_and(|token| token.role == TokenRole::Padding)
 }
 
 /// What the stacks have seen in a run.
@@ -80,10 +153,15 @@ pub(super) struct Seen<'a> {
 impl Seen<'_> {
     /// The layers of the recording, encoder, decoder, cross, each in order, and what else was kept; buffers are moved,
     /// not copied, where nobody else wants them.
-    pub fn collect(mut self, transformer: &Transformer) -> (Vec<Layer>, Vec<Kept>) {
+    pub fn collect(self, transformer: &Transformer) -> (Vec<Layer>, Vec<Kept>) {
+        self.collect_from([0, 0], transformer)
+    }
+
+    /// The same of a run that went on from a layer of the encoder and one of the decoder.
+    pub fn collect_from(mut self, first: [usize; 2], transformer: &Transformer) -> (Vec<Layer>, Vec<Kept>) {
         let (mut layers, mut kept) = (Vec::new(), Vec::new());
-        self.streams(Kind::Encoder, &mut kept);
-        self.streams(Kind::Decoder, &mut kept);
+        self.streams(Kind::Encoder, first[0], &mut kept);
+        self.streams(Kind::Decoder, first[1], &mut kept);
         let architecture = &transformer.architecture;
         let (encoder, decoder) = (std::mem::take(&mut self.encoder), std::mem::take(&mut self.decoder));
         if let (Some(stack), Some(weights)) = (&architecture.encoder, &transformer.encoder) {
@@ -108,11 +186,11 @@ impl Seen<'_> {
         (layers, kept)
     }
 
-    /// The hidden states of a stack.
-    fn streams(&mut self, stack: Kind, kept: &mut Vec<Kept>) {
+    /// The hidden states of a stack that began with layer `first`.
+    fn streams(&mut self, stack: Kind, first: usize, kept: &mut Vec<Kept>) {
         let state = if stack == Kind::Encoder { &mut self.encoder } else { &mut self.decoder };
         let (n, hidden) = (state.past, std::mem::take(&mut state.hidden));
-        for (layer, values) in hidden.into_iter().enumerate() {
+        for (layer, values) in (first..).zip(hidden) {
             if self.plan.pass.keeps_at(Site::Stream, stack, layer) {
                 let d_model = values.len().checked_div(self.n_items * n).unwrap_or(0);
                 let array = Array { shape: vec![self.n_items, n, d_model], values };

@@ -106,7 +106,8 @@ impl Model {
         };
         let target_valid = batch.target_valid.as_deref();
         let seen = Seen { plan, n_items, encoder, decoder, source_valid, target_valid };
-        let (_, kept) = seen.collect(&self.transformer);
+        let firsts = if start.in_decoder { [0, start.layer] } else { [start.layer, 0] };
+        let (_, kept) = seen.collect_from(firsts, &self.transformer);
         Ok(Resumed { hidden: decoded.or(encoded).unwrap_or_default(), kept })
     }
 
@@ -165,4 +166,30 @@ fn of_item(mut edit: Edit<Array>, item: usize) -> Edit<Array> {
         Edit::Stream { items, .. } => *items = Which::These(vec![item]),
     }
     edit
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::RunOptions;
+
+    #[test]
+    fn hidden_states_of_a_run_that_goes_on_have_the_numbers_of_their_layers() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/explain/models/gpt2_tiny");
+        let model = Model::load(&folder).expect("a model");
+        let target = model.tokens_from_ids(Side::Target, &[3, 1, 4, 1, 5]).expect("tokens");
+        let input = Input { target, ..Input::default() };
+        let options = RunOptions { pass: Pass::keeping([Site::Stream]), ..RunOptions::default() };
+        let run = model.run(std::slice::from_ref(&input), &options).expect("a run");
+        let start = Start { in_decoder: true, layer: 2 };
+        let resumed =
+            model.resume(&input, &run, start, vec![Vec::new()], Pass::keeping([Site::Stream])).expect("it goes on");
+        let layers: Vec<usize> = resumed.kept.iter().map(|kept| kept.layer).collect();
+        assert_eq!(layers, [2, 3]);
+        for kept in &resumed.kept {
+            assert_eq!(run.kept(kept.site, kept.kind, kept.layer), Some(&kept.array), "layer {}", kept.layer);
+        }
+    }
 }

@@ -31,6 +31,12 @@ pub fn divergence(p: &[f64], q: &[f64]) -> f64 {
     less_entropies(entropy_of_mean(p, q), entropy_of_mean(p, p), entropy_of_mean(q, q))
 }
 
+/// The total variation distance of two distributions over the same places: `½ Σ |p − q|`, 0 when they are equal, 1 when no place has
+/// a share of both.
+pub fn total_variation(p: &[f64], q: &[f64]) -> f64 {
+    p.iter().zip(q).map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0
+}
+
 /// The divergence, from the entropies of the mean and of both; cut to its range, which rounding may leave.
 fn less_entropies(of_mean: f64, of_p: f64, of_q: f64) -> f64 {
     let divergence = of_mean - (of_p + of_q) / 2.0;
@@ -287,6 +293,12 @@ mod tests {
         // to the second order Σ d²/(4m) of the half distance d: 2 · (1e-4)² / (2 · ½)
         let (p, q) = ([0.5 + 1e-4, 0.5 - 1e-4], [0.5 - 1e-4, 0.5 + 1e-4]);
         assert!((divergence(&p, &q) / 2e-8 - 1.0).abs() < 1e-4, "{}", divergence(&p, &q));
+    }
+
+    #[test]
+    fn total_variation_is_the_share_that_would_have_to_move() {
+        assert_eq!(total_variation(&[0.5, 0.25, 0.25], &[0.25, 0.25, 0.5]), 0.25);
+        assert_eq!((total_variation(&[1.0, 0.0], &[1.0, 0.0]), total_variation(&[1.0, 0.0], &[0.0, 1.0])), (0.0, 1.0));
     }
 
     #[test]

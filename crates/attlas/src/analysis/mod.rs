@@ -48,7 +48,7 @@ pub use columns::{Annotations, Columns, Copies, Keys};
 pub use compare::{CellDifference, ComparedHead, ComparedText, Comparison, Matching, compare};
 pub use copies::{copies_of_next, duplicates, followers, previous};
 pub use distance::HeadDistances;
-pub use divergence::{MAX_DIVERGENCE, divergence};
+pub use divergence::{MAX_DIVERGENCE, divergence, total_variation};
 pub use flow::{FLOW_TOKENS, MAX_FLOW_TOKENS, flow, flows_into};
 pub use gathered::Gathered;
 pub use geometry::{Geometry, Peak, Stripes};

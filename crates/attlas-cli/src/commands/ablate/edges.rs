@@ -5,8 +5,8 @@ use std::io::Write;
 use attlas::figure::{Axis, ColorScale, Panel, map};
 use attlas::recording::Which;
 use attlas::{Quantity, Tokens};
+use attlas_model::Model;
 use attlas_model::explain::knock_out::{Baseline, KindHead};
-use attlas_model::{Model, Next};
 use attlas_survey::table::Cells;
 
 use super::{AblateArguments, MethodName};
@@ -14,7 +14,7 @@ use crate::commands::draw::Format;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{heads_of_model, metric_in_words};
 use crate::progress::Progress;
-use crate::table_file::{Table, TableFormat, write_table};
+use crate::table_file::{Table, TableOrPicture, write_table};
 use crate::terminal::{Terminal, print_json, printable, wrapped};
 use crate::words::counted;
 
@@ -42,22 +42,14 @@ pub fn run(arguments: &AblateArguments, model: &Model, terminal: &mut Terminal) 
     let baseline = Baseline::of(model, input)?;
     let metric = arguments.score.metric(model, input, &baseline.unchanged)?;
     let map = baseline.run.recording.map(0, head.kind, head.head.layer, head.head.head)?;
-    let n_pairs = map.n_queries().saturating_mul(map.n_keys());
+    let n_pairs = baseline.edges(head, &Which::All)?.len();
     if n_pairs > MAX_PAIRS {
         return Err(Failure::Limit(format!(
-            "{} × {} pairs of tokens are as many runs, and {MAX_PAIRS} are possible; use a shorter text",
-            map.n_queries(),
-            map.n_keys()
+            "{n_pairs} pairs of tokens are as many runs, and {MAX_PAIRS} are possible; use a shorter text"
         )));
     }
     let mut progress = Progress::new("pair", n_pairs);
-    let mut n_done = 0;
-    let mut watch = |n: usize| {
-        progress.steps(n - n_done);
-        n_done = n;
-        Next::Continue
-    };
-    let edges = baseline.edge_effects(head, &Which::All, &metric, &mut watch)?;
+    let edges = baseline.edge_effects(head, &Which::All, &metric, &mut progress.watch())?;
     let edges = Edges {
         head,
         metric: metric.name(),
@@ -71,9 +63,9 @@ pub fn run(arguments: &AblateArguments, model: &Model, terminal: &mut Terminal) 
         keys: map.key_tokens(),
     };
     if let Some(output) = &arguments.output {
-        match TableFormat::named_by(output) {
-            Some(_) => write_table(output, &edges.table())?,
-            None => edges.draw(arguments, Format::of(output)?, output)?,
+        match TableOrPicture::of(output, "effects")? {
+            TableOrPicture::Table => write_table(output, &edges.table())?,
+            TableOrPicture::Picture(format) => edges.draw(arguments, format, output)?,
         }
     }
     match arguments.json {
@@ -118,7 +110,7 @@ impl Edges<'_> {
         let mut cells = vec![0.0; self.queries.len() * n_keys]; // [queries, keys]
         self.rows.iter().for_each(|(query, key, effect, _)| cells[query * n_keys + key] = *effect as f32);
         let rows = Axis::labelled("query", self.queries.labels());
-        let name = super::measured::name(&self.head);
+        let name = self.head.to_string();
         let panel = Panel::new(name.clone(), cells, rows, Axis::labelled("key", self.keys.labels()))?;
         let panel = panel.measuring(Quantity::Effect);
         let captions = vec![
@@ -145,7 +137,7 @@ impl Edges<'_> {
         let legend = format!(
             "Effect on the {}: with the pair hidden from {} less without, which is {:.4}; the rest of the row shares the weight. {} pairs.",
             self.measures,
-            super::measured::name(&self.head),
+            self.head,
             self.before,
             self.rows.len()
         );

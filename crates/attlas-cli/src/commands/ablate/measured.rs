@@ -2,8 +2,8 @@
 
 use attlas_model::explain::knock_out::{Baseline, KindHead, Removal, keeping_head_outputs};
 use attlas_model::explain::patch::Part;
-use attlas_model::explain::score::Metric;
-use attlas_model::{Input, Model, Next, Run, RunOptions};
+use attlas_model::explain::score::{Form, Metric, Score};
+use attlas_model::{HeadMeans, Input, Model, Next, RunOptions, Side};
 
 use super::AblateArguments;
 use crate::failure::Failure;
@@ -78,6 +78,9 @@ pub fn measured(arguments: &AblateArguments, model: &Model, way: Way) -> Result<
         false => heads.into_iter().map(|head| vec![head]).collect(),
     };
     let (inputs, skipped) = arguments.subject.inputs(model)?;
+    if way == Way::Patch && inputs.len() != 1 {
+        return Err(Failure::Usage(format!("--method patch is about one text, and there are {}", inputs.len())));
+    }
     let means = means(arguments, model, way, &inputs)?;
     let mut found = Found {
         model: model.name().to_owned(),
@@ -85,7 +88,7 @@ pub fn measured(arguments: &AblateArguments, model: &Model, way: Way) -> Result<
         metric: "",
         unit: "",
         measures: String::new(),
-        does: in_words(arguments, way, means.as_ref().map(Vec::len)),
+        does: in_words(arguments, way, means.as_ref().map(|(n, _)| *n)),
         before: 0.0,
         effects: sets
             .iter()
@@ -96,13 +99,18 @@ pub fn measured(arguments: &AblateArguments, model: &Model, way: Way) -> Result<
         skipped,
         notes: Vec::new(),
     };
+    let mut sums = DirectSums::default();
     let mut progress = Progress::new("changed run", sets.len() * inputs.len());
     for input in &inputs {
-        let one = OneText { arguments, model, way, sets: &sets, means: means.as_deref() };
-        one.measure(input, &mut found, &mut progress)?;
+        let means = means.as_ref().map(|(_, means)| means);
+        let one = OneText { arguments, model, way, n_texts: inputs.len(), sets: &sets, means };
+        one.measure(input, &mut found, &mut sums, &mut progress)?;
     }
     let n = inputs.len() as f64;
     found.before /= n;
+    if way == Way::Direct {
+        found.notes.push(sums.note(n));
+    }
     for effect in &mut found.effects {
         effect.effect /= n;
         effect.mean_weight = effect.mean_weight.map(|sum| sum / n);
@@ -115,32 +123,55 @@ struct OneText<'a> {
     arguments: &'a AblateArguments,
     model: &'a Model,
     way: Way,
+    n_texts: usize,
     sets: &'a [Vec<KindHead>],
-    means: Option<&'a [Run]>,
+    means: Option<&'a HeadMeans>,
+}
+
+/// What the parts of a logit sum to, over texts.
+#[derive(Debug, Default)]
+struct DirectSums {
+    of_heads: f64,
+    of_all: f64,
+    logit: f64,
+}
+
+impl DirectSums {
+    /// The means over `n` texts, in words.
+    fn note(&self, n: f64) -> String {
+        format!(
+            "all components (heads {:+.4}, embedding, feed-forwards and biases {:+.4}) sum to {:.4}; the model's own number is {:.4}",
+            self.of_heads / n,
+            (self.of_all - self.of_heads) / n,
+            self.of_all / n,
+            self.logit / n
+        )
+    }
 }
 
 impl OneText<'_> {
     /// Adds what is measured on one text.
-    fn measure(&self, input: &Input, found: &mut Found, progress: &mut Progress) -> Result<(), Failure> {
+    fn measure(
+        &self,
+        input: &Input,
+        found: &mut Found,
+        sums: &mut DirectSums,
+        progress: &mut Progress,
+    ) -> Result<(), Failure> {
         let baseline = Baseline::of(self.model, input)?;
         let metric = self.metric(&baseline)?;
         found.metric = metric.name();
         found.unit = metric.unit();
-        found.measures = metric_in_words(&metric, self.model, input);
+        found.measures = self.in_words(&metric, input);
         found.before += baseline.value(&metric)?;
-        let mut n_done = 0;
-        let mut watch = |n: usize| {
-            progress.steps(n - n_done);
-            n_done = n;
-            Next::Continue
-        };
+        let mut watch = progress.watch();
         let effects: Vec<(f64, Option<f64>)> = match self.way {
             Way::KnockOut(method) => {
                 let effects = baseline.effects_together(self.sets, method, &metric, self.means, &mut watch)?;
                 effects.into_iter().map(|effect| (effect, None)).collect()
             }
             Way::Patch => self.patched(&baseline, &metric, &mut watch)?,
-            Way::Direct => self.direct(&baseline, &metric, found)?,
+            Way::Direct => self.direct(&baseline, &metric, sums)?,
         };
         for (own, (effect, share)) in found.effects.iter_mut().zip(effects) {
             own.effect += effect;
@@ -155,11 +186,57 @@ impl OneText<'_> {
     /// What is measured; of the direct way a logit.
     fn metric(&self, baseline: &Baseline<'_>) -> Result<Metric, Failure> {
         let asked = &self.arguments.score;
-        if self.way != Way::Direct {
-            return asked.metric(self.model, &baseline.input, &baseline.unchanged);
+        let logits = &baseline.unchanged.logits;
+        let metric = match self.way {
+            Way::Direct if asked.metric.is_none() => Metric::Score(asked.score(self.model, &baseline.input, logits)?),
+            _ => asked.metric(self.model, &baseline.input, &baseline.unchanged)?,
+        };
+        if self.way == Way::Direct && !matches!(metric, Metric::Score(Score { form: Form::Logit, .. })) {
+            return Err(Failure::Usage(format!(
+                "--method direct shares out a logit, and no {}: leave --metric out, or give logit or logit-diff",
+                metric.name()
+            )));
         }
-        let score = asked.score(self.model, &baseline.input, &baseline.unchanged.logits)?;
-        Ok(Metric::Score(score))
+        if self.n_texts > 1 && matches!(metric, Metric::Score(_)) && asked.target.is_none() {
+            return Err(Failure::Usage(format!(
+                "the {} of {} needs --target: each has a likeliest token of its own",
+                metric.name(),
+                counted(self.n_texts, "text")
+            )));
+        }
+        Ok(metric)
+    }
+
+    /// What is measured, in words; of several texts nothing that holds of one of them alone.
+    fn in_words(&self, metric: &Metric, input: &Input) -> String {
+        if self.n_texts == 1 {
+            return metric_in_words(metric, self.model, input);
+        }
+        match metric {
+            Metric::Loss => "mean loss of the texts' tokens, in nats".to_owned(),
+            Metric::KullbackLeibler => {
+                "Kullback–Leibler divergence from the unchanged output, mean over a text's positions, in nats"
+                    .to_owned()
+            }
+            Metric::TotalVariation => {
+                "total variation from the unchanged output, mean over a text's positions".to_owned()
+            }
+            Metric::JensenShannon => {
+                "Jensen–Shannon divergence from the unchanged output, mean over a text's positions, in nats".to_owned()
+            }
+            Metric::Score(score) => {
+                let name = |id: u32| self.model.target_text(score.position, id);
+                let foil = score.foil.map_or_else(String::new, |foil| format!(" less that of \"{}\"", name(foil)));
+                let form = score.form.name().replace('_', "-");
+                let place = match (score.position, self.arguments.score.position) {
+                    (None, _) => String::new(),
+                    (_, Some(position)) => format!(" at position {position}"),
+                    _ if self.model.has(Side::Target) => " after each text's last position".to_owned(),
+                    _ => " at each text's masked position".to_owned(),
+                };
+                format!("{form} of \"{}\"{foil}{place}", name(score.target))
+            }
+        }
     }
 
     fn patched(
@@ -171,7 +248,7 @@ impl OneText<'_> {
         let raw = self.arguments.patch_from.as_deref().unwrap_or_default();
         let text = read_text(raw, "--patch-from")?;
         let mut input = input_of(self.model, &text, None)?;
-        if self.model.has(attlas_model::Side::Source) && self.model.has(attlas_model::Side::Target) {
+        if self.model.has(Side::Source) && self.model.has(Side::Target) {
             input.target = baseline.input.target.clone(); // both runs read the same target
         }
         let other = Baseline::of(self.model, &input)?;
@@ -201,25 +278,25 @@ impl OneText<'_> {
         &self,
         baseline: &Baseline<'_>,
         metric: &Metric,
-        found: &mut Found,
+        sums: &mut DirectSums,
     ) -> Result<Vec<(f64, Option<f64>)>, Failure> {
         let Metric::Score(score) = metric else { return Ok(Vec::new()) };
         let direct = baseline.direct(score)?;
-        let of_heads: f64 = self.sets.iter().flatten().filter_map(|head| direct.of(*head)).sum();
-        found.notes.push(format!(
-            "all components (heads {of_heads:+.4}, embedding, feed-forwards and biases {:+.4}) sum to {:.4}; the model's own number is \
-             {:.4}",
-            direct.sum() - of_heads,
-            direct.sum(),
-            direct.logit
-        ));
+        sums.of_heads += self.model.heads().into_iter().filter_map(|head| direct.of(head)).sum::<f64>();
+        sums.of_all += direct.sum();
+        sums.logit += direct.logit;
         let share = |set: &Vec<KindHead>| (set.iter().filter_map(|head| direct.of(*head)).sum(), None);
         Ok(self.sets.iter().map(share).collect())
     }
 }
 
-/// Runs over which the mean output of heads is taken; `None` for the text's own rows.
-fn means(arguments: &AblateArguments, model: &Model, way: Way, inputs: &[Input]) -> Result<Option<Vec<Run>>, Failure> {
+/// The mean outputs of heads over several texts, and over how many; `None` for the text's own rows.
+fn means(
+    arguments: &AblateArguments,
+    model: &Model,
+    way: Way,
+    inputs: &[Input],
+) -> Result<Option<(usize, HeadMeans)>, Failure> {
     if way != Way::KnockOut(Removal::Mean) {
         return Ok(None);
     }
@@ -234,8 +311,11 @@ fn means(arguments: &AblateArguments, model: &Model, way: Way, inputs: &[Input])
         None => return Ok(None),
     };
     let options = RunOptions { pass: keeping_head_outputs(), ..RunOptions::default() };
-    let run = |input: &Input| Ok(model.run(std::slice::from_ref(input), &options)?);
-    texts.iter().map(run).collect::<Result<_, Failure>>().map(Some)
+    let mut means = HeadMeans::default();
+    for input in texts {
+        means.add(&model.run(std::slice::from_ref(input), &options)?)?;
+    }
+    Ok(Some((texts.len(), means)))
 }
 
 /// What is done to each head, in words.
@@ -289,7 +369,8 @@ impl Found {
             columns.push(("share", Cells::Number(self.effects.iter().map(|effect| effect.share).collect())));
         }
         if self.effects.iter().any(|effect| effect.heads.len() != 1) {
-            let names = |effect: &Effect| Some(effect.heads.iter().map(name).collect::<Vec<_>>().join(" "));
+            let names =
+                |effect: &Effect| Some(effect.heads.iter().map(KindHead::to_string).collect::<Vec<_>>().join(" "));
             columns.push(("heads", Cells::Text(self.effects.iter().map(names).collect())));
         }
         Table { columns, notes: Vec::new() }
@@ -301,9 +382,4 @@ impl Found {
         ranked.sort_by(|a, b| b.effect.abs().total_cmp(&a.effect.abs()));
         ranked
     }
-}
-
-/// `cross:L2H4`.
-pub fn name(head: &KindHead) -> String {
-    format!("{}:{}", head.kind, head.head)
 }

@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 
 use attlas::Kind;
 use attlas_model::explain::knock_out::Removal;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use self::measured::{Found, Way};
-use super::draw::{Format, StyleArguments};
+use super::draw::StyleArguments;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
     HeadPattern, RawText, ScoreArguments, SubjectArguments, check_output, load_model, model_files, parse_kind,
 };
-use crate::table_file::{TableFormat, write_table};
+use crate::table_file::{TableOrPicture, write_table};
 use crate::terminal::{Terminal, print_json};
 
 const EXAMPLES: &str = "\
@@ -29,11 +29,11 @@ Examples:
   attlas ablate \"A red apple.\" --heads cross:2.*          heads of the embedded translator
   attlas ablate \"…\" --model DIR --heads 5.1,5.5,6.9 --together
   attlas ablate \"…\" --model DIR --heads 5.1 --edges -o edges.svg      each pair of tokens of one head
-  attlas ablate \"When Mary and John …\" --from \"When Mary and Anna …\" --method patch --target \" Mary\" --foil \" John\"
+  attlas ablate \"When Mary and John …\" --patch-from \"When Mary and Anna …\" --method patch --target \" Mary\" --foil \" John\"
 
 Methods: zero sets a head's output to 0, mean to its mean over rows; uniform and permute change its weights; pattern-preserving is
-zero with the weights of all later layers kept. patch exchanges a head's output for that on the text of --from; with --to HEAD,
-or --to output, only the way from it to there. direct is no knock-out: what the head itself writes for the target, less for the foil.
+zero with the weights of all later layers kept. patch exchanges a head's output for that on the text of --patch-from; with
+--receiver HEAD, or --receiver output, only the way from it to there. direct is no knock-out: what the head itself writes for the target, less for the foil.
 
 An effect is the metric with the change less without: a head whose loss of effect is large matters *for this text and metric*.
 Heads that stand in for each other have small effects alone; --together takes all --heads away at once. mean_weight is the mean
@@ -52,7 +52,7 @@ pub struct AblateArguments {
     #[arg(long, value_parser = parse_kind())]
     pub kind: Option<Kind>,
     /// How a head is taken away.
-    #[arg(long, value_name = "METHOD", default_value = "zero", value_parser = MethodName::parse)]
+    #[arg(long, value_name = "METHOD", value_enum, default_value_t = MethodName::Zero)]
     pub method: MethodName,
     /// Texts, one a line, over which --method mean takes the mean [default: the rows of the text itself].
     #[arg(long, value_name = "FILE")]
@@ -85,34 +85,22 @@ pub struct AblateArguments {
 }
 
 /// What `--method` names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MethodName {
+    /// Its output is set to 0.
     Zero,
+    /// Its output becomes its mean over rows.
     Mean,
+    /// Its weights become the same for all visible keys.
     Uniform,
+    /// Each row of its weights is dealt out anew.
     Permute,
+    /// Zero, and all later layers keep their weights.
     PatternPreserving,
+    /// Its output becomes that of another text's run.
     Patch,
+    /// No change: what it writes for the target.
     Direct,
-}
-
-impl MethodName {
-    const ALL: [(&'static str, MethodName); 7] = [
-        ("zero", MethodName::Zero),
-        ("mean", MethodName::Mean),
-        ("uniform", MethodName::Uniform),
-        ("permute", MethodName::Permute),
-        ("pattern-preserving", MethodName::PatternPreserving),
-        ("patch", MethodName::Patch),
-        ("direct", MethodName::Direct),
-    ];
-
-    fn parse(name: &str) -> Result<MethodName, String> {
-        let found = MethodName::ALL.into_iter().find(|(known, _)| *known == name);
-        found.map(|(_, method)| method).ok_or_else(|| {
-            format!("there is no such method; there are {}", MethodName::ALL.map(|(name, _)| name).join(", "))
-        })
-    }
 }
 
 impl AblateArguments {
@@ -138,6 +126,11 @@ impl AblateArguments {
             (_, Some(_)) => return Err(refuse("--patch-from", "patch")),
             _ => {}
         }
+        if self.together && self.method == MethodName::Patch {
+            return Err(Failure::Usage(
+                "--together is for knock-outs and direct; --method patch exchanges one head at a time".into(),
+            ));
+        }
         Ok(match self.method {
             MethodName::Zero => Way::KnockOut(Removal::Zero),
             MethodName::Mean => Way::KnockOut(Removal::Mean),
@@ -151,19 +144,8 @@ impl AblateArguments {
 
     /// Refuses what cannot be written before anything is run.
     fn check(&self) -> Result<(), Failure> {
-        let Some(output) = &self.output else {
-            return match self.style.first_given() {
-                Some(option) => Err(Failure::Usage(format!("{option} is for a picture, and -o names none"))),
-                None => Ok(()),
-            };
-        };
-        if TableFormat::named_by(output).is_none() {
-            let format = Format::of(output).map_err(|_| {
-                let name = output.display();
-                Failure::Usage(format!("-o {name}: effects are written as .parquet, .csv, .json, .svg, .pdf or .png"))
-            })?;
-            self.style.check(format, output)?;
-        }
+        TableOrPicture::asked(self.output.as_deref(), &self.style, "effects")?;
+        let Some(output) = &self.output else { return Ok(()) };
         let model = model_files(&self.subject.model);
         let texts = [self.subject.material.as_deref().map(Path::new), self.mean_over.as_deref()];
         check_output(output, texts.into_iter().flatten().chain(model.iter().map(PathBuf::as_path)))
@@ -180,9 +162,9 @@ pub fn run(arguments: &AblateArguments, terminal: &mut Terminal) -> Result<Outco
     }
     let found = measured::measured(arguments, &model, way)?;
     if let Some(output) = &arguments.output {
-        match TableFormat::named_by(output) {
-            Some(_) => write_table(output, &found.table())?,
-            None => Format::of(output)?.write(&figure::figure(&found, &arguments.style)?, output)?,
+        match TableOrPicture::of(output, "effects")? {
+            TableOrPicture::Table => write_table(output, &found.table())?,
+            TableOrPicture::Picture(format) => format.write(&figure::figure(&found, &arguments.style)?, output)?,
         }
     }
     match arguments.json {

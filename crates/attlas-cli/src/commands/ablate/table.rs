@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::Path;
 
 use attlas::analysis::rank_correlation;
+use attlas_model::explain::knock_out::KindHead;
 
-use super::measured::{Effect, Found, Way, name};
+use super::measured::{Effect, Found, Way};
 use crate::failure::Failure;
 use crate::terminal::{Terminal, printable, wrapped};
 
@@ -60,7 +61,7 @@ fn line(effect: &Effect) -> String {
         _ => format!(
             "{:<17} {number}  {weight}  {}",
             "together",
-            effect.heads.iter().map(name).collect::<Vec<_>>().join(" ")
+            effect.heads.iter().map(KindHead::to_string).collect::<Vec<_>>().join(" ")
         ),
     }
 }
@@ -78,7 +79,7 @@ fn agreement(found: &Found) -> Option<String> {
     Some(format!(
         "Rank correlation of the two: {correlation:+.2}. The map with the largest weights is {}'s ({:.3}); by effect it is number {} \
          of {}.",
-        best.heads.first().map(name).unwrap_or_default(),
+        best.heads.first().map(KindHead::to_string).unwrap_or_default(),
         weight(best),
         place + 1,
         ranked.len()

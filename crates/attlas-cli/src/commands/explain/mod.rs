@@ -11,10 +11,10 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use self::explained::Explained;
-use super::draw::{Format, StyleArguments};
+use super::draw::StyleArguments;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{ScoreArguments, SubjectArguments, check_output, load_model, model_files};
-use crate::table_file::{TableFormat, write_table};
+use crate::table_file::{TableOrPicture, write_table};
 use crate::terminal::{Terminal, print_json};
 
 const EXAMPLES: &str = "\
@@ -77,20 +77,8 @@ impl ExplainArguments {
 
     /// Refuses what cannot be written before anything is run.
     fn check(&self) -> Result<(), Failure> {
-        let Some(output) = &self.output else {
-            return match self.style.first_given() {
-                Some(option) => Err(Failure::Usage(format!("{option} is for a picture, and -o names none"))),
-                None => Ok(()),
-            };
-        };
-        if TableFormat::named_by(output).is_none() {
-            let format = Format::of(output).map_err(|_| {
-                let name = output.display();
-                let formats = ".parquet, .csv, .json, .svg, .pdf or .png";
-                Failure::Usage(format!("-o {name}: explanations are written as {formats}"))
-            })?;
-            self.style.check(format, output)?;
-        }
+        TableOrPicture::asked(self.output.as_deref(), &self.style, "explanations")?;
+        let Some(output) = &self.output else { return Ok(()) };
         let model = model_files(&self.subject.model);
         let text = self.subject.material.as_deref().map(Path::new);
         check_output(output, text.into_iter().chain(model.iter().map(PathBuf::as_path)))
@@ -108,9 +96,9 @@ pub fn run(arguments: &ExplainArguments, terminal: &mut Terminal) -> Result<Outc
     let (methods, is_all) = arguments.methods();
     let explained = Explained::of(&model, input, &arguments.score, &methods, is_all)?;
     if let Some(output) = &arguments.output {
-        match TableFormat::named_by(output) {
-            Some(_) => write_table(output, &explained.table())?,
-            None => Format::of(output)?.write(&figure::figure(&explained, &arguments.style)?, output)?,
+        match TableOrPicture::of(output, "explanations")? {
+            TableOrPicture::Table => write_table(output, &explained.table())?,
+            TableOrPicture::Picture(format) => format.write(&figure::figure(&explained, &arguments.style)?, output)?,
         }
     }
     match arguments.json {

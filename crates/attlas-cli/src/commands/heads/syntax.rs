@@ -8,11 +8,10 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::Value;
 
-use super::super::draw::Format;
 use super::HeadsArguments;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{check_output, load_model, model_files};
-use crate::table_file::{TableFormat, write_table};
+use crate::table_file::{TableOrPicture, write_table};
 use crate::terminal::{Terminal, print_json, printable};
 use crate::trees::{self, Choice, Material};
 
@@ -90,9 +89,18 @@ pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcom
         return Err(Failure::Usage(format!("{option} does nothing here: trees are of the sentences as they are")));
     }
     let material = of_trees.material(arguments.trees.as_deref())?;
-    let output = arguments.output.as_deref().map(|output| Ok::<_, Failure>((Form::of(output)?, output))).transpose()?;
-    if let Some((form, output)) = output {
-        form.check(arguments, output)?;
+    let form = match &arguments.output {
+        Some(output) => TableOrPicture::asked(Some(output), &arguments.style, "numbers of trees")?,
+        None => None,
+    };
+    if let (Some(TableOrPicture::Picture(_)), None) = (form, &arguments.trees) {
+        return Err(Failure::Usage(
+            "a picture is drawn of relations, and no trees were given; -o FILE.parquet, .csv or .json writes the mentions' rows"
+                .into(),
+        ));
+    }
+    let output = form.zip(arguments.output.as_deref());
+    if let Some((_, output)) = output {
         let model = model_files(&run.model);
         let files = [material.trees, material.sources, material.mentions].into_iter().flatten();
         check_output(output, files.chain(model.iter().map(PathBuf::as_path)))?;
@@ -107,49 +115,16 @@ pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcom
     }
     if let Some((form, output)) = output {
         match form {
-            Form::Table => write_table(output, &trees::table(&trees::rows(&report, choice)?))?,
-            Form::Picture(format) => format.write(&trees::draw(&report, choice, &arguments.style)?, output)?,
+            TableOrPicture::Table => write_table(output, &trees::table(&trees::rows(&report, choice)?))?,
+            TableOrPicture::Picture(format) => {
+                format.write(&trees::draw(&report, choice, &arguments.style)?, output)?
+            }
         }
         if !arguments.json {
             writeln!(terminal, "{}", printable(&output.display().to_string()))?;
         }
     }
     Ok(if report.n_skipped > 0 { Outcome::SomeSkipped } else { Outcome::Done })
-}
-
-/// What an output is.
-#[derive(Debug, Clone, Copy)]
-enum Form {
-    /// The rows that `--json` prints.
-    Table,
-    /// How far heads are over the best fixed offset, relation by relation.
-    Picture(Format),
-}
-
-impl Form {
-    /// What a file's name ends in.
-    fn of(output: &Path) -> Result<Form, Failure> {
-        match TableFormat::named_by(output) {
-            Some(_) => Ok(Form::Table),
-            None => Format::of(output).map(Form::Picture),
-        }
-    }
-
-    /// Refuses what cannot be written before anything is run.
-    fn check(self, arguments: &HeadsArguments, output: &Path) -> Result<(), Failure> {
-        match (self, arguments.style.first_given()) {
-            (Form::Table, Some(option)) => {
-                Err(Failure::Usage(format!("{option} is for a picture, and -o {} is a table", output.display())))
-            }
-            (Form::Table, None) => Ok(()),
-            (Form::Picture(_), _) if arguments.trees.is_none() => Err(Failure::Usage(
-                "a picture is drawn of relations, and no trees were given; -o FILE.parquet, .csv or .json writes the mentions' \
-                 rows"
-                    .into(),
-            )),
-            (Form::Picture(format), _) => arguments.style.check(format, output),
-        }
-    }
 }
 
 /// The first option given that says nothing about trees.
