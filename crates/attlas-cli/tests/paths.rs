@@ -60,6 +60,46 @@ fn a_recording_keeps_norms_as_one_number_per_key_and_draws_them_without_the_mode
 }
 
 #[test]
+fn a_recording_of_one_form_of_a_quantity_is_not_drawn_as_another() {
+    let folder = folder();
+    for (kept, other, found) in [
+        ("norm", "norm-layernorm", "the recording keeps the norms of single heads (norm), not norm-layernorm"),
+        ("norm-sum", "norm", "the recording keeps norm-sum, not norm,"),
+        ("norm-sum", "norm-residual", "the recording keeps norm-sum, not norm-residual"),
+        ("contribution", "alti", "the recording keeps contribution, not alti"),
+    ] {
+        let words = ["record", APPLE, "--quantity", kept, "-o", "run.safetensors"];
+        Command::new(words).in_folder(&folder).run().succeeds();
+        let draw = |quantity: &str, picture: &str| {
+            let words = ["draw", "map", "run.safetensors", "--quantity", quantity, "-o", picture];
+            Command::new(words).in_folder(&folder).run()
+        };
+        draw(kept, "kept.png").succeeds();
+        let refused = draw(other, "other.png");
+        assert!(refused.fails(3).contains(found), "{kept} {other}: {}", refused.stderr);
+        assert!(!folder.path().join("other.png").exists());
+    }
+    let words = ["record", APPLE, "--quantity", "norm,norm-sum", "-o", "both.safetensors"];
+    let both = Command::new(words).in_folder(&folder).run();
+    assert!(both.fails(2).contains("norm and norm-sum are maps of the same layers"), "{}", both.stderr);
+}
+
+#[test]
+fn a_check_of_weights_is_not_written_below_another_picture() {
+    let folder = folder();
+    let check = |quantity: &str| {
+        let words = ["draw", "map", APPLE, "--kind", "encoder", "--quantity", quantity, "--check", "-o", "map.svg"];
+        Command::new(words).in_folder(&folder).run()
+    };
+    for quantity in ["rollout", "alti", "norm-sum"] {
+        let refused = check(quantity);
+        assert!(refused.fails(2).contains("--check is about the weights of one layer"), "{}", refused.stderr);
+    }
+    assert!(!folder.path().join("map.svg").exists());
+    check("norm").succeeds();
+}
+
+#[test]
 fn what_is_not_defined_of_a_quantity_is_refused_in_a_sentence() {
     let folder = folder();
     let draw = |words: &[&str]| {

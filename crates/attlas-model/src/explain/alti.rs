@@ -21,6 +21,18 @@ pub enum Reach {
     Model,
 }
 
+impl Reach {
+    /// What a reader of a map must know, as notes of a recording say it.
+    pub fn note(self) -> &'static str {
+        match self {
+            Reach::Layer => "contributions of the states that enter each layer (ALTI), feed-forwards left out",
+            Reach::Model => {
+                "contributions of the model's input tokens, through all layers up to this one (ALTI), feed-forwards left out"
+            }
+        }
+    }
+}
+
 /// The contributions of tokens to the states behind each layer's attention, as layers of [`Quantity::Contribution`], and a note that says
 /// what they are.
 ///
@@ -52,13 +64,7 @@ pub fn contributions(model: &Model, run: &Run, reach: Reach) -> Result<(Vec<Laye
         let of_kind = recording.layers_of(*kind).zip(arrays);
         of_kind.map(|(layer, array)| dense_like(layer, Quantity::Contribution, array)).collect::<Vec<Layer>>()
     });
-    let note = match reach {
-        Reach::Layer => "contributions of the states that enter each layer (ALTI), feed-forwards left out",
-        Reach::Model => {
-            "contributions of the model's input tokens, through all layers up to this one (ALTI), feed-forwards left out"
-        }
-    };
-    Ok((layers.collect(), note.to_owned()))
+    Ok((layers.collect(), reach.note().to_owned()))
 }
 
 /// The contributions of one text, layer by layer.
