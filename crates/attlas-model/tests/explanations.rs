@@ -329,10 +329,11 @@ fn relevance_through_values_alone_sums_to_a_logit_that_is_cut() {
     for target in 0..48 {
         let found = explain(&gemma2, &text, &logit(4, target), Method::CpLrp);
         let completeness = found.completeness.expect("a sum");
-        assert!(completeness.error() <= 1e-3 * completeness.whole.abs() + 1e-6, "{target}: {completeness:?}");
+        assert!(completeness.error() <= 1e-4 * completeness.whole.abs() + 1e-6, "{target}: {completeness:?}");
         largest = largest.max(completeness.whole.abs());
     }
-    assert!(largest > 1.0, "with logits of up to {largest} the cap of 5 does not show");
+    // the chain rule would be off by two thirds of the square of logit ÷ cap, which is 5 here
+    assert!((largest / 5.0).powi(2) > 5e-3, "with logits of up to {largest} the cap does not show");
 }
 
 #[test]
