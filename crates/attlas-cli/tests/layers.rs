@@ -177,7 +177,6 @@ const EXPONENTIALS: &[(&str, &str)] = &[
     ("attlas-model/src/run/generate.rs", "probabilities of words"),
     ("attlas-model/src/explain/score.rs", "probabilities of words and classes"),
     ("attlas-model/src/senses/", "mel scale"),
-    ("attlas-viewer/src/digits.rs", "the codes of small weights, which are logarithms"),
     ("attlas-train/src/", "losses, activations, probabilities of words"),
 ];
 
@@ -197,24 +196,31 @@ fn no_second_softmax_over_keys_is_written() {
 }
 
 /// The words that `attlas` takes first.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 24] = [
+    "ablate",
     "align",
+    "check",
+    "circuits",
     "compare",
     "completions",
     "describe",
     "draw",
     "evaluate",
+    "explain",
     "export",
     "film",
     "heads",
     "import",
     "info",
+    "lens",
     "man",
+    "mixing",
     "models",
     "record",
     "survey",
     "tokens",
     "train",
+    "why",
 ];
 
 #[test]

@@ -27,9 +27,11 @@ fn replaced(text: &str, replacement: impl Fn(char) -> Option<String>) -> String 
 
 /// Appends bytes to `page` as text: 13 bits, the first the lowest, in two signs of the 91 that ASCII has besides `"`, `&` and `<`.
 pub fn push_bytes(page: &mut String, bytes: &[u8]) {
-    let signs: Vec<char> = ('!'..='~').filter(|sign| !"\"&<".contains(*sign)).collect();
+    let signs: Vec<u8> = (b'!'..=b'~').filter(|sign| !b"\"&<".contains(sign)).collect();
+    let pairs: Vec<[u8; 2]> = (0..1 << 13).map(|bits| [signs[bits % 91], signs[bits / 91]]).collect();
+    let mut text = Vec::with_capacity(length_of(bytes.len() as u64) as usize);
     let (mut rest, mut n_rest) = (0_u32, 0);
-    let mut push = |bits: u32| page.extend([signs[bits as usize % 91], signs[bits as usize / 91]]);
+    let mut push = |bits: u32| text.extend_from_slice(&pairs[bits as usize]);
     for byte in bytes {
         rest |= u32::from(*byte) << n_rest;
         n_rest += 8;
@@ -42,6 +44,7 @@ pub fn push_bytes(page: &mut String, bytes: &[u8]) {
     if n_rest > 0 {
         push(rest);
     }
+    page.push_str(&String::from_utf8_lossy(&text)); // ASCII, which is borrowed as it is
 }
 
 /// The length of so many bytes as [`push_bytes`] writes them.

@@ -186,7 +186,9 @@ impl Exact {
             if weight == 0.0 && computed == 0.0 {
                 continue;
             }
-            if weight > VANISHING && (computed / f64::from(weight) - 1.0).abs() > MOST_OF_SCORE || !weight.is_finite() {
+            let exact = f64::from(weight);
+            // a product, since there are so many that dividing would take longer than all else
+            if weight > VANISHING && (computed - exact).abs() > MOST_OF_SCORE * exact || !weight.is_finite() {
                 return None;
             }
             if !keeps_digits(weight, computed) {

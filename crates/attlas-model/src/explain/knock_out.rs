@@ -427,13 +427,13 @@ fn check_finite(run: &Run) -> Result<(), Error> {
             kind.title()
         )));
     }
-    for kept in of(Site::Stream).filter(|kept| is_broken(&kept.array.values)) {
-        return Err(Error::Input(format!(
+    match of(Site::Stream).find(|kept| is_broken(&kept.array.values)) {
+        None => Ok(()),
+        Some(kept) => Err(Error::Input(format!(
             "the run has numbers that are infinite or none (NaN), from the hidden states that enter layer {} of the {} on",
             kept.layer, kept.kind
-        )));
+        ))),
     }
-    Ok(())
 }
 
 /// What has to be kept of a run over which outputs of heads are averaged.
