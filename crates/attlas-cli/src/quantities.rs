@@ -11,6 +11,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::failure::Failure;
+use crate::inputs::Predicted;
 use crate::terminal::remark;
 
 /// What a map shows.
@@ -81,6 +82,37 @@ impl Shown {
         }
     }
 
+    /// What a recording's notes say of its maps, where several have one [`Quantity`].
+    fn note(self) -> Option<&'static str> {
+        match self {
+            Shown::SummedNorm(form) => Some(form.note()),
+            Shown::Contribution(reach) => Some(reach.note()),
+            _ => None,
+        }
+    }
+
+    /// Refuses a recording whose maps of this quantity are those of another one of the same kind.
+    ///
+    /// # Errors
+    /// [`Failure::Input`] when its notes name another, or none where one is needed.
+    fn check_kept(self, recording: &Recording) -> Result<(), Failure> {
+        let says =
+            |shown: &Shown| shown.note().is_some_and(|note| recording.provenance.notes.iter().any(|said| said == note));
+        let kept = Shown::ALL.into_iter().filter(|other| other.quantity() == self.quantity()).find(says);
+        if kept == self.note().map(|_| self) {
+            return Ok(());
+        }
+        let name = self.name();
+        let keeps = match kept {
+            Some(other) => format!("{}, not {name}", other.name()),
+            None if self.quantity() == Quantity::Norm => format!("the norms of single heads (norm), not {name}"),
+            None => format!("maps of {}, and does not say whether they are {name}", self.quantity().words()),
+        };
+        Err(Failure::Input(format!(
+            "the recording keeps {keeps}, which needs the model (`attlas record --quantity {name}` keeps it)"
+        )))
+    }
+
     /// Whether each head has a map of its own.
     pub fn is_of_heads(self) -> bool {
         matches!(self, Shown::Weight | Shown::Norm | Shown::GradientWeight)
@@ -146,12 +178,8 @@ impl PredictionArguments {
         let options = RunOptions { pass: Pass::keeping([Site::Logits]), ..RunOptions::default() };
         let logits = model.run(std::slice::from_ref(input), &options)?.logits;
         let logits = logits.unwrap_or(Array { shape: vec![0], values: Vec::new() });
-        let mut score = model.likeliest(input, &logits, self.position)?;
-        if let Some(target) = &self.target {
-            score.target = model.target_named(target)?;
-        }
-        score.foil = self.foil.as_deref().map(|foil| model.target_named(foil)).transpose()?;
-        Ok(score)
+        let meant = Predicted { target: self.target.as_deref(), foil: self.foil.as_deref(), position: self.position };
+        meant.score(model, input, &logits)
     }
 }
 
@@ -250,8 +278,14 @@ impl Asked {
     /// # Errors
     /// When a quantity needs the model, and the recording does not keep it.
     pub fn add_to_opened(&self, recording: &mut Recording) -> Result<(), Failure> {
+        if let Some(option) = self.prediction.first_given() {
+            return Err(Failure::Usage(format!(
+                "{option} is for running a model on a text; a recording keeps the maps of the prediction that it was made for"
+            )));
+        }
         for shown in &self.shown {
             if !recording.kinds_in(shown.quantity()).is_empty() {
+                shown.check_kept(recording)?;
                 continue;
             }
             if !shown.sites().is_empty() || shown.is_explained() {
@@ -266,17 +300,19 @@ impl Asked {
         Ok(())
     }
 
+    /// Refuses two quantities whose maps would hide each other in a recording.
     fn refuse_twice(&self) -> Result<(), Failure> {
-        let summed = |shown: &&Shown| matches!(shown, Shown::SummedNorm(_));
-        let reaches = |shown: &&Shown| matches!(shown, Shown::Contribution(_));
-        for several in
-            [self.shown.iter().filter(summed).collect::<Vec<_>>(), self.shown.iter().filter(reaches).collect()]
-        {
-            if let [one, other, ..] = several.as_slice() {
+        for (place, one) in self.shown.iter().enumerate() {
+            let same = |other: &&Shown| other.quantity() == one.quantity();
+            if let Some(other) = self.shown.iter().skip(place + 1).find(same) {
                 let (one, other) = (one.name(), other.name());
-                return Err(Failure::Usage(format!(
-                    "--quantity {one} and {other} are maps of the same layers and one recording holds one of them; record them apart"
-                )));
+                let message = match one == other {
+                    true => format!("--quantity {one} is given twice; name it once"),
+                    false => format!(
+                        "--quantity {one} and {other} are maps of the same layers and one recording holds one of them; record them apart"
+                    ),
+                };
+                return Err(Failure::Usage(message));
             }
         }
         Ok(())

@@ -138,6 +138,14 @@ fn maps_of_gradients_are_recorded_and_drawn_like_any() {
     }
     let idle = Command::new(["draw", "map", APPLE, "--position", "4", "-o", "b.svg"]).in_folder(&folder).run();
     assert!(idle.fails(2).contains("--position is for --quantity"), "{}", idle.stderr);
+    let same =
+        ["draw", "map", APPLE, "--quantity", "relevance", "--explain", "pomme", "--foil", "pomme", "-o", "d.svg"];
+    let same = Command::new(same).in_folder(&folder).run();
+    assert!(same.fails(2).contains("--foil is the target itself"), "{}", same.stderr);
+    let other = ["draw", "map", "run.safetensors", "--quantity", "relevance", "--explain", "pomme", "-o", "d.svg"];
+    let other = Command::new(other).in_folder(&folder).run();
+    assert!(other.fails(2).contains("--explain is for running a model on a text"), "{}", other.stderr);
+    assert!(!folder.path().join("d.svg").exists());
     let changed = ["draw", "map", APPLE, "--quantity", "relevance", "--knock-out", "cross:L2H4", "-o", "c.svg"];
     let changed = Command::new(changed).in_folder(&folder).run();
     assert!(changed.fails(2).contains("leave --knock-out out"), "{}", changed.stderr);

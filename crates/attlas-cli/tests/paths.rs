@@ -60,6 +60,46 @@ fn a_recording_keeps_norms_as_one_number_per_key_and_draws_them_without_the_mode
 }
 
 #[test]
+fn a_recording_of_one_form_of_a_quantity_is_not_drawn_as_another() {
+    let folder = folder();
+    for (kept, other, found) in [
+        ("norm", "norm-layernorm", "the recording keeps the norms of single heads (norm), not norm-layernorm"),
+        ("norm-sum", "norm", "the recording keeps norm-sum, not norm,"),
+        ("norm-sum", "norm-residual", "the recording keeps norm-sum, not norm-residual"),
+        ("contribution", "alti", "the recording keeps contribution, not alti"),
+    ] {
+        let words = ["record", APPLE, "--quantity", kept, "-o", "run.safetensors"];
+        Command::new(words).in_folder(&folder).run().succeeds();
+        let draw = |quantity: &str, picture: &str| {
+            let words = ["draw", "map", "run.safetensors", "--quantity", quantity, "-o", picture];
+            Command::new(words).in_folder(&folder).run()
+        };
+        draw(kept, "kept.png").succeeds();
+        let refused = draw(other, "other.png");
+        assert!(refused.fails(3).contains(found), "{kept} {other}: {}", refused.stderr);
+        assert!(!folder.path().join("other.png").exists());
+    }
+    let words = ["record", APPLE, "--quantity", "norm,norm-sum", "-o", "both.safetensors"];
+    let both = Command::new(words).in_folder(&folder).run();
+    assert!(both.fails(2).contains("norm and norm-sum are maps of the same layers"), "{}", both.stderr);
+}
+
+#[test]
+fn a_check_of_weights_is_not_written_below_another_picture() {
+    let folder = folder();
+    let check = |quantity: &str| {
+        let words = ["draw", "map", APPLE, "--kind", "encoder", "--quantity", quantity, "--check", "-o", "map.svg"];
+        Command::new(words).in_folder(&folder).run()
+    };
+    for quantity in ["rollout", "alti", "norm-sum"] {
+        let refused = check(quantity);
+        assert!(refused.fails(2).contains("--check is about the weights of one layer"), "{}", refused.stderr);
+    }
+    assert!(!folder.path().join("map.svg").exists());
+    check("norm").succeeds();
+}
+
+#[test]
 fn what_is_not_defined_of_a_quantity_is_refused_in_a_sentence() {
     let folder = folder();
     let draw = |words: &[&str]| {
@@ -103,7 +143,7 @@ fn the_parts_of_a_score_sum_to_it_in_what_why_prints() {
     let row =
         rows.iter().find(|row| (row["layer"].as_u64(), row["head"].as_u64()) == (Some(2), Some(4))).expect("a row");
     assert!((number(&row["score"]) - number(&found["weight"])).abs() < 1e-5);
-    let text = Command::new(["why", APPLE, "--head", "cross:L2H4", "--query", "pomme", "--key", "apple"]).run();
+    let text = Command::new(["why", APPLE, "--head", "cross:2.4", "--query", "pomme", "--key", "apple"]).run();
     let text = &text.succeeds().stdout;
     for words in
         ["the score comes from", "content of both", "what of the query meets what of the key", "q·k term by term"]
@@ -122,6 +162,7 @@ fn why_refuses_what_is_not_there() {
     let run = why(&["--head", "decoder:L2H4", "--query", "0", "--key", "3"]);
     assert!(run.fails(2).contains("does not see key 3"));
     let (folder, file) = recording(APPLE);
+    assert!(why(&["--head", "encoder:2.*", "--query", "0", "--key", "0"]).fails(2).contains("means several heads"));
     let words = ["why", &file, "--head", "encoder:L0H0", "--query", "0", "--key", "0"];
     assert!(Command::new(words).in_folder(&folder).run().fails(2).contains("is a recording, and this needs the model"));
 }
@@ -147,7 +188,12 @@ fn circuits_give_copying_partners_and_tokens() {
             .contains("has no decoder head L7H0")
     );
     let run = Command::new(["circuits", "--head", "L0H0", "--token", "apple pie"]).run();
-    assert!(run.fails(2).contains("is not one token"), "{}", run.stderr);
+    assert!(run.fails(3).contains("\"apple pie\" is not a token of"), "{}", run.stderr);
+    let of_token = |token: &str| {
+        let words = ["circuits", "--model", &model, "--head", "1.2", "--token", token, "--json"];
+        json(&Command::new(words).run())["reads"].as_array().expect("pairs").clone()
+    };
+    assert!(of_token("7").iter().all(|pair| pair["from"] == 7), "ids name tokens where there is no tokenizer");
     Command::new(["circuits", "--kind", "encoder"]).run().succeeds();
 }
 

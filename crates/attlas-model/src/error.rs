@@ -193,6 +193,13 @@ pub(crate) fn brief(words: impl Into<String>) -> String {
     format!("{start} … {end}")
 }
 
+impl From<attlas::Error> for Error {
+    /// What a recording says of itself.
+    fn from(error: attlas::Error) -> Error {
+        Error::Input(error.to_string())
+    }
+}
+
 impl From<Stopped> for Error {
     fn from(_: Stopped) -> Error {
         Error::Stopped

@@ -5,13 +5,13 @@ mod common;
 use std::collections::BTreeMap;
 
 use attlas::analysis::{flow, flows_into, rollout};
-use attlas::recording::{Edit, HeadOutput, Heads};
+use attlas::recording::{Edit, HeadOutput, Heads, Which};
 use attlas::{Head, HeadId, Kind, Layer, Quantity, Recording, View, ViewOptions, Weights};
 use attlas_model::explain::{
     Asked, Composition, NormForm, Norms, Part, Reach, circuit, compositions, contributions, copying, keep_value_norms,
     mixing, summed_norms, traced, why,
 };
-use attlas_model::{Decoding, Input, Model, Run, RunOptions, Side};
+use attlas_model::{Array, Decoding, Input, Model, Run, RunOptions, Side};
 use common::{Expected, arrays, data, largest_excess};
 
 const TOLERANCE: f64 = 1e-5;
@@ -464,6 +464,38 @@ fn parts_of_a_score_sum_to_it_in_every_family_or_a_sentence_says_why_not() {
     println!("{n_parted} parted; refused:\n{}", refused.join("\n"));
     assert!(n_parted >= 40, "{n_parted}");
     assert!(refused.iter().all(|why| why.contains("scores of") || why.contains("convolution")), "{refused:?}");
+}
+
+#[test]
+fn the_mean_score_counts_keys_whose_weight_is_too_small_for_a_number() {
+    let model = model("gpt2_tiny");
+    let mut run = run(&model, "gpt2_tiny");
+    let asked = Asked { item: 0, kind: Kind::Decoder, head: HeadId { layer: 1, head: 2 }, query: 9, key: 9 };
+    let usual = why(&model, &run, asked).expect("parts").mean_score;
+    let layer = run.recording.layers.iter_mut().find(|layer| layer.index == 1).expect("a layer");
+    let Weights::Factored(factored) = &mut layer.weights else { panic!("weights as queries and keys") };
+    let queries: Vec<f32> = factored.queries.read_all().expect("queries").iter().map(|x| 4096.0 * x).collect();
+    factored.queries = attlas::Buffer::from(queries).into();
+    let steep = why(&model, &run, asked).expect("parts").mean_score;
+    assert!((steep / usual - 4096.0).abs() < 1e-6, "{steep} {usual}");
+}
+
+#[test]
+fn a_score_is_not_taken_apart_where_the_stream_was_changed() {
+    let model = model("gpt2_tiny");
+    let edit = Edit::Stream {
+        stack: Kind::Decoder,
+        layer: 1,
+        positions: Which::These(vec![2]),
+        items: Which::All,
+        to: Array { shape: vec![1, 1, 32], values: vec![0.5; 32] },
+    };
+    let pass = attlas_model::Pass { edits: vec![edit], ..traced() };
+    let options = RunOptions { decoding: Decoding::TeacherForcing, pass };
+    let run = model.run(&[input(&model, "gpt2_tiny")], &options).expect("a run");
+    let asked = Asked { item: 0, kind: Kind::Decoder, head: HeadId { layer: 1, head: 2 }, query: 9, key: 2 };
+    let error = why(&model, &run, asked).expect_err("refused").to_string();
+    assert!(error.contains("whose residual stream was changed"), "{error}");
 }
 
 #[test]

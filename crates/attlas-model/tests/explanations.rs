@@ -322,6 +322,21 @@ fn relevance_by_rules_is_that_of_lxt() {
 }
 
 #[test]
+fn relevance_through_values_alone_sums_to_a_logit_that_is_cut() {
+    let gemma2 = Model::load(&data("families").join("gemma2")).expect("a model");
+    let text = input(&gemma2, &[5, 9, 7, 11, 30], None);
+    let mut largest = 0.0_f64;
+    for target in 0..48 {
+        let found = explain(&gemma2, &text, &logit(4, target), Method::CpLrp);
+        let completeness = found.completeness.expect("a sum");
+        assert!(completeness.error() <= 1e-4 * completeness.whole.abs() + 1e-6, "{target}: {completeness:?}");
+        largest = largest.max(completeness.whole.abs());
+    }
+    // the chain rule would be off by two thirds of the square of logit ÷ cap, which is 5 here
+    assert!((largest / 5.0).powi(2) > 5e-3, "with logits of up to {largest} the cap does not show");
+}
+
+#[test]
 fn probabilities_are_explained_as_inseq_explains_them() {
     let golden = Golden::read();
     for name in ["gpt2_tiny", "bart_tiny"] {

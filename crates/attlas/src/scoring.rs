@@ -141,12 +141,29 @@ impl Scoring {
 
     /// The score of a visible key, from the plain dot product `Q[q]·K[k]`; a layer's bias per key comes on top.
     pub fn score(&self, head: usize, query: usize, key: usize, dot: f64) -> f64 {
+        self.capped(dot) + f64::from(self.bias.value(head, key as i64 - (query + self.query_offset) as i64))
+    }
+
+    /// The score before its bias: `scale · dot`, cut to `cap · tanh(scale · dot / cap)` where there is a cap.
+    pub fn capped(&self, dot: f64) -> f64 {
         let scaled = self.scale * dot;
-        let capped = match self.softcap {
+        match self.softcap {
             Some(cap) => cap * (scaled / cap).tanh(),
             None => scaled,
-        };
-        capped + f64::from(self.bias.value(head, key as i64 - (query + self.query_offset) as i64))
+        }
+    }
+
+    /// The derivative of [`capped`](Self::capped).
+    pub fn slope(&self, dot: f64) -> f64 {
+        match self.softcap {
+            Some(cap) => self.scale * (1.0 - (self.scale * dot / cap).tanh().powi(2)),
+            None => self.scale,
+        }
+    }
+
+    /// `capped(dot) / dot`, which is the scale at 0.
+    pub fn share(&self, dot: f64) -> f64 {
+        if dot == 0.0 { self.scale } else { self.capped(dot) / dot }
     }
 
     /// The keys that `query` may look at, before padding is taken away.
@@ -177,6 +194,19 @@ mod tests {
         assert!(future.keys(9, 10).is_empty());
         let extremes = Visibility { before: Some(i64::MIN), after: Some(i64::MAX) };
         assert!(extremes.keys(usize::MAX, 10).is_empty());
+    }
+
+    #[test]
+    fn a_scores_slope_is_its_derivative_and_its_share_its_quotient_with_and_without_a_cap() {
+        let plain = Scoring::scaled_dot_product(4, Visibility::FULL);
+        for scoring in [Scoring { softcap: Some(0.7), ..plain.clone() }, plain] {
+            for dot in [-9.0, -1.3, -1e-3, 0.0, 0.4, 5.0] {
+                let derivative = (scoring.score(0, 0, 0, dot + 1e-6) - scoring.score(0, 0, 0, dot - 1e-6)) / 2e-6;
+                assert!((scoring.slope(dot) - derivative).abs() < 1e-8, "{dot}");
+                assert!((scoring.share(dot) * dot - scoring.score(0, 0, 0, dot)).abs() < 1e-15, "{dot}");
+            }
+            assert_eq!(scoring.share(0.0), scoring.slope(0.0));
+        }
     }
 
     #[test]

@@ -31,13 +31,13 @@ type Column = fn(&Composition) -> f32;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CircuitsArguments {
-    /// One head: L5H1.
+    /// One head: L5H1, or 5.1.
     #[arg(long, value_name = "HEAD", value_parser = parse_knock_out)]
     pub head: Option<KnockOut>,
     /// The stack whose self-attention is meant [default: the decoder, else the encoder].
     #[arg(long, value_parser = parse_kind())]
     pub kind: Option<Kind>,
-    /// With --head: pairs of this token alone, looked from and looked at.
+    /// With --head: pairs of this token alone, looked from and looked at: as text, as it is written in the vocabulary, or as an id.
     #[arg(long, value_name = "TOKEN", requires = "head")]
     pub token: Option<String>,
     /// Lines of each list.
@@ -96,26 +96,12 @@ pub fn run(arguments: &CircuitsArguments, terminal: &mut Terminal) -> Result<Out
 }
 
 fn circuit_of(model: &Model, head: HeadId, arguments: &CircuitsArguments) -> Result<Circuit, Failure> {
-    let token = arguments.token.as_deref().map(|token| id_of(model, token)).transpose()?;
+    let token = arguments.token.as_deref().map(|token| model.target_named(token)).transpose()?;
     let mut progress: Option<Progress> = None;
     let found = circuit(model, head, token, arguments.top, &mut |n| {
         progress.get_or_insert_with(|| Progress::new("band", n)).step();
     });
     Ok(found?)
-}
-
-/// The id of a text that is one token.
-fn id_of(model: &Model, text: &str) -> Result<u32, Failure> {
-    let input = model.input(text, None)?;
-    let tokens = if model.has(Side::Source) { input.source } else { input.target };
-    let pieces: Vec<_> = tokens.tokens.iter().filter(|token| token.is_text()).collect();
-    match pieces.as_slice() {
-        [one] => one.id.ok_or_else(|| Failure::Usage(format!("--token {text}: has no id"))),
-        several => {
-            let labels: Vec<&str> = several.iter().map(|token| token.text.as_str()).collect();
-            Err(Failure::Usage(format!("--token {text}: is not one token of {}, but {labels:?}", model.name())))
-        }
-    }
 }
 
 fn as_json(found: &Compositions, scores: &Result<Vec<Copying>, String>) -> Value {

@@ -350,10 +350,16 @@ pub struct Drawn {
 
 /// One map, with what permuting it does to the output where that is asked for.
 fn draw_one(recording: &Recording, common: &Common, one: &OneHead, check: bool) -> Result<Drawn, Failure> {
+    let quantity = common.quantity.quantity();
+    if check && !matches!(common.quantity, Shown::Weight | Shown::Norm) {
+        return Err(Failure::Usage(format!(
+            "--check is about the weights of one layer, and {} is not made of them alone: draw weight or norm with it",
+            common.quantity.name()
+        )));
+    }
     let view = view_of_one(recording, common, one)?;
     let mut style = view.style(&common.style.style());
     if check {
-        let quantity = common.quantity.quantity();
         let kind = pick_kind_in(recording, quantity, common.kind)?;
         let layer = pick_layer_in(recording, quantity, kind, one.layer)?;
         style.captions.push(draw_check::note(recording, common, kind, layer, one.head)?);

@@ -29,7 +29,7 @@ pub struct WhyArguments {
     /// The text to run the model on, or - for standard input.
     #[arg(value_name = "TEXT")]
     pub text: RawText,
-    /// The head: L5H1, or cross:L2H4 where several kinds of attention have it.
+    /// The head: L5H1 or 5.1, or cross:L2H4 where several kinds of attention have it.
     #[arg(long, value_name = "HEAD", value_parser = parse_knock_out)]
     pub head: KnockOut,
     /// The kind of attention, where HEAD does not say it.

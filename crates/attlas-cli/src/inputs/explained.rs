@@ -205,11 +205,33 @@ impl ScoreArguments {
 
     /// The token or class that is meant, and where.
     pub fn score(&self, model: &Model, input: &Input, logits: &Array) -> Result<Score, Failure> {
+        let meant = Predicted { target: self.target.as_deref(), foil: self.foil.as_deref(), position: self.position };
+        meant.score(model, input, logits)
+    }
+}
+
+/// A prediction as it was named.
+#[derive(Debug, Clone, Copy)]
+pub struct Predicted<'a> {
+    /// The token or class; the likeliest when `None`.
+    pub target: Option<&'a str>,
+    /// What it is held against.
+    pub foil: Option<&'a str>,
+    /// The position that predicts it; the usual one when `None`.
+    pub position: Option<usize>,
+}
+
+impl Predicted<'_> {
+    /// The score that is meant.
+    ///
+    /// # Errors
+    /// When a token, class or position is not there, or the foil is the target.
+    pub fn score(self, model: &Model, input: &Input, logits: &Array) -> Result<Score, Failure> {
         let mut score = model.likeliest(input, logits, self.position)?;
-        if let Some(target) = &self.target {
+        if let Some(target) = self.target {
             score.target = model.target_named(target)?;
         }
-        score.foil = self.foil.as_deref().map(|foil| model.target_named(foil)).transpose()?;
+        score.foil = self.foil.map(|foil| model.target_named(foil)).transpose()?;
         if score.foil == Some(score.target) {
             let which = if self.target.is_some() { "" } else { ", which is the likeliest" };
             return Err(Failure::Usage(format!("--foil is the target itself{which}; name another one")));

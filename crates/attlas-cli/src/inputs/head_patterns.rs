@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use attlas::Kind;
+use attlas::{HeadId, Kind};
 use attlas_model::Model;
 use attlas_model::explain::knock_out::KindHead;
 
@@ -47,6 +47,17 @@ impl FromStr for HeadPattern {
 }
 
 impl HeadPattern {
+    /// The one head that is meant, and its kind where that is named.
+    ///
+    /// # Errors
+    /// When several are.
+    pub fn one(&self) -> Result<(Option<Kind>, HeadId), String> {
+        match (self.layer, self.head) {
+            (Some(layer), Some(head)) => Ok((self.kind, HeadId { layer, head })),
+            _ => Err(format!("\"{}\" means several heads, and one is needed, such as 4.11 or L4H11", self.text)),
+        }
+    }
+
     fn has(&self, head: &KindHead) -> bool {
         self.kind.is_none_or(|kind| kind == head.kind)
             && self.layer.is_none_or(|layer| layer == head.head.layer)

@@ -13,7 +13,7 @@ mod senses;
 mod span;
 mod text;
 
-pub use explained::{ScoreArguments, SubjectArguments, metric_in_words};
+pub use explained::{Predicted, ScoreArguments, SubjectArguments, metric_in_words};
 pub use head_patterns::{HeadPattern, heads_of_model};
 pub use model::{
     IdList, KnockOut, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, model_path, model_place,

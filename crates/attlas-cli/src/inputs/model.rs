@@ -12,7 +12,7 @@ use clap::Args;
 #[cfg(feature = "download")]
 pub use super::hub::model_path;
 use super::text::RawText;
-use super::{Material, input_of, read_text};
+use super::{HeadPattern, Material, input_of, read_text};
 use crate::failure::Failure;
 use crate::quantities::Asked;
 use crate::terminal::remark;
@@ -139,12 +139,10 @@ pub struct KnockOut {
     pub id: HeadId,
 }
 
-/// Reads `L2H4` and `cross:L1H3`.
+/// Reads `L2H4`, `2.4` and `cross:L1H3`: a [`HeadPattern`] of one head.
 pub fn parse_knock_out(text: &str) -> Result<KnockOut, String> {
-    match text.split_once(':') {
-        None => Ok(KnockOut { kind: None, id: text.parse()? }),
-        Some((kind, id)) => Ok(KnockOut { kind: Some(kind.parse()?), id: id.parse()? }),
-    }
+    let (kind, id) = text.parse::<HeadPattern>()?.one()?;
+    Ok(KnockOut { kind, id })
 }
 
 impl KnockOut {
@@ -426,7 +424,9 @@ mod tests {
         assert_eq!(parse_knock_out("cross:L1H3"), Ok(KnockOut { kind: Some(Kind::Cross), id }));
         assert_eq!(parse_knock_out("L1H3"), Ok(KnockOut { kind: None, id }));
         assert!(parse_knock_out("crosses:L1H3").unwrap_err().contains("there are encoder, decoder and cross"));
-        assert!(parse_knock_out("1.3").unwrap_err().contains("heads are written L3H7"));
+        assert_eq!(parse_knock_out("1.3"), Ok(KnockOut { kind: None, id }));
+        assert!(parse_knock_out("13").unwrap_err().contains("heads are written 4.11 or L4H11"));
+        assert!(parse_knock_out("1.*").unwrap_err().contains("one is needed"));
     }
 
     #[test]

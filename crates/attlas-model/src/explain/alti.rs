@@ -1,6 +1,6 @@
 //! ALTI and ALTI+: the share of a token's state that each token brings, through one layer or all of them (Ferrando et al. 2022).
 
-use attlas::analysis::multiplied;
+use attlas::analysis::Paths;
 use attlas::{Kind, Layer, Quantity};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -19,6 +19,18 @@ pub enum Reach {
     Layer,
     /// From the tokens that enter the model: contributions of layers multiplied.
     Model,
+}
+
+impl Reach {
+    /// What a reader of a map must know, as notes of a recording say it.
+    pub fn note(self) -> &'static str {
+        match self {
+            Reach::Layer => "contributions of the states that enter each layer (ALTI), feed-forwards left out",
+            Reach::Model => {
+                "contributions of the model's input tokens, through all layers up to this one (ALTI), feed-forwards left out"
+            }
+        }
+    }
 }
 
 /// The contributions of tokens to the states behind each layer's attention, as layers of [`Quantity::Contribution`], and a note that says
@@ -45,35 +57,29 @@ pub fn contributions(model: &Model, run: &Run, reach: Reach) -> Result<(Vec<Laye
         for (kind, arrays) in kinds.iter().zip(&mut arrays) {
             let of_kind = found.of(*kind);
             arrays.resize(of_kind.len(), Vec::new());
-            arrays.iter_mut().zip(of_kind).for_each(|(all, of_item)| all.extend(of_item.iter().map(|x| *x as f32)));
+            arrays.iter_mut().zip(of_kind).for_each(|(all, of_item)| all.extend(of_item));
         }
     }
     let layers = kinds.iter().zip(arrays).flat_map(|(kind, arrays)| {
         let of_kind = recording.layers_of(*kind).zip(arrays);
         of_kind.map(|(layer, array)| dense_like(layer, Quantity::Contribution, array)).collect::<Vec<Layer>>()
     });
-    let note = match reach {
-        Reach::Layer => "contributions of the states that enter each layer (ALTI), feed-forwards left out",
-        Reach::Model => {
-            "contributions of the model's input tokens, through all layers up to this one (ALTI), feed-forwards left out"
-        }
-    };
-    Ok((layers.collect(), note.to_owned()))
+    Ok((layers.collect(), reach.note().to_owned()))
 }
 
 /// The contributions of one text, layer by layer.
 #[derive(Default)]
 struct Found {
     /// Shape of each `[n_source, n_source]`.
-    encoder: Vec<Vec<f64>>,
+    encoder: Vec<Vec<f32>>,
     /// Shape of each `[n_target, n_target]`.
-    decoder: Vec<Vec<f64>>,
+    decoder: Vec<Vec<f32>>,
     /// Shape of each `[n_target, n_source]`.
-    cross: Vec<Vec<f64>>,
+    cross: Vec<Vec<f32>>,
 }
 
 impl Found {
-    fn of(&self, kind: Kind) -> &[Vec<f64>] {
+    fn of(&self, kind: Kind) -> &[Vec<f32>] {
         match kind {
             Kind::Encoder => &self.encoder,
             Kind::Decoder => &self.decoder,
@@ -83,32 +89,42 @@ impl Found {
 }
 
 fn of_item(model: &Model, run: &Run, item: usize, reach: Reach) -> Result<Found, Error> {
-    let collected = |kind: Kind| -> Result<Vec<Vec<f64>>, Error> {
-        let mut layers = Vec::new();
+    // of each layer in f32, and in f64 what the last one's product with those before it is
+    let collected = |kind: Kind, reach: Reach| -> Result<(Vec<Vec<f32>>, Paths), Error> {
+        let (mut layers, mut paths) = (Vec::new(), Paths::default());
         each_sublayer(model, run, kind, item, |_, sublayer| {
             let rows = (0..sublayer.n_queries()).into_par_iter();
-            layers.push(rows.flat_map_iter(|query| row(sublayer, query)).collect());
+            let layer: Vec<f64> = rows.flat_map_iter(|query| row(sublayer, query)).collect();
+            layers.push(match reach {
+                Reach::Layer => narrowed(&layer),
+                Reach::Model => narrowed(paths.through(layer)),
+            });
             Ok(())
         })?;
-        Ok(layers)
+        Ok((layers, paths))
     };
-    let (mut encoder, mut decoder) = (collected(Kind::Encoder)?, collected(Kind::Decoder)?);
-    let cross = collected(Kind::Cross)?; // the residual's share is the last of each row
-    if reach == Reach::Model {
-        encoder = multiplied(&encoder);
+    let (encoder, encoded) = collected(Kind::Encoder, reach)?;
+    let (parted, _) = collected(Kind::Cross, Reach::Layer)?; // the residual's share is the last of each row
+    if parted.is_empty() {
+        return Ok(Found { encoder, decoder: collected(Kind::Decoder, reach)?.0, cross: parted });
     }
-    if cross.is_empty() {
-        if reach == Reach::Model {
-            decoder = multiplied(&decoder);
-        }
-        return Ok(Found { encoder, decoder, cross });
+    let mut through = encoded.so_far().map(Through::new);
+    let (own, _) = collected(Kind::Decoder, Reach::Layer)?;
+    let (mut decoder, mut cross) = (Vec::new(), Vec::new());
+    for (own, parted) in own.into_iter().zip(parted) {
+        let layer = Joint::of(&own, &parted);
+        let joint = match &mut through {
+            Some(through) => through.layer(&layer),
+            None => layer,
+        };
+        decoder.push(narrowed(&joint.target));
+        cross.push(narrowed(&joint.source));
     }
-    let mut joint: Vec<Joint> = decoder.iter().zip(&cross).map(|(own, cross)| Joint::of(own, cross)).collect();
-    if let (Reach::Model, Some(encoded)) = (reach, encoder.last()) {
-        joint = through(encoded, &joint);
-    }
-    let (decoder, cross) = joint.into_iter().map(|joint| (joint.target, joint.source)).unzip();
     Ok(Found { encoder, decoder, cross })
+}
+
+fn narrowed(numbers: &[f64]) -> Vec<f32> {
+    numbers.iter().map(|x| *x as f32).collect()
 }
 
 /// A query's contributions: of each key, and in cross-attention of the residual behind them. Sums to 1.
@@ -149,15 +165,15 @@ struct Joint {
 
 impl Joint {
     /// Of self-attention, `[n_target, n_target]`, and cross-attention, `[n_target, n_source + 1]`, whose last column is the residual's.
-    fn of(own: &[f64], cross: &[f64]) -> Joint {
+    fn of(own: &[f32], cross: &[f32]) -> Joint {
         let n_target = own.len().isqrt();
         let (mut source, mut target) = (Vec::with_capacity(cross.len()), Vec::with_capacity(own.len()));
         for (own, cross) in
             own.chunks_exact(n_target.max(1)).zip(cross.chunks_exact((cross.len() / n_target.max(1)).max(1)))
         {
             if let [from_source @ .., residual] = cross {
-                source.extend_from_slice(from_source);
-                target.extend(own.iter().map(|share| residual * share));
+                source.extend(from_source.iter().map(|share| f64::from(*share)));
+                target.extend(own.iter().map(|share| f64::from(*residual) * f64::from(*share)));
             }
         }
         Joint { n_target, source, target }
@@ -189,16 +205,32 @@ impl Joint {
     }
 }
 
-/// From the states that enter each layer to the tokens that enter the model, through the encoder, `[n_source, n_source]`.
-fn through(encoded: &[f64], layers: &[Joint]) -> Vec<Joint> {
-    let n_source = encoded.len().isqrt();
-    let n = n_source + layers.first().map_or(0, |layer| layer.n_target);
-    let mut encoder = identity(n);
-    for (row, encoded) in encoder.chunks_exact_mut(n).zip(encoded.chunks_exact(n_source)) {
-        row[..n_source].copy_from_slice(encoded);
+/// From the tokens that enter the model to the states behind each decoder layer, one layer after the other.
+struct Through {
+    n_source: usize,
+    /// The encoder's product. Shape `[n_source, n_source]`.
+    encoded: Vec<f64>,
+    paths: Paths,
+}
+
+impl Through {
+    fn new(encoded: &[f64]) -> Through {
+        Through { n_source: encoded.len().isqrt(), encoded: encoded.to_vec(), paths: Paths::default() }
     }
-    let steps: Vec<Vec<f64>> = [encoder].into_iter().chain(layers.iter().map(|layer| layer.step(n_source))).collect();
-    multiplied(&steps).iter().skip(1).map(|step| Joint::of_step(step, n_source)).collect()
+
+    /// Where the states behind the next layer come from.
+    fn layer(&mut self, layer: &Joint) -> Joint {
+        let n_source = self.n_source;
+        if self.paths.so_far().is_none() {
+            let n = n_source + layer.n_target;
+            let mut encoder = identity(n);
+            for (row, encoded) in encoder.chunks_exact_mut(n.max(1)).zip(self.encoded.chunks_exact(n_source.max(1))) {
+                row[..n_source].copy_from_slice(encoded);
+            }
+            self.paths.through(encoder);
+        }
+        Joint::of_step(self.paths.through(layer.step(n_source)), n_source)
+    }
 }
 
 /// Shape `[n, n]`.

@@ -9,7 +9,7 @@ use super::quadrature::gauss_legendre;
 use super::read::{Explained, Read, Side, Watch};
 use super::score::{Form, Score};
 use crate::block::pass::{Array, Next, Pass, Site};
-use crate::config::{Pooled, Readout};
+use crate::config::Readout;
 use crate::run::backward::Rules;
 use crate::{Error, Input, Model, RunOptions};
 
@@ -194,18 +194,11 @@ impl Model {
 
     /// The rows of hidden states that a score is made of, and what each counts; they sum to 1.
     pub(super) fn explained_rows(&self, score: &Score, n: usize) -> Vec<(usize, f64)> {
-        let pooled = match (&self.transformer.architecture.readout, score.position) {
-            (_, Some(position)) => return vec![(position, 1.0)],
-            (Readout::Classes { pooled, .. }, None) => *pooled,
-            (_, None) => Pooled::First,
-        };
-        match pooled {
-            Pooled::First => vec![(0, 1.0)],
-            Pooled::FirstTwo => vec![(0, 0.5), (1, 0.5)],
-            Pooled::FirstAndMean => {
-                let others = n.saturating_sub(1).max(1) as f64;
-                std::iter::once((0, 0.5)).chain((1..n).map(|row| (row, 0.5 / others))).collect()
-            }
+        let architecture = &self.transformer.architecture;
+        match (&architecture.readout, score.position, &architecture.encoder) {
+            (_, Some(position), _) => vec![(position, 1.0)],
+            (Readout::Classes { pooled, .. }, None, Some(stack)) => pooled.rows(n, stack),
+            (_, None, _) => vec![(0, 1.0)],
         }
     }
 }
@@ -332,7 +325,7 @@ impl Explained<'_> {
         let mut n_maps = 0.0_f64;
         for layer in recording.layers_in(quantity, kind) {
             for head in 0..layer.shape.n_heads {
-                let map = recording.map_of(&layer, 0, head).map_err(|error| Error::Input(error.to_string()))?;
+                let map = recording.map_of(&layer, 0, head)?;
                 n_maps += 1.0;
                 for (row, counts) in self.model.explained_rows(&self.score, map.n_queries()) {
                     let numbers = map.row(row);

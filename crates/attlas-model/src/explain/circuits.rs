@@ -218,7 +218,7 @@ impl<'a> Vocabulary<'a> {
         };
         let mut unembedding = output.weight.rows();
         if let (Norms::Folded, Some(norm)) = (norms, &weights.final_norm) {
-            fold(norm, unembedding.to_mut());
+            fold(norm, unembedding.to_mut(), stack.d_model);
         }
         if output.d_in != stack.d_model {
             return Err(unsupported("has states of another width before its logits"));
@@ -290,7 +290,7 @@ impl HeadSides {
         if let Some(norm) = residual.and_then(|residual| norm_before(weights, residual)) {
             norm.apply(&mut input, vocabulary.d_model);
         }
-        let (d_head, kv) = (config.d_head, head.head / (config.n_heads / config.n_kv_heads.max(1)).max(1));
+        let (d_head, kv) = (config.d_head, config.shape(0, 0).kv_head(head.head));
         let rows = |start: usize| -> Vec<f32> { projected(joint, &input, start, d_head) };
         let mut queries = rows(head.head * d_head);
         let mut keys = rows(config.query_width() + kv * d_head);

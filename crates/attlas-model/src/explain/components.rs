@@ -9,7 +9,7 @@ use attlas_kernels::Onto;
 use serde::{Serialize, Serializer};
 
 use super::matrices::norm_before;
-use super::parts::{LinearNorm, Sublayer, add, length, of_maps, stream, widened};
+use super::parts::{LinearNorm, Sublayer, add, length, stream, widened};
 use crate::Error;
 use crate::block::feed_forward::feed_forward;
 use crate::block::linear::Linear;
@@ -186,7 +186,7 @@ impl Walk<'_> {
         let (before, own) = (state.sum(), self.own()?);
         self.self_attention(state, &own);
         if let Some(cross) = &self.weights.cross {
-            let layer = self.run.recording.layer(Kind::Cross, self.layer).map_err(of_maps)?;
+            let layer = self.run.recording.layer(Kind::Cross, self.layer)?;
             let residual = Cow::Owned(own.output());
             let sublayer = Sublayer::new(self.model, self.run, layer, self.item, residual)?;
             self.join(state, self.heads(&sublayer, Kind::Cross), &cross.norm, &cross.post_norm);
@@ -198,7 +198,7 @@ impl Walk<'_> {
     /// The block's self-attention.
     fn own(&self) -> Result<Sublayer<'_>, Error> {
         let entering = stream(self.run, self.stack, self.layer, self.item)?;
-        let layer = self.run.recording.layer(self.stack, self.layer).map_err(of_maps)?;
+        let layer = self.run.recording.layer(self.stack, self.layer)?;
         Sublayer::new(self.model, self.run, layer, self.item, Cow::Borrowed(entering))
     }
 

@@ -135,11 +135,11 @@ impl Baseline<'_> {
         let (slope, _) = before(post_norm(self.residual(kind, layer), weights), &attended, &reading.slope);
         let to_values = transposed(&weights.output, &slope); // [n_heads · d_value]
         let map = self.run.recording.map(0, head.kind, head.head.layer, head.head.head);
-        let map = map.map_err(|error| Error::Input(error.to_string()))?;
+        let map = map?;
         let layer = self.run.recording.layer(head.kind, head.head.layer);
-        let layer = layer.map_err(|error| Error::Input(error.to_string()))?;
+        let layer = layer?;
         let values = layer.traces.get(Trace::Values).ok_or_else(|| Error::Plan("the run kept no values".to_owned()))?;
-        let values = values.read_all().map_err(|error| Error::Input(error.to_string()))?;
+        let values = values.read_all()?;
         let (width, n_keys) = (layer.shape.d_value, layer.shape.n_keys);
         let own = &values[layer.shape.kv_head(head.head.head) * n_keys * width..][..n_keys * width];
         let to_value = &to_values[head.head.head * width..][..width];

@@ -93,7 +93,7 @@ fn each_head<T>(
     let all = gradients.of(Site::Attention, layer.kind, layer.index).ok_or_else(none)?;
     let n = layer.shape.n_queries * layer.shape.n_keys;
     let head = |head: usize| {
-        let map = gradients.run.recording.map_of(layer, 0, head).map_err(|error| Error::Input(error.to_string()))?;
+        let map = gradients.run.recording.map_of(layer, 0, head)?;
         Ok(of(&map.dense(), &all.values[head * n..][..n]))
     };
     (0..layer.shape.n_heads).map(head).collect()

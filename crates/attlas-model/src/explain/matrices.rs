@@ -1,6 +1,7 @@
 //! The matrices of a layer's heads: what each reads queries, keys and values from, and what it writes to.
 
 use attlas::Kind;
+use attlas::attention::Shape;
 
 use super::parts::is_centred;
 use crate::Error;
@@ -24,7 +25,7 @@ pub enum Norms {
 /// The matrices of one layer's self-attention.
 pub(super) struct Matrices {
     pub n_heads: usize,
-    pub n_kv_heads: usize,
+    shape: Shape,
     pub d_head: usize,
     pub d_model: usize,
     /// Shape `[n_heads, d_head, d_model]`.
@@ -70,12 +71,12 @@ impl Matrices {
         let d_model = queries.len() / n_query.max(1);
         let values = keys_and_values.split_off(n_kv * d_model);
         let folded = |mut rows: Vec<f32>| {
-            before.iter().for_each(|norm| fold(norm, &mut rows));
+            before.iter().for_each(|norm| fold(norm, &mut rows, d_model));
             rows
         };
         Matrices {
             n_heads: config.n_heads,
-            n_kv_heads: config.n_kv_heads,
+            shape: config.shape(0, 0),
             d_head: config.d_head,
             d_model,
             queries: folded(queries),
@@ -87,7 +88,7 @@ impl Matrices {
 
     /// The key–value head that a head reads.
     pub fn kv_head(&self, head: usize) -> usize {
-        head / (self.n_heads / self.n_kv_heads.max(1)).max(1)
+        self.shape.kv_head(head)
     }
 
     /// One head of some of the matrices. Shape `[d_head, d_model]`.
@@ -106,10 +107,9 @@ pub(super) fn norm_before(weights: &AttentionWeights, residual: Residual) -> Opt
 }
 
 /// `W · diag(γ) · C`, where `C` takes the mean away: rows that read behind a norm, as rows that read before it. Shape `[n, width]`.
-pub(super) fn fold(norm: &NormWeights, rows: &mut [f32]) {
+pub(super) fn fold(norm: &NormWeights, rows: &mut [f32], width: usize) {
     let plus = if norm.norm.kind == NormKind::RmsPlusOne { 1.0 } else { 0.0 };
-    let Some(width) = Some(norm.weight.len()).filter(|width| *width > 0) else { return };
-    for row in rows.chunks_exact_mut(width) {
+    for row in rows.chunks_exact_mut(width.max(1)) {
         row.iter_mut().zip(norm.weight.iter()).for_each(|(x, weight)| *x *= plus + weight);
         if is_centred(norm) {
             let mean = (row.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64) as f32;
@@ -178,6 +178,25 @@ pub(super) fn times(matrix: &[f64], rows: &[f32], n: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Norm;
+
+    #[test]
+    fn a_norm_without_weights_is_folded_with_its_centring_alone() {
+        let norm = |kind, weight: &[f32]| NormWeights {
+            norm: Norm { kind, epsilon: 1e-5 },
+            weight: weight.to_vec().into(),
+            bias: Vec::new().into(),
+        };
+        for (kind, weight, expected) in [
+            (NormKind::LayerPlain, &[][..], [-1.0, 0.0, 1.0, -2.0, 0.0, 2.0]),
+            (NormKind::Layer, &[2.0, 2.0, 2.0], [-2.0, 0.0, 2.0, -4.0, 0.0, 4.0]),
+            (NormKind::Rms, &[2.0, 1.0, 0.0], [2.0, 2.0, 0.0, 0.0, 2.0, 0.0]),
+        ] {
+            let mut rows = [1.0, 2.0, 3.0, 0.0, 2.0, 4.0];
+            fold(&norm(kind, weight), &mut rows, 3);
+            assert_eq!(rows, expected, "{kind:?}");
+        }
+    }
 
     #[test]
     fn the_root_of_products_gives_them_back_also_without_full_rank() {

@@ -29,8 +29,8 @@ impl NormForm {
     /// All of them.
     pub const ALL: [NormForm; 3] = [NormForm::Sum, NormForm::Residual, NormForm::LayerNorm];
 
-    /// What a reader of a map must know.
-    fn note(self) -> &'static str {
+    /// What a reader of a map must know, as notes of a recording say it.
+    pub fn note(self) -> &'static str {
         match self {
             NormForm::Sum => "norms of what all heads of a layer add together",
             NormForm::Residual => {

@@ -97,7 +97,7 @@ impl<'a> Sublayer<'a> {
         let heads = 0..layer.shape.n_heads;
         let maps: Result<_, attlas::Error> = heads.map(|head| run.recording.map_of(layer, item, head)).collect();
         Ok(Sublayer {
-            maps: maps.map_err(of_maps)?,
+            maps: maps?,
             transformed: transformed(weights, layer, item)?,
             residual,
             bias: weights.output.bias.as_ref().map(|bias| bias.as_slice()),
@@ -287,7 +287,7 @@ pub(super) fn values(layer: &Layer, item: usize) -> Result<Cow<'_, [f32]>, Error
     let kept = layer.traces.get(Trace::Values);
     let values = kept.ok_or_else(|| Error::Plan(format!("the run kept no values of {layer}")))?;
     let n = shape.n_kv_heads * shape.n_keys * shape.d_value;
-    values.read(item * n..(item + 1) * n).map_err(of_maps)
+    Ok(values.read(item * n..(item + 1) * n)?)
 }
 
 /// A head's columns of the output projection. Shape `[d_model, width]`.
@@ -321,17 +321,12 @@ pub(super) fn each_sublayer<'a>(
     for layer in run.recording.layers_of(kind) {
         let mut residual = Cow::Borrowed(stream(run, stack, layer.index, item)?);
         if kind == Kind::Cross {
-            let own = run.recording.layer(Kind::Decoder, layer.index).map_err(of_maps)?;
+            let own = run.recording.layer(Kind::Decoder, layer.index)?;
             residual = Cow::Owned(Sublayer::new(model, run, own, item, residual)?.output());
         }
         work(layer.index, &Sublayer::new(model, run, layer, item, residual)?)?;
     }
     Ok(())
-}
-
-/// What a recording's own error says.
-pub(super) fn of_maps(error: attlas::Error) -> Error {
-    Error::Input(error.to_string())
 }
 
 pub(super) fn widened(numbers: &[f32]) -> Vec<f64> {

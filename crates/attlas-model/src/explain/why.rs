@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use attlas::{AttentionMap, HeadId, Kind, Layer};
+use attlas::recording::{Digest, Edit};
+use attlas::{AttentionMap, HeadId, Kind, Layer, Scoring};
 use serde::Serialize;
 
 use super::components::{Components, Source, before_cross, entering, read_by};
-use super::parts::{attention_of, of_maps, widened};
+use super::parts::{attention_of, widened};
 use crate::Error;
 use crate::block::linear::Linear;
 use crate::block::rope::Turns;
@@ -131,10 +132,18 @@ pub struct Origin {
 /// When the pair, the head or what [`traced`](super::traced) keeps is not there; when the query does not see the key; and
 /// [`Error::Unsupported`] for scores that are no sum of such parts: weights that were changed, DeBERTa's, and projections that are cut.
 pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
-    let layer = run.recording.layer(asked.kind, asked.head.layer).map_err(of_maps)?;
-    let map = run.recording.map_of(layer, asked.item, asked.head.head).map_err(of_maps)?;
+    let changed = |edit: &&Edit<Digest>| matches!(edit, Edit::Stream { .. });
+    if let Some(edit) = run.recording.provenance.edits.iter().find(changed) {
+        return Err(Error::Unsupported(format!(
+            "a score is not taken apart in a run whose residual stream was changed, which then is no sum of what the model wrote to it: {}",
+            edit.sentence()
+        )));
+    }
+    let layer = run.recording.layer(asked.kind, asked.head.layer)?;
+    let map = run.recording.map_of(layer, asked.item, asked.head.head)?;
     let pair = Pair::new(model, layer, &map, asked)?;
-    let (score, lse) = pair.score_and_lse(layer)?;
+    let scores = pair.scores(layer, &map)?;
+    let (score, lse) = (scores.of_key, scores.lse);
     let (query, key) = (pair.query_side(model, run)?, pair.key_side(model, run)?);
     let (turned_query, turned_key) = (pair.turned(&query, asked.query), pair.turned(&key, asked.key));
     let scale = f64::from(pair.config.scale);
@@ -152,8 +161,8 @@ pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
         }
     }
     let product: f64 = pairs.iter().map(|(.., value)| value).sum();
-    if let Some(cap) = pair.config.softcap.map(f64::from) {
-        parts.insert(Part::SoftCap, cap * (product / cap).tanh() - product);
+    if pair.scoring.softcap.is_some() {
+        parts.insert(Part::SoftCap, pair.scoring.capped(product / scale) - product);
     }
     let bias = pair.bias(layer);
     if bias != 0.0 {
@@ -171,7 +180,7 @@ pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
         asked,
         score,
         weight: (score - lse).exp(),
-        mean_score: mean_score(&map, asked.query, lse),
+        mean_score: scores.mean,
         parts: Parts(parts.into_iter().collect()),
         terms: sorted(terms, |term| term.value),
         queries,
@@ -198,12 +207,14 @@ fn part_of(query: Source, key: Source) -> Part {
     }
 }
 
-/// The mean over the keys that a query sees of `ln w + lse`.
-fn mean_score(map: &AttentionMap<'_>, query: usize, lse: f64) -> f64 {
-    let row = map.row(query);
-    let seen: Vec<f64> =
-        row.iter().filter(|weight| **weight > 0.0).map(|weight| f64::from(*weight).ln() + lse).collect();
-    seen.iter().sum::<f64>() / seen.len().max(1) as f64
+/// What a query scores.
+struct Scores {
+    /// For the key that is asked about.
+    of_key: f64,
+    /// The mean over the keys that it sees.
+    mean: f64,
+    /// `ln Σ exp(score)`, sink included.
+    lse: f64,
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -216,13 +227,14 @@ struct Pair<'a> {
     config: &'a Attention,
     block: &'a Block,
     weights: &'a AttentionWeights,
+    scoring: &'a Scoring,
     kv_head: usize,
     /// The sines and cosines of all positions.
     turns: Option<Turns>,
 }
 
 impl<'a> Pair<'a> {
-    fn new(model: &'a Model, layer: &Layer, map: &AttentionMap<'_>, asked: Asked) -> Result<Pair<'a>, Error> {
+    fn new(model: &'a Model, layer: &'a Layer, map: &AttentionMap<'_>, asked: Asked) -> Result<Pair<'a>, Error> {
         let Asked { kind, head, query, key, .. } = asked;
         for (what, place, n) in [("query", query, map.n_queries()), ("key", key, map.n_keys())] {
             if place >= n {
@@ -248,52 +260,56 @@ impl<'a> Pair<'a> {
             Some("its scores join content and distance by more than one product of queries and keys")
         } else if config.clip.is_some() {
             Some("it cuts queries and keys, which parts cannot be")
-        } else if layer.factored().is_none() {
-            Some("the weights of this layer were changed in the run")
         } else {
-            None
+            layer.factored().is_none().then_some("the weights of this layer were changed in the run")
         };
-        if let Some(why) = refused {
-            return Err(Error::Unsupported(format!("the scores of {} are not taken apart: {why}", model.name())));
-        }
+        let scoring = match (refused, layer.factored()) {
+            (None, Some(factored)) => &factored.scoring,
+            (why, _) => {
+                let why = why.unwrap_or("it has none");
+                return Err(Error::Unsupported(format!("the scores of {} are not taken apart: {why}", model.name())));
+            }
+        };
         let n = map.n_keys().max(map.n_queries());
         let length = map.key_tokens().unpadded(map.n_keys()).last().map_or(n, |last| last + 1);
         let turns = config.rotary.as_ref().map(|rotary| Turns::new(rotary, 0, n, &[length]));
         let kv_head = layer.shape.kv_head(head.head);
-        Ok(Pair { asked, config, block, weights: attention_of(model, layer)?, kv_head, turns })
+        Ok(Pair { asked, config, block, weights: attention_of(model, layer)?, scoring, kv_head, turns })
     }
 
-    /// The score from the recorded queries and keys, and the row's log-sum-exp.
-    fn score_and_lse(&self, layer: &Layer) -> Result<(f64, f64), Error> {
+    /// What the recorded queries and keys score.
+    fn scores(&self, layer: &Layer, map: &AttentionMap<'_>) -> Result<Scores, Error> {
         let Some(factored) = layer.factored() else {
             return Err(Error::Unsupported("dense weights have no scores".into()));
         };
         let Asked { item, head, query, key, .. } = self.asked;
         let (shape, width) = (layer.shape, layer.shape.d_head);
         let row = (item * shape.n_heads + head.head) * shape.n_queries + query;
-        let column = (item * shape.n_kv_heads + self.kv_head) * shape.n_keys + key;
-        let q = factored.queries.read(row * width..(row + 1) * width).map_err(of_maps)?;
-        let k = factored.keys.read(column * width..(column + 1) * width).map_err(of_maps)?;
-        let lse = factored.lse.read(row..row + 1).map_err(of_maps)?;
-        let score = factored.scoring.score(head.head, query, key, dot(&widened(&q), &widened(&k)));
-        Ok((score + self.key_bias(layer), lse.first().copied().unwrap_or(f64::NEG_INFINITY)))
+        let first_key = (item * shape.n_kv_heads + self.kv_head) * shape.n_keys;
+        let q = widened(&factored.queries.read(row * width..(row + 1) * width)?);
+        let keys = factored.keys.read(first_key * width..(first_key + shape.n_keys) * width)?;
+        let lse = factored.lse.read(row..row + 1)?;
+        let score = |key: usize| {
+            let k = widened(&keys[key * width..][..width]);
+            self.scoring.score(head.head, query, key, dot(&q, &k)) + self.key_bias(layer, key)
+        };
+        let seen: Vec<f64> = (0..shape.n_keys).filter(|key| map.sees(query, *key)).map(score).collect();
+        let mean = seen.iter().sum::<f64>() / seen.len().max(1) as f64;
+        Ok(Scores { of_key: score(key), mean, lse: lse.first().copied().unwrap_or(f64::NEG_INFINITY) })
     }
 
     /// What is added to the score by relative position, and by key.
     fn bias(&self, layer: &Layer) -> f64 {
         let Asked { head, query, key, .. } = self.asked;
-        let by_distance = layer.factored().map_or(0.0, |factored| {
-            let offset = key as i64 - (query + factored.scoring.query_offset) as i64;
-            f64::from(factored.scoring.bias.value(head.head, offset))
-        });
-        by_distance + self.key_bias(layer)
+        let offset = key as i64 - (query + self.scoring.query_offset) as i64;
+        f64::from(self.scoring.bias.value(head.head, offset)) + self.key_bias(layer, key)
     }
 
-    fn key_bias(&self, layer: &Layer) -> f64 {
+    fn key_bias(&self, layer: &Layer, key: usize) -> f64 {
         let Some(bias) = layer.factored().and_then(|factored| factored.key_bias.as_ref()) else { return 0.0 };
         let shape = layer.shape;
         let item = if bias.len() == shape.n_heads * shape.n_keys { 0 } else { self.asked.item };
-        let place = (item * shape.n_heads + self.asked.head.head) * shape.n_keys + self.asked.key;
+        let place = (item * shape.n_heads + self.asked.head.head) * shape.n_keys + key;
         bias.get(place).map_or(0.0, |bias| f64::from(*bias))
     }
 

@@ -258,6 +258,12 @@ impl Model {
                 HeadId { layer, head },
                 kind.title()
             )),
+            Halt::Group { kind, layer, first, last } => Error::Input(format!(
+                "the gradient is not finite at the keys or values that {} to {} of {} read",
+                HeadId { layer, head: first },
+                HeadId { layer, head: last },
+                kind.title()
+            )),
             Halt::Block { stack, layer } => {
                 Error::Input(format!("the gradient is not finite before layer {layer} of the {stack}"))
             }

@@ -187,7 +187,7 @@ impl Model {
         let inputs = std::slice::from_ref(input);
         let provenance = self.provenance(recording::Method::Greedy, &items, inputs, plan.pass);
         let mut recording = Recording { provenance, items, layers };
-        recording.sharpen().map_err(|error| Error::Input(error.to_string()))?;
+        recording.sharpen()?;
         Ok(Run {
             recording,
             logits: logits.map(|values| self.generated_logits(values)),
@@ -255,7 +255,7 @@ impl Model {
         let items =
             batch.items(inputs, |index, input| self.predicted(input, generated.get(index), next.get(index).cloned()));
         let mut recording = Recording { provenance: self.provenance(method, &items, inputs, pass), items, layers };
-        recording.sharpen().map_err(|error| Error::Input(error.to_string()))?;
+        recording.sharpen()?;
         Ok(Run { recording, logits, generated, kept })
     }
 
@@ -371,6 +371,19 @@ impl Pooled {
         }
     }
 
+    /// The hidden states of `n` that the row is made of, with the share of each; they sum to 1.
+    pub(crate) fn rows(self, n: usize, stack: &Stack) -> Vec<(usize, f64)> {
+        match self {
+            Pooled::First => vec![(0, 1.0)],
+            Pooled::FirstTwo => vec![(0, 0.5), (1, 0.5)],
+            Pooled::FirstAndMean => {
+                let patches = stack.n_leading()..n;
+                let share = 0.5 / patches.len().max(1) as f64;
+                std::iter::once((0, 0.5)).chain(patches.map(|row| (row, share))).collect()
+            }
+        }
+    }
+
     /// Adds to the gradient of an item's hidden states, shape `[n, d_model]`, what goes back from the gradient of the row.
     pub(super) fn go_back(self, d_row: &[f32], stack: &Stack, d_item: &mut [f32]) {
         let d_model = stack.d_model;
@@ -396,4 +409,31 @@ const MAX_BEAMS: usize = 64;
 fn ids(tokens: &Tokens) -> Result<Vec<u32>, Error> {
     let real = tokens.tokens.iter().filter(|token| token.role != TokenRole::Padding);
     real.map(|token| token.id.ok_or_else(|| Error::Input(format!("the token \"{}\" has no id", token.text)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_hidden_states_that_a_row_is_made_of_are_those_that_it_reads_registers_left_out() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/families/dinov2-registers");
+        let model = Model::load(&folder).expect("a model");
+        let stack = model.transformer.architecture.encoder.as_ref().expect("an encoder");
+        let (n, d_model) = (13, stack.d_model);
+        for pooled in [Pooled::First, Pooled::FirstTwo, Pooled::FirstAndMean] {
+            let rows = pooled.rows(n, stack);
+            assert!((rows.iter().map(|(_, share)| share).sum::<f64>() - 1.0).abs() < 1e-12, "{rows:?}");
+            for place in 0..n {
+                let mut item = vec![0.0; n * d_model]; // 1 at one hidden state
+                item[place * d_model..][..d_model].fill(1.0);
+                let read: f64 = pooled.row(&item, stack).iter().map(|x| f64::from(*x)).sum();
+                let share = rows.iter().find(|(row, _)| *row == place).map_or(0.0, |(_, share)| *share);
+                let expected = read / (pooled.n_parts() * d_model) as f64;
+                assert!((share - expected).abs() < 1e-6, "{pooled:?} {place}: {share} {expected}");
+            }
+        }
+    }
 }

@@ -21,9 +21,9 @@ pub fn rollout(recording: &Recording, kind: Kind) -> Result<Vec<Layer>, Error> {
     let layers: Vec<&Layer> = recording.layers_of(kind).collect();
     let mut arrays: Vec<Vec<f32>> = vec![Vec::new(); layers.len()];
     for item in 0..recording.items.len() {
-        let mixed: Vec<Vec<f64>> =
-            layers.iter().map(|layer| augmented(recording, layer, item)).collect::<Result<_, Error>>()?;
-        for (array, rollout) in arrays.iter_mut().zip(multiplied(&mixed)) {
+        let mut paths = Paths::default();
+        for (layer, array) in layers.iter().zip(&mut arrays) {
+            let rollout = paths.through(augmented(recording, layer, item)?);
             array.extend(rollout.iter().map(|share| *share as f32));
         }
     }
@@ -84,7 +84,7 @@ pub fn augmented(recording: &Recording, layer: &Layer, item: usize) -> Result<Ve
     let heads =
         (0..layer.shape.n_heads).map(|head| recording.map_of(layer, item, head)).collect::<Result<Vec<_>, _>>()?;
     let mut mixed: Vec<f64> = mean_rows(&heads, 0..n).into_iter().map(f64::from).collect(); // [n, n]
-    for (query, row) in mixed.chunks_exact_mut(n).enumerate() {
+    for (query, row) in mixed.chunks_exact_mut(n.max(1)).enumerate() {
         row[query] += 1.0;
         let sum: f64 = row.iter().sum();
         row.iter_mut().for_each(|share| *share /= sum);
@@ -92,17 +92,26 @@ pub fn augmented(recording: &Recording, layer: &Layer, item: usize) -> Result<Ve
     Ok(mixed)
 }
 
-/// The products of square maps up to each layer: `R_0 = A_0`, `R_l = A_l · R_{l−1}`. Shape of each `[n, n]`.
-pub fn multiplied(layers: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let mut products: Vec<Vec<f64>> = Vec::with_capacity(layers.len());
-    for layer in layers {
-        let product = match products.last() {
-            None => layer.clone(),
-            Some(before) => product(layer, before),
+/// The product of square maps, one layer after the other: `R_0 = A_0`, `R_l = A_l · R_{l−1}`. Only the last is held.
+#[derive(Debug, Clone, Default)]
+pub struct Paths {
+    so_far: Option<Vec<f64>>,
+}
+
+impl Paths {
+    /// The product up to a layer, of shape `[n, n]` as the layer's map is.
+    pub fn through(&mut self, layer: Vec<f64>) -> &[f64] {
+        let next = match &self.so_far {
+            None => layer,
+            Some(before) => product(&layer, before),
         };
-        products.push(product);
+        self.so_far.insert(next)
     }
-    products
+
+    /// The product so far; `None` before the first layer.
+    pub fn so_far(&self) -> Option<&[f64]> {
+        self.so_far.as_deref()
+    }
 }
 
 /// Shapes `[n, n]`.
@@ -122,11 +131,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_text_without_tokens_has_a_rollout_without_numbers() {
+        let recording = crate::analysis::rows::tests::recording(Kind::Encoder, Vec::new(), 0, 0);
+        let layers = rollout(&recording, Kind::Encoder).expect("a rollout");
+        assert_eq!(layers.len(), 1);
+        assert!(crate::analysis::flow(&recording, Kind::Encoder, 0, 64).is_ok());
+    }
+
+    #[test]
     fn two_layers_that_each_look_one_token_back_mix_three_tokens() {
         // half residual, half the token before; the first token sees itself alone
         let layer = vec![1.0, 0.0, 0.0, 0.5, 0.5, 0.0, 0.0, 0.5, 0.5];
-        let found = multiplied(&[layer.clone(), layer.clone()]);
-        assert_eq!(found[0], layer);
-        assert_eq!(found[1], [1.0, 0.0, 0.0, 0.75, 0.25, 0.0, 0.25, 0.5, 0.25]);
+        let mut paths = Paths::default();
+        assert_eq!(paths.through(layer.clone()), layer);
+        assert_eq!(paths.through(layer.clone()), [1.0, 0.0, 0.0, 0.75, 0.25, 0.0, 0.25, 0.5, 0.25]);
     }
 }

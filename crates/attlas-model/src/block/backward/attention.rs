@@ -100,20 +100,18 @@ impl AttentionBack<'_> {
         (0..n_items * config.n_kv_heads).into_par_iter().map(group).collect()
     }
 
-    /// Names the first head from which no number comes back.
+    /// Names the first head from which no number comes back, or the heads whose common keys and values it is.
     fn check(&self, groups: &[GroupGradients]) -> Result<(), Halt> {
         let AttentionCall { kind, index: layer, .. } = self.call;
         let group_size = self.config.n_heads / self.config.n_kv_heads;
-        for (place, group) in groups.iter().enumerate() {
-            let kv_head = place % self.config.n_kv_heads;
-            let n = group.queries.len() / group_size;
-            let is_bad = |numbers: &[f32]| numbers.iter().any(|number| !number.is_finite());
-            let member = group.queries.chunks_exact(n.max(1)).position(is_bad);
-            let elsewhere = || (is_bad(&group.keys) || is_bad(&group.values)).then_some(0);
-            if let Some(member) = member.or_else(elsewhere) {
-                return Err(Halt::Head { kind, layer, head: kv_head * group_size + member });
-            }
+        let bad = groups.iter().enumerate().find_map(|(place, group)| {
+            let first = place % self.config.n_kv_heads * group_size;
+            group.not_finite(group_size).map(|members| first + members.start..first + members.end)
+        });
+        match bad {
+            None => Ok(()),
+            Some(heads) if heads.len() == 1 => Err(Halt::Head { kind, layer, head: heads.start }),
+            Some(heads) => Err(Halt::Group { kind, layer, first: heads.start, last: heads.end - 1 }),
         }
-        Ok(())
     }
 }

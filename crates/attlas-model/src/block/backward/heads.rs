@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use attlas::attention::{Inputs, reference};
-use attlas_kernels::{Matrix, Onto, Threads, multiply};
+use attlas_kernels::{Matrix, Onto, Slope, Threads, multiply};
 
 use super::Rules;
 use crate::block::edits::{Origins, Row, WeightEdits};
@@ -24,6 +24,16 @@ pub(super) struct GroupGradients {
     pub weights: Vec<f32>,
     /// Of the scores; empty unless it is kept. Shape `[group, n_queries, n_keys]`.
     pub scores: Vec<f32>,
+}
+
+impl GroupGradients {
+    /// Whose gradients are not finite: one of the group's query heads, or all, where it is those of their common keys or values.
+    pub fn not_finite(&self, group_size: usize) -> Option<Range<usize>> {
+        let is_bad = |numbers: &[f32]| numbers.iter().any(|number| !number.is_finite());
+        let n = (self.queries.len() / group_size).max(1);
+        let member = self.queries.chunks_exact(n).position(is_bad).map(|member| member..member + 1);
+        member.or_else(|| (is_bad(&self.keys) || is_bad(&self.values)).then_some(0..group_size))
+    }
 }
 
 /// One key–value head of an item, and what comes back from the heads that read it.
@@ -169,9 +179,9 @@ impl Group<'_> {
             d_scores.iter_mut().zip(&d_row).for_each(|(slot, d)| *slot = *d as f32);
         }
         // 3. gradients of dot products
-        let slope = |dot: f32| match scoring.softcap {
-            Some(cap) => scoring.scale * (1.0 - (scoring.scale * f64::from(dot) / cap).tanh().powi(2)),
-            None => scoring.scale,
+        let slope = |dot: f32| match self.rules.slope() {
+            Slope::Derivative => scoring.slope(f64::from(dot)),
+            Slope::Share => scoring.share(f64::from(dot)),
         };
         let [of_queries_and_keys, of_values] = self.rules.of_attention().map(f64::from);
         let used = used.as_ref().unwrap_or(&row);
@@ -324,6 +334,45 @@ mod tests {
         let bias = Bias::Relative { first: -2, table, n_offsets: 3 };
         let scoring = Scoring { softcap: Some(0.7), sinks: Some(numbers(4, 5)), bias, ..case.scoring.clone() };
         Case { scoring, ..case }.check(100, "cap, sink and bias");
+    }
+
+    #[test]
+    fn keys_that_several_heads_read_are_blamed_on_all_of_them() {
+        let gradients = |queries: [f32; 4], keys: f32, values: f32| GroupGradients {
+            queries: queries.to_vec(),
+            keys: vec![keys],
+            values: vec![0.0, values],
+            ..GroupGradients::default()
+        };
+        assert_eq!(gradients([0.0; 4], 1.0, 2.0).not_finite(2), None);
+        assert_eq!(gradients([0.0, 0.0, f32::NAN, 0.0], f32::NAN, 0.0).not_finite(2), Some(1..2));
+        assert_eq!(gradients([0.0; 4], f32::INFINITY, 0.0).not_finite(2), Some(0..2));
+        assert_eq!(gradients([0.0; 4], 0.0, f32::NAN).not_finite(4), Some(0..4));
+    }
+
+    #[test]
+    fn by_rules_dot_products_that_are_cut_have_the_relevance_of_their_scores() {
+        let case = Case::new([1, 1, 5, 5], Visibility::CAUSAL);
+        let scoring = Scoring { softcap: Some(0.3), ..case.scoring.clone() };
+        let [queries, keys, values, d_context] = &case.arrays;
+        let shape = case.shape;
+        let inputs =
+            Inputs { queries, keys, values, shape, scoring: &scoring, key_valid: None, mask: None, key_bias: None };
+        let pass = Pass::default();
+        let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
+        let edits = plan.weight_edits(Kind::Encoder, 0);
+        let (rules, keeps) = (Rules::AttnLrp, [false, true]);
+        let found = Group { inputs, text: 0, kv_head: 0, edits: &edits, d_context, rules, keeps }.go_back();
+        let product = |x: &[f32], d: &[f32]| x.iter().zip(d).map(|(x, d)| f64::from(*x) * f64::from(*d)).sum::<f64>();
+        let dot = |query: usize, key: usize| product(&queries[query * 3..][..3], &keys[key * 3..][..3]);
+        let of_scores: f64 = (0..5)
+            .flat_map(|query| (0..=query).map(move |key| (query, key)))
+            .map(|(query, key)| {
+                f64::from(found.scores[query * 5 + key]) * scoring.score(0, query, key, dot(query, key))
+            })
+            .sum();
+        let of_sides = product(queries, &found.queries) + product(keys, &found.keys);
+        assert!(of_scores.abs() > 0.01 && (of_sides - 0.5 * of_scores).abs() < 1e-6, "{of_sides} {of_scores}");
     }
 
     #[test]

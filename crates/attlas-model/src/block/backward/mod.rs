@@ -92,6 +92,8 @@ pub(crate) enum Halt {
     Stopped,
     /// What comes back from an attention head is infinite or no number.
     Head { kind: Kind, layer: usize, head: usize },
+    /// What comes back to the keys or values that several heads read is.
+    Group { kind: Kind, layer: usize, first: usize, last: usize },
     /// What comes back from a block is.
     Block { stack: Kind, layer: usize },
 }

@@ -1,6 +1,6 @@
 //! Back through the readout: from logits to the last hidden states.
 
-use attlas_kernels::Onto;
+use attlas_kernels::{Onto, Slope};
 
 use super::Rules;
 use crate::block::readout::Stages;
@@ -22,7 +22,8 @@ impl Transformer {
         // 1. the cap
         let mut d_logits = d_logits.to_vec(); // [n, n_logits]
         if let Some(cap) = softcap {
-            d_logits.iter_mut().zip(logits).for_each(|(d, logit)| *d *= 1.0 - (logit / cap).powi(2));
+            let slope = rules.slope();
+            d_logits.iter_mut().zip(logits).for_each(|(d, logit)| *d *= before_tanh(slope, logit / cap));
         }
         // 2. the output matrix
         let n = d_logits.len() / output.d_out;
@@ -44,5 +45,18 @@ impl Transformer {
             gradient = d_hidden;
         }
         Some(gradient)
+    }
+}
+
+/// What `y = tanh(x)` multiplies by what comes back, from `y`.
+fn before_tanh(slope: Slope, y: f32) -> f32 {
+    match slope {
+        Slope::Derivative => 1.0 - y * y,
+        Slope::Share if y == 0.0 => 1.0,
+        Slope::Share => {
+            let nearly_one = 1.0 - f64::from(f32::EPSILON) / 4.0; // closer to 1, f32 has no number
+            let y = f64::from(y).clamp(-nearly_one, nearly_one);
+            (y / y.atanh()) as f32
+        }
     }
 }
