@@ -1,5 +1,7 @@
 //! What keys add to states, and along which paths: norms, contributions, rollout and flow, held to other implementations.
 
+#![allow(clippy::print_stderr, reason = "how near the numbers are is worth knowing when a test fails")]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -58,7 +60,7 @@ fn numbers(recording: &Recording, layer: &Layer) -> Vec<f32> {
 fn check(recording: &Recording, layers: &[Layer], name: &str) {
     let found: Vec<f32> = layers.iter().flat_map(|layer| numbers(recording, layer)).collect();
     let (excess, place) = largest_excess(&found, &golden()[name].values, 0.0);
-    println!("{name}: off by {excess:.1e} at most");
+    eprintln!("{name}: off by {excess:.1e} at most");
     assert!(excess <= TOLERANCE, "{name}: off by {excess} at {place}");
 }
 
@@ -189,7 +191,7 @@ fn contributions_of_an_encoder_decoder_are_those_of_alti_plus() {
     let target: Vec<f64> = total.chunks(19).flat_map(|row| &row[11..]).copied().collect();
     for (kind, expected) in [(Kind::Cross, &source), (Kind::Decoder, &target)] {
         let (excess, place) = largest_excess(&of_kind(&layers, kind), expected, TOLERANCE);
-        println!("ALTI+ {kind}: off by {excess:.1e} at most");
+        eprintln!("ALTI+ {kind}: off by {excess:.1e} at most");
         assert!(excess <= TOLERANCE, "{kind}: off by {excess} at {place}");
     }
 }
@@ -322,13 +324,13 @@ fn compositions_and_copying_are_those_of_transformer_lens() {
             let place = ((pair.from.layer * 4 + pair.from.head) * 3 + pair.to.layer) * 4 + pair.to.head;
             worst = worst.max((f64::from(column(pair)) - expected[place]).abs());
         }
-        println!("{name}: off by {worst:.1e} at most");
+        eprintln!("{name}: off by {worst:.1e} at most");
         assert!(worst <= TOLERANCE, "{name}: off by {worst}");
     }
     let found: Vec<f32> =
         copying(&model, Norms::LeftOut).expect("scores").iter().map(|one| one.score.expect("a score") as f32).collect();
     let (excess, place) = largest_excess(&found, &golden["OV_eig_copying"].values, TOLERANCE);
-    println!("OV_eig_copying: off by {excess:.1e} at most");
+    eprintln!("OV_eig_copying: off by {excess:.1e} at most");
     assert!(excess <= TOLERANCE, "off by {excess} at {place}");
     let message = copying(&self::model("bert_tiny"), Norms::Folded).expect_err("a classifier").to_string();
     assert!(message.contains("predicts no tokens"), "{message}");
@@ -461,7 +463,7 @@ fn parts_of_a_score_sum_to_it_in_every_family_or_a_sentence_says_why_not() {
             }
         }
     }
-    println!("{n_parted} parted; refused:\n{}", refused.join("\n"));
+    eprintln!("{n_parted} parted; refused:\n{}", refused.join("\n"));
     assert!(n_parted >= 40, "{n_parted}");
     assert!(refused.iter().all(|why| why.contains("scores of") || why.contains("convolution")), "{refused:?}");
 }

@@ -1,6 +1,8 @@
 //! What methods say of tokens, against the code of their authors (`tools/analysis/trim_gradients.py` says which), on tiny models
 //! with random weights.
 
+#![allow(clippy::print_stderr, reason = "how near the numbers are is worth knowing when a test fails")]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -82,7 +84,7 @@ fn close(name: &str, found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len(), "{name}");
     let largest = expected.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
     let worst = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f64::max);
-    println!("{name}: {worst:.1e} of {largest:.1e}");
+    eprintln!("{name}: {worst:.1e} of {largest:.1e}");
     assert!(worst <= tolerance * largest, "{name}: off by {worst}\n{found:?}\n{expected:?}");
 }
 

@@ -223,8 +223,9 @@ fn without_its_induction_heads_a_model_no_longer_copies() {
             Metric::Score(Score { item: 0, position: Some(position), target, foil: None, form: Form::Probability });
         let before = baseline.value(&metric).expect("a number");
         let effects = baseline.effects(&heads, Removal::Zero, &metric, None, &mut go_on).expect("effects");
-        let together =
-            baseline.effects_together(&[induction.clone()], Removal::Zero, &metric, None, &mut go_on).expect("an effect");
+        let together = baseline
+            .effects_together(std::slice::from_ref(&induction), Removal::Zero, &metric, None, &mut go_on)
+            .expect("an effect");
         // one of two heads of layer 0 that look at the token before decides, now this one, now that one, and ablation finds it
         let largest = (0..heads.len()).min_by(|a, b| effects[*a].total_cmp(&effects[*b])).expect("heads");
         let rows: Vec<String> =

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use attlas::attention::reference;
 use attlas::recording::{Digest, Edit};
 use attlas::{AttentionMap, HeadId, Kind, Layer, Scoring};
 use serde::Serialize;
@@ -176,10 +177,12 @@ pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
     };
     let (queries, keys) = (side(|pair| pair.0), side(|pair| pair.1));
     let terms = pair.terms([&query.sum(), &key.sum()], [&turned_query.sum(), &turned_key.sum()]);
+    let mut weight = [score];
+    reference::weigh(&mut weight, lse);
     Ok(Why {
         asked,
         score,
-        weight: (score - lse).exp(),
+        weight: weight[0],
         mean_score: scores.mean,
         parts: Parts(parts.into_iter().collect()),
         terms: sorted(terms, |term| term.value),
