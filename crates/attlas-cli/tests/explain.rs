@@ -148,12 +148,12 @@ fn scores_that_do_not_sum_to_what_they_should_say_so_wherever_they_are_written()
     let folder = folder();
     let words = ["explain", "A cat.", "--position", "1", "--steps", "2", "--method", "integrated-gradients,cp-lrp"];
     let run = |more: &[&str]| Command::new(words.iter().chain(more)).in_folder(&folder).run();
-    assert!(run(&[]).succeeds().stdout.contains("gradients*"), "the column is marked");
+    assert!(run(&[]).succeeds().stdout.contains("grad*"), "the column is marked");
     for file in ["a.svg", "a.csv"] {
         run(&["-o", file]).succeeds();
     }
     let svg = fs::read_to_string(folder.path().join("a.svg")).expect("a picture");
-    assert!(svg.contains("gradients*") && svg.contains("too curved"), "{svg}");
+    assert!(svg.contains("grad*") && svg.contains("too curved"), "{svg}");
     let rows = json(&run(&["--json"]));
     let of =
         |rows: &[Value], name: &str| rows.iter().find(|row| row["method"] == name).expect("a row")["complete"].clone();
