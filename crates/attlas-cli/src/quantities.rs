@@ -11,6 +11,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::failure::Failure;
+use crate::inputs::row_of;
 use crate::terminal::remark;
 
 /// What a map shows.
@@ -146,7 +147,8 @@ impl PredictionArguments {
         let options = RunOptions { pass: Pass::keeping([Site::Logits]), ..RunOptions::default() };
         let logits = model.run(std::slice::from_ref(input), &options)?.logits;
         let logits = logits.unwrap_or(Array { shape: vec![0], values: Vec::new() });
-        let mut score = model.likeliest(input, &logits, self.position)?;
+        let row = row_of(model, input, self.position, "--position")?;
+        let mut score = model.likeliest(input, &logits, row)?;
         if let Some(target) = &self.target {
             score.target = model.target_named(target)?;
         }

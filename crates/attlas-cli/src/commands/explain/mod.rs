@@ -19,11 +19,11 @@ use crate::terminal::{Terminal, print_json};
 
 const EXAMPLES: &str = "\
 Examples:
-  attlas explain \"A red apple.\" --position 1   what the embedded translator writes after position 1
+  attlas explain \"A red apple.\" --position 1   the embedded translator, after position 1
   attlas explain \"The cat sat on the\" --model DIR --target \" mat\" --foil \" dog\"
   attlas explain \"A dull film.\" --model CLASSIFIER --target 0 --method relevance,leave-out
   attlas explain \"The cat sat on the\" --model DIR -o explained.svg
-  attlas explain \"The cat sat on the\" --model DIR --json | jq '.[] | select(.method == \"leave-out\")'
+  attlas explain \"The cat sat on the\" --model DIR --json | jq '.[] | select(.method==\"saliency\")'
 
 A number in the table is the token's share of the method's scores, in per cent of the sum of
 their sizes; --json and tables have the scores themselves. Methods answer different questions:
