@@ -74,6 +74,10 @@ fn effects_are_drawn_and_written_as_tables() {
         let finished = Command::new(model(&words)).run();
         assert_eq!(finished.code, Some(0), "{finished:?}");
         assert!(std::fs::metadata(&path).expect("a file").len() > 300, "{name}");
+        if name.ends_with(".svg") {
+            let svg = std::fs::read_to_string(&path).expect("a picture");
+            assert!(svg.contains("measured effect") && !svg.contains(">−"), "a divergence has no negative side: {svg}");
+        }
     }
     let table = std::fs::read_to_string(folder.path().join("effects.csv")).unwrap();
     assert!(table.starts_with("kind,layer,head,method,metric,effect,mean_weight\n"), "{table}");
@@ -122,4 +126,20 @@ fn what_is_not_there_is_refused_in_a_sentence() {
     refused(model(&["ablate", "-o", "effects.xyz"]), 2, "effects are written as");
     refused(model(&["lens", "--position", "17"]), 3, "there is no position 17");
     refused(model(&["check", "--budget", "2"]), 2, "a share from 0 to 1");
+}
+
+#[test]
+fn what_stands_below_the_help_is_not_wrapped_twice() {
+    for command in ["ablate", "explain", "check", "lens", "why", "circuits"] {
+        let help = Command::new([command, "--help"]).run();
+        let below = help.stdout.split("Examples:\n").nth(1).expect("examples");
+        assert!(below.lines().all(|line| line.chars().count() <= 98), "{command}: {below}");
+        let broken = below.lines().collect::<Vec<_>>().windows(3).any(|lines| {
+            lines.iter().all(|line| !line.is_empty())
+                && lines[0].len() > 60
+                && lines[1].len() < 40
+                && lines[2].len() > 60
+        });
+        assert!(!broken, "{command}: {below}");
+    }
 }
