@@ -74,6 +74,10 @@ fn effects_are_drawn_and_written_as_tables() {
         let finished = Command::new(model(&words)).run();
         assert_eq!(finished.code, Some(0), "{finished:?}");
         assert!(std::fs::metadata(&path).expect("a file").len() > 300, "{name}");
+        if name.ends_with(".svg") {
+            let svg = std::fs::read_to_string(&path).expect("a picture");
+            assert!(svg.contains("measured effect") && !svg.contains(">−"), "a divergence has no negative side: {svg}");
+        }
     }
     let table = std::fs::read_to_string(folder.path().join("effects.csv")).unwrap();
     assert!(table.starts_with("kind,layer,head,method,metric,effect,mean_weight\n"), "{table}");
@@ -191,4 +195,20 @@ fn pairs_that_are_no_runs_do_not_count_towards_the_limit() {
     let words = ["ablate", "--edges", "--target-ids", &ids, "--heads", "0.0"];
     let refusal = "68634 pairs of tokens are as many runs, and 65536 are possible";
     refused(stories(&words), 5, refusal);
+}
+
+#[test]
+fn what_stands_below_the_help_is_not_wrapped_twice() {
+    for command in ["ablate", "explain", "check", "lens", "why", "circuits"] {
+        let help = Command::new([command, "--help"]).run();
+        let below = help.stdout.split("Examples:\n").nth(1).expect("examples");
+        assert!(below.lines().all(|line| line.chars().count() <= 98), "{command}: {below}");
+        let broken = below.lines().collect::<Vec<_>>().windows(3).any(|lines| {
+            lines.iter().all(|line| !line.is_empty())
+                && lines[0].len() > 60
+                && lines[1].len() < 40
+                && lines[2].len() > 60
+        });
+        assert!(!broken, "{command}: {below}");
+    }
 }

@@ -150,3 +150,50 @@ fn maps_of_gradients_are_recorded_and_drawn_like_any() {
     let changed = Command::new(changed).in_folder(&folder).run();
     assert!(changed.fails(2).contains("leave --knock-out out"), "{}", changed.stderr);
 }
+
+#[test]
+fn scores_that_do_not_sum_to_what_they_should_say_so_wherever_they_are_written() {
+    let folder = folder();
+    let words = ["explain", "A cat.", "--position", "1", "--steps", "2", "--method", "integrated-gradients,cp-lrp"];
+    let run = |more: &[&str]| Command::new(words.iter().chain(more)).in_folder(&folder).run();
+    assert!(run(&[]).succeeds().stdout.contains("grad*"), "the column is marked");
+    for file in ["a.svg", "a.csv"] {
+        run(&["-o", file]).succeeds();
+    }
+    let svg = fs::read_to_string(folder.path().join("a.svg")).expect("a picture");
+    assert!(svg.contains("grad*") && svg.contains("too curved"), "{svg}");
+    let rows = json(&run(&["--json"]));
+    let of =
+        |rows: &[Value], name: &str| rows.iter().find(|row| row["method"] == name).expect("a row")["complete"].clone();
+    assert_eq!((of(&rows, "integrated-gradients"), of(&rows, "cp-lrp")), (Value::Bool(false), Value::Null));
+    let table = fs::read_to_string(folder.path().join("a.csv")).expect("a table");
+    assert!(table.starts_with("method,side,position,token,score,complete\n") && table.contains(",false"), "{table}");
+}
+
+#[test]
+fn more_steps_make_the_scores_of_integrated_gradients_complete() {
+    let model = family("gpt2");
+    let run = |steps: &str| {
+        let words = ["explain", "--model", &model, "--target-ids", "5,9,7,11,4", "--json", "--steps", steps];
+        Command::new(words.iter().chain(&["--method", "integrated-gradients"])).run()
+    };
+    let complete = |steps: &str| json(&run(steps))[0]["complete"].clone();
+    assert_eq!((complete("1"), complete("50")), (Value::Bool(false), Value::Bool(true)));
+    assert!(run("0").fails(2).contains("--steps"));
+}
+
+#[test]
+fn a_masked_model_without_a_mask_says_which_option_names_the_position() {
+    let run =
+        Command::new(["explain", "--model", &family("bert"), "--source-ids", "5,9,7", "--method", "cp-lrp"]).run();
+    let message = run.fails(3);
+    assert!(message.contains("name the position that is meant, 0 to 2 (--position)"), "{message}");
+}
+
+#[test]
+fn help_of_the_metric_lists_what_this_command_takes() {
+    let help = Command::new(["explain", "--help"]).run().succeeds().stdout.clone();
+    let metric = help.split("--metric").nth(1).and_then(|rest| rest.split("--target").next()).expect("its help");
+    assert!(metric.contains("log-probability") && !metric.contains("kl") && !metric.contains("jsd"), "{metric}");
+    assert!(!help.contains("one a line"), "one text is explained at a time");
+}

@@ -210,3 +210,33 @@ fn mixing_ratios_are_shares() {
     let text = Command::new(["mixing", APPLE, "--kind", "encoder"]).run();
     assert!(text.succeeds().stdout.contains("percent of a token's state that others bring"), "{}", text.stdout);
 }
+
+#[test]
+fn a_model_without_a_tokenizer_is_asked_by_ids() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../attlas-model/tests/data/families");
+    let asked = |name: &str, words: &[&str]| {
+        let model = folder.join(name).display().to_string();
+        Command::new(words.iter().copied().chain(["--model", &model])).run()
+    };
+    let why = ["why", "--head", "L0H0", "--query", "3", "--key", "1", "--json"];
+    let found: Value = json(&asked("gpt2", &[&why[..], &["--target-ids", "5,9,7,11"]].concat()));
+    assert!(found["score"].is_number(), "{found}");
+    let mixed = json(&asked("bart", &["mixing", "--source-ids", "5,9,7,2", "--max-tokens", "3", "--json"]));
+    assert_eq!(mixed[0]["kind"], "cross", "{mixed}");
+    let refused = asked("gpt2", &[&why[..], &["--source-ids", "5,9,7,11"]].concat());
+    assert!(refused.fails(3).contains("has no encoder: what it reads is the target (--target-ids)"), "{refused:?}");
+    let both = asked("gpt2", &["mixing", "some text", "--target-ids", "5,9"]);
+    assert!(both.fails(2).contains("--target-ids"), "{both:?}");
+    let none = asked("gpt2", &["mixing"]);
+    assert!(none.fails(2).contains("TEXT"), "{none:?}");
+}
+
+#[test]
+fn empty_lists_and_kinds_without_circuits_are_refused() {
+    let why = ["why", "A cat.", "--head", "encoder:L0H0", "--query", "0", "--key", "0", "--top", "0"];
+    assert!(Command::new(why).run().fails(2).contains("--top"));
+    assert!(Command::new(["circuits", "--top", "0"]).run().fails(2).contains("--top"));
+    assert!(
+        Command::new(["circuits", "--kind", "cross"]).run().fails(2).contains("[possible values: encoder, decoder]")
+    );
+}

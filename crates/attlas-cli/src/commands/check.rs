@@ -12,28 +12,32 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{HeadPattern, ModelArguments, SubjectArguments, heads_of_model, load_model, parse_kind, read_utf8};
+use crate::inputs::{
+    HeadPattern, ModelArguments, ONE_TEXT, SubjectArguments, heads_of_model, load_model, parse_kind, read_utf8,
+};
 use crate::progress::Progress;
 use crate::terminal::{Terminal, print_json, printable, wrapped};
 use crate::words::counted;
 
 const EXAMPLES: &str = "\
 Examples:
-  attlas check \"The cat sat on the\" --model DIR                     every head, each map permuted and made uniform
+  attlas check \"The cat sat on the\" --model DIR      each map permuted and made uniform
   attlas check \"The cat sat on the\" --model DIR --heads 5.1,5.5 --together
   attlas check \"A red apple.\" --kind cross --json
   attlas check \"The cat sat on the\" --model RUN/seed-0 --beside RUN/seed-1 --beside RUN/seed-2
 
-Permuted: each row's weights dealt out anew among the keys that it may see, once for each of --permutations. Where that does not
-move the output, what the map looks at says nothing of this output; where it does, the map is no explanation by that alone (Jain
-and Wallace 2019; Wiegreffe and Pinter 2019). TVD: half the sum of all changes of probabilities, mean over positions.
+Permuted: each row's weights dealt out anew among the keys that it may see, once for each of
+--permutations. Where that does not move the output, what the map looks at says nothing of this
+output; where it does, the map is no explanation by that alone (Jain and Wallace 2019; Wiegreffe
+and Pinter 2019). TVD: half the sum of all changes of probabilities, mean over positions.
 
-Comprehensiveness: how much probability is lost when the highest ranked tokens are erased; sufficiency: when all others are. The
-ranking is what the maps give each token, or the numbers of --ranking; beside it stands that of a random order.";
+Comprehensiveness: how much probability is lost when the highest ranked tokens are erased;
+sufficiency: when all others are. The ranking is what the maps give each token, or the numbers of
+--ranking; beside it stands that of a random order.";
 
 /// `attlas check`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, mut_arg("material", |arg| arg.help(ONE_TEXT)))]
 pub struct CheckArguments {
     #[command(flatten)]
     pub subject: SubjectArguments,

@@ -6,23 +6,29 @@ use attlas::{HeadId, Kind};
 use attlas_model::explain::{Circuit, Composition, Compositions, Copying, Norms, Pair, circuit, compositions, copying};
 use attlas_model::{Model, Side};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use serde_json::{Value, json};
 
 use super::why::kind_of;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{KnockOut, ModelArguments, load_model, parse_kind, parse_knock_out};
+use crate::inputs::{KnockOut, ModelArguments, load_model, parse_knock_out};
 use crate::progress::Progress;
 use crate::terminal::{Terminal, print_json, printable, remark, wrapped};
 
 const EXAMPLES: &str = "\
 Examples:
-  attlas circuits --model DIR                      copying scores, and the heads that read most of what others write
-  attlas circuits --model DIR --head L5H1          partners of one head, and what it reads and writes, in tokens
+  attlas circuits --model DIR                      copying, and which heads read which
+  attlas circuits --model DIR --head L5H1          partners of one head, its tokens
   attlas circuits --model DIR --head L5H1 --token \" cat\"
   attlas circuits --model DIR --json | jq .copying
 
-No text is run: these are the weights' own tendencies, with each token's embedding alone in the stream, without positions. What a
-head does in a text, `attlas heads` measures.";
+No text is run: these are the weights' own tendencies, with each token's embedding alone in the
+stream, without positions. What a head does in a text, `attlas heads` measures.";
+
+/// Reads the kinds whose heads have circuits.
+fn self_attention() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new([Kind::Encoder, Kind::Decoder].map(Kind::name)).try_map(|name| name.parse::<Kind>())
+}
 
 /// One of a composition's numbers.
 type Column = fn(&Composition) -> f32;
@@ -35,13 +41,13 @@ pub struct CircuitsArguments {
     #[arg(long, value_name = "HEAD", value_parser = parse_knock_out)]
     pub head: Option<KnockOut>,
     /// The stack whose self-attention is meant [default: the decoder, else the encoder].
-    #[arg(long, value_parser = parse_kind())]
+    #[arg(long, value_parser = self_attention())]
     pub kind: Option<Kind>,
     /// With --head: pairs of this token alone, looked from and looked at: as text, as it is written in the vocabulary, or as an id.
     #[arg(long, value_name = "TOKEN", requires = "head")]
     pub token: Option<String>,
     /// Lines of each list.
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub top: usize,
     /// Print one JSON object: {kind, chance, copying, compositions}, and with --head also {head, reads, writes}.
     #[arg(long)]

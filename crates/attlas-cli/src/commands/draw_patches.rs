@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use attlas::figure::{self, ColorScale, PatchRow, Pixels};
-use attlas::{Kind, PatchGrid, Recording, Tokens, View, ViewOptions};
+use attlas::{Kind, PatchGrid, Quantity, Recording, Tokens, View, ViewOptions};
 use attlas_model::image::Image;
 use clap::Args;
 
@@ -61,7 +61,7 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     if style.title.is_empty() {
         style.title = format!("{}: what {} looks at", view.title(), patches.query);
     }
-    style.captions = outside(&item.source, grid, row);
+    style.captions = outside(&item.source, grid, row, view.quantity());
     let scale = ColorScale::over(&patches.weights, view.quantity(), common.style.scale());
     let pixels = Pixels { width: seen.width, height: seen.height, rgb: &seen.pixels };
     let figure = figure::patches(pixels, &patches, &scale, &view.style(&style))?;
@@ -84,15 +84,23 @@ fn place_of(tokens: &Tokens, grid: &PatchGrid, query: &str) -> Result<usize, Fai
     })
 }
 
-/// What the row gives to tokens that stand nowhere in the image.
-fn outside(tokens: &Tokens, grid: &PatchGrid, row: &[f32]) -> Vec<String> {
+/// What the row gives to tokens that stand nowhere in the image: a share, where rows are shares of something.
+fn outside(tokens: &Tokens, grid: &PatchGrid, row: &[f32], quantity: Quantity) -> Vec<String> {
     if grid.first == 0 {
         return Vec::new();
     }
     let shares = tokens.labels().zip(row).take(grid.first).map(|(label, weight)| format!("{label} {weight:.3}"));
     let shares: Vec<String> = shares.collect();
     let total: f32 = row[..grid.first].iter().sum();
-    vec![format!("Tokens outside the image take {total:.3} of the row's weight: {}.", shares.join(", "))]
+    let shares = shares.join(", ");
+    let what = match quantity {
+        Quantity::Weight => "weight",
+        _ => quantity.words(),
+    };
+    vec![match quantity.range() {
+        (Some(0.0), Some(1.0)) => format!("Tokens outside the image take {total:.3} of the row's {what}: {shares}."),
+        _ => format!("Tokens outside the image, {what}: {shares}."),
+    }]
 }
 
 /// The image's file: the one named, or the one that was given instead of a recording.
@@ -123,4 +131,18 @@ fn seen_part(path: &Path, grid: &PatchGrid) -> Result<Image, Failure> {
     let line = |y: usize| &image.pixels[(y * image.width + left) * 3..][..width * 3];
     let pixels = (top..top + height).flat_map(line).copied().collect();
     Ok(Image { width, height, pixels })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_no_share_of_a_row() {
+        let tokens = Tokens::from_labels(["CLS", "r0c0"]);
+        let grid = PatchGrid { rows: 1, columns: 1, first: 1, size: None, seen: None };
+        let said = |quantity| outside(&tokens, &grid, &[0.25, 0.75], quantity);
+        assert_eq!(said(Quantity::Weight), ["Tokens outside the image take 0.250 of the row's weight: CLS 0.250."]);
+        assert_eq!(said(Quantity::Norm), ["Tokens outside the image, norm of weight × value: CLS 0.250."]);
+    }
 }

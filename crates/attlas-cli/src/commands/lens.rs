@@ -10,7 +10,7 @@ use attlas_survey::table::Cells;
 use clap::Args;
 
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{SubjectArguments, check_output, load_model, model_files};
+use crate::inputs::{ONE_TEXT, SubjectArguments, check_output, load_model, model_files, row_of};
 use crate::table_file::{Table, table_format, write_table};
 use crate::terminal::{Terminal, clip, pad, print_json, printable, width, wrapped};
 
@@ -20,12 +20,13 @@ Examples:
   attlas lens \"The cat sat on the\" --model DIR --all         every position
   attlas lens \"The cat sat on the\" --model DIR --target \" mat\" --json
 
-The hidden states that enter a layer go through the final norm and the output matrix at once (the logit lens, Nostalgebraist 2020).
-A model is trained to be read after its last layer alone: early layers may write what the last one's terms do not show.";
+The hidden states that enter a layer go through the final norm and the output matrix at once (the
+logit lens, Nostalgebraist 2020). A model is trained to be read after its last layer alone: early
+layers may write what the last one's terms do not show.";
 
 /// `attlas lens`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, mut_arg("material", |arg| arg.help(ONE_TEXT)))]
 pub struct LensArguments {
     #[command(flatten)]
     pub subject: SubjectArguments,
@@ -65,7 +66,7 @@ pub fn run(arguments: &LensArguments, terminal: &mut Terminal) -> Result<Outcome
     let baseline = Baseline::of(&model, input)?;
     let rows = match arguments.all {
         true => baseline.unchanged.rows.clone(),
-        false => vec![model.row_of(input, arguments.position)?],
+        false => vec![row_of(&model, input, arguments.position, "--position, or --all")?],
     };
     let targets = arguments.target.iter().map(|name| model.target_named(name)).collect::<Result<Vec<u32>, _>>()?;
     let lenses = baseline.lens(&rows, usize::from(arguments.top), &targets)?;

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{RawText, RunArguments, parse_kind, pick_kind, run_traced};
+use crate::inputs::{ReadArguments, RunArguments, parse_kind, pick_kind, run_traced};
 use crate::terminal::{Terminal, clip, pad, print_json, printable, width, wrapped};
 
 const EXAMPLES: &str = "\
@@ -21,9 +21,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct MixingArguments {
-    /// The text to run the model on, or - for standard input.
-    #[arg(value_name = "TEXT")]
-    pub text: RawText,
+    #[command(flatten)]
+    pub read: ReadArguments,
     /// The kind of attention [default: cross, else decoder, else encoder].
     #[arg(long, value_parser = parse_kind())]
     pub kind: Option<Kind>,
@@ -60,7 +59,7 @@ impl Of {
 
 /// Measures the ratios and prints them.
 pub fn run(arguments: &MixingArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let (model, run) = run_traced(&arguments.text, &arguments.run)?;
+    let (model, run) = run_traced(&arguments.read, &arguments.run)?;
     let kind = pick_kind(&run.recording, arguments.kind)?;
     let found = mixing(&model, &run, kind)?;
     match arguments.json {

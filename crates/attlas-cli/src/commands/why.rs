@@ -7,10 +7,11 @@ use attlas::{Kind, Tokens};
 use attlas_model::Model;
 use attlas_model::explain::{Asked, Origin, Why, why};
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{KnockOut, RawText, RunArguments, parse_kind, parse_knock_out, run_traced, token_of};
+use crate::inputs::{KnockOut, ReadArguments, RunArguments, parse_kind, parse_knock_out, run_traced, token_of};
 use crate::terminal::{Terminal, pad, print_json, printable, wrapped};
 
 const EXAMPLES: &str = "\
@@ -19,16 +20,15 @@ Examples:
   attlas why \"The cat sat.\" --model DIR --head L5H1 --query 3 --key 0
   attlas why \"The cat sat.\" --model DIR --head L5H1 --query 3 --key 0 --json | jq .parts
 
-Parts sum to the score. Norms are taken with the variance that they had here, so a part is not what would be missing if it were
-taken away: `--knock-out` measures that.";
+Parts sum to the score. Norms are taken with the variance that they had here, so a part is not
+what would be missing if it were taken away: `attlas ablate` measures that.";
 
 /// `attlas why`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct WhyArguments {
-    /// The text to run the model on, or - for standard input.
-    #[arg(value_name = "TEXT")]
-    pub text: RawText,
+    #[command(flatten)]
+    pub read: ReadArguments,
     /// The head: L5H1 or 5.1, or cross:L2H4 where several kinds of attention have it.
     #[arg(long, value_name = "HEAD", value_parser = parse_knock_out)]
     pub head: KnockOut,
@@ -42,7 +42,7 @@ pub struct WhyArguments {
     #[arg(long, value_name = "TOKEN | N")]
     pub key: String,
     /// Lines of each list.
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub top: usize,
     /// Print one JSON object with all parts.
     #[arg(long)]
@@ -53,7 +53,7 @@ pub struct WhyArguments {
 
 /// Takes the score apart and prints it.
 pub fn run(arguments: &WhyArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let (model, run) = run_traced(&arguments.text, &arguments.run)?;
+    let (model, run) = run_traced(&arguments.read, &arguments.run)?;
     let kind = kind_of(arguments.head, arguments.kind, &model)?;
     let head = arguments.head.id;
     let map = run.recording.map(0, kind, head.layer, head.head)?;

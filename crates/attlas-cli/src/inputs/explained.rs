@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use attlas_model::explain::score::{Form, Metric, Score, Unchanged};
-use attlas_model::{Array, Decoding, Input, Model, Pass, RunOptions, Side};
+use attlas_model::{Array, Decoding, Error, Input, Model, Pass, RunOptions, Side};
 use clap::Args;
 
 use super::text::RawText;
-use super::{IdList, ModelArguments, ends_as_text, input_of, parse_ids, read_lines, read_text};
+use super::{IdList, ModelArguments, ends_as_text, input_of, parse_ids, read_lines, read_text, tokens_of_ids};
 use crate::failure::Failure;
 use crate::words::counted;
 
@@ -30,6 +30,9 @@ pub struct SubjectArguments {
     pub model: ModelArguments,
 }
 
+/// Help of [`SubjectArguments::material`] of the commands that read one text.
+pub const ONE_TEXT: &str = "A text, - for a text from standard input, or a file of one text (.txt)";
+
 /// Tokens that an encoder-decoder generates at most where its target is not given.
 const MAX_TOKENS: usize = 256;
 
@@ -38,7 +41,7 @@ impl SubjectArguments {
     pub fn inputs(&self, model: &Model) -> Result<(Vec<Input>, bool), Failure> {
         if self.material.is_none() {
             let tokens = |side, ids: &Option<IdList>| match ids {
-                Some(ids) => model.tokens_from_ids(side, &ids.0),
+                Some(ids) => tokens_of_ids(model, side, ids),
                 None => Ok(attlas::Tokens::default()),
             };
             let source = tokens(Side::Source, &self.source_ids)?;
@@ -227,7 +230,8 @@ impl Predicted<'_> {
     /// # Errors
     /// When a token, class or position is not there, or the foil is the target.
     pub fn score(self, model: &Model, input: &Input, logits: &Array) -> Result<Score, Failure> {
-        let mut score = model.likeliest(input, logits, self.position)?;
+        let row = row_of(model, input, self.position, "--position")?;
+        let mut score = model.likeliest(input, logits, row)?;
         if let Some(target) = self.target {
             score.target = model.target_named(target)?;
         }
@@ -238,6 +242,14 @@ impl Predicted<'_> {
         }
         Ok(score)
     }
+}
+
+/// Where the output is measured, as [`Model::row_of`]; where a position must be named, the error says with which `options`.
+pub fn row_of(model: &Model, input: &Input, position: Option<usize>, options: &str) -> Result<Option<usize>, Failure> {
+    model.row_of(input, position).map_err(|error| match (error, position) {
+        (Error::Input(message), None) => Failure::Input(format!("{message} ({options})")),
+        (error, _) => error.into(),
+    })
 }
 
 /// What a metric measures, in words: `probability of " mat" after position 5 (" the")`.

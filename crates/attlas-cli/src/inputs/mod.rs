@@ -13,11 +13,11 @@ mod senses;
 mod span;
 mod text;
 
-pub use explained::{Predicted, ScoreArguments, SubjectArguments, metric_in_words};
+pub use explained::{ONE_TEXT, Predicted, ScoreArguments, SubjectArguments, metric_in_words, row_of};
 pub use head_patterns::{HeadPattern, heads_of_model};
 pub use model::{
-    IdList, KnockOut, MAX_MB, ModelArguments, RunArguments, TextRun, Texts, load_model, model_path, model_place,
-    parse_ids, parse_knock_out, run_given, run_ids, run_inputs, run_texts, run_traced,
+    IdList, KnockOut, MAX_MB, ModelArguments, ReadArguments, RunArguments, TextRun, Texts, load_model, model_path,
+    model_place, parse_ids, parse_knock_out, run_given, run_ids, run_inputs, run_texts, run_traced, tokens_of_ids,
 };
 pub use named_span::{NamedSpan, parse_named_span};
 pub use own_output::{check_output, files_in, model_files, refuse_inputs};

@@ -1,12 +1,11 @@
 //! A model and what it is run on.
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use attlas::recording::{Edit, HeadOutput, Heads};
 use attlas::{HeadId, Kind, Recording};
 use attlas_model::explain::traced;
-use attlas_model::{Decoding, Input, LoadOptions, Model, Pass, Precision, Run, RunOptions, Side, Site};
+use attlas_model::{Decoding, Error, Input, LoadOptions, Model, Pass, Precision, Run, RunOptions, Side, Site};
 use clap::Args;
 
 #[cfg(feature = "download")]
@@ -58,6 +57,48 @@ pub struct ModelArguments {
 
 /// Megabytes of queries and keys that are recorded at most when `--max-mb` does not say.
 pub const MAX_MB: u64 = 4096;
+
+/// What a model reads for an explanation: one text, or ids.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ReadArguments {
+    /// The text to run the model on, or - for standard input.
+    #[arg(value_name = "TEXT", required_unless_present_any = ["source_ids", "target_ids"])]
+    pub text: Option<RawText>,
+    /// Token ids of the source instead of a text; no tokenizer is needed.
+    #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with_all = ["text", "target"])]
+    pub source_ids: Option<IdList>,
+    /// Token ids that the decoder reads, its start token included; all of a model that has a decoder alone.
+    #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with_all = ["text", "target", "beam", "max_tokens"])]
+    pub target_ids: Option<IdList>,
+}
+
+impl ReadArguments {
+    /// The ids as the model reads them; an encoder-decoder without target ids begins with its start token.
+    fn input_of_ids(&self, model: &Model) -> Result<Input, Failure> {
+        let tokens = |side, ids: &Option<IdList>| match ids {
+            Some(ids) => tokens_of_ids(model, side, ids),
+            None => Ok(attlas::Tokens::default()),
+        };
+        let mut input = Input {
+            source: tokens(Side::Source, &self.source_ids)?,
+            target: tokens(Side::Target, &self.target_ids)?,
+            ..Input::default()
+        };
+        if self.target_ids.is_none() && model.has(Side::Source) && model.has(Side::Target) {
+            input.target = model.prompt_tokens("")?;
+        }
+        Ok(input)
+    }
+}
+
+/// Ids as tokens of one side; the error of a side that the model does not have says which option takes them.
+pub fn tokens_of_ids(model: &Model, side: Side, ids: &IdList) -> Result<attlas::Tokens, Failure> {
+    model.tokens_from_ids(side, &ids.0).map_err(|error| match (error, side) {
+        (Error::Unsupported(why), Side::Source) if !model.has(side) => Failure::Input(format!("{why} (--target-ids)")),
+        (Error::Unsupported(why), Side::Target) if !model.has(side) => Failure::Input(format!("{why} (--source-ids)")),
+        (error, _) => error.into(),
+    })
+}
 
 /// How a model is run on a text.
 #[derive(Debug, Clone, Default, Args)]
@@ -330,10 +371,11 @@ fn check_size(model: &Model, inputs: &[Input], max_mb: u64) -> Result<(), Failur
 }
 
 /// Runs the model on a text and keeps what explanations need: weights, values and the residual stream.
-pub fn run_traced(raw: &OsStr, options: &RunArguments) -> Result<(Model, Run), Failure> {
-    let text = match Material::read(raw)? {
-        Material::Text(text) => text,
-        Material::Recording(path) => {
+pub fn run_traced(read: &ReadArguments, options: &RunArguments) -> Result<(Model, Run), Failure> {
+    let text = match read.text.as_deref().map(Material::read).transpose()? {
+        None => None,
+        Some(Material::Text(text)) => Some(text),
+        Some(Material::Recording(path)) => {
             return Err(Failure::Usage(format!(
                 "{} is a recording, and this needs the model: give the text, and --model where it is another than the embedded one",
                 path.display()
@@ -342,8 +384,12 @@ pub fn run_traced(raw: &OsStr, options: &RunArguments) -> Result<(Model, Run), F
     };
     let model = load_model(&options.model)?;
     let targets = options.target_texts()?;
-    let input = input_of(&model, &text, targets.first().map(String::as_str))?;
-    let decoding = if targets.is_empty() { options.generation(&model) } else { Decoding::TeacherForcing };
+    let input = match &text {
+        Some(text) => input_of(&model, text, targets.first().map(String::as_str))?,
+        None => read.input_of_ids(&model)?,
+    };
+    let is_given = !targets.is_empty() || read.target_ids.is_some();
+    let decoding = if is_given { Decoding::TeacherForcing } else { options.generation(&model) };
     if !model.has(Side::Target) {
         options.refuse_generation(&format!("{} has no decoder", model.name()))?;
     }
@@ -369,13 +415,13 @@ pub fn run_ids(sources: &[IdList], targets: &[IdList], options: &RunArguments) -
     let generates = targets.is_empty() && model.has(Side::Source) && model.has(Side::Target);
     let mut inputs = vec![Input::default(); sources.len().max(targets.len())];
     for (input, ids) in inputs.iter_mut().zip(sources) {
-        input.source = model.tokens_from_ids(Side::Source, &ids.0)?;
+        input.source = tokens_of_ids(&model, Side::Source, ids)?;
         if generates {
             input.target = model.prompt_tokens("")?;
         }
     }
     for (input, ids) in inputs.iter_mut().zip(targets) {
-        input.target = model.tokens_from_ids(Side::Target, &ids.0)?;
+        input.target = tokens_of_ids(&model, Side::Target, ids)?;
     }
     if !generates {
         let all_given = "all that the model reads is given";

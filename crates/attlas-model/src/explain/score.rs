@@ -123,7 +123,10 @@ impl Score {
         for id in [Some(self.target), self.foil].into_iter().flatten() {
             if id as usize >= width {
                 let what = if self.position.is_some() { "token" } else { "class" };
-                return Err(Error::Input(format!("there is no {what} {id}; the model has 0 to {}", width.saturating_sub(1))));
+                return Err(Error::Input(format!(
+                    "there is no {what} {id}; the model has 0 to {}",
+                    width.saturating_sub(1)
+                )));
             }
         }
         let start = self.start(&logits.shape, width);

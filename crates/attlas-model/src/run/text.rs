@@ -173,7 +173,7 @@ impl Model {
             return Ok(());
         }
         Err(Error::Unsupported(match side {
-            Side::Source => format!("{} has no encoder: its text is the target", self.name()),
+            Side::Source => format!("{} has no encoder: what it reads is the target", self.name()),
             Side::Target => format!("{} has no decoder: it reads a source and generates nothing", self.name()),
         }))
     }

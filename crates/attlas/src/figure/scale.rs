@@ -196,6 +196,14 @@ impl Scales {
         }
     }
 
+    /// The same scales, whose numbers are called `words`, as [`ColorScale::called`].
+    pub fn called(self, words: &'static str) -> Scales {
+        match self {
+            Scales::Shared(scale) => Scales::Shared(scale.called(words)),
+            Scales::Own(scale) => Scales::Own(scale.called(words)),
+        }
+    }
+
     /// The scale of one of the panels.
     pub(super) fn of_panel(&self, panel: &Panel) -> ColorScale {
         match self {

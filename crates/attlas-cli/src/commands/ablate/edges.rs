@@ -112,13 +112,13 @@ impl Edges<'_> {
         let rows = Axis::labelled("query", self.queries.labels());
         let name = self.head.to_string();
         let panel = Panel::new(name.clone(), cells, rows, Axis::labelled("key", self.keys.labels()))?;
-        let panel = panel.measuring(Quantity::Effect);
+        let panel = super::figure::scaled_by(panel, self.metric);
         let captions = vec![
             format!("Effect on the {}: with one pair hidden less without, which is {:.4}.", self.measures, self.before),
             "The rest of the row shares the hidden weight. 0 where a pair is not seen anyway, or is all that its row sees.".to_owned(),
         ];
         let style = arguments.style.of_several(&format!("{name}: what the output loses with each pair"), captions);
-        let scale = ColorScale::of([&panel], arguments.style.scale());
+        let scale = ColorScale::of([&panel], arguments.style.scale()).called(Quantity::Effect.words());
         format.write(&map(&panel, &scale, &style), output)
     }
 

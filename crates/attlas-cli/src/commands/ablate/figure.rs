@@ -18,10 +18,11 @@ pub fn figure(found: &Found, style: &StyleArguments) -> Result<Figure, Failure> 
         panels.extend(panel(found, kind)?);
     }
     let scales = Scales::of(&panels, style.scale.unwrap_or(Scale::Linear), style.panel_scale);
+    let scales = scales.called(Quantity::Effect.words());
     let title = match found.way {
         Way::Direct => format!("What each head of {} writes for the target", found.model),
         Way::Patch => format!("What each head of {} carries over", found.model),
-        Way::KnockOut(_) => format!("What {} loses with each head", found.model),
+        Way::KnockOut(_) => format!("What {} loses without each head", found.model),
     };
     let style = style.of_several(&title, captions(found));
     Ok(grid(&panels, &scales, panels.len().min(3), &style))
@@ -49,7 +50,15 @@ fn panel(found: &Found, kind: Kind) -> Result<Option<Panel>, Failure> {
     }
     let rows = Axis::labelled("layer", layers.iter().map(usize::to_string));
     let panel = Panel::new(kind.title(), cells, rows, Axis::counted("head", n_heads))?;
-    Ok(Some(panel.measuring(Quantity::Effect)))
+    Ok(Some(scaled_by(panel, found.metric)))
+}
+
+/// The panel with a scale that suits its numbers: distances (kl, tvd, jsd) are never below 0, other effects have either sign.
+pub fn scaled_by(panel: Panel, metric: &str) -> Panel {
+    match metric {
+        "kl" | "tvd" | "jsd" => panel,
+        _ => panel.measuring(Quantity::Effect),
+    }
 }
 
 fn captions(found: &Found) -> Vec<String> {

@@ -23,21 +23,24 @@ use crate::terminal::{Terminal, print_json};
 
 const EXAMPLES: &str = "\
 Examples:
-  attlas ablate \"The cat sat on the\" --model DIR           every head, by how far the output moves without it
+  attlas ablate \"The cat sat on the\" --model DIR        every head: how far the output moves
   attlas ablate \"The cat sat on the\" --model DIR --target \" mat\" --foil \" dog\" -o effects.svg
   attlas ablate texts.txt --model DIR --metric loss --method mean --json
   attlas ablate \"A red apple.\" --heads cross:2.*          heads of the embedded translator
   attlas ablate \"…\" --model DIR --heads 5.1,5.5,6.9 --together
-  attlas ablate \"…\" --model DIR --heads 5.1 --edges -o edges.svg      each pair of tokens of one head
-  attlas ablate \"When Mary and John …\" --patch-from \"When Mary and Anna …\" --method patch --target \" Mary\" --foil \" John\"
+  attlas ablate \"…\" --model DIR --heads 5.1 --edges -o edges.svg   each pair of tokens
+  attlas ablate \"When Mary and John …\" --patch-from \"When Mary and Anna …\" --method patch
 
-Methods: zero sets a head's output to 0, mean to its mean over rows; uniform and permute change its weights; pattern-preserving is
-zero with the weights of all later layers kept. patch exchanges a head's output for that on the text of --patch-from; with
---receiver HEAD, or --receiver output, only the way from it to there. direct is no knock-out: what the head itself writes for the target, less for the foil.
+Methods: zero sets a head's output to 0, mean to its mean over rows; uniform and permute change
+its weights; pattern-preserving is zero with the weights of all later layers kept. patch exchanges
+a head's output for that on the text of --patch-from; with --receiver HEAD, or --receiver output,
+only the way from it to there. direct is no knock-out: what the head itself writes for the target,
+less for the foil.
 
-An effect is the metric with the change less without: a head whose loss of effect is large matters *for this text and metric*.
-Heads that stand in for each other have small effects alone; --together takes all --heads away at once. mean_weight is the mean
-over rows of the row's largest weight: how meaningful the head's map looks, used or not.";
+An effect is the metric with the change less without: a head whose loss of effect is large matters
+*for this text and metric*. Heads that stand in for each other have small effects alone;
+--together takes all --heads away at once. mean_weight is the mean over rows of the row's largest
+weight: how meaningful the head's map looks, used or not.";
 
 /// `attlas ablate`.
 #[derive(Debug, Args)]

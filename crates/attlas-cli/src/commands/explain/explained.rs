@@ -2,12 +2,12 @@
 
 use attlas::analysis::rank_correlation;
 use attlas::printable::printable;
-use attlas_model::explain::{Attribution, Method};
+use attlas_model::explain::{Attribution, Method, Moved, Way};
 use attlas_model::{Error, Input, Model, Pass, RunOptions, Side, Site};
 use attlas_survey::table::Cells;
 
+use super::ExplainArguments;
 use crate::failure::Failure;
-use crate::inputs::ScoreArguments;
 use crate::progress::Progress;
 use crate::table_file::Table;
 use crate::terminal::remark;
@@ -40,19 +40,24 @@ impl Explained {
     pub fn of(
         model: &Model,
         input: &Input,
-        arguments: &ScoreArguments,
+        arguments: &ExplainArguments,
         methods: &[Method],
         is_all: bool,
     ) -> Result<Explained, Failure> {
         let options = RunOptions { pass: Pass::keeping([Site::Logits]), ..RunOptions::default() };
         let run = model.run(std::slice::from_ref(input), &options)?;
         let logits = run.logits.unwrap_or(attlas_model::Array { shape: vec![0], values: Vec::new() });
-        let score = arguments.explained_score(model, input, &logits)?;
+        let score = arguments.score.explained_score(model, input, &logits)?;
         let mut attributions: Vec<Attribution> = Vec::new();
         let mut refusals: Vec<(Method, String)> = Vec::new();
         let mut progress = Progress::new("method", methods.len());
+        let way = Way { n_steps: arguments.steps, moved: Moved::Both };
         for method in methods {
-            match model.explain(input, &score, *method) {
+            let attribution = match method {
+                Method::IntegratedGradients => model.integrated_gradients(input, &score, way),
+                _ => model.explain(input, &score, *method),
+            };
+            match attribution {
                 Ok(attribution) => attributions.push(attribution),
                 Err(Error::Unsupported(why)) if is_all => refusals.push((*method, why)),
                 Err(error) => return Err(error.into()),
@@ -101,6 +106,11 @@ impl Explained {
         rank_correlation(&sizes(a), &sizes(b))
     }
 
+    /// What tokens sum to, a sentence for each method that shares out a sum.
+    pub fn sums(&self) -> Vec<String> {
+        self.attributions.iter().filter_map(sum_in_words).collect()
+    }
+
     /// The rows of tables and JSON.
     pub fn table(&self) -> Table {
         let rows = || self.attributions.iter().flat_map(|one| self.places.iter().map(move |place| (one, place)));
@@ -114,10 +124,46 @@ impl Explained {
             ("position", Cells::Whole(rows().map(|(_, place)| Some(place.position as i64)).collect())),
             ("token", text(&|_, place| place.token.clone())),
             ("score", Cells::Number(scores)),
+            ("complete", Cells::Flag(rows().map(|(one, _)| complete(one)).collect())),
         ];
-        let notes = vec![("explained".to_owned(), format!("{}, which is {}", self.subject, self.value))];
+        let mut notes = vec![("explained".to_owned(), format!("{}, which is {}", self.subject, self.value))];
+        let sums = self.sums();
+        notes.extend((!sums.is_empty()).then(|| ("sums".to_owned(), sums.join(" "))));
         Table { columns, notes }
     }
+}
+
+/// Whether integrated gradients sum to what they should; `None` of the other methods, whose sums need not be anything.
+fn complete(attribution: &Attribution) -> Option<bool> {
+    let is_integral = attribution.method == Method::IntegratedGradients;
+    attribution.completeness.filter(|_| is_integral).map(|completeness| completeness.holds())
+}
+
+/// The method's short title, with a star where its scores do not sum to what they should: [`Explained::sums`] says it.
+pub fn short_title(attribution: &Attribution) -> String {
+    let star = if complete(attribution) == Some(false) { "*" } else { "" };
+    format!("{}{star}", attribution.method.definition().short)
+}
+
+/// What the tokens of a method sum to.
+fn sum_in_words(attribution: &Attribution) -> Option<String> {
+    let completeness = attribution.completeness?;
+    let title = attribution.method.definition().title;
+    let (sum, whole, error) = (completeness.sum, completeness.whole, completeness.error());
+    Some(match attribution.method {
+        Method::IntegratedGradients if completeness.holds() => {
+            format!("{title}: tokens sum to {sum:.4} of {whole:.4}, what words make of no words (error {error:.1e}).")
+        }
+        Method::IntegratedGradients => format!(
+            "*{title}: tokens sum to {sum:.4}, not to {whole:.4}, what words make of no words: the way is too curved for its steps, do not trust them."
+        ),
+        _ if completeness.holds() => {
+            format!("{title}: tokens sum to {sum:.4} of {whole:.4} (error {error:.1e}).")
+        }
+        _ => format!(
+            "{title}: tokens sum to {sum:.4} beside {whole:.4}; biases and what is held fixed make the difference."
+        ),
+    })
 }
 
 /// Tokens from which ranks say something.

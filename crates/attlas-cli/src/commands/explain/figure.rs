@@ -3,7 +3,7 @@
 use attlas::Quantity;
 use attlas::figure::{Axis, Figure, Panel, Scale, Scales, grid};
 
-use super::explained::{Explained, Place};
+use super::explained::{Explained, Place, short_title};
 use crate::commands::draw::StyleArguments;
 use crate::failure::Failure;
 
@@ -22,15 +22,16 @@ pub fn figure(explained: &Explained, style: &StyleArguments) -> Result<Figure, F
             continue;
         }
         let cells = shares.iter().flat_map(|shares| places.iter().map(|place| shares[*place] as f32)).collect();
-        let rows = Axis::labelled("method", explained.attributions.iter().map(|one| one.method.definition().short));
+        let rows = Axis::labelled("method", explained.attributions.iter().map(short_title));
         let columns = Axis::labelled("token", places.iter().map(|place| explained.places[*place].token.clone()));
         panels.push(Panel::new(side, cells, rows, columns)?.measuring(Quantity::Relevance));
     }
     let scales = Scales::of(&panels, style.scale.unwrap_or(Scale::Linear), style.panel_scale);
-    let captions = vec![
+    let mut captions = vec![
         format!("What is explained: the {}, which is {:.4}.", explained.subject, explained.value),
         "Each row is divided by the sum of the sizes of its scores, over all panels. leave-one-out is measured, the others are not.".to_owned(),
     ];
+    captions.extend(explained.sums());
     Ok(grid(
         &panels,
         &scales,

@@ -6,32 +6,37 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use attlas_model::explain::{METHODS, Method};
+use attlas_model::explain::{METHODS, Method, Way};
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 
 use self::explained::Explained;
 use super::draw::StyleArguments;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{ScoreArguments, SubjectArguments, check_output, load_model, model_files};
+use crate::inputs::{ONE_TEXT, ScoreArguments, SubjectArguments, check_output, load_model, model_files};
 use crate::table_file::{TableOrPicture, write_table};
 use crate::terminal::{Terminal, print_json};
 
 const EXAMPLES: &str = "\
 Examples:
-  attlas explain \"A red apple.\" --position 1                      the embedded translator's likeliest token after its second
+  attlas explain \"A red apple.\" --position 1   the embedded translator, after position 1
   attlas explain \"The cat sat on the\" --model DIR --target \" mat\" --foil \" dog\"
   attlas explain \"A dull film.\" --model CLASSIFIER --target 0 --method relevance,leave-out
   attlas explain \"The cat sat on the\" --model DIR -o explained.svg
-  attlas explain \"The cat sat on the\" --model DIR --json | jq '.[] | select(.method == \"leave-out\")'
+  attlas explain \"The cat sat on the\" --model DIR --json | jq '.[] | select(.method==\"saliency\")'
 
-A number in the table is the token's share of the method's scores, in per cent of the sum of their sizes; --json and tables have the
-scores themselves. Methods answer different questions: where they disagree is the point. leave-out is measured, the others are not.
+A number in the table is the token's share of the method's scores, in per cent of the sum of
+their sizes; --json and tables have the scores themselves. Methods answer different questions:
+where they disagree is the point. leave-out is measured, the others are not.
 docs/methods has a page on each.";
+
+/// Help of `--metric`, which explains one number and nothing about all of the output.
+const METRIC: &str = "What is explained of one token or class: logit, logit-diff, probability or log-probability \
+                      [default: logit; with --foil, less that of the foil]";
 
 /// `attlas explain`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, mut_arg("metric", |arg| arg.help(METRIC)), mut_arg("material", |arg| arg.help(ONE_TEXT)))]
 pub struct ExplainArguments {
     #[command(flatten)]
     pub subject: SubjectArguments,
@@ -40,10 +45,14 @@ pub struct ExplainArguments {
     /// The methods, between commas, or all; of all, those that the model has no use for are left out and said.
     #[arg(long, value_name = "METHOD", value_delimiter = ',', default_value = "all", value_parser = asked())]
     pub method: Vec<Asked>,
+    /// Places at which integrated gradients compute the gradient: more, where tokens do not sum to what they should.
+    #[arg(long, value_name = "N", default_value_t = Way::default().n_steps, value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    pub steps: usize,
     /// The table (.parquet, .csv, .json) or picture (.svg, .pdf, .png) to write.
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
-    /// Print an array of rows: method, side, position, token, score.
+    /// Print an array of rows: method, side, position, token, score, complete (false where the scores of integrated
+    /// gradients do not sum to what they should, null of methods that have no such sum).
     #[arg(long, help_heading = "Output")]
     pub json: bool,
     #[command(flatten)]
@@ -88,13 +97,13 @@ impl ExplainArguments {
 /// Explains one prediction.
 pub fn run(arguments: &ExplainArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     arguments.check()?;
+    let (methods, is_all) = arguments.methods();
     let model = load_model(&arguments.subject.model)?;
     let (inputs, skipped) = arguments.subject.inputs(&model)?;
     let [input] = &inputs[..] else {
         return Err(Failure::Usage(format!("one text is explained at a time, and there are {}", inputs.len())));
     };
-    let (methods, is_all) = arguments.methods();
-    let explained = Explained::of(&model, input, &arguments.score, &methods, is_all)?;
+    let explained = Explained::of(&model, input, arguments, &methods, is_all)?;
     if let Some(output) = &arguments.output {
         match TableOrPicture::of(output, "explanations")? {
             TableOrPicture::Table => write_table(output, &explained.table())?,

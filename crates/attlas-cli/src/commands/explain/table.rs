@@ -5,7 +5,7 @@ use std::path::Path;
 
 use attlas_model::explain::{Attribution, Method};
 
-use super::explained::Explained;
+use super::explained::{Explained, short_title};
 use crate::failure::Failure;
 use crate::terminal::{Terminal, pad, printable, width, wrapped};
 
@@ -41,7 +41,7 @@ fn print_methods(
     terminal: &mut Terminal,
 ) -> Result<(), Failure> {
     for line in 0..2 {
-        let cells: Vec<String> = methods.iter().map(|one| format!(" {:>CELL$}", heading(one.method)[line])).collect();
+        let cells: Vec<String> = methods.iter().map(|one| format!(" {:>CELL$}", heading(one)[line])).collect();
         let start = if line == 1 { pad("token", label_width + 5) } else { " ".repeat(label_width + 5) };
         writeln!(terminal, "{}", terminal.bold(&format!("{start}{}", cells.concat())))?;
     }
@@ -76,11 +76,11 @@ fn cell(attribution: &Attribution, share: f64) -> String {
 }
 
 /// A method's short title in two lines of a column.
-fn heading(method: Method) -> [&'static str; 2] {
-    let short = method.definition().short;
+fn heading(attribution: &Attribution) -> [String; 2] {
+    let short = short_title(attribution);
     match short.split_once(' ') {
-        Some(two) if width(short) > CELL => two.into(),
-        _ => ["", short],
+        Some((one, other)) if width(&short) > CELL => [one.to_owned(), other.to_owned()],
+        _ => [String::new(), short],
     }
 }
 
@@ -104,20 +104,7 @@ fn legend(explained: &Explained) -> Vec<String> {
         format!("Explained: the {}, which is {:.4}.", explained.subject, explained.value),
         "A number is a token's share of its method's scores, in per cent of the sum of their sizes; the largest is bold.".to_owned(),
     ];
-    for attribution in &explained.attributions {
-        let Some(completeness) = attribution.completeness else { continue };
-        let title = attribution.method.definition().title;
-        let (sum, whole) = (completeness.sum, completeness.whole);
-        sentences.push(match attribution.method {
-            Method::IntegratedGradients if completeness.holds() => {
-                format!("{title}: tokens sum to {sum:.4} of {whole:.4}, what words make of no words (error {:.1e}).", completeness.error())
-            }
-            Method::IntegratedGradients => format!(
-                "{title}: tokens sum to {sum:.4}, not to {whole:.4}, what words make of no words: the way is too curved for its steps, do not trust them."
-            ),
-            _ => format!("{title}: tokens sum to {sum:.4} beside {whole:.4}; biases and what is held fixed make the difference."),
-        });
-    }
+    sentences.extend(explained.sums());
     if let Some(measured) = explained.attributions.iter().find(|one| one.method == Method::LeaveOut) {
         let sum = measured.sum();
         sentences.push(format!(

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::sheet::{NAME_SIZE, Sheet};
-use crate::Error;
 use crate::figure::Style;
 use crate::figure::marks::{Anchor, Cells, Figure, Line, Mark, Photo, Rgb};
 use crate::figure::panel::{Axis, Panel};
 use crate::figure::raster::Pool;
 use crate::figure::scale::{ColorScale, Scales};
 use crate::figure::text::fit;
+use crate::{Error, Quantity};
 
 /// Between two pictures.
 const GAP: f32 = 14.0;
@@ -98,13 +98,16 @@ pub fn patches(image: Pixels<'_>, row: &PatchRow, scale: &ColorScale, style: &St
         Some(_) => format!("query {} (framed)", row.query),
         None => format!("query {}", row.query),
     };
-    for (picture, name) in [query.as_str(), "weights over the image", "weights alone"].into_iter().enumerate() {
+    let numbers = if scale.quantity() == Quantity::Weight { "weights" } else { scale.words() };
+    let names = [query, format!("{numbers} over the image"), format!("{numbers} alone")];
+    for (picture, name) in names.iter().enumerate() {
         let name = fit(name, width / NAME_SIZE);
         sheet.text(name, [left(picture), NAME_SIZE], 0.0, Anchor::Start, NAME_SIZE, style.theme.muted());
     }
     sheet.extend(left(2) + width, NAME_HEIGHT + height);
     sheet.notes.push(format!(
-        "In the middle, weights cover the grey image by {:.0} %; on the right they have the colours of the bar.",
+        "In the middle, {} cover the grey image by {:.0} %; on the right they have the colours of the bar.",
+        if scale.quantity() == Quantity::Weight { "weights" } else { "colours" },
         COVER * 100.0
     ));
     Ok(sheet.finish(&[&panel], &Scales::Shared(*scale), Pool { rows: 1, columns: 1 }))
