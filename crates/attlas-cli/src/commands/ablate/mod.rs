@@ -29,7 +29,7 @@ Examples:
   attlas ablate \"A red apple.\" --heads cross:2.*          heads of the embedded translator
   attlas ablate \"…\" --model DIR --heads 5.1,5.5,6.9 --together
   attlas ablate \"…\" --model DIR --heads 5.1 --edges -o edges.svg   each pair of tokens
-  attlas ablate \"When Mary and John …\" --from \"When Mary and Anna …\" --method patch --target \" Mary\"
+  attlas ablate \"Mary and John …\" --patch-from \"Mary and Anna …\" --method patch --target \" Mary\"
 
 Methods: zero sets a head's output to 0, mean to its mean over rows; uniform and permute change
 its weights; pattern-preserving is zero with the weights of all later layers kept. patch exchanges
