@@ -33,9 +33,9 @@ Examples:
 
 Methods: zero sets a head's output to 0, mean to its mean over rows; uniform and permute change
 its weights; pattern-preserving is zero with the weights of all later layers kept. patch exchanges
-a head's output for that on the text of --from; with --to HEAD, or --to output, only the way from
-it to there. direct is no knock-out: what the head itself writes for the target, less for the
-foil.
+a head's output for that on the text of --patch-from; with --receiver HEAD, or --receiver output,
+only the way from it to there. direct is no knock-out: what the head itself writes for the target,
+less for the foil.
 
 An effect is the metric with the change less without: a head whose loss of effect is large matters
 *for this text and metric*. Heads that stand in for each other have small effects alone;
