@@ -76,7 +76,7 @@ fn norms_of_heads_are_those_of_kobayashis_class_and_take_one_number_per_key() {
     let layers = norms_of_heads(&mut run, &model, Kind::Encoder);
     assert!(layers.iter().all(|layer| matches!(layer.weights, Weights::Factored(_))), "nothing of size n × n");
     check(&run.recording, &layers, "k20_afx");
-    let kept: Vec<f32> = run.recording.layers.iter().flat_map(|layer| norms_kept(layer)).collect();
+    let kept: Vec<f32> = run.recording.layers.iter().flat_map(norms_kept).collect();
     assert!(largest_excess(&kept, &golden()["k20_fx"].values, TOLERANCE).0 <= TOLERANCE);
 
     let model = self::model("gpt2_tiny");
