@@ -219,7 +219,7 @@ fn numbers_that_are_no_weights_have_their_own_words_and_scale_and_pool_by_their_
     recording.layers.push(effects);
     let of = |options: &ViewOptions| View::of_layer(&recording, &recording.layers[1], Head::One(0), options).unwrap();
     let view = of(&ViewOptions { specials: Specials::Hide, ..ViewOptions::default() });
-    assert_eq!(view.heading(), "cross-attention text L0H0: measured effect");
+    assert_eq!(view.heading(), "cross-attention text L0: measured effect", "one map of all heads together names none");
     assert_eq!(view.remarks(), ["1 special column hidden"], "a share of the row's sum would say nothing");
     assert_eq!((view.scale(Scale::Linear).fraction(0.0), view.scale(Scale::Linear).high()), (0.5, 2.0));
     assert!(view.map().to_svg().contains("measured effect; linear"));

@@ -253,8 +253,8 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     check_output(&common.output, inputs)?;
     let common = &common.asking(arguments.picture.layers())?;
     let recording = recording_of(&common.material, &common.run)?;
-    arguments.picture.check_heads(&recording, common)?;
     say_idle(&recording, common, &arguments.picture)?;
+    arguments.picture.check_heads(&recording, common)?;
     let Drawn { figure, complaint } = match &arguments.picture {
         Picture::Map { one, check, .. } => draw_one(&recording, common, one, *check),
         Picture::Lines { one, query, key, .. } => draw_lines(&recording, common, one, [query, key]),
