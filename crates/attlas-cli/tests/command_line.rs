@@ -319,10 +319,10 @@ fn a_long_import_is_shown_in_tiles_and_the_command_says_so() {
     fs::write(folder.path().join("head.npy"), file).expect("written");
     let words = ["import", "head.npy", "--kind", "encoder", "-o", "run.safetensors"];
     Command::new(words).in_folder(&folder).run().succeeds();
-    let shown = Command::new(["run.safetensors", "--max-page-mb", "4"]).in_folder(&folder).run();
+    let shown = Command::new(["run.safetensors", "--max-page-mb", "2"]).in_folder(&folder).run();
     assert!(shown.succeeds().stderr.contains("each cell of it is the largest weight of a tile"), "{}", shown.stderr);
     let page = fs::metadata(folder.path().join("atlas.html")).expect("the page is there");
-    assert!(page.len() < 4 << 20, "{} bytes", page.len());
+    assert!(page.len() < 2 << 20, "{} bytes", page.len());
     assert!(shown.stdout.lines().count() < 200, "the terminal's map is an overview too: {}", shown.stdout);
 }
 
