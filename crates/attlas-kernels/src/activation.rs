@@ -187,10 +187,10 @@ impl Task for Gated<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const ALL: [Activation; 8] = [
+    pub(crate) const ALL: [Activation; 8] = [
         Activation::Identity,
         Activation::Relu,
         Activation::SquaredRelu,

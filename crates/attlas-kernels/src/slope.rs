@@ -235,17 +235,7 @@ unsafe fn store<V: Vector>(register: V, to: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ALL: [Activation; 8] = [
-        Activation::Identity,
-        Activation::Relu,
-        Activation::SquaredRelu,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::QuickGelu,
-        Activation::Silu,
-        Activation::Tanh,
-    ];
+    use crate::activation::tests::ALL;
 
     /// The error function in f64, by its series; good for |x| < 5.
     fn erf_f64(x: f64) -> f64 {

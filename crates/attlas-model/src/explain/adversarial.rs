@@ -69,7 +69,7 @@ impl Baseline<'_> {
     /// respect to each weight.
     fn slopes(&self, head: KindHead, rows: &[MapRow], weights: &[f64]) -> Result<([f64; 2], Vec<f64>), Error> {
         let KindHead { kind, head: id } = head;
-        let layer = self.run.recording.layer(kind, id.layer).map_err(|error| Error::Input(error.to_string()))?;
+        let layer = self.run.recording.layer(kind, id.layer)?;
         let (n_queries, n_keys) = (layer.shape.n_queries, layer.shape.n_keys);
         let mut values = vec![0.0_f32; n_queries * n_keys]; // [queries, keys]
         let places = rows.iter().flat_map(|row| row.keys.iter().map(move |key| row.query * n_keys + key));

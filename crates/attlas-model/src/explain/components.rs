@@ -12,6 +12,7 @@ use super::matrices::norm_before;
 use super::parts::{LinearNorm, Sublayer, add, length, stream, widened};
 use crate::Error;
 use crate::block::feed_forward::feed_forward;
+use crate::block::forward::StackRef;
 use crate::block::linear::Linear;
 use crate::block::norm::NormWeights;
 use crate::block::rope::sinusoidal_row;
@@ -113,15 +114,6 @@ fn forward(matrix: &Linear, input: &[f64]) -> Vec<f64> {
     (0..matrix.d_out).map(output).collect()
 }
 
-/// The stack of a kind, with its weights.
-fn stack_of(model: &Model, stack: Kind) -> Option<(&Stack, &StackWeights)> {
-    let transformer = model.transformer();
-    match stack {
-        Kind::Encoder => transformer.architecture.encoder.as_ref().zip(transformer.encoder.as_ref()),
-        _ => transformer.architecture.decoder.as_ref().zip(transformer.decoder.as_ref()),
-    }
-}
-
 /// What the self-attention of a layer reads at one position, before its own norm; for `layer` the number of layers, what leaves the stack.
 ///
 /// # Errors
@@ -134,7 +126,7 @@ pub(super) fn entering(
     layer: usize,
 ) -> Result<Components, Error> {
     let absent = || Error::Plan(format!("{} has no {stack}", model.name()));
-    let (config, weights) = stack_of(model, stack).ok_or_else(absent)?;
+    let StackRef { config, weights, .. } = model.transformer().stack(stack).ok_or_else(absent)?;
     if config.convolution.is_some() && layer > 0 {
         return Err(Error::Unsupported(format!(
             "{} joins a convolution to its states, which mixes positions",
@@ -158,8 +150,8 @@ pub(super) fn entering(
 /// As [`entering`].
 pub(super) fn before_cross(model: &Model, run: &Run, at: (usize, usize), layer: usize) -> Result<Components, Error> {
     let mut state = entering(model, run, Kind::Decoder, at, layer)?;
-    let (config, weights) =
-        stack_of(model, Kind::Decoder).ok_or_else(|| Error::Plan(format!("{} has no decoder", model.name())))?;
+    let absent = || Error::Plan(format!("{} has no decoder", model.name()));
+    let StackRef { config, weights, .. } = model.transformer().stack(Kind::Decoder).ok_or_else(absent)?;
     let (item, position) = at;
     if let (Some(block), Some(weights)) = (config.blocks.get(layer), weights.blocks.get(layer)) {
         let walk = Walk { model, run, stack: Kind::Decoder, layer, item, position, block, weights };

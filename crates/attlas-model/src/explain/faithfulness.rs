@@ -162,8 +162,7 @@ impl Baseline<'_> {
 
     /// The rows of a head's map.
     pub(super) fn map_rows(&self, head: KindHead) -> Result<Vec<MapRow>, Error> {
-        let map = self.run.recording.map(0, head.kind, head.head.layer, head.head.head);
-        let map = map.map_err(|error| Error::Input(error.to_string()))?;
+        let map = self.map_of(head)?;
         Ok(Rows::of(&map).map(|row| {
             let keys: Vec<usize> = row.visible_keys().collect();
             let weights = keys.iter().map(|key| row.weights.get(*key).copied().map_or(0.0, f64::from)).collect();
@@ -209,8 +208,7 @@ impl Baseline<'_> {
             if head.kind != first.kind {
                 return Err(Error::Plan(format!("{} and {} look at different keys", first.kind, head.kind)));
             }
-            let map = self.run.recording.map(0, head.kind, head.head.layer, head.head.head);
-            let map = map.map_err(|error| Error::Input(error.to_string()))?;
+            let map = self.map_of(*head)?;
             sums.resize(map.n_keys(), 0.0);
             let rows = Rows::of(&map);
             let n = (rows.n_rows() * heads.len()).max(1) as f64;

@@ -9,7 +9,7 @@ use std::fmt;
 
 use attlas::analysis::Rows;
 use attlas::recording::{Edit, HeadOutput, Heads, NewWeights, Which};
-use attlas::{HeadId, Kind};
+use attlas::{AttentionMap, HeadId, Kind};
 use serde::{Deserialize, Serialize};
 
 use super::score::{Metric, Unchanged};
@@ -310,8 +310,7 @@ impl<'m> Baseline<'m> {
     /// When the model has no such head.
     pub fn edges(&self, head: KindHead, queries: &Which) -> Result<Vec<(usize, usize)>, Error> {
         self.check_head(head)?;
-        let map = self.run.recording.map(0, head.kind, head.head.layer, head.head.head);
-        let map = map.map_err(|error| Error::Input(error.to_string()))?;
+        let map = self.map_of(head)?;
         let mut pairs = Vec::new();
         Rows::of(&map).for_each(|row| {
             if queries.contains(row.query) && row.n_visible() > 1 {
@@ -355,8 +354,7 @@ impl<'m> Baseline<'m> {
     /// When the model has no such head.
     pub fn mean_weight(&self, head: KindHead) -> Result<f64, Error> {
         self.check_head(head)?;
-        let map = self.run.recording.map(0, head.kind, head.head.layer, head.head.head);
-        let map = map.map_err(|error| Error::Input(error.to_string()))?;
+        let map = self.map_of(head)?;
         let largest = Rows::of(&map).map(|row| row.weights.iter().copied().fold(0.0_f32, f32::max));
         Ok(largest.iter().map(|weight| f64::from(*weight)).sum::<f64>() / largest.len().max(1) as f64)
     }
@@ -370,13 +368,17 @@ impl<'m> Baseline<'m> {
             let shape = layer.shape;
             let mut values = Vec::with_capacity(shape.n_heads * shape.n_queries * shape.n_keys); // [heads, queries, keys]
             for head in 0..shape.n_heads {
-                let map = self.run.recording.map(0, layer.kind, layer.index, head);
-                values.extend(map.map_err(|error| Error::Input(error.to_string()))?.dense());
+                values.extend(self.run.recording.map(0, layer.kind, layer.index, head)?.dense());
             }
             let array = Array { shape: vec![1, shape.n_heads, shape.n_queries, shape.n_keys], values };
             Ok(Edit::Weights { heads: Heads::all(layer.kind, layer.index), to: NewWeights::Given(array) })
         };
         self.run.recording.layers.iter().map(pattern).collect()
+    }
+
+    /// The map of a head in the unchanged run.
+    pub(super) fn map_of(&self, head: KindHead) -> Result<AttentionMap<'_>, Error> {
+        Ok(self.run.recording.map(0, head.kind, head.head.layer, head.head.head)?)
     }
 
     /// Refuses a head that is not there.

@@ -58,7 +58,7 @@ impl Model {
                 let values = matrix.values.iter().map(|value| *value as f32).collect();
                 layers.push(dense(kind, index, 1, [matrix.n_rows, matrix.n_columns], values));
             })?;
-            layers.sort_by_key(|layer| Kind::ALL.iter().position(|kind| *kind == layer.kind));
+            layers.sort_by_key(|layer| layer.kind);
         }
         layers.iter_mut().for_each(|layer| layer.quantity = quantity);
         let mut recording = Recording { layers, ..gradients.run.recording };

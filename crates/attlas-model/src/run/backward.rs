@@ -131,7 +131,7 @@ impl Model {
         // 4. what is left
         let kept = back.kept.into_iter().map(|Gradient { site, kind, layer, array }| Kept { site, kind, layer, array });
         let mut kept: Vec<Kept> = kept.collect();
-        kept.sort_by_key(|kept| (Kind::ALL.iter().position(|kind| *kind == kept.kind), kept.layer, kept.site));
+        kept.sort_by_key(|kept| (kept.kind, kept.layer, kept.site));
         run.kept = streams.into_iter().filter(|kept| pass.keeps_at(kept.site, kept.kind, kept.layer)).collect();
         run.kept.extend::<Vec<Kept>>(others);
         let features = batch.source().features.map(|features| {
