@@ -122,3 +122,10 @@ export function stateOf(page: Page): URLSearchParams {
 export async function widthBeyond(where: Page | Frame): Promise<number> {
   return where.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 }
+
+/** The names of the views that a page offers, as its address has them. */
+export async function viewsOf(watched: Watched, name: string): Promise<string[]> {
+  await watched.open(name);
+  const offered = watched.page.locator("input[name=view]:visible, [data-view]");
+  return offered.evaluateAll((all) => all.map((one) => (one as HTMLElement).dataset["view"] ?? (one as HTMLInputElement).value));
+}

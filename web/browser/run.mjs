@@ -10,7 +10,6 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { makePages } from "./pages.mjs";
 
 process.chdir(join(dirname(fileURLToPath(import.meta.url)), ".."));
 
@@ -31,7 +30,7 @@ const wanted = process.argv.slice(2);
 const tests = readdirSync("browser").filter((name) => name.endsWith(".test.ts") && (wanted.length === 0 || wanted.some((start) => name.startsWith(start))));
 if (tests.length === 0) throw new Error(`no test in web/browser begins with ${wanted.join(" or ")}`);
 await build({
-  entryPoints: tests.map((name) => `browser/${name}`),
+  entryPoints: ["pages.ts", ...tests].map((name) => `browser/${name}`),
   outdir: "build/browser",
   outExtension: { ".js": ".mjs" },
   bundle: true,
@@ -41,6 +40,7 @@ await build({
   logLevel: "warning",
 });
 
+const { makePages } = await import("../build/browser/pages.mjs");
 const folder = mkdtempSync(join(tmpdir(), "attlas-browser-"));
 let status = 1;
 try {

@@ -21,27 +21,31 @@ export const HOSTILE = [
 ];
 
 /** Writes the pages into a folder, under the names that `open` of harness.ts takes. */
-export function makePages(attlas, folder) {
-  const run = (...words) => execFileSync(attlas, words, { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
+export function makePages(attlas: string, folder: string): void {
+  const run = (...words: string[]): unknown => execFileSync(attlas, words, { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
   run("She gave him a red apple yesterday.", "-o", "translator.html");
-  const imported = (name, { layers, heads, tokens, weight }, kind) => {
-    writeFileSync(join(folder, `${name}.npy`), npy([layers, heads, tokens.length, tokens.length], weights(layers, heads, tokens.length, weight)));
-    run("import", `${name}.npy`, "--kind", kind, "--source-tokens", JSON.stringify(tokens), "--target-tokens", JSON.stringify(tokens), "-o", `${name}.safetensors`);
+  const imported = (name: string, kind: "encoder" | "decoder", tokens: string[], n_layers: number, n_heads: number, weight: Weight): void => {
+    const n = tokens.length;
+    writeFileSync(join(folder, `${name}.npy`), npy([n_layers, n_heads, n, n], weights(n_layers, n_heads, n, weight)));
+    const side = kind === "encoder" ? "--source-tokens" : "--target-tokens";
+    run("import", `${name}.npy`, "--kind", kind, side, JSON.stringify(tokens), "-o", `${name}.safetensors`);
     run(`${name}.safetensors`, "-o", `${name}.html`);
   };
-  const local = (layer, head, query, key) => Math.exp(-Math.abs(query - key - head) / (1 + layer)) + 1e-3;
-  imported("hostile", { layers: 2, heads: 3, tokens: HOSTILE, weight: local }, "encoder");
+  const local: Weight = (layer, head, query, key) => Math.exp(-Math.abs(query - key - head) / (1 + layer)) + 1e-3;
+  imported("hostile", "encoder", HOSTILE, 2, 3, local);
   const words = Array.from({ length: 300 }, (_, place) => `w${place}`);
-  const causal = (layer, head, query, key) => (key > query ? 0 : local(layer, 40 * head, query, key));
-  imported("long", { layers: 2, heads: 2, tokens: words, weight: causal }, "decoder");
+  imported("long", "decoder", words, 2, 2, (layer, head, query, key) => (key > query ? 0 : local(layer, 40 * head, query, key)));
 }
 
-/** Rows that sum to 1. [layers, heads, n, n] */
-function weights(layers, heads, n, weight) {
-  const numbers = new Float32Array(layers * heads * n * n);
-  for (let row = 0; row < layers * heads * n; row += 1) {
+/** A weight before its row is made to sum to 1. */
+type Weight = (layer: number, head: number, query: number, key: number) => number;
+
+/** Rows that sum to 1. [n_layers, n_heads, n, n] */
+function weights(n_layers: number, n_heads: number, n: number, weight: Weight): Float32Array {
+  const numbers = new Float32Array(n_layers * n_heads * n * n);
+  for (let row = 0; row < n_layers * n_heads * n; row += 1) {
     const [query, map] = [row % n, Math.floor(row / n)];
-    const raw = Array.from({ length: n }, (_, key) => weight(Math.floor(map / heads), map % heads, query, key));
+    const raw = Array.from({ length: n }, (_, key) => weight(Math.floor(map / n_heads), map % n_heads, query, key));
     const sum = raw.reduce((a, b) => a + b);
     raw.forEach((one, key) => (numbers[row * n + key] = one / sum));
   }
@@ -49,7 +53,7 @@ function weights(layers, heads, n, weight) {
 }
 
 /** An array as NumPy writes it. */
-function npy(shape, numbers) {
+function npy(shape: number[], numbers: Float32Array): Buffer {
   const said = `{'descr': '<f4', 'fortran_order': False, 'shape': (${shape.join(", ")}), }`;
   const header = said.padEnd(Math.ceil((said.length + 11) / 64) * 64 - 11) + "\n"; // [64 · n − 10]
   const start = Buffer.from([0x93, ...Buffer.from("NUMPY"), 1, 0, header.length & 255, header.length >> 8]);
