@@ -81,7 +81,7 @@ export class App {
     this.thumbnails = new Thumbnails(this.source, this.model);
     this.lines = new Recent(this.source);
     this.state = stateFromHash(location.hash, this.source.atlas);
-    this.overview = new Overview(this.model, this.thumbnails, (head) => this.coloursOf(head), (head, beside) => this.chooseHead(head, beside));
+    this.overview = new Overview(this.model, this.thumbnails, (head) => this.coloursOf(head), (head, beside) => this.chooseHead(head, beside), (part) => this.change(part));
     this.ranking = new HeadRanking(({ layer, head }) => this.change({ layer, head }));
     this.controls = new Controls((part) => this.change(part));
     this.description = new DescriptionPanel(this.source.atlas, (place) => this.change(place));
@@ -214,7 +214,9 @@ export class App {
     // a frame's URL is seen by nobody, and its history is that of the page around
     if (this.surroundings === null && hash !== location.hash) history[newPage ? "pushState" : "replaceState"](null, "", hash);
     const onlyCell = Object.keys(part).every((name) => name === "query" || name === "key");
-    if (onlyCell) this.showSelection();
+    const onlyOverview = Object.keys(part).every((name) => name === "sort" || name === "only" || name === "find");
+    if (onlyOverview) this.overview.arrange(state);
+    else if (onlyCell) this.showSelection();
     else this.update();
   }
 
@@ -281,7 +283,7 @@ export class App {
     this.drawing.abort();
     this.drawing = new AbortController();
     this.busy(this.drawAll(this.drawing.signal), this.drawing.signal);
-    this.showSelection();
+    this.say();
   }
 
   /** Keeps the panel busy until something is done; says what went wrong, unless it was given up. */
@@ -302,15 +304,17 @@ export class App {
 
   /** The overview, and the view as soon as its colours are known. */
   private async drawAll(signal: AbortSignal): Promise<void> {
-    let top = -1;
     const overview = this.overview.update(this.state, signal);
     overview.catch(() => {}); // told below
     await Promise.race([overview, new Promise((done) => setTimeout(done, SHARED_SOON))]);
     if (signal.aborted) return;
-    top = this.thumbnails.top();
+    const top = this.thumbnails.top();
+    this.say(); // in the colours that are known now
     await Promise.all([this.draw(signal), this.sayHidden(signal)]);
     await overview;
-    if (this.thumbnails.top() !== top && !signal.aborted) await this.draw(signal);
+    if (this.thumbnails.top() === top || signal.aborted) return;
+    await this.draw(signal);
+    this.say();
   }
 
   /** Draws the view. */
@@ -429,11 +433,16 @@ export class App {
     return row === null && column === null ? null : { row, column };
   }
 
+  /** Marks what is selected in the view, which is drawn already, and says what it is. */
   private showSelection(): void {
+    if (this.room.firstChild !== null) this.seen().mark(this.now());
+    this.say();
+  }
+
+  /** Says what is selected, and ranks heads by it. */
+  private say(): void {
     this.surroundings?.tellSelection(chosenOf(this.state, this.model));
     const now = this.now();
-    // a view that is still to be drawn marks what it draws
-    if (this.room.firstChild === this.views.get(this.view().name)?.element && this.room.firstChild !== null) this.seen().mark(now);
     this.ranking.update(now);
     this.reads.abort();
     this.reads = new AbortController();
