@@ -1,7 +1,7 @@
 // Two maps side by side, and one less the other: two heads, two layers, two texts, two recordings, or a head's weights beside another quantity of
 // it. Where the texts have different tokens, what both have is compared, and it is said.
 
-import { headName, KIND_TITLES, type Atlas } from "../data.ts";
+import { KIND_TITLES, type Atlas } from "../data.ts";
 import { el, tokenText } from "../dom.ts";
 import { visibleText } from "../text.ts";
 import { Picker } from "./choice.ts";
@@ -185,7 +185,7 @@ class Side {
     const { atlas } = scene.source;
     const signs = signsOf(atlas, scene.of.quantity);
     const name = nameOf(atlas, scene.of);
-    this.title.textContent = scene.of.head === "mean" ? name : `${headName(scene.of.layer, scene.of.head)}, text ${scene.of.item}`;
+    this.title.textContent = `${name}${atlas.items.length > 1 ? `, text ${scene.of.item}` : ""}`;
     this.grid.draw({ tile, rows: { ...scene.queries, divided: null }, columns: { ...scene.keys, divided: null }, top, scale: scene.scale, signs, name, tall: 300 }, chosen);
     this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}${pooledNote(tile, scene, "largest number")}`));
   }

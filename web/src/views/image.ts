@@ -67,7 +67,6 @@ export class ImageView {
     const inPicture = new Set(places);
     const signs = signsOf(scene.source.atlas, scene.of.quantity);
     const buttons = scene[side].labels.flatMap((label, place) => {
-      if (inPicture.has(place) && !scene[side].special[place]) return [];
       if (inPicture.has(place)) return [];
       const button = el("button", { type: "button", class: "plain" }, tokenText(label), " ", el("span", { class: "value" }, line.masked[place] === 1 ? "masked" : formatNumber(line.weights[place]!, signs)));
       button.addEventListener("click", () => this.choose(place));
@@ -129,7 +128,9 @@ class Patches {
     this.at = framed >= 0 ? framed : this.at;
     const [left, top, width, height] = image.seen;
     const whole = cover < 1 && image.src !== "";
-    this.room.style.aspectRatio = whole ? `${image.width} / ${image.height}` : `${width} / ${height}`;
+    const shape = whole ? image.width / image.height : width / height;
+    this.room.style.aspectRatio = String(shape);
+    this.element.style.setProperty("--shape", String(shape));
     this.image.hidden = !whole;
     if (whole && this.image.getAttribute("src") !== image.src) this.image.src = image.src;
     this.image.style.filter = "grayscale(1)";

@@ -63,61 +63,62 @@ export const QUANTITIES: Record<string, Words> = {
   },
 };
 
-/** What a view adds of its own to what its numbers do not show; where it says nothing, the quantity speaks. */
-const VIEWS: Record<string, { shows: string; not?: string; paper?: string }> = {
-  map: { shows: "as a map: rows are queries, columns are keys" },
-  lines: { shows: "as lines from queries to keys" },
-  heads: { shows: "for every head of the layer" },
-  layers: { shows: "for one head in every layer" },
+/** What a view shows: the numbers in a form, or something else; and what it does not show, where it has more to say of it than its numbers. */
+interface OfView {
+  form?: string;
+  instead?: string;
+  not?: string;
+  paper?: string;
+}
+
+const VIEWS: Record<string, OfView> = {
   text: {
-    shows: "on the text itself, for the chosen token; where none is chosen, the mean over the queries that may look at each",
-    not: "that early tokens have more queries that see them, and that a first token may be looked at for want of anything else",
+    form: "on the text itself, for the chosen token, or else the mean over the queries that may look at each",
+    not: "that few queries see the last tokens, or that a first token may be looked at for want of anything else",
     paper: "Xiao et al. 2023, “Efficient Streaming Language Models with Attention Sinks”",
   },
   terms: {
-    shows: "how one weight comes about: the product of query and key term by term, scaled, capped, biased, and set against the other keys",
+    instead: "how one weight comes about: query times key, term by term, scaled, capped, biased, and set against the other keys",
     not: "what a dimension means: queries and keys can be turned together, and every weight stays the same",
     paper: "Vig 2019, “A Multiscale Visualization of Attention in the Transformer Model”",
   },
   generation: {
-    shows: "step by step, what the model looked at when it wrote each token; prompt and output are marked apart",
+    form: "step by step as the text was generated",
     not: "why a token was chosen: the states it looks at were made by all layers below",
     paper: "Jain and Wallace 2019, “Attention is not Explanation”",
   },
   compare: {
-    shows: "side by side, and as one less the other for the tokens that both have",
-    not: "which of the two is better, or whether the difference matters to the output",
+    form: "beside another map, and less it where both have the same tokens",
+    not: "which of the two is better, or whether the output differs",
     paper: "Wiegreffe and Pinter 2019, “Attention is not not Explanation”",
   },
   tree: {
-    shows: "along the arcs of the sentence's dependency tree, between each word and the one it depends on",
+    form: "between each word and the one it depends on in the sentence's tree",
     not: "that the model uses the tree: a fixed distance to the left or right finds many of these arcs, too",
     paper: "Htut et al. 2019, “Do Attention Heads in BERT Track Syntactic Dependencies?”",
   },
   image: {
-    shows: "over the picture, patch by patch",
-    not: "which pixels decide: a patch's state holds what lay elsewhere after a few layers",
+    form: "over the picture, patch by patch",
+    not: "which pixels decide: behind a few layers a patch's state holds what lay elsewhere",
     paper: "Darcet et al. 2024, “Vision Transformers Need Registers”",
   },
   sound: {
-    shows: "beside the sound that the tokens were made of, in time",
+    form: "beside the sound, in time",
     not: "what was heard: a frame's state holds its surroundings, and added silence is looked at, too",
     paper: "Radford et al. 2023, “Robust Speech Recognition via Large-Scale Weak Supervision”",
   },
-  table: { shows: "as numbers in a table: rows are queries, columns are keys" },
-  overview: { shows: "for every head: rows are layers, columns are heads" },
 };
 
 /** Two sentences: what is on screen, and what it does not show. */
 export function sentencesOf(atlas: Atlas, view: string, of: MapOf): [string, string] {
   const words = QUANTITIES[of.quantity];
-  const own = VIEWS[view];
+  const own = VIEWS[view] ?? {};
   const name = wordsOf(atlas, of.quantity);
-  const shows = words === undefined ? name : `${name}, ${words.shows}`;
-  const form = own === undefined ? "" : `; drawn ${own.shows}`;
-  const not = own?.not ?? words?.not ?? "what the model makes of these numbers";
-  const paper = own?.paper ?? words?.paper;
-  return [`${sentenceCase(nameOf(atlas, of))}: ${shows}${form}.`, `It does not show ${not}${paper === undefined ? "" : ` (${paper})`}.`];
+  const numbers = words === undefined ? name : `${name}, ${words.shows}`;
+  const shows = own.instead ?? (own.form === undefined ? numbers : `${numbers}; drawn ${own.form}`);
+  const not = own.not ?? words?.not ?? "what the model makes of these numbers";
+  const paper = own.paper ?? words?.paper;
+  return [`${sentenceCase(nameOf(atlas, of))}: ${shows}.`, `It does not show ${not}${paper === undefined ? "" : ` (${paper})`}.`];
 }
 
 export class Panel {

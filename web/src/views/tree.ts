@@ -7,7 +7,7 @@ import { visibleText } from "../text.ts";
 import { Choice } from "./choice.ts";
 import { directionOf } from "./gaps.ts";
 import { scaleLine } from "./grid.ts";
-import { everyCell, formatNumber, keysOf, placesOfTokens, queriesOf, signsOf, wordsOf, type Chosen, type Scene } from "./scene.ts";
+import { everyCell, formatNumber, keysOf, placesOfTokens, queriesOf, signsOf, topOf, wordsOf, type Chosen, type Scene } from "./scene.ts";
 import type { Look, Stretch, Tile } from "../source.ts";
 
 /** Which way along an arc: from the word to the one it depends on, or back. */
@@ -63,17 +63,16 @@ export class TreeView {
     const tile = await scene.source.tile(everyCell(scene.of, look, [0, n], [0, n]), signal);
     if (signal.aborted) return;
     const arcs = arcsOf(words, placeOf, tile, options.along);
-    this.draw(scene, words, arcs);
+    this.draw(scene, words, arcs, topOf(tile));
   }
 
-  private draw(scene: Scene, words: readonly TreeWord[], arcs: readonly Arc[]): void {
+  private draw(scene: Scene, words: readonly TreeWord[], arcs: readonly Arc[], top: number): void {
     const { atlas } = scene.source;
     const signs = signsOf(atlas, scene.of.quantity);
-    const top = arcs.reduce((most, { value }) => Math.max(most, Math.abs(value) < Infinity ? Math.abs(value) : 0), 0);
     const scale = scene.scale === "log" ? "log" : "linear";
     const colour = (value: number): string | null => (Number.isNaN(value) ? null : cssColour(fraction(value, top, scale, signs), signs));
     this.drawing.replaceChildren(this.wordsWith(scene, words, arcs, colour, signs));
-    this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)} between a word and the one it depends on, the sum over its pieces`));
+    this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)} between a word and the one it depends on, the sum over its pieces; up to the largest between any two words`));
     this.said.textContent = countOf(arcs, words.length);
     this.fillList(words, arcs, signs);
   }
