@@ -49,7 +49,7 @@ export class CompareView {
   constructor() {
     const { recording, item, layer, head, quantity } = this.pickers;
     const against = el("div", { class: "choices against" }, el("span", {}, "beside"), recording.element, item.element, layer.element, head.element, quantity.element);
-    this.element.append(against, this.said, el("div", { class: "three" }, ...this.sides.map(({ element }) => element)), this.list);
+    this.element.append(against, this.said, el("div", { class: "three" }, ...this.sides.map(({ element }) => element)), el("div", { class: "scrolled listing" }, this.list));
     recording.onChange = (at) => this.change({ recording: at });
     item.onChange = (at) => this.change({ item: at });
     layer.onChange = (at) => this.change({ layer: this.layers()[at]!.index });

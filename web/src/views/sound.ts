@@ -79,7 +79,7 @@ export class SoundView {
     const span = secondsOf(scene, sound);
     paintSpectrum(this.spectrum, sound, span, width);
     paintCurve(this.curve, line, top, width, signsOf(scene.source.atlas, scene.of.quantity));
-    this.axis.replaceChildren(...ticksOf(span).map(({ at, label }) => {
+    this.axis.replaceChildren(...ticksOf(span, Math.max(2, Math.floor(width / 52))).map(({ at, label }) => {
       const tick = el("span", {}, label);
       tick.style.left = `${100 * at}%`;
       return tick;
@@ -112,9 +112,9 @@ export function secondsOf(scene: Pick<Scene, "keys">, { token_seconds }: ItemSou
   return [(stretches[0]?.[0] ?? 0) * token_seconds, (stretches.at(-1)?.[1] ?? 1) * token_seconds];
 }
 
-/** Marks of time: where each stands, in 0 ..= 1. */
-export function ticksOf([from, to]: readonly [number, number]): { at: number; label: string }[] {
-  const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30].find((one) => (to - from) / one <= 8) ?? 60;
+/** Marks of time, about so many at most: where each stands, in 0 ..= 1. */
+export function ticksOf([from, to]: readonly [number, number], most = 8): { at: number; label: string }[] {
+  const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30].find((one) => (to - from) / one <= most) ?? 60;
   const ticks = [];
   for (let time = Math.ceil(from / step - 1e-6) * step; time <= to + 1e-6; time += step) ticks.push({ at: (time - from) / (to - from), label: `${Number(time.toFixed(1))} s` });
   return ticks;

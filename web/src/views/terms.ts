@@ -50,7 +50,7 @@ export class TermsView {
   private note = el("p", { class: "caption" });
 
   constructor() {
-    this.element.append(this.said, this.pieces, this.steps, this.missing, el("div", { class: "choices" }, this.order.element), this.chart, this.list, this.note);
+    this.element.append(this.said, this.pieces, this.steps, this.missing, el("div", { class: "choices" }, this.order.element), this.chart, el("div", { class: "scrolled listing" }, this.list), this.note);
     this.order.onChange = (order) => this.onChange({ order });
   }
 

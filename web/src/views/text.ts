@@ -32,7 +32,7 @@ export class TextView {
   readonly element = el("section", { class: "text-view", "aria-label": "the text, coloured" });
   onSelect: (chosen: Chosen) => void = () => {};
   onChange: (options: Partial<TextOptions>) => void = () => {};
-  private over = new Choice<Over>("weights of", [["head", "the head"], ["layer", "its layer, averaged"], ["kind", "all heads, averaged"]]);
+  private over = new Choice<Over>("weights of", [["head", "head"], ["layer", "layer"], ["kind", "all heads"]]);
   private said = el("p", { class: "said", "aria-live": "polite" });
   private number = el("p", { class: "caption number" });
   private scale = el("div", { class: "text-scale" });

@@ -46,7 +46,7 @@ export class TreeView {
   private list = el("table", { class: "term-list" });
 
   constructor() {
-    this.element.append(el("div", { class: "choices" }, this.along.element), this.said, this.drawing, this.scale, this.list);
+    this.element.append(el("div", { class: "choices" }, this.along.element), this.said, this.drawing, this.scale, el("div", { class: "scrolled listing" }, this.list));
     this.along.onChange = (along) => this.onChange({ along });
   }
 
