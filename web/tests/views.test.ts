@@ -8,7 +8,7 @@ import { existing, less, nextTo, shared, sharedNote } from "../src/views/compare
 import { directionOf, gapsBetween } from "../src/views/gaps.ts";
 import { beamsOf, placeFrom, sharedStart, stepsOf } from "../src/views/generation.ts";
 import { patchPlaces, shownSide } from "../src/views/image.ts";
-import { findingsOf, QUANTITIES, sentencesOf } from "../src/views/panel.ts";
+import { besideWeight, findingsOf, QUANTITIES, sentencesOf } from "../src/views/panel.ts";
 import { formatNumber } from "../src/views/scene.ts";
 import { sharedPlaces } from "../src/views/shared.ts";
 import { bytesOf, secondsOf, ticksOf } from "../src/views/sound.ts";
@@ -207,6 +207,17 @@ test("two sentences say what is on screen and what it does not show, with a pape
   assert.match(sentencesOf(atlas, "map", { ...OF, head: "mean" })[0], /^Mean of the 2 heads of L2/);
   const described = { ...atlas, description: { item: 0, caption: "", sentences: [{ text: "L2H1 looks back.", kind: "decoder" as const, layer: 2, head: 1 }, { text: "other", kind: null, layer: null, head: null }] } };
   assert.deepEqual(findingsOf(described, OF), [{ text: "L2H1 looks back.", detail: "" }]);
+});
+
+test("an effect stands beside its weight, and what is of a whole layer beside the mean of its heads", async () => {
+  const effect: MemoryHead = { kind: "decoder", layer: 2, head: 0, quantity: "effect", causal: true, queries: [], keys: [], numbers: [[0, 0, 0], [-0.5, 0.25, 0], [0, 0, 0]] };
+  const quantities = [{ name: "effect", words: "measured effect", unit: "nats", signed: true }];
+  const source = new MemorySource(atlasOf([DECODER], [...HEADS, effect], { quantities }), [...HEADS, effect]);
+  const scene = sceneOf(source, { ...OF, head: 0, quantity: "effect" }, { row: 1, column: 0 });
+  assert.equal(await besideWeight(scene), "measured effect −0.5000 beside attention weight 0.3750, the mean of 2 heads");
+  assert.equal(await besideWeight({ ...scene, of: OF }), null);
+  assert.equal(await besideWeight({ ...scene, chosen: { row: 1, column: null } }), null);
+  assert.deepEqual(nextTo(scene, [source]), { recording: 0, item: 0, layer: 2, head: 0, quantity: "weight" });
 });
 
 test("numbers of either sign carry it", () => {

@@ -224,11 +224,13 @@ export function sharedNote(a: Scene, b: Scene, { rows, columns }: { rows: Shared
   return `The texts have different tokens: the difference is of ${parts.join(", and of ")}. Rows are not rescaled, so what a query gives to other keys is left out of it.`;
 }
 
-/** The other side until one is chosen: the same map of another recording, or else the next head. */
+/** The other side until one is chosen: the same map of another recording; the weights beside another quantity; or else the next head. */
 export function nextTo({ of }: Pick<Scene, "of">, sources: readonly Source[]): Other {
   const { item, layer, quantity } = of;
   const head = of.head === "mean" ? 0 : of.head;
   if (sources.length > 1) return { recording: 1, item, layer, head: of.head, quantity };
+  const hasWeights = sources[0]!.atlas.layers.some((one) => one.kind === of.kind && one.index === layer && (one.quantity ?? "weight") === "weight");
+  if (quantity !== "weight" && hasWeights) return { recording: 0, item, layer, head: of.head, quantity: "weight" };
   const n_heads = sources[0]!.atlas.layers.find((one) => one.kind === of.kind && one.index === layer && (one.quantity ?? "weight") === quantity)?.n_heads ?? 1;
   return { recording: 0, item, layer, head: of.head === "mean" ? 0 : (head + 1) % n_heads, quantity };
 }

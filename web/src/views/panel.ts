@@ -1,11 +1,11 @@
 // In two sentences: what is on screen, and what it does not show, with the paper that says so; and what was found about the head.
 
 import type { Atlas } from "../data.ts";
-import { el } from "../dom.ts";
+import { el, tokenText } from "../dom.ts";
 import { scoreDetail, scoreText } from "../standouts.ts";
 import { visibleText } from "../text.ts";
-import { nameOf, wordsOf } from "./scene.ts";
-import type { MapOf } from "../source.ts";
+import { everyCell, formatNumber, headsOf, lookOf, nameOf, signsOf, wordsOf, type Scene } from "./scene.ts";
+import type { MapOf, Tile } from "../source.ts";
 
 /** What numbers are, what they do not show, and who says so. */
 interface Words {
@@ -126,18 +126,43 @@ export class Panel {
   private shows = el("p", { class: "shows" });
   private not = el("p", { class: "not" });
   private found = el("ul", { class: "found" });
+  private beside = el("p", { class: "beside" });
 
   constructor() {
-    this.element.append(this.shows, this.not, this.found);
+    this.element.append(this.shows, this.beside, this.not, this.found);
   }
 
-  update(atlas: Atlas, view: string, of: MapOf): void {
+  /** Says what a view shows of a scene; where numbers are no weights, the chosen cell's stands beside its weight. */
+  async update(view: string, scene: Scene, signal: AbortSignal): Promise<void> {
+    const { of } = scene;
+    const { atlas } = scene.source;
     const [shows, not] = sentencesOf(atlas, view, of);
     this.shows.textContent = shows;
     this.not.textContent = not;
     this.found.replaceChildren(...findingsOf(atlas, of).map(({ text, detail }) => el("li", { title: detail }, el("bdi", {}, visibleText(text)))));
     this.found.hidden = this.found.childElementCount === 0;
+    this.beside.hidden = true;
+    const numbers = await besideWeight(scene, signal);
+    if (signal.aborted || numbers === null) return;
+    const { row, column } = scene.chosen;
+    this.beside.replaceChildren(tokenText(scene.queries.labels[row!]!), " → ", tokenText(scene.keys.labels[column!]!), `: ${numbers}.`);
+    this.beside.hidden = false;
   }
+}
+
+/** "measured effect −0.1200 beside attention weight 0.3400" of the chosen cell; null where numbers are weights, or there is none beside them. */
+export async function besideWeight(scene: Scene, signal?: AbortSignal): Promise<string | null> {
+  const { source, of, chosen } = scene;
+  const { row, column } = chosen;
+  const weights: MapOf = { ...of, quantity: "weight" };
+  const n_heads = headsOf(source.atlas, weights);
+  if (row === null || column === null || of.quantity === "weight" || n_heads === 0) return null;
+  // a quantity of a whole layer stands beside the mean of its heads
+  const head = of.head === "mean" || headsOf(source.atlas, of) < n_heads ? "mean" : of.head;
+  const ask = (map: MapOf): Promise<Tile> => source.tile(everyCell(map, lookOf(scene), [row, row + 1], [column, column + 1]), signal);
+  const [number, weight] = await Promise.all([ask(of), ask({ ...weights, head })]);
+  const said = (tile: Tile, quantity: string): string => (tile.masked[0] === 1 ? "masked" : formatNumber(tile.values[0]!, signsOf(source.atlas, quantity)));
+  return `${wordsOf(source.atlas, of.quantity)} ${said(number, of.quantity)} beside ${wordsOf(source.atlas, "weight")} ${said(weight, "weight")}${head === "mean" ? `, the mean of ${n_heads} heads` : ""}`;
 }
 
 /** What was found about the head of a map, and what the description says of it. */
