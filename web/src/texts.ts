@@ -9,7 +9,7 @@ const MOST = 1200;
 /** One line of tokens. */
 export class TextLine {
   readonly element: HTMLElement;
-  private line = el("div", { class: "line" });
+  private line = el("div", { class: "line", role: "group" });
   private chips: HTMLButtonElement[] = [];
   /** Called when a token is chosen. */
   onSelect: (index: number) => void = () => {};
@@ -17,6 +17,7 @@ export class TextLine {
 
   constructor(name: string) {
     this.element = el("div", { class: "text" }, el("h2", {}, name), this.line);
+    this.line.setAttribute("aria-label", name);
     this.line.addEventListener("pointerleave", () => this.onHover(null));
     this.line.addEventListener("keydown", (event) => this.moveByKey(event));
   }
@@ -24,6 +25,8 @@ export class TextLine {
   /** Fills the line; its tokens can be chosen unless it is idle. */
   fill(axis: Axis, role: "queries" | "keys" | "both" | "idle"): void {
     this.line.dataset["role"] = role;
+    // its tokens take no focus, but who has no mouse must scroll it
+    this.line.tabIndex = role === "idle" ? 0 : -1;
     this.line.classList.toggle("dense", axis.labels.length > 80);
     this.chips = axis.labels.slice(0, MOST).map((label, index) => {
       const bar = el("span", { class: "bar", "aria-hidden": "true" });
