@@ -39,6 +39,7 @@ export class Watched {
   static async open(browser: Browser, options: BrowserContextOptions = {}): Promise<Watched> {
     const context = await browser.newContext({ ...SIZES.desktop, acceptDownloads: true, ...options });
     const watched = new Watched(context, await context.newPage());
+    context.setDefaultTimeout(60_000); // others may use the machine, too
     await watched.watch();
     return watched;
   }
@@ -84,6 +85,17 @@ export class Watched {
     await settled(this.page);
   }
 
+  /** Changes the address after its "#", as a link or the back button does, and waits until that is drawn. */
+  async go(hash: string): Promise<void> {
+    await this.page.evaluate((hash) => {
+      if (location.hash === hash) return;
+      const heard = new Promise((done) => addEventListener("hashchange", done, { once: true }));
+      location.hash = hash;
+      return heard;
+    }, hash);
+    await settled(this.page);
+  }
+
   /** Nothing was asked for, refused, thrown or said. */
   async assertQuiet(): Promise<void> {
     await this.page.evaluate(() => new Promise((done) => setTimeout(done, 0))); // what was under way has arrived
@@ -126,6 +138,11 @@ export async function widthBeyond(where: Page | Frame): Promise<number> {
 /** The names of the views that a page offers, as its address has them. */
 export async function viewsOf(watched: Watched, name: string): Promise<string[]> {
   await watched.open(name);
-  const offered = watched.page.locator("input[name=view]:visible, [data-view]");
-  return offered.evaluateAll((all) => all.map((one) => (one as HTMLElement).dataset["view"] ?? (one as HTMLInputElement).value));
+  return viewsThere(watched.page);
+}
+
+/** The views that are offered where the page stands now. */
+export async function viewsThere(page: Page): Promise<string[]> {
+  const offered = page.locator("input[name=view]:visible");
+  return offered.evaluateAll((all) => all.map((one) => (one as HTMLInputElement).value));
 }

@@ -63,7 +63,7 @@ test("texts that are markup, formulas and directions stay text on every tab, in 
   watched(browser, {}, async (watched) => {
     const { page } = watched;
     for (const view of await viewsOf(watched, "hostile")) {
-      await watched.open("hostile", `#kind=encoder&layer=1&head=2&q=0&k=1&view=${view}`);
+      await watched.go(`#kind=encoder&layer=1&head=2&q=0&k=1&view=${view}`);
       const shown = await page.locator("main").textContent();
       assert.ok(shown!.includes(HOSTILE[0]!) && shown!.includes(HOSTILE[1]!), view);
       assert.equal(await page.locator("main img, main script, main iframe, main [onmouseover], main a[href^=javascript]").count(), 0, view);

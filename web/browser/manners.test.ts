@@ -34,9 +34,10 @@ for (const [name, size, colorScheme] of [
   test(`axe-core finds nothing wrong: ${name}`, () =>
     watched(browser, { ...size, colorScheme, reducedMotion: "reduce" }, async (watched) => {
       // all views where their colours are hardest to tell apart, else the page as it opens and with a choice
-      const views = colorScheme === "light" ? ["map"] : await viewsOf(watched, "translator");
+      const there = await viewsOf(watched, "translator");
+      const views = colorScheme === "light" ? ["map"] : there;
       for (const view of views) {
-        await watched.open("translator", `#kind=encoder&layer=0&head=3&q=2&k=1&view=${view}`);
+        await watched.go(`#kind=encoder&layer=0&head=3&q=2&k=1&view=${view}`);
         await assertAccessible(watched.page, view);
       }
       await watched.open("translator");
@@ -49,7 +50,7 @@ test("at 360 pixels no view makes the page scroll sideways, and what is touched 
   watched(browser, SIZES.phone, async (watched) => {
     for (const name of ["translator", "long", "hostile"]) {
       for (const view of await viewsOf(watched, name)) {
-        await watched.open(name, `#view=${view}`);
+        await watched.go(`#view=${view}`);
         assert.equal(await widthBeyond(watched.page), 0, `${name}, ${view}`);
       }
     }
@@ -82,7 +83,7 @@ test("on paper there is the map, whole and in its colours on white, and no switc
   watched(browser, { ...SIZES.desktop, colorScheme: "dark" }, async (watched) => {
     const { page } = watched;
     for (const view of await viewsOf(watched, "translator")) {
-      await watched.open("translator", `#kind=cross&view=${view}&q=2`);
+      await watched.go(`#kind=cross&view=${view}&q=2`);
       const pdf = await page.pdf({ format: "A4" });
       assert.equal(pdf.subarray(0, 5).toString(), "%PDF-");
       const n_pages = pdf.toString("latin1").match(/\/Type\s*\/Page\b/g)!.length;

@@ -31,7 +31,7 @@ const tests = readdirSync("browser").filter((name) => name.endsWith(".test.ts") 
 if (tests.length === 0) throw new Error(`no test in web/browser begins with ${wanted.join(" or ")}`);
 await build({
   entryPoints: ["pages.ts", ...tests].map((name) => `browser/${name}`),
-  outdir: "build/browser",
+  outdir: "browser/build",
   outExtension: { ".js": ".mjs" },
   bundle: true,
   packages: "external",
@@ -40,12 +40,12 @@ await build({
   logLevel: "warning",
 });
 
-const { makePages } = await import("../build/browser/pages.mjs");
+const { makePages } = await import("./build/pages.mjs");
 const folder = mkdtempSync(join(tmpdir(), "attlas-browser-"));
 let status = 1;
 try {
   makePages(attlas, folder);
-  const files = tests.map((name) => `build/browser/${name.replace(/ts$/, "mjs")}`);
+  const files = tests.map((name) => `browser/build/${name.replace(/ts$/, "mjs")}`);
   const env = { ...process.env, ATTLAS_CHROMIUM: found, ATTLAS_PAGES: folder };
   status = spawnSync(process.execPath, ["--test", "--test-concurrency=1", ...files], { stdio: "inherit", env }).status ?? 1;
 } finally {
