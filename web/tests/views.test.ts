@@ -108,9 +108,11 @@ test("of a query or key of several tokens one piece each has a score", () => {
 
 test("a step is written by the row before it, the last by the row that predicts what no row reads", () => {
   const { queries } = sceneOf(SOURCE, OF);
-  assert.deepEqual(stepsOf(DECODER, queries), [{ row: 1, text: "sat" }, { row: 2, text: "." }]);
-  assert.deepEqual(stepsOf({ ...DECODER, predicted: [] }, queries), [{ row: 1, text: "sat" }]);
+  assert.deepEqual(stepsOf(DECODER, queries), [{ token: 2, row: 1, text: "sat" }, { token: 3, row: 2, text: "." }]);
+  assert.deepEqual(stepsOf({ ...DECODER, predicted: [] }, queries), [{ token: 2, row: 1, text: "sat" }]);
   assert.deepEqual(stepsOf({ ...DECODER, generated: 0 }, queries), []);
+  const hidden = { ...queries, stretches: queries.stretches.filter((_, place) => place !== 1) };
+  assert.deepEqual(stepsOf(DECODER, hidden), [{ token: 3, row: 1, text: "." }]);
   assert.equal(placeFrom({ stretches: [[0, 2], [2, 5]], labels: [], special: [] }, 2), 1);
   assert.equal(placeFrom({ stretches: [[0, 2]], labels: [], special: [] }, 2), null);
 });
