@@ -33,6 +33,66 @@ export interface Item {
   target: Tokens;
   /** The token that row t of a decoder map predicts; empty when unknown. */
   predicted: Token[];
+  image?: ItemImage;
+  sound?: ItemSound;
+  tree?: ItemTree;
+  /** The place of the first target token that was generated; absent where all were given, or nobody knows. */
+  generated?: number;
+  beam?: ItemBeam;
+}
+
+/** A picture whose patches are source tokens. */
+export interface ItemImage {
+  /** Size in pixels of what `src` holds. */
+  width: number;
+  height: number;
+  /** The picture as a data URL, or an address at the server; empty where there is none, but patches. */
+  src: string;
+  /** The place of the top left patch; others follow row by row, and source tokens before it have no place in the picture. */
+  first: number;
+  rows: number;
+  columns: number;
+  /** What the patches cover: left, top, width, height, in pixels of `src`. */
+  seen: [number, number, number, number];
+}
+
+/** A sound whose frames are source tokens. */
+export interface ItemSound {
+  n_mels: number;
+  n_frames: number;
+  /** Base64 of one byte a cell: 0 the quietest, 255 the loudest; may end before the tokens do. [n_mels, n_frames], lowest pitch first */
+  loudness: string;
+  /** The lengths of a frame and of a source token, in seconds. */
+  frame_seconds: number;
+  token_seconds: number;
+  /** Where added silence begins, in seconds; null where none was added. */
+  silent_from: number | null;
+  /** The lowest and the highest pitch, in Hz. */
+  hertz: [number, number];
+}
+
+/** A dependency tree over one of the item's texts. */
+export interface ItemTree {
+  of: "source" | "target";
+  words: TreeWord[];
+}
+
+export interface TreeWord {
+  /** As the tree has it. */
+  text: string;
+  /** The places of its tokens; empty where it has none. */
+  tokens: number[];
+  /** The word that it depends on, counted from 0; null of the root. */
+  head: number | null;
+  /** "nsubj", with its subtype. */
+  relation: string;
+}
+
+/** Which search an item is a beam of, its rank in it (0 the best), and its score as the search ranks it. */
+export interface ItemBeam {
+  of: number;
+  rank: number;
+  score: number | null;
 }
 
 // JSON has no −∞; it comes as null.
@@ -77,6 +137,8 @@ export interface Exact {
 
 export interface Layer {
   kind: Kind;
+  /** What its numbers are; weights where it is absent. A map of a whole layer is one head. */
+  quantity?: string;
   index: number;
   n_heads: number;
   n_kv_heads: number;
@@ -141,11 +203,21 @@ export interface Sentence {
   head: number | null;
 }
 
+/** What numbers other than weights are, and whether they have either sign. */
+export interface QuantityOf {
+  name: string;
+  words: string;
+  unit: string;
+  signed: boolean;
+}
+
 export interface Atlas {
   version: number;
   title: string;
   items: Item[];
   layers: Layer[];
+  /** What the numbers of layers are, weights among them; absent where all are weights. */
+  quantities?: QuantityOf[];
   /** What marks a head out first. */
   standouts: Standout[];
   description?: Description;
