@@ -16,6 +16,7 @@ import { neighbour, Overview } from "./overview.ts";
 import { about } from "./about.ts";
 import { linesPicture, mapPicture } from "./picture.ts";
 import { HeadRanking } from "./ranking.ts";
+import { publish } from "./published.ts";
 import { Reading, removedNote, type Selection } from "./reading.ts";
 import { commandOf, csvOf, pythonOf } from "./reproduce.ts";
 import { Save, type Takeable } from "./save.ts";
@@ -438,17 +439,6 @@ function headline(source: Source): string {
 
 function nextTheme(theme: State["theme"]): State["theme"] {
   return ({ auto: "light", light: "dark", dark: "auto" } as const)[theme];
-}
-
-/** For the browser's console and for tests: the weights of one head, and as they are shown. [n_queries, n_keys] */
-function publish(source: Source): void {
-  const model = new Model(source);
-  const weights = (item: number, kind: Kind, layer: number, head: number): Float32Array => {
-    const state = { ...stateFromHash("", source), item, kind };
-    return model.headMap(state, layer, head).weights;
-  };
-  const shown = (item: number, kind: Kind, layer: number, head: number): string[] => Array.from(weights(item, kind, layer, head), formatWeight);
-  Object.assign(globalThis, { attlas: { source, weights, shown } });
 }
 
 const root = document.getElementById("app")!;

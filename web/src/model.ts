@@ -36,7 +36,7 @@ export class Model {
   }
 
   layers(kind: Kind): Layer[] {
-    return this.source.layers.filter((layer) => layer.kind === kind);
+    return this.source.layers.filter((layer) => layer.kind === kind && layer.quantity === undefined);
   }
 
   layer(kind: Kind, index: number): Layer {

@@ -17,7 +17,7 @@ const LSE_STEP = 1 / 512;
 export interface HeadMap {
   n_queries: number;
   n_keys: number;
-  /** [n_queries, n_keys] */
+  /** Weights, or what the layer's quantity says. [n_queries, n_keys] */
   weights: Float32Array;
   /** 1 where the query may not look at the key. [n_queries, n_keys] */
   masked: Uint8Array;
@@ -48,7 +48,9 @@ export function headMap(source: Source, item: number, layer: Layer, head: number
       return { ...map, weights };
     }
     case "coded": {
-      const weights = takeWeights(new BitReader(source.numbers, stored.heads[head]!), stored.lengths, n_queries, n_keys);
+      const reader = new BitReader(source.numbers, stored.heads[head]!);
+      const weights = takeWeights(reader, stored, n_queries, n_keys, layer.unit ?? 1);
+      if (layer.quantity !== undefined) return { ...map, weights };
       const sums = stored.sums === null ? null : new Float32Array(source.numbers, stored.sums + 4 * head * n_queries, n_queries);
       return { ...map, weights, rounding: roundingOf(weights, sums, sink) };
     }
@@ -107,7 +109,7 @@ function rowsOf(numbers: ArrayBuffer, groups: Group[], layer: Layer, head: numbe
     rounded: {
       querySteps: new Float32Array(numbers, group.query_steps + 4 * place * n_queries, n_queries),
       keySteps: new Float32Array(numbers, group.key_steps, n_keys),
-      exact: exactOf(numbers, group.exact[place]!, n_queries),
+      exact: exactOf(numbers, group.exact[place], n_queries),
     },
   };
 }
@@ -119,12 +121,28 @@ function wholeNumbers(numbers: ArrayBuffer, start: number, first: number, n: num
   return new Int16Array(n).map(() => reader.takeSigned(bits));
 }
 
-function exactOf(block: ArrayBuffer, { n, counts, keys, numbers }: Exact, n_queries: number): ExactWeights {
+function exactOf(block: ArrayBuffer, exact: Exact | undefined, n_queries: number): ExactWeights {
+  if (exact === undefined) return { counts: new Uint16Array(n_queries), keys: new Uint16Array(0), numbers: new Uint16Array(0) };
+  const { n, counts, keys, numbers } = exact;
   return {
     counts: new Uint16Array(block, counts, n_queries),
     keys: new Uint16Array(block, keys, n),
     numbers: new Uint16Array(block, numbers, n),
   };
+}
+
+/** A query and a key as their head multiplies them, right to 0.005 of their score; null where the page has none. [d_head] */
+export function queryAndKey(source: Source, item: number, layer: Layer, head: number, query: number, key: number): { query: Float32Array; key: Float32Array } | null {
+  const { groups } = layer.stored[item]!;
+  if (groups === undefined) return null;
+  const [tokens, d] = [source.items[item]!, layer.d_head];
+  const n = [queryTokens(tokens, layer.kind).tokens.length, keyTokens(tokens, layer.kind).tokens.length] as const;
+  const { queries, keys, rounded } = rowsOf(source.numbers, groups, layer, head, ...n);
+  const rowOf = (rows: Float32Array | Int16Array, row: number, steps: Float32Array | undefined): Float32Array => {
+    const step = steps?.[row] ?? 1;
+    return Float32Array.from(rows.subarray(row * d, (row + 1) * d), (number) => number * step);
+  };
+  return { query: rowOf(queries, query, rounded?.querySteps), key: rowOf(keys, key, rounded?.keySteps) };
 }
 
 /** The score behind a weight, and how many digits after its point are known; null where it is not known or masked. */
