@@ -57,9 +57,10 @@ pub fn mark(weights: &[f32], near: &[f32], factor: f32, (most, vanishing): (f32,
                 let (a, b) = (weight * scale * tenth, computed * scale * tenth);
                 let (low, high) = (if a < b { a } else { b }, if a < b { b } else { a });
                 let (low, high) = (low * (1.0 - MARGIN), high * (1.0 + MARGIN));
-                // a large one must stay large, and a small one's first digit where it is
+                // a large one must stay large, a small one small, and its first digit where it is
                 let least = if is_large { 0.5 } else { 10.0 };
-                let is_same = low + WHOLE == high + WHOLE && low >= least;
+                let stays = is_large | (computed * (1.0 + MARGIN) < SMALL as f32);
+                let is_same = (low + WHOLE == high + WHOLE) & (low >= least) & stays;
                 let is_nothing = weight == 0.0 && computed == 0.0;
                 *mark = u8::from(!(is_same | is_nothing));
             }
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn what_is_no_number_or_far_off_is_said_and_nothing_is_not_marked() {
         let mut marks = [2; 3];
-        let look = |weights: [f32; 3], near, marks: &mut [u8]| mark(&weights, &near, 2.0, (0.005, 1e-35), marks);
+        let look = |weights: [f32; 3], near: [f32; 3], marks: &mut [u8; 3]| mark(&weights, &near, 2.0, (0.005, 1e-35), marks);
         assert!(!look([0.0, 0.5, 0.0], [0.0, 0.25, 0.1], &mut marks));
         assert_eq!((marks, marked(&marks).collect::<Vec<_>>()), ([0, 0, 1], vec![2]));
         assert!(look([0.0, 0.5, 0.0], [0.0, 0.26, 0.1], &mut marks));

@@ -26,6 +26,8 @@ const VERSION: u32 = 5;
 const MAX_CELLS: u64 = 1 << 24;
 /// The most text that a page's numbers may be for queries and keys to stand beside weights that travel otherwise.
 const MOST_WITH_QUERIES_AND_KEYS: u64 = 1_000_000;
+/// What stands beside an item of which nothing else was given.
+static NOTHING: Beside = Beside { picture: None, sound: None, tree: None };
 /// Queries whose weights are held at a time.
 const BAND: usize = 96;
 
@@ -96,7 +98,7 @@ struct PageItem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<PageImage>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sound: Option<PageSound<'a>>,
+    sound: Option<PageSound>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tree: Option<PageTree<'a>>,
     /// The place of the first target token that was generated, where some were.
@@ -200,8 +202,7 @@ impl<'a> Payload<'a> {
         let numbers = numbers.finish();
         // how many bits numbers need is known now alone
         refuse_large(numbers.len() as u64, options)?;
-        let nothing = Beside::default();
-        let beside = |item: usize| options.beside.get(item).unwrap_or(&nothing);
+        let beside = |item: usize| options.beside.get(item).unwrap_or(&NOTHING);
         let items = recording.items.iter().enumerate();
         let items = items.map(|(place, item)| {
             page_item(item, beside(place)).map_err(|problem| attlas::Error::Inconsistent(format!("text {place}: {problem}")))
