@@ -21,7 +21,8 @@ const SCRIPT_HASH: &str = include_str!("../../../web/dist/viewer.js.sha256");
 
 /// The hash of the script of every [`page`] of this version, as a content security policy names it: `sha256-…`. A page in a
 /// frame without an address of its own (`srcdoc`) is held to the policy of the page around; where that is strict, its
-/// `script-src` has to allow `'sha256-…'`.
+/// `script-src` has to allow `'sha256-…'`, and its `worker-src` may allow `blob:`, so that numbers are worked out beside the page
+/// (without it the page works them out itself, a few milliseconds at a time).
 #[must_use]
 pub fn script_hash() -> String {
     format!("sha256-{}", SCRIPT_HASH.trim())

@@ -324,7 +324,7 @@ fn a_page_of_several_recordings_has_blocks_for_each_and_the_title_of_the_first()
     assert_eq!(data(&page, "-2"), data(&page, ""));
     let numbers = |which: &str| page.split(&format!("id=\"atlas-numbers{which}\">")).nth(1).unwrap().split('<').next();
     assert_eq!(numbers("-2"), numbers(""));
-    assert_eq!(common::bytes_of(numbers("-1").unwrap()).len(), 36, "3 × 3 floats");
+    assert_eq!(common::bytes_of(numbers("-1").unwrap()).len(), 37, "3 × 3 floats, filled up to 13 bits");
 }
 
 #[test]

@@ -31,13 +31,6 @@ export interface Scene {
   hidden: string;
 }
 
-/** A view: it draws from what a source gives, and tells what was chosen in it. */
-export interface View {
-  readonly element: HTMLElement;
-  /** Called when a cell, a query or a key is chosen. */
-  onSelect: (chosen: Chosen) => void;
-}
-
 /** Both axes, as a source wants them. */
 export function lookOf(scene: Scene): Look {
   return { queries: scene.queries.stretches, keys: scene.keys.stretches };
@@ -94,36 +87,7 @@ export function placesOfTokens(stretches: readonly Stretch[], n_tokens: number):
 
 /** Every cell of a part, each a pixel, whatever it takes. */
 export function everyCell(of: MapOf, look: Look, rows: readonly [number, number], columns: readonly [number, number]): TileAsk {
-  return { of, look, part: { rows, columns }, height: rows[1] - rows[0], width: columns[1] - columns[0], pool: "max", exact: true };
-}
-
-/** Lets the last of several askings answer, and gives up those before it. */
-export class Latest {
-  private control = new AbortController();
-
-  /** The signal of a new asking. */
-  next(): AbortSignal {
-    this.control.abort();
-    this.control = new AbortController();
-    return this.control.signal;
-  }
-
-  /** Gives up what is asked. */
-  stop(): void {
-    this.control.abort();
-  }
-}
-
-/** Runs an asking: `done` gets its answer, `failed` the reason in words, and neither one that was given up. */
-export function ask<T>(signal: AbortSignal, asking: Promise<T>, done: (answer: T) => void, failed: (reason: string) => void): void {
-  asking.then(
-    (answer) => {
-      if (!signal.aborted) done(answer);
-    },
-    (error: unknown) => {
-      if (!signal.aborted) failed(error instanceof Error ? error.message : String(error));
-    },
-  );
+  return { of, look, part: { rows, columns }, height: rows[1] - rows[0], width: columns[1] - columns[0], pool: "max", values: "number", exact: true };
 }
 
 /** The largest size of a tile's numbers, which is that of its cells where they were pooled by size. */
