@@ -9,7 +9,7 @@ import { directionOf, gapsBetween } from "../src/views/gaps.ts";
 import { beamsOf, placeFrom, sharedStart, stepsOf } from "../src/views/generation.ts";
 import { patchPlaces, shownSide } from "../src/views/image.ts";
 import { besideWeight, findingsOf, QUANTITIES, sentencesOf } from "../src/views/panel.ts";
-import { formatNumber } from "../src/views/scene.ts";
+import { written } from "../src/views/scene.ts";
 import { sharedPlaces } from "../src/views/shared.ts";
 import { bytesOf, secondsOf, ticksOf } from "../src/views/sound.ts";
 import { averagedOver, mapsOf, stripOf } from "../src/views/strip.ts";
@@ -223,8 +223,9 @@ test("an effect stands beside its weight, and what is of a whole layer beside th
 });
 
 test("numbers of either sign carry it", () => {
-  assert.equal(formatNumber(-0.25, "either"), "−0.2500");
-  assert.equal(formatNumber(0.25, "either"), "+0.2500");
-  assert.equal(formatNumber(0, "either"), "0.0000");
-  assert.equal(formatNumber(0.25, "positive"), "0.2500");
+  assert.equal(written(-0.25, "either"), "−0.2500");
+  assert.equal(written(0.25, "either"), "+0.2500");
+  assert.equal(written(0, "either"), "0.0000");
+  assert.equal(written(0.25, "positive"), "0.2500");
+  assert.equal(written(25, "either", 100), "+25.00");
 });

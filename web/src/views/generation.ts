@@ -7,7 +7,7 @@ import { el, tokenText } from "../dom.ts";
 import { visibleText } from "../text.ts";
 import { gapsOf, directionOf } from "./gaps.ts";
 import { Grid, scaleLine } from "./grid.ts";
-import { formatNumber, keysOf, lookOf, nameOf, placesOfTokens, signsOf, topOf, wordsOf, type Chosen, type Places, type Scene } from "./scene.ts";
+import { keysOf, lookOf, nameOf, placesOfTokens, signsOf, topOf, wordsOf, writingOf, type Chosen, type Places, type Scene } from "./scene.ts";
 import type { Tile } from "../source.ts";
 
 /** One generated token: its place in the text, the row that wrote it, and what it is. */
@@ -100,7 +100,7 @@ export class GenerationView {
 
   /** The text as far as this step, coloured by what its row looks at. */
   private write(scene: Scene, item: Item, weights: Float32Array, step: Step): void {
-    const signs = signsOf(scene.source.atlas, scene.of.quantity);
+    const number = writingOf(scene.source.atlas, scene.of);
     const top = weights.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0);
     const generated = item.generated ?? 0;
     const keys = placesOfTokens(scene.keys.stretches, keysOf(scene).tokens.length);
@@ -109,7 +109,7 @@ export class GenerationView {
       const weight = place < 0 ? 0 : weights[place]!;
       token.style.setProperty("--share", `${100 * (fraction(Math.abs(weight), top, "linear") || 0)}%`);
       token.classList.toggle("negative", weight < 0);
-      token.title = formatNumber(weight, signs);
+      token.title = number(weight);
     };
     const isOfTarget = scene.of.kind === "decoder";
     const gaps = gapsOf(item.target);
