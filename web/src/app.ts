@@ -207,7 +207,7 @@ export class App {
   private change(part: Partial<State>): void {
     const before = this.state;
     const moved = (["item", "kind"] as const).some((name) => name in part && part[name] !== before[name]);
-    const fresh = { query: null, key: null, zoom: null, from: null, to: null, step: null, page: null };
+    const fresh = { query: null, key: null, zoom: null, from: null, to: null, page: null };
     const rows = part.kind === undefined || part.kind === before.kind ? {} : { rows: usualRows(part.kind) };
     const state = clamped({ ...before, ...(moved ? fresh : {}), ...rows, ...part }, this.source.atlas);
     this.state = state;

@@ -112,13 +112,15 @@ export interface Scoring {
   query_offset: number;
 }
 
-/** Where a layer's numbers for one item begin, in bytes. */
+/** Where a layer's numbers for one item begin, in bytes. Where weights travel, groups have the queries and keys to be looked at, or
+ * are absent. */
 export type Stored =
-  // weights [n_heads, n_queries, n_keys] and lse [n_heads, n_queries], floats
-  | { storage: "dense"; weights: number; lse: number | null }
+  // weights or other numbers [n_heads, n_queries, n_keys] and lse [n_heads, n_queries], floats
+  | { storage: "dense"; weights: number; lse: number | null; groups?: Group[] }
   // the digits that are shown of weights, in a code of such lengths, by head; sums of rows where they are not 1 with the sink;
-  // lse in i16 of LSE_STEP where it is short
-  | { storage: "coded"; lengths: number[]; heads: number[]; sums: number | null; lse: number | null; lse_short: boolean }
+  // lse in i16 of LSE_STEP where it is short. Numbers that are no weights are in the layer's unit; where they are signed, a bit
+  // after each that is not 0 says which are negative
+  | { storage: "coded"; lengths: number[]; heads: number[]; signed?: boolean; sums: number | null; lse: number | null; lse_short: boolean; groups?: Group[] }
   // lse and what f32 leaves out of it [n_heads, n_queries]; a group for each head of keys
   | { storage: "factored"; lse: number; lse_rest: number; groups: Group[] };
 
@@ -141,6 +143,8 @@ export interface Layer {
   kind: Kind;
   /** What its numbers are; weights where it is absent. A map of a whole layer is one head. */
   quantity?: string;
+  /** A power of ten that none of its numbers is above in size, in which they are shown; 1 where it is absent. */
+  unit?: number;
   index: number;
   n_heads: number;
   n_kv_heads: number;
@@ -223,7 +227,8 @@ export interface Atlas {
   /** What marks a head out first. */
   standouts: Standout[];
   description?: Description;
-  open: { kind: Kind; layer: number; head: number };
+  /** The quantity is there only where no layer has weights. */
+  open: { kind: Kind; layer: number; head: number; quantity?: string };
   provenance: Provenance;
   /** Where maps were too large for the page: cells are tiles of so many tokens at most, each the largest weight in it;
    * and how many tokens there are, padding included. */
@@ -237,6 +242,9 @@ export interface Carried extends Atlas {
   numbers: ArrayBuffer;
 }
 
+/** The version of the data; crates/attlas-viewer/src/payload.rs writes it. */
+const VERSION = 5;
+
 /** A pair of the page's data blocks: the description, and the numbers as text; see {@link bytesOf}. Null where the page has no such pair. */
 export function readBlocks(document: Document, recording: number): { atlas: Atlas; numbers: string } | null {
   const suffix = recording === 0 ? "" : `-${recording}`;
@@ -246,7 +254,7 @@ export function readBlocks(document: Document, recording: number): { atlas: Atla
   const missing = description === null ? "atlas-data" : numbers === null ? "atlas-numbers" : null;
   if (missing !== null) throw new Error(`the page has no "${missing}${suffix}" block; was it cut short while being copied?`);
   const atlas = JSON.parse(description!) as Atlas;
-  if (atlas.version !== 4) throw new Error(`the page's data has version ${atlas.version}; this viewer reads version 4`);
+  if (atlas.version !== VERSION) throw new Error(`the page's data has version ${atlas.version}; this viewer reads version ${VERSION}`);
   return { atlas, numbers: numbers! };
 }
 

@@ -64,8 +64,6 @@ export interface State {
   over: Over;
   /** Of the terms of a score: their order. */
   order: Order;
-  /** Of what was generated: the step; null is the last. */
-  step: number | null;
   /** What the map is compared with; null is what lies next. */
   other: Other | null;
   /** Of a tree: which way along its arcs. */
@@ -127,7 +125,6 @@ const FIELDS = [
   { name: "least", field: "least", read: (text) => (/^0?\.\d{1,4}$|^[01]$/.test(text) ? Number(text) : undefined), write: String },
   choice("over", "head", "layer", "kind"),
   choice("order", "size", "dimension"),
-  count("step"),
   { name: "other", field: "other", read: readOther, write: writeOther },
   choice("along", "up", "down"),
   { name: "page", field: "page", read: readPage, write: (page) => page?.join(".") ?? "" },
@@ -163,7 +160,6 @@ export function defaultState(atlas: Atlas): State {
     least: 0.01,
     over: "head",
     order: "size",
-    step: null,
     other: null,
     along: "up",
     page: null,

@@ -83,9 +83,8 @@ function terms(page: Page): View {
 function generation(page: Page): View {
   const view = new GenerationView();
   view.onSelect = page.choose;
-  view.onChange = page.change;
   view.onItem = (item) => page.change({ item });
-  return new OfScene(view.element, ({ state }, scene, signal) => view.update(scene, state, signal));
+  return new OfScene(view.element, (_, scene, signal) => view.update(scene, signal));
 }
 
 function compare(page: Page): View {
