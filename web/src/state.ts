@@ -56,6 +56,8 @@ export interface State {
   sort: string;
   only: string;
   find: string;
+  /** What is looked for in the texts. */
+  seek: string;
   theme: "auto" | "light" | "dark";
 }
 
@@ -112,6 +114,7 @@ const FIELDS = [
   words("sort"),
   words("only"),
   words("find"),
+  words("seek"),
   choice("theme", "auto", "light", "dark"),
 ] as { [K in keyof State]: Field<K> }[keyof State][];
 
@@ -142,6 +145,7 @@ export function defaultState(atlas: Atlas): State {
     sort: "",
     only: "",
     find: "",
+    seek: "",
     theme: "auto",
   };
 }
