@@ -470,7 +470,7 @@ export class App {
     this.targetLine.fill(target!, roles[state.kind].target);
     this.sourceLine.element.hidden = item.source.tokens.length === 0;
     this.targetLine.element.hidden = item.target.tokens.length === 0;
-    this.tools.offer(null, state);
+    for (const line of [this.sourceLine, this.targetLine]) line.dropRange();
     this.fillTools();
   }
 

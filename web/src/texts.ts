@@ -13,6 +13,7 @@ export class TextLine {
   readonly element: HTMLElement;
   private line = el("div", { class: "line" });
   private chips: HTMLButtonElement[] = [];
+  private axis: Axis | null = null;
   private anchor: number | null = null;
   private range: [number, number] | null = null;
   private dragged = false;
@@ -40,6 +41,8 @@ export class TextLine {
 
   /** Fills the line; its tokens can be chosen unless it is idle. */
   fill(axis: Axis, role: "queries" | "keys" | "both" | "idle"): void {
+    if (axis === this.axis && role === this.line.dataset["role"]) return;
+    this.axis = axis;
     this.line.dataset["role"] = role;
     this.line.dir = isRightToLeft(axis.labels) ? "rtl" : "ltr";
     this.line.classList.toggle("dense", axis.labels.length > 80);
@@ -137,7 +140,7 @@ export class TextLine {
     this.chips.forEach((chip, index) => {
       const bar = chip.querySelector<HTMLElement>(".bar")!;
       const weight = weights?.[index] ?? 0;
-      bar.style.height = `${100 * Math.min(1, Math.abs(weight) / top || 0)}%`;
+      bar.style.transform = `scaleY(${Math.min(1, Math.abs(weight) / top || 0)})`;
       bar.style.backgroundColor = weights === null ? "" : colour(weight);
     });
   }
