@@ -10,7 +10,7 @@ import { el, isCompact, tokenText } from "./dom.ts";
 import { chosenOf, stateAsked, Surroundings } from "./embed.ts";
 import { Jump } from "./jump.ts";
 import { isWriting, keyDialog } from "./keys.ts";
-import { placeAt } from "./look.ts";
+import { placeAt, type Axis } from "./look.ts";
 import { Model } from "./model.ts";
 import { neighbour, Overview } from "./overview.ts";
 import { linesPicture, mapPicture, type ShownMap } from "./picture.ts";
@@ -21,8 +21,9 @@ import { commandOf, csvOf, pythonOf } from "./reproduce.ts";
 import { axisNames, hiddenOf, removedNote, rowsAre } from "./said.ts";
 import { Save, type Takeable } from "./save.ts";
 import type { Line, Source, Stretch, Tile } from "./source.ts";
+import { placesWith, spanName, TextTools, type Taken } from "./spans.ts";
 import { scoreDetail, scoreText, textsTogether } from "./standouts.ts";
-import { clamped, hashFromState, stateFromHash, usualRows, type HeadId, type State } from "./state.ts";
+import { clamped, hashFromState, stateFromHash, textAlong, usualRows, type HeadId, type State } from "./state.ts";
 import { visibleText } from "./text.ts";
 import { TextLine } from "./texts.ts";
 import { Thumbnails, valuesOfScale } from "./thumbnails.ts";
@@ -65,6 +66,7 @@ export class App {
   private description: DescriptionPanel;
   private sourceLine = new TextLine("source");
   private targetLine = new TextLine("target");
+  private tools: TextTools;
   private tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "kind of attention" });
   private items = el("select", { class: "items", "aria-label": "text of the batch" });
   private theme = el("button", { type: "button", class: "theme" });
@@ -89,6 +91,7 @@ export class App {
     this.ranking = new HeadRanking(({ layer, head }) => this.change({ layer, head }));
     this.controls = new Controls((part) => this.change(part));
     this.description = new DescriptionPanel(this.source.atlas, (place) => this.change(place));
+    this.tools = new TextTools((part) => this.change(part), (step) => this.goToFound(step), (taken) => this.zoomTo(taken));
     this.jump = new Jump(this.source.atlas, () => this.state, (query, key) => this.change({ query, key }));
     document.documentElement.classList.toggle("compact", isCompact());
     root.replaceChildren(...this.layout());
@@ -120,6 +123,7 @@ export class App {
       picker,
       this.theme,
     );
+    this.texts.append(this.tools.element);
     const line = el("div", { class: "head-line" }, this.title, this.remarks);
     const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.controls.views, line, this.jump.element, this.room, this.trouble, this.colourBar.element, this.note, this.saying.element, this.save.element);
     this.reading.element.append(this.ranking.element);
@@ -143,6 +147,7 @@ export class App {
     for (const line of [this.sourceLine, this.targetLine]) {
       line.onSelect = (place) => this.chooseToken(line, place);
       line.onHover = (place) => this.preview(place === null ? null : this.ofToken(line, place));
+      line.onRange = (range) => this.tools.offer(range === null ? null : this.taken(line, range), this.state);
     }
     document.addEventListener("keydown", (event) => {
       const nothing = event.key !== "Escape" || document.querySelector("dialog[open]") !== null || isWriting(event.target);
@@ -172,6 +177,56 @@ export class App {
     const chosen = this.chosen();
     const again = this.state.kind !== "cross" && chosen?.row === place && chosen.column === null;
     this.choose(again ? { row: null, column: place } : this.ofToken(line, place));
+  }
+
+  /** The tokens of places that were taken together. */
+  private taken(line: TextLine, [from, to]: [number, number]): Taken {
+    const { stretches } = this.axisOfLine(line);
+    return { of: line === this.sourceLine ? "source" : "target", from: stretches[from]![0], to: stretches[to - 1]![1], n: to - from };
+  }
+
+  /** What stands along a line of text. */
+  private axisOfLine(line: TextLine): Axis {
+    const { state, model } = this;
+    const { queries, keys } = model.axes(state);
+    const of = line === this.sourceLine ? "source" : "target";
+    if (textAlong("query", state.kind) === of) return queries;
+    return textAlong("key", state.kind) === of ? keys : model.idleAxis(state, of);
+  }
+
+  /** Shows some tokens alone, as queries and as keys, wherever they stand. */
+  private zoomTo({ of, from, to }: Taken): void {
+    const { state, model } = this;
+    const whole = (axis: Axis): Stretch => [axis.stretches[0]?.[0] ?? 0, axis.stretches.at(-1)?.[1] ?? 1];
+    const { queries, keys } = model.axes(state);
+    const along = (axis: "query" | "key"): Stretch => (textAlong(axis, state.kind) === of ? [from, to] : (state.zoom?.[axis === "query" ? "queries" : "keys"] ?? whole(axis === "query" ? queries : keys)));
+    this.change({ zoom: { queries: along("query"), keys: along("key") } });
+  }
+
+  /** Chooses the next token that is found, or the one before. */
+  private goToFound(step: 1 | -1): void {
+    const places = [this.sourceLine, this.targetLine].flatMap((line) => (line.element.hidden || !this.isChoosable(line) ? [] : placesWith(this.axisOfLine(line), this.state.seek).map((place) => this.ofToken(line, place))));
+    if (places.length === 0) return;
+    const chosen = this.chosen();
+    const at = places.findIndex(({ row, column }) => chosen?.row === row && chosen.column === column);
+    this.choose(places[(at + step + places.length) % places.length]!);
+  }
+
+  private isChoosable(line: TextLine): boolean {
+    const of = line === this.sourceLine ? "source" : "target";
+    return textAlong("query", this.state.kind) === of || textAlong("key", this.state.kind) === of;
+  }
+
+  /** Marks what is looked for, and shows the spans. */
+  private fillTools(): void {
+    let n_found = 0;
+    for (const line of [this.sourceLine, this.targetLine]) {
+      const places = placesWith(this.axisOfLine(line), this.state.seek);
+      line.mark(new Set(places));
+      if (!line.element.hidden) n_found += places.length;
+    }
+    const item = this.model.item(this.state);
+    this.tools.update(this.state, n_found, (span) => spanName(span, item[span.of].tokens.slice(span.from, span.to).map(({ text }) => text).join("")));
   }
 
   private chooseHead(head: HeadId, beside: boolean): void {
@@ -207,7 +262,7 @@ export class App {
   private change(part: Partial<State>): void {
     const before = this.state;
     const moved = (["item", "kind"] as const).some((name) => name in part && part[name] !== before[name]);
-    const fresh = { query: null, key: null, zoom: null, from: null, to: null, page: null };
+    const fresh = { query: null, key: null, zoom: null, from: null, to: null, page: null, ...(part.item === undefined || part.item === before.item ? {} : { spans: [] }) };
     const rows = part.kind === undefined || part.kind === before.kind ? {} : { rows: usualRows(part.kind) };
     const state = clamped({ ...before, ...(moved ? fresh : {}), ...rows, ...part }, this.source.atlas);
     this.state = state;
@@ -218,7 +273,8 @@ export class App {
     if (this.surroundings === null && hash !== location.hash) history[newPage ? "pushState" : "replaceState"](null, "", hash);
     const onlyCell = Object.keys(part).every((name) => name === "query" || name === "key");
     const onlyOverview = Object.keys(part).every((name) => name === "sort" || name === "only" || name === "find");
-    if (onlyOverview) this.overview.arrange(state);
+    if (Object.keys(part).join() === "seek") this.fillTools();
+    else if (onlyOverview) this.overview.arrange(state);
     else if (onlyCell) this.showSelection();
     else this.update();
   }
@@ -419,6 +475,8 @@ export class App {
     this.targetLine.fill(target!, roles[state.kind].target);
     this.sourceLine.element.hidden = item.source.tokens.length === 0;
     this.targetLine.element.hidden = item.target.tokens.length === 0;
+    for (const line of [this.sourceLine, this.targetLine]) line.dropRange();
+    this.fillTools();
   }
 
   /** The cell under the pointer, or the chosen one, or else the first query that is no special token. */

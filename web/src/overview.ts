@@ -2,18 +2,24 @@
 
 import type { Colours } from "./colours.ts";
 import { headName } from "./data.ts";
-import { el } from "./dom.ts";
+import { breath, el } from "./dom.ts";
 import type { Model } from "./model.ts";
 import { paintTile } from "./pixels.ts";
 import { classesOf, scoreText, dotNote } from "./standouts.ts";
 import type { HeadId, State } from "./state.ts";
+import type { Tile } from "./source.ts";
 import type { Thumbnails } from "./thumbnails.ts";
+
+/** How long pictures are painted before the page gets to breathe, and how long those that come are collected, in ms. */
+const [SLICE, COLLECTED] = [12, 60];
 
 interface Place {
   layer: number;
   head: number;
   button: HTMLButtonElement;
   canvas: HTMLCanvasElement;
+  /** What was painted last, and in which colours. */
+  painted: { tile: Tile | null; colours: string };
 }
 
 export class Overview {
@@ -32,6 +38,7 @@ export class Overview {
   private state: State | null = null;
   private coloursOf: (head: HeadId) => Colours;
   private n_heads = 1;
+  private classes: ReturnType<typeof classesOf> = [];
 
   /** `change` takes an order or a filter; `select` is told whether the head is wanted beside those that are drawn. */
   constructor(model: Model, thumbnails: Thumbnails, coloursOf: (head: HeadId) => Colours, select: (head: HeadId, beside: boolean) => void, change: (part: Partial<State>) => void) {
@@ -52,16 +59,18 @@ export class Overview {
     this.built = built;
     this.state = state;
     for (const place of this.places) this.mark(place, state);
-    let [n_drawn, top] = [0, this.thumbnails.top()];
+    const came: HeadId[] = [];
+    let n_came = 0;
+    const flush = setInterval(() => {
+      for (const head of came.splice(0)) this.paintPlace(this.places.find((place) => place.layer === head.layer && place.head === head.head)!);
+      this.caption.textContent = `computing ${n_came} of ${this.places.length} heads …`;
+    }, COLLECTED);
     const each = (head: HeadId): void => {
-      n_drawn++;
-      const place = this.places.find((place) => place.layer === head.layer && place.head === head.head);
-      if (place !== undefined) this.paintPlace(place);
-      top = Math.max(top, this.thumbnails.get(head)!.top);
-      if (n_drawn % 16 === 1) this.caption.textContent = `computing ${n_drawn} of ${this.places.length} heads …`;
+      n_came++;
+      came.push(head);
     };
-    await this.thumbnails.want(state, each, signal);
-    this.paint();
+    await this.thumbnails.want(state, each, signal).finally(() => clearInterval(flush));
+    await this.paint(signal);
     if (isSorted(state)) this.arrange(state);
   }
 
@@ -112,11 +121,12 @@ export class Overview {
     this.grid.style.setProperty("--heads", String(n_heads));
     this.places = [];
     this.n_heads = n_heads;
+    this.classes = classesOf(this.model.atlas.standouts, state.kind);
     for (const layer of layers) {
       for (let head = 0; head < layer.n_heads; head++) {
         const canvas = el("canvas", { "aria-hidden": "true" });
         const button = el("button", { type: "button", role: "gridcell", class: "thumb" }, canvas);
-        const place = { layer: layer.index, head, button, canvas };
+        const place = { layer: layer.index, head, button, canvas, painted: { tile: null, colours: "" } };
         button.addEventListener("click", (event) => this.select(place, event.ctrlKey || event.metaKey || event.shiftKey));
         this.places.push(place);
       }
@@ -139,39 +149,53 @@ export class Overview {
     const selected = place.layer === state.layer && place.head === state.head;
     place.button.setAttribute("aria-selected", String(selected));
     place.button.tabIndex = selected ? 0 : -1;
+    place.button.classList.toggle("beside", state.heads.some((one) => one.layer === place.layer && one.head === place.head));
   }
 
-  /** Draws all heads anew, and says what is seen. */
-  paint(): void {
-    const state = this.state;
-    if (state === null) return;
-    for (const place of this.places) this.paintPlace(place);
-    this.fillLegend();
+  /** Draws the heads whose colours have changed, and says what is seen. */
+  private async paint(signal: AbortSignal): Promise<void> {
+    const state = this.state!;
     const every = this.thumbnails.every();
     const read = every > 1 ? `One row in ${every} is read for these pictures.` : "";
     const { standouts, items } = this.model.atlas;
     this.caption.textContent = [captionOf(state, this.thumbnails.top()), read, dotNote(standouts, state.kind, items.length)].filter((said) => said !== "").join(" ");
+    this.fillLegend();
+    let until = performance.now() + SLICE;
+    for (const place of this.places) {
+      if (performance.now() > until) {
+        await breath();
+        if (signal.aborted) return;
+        until = performance.now() + SLICE;
+      }
+      this.paintPlace(place);
+    }
   }
 
   private paintPlace(place: Place): void {
-    const { state } = this;
     const tile = this.thumbnails.get(place);
-    if (state === null || tile === null) return;
+    if (this.state === null || tile === null) return;
+    const colours = this.coloursOf(place);
+    const key = `${colours.scale} ${colours.signs} ${colours.top}`;
+    if (place.painted.tile === tile && place.painted.colours === key) return;
+    if (place.painted.tile !== tile) this.name(place, tile, this.state);
+    place.painted = { tile, colours: key };
+    paintTile(tile, colours, place.canvas);
+    place.canvas.style.aspectRatio = String(Math.min(3, Math.max(1 / 3, tile.width / Math.max(1, tile.height))) || 1);
+  }
+
+  /** What a head stands out for, in words and as dots. */
+  private name(place: Place, tile: Tile, state: State): void {
     const standouts = this.model.standouts(state, place.layer, place.head);
     const text = [`${headName(place.layer, place.head)}, largest ${state.quantity} ${tile.top.toFixed(2)}`, ...standouts.map(scoreText)].join(", ");
     place.button.setAttribute("aria-label", text);
     place.button.title = text;
-    const classes = classesOf(this.model.atlas.standouts, state.kind);
-    const dots = standouts.filter((one) => !one.usual).map((one) => classes.find(({ title }) => title === one.title)!);
+    const dots = standouts.filter((one) => !one.usual).map((one) => this.classes.find(({ title }) => title === one.title)!);
     place.button.replaceChildren(place.canvas, el("span", { class: "dots", "aria-hidden": "true" }, ...dots.slice(0, 3).map(({ dot }) => el("span", { class: "dot", "data-dot": dot }))));
-    place.button.classList.toggle("beside", state.heads.some((one) => one.layer === place.layer && one.head === place.head));
-    paintTile(tile, this.coloursOf(place), place.canvas);
-    place.canvas.style.aspectRatio = String(Math.min(3, Math.max(1 / 3, tile.width / Math.max(1, tile.height))) || 1);
   }
 
   /** What the dots stand for; a click leaves the heads of one class lit. */
   private fillLegend(): void {
-    const entries = classesOf(this.model.atlas.standouts, this.state!.kind).map(({ title, says, n_heads, dot }) => {
+    const entries = this.classes.map(({ title, says, n_heads, dot }) => {
       const count = `${n_heads} ${n_heads === 1 ? "head" : "heads"}`;
       const only = this.state!.only;
       const button = el("button", { type: "button", class: "plain", title: says, "data-class": title, "aria-pressed": String(only === title) });

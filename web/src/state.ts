@@ -70,6 +70,8 @@ export interface State {
   along: Along;
   /** Of the table: the first row and column of its page; null holds what is chosen. */
   page: readonly [number, number] | null;
+  /** What is looked for in the texts. */
+  seek: string;
   theme: "auto" | "light" | "dark";
 }
 
@@ -131,6 +133,7 @@ const FIELDS = [
   words("sort"),
   words("only"),
   words("find"),
+  words("seek"),
   choice("theme", "auto", "light", "dark"),
 ] as { [K in keyof State]: Field<K> }[keyof State][];
 
@@ -166,6 +169,7 @@ export function defaultState(atlas: Atlas): State {
     sort: "",
     only: "",
     find: "",
+    seek: "",
     theme: "auto",
   };
 }

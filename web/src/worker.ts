@@ -35,7 +35,7 @@ export function sentenceOf(error: unknown): string {
 }
 
 /** Answers the page until the end. */
-export function serve(scope: { onmessage: ((event: MessageEvent<Asked>) => void) | null; postMessage: (message: Answered) => void }): void {
+export function serve(scope: { onmessage: ((event: MessageEvent<Asked>) => void) | null; postMessage: (message: Answered, transfer: Transferable[]) => void }): void {
   const desk = new Desk(SLICE, breathing());
   const running = new Map<number, AbortController>();
   let numbers: Numbers | null = null;
@@ -51,15 +51,20 @@ export function serve(scope: { onmessage: ((event: MessageEvent<Asked>) => void)
     }
     const controller = new AbortController();
     running.set(id, controller);
-    const fail = (error: unknown): void => scope.postMessage({ id, error: sentenceOf(error), aborted: controller.signal.aborted });
+    const fail = (error: unknown): void => scope.postMessage({ id, error: sentenceOf(error), aborted: controller.signal.aborted }, []);
     try {
-      const work = workOf(numbers!, data.question, data.given, (place, tile) => scope.postMessage({ id, place, tile }));
+      const work = workOf(numbers!, data.question, data.given, (place, tile) => scope.postMessage({ id, place, tile }, buffersOf(tile)));
       void desk
         .do(work, URGENCY[data.question], controller.signal)
-        .then((value) => scope.postMessage({ id, value }), fail)
+        .then((value) => scope.postMessage({ id, value }, data.question === "tile" ? buffersOf(value as Tile) : []), fail)
         .finally(() => running.delete(id));
     } catch (error) {
       fail(error);
     }
   };
+}
+
+/** What a tile's numbers lie in, which is nobody else's. */
+function buffersOf({ values, masked }: Tile): Transferable[] {
+  return [values.buffer, masked.buffer];
 }
