@@ -146,6 +146,10 @@ export class App {
       line.onRange = (range) => this.tools.offer(range === null ? null : this.taken(line, range), this.state);
     }
     document.addEventListener("keydown", (event) => {
+      if (event.key === "/" && !isWriting(event.target) && !event.ctrlKey && !event.metaKey && !event.altKey) {
+        event.preventDefault();
+        this.tools.focus();
+      }
       const nothing = event.key !== "Escape" || document.querySelector("dialog[open]") !== null || isWriting(event.target);
       if (!nothing) this.change({ query: null, key: null });
     });
