@@ -28,6 +28,8 @@ import { visibleText } from "./text.ts";
 import { TextLine } from "./texts.ts";
 import { Thumbnails, valuesOfScale } from "./thumbnails.ts";
 import { VIEWS } from "./views/list.ts";
+import { Panel } from "./views/panel.ts";
+import { sceneOf } from "./views/scenes.ts";
 import { seenOf } from "./views/viewport.ts";
 import type { Now, Page, Selection, View, ViewOf } from "./views/view.ts";
 
@@ -71,6 +73,8 @@ export class App {
   private title = el("h2", { class: "head-title" });
   private remarks = el("div", { class: "remarks" });
   private note = el("p", { class: "caption note" });
+  private saying = new Panel();
+  private texts = el("section", { class: "texts", "aria-label": "the texts" }, this.sourceLine.element, this.targetLine.element);
   private trouble = el("p", { class: "caption trouble", role: "alert", hidden: true });
   private panel = el("div", { class: "panel", id: "panel", role: "tabpanel" });
   private tip = el("div", { class: "tip", "aria-hidden": "true", hidden: true });
@@ -119,14 +123,13 @@ export class App {
       picker,
       this.theme,
     );
-    const texts = el("section", { class: "texts", "aria-label": "the texts" }, this.sourceLine.element, this.targetLine.element, this.tools.element);
     const line = el("div", { class: "head-line" }, this.title, this.remarks);
-    const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.controls.views, line, this.jump.element, this.room, this.trouble, this.colourBar.element, this.note, this.save.element);
+    const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.controls.views, line, this.jump.element, this.room, this.trouble, this.colourBar.element, this.note, this.saying.element, this.save.element);
     this.reading.element.append(this.ranking.element);
     this.panel.append(this.overview.element, head, this.reading.element);
     const failed = el("p", { class: "failed", role: "alert" }, el("strong", {}, "Not sound: "), el("bdi", {}, visibleText(atlas.failed ?? "")));
     failed.hidden = atlas.failed === undefined;
-    return [header, failed, this.description.element, texts, this.tabs, this.controls.element, this.panel, about(atlas), this.tip, keyDialog(document)];
+    return [header, failed, this.description.element, this.texts, this.tools.element, this.tabs, this.controls.element, this.panel, about(atlas), this.tip, keyDialog(document)];
   }
 
   private listen(root: HTMLElement): void {
@@ -243,7 +246,7 @@ export class App {
       const { clientWidth } = document.documentElement;
       document.documentElement.classList.toggle("compact", isCompact());
       const taller = isCompact() && Math.abs(window.innerHeight - height) > 1;
-      if (width > 0 && (Math.abs(clientWidth - width) > 1 || taller)) void this.draw(this.drawing.signal);
+      if (width > 0 && (Math.abs(clientWidth - width) > 1 || taller)) this.busy(this.draw(this.drawing.signal), this.drawing.signal);
       [width, height] = [clientWidth, window.innerHeight];
       this.surroundings?.tellHeight(Math.ceil(root.getBoundingClientRect().height));
     };
@@ -262,7 +265,7 @@ export class App {
   private change(part: Partial<State>): void {
     const before = this.state;
     const moved = (["item", "kind"] as const).some((name) => name in part && part[name] !== before[name]);
-    const fresh = { query: null, key: null, zoom: null, from: null, to: null, ...(part.item === undefined || part.item === before.item ? {} : { spans: [] }) };
+    const fresh = { query: null, key: null, zoom: null, from: null, to: null, page: null, ...(part.item === undefined || part.item === before.item ? {} : { spans: [] }) };
     const rows = part.kind === undefined || part.kind === before.kind ? {} : { rows: usualRows(part.kind) };
     const state = clamped({ ...before, ...(moved ? fresh : {}), ...rows, ...part }, this.source.atlas);
     this.state = state;
@@ -381,6 +384,7 @@ export class App {
     const view = this.seen();
     const now = this.now();
     this.colourBar.element.hidden = !this.view().hasColours;
+    this.texts.hidden = this.view().hasTexts === true;
     const tile = this.thumbnails.get(this.state);
     const has = { masked: tile?.masked.includes(1) ?? false, broken: tile?.values.some(Number.isNaN) ?? false };
     this.colourBar.update(now.colours, has);
@@ -514,6 +518,8 @@ export class App {
   private async read(now: Now, signal: AbortSignal): Promise<void> {
     const { axes, of, lines, selection, state, model } = now;
     const { row, column } = selection;
+    const said = this.saying.update(this.view().name, sceneOf(now), signal);
+    said.catch(() => {}); // what fails here fails below
     const isThere = axes.queries.labels.length > 0 && axes.keys.labels.length > 0 && (row !== null || column !== null);
     if (!isThere) {
       this.reading.update(axes, selection, null);

@@ -43,5 +43,5 @@ export function keyDialog(document: Document): HTMLDialogElement {
 
 /** Whether keys go into a field. */
 export function isWriting(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.matches("select, textarea, input:not([type=radio])");
+  return target instanceof HTMLElement && target.matches("select, textarea, input:not([type=radio], [type=checkbox], [type=range])");
 }

@@ -136,7 +136,7 @@ export class Overview {
 
   /** A row for each layer, named by its true number. */
   private layInRows(state: State): void {
-    const header = el("div", { role: "row", class: "row" }, el("span", { role: "columnheader", class: "corner" }));
+    const header = el("div", { role: "row", class: "row" }, el("span", { role: "columnheader", class: "corner" }, el("span", { class: "unseen" }, "layer")));
     for (let head = 0; head < this.n_heads; head++) header.append(el("span", { role: "columnheader", class: "name" }, `H${head}`));
     const rows = this.model.layers(state.kind, state.quantity).map(({ index }) => {
       const heads = this.places.filter(({ layer }) => layer === index).map(({ button }) => button);

@@ -11,7 +11,7 @@ const MOST = 1200;
 /** One line of tokens. */
 export class TextLine {
   readonly element: HTMLElement;
-  private line = el("div", { class: "line" });
+  private line = el("div", { class: "line", role: "group" });
   private chips: HTMLButtonElement[] = [];
   private axis: Axis | null = null;
   private anchor: number | null = null;
@@ -25,6 +25,7 @@ export class TextLine {
 
   constructor(name: string) {
     this.element = el("div", { class: "text" }, el("h2", {}, name), this.line);
+    this.line.setAttribute("aria-label", name);
     this.line.addEventListener("pointerleave", () => this.onHover(null));
     this.line.addEventListener("keydown", (event) => this.moveByKey(event));
     this.line.addEventListener("pointerdown", (event) => {
@@ -45,6 +46,8 @@ export class TextLine {
     this.axis = axis;
     this.line.dataset["role"] = role;
     this.line.dir = isRightToLeft(axis.labels) ? "rtl" : "ltr";
+    // its tokens take no focus, but who has no mouse must scroll it
+    this.line.tabIndex = role === "idle" ? 0 : -1;
     this.line.classList.toggle("dense", axis.labels.length > 80);
     [this.anchor, this.range] = [null, null];
     this.chips = axis.labels.slice(0, MOST).map((label, index) => {

@@ -28,6 +28,12 @@ export function workOf(numbers: Numbers, question: Question, given: unknown[], e
   return ask.apply(numbers, given);
 }
 
+/** What went wrong, for a reader; arrays that would lie beyond the numbers' end are what a page cut short has. */
+export function sentenceOf(error: unknown): string {
+  if (error instanceof RangeError) return `the numbers in this page are cut short or damaged (${error.message}); have it written or copied again`;
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Answers the page until the end. */
 export function serve(scope: { onmessage: ((event: MessageEvent<Asked>) => void) | null; postMessage: (message: Answered, transfer: Transferable[]) => void }): void {
   const desk = new Desk(SLICE, breathing());
@@ -45,7 +51,7 @@ export function serve(scope: { onmessage: ((event: MessageEvent<Asked>) => void)
     }
     const controller = new AbortController();
     running.set(id, controller);
-    const fail = (error: unknown): void => scope.postMessage({ id, error: error instanceof Error ? error.message : String(error), aborted: controller.signal.aborted }, []);
+    const fail = (error: unknown): void => scope.postMessage({ id, error: sentenceOf(error), aborted: controller.signal.aborted }, []);
     try {
       const work = workOf(numbers!, data.question, data.given, (place, tile) => scope.postMessage({ id, place, tile }, buffersOf(tile)));
       void desk

@@ -196,7 +196,7 @@ fn no_second_softmax_over_keys_is_written() {
 }
 
 /// The words that `attlas` takes first.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "ablate",
     "align",
     "check",
@@ -216,6 +216,7 @@ const COMMANDS: [&str; 24] = [
     "man",
     "mixing",
     "models",
+    "page",
     "record",
     "survey",
     "tokens",
