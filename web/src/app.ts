@@ -123,14 +123,13 @@ export class App {
       picker,
       this.theme,
     );
-    this.texts.append(this.tools.element);
     const line = el("div", { class: "head-line" }, this.title, this.remarks);
     const head = el("section", { class: "head", "aria-label": "the chosen head" }, this.controls.views, line, this.jump.element, this.room, this.trouble, this.colourBar.element, this.note, this.saying.element, this.save.element);
     this.reading.element.append(this.ranking.element);
     this.panel.append(this.overview.element, head, this.reading.element);
     const failed = el("p", { class: "failed", role: "alert" }, el("strong", {}, "Not sound: "), el("bdi", {}, visibleText(atlas.failed ?? "")));
     failed.hidden = atlas.failed === undefined;
-    return [header, failed, this.description.element, this.texts, this.tabs, this.controls.element, this.panel, about(atlas), this.tip, keyDialog(document)];
+    return [header, failed, this.description.element, this.texts, this.tools.element, this.tabs, this.controls.element, this.panel, about(atlas), this.tip, keyDialog(document)];
   }
 
   private listen(root: HTMLElement): void {
@@ -150,6 +149,10 @@ export class App {
       line.onRange = (range) => this.tools.offer(range === null ? null : this.taken(line, range), this.state);
     }
     document.addEventListener("keydown", (event) => {
+      if (event.key === "/" && !isWriting(event.target) && !event.ctrlKey && !event.metaKey && !event.altKey) {
+        event.preventDefault();
+        this.tools.focus();
+      }
       const nothing = event.key !== "Escape" || document.querySelector("dialog[open]") !== null || isWriting(event.target);
       if (!nothing) this.change({ query: null, key: null });
     });

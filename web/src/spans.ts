@@ -22,6 +22,7 @@ export class TextTools {
   private spans = el("span", { class: "spans", role: "group", "aria-label": "spans" });
   private name = el("input", { type: "text", placeholder: "name", "aria-label": "name of the span", maxlength: 80 });
   private change: (part: Partial<State>) => void;
+  private zoom: (taken: Taken) => void;
 
   /** `next` goes to the next token that is found, or back; `zoom` shows what is taken alone. */
   constructor(change: (part: Partial<State>) => void, next: (step: 1 | -1) => void, zoom: (taken: Taken) => void) {
@@ -35,7 +36,9 @@ export class TextTools {
     });
   }
 
-  private zoom: (taken: Taken) => void;
+  focus(): void {
+    this.seek.focus();
+  }
 
   /** Shows the spans of the state, and how many tokens are found. */
   update(state: State, n_found: number, label: (span: Span) => string): void {

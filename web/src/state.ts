@@ -60,6 +60,8 @@ export interface State {
   sort: string;
   only: string;
   find: string;
+  /** What is looked for in the texts. */
+  seek: string;
   /** Of the text: whose weights colour it. */
   over: Over;
   /** Of the terms of a score: their order. */
@@ -70,8 +72,6 @@ export interface State {
   along: Along;
   /** Of the table: the first row and column of its page; null holds what is chosen. */
   page: readonly [number, number] | null;
-  /** What is looked for in the texts. */
-  seek: string;
   theme: "auto" | "light" | "dark";
 }
 

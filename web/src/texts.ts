@@ -45,9 +45,9 @@ export class TextLine {
     if (axis === this.axis && role === this.line.dataset["role"]) return;
     this.axis = axis;
     this.line.dataset["role"] = role;
+    this.line.dir = isRightToLeft(axis.labels) ? "rtl" : "ltr";
     // its tokens take no focus, but who has no mouse must scroll it
     this.line.tabIndex = role === "idle" ? 0 : -1;
-    this.line.dir = isRightToLeft(axis.labels) ? "rtl" : "ltr";
     this.line.classList.toggle("dense", axis.labels.length > 80);
     [this.anchor, this.range] = [null, null];
     this.chips = axis.labels.slice(0, MOST).map((label, index) => {
