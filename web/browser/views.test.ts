@@ -33,6 +33,12 @@ test("the pages of these tests offer every view that there is", async () => {
 /** The view that is seen. */
 const shown = (page: Page): Locator => page.locator(".head .view > *").first();
 
+/** Where the map's cells are, scrolled to where a hand reaches them. */
+async function boxInSight(page: Page): Promise<{ x: number; y: number; width: number; height: number }> {
+  await page.locator(".cells").evaluate((cells) => cells.scrollIntoView({ block: "center" }));
+  return (await page.locator(".cells canvas").boundingBox())!;
+}
+
 /** What takes the focus in a view. */
 const focusable = (page: Page): Locator => shown(page).locator('button:visible:not(:disabled), [tabindex="0"]:visible, select:visible, input:visible:not([type=radio])');
 
@@ -115,7 +121,7 @@ test("a click on a cell, a label, a line, a token and a small map chooses, and t
   watched(browser, {}, async (watched) => {
     const { page } = watched;
     await watched.open("translator", "#kind=cross&layer=2&head=4");
-    const canvas = (await page.locator(".cells canvas").boundingBox())!;
+    const canvas = await boxInSight(page);
     const cell = async (row: number, column: number): Promise<void> => page.mouse.click(canvas.x + ((column + 0.5) / 9) * canvas.width, canvas.y + ((row + 0.5) / 10) * canvas.height);
     await cell(3, 1); // donné → gave
     await settled(page);
@@ -136,7 +142,7 @@ test("the map zooms by wheel, keys and two fingers, moves by a drag, shows numbe
   watched(browser, {}, async (watched) => {
     const { page } = watched;
     await watched.open("long", "#layer=0&head=1");
-    const box = (await page.locator(".cells canvas").boundingBox())!;
+    const box = await boxInSight(page);
     const zoom = (): string | null => stateOf(page).get("zoom");
     assert.equal(zoom(), null);
     await page.mouse.move(box.x + box.width * 0.5, box.y + box.height * 0.4);
@@ -169,8 +175,7 @@ test("two fingers zoom the map on a phone, one scrolls the page", () =>
   watched(browser, SIZES.phone, async (watched) => {
     const { page } = watched;
     await watched.open("long", "#layer=0&head=1");
-    await page.locator(".cells").scrollIntoViewIfNeeded();
-    const box = (await page.locator(".cells canvas").boundingBox())!;
+    const box = await boxInSight(page);
     const session = await page.context().newCDPSession(page);
     const [x, y] = [box.x + box.width / 2, box.y + box.height / 3];
     const fingers = (apart: number): { x: number; y: number; id: number }[] => [{ x: x - apart, y, id: 0 }, { x: x + apart, y, id: 1 }];
