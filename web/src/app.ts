@@ -344,7 +344,10 @@ export class App {
     this.nameHead();
     this.drawing.abort();
     this.drawing = new AbortController();
-    this.busy(this.drawAll(this.drawing.signal), this.drawing.signal);
+    const { signal } = this.drawing;
+    const drawn = this.drawAll(signal);
+    this.busy(drawn, signal);
+    void drawn.then(() => this.refine(signal)).catch(() => {}); // told already, or a picture of fewer rows stays
     this.say();
   }
 
@@ -377,6 +380,13 @@ export class App {
     if (this.thumbnails.top() === top || signal.aborted) return;
     await this.draw(signal);
     this.say();
+  }
+
+  /** Has every row read of what was drawn from some, while the page is used. */
+  private async refine(signal: AbortSignal): Promise<void> {
+    const top = this.thumbnails.top();
+    await this.overview.refine(signal);
+    if (this.thumbnails.top() !== top && !signal.aborted) await this.draw(signal);
   }
 
   /** Draws the view. */
