@@ -9,7 +9,7 @@ import { directionOf, gapsBetween } from "../src/views/gaps.ts";
 import { beamsOf, placeFrom, sharedStart, stepsOf } from "../src/views/generation.ts";
 import { patchPlaces, shownSide } from "../src/views/image.ts";
 import { besideWeight, findingsOf, QUANTITIES, sentencesOf } from "../src/views/panel.ts";
-import { formatNumber } from "../src/views/scene.ts";
+import { written } from "../src/views/scene.ts";
 import { sharedPlaces } from "../src/views/shared.ts";
 import { bytesOf, secondsOf, ticksOf } from "../src/views/sound.ts";
 import { averagedOver, mapsOf, stripOf } from "../src/views/strip.ts";
@@ -108,9 +108,11 @@ test("of a query or key of several tokens one piece each has a score", () => {
 
 test("a step is written by the row before it, the last by the row that predicts what no row reads", () => {
   const { queries } = sceneOf(SOURCE, OF);
-  assert.deepEqual(stepsOf(DECODER, queries), [{ row: 1, text: "sat" }, { row: 2, text: "." }]);
-  assert.deepEqual(stepsOf({ ...DECODER, predicted: [] }, queries), [{ row: 1, text: "sat" }]);
+  assert.deepEqual(stepsOf(DECODER, queries), [{ token: 2, row: 1, text: "sat" }, { token: 3, row: 2, text: "." }]);
+  assert.deepEqual(stepsOf({ ...DECODER, predicted: [] }, queries), [{ token: 2, row: 1, text: "sat" }]);
   assert.deepEqual(stepsOf({ ...DECODER, generated: 0 }, queries), []);
+  const hidden = { ...queries, stretches: queries.stretches.filter((_, place) => place !== 1) };
+  assert.deepEqual(stepsOf(DECODER, hidden), [{ token: 3, row: 1, text: "." }]);
   assert.equal(placeFrom({ stretches: [[0, 2], [2, 5]], labels: [], special: [] }, 2), 1);
   assert.equal(placeFrom({ stretches: [[0, 2]], labels: [], special: [] }, 2), null);
 });
@@ -221,8 +223,9 @@ test("an effect stands beside its weight, and what is of a whole layer beside th
 });
 
 test("numbers of either sign carry it", () => {
-  assert.equal(formatNumber(-0.25, "either"), "−0.2500");
-  assert.equal(formatNumber(0.25, "either"), "+0.2500");
-  assert.equal(formatNumber(0, "either"), "0.0000");
-  assert.equal(formatNumber(0.25, "positive"), "0.2500");
+  assert.equal(written(-0.25, "either"), "−0.2500");
+  assert.equal(written(0.25, "either"), "+0.2500");
+  assert.equal(written(0, "either"), "0.0000");
+  assert.equal(written(0.25, "positive"), "0.2500");
+  assert.equal(written(25, "either", 100), "+25.00");
 });

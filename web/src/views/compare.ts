@@ -6,7 +6,7 @@ import { el, tokenText } from "../dom.ts";
 import { visibleText } from "../text.ts";
 import { Picker } from "./choice.ts";
 import { Grid, scaleLine } from "./grid.ts";
-import { formatNumber, lookOf, nameOf, signsOf, topOf, wordsOf, type Chosen, type Places, type Scene } from "./scene.ts";
+import { layerOf, lookOf, nameOf, signsOf, topOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
 import { sharedPlaces } from "./shared.ts";
 import type { Look, MapOf, Source, Tile } from "../source.ts";
 
@@ -114,13 +114,14 @@ export class CompareView {
     if (!each) return;
     const cells = [...difference.values.keys()].filter((cell) => difference.masked[cell] === 0 && difference.values[cell] !== 0);
     const most = cells.sort((x, y) => Math.abs(difference.values[y]!) - Math.abs(difference.values[x]!) || x - y).slice(0, N_LISTED);
-    const signs = signsOf(both.source.atlas, both.of.quantity);
+    const number = writingOf(both.source.atlas, both.of);
+    const unit = layerOf(both.source.atlas, both.of)?.unit;
     const header = el("tr", {}, ...["query", "key", "this", "other", "difference"].map((word) => el("th", { scope: "col" }, word)));
     const rows = most.map((cell) => {
       const [row, column] = [Math.floor(cell / n), cell % n];
       const button = el("button", { type: "button", class: "plain" }, tokenText(both.queries.labels[row]!));
       button.addEventListener("click", () => this.sides[2].grid.onSelect({ row, column }));
-      const numbers = [formatNumber(a.values[cell]!, signs), formatNumber(b.values[cell]!, signs), formatNumber(difference.values[cell]!, "either")];
+      const numbers = [number(a.values[cell]!), number(b.values[cell]!), written(difference.values[cell]!, "either", unit)];
       return el("tr", {}, el("td", {}, button), el("td", {}, tokenText(both.keys.labels[column]!)), ...numbers.map((text) => el("td", {}, text)));
     });
     this.list.replaceChildren(el("caption", {}, "where they differ most"), el("thead", {}, header), el("tbody", {}, ...rows));

@@ -7,17 +7,12 @@ import { el, tokenText } from "../dom.ts";
 import { visibleText } from "../text.ts";
 import { gapsOf, directionOf } from "./gaps.ts";
 import { Grid, scaleLine } from "./grid.ts";
-import { formatNumber, lookOf, nameOf, signsOf, topOf, wordsOf, type Chosen, type Places, type Scene } from "./scene.ts";
+import { keysOf, lookOf, nameOf, placesOfTokens, signsOf, topOf, wordsOf, writingOf, type Chosen, type Places, type Scene } from "./scene.ts";
 import type { Tile } from "../source.ts";
 
-export interface GenerationOptions {
-  /** The step, counted from 0; null is the last. */
-  step: number | null;
-}
-
-/** One generated token: the row that predicted it, and what it is. */
+/** One generated token: its place in the text, the row that wrote it, and what it is. */
 export interface Step {
-  /** The place of the row; −1 where it is hidden. */
+  token: number;
   row: number;
   text: string;
 }
@@ -28,7 +23,6 @@ const SIDE = 512;
 export class GenerationView {
   readonly element = el("section", { class: "generation-view", "aria-label": "how the text was generated" });
   onSelect: (chosen: Chosen) => void = () => {};
-  onChange: (options: Partial<GenerationOptions>) => void = () => {};
   /** Called when another beam is chosen. */
   onItem: (item: number) => void = () => {};
   private slider = el("input", { type: "range", min: 0, "aria-label": "step" });
@@ -46,13 +40,14 @@ export class GenerationView {
   constructor() {
     const slide = el("div", { class: "slide" }, this.before, this.slider, this.after, this.said);
     this.element.append(this.beams, slide, this.source, this.text, this.grid.element, this.scale, this.note);
-    this.slider.addEventListener("input", () => this.onChange({ step: Number(this.slider.value) }));
-    this.before.addEventListener("click", () => this.onChange({ step: Number(this.slider.value) - 1 }));
-    this.after.addEventListener("click", () => this.onChange({ step: Number(this.slider.value) + 1 }));
+    this.slider.addEventListener("input", () => this.go(Number(this.slider.value)));
+    this.before.addEventListener("click", () => this.go(Number(this.slider.value) - 1));
+    this.after.addEventListener("click", () => this.go(Number(this.slider.value) + 1));
     this.grid.onSelect = (chosen) => this.onSelect(chosen);
   }
 
-  async update(scene: Scene, options: GenerationOptions, signal: AbortSignal): Promise<void> {
+  /** Shows the step that the chosen query wrote, or else the last. */
+  async update(scene: Scene, signal: AbortSignal): Promise<void> {
     const item = scene.source.atlas.items[scene.of.item]!;
     this.fillBeams(scene.source.atlas, scene.of.item);
     this.steps = stepsOf(item, scene.queries);
@@ -60,17 +55,20 @@ export class GenerationView {
     for (const part of [this.slider.parentElement!, this.text, this.source, this.grid.element, this.scale]) part.hidden = !there;
     this.note.textContent = there ? "" : whyNot(item, scene);
     if (!there) return;
-    const at = Math.min(this.steps.length - 1, Math.max(0, options.step ?? this.steps.length - 1));
+    const chosen = this.steps.findIndex(({ row }) => row === scene.chosen.row);
+    const at = chosen < 0 ? this.steps.length - 1 : chosen;
     const step = this.steps[at]!;
     this.slide(at, step);
-    const [map, row] = await Promise.all([this.readMap(scene, signal), step.row < 0 ? null : scene.source.row(scene.of, lookOf(scene), step.row, signal)]);
+    const [map, line] = await Promise.all([this.readMap(scene, signal), scene.source.row(scene.of, lookOf(scene), step.row, signal)]);
     if (signal.aborted) return;
-    const { generated } = item;
-    this.drawMap(scene, map, generated ?? null, step.row);
-    const weights = row?.weights ?? new Float32Array(scene.keys.labels.length);
-    this.write(scene, item, weights, at);
-    const hidden = step.row < 0 ? "The row that wrote this token is hidden. " : "";
-    this.note.textContent = `${hidden}Rows are what the model read when it wrote the next token; the rows after this step are pale. The weights are those of one pass over the whole text, which causal attention makes the same as those of each step.`;
+    this.drawMap(scene, map, item.generated!, step.row);
+    this.write(scene, item, line.weights, step);
+    this.note.textContent = "Rows are what the model read when it wrote the next token; the rows after this step are pale. The weights are those of one pass over the whole text, which causal attention makes the same as those of each step.";
+  }
+
+  private go(at: number): void {
+    const step = this.steps[at];
+    if (step !== undefined) this.onSelect({ row: step.row, column: null });
   }
 
   private slide(at: number, step: Step): void {
@@ -87,42 +85,43 @@ export class GenerationView {
     return scene.source.tile({ of: scene.of, look: lookOf(scene), part: { rows: [0, n_rows], columns: [0, n_columns] }, height: SIDE, width: SIDE, pool: "max", values: "number", exact: false }, signal);
   }
 
-  private drawMap(scene: Scene, tile: Tile, generated: number | null, row: number): void {
-    const divided = (places: Places): number | null => (generated === null ? null : placeFrom(places, generated));
+  private drawMap(scene: Scene, tile: Tile, generated: number, row: number): void {
+    const divided = (places: Places): number | null => placeFrom(places, generated);
     const { atlas } = scene.source;
     const signs = signsOf(atlas, scene.of.quantity);
     const top = topOf(tile);
     const columns = { ...scene.keys, divided: scene.of.kind === "decoder" ? divided(scene.keys) : null };
     // a row writes the token after it: the rows that wrote begin one before the first that was generated
     const rows = { ...scene.queries, divided: divided(scene.queries) };
-    this.grid.draw({ tile, rows, columns, top, scale: scene.scale, signs, name: nameOf(atlas, scene.of), last: row < 0 ? null : row }, { row: row < 0 ? null : row, column: scene.chosen.column });
+    this.grid.draw({ tile, rows, columns, top, scale: scene.scale, signs, name: nameOf(atlas, scene.of), last: row }, { row, column: scene.chosen.column });
     const sampled = tile.every > 1 ? ` One query in ${tile.every} was read.` : "";
     this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}; the lines part what was given from what was generated.${sampled}`));
   }
 
   /** The text as far as this step, coloured by what its row looks at. */
-  private write(scene: Scene, item: Item, weights: Float32Array, at: number): void {
-    const signs = signsOf(scene.source.atlas, scene.of.quantity);
+  private write(scene: Scene, item: Item, weights: Float32Array, step: Step): void {
+    const number = writingOf(scene.source.atlas, scene.of);
     const top = weights.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0);
     const generated = item.generated ?? 0;
-    const colour = (token: HTMLElement, places: Places, index: number): void => {
-      const place = places.stretches.findIndex(([from, to]) => index >= from && index < to);
+    const keys = placesOfTokens(scene.keys.stretches, keysOf(scene).tokens.length);
+    const colour = (token: HTMLElement, index: number): void => {
+      const place = keys[index]!;
       const weight = place < 0 ? 0 : weights[place]!;
       token.style.setProperty("--share", `${100 * (fraction(Math.abs(weight), top, "linear") || 0)}%`);
       token.classList.toggle("negative", weight < 0);
-      token.title = formatNumber(weight, signs);
+      token.title = number(weight);
     };
     const isOfTarget = scene.of.kind === "decoder";
     const gaps = gapsOf(item.target);
     this.text.dir = directionOf(item.target.text);
     this.text.replaceChildren(
-      ...item.target.tokens.slice(0, generated + at).flatMap(({ text }, index) => {
+      ...item.target.tokens.slice(0, step.token).flatMap(({ text }, index) => {
         const token = el("span", { class: index < generated ? "token given" : "token made" }, tokenText(visibleText(text)));
-        if (isOfTarget) colour(token, scene.keys, index);
+        if (isOfTarget) colour(token, index);
         return [gaps[index] === "\n" ? el("br") : gaps[index]!, token];
       }),
       " ",
-      el("span", { class: "token next" }, tokenText(this.steps[at]!.text)),
+      el("span", { class: "token next" }, tokenText(step.text)),
     );
     this.source.hidden = isOfTarget || item.source.tokens.length === 0;
     if (this.source.hidden) return;
@@ -131,7 +130,7 @@ export class GenerationView {
     this.source.replaceChildren(
       ...item.source.tokens.flatMap(({ text }, index) => {
         const token = el("span", { class: "token given" }, tokenText(visibleText(text)));
-        colour(token, scene.keys, index);
+        colour(token, index);
         return [between[index] === "\n" ? el("br") : between[index]!, token];
       }),
     );
@@ -160,16 +159,14 @@ export class GenerationView {
   }
 }
 
-/** The generated tokens, and the row that wrote each: the token before it. */
+/** The generated tokens, and the row that wrote each, that of the token before it; those of which it is hidden are left out. */
 export function stepsOf(item: Item, queries: Places): Step[] {
   const first = item.generated;
   if (first === undefined || first < 1) return [];
   const { tokens } = item.target;
   const written = [...tokens.slice(first), ...item.predicted.slice(tokens.length - 1, tokens.length)];
-  return written.map(({ text }, index) => {
-    const row = first - 1 + index;
-    return { row: queries.stretches.findIndex(([from, to]) => row >= from && row < to), text: visibleText(text) };
-  });
+  const places = placesOfTokens(queries.stretches, tokens.length);
+  return written.map(({ text }, index) => ({ token: first + index, row: places[first - 1 + index] ?? -1, text: visibleText(text) })).filter(({ row }) => row >= 0);
 }
 
 /** The first place of an axis that holds a token from `token` on; null where none does. */
@@ -197,5 +194,5 @@ export function sharedStart(texts: readonly (readonly string[])[]): number {
 function whyNot(item: Item, { of }: Scene): string {
   if (of.kind === "encoder") return "An encoder reads its text at once and writes nothing: choose the decoder's or the cross-attention.";
   if (item.generated === undefined) return "All of this text was given, or the recording does not say which part was generated.";
-  return "Nothing was generated.";
+  return "Nothing was generated, or what was is hidden.";
 }

@@ -4,7 +4,7 @@ import { colourAt, fraction } from "../colour.ts";
 import type { ItemImage } from "../data.ts";
 import { el, tokenText } from "../dom.ts";
 import { scaleLine } from "./grid.ts";
-import { formatNumber, isSelf, lookOf, placesOfTokens, queriesOf, keysOf, signsOf, wordsOf, type Chosen, type Places, type Scene } from "./scene.ts";
+import { isSelf, lookOf, placesOfTokens, queriesOf, keysOf, signsOf, wordsOf, writingOf, type Chosen, type Places, type Scene } from "./scene.ts";
 import type { Line } from "../source.ts";
 
 /** How strongly colours cover the picture, which is grey below them. */
@@ -53,8 +53,8 @@ export class ImageView {
     const at = values.map((value) => fraction(value, top, scale, signs));
     const framed = this.patchOf(scene, image, side, chosen);
     const other = side === "keys" ? scene.chosen.column : scene.chosen.row;
-    this.pictures[0].draw(image, at, signs, COVER, framed, other === null ? -1 : places.indexOf(other), values);
-    this.pictures[1].draw(image, at, signs, 1, framed, other === null ? -1 : places.indexOf(other), values);
+    this.pictures[0].draw(image, at, signs, COVER, framed, other === null ? -1 : places.indexOf(other), values, writingOf(atlas, scene.of));
+    this.pictures[1].draw(image, at, signs, 1, framed, other === null ? -1 : places.indexOf(other), values, writingOf(atlas, scene.of));
     const label = (side === "keys" ? scene.queries : scene.keys).labels[chosen]!;
     this.said.replaceChildren(tokenText(label), side === "keys" ? " looks at what is coloured" : " is looked at by what is coloured", framed < 0 ? "." : "; it is framed.");
     this.fillOthers(scene, side, places, line);
@@ -65,10 +65,10 @@ export class ImageView {
   /** The tokens beside the picture, such as CLS, with what they get. */
   private fillOthers(scene: Scene, side: "queries" | "keys", places: readonly number[], line: Line): void {
     const inPicture = new Set(places);
-    const signs = signsOf(scene.source.atlas, scene.of.quantity);
+    const number = writingOf(scene.source.atlas, scene.of);
     const buttons = scene[side].labels.flatMap((label, place) => {
       if (inPicture.has(place)) return [];
-      const button = el("button", { type: "button", class: "plain" }, tokenText(label), " ", el("span", { class: "value" }, line.masked[place] === 1 ? "masked" : formatNumber(line.weights[place]!, signs)));
+      const button = el("button", { type: "button", class: "plain" }, tokenText(label), " ", el("span", { class: "value" }, line.masked[place] === 1 ? "masked" : number(line.weights[place]!)));
       button.addEventListener("click", () => this.choose(place));
       return [button];
     });
@@ -112,6 +112,7 @@ class Patches {
   private grid = { rows: 1, columns: 1 };
   private at = 0;
   private values: readonly number[] = [];
+  private number: (value: number) => string = String;
   onPatch: (patch: number) => void = () => {};
 
   constructor(name: string) {
@@ -122,7 +123,8 @@ class Patches {
     this.room.addEventListener("keydown", (event) => this.moveByKey(event));
   }
 
-  draw(image: ItemImage, at: readonly number[], signs: "positive" | "either", cover: number, framed: number, other: number, values: readonly number[]): void {
+  draw(image: ItemImage, at: readonly number[], signs: "positive" | "either", cover: number, framed: number, other: number, values: readonly number[], number: (value: number) => string): void {
+    this.number = number;
     this.grid = { rows: image.rows, columns: image.columns };
     this.values = values;
     this.at = framed >= 0 ? framed : this.at;
@@ -162,7 +164,7 @@ class Patches {
   private say(patch: number): void {
     const value = this.values[patch];
     const [row, column] = [Math.floor(patch / this.grid.columns), patch % this.grid.columns];
-    this.tip.textContent = value === undefined ? "" : `patch r${row}c${column}: ${Number.isNaN(value) ? "not shown, or masked" : formatNumber(value, value < 0 ? "either" : "positive")}`;
+    this.tip.textContent = value === undefined ? "" : `patch r${row}c${column}: ${Number.isNaN(value) ? "not shown, or masked" : this.number(value)}`;
   }
 
   private patchAt(event: MouseEvent): number {

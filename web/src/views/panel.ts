@@ -4,7 +4,7 @@ import type { Atlas } from "../data.ts";
 import { el, tokenText } from "../dom.ts";
 import { scoreDetail, scoreText } from "../standouts.ts";
 import { visibleText } from "../text.ts";
-import { everyCell, formatNumber, headsOf, lookOf, nameOf, signsOf, wordsOf, type Scene } from "./scene.ts";
+import { everyCell, headsOf, lookOf, nameOf, wordsOf, writingOf, type Scene } from "./scene.ts";
 import type { MapOf, Tile } from "../source.ts";
 
 /** What numbers are, what they do not show, and who says so. */
@@ -161,8 +161,8 @@ export async function besideWeight(scene: Scene, signal?: AbortSignal): Promise<
   const head = of.head === "mean" || headsOf(source.atlas, of) < n_heads ? "mean" : of.head;
   const ask = (map: MapOf): Promise<Tile> => source.tile(everyCell(map, lookOf(scene), [row, row + 1], [column, column + 1]), signal);
   const [number, weight] = await Promise.all([ask(of), ask({ ...weights, head })]);
-  const said = (tile: Tile, quantity: string): string => (tile.masked[0] === 1 ? "masked" : formatNumber(tile.values[0]!, signsOf(source.atlas, quantity)));
-  return `${wordsOf(source.atlas, of.quantity)} ${said(number, of.quantity)} beside ${wordsOf(source.atlas, "weight")} ${said(weight, "weight")}${head === "mean" ? `, the mean of ${n_heads} heads` : ""}`;
+  const said = (tile: Tile, map: MapOf): string => (tile.masked[0] === 1 ? "masked" : writingOf(source.atlas, map)(tile.values[0]!));
+  return `${wordsOf(source.atlas, of.quantity)} ${said(number, of)} beside ${wordsOf(source.atlas, "weight")} ${said(weight, weights)}${head === "mean" ? `, the mean of ${n_heads} heads` : ""}`;
 }
 
 /** What was found about the head of a map, and what the description says of it. */

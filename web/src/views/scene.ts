@@ -1,9 +1,9 @@
 // What every view is shown: one map with its axes, and one selection; and what views share in asking for numbers.
 
 import type { Scale, Signs } from "../colour.ts";
-import { headName, keyTokens, queryTokens, KIND_TITLES, type Atlas, type Tokens } from "../data.ts";
+import { headName, keyTokens, queryTokens, KIND_TITLES, type Atlas, type Layer, type Tokens } from "../data.ts";
 import type { Look, MapOf, Source, Stretch, Tile, TileAsk } from "../source.ts";
-import { formatWeight } from "../text.ts";
+import { formatNumber } from "../text.ts";
 
 /** What stands along one axis, place by place. */
 export interface Places {
@@ -57,8 +57,13 @@ export function nameOf(atlas: Atlas, of: MapOf): string {
 }
 
 /** How many heads the layer of a map has. */
-export function headsOf(atlas: Atlas, { kind, layer, quantity }: MapOf): number {
-  return atlas.layers.find((one) => one.kind === kind && one.index === layer && (one.quantity ?? "weight") === quantity)?.n_heads ?? 0;
+export function headsOf(atlas: Atlas, of: MapOf): number {
+  return layerOf(atlas, of)?.n_heads ?? 0;
+}
+
+/** The layer of a map. */
+export function layerOf(atlas: Atlas, { kind, layer, quantity }: MapOf): Layer | undefined {
+  return atlas.layers.find((one) => one.kind === kind && one.index === layer && (one.quantity ?? "weight") === quantity);
 }
 
 /** Whether the numbers of a map have either sign. */
@@ -71,11 +76,15 @@ export function wordsOf(atlas: Atlas, quantity: string): string {
   return atlas.quantities?.find(({ name }) => name === quantity)?.words ?? (quantity === "weight" ? "attention weight" : quantity);
 }
 
-/** A number with the digits that are shown of it; of numbers with signs, with the sign. */
-export function formatNumber(number: number, signs: Signs): string {
-  if (signs === "positive" || Number.isNaN(number)) return formatWeight(number);
-  const size = formatWeight(Math.abs(number));
-  return number < 0 ? `−${size}` : number > 0 ? `+${size}` : size;
+/** How a number of a map is written: in its layer's unit, and where numbers have either sign, with it. */
+export function writingOf(atlas: Atlas, of: MapOf): (number: number) => string {
+  const [signs, unit] = [signsOf(atlas, of.quantity), layerOf(atlas, of)?.unit];
+  return (number) => written(number, signs, unit);
+}
+
+/** A number with the digits that are shown of it. */
+export function written(number: number, signs: Signs, unit = 1): string {
+  return `${signs === "either" && number > 0 ? "+" : ""}${formatNumber(number, unit)}`;
 }
 
 /** The places of an axis that stand for each token; −1 where it is hidden. */

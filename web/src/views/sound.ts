@@ -4,7 +4,7 @@ import { cssColour, fraction } from "../colour.ts";
 import type { ItemSound } from "../data.ts";
 import { el, tokenText } from "../dom.ts";
 import { Grid, scaleLine } from "./grid.ts";
-import { formatNumber, keysOf, lookOf, nameOf, signsOf, topOf, wordsOf, type Chosen, type Scene } from "./scene.ts";
+import { keysOf, lookOf, nameOf, signsOf, topOf, wordsOf, writingOf, type Chosen, type Scene } from "./scene.ts";
 import type { Line, Tile } from "../source.ts";
 
 /** The longest sides of the map, in pixels; the heights of the parts above it, in CSS pixels. */
@@ -63,7 +63,7 @@ export class SoundView {
     const pooled = tile.width < scene.keys.labels.length || tile.height < scene.queries.labels.length ? "; each pixel is the largest number under it" : "";
     const sampled = tile.every > 1 ? `; one query in ${tile.every} was read` : "";
     this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}${pooled}${sampled}`));
-    this.said.replaceChildren(...(line === null ? ["Choose a row to see its weights in time."] : [tokenText(scene.queries.labels[scene.chosen.row!]!), " looks at the sound as the curve says", `; its largest is ${formatNumber(line.weights.reduce((most, weight) => (Math.abs(weight) > Math.abs(most) ? weight : most), 0), signs)}.`]));
+    this.said.replaceChildren(...(line === null ? ["Choose a row to see its weights in time."] : [tokenText(scene.queries.labels[scene.chosen.row!]!), " looks at the sound as the curve says", `; its largest is ${writingOf(atlas, scene.of)(line.weights.reduce((most, weight) => (Math.abs(weight) > Math.abs(most) ? weight : most), 0))}.`]));
     this.note.textContent = silenceNote(scene, sound, line);
     this.drawStack();
   }
@@ -101,7 +101,7 @@ export class SoundView {
   private say(cell: { row: number; column: number } | null): void {
     const { drawn } = this;
     if (drawn === null || cell === null) return;
-    const weight = drawn.line !== null && drawn.scene.chosen.row === cell.row ? ` ${formatNumber(drawn.line.weights[cell.column]!, signsOf(drawn.scene.source.atlas, drawn.scene.of.quantity))}` : "";
+    const weight = drawn.line !== null && drawn.scene.chosen.row === cell.row ? ` ${writingOf(drawn.scene.source.atlas, drawn.scene.of)(drawn.line.weights[cell.column]!)}` : "";
     this.note.replaceChildren(tokenText(drawn.scene.queries.labels[cell.row]!), ` → ${timeOf(drawn.scene, drawn.sound, cell.column)}${weight}`);
   }
 }

@@ -1,7 +1,7 @@
 // The present part of a map as a table of numbers, a page at a time: what screen readers read, and what can be selected and copied.
 
 import { el, tokenText } from "../dom.ts";
-import { everyCell, formatNumber, isSelf, lookOf, nameOf, signsOf, type Chosen, type Scene } from "./scene.ts";
+import { everyCell, isSelf, lookOf, nameOf, writingOf, type Chosen, type Scene } from "./scene.ts";
 import type { Part, Tile } from "../source.ts";
 
 export interface TableOptions {
@@ -57,7 +57,7 @@ export class TableView {
   }
 
   private fill(scene: Scene, { rows, columns }: Part, tile: Tile): void {
-    const signs = signsOf(scene.source.atlas, scene.of.quantity);
+    const number = writingOf(scene.source.atlas, scene.of);
     const { row: chosenRow, column: chosenColumn } = scene.chosen;
     const width = columns[1] - columns[0];
     const header = el("tr", {}, el("th", { scope: "col", class: "corner" }, isSelf(scene) ? "query ↓ key →" : "target ↓ source →"));
@@ -69,7 +69,7 @@ export class TableView {
       const line = el("tr", {}, el("th", { scope: "row", "data-row": row, class: row === chosenRow ? "chosen" : "" }, tokenText(scene.queries.labels[row]!)));
       for (let column = columns[0]; column < columns[1]; column++) {
         const cell = (row - rows[0]) * width + column - columns[0];
-        const text = tile.masked[cell] === 1 ? el("span", { class: "masked" }, "masked") : formatNumber(tile.values[cell]!, signs);
+        const text = tile.masked[cell] === 1 ? el("span", { class: "masked" }, "masked") : number(tile.values[cell]!);
         line.append(el("td", { "data-row": row, "data-column": column, class: row === chosenRow && column === chosenColumn ? "chosen" : "" }, text));
       }
       body.append(line);

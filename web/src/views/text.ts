@@ -6,7 +6,7 @@ import { fraction } from "../colour.ts";
 import { Choice } from "./choice.ts";
 import { directionOf, gapsOf } from "./gaps.ts";
 import { averagedOver, sideOf, stripOf, type Over, type Strip } from "./strip.ts";
-import { formatNumber, isSelf, keysOf, queriesOf, signsOf, wordsOf, type Chosen, type Places, type Scene } from "./scene.ts";
+import { isSelf, keysOf, layerOf, queriesOf, signsOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
 
 export interface TextOptions {
   over: Over;
@@ -181,7 +181,7 @@ export class TextView {
     const signs = signsOf(scene.source.atlas, scene.of.quantity);
     const sampled = strip.every > 1 ? ` One query in ${strip.every} was read.` : "";
     const log = scene.scale === "log" ? ", logarithmic" : "";
-    const end = formatNumber(this.top, "positive");
+    const end = written(this.top, "positive", layerOf(scene.source.atlas, scene.of)?.unit);
     this.scale.replaceChildren(
       el("span", {}, signs === "either" ? `−${end}` : "0"),
       el("span", { class: signs === "either" ? "ramp either" : "ramp", "aria-hidden": "true" }),
@@ -237,7 +237,7 @@ export class TextView {
       return;
     }
     const masked = block?.strip?.masked[place - block.from] === 1;
-    const said = masked ? "masked" : formatNumber(value, signsOf(scene.source.atlas, scene.of.quantity));
+    const said = masked ? "masked" : writingOf(scene.source.atlas, scene.of)(value);
     this.number.replaceChildren(tokenText(scene[side].labels[place]!), " ", el("strong", {}, said));
   }
 }

@@ -7,7 +7,7 @@ import { visibleText } from "../text.ts";
 import { Choice } from "./choice.ts";
 import { directionOf } from "./gaps.ts";
 import { scaleLine } from "./grid.ts";
-import { everyCell, formatNumber, keysOf, placesOfTokens, queriesOf, signsOf, topOf, wordsOf, type Chosen, type Scene } from "./scene.ts";
+import { everyCell, keysOf, placesOfTokens, queriesOf, signsOf, topOf, wordsOf, writingOf, type Chosen, type Scene } from "./scene.ts";
 import type { Look, Stretch, Tile } from "../source.ts";
 
 /** Which way along an arc: from the word to the one it depends on, or back. */
@@ -71,14 +71,14 @@ export class TreeView {
     const signs = signsOf(atlas, scene.of.quantity);
     const scale = scene.scale === "log" ? "log" : "linear";
     const colour = (value: number): string | null => (Number.isNaN(value) ? null : cssColour(fraction(value, top, scale, signs), signs));
-    this.drawing.replaceChildren(this.wordsWith(scene, words, arcs, colour, signs));
+    this.drawing.replaceChildren(this.wordsWith(scene, words, arcs, colour));
     this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)} between a word and the one it depends on, the sum over its pieces; up to the largest between any two words`));
     this.said.textContent = countOf(arcs, words.length);
-    this.fillList(words, arcs, signs);
+    this.fillList(words, arcs, writingOf(atlas, scene.of));
   }
 
   /** The words in a line, each under the middle of its arcs. */
-  private wordsWith(scene: Scene, words: readonly TreeWord[], arcs: readonly Arc[], colour: (value: number) => string | null, signs: ReturnType<typeof signsOf>): HTMLElement {
+  private wordsWith(scene: Scene, words: readonly TreeWord[], arcs: readonly Arc[], colour: (value: number) => string | null): HTMLElement {
     const rtl = directionOf(words.map(({ text }) => text).join(" ")) === "rtl";
     const widths = words.map(({ text }, word) => Math.max(14 + 9.5 * [...visibleText(text)].length, 30, ...arcs.filter((arc) => arc.word === word && Math.abs(arc.head - word) === 1).map(({ relation }) => 6.5 * relation.length + 8)));
     const width = widths.reduce((sum, one) => sum + one, 0) + SPACE;
@@ -89,7 +89,7 @@ export class TreeView {
     }, 0);
     const height = BASE + LEVEL * (1 + arcs.reduce((most, arc) => Math.max(most, arc.height), 1));
     const drawing = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-    for (const arc of [...arcs].sort((a, b) => (Math.abs(a.value) || 0) - (Math.abs(b.value) || 0))) drawing.append(...arcMarks(arc, middles, height, colour(arc.value), signs));
+    for (const arc of [...arcs].sort((a, b) => (Math.abs(a.value) || 0) - (Math.abs(b.value) || 0))) drawing.append(...arcMarks(arc, middles, height, colour(arc.value), writingOf(scene.source.atlas, scene.of)));
     const line = el("div", { class: "tree-words" });
     const places = placesOfTokens(scene.queries.stretches, queriesOf(scene).tokens.length);
     words.forEach(({ text, tokens }, word) => {
@@ -107,7 +107,7 @@ export class TreeView {
     return drawn;
   }
 
-  private fillList(words: readonly TreeWord[], arcs: readonly Arc[], signs: ReturnType<typeof signsOf>): void {
+  private fillList(words: readonly TreeWord[], arcs: readonly Arc[], number: (value: number) => string): void {
     const header = el("tr", {}, ...["word", "relation", "depends on", "number", ""].map((word) => el("th", { scope: "col" }, word)));
     const rows = arcs.map(({ word, head, relation, value, isLargest }) =>
       el(
@@ -116,7 +116,7 @@ export class TreeView {
         el("td", {}, tokenText(visibleText(words[word]!.text))),
         el("td", {}, visibleText(relation)),
         el("td", {}, tokenText(visibleText(words[head]!.text))),
-        el("td", {}, Number.isNaN(value) ? "masked, or no token" : formatNumber(value, signs)),
+        el("td", {}, Number.isNaN(value) ? "masked, or no token" : number(value)),
         el("td", {}, isLargest ? "the word's largest" : ""),
       ),
     );
@@ -171,7 +171,7 @@ export function countOf(arcs: readonly Arc[], n_words: number): string {
   return `${n} of ${known.length} arcs have the largest number of their query, among the other words; by chance about ${chance.toFixed(1)} would.`;
 }
 
-function arcMarks(arc: Arc, middles: readonly number[], height: number, colour: string | null, signs: ReturnType<typeof signsOf>): SVGElement[] {
+function arcMarks(arc: Arc, middles: readonly number[], height: number, colour: string | null, number: (value: number) => string): SVGElement[] {
   const [from, to] = [middles[arc.head]!, middles[arc.word]!];
   const y = height - BASE - LEVEL * arc.height;
   const base = height - 4;
@@ -179,7 +179,7 @@ function arcMarks(arc: Arc, middles: readonly number[], height: number, colour: 
   const step = Math.sign(to - from);
   const [x0, x1] = [from + 5 * step, to];
   const path = `M${x0} ${base}L${x0} ${y + bend}Q${x0} ${y} ${x0 + bend * step} ${y}L${x1 - bend * step} ${y}Q${x1} ${y} ${x1} ${y + bend}L${x1} ${base}`;
-  const said = Number.isNaN(arc.value) ? "masked, or no token" : formatNumber(arc.value, signs);
+  const said = Number.isNaN(arc.value) ? "masked, or no token" : number(arc.value);
   const title = svg("title", {});
   title.textContent = `${arc.relation}: ${said}`;
   const line = svg("path", { d: path, class: colour === null ? "arc unknown" : "arc" });
