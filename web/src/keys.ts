@@ -13,6 +13,9 @@ const KEYS = [
   ["arrows on a token of the text", "the token beside it"],
   ["Enter on a chosen token", "turn round: where it looks, who looks at it"],
   ["arrows on the tabs", "another kind of attention"],
+  ["arrows on the views", "another view"],
+  ["arrows on the slider of steps", "the step before, the next"],
+  ["arrows, Enter on a picture", "another patch, choose it"],
   ["Escape", "nothing chosen"],
 ] as const;
 
