@@ -16,7 +16,9 @@ mod page;
 mod payload;
 mod pooled;
 mod rounded;
+mod served;
 
 pub use error::Error;
 pub use heads::heads_page;
 pub use page::{Description, Page, PageOptions, page, script_hash, style_hash};
+pub use served::{atlas, shell, shell_policy};

@@ -163,19 +163,18 @@ impl<'a> Payload<'a> {
         let numbers = numbers.finish();
         // how many bits numbers need is known now alone
         refuse_large(numbers.len() as u64, options)?;
-        let description = Description {
-            version: VERSION,
-            title: options.title.as_deref().unwrap_or(&recording.provenance.model),
-            items: recording.items.iter().map(page_item).collect(),
-            layers,
-            standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
-            description: options.description.as_ref().map(PageWords::new),
-            open: first_head(recording, options),
-            provenance: page_provenance(recording),
-            pooled: None,
-            failed: None,
-        };
+        let description = describe(recording, options, layers, first_head(recording, options));
         Ok(Payload { description, numbers })
+    }
+
+    /// The description alone, of a recording whose numbers are asked for elsewhere.
+    pub fn without_numbers(recording: &'a Recording, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
+        recording.validate()?;
+        refuse_nothing(recording)?;
+        let layers = carried(recording).map(|layer| PageLayer::new(layer, Vec::new())).collect();
+        let open = chosen_head(recording, options).unwrap_or_else(|| first_of_all(recording));
+        let description = describe(recording, options, layers, open);
+        Ok(Payload { description, numbers: Vec::new() })
     }
 
     /// A recording whose cells are tiles.
@@ -198,11 +197,7 @@ impl<'a> Payload<'a> {
     /// Whether there are many numbers; refuses what is beyond the limits in the fewest bits, too.
     fn check(recording: &Recording, options: &PageOptions) -> Result<bool, Error> {
         recording.validate()?;
-        if carried(recording).next().is_none() {
-            let message = "the page shows attention between all source and target tokens, and the recording has none; \
-                           rows of some tokens, or of another axis, are shown in pictures alone";
-            return Err(Error::Recording(attlas::Error::Inconsistent(message.into())));
-        }
+        refuse_nothing(recording)?;
         carried(recording).try_for_each(check_cells)?;
         let each = || carried(recording).flat_map(|layer| recording.items.iter().map(move |item| (layer, item)));
         let sum = |a: u64, b: u64| a.saturating_add(b);
@@ -215,6 +210,37 @@ impl<'a> Payload<'a> {
     pub fn json(&self) -> Result<String, Error> {
         serde_json::to_string(&self.description)
             .map_err(|error| Error::Recording(attlas::Error::Inconsistent(format!("the page's description: {error}"))))
+    }
+}
+
+/// Refuses a recording of which there is nothing to show.
+fn refuse_nothing(recording: &Recording) -> Result<(), Error> {
+    if carried(recording).next().is_some() {
+        return Ok(());
+    }
+    let message = "the page shows attention between all source and target tokens, and the recording has none; rows of \
+                   some tokens, or of another axis, are shown in pictures alone";
+    Err(Error::Recording(attlas::Error::Inconsistent(message.into())))
+}
+
+/// All that is said of a recording.
+fn describe<'a>(
+    recording: &'a Recording,
+    options: &'a PageOptions,
+    layers: Vec<PageLayer<'a>>,
+    open: PageHead,
+) -> Description<'a> {
+    Description {
+        version: VERSION,
+        title: options.title.as_deref().unwrap_or(&recording.provenance.model),
+        items: recording.items.iter().map(page_item).collect(),
+        layers,
+        standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
+        description: options.description.as_ref().map(PageWords::new),
+        open,
+        provenance: page_provenance(recording),
+        pooled: None,
+        failed: None,
     }
 }
 
@@ -406,26 +432,49 @@ fn page_layer<'a>(
     numbers: &mut Numbers,
 ) -> Result<PageLayer<'a>, attlas::Error> {
     let items = 0..recording.items.len();
-    Ok(PageLayer {
-        kind: layer.kind,
-        index: layer.index,
-        n_heads: layer.shape.n_heads,
-        n_kv_heads: layer.shape.n_kv_heads,
-        d_head: layer.shape.d_head,
-        scoring: layer.factored().map(|factored| &factored.scoring),
-        stored: items.map(|item| numbers.store(recording, layer, item)).collect::<Result<Vec<_>, _>>()?,
-    })
+    let stored = items.map(|item| numbers.store(recording, layer, item)).collect::<Result<Vec<_>, _>>()?;
+    Ok(PageLayer::new(layer, stored))
+}
+
+impl<'a> PageLayer<'a> {
+    fn new(layer: &'a Layer, stored: Vec<Stored>) -> PageLayer<'a> {
+        PageLayer {
+            kind: layer.kind,
+            index: layer.index,
+            n_heads: layer.shape.n_heads,
+            n_kv_heads: layer.shape.n_kv_heads,
+            d_head: layer.shape.d_head,
+            scoring: layer.factored().map(|factored| &factored.scoring),
+            stored,
+        }
+    }
 }
 
 /// The head that the page opens with: the one asked for, the one of the last kind that stands out most, or the sharpest.
 fn first_head(recording: &Recording, options: &PageOptions) -> PageHead {
-    let exists = |(kind, head): &(Kind, HeadId)| recording.map(0, *kind, head.layer, head.head).is_ok();
+    chosen_head(recording, options).unwrap_or_else(|| {
+        let (kind, head) = sharpest_head(recording);
+        PageHead { kind, layer: head.layer, head: head.head }
+    })
+}
+
+/// The first head of the last kind.
+fn first_of_all(recording: &Recording) -> PageHead {
+    let kind = recording.kinds().last().copied().unwrap_or(Kind::Encoder);
+    let layer = recording.layers_of(kind).next().map_or(0, |layer| layer.index);
+    PageHead { kind, layer, head: 0 }
+}
+
+/// The head that was asked for, or the one of the last kind that stands out most.
+fn chosen_head(recording: &Recording, options: &PageOptions) -> Option<PageHead> {
+    let exists = |(kind, head): &(Kind, HeadId)| {
+        recording.layer(*kind, head.layer).is_ok_and(|layer| head.head < layer.shape.n_heads)
+    };
     let last_kind = recording.kinds().last().copied();
     let standouts = by_excess(&options.standouts).into_iter().map(|standout| (standout.kind, standout.head));
     let standing_out = || standouts.filter(exists).find(|(kind, _)| Some(*kind) == last_kind);
-    let chosen = options.open.filter(exists).or_else(standing_out);
-    let (kind, head) = chosen.unwrap_or_else(|| sharpest_head(recording));
-    PageHead { kind, layer: head.layer, head: head.head }
+    let (kind, head) = options.open.filter(exists).or_else(standing_out)?;
+    Some(PageHead { kind, layer: head.layer, head: head.head })
 }
 
 /// The head of the last kind whose rows have the largest maxima on average, for the first text; the first of equals.
