@@ -1,5 +1,7 @@
 // What travels inside the page: a JSON description and a block of little-endian numbers.
 
+import { finished, type Work } from "./work.ts";
+
 export type Kind = "encoder" | "decoder" | "cross";
 
 export const KIND_TITLES: Record<Kind, string> = {
@@ -81,6 +83,8 @@ export interface Layer {
   n_heads: number;
   n_kv_heads: number;
   d_head: number;
+  /** What its numbers are; absent: "weight". Quantities are layers of their own, dense or coded. */
+  quantity?: string;
   /** How scores come about; absent for arrays that came without. */
   scoring: Scoring | null;
   /** One per item of the batch. */
@@ -141,6 +145,14 @@ export interface Sentence {
   head: number | null;
 }
 
+/** What numbers other than weights are. */
+export interface QuantityOf {
+  name: string;
+  words: string;
+  unit: string;
+  signed: boolean;
+}
+
 export interface Atlas {
   version: number;
   title: string;
@@ -150,6 +162,8 @@ export interface Atlas {
   standouts: Standout[];
   description?: Description;
   open: { kind: Kind; layer: number; head: number };
+  /** Only of quantities that some layer has, "weight" among them; absent where all are weights. */
+  quantities?: QuantityOf[];
   provenance: Provenance;
   /** Where maps were too large for the page: cells are tiles of so many tokens at most, each the largest weight in it;
    * and how many tokens there are, padding included. */
@@ -159,20 +173,21 @@ export interface Atlas {
 }
 
 /** An atlas with its numbers; see {@link Stored}. */
-export interface Source extends Atlas {
+export interface Carried extends Atlas {
   numbers: ArrayBuffer;
 }
 
-/** Reads the data blocks of the page. */
-export function readSource(document: Document): Source {
-  const text = (id: string): string => {
-    const block = document.getElementById(id);
-    if (block === null) throw new Error(`the page has no "${id}" block; was it cut short while being copied?`);
-    return block.textContent ?? "";
-  };
-  const atlas = JSON.parse(text("atlas-data")) as Atlas;
+/** A pair of the page's data blocks: the description, and the numbers as text; see {@link bytesOf}. Null where the page has no such pair. */
+export function readBlocks(document: Document, recording: number): { atlas: Atlas; numbers: string } | null {
+  const suffix = recording === 0 ? "" : `-${recording}`;
+  const text = (id: string): string | null => document.getElementById(`${id}${suffix}`)?.textContent ?? null;
+  const [description, numbers] = [text("atlas-data"), text("atlas-numbers")];
+  if (description === null && recording > 0) return null;
+  const missing = description === null ? "atlas-data" : numbers === null ? "atlas-numbers" : null;
+  if (missing !== null) throw new Error(`the page has no "${missing}${suffix}" block; was it cut short while being copied?`);
+  const atlas = JSON.parse(description!) as Atlas;
   if (atlas.version !== 4) throw new Error(`the page's data has version ${atlas.version}; this viewer reads version 4`);
-  return { ...atlas, numbers: bytesOf(text("atlas-numbers")) };
+  return { atlas, numbers: numbers! };
 }
 
 /** What stands for each sign of a block of bytes: its place among those of ASCII that are not `"`, `&` or `<`. */
@@ -180,14 +195,20 @@ const PLACES = new Uint8Array(128);
 [...Array(94).keys()].map((place) => place + 33).filter((code) => ![34, 38, 60].includes(code)).forEach((code, place) => (PLACES[code] = place));
 
 /** Text to bytes: every two signs are 13 bits, the first the lowest. */
-export function bytesOf(text: string): ArrayBuffer {
+export function* decoded(text: string): Work<ArrayBuffer> {
   const bytes = new Uint8Array(Math.floor((text.length / 2) * 13 / 8));
   let [rest, n_rest, at] = [0, 0, 0];
   for (let i = 0; i + 1 < text.length; i += 2) {
     rest |= (PLACES[text.charCodeAt(i)]! + 91 * PLACES[text.charCodeAt(i + 1)]!) << n_rest;
     for (n_rest += 13; n_rest >= 8; n_rest -= 8, rest >>>= 8) bytes[at++] = rest;
+    if ((i & 0xfffff) === 0) yield;
   }
   return bytes.buffer;
+}
+
+/** {@link decoded}, at once. */
+export function bytesOf(text: string): ArrayBuffer {
+  return finished(decoded(text));
 }
 
 export function queryTokens(item: Item, kind: Kind): Tokens {

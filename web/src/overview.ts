@@ -1,14 +1,13 @@
 // The overview: all heads of a kind as thumbnails; rows are layers, columns are heads.
 
-import { colourAt, fraction } from "./colour.ts";
+import type { Colours } from "./colours.ts";
 import { headName } from "./data.ts";
 import { el } from "./dom.ts";
-import type { Model, Thumbnail } from "./model.ts";
+import type { Model } from "./model.ts";
+import { paintTile } from "./pixels.ts";
 import { classesOf, scoreText, dotNote } from "./standouts.ts";
-import type { State } from "./state.ts";
-
-/** How long one slice of work may take before the page gets to breathe, in ms. */
-const SLICE = 24;
+import type { HeadId, State } from "./state.ts";
+import type { Thumbnails } from "./thumbnails.ts";
 
 interface Place {
   layer: number;
@@ -26,43 +25,39 @@ export class Overview {
   private grid = el("div", { class: "heads", role: "grid", "aria-label": "heads by layer; arrow keys move, the map follows" });
   private places: Place[] = [];
   private built = "";
-  private run = 0;
   private model: Model;
-  private select: (layer: number, head: number) => void;
+  private thumbnails: Thumbnails;
+  private select: (head: HeadId, beside: boolean) => void;
+  private state: State | null = null;
+  private coloursOf: (head: HeadId) => Colours;
 
-  constructor(model: Model, select: (layer: number, head: number) => void) {
-    this.model = model;
-    this.select = select;
+  /** `select` is told whether the head is wanted beside those that are drawn. */
+  constructor(model: Model, thumbnails: Thumbnails, coloursOf: (head: HeadId) => Colours, select: (head: HeadId, beside: boolean) => void) {
+    [this.model, this.thumbnails, this.coloursOf, this.select] = [model, thumbnails, coloursOf, select];
     this.element.append(this.grid, this.legend, this.caption);
     this.grid.addEventListener("keydown", (event) => this.moveByKey(event));
   }
 
-  /** Draws what the state asks for; calls `done` when the shared range is known. */
-  update(state: State, done: () => void): void {
-    if (this.built !== state.kind) {
+  /** Draws what the state asks for, each head as soon as it is there; done when all are, on the scale that they share. */
+  async update(state: State, signal: AbortSignal): Promise<void> {
+    const built = `${state.kind} ${state.quantity}`;
+    if (this.built !== built) {
       this.build(state);
       this.only = null;
     }
-    this.built = state.kind;
+    this.built = built;
+    this.state = state;
     for (const place of this.places) this.mark(place, state);
-    const run = ++this.run;
-    let next = 0;
-    const slice = (): void => {
-      if (run !== this.run) return;
-      const until = performance.now() + SLICE;
-      while (next < this.places.length && performance.now() < until) {
-        const { layer, head } = this.places[next++]!;
-        this.model.thumbnail(state, layer, head);
-      }
-      if (next < this.places.length) {
-        this.caption.textContent = `computing ${next} of ${this.places.length} heads …`;
-        setTimeout(slice, 0);
-        return;
-      }
-      this.paint(state);
-      done();
+    let [n_drawn, top] = [0, this.thumbnails.top()];
+    const each = (head: HeadId): void => {
+      n_drawn++;
+      const place = this.places.find((place) => place.layer === head.layer && place.head === head.head);
+      if (place !== undefined) this.paintPlace(place);
+      top = Math.max(top, this.thumbnails.get(head)!.top);
+      if (n_drawn % 16 === 1) this.caption.textContent = `computing ${n_drawn} of ${this.places.length} heads …`;
     };
-    slice();
+    await this.thumbnails.want(state, each, signal);
+    this.paint();
   }
 
   focusSelected(): void {
@@ -70,7 +65,7 @@ export class Overview {
   }
 
   private build(state: State): void {
-    const layers = this.model.layers(state.kind);
+    const layers = this.model.layers(state.kind, state.quantity);
     const n_heads = Math.max(...layers.map((layer) => layer.n_heads));
     this.grid.style.setProperty("--heads", String(n_heads));
     this.places = [];
@@ -83,7 +78,7 @@ export class Overview {
         const canvas = el("canvas", { "aria-hidden": "true" });
         const button = el("button", { type: "button", role: "gridcell", class: "thumb" }, canvas);
         const place = { layer: layer.index, head, button, canvas };
-        button.addEventListener("click", () => this.select(place.layer, place.head));
+        button.addEventListener("click", (event) => this.select(place, event.ctrlKey || event.metaKey || event.shiftKey));
         this.places.push(place);
         row.append(button);
       }
@@ -97,33 +92,43 @@ export class Overview {
     place.button.tabIndex = selected ? 0 : -1;
   }
 
-  private paint(state: State): void {
-    const shared = this.model.sharedTop();
-    const classes = classesOf(this.model.source.standouts, state.kind);
-    for (const place of this.places) {
-      const thumbnail = this.model.thumbnail(state, place.layer, place.head);
-      const standouts = this.model.standouts(state, place.layer, place.head);
-      const text = [`${headName(place.layer, place.head)}, largest weight ${thumbnail.top.toFixed(2)}`, ...standouts.map(scoreText)].join(", ");
-      place.button.setAttribute("aria-label", text);
-      place.button.title = text;
-      const dots = standouts.filter((one) => !one.usual).map((one) => classes.find(({ title }) => title === one.title)!);
-      place.button.replaceChildren(place.canvas, el("span", { class: "dots", "aria-hidden": "true" }, ...dots.slice(0, 3).map(({ dot }) => el("span", { class: "dot", "data-dot": dot }))));
-      place.button.classList.toggle("dimmed", this.only !== null && !standouts.some(({ title }) => title === this.only));
-      paintThumbnail(place.canvas, thumbnail, state, state.range === "own" ? thumbnail.top : shared);
-    }
-    this.fillLegend(state);
-    this.caption.textContent = [captionOf(state, shared), dotNote(this.model.source.standouts, state.kind, this.model.source.items.length)].join(" ").trim();
+  /** Draws all heads anew, and says what is seen. */
+  paint(): void {
+    const state = this.state;
+    if (state === null) return;
+    for (const place of this.places) this.paintPlace(place);
+    this.fillLegend();
+    const every = this.thumbnails.every();
+    const read = every > 1 ? `One row in ${every} is read for these pictures.` : "";
+    const { standouts, items } = this.model.atlas;
+    this.caption.textContent = [captionOf(state, this.thumbnails.top()), read, dotNote(standouts, state.kind, items.length)].filter((said) => said !== "").join(" ");
+  }
+
+  private paintPlace(place: Place): void {
+    const { state } = this;
+    const tile = this.thumbnails.get(place);
+    if (state === null || tile === null) return;
+    const standouts = this.model.standouts(state, place.layer, place.head);
+    const text = [`${headName(place.layer, place.head)}, largest ${state.quantity} ${tile.top.toFixed(2)}`, ...standouts.map(scoreText)].join(", ");
+    place.button.setAttribute("aria-label", text);
+    place.button.title = text;
+    const classes = classesOf(this.model.atlas.standouts, state.kind);
+    const dots = standouts.filter((one) => !one.usual).map((one) => classes.find(({ title }) => title === one.title)!);
+    place.button.replaceChildren(place.canvas, el("span", { class: "dots", "aria-hidden": "true" }, ...dots.slice(0, 3).map(({ dot }) => el("span", { class: "dot", "data-dot": dot }))));
+    place.button.classList.toggle("dimmed", this.only !== null && !standouts.some(({ title }) => title === this.only));
+    paintTile(tile, this.coloursOf(place), place.canvas);
+    place.canvas.style.aspectRatio = String(Math.min(3, Math.max(1 / 3, tile.width / Math.max(1, tile.height))) || 1);
   }
 
   /** What the dots stand for; a click leaves the heads of one class lit. */
-  private fillLegend(state: State): void {
-    const entries = classesOf(this.model.source.standouts, state.kind).map(({ title, says, n_heads, dot }) => {
+  private fillLegend(): void {
+    const entries = classesOf(this.model.atlas.standouts, this.state!.kind).map(({ title, says, n_heads, dot }) => {
       const count = `${n_heads} ${n_heads === 1 ? "head" : "heads"}`;
       const button = el("button", { type: "button", class: "plain", title: says, "aria-pressed": String(this.only === title) });
       button.append(el("span", { class: "dot", "data-dot": dot, "aria-hidden": "true" }), title, el("span", { class: "count" }, ` ${count}`));
       button.addEventListener("click", () => {
         this.only = this.only === title ? null : title;
-        this.paint(state);
+        this.paint();
         [...this.legend.querySelectorAll("button")].find((one) => one.title === says && one.textContent === button.textContent)?.focus();
       });
       return el("li", {}, button);
@@ -139,7 +144,7 @@ export class Overview {
     const to = neighbour(this.places, at, event.key);
     if (to === null) return;
     event.preventDefault();
-    this.select(to.layer, to.head);
+    this.select(to, false);
     to.button.focus();
   }
 }
@@ -174,22 +179,9 @@ export function neighbour<P extends { layer: number; head: number }>(places: P[]
 function captionOf(state: State, shared: number): string {
   const rows = "Rows are layers, columns are heads; both count from 0.";
   if (state.scale === "row") return `${rows} Each row of a map runs from 0 to its own largest weight.`;
+  if (state.scale === "rank") return `${rows} A cell is as bright as there are keys in its row that have less.`;
   const from = state.scale === "log" ? "four powers of ten up to" : "0 to";
   const scale = state.scale === "log" ? "logarithmic colour scale" : "colour scale";
-  if (state.range === "own") return `${rows} Each head has its own ${scale}: ${from} its largest weight.`;
-  return `${rows} One ${scale} for all: ${from} the largest weight, ${shared.toFixed(3)}.`;
-}
-
-function paintThumbnail(canvas: HTMLCanvasElement, thumbnail: Thumbnail, state: State, top: number): void {
-  canvas.width = thumbnail.columns;
-  canvas.height = thumbnail.rows;
-  canvas.style.aspectRatio = String(Math.min(3, Math.max(1 / 3, thumbnail.columns / thumbnail.rows)) || 1);
-  const context = canvas.getContext("2d");
-  if (context === null || thumbnail.values.length === 0) return;
-  const image = context.createImageData(thumbnail.columns, thumbnail.rows);
-  thumbnail.values.forEach((value, pixel) => {
-    if (thumbnail.masked[pixel] === 1) return; // see-through
-    image.data.set([...colourAt(fraction(value, state.scale === "row" ? 1 : top, state.scale)), 255], 4 * pixel);
-  });
-  context.putImageData(image, 0, 0);
+  if (state.range === "own") return `${rows} Each head has its own ${scale}: ${from} its largest ${state.quantity}.`;
+  return `${rows} One ${scale} for all: ${from} the largest ${state.quantity}, ${shared.toFixed(3)}.`;
 }

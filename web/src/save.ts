@@ -7,8 +7,8 @@ import { pixelsOf, svgOf, type Picture } from "./marks.ts";
 export interface Takeable {
   /** A file's name without its ending. */
   name: string;
-  picture: () => Picture;
-  csv: () => string;
+  picture: () => Promise<Picture>;
+  csv: () => Promise<string>;
   link: () => string;
   python: () => string;
   command: () => string;
@@ -21,17 +21,17 @@ export class Save {
 
   constructor(takeable: () => Takeable) {
     this.takeable = takeable;
-    const button = (label: string, title: string, act: (now: Takeable) => void): HTMLElement => {
+    const button = (label: string, title: string, act: (now: Takeable) => Promise<void>): HTMLElement => {
       const made = el("button", { type: "button", class: "plain", title }, label);
-      made.addEventListener("click", () => act(this.takeable()));
+      made.addEventListener("click", () => void act(this.takeable()).catch((error: unknown) => this.say(`not saved: ${error instanceof Error ? error.message : String(error)}`)));
       return made;
     };
-    const text = (name: string, of: (now: Takeable) => string): ((now: Takeable) => void) => (now) => void this.copy(name, of(now));
+    const text = (name: string, of: (now: Takeable) => string): ((now: Takeable) => Promise<void>) => (now) => this.copy(name, of(now));
     this.element.append(
       el("span", {}, "save"),
-      button("SVG", "this view as a drawing", (now) => this.keep(`${now.name}.svg`, new Blob([svgOf(now.picture())], { type: "image/svg+xml" }))),
-      button("PNG", "this view as pixels", (now) => pixelsOf(now.picture()).toBlob((blob) => blob !== null && this.keep(`${now.name}.png`, blob))),
-      button("CSV", "the numbers of this map", (now) => this.keep(`${now.name}.csv`, new Blob([`\ufeff${now.csv()}`], { type: "text/csv" }))),
+      button("SVG", "this view as a drawing", async (now) => this.keep(`${now.name}.svg`, new Blob([svgOf(await now.picture())], { type: "image/svg+xml" }))),
+      button("PNG", "this view as pixels", async (now) => pixelsOf(await now.picture()).toBlob((blob) => blob !== null && this.keep(`${now.name}.png`, blob))),
+      button("CSV", "the numbers of this map", async (now) => this.keep(`${now.name}.csv`, new Blob([`\ufeff${await now.csv()}`], { type: "text/csv" }))),
       el("span", {}, "copy"),
       button("link", "the address of this view", text("link", (now) => now.link())),
       button("Python", "lines that give this map's weights", text("Python", (now) => now.python())),

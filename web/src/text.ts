@@ -48,3 +48,11 @@ export function formatPercent(share: number): string {
 function superscript(digits: string): string {
   return [...digits].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]).join("");
 }
+
+/** A number in a cell of a map: four digits after the point, without the 0 before it. */
+export function formatCell(number: number): string {
+  if (Number.isNaN(number)) return "NaN";
+  const size = Math.abs(number);
+  const digits = size < 1 ? size.toFixed(4).replace(/^0(?=\.)/, "") : size.toFixed(Math.max(0, 4 - Math.ceil(Math.log10(size + 1))));
+  return number < 0 ? `−${digits}` : digits;
+}

@@ -1,8 +1,10 @@
 // The texts as lines of tokens: the chosen ones framed, and under each token on the other side a bar as tall as its weight.
 
-import { cssColour } from "./colour.ts";
 import { el, tokenText } from "./dom.ts";
-import type { Axis } from "./view.ts";
+import type { Axis } from "./look.ts";
+
+/** The most tokens that stand there at once. */
+const MOST = 1200;
 
 /** One line of tokens. */
 export class TextLine {
@@ -23,7 +25,7 @@ export class TextLine {
   fill(axis: Axis, role: "queries" | "keys" | "both" | "idle"): void {
     this.line.dataset["role"] = role;
     this.line.classList.toggle("dense", axis.labels.length > 80);
-    this.chips = axis.labels.map((label, index) => {
+    this.chips = axis.labels.slice(0, MOST).map((label, index) => {
       const bar = el("span", { class: "bar", "aria-hidden": "true" });
       const chip = el("button", { type: "button", class: "chip" }, tokenText(label), el("span", { class: "well", "aria-hidden": "true" }, bar));
       chip.disabled = role === "idle";
@@ -32,7 +34,8 @@ export class TextLine {
       chip.addEventListener("pointerenter", () => this.onHover(index));
       return chip;
     });
-    this.line.replaceChildren(...this.chips);
+    const n_more = axis.labels.length - this.chips.length;
+    this.line.replaceChildren(...this.chips, n_more > 0 ? el("span", { class: "more" }, `… ${n_more} more`) : "");
   }
 
   /** Frames the chosen token; as a key with a frame of its own. Arrow keys and Tab lead to it. */
@@ -63,14 +66,14 @@ export class TextLine {
     this.line.scrollLeft += Math.min(0, box.left - line.left) + Math.max(0, box.right - line.right);
   }
 
-  /** Shows the weights that the tokens get from a query or give a key, or none. [n_tokens] */
-  weigh(weights: Float32Array | null, fractions: Float32Array | null): void {
+  /** Shows the weights that the tokens get from a query or give a key, or none; `colour` says in which colour. [n_tokens] */
+  weigh(weights: Float32Array | null, colour: (weight: number) => string, top: number): void {
     this.line.classList.toggle("weighed", weights !== null);
     this.chips.forEach((chip, index) => {
       const bar = chip.querySelector<HTMLElement>(".bar")!;
       const weight = weights?.[index] ?? 0;
-      bar.style.height = `${100 * Math.min(1, Math.max(0, weight))}%`;
-      bar.style.backgroundColor = cssColour(Math.max(0, fractions?.[index] ?? 0));
+      bar.style.height = `${100 * Math.min(1, Math.abs(weight) / top || 0)}%`;
+      bar.style.backgroundColor = weights === null ? "" : colour(weight);
     });
   }
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { COLOURS, colourAt, fraction, ticks } from "../src/colour.ts";
-import { formatPercent, formatWeight, visibleText } from "../src/text.ts";
+import { formatCell, formatPercent, formatWeight, visibleText } from "../src/text.ts";
 
 test("marks that cannot be seen are shown as pictures of themselves", () => {
   assert.equal(visibleText("a\nb"), "a␊b");
@@ -62,4 +62,8 @@ test("a colour bar's marks are round numbers inside its ends", () => {
   for (const top of [1e-7, 0.013, 0.5, 0.9999, 3]) {
     for (const { at } of ticks(top, "linear")) assert.ok(at >= 0 && at <= 1);
   }
+});
+
+test("a number in a cell has four digits after the point, fewer where it is large", () => {
+  assert.deepEqual([0.12345, 1, 0, -0.5, 12.5, 1234.5].map(formatCell), [".1235", "1.000", ".0000", "−.5000", "12.50", "1235"]);
 });

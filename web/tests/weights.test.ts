@@ -2,8 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Group, Layer, Scoring, Source, Token } from "../src/data.ts";
-import { headMap, scoreOf } from "../src/weights.ts";
+import type { Carried, Group, Layer, Scoring, Token } from "../src/data.ts";
+import { headMap, isMasked, scoreOf } from "../src/weights.ts";
+import { finished } from "../src/work.ts";
 import golden from "./weights.golden.json";
 
 interface Golden {
@@ -18,7 +19,7 @@ interface Golden {
 }
 
 /** A page's data with one cross-attention layer. */
-function sourceOf(layer: Golden): { source: Source; layer: Layer } {
+function sourceOf(layer: Golden): { source: Carried; layer: Layer } {
   const tokens = (positions: number[]) => ({
     text: "",
     n_padding: 0,
@@ -42,7 +43,7 @@ function sourceOf(layer: Golden): { source: Source; layer: Layer } {
   const item = { source: tokens(layer.key_positions), target: tokens(layer.query_positions), predicted: [] };
   const rests = layer.n_heads * n_queries; // nothing is left out
   const numbers = Float32Array.from([...layer.numbers, ...Array<number>(rests).fill(0)], (value) => value ?? -Infinity).buffer;
-  const source = { items: [item], layers: [described], numbers } as Partial<Source> as Source;
+  const source = { items: [item], layers: [described], numbers } as Partial<Carried> as Carried;
   return { source, layer: described };
 }
 
@@ -51,12 +52,12 @@ for (const [name, expected] of Object.entries(golden as unknown as Record<string
     const { source, layer } = sourceOf(expected);
     const size = expected.query_positions.length * expected.key_positions.length;
     for (let head = 0; head < expected.n_heads; head++) {
-      const map = headMap(source, 0, layer, head);
+      const map = finished(headMap(source, 0, layer, head));
       assert.equal(map.weights.length, size);
       map.weights.forEach((weight, cell) => {
         const right = expected.weights[head * size + cell]!;
         assert.ok(Math.abs(weight - right) < 1e-6, `head ${head}, cell ${cell}: ${weight}, not ${right}`);
-        if (map.masked[cell] === 1) assert.equal(weight, 0);
+        if (isMasked(map, Math.floor(cell / map.n_keys), cell % map.n_keys)) assert.equal(weight, 0);
       });
       for (let query = 0; query < map.n_queries; query++) {
         const row = map.weights.subarray(query * map.n_keys, (query + 1) * map.n_keys);
@@ -70,7 +71,7 @@ for (const [name, expected] of Object.entries(golden as unknown as Record<string
 
 test("a score is the logarithm of the weight plus the row's log-sum-exp, and unknown where masked", () => {
   const { source, layer } = sourceOf((golden as unknown as Record<string, Golden>)["a capped causal window"]!);
-  const map = headMap(source, 0, layer, 1);
+  const map = finished(headMap(source, 0, layer, 1));
   const { score, digits } = scoreOf(map, 2, 1)!;
   assert.equal(digits, 2);
   assert.ok(Math.abs(Math.exp(score - map.lse![2]!) - map.weights[2 * 4 + 1]!) < 1e-7);
@@ -79,7 +80,7 @@ test("a score is the logarithm of the weight plus the row's log-sum-exp, and unk
 });
 
 test("a score made of digits that were shown has as many digits as these allow", () => {
-  const map = { n_queries: 1, n_keys: 4, weights: Float32Array.of(0.5, 0.0123, 0.0012, 0.0001), masked: new Uint8Array(4) };
+  const map = { n_queries: 1, n_keys: 4, weights: Float32Array.of(0.5, 0.0123, 0.0012, 0.0001), from: Int32Array.of(0), to: Int32Array.of(4) };
   const scored = { ...map, lse: Float64Array.of(1), sink: new Float32Array(1), rounding: new Float32Array(1) };
   assert.deepEqual([0, 1, 2, 3].map((key) => scoreOf(scored, 0, key)!.digits), [2, 2, 1, 0]);
   assert.equal(scoreOf({ ...scored, rounding: null }, 0, 3)!.digits, 2);
@@ -95,7 +96,7 @@ test("a head of which digits travelled has these, and knows what they leave out 
   const tokens = [0, 1, 2].map((position): Token => ({ text: "t", role: "text", word: null, position }));
   const item = { source: { text: "", n_padding: 0, tokens: tokens }, target: { text: "", n_padding: 0, tokens: tokens.slice(0, 2) }, predicted: [] };
   const cross = { ...layer, kind: "cross", stored: [{ storage: "coded", lengths, heads: [0], sums: null, lse: null, lse_short: false }] } as Layer;
-  const map = headMap({ items: [item], layers: [cross], numbers: numbers.buffer } as Partial<Source> as Source, 0, cross, 0);
+  const map = finished(headMap({ items: [item], layers: [cross], numbers: numbers.buffer } as Partial<Carried> as Carried, 0, cross, 0));
   assert.deepEqual([...map.weights], [...Float32Array.of(0, 0.0005, 0, 0, 0, 0)]);
   assert.deepEqual([...map.rounding!], [...Float32Array.of(1 - 0.0005, 0)]);
 });

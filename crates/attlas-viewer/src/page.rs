@@ -20,7 +20,8 @@ const SCRIPT_HASH: &str = include_str!("../../../web/dist/viewer.js.sha256");
 
 /// The hash of the script of every [`page`] of this version, as a content security policy names it: `sha256-…`. A page in a
 /// frame without an address of its own (`srcdoc`) is held to the policy of the page around; where that is strict, its
-/// `script-src` has to allow `'sha256-…'`.
+/// `script-src` has to allow `'sha256-…'`, and its `worker-src` may allow `blob:`, so that numbers are worked out beside the page
+/// (without it the page works them out itself, a few milliseconds at a time).
 #[must_use]
 pub fn script_hash() -> String {
     format!("sha256-{}", SCRIPT_HASH.trim())
@@ -137,7 +138,7 @@ fn html(recording: &Recording, mut payload: Payload<'_>, options: &PageOptions) 
         page,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src '{}'; \
-         style-src '{}'; base-uri 'none'; form-action 'none'\">\n\
+         style-src '{}'; worker-src blob:; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"generator\" content=\"attlas {}\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
          <title>{} · attlas</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
