@@ -28,7 +28,7 @@ pub const MAX_EXACT: u64 = 4_000_000_000_000;
 /// Queries that are read apart from the others of their head at most.
 const APART: usize = 256;
 /// Heads whose lines or cells are read in one computation.
-const HEADS_self.at_once: usize = 4;
+const HEADS_AT_ONCE: usize = 4;
 
 /// Bytes of pictures, of heads' numbers and of axes that are kept.
 const KEPT_TILES: usize = 128 << 20;
@@ -340,8 +340,8 @@ impl App {
                 (None, Some(column)) if column < asked.keys.len() => At::Column(column),
                 _ => return Err(outside(&asked, &ask)),
             };
-            for first in (0..layer.shape.n_heads).step_by(HEADS_self.at_once) {
-                let heads = first..(first + HEADS_self.at_once).min(layer.shape.n_heads);
+            for first in (0..layer.shape.n_heads).step_by(HEADS_AT_ONCE) {
+                let heads = first..(first + HEADS_AT_ONCE).min(layer.shape.n_heads);
                 let (app, asked, given_up) = (Arc::clone(self), asked.clone(), wanted.watch());
                 let some = self.desk.compute(move || app.some_heads(&asked, heads, at, &given_up)).await??;
                 answer.extend(some);
