@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::map::{Asked, Source};
 use crate::tile::Cells;
 
-/// Queries of a column that are read at a time.
+/// Places of a column that are read at a time.
 const BAND: usize = 512;
 
 /// A row or a column.
@@ -165,10 +165,8 @@ pub enum At {
 /// # Errors
 /// When numbers cannot be read.
 pub fn at(asked: &Asked, held: Option<&HeadNumbers>, at: At) -> Result<Option<(f32, Option<usize>)>, Error> {
-    let (recording, layer) = (&asked.recording.recording, asked.layer());
-    let numbers = Few { recording, asked, held };
-    let (queries, keys) = (&asked.queries, &asked.keys);
-    let sight = asked.sight();
+    let numbers = Few { recording: &asked.recording.recording, asked, held };
+    let (queries, keys, sight) = (&asked.queries, &asked.keys, asked.sight());
     let (rows, columns) = match at {
         At::Cell { row, column } => (row..row + 1, column..column + 1),
         At::Row(row) => (row..row + 1, 0..keys.len()),
@@ -176,28 +174,23 @@ pub fn at(asked: &Asked, held: Option<&HeadNumbers>, at: At) -> Result<Option<(f
     };
     let hull = keys.hull(columns.clone());
     let mut largest: Option<(f32, usize)> = None;
-    for row in rows {
-        let of_row = queries.tokens(row);
-        let mut open = vec![false; columns.len()];
-        sight.mark(of_row, keys, &columns, &mut open);
-        if !open.contains(&true) {
-            continue;
-        }
-        let mut sums = vec![0.0_f64; columns.len()];
-        for query in of_row {
-            let weights = numbers.of(*query, hull.clone())?;
-            for (sum, column) in sums.iter_mut().zip(columns.clone()) {
-                *sum += keys.tokens(column).iter().map(|key| f64::from(weights[key - hull.start])).sum::<f64>();
-            }
-        }
-        for (place, sum) in sums.iter().enumerate().filter(|(place, _)| open[*place]) {
-            let number = (sum / of_row.len() as f64) as f32;
-            if largest.is_none_or(|(most, _)| number.abs() > most.abs()) {
-                largest = Some((number, if matches!(at, At::Column(_)) { row } else { columns.start + place }));
+    for band in rows.clone().step_by(BAND).map(|row| row..(row + BAND).min(rows.end)) {
+        let read = queries.hull(band.clone());
+        let weights = numbers.of(read.clone(), hull.clone())?; // [read.len(), hull.len()]
+        let weight = |query: &usize, key: &usize| f64::from(weights[(query - read.start) * hull.len() + key - hull.start]);
+        for row in band {
+            let of_row = queries.tokens(row);
+            let mut open = vec![false; columns.len()];
+            sight.mark(of_row, keys, &columns, &mut open);
+            for (column, _) in columns.clone().zip(open).filter(|(_, open)| *open) {
+                let of_query = |query| keys.tokens(column).iter().map(|key| weight(query, key)).sum::<f64>();
+                let number = (of_row.iter().map(of_query).sum::<f64>() / of_row.len() as f64) as f32;
+                if largest.is_none_or(|(most, _)| number.abs() > most.abs()) {
+                    largest = Some((number, if matches!(at, At::Column(_)) { row } else { column }));
+                }
             }
         }
     }
-    debug_assert!(layer.shape.n_heads > asked.heads.start);
     let is_cell = matches!(at, At::Cell { .. });
     Ok(largest.map(|(number, place)| (number, (!is_cell).then_some(place))))
 }
@@ -210,11 +203,11 @@ struct Few<'a> {
 }
 
 impl Few<'_> {
-    fn of(&self, query: usize, keys: Range<usize>) -> Result<Vec<f32>, Error> {
+    fn of(&self, queries: Range<usize>, keys: Range<usize>) -> Result<Vec<f32>, Error> {
         let (layer, item, head) = (self.asked.layer(), self.asked.item, self.asked.heads.start);
         match self.held {
-            Some(numbers) => Ok(self.recording.map_over(layer, item, head, numbers)?.tile(query..query + 1, keys)),
-            None => self.recording.few_weights(layer, item, head, query..query + 1, keys),
+            Some(numbers) => Ok(self.recording.map_over(layer, item, head, numbers)?.tile(queries, keys)),
+            None => self.recording.few_weights(layer, item, head, queries, keys),
         }
     }
 }

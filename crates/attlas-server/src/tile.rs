@@ -10,9 +10,9 @@ use crate::desk::GivenUp;
 use crate::map::{Asked, Rows, Sight, Source};
 
 /// Pixels of a tile along a side at most.
-pub const MAX_SIDE: usize = 4096;
+pub const MAX_SIDE: usize = 16_384;
 /// Pixels of a tile at most.
-pub const MAX_PIXELS: usize = 1 << 22;
+pub const MAX_PIXELS: usize = 1 << 24;
 
 /// Queries whose numbers are held at a time.
 const BAND: usize = 64;

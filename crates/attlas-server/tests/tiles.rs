@@ -254,7 +254,7 @@ fn questions_that_nobody_can_answer_are_refused_in_a_sentence() {
         ("item=5&kind=decoder&layer=1&head=0&height=2&width=2", 404, "there is no text 5"),
         ("item=0&kind=cross&layer=1&head=0&height=2&width=2", 404, "the recording has no cross attention"),
         ("item=0&kind=decoder&layer=1&head=0", 400, "lacks a height"),
-        ("item=0&kind=decoder&layer=1&head=0&height=0&width=2", 413, "1 to 4096 along a side"),
+        ("item=0&kind=decoder&layer=1&head=0&height=0&width=2", 413, "1 to 16384 along a side"),
         ("item=0&kind=decoder&layer=1&head=0&height=2&width=2&top=3&bottom=9", 400, "rows 3 to 9"),
         ("item=0&kind=decoder&layer=1&head=0&height=2&width=2&left=4&right=4", 400, "columns 4 to 4"),
         ("item=0&kind=decoder&layer=1&head=0&height=2&width=2&surprise=1", 400, "unknown field"),
