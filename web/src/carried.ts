@@ -102,7 +102,7 @@ export class Numbers {
       missing: "",
     };
     if (of.head === "mean") return { ...terms, missing: "A mean over heads has no query and no key of its own." };
-    if (stored.storage !== "factored") return { ...terms, missing: "The page carries this head's weights, not its queries and keys." };
+    if (stored.groups === undefined) return { ...terms, missing: "The page carries this head's numbers without queries and keys, which would make it large." };
     const rows = rowsOf(this.carried.numbers, stored.groups, layer, head, map.n_queries, map.n_keys);
     const d = layer.d_head;
     const times = (numbers: Float32Array | Int16Array, row: number, step: number): Float32Array => Float32Array.from(numbers.subarray(row * d, (row + 1) * d), (number) => number * step);

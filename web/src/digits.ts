@@ -45,20 +45,29 @@ function takeNumber(bits: BitReader, code: Code): number {
   return LAST_SMALL + (1 << length) + bits.take(length);
 }
 
-/** A head's weights as they are shown. [n_rows, n_columns] */
-export function* takeWeights(bits: BitReader, lengths: number[], n_rows: number, n_columns: number): Work<Float32Array> {
+/** How a head's numbers are coded. */
+interface Coded {
+  lengths: number[];
+  signed?: boolean;
+}
+
+/** A head's weights, or other numbers, as they are shown. [n_rows, n_columns] */
+export function* takeWeights(bits: BitReader, { lengths, signed = false }: Coded, n_rows: number, n_columns: number, unit = 1): Work<Float32Array> {
   const weights = new Float32Array(n_rows * n_columns);
   const code = new Code(lengths);
   const n_bits = 32 - Math.clz32(n_columns);
   let paid = 0;
   for (let row = 0; row < n_rows; row++) {
     const end = row * n_columns + bits.take(n_bits); // after which all are 0
-    for (let cell = row * n_columns; cell < end; cell++) weights[cell] = WEIGHTS[takeNumber(bits, code)]!;
+    for (let cell = row * n_columns; cell < end; cell++) {
+      const number = takeNumber(bits, code);
+      weights[cell] = number > 0 && signed && bits.take(1) === 1 ? -WEIGHTS[number]! : WEIGHTS[number]!;
+    }
     paid += n_columns;
     if (paid > BREATH) {
       paid = 0;
       yield;
     }
   }
-  return weights;
+  return unit === 1 ? weights : weights.map((weight) => weight * unit);
 }

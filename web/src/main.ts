@@ -7,24 +7,31 @@ import { Model } from "./model.ts";
 import { PageSource } from "./page_source.ts";
 import { startServed } from "./served.ts";
 import { isServed } from "./server.ts";
-import type { Source } from "./source.ts";
-import { formatWeight } from "./text.ts";
+import type { Source, Terms } from "./source.ts";
+import { formatNumber } from "./text.ts";
 import { serve } from "./worker.ts";
 
-/** For the browser's console and for tests: the weights of one head, and as they are shown. [n_queries, n_keys] */
+/** For the browser's console and for tests: the weights of one head, or its numbers of another quantity; as they are shown; and the
+ * query and the key behind one. [n_queries, n_keys] */
 function publish(source: Source): void {
   const model = new Model(source.atlas);
-  const weights = async (item: number, kind: Kind, layer: number, head: number): Promise<Float32Array> => {
+  const weights = async (item: number, kind: Kind, layer: number, head: number, quantity = model.quantities(kind)[0]!.name): Promise<Float32Array> => {
     const tokens = source.atlas.items[item]!;
     const [n_queries, n_keys] = [(kind === "encoder" ? tokens.source : tokens.target).tokens.length, (kind === "decoder" ? tokens.target : tokens.source).tokens.length];
     const each = (n: number): [number, number][] => Array.from({ length: n }, (_, token) => [token, token + 1]);
     const part = { rows: [0, n_queries], columns: [0, n_keys] } as const;
-    const of = { item, quantity: model.quantities(kind)[0]!.name, kind, layer, head };
+    const of = { item, quantity, kind, layer, head };
     const tile = await source.tile({ of, look: { queries: each(n_queries), keys: each(n_keys) }, part, height: n_queries, width: n_keys, pool: "max", values: "number", exact: true });
     return tile.values;
   };
-  const shown = async (...of: Parameters<typeof weights>): Promise<string[]> => Array.from(await weights(...of), formatWeight);
-  Object.assign(globalThis, { attlas: { source, weights, shown } });
+  const shown = async (...of: Parameters<typeof weights>): Promise<string[]> => {
+    const [, kind, index, , quantity] = of;
+    const unit = model.layers(kind, quantity ?? model.quantities(kind)[0]!.name).find((layer) => layer.index === index)?.unit;
+    return Array.from(await weights(...of), (number) => formatNumber(number, unit));
+  };
+  const pair = (item: number, kind: Kind, layer: number, head: number, query: number, key: number): Promise<Terms> =>
+    source.terms({ item, quantity: "weight", kind, layer, head }, query, key);
+  Object.assign(globalThis, { attlas: { source, weights, shown, pair } });
 }
 
 function show(sources: readonly Source[], root: HTMLElement): void {

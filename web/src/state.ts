@@ -5,6 +5,10 @@ import type { Atlas, Kind, Tokens } from "./data.ts";
 import type { Scale } from "./colour.ts";
 import type { LookOptions, Span } from "./look.ts";
 import type { Pool, Stretch } from "./source.ts";
+import type { Other } from "./views/compare.ts";
+import type { Over } from "./views/strip.ts";
+import type { Order } from "./views/terms.ts";
+import type { Along } from "./views/tree.ts";
 
 /** A head by its layer's true index. */
 export interface HeadId {
@@ -56,6 +60,18 @@ export interface State {
   sort: string;
   only: string;
   find: string;
+  /** What is looked for in the texts. */
+  seek: string;
+  /** Of the text: whose weights colour it. */
+  over: Over;
+  /** Of the terms of a score: their order. */
+  order: Order;
+  /** What the map is compared with; null is what lies next. */
+  other: Other | null;
+  /** Of a tree: which way along its arcs. */
+  along: Along;
+  /** Of the table: the first row and column of its page; null holds what is chosen. */
+  page: readonly [number, number] | null;
   theme: "auto" | "light" | "dark";
 }
 
@@ -109,9 +125,15 @@ const FIELDS = [
   { name: "heads", field: "heads", read: readHeads, write: (heads) => heads.map(({ layer, head }) => `${layer}.${head}`).join(" ") },
   count("most"),
   { name: "least", field: "least", read: (text) => (/^0?\.\d{1,4}$|^[01]$/.test(text) ? Number(text) : undefined), write: String },
+  choice("over", "head", "layer", "kind"),
+  choice("order", "size", "dimension"),
+  { name: "other", field: "other", read: readOther, write: writeOther },
+  choice("along", "up", "down"),
+  { name: "page", field: "page", read: readPage, write: (page) => page?.join(".") ?? "" },
   words("sort"),
   words("only"),
   words("find"),
+  words("seek"),
   choice("theme", "auto", "light", "dark"),
 ] as { [K in keyof State]: Field<K> }[keyof State][];
 
@@ -139,9 +161,15 @@ export function defaultState(atlas: Atlas): State {
     heads: [],
     most: 8,
     least: 0.01,
+    over: "head",
+    order: "size",
+    other: null,
+    along: "up",
+    page: null,
     sort: "",
     only: "",
     find: "",
+    seek: "",
     theme: "auto",
   };
 }
@@ -268,4 +296,21 @@ function readSpans(text: string): Span[] {
 
 function writeSpans(spans: Span[]): string {
   return spans.map(({ of, from, to, name }) => `${of[0]}${from}-${to}${name === "" ? "" : ` ${name.replaceAll("|", "¦")}`}`).join("|");
+}
+
+/** "0.0.2.4.weight": recording, text, layer, head or "mean", and what the numbers are. */
+function readOther(text: string): Other | undefined {
+  const found = /^(\d{1,4})\.(\d{1,6})\.(\d{1,7})\.(\d{1,5}|mean)\.([a-z_]{1,40})$/.exec(text);
+  if (found === null) return undefined;
+  const [recording, item, layer] = found.slice(1, 4).map(Number);
+  return { recording: recording!, item: item!, layer: layer!, head: found[4] === "mean" ? "mean" : Number(found[4]), quantity: found[5]! };
+}
+
+function writeOther(other: Other | null): string {
+  return other === null ? "" : [other.recording, other.item, other.layer, other.head, other.quantity].join(".");
+}
+
+function readPage(text: string): readonly [number, number] | undefined {
+  const found = /^(\d{1,7})\.(\d{1,7})$/.exec(text);
+  return found === null ? undefined : [Number(found[1]), Number(found[2])];
 }

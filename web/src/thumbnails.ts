@@ -1,7 +1,7 @@
 // Small pictures of all heads of a kind, as the present look has them; kept until the look changes.
 
 import type { Model } from "./model.ts";
-import type { Source, Tile, TileAsk, Values } from "./source.ts";
+import type { Look, Source, Tile, TileAsk, Values } from "./source.ts";
 import type { HeadId, State } from "./state.ts";
 
 /** The longest side of a thumbnail, in pixels. */
@@ -11,6 +11,7 @@ export class Thumbnails {
   private source: Source;
   private model: Model;
   private key = "";
+  private look: Look | null = null;
   private tiles = new Map<string, Tile>();
 
   constructor(source: Source, model: Model) {
@@ -22,9 +23,9 @@ export class Thumbnails {
   async want(state: State, each: (head: HeadId) => void, signal: AbortSignal): Promise<void> {
     const { look } = this.model.axes(state);
     const values = valuesOfScale(state.scale);
-    const key = JSON.stringify([state.item, state.kind, state.quantity, state.pool, values, look]);
-    if (key !== this.key) this.tiles.clear();
-    this.key = key;
+    const key = [state.item, state.kind, state.quantity, state.pool, values].join();
+    if (key !== this.key || look !== this.look) this.tiles.clear();
+    [this.key, this.look] = [key, look];
     const part = { rows: [0, look.queries.length], columns: [0, look.keys.length] } as const;
     const asks: TileAsk[] = [];
     for (const { index, n_heads } of this.model.layers(state.kind, state.quantity)) {

@@ -21,7 +21,7 @@ export const BREATH = 1 << 20;
 export interface HeadMap {
   n_queries: number;
   n_keys: number;
-  /** [n_queries, n_keys] */
+  /** Weights, or what the layer's quantity says. [n_queries, n_keys] */
   weights: Float32Array;
   /** The first key that each query may look at, and the one before which it ends. [n_queries] each */
   from: Int32Array;
@@ -51,7 +51,8 @@ export function* headMap(carried: Carried, item: number, layer: Layer, head: num
       return { ...map, weights };
     }
     case "coded": {
-      const weights = yield* takeWeights(new BitReader(carried.numbers, stored.heads[head]!), stored.lengths, n_queries, n_keys);
+      const reader = new BitReader(carried.numbers, stored.heads[head]!);
+      const weights = yield* takeWeights(reader, stored, n_queries, n_keys, layer.unit);
       const sums = stored.sums === null ? null : new Float32Array(carried.numbers, stored.sums + 4 * head * n_queries, n_queries);
       // a layer of another quantity has no sums to be right in
       return { ...map, weights, rounding: (layer.quantity ?? "weight") === "weight" ? roundingOf(weights, sums, sink) : null };
@@ -123,7 +124,7 @@ export function rowsOf(numbers: ArrayBuffer, groups: Group[], layer: Layer, head
     rounded: {
       querySteps: new Float32Array(numbers, group.query_steps + 4 * place * n_queries, n_queries),
       keySteps: new Float32Array(numbers, group.key_steps, n_keys),
-      exact: exactOf(numbers, group.exact[place]!, n_queries),
+      exact: exactOf(numbers, group.exact[place], n_queries),
     },
   };
 }
@@ -135,7 +136,9 @@ function wholeNumbers(numbers: ArrayBuffer, start: number, first: number, n: num
   return new Int16Array(n).map(() => reader.takeSigned(bits));
 }
 
-function exactOf(block: ArrayBuffer, { n, counts, keys, numbers }: Exact, n_queries: number): ExactWeights {
+function exactOf(block: ArrayBuffer, exact: Exact | undefined, n_queries: number): ExactWeights {
+  if (exact === undefined) return { counts: new Uint16Array(n_queries), keys: new Uint16Array(0), numbers: new Uint16Array(0) };
+  const { n, counts, keys, numbers } = exact;
   return {
     counts: new Uint16Array(block, counts, n_queries),
     keys: new Uint16Array(block, keys, n),

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Carried, Group, Layer, Scoring, Token } from "../src/data.ts";
+import { Numbers } from "../src/carried.ts";
 import { headMap, isMasked, scoreOf } from "../src/weights.ts";
 import { finished } from "../src/work.ts";
 import golden from "./weights.golden.json";
@@ -99,4 +100,44 @@ test("a head of which digits travelled has these, and knows what they leave out 
   const map = finished(headMap({ items: [item], layers: [cross], numbers: numbers.buffer } as Partial<Carried> as Carried, 0, cross, 0));
   assert.deepEqual([...map.weights], [...Float32Array.of(0, 0.0005, 0, 0, 0, 0)]);
   assert.deepEqual([...map.rounding!], [...Float32Array.of(1 - 0.0005, 0)]);
+});
+
+/** A layer of one query and three keys on numbers that a test writes. */
+function one(bytes: Uint8Array, more: Partial<Layer>): { source: Carried; layer: Layer } {
+  const tokens = [0, 1, 2].map((position): Token => ({ text: "t", role: "text", word: null, position }));
+  const item = { source: { text: "", n_padding: 0, tokens }, target: { text: "", n_padding: 0, tokens: tokens.slice(0, 1) }, predicted: [] };
+  const layer = { kind: "cross", index: 0, n_heads: 1, n_kv_heads: 1, d_head: 2, scoring: null, stored: [], ...more } as Layer;
+  return { source: { items: [item], layers: [layer], numbers: bytes.buffer } as Partial<Carried> as Carried, layer };
+}
+
+/** Bits as bytes, the first of a byte its highest, and some more that a reader looks ahead at. */
+function packed(bits: string, n_bytes = 16): Uint8Array {
+  return Uint8Array.from({ length: n_bytes }, (_, place) => parseInt(bits.slice(8 * place, 8 * place + 8).padEnd(8, "0"), 2));
+}
+
+test("numbers that are no weights have their signs and stand in their layer's unit", () => {
+  // classes 0 and 44 have the codes 0 and 1; three numbers, in two bits, then −0.0005, 0, 0.0004 of the unit
+  const lengths = Array.from({ length: 56 }, (_, ofClass) => (ofClass === 0 || ofClass === 44 ? 1 : 0));
+  const bytes = packed(["11", "1", "01", "1", "0", "1", "00", "0"].join(""));
+  const stored = [{ storage: "coded" as const, lengths, heads: [0], signed: true, sums: null, lse: null, lse_short: false }];
+  const { source, layer } = one(bytes, { quantity: "effect", unit: 1000, stored });
+  const map = finished(headMap(source, 0, layer, 0));
+  [-0.5, 0, 0.4].forEach((number, cell) => assert.ok(Math.abs(map.weights[cell]! - number) < 1e-7, `${map.weights[cell]}`));
+  assert.equal(map.rounding, null);
+});
+
+test("queries and keys stand beside weights, times their steps, or are not there", () => {
+  const bytes = new Uint8Array(64);
+  const in14 = (numbers: number[]): string => numbers.map((number) => (number & 0x3fff).toString(2).padStart(14, "0")).join("");
+  bytes.set(packed(in14([1, -1]), 8), 0);
+  bytes.set(packed(in14([2, 3, 4, 5, 5, 6]), 24), 8);
+  new Float32Array(bytes.buffer).set([0.5, 0.25, 0.125, 0.0625], 8); // the step of the query, and those of keys
+  const group: Group = { form: "rounded", bits: 14, queries: 0, query_steps: 32, keys: 8, key_steps: 36, exact: [] };
+  const stored = [{ storage: "dense" as const, weights: 48, lse: null, groups: [group] }];
+  const { source, layer } = one(bytes, { stored, scoring: { scale: 1, visibility: {}, query_offset: 0 } });
+  const of = { item: 0, quantity: "weight", kind: "cross", layer: 0, head: 0 } as const;
+  const { query, key } = finished(new Numbers(source).terms(of, 0, 0));
+  assert.deepEqual([[...query!], [...key!]], [[0.5, -0.5], [0.5, 0.75]]);
+  const without = { ...source, layers: [{ ...layer, stored: [{ storage: "dense" as const, weights: 48, lse: null }] }] };
+  assert.match(finished(new Numbers(without).terms(of, 0, 0)).missing, /without queries and keys/);
 });

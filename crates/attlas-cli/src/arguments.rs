@@ -13,7 +13,7 @@ use crate::commands::absent;
 use crate::commands::view;
 use crate::commands::{
     ablate, align, check, circuits, compare, completions, describe, draw, evaluate, explain, export, heads, import,
-    info, lens, man, mixing, models, record, show, survey, tokens, why,
+    info, lens, man, mixing, models, page, record, show, survey, tokens, why,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -155,6 +155,8 @@ pub enum Command {
     Import(import::ImportArguments),
     /// Say what is in a recording, where it comes from, and whether it passes its checks.
     Info(info::InfoArguments),
+    /// Write recordings as one page that opens in any browser, with no network.
+    Page(page::PageArguments),
     /// Say in a few sentences what the heads do with a text, each with its number.
     Describe(describe::DescribeArguments),
     /// Survey what the heads do over a corpus, or merge surveys.

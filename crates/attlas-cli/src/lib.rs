@@ -8,6 +8,7 @@ mod commands;
 mod failure;
 mod inputs;
 mod measures;
+mod pages;
 mod progress;
 mod quantities;
 mod received;
@@ -34,7 +35,7 @@ use crate::commands::absent;
 use crate::commands::view as view_command;
 use crate::commands::{
     ablate, align, check, circuits, compare, completions, describe, draw, evaluate, explain, export, heads, import,
-    info, lens, man, mixing, models, record, show, survey as survey_command, tokens, why,
+    info, lens, man, mixing, models, page, record, show, survey as survey_command, tokens, why,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -103,6 +104,7 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),
+        Some(Command::Page(page)) => page::run(&page, terminal),
         Some(Command::Describe(describe)) => describe::run(&describe, terminal),
         Some(Command::Survey(survey)) => survey_command::run(&survey, signals, terminal),
         Some(Command::Tokens(tokens)) => tokens::run(&tokens, terminal),

@@ -225,6 +225,7 @@ const COMMANDS: [&str; 25] = [
     "man",
     "mixing",
     "models",
+    "page",
     "record",
     "survey",
     "tokens",

@@ -53,6 +53,7 @@ pub use run::collect::{HeadMeans, Kept, mean_head_outputs};
 pub use run::generate::Decoding;
 pub use run::input::{Features, Input};
 pub use run::record::{Generation, Run, RunOptions};
+pub use senses::audio::Spectrogram;
 pub use senses::image;
 pub use tokenizer::{Encoded, Tokenizer};
 pub use weights::hub;

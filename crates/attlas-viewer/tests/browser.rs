@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use attlas::analysis::describe::Sentence;
 use attlas::analysis::{measure_all, standouts};
 use attlas::attention::Shape;
-use attlas::{Bias, Item, Kind, Layer, Provenance, Recording, Scoring, Tokens, Visibility, Weights};
+use attlas::{Bias, Item, Kind, Layer, Provenance, Quantity, Recording, Scoring, Tokens, Trace, Visibility, Weights};
 use attlas_viewer::{Description, PageOptions, heads_page, page};
 use browser::Browser;
 use serde_json::Value;
@@ -251,6 +251,123 @@ fn every_digit_shown_is_the_recordings_whatever_the_size_of_scores() {
         let wanted = factored.scoring.score(3, query + 3, key + 3, dot);
         assert!((score - wanted).abs() < 0.0101, "{query} {key}: {score}, not {wanted}");
     }
+    assert_quiet(&mut browser);
+}
+
+/// A recording of `n` tokens with numbers of other quantities, of all sizes and either sign where there is one: norms of a layer of
+/// weights, rollout, and effects.
+fn quantities(n: usize) -> Recording {
+    let labels: Vec<&str> = ["␀"].into_iter().chain(["the", "cat", "sat"].into_iter().cycle().take(n - 1)).collect();
+    let items = vec![Item { source: common::tokens("", &labels), ..Item::default() }];
+    let shape = Shape { n_heads: 2, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 16, d_value: 1 };
+    let scoring = Scoring::scaled_dot_product(16, Visibility::CAUSAL);
+    let mut weights = common::factored(Kind::Encoder, 0, shape, scoring, &items, 1);
+    let mut random = common::Random(8);
+    let norms: Vec<f32> = (0..2 * n).map(|_| 20.0 + 15.0 * random.next()).collect(); // [2 heads, n]
+    weights.traces = [(Trace::ValueNorms, norms.into())].into_iter().collect();
+    let mut other = |quantity: Quantity, n_heads: usize, size: f32| {
+        let numbers: Vec<f32> = (0..n_heads * n * n)
+            .map(|place| {
+                let number = size * random.next() * 10_f32.powi(-(place as i32 % 9));
+                if place % 7 == 3 { 0.0 } else { number }
+            })
+            .map(|number| if quantity.is_signed() { number } else { number.abs() })
+            .collect(); // [n_heads, n, n]
+        let shape = Shape { n_heads, n_kv_heads: n_heads, d_head: 0, d_value: 0, ..shape };
+        Layer { quantity, ..Layer::new(Kind::Encoder, 0, shape, Weights::Dense(numbers.into())) }
+    };
+    let layers = vec![
+        other(Quantity::Rollout, 1, 1.0),
+        other(Quantity::Effect, 2, 4e-3),
+        other(Quantity::Relevance, 1, 70_000.0),
+    ];
+    let layers = [weights].into_iter().chain(layers).collect();
+    Recording { layers, items, provenance: Provenance::default() }
+}
+
+/// The number that is shown as `1.25`, `−0.003` or `1.2·10⁻⁷`.
+fn read_number(shown: &str) -> f64 {
+    let plain: String = shown
+        .chars()
+        .map(|sign| match "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().position(|digit| digit == sign) {
+            Some(digit) => char::from_digit(digit as u32, 10).unwrap(),
+            None if "−⁻".contains(sign) => '-',
+            None => sign,
+        })
+        .collect();
+    plain.replace("·10", "e").parse().unwrap_or_else(|_| panic!("{shown}"))
+}
+
+#[test]
+fn numbers_of_every_quantity_are_those_of_attlas_to_the_digits_shown_in_every_storage() {
+    for (n, storage) in [(12, "dense"), (150, "coded")] {
+        let recording = quantities(n);
+        let Some((mut browser, _folder, _)) = opened(&recording, storage, "") else { return };
+        let stored = "attlas.source.layers.filter(l => l.quantity).map(l => l.stored[0].storage).join()";
+        assert_eq!(browser.evaluate(stored), [storage; 4].join(","));
+        let mut n_compared = 0;
+        for quantity in [Quantity::Norm, Quantity::Rollout, Quantity::Effect, Quantity::Relevance] {
+            let layer = recording.layer_in(quantity, Kind::Encoder, 0).unwrap();
+            let unit = browser.evaluate(&format!(
+                "attlas.source.layers.find(l => l.quantity === '{}').unit ?? 1",
+                quantity.name()
+            ));
+            let unit = unit.as_f64().unwrap();
+            for head in 0..layer.shape.n_heads {
+                let hook = |hook: &str| format!("[...attlas.{hook}(0, 'encoder', 0, {head}, '{}')]", quantity.name());
+                let (numbers, shown) = (browser.evaluate(&hook("weights")), browser.evaluate(&hook("shown")));
+                let expected = recording.map_of(&layer, 0, head).unwrap().tile(1..n, 1..n);
+                let pairs = numbers.as_array().unwrap().iter().zip(shown.as_array().unwrap());
+                assert_eq!(pairs.len(), expected.len());
+                for ((number, shown), expected) in pairs.zip(expected) {
+                    let (number, expected) = (number.as_f64().unwrap(), f64::from(expected));
+                    // half of the last digit, which is in the fourth place of the unit, or the second of a small number
+                    let small = 0.5 * 10_f64.powf(expected.abs().log10().floor() - 1.0);
+                    let digit = if expected.abs() < 5e-5 * unit { small } else { 5e-5 * unit };
+                    let near = |other: f64, most: f64| (other - expected).abs() <= most * 1.0001 + 1e-44;
+                    let exact = if storage == "dense" { 1e-6 * expected.abs() } else { digit };
+                    assert!(near(number, exact), "{quantity} H{head}: {number}, not {expected}");
+                    let shown = shown.as_str().unwrap();
+                    assert!(near(read_number(shown), digit), "{quantity} H{head}: {shown}, not {expected}");
+                    n_compared += 1;
+                }
+            }
+        }
+        assert_eq!(n_compared, 6 * (n - 1) * (n - 1));
+        assert_quiet(&mut browser);
+    }
+}
+
+#[test]
+fn a_score_is_what_the_query_and_the_key_beside_its_weight_give() {
+    let recording = common::everything();
+    let Some((mut browser, _folder, _)) = opened(&recording, "pairs", "") else { return };
+    let mut n_compared = 0;
+    for layer in recording.layers.iter().filter(|layer| layer.factored().is_some()) {
+        let (kind, index, d) = (layer.kind, layer.index, layer.shape.d_head);
+        let factored = layer.factored().unwrap();
+        let (queries, keys) = (factored.queries.read_all().unwrap(), factored.keys.read_all().unwrap());
+        for head in 0..layer.shape.n_heads {
+            for (query, key) in [(0, 0), (1, 3), (4, 2)] {
+                let pair = browser.evaluate(&format!(
+                    "(() => {{ const p = attlas.pair(0, '{kind}', {index}, {head}, {query}, {key}); return [[...p.query], [...p.key]]; }})()"
+                ));
+                let row = |of: usize| -> Vec<f64> {
+                    pair[of].as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+                };
+                let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+                let exact = |numbers: &[f32], row: usize| -> Vec<f64> {
+                    numbers[row * d..][..d].iter().map(|number| f64::from(*number)).collect()
+                };
+                let (first, first_key) = (head * layer.shape.n_queries, layer.shape.kv_head(head) * layer.shape.n_keys);
+                let wanted = dot(&exact(&queries, first + query), &exact(&keys, first_key + key));
+                let off = factored.scoring.scale * (dot(&row(0), &row(1)) - wanted);
+                assert!(off.abs() < 0.005, "{kind} L{index}H{head} {query} {key}: off by {off}");
+                n_compared += 1;
+            }
+        }
+    }
+    assert!(n_compared > 50, "{n_compared} scores");
     assert_quiet(&mut browser);
 }
 

@@ -3,6 +3,7 @@
 import { LinesView } from "./lines.ts";
 import { MapView } from "./map.ts";
 import { headAcrossLayers, headsOfLayer, Multiples } from "./multiples.ts";
+import { SCENES } from "./scenes.ts";
 import type { ViewOf } from "./view.ts";
 
 export const VIEWS: readonly ViewOf[] = [
@@ -38,4 +39,5 @@ export const VIEWS: readonly ViewOf[] = [
     offered: () => true,
     make: (page) => new LinesView(page),
   },
+  ...SCENES,
 ];

@@ -70,6 +70,8 @@ export interface ViewOf {
   switches: readonly Switch[];
   /** Whether it has a colour bar below. */
   hasColours: boolean;
+  /** Whether it shows the texts itself, so that they need not stand above it. */
+  hasTexts?: boolean;
   /** Whether there is something for it to show. */
   offered: (model: Model, state: State) => boolean;
   make: (page: Page) => View;

@@ -29,6 +29,7 @@ pub mod lens;
 pub mod man;
 pub mod mixing;
 pub mod models;
+pub mod page;
 pub mod pair_lines;
 pub mod record;
 pub mod show;
