@@ -10,6 +10,7 @@ PARAMETERS have their parameters' gradients in parameters/NAME.safetensors besid
 """
 
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,12 +67,14 @@ def make(case: Case) -> None:
     save_file(tensors, OUTPUT / f"{case.name}.safetensors")
     print(f"{case.name:28} {len(tensors):3} arrays  S = {score.item():.4f}", flush=True)
     if case.name in PARAMETERS:
-        save_file(parameters(case, model), OUTPUT / "parameters" / f"{case.name}.safetensors")
+        save_parameters(case, model)
 
 
-def parameters(case: Case, model) -> dict[str, torch.Tensor]:
-    """The gradient of S with respect to each tensor of the checkpoint, by its name there; 0 for those that are not learnt."""
-    model.requires_grad_(True)
+def save_parameters(case: Case, model) -> None:
+    """The gradient of S with respect to each number of the checkpoint, saved as the model saves what it has learnt."""
+    stored = [tensor for tensor in [*model.parameters(), *model.buffers()] if tensor.is_floating_point()]
+    for tensor in stored:
+        tensor.requires_grad_(True)
     inputs = {name: value.detach() for name, value in read_inputs(case).items()}
     original, functional.softmax = functional.softmax, softmax
     outputs = case.part(model)(**inputs)
@@ -80,14 +83,11 @@ def parameters(case: Case, model) -> dict[str, torch.Tensor]:
     if explained is None:
         explained = outputs.last_hidden_state
     (explained * coefficients(explained, inputs)).sum().backward()
-    learnt = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
-    stored = {name: tensor for name, tensor in model.state_dict().items() if name in stored_names(case)}
-    assert all(name in stored for name in learnt), sorted(set(learnt) - set(stored))
-    return {name: storable(learnt.get(name, torch.zeros_like(tensor))) for name, tensor in stored.items()}
-
-
-def stored_names(case: Case) -> set[str]:
-    return {name for file in (FAMILIES / case.name).glob("model*.safetensors") for name in load_file(file)}
+    for tensor in stored:
+        tensor.requires_grad_(False).copy_(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
+    with tempfile.TemporaryDirectory() as folder:
+        model.float().save_pretrained(folder)
+        save_file(load_file(f"{folder}/model.safetensors"), OUTPUT / "parameters" / f"{case.name}.safetensors")
 
 
 def read_inputs(case: Case) -> dict[str, torch.Tensor]:
