@@ -199,7 +199,9 @@ fn check_parameters(name: &str) -> Vec<String> {
         for other in alike.filter(|other| *other == place || is_shared(&weight.name, &weights[*other].name)) {
             sum.iter_mut().zip(found[other].numbers.values().iter()).for_each(|(sum, number)| *sum += number);
         }
-        let expected: Vec<f64> = expected.numbers.values().iter().map(|number| f64::from(*number)).collect();
+        // learnt rows before patches are read as a token and its position in one: each of the two has the gradient of the row
+        let share = if weight.name.ends_with("embedding.leading") { 0.5 } else { 1.0 };
+        let expected: Vec<f64> = expected.numbers.values().iter().map(|number| share * f64::from(*number)).collect();
         problems.extend(compare(&sum, &expected).err().map(|problem| format!("{}: {problem}", weight.name)));
     }
     problems

@@ -213,7 +213,11 @@ fn packed_texts_that_do_not_fit_are_refused_in_a_sentence() {
     let mut fewer = target.clone();
     fewer.starts.pop();
     fewer.ids.truncate(10);
-    assert!(run(Some(&source), Some(&fewer)).contains("3 sources and 2 targets"), "{}", run(Some(&source), Some(&fewer)));
+    assert!(
+        run(Some(&source), Some(&fewer)).contains("3 sources and 2 targets"),
+        "{}",
+        run(Some(&source), Some(&fewer))
+    );
     assert!(run(Some(&source), None).contains("reads a target"));
     let empty = PackedTexts { ids: vec![1], starts: vec![0, 0, 1] };
     assert!(run(Some(&empty), Some(&target)).contains("text 0 of the packed source has no tokens"));

@@ -56,8 +56,7 @@ impl Network {
         let target = if tied { source.clone() } else { table(1) };
         let output_weight = if tied { 0 } else { 2 };
         debug_assert_eq!(self.variables[0].len(), src_vocab * d_model);
-        let output =
-            linear(&self.variables[output_weight], &self.variables[self.output_bias()], [tgt_vocab, d_model]);
+        let output = linear(&self.variables[output_weight], &self.variables[self.output_bias()], [tgt_vocab, d_model]);
         let stack = |tokens: Weight, config: &Option<config::Stack>, first: usize| {
             let blocks = config.iter().flat_map(|stack| &stack.blocks);
             let mut group = first;

@@ -427,12 +427,8 @@ pub fn first_weights(architecture: &Architecture, seed: u64) -> Vec<Vec<f32>> {
 fn write_config(folder: &Path, recipe: &Recipe, frame: Frame) -> Result<(), Error> {
     let sizes = &recipe.architecture;
     let mut config = sizes.to_json();
-    let of_training = [
-        ("dropout", recipe.dropout.into()),
-        ("pad", 0.into()),
-        ("bos", frame.start.into()),
-        ("eos", frame.end.into()),
-    ];
+    let of_training =
+        [("dropout", recipe.dropout.into()), ("pad", 0.into()), ("bos", frame.start.into()), ("eos", frame.end.into())];
     of_training.into_iter().for_each(|(field, value): (&str, serde_json::Value)| config[field] = value);
     files::write_whole(&folder.join("config.json"), |file| writeln!(file, "{config:#}"))
 }

@@ -11,12 +11,7 @@ use crate::batch::{Batch, Frame, Pair};
 ///
 /// # Errors
 /// [`Error::Model`] when the sentence does not fit the network.
-pub fn greedy(
-    transformer: &Transformer,
-    source: &[u32],
-    frame: Frame,
-    max_tokens: usize,
-) -> Result<Vec<u32>, Error> {
+pub fn greedy(transformer: &Transformer, source: &[u32], frame: Frame, max_tokens: usize) -> Result<Vec<u32>, Error> {
     let mut pair = Pair { source: source.to_vec(), target: Vec::new() };
     while pair.target.len() < max_tokens {
         let batch = Batch::pack([&pair], frame);

@@ -360,7 +360,8 @@ impl Model {
                 patches.grid[1] * patches.side
             )));
         }
-        let n_bytes = self.transformer.parameters().iter().map(|one| one.numbers.len() * size_of::<f32>()).sum::<usize>();
+        let n_bytes =
+            self.transformer.parameters().iter().map(|one| one.numbers.len() * size_of::<f32>()).sum::<usize>();
         if n_bytes > MAX_DENSE_BYTES {
             return Err(Error::Limit(format!(
                 "the gradients of all parameters of {} would take {} MB, more than {} MB",

@@ -94,7 +94,8 @@ impl Model {
         };
         // 2. the decoder, from there or whole
         let source_valid = batch.source_valid.as_deref();
-        let source = encoded.as_ref().map(|hidden| Source { hidden, n: batch.n_source, valid: source_valid, packing: None });
+        let source =
+            encoded.as_ref().map(|hidden| Source { hidden, n: batch.n_source, valid: source_valid, packing: None });
         let decoded = match self.transformer.stack(Kind::Decoder) {
             Some(stack) => {
                 let first = if start.in_decoder { start.layer } else { 0 };

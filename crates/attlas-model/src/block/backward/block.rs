@@ -168,7 +168,12 @@ pub(super) struct BlockTape<'a> {
 /// How the sublayers of a block stand to each other.
 enum Way<'a> {
     /// One after the other.
-    InTurn { first: Tape<'a>, attention: AttentionBack<'a>, second: Option<(Tape<'a>, AttentionBack<'a>)>, last: Tape<'a> },
+    InTurn {
+        first: Tape<'a>,
+        attention: AttentionBack<'a>,
+        second: Option<(Tape<'a>, AttentionBack<'a>)>,
+        last: Tape<'a>,
+    },
     /// `x + attention(norm(x)) + feed_forward(norm′(x))`.
     BesideEachOther {
         /// What enters the block.
@@ -226,7 +231,13 @@ impl<'a> BlockRef<'a> {
         if !matches!(last.join, Join::Pre(_)) {
             last.result = feed_forward.result(&last.input, workspace);
         }
-        BlockTape { d_model, place, way: Way::InTurn { first, attention: looking, second, last }, feed_forward, dropout: result }
+        BlockTape {
+            d_model,
+            place,
+            way: Way::InTurn { first, attention: looking, second, last },
+            feed_forward,
+            dropout: result,
+        }
     }
 
     fn parallel_tape(
@@ -249,8 +260,7 @@ impl<'a> BlockRef<'a> {
         });
         let read = other.as_ref().unwrap_or(&input);
         let feed_forward = FeedForwardTape::new(&config.feed_forward, &weights.feed_forward, dropout.of(1, 0), read);
-        let way =
-            Way::BesideEachOther { stream, input, other, attention, attended, dropout: dropout.of(0, 1), norms };
+        let way = Way::BesideEachOther { stream, input, other, attention, attended, dropout: dropout.of(0, 1), norms };
         let place = Place { kind: call.kind, layer: call.index, part: Part::FeedForward };
         BlockTape { d_model, place, way, feed_forward, dropout: dropout.of(1, 1) }
     }

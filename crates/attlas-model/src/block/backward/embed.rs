@@ -198,8 +198,20 @@ fn frames_back(
         .flat_map(|(spectrogram, d_rows)| {
             let frames = by_frame(spectrogram, features.shape[0]);
             let halved = convolutions[0].forward(&frames, Activation::Gelu);
-            let d_halved = convolutions[1].go_back(rules, &halved, d_rows, Activation::Gelu, sums.as_mut().map(|sums| &mut sums[1]));
-            let d_frames = convolutions[0].go_back(rules, &frames, &d_halved, Activation::Gelu, sums.as_mut().map(|sums| &mut sums[0]));
+            let d_halved = convolutions[1].go_back(
+                rules,
+                &halved,
+                d_rows,
+                Activation::Gelu,
+                sums.as_mut().map(|sums| &mut sums[1]),
+            );
+            let d_frames = convolutions[0].go_back(
+                rules,
+                &frames,
+                &d_halved,
+                Activation::Gelu,
+                sums.as_mut().map(|sums| &mut sums[0]),
+            );
             by_frame(&d_frames, features.shape[1]) // frame by frame, and so back to mel by mel
         })
         .collect()

@@ -9,8 +9,8 @@ use crate::block::convolution::Convolution;
 use crate::block::linear::{Linear, Weight};
 use crate::block::norm::NormWeights;
 use crate::block::weights::{
-    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, PatchWeights, Projections, ReadWeights,
-    ReadoutWeights, StackWeights, Transformer,
+    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, PatchWeights, Projections,
+    ReadWeights, ReadoutWeights, StackWeights, Transformer,
 };
 
 /// Where gradients of parameters are summed; nowhere when they are not asked for.
