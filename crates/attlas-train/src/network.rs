@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use attlas::{Scoring, Visibility};
+use attlas::Scoring;
 use attlas_kernels::{Packed, Precision};
 use attlas_model::config::{self, Norm};
 use attlas_model::family::VASWANI;
@@ -50,12 +50,11 @@ impl Network {
 
     /// The network as the generic Transformer, its matrices in the order in which products read them.
     pub fn transformer(&self) -> Transformer {
-        let Architecture { d_model, src_vocab, tgt_vocab, tied, .. } = self.architecture;
+        let Architecture { d_model, tgt_vocab, tied, .. } = self.architecture;
         let table = |variable: usize| Weight::Rows(Arc::new(self.variables[variable].clone()));
         let source = table(0);
         let target = if tied { source.clone() } else { table(1) };
         let output_weight = if tied { 0 } else { 2 };
-        debug_assert_eq!(self.variables[0].len(), src_vocab * d_model);
         let output = linear(&self.variables[output_weight], &self.variables[self.output_bias()], [tgt_vocab, d_model]);
         let stack = |tokens: Weight, config: &Option<config::Stack>, first: usize| {
             let blocks = config.iter().flat_map(|stack| &stack.blocks);
@@ -118,18 +117,18 @@ impl Network {
         let expert =
             Expert { up: linear(up, up_bias, [d_ff, d_model]), down: linear(down, down_bias, [d_model, d_ff]) };
         BlockWeights {
-            attention: self.attention(&config.attention, &config.norm, group, false),
-            cross: config.cross.as_ref().map(|cross| self.attention(cross, &config.norm, group + 1, true)),
+            attention: self.attention(&config.attention, &config.norm, group, Reads::Itself),
+            cross: config.cross.as_ref().map(|cross| self.attention(cross, &config.norm, group + 1, Reads::Encoder)),
             feed_forward: FeedForwardWeights::Plain(expert),
             feed_forward_norm: Some(norm(&config.norm, norm_weight, norm_bias)),
             feed_forward_post_norm: None,
         }
     }
 
-    fn attention(&self, config: &config::Attention, of: &Norm, group: usize, is_cross: bool) -> AttentionWeights {
+    fn attention(&self, config: &config::Attention, of: &Norm, group: usize, reads: Reads) -> AttentionWeights {
         let d = self.architecture.d_model;
         let [weight, bias, output, output_bias, norm_weight, norm_bias] = self.parts(group);
-        let projections = if is_cross {
+        let projections = if reads == Reads::Encoder {
             let ((query, key_value), (query_bias, key_value_bias)) = (weight.split_at(d * d), bias.split_at(d));
             Projections::Apart {
                 query: linear(query, query_bias, [d, d]),
@@ -145,7 +144,7 @@ impl Network {
             post_norm: None,
             query_norm: None,
             key_norm: None,
-            scoring: scoring(config.d_head, config.visibility),
+            scoring: Scoring::scaled_dot_product(config.d_head, config.visibility),
             distances: None,
         }
     }
@@ -160,15 +159,20 @@ impl Network {
     }
 }
 
+/// What keys and values of an attention are made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// Its own stack's hidden states.
+    Itself,
+    /// The encoder's.
+    Encoder,
+}
+
 /// The sizes as the family reads them from `config.json`: what the network computes is said there.
 fn as_the_family_reads(sizes: &Architecture) -> Result<config::Architecture, Error> {
     let json = sizes.to_json().to_string();
     let read = ConfigFile::parse(Path::new("config.json"), json.as_bytes()).and_then(|file| (VASWANI.read)(&file));
     read.map(|(architecture, _)| architecture).map_err(|error| Error::Model(error.to_string()))
-}
-
-fn scoring(d_head: usize, visibility: Visibility) -> Scoring {
-    Scoring::scaled_dot_product(d_head, visibility)
 }
 
 fn linear(weight: &[f32], bias: &[f32], [d_out, d_in]: [usize; 2]) -> Linear {

@@ -197,6 +197,7 @@ impl<'a> Run<'a> {
         write_config(&config.output, &recipe, frame)?;
         let epoch = data::epoch_batches(&encoded.pairs, recipe.batch_tokens, recipe.seed, position.epoch);
         let mut sample = data::ids(&tokenizer, &config.sample)?;
+        sample.truncate(max_len.saturating_sub(1));
         sample.push(frame.end);
         let valid: Vec<&Pair> = encoded_valid.pairs.iter().collect();
         Ok(Run {

@@ -387,7 +387,8 @@ fn a_film_of_more_moments_than_folders_have_names_is_refused_before_anything_is_
     assert!(!toy.path("out").exists());
 }
 
-/// Made by `attlas train` when it had a network of its own: the checkpoint after 10 of 50 steps, and the log of the whole run.
+/// Made by `attlas train` of version 0.1 when it had a network of its own, on [`toy_pairs`] with the settings of the test and
+/// `--sample` as it is: the checkpoint after 10 of 50 steps, and the log of the whole run.
 const OLDER: &str = "tests/golden/older";
 
 #[test]

@@ -11,11 +11,11 @@ use crate::block::workspace::Workspace;
 use crate::config::{Activation, FeedForward};
 
 /// A feed-forward sublayer and what it computed.
-pub(super) struct FeedForwardTape<'a> {
-    config: &'a FeedForward,
-    weights: &'a FeedForwardWeights,
-    /// Where there is one expert; a mixture is computed once more.
-    expert: Option<ExpertTape>,
+pub(super) enum FeedForwardTape<'a> {
+    /// Every token goes the same way.
+    Plain { config: &'a FeedForward, expert: &'a Expert, tape: ExpertTape },
+    /// Each token goes through a few experts; they are computed once more.
+    Mixture { config: &'a FeedForward, weights: &'a FeedForwardWeights, router: &'a Linear, experts: &'a [Expert] },
 }
 
 impl<'a> FeedForwardTape<'a> {
@@ -27,21 +27,26 @@ impl<'a> FeedForwardTape<'a> {
         dropout: Dropout,
         input: &[f32],
     ) -> FeedForwardTape<'a> {
-        let expert = match weights {
-            FeedForwardWeights::Plain(expert) => Some(ExpertTape::new(config, expert, dropout, input)),
-            FeedForwardWeights::Mixture { .. } => None,
-        };
-        FeedForwardTape { config, weights, expert }
+        match weights {
+            FeedForwardWeights::Plain(expert) => {
+                FeedForwardTape::Plain { config, expert, tape: ExpertTape::new(config, expert, dropout, input) }
+            }
+            FeedForwardWeights::Mixture { router, experts } => {
+                FeedForwardTape::Mixture { config, weights, router, experts }
+            }
+        }
     }
 
     /// What the sublayer gives. Shapes `[n, d_model]`.
     pub fn result(&self, input: &[f32], workspace: &mut Workspace) -> Vec<f32> {
         let mut result = vec![0.0; input.len()]; // [n, d_model]
-        match (&self.expert, self.weights) {
-            (Some(tape), FeedForwardWeights::Plain(expert)) => {
-                expert.down.forward_to(&tape.hidden, &mut result, Onto::Replace);
+        match self {
+            FeedForwardTape::Plain { expert, tape, .. } => {
+                expert.down.forward_to(&tape.hidden, &mut result, Onto::Replace)
             }
-            _ => feed_forward(self.config, self.weights, input, &mut result, Onto::Replace, workspace),
+            FeedForwardTape::Mixture { config, weights, .. } => {
+                feed_forward(config, weights, input, &mut result, Onto::Replace, workspace);
+            }
         }
         result
     }
@@ -54,28 +59,27 @@ impl<'a> FeedForwardTape<'a> {
         d_output: &[f32],
         sums: Option<&mut FeedForwardWeights>,
     ) -> Vec<f32> {
-        match (&self.expert, self.weights) {
-            (Some(tape), FeedForwardWeights::Plain(expert)) => {
+        match self {
+            FeedForwardTape::Plain { config, expert, tape } => {
                 let sums = sums.and_then(|sums| match sums {
                     FeedForwardWeights::Plain(sums) => Some(sums),
                     FeedForwardWeights::Mixture { .. } => None,
                 });
-                tape.go_back(self.config, expert, rules, input, d_output, sums)
+                tape.go_back(config, expert, rules, input, d_output, sums)
             }
-            (_, FeedForwardWeights::Mixture { router, experts }) => {
+            FeedForwardTape::Mixture { config, router, experts, .. } => {
                 let sums = sums.and_then(|sums| match sums {
                     FeedForwardWeights::Mixture { router, experts } => Some((router, experts.as_mut_slice())),
                     FeedForwardWeights::Plain(_) => None,
                 });
-                Mixture { config: self.config, experts, router, rules }.go_back(input, d_output, sums)
+                Mixture { config, experts, router, rules }.go_back(input, d_output, sums)
             }
-            (None, FeedForwardWeights::Plain(_)) => Vec::new(), // `new` leaves a tape of every plain one
         }
     }
 }
 
 /// What one expert computed.
-struct ExpertTape {
+pub(super) struct ExpertTape {
     dropout: Dropout,
     /// Before the non-linearity. Shape `[n, d_hidden]`, or twice as wide when gated.
     before: Vec<f32>,
