@@ -173,12 +173,10 @@ fn the_maps_know_no_model() {
     assert!(found.is_empty(), "{found:?}");
 }
 
-/// Where exponentials stand, and what for. A softmax over keys is in the first four alone; training's is held to
-/// `attention::reference` by a test of its own.
+/// Where exponentials stand, and what for. A softmax over keys is in the first three alone.
 const EXPONENTIALS: &[(&str, &str)] = &[
     ("attlas/src/attention/", "the formula, three times: for reading, for learning, for running"),
     ("attlas/src/map.rs", "one weight, from its score and the row's log-sum-exp"),
-    ("attlas-train/src/kernels/attention.rs", "the same with its gradient"),
     ("attlas-model/src/block/disentangled.rs", "scores that are no function of Q·K and position"),
     ("attlas-kernels/src/", "functions of registers: what the kernels and activations are made of"),
     ("attlas-model/src/block/feed_forward.rs", "the shares of experts"),
@@ -186,7 +184,7 @@ const EXPONENTIALS: &[(&str, &str)] = &[
     ("attlas-model/src/run/generate.rs", "probabilities of words"),
     ("attlas-model/src/explain/score.rs", "probabilities of words and classes"),
     ("attlas-model/src/senses/", "mel scale"),
-    ("attlas-train/src/", "losses, activations, probabilities of words"),
+    ("attlas-train/src/", "losses, probabilities of words"),
 ];
 
 #[test]

@@ -1,6 +1,9 @@
-//! Dropout whose mask is a function of seed, step and place, so that nothing is stored and a resumed run repeats it.
+//! Dropout whose mask is a function of seed, step and place, so that nothing is stored and a resumed training repeats it.
 //!
 //! Srivastava et al. 2014; kept values are scaled by `1 / (1 − rate)`.
+
+use attlas::SplitMix64;
+use attlas_kernels::vectorised;
 
 /// Where the masks of one forward pass come from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,17 +15,22 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// No dropout: evaluation.
+    /// No dropout: everything but training.
     pub const OFF: Dropout = Dropout { rate: 0.0, key: 0 };
 
     /// The masks of part `part` of the batch of step `step`.
     pub fn new(rate: f32, seed: u64, step: u64, part: u64) -> Dropout {
-        Dropout { rate, key: mix64(mix64(mix64(seed) ^ step) ^ part) }
+        Dropout { rate, key: mix(mix(mix(seed) ^ step) ^ part) }
     }
 
     /// The masks of the place `site` of the network, such as one sublayer's output.
     pub fn at(self, site: u64) -> Dropout {
-        Dropout { key: mix64(self.key ^ site), ..self }
+        Dropout { key: mix(self.key ^ site), ..self }
+    }
+
+    /// Whether nothing is set to 0.
+    pub fn is_off(self) -> bool {
+        self.rate == 0.0
     }
 
     /// Multiplies each value by 0 or `1 / (1 − rate)`; values and their gradients alike.
@@ -32,23 +40,27 @@ impl Dropout {
 
     /// As [`Dropout::apply`], for values that begin at index `first` of the place.
     pub fn apply_from(self, first: usize, values: &mut [f32]) {
-        if self.rate == 0.0 {
+        if self.is_off() {
             return;
         }
         let threshold = (f64::from(self.rate) * f64::from(u32::MAX)) as u32;
         let scale = 1.0 / (1.0 - self.rate);
-        let key = self.key as u32;
-        let tweak = (self.key >> 32) as u32;
-        for (index, value) in values.iter_mut().enumerate() {
-            let bits = mix32(((first + index) as u32).wrapping_mul(0x9e37_79b9).wrapping_add(key)) ^ tweak;
-            *value *= if bits < threshold { 0.0 } else { scale };
-        }
+        let (key, tweak) = (self.key as u32, (self.key >> 32) as u32);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (index, value) in values.iter_mut().enumerate() {
+                    let bits = mix_32(((first + index) as u32).wrapping_mul(0x9e37_79b9).wrapping_add(key)) ^ tweak;
+                    *value *= if bits < threshold { 0.0 } else { scale };
+                }
+            },
+        );
     }
 }
 
 /// Mixes 32 bits so that neighbouring numbers give unrelated ones (the constants are Wellons' `lowbias32`).
 #[inline(always)]
-fn mix32(mut x: u32) -> u32 {
+fn mix_32(mut x: u32) -> u32 {
     x ^= x >> 16;
     x = x.wrapping_mul(0x7feb_352d);
     x ^= x >> 15;
@@ -56,12 +68,9 @@ fn mix32(mut x: u32) -> u32 {
     x ^ (x >> 16)
 }
 
-/// Mixes 64 bits (the finaliser of SplitMix64).
-pub fn mix64(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+/// Mixes 64 bits.
+fn mix(x: u64) -> u64 {
+    SplitMix64::new(x).number()
 }
 
 #[cfg(test)]
