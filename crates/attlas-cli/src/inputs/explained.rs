@@ -4,17 +4,21 @@ use std::path::Path;
 
 use attlas_model::explain::score::{Form, Metric, Score, Unchanged};
 use attlas_model::{Array, Decoding, Error, Input, Model, Pass, RunOptions, Side};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
+use super::recorded::inputs_recorded;
 use super::text::RawText;
-use super::{IdList, ModelArguments, ends_as_text, input_of, parse_ids, read_lines, read_text, tokens_of_ids};
+use super::{
+    IdList, ModelArguments, ends_as_text, input_of, names_recording, parse_ids, read_lines, read_text, tokens_of_ids,
+};
 use crate::failure::Failure;
 use crate::words::counted;
 
 /// What the model reads.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SubjectArguments {
-    /// A text, - for a text from standard input, or a file of texts (.txt: one a line).
+    /// A text, - for a text from standard input, a file of texts (.txt: one a line), or a recording (.safetensors) of the
+    /// model, whose tokens are read again.
     #[arg(value_name = "TEXT | FILE", required_unless_present_any = ["source_ids", "target_ids"])]
     pub material: Option<RawText>,
     /// What the decoder of an encoder-decoder reads [default: what the model generates].
@@ -31,7 +35,8 @@ pub struct SubjectArguments {
 }
 
 /// Help of [`SubjectArguments::material`] of the commands that read one text.
-pub const ONE_TEXT: &str = "A text, - for a text from standard input, or a file of one text (.txt)";
+pub const ONE_TEXT: &str = "A text, - for a text from standard input, a file of one text (.txt), or a recording \
+                            (.safetensors) of one text and the model, whose tokens are read again";
 
 /// Tokens that an encoder-decoder generates at most where its target is not given.
 const MAX_TOKENS: usize = 256;
@@ -47,6 +52,14 @@ impl SubjectArguments {
             let source = tokens(Side::Source, &self.source_ids)?;
             let target = tokens(Side::Target, &self.target_ids)?;
             return Ok((vec![self.continued(model, Input { source, target, ..Input::default() })?], false));
+        }
+        if let Some(path) = self.material.as_deref().filter(|raw| names_recording(raw)) {
+            if self.decoder_text.is_some() {
+                return Err(Failure::Usage(
+                    "--decoder-text is for a text; a recording has what its decoder read".into(),
+                ));
+            }
+            return Ok((inputs_recorded(Path::new(path), model)?, false));
         }
         let (texts, skipped) = self.texts()?;
         let decoder_text = self.decoder_text.as_deref().map(|raw| read_text(raw, "--decoder-text")).transpose()?;
@@ -95,7 +108,7 @@ pub struct ScoreArguments {
     /// What is measured: loss (of a decoder, nats a token), kl, tvd or jsd (how far all of the output moves), or of one token
     /// or class logit, logit-diff, probability or log-probability [default: kl; with --target probability, with --foil
     /// logit-diff].
-    #[arg(long, value_name = "METRIC", value_parser = MetricName::parse)]
+    #[arg(long, value_name = "METRIC", value_enum, hide_possible_values = true)]
     pub metric: Option<MetricName>,
     /// The token or class: as text, as it is written in the vocabulary, or as an id [default: the likeliest].
     #[arg(long, value_name = "TOKEN | CLASS")]
@@ -110,37 +123,20 @@ pub struct ScoreArguments {
 }
 
 /// A metric's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MetricName {
     Loss,
     Kl,
     Tvd,
     Jsd,
     Logit,
+    #[value(name = "logit-diff")]
     LogitDifference,
     Probability,
     LogProbability,
 }
 
 impl MetricName {
-    const ALL: [(&'static str, MetricName); 8] = [
-        ("loss", MetricName::Loss),
-        ("kl", MetricName::Kl),
-        ("tvd", MetricName::Tvd),
-        ("jsd", MetricName::Jsd),
-        ("logit", MetricName::Logit),
-        ("logit-diff", MetricName::LogitDifference),
-        ("probability", MetricName::Probability),
-        ("log-probability", MetricName::LogProbability),
-    ];
-
-    fn parse(name: &str) -> Result<MetricName, String> {
-        let found = MetricName::ALL.into_iter().find(|(known, _)| *known == name);
-        found.map(|(_, metric)| metric).ok_or_else(|| {
-            format!("there is no such metric; there are {}", MetricName::ALL.map(|(name, _)| name).join(", "))
-        })
-    }
-
     /// What is made of the logits, where the metric is about one token or class.
     fn form(self) -> Option<Form> {
         match self {

@@ -5,8 +5,11 @@ use std::str::FromStr;
 use attlas::{HeadId, Kind};
 use attlas_model::Model;
 use attlas_model::explain::knock_out::KindHead;
+use clap::Args;
 
+use super::parse_kind;
 use crate::failure::Failure;
+use crate::words::counted;
 
 /// Which heads a word of `--heads` means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +68,49 @@ impl HeadPattern {
     }
 }
 
+/// Which heads of a model are meant.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ChosenHeads {
+    /// Which heads: 4.11 or L4H11, 5.* for a layer, cross:2.* with their kind; separated by commas [default: all].
+    #[arg(long, value_name = "HEADS", value_delimiter = ',')]
+    pub heads: Vec<HeadPattern>,
+    /// One kind of attention alone.
+    #[arg(long, value_parser = parse_kind())]
+    pub kind: Option<Kind>,
+}
+
+impl ChosenHeads {
+    /// The heads, in the model's order; all where none is named.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] when the model has none of a kind, or one that is named is not there.
+    pub fn of(&self, model: &Model) -> Result<Vec<KindHead>, Failure> {
+        heads_of_model(model, &self.heads, self.kind, "--heads")
+    }
+
+    /// The one head that another option names.
+    ///
+    /// # Errors
+    /// As [`ChosenHeads::of`], and when several are meant.
+    pub fn one(&self, model: &Model, name: &str, option: &str) -> Result<KindHead, Failure> {
+        let pattern = name.parse().map_err(|error| Failure::Usage(format!("{option}: {error}")))?;
+        match heads_of_model(model, &[pattern], self.kind, option)?[..] {
+            [head] => Ok(head),
+            ref found => Err(Failure::Usage(format!(
+                "{option} {name} names {}; name one, with its kind where several have it",
+                counted(found.len(), "head")
+            ))),
+        }
+    }
+}
+
 /// The heads of a model that are meant, in the model's order; all where no pattern is given.
-pub fn heads_of_model(model: &Model, patterns: &[HeadPattern], kind: Option<Kind>) -> Result<Vec<KindHead>, Failure> {
+fn heads_of_model(
+    model: &Model,
+    patterns: &[HeadPattern],
+    kind: Option<Kind>,
+    option: &str,
+) -> Result<Vec<KindHead>, Failure> {
     let all = model.heads();
     if let Some(kind) = kind.filter(|kind| all.iter().all(|head| head.kind != *kind)) {
         return Err(Failure::Usage(format!("{} has no {}", model.name(), kind.title())));
@@ -83,7 +127,7 @@ pub fn heads_of_model(model: &Model, patterns: &[HeadPattern], kind: Option<Kind
                 .collect();
             let there_are = there_are.join("; ");
             return Err(Failure::Usage(format!(
-                "--heads {}: {} has no such head ({there_are}, counted from 0)",
+                "{option} {}: {} has no such head ({there_are}, counted from 0)",
                 pattern.text,
                 model.name()
             )));

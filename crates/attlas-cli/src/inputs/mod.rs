@@ -8,13 +8,14 @@ mod model;
 mod named_span;
 mod own_output;
 mod place;
+mod recorded;
 mod recording;
 mod senses;
 mod span;
 mod text;
 
 pub use explained::{ONE_TEXT, Predicted, ScoreArguments, SubjectArguments, metric_in_words, row_of};
-pub use head_patterns::{HeadPattern, heads_of_model};
+pub use head_patterns::{ChosenHeads, HeadPattern};
 pub use model::{
     IdList, KnockOut, MAX_MB, ModelArguments, ReadArguments, RunArguments, TextRun, Texts, load_model, model_path,
     model_place, parse_ids, parse_knock_out, run_given, run_ids, run_inputs, run_texts, run_traced, tokens_of_ids,

@@ -12,10 +12,10 @@ use attlas_survey::table::Cells;
 use super::{AblateArguments, MethodName};
 use crate::commands::draw::Format;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{heads_of_model, metric_in_words};
+use crate::inputs::metric_in_words;
 use crate::progress::Progress;
 use crate::table_file::{Table, TableOrPicture, write_table};
-use crate::terminal::{Terminal, print_json, printable, wrapped};
+use crate::terminal::{Terminal, print_json, printable};
 use crate::words::counted;
 
 /// Pairs that are hidden at most: each is a run.
@@ -28,7 +28,7 @@ pub fn run(arguments: &AblateArguments, model: &Model, terminal: &mut Terminal) 
     if arguments.method != MethodName::Zero {
         return Err(Failure::Usage("--edges is a method of its own; leave --method out".into()));
     }
-    let heads = heads_of_model(model, &arguments.heads, arguments.kind)?;
+    let heads = arguments.heads.of(model)?;
     let [head] = heads[..] else {
         let n = counted(heads.len(), "head");
         return Err(Failure::Usage(format!(
@@ -141,9 +141,6 @@ impl Edges<'_> {
             self.before,
             self.rows.len()
         );
-        for line in wrapped(&legend, terminal.width) {
-            writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
-        }
-        Ok(())
+        terminal.notes([legend])
     }
 }

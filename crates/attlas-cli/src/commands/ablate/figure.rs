@@ -22,6 +22,7 @@ pub fn figure(found: &Found, style: &StyleArguments) -> Result<Figure, Failure> 
     let title = match found.way {
         Way::Direct => format!("What each head of {} writes for the target", found.model),
         Way::Patch => format!("What each head of {} carries over", found.model),
+        Way::Gradient => format!("How much each head of {} matters, by slope", found.model),
         Way::KnockOut(_) => format!("What {} loses without each head", found.model),
     };
     let style = style.of_several(&title, captions(found));
@@ -50,7 +51,7 @@ fn panel(found: &Found, kind: Kind) -> Result<Option<Panel>, Failure> {
     }
     let rows = Axis::labelled("layer", layers.iter().map(usize::to_string));
     let panel = Panel::new(kind.title(), cells, rows, Axis::counted("head", n_heads))?;
-    Ok(Some(scaled_by(panel, found.metric)))
+    Ok(Some(if found.way == Way::Gradient { panel } else { scaled_by(panel, found.metric) }))
 }
 
 /// The panel with a scale that suits its numbers: distances (kl, tvd, jsd) are never below 0, other effects have either sign.
@@ -68,6 +69,10 @@ fn captions(found: &Found) -> Vec<String> {
     };
     let what = match found.way {
         Way::Direct => format!("Share in the {}; {on}. {}.", found.measures, first_upper(&found.does)),
+        Way::Gradient => format!(
+            "Size of the slope of the {} ({:.4}); {on}. The change: {}.",
+            found.measures, found.before, found.does
+        ),
         _ => format!(
             "Effect: the {}, with the change less without ({:.4}); {on}. The change: {}.",
             found.measures, found.before, found.does

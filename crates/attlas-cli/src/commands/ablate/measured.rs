@@ -1,5 +1,8 @@
 //! The heads of a model, measured on one text or on several.
 
+use std::collections::BTreeMap;
+
+use attlas_model::explain::importance::Importance;
 use attlas_model::explain::knock_out::{Baseline, KindHead, Removal, keeping_head_outputs};
 use attlas_model::explain::patch::Part;
 use attlas_model::explain::score::{Form, Metric, Score};
@@ -7,7 +10,7 @@ use attlas_model::{HeadMeans, Input, Model, Next, RunOptions, Side};
 
 use super::AblateArguments;
 use crate::failure::Failure;
-use crate::inputs::{heads_of_model, input_of, metric_in_words, read_lines, read_text};
+use crate::inputs::{input_of, metric_in_words, read_lines, read_text};
 use crate::progress::Progress;
 use crate::table_file::Table;
 use crate::words::counted;
@@ -22,6 +25,8 @@ pub enum Way {
     Patch,
     /// Nothing: what it writes for the target is read.
     Direct,
+    /// Nothing: how much the number depends on a factor on its output is read from the gradient.
+    Gradient,
 }
 
 impl Way {
@@ -30,6 +35,7 @@ impl Way {
             Way::KnockOut(method) => method.name(),
             Way::Patch => "patch",
             Way::Direct => "direct",
+            Way::Gradient => "gradient",
         }
     }
 }
@@ -45,6 +51,8 @@ pub struct Effect {
     pub share: Option<f64>,
     /// How meaningful the head's map looks: the mean over rows of the largest weight. Of several heads none.
     pub mean_weight: Option<f64>,
+    /// With `gradient`, the effect divided by the root of the sum of squares of those of its layer's heads that are named.
+    pub by_layer: Option<f64>,
 }
 
 /// Everything that was measured.
@@ -72,7 +80,14 @@ pub struct Found {
 
 /// Measures what the command line names.
 pub fn measured(arguments: &AblateArguments, model: &Model, way: Way) -> Result<Found, Failure> {
-    let heads = heads_of_model(model, &arguments.heads, arguments.kind)?;
+    let mut heads = arguments.heads.of(model)?;
+    let receiver = receiver(arguments, model)?;
+    if let (Some(Receiver::Head(to)), true) = (receiver, arguments.heads.heads.is_empty()) {
+        heads.retain(|head| head.is_before(to)); // no way leads back from the others
+        if heads.is_empty() {
+            return Err(Failure::Usage(format!("no head comes before --receiver {to}: it is of the first layer")));
+        }
+    }
     let sets: Vec<Vec<KindHead>> = match arguments.together {
         true => vec![heads],
         false => heads.into_iter().map(|head| vec![head]).collect(),
@@ -92,7 +107,7 @@ pub fn measured(arguments: &AblateArguments, model: &Model, way: Way) -> Result<
         before: 0.0,
         effects: sets
             .iter()
-            .map(|set| Effect { heads: set.clone(), effect: 0.0, share: None, mean_weight: None })
+            .map(|set| Effect { heads: set.clone(), effect: 0.0, share: None, mean_weight: None, by_layer: None })
             .collect(),
         n_texts: inputs.len(),
         n_tokens: inputs.iter().map(|input| input.source.len() + input.target.len()).sum(),
@@ -103,7 +118,7 @@ pub fn measured(arguments: &AblateArguments, model: &Model, way: Way) -> Result<
     let mut progress = Progress::new("changed run", sets.len() * inputs.len());
     for input in &inputs {
         let means = means.as_ref().map(|(_, means)| means);
-        let one = OneText { arguments, model, way, n_texts: inputs.len(), sets: &sets, means };
+        let one = OneText { arguments, model, way, receiver, n_texts: inputs.len(), sets: &sets, means };
         one.measure(input, &mut found, &mut sums, &mut progress)?;
     }
     let n = inputs.len() as f64;
@@ -115,7 +130,42 @@ pub fn measured(arguments: &AblateArguments, model: &Model, way: Way) -> Result<
         effect.effect /= n;
         effect.mean_weight = effect.mean_weight.map(|sum| sum / n);
     }
+    if way == Way::Gradient {
+        let heads = found.effects.iter().flat_map(|effect| effect.heads.iter().copied()).collect();
+        let slopes = vec![found.effects.iter().map(|effect| effect.effect).collect()];
+        let by_layer = Importance { heads, slopes }.by_layer();
+        found.effects.iter_mut().zip(by_layer).for_each(|(effect, by_layer)| effect.by_layer = Some(by_layer));
+    }
     Ok(found)
+}
+
+/// What alone may notice an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Receiver {
+    /// The output, by the direct way.
+    Output,
+    /// A head.
+    Head(KindHead),
+}
+
+/// The receiver that the command line names.
+fn receiver(arguments: &AblateArguments, model: &Model) -> Result<Option<Receiver>, Failure> {
+    let Some(name) = arguments.receiver.as_deref() else { return Ok(None) };
+    if name == "output" {
+        return Ok(Some(Receiver::Output));
+    }
+    Ok(Some(Receiver::Head(arguments.heads.one(model, name, "--receiver")?)))
+}
+
+/// The run on the text of `--patch-from`, which an encoder-decoder reads with the same target.
+pub fn other_run<'m>(arguments: &AblateArguments, model: &'m Model, input: &Input) -> Result<Baseline<'m>, Failure> {
+    let raw = arguments.patch_from.as_deref().unwrap_or_default();
+    let text = read_text(raw, "--patch-from")?;
+    let mut other = input_of(model, &text, None)?;
+    if model.has(Side::Source) && model.has(Side::Target) {
+        other.target = input.target.clone();
+    }
+    Ok(Baseline::of(model, &other)?)
 }
 
 /// One text, and what is done with it.
@@ -123,6 +173,7 @@ struct OneText<'a> {
     arguments: &'a AblateArguments,
     model: &'a Model,
     way: Way,
+    receiver: Option<Receiver>,
     n_texts: usize,
     sets: &'a [Vec<KindHead>],
     means: Option<&'a HeadMeans>,
@@ -172,6 +223,7 @@ impl OneText<'_> {
             }
             Way::Patch => self.patched(&baseline, &metric, &mut watch)?,
             Way::Direct => self.direct(&baseline, &metric, sums)?,
+            Way::Gradient => self.slopes(input, &metric)?,
         };
         for (own, (effect, share)) in found.effects.iter_mut().zip(effects) {
             own.effect += effect;
@@ -189,6 +241,11 @@ impl OneText<'_> {
         let logits = &baseline.unchanged.logits;
         let metric = match self.way {
             Way::Direct if asked.metric.is_none() => Metric::Score(asked.score(self.model, &baseline.input, logits)?),
+            // the divergences from the unchanged output have no slope there
+            Way::Gradient if asked.metric.is_none() => match Metric::Loss.rows(&baseline.unchanged) {
+                Ok(_) if asked.target.is_none() && asked.foil.is_none() && asked.position.is_none() => Metric::Loss,
+                _ => Metric::Score(asked.score(self.model, &baseline.input, logits)?),
+            },
             _ => asked.metric(self.model, &baseline.input, &baseline.unchanged)?,
         };
         if self.way == Way::Direct && !matches!(metric, Metric::Score(Score { form: Form::Logit, .. })) {
@@ -245,33 +302,24 @@ impl OneText<'_> {
         metric: &Metric,
         watch: &mut dyn FnMut(usize) -> Next,
     ) -> Result<Vec<(f64, Option<f64>)>, Failure> {
-        let raw = self.arguments.patch_from.as_deref().unwrap_or_default();
-        let text = read_text(raw, "--patch-from")?;
-        let mut input = input_of(self.model, &text, None)?;
-        if self.model.has(Side::Source) && self.model.has(Side::Target) {
-            input.target = baseline.input.target.clone(); // both runs read the same target
-        }
-        let other = Baseline::of(self.model, &input)?;
+        let other = other_run(self.arguments, self.model, &baseline.input)?;
         let heads = self.sets.concat();
-        let patched = match self.arguments.receiver.as_deref() {
+        let patched = match self.receiver {
             None => {
                 let parts: Vec<Part> = heads.iter().map(|head| Part::Head(*head)).collect();
                 baseline.patched(&other, &parts, metric, watch)?
             }
-            Some("output") => baseline.path_patched(&other, &heads, None, metric, watch)?,
-            Some(name) => {
-                let pattern = name.parse().map_err(Failure::Usage)?;
-                let found = heads_of_model(self.model, &[pattern], self.arguments.kind)?;
-                let [receiver] = found[..] else {
-                    return Err(Failure::Usage(format!(
-                        "--receiver {name} names {}; name one, with its kind where several have it",
-                        counted(found.len(), "head")
-                    )));
-                };
-                baseline.path_patched(&other, &heads, Some(receiver), metric, watch)?
-            }
+            Some(Receiver::Output) => baseline.path_patched(&other, &heads, None, metric, watch)?,
+            Some(Receiver::Head(to)) => baseline.path_patched(&other, &heads, Some(to), metric, watch)?,
         };
         Ok(patched.into_iter().map(|patched| (patched.effect, patched.share)).collect())
+    }
+
+    /// The sizes of the slopes with respect to a factor on each head's output.
+    fn slopes(&self, input: &Input, metric: &Metric) -> Result<Vec<(f64, Option<f64>)>, Failure> {
+        let found = self.model.head_importance(std::slice::from_ref(input), &|_, _| Ok(*metric))?;
+        let sizes: BTreeMap<KindHead, f64> = found.heads.iter().copied().zip(found.means()).collect();
+        Ok(self.sets.iter().map(|set| (set.iter().filter_map(|head| sizes.get(head)).sum(), None)).collect())
     }
 
     fn direct(
@@ -344,6 +392,7 @@ fn in_words(arguments: &AblateArguments, way: Way, n_means: Option<usize>) -> St
             format!("its output becomes that of the run on the text of --patch-from{by_way}")
         }
         Way::Direct => "what it writes into the stream for the target's logit, read through the final norm".to_owned(),
+        Way::Gradient => "a factor on its output, which is 1, becomes a little less or more".to_owned(),
     }
 }
 
@@ -365,6 +414,9 @@ impl Found {
             ("effect", Cells::Number(self.effects.iter().map(|effect| Some(effect.effect)).collect())),
             ("mean_weight", Cells::Number(self.effects.iter().map(|effect| effect.mean_weight).collect())),
         ];
+        if self.way == Way::Gradient {
+            columns.push(("by_layer", Cells::Number(self.effects.iter().map(|effect| effect.by_layer).collect())));
+        }
         if self.way == Way::Patch {
             columns.push(("share", Cells::Number(self.effects.iter().map(|effect| effect.share).collect())));
         }

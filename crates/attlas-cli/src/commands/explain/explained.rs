@@ -1,6 +1,5 @@
 //! One prediction, explained by several methods.
 
-use attlas::analysis::rank_correlation;
 use attlas::printable::printable;
 use attlas_model::explain::{Attribution, Method, Moved, Way};
 use attlas_model::{Error, Input, Model, Pass, RunOptions, Side, Site};
@@ -90,22 +89,6 @@ impl Explained {
         Explained::scores(attribution).map(|score| if size > 0.0 { score / size } else { 0.0 }).collect()
     }
 
-    /// How far two methods rank the tokens alike by the size of their scores, over tokens that the explained position can
-    /// depend on: those to which any method gives something.
-    pub fn agreement(&self, a: &Attribution, b: &Attribution) -> Option<f64> {
-        let is_seen =
-            |place: &usize| self.attributions.iter().any(|one| Explained::scores(one).nth(*place) != Some(0.0));
-        let seen: Vec<usize> = (0..self.places.len()).filter(is_seen).collect();
-        let sizes = |attribution: &Attribution| -> Vec<f64> {
-            let all: Vec<f64> = Explained::scores(attribution).map(f64::abs).collect();
-            seen.iter().map(|place| all[*place]).collect()
-        };
-        if seen.len() < MIN_RANKED {
-            return None;
-        }
-        rank_correlation(&sizes(a), &sizes(b))
-    }
-
     /// What tokens sum to, a sentence for each method that shares out a sum.
     pub fn sums(&self) -> Vec<String> {
         self.attributions.iter().filter_map(sum_in_words).collect()
@@ -165,9 +148,6 @@ fn sum_in_words(attribution: &Attribution) -> Option<String> {
         ),
     })
 }
-
-/// Tokens from which ranks say something.
-const MIN_RANKED: usize = 4;
 
 /// Says which methods are not defined for the model, and why; each reason once.
 fn say_left_out(refusals: &[(Method, String)]) {

@@ -3,6 +3,7 @@
 use attlas::Quantity;
 use attlas::figure::{Axis, Figure, Panel, Scale, Scales, grid};
 
+use super::agreement::{Agreement, firsts};
 use super::explained::{Explained, Place, short_title};
 use crate::commands::draw::StyleArguments;
 use crate::failure::Failure;
@@ -29,13 +30,17 @@ pub fn figure(explained: &Explained, style: &StyleArguments) -> Result<Figure, F
     let scales = Scales::of(&panels, style.scale.unwrap_or(Scale::Linear), style.panel_scale);
     let mut captions = vec![
         format!("What is explained: the {}, which is {:.4}.", explained.subject, explained.value),
-        "Each row is divided by the sum of the sizes of its scores, over all panels. leave-one-out is measured, the others are not.".to_owned(),
+        "Each row is divided by the sum of the sizes of its scores, over all panels. Hidden and left-out tokens are measured, the other methods are computed.".to_owned(),
     ];
+    captions.extend(firsts(explained));
     captions.extend(explained.sums());
-    Ok(grid(
-        &panels,
-        &scales,
-        panels.len(),
-        &style.of_several("Which tokens the prediction rests on, by method", captions),
-    ))
+    let style = style.of_several("Which tokens the prediction rests on, by method", captions);
+    let figure = grid(&panels, &scales, panels.len(), &style);
+    let Some(agreement) = Agreement::of(explained) else { return Ok(figure) };
+    let below = agreement.figure(&style)?;
+    let width = figure.width.max(below.width);
+    let mut whole = figure.with_strip_below(below.height, below.marks().to_vec());
+    whole.width = width;
+    whole.description = format!("{} {}", whole.description, below.description);
+    Ok(whole)
 }
