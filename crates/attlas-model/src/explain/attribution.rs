@@ -3,7 +3,6 @@
 use attlas::printable::printable;
 
 use super::method::Method;
-use super::quadrature::gauss_legendre;
 use super::read::{Explained, Read, Side, Watch};
 use super::score::{Form, Score};
 use crate::block::pass::{Next, Site};
@@ -39,6 +38,9 @@ pub struct Completeness {
 }
 
 impl Completeness {
+    /// How far the sum may be from the whole, as a share of it.
+    pub const TOLERANCE: f64 = 1e-3;
+
     /// `|sum − whole|`.
     pub fn error(&self) -> f64 {
         (self.sum - self.whole).abs()
@@ -46,7 +48,7 @@ impl Completeness {
 
     /// Whether the error is within a thousandth of the whole.
     pub fn holds(&self) -> bool {
-        self.error() <= 1e-3 * self.whole.abs()
+        self.error() <= Completeness::TOLERANCE * self.whole.abs()
     }
 }
 
@@ -89,7 +91,8 @@ impl Attribution {
 /// The way on which gradients are integrated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way {
-    /// Places at which the gradient is computed.
+    /// Places at which the gradient is computed; where the parts do not sum to what they should, up to eight times as many are
+    /// computed besides, where the way is least smooth.
     pub n_steps: usize,
     /// What is 0 at its beginning; the other side is held fixed.
     pub moved: Moved,
@@ -211,7 +214,7 @@ impl Explained<'_> {
     }
 
     /// What a function says of each number that is read and its gradient, summed by token.
-    fn sums(&self, gradient: &Read, of: fn(f64, f64) -> f64) -> [Vec<f64>; 2] {
+    pub(super) fn sums(&self, gradient: &Read, of: fn(f64, f64) -> f64) -> [Vec<f64>; 2] {
         let sums = |side: &Option<Side>, gradient: &Option<Side>| match (side, gradient) {
             (Some(side), Some(gradient)) => {
                 let (x, g) = (&side.values.values, &gradient.values.values);
@@ -237,38 +240,6 @@ impl Explained<'_> {
         if rules != Rules::Gradient {
             attribution.completeness = Some(Completeness { sum: attribution.sum(), whole: value });
         }
-        Ok(attribution)
-    }
-
-    /// Integrated gradients: the gradient's mean along the way, times the input.
-    fn along(&self, way: Way, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
-        // the two ends besides, which count nothing: what the score is there
-        let mut places = vec![(0.0, 0.0), (1.0, 0.0)];
-        places.extend(gauss_legendre(way.n_steps));
-        let (moves_source, moves_target) = (way.moved != Moved::Target, way.moved != Moved::Source);
-        let at = |step: usize| {
-            let scaled = |side: &Option<Side>, moves: bool| {
-                side.as_ref().map(|side| if moves { side.scaled(places[step].0) } else { side.clone() })
-            };
-            Read { source: scaled(&self.read.source, moves_source), target: scaled(&self.read.target, moves_target) }
-        };
-        let mut ends = [0.0; 2];
-        let mut scores = [Vec::new(), Vec::new()]; // [source, target]
-        let mut visit = |step: usize, value: f64, gradient: Read| {
-            if let Some(end) = ends.get_mut(step) {
-                *end = value;
-            }
-            let sums = self.sums(&gradient, |x, g| x * g);
-            for ((total, sums), moves) in scores.iter_mut().zip(sums).zip([moves_source, moves_target]) {
-                if moves {
-                    total.resize(sums.len(), 0.0);
-                    total.iter_mut().zip(sums).for_each(|(total, sum)| *total += places[step].1 * sum);
-                }
-            }
-        };
-        self.each_gradient(places.len(), &at, &mut visit, watch)?;
-        let mut attribution = self.attribution(Method::IntegratedGradients, ends[1], scores);
-        attribution.completeness = Some(Completeness { sum: attribution.sum(), whole: ends[1] - ends[0] });
         Ok(attribution)
     }
 

@@ -103,7 +103,7 @@ impl Cost {
         match self {
             Cost::Pass => "one pass",
             Cost::WayBack => "a pass forwards and back",
-            Cost::Steps => "52 passes forwards and back",
+            Cost::Steps => "52 passes forwards and back, and up to 400 more where the way is not smooth",
             Cost::PassPerToken => "a pass for each token",
             Cost::PassPerHead => "a pass for each head",
         }

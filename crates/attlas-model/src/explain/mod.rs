@@ -1,6 +1,7 @@
 //! What attention does not show: what a model computes is taken apart, or changed and measured again.
 
 pub mod adversarial;
+mod along;
 mod alti;
 mod attribution;
 mod by_knock_out;

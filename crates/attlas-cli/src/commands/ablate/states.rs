@@ -161,14 +161,10 @@ impl States<'_> {
             "Effect on the {}: with the hidden states of the run on --patch-from at one place less without, which is {:.4}.",
             self.measures, self.before
         )];
-        if let Some(whole) = self
-            .rows
-            .iter()
-            .find_map(|(_, patched)| Some(patched.effect / patched.share?))
-            .filter(|whole| whole.is_finite())
-        {
-            legend
-                .push(format!("Everything exchanged: {whole:+.4}. A share is the part of it that one place carries."));
+        let largest = self.rows.iter().max_by(|a, b| a.1.effect.abs().total_cmp(&b.1.effect.abs()));
+        let whole = largest.and_then(|(_, patched)| Some(patched.effect / patched.share?));
+        if let Some(whole) = whole.filter(|whole| whole.is_finite()) {
+            legend.push(format!("Everything exchanged: {whole:+.4}. A share is the part of it that one place carries."));
         }
         legend
     }

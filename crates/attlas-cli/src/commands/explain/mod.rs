@@ -35,8 +35,8 @@ where they disagree is the point, and the matrix below the table says where. hid
 are measured, the others are computed from the unchanged run; head-effect measures heads and
 deals what it finds out by their weights.
 
-All methods but head-effect take, of a text of n tokens, 60 passes forwards and back and 2 n
-forwards; head-effect takes one for each head, and is left out of all. docs/methods has a page
+All methods but head-effect take, of a text of n tokens, 60 passes forwards and back (up to 460
+where integrated gradients need them) and 2 n forwards; head-effect takes one for each head, and is left out of all. docs/methods has a page
 on each.";
 
 /// Help of `--metric`, which explains one number and nothing about all of the output.
@@ -55,7 +55,8 @@ pub struct ExplainArguments {
     /// for are left out and said.
     #[arg(long, value_name = "METHOD", value_delimiter = ',', default_value = "all", value_parser = asked())]
     pub method: Vec<Asked>,
-    /// Places at which integrated gradients compute the gradient: more, where tokens do not sum to what they should.
+    /// Places at which integrated gradients compute the gradient; where tokens do not sum to what they should, up to eight
+    /// times as many follow.
     #[arg(long, value_name = "N", default_value_t = Way::default().n_steps, value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     pub steps: usize,
     /// In --json and tables, rows of each two methods in place of tokens: method, other, rank_correlation, n_tokens.
