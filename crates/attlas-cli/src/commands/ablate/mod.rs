@@ -1,25 +1,28 @@
 //! `attlas ablate`: what the output loses with each head, beside how meaningful its map looks.
 
 mod edges;
-mod figure;
-mod measured;
 mod table;
 
 use std::path::{Path, PathBuf};
 
 use attlas::Kind;
+use attlas_model::explain::effects::{Effects, Question, Receiver, Way, effects};
 use attlas_model::explain::knock_out::Removal;
+use attlas_model::explain::pictures::effects_picture;
+use attlas_model::{Input, Model};
+use attlas_survey::table::effects_table;
 use clap::{Args, ValueEnum};
-use serde_json::json;
 
-use self::measured::{Found, Way};
 use super::draw::StyleArguments;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
-    HeadPattern, RawText, ScoreArguments, SubjectArguments, check_output, load_model, model_files, parse_kind,
+    HeadPattern, RawText, ScoreArguments, SubjectArguments, check_output, input_of, load_model, model_files,
+    parse_kind, read_lines, read_text, with_options,
 };
+use crate::progress::Progress;
 use crate::table_file::{TableOrPicture, write_table};
 use crate::terminal::{Terminal, print_json};
+use crate::words::counted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -163,23 +166,66 @@ pub fn run(arguments: &AblateArguments, terminal: &mut Terminal) -> Result<Outco
     if arguments.edges {
         return edges::run(arguments, &model, terminal);
     }
-    let found = measured::measured(arguments, &model, way)?;
+    let (found, skipped) = arguments.measured(&model, way)?;
     if let Some(output) = &arguments.output {
         match TableOrPicture::of(output, "effects")? {
-            TableOrPicture::Table => write_table(output, &found.table())?,
-            TableOrPicture::Picture(format) => format.write(&figure::figure(&found, &arguments.style)?, output)?,
+            TableOrPicture::Table => write_table(output, &effects_table(&found))?,
+            TableOrPicture::Picture(format) => {
+                format.write(&effects_picture(&found, &arguments.style.looks())?, output)?;
+            }
         }
     }
     match arguments.json {
-        true => print_json(&json!(found.rows()), terminal)?,
+        true => print_json(&effects_table(&found).json(), terminal)?,
         false => table::print(&found, arguments.output.as_deref(), terminal)?,
     }
-    Ok(if found.skipped { Outcome::SomeSkipped } else { Outcome::Done })
+    Ok(if skipped { Outcome::SomeSkipped } else { Outcome::Done })
 }
 
-impl Found {
-    /// The rows of the JSON form.
-    fn rows(&self) -> serde_json::Value {
-        self.table().json()
+impl AblateArguments {
+    /// Measures what is asked, and says whether texts were left out.
+    fn measured(&self, model: &Model, way: Way) -> Result<(Effects, bool), Failure> {
+        let heads = model.heads_named(&self.heads, self.kind)?;
+        let (inputs, skipped) = self.subject.inputs(model)?;
+        inputs.iter().try_for_each(|input| self.score.check_position(model, input))?;
+        let mean_over = self.mean_over.as_deref().map(|path| inputs_of_lines(model, path)).transpose()?;
+        let other = self.patch_from.as_deref().map(|raw| input_of(model, &read_text(raw, "--patch-from")?, None));
+        let other = other.transpose()?;
+        let n_sets = if self.together { 1 } else { heads.len() };
+        let question = Question {
+            heads,
+            together: self.together,
+            way,
+            measured: self.score.asked(),
+            mean_over: mean_over.as_deref(),
+            other: other.as_ref(),
+            receiver: self.receiver(model)?,
+        };
+        let mut progress = Progress::new("changed run", n_sets * inputs.len());
+        let found = effects(model, &inputs, &question, &mut progress.watch()).map_err(with_options)?;
+        Ok((found, skipped))
     }
+
+    /// Who may notice what is patched.
+    fn receiver(&self, model: &Model) -> Result<Receiver, Failure> {
+        let name = match self.receiver.as_deref() {
+            None => return Ok(Receiver::All),
+            Some("output") => return Ok(Receiver::Output),
+            Some(name) => name,
+        };
+        let found = model.heads_named(&[name.parse().map_err(Failure::Usage)?], self.kind)?;
+        match found[..] {
+            [receiver] => Ok(Receiver::Head(receiver)),
+            _ => Err(Failure::Usage(format!(
+                "--receiver {name} names {}; name one, with its kind where several have it",
+                counted(found.len(), "head")
+            ))),
+        }
+    }
+}
+
+/// The texts of a file, one a line.
+fn inputs_of_lines(model: &Model, path: &Path) -> Result<Vec<Input>, Failure> {
+    let (lines, _) = read_lines(path)?;
+    lines.iter().map(|line| input_of(model, line, None)).collect()
 }

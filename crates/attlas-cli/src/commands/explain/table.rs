@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
+use attlas_model::explain::side_by_side::{Explained, short_title};
 use attlas_model::explain::{Attribution, Method};
 
-use super::explained::{Explained, short_title};
 use crate::failure::Failure;
 use crate::terminal::{Terminal, pad, printable, width, wrapped};
 
