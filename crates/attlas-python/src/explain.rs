@@ -6,11 +6,13 @@ use std::sync::atomic::AtomicBool;
 use attlas::place::token_of;
 use attlas::view::pictures::Looks;
 use attlas::{HeadId, Kind, RowTokens, Tokens};
+use attlas_model::explain::agreement::Agreement;
 use attlas_model::explain::asked::{Measured, MetricName, Predicted};
 use attlas_model::explain::card::{self, Card};
 use attlas_model::explain::effects::{self, Edges, Effects, Receiver, Way, edges, effects};
 use attlas_model::explain::faithfulness::NEGLIGIBLE;
 use attlas_model::explain::from_weights;
+use attlas_model::explain::lens::Depth;
 use attlas_model::explain::knock_out::{Baseline, KindHead, Removal};
 use attlas_model::explain::pictures::{edges_picture, effects_picture, explained_picture};
 use attlas_model::explain::side_by_side::Explained;
@@ -145,7 +147,7 @@ impl Found {
     /// How far each two methods of an explanation rank the tokens alike.
     fn agreement(&self) -> Columns {
         match &*self.inner {
-            Finding::Explained(found) => columns(agreement_table(found)),
+            Finding::Explained(found) => Agreement::of(found).map_or_else(Vec::new, |found| columns(agreement_table(&found))),
             _ => Vec::new(),
         }
     }
@@ -206,7 +208,7 @@ fn explained(
         })
     };
     let methods: Vec<Method> = match &methods {
-        None => Method::ALL.to_vec(),
+        None => Method::ALL.into_iter().filter(|method| method.is_of_all()).collect(),
         Some(names) => names.iter().map(named).collect::<PyResult<_>>()?,
     };
     let model = model.inner.clone();
@@ -241,9 +243,10 @@ impl AblateKeys {
             "pattern-preserving" => Way::KnockOut(Removal::PatternPreserving),
             "patch" => Way::Patch,
             "direct" => Way::Direct,
+            "gradient" => Way::Gradient,
             other => {
                 return Err(Error::Plan(format!(
-                    "there is no method \"{other}\"; there are zero, mean, uniform, permute, pattern-preserving, patch and direct"
+                    "there is no method \"{other}\"; there are zero, mean, uniform, permute, pattern-preserving, patch, direct and gradient"
                 )));
             }
         })
@@ -281,14 +284,19 @@ fn ablated(
         let inputs = read_all(&subjects)?;
         let mean_over = how.mean_over.as_deref().map(|texts| as_given(&model, texts)).transpose()?;
         let other = how.patch_from.as_ref().map(|text| as_given(&model, std::slice::from_ref(text))).transpose()?;
+        let receiver = how.receiver(&model)?;
+        let mut asked = heads.read(&model)?;
+        if let (Receiver::Head(to), true) = (receiver, heads.patterns.is_empty()) {
+            asked.retain(|head| head.is_before(to)); // no way leads back from the others
+        }
         let question = effects::Question {
-            heads: heads.read(&model)?,
+            heads: asked,
             together: how.together,
             way: how.way()?,
             measured: measured.read()?,
             mean_over: mean_over.as_deref(),
             other: other.as_ref().and_then(|inputs| inputs.first()),
-            receiver: how.receiver(&model)?,
+            receiver,
         };
         effects(&model, &inputs, &question, &mut |_| next(stop))
     })?;
@@ -322,6 +330,7 @@ fn hidden_pairs(
 pub struct CheckKeys {
     together: bool,
     permutations: u16,
+    adversarial: Option<u16>,
     budget: Option<f64>,
     target: Option<String>,
     position: Option<usize>,
@@ -337,15 +346,17 @@ fn checked(
     subject: Subject,
     heads: HeadsKeys,
     how: CheckKeys,
-    beside: Vec<PyRef<'_, Model>>,
+    beside: Vec<(String, PyRef<'_, Model>)>,
 ) -> PyResult<String> {
-    let others: Vec<attlas_model::Model> = beside.iter().map(|model| model.inner.clone()).collect();
+    let others: Vec<(String, attlas_model::Model)> =
+        beside.iter().map(|(name, model)| (name.clone(), model.inner.clone())).collect();
     let model = model.inner.clone();
     let card = compute_watched(py, move |stop| {
         let question = card::Question {
             heads: heads.read(&model)?,
             together: how.together,
             n_permutations: how.permutations,
+            n_steps: how.adversarial,
             budget: how.budget.unwrap_or(NEGLIGIBLE),
             predicted: Predicted { target: how.target.as_deref(), foil: None, position: how.position },
             ranking: how.ranking.as_deref().map(|ranking| (ranking, "the numbers that were given")),
@@ -367,6 +378,7 @@ fn lens(
     every: bool,
     targets: Vec<String>,
     n: usize,
+    after_attention: bool,
 ) -> PyResult<Columns> {
     let model = model.inner.clone();
     let table = compute_watched(py, move |stop| {
@@ -377,7 +389,9 @@ fn lens(
             false => vec![model.row_of(&input, position)?],
         };
         let targets = targets.iter().map(|name| model.target_named(name)).collect::<Result<Vec<u32>, _>>()?;
-        Ok::<_, Error>(lens_table(&model, &baseline.lens(&rows, n, &targets)?, &targets))
+        let depths =
+            if after_attention { &[Depth::Entering, Depth::AfterAttention][..] } else { &[Depth::Entering] };
+        Ok::<_, Error>(lens_table(&model, &baseline.lens(&rows, depths, n, &targets)?, &targets))
     })?;
     Ok(columns(table.or_raise()?))
 }

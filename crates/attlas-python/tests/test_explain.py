@@ -72,7 +72,7 @@ def test_an_explanation_is_shared_out_compared_and_drawn(tmp_path: Path) -> None
         scores = found.scores(method)
         assert np.allclose(shares[method], scores / np.abs(scores).sum())
     agreement = found.agreement()
-    assert set(agreement.filter(method="leave-out")["other"]) == {"weight", "saliency"}
+    assert_same(agreement, command("explain", APPLE, "--position", "1", "--method", "weight,saliency,leave-out", "--agreement"))
     assert np.all(np.abs(agreement["rank_correlation"]) <= 1)
     found.figure(dpi=96).save(tmp_path / "explained.svg")
     assert "saliency" in (tmp_path / "explained.svg").read_text()
@@ -96,7 +96,7 @@ def test_the_effects_of_heads_are_those_of_the_command() -> None:
     assert isinstance(found, Effects) and (found.metric, found.unit) == ("probability", "probability")
     first = found.ranked()[0]
     assert (first["layer"], first["head"]) == (0, 3) and first["effect"] < 0
-    for method in ("mean", "uniform", "permute", "pattern-preserving", "direct"):
+    for method in ("mean", "uniform", "permute", "pattern-preserving", "direct", "gradient"):
         given = {"target": 9, "foil": 4} if method == "direct" else {"metric": "loss"}
         words = ["--target", "9", "--foil", "4"] if method == "direct" else ["--metric", "loss"]
         assert_same(
@@ -136,8 +136,8 @@ def test_effects_are_drawn(tmp_path: Path) -> None:
 
 
 def test_a_check_is_that_of_the_command() -> None:
-    card = attlas.check(REPEATED, INDUCTION, permutations=3, erase_with="0", beside=INDUCTION)
-    theirs = on_induction("check", "--permutations", "3", "--erase-with", "0", "--beside", str(INDUCTION))
+    card = attlas.check(REPEATED, INDUCTION, permutations=3, erase_with="0", beside=INDUCTION, adversarial=2)
+    theirs = on_induction("check", "--permutations", "3", "--erase-with", "0", "--beside", str(INDUCTION), "--adversarial=2")
     assert card.data == theirs
     assert card.maps["median_tvd"].tolist() == [one["median_tvd"] for one in theirs["maps"]]
     assert card.maps.shape[0] == 8 and card.beside[0]["tvd"] == 0
@@ -154,6 +154,8 @@ def test_the_lens_the_circuits_and_the_mixing_are_those_of_the_command() -> None
     assert_same(attlas.lens(REPEATED, INDUCTION, top=2, target=9), on_induction("lens", "--top", "2", "--target", "9"))
     every = attlas.lens(REPEATED, INDUCTION, position="all", top=1)
     assert_same(every, on_induction("lens", "--all", "--top", "1"))
+    within = attlas.lens(REPEATED, INDUCTION, top=1, after_attention=True)
+    assert_same(within, on_induction("lens", "--top", "1", "--after-attention"))
     assert_same(attlas.mixing(APPLE, kind="encoder"), command("mixing", APPLE, "--kind", "encoder"))
     found = attlas.circuits(INDUCTION)
     assert found.data == command("circuits", "--model", str(INDUCTION))

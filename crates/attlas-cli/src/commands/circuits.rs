@@ -13,7 +13,7 @@ use super::why::kind_of;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{KnockOut, ModelArguments, load_model, parse_knock_out};
 use crate::progress::Progress;
-use crate::terminal::{Terminal, print_json, printable, remark, wrapped};
+use crate::terminal::{Terminal, print_json, printable, remark};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -185,8 +185,5 @@ fn print_note(found: &Compositions, terminal: &mut Terminal) -> Result<(), Failu
         found.chance
     );
     writeln!(terminal)?;
-    for line in wrapped(&note, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
-    Ok(())
+    terminal.notes([note])
 }

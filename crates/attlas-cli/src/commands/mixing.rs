@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{ReadArguments, RunArguments, parse_kind, pick_kind, run_traced};
-use crate::terminal::{Terminal, clip, pad, print_json, printable, width, wrapped};
+use crate::terminal::{Terminal, clip, pad, print_json, printable, width};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -106,8 +106,5 @@ fn print(recording: &Recording, kind: Kind, found: &[Mixing], of: Of, terminal: 
         "Lengths: mixed in ÷ (mixed in + preserved), of {what} (Kobayashi et al. 2021). A low number says that the layer's weights move \
          little of a token's state."
     );
-    for line in wrapped(&note, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
-    Ok(())
+    terminal.notes([note])
 }

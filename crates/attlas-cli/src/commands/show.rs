@@ -21,7 +21,7 @@ use crate::inputs::{
     pick_layer, read_text, run_of, run_texts,
 };
 use crate::measures::{heads_of, print_standouts};
-use crate::terminal::{Terminal, draw_heatmap, printable, remark, wrapped};
+use crate::terminal::{Terminal, draw_heatmap, printable, remark};
 use crate::view::ViewArguments;
 
 /// Sentences in the terminal; the page has them all, and so has `attlas describe`.
@@ -142,11 +142,7 @@ fn print_map(recording: &Recording, arguments: &ShowArguments, terminal: &mut Te
     };
     writeln!(terminal, "\n{}", terminal.bold(&format!("{}, {}{which}", kind.title(), view.title())))?;
     draw_heatmap(terminal, &view)?;
-    let cells = terminal.width;
-    for line in view.remarks().iter().flat_map(|remark| wrapped(remark, cells)) {
-        writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
-    }
-    Ok(())
+    terminal.notes(view.remarks())
 }
 
 /// The first sentences of the text's description.

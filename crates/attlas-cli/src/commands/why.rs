@@ -11,7 +11,7 @@ use clap::builder::RangedU64ValueParser;
 
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{KnockOut, ReadArguments, RunArguments, parse_kind, parse_knock_out, run_traced, token_of};
-use crate::terminal::{Terminal, pad, print_json, printable, wrapped};
+use crate::terminal::{Terminal, pad, print_json, printable};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -130,8 +130,5 @@ fn print(found: &Why, [query, key]: &[String; 2], top: usize, terminal: &mut Ter
     let note = "Only what differs between keys moves weight. Parts are exact as a sum, with every norm's variance as it was; what would \
                 be missing without one of them, a knock-out measures.";
     writeln!(terminal)?;
-    for line in wrapped(note, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
-    Ok(())
+    terminal.notes([note])
 }

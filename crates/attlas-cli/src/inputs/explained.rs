@@ -6,15 +6,20 @@ use attlas_model::explain::asked::{Measured, MetricName, Predicted};
 use attlas_model::explain::score::Score;
 use attlas_model::{Array, Error, Input, Model, Next, Side};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::recorded::inputs_recorded;
 use super::text::RawText;
-use super::{IdList, ModelArguments, ends_as_text, input_of, parse_ids, read_lines, read_text, tokens_of_ids};
+use super::{
+    IdList, ModelArguments, ends_as_text, input_of, names_recording, parse_ids, read_lines, read_text, tokens_of_ids,
+};
 use crate::failure::Failure;
 
 /// What the model reads.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SubjectArguments {
-    /// A text, - for a text from standard input, or a file of texts (.txt: one a line).
+    /// A text, - for a text from standard input, a file of texts (.txt: one a line), or a recording (.safetensors) of the
+    /// model, whose tokens are read again.
     #[arg(value_name = "TEXT | FILE", required_unless_present_any = ["source_ids", "target_ids"])]
     pub material: Option<RawText>,
     /// What the decoder of an encoder-decoder reads [default: what the model generates].
@@ -31,7 +36,8 @@ pub struct SubjectArguments {
 }
 
 /// Help of [`SubjectArguments::material`] of the commands that read one text.
-pub const ONE_TEXT: &str = "A text, - for a text from standard input, or a file of one text (.txt)";
+pub const ONE_TEXT: &str = "A text, - for a text from standard input, a file of one text (.txt), or a recording \
+                            (.safetensors) of one text and the model, whose tokens are read again";
 
 /// Tokens that an encoder-decoder generates at most where its target is not given.
 const MAX_TOKENS: usize = 256;
@@ -47,6 +53,14 @@ impl SubjectArguments {
             let source = tokens(Side::Source, &self.source_ids)?;
             let target = tokens(Side::Target, &self.target_ids)?;
             return Ok((vec![self.continued(model, Input { source, target, ..Input::default() })?], false));
+        }
+        if let Some(path) = self.material.as_deref().filter(|raw| names_recording(raw)) {
+            if self.decoder_text.is_some() {
+                return Err(Failure::Usage(
+                    "--decoder-text is for a text; a recording has what its decoder read".into(),
+                ));
+            }
+            return Ok((inputs_recorded(Path::new(path), model)?, false));
         }
         let (texts, skipped) = self.texts()?;
         let decoder_text = self.decoder_text.as_deref().map(|raw| read_text(raw, "--decoder-text")).transpose()?;
@@ -87,7 +101,7 @@ pub struct ScoreArguments {
     /// What is measured: loss (of a decoder, nats a token), kl, tvd or jsd (how far all of the output moves), or of one token
     /// or class logit, logit-diff, probability or log-probability [default: kl; with --target probability, with --foil
     /// logit-diff].
-    #[arg(long, value_name = "METRIC", value_parser = str::parse::<MetricName>)]
+    #[arg(long, value_name = "METRIC", hide_possible_values = true, value_parser = metric_name())]
     pub metric: Option<MetricName>,
     /// The token or class: as text, as it is written in the vocabulary, or as an id [default: the likeliest].
     #[arg(long, value_name = "TOKEN | CLASS")]
@@ -101,6 +115,11 @@ pub struct ScoreArguments {
     pub position: Option<usize>,
 }
 
+/// Reads `--metric`.
+fn metric_name() -> impl TypedValueParser<Value = MetricName> {
+    PossibleValuesParser::new(MetricName::ALL.map(|(name, _)| name)).try_map(|name| name.parse::<MetricName>())
+}
+
 impl ScoreArguments {
     /// What is measured, as it was named.
     pub fn asked(&self) -> Measured<'_> {
@@ -112,6 +131,12 @@ impl ScoreArguments {
     pub fn check_position(&self, model: &Model, input: &Input) -> Result<(), Failure> {
         let is_of_one = self.asked().name().form().is_some();
         if is_of_one { row_of(model, input, self.position, "--position").map(|_| ()) } else { Ok(()) }
+    }
+
+    /// The token or class that is meant, and where.
+    pub fn score(&self, model: &Model, input: &Input, logits: &Array) -> Result<Score, Failure> {
+        row_of(model, input, self.position, "--position")?;
+        self.asked().predicted.score(model, input, logits).map_err(with_options)
     }
 
     /// The one number that is explained: a logit, or what a foil is less, unless another form is asked for.

@@ -1,18 +1,20 @@
 //! What commands read: texts, models, recordings.
 
+mod chosen_heads;
 mod explained;
 #[cfg(feature = "download")]
 mod hub;
 mod model;
 mod named_span;
 mod own_output;
+mod recorded;
 mod recording;
 mod senses;
 mod span;
 mod text;
 
 pub use attlas::place::{place_of, token_of};
-pub use attlas_model::explain::HeadPattern;
+pub use chosen_heads::ChosenHeads;
 pub use explained::{ONE_TEXT, ScoreArguments, SubjectArguments, row_of, with_options};
 pub use model::{
     IdList, KnockOut, MAX_MB, ModelArguments, ReadArguments, RunArguments, TextRun, Texts, load_model, model_path,

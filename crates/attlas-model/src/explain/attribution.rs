@@ -1,17 +1,15 @@
 //! Which tokens a score rests on: what each method says, token by token.
 
 use attlas::printable::printable;
-use attlas::{Kind, Quantity, Recording};
 
 use super::method::Method;
-use super::norms::keep_value_norms;
 use super::quadrature::gauss_legendre;
 use super::read::{Explained, Read, Side, Watch};
 use super::score::{Form, Score};
-use crate::block::pass::{Array, Next, Pass, Site};
+use crate::block::pass::{Next, Site};
 use crate::config::Readout;
 use crate::run::backward::Rules;
-use crate::{Error, Input, Model, RunOptions};
+use crate::{Error, Input, Model};
 
 /// What a method says of each token.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,12 +139,16 @@ impl Model {
     ) -> Result<Attribution, Error> {
         let explained = Explained::new(self, input, score)?;
         match method {
-            Method::Weight | Method::Norm => explained.by_maps(method, watch),
+            Method::Weight | Method::Rollout | Method::Norm | Method::NormSum | Method::Alti => {
+                explained.by_maps(method, watch)
+            }
             Method::GradientAttention | Method::Relevance => explained.by_attention(method, watch),
             Method::Saliency | Method::InputGradient => explained.by_gradient(method, Rules::Gradient, watch),
             Method::AttnLrp => explained.by_gradient(method, Rules::AttnLrp, watch),
             Method::CpLrp => explained.by_gradient(method, Rules::CpLrp, watch),
             Method::IntegratedGradients => explained.along(Way::default(), watch),
+            Method::HeadEffect => explained.by_heads(watch),
+            Method::Hide => explained.by_hiding(watch),
             Method::LeaveOut => explained.by_leaving_out(watch),
         }
     }
@@ -218,7 +220,7 @@ impl Model {
 }
 
 impl Explained<'_> {
-    fn attribution(&self, method: Method, value: f64, [source, target]: [Vec<f64>; 2]) -> Attribution {
+    pub(super) fn attribution(&self, method: Method, value: f64, [source, target]: [Vec<f64>; 2]) -> Attribution {
         Attribution { method, score: self.score, value, source, target, completeness: None }
     }
 
@@ -303,52 +305,6 @@ impl Explained<'_> {
         let losses: Vec<f64> = values.into_iter().map(|without| value - without).collect();
         let (source, target) = losses.split_at(n_source);
         Ok(self.attribution(Method::LeaveOut, value, [source.to_vec(), target.to_vec()]))
-    }
-
-    /// The mean over layers and heads of what maps of weights, or of norms, have in the explained rows for each token.
-    fn by_maps(&self, method: Method, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
-        let (quantity, site) = match method {
-            Method::Norm => (Quantity::Norm, Site::Values),
-            _ => (Quantity::Weight, Site::Logits),
-        };
-        let options =
-            RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits, site]), ..RunOptions::default() };
-        let mut run = self.model.run_watched(std::slice::from_ref(self.input), &options, watch)?;
-        let value = self.score.value(&run.logits.take().unwrap_or(Array { shape: Vec::new(), values: Vec::new() }))?;
-        if quantity == Quantity::Norm {
-            keep_value_norms(self.model, &mut run.recording)?;
-        }
-        let rows = |kind: Kind, n_keys: usize| self.mean_rows(&run.recording, quantity, kind, n_keys);
-        let [n_source, n_target] = [self.input.source.len(), self.input.target.len()];
-        let scores = match self.model.transformer.architecture.decoder {
-            Some(_) => [rows(Kind::Cross, n_source)?, rows(Kind::Decoder, n_target)?],
-            None => [rows(Kind::Encoder, n_source)?, Vec::new()],
-        };
-        Ok(self.attribution(method, value, scores))
-    }
-
-    /// The mean over layers and heads of a kind of the explained rows. Shape `[n_keys]`.
-    fn mean_rows(
-        &self,
-        recording: &Recording,
-        quantity: Quantity,
-        kind: Kind,
-        n_keys: usize,
-    ) -> Result<Vec<f64>, Error> {
-        let mut sums = vec![0.0; n_keys];
-        let mut n_maps = 0.0_f64;
-        for layer in recording.layers_in(quantity, kind) {
-            for head in 0..layer.shape.n_heads {
-                let map = recording.map_of(&layer, 0, head)?;
-                n_maps += 1.0;
-                for (row, counts) in self.model.explained_rows(&self.score, map.n_queries()) {
-                    let numbers = map.row(row);
-                    sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += counts * f64::from(number));
-                }
-            }
-        }
-        sums.iter_mut().for_each(|sum| *sum /= n_maps.max(1.0));
-        Ok(sums)
     }
 
     /// Gradient × attention, and the relevance that is made of its positive part.

@@ -6,11 +6,12 @@ use attlas::SplitMix64;
 use attlas::printable::counted;
 use serde_json::{Value, json};
 
+use super::adversarial::Search;
 use super::asked::Predicted;
-use super::faithfulness::{Disturbed, Erasure, SHARES};
+use super::faithfulness::{Disturbed, Erasure, SHARES, Shift};
 use super::knock_out::{Baseline, KindHead, Watch};
 use super::score::Score;
-use crate::{Error, Model, Side};
+use crate::{Error, Model, Next, Side};
 
 /// What is checked, and how.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Question<'a> {
     pub together: bool,
     /// How often each map is permuted.
     pub n_permutations: u16,
+    /// Steps of the search by gradient for the most different map that keeps the output, for each head; none when `None`.
+    pub n_steps: Option<u16>,
     /// How far the output may move, as total variation, where the most different map is looked for that keeps it: 0 to 1.
     pub budget: f64,
     /// The prediction that erasing is about; its foil is not used.
@@ -46,15 +49,15 @@ pub struct Erasing {
     pub at_random: Erasure,
 }
 
-/// Another training of the same model.
+/// Another training, and how far its output and its maps are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Beside {
-    /// Its name.
+    /// What it is called.
     pub name: String,
-    /// How far its output is, as total variation.
-    pub tvd: f64,
-    /// How far its maps are: the mean Jensen–Shannon divergence, in nats.
-    pub of_maps: f64,
+    /// How far its output and maps are.
+    pub moved: Shift,
+    /// How far each head's map is, in nats.
+    pub of_heads: Vec<(KindHead, f64)>,
 }
 
 /// Everything that was found.
@@ -68,27 +71,45 @@ pub struct Card {
     pub budget: f64,
     /// The maps, changed.
     pub maps: Vec<Disturbed>,
+    /// The most different map of each that was sought by gradient and keeps the output, where that was asked for.
+    pub sought: Option<Vec<Option<Shift>>>,
+    /// All of the maps uniform at once.
+    pub all_uniform: Shift,
     /// What erasing gave, or why nothing was erased.
     pub erasing: Result<Erasing, String>,
     /// Other trainings.
     pub beside: Vec<Beside>,
 }
 
-/// How many changed runs [`Card::of`] makes of the maps.
+/// One map, and what is known of it besides.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    /// The map, changed.
+    pub map: &'a Disturbed,
+    /// What the search by gradient found; `None` where it was not asked for.
+    pub sought: Option<Option<Shift>>,
+    /// How far the maps of other trainings are in the mean, in nats; `None` without others.
+    pub beside: Option<f64>,
+}
+
+/// How many changed runs [`Card::of`] makes of the maps, steps of the search by gradient among them.
 pub fn n_runs(question: &Question<'_>) -> usize {
     let n_sets = if question.together { 1 } else { question.heads.len() };
-    n_sets * (usize::from(question.n_permutations) + 1)
+    let n_steps = question.heads.len() * usize::from(question.n_steps.unwrap_or(0));
+    n_sets * (usize::from(question.n_permutations) + 1) + n_steps
 }
 
 impl Card {
-    /// Changes the maps, erases tokens, and says what became of the output. `watch` is told how many changed runs are done.
+    /// Changes the maps, erases tokens, and says what became of the output. `others` are other trainings, each with what it is called;
+    /// `watch` is told how many changed runs are done.
     ///
     /// # Errors
-    /// When there is no such head, token or position, or as [`Baseline::values`]; [`Error::Stopped`] when `watch` says so.
+    /// When there is no such head, token or position, or as [`Baseline::values`] and [`Baseline::adversarial`]; [`Error::Stopped`] when
+    /// `watch` says so.
     pub fn of(
         baseline: &Baseline<'_>,
         question: &Question<'_>,
-        others: &[Model],
+        others: &[(String, Model)],
         watch: &mut Watch<'_>,
     ) -> Result<Card, Error> {
         if !(question.budget.is_finite() && (0.0..=1.0).contains(&question.budget)) {
@@ -99,47 +120,106 @@ impl Card {
             false => question.heads.iter().map(|head| vec![*head]).collect(),
         };
         let seeds: Vec<u64> = (0..u64::from(question.n_permutations)).collect();
-        let beside = |other: &Model| {
-            let (moved, _) = baseline.beside(other)?;
-            Ok(Beside { name: other.name().to_owned(), tvd: moved.tvd, of_maps: moved.of_maps })
+        let beside = |(name, other): &(String, Model)| {
+            let (moved, of_heads) = baseline.beside(other)?;
+            Ok(Beside { name: name.clone(), moved, of_heads })
         };
+        let maps = baseline.disturbed(&sets, &seeds, watch)?;
+        let n_done = sets.len() * (seeds.len() + 1);
         Ok(Card {
             model: baseline.model().name().to_owned(),
             n_tokens: baseline.input.source.len() + baseline.input.target.len(),
             budget: question.budget,
-            maps: baseline.disturbed(&sets, &seeds, watch)?,
+            maps,
+            sought: question.n_steps.map(|steps| sought(baseline, question, steps, n_done, watch)).transpose()?,
+            all_uniform: all_uniform(baseline, &question.heads)?,
             erasing: erasing(baseline, question)?,
             beside: others.iter().map(beside).collect::<Result<_, Error>>()?,
         })
     }
 
-    /// The same as data: `{model, n_tokens, budget, maps, erasing, beside}`.
+    /// The maps, each with what is known of it besides.
+    pub fn rows(&self) -> Vec<Row<'_>> {
+        self.maps.iter().enumerate().map(|(place, map)| self.row(place, map)).collect()
+    }
+
+    fn row<'s>(&'s self, place: usize, map: &'s Disturbed) -> Row<'s> {
+        let of_heads = |beside: &Beside| {
+            let own = beside.of_heads.iter().filter(|(head, _)| map.heads.contains(head));
+            own.map(|(_, jsd)| jsd).sum::<f64>() / map.heads.len().max(1) as f64
+        };
+        let beside: Vec<f64> = self.beside.iter().map(of_heads).collect();
+        let sought = self.sought.as_ref().and_then(|sought| sought.get(place).copied());
+        Row { map, sought, beside: mean(&beside) }
+    }
+
+    /// The same as data: `{model, n_tokens, budget, maps, all_uniform, erasing, beside}`.
     pub fn json(&self) -> Value {
-        let beside = |other: &Beside| json!({"model": other.name, "tvd": other.tvd, "of_maps_jsd": other.of_maps});
+        let beside = |other: &Beside| {
+            json!({"model": other.name, "tvd": other.moved.tvd, "of_maps_jsd": other.moved.of_maps})
+        };
         json!({
             "model": self.model,
             "n_tokens": self.n_tokens,
             "budget": self.budget,
-            "maps": self.maps.iter().map(|map| map_json(map, self.budget)).collect::<Vec<_>>(),
+            "maps": self.rows().iter().map(|row| map_json(row, self.budget)).collect::<Vec<_>>(),
+            "all_uniform": {"tvd": self.all_uniform.tvd, "jsd": self.all_uniform.jsd},
             "erasing": erasing_json(&self.erasing),
             "beside": self.beside.iter().map(beside).collect::<Vec<_>>(),
         })
     }
 }
 
-fn map_json(map: &Disturbed, budget: f64) -> Value {
+/// The mean; `None` of nothing.
+pub fn mean(numbers: &[f64]) -> Option<f64> {
+    (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
+}
+
+/// For each head, the most different map that was found to keep the output; `None` where none did.
+fn sought(
+    baseline: &Baseline<'_>,
+    question: &Question<'_>,
+    n_steps: u16,
+    n_done: usize,
+    watch: &mut Watch<'_>,
+) -> Result<Vec<Option<Shift>>, Error> {
+    if question.together {
+        return Err(Error::Plan("maps are sought by gradient one by one, not together".to_owned()));
+    }
+    let search = Search { budget: question.budget, n_steps: usize::from(n_steps), seed: 0 };
+    let of_head = |(place, head): (usize, &KindHead)| {
+        baseline.adversarial(*head, search, &mut |step| watch(n_done + place * search.n_steps + step))
+    };
+    question.heads.iter().enumerate().map(of_head).collect()
+}
+
+/// How far the output moves when all of the maps are uniform at once.
+fn all_uniform(baseline: &Baseline<'_>, heads: &[KindHead]) -> Result<Shift, Error> {
+    let found = baseline.disturbed(&[heads.to_vec()], &[], &mut |_| Next::Continue)?;
+    found.first().map(|all| all.uniform).ok_or_else(|| Error::Plan("no head is chosen".to_owned()))
+}
+
+fn map_json(row: &Row<'_>, budget: f64) -> Value {
+    let map = row.map;
     let head = |head: &KindHead| json!({"kind": head.kind.name(), "layer": head.head.layer, "head": head.head.head});
-    let kept = map.most_different(budget);
-    json!({
+    let shift = |moved: Shift| json!({"of_maps_jsd": moved.of_maps, "tvd": moved.tvd});
+    let mut value = json!({
         "heads": map.heads.iter().map(head).collect::<Vec<_>>(),
         "permuted_tvd": map.permuted.iter().map(|moved| moved.tvd).collect::<Vec<_>>(),
         "permuted_jsd": map.permuted.iter().map(|moved| moved.jsd).collect::<Vec<_>>(),
         "median_tvd": map.median(),
         "uniform_tvd": map.uniform.tvd,
         "uniform_jsd": map.uniform.jsd,
-        "most_different_kept": kept.map(|moved| json!({"of_maps_jsd": moved.of_maps, "tvd": moved.tvd})),
+        "most_different_kept": map.most_different(budget).map(shift),
         "note": map.note(),
-    })
+    });
+    if let Some(sought) = row.sought {
+        value["adversarial"] = json!(sought.map(shift));
+    }
+    if let Some(beside) = row.beside {
+        value["beside_jsd"] = json!(beside);
+    }
+    value
 }
 
 fn erasing_json(erasing: &Result<Erasing, String>) -> Value {

@@ -1,10 +1,13 @@
 //! The heads of a model, measured on one text or on several: what the output loses with each, beside how meaningful its map looks.
 
+use std::collections::BTreeMap;
+
 use attlas::printable::counted;
 use attlas::recording::Which;
 use attlas::{HeadId, Tokens};
 
-use super::asked::Measured;
+use super::asked::{Measured, Predicted};
+use super::importance::Importance;
 use super::knock_out::{Baseline, KindHead, Removal, Watch, keeping_head_outputs};
 use super::patch::Part;
 use super::score::{Form, Metric, Score};
@@ -23,6 +26,8 @@ pub enum Way {
     Patch,
     /// Nothing: what it writes for the target is read.
     Direct,
+    /// Nothing: how much the number depends on a factor on its output is read from the gradient.
+    Gradient,
 }
 
 impl Way {
@@ -32,6 +37,7 @@ impl Way {
             Way::KnockOut(method) => method.name(),
             Way::Patch => "patch",
             Way::Direct => "direct",
+            Way::Gradient => "gradient",
         }
     }
 }
@@ -78,6 +84,8 @@ pub struct Effect {
     pub share: Option<f64>,
     /// How meaningful the head's map looks: the mean over rows of the largest weight. Of several heads none.
     pub mean_weight: Option<f64>,
+    /// With `gradient`, the effect divided by the root of the sum of squares of those of its layer's heads that are named.
+    pub by_layer: Option<f64>,
 }
 
 /// Everything that was measured.
@@ -135,7 +143,7 @@ pub fn effects(
         before: 0.0,
         effects: sets
             .iter()
-            .map(|set| Effect { heads: set.clone(), effect: 0.0, share: None, mean_weight: None })
+            .map(|set| Effect { heads: set.clone(), effect: 0.0, share: None, mean_weight: None, by_layer: None })
             .collect(),
         n_texts: inputs.len(),
         n_tokens: inputs.iter().map(|input| input.source.len() + input.target.len()).sum(),
@@ -155,6 +163,12 @@ pub fn effects(
     for effect in &mut found.effects {
         effect.effect /= n;
         effect.mean_weight = effect.mean_weight.map(|sum| sum / n);
+    }
+    if way == Way::Gradient {
+        let heads = found.effects.iter().flat_map(|effect| effect.heads.iter().copied()).collect();
+        let slopes = vec![found.effects.iter().map(|effect| effect.effect).collect()];
+        let by_layer = Importance { heads, slopes }.by_layer();
+        found.effects.iter_mut().zip(by_layer).for_each(|(effect, by_layer)| effect.by_layer = Some(by_layer));
     }
     Ok(found)
 }
@@ -179,6 +193,19 @@ impl Question<'_> {
             None => Err(Error::Plan("patching needs a second text, from whose run outputs are taken".to_owned())),
         }
     }
+}
+
+/// The run on another text, which an encoder-decoder reads with the same target.
+///
+/// # Errors
+/// As [`Baseline::of`].
+pub fn other_run<'m>(baseline: &Baseline<'m>, other: &Input) -> Result<Baseline<'m>, Error> {
+    let model = baseline.model();
+    let mut other = other.clone();
+    if model.has(Side::Source) && model.has(Side::Target) {
+        other.target = baseline.input.target.clone();
+    }
+    Baseline::of(model, &other)
 }
 
 /// One text, and what is done with it.
@@ -233,6 +260,7 @@ impl OneText<'_> {
             }
             Way::Patch => self.patched(&baseline, &metric, watch)?,
             Way::Direct => self.direct(&baseline, &metric, sums)?,
+            Way::Gradient => self.slopes(input, &metric)?,
         };
         for (own, (effect, share)) in found.effects.iter_mut().zip(effects) {
             own.effect += effect;
@@ -249,7 +277,13 @@ impl OneText<'_> {
         let asked = self.question.measured;
         let is_direct = self.question.way == Way::Direct;
         let metric = match is_direct && asked.metric.is_none() {
-            true => Metric::Score(asked.predicted.score(self.model, &baseline.input, &baseline.unchanged.logits)?),
+            true => self.plain_score(baseline)?,
+            // the divergences from the unchanged output have no slope there
+            false if self.question.way == Way::Gradient && asked.metric.is_none() => {
+                let has_loss = Metric::Loss.rows(&baseline.unchanged).is_ok();
+                let is_named = asked.predicted != Predicted::default();
+                if has_loss && !is_named { Metric::Loss } else { self.plain_score(baseline)? }
+            }
             false => asked.metric(self.model, &baseline.input, &baseline.unchanged)?,
         };
         if is_direct && !matches!(metric, Metric::Score(Score { form: Form::Logit, .. })) {
@@ -266,6 +300,12 @@ impl OneText<'_> {
             )));
         }
         Ok(metric)
+    }
+
+    /// The logit that is meant where no metric is named.
+    fn plain_score(&self, baseline: &Baseline<'_>) -> Result<Metric, Error> {
+        let predicted = self.question.measured.predicted;
+        Ok(Metric::Score(predicted.score(self.model, &baseline.input, &baseline.unchanged.logits)?))
     }
 
     /// What is measured, in words; of several texts nothing that holds of one of them alone.
@@ -307,11 +347,7 @@ impl OneText<'_> {
         watch: &mut Watch<'_>,
     ) -> Result<Vec<(f64, Option<f64>)>, Error> {
         let Some(other) = self.question.other else { return Ok(Vec::new()) };
-        let mut other = other.clone();
-        if self.model.has(Side::Source) && self.model.has(Side::Target) {
-            other.target = baseline.input.target.clone(); // both runs read the same target
-        }
-        let other = Baseline::of(self.model, &other)?;
+        let other = other_run(baseline, other)?;
         let heads = self.sets.concat();
         let patched = match self.question.receiver {
             Receiver::All => {
@@ -322,6 +358,13 @@ impl OneText<'_> {
             Receiver::Head(receiver) => baseline.path_patched(&other, &heads, Some(receiver), metric, watch)?,
         };
         Ok(patched.into_iter().map(|patched| (patched.effect, patched.share)).collect())
+    }
+
+    /// The sizes of the slopes with respect to a factor on each head's output.
+    fn slopes(&self, input: &Input, metric: &Metric) -> Result<Vec<(f64, Option<f64>)>, Error> {
+        let found = self.model.head_importance(std::slice::from_ref(input), &|_, _| Ok(*metric))?;
+        let sizes: BTreeMap<KindHead, f64> = found.heads.iter().copied().zip(found.means()).collect();
+        Ok(self.sets.iter().map(|set| (set.iter().filter_map(|head| sizes.get(head)).sum(), None)).collect())
     }
 
     fn direct(
@@ -383,6 +426,7 @@ fn in_words(question: &Question<'_>, n_means: Option<usize>) -> String {
             format!("its output becomes that of the run on the other text{by_way}")
         }
         Way::Direct => "what it writes into the stream for the target's logit, read through the final norm".to_owned(),
+        Way::Gradient => "a factor on its output, which is 1, becomes a little less or more".to_owned(),
     }
 }
 

@@ -1,9 +1,11 @@
 //! What attention does not show: what a model computes is taken apart, or changed and measured again.
 
 pub mod adversarial;
+pub mod agreement;
 mod alti;
 pub mod asked;
 mod attribution;
+mod by_knock_out;
 pub mod card;
 mod circuits;
 mod components;
@@ -21,6 +23,7 @@ mod maps;
 mod matrices;
 mod method;
 mod norms;
+mod of_maps;
 mod parts;
 pub mod patch;
 pub mod pictures;
@@ -39,7 +42,7 @@ pub use components::Source;
 pub use composition::{Composition, Compositions, compositions};
 pub use head_patterns::HeadPattern;
 pub use matrices::Norms;
-pub use method::{Definition, METHODS, Method, Unit};
+pub use method::{Cost, Definition, METHODS, Method, Unit};
 pub use norms::{Mixing, NormForm, Shares, keep_value_norms, mixing, summed_norms};
 pub use parts::traced;
 pub use why::{Asked, Origin, Part, Parts, Term, Why, why};

@@ -5,6 +5,7 @@ use attlas::printable::counted;
 use attlas::view::pictures::Looks;
 use attlas::{Kind, Quantity};
 
+use super::agreement::{Agreement, firsts};
 use super::effects::{Edges, Effects, LIMITS, Way};
 use super::side_by_side::{Explained, Place, short_title};
 use crate::Error;
@@ -34,15 +35,19 @@ pub fn explained_picture(explained: &Explained, looks: &Looks) -> Result<Figure,
     let scales = Scales::of(&panels, looks.scale.unwrap_or(Scale::Linear), looks.panel_scale);
     let mut captions = vec![
         format!("What is explained: the {}, which is {:.4}.", explained.subject, explained.value),
-        "Each row is divided by the sum of the sizes of its scores, over all panels. leave-one-out is measured, the others are not.".to_owned(),
+        "Each row is divided by the sum of the sizes of its scores, over all panels. Hidden and left-out tokens are measured, the other methods are computed.".to_owned(),
     ];
+    captions.extend(firsts(explained));
     captions.extend(explained.sums());
-    Ok(grid(
-        &panels,
-        &scales,
-        panels.len(),
-        &looks.of_several("Which tokens the prediction rests on, by method", captions),
-    ))
+    let style = looks.of_several("Which tokens the prediction rests on, by method", captions);
+    let figure = grid(&panels, &scales, panels.len(), &style);
+    let Some(agreement) = Agreement::of(explained) else { return Ok(figure) };
+    let below = agreement.figure(&style)?;
+    let width = figure.width.max(below.width);
+    let mut whole = figure.with_strip_below(below.height, below.marks().to_vec());
+    whole.width = width;
+    whole.description = format!("{} {}", whole.description, below.description);
+    Ok(whole)
 }
 
 /// Every head's effect as a cell of layers × heads, one panel for each kind of attention.
@@ -64,6 +69,7 @@ pub fn effects_picture(found: &Effects, looks: &Looks) -> Result<Figure, Error> 
     let title = match found.way {
         Way::Direct => format!("What each head of {} writes for the target", found.model),
         Way::Patch => format!("What each head of {} carries over", found.model),
+        Way::Gradient => format!("How much each head of {} matters, by slope", found.model),
         Way::KnockOut(_) => format!("What {} loses without each head", found.model),
     };
     Ok(grid(&panels, &scales, panels.len().min(3), &looks.of_several(&title, captions(found))))
@@ -90,11 +96,11 @@ fn panel(found: &Effects, kind: Kind) -> Result<Option<Panel>, Error> {
     }
     let rows = Axis::labelled("layer", layers.iter().map(usize::to_string));
     let panel = Panel::new(kind.title(), cells, rows, Axis::counted("head", n_heads))?;
-    Ok(Some(scaled_by(panel, found.metric)))
+    Ok(Some(if found.way == Way::Gradient { panel } else { scaled_by(panel, found.metric) }))
 }
 
 /// The panel with a scale that suits its numbers: distances (kl, tvd, jsd) are never below 0, other effects have either sign.
-fn scaled_by(panel: Panel, metric: &str) -> Panel {
+pub fn scaled_by(panel: Panel, metric: &str) -> Panel {
     match metric {
         "kl" | "tvd" | "jsd" => panel,
         _ => panel.measuring(Quantity::Effect),
@@ -130,6 +136,10 @@ fn captions(found: &Effects) -> Vec<String> {
     };
     let what = match found.way {
         Way::Direct => format!("Share in the {}; {on}. {}.", found.measures, first_upper(&found.does)),
+        Way::Gradient => format!(
+            "Size of the slope of the {} ({:.4}); {on}. The change: {}.",
+            found.measures, found.before, found.does
+        ),
         _ => format!(
             "Effect: the {}, with the change less without ({:.4}); {on}. The change: {}.",
             found.measures, found.before, found.does

@@ -1,6 +1,5 @@
 //! One prediction, explained by several methods side by side.
 
-use attlas::analysis::rank_correlation;
 
 use super::attribution::{Attribution, Moved, Share, Way};
 use super::knock_out::Watch;
@@ -92,22 +91,6 @@ impl Explained {
         Explained::scores(attribution).map(|score| if size > 0.0 { score / size } else { 0.0 }).collect()
     }
 
-    /// How far two methods rank the tokens alike by the size of their scores, over tokens that the explained position can
-    /// depend on: those to which any method gives something.
-    pub fn agreement(&self, a: &Attribution, b: &Attribution) -> Option<f64> {
-        let is_seen =
-            |place: &usize| self.attributions.iter().any(|one| Explained::scores(one).nth(*place) != Some(0.0));
-        let seen: Vec<usize> = (0..self.places.len()).filter(is_seen).collect();
-        let sizes = |attribution: &Attribution| -> Vec<f64> {
-            let all: Vec<f64> = Explained::scores(attribution).map(f64::abs).collect();
-            seen.iter().map(|place| all[*place]).collect()
-        };
-        if seen.len() < MIN_RANKED {
-            return None;
-        }
-        rank_correlation(&sizes(a), &sizes(b))
-    }
-
     /// What tokens sum to, a sentence for each method that shares out a sum.
     pub fn sums(&self) -> Vec<String> {
         self.attributions.iter().filter_map(sum_in_words).collect()
@@ -146,6 +129,3 @@ fn sum_in_words(attribution: &Attribution) -> Option<String> {
         ),
     })
 }
-
-/// Tokens from which ranks say something.
-const MIN_RANKED: usize = 4;

@@ -22,7 +22,7 @@ AnyModel = str | os.PathLike[str] | Model | None
 Token = str | int
 HeadName = str | tuple[Any, ...]
 Metric = Literal["loss", "kl", "tvd", "jsd", "logit", "logit-diff", "probability", "log-probability"]
-Removal = Literal["zero", "mean", "uniform", "permute", "pattern-preserving", "patch", "direct"]
+Removal = Literal["zero", "mean", "uniform", "permute", "pattern-preserving", "patch", "direct", "gradient"]
 
 
 def explain(
@@ -46,7 +46,8 @@ def explain(
         foil: what it is held against.
         position: whose prediction it is, counted from 0: what a decoder predicts after it, a masked language model at it. The last of
             a decoder, or the masked one, where none is named.
-        methods: names as :func:`attlas.explanations.methods` lists them; all that are defined for the model where none are named.
+        methods: names as :func:`attlas.explanations.methods` lists them; all that are defined for the model, but ``head-effect``, where none
+            are named.
         metric: ``logit``, ``logit-diff``, ``probability`` or ``log-probability``; the logit, less the foil's, where none is named.
         steps: places at which integrated gradients compute the gradient.
         decoder_text: what the decoder behind an encoder reads; what the model generates where nothing is given.
@@ -94,7 +95,8 @@ def ablate(
         kind: of attention; every one where none is named.
         method: ``zero`` sets a head's output to 0, ``mean`` to its mean over rows; ``uniform`` and ``permute`` change its weights;
             ``pattern-preserving`` is zero with the weights of all later layers kept; ``patch`` exchanges its output for that on the text of
-            ``patch_from``; ``direct`` changes nothing: what the head itself writes for the target.
+            ``patch_from``; ``direct`` and ``gradient`` change nothing: what the head itself writes for the target, and the slope of the metric
+            with respect to a factor on its output.
         metric: ``loss`` of a decoder, in nats a token; ``kl``, ``tvd`` and ``jsd``, how far all of the output moves; ``logit``, ``logit-diff``,
             ``probability`` and ``log-probability`` of one token. By default ``kl``, with a target ``probability``, with a foil ``logit-diff``.
         target: the token or class, as in :func:`attlas.explain`; and so ``foil`` and ``position``.
@@ -148,6 +150,7 @@ def check(
     kind: str | None = None,
     together: bool = False,
     permutations: int = 10,
+    adversarial: int | None = None,
     budget: float = 0.01,
     target: Token | None = None,
     position: SupportsIndex | None = None,
@@ -166,6 +169,7 @@ def check(
         heads: as in :func:`attlas.ablate`; and so ``kind``.
         together: change the maps of all these heads at once.
         permutations: how often each map is permuted, 1 to 1000.
+        adversarial: seek the most different map that keeps the output, by gradient, with so many steps for each map.
         budget: how far the output may move, as total variation in 0 to 1, where the most different map is looked for that keeps it.
         target: the token or class whose probability erasing is about; the likeliest where none is named. ``position`` as in :func:`attlas.explain`.
         ranking: a number for each token that the heads look at, ``None`` for one that always stays; what the maps give each where none is given.
@@ -179,9 +183,12 @@ def check(
 
     if not 1 <= permutations <= 1000:
         raise Error(f"permutations is {permutations}; a number from 1 to 1000 was expected")
+    if adversarial is not None and not 1 <= adversarial <= 10_000:
+        raise Error(f"adversarial is {adversarial}; a number of steps from 1 to 10000 was expected")
     how = {
         "together": together,
         "permutations": permutations,
+        "adversarial": adversarial,
         "budget": float(budget),
         "target": None if target is None else str(target),
         "position": _position(position),
@@ -190,7 +197,8 @@ def check(
     }
     others = [beside] if isinstance(beside, (str, os.PathLike, Model)) else list(beside)
     asked: dict[str, object] = {"patterns": _heads(heads), "kind": kind}
-    said = _attlas.checked(_model(model), _subject(text, decoder_text), asked, how, [_model(one) for one in others])
+    loaded = [(one.name if isinstance(one, Model) else os.fspath(one), _model(one)) for one in others]
+    said = _attlas.checked(_model(model), _subject(text, decoder_text), asked, how, loaded)
     return Card(_read(said))
 
 
@@ -201,12 +209,13 @@ def lens(
     position: SupportsIndex | Literal["all"] | None = None,
     target: Token | Sequence[Token] = (),
     top: int = 5,
+    after_attention: bool = False,
     decoder_text: Text | None = None,
 ) -> Table:
     """What the model would predict if it stopped after each layer (the logit lens).
 
     The hidden states that enter a layer go through the final norm and the output matrix at once. One row for each layer, position and rank:
-    ``layer``, that which the states enter, one more than the last for the output itself; ``position``; ``rank``, from 1, and 0 for tokens of
+    ``layer``, that which the states enter, one more than the last for the output itself; ``depth``; ``position``; ``rank``, from 1, and 0 for tokens of
     ``target``; ``token``; ``id``; ``probability``.
 
     Args:
@@ -215,6 +224,7 @@ def lens(
         position: as in :func:`attlas.explain`, or ``"all"``.
         target: tokens or classes whose probability is told besides.
         top: how many of the likeliest, 1 to 100.
+        after_attention: read the states within each layer, too, behind its attention.
         decoder_text: as in :func:`attlas.explain`.
     """
     from attlas.explanations import arrays_of
@@ -227,7 +237,7 @@ def lens(
         raise Error(f'position is {position!r}; a number or "all" was expected')
     names = [target] if isinstance(target, (str, int)) else list(target)
     place = None if isinstance(position, str) else _position(position)
-    columns = _attlas.lens(_model(model), _subject(text, decoder_text), place, every, [str(name) for name in names], top)
+    columns = _attlas.lens(_model(model), _subject(text, decoder_text), place, every, [str(name) for name in names], top, after_attention)
     return Table(arrays_of(columns), title="hidden states that enter a layer, read through the final norm and the output matrix")
 
 

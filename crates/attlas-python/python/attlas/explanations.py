@@ -110,7 +110,7 @@ class Effects(Found):
 
     Columns: ``kind``, ``layer``, ``head``, ``method``, ``metric``; ``effect``, the metric with the change less without; ``mean_weight``, the
     mean over rows of the row's largest weight, how meaningful the head's map looks, 0 to 1. Of patching also ``share``, the part of the difference of
-    the two runs; of heads taken away together ``heads``; of pairs ``query``, ``key`` and ``weight`` in place of ``mean_weight``.
+    the two runs; of slopes ``by_layer``; of heads taken away together ``heads``; of pairs ``query``, ``key`` and ``weight`` in place of ``mean_weight``.
     """
 
     def __init__(self, native: _attlas.Found) -> None:
@@ -170,7 +170,10 @@ class Card(Report):
         self.maps = _maps_of(data["maps"])
         """A row for each map: ``median_tvd`` and ``largest_tvd``, how far the output moves when it is permuted, ``uniform_tvd``, when it is made
         uniform, as total variation in 0 to 1; ``kept_jsd``, how far in nats the farthest map is, of those tried, that moves it by the budget
-        at most; ``note``, the finding in a sentence."""
+        at most; ``adversarial_jsd``, that of the map that was sought by gradient; ``beside_jsd``, how far other trainings' are; ``note``, the finding in a
+        sentence."""
+        self.all_uniform: float = data["all_uniform"]["tvd"]
+        """How far the output moves with all of the maps uniform at once, 0 to 1."""
         erasing = data["erasing"]
         self.not_erased: str | None = erasing.get("absent")
         """Why no token was erased; ``None`` where tokens were."""
@@ -290,6 +293,8 @@ def _maps_of(maps: list[dict[str, Any]]) -> Table:
             "uniform_tvd": one["uniform_tvd"],
             "kept_jsd": kept["of_maps_jsd"],
             "kept_tvd": kept["tvd"],
+            "adversarial_jsd": (one.get("adversarial") or {"of_maps_jsd": None})["of_maps_jsd"],
+            "beside_jsd": one.get("beside_jsd"),
             "note": one["note"],
         }
 

@@ -2,6 +2,7 @@
 
 use attlas::Recording;
 use attlas_model::Model;
+use attlas_model::explain::agreement::Agreement;
 use attlas_model::explain::effects::{Edges, Effect, Effects, Way};
 use attlas_model::explain::knock_out::KindHead;
 use attlas_model::explain::lens::Lens;
@@ -13,7 +14,7 @@ use super::{Cells, Table};
 /// A row of the lens's table: where it is read, the rank (0 for one that was asked for), the id and its probability.
 type LensRow<'a> = (&'a Lens, usize, u32, f64);
 
-/// What each layer would predict: `layer, position, rank, token, id, probability`, rank 0 for the ids that were asked for.
+/// What each layer would predict: `layer, depth, position, rank, token, id, probability`, rank 0 for the ids that were asked for.
 pub fn lens_table(model: &Model, lenses: &[Lens], asked: &[u32]) -> Table {
     let mut rows: Vec<LensRow<'_>> = Vec::new();
     for lens in lenses {
@@ -26,6 +27,7 @@ pub fn lens_table(model: &Model, lenses: &[Lens], asked: &[u32]) -> Table {
     let token = |row: &LensRow<'_>| Some(model.target_text(row.0.position, row.2));
     let columns = vec![
         ("layer", whole(&|row| Some(row.0.layer))),
+        ("depth", Cells::Text(rows.iter().map(|row| Some(row.0.depth.name().to_owned())).collect())),
         ("position", whole(&|row| row.0.position)),
         ("rank", whole(&|row| Some(row.1))),
         ("token", Cells::Text(rows.iter().map(token).collect())),
@@ -55,7 +57,7 @@ pub fn mixing_table(recording: &Recording, rows: &[Mixing]) -> Table {
     Table { columns, notes: Vec::new() }
 }
 
-/// What the output loses with each head: `kind, layer, head, method, metric, effect, mean_weight`; of patching also `share`, and of heads
+/// What the output loses with each head: `kind, layer, head, method, metric, effect, mean_weight`; of patching also `share`, of slopes `by_layer`, and of heads
 /// that were taken away together one row, with `heads`.
 pub fn effects_table(found: &Effects) -> Table {
     let one = |effect: &Effect| match effect.heads[..] {
@@ -73,6 +75,9 @@ pub fn effects_table(found: &Effects) -> Table {
         ("effect", Cells::Number(found.effects.iter().map(|effect| Some(effect.effect)).collect())),
         ("mean_weight", Cells::Number(found.effects.iter().map(|effect| effect.mean_weight).collect())),
     ];
+    if found.way == Way::Gradient {
+        columns.push(("by_layer", Cells::Number(found.effects.iter().map(|effect| effect.by_layer).collect())));
+    }
     if found.way == Way::Patch {
         columns.push(("share", Cells::Number(found.effects.iter().map(|effect| effect.share).collect())));
     }
@@ -124,18 +129,14 @@ pub fn explained_table(found: &Explained) -> Table {
     Table { columns, notes }
 }
 
-/// How far each two methods rank the tokens alike: `method, other, rank_correlation`.
-pub fn agreement_table(found: &Explained) -> Table {
-    let all = &found.attributions;
-    let pairs: Vec<(&Attribution, &Attribution)> =
-        all.iter().enumerate().flat_map(|(place, one)| all[..place].iter().map(move |other| (one, other))).collect();
-    let name = |of: &dyn Fn(&(&Attribution, &Attribution)) -> &'static str| {
-        Cells::Text(pairs.iter().map(|pair| Some(of(pair).to_owned())).collect())
-    };
+/// How far each two methods rank the tokens alike: `method, other, rank_correlation, n_tokens`.
+pub fn agreement_table(found: &Agreement) -> Table {
+    let name = |place: usize| Some(found.methods[place].name().to_owned());
     let columns = vec![
-        ("method", name(&|pair| pair.0.method.name())),
-        ("other", name(&|pair| pair.1.method.name())),
-        ("rank_correlation", Cells::Number(pairs.iter().map(|(one, other)| found.agreement(one, other)).collect())),
+        ("method", Cells::Text(found.pairs().map(|(a, ..)| name(a)).collect())),
+        ("other", Cells::Text(found.pairs().map(|(_, b, _)| name(b)).collect())),
+        ("rank_correlation", Cells::Number(found.pairs().map(|(.., found)| found).collect())),
+        ("n_tokens", Cells::Whole(found.pairs().map(|_| Some(found.n_tokens as i64)).collect())),
     ];
     Table { columns, notes: Vec::new() }
 }

@@ -14,7 +14,7 @@ use crate::failure::{Failure, Outcome};
 use crate::inputs::with_options;
 use crate::progress::Progress;
 use crate::table_file::{TableOrPicture, write_table};
-use crate::terminal::{Terminal, print_json, printable, wrapped};
+use crate::terminal::{Terminal, print_json, printable};
 use crate::words::counted;
 
 /// Pairs that are printed at most.
@@ -25,7 +25,7 @@ pub fn run(arguments: &AblateArguments, model: &Model, terminal: &mut Terminal) 
     if arguments.method != MethodName::Zero {
         return Err(Failure::Usage("--edges is a method of its own; leave --method out".into()));
     }
-    let heads = model.heads_named(&arguments.heads, arguments.kind)?;
+    let heads = arguments.heads.of(model)?;
     let [head] = heads[..] else {
         let n = counted(heads.len(), "head");
         return Err(Failure::Usage(format!(
@@ -75,8 +75,5 @@ fn print(found: &Edges, terminal: &mut Terminal) -> Result<(), Failure> {
         found.before,
         found.rows.len()
     );
-    for line in wrapped(&legend, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
-    }
-    Ok(())
+    terminal.notes([legend])
 }

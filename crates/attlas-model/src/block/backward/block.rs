@@ -7,43 +7,11 @@ use super::attention::AttentionBack;
 use super::{Back, Halt, add, feed_forward};
 use crate::block::feed_forward::feed_forward as feed_forward_forward;
 use crate::block::forward::{BlockRef, normalise_to};
-use crate::block::norm::NormWeights;
+use crate::block::join::Join;
 use crate::block::state::{AttentionCall, LayerState};
 use crate::block::weights::AttentionWeights;
 use crate::block::workspace::Workspace;
 use crate::config::{Attention, Residual};
-
-/// How a sublayer `f` joins the stream `x`, with the norms that there are.
-#[derive(Clone, Copy)]
-enum Join<'a> {
-    /// `norm(x + f(x))`.
-    Post(&'a NormWeights),
-    /// `x + norm(f(x))`.
-    OutputNorm(&'a NormWeights),
-    /// `x + post_norm(f(norm(x)))`.
-    Sandwich(Option<&'a NormWeights>, &'a NormWeights),
-    /// `x + f(norm(x))`.
-    Pre(Option<&'a NormWeights>),
-}
-
-impl<'a> Join<'a> {
-    fn new(residual: Residual, norm: &'a Option<NormWeights>, post_norm: &'a Option<NormWeights>) -> Join<'a> {
-        match (residual, norm, post_norm) {
-            (Residual::Post, Some(norm), _) => Join::Post(norm),
-            (Residual::OutputNorm, Some(norm), _) => Join::OutputNorm(norm),
-            (Residual::Sandwich, norm, Some(post_norm)) => Join::Sandwich(norm.as_ref(), post_norm),
-            (_, norm, _) => Join::Pre(norm.as_ref()),
-        }
-    }
-
-    /// The norm on what the sublayer reads.
-    fn before(self) -> Option<&'a NormWeights> {
-        match self {
-            Join::Post(_) | Join::OutputNorm(_) => None,
-            Join::Sandwich(norm, _) | Join::Pre(norm) => norm,
-        }
-    }
-}
 
 /// A sublayer that was computed once more. Shapes `[n, d_model]`.
 struct Tape<'a> {
@@ -133,22 +101,20 @@ impl BlockRef<'_> {
         if matches!(config.residual, Residual::Parallel | Residual::ParallelSharedNorm) {
             return self.parallel_back(back, call, stream, d_stream);
         }
-        let join = |norm, post_norm| Join::new(config.residual, norm, post_norm);
         // 1. once more: attention, cross-attention, and the feed-forward where a norm reads what it gives
         let attention = &weights.attention;
-        let mut first = Tape::new(join(&attention.norm, &attention.post_norm), stream.to_vec(), d_model);
+        let mut first = Tape::new(attention.join(config.residual), stream.to_vec(), d_model);
         let (looking, result) = attend(call, &config.attention, attention, &first.input, &mut back.workspace);
         let mut stream = first.forward(result, d_model);
         let mut second = None;
         if let (Some(cross_config), Some(cross)) = (&config.cross, &weights.cross) {
-            let mut tape = Tape::new(join(&cross.norm, &cross.post_norm), stream, d_model);
+            let mut tape = Tape::new(cross.join(config.residual), stream, d_model);
             let call = AttentionCall { kind: Kind::Cross, ..call };
             let (looking, result) = attend(call, cross_config, cross, &tape.input, &mut back.workspace);
             stream = tape.forward(result, d_model);
             second = Some((tape, looking));
         }
-        let last = join(&weights.feed_forward_norm, &weights.feed_forward_post_norm);
-        let mut last = Tape::new(last, stream, d_model);
+        let mut last = Tape::new(weights.feed_forward_join(config.residual), stream, d_model);
         if !matches!(last.join, Join::Pre(_)) {
             let mut result = vec![0.0; last.input.len()]; // [n, d_model]
             let (config, weights) = (&config.feed_forward, &weights.feed_forward);

@@ -26,7 +26,7 @@ impl NormWeights {
     #[inline(always)]
     pub(super) fn row_back(&self, rules: Rules, weight: &[f32], x: &[f32], d: &mut [f32]) {
         let n = x.len() as f64;
-        let is_centred = !matches!(self.norm.kind, NormKind::Rms | NormKind::RmsPlusOne);
+        let is_centred = self.norm.kind.is_centred();
         // 1. what the forward pass had
         let mean = if is_centred { x.iter().map(|x| f64::from(*x)).sum::<f64>() / n } else { 0.0 };
         let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
@@ -67,7 +67,7 @@ mod tests {
     /// The norms as they are defined, in f64; `held` is a factor that stands for the row's own.
     fn norm(kind: NormKind, epsilon: f64, x: &[f64], weight: &[f32], held: Option<f64>) -> (Vec<f64>, f64) {
         let n = x.len() as f64;
-        let is_centred = !matches!(kind, NormKind::Rms | NormKind::RmsPlusOne);
+        let is_centred = kind.is_centred();
         let mean = if is_centred { x.iter().sum::<f64>() / n } else { 0.0 };
         let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
         let factor = held.unwrap_or(1.0 / (variance + epsilon).sqrt());
