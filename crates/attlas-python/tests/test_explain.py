@@ -53,9 +53,10 @@ def assert_same(table: Table, rows: list[dict[str, Any]]) -> None:
 
 
 def test_an_explanation_has_the_rows_of_the_command() -> None:
-    found = attlas.explain(APPLE, position=1)
-    assert_same(found, command("explain", APPLE, "--position", "1"))
+    found = attlas.explain(APPLE, position=1, steps=4)
+    assert_same(found, command("explain", APPLE, "--position", "1", "--steps", "4"))
     assert isinstance(found, Explanation) and found.methods[0] == "weight" and "leave-out" in found.methods
+    assert "head-effect" not in found.methods, "which is named, or left"
     assert found.value == pytest.approx(float(re.search(r"which is (-?[\d.]+)", found.title)[1]), abs=1e-3)  # type: ignore[index]
     some = attlas.explain(REPEATED, INDUCTION, target=9, foil=4, methods=["saliency", "leave-out"])
     rows = on_induction("explain", "--target", "9", "--foil", "4", "--method", "saliency,leave-out")
@@ -145,7 +146,7 @@ def test_a_check_is_that_of_the_command() -> None:
     assert "Permuting this map" in card.maps[3]["note"] and "<table>" in card._repr_html_()
     together = attlas.check(REPEATED, INDUCTION, heads="1.*", together=True, permutations=1)
     assert len(together.maps) == 1 and together.maps[0]["heads"].startswith("decoder:L1H0 ")
-    assert together.not_erased is not None and "erased" in together.not_erased and together.erasing is None
+    assert together.not_erased is None and together.erasing is not None
     ranked = attlas.check(REPEATED, INDUCTION, heads="0.3", permutations=1, erase_with="0", ranking=[float(n) for n in range(17)])
     assert ranked.erasing is not None and ranked.data["erasing"]["ranking"] == "the numbers that were given"
 
