@@ -116,9 +116,9 @@ fn what_is_not_there_is_refused_in_a_sentence() {
     );
     refused(model(&["ablate", "--target", "abc"]), 3, "\"abc\" is not an id of llama-induction");
     refused(model(&["ablate", "--target", "9", "--position", "40"]), 3, "there is no position 40");
-    refused(model(&["ablate", "--target", "9", "--foil", "9"]), 2, "--foil is the target itself");
-    refused(model(&["ablate", "--metric", "logit-diff"]), 2, "needs --foil");
-    refused(model(&["ablate", "--metric", "kl", "--target", "9"]), 2, "--target is for --metric logit");
+    refused(model(&["ablate", "--target", "9", "--foil", "9"]), 2, "the foil is the target itself");
+    refused(model(&["ablate", "--metric", "logit-diff"]), 2, "needs a foil");
+    refused(model(&["ablate", "--metric", "kl", "--target", "9"]), 2, "a target is for the metrics logit");
     refused(model(&["ablate", "--seed", "3"]), 2, "--seed is for --method permute");
     refused(model(&["ablate", "--method", "patch"]), 2, "--method patch needs --patch-from");
     refused(model(&["ablate", "--kind", "cross"]), 2, "llama-induction has no cross-attention");
@@ -135,7 +135,7 @@ fn what_is_not_there_is_refused_in_a_sentence() {
     refused(
         model(&["ablate", "--method", "direct", "--metric", "loss"]),
         2,
-        "--method direct shares out a logit, and no loss",
+        "direct attribution shares out a logit, and no loss",
     );
     let together = ["ablate", "--method", "gradient", "--together"];
     refused(model(&together), 2, "slopes of heads have no sum");
@@ -257,10 +257,10 @@ fn what_is_said_of_several_texts_holds_of_all_of_them() {
     let lines = ["Once upon a time there was a little girl", "Tom had a big red"];
     std::fs::write(&path, lines.join("\n")).expect("written");
     let path = path.display().to_string();
-    refused(stories(&["ablate", &path, "--metric", "logit"]), 2, "the logit of 2 texts needs --target");
-    refused(stories(&["ablate", &path, "--method", "direct"]), 2, "the logit of 2 texts needs --target");
+    refused(stories(&["ablate", &path, "--metric", "logit"]), 2, "the logit of 2 texts needs a target");
+    refused(stories(&["ablate", &path, "--method", "direct"]), 2, "the logit of 2 texts needs a target");
     let words = ["ablate", &path, "--method", "patch", "--patch-from", "x"];
-    refused(stories(&words), 2, "--method patch is about one text, and there are 2");
+    refused(stories(&words), 2, "patching is about one text, and there are 2");
     let printed = Command::new(stories(&["ablate", &path, "--method", "direct", "--target", "7"])).run();
     assert_eq!(printed.code, Some(0), "{printed:?}");
     let text = printed.stdout.split_whitespace().collect::<Vec<_>>().join(" ");

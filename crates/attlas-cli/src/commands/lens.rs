@@ -3,15 +3,14 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas_model::Model;
 use attlas_model::explain::knock_out::Baseline;
 use attlas_model::explain::lens::{Depth, Lens};
-use attlas_survey::table::Cells;
+use attlas_survey::table::lens_table;
 use clap::Args;
 
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{ONE_TEXT, SubjectArguments, check_output, load_model, model_files, row_of};
-use crate::table_file::{Table, table_format, write_table};
+use crate::table_file::{table_format, write_table};
 use crate::terminal::{Terminal, clip, pad, print_json, printable, width};
 
 const EXAMPLES: &str = "\
@@ -77,7 +76,7 @@ pub fn run(arguments: &LensArguments, terminal: &mut Terminal) -> Result<Outcome
     let depths =
         if arguments.after_attention { &[Depth::Entering, Depth::AfterAttention][..] } else { &[Depth::Entering] };
     let lenses = baseline.lens(&rows, depths, usize::from(arguments.top), &targets)?;
-    let table = table(&model, &lenses, &targets);
+    let table = lens_table(&model, &lenses, &targets);
     if let Some(output) = &arguments.output {
         write_table(output, &table)?;
     }
@@ -86,31 +85,6 @@ pub fn run(arguments: &LensArguments, terminal: &mut Terminal) -> Result<Outcome
         false => print(&baseline, &lenses, &targets, arguments, terminal)?,
     }
     Ok(Outcome::Done)
-}
-
-/// A row of the table: where it is read, the rank (0 for one that was asked for), the id and its probability.
-type Row<'a> = (&'a Lens, usize, u32, f64);
-
-fn table(model: &Model, lenses: &[Lens], targets: &[u32]) -> Table {
-    let mut rows: Vec<Row<'_>> = Vec::new();
-    for lens in lenses {
-        rows.extend(lens.top.iter().enumerate().map(|(place, (id, p))| (lens, place + 1, *id, *p)));
-        rows.extend(targets.iter().zip(&lens.asked).map(|(id, p)| (lens, 0, *id, *p)));
-    }
-    let whole = |number: &dyn Fn(&Row<'_>) -> Option<usize>| {
-        Cells::Whole(rows.iter().map(|row| number(row).map(|number| number as i64)).collect())
-    };
-    let token = |row: &Row<'_>| Some(model.target_text(row.0.position, row.2));
-    let columns = vec![
-        ("layer", whole(&|row| Some(row.0.layer))),
-        ("depth", Cells::Text(rows.iter().map(|row| Some(row.0.depth.name().to_owned())).collect())),
-        ("position", whole(&|row| row.0.position)),
-        ("rank", whole(&|row| Some(row.1))),
-        ("token", Cells::Text(rows.iter().map(token).collect())),
-        ("id", whole(&|row| Some(row.2 as usize))),
-        ("probability", Cells::Number(rows.iter().map(|row| Some(row.3)).collect())),
-    ];
-    Table { columns, notes: Vec::new() }
 }
 
 /// A table of layers for each position, the likeliest token first.

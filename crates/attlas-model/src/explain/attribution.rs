@@ -161,10 +161,24 @@ impl Model {
     /// # Errors
     /// As [`Model::explain`]; and when the way has no step, or more than 10,000.
     pub fn integrated_gradients(&self, input: &Input, score: &Score, way: Way) -> Result<Attribution, Error> {
+        self.integrated_gradients_watched(input, score, way, &mut |_| Next::Continue)
+    }
+
+    /// The same, telling `watch` before each block of each pass where it is.
+    ///
+    /// # Errors
+    /// As [`Model::integrated_gradients`], and [`Error::Stopped`] when `watch` says so.
+    pub fn integrated_gradients_watched(
+        &self,
+        input: &Input,
+        score: &Score,
+        way: Way,
+        watch: &mut Watch<'_>,
+    ) -> Result<Attribution, Error> {
         if !(1..=10_000).contains(&way.n_steps) {
             return Err(Error::Limit(format!("a way has 1 to 10000 steps, not {}", way.n_steps)));
         }
-        Explained::new(self, input, score)?.along(way, &mut |_| Next::Continue)
+        Explained::new(self, input, score)?.along(way, watch)
     }
 
     /// A score as a reader knows it: `logit of " mat" after position 5 ("the")`.

@@ -1,16 +1,22 @@
 //! What attention does not show: what a model computes is taken apart, or changed and measured again.
 
 pub mod adversarial;
+pub mod agreement;
 mod along;
 mod alti;
+pub mod asked;
 mod attribution;
 mod by_knock_out;
+pub mod card;
 mod circuits;
 mod components;
 mod composition;
 pub mod direct;
+pub mod effects;
 mod eigenvalues;
 pub mod faithfulness;
+pub mod from_weights;
+mod head_patterns;
 pub mod importance;
 pub mod knock_out;
 pub mod lens;
@@ -21,10 +27,13 @@ mod norms;
 mod of_maps;
 mod parts;
 pub mod patch;
+pub mod pictures;
 mod quadrature;
+pub mod quantities;
 mod read;
 mod relevance;
 pub mod score;
+pub mod side_by_side;
 mod why;
 
 pub use alti::{Reach, contributions};
@@ -32,6 +41,7 @@ pub use attribution::{Attribution, Completeness, Moved, Share, Way};
 pub use circuits::{Circuit, Copying, Pair, circuit, copying};
 pub use components::Source;
 pub use composition::{Composition, Compositions, compositions};
+pub use head_patterns::HeadPattern;
 pub use matrices::Norms;
 pub use method::{Cost, Definition, METHODS, Method, Unit};
 pub use norms::{Mixing, NormForm, Shares, keep_value_norms, mixing, summed_norms};

@@ -2,23 +2,26 @@
 
 mod by_key;
 mod edges;
-mod figure;
-mod measured;
 mod states;
 mod table;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use attlas_model::explain::effects::{Effects, Question, Receiver, Way, effects};
 use attlas_model::explain::knock_out::Removal;
+use attlas_model::explain::pictures::effects_picture;
+use attlas_model::{Input, Model};
+use attlas_survey::table::effects_table;
 use clap::{Args, ValueEnum};
-use serde_json::json;
 
-use self::measured::{Found, Way};
 use super::draw::StyleArguments;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
-    ChosenHeads, RawText, ScoreArguments, SubjectArguments, check_output, load_model, model_files,
+    ChosenHeads, RawText, ScoreArguments, SubjectArguments, check_output, input_of, load_model, model_files, read_lines,
+    read_text, with_options,
 };
+use crate::progress::Progress;
 use crate::table_file::{TableOrPicture, write_table};
 use crate::terminal::{Terminal, print_json};
 
@@ -189,23 +192,70 @@ pub fn run(arguments: &AblateArguments, terminal: &mut Terminal) -> Result<Outco
     if arguments.by_key {
         return by_key::run(arguments, &model, terminal);
     }
-    let found = measured::measured(arguments, &model, way)?;
+    let (found, skipped) = arguments.measured(&model, way)?;
     if let Some(output) = &arguments.output {
         match TableOrPicture::of(output, "effects")? {
-            TableOrPicture::Table => write_table(output, &found.table())?,
-            TableOrPicture::Picture(format) => format.write(&figure::figure(&found, &arguments.style)?, output)?,
+            TableOrPicture::Table => write_table(output, &effects_table(&found))?,
+            TableOrPicture::Picture(format) => {
+                format.write(&effects_picture(&found, &arguments.style.looks())?, output)?;
+            }
         }
     }
     match arguments.json {
-        true => print_json(&json!(found.rows()), terminal)?,
+        true => print_json(&effects_table(&found).json(), terminal)?,
         false => table::print(&found, arguments.output.as_deref(), terminal)?,
     }
-    Ok(if found.skipped { Outcome::SomeSkipped } else { Outcome::Done })
+    Ok(if skipped { Outcome::SomeSkipped } else { Outcome::Done })
 }
 
-impl Found {
-    /// The rows of the JSON form.
-    fn rows(&self) -> serde_json::Value {
-        self.table().json()
+impl AblateArguments {
+    /// Measures what is asked, and says whether texts were left out.
+    fn measured(&self, model: &Model, way: Way) -> Result<(Effects, bool), Failure> {
+        let receiver = self.receiver(model)?;
+        let mut heads = self.heads.of(model)?;
+        if let (Receiver::Head(to), true) = (receiver, self.heads.heads.is_empty()) {
+            heads.retain(|head| head.is_before(to)); // no way leads back from the others
+            if heads.is_empty() {
+                return Err(Failure::Usage(format!("no head comes before --receiver {to}: it is of the first layer")));
+            }
+        }
+        let (inputs, skipped) = self.subject.inputs(model)?;
+        inputs.iter().try_for_each(|input| self.score.check_position(model, input))?;
+        let mean_over = self.mean_over.as_deref().map(|path| inputs_of_lines(model, path)).transpose()?;
+        let other = self.other(model)?;
+        let n_sets = if self.together { 1 } else { heads.len() };
+        let question = Question {
+            heads,
+            together: self.together,
+            way,
+            measured: self.score.asked(),
+            mean_over: mean_over.as_deref(),
+            other: other.as_ref(),
+            receiver,
+        };
+        let mut progress = Progress::new("changed run", n_sets * inputs.len());
+        let found = effects(model, &inputs, &question, &mut progress.watch()).map_err(with_options)?;
+        Ok((found, skipped))
     }
+
+    /// Who may notice what is patched.
+    fn receiver(&self, model: &Model) -> Result<Receiver, Failure> {
+        Ok(match self.receiver.as_deref() {
+            None => Receiver::All,
+            Some("output") => Receiver::Output,
+            Some(name) => Receiver::Head(self.heads.one(model, name, "--receiver")?),
+        })
+    }
+
+    /// The text of `--patch-from`.
+    fn other(&self, model: &Model) -> Result<Option<Input>, Failure> {
+        let read = |raw: &OsStr| input_of(model, &read_text(raw, "--patch-from")?, None);
+        self.patch_from.as_deref().map(read).transpose()
+    }
+}
+
+/// The texts of a file, one a line.
+fn inputs_of_lines(model: &Model, path: &Path) -> Result<Vec<Input>, Failure> {
+    let (lines, _) = read_lines(path)?;
+    lines.iter().map(|line| input_of(model, line, None)).collect()
 }

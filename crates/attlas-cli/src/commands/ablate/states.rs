@@ -6,14 +6,15 @@ use std::io::Write;
 use attlas::figure::{Axis, Panel, Scale, Scales, grid};
 use attlas::{Kind, Quantity, Tokens};
 use attlas_model::explain::knock_out::Baseline;
+use attlas_model::explain::effects::other_run;
 use attlas_model::explain::patch::{Part, Patched};
+use attlas_model::explain::pictures::scaled_by;
 use attlas_model::{Model, Side, Site};
 use attlas_survey::table::Cells;
 
-use super::measured::other_run;
 use super::{AblateArguments, MethodName};
 use crate::failure::{Failure, Outcome};
-use crate::inputs::metric_in_words;
+use crate::inputs::with_options;
 use crate::progress::Progress;
 use crate::table_file::{Table, TableOrPicture, write_table};
 use crate::terminal::{Terminal, print_json, printable};
@@ -33,8 +34,12 @@ pub fn run(arguments: &AblateArguments, model: &Model, terminal: &mut Terminal) 
         return Err(Failure::Usage(format!("--states is about one text, and there are {}", inputs.len())));
     };
     let baseline = Baseline::of(model, input)?;
-    let other = other_run(arguments, model, input)?;
-    let metric = arguments.score.metric(model, input, &baseline.unchanged)?;
+    let Some(other) = arguments.other(model)? else {
+        return Err(Failure::Usage("--states needs --patch-from: the text whose run hidden states are taken from".into()));
+    };
+    let other = other_run(&baseline, &other)?;
+    arguments.score.check_position(model, input)?;
+    let metric = arguments.score.asked().metric(model, input, &baseline.unchanged).map_err(with_options)?;
     let places = places(&baseline);
     if places.len() > MAX_PLACES {
         return Err(Failure::Limit(format!(
@@ -47,7 +52,7 @@ pub fn run(arguments: &AblateArguments, model: &Model, terminal: &mut Terminal) 
     let patched = baseline.patched(&other, &parts, &metric, &mut progress.watch())?;
     let states = States {
         metric: metric.name(),
-        measures: metric_in_words(&metric, model, input),
+        measures: model.metric_in_words(&metric, input),
         before: baseline.value(&metric)?,
         source: &input.source,
         target: &input.target,
@@ -149,7 +154,7 @@ impl States<'_> {
             let name = |layer: usize| if layer + 1 == n_layers { "end".to_owned() } else { layer.to_string() };
             let layers = Axis::labelled("layer that is entered", (0..n_layers).map(name));
             let panel = Panel::new(stack.name(), cells, layers, Axis::labelled("position", tokens.labels()))?;
-            panels.push(super::figure::scaled_by(panel, self.metric));
+            panels.push(scaled_by(panel, self.metric));
         }
         let scales = Scales::of(&panels, style.scale.unwrap_or(Scale::Linear), style.panel_scale);
         let style = style.of_several("What hidden states of the other text carry over", self.legend());

@@ -4,21 +4,17 @@ use std::io::Write;
 use std::path::Path;
 
 use attlas::analysis::rank_correlation;
+use attlas_model::explain::effects::{Effect, Effects, LIMITS, Way};
 use attlas_model::explain::knock_out::KindHead;
 
-use super::measured::{Effect, Found, Way};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
 /// Heads that are printed at most; all are in `--json` and `-o`.
 const MOST: usize = 24;
 
-/// What holds of all effects.
-pub const LIMITS: &str =
-    "An effect is about this text and metric; heads that stand in for each other have small ones alone.";
-
 /// Prints the heads, the largest effect first.
-pub fn print(found: &Found, output: Option<&Path>, terminal: &mut Terminal) -> Result<(), Failure> {
+pub fn print(found: &Effects, output: Option<&Path>, terminal: &mut Terminal) -> Result<(), Failure> {
     let ranked = found.ranked();
     let share = match found.way {
         Way::Patch => "  share",
@@ -74,7 +70,7 @@ fn line(effect: &Effect) -> String {
 }
 
 /// How far weights and effects rank the heads alike, and what the most meaningful map does.
-fn agreement(found: &Found) -> Option<String> {
+fn agreement(found: &Effects) -> Option<String> {
     let of = |number: &dyn Fn(&Effect) -> f64| -> Vec<f64> { found.effects.iter().map(number).collect() };
     if found.effects.len() < 5 {
         return None; // ranks of fewer say nothing

@@ -2,60 +2,35 @@
 
 use std::io::Write;
 
-use attlas_model::explain::faithfulness::{Disturbed, Erasure, NEGLIGIBLE, SHARES, Shift, percent};
-use attlas_model::explain::knock_out::{Baseline, KindHead};
+use attlas_model::explain::card::{Beside, Card, Row, mean};
+use attlas_model::explain::faithfulness::{NEGLIGIBLE, Disturbed, SHARES, Shift, percent};
+use attlas_model::explain::knock_out::Baseline;
 use attlas_model::explain::score::{Form, Score};
-use serde_json::{Value, json};
 
-use super::erasing::Erasing;
 use crate::failure::Failure;
 use crate::terminal::{Terminal, printable};
 use crate::words::counted;
 
-/// Everything that was found.
-pub struct Card<'a> {
+/// The card, to be printed.
+pub struct Printed<'a> {
+    pub card: &'a Card,
     pub baseline: &'a Baseline<'a>,
-    pub maps: Vec<Disturbed>,
-    /// The most different map of each that was sought by gradient and keeps the output, where that was asked for.
-    pub sought: Option<Vec<Option<Shift>>>,
-    /// All of the maps uniform at once.
-    pub all_uniform: Shift,
-    pub erasing: Result<Erasing, String>,
-    pub beside: Vec<Beside>,
-    pub budget: f64,
-}
-
-/// Another training, and how far its output and its maps are.
-pub struct Beside {
-    pub name: String,
-    pub moved: Shift,
-    /// How far each head's map is, in nats.
-    pub of_heads: Vec<(KindHead, f64)>,
-}
-
-/// One map, and what is known of it besides.
-struct Row<'a> {
-    map: &'a Disturbed,
-    /// What the search by gradient found; `None` where it was not asked for.
-    sought: Option<Option<Shift>>,
-    /// How far the maps of other trainings are in the mean, in nats; `None` without others.
-    beside: Option<f64>,
 }
 
 /// Maps that are printed at most.
 const MOST: usize = 24;
 
-impl Card<'_> {
+impl Printed<'_> {
     /// Prints the card.
     pub fn print(&self, terminal: &mut Terminal) -> Result<(), Failure> {
-        let (sought, seeds) = (self.sought.is_some(), !self.beside.is_empty());
+        let (sought, seeds) = (self.card.sought.is_some(), !self.card.beside.is_empty());
         let heading = format!(
             "map              permuted: median  largest  uniform  kept{}{}",
             if sought { "   by gradient" } else { "" },
             if seeds { "  other trainings" } else { "" }
         );
         writeln!(terminal, "{}", terminal.bold(&heading))?;
-        let mut ranked = self.rows();
+        let mut ranked = self.card.rows();
         ranked.sort_by(|a, b| b.map.median().total_cmp(&a.map.median()));
         for row in ranked.iter().take(MOST) {
             writeln!(terminal, "{}", self.line(row))?;
@@ -72,26 +47,11 @@ impl Card<'_> {
         self.print_erasing(terminal)
     }
 
-    /// The maps, each with what is known of it besides.
-    fn rows(&self) -> Vec<Row<'_>> {
-        self.maps.iter().enumerate().map(|(place, map)| self.row(place, map)).collect()
-    }
-
-    fn row<'s>(&'s self, place: usize, map: &'s Disturbed) -> Row<'s> {
-        let of_heads = |beside: &Beside| {
-            let own = beside.of_heads.iter().filter(|(head, _)| map.heads.contains(head));
-            own.map(|(_, jsd)| jsd).sum::<f64>() / map.heads.len().max(1) as f64
-        };
-        let beside: Vec<f64> = self.beside.iter().map(of_heads).collect();
-        let sought = self.sought.as_ref().and_then(|sought| sought.get(place).copied());
-        Row { map, sought, beside: mean(&beside) }
-    }
-
     fn line(&self, row: &Row<'_>) -> String {
         let map = row.map;
         let nats = |shift: Option<Shift>| shift.map_or("–".to_owned(), |moved| format!("{:.3}", moved.of_maps));
         let [median, largest, uniform] = [map.median(), map.largest(), map.uniform.tvd].map(percent);
-        let kept = nats(map.most_different(self.budget));
+        let kept = nats(map.most_different(self.card.budget));
         let sought = row.sought.map_or_else(String::new, |found| format!("  {:>12}", nats(found)));
         let beside = row.beside.map_or_else(String::new, |jsd| format!("  {jsd:>15.3}"));
         format!("{:<24} {median:>8} {largest:>8} {uniform:>8}  {kept:<5}{sought}{beside}", self.name(map))
@@ -102,9 +62,9 @@ impl Card<'_> {
         let mut legend = vec![format!(
             "How far the output moves, as total variation. Kept: how far the map is, in nats (JSD; ln 2 = 0.693 is as far as can be), that \
              differs most from the model's own and moves the output by {} at most, of those tried.",
-            percent(self.budget)
+            percent(self.card.budget)
         )];
-        if let Some(sought) = &self.sought {
+        if let Some(sought) = &self.card.sought {
             let n_found = sought.iter().flatten().count();
             legend.push(format!(
                 "By gradient: the same, sought step by step for this purpose (Jain and Wallace 2019); found for {n_found} of {}. A map that is far \
@@ -112,19 +72,19 @@ impl Card<'_> {
                 counted(sought.len(), "map")
             ));
         }
-        let of = counted(self.maps.len(), "map");
-        legend.push(match (&self.maps[..], self.maps.iter().filter(|map| map.largest() < NEGLIGIBLE).count()) {
+        let of = counted(self.card.maps.len(), "map");
+        legend.push(match (&self.card.maps[..], self.card.maps.iter().filter(|map| map.largest() < NEGLIGIBLE).count()) {
             ([one], _) => one.note(),
             (_, 0) => format!("Each of the {of} moves the output by 1 % or more when it is permuted."),
             (_, n) => format!(
                 "{n} of {of} can be permuted without moving the output by 1 %: what they look at says nothing of it."
             ),
         });
-        if self.maps.iter().map(|map| map.heads.len()).sum::<usize>() > 1 {
+        if self.card.maps.iter().map(|map| map.heads.len()).sum::<usize>() > 1 {
             legend.push(format!(
                 "With all of these maps uniform at once the output moves by {}. The rest of the model was trained with its own maps; the baseline of \
                  frozen weights (Wiegreffe and Pinter 2019) trains it again with uniform ones, which is not done here.",
-                percent(self.all_uniform.tvd)
+                percent(self.card.all_uniform.tvd)
             ));
         }
         legend.extend(self.seeds());
@@ -141,16 +101,16 @@ impl Card<'_> {
                 percent(tvd)
             )
         };
-        let mut sentences: Vec<String> = self.beside.iter().map(of).collect();
-        if self.beside.len() > 1 {
-            let over = |number: &dyn Fn(&Beside) -> f64| -> Vec<f64> { self.beside.iter().map(number).collect() };
+        let mut sentences: Vec<String> = self.card.beside.iter().map(of).collect();
+        if self.card.beside.len() > 1 {
+            let over = |number: &dyn Fn(&Beside) -> f64| -> Vec<f64> { self.card.beside.iter().map(number).collect() };
             let (outputs, maps) = (over(&|beside| beside.moved.tvd), over(&|beside| beside.moved.of_maps));
             let [least, most] =
                 [outputs.iter().copied().fold(f64::INFINITY, f64::min), outputs.iter().copied().fold(0.0, f64::max)];
             sentences.push(format!(
                 "What a seed decides, over {} trainings beside this one: output {} in the mean ({} to {}), maps {:.3} nats. A map that is no farther from \
                  the model's own than other trainings' are could be another seed's.",
-                self.beside.len(),
+                self.card.beside.len(),
                 percent(mean(&outputs).unwrap_or(0.0)),
                 percent(least),
                 percent(most),
@@ -161,9 +121,9 @@ impl Card<'_> {
     }
 
     fn print_erasing(&self, terminal: &mut Terminal) -> Result<(), Failure> {
-        let erasing = match &self.erasing {
+        let erasing = match &self.card.erasing {
             Ok(erasing) => erasing,
-            Err(why) => return terminal.notes([format!("No token was erased: {why}.")]),
+            Err(why) => return terminal.notes([format!("No token was erased: {why} (--position, --erase-with).")]),
         };
         writeln!(terminal)?;
         let shares: Vec<String> =
@@ -196,67 +156,4 @@ impl Card<'_> {
             _ => format!("{} together", counted(map.heads.len(), "map")),
         }
     }
-
-    /// The card as an object.
-    pub fn json(&self) -> Value {
-        let shift = |moved: Shift| json!({"of_maps_jsd": moved.of_maps, "tvd": moved.tvd});
-        let map = |row: &Row<'_>| {
-            let map = row.map;
-            let heads: Vec<Value> = map
-                .heads
-                .iter()
-                .map(|head| json!({"kind": head.kind.name(), "layer": head.head.layer, "head": head.head.head}))
-                .collect();
-            let mut value = json!({
-                "heads": heads,
-                "permuted_tvd": map.permuted.iter().map(|moved| moved.tvd).collect::<Vec<_>>(),
-                "permuted_jsd": map.permuted.iter().map(|moved| moved.jsd).collect::<Vec<_>>(),
-                "median_tvd": map.median(),
-                "uniform_tvd": map.uniform.tvd,
-                "uniform_jsd": map.uniform.jsd,
-                "most_different_kept": map.most_different(self.budget).map(shift),
-                "note": map.note(),
-            });
-            if let Some(sought) = row.sought {
-                value["adversarial"] = json!(sought.map(shift));
-            }
-            if let Some(beside) = row.beside {
-                value["beside_jsd"] = json!(beside);
-            }
-            value
-        };
-        let erasure = |erasure: &Erasure| {
-            let [comprehensiveness, sufficiency] = erasure.aopc();
-            json!({
-                "n_erased": erasure.n_erased, "comprehensiveness": erasure.comprehensiveness, "sufficiency": erasure.sufficiency,
-                "comprehensiveness_aopc": comprehensiveness, "sufficiency_aopc": sufficiency,
-            })
-        };
-        let erasing = match &self.erasing {
-            Err(why) => json!({"absent": why}),
-            Ok(erasing) => json!({
-                "ranking": erasing.ranking, "position": erasing.score.position, "target": erasing.score.target,
-                "erased_with": erasing.with, "shares": SHARES,
-                "by_ranking": erasure(&erasing.by_ranking), "at_random": erasure(&erasing.at_random),
-            }),
-        };
-        let beside = self
-            .beside
-            .iter()
-            .map(|beside| json!({"model": beside.name, "tvd": beside.moved.tvd, "of_maps_jsd": beside.moved.of_maps}));
-        json!({
-            "model": self.baseline.model().name(),
-            "n_tokens": self.baseline.input.source.len() + self.baseline.input.target.len(),
-            "budget": self.budget,
-            "maps": self.rows().iter().map(map).collect::<Vec<_>>(),
-            "all_uniform": {"tvd": self.all_uniform.tvd, "jsd": self.all_uniform.jsd},
-            "erasing": erasing,
-            "beside": beside.collect::<Vec<_>>(),
-        })
-    }
-}
-
-/// The mean; `None` of nothing.
-fn mean(numbers: &[f64]) -> Option<f64> {
-    (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
 }

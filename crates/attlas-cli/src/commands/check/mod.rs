@@ -1,22 +1,21 @@
 //! `attlas check`: whether maps have to do with the output, before anything is concluded from them.
 
 mod card;
-mod erasing;
 
 use std::path::{Path, PathBuf};
 
-use attlas_model::Next;
-use attlas_model::explain::adversarial::Search;
-use attlas_model::explain::faithfulness::{Disturbed, NEGLIGIBLE, Shift};
-use attlas_model::explain::knock_out::{Baseline, KindHead};
+use attlas_model::Model;
+use attlas_model::explain::asked::Predicted;
+use attlas_model::explain::card::{Card, Question, n_runs};
+use attlas_model::explain::faithfulness::NEGLIGIBLE;
+use attlas_model::explain::knock_out::Baseline;
 use clap::Args;
 
-use self::card::{Beside, Card};
-use self::erasing::erasing;
+use self::card::Printed;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{ChosenHeads, ModelArguments, ONE_TEXT, SubjectArguments, load_model};
+use crate::inputs::{ChosenHeads, ModelArguments, ONE_TEXT, SubjectArguments, load_model, read_utf8};
 use crate::progress::Progress;
-use crate::terminal::{Terminal, print_json};
+use crate::terminal::{Terminal, print_json, printable};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -92,69 +91,52 @@ pub fn run(arguments: &CheckArguments, terminal: &mut Terminal) -> Result<Outcom
     let [input] = &inputs[..] else {
         return Err(Failure::Usage(format!("maps are checked on one text, and there are {}", inputs.len())));
     };
-    let baseline = Baseline::of(&model, input)?;
-    let card = Card {
-        baseline: &baseline,
-        maps: disturbed(arguments, &baseline, &heads)?,
-        sought: arguments.adversarial.map(|steps| sought(&baseline, &heads, steps, arguments.budget)).transpose()?,
-        all_uniform: all_uniform(&baseline, &heads)?,
-        erasing: erasing(arguments, &baseline, &heads)?,
-        beside: arguments.beside.iter().map(|folder| beside(arguments, &baseline, folder)).collect::<Result<_, _>>()?,
+    let ranking = arguments.ranking.as_deref().map(read_ranking).transpose()?;
+    let words = arguments.ranking.as_deref().map(|path| format!("the numbers of {}", path.display()));
+    let question = Question {
+        heads,
+        together: arguments.together,
+        n_permutations: arguments.permutations,
+        n_steps: arguments.adversarial,
         budget: arguments.budget,
+        predicted: Predicted { target: arguments.target.as_deref(), foil: None, position: arguments.position },
+        ranking: ranking.as_deref().zip(words.as_deref()),
+        erase_with: arguments.erase_with.as_deref(),
     };
+    let baseline = Baseline::of(&model, input)?;
+    let mut progress = Progress::new("changed run", n_runs(&question));
+    let card = Card::of(&baseline, &question, &beside(arguments)?, &mut progress.watch())?;
+    drop(progress);
     match arguments.json {
         true => print_json(&card.json(), terminal)?,
-        false => card.print(terminal)?,
+        false => Printed { card: &card, baseline: &baseline }.print(terminal)?,
     }
     Ok(Outcome::Done)
 }
 
-/// The maps, changed.
-fn disturbed(
-    arguments: &CheckArguments,
-    baseline: &Baseline<'_>,
-    heads: &[KindHead],
-) -> Result<Vec<Disturbed>, Failure> {
-    let sets: Vec<Vec<KindHead>> = match arguments.together {
-        true => vec![heads.to_vec()],
-        false => heads.iter().map(|head| vec![*head]).collect(),
+/// A number a line; nothing for a token that always stays.
+fn read_ranking(path: &Path) -> Result<Vec<Option<f64>>, Failure> {
+    let text = read_utf8(path)?;
+    let number = |(line, text): (usize, &str)| match text.trim() {
+        "" => Ok(None),
+        text => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Some).ok_or_else(|| {
+            Failure::Input(format!(
+                "{}: line {} is \"{}\", and a number was expected",
+                path.display(),
+                line + 1,
+                printable(text)
+            ))
+        }),
     };
-    let seeds: Vec<u64> = (0..u64::from(arguments.permutations)).collect();
-    let mut progress = Progress::new("changed run", sets.len() * (seeds.len() + 1));
-    Ok(baseline.disturbed(&sets, &seeds, &mut progress.watch())?)
+    text.lines().enumerate().map(number).collect()
 }
 
-/// For each head, the most different map that was found to keep the output; `None` where none did.
-fn sought(
-    baseline: &Baseline<'_>,
-    heads: &[KindHead],
-    n_steps: u16,
-    budget: f64,
-) -> Result<Vec<Option<Shift>>, Failure> {
-    let search = Search { budget, n_steps: usize::from(n_steps), seed: 0 };
-    let mut progress = Progress::new("step", heads.len() * search.n_steps);
-    let of_head = |head: &KindHead| {
-        let found = baseline.adversarial(*head, search, &mut |_| {
-            progress.step();
-            Next::Continue
-        });
-        Ok(found?)
+/// Other trainings; an adapter or a revision is of the first alone, and the folder tells apart what has one name.
+fn beside(arguments: &CheckArguments) -> Result<Vec<(String, Model)>, Failure> {
+    let of_folder = |folder: &PathBuf| {
+        let own = arguments.subject.model.clone();
+        let own = ModelArguments { model: Some(folder.clone()), adapter: None, revision: None, ..own };
+        Ok((folder.display().to_string(), load_model(&own)?))
     };
-    heads.iter().map(of_head).collect()
-}
-
-/// How far the output moves when all of the maps are uniform at once.
-fn all_uniform(baseline: &Baseline<'_>, heads: &[KindHead]) -> Result<Shift, Failure> {
-    let found = baseline.disturbed(&[heads.to_vec()], &[], &mut |_| Next::Continue)?;
-    found.first().map(|all| all.uniform).ok_or_else(|| Failure::Input("no head is chosen".into()))
-}
-
-/// Another training, and how far it is.
-fn beside(arguments: &CheckArguments, baseline: &Baseline<'_>, folder: &Path) -> Result<Beside, Failure> {
-    // an adapter or a revision is of the first training alone
-    let own = arguments.subject.model.clone();
-    let other = load_model(&ModelArguments { model: Some(folder.to_owned()), adapter: None, revision: None, ..own })?;
-    let (moved, of_heads) = baseline.beside(&other)?;
-    // the folder tells trainings apart whose models have one name
-    Ok(Beside { name: folder.display().to_string(), moved, of_heads })
+    arguments.beside.iter().map(of_folder).collect()
 }

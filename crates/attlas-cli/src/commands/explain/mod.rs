@@ -1,23 +1,25 @@
 //! `attlas explain`: which tokens a prediction rests on, by every method side by side, and how far the methods agree.
 
 mod agreement;
-mod explained;
-mod figure;
 mod table;
 
 use std::path::{Path, PathBuf};
 
+use attlas_model::explain::agreement::Agreement;
+use attlas_model::explain::pictures::explained_picture;
+use attlas_model::explain::side_by_side::Explained;
 use attlas_model::explain::{Definition, METHODS, Method, Way};
+use attlas_model::{Input, Model};
+use attlas_survey::table::{agreement_table, explained_table};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 
-use self::agreement::Agreement;
-use self::explained::Explained;
 use super::draw::StyleArguments;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{ONE_TEXT, ScoreArguments, SubjectArguments, check_output, load_model, model_files};
+use crate::progress::Progress;
 use crate::table_file::{TableOrPicture, write_table};
-use crate::terminal::{Terminal, print_json};
+use crate::terminal::{Terminal, print_json, printable, remark};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -99,6 +101,16 @@ impl ExplainArguments {
         (Method::ALL.into_iter().filter(is_asked).collect(), is_all)
     }
 
+    /// Computes what the methods say. Where all were asked for, those that are not defined for the model are said.
+    fn explained(&self, model: &Model, input: &Input, methods: &[Method], is_all: bool) -> Result<Explained, Failure> {
+        let score = self.score.explained_score(model, input, &model.text_logits(input)?)?;
+        let mut progress = Progress::new("method", methods.len());
+        let found = Explained::of(model, input, &score, methods, is_all, self.steps, &mut progress.watch())?;
+        drop(progress);
+        say_left_out(&found.left_out);
+        Ok(found)
+    }
+
     /// Refuses what cannot be written before anything is run.
     fn check(&self) -> Result<(), Failure> {
         let form = TableOrPicture::asked(self.output.as_deref(), &self.style, "explanations")?;
@@ -123,15 +135,17 @@ pub fn run(arguments: &ExplainArguments, terminal: &mut Terminal) -> Result<Outc
     let [input] = &inputs[..] else {
         return Err(Failure::Usage(format!("one text is explained at a time, and there are {}", inputs.len())));
     };
-    let explained = Explained::of(&model, input, arguments, &methods, is_all)?;
+    let explained = arguments.explained(&model, input, &methods, is_all)?;
     let table = match arguments.agreement {
-        false => explained.table(),
-        true => Agreement::of(&explained).ok_or_else(too_few)?.table(),
+        false => explained_table(&explained),
+        true => agreement_table(&Agreement::of(&explained).ok_or_else(too_few)?),
     };
     if let Some(output) = &arguments.output {
         match TableOrPicture::of(output, "explanations")? {
             TableOrPicture::Table => write_table(output, &table)?,
-            TableOrPicture::Picture(format) => format.write(&figure::figure(&explained, &arguments.style)?, output)?,
+            TableOrPicture::Picture(format) => {
+                format.write(&explained_picture(&explained, &arguments.style.looks())?, output)?;
+            }
         }
     }
     match arguments.json {
@@ -139,6 +153,14 @@ pub fn run(arguments: &ExplainArguments, terminal: &mut Terminal) -> Result<Outc
         false => table::print(&explained, arguments.output.as_deref(), terminal)?,
     }
     Ok(if skipped { Outcome::SomeSkipped } else { Outcome::Done })
+}
+
+/// Says which methods are not defined for the model, and why; each reason once.
+fn say_left_out(left_out: &[(Method, String)]) {
+    for group in left_out.chunk_by(|a, b| a.1 == b.1) {
+        let names: Vec<&str> = group.iter().map(|(method, _)| method.name()).collect();
+        remark(&format!("left out: {} ({})", names.join(", "), printable(&group[0].1)));
+    }
 }
 
 /// Why there is nothing to rank.

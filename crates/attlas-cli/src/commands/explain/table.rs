@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 
+use attlas_model::explain::agreement::{Agreement, firsts};
+use attlas_model::explain::side_by_side::{Explained, short_title};
 use attlas_model::explain::{Attribution, Method};
 
-use super::agreement::{Agreement, firsts};
-use super::explained::{Explained, short_title};
+use super::agreement;
 use crate::failure::Failure;
 use crate::terminal::{Terminal, pad, printable, width};
 
@@ -25,7 +26,7 @@ pub fn print(explained: &Explained, output: Option<&Path>, terminal: &mut Termin
     }
     let agreement = Agreement::of(explained);
     if let Some(agreement) = &agreement {
-        agreement.print(terminal)?;
+        agreement::print(agreement, terminal)?;
     }
     for sentence in legend(explained, agreement.as_ref()) {
         terminal.notes([&sentence])?;

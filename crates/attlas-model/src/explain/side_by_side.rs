@@ -1,15 +1,11 @@
-//! One prediction, explained by several methods.
+//! One prediction, explained by several methods side by side.
 
-use attlas::printable::printable;
-use attlas_model::explain::{Attribution, Method, Moved, Way};
-use attlas_model::{Error, Input, Model, Pass, RunOptions, Side, Site};
-use attlas_survey::table::Cells;
 
-use super::ExplainArguments;
-use crate::failure::Failure;
-use crate::progress::Progress;
-use crate::table_file::Table;
-use crate::terminal::remark;
+use super::attribution::{Attribution, Moved, Share, Way};
+use super::knock_out::Watch;
+use super::method::Method;
+use super::score::Score;
+use crate::{Error, Input, Model, Next, Side};
 
 /// A token that the model reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,50 +28,56 @@ pub struct Explained {
     pub places: Vec<Place>,
     /// What each method says.
     pub attributions: Vec<Attribution>,
+    /// The methods that are not defined for the model, and why.
+    pub left_out: Vec<(Method, String)>,
 }
 
 impl Explained {
-    /// Computes what the methods say. Where all were asked for, one that is not defined for the model is left out, and said.
+    /// Computes what the methods say of a score. With `is_all`, one that is not defined for the model is left out, and its reason kept.
+    /// `watch` is told how many methods are done.
+    ///
+    /// # Errors
+    /// As [`Model::explain`]; when no method is left; [`Error::Stopped`] when `watch` says so.
     pub fn of(
         model: &Model,
         input: &Input,
-        arguments: &ExplainArguments,
+        score: &Score,
         methods: &[Method],
         is_all: bool,
-    ) -> Result<Explained, Failure> {
-        let options = RunOptions { pass: Pass::keeping([Site::Logits]), ..RunOptions::default() };
-        let run = model.run(std::slice::from_ref(input), &options)?;
-        let logits = run.logits.unwrap_or(attlas_model::Array { shape: vec![0], values: Vec::new() });
-        let score = arguments.score.explained_score(model, input, &logits)?;
+        n_steps: usize,
+        watch: &mut Watch<'_>,
+    ) -> Result<Explained, Error> {
         let mut attributions: Vec<Attribution> = Vec::new();
-        let mut refusals: Vec<(Method, String)> = Vec::new();
-        let mut progress = Progress::new("method", methods.len());
-        let way = Way { n_steps: arguments.steps, moved: Moved::Both };
-        for method in methods {
+        let mut left_out: Vec<(Method, String)> = Vec::new();
+        let way = Way { n_steps, moved: Moved::Both };
+        for (n_done, method) in methods.iter().enumerate() {
+            if watch(n_done) == Next::Stop {
+                return Err(Error::Stopped);
+            }
+            let mut watch = |_| watch(n_done);
             let attribution = match method {
-                Method::IntegratedGradients => model.integrated_gradients(input, &score, way),
-                _ => model.explain(input, &score, *method),
+                Method::IntegratedGradients => model.integrated_gradients_watched(input, score, way, &mut watch),
+                _ => model.explain_watched(input, score, *method, &mut watch),
             };
             match attribution {
                 Ok(attribution) => attributions.push(attribution),
-                Err(Error::Unsupported(why)) if is_all => refusals.push((*method, why)),
-                Err(error) => return Err(error.into()),
+                Err(Error::Unsupported(why)) if is_all => left_out.push((*method, why)),
+                Err(error) => return Err(error),
             }
-            progress.step();
         }
-        drop(progress);
-        say_left_out(&refusals);
         let Some(first) = attributions.first() else {
-            return Err(Failure::Input(refusals.pop().map_or_else(String::new, |(_, why)| why)));
+            return Err(Error::Unsupported(
+                left_out.pop().map_or_else(|| "no method was named".to_owned(), |(_, why)| why),
+            ));
         };
         let value = first.value;
-        let place = |share: attlas_model::explain::Share<'_>| Place {
+        let place = |share: Share<'_>| Place {
             side: if share.side == Side::Source { "source" } else { "target" },
             position: share.position,
             token: share.token.to_owned(),
         };
         let places = first.shares(input).into_iter().map(place).collect();
-        Ok(Explained { subject: model.score_in_words(&score, input), value, places, attributions })
+        Ok(Explained { subject: model.score_in_words(score, input), value, places, attributions, left_out })
     }
 
     /// The scores of a method, source before target. Shape `[places.len()]`.
@@ -93,31 +95,10 @@ impl Explained {
     pub fn sums(&self) -> Vec<String> {
         self.attributions.iter().filter_map(sum_in_words).collect()
     }
-
-    /// The rows of tables and JSON.
-    pub fn table(&self) -> Table {
-        let rows = || self.attributions.iter().flat_map(|one| self.places.iter().map(move |place| (one, place)));
-        let text = |of: &dyn Fn(&Attribution, &Place) -> String| {
-            Cells::Text(rows().map(|(one, place)| Some(of(one, place))).collect())
-        };
-        let scores = self.attributions.iter().flat_map(Explained::scores).map(Some).collect();
-        let columns = vec![
-            ("method", text(&|one, _| one.method.name().to_owned())),
-            ("side", text(&|_, place| place.side.to_owned())),
-            ("position", Cells::Whole(rows().map(|(_, place)| Some(place.position as i64)).collect())),
-            ("token", text(&|_, place| place.token.clone())),
-            ("score", Cells::Number(scores)),
-            ("complete", Cells::Flag(rows().map(|(one, _)| complete(one)).collect())),
-        ];
-        let mut notes = vec![("explained".to_owned(), format!("{}, which is {}", self.subject, self.value))];
-        let sums = self.sums();
-        notes.extend((!sums.is_empty()).then(|| ("sums".to_owned(), sums.join(" "))));
-        Table { columns, notes }
-    }
 }
 
 /// Whether integrated gradients sum to what they should; `None` of the other methods, whose sums need not be anything.
-fn complete(attribution: &Attribution) -> Option<bool> {
+pub fn complete(attribution: &Attribution) -> Option<bool> {
     let is_integral = attribution.method == Method::IntegratedGradients;
     attribution.completeness.filter(|_| is_integral).map(|completeness| completeness.holds())
 }
@@ -147,12 +128,4 @@ fn sum_in_words(attribution: &Attribution) -> Option<String> {
             "{title}: tokens sum to {sum:.4} beside {whole:.4}; biases and what is held fixed make the difference."
         ),
     })
-}
-
-/// Says which methods are not defined for the model, and why; each reason once.
-fn say_left_out(refusals: &[(Method, String)]) {
-    for group in refusals.chunk_by(|a, b| a.1 == b.1) {
-        let names: Vec<&str> = group.iter().map(|(method, _)| method.name()).collect();
-        remark(&format!("left out: {} ({})", names.join(", "), printable(&group[0].1)));
-    }
 }
