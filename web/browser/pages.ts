@@ -1,8 +1,8 @@
 // The pages that the browser tests open, made by the attlas command.
 
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 
 /** Texts that are markup, formulas, directions and nothing at all; every one of them must stay text. */
 export const HOSTILE = [
@@ -34,7 +34,46 @@ export function makePages(attlas: string, folder: string): void {
   const local: Weight = (layer, head, query, key) => Math.exp(-Math.abs(query - key - head) / (1 + layer)) + 1e-3;
   imported("hostile", "encoder", HOSTILE, 2, 3, local);
   const words = Array.from({ length: 300 }, (_, place) => `w${place}`);
+  treeAndPair(run, folder);
+  picture(run, folder);
+  sound(run, folder);
   imported("long", "decoder", words, 2, 2, (layer, head, query, key) => (key > query ? 0 : local(layer, 40 * head, query, key)));
+}
+
+type Run = (...words: string[]) => unknown;
+/** The small models and files that attlas is tested with. */
+const DATA = resolve("../crates/attlas-model/tests/data");
+
+/** Two recordings of a sentence with its tree, the second without a head. */
+function treeAndPair(run: Run, folder: string): void {
+  const sentence = "The girl is reading a book.";
+  const words = ["The DET 2 det", "girl NOUN 4 nsubj", "is AUX 4 aux", "reading VERB 0 root", "a DET 6 det", "book NOUN 4 obj", ". PUNCT 4 punct"];
+  const rows = words.map((word, place) => {
+    const [form, tag, head, relation] = word.split(" ");
+    return [place + 1, form, "_", tag, "_", "_", head, relation, "_", form === "book" ? "SpaceAfter=No" : "_"].join("\t");
+  });
+  writeFileSync(join(folder, "en.conllu"), `# text = ${sentence}\n${rows.join("\n")}\n\n`);
+  run("record", sentence, "-o", "with.safetensors");
+  run("record", sentence, "--knock-out", "cross:L2H4", "-o", "without.safetensors");
+  run("page", "with.safetensors", "without.safetensors", "--trees", "en.conllu", "-o", "tree.html");
+}
+
+/** An image that a small ViT looked at. */
+function picture(run: Run, folder: string): void {
+  modelOf("vit", folder, '{"size": {"height": 12, "width": 12}}');
+  run("page", join(DATA, "senses/rgb.png"), "--model", "vit", "-o", "picture.html");
+}
+
+/** A sound that a small Whisper heard. */
+function sound(run: Run, folder: string): void {
+  modelOf("whisper", folder, '{"feature_size": 8, "sampling_rate": 4480, "chunk_length": 1}');
+  run("page", join(DATA, "senses/mono.wav"), "--model", "whisper", "--max-tokens", "4", "-o", "sound.html");
+}
+
+function modelOf(family: string, folder: string, preprocessor: string): void {
+  mkdirSync(join(folder, family));
+  for (const name of ["config.json", "model.safetensors"]) copyFileSync(join(DATA, "families", family, name), join(folder, family, name));
+  writeFileSync(join(folder, family, "preprocessor_config.json"), preprocessor);
 }
 
 /** A weight before its row is made to sum to 1. */

@@ -7,7 +7,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -23,7 +23,7 @@ if (found === undefined) {
   const ways = "install it (Debian: apt-get install chromium), point ATTLAS_CHROMIUM at it, or set ATTLAS_SKIP_BROWSER=1 to leave the browser tests out";
   throw new Error(`no Chromium was found: ${ways}`);
 }
-const attlas = process.env.ATTLAS_COMMAND ?? "../target/debug/attlas";
+const attlas = resolve(process.env.ATTLAS_COMMAND ?? "../target/debug/attlas");
 if (!existsSync(attlas)) throw new Error(`there is no ${attlas}: cargo build -p attlas-cli makes it, or point ATTLAS_COMMAND at one`);
 
 const wanted = process.argv.slice(2);

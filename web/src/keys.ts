@@ -18,6 +18,9 @@ const KEYS = [
   ["Enter on a chosen token", "turn round: where it looks, who looks at it"],
   ["/", "find a token"],
   ["arrows on the tabs", "another kind of attention"],
+  ["arrows on the views", "another view"],
+  ["arrows on the slider of steps", "the step before, the next"],
+  ["arrows, Enter on a picture", "another patch, choose it"],
   ["Escape", "nothing chosen"],
 ] as const;
 

@@ -59,19 +59,32 @@ export class Overview {
     this.built = built;
     this.state = state;
     for (const place of this.places) this.mark(place, state);
+    await this.collect((each) => this.thumbnails.want(state, each, signal), (n) => `computing ${n} of ${this.places.length} heads …`);
+    await this.paint(signal);
+    if (isSorted(state)) this.arrange(state);
+  }
+
+  /** Reads every row of heads of which some were read so far. */
+  async refine(signal: AbortSignal): Promise<void> {
+    const state = this.state;
+    if (state === null || this.thumbnails.every() === 1) return;
+    await this.collect((each) => this.thumbnails.refine(state, each, signal), (n) => `reading every row: ${n} of ${this.places.length} heads …`);
+    if (!signal.aborted) await this.paint(signal);
+  }
+
+  /** Paints what comes, several at a time, and says how far it is. */
+  private async collect(work: (each: (head: HeadId) => void) => Promise<void>, said: (n: number) => string): Promise<void> {
     const came: HeadId[] = [];
     let n_came = 0;
     const flush = setInterval(() => {
       for (const head of came.splice(0)) this.paintPlace(this.places.find((place) => place.layer === head.layer && place.head === head.head)!);
-      this.caption.textContent = `computing ${n_came} of ${this.places.length} heads …`;
+      this.caption.textContent = said(n_came);
     }, COLLECTED);
     const each = (head: HeadId): void => {
       n_came++;
       came.push(head);
     };
-    await this.thumbnails.want(state, each, signal).finally(() => clearInterval(flush));
-    await this.paint(signal);
-    if (isSorted(state)) this.arrange(state);
+    await work(each).finally(() => clearInterval(flush));
   }
 
   /** Puts the heads in the order that the state asks for, and dims those that it does not ask for. */

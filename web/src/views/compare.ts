@@ -79,9 +79,10 @@ export class CompareView {
     if (signal.aborted) return;
     const sameUnit = scene.of.quantity === of.quantity;
     const top = sameUnit ? Math.max(topOf(a), topOf(b)) : 0;
-    this.sides[0].draw(scene, a, sameUnit ? top : topOf(a), scene.chosen);
+    const titleOf = (at: Scene): string => (sources.length > 1 ? `${recordingName(at.source.atlas, sources.indexOf(at.source))}, ` : "");
+    this.sides[0].draw(scene, a, sameUnit ? top : topOf(a), scene.chosen, titleOf(scene));
     this.pairs = { rows: shared(scene.queries, second.queries), columns: shared(scene.keys, second.keys) };
-    this.sides[1].draw(second, b, sameUnit ? top : topOf(b), this.inSecond(scene.chosen));
+    this.sides[1].draw(second, b, sameUnit ? top : topOf(b), this.inSecond(scene.chosen), titleOf(second));
     this.sides[1].grid.onSelect = ({ row, column }) => this.onSelect({ row: row === null ? null : this.inFirst("rows", row), column: column === null ? null : this.inFirst("columns", column) });
     await this.subtract(scene, second, sameUnit, signal);
   }
@@ -160,7 +161,7 @@ export class CompareView {
   private fillPickers(): void {
     const { recording, item, layer, head, quantity } = this.pickers;
     const atlas = this.atlas();
-    recording.fill(this.sources.map(({ atlas }, at) => visibleText(atlas.title || atlas.provenance.model || String(at))), this.other.recording);
+    recording.fill(this.sources.map(({ atlas }, at) => recordingName(atlas, at)), this.other.recording);
     item.fill(atlas.items.map(({ source, target }, at) => `${at}: ${visibleText(source.text || target.text).slice(0, 60)}`), this.other.item);
     const layers = this.layers();
     layer.fill(layers.map(({ index }) => `L${index}`), layers.findIndex(({ index }) => index === this.other.layer));
@@ -182,11 +183,11 @@ class Side {
     this.element = el("div", { class: "side-map" }, this.title, this.grid.element, this.scale);
   }
 
-  draw(scene: Scene, tile: Tile, top: number, chosen: Chosen): void {
+  draw(scene: Scene, tile: Tile, top: number, chosen: Chosen, recording: string): void {
     const { atlas } = scene.source;
     const signs = signsOf(atlas, scene.of.quantity);
     const name = nameOf(atlas, scene.of);
-    this.title.textContent = `${name}${atlas.items.length > 1 ? `, text ${scene.of.item}` : ""}`;
+    this.title.textContent = `${recording}${name}${atlas.items.length > 1 ? `, text ${scene.of.item}` : ""}`;
     this.grid.draw({ tile, rows: { ...scene.queries, divided: null }, columns: { ...scene.keys, divided: null }, top, scale: scene.scale, signs, name, tall: 300 }, chosen);
     this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}${pooledNote(tile, scene, "largest number")}`));
   }
@@ -223,6 +224,11 @@ export function sharedNote(a: Scene, b: Scene, { rows, columns }: { rows: Shared
   const parts = [part("queries", rows, a.queries, b.queries), part("keys", columns, a.keys, b.keys)].filter((words) => words !== "");
   if (parts.length === 0) return "Both have the same tokens.";
   return `The texts have different tokens: the difference is of ${parts.join(", and of ")}. Rows are not rescaled, so what a query gives to other keys is left out of it.`;
+}
+
+/** What a recording is called. */
+function recordingName(atlas: Atlas, at: number): string {
+  return visibleText(atlas.title || atlas.provenance.model || String(at)).slice(0, 60);
 }
 
 /** The other side until one is chosen: the same map of another recording; the weights beside another quantity; or else the next head. */

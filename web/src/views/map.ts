@@ -16,8 +16,10 @@ import type { Now, Page, Selection, View } from "./view.ts";
 const LARGEST_CELL = 48;
 /** What a compact page keeps free below the map, for its colours. */
 const BELOW = 72;
-/** The room one label needs across its reading direction, and the longest label. */
-const [LABEL_STEP, LONGEST_LABEL, LONGEST_COMPACT] = [15, 150, 84];
+/** The room one label needs across its reading direction, and the longest label; on a narrow page, of a row and of a column. */
+const [LABEL_STEP, LONGEST_LABEL, LONGEST_ROW, LONGEST_COLUMN] = [15, 150, 84, 110];
+/** How much longer chosen labels are: they are bold. */
+const BOLD = 1.1;
 /** Cells at least this large are drawn with a gap, and so large with their numbers. */
 const [GAP_FROM, NUMBERS_FROM] = [10, 34];
 /** Cells that are larger than this need no wheel to be seen: it scrolls the page. */
@@ -170,10 +172,10 @@ export class MapView implements View {
 
   /** Gives the cells as much room as there is, beside labels that keep theirs however near one looks. */
   private fit({ axes }: Now): void {
-    const longest = isCompact() || window.innerWidth <= 860 ? LONGEST_COMPACT : LONGEST_LABEL;
+    const isNarrow = isCompact() || window.innerWidth <= 860;
     const names = Math.max(this.keysName.offsetWidth, this.queriesName.offsetWidth);
-    const left = Math.max(names, this.longest(axes.queries, longest)) + 8;
-    const above = Math.max(34, this.longest(axes.keys, longest)) + 8;
+    const left = Math.max(names, this.longest(axes.queries, isNarrow ? LONGEST_ROW : LONGEST_LABEL)) + 8;
+    const above = Math.max(34, this.longest(axes.keys, isNarrow ? LONGEST_COLUMN : LONGEST_LABEL)) + 8;
     const [n_rows, n_columns] = [this.n_rows(), this.n_columns()];
     const width = Math.max(40, this.room.clientWidth - 8 - left);
     const height = this.tall(above);
@@ -206,8 +208,9 @@ export class MapView implements View {
     this.measure.font = `13px ${this.font()}`;
     let longest = 0;
     for (const label of axis.labels.slice(0, 2000)) longest = Math.max(longest, label.length > 60 ? LONGEST_LABEL : this.measure.measureText(label).width);
-    this.widths.set(axis, Math.ceil(longest + 1));
-    return Math.min(most, Math.ceil(longest + 1));
+    const width = Math.ceil(longest * BOLD + 1);
+    this.widths.set(axis, width);
+    return Math.min(most, width);
   }
 
   private font(): string {
@@ -386,7 +389,8 @@ export class MapView implements View {
     if (labels.has(active)) return;
     const extra = make(active);
     extra.classList.add("active", "extra");
-    parent.append(extra);
+    const after = [...labels].find(([place]) => place > active)?.[1] ?? null;
+    parent.insertBefore(extra, after);
     now.marked.push(extra);
   }
 

@@ -14,6 +14,8 @@ export interface TextOptions {
 
 /** Places that are made and asked for at a time. */
 const BLOCK = 256;
+/** A text of more places has a room of its own, which scrolls. */
+const LONG = 600;
 /** Up to so many places, all numbers are asked for at once. */
 const ALL_AT_ONCE = 2048;
 
@@ -67,6 +69,22 @@ export class TextView {
     for (const block of this.all()) block.strip = null;
     await this.readAll(scene, signal);
     await Promise.all(this.all().filter((block) => block.isNear).map((block) => this.fill(block)));
+    if (!signal.aborted) await this.reveal(scene.chosen);
+  }
+
+  /** Scrolls a long text, and nothing else, to the chosen token. */
+  private async reveal({ row, column }: Chosen): Promise<void> {
+    for (const [side, blocks] of this.blocks) {
+      const flow = this.sheets.get(side)!;
+      const place = this.scene !== null && isSelf(this.scene) ? (row ?? column) : side === "queries" ? row : column;
+      const block = blocks.find(({ from, to }) => place !== null && place >= from && place < to);
+      if (block === undefined || !flow.classList.contains("long")) continue;
+      await this.fill(block);
+      const token = block.element.querySelector<HTMLElement>(`[data-place="${place}"]`);
+      if (token === null) continue;
+      const [room, box] = [flow.getBoundingClientRect(), token.getBoundingClientRect()];
+      if (box.top < room.top || box.bottom > room.bottom) flow.scrollTop += box.top - room.top - room.height / 3;
+    }
   }
 
   /** The blocks whose numbers are shown, and those that stay without. */
@@ -113,6 +131,7 @@ export class TextView {
       if (hidden) continue;
       sheet.dir = directionOf(scene[side].labels.slice(0, 200).join(" "));
       this.blocks.set(side, blocksOf(scene[side]));
+      sheet.classList.toggle("long", scene[side].stretches.length > LONG);
       sheet.replaceChildren(...this.blocks.get(side)!.map(({ element }) => element));
       for (const block of this.blocks.get(side)!) {
         this.cause.set(block.element, block);
