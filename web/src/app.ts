@@ -7,6 +7,7 @@ import { Controls } from "./controls.ts";
 import { headName, KIND_TITLES, tilesOf, type Atlas, type Standout } from "./data.ts";
 import { DescriptionPanel } from "./description.ts";
 import { el, isCompact, tokenText } from "./dom.ts";
+import { drawn } from "./drawn.ts";
 import { chosenOf, stateAsked, Surroundings } from "./embed.ts";
 import { Jump } from "./jump.ts";
 import { isWriting, keyDialog } from "./keys.ts";
@@ -21,6 +22,7 @@ import { commandOf, csvOf, pythonOf } from "./reproduce.ts";
 import { axisNames, hiddenOf, removedNote, rowsAre } from "./said.ts";
 import { Save, type Takeable } from "./save.ts";
 import type { Line, Source, Stretch, Tile } from "./source.ts";
+import { ServerSource } from "./server_source.ts";
 import { placesWith, spanName, TextTools, type Taken } from "./spans.ts";
 import { scoreDetail, scoreText, textsTogether } from "./standouts.ts";
 import { clamped, hashFromState, stateFromHash, textAlong, usualRows, type HeadId, type State } from "./state.ts";
@@ -59,7 +61,7 @@ export class App {
   private room = el("div", { class: "view" });
   private reading = new Reading();
   private ranking: HeadRanking;
-  private save = new Save(() => this.takeable());
+  private save: Save;
   private colourBar = new ColourBar();
   private controls: Controls;
   private jump: Jump;
@@ -84,6 +86,7 @@ export class App {
     this.sources = sources;
     this.source = sources[0]!;
     this.model = new Model(this.source.atlas);
+    this.save = new Save(() => this.takeable(), this.source instanceof ServerSource);
     this.thumbnails = new Thumbnails(this.source, this.model);
     this.lines = new Recent(this.source);
     this.state = stateFromHash(location.hash, this.source.atlas);
@@ -456,6 +459,7 @@ export class App {
       link: () => location.href.replace(/#.*$/, "") + hashFromState(state, model.atlas),
       python: () => pythonOf(state, model.atlas),
       command: () => commandOf(state, model.atlas),
+      ...(this.source instanceof ServerSource ? { drawn: drawn(this.source, state) } : {}),
     };
   }
 
