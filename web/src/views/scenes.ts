@@ -2,11 +2,13 @@
 // state is theirs.
 
 import { el } from "../dom.ts";
+import type { Picture } from "../marks.ts";
 import { Model } from "../model.ts";
 import { CompareView } from "./compare.ts";
 import { GenerationView } from "./generation.ts";
 import { ImageView } from "./image.ts";
-import type { Places, Scene } from "./scene.ts";
+import { photographOf } from "./photograph.ts";
+import { nameOf, type Places, type Scene } from "./scene.ts";
 import { SoundView } from "./sound.ts";
 import { TableView } from "./table.ts";
 import { TermsView } from "./terms.ts";
@@ -35,6 +37,10 @@ class OfScene implements View {
     this.element = element;
     this.draw = draw;
     element.append(this.trouble);
+  }
+
+  async picture({ source, of }: Now): Promise<Picture> {
+    return photographOf(this.element, nameOf(source.atlas, of));
   }
 
   async update(now: Now, signal: AbortSignal): Promise<void> {
