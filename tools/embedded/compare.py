@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
+from strips import apart
+
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "reference"))
 from vaswani import Transformer  # noqa: E402
 
@@ -23,9 +25,11 @@ def load(folder):
     stored = load_file(next(path for path in sorted(folder.glob("model*.safetensors"))))
     state = {}
     for name, tensor in stored.items():
-        if not name.endswith(".scale"):
-            scale = stored.get(name + ".scale")
-            state[name] = tensor.float() if scale is None else tensor.float() * scale[:, None]
+        if name.endswith(".strips"):
+            matrix, scale = apart(tensor.numpy())
+            state[name.removesuffix(".strips")] = torch.from_numpy(matrix * scale[:, None])
+        else:
+            state[name] = tensor.float()
     for name in ["tgt_embed.weight", "output_proj.weight"]:
         state.setdefault(name, state["src_embed.weight"])
     keys = ["src_vocab", "tgt_vocab", "d_model", "num_heads", "d_ff", "num_layers"]

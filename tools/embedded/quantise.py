@@ -2,7 +2,8 @@
 
     python tools/embedded/quantise.py MODEL_DIR crates/attlas-model/embedded
 
-Matrices become int8 with one f32 scale per row (`NAME.scale`), vectors stay f16. Needs numpy and safetensors.
+Matrices become int8 with one f32 scale per row, vectors stay f16. Sixteen rows lie side by side, as attlas multiplies them
+(`NAME.strips`, see strips.py), so that nothing is to be put in order when the program starts. Needs numpy and safetensors.
 """
 
 import json
@@ -11,6 +12,8 @@ import sys
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+
+from strips import side_by_side
 
 
 def quantise(matrix):
@@ -30,7 +33,7 @@ def main(source, target):
         if name == "pe":
             continue  # computed
         if tensor.ndim == 2:
-            tensors[name], tensors[name + ".scale"] = quantise(tensor)
+            tensors[name + ".strips"] = side_by_side(*quantise(tensor))
         else:
             tensors[name] = tensor.astype(np.float16)
     target.mkdir(parents=True, exist_ok=True)

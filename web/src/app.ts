@@ -7,10 +7,11 @@ import { Controls } from "./controls.ts";
 import { headName, KIND_TITLES, tilesOf, type Atlas, type Standout } from "./data.ts";
 import { DescriptionPanel } from "./description.ts";
 import { el, isCompact, tokenText } from "./dom.ts";
+import { drawn } from "./drawn.ts";
 import { chosenOf, stateAsked, Surroundings } from "./embed.ts";
 import { Jump } from "./jump.ts";
 import { isWriting, keyDialog } from "./keys.ts";
-import { placeAt } from "./look.ts";
+import { placeAt, type Axis } from "./look.ts";
 import { Model } from "./model.ts";
 import { neighbour, Overview } from "./overview.ts";
 import { linesPicture, mapPicture, type ShownMap } from "./picture.ts";
@@ -21,8 +22,10 @@ import { commandOf, csvOf, pythonOf } from "./reproduce.ts";
 import { axisNames, hiddenOf, removedNote, rowsAre } from "./said.ts";
 import { Save, type Takeable } from "./save.ts";
 import type { Line, Source, Stretch, Tile } from "./source.ts";
+import { ServerSource } from "./server_source.ts";
+import { placesWith, spanName, TextTools, type Taken } from "./spans.ts";
 import { scoreDetail, scoreText, textsTogether } from "./standouts.ts";
-import { clamped, hashFromState, stateFromHash, usualRows, type HeadId, type State } from "./state.ts";
+import { clamped, hashFromState, stateFromHash, textAlong, usualRows, type HeadId, type State } from "./state.ts";
 import { visibleText } from "./text.ts";
 import { TextLine } from "./texts.ts";
 import { Thumbnails, valuesOfScale } from "./thumbnails.ts";
@@ -58,13 +61,14 @@ export class App {
   private room = el("div", { class: "view" });
   private reading = new Reading();
   private ranking: HeadRanking;
-  private save = new Save(() => this.takeable());
+  private save: Save;
   private colourBar = new ColourBar();
   private controls: Controls;
   private jump: Jump;
   private description: DescriptionPanel;
   private sourceLine = new TextLine("source");
   private targetLine = new TextLine("target");
+  private tools: TextTools;
   private tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "kind of attention" });
   private items = el("select", { class: "items", "aria-label": "text of the batch" });
   private theme = el("button", { type: "button", class: "theme" });
@@ -82,13 +86,15 @@ export class App {
     this.sources = sources;
     this.source = sources[0]!;
     this.model = new Model(this.source.atlas);
+    this.save = new Save(() => this.takeable(), this.source instanceof ServerSource);
     this.thumbnails = new Thumbnails(this.source, this.model);
     this.lines = new Recent(this.source);
     this.state = stateFromHash(location.hash, this.source.atlas);
-    this.overview = new Overview(this.model, this.thumbnails, (head) => this.coloursOf(head), (head, beside) => this.chooseHead(head, beside));
+    this.overview = new Overview(this.model, this.thumbnails, (head) => this.coloursOf(head), (head, beside) => this.chooseHead(head, beside), (part) => this.change(part));
     this.ranking = new HeadRanking(({ layer, head }) => this.change({ layer, head }));
     this.controls = new Controls((part) => this.change(part));
     this.description = new DescriptionPanel(this.source.atlas, (place) => this.change(place));
+    this.tools = new TextTools((part) => this.change(part), (step) => this.goToFound(step), (taken) => this.zoomTo(taken));
     this.jump = new Jump(this.source.atlas, () => this.state, (query, key) => this.change({ query, key }));
     document.documentElement.classList.toggle("compact", isCompact());
     root.replaceChildren(...this.layout());
@@ -126,7 +132,7 @@ export class App {
     this.panel.append(this.overview.element, head, this.reading.element);
     const failed = el("p", { class: "failed", role: "alert" }, el("strong", {}, "Not sound: "), el("bdi", {}, visibleText(atlas.failed ?? "")));
     failed.hidden = atlas.failed === undefined;
-    return [header, failed, this.description.element, this.texts, this.tabs, this.controls.element, this.panel, about(atlas), this.tip, keyDialog(document)];
+    return [header, failed, this.description.element, this.texts, this.tools.element, this.tabs, this.controls.element, this.panel, about(atlas), this.tip, keyDialog(document)];
   }
 
   private listen(root: HTMLElement): void {
@@ -143,8 +149,13 @@ export class App {
     for (const line of [this.sourceLine, this.targetLine]) {
       line.onSelect = (place) => this.chooseToken(line, place);
       line.onHover = (place) => this.preview(place === null ? null : this.ofToken(line, place));
+      line.onRange = (range) => this.tools.offer(range === null ? null : this.taken(line, range), this.state);
     }
     document.addEventListener("keydown", (event) => {
+      if (event.key === "/" && !isWriting(event.target) && !event.ctrlKey && !event.metaKey && !event.altKey) {
+        event.preventDefault();
+        this.tools.focus();
+      }
       const nothing = event.key !== "Escape" || document.querySelector("dialog[open]") !== null || isWriting(event.target);
       if (!nothing) this.change({ query: null, key: null });
     });
@@ -174,6 +185,56 @@ export class App {
     this.choose(again ? { row: null, column: place } : this.ofToken(line, place));
   }
 
+  /** The tokens of places that were taken together. */
+  private taken(line: TextLine, [from, to]: [number, number]): Taken {
+    const { stretches } = this.axisOfLine(line);
+    return { of: line === this.sourceLine ? "source" : "target", from: stretches[from]![0], to: stretches[to - 1]![1], n: to - from };
+  }
+
+  /** What stands along a line of text. */
+  private axisOfLine(line: TextLine): Axis {
+    const { state, model } = this;
+    const { queries, keys } = model.axes(state);
+    const of = line === this.sourceLine ? "source" : "target";
+    if (textAlong("query", state.kind) === of) return queries;
+    return textAlong("key", state.kind) === of ? keys : model.idleAxis(state, of);
+  }
+
+  /** Shows some tokens alone, as queries and as keys, wherever they stand. */
+  private zoomTo({ of, from, to }: Taken): void {
+    const { state, model } = this;
+    const whole = (axis: Axis): Stretch => [axis.stretches[0]?.[0] ?? 0, axis.stretches.at(-1)?.[1] ?? 1];
+    const { queries, keys } = model.axes(state);
+    const along = (axis: "query" | "key"): Stretch => (textAlong(axis, state.kind) === of ? [from, to] : (state.zoom?.[axis === "query" ? "queries" : "keys"] ?? whole(axis === "query" ? queries : keys)));
+    this.change({ zoom: { queries: along("query"), keys: along("key") } });
+  }
+
+  /** Chooses the next token that is found, or the one before. */
+  private goToFound(step: 1 | -1): void {
+    const places = [this.sourceLine, this.targetLine].flatMap((line) => (line.element.hidden || !this.isChoosable(line) ? [] : placesWith(this.axisOfLine(line), this.state.seek).map((place) => this.ofToken(line, place))));
+    if (places.length === 0) return;
+    const chosen = this.chosen();
+    const at = places.findIndex(({ row, column }) => chosen?.row === row && chosen.column === column);
+    this.choose(places[(at + step + places.length) % places.length]!);
+  }
+
+  private isChoosable(line: TextLine): boolean {
+    const of = line === this.sourceLine ? "source" : "target";
+    return textAlong("query", this.state.kind) === of || textAlong("key", this.state.kind) === of;
+  }
+
+  /** Marks what is looked for, and shows the spans. */
+  private fillTools(): void {
+    let n_found = 0;
+    for (const line of [this.sourceLine, this.targetLine]) {
+      const places = placesWith(this.axisOfLine(line), this.state.seek);
+      line.mark(new Set(places));
+      if (!line.element.hidden) n_found += places.length;
+    }
+    const item = this.model.item(this.state);
+    this.tools.update(this.state, n_found, (span) => spanName(span, item[span.of].tokens.slice(span.from, span.to).map(({ text }) => text).join("")));
+  }
+
   private chooseHead(head: HeadId, beside: boolean): void {
     const { heads } = this.state;
     if (!beside) return this.change({ layer: head.layer, head: head.head });
@@ -188,7 +249,7 @@ export class App {
       const { clientWidth } = document.documentElement;
       document.documentElement.classList.toggle("compact", isCompact());
       const taller = isCompact() && Math.abs(window.innerHeight - height) > 1;
-      if (width > 0 && (Math.abs(clientWidth - width) > 1 || taller)) void this.draw(this.drawing.signal);
+      if (width > 0 && (Math.abs(clientWidth - width) > 1 || taller)) this.busy(this.draw(this.drawing.signal), this.drawing.signal);
       [width, height] = [clientWidth, window.innerHeight];
       this.surroundings?.tellHeight(Math.ceil(root.getBoundingClientRect().height));
     };
@@ -207,7 +268,7 @@ export class App {
   private change(part: Partial<State>): void {
     const before = this.state;
     const moved = (["item", "kind"] as const).some((name) => name in part && part[name] !== before[name]);
-    const fresh = { query: null, key: null, zoom: null, from: null, to: null, page: null };
+    const fresh = { query: null, key: null, zoom: null, from: null, to: null, page: null, ...(part.item === undefined || part.item === before.item ? {} : { spans: [] }) };
     const rows = part.kind === undefined || part.kind === before.kind ? {} : { rows: usualRows(part.kind) };
     const state = clamped({ ...before, ...(moved ? fresh : {}), ...rows, ...part }, this.source.atlas);
     this.state = state;
@@ -217,7 +278,10 @@ export class App {
     // a frame's URL is seen by nobody, and its history is that of the page around
     if (this.surroundings === null && hash !== location.hash) history[newPage ? "pushState" : "replaceState"](null, "", hash);
     const onlyCell = Object.keys(part).every((name) => name === "query" || name === "key");
-    if (onlyCell) this.showSelection();
+    const onlyOverview = Object.keys(part).every((name) => name === "sort" || name === "only" || name === "find");
+    if (Object.keys(part).join() === "seek") this.fillTools();
+    else if (onlyOverview) this.overview.arrange(state);
+    else if (onlyCell) this.showSelection();
     else this.update();
   }
 
@@ -283,8 +347,11 @@ export class App {
     this.nameHead();
     this.drawing.abort();
     this.drawing = new AbortController();
-    this.busy(this.drawAll(this.drawing.signal), this.drawing.signal);
-    this.showSelection();
+    const { signal } = this.drawing;
+    const drawn = this.drawAll(signal);
+    this.busy(drawn, signal);
+    void drawn.then(() => this.refine(signal)).catch(() => {}); // told already, or a picture of fewer rows stays
+    this.say();
   }
 
   /** Keeps the panel busy until something is done; says what went wrong, unless it was given up. */
@@ -305,14 +372,23 @@ export class App {
 
   /** The overview, and the view as soon as its colours are known. */
   private async drawAll(signal: AbortSignal): Promise<void> {
-    let top = -1;
     const overview = this.overview.update(this.state, signal);
     overview.catch(() => {}); // told below
     await Promise.race([overview, new Promise((done) => setTimeout(done, SHARED_SOON))]);
     if (signal.aborted) return;
-    top = this.thumbnails.top();
+    const top = this.thumbnails.top();
+    this.say(); // in the colours that are known now
     await Promise.all([this.draw(signal), this.sayHidden(signal)]);
     await overview;
+    if (this.thumbnails.top() === top || signal.aborted) return;
+    await this.draw(signal);
+    this.say();
+  }
+
+  /** Has every row read of what was drawn from some, while the page is used. */
+  private async refine(signal: AbortSignal): Promise<void> {
+    const top = this.thumbnails.top();
+    await this.overview.refine(signal);
     if (this.thumbnails.top() !== top && !signal.aborted) await this.draw(signal);
   }
 
@@ -383,6 +459,7 @@ export class App {
       link: () => location.href.replace(/#.*$/, "") + hashFromState(state, model.atlas),
       python: () => pythonOf(state, model.atlas),
       command: () => commandOf(state, model.atlas),
+      ...(this.source instanceof ServerSource ? { drawn: drawn(this.source, state) } : {}),
     };
   }
 
@@ -415,6 +492,8 @@ export class App {
     this.targetLine.fill(target!, roles[state.kind].target);
     this.sourceLine.element.hidden = item.source.tokens.length === 0;
     this.targetLine.element.hidden = item.target.tokens.length === 0;
+    for (const line of [this.sourceLine, this.targetLine]) line.dropRange();
+    this.fillTools();
   }
 
   /** The cell under the pointer, or the chosen one, or else the first query that is no special token. */
@@ -433,11 +512,16 @@ export class App {
     return row === null && column === null ? null : { row, column };
   }
 
+  /** Marks what is selected in the view, which is drawn already, and says what it is. */
   private showSelection(): void {
+    if (this.room.firstChild !== null) this.seen().mark(this.now());
+    this.say();
+  }
+
+  /** Says what is selected, and ranks heads by it. */
+  private say(): void {
     this.surroundings?.tellSelection(chosenOf(this.state, this.model));
     const now = this.now();
-    // a view that is still to be drawn marks what it draws
-    if (this.room.firstChild === this.views.get(this.view().name)?.element && this.room.firstChild !== null) this.seen().mark(now);
     this.ranking.update(now);
     this.reads.abort();
     this.reads = new AbortController();

@@ -9,7 +9,7 @@ import type { Work } from "./work.ts";
 /** Bytes of decoded heads that are kept. */
 const ROOM = 192 << 20;
 /** Multiplications that a head of queries and keys may take where not every row has to be read. */
-const PATIENCE = 1 << 24;
+const PATIENCE = 1 << 21;
 
 /** Which rows of a map are needed; null for all. */
 type Wanted = ((query: number) => boolean) | null;

@@ -85,7 +85,7 @@ export class Controls {
     };
     for (const [name, group] of this.groups) {
       group.hidden = isShown[name] !== true;
-      const value = String(state[name] ?? "");
+      const value = name === "view" ? view.name : String(state[name] ?? "");
       for (const input of group.querySelectorAll("input")) input.checked = input.value === value;
     }
     this.groups.get("range")!.disabled = state.scale === "row" || state.scale === "rank";

@@ -1,24 +1,12 @@
 // The page in a frame: it tells the page around it how tall it is and what is chosen, and takes a choice from there.
 
-import { queryTokens, keyTokens, type Kind, type Token } from "./data.ts";
+import { queryTokens, keyTokens, type Token } from "./data.ts";
+import type { Chosen, Said } from "./element.ts";
 import type { Model } from "./model.ts";
 import { placeAt } from "./look.ts";
 import { clamped, nameOfToken, tiling, tokenNamed, usualRows, type State } from "./state.ts";
 
 type AxisName = "query" | "key";
-
-/** What is chosen; `query` and `key` count the recording's tokens from 0, and are the first of a word or tile. */
-export interface Chosen {
-  item: number;
-  kind: Kind;
-  layer: number;
-  head: number;
-  query: number | null;
-  key: number | null;
-}
-
-/** What the page says, one of the two at a time; `attlas` is the version of these messages. */
-type Said = { attlas: 1; height: number } | { attlas: 1; selection: Chosen };
 
 /** The page around the page; it is told nothing that it knows already. */
 export class Surroundings {

@@ -5,6 +5,8 @@ import { readBlocks, type Kind } from "./data.ts";
 import { el } from "./dom.ts";
 import { Model } from "./model.ts";
 import { PageSource } from "./page_source.ts";
+import { startServed } from "./served.ts";
+import { isServed } from "./server.ts";
 import type { Source, Terms } from "./source.ts";
 import { formatNumber } from "./text.ts";
 import { serve } from "./worker.ts";
@@ -32,8 +34,14 @@ function publish(source: Source): void {
   Object.assign(globalThis, { attlas: { source, weights, shown, pair } });
 }
 
+function show(sources: readonly Source[], root: HTMLElement): void {
+  publish(sources[0]!);
+  new App(sources, root);
+}
+
 function start(script: string | null): void {
   const root = document.getElementById("app")!;
+  if (isServed(document)) return void startServed(root, (sources) => show(sources, root));
   try {
     const sources: Source[] = [];
     for (let recording = 0; ; recording++) {
@@ -41,8 +49,7 @@ function start(script: string | null): void {
       if (blocks === null) break;
       sources.push(new PageSource(blocks.atlas, blocks.numbers, script));
     }
-    publish(sources[0]!);
-    new App(sources, root);
+    show(sources, root);
   } catch (error) {
     root.replaceChildren(el("p", { class: "failure", role: "alert" }, `This page cannot be shown: ${String(error)}`));
     throw error;

@@ -20,6 +20,7 @@ export interface Axes {
 export class Model {
   readonly atlas: Atlas;
   private last: { key: string; axes: Axes } | null = null;
+  private idle: { key: string; axis: Axis } | null = null;
 
   constructor(atlas: Atlas) {
     this.atlas = atlas;
@@ -85,7 +86,9 @@ export class Model {
 
   /** The axis of a text that has no part in the kind's maps. */
   idleAxis(state: State, of: "source" | "target"): Axis {
-    return axisOf(this.item(state)[of].tokens, optionsOf(state, of));
+    const key = JSON.stringify([state.item, of, optionsOf(state, of)]);
+    if (this.idle?.key !== key) this.idle = { key, axis: axisOf(this.item(state)[of].tokens, optionsOf(state, of)) };
+    return this.idle.axis;
   }
 
   /** What stands out about a head, the mark of few heads first. */

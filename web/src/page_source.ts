@@ -4,7 +4,7 @@ import { Numbers } from "./carried.ts";
 import { decoded, type Atlas } from "./data.ts";
 import type { HeadsAsk, HeadValue, Line, Look, MapOf, Source, Terms, Tile, TileAsk } from "./source.ts";
 import { breathing, Desk } from "./work.ts";
-import { URGENCY, workOf, type Answered, type Asked, type Question } from "./worker.ts";
+import { sentenceOf, URGENCY, workOf, type Answered, type Asked, type Question } from "./worker.ts";
 
 /** How long the page itself may work before it breathes, in ms. */
 const SLICE = 12;
@@ -131,7 +131,7 @@ export class PageSource implements Source {
       .then((numbers) => desk.do(workOf(numbers, question, given, each), URGENCY[question], signal))
       .then(
         (value) => end(() => resolve(value as never)),
-        (error: unknown) => end(() => reject(error)),
+        (error: unknown) => end(() => reject(signal?.aborted ? error : new Error(sentenceOf(error)))),
       );
   }
 }

@@ -16,9 +16,13 @@ export function paintTile(tile: Tile, colours: Colours, canvas = document.create
   const image = context.createImageData(canvas.width, canvas.height);
   const pixels = new Uint32Array(image.data.buffer);
   const palette = paletteOf(colours);
-  for (let place = 0; place < tile.values.length; place++) {
-    if (tile.masked[place] === 1) continue;
-    const at = colours.at(tile.values[place]!);
+  const { values, masked } = tile;
+  const isPlain = colours.signs === "positive" && colours.scale !== "log" && colours.top > 0;
+  for (let place = 0; place < values.length; place++) {
+    if (masked[place] === 1) continue;
+    const value = values[place]!;
+    // what `at` gives, without its questions: there are many pixels
+    const at = isPlain && value >= 0 && value < Infinity ? Math.min(1, value / colours.top) : colours.at(value);
     pixels[place] = palette[Number.isNaN(at) ? STEPS + 1 : Math.round(at * STEPS)]!;
   }
   context.putImageData(image, 0, 0);

@@ -60,6 +60,8 @@ export interface State {
   sort: string;
   only: string;
   find: string;
+  /** What is looked for in the texts. */
+  seek: string;
   /** Of the text: whose weights colour it. */
   over: Over;
   /** Of the terms of a score: their order. */
@@ -131,6 +133,7 @@ const FIELDS = [
   words("sort"),
   words("only"),
   words("find"),
+  words("seek"),
   choice("theme", "auto", "light", "dark"),
 ] as { [K in keyof State]: Field<K> }[keyof State][];
 
@@ -166,6 +169,7 @@ export function defaultState(atlas: Atlas): State {
     sort: "",
     only: "",
     find: "",
+    seek: "",
     theme: "auto",
   };
 }

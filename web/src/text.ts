@@ -69,6 +69,15 @@ function superscript(digits: string): string {
 export function formatCell(number: number): string {
   if (Number.isNaN(number)) return "NaN";
   const size = Math.abs(number);
-  const digits = size < 1 ? size.toFixed(4).replace(/^0(?=\.)/, "") : size.toFixed(Math.max(0, 4 - Math.ceil(Math.log10(size + 1))));
+  const digits = size < 0.99995 ? size.toFixed(4).replace(/^0(?=\.)/, "") : size.toFixed(Math.max(0, 4 - Math.ceil(Math.log10(size + 1))));
   return number < 0 ? `−${digits}` : digits;
+}
+
+/** Whether words are of a script that is written from right to left: by their first letter. */
+export function isRightToLeft(words: readonly string[]): boolean {
+  for (const word of words) {
+    const letter = /\p{L}/u.exec(word)?.[0];
+    if (letter !== undefined && !word.startsWith("<")) return /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(letter);
+  }
+  return false;
 }

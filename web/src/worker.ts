@@ -28,8 +28,14 @@ export function workOf(numbers: Numbers, question: Question, given: unknown[], e
   return ask.apply(numbers, given);
 }
 
+/** What went wrong, for a reader; arrays that would lie beyond the numbers' end are what a page cut short has. */
+export function sentenceOf(error: unknown): string {
+  if (error instanceof RangeError) return `the numbers in this page are cut short or damaged (${error.message}); have it written or copied again`;
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Answers the page until the end. */
-export function serve(scope: { onmessage: ((event: MessageEvent<Asked>) => void) | null; postMessage: (message: Answered) => void }): void {
+export function serve(scope: { onmessage: ((event: MessageEvent<Asked>) => void) | null; postMessage: (message: Answered, transfer: Transferable[]) => void }): void {
   const desk = new Desk(SLICE, breathing());
   const running = new Map<number, AbortController>();
   let numbers: Numbers | null = null;
@@ -45,15 +51,20 @@ export function serve(scope: { onmessage: ((event: MessageEvent<Asked>) => void)
     }
     const controller = new AbortController();
     running.set(id, controller);
-    const fail = (error: unknown): void => scope.postMessage({ id, error: error instanceof Error ? error.message : String(error), aborted: controller.signal.aborted });
+    const fail = (error: unknown): void => scope.postMessage({ id, error: sentenceOf(error), aborted: controller.signal.aborted }, []);
     try {
-      const work = workOf(numbers!, data.question, data.given, (place, tile) => scope.postMessage({ id, place, tile }));
+      const work = workOf(numbers!, data.question, data.given, (place, tile) => scope.postMessage({ id, place, tile }, buffersOf(tile)));
       void desk
         .do(work, URGENCY[data.question], controller.signal)
-        .then((value) => scope.postMessage({ id, value }), fail)
+        .then((value) => scope.postMessage({ id, value }, data.question === "tile" ? buffersOf(value as Tile) : []), fail)
         .finally(() => running.delete(id));
     } catch (error) {
       fail(error);
     }
   };
+}
+
+/** What a tile's numbers lie in, which is nobody else's. */
+function buffersOf({ values, masked }: Tile): Transferable[] {
+  return [values.buffer, masked.buffer];
 }

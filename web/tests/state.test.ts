@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Atlas } from "../src/data.ts";
-import { neighbour } from "../src/overview.ts";
+import { isNamed, neighbour } from "../src/overview.ts";
 import { hashFromState, stateFromHash } from "../src/state.ts";
 
 const SOURCE = {
@@ -81,4 +81,13 @@ test("spans that overlap, parts that end before they begin, and heads that are n
   assert.equal(state.zoom, null);
   assert.deepEqual(state.heads, [{ layer: 0, head: 1 }]);
   assert.deepEqual([state.least, state.most], [0.01, 8]);
+});
+
+test("a head is found by its whole name, its layer or its number, not by a part of these", () => {
+  const found = (asked: string) => ["L1H4", "L11H4", "L2H14"].filter((name) => isNamed(name, asked));
+  assert.deepEqual(found("l1h4"), ["L1H4"]);
+  assert.deepEqual(found("11.4"), ["L11H4"]);
+  assert.deepEqual(found("L1"), ["L1H4"]);
+  assert.deepEqual(found(" h4 "), ["L1H4", "L11H4"]);
+  assert.deepEqual(found("("), []);
 });

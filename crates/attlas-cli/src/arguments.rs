@@ -7,8 +7,10 @@ use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use strsim::osa_distance;
 
-#[cfg(not(feature = "train"))]
+#[cfg(not(all(feature = "train", feature = "serve")))]
 use crate::commands::absent;
+#[cfg(feature = "serve")]
+use crate::commands::view;
 use crate::commands::{
     ablate, align, check, circuits, compare, completions, describe, draw, evaluate, explain, export, heads, import,
     info, lens, man, mixing, models, page, record, show, survey, tokens, why,
@@ -177,6 +179,12 @@ pub enum Command {
     /// Draw how heads came to be during a training (not in this build).
     #[cfg(not(feature = "train"))]
     Film(absent::AnyArguments),
+    /// Open the viewer in a browser, served on this machine: recordings, and live runs.
+    #[cfg(feature = "serve")]
+    View(view::ViewServerArguments),
+    /// Open the viewer in a browser (not in this build).
+    #[cfg(not(feature = "serve"))]
+    View(absent::AnyArguments),
     /// Write shell completions.
     Completions(completions::CompletionsArguments),
     /// Write the man page.

@@ -128,12 +128,9 @@ impl PageContent {
         if given.len() > places.len() {
             let what = option.trim_start_matches('-');
             return Err(Failure::Usage(format!(
-                "{option} was given {}, but {}: leave it out where texts were recorded",
+                "{option} was given {}, but what was recorded are {}",
                 times(given.len()),
-                match places.len() {
-                    0 => format!("no text of the recording is of {what}"),
-                    n => format!("there are {} of {what}", counted(n, "text")),
-                }
+                counted(places.len(), what)
             )));
         }
         if !given.is_empty() {

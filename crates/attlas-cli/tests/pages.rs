@@ -123,7 +123,8 @@ fn an_image_and_a_sound_stand_beside_their_tokens() {
         attlas(&folder, &[&["page", file, "--model", "model", "-o", "straight.html"], more].concat()).succeeds();
         assert_eq!(data(&folder, "straight.html", "")["items"][0][&option[2..]], item[&option[2..]]);
         let refused = attlas(&folder, &["page", "run.safetensors", option, file, option, file, "-o", "no.html"]);
-        assert!(refused.fails(2).starts_with(&format!("{option} was given twice, but there are 1 text of")), "{}", refused.stderr);
+        let said = format!("{option} was given twice, but what was recorded are 1 {}\n", &option[2..]);
+        assert!(refused.code == Some(2) && refused.stderr.ends_with(&said), "{}", refused.stderr);
     }
 }
 
@@ -138,15 +139,15 @@ fn what_cannot_be_a_page_is_refused_in_a_sentence_and_nothing_is_written() {
     fails(&["page", &run, "-o", &run], 2, "which would be lost");
     fails(&["page", "missing.safetensors", "-o", "a.html"], 3, "missing.safetensors: No such file");
     fails(&["page", &run, "--open", "L2H4", "-o", "a.html"], 2, "say which: encoder:L2H4 or decoder:L2H4 or cross:L2H4");
-    fails(&["page", &run, "--open", "cross:L9H0", "-o", "a.html"], 2, "--open: cross has no layer 9");
+    fails(&["page", &run, "--open", "cross:L9H0", "-o", "a.html"], 2, "--open: there is no cross layer 9; there are 0 to 2");
     fails(&["page", &run, "--open", "L0H99", "-o", "a.html"], 2, "--open: ");
     fails(&["page", &run, "--open", "L2H*", "-o", "a.html"], 2, "means several heads");
     fails(&["page", &run, "--max-page-mb", "0", "-o", "a.html"], 5, "--max-page-mb");
     fails(&["page", &run, "--quantity", "norm", "-o", "a.html"], 3, "`attlas record --quantity norm` keeps it");
     fails(&["page", &run, "--model", "x", "-o", "a.html"], 2, "but run.safetensors is a recording");
     fails(&["page", &run, "--trees", "missing.conllu", "-o", "a.html"], 3, "missing.conllu: No such file");
-    fails(&["page", &run, "--image", "photo.png", "-o", "a.html"], 2, "no text of the recording is of image");
-    fails(&["page", &run, "--sound", "a.wav", "-o", "a.html"], 2, "no text of the recording is of sound");
+    fails(&["page", &run, "--image", "photo.png", "-o", "a.html"], 2, "--image was given once, but what was recorded are 0 images");
+    fails(&["page", &run, "--sound", "a.wav", "-o", "a.html"], 2, "but what was recorded are 0 sounds");
     fails(&["page", &run, "--title", " ", "-o", "a.html"], 3, "--title is empty");
     fails(&["A red apple.", "--no-page", "--trees", "a.conllu"], 2, "--trees is about the page, and --no-page leaves it out");
     assert!(attlas(&folder, &["page", "-o", "a.html"]).code == Some(2));

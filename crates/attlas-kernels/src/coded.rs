@@ -1,5 +1,6 @@
 //! Dense layers on weights that stay in their file's type: each piece of work widens what it needs into the cache.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,8 +31,8 @@ use crate::vector::Vector;
 pub struct Coded {
     d_out: usize,
     d_in: usize,
-    /// Strips of 16 rows, one after the other.
-    bytes: Vec<u8>,
+    /// Strips of 16 rows.
+    bytes: Cow<'static, [u8]>,
     /// How each strip is stored, and where it begins. Shape `[n_strips]`.
     strips: Vec<(Code, usize)>,
 }
@@ -105,7 +106,24 @@ impl Coded {
             },
         )?;
         let d_out = parts.iter().map(|part| part.n_rows).sum();
-        Ok(is_finite.into_inner().then_some(Coded { d_out, d_in, bytes, strips }))
+        Ok(is_finite.into_inner().then_some(Coded { d_out, d_in, bytes: bytes.into(), strips }))
+    }
+
+    /// Takes rows that lie side by side already, somewhere in `bytes`, which stay where they are. Each part begins at its
+    /// place: for every 16 rows what [`Coded::read`] makes of them.
+    ///
+    /// # Panics
+    /// When the parts do not [fit](Coded::fits), or reach beyond `bytes`.
+    pub fn laid(parts: &[(Part, usize)], d_in: usize, bytes: &'static [u8]) -> Coded {
+        let kinds: Vec<Part> = parts.iter().map(|(part, _)| *part).collect();
+        assert!(Coded::fits(&kinds, d_in), "rows of {d_in} numbers do not fit {kinds:?}");
+        let mut strips = Vec::new();
+        for (Part { code, n_rows }, start) in parts {
+            let n_bytes = STRIP * code.row_bytes(d_in);
+            strips.extend((0..n_rows.div_ceil(STRIP)).map(|index| (*code, start + index * n_bytes)));
+            assert!(start + n_rows.div_ceil(STRIP) * n_bytes <= bytes.len(), "rows reach beyond {} bytes", bytes.len());
+        }
+        Coded { d_out: kinds.iter().map(|part| part.n_rows).sum(), d_in, bytes: bytes.into(), strips }
     }
 
     /// Width of the output.
@@ -120,7 +138,7 @@ impl Coded {
 
     /// How many bytes the weights take in memory.
     pub fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.strips.iter().map(|(code, _)| STRIP * code.row_bytes(self.d_in)).sum()
     }
 
     /// Widens one row. Shape of `row`: `[d_in]`.
@@ -553,6 +571,23 @@ mod tests {
                 assert_eq!(found.to_bits(), by_definition(u32::from(*byte), 4, 3).to_bits(), "{set:?} {byte:#x}");
             }
         }
+    }
+
+    #[test]
+    fn rows_that_lie_side_by_side_already_are_taken_where_they_are() {
+        let read = coded(Code::Int8, 48, 40);
+        let strip = 16 * Code::Int8.row_bytes(40);
+        let (first, rest) = read.bytes.split_at(strip);
+        let bytes = [&[7; 5], rest, first].concat().leak();
+        let parts = [(16, 5 + 2 * strip), (32, 5)].map(|(n_rows, start)| (Part { code: Code::Int8, n_rows }, start));
+        let laid = Coded::laid(&parts, 40, bytes);
+        assert_eq!((laid.d_out(), laid.bytes()), (48, read.bytes()));
+        let rows = |of: &Coded| {
+            let mut rows = vec![0.0; 48 * 40];
+            of.rows(&mut rows);
+            rows
+        };
+        assert_eq!(rows(&laid), rows(&read));
     }
 
     #[test]

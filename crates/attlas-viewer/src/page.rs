@@ -14,9 +14,9 @@ use crate::escape::{html_text, length_of, push_bytes};
 use crate::payload::Payload;
 use crate::pooled::pool;
 
-const STYLE: &str = include_str!("../../../web/dist/viewer.css");
+pub(crate) const STYLE: &str = include_str!("../../../web/dist/viewer.css");
 const STYLE_HASH: &str = include_str!("../../../web/dist/viewer.css.sha256");
-const SCRIPT: &str = include_str!("../../../web/dist/viewer.js");
+pub(crate) const SCRIPT: &str = include_str!("../../../web/dist/viewer.js");
 const SCRIPT_HASH: &str = include_str!("../../../web/dist/viewer.js.sha256");
 
 /// The hash of the script of every [`page`] of this version, as a content security policy names it: `sha256-…`. A page in a

@@ -202,25 +202,19 @@ impl<'a> Payload<'a> {
         let numbers = numbers.finish();
         // how many bits numbers need is known now alone
         refuse_large(numbers.len() as u64, options)?;
-        let beside = |item: usize| options.beside.get(item).unwrap_or(&NOTHING);
-        let items = recording.items.iter().enumerate();
-        let items = items.map(|(place, item)| {
-            page_item(item, beside(place)).map_err(|problem| attlas::Error::Inconsistent(format!("text {place}: {problem}")))
-        });
-        let description = Description {
-            version: VERSION,
-            title: options.title.as_deref().unwrap_or(&recording.provenance.model),
-            items: items.collect::<Result<_, _>>()?,
-            layers,
-            quantities: page_quantities(&carried),
-            standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
-            description: options.description.as_ref().map(PageWords::new),
-            open: first_head(recording, &carried, options),
-            provenance: page_provenance(recording, &carried),
-            pooled: None,
-            failed: None,
-        };
+        let description = describe(recording, &carried, options, layers, first_head(recording, &carried, options))?;
         Ok(Payload { description, numbers })
+    }
+
+    /// The description alone, of a recording whose numbers are asked for elsewhere; no map is looked at.
+    pub fn without_numbers(recording: &'a Recording, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
+        recording.validate()?;
+        let carried = carried(recording);
+        refuse_nothing(&carried)?;
+        let layers = carried.iter().map(|layer| PageLayer::new(layer, Vec::new(), 1.0)).collect();
+        let open = chosen_head(recording, &carried, options).unwrap_or_else(|| first_of_all(recording));
+        let description = describe(recording, &carried, options, layers, open)?;
+        Ok(Payload { description, numbers: Vec::new() })
     }
 
     /// A recording whose cells are tiles.
@@ -243,11 +237,7 @@ impl<'a> Payload<'a> {
     /// Whether there are many numbers; refuses what is beyond the limits in the fewest bits, too.
     fn check(recording: &Recording, carried: &[Cow<'_, Layer>], options: &PageOptions) -> Result<bool, Error> {
         recording.validate()?;
-        if carried.is_empty() {
-            let message = "the page shows maps between all source and target tokens, and the recording has none; \
-                           rows of some tokens, or of another axis, are shown in pictures alone";
-            return Err(Error::Recording(attlas::Error::Inconsistent(message.into())));
-        }
+        refuse_nothing(carried)?;
         carried.iter().try_for_each(|layer| check_cells(layer))?;
         let each = || carried.iter().flat_map(|layer| recording.items.iter().map(move |item| (layer, item)));
         let sum = |a: u64, b: u64| a.saturating_add(b);
@@ -261,6 +251,44 @@ impl<'a> Payload<'a> {
         serde_json::to_string(&self.description)
             .map_err(|error| Error::Recording(attlas::Error::Inconsistent(format!("the page's description: {error}"))))
     }
+}
+
+/// All that is said of a recording.
+fn describe<'a>(
+    recording: &'a Recording,
+    carried: &[Cow<'_, Layer>],
+    options: &'a PageOptions,
+    layers: Vec<PageLayer>,
+    open: PageHead,
+) -> Result<Description<'a>, Error> {
+    let beside = |item: usize| options.beside.get(item).unwrap_or(&NOTHING);
+    let items = recording.items.iter().enumerate();
+    let items = items.map(|(place, item)| {
+        page_item(item, beside(place)).map_err(|problem| attlas::Error::Inconsistent(format!("text {place}: {problem}")))
+    });
+    Ok(Description {
+        version: VERSION,
+        title: options.title.as_deref().unwrap_or(&recording.provenance.model),
+        items: items.collect::<Result<_, _>>()?,
+        layers,
+        quantities: page_quantities(carried),
+        standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
+        description: options.description.as_ref().map(PageWords::new),
+        open,
+        provenance: page_provenance(recording, carried),
+        pooled: None,
+        failed: None,
+    })
+}
+
+/// Refuses a recording of which there is nothing to show.
+fn refuse_nothing(carried: &[Cow<'_, Layer>]) -> Result<(), Error> {
+    if !carried.is_empty() {
+        return Ok(());
+    }
+    let message = "the page shows maps between all source and target tokens, and the recording has none; \
+                   rows of some tokens, or of another axis, are shown in pictures alone";
+    Err(Error::Recording(attlas::Error::Inconsistent(message.into())))
 }
 
 /// The layers that a page carries: maps between source and target tokens, of the first stack of each kind; attention weights, then
@@ -523,31 +551,53 @@ fn page_layer(recording: &Recording, layer: &Layer, numbers: &mut Numbers) -> Re
         }
         _ => numbers.store_others(recording, layer)?,
     };
-    Ok(PageLayer {
-        kind: layer.kind,
-        index: layer.index,
-        quantity: Some(layer.quantity).filter(|quantity| *quantity != Quantity::Weight).map(Quantity::name),
-        unit: Some(unit).filter(|unit| *unit != 1.0),
-        n_heads: layer.shape.n_heads,
-        n_kv_heads: layer.shape.n_kv_heads,
-        d_head: layer.shape.d_head,
-        scoring: layer.factored().map(|factored| factored.scoring.clone()),
-        stored,
-    })
+    Ok(PageLayer::new(layer, stored, unit))
+}
+
+impl PageLayer {
+    fn new(layer: &Layer, stored: Vec<Stored>, unit: f64) -> PageLayer {
+        PageLayer {
+            kind: layer.kind,
+            index: layer.index,
+            quantity: Some(layer.quantity).filter(|quantity| *quantity != Quantity::Weight).map(Quantity::name),
+            unit: Some(unit).filter(|unit| *unit != 1.0),
+            n_heads: layer.shape.n_heads,
+            n_kv_heads: layer.shape.n_kv_heads,
+            d_head: layer.shape.d_head,
+            scoring: layer.factored().map(|factored| factored.scoring.clone()),
+            stored,
+        }
+    }
 }
 
 /// The head that the page opens with: the one asked for, the one of the last kind that stands out most, or the sharpest.
 fn first_head(recording: &Recording, carried: &[Cow<'_, Layer>], options: &PageOptions) -> PageHead {
+    chosen_head(recording, carried, options).unwrap_or_else(|| {
+        let (kind, head) = sharpest_head(recording);
+        PageHead { kind, layer: head.layer, head: head.head, quantity: None }
+    })
+}
+
+/// The first head of the last kind.
+fn first_of_all(recording: &Recording) -> PageHead {
+    let kind = recording.kinds().last().copied().unwrap_or(Kind::Encoder);
+    let layer = recording.layers_of(kind).next().map_or(0, |layer| layer.index);
+    PageHead { kind, layer, head: 0, quantity: None }
+}
+
+/// The head that was asked for, or the one of the last kind that stands out most; of no weights, the first there is.
+fn chosen_head(recording: &Recording, carried: &[Cow<'_, Layer>], options: &PageOptions) -> Option<PageHead> {
     if let Some(first) = carried.first().filter(|layer| layer.quantity != Quantity::Weight) {
-        return PageHead { kind: first.kind, layer: first.index, head: 0, quantity: Some(first.quantity.name()) };
+        return Some(PageHead { kind: first.kind, layer: first.index, head: 0, quantity: Some(first.quantity.name()) });
     }
-    let exists = |(kind, head): &(Kind, HeadId)| recording.map(0, *kind, head.layer, head.head).is_ok();
+    let exists = |(kind, head): &(Kind, HeadId)| {
+        recording.layer(*kind, head.layer).is_ok_and(|layer| head.head < layer.shape.n_heads)
+    };
     let last_kind = recording.kinds().last().copied();
     let standouts = by_excess(&options.standouts).into_iter().map(|standout| (standout.kind, standout.head));
     let standing_out = || standouts.filter(exists).find(|(kind, _)| Some(*kind) == last_kind);
-    let chosen = options.open.filter(exists).or_else(standing_out);
-    let (kind, head) = chosen.unwrap_or_else(|| sharpest_head(recording));
-    PageHead { kind, layer: head.layer, head: head.head, quantity: None }
+    let (kind, head) = options.open.filter(exists).or_else(standing_out)?;
+    Some(PageHead { kind, layer: head.layer, head: head.head, quantity: None })
 }
 
 /// The head of the last kind whose rows have the largest maxima on average, for the first text; the first of equals.

@@ -16,14 +16,26 @@ import type { Now, Page, Selection, View } from "./view.ts";
 const LARGEST_CELL = 48;
 /** What a compact page keeps free below the map, for its colours. */
 const BELOW = 72;
-/** The room one label needs across its reading direction, and the longest label. */
-const [LABEL_STEP, LONGEST_LABEL, LONGEST_COMPACT] = [15, 150, 96];
+/** The room one label needs across its reading direction, and the longest label; on a narrow page, of a row and of a column. */
+const [LABEL_STEP, LONGEST_LABEL, LONGEST_ROW, LONGEST_COLUMN] = [15, 150, 84, 110];
+/** How much longer chosen labels are: they are bold. */
+const BOLD = 1.1;
 /** Cells at least this large are drawn with a gap, and so large with their numbers. */
 const [GAP_FROM, NUMBERS_FROM] = [10, 34];
 /** Cells that are larger than this need no wheel to be seen: it scrolls the page. */
 const LARGE_ENOUGH = 14;
 /** A step of a key. */
 const KEY_ZOOM = 1.5;
+
+/** The labels of an axis that stand there, by their places, and those that are marked. */
+interface Labels {
+  axis: Axis;
+  from: number;
+  to: number;
+  size: number;
+  labels: Map<number, HTMLElement>;
+  marked: HTMLElement[];
+}
 
 export class MapView implements View {
   readonly element = el("div", { class: "map-view" });
@@ -50,6 +62,9 @@ export class MapView implements View {
   private asking: AbortController | null = null;
   private isDrag: () => boolean;
   private measure = document.createElement("canvas").getContext("2d");
+  private labels = new Map<HTMLElement, Labels>();
+  private widths = new WeakMap<Axis, number>();
+  private family = "";
   private hovered: { row: number; column: number } | null = null;
 
   constructor(page: Page) {
@@ -157,10 +172,10 @@ export class MapView implements View {
 
   /** Gives the cells as much room as there is, beside labels that keep theirs however near one looks. */
   private fit({ axes }: Now): void {
-    const longest = isCompact() || window.innerWidth <= 860 ? LONGEST_COMPACT : LONGEST_LABEL;
+    const isNarrow = isCompact() || window.innerWidth <= 860;
     const names = Math.max(this.keysName.offsetWidth, this.queriesName.offsetWidth);
-    const left = Math.max(names, this.longest(axes.queries, longest)) + 8;
-    const above = Math.max(34, this.longest(axes.keys, longest)) + 8;
+    const left = Math.max(names, this.longest(axes.queries, isNarrow ? LONGEST_ROW : LONGEST_LABEL)) + 8;
+    const above = Math.max(34, this.longest(axes.keys, isNarrow ? LONGEST_COLUMN : LONGEST_LABEL)) + 8;
     const [n_rows, n_columns] = [this.n_rows(), this.n_columns()];
     const width = Math.max(40, this.room.clientWidth - 8 - left);
     const height = this.tall(above);
@@ -186,12 +201,20 @@ export class MapView implements View {
     return Math.max(160, room - BELOW, Math.min(200, room - 8));
   }
 
-  private longest({ labels }: Axis, most: number): number {
+  private longest(axis: Axis, most: number): number {
+    const known = this.widths.get(axis);
+    if (known !== undefined) return Math.min(most, known);
     if (this.measure === null) return most;
-    this.measure.font = `13px ${getComputedStyle(this.room).fontFamily}`;
+    this.measure.font = `13px ${this.font()}`;
     let longest = 0;
-    for (const label of labels.slice(0, 2000)) longest = Math.max(longest, label.length > 60 ? most : this.measure.measureText(label).width);
-    return Math.ceil(Math.min(most, longest + 1));
+    for (const label of axis.labels.slice(0, 2000)) longest = Math.max(longest, label.length > 60 ? LONGEST_LABEL : this.measure.measureText(label).width);
+    const width = Math.ceil(longest * BOLD + 1);
+    this.widths.set(axis, width);
+    return Math.min(most, width);
+  }
+
+  private font(): string {
+    return (this.family ||= getComputedStyle(this.room).fontFamily);
   }
 
   /** Sees another part at once, with what is there of its picture until the picture comes. */
@@ -289,7 +312,7 @@ export class MapView implements View {
     }
     const hasNumbers = cell.x >= NUMBERS_FROM * ratio && cell.y >= 15 * ratio && colours.scale !== "row" && colours.scale !== "rank";
     const font = Math.min(13, (cell.x / ratio) * 0.28) * ratio;
-    context.font = `${font}px ${getComputedStyle(this.room).fontFamily}`;
+    context.font = `${font}px ${this.font()}`;
     context.textAlign = "center";
     context.textBaseline = "middle";
     for (let place = 0; place < tile.values.length; place++) {
@@ -303,7 +326,9 @@ export class MapView implements View {
       context.fillRect(x0, y0, x1 - x0 - ratio, y1 - y0 - ratio);
       if (!hasNumbers) continue;
       context.fillStyle = inkOn(colours.rgb(value));
+      context.globalAlpha = Math.abs(value) < 0.01 * colours.top ? 0.4 : 1;
       context.fillText(formatCell(value), (x0 + x1 - ratio) / 2, (y0 + y1) / 2);
+      context.globalAlpha = 1;
     }
   }
 
@@ -329,23 +354,44 @@ export class MapView implements View {
 
   private fillLabels(parent: HTMLElement, axis: Axis, seen: Seen, size: number, active: number | null, side: "top" | "left"): void {
     const every = Math.max(1, Math.ceil(LABEL_STEP / size));
-    const reach = LABEL_STEP / size;
     const isSeen = (place: number): boolean => place + 0.5 >= seen.from && place + 0.5 <= seen.to;
-    const labels: HTMLElement[] = [];
-    const add = (place: number, className: string): void => {
+    const make = (place: number): HTMLElement => {
       const text = tokenText(axis.labels[place]!);
       text.title = axis.labels[place]!;
-      const label = el("div", { class: `label${axis.special[place] ? " special" : ""}${className}`, "data-place": place }, text);
+      const label = el("div", { class: axis.special[place] ? "label special" : "label", "data-place": place }, text);
       label.style[side] = `${(place + 0.5 - seen.from) * size}px`;
-      labels.push(label);
+      return label;
     };
-    for (let place = Math.ceil(Math.floor(seen.from) / every) * every; place < Math.min(axis.labels.length, seen.to); place += every) {
-      const aside = active !== null && place !== active && Math.abs(place - active) < reach && isSeen(active);
-      if (isSeen(place) && place !== active && !aside) add(place, "");
-      else if (place === active && isSeen(place)) add(place, " active");
+    const made = this.labels.get(parent);
+    const isSame = made !== undefined && made.axis === axis && made.from === seen.from && made.size === size && made.to === seen.to;
+    const labels = isSame ? made.labels : new Map<number, HTMLElement>();
+    if (!isSame) {
+      for (let place = Math.ceil(Math.floor(seen.from) / every) * every; place < Math.min(axis.labels.length, seen.to); place += every) {
+        if (isSeen(place)) labels.set(place, make(place));
+      }
+      parent.replaceChildren(...labels.values());
+      this.labels.set(parent, { axis, from: seen.from, to: seen.to, size, labels, marked: [] });
     }
-    if (active !== null && active % every !== 0 && isSeen(active)) add(active, " active");
-    parent.replaceChildren(...labels);
+    const now = this.labels.get(parent)!;
+    for (const label of now.marked) {
+      label.classList.remove("active", "aside");
+      if (label.classList.contains("extra")) label.remove();
+    }
+    now.marked = [];
+    if (active === null || !isSeen(active)) return;
+    const reach = Math.ceil(LABEL_STEP / size);
+    for (let place = active - reach; place <= active + reach; place++) {
+      const label = labels.get(place);
+      if (label === undefined || (place !== active && Math.abs(place - active) * size >= LABEL_STEP)) continue;
+      label.classList.add(place === active ? "active" : "aside");
+      now.marked.push(label);
+    }
+    if (labels.has(active)) return;
+    const extra = make(active);
+    extra.classList.add("active", "extra");
+    const after = [...labels].find(([place]) => place > active)?.[1] ?? null;
+    parent.insertBefore(extra, after);
+    now.marked.push(extra);
   }
 
   private drawMarks(): void {

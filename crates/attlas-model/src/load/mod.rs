@@ -468,9 +468,16 @@ impl Loader<'_> {
         if !Coded::fits(&kinds, d_in) {
             return Ok(None);
         }
-        let coded = Coded::read(&kinds, d_in, |part, rows, bytes| {
-            parts[part].0.read(d_in, rows, bytes).map_err(|source| self.io(parts[part].2, source))
-        })?;
+        let lie: Option<Vec<_>> = parts.iter().map(|(rows, ..)| rows.lies()).collect();
+        let coded = match lie.as_deref() {
+            Some(places @ [(bytes, _), ..]) => {
+                let starts = places.iter().map(|(_, start)| *start);
+                Some(Coded::laid(&kinds.iter().copied().zip(starts).collect::<Vec<_>>(), d_in, bytes))
+            }
+            _ => Coded::read(&kinds, d_in, |part, rows, bytes| {
+                parts[part].0.read(d_in, rows, bytes).map_err(|source| self.io(parts[part].2, source))
+            })?,
+        };
         // what is not finite is found, and named, among the numbers
         let Some(coded) = coded else { return Ok(None) };
         parts.iter().for_each(|(_, _, name)| self.checkpoint.ignore(name));

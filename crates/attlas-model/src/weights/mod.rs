@@ -194,8 +194,14 @@ impl Checkpoint {
     /// When it is missing or of another shape, or a part of it is.
     pub(crate) fn stored_rows(&self, name: &str, shape: &[usize]) -> Result<Option<StoredRows>, Error> {
         let tensor = self.checked(name, shape)?;
-        let scales = match tensor.dtype {
-            Dtype::I8 => Some(self.tensor(&format!("{name}.scale"), &shape[..shape.len().min(1)])?),
+        let scale_name = format!("{name}.scale");
+        let scales = match (tensor.dtype, &tensor.bytes) {
+            // rows that are made have their factors in them
+            (Dtype::I8, Bytes::Made { .. }) => {
+                self.ignore(&scale_name);
+                None
+            }
+            (Dtype::I8, _) => Some(self.tensor(&scale_name, &shape[..shape.len().min(1)])?),
             _ => None,
         };
         Ok(StoredRows::of(tensor, scales))

@@ -1,11 +1,13 @@
 //! Reads safetensors files: one, a sharded index, or bytes in memory.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attlas::safetensors_header::{self, Problem, TensorInfo};
 
+use super::stored_rows::StoredRows;
 use super::{Bytes, Checkpoint, Dtype, Tensor, open_weights, shards};
 use crate::Error;
 
@@ -27,10 +29,43 @@ pub(super) fn open_file(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> 
     tensors(path, size, &part)
 }
 
+/// What the name of a tensor ends with whose rows of int8 lie side by side, sixteen by sixteen: `NAME.strips`, bytes of shape
+/// `[rows / 16, 4 · 16 + columns · 16]`, which are 16 factors (f32) and then, column by column, 16 numbers.
+const STRIPS: &str = ".strips";
+
 /// The tensors of a file that is built into the programme.
 pub(super) fn from_static(path: &Path, bytes: &'static [u8]) -> Result<BTreeMap<String, Tensor>, Error> {
     let part = |offset: u64, len: usize| Bytes::Static(&bytes[offset as usize..][..len]);
-    tensors(path, bytes.len() as u64, &part)
+    let mut all = tensors(path, bytes.len() as u64, &part)?;
+    let names: Vec<String> = all.keys().filter(|name| name.ends_with(STRIPS)).cloned().collect();
+    for name in names {
+        let Some(strips) = all.remove(&name) else { continue };
+        let [matrix, scale] = of_strips(&strips, bytes)
+            .ok_or_else(|| Error::tensor(path, &name, "holds no strips of 16 rows of int8 with their factors"))?;
+        let name = &name[..name.len() - STRIPS.len()];
+        all.insert(format!("{name}.scale"), scale);
+        all.insert(name.to_owned(), matrix);
+    }
+    Ok(all)
+}
+
+/// The matrix of int8 whose strips these are, and its factors.
+fn of_strips(strips: &Tensor, file: &'static [u8]) -> Option<[Tensor; 2]> {
+    let (&[n_strips, n_bytes], Bytes::Static(bytes)) = (strips.shape.as_slice(), &strips.bytes) else { return None };
+    let d_in = (n_bytes / 16).checked_sub(4).filter(|_| n_bytes % 16 == 0 && bytes.len() == n_strips * n_bytes)?;
+    let n_rows = 16 * n_strips;
+    let rows = StoredRows::laid(file, bytes.as_ptr().addr() - file.as_ptr().addr());
+    let of_rows = |n: usize, part: Range<usize>| {
+        let rows = rows.clone();
+        Bytes::made(n_rows * n, move || {
+            let mut all = vec![0; n_rows * (d_in + 4)]; // [n_rows, d_in + 4]
+            rows.read(d_in, 0..n_rows, &mut all)?;
+            Ok(all.chunks_exact(d_in + 4).flat_map(|row| &row[part.clone()]).copied().collect())
+        })
+    };
+    let tensor = |dtype, shape, bytes| Tensor { dtype, shape, bytes, path: Arc::clone(&strips.path) };
+    let matrix = tensor(Dtype::I8, vec![n_rows, d_in], of_rows(d_in, 0..d_in).of_rows(rows.clone()));
+    Some([matrix, tensor(Dtype::F32, vec![n_rows], of_rows(4, d_in..d_in + 4))])
 }
 
 /// The tensors of a file of `size` bytes; `part` gives a run of its bytes that lies inside it.
@@ -86,5 +121,42 @@ fn only_model_file(folder: &Path) -> Result<PathBuf, Error> {
             folder,
             format!("has several weight files ({}); name one model.safetensors", several.join(", ")),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strips_are_a_matrix_with_its_factors() {
+        let (d_in, n_bytes) = (3, 16 * 7);
+        let mut strips = Vec::new();
+        for strip in 0..2u8 {
+            (0..16u8).for_each(|row| strips.extend(f32::from(16 * strip + row + 1).to_le_bytes()));
+            (0..3).for_each(|column| strips.extend((0..16).map(|row| 50 * strip + 3 * row + column)));
+        }
+        let header =
+            format!(r#"{{"a.strips":{{"dtype":"U8","shape":[2,{n_bytes}],"data_offsets":[0,{}]}}}}"#, 2 * n_bytes);
+        let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &strips].concat().leak();
+        let checkpoint = Checkpoint::from_static(Path::new("embedded"), file).unwrap();
+        let numbers = checkpoint.numbers("a", &[32, d_in]).unwrap();
+        for (row, found) in numbers.chunks(d_in).enumerate() {
+            let expected = [0, 1, 2].map(|column| ((50 * (row / 16) + 3 * (row % 16) + column) * (row + 1)) as f32);
+            assert_eq!(found, expected, "row {row}");
+        }
+
+        let rows = checkpoint.stored_rows("a", &[32, d_in]).unwrap().unwrap();
+        let mut row = [0; 7];
+        rows.ordered(|row| 31 - row).read(d_in, 1..2, &mut row).unwrap();
+        assert_eq!(row, [92, 93, 94, 0, 0, 0xf8, 0x41]); // row 30 and 31.0
+    }
+
+    #[test]
+    fn strips_of_another_shape_are_refused() {
+        let header = r#"{"a.strips":{"dtype":"U8","shape":[1,65],"data_offsets":[0,65]}}"#;
+        let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 65]].concat().leak();
+        let refusal = Checkpoint::from_static(Path::new("embedded"), file).unwrap_err().to_string();
+        assert!(refusal.contains("a.strips") && refusal.contains("strips of 16 rows"), "{refusal}");
     }
 }

@@ -36,6 +36,9 @@ enum Source {
     Powers { blocks: Bytes, powers: Bytes },
     /// Numbers of 16 bits, one column after the other.
     Columns { columns: Arc<Vec<u8>>, n_rows: usize },
+    /// Sixteen by sixteen side by side, as [`Coded::read`](attlas_kernels::Coded::read) lays rows of [`Code::Int8`], from
+    /// `start` on in bytes that are built into the programme.
+    Laid { bytes: &'static [u8], start: usize },
 }
 
 /// Where a row is stored.
@@ -77,6 +80,19 @@ impl StoredRows {
     /// Rows of MXFP4, as blocks of 16 bytes and powers of two.
     pub(crate) fn mxfp4(blocks: Bytes, powers: Bytes) -> StoredRows {
         StoredRows { code: Code::Mxfp4, source: Source::Powers { blocks, powers }, order: None }
+    }
+
+    /// Rows of [`Code::Int8`] that lie side by side.
+    pub(crate) fn laid(bytes: &'static [u8], start: usize) -> StoredRows {
+        StoredRows { code: Code::Int8, source: Source::Laid { bytes, start }, order: None }
+    }
+
+    /// The bytes in which the rows lie side by side, and where they begin.
+    pub(crate) fn lies(&self) -> Option<(&'static [u8], usize)> {
+        match (&self.source, &self.order) {
+            (Source::Laid { bytes, start }, None) => Some((bytes, *start)),
+            _ => None,
+        }
     }
 
     /// The rows of the matrix of which these are the columns; `None` where its numbers are not 16 bits each. All of it is read.
@@ -150,6 +166,16 @@ impl StoredRows {
                     output[0] = power;
                     output[1..].copy_from_slice(block);
                 }
+                Ok(())
+            }
+            Source::Laid { bytes, start } => {
+                let n_bytes = 16 * output.len();
+                let strip =
+                    bytes.get(start + place / 16 * n_bytes..).and_then(|rest| rest.get(..n_bytes)).ok_or_else(short)?;
+                let (scales, codes) = strip.split_at(4 * 16);
+                let (row, factor) = output.split_at_mut(d_in);
+                factor.copy_from_slice(&scales[4 * (place % 16)..][..4]);
+                row.iter_mut().zip(codes.iter().skip(place % 16).step_by(16)).for_each(|(slot, code)| *slot = *code);
                 Ok(())
             }
             Source::Columns { columns, n_rows } => {
