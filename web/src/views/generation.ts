@@ -63,7 +63,7 @@ export class GenerationView {
     if (signal.aborted) return;
     this.drawMap(scene, map, item.generated!, step.row);
     this.write(scene, item, line.weights, step);
-    this.note.textContent = "Rows are what the model read when it wrote the next token; the rows after this step are pale. The weights are those of one pass over the whole text, which causal attention makes the same as those of each step.";
+    this.note.textContent = `${scene.predicted ? "Rows are the tokens that were written" : "Rows are what the model read when it wrote the next token"}; the rows after this step are pale. The weights are those of one pass over the whole text, which causal attention makes the same as those of each step.`;
   }
 
   private go(at: number): void {
@@ -91,8 +91,8 @@ export class GenerationView {
     const signs = signsOf(atlas, scene.of.quantity);
     const top = topOf(tile);
     const columns = { ...scene.keys, divided: scene.of.kind === "decoder" ? divided(scene.keys) : null };
-    // a row writes the token after it: the rows that wrote begin one before the first that was generated
-    const rows = { ...scene.queries, divided: divided(scene.queries) };
+    // rows that are named by what they wrote begin with the one before
+    const rows = { ...scene.queries, divided: placeFrom(scene.queries, generated - (scene.predicted ? 1 : 0)) };
     this.grid.draw({ tile, rows, columns, top, scale: scene.scale, signs, name: nameOf(atlas, scene.of), last: row }, { row, column: scene.chosen.column });
     const sampled = tile.every > 1 ? ` One query in ${tile.every} was read.` : "";
     this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}; the lines part what was given from what was generated.${sampled}`));
@@ -116,12 +116,12 @@ export class GenerationView {
     this.text.dir = directionOf(item.target.text);
     this.text.replaceChildren(
       ...item.target.tokens.slice(0, step.token).flatMap(({ text }, index) => {
-        const token = el("span", { class: index < generated ? "token given" : "token made" }, tokenText(visibleText(text)));
+        const token = el("span", { class: index < generated ? "piece given" : "piece made" }, tokenText(visibleText(text)));
         if (isOfTarget) colour(token, index);
         return [gaps[index] === "\n" ? el("br") : gaps[index]!, token];
       }),
       " ",
-      el("span", { class: "token next" }, tokenText(step.text)),
+      el("span", { class: "piece next" }, tokenText(step.text)),
     );
     this.source.hidden = isOfTarget || item.source.tokens.length === 0;
     if (this.source.hidden) return;
@@ -129,7 +129,7 @@ export class GenerationView {
     this.source.dir = directionOf(item.source.text);
     this.source.replaceChildren(
       ...item.source.tokens.flatMap(({ text }, index) => {
-        const token = el("span", { class: "token given" }, tokenText(visibleText(text)));
+        const token = el("span", { class: "piece given" }, tokenText(visibleText(text)));
         colour(token, index);
         return [between[index] === "\n" ? el("br") : between[index]!, token];
       }),

@@ -26,6 +26,8 @@ export interface Scene {
   queries: Places;
   keys: Places;
   chosen: Chosen;
+  /** Whether queries are named by the token that they predict, the one after them. */
+  predicted: boolean;
   scale: Scale;
   /** What is left out of the axes: "special tokens"; empty where nothing is. */
   hidden: string;

@@ -15,14 +15,14 @@ import { TermsView } from "./terms.ts";
 import { TextView } from "./text.ts";
 import { TreeView } from "./tree.ts";
 import type { MapOf, Source } from "../source.ts";
-import { hiddenOf } from "../said.ts";
+import { hiddenOf, rowsAre } from "../said.ts";
 import type { State } from "../state.ts";
 import type { Now, Page, View, ViewOf } from "./view.ts";
 import { seenOf } from "./viewport.ts";
 
 /** What the page shows now, as a scene. */
 export function sceneOf({ source, of, axes, chosen, state, model }: Now): Scene {
-  return { source, of, queries: axes.queries, keys: axes.keys, chosen: chosen ?? { row: null, column: null }, scale: "linear", hidden: hiddenOf(state, model) };
+  return { source, of, queries: axes.queries, keys: axes.keys, chosen: chosen ?? { row: null, column: null }, predicted: rowsAre(state, model) === "predicted", scale: "linear", hidden: hiddenOf(state, model) };
 }
 
 /** A view of a scene: it is drawn anew whenever something else is chosen. */
