@@ -7,8 +7,8 @@ import { el, tokenText } from "../dom.ts";
 import { visibleText } from "../text.ts";
 import { gapsOf, directionOf } from "./gaps.ts";
 import { Grid, scaleLine } from "./grid.ts";
-import { keysOf, lookOf, nameOf, placesOfTokens, signsOf, topOf, wordsOf, writingOf, type Chosen, type Places, type Scene } from "./scene.ts";
-import type { Tile } from "../source.ts";
+import { drawnSoon, keysOf, lookOf, nameOf, placesOfTokens, signsOf, topOf, wordsOf, writingOf, type Chosen, type Places, type Scene } from "./scene.ts";
+import type { Tile, TileAsk } from "../source.ts";
 
 /** One generated token: its place in the text, the row that wrote it, and what it is. */
 export interface Step {
@@ -59,11 +59,13 @@ export class GenerationView {
     const at = chosen < 0 ? this.steps.length - 1 : chosen;
     const step = this.steps[at]!;
     this.slide(at, step);
-    const [map, line] = await Promise.all([this.readMap(scene, signal), scene.source.row(scene.of, lookOf(scene), step.row, signal)]);
+    const line = await scene.source.row(scene.of, lookOf(scene), step.row, signal);
     if (signal.aborted) return;
-    this.drawMap(scene, map, item.generated!, step.row);
     this.write(scene, item, line.weights, step);
     this.note.textContent = `${scene.predicted ? "Rows are the tokens that were written" : "Rows are what the model read when it wrote the next token"}; the rows after this step are pale. The weights are those of one pass over the whole text, which causal attention makes the same as those of each step.`;
+    const part = { rows: [0, scene.queries.stretches.length], columns: [0, scene.keys.stretches.length] } as const;
+    const ask: TileAsk = { of: scene.of, look: lookOf(scene), part, height: SIDE, width: SIDE, pool: "max", values: "number", exact: false };
+    await drawnSoon(scene.source, ask, signal, (tile) => this.drawMap(scene, tile, item.generated!, step.row));
   }
 
   private go(at: number): void {
@@ -78,11 +80,6 @@ export class GenerationView {
     this.before.disabled = at === 0;
     this.after.disabled = at === this.steps.length - 1;
     this.said.replaceChildren(`step ${at + 1} of ${this.steps.length}: `, tokenText(step.text));
-  }
-
-  private readMap(scene: Scene, signal: AbortSignal): Promise<Tile> {
-    const [n_rows, n_columns] = [scene.queries.stretches.length, scene.keys.stretches.length];
-    return scene.source.tile({ of: scene.of, look: lookOf(scene), part: { rows: [0, n_rows], columns: [0, n_columns] }, height: SIDE, width: SIDE, pool: "max", values: "number", exact: false }, signal);
   }
 
   private drawMap(scene: Scene, tile: Tile, generated: number, row: number): void {

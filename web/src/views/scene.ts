@@ -101,6 +101,16 @@ export function everyCell(of: MapOf, look: Look, rows: readonly [number, number]
   return { of, look, part: { rows, columns }, height: rows[1] - rows[0], width: columns[1] - columns[0], pool: "max", values: "number", exact: true };
 }
 
+/** Draws a tile as soon as it is there, and again from every query where some were read at first; what says how many were stays, where that is refused. */
+export async function drawnSoon(source: Source, ask: TileAsk, signal: AbortSignal, draw: (tile: Tile) => void): Promise<void> {
+  const soon = await source.tile(ask, signal);
+  if (signal.aborted) return;
+  draw(soon);
+  if (soon.every === 1) return;
+  const exact = await source.tile({ ...ask, exact: true }, signal).catch(() => null);
+  if (exact !== null && !signal.aborted) draw(exact);
+}
+
 /** The largest size of a tile's numbers, which is that of its cells where they were pooled by size. */
 export function topOf(tile: Tile): number {
   return tile.values.reduce((top, value) => Math.max(top, Math.abs(value) < Infinity ? Math.abs(value) : 0), 0);
