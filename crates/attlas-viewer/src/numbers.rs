@@ -9,6 +9,7 @@ use attlas::{AttentionMap, Error, Factored, Item, Layer, Quantity, Recording};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::alike::sum;
 use crate::bits::{Bits, Code};
 use crate::digits::{N_CLASSES, class, number};
 use crate::payload::{Storage, kept, storage};
@@ -394,7 +395,7 @@ fn sums(
     for (head, rows) in weights.chunks_exact((queries.len() * n_keys).max(1)).enumerate() {
         let map = recording.map_of(layer, place, head)?;
         for (query, row) in queries.iter().zip(rows.chunks_exact(n_keys)) {
-            let sum: f64 = row.iter().map(|weight| f64::from(*weight)).sum();
+            let sum = sum(row);
             usual &= sum == 0.0 || (sum + f64::from(map.sink_mass(*query)) - 1.0).abs() <= OFF;
             sums.push(sum as f32);
         }
