@@ -130,10 +130,7 @@ impl Page {
     ///
     /// # Errors
     /// As [`page`], of the first recording that is refused.
-    pub fn of_several(
-        first: (&Recording, &PageOptions),
-        others: &[(&Recording, &PageOptions)],
-    ) -> Result<Page, Error> {
+    pub fn of_several(first: (&Recording, &PageOptions), others: &[(&Recording, &PageOptions)]) -> Result<Page, Error> {
         let title = first.1.title.as_deref().unwrap_or(&first.0.provenance.model);
         let title = if title.trim().is_empty() { "attention" } else { title };
         let all = [first].into_iter().chain(others.iter().copied());

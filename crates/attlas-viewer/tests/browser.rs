@@ -68,7 +68,10 @@ fn assert_quiet(browser: &mut Browser) {
         assert_ne!(method, "Log.entryAdded", "{event}");
         let is_font = url.starts_with("data:font/"); // which stands in the page
         // the script's own text, as a worker
-        let own = is_font || url.starts_with("blob:") || url.starts_with("file://") && url.contains("/atlas.html") || url == "about:blank";
+        let own = is_font
+            || url.starts_with("blob:")
+            || url.starts_with("file://") && url.contains("/atlas.html")
+            || url == "about:blank";
         assert!(method != "Network.requestWillBeSent" || own, "the page asked for {url}");
     }
 }
@@ -124,7 +127,8 @@ fn the_page_computes_the_weights_of_attlas() {
         for layer in &recording.layers {
             for head in 0..layer.shape.n_heads {
                 let (kind, index) = (layer.kind, layer.index);
-                let shown = browser.evaluate(&format!("attlas.weights({item}, '{kind}', {index}, {head}).then(w => [...w])"));
+                let shown =
+                    browser.evaluate(&format!("attlas.weights({item}, '{kind}', {index}, {head}).then(w => [...w])"));
                 let expected = without_padding(&recording, item, kind, index, head);
                 let shown: Vec<f64> = shown.as_array().unwrap().iter().map(|w| w.as_f64().unwrap()).collect();
                 assert_eq!(shown.len(), expected.len(), "{kind} L{index}H{head}, text {item}");
@@ -314,7 +318,9 @@ fn numbers_of_every_quantity_are_those_of_attlas_to_the_digits_shown_in_every_st
             ));
             let unit = unit.as_f64().unwrap();
             for head in 0..layer.shape.n_heads {
-                let hook = |hook: &str| format!("attlas.{hook}(0, 'encoder', 0, {head}, '{}').then(n => [...n])", quantity.name());
+                let hook = |hook: &str| {
+                    format!("attlas.{hook}(0, 'encoder', 0, {head}, '{}').then(n => [...n])", quantity.name())
+                };
                 let (numbers, shown) = (browser.evaluate(&hook("weights")), browser.evaluate(&hook("shown")));
                 let expected = recording.map_of(&layer, 0, head).unwrap().tile(1..n, 1..n);
                 let pairs = numbers.as_array().unwrap().iter().zip(shown.as_array().unwrap());
@@ -324,7 +330,9 @@ fn numbers_of_every_quantity_are_those_of_attlas_to_the_digits_shown_in_every_st
                     // half of the last digit, which is in the fourth place of the unit, or the second of a small number
                     let small = 0.5 * 10_f64.powf(expected.abs().log10().floor() - 1.0);
                     let digit = if expected.abs() < 5e-5 * unit { small } else { 5e-5 * unit };
-                    let near = |other: f64, most: f64| (other - expected).abs() <= most * 1.0001 + 1e-7 * expected.abs() + 1e-44;
+                    let near = |other: f64, most: f64| {
+                        (other - expected).abs() <= most * 1.0001 + 1e-7 * expected.abs() + 1e-44
+                    };
                     let exact = if storage == "dense" { 1e-6 * expected.abs() } else { digit };
                     assert!(near(number, exact), "{quantity} H{head}: {number}, not {expected}");
                     let shown = shown.as_str().unwrap();
@@ -734,7 +742,8 @@ fn a_map_zooms_and_moves_by_keys_and_the_url_remembers_what_is_seen() {
 #[test]
 fn tokens_taken_together_are_one_place_of_the_map_with_the_sum_of_their_weights() {
     let recording = common::everything();
-    let Some((mut browser, _folder, _)) = opened(&recording, "span", "#kind=encoder&layer=5&head=3&spans=s1-4+hope&q=0&k=2")
+    let Some((mut browser, _folder, _)) =
+        opened(&recording, "span", "#kind=encoder&layer=5&head=3&spans=s1-4+hope&q=0&k=2")
     else {
         return;
     };

@@ -16,8 +16,8 @@ use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{
-    RunArguments, Texts, check_output, model_files, names_recording, parse_head, parse_kind, pick_kind,
-    pick_layer, read_text, run_of, run_texts,
+    RunArguments, Texts, check_output, model_files, names_recording, parse_head, parse_kind, pick_kind, pick_layer,
+    read_text, run_of, run_texts,
 };
 use crate::measures::{heads_of, print_standouts};
 use crate::pages::{PageContent, refuse_no_page, write_page};
