@@ -132,7 +132,7 @@ export class App {
     this.panel.append(this.overview.element, head, this.reading.element);
     const failed = el("p", { class: "failed", role: "alert" }, el("strong", {}, "Not sound: "), el("bdi", {}, visibleText(atlas.failed ?? "")));
     failed.hidden = atlas.failed === undefined;
-    return [header, failed, this.description.element, this.texts, this.tools.element, this.tabs, this.controls.element, this.panel, about(atlas), this.tip, keyDialog(document)];
+    return [header, failed, this.description.element, this.texts, el("div", { class: "tabs-row" }, this.tabs, this.tools.element), this.controls.element, this.panel, about(atlas), this.tip, keyDialog(document)];
   }
 
   private listen(root: HTMLElement): void {

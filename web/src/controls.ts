@@ -19,7 +19,7 @@ const CHOICES: { name: Choice; title: string; options: [string, string][] }[] = 
   { name: "range", title: "range", options: [["shared", "shared"], ["own", "own"]] },
   { name: "pool", title: "pixels are", options: [["max", "largest"], ["mean", "mean"]] },
   { name: "words", title: "tokens", options: [["pieces", "pieces"], ["merged", "words"]] },
-  { name: "rows", title: "rows named by", options: [["read", "token read"], ["predicted", "token predicted"]] },
+  { name: "rows", title: "rows by token", options: [["read", "read"], ["predicted", "predicted"]] },
   { name: "from", title: "queries of", options: [] },
   { name: "to", title: "keys of", options: [] },
 ];

@@ -138,7 +138,7 @@ export class Overview {
     for (const layer of layers) {
       for (let head = 0; head < layer.n_heads; head++) {
         const canvas = el("canvas", { "aria-hidden": "true" });
-        const button = el("button", { type: "button", role: "gridcell", class: "thumb" }, canvas);
+        const button = el("button", { type: "button", role: "gridcell", class: "thumb", "aria-label": headName(layer.index, head) }, canvas);
         const place = { layer: layer.index, head, button, canvas, painted: { tile: null, colours: "" } };
         button.addEventListener("click", (event) => this.select(place, event.ctrlKey || event.metaKey || event.shiftKey));
         this.places.push(place);

@@ -16,7 +16,7 @@ export interface Taken {
 
 export class TextTools {
   readonly element = el("div", { class: "text-tools" });
-  private seek = el("input", { type: "search", placeholder: "find a token", "aria-label": "find a token; Enter goes to the next" });
+  private seek = el("input", { type: "search", placeholder: "find token", "aria-label": "find a token; Enter goes to the next" });
   private found = el("output", { class: "found-count" });
   private take = el("span", { class: "take", role: "group", "aria-label": "tokens taken together" });
   private spans = el("span", { class: "spans", role: "group", "aria-label": "spans" });

@@ -8,18 +8,18 @@ use attlas::analysis::describe::describe;
 use attlas::analysis::{Annotations, FLOW_TOKENS, standouts};
 use attlas::recording::complaint;
 use attlas::{Error, HeadId, Kind, Recording};
+use attlas_model::explain::HeadPattern;
+use attlas_model::explain::quantities::Shown;
 use attlas_viewer::{Description, PageOptions};
 use clap::Args;
 
 use super::record::contents;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{
-    HeadPattern, Material, RawText, RunArguments, TextRun, check_output, model_files, read_text, run_of,
-};
+use crate::inputs::{Material, RawText, RunArguments, TextRun, check_output, model_files, read_text, run_of};
 use crate::measures::heads_of;
 use crate::pages::{PageContent, refuse_no_page, write_page};
-use crate::quantities::{PredictionArguments, Shown, parse_flow_tokens, parse_shown};
+use crate::quantities::{PredictionArguments, parse_flow_tokens, parse_shown};
 use crate::terminal::{Terminal, printable};
 
 const EXAMPLES: &str = "\
