@@ -25,7 +25,7 @@ pub fn shell() -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"generator\" content=\"attlas {}\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
-         <meta name=\"attlas-source\" content=\"server\">\n\
+         <meta name=\"attlas-source\" content=\"server\">\n<link rel=\"icon\" href=\"data:,\">\n\
          <title>attlas</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
          <noscript>This page draws attention maps with JavaScript, which is switched off.</noscript>\n\
          <main id=\"app\"></main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
