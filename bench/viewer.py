@@ -62,8 +62,7 @@ def write_pages(arguments: argparse.Namespace, folder: Path, n_tokens: int) -> d
         make(model, max(2048, *arguments.tokens))
     letters = "the quick brown fox jumps over the lazy dog and sees no one "
     text = (letters * (n_tokens // len(letters) + 1))[:n_tokens]
-    recording, page, maps = (folder / f"{name}-{n_tokens}" for name in ("run.safetensors", "attlas.html", "maps.npz"))
-    recording, page, maps = recording.with_suffix(".safetensors"), page.with_suffix(".html"), maps.with_suffix(".npz")
+    recording, page, maps = (folder / name for name in (f"run-{n_tokens}.safetensors", f"attlas-{n_tokens}.html", f"maps-{n_tokens}.npz"))
     for words in (["record", text, "--model", model, "-o", recording], [recording, "-o", page], ["export", recording, "-o", maps]):
         subprocess.run([str(word) for word in (arguments.attlas.resolve(), *words)], check=True, capture_output=True)
     pages = {"attlas": page}

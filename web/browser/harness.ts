@@ -34,6 +34,8 @@ export class Watched {
   readonly violations: string[] = [];
   /** Errors, dialogs and whatever stands on the console. */
   readonly complaints: string[] = [];
+  /** The one server that may be asked; none by default. */
+  private server: string | null = null;
   private served = new Map<string, { body: string; headers: Record<string, string> }>();
 
   static async open(browser: Browser, options: BrowserContextOptions = {}): Promise<Watched> {
@@ -57,12 +59,13 @@ export class Watched {
       document.addEventListener("securitypolicyviolation", (event) => refused(`${event.effectiveDirective}: ${event.blockedURI}`));
     });
     await context.route(/^(?!file:|data:|blob:|about:)/, (route) => {
+      if (this.server !== null && route.request().url().startsWith(this.server)) return route.continue();
       const served = this.served.get(route.request().url().replace(/#.*$/, ""));
       return served === undefined ? route.abort() : route.fulfill(served);
     });
     page.on("request", (request) => {
       const url = request.url();
-      const own = request.isNavigationRequest() || this.served.has(url) || /^(data:(font|image)\/|blob:)/.test(url);
+      const own = request.isNavigationRequest() || (this.server !== null && url.startsWith(this.server)) || this.served.has(url) || /^(data:(font|image)\/|blob:)/.test(url);
       if (!own) this.requests.push(url);
     });
     page.on("console", (message) => this.complaints.push(`console: ${message.text()}`));
@@ -71,6 +74,11 @@ export class Watched {
       this.complaints.push(`dialog: ${dialog.message()}`);
       void dialog.dismiss();
     });
+  }
+
+  /** Lets the page ask one server, and no other. */
+  allow(server: string): void {
+    this.server = server;
   }
 
   /** What stands at an address that only this page knows. */

@@ -46,7 +46,7 @@ let status = 1;
 try {
   makePages(attlas, folder);
   const files = tests.map((name) => `browser/build/${name.replace(/ts$/, "mjs")}`);
-  const env = { ...process.env, ATTLAS_CHROMIUM: found, ATTLAS_PAGES: folder };
+  const env = { ...process.env, ATTLAS_CHROMIUM: found, ATTLAS_COMMAND: attlas, ATTLAS_PAGES: folder };
   status = spawnSync(process.execPath, ["--test", "--test-concurrency=1", ...files], { stdio: "inherit", env }).status ?? 1;
 } finally {
   rmSync(folder, { recursive: true, force: true });
