@@ -12,8 +12,8 @@ use attlas_model::explain::card::{self, Card};
 use attlas_model::explain::effects::{self, Edges, Effects, Receiver, Way, edges, effects};
 use attlas_model::explain::faithfulness::NEGLIGIBLE;
 use attlas_model::explain::from_weights;
-use attlas_model::explain::lens::Depth;
 use attlas_model::explain::knock_out::{Baseline, KindHead, Removal};
+use attlas_model::explain::lens::Depth;
 use attlas_model::explain::pictures::{edges_picture, effects_picture, explained_picture};
 use attlas_model::explain::side_by_side::Explained;
 use attlas_model::explain::{Asked, HeadPattern, METHODS, Method, mixing, traced, why};
@@ -147,7 +147,9 @@ impl Found {
     /// How far each two methods of an explanation rank the tokens alike.
     fn agreement(&self) -> Columns {
         match &*self.inner {
-            Finding::Explained(found) => Agreement::of(found).map_or_else(Vec::new, |found| columns(agreement_table(&found))),
+            Finding::Explained(found) => {
+                Agreement::of(found).map_or_else(Vec::new, |found| columns(agreement_table(&found)))
+            }
             _ => Vec::new(),
         }
     }
@@ -389,8 +391,7 @@ fn lens(
             false => vec![model.row_of(&input, position)?],
         };
         let targets = targets.iter().map(|name| model.target_named(name)).collect::<Result<Vec<u32>, _>>()?;
-        let depths =
-            if after_attention { &[Depth::Entering, Depth::AfterAttention][..] } else { &[Depth::Entering] };
+        let depths = if after_attention { &[Depth::Entering, Depth::AfterAttention][..] } else { &[Depth::Entering] };
         Ok::<_, Error>(lens_table(&model, &baseline.lens(&rows, depths, n, &targets)?, &targets))
     })?;
     Ok(columns(table.or_raise()?))

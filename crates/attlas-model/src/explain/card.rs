@@ -155,9 +155,8 @@ impl Card {
 
     /// The same as data: `{model, n_tokens, budget, maps, all_uniform, erasing, beside}`.
     pub fn json(&self) -> Value {
-        let beside = |other: &Beside| {
-            json!({"model": other.name, "tvd": other.moved.tvd, "of_maps_jsd": other.moved.of_maps})
-        };
+        let beside =
+            |other: &Beside| json!({"model": other.name, "tvd": other.moved.tvd, "of_maps_jsd": other.moved.of_maps});
         json!({
             "model": self.model,
             "n_tokens": self.n_tokens,

@@ -1,6 +1,5 @@
 //! One prediction, explained by several methods side by side.
 
-
 use super::attribution::{Attribution, Moved, Share, Way};
 use super::knock_out::Watch;
 use super::method::Method;

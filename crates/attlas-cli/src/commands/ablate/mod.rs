@@ -18,8 +18,8 @@ use clap::{Args, ValueEnum};
 use super::draw::StyleArguments;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
-    ChosenHeads, RawText, ScoreArguments, SubjectArguments, check_output, input_of, load_model, model_files, read_lines,
-    read_text, with_options,
+    ChosenHeads, RawText, ScoreArguments, SubjectArguments, check_output, input_of, load_model, model_files,
+    read_lines, read_text, with_options,
 };
 use crate::progress::Progress;
 use crate::table_file::{TableOrPicture, write_table};

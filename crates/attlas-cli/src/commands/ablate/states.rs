@@ -5,8 +5,8 @@ use std::io::Write;
 
 use attlas::figure::{Axis, Panel, Scale, Scales, grid};
 use attlas::{Kind, Quantity, Tokens};
-use attlas_model::explain::knock_out::Baseline;
 use attlas_model::explain::effects::other_run;
+use attlas_model::explain::knock_out::Baseline;
 use attlas_model::explain::patch::{Part, Patched};
 use attlas_model::explain::pictures::scaled_by;
 use attlas_model::{Model, Side, Site};
@@ -35,7 +35,9 @@ pub fn run(arguments: &AblateArguments, model: &Model, terminal: &mut Terminal) 
     };
     let baseline = Baseline::of(model, input)?;
     let Some(other) = arguments.other(model)? else {
-        return Err(Failure::Usage("--states needs --patch-from: the text whose run hidden states are taken from".into()));
+        return Err(Failure::Usage(
+            "--states needs --patch-from: the text whose run hidden states are taken from".into(),
+        ));
     };
     let other = other_run(&baseline, &other)?;
     arguments.score.check_position(model, input)?;
@@ -169,7 +171,8 @@ impl States<'_> {
         let largest = self.rows.iter().max_by(|a, b| a.1.effect.abs().total_cmp(&b.1.effect.abs()));
         let whole = largest.and_then(|(_, patched)| Some(patched.effect / patched.share?));
         if let Some(whole) = whole.filter(|whole| whole.is_finite()) {
-            legend.push(format!("Everything exchanged: {whole:+.4}. A share is the part of it that one place carries."));
+            legend
+                .push(format!("Everything exchanged: {whole:+.4}. A share is the part of it that one place carries."));
         }
         legend
     }

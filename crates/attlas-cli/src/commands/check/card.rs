@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use attlas_model::explain::card::{Beside, Card, Row, mean};
-use attlas_model::explain::faithfulness::{NEGLIGIBLE, Disturbed, SHARES, Shift, percent};
+use attlas_model::explain::faithfulness::{Disturbed, NEGLIGIBLE, SHARES, Shift, percent};
 use attlas_model::explain::knock_out::Baseline;
 use attlas_model::explain::score::{Form, Score};
 
