@@ -1,9 +1,10 @@
-// Builds the viewer: `node build.mjs` writes dist/ (committed, embedded in the crate attlas-viewer), and
-// `node build.mjs tests` writes the bundled unit tests to build/.
+// Builds the viewer: `node build.mjs` writes dist/ (committed; the page's script and style are embedded in the crate attlas-viewer,
+// the element is what `npm pack` packs), and `node build.mjs tests` writes the bundled unit tests to build/.
 
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
+import ts from "typescript";
 
 const common = { bundle: true, charset: "ascii", legalComments: "none", logLevel: "warning", target: "es2022" };
 
@@ -29,4 +30,8 @@ if (process.argv[2] === "tests") {
     // the page's content security policy allows these very bytes and no others
     writeFileSync(`dist/${name}.sha256`, createHash("sha256").update(text).digest("base64") + "\n");
   }
+  await build({ ...common, entryPoints: ["src/element.ts"], outfile: "dist/attlas-viewer.js", format: "esm" });
+  const types = ts.transpileDeclaration(readFileSync("src/element.ts", "utf8"), { fileName: "element.ts", reportDiagnostics: true });
+  for (const fault of types.diagnostics) throw new Error(`element.ts: ${ts.flattenDiagnosticMessageText(fault.messageText, "\n")}`);
+  writeFileSync("dist/attlas-viewer.d.ts", types.outputText);
 }

@@ -5,10 +5,12 @@
 
 Each case becomes crates/attlas-model/tests/data/gradients/NAME.safetensors; the README.md there says what is in it. The
 model runs in f64 on the stored weights, on texts that families.py drew. What is differentiated is S = Σᵢ sin(1 + i) · logitᵢ
-over all logits of the batch (last hidden states, where a class has no head), those of padding left out.
+over all logits of the batch (last hidden states, where a class has no head), those of padding left out. The cases of
+PARAMETERS have their parameters' gradients in parameters/NAME.safetensors besides.
 """
 
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +27,9 @@ OUTPUT = FAMILIES.parent / "gradients"
 TEXTS = [0, 2]  # of the padded batch: its longest and its shortest
 INPUTS = ["input_ids", "attention_mask", "token_type_ids", "decoder_input_ids", "decoder_attention_mask"]
 FEATURES = ["pixel_values", "input_features"]
+# one for each way in which parameters stand: encoder and decoder, transposed matrices, gates and groups, norms of heads and of
+# rows, projections of words, shared blocks, blocks beside each other, experts, patches, frames
+PARAMETERS = "albert bart bert gemma2 gpt-oss gpt2 gptj llama olmo2 opt-350m phi qwen3 stablelm-2-12b vit whisper".split()
 STACKS = {"encoder": "encoder_", "decoder": "decoder_", "self": ""}  # what transformers puts before `hidden_states`
 
 
@@ -32,7 +37,7 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
-    OUTPUT.mkdir(exist_ok=True)
+    (OUTPUT / "parameters").mkdir(parents=True, exist_ok=True)
     chosen = sys.argv[1:]
     for case in CASES:
         if not chosen or case.name in chosen:
@@ -61,6 +66,28 @@ def make(case: Case) -> None:
         assert tensor.isfinite().all() and (tensor != 0).any(), f"{case.name}: {name}"
     save_file(tensors, OUTPUT / f"{case.name}.safetensors")
     print(f"{case.name:28} {len(tensors):3} arrays  S = {score.item():.4f}", flush=True)
+    if case.name in PARAMETERS:
+        save_parameters(case, model)
+
+
+def save_parameters(case: Case, model) -> None:
+    """The gradient of S with respect to each number of the checkpoint, saved as the model saves what it has learnt."""
+    stored = [tensor for tensor in [*model.parameters(), *model.buffers()] if tensor.is_floating_point()]
+    for tensor in stored:
+        tensor.requires_grad_(True)
+    inputs = {name: value.detach() for name, value in read_inputs(case).items()}
+    original, functional.softmax = functional.softmax, softmax
+    outputs = case.part(model)(**inputs)
+    functional.softmax = original
+    explained = getattr(outputs, "logits", None)
+    if explained is None:
+        explained = outputs.last_hidden_state
+    (explained * coefficients(explained, inputs)).sum().backward()
+    for tensor in stored:
+        tensor.requires_grad_(False).copy_(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
+    with tempfile.TemporaryDirectory() as folder:
+        model.float().save_pretrained(folder)
+        save_file(load_file(f"{folder}/model.safetensors"), OUTPUT / "parameters" / f"{case.name}.safetensors")
 
 
 def read_inputs(case: Case) -> dict[str, torch.Tensor]:

@@ -1,6 +1,6 @@
 // The foot of the page: what weights are and are not, and where these come from.
 
-import type { Source } from "./data.ts";
+import type { Atlas } from "./data.ts";
 import { el } from "./dom.ts";
 import { keyList } from "./keys.ts";
 import { visibleText } from "./text.ts";
@@ -13,7 +13,7 @@ const METHODS: Record<string, string> = {
   imported: "arrays made elsewhere and imported",
 };
 
-export function about(source: Source): HTMLElement {
+export function about(source: Atlas): HTMLElement {
   const { provenance } = source;
   const n_padding = source.items.reduce((sum, item) => sum + item.source.n_padding + item.target.n_padding, 0);
   const facts: [string, string][] = [
@@ -50,7 +50,7 @@ export function about(source: Source): HTMLElement {
 }
 
 /** How numbers travelled. */
-function storageOf(source: Source): string {
+function storageOf(source: Atlas): string {
   const stored = source.layers.flatMap((layer) => layer.stored);
   const groups = stored.flatMap((one) => (one.storage === "factored" ? one.groups : []));
   const bits = groups.flatMap((group) => (group.form === "rounded" ? [group.bits] : []));

@@ -2,7 +2,7 @@
 // have viridis (Smith & van der Walt 2015, public domain), those of either sign a map of attlas's own with 0 in its middle:
 // both are perceptually uniform and fit for colour-blind eyes.
 
-export type Scale = "linear" | "log" | "row";
+export type Scale = "linear" | "log" | "row" | "rank";
 
 /** Which numbers there can be: weights are never negative, differences and gradients may be. */
 export type Signs = "positive" | "either";
@@ -102,6 +102,7 @@ export function ticks(top: number, scale: Scale, signs: Signs = "positive"): { a
     const middle = scale === "log" && top > 0 ? `within ±${short(lowOf(top), 1)}` : "0";
     return [{ at: 0, label: `−${largest}` }, { at: 0.5, label: middle }, { at: 1, label: largest }];
   }
+  if (scale === "rank") return [{ at: 0, label: "fewest" }, { at: 1, label: "all others have less" }];
   if (scale === "row") return [0, 0.5, 1].map((at) => ({ at, label: at === 1 ? "row's largest" : at === 0 ? "0" : "½" }));
   if (!(top > 0)) return [{ at: 0, label: "0" }];
   const marks = [];

@@ -1,32 +1,28 @@
 // The colour bar: the colours, what they stand for, and what a missing colour means.
 
-import { cssColour, ticks, type Scale } from "./colour.ts";
+import type { Colours } from "./colours.ts";
 import { el } from "./dom.ts";
 
 export class ColourBar {
   readonly element = el("figure", { class: "colour-bar" });
+  private ramp = el("div", { class: "ramp", "aria-hidden": "true" });
   private ticks = el("div", { class: "ticks" });
   private name = el("figcaption");
-  /** What the colours stand for. */
-  said = "";
 
   constructor() {
-    const ramp = el("div", { class: "ramp", "aria-hidden": "true" });
-    const stops = Array.from({ length: 33 }, (_, i) => cssColour(i / 32));
-    ramp.style.backgroundImage = `linear-gradient(to right, ${stops.join(", ")})`;
-    this.element.append(this.name, el("div", { class: "scale" }, ramp, this.ticks));
+    this.element.append(this.name, el("div", { class: "scale" }, this.ramp, this.ticks));
   }
 
-  update(top: number, scale: Scale, range: "shared" | "own", fractions: Float32Array): void {
-    const whose = scale === "row" ? "share of the row's largest weight" : `weight, ${range === "shared" ? "scale shared by all heads of this kind" : "this head's own scale"}`;
-    const log = scale === "log" ? ", logarithmic" : "";
-    this.said = `${whose}${log}`;
-    this.name.replaceChildren(this.said);
-    if (fractions.includes(-1)) this.name.append(el("span", { class: "masked-key" }, "masked"));
-    if (fractions.some(Number.isNaN)) this.name.append(el("span", { class: "masked-key broken" }, "not a number"));
+  /** `has` says which cells there are besides numbers. */
+  update(colours: Colours, has: { masked: boolean; broken: boolean }): void {
+    const stops = Array.from({ length: 33 }, (_, i) => colours.cssAt(i / 32));
+    this.ramp.style.backgroundImage = `linear-gradient(to right, ${stops.join(", ")})`;
+    this.name.replaceChildren(colours.said());
+    if (has.masked) this.name.append(el("span", { class: "masked-key" }, "masked"));
+    if (has.broken) this.name.append(el("span", { class: "masked-key broken" }, "not a number"));
     this.ticks.replaceChildren(
-      ...ticks(top, scale).map(({ at, label }) => {
-        const tick = el("span", { class: "tick" }, label);
+      ...colours.ticks().map(({ at, label }) => {
+        const tick = el("span", { class: at > 0.92 ? "tick end" : "tick" }, label);
         tick.style.left = `${at * 100}%`;
         return tick;
       }),

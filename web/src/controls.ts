@@ -1,44 +1,120 @@
-// The switches under the title of a map.
+// The switches: which view, how maps are drawn, what of the text is shown.
 
 import { el } from "./dom.ts";
+import { segmentsOf } from "./look.ts";
+import type { Model } from "./model.ts";
+import { partName } from "./said.ts";
 import type { State } from "./state.ts";
+import { VIEWS } from "./views/list.ts";
+import type { ViewOf } from "./views/view.ts";
 
-type Choice = "scale" | "range" | "special" | "silence" | "words" | "rows" | "view";
+/** Fields of which one of several values is chosen. */
+type Choice = "view" | "quantity" | "scale" | "range" | "pool" | "words" | "rows" | "from" | "to";
+/** What is hidden or shown. */
+type Hidden = "special" | "punctuation" | "first" | "silence";
 
-const GROUPS: { name: Choice; title: string; options: [string, string][] }[] = [
-  { name: "view", title: "show as", options: [["map", "map"], ["lines", "lines"]] },
-  { name: "scale", title: "scale", options: [["linear", "linear"], ["log", "log"], ["row", "row"]] },
+const CHOICES: { name: Choice; title: string; options: [string, string][] }[] = [
+  { name: "quantity", title: "numbers", options: [] },
+  { name: "scale", title: "scale", options: [["linear", "linear"], ["log", "log"], ["row", "row"], ["rank", "rank"]] },
   { name: "range", title: "range", options: [["shared", "shared"], ["own", "own"]] },
-  { name: "special", title: "special tokens", options: [["show", "show"], ["hide", "hide"]] },
-  { name: "silence", title: "added silence", options: [["hide", "hide"], ["show", "show"]] },
+  { name: "pool", title: "pixels are", options: [["max", "largest"], ["mean", "mean"]] },
   { name: "words", title: "tokens", options: [["pieces", "pieces"], ["merged", "words"]] },
-  { name: "rows", title: "rows named by", options: [["read", "token read"], ["predicted", "token predicted"]] },
+  { name: "rows", title: "rows by token", options: [["read", "read"], ["predicted", "predicted"]] },
+  { name: "from", title: "queries of", options: [] },
+  { name: "to", title: "keys of", options: [] },
+];
+
+const HIDDEN: { name: Hidden; title: string }[] = [
+  { name: "special", title: "specials" },
+  { name: "punctuation", title: "punctuation" },
+  { name: "first", title: "first token" },
+  { name: "silence", title: "silence" },
 ];
 
 export class Controls {
   readonly element = el("form", { class: "controls", "aria-label": "how the maps are drawn" });
+  /** The views that there are. */
+  readonly views = el("form", { class: "views", "aria-label": "view" });
   private groups = new Map<Choice, HTMLFieldSetElement>();
+  private hidden = new Map<Hidden, HTMLElement>();
+  private change: (part: Partial<State>) => void;
 
   constructor(change: (part: Partial<State>) => void) {
-    this.element.addEventListener("submit", (event) => event.preventDefault());
-    for (const { name, title, options } of GROUPS) {
+    this.change = change;
+    for (const form of [this.element, this.views]) form.addEventListener("submit", (event) => event.preventDefault());
+    const views = el("fieldset", {}, el("legend", { class: "unseen" }, "view"));
+    this.groups.set("view", views);
+    this.views.append(views);
+    for (const { name, title, options } of CHOICES) {
       const group = el("fieldset", {}, el("legend", {}, title));
-      for (const [value, label] of options) {
-        const input = el("input", { type: "radio", name, value });
-        input.addEventListener("change", () => change({ [name]: value }));
-        group.append(el("label", {}, input, el("span", {}, label)));
-      }
+      this.fill(group, name, options);
       this.groups.set(name, group);
       this.element.append(group);
     }
+    const group = el("fieldset", { class: "ticked" }, el("legend", {}, "hide"));
+    for (const { name, title } of HIDDEN) {
+      const input = el("input", { type: "checkbox", name, value: "hide" });
+      input.addEventListener("change", () => change({ [name]: input.checked ? "hide" : "show" }));
+      const label = el("label", {}, input, el("span", {}, title));
+      this.hidden.set(name, label);
+      group.append(label);
+    }
+    this.element.append(group);
   }
 
-  update(state: State, shown: Partial<Record<Choice, boolean>>): void {
+  update(state: State, model: Model, view: ViewOf): void {
+    const tokens = { rows: model.rowTokens(state), columns: model.columnTokens(state) };
+    const all = [...tokens.rows, ...tokens.columns];
+    const [fromParts, toParts] = [segmentsOf(tokens.rows), segmentsOf(tokens.columns)].map((parts) => (parts.length > 1 && parts.length < 7 ? parts : []));
+    const parts = (n: number): [string, string][] => [["", "all"], ...Array.from({ length: n }, (_, part): [string, string] => [String(part), partName(part)])];
+    const quantities = model.quantities(state.kind);
+    this.offer("view", VIEWS.filter((one) => one.offered(model, state)).map(({ name, title }) => [name, title]));
+    this.offer("quantity", quantities.map(({ name, words }) => [name, words]));
+    this.offer("from", parts(fromParts!.length));
+    this.offer("to", parts(toParts!.length));
+    const isShown: Partial<Record<Choice, boolean>> = {
+      view: true,
+      quantity: quantities.length > 1,
+      scale: view.switches.includes("scale"),
+      range: view.switches.includes("range"),
+      pool: view.switches.includes("pool") && Math.max(tokens.rows.length, tokens.columns.length) > 96,
+      words: [tokens.rows, tokens.columns].some((axis) => axis.some((token, index) => token.word !== null && token.word === axis[index - 1]?.word)),
+      rows: view.switches.includes("rows") && model.predicts(state),
+      from: fromParts!.length > 0,
+      to: toParts!.length > 0,
+    };
     for (const [name, group] of this.groups) {
-      group.hidden = shown[name] === false;
-      for (const input of group.querySelectorAll("input")) input.checked = input.value === state[name];
+      group.hidden = isShown[name] !== true;
+      const value = name === "view" ? view.name : String(state[name] ?? "");
+      for (const input of group.querySelectorAll("input")) input.checked = input.value === value;
     }
-    const range = this.groups.get("range")!;
-    range.disabled = state.scale === "row";
+    this.groups.get("range")!.disabled = state.scale === "row" || state.scale === "rank";
+    const there = {
+      special: all.some((token) => token.role !== "text"),
+      punctuation: all.some((token) => token.role === "text" && /^\s*[\p{P}\p{S}]/u.test(token.text)),
+      first: tokens.columns.length > 1,
+      silence: all.some((token) => token.silent),
+    };
+    for (const [name, label] of this.hidden) {
+      label.hidden = !there[name];
+      label.querySelector("input")!.checked = state[name] === "hide";
+    }
+  }
+
+  /** Has a group offer these options. */
+  private offer(name: Choice, options: [string, string][]): void {
+    const group = this.groups.get(name)!;
+    const there = [...group.querySelectorAll("input")].map((input) => input.value);
+    if (there.join("\n") !== options.map(([value]) => value).join("\n")) this.fill(group, name, options);
+  }
+
+  private fill(group: HTMLFieldSetElement, name: Choice, options: [string, string][]): void {
+    for (const label of group.querySelectorAll("label")) label.remove();
+    for (const [value, label] of options) {
+      const input = el("input", { type: "radio", name, value });
+      const taken = name === "from" || name === "to" ? (value === "" ? null : Number(value)) : value;
+      input.addEventListener("change", () => this.change({ [name]: taken }));
+      group.append(el("label", {}, input, el("span", {}, label)));
+    }
   }
 }

@@ -1,5 +1,7 @@
 // What travels inside the page: a JSON description and a block of little-endian numbers.
 
+import { finished, type Work } from "./work.ts";
+
 export type Kind = "encoder" | "decoder" | "cross";
 
 export const KIND_TITLES: Record<Kind, string> = {
@@ -33,6 +35,66 @@ export interface Item {
   target: Tokens;
   /** The token that row t of a decoder map predicts; empty when unknown. */
   predicted: Token[];
+  image?: ItemImage;
+  sound?: ItemSound;
+  tree?: ItemTree;
+  /** The place of the first target token that was generated; absent where all were given, or nobody knows. */
+  generated?: number;
+  beam?: ItemBeam;
+}
+
+/** A picture whose patches are source tokens. */
+export interface ItemImage {
+  /** Size in pixels of what `src` holds. */
+  width: number;
+  height: number;
+  /** The picture as a data URL, or an address at the server; empty where there is none, but patches. */
+  src: string;
+  /** The place of the top left patch; others follow row by row, and source tokens before it have no place in the picture. */
+  first: number;
+  rows: number;
+  columns: number;
+  /** What the patches cover: left, top, width, height, in pixels of `src`. */
+  seen: [number, number, number, number];
+}
+
+/** A sound whose frames are source tokens. */
+export interface ItemSound {
+  n_mels: number;
+  n_frames: number;
+  /** Base64 of one byte a cell: 0 the quietest, 255 the loudest; may end before the tokens do. [n_mels, n_frames], lowest pitch first */
+  loudness: string;
+  /** The lengths of a frame and of a source token, in seconds. */
+  frame_seconds: number;
+  token_seconds: number;
+  /** Where added silence begins, in seconds; null where none was added. */
+  silent_from: number | null;
+  /** The lowest and the highest pitch, in Hz. */
+  hertz: [number, number];
+}
+
+/** A dependency tree over one of the item's texts. */
+export interface ItemTree {
+  of: "source" | "target";
+  words: TreeWord[];
+}
+
+export interface TreeWord {
+  /** As the tree has it. */
+  text: string;
+  /** The places of its tokens; empty where it has none. */
+  tokens: number[];
+  /** The word that it depends on, counted from 0; null of the root. */
+  head: number | null;
+  /** "nsubj", with its subtype. */
+  relation: string;
+}
+
+/** Which search an item is a beam of, its rank in it (0 the best), and its score as the search ranks it. */
+export interface ItemBeam {
+  of: number;
+  rank: number;
+  score: number | null;
 }
 
 // JSON has no −∞; it comes as null.
@@ -50,13 +112,15 @@ export interface Scoring {
   query_offset: number;
 }
 
-/** Where a layer's numbers for one item begin, in bytes. */
+/** Where a layer's numbers for one item begin, in bytes. Where weights travel, groups have the queries and keys to be looked at, or
+ * are absent. */
 export type Stored =
-  // weights [n_heads, n_queries, n_keys] and lse [n_heads, n_queries], floats
-  | { storage: "dense"; weights: number; lse: number | null }
+  // weights or other numbers [n_heads, n_queries, n_keys] and lse [n_heads, n_queries], floats
+  | { storage: "dense"; weights: number; lse: number | null; groups?: Group[] }
   // the digits that are shown of weights, in a code of such lengths, by head; sums of rows where they are not 1 with the sink;
-  // lse in i16 of LSE_STEP where it is short
-  | { storage: "coded"; lengths: number[]; heads: number[]; sums: number | null; lse: number | null; lse_short: boolean }
+  // lse in i16 of LSE_STEP where it is short. Numbers that are no weights are in the layer's unit; where they are signed, a bit
+  // after each that is not 0 says which are negative
+  | { storage: "coded"; lengths: number[]; heads: number[]; signed?: boolean; sums: number | null; lse: number | null; lse_short: boolean; groups?: Group[] }
   // lse and what f32 leaves out of it [n_heads, n_queries]; a group for each head of keys
   | { storage: "factored"; lse: number; lse_rest: number; groups: Group[] };
 
@@ -77,6 +141,10 @@ export interface Exact {
 
 export interface Layer {
   kind: Kind;
+  /** What its numbers are; weights where it is absent. A map of a whole layer is one head. */
+  quantity?: string;
+  /** A power of ten that none of its numbers is above in size, in which they are shown; 1 where it is absent. */
+  unit?: number;
   index: number;
   n_heads: number;
   n_kv_heads: number;
@@ -141,15 +209,26 @@ export interface Sentence {
   head: number | null;
 }
 
+/** What numbers other than weights are, and whether they have either sign. */
+export interface QuantityOf {
+  name: string;
+  words: string;
+  unit: string;
+  signed: boolean;
+}
+
 export interface Atlas {
   version: number;
   title: string;
   items: Item[];
   layers: Layer[];
+  /** What the numbers of layers are, weights among them; absent where all are weights. */
+  quantities?: QuantityOf[];
   /** What marks a head out first. */
   standouts: Standout[];
   description?: Description;
-  open: { kind: Kind; layer: number; head: number };
+  /** The quantity is there only where no layer has weights. */
+  open: { kind: Kind; layer: number; head: number; quantity?: string };
   provenance: Provenance;
   /** Where maps were too large for the page: cells are tiles of so many tokens at most, each the largest weight in it;
    * and how many tokens there are, padding included. */
@@ -159,20 +238,24 @@ export interface Atlas {
 }
 
 /** An atlas with its numbers; see {@link Stored}. */
-export interface Source extends Atlas {
+export interface Carried extends Atlas {
   numbers: ArrayBuffer;
 }
 
-/** Reads the data blocks of the page. */
-export function readSource(document: Document): Source {
-  const text = (id: string): string => {
-    const block = document.getElementById(id);
-    if (block === null) throw new Error(`the page has no "${id}" block; was it cut short while being copied?`);
-    return block.textContent ?? "";
-  };
-  const atlas = JSON.parse(text("atlas-data")) as Atlas;
-  if (atlas.version !== 4) throw new Error(`the page's data has version ${atlas.version}; this viewer reads version 4`);
-  return { ...atlas, numbers: bytesOf(text("atlas-numbers")) };
+/** The version of the data; crates/attlas-viewer/src/payload.rs writes it. */
+const VERSION = 5;
+
+/** A pair of the page's data blocks: the description, and the numbers as text; see {@link bytesOf}. Null where the page has no such pair. */
+export function readBlocks(document: Document, recording: number): { atlas: Atlas; numbers: string } | null {
+  const suffix = recording === 0 ? "" : `-${recording}`;
+  const text = (id: string): string | null => document.getElementById(`${id}${suffix}`)?.textContent ?? null;
+  const [description, numbers] = [text("atlas-data"), text("atlas-numbers")];
+  if (description === null && recording > 0) return null;
+  const missing = description === null ? "atlas-data" : numbers === null ? "atlas-numbers" : null;
+  if (missing !== null) throw new Error(`the page has no "${missing}${suffix}" block; was it cut short while being copied?`);
+  const atlas = JSON.parse(description!) as Atlas;
+  if (atlas.version !== VERSION) throw new Error(`the page's data has version ${atlas.version}; this viewer reads version ${VERSION}`);
+  return { atlas, numbers: numbers! };
 }
 
 /** What stands for each sign of a block of bytes: its place among those of ASCII that are not `"`, `&` or `<`. */
@@ -180,14 +263,20 @@ const PLACES = new Uint8Array(128);
 [...Array(94).keys()].map((place) => place + 33).filter((code) => ![34, 38, 60].includes(code)).forEach((code, place) => (PLACES[code] = place));
 
 /** Text to bytes: every two signs are 13 bits, the first the lowest. */
-export function bytesOf(text: string): ArrayBuffer {
+export function* decoded(text: string): Work<ArrayBuffer> {
   const bytes = new Uint8Array(Math.floor((text.length / 2) * 13 / 8));
   let [rest, n_rest, at] = [0, 0, 0];
   for (let i = 0; i + 1 < text.length; i += 2) {
     rest |= (PLACES[text.charCodeAt(i)]! + 91 * PLACES[text.charCodeAt(i + 1)]!) << n_rest;
     for (n_rest += 13; n_rest >= 8; n_rest -= 8, rest >>>= 8) bytes[at++] = rest;
+    if ((i & 0xfffff) === 0) yield;
   }
   return bytes.buffer;
+}
+
+/** {@link decoded}, at once. */
+export function bytesOf(text: string): ArrayBuffer {
+  return finished(decoded(text));
 }
 
 export function queryTokens(item: Item, kind: Kind): Tokens {

@@ -1,10 +1,13 @@
 // Weights by the digits that are shown of them: crates/attlas-viewer/src/digits.rs numbers these by size, and puts the numbers in classes.
 
 import { Code, type BitReader } from "./bits.ts";
+import type { Work } from "./work.ts";
 
 /** Powers of ten that the last digit of a small weight can have, from 10⁻⁴⁶ on; each has 90 numbers of two digits. */
 const [N_POWERS, FIRST_POWER] = [41, -46];
 const LAST_SMALL = 90 * N_POWERS;
+/** Weights between two breaths. */
+const BREATH = 1 << 17;
 
 /** The weight behind each number: 0, two digits and a power of ten, whole numbers of 0.0001. */
 const WEIGHTS = Float32Array.from({ length: LAST_SMALL + 10_001 }, (_, number) => {
@@ -42,14 +45,29 @@ function takeNumber(bits: BitReader, code: Code): number {
   return LAST_SMALL + (1 << length) + bits.take(length);
 }
 
-/** A head's weights as they are shown. [n_rows, n_columns] */
-export function takeWeights(bits: BitReader, lengths: number[], n_rows: number, n_columns: number): Float32Array {
+/** How a head's numbers are coded. */
+interface Coded {
+  lengths: number[];
+  signed?: boolean;
+}
+
+/** A head's weights, or other numbers, as they are shown. [n_rows, n_columns] */
+export function* takeWeights(bits: BitReader, { lengths, signed = false }: Coded, n_rows: number, n_columns: number, unit = 1): Work<Float32Array> {
   const weights = new Float32Array(n_rows * n_columns);
   const code = new Code(lengths);
   const n_bits = 32 - Math.clz32(n_columns);
+  let paid = 0;
   for (let row = 0; row < n_rows; row++) {
     const end = row * n_columns + bits.take(n_bits); // after which all are 0
-    for (let cell = row * n_columns; cell < end; cell++) weights[cell] = WEIGHTS[takeNumber(bits, code)]!;
+    for (let cell = row * n_columns; cell < end; cell++) {
+      const number = takeNumber(bits, code);
+      weights[cell] = number > 0 && signed && bits.take(1) === 1 ? -WEIGHTS[number]! : WEIGHTS[number]!;
+    }
+    paid += n_columns;
+    if (paid > BREATH) {
+      paid = 0;
+      yield;
+    }
   }
-  return weights;
+  return unit === 1 ? weights : weights.map((weight) => weight * unit);
 }

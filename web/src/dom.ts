@@ -37,3 +37,8 @@ export function tokenText(text: string, className = "token"): HTMLElement {
 export function isCompact(): boolean {
   return window.parent !== window || window.matchMedia("(max-width: 560px), (max-height: 500px)").matches;
 }
+
+/** Lets what waits have its turn: input, pictures, other work. */
+export function breath(): Promise<void> {
+  return new Promise((done) => setTimeout(done, 0));
+}

@@ -1,24 +1,12 @@
 // The page in a frame: it tells the page around it how tall it is and what is chosen, and takes a choice from there.
 
-import { queryTokens, keyTokens, type Kind } from "./data.ts";
+import { queryTokens, keyTokens, type Token } from "./data.ts";
+import type { Chosen, Said } from "./element.ts";
 import type { Model } from "./model.ts";
-import { clamped, nameOf, optionsOf, placeOf, tiling, usualRows, type State } from "./state.ts";
-import { axisOf } from "./view.ts";
+import { placeAt } from "./look.ts";
+import { clamped, nameOfToken, tiling, tokenNamed, usualRows, type State } from "./state.ts";
 
 type AxisName = "query" | "key";
-
-/** What is chosen; `query` and `key` count the recording's tokens from 0, and are the first of a word or tile. */
-export interface Chosen {
-  item: number;
-  kind: Kind;
-  layer: number;
-  head: number;
-  query: number | null;
-  key: number | null;
-}
-
-/** What the page says, one of the two at a time; `attlas` is the version of these messages. */
-type Said = { attlas: 1; height: number } | { attlas: 1; selection: Chosen };
 
 /** The page around the page; it is told nothing that it knows already. */
 export class Surroundings {
@@ -81,31 +69,32 @@ export function stateAsked(message: unknown, before: State, model: Model): State
       query: null,
       key: null,
     },
-    model.source,
+    model.atlas,
   );
-  const place = (axis: AxisName): number | null => (isCount(asked[axis]) ? placeOfToken(asked[axis], axis, state, model) : null);
-  return { ...state, query: place("query"), key: place("key") };
+  const token = (axis: AxisName): number | null => (isCount(asked[axis]) ? tokenShown(asked[axis], axis, state, model) : null);
+  return { ...state, query: token("query"), key: token("key") };
 }
 
-/** The token behind a place along an axis; null where there is none. */
-function tokenOf(place: number | null, axis: AxisName, state: State, model: Model): number | null {
-  if (place === null) return null;
-  if (tiling(axis, state, model.source) !== null) return Number(nameOf(place, axis, state, model.source));
-  return positionsOf(axis, state, model)[place]?.[0] ?? null;
+/** The recording's number of a token; null where there is none. */
+function tokenOf(token: number | null, axis: AxisName, state: State, model: Model): number | null {
+  if (token === null) return null;
+  if (tiling(axis, state, model.atlas) !== null) return nameOfToken(token, axis, state, model.atlas);
+  const shown = (axis === "query" ? model.axes(state).queries : model.axes(state).keys);
+  const place = placeAt(shown, token);
+  return place === null ? null : tokensAlong(axis, state, model)[shown.stretches[place]![0]]!.position;
 }
 
-/** The place along an axis where a token stands, alone or in its word; null where it is not shown. */
-function placeOfToken(token: number, axis: AxisName, state: State, model: Model): number | null {
-  if (tiling(axis, state, model.source) !== null) return placeOf(token, axis, state, model.source);
-  const place = positionsOf(axis, state, model).findIndex((positions) => positions.includes(token));
-  return place < 0 ? null : place;
+/** The token of the state with the recording's number, alone or in its word; null where it is not shown. */
+function tokenShown(number: number, axis: AxisName, state: State, model: Model): number | null {
+  if (tiling(axis, state, model.atlas) !== null) return tokenNamed(number, axis, state, model.atlas);
+  const token = tokensAlong(axis, state, model).findIndex(({ position }) => position === number);
+  const shown = (axis === "query" ? model.axes(state).queries : model.axes(state).keys);
+  const place = token < 0 ? null : placeAt(shown, token);
+  return place === null ? null : shown.stretches[place]![0];
 }
 
-/** The recording's tokens at each place along an axis. */
-function positionsOf(axis: AxisName, state: State, model: Model): number[][] {
-  const [named, along] = axis === "query" ? [model.rowTokens(state), queryTokens] : [model.columnTokens(state), keyTokens];
-  const { tokens } = along(model.item(state), state.kind);
-  return axisOf(named, optionsOf(state)).groups.map((group) => group.map((index) => tokens[index]!.position));
+function tokensAlong(axis: AxisName, state: State, model: Model): Token[] {
+  return (axis === "query" ? queryTokens : keyTokens)(model.item(state), state.kind).tokens;
 }
 
 function isCount(value: unknown): value is number {

@@ -1,8 +1,8 @@
 // On a page of tiles: a place of the map by the numbers of its tokens.
 
 import { el } from "./dom.ts";
-import { placeOf, tiling, type State } from "./state.ts";
-import type { Source } from "./data.ts";
+import { tiling, tokenNamed, type State } from "./state.ts";
+import type { Atlas } from "./data.ts";
 
 export class Jump {
   readonly element = el("form", { class: "jump" });
@@ -11,14 +11,14 @@ export class Jump {
     key: el("input", { type: "number", min: 0, "aria-label": "number of a key token" }),
   };
 
-  /** `go` takes the row and the column asked for. */
-  constructor(source: Source, state: () => State, go: (query: number, key: number | null) => void) {
+  /** `go` takes the query and the key asked for. */
+  constructor(source: Atlas, state: () => State, go: (query: number, key: number | null) => void) {
     const { query, key } = this.fields;
     this.element.append(el("label", {}, "go to query token ", query), el("label", {}, "key token ", key));
     const take = (): void => {
       const place = (axis: "query" | "key"): number | null => {
         const { value } = this.fields[axis];
-        return /^\d+$/.test(value) ? placeOf(Number(value), axis, state(), source) : null;
+        return /^\d+$/.test(value) ? tokenNamed(Number(value), axis, state(), source) : null;
       };
       const row = place("query");
       if (row !== null) go(row, place("key"));
@@ -28,7 +28,7 @@ export class Jump {
   }
 
   /** Shown where an axis of the present map has tiles. */
-  update(state: State, source: Source): void {
+  update(state: State, source: Atlas): void {
     this.element.hidden = tiling("query", state, source) === null && tiling("key", state, source) === null;
     for (const axis of ["query", "key"] as const) {
       const n = tiling(axis, state, source)?.n;

@@ -6,13 +6,21 @@ const KEYS = [
   ["?", "this list"],
   ["Tab", "next part of the page"],
   ["arrows in the overview", "another head"],
+  ["Shift or Ctrl + click on a head", "draw it beside the chosen one, as lines"],
   ["arrows in the map", "another cell"],
+  ["+ and - in the map, Ctrl + wheel, two fingers", "nearer, farther"],
+  ["0 in the map", "the whole map"],
   ["Shift + arrows in the map", "another head"],
   ["q in the map", "the cell's query alone: where it looks"],
   ["k in the map", "the cell's key alone: who looks at it"],
   ["arrows on a token of the text", "the token beside it"],
+  ["Shift + arrows, or dragging, on tokens", "take several together"],
   ["Enter on a chosen token", "turn round: where it looks, who looks at it"],
+  ["/", "find a token"],
   ["arrows on the tabs", "another kind of attention"],
+  ["arrows on the views", "another view"],
+  ["arrows on the slider of steps", "the step before, the next"],
+  ["arrows, Enter on a picture", "another patch, choose it"],
   ["Escape", "nothing chosen"],
 ] as const;
 
@@ -38,5 +46,5 @@ export function keyDialog(document: Document): HTMLDialogElement {
 
 /** Whether keys go into a field. */
 export function isWriting(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.matches("select, textarea, input:not([type=radio])");
+  return target instanceof HTMLElement && target.matches("select, textarea, input:not([type=radio], [type=checkbox], [type=range])");
 }

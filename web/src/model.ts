@@ -1,50 +1,56 @@
-// From the state to what is drawn: maps, their shared range, thumbnails. Keeps what was computed.
+// What an atlas holds, as the state asks for it: layers, tokens, axes.
 
-import { fraction, type Scale } from "./colour.ts";
+import { layersOf } from "./carried.ts";
 import { keyTokens, queryTokens } from "./data.ts";
-import type { Item, Kind, Layer, Source, Standout, Token } from "./data.ts";
-import { optionsOf, type State } from "./state.ts";
-import { largest, shownMap, type ShownMap } from "./view.ts";
-import { headMap, type HeadMap } from "./weights.ts";
+import type { Atlas, Item, Kind, Layer, QuantityOf, Standout, Token } from "./data.ts";
+import { axisOf, segmentsOf, type Axis } from "./look.ts";
+import type { Look, MapOf } from "./source.ts";
+import { optionsOf, textAlong, type State } from "./state.ts";
 
-/** A head's small picture: each pixel is the largest weight under it. */
-export interface Thumbnail {
-  rows: number;
-  columns: number;
-  /** Weights; for the row scale, shares of the row's largest. [rows, columns] */
-  values: Float32Array;
-  /** 1 where everything under the pixel is masked. [rows, columns] */
-  masked: Uint8Array;
-  /** The head's largest weight. */
-  top: number;
+/** What weights are. */
+const WEIGHT: QuantityOf = { name: "weight", words: "weight", unit: "", signed: false };
+
+/** Both axes of a map. */
+export interface Axes {
+  queries: Axis;
+  keys: Axis;
+  look: Look;
 }
 
-/** The longest side of a thumbnail, in pixels. */
-const THUMBNAIL_SIDE = 96;
-
 export class Model {
-  readonly source: Source;
-  private thumbnails = new Map<string, Thumbnail>();
-  private thumbnailsFor = "";
+  readonly atlas: Atlas;
+  private last: { key: string; axes: Axes } | null = null;
+  private idle: { key: string; axis: Axis } | null = null;
 
-  constructor(source: Source) {
-    this.source = source;
+  constructor(atlas: Atlas) {
+    this.atlas = atlas;
   }
 
   kinds(): Kind[] {
-    return (["encoder", "decoder", "cross"] as const).filter((kind) => this.layers(kind).length > 0);
+    return (["encoder", "decoder", "cross"] as const).filter((kind) => this.atlas.layers.some((layer) => layer.kind === kind));
   }
 
-  layers(kind: Kind): Layer[] {
-    return this.source.layers.filter((layer) => layer.kind === kind);
+  /** What there are numbers of for a kind; weights first. */
+  quantities(kind: Kind): QuantityOf[] {
+    const names = new Set(this.atlas.layers.filter((layer) => layer.kind === kind).map((layer) => layer.quantity ?? "weight"));
+    return [WEIGHT, ...(this.atlas.quantities ?? []).filter(({ name }) => name !== "weight")].filter(({ name }) => names.has(name));
   }
 
-  layer(kind: Kind, index: number): Layer {
-    return this.layers(kind).find((layer) => layer.index === index)!;
+  quantity(state: State): QuantityOf {
+    return this.quantities(state.kind).find(({ name }) => name === state.quantity) ?? { ...WEIGHT, name: state.quantity, words: state.quantity };
+  }
+
+  layers(kind: Kind, quantity: string): Layer[] {
+    return layersOf(this.atlas, kind, quantity);
   }
 
   item(state: State): Item {
-    return this.source.items[state.item]!;
+    return this.atlas.items[state.item]!;
+  }
+
+  /** The map of a head, the chosen one unless said otherwise. */
+  of({ item, quantity, kind, layer, head }: State, other: { layer?: number; head?: number | "mean" } = {}): MapOf {
+    return { item, quantity, kind, layer, head, ...other };
   }
 
   /** Whether rows can be named by the token they predict. */
@@ -62,70 +68,32 @@ export class Model {
     return keyTokens(this.item(state), state.kind).tokens;
   }
 
-  headMap(state: State, layer = state.layer, head = state.head): HeadMap {
-    return headMap(this.source, state.item, this.layer(state.kind, layer), head);
+  /** What stands along the axes. */
+  axes(state: State): Axes {
+    const { item, kind, rows, special, punctuation, first, silence, words, from, to, spans } = state;
+    const key = JSON.stringify([item, kind, rows, special, punctuation, first, silence, words, from, to, spans]);
+    if (this.last?.key !== key) {
+      const of = (axis: "query" | "key", named: Token[], part: number | null) => {
+        const { tokens } = (axis === "query" ? queryTokens : keyTokens)(this.item(state), kind);
+        const only = part === null ? undefined : segmentsOf(tokens)[part];
+        return axisOf(named, { ...optionsOf(state, textAlong(axis, kind)), ...(only === undefined ? {} : { only }) });
+      };
+      const [queries, keys] = [of("query", this.rowTokens(state), from), of("key", this.columnTokens(state), to)];
+      this.last = { key, axes: { queries, keys, look: { queries: queries.stretches, keys: keys.stretches } } };
+    }
+    return this.last.axes;
   }
 
-  shownMap(state: State, layer = state.layer, head = state.head): ShownMap {
-    const options = optionsOf(state);
-    return shownMap(this.headMap(state, layer, head), this.rowTokens(state), this.columnTokens(state), options);
+  /** The axis of a text that has no part in the kind's maps. */
+  idleAxis(state: State, of: "source" | "target"): Axis {
+    const key = JSON.stringify([state.item, of, optionsOf(state, of)]);
+    if (this.idle?.key !== key) this.idle = { key, axis: axisOf(this.item(state)[of].tokens, optionsOf(state, of)) };
+    return this.idle.axis;
   }
 
   /** What stands out about a head, the mark of few heads first. */
   standouts(state: State, layer: number, head: number): Standout[] {
     const ofHead = (one: Standout): boolean => one.kind === state.kind && one.layer === layer && one.head === head;
-    return this.source.standouts.filter(ofHead);
+    return this.atlas.standouts.filter(ofHead);
   }
-
-  /** The thumbnail of a head under the present view; computed once. */
-  thumbnail(state: State, layer: number, head: number): Thumbnail {
-    const view = [state.item, state.kind, state.special, state.silence, state.words, state.rows, state.scale === "row"].join();
-    if (view !== this.thumbnailsFor) this.thumbnails.clear();
-    this.thumbnailsFor = view;
-    const key = `${layer}.${head}`;
-    let thumbnail = this.thumbnails.get(key);
-    if (thumbnail === undefined) {
-      thumbnail = thumbnailOf(this.shownMap(state, layer, head), state.scale);
-      this.thumbnails.set(key, thumbnail);
-    }
-    return thumbnail;
-  }
-
-  /** The largest weight of all heads of the kind, as far as their thumbnails are made. */
-  sharedTop(): number {
-    let top = 0;
-    for (const thumbnail of this.thumbnails.values()) top = Math.max(top, thumbnail.top);
-    return top;
-  }
-}
-
-function thumbnailOf(shown: ShownMap, scale: Scale): Thumbnail {
-  const [n_rows, n_columns] = [shown.queries.groups.length, shown.keys.groups.length];
-  const rows = Math.min(n_rows, THUMBNAIL_SIDE);
-  const columns = Math.min(n_columns, THUMBNAIL_SIDE);
-  const values = new Float32Array(rows * columns);
-  const masked = new Uint8Array(rows * columns).fill(1);
-  for (let row = 0; row < n_rows; row++) {
-    const weights = shown.weights.subarray(row * n_columns, (row + 1) * n_columns);
-    const by = scale === "row" ? largest(weights) || 1 : 1;
-    const y = Math.floor((row * rows) / n_rows);
-    for (let column = 0; column < n_columns; column++) {
-      const pixel = y * columns + Math.floor((column * columns) / n_columns);
-      if (shown.masked[row * n_columns + column] === 1) continue;
-      masked[pixel] = 0;
-      values[pixel] = Math.max(values[pixel]!, weights[column]! / by); // NaN stays NaN
-    }
-  }
-  return { rows, columns, values, masked, top: largest(shown.weights) };
-}
-
-/** Where each cell of a map stands on the colours, in 0 ..= 1; −1 where masked, NaN where no number. */
-export function fractions(shown: ShownMap, top: number, scale: Scale): Float32Array {
-  const n_columns = shown.keys.groups.length;
-  return shown.weights.map((weight, cell) => {
-    if (shown.masked[cell] === 1) return -1;
-    if (scale !== "row") return fraction(weight, top, scale);
-    const row = Math.floor(cell / n_columns);
-    return fraction(weight, largest(shown.weights.subarray(row * n_columns, (row + 1) * n_columns)), "row");
-  });
 }

@@ -1,68 +1,127 @@
 // The overview: all heads of a kind as thumbnails; rows are layers, columns are heads.
 
-import { colourAt, fraction } from "./colour.ts";
+import type { Colours } from "./colours.ts";
 import { headName } from "./data.ts";
-import { el } from "./dom.ts";
-import type { Model, Thumbnail } from "./model.ts";
+import { breath, el } from "./dom.ts";
+import type { Model } from "./model.ts";
+import { paintTile } from "./pixels.ts";
 import { classesOf, scoreText, dotNote } from "./standouts.ts";
-import type { State } from "./state.ts";
+import type { HeadId, State } from "./state.ts";
+import type { Tile } from "./source.ts";
+import type { Thumbnails } from "./thumbnails.ts";
 
-/** How long one slice of work may take before the page gets to breathe, in ms. */
-const SLICE = 24;
+/** How long pictures are painted before the page gets to breathe, and how long those that come are collected, in ms. */
+const [SLICE, COLLECTED] = [12, 60];
 
 interface Place {
   layer: number;
   head: number;
   button: HTMLButtonElement;
   canvas: HTMLCanvasElement;
+  /** What was painted last, and in which colours. */
+  painted: { tile: Tile | null; colours: string };
 }
 
 export class Overview {
   readonly element = el("section", { class: "overview", "aria-label": "all heads" });
   private caption = el("p", { class: "caption" });
   private legend = el("ul", { class: "legend", "aria-label": "what heads stand out for" });
-  /** The class whose heads alone are seen; null for all. */
-  private only: string | null = null;
+  private order = el("select", { "aria-label": "order of heads" });
+  private find = el("input", { type: "search", placeholder: "find L2H4, class", "aria-label": "find heads by name or class" });
   private grid = el("div", { class: "heads", role: "grid", "aria-label": "heads by layer; arrow keys move, the map follows" });
   private places: Place[] = [];
   private built = "";
-  private run = 0;
   private model: Model;
-  private select: (layer: number, head: number) => void;
+  private thumbnails: Thumbnails;
+  private select: (head: HeadId, beside: boolean) => void;
+  private change: (part: Partial<State>) => void;
+  private state: State | null = null;
+  private coloursOf: (head: HeadId) => Colours;
+  private n_heads = 1;
+  private classes: ReturnType<typeof classesOf> = [];
 
-  constructor(model: Model, select: (layer: number, head: number) => void) {
-    this.model = model;
-    this.select = select;
-    this.element.append(this.grid, this.legend, this.caption);
+  /** `change` takes an order or a filter; `select` is told whether the head is wanted beside those that are drawn. */
+  constructor(model: Model, thumbnails: Thumbnails, coloursOf: (head: HeadId) => Colours, select: (head: HeadId, beside: boolean) => void, change: (part: Partial<State>) => void) {
+    [this.model, this.thumbnails, this.coloursOf, this.select] = [model, thumbnails, coloursOf, select];
+    this.change = change;
+    const bar = el("div", { class: "overview-bar" }, el("label", {}, "order ", this.order), this.find);
+    this.element.append(bar, this.grid, this.legend, this.caption);
+    this.order.addEventListener("change", () => change({ sort: this.order.value }));
+    this.find.addEventListener("input", () => change({ find: this.find.value }));
     this.grid.addEventListener("keydown", (event) => this.moveByKey(event));
   }
 
-  /** Draws what the state asks for; calls `done` when the shared range is known. */
-  update(state: State, done: () => void): void {
-    if (this.built !== state.kind) {
-      this.build(state);
-      this.only = null;
-    }
-    this.built = state.kind;
+  /** Draws what the state asks for, each head as soon as it is there; done when all are, on the scale that they share. */
+  async update(state: State, signal: AbortSignal): Promise<void> {
+    const built = `${state.kind} ${state.quantity}`;
+    if (this.built !== built) this.build(state);
+    if (this.built !== built || !isSorted(state)) this.arrange(state);
+    this.built = built;
+    this.state = state;
     for (const place of this.places) this.mark(place, state);
-    const run = ++this.run;
-    let next = 0;
-    const slice = (): void => {
-      if (run !== this.run) return;
-      const until = performance.now() + SLICE;
-      while (next < this.places.length && performance.now() < until) {
-        const { layer, head } = this.places[next++]!;
-        this.model.thumbnail(state, layer, head);
-      }
-      if (next < this.places.length) {
-        this.caption.textContent = `computing ${next} of ${this.places.length} heads …`;
-        setTimeout(slice, 0);
-        return;
-      }
-      this.paint(state);
-      done();
+    await this.collect((each) => this.thumbnails.want(state, each, signal), (n) => `computing ${n} of ${this.places.length} heads …`);
+    await this.paint(signal);
+    if (isSorted(state)) this.arrange(state);
+  }
+
+  /** Reads every row of heads of which some were read so far. */
+  async refine(signal: AbortSignal): Promise<void> {
+    const state = this.state;
+    if (state === null || this.thumbnails.every() === 1) return;
+    await this.collect((each) => this.thumbnails.refine(state, each, signal), (n) => `reading every row: ${n} of ${this.places.length} heads …`);
+    if (!signal.aborted) await this.paint(signal);
+  }
+
+  /** Paints what comes, several at a time, and says how far it is. */
+  private async collect(work: (each: (head: HeadId) => void) => Promise<void>, said: (n: number) => string): Promise<void> {
+    const came: HeadId[] = [];
+    let n_came = 0;
+    const flush = setInterval(() => {
+      for (const head of came.splice(0)) this.paintPlace(this.places.find((place) => place.layer === head.layer && place.head === head.head)!);
+      this.caption.textContent = said(n_came);
+    }, COLLECTED);
+    const each = (head: HeadId): void => {
+      n_came++;
+      came.push(head);
     };
-    slice();
+    await work(each).finally(() => clearInterval(flush));
+  }
+
+  /** Puts the heads in the order that the state asks for, and dims those that it does not ask for. */
+  arrange(state: State): void {
+    this.state = state;
+    this.fillBar(state);
+    const sorted = isSorted(state);
+    this.grid.classList.toggle("sorted", sorted);
+    if (sorted) this.grid.replaceChildren(...this.sorted(state).map((place) => el("div", { role: "row", class: "cell" }, place.button, el("span", { class: "name", "aria-hidden": "true" }, headName(place.layer, place.head)))));
+    else if (this.grid.firstElementChild?.className !== "row") this.layInRows(state);
+    for (const place of this.places) place.button.classList.toggle("dimmed", !this.isWanted(place, state));
+    this.fillLegend();
+  }
+
+  /** The heads in order: of those that are wanted first the highest score or number. */
+  private sorted(state: State): Place[] {
+    const score = (place: Place): number => {
+      if (state.sort === "largest") return this.thumbnails.get(place)?.top ?? 0;
+      return this.model.standouts(state, place.layer, place.head).find(({ name }) => name === state.sort)?.score ?? -Infinity;
+    };
+    const rank = (place: Place): number => (this.isWanted(place, state) ? 1 : 0);
+    return [...this.places].sort((a, b) => rank(b) - rank(a) || score(b) - score(a) || a.layer - b.layer || a.head - b.head);
+  }
+
+  /** Whether a head is of the class and has the name that are asked for. */
+  private isWanted({ layer, head }: Place, { kind, only, find }: State): boolean {
+    const titles = this.model.atlas.standouts.filter((one) => one.kind === kind && one.layer === layer && one.head === head).map(({ title }) => title);
+    if (only !== "" && !titles.includes(only)) return false;
+    return find === "" || isNamed(headName(layer, head), find) || titles.some((title) => title.toLowerCase().includes(find.trim().toLowerCase()));
+  }
+
+  private fillBar(state: State): void {
+    const measures = new Map(this.model.atlas.standouts.filter(({ kind }) => kind === state.kind).map(({ name, title }) => [name, title]));
+    const options: [string, string][] = [["", "by layer"], ["largest", `by largest ${state.quantity}`], ...[...measures].map(([name, title]): [string, string] => [name, `by ${title}`])];
+    this.order.replaceChildren(...options.map(([value, words]) => el("option", { value }, words)));
+    this.order.value = options.some(([value]) => value === state.sort) ? state.sort : "";
+    if (document.activeElement !== this.find) this.find.value = state.find;
   }
 
   focusSelected(): void {
@@ -70,61 +129,93 @@ export class Overview {
   }
 
   private build(state: State): void {
-    const layers = this.model.layers(state.kind);
+    const layers = this.model.layers(state.kind, state.quantity);
     const n_heads = Math.max(...layers.map((layer) => layer.n_heads));
     this.grid.style.setProperty("--heads", String(n_heads));
     this.places = [];
-    const header = el("div", { role: "row", class: "row" }, el("span", { role: "columnheader", class: "corner" }));
-    for (let head = 0; head < n_heads; head++) header.append(el("span", { role: "columnheader", class: "name" }, `H${head}`));
-    this.grid.replaceChildren(header);
+    this.n_heads = n_heads;
+    this.classes = classesOf(this.model.atlas.standouts, state.kind);
     for (const layer of layers) {
-      const row = el("div", { role: "row", class: "row" }, el("span", { role: "rowheader", class: "name" }, `L${layer.index}`));
       for (let head = 0; head < layer.n_heads; head++) {
         const canvas = el("canvas", { "aria-hidden": "true" });
-        const button = el("button", { type: "button", role: "gridcell", class: "thumb" }, canvas);
-        const place = { layer: layer.index, head, button, canvas };
-        button.addEventListener("click", () => this.select(place.layer, place.head));
+        const button = el("button", { type: "button", role: "gridcell", class: "thumb", "aria-label": headName(layer.index, head) }, canvas);
+        const place = { layer: layer.index, head, button, canvas, painted: { tile: null, colours: "" } };
+        button.addEventListener("click", (event) => this.select(place, event.ctrlKey || event.metaKey || event.shiftKey));
         this.places.push(place);
-        row.append(button);
       }
-      this.grid.append(row);
     }
+    this.grid.replaceChildren();
+  }
+
+  /** A row for each layer, named by its true number. */
+  private layInRows(state: State): void {
+    const header = el("div", { role: "row", class: "row" }, el("span", { role: "columnheader", class: "corner" }, el("span", { class: "unseen" }, "layer")));
+    for (let head = 0; head < this.n_heads; head++) header.append(el("span", { role: "columnheader", class: "name" }, `H${head}`));
+    const rows = this.model.layers(state.kind, state.quantity).map(({ index }) => {
+      const heads = this.places.filter(({ layer }) => layer === index).map(({ button }) => button);
+      return el("div", { role: "row", class: "row" }, el("span", { role: "rowheader", class: "name" }, `L${index}`), ...heads);
+    });
+    this.grid.replaceChildren(header, ...rows);
   }
 
   private mark(place: Place, state: State): void {
     const selected = place.layer === state.layer && place.head === state.head;
     place.button.setAttribute("aria-selected", String(selected));
     place.button.tabIndex = selected ? 0 : -1;
+    place.button.classList.toggle("beside", state.heads.some((one) => one.layer === place.layer && one.head === place.head));
   }
 
-  private paint(state: State): void {
-    const shared = this.model.sharedTop();
-    const classes = classesOf(this.model.source.standouts, state.kind);
+  /** Draws the heads whose colours have changed, and says what is seen. */
+  private async paint(signal: AbortSignal): Promise<void> {
+    const state = this.state!;
+    const every = this.thumbnails.every();
+    const read = every > 1 ? `One row in ${every} is read for these pictures.` : "";
+    const { standouts, items } = this.model.atlas;
+    this.caption.textContent = [captionOf(state, this.thumbnails.top()), read, dotNote(standouts, state.kind, items.length)].filter((said) => said !== "").join(" ");
+    this.fillLegend();
+    let until = performance.now() + SLICE;
     for (const place of this.places) {
-      const thumbnail = this.model.thumbnail(state, place.layer, place.head);
-      const standouts = this.model.standouts(state, place.layer, place.head);
-      const text = [`${headName(place.layer, place.head)}, largest weight ${thumbnail.top.toFixed(2)}`, ...standouts.map(scoreText)].join(", ");
-      place.button.setAttribute("aria-label", text);
-      place.button.title = text;
-      const dots = standouts.filter((one) => !one.usual).map((one) => classes.find(({ title }) => title === one.title)!);
-      place.button.replaceChildren(place.canvas, el("span", { class: "dots", "aria-hidden": "true" }, ...dots.slice(0, 3).map(({ dot }) => el("span", { class: "dot", "data-dot": dot }))));
-      place.button.classList.toggle("dimmed", this.only !== null && !standouts.some(({ title }) => title === this.only));
-      paintThumbnail(place.canvas, thumbnail, state, state.range === "own" ? thumbnail.top : shared);
+      if (performance.now() > until) {
+        await breath();
+        if (signal.aborted) return;
+        until = performance.now() + SLICE;
+      }
+      this.paintPlace(place);
     }
-    this.fillLegend(state);
-    this.caption.textContent = [captionOf(state, shared), dotNote(this.model.source.standouts, state.kind, this.model.source.items.length)].join(" ").trim();
+  }
+
+  private paintPlace(place: Place): void {
+    const tile = this.thumbnails.get(place);
+    if (this.state === null || tile === null) return;
+    const colours = this.coloursOf(place);
+    const key = `${colours.scale} ${colours.signs} ${colours.top}`;
+    if (place.painted.tile === tile && place.painted.colours === key) return;
+    if (place.painted.tile !== tile) this.name(place, tile, this.state);
+    place.painted = { tile, colours: key };
+    paintTile(tile, colours, place.canvas);
+    place.canvas.style.aspectRatio = String(Math.min(3, Math.max(1 / 3, tile.width / Math.max(1, tile.height))) || 1);
+  }
+
+  /** What a head stands out for, in words and as dots. */
+  private name(place: Place, tile: Tile, state: State): void {
+    const standouts = this.model.standouts(state, place.layer, place.head);
+    const text = [`${headName(place.layer, place.head)}, largest ${state.quantity} ${tile.top.toFixed(2)}`, ...standouts.map(scoreText)].join(", ");
+    place.button.setAttribute("aria-label", text);
+    place.button.title = text;
+    const dots = standouts.filter((one) => !one.usual).map((one) => this.classes.find(({ title }) => title === one.title)!);
+    place.button.replaceChildren(place.canvas, el("span", { class: "dots", "aria-hidden": "true" }, ...dots.slice(0, 3).map(({ dot }) => el("span", { class: "dot", "data-dot": dot }))));
   }
 
   /** What the dots stand for; a click leaves the heads of one class lit. */
-  private fillLegend(state: State): void {
-    const entries = classesOf(this.model.source.standouts, state.kind).map(({ title, says, n_heads, dot }) => {
+  private fillLegend(): void {
+    const entries = this.classes.map(({ title, says, n_heads, dot }) => {
       const count = `${n_heads} ${n_heads === 1 ? "head" : "heads"}`;
-      const button = el("button", { type: "button", class: "plain", title: says, "aria-pressed": String(this.only === title) });
+      const only = this.state!.only;
+      const button = el("button", { type: "button", class: "plain", title: says, "data-class": title, "aria-pressed": String(only === title) });
       button.append(el("span", { class: "dot", "data-dot": dot, "aria-hidden": "true" }), title, el("span", { class: "count" }, ` ${count}`));
       button.addEventListener("click", () => {
-        this.only = this.only === title ? null : title;
-        this.paint(state);
-        [...this.legend.querySelectorAll("button")].find((one) => one.title === says && one.textContent === button.textContent)?.focus();
+        this.change({ only: only === title ? "" : title });
+        this.legend.querySelector<HTMLElement>(`[data-class="${CSS.escape(title)}"]`)?.focus();
       });
       return el("li", {}, button);
     });
@@ -136,12 +227,31 @@ export class Overview {
     const at = this.places.findIndex((place) => place.button === document.activeElement);
     const from = this.places[at];
     if (from === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
-    const to = neighbour(this.places, at, event.key);
+    const to = isSorted(this.state!) ? this.besideInOrder(from, event.key) : neighbour(this.places, at, event.key);
     if (to === null) return;
     event.preventDefault();
-    this.select(to.layer, to.head);
+    this.select(to, false);
     to.button.focus();
   }
+
+  private besideInOrder(from: Place, key: string): Place | null {
+    const order = this.sorted(this.state!);
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.n_heads, ArrowDown: this.n_heads }[key];
+    if (step !== undefined) return order[order.indexOf(from) + step] ?? null;
+    return key === "Home" ? order[0]! : key === "End" ? order.at(-1)! : null;
+  }
+}
+
+/** Whether heads stand in another order than that of layers. */
+function isSorted({ sort }: State): boolean {
+  return sort !== "";
+}
+
+/** Whether a head's name is asked for: by "L2H4", "2.4", "L2" or "H4". */
+export function isNamed(name: string, asked: string): boolean {
+  const [, layer, head] = /^L(\d+)H(\d+)$/.exec(name)!;
+  const words = asked.trim().toUpperCase();
+  return [name, `${layer}.${head}`, `L${layer}`, `H${head}`].includes(words);
 }
 
 /** The head that an arrow key leads to; null for other keys. At the end of a row, the next row follows. */
@@ -174,22 +284,9 @@ export function neighbour<P extends { layer: number; head: number }>(places: P[]
 function captionOf(state: State, shared: number): string {
   const rows = "Rows are layers, columns are heads; both count from 0.";
   if (state.scale === "row") return `${rows} Each row of a map runs from 0 to its own largest weight.`;
+  if (state.scale === "rank") return `${rows} A cell is as bright as there are keys in its row that have less.`;
   const from = state.scale === "log" ? "four powers of ten up to" : "0 to";
   const scale = state.scale === "log" ? "logarithmic colour scale" : "colour scale";
-  if (state.range === "own") return `${rows} Each head has its own ${scale}: ${from} its largest weight.`;
-  return `${rows} One ${scale} for all: ${from} the largest weight, ${shared.toFixed(3)}.`;
-}
-
-function paintThumbnail(canvas: HTMLCanvasElement, thumbnail: Thumbnail, state: State, top: number): void {
-  canvas.width = thumbnail.columns;
-  canvas.height = thumbnail.rows;
-  canvas.style.aspectRatio = String(Math.min(3, Math.max(1 / 3, thumbnail.columns / thumbnail.rows)) || 1);
-  const context = canvas.getContext("2d");
-  if (context === null || thumbnail.values.length === 0) return;
-  const image = context.createImageData(thumbnail.columns, thumbnail.rows);
-  thumbnail.values.forEach((value, pixel) => {
-    if (thumbnail.masked[pixel] === 1) return; // see-through
-    image.data.set([...colourAt(fraction(value, state.scale === "row" ? 1 : top, state.scale)), 255], 4 * pixel);
-  });
-  context.putImageData(image, 0, 0);
+  if (state.range === "own") return `${rows} Each head has its own ${scale}: ${from} its largest ${state.quantity}.`;
+  return `${rows} One ${scale} for all: ${from} the largest ${state.quantity}, ${shared.toFixed(3)}.`;
 }

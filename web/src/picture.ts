@@ -1,20 +1,30 @@
 // The present map, or its lines, as a picture to keep: title, labels, cells, colours, and what they stand for.
 
-import { colourAt, cssColour, ticks, type Scale } from "./colour.ts";
+import type { Colours } from "./colours.ts";
+import type { Axis } from "./look.ts";
 import { FONT, type Mark, type Picture } from "./marks.ts";
-import { ranked, type Axis, type ShownMap } from "./view.ts";
+import { paintTile } from "./pixels.ts";
+import type { Tile } from "./source.ts";
+import { linesOf } from "./views/lines.ts";
+
+/** A map, or a part of one, cell by cell, with its labels. */
+export interface ShownMap {
+  queries: Axis;
+  keys: Axis;
+  /** [queries, keys] */
+  weights: Float32Array;
+  /** 1 where no query of the row may look at any key of the column. [queries, keys] */
+  masked: Uint8Array;
+}
 
 /** What is written into the picture. */
 export interface Said {
   title: string;
   queries: string;
   keys: string;
-  /** What the colours stand for. */
-  colours: string;
+  colours: Colours;
   /** What is hidden, or pooled; empty where nothing is. */
   note: string;
-  top: number;
-  scale: Scale;
 }
 
 const [INK, SOFT, PAPER, MASKED, ACCENT] = ["#1d1b24", "#635f6e", "#ffffff", "#eceaf0", "#5b3fa0"];
@@ -26,13 +36,13 @@ const STEP = 14;
 const [LONGEST_LABEL, NARROWEST] = [170, 320];
 /** Cells of more than so many are pixels of an image. */
 const MOST_RECTS = 64 * 64;
-/** Weights below this get no line, and so many get one at most. */
-const [SMALLEST_WEIGHT, MOST_LINES] = [0.01, 4000];
+/** So many lines at most. */
+const MOST_LINES = 4000;
 
-/** A map; `at` says where each cell stands on the colours. [queries, keys] */
-export function mapPicture(shown: ShownMap, at: Float32Array, said: Said): Picture {
-  const [n_rows, n_columns] = [shown.queries.groups.length, shown.keys.groups.length];
-  const cell = Math.max(2, Math.min(32, Math.floor(1000 / Math.max(n_rows, n_columns))));
+/** A map; `tile` is its picture, in pixels no more than its cells. */
+export function mapPicture(shown: Omit<ShownMap, "weights" | "masked">, tile: Tile, said: Said): Picture {
+  const [n_rows, n_columns] = [shown.queries.labels.length, shown.keys.labels.length];
+  const cell = Math.max(1000 / Math.max(1000, n_rows, n_columns), Math.min(32, Math.floor(1000 / Math.max(n_rows, n_columns))));
   const beyond = Math.max(0, (STEP - cell) / 2);
   const axisNames = Math.max(widthOf(`${said.queries} ↓`, 11), widthOf(`${said.keys} →`, 11));
   const left = MARGIN + Math.max(axisNames, longest(shown.queries)) + 8 + beyond;
@@ -49,7 +59,7 @@ export function mapPicture(shown: ShownMap, at: Float32Array, said: Said): Pictu
     text(left - beyond - 8, top - 18, `${said.keys} →`, "end", SOFT, 11),
     text(left - beyond - 8, top - 4, `${said.queries} ↓`, "end", SOFT, 11),
     { mark: "rect", x: left, y: top, width: n_columns * cell, height: n_rows * cell, fill: MASKED },
-    ...cells(at, n_columns, n_rows, cell, left, top),
+    ...cells(tile, said.colours, n_columns, n_rows, cell, left, top),
   ];
   shown.queries.labels.forEach((label, row) => {
     if (row % every === 0) marks.push(text(left - beyond - 6, top + (row + 0.5) * cell + 4, short(label), "end", shown.queries.special[row] ? SOFT : INK));
@@ -61,27 +71,23 @@ export function mapPicture(shown: ShownMap, at: Float32Array, said: Said): Pictu
 }
 
 /** Lines from queries to keys; those of one query, or of one key, alone where one is chosen. */
-export function linesPicture(shown: ShownMap, chosen: { row: number | null; column: number | null }, said: Said): Picture {
+export function linesPicture(shown: ShownMap, chosen: { row: number | null; column: number | null }, said: Said, limits: { most: number; least: number }): Picture {
   const [room, step] = [360, 22];
-  const n = Math.max(shown.queries.groups.length, shown.keys.groups.length);
+  const n = Math.max(shown.queries.labels.length, shown.keys.labels.length);
   const [left, top] = [MARGIN + Math.max(widthOf(said.queries, 11), longest(shown.queries)) + 8, MARGIN + 50];
   const right = left + room;
   const width = Math.ceil(Math.max(right + 8 + Math.max(widthOf(said.keys, 11), longest(shown.keys)), MARGIN + widthOf(said.title, 15, true)) + MARGIN);
-  const note = `${said.note} A line is as wide and as strong as its weight, from 0 to 1; weights below ${SMALLEST_WEIGHT} have none.`.trim();
+  const note = `${said.note} A line is as wide and as strong as its weight, from 0 to 1; weights below ${limits.least} have none.`.trim();
   const notes = wrapped(note, width - 2 * MARGIN).map((line, index) => text(MARGIN, top + n * step + 24 + 15 * index, line, "start", SOFT, 11));
   const height = Math.ceil(top + n * step + 16 + 15 * notes.length + MARGIN);
-  const n_keys = shown.keys.groups.length;
+  const n_keys = shown.keys.labels.length;
   const lines: Mark[] = [];
   const wanted = (row: number, column: number): boolean => (chosen.row === null || chosen.row === row) && (chosen.row !== null || chosen.column === null || chosen.column === column);
-  shown.queries.groups.forEach((_, row) => {
-    for (const column of ranked(shown, row)) {
-      const weight = shown.weights[row * n_keys + column]!;
-      if (!(weight >= SMALLEST_WEIGHT) || lines.length >= MOST_LINES) break;
-      if (!wanted(row, column)) continue;
-      const points: [number, number, number, number] = [left, top + (row + 0.5) * step, right, top + (column + 0.5) * step];
-      lines.push({ mark: "line", points, stroke: ACCENT, width: 0.75 + 4.25 * Math.min(1, weight), opacity: 0.15 + 0.85 * Math.min(1, weight) });
-    }
-  });
+  const tile = { height: shown.queries.labels.length, width: n_keys, values: shown.weights, masked: shown.masked, top: 1, every: 1 };
+  for (const { row, column, weight } of linesOf(tile, limits.most, limits.least, false).filter(({ row, column }) => wanted(row, column)).slice(0, MOST_LINES)) {
+    const points: [number, number, number, number] = [left, top + (row + 0.5) * step, right, top + (column + 0.5) * step];
+    lines.push({ mark: "line", points, stroke: ACCENT, width: 0.75 + 4.25 * Math.min(1, weight), opacity: 0.15 + 0.85 * Math.min(1, weight) });
+  }
   const labels = (axis: Axis, x: number, anchor: "start" | "end"): Mark[] =>
     axis.labels.map((label, place) => text(x, top + (place + 0.5) * step + 4, short(label), anchor, axis.special[place] ? SOFT : INK));
   return {
@@ -101,32 +107,25 @@ export function linesPicture(shown: ShownMap, chosen: { row: number | null; colu
   };
 }
 
-function cells(at: Float32Array, n_columns: number, n_rows: number, cell: number, left: number, top: number): Mark[] {
-  if (at.length > MOST_RECTS || cell < 6) {
-    const pixels = document.createElement("canvas");
-    [pixels.width, pixels.height] = [Math.max(1, n_columns), Math.max(1, n_rows)];
-    const context = pixels.getContext("2d")!;
-    const image = context.createImageData(pixels.width, pixels.height);
-    at.forEach((fraction, place) => {
-      if (!(fraction < 0)) image.data.set([...colourAt(fraction), 255], 4 * place);
-    });
-    context.putImageData(image, 0, 0);
-    return [{ mark: "image", x: left, y: top, width: n_columns * cell, height: n_rows * cell, pixels }];
+function cells(tile: Tile, colours: Colours, n_columns: number, n_rows: number, cell: number, left: number, top: number): Mark[] {
+  const isCells = tile.width === n_columns && tile.height === n_rows;
+  if (!isCells || tile.values.length > MOST_RECTS || cell < 6) {
+    return [{ mark: "image", x: left, y: top, width: n_columns * cell, height: n_rows * cell, pixels: paintTile(tile, colours) }];
   }
   const marks: Mark[] = [];
-  at.forEach((fraction, place) => {
-    if (fraction < 0) return;
+  tile.values.forEach((value, place) => {
+    if (tile.masked[place] === 1) return;
     const [row, column] = [Math.floor(place / n_columns), place % n_columns];
-    marks.push({ mark: "rect", x: left + column * cell, y: top + row * cell, width: cell - 1, height: cell - 1, fill: cssColour(fraction) });
+    marks.push({ mark: "rect", x: left + column * cell, y: top + row * cell, width: cell - 1, height: cell - 1, fill: colours.css(value) });
   });
   return marks;
 }
 
-function colourBar({ colours, top, scale }: Said, x: number, y: number, width: number): Mark[] {
+function colourBar({ colours }: Said, x: number, y: number, width: number): Mark[] {
   const n = 64;
-  const ramp = Array.from({ length: n }, (_, i): Mark => ({ mark: "rect", x: x + (i * width) / n, y: y + 6, width: width / n + 0.5, height: 9, fill: cssColour(i / (n - 1)) }));
-  const labels = ticks(top, scale).map(({ at, label }) => text(x + at * width, y + 28, label, at < 0.05 ? "start" : at > 0.95 ? "end" : "middle", SOFT, 11));
-  return [text(x, y, colours, "start", SOFT, 11), ...ramp, ...labels];
+  const ramp = Array.from({ length: n }, (_, i): Mark => ({ mark: "rect", x: x + (i * width) / n, y: y + 6, width: width / n + 0.5, height: 9, fill: colours.cssAt(i / (n - 1)) }));
+  const labels = colours.ticks().map(({ at, label }) => text(x + at * width, y + 28, label, at < 0.05 ? "start" : at > 0.95 ? "end" : "middle", SOFT, 11));
+  return [text(x, y, colours.said(), "start", SOFT, 11), ...ramp, ...labels];
 }
 
 function text(x: number, y: number, words: string, anchor: "start" | "middle" | "end", fill: string, size = SIZE): Mark & { mark: "text" } {

@@ -2,52 +2,20 @@
 
 import { headName } from "./data.ts";
 import { el, tokenText } from "./dom.ts";
-import type { Model } from "./model.ts";
-import type { Selection } from "./reading.ts";
-import { hashFromState, type State } from "./state.ts";
+import type { HeadValue } from "./source.ts";
+import { hashFromState, type HeadId } from "./state.ts";
 import { formatWeight } from "./text.ts";
-import { largest, type ShownMap } from "./view.ts";
+import type { Now, Selection } from "./views/view.ts";
 
 /** How many heads are listed at first. */
 const N_LISTED = 8;
-/** How long one slice of work may take before the page gets to breathe, in ms. */
-const SLICE = 24;
 /** How long a choice must stay before all heads are looked at, in ms: who steps through cells waits for none. */
 const PAUSE = 80;
 
-/** One head, and how much it does what is asked. */
-export interface Strength {
-  layer: number;
-  head: number;
-  /** The weight of the cell; the largest of the query; the mean of the key over the queries that may look at it. NaN of none. */
-  weight: number;
-  /** The key that a query looks at most. */
-  key: number | null;
-}
-
-/** What a head's map has at a selection. */
-export function strengthOf(shown: ShownMap, { row, column }: Selection): Omit<Strength, "layer" | "head"> {
-  const n = shown.keys.groups.length;
-  if (row === null) {
-    if (column === null) return { weight: NaN, key: null };
-    let [sum, n_open] = [0, 0];
-    shown.queries.groups.forEach((_, query) => {
-      if (shown.masked[query * n + column] === 1) return;
-      sum += shown.weights[query * n + column]!;
-      n_open++;
-    });
-    return { weight: n_open === 0 ? NaN : sum / n_open, key: null };
-  }
-  if (column !== null) return { weight: shown.masked[row * n + column] === 1 ? NaN : shown.weights[row * n + column]!, key: null };
-  const weights = shown.weights.subarray(row * n, (row + 1) * n);
-  const weight = largest(weights);
-  return { weight, key: weights.indexOf(weight) };
-}
-
 /** The strongest first; equals by layer and head, what is no number last. */
-export function byStrength(strengths: Strength[]): Strength[] {
-  const rank = (one: Strength): number => (Number.isNaN(one.weight) ? -1 : one.weight);
-  return [...strengths].sort((a, b) => rank(b) - rank(a) || a.layer - b.layer || a.head - b.head);
+export function byStrength(values: HeadValue[]): HeadValue[] {
+  const rank = ({ value }: HeadValue): number => (Number.isNaN(value) ? -1 : Math.abs(value));
+  return [...values].sort((a, b) => rank(b) - rank(a) || a.layer - b.layer || a.head - b.head);
 }
 
 export class HeadRanking {
@@ -55,103 +23,91 @@ export class HeadRanking {
   private title = el("h3");
   private list = el("ol", { class: "ranked" });
   private more = el("button", { type: "button", class: "plain" });
-  private model: Model;
-  private select: (layer: number, head: number) => void;
+  private select: (head: HeadId) => void;
   private done = "";
-  private run = 0;
-  private strengths: Strength[] = [];
+  private asking: AbortController | null = null;
+  private values: HeadValue[] = [];
   private n_listed = N_LISTED;
-  private shown: ShownMap | null = null;
-  /** The head that the page shows. */
-  private at = { layer: 0, head: 0 };
+  private now: Now | null = null;
 
-  constructor(model: Model, select: (layer: number, head: number) => void) {
-    this.model = model;
+  constructor(select: (head: HeadId) => void) {
     this.select = select;
     this.more.addEventListener("click", () => {
       this.n_listed = Infinity;
-      this.fill(this.at);
+      this.fill();
     });
     this.element.append(this.title, this.list, this.more);
   }
 
-  /** Ranks the heads by what is chosen; `chosen` is null where nothing is. */
-  update(state: State, chosen: Selection | null, shown: ShownMap): void {
-    this.at = { layer: state.layer, head: state.head };
-    this.shown = shown;
+  /** Ranks the heads by what is chosen. */
+  update(now: Now): void {
+    this.now = now;
+    const { chosen, state } = now;
     this.element.hidden = chosen === null;
-    if (chosen === null) {
-      this.done = "";
-      this.run++;
-      return;
-    }
     // the same for each head, and however it is drawn
-    const asked = hashFromState({ ...state, layer: 0, head: 0, scale: "linear", range: "shared", view: "map", theme: "auto" }, this.model.source);
+    const looks = { layer: 0, head: 0, scale: "linear", range: "shared", view: "map", theme: "auto", zoom: null, heads: [], pool: "max" } as const;
+    const asked = chosen === null ? "" : hashFromState({ ...state, ...looks, heads: [] }, now.model.atlas);
     if (asked === this.done) {
-      this.fill(this.at);
+      if (chosen !== null && this.element.getAttribute("aria-busy") === "false") this.fill();
       return;
     }
     this.done = asked;
+    this.asking?.abort();
+    if (chosen === null) return;
     this.n_listed = N_LISTED;
-    const run = ++this.run;
-    this.title.replaceChildren(...this.titleOf(chosen, shown));
-    setTimeout(() => this.look(run, state, chosen), PAUSE);
-  }
-
-  /** Looks at all heads, a slice at a time, unless something else is chosen meanwhile. */
-  private look(run: number, state: State, chosen: Selection): void {
-    const places = this.model.layers(state.kind).flatMap((layer) => Array.from({ length: layer.n_heads }, (_, head) => ({ layer: layer.index, head })));
-    const strengths: Strength[] = [];
+    this.asking = new AbortController();
+    const { signal } = this.asking;
+    this.title.replaceChildren(...this.titleOf(chosen, now));
     this.element.setAttribute("aria-busy", "true");
-    const slice = (): void => {
-      if (run !== this.run) return;
-      const until = performance.now() + SLICE;
-      while (strengths.length < places.length && performance.now() < until) {
-        const { layer, head } = places[strengths.length]!;
-        strengths.push({ layer, head, ...strengthOf(this.model.shownMap(state, layer, head), chosen) });
-      }
-      if (strengths.length < places.length) {
-        setTimeout(slice, 0);
-        return;
-      }
-      this.strengths = byStrength(strengths);
-      this.element.setAttribute("aria-busy", "false");
-      this.fill(this.at);
-    };
-    slice();
+    setTimeout(() => signal.aborted || void this.look(now, chosen, signal), PAUSE);
   }
 
-  private titleOf({ row, column }: Selection, shown: ShownMap): (Node | string)[] {
-    const query = row === null ? "" : tokenText(shown.queries.labels[row] ?? "");
-    const key = column === null ? "" : tokenText(shown.keys.labels[column] ?? "");
-    if (row === null) return ["Heads by what ", key, " gets, the mean over queries"];
-    if (column === null) return ["Heads by the largest weight of ", query];
+  /** Looks at all heads, unless something else is chosen meanwhile. */
+  private async look({ state, axes, source }: Now, chosen: Selection, signal: AbortSignal): Promise<void> {
+    try {
+      const { item, quantity, kind } = state;
+      this.values = byStrength(await source.heads({ item, quantity, kind, look: axes.look, ...chosen }, signal));
+      this.element.setAttribute("aria-busy", "false");
+      this.fill();
+    } catch (error) {
+      if (signal.aborted) return;
+      this.element.setAttribute("aria-busy", "false");
+      this.list.replaceChildren(el("li", {}, error instanceof Error ? error.message : String(error)));
+    }
+  }
+
+  private titleOf({ row, column }: Selection, { axes }: Now): (Node | string)[] {
+    const query = row === null ? "" : tokenText(axes.queries.labels[row] ?? "");
+    const key = column === null ? "" : tokenText(axes.keys.labels[column] ?? "");
+    if (row === null) return ["Heads by who looks most at ", key];
+    if (column === null) return ["Heads by where ", query, " looks most"];
     return ["Heads by ", query, " → ", key];
   }
 
-  private fill(at: { layer: number; head: number }): void {
-    const listed = this.strengths.slice(0, this.n_listed);
-    this.more.hidden = this.strengths.length <= listed.length;
-    const rank = 1 + this.strengths.findIndex((one) => one.layer === at.layer && one.head === at.head);
-    const own = rank > listed.length ? `; ${headName(at.layer, at.head)} is number ${rank}` : "";
-    this.more.textContent = `all ${this.strengths.length} heads${own}`;
+  private fill(): void {
+    const { state, axes, chosen } = this.now!;
+    const listed = this.values.slice(0, this.n_listed);
+    this.more.hidden = this.values.length <= listed.length;
+    const rank = 1 + this.values.findIndex((one) => one.layer === state.layer && one.head === state.head);
+    const own = rank > listed.length ? `; ${headName(state.layer, state.head)} is number ${rank}` : "";
+    this.more.textContent = `all ${this.values.length} heads${own}`;
+    const top = Math.max(1, ...this.values.map(({ value }) => Math.abs(value) || 0));
     this.list.replaceChildren(
       ...listed.map((one) => {
         const bar = el("span", { class: "bar" });
-        bar.style.width = `${100 * Math.min(1, Math.max(0, one.weight || 0))}%`;
-        const name = headName(one.layer, one.head);
-        const to = one.key === null || this.shown === null ? "" : el("span", { class: "to" }, "→ ", tokenText(this.shown.keys.labels[one.key] ?? ""));
-        const weight = Number.isNaN(one.weight) ? "masked" : formatWeight(one.weight);
-        const current = one.layer === at.layer && one.head === at.head;
+        bar.style.width = `${100 * Math.min(1, Math.abs(one.value) / top || 0)}%`;
+        const [axis, before] = chosen?.row == null ? [axes.queries, "by "] : [axes.keys, "→ "];
+        const to = one.at === null ? "" : el("span", { class: "to" }, before, tokenText(axis.labels[one.at] ?? ""));
+        const current = one.layer === state.layer && one.head === state.head;
         const button = el(
           "button",
           { type: "button", "aria-pressed": String(current) },
-          el("span", { class: "name" }, name),
+          el("span", { class: "name" }, headName(one.layer, one.head)),
           el("span", { class: "track", "aria-hidden": "true" }, bar),
-          el("span", { class: "weight" }, weight),
+          el("span", { class: "weight" }, Number.isNaN(one.value) ? "masked" : formatWeight(one.value)),
           to,
         );
-        button.addEventListener("click", () => this.select(one.layer, one.head));
+        button.addEventListener("click", () => this.select({ layer: one.layer, head: one.head }));
         return el("li", {}, button);
       }),
     );

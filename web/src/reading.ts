@@ -1,21 +1,21 @@
 // In words and numbers: the selected cell, and where its query looks, or who looks at its key.
 
-import { cssColour } from "./colour.ts";
+import type { Colours } from "./colours.ts";
 import { el, tokenText } from "./dom.ts";
-import { formatPercent, formatWeight } from "./text.ts";
-import { ranked, rankedQueries, type ShownMap } from "./view.ts";
+import type { Axes } from "./model.ts";
+import { rowSaid } from "./said.ts";
+import type { Line } from "./source.ts";
+import { formatWeight } from "./text.ts";
+import type { Selection } from "./views/view.ts";
 
 /** How many keys are listed. */
 const N_LISTED = 8;
 
-/** A cell, a query or a key; at least one of the two is there. */
-export interface Selection {
-  row: number | null;
-  column: number | null;
-}
-
 /** What is known about the selection besides its weight. */
 export interface Known {
+  /** The row of the selected query, or else the column of the selected key. */
+  line: Line;
+  colours: Colours;
   /** Null where it is not known, or the cell stands for several tokens. */
   score: { score: number; digits: number } | null;
   /** The token that the row predicts; null where it is not known, or names the row. */
@@ -26,6 +26,8 @@ export interface Known {
   tiles: boolean;
   /** What is hidden: "special tokens". */
   hidden: string;
+  /** Whether numbers are weights, whose rows have a sum. */
+  weigh: boolean;
   /** Whether queries and keys are the same tokens. */
   self: boolean;
 }
@@ -43,13 +45,11 @@ export class Reading {
     this.element.append(this.sentence, this.turns, this.list, this.rest);
   }
 
-  /** Says what the selection holds; `fractions` says where each weight stands on the colours. [queries, keys] */
-  update(shown: ShownMap, selection: Selection | null, known: Known, fractions: Float32Array): void {
-    this.list.replaceChildren();
-    this.rest.textContent = "";
-    this.turns.replaceChildren();
+  /** Says what the selection holds. */
+  update(shown: Axes, selection: Selection, known: Known | null): void {
     delete this.sentence.dataset["weight"];
-    if (selection === null) {
+    if (known === null) {
+      for (const part of [this.list, this.rest, this.turns]) part.replaceChildren();
       this.sentence.replaceChildren("Choose a cell, or a token above, to see where it looks.");
       return;
     }
@@ -59,20 +59,19 @@ export class Reading {
       this.sentence.append(el("span", { class: "prediction" }, "this row predicts ", tokenText(known.prediction)));
     }
     this.fillTurns(shown, selection, known);
-    this.fillList(shown, selection, fractions);
+    this.fillList(shown, selection, known);
     const { row, column } = selection;
     const tiles = row === null ? "Largest weights of tiles." : "Largest weights of tiles: a row of them has no sum.";
-    this.rest.textContent = known.tiles ? tiles : row === null ? receivedBy(shown, column!) : restOf(shown, row, known.hidden);
+    this.rest.textContent = known.tiles ? tiles : row === null ? receivedBy(known) : restOf(known, column);
   }
 
-  private sentenceOf(shown: ShownMap, { row, column }: Selection, { score, tiles }: Known): (Node | string)[] {
+  private sentenceOf(shown: Axes, { row, column }: Selection, { line, score, tiles }: Known): (Node | string)[] {
     const query = tokenText(row === null ? "" : shown.queries.labels[row]!, "token query");
     if (row === null) return ["Who looks at ", tokenText(shown.keys.labels[column!]!, "token key"), "?"];
     if (column === null) return [query, " looks at:"];
-    const cell = row * shown.keys.groups.length + column;
-    const weight = shown.weights[cell]!;
+    const weight = line.weights[column]!;
     const key = tokenText(shown.keys.labels[column]!, "token key");
-    if (shown.masked[cell] === 1) return [query, " may not look at ", key, " (masked)"];
+    if (line.masked[column] === 1) return [query, " may not look at ", key, " (masked)"];
     this.sentence.dataset["weight"] = String(weight);
     const parts: (Node | string)[] = [query, " → ", key, " ", el("strong", {}, formatWeight(weight))];
     if (tiles) parts.push(el("span", { class: "score" }, " at most"));
@@ -81,7 +80,8 @@ export class Reading {
   }
 
   /** The other ways to read the selection: where its query looks, who looks at its key. */
-  private fillTurns(shown: ShownMap, { row, column }: Selection, known: Known): void {
+  private fillTurns(shown: Axes, { row, column }: Selection, known: Known): void {
+    this.turns.replaceChildren();
     const turn = (to: Selection, pressed: boolean, ...words: (Node | string)[]): void => {
       const button = el("button", { type: "button", class: "plain", "aria-pressed": String(pressed) }, ...words);
       button.addEventListener("click", () => this.onSelect(to));
@@ -94,65 +94,68 @@ export class Reading {
     this.turns.hidden = this.turns.childElementCount < 2;
   }
 
-  private fillList(shown: ShownMap, { row, column }: Selection, fractions: Float32Array): void {
-    const n = shown.keys.groups.length;
-    const cells = row === null
-      ? rankedQueries(shown, column!).map((query) => ({ row: query, column: column! }))
-      : ranked(shown, row).map((key) => ({ row, column: key }));
-    for (const place of cells.slice(0, N_LISTED)) {
-      const cell = place.row * n + place.column;
-      if (shown.masked[cell] === 1) continue;
-      const [axis, index] = row === null ? [shown.queries, place.row] : [shown.keys, place.column];
-      const weight = shown.weights[cell]!;
+  private fillList(shown: Axes, { row, column }: Selection, { line, colours }: Known): void {
+    const axis = row === null ? shown.queries : shown.keys;
+    const top = Math.max(1, colours.signs === "either" ? colours.top : 0);
+    const items = ranked(line).slice(0, N_LISTED).filter((place) => line.masked[place] === 0).map((place) => {
+      const weight = line.weights[place]!;
       const bar = el("span", { class: "bar" });
-      bar.style.width = `${Math.min(1, Math.max(0, weight)) * 100}%`;
-      bar.style.backgroundColor = cssColour(fractions[cell]! >= 0 ? fractions[cell]! : 0);
+      bar.style.width = `${Math.min(1, Math.abs(weight) / top || 0) * 100}%`;
+      bar.style.backgroundColor = barColour(colours, weight, line);
       const button = el(
         "button",
-        { type: "button", "aria-pressed": String(row !== null && place.column === column) },
-        tokenText(axis.labels[index]!, axis.special[index] ? "token special" : "token"),
+        { type: "button", "aria-pressed": String(row !== null && place === column) },
+        tokenText(axis.labels[place]!, axis.special[place] ? "token special" : "token"),
         el("span", { class: "track", "aria-hidden": "true" }, bar),
         el("span", { class: "weight" }, formatWeight(weight)),
       );
-      button.addEventListener("click", () => this.onSelect(place));
-      this.list.append(el("li", {}, button));
-    }
+      button.addEventListener("click", () => this.onSelect(row === null ? { row: place, column: column! } : { row, column: place }));
+      return el("li", {}, button);
+    });
+    this.list.replaceChildren(...items);
   }
 }
 
+/** A bar's colour: of a number, or what the scale makes of it in its row. */
+export function barColour(colours: Colours, weight: number, line: Line): string {
+  if (colours.scale !== "row" && colours.scale !== "rank") return colours.css(weight);
+  const top = line.weights.reduce((most, other) => (Math.abs(other) < Infinity ? Math.max(most, Math.abs(other)) : most), 0);
+  return colours.css(top > 0 ? weight / top : 0);
+}
+
+/** The places of a line, heaviest first; equals in the order of the text, what is no number and then what is masked last. */
+export function ranked({ weights, masked }: Pick<Line, "weights" | "masked">): number[] {
+  const rank = (place: number): number => (masked[place] === 1 ? -2 : Number.isNaN(weights[place]!) ? -1 : Math.abs(weights[place]!));
+  return [...weights.keys()].sort((a, b) => rank(b) - rank(a) || a - b);
+}
+
 /** What a key gets of all queries that may look at it. */
-function receivedBy(shown: ShownMap, column: number): string {
-  const n = shown.keys.groups.length;
-  const open = [...shown.queries.groups.keys()].filter((row) => shown.masked[row * n + column] === 0);
-  const total = open.reduce((sum, row) => sum + shown.weights[row * n + column]!, 0);
+function receivedBy({ line }: Known): string {
+  const open = [...line.weights].filter((_, row) => line.masked[row] === 0);
+  const total = open.reduce((sum, weight) => sum + weight, 0);
   const others = Math.max(0, open.length - N_LISTED);
   const rest = others === 0 ? "" : `${others} other ${others === 1 ? "query" : "queries"} not listed · `;
   return sentenceCase(`${rest}${formatWeight(total)} of ${open.length} ${open.length === 1 ? "query" : "queries"} together, ${formatWeight(total / Math.max(1, open.length))} on average.`);
 }
 
 /** What the listed keys leave over. */
-function restOf(shown: ShownMap, row: number, hidden: string): string {
-  const n = shown.keys.groups.length;
-  const weights = shown.weights.subarray(row * n, (row + 1) * n);
-  const total = weights.reduce((sum, weight) => sum + weight, shown.rounding[row]!);
-  const listed = ranked(shown, row).slice(0, N_LISTED);
-  const others = total - listed.reduce((sum, column) => sum + weights[column]!, 0);
+function restOf({ line, hidden, weigh }: Known, column: number | null): string {
+  const n = line.weights.length;
+  const rest = n > N_LISTED ? [...ranked(line).slice(N_LISTED)] : [];
+  if (!weigh) return rest.length > 0 ? `${rest.length} other keys not listed.` : "";
+  const total = line.weights.reduce((sum, weight) => sum + weight, line.rounding);
   const parts: string[] = [];
-  if (n > N_LISTED) parts.push(`${n - N_LISTED} other keys together ${formatWeight(Math.max(0, others))}`);
-  if (shown.removed[row]! > 0) parts.push(`hidden ${hidden} ${formatWeight(shown.removed[row]!)}`);
-  if (shown.sink[row]! > 0) parts.push(`the learned sink ${formatWeight(shown.sink[row]!)}`);
-  const sum = total + shown.removed[row]! + shown.sink[row]!;
+  if (rest.length > 0) parts.push(`${rest.length} other keys together ${formatWeight(Math.max(0, line.rounding + rest.reduce((sum, place) => sum + line.weights[place]!, 0)))}`);
+  if (line.removed > 0) parts.push(`hidden ${hidden} ${formatWeight(line.removed)}`);
+  if (line.sink > 0) parts.push(`the learned sink ${formatWeight(line.sink)}`);
+  const sum = total + line.removed + line.sink;
   if (Number.isNaN(sum)) parts.push("the row holds values that are not numbers");
   else parts.push(Math.abs(sum - 1) < 0.0005 ? "all weights of the row sum to 1" : `the row sums to ${sum.toFixed(4)}`);
+  if (!Number.isNaN(line.entropy)) parts.push(`entropy ${line.entropy.toFixed(2)} bits`);
+  if (column !== null) parts.unshift(rowSaid(line, column).split(" · ")[0]!);
   return sentenceCase(`${parts.join(" · ")}.`);
 }
 
 function sentenceCase(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
-}
-
-/** What is taken away by hiding `hidden`, such as "special tokens", over all rows shown. */
-export function removedNote(shown: ShownMap, hidden: string): string {
-  const mean = shown.removed.reduce((sum, mass) => sum + mass, 0) / Math.max(1, shown.removed.length);
-  return `Hidden ${hidden} ${hidden.endsWith("s") ? "hold" : "holds"} ${formatPercent(mean)} of the weight of the rows shown. Weights are not rescaled.`;
 }

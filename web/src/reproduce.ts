@@ -1,10 +1,10 @@
 // What shows the present view elsewhere: a table of its numbers, a command line, a line of Python.
 
-import type { Source } from "./data.ts";
+import type { Atlas } from "./data.ts";
 import { headName } from "./data.ts";
 import type { State } from "./state.ts";
 import { usualRows } from "./state.ts";
-import type { ShownMap } from "./view.ts";
+import type { ShownMap } from "./picture.ts";
 
 /** A recording whose name is not known to the page. */
 const RECORDING = "run.safetensors";
@@ -13,7 +13,7 @@ const EMBEDDED = "the embedded English–French translator";
 
 /** The map as CSV: keys across, queries down; masked cells are empty. Labels may not begin a formula in a spreadsheet. */
 export function csvOf(shown: ShownMap): string {
-  const n = shown.keys.groups.length;
+  const n = shown.keys.labels.length;
   const cell = (text: string): string => `"${(/^[=+\-@\t]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
   const rows = shown.queries.labels.map((label, row) => {
     const numbers = shown.keys.labels.map((_, column) => (shown.masked[row * n + column] === 1 ? "" : String(shown.weights[row * n + column])));
@@ -23,17 +23,17 @@ export function csvOf(shown: ShownMap): string {
 }
 
 /** Whether the page's one text is all that its run was given, but for the model. */
-function isOfText({ items, provenance }: Source): boolean {
+function isOfText({ items, provenance }: Atlas): boolean {
   const text = items.length === 1 ? items[0]!.source.text || items[0]!.target.text : "";
   const of_text = provenance.method === "greedy" || (provenance.method === "forward" && items[0]!.target.tokens.length * items[0]!.source.tokens.length === 0);
   return text !== "" && of_text && !/[\0\n\r]/.test(text);
 }
 
 /** The command that draws the present view as a file. */
-export function commandOf(state: State, source: Source): string {
+export function commandOf(state: State, source: Atlas): string {
   const item = source.items[state.item]!;
   const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
-  const words = ["attlas draw", state.view];
+  const words = ["attlas draw", state.view === "lines" ? "lines" : "map"];
   if (isOfText(source)) {
     words.push(quoted(item.source.text || item.target.text));
     if (source.provenance.model !== EMBEDDED) words.push(`--model ${quoted(source.provenance.model)}`);
@@ -42,7 +42,7 @@ export function commandOf(state: State, source: Source): string {
     if (state.item !== 0) words.push(`--text ${state.item}`);
   }
   words.push(`--kind ${state.kind} --layer ${state.layer} --head ${state.head}`);
-  if (state.view === "map" && state.scale !== "linear") words.push(`--scale ${state.scale}`);
+  if (state.view !== "lines" && state.scale !== "linear" && state.scale !== "rank") words.push(`--scale ${state.scale}`);
   if (state.special === "hide") words.push("--special hide");
   if (state.silence === "show") words.push("--silence show");
   if (state.words === "merged") words.push("--words");
@@ -52,7 +52,7 @@ export function commandOf(state: State, source: Source): string {
 }
 
 /** Python that has the present map's weights. */
-export function pythonOf(state: State, source: Source): string {
+export function pythonOf(state: State, source: Atlas): string {
   const item = source.items[state.item]!;
   const text = JSON.stringify(item.source.text || item.target.text); // which Python reads, too
   const model = source.provenance.model === EMBEDDED ? "" : `, model=${JSON.stringify(source.provenance.model)}`;

@@ -1,17 +1,20 @@
 // Taking the present view along: files of it, its link, and what makes it elsewhere.
 
 import { el } from "./dom.ts";
+import type { Drawn } from "./drawn.ts";
 import { pixelsOf, svgOf, type Picture } from "./marks.ts";
 
 /** What can be taken along now; made when it is asked for. */
 export interface Takeable {
   /** A file's name without its ending. */
   name: string;
-  picture: () => Picture;
-  csv: () => string;
+  picture: () => Promise<Picture>;
+  csv: () => Promise<string>;
   link: () => string;
   python: () => string;
   command: () => string;
+  /** What a server has beside it. */
+  drawn?: Drawn;
 }
 
 export class Save {
@@ -19,19 +22,32 @@ export class Save {
   private said = el("output", { "aria-live": "polite" });
   private takeable: () => Takeable;
 
-  constructor(takeable: () => Takeable) {
+  constructor(takeable: () => Takeable, isServed = false) {
     this.takeable = takeable;
-    const button = (label: string, title: string, act: (now: Takeable) => void): HTMLElement => {
+    const button = (label: string, title: string, act: (now: Takeable) => Promise<void>): HTMLElement => {
       const made = el("button", { type: "button", class: "plain", title }, label);
-      made.addEventListener("click", () => act(this.takeable()));
+      made.addEventListener("click", () => void act(this.takeable()).catch((error: unknown) => this.say(`not saved: ${error instanceof Error ? error.message : String(error)}`)));
       return made;
     };
-    const text = (name: string, of: (now: Takeable) => string): ((now: Takeable) => void) => (now) => void this.copy(name, of(now));
+    const text = (name: string, of: (now: Takeable) => string): ((now: Takeable) => Promise<void>) => (now) => this.copy(name, of(now));
     this.element.append(
       el("span", {}, "save"),
-      button("SVG", "this view as a drawing", (now) => this.keep(`${now.name}.svg`, new Blob([svgOf(now.picture())], { type: "image/svg+xml" }))),
-      button("PNG", "this view as pixels", (now) => pixelsOf(now.picture()).toBlob((blob) => blob !== null && this.keep(`${now.name}.png`, blob))),
-      button("CSV", "the numbers of this map", (now) => this.keep(`${now.name}.csv`, new Blob([`\ufeff${now.csv()}`], { type: "text/csv" }))),
+      button("SVG", "this view as a drawing", async (now) => this.keep(`${now.name}.svg`, (await now.drawn?.picture?.("svg")) ?? new Blob([svgOf(await now.picture())], { type: "image/svg+xml" }))),
+      button("PNG", "this view as pixels", async (now) => {
+        const drawn = await now.drawn?.picture?.("png");
+        if (drawn !== undefined) this.keep(`${now.name}.png`, drawn);
+        else pixelsOf(await now.picture()).toBlob((blob) => blob !== null && this.keep(`${now.name}.png`, blob));
+      }),
+      ...(isServed
+        ? [
+            button("PDF", "this view as a drawing for print", async (now) => {
+              if (now.drawn?.picture == null) throw new Error("a PDF is drawn of one head's map or lines, with tokens, words and special tokens as they are; print the page instead");
+              this.keep(`${now.name}.pdf`, await now.drawn.picture("pdf"));
+            }),
+            button("recording", "queries and keys of every head, as attlas, NumPy and PyTorch read them", async (now) => this.keep("run.safetensors", await now.drawn!.file())),
+          ]
+        : []),
+      button("CSV", "the numbers of this map", async (now) => this.keep(`${now.name}.csv`, new Blob([`\ufeff${await now.csv()}`], { type: "text/csv" }))),
       el("span", {}, "copy"),
       button("link", "the address of this view", text("link", (now) => now.link())),
       button("Python", "lines that give this map's weights", text("Python", (now) => now.python())),

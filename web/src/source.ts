@@ -29,8 +29,12 @@ export interface Part {
   columns: readonly [number, number];
 }
 
-/** How the cells under a pixel become one: their largest (in size, where numbers have signs), or their mean. */
+/** How the cells under a pixel become one: their largest (in size, where numbers have signs), or the mean of those that are not masked. */
 export type Pool = "max" | "mean";
+
+/** What a cell's value is: its number; its share of the largest size in its whole row of the look; or the share of the row's other keys,
+ * those not masked, that have less (1 for a row's only key). */
+export type Values = "number" | "share" | "rank";
 
 /** A part of a map in so many pixels at most; never more than it has cells. */
 export interface TileAsk {
@@ -40,18 +44,20 @@ export interface TileAsk {
   height: number;
   width: number;
   pool: Pool;
+  values: Values;
   /** Whether every cell is to be read, whatever it takes; else a large map is read at some of its queries. */
   exact: boolean;
 }
 
-/** The picture of a part. Values are of the pixels, row by row. [height, width] */
+/** The picture of a part: pixel `i` of `n` over cells `from .. to` has the cells that lie at `floor((cell − from) · n / (to − from)) = i`.
+ * Values are of the pixels, row by row. [height, width] */
 export interface Tile {
   height: number;
   width: number;
   values: Float32Array;
   /** 1 where every cell under the pixel is masked. */
   masked: Uint8Array;
-  /** The largest size of a cell that was read. */
+  /** The largest size of a cell's number that was read, whatever `values` are. */
   top: number;
   /** One in how many rows was read; 1 where all were. A view has to say it where it is more. */
   every: number;
@@ -65,7 +71,7 @@ export interface Line {
   removed: number;
   sink: number;
   rounding: number;
-  /** Of a row: entropy over all keys and the sink, in bits. */
+  /** Of a row: entropy over all keys and the sink, in bits, the mean over its queries; NaN where numbers are no weights. */
   entropy: number;
 }
 
@@ -89,14 +95,16 @@ export interface Terms {
   missing: string;
 }
 
-/** One number for each head of a kind. */
+/** One number for each head of a kind; NaN where all is masked. */
 export interface HeadValue {
   layer: number;
   head: number;
   value: number;
+  /** Where the largest of a row or column lies, a place of the other axis; null of a cell, and where there is none. */
+  at: number | null;
 }
 
-/** What is to be known of every head of a kind at a chosen place: of a cell its weight, of a row or column its largest. */
+/** What is to be known of every head of a kind at a chosen place: of a cell its number, of a row or column the largest in size. */
 export interface HeadsAsk {
   item: number;
   quantity: string;

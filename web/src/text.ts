@@ -33,11 +33,28 @@ function pictureOf(code: number): string {
 /** A weight to four digits after the point; what rounds to nothing is said to. */
 export function formatWeight(weight: number): string {
   if (Number.isNaN(weight)) return "not a number";
-  if (weight > 0 && weight < 0.00005) {
-    const [digits, exponent] = weight.toExponential(1).split("e-");
-    return `${digits}·10⁻${superscript(exponent!)}`;
-  }
+  if (weight > 0 && weight < 0.00005) return powerOfTen(weight.toExponential(1));
   return weight.toFixed(4);
+}
+
+/** A number of any quantity, to four digits after the point of its layer's unit, a power of ten; smaller ones as weights are. */
+export function formatNumber(number: number, unit = 1): string {
+  if (Number.isNaN(number)) return "not a number";
+  const [size, sign] = [Math.abs(number), number < 0 ? "−" : ""];
+  if (size === Infinity) return `${sign}∞`;
+  const share = size / unit;
+  // two digits may have been rounded up to where four places begin
+  if (share < 0.0000500001 && share > 0) return sign + powerOfTen(size.toExponential(1));
+  const places = 4 - Math.round(Math.log10(unit));
+  const shown = Math.floor(share * 1e4 + 0.5);
+  if (places > 12) return shown === 0 ? "0" : sign + powerOfTen(size.toExponential(3));
+  return sign + (places >= 0 ? (shown / 10 ** places).toFixed(places) : (shown * 10 ** -places).toFixed(0));
+}
+
+/** `1.2e-7` as it is written by hand. */
+function powerOfTen(number: string): string {
+  const [digits, exponent] = number.split("e");
+  return `${digits}·10${exponent!.startsWith("-") ? "⁻" : ""}${superscript(exponent!.replace(/^[+-]/, ""))}`;
 }
 
 export function formatPercent(share: number): string {
@@ -47,4 +64,21 @@ export function formatPercent(share: number): string {
 
 function superscript(digits: string): string {
   return [...digits].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]).join("");
+}
+
+/** A number in a cell of a map: four digits after the point, without the 0 before it. */
+export function formatCell(number: number): string {
+  if (Number.isNaN(number)) return "NaN";
+  const size = Math.abs(number);
+  const digits = size < 0.99995 ? size.toFixed(4).replace(/^0(?=\.)/, "") : size.toFixed(Math.max(0, 4 - Math.ceil(Math.log10(size + 1))));
+  return number < 0 ? `−${digits}` : digits;
+}
+
+/** Whether words are of a script that is written from right to left: by their first letter. */
+export function isRightToLeft(words: readonly string[]): boolean {
+  for (const word of words) {
+    const letter = /\p{L}/u.exec(word)?.[0];
+    if (letter !== undefined && !word.startsWith("<")) return /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(letter);
+  }
+  return false;
 }

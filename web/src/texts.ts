@@ -1,38 +1,75 @@
-// The texts as lines of tokens: the chosen ones framed, and under each token on the other side a bar as tall as its weight.
+// The texts as lines of tokens: the chosen ones framed, and under each token on the other side a bar as tall as its weight. Tokens that
+// stand beside each other are taken together by dragging over them, or with Shift.
 
-import { cssColour } from "./colour.ts";
 import { el, tokenText } from "./dom.ts";
-import type { Axis } from "./view.ts";
+import type { Axis } from "./look.ts";
+import { isRightToLeft } from "./text.ts";
+
+/** The most tokens that stand there at once. */
+const MOST = 1200;
 
 /** One line of tokens. */
 export class TextLine {
   readonly element: HTMLElement;
-  private line = el("div", { class: "line" });
+  private line = el("div", { class: "line", role: "group" });
   private chips: HTMLButtonElement[] = [];
+  private axis: Axis | null = null;
+  private anchor: number | null = null;
+  private range: [number, number] | null = null;
+  private dragged = false;
   /** Called when a token is chosen. */
   onSelect: (index: number) => void = () => {};
   onHover: (index: number | null) => void = () => {};
+  /** Called when several tokens are taken together, from the first to before the second; null when none are. */
+  onRange: (range: [number, number] | null) => void = () => {};
 
   constructor(name: string) {
     this.element = el("div", { class: "text" }, el("h2", {}, name), this.line);
+    this.line.setAttribute("aria-label", name);
     this.line.addEventListener("pointerleave", () => this.onHover(null));
     this.line.addEventListener("keydown", (event) => this.moveByKey(event));
+    this.line.addEventListener("pointerdown", (event) => {
+      this.dragged = false;
+      this.anchor = event.button === 0 ? this.placeUnder(event) : null;
+    });
+    this.line.addEventListener("pointermove", (event) => {
+      const place = event.buttons === 1 && this.anchor !== null ? this.placeUnder(event) : null;
+      if (place === null || (place === this.anchor && !this.dragged)) return;
+      this.dragged = true;
+      this.takeRange(this.anchor!, place);
+    });
   }
 
   /** Fills the line; its tokens can be chosen unless it is idle. */
   fill(axis: Axis, role: "queries" | "keys" | "both" | "idle"): void {
+    if (axis === this.axis && role === this.line.dataset["role"]) return;
+    this.axis = axis;
     this.line.dataset["role"] = role;
+    this.line.dir = isRightToLeft(axis.labels) ? "rtl" : "ltr";
+    // its tokens take no focus, but who has no mouse must scroll it
+    this.line.tabIndex = role === "idle" ? 0 : -1;
     this.line.classList.toggle("dense", axis.labels.length > 80);
-    this.chips = axis.labels.map((label, index) => {
+    [this.anchor, this.range] = [null, null];
+    this.chips = axis.labels.slice(0, MOST).map((label, index) => {
       const bar = el("span", { class: "bar", "aria-hidden": "true" });
       const chip = el("button", { type: "button", class: "chip" }, tokenText(label), el("span", { class: "well", "aria-hidden": "true" }, bar));
       chip.disabled = role === "idle";
       chip.classList.toggle("special", axis.special[index]!);
-      chip.addEventListener("click", () => this.onSelect(index));
+      const [from, to] = axis.stretches[index]!;
+      chip.classList.toggle("several", to - from > 1);
+      chip.addEventListener("click", (event) => {
+        if (this.dragged) return;
+        if (event.shiftKey && this.anchorOf() !== null) this.takeRange(this.anchorOf()!, index);
+        else {
+          this.dropRange();
+          this.onSelect(index);
+        }
+      });
       chip.addEventListener("pointerenter", () => this.onHover(index));
       return chip;
     });
-    this.line.replaceChildren(...this.chips);
+    const n_more = axis.labels.length - this.chips.length;
+    this.line.replaceChildren(...this.chips, n_more > 0 ? el("span", { class: "more" }, `… ${n_more} more`) : "");
   }
 
   /** Frames the chosen token; as a key with a frame of its own. Arrow keys and Tab lead to it. */
@@ -45,14 +82,50 @@ export class TextLine {
     if (chosen !== null) this.reveal(this.chips[chosen]);
   }
 
+  /** Marks the tokens that are looked for. */
+  mark(found: ReadonlySet<number>): void {
+    this.chips.forEach((chip, index) => chip.classList.toggle("found", found.has(index)));
+  }
+
+  /** Lets go of tokens that were taken together. */
+  dropRange(): void {
+    if (this.range === null) return;
+    this.range = null;
+    for (const chip of this.chips) chip.classList.remove("taken");
+    this.onRange(null);
+  }
+
+  private takeRange(from: number, to: number): void {
+    this.anchor = from;
+    this.range = [Math.min(from, to), Math.max(from, to) + 1];
+    this.chips.forEach((chip, index) => chip.classList.toggle("taken", index >= this.range![0] && index < this.range![1]));
+    this.onRange(this.range[1] - this.range[0] > 1 ? this.range : null);
+  }
+
+  private anchorOf(): number | null {
+    const pressed = this.chips.findIndex((chip) => chip.getAttribute("aria-pressed") === "true");
+    return this.range !== null ? this.anchor : pressed < 0 ? null : pressed;
+  }
+
+  private placeUnder(event: PointerEvent): number | null {
+    const chip = document.elementFromPoint(event.clientX, event.clientY)?.closest<HTMLButtonElement>(".chip");
+    const place = chip == null ? -1 : this.chips.indexOf(chip);
+    return place < 0 ? null : place;
+  }
+
   private moveByKey(event: KeyboardEvent): void {
     const at = this.chips.indexOf(document.activeElement as HTMLButtonElement);
-    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: this.chips.length - 1 }[event.key];
+    const forwards = this.line.dir === "rtl" ? -1 : 1;
+    const to = { ArrowLeft: at - forwards, ArrowRight: at + forwards, Home: 0, End: this.chips.length - 1 }[event.key];
     if (at < 0 || to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     const chip = this.chips[to];
     if (chip === undefined) return;
-    this.onSelect(to);
+    if (event.shiftKey) this.takeRange(this.range === null ? at : this.anchor!, to);
+    else {
+      this.dropRange();
+      this.onSelect(to);
+    }
     chip.focus();
   }
 
@@ -61,16 +134,17 @@ export class TextLine {
     if (chip === undefined) return;
     const [line, box] = [this.line.getBoundingClientRect(), chip.getBoundingClientRect()];
     this.line.scrollLeft += Math.min(0, box.left - line.left) + Math.max(0, box.right - line.right);
+    this.line.scrollTop += Math.min(0, box.top - line.top) + Math.max(0, box.bottom - line.bottom);
   }
 
-  /** Shows the weights that the tokens get from a query or give a key, or none. [n_tokens] */
-  weigh(weights: Float32Array | null, fractions: Float32Array | null): void {
+  /** Shows the weights that the tokens get from a query or give a key, or none; `colour` says in which colour. [n_tokens] */
+  weigh(weights: Float32Array | null, colour: (weight: number) => string, top: number): void {
     this.line.classList.toggle("weighed", weights !== null);
     this.chips.forEach((chip, index) => {
       const bar = chip.querySelector<HTMLElement>(".bar")!;
       const weight = weights?.[index] ?? 0;
-      bar.style.height = `${100 * Math.min(1, Math.max(0, weight))}%`;
-      bar.style.backgroundColor = cssColour(Math.max(0, fractions?.[index] ?? 0));
+      bar.style.transform = `scaleY(${Math.min(1, Math.abs(weight) / top || 0)})`;
+      bar.style.backgroundColor = weights === null ? "" : colour(weight);
     });
   }
 }

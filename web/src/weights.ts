@@ -7,20 +7,25 @@
 
 import { BitReader } from "./bits.ts";
 import { keyTokens, queryTokens } from "./data.ts";
-import type { Bias, Exact, Group, Layer, Scoring, Source, Stored } from "./data.ts";
+import type { Atlas, Bias, Carried, Exact, Group, Kind, Layer, Scoring, Stored, Tokens } from "./data.ts";
 import { offBy, takeWeights, weightOf } from "./digits.ts";
+import type { Work } from "./work.ts";
 
 /** The step of log-sum-exps that make scores of weights of which only digits travelled. */
 const LSE_STEP = 1 / 512;
+
+/** Multiplications, or steps of a like price, between two breaths. */
+export const BREATH = 1 << 20;
 
 /** One head's map; rows are queries, columns are keys. */
 export interface HeadMap {
   n_queries: number;
   n_keys: number;
-  /** [n_queries, n_keys] */
+  /** Weights, or what the layer's quantity says. [n_queries, n_keys] */
   weights: Float32Array;
-  /** 1 where the query may not look at the key. [n_queries, n_keys] */
-  masked: Uint8Array;
+  /** The first key that each query may look at, and the one before which it ends. [n_queries] each */
+  from: Int32Array;
+  to: Int32Array;
   /** ln Σ exp(score); null for arrays that came without. [n_queries] */
   lse: Float64Array | null;
   /** The weight that a learned sink takes from each row. [n_queries] */
@@ -29,34 +34,46 @@ export interface HeadMap {
   rounding: Float32Array | null;
 }
 
-/** The map of one head for one item of the batch. */
-export function headMap(source: Source, item: number, layer: Layer, head: number): HeadMap {
-  const tokens = source.items[item]!;
-  const queries = queryTokens(tokens, layer.kind).tokens.map((token) => token.position);
-  const keys = keyTokens(tokens, layer.kind).tokens.map((token) => token.position);
+/** The map of one head for one item of the batch. Where queries and keys travelled, rows that are not wanted stay 0. */
+export function* headMap(carried: Carried, item: number, layer: Layer, head: number, wanted: (query: number) => boolean = () => true): Work<HeadMap> {
+  const { queries, keys } = positionsOf(carried, item, layer.kind);
   const [n_queries, n_keys] = [queries.length, keys.length];
   const stored = layer.stored[item]!;
-  const lse = lseOf(source.numbers, stored, head * n_queries, n_queries);
-  const masked = maskOf(layer.scoring, queries, keys, lse);
+  const lse = lseOf(carried.numbers, stored, head * n_queries, n_queries);
+  const { from, to } = openKeys(layer.scoring, queries, keys, lse);
   const sink = new Float32Array(n_queries);
   const score = layer.scoring?.sinks?.[head] ?? -Infinity;
   if (score > -Infinity && lse !== null) for (let q = 0; q < n_queries; q++) sink[q] = Math.exp(score - lse[q]!);
-  const map = { n_queries, n_keys, masked, lse, sink, rounding: null };
+  const map = { n_queries, n_keys, from, to, lse, sink, rounding: null };
   switch (stored.storage) {
     case "dense": {
-      const weights = new Float32Array(source.numbers, stored.weights + 4 * head * n_queries * n_keys, n_queries * n_keys);
+      const weights = new Float32Array(carried.numbers, stored.weights + 4 * head * n_queries * n_keys, n_queries * n_keys);
       return { ...map, weights };
     }
     case "coded": {
-      const weights = takeWeights(new BitReader(source.numbers, stored.heads[head]!), stored.lengths, n_queries, n_keys);
-      const sums = stored.sums === null ? null : new Float32Array(source.numbers, stored.sums + 4 * head * n_queries, n_queries);
-      return { ...map, weights, rounding: roundingOf(weights, sums, sink) };
+      const reader = new BitReader(carried.numbers, stored.heads[head]!);
+      const weights = yield* takeWeights(reader, stored, n_queries, n_keys, layer.unit);
+      const sums = stored.sums === null ? null : new Float32Array(carried.numbers, stored.sums + 4 * head * n_queries, n_queries);
+      // a layer of another quantity has no sums to be right in
+      return { ...map, weights, rounding: (layer.quantity ?? "weight") === "weight" ? roundingOf(weights, sums, sink) : null };
     }
     case "factored": {
-      const rows = rowsOf(source.numbers, stored.groups, layer, head, n_queries, n_keys);
-      return { ...map, weights: factoredWeights(layer, head, queries, keys, rows, lse!, masked) };
+      const rows = rowsOf(carried.numbers, stored.groups, layer, head, n_queries, n_keys);
+      return { ...map, weights: yield* factoredWeights(layer, head, queries, keys, rows, { ...map, lse: lse! }, wanted) };
     }
   }
+}
+
+/** Where the tokens of both axes stand in the text, padding included. */
+export function positionsOf(atlas: Atlas, item: number, kind: Kind): { queries: number[]; keys: number[] } {
+  const tokens = atlas.items[item]!;
+  const of = (axis: Tokens): number[] => axis.tokens.map((token) => token.position);
+  return { queries: of(queryTokens(tokens, kind)), keys: of(keyTokens(tokens, kind)) };
+}
+
+/** Whether the query may not look at the key. */
+export function isMasked(map: HeadMap, query: number, key: number): boolean {
+  return key < map.from[query]! || key >= map.to[query]!;
 }
 
 /** What the digits of each row leave out of its sum; without `sums`, that of a row with weights is 1 with its sink. [n_queries] */
@@ -79,7 +96,7 @@ function lseOf(numbers: ArrayBuffer, stored: Stored, first: number, n: number): 
 }
 
 /** A head's queries and keys as they travelled. */
-interface Rows {
+export interface Rows {
   queries: Float32Array | Int16Array; // [n_queries, d_head]
   keys: Float32Array | Int16Array; // [n_keys, d_head]
   /** What rows of whole numbers are multiplied by, and the weights that travelled as they are; null of floats. */
@@ -92,7 +109,7 @@ interface ExactWeights {
   numbers: Uint16Array;
 }
 
-function rowsOf(numbers: ArrayBuffer, groups: Group[], layer: Layer, head: number, n_queries: number, n_keys: number): Rows {
+export function rowsOf(numbers: ArrayBuffer, groups: Group[], layer: Layer, head: number, n_queries: number, n_keys: number): Rows {
   const sharing = layer.n_heads / layer.n_kv_heads;
   const group = groups[Math.floor(head / sharing)]!;
   const [place, d] = [head % sharing, layer.d_head];
@@ -107,7 +124,7 @@ function rowsOf(numbers: ArrayBuffer, groups: Group[], layer: Layer, head: numbe
     rounded: {
       querySteps: new Float32Array(numbers, group.query_steps + 4 * place * n_queries, n_queries),
       keySteps: new Float32Array(numbers, group.key_steps, n_keys),
-      exact: exactOf(numbers, group.exact[place]!, n_queries),
+      exact: exactOf(numbers, group.exact[place], n_queries),
     },
   };
 }
@@ -119,7 +136,9 @@ function wholeNumbers(numbers: ArrayBuffer, start: number, first: number, n: num
   return new Int16Array(n).map(() => reader.takeSigned(bits));
 }
 
-function exactOf(block: ArrayBuffer, { n, counts, keys, numbers }: Exact, n_queries: number): ExactWeights {
+function exactOf(block: ArrayBuffer, exact: Exact | undefined, n_queries: number): ExactWeights {
+  if (exact === undefined) return { counts: new Uint16Array(n_queries), keys: new Uint16Array(0), numbers: new Uint16Array(0) };
+  const { n, counts, keys, numbers } = exact;
   return {
     counts: new Uint16Array(block, counts, n_queries),
     keys: new Uint16Array(block, keys, n),
@@ -130,62 +149,82 @@ function exactOf(block: ArrayBuffer, { n, counts, keys, numbers }: Exact, n_quer
 /** The score behind a weight, and how many digits after its point are known; null where it is not known or masked. */
 export function scoreOf(map: HeadMap, query: number, key: number): { score: number; digits: number } | null {
   const weight = map.weights[query * map.n_keys + key]!;
-  if (map.lse === null || map.masked[query * map.n_keys + key] === 1 || !(weight > 0)) return null;
+  if (map.lse === null || isMasked(map, query, key) || !(weight > 0)) return null;
   const score = Math.log(weight) + map.lse[query]!;
   const off = map.rounding === null ? 0 : offBy(weight) / weight;
   return { score, digits: off <= 0.005 ? 2 : off <= 0.05 ? 1 : 0 };
 }
 
-/** Which cells no weight can reach. [n_queries, n_keys] */
-function maskOf(scoring: Scoring | null, queries: number[], keys: number[], lse: Float64Array | null): Uint8Array {
-  const masked = new Uint8Array(queries.length * keys.length);
-  if (scoring === null) return masked;
+/** The keys that each query may look at; keys stand in the order of their positions, so they are a stretch. */
+function openKeys(scoring: Scoring | null, queries: number[], keys: number[], lse: Float64Array | null): { from: Int32Array; to: Int32Array } {
+  const [from, to] = [new Int32Array(queries.length), new Int32Array(queries.length).fill(keys.length)];
+  if (scoring === null) return { from, to };
   const { before, after } = scoring.visibility;
   queries.forEach((query, row) => {
     const position = query + scoring.query_offset;
-    const first = before === undefined ? 0 : position - before;
-    const last = after === undefined ? Infinity : position + after;
-    const blind = lse !== null && lse[row] === -Infinity;
-    keys.forEach((key, column) => {
-      if (blind || key < first || key > last) masked[row * keys.length + column] = 1;
-    });
+    if (before !== undefined) from[row] = firstAtLeast(keys, position - before);
+    if (after !== undefined) to[row] = firstAtLeast(keys, position + after + 1);
+    if (lse !== null && lse[row] === -Infinity) to[row] = from[row]!;
   });
-  return masked;
+  return { from, to };
 }
 
-function factoredWeights(
+/** How many of some rising numbers are below another. */
+function firstAtLeast(numbers: number[], other: number): number {
+  let [low, high] = [0, numbers.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (numbers[middle]! < other) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function* factoredWeights(
   layer: Layer,
   head: number,
   queries: number[], // positions, [n_queries]
   keys: number[], // positions, [n_keys]
   rows: Rows,
-  lse: Float64Array, // [n_queries]
-  masked: Uint8Array, // [n_queries, n_keys]
-): Float32Array {
-  const [n_keys, d_head, scoring] = [keys.length, layer.d_head, layer.scoring!];
+  { from, to, lse }: { from: Int32Array; to: Int32Array; lse: Float64Array }, // [n_queries] each
+  wanted: (query: number) => boolean,
+): Work<Float32Array> {
+  const [n_keys, scoring] = [keys.length, layer.scoring!];
   const weights = new Float32Array(queries.length * n_keys); // [n_queries, n_keys]
   const scores = new Float64Array(n_keys);
   const sink = scoring.sinks?.[head] ?? -Infinity;
+  let paid = 0;
   for (let row = 0; row < queries.length; row++) {
+    if (!wanted(row)) continue;
+    const [first, end] = [from[row]!, to[row]!];
+    rowScores(scores, rows, row, first, end, layer.d_head);
     const position = queries[row]! + scoring.query_offset;
-    for (let column = 0; column < n_keys; column++) {
-      scores[column] = -Infinity;
-      if (masked[row * n_keys + column] === 1) continue;
-      let dot = 0;
-      for (let i = 0; i < d_head; i++) dot += rows.queries[row * d_head + i]! * rows.keys[column * d_head + i]!;
-      if (rows.rounded !== null) dot *= rows.rounded.querySteps[row]! * rows.rounded.keySteps[column]!;
-      scores[column] = scoreOfDot(scoring, head, dot, keys[column]! - position);
-    }
-    const sum = rows.rounded === null ? lse[row]! : logSumExp(scores, sink);
-    for (let column = 0; column < n_keys; column++) {
-      if (masked[row * n_keys + column] === 0) weights[row * n_keys + column] = Math.exp(scores[column]! - sum);
+    for (let column = first; column < end; column++) scores[column] = scoreOfDot(scoring, head, scores[column]!, keys[column]! - position);
+    const sum = rows.rounded === null ? lse[row]! : logSumExp(scores.subarray(first, end), sink);
+    for (let column = first; column < end; column++) weights[row * n_keys + column] = Math.exp(scores[column]! - sum);
+    paid += (end - first) * (layer.d_head + 16);
+    if (paid > BREATH) {
+      paid = 0;
+      yield;
     }
   }
   if (rows.rounded !== null) setExact(weights, rows.rounded.exact, n_keys);
   return weights;
 }
 
-function scoreOfDot(scoring: Scoring, head: number, dot: number, offset: number): number {
+/** The products of a query with keys. */
+function rowScores(scores: Float64Array, rows: Rows, row: number, first: number, end: number, d_head: number): void {
+  const { queries, keys, rounded } = rows;
+  const query = queries.subarray(row * d_head, (row + 1) * d_head);
+  for (let column = first; column < end; column++) {
+    let dot = 0;
+    for (let i = 0, at = column * d_head; i < d_head; i++, at++) dot += query[i]! * keys[at]!;
+    if (rounded !== null) dot *= rounded.querySteps[row]! * rounded.keySteps[column]!;
+    scores[column] = dot;
+  }
+}
+
+export function scoreOfDot(scoring: Scoring, head: number, dot: number, offset: number): number {
   const { softcap } = scoring;
   let score = scoring.scale * dot;
   if (softcap !== undefined) score = softcap * Math.tanh(score / softcap);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Source, Token } from "../src/data.ts";
+import type { Atlas, Token } from "../src/data.ts";
 import { chosenOf, stateAsked, Surroundings } from "../src/embed.ts";
 import { Model } from "../src/model.ts";
 import { stateFromHash } from "../src/state.ts";
@@ -19,7 +19,7 @@ const SOURCE = {
     { kind: "encoder", index: 4, n_heads: 3 },
   ],
   open: { kind: "encoder", layer: 4, head: 2 },
-} as unknown as Source;
+} as unknown as Atlas;
 const MODEL = new Model(SOURCE);
 const STATE = stateFromHash("", SOURCE);
 

@@ -4,10 +4,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { COLOURS, colourAt, fraction, type Scale, type Signs } from "../src/colour.ts";
 import { bytesOf, keyTokens, queryTokens } from "../src/data.ts";
-import type { Atlas, Kind, Source } from "../src/data.ts";
+import type { Atlas, Carried, Kind } from "../src/data.ts";
+import { Numbers } from "../src/carried.ts";
+import { axisOf } from "../src/look.ts";
+import { finished } from "../src/work.ts";
 import { usualRows } from "../src/state.ts";
-import { shownMap, type Range } from "../src/view.ts";
-import { headMap } from "../src/weights.ts";
+import type { Stretch } from "../src/source.ts";
 import golden from "./view.golden.json";
 
 interface Golden {
@@ -22,8 +24,8 @@ interface Golden {
     words: boolean;
     /** What rows are named by; null for the usual. */
     named_by: "read" | "predicted" | null;
-    rows: Range | null;
-    columns: Range | null;
+    rows: Stretch | null;
+    columns: Stretch | null;
     shown: { rows: string[]; columns: string[]; weights: number[]; removed: number[]; sinks: number[] };
   }[];
   diverging: string;
@@ -31,11 +33,17 @@ interface Golden {
 }
 
 const { page, numbers, views, diverging, colours } = golden as unknown as Golden;
-const source: Source = { ...page, numbers: bytesOf(numbers) };
+const source: Carried = { ...page, numbers: bytesOf(numbers) };
 
 function near(what: string, actual: ArrayLike<number>, expected: number[]): void {
   assert.equal(actual.length, expected.length, what);
   expected.forEach((right, i) => assert.ok(Math.abs(actual[i]! - right) < 2e-6, `${what} ${i}: ${actual[i]}, not ${right}`));
+}
+
+const NUMBERS = new Numbers(source);
+
+function optionsOf({ hide_special, words }: { hide_special: boolean; words: boolean }, only: Stretch | null): Parameters<typeof axisOf>[1] {
+  return { hideSpecial: hide_special, words, ...(only === null ? {} : { only }) };
 }
 
 for (const view of views) {
@@ -43,21 +51,21 @@ for (const view of views) {
   test(`what is shown is as attlas shows it: ${JSON.stringify({ item, kind, layer, head, ...asked })}`, () => {
     const tokens = source.items[item]!;
     const predicted = (view.named_by ?? usualRows(kind)) === "predicted" && kind !== "encoder" && tokens.predicted.length > 0;
-    const map = headMap(source, item, source.layers.find((other) => other.kind === kind && other.index === layer)!, head);
-    const queries = predicted ? tokens.predicted : queryTokens(tokens, kind).tokens;
-    const options = {
-      hideSpecial: view.hide_special,
-      words: view.words,
-      ...(view.rows === null ? {} : { rows: view.rows }),
-      ...(view.columns === null ? {} : { columns: view.columns }),
-    };
-    const shown = shownMap(map, queries, keyTokens(tokens, kind).tokens, options);
-    assert.deepEqual(shown.queries.labels, expected.rows);
-    assert.deepEqual(shown.keys.labels, expected.columns);
-    near("weight", shown.weights, expected.weights);
-    near("removed mass of row", shown.removed, expected.removed);
-    near("sink of row", shown.sink, expected.sinks);
-    shown.masked.forEach((masked, cell) => assert.ok(masked === 0 || shown.weights[cell] === 0, "a masked cell has no weight"));
+    const queries = axisOf(predicted ? tokens.predicted : queryTokens(tokens, kind).tokens, optionsOf(view, view.rows));
+    const keys = axisOf(keyTokens(tokens, kind).tokens, optionsOf(view, view.columns));
+    const look = { queries: queries.stretches, keys: keys.stretches };
+    const [height, width] = [queries.labels.length, keys.labels.length];
+    const of = { item, quantity: "weight", kind, layer, head };
+    const part = { rows: [0, height], columns: [0, width] } as const;
+    const tile = finished(NUMBERS.tile({ of, look, part, height, width, pool: "max", values: "number", exact: true }));
+    const lines = look.queries.map((_, row) => finished(NUMBERS.row(of, look, row)));
+    assert.deepEqual(queries.labels, expected.rows);
+    assert.deepEqual(keys.labels, expected.columns);
+    near("weight", tile.values, expected.weights);
+    lines.forEach((line, row) => near(`weight of row ${row}`, line.weights, expected.weights.slice(row * width, (row + 1) * width)));
+    near("removed mass of row", lines.map(({ removed }) => removed), expected.removed);
+    near("sink of row", lines.map(({ sink }) => sink), expected.sinks);
+    tile.masked.forEach((masked, cell) => assert.ok(masked === 0 || tile.values[cell] === 0, "a masked cell has no weight"));
   });
 }
 

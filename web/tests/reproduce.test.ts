@@ -3,19 +3,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import type { Source } from "../src/data.ts";
+import type { Atlas } from "../src/data.ts";
 import { commandOf, csvOf, pythonOf } from "../src/reproduce.ts";
 import { stateFromHash } from "../src/state.ts";
-import type { ShownMap } from "../src/view.ts";
+import type { ShownMap } from "../src/picture.ts";
 
 const tokens = (text: string) => ({ text, n_padding: 0, tokens: [{ text, role: "text", word: 0, position: 0 }] });
-const sourceOf = (text: string, model: string, n_items = 1, method = "greedy"): Source =>
+const sourceOf = (text: string, model: string, n_items = 1, method = "greedy"): Atlas =>
   ({
     items: Array.from({ length: n_items }, () => ({ source: tokens(text), target: tokens("t"), predicted: [] })),
     layers: [{ kind: "cross", index: 2, n_heads: 8 }],
     open: { kind: "cross", layer: 2, head: 4 },
     provenance: { model, method },
-  }) as unknown as Source;
+  }) as unknown as Atlas;
 
 test("a command draws the view; what the shell would read is quoted", () => {
   const source = sourceOf("don't $(rm) it", "the embedded English–French translator");

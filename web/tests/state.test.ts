@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Source } from "../src/data.ts";
-import { neighbour } from "../src/overview.ts";
+import type { Atlas } from "../src/data.ts";
+import { isNamed, neighbour } from "../src/overview.ts";
 import { hashFromState, stateFromHash } from "../src/state.ts";
 
 const SOURCE = {
@@ -14,7 +14,7 @@ const SOURCE = {
     { kind: "cross", index: 1, n_heads: 1 },
   ],
   open: { kind: "encoder", layer: 4, head: 2 },
-} as unknown as Source;
+} as unknown as Atlas;
 
 test("a state goes into the URL and comes back", () => {
   const hash = "#item=1&kind=encoder&layer=4&head=1&q=3&k=5&scale=log&range=own&special=hide&words=merged&theme=dark";
@@ -49,10 +49,10 @@ test("arrow keys walk through layers with different numbers of heads", () => {
 });
 
 test("on a page of tiles the URL names tokens, so that it survives another size of tiles", () => {
-  const page = (side: number): Source => {
+  const page = (side: number): Atlas => {
     const tokens = Array.from({ length: side }, (_, tile) => ({ text: `${tile}`, role: "text", word: null, position: tile }));
     const items = [{ source: { text: "", tokens, n_padding: 0 }, target: { text: "", tokens: [], n_padding: 0 }, predicted: [] }];
-    return { ...SOURCE, items, pooled: { source: 1, target: 1, n_source: 1000, n_target: 0 } } as unknown as Source;
+    return { ...SOURCE, items, pooled: { source: 1, target: 1, n_source: 1000, n_target: 0 } } as unknown as Atlas;
   };
   // of 300 tiles, 1000 / 300 tokens each: token 500 lies in tile 150, which begins with it; token 7 in tile 2, with 7
   const hash = "#kind=encoder&layer=4&head=1&q=500&k=7";
@@ -62,4 +62,32 @@ test("on a page of tiles the URL names tokens, so that it survives another size 
   const coarser = stateFromHash(hash, page(100));
   assert.deepEqual([coarser.query, coarser.key], [50, 0]);
   assert.equal(stateFromHash("#kind=encoder&q=1000", page(300)).query, null);
+});
+
+test("what is seen, hidden, merged and drawn beside goes into the URL and comes back", () => {
+  const hash =
+    "#kind=encoder&layer=4&head=2&scale=rank&punctuation=hide&first=hide&from=0&to=1&spans=s3-9+the+cat%7Cs9-12%7Ct0-2+a" +
+    "&view=lines&pool=mean&zoom=3-9+0-4&heads=0.1+4.0&most=3&least=0.05&sort=entropy&only=broad&find=L4";
+  const state = stateFromHash(hash, SOURCE);
+  assert.equal(hashFromState(state, SOURCE), hash);
+  assert.deepEqual(state.zoom, { queries: [3, 9], keys: [0, 4] });
+  assert.deepEqual(state.spans[0], { of: "source", from: 3, to: 9, name: "the cat" });
+  assert.deepEqual(state.heads, [{ layer: 0, head: 1 }, { layer: 4, head: 0 }]);
+});
+
+test("spans that overlap, parts that end before they begin, and heads that are not there are left out", () => {
+  const state = stateFromHash("#spans=s3-9|s5-7|s9-9|x1-2|t1-2&zoom=9-3+0-4&heads=9.0+0.1&least=7&most=-1", SOURCE);
+  assert.deepEqual(state.spans.map(({ of, from }) => `${of} ${from}`), ["source 3", "target 1"]);
+  assert.equal(state.zoom, null);
+  assert.deepEqual(state.heads, [{ layer: 0, head: 1 }]);
+  assert.deepEqual([state.least, state.most], [0.01, 8]);
+});
+
+test("a head is found by its whole name, its layer or its number, not by a part of these", () => {
+  const found = (asked: string) => ["L1H4", "L11H4", "L2H14"].filter((name) => isNamed(name, asked));
+  assert.deepEqual(found("l1h4"), ["L1H4"]);
+  assert.deepEqual(found("11.4"), ["L11H4"]);
+  assert.deepEqual(found("L1"), ["L1H4"]);
+  assert.deepEqual(found(" h4 "), ["L1H4", "L11H4"]);
+  assert.deepEqual(found("("), []);
 });

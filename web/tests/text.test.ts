@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { COLOURS, colourAt, fraction, ticks } from "../src/colour.ts";
-import { formatPercent, formatWeight, visibleText } from "../src/text.ts";
+import { formatCell, formatNumber, formatPercent, formatWeight, visibleText } from "../src/text.ts";
 
 test("marks that cannot be seen are shown as pictures of themselves", () => {
   assert.equal(visibleText("a\nb"), "a␊b");
@@ -62,4 +62,27 @@ test("a colour bar's marks are round numbers inside its ends", () => {
   for (const top of [1e-7, 0.013, 0.5, 0.9999, 3]) {
     for (const { at } of ticks(top, "linear")) assert.ok(at >= 0 && at <= 1);
   }
+});
+
+test("a number in a cell has four digits after the point, fewer where it is large", () => {
+  assert.deepEqual([0.12345, 1, 0, -0.5, 12.5, 1234.5].map(formatCell), [".1235", "1.000", ".0000", "−.5000", "12.50", "1235"]);
+});
+
+test("numbers of other quantities have four digits after the point of their unit, or two and a power of ten", () => {
+  const cases: [number, number, string][] = [
+    [3.2654, 10, "3.265"],
+    [-3.2656, 10, "−3.266"],
+    [0, 10, "0.000"],
+    [0.5, 1, "0.5000"],
+    [0.00012, 10, "1.2·10⁻⁴"],
+    [-0.00000012, 0.001, "−0.0000001"],
+    [123456, 1e6, "123500"],
+    [12, 1e6, "1.2·10¹"],
+    [-5, 1e5, "−5.0·10⁰"],
+    [7e-20, 1e-19, "7.000·10⁻²⁰"],
+    [NaN, 1, "not a number"],
+    [-Infinity, 1, "−∞"],
+  ];
+  for (const [number, unit, shown] of cases) assert.equal(formatNumber(number, unit), shown);
+  for (const weight of [0, 0.00002, 0.1234, 1]) assert.equal(formatNumber(weight), formatWeight(weight));
 });

@@ -7,11 +7,13 @@ use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use strsim::osa_distance;
 
-#[cfg(not(feature = "train"))]
+#[cfg(not(all(feature = "train", feature = "serve")))]
 use crate::commands::absent;
+#[cfg(feature = "serve")]
+use crate::commands::view;
 use crate::commands::{
     ablate, align, check, circuits, compare, completions, describe, draw, evaluate, explain, export, heads, import,
-    info, lens, man, mixing, models, record, show, survey, tokens, why,
+    info, lens, man, mixing, models, page, record, show, survey, tokens, why,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -153,6 +155,8 @@ pub enum Command {
     Import(import::ImportArguments),
     /// Say what is in a recording, where it comes from, and whether it passes its checks.
     Info(info::InfoArguments),
+    /// Write recordings as one page that opens in any browser, with no network.
+    Page(page::PageArguments),
     /// Say in a few sentences what the heads do with a text, each with its number.
     Describe(describe::DescribeArguments),
     /// Survey what the heads do over a corpus, or merge surveys.
@@ -175,6 +179,12 @@ pub enum Command {
     /// Draw how heads came to be during a training (not in this build).
     #[cfg(not(feature = "train"))]
     Film(absent::AnyArguments),
+    /// Open the viewer in a browser, served on this machine: recordings, and live runs.
+    #[cfg(feature = "serve")]
+    View(view::ViewServerArguments),
+    /// Open the viewer in a browser (not in this build).
+    #[cfg(not(feature = "serve"))]
+    View(absent::AnyArguments),
     /// Write shell completions.
     Completions(completions::CompletionsArguments),
     /// Write the man page.

@@ -8,6 +8,7 @@ mod commands;
 mod failure;
 mod inputs;
 mod measures;
+mod pages;
 mod progress;
 mod quantities;
 mod received;
@@ -28,11 +29,13 @@ use std::path::PathBuf;
 use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Command};
-#[cfg(not(feature = "train"))]
+#[cfg(not(all(feature = "train", feature = "serve")))]
 use crate::commands::absent;
+#[cfg(feature = "serve")]
+use crate::commands::view as view_command;
 use crate::commands::{
     ablate, align, check, circuits, compare, completions, describe, draw, evaluate, explain, export, heads, import,
-    info, lens, man, mixing, models, record, show, survey as survey_command, tokens, why,
+    info, lens, man, mixing, models, page, record, show, survey as survey_command, tokens, why,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -101,19 +104,24 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),
+        Some(Command::Page(page)) => page::run(&page, terminal),
         Some(Command::Describe(describe)) => describe::run(&describe, terminal),
         Some(Command::Survey(survey)) => survey_command::run(&survey, signals, terminal),
         Some(Command::Tokens(tokens)) => tokens::run(&tokens, terminal),
         Some(Command::Models(models)) => models::run(&models, terminal),
         #[cfg(not(feature = "train"))]
-        Some(Command::Train(_)) => absent::run("train"),
+        Some(Command::Train(_)) => absent::run("train", "train"),
         #[cfg(not(feature = "train"))]
-        Some(Command::Film(_)) => absent::run("film"),
+        Some(Command::Film(_)) => absent::run("film", "train"),
         #[cfg(feature = "train")]
         Some(Command::Train(train)) => train::run(&train, arguments.threads, signals, terminal),
         Some(Command::Evaluate(evaluate)) => evaluate::run(&evaluate, terminal),
         #[cfg(feature = "train")]
         Some(Command::Film(film)) => film::run(&film, terminal),
+        #[cfg(feature = "serve")]
+        Some(Command::View(view)) => view_command::run(&view, signals, terminal),
+        #[cfg(not(feature = "serve"))]
+        Some(Command::View(_)) => absent::run("view", "serve"),
         Some(Command::Completions(completions)) => completions::run(&completions, Arguments::command(), terminal),
         Some(Command::Man(man)) => man::run(&man, Arguments::command(), terminal),
     }

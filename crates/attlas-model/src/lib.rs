@@ -35,8 +35,10 @@ pub mod weights;
 
 pub use attlas_kernels::Precision;
 pub use block::convolution::Convolution;
+pub use block::dropout::Dropout;
 pub use block::linear::{Linear, Weight};
 pub use block::norm::NormWeights;
+pub use block::parameters::{Numbers, Parameter};
 pub use block::pass::{Array, Keep, Next, Pass, Progress, Site};
 pub use block::weights::{
     AttentionWeights, BlockWeights, DistanceWeights, EmbeddingWeights, Expert, FeedForwardWeights, PatchWeights,
@@ -52,7 +54,9 @@ pub use run::backward::{Backward, Gradients, Rules, ScoreGradient, Words};
 pub use run::collect::{HeadMeans, Kept, mean_head_outputs};
 pub use run::generate::Decoding;
 pub use run::input::{Features, Input};
+pub use run::packed::{PackedPair, PackedTexts, SeeLogits};
 pub use run::record::{Generation, Run, RunOptions};
+pub use senses::audio::Spectrogram;
 pub use senses::image;
 pub use tokenizer::{Encoded, Tokenizer};
 pub use weights::hub;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use attlas::{Kind, TokenRole};
 use attlas_model::config::Readout;
-use attlas_model::{Array, Backward, Gradients, Input, Keep, Model, Pass, Run, Side, Site};
+use attlas_model::{Array, Backward, Gradients, Input, Keep, Model, Parameter, Pass, Run, Side, Site};
 use common::{Expected, arrays, data, largest_excess, reference};
 
 /// Cases that have no gradient, and a part of the sentence that says so.
@@ -151,4 +151,68 @@ fn compare(found: &[f32], expected: &[f64]) -> Result<(), String> {
         return Err(format!("number {place} is {} instead of {}", found[place], expected[place]));
     }
     Ok(())
+}
+
+/// Parameters that are gradients: PyTorch's, read as the family reads its weights, and what was summed.
+#[test]
+fn gradients_of_parameters_equal_autograd() {
+    let only = std::env::var("ATTLAS_CASE").unwrap_or_default();
+    let entries = std::fs::read_dir(data("gradients/parameters")).expect("the cases");
+    let names =
+        entries.filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".safetensors")?.to_owned()));
+    let mut names: Vec<String> = names.filter(|name| name.contains(&only)).collect();
+    names.sort();
+    assert!(!names.is_empty());
+    let problems: Vec<String> = names
+        .iter()
+        .flat_map(|name| check_parameters(name).into_iter().map(move |problem| format!("{name}: {problem}")))
+        .collect();
+    assert!(problems.is_empty(), "{} differences in {} cases:\n{}", problems.len(), names.len(), problems.join("\n"));
+}
+
+/// What is wrong with the gradients of one case's parameters.
+fn check_parameters(name: &str) -> Vec<String> {
+    let folder = data("families").join(name);
+    let model = Model::load(&folder).expect("a model");
+    let inputs = read_inputs(&model, &arrays(&folder.join("expected.safetensors"))).expect("inputs");
+    // 1. the gradients of PyTorch, in the place of the weights
+    let expected = tempfile::tempdir().expect("a folder");
+    std::fs::copy(folder.join("config.json"), expected.path().join("config.json")).expect("a configuration");
+    let stored = data("gradients/parameters").join(format!("{name}.safetensors"));
+    std::fs::copy(stored, expected.path().join("model.safetensors")).expect("gradients");
+    let expected = Model::load(expected.path()).expect("gradients that stand as the weights do");
+    // 2. our own
+    let options = Backward { parameters: true, ..Backward::default() };
+    let mut score = |output: &Array| Ok(coefficients(&model, &inputs, output));
+    let found = model.backward(&inputs, &Pass::keeping([Site::Logits]), &options, &mut score).expect("gradients");
+    let found = found.parameters.expect("gradients of parameters");
+    // 3. a number that stands at several places has the sum of what is there
+    let weights = model.transformer().parameters();
+    let (expected, found) = (expected.transformer().parameters(), found.parameters());
+    let names = |all: &[Parameter<'_>]| all.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&expected), names(&weights), "{name}");
+    assert_eq!(names(&found), names(&weights), "{name}");
+    let mut problems = Vec::new();
+    for (place, (weight, expected)) in weights.iter().zip(&expected).enumerate() {
+        let alike = (0..weights.len()).filter(|other| weights[*other].numbers.values() == weight.numbers.values());
+        let mut sum = vec![0.0; weight.numbers.len()];
+        for other in alike.filter(|other| *other == place || is_shared(&weight.name, &weights[*other].name)) {
+            sum.iter_mut().zip(found[other].numbers.values().iter()).for_each(|(sum, number)| *sum += number);
+        }
+        // learnt rows before patches are read as a token and its position in one: each of the two has the gradient of the row
+        let share = if weight.name.ends_with("embedding.leading") { 0.5 } else { 1.0 };
+        let expected: Vec<f64> = expected.numbers.values().iter().map(|number| share * f64::from(*number)).collect();
+        problems.extend(compare(&sum, &expected).err().map(|problem| format!("{}: {problem}", weight.name)));
+    }
+    problems
+}
+
+/// Whether two parameters of the same numbers are one: tables and the readout's matrix, and the same part of two blocks.
+fn is_shared(one: &str, other: &str) -> bool {
+    let is_table = |name: &str| name.ends_with("embedding.tokens") || name == "readout.output.weight";
+    let part = |name: &str| {
+        let (stack, rest) = name.split_once(".blocks.")?;
+        Some((stack.to_owned(), rest.split_once('.')?.1.to_owned()))
+    };
+    is_table(one) && is_table(other) || part(one).is_some_and(|found| Some(found) == part(other))
 }

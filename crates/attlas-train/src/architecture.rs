@@ -95,6 +95,22 @@ impl Architecture {
         layer.checked_mul(self.num_layers)?.checked_add(embedding.checked_mul(2)?)
     }
 
+    /// The fields of `config.json` that say what is computed.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "model_type": attlas_model::family::VASWANI.name,
+            "d_model": self.d_model,
+            "num_heads": self.num_heads,
+            "d_ff": self.d_ff,
+            "num_layers": self.num_layers,
+            "src_vocab": self.src_vocab,
+            "tgt_vocab": self.tgt_vocab,
+            "max_len": self.max_len,
+            "post_norm": true,
+            "tied": self.tied,
+        })
+    }
+
     /// The parameters, group by group: one group is what one operation of the network reads.
     pub fn groups(&self) -> Vec<Group> {
         let mut groups = vec![Group::new("", &[("src_embed.weight", &[self.src_vocab, self.d_model])])];

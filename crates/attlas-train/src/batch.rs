@@ -1,5 +1,7 @@
 //! Sentence pairs as token ids, packed one after the other without padding.
 
+use attlas_model::{PackedPair, PackedTexts};
+
 /// A sentence pair as the network reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
@@ -18,35 +20,33 @@ pub struct Frame {
     pub end: u32,
 }
 
-/// Several pairs, packed: sentence `i` of the source is `source[source_offsets[i]..source_offsets[i + 1]]`.
+/// Several pairs, packed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Source ids of all sentences. Shape `[n_source]`.
-    pub source: Vec<u32>,
-    /// Where sentences begin and end. Shape `[n_sentences + 1]`.
-    pub source_offsets: Vec<usize>,
-    /// What the decoder reads: start token, then the target. Shape `[n_target]`.
-    pub target: Vec<u32>,
+    /// Source ids of all sentences.
+    pub source: PackedTexts,
+    /// What the decoder reads: start token, then the target.
+    pub target: PackedTexts,
     /// What it should predict: the target, then the end token. Shape `[n_target]`.
     pub predicted: Vec<u32>,
-    /// Where sentences begin and end. Shape `[n_sentences + 1]`.
-    pub target_offsets: Vec<usize>,
 }
 
 impl Batch {
     /// Packs `pairs`.
     pub fn pack<'a>(pairs: impl IntoIterator<Item = &'a Pair>, frame: Frame) -> Batch {
-        let mut batch = Batch { source_offsets: vec![0], target_offsets: vec![0], ..Batch::default() };
+        let mut batch = Batch { source: PackedTexts::new(), target: PackedTexts::new(), predicted: Vec::new() };
         for pair in pairs {
-            batch.source.extend_from_slice(&pair.source);
-            batch.source_offsets.push(batch.source.len());
-            batch.target.push(frame.start);
-            batch.target.extend_from_slice(&pair.target);
+            batch.source.push(pair.source.iter().copied());
+            batch.target.push(std::iter::once(frame.start).chain(pair.target.iter().copied()));
             batch.predicted.extend_from_slice(&pair.target);
             batch.predicted.push(frame.end);
-            batch.target_offsets.push(batch.target.len());
         }
         batch
+    }
+
+    /// What the two stacks read.
+    pub fn texts(&self) -> PackedPair<'_> {
+        PackedPair { source: Some(&self.source), target: Some(&self.target) }
     }
 
     /// How many target tokens are predicted.

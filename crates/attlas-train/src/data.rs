@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use attlas::SplitMix64;
 use attlas::regular_file::without_mark;
 use attlas_model::Tokenizer;
 
 use crate::Error;
 use crate::batch::{Frame, Pair};
-use crate::kernels::dropout::mix64;
 
 /// Larger files are refused.
 pub const MAX_FILE_BYTES: u64 = 4 << 30;
@@ -144,7 +144,8 @@ pub fn ids(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Error> {
 /// The order is a function of seed and epoch alone. Sentences are packed one after the other, so a batch of mixed lengths
 /// costs no padding and needs no sorting by length.
 pub fn epoch_batches(pairs: &[Pair], max_tokens: usize, seed: u64, epoch: u64) -> Vec<Vec<u32>> {
-    let mut random = Random(mix64(mix64(seed) ^ mix64(epoch.wrapping_add(0x5eed))));
+    let mix = |x: u64| SplitMix64::new(x).number();
+    let mut random = Random::new(mix(mix(seed) ^ mix(epoch.wrapping_add(0x5eed))));
     let mut order: Vec<u32> = (0..pairs.len() as u32).collect();
     random.shuffle(&mut order);
     let mut batches = Vec::new();
@@ -167,19 +168,17 @@ pub fn epoch_batches(pairs: &[Pair], max_tokens: usize, seed: u64, epoch: u64) -
 
 /// A small generator (SplitMix64) for shuffles and first weights.
 #[derive(Debug, Clone)]
-pub struct Random(pub u64);
+pub struct Random(SplitMix64);
 
 impl Random {
-    /// The next 64 bits.
-    pub fn next_bits(&mut self) -> u64 {
-        let bits = mix64(self.0);
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        bits
+    /// The stream of a seed.
+    pub fn new(seed: u64) -> Random {
+        Random(SplitMix64::new(seed))
     }
 
     /// Uniform in `[0, 1)`.
     pub fn uniform(&mut self) -> f64 {
-        (self.next_bits() >> 11) as f64 / (1u64 << 53) as f64
+        (self.0.number() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Standard normal (Box & Muller 1958).

@@ -20,7 +20,8 @@ mod files;
 pub mod film;
 #[cfg(feature = "train")]
 mod folder;
-pub mod kernels;
+#[cfg(feature = "train")]
+pub mod loss;
 #[cfg(feature = "train")]
 pub mod network;
 #[cfg(feature = "train")]

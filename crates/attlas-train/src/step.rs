@@ -1,12 +1,14 @@
 //! One training step: a batch in parts, spread over threads, its gradients summed.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use attlas_model::{Dropout, Transformer};
+
 use crate::batch::{Batch, Frame, Pair};
-use crate::kernels::dropout::Dropout;
-use crate::kernels::softmax_cross_entropy::Sums;
-use crate::network::{Network, Objective, add};
+use crate::loss::{Objective, Sums};
+use crate::network::{Network, add};
 
 /// Cuts a batch into parts of at most `part_tokens` target tokens (one pair at least).
 pub fn parts(pairs: &[&Pair], part_tokens: usize, frame: Frame) -> Vec<Arc<Batch>> {
@@ -42,29 +44,38 @@ pub struct Pass {
     pub threads: usize,
 }
 
-/// The gradients of the mean objective, one vector per variable, and the sums.
+/// The gradients of the mean objective, one vector per variable, and the sums; an objective that is no number where the way
+/// back met one.
 ///
 /// Parts are handed out one by one, so that a thread on a busy core holds up nobody; with one thread the order of all
 /// additions is fixed.
 pub fn gradients(network: &Network, parts: &[Arc<Batch>], pass: Pass) -> (Vec<Vec<f32>>, Sums) {
     let n_tokens: usize = parts.iter().map(|part| part.n_target()).sum();
     let objective = Objective { smoothing: pass.smoothing, scale: 1.0 / n_tokens as f32 };
-    let work = |index: usize, total: &mut Vec<Vec<f32>>| {
-        if total.is_empty() {
-            *total = network.groups.iter().map(|group| vec![0.0; group.len()]).collect();
-        }
+    let transformer = network.transformer();
+    let work = |index: usize, total: &mut Option<Transformer>| {
         let dropout = Dropout::new(pass.dropout, pass.seed, pass.step, index as u64);
-        network.gradients(&parts[index], dropout, objective, total)
+        let total = total.get_or_insert_with(|| transformer.zeros());
+        let mut sums = Sums::default();
+        let see = &mut |rows: Range<usize>, logits: &mut [f32]| {
+            sums.add(&objective.of(logits, &parts[index].predicted[rows]));
+        };
+        if transformer.gradients_packed(parts[index].texts(), dropout, see, total).is_err() {
+            sums.objective = f64::NAN;
+        }
+        sums
     };
     let mut sums = Sums::default();
     let mut total: Vec<Vec<f32>> = Vec::new();
     for (part_total, part_sums) in over_parts(parts.len(), pass.threads, work) {
         sums.add(&part_sums);
+        // none where a thread came too late for any part
+        let Some(part_total) = part_total else { continue };
+        let part_total = network.gather(&part_total);
         if total.is_empty() {
             total = part_total;
             continue;
         }
-        // none where a thread came too late for any part
         for (sum, values) in total.iter_mut().zip(&part_total) {
             add(sum, values);
         }
@@ -72,10 +83,20 @@ pub fn gradients(network: &Network, parts: &[Arc<Batch>], pass: Pass) -> (Vec<Ve
     (total, sums)
 }
 
-/// The loss of pairs without dropout and smoothing.
-pub fn evaluate(network: &Network, parts: &[Arc<Batch>], threads: usize) -> Sums {
+/// The loss of pairs without dropout and smoothing; no number where the network cannot read them.
+pub fn evaluate(transformer: &Transformer, parts: &[Arc<Batch>], threads: usize) -> Sums {
+    let work = |index: usize, _: &mut ()| {
+        let mut sums = Sums::default();
+        let see = &mut |rows: Range<usize>, logits: &mut [f32]| {
+            sums.add(&Objective::PLAIN.of(logits, &parts[index].predicted[rows]));
+        };
+        if transformer.run_packed(parts[index].texts(), see).is_err() {
+            sums.loss = f64::NAN;
+        }
+        sums
+    };
     let mut sums = Sums::default();
-    for ((), part) in over_parts(parts.len(), threads, |index, _| network.loss(&parts[index])) {
+    for ((), part) in over_parts(parts.len(), threads, work) {
         sums.add(&part);
     }
     sums
@@ -104,11 +125,19 @@ fn over_parts<T: Default + Send>(
     std::thread::scope(|scope| {
         for _ in 1..threads.min(n_parts) {
             // where no further thread is to be had, those that are there do its parts
-            if std::thread::Builder::new().spawn_scoped(scope, run).is_err() {
+            if std::thread::Builder::new().spawn_scoped(scope, || alone(run)).is_err() {
                 break;
             }
         }
-        run();
+        alone(run);
     });
     results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Runs `work` on a thread that shares no product with others: they have parts of their own.
+fn alone(work: impl FnOnce() + Send) {
+    match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
+        Ok(pool) => pool.install(work),
+        Err(_) => work(),
+    }
 }

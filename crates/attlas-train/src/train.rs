@@ -14,7 +14,7 @@ use crate::batch::{Batch, Frame, Pair};
 use crate::checkpoint::{self, Position};
 use crate::config::{Budget, Config, Recipe, Resume};
 use crate::data::{self, Random, read_pairs};
-use crate::kernels::softmax_cross_entropy::Sums;
+use crate::loss::Sums;
 use crate::network::Network;
 use crate::optimizer::{self, State, average_decay};
 use crate::weights::{self, Precision};
@@ -197,6 +197,7 @@ impl<'a> Run<'a> {
         write_config(&config.output, &recipe, frame)?;
         let epoch = data::epoch_batches(&encoded.pairs, recipe.batch_tokens, recipe.seed, position.epoch);
         let mut sample = data::ids(&tokenizer, &config.sample)?;
+        sample.truncate(max_len.saturating_sub(1));
         sample.push(frame.end);
         let valid: Vec<&Pair> = encoded_valid.pairs.iter().collect();
         Ok(Run {
@@ -283,6 +284,12 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// How long the translation of the sample may become.
+    fn n_sample_tokens(&self) -> usize {
+        let longest = self.network.architecture.max_len.saturating_sub(1); // the start token is before it
+        (2 * self.sample.len() + 10).min(longest)
+    }
+
     /// The network that is kept: the average, or the weights themselves.
     fn kept(&self) -> Result<Network, Error> {
         if self.state.average.is_empty() {
@@ -295,14 +302,15 @@ impl<'a> Run<'a> {
     /// is kept.
     fn validate(&mut self) -> Result<Validation, Error> {
         let kept = self.kept()?;
-        let sums: Sums = step::evaluate(&kept, &self.valid, self.config.threads);
+        let transformer = kept.transformer();
+        let sums: Sums = step::evaluate(&transformer, &self.valid, self.config.threads);
         let loss = sums.loss / sums.n_tokens as f64;
         if !loss.is_finite() {
             let (step, progress) = (self.position.step, self.progress());
             let learning_rate = self.position.recipe.schedule.learning_rate(step, progress);
             return Err(Error::ValidationDiverged { step, loss, learning_rate });
         }
-        let mut ids = translate::greedy(&kept, &self.sample, self.frame, 2 * self.sample.len() + 10);
+        let mut ids = translate::greedy(&transformer, &self.sample, self.frame, self.n_sample_tokens())?;
         ids.retain(|id| self.tokenizer.token(*id).is_ok()); // a vocabulary may leave ids out
         let sample = self.tokenizer.decode(&ids).map_err(|error| Error::Tokenizer(error.to_string()))?;
         let best = self.position.best_valid.is_none_or(|best| loss < best);
@@ -394,7 +402,7 @@ fn begin(config: &Config, recipe: &Recipe, data: u64) -> Result<(Network, State,
 /// Random first weights: embeddings normal with deviation `1/√d_model`, matrices uniform (Glorot & Bengio 2010),
 /// norms 1, biases 0.
 pub fn first_weights(architecture: &Architecture, seed: u64) -> Vec<Vec<f32>> {
-    let mut random = Random(seed ^ 0x0a77_1a50);
+    let mut random = Random::new(seed ^ 0x0a77_1a50);
     let deviation = 1.0 / (architecture.d_model as f64).sqrt();
     let mut fill = |parameter: &Parameter| -> Vec<f32> {
         let n = parameter.range.len();
@@ -419,22 +427,10 @@ pub fn first_weights(architecture: &Architecture, seed: u64) -> Vec<Vec<f32>> {
 /// Writes `config.json`, from which the model is loaded.
 fn write_config(folder: &Path, recipe: &Recipe, frame: Frame) -> Result<(), Error> {
     let sizes = &recipe.architecture;
-    let config = serde_json::json!({
-        "model_type": attlas_model::family::VASWANI.name,
-        "d_model": sizes.d_model,
-        "num_heads": sizes.num_heads,
-        "d_ff": sizes.d_ff,
-        "num_layers": sizes.num_layers,
-        "src_vocab": sizes.src_vocab,
-        "tgt_vocab": sizes.tgt_vocab,
-        "max_len": sizes.max_len,
-        "dropout": recipe.dropout,
-        "post_norm": true,
-        "tied": sizes.tied,
-        "pad": 0,
-        "bos": frame.start,
-        "eos": frame.end,
-    });
+    let mut config = sizes.to_json();
+    let of_training =
+        [("dropout", recipe.dropout.into()), ("pad", 0.into()), ("bos", frame.start.into()), ("eos", frame.end.into())];
+    of_training.into_iter().for_each(|(field, value): (&str, serde_json::Value)| config[field] = value);
     files::write_whole(&folder.join("config.json"), |file| writeln!(file, "{config:#}"))
 }
 
@@ -443,9 +439,9 @@ fn check_memory(config: &Config, recipe: &Recipe, pairs: &[Pair]) -> Result<(), 
     let sizes = &recipe.architecture;
     let longest = pairs.iter().map(|pair| pair.source.len().max(pair.target.len() + 1)).max().unwrap_or(0);
     let tokens = recipe.part_tokens.min(recipe.batch_tokens).max(longest) as u128;
-    // per token and layer about 30 vectors of d_model and 4 of d_ff live until the backward pass; then the maps
+    // per token and layer about 30 vectors of d_model and 4 of d_ff live until the backward pass; then the maps of one head
     let per_token = (sizes.num_layers * (30 * sizes.d_model + 4 * sizes.d_ff)) as u128;
-    let maps = (3 * sizes.num_layers * sizes.num_heads) as u128 * tokens * longest as u128;
+    let maps = 4 * longest as u128 * longest as u128;
     let bytes = 4 * config.threads as u128 * (2 * tokens * per_token + maps);
     if bytes <= u128::from(config.memory_limit) {
         return Ok(());

@@ -386,3 +386,49 @@ fn a_film_of_more_moments_than_folders_have_names_is_refused_before_anything_is_
     assert_eq!(message(&config), "a film of 1000000 moments was asked for; a training keeps 1000 at most");
     assert!(!toy.path("out").exists());
 }
+
+/// Made by `attlas train` of version 0.1 when it had a network of its own, on [`toy_pairs`] with the settings of the test and
+/// `--sample` as it is: the checkpoint after 10 of 50 steps, and the log of the whole run.
+const OLDER: &str = "tests/golden/older";
+
+#[test]
+fn a_seeded_run_has_the_loss_curve_of_older_versions_from_its_start_and_from_their_checkpoint() {
+    let toy = Toy::new();
+    let older = Path::new(OLDER);
+    let log = fs::read_to_string(older.join("log.jsonl")).unwrap();
+    let log: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (name, resume) in [("whole", Resume::No), ("resumed", Resume::Yes)] {
+        let mut config = toy.config(name);
+        config.recipe.budget = Budget::Tokens(3000);
+        config.resume = resume;
+        if resume == Resume::Yes {
+            fs::create_dir_all(toy.path(name)).unwrap();
+            for file in ["checkpoint.safetensors", "tokenizer.json"] {
+                fs::copy(older.join(file), toy.path(name).join(file)).unwrap();
+            }
+        }
+        let mut steps = Vec::new();
+        train(&config, &mut |progress| {
+            let wanted = &log[progress.step as usize - 1];
+            let numbers = [
+                (progress.loss, &wanted["loss"]),
+                (progress.objective, &wanted["objective"]),
+                (progress.gradient_norm, &wanted["gradient_norm"]),
+            ];
+            for (found, wanted) in numbers {
+                let wanted = wanted.as_f64().unwrap();
+                assert!((found - wanted).abs() < 2e-3 * wanted, "{name}, step {}: {found} {wanted}", progress.step);
+            }
+            assert_eq!(progress.tokens, wanted["tokens"], "{name}, step {}", progress.step);
+            if let Some(validation) = &progress.validation {
+                let wanted = wanted["validation"]["loss"].as_f64().unwrap();
+                assert!((validation.loss - wanted).abs() < 2e-3 * wanted, "{name}: {} {wanted}", validation.loss);
+            }
+            steps.push(progress.step);
+            Next::Continue
+        })
+        .unwrap();
+        let first = if resume == Resume::Yes { 11 } else { 1 };
+        assert_eq!(steps, (first..=50).collect::<Vec<u64>>(), "{name}");
+    }
+}

@@ -21,15 +21,17 @@ impl Bits {
     pub fn push(&mut self, number: u32, n: u8) {
         self.rest = self.rest << n | u64::from(number) & ((1 << n) - 1);
         self.n_rest += u32::from(n);
-        while self.n_rest >= 8 {
-            self.n_rest -= 8;
-            self.bytes.push((self.rest >> self.n_rest) as u8);
+        if self.n_rest >= 32 {
+            self.n_rest -= 32;
+            self.bytes.extend_from_slice(&((self.rest >> self.n_rest) as u32).to_be_bytes());
         }
     }
 
     /// The bytes, the last filled up with zeros, and four more so that a reader may look ahead.
     pub fn finish(mut self) -> Vec<u8> {
-        self.push(0, (8 - self.n_rest % 8) as u8 % 8);
+        let n_bytes = self.n_rest.div_ceil(8);
+        let rest = self.rest << (8 * n_bytes - self.n_rest);
+        self.bytes.extend_from_slice(&rest.to_be_bytes()[8 - n_bytes as usize..]);
         self.bytes.extend([0; 4]);
         self.bytes
     }

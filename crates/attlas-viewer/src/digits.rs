@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 /// From here on four digits after the point are shown, and below it two digits and a power of ten.
-const SMALL: f64 = 0.000_05;
+pub const SMALL: f64 = 0.000_05;
 /// How far a weight that is computed in the page may lie from the one computed here, as a share of it.
 const ROUNDING: f64 = 4e-6;
 
@@ -58,20 +58,31 @@ pub const N_CLASSES: usize = 1 + N_POWERS as usize + 14;
 
 /// The number of what is shown of a weight, counted from 0 by size: all there is to send of a weight. `None` of what is no weight
 /// in 0 ..= 1, but for rounding.
-pub fn number(weight: f32) -> Option<u16> {
+pub fn number(weight: f64) -> Option<u16> {
     // rounding can take a weight a little beyond 1
     if !(0.0..1.000_05).contains(&weight) {
         return None;
     }
-    Some(match shown(f64::from(weight)) {
+    // smaller than any number that an f32 holds
+    if weight < 1e-45 {
+        return Some(0);
+    }
+    Some(match shown(weight) {
         (0, _) => 0,
         (-4, whole) => LAST_SMALL + whole as u16,
         (power, digits) => 90 * (power - FIRST_POWER) as u16 + digits as u16 - 9,
     })
 }
 
+/// The class of each number, how many bits tell the numbers of the class apart, and these bits.
+static CLASSES: LazyLock<Vec<(u8, u8, u16)>> = LazyLock::new(|| (0..=LAST_SMALL + 10_001).map(class_of).collect());
+
 /// The class of a number, how many bits tell the numbers of the class apart, and these bits.
 pub fn class(number: u16) -> (u8, u8, u16) {
+    CLASSES[usize::from(number)]
+}
+
+fn class_of(number: u16) -> (u8, u8, u16) {
     match number {
         0 => (0, 0, 0),
         small @ ..=LAST_SMALL => (1 + ((small - 1) / 90) as u8, 7, (small - 1) % 90),
@@ -119,7 +130,7 @@ mod tests {
         let (mut n, mut last) = (0, 0);
         while bits <= 1.0_f32.to_bits() {
             let exact = f32::from_bits(bits);
-            let number = number(exact).unwrap_or_else(|| panic!("{exact}"));
+            let number = number(f64::from(exact)).unwrap_or_else(|| panic!("{exact}"));
             // below, f32 has less than two digits, and the page takes the number's own
             if exact > 1e-42 {
                 assert_eq!(shown(f64::from(weight(class(number)) as f32)), shown(f64::from(exact)), "{exact}");
@@ -130,6 +141,6 @@ mod tests {
         }
         assert!(n > 100_000, "{n} weights");
         assert_eq!([0.0, 1.0, 1.000_001].map(number), [0, LAST_SMALL + 10_000, LAST_SMALL + 10_000].map(Some));
-        assert_eq!([-0.1, 1.001, f32::NAN, f32::INFINITY].map(number), [None; 4]);
+        assert_eq!([-0.1, 1.001, f64::NAN, f64::INFINITY].map(number), [None; 4]);
     }
 }

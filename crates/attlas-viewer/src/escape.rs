@@ -1,5 +1,7 @@
 //! Text made inert, for the places of a page where text can stand.
 
+use rayon::prelude::*;
+
 /// Text between tags or in a quoted attribute; control and bidirectional marks become U+FFFD.
 pub fn html_text(text: &str) -> String {
     replaced(text, |sign| match sign {
@@ -29,21 +31,19 @@ fn replaced(text: &str, replacement: impl Fn(char) -> Option<String>) -> String 
 pub fn push_bytes(page: &mut String, bytes: &[u8]) {
     let signs: Vec<u8> = (b'!'..=b'~').filter(|sign| !b"\"&<".contains(sign)).collect();
     let pairs: Vec<[u8; 2]> = (0..1 << 13).map(|bits| [signs[bits % 91], signs[bits / 91]]).collect();
-    let mut text = Vec::with_capacity(length_of(bytes.len() as u64) as usize);
-    let (mut rest, mut n_rest) = (0_u32, 0);
-    let mut push = |bits: u32| text.extend_from_slice(&pairs[bits as usize]);
-    for byte in bytes {
-        rest |= u32::from(*byte) << n_rest;
-        n_rest += 8;
-        if n_rest >= 13 {
-            push(rest & 0x1fff);
-            rest >>= 13;
-            n_rest -= 13;
+    let mut text = vec![0; length_of(bytes.len() as u64) as usize];
+    // thirteen bytes are eight pairs
+    let write = |(text, bytes): (&mut [u8], &[u8])| {
+        for (text, bytes) in text.chunks_mut(16).zip(bytes.chunks(13)) {
+            let mut word = [0; 16];
+            word[..bytes.len()].copy_from_slice(bytes);
+            let word = u128::from_le_bytes(word);
+            for (place, pair) in text.as_chunks_mut().0.iter_mut().enumerate() {
+                *pair = pairs[(word >> (13 * place)) as usize & 0x1fff];
+            }
         }
-    }
-    if n_rest > 0 {
-        push(rest);
-    }
+    };
+    text.par_chunks_mut(16 << 14).zip(bytes.par_chunks(13 << 14)).for_each(write);
     page.push_str(&String::from_utf8_lossy(&text)); // ASCII, which is borrowed as it is
 }
 

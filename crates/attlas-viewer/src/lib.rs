@@ -6,6 +6,8 @@
 //!
 //! [`heads_page`] writes the page of what heads are named for, with a small script of its own.
 
+mod alike;
+mod beside;
 mod bits;
 mod digits;
 mod error;
@@ -16,7 +18,10 @@ mod page;
 mod payload;
 mod pooled;
 mod rounded;
+mod served;
 
+pub use beside::{Beside, Sound};
 pub use error::Error;
 pub use heads::heads_page;
 pub use page::{Description, Page, PageOptions, page, script_hash, style_hash};
+pub use served::{atlas, shell, shell_policy};

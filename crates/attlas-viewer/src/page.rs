@@ -9,18 +9,20 @@ use attlas::recording::{LayerCheck, complaint};
 use attlas::{HeadId, Kind, Recording};
 
 use crate::Error;
+use crate::beside::Beside;
 use crate::escape::{html_text, length_of, push_bytes};
 use crate::payload::Payload;
 use crate::pooled::pool;
 
-const STYLE: &str = include_str!("../../../web/dist/viewer.css");
+pub(crate) const STYLE: &str = include_str!("../../../web/dist/viewer.css");
 const STYLE_HASH: &str = include_str!("../../../web/dist/viewer.css.sha256");
-const SCRIPT: &str = include_str!("../../../web/dist/viewer.js");
+pub(crate) const SCRIPT: &str = include_str!("../../../web/dist/viewer.js");
 const SCRIPT_HASH: &str = include_str!("../../../web/dist/viewer.js.sha256");
 
 /// The hash of the script of every [`page`] of this version, as a content security policy names it: `sha256-…`. A page in a
 /// frame without an address of its own (`srcdoc`) is held to the policy of the page around; where that is strict, its
-/// `script-src` has to allow `'sha256-…'`.
+/// `script-src` has to allow `'sha256-…'`, and its `worker-src` may allow `blob:`, so that numbers are worked out beside the page
+/// (without it the page works them out itself, a few milliseconds at a time).
 #[must_use]
 pub fn script_hash() -> String {
     format!("sha256-{}", SCRIPT_HASH.trim())
@@ -44,7 +46,9 @@ pub struct PageOptions {
     pub standouts: Vec<Standout>,
     /// What is said of one of the texts, shown above its maps.
     pub description: Option<Description>,
-    /// The largest size of the page's attention data, in bytes as they travel.
+    /// What stands beside the tokens of each text: a picture, a sound, a tree. May be shorter than there are texts.
+    pub beside: Vec<Beside>,
+    /// The largest size of the page's attention data, in bytes as they travel; of several recordings, each's.
     pub max_bytes: u64,
     /// The recording's [checks](Recording::check), where they were made already; the page makes them otherwise.
     pub checks: Option<Vec<LayerCheck>>,
@@ -67,7 +71,15 @@ impl PageOptions {
 impl Default for PageOptions {
     fn default() -> PageOptions {
         let max_bytes = PageOptions::DEFAULT_MAX_BYTES;
-        PageOptions { title: None, open: None, standouts: Vec::new(), description: None, max_bytes, checks: None }
+        PageOptions {
+            title: None,
+            open: None,
+            standouts: Vec::new(),
+            description: None,
+            beside: Vec::new(),
+            max_bytes,
+            checks: None,
+        }
     }
 }
 
@@ -90,7 +102,9 @@ pub struct Page {
 /// Per layer and text the smaller form travels: the digits that are shown of weights, or queries and keys, from which the browser
 /// computes the weights. Queries and keys are of 13 to 16 bits where that keeps the digits, with the weights beside them whose digits
 /// it would change, and scores right to 0.005; a head where it would not is 32-bit, and so is everything of short texts. Padding is
-/// left out.
+/// left out. Maps of other quantities travel and are shown as weights are, to four digits after the point of a power of ten that
+/// none of the layer's numbers is above, with their signs. Where weights travel, queries and keys stand beside them, so that a score
+/// can be taken apart, as long as all numbers are less than 1 MB of the page.
 ///
 /// Where the data would be larger than [`PageOptions::max_bytes`], or one map has more cells than a browser can hold
 /// ([`Page::pooled`]), each map is pooled: its cells are tiles, coloured by the largest weight in them, and the page says so.
@@ -109,35 +123,62 @@ impl Page {
     /// # Errors
     /// As [`page`].
     pub fn of(recording: &Recording, options: &PageOptions) -> Result<Page, Error> {
+        Page::of_several((recording, options), &[])
+    }
+
+    /// One page of several recordings, to be compared; it opens with the first, whose title is the page's.
+    ///
+    /// # Errors
+    /// As [`page`], of the first recording that is refused.
+    pub fn of_several(first: (&Recording, &PageOptions), others: &[(&Recording, &PageOptions)]) -> Result<Page, Error> {
+        let title = first.1.title.as_deref().unwrap_or(&first.0.provenance.model);
+        let title = if title.trim().is_empty() { "attention" } else { title };
+        let all = [first].into_iter().chain(others.iter().copied());
+        let blocks = all.map(|(recording, options)| Blocks::of(recording, options)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page { html: html(title, &blocks), pooled: blocks.iter().any(|blocks| blocks.pooled) })
+    }
+}
+
+/// What a page holds of one recording.
+struct Blocks {
+    json: String,
+    numbers: Vec<u8>,
+    pooled: bool,
+}
+
+impl Blocks {
+    fn of(recording: &Recording, options: &PageOptions) -> Result<Blocks, Error> {
         match Payload::new(recording, options) {
             Err(refusal) if refusal.is_limit() => {
                 let tiles = pool(recording, options.max_bytes)?.ok_or(refusal)?;
-                let html = html(recording, Payload::of_tiles(&tiles, options)?, options)?;
-                Ok(Page { html, pooled: true })
+                let of_tiles = PageOptions { beside: Vec::new(), ..options.clone() }; // whose places are other tokens'
+                let blocks = Blocks::new(recording, Payload::of_tiles(&tiles, &of_tiles)?, options)?;
+                Ok(Blocks { pooled: true, ..blocks })
             }
-            payload => Ok(Page { html: html(recording, payload?, options)?, pooled: false }),
+            payload => Blocks::new(recording, payload?, options),
         }
+    }
+
+    fn new(recording: &Recording, mut payload: Payload<'_>, options: &PageOptions) -> Result<Blocks, Error> {
+        payload.say_failed(match &options.checks {
+            Some(checks) => complaint(checks),
+            None => complaint(&recording.check()?),
+        });
+        Ok(Blocks { json: json_for_page(&payload.json()?), numbers: payload.numbers, pooled: false })
     }
 }
 
 /// The page as text.
-fn html(recording: &Recording, mut payload: Payload<'_>, options: &PageOptions) -> Result<String, Error> {
-    payload.say_failed(match &options.checks {
-        Some(checks) => complaint(checks),
-        None => complaint(&recording.check()?),
-    });
-    let json = payload.json()?;
-    let title = options.title.as_deref().unwrap_or(&recording.provenance.model);
-    let title = if title.trim().is_empty() { "attention" } else { title };
-
-    let n_bytes = length_of(payload.numbers.len() as u64) as usize;
-    let mut page = String::with_capacity(STYLE.len() + SCRIPT.len() + json.len() + n_bytes + 4096);
+fn html(title: &str, blocks: &[Blocks]) -> String {
+    let of_blocks = |blocks: &Blocks| blocks.json.len() + length_of(blocks.numbers.len() as u64) as usize + 200;
+    let n_bytes: usize = blocks.iter().map(of_blocks).sum();
+    let mut page = String::with_capacity(STYLE.len() + SCRIPT.len() + n_bytes + 4096);
     // writing to a String cannot fail
     let _ = write!(
         page,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src '{}'; \
-         style-src '{}'; base-uri 'none'; form-action 'none'\">\n\
+         style-src '{}'; img-src data:; worker-src blob:; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"generator\" content=\"attlas {}\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
          <title>{} · attlas</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
@@ -148,12 +189,16 @@ fn html(recording: &Recording, mut payload: Payload<'_>, options: &PageOptions) 
         env!("CARGO_PKG_VERSION"),
         html_text(title),
     );
-    page.push_str("<script type=\"application/json\" id=\"atlas-data\">");
-    page.push_str(&json_for_page(&json));
-    page.push_str("</script>\n<script type=\"application/octet-stream\" id=\"atlas-numbers\">");
-    push_bytes(&mut page, &payload.numbers);
-    page.push_str("</script>\n<script>");
+    for (place, blocks) in blocks.iter().enumerate() {
+        let which = if place == 0 { String::new() } else { format!("-{place}") };
+        let _ = write!(page, "<script type=\"application/json\" id=\"atlas-data{which}\">");
+        page.push_str(&blocks.json);
+        let _ = write!(page, "</script>\n<script type=\"application/octet-stream\" id=\"atlas-numbers{which}\">");
+        push_bytes(&mut page, &blocks.numbers);
+        page.push_str("</script>\n");
+    }
+    page.push_str("<script>");
     page.push_str(SCRIPT);
     page.push_str("</script>\n</body>\n</html>\n");
-    Ok(page)
+    page
 }

@@ -2,13 +2,16 @@
 //!
 //! `web/src/data.ts` reads it; the two are held together by the browser test.
 
+use std::borrow::Cow;
+
 use attlas::analysis::Standout;
 use attlas::analysis::describe::CAPTION;
 use attlas::recording::{Method, Mode};
-use attlas::{AttentionMap, HeadId, Item, Kind, Layer, Provenance, Recording, Scoring};
+use attlas::{AttentionMap, HeadId, Item, Kind, Layer, Provenance, Quantity, Recording, Scoring};
 use attlas::{Token, TokenRole, Tokens};
 use serde::Serialize;
 
+use crate::beside::{Beside, PageImage, PageSound, PageTree};
 use crate::escape::length_of;
 use crate::numbers::{FEW, Numbers, Stored};
 use crate::page::Description as InWords;
@@ -17,10 +20,14 @@ use crate::rounded::BITS;
 use crate::{Error, PageOptions};
 
 /// The version of the description; `web/src/data.ts` refuses others.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// The most cells of one map: 4,096 tokens by 4,096, which a browser computes and holds without trouble.
 const MAX_CELLS: u64 = 1 << 24;
+/// The most text that a page's numbers may be for queries and keys to stand beside weights that travel otherwise.
+const MOST_WITH_QUERIES_AND_KEYS: u64 = 1_000_000;
+/// What stands beside an item of which nothing else was given.
+static NOTHING: Beside = Beside { picture: None, sound: None, tree: None };
 /// Queries whose weights are held at a time.
 const BAND: usize = 96;
 
@@ -36,7 +43,10 @@ struct Description<'a> {
     version: u32,
     title: &'a str,
     items: Vec<PageItem<'a>>,
-    layers: Vec<PageLayer<'a>>,
+    layers: Vec<PageLayer>,
+    /// What the layers' numbers are; empty where all are weights.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    quantities: Vec<PageQuantity>,
     standouts: Vec<PageStandout>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<PageWords<'a>>,
@@ -71,11 +81,29 @@ struct PageTiles {
     n_target: usize,
 }
 
+/// What numbers are.
+#[derive(Serialize)]
+struct PageQuantity {
+    name: &'static str,
+    words: &'static str,
+    unit: &'static str,
+    signed: bool,
+}
+
 #[derive(Serialize)]
 struct PageItem<'a> {
     source: PageTokens<'a>,
     target: PageTokens<'a>,
     predicted: Vec<PageToken<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<PageImage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sound: Option<PageSound>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tree: Option<PageTree<'a>>,
+    /// The place of the first target token that was generated, where some were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generated: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -100,13 +128,19 @@ struct PageToken<'a> {
 }
 
 #[derive(Serialize)]
-struct PageLayer<'a> {
+struct PageLayer {
     kind: Kind,
     index: usize,
+    /// What the numbers are, where they are no weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantity: Option<&'static str>,
+    /// The power of ten in which numbers are shown, where it is not 1; see `numbers.rs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<f64>,
     n_heads: usize,
     n_kv_heads: usize,
     d_head: usize,
-    scoring: Option<&'a Scoring>,
+    scoring: Option<Scoring>,
     stored: Vec<Stored>,
 }
 
@@ -152,30 +186,35 @@ struct PageHead {
     kind: Kind,
     layer: usize,
     head: usize,
+    /// What the page shows first, where there are no weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantity: Option<&'static str>,
 }
 
 impl<'a> Payload<'a> {
     /// Checks the recording's sizes and the limit, then gathers.
     pub fn new(recording: &'a Recording, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
-        let mut numbers = Numbers::new(Payload::check(recording, options)?);
-        let layers = carried(recording).map(|layer| page_layer(recording, layer, &mut numbers));
-        let layers = layers.collect::<Result<Vec<_>, _>>()?;
+        let carried = carried(recording);
+        let mut numbers = Numbers::new(Payload::check(recording, &carried, options)?);
+        let layers = carried.iter().map(|layer| page_layer(recording, layer, &mut numbers));
+        let mut layers = layers.collect::<Result<Vec<_>, _>>()?;
+        add_queries_and_keys(recording, &carried, &mut layers, &mut numbers)?;
         let numbers = numbers.finish();
         // how many bits numbers need is known now alone
         refuse_large(numbers.len() as u64, options)?;
-        let description = Description {
-            version: VERSION,
-            title: options.title.as_deref().unwrap_or(&recording.provenance.model),
-            items: recording.items.iter().map(page_item).collect(),
-            layers,
-            standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
-            description: options.description.as_ref().map(PageWords::new),
-            open: first_head(recording, options),
-            provenance: page_provenance(recording),
-            pooled: None,
-            failed: None,
-        };
+        let description = describe(recording, &carried, options, layers, first_head(recording, &carried, options))?;
         Ok(Payload { description, numbers })
+    }
+
+    /// The description alone, of a recording whose numbers are asked for elsewhere; no map is looked at.
+    pub fn without_numbers(recording: &'a Recording, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
+        recording.validate()?;
+        let carried = carried(recording);
+        refuse_nothing(&carried)?;
+        let layers = carried.iter().map(|layer| PageLayer::new(layer, Vec::new(), 1.0)).collect();
+        let open = chosen_head(recording, &carried, options).unwrap_or_else(|| first_of_all(recording));
+        let description = describe(recording, &carried, options, layers, open)?;
+        Ok(Payload { description, numbers: Vec::new() })
     }
 
     /// A recording whose cells are tiles.
@@ -196,15 +235,11 @@ impl<'a> Payload<'a> {
     }
 
     /// Whether there are many numbers; refuses what is beyond the limits in the fewest bits, too.
-    fn check(recording: &Recording, options: &PageOptions) -> Result<bool, Error> {
+    fn check(recording: &Recording, carried: &[Cow<'_, Layer>], options: &PageOptions) -> Result<bool, Error> {
         recording.validate()?;
-        if carried(recording).next().is_none() {
-            let message = "the page shows attention between all source and target tokens, and the recording has none; \
-                           rows of some tokens, or of another axis, are shown in pictures alone";
-            return Err(Error::Recording(attlas::Error::Inconsistent(message.into())));
-        }
-        carried(recording).try_for_each(check_cells)?;
-        let each = || carried(recording).flat_map(|layer| recording.items.iter().map(move |item| (layer, item)));
+        refuse_nothing(carried)?;
+        carried.iter().try_for_each(|layer| check_cells(layer))?;
+        let each = || carried.iter().flat_map(|layer| recording.items.iter().map(move |item| (layer, item)));
         let sum = |a: u64, b: u64| a.saturating_add(b);
         let many = each().map(|(layer, item)| size(layer, item, false)).fold(0, sum) > FEW;
         refuse_large(each().map(|(layer, item)| size(layer, item, many)).fold(0, sum), options)?;
@@ -218,20 +253,115 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// The layers that a page carries: attention weights of the first stack of each kind, between source and target tokens.
-pub fn carried(recording: &Recording) -> impl Iterator<Item = &Layer> {
-    let on_texts = |layer: &&Layer| layer.query_axis.is_none() && layer.key_axis.is_none();
-    Kind::ALL.into_iter().flat_map(|kind| recording.layers_of(kind)).filter(on_texts)
+/// All that is said of a recording.
+fn describe<'a>(
+    recording: &'a Recording,
+    carried: &[Cow<'_, Layer>],
+    options: &'a PageOptions,
+    layers: Vec<PageLayer>,
+    open: PageHead,
+) -> Result<Description<'a>, Error> {
+    let beside = |item: usize| options.beside.get(item).unwrap_or(&NOTHING);
+    let items = recording.items.iter().enumerate();
+    let items = items.map(|(place, item)| {
+        page_item(item, beside(place))
+            .map_err(|problem| attlas::Error::Inconsistent(format!("text {place}: {problem}")))
+    });
+    Ok(Description {
+        version: VERSION,
+        title: options.title.as_deref().unwrap_or(&recording.provenance.model),
+        items: items.collect::<Result<_, _>>()?,
+        layers,
+        quantities: page_quantities(carried),
+        standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
+        description: options.description.as_ref().map(PageWords::new),
+        open,
+        provenance: page_provenance(recording, carried),
+        pooled: None,
+        failed: None,
+    })
 }
 
-fn page_provenance(recording: &Recording) -> PageProvenance<'_> {
+/// Refuses a recording of which there is nothing to show.
+fn refuse_nothing(carried: &[Cow<'_, Layer>]) -> Result<(), Error> {
+    if !carried.is_empty() {
+        return Ok(());
+    }
+    let message = "the page shows maps between all source and target tokens, and the recording has none; \
+                   rows of some tokens, or of another axis, are shown in pictures alone";
+    Err(Error::Recording(attlas::Error::Inconsistent(message.into())))
+}
+
+/// The layers that a page carries: maps between source and target tokens, of the first stack of each kind; attention weights, then
+/// the other quantities there are.
+pub fn carried(recording: &Recording) -> Vec<Cow<'_, Layer>> {
+    let of_quantity = |quantity| Kind::ALL.into_iter().flat_map(move |kind| recording.layers_in(quantity, kind));
+    let on_texts = |layer: &Cow<'_, Layer>| layer.query_axis.is_none() && layer.key_axis.is_none();
+    Quantity::ALL.into_iter().flat_map(of_quantity).filter(on_texts).collect()
+}
+
+/// What the layers' numbers are; nothing where all are weights.
+fn page_quantities(carried: &[Cow<'_, Layer>]) -> Vec<PageQuantity> {
+    let is_there = |quantity: &Quantity| carried.iter().any(|layer| layer.quantity == *quantity);
+    let there: Vec<Quantity> = Quantity::ALL.into_iter().filter(is_there).collect();
+    let quantity = |quantity: &Quantity| PageQuantity {
+        name: quantity.name(),
+        words: quantity.words(),
+        unit: quantity.unit(),
+        signed: quantity.is_signed(),
+    };
+    if there == [Quantity::Weight] { Vec::new() } else { there.iter().map(quantity).collect() }
+}
+
+/// Appends queries and keys of layers whose weights travel otherwise, for all of these or, where the page would not stay small, for
+/// none.
+fn add_queries_and_keys(
+    recording: &Recording,
+    carried: &[Cow<'_, Layer>],
+    layers: &mut [PageLayer],
+    numbers: &mut Numbers,
+) -> Result<(), attlas::Error> {
+    let before = numbers.len();
+    let mut size = before as u64;
+    for layer in carried.iter().filter(|layer| layer.quantity == Quantity::Weight && layer.factored().is_some()) {
+        size = recording.items.iter().map(|item| factored_size(layer, item, true)).fold(size, u64::saturating_add);
+    }
+    if length_of(size) > MOST_WITH_QUERIES_AND_KEYS {
+        return Ok(());
+    }
+    let mut all = Vec::new(); // [layers][items]
+    for (layer, page_layer) in carried.iter().zip(&mut *layers) {
+        let stored = page_layer.stored.iter().enumerate();
+        let of_item = |(place, stored): (usize, &Stored)| match stored {
+            Stored::Factored { .. } => Ok(None),
+            _ if layer.quantity != Quantity::Weight => Ok(None),
+            _ => numbers.push_beside(recording, layer, place),
+        };
+        all.push(stored.map(of_item).collect::<Result<Vec<_>, _>>()?);
+    }
+    if length_of(numbers.len() as u64) > MOST_WITH_QUERIES_AND_KEYS {
+        numbers.truncate(before);
+        return Ok(());
+    }
+    for (layer, of_layer) in layers.iter_mut().zip(all) {
+        for (stored, found) in layer.stored.iter_mut().zip(of_layer) {
+            if let Stored::Dense { groups, .. } | Stored::Coded { groups, .. } = stored {
+                *groups = found;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn page_provenance<'a>(recording: &'a Recording, carried: &[Cow<'_, Layer>]) -> PageProvenance<'a> {
     let Provenance { model, family, revision, dtype, mode, writer, method, .. } = &recording.provenance;
     let mut notes = recording.provenance.remarks();
-    let n_left_out = recording.layers.len() - carried(recording).count();
+    let is_stored = |layer: &&Cow<'_, Layer>| matches!(layer, Cow::Borrowed(_));
+    let n_left_out = recording.layers.len() - carried.iter().filter(is_stored).count();
     if n_left_out > 0 {
         notes.push(format!(
-            "{n_left_out} of the {} layers are not on this page: it shows attention weights between source and target \
-             tokens, of one stack of each kind",
+            "{n_left_out} of the {} layers are not on this page: it shows maps between source and target tokens, of one stack \
+             of each kind",
             recording.layers.len()
         ));
     }
@@ -316,7 +446,7 @@ pub enum Storage {
 /// cannot compute them, or they take less room than queries and keys.
 pub fn storage(layer: &Layer, item: &Item, many: bool) -> Storage {
     let weights = if many { Storage::Digits } else { Storage::Floats };
-    let Some(factored) = layer.factored() else { return weights };
+    let Some(factored) = layer.factored().filter(|_| layer.quantity == Quantity::Weight) else { return weights };
     let masked = factored.mask.is_some() || factored.key_bias.is_some();
     let weights_bytes = if many { digits_size(layer, item) } else { n_weights(layer, item).saturating_mul(4) };
     if masked || weights_bytes <= factored_size(layer, item, many) { weights } else { Storage::Factored }
@@ -364,18 +494,32 @@ fn factored_size(layer: &Layer, item: &Item, many: bool) -> u64 {
     rows.saturating_mul((layer.shape.d_head as u64).saturating_mul(bits) / 8 + step)
 }
 
-fn page_item(item: &Item) -> PageItem<'_> {
+fn page_item<'a>(item: &'a Item, beside: &'a Beside) -> Result<PageItem<'a>, attlas::Error> {
     let target = kept(&item.target);
     let known = item.predicted.len() == item.target.len();
     let mut source = page_tokens(&item.source);
     for token in &mut source.tokens {
         token.silent = item.silence().contains(&token.position);
     }
-    PageItem {
+    let image = match (&item.image, &beside.picture) {
+        (Some(grid), picture) => Some(PageImage::new(grid, picture.as_ref())?),
+        (None, None) => None,
+        (None, Some(_)) => {
+            let message = "a picture was given, but the tokens are no patches of an image";
+            return Err(attlas::Error::Inconsistent(message.into()));
+        }
+    };
+    let n_prompt = item.n_prompt.filter(|n_prompt| *n_prompt < item.target.len());
+    let generated = n_prompt.map(|n_prompt| target.iter().filter(|position| **position < n_prompt).count());
+    Ok(PageItem {
         source,
         target: page_tokens(&item.target),
         predicted: if known { pick(&item.predicted, &target) } else { Vec::new() },
-    }
+        image,
+        sound: beside.sound.as_ref().map(|sound| PageSound::new(sound, item)).transpose()?,
+        tree: beside.tree.as_ref().map(|sentence| PageTree::new(sentence, item)).transpose()?,
+        generated: generated.filter(|place| *place < target.len()),
+    })
 }
 
 fn page_tokens(tokens: &Tokens) -> PageTokens<'_> {
@@ -400,32 +544,61 @@ fn pick<'a>(tokens: &'a Tokens, positions: &[usize]) -> Vec<PageToken<'a>> {
     positions.iter().zip(wholes).map(token).collect()
 }
 
-fn page_layer<'a>(
-    recording: &'a Recording,
-    layer: &'a Layer,
-    numbers: &mut Numbers,
-) -> Result<PageLayer<'a>, attlas::Error> {
-    let items = 0..recording.items.len();
-    Ok(PageLayer {
-        kind: layer.kind,
-        index: layer.index,
-        n_heads: layer.shape.n_heads,
-        n_kv_heads: layer.shape.n_kv_heads,
-        d_head: layer.shape.d_head,
-        scoring: layer.factored().map(|factored| &factored.scoring),
-        stored: items.map(|item| numbers.store(recording, layer, item)).collect::<Result<Vec<_>, _>>()?,
-    })
+fn page_layer(recording: &Recording, layer: &Layer, numbers: &mut Numbers) -> Result<PageLayer, attlas::Error> {
+    let (stored, unit) = match layer.quantity {
+        Quantity::Weight => {
+            let items = 0..recording.items.len();
+            (items.map(|item| numbers.store(recording, layer, item)).collect::<Result<Vec<_>, _>>()?, 1.0)
+        }
+        _ => numbers.store_others(recording, layer)?,
+    };
+    Ok(PageLayer::new(layer, stored, unit))
+}
+
+impl PageLayer {
+    fn new(layer: &Layer, stored: Vec<Stored>, unit: f64) -> PageLayer {
+        PageLayer {
+            kind: layer.kind,
+            index: layer.index,
+            quantity: Some(layer.quantity).filter(|quantity| *quantity != Quantity::Weight).map(Quantity::name),
+            unit: Some(unit).filter(|unit| *unit != 1.0),
+            n_heads: layer.shape.n_heads,
+            n_kv_heads: layer.shape.n_kv_heads,
+            d_head: layer.shape.d_head,
+            scoring: layer.factored().map(|factored| factored.scoring.clone()),
+            stored,
+        }
+    }
 }
 
 /// The head that the page opens with: the one asked for, the one of the last kind that stands out most, or the sharpest.
-fn first_head(recording: &Recording, options: &PageOptions) -> PageHead {
-    let exists = |(kind, head): &(Kind, HeadId)| recording.map(0, *kind, head.layer, head.head).is_ok();
+fn first_head(recording: &Recording, carried: &[Cow<'_, Layer>], options: &PageOptions) -> PageHead {
+    chosen_head(recording, carried, options).unwrap_or_else(|| {
+        let (kind, head) = sharpest_head(recording);
+        PageHead { kind, layer: head.layer, head: head.head, quantity: None }
+    })
+}
+
+/// The first head of the last kind.
+fn first_of_all(recording: &Recording) -> PageHead {
+    let kind = recording.kinds().last().copied().unwrap_or(Kind::Encoder);
+    let layer = recording.layers_of(kind).next().map_or(0, |layer| layer.index);
+    PageHead { kind, layer, head: 0, quantity: None }
+}
+
+/// The head that was asked for, or the one of the last kind that stands out most; of no weights, the first there is.
+fn chosen_head(recording: &Recording, carried: &[Cow<'_, Layer>], options: &PageOptions) -> Option<PageHead> {
+    if let Some(first) = carried.first().filter(|layer| layer.quantity != Quantity::Weight) {
+        return Some(PageHead { kind: first.kind, layer: first.index, head: 0, quantity: Some(first.quantity.name()) });
+    }
+    let exists = |(kind, head): &(Kind, HeadId)| {
+        recording.layer(*kind, head.layer).is_ok_and(|layer| head.head < layer.shape.n_heads)
+    };
     let last_kind = recording.kinds().last().copied();
     let standouts = by_excess(&options.standouts).into_iter().map(|standout| (standout.kind, standout.head));
     let standing_out = || standouts.filter(exists).find(|(kind, _)| Some(*kind) == last_kind);
-    let chosen = options.open.filter(exists).or_else(standing_out);
-    let (kind, head) = chosen.unwrap_or_else(|| sharpest_head(recording));
-    PageHead { kind, layer: head.layer, head: head.head }
+    let (kind, head) = options.open.filter(exists).or_else(standing_out)?;
+    Some(PageHead { kind, layer: head.layer, head: head.head, quantity: None })
 }
 
 /// The head of the last kind whose rows have the largest maxima on average, for the first text; the first of equals.

@@ -1,4 +1,5 @@
-//! A recording too large for a page: each map becomes a map of tiles, each tile the largest weight in it.
+//! A recording too large for a page: each map becomes a map of tiles, each tile the weight in it, or other number, that is largest in
+//! size.
 //!
 //! What comes out is a recording of dense weights whose tokens are stretches of the text, so the page draws it like any
 //! other; it says that its cells are tiles.
@@ -39,13 +40,14 @@ pub struct Pooled {
 /// # Errors
 /// When the recording's file cannot be read.
 pub fn pool(recording: &Recording, max_bytes: u64) -> Result<Option<Pooled>, attlas::Error> {
+    let carried = carried(recording);
     let cells = |side: usize| {
         let of_layer = |layer: &Layer| {
             let Shape { n_heads, n_queries, n_keys, .. } = layer.shape;
             let sizes = [recording.items.len(), n_heads, n_queries.min(side), n_keys.min(side)];
             sizes.into_iter().fold(1_u64, |cells, size| cells.saturating_mul(size as u64))
         };
-        carried(recording).map(of_layer).fold(0_u64, u64::saturating_add)
+        carried.iter().map(|layer| of_layer(layer)).fold(0_u64, u64::saturating_add)
     };
     if cells(usize::MAX) > MAX_WEIGHTS {
         return Ok(None);
@@ -71,7 +73,7 @@ pub fn pool(recording: &Recording, max_bytes: u64) -> Result<Option<Pooled>, att
             (source, target) => format!("{source} source and {target} target"),
         }
     ));
-    let layers = carried(recording).map(|layer| pool_layer(recording, layer, side)).collect::<Result<Vec<_>, _>>()?;
+    let layers = carried.iter().map(|layer| pool_layer(recording, layer, side)).collect::<Result<Vec<_>, _>>()?;
     let items = recording.items.iter().map(item).collect();
     let (n_source, n_target) = (first.source.len(), first.target.len());
     Ok(Some(Pooled { recording: Recording { items, layers, provenance }, source, target, n_source, n_target }))
@@ -114,15 +116,16 @@ fn pool_layer(recording: &Recording, layer: &Layer, side: usize) -> Result<Layer
         Ok::<(), attlas::Error>(())
     })?;
     let shape = Shape { n_heads, n_kv_heads: n_heads, n_queries: rows, n_keys: columns, d_head: 0, d_value: 0 };
-    Ok(Layer::new(layer.kind, layer.index, shape, Weights::Dense(weights.into())))
+    let tiles = Layer::new(layer.kind, layer.index, shape, Weights::Dense(weights.into()));
+    Ok(Layer { quantity: layer.quantity, ..tiles })
 }
 
-/// Fills `tiles` with the largest weights of a map; padded queries are left out. Shape `[rows, columns]`.
+/// Fills `tiles` with the numbers of a map that are largest in size; padded queries are left out. Shape `[rows, columns]`.
 fn pool_map(map: &AttentionMap<'_>, rows: usize, columns: usize, tiles: &mut [f32]) {
     let (n_queries, n_keys) = (map.n_queries(), map.n_keys());
     let queries = &map.query_tokens().tokens;
     let stretches: Vec<Range<usize>> = (0..columns).map(|column| stretch(column, n_keys, columns)).collect();
-    let larger = |a: f32, b: f32| if b > a { b } else { a }; // what is no number is no largest one
+    let larger = |a: f32, b: f32| if b.abs() > a.abs() { b } else { a }; // what is no number is no largest one
     let mut largest = vec![0.0; n_keys]; // [n_keys], of the queries of a row of tiles
     for start in (0..n_queries).step_by(BAND) {
         let band = start..(start + BAND).min(n_queries);

@@ -5,11 +5,13 @@
 //! digits would change, the digits travel. A head that would need many of these, whose scores would be off by more than 0.005, or are
 //! large, is refused.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 
+use attlas::attention::Shape;
 use attlas::{AttentionMap, Error, Factored, Item, Layer, Provenance, Recording};
 use rayon::prelude::*;
 
+use crate::alike::{mark, marked, sum};
 use crate::digits::{keeps_digits, number};
 
 /// Queries whose weights are held at a time: two blocks of the kernel.
@@ -34,7 +36,7 @@ pub struct Rows {
 }
 
 /// The weights of one head that travel as they are, row by row.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Exact {
     /// How many there are in each row. Shape `[n_queries]`.
     pub counts: Vec<u16>,
@@ -64,9 +66,13 @@ impl Rows {
     }
 
     /// The rows as the page has them. Shape `[n_rows, width]`.
-    fn numbers(&self, width: usize) -> impl Iterator<Item = f32> {
-        let rows = self.numbers.chunks_exact(width).zip(&self.steps);
-        rows.flat_map(|(row, step)| row.iter().map(move |number| f32::from(*number) * step))
+    fn numbers(&self, width: usize) -> Vec<f32> {
+        let mut numbers = vec![0.0; self.numbers.len()]; // [n_rows, width]
+        let rows = numbers.chunks_exact_mut(width).zip(self.numbers.chunks_exact(width)).zip(&self.steps);
+        for ((row, whole), step) in rows {
+            row.iter_mut().zip(whole).for_each(|(number, whole)| *number = f32::from(*whole) * step);
+        }
+        numbers
     }
 }
 
@@ -91,61 +97,68 @@ fn bits_for(queries: &[f32], keys: &[f32], width: usize, scale: f64) -> u8 {
 
 /// A layer of one text whose queries and keys are rows of whole numbers.
 pub struct Rounded {
-    recording: Recording,
     /// Bits of a whole number.
     pub bits: u8,
+    /// Shape `[n_heads, n_queries, d_head]`.
     pub queries: Rows,
+    /// Shape `[n_kv_heads, n_keys, d_head]`.
     pub keys: Rows,
 }
 
 impl Rounded {
-    /// The layer, rounded; `None` where a number is not finite, or a score may be large. `kept` are the queries and the keys that
-    /// are not padding.
+    /// The layer, rounded; `None` where a number is not finite, or a score may be large.
     ///
     /// # Errors
     /// When the recording's file cannot be read.
-    pub fn of(layer: &Layer, factored: &Factored, item: &Item, place: usize) -> Result<Option<Rounded>, Error> {
-        let shape = layer.shape;
-        let part = |n_heads: usize, n_rows: usize| place * n_heads * n_rows..(place + 1) * n_heads * n_rows;
-        let wide = |rows: Range<usize>| rows.start * shape.d_head..rows.end * shape.d_head;
-        let (queries, keys) = (part(shape.n_heads, shape.n_queries), part(shape.n_kv_heads, shape.n_keys));
-        let lse = factored.lse.read(queries.clone())?;
-        if shape.n_keys > usize::from(u16::MAX) || lse.iter().any(|lse| lse.is_finite() && lse.abs() > LARGE) {
+    pub fn of(layer: &Layer, factored: &Factored, place: usize) -> Result<Option<Rounded>, Error> {
+        let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, .. } = layer.shape;
+        let part = |n_rows: usize| place * n_rows..(place + 1) * n_rows;
+        let lse = factored.lse.read(part(n_heads * n_queries))?;
+        if n_keys > usize::from(u16::MAX) || lse.iter().any(|lse| lse.is_finite() && lse.abs() > LARGE) {
             return Ok(None);
         }
-        let (queries, keys) = (factored.queries.read(wide(queries))?, factored.keys.read(wide(keys))?);
-        let bits = bits_for(&queries, &keys, shape.d_head, factored.scoring.scale);
-        let queries = Rows::nearest(&queries, shape.d_head, bits);
-        let keys = Rows::nearest(&keys, shape.d_head, bits);
+        let queries = factored.queries.read(part(n_heads * n_queries * d_head))?;
+        let keys = factored.keys.read(part(n_kv_heads * n_keys * d_head))?;
+        let bits = bits_for(&queries, &keys, d_head, factored.scoring.scale);
+        let (queries, keys) = (Rows::nearest(&queries, d_head, bits), Rows::nearest(&keys, d_head, bits));
         let (Some(queries), Some(keys)) = (queries, keys) else { return Ok(None) };
+        Ok(Some(Rounded { bits, queries, keys }))
+    }
+
+    /// The layer as the page has it: a recording of one text, without mask.
+    fn recording(&self, layer: &Layer, factored: &Factored, item: &Item, lse: Vec<f64>) -> Recording {
+        let d_head = layer.shape.d_head;
         let rounded = Factored {
             scoring: factored.scoring.clone(),
-            queries: queries.numbers(shape.d_head).collect::<Vec<f32>>().into(),
-            keys: keys.numbers(shape.d_head).collect::<Vec<f32>>().into(),
-            lse: lse.into_owned().into(),
+            queries: self.queries.numbers(d_head).into(),
+            keys: self.keys.numbers(d_head).into(),
+            lse: lse.into(),
             mask: None,
             key_bias: None,
         };
-        let layers = vec![Layer::new(layer.kind, layer.index, shape, rounded)];
-        let recording = Recording { items: vec![item.clone()], layers, provenance: Provenance::default() };
-        Ok(Some(Rounded { recording, bits, queries, keys }))
+        let layers = vec![Layer::new(layer.kind, layer.index, layer.shape, rounded)];
+        Recording { items: vec![item.clone()], layers, provenance: Provenance::default() }
     }
 
-    /// For each head of the layer, the weights that travel as they are; `None` of a head that needs all its digits.
+    /// For each head of the layer, the weights that travel as they are; `None` of a head that needs all its digits. `kept` are the
+    /// queries and the keys that are not padding.
     ///
     /// # Errors
     /// When the recording's file cannot be read.
     pub fn exact(
         &self,
         recording: &Recording,
-        layer: &Layer,
+        (layer, factored): (&Layer, &Factored),
         place: usize,
         kept: (&[usize], &[usize]),
     ) -> Result<Vec<Option<Exact>>, Error> {
+        let n_rows = layer.shape.n_heads * layer.shape.n_queries;
+        let lse = factored.lse.read(place * n_rows..(place + 1) * n_rows)?.into_owned();
+        let rounded = self.recording(layer, factored, &recording.items[place], lse);
         let of_head = |head: usize| {
             let given = recording.map_of(layer, place, head)?;
-            let rounded = self.recording.map_of(&self.recording.layers[0], 0, head)?;
-            Ok(Exact::between(&given, &rounded, kept, layer.shape.d_head))
+            let near = rounded.map_of(&rounded.layers[0], 0, head)?;
+            Ok(Exact::between(&given, &near, kept, layer.shape.d_head))
         };
         (0..layer.shape.n_heads).into_par_iter().map(of_head).collect()
     }
@@ -162,12 +175,25 @@ impl Exact {
         let mut exact = Exact::default();
         let n_keys = given.n_keys();
         let most = queries.len() * d_head / 6; // a sixth of what the queries take as f32
+        let mut row = Looked::default();
         for band in queries.chunk_by(|a, b| a + 1 == *b).flat_map(|stretch| stretch.chunks(BAND)) {
             let [first, ..] = band else { continue };
             let band = *first..first + band.len();
             let (weights, near) = (given.tile(band.clone(), 0..n_keys), rounded.tile(band.clone(), 0..n_keys));
             for (query, (weights, near)) in band.zip(weights.chunks_exact(n_keys).zip(near.chunks_exact(n_keys))) {
-                exact.take_row(weights, near, rounded.sink_mass(query), keys)?;
+                let sink = f64::from(rounded.sink_mass(query));
+                let sum = sink + sum(near);
+                row.factor = if sum > 0.0 && sink < 1.0 { 1.0 / sum } else { 1.0 };
+                let before = exact.keys.len();
+                if keys.len() == n_keys {
+                    // what is not seen is 0 on both sides
+                    let seen = rounded.visible_keys(query);
+                    exact.take_row(&mut row, &weights[seen.clone()], &near[seen.clone()], seen.start)?;
+                } else {
+                    let of_keys = |row: &[f32]| keys.iter().map(|key| row[*key]).collect::<Vec<f32>>();
+                    exact.take_row(&mut row, &of_keys(weights), &of_keys(near), 0)?;
+                }
+                exact.counts.push(u16::try_from(exact.keys.len() - before).ok()?);
                 if exact.keys.len() > most {
                     return None;
                 }
@@ -176,27 +202,27 @@ impl Exact {
         Some(exact)
     }
 
-    /// Takes one row in; `None` where a score of it would be too far off. Shapes `[n_keys]`.
-    fn take_row(&mut self, weights: &[f32], near: &[f32], sink: f32, keys: &[usize]) -> Option<()> {
-        let before = self.keys.len();
-        let sum: f64 = f64::from(sink) + near.iter().map(|weight| f64::from(*weight)).sum::<f64>();
-        let factor = if sum > 0.0 && sink < 1.0 { 1.0 / sum } else { 1.0 };
-        for (column, key) in keys.iter().enumerate() {
-            let (weight, computed) = (weights[*key], f64::from(near[*key]) * factor);
-            if weight == 0.0 && computed == 0.0 {
-                continue;
-            }
-            let exact = f64::from(weight);
-            // a product, since there are so many that dividing would take longer than all else
-            if weight > VANISHING && (computed - exact).abs() > MOST_OF_SCORE * exact || !weight.is_finite() {
-                return None;
-            }
-            if !keeps_digits(weight, computed) {
-                self.keys.push(u16::try_from(column).ok()?);
-                self.numbers.push(number(weight)?);
+    /// Takes in some columns of a row, from `first` on; `None` where a score of them would be too far off. Shapes `[n]`.
+    fn take_row(&mut self, row: &mut Looked, weights: &[f32], near: &[f32], first: usize) -> Option<()> {
+        row.marks.resize(weights.len(), 0);
+        if mark(weights, near, row.factor as f32, (MOST_OF_SCORE as f32, VANISHING), &mut row.marks) {
+            return None;
+        }
+        for place in marked(&row.marks) {
+            let weight = weights[place];
+            if !keeps_digits(weight, f64::from(near[place]) * row.factor) {
+                self.keys.push(u16::try_from(first + place).ok()?);
+                self.numbers.push(number(f64::from(weight))?);
             }
         }
-        self.counts.push(u16::try_from(self.keys.len() - before).ok()?);
         Some(())
     }
+}
+
+/// A row that is being looked at.
+#[derive(Default)]
+struct Looked {
+    /// What its weights on rounded numbers are multiplied by, so that they sum to 1 with the sink.
+    factor: f64,
+    marks: Vec<u8>,
 }

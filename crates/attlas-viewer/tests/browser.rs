@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use attlas::analysis::describe::Sentence;
 use attlas::analysis::{measure_all, standouts};
 use attlas::attention::Shape;
-use attlas::{Bias, Item, Kind, Layer, Provenance, Recording, Scoring, Tokens, Visibility, Weights};
+use attlas::{Bias, Item, Kind, Layer, Provenance, Quantity, Recording, Scoring, Tokens, Trace, Visibility, Weights};
 use attlas_viewer::{Description, PageOptions, heads_page, page};
 use browser::Browser;
 use serde_json::Value;
@@ -67,7 +67,11 @@ fn assert_quiet(browser: &mut Browser) {
         assert_ne!(method, "Runtime.consoleAPICalled", "{event}");
         assert_ne!(method, "Log.entryAdded", "{event}");
         let is_font = url.starts_with("data:font/"); // which stands in the page
-        let own = is_font || url.starts_with("file://") && url.contains("/atlas.html") || url == "about:blank";
+        // the script's own text, as a worker
+        let own = is_font
+            || url.starts_with("blob:")
+            || url.starts_with("file://") && url.contains("/atlas.html")
+            || url == "about:blank";
         assert!(method != "Network.requestWillBeSent" || own, "the page asked for {url}");
     }
 }
@@ -123,7 +127,8 @@ fn the_page_computes_the_weights_of_attlas() {
         for layer in &recording.layers {
             for head in 0..layer.shape.n_heads {
                 let (kind, index) = (layer.kind, layer.index);
-                let shown = browser.evaluate(&format!("[...attlas.weights({item}, '{kind}', {index}, {head})]"));
+                let shown =
+                    browser.evaluate(&format!("attlas.weights({item}, '{kind}', {index}, {head}).then(w => [...w])"));
                 let expected = without_padding(&recording, item, kind, index, head);
                 let shown: Vec<f64> = shown.as_array().unwrap().iter().map(|w| w.as_f64().unwrap()).collect();
                 assert_eq!(shown.len(), expected.len(), "{kind} L{index}H{head}, text {item}");
@@ -200,8 +205,8 @@ fn every_digit_shown_is_the_recordings_whatever_the_size_of_scores() {
     let Some((mut browser, _folder, file)) = opened(&recording, "digits", "") else { return };
     let n_of = |browser: &mut Browser, form: &str, kind: &str| {
         let groups = format!(
-            "attlas.source.layers.filter(l => l.kind === '{kind}')\
-             .flatMap(l => l.stored[0].groups ?? [{{ form: l.stored[0].storage }}]).filter(g => g.form === '{form}').length"
+            "attlas.source.atlas.layers.filter(l => l.kind === '{kind}')\
+             .flatMap(({{ stored: [s] }}) => s.storage === 'factored' ? s.groups : [{{ form: s.storage }}]).filter(g => g.form === '{form}').length"
         );
         browser.evaluate(&groups).as_u64().unwrap()
     };
@@ -253,6 +258,127 @@ fn every_digit_shown_is_the_recordings_whatever_the_size_of_scores() {
     assert_quiet(&mut browser);
 }
 
+/// A recording of `n` tokens with numbers of other quantities, of all sizes and either sign where there is one: norms of a layer of
+/// weights, rollout, and effects.
+fn quantities(n: usize) -> Recording {
+    let labels: Vec<&str> = ["␀"].into_iter().chain(["the", "cat", "sat"].into_iter().cycle().take(n - 1)).collect();
+    let items = vec![Item { source: common::tokens("", &labels), ..Item::default() }];
+    let shape = Shape { n_heads: 2, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 16, d_value: 1 };
+    let scoring = Scoring::scaled_dot_product(16, Visibility::CAUSAL);
+    let mut weights = common::factored(Kind::Encoder, 0, shape, scoring, &items, 1);
+    let mut random = common::Random(8);
+    let norms: Vec<f32> = (0..2 * n).map(|_| 20.0 + 15.0 * random.next()).collect(); // [2 heads, n]
+    weights.traces = [(Trace::ValueNorms, norms.into())].into_iter().collect();
+    let mut other = |quantity: Quantity, n_heads: usize, size: f32| {
+        let numbers: Vec<f32> = (0..n_heads * n * n)
+            .map(|place| {
+                let number = size * random.next() * 10_f32.powi(-(place as i32 % 9));
+                if place % 7 == 3 { 0.0 } else { number }
+            })
+            .map(|number| if quantity.is_signed() { number } else { number.abs() })
+            .collect(); // [n_heads, n, n]
+        let shape = Shape { n_heads, n_kv_heads: n_heads, d_head: 0, d_value: 0, ..shape };
+        Layer { quantity, ..Layer::new(Kind::Encoder, 0, shape, Weights::Dense(numbers.into())) }
+    };
+    let layers = vec![
+        other(Quantity::Rollout, 1, 1.0),
+        other(Quantity::Effect, 2, 4e-3),
+        other(Quantity::Relevance, 1, 70_000.0),
+    ];
+    let layers = [weights].into_iter().chain(layers).collect();
+    Recording { layers, items, provenance: Provenance::default() }
+}
+
+/// The number that is shown as `1.25`, `−0.003` or `1.2·10⁻⁷`.
+fn read_number(shown: &str) -> f64 {
+    let plain: String = shown
+        .chars()
+        .map(|sign| match "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().position(|digit| digit == sign) {
+            Some(digit) => char::from_digit(digit as u32, 10).unwrap(),
+            None if "−⁻".contains(sign) => '-',
+            None => sign,
+        })
+        .collect();
+    plain.replace("·10", "e").parse().unwrap_or_else(|_| panic!("{shown}"))
+}
+
+#[test]
+fn numbers_of_every_quantity_are_those_of_attlas_to_the_digits_shown_in_every_storage() {
+    for (n, storage) in [(12, "dense"), (150, "coded")] {
+        let recording = quantities(n);
+        let Some((mut browser, _folder, _)) = opened(&recording, storage, "") else { return };
+        let stored = "attlas.source.atlas.layers.filter(l => l.quantity).map(l => l.stored[0].storage).join()";
+        assert_eq!(browser.evaluate(stored), [storage; 4].join(","));
+        let mut n_compared = 0;
+        for quantity in [Quantity::Norm, Quantity::Rollout, Quantity::Effect, Quantity::Relevance] {
+            let layer = recording.layer_in(quantity, Kind::Encoder, 0).unwrap();
+            let unit = browser.evaluate(&format!(
+                "attlas.source.atlas.layers.find(l => l.quantity === '{}').unit ?? 1",
+                quantity.name()
+            ));
+            let unit = unit.as_f64().unwrap();
+            for head in 0..layer.shape.n_heads {
+                let hook = |hook: &str| {
+                    format!("attlas.{hook}(0, 'encoder', 0, {head}, '{}').then(n => [...n])", quantity.name())
+                };
+                let (numbers, shown) = (browser.evaluate(&hook("weights")), browser.evaluate(&hook("shown")));
+                let expected = recording.map_of(&layer, 0, head).unwrap().tile(1..n, 1..n);
+                let pairs = numbers.as_array().unwrap().iter().zip(shown.as_array().unwrap());
+                assert_eq!(pairs.len(), expected.len());
+                for ((number, shown), expected) in pairs.zip(expected) {
+                    let (number, expected) = (number.as_f64().unwrap(), f64::from(expected));
+                    // half of the last digit, which is in the fourth place of the unit, or the second of a small number
+                    let small = 0.5 * 10_f64.powf(expected.abs().log10().floor() - 1.0);
+                    let digit = if expected.abs() < 5e-5 * unit { small } else { 5e-5 * unit };
+                    let near = |other: f64, most: f64| {
+                        (other - expected).abs() <= most * 1.0001 + 1e-7 * expected.abs() + 1e-44
+                    };
+                    let exact = if storage == "dense" { 1e-6 * expected.abs() } else { digit };
+                    assert!(near(number, exact), "{quantity} H{head}: {number}, not {expected}");
+                    let shown = shown.as_str().unwrap();
+                    assert!(near(read_number(shown), digit), "{quantity} H{head}: {shown}, not {expected}");
+                    n_compared += 1;
+                }
+            }
+        }
+        assert_eq!(n_compared, 6 * (n - 1) * (n - 1));
+        assert_quiet(&mut browser);
+    }
+}
+
+#[test]
+fn a_score_is_what_the_query_and_the_key_beside_its_weight_give() {
+    let recording = common::everything();
+    let Some((mut browser, _folder, _)) = opened(&recording, "pairs", "") else { return };
+    let mut n_compared = 0;
+    for layer in recording.layers.iter().filter(|layer| layer.factored().is_some()) {
+        let (kind, index, d) = (layer.kind, layer.index, layer.shape.d_head);
+        let factored = layer.factored().unwrap();
+        let (queries, keys) = (factored.queries.read_all().unwrap(), factored.keys.read_all().unwrap());
+        for head in 0..layer.shape.n_heads {
+            for (query, key) in [(0, 0), (1, 3), (4, 2)] {
+                let pair = browser.evaluate(&format!(
+                    "attlas.pair(0, '{kind}', {index}, {head}, {query}, {key}).then(p => [[...p.query], [...p.key]])"
+                ));
+                let row = |of: usize| -> Vec<f64> {
+                    pair[of].as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+                };
+                let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+                let exact = |numbers: &[f32], row: usize| -> Vec<f64> {
+                    numbers[row * d..][..d].iter().map(|number| f64::from(*number)).collect()
+                };
+                let (first, first_key) = (head * layer.shape.n_queries, layer.shape.kv_head(head) * layer.shape.n_keys);
+                let wanted = dot(&exact(&queries, first + query), &exact(&keys, first_key + key));
+                let off = factored.scoring.scale * (dot(&row(0), &row(1)) - wanted);
+                assert!(off.abs() < 0.005, "{kind} L{index}H{head} {query} {key}: off by {off}");
+                n_compared += 1;
+            }
+        }
+    }
+    assert!(n_compared > 50, "{n_compared} scores");
+    assert_quiet(&mut browser);
+}
+
 #[test]
 fn tiles_that_travel_as_digits_are_shown_with_the_digits_of_their_largest_weights() {
     let n = 1200;
@@ -269,7 +395,7 @@ fn tiles_that_travel_as_digits_are_shown_with_the_digits_of_their_largest_weight
     };
     let options = PageOptions { max_bytes: 1 << 20, ..PageOptions::default() };
     let Some((mut browser, _folder, _)) = opened_with(&recording, &options, "coded", "") else { return };
-    assert_eq!(browser.evaluate("attlas.source.layers[0].stored[0].storage"), "coded");
+    assert_eq!(browser.evaluate("attlas.source.atlas.layers[0].stored[0].storage"), "coded");
     let shown = browser.evaluate("attlas.shown(0, 'encoder', 0, 0)");
     let side = (shown.as_array().unwrap().len() as f64).sqrt() as usize;
     assert_eq!(side, 384);
@@ -297,7 +423,10 @@ fn a_click_on_a_head_and_on_a_cell_shows_the_value_and_the_url_remembers_it() {
     let (x, y) = (place[0].as_f64().unwrap(), place[1].as_f64().unwrap());
     let expected = recording.map(0, Kind::Encoder, 5, 3).unwrap().row(4)[1];
     browser.point_at(x, y);
-    assert_eq!(browser.text(".tip"), format!("cat → un{expected:.4}"), "hovering shows the value");
+    browser.settle();
+    let tip = browser.text(".tip");
+    assert!(tip.starts_with(&format!("cat → un{expected:.4}rank ")), "hovering shows the value: {tip}");
+    assert!(tip.contains("row sums to 1.0000") && tip.ends_with(" bits"), "and what its row is: {tip}");
     browser.click_at(x, y);
     let sentence = browser.text("#reading");
     assert!(sentence.starts_with(&format!("cat → un {expected:.4}")), "{sentence}");
@@ -553,9 +682,82 @@ fn the_view_is_saved_as_a_drawing_as_pixels_and_as_numbers_and_its_link_and_comm
     browser.settle();
     browser.evaluate("saved = {}");
     press(&mut browser, "SVG");
-    let paths = browser.evaluate("saved['L5H3-encoder.svg'].text().then(text => text.split('<path').length - 1)");
+    let paths = browser.evaluate(
+        "new Promise(done => { const look = () => saved['L5H3-encoder.svg'] === undefined ? setTimeout(look, 10) : done(); look(); })\
+         .then(() => saved['L5H3-encoder.svg'].text()).then(text => text.split('<path').length - 1)",
+    );
     let n_lines = row.iter().filter(|weight| **weight >= 0.01).count();
     assert_eq!(paths, n_lines, "those of the chosen query");
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn numbers_are_worked_out_beside_the_page_and_within_it_where_a_policy_allows_no_worker() {
+    let recording = common::everything();
+    let expected = recording.map(0, Kind::Encoder, 5, 3).unwrap().row(4)[1];
+    for (policy, has_worker) in [("worker-src blob:", true), ("worker-src 'none'", false)] {
+        let html = || page(&recording, &PageOptions::default()).unwrap().replace("worker-src blob:", policy);
+        let Some((mut browser, _folder, _)) = opened_page("worker", "#kind=encoder&layer=5&head=3&q=4&k=1", html)
+        else {
+            return;
+        };
+        let sentence = browser.text("#reading");
+        assert!(sentence.starts_with(&format!("cat → un {expected:.4}")), "{policy}: {sentence}");
+        assert_eq!(browser.evaluate("attlas.source.worker !== null"), has_worker, "{policy}");
+    }
+}
+
+#[test]
+fn a_map_zooms_and_moves_by_keys_and_the_url_remembers_what_is_seen() {
+    let Some((mut browser, _folder, file)) =
+        opened(&common::everything(), "zoom", "#kind=encoder&layer=5&head=3&q=4&k=1")
+    else {
+        return;
+    };
+    let labels = "[...document.querySelectorAll('.row-labels .token')].map(e => e.textContent).join(' ')";
+    let whole = browser.evaluate(labels);
+    browser.evaluate("document.querySelector('.cells').focus()");
+    browser.press("+", false);
+    browser.press("+", false);
+    let hash = browser.evaluate("location.hash").as_str().unwrap().to_owned();
+    assert!(hash.contains("&zoom="), "{hash}");
+    let seen = browser.evaluate(labels);
+    assert!(seen != whole && seen.as_str().unwrap().contains("cat"), "{seen}: about the chosen cell");
+    assert!(browser.text(".zoom-bar").contains(" of 7 queries × "), "{}", browser.text(".zoom-bar"));
+    // the part follows the chosen cell, and comes back by its address
+    for _ in 0..4 {
+        browser.press("ArrowUp", false);
+    }
+    assert!(browser.evaluate(labels).as_str().unwrap().starts_with("the "), "{}", browser.evaluate(labels));
+    let (hash, seen) = (browser.evaluate("location.hash"), browser.evaluate(labels));
+    browser.open(&file, hash.as_str().unwrap());
+    assert_eq!(browser.evaluate(labels), seen);
+    browser.evaluate("document.querySelector('.cells').focus()");
+    browser.press("0", false);
+    assert_eq!(browser.evaluate(labels), whole);
+    assert!(!browser.evaluate("location.hash").as_str().unwrap().contains("zoom"));
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn tokens_taken_together_are_one_place_of_the_map_with_the_sum_of_their_weights() {
+    let recording = common::everything();
+    let Some((mut browser, _folder, _)) =
+        opened(&recording, "span", "#kind=encoder&layer=5&head=3&spans=s1-4+hope&q=0&k=2")
+    else {
+        return;
+    };
+    let labels = browser.evaluate("[...document.querySelectorAll('.column-labels .token')].map(e => e.textContent)");
+    assert_eq!(labels, serde_json::json!(["the", "hope", "cat", common::HOSTILE, "</s>"]));
+    let row = recording.map(0, Kind::Encoder, 5, 3).unwrap().row(0);
+    let sum: f32 = row[1..4].iter().sum();
+    let weight = browser.evaluate("Number(document.querySelector('#reading').dataset.weight)").as_f64().unwrap();
+    assert!((weight - f64::from(sum)).abs() < 2e-6, "{weight}, not {sum}");
+    // the search finds it by its name
+    browser.press("/", false);
+    assert_eq!(browser.evaluate("document.activeElement.type"), "search");
+    browser.click(".spans button");
+    assert_eq!(browser.evaluate("document.querySelectorAll('.column-labels .token').length"), 7, "split again");
     assert_quiet(&mut browser);
 }
 

@@ -5,8 +5,11 @@ mod common;
 use attlas::analysis::describe::describe;
 use attlas::analysis::{Measure, Score, Standout, measure};
 use attlas::attention::Shape;
-use attlas::{Factored, HeadId, Item, Kind, Layer, Mask, Recording, Scoring, TokenRole, Tokens, Visibility, Weights};
-use attlas_viewer::{Description, Page, PageOptions, page, script_hash, style_hash};
+use attlas::conllu::Sentences;
+use attlas::figure::Bitmap;
+use attlas::{Factored, HeadId, Item, Kind, Layer, Mask, PatchGrid, Quantity, Recording};
+use attlas::{Scoring, TokenRole, Tokens, Trace, Visibility, Weights};
+use attlas_viewer::{Beside, Description, Page, PageOptions, Sound, page, script_hash, style_hash};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
@@ -41,6 +44,7 @@ fn hostile_text_never_appears_as_markup() {
     assert!(!page.contains("<img"));
     assert!(page.contains("\\u003c/script\\u003e"));
     assert!(page.contains("default-src 'none'; script-src 'sha256-"));
+    assert!(page.contains("; img-src data:; worker-src blob:; base-uri 'none'; form-action 'none'\""));
     for loading in ["http:", "https:", "src=\"", "@import", "url("] {
         let data = page.find("application/json").unwrap();
         assert!(!page[..data].contains(loading), "the head of the page holds {loading}");
@@ -71,8 +75,9 @@ fn a_sentence_takes_little_more_than_the_viewer_itself() {
     let layers = Kind::ALL.into_iter().flat_map(|kind| (0..3).map(move |index| (kind, index)));
     let layers = layers.map(|(kind, index)| layer(kind, index)).collect();
     let recording = Recording { items, layers, ..blank() };
+    // queries and keys among it
     let size = page(&recording, &PageOptions::default()).unwrap().len();
-    assert!(size < 200_000, "{size} bytes");
+    assert!(size < 350_000, "{size} bytes");
 }
 
 #[test]
@@ -239,5 +244,144 @@ fn a_page_carries_what_is_said_of_a_text_as_text() {
     assert!(page.contains("\"description\":{\"item\":1,\"sentences\":[{\"text\":\""), "the sentences are carried");
     assert!(
         page.contains(&format!("\"kind\":\"{}\",\"layer\":", first.kind.unwrap())) && !page.contains(common::HOSTILE)
+    );
+}
+
+/// The description in a block of a page.
+fn data(page: &str, which: &str) -> serde_json::Value {
+    let block = page.split(&format!("id=\"atlas-data{which}\">")).nth(1).expect("the block").split('<').next().unwrap();
+    serde_json::from_str(block).unwrap()
+}
+
+#[test]
+fn other_quantities_travel_beside_weights_with_their_names_and_a_power_of_ten_that_none_is_above() {
+    let mut recording = common::everything();
+    let n = 2 * 2 * 5 * 7; // [2 items, 2 heads, 5, 7]
+    let of = |quantity: Quantity, size: f32| {
+        let numbers: Vec<f32> = common::Random(3).numbers(n, size);
+        let numbers = numbers.iter().map(|number| if quantity.is_signed() { *number } else { number.abs() });
+        let layer = recording.layers.last().unwrap();
+        Layer { quantity, weights: Weights::Dense(numbers.collect::<Vec<f32>>().into()), ..layer.clone() }
+    };
+    let others = [of(Quantity::Effect, 250.0), of(Quantity::Rollout, 0.01), of(Quantity::Difference, 0.0)];
+    // norms of a layer that keeps the lengths of its values
+    let encoder = &mut recording.layers[0];
+    let norms: Vec<f32> = (0..2 * 4 * 7).map(|place| place as f32 / 4.0).collect(); // [2 items, 4 heads, 7 keys]
+    encoder.traces = [(Trace::ValueNorms, norms.into())].into_iter().collect();
+    recording.layers.extend(others);
+    let data = data(&page(&recording, &PageOptions::default()).unwrap(), "");
+    let quantities: Vec<_> = data["quantities"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(quantities, ["weight", "norm", "rollout", "effect", "difference"]);
+    assert_eq!(data["quantities"][3]["signed"], true);
+    assert_eq!(data["quantities"][1]["unit"], "length of a vector of the residual stream");
+    let layers = data["layers"].as_array().unwrap();
+    let of = |name: &str| layers.iter().find(|layer| layer["quantity"] == name).expect("the layer");
+    assert_eq!((&of("effect")["unit"], &of("norm")["unit"]), (&1000.0.into(), &100.0.into()));
+    assert!(of("rollout").get("unit").is_none() && of("difference").get("unit").is_none());
+    assert_eq!((&of("norm")["kind"], &of("effect")["index"]), (&"encoder".into(), &3.into()));
+    assert!(of("norm")["scoring"]["visibility"].is_object() && of("effect")["scoring"].is_null());
+    assert!(layers[0].get("quantity").is_none(), "weights need no name");
+    // and where there is nothing else, they are what the page opens with
+    recording.layers.retain(|layer| layer.quantity == Quantity::Effect);
+    let alone = data_of(&recording);
+    assert_eq!(alone["open"], serde_json::json!({"kind": "cross", "layer": 3, "head": 0, "quantity": "effect"}));
+}
+
+fn data_of(recording: &Recording) -> serde_json::Value {
+    data(&page(recording, &PageOptions::default()).unwrap(), "")
+}
+
+#[test]
+fn queries_and_keys_stand_beside_weights_where_the_page_stays_small_and_not_where_a_bias_is_missing() {
+    let of_length = |n: usize| {
+        let shape = Shape { n_heads: 12, n_kv_heads: 12, n_queries: n, n_keys: n, d_head: 64, d_value: 1 };
+        let items =
+            vec![Item { source: Tokens::from_labels((0..n).map(|place| place.to_string())), ..Item::default() }];
+        let scoring = Scoring::scaled_dot_product(64, Visibility::FULL);
+        let layers = (0..4).map(|index| common::factored(Kind::Encoder, index, shape, scoring.clone(), &items, 2));
+        Recording { layers: layers.collect(), items, ..blank() }
+    };
+    let group = |recording: &Recording| data_of(recording)["layers"][0]["stored"][0]["groups"].clone();
+    let short = of_length(20);
+    assert_eq!((&group(&short)[11]["form"], &group(&short)[11]["exact"]), (&"rounded".into(), &serde_json::json!([])));
+    assert!(group(&of_length(120)).is_null(), "13 bits of 12 × 4 × 2 × 120 × 64 numbers are 1.5 MB of text");
+    let mut biased = short;
+    if let Weights::Factored(factored) = &mut biased.layers[0].weights {
+        factored.key_bias = Some(vec![0.0; 12 * 20].into());
+    }
+    let data = data_of(&biased);
+    assert!(
+        data["layers"][0]["stored"][0].get("groups").is_none() && data["layers"][1]["stored"][0]["groups"].is_array()
+    );
+}
+
+#[test]
+fn a_page_of_several_recordings_has_blocks_for_each_and_the_title_of_the_first() {
+    let (recording, other) = (common::everything(), dense(3));
+    let named = |title: &str| PageOptions { title: Some(title.to_owned()), ..PageOptions::default() };
+    let (first, second) = (named("before"), named(&format!("after {}", common::HOSTILE)));
+    let page = Page::of_several((&recording, &first), &[(&other, &second), (&recording, &first)]).unwrap().html;
+    assert!(page.contains("<title>before · attlas</title>") && !page.contains(common::HOSTILE));
+    assert_eq!(data(&page, "-1")["title"], format!("after {}", common::HOSTILE));
+    assert_eq!(data(&page, "-1")["items"][0]["source"]["tokens"].as_array().unwrap().len(), 3);
+    assert_eq!(data(&page, "-2"), data(&page, ""));
+    let numbers = |which: &str| page.split(&format!("id=\"atlas-numbers{which}\">")).nth(1).unwrap().split('<').next();
+    assert_eq!(numbers("-2"), numbers(""));
+    assert_eq!(common::bytes_of(numbers("-1").unwrap()).len(), 37, "3 × 3 floats, filled up to 13 bits");
+}
+
+#[test]
+fn pictures_sounds_trees_and_what_was_generated_stand_beside_tokens_and_stay_text() {
+    let mut recording = common::everything();
+    let grid = PatchGrid { first: 1, rows: 2, columns: 3, size: Some([6, 4]), seen: Some([0, 0, 6, 4]) };
+    recording.items[1].image = Some(grid);
+    (recording.items[0].n_prompt, recording.items[1].n_prompt) = (Some(2), Some(5));
+    let text = format!("the {} cat", common::HOSTILE.replace(' ', ""));
+    let hostile_relation = "nsubj:</script>";
+    let conllu = format!(
+        "# text = {text}\n1\tthe\t_\t_\t_\t_\t3\tdet\t_\t_\n2\t{}\t_\t_\t_\t_\t3\t{hostile_relation}\t_\t_\n3\tcat\t_\t_\t_\t_\t0\troot\t_\t_\n\n",
+        common::HOSTILE
+    );
+    let sentence = Sentences::read(conllu.as_bytes(), std::path::Path::new("a.conllu")).next().unwrap().unwrap();
+    let source = &mut recording.items[0].source;
+    source.text = text.clone();
+    let (hostile, cat) = (4..4 + common::HOSTILE.len(), text.len() - 3..text.len());
+    let spans = [0..3, hostile.start..5, 5..6, 6..hostile.end, cat];
+    for (token, span) in source.tokens.iter_mut().zip(spans) {
+        token.span = Some(span);
+    }
+    let sound = Sound {
+        n_mels: 2,
+        loudness: vec![0, 255, 3, 4],
+        frame_seconds: 0.02,
+        token_seconds: 0.02,
+        hertz: [0.0, 8000.0],
+    };
+    let picture = Some(Bitmap { width: 6, height: 4, rgb: vec![7; 72] });
+    let beside = vec![
+        Beside { tree: Some(sentence.clone()), ..Beside::default() },
+        Beside { picture, sound: Some(sound), ..Beside::default() },
+    ];
+    let options = PageOptions { beside, ..PageOptions::default() };
+    let page = page(&recording, &options).unwrap();
+    assert!(!page.contains(common::HOSTILE) && !page.contains("</script>\""));
+    let items = data(&page, "")["items"].clone();
+    let tree = &items[0]["tree"];
+    assert_eq!((&tree["of"], &tree["words"][1]["tokens"]), (&"source".into(), &serde_json::json!([1, 2, 3])));
+    assert_eq!((&tree["words"][1]["relation"], &tree["words"][2]["head"]), (&hostile_relation.into(), &().into()));
+    assert_eq!((&items[0]["generated"], items[1].get("generated")), (&2.into(), None));
+    assert!(items[1]["image"]["src"].as_str().unwrap().starts_with("data:image/png;base64,"));
+    assert_eq!(items[1]["image"]["seen"], serde_json::json!([0.0, 0.0, 6.0, 4.0]));
+    assert_eq!((&items[1]["sound"]["n_frames"], &items[1]["sound"]["loudness"]), (&2.into(), &"AP8DBA==".into()));
+
+    let wrong = Beside { tree: Some(sentence), ..Beside::default() };
+    let options = PageOptions { beside: vec![Beside::default(), wrong], ..PageOptions::default() };
+    let refusal = refusal(&recording, &options);
+    assert!(refusal.starts_with("text 1: ") && refusal.contains("the tree is not of this text"), "{refusal}");
+    let picture = Some(Bitmap { width: 6, height: 4, rgb: vec![7; 72] });
+    let options = PageOptions { beside: vec![Beside { picture, ..Beside::default() }], ..PageOptions::default() };
+    assert_eq!(
+        self::refusal(&recording, &options),
+        "text 0: a picture was given, but the tokens are no patches of an image"
     );
 }

@@ -66,7 +66,7 @@ pub use buffer::{Buffer, Element, Memory};
 pub use error::{Error, Remedy};
 pub use grid::{Grid, Hidden, RowTokens};
 pub use head::{HeadId, Kind};
-pub use map::AttentionMap;
+pub use map::{AttentionMap, HeadNumbers};
 pub use mask::{Mask, MaskRow, MaskView};
 pub use pooled::{Pooled, Pooling};
 pub use quantity::Quantity;

@@ -20,7 +20,8 @@ pub struct AttentionMap<'a> {
     item: usize,
     tokens: &'a Item,
     head: usize,
-    key_valid: Option<Vec<bool>>,
+    /// Which keys are no padding, where some are. Shape `[n_keys]`.
+    key_valid: Option<Cow<'a, [bool]>>,
     held: Held<'a>,
     /// The length of each key's value vector behind the head's output projection, where the numbers are weight × that
     /// length. Shape `[n_keys]`.
@@ -43,6 +44,35 @@ enum Held<'a> {
         /// Shape `[n_queries]`.
         lse: Cow<'a, [f64]>,
     },
+}
+
+/// One head's numbers in memory, of which its map is made at no cost as often as it is asked for
+/// ([`Recording::map_over`](crate::Recording::map_over)).
+#[derive(Debug, Clone)]
+pub struct HeadNumbers {
+    held: HeldNumbers,
+    key_valid: Option<Vec<bool>>,
+    value_norms: Option<Vec<f32>>,
+    needs_f64: OnceLock<bool>,
+}
+
+#[derive(Debug, Clone)]
+enum HeldNumbers {
+    /// Shape `[n_queries, n_keys]`.
+    Dense(Vec<f32>),
+    /// Shapes `[n_queries, d_head]`, `[n_keys, d_head]`, `[n_queries]`.
+    Factored { queries: Vec<f32>, keys: Vec<f32>, lse: Vec<f64> },
+}
+
+impl HeadNumbers {
+    /// How much memory they take.
+    pub fn n_bytes(&self) -> usize {
+        let held = match &self.held {
+            HeldNumbers::Dense(numbers) => 4 * numbers.len(),
+            HeldNumbers::Factored { queries, keys, lse } => 4 * (queries.len() + keys.len()) + 8 * lse.len(),
+        };
+        held + self.key_valid.as_ref().map_or(0, Vec::len) + 4 * self.value_norms.as_ref().map_or(0, Vec::len)
+    }
 }
 
 impl fmt::Debug for Held<'_> {
@@ -90,12 +120,122 @@ impl<'a> AttentionMap<'a> {
         head: usize,
         rows: Range<usize>,
     ) -> Result<AttentionMap<'a>, Error> {
+        let held = Held::read(layer, item, head, rows)?;
+        AttentionMap::holding(layer, item, tokens, head, held)
+    }
+
+    fn holding(
+        layer: &'a Layer,
+        item: usize,
+        tokens: &'a Item,
+        head: usize,
+        held: Held<'a>,
+    ) -> Result<AttentionMap<'a>, Error> {
         let keys = &layer.key_tokens(tokens).tokens;
         let padded = keys.iter().any(|token| token.role == TokenRole::Padding);
         let key_valid = padded.then(|| keys.iter().map(|token| token.role != TokenRole::Padding).collect());
-        let held = Held::read(layer, item, head, rows)?;
         let value_norms = value_norms(layer, item, head)?;
         Ok(AttentionMap { layer, item, tokens, head, key_valid, held, value_norms, needs_f64: OnceLock::new() })
+    }
+
+    /// The map of numbers that [`into_numbers`](Self::into_numbers) gave.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when they are those of a map of another size.
+    pub(crate) fn over(
+        layer: &'a Layer,
+        item: usize,
+        tokens: &'a Item,
+        head: usize,
+        numbers: &'a HeadNumbers,
+    ) -> Result<AttentionMap<'a>, Error> {
+        let Shape { n_queries, n_keys, d_head, .. } = layer.shape;
+        let held = match (&numbers.held, layer.factored()) {
+            (HeldNumbers::Dense(numbers), None) if numbers.len() == n_queries * n_keys => {
+                Held::Dense { rows: 0..n_queries, numbers: Cow::Borrowed(numbers) }
+            }
+            (HeldNumbers::Factored { queries, keys, lse }, Some(factored))
+                if (queries.len(), keys.len(), lse.len()) == (n_queries * d_head, n_keys * d_head, n_queries) =>
+            {
+                let (queries, keys) = (Cow::Borrowed(&queries[..]), Cow::Borrowed(&keys[..]));
+                Held::Factored { factored, queries, keys, lse: Cow::Borrowed(lse) }
+            }
+            _ => return Err(Error::Inconsistent(format!("the numbers held are not those of a head of {layer}"))),
+        };
+        Ok(AttentionMap {
+            layer,
+            item,
+            tokens,
+            head,
+            key_valid: numbers.key_valid.as_deref().map(Cow::Borrowed),
+            held,
+            value_norms: numbers.value_norms.as_deref().map(Cow::Borrowed),
+            needs_f64: numbers.needs_f64.clone(),
+        })
+    }
+
+    /// The map's numbers, in memory whatever they were computed from lies in.
+    ///
+    /// # Errors
+    /// When only some rows of a dense map were read, and the others cannot be.
+    pub fn into_numbers(mut self) -> Result<HeadNumbers, Error> {
+        self.turn_to(0..self.n_queries())?;
+        self.recorded(); // looks whether scores are large
+        let held = match self.held {
+            Held::Dense { numbers, .. } => HeldNumbers::Dense(numbers.into_owned()),
+            Held::Factored { queries, keys, lse, .. } => {
+                HeldNumbers::Factored { queries: queries.into_owned(), keys: keys.into_owned(), lse: lse.into_owned() }
+            }
+        };
+        Ok(HeadNumbers {
+            held,
+            key_valid: self.key_valid.map(Cow::into_owned),
+            value_norms: self.value_norms.map(Cow::into_owned),
+            needs_f64: self.needs_f64,
+        })
+    }
+
+    /// The weights of some queries, in rising order, over all keys, of a map of whose queries no others are read.
+    /// Shape `[queries.len(), n_keys]`.
+    pub(crate) fn rows_read(
+        layer: &'a Layer,
+        item: usize,
+        tokens: &'a Item,
+        head: usize,
+        queries: &[usize],
+    ) -> Result<Vec<f32>, Error> {
+        let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, .. } = layer.shape;
+        let first_row = (item * n_heads + head) * n_queries;
+        let stretches = || queries.chunk_by(|a, b| a + 1 == *b).map(|stretch| stretch[0]..stretch[0] + stretch.len());
+        let Weights::Factored(factored) = &layer.weights else {
+            let mut map = AttentionMap::new(layer, item, tokens, head, 0..0)?;
+            let mut rows = Vec::with_capacity(queries.len() * n_keys); // [queries, n_keys]
+            for stretch in stretches() {
+                map.turn_to(stretch.clone())?;
+                rows.extend(map.tile(stretch, 0..n_keys));
+            }
+            return Ok(rows);
+        };
+        let first_key = (item * n_kv_heads + layer.shape.kv_head(head)) * n_keys;
+        let held = Held::Factored {
+            factored,
+            queries: Cow::Borrowed(&[]),
+            keys: factored.keys.read(first_key * d_head..(first_key + n_keys) * d_head)?,
+            lse: factored.lse.read(first_row..first_row + n_queries)?,
+        };
+        let map = AttentionMap::holding(layer, item, tokens, head, held)?;
+        let Some(recorded) = map.recorded().filter(|recorded| !recorded.needs_f64) else {
+            return Ok(AttentionMap::new(layer, item, tokens, head, 0..n_queries)?.rows(queries, 0..n_keys));
+        };
+        let mut read = Vec::with_capacity(queries.len() * d_head); // [queries, d_head]
+        for stretch in stretches() {
+            read.extend_from_slice(
+                &factored.queries.read((first_row + stretch.start) * d_head..(first_row + stretch.end) * d_head)?,
+            );
+        }
+        let mut rows = recorded.rows_of(queries, &read, 0..n_keys);
+        map.weigh_values(0..n_keys, &mut rows);
+        Ok(rows)
     }
 
     /// Reads other rows of a dense map in place of those that are held; does nothing where all that is needed is held.
@@ -104,6 +244,39 @@ impl<'a> AttentionMap<'a> {
             self.held = Held::read(self.layer, self.item, self.head, rows)?;
         }
         Ok(())
+    }
+
+    /// The weights of few queries over few keys, of a map of which nothing else is read; each is as exact as in a row.
+    /// Shape `[queries.len(), keys.len()]`.
+    pub(crate) fn few_read(
+        layer: &'a Layer,
+        item: usize,
+        tokens: &'a Item,
+        head: usize,
+        queries: Range<usize>,
+        keys: Range<usize>,
+    ) -> Result<Vec<f32>, Error> {
+        let Shape { n_heads, n_kv_heads, n_queries, n_keys, d_head, .. } = layer.shape;
+        let Weights::Factored(factored) = &layer.weights else {
+            return Ok(AttentionMap::new(layer, item, tokens, head, queries.clone())?.tile(queries, keys));
+        };
+        let first_row = (item * n_heads + head) * n_queries;
+        let first_key = (item * n_kv_heads + layer.shape.kv_head(head)) * n_keys;
+        let (rows, columns) =
+            (first_row + queries.start..first_row + queries.end, first_key + keys.start..first_key + keys.end);
+        let read_queries = factored.queries.read(rows.start * d_head..rows.end * d_head)?;
+        let read_keys = factored.keys.read(columns.start * d_head..columns.end * d_head)?;
+        let lse = factored.lse.read(rows)?;
+        let nothing = || Cow::Borrowed(&[][..]);
+        let held = Held::Factored { factored, queries: nothing(), keys: nothing(), lse: Cow::Borrowed(&[]) };
+        let map = AttentionMap::holding(layer, item, tokens, head, held)?;
+        let mut weights = vec![0.0; queries.len() * keys.len()]; // [queries, keys]
+        for (at, (query, row)) in queries.zip(weights.chunks_mut(keys.len().max(1))).enumerate() {
+            let q = &read_queries[at * d_head..][..d_head];
+            map.fill_factored(factored, (query, q, lse[at]), keys.clone(), (keys.start, &read_keys), row);
+        }
+        map.weigh_values(keys, &mut weights);
+        Ok(weights)
     }
 
     /// The kind of attention.
@@ -277,7 +450,7 @@ impl<'a> AttentionMap<'a> {
     ///
     /// # Panics
     /// When a query or a key is outside the map.
-    pub(crate) fn rows(&self, queries: &[usize], keys: Range<usize>) -> Vec<f32> {
+    pub fn rows(&self, queries: &[usize], keys: Range<usize>) -> Vec<f32> {
         match queries {
             // neighbours: the blocked kernel
             [first, .., last] if last - first + 1 == queries.len() => self.tile(*first..last + 1, keys),
@@ -313,7 +486,7 @@ impl<'a> AttentionMap<'a> {
             }
             Held::Factored { factored, queries, keys: all_keys, lse } => {
                 let q = &queries[query * shape.d_head..][..shape.d_head];
-                self.fill_factored(factored, (query, q, lse[query]), keys.clone(), all_keys, row);
+                self.fill_factored(factored, (query, q, lse[query]), keys.clone(), (0, all_keys), row);
             }
         }
         self.weigh_values(keys, row);
@@ -324,7 +497,7 @@ impl<'a> AttentionMap<'a> {
         factored: &Factored,
         (query, q, lse): (usize, &[f32], f64),
         keys: Range<usize>,
-        all_keys: &[f32],
+        (first_key, held_keys): (usize, &[f32]),
         row: &mut [f32],
     ) {
         let shape = self.shape();
@@ -334,7 +507,7 @@ impl<'a> AttentionMap<'a> {
         if lse == f64::NEG_INFINITY || seen.is_empty() {
             return;
         }
-        let seen_keys = &all_keys[seen.start * shape.d_head..seen.end * shape.d_head];
+        let seen_keys = &held_keys[(seen.start - first_key) * shape.d_head..(seen.end - first_key) * shape.d_head];
         let (mask, key_bias) = (self.mask_row(factored, query), self.key_bias(factored));
         for (key, k) in seen.zip(seen_keys.chunks_exact(shape.d_head)) {
             let is_valid = self.key_valid.as_ref().is_none_or(|valid| valid[key]);

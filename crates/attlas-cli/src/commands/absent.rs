@@ -14,9 +14,9 @@ pub struct AnyArguments {
 }
 
 /// Says that the command is not there.
-pub fn run(command: &str) -> Result<Outcome, Failure> {
+pub fn run(command: &str, feature: &str) -> Result<Outcome, Failure> {
     Err(Failure::Usage(format!(
-        "this build of attlas has no command \"{command}\": it was made without the feature train \
-         (cargo install --features train)"
+        "this build of attlas has no command \"{command}\": it was made without the feature {feature} \
+         (cargo install --features {feature})"
     )))
 }

@@ -1,7 +1,7 @@
 //! One file per command.
 
 pub mod ablate;
-#[cfg(not(feature = "train"))]
+#[cfg(not(all(feature = "train", feature = "serve")))]
 pub mod absent;
 pub mod align;
 pub mod check;
@@ -29,6 +29,7 @@ pub mod lens;
 pub mod man;
 pub mod mixing;
 pub mod models;
+pub mod page;
 pub mod pair_lines;
 pub mod record;
 pub mod show;
@@ -36,6 +37,8 @@ pub mod survey;
 pub mod tokens;
 #[cfg(feature = "train")]
 pub mod train;
+#[cfg(feature = "serve")]
+pub mod view;
 pub mod why;
 
 pub use crate::words::counted;

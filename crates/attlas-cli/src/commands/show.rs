@@ -4,11 +4,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use attlas::analysis::describe::describe;
-use attlas::analysis::{Annotations, Standout, score_rows, standouts};
-use attlas::output::write_aside;
-use attlas::recording::{LayerCheck, complaint};
+use attlas::analysis::{Annotations, score_rows, standouts};
+use attlas::recording::complaint;
 use attlas::{Head, Kind, Recording};
-use attlas_viewer::{Description, Page, PageOptions};
+use attlas_viewer::{Description, PageOptions};
 use clap::Args;
 
 use super::describe::print_sentences;
@@ -17,11 +16,12 @@ use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{
-    RunArguments, TextRun, Texts, check_output, model_files, names_recording, parse_head, parse_kind, pick_kind,
-    pick_layer, read_text, run_of, run_texts,
+    RunArguments, Texts, check_output, model_files, names_recording, parse_head, parse_kind, pick_kind, pick_layer,
+    read_text, run_of, run_texts,
 };
 use crate::measures::{heads_of, print_standouts};
-use crate::terminal::{Terminal, draw_heatmap, printable, remark};
+use crate::pages::{PageContent, refuse_no_page, write_page};
+use crate::terminal::{Terminal, draw_heatmap, printable};
 use crate::view::ViewArguments;
 
 /// Sentences in the terminal; the page has them all, and so has `attlas describe`.
@@ -45,10 +45,8 @@ pub struct ShowArguments {
     /// Write no page.
     #[arg(long, conflicts_with = "output", help_heading = "Output")]
     pub no_page: bool,
-    /// Megabytes of attention data in the page at most.
-    #[arg(long, value_name = "N", default_value_t = PageOptions::DEFAULT_MAX_BYTES >> 20, help_heading = "Output")]
-    #[arg(conflicts_with = "no_page")]
-    pub max_page_mb: u64,
+    #[command(flatten)]
+    pub content: PageContent,
     /// The text of a batch, counted from 0 [default: the map is text 0's, and the table is about all texts together].
     #[arg(long = "text", id = "item", value_name = "N", help_heading = "Map in the terminal")]
     pub item: Option<usize>,
@@ -73,8 +71,11 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     };
     if !arguments.no_page {
         let model = model_files(&arguments.run.model);
-        check_output(&arguments.output, [Path::new(raw)].into_iter().chain(model.iter().map(PathBuf::as_path)))?;
+        let inputs = [Path::new(raw)].into_iter().chain(arguments.content.files());
+        check_output(&arguments.output, inputs.chain(model.iter().map(PathBuf::as_path)))?;
         refuse_no_page(&arguments.output)?;
+    } else if let Some(option) = arguments.content.first_given() {
+        return Err(Failure::Usage(format!("{option} is about the page, and --no-page leaves it out")));
     }
     let (run, title) = if names_recording(raw) {
         (run_of(raw, &arguments.run)?, None)
@@ -85,6 +86,7 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     };
     run.say_notes();
     let recording = &run.recording;
+    let mut beside = arguments.content.beside(&[(raw, recording)])?;
     if !arguments.json {
         for output in &run.outputs {
             writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
@@ -107,27 +109,23 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         print_standouts(recording, arguments.item, &standouts(of_text), complaint.as_deref(), terminal)?;
     }
     if !arguments.no_page {
-        write_page(&run, &found, description, title, checks, arguments)?;
+        let options = PageOptions {
+            title,
+            // the page names a row of cross-attention after what it predicts
+            open: run.aligns.map(|head| (Kind::Cross, head)),
+            standouts: found,
+            description: Some(description),
+            beside: beside.pop().unwrap_or_default(),
+            max_bytes: arguments.content.max_bytes(1),
+            checks: Some(checks),
+        };
+        write_page((recording, &options), &[], &arguments.output)?;
         if !arguments.json {
             let name = printable(&arguments.output.display().to_string());
             writeln!(terminal, "\n{}: every head, in any browser, offline", terminal.bold(&name))?;
         }
     }
     Ok(checks::outcome(complaint.as_deref()))
-}
-
-/// Refuses a name that is no page's: a file of another kind would be lost under it, and no browser would open it.
-fn refuse_no_page(output: &Path) -> Result<(), Failure> {
-    let is_page =
-        output.extension().is_some_and(|end| ["html", "htm"].iter().any(|page| end.eq_ignore_ascii_case(page)));
-    if is_page {
-        return Ok(());
-    }
-    Err(Failure::Usage(format!(
-        "-o {}: a page is written, and its name ends in .html or .htm; `attlas record` writes a recording (.safetensors), and \
-         `attlas draw` pictures (.svg, .pdf, .png)",
-        output.display()
-    )))
 }
 
 fn print_map(recording: &Recording, arguments: &ShowArguments, terminal: &mut Terminal) -> Result<(), Failure> {
@@ -153,29 +151,4 @@ fn print_reading(recording: &Recording, description: &Description, terminal: &mu
         writeln!(terminal, "{}", terminal.bold(&format!("text {item} alone")))?;
     }
     print_sentences(&sentences[..sentences.len().min(N_SENTENCES)], terminal)
-}
-
-fn write_page(
-    run: &TextRun,
-    found: &[Standout],
-    description: Description,
-    title: Option<String>,
-    checks: Vec<LayerCheck>,
-    arguments: &ShowArguments,
-) -> Result<(), Failure> {
-    let recording = &run.recording;
-    let options = PageOptions {
-        title,
-        // the page names a row of cross-attention after what it predicts
-        open: run.aligns.map(|head| (Kind::Cross, head)),
-        standouts: found.to_vec(),
-        description: Some(description),
-        max_bytes: arguments.max_page_mb.saturating_mul(1 << 20),
-        checks: Some(checks),
-    };
-    let page = Page::of(recording, &options)?;
-    if page.pooled {
-        remark("the maps are too large for a page of every weight: each cell of it is the largest weight of a tile");
-    }
-    Ok(write_aside(&arguments.output, |file| file.write_all(page.html.as_bytes()))?)
 }

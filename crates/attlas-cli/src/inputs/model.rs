@@ -326,20 +326,7 @@ fn check_size(model: &Model, inputs: &[Input], max_mb: u64) -> Result<(), Failur
     let longest = |length: fn(&Input) -> usize| inputs.iter().map(length).max().unwrap_or(0);
     let n_source = longest(|input| input.source.len());
     let n_target = longest(|input| input.target.len()).max(if model.has(Side::Target) { n_source } else { 0 });
-    let n_numbers: u64 = Kind::ALL
-        .into_iter()
-        .flat_map(|kind| model.transformer().architecture.attention(kind).into_iter().map(move |layer| (kind, layer)))
-        .map(|(kind, layer)| {
-            let (n_queries, n_keys) = match kind {
-                Kind::Encoder => (n_source, n_source),
-                Kind::Decoder => (n_target, n_target),
-                Kind::Cross => (n_target, n_source),
-            };
-            (n_queries.saturating_mul(layer.n_heads) + n_keys.saturating_mul(layer.n_kv_heads))
-                .saturating_mul(layer.d_head) as u64
-        })
-        .fold(0, u64::saturating_add);
-    let needed = n_numbers.saturating_mul(4).saturating_mul(inputs.len() as u64) >> 20;
+    let needed = model.recorded_bytes(n_source, n_target).saturating_mul(inputs.len() as u64) >> 20;
     if needed <= max_mb || inputs.len() == 1 {
         return Ok(());
     }

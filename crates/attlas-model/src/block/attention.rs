@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::disentangled::{self, Heads};
 use super::edits::Rows;
+use super::maps::Maps;
 use super::pass::Parts;
 use super::project::grow;
 use super::state::{AttentionCall, LayerState};
@@ -103,6 +104,10 @@ impl AttentionCall<'_> {
                 mask: None,
                 key_bias: key_bias.as_deref().and_then(|bias| config.key_bias_of(bias, item, state.n_keys)),
             };
+            if let Some(packing) = self.packings() {
+                let (text, dropout) = (self.plan.text(item), self.dropout);
+                return Maps { inputs, text, edits: &edits, dropout, packing: Some(packing) }.attend(context);
+            }
             attend(&inputs, &mut Outputs { context: &mut *context, lse, pooled: None });
             if !edits.is_empty() {
                 edits.attend(&inputs, self.plan.text(item), self.past, context);

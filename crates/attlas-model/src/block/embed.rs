@@ -77,16 +77,15 @@ fn finish_rows(
     width: usize,
 ) {
     let stored_rows = weights.positions.as_ref().map_or(0, |table| table.len() / width);
+    let sines = config.sines(batch, past, stored_rows, width);
     rows.par_chunks_mut(width).enumerate().for_each(|(index, row)| {
         let (item, step) = (index / batch.n, index % batch.n);
         let padding = batch.valid.is_some_and(|valid| !valid[item * (past + batch.n) + past + step]);
-        match (config.position(past + step, padding), &weights.positions) {
+        match (config.position(batch.position(past, step), padding), &weights.positions) {
             (Some(position), Some(table)) if position < stored_rows => add(row, &table[position * width..][..width]),
             (Some(position), _) => {
-                if let Positions::Sinusoidal { arrangement, .. } = config.positions {
-                    let mut sines = vec![0.0; width]; // [width]
-                    sinusoidal_row(arrangement, position, &mut sines);
-                    add(row, &sines);
+                if let Some((first, sines)) = &sines {
+                    add(row, &sines[(position - first) * width..][..width]);
                 }
             }
             (None, _) => {}
@@ -127,7 +126,7 @@ fn embed_patches(
 
 /// The numbers of each patch, colour by colour, row by row. Shapes `[n_channels, height, width]` and
 /// `[n_patches, n_channels · side²]`.
-fn cut(image: &[f32], shape: &[usize], side: usize) -> Vec<f32> {
+pub(super) fn cut(image: &[f32], shape: &[usize], side: usize) -> Vec<f32> {
     let [n_channels, height, width] = [shape[0], shape[1], shape[2]];
     let mut patches = Vec::with_capacity(image.len()); // [n_patches, n_channels · side²]
     for top in (0..height / side).map(|row| row * side) {
@@ -148,6 +147,18 @@ pub(super) fn by_frame(spectrogram: &[f32], n_mels: usize) -> Vec<f32> {
 }
 
 impl Embedding {
+    /// The sinusoidal rows of the positions of a batch that no table stores, and which the first is: once for all items.
+    fn sines(&self, batch: Batch<'_>, past: usize, stored_rows: usize, width: usize) -> Option<(usize, Vec<f32>)> {
+        let Positions::Sinusoidal { arrangement, offset, .. } = self.positions else { return None };
+        let first = (if batch.packing.is_some() { 0 } else { past } + offset).max(stored_rows);
+        let end = past + batch.n_positions() + offset;
+        let mut sines = vec![0.0; end.saturating_sub(first) * width]; // [n_positions, width]
+        for (index, row) in sines.chunks_exact_mut(width).enumerate() {
+            sinusoidal_row(arrangement, first + index, row);
+        }
+        Some((first, sines))
+    }
+
     /// The row of the position table for the token at `position`; `None` when nothing is added.
     pub(crate) fn position(&self, position: usize, padding: bool) -> Option<usize> {
         match self.positions {

@@ -28,7 +28,7 @@ pub(crate) fn feed_forward(
     }
 }
 
-pub(super) fn expert_forward(
+fn expert_forward(
     config: &FeedForward,
     expert: &Expert,
     input: &[f32],

@@ -4,6 +4,7 @@ use attlas_kernels::Onto;
 use rayon::prelude::*;
 
 use super::convolution::Convolution;
+use super::dropout::Dropout;
 use super::embed::embed;
 use super::feed_forward::feed_forward;
 use super::join::Join;
@@ -91,7 +92,7 @@ impl StackRef<'_> {
     ) -> Result<(), Stopped> {
         state.attention.resize_with(self.config.blocks.len(), LayerState::default);
         state.cross.resize_with(self.config.blocks.len(), LayerState::default);
-        workspace.begin_pass(state.past, batch.n, batch.lengths(state.past));
+        workspace.begin_pass(state.past, batch.n_positions(), batch.lengths(state.past));
         for (index, (config, weights)) in self.config.blocks.iter().zip(&self.weights.blocks).enumerate().skip(first) {
             tell(watch, Progress::Block { stack: self.kind, layer: index, n_layers: self.config.blocks.len() })?;
             self.pass_by(index, batch, plan, state, stream);
@@ -103,6 +104,8 @@ impl StackRef<'_> {
                 past: state.past,
                 valid: batch.valid,
                 source,
+                packing: batch.packing,
+                dropout: Dropout::OFF,
                 plan,
                 onto: Onto::Replace,
             };

@@ -73,27 +73,27 @@ impl AttentionCall<'_> {
             let new_rows = &mut head_rows[start * d_head..];
             vectorised(
                 #[inline(always)]
-                || columns.fill_head(item, self.n, head, new_rows),
+                || columns.fill_head(item, self, head, new_rows),
             );
         });
     }
 }
 
 impl Columns<'_> {
-    /// The rows of one head of an item of `n` tokens. Shape of `rows`: `[n, d_head]`.
+    /// The rows of one head of an item of the call. Shape of `rows`: `[n, d_head]`.
     #[inline(always)]
-    fn fill_head(self, item: usize, n: usize, head: usize, rows: &mut [f32]) {
+    fn fill_head(self, item: usize, call: AttentionCall<'_>, head: usize, rows: &mut [f32]) {
         let d_head = self.d_head;
         let column = self.start + head * d_head;
         for (step, row) in rows.chunks_exact_mut(d_head).enumerate() {
-            row.copy_from_slice(&self.projected[(item * n + step) * self.width + column..][..d_head]);
+            row.copy_from_slice(&self.projected[(item * call.n + step) * self.width + column..][..d_head]);
             match self.norm {
                 Some((norm, QkScope::Head)) => norm.normalise(row),
                 Some((norm, QkScope::OwnHead)) => norm.normalise_head(row, head),
                 _ => {}
             }
             if let Some(turns) = self.turns {
-                turns.apply(item, step, row);
+                turns.apply(item, call.position(step), row);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The readout: from the last hidden states to logits.
 
+use std::borrow::Cow;
+
 use super::weights::Transformer;
 use crate::config::{Activation, Readout, Transform};
 
@@ -16,9 +18,24 @@ impl Transformer {
 
     /// Logits of hidden states. Shapes `[n, d_model]` and `[n, n_logits]`.
     pub(crate) fn logits(&self, hidden: &[f32]) -> Vec<f32> {
-        let (Some(output), Some(stages)) = (&self.readout.output, self.stages()) else { return Vec::new() };
-        let Stages { transform, scale, softcap } = stages;
-        let mut rows = hidden.to_vec(); // [n, d_model]
+        let (Some(output), Some(rows)) = (&self.readout.output, self.before_output(hidden)) else { return Vec::new() };
+        let mut logits = vec![0.0; rows.len() / output.d_in * output.d_out]; // [n, n_logits]
+        output.forward(&rows, &mut logits, Activation::Identity);
+        if let Some(cap) = self.stages().and_then(|stages| stages.softcap) {
+            logits.iter_mut().for_each(|x| *x = cap * (*x / cap).tanh());
+        }
+        logits
+    }
+
+    /// Whether logits are cut, so that the way back needs them.
+    pub(crate) fn cuts_logits(&self) -> bool {
+        self.stages().is_some_and(|stages| stages.softcap.is_some())
+    }
+
+    /// What the output matrix reads; `None` where there is no readout. Shapes `[n, d_model]` and `[n, width]`.
+    pub(super) fn before_output<'a>(&self, hidden: &'a [f32]) -> Option<Cow<'a, [f32]>> {
+        let Stages { transform, scale, .. } = self.stages()?;
+        let mut rows = Cow::Borrowed(hidden); // [n, d_model]
         if let (Some(config), Some((dense, norm))) = (transform, &self.readout.transform) {
             let n = rows.len() / dense.d_in;
             let mut transformed = vec![0.0; n * dense.d_out]; // [n, width]
@@ -26,17 +43,12 @@ impl Transformer {
             if let Some(norm) = norm {
                 norm.apply(&mut transformed, dense.d_out);
             }
-            rows = transformed;
+            rows = Cow::Owned(transformed);
         }
         if scale != 1.0 {
-            rows.iter_mut().for_each(|x| *x *= scale);
+            rows.to_mut().iter_mut().for_each(|x| *x *= scale);
         }
-        let mut logits = vec![0.0; rows.len() / output.d_in * output.d_out]; // [n, n_logits]
-        output.forward(&rows, &mut logits, Activation::Identity);
-        if let Some(cap) = softcap {
-            logits.iter_mut().for_each(|x| *x = cap * (*x / cap).tanh());
-        }
-        logits
+        Some(rows)
     }
 
     /// What stands before and after the output matrix; `None` where there is no readout.

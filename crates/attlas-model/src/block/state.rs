@@ -3,6 +3,7 @@
 use attlas::Kind;
 use attlas_kernels::Onto;
 
+use super::dropout::Dropout;
 use super::pass::Plan;
 
 /// What a pass reads: the new tokens of each item, and which keys are not padding.
@@ -22,12 +23,33 @@ pub(crate) struct Batch<'a> {
     pub token_types: Option<&'a [u32]>,
     /// Which tokens so far are not padding, the new ones included; all when `None`. Shape `[n_items, past + n]`.
     pub valid: Option<&'a [bool]>,
+    /// The texts that the one item is, where it is several.
+    pub packing: Option<Packing<'a>>,
+}
+
+/// Texts one after the other in one item, without padding; each sees itself alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packing<'a> {
+    /// Where texts begin, and where the last one ends. Shape `[n_texts + 1]`.
+    pub starts: &'a [usize],
+    /// The place of each token in its text. Shape `[n]`.
+    pub positions: &'a [usize],
 }
 
 impl Batch<'_> {
+    /// The position of a new token.
+    pub fn position(&self, past: usize, step: usize) -> usize {
+        self.packing.map_or(past + step, |packing| packing.positions[step])
+    }
+
+    /// How many positions the new tokens have.
+    pub fn n_positions(&self) -> usize {
+        self.packing.map_or(self.n, |packing| packing.positions.iter().max().map_or(0, |last| last + 1))
+    }
+
     /// How many positions each item has, up to its last token that is not padding. Shape `[n_items]`.
     pub fn lengths(&self, past: usize) -> Vec<usize> {
-        let all = past + self.n;
+        let all = past + self.n_positions();
         let Some(valid) = self.valid else { return vec![all; self.n_items] };
         let items = valid.chunks_exact(all);
         items.map(|valid| valid.iter().rposition(|valid| *valid).map_or(all, |last| last + 1)).collect()
@@ -43,6 +65,8 @@ pub(crate) struct Source<'a> {
     pub n: usize,
     /// Which are not padding; all when `None`. Shape `[n_items, n]`.
     pub valid: Option<&'a [bool]>,
+    /// The texts that the one item is, where it is several.
+    pub packing: Option<Packing<'a>>,
 }
 
 /// What a stack has seen so far.
@@ -103,7 +127,24 @@ pub(crate) struct AttentionCall<'a> {
     /// Which of the stack's tokens are not padding. Shape `[n_items, past + n]`.
     pub valid: Option<&'a [bool]>,
     pub source: Option<Source<'a>>,
+    /// The texts that the one item is, where it is several.
+    pub packing: Option<Packing<'a>>,
+    /// Which weights are set to 0, of packed texts.
+    pub dropout: Dropout,
     pub plan: Plan<'a>,
     /// What becomes of the numbers that the output holds before.
     pub onto: Onto,
+}
+
+impl<'a> AttentionCall<'a> {
+    /// The position of a new token.
+    pub fn position(&self, step: usize) -> usize {
+        self.packing.map_or(step, |packing| packing.positions[step])
+    }
+
+    /// The texts of queries and of keys, where they are packed.
+    pub fn packings(&self) -> Option<[Packing<'a>; 2]> {
+        let keys = if self.kind == Kind::Cross { self.source.and_then(|source| source.packing) } else { self.packing };
+        self.packing.zip(keys).map(|(queries, keys)| [queries, keys])
+    }
 }

@@ -123,7 +123,7 @@ impl<'a> Explained<'a> {
     pub fn gradients(&self, sites: &[Site], rules: Rules, watch: &mut Watch<'_>) -> Result<(f64, Gradients), Error> {
         let keep: Vec<Keep> = sites.iter().map(|site| Keep { site: *site, kind: None, layers: None }).collect();
         let pass = Pass { keep: keep.clone(), edits: Vec::new() };
-        let options = Backward { keep, rules, words: Words::default() };
+        let options = Backward { keep, rules, ..Backward::default() };
         let mut value = 0.0;
         let mut score = |logits: &Array| {
             value = self.score.value(logits)?;

@@ -11,10 +11,10 @@ use super::input::Input;
 use super::record::Run;
 use crate::Error;
 pub use crate::block::backward::Rules;
-use crate::block::backward::{Back, EmbeddingGradient, Gradient, Halt};
+use crate::block::backward::{Back, EmbeddingGradient, Gradient, Halt, Sums};
 use crate::block::pass::{Array, Keep, Next, Pass, Plan, Progress, Purpose, Site, Watch};
 use crate::block::state::Source;
-use crate::block::weights::{StackWeights, Transformer};
+use crate::block::weights::{ReadoutWeights, StackWeights, Transformer};
 use crate::block::workspace::Workspace;
 use crate::config::{Readout, Reads, Stack};
 use crate::model::Model;
@@ -31,6 +31,8 @@ pub struct Backward {
     /// Rows that are read in the place of the table's, such as a step on the way from a baseline; positions and types are
     /// added to them as to any.
     pub words: Words,
+    /// Whether the gradients of parameters are summed.
+    pub parameters: bool,
 }
 
 /// A row for each token that is read by its id: of the table of words as it is stored, before the factor on it, positions,
@@ -56,6 +58,10 @@ pub struct Gradients {
     pub features: Option<Array>,
     /// The gradients with respect to the sites that were asked for: encoder, decoder, cross; each by layer.
     pub kept: Vec<Kept>,
+    /// On request, `∂S/∂θ` in the place of each parameter `θ` ([`Transformer::zeros`] says what is not among them). A matrix
+    /// that is both a table of tokens and a readout's has the gradient of either use at its place; that of the matrix is
+    /// their sum.
+    pub parameters: Option<Transformer>,
 }
 
 impl Gradients {
@@ -107,6 +113,7 @@ impl Model {
         self.check_pass(pass, sizes)?;
         self.check_dense(pass, sizes)?;
         self.check_backward(pass, options, sizes)?;
+        self.check_parameters(inputs, options)?;
         // 1. forwards, the hidden states kept
         let mut batch = self.padded(inputs)?;
         batch.words = Some(&options.words);
@@ -122,11 +129,21 @@ impl Model {
         let output = Array { shape: read.shape.clone(), values: d_read };
         // 3. backwards
         let wanted = Pass { keep: options.keep.clone(), edits: Vec::new() };
-        let again = Pass { edits: pass.edits.clone(), ..Pass::keeping([Site::Attention, Site::Values]) };
+        let mut again = Pass { edits: pass.edits.clone(), ..Pass::keeping([Site::Attention, Site::Values]) };
+        let mut sums = options.parameters.then(|| self.transformer.zeros());
+        if sums.is_some() {
+            again.keep.extend(Pass::keeping([Site::HeadOutputs]).keep);
+        }
         let plan = Plan { pass: &again, purpose: Purpose::Whole, text: None };
-        let mut back =
-            Back { rules: options.rules, wanted: &wanted, plan, kept: Vec::new(), workspace: Workspace::default() };
-        let d_hidden = self.readout_back(options.rules, &streams, &read, &output);
+        let mut back = Back {
+            rules: options.rules,
+            wanted: &wanted,
+            plan,
+            kept: Vec::new(),
+            sums: Sums(sums.as_mut()),
+            workspace: Workspace::default(),
+        };
+        let d_hidden = self.readout_back(options.rules, &streams, &read, &output, back.sums.readout());
         let [source, target] = self.stacks_back(&mut back, &batch, &streams, d_hidden, watch)?;
         // 4. what is left
         let kept = back.kept.into_iter().map(|Gradient { site, kind, layer, array }| Kept { site, kind, layer, array });
@@ -140,7 +157,7 @@ impl Model {
         });
         let rows = |words: Vec<f32>, n: usize| by_token(words, inputs.len(), n);
         let words = Words { source: rows(source.words, batch.n_source), target: rows(target.words, batch.n_target) };
-        Ok(Gradients { run, output, words, features, kept })
+        Ok(Gradients { run, output, words, features, kept, parameters: sums })
     }
 
     /// Runs the model over a batch of texts with other rows of words than the table's, forwards only.
@@ -202,10 +219,18 @@ impl Model {
     }
 
     /// The gradient of the last hidden states. Shape `[batch · n, d_model]`.
-    fn readout_back(&self, rules: Rules, streams: &[Kept], read: &Array, output: &Array) -> Vec<f32> {
+    fn readout_back(
+        &self,
+        rules: Rules,
+        streams: &[Kept],
+        read: &Array,
+        output: &Array,
+        sums: Option<&mut ReadoutWeights>,
+    ) -> Vec<f32> {
         let Some(Kept { array: hidden, .. }) = streams.last() else { return Vec::new() };
         let architecture = &self.transformer.architecture;
-        let back = |rows: &[f32]| self.transformer.logits_back(rules, rows, &read.values, &output.values);
+        let d_logits = output.values.clone();
+        let back = |rows: &[f32]| self.transformer.logits_back(rules, rows, &read.values, d_logits, sums);
         if let (Readout::Classes { pooled, .. }, Some(stack)) = (&architecture.readout, &architecture.encoder) {
             let n = hidden.values.len() / hidden.shape[0];
             let rows: Vec<f32> = hidden.values.chunks_exact(n).flat_map(|item| pooled.row(item, stack)).collect();
@@ -235,7 +260,7 @@ impl Model {
         let (mut gradient, mut target) = (d_hidden, EmbeddingGradient::default());
         if let Some(stack) = self.transformer.stack(Kind::Decoder) {
             let valid = batch.source_valid.as_deref();
-            let source = encoder.last().map(|hidden| Source { hidden, n: batch.n_source, valid });
+            let source = encoder.last().map(|hidden| Source { hidden, n: batch.n_source, valid, packing: None });
             let found = stack.go_back(back, batch.target(), source, &decoder, gradient, watch);
             let found = found.map_err(|halt| self.halted(halt))?;
             (gradient, target) = (found.source, found.embedding);
@@ -309,6 +334,41 @@ impl Model {
             let lack = || Error::Plan(format!("{} reads no words as its {side}, so none can be given", self.name()));
             let width = reader.ok_or_else(lack)?.embedding.width;
             check_array(given, &[sizes.n_items, n, width], &format!("rows of the {side}'s words"))?;
+        }
+        Ok(())
+    }
+
+    /// Gradients of parameters are as large as the model in f32, and are gradients.
+    fn check_parameters(&self, inputs: &[Input], options: &Backward) -> Result<(), Error> {
+        if !options.parameters {
+            return Ok(());
+        }
+        if options.rules != Rules::Gradient {
+            let problem = "parameters have gradients by the chain rule alone: they have no relevance";
+            return Err(Error::Unsupported(problem.to_owned()));
+        }
+        let reads = self.transformer.architecture.encoder.as_ref().map(|stack| &stack.embedding.reads);
+        let features = inputs.first().and_then(|input| input.features.as_ref());
+        if let (Some(Reads::Patches(patches)), Some(features)) = (reads, features)
+            && features.array.shape[1..] != patches.grid.map(|n| n * patches.side)
+        {
+            return Err(Error::Unsupported(format!(
+                "the positions of {}'s patches were stretched to another grid, and no gradient goes back through that; take \
+                 images of {} × {}",
+                self.name(),
+                patches.grid[0] * patches.side,
+                patches.grid[1] * patches.side
+            )));
+        }
+        let n_bytes =
+            self.transformer.parameters().iter().map(|one| one.numbers.len() * size_of::<f32>()).sum::<usize>();
+        if n_bytes > MAX_DENSE_BYTES {
+            return Err(Error::Limit(format!(
+                "the gradients of all parameters of {} would take {} MB, more than {} MB",
+                self.name(),
+                n_bytes >> 20,
+                MAX_DENSE_BYTES >> 20
+            )));
         }
         Ok(())
     }

@@ -82,6 +82,7 @@ impl PaddedBatch<'_> {
             features: self.features.as_ref().map(|all| FeatureBatch { shape: all.shape, values: &all.values }),
             token_types: self.segments.as_deref(),
             valid: self.source_valid.as_deref(),
+            packing: None,
         }
     }
 
@@ -95,6 +96,7 @@ impl PaddedBatch<'_> {
             features: None,
             token_types: None,
             valid: self.target_valid.as_deref(),
+            packing: None,
         }
     }
 

@@ -67,6 +67,21 @@ impl Architecture {
 }
 
 impl Model {
+    /// The bytes of queries and keys that a recording of one text has, of so many tokens on either side.
+    pub fn recorded_bytes(&self, n_source: usize, n_target: usize) -> u64 {
+        let sizes = Sizes { n_items: 1, n_source, n_target, grows: false };
+        let of_kind = |kind: Kind| {
+            let [n_queries, n_keys] = sizes.of_kind(kind);
+            let layers = self.transformer.architecture.attention(kind).into_iter();
+            layers.fold(0_u64, |sum, layer| {
+                let rows =
+                    n_queries.saturating_mul(layer.n_heads).saturating_add(n_keys.saturating_mul(layer.n_kv_heads));
+                sum.saturating_add((rows as u64).saturating_mul(4 * layer.d_head as u64))
+            })
+        };
+        Kind::ALL.into_iter().map(of_kind).fold(0, u64::saturating_add)
+    }
+
     /// Everything that a plan names must be there.
     pub(crate) fn check_pass(&self, pass: &Pass, sizes: Sizes) -> Result<(), Error> {
         for keep in &pass.keep {

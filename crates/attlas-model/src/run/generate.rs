@@ -82,9 +82,17 @@ impl<'a> Session<'a> {
     fn step(&mut self, ids: &[u32]) -> Result<Vec<f32>, Stopped> {
         let Some(stack) = self.transformer.stack(Kind::Decoder) else { return Ok(Vec::new()) };
         let n = ids.len() / self.n_items;
-        let batch =
-            Batch { n_items: self.n_items, n, ids, words: None, features: None, token_types: None, valid: None };
-        let source = self.source.as_ref().map(|(hidden, n)| Source { hidden, n: *n, valid: None });
+        let batch = Batch {
+            n_items: self.n_items,
+            n,
+            ids,
+            words: None,
+            features: None,
+            token_types: None,
+            valid: None,
+            packing: None,
+        };
+        let source = self.source.as_ref().map(|(hidden, n)| Source { hidden, n: *n, valid: None, packing: None });
         let hidden = stack.run(batch, source, &mut self.decoder, self.plan, self.watch, &mut self.workspace)?;
         let d_model = stack.config.d_model;
         let last: Vec<f32> =

@@ -234,7 +234,8 @@ impl Model {
         };
         // 2. the decoder
         let source_valid = batch.source_valid.as_deref();
-        let source = encoded.as_ref().map(|hidden| Source { hidden, n: batch.n_source, valid: source_valid });
+        let source =
+            encoded.as_ref().map(|hidden| Source { hidden, n: batch.n_source, valid: source_valid, packing: None });
         let decoded = match self.transformer.stack(Kind::Decoder) {
             Some(stack) => Some(stack.run(batch.target(), source, &mut decoder, plan, watch, &mut workspace)?),
             None => None,

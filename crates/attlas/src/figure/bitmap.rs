@@ -26,7 +26,8 @@ impl Figure {
     /// # Errors
     /// [`Error::Limit`] when the picture would have more than 100 million pixels.
     pub fn to_png(&self) -> Result<Vec<u8>, Error> {
-        self.to_pixels()?.encode(self.pixels_per_point)
+        let per_meter = (self.pixels_per_point * 72.0 / 0.0254).round() as u32;
+        self.to_pixels()?.encode(Some(per_meter))
     }
 
     /// The figure as pixels, with [`Figure::pixels_per_point`]: what [`Figure::to_png`] writes.
@@ -50,16 +51,23 @@ impl Figure {
 }
 
 impl Bitmap {
-    /// The pixels as a PNG file.
-    fn encode(&self, pixels_per_point: f32) -> Result<Vec<u8>, Error> {
+    /// The pixels as a PNG file, which says no size but theirs.
+    ///
+    /// # Errors
+    /// [`Error::Figure`] when there are no pixels, or not as many as the size says.
+    pub fn to_png(&self) -> Result<Vec<u8>, Error> {
+        self.encode(None)
+    }
+
+    /// The pixels as a PNG file, with how many of them make a meter.
+    fn encode(&self, per_meter: Option<u32>) -> Result<Vec<u8>, Error> {
         let mut file = Vec::new();
         let mut encoder = png::Encoder::new(&mut file, self.width as u32, self.height as u32);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
         encoder.set_compression(png::Compression::Fast);
-        let per_meter = (pixels_per_point * 72.0 / 0.0254).round() as u32;
         let unit = png::Unit::Meter;
-        encoder.set_pixel_dims(Some(png::PixelDimensions { xppu: per_meter, yppu: per_meter, unit }));
+        encoder.set_pixel_dims(per_meter.map(|n| png::PixelDimensions { xppu: n, yppu: n, unit }));
         let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&self.rgb));
         written.map_err(|error| Error::Figure(format!("the PNG could not be written: {error}")))?;
         Ok(file)

@@ -23,7 +23,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{AttentionMap, Error, Kind, PatchGrid, Quantity, Tokens};
+use crate::{AttentionMap, Error, HeadNumbers, Kind, PatchGrid, Quantity, Tokens};
 
 /// The version of the file format this crate writes; it reads this one and older ones.
 pub const FORMAT_VERSION: u32 = 2;
@@ -304,6 +304,53 @@ impl Recording {
         self.rows_of(layer, item, head, 0..layer.shape.n_queries)
     }
 
+    /// The map of a head whose numbers were read before, by [`AttentionMap::into_numbers`].
+    ///
+    /// # Errors
+    /// When the head or item does not exist, or the numbers are those of a map of another size.
+    pub fn map_over<'a>(
+        &'a self,
+        layer: &'a Layer,
+        item: usize,
+        head: usize,
+        numbers: &'a HeadNumbers,
+    ) -> Result<AttentionMap<'a>, Error> {
+        AttentionMap::over(layer, item, self.tokens_for(layer, item, head)?, head, numbers)
+    }
+
+    /// The weights of some queries, in rising order, over all keys; of the queries no others are read.
+    /// Shape `[queries.len(), n_keys]`.
+    ///
+    /// # Errors
+    /// As [`map_of`](Self::map_of).
+    ///
+    /// # Panics
+    /// When a query is outside the map.
+    pub fn some_rows(&self, layer: &Layer, item: usize, head: usize, queries: &[usize]) -> Result<Vec<f32>, Error> {
+        AttentionMap::rows_read(layer, item, self.tokens_for(layer, item, head)?, head, queries)
+    }
+
+    /// The weights of few queries over few keys; nothing else of the map is read. Shape `[queries.len(), keys.len()]`.
+    ///
+    /// # Errors
+    /// As [`map_of`](Self::map_of), and when a range reaches outside the map.
+    pub fn few_weights(
+        &self,
+        layer: &Layer,
+        item: usize,
+        head: usize,
+        queries: Range<usize>,
+        keys: Range<usize>,
+    ) -> Result<Vec<f32>, Error> {
+        let tokens = self.tokens_for(layer, item, head)?;
+        for (axis, range, n) in [("rows", &queries, layer.shape.n_queries), ("columns", &keys, layer.shape.n_keys)] {
+            if range.start >= range.end || range.end > n {
+                return Err(Error::OutsideMap { axis, range: range.clone(), kind: layer.kind, n });
+            }
+        }
+        AttentionMap::few_read(layer, item, tokens, head, queries, keys)
+    }
+
     /// As [`map_of`](Self::map_of), but of a dense map only `rows` are read, and may be asked for.
     pub(crate) fn rows_of<'a>(
         &'a self,
@@ -312,8 +359,12 @@ impl Recording {
         head: usize,
         rows: Range<usize>,
     ) -> Result<AttentionMap<'a>, Error> {
+        AttentionMap::new(layer, item, self.tokens_for(layer, item, head)?, head, rows)
+    }
+
+    /// The tokens of a text of which a layer has such a head.
+    fn tokens_for(&self, layer: &Layer, item: usize, head: usize) -> Result<&Item, Error> {
         layer.check_head(head)?;
-        let tokens = self.items.get(item).ok_or(Error::NoItem { item, n_items: self.items.len() })?;
-        AttentionMap::new(layer, item, tokens, head, rows)
+        self.items.get(item).ok_or(Error::NoItem { item, n_items: self.items.len() })
     }
 }

@@ -10,6 +10,7 @@ use super::project::{HeadGradients, ProjectingBack};
 use super::{Back, Halt};
 use crate::block::attention::head_major;
 use crate::block::edits::Rows;
+use crate::block::maps::Maps;
 use crate::block::pass::Site;
 use crate::block::state::{AttentionCall, LayerState};
 use crate::block::weights::AttentionWeights;
@@ -40,6 +41,9 @@ impl AttentionBack<'_> {
         let AttentionBack { call, config, weights, state } = self;
         let AttentionCall { kind, index, n_items, n, .. } = *call;
         // 1. what heads give
+        if let Some(sums) = back.sums.attention(kind, index) {
+            sums.output.add_gradients(&state.outputs, d_output);
+        }
         let mut d_context = vec![0.0; n_items * n * config.query_width()]; // [n_items · n, n_heads · d_head]
         weights.output.go_back(d_output, &mut d_context, Onto::Replace);
         let shape = [n_items, config.n_heads, n, config.d_head];
@@ -65,9 +69,10 @@ impl AttentionBack<'_> {
         // 3. hidden states
         let place = config.rotary.as_ref().map(|rotary| back.workspace.find_turns(rotary));
         let turns = place.map(|place| back.workspace.turns(place));
-        let projecting = ProjectingBack { config, weights, turns, rules: back.rules, n_items };
+        let projecting = ProjectingBack { config, weights, turns, rules: back.rules, call: *call };
         let source = call.source.filter(|_| kind == Kind::Cross);
-        let (input, source) = projecting.go_back(&gradients, input, source.map(|source| source.hidden));
+        let sums = back.sums.attention(kind, index);
+        let (input, source) = projecting.go_back(&gradients, input, source.map(|source| source.hidden), sums);
         Ok(AttentionGradient { input, source })
     }
 
@@ -94,8 +99,14 @@ impl AttentionBack<'_> {
                 key_bias: key_bias.as_deref().and_then(|bias| config.key_bias_of(bias, item, state.n_keys)),
             };
             let d_context = &d_context[item * n_query..][..n_query];
-            let (text, edits, rules) = (back.plan.text(item), &edits, back.rules);
-            Group { inputs, text, kv_head, edits, d_context, rules, keeps }.go_back()
+            let maps = Maps {
+                inputs,
+                text: back.plan.text(item),
+                edits: &edits,
+                dropout: call.dropout,
+                packing: call.packings(),
+            };
+            Group { maps, kv_head, d_context, rules: back.rules, keeps }.go_back()
         };
         (0..n_items * config.n_kv_heads).into_par_iter().map(group).collect()
     }

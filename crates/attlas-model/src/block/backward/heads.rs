@@ -2,14 +2,12 @@
 
 use std::ops::Range;
 
-use attlas::attention::{Inputs, reference};
+use attlas::attention::reference;
 use attlas_kernels::{Matrix, Onto, Slope, Threads, multiply};
 
 use super::Rules;
-use crate::block::edits::{Origins, Row, WeightEdits};
-
-/// Rows of a map that are computed together.
-const ROWS: usize = 64;
+use crate::block::edits::{Origins, Row};
+use crate::block::maps::{Maps, Part};
 
 /// What goes back to one key–value head of an item and to the query heads that read it.
 #[derive(Debug, Default)]
@@ -39,14 +37,10 @@ impl GroupGradients {
 /// One key–value head of an item, and what comes back from the heads that read it.
 #[derive(Clone, Copy)]
 pub(super) struct Group<'a> {
-    /// The item.
-    pub inputs: Inputs<'a>,
-    /// The number of the text that the item is.
-    pub text: usize,
+    /// The item's maps.
+    pub maps: Maps<'a>,
     /// The key–value head.
     pub kv_head: usize,
-    /// What the plan changes in the weights.
-    pub edits: &'a WeightEdits<'a>,
     /// The gradient of what heads give. Shape `[n_queries, n_heads, d_value]`.
     pub d_context: &'a [f32],
     pub rules: Rules,
@@ -54,19 +48,17 @@ pub(super) struct Group<'a> {
     pub keeps: [bool; 2],
 }
 
-/// Some rows of one head's map.
-struct Rows {
-    head: usize,
-    /// Which queries.
-    queries: Range<usize>,
-    /// Which keys any of them sees.
-    keys: Range<usize>,
+/// Numbers of one row, in memory that is used again. Shapes `[n_keys]`.
+#[derive(Default)]
+struct Scratch {
+    weights: Vec<f64>,
+    d_weights: Vec<f64>,
 }
 
 impl Group<'_> {
     /// Goes back through all heads of the group.
     pub fn go_back(self) -> GroupGradients {
-        let shape = self.inputs.shape;
+        let shape = self.maps.inputs.shape;
         let group = shape.n_heads / shape.n_kv_heads;
         let n_dense = |keeps: bool| if keeps { group * shape.n_queries * shape.n_keys } else { 0 };
         let mut gradients = GroupGradients {
@@ -76,75 +68,58 @@ impl Group<'_> {
             weights: vec![0.0; n_dense(self.keeps[0])],
             scores: vec![0.0; n_dense(self.keeps[1])],
         };
+        let all_keys = self.keeps[0] || !self.maps.edits.is_empty();
+        let mut scratch = Scratch::default();
         for member in 0..group {
-            for start in (0..shape.n_queries).step_by(ROWS) {
-                let queries = start..(start + ROWS).min(shape.n_queries);
-                let keys = self.keys(queries.clone());
-                self.rows_back(Rows { head: self.kv_head * group + member, queries, keys }, member, &mut gradients);
+            for part in self.maps.parts(self.kv_head * group + member, all_keys) {
+                self.part_back(&part, member, &mut gradients, &mut scratch);
             }
         }
         gradients
     }
 
-    /// The keys that some queries see together; all where each has to be looked at.
-    fn keys(self, queries: Range<usize>) -> Range<usize> {
-        let n_keys = self.inputs.shape.n_keys;
-        if self.keeps[0] || !self.edits.is_empty() {
-            return 0..n_keys;
-        }
-        let ranges =
-            queries.map(|query| self.inputs.scoring.visible_keys(query, n_keys)).filter(|keys| !keys.is_empty());
-        ranges.reduce(|all, keys| all.start.min(keys.start)..all.end.max(keys.end)).unwrap_or(0..0)
-    }
-
-    fn rows_back(self, rows: Rows, member: usize, gradients: &mut GroupGradients) {
-        let shape = self.inputs.shape;
-        let (n, n_keys) = (rows.queries.len(), rows.keys.len());
+    fn part_back(self, part: &Part, member: usize, gradients: &mut GroupGradients, scratch: &mut Scratch) {
+        let maps = self.maps;
+        let shape = maps.inputs.shape;
+        let (n, n_keys) = (part.queries.len(), part.keys.len());
         let (d_head, d_value) = (shape.d_head, shape.d_value);
-        // 1. what is read: shapes [n, d_value], [n, d_head], [n_keys, d_head], [n_keys, d_value]
+        // 1. what comes back
         let d_outputs: Vec<f32> =
-            rows.queries.clone().flat_map(|query| self.d_output(rows.head, query)).copied().collect();
+            part.queries.clone().flat_map(|query| self.d_output(part.head, query)).copied().collect(); // [n, d_value]
         if n_keys == 0 || d_outputs.iter().all(|d| *d == 0.0) {
             return;
         }
-        let queries = &self.inputs.queries[(rows.head * shape.n_queries + rows.queries.start) * d_head..][..n * d_head];
-        let key_rows = |numbers, width: usize| -> &[f32] {
-            let numbers: &[f32] = numbers;
-            &numbers[(self.kv_head * shape.n_keys + rows.keys.start) * width..][..n_keys * width]
-        };
-        let (keys, values) = (key_rows(self.inputs.keys, d_head), key_rows(self.inputs.values, d_value));
-        let (queries, d_outputs) = (Matrix::new(queries, n, d_head), Matrix::new(&d_outputs, n, d_value));
-        let (keys, values) = (Matrix::new(keys, n_keys, d_head), Matrix::new(values, n_keys, d_value));
+        let d_outputs = Matrix::new(&d_outputs, n, d_value);
         // 2. dot products, which become weights, and gradients of weights, which become those of dot products
-        let mut weights = vec![0.0; n * n_keys]; // [n, n_keys]
-        multiply(queries, keys.transposed(), Onto::Replace, Threads::One, &mut weights);
+        let mut weights = maps.dots(part); // [n, n_keys]
         let mut d_dots = vec![0.0; n * n_keys]; // [n, n_keys]
-        multiply(d_outputs, values.transposed(), Onto::Replace, Threads::One, &mut d_dots);
-        for (step, (weights, d_dots)) in
-            weights.chunks_exact_mut(n_keys).zip(d_dots.chunks_exact_mut(n_keys)).enumerate()
+        multiply(d_outputs, maps.values(part).transposed(), Onto::Replace, Threads::One, &mut d_dots);
+        maps.dropout.apply_from(part.first, &mut d_dots);
+        for (query, (weights, d_dots)) in
+            part.queries.clone().zip(weights.chunks_exact_mut(n_keys).zip(d_dots.chunks_exact_mut(n_keys)))
         {
-            let query = rows.queries.start + step;
-            let place = (member * shape.n_queries + query) * shape.n_keys + rows.keys.start;
+            let place = (member * shape.n_queries + query) * shape.n_keys + part.keys.start;
             if self.keeps[0] {
                 gradients.weights[place..][..n_keys].copy_from_slice(d_dots);
             }
             let scores = self.keeps[1].then(|| &mut gradients.scores[place..][..n_keys]);
-            self.row_back(&rows, query, weights, d_dots, scores);
+            self.row_back(part, query, weights, d_dots, scores, scratch);
         }
+        maps.dropout.apply_from(part.first, &mut weights);
         // 3. queries, keys and values
         let (weights, d_dots) = (Matrix::new(&weights, n, n_keys), Matrix::new(&d_dots, n, n_keys));
         let d_queries =
-            &mut gradients.queries[(member * shape.n_queries + rows.queries.start) * d_head..][..n * d_head];
-        multiply(d_dots, keys, Onto::Replace, Threads::One, d_queries);
-        let d_keys = &mut gradients.keys[rows.keys.start * d_head..][..n_keys * d_head];
-        multiply(d_dots.transposed(), queries, Onto::Add, Threads::One, d_keys);
-        let d_values = &mut gradients.values[rows.keys.start * d_value..][..n_keys * d_value];
+            &mut gradients.queries[(member * shape.n_queries + part.queries.start) * d_head..][..n * d_head];
+        multiply(d_dots, maps.keys(part), Onto::Replace, Threads::One, d_queries);
+        let d_keys = &mut gradients.keys[part.keys.start * d_head..][..n_keys * d_head];
+        multiply(d_dots.transposed(), maps.queries(part), Onto::Add, Threads::One, d_keys);
+        let d_values = &mut gradients.values[part.keys.start * d_value..][..n_keys * d_value];
         multiply(weights.transposed(), d_outputs, Onto::Add, Threads::One, d_values);
     }
 
     /// What comes back from one head at one query. Shape `[d_value]`.
     fn d_output(&self, head: usize, query: usize) -> &[f32] {
-        let shape = self.inputs.shape;
+        let shape = self.maps.inputs.shape;
         &self.d_context[(query * shape.n_heads + head) * shape.d_value..][..shape.d_value]
     }
 
@@ -152,31 +127,33 @@ impl Group<'_> {
     /// of the weights before, of the dot products after. `∂S/∂score_k = w_k · (∂S/∂w_k − Σ_j w_j ∂S/∂w_j)`. Shapes `[n_keys]`.
     fn row_back(
         &self,
-        rows: &Rows,
+        part: &Part,
         query: usize,
         weights: &mut [f32],
         d_dots: &mut [f32],
         d_scores: Option<&mut [f32]>,
+        scratch: &mut Scratch,
     ) {
-        let scoring = self.inputs.scoring;
+        let scoring = self.maps.inputs.scoring;
+        let Scratch { weights: row, d_weights: d_row } = scratch;
         // 1. weights as they come from scores, and as they are used
-        let mut row = self.scores(rows, query, weights); // [n_keys]
-        let sink = scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[rows.head]));
-        let place = Row { text: self.text, head: rows.head, query };
-        let origins = if self.edits.touch(place) { self.edits.origins(place, &mut row) } else { Origins::Own };
+        self.maps.scores(part, query, weights, row);
+        let sink = self.maps.sink(part.head);
+        let place = Row { text: self.maps.text, head: part.head, query };
+        let origins = if self.maps.edits.touch(place) { self.maps.edits.origins(place, row) } else { Origins::Own };
         let used = (origins != Origins::Own).then(|| {
             let mut used = row.clone();
-            self.edits.weigh(place, sink, &mut used);
+            self.maps.edits.weigh(place, sink, &mut used);
             used
         });
-        let lse = reference::log_sum_exp(&row, sink);
-        reference::weigh(&mut row, lse);
+        let lse = reference::log_sum_exp(row, sink);
+        reference::weigh(row, lse);
         // 2. gradients of scores
-        let mut d_row = origins.d_weights(d_dots); // [n_keys]
-        let mean: f64 = row.iter().zip(&d_row).map(|(weight, d)| weight * d).sum();
-        d_row.iter_mut().zip(&row).for_each(|(d, weight)| *d = weight * (*d - mean));
+        origins.d_weights(d_dots, d_row);
+        let mean: f64 = row.iter().zip(&*d_row).map(|(weight, d)| weight * d).sum();
+        d_row.iter_mut().zip(&*row).for_each(|(d, weight)| *d = weight * (*d - mean));
         if let Some(d_scores) = d_scores {
-            d_scores.iter_mut().zip(&d_row).for_each(|(slot, d)| *slot = *d as f32);
+            d_scores.iter_mut().zip(&*d_row).for_each(|(slot, d)| *slot = *d as f32);
         }
         // 3. gradients of dot products
         let slope = |dot: f32| match self.rules.slope() {
@@ -184,31 +161,19 @@ impl Group<'_> {
             Slope::Share => scoring.share(f64::from(dot)),
         };
         let [of_queries_and_keys, of_values] = self.rules.of_attention().map(f64::from);
-        let used = used.as_ref().unwrap_or(&row);
-        for (((slot, weight), d), used) in d_dots.iter_mut().zip(weights).zip(&d_row).zip(used) {
+        let used = used.as_ref().unwrap_or(row);
+        for (((slot, weight), d), used) in d_dots.iter_mut().zip(weights).zip(&*d_row).zip(used) {
             *slot = if *d == 0.0 { 0.0 } else { (d * slope(*weight) * of_queries_and_keys) as f32 };
             *weight = (used * of_values) as f32;
         }
-    }
-
-    /// The scores of a row, −∞ where a key is not seen, from its dot products. Shapes `[n_keys]`.
-    fn scores(&self, rows: &Rows, query: usize, dots: &[f32]) -> Vec<f64> {
-        let Inputs { scoring, shape, key_valid, key_bias, .. } = self.inputs;
-        let mut scores = vec![f64::NEG_INFINITY; dots.len()]; // [n_keys]
-        let seen = scoring.visible_keys(query, shape.n_keys).filter(|key| key_valid.is_none_or(|valid| valid[*key]));
-        for key in seen {
-            let place = key - rows.keys.start;
-            let bias = key_bias.map_or(0.0, |bias| bias[rows.head * shape.n_keys + key]);
-            scores[place] = scoring.score(rows.head, query, key, f64::from(dots[place])) + f64::from(bias);
-        }
-        scores
     }
 }
 
 impl Origins {
     /// The gradients of the weights as they come from scores, from those of the weights that are used. Shapes `[n_keys]`.
-    fn d_weights(&self, d_used: &[f32]) -> Vec<f64> {
-        let mut d_weights = vec![0.0; d_used.len()]; // [n_keys]
+    fn d_weights(&self, d_used: &[f32], d_weights: &mut Vec<f64>) {
+        d_weights.clear();
+        d_weights.resize(d_used.len(), 0.0);
         match self {
             Origins::Own => d_weights.iter_mut().zip(d_used).for_each(|(slot, d)| *slot = f64::from(*d)),
             Origins::Given => {}
@@ -216,17 +181,18 @@ impl Origins {
                 places.iter().zip(d_used).for_each(|(place, d)| d_weights[*place] = f64::from(*d));
             }
         }
-        d_weights
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use attlas::attention::Shape;
+    use attlas::attention::{Inputs, Shape};
     use attlas::recording::{Edit, Heads, NewWeights, Which};
     use attlas::{Bias, Kind, Scoring, Visibility};
 
     use super::*;
+    use crate::block::dropout::Dropout;
+    use crate::block::edits::WeightEdits;
     use crate::block::pass::{Array, Pass, Plan, Purpose};
 
     fn numbers(n: usize, seed: usize) -> Vec<f32> {
@@ -298,7 +264,8 @@ mod tests {
             let (shape, scoring, key_valid) = (self.shape, &self.scoring, self.key_valid.as_deref());
             let inputs = Inputs { queries, keys, values, shape, scoring, key_valid, mask: None, key_bias };
             let group = |kv_head: usize, keeps: [bool; 2]| {
-                Group { inputs, text: 0, kv_head, edits: &edits, d_context, rules: Rules::Gradient, keeps }.go_back()
+                let maps = Maps { inputs, text: 0, edits: &edits, dropout: Dropout::OFF, packing: None };
+                Group { maps, kv_head, d_context, rules: Rules::Gradient, keeps }.go_back()
             };
             let groups: Vec<GroupGradients> = (0..shape.n_kv_heads).map(|kv_head| group(kv_head, [false; 2])).collect();
             let joined = |part: fn(&GroupGradients) -> &Vec<f32>| -> Vec<f32> {
@@ -362,7 +329,8 @@ mod tests {
         let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
         let edits = plan.weight_edits(Kind::Encoder, 0);
         let (rules, keeps) = (Rules::AttnLrp, [false, true]);
-        let found = Group { inputs, text: 0, kv_head: 0, edits: &edits, d_context, rules, keeps }.go_back();
+        let maps = Maps { inputs, text: 0, edits: &edits, dropout: Dropout::OFF, packing: None };
+        let found = Group { maps, kv_head: 0, d_context, rules, keeps }.go_back();
         let product = |x: &[f32], d: &[f32]| x.iter().zip(d).map(|(x, d)| f64::from(*x) * f64::from(*d)).sum::<f64>();
         let dot = |query: usize, key: usize| product(&queries[query * 3..][..3], &keys[key * 3..][..3]);
         let of_scores: f64 = (0..5)

@@ -1,8 +1,9 @@
 //! The way back through the generic Transformer: beside each part of the forward pass, what goes back through it.
 //!
-//! Of the forward pass the hidden states between blocks are kept; [`StackRef::go_back`](super::forward::StackRef) computes each
-//! block once more and walks it in reverse. Every part has the same form: it reads its input and the gradient of its output, and
-//! gives the gradient of its input. The gradient of a matrix would come from the same two and is not computed.
+//! A block that is computed for its way back leaves a tape, and the tape is walked in reverse. Where only numbers of the pass are
+//! asked for, hidden states between blocks are kept and [`StackRef::go_back`](super::forward::StackRef) computes a block once more
+//! when its turn comes; training keeps all tapes. Every part has the same form: it reads its input and the gradient of its output,
+//! and gives the gradient of its input. The gradients of its parameters come from the same two and are added to [`Sums`].
 
 mod attention;
 mod block;
@@ -14,6 +15,7 @@ mod norm;
 mod project;
 mod readout;
 mod stack;
+mod sums;
 
 use attlas::Kind;
 use attlas_kernels::Slope;
@@ -22,6 +24,8 @@ use super::pass::{Array, Pass, Plan, Site, Stopped};
 use super::workspace::Workspace;
 
 pub(crate) use embed::EmbeddingGradient;
+pub(crate) use stack::StackDropout;
+pub(crate) use sums::Sums;
 
 /// By which rules numbers go back through a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -73,6 +77,8 @@ pub(crate) struct Back<'a> {
     pub plan: Plan<'a>,
     /// What was kept so far, last layers first.
     pub kept: Vec<Gradient>,
+    /// Where gradients of parameters are summed.
+    pub sums: Sums<'a>,
     /// Buffers.
     pub workspace: Workspace,
 }

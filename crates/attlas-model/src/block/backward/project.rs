@@ -8,8 +8,9 @@ use crate::block::linear::Linear;
 use crate::block::norm::NormWeights;
 use crate::block::project::finish_rows;
 use crate::block::rope::Turns;
+use crate::block::state::AttentionCall;
 use crate::block::weights::{AttentionWeights, Projections};
-use crate::config::{Activation, Attention, QkScope};
+use crate::config::{Activation, Attention, NormKind, QkScope};
 
 /// The projections of a layer, walked in reverse.
 #[derive(Clone, Copy)]
@@ -18,7 +19,7 @@ pub(super) struct ProjectingBack<'a> {
     pub weights: &'a AttentionWeights,
     pub turns: Option<&'a Turns>,
     pub rules: Rules,
-    pub n_items: usize,
+    pub call: AttentionCall<'a>,
 }
 
 /// Gradients of queries, keys and values, head-major: shapes `[n_items, n_heads or n_kv_heads, n, d_head]`.
@@ -36,43 +37,83 @@ struct Part<'a> {
     n_heads: usize,
     norm: Option<&'a NormWeights>,
     turns: Option<&'a Turns>,
+    /// Which of the two norms it is.
+    side: Side,
 }
+
+/// What a norm on heads is of.
+#[derive(Clone, Copy)]
+enum Side {
+    Queries,
+    Keys,
+    Values,
+}
+
+/// Sums of the gradients of norms on queries and keys.
+type NormSums<'a> = [Option<&'a mut NormWeights>; 2];
 
 impl ProjectingBack<'_> {
     /// The gradient of the hidden states that are read, and of the other stack's where keys and values come from it.
-    /// Shapes of `input` and `source`: `[n_items · n, d_model]`.
+    /// Adds those of parameters to `sums`. Shapes of `input` and `source`: `[n_items · n, d_model]`.
     pub fn go_back(
         self,
         gradients: &HeadGradients,
         input: &[f32],
         source: Option<&[f32]>,
+        sums: Option<&mut AttentionWeights>,
     ) -> (Vec<f32>, Option<Vec<f32>>) {
         let ProjectingBack { config, weights, turns, .. } = self;
         let (q, kv, n_heads, n_kv_heads) = (config.query_width(), config.kv_width(), config.n_heads, config.n_kv_heads);
         let queries = |turns| {
             let norm = weights.query_norm.as_ref();
-            Part { gradient: &gradients.queries, start: 0, n_heads, norm, turns }
+            Part { gradient: &gradients.queries, start: 0, n_heads, norm, turns, side: Side::Queries }
         };
         let keys = |start, turns| {
             let norm = weights.key_norm.as_ref();
-            Part { gradient: &gradients.keys, start, n_heads: n_kv_heads, norm, turns }
+            Part { gradient: &gradients.keys, start, n_heads: n_kv_heads, norm, turns, side: Side::Keys }
         };
-        let values = |start| Part { gradient: &gradients.values, start, n_heads: n_kv_heads, norm: None, turns: None };
+        let values = |start| Part {
+            gradient: &gradients.values,
+            start,
+            n_heads: n_kv_heads,
+            norm: None,
+            turns: None,
+            side: Side::Values,
+        };
+        let (mut of_joint, mut of_query, mut of_key_value, mut of_norms) = (None, None, None, [None, None]);
+        if let Some(AttentionWeights { projections, query_norm, key_norm, .. }) = sums {
+            of_norms = [query_norm.as_mut(), key_norm.as_mut()];
+            match projections {
+                Projections::Joint(linear) => of_joint = Some(linear),
+                Projections::Apart { query, key_value } => {
+                    (of_query, of_key_value) = (Some(query), Some(key_value));
+                }
+            }
+        }
         match &weights.projections {
             Projections::Joint(linear) => {
                 let parts = [queries(turns), keys(q, turns), values(q + kv)];
-                (self.linear_back(linear, &parts, input, config.finishes_rows()), None)
+                (self.linear_back(linear, &parts, input, config.finishes_rows(), of_joint, &mut of_norms), None)
             }
             Projections::Apart { query, key_value } => {
-                let d_source =
-                    source.map(|source| self.linear_back(key_value, &[keys(0, None), values(kv)], source, false));
-                (self.linear_back(query, &[queries(None)], input, false), d_source)
+                let of_source = [keys(0, None), values(kv)];
+                let d_source = source
+                    .map(|source| self.linear_back(key_value, &of_source, source, false, of_key_value, &mut of_norms));
+                (self.linear_back(query, &[queries(None)], input, false, of_query, &mut of_norms), d_source)
             }
         }
     }
 
-    fn linear_back(self, linear: &Linear, parts: &[Part<'_>], input: &[f32], finishes_rows: bool) -> Vec<f32> {
-        let ProjectingBack { config, weights, n_items, .. } = self;
+    fn linear_back(
+        self,
+        linear: &Linear,
+        parts: &[Part<'_>],
+        input: &[f32],
+        finishes_rows: bool,
+        sums: Option<&mut Linear>,
+        norms: &mut NormSums<'_>,
+    ) -> Vec<f32> {
+        let ProjectingBack { config, weights, call, .. } = self;
         let width = linear.d_out;
         let n_rows = input.len() / linear.d_in;
         // 1. what norms and cuts have read
@@ -88,23 +129,32 @@ impl ProjectingBack<'_> {
         }
         let read = if finishes_rows { &finished } else { &projected };
         // 2. heads side by side
-        let n = n_rows / n_items;
+        let n = n_rows / call.n_items;
         let mut d_projected = vec![0.0; n_rows * width]; // [n_rows, width]
-        d_projected.par_chunks_exact_mut(width).enumerate().for_each(|(row, d_row)| {
+        let row_back = |row: usize, d_row: &mut [f32], norms: &mut NormSums<'_>| {
             let read = read.get(row * width..(row + 1) * width).unwrap_or_default();
             vectorised(
                 #[inline(always)]
                 || {
                     for part in parts {
-                        self.heads_back(part, [row / n, row % n], n, read, d_row);
+                        self.heads_back(part, [row / n, row % n], n, read, d_row, norms);
                     }
                 },
             );
             if finishes_rows {
-                self.row_back(&projected[row * width..][..width], read, d_row);
+                self.row_back(&projected[row * width..][..width], read, d_row, norms);
             }
-        });
+        };
+        if norms.iter().any(Option::is_some) {
+            d_projected.chunks_exact_mut(width).enumerate().for_each(|(row, d_row)| row_back(row, d_row, norms));
+        } else {
+            let rows = d_projected.par_chunks_exact_mut(width).enumerate();
+            rows.for_each(|(row, d_row)| row_back(row, d_row, &mut [None, None]));
+        }
         // 3. the matrix
+        if let Some(sums) = sums {
+            sums.add_gradients(input, &d_projected);
+        }
         let mut d_input = vec![0.0; input.len()]; // [n_rows, d_in]
         linear.go_back(&d_projected, &mut d_input, Onto::Replace);
         d_input
@@ -112,27 +162,39 @@ impl ProjectingBack<'_> {
 
     /// The columns of one part, at one token. Shapes of `read` and `d_row`: `[width]`.
     #[inline(always)]
-    fn heads_back(self, part: &Part<'_>, [item, step]: [usize; 2], n: usize, read: &[f32], d_row: &mut [f32]) {
+    fn heads_back(
+        self,
+        part: &Part<'_>,
+        [item, step]: [usize; 2],
+        n: usize,
+        read: &[f32],
+        d_row: &mut [f32],
+        norms: &mut NormSums<'_>,
+    ) {
         let d_head = self.config.d_head;
         for head in 0..part.n_heads {
             let columns = part.start + head * d_head..part.start + (head + 1) * d_head;
             let d = &mut d_row[columns.clone()];
             d.copy_from_slice(&part.gradient[((item * part.n_heads + head) * n + step) * d_head..][..d_head]);
             if let Some(turns) = part.turns {
-                turns.go_back(item, step, d);
+                turns.go_back(item, self.call.position(step), d);
             }
             let (Some(norm), Some(qk)) = (part.norm, self.config.qk_norm) else { continue };
-            let weight = match qk.scope {
+            let own = match qk.scope {
                 QkScope::All => continue,
-                QkScope::OwnHead if !norm.weight.is_empty() => &norm.weight[head * d_head..][..d_head],
-                _ => &norm.weight,
+                QkScope::OwnHead => head * d_head..(head + 1) * d_head,
+                QkScope::Head => 0..d_head,
             };
+            if let (Some(sums), true) = (&mut norms[part.side as usize], norm.norm.kind != NormKind::LayerPlain) {
+                sums.add_gradients(own.clone(), &read[columns.clone()], d);
+            }
+            let weight = if norm.weight.is_empty() { &[] } else { &norm.weight[own] };
             norm.row_back(self.rules, weight, &read[columns], d);
         }
     }
 
     /// What is done to a whole row, backwards: a cut lets through what it left as it was. Shapes `[width]`.
-    fn row_back(self, projected: &[f32], finished: &[f32], d_row: &mut [f32]) {
+    fn row_back(self, projected: &[f32], finished: &[f32], d_row: &mut [f32], norms: &mut NormSums<'_>) {
         let ProjectingBack { config, weights, rules, .. } = self;
         if let Some(clip) = config.clip {
             let cut = d_row.iter_mut().zip(finished).filter(|(_, x)| x.abs() >= clip);
@@ -141,6 +203,10 @@ impl ProjectingBack<'_> {
         let is_all = config.qk_norm.is_some_and(|qk| qk.scope == QkScope::All);
         if let (Some(query), Some(key), true) = (&weights.query_norm, &weights.key_norm, is_all) {
             let (q, kv) = (config.query_width(), config.kv_width());
+            if let [Some(of_query), Some(of_key)] = norms {
+                of_query.add_gradients(0..q, &projected[..q], &d_row[..q]);
+                of_key.add_gradients(0..kv, &projected[q..q + kv], &d_row[q..q + kv]);
+            }
             query.row_back(rules, &query.weight, &projected[..q], &mut d_row[..q]);
             key.row_back(rules, &key.weight, &projected[q..q + kv], &mut d_row[q..q + kv]);
         }

@@ -12,10 +12,10 @@ use crate::config::file::ConfigFile;
 const FLOOR: f64 = 1e-10;
 
 /// The upper end of the highest filter, in hertz.
-const HIGHEST: f64 = 8000.0;
+pub(super) const HIGHEST: f64 = 8000.0;
 
 /// What lies further than this many decades below the loudest is raised to there.
-const DECADES: f64 = 8.0;
+pub(super) const DECADES: f64 = 8.0;
 
 /// How a sound becomes a spectrogram.
 #[derive(Debug, Clone)]
@@ -27,9 +27,9 @@ pub(crate) struct Listening {
     /// Samples that are listened to; shorter sounds are followed by silence.
     pub n_samples: usize,
     /// Samples from one frame to the next.
-    hop: usize,
+    pub hop: usize,
     /// Samples of a frame.
-    n_fft: usize,
+    pub n_fft: usize,
 }
 
 impl Listening {

@@ -1,6 +1,7 @@
 //! Sounds as Whisper reads them: a WAV file as 30 seconds of log-mel spectrogram.
 
 mod mel;
+mod picture;
 pub(crate) mod tags;
 mod wav;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use attlas::TokenRole;
 
 pub(crate) use mel::Listening;
+pub use picture::Spectrogram;
 
 use crate::Error;
 use crate::block::pass::{Array, Pass, Site};

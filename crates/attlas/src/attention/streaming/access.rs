@@ -73,9 +73,26 @@ impl<'a> Recorded<'a> {
     fn rows_with(&self, instructions: Instructions, queries: &[usize], keys: Range<usize>) -> Vec<f32> {
         let query = |query: &usize| &self.queries[query * self.d_head..][..self.d_head];
         let gathered: Vec<f32> = queries.iter().flat_map(query).copied().collect(); // [queries, d_head]
+        self.gathered_rows(instructions, queries, &gathered, keys)
+    }
+
+    /// [`rows`](Self::rows) of queries that were read apart from the others, of a head that needs no f64.
+    /// Shape of `read`: `[queries.len(), d_head]`.
+    pub fn rows_of(&self, queries: &[usize], read: &[f32], keys: Range<usize>) -> Vec<f32> {
+        debug_assert!(!self.needs_f64, "exact rows are computed from all queries");
+        self.gathered_rows(Instructions::best(), queries, read, keys)
+    }
+
+    fn gathered_rows(
+        &self,
+        instructions: Instructions,
+        queries: &[usize],
+        gathered: &[f32],
+        keys: Range<usize>,
+    ) -> Vec<f32> {
         let lse: Vec<f64> = queries.iter().map(|query| self.lse[*query]).collect(); // [queries]
         let rule = Rule::spaced(&self.about(), self.head, queries, keys.clone());
-        let head = self.with_rule(&gathered, rule);
+        let head = self.with_rule(gathered, rule);
         self.weights(instructions, &head, &lse, 0..queries.len(), keys)
     }
 

@@ -1,0 +1,209 @@
+//! `attlas view`: the viewer in a browser, served on this machine; recordings, folders of them, and live runs.
+
+mod browser;
+
+use std::ffi::OsStr;
+use std::io::{IsTerminal, Write, stderr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use attlas::Recording;
+use attlas_server::{Choice, Limits, RunAsk, Server, Settings, models_in};
+use clap::Args;
+
+use crate::failure::{Failure, Outcome};
+use crate::inputs::{ModelArguments, RawText, is_recording, load_model, model_place, read_text};
+use crate::signals::Watch;
+use crate::terminal::{Terminal, printable, remark};
+
+/// What the embedded model is called in the list of models.
+const EMBEDDED: &str = "the embedded English–French translator";
+
+/// `attlas view`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  attlas view run.safetensors                     a recording, in the browser
+  attlas view recordings                          every recording of a folder
+  attlas view \"The cat sat on the mat.\"           run the translator, watch it, see its heads
+  attlas view --model DIR --models FOLDER         type texts, choose a model
+  attlas view run.safetensors --port 8765 --no-open
+
+The page is served on this machine alone, to whoever has the token in the printed address. Ctrl-C ends it.")]
+pub struct ViewServerArguments {
+    /// Recordings, folders of recordings, or a text to run the model on; with none, texts are typed in the page.
+    #[arg(value_name = "TEXT | RECORDING | FOLDER")]
+    pub material: Vec<RawText>,
+    /// The target of the text, instead of letting the model generate it.
+    #[arg(long, value_name = "TEXT", help_heading = "Model")]
+    pub target: Option<RawText>,
+    /// Generate N tokens at most [default: 256 for encoder-decoders; decoder-only models read the text alone].
+    #[arg(long, value_name = "N", conflicts_with = "target", help_heading = "Model")]
+    pub max_tokens: Option<usize>,
+    #[command(flatten)]
+    pub model: ModelArguments,
+    /// A folder whose models can be chosen in the page: each folder in it with a config.json, each .gguf file.
+    #[arg(long, value_name = "FOLDER", help_heading = "Model")]
+    pub models: Option<PathBuf>,
+    /// The port to listen on [default: one that is free].
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, help_heading = "Server")]
+    pub port: u16,
+    /// The address to listen on; other machines reach it unless it is this one's own. Who has the printed token can ask everything.
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), help_heading = "Server")]
+    pub host: IpAddr,
+    /// A name that the page may be opened by, beside localhost and addresses; repeat for several.
+    #[arg(long, value_name = "NAME", help_heading = "Server")]
+    pub name: Vec<String>,
+    /// Open no browser; the address is printed either way.
+    #[arg(long, help_heading = "Server")]
+    pub no_open: bool,
+}
+
+/// What was named on the command line.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Material {
+    files: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
+    text: Option<String>,
+}
+
+/// Serves until a signal asks for the end.
+pub fn run(arguments: &ViewServerArguments, signals: &Watch, terminal: &mut Terminal) -> Result<Outcome, Failure> {
+    let Material { files, folders, text } = Material::read(&arguments.material)?;
+    let models = models(arguments)?;
+    let run = match text {
+        Some(text) => {
+            let target = arguments.target.as_deref().map(|raw| read_text(raw, "--target")).transpose()?;
+            Some(RunAsk { text, target, model: 0, max_tokens: arguments.max_tokens })
+        }
+        None => {
+            let given = [(arguments.target.is_some(), "--target"), (arguments.max_tokens.is_some(), "--max-tokens")];
+            if let Some((_, option)) = given.into_iter().find(|(is_given, _)| *is_given) {
+                return Err(Failure::Usage(format!(
+                    "{option} is for a TEXT, and none was given; the page asks for its own"
+                )));
+            }
+            None
+        }
+    };
+    let settings = Settings {
+        address: SocketAddr::new(arguments.host, arguments.port),
+        names: arguments.name.clone(),
+        files,
+        folders,
+        models,
+        run,
+        n_threads: rayon::current_num_threads(),
+        limits: Limits::default(),
+    };
+    let server = Server::bind(settings)?;
+    if !arguments.host.is_loopback() {
+        remark(
+            "other machines can reach this server; who has the address below can read the recordings and run the models, and what is sent is not encrypted",
+        );
+    }
+    writeln!(terminal, "{}", terminal.bold(&server.url()))?;
+    terminal.flush()?;
+    remark("the page opens at this address and nowhere else; Ctrl-C ends it");
+    signals.keep();
+    if !arguments.no_open && stderr().is_terminal() {
+        browser::open(&server.url_for_once()?);
+    }
+    server.serve(|| signals.noted().is_some())?;
+    Ok(signals.noted().map_or(Outcome::Done, Outcome::Stopped))
+}
+
+impl Material {
+    /// Every word: a recording that can be opened, a folder, or the one text.
+    fn read(words: &[RawText]) -> Result<Material, Failure> {
+        let mut material = Material::default();
+        for word in words {
+            let path = Path::new(word);
+            if path.is_dir() {
+                check_folder(path)?;
+                material.folders.push(path.to_owned());
+            } else if is_recording(word) {
+                Recording::open(path)?;
+                material.files.push(path.to_owned());
+            } else if material.text.is_some() {
+                return Err(Failure::Usage(format!(
+                    "\"{}\" is a second text, and one can be run at the start; the page takes others",
+                    word.to_string_lossy()
+                )));
+            } else {
+                material.text = Some(text_of(word)?);
+            }
+        }
+        Ok(material)
+    }
+}
+
+fn text_of(word: &OsStr) -> Result<String, Failure> {
+    read_text(word, "TEXT")
+}
+
+/// Says what a folder lacks.
+fn check_folder(folder: &Path) -> Result<(), Failure> {
+    let name = folder.display();
+    if folder.join("config.json").is_file() {
+        return Err(Failure::Usage(format!(
+            "{name} is the folder of a model, not of recordings; --model {name} runs it"
+        )));
+    }
+    let entries = std::fs::read_dir(folder).map_err(|error| Failure::Input(format!("{name}: {error}")))?;
+    let is_named = |path: &PathBuf| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("safetensors"));
+    if !entries.filter_map(|entry| Some(entry.ok()?.path())).any(|path| is_named(&path)) {
+        remark(&format!(
+            "{} holds no recording (.safetensors) yet; the page lists what comes",
+            printable(&name.to_string())
+        ));
+    }
+    Ok(())
+}
+
+/// The models that can be chosen: the one that was named or the embedded one, then those of the folder.
+fn models(arguments: &ViewServerArguments) -> Result<Vec<Choice>, Failure> {
+    let place = model_place(&arguments.model)?;
+    let name = arguments.model.model.as_ref().map_or(EMBEDDED.to_owned(), |model| model.display().to_string());
+    let first = ModelArguments { model: place, revision: None, ..arguments.model.clone() };
+    let mut models = vec![choice(name, first)];
+    if let Some(folder) = &arguments.models {
+        let failed = |error| Failure::Input(format!("--models {}: {error}", folder.display()));
+        let found = models_in(folder).map_err(failed)?;
+        if found.is_empty() {
+            remark(&format!(
+                "--models {}: no folder in it has a config.json, and there is no .gguf file",
+                folder.display()
+            ));
+        }
+        models.extend(found.into_iter().map(|path| {
+            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+            choice(name, ModelArguments { model: Some(path), ..ModelArguments::default() })
+        }));
+    }
+    Ok(models)
+}
+
+fn choice(name: String, arguments: ModelArguments) -> Choice {
+    let load = move || {
+        if let Some(path) = arguments.model.as_ref().filter(|path| !path.exists()) {
+            return Err(format!("{} is not there any more", printable(&path.display().to_string())));
+        }
+        load_model(&arguments).map_err(|failure| failure.to_string())
+    };
+    Choice { name, load: Box::new(load) }
+}
+
+impl From<attlas_server::Error> for Failure {
+    fn from(error: attlas_server::Error) -> Failure {
+        use attlas_server::Error;
+        match error {
+            Error::Address { .. } => {
+                Failure::Input(format!("{error} (--port N takes another port, --host another address)"))
+            }
+            Error::Run(message) => Failure::Usage(message),
+            Error::Threads(_) => Failure::Limit(format!("{error} (--threads 1 needs fewest)")),
+            _ => Failure::Input(error.to_string()),
+        }
+    }
+}

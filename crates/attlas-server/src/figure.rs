@@ -1,0 +1,171 @@
+//! Pictures to keep: what `attlas::view` draws, the same bytes wherever it is asked.
+
+use attlas::figure::{self, Colormap, Figure, PanelScale, Scale, Style, Theme};
+use attlas::view::pictures::{self, GRID_TILES, Looks, OVERVIEW_TILES};
+use attlas::view::{Pieces, Silence, Specials};
+use attlas::{Head, Kind, Quantity, RowTokens, View, ViewOptions};
+use serde::Deserialize;
+
+use crate::library::Served;
+use crate::refusal::Refusal;
+
+/// A picture that is asked for. Names are those of the command line's options.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FigureAsk {
+    pub picture: Picture,
+    pub format: Format,
+    #[serde(default)]
+    pub item: usize,
+    #[serde(default)]
+    pub quantity: Quantity,
+    pub kind: Option<Kind>,
+    pub layer: Option<usize>,
+    /// The mean over the layer's heads where none is said.
+    pub head: Option<usize>,
+    pub scale: Option<String>,
+    pub panel_scale: Option<String>,
+    pub theme: Option<String>,
+    pub colormap: Option<String>,
+    #[serde(default)]
+    pub words: bool,
+    #[serde(default)]
+    pub hide_special: bool,
+    #[serde(default)]
+    pub show_silence: bool,
+    pub rows_are: Option<RowsAre>,
+    /// The rows and columns shown, by position, from the first to before the end.
+    pub top: Option<usize>,
+    pub bottom: Option<usize>,
+    pub left: Option<usize>,
+    pub right: Option<usize>,
+}
+
+/// What is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Picture {
+    Map,
+    Lines,
+    Heads,
+    Layers,
+    Overview,
+}
+
+/// As what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Svg,
+    Pdf,
+    Png,
+}
+
+/// What rows of a decoder are named after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowsAre {
+    Read,
+    Predicted,
+}
+
+impl Format {
+    /// What the bytes are.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Svg => "image/svg+xml",
+            Format::Pdf => "application/pdf",
+            Format::Png => "image/png",
+        }
+    }
+
+    fn bytes(self, figure: &Figure) -> Result<Vec<u8>, attlas::Error> {
+        match self {
+            Format::Svg => Ok(figure.to_svg().into_bytes()),
+            Format::Pdf => figure.to_pdf(),
+            Format::Png => figure.to_png(),
+        }
+    }
+}
+
+/// A closed set's member, by its name; as usual where none is said.
+fn named<T: std::str::FromStr<Err = String> + Default>(name: Option<&String>) -> Result<T, Refusal> {
+    name.map_or_else(|| Ok(T::default()), |name| name.parse().map_err(Refusal::ask))
+}
+
+/// The picture's bytes.
+///
+/// # Errors
+/// When there is no such map, it is too large, or cannot be read.
+pub fn draw(served: &Served, ask: &FigureAsk) -> Result<Vec<u8>, Refusal> {
+    let recording = &served.recording;
+    let FigureAsk { quantity, .. } = *ask;
+    let kind = ask.kind.map_or_else(|| recording.default_kind_in(quantity), Ok)?;
+    let layer = ask.layer.map_or_else(|| recording.last_layer_in(quantity, kind), Ok)?;
+    let head = ask.head.map_or(Head::Mean, Head::One);
+    let theme: Theme = named(ask.theme.as_ref())?;
+    let colormap: Colormap = named(ask.colormap.as_ref())?;
+    let panel_scale: PanelScale = named(ask.panel_scale.as_ref())?;
+    let scale = ask.scale.as_ref().map(|name| name.parse::<Scale>().map_err(Refusal::ask)).transpose()?;
+    let style = Style { theme, colormap, ..Style::default() };
+    let looks = Looks { style: style.clone(), scale, panel_scale };
+    let view = |tiles: Option<usize>| {
+        move |kind: Kind, layer: usize, head: Head| -> Result<View, attlas::Error> {
+            View::with(recording, kind, layer, head, &ask.options(served, kind, layer, tiles)?)
+        }
+    };
+    let figure = match ask.picture {
+        Picture::Map | Picture::Lines => {
+            let view = view(None)(kind, layer, head)?;
+            let draw = if ask.picture == Picture::Map { figure::map } else { figure::lines };
+            draw(view.panel(), &view.scale(scale.unwrap_or_default()), &view.style(&style))
+        }
+        Picture::Heads => pictures::heads(recording, quantity, kind, layer, &looks, view(Some(GRID_TILES)))?.figure,
+        Picture::Layers => pictures::layers(recording, quantity, kind, head, &looks, view(Some(GRID_TILES)))?.figure,
+        Picture::Overview => {
+            let kinds = ask.kind.map_or_else(|| recording.kinds_in(quantity), |kind| vec![kind]);
+            pictures::overview(recording, quantity, &kinds, &looks, view(Some(OVERVIEW_TILES)))?.figure
+        }
+    };
+    Ok(ask.format.bytes(&figure)?)
+}
+
+impl FigureAsk {
+    /// How a map is shown; in at most so many tiles along a side, unless every number is needed.
+    fn options(
+        &self,
+        served: &Served,
+        kind: Kind,
+        layer: usize,
+        tiles: Option<usize>,
+    ) -> Result<ViewOptions, attlas::Error> {
+        let items = &served.recording.items;
+        let item = items.get(self.item).ok_or(attlas::Error::NoItem { item: self.item, n_items: items.len() })?;
+        let of_layer = served.recording.layer_in(self.quantity, kind, layer)?;
+        let range = |first: Option<usize>, end: Option<usize>, n: usize| {
+            (first.is_some() || end.is_some()).then(|| first.unwrap_or(0)..end.unwrap_or(n))
+        };
+        let n_rows = of_layer.query_tokens(item).unpadded(of_layer.shape.n_queries).len();
+        let n_columns = of_layer.key_tokens(item).unpadded(of_layer.shape.n_keys).len();
+        let usual = ViewOptions::default();
+        let (max_weights, overview_tiles) = match tiles.filter(|_| !self.words && !self.hide_special) {
+            Some(tiles) => (tiles * tiles, tiles),
+            None => (usual.max_weights, usual.overview_tiles),
+        };
+        Ok(ViewOptions {
+            quantity: self.quantity,
+            item: self.item,
+            pieces: if self.words { Pieces::Words } else { Pieces::Apart },
+            specials: if self.hide_special { Specials::Hide } else { Specials::Show },
+            silence: if self.show_silence { Silence::Show } else { Silence::Hide },
+            row_tokens: self.rows_are.map(|rows| match rows {
+                RowsAre::Read => RowTokens::Read,
+                RowsAre::Predicted => RowTokens::Predicted,
+            }),
+            rows: range(self.top, self.bottom, n_rows),
+            columns: range(self.left, self.right, n_columns),
+            max_weights,
+            overview_tiles,
+        })
+    }
+}

@@ -1,0 +1,286 @@
+//! The recordings that are served: files that were named, those of folders that were named, and what live runs recorded.
+//!
+//! A client knows them by ids; no path comes from it. A file is opened when it is first asked for, and looked at each time: one
+//! that was replaced or changed is said to be, and opened again on request.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
+
+use attlas::analysis::Standout;
+use attlas::{HeadId, Kind, Layer, Quantity, Recording};
+use attlas_viewer::Description;
+
+use crate::refusal::Refusal;
+
+/// Recordings of a folder that are listed at most.
+const MAX_LISTED: usize = 1000;
+/// Recordings that stay open; numbers of theirs lie in their files.
+const MAX_OPEN: usize = 16;
+/// Recordings of live runs that are kept; the oldest goes.
+const MAX_RUNS: usize = 8;
+
+/// An opened recording.
+pub struct Served {
+    /// Tells it from all others, also from an earlier state of the same file.
+    pub number: u64,
+    pub id: String,
+    pub name: String,
+    pub recording: Recording,
+    /// The layers that are shown, of every quantity.
+    pub layers: Vec<Layer>,
+    /// What the page says of it, made when it is first asked for.
+    pub atlas: OnceLock<Result<Vec<u8>, Refusal>>,
+    /// What a run found out beside the recording.
+    pub found: Found,
+    file: Option<Stamp>,
+}
+
+/// What is known of a recording beside its numbers.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    pub title: Option<String>,
+    pub open: Option<(Kind, HeadId)>,
+    /// `None` where nobody looked yet.
+    pub standouts: Option<Vec<Standout>>,
+    pub description: Option<Description>,
+}
+
+/// A file as it was when it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stamp {
+    path: PathBuf,
+    identity: Identity,
+}
+
+/// What tells whether a file is still the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Identity {
+    n_bytes: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    inode: (u64, u64),
+}
+
+impl Identity {
+    fn of(path: &Path) -> Option<Identity> {
+        let about = std::fs::metadata(path).ok()?;
+        Some(Identity {
+            n_bytes: about.len(),
+            modified: about.modified().ok(),
+            #[cfg(unix)]
+            inode: (std::os::unix::fs::MetadataExt::dev(&about), std::os::unix::fs::MetadataExt::ino(&about)),
+        })
+    }
+}
+
+impl Served {
+    /// Refuses a file that is another than the one that was opened; one that is gone is still held.
+    ///
+    /// # Errors
+    /// [`Refusal::changed`].
+    pub fn check(&self) -> Result<(), Refusal> {
+        let Some(Stamp { path, identity }) = &self.file else { return Ok(()) };
+        match Identity::of(path) {
+            Some(now) if now != *identity => Err(Refusal::changed(format!(
+                "{} was replaced or changed after it was opened ({} bytes then, {} now); its maps are shown again when it is opened anew",
+                file_name(path),
+                identity.n_bytes,
+                now.n_bytes
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The file that the recording lies in.
+    pub fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(|stamp| stamp.path.as_path())
+    }
+
+    /// The place in [`layers`](Self::layers) of the layer with the true index `index`.
+    ///
+    /// # Errors
+    /// When there is none; the error says which there are.
+    pub fn layer(&self, quantity: Quantity, kind: Kind, index: usize) -> Result<usize, Refusal> {
+        let is_meant = |layer: &Layer| (layer.quantity, layer.kind, layer.index) == (quantity, kind, index);
+        match self.layers.iter().position(is_meant) {
+            Some(place) => Ok(place),
+            None => {
+                self.recording.layer_in(quantity, kind, index)?;
+                Err(Refusal::absent(format!(
+                    "{kind} layer {index} has maps of some tokens, or of another axis, which are not shown here"
+                )))
+            }
+        }
+    }
+}
+
+/// What a list of recordings says of one.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Listed {
+    pub id: String,
+    /// The file's name, or the text of a run.
+    pub name: String,
+    /// Whether it was made by a run here; others lie in files.
+    pub run: bool,
+}
+
+/// All that is served.
+pub struct Library {
+    files: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    next: u64,
+    /// Files by id, in the order they were found.
+    found: Vec<(String, PathBuf)>,
+    known: BTreeSet<PathBuf>,
+    /// Runs, the newest last.
+    runs: Vec<Arc<Served>>,
+    open: BTreeMap<String, (u64, Arc<Served>)>,
+}
+
+impl Library {
+    /// Serves these files, and the recordings in these folders.
+    pub fn new(files: Vec<PathBuf>, folders: Vec<PathBuf>) -> Library {
+        let library = Library { files, folders, shelf: Mutex::default() };
+        library.look(&mut library.shelf());
+        library
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks for files that are new in the folders.
+    fn look(&self, shelf: &mut Shelf) {
+        let in_folders = self.folders.iter().flat_map(|folder| recordings_in(folder));
+        for path in self.files.iter().cloned().chain(in_folders).take(MAX_LISTED) {
+            if shelf.known.insert(path.clone()) {
+                let id = format!("f{}", shelf.found.len());
+                shelf.found.push((id, path));
+            }
+        }
+    }
+
+    /// The recordings there are: the newest runs first, then files as they were named.
+    pub fn list(&self) -> Vec<Listed> {
+        let mut shelf = self.shelf();
+        self.look(&mut shelf);
+        let runs = shelf.runs.iter().rev().map(|run| Listed { id: run.id.clone(), name: run.name.clone(), run: true });
+        let files = shelf.found.iter().map(|(id, path)| Listed { id: id.clone(), name: file_name(path), run: false });
+        runs.chain(files).collect()
+    }
+
+    /// The recording with this id, if it is open.
+    pub fn opened(&self, id: &str) -> Option<Arc<Served>> {
+        let shelf = &mut *self.shelf();
+        if let Some(run) = shelf.runs.iter().find(|run| run.id == id) {
+            return Some(Arc::clone(run));
+        }
+        let (asked, served) = shelf.open.get_mut(id)?;
+        shelf.next += 1;
+        *asked = shelf.next;
+        Some(Arc::clone(served))
+    }
+
+    /// The recording with this id, opened if it is not yet.
+    ///
+    /// # Errors
+    /// When there is none, it cannot be opened, or it changed since it was.
+    pub fn get(&self, id: &str) -> Result<Arc<Served>, Refusal> {
+        if let Some(served) = self.opened(id) {
+            return served.check().map(|()| served);
+        }
+        let path = self.shelf().found.iter().find(|(known, _)| known == id).map(|(_, path)| path.clone());
+        let path = path.ok_or_else(|| Refusal::absent("there is no such recording here (any more)"))?;
+        self.open(id, &path)
+    }
+
+    /// Opens a file anew.
+    ///
+    /// # Errors
+    /// When there is none with this id, or it cannot be opened.
+    pub fn reopen(&self, id: &str) -> Result<Arc<Served>, Refusal> {
+        let path = {
+            let mut shelf = self.shelf();
+            shelf.open.remove(id);
+            shelf.found.iter().find(|(known, _)| known == id).map(|(_, path)| path.clone())
+        };
+        match path {
+            Some(path) => self.open(id, &path),
+            None => self.get(id),
+        }
+    }
+
+    fn open(&self, id: &str, path: &Path) -> Result<Arc<Served>, Refusal> {
+        // the identity first: what changes between is seen at the next question
+        let identity =
+            Identity::of(path).ok_or_else(|| Refusal::absent(format!("{} is not there any more", file_name(path))))?;
+        let recording = Recording::open(path)?;
+        let mut shelf = self.shelf();
+        let stamp = Stamp { path: path.to_owned(), identity };
+        let found = Found { title: Some(file_name(path)), ..Found::default() };
+        let served = shelf.served(id.to_owned(), file_name(path), recording, found, Some(stamp));
+        let now = shelf.next;
+        shelf.open.insert(id.to_owned(), (now, Arc::clone(&served)));
+        while shelf.open.len() > MAX_OPEN {
+            let oldest = shelf.open.iter().min_by_key(|(_, (asked, _))| *asked).map(|(id, _)| id.clone());
+            oldest.and_then(|id| shelf.open.remove(&id));
+        }
+        Ok(served)
+    }
+
+    /// Keeps what a run recorded; its id.
+    pub fn add_run(&self, name: String, recording: Recording, found: Found) -> String {
+        let mut shelf = self.shelf();
+        let id = format!("r{}", shelf.next + 1);
+        let served = shelf.served(id.clone(), name, recording, found, None);
+        shelf.runs.push(served);
+        if shelf.runs.len() > MAX_RUNS {
+            shelf.runs.remove(0);
+        }
+        id
+    }
+}
+
+impl Shelf {
+    fn served(
+        &mut self,
+        id: String,
+        name: String,
+        recording: Recording,
+        found: Found,
+        file: Option<Stamp>,
+    ) -> Arc<Served> {
+        self.next += 1;
+        let shown = |quantity: Quantity| {
+            let kinds = Kind::ALL.into_iter();
+            let layers = kinds.flat_map(|kind| recording.layers_in(quantity, kind)).map(std::borrow::Cow::into_owned);
+            layers.filter(|layer| layer.query_axis.is_none() && layer.key_axis.is_none()).collect::<Vec<_>>()
+        };
+        let layers = Quantity::ALL.into_iter().flat_map(shown).collect();
+        Arc::new(Served { number: self.next, id, name, recording, layers, atlas: OnceLock::new(), found, file })
+    }
+}
+
+/// The last part of a path, as text.
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The recordings that lie in a folder itself, by name.
+fn recordings_in(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries
+        .take(MAX_LISTED)
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("safetensors")) && path.is_file())
+        .collect();
+    paths.sort();
+    paths
+}

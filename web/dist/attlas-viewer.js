@@ -1,0 +1,100 @@
+// src/element.ts
+var STYLE = ":host { display: block; overflow: auto } iframe { display: block; width: 100%; height: 680px; border: 0 }";
+var TALLEST = 2e4;
+var Base = globalThis.HTMLElement ?? class {
+};
+var AttlasViewer = class extends Base {
+  static observedAttributes = ["src", "view", "label"];
+  frame = null;
+  chosen = null;
+  /** What was asked for before the page was there to take it. */
+  wanted = null;
+  html = null;
+  due = false;
+  /** The page as text, in place of `src`. It is then held to the policy of the page around, too. */
+  get page() {
+    return this.html;
+  }
+  set page(html) {
+    this.html = html;
+    this.show();
+  }
+  /** What is chosen; null before the page has said it. Set it, or a part of it, and the page shows that. */
+  get selection() {
+    return this.chosen;
+  }
+  set selection(wanted) {
+    if (wanted === null) return;
+    if (this.chosen === null) this.wanted = wanted;
+    else this.frame?.contentWindow?.postMessage({ attlas: 1, selection: wanted }, "*");
+  }
+  connectedCallback() {
+    window.addEventListener("message", this.hear);
+    this.show();
+  }
+  disconnectedCallback() {
+    window.removeEventListener("message", this.hear);
+    this.frame?.remove();
+    this.frame = this.chosen = null;
+  }
+  attributeChangedCallback() {
+    this.show();
+  }
+  /** Shows what attributes say, once, however many of them changed. */
+  show() {
+    if (this.due) return;
+    this.due = true;
+    queueMicrotask(() => {
+      this.due = false;
+      if (this.isConnected) this.makeFrame();
+    });
+  }
+  /** Makes the frame anew, so that nothing is added to the history of the page around. */
+  makeFrame() {
+    const src = this.getAttribute("src");
+    this.frame?.remove();
+    this.frame = this.chosen = null;
+    if (src === null && this.html === null) return;
+    const frame = document.createElement("iframe");
+    frame.setAttribute("sandbox", "allow-scripts allow-downloads");
+    frame.allow = "clipboard-write";
+    frame.title = this.getAttribute("label") ?? "attention maps";
+    if (this.html !== null) frame.srcdoc = this.html;
+    else frame.src = addressOf(src, this.getAttribute("view"));
+    this.frame = frame;
+    this.room().append(frame);
+  }
+  room() {
+    if (this.shadowRoot !== null) return this.shadowRoot;
+    const room = this.attachShadow({ mode: "open" });
+    const style = new CSSStyleSheet();
+    style.replaceSync(STYLE);
+    room.adoptedStyleSheets = [style];
+    return room;
+  }
+  hear = (event) => {
+    if (this.frame === null || event.source !== this.frame.contentWindow) return;
+    const said = event.data;
+    if (said?.attlas !== 1) return;
+    if (Number.isFinite(said.height)) this.frame.style.height = `${Math.min(TALLEST, Math.max(0, said.height))}px`;
+    if (typeof said.selection !== "object" || said.selection === null) return;
+    this.chosen = said.selection;
+    if (this.wanted !== null) {
+      [this.selection, this.wanted] = [this.wanted, null];
+      return;
+    }
+    this.dispatchEvent(new CustomEvent("attlas-selection", { detail: said.selection, bubbles: true }));
+  };
+};
+function addressOf(src, view) {
+  const url = new URL(src, document.baseURI);
+  if (url.protocol === "javascript:") return "about:blank";
+  if (view !== null) url.hash = view;
+  return url.href;
+}
+if (globalThis.customElements !== void 0 && customElements.get("attlas-viewer") === void 0) {
+  customElements.define("attlas-viewer", AttlasViewer);
+}
+export {
+  AttlasViewer
+};

@@ -1,0 +1,54 @@
+// How the numbers of a map become colours: scale, range and sign together, and what a reader is told of it.
+
+import { colourAt, cssColour, fraction, ticks, type Scale, type Signs } from "./colour.ts";
+import type { QuantityOf } from "./data.ts";
+
+export class Colours {
+  readonly scale: Scale;
+  readonly signs: Signs;
+  /** The number at the strong end; 1 where cells are shares or ranks. */
+  readonly top: number;
+  private range: "shared" | "own";
+  private quantity: QuantityOf;
+
+  /** `top` is the largest size of a number. */
+  constructor(scale: Scale, range: "shared" | "own", quantity: QuantityOf, top: number) {
+    this.scale = scale;
+    this.range = range;
+    this.quantity = quantity;
+    // ranks have no sign
+    this.signs = quantity.signed && scale !== "rank" ? "either" : "positive";
+    this.top = scale === "row" || scale === "rank" ? 1 : top;
+  }
+
+  /** Where a cell's value stands on the colours, in 0 ..= 1; NaN where no number. */
+  at(value: number): number {
+    return fraction(value, this.top, this.scale, this.signs);
+  }
+
+  rgb(value: number): readonly [number, number, number] {
+    return colourAt(this.at(value), this.signs);
+  }
+
+  css(value: number): string {
+    return cssColour(this.at(value), this.signs);
+  }
+
+  /** The colour at a place of the colour bar. */
+  cssAt(at: number): string {
+    return cssColour(at, this.signs);
+  }
+
+  ticks(): { at: number; label: string }[] {
+    return ticks(this.top, this.scale, this.signs);
+  }
+
+  /** What the colours stand for. */
+  said(): string {
+    const { words, unit } = this.quantity;
+    if (this.scale === "rank") return "share of the row's other keys that have less";
+    if (this.scale === "row") return `share of the row's largest ${words}`;
+    const whose = this.range === "shared" ? "scale shared by all heads of this kind" : "this head's own scale";
+    return `${words}${unit === "" ? "" : ` (${unit})`}, ${whose}${this.scale === "log" ? ", logarithmic" : ""}`;
+  }
+}

@@ -1,0 +1,87 @@
+// Small pictures of all heads of a kind, as the present look has them; kept until the look changes.
+
+import type { Model } from "./model.ts";
+import type { Look, Source, Tile, TileAsk, Values } from "./source.ts";
+import type { HeadId, State } from "./state.ts";
+
+/** The longest side of a thumbnail, in pixels. */
+const SIDE = 96;
+/** The most multiplications that are made in the background for pictures of which every row is read. */
+const MOST_PRODUCTS = 3e10;
+
+export class Thumbnails {
+  private source: Source;
+  private model: Model;
+  private key = "";
+  private look: Look | null = null;
+  private tiles = new Map<string, Tile>();
+
+  constructor(source: Source, model: Model) {
+    this.source = source;
+    this.model = model;
+  }
+
+  /** Has all heads drawn for a state; `each` is told of those that were not there before. Of a long text some rows are read. */
+  async want(state: State, each: (head: HeadId) => void, signal: AbortSignal): Promise<void> {
+    const { look } = this.model.axes(state);
+    const key = [state.item, state.kind, state.quantity, state.pool, valuesOfScale(state.scale)].join();
+    if (key !== this.key || look !== this.look) this.tiles.clear();
+    [this.key, this.look] = [key, look];
+    await this.ask(state, false, (head) => !this.tiles.has(nameOf(head)), each, signal);
+  }
+
+  /** Has every row read of those heads of which some were, unless that would take minutes. */
+  async refine(state: State, each: (head: HeadId) => void, signal: AbortSignal): Promise<void> {
+    const { look } = this.model.axes(state);
+    const n_cells = (look.queries.at(-1)?.[1] ?? 0) * (look.keys.at(-1)?.[1] ?? 0);
+    const price = this.model.layers(state.kind, state.quantity).reduce((sum, layer) => sum + layer.n_heads * n_cells * layer.d_head, 0);
+    if (price <= MOST_PRODUCTS) await this.ask(state, true, (head) => (this.get(head)?.every ?? 1) > 1, each, signal);
+  }
+
+  private async ask(state: State, exact: boolean, wanted: (head: HeadId) => boolean, each: (head: HeadId) => void, signal: AbortSignal): Promise<void> {
+    const { look } = this.model.axes(state);
+    const part = { rows: [0, look.queries.length], columns: [0, look.keys.length] } as const;
+    const asks: TileAsk[] = [];
+    for (const { index, n_heads } of this.model.layers(state.kind, state.quantity)) {
+      for (let head = 0; head < n_heads; head++) {
+        const of = { layer: index, head };
+        if (wanted(of)) asks.push({ of: this.model.of(state, of), look, part, height: SIDE, width: SIDE, pool: state.pool, values: valuesOfScale(state.scale), exact });
+      }
+    }
+    if (asks.length === 0) return;
+    const take = ({ of }: TileAsk, tile: Tile): void => {
+      if (signal.aborted) return;
+      const head = { layer: of.layer, head: of.head as number };
+      this.tiles.set(nameOf(head), tile);
+      each(head);
+    };
+    await this.source.pooled(asks, take, signal);
+  }
+
+  get(head: HeadId): Tile | null {
+    return this.tiles.get(nameOf(head)) ?? null;
+  }
+
+  /** The largest number of all heads, in size, as far as they are drawn. */
+  top(): number {
+    let top = 0;
+    for (const tile of this.tiles.values()) top = Math.max(top, tile.top);
+    return top;
+  }
+
+  /** One in how many rows was read of the head that was read least. */
+  every(): number {
+    let every = 1;
+    for (const tile of this.tiles.values()) every = Math.max(every, tile.every);
+    return every;
+  }
+}
+
+function nameOf({ layer, head }: HeadId): string {
+  return `${layer}.${head}`;
+}
+
+/** What a scale's cells are. */
+export function valuesOfScale(scale: State["scale"]): Values {
+  return scale === "row" ? "share" : scale === "rank" ? "rank" : "number";
+}

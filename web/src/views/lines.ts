@@ -1,0 +1,206 @@
+// Heads as lines from queries to keys, each head in a colour of its own: choose a token to see only where it looks, or what looks at it.
+
+import { headName } from "../data.ts";
+import { el, svg, tokenText } from "../dom.ts";
+import type { Axis } from "../look.ts";
+import type { Part, Stretch, Tile } from "../source.ts";
+import type { HeadId } from "../state.ts";
+import { seenOf } from "./viewport.ts";
+import type { Now, Page, View } from "./view.ts";
+
+/** Height of one token, in CSS pixels. */
+const STEP = 28;
+/** Width of the room for lines. */
+const WIDTH = 400;
+/** The most lines drawn at once, the heaviest first. */
+const MOST_LINES = 4000;
+/** The most tokens on a side. */
+const MOST_TOKENS = 240;
+/** Colours of heads beside the chosen one, told apart by all eyes (Okabe and Ito 2008). */
+export const N_COLOURS = 7;
+
+/** A line, in places of the axes. */
+export interface Line {
+  row: number;
+  column: number;
+  weight: number;
+  /** Which of the heads, counted from the chosen one, 0. */
+  head: number;
+}
+
+export class LinesView implements View {
+  readonly element = el("div", { class: "lines" });
+  private drawing = svg("svg", { "aria-hidden": "true", preserveAspectRatio: "none" });
+  private queries = el("div", { class: "side queries", role: "group", "aria-label": "queries" });
+  private keys = el("div", { class: "side keys", role: "group", "aria-label": "keys" });
+  private chips = el("div", { class: "head-chips", role: "group", "aria-label": "heads drawn" });
+  private add = el("select", { "aria-label": "draw another head, too" });
+  private most = el("input", { type: "number", min: 1, max: 999, "aria-label": "the most lines of a query" });
+  private least = el("input", { type: "range", min: 0, max: 1, step: 0.01, "aria-label": "the least weight of a line" });
+  private leastSaid = el("output", {});
+  private note = el("p", { class: "caption" });
+  private page: Page;
+  private now: Now | null = null;
+  private part: Part = { rows: [0, 0], columns: [0, 0] };
+  private tiles: Tile[] = [];
+  private traced: number | null = null;
+
+  constructor(page: Page) {
+    this.page = page;
+    const header = (text: string): HTMLElement => el("span", { class: "axis-name" }, text);
+    this.element.append(
+      el("div", { class: "line-switches" }, this.chips, el("label", {}, this.add), el("label", {}, "each query's largest ", this.most), el("label", {}, "from ", this.least, this.leastSaid)),
+      el("div", { class: "columns" }, header("query"), el("span"), header("key"), this.queries, this.drawing, this.keys),
+      this.note,
+    );
+    this.queries.addEventListener("pointerleave", () => page.preview(null));
+    this.keys.addEventListener("pointerleave", () => this.trace(null));
+    this.add.addEventListener("change", () => {
+      const [layer, head] = this.add.value.split(".").map(Number);
+      if (head !== undefined) page.change({ heads: [...this.now!.state.heads, { layer: layer!, head }] });
+    });
+    this.most.addEventListener("change", () => page.change({ most: Math.max(1, Math.min(999, Math.round(Number(this.most.value)) || 1)) }));
+    this.least.addEventListener("input", () => page.change({ least: Number(this.least.value) }));
+  }
+
+  async update(now: Now, signal: AbortSignal): Promise<void> {
+    const { state, axes, model, source } = now;
+    const whole = { queries: seenOf(axes.queries, state.zoom?.queries ?? null), keys: seenOf(axes.keys, state.zoom?.keys ?? null) };
+    const part: Part = { rows: around(whole.queries, now.selection.row), columns: around(whole.keys, now.selection.column) };
+    const heads = headsOf(now);
+    const size = { height: part.rows[1] - part.rows[0], width: part.columns[1] - part.columns[0] };
+    const tiles = await Promise.all(
+      heads.map((head) => source.tile({ of: model.of(state, head), look: axes.look, part, ...size, pool: "max", values: "number", exact: true }, signal)),
+    );
+    [this.now, this.part, this.tiles] = [now, part, tiles];
+    this.fillSwitches(now, heads);
+    this.fill(this.queries, axes.queries, part.rows, (row) => this.page.choose({ row, column: null }), (row) => this.page.preview({ row, column: null }));
+    this.fill(this.keys, axes.keys, part.columns, (column) => this.page.choose({ row: null, column }), (column) => this.trace(column));
+    const height = STEP * Math.max(size.height, size.width);
+    this.drawing.setAttribute("height", String(height));
+    this.drawing.setAttribute("viewBox", `0 0 ${WIDTH} ${height}`);
+    this.note.textContent = this.said(now);
+    this.mark(now);
+  }
+
+  /** Draws all lines faintly, and those of the chosen query, or else of the chosen key, fully. */
+  mark(now: Now): void {
+    if (this.now === null) return;
+    this.now = now;
+    const { row, column } = this.traced === null ? now.selection : { row: null, column: this.traced };
+    const isStrong = (line: Line): boolean => (row === null ? line.column === column : line.row === row);
+    this.paint(this.lines(), isStrong, row !== null || column !== null);
+    this.markSide(this.queries, row, row === null ? column : null, false);
+    this.markSide(this.keys, row === null ? column : null, row, true);
+  }
+
+  /** The lines of all heads, the heaviest last. */
+  private lines(): Line[] {
+    const { most, least } = this.now!.state;
+    const lines = this.tiles.flatMap((tile, head) => linesOf(tile, most, least, this.now!.colours.signs === "either").map((line) => ({ ...line, head })));
+    return lines
+      .map((line) => ({ ...line, row: line.row + this.part.rows[0], column: line.column + this.part.columns[0] }))
+      .sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight))
+      .slice(0, MOST_LINES)
+      .reverse();
+  }
+
+  private said({ state, axes, colours }: Now): string {
+    const widest = colours.signs === "either" || state.quantity !== "weight" ? `its number, up to ${colours.top.toPrecision(3)} in size; dashed ones are negative` : "its weight, from 0 to 1";
+    const { rows, columns } = this.part;
+    const isPart = rows[1] - rows[0] < axes.queries.labels.length || columns[1] - columns[0] < axes.keys.labels.length;
+    const part = isPart ? ` Queries ${rows[0]} to ${rows[1] - 1} and keys ${columns[0]} to ${columns[1] - 1} of ${axes.queries.labels.length} × ${axes.keys.labels.length} are drawn.` : "";
+    return `A line is as wide and as strong as ${widest}; weights below ${state.least} have none, nor have more than the ${state.most} largest of a query.${part}`;
+  }
+
+  private fillSwitches({ state, model }: Now, heads: HeadId[]): void {
+    this.chips.replaceChildren(
+      ...heads.map((head, place) => {
+        const name = headName(head.layer, head.head);
+        const chip = el("button", { type: "button", class: "plain head-chip", "data-colour": place, title: place === 0 ? "the chosen head" : `take ${name} away` }, name);
+        if (place > 0) chip.append(el("span", { "aria-hidden": "true" }, " ×"));
+        chip.addEventListener("click", () => place > 0 && this.page.change({ heads: state.heads.filter((one) => one.layer !== head.layer || one.head !== head.head) }));
+        return chip;
+      }),
+    );
+    const others = model.layers(state.kind, state.quantity).flatMap(({ index, n_heads }) => Array.from({ length: n_heads }, (_, head) => ({ layer: index, head })));
+    const free = others.filter((one) => !heads.some((head) => head.layer === one.layer && head.head === one.head));
+    this.add.replaceChildren(el("option", { value: "" }, "+ head"), ...free.map(({ layer, head }) => el("option", { value: `${layer}.${head}` }, headName(layer, head))));
+    this.add.disabled = heads.length > N_COLOURS;
+    this.most.value = String(state.most);
+    this.least.value = String(state.least);
+    this.leastSaid.textContent = ` ${state.least.toFixed(2)}`;
+  }
+
+  /** Draws the lines that end at one key. */
+  private trace(column: number | null): void {
+    this.traced = column;
+    if (this.now !== null) this.mark(this.now);
+  }
+
+  private paint(lines: Line[], isStrong: (line: Line) => boolean, chosen: boolean): void {
+    const { rows, columns } = this.part;
+    const top = this.now!.state.quantity === "weight" ? 1 : this.now!.colours.top || 1;
+    const ordered = [...lines.filter((line) => !isStrong(line)), ...lines.filter(isStrong)];
+    this.drawing.replaceChildren(
+      ...ordered.map((one) => {
+        const size = Math.min(1, Math.abs(one.weight) / top);
+        const [from, to] = [(one.row - rows[0] + 0.5) * STEP, (one.column - columns[0] + 0.5) * STEP];
+        const path = `M0 ${from}C${WIDTH * 0.4} ${from} ${WIDTH * 0.6} ${to} ${WIDTH} ${to}`;
+        const strong = isStrong(one);
+        const attributes = { d: path, class: strong ? "strong" : "faint", "data-colour": one.head, "stroke-width": 0.75 + 4.25 * size, "vector-effect": "non-scaling-stroke" };
+        const line = svg("path", one.weight < 0 ? { ...attributes, "stroke-dasharray": "5 4" } : attributes);
+        line.style.opacity = String(strong ? 0.25 + 0.75 * size : size * (chosen ? 0.14 : 0.55));
+        return line;
+      }),
+    );
+  }
+
+  private markSide(side: HTMLElement, pressed: number | null, other: number | null, isKeys: boolean): void {
+    const { rows, columns } = this.part;
+    const [first, width] = [isKeys ? columns[0] : rows[0], columns[1] - columns[0]];
+    const cell = (place: number): number => (isKeys ? (other! - rows[0]) * width + place : place * width + other! - columns[0]);
+    [...side.children].forEach((label, place) => {
+      label.setAttribute("aria-pressed", String(place + first === pressed));
+      label.classList.toggle("seen", other !== null && (this.tiles[0]?.values[cell(place)] ?? 0) >= 0.1);
+    });
+  }
+
+  private fill(parent: HTMLElement, axis: Axis, [from, to]: Stretch, select: (place: number) => void, hover: (place: number) => void): void {
+    parent.replaceChildren(
+      ...axis.labels.slice(from, to).map((label, index) => {
+        const place = from + index;
+        const button = el("button", { type: "button", class: axis.special[place] ? "special" : "" }, tokenText(label));
+        button.title = label;
+        button.addEventListener("click", () => select(place));
+        button.addEventListener("pointerenter", () => hover(place));
+        return button;
+      }),
+    );
+  }
+}
+
+/** The chosen head and those beside it. */
+export function headsOf({ state }: Now): HeadId[] {
+  const chosen = { layer: state.layer, head: state.head };
+  return [chosen, ...state.heads.filter((one) => one.layer !== chosen.layer || one.head !== chosen.head)].slice(0, N_COLOURS + 1);
+}
+
+/** Each row's largest numbers, from the least on. Signed ones by their size. */
+export function linesOf(tile: Tile, most: number, least: number, signed: boolean): Omit<Line, "head">[] {
+  const lines: Omit<Line, "head">[] = [];
+  const size = (value: number): number => (signed ? Math.abs(value) : value);
+  for (let row = 0; row < tile.height; row++) {
+    const cells = Array.from({ length: tile.width }, (_, column) => ({ row, column, weight: tile.values[row * tile.width + column]! }));
+    const wide = cells.filter(({ column, weight }) => tile.masked[row * tile.width + column] === 0 && size(weight) >= least && size(weight) > 0);
+    lines.push(...wide.sort((a, b) => size(b.weight) - size(a.weight) || a.column - b.column).slice(0, most));
+  }
+  return lines;
+}
+
+/** As much of what is seen as can be drawn, about a place. */
+function around({ from, to }: { from: number; to: number }, place: number | null): Stretch {
+  if (to - from <= MOST_TOKENS) return [from, to];
+  const first = Math.min(to - MOST_TOKENS, Math.max(from, (place ?? from) - MOST_TOKENS / 2));
+  return [Math.floor(first), Math.floor(first) + MOST_TOKENS];
+}

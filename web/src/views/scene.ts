@@ -1,0 +1,110 @@
+// What every view is shown: one map with its axes, and one selection; and what views share in asking for numbers.
+
+import type { Scale, Signs } from "../colour.ts";
+import { headName, keyTokens, queryTokens, KIND_TITLES, type Atlas, type Layer, type Tokens } from "../data.ts";
+import type { Look, MapOf, Source, Stretch, Tile, TileAsk } from "../source.ts";
+import { formatNumber } from "../text.ts";
+
+/** What stands along one axis, place by place. */
+export interface Places {
+  /** The tokens of each place. */
+  stretches: readonly Stretch[];
+  labels: readonly string[];
+  /** Whether a place is a special token, or silence. */
+  special: readonly boolean[];
+}
+
+/** A cell, a query alone, a key alone, or nothing. */
+export interface Chosen {
+  row: number | null;
+  column: number | null;
+}
+
+export interface Scene {
+  source: Source;
+  of: MapOf;
+  queries: Places;
+  keys: Places;
+  chosen: Chosen;
+  scale: Scale;
+  /** What is left out of the axes: "special tokens"; empty where nothing is. */
+  hidden: string;
+}
+
+/** Both axes, as a source wants them. */
+export function lookOf(scene: Scene): Look {
+  return { queries: scene.queries.stretches, keys: scene.keys.stretches };
+}
+
+export function queriesOf({ source, of }: Scene): Tokens {
+  return queryTokens(source.atlas.items[of.item]!, of.kind);
+}
+
+export function keysOf({ source, of }: Scene): Tokens {
+  return keyTokens(source.atlas.items[of.item]!, of.kind);
+}
+
+/** Whether queries and keys are the same tokens. */
+export function isSelf({ of }: Scene): boolean {
+  return of.kind !== "cross";
+}
+
+/** "L2H4 cross-attention", or of a mean how many heads it is of: "mean of the 8 heads of L2, cross-attention". */
+export function nameOf(atlas: Atlas, of: MapOf): string {
+  const title = KIND_TITLES[of.kind];
+  if (of.head !== "mean") return `${headName(of.layer, of.head)} ${title}`;
+  return `mean of the ${headsOf(atlas, of)} heads of L${of.layer}, ${title}`;
+}
+
+/** How many heads the layer of a map has. */
+export function headsOf(atlas: Atlas, of: MapOf): number {
+  return layerOf(atlas, of)?.n_heads ?? 0;
+}
+
+/** The layer of a map. */
+export function layerOf(atlas: Atlas, { kind, layer, quantity }: MapOf): Layer | undefined {
+  return atlas.layers.find((one) => one.kind === kind && one.index === layer && (one.quantity ?? "weight") === quantity);
+}
+
+/** Whether the numbers of a map have either sign. */
+export function signsOf(atlas: Atlas, quantity: string): Signs {
+  return atlas.quantities?.find(({ name }) => name === quantity)?.signed === true ? "either" : "positive";
+}
+
+/** What the numbers of a map are, in words: "attention weight". */
+export function wordsOf(atlas: Atlas, quantity: string): string {
+  return atlas.quantities?.find(({ name }) => name === quantity)?.words ?? (quantity === "weight" ? "attention weight" : quantity);
+}
+
+/** How a number of a map is written: in its layer's unit, and where numbers have either sign, with it. */
+export function writingOf(atlas: Atlas, of: MapOf): (number: number) => string {
+  const [signs, unit] = [signsOf(atlas, of.quantity), layerOf(atlas, of)?.unit];
+  return (number) => written(number, signs, unit);
+}
+
+/** A number with the digits that are shown of it. */
+export function written(number: number, signs: Signs, unit = 1): string {
+  return `${signs === "either" && number > 0 ? "+" : ""}${formatNumber(number, unit)}`;
+}
+
+/** The places of an axis that stand for each token; −1 where it is hidden. */
+export function placesOfTokens(stretches: readonly Stretch[], n_tokens: number): Int32Array {
+  const places = new Int32Array(n_tokens).fill(-1);
+  stretches.forEach(([from, to], place) => places.fill(place, from, to));
+  return places;
+}
+
+/** Every cell of a part, each a pixel, whatever it takes. */
+export function everyCell(of: MapOf, look: Look, rows: readonly [number, number], columns: readonly [number, number]): TileAsk {
+  return { of, look, part: { rows, columns }, height: rows[1] - rows[0], width: columns[1] - columns[0], pool: "max", values: "number", exact: true };
+}
+
+/** The largest size of a tile's numbers, which is that of its cells where they were pooled by size. */
+export function topOf(tile: Tile): number {
+  return tile.values.reduce((top, value) => Math.max(top, Math.abs(value) < Infinity ? Math.abs(value) : 0), 0);
+}
+
+/** "one query in 8 was read; " where not all were; else nothing. */
+export function sampledNote({ every }: Tile): string {
+  return every > 1 ? `One query in ${every} was read.` : "";
+}

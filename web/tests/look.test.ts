@@ -1,0 +1,44 @@
+// What stands along an axis: hidden tokens, words, spans, parts of a pair.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Token } from "../src/data.ts";
+import { axisOf, isPunctuation, placeAt, segmentsOf } from "../src/look.ts";
+
+const token = (text: string, word: number | null, role: Token["role"] = "text"): Token => ({ text, role, word, position: 0 });
+const TOKENS = [token("[CLS]", null, "special"), token("un", 0), token("able", 0), token(" cat", 1), token("[SEP]", null, "special"), token(" dogs", 2), token("!", 3), token("[SEP]", null, "special")];
+
+test("special tokens and punctuation are left out where they are hidden, and the first token", () => {
+  assert.deepEqual(axisOf(TOKENS, { hideSpecial: true }).labels, ["un", "able", "cat", "dogs", "!"]);
+  assert.deepEqual(axisOf(TOKENS, { hideSpecial: true, hidePunctuation: true }).labels, ["un", "able", "cat", "dogs"]);
+  assert.deepEqual(axisOf(TOKENS, { hideFirst: true }).labels[0], "un");
+  assert.deepEqual(["!", " ,", "«", "a.", "£", "é"].map((text) => isPunctuation(token(text, 0))), [true, true, true, false, true, false]);
+});
+
+test("silence added after a sound is hidden, or shown in brackets", () => {
+  const tokens = TOKENS.slice(1, 4).map((token, index) => ({ ...token, word: index, silent: index > 1 }));
+  assert.deepEqual(axisOf(tokens, { hideSilence: true }).labels, ["un", "able"]);
+  const axis = axisOf(tokens, {});
+  assert.deepEqual(axis.labels, ["un", "able", "( cat)"]);
+  assert.deepEqual(axis.special, [false, false, true]);
+});
+
+test("pieces of a word are one place; a span is, too, and a word ends where a span begins", () => {
+  const words = axisOf(TOKENS, { words: true });
+  assert.deepEqual(words.labels.slice(0, 3), ["[CLS]", "unable", "cat"]);
+  assert.deepEqual(words.stretches.slice(0, 3), [[0, 1], [1, 3], [3, 4]]);
+  const spans = [{ of: "source" as const, from: 2, to: 4, name: "the cat" }, { of: "source" as const, from: 5, to: 7, name: "" }];
+  const axis = axisOf(TOKENS, { words: true, spans, hideSpecial: true });
+  assert.deepEqual(axis.labels, ["un", "the cat", "dogs!"]);
+  assert.deepEqual(axis.stretches, [[1, 2], [2, 4], [5, 7]]);
+});
+
+test("a place is found by any of its tokens, and none by a token that is not shown", () => {
+  const axis = axisOf(TOKENS, { words: true, hideSpecial: true });
+  assert.deepEqual([0, 1, 2, 3, 4, 5, 7, null].map((token) => placeAt(axis, token)), [null, 0, 0, 1, null, 2, null, null]);
+});
+
+test("the parts of a pair lie between special tokens, and one of them can be shown alone", () => {
+  assert.deepEqual(segmentsOf(TOKENS), [[1, 4], [5, 7]]);
+  assert.deepEqual(axisOf(TOKENS, { only: [5, 7] }).labels, ["dogs", "!"]);
+});
