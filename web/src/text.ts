@@ -43,7 +43,8 @@ export function formatNumber(number: number, unit = 1): string {
   const [size, sign] = [Math.abs(number), number < 0 ? "−" : ""];
   if (size === Infinity) return `${sign}∞`;
   const share = size / unit;
-  if (share < 0.00005 && share > 0) return sign + powerOfTen(size.toExponential(1));
+  // two digits may have been rounded up to where four places begin
+  if (share < 0.0000500001 && share > 0) return sign + powerOfTen(size.toExponential(1));
   const places = 4 - Math.round(Math.log10(unit));
   const shown = Math.floor(share * 1e4 + 0.5);
   if (places > 12) return shown === 0 ? "0" : sign + powerOfTen(size.toExponential(3));

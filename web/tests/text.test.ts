@@ -78,6 +78,7 @@ test("numbers of other quantities have four digits after the point of their unit
     [-0.00000012, 0.001, "−0.0000001"],
     [123456, 1e6, "123500"],
     [12, 1e6, "1.2·10¹"],
+    [-5, 1e5, "−5.0·10⁰"],
     [7e-20, 1e-19, "7.000·10⁻²⁰"],
     [NaN, 1, "not a number"],
     [-Infinity, 1, "−∞"],

@@ -136,6 +136,7 @@ impl From<attlas_model::Error> for Failure {
         };
         let message = with_hint(&error, hint);
         match error {
+            Error::Maps(error) => error.into(),
             Error::Limit(_) => Failure::Limit(message),
             Error::Plan(_) => Failure::Usage(message),
             _ => Failure::Input(message),

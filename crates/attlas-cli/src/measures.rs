@@ -64,9 +64,7 @@ pub fn print_standouts(
          over the baseline. Weights are not importance.",
         measured_on(recording, item)
     );
-    for line in wrapped(&how, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
+    terminal.notes([&how])?;
     if let Some(complaint) = complaint {
         for line in wrapped(&format!("Not sound: {complaint}."), terminal.width) {
             writeln!(terminal, "{}", terminal.bold(&printable(&line)))?;

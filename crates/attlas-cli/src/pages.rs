@@ -230,9 +230,12 @@ mod tests {
 
     #[test]
     fn tokens_that_are_named_by_their_time_say_how_long_one_lasts() {
-        let item = |labels: &[&str]| Item { source: attlas::Tokens::from_labels(labels.iter().copied()), ..Item::default() };
+        let item =
+            |labels: &[&str]| Item { source: attlas::Tokens::from_labels(labels.iter().copied()), ..Item::default() };
         assert_eq!(token_seconds(&item(&["0.00s", "0.02s", "0.04s"])), Some(0.02));
-        for none in [&["0.00s"][..], &["0.50s", "1.00s"], &["0.00s", "end"], &["0.00s", "0.00s"], &["0.00s", "infs"], &[]] {
+        for none in
+            [&["0.00s"][..], &["0.50s", "1.00s"], &["0.00s", "end"], &["0.00s", "0.00s"], &["0.00s", "infs"], &[]]
+        {
             assert_eq!(token_seconds(&item(none)), None, "{none:?}");
         }
     }

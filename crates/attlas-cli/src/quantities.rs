@@ -1,139 +1,15 @@
-//! What maps can show beside weights: the names on the command line, what a run must keep for them, and how they are made.
+//! What maps can show beside weights, as the command line asks for it.
 
-use std::str::FromStr;
-
-use attlas::analysis::{FLOW_TOKENS, MAX_FLOW_TOKENS, flow, rollout};
-use attlas::{Kind, Layer, Quantity, Recording, Trace};
-use attlas_model::explain::score::Score;
-use attlas_model::explain::{NormForm, Reach, contributions, keep_value_norms, summed_norms};
-use attlas_model::{Array, Input, Model, Pass, Run, RunOptions, Site};
+use attlas::analysis::MAX_FLOW_TOKENS;
+use attlas::{Kind, Recording};
+use attlas_model::explain::asked::Predicted;
+use attlas_model::explain::quantities::{Layers, Quantities, Shown};
+use attlas_model::{Error, Input, Model, Pass, Run};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::failure::Failure;
-use crate::inputs::Predicted;
 use crate::terminal::remark;
-
-/// What a map shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Shown {
-    /// Attention weights.
-    #[default]
-    Weight,
-    /// Weight × length of the value behind the output projection, head by head.
-    Norm,
-    /// The length of what all heads add together, in one of its forms.
-    SummedNorm(NormForm),
-    /// ALTI, layer by layer or through the model.
-    Contribution(Reach),
-    /// Attention rollout.
-    Rollout,
-    /// Attention flow.
-    Flow,
-    /// Gradient × weight, head by head.
-    GradientWeight,
-    /// Chefer relevance, layer by layer.
-    Relevance,
-}
-
-impl Shown {
-    /// All of them, weights first.
-    pub const ALL: [Shown; 11] = [
-        Shown::Weight,
-        Shown::Norm,
-        Shown::SummedNorm(NormForm::Sum),
-        Shown::SummedNorm(NormForm::Residual),
-        Shown::SummedNorm(NormForm::LayerNorm),
-        Shown::Contribution(Reach::Layer),
-        Shown::Contribution(Reach::Model),
-        Shown::Rollout,
-        Shown::Flow,
-        Shown::GradientWeight,
-        Shown::Relevance,
-    ];
-
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Shown::Weight => "weight",
-            Shown::Norm => "norm",
-            Shown::SummedNorm(NormForm::Sum) => "norm-sum",
-            Shown::SummedNorm(NormForm::Residual) => "norm-residual",
-            Shown::SummedNorm(NormForm::LayerNorm) => "norm-layernorm",
-            Shown::Contribution(Reach::Layer) => "contribution",
-            Shown::Contribution(Reach::Model) => "alti",
-            Shown::Rollout => "rollout",
-            Shown::Flow => "flow",
-            Shown::GradientWeight => "gradient-weight",
-            Shown::Relevance => "relevance",
-        }
-    }
-
-    /// What the numbers of its maps are.
-    pub fn quantity(self) -> Quantity {
-        match self {
-            Shown::Weight => Quantity::Weight,
-            Shown::Norm | Shown::SummedNorm(_) => Quantity::Norm,
-            Shown::Contribution(_) => Quantity::Contribution,
-            Shown::Rollout => Quantity::Rollout,
-            Shown::Flow => Quantity::Flow,
-            Shown::GradientWeight => Quantity::GradientWeight,
-            Shown::Relevance => Quantity::Relevance,
-        }
-    }
-
-    /// What a recording's notes say of its maps, where several have one [`Quantity`].
-    fn note(self) -> Option<&'static str> {
-        match self {
-            Shown::SummedNorm(form) => Some(form.note()),
-            Shown::Contribution(reach) => Some(reach.note()),
-            _ => None,
-        }
-    }
-
-    /// Refuses a recording whose maps of this quantity are those of another one of the same kind.
-    ///
-    /// # Errors
-    /// [`Failure::Input`] when its notes name another, or none where one is needed.
-    fn check_kept(self, recording: &Recording) -> Result<(), Failure> {
-        let says =
-            |shown: &Shown| shown.note().is_some_and(|note| recording.provenance.notes.iter().any(|said| said == note));
-        let kept = Shown::ALL.into_iter().filter(|other| other.quantity() == self.quantity()).find(says);
-        if kept == self.note().map(|_| self) {
-            return Ok(());
-        }
-        let name = self.name();
-        let keeps = match kept {
-            Some(other) => format!("{}, not {name}", other.name()),
-            None if self.quantity() == Quantity::Norm => format!("the norms of single heads (norm), not {name}"),
-            None => format!("maps of {}, and does not say whether they are {name}", self.quantity().words()),
-        };
-        Err(Failure::Input(format!(
-            "the recording keeps {keeps}, which needs the model (`attlas record --quantity {name}` keeps it)"
-        )))
-    }
-
-    /// Whether each head has a map of its own.
-    pub fn is_of_heads(self) -> bool {
-        matches!(self, Shown::Weight | Shown::Norm | Shown::GradientWeight)
-    }
-
-    /// What a run keeps for it besides attention.
-    fn sites(self) -> &'static [Site] {
-        match self {
-            Shown::Weight | Shown::Rollout | Shown::Flow | Shown::GradientWeight | Shown::Relevance => &[],
-            Shown::Norm => &[Site::Values],
-            Shown::SummedNorm(_) | Shown::Contribution(_) => &[Site::Values, Site::Stream],
-        }
-    }
-}
-
-impl Shown {
-    /// Whether it is of a prediction, whose gradient it is made of.
-    pub fn is_explained(self) -> bool {
-        matches!(self, Shown::GradientWeight | Shown::Relevance)
-    }
-}
 
 /// The prediction that gradients are of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -172,26 +48,6 @@ impl PredictionArguments {
             _ => Ok(()),
         }
     }
-
-    /// The score that is meant.
-    fn score(&self, model: &Model, input: &Input) -> Result<Score, Failure> {
-        let options = RunOptions { pass: Pass::keeping([Site::Logits]), ..RunOptions::default() };
-        let logits = model.run(std::slice::from_ref(input), &options)?.logits;
-        let logits = logits.unwrap_or(Array { shape: vec![0], values: Vec::new() });
-        let meant = Predicted { target: self.target.as_deref(), foil: self.foil.as_deref(), position: self.position };
-        meant.score(model, input, &logits)
-    }
-}
-
-impl FromStr for Shown {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Shown, String> {
-        Shown::ALL
-            .into_iter()
-            .find(|shown| shown.name() == name)
-            .ok_or_else(|| format!("there is no quantity {name:?}"))
-    }
 }
 
 /// Reads `--quantity`.
@@ -207,18 +63,6 @@ pub fn parse_flow_tokens(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Which layers are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Layers {
-    /// All.
-    #[default]
-    All,
-    /// The last.
-    Last,
-    /// One, counted from 0.
-    One(usize),
-}
-
 /// What is asked for, and of which maps.
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
@@ -228,48 +72,36 @@ pub struct Asked {
     pub kind: Option<Kind>,
     /// The layers, of quantities whose layers can be had apart.
     pub layers: Layers,
-    /// The most tokens of a text that flow is computed for; [`FLOW_TOKENS`] when `None`.
+    /// The most tokens of a text that flow is computed for.
     pub flow_tokens: Option<usize>,
     /// What gradients are of.
     pub prediction: PredictionArguments,
 }
 
 impl Asked {
+    fn quantities(&self, shown: &[Shown]) -> Quantities<'_> {
+        let PredictionArguments { target, foil, position } = &self.prediction;
+        Quantities {
+            shown: shown.to_vec(),
+            kind: self.kind,
+            layers: self.layers,
+            flow_tokens: self.flow_tokens,
+            prediction: Predicted { target: target.as_deref(), foil: foil.as_deref(), position: *position },
+        }
+    }
+
     /// Adds to a plan what a run must keep.
     pub fn keep(&self, pass: &mut Pass) {
-        for site in self.shown.iter().flat_map(|shown| shown.sites()) {
-            if !pass.keep.iter().any(|keep| keep.site == *site) {
-                pass.keep.extend(Pass::keeping([*site]).keep);
-            }
-        }
+        self.quantities(&self.shown).keep(pass);
     }
 
     /// Adds the maps to the recording of a run; `values` says whether values stay in it.
     pub fn add(&self, model: &Model, inputs: &[Input], run: &mut Run, values: bool) -> Result<(), Failure> {
-        self.refuse_twice()?;
-        for shown in &self.shown {
-            let (layers, note) = match shown {
-                Shown::Norm => {
-                    keep_value_norms(model, &mut run.recording)?;
-                    continue;
-                }
-                Shown::SummedNorm(form) => self.summed_norms(model, run, *form)?,
-                Shown::Contribution(reach) => contributions(model, run, *reach)?,
-                Shown::GradientWeight | Shown::Relevance => self.explained(model, inputs, run, *shown)?,
-                Shown::Weight | Shown::Rollout | Shown::Flow => {
-                    self.add_paths(*shown, &mut run.recording)?;
-                    continue;
-                }
-            };
-            run.recording.layers.extend(layers);
-            run.recording.provenance.notes.push(note);
-        }
-        if !values {
-            for layer in &mut run.recording.layers {
-                let others = layer.traces.iter().filter(|(trace, _)| *trace != Trace::Values);
-                layer.traces = others.map(|(trace, numbers)| (trace, numbers.clone())).collect();
-            }
-        }
+        let remarks = self.quantities(&self.shown).add(model, inputs, run, values).map_err(|error| match error {
+            Error::Plan(message) => Failure::Usage(format!("{message} (--quantity, --knock-out, --explain, --foil)")),
+            error => error.into(),
+        })?;
+        remarks.iter().for_each(|text| remark(text));
         Ok(())
     }
 
@@ -284,109 +116,15 @@ impl Asked {
             )));
         }
         for shown in &self.shown {
-            if !recording.kinds_in(shown.quantity()).is_empty() {
-                shown.check_kept(recording)?;
-                continue;
-            }
-            if !shown.sites().is_empty() || shown.is_explained() {
-                let name = shown.name();
-                return Err(Failure::Input(format!(
-                    "the recording keeps no map of {}, which needs the model (`attlas record --quantity {name}` keeps it)",
-                    shown.quantity().words()
-                )));
-            }
-            self.add_paths(*shown, recording)?;
+            let added = self.quantities(&[*shown]).add_to_opened(recording);
+            let remarks = added.map_err(|error| match error {
+                Error::Input(message) => {
+                    Failure::Input(format!("{message} (`attlas record --quantity {}` keeps it)", shown.name()))
+                }
+                error => error.into(),
+            })?;
+            remarks.iter().for_each(|text| remark(text));
         }
         Ok(())
-    }
-
-    /// Refuses two quantities whose maps would hide each other in a recording.
-    fn refuse_twice(&self) -> Result<(), Failure> {
-        for (place, one) in self.shown.iter().enumerate() {
-            let same = |other: &&Shown| other.quantity() == one.quantity();
-            if let Some(other) = self.shown.iter().skip(place + 1).find(same) {
-                let (one, other) = (one.name(), other.name());
-                let message = match one == other {
-                    true => format!("--quantity {one} is given twice; name it once"),
-                    false => format!(
-                        "--quantity {one} and {other} are maps of the same layers and one recording holds one of them; record them apart"
-                    ),
-                };
-                return Err(Failure::Usage(message));
-            }
-        }
-        Ok(())
-    }
-
-    /// Maps that say what a prediction rests on, and what they are of.
-    fn explained(
-        &self,
-        model: &Model,
-        inputs: &[Input],
-        run: &Run,
-        shown: Shown,
-    ) -> Result<(Vec<Layer>, String), Failure> {
-        let ([input], [item]) = (inputs, &run.recording.items[..]) else {
-            let n = inputs.len();
-            return Err(Failure::Usage(format!("--quantity {} is of one text, and there are {n}", shown.name())));
-        };
-        if !run.recording.provenance.edits.is_empty() {
-            return Err(Failure::Usage(format!(
-                "--quantity {} explains the model as it is: leave --knock-out out",
-                shown.name()
-            )));
-        }
-        let input = Input { target: item.target.clone(), ..input.clone() }; // with what was generated
-        let score = self.prediction.score(model, &input)?;
-        let mut maps = model.explained_maps(&input, &score, shown.quantity())?;
-        let note = maps.provenance.notes.pop().unwrap_or_default();
-        Ok((maps.layers, note))
-    }
-
-    fn summed_norms(&self, model: &Model, run: &Run, form: NormForm) -> Result<(Vec<Layer>, String), Failure> {
-        let kinds = self.kind.map_or_else(|| run.recording.kinds(), |kind| vec![kind]);
-        let (mut all, mut note) = (Vec::new(), String::new());
-        for kind in kinds {
-            let (layers, said) = summed_norms(model, run, kind, form)?;
-            all.extend(layers);
-            note = said;
-        }
-        Ok((all, note))
-    }
-
-    /// Rollout or flow of the kinds that have one; the one asked for must. Says which have none.
-    fn add_paths(&self, shown: Shown, recording: &mut Recording) -> Result<(), Failure> {
-        let kinds = self.kind.map_or_else(|| recording.kinds(), |kind| vec![kind]);
-        let mut refused = None;
-        for kind in kinds {
-            let found = match shown {
-                Shown::Rollout => rollout(recording, kind),
-                Shown::Flow => self.flows(recording, kind),
-                _ => Ok(Vec::new()),
-            };
-            match found {
-                Ok(layers) => recording.layers.extend(layers),
-                Err(error @ attlas::Error::Undefined(_)) => refused = Some(error),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        match refused {
-            Some(error) if self.kind.is_some() || recording.kinds_in(shown.quantity()).is_empty() => Err(error.into()),
-            Some(error) => {
-                remark(&error.to_string());
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn flows(&self, recording: &Recording, kind: Kind) -> Result<Vec<Layer>, attlas::Error> {
-        let layers: Vec<usize> = match self.layers {
-            Layers::All => recording.layers_of(kind).map(|layer| layer.index).collect(),
-            Layers::Last => vec![recording.last_layer(kind)?],
-            Layers::One(layer) => vec![layer],
-        };
-        let limit = self.flow_tokens.unwrap_or(FLOW_TOKENS);
-        layers.into_iter().map(|layer| flow(recording, kind, layer, limit)).collect()
     }
 }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::failure::Failure;
 use crate::measures::titles_width;
-use crate::terminal::{Terminal, printable, width, wrapped};
+use crate::terminal::{Terminal, printable, width};
 use crate::words::counted;
 
 /// Heads named on a line.
@@ -108,9 +108,7 @@ fn print_notes(file: &SurveyFile, terminal: &mut Terminal) -> Result<(), Failure
         "Intervals are of resampled shards of texts, since rows of a text are not independent.{few} Named are scores that reach \
          the threshold and whose interval lies over the baseline, where there is one. Weights are not importance."
     );
-    for line in wrapped(&how, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
+    terminal.notes([&how])?;
     let about = &file.about;
     if about.n_skipped > 0 {
         let n = usize::try_from(about.n_skipped).unwrap_or(usize::MAX);

@@ -116,13 +116,13 @@ fn what_is_not_there_is_refused_in_a_sentence() {
     );
     refused(model(&["ablate", "--target", "abc"]), 3, "\"abc\" is not an id of llama-induction");
     refused(model(&["ablate", "--target", "9", "--position", "40"]), 3, "there is no position 40");
-    refused(model(&["ablate", "--target", "9", "--foil", "9"]), 2, "--foil is the target itself");
-    refused(model(&["ablate", "--metric", "logit-diff"]), 2, "needs --foil");
-    refused(model(&["ablate", "--metric", "kl", "--target", "9"]), 2, "--target is for --metric logit");
+    refused(model(&["ablate", "--target", "9", "--foil", "9"]), 2, "the foil is the target itself");
+    refused(model(&["ablate", "--metric", "logit-diff"]), 2, "needs a foil");
+    refused(model(&["ablate", "--metric", "kl", "--target", "9"]), 2, "a target is for the metrics logit");
     refused(model(&["ablate", "--seed", "3"]), 2, "--seed is for --method permute");
     refused(model(&["ablate", "--method", "patch"]), 2, "--method patch needs --patch-from");
     refused(model(&["ablate", "--kind", "cross"]), 2, "llama-induction has no cross-attention");
-    refused(model(&["ablate", "--method", "fast"]), 2, "pattern-preserving, patch or direct was expected");
+    refused(model(&["ablate", "--method", "fast"]), 2, "pattern-preserving, patch, direct or gradient was expected");
     let title = ["ablate", "-o", "effects.csv", "--title", "Effects"];
     refused(model(&title), 2, "--title is for a picture, and -o effects.csv is a table");
     refused(model(&["ablate", "--title", "Effects"]), 2, "--title is for a picture, and -o names none");
@@ -135,10 +135,112 @@ fn what_is_not_there_is_refused_in_a_sentence() {
     refused(
         model(&["ablate", "--method", "direct", "--metric", "loss"]),
         2,
-        "--method direct shares out a logit, and no loss",
+        "direct attribution shares out a logit, and no loss",
     );
+    let together = ["ablate", "--method", "gradient", "--together"];
+    refused(model(&together), 2, "slopes of heads have no sum");
+    refused(model(&["ablate", "--method", "gradient", "--metric", "kl"]), 3, "its slope is 0");
+    refused(model(&["ablate", "--by-key"]), 2, "--by-key is for --method direct");
+    refused(model(&["ablate", "--method", "direct", "--by-key", "--metric", "logit"]), 2, "leave --metric out");
+    refused(model(&["ablate", "--states"]), 2, "--patch-from");
+    refused(model(&["ablate", "--target", ""]), 3, "an empty text names no token or class of llama-induction");
     refused(model(&["lens", "--position", "17"]), 3, "there is no position 17");
     refused(model(&["check", "--budget", "2"]), 2, "a share from 0 to 1");
+}
+
+#[test]
+fn the_lens_reads_within_layers_where_that_is_asked_for() {
+    let rows = json(&["lens", "--top", "1", "--after-attention", "--json"]);
+    let rows = rows.as_array().expect("rows");
+    let places: Vec<(u64, &str)> =
+        rows.iter().map(|row| (row["layer"].as_u64().unwrap(), row["depth"].as_str().unwrap())).collect();
+    let (entering, behind) = ("entering", "after_attention");
+    assert_eq!(places, [(0, entering), (0, behind), (1, entering), (1, behind), (2, entering)]);
+    let printed = Command::new(model(&["lens", "--after-attention"])).run();
+    assert!(printed.stdout.contains("within 1 ") && printed.stdout.contains("behind its attention"), "{printed:?}");
+}
+
+#[test]
+fn slopes_rank_all_heads_by_one_pass_and_those_of_a_layer_are_scaled_together() {
+    let rows = json(&["ablate", "--method", "gradient", "--json"]);
+    let rows = rows.as_array().expect("rows");
+    assert_eq!(rows.len(), 8);
+    assert!(rows.iter().all(|row| row["metric"] == "loss" && row["effect"].as_f64() >= Some(0.0)), "{rows:?}");
+    for layer in rows.chunks(4) {
+        let squares: f64 = layer.iter().map(|row| row["by_layer"].as_f64().unwrap().powi(2)).sum();
+        assert!((squares - 1.0).abs() < 1e-9, "{layer:?}");
+    }
+    let printed = Command::new(model(&["ablate", "--method", "gradient"])).run();
+    assert!(printed.stdout.contains("Size of the slope of the mean loss"), "{printed:?}");
+}
+
+#[test]
+fn a_heads_shares_by_key_sum_to_what_it_writes() {
+    let sum = |rows: &Value| rows.as_array().unwrap().iter().map(|row| row["effect"].as_f64().unwrap()).sum::<f64>();
+    let words = ["ablate", "--method", "direct", "--target", "9", "--heads", "1.2", "--json"];
+    let whole = json(&words);
+    let by_key = json(&[&words[..], &["--by-key"]].concat());
+    assert_eq!(by_key.as_array().map(Vec::len), Some(17), "one row for each key");
+    assert!((sum(&by_key) - sum(&whole)).abs() < 1e-4, "{whole} {by_key}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("keys.svg").display().to_string();
+    let drawn = Command::new(model(&["ablate", "--method", "direct", "--target", "9", "--by-key", "-o", &path])).run();
+    assert_eq!(drawn.code, Some(0), "{drawn:?}");
+    assert!(std::fs::read_to_string(&path).expect("a picture").contains("direct share"));
+}
+
+#[test]
+fn hidden_states_carry_what_differs_from_its_token_to_the_end() {
+    let (text, other) = ("Once upon a time there was a little girl", "Once upon a time there was a little boy");
+    let words = ["ablate", text, "--method", "patch", "--patch-from", other, "--states"];
+    let run = Command::new(stories(&[&words[..], &["--json"]].concat())).run();
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let rows: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let rows = rows.as_array().expect("rows");
+    let last_layer = rows.iter().filter_map(|row| row["layer"].as_u64()).max().expect("layers");
+    let share = |row: &Value| row["share"].as_f64().expect("a share");
+    let of = |layer: u64| rows.iter().filter(move |row| row["layer"].as_u64() == Some(layer));
+    // what is read after the last token lies there at the end, and what is before the token that differs is the same in both
+    assert!(of(0).take(5).all(|row| share(row).abs() < 1e-6), "{rows:?}");
+    assert!(of(last_layer).map(share).sum::<f64>() > 0.99, "{rows:?}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("traced.svg").display().to_string();
+    let drawn = Command::new(stories(&[&words[..], &["-o", &path]].concat())).run();
+    assert!(drawn.stdout.contains("Everything exchanged:") && drawn.stdout.contains("traced.svg"), "{drawn:?}");
+    assert!(std::fs::read_to_string(&path).expect("a picture").contains("layer that is entered"));
+}
+
+#[test]
+fn no_way_leads_back_from_a_head_to_one_before_it() {
+    let (text, other) = ("Once upon a time there was a little girl", "Once upon a time there was a little boy");
+    let patch = ["ablate", text, "--method", "patch", "--patch-from", other, "--receiver"];
+    let back = [&patch[..], &["1.0", "--heads", "2.1"]].concat();
+    refused(stories(&back), 2, "decoder:L2H1 does not come before decoder:L1H0: no way leads back to it");
+    refused(stories(&[&patch[..], &["0.2"]].concat()), 2, "no head comes before --receiver decoder:L0H2");
+    let run = Command::new(stories(&[&patch[..], &["1.0", "--json"]].concat())).run();
+    let rows: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let rows = rows.as_array().expect("rows");
+    assert!(!rows.is_empty() && rows.iter().all(|row| row["layer"] == 0), "those before it alone: {rows:?}");
+}
+
+#[test]
+fn a_map_is_sought_by_gradient_and_held_against_other_trainings() {
+    let folder = trained("llama-induction").display().to_string();
+    let words = ["check", "--permutations", "2", "--heads", "0.1", "--erase-with", "0"];
+    let more = ["--adversarial=30", "--budget", "0.05", "--beside", &folder, "--against", &folder];
+    let card = json(&[&words[..], &more, &["--json"]].concat());
+    let map = &card["maps"][0];
+    let sought = &map["adversarial"];
+    assert!(sought["tvd"].as_f64().expect("a map was found") <= 0.05, "{sought}");
+    assert!(sought["of_maps_jsd"].as_f64() > Some(0.1), "{sought}");
+    assert_eq!((map["beside_jsd"].as_f64(), card["beside"].as_array().map(Vec::len)), (Some(0.0), Some(2)));
+    assert!(card["all_uniform"]["tvd"].as_f64().is_some());
+    let printed = Command::new(model(&[&words[..], &more].concat())).run();
+    for part in ["by gradient", "other trainings", "What a seed decides, over 2 trainings"] {
+        assert!(printed.stdout.contains(part), "{part}: {}", printed.stdout);
+    }
+    let both = Command::new(model(&["check", "--heads", "0.1", "--adversarial=5", "--together"])).run();
+    assert_eq!(both.code, Some(2), "{both:?}");
 }
 
 /// Two texts for the model of stories, one a line.
@@ -155,10 +257,10 @@ fn what_is_said_of_several_texts_holds_of_all_of_them() {
     let lines = ["Once upon a time there was a little girl", "Tom had a big red"];
     std::fs::write(&path, lines.join("\n")).expect("written");
     let path = path.display().to_string();
-    refused(stories(&["ablate", &path, "--metric", "logit"]), 2, "the logit of 2 texts needs --target");
-    refused(stories(&["ablate", &path, "--method", "direct"]), 2, "the logit of 2 texts needs --target");
+    refused(stories(&["ablate", &path, "--metric", "logit"]), 2, "the logit of 2 texts needs a target");
+    refused(stories(&["ablate", &path, "--method", "direct"]), 2, "the logit of 2 texts needs a target");
     let words = ["ablate", &path, "--method", "patch", "--patch-from", "x"];
-    refused(stories(&words), 2, "--method patch is about one text, and there are 2");
+    refused(stories(&words), 2, "patching is about one text, and there are 2");
     let printed = Command::new(stories(&["ablate", &path, "--method", "direct", "--target", "7"])).run();
     assert_eq!(printed.code, Some(0), "{printed:?}");
     let text = printed.stdout.split_whitespace().collect::<Vec<_>>().join(" ");

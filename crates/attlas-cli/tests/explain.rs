@@ -9,10 +9,12 @@ use common::{Command, Finished, folder};
 use serde_json::Value;
 
 const APPLE: &str = "She gave him a red apple.";
-/// Every method, in the order of the table.
-const METHODS: [&str; 10] = [
+/// What all methods are for an encoder-decoder, in the order of the table.
+const METHODS: [&str; 13] = [
     "weight",
     "norm",
+    "norm-sum",
+    "alti",
     "gradient-attention",
     "relevance",
     "saliency",
@@ -20,6 +22,7 @@ const METHODS: [&str; 10] = [
     "integrated-gradients",
     "attn-lrp",
     "cp-lrp",
+    "hide",
     "leave-out",
 ];
 
@@ -57,7 +60,10 @@ fn the_table_says_what_was_explained_what_sums_to_what_and_who_agrees() {
     let text = &run.succeeds().stdout;
     for part in [
         "AttnLRP",
-        "rank correlation with leave-out",
+        "rank correlation of each two methods",
+        "Most is given to \"red\" at source",
+        "Farthest apart are",
+        "Nearest to leaving out is",
         "Explained: the logit of",
         "after position 4",
         "integrated gradients: tokens sum to",
@@ -95,7 +101,9 @@ fn methods_that_a_model_has_no_use_for_are_left_out_of_all_and_refused_alone() {
     let words = ["explain", "--model", &model, "--source-ids", "5,9,7,11,4", "--target", "1"];
     let run = Command::new(words.iter().chain(&["--json"])).run();
     let rows = json(&run);
-    assert_eq!(rows.len(), 15, "weight, norm, leave-out");
+    let mut found: Vec<&str> = rows.iter().filter_map(|row| row["method"].as_str()).collect();
+    found.dedup();
+    assert_eq!(found, ["weight", "rollout", "norm", "norm-sum", "alti", "hide", "leave-out"]);
     assert!(run.stderr.contains("left out: gradient-attention, relevance, saliency"), "{}", run.stderr);
     let alone = Command::new(words.iter().chain(&["--method", "saliency"])).run();
     assert!(alone.fails(3).contains("no gradients go back"), "{}", alone.stderr);
@@ -110,9 +118,12 @@ fn what_cannot_be_explained_is_refused_and_nothing_is_written() {
         (vec!["--position", "3"], 3, "no position 3"),
         (vec!["--metric", "kl"], 2, "one token or class"),
         (vec!["--method", "magic"], 2, "integrated-gradients"),
-        (vec!["--target", "5", "--foil", "5"], 2, "--foil is the target itself"),
+        (vec!["--target", "5", "--foil", "5"], 2, "the foil is the target itself"),
         (vec!["-o", "a.xlsx"], 2, "explanations are written as"),
         (vec!["--title", "x"], 2, "--title is for a picture"),
+        (vec!["--target", ""], 3, "an empty text names no token or class of gpt2"),
+        (vec!["--agreement"], 2, "--agreement is for --json and tables"),
+        (vec!["--agreement", "--json"], 3, "over four tokens or more"),
     ] {
         let run = Command::new(words.iter().copied().chain(more.iter().copied())).in_folder(&folder).run();
         assert!(run.fails(code).contains(message), "{more:?}: {}", run.stderr);
@@ -141,14 +152,14 @@ fn maps_of_gradients_are_recorded_and_drawn_like_any() {
     let same =
         ["draw", "map", APPLE, "--quantity", "relevance", "--explain", "pomme", "--foil", "pomme", "-o", "d.svg"];
     let same = Command::new(same).in_folder(&folder).run();
-    assert!(same.fails(2).contains("--foil is the target itself"), "{}", same.stderr);
+    assert!(same.fails(2).contains("the foil is the target itself"), "{}", same.stderr);
     let other = ["draw", "map", "run.safetensors", "--quantity", "relevance", "--explain", "pomme", "-o", "d.svg"];
     let other = Command::new(other).in_folder(&folder).run();
     assert!(other.fails(2).contains("--explain is for running a model on a text"), "{}", other.stderr);
     assert!(!folder.path().join("d.svg").exists());
     let changed = ["draw", "map", APPLE, "--quantity", "relevance", "--knock-out", "cross:L2H4", "-o", "c.svg"];
     let changed = Command::new(changed).in_folder(&folder).run();
-    assert!(changed.fails(2).contains("leave --knock-out out"), "{}", changed.stderr);
+    assert!(changed.fails(2).contains("leave knocked-out heads out"), "{}", changed.stderr);
 }
 
 #[test]
@@ -196,4 +207,65 @@ fn help_of_the_metric_lists_what_this_command_takes() {
     let metric = help.split("--metric").nth(1).and_then(|rest| rest.split("--target").next()).expect("its help");
     assert!(metric.contains("log-probability") && !metric.contains("kl") && !metric.contains("jsd"), "{metric}");
     assert!(!help.contains("one a line"), "one text is explained at a time");
+}
+
+#[test]
+fn every_two_methods_are_ranked_against_each_other() {
+    let model = family("gpt2");
+    let words = ["explain", "--model", &model, "--target-ids", "5,9,7,11,4,30", "--method"];
+    let rows = |more: &[&str]| json(&Command::new(words.iter().chain(more).chain(&["--json"])).run());
+    let pairs = rows(&["weight,rollout,saliency,leave-out", "--agreement"]);
+    let names: Vec<(&str, &str)> =
+        pairs.iter().map(|row| (row["method"].as_str().unwrap(), row["other"].as_str().unwrap())).collect();
+    assert_eq!(names.len(), 6, "{names:?}");
+    assert_eq!((names[0], names[5]), (("weight", "rollout"), ("saliency", "leave-out")));
+    // the sizes of the scores, ranked by the test itself
+    let scores = |method: &str| -> Vec<f64> {
+        rows(&[method]).iter().map(|row| row["score"].as_f64().expect("a score").abs()).collect()
+    };
+    let ranks = |scores: &[f64]| -> Vec<f64> {
+        scores.iter().map(|one| scores.iter().filter(|other| *other < one).count() as f64).collect()
+    };
+    let (a, b) = (ranks(&scores("weight")), ranks(&scores("saliency")));
+    let squares: f64 = a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum();
+    let expected = 1.0 - 6.0 * squares / (6.0 * 35.0);
+    let found = pairs.iter().find(|row| row["method"] == "weight" && row["other"] == "saliency").expect("a pair");
+    assert!((found["rank_correlation"].as_f64().expect("a number") - expected).abs() < 1e-9, "{found} {expected}");
+    assert_eq!(found["n_tokens"], 6);
+}
+
+#[test]
+fn effects_of_heads_are_columns_where_they_are_asked_for_and_sum_to_what_heads_lose() {
+    let model = family("gpt2");
+    let words = ["explain", "--model", &model, "--target-ids", "5,9,7,11,4", "--target", "8", "--json"];
+    let all = json(&Command::new(words).run());
+    assert!(all.iter().all(|row| row["method"] != "head-effect"), "one run for each head is not part of all");
+    let asked = json(&Command::new(words.iter().chain(&["--method", "all,head-effect"])).run());
+    let sum: f64 =
+        asked.iter().filter(|row| row["method"] == "head-effect").map(|row| row["score"].as_f64().unwrap()).sum();
+    let words =
+        ["ablate", "--model", &model, "--target-ids", "5,9,7,11,4", "--target", "8", "--metric", "logit", "--json"];
+    let effects = json(&Command::new(words).run());
+    let lost: f64 = effects.iter().map(|row| -row["effect"].as_f64().unwrap()).sum();
+    assert!((sum - lost).abs() < 1e-4, "the rows of heads sum to 1: {sum} {lost}");
+}
+
+#[test]
+fn the_text_of_a_recording_is_explained_by_the_model_that_made_it_and_by_no_other() {
+    let folder = folder();
+    let run = |words: &[&str]| Command::new(words).in_folder(&folder).run();
+    run(&["record", "A red apple.", "-o", "run.safetensors"]).succeeds();
+    let words = ["--position", "1", "--method", "weight,leave-out", "--json"];
+    let of_text = json(&run(&[&["explain", "A red apple."][..], &words].concat()));
+    let of_recording = json(&run(&[&["explain", "run.safetensors"][..], &words].concat()));
+    assert_eq!(of_text, of_recording);
+    let model = family("gpt2");
+    let other = run(&["check", "run.safetensors", "--model", &model]);
+    let message = other.fails(3);
+    assert!(message.contains("run.safetensors: recorded with \"") && message.contains("(--model DIR)"), "{message}");
+    run(&["record", "A red apple.", "--knock-out", "cross:L2H4", "-o", "changed.safetensors"]).succeeds();
+    let changed = run(&["check", "changed.safetensors"]);
+    assert!(changed.fails(3).contains("the run was changed on purpose"), "{}", changed.stderr);
+    let both = run(&["explain", "run.safetensors", "--decoder-text", "Une pomme."]);
+    assert!(both.fails(2).contains("a recording has what its decoder read"), "{}", both.stderr);
 }

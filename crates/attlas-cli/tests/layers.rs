@@ -271,10 +271,13 @@ fn nothing_opens_a_connection_but_the_hub_download_and_the_server_which_only_lis
     let all = sources(&ALL);
     let hub = ["attlas-cli/src/inputs/hub/"];
     let server = ["attlas-server/src/connections.rs", "attlas-server/src/lib.rs"];
-    let found = offenders(&all, |source| connects(source).filter(|_| !source.is_under(&hub) && !source.is_under(&server)));
+    let found =
+        offenders(&all, |source| connects(source).filter(|_| !source.is_under(&hub) && !source.is_under(&server)));
     assert!(found.is_empty(), "{found:?}");
     let calls = |source: &Source| source.words.windows(2).any(|pair| pair == ["TcpStream", "connect"]);
-    let found = offenders(&all, |source| calls(source).then(|| "TcpStream::connect".to_owned()).filter(|_| !source.is_under(&hub)));
+    let found = offenders(&all, |source| {
+        calls(source).then(|| "TcpStream::connect".to_owned()).filter(|_| !source.is_under(&hub))
+    });
     assert!(found.is_empty(), "{found:?}");
     assert!(
         all.iter().any(|source| source.is_under(&hub) && connects(source).is_some()),
@@ -287,9 +290,8 @@ fn nothing_starts_another_program_but_the_browser_that_the_viewer_opens_in() {
     let all = sources(&ALL);
     let starts = |source: &Source| source.words.windows(2).any(|pair| pair == ["process", "Command"]);
     let browser = ["attlas-cli/src/commands/view/browser.rs"];
-    let found = offenders(&all, |source| {
-        (starts(source) && !source.is_under(&browser)).then(|| "process::Command".to_owned())
-    });
+    let found =
+        offenders(&all, |source| (starts(source) && !source.is_under(&browser)).then(|| "process::Command".to_owned()));
     assert!(found.is_empty(), "{found:?}");
     assert!(all.iter().any(|source| source.is_under(&browser) && starts(source)), "the browser is looked for");
 }

@@ -37,14 +37,26 @@ fn a_recording_becomes_the_page_that_the_main_job_writes() {
 fn a_page_is_made_of_a_text_with_its_title_head_and_quantities() {
     let folder = folder();
     let title = "</title><script>alert(1)</script>";
-    let words = ["page", "A red apple.", "--quantity", "norm,rollout", "--open", "encoder:L1H3", "--title", title, "-o", "a.html"];
+    let words = [
+        "page",
+        "A red apple.",
+        "--quantity",
+        "norm,rollout",
+        "--open",
+        "encoder:L1H3",
+        "--title",
+        title,
+        "-o",
+        "a.html",
+    ];
     attlas(&folder, &words).succeeds();
     let page = fs::read_to_string(folder.path().join("a.html")).expect("the page is there");
     assert!(!page.contains(title) && page.contains("<title>&lt;/title&gt;"));
     let data = data(&folder, "a.html", "");
     assert_eq!(data["title"], title);
     assert_eq!(data["open"], serde_json::json!({"kind": "encoder", "layer": 1, "head": 3}));
-    let names: Vec<&str> = data["quantities"].as_array().into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
+    let names: Vec<&str> =
+        data["quantities"].as_array().into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
     assert_eq!(names, ["weight", "norm", "rollout"]);
     assert!(data["layers"][0]["stored"][0]["groups"].is_array(), "queries and keys of a short text");
     assert_eq!(data["items"][0]["generated"], 1, "after the start token");
@@ -53,7 +65,10 @@ fn a_page_is_made_of_a_text_with_its_title_head_and_quantities() {
 #[test]
 fn a_page_of_two_recordings_carries_both_under_their_names() {
     let (folder, run) = recording("A red apple.");
-    attlas(&folder, &["record", "A red apple.", "--knock-out", "L2H4", "--knock-out", "cross:L2H4", "-o", "without.safetensors"]);
+    attlas(
+        &folder,
+        &["record", "A red apple.", "--knock-out", "L2H4", "--knock-out", "cross:L2H4", "-o", "without.safetensors"],
+    );
     attlas(&folder, &["record", "A red apple.", "--knock-out", "cross:L2H4", "-o", "without.safetensors"]).succeeds();
     let both = attlas(&folder, &["page", &run, "without.safetensors", "-o", "both.html"]);
     assert_eq!(both.succeeds().stdout.matches("1 text; ").count(), 2, "{}", both.stdout);
@@ -66,7 +81,8 @@ fn a_page_of_two_recordings_carries_both_under_their_names() {
 #[test]
 fn the_tree_of_a_text_stands_on_its_tokens() {
     let (folder, run) = recording("The girl is reading a book.");
-    let words = ["The DET 2 det", "girl NOUN 4 nsubj", "is AUX 4 aux", "reading VERB 0 root", "a DET 6 det", "book NOUN 4 obj"];
+    let words =
+        ["The DET 2 det", "girl NOUN 4 nsubj", "is AUX 4 aux", "reading VERB 0 root", "a DET 6 det", "book NOUN 4 obj"];
     let row = |(place, word): (usize, &&str)| {
         let [form, class, head, relation] = word.split(' ').collect::<Vec<_>>()[..] else { panic!("{word}") };
         let notes = if form == "book" { "SpaceAfter=No" } else { "_" };
@@ -103,7 +119,8 @@ fn an_image_and_a_sound_stand_beside_their_tokens() {
         let folder = folder();
         fs::create_dir(folder.path().join("model")).expect("a folder");
         for name in ["config.json", "model.safetensors"] {
-            fs::copy(data_of("families").join(case).join(name), folder.path().join("model").join(name)).expect("a copy");
+            fs::copy(data_of("families").join(case).join(name), folder.path().join("model").join(name))
+                .expect("a copy");
         }
         fs::write(folder.path().join("model/preprocessor_config.json"), preprocessor).expect("a file");
         fs::copy(data_of("senses").join(file), folder.path().join(file)).expect("a copy");
@@ -138,18 +155,34 @@ fn what_cannot_be_a_page_is_refused_in_a_sentence_and_nothing_is_written() {
     fails(&["page", &run, "-o", "page.pdf"], 2, "its name ends in .html or .htm");
     fails(&["page", &run, "-o", &run], 2, "which would be lost");
     fails(&["page", "missing.safetensors", "-o", "a.html"], 3, "missing.safetensors: No such file");
-    fails(&["page", &run, "--open", "L2H4", "-o", "a.html"], 2, "say which: encoder:L2H4 or decoder:L2H4 or cross:L2H4");
-    fails(&["page", &run, "--open", "cross:L9H0", "-o", "a.html"], 2, "--open: there is no cross layer 9; there are 0 to 2");
+    fails(
+        &["page", &run, "--open", "L2H4", "-o", "a.html"],
+        2,
+        "say which: encoder:L2H4 or decoder:L2H4 or cross:L2H4",
+    );
+    fails(
+        &["page", &run, "--open", "cross:L9H0", "-o", "a.html"],
+        2,
+        "--open: there is no cross layer 9; there are 0 to 2",
+    );
     fails(&["page", &run, "--open", "L0H99", "-o", "a.html"], 2, "--open: ");
     fails(&["page", &run, "--open", "L2H*", "-o", "a.html"], 2, "means several heads");
     fails(&["page", &run, "--max-page-mb", "0", "-o", "a.html"], 5, "--max-page-mb");
     fails(&["page", &run, "--quantity", "norm", "-o", "a.html"], 3, "`attlas record --quantity norm` keeps it");
     fails(&["page", &run, "--model", "x", "-o", "a.html"], 2, "but run.safetensors is a recording");
     fails(&["page", &run, "--trees", "missing.conllu", "-o", "a.html"], 3, "missing.conllu: No such file");
-    fails(&["page", &run, "--image", "photo.png", "-o", "a.html"], 2, "--image was given once, but what was recorded are 0 images");
+    fails(
+        &["page", &run, "--image", "photo.png", "-o", "a.html"],
+        2,
+        "--image was given once, but what was recorded are 0 images",
+    );
     fails(&["page", &run, "--sound", "a.wav", "-o", "a.html"], 2, "but what was recorded are 0 sounds");
     fails(&["page", &run, "--title", " ", "-o", "a.html"], 3, "--title is empty");
-    fails(&["A red apple.", "--no-page", "--trees", "a.conllu"], 2, "--trees is about the page, and --no-page leaves it out");
+    fails(
+        &["A red apple.", "--no-page", "--trees", "a.conllu"],
+        2,
+        "--trees is about the page, and --no-page leaves it out",
+    );
     assert!(attlas(&folder, &["page", "-o", "a.html"]).code == Some(2));
     fs::write(folder.path().join("cut.safetensors"), &fs::read(folder.path().join(&run)).expect("it is there")[..5000])
         .expect("written");

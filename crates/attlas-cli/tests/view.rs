@@ -32,16 +32,15 @@ impl Viewing {
             .expect("the command starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-        let (address, token) = line.trim().strip_prefix("http://").expect(&line).split_once("/?token=").expect("a token");
+        let (address, token) =
+            line.trim().strip_prefix("http://").expect(&line).split_once("/?token=").expect("a token");
         Viewing { child, address: address.to_owned(), token: token.to_owned() }
     }
 
     fn get(&self, path: &str) -> (u16, Vec<u8>) {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        let head = format!(
-            "GET {path} HTTP/1.0\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
-            self.address, self.token
-        );
+        let head =
+            format!("GET {path} HTTP/1.0\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n", self.address, self.token);
         stream.write_all(head.as_bytes()).expect("it is sent");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("an answer");
@@ -72,7 +71,10 @@ impl Drop for Viewing {
 }
 
 fn recording(folder: &TempDir) {
-    Command::new(["record", "The cat sat.", "--target", "Le chat s'assit.", "-o", "run.safetensors"]).in_folder(folder).run().succeeds();
+    Command::new(["record", "The cat sat.", "--target", "Le chat s'assit.", "-o", "run.safetensors"])
+        .in_folder(folder)
+        .run()
+        .succeeds();
 }
 
 #[test]
@@ -83,10 +85,22 @@ fn pictures_of_the_server_are_those_of_draw_byte_by_byte() {
     for (picture, words, question) in [
         ("map", &["--kind", "cross", "--layer", "1", "--head", "3"][..], "kind=cross&layer=1&head=3"),
         ("map", &[], ""),
-        ("map", &["--kind", "encoder", "--words", "--special", "hide", "--scale", "log", "--theme", "dark"], "kind=encoder&words=true&hide_special=true&scale=log&theme=dark"),
-        ("map", &["--kind", "cross", "--label-rows", "read", "--rows", "1:3", "--columns", ":3"], "kind=cross&rows_are=read&top=1&bottom=3&right=3"),
+        (
+            "map",
+            &["--kind", "encoder", "--words", "--special", "hide", "--scale", "log", "--theme", "dark"],
+            "kind=encoder&words=true&hide_special=true&scale=log&theme=dark",
+        ),
+        (
+            "map",
+            &["--kind", "cross", "--label-rows", "read", "--rows", "1:3", "--columns", ":3"],
+            "kind=cross&rows_are=read&top=1&bottom=3&right=3",
+        ),
         ("lines", &["--kind", "decoder", "--layer", "0", "--head", "2"], "kind=decoder&layer=0&head=2"),
-        ("heads", &["--kind", "encoder", "--layer", "0", "--panel-scale", "own"], "kind=encoder&layer=0&panel_scale=own"),
+        (
+            "heads",
+            &["--kind", "encoder", "--layer", "0", "--panel-scale", "own"],
+            "kind=encoder&layer=0&panel_scale=own",
+        ),
         ("layers", &["--kind", "decoder", "--head", "1"], "kind=decoder&head=1"),
         ("overview", &[], ""),
         ("overview", &["--kind", "cross", "--colormap", "viridis"], "kind=cross&colormap=viridis"),
@@ -98,7 +112,8 @@ fn pictures_of_the_server_are_those_of_draw_byte_by_byte() {
                 .run()
                 .succeeds();
             let drawn = fs::read(folder.path().join(&file)).expect("it was drawn");
-            let (status, served) = viewing.get(&format!("/api/recordings/f0/figure?picture={picture}&format={format}&{question}"));
+            let (status, served) =
+                viewing.get(&format!("/api/recordings/f0/figure?picture={picture}&format={format}&{question}"));
             assert_eq!(status, 200, "{}", String::from_utf8_lossy(&served));
             assert!(served == drawn, "{picture} {format} {question}");
         }
@@ -161,6 +176,10 @@ fn what_cannot_be_served_is_refused_before_anything_listens() {
     refused(&[""], 3, "TEXT is empty");
     let viewing = Viewing::start(&folder, &["run.safetensors", "--no-open"]);
     let port = viewing.address.rsplit_once(':').expect("a port").1.to_owned();
-    refused(&["run.safetensors", "--port", &port], 3, "another program listens there already (--port N takes another port");
+    refused(
+        &["run.safetensors", "--port", &port],
+        3,
+        "another program listens there already (--port N takes another port",
+    );
     assert_eq!(viewing.get("/api/recordings").0, 200, "the other goes on");
 }

@@ -100,6 +100,9 @@ pub enum Error {
     /// A limit refuses the work; the message says which.
     #[error("{0}")]
     Limit(String),
+    /// Maps could not be made of others.
+    #[error(transparent)]
+    Maps(attlas::Error),
 }
 
 /// How a tensor and the configuration contradict each other.

@@ -253,6 +253,11 @@ impl Model {
         self.family
     }
 
+    /// The hub's revision, or the SHA-256 of the weights' file; empty where neither is known.
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
     /// The generic Transformer: configuration and weights.
     pub fn transformer(&self) -> &Transformer {
         &self.transformer

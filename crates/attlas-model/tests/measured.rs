@@ -9,6 +9,7 @@ use attlas::{HeadId, Kind};
 use attlas_model::explain::adversarial::Search;
 use attlas_model::explain::direct::Component;
 use attlas_model::explain::knock_out::{Baseline, KindHead, Removal};
+use attlas_model::explain::lens::Depth;
 use attlas_model::explain::patch::Part;
 use attlas_model::explain::score::{Form, Metric, Score};
 use attlas_model::{Array, Input, Model, Next, Pass, RunOptions, Side, Site};
@@ -317,17 +318,37 @@ fn the_lens_reads_each_layer_as_other_programs_do_and_the_last_is_the_output() {
     let baseline = Baseline::of(&model, &input).expect("a run");
     let rows = baseline.unchanged.rows.clone();
     let expected = golden.tensor("logit_lens"); // [before 0, within 0, before 1, …, after 2][positions][tokens]
-    for layer in 0..=3 {
-        let found = baseline.lens_logits(layer, &rows).expect("logits");
+    let places = (0..3).flat_map(|layer| [(layer, Depth::Entering), (layer, Depth::AfterAttention)]);
+    for (place, (layer, depth)) in places.chain([(3, Depth::Entering)]).enumerate() {
+        let found = baseline.lens_logits(layer, depth, &rows).expect("logits");
         let found: Vec<f64> = found.values.iter().map(|logit| f64::from(*logit)).collect();
         let size = rows.len() * 60;
-        assert_near(&found, &expected[2 * layer * size..][..size], 5e-5, &format!("layer {layer}"));
+        assert_near(&found, &expected[place * size..][..size], 5e-5, &format!("layer {layer}, {depth:?}"));
     }
-    let lens = baseline.lens(&rows, 2, &[34]).expect("a lens");
+    let lens = baseline.lens(&rows, &[Depth::Entering, Depth::AfterAttention], 2, &[34]).expect("a lens");
+    assert_eq!(lens.len(), 7 * rows.len());
     let last = lens.last().expect("rows");
     assert_eq!((last.layer, last.position, last.top.len()), (3, Some(10), 2));
     let target = model.likeliest(&input, &baseline.unchanged.logits, None).expect("a target").target;
     assert_eq!(last.top[0].0, target);
+}
+
+#[test]
+fn hidden_states_behind_attention_are_read_wherever_norms_stand_and_refused_where_none_lie_there() {
+    for (name, is_there) in [("olmo2", true), ("gemma2", true), ("bert", true), ("bart", true), ("gptj", false)] {
+        let model = Model::load(&data("families").join(name)).expect("a model");
+        let of = |side: Side| if model.has(side) { &[5, 9, 21, 33, 8][..] } else { &[] };
+        let baseline = Baseline::of(&model, &input(&model, of(Side::Source), of(Side::Target))).expect("a run");
+        let rows = baseline.unchanged.rows.clone();
+        let found = baseline.lens_logits(0, Depth::AfterAttention, &rows);
+        if !is_there {
+            let message = found.unwrap_err().to_string();
+            assert!(message.contains("attention and feed-forward read the same states"), "{message}");
+            continue;
+        }
+        let entering = baseline.lens_logits(0, Depth::Entering, &rows).expect("logits");
+        assert_ne!(found.expect("logits"), entering, "{name}");
+    }
 }
 
 #[test]
@@ -355,9 +376,10 @@ fn a_part_of_another_run_moves_the_output_towards_that_runs() {
     assert_eq!(direct, patched(&parts));
     // a way to a head of the next layer is one of several; none leads back
     let to = KindHead { kind: Kind::Decoder, head: HeadId { layer: 1, head: 2 } };
-    let through = baseline.path_patched(&other, &heads, Some(to), &metric, &mut go_on).expect("effects");
-    assert!(through[..4].iter().any(|patched| patched.effect.abs() > 1e-4), "{through:?}");
-    assert!(through[4..].iter().all(|patched| patched.effect == 0.0), "{through:?}");
+    let through = baseline.path_patched(&other, &heads[..4], Some(to), &metric, &mut go_on).expect("effects");
+    assert!(through.iter().any(|patched| patched.effect.abs() > 1e-4), "{through:?}");
+    let error = baseline.path_patched(&other, &heads[3..5], Some(to), &metric, &mut go_on).unwrap_err();
+    assert_eq!(error.to_string(), "decoder:L1H0 does not come before decoder:L1H2: no way leads back to it");
     let short = input(&model, &[], &ids[..5]);
     let short = Baseline::of(&model, &short).unwrap();
     let error = baseline.patched(&short, &parts, &metric, &mut go_on).unwrap_err().to_string();

@@ -50,21 +50,22 @@ pub trait Raise<T> {
 
 impl<T> Raise<T> for Result<T, Error> {
     fn or_raise(self) -> PyResult<T> {
-        self.map_err(|error| {
-            let class = match &error {
-                Error::Io { .. } | Error::Output { .. } => Class::File,
-                Error::File { .. } | Error::NoRecording { .. } | Error::Inconsistent(_) => Class::Format,
-                Error::BadWeights(_) | Error::KindUnknown { .. } | Error::Unnormalised { .. } => Class::Format,
-                Error::Limit { .. } | Error::TooMany { .. } | Error::NeedsWholeMap { .. } => Class::Limit,
-                Error::NoKind { .. } | Error::NoLayer { .. } | Error::NoHead { .. } | Error::NoItem { .. } => {
-                    Class::Missing
-                }
-                Error::OutsideMap { .. } => Class::Missing,
-                _ => Class::Error,
-            };
-            exception(class, error.to_string())
-        })
+        self.map_err(|error| of_maps(&error))
     }
+}
+
+/// A problem of maps.
+fn of_maps(error: &Error) -> PyErr {
+    let class = match error {
+        Error::Io { .. } | Error::Output { .. } => Class::File,
+        Error::File { .. } | Error::NoRecording { .. } | Error::Inconsistent(_) => Class::Format,
+        Error::BadWeights(_) | Error::KindUnknown { .. } | Error::Unnormalised { .. } => Class::Format,
+        Error::Limit { .. } | Error::TooMany { .. } | Error::NeedsWholeMap { .. } => Class::Limit,
+        Error::NoKind { .. } | Error::NoLayer { .. } | Error::NoHead { .. } | Error::NoItem { .. } => Class::Missing,
+        Error::OutsideMap { .. } => Class::Missing,
+        _ => Class::Error,
+    };
+    exception(class, error.to_string())
 }
 
 impl<T> Raise<T> for Result<T, attlas_model::Error> {
@@ -72,6 +73,7 @@ impl<T> Raise<T> for Result<T, attlas_model::Error> {
         use attlas_model::Error;
         self.map_err(|error| {
             let class = match &error {
+                Error::Maps(error) => return of_maps(error),
                 Error::Io { .. } => Class::File,
                 Error::File { .. } | Error::Config { .. } | Error::Tensor { .. } | Error::Misfit { .. } => {
                     Class::Format

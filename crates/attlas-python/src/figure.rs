@@ -9,6 +9,7 @@ use attlas::output::write_aside;
 use attlas::view::pictures::{self, GRID_TILES, Looks, OVERVIEW_TILES};
 use attlas::view::{Pieces, Silence, Specials, complaint_of};
 use attlas::{Error, Head, Kind, Recording, RowTokens, View, ViewOptions};
+use attlas_model::explain::quantities::Shown as Quantity;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -40,6 +41,11 @@ impl Figure {
 }
 
 impl Figure {
+    /// A picture of numbers that have no checks.
+    pub fn of(figure: attlas::figure::Figure) -> Figure {
+        Figure { inner: Arc::new(figure), problem: None }
+    }
+
     /// The work of writing the picture.
     fn writing<T>(&self, write: fn(&attlas::figure::Figure) -> T) -> impl FnOnce() -> T + Send + 'static
     where
@@ -97,6 +103,7 @@ pub struct ViewKeys {
     label_rows: Option<String>,
     rows: Option<(usize, usize)>,
     columns: Option<(usize, usize)>,
+    quantity: Option<String>,
 }
 
 /// What is shown of the maps.
@@ -119,8 +126,11 @@ impl ViewKeys {
                 return Err(exception(Class::Error, sentence));
             }
         };
+        let shown = self.quantity.map(|name| name.parse::<Quantity>()).transpose();
+        let quantity = shown.map_err(|sentence| exception(Class::Missing, sentence))?.unwrap_or_default().quantity();
         let options = ViewOptions {
             item: self.item,
+            quantity,
             pieces: if self.words { Pieces::Words } else { Pieces::Apart },
             specials: if self.specials { Specials::Show } else { Specials::Hide },
             silence: if self.silence { Silence::Show } else { Silence::Hide },

@@ -7,6 +7,7 @@ mod analysis;
 mod array;
 mod builder;
 mod errors;
+mod explain;
 mod figure;
 mod import;
 mod map;
@@ -42,6 +43,7 @@ fn csp_hash(of: &str) -> PyResult<String> {
 #[pymodule(gil_used = false)]
 fn _attlas(module: &Bound<'_, PyModule>) -> PyResult<()> {
     analysis::register(module)?;
+    explain::register(module)?;
     marks::register(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<array::Array>()?;

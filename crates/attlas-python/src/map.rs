@@ -1,9 +1,11 @@
 //! One map: a head's, or the mean of a layer, piece by piece or as it is shown.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use attlas::view::{Pieces, Specials};
-use attlas::{AttentionMap, Head, Layer, Tokens, View, ViewOptions, Weights};
+use attlas::{AttentionMap, Head, Kind, Layer, Tokens, View, ViewOptions, Weights};
+use attlas_model::explain::quantities::Shown as Quantity;
 use pyo3::prelude::*;
 
 use crate::array::Array;
@@ -16,17 +18,65 @@ use crate::threads::compute;
 #[pyclass(frozen, module = "attlas._attlas")]
 pub struct Map {
     recording: Arc<attlas::Recording>,
-    place: usize,
+    layer: Source,
     head: Option<usize>,
     item: usize,
+}
+
+/// Where a map's numbers are.
+#[derive(Clone)]
+enum Source {
+    /// In a layer of the recording.
+    Place(usize),
+    /// In one that is made of what the recording keeps.
+    Made(Arc<Layer>),
 }
 
 /// Labels of rows and columns, and what each row has in columns that are not shown.
 type Shown = (Array, Vec<String>, Vec<String>, Array, Vec<String>);
 
+impl Source {
+    fn layer<'a>(&'a self, recording: &'a attlas::Recording) -> &'a Layer {
+        match self {
+            Source::Place(place) => &recording.layers[*place],
+            Source::Made(layer) => layer,
+        }
+    }
+}
+
 impl Map {
     pub fn new(recording: Arc<attlas::Recording>, place: usize, head: Option<usize>, item: usize) -> PyResult<Map> {
-        let layer = &recording.layers[place];
+        Map::of(recording, Source::Place(place), head, item)
+    }
+
+    /// The map of a layer of a quantity; where all heads have one map together, `head` is the mean.
+    pub fn of_quantity(
+        recording: Arc<attlas::Recording>,
+        shown: Quantity,
+        kind: Kind,
+        layer: usize,
+        head: Option<usize>,
+        item: usize,
+    ) -> PyResult<Map> {
+        let found = recording.layer_in(shown.quantity(), kind, layer).or_raise()?;
+        if head.is_some() && !shown.is_of_heads() && found.shape.n_heads == 1 {
+            return Err(exception(
+                Class::Missing,
+                format!("{} is of all heads of a layer together: name no head", shown.name()),
+            ));
+        }
+        let source = match found {
+            Cow::Owned(layer) => Source::Made(Arc::new(layer)),
+            Cow::Borrowed(layer) => {
+                let place = recording.layers.iter().position(|other| std::ptr::eq(other, layer));
+                Source::Place(place.unwrap_or_default())
+            }
+        };
+        Map::of(recording, source, head, item)
+    }
+
+    fn of(recording: Arc<attlas::Recording>, source: Source, head: Option<usize>, item: usize) -> PyResult<Map> {
+        let layer = source.layer(&recording);
         let n_items = recording.items.len();
         if item >= n_items {
             return Err(attlas::Error::NoItem { item, n_items }).or_raise();
@@ -36,11 +86,11 @@ impl Map {
             let (kind, layer, last) = (layer.kind, layer.index, n_heads.saturating_sub(1));
             return Err(attlas::Error::NoHead { kind, layer, head, last }).or_raise();
         }
-        Ok(Map { recording, place, head, item })
+        Ok(Map { recording, layer: source, head, item })
     }
 
     fn layer(&self) -> &Layer {
-        &self.recording.layers[self.place]
+        self.layer.layer(&self.recording)
     }
 
     /// The maps it is made of.

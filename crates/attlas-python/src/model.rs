@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use attlas::recording::{Edit, HeadOutput, Heads};
 use attlas::{HeadId, Kind};
+use attlas_model::explain::asked::Predicted;
+use attlas_model::explain::quantities::{Quantities, Shown};
 use attlas_model::{Decoding, Input, LoadOptions, Next, Pass, Precision, RunOptions, Side, Site};
 use pyo3::prelude::*;
 
@@ -27,10 +29,15 @@ pub struct RunKeys {
     values: bool,
     /// Kind, layer and head of each head whose output is 0.
     knock_out: Vec<(String, usize, usize)>,
+    /// What is made beside weights.
+    quantities: Vec<String>,
+    /// What gradients are of: token or class, foil, position.
+    explain: (Option<String>, Option<String>, Option<usize>),
+    flow_tokens: Option<usize>,
 }
 
 /// Tokens generated at most where nothing is said.
-const MAX_TOKENS: usize = 256;
+pub const MAX_TOKENS: usize = 256;
 
 #[pymethods]
 impl Model {
@@ -77,35 +84,43 @@ impl Model {
         self.inner.family()
     }
 
-    /// Runs the model over texts, and returns the recording with the texts that were generated.
+    /// Runs the model over texts, and returns the recording with the texts that were generated, and what a reader should be told.
     fn record(
         &self,
         py: Python<'_>,
         texts: Vec<String>,
         targets: Option<Vec<String>>,
         how: RunKeys,
-    ) -> PyResult<(Recording, Vec<String>)> {
-        let options = RunOptions { decoding: self.decoding(targets.is_some(), &how), pass: pass(&how)? };
+    ) -> PyResult<(Recording, Vec<String>, Vec<String>)> {
+        let mut options = RunOptions { decoding: self.decoding(targets.is_some(), &how), pass: pass(&how)? };
+        let quantities = how.read_quantities().or_raise()?;
+        quantities.check().or_raise()?; // before anything is run
+        quantities.keep(&mut options.pass);
         let model = self.inner.clone();
         let run = compute_watched(py, move |stop| {
             let target = |index: usize| targets.as_ref().and_then(|targets| targets.get(index)).map(String::as_str);
             let inputs = texts.iter().enumerate().map(|(index, text)| input(&model, text, target(index)));
             let inputs: Vec<Input> = inputs.collect::<Result<_, _>>()?;
-            model.run_watched(&inputs, &options, &mut |_| next(stop))
-        })?
-        .or_raise()?;
+            let mut run = model.run_watched(&inputs, &options, &mut |_| next(stop))?;
+            let remarks = match how.quantities.is_empty() {
+                true => Vec::new(),
+                false => how.read_quantities()?.add(&model, &inputs, &mut run, how.values)?,
+            };
+            Ok::<_, attlas_model::Error>((run, remarks))
+        })?;
+        let (run, remarks) = run.or_raise()?;
         let generated = run.generated.into_iter().map(|generation| generation.text).collect();
-        Ok((Recording::new(run.recording), generated))
+        Ok((Recording::new(run.recording), generated, remarks))
     }
 }
 
 /// Whether the run goes on.
-fn next(stop: &AtomicBool) -> Next {
+pub fn next(stop: &AtomicBool) -> Next {
     if stop.load(Ordering::SeqCst) { Next::Stop } else { Next::Continue }
 }
 
 /// What the model reads: a text, or the path of an image or a sound.
-fn input(model: &attlas_model::Model, source: &str, target: Option<&str>) -> Result<Input, attlas_model::Error> {
+pub fn input(model: &attlas_model::Model, source: &str, target: Option<&str>) -> Result<Input, attlas_model::Error> {
     if model.reads_images() {
         return model.image_input(source.as_ref());
     }
@@ -126,6 +141,17 @@ impl Model {
             Some(width) => Decoding::Beam { width, max_tokens },
             None => Decoding::Greedy { max_tokens },
         }
+    }
+}
+
+impl RunKeys {
+    /// What is made beside weights.
+    fn read_quantities(&self) -> Result<Quantities<'_>, attlas_model::Error> {
+        let shown = self.quantities.iter().map(|name| name.parse::<Shown>().map_err(attlas_model::Error::Plan));
+        let (target, foil, position) = &self.explain;
+        let prediction = Predicted { target: target.as_deref(), foil: foil.as_deref(), position: *position };
+        let shown = shown.collect::<Result<Vec<_>, _>>()?;
+        Ok(Quantities { shown, prediction, flow_tokens: self.flow_tokens, ..Quantities::default() })
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use attlas::analysis::{HeadSums, Standout, measure, measure_all, score_rows, standouts};
 use attlas::recording::Trace;
 use attlas::{Layer, Weights};
+use attlas_model::explain::quantities::{Quantities, Shown};
 use attlas_viewer::PageOptions;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -164,6 +165,28 @@ impl Recording {
     fn map(&self, place: usize, head: Option<usize>, item: usize) -> PyResult<Map> {
         self.layer(place)?;
         Map::new(Arc::clone(&self.inner), place, head, item)
+    }
+
+    /// The recording with maps of a quantity beside its weights: as it is where it has them, else with those that weights alone give; and
+    /// what a reader should be told.
+    fn with_quantity(&self, py: Python<'_>, name: &str) -> PyResult<(Recording, Vec<String>)> {
+        let shown: Shown = name.parse().map_err(|sentence: String| exception(Class::Missing, sentence))?;
+        let recording = Arc::clone(&self.inner);
+        let made = compute(py, move || {
+            let asked = Quantities { shown: vec![shown], ..Quantities::default() };
+            let mut recording = recording.as_ref().clone();
+            let remarks = asked.add_to_opened(&mut recording)?;
+            Ok::<_, attlas_model::Error>((recording, remarks))
+        })?;
+        let (recording, remarks) = made.or_raise()?;
+        Ok((Recording::new(recording), remarks))
+    }
+
+    /// The map of a head of a quantity, or of all heads of a layer.
+    fn map_of(&self, quantity: &str, kind: &str, layer: usize, head: Option<usize>, item: usize) -> PyResult<Map> {
+        let missing = |sentence: String| exception(Class::Missing, sentence);
+        let shown: Shown = quantity.parse().map_err(missing)?;
+        Map::of_quantity(Arc::clone(&self.inner), shown, kind.parse().map_err(missing)?, layer, head, item)
     }
 
     /// What was found when the numbers were looked at: a dict of JSON for each layer, and what is wrong with it.

@@ -25,6 +25,11 @@ ENCODERS: dict[str, Callable[[], Any]] = {
     "albert": lambda: made("AlbertModel", **SMALL, embedding_size=16),
 }
 
+def llama(**settings: Any) -> Any:
+    """A Llama, with these settings besides."""
+    return made("LlamaForCausalLM", **{**DECODER, **settings})
+
+
 DECODERS: dict[str, Callable[[], Any]] = {
     "gpt2": lambda: made(
         "GPT2LMHeadModel",
@@ -51,7 +56,7 @@ DECODERS: dict[str, Callable[[], Any]] = {
     "bloom": lambda: made(
         "BloomForCausalLM", vocab_size=100, hidden_size=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2
     ),
-    "llama": lambda: made("LlamaForCausalLM", **DECODER),
+    "llama": llama,
     "qwen3": lambda: made("Qwen3ForCausalLM", **DECODER, head_dim=8),
     "gemma2": lambda: made(
         "Gemma2ForCausalLM",

@@ -293,7 +293,7 @@ def test_a_capture_in_16_bits_is_as_near_to_f32_as_eager_in_16_bits(family: str,
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: captures on a GPU were not tested here")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_model_on_a_gpu_is_recorded_where_it_runs(dtype: str) -> None:
-    model = made("LlamaForCausalLM", **DECODER).to("cuda", getattr(torch, dtype))
+    model = MODELS["llama"]().to("cuda", getattr(torch, dtype))
     inputs = {"input_ids": ids(1, 12).cuda(), "use_cache": False}
     wanted = stacked([one.cpu() for one in eager(model)(**inputs, output_attentions=True).attentions], "decoder")
     recording = attlas.capture(model, inputs)

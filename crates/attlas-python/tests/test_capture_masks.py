@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 from attlas._capture.bias import rule
 from attlas._capture.seen import Seen, band
+from capture_models import llama
 from capture_tools import CLOSE, DECODER, dense, difference, eager, ids, made, stacked, torch
 
 N = 12
-
-
-def llama() -> Any:
-    return made("LlamaForCausalLM", **DECODER)
 
 
 def added(seen: Any) -> Any:

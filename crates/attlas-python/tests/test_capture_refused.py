@@ -7,13 +7,10 @@ from typing import Any
 import attlas
 import pytest
 from attlas._capture import build, layers, switches
-from capture_tools import DECODER, SEQ2SEQ, eager, ids, made, torch, transformers
+from capture_models import MODELS, llama
+from capture_tools import eager, ids, torch, transformers
 from torch import nn
 from torch.nn import functional as F
-
-
-def llama() -> Any:
-    return made("LlamaForCausalLM", **DECODER)
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +87,7 @@ def test_texts_without_a_tokenizer_and_lists_of_nothing() -> None:
     with refused("no tokenizer was given", "tokenizer="):
         attlas.capture(llama(), "The cat sat.")
     with refused("no tokenizer was given"):
-        attlas.capture(made("BartForConditionalGeneration", **SEQ2SEQ), ids(1, 4), target="a cat")
+        attlas.capture(MODELS["bart"](), ids(1, 4), target="a cat")
     with refused("empty list"):
         attlas.capture(llama(), [], tokenizer=lambda *texts, **options: None)
     with refused("a pipeline, its .model"):

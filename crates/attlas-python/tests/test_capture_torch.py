@@ -8,7 +8,8 @@ from typing import Any
 import attlas
 import numpy as np
 import pytest
-from capture_tools import CLOSE, DECODER, dense, difference, eager, ids, made, proof, stacked, torch, weights
+from capture_models import llama
+from capture_tools import CLOSE, dense, difference, eager, ids, made, proof, stacked, torch, weights
 from torch import nn
 from torch.nn import functional as F
 
@@ -177,7 +178,7 @@ def test_a_compiled_model_is_recorded_as_it_was_written() -> None:
 
 def test_a_model_with_adapters_is_recorded_with_them() -> None:
     peft = pytest.importorskip("peft", reason="peft is not installed")
-    model = made("LlamaForCausalLM", **DECODER)
+    model = llama()
     inputs = {"input_ids": ids(1, 10), "use_cache": False}
     plain = weights(attlas.capture(model, inputs), "decoder", 1)
     adapted = peft.get_peft_model(

@@ -11,10 +11,11 @@ import attlas
 import numpy as np
 import pytest
 from attlas._capture import switches
+from capture_models import MODELS, llama
 from capture_tools import (
     CLOSE,
-    DECODER,
     SEQ2SEQ,
+    SMALL,
     difference,
     eager,
     ids,
@@ -26,10 +27,6 @@ from capture_tools import (
     weights,
 )
 from torch import nn
-
-
-def llama(n_layers: int = 2) -> Any:
-    return made("LlamaForCausalLM", **{**DECODER, "num_hidden_layers": n_layers})
 
 
 def state(model: Any) -> Any:
@@ -120,7 +117,7 @@ def test_ctrl_c_during_a_generation_ends_it_and_puts_everything_back() -> None:
 
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.15])
 def test_ctrl_c_at_any_moment_of_a_capture_puts_everything_back(delay: float) -> None:
-    model = made("LlamaForCausalLM", **{**DECODER, "max_position_embeddings": 1024})
+    model = llama(max_position_embeddings=1024)
     before, tokens = state(model), ids(1, 1000)
     with pytest.raises(KeyboardInterrupt):
         threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -131,7 +128,7 @@ def test_ctrl_c_at_any_moment_of_a_capture_puts_everything_back(delay: float) ->
 
 
 def test_threads_that_capture_and_threads_that_do_not_stay_out_of_each_other_s_way() -> None:
-    models = [llama(n_layers) for n_layers in (2, 3, 4)]
+    models = [llama(num_hidden_layers=n_layers) for n_layers in (2, 3, 4)]
     before = state(models[0])
     with torch.no_grad():
         plain = models[2](ids(1, 9)).logits
@@ -207,15 +204,7 @@ def test_switches_are_put_back_by_the_last_user_in_whatever_order_they_leave() -
 
 def test_a_training_loop_trains_as_without_and_its_recordings_say_that_dropout_was_on() -> None:
     def train(records: bool) -> tuple[Any, list[Any]]:
-        model = made(
-            "BertForMaskedLM",
-            "BertConfig",
-            vocab_size=100,
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-        ).train()
+        model = MODELS["bert"]().train()
         optimizer = torch.optim.SGD(model.parameters(), 0.01)
         torch.manual_seed(9)
         run = attlas.recording(model, every=2)
@@ -280,7 +269,7 @@ def test_several_calls_are_several_recordings_and_a_generation_is_one() -> None:
 
 def test_a_text_is_captured_with_its_tokens_words_and_bytes() -> None:
     tokenizer = words_tokenizer()
-    model = made("BertModel", **{**DECODER_FREE, "vocab_size": len(tokenizer)})
+    model = made("BertModel", **{**SMALL, "vocab_size": len(tokenizer)})
     recording = attlas.capture(model, ["the café sat", "a cat"], tokenizer=tokenizer)
     tokens = recording.items[0].source.tokens
     assert [token.text for token in tokens] == ["[CLS]", "the", "café", "sat"]
@@ -301,7 +290,6 @@ def test_a_target_is_read_by_the_decoder() -> None:
     assert len(recording.items[0].target.tokens) == 3, "shifted right: a start, then all but the last"
 
 
-DECODER_FREE: dict[str, Any] = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
 
 
 def words_tokenizer() -> Any:

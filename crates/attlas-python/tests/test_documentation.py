@@ -130,6 +130,13 @@ def test_the_page_of_replacements(rec: attlas.Recording, axes: Any, folder: Path
     run("docs/python/replacements.md", given, n=5)
 
 
+def test_the_page_of_explanations(folder: Path) -> None:
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    given: dict[str, Any] = {}
+    run("docs/python/explanations.md", given, n=4)
+    assert given["effects"].ranked()[0]["kind"] == "cross" and (folder / "alti.pdf").exists()
+
+
 def test_the_page_of_surveys_where_it_is_about_python(folder: Path) -> None:
     [code] = [code for _, code in blocks(ROOT / "docs" / "survey.md") if code.startswith("import attlas")]
     exec(code, {"texts": SENTENCES * 5})

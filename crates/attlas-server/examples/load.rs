@@ -29,7 +29,14 @@ fn main() {
     let n_connections = words.next().map_or(4, |word| word.parse().unwrap());
     let began = Instant::now();
     let about = About::of(&path);
-    println!("{}: {} × {} heads, {} tokens; read in {:.0?}", path.display(), about.layers.len(), about.n_heads, about.n, began.elapsed());
+    println!(
+        "{}: {} × {} heads, {} tokens; read in {:.0?}",
+        path.display(),
+        about.layers.len(),
+        about.n_heads,
+        about.n,
+        began.elapsed()
+    );
     let served = Served::start(path);
     let began = Instant::now();
     let n_bytes = served.client().get("/api/recordings/f0").len();
@@ -39,7 +46,13 @@ fn main() {
     let tiles = |what: &str| {
         let (n, latencies) = load(&served, &about, n_connections, Duration::from_secs_f64(seconds));
         let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
-        println!("{what}: {:.0} tiles/s of {SIDE} × {SIDE}; p50 {:.1?}, p99 {:.1?}, slowest {:.1?}", n as f64 / seconds, at(0.5), at(0.99), at(1.0));
+        println!(
+            "{what}: {:.0} tiles/s of {SIDE} × {SIDE}; p50 {:.1?}, p99 {:.1?}, slowest {:.1?}",
+            n as f64 / seconds,
+            at(0.5),
+            at(0.99),
+            at(1.0)
+        );
     };
     tiles("tiles");
     let is_over = Arc::new(AtomicBool::new(false));
@@ -74,14 +87,23 @@ fn overview(served: &Served, about: &About) {
     for layer in &about.layers {
         for head in 0..about.n_heads {
             let comma = if asks.len() > 1 { "," } else { "" };
-            let _ = write!(asks, "{comma}{{\"item\":0,\"kind\":\"{}\",\"layer\":{layer},\"head\":{head},\"height\":{side},\"width\":{side}}}", about.kind);
+            let _ = write!(
+                asks,
+                "{comma}{{\"item\":0,\"kind\":\"{}\",\"layer\":{layer},\"head\":{head},\"height\":{side},\"width\":{side}}}",
+                about.kind
+            );
         }
     }
     asks.push(']');
     for time in ["first overview", "again"] {
         let began = Instant::now();
         let n_bytes = served.client().ask("POST", "/api/recordings/f0/pooled", &asks).len();
-        println!("{time} of {} heads in {side} × {side}: {:.0?}, {} kB", about.layers.len() * about.n_heads, began.elapsed(), n_bytes >> 10);
+        println!(
+            "{time} of {} heads in {side} × {side}: {:.0?}, {} kB",
+            about.layers.len() * about.n_heads,
+            began.elapsed(),
+            n_bytes >> 10
+        );
     }
 }
 
@@ -208,7 +230,8 @@ impl Client {
     }
 
     fn ask(&mut self, method: &str, path: &str, body: &str) -> Vec<u8> {
-        let request = format!("{method} {path} HTTP/1.1\r\n{}Content-Length: {}\r\n\r\n{body}", self.headers, body.len());
+        let request =
+            format!("{method} {path} HTTP/1.1\r\n{}Content-Length: {}\r\n\r\n{body}", self.headers, body.len());
         self.stream.get_mut().write_all(request.as_bytes()).unwrap();
         let mut length = None;
         let mut is_first = true;

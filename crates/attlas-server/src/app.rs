@@ -108,7 +108,15 @@ fn needed<T>(value: Option<T>, name: &str) -> Result<T, Refusal> {
 impl App {
     pub fn new(library: Library, desk: Desk, runs: Runs, at_once: u64) -> App {
         let (library, runs) = (Arc::new(library), Arc::new(runs));
-        App { library, desk, runs, at_once, tiles: Cache::new(KEPT_TILES), heads: Cache::new(KEPT_HEADS), axes: Cache::new(KEPT_AXES) }
+        App {
+            library,
+            desk,
+            runs,
+            at_once,
+            tiles: Cache::new(KEPT_TILES),
+            heads: Cache::new(KEPT_HEADS),
+            axes: Cache::new(KEPT_AXES),
+        }
     }
 
     /// The recording with this id, opened by a thread of the desk where it is not yet.

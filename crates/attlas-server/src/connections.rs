@@ -28,7 +28,12 @@ const MAX_HEAD: usize = 64 << 10;
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// Answers until `is_over` says so.
-pub async fn serve(listener: Listener, router: Router, limits: &Limits, mut is_over: impl FnMut() -> bool) -> io::Result<()> {
+pub async fn serve(
+    listener: Listener,
+    router: Router,
+    limits: &Limits,
+    mut is_over: impl FnMut() -> bool,
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(limits.connections));

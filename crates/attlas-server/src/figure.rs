@@ -132,7 +132,13 @@ pub fn draw(served: &Served, ask: &FigureAsk) -> Result<Vec<u8>, Refusal> {
 
 impl FigureAsk {
     /// How a map is shown; in at most so many tiles along a side, unless every number is needed.
-    fn options(&self, served: &Served, kind: Kind, layer: usize, tiles: Option<usize>) -> Result<ViewOptions, attlas::Error> {
+    fn options(
+        &self,
+        served: &Served,
+        kind: Kind,
+        layer: usize,
+        tiles: Option<usize>,
+    ) -> Result<ViewOptions, attlas::Error> {
         let items = &served.recording.items;
         let item = items.get(self.item).ok_or(attlas::Error::NoItem { item: self.item, n_items: items.len() })?;
         let of_layer = served.recording.layer_in(self.quantity, kind, layer)?;

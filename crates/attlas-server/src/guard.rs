@@ -69,7 +69,10 @@ impl Guard {
         let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         let host = text(header::HOST).unwrap_or_default();
         if headers.get_all(header::HOST).iter().count() != 1 || !self.is_ours(host) {
-            return Err(forbidden("this server answers to localhost, to addresses, and to the name it was given; another was asked for".into()));
+            return Err(forbidden(
+                "this server answers to localhost, to addresses, and to the name it was given; another was asked for"
+                    .into(),
+            ));
         }
         if text(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host)) {
             return Err(forbidden("pages of other places may not ask this server".into()));
@@ -104,7 +107,8 @@ impl Guard {
         if equal(given, &self.token) {
             return Ok(());
         }
-        let message = "the token is missing or wrong; the address that was printed when the server began has it".to_owned();
+        let message =
+            "the token is missing or wrong; the address that was printed when the server began has it".to_owned();
         Err(Refusal { status: StatusCode::UNAUTHORIZED, code: "token", message })
     }
 }
@@ -162,7 +166,16 @@ mod tests {
         for host in ["127.0.0.1:80", "localhost:1", "LOCALHOST", "[::1]:9", "[::1]", "10.0.0.3:7", "Box.example:5"] {
             assert!(guard.is_ours(host), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example:80", "127.0.0.1.evil.example", "[evil]:1", "a:b", "localhost:", "127.0.0.1:80:80"] {
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example:80",
+            "127.0.0.1.evil.example",
+            "[evil]:1",
+            "a:b",
+            "localhost:",
+            "127.0.0.1:80:80",
+        ] {
             assert!(!guard.is_ours(host), "{host}");
         }
     }

@@ -108,7 +108,9 @@ impl Served {
             Some(place) => Ok(place),
             None => {
                 self.recording.layer_in(quantity, kind, index)?;
-                Err(Refusal::absent(format!("{kind} layer {index} has maps of some tokens, or of another axis, which are not shown here")))
+                Err(Refusal::absent(format!(
+                    "{kind} layer {index} has maps of some tokens, or of another axis, which are not shown here"
+                )))
             }
         }
     }
@@ -217,7 +219,8 @@ impl Library {
 
     fn open(&self, id: &str, path: &Path) -> Result<Arc<Served>, Refusal> {
         // the identity first: what changes between is seen at the next question
-        let identity = Identity::of(path).ok_or_else(|| Refusal::absent(format!("{} is not there any more", file_name(path))))?;
+        let identity =
+            Identity::of(path).ok_or_else(|| Refusal::absent(format!("{} is not there any more", file_name(path))))?;
         let recording = Recording::open(path)?;
         let mut shelf = self.shelf();
         let stamp = Stamp { path: path.to_owned(), identity };

@@ -177,7 +177,8 @@ pub fn at(asked: &Asked, held: Option<&HeadNumbers>, at: At) -> Result<Option<(f
     for band in rows.clone().step_by(BAND).map(|row| row..(row + BAND).min(rows.end)) {
         let read = queries.hull(band.clone());
         let weights = numbers.of(read.clone(), hull.clone())?; // [read.len(), hull.len()]
-        let weight = |query: &usize, key: &usize| f64::from(weights[(query - read.start) * hull.len() + key - hull.start]);
+        let weight =
+            |query: &usize, key: &usize| f64::from(weights[(query - read.start) * hull.len() + key - hull.start]);
         for row in band {
             let of_row = queries.tokens(row);
             let mut open = vec![false; columns.len()];

@@ -56,7 +56,8 @@ impl Refusal {
 
     /// A fault of this program.
     pub fn broken() -> Refusal {
-        let message = "the computation broke off; this is a fault of attlas, and other maps are not touched by it".to_owned();
+        let message =
+            "the computation broke off; this is a fault of attlas, and other maps are not touched by it".to_owned();
         Refusal { status: StatusCode::INTERNAL_SERVER_ERROR, code: "broken", message }
     }
 }

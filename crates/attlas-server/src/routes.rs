@@ -45,7 +45,9 @@ type Asked = Result<Query<Ask>, QueryRejection>;
 pub fn routes(app: Arc<App>, guard: Arc<Guard>, slow: Duration) -> Router {
     let body = move |request: Request| async move {
         let bytes = timeout(slow, to_bytes(request.into_body(), MAX_BODY)).await;
-        let limit = || Refusal::limit(format!("a request has {MAX_BODY} bytes at most, sent within {} seconds", slow.as_secs()));
+        let limit = || {
+            Refusal::limit(format!("a request has {MAX_BODY} bytes at most, sent within {} seconds", slow.as_secs()))
+        };
         bytes.map_err(|_| limit())?.map_err(|_| limit())
     };
     let open = {
@@ -112,7 +114,8 @@ fn exchange(guard: &Guard, body: &[u8]) -> Result<Response, Refusal> {
     let refused = || Refusal {
         status: axum::http::StatusCode::UNAUTHORIZED,
         code: "token",
-        message: "this address was used already; the one that was printed when the server began opens the page".to_owned(),
+        message: "this address was used already; the one that was printed when the server began opens the page"
+            .to_owned(),
     };
     let token = guard.exchange(&code).ok_or_else(refused)?;
     Ok(as_json(json!({ "token": token }).to_string()))
@@ -123,7 +126,8 @@ async fn recordings(State(app): Shared) -> Result<Response, Refusal> {
     let shared = Arc::clone(&app);
     let list = app.desk.compute(move || shared.library.list()).await?;
     let models: Vec<&str> = app.runs.models().collect();
-    let about = json!({ "recordings": list, "models": models, "max_text": MAX_TEXT, "version": env!("CARGO_PKG_VERSION") });
+    let about =
+        json!({ "recordings": list, "models": models, "max_text": MAX_TEXT, "version": env!("CARGO_PKG_VERSION") });
     Ok(as_json(about.to_string()))
 }
 
@@ -163,10 +167,13 @@ async fn heads(State(app): Shared, Path(id): Path<String>, ask: Asked) -> Result
 /// Many pictures in one answer, each as soon as it and those before it are there: its place (u32), whether it is one (u32), how
 /// many bytes follow (u32), and its bytes, or the refusal's JSON.
 async fn pooled(app: Arc<App>, id: String, body: Bytes) -> Result<Response, Refusal> {
-    let asks: Vec<Ask> =
-        serde_json::from_slice(&body).map_err(|error| Refusal::ask(format!("the list of pictures cannot be read: {error}")))?;
+    let asks: Vec<Ask> = serde_json::from_slice(&body)
+        .map_err(|error| Refusal::ask(format!("the list of pictures cannot be read: {error}")))?;
     if asks.len() > MAX_LISTED {
-        return Err(Refusal::limit(format!("{} pictures were asked for, and {MAX_LISTED} are made for a list", asks.len())));
+        return Err(Refusal::limit(format!(
+            "{} pictures were asked for, and {MAX_LISTED} are made for a list",
+            asks.len()
+        )));
     }
     let served = app.recording(&id).await?;
     let (send, receive) = mpsc::channel(LIST_AT_ONCE);

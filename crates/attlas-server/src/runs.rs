@@ -208,7 +208,10 @@ impl Runs {
     fn record(&self, ask: &RunAsk) -> Result<(Recording, Found), End> {
         let model = self.model(ask.model)?;
         if model.reads_images() || model.reads_sounds() {
-            let message = format!("{} reads images or sounds, and a text was given; a recording of one can be shown", model.name());
+            let message = format!(
+                "{} reads images or sounds, and a text was given; a recording of one can be shown",
+                model.name()
+            );
             return Err(End::Failed(message));
         }
         let input = model.input(&ask.text, ask.target.as_deref())?;
@@ -243,7 +246,9 @@ fn found(recording: &Recording, model: &Model, text: &str) -> Result<Found, End>
     let mut found = Found { title: Some(text.to_owned()), open, ..Found::default() };
     let work = |layer: &attlas::Layer| {
         let attlas::attention::Shape { n_heads, n_queries, n_keys, d_head, .. } = layer.shape;
-        [n_heads, n_queries, n_keys, d_head.max(1)].into_iter().fold(1_u64, |product, n| product.saturating_mul(n as u64))
+        [n_heads, n_queries, n_keys, d_head.max(1)]
+            .into_iter()
+            .fold(1_u64, |product, n| product.saturating_mul(n as u64))
     };
     if recording.layers.iter().map(work).fold(0, u64::saturating_add) <= MEASURED {
         let heads = measure(recording, 0)?;
@@ -266,7 +271,10 @@ impl RunAsk {
             )));
         }
         if self.model >= n_models {
-            return Err(Refusal::absent(format!("there is no model {}; there are {n_models}, counted from 0", self.model)));
+            return Err(Refusal::absent(format!(
+                "there is no model {}; there are {n_models}, counted from 0",
+                self.model
+            )));
         }
         match self.max_tokens {
             Some(n) if n == 0 || n > MAX_TOKENS => {

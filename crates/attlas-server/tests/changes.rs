@@ -114,7 +114,8 @@ fn a_text_is_run_and_its_recording_is_that_of_the_model() {
     let input = model.input("A red apple.", Some("Une pomme rouge.")).unwrap();
     let run = model.run(&[input], &attlas_model::RunOptions::default()).unwrap();
     let weights = run.recording.map(0, attlas::Kind::Cross, 1, 3).unwrap().dense();
-    let tile = served.get(&format!("/api/recordings/{id}/tile?item=0&kind=cross&layer=1&head=3&height=99&width=99")).tile();
+    let tile =
+        served.get(&format!("/api/recordings/{id}/tile?item=0&kind=cross&layer=1&head=3&height=99&width=99")).tile();
     assert!(tile.values.iter().zip(&weights).all(|(a, b)| (a - b).abs() < 1e-6));
     let file = served.get(&format!("/api/recordings/{id}/file")).body;
     let memory: attlas::Memory = std::sync::Arc::new(file);
@@ -190,7 +191,8 @@ fn models_of_a_folder_are_its_folders_with_a_configuration_and_its_gguf_files() 
     for name in ["b/config.json", "a/config.json", "c.gguf", "config.json", "d.txt"] {
         fs::write(folder.path().join(name), "{}").unwrap();
     }
-    let names: Vec<_> = models_in(folder.path()).unwrap().into_iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+    let names: Vec<_> =
+        models_in(folder.path()).unwrap().into_iter().map(|path| path.file_name().unwrap().to_owned()).collect();
     assert_eq!(names, ["a", "b", "c.gguf"]);
 }
 

@@ -41,7 +41,10 @@ fn every_question_but_for_the_page_needs_the_token() {
             assert_eq!((answer.status, answer.code().as_str()), (401, "token"), "{method} {path} {wrong}");
         }
     }
-    assert_eq!(served.ask("GET", &format!("/api/recordings?token={}", served.token), &[("Authorization", "")], b"").status, 401);
+    assert_eq!(
+        served.ask("GET", &format!("/api/recordings?token={}", served.token), &[("Authorization", "")], b"").status,
+        401
+    );
     assert_eq!(served.get("/api/recordings").status, 200);
     assert_eq!(served.ask("GET", "/", &[("Authorization", "")], b"").status, 200, "the page needs none");
 }
@@ -66,7 +69,8 @@ fn a_host_that_is_no_address_of_this_machine_is_refused_so_that_no_name_server_c
         }
     }
     assert_eq!(served.ask("GET", "/api/recordings", &[("Host", &format!("localhost:{port}"))], b"").status, 200);
-    let bare = format!("GET /api/recordings HTTP/1.1\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n", served.token);
+    let bare =
+        format!("GET /api/recordings HTTP/1.1\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n", served.token);
     assert!(matches!(served.raw(bare.as_bytes()).status, 400 | 403), "without any host");
     let two = format!("GET / HTTP/1.1\r\nConnection: close\r\nHost: {0}\r\nHost: evil.example\r\n\r\n", served.address);
     assert!(matches!(served.raw(two.as_bytes()).status, 400 | 403), "two hosts");
@@ -76,8 +80,17 @@ fn a_host_that_is_no_address_of_this_machine_is_refused_so_that_no_name_server_c
 fn pages_of_other_places_are_refused_with_and_without_the_token() {
     let served = small();
     let own = format!("http://{}", served.address);
-    for origin in ["null", "http://evil.example", "https://127.0.0.1", "http://127.0.0.1:1", "http://localhost", &format!("{own}.evil.example")] {
-        for (method, path) in [("GET", "/api/recordings"), ("POST", "/api/run"), ("OPTIONS", "/api/run"), ("POST", "/api/open")] {
+    for origin in [
+        "null",
+        "http://evil.example",
+        "https://127.0.0.1",
+        "http://127.0.0.1:1",
+        "http://localhost",
+        &format!("{own}.evil.example"),
+    ] {
+        for (method, path) in
+            [("GET", "/api/recordings"), ("POST", "/api/run"), ("OPTIONS", "/api/run"), ("POST", "/api/open")]
+        {
             let answer = served.ask(method, path, &[("Origin", origin)], b"{}");
             assert_eq!((answer.status, answer.code().as_str()), (403, "origin"), "{origin} {method} {path}");
             assert_eq!(answer.header("access-control-allow-origin"), None);
@@ -93,9 +106,21 @@ fn pages_of_other_places_are_refused_with_and_without_the_token() {
 #[test]
 fn every_answer_forbids_framing_sniffing_and_storing_and_the_page_runs_its_own_script_alone() {
     let served = small();
-    for path in ["/", "/api/recordings", "/api/recordings/f0/tile?surprise", "/absent", "/api/recordings/f0/figure?picture=map&format=svg"] {
+    for path in [
+        "/",
+        "/api/recordings",
+        "/api/recordings/f0/tile?surprise",
+        "/absent",
+        "/api/recordings/f0/figure?picture=map&format=svg",
+    ] {
         let answer = served.get(path);
-        for (name, value) in [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("cache-control", "no-store"), ("x-frame-options", "DENY"), ("cross-origin-resource-policy", "same-origin")] {
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-store"),
+            ("x-frame-options", "DENY"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ] {
             assert_eq!(answer.header(name), Some(value), "{path} {name}");
         }
         let policy = answer.header("content-security-policy").unwrap();
@@ -135,7 +160,9 @@ fn no_folder_is_served_and_no_path_comes_from_a_client() {
 fn an_address_for_once_gives_the_token_once() {
     let served = small();
     let code = served.once.split_once("?open=").unwrap().1.to_owned();
-    let exchange = |code: &str| served.ask("POST", "/api/open", &[("Authorization", "")], format!("{{\"code\":\"{code}\"}}").as_bytes());
+    let exchange = |code: &str| {
+        served.ask("POST", "/api/open", &[("Authorization", "")], format!("{{\"code\":\"{code}\"}}").as_bytes())
+    };
     let first = exchange(&code);
     assert_eq!((first.status, first.json()["token"].as_str()), (200, Some(served.token.as_str())));
     assert_eq!(exchange(&code).status, 401);
@@ -155,7 +182,10 @@ fn bodies_and_heads_have_limits() {
     let mut answer = [0; 12];
     let n = stream.read(&mut answer).unwrap_or(0);
     assert!(n == 0 || answer.starts_with(b"HTTP/1.1 431") || answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
-    let asks = format!("[{}]", vec!["{\"item\":0,\"kind\":\"decoder\",\"layer\":0,\"head\":0,\"height\":1,\"width\":1}"; 8193].join(","));
+    let asks = format!(
+        "[{}]",
+        vec!["{\"item\":0,\"kind\":\"decoder\",\"layer\":0,\"head\":0,\"height\":1,\"width\":1}"; 8193].join(",")
+    );
     let answer = served.post("/api/recordings/f0/pooled", &asks);
     assert_eq!((answer.status, answer.code().as_str()), (413, "limit"), "{}", answer.message());
     assert_eq!(served.get("/api/recordings").status, 200, "and it goes on");
@@ -164,7 +194,9 @@ fn bodies_and_heads_have_limits() {
 #[test]
 fn who_asks_or_listens_too_slowly_is_given_up_and_others_are_answered_meanwhile() {
     let limits = Limits { connections: 8, slow: Duration::from_millis(400), ..Limits::default() };
-    let served = Setup { recordings: vec![("run.safetensors", decoder(400, 4, 1))], limits: Some(limits), ..Setup::default() }.serve();
+    let served =
+        Setup { recordings: vec![("run.safetensors", decoder(400, 4, 1))], limits: Some(limits), ..Setup::default() }
+            .serve();
     let began = Instant::now();
     let mut half = TcpStream::connect(served.address).unwrap();
     half.write_all(b"GET / HTTP/1.1\r\nHost: ").unwrap();
@@ -199,7 +231,9 @@ fn who_asks_or_listens_too_slowly_is_given_up_and_others_are_answered_meanwhile(
 #[test]
 fn connections_are_so_many_and_who_comes_beyond_them_is_told() {
     let limits = Limits { connections: 3, slow: Duration::from_secs(30), ..Limits::default() };
-    let served = Setup { recordings: vec![("run.safetensors", decoder(9, 4, 1))], limits: Some(limits), ..Setup::default() }.serve();
+    let served =
+        Setup { recordings: vec![("run.safetensors", decoder(9, 4, 1))], limits: Some(limits), ..Setup::default() }
+            .serve();
     let held: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(served.address).unwrap()).collect();
     std::thread::sleep(Duration::from_millis(300));
     let mut beyond = TcpStream::connect(served.address).unwrap();
@@ -227,7 +261,13 @@ fn hostile_tokens_and_names_stay_text_in_what_is_answered() {
 #[test]
 fn nonsense_on_the_socket_ends_that_connection_alone() {
     let served = small();
-    for nonsense in [&b"\x00\x01\x02\x03\r\n\r\n"[..], b"GET\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"POST /api/run HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"\r\n\r\n\r\n\r\n"] {
+    for nonsense in [
+        &b"\x00\x01\x02\x03\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"POST /api/run HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"\r\n\r\n\r\n\r\n",
+    ] {
         let mut stream = TcpStream::connect(served.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         stream.write_all(nonsense).unwrap();

@@ -51,7 +51,8 @@ fn cells_under_a_pixel_are_pooled_by_their_largest_or_the_mean_of_those_that_are
     let (max, mean) = (ask("max"), ask("mean"));
     for pixel in 0..height * width {
         let under = |cell: &usize| cell / n * height / n == pixel / width && cell % n * width / n == pixel % width;
-        let seen: Vec<f32> = (0..n * n).filter(under).filter(|cell| cell % n <= cell / n).map(|cell| weights[cell]).collect();
+        let seen: Vec<f32> =
+            (0..n * n).filter(under).filter(|cell| cell % n <= cell / n).map(|cell| weights[cell]).collect();
         assert_eq!(max.masked[pixel] == 1, seen.is_empty());
         assert!((max.values[pixel] - seen.iter().copied().fold(0.0, f32::max)).abs() < 1e-6);
         let of_seen = seen.iter().sum::<f32>() / seen.len().max(1) as f32;
@@ -89,7 +90,8 @@ fn places_of_several_tokens_are_means_over_queries_of_sums_over_keys_and_what_is
         let mean = (queries[0]..queries[1]).map(bits).sum::<f32>() / (queries[1] - queries[0]) as f32;
         assert!((entropy - mean).abs() < 1e-5, "{entropy} {mean}");
         assert_eq!(floats(&line[16..32]), answer.values[row * 4..][..4]);
-        let column = served.get(&format!("/api/recordings/f0/line?{HEAD}&queries={axis}&keys={axis}&column={row}")).body;
+        let column =
+            served.get(&format!("/api/recordings/f0/line?{HEAD}&queries={axis}&keys={axis}&column={row}")).body;
         for (place, value) in floats(&column[16..32]).into_iter().enumerate() {
             assert!((value - answer.values[place * 4 + row]).abs() < 1e-6);
         }
@@ -101,7 +103,9 @@ fn an_axis_that_is_not_known_is_said_to_be_so_and_a_wrong_one_is_refused() {
     let served = serve(vec![("run.safetensors", decoder(7, 4, 4))]);
     let unknown = served.get(&tile(&format!("{HEAD}&queries=00ff&height=2&width=2")));
     assert_eq!((unknown.status, unknown.code().as_str()), (404, "axis"));
-    for stretches in ["[[0,9]]", "[[2,2]]", "[[3,5],[4,6]]", "[[0,1],[0,1]]", "[[-1,2]]", "[[0]]", "7", "[[0,99999999999999999999]]"] {
+    for stretches in
+        ["[[0,9]]", "[[2,2]]", "[[3,5],[4,6]]", "[[0,1],[0,1]]", "[[-1,2]]", "[[0]]", "7", "[[0,99999999999999999999]]"]
+    {
         let body = format!("{{\"item\":0,\"axis\":\"target\",\"stretches\":{stretches}}}");
         let answer = served.post("/api/recordings/f0/axes", &body);
         assert_eq!((answer.status, answer.code().as_str()), (400, "ask"), "{stretches}");
@@ -162,7 +166,8 @@ fn many_small_pictures_come_in_one_answer_in_the_order_they_were_asked_for() {
         let bytes = &answer.body[at + 12..][..length];
         match places.get(place) {
             Some((layer, head)) => {
-                let alone = served.get(&tile(&format!("item=0&kind=decoder&layer={layer}&head={head}&height=8&width=8")));
+                let alone =
+                    served.get(&tile(&format!("item=0&kind=decoder&layer={layer}&head={head}&height=8&width=8")));
                 assert_eq!((is_tile, Tile::read(bytes)), (1, alone.tile()));
             }
             None => assert!(is_tile == 0 && String::from_utf8_lossy(bytes).contains("there is no decoder layer 7")),

@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn what_is_no_number_or_far_off_is_said_and_nothing_is_not_marked() {
         let mut marks = [2; 3];
-        let look = |weights: [f32; 3], near: [f32; 3], marks: &mut [u8; 3]| mark(&weights, &near, 2.0, (0.005, 1e-35), marks);
+        let look =
+            |weights: [f32; 3], near: [f32; 3], marks: &mut [u8; 3]| mark(&weights, &near, 2.0, (0.005, 1e-35), marks);
         assert!(!look([0.0, 0.5, 0.0], [0.0, 0.25, 0.1], &mut marks));
         assert_eq!((marks, marked(&marks).collect::<Vec<_>>()), ([0, 0, 1], vec![2]));
         assert!(look([0.0, 0.5, 0.0], [0.0, 0.26, 0.1], &mut marks));

@@ -118,7 +118,9 @@ fn scaled(picture: &Bitmap, longest: usize) -> Result<Bitmap, Error> {
     let (width, height) = (*width, *height);
     if rgb.is_empty() || width.checked_mul(height).and_then(|n| n.checked_mul(3)) != Some(rgb.len()) {
         let n = rgb.len();
-        return Err(Error::Inconsistent(format!("a picture of {width} × {height} pixels has {n} bytes, not 3 for each")));
+        return Err(Error::Inconsistent(format!(
+            "a picture of {width} × {height} pixels has {n} bytes, not 3 for each"
+        )));
     }
     let size = |side: usize| (side * longest).div_ceil(width.max(height).max(longest)).max(1);
     let (columns, rows) = (size(width), size(height));
@@ -146,7 +148,9 @@ impl PageSound {
         let Sound { n_mels, ref loudness, frame_seconds, token_seconds, hertz } = *sound;
         if n_mels == 0 || !loudness.len().is_multiple_of(n_mels) {
             let n = loudness.len();
-            return Err(Error::Inconsistent(format!("a sound of {n_mels} bands has {n} numbers, not as many for each")));
+            return Err(Error::Inconsistent(format!(
+                "a sound of {n_mels} bands has {n} numbers, not as many for each"
+            )));
         }
         Ok(PageSound {
             n_mels,
@@ -166,15 +170,16 @@ impl<'a> PageTree<'a> {
     /// # Errors
     /// [`Error::Inconsistent`] when neither text is the sentence's.
     pub fn new(sentence: &'a Sentence, item: &Item) -> Result<PageTree<'a>, Error> {
-        let is_other = item.source.text != sentence.text && (item.target.text == sentence.text || item.source.is_empty());
+        let is_other =
+            item.source.text != sentence.text && (item.target.text == sentence.text || item.source.is_empty());
         let (of, tokens) = if is_other { ("target", &item.target) } else { ("source", &item.source) };
         let units = TreeWords::of(sentence, tokens)?;
         let places = places(tokens);
         let word = |(index, word): (usize, &'a attlas::conllu::Word)| PageTreeWord {
             text: &word.form,
-            tokens: units.unit(index).map_or(Vec::new(), |unit| {
-                units.tokens(unit).filter_map(|position| places[position]).collect()
-            }),
+            tokens: units
+                .unit(index)
+                .map_or(Vec::new(), |unit| units.tokens(unit).filter_map(|position| places[position]).collect()),
             head: word.head,
             relation: &word.relation,
         };

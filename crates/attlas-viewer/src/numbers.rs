@@ -236,7 +236,8 @@ impl Numbers {
     ) -> Result<Vec<Group>, Error> {
         let shape = layer.shape;
         let rounded = if self.many { Rounded::of(layer, factored, place)? } else { None };
-        let exact = rounded.as_ref().map(|rounded| rounded.exact(recording, (layer, factored), place, kept)).transpose()?;
+        let exact =
+            rounded.as_ref().map(|rounded| rounded.exact(recording, (layer, factored), place, kept)).transpose()?;
         let exact = exact.unwrap_or_default();
         let n_sharing = shape.n_heads / shape.n_kv_heads;
         let group = |kv_head: usize| match (&rounded, exact.get(kv_head * n_sharing..(kv_head + 1) * n_sharing)) {

@@ -264,7 +264,8 @@ fn describe<'a>(
     let beside = |item: usize| options.beside.get(item).unwrap_or(&NOTHING);
     let items = recording.items.iter().enumerate();
     let items = items.map(|(place, item)| {
-        page_item(item, beside(place)).map_err(|problem| attlas::Error::Inconsistent(format!("text {place}: {problem}")))
+        page_item(item, beside(place))
+            .map_err(|problem| attlas::Error::Inconsistent(format!("text {place}: {problem}")))
     });
     Ok(Description {
         version: VERSION,

@@ -295,7 +295,8 @@ fn data_of(recording: &Recording) -> serde_json::Value {
 fn queries_and_keys_stand_beside_weights_where_the_page_stays_small_and_not_where_a_bias_is_missing() {
     let of_length = |n: usize| {
         let shape = Shape { n_heads: 12, n_kv_heads: 12, n_queries: n, n_keys: n, d_head: 64, d_value: 1 };
-        let items = vec![Item { source: Tokens::from_labels((0..n).map(|place| place.to_string())), ..Item::default() }];
+        let items =
+            vec![Item { source: Tokens::from_labels((0..n).map(|place| place.to_string())), ..Item::default() }];
         let scoring = Scoring::scaled_dot_product(64, Visibility::FULL);
         let layers = (0..4).map(|index| common::factored(Kind::Encoder, index, shape, scoring.clone(), &items, 2));
         Recording { layers: layers.collect(), items, ..blank() }
@@ -309,7 +310,9 @@ fn queries_and_keys_stand_beside_weights_where_the_page_stays_small_and_not_wher
         factored.key_bias = Some(vec![0.0; 12 * 20].into());
     }
     let data = data_of(&biased);
-    assert!(data["layers"][0]["stored"][0].get("groups").is_none() && data["layers"][1]["stored"][0]["groups"].is_array());
+    assert!(
+        data["layers"][0]["stored"][0].get("groups").is_none() && data["layers"][1]["stored"][0]["groups"].is_array()
+    );
 }
 
 #[test]

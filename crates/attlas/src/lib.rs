@@ -47,6 +47,7 @@ mod head;
 mod map;
 mod mask;
 pub mod output;
+pub mod place;
 mod pooled;
 pub mod printable;
 mod quantity;

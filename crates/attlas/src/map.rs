@@ -183,11 +183,9 @@ impl<'a> AttentionMap<'a> {
         self.recorded(); // looks whether scores are large
         let held = match self.held {
             Held::Dense { numbers, .. } => HeldNumbers::Dense(numbers.into_owned()),
-            Held::Factored { queries, keys, lse, .. } => HeldNumbers::Factored {
-                queries: queries.into_owned(),
-                keys: keys.into_owned(),
-                lse: lse.into_owned(),
-            },
+            Held::Factored { queries, keys, lse, .. } => {
+                HeldNumbers::Factored { queries: queries.into_owned(), keys: keys.into_owned(), lse: lse.into_owned() }
+            }
         };
         Ok(HeadNumbers {
             held,

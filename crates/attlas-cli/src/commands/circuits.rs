@@ -3,17 +3,17 @@
 use std::io::Write;
 
 use attlas::{HeadId, Kind};
-use attlas_model::explain::{Circuit, Composition, Compositions, Copying, Norms, Pair, circuit, compositions, copying};
-use attlas_model::{Model, Side};
+use attlas_model::Model;
+use attlas_model::explain::from_weights::{FromWeights, Question};
+use attlas_model::explain::{Composition, Compositions, Copying};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
-use serde_json::{Value, json};
 
 use super::why::kind_of;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{KnockOut, ModelArguments, load_model, parse_knock_out};
 use crate::progress::Progress;
-use crate::terminal::{Terminal, print_json, printable, remark, wrapped};
+use crate::terminal::{Terminal, print_json, printable, remark};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,90 +59,32 @@ pub struct CircuitsArguments {
 /// Prints what the weights say.
 pub fn run(arguments: &CircuitsArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let model = load_model(&arguments.model)?;
-    let usual = if model.has(Side::Target) { Kind::Decoder } else { Kind::Encoder };
+    let usual = model.usual_kind();
     let kind = match arguments.head {
         Some(head) => kind_of(head, arguments.kind.or(head.kind).or(Some(usual)), &model)?,
         None => arguments.kind.unwrap_or(usual),
     };
-    if kind == Kind::Cross {
-        return Err(Failure::Usage("circuits are those of self-attention; --kind encoder or decoder".into()));
+    let mut progress: Option<Progress> = None;
+    let question = Question {
+        kind,
+        head: arguments.head.map(|head| head.id),
+        token: arguments.token.as_deref(),
+        n: arguments.top,
+    };
+    let found = model.from_weights(question, &mut |n| {
+        progress.get_or_insert_with(|| Progress::new("band", n)).step();
+    })?;
+    drop(progress);
+    match (arguments.json, found.head) {
+        (true, _) => print_json(&found.json(&model), terminal)?,
+        (false, None) => print_all(&found.compositions, &found.copying, arguments.top, terminal)?,
+        (false, Some(head)) => print_head(&model, head, &found, arguments.top, terminal)?,
     }
-    let mut compositions = compositions(&model, kind, Norms::Folded)?;
-    // tokens are read and written by one stack alone
-    let scores = if kind == usual {
-        copying(&model, Norms::Folded).map_err(|error| error.to_string())
-    } else {
-        Err(format!("copying is told of the {usual}, which writes the tokens"))
-    };
-    let Some(head) = arguments.head.map(|head| head.id) else {
-        match arguments.json {
-            true => print_json(&as_json(&compositions, &scores), terminal)?,
-            false => print_all(&compositions, &scores, arguments.top, terminal)?,
-        }
-        return Ok(Outcome::Done);
-    };
-    compositions.pairs.retain(|pair| pair.from == head || pair.to == head);
-    let found = match &scores {
-        Ok(_) => Ok(circuit_of(&model, head, arguments)?),
-        Err(why) => Err(why.clone()),
-    };
-    if arguments.json {
-        let mut object =
-            as_json(&compositions, &scores.map(|all| all.into_iter().filter(|one| one.head == head).collect()));
-        object["head"] = json!(head.to_string());
-        if let Ok(found) = &found {
-            object["reads"] = pairs_json(&model, &found.reads);
-            object["writes"] = pairs_json(&model, &found.writes);
-        }
-        print_json(&object, terminal)?;
-        return Ok(Outcome::Done);
-    }
-    print_head(&model, head, &compositions, &scores, &found, arguments.top, terminal)?;
     Ok(Outcome::Done)
 }
 
-fn circuit_of(model: &Model, head: HeadId, arguments: &CircuitsArguments) -> Result<Circuit, Failure> {
-    let token = arguments.token.as_deref().map(|token| model.target_named(token)).transpose()?;
-    let mut progress: Option<Progress> = None;
-    let found = circuit(model, head, token, arguments.top, &mut |n| {
-        progress.get_or_insert_with(|| Progress::new("band", n)).step();
-    });
-    Ok(found?)
-}
-
-fn as_json(found: &Compositions, scores: &Result<Vec<Copying>, String>) -> Value {
-    let copying = scores.as_ref().map(|scores| {
-        scores.iter().map(|one| json!({"head": one.head.to_string(), "score": one.score})).collect::<Vec<_>>()
-    });
-    let pair = |pair: &Composition| {
-        let Composition { from, to, query, key, value } = pair;
-        json!({"from": from.to_string(), "to": to.to_string(), "query": query, "key": key, "value": value})
-    };
-    json!({
-        "kind": found.kind, "chance": found.chance, "copying": copying.ok(),
-        "compositions": found.pairs.iter().map(pair).collect::<Vec<_>>(),
-    })
-}
-
-fn pairs_json(model: &Model, pairs: &[Pair]) -> Value {
-    let pair = |pair: &Pair| {
-        json!({
-            "from": pair.from, "from_token": label(model, pair.from), "to": pair.to, "to_token": label(model, pair.to), "value": pair.value,
-        })
-    };
-    pairs.iter().map(pair).collect()
-}
-
-/// A token as it is shown.
-fn label(model: &Model, id: u32) -> String {
-    let side = if model.has(Side::Target) { Side::Target } else { Side::Source };
-    let tokens = model.tokens_from_ids(side, &[id]).ok();
-    let text = tokens.and_then(|tokens| tokens.tokens.first().map(|token| token.text.clone()));
-    text.filter(|text| !text.is_empty()).unwrap_or_else(|| format!("id {id}"))
-}
-
 fn quoted(model: &Model, id: u32) -> String {
-    format!("\"{}\"", printable(&label(model, id)))
+    format!("\"{}\"", printable(&model.vocabulary_text(id)))
 }
 
 fn print_all(
@@ -192,14 +134,13 @@ fn print_pairs(pairs: &[Composition], column: Column, top: usize, terminal: &mut
 fn print_head(
     model: &Model,
     head: HeadId,
-    found: &Compositions,
-    scores: &Result<Vec<Copying>, String>,
-    circuit: &Result<Circuit, String>,
+    whole: &FromWeights,
     top: usize,
     terminal: &mut Terminal,
 ) -> Result<(), Failure> {
+    let found = &whole.compositions;
     writeln!(terminal, "{}", terminal.bold(&format!("{} {head}", found.kind.title())))?;
-    let score = scores.as_ref().ok().and_then(|scores| scores.iter().find(|one| one.head == head)?.score);
+    let score = whole.copying.as_ref().ok().and_then(|scores| scores.iter().find(|one| one.head == head)?.score);
     if let Some(score) = score {
         writeln!(terminal, "copying {score:.2} (1 raises the token looked at, −1 lowers it)")?;
     }
@@ -220,9 +161,10 @@ fn print_head(
             }
         }
     }
-    match circuit {
-        Err(why) => remark(why),
-        Ok(circuit) => {
+    match &whole.circuit {
+        None => {}
+        Some(Err(why)) => remark(why),
+        Some(Ok(circuit)) => {
             writeln!(terminal, "\n{}", terminal.bold("looks from … at … (score of the two embeddings, at one place)"))?;
             for pair in &circuit.reads {
                 writeln!(terminal, "{:7.2}  {} → {}", pair.value, quoted(model, pair.from), quoted(model, pair.to))?;
@@ -243,8 +185,5 @@ fn print_note(found: &Compositions, terminal: &mut Terminal) -> Result<(), Failu
         found.chance
     );
     writeln!(terminal)?;
-    for line in wrapped(&note, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
-    Ok(())
+    terminal.notes([note])
 }

@@ -138,10 +138,7 @@ pub fn run(arguments: &CompareArguments, terminal: &mut Terminal) -> Result<Outc
         }
         let legend = "JSD: Jensen–Shannon divergence of a head's rows, their mean in nats; 0 for the same weights, ln 2 = 0.693 for none \
                       in common";
-        let cells = terminal.width;
-        for line in wrapped(legend, cells) {
-            writeln!(terminal, "{}", terminal.dim(&line))?;
-        }
+        terminal.notes([legend])?;
         if let Some(output) = &arguments.output {
             writeln!(terminal, "\n{}", printable(&output.display().to_string()))?;
         }
@@ -285,10 +282,7 @@ fn print_comparison(
     if !shown.is_empty() {
         print_heads(shown, comparison, recordings, terminal)?;
     }
-    for line in closing(comparison, shown.len()).iter().flat_map(|line| wrapped(line, cells)) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
-    Ok(())
+    terminal.notes(&closing(comparison, shown.len()))
 }
 
 /// A line for each head: columns as wide as what stands in them, of the last as much as there is room for.

@@ -62,9 +62,7 @@ pub fn run(arguments: &DescribeArguments, terminal: &mut Terminal) -> Result<Out
     }
     print_texts(&recording.items[item], run.outputs.get(item), terminal)?;
     print_sentences(&sentences, terminal)?;
-    for line in wrapped(&format!("{}. {CAPTION}", measured_on(recording, Some(item))), terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
+    terminal.notes([&format!("{}. {CAPTION}", measured_on(recording, Some(item)))])?;
     if let Some(complaint) = &complaint {
         for line in wrapped(&format!("Not sound: {complaint}."), terminal.width) {
             writeln!(terminal, "{}", terminal.bold(&printable(&line)))?;

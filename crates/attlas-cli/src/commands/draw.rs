@@ -8,6 +8,7 @@ use attlas::figure::{self, Axis, Colormap, Figure, Panel, PanelScale, Scale, Sty
 use attlas::output::write_aside;
 use attlas::view::pictures::{self, GRID_TILES, Looks, OVERVIEW_TILES};
 use attlas::{Head, Kind, Recording, View};
+use attlas_model::explain::quantities::{Layers, Shown};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
@@ -21,7 +22,7 @@ use crate::inputs::{
     RawText, RunArguments, check_output, model_files, parse_head, parse_kind, pick_kind_in, pick_layer_in, recording_of,
 };
 use crate::progress::Progress;
-use crate::quantities::{Layers, PredictionArguments, Shown, parse_flow_tokens, parse_shown};
+use crate::quantities::{PredictionArguments, parse_flow_tokens, parse_shown};
 use crate::terminal::{Terminal, printable, remark};
 use crate::view::ViewArguments;
 
@@ -529,7 +530,7 @@ impl StyleArguments {
     }
 
     /// The same for a picture of several maps.
-    fn looks(&self) -> Looks {
+    pub fn looks(&self) -> Looks {
         Looks { style: self.style(), scale: self.scale, panel_scale: self.panel_scale }
     }
 }

@@ -188,10 +188,7 @@ pub fn say_emergence(curves: &Curves, terminal: &mut Terminal) -> Result<(), Fai
         curves.measured_on(),
         counted(curves.frames.len(), "checkpoint")
     );
-    for line in wrapped(&how, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
-    Ok(())
+    terminal.notes([how])
 }
 
 /// The sentences about the heads of a kind under a measure: what is gained before what is lost, the highest scores first.

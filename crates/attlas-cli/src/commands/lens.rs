@@ -3,22 +3,22 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas_model::Model;
 use attlas_model::explain::knock_out::Baseline;
-use attlas_model::explain::lens::Lens;
-use attlas_survey::table::Cells;
+use attlas_model::explain::lens::{Depth, Lens};
+use attlas_survey::table::lens_table;
 use clap::Args;
 
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{ONE_TEXT, SubjectArguments, check_output, load_model, model_files, row_of};
-use crate::table_file::{Table, table_format, write_table};
-use crate::terminal::{Terminal, clip, pad, print_json, printable, width, wrapped};
+use crate::table_file::{table_format, write_table};
+use crate::terminal::{Terminal, clip, pad, print_json, printable, width};
 
 const EXAMPLES: &str = "\
 Examples:
   attlas lens \"The cat sat on the\" --model DIR               the last position, layer by layer
   attlas lens \"The cat sat on the\" --model DIR --all         every position
   attlas lens \"The cat sat on the\" --model DIR --target \" mat\" --json
+  attlas lens \"The cat sat on the\" --model DIR --after-attention
 
 The hidden states that enter a layer go through the final norm and the output matrix at once (the
 logit lens, Nostalgebraist 2020). A model is trained to be read after its last layer alone: early
@@ -36,6 +36,9 @@ pub struct LensArguments {
     /// Every position.
     #[arg(long)]
     pub all: bool,
+    /// Read hidden states between attention and feed-forward, too.
+    #[arg(long)]
+    pub after_attention: bool,
     /// Tokens or classes whose probability is shown besides; repeat for several.
     #[arg(long, value_name = "TOKEN | CLASS")]
     pub target: Vec<String>,
@@ -45,7 +48,8 @@ pub struct LensArguments {
     /// The table (.parquet, .csv, .json) to write.
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
-    /// Print an array of rows: layer, position, rank, token, id, probability; rank 0 for a --target.
+    /// Print an array of rows: layer, depth (entering or after_attention), position, rank, token, id, probability; rank 0 for a
+    /// --target.
     #[arg(long, help_heading = "Output")]
     pub json: bool,
 }
@@ -69,8 +73,10 @@ pub fn run(arguments: &LensArguments, terminal: &mut Terminal) -> Result<Outcome
         false => vec![row_of(&model, input, arguments.position, "--position, or --all")?],
     };
     let targets = arguments.target.iter().map(|name| model.target_named(name)).collect::<Result<Vec<u32>, _>>()?;
-    let lenses = baseline.lens(&rows, usize::from(arguments.top), &targets)?;
-    let table = table(&model, &lenses, &targets);
+    let depths =
+        if arguments.after_attention { &[Depth::Entering, Depth::AfterAttention][..] } else { &[Depth::Entering] };
+    let lenses = baseline.lens(&rows, depths, usize::from(arguments.top), &targets)?;
+    let table = lens_table(&model, &lenses, &targets);
     if let Some(output) = &arguments.output {
         write_table(output, &table)?;
     }
@@ -79,30 +85,6 @@ pub fn run(arguments: &LensArguments, terminal: &mut Terminal) -> Result<Outcome
         false => print(&baseline, &lenses, &targets, arguments, terminal)?,
     }
     Ok(Outcome::Done)
-}
-
-/// A row of the table: where it is read, the rank (0 for one that was asked for), the id and its probability.
-type Row<'a> = (&'a Lens, usize, u32, f64);
-
-fn table(model: &Model, lenses: &[Lens], targets: &[u32]) -> Table {
-    let mut rows: Vec<Row<'_>> = Vec::new();
-    for lens in lenses {
-        rows.extend(lens.top.iter().enumerate().map(|(place, (id, p))| (lens, place + 1, *id, *p)));
-        rows.extend(targets.iter().zip(&lens.asked).map(|(id, p)| (lens, 0, *id, *p)));
-    }
-    let whole = |number: &dyn Fn(&Row<'_>) -> Option<usize>| {
-        Cells::Whole(rows.iter().map(|row| number(row).map(|number| number as i64)).collect())
-    };
-    let token = |row: &Row<'_>| Some(model.target_text(row.0.position, row.2));
-    let columns = vec![
-        ("layer", whole(&|row| Some(row.0.layer))),
-        ("position", whole(&|row| row.0.position)),
-        ("rank", whole(&|row| Some(row.1))),
-        ("token", Cells::Text(rows.iter().map(token).collect())),
-        ("id", whole(&|row| Some(row.2 as usize))),
-        ("probability", Cells::Number(rows.iter().map(|row| Some(row.3)).collect())),
-    ];
-    Table { columns, notes: Vec::new() }
 }
 
 /// A table of layers for each position, the likeliest token first.
@@ -125,7 +107,11 @@ fn print(
             writeln!(terminal, "{}", terminal.bold(&format!("position {position} (\"{}\")", printable(token.trim()))))?;
         }
         for lens in lenses.iter().filter(|lens| lens.position == position) {
-            let name = if lens.layer == n_layers { "output".to_owned() } else { format!("before {}", lens.layer) };
+            let name = match lens.depth {
+                Depth::Entering if lens.layer == n_layers => "output".to_owned(),
+                Depth::Entering => format!("before {}", lens.layer),
+                Depth::AfterAttention => format!("within {}", lens.layer),
+            };
             let shown = |id: u32, p: f64| format!("{} {p:.3}", printable(&model.target_text(position, id)));
             let top: Vec<String> = lens.top.iter().map(|(id, p)| pad(&clip(&shown(*id, *p), 18), 18)).collect();
             let asked: Vec<String> = targets.iter().zip(&lens.asked).map(|(id, p)| shown(*id, *p)).collect();
@@ -136,11 +122,12 @@ fn print(
             writeln!(terminal, "{}", line.trim_end())?;
         }
     }
-    let legend = "Hidden states that enter a layer, read through the final norm and the output matrix at once: what is there in the last \
-                  layer's terms. Early layers may hold what those do not show.";
-    for line in wrapped(legend, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
+    let within = if arguments.after_attention { " (before), or lie behind its attention (within)" } else { "" };
+    let legend = format!(
+        "Hidden states that enter a layer{within}, read through the final norm and the output matrix at once: what is there in the last \
+         layer's terms. Early layers may hold what those do not show."
+    );
+    terminal.notes([legend])?;
     if let Some(output) = &arguments.output {
         writeln!(terminal, "{}", terminal.bold(&printable(&output.display().to_string())))?;
     }

@@ -4,12 +4,12 @@ use std::io::Write;
 
 use attlas::{Kind, Recording};
 use attlas_model::explain::{Mixing, Shares, mixing};
+use attlas_survey::table::mixing_table;
 use clap::{Args, ValueEnum};
-use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{ReadArguments, RunArguments, parse_kind, pick_kind, run_traced};
-use crate::terminal::{Terminal, clip, pad, print_json, printable, width, wrapped};
+use crate::terminal::{Terminal, clip, pad, print_json, printable, width};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,21 +63,10 @@ pub fn run(arguments: &MixingArguments, terminal: &mut Terminal) -> Result<Outco
     let kind = pick_kind(&run.recording, arguments.kind)?;
     let found = mixing(&model, &run, kind)?;
     match arguments.json {
-        true => print_json(&as_json(&run.recording, &found), terminal)?,
+        true => print_json(&mixing_table(&run.recording, &found).json(), terminal)?,
         false => print(&run.recording, kind, &found, arguments.of, terminal)?,
     }
     Ok(Outcome::Done)
-}
-
-fn as_json(recording: &Recording, found: &[Mixing]) -> Vec<serde_json::Value> {
-    let row = |one: &Mixing| {
-        let Shares { attention, residual, layer_norm } = one.mixing;
-        json!({
-            "kind": one.kind, "layer": one.layer, "query": one.query, "token": token(recording, one.kind, one.query),
-            "attention": attention, "residual": residual, "layer_norm": layer_norm,
-        })
-    };
-    found.iter().map(row).collect()
 }
 
 fn token(recording: &Recording, kind: Kind, query: usize) -> String {
@@ -117,8 +106,5 @@ fn print(recording: &Recording, kind: Kind, found: &[Mixing], of: Of, terminal: 
         "Lengths: mixed in ÷ (mixed in + preserved), of {what} (Kobayashi et al. 2021). A low number says that the layer's weights move \
          little of a token's state."
     );
-    for line in wrapped(&note, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
-    Ok(())
+    terminal.notes([note])
 }

@@ -8,18 +8,18 @@ use attlas::analysis::describe::describe;
 use attlas::analysis::{Annotations, FLOW_TOKENS, standouts};
 use attlas::recording::complaint;
 use attlas::{Error, HeadId, Kind, Recording};
+use attlas_model::explain::HeadPattern;
+use attlas_model::explain::quantities::Shown;
 use attlas_viewer::{Description, PageOptions};
 use clap::Args;
 
 use super::record::contents;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{
-    HeadPattern, Material, RawText, RunArguments, TextRun, check_output, model_files, read_text, run_of,
-};
+use crate::inputs::{Material, RawText, RunArguments, TextRun, check_output, model_files, read_text, run_of};
 use crate::measures::heads_of;
 use crate::pages::{PageContent, refuse_no_page, write_page};
-use crate::quantities::{PredictionArguments, Shown, parse_flow_tokens, parse_shown};
+use crate::quantities::{PredictionArguments, parse_flow_tokens, parse_shown};
 use crate::terminal::{Terminal, printable};
 
 const EXAMPLES: &str = "\
@@ -95,7 +95,8 @@ pub fn run(arguments: &PageArguments, terminal: &mut Terminal) -> Result<Outcome
     let several = runs.len() > 1;
     let mut all = Vec::new();
     for (((raw, _), run), beside) in named.iter().zip(&runs).zip(beside) {
-        let title = title.clone().filter(|_| all.is_empty()).map_or_else(|| title_of(raw, several), |it| Ok(Some(it)))?;
+        let title =
+            title.clone().filter(|_| all.is_empty()).map_or_else(|| title_of(raw, several), |it| Ok(Some(it)))?;
         let options = PageOptions { title, beside, max_bytes, ..options_of(run)? };
         all.push((&run.recording, options));
     }
@@ -127,7 +128,9 @@ fn made(raw: &OsStr, arguments: &PageArguments) -> Result<TextRun, Failure> {
 fn title_of(raw: &OsStr, several: bool) -> Result<Option<String>, Failure> {
     Ok(match Material::read(raw)? {
         Material::Text(text) => Some(text),
-        Material::Recording(path) if several => Some(path.file_stem().unwrap_or_default().to_string_lossy().into_owned()),
+        Material::Recording(path) if several => {
+            Some(path.file_stem().unwrap_or_default().to_string_lossy().into_owned())
+        }
         Material::Recording(_) => None,
     })
 }

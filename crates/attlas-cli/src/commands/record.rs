@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use attlas::Recording;
 use attlas::analysis::FLOW_TOKENS;
 use attlas::recording::complaint;
+use attlas_model::explain::quantities::Shown;
 use attlas_train::data::{BadLines, read_pairs};
 use clap::Args;
 
@@ -18,7 +19,7 @@ use crate::inputs::{
     IdList, MAX_MB, RunArguments, Texts, check_output, model_files, parse_ids, read_lines, read_texts, run_ids,
     run_texts,
 };
-use crate::quantities::{PredictionArguments, Shown, parse_flow_tokens, parse_shown};
+use crate::quantities::{PredictionArguments, parse_flow_tokens, parse_shown};
 use crate::terminal::{Terminal, printable};
 
 const EXAMPLES: &str = "\

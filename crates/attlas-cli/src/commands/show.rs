@@ -16,12 +16,12 @@ use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{
-    RunArguments, Texts, check_output, model_files, names_recording, parse_head, parse_kind, pick_kind,
-    pick_layer, read_text, run_of, run_texts,
+    RunArguments, Texts, check_output, model_files, names_recording, parse_head, parse_kind, pick_kind, pick_layer,
+    read_text, run_of, run_texts,
 };
 use crate::measures::{heads_of, print_standouts};
 use crate::pages::{PageContent, refuse_no_page, write_page};
-use crate::terminal::{Terminal, draw_heatmap, printable, wrapped};
+use crate::terminal::{Terminal, draw_heatmap, printable};
 use crate::view::ViewArguments;
 
 /// Sentences in the terminal; the page has them all, and so has `attlas describe`.
@@ -140,11 +140,7 @@ fn print_map(recording: &Recording, arguments: &ShowArguments, terminal: &mut Te
     };
     writeln!(terminal, "\n{}", terminal.bold(&format!("{}, {}{which}", kind.title(), view.title())))?;
     draw_heatmap(terminal, &view)?;
-    let cells = terminal.width;
-    for line in view.remarks().iter().flat_map(|remark| wrapped(remark, cells)) {
-        writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
-    }
-    Ok(())
+    terminal.notes(view.remarks())
 }
 
 /// The first sentences of the text's description.

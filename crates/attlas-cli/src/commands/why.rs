@@ -8,11 +8,10 @@ use attlas_model::Model;
 use attlas_model::explain::{Asked, Origin, Why, why};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{KnockOut, ReadArguments, RunArguments, parse_kind, parse_knock_out, run_traced, token_of};
-use crate::terminal::{Terminal, pad, print_json, printable, wrapped};
+use crate::terminal::{Terminal, pad, print_json, printable};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,7 +62,7 @@ pub fn run(arguments: &WhyArguments, terminal: &mut Terminal) -> Result<Outcome,
     let found = why(&model, &run, Asked { item: 0, kind, head, query, key })?;
     let tokens = [label(rows, query), label(map.key_tokens(), key)];
     match arguments.json {
-        true => print_json(&as_json(&found, &tokens), terminal)?,
+        true => print_json(&found.json(&tokens), terminal)?,
         false => print(&found, &tokens, arguments.top, terminal)?,
     }
     Ok(Outcome::Done)
@@ -81,19 +80,6 @@ pub fn kind_of(head: KnockOut, kind: Option<Kind>, model: &Model) -> Result<Kind
 
 fn label(tokens: &Tokens, place: usize) -> String {
     tokens.tokens.get(place).map_or(String::new(), |token| token.text.trim().to_owned())
-}
-
-fn as_json(found: &Why, [query, key]: &[String; 2]) -> serde_json::Value {
-    let Asked { kind, head, query: at, key: of, .. } = found.asked;
-    let pairs = found.pairs.iter().map(|(query, key, value)| json!({"query": query, "key": key, "value": value}));
-    let parts = found.parts.0.iter().map(|(part, value)| json!({"part": part, "value": value}));
-    json!({
-        "kind": kind, "layer": head.layer, "head": head.head,
-        "query": {"position": at, "token": query}, "key": {"position": of, "token": key},
-        "score": found.score, "weight": found.weight, "mean_score": found.mean_score,
-        "parts": parts.collect::<Vec<_>>(), "error": found.error, "terms": found.terms,
-        "query_sources": found.queries, "key_sources": found.keys, "pairs": pairs.collect::<Vec<_>>(),
-    })
 }
 
 fn print(found: &Why, [query, key]: &[String; 2], top: usize, terminal: &mut Terminal) -> Result<(), Failure> {
@@ -144,8 +130,5 @@ fn print(found: &Why, [query, key]: &[String; 2], top: usize, terminal: &mut Ter
     let note = "Only what differs between keys moves weight. Parts are exact as a sum, with every norm's variance as it was; what would \
                 be missing without one of them, a knock-out measures.";
     writeln!(terminal)?;
-    for line in wrapped(note, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
-    Ok(())
+    terminal.notes([note])
 }

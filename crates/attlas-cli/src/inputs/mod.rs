@@ -1,27 +1,27 @@
 //! What commands read: texts, models, recordings.
 
+mod chosen_heads;
 mod explained;
-mod head_patterns;
 #[cfg(feature = "download")]
 mod hub;
 mod model;
 mod named_span;
 mod own_output;
-mod place;
+mod recorded;
 mod recording;
 mod senses;
 mod span;
 mod text;
 
-pub use explained::{ONE_TEXT, Predicted, ScoreArguments, SubjectArguments, metric_in_words, row_of};
-pub use head_patterns::{HeadPattern, heads_of_model};
+pub use attlas::place::{place_of, token_of};
+pub use chosen_heads::ChosenHeads;
+pub use explained::{ONE_TEXT, ScoreArguments, SubjectArguments, row_of, with_options};
 pub use model::{
     IdList, KnockOut, MAX_MB, ModelArguments, ReadArguments, RunArguments, TextRun, Texts, load_model, model_path,
     model_place, parse_ids, parse_knock_out, run_given, run_ids, run_inputs, run_texts, run_traced, tokens_of_ids,
 };
 pub use named_span::{NamedSpan, parse_named_span};
 pub use own_output::{check_output, files_in, model_files, refuse_inputs};
-pub use place::{place_of, token_of};
 pub use recording::{
     Material, is_recording, names_recording, parse_head, parse_kind, pick_kind, pick_kind_in, pick_layer,
     pick_layer_in, recording_of, run_of,

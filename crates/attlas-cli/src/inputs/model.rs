@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use attlas::recording::{Edit, HeadOutput, Heads};
 use attlas::{HeadId, Kind, Recording};
-use attlas_model::explain::traced;
+use attlas_model::explain::{HeadPattern, traced};
 use attlas_model::{Decoding, Error, Input, LoadOptions, Model, Pass, Precision, Run, RunOptions, Side, Site};
 use clap::Args;
 
 #[cfg(feature = "download")]
 pub use super::hub::model_path;
 use super::text::RawText;
-use super::{HeadPattern, Material, input_of, read_text};
+use super::{Material, input_of, read_text};
 use crate::failure::Failure;
 use crate::quantities::Asked;
 use crate::terminal::remark;
@@ -189,26 +189,7 @@ pub fn parse_knock_out(text: &str) -> Result<KnockOut, String> {
 impl KnockOut {
     /// The kind of attention that is meant: the one that was named, or the only one with such a head.
     pub fn kind_in(self, model: &Model) -> Result<Kind, Failure> {
-        let KnockOut { kind, id } = self;
-        let layers = |kind: Kind| model.transformer().architecture.attention(kind);
-        let has = |kind: &Kind| layers(*kind).get(id.layer).is_some_and(|layer| id.head < layer.n_heads);
-        let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(has).collect();
-        match (kind, kinds.as_slice()) {
-            (Some(kind), _) | (None, &[kind]) => Ok(kind),
-            (None, []) => {
-                let there_is = |kind: Kind| {
-                    let (n_layers, n_heads) = (layers(kind).len(), layers(kind).first()?.n_heads);
-                    Some(format!("{kind}: {} of {}", counted(n_layers, "layer"), counted(n_heads, "head")))
-                };
-                let there_are: Vec<String> = Kind::ALL.into_iter().filter_map(there_is).collect();
-                Err(Failure::Usage(format!("{} has no head {id} ({})", model.name(), there_are.join("; "))))
-            }
-            (None, several) => {
-                let names: Vec<String> = several.iter().map(|kind| format!("{kind}:{id}")).collect();
-                let names = names.join(" or ");
-                Err(Failure::Usage(format!("{} has several heads {id}; say which: {names}", model.name())))
-            }
-        }
+        Ok(model.kind_of_head(self.kind, self.id)?)
     }
 }
 

@@ -7,7 +7,7 @@ use attlas::analysis::Received;
 
 use super::{OfText, Share};
 use crate::failure::Failure;
-use crate::terminal::{Terminal, clip, pad, printable, width, wrapped};
+use crate::terminal::{Terminal, clip, pad, printable, width};
 use crate::words::counted;
 
 /// A text of more tokens than this shows those that receive most.
@@ -52,16 +52,10 @@ pub fn print_table(texts: &[OfText<'_>], terminal: &mut Terminal) -> Result<(), 
         if let [map] = text.maps.as_slice() {
             print_queries(text, map, terminal)?;
         }
-        let cells = terminal.width;
-        for line in text.mostly_first().iter().flat_map(|remark| wrapped(remark, cells)) {
-            writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
-        }
+        terminal.notes(&text.mostly_first())?;
     }
     let Some(text) = texts.first() else { return Ok(()) };
-    for line in wrapped(&legend(text), terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
-    }
-    Ok(())
+    terminal.notes([&legend(text)])
 }
 
 /// What each query gives to the spans that were asked for; of a long text, where that is to be had.

@@ -5,6 +5,7 @@ mod heatmap;
 mod label;
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::path::Path;
 
 pub use color::{ColorChoice, ColorDepth};
 pub use heatmap::draw_heatmap;
@@ -50,6 +51,29 @@ impl Terminal {
     /// Makes `text` recede where there are colours.
     pub fn dim(&self, text: &str) -> String {
         self.styled("2", text)
+    }
+
+    /// Prints sentences that recede, each from a line of its own on and no wider than the terminal.
+    ///
+    /// # Errors
+    /// [`Failure::Output`] when they cannot be written.
+    pub fn notes<S: AsRef<str>>(&mut self, sentences: impl IntoIterator<Item = S>) -> Result<(), Failure> {
+        for sentence in sentences {
+            for line in wrapped(sentence.as_ref(), self.width) {
+                let line = self.dim(&printable(&line));
+                writeln!(self, "{line}")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints the name of a file that was written.
+    ///
+    /// # Errors
+    /// [`Failure::Output`] when it cannot be written.
+    pub fn written(&mut self, path: &Path) -> Result<(), Failure> {
+        let name = self.bold(&printable(&path.display().to_string()));
+        Ok(writeln!(self, "{name}")?)
     }
 
     fn styled(&self, code: &str, text: &str) -> String {

@@ -48,7 +48,7 @@ pub fn print(report: &Report, choice: Choice<'_>, terminal: &mut Terminal) -> Re
          lies there. The baseline is the best fixed offset, from child to head in words. * named: on {MIN_WORDS} words or \
          more ten points over the baseline, and the 95 % interval over it. Looking along a relation is not using it."
     );
-    print_dim(&how, terminal)
+    terminal.notes([how])
 }
 
 /// The scores of each relation and direction that is shown, the best head first; relations of many words first.
@@ -185,7 +185,7 @@ fn print_absent(trees: &TreeSums, choice: Choice<'_>, terminal: &mut Terminal) -
         let n = counted(trees.n_left_out as usize, "word");
         notes.push(format!("Left out: {n} that no token covers, or whose head is in the same token or written word."));
     }
-    notes.iter().try_for_each(|note| print_dim(note, terminal))
+    terminal.notes(notes)
 }
 
 /// That some heads have weights that are no numbers.
@@ -198,13 +198,6 @@ fn not_finite_note(heads: &[HeadId]) -> Option<String> {
 fn print_wrapped(text: &str, terminal: &mut Terminal) -> Result<(), Failure> {
     for line in wrapped(text, terminal.width) {
         writeln!(terminal, "{line}")?;
-    }
-    Ok(())
-}
-
-fn print_dim(text: &str, terminal: &mut Terminal) -> Result<(), Failure> {
-    for line in wrapped(text, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&line))?;
     }
     Ok(())
 }
@@ -228,7 +221,7 @@ fn print_mentions(mentions: &Mentions, terminal: &mut Terminal) -> Result<(), Fa
     writeln!(terminal)?;
     print_wrapped(&line, terminal)?;
     let silent: Vec<HeadId> = mentions.sums.iter().flat_map(|sums| sums.not_finite()).collect();
-    not_finite_note(&silent).iter().try_for_each(|note| print_dim(note, terminal))?;
+    terminal.notes(not_finite_note(&silent))?;
     print_other_mentions(mentions, terminal)
 }
 
@@ -243,7 +236,7 @@ fn print_other_mentions(mentions: &Mentions, terminal: &mut Terminal) -> Result<
     let reasons: Vec<String> = reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}")).collect();
     match reasons.is_empty() {
         true => Ok(()),
-        false => print_dim(&format!("Other mentions: {}.", reasons.join("; ")), terminal),
+        false => terminal.notes([format!("Other mentions: {}.", reasons.join("; "))]),
     }
 }
 

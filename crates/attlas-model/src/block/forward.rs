@@ -7,6 +7,7 @@ use super::convolution::Convolution;
 use super::dropout::Dropout;
 use super::embed::embed;
 use super::feed_forward::feed_forward;
+use super::join::Join;
 use super::norm::NormWeights;
 use super::pass::{Plan, Progress, Stopped, Watch, tell};
 use super::state::{AttentionCall, Batch, LayerState, Source, StackState};
@@ -165,24 +166,24 @@ impl BlockRef<'_> {
         workspace: &mut Workspace,
     ) {
         let BlockRef { config, weights, d_model } = self;
-        let norm = Sublayer { residual: config.residual, d_model };
         if matches!(config.residual, Residual::Parallel | Residual::ParallelSharedNorm) {
             return self.run_parallel(call, state, stream, workspace);
         }
         let attention = &weights.attention;
-        norm.join(&attention.norm, &attention.post_norm, stream, workspace, |input, output, onto, workspace| {
+        let join = attention.join(config.residual);
+        join.run(d_model, stream, workspace, |input, output, onto, workspace| {
             let call = AttentionCall { onto, ..call };
             call.run(&config.attention, attention, state, input, output, workspace);
         });
         if let (Some(cross_config), Some(cross)) = (&config.cross, &weights.cross) {
             let call = AttentionCall { kind: Kind::Cross, ..call };
-            norm.join(&cross.norm, &cross.post_norm, stream, workspace, |input, output, onto, workspace| {
+            cross.join(config.residual).run(d_model, stream, workspace, |input, output, onto, workspace| {
                 let call = AttentionCall { onto, ..call };
                 call.run(cross_config, cross, cross_state, input, output, workspace);
             });
         }
-        let (before, after) = (&weights.feed_forward_norm, &weights.feed_forward_post_norm);
-        norm.join(before, after, stream, workspace, |input, output, onto, workspace| {
+        let join = weights.feed_forward_join(config.residual);
+        join.run(d_model, stream, workspace, |input, output, onto, workspace| {
             feed_forward(&config.feed_forward, &weights.feed_forward, input, output, onto, workspace);
         });
     }
@@ -212,49 +213,41 @@ impl BlockRef<'_> {
     }
 }
 
-/// How a sublayer joins the stream.
-#[derive(Clone, Copy)]
-struct Sublayer {
-    residual: Residual,
-    d_model: usize,
-}
-
-impl Sublayer {
+impl Join<'_> {
     /// Runs `f(input, output, onto)` on the stream with the norms where they belong. Where nothing comes between, `f` adds
     /// what it computes to the stream itself.
-    fn join(
+    fn run(
         self,
-        norm: &Option<NormWeights>,
-        post_norm: &Option<NormWeights>,
+        d_model: usize,
         stream: &mut [f32],
         workspace: &mut Workspace,
         f: impl FnOnce(&[f32], &mut [f32], Onto, &mut Workspace),
     ) {
         let mut output = std::mem::take(&mut workspace.sublayer);
         let mut normed = std::mem::take(&mut workspace.normed);
-        match (self.residual, norm, post_norm) {
-            (Residual::Post, Some(norm), _) => {
+        match self {
+            Join::Post(norm) => {
                 let result = sized(&mut output, stream.len());
                 f(stream, result, Onto::Replace, workspace);
-                norm.add_and_apply(stream, result, self.d_model);
+                norm.add_and_apply(stream, result, d_model);
             }
-            (Residual::OutputNorm, Some(norm), _) => {
+            Join::OutputNorm(norm) => {
                 let result = sized(&mut output, stream.len());
                 f(stream, result, Onto::Replace, workspace);
-                norm.apply(result, self.d_model);
+                norm.apply(result, d_model);
                 add_rows(stream, result);
             }
-            (Residual::Sandwich, _, Some(post_norm)) => {
+            Join::Sandwich(norm, post_norm) => {
                 let result = sized(&mut output, stream.len());
                 let input = sized(&mut normed, stream.len());
-                normalise_to(norm.as_ref(), stream, input, self.d_model);
+                normalise_to(norm, stream, input, d_model);
                 f(input, result, Onto::Replace, workspace);
-                post_norm.apply(result, self.d_model);
+                post_norm.apply(result, d_model);
                 add_rows(stream, result);
             }
-            _ => {
+            Join::Pre(norm) => {
                 let input = sized(&mut normed, stream.len());
-                normalise_to(norm.as_ref(), stream, input, self.d_model);
+                normalise_to(norm, stream, input, d_model);
                 f(input, stream, Onto::Add, workspace);
             }
         }

@@ -9,6 +9,7 @@ pub(crate) mod edits;
 pub(crate) mod embed;
 pub(crate) mod feed_forward;
 pub(crate) mod forward;
+pub(crate) mod join;
 pub mod linear;
 mod maps;
 pub mod norm;

@@ -80,7 +80,7 @@ impl NormWeights {
         let width = row.len() as f32;
         let epsilon = self.norm.epsilon;
         // 1. centre
-        if !matches!(self.norm.kind, NormKind::Rms | NormKind::RmsPlusOne) {
+        if self.norm.kind.is_centred() {
             let mean = sum(row, |x| x) / width;
             for x in row.iter_mut() {
                 *x -= mean;

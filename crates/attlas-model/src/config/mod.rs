@@ -260,6 +260,13 @@ pub enum NormKind {
     RmsPlusOne,
 }
 
+impl NormKind {
+    /// Whether the mean is taken away.
+    pub fn is_centred(self) -> bool {
+        !matches!(self, NormKind::Rms | NormKind::RmsPlusOne)
+    }
+}
+
 impl Architecture {
     /// A decoder on its own.
     pub fn decoder(stack: Stack, readout: Readout, ids: SpecialIds, length: Length) -> Architecture {

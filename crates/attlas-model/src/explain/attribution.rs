@@ -1,17 +1,14 @@
 //! Which tokens a score rests on: what each method says, token by token.
 
 use attlas::printable::printable;
-use attlas::{Kind, Quantity, Recording};
 
 use super::method::Method;
-use super::norms::keep_value_norms;
-use super::quadrature::gauss_legendre;
 use super::read::{Explained, Read, Side, Watch};
 use super::score::{Form, Score};
-use crate::block::pass::{Array, Next, Pass, Site};
+use crate::block::pass::{Next, Site};
 use crate::config::Readout;
 use crate::run::backward::Rules;
-use crate::{Error, Input, Model, RunOptions};
+use crate::{Error, Input, Model};
 
 /// What a method says of each token.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +38,9 @@ pub struct Completeness {
 }
 
 impl Completeness {
+    /// How far the sum may be from the whole, as a share of it.
+    pub const TOLERANCE: f64 = 1e-3;
+
     /// `|sum − whole|`.
     pub fn error(&self) -> f64 {
         (self.sum - self.whole).abs()
@@ -48,7 +48,7 @@ impl Completeness {
 
     /// Whether the error is within a thousandth of the whole.
     pub fn holds(&self) -> bool {
-        self.error() <= 1e-3 * self.whole.abs()
+        self.error() <= Completeness::TOLERANCE * self.whole.abs()
     }
 }
 
@@ -91,7 +91,8 @@ impl Attribution {
 /// The way on which gradients are integrated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way {
-    /// Places at which the gradient is computed.
+    /// Places at which the gradient is computed; where the parts do not sum to what they should, up to eight times as many are
+    /// computed besides, where the way is least smooth.
     pub n_steps: usize,
     /// What is 0 at its beginning; the other side is held fixed.
     pub moved: Moved,
@@ -141,12 +142,16 @@ impl Model {
     ) -> Result<Attribution, Error> {
         let explained = Explained::new(self, input, score)?;
         match method {
-            Method::Weight | Method::Norm => explained.by_maps(method, watch),
+            Method::Weight | Method::Rollout | Method::Norm | Method::NormSum | Method::Alti => {
+                explained.by_maps(method, watch)
+            }
             Method::GradientAttention | Method::Relevance => explained.by_attention(method, watch),
             Method::Saliency | Method::InputGradient => explained.by_gradient(method, Rules::Gradient, watch),
             Method::AttnLrp => explained.by_gradient(method, Rules::AttnLrp, watch),
             Method::CpLrp => explained.by_gradient(method, Rules::CpLrp, watch),
             Method::IntegratedGradients => explained.along(Way::default(), watch),
+            Method::HeadEffect => explained.by_heads(watch),
+            Method::Hide => explained.by_hiding(watch),
             Method::LeaveOut => explained.by_leaving_out(watch),
         }
     }
@@ -156,10 +161,24 @@ impl Model {
     /// # Errors
     /// As [`Model::explain`]; and when the way has no step, or more than 10,000.
     pub fn integrated_gradients(&self, input: &Input, score: &Score, way: Way) -> Result<Attribution, Error> {
+        self.integrated_gradients_watched(input, score, way, &mut |_| Next::Continue)
+    }
+
+    /// The same, telling `watch` before each block of each pass where it is.
+    ///
+    /// # Errors
+    /// As [`Model::integrated_gradients`], and [`Error::Stopped`] when `watch` says so.
+    pub fn integrated_gradients_watched(
+        &self,
+        input: &Input,
+        score: &Score,
+        way: Way,
+        watch: &mut Watch<'_>,
+    ) -> Result<Attribution, Error> {
         if !(1..=10_000).contains(&way.n_steps) {
             return Err(Error::Limit(format!("a way has 1 to 10000 steps, not {}", way.n_steps)));
         }
-        Explained::new(self, input, score)?.along(way, &mut |_| Next::Continue)
+        Explained::new(self, input, score)?.along(way, watch)
     }
 
     /// A score as a reader knows it: `logit of " mat" after position 5 ("the")`.
@@ -204,12 +223,12 @@ impl Model {
 }
 
 impl Explained<'_> {
-    fn attribution(&self, method: Method, value: f64, [source, target]: [Vec<f64>; 2]) -> Attribution {
+    pub(super) fn attribution(&self, method: Method, value: f64, [source, target]: [Vec<f64>; 2]) -> Attribution {
         Attribution { method, score: self.score, value, source, target, completeness: None }
     }
 
     /// What a function says of each number that is read and its gradient, summed by token.
-    fn sums(&self, gradient: &Read, of: fn(f64, f64) -> f64) -> [Vec<f64>; 2] {
+    pub(super) fn sums(&self, gradient: &Read, of: fn(f64, f64) -> f64) -> [Vec<f64>; 2] {
         let sums = |side: &Option<Side>, gradient: &Option<Side>| match (side, gradient) {
             (Some(side), Some(gradient)) => {
                 let (x, g) = (&side.values.values, &gradient.values.values);
@@ -238,38 +257,6 @@ impl Explained<'_> {
         Ok(attribution)
     }
 
-    /// Integrated gradients: the gradient's mean along the way, times the input.
-    fn along(&self, way: Way, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
-        // the two ends besides, which count nothing: what the score is there
-        let mut places = vec![(0.0, 0.0), (1.0, 0.0)];
-        places.extend(gauss_legendre(way.n_steps));
-        let (moves_source, moves_target) = (way.moved != Moved::Target, way.moved != Moved::Source);
-        let at = |step: usize| {
-            let scaled = |side: &Option<Side>, moves: bool| {
-                side.as_ref().map(|side| if moves { side.scaled(places[step].0) } else { side.clone() })
-            };
-            Read { source: scaled(&self.read.source, moves_source), target: scaled(&self.read.target, moves_target) }
-        };
-        let mut ends = [0.0; 2];
-        let mut scores = [Vec::new(), Vec::new()]; // [source, target]
-        let mut visit = |step: usize, value: f64, gradient: Read| {
-            if let Some(end) = ends.get_mut(step) {
-                *end = value;
-            }
-            let sums = self.sums(&gradient, |x, g| x * g);
-            for ((total, sums), moves) in scores.iter_mut().zip(sums).zip([moves_source, moves_target]) {
-                if moves {
-                    total.resize(sums.len(), 0.0);
-                    total.iter_mut().zip(sums).for_each(|(total, sum)| *total += places[step].1 * sum);
-                }
-            }
-        };
-        self.each_gradient(places.len(), &at, &mut visit, watch)?;
-        let mut attribution = self.attribution(Method::IntegratedGradients, ends[1], scores);
-        attribution.completeness = Some(Completeness { sum: attribution.sum(), whole: ends[1] - ends[0] });
-        Ok(attribution)
-    }
-
     /// What the score loses with each token.
     fn by_leaving_out(&self, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
         let n = |side: &Option<Side>| side.as_ref().map_or(0, Side::n_tokens);
@@ -289,52 +276,6 @@ impl Explained<'_> {
         let losses: Vec<f64> = values.into_iter().map(|without| value - without).collect();
         let (source, target) = losses.split_at(n_source);
         Ok(self.attribution(Method::LeaveOut, value, [source.to_vec(), target.to_vec()]))
-    }
-
-    /// The mean over layers and heads of what maps of weights, or of norms, have in the explained rows for each token.
-    fn by_maps(&self, method: Method, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
-        let (quantity, site) = match method {
-            Method::Norm => (Quantity::Norm, Site::Values),
-            _ => (Quantity::Weight, Site::Logits),
-        };
-        let options =
-            RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits, site]), ..RunOptions::default() };
-        let mut run = self.model.run_watched(std::slice::from_ref(self.input), &options, watch)?;
-        let value = self.score.value(&run.logits.take().unwrap_or(Array { shape: Vec::new(), values: Vec::new() }))?;
-        if quantity == Quantity::Norm {
-            keep_value_norms(self.model, &mut run.recording)?;
-        }
-        let rows = |kind: Kind, n_keys: usize| self.mean_rows(&run.recording, quantity, kind, n_keys);
-        let [n_source, n_target] = [self.input.source.len(), self.input.target.len()];
-        let scores = match self.model.transformer.architecture.decoder {
-            Some(_) => [rows(Kind::Cross, n_source)?, rows(Kind::Decoder, n_target)?],
-            None => [rows(Kind::Encoder, n_source)?, Vec::new()],
-        };
-        Ok(self.attribution(method, value, scores))
-    }
-
-    /// The mean over layers and heads of a kind of the explained rows. Shape `[n_keys]`.
-    fn mean_rows(
-        &self,
-        recording: &Recording,
-        quantity: Quantity,
-        kind: Kind,
-        n_keys: usize,
-    ) -> Result<Vec<f64>, Error> {
-        let mut sums = vec![0.0; n_keys];
-        let mut n_maps = 0.0_f64;
-        for layer in recording.layers_in(quantity, kind) {
-            for head in 0..layer.shape.n_heads {
-                let map = recording.map_of(&layer, 0, head)?;
-                n_maps += 1.0;
-                for (row, counts) in self.model.explained_rows(&self.score, map.n_queries()) {
-                    let numbers = map.row(row);
-                    sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += counts * f64::from(number));
-                }
-            }
-        }
-        sums.iter_mut().for_each(|sum| *sum /= n_maps.max(1.0));
-        Ok(sums)
     }
 
     /// Gradient × attention, and the relevance that is made of its positive part.

@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::eigenvalues::{Complex, eigenvalues};
-use super::matrices::{Matrices, Norms, fold, norm_before};
+use super::matrices::{Matrices, Norms, fold};
+use super::parts::residual_of;
 use crate::Error;
 use crate::block::linear::Linear;
 use crate::block::weights::{AttentionWeights, Projections};
@@ -280,14 +281,11 @@ impl HeadSides {
         weights: &AttentionWeights,
         head: HeadId,
     ) -> Result<HeadSides, Error> {
-        let architecture = &model.transformer().architecture;
-        let stack = if vocabulary.kind == Kind::Decoder { &architecture.decoder } else { &architecture.encoder };
-        let residual = stack.as_ref().and_then(|stack| stack.blocks.get(head.layer)).map(|block| block.residual);
         let Projections::Joint(joint) = &weights.projections else {
             return Err(Error::Unsupported(format!("{head} reads queries and keys from different states")));
         };
         let mut input = vocabulary.embedding.clone(); // [n_tokens, d_model]
-        if let Some(norm) = residual.and_then(|residual| norm_before(weights, residual)) {
+        if let Some(norm) = weights.join(residual_of(model, vocabulary.kind, head.layer)).before() {
             norm.apply(&mut input, vocabulary.d_model);
         }
         let (d_head, kv) = (config.d_head, config.shape(0, 0).kv_head(head.head));

@@ -8,17 +8,17 @@ use attlas::{HeadId, Kind, TokenRole};
 use attlas_kernels::Onto;
 use serde::{Serialize, Serializer};
 
-use super::matrices::norm_before;
 use super::parts::{LinearNorm, Sublayer, add, length, stream, widened};
 use crate::Error;
 use crate::block::feed_forward::feed_forward;
 use crate::block::forward::StackRef;
+use crate::block::join::Join;
 use crate::block::linear::Linear;
 use crate::block::norm::NormWeights;
 use crate::block::rope::sinusoidal_row;
 use crate::block::weights::{BlockWeights, StackWeights};
 use crate::block::workspace::Workspace;
-use crate::config::{Block, NormKind, Positions, Projected, Reads, Residual, Stack};
+use crate::config::{Block, Positions, Projected, Reads, Residual, Stack};
 use crate::model::Model;
 use crate::run::record::Run;
 
@@ -88,8 +88,9 @@ impl Components {
         let state = self.sum();
         let linear = LinearNorm::at(norm, &state);
         self.parts.iter_mut().for_each(|(_, part)| linear.apply(part));
-        if norm.norm.kind == NormKind::Layer {
-            self.add(Source::Bias, widened(&norm.bias));
+        let bias = linear.bias();
+        if !bias.is_empty() {
+            self.add(Source::Bias, bias);
         }
     }
 
@@ -181,7 +182,7 @@ impl Walk<'_> {
             let layer = self.run.recording.layer(Kind::Cross, self.layer)?;
             let residual = Cow::Owned(own.output());
             let sublayer = Sublayer::new(self.model, self.run, layer, self.item, residual)?;
-            self.join(state, self.heads(&sublayer, Kind::Cross), &cross.norm, &cross.post_norm);
+            join(state, self.heads(&sublayer, Kind::Cross), cross.join(self.block.residual));
         }
         self.feed_forward(state, &before);
         Ok(())
@@ -195,8 +196,7 @@ impl Walk<'_> {
     }
 
     fn self_attention(&self, state: &mut Components, own: &Sublayer<'_>) {
-        let attention = &self.weights.attention;
-        self.join(state, self.heads(own, self.stack), &attention.norm, &attention.post_norm);
+        join(state, self.heads(own, self.stack), self.weights.attention.join(self.block.residual));
     }
 
     /// What the heads of a sublayer add, and its bias.
@@ -208,42 +208,34 @@ impl Walk<'_> {
         Components { parts }
     }
 
-    /// Adds what a sublayer gives, with the norms where they belong.
-    fn join(
-        &self,
-        state: &mut Components,
-        mut added: Components,
-        norm: &Option<NormWeights>,
-        post_norm: &Option<NormWeights>,
-    ) {
-        match (self.block.residual, norm, post_norm) {
-            (Residual::OutputNorm, Some(norm), _) | (Residual::Sandwich, _, Some(norm)) => added.normalise(norm),
-            _ => {}
-        }
-        added.parts.into_iter().for_each(|(source, part)| state.add(source, part));
-        if let (Residual::Post, Some(norm)) = (self.block.residual, norm) {
-            state.normalise(norm);
-        }
-    }
-
     /// The feed-forward; in parallel blocks it reads what entered the block, `before`.
     fn feed_forward(&self, state: &mut Components, before: &[f64]) {
-        let BlockWeights { attention, feed_forward_norm, feed_forward_post_norm, .. } = self.weights;
-        let (read, norm) = match self.block.residual {
-            Residual::Post | Residual::OutputNorm => (state.sum(), None),
-            Residual::Pre | Residual::Sandwich => (state.sum(), feed_forward_norm.as_ref()),
-            Residual::Parallel | Residual::ParallelSharedNorm => {
-                (before.to_vec(), feed_forward_norm.as_ref().or(attention.norm.as_ref()))
-            }
-        };
-        let mut input: Vec<f32> = read.into_iter().map(|x| x as f32).collect();
-        norm.into_iter().for_each(|norm| norm.normalise(&mut input));
-        let mut output = vec![0.0; input.len()];
-        let (config, weights) = (&self.block.feed_forward, &self.weights.feed_forward);
-        feed_forward(config, weights, &input, &mut output, Onto::Replace, &mut Workspace::default());
-        let parts = vec![(Source::FeedForward(self.stack, self.layer), widened(&output))];
-        self.join(state, Components { parts }, feed_forward_norm, feed_forward_post_norm);
+        let output = fed(self.block, self.weights, before, &state.sum());
+        let parts = vec![(Source::FeedForward(self.stack, self.layer), output)];
+        join(state, Components { parts }, self.weights.feed_forward_join(self.block.residual));
     }
+}
+
+/// Adds what a sublayer gives, with the norms where they belong.
+fn join(state: &mut Components, mut added: Components, join: Join<'_>) {
+    join.on_output().into_iter().for_each(|norm| added.normalise(norm));
+    added.parts.into_iter().for_each(|(source, part)| state.add(source, part));
+    join.on_sum().into_iter().for_each(|norm| state.normalise(norm));
+}
+
+/// What the feed-forward of a block gives at one position, before a norm on it. It reads `state`, what is there after attention; in
+/// parallel blocks `before`, what entered the block. Shapes `[d_model]`.
+pub(super) fn fed(block: &Block, weights: &BlockWeights, before: &[f64], state: &[f64]) -> Vec<f64> {
+    let read = match block.residual {
+        Residual::Parallel | Residual::ParallelSharedNorm => before,
+        _ => state,
+    };
+    let mut input: Vec<f32> = read.iter().map(|x| *x as f32).collect();
+    weights.feed_forward_join(block.residual).before().into_iter().for_each(|norm| norm.normalise(&mut input));
+    let mut output = vec![0.0; input.len()]; // [d_model]
+    let (config, weights) = (&block.feed_forward, &weights.feed_forward);
+    feed_forward(config, weights, &input, &mut output, Onto::Replace, &mut Workspace::default());
+    widened(&output)
 }
 
 /// The first state: of the token, its position and its segment, where they can be told apart.
@@ -310,5 +302,5 @@ fn told(
 
 /// What a layer's own norm makes of the state that it reads.
 pub(super) fn read_by(state: &mut Components, block: &Block, weights: &crate::AttentionWeights) {
-    norm_before(weights, block.residual).into_iter().for_each(|norm| state.normalise(norm));
+    weights.join(block.residual).before().into_iter().for_each(|norm| state.normalise(norm));
 }

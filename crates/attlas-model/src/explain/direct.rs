@@ -3,16 +3,22 @@
 //! Where sublayers add to the residual stream, what leaves the last block is a sum, `x = embedding + Σ attention + Σ feed-forward`.
 //! With the final norm's scale frozen at what it was, the logit is linear in it, so each part has its share and the shares sum to
 //! the logit (Elhage et al. 2021; Nostalgebraist 2020). It is what a part writes for the output itself; what it writes for later
-//! layers counts as theirs.
+//! layers counts as theirs. Every part is computed from what it read in the run, none is what is left over: that the shares sum to the
+//! logit says something of all of them.
+
+use std::sync::Arc;
 
 use attlas::{HeadId, Kind, Trace};
 use serde::{Deserialize, Serialize};
 
+use super::components::fed;
 use super::knock_out::{Baseline, KindHead};
+use super::parts::{LinearNorm, add, residual_of, stream, widened};
 use super::score::{Form, Score};
+use crate::block::join::Join;
 use crate::block::norm::NormWeights;
-use crate::block::weights::AttentionWeights;
-use crate::config::{NormKind, Pooled, Readout, Residual, Stack};
+use crate::block::weights::{AttentionWeights, BlockWeights};
+use crate::config::{Pooled, Readout, Residual, Stack};
 use crate::{Error, Linear, Side, Site};
 
 /// A part of what leaves the last block.
@@ -72,8 +78,6 @@ struct Reading {
     /// Shape `[d_model]`.
     slope: Vec<f64>,
     constant: f64,
-    /// The stream there. Shape `[d_model]`.
-    stream: Vec<f64>,
 }
 
 impl Baseline<'_> {
@@ -85,25 +89,21 @@ impl Baseline<'_> {
     pub fn direct(&self, score: &Score) -> Result<Direct, Error> {
         let (kind, stack) = self.readout_stack()?;
         let reading = self.reading(score, stack)?;
-        let row = |layer: usize| -> Result<Vec<f64>, Error> {
-            if layer == stack.blocks.len() {
-                return Ok(reading.stream.clone());
+        let mut parts = Vec::new();
+        for (layer, (block, weights)) in stack.blocks.iter().zip(self.blocks(kind)).enumerate() {
+            let entering = self.entering(kind, layer, reading.position)?;
+            if layer == 0 {
+                parts.push((Component::Embedding, dot(&entering, &reading.slope)));
             }
-            let absent = || Error::Plan(format!("the run kept no hidden states of layer {layer}"));
-            let array = self.run.kept(Site::Stream, kind, layer).ok_or_else(absent)?;
-            Ok(widened(&array.values[reading.position * stack.d_model..][..stack.d_model]))
-        };
-        let mut entering = row(0)?;
-        let mut parts = vec![(Component::Embedding, dot(&entering, &reading.slope))];
-        for layer in 0..stack.blocks.len() {
-            let leaving = row(layer + 1)?;
-            let mut others = difference(&leaving, &entering);
-            for (kind, weights) in self.attention_at(kind, layer) {
-                let added = self.attention(kind, layer, weights, &reading, &mut parts)?;
-                others = difference(&others, &added);
+            let mut state = entering.clone(); // [d_model]
+            for (kind, weights) in attentions(kind, weights) {
+                add(&mut state, &self.attention(kind, layer, weights, &reading, &mut parts)?);
             }
-            parts.push((Component::FeedForward { layer }, dot(&others, &reading.slope)));
-            entering = leaving;
+            // computed, not what is left over: that the shares sum to the logit then says something of all of them
+            let output = fed(block, weights, &entering, &state);
+            let norm = weights.feed_forward_join(block.residual).on_output();
+            let (slope, constant) = before(norm, &output, &reading.slope);
+            parts.push((Component::FeedForward { layer }, dot(&output, &slope) + constant));
         }
         parts.push((Component::Constant, reading.constant));
         let plain = Score { item: 0, form: Form::Logit, ..*score };
@@ -122,7 +122,8 @@ impl Baseline<'_> {
         self.check_head(head)?;
         let (kind, stack) = self.readout_stack()?;
         let reading = self.reading(score, stack)?;
-        let found = self.attention_at(kind, head.head.layer).into_iter().find(|(kind, _)| *kind == head.kind);
+        let block = self.blocks(kind).get(head.head.layer);
+        let found = block.and_then(|block| attentions(kind, block).find(|(kind, _)| *kind == head.kind));
         let (_, weights) = found.ok_or_else(|| {
             Error::Unsupported(format!(
                 "{} of {} writes nothing into the stack that gives the logits",
@@ -132,7 +133,7 @@ impl Baseline<'_> {
         })?;
         let (kind, layer) = (head.kind, head.head.layer);
         let attended = self.added_by(kind, layer, weights, &reading)?;
-        let (slope, _) = before(post_norm(self.residual(kind, layer), weights), &attended, &reading.slope);
+        let (slope, _) = before(self.join(kind, layer, weights).on_output(), &attended, &reading.slope);
         let to_values = transposed(&weights.output, &slope); // [n_heads · d_value]
         let map = self.run.recording.map(0, head.kind, head.head.layer, head.head.head);
         let map = map?;
@@ -159,7 +160,7 @@ impl Baseline<'_> {
     ) -> Result<Vec<f64>, Error> {
         let outputs = self.outputs_at(kind, layer, reading.position)?; // [n_heads][d_value]
         let attended = self.added_by(kind, layer, weights, reading)?;
-        let (slope, constant) = before(post_norm(self.residual(kind, layer), weights), &attended, &reading.slope);
+        let (slope, constant) = before(self.join(kind, layer, weights).on_output(), &attended, &reading.slope);
         let to_values = transposed(&weights.output, &slope); // [n_heads · d_value]
         let mut start = 0;
         for (head, output) in outputs.iter().enumerate() {
@@ -169,10 +170,7 @@ impl Baseline<'_> {
         }
         let bias = weights.output.bias.as_ref().map_or(0.0, |bias| dot(&widened(bias), &slope));
         parts.push((Component::AttentionBias { kind, layer }, bias + constant));
-        Ok(match post_norm(self.residual(kind, layer), weights) {
-            None => attended,
-            Some(norm) => normalised(norm, &attended),
-        })
+        Ok(behind(self.join(kind, layer, weights).on_output(), attended))
     }
 
     /// What an attention layer gives at the position, before a norm on it. Shape `[d_model]`.
@@ -202,21 +200,20 @@ impl Baseline<'_> {
         Ok((0..n_heads).map(of_head).collect())
     }
 
-    /// The attention layers of a block, in order.
-    fn attention_at(&self, kind: Kind, layer: usize) -> Vec<(Kind, &AttentionWeights)> {
-        let transformer = &self.model().transformer;
-        let stack = if kind == Kind::Encoder { &transformer.encoder } else { &transformer.decoder };
-        let Some(block) = stack.as_ref().and_then(|stack| stack.blocks.get(layer)) else { return Vec::new() };
-        [Some((kind, &block.attention)), block.cross.as_ref().map(|cross| (Kind::Cross, cross))]
-            .into_iter()
-            .flatten()
-            .collect()
+    /// The hidden states that enter a layer, at one position. Shape `[d_model]`.
+    fn entering(&self, kind: Kind, layer: usize, position: usize) -> Result<Vec<f64>, Error> {
+        let stream = stream(&self.run, kind, layer, 0)?;
+        let d_model = self.model().transformer.stack(kind).map_or(0, |stack| stack.config.d_model);
+        Ok(widened(&stream[position * d_model..][..d_model]))
     }
 
-    fn residual(&self, kind: Kind, layer: usize) -> Residual {
-        let architecture = &self.model().transformer.architecture;
-        let stack = if kind == Kind::Encoder { &architecture.encoder } else { &architecture.decoder };
-        stack.as_ref().and_then(|stack| stack.blocks.get(layer)).map_or(Residual::Pre, |block| block.residual)
+    /// The blocks of a stack.
+    fn blocks(&self, kind: Kind) -> &[Arc<BlockWeights>] {
+        self.model().transformer.stack(kind).map_or(&[], |stack| &stack.weights.blocks)
+    }
+
+    fn join<'a>(&self, kind: Kind, layer: usize, weights: &'a AttentionWeights) -> Join<'a> {
+        weights.join(residual_of(self.model(), kind, layer))
     }
 
     /// The stack that the readout reads, where its blocks add to the stream and nothing else.
@@ -283,7 +280,7 @@ impl Baseline<'_> {
         let weights = if model.has(Side::Target) { &transformer.decoder } else { &transformer.encoder };
         let norm = weights.as_ref().and_then(|weights| weights.final_norm.as_ref());
         let (slope, of_norm) = norm.map_or((direction.clone(), 0.0), |norm| frozen(norm, &stream, &direction));
-        Ok(Reading { position, slope, constant: constant + of_norm, stream })
+        Ok(Reading { position, slope, constant: constant + of_norm })
     }
 
     /// A logit before its soft cap.
@@ -295,13 +292,9 @@ impl Baseline<'_> {
     }
 }
 
-/// The norm on the output of an attention layer, where it stands between output and stream.
-fn post_norm(residual: Residual, weights: &AttentionWeights) -> Option<&NormWeights> {
-    match residual {
-        Residual::Sandwich => weights.post_norm.as_ref(),
-        Residual::OutputNorm => weights.norm.as_ref(),
-        _ => None,
-    }
+/// The attention layers of a block, in order.
+pub(super) fn attentions(kind: Kind, block: &BlockWeights) -> impl Iterator<Item = (Kind, &AttentionWeights)> {
+    std::iter::once((kind, &block.attention)).chain(block.cross.as_ref().map(|cross| (Kind::Cross, cross)))
 }
 
 /// The slope, and a constant, with respect to what a norm is put on, its scale frozen; as it is where there is no norm.
@@ -311,39 +304,20 @@ fn before(norm: Option<&NormWeights>, x: &[f64], slope: &[f64]) -> (Vec<f64>, f6
 
 /// `direction · norm(x)` as `slope · x + constant`, with the norm's scale as it is at `x`.
 fn frozen(norm: &NormWeights, x: &[f64], direction: &[f64]) -> (Vec<f64>, f64) {
-    let (centre, factor) = scale_of(norm, x);
-    let mut slope: Vec<f64> = (0..x.len()).map(|place| direction[place] * gain(norm, place)).collect();
-    if centre.is_some() {
-        let mean = slope.iter().sum::<f64>() / slope.len() as f64;
-        slope.iter_mut().for_each(|slope| *slope -= mean);
+    let linear = LinearNorm::at(norm, x);
+    let mut slope = direction.to_vec(); // [d_model]
+    linear.transpose(&mut slope);
+    (slope, dot(&linear.bias(), direction))
+}
+
+/// The row behind a norm, where there is one. Shape `[d_model]`.
+fn behind(norm: Option<&NormWeights>, mut row: Vec<f64>) -> Vec<f64> {
+    if let Some(norm) = norm {
+        let linear = LinearNorm::at(norm, &row);
+        linear.apply(&mut row);
+        add(&mut row, &linear.bias());
     }
-    slope.iter_mut().for_each(|slope| *slope *= factor);
-    let constant = if norm.norm.kind == NormKind::Layer { dot(&widened(&norm.bias), direction) } else { 0.0 };
-    (slope, constant)
-}
-
-/// The norm of a row, in f64.
-fn normalised(norm: &NormWeights, x: &[f64]) -> Vec<f64> {
-    let (centre, factor) = scale_of(norm, x);
-    let bias = |place: usize| if norm.norm.kind == NormKind::Layer { f64::from(norm.bias[place]) } else { 0.0 };
-    let centre = centre.unwrap_or(0.0);
-    x.iter().enumerate().map(|(place, x)| (x - centre) * factor * gain(norm, place) + bias(place)).collect()
-}
-
-/// What is taken away and what is multiplied with at a row.
-fn scale_of(norm: &NormWeights, x: &[f64]) -> (Option<f64>, f64) {
-    let is_centred = !matches!(norm.norm.kind, NormKind::Rms | NormKind::RmsPlusOne);
-    let mean = if is_centred { x.iter().sum::<f64>() / x.len() as f64 } else { 0.0 };
-    let variance = x.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / x.len() as f64;
-    (is_centred.then_some(mean), 1.0 / (variance + f64::from(norm.norm.epsilon)).sqrt())
-}
-
-fn gain(norm: &NormWeights, place: usize) -> f64 {
-    match norm.norm.kind {
-        NormKind::LayerPlain => 1.0,
-        NormKind::RmsPlusOne => 1.0 + f64::from(norm.weight[place]),
-        _ => f64::from(norm.weight[place]),
-    }
+    row
 }
 
 /// `Wᵀ · x`. Shapes `[d_out]` and `[d_in]`.
@@ -355,10 +329,6 @@ fn transposed(linear: &Linear, x: &[f64]) -> Vec<f64> {
         product.iter_mut().zip(&row).for_each(|(sum, weight)| *sum += x * f64::from(*weight));
     }
     product
-}
-
-fn widened(row: &[f32]) -> Vec<f64> {
-    row.iter().map(|x| f64::from(*x)).collect()
 }
 
 fn difference(a: &[f64], b: &[f64]) -> Vec<f64> {

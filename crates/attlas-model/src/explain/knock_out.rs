@@ -4,12 +4,14 @@
 //! layers before it are computed once for all; heads of one layer are computed beside each other, as items of one batch. The
 //! numbers are those of a whole run with that change, bit by bit.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use attlas::analysis::Rows;
 use attlas::recording::{Edit, HeadOutput, Heads, NewWeights, Which};
 use attlas::{AttentionMap, HeadId, Kind};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::score::{Metric, Unchanged};
@@ -63,6 +65,11 @@ impl KindHead {
     /// The head, for all rows of all texts.
     pub fn heads(self) -> Heads {
         Heads::one(self.kind, self.head)
+    }
+
+    /// Whether its layer is computed before that of another, so that what it gives can reach it.
+    pub fn is_before(self, other: KindHead) -> bool {
+        order(self.kind, self.head.layer) < order(other.kind, other.head.layer)
     }
 }
 
@@ -173,12 +180,22 @@ impl<'m> Baseline<'m> {
         rows.dedup();
         let places: Vec<Vec<usize>> =
             of_metrics.iter().map(|own| own.iter().filter_map(|row| rows.binary_search(row).ok()).collect()).collect();
-        self.outputs_from(&rows, starts, edits, watch, &mut |variant, logits| {
-            for (metric, places) in metrics.iter().zip(&places) {
-                let found = metric
-                    .value(&chosen(logits, places), &self.unchanged)
-                    .map_err(|error| Error::Input(format!("with {}: {error}", in_words(&edits(variant)))))?;
-                all[variant].push(found);
+        let width = self.model.transformer.n_logits();
+        let (unchanged, n_rows) = (&self.unchanged, rows.len());
+        self.outputs_from(&rows, starts, edits, watch, &mut |variants, logits| {
+            // beside each other: a divergence of large rows takes as long as a layer
+            let of_variant = |values: &[f32]| -> Result<Vec<f64>, Error> {
+                let logits = Array { shape: vec![n_rows, width], values: values.to_vec() };
+                metrics
+                    .iter()
+                    .zip(&places)
+                    .map(|(metric, own)| metric.value(&chosen(&logits, own), unchanged))
+                    .collect()
+            };
+            let found: Vec<_> = logits.par_chunks_exact((n_rows * width).max(1)).map(of_variant).collect();
+            for (variant, found) in variants.iter().zip(found) {
+                let told = |error: Error| Error::Input(format!("with {}: {error}", in_words(&edits(*variant))));
+                all[*variant] = found.map_err(told)?;
             }
             Ok(())
         })?;
@@ -198,16 +215,23 @@ impl<'m> Baseline<'m> {
         each: &mut dyn FnMut(usize, &Array) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let starts: Vec<Option<Start>> = (0..n).map(|variant| Start::of(&edits(variant))).collect();
-        self.outputs_from(rows, &starts, edits, watch, each)
+        let width = self.model.transformer.n_logits();
+        self.outputs_from(rows, &starts, edits, watch, &mut |variants, logits| {
+            let logits = logits.chunks_exact((rows.len() * width).max(1));
+            variants.iter().zip(logits).try_for_each(|(variant, values)| {
+                each(*variant, &Array { shape: vec![rows.len(), width], values: values.to_vec() })
+            })
+        })
     }
 
+    /// Calls `each` with some of the changed runs and their logits. Shape `[variants, rows, n_logits]`.
     fn outputs_from(
         &self,
         rows: &[Option<usize>],
         starts: &[Option<Start>],
         edits: &dyn Fn(usize) -> Vec<Edit<Array>>,
         watch: &mut Watch<'_>,
-        each: &mut dyn FnMut(usize, &Array) -> Result<(), Error>,
+        each: &mut dyn FnMut(&[usize], &[f32]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let width = self.model.transformer.n_logits();
         let mut by_start: BTreeMap<Option<Start>, Vec<usize>> = BTreeMap::new();
@@ -221,14 +245,12 @@ impl<'m> Baseline<'m> {
                 }
                 let Some(start) = start else {
                     let logits = self.unchanged.at(rows)?;
-                    batch.iter().try_for_each(|variant| each(*variant, &logits))?;
+                    batch.iter().try_for_each(|variant| each(&[*variant], &logits.values))?;
                     continue;
                 };
                 let resumed = self.resumed(start, batch, edits, Pass::keeping([]))?;
                 let logits = self.model.logits_at(&resumed.hidden, batch.len(), rows);
-                for (variant, values) in batch.iter().zip(logits.chunks_exact(rows.len() * width)) {
-                    each(*variant, &Array { shape: vec![rows.len(), width], values: values.to_vec() })?;
-                }
+                each(batch, &logits)?;
                 n_done += batch.len();
             }
         }
@@ -436,10 +458,13 @@ pub(super) fn order(kind: Kind, layer: usize) -> (bool, usize, bool) {
 }
 
 /// Rows of logits. Shape of `logits`: `[rows, n_logits]`.
-fn chosen(logits: &Array, places: &[usize]) -> Array {
+fn chosen<'a>(logits: &'a Array, places: &[usize]) -> Cow<'a, Array> {
     let width = logits.shape[1];
+    if places.iter().copied().eq(0..logits.shape[0]) {
+        return Cow::Borrowed(logits);
+    }
     let values = places.iter().flat_map(|place| &logits.values[place * width..][..width]).copied().collect();
-    Array { shape: vec![places.len(), width], values }
+    Cow::Owned(Array { shape: vec![places.len(), width], values })
 }
 
 /// The first change, in words.

@@ -3,7 +3,6 @@
 use attlas::Kind;
 use attlas::attention::Shape;
 
-use super::parts::is_centred;
 use crate::Error;
 use crate::block::linear::Linear;
 use crate::block::norm::NormWeights;
@@ -56,7 +55,7 @@ impl Matrices {
     }
 
     fn of(config: &Attention, weights: &AttentionWeights, residual: Residual, norms: Norms) -> Matrices {
-        let before = norm_before(weights, residual).filter(|_| norms == Norms::Folded);
+        let before = weights.join(residual).before().filter(|_| norms == Norms::Folded);
         let (n_query, n_kv) = (config.query_width(), config.kv_width());
         let (queries, mut keys_and_values) = match &weights.projections {
             Projections::Joint(linear) => {
@@ -98,20 +97,12 @@ impl Matrices {
     }
 }
 
-/// The norm through which a sublayer reads the stream; `None` where it reads it as it is.
-pub(super) fn norm_before(weights: &AttentionWeights, residual: Residual) -> Option<&NormWeights> {
-    match residual {
-        Residual::Post | Residual::OutputNorm => None,
-        Residual::Pre | Residual::Sandwich | Residual::Parallel | Residual::ParallelSharedNorm => weights.norm.as_ref(),
-    }
-}
-
 /// `W · diag(γ) · C`, where `C` takes the mean away: rows that read behind a norm, as rows that read before it. Shape `[n, width]`.
 pub(super) fn fold(norm: &NormWeights, rows: &mut [f32], width: usize) {
     let plus = if norm.norm.kind == NormKind::RmsPlusOne { 1.0 } else { 0.0 };
     for row in rows.chunks_exact_mut(width.max(1)) {
         row.iter_mut().zip(norm.weight.iter()).for_each(|(x, weight)| *x *= plus + weight);
-        if is_centred(norm) {
+        if norm.norm.kind.is_centred() {
             let mean = (row.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64) as f32;
             row.iter_mut().for_each(|x| *x -= mean);
         }

@@ -7,6 +7,7 @@ use attlas::{AttentionMap, Kind, Layer, Trace};
 use attlas_kernels::Onto;
 use rayon::prelude::*;
 
+use crate::block::join::Join;
 use crate::block::linear::Linear;
 use crate::block::norm::NormWeights;
 use crate::block::pass::{Pass, Site};
@@ -49,21 +50,11 @@ pub(super) struct Sublayer<'a> {
     residual: Cow<'a, [f32]>,
     /// Of the output projection. Shape `[d_model]`.
     bias: Option<&'a [f32]>,
-    after: After<'a>,
+    /// With the norm that comes after it, where one does.
+    join: Join<'a>,
     /// Whether query `q` is key `q`, so that its residual is what that key brings.
     is_own: bool,
     d_model: usize,
-}
-
-/// The norm that comes after an attention sublayer.
-#[derive(Clone, Copy)]
-enum After<'a> {
-    /// None: what is added stays a sum.
-    Nothing,
-    /// On the stream with the output.
-    Sum(&'a NormWeights),
-    /// On the output alone, before it is added.
-    Output(&'a NormWeights),
 }
 
 /// What one query's state is the sum of: what keys add, the residual, and what comes from no token.
@@ -101,7 +92,7 @@ impl<'a> Sublayer<'a> {
             transformed: transformed(weights, layer, item)?,
             residual,
             bias: weights.output.bias.as_ref().map(|bias| bias.as_slice()),
-            after: after(model, layer, weights),
+            join: weights.join(residual_of(model, layer.kind, layer.index)),
             is_own: layer.kind != Kind::Cross,
             d_model: weights.output.d_out,
         })
@@ -161,7 +152,7 @@ impl<'a> Sublayer<'a> {
 
     /// The same behind that norm, whose variance is taken as it is.
     pub fn row_after(&self, query: usize) -> Taken {
-        self.after.applied(self.row(query), self.d_model)
+        self.row(query).behind(self.join, self.d_model)
     }
 
     /// The stream behind the sublayer. Shape `[n_queries, d_model]`.
@@ -181,27 +172,23 @@ impl Taken {
     }
 }
 
-impl After<'_> {
-    fn applied(self, mut taken: Taken, d_model: usize) -> Taken {
-        let (norm, is_of_sum) = match self {
-            After::Nothing => return taken,
-            After::Sum(norm) => (norm, true),
-            After::Output(norm) => (norm, false),
-        };
-        let mut normed = taken.sum();
+impl Taken {
+    /// The same behind the norm that comes after the sublayer, whose variance is taken as it is.
+    fn behind(mut self, join: Join<'_>, d_model: usize) -> Taken {
+        let Some(norm) = join.on_sum().or(join.on_output()) else { return self };
+        let is_of_sum = join.on_sum().is_some();
+        let mut normed = self.sum();
         if !is_of_sum {
-            normed.iter_mut().zip(&taken.residual).for_each(|(x, residual)| *x -= residual);
+            normed.iter_mut().zip(&self.residual).for_each(|(x, residual)| *x -= residual);
         }
         let linear = LinearNorm::at(norm, &normed);
-        taken.keys.chunks_exact_mut(d_model).for_each(|key| linear.apply(key));
-        linear.apply(&mut taken.constant);
-        if norm.norm.kind == NormKind::Layer {
-            taken.constant.iter_mut().zip(norm.bias.iter()).for_each(|(x, bias)| *x += f64::from(*bias));
-        }
+        self.keys.chunks_exact_mut(d_model).for_each(|key| linear.apply(key));
+        linear.apply(&mut self.constant);
+        add(&mut self.constant, &linear.bias());
         if is_of_sum {
-            linear.apply(&mut taken.residual);
+            linear.apply(&mut self.residual);
         }
-        taken
+        self
     }
 }
 
@@ -215,22 +202,31 @@ impl<'a> LinearNorm<'a> {
     /// At `state`, of shape `[width]`: the biased variance with epsilon, as the model computes it.
     pub fn at(norm: &'a NormWeights, state: &[f64]) -> LinearNorm<'a> {
         let width = state.len() as f64;
-        let mean = if is_centred(norm) { state.iter().sum::<f64>() / width } else { 0.0 };
+        let mean = if norm.norm.kind.is_centred() { state.iter().sum::<f64>() / width } else { 0.0 };
         let variance = state.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / width;
         LinearNorm { norm, factor: 1.0 / (variance + f64::from(norm.norm.epsilon)).sqrt() }
     }
 
     /// `γ ⊙ (v − mean(v)) / σ`, without the mean where the norm is one of root mean squares. Shape `[width]`.
     pub fn apply(&self, vector: &mut [f64]) {
-        let mean = if is_centred(self.norm) { vector.iter().sum::<f64>() / vector.len() as f64 } else { 0.0 };
+        let mean =
+            if self.norm.norm.kind.is_centred() { vector.iter().sum::<f64>() / vector.len() as f64 } else { 0.0 };
         vector.iter_mut().for_each(|x| *x = (*x - mean) * self.factor);
         multiply_by_weight(self.norm, vector);
     }
-}
 
-/// Whether the norm takes the mean away.
-pub(super) fn is_centred(norm: &NormWeights) -> bool {
-    !matches!(norm.norm.kind, NormKind::Rms | NormKind::RmsPlusOne)
+    /// The transposed map: `direction · apply(v)` is `transposed(direction) · v`. Shape `[width]`.
+    pub fn transpose(&self, direction: &mut [f64]) {
+        multiply_by_weight(self.norm, direction);
+        let mean =
+            if self.norm.norm.kind.is_centred() { direction.iter().sum::<f64>() / direction.len() as f64 } else { 0.0 };
+        direction.iter_mut().for_each(|x| *x = (*x - mean) * self.factor);
+    }
+
+    /// What the norm adds besides; empty where it adds nothing. Shape `[width]`.
+    pub fn bias(&self) -> Vec<f64> {
+        if self.norm.norm.kind == NormKind::Layer { widened(&self.norm.bias) } else { Vec::new() }
+    }
 }
 
 /// `γ ⊙ v`. Shape `[width]`.
@@ -253,15 +249,11 @@ pub(super) fn attention_of<'a>(model: &'a Model, layer: &Layer) -> Result<&'a At
     attention.ok_or_else(|| Error::Plan(format!("{} has no {layer}", model.name())))
 }
 
-fn after<'a>(model: &'a Model, layer: &Layer, weights: &'a AttentionWeights) -> After<'a> {
+/// Where norms stand in a block; [`Residual::Pre`] where there is none.
+pub(super) fn residual_of(model: &Model, kind: Kind, layer: usize) -> Residual {
     let architecture = &model.transformer().architecture;
-    let stack = if layer.kind == Kind::Encoder { &architecture.encoder } else { &architecture.decoder };
-    let residual = stack.as_ref().and_then(|stack| stack.blocks.get(layer.index)).map(|block| block.residual);
-    match (residual, &weights.norm, &weights.post_norm) {
-        (Some(Residual::Post), Some(norm), _) => After::Sum(norm),
-        (Some(Residual::OutputNorm), Some(norm), _) | (Some(Residual::Sandwich), _, Some(norm)) => After::Output(norm),
-        _ => After::Nothing,
-    }
+    let stack = if kind == Kind::Encoder { &architecture.encoder } else { &architecture.decoder };
+    stack.as_ref().and_then(|stack| stack.blocks.get(layer)).map_or(Residual::Pre, |block| block.residual)
 }
 
 /// `f_h(x_k)` of every head and key of a text. Shape `[n_heads, n_keys, d_model]`.

@@ -61,10 +61,10 @@ impl Baseline<'_> {
 
     /// The effect of each of the heads by way of `receiver` alone, or by its direct way to the output for `None`: the head's output
     /// is the other run's, all other heads keep theirs, and what the receiver then gives is put into the unchanged run.
-    /// Feed-forwards go along: they are part of the way. Heads that do not come before the receiver have effect 0.
+    /// Feed-forwards go along: they are part of the way.
     ///
     /// # Errors
-    /// As [`Baseline::patched`].
+    /// As [`Baseline::patched`], and when a head does not come before the receiver: no way leads back.
     pub fn path_patched(
         &self,
         other: &Baseline<'_>,
@@ -74,7 +74,12 @@ impl Baseline<'_> {
         watch: &mut Watch<'_>,
     ) -> Result<Vec<Patched>, Error> {
         self.check_alike(other)?;
-        receiver.into_iter().try_for_each(|head| self.check_head(head))?;
+        if let Some(receiver) = receiver {
+            self.check_head(receiver)?;
+            if let Some(late) = senders.iter().find(|sender| !sender.is_before(receiver)) {
+                return Err(Error::Plan(format!("{late} does not come before {receiver}: no way leads back to it")));
+            }
+        }
         let patches: Vec<Edit<Array>> =
             senders.iter().map(|head| other.taken(Part::Head(*head))).collect::<Result<_, _>>()?;
         let frozen = self.frozen(receiver)?;
@@ -90,16 +95,14 @@ impl Baseline<'_> {
             return self.as_shares(other, metric, after.into_iter().flatten());
         };
         // 2. what the receiver gives then goes into the unchanged run
-        let to = order(receiver.kind, receiver.head.layer);
         let mut received = Vec::with_capacity(senders.len());
-        for (place, sender) in senders.iter().enumerate() {
+        for (place, start) in starts.iter().enumerate() {
             if watch(place) == Next::Stop {
                 return Err(Error::Stopped);
             }
-            let is_before = order(sender.kind, sender.head.layer) < to;
-            received.push(if is_before { Some(self.given_by(receiver, place, starts[place], &edits)?) } else { None });
+            received.push(self.given_by(receiver, place, *start, &edits)?);
         }
-        let put = |place: usize| received[place].clone().into_iter().collect();
+        let put = |place: usize| vec![received[place].clone()];
         let after = self.values(std::slice::from_ref(metric), senders.len(), &put, &mut |_| Next::Continue)?;
         self.as_shares(other, metric, after.into_iter().flatten())
     }

@@ -372,6 +372,12 @@ impl Model {
     /// # Errors
     /// When it is not in the vocabulary, or there is no such class; the message says how many there are.
     pub fn target_named(&self, name: &str) -> Result<u32, Error> {
+        if name.is_empty() {
+            return Err(Error::Input(format!(
+                "an empty text names no token or class of {}; give its text, or its id",
+                self.name()
+            )));
+        }
         let n = self.transformer.n_logits() as u32;
         let number = name.parse::<u32>().ok();
         if let Readout::Tokens { .. } = self.transformer.architecture.readout {

@@ -7,6 +7,7 @@ use attlas::attention::reference;
 use attlas::recording::{Digest, Edit};
 use attlas::{AttentionMap, HeadId, Kind, Layer, Scoring};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::components::{Components, Source, before_cross, entering, read_by};
 use super::parts::{attention_of, widened};
@@ -56,6 +57,22 @@ pub struct Why {
     pub pairs: Vec<(Source, Source, f64)>,
     /// How far the parts' sum is from the score.
     pub error: f64,
+}
+
+impl Why {
+    /// The same as data, with the texts of query and key.
+    pub fn json(&self, [query, key]: &[String; 2]) -> Value {
+        let Asked { kind, head, query: at, key: of, .. } = self.asked;
+        let pairs = self.pairs.iter().map(|(query, key, value)| json!({"query": query, "key": key, "value": value}));
+        let parts = self.parts.0.iter().map(|(part, value)| json!({"part": part, "value": value}));
+        json!({
+            "kind": kind, "layer": head.layer, "head": head.head,
+            "query": {"position": at, "token": query}, "key": {"position": of, "token": key},
+            "score": self.score, "weight": self.weight, "mean_score": self.mean_score,
+            "parts": parts.collect::<Vec<_>>(), "error": self.error, "terms": self.terms,
+            "query_sources": self.queries, "key_sources": self.keys, "pairs": pairs.collect::<Vec<_>>(),
+        })
+    }
 }
 
 /// A score by what it comes from.

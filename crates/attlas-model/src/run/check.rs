@@ -74,7 +74,8 @@ impl Model {
             let [n_queries, n_keys] = sizes.of_kind(kind);
             let layers = self.transformer.architecture.attention(kind).into_iter();
             layers.fold(0_u64, |sum, layer| {
-                let rows = n_queries.saturating_mul(layer.n_heads).saturating_add(n_keys.saturating_mul(layer.n_kv_heads));
+                let rows =
+                    n_queries.saturating_mul(layer.n_heads).saturating_add(n_keys.saturating_mul(layer.n_kv_heads));
                 sum.saturating_add((rows as u64).saturating_mul(4 * layer.d_head as u64))
             })
         };

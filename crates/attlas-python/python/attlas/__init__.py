@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from attlas._capture import capture as capture
     from attlas._capture import from_cache as from_cache
     from attlas._capture import recording as recording
+    from attlas._explain import ablate as ablate
+    from attlas._explain import check as check
+    from attlas._explain import circuits as circuits
+    from attlas._explain import explain as explain
+    from attlas._explain import lens as lens
+    from attlas._explain import mixing as mixing
+    from attlas._explain import why as why
     from attlas._survey import Survey as Survey
     from attlas._survey import survey as survey
     from attlas.analyses import compare as compare
@@ -58,16 +65,23 @@ _HOMES = {
     "Table": "tables",
     "View": "view",
     "__version__": "_attlas",
+    "ablate": "_explain",
     "capture": "_capture",
+    "check": "_explain",
+    "circuits": "_explain",
     "compare": "analyses",
     "csp_hash": "notebook",
+    "explain": "_explain",
     "from_attentions": "arrays",
     "from_cache": "_capture",
+    "lens": "_explain",
+    "mixing": "_explain",
     "open": "recordings",
     "record": "_record",
     "recording": "_capture",
     "show": "view",
     "survey": "_survey",
+    "why": "_explain",
 }
 
 __all__ = [name for name in _HOMES if name != "open"]  # `from attlas import *` leaves Python's own `open` alone

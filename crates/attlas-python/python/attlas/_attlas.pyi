@@ -1,6 +1,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -9,26 +9,36 @@ __all__ = [
     "Array",
     "Builder",
     "Figure",
+    "Found",
     "Map",
     "Model",
     "Recording",
     "Survey",
     "Surveyor",
     "__version__",
+    "ablated",
     "aligned",
+    "checked",
+    "circuits",
     "compared",
     "csp_hash",
     "described",
     "distances",
+    "explained",
     "from_arrays",
     "head_classes",
+    "hidden_pairs",
+    "lens",
     "main",
     "marks",
     "measures",
+    "methods",
+    "mixed",
     "palette",
     "profiles",
     "received",
     "visible",
+    "why_there",
     "write_file",
 ]
 __version__: str
@@ -53,6 +63,13 @@ class Figure:
     def svg(self) -> str: ...
     def pdf(self) -> bytes: ...
     def png(self) -> bytes: ...
+
+@final
+class Found:
+    def rows(self) -> list[tuple[str, str, list[Any]]]: ...
+    def about(self) -> str: ...
+    def agreement(self) -> list[tuple[str, str, list[Any]]]: ...
+    def figure(self, style: Mapping[str, object]) -> Figure: ...
 
 @final
 class Map:
@@ -87,7 +104,7 @@ class Model:
     def family(self) -> str: ...
     def record(
         self, texts: Sequence[str], targets: Sequence[str] | None, how: Mapping[str, object]
-    ) -> tuple[Recording, list[str]]: ...
+    ) -> tuple[Recording, list[str], list[str]]: ...
 
 @final
 class Recording:
@@ -109,6 +126,8 @@ class Recording:
     def defaults(self, kind: str | None) -> tuple[str, int]: ...
     def array(self, place: int, name: str) -> Array: ...
     def map(self, place: int, head: int | None, item: int) -> Map: ...
+    def map_of(self, quantity: str, kind: str, layer: int, head: int | None, item: int) -> Map: ...
+    def with_quantity(self, name: str) -> tuple[Recording, list[str]]: ...
     def checks(self) -> list[tuple[str, str | None]]: ...
     def heads(self, item: int | None) -> dict[str, list[Any]]: ...
     def standouts(self, item: int | None) -> dict[str, list[Any]]: ...
@@ -178,3 +197,29 @@ def received(
     queries: tuple[int, int] | None,
 ) -> list[tuple[str, str, list[Any]]]: ...
 def visible(text: str) -> str: ...
+
+# A text or the ids of its tokens, and what a decoder behind an encoder reads.
+_Given: TypeAlias = str | Sequence[int]
+_Subject: TypeAlias = tuple[_Given, _Given | None]
+
+def ablated(
+    model: Model,
+    subjects: Sequence[_Subject],
+    heads: Mapping[str, object],
+    how: Mapping[str, object],
+    measured: Mapping[str, object],
+) -> Found: ...
+def checked(
+    model: Model, subject: _Subject, heads: Mapping[str, object], how: Mapping[str, object], beside: Sequence[tuple[str, Model]]
+) -> str: ...
+def circuits(model: Model, kind: str | None, head: tuple[int, int] | None, token: str | None, n: int) -> str: ...
+def explained(
+    model: Model, subject: _Subject, measured: Mapping[str, object], methods: Sequence[str] | None, n_steps: int
+) -> Found: ...
+def hidden_pairs(model: Model, subject: _Subject, heads: Mapping[str, object], measured: Mapping[str, object]) -> Found: ...
+def lens(
+    model: Model, subject: _Subject, position: int | None, every: bool, targets: Sequence[str], n: int, after_attention: bool
+) -> list[tuple[str, str, list[Any]]]: ...
+def methods() -> list[tuple[str, str, list[Any]]]: ...
+def mixed(model: Model, subject: _Subject, kind: str | None) -> list[tuple[str, str, list[Any]]]: ...
+def why_there(model: Model, subject: _Subject, head: tuple[str | None, int, int], query: str, key: str) -> str: ...

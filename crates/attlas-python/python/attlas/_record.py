@@ -68,6 +68,11 @@ class Model:
         max_tokens: int | None = None,
         values: bool = False,
         knock_out: Heads = (),
+        quantities: str | Sequence[str] = (),
+        explain: str | int | None = None,
+        foil: str | int | None = None,
+        position: int | None = None,
+        flow_tokens: int | None = None,
     ) -> Recording:
         """Runs the model over a text or several and records every head; see :func:`attlas.record`."""
         from attlas.recordings import Recording
@@ -82,13 +87,25 @@ class Model:
             raise Error(f"beams is {beams}; a number from 1 to 64 was expected")
         if max_tokens is not None and not 1 <= max_tokens <= 1_000_000:
             raise Error(f"max_tokens is {max_tokens}; a number from 1 to 1000000 was expected")
+        names = [quantities] if isinstance(quantities, str) else list(quantities)
+        asked = {"explain": explain, "foil": foil, "position": position}
+        given = next((name for name, value in asked.items() if value is not None), None)
+        if given is not None and not {"gradient-weight", "relevance"} & set(names):
+            raise Error(f'{given} is for the quantities "gradient-weight" and "relevance"')
         how = {
             "beams": beams,
             "max_tokens": max_tokens,
             "values": values,
             "knock_out": _heads_to_knock_out(knock_out),
+            "quantities": names,
+            "explain": (None if explain is None else str(explain), None if foil is None else str(foil), position),
+            "flow_tokens": flow_tokens,
         }
-        native, generated = self._native.record(texts, targets, how)
+        native, generated, remarks = self._native.record(texts, targets, how)
+        for remark in remarks:
+            import warnings
+
+            warnings.warn(remark, stacklevel=2)
         return Recording(native, generated=generated)
 
     def __repr__(self) -> str:
@@ -104,6 +121,11 @@ def record(
     max_tokens: int | None = None,
     values: bool = False,
     knock_out: Heads = (),
+    quantities: str | Sequence[str] = (),
+    explain: str | int | None = None,
+    foil: str | int | None = None,
+    position: int | None = None,
+    flow_tokens: int | None = None,
     revision: str | None = None,
     adapter: str | os.PathLike[str] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
@@ -118,6 +140,12 @@ def record(
     for each text, instead of letting the model generate it. ``beams``: generate by beam search. ``max_tokens``: generate as many
     at most (256 where nothing is said; a model that has a decoder alone only reads the text unless this is given). ``values``: record the values, too.
     ``knock_out``: heads whose output is set to 0, written ``cross:L2H4`` or ``("cross", 2, 4)``.
+
+    ``quantities``: maps that are kept beside the weights, for ``rec.map(…, quantity=…)``: ``norm``, the length of what each key adds, head by head;
+    ``norm-sum``, ``norm-residual`` and ``norm-layernorm``, of all heads together; ``contribution`` of a layer and ``alti`` of the model, shares of
+    states; ``rollout`` and ``flow``; ``gradient-weight`` and ``relevance``, what a prediction rests on: ``explain`` names its token or class, ``foil``
+    what that is held against, ``position`` where it is predicted; the likeliest at the usual place where nothing is named. ``flow_tokens``: the
+    most tokens of a text that flow is computed for (64).
 
     Generated texts are in :attr:`Recording.generated <attlas.Recording.generated>`. Ctrl-C stops the run.
 
@@ -137,7 +165,17 @@ def record(
     elif any(given is not None for given in (revision, adapter, tokenizer, from_language, to_language, precision)):
         raise Error("the model is loaded already; revision, adapter, tokenizer, languages and precision are given where it is loaded")
     return model.record(
-        text, target=target, beams=beams, max_tokens=max_tokens, values=values, knock_out=knock_out
+        text,
+        target=target,
+        beams=beams,
+        max_tokens=max_tokens,
+        values=values,
+        knock_out=knock_out,
+        quantities=quantities,
+        explain=explain,
+        foil=foil,
+        position=position,
+        flow_tokens=flow_tokens,
     )
 
 

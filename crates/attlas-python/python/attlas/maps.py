@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 class Map:
     """One head's attention for one text, or the mean over a layer's heads. Rows are queries, columns are keys.
 
-    Nothing is computed until it is asked for. Weights lie in 0 to 1; a row sums to 1, less what a learned sink takes
+    Nothing is computed until it is asked for. A map of another :attr:`quantity` has that in the place of weights. Weights lie in 0 to 1; a row sums to 1, less what a learned sink takes
     (:meth:`sink`), or to 0 where a query sees no key. Arrays are float32 and read-only. In a batch rows and columns of padding are there and
     mean nothing; :meth:`words`, :meth:`without_special` and :meth:`without_padding` leave them out.
     """
 
-    __slots__ = ("_native", "_place", "_recording", "_shown", "_special", "_words", "head", "item", "kind", "layer")
+    __slots__ = ("_native", "_place", "_quantity", "_recording", "_shown", "_special", "_words", "head", "item", "kind", "layer")
 
     def __init__(
         self,
@@ -40,10 +40,18 @@ class Map:
         *,
         words: bool | None = None,
         special: bool = True,
+        quantity: str | None = None,
+        native: _attlas.Map | None = None,
     ) -> None:
-        """Made by :meth:`attlas.Recording.map`; ``place`` is that of the layer in ``recording.layers``."""
+        """Made by :meth:`attlas.Recording.map`; ``place`` is that of the layer in ``recording.layers``, or of one of the same kind and index."""
         layer = recording.layers[place]
-        self._native = recording._native.map(place, head, item)
+        if native is not None:
+            self._native = native
+        elif quantity is None:
+            self._native = recording._native.map(place, head, item)
+        else:
+            self._native = recording._with(quantity).map_of(quantity, layer.kind, layer.index, head, item)
+        self._quantity = quantity
         self._recording = recording
         self._place = place
         self._words = words  # None: the map as it was recorded, padding included
@@ -230,7 +238,8 @@ class Map:
     def __repr__(self) -> str:
         what = self.name if self.head is not None else f"{self.name}, mean of heads"
         unit = "words" if self._words else "tokens"
-        return f"<attlas.Map {self.kind} {what} · {self.shape[0]} × {self.shape[1]} {unit}>"
+        quantity = "" if self._quantity is None else f"{self._quantity} · "
+        return f"<attlas.Map {self.kind} {what} · {quantity}{self.shape[0]} × {self.shape[1]} {unit}>"
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same part of equal recordings, shown alike."""
@@ -244,11 +253,12 @@ class Map:
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self._recording, *self._key())
 
-    def _key(self) -> tuple[int, int | None, int, bool | None, bool]:
-        return self._place, self.head, self.item, self._words, self._special
+    def _key(self) -> tuple[int, int | None, int, bool | None, bool, str | None]:
+        return self._place, self.head, self.item, self._words, self._special, self._quantity
 
     def _as(self, *, words: bool, special: bool) -> Map:
-        return Map(self._recording, self._place, self.head, self.item, words=words, special=special)
+        quantity, native = self._quantity, self._native
+        return Map(self._recording, self._place, self.head, self.item, words=words, special=special, quantity=quantity, native=native)
 
     def _merged(self) -> _Shown:
         if self._shown is None:
@@ -284,10 +294,16 @@ class _Shown:
 
 
 def _restored(
-    recording: Recording, place: int, head: int | None, item: int, words: bool | None, special: bool
+    recording: Recording,
+    place: int,
+    head: int | None,
+    item: int,
+    words: bool | None,
+    special: bool,
+    quantity: str | None = None,
 ) -> Map:
     """Unpickles a map."""
-    return Map(recording, place, head, item, words=words, special=special)
+    return Map(recording, place, head, item, words=words, special=special, quantity=quantity)
 
 
 def view_of(
@@ -302,6 +318,7 @@ def view_of(
     label_rows: str | None = None,
     rows: Stretch | None = None,
     columns: Stretch | None = None,
+    quantity: str | None = None,
 ) -> dict[str, object]:
     """What is shown of maps, as the native module takes it."""
     return {
@@ -315,4 +332,5 @@ def view_of(
         "label_rows": label_rows,
         "rows": rows,
         "columns": columns,
+        "quantity": quantity,
     }

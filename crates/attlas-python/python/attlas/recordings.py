@@ -210,7 +210,7 @@ class Recording(Analyses):
     attention was recorded, ``rec["L3H7"]`` is enough.
     """
 
-    __slots__ = ("_digest", "_layers", "_native", "_path", "generated")
+    __slots__ = ("_digest", "_layers", "_native", "_path", "_shown", "generated")
 
     def __init__(
         self, native: _attlas.Recording, path: str | None = None, generated: Sequence[str] = ()
@@ -219,6 +219,7 @@ class Recording(Analyses):
         self._path = path
         self._digest: bytes | None = None
         self._layers: tuple[Layer, ...] | None = None
+        self._shown: dict[str, _attlas.Recording] = {}
         self.generated = tuple(generated)
         """The texts that the model generated, one for each text of the batch; empty where none were, and after opening a file."""
 
@@ -284,23 +285,55 @@ class Recording(Analyses):
         layer: LayerIndex | None = None,
         head: Head = None,
         item: SupportsIndex = 0,
+        *,
+        quantity: str | None = None,
     ) -> Map:
         """The map of one head for one text: ``rec.map("encoder", 3, 7)``, ``rec.map("encoder", "L3H7")``, ``rec.map("encoder:L3H7")``.
 
         Where one kind of attention was recorded, ``rec.map("L3H7")`` is enough.
         ``head="mean"``, or a layer without a head, is the mean over the layer's heads, which may look like none of them. Nothing is computed yet.
-        Raises :class:`attlas.MissingError` (an ``IndexError``), which says what there is.
+
+        ``quantity`` is what the map shows in place of weights, as :func:`attlas.record` keeps it: ``"norm"``, ``"alti"`` and others;
+        ``"rollout"`` and ``"flow"`` are computed where the recording does not keep them. Maps of all heads together have no ``head``.
+        Raises :class:`attlas.MissingError` (an ``IndexError``), which says what there is, and :class:`attlas.Error` for a quantity that needs
+        the model and was not kept.
         """
         if isinstance(kind, tuple):
             kind, layer, head = (*kind, None, None)[:3]
         if isinstance(kind, Layer):  # a layer, and a head of it
-            return self.layer(kind).map(layer if head is None else head, item)
+            if quantity is None:
+                return self.layer(kind).map(layer if head is None else head, item)
+            kind, layer, head = kind.kind, kind.index, layer if head is None else head
         if layer is None and not (kind in KINDS and head is not None):
             kind, layer = self._parted(kind)
         of, number = layer_and_head(layer, head)
         if of is None:
             raise MissingError(f"no layer of {kind} is named; layers and heads are written L3 and L3H7")
-        return self.layer(kind, of).map(number, item)
+        if quantity is None or quantity == "weight":
+            return self.layer(kind, of).map(number, item)
+        head = None if number is None or isinstance(number, str) else _number(number, "head")
+        native = self._with(quantity).map_of(quantity, kind, of, head, _count(item, self._native.n_items, "text"))
+        place = next((place for place, layer in enumerate(self.layers) if (layer.kind, layer.index) == (kind, of)), 0)
+        return Map(self, place, head, whole_number(item) % self._native.n_items, quantity=quantity, native=native)
+
+    def _with(self, quantity: str | None) -> _attlas.Recording:
+        """The recording with maps of a quantity beside its weights."""
+        if quantity is None or quantity == "weight":
+            return self._native
+        if quantity not in self._shown:
+            try:
+                self._shown[quantity], remarks = self._native.with_quantity(quantity)
+            except MissingError:
+                raise
+            except Error as error:
+                if not str(error).endswith("needs the model"):
+                    raise
+                raise Error(f"{error}: attlas.record(…, quantities=[{quantity!r}]) keeps it") from None
+            for remark in remarks:
+                import warnings
+
+                warnings.warn(remark, stacklevel=3)
+        return self._shown[quantity]
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
@@ -362,13 +395,15 @@ class Recording(Analyses):
         label_rows: Literal["read", "predicted"] | None = None,
         rows: Stretch | None = None,
         columns: Stretch | None = None,
+        quantity: str | None = None,
         **style: Unpack[StyleOptions],
     ) -> Figure:
         """A picture: one ``"map"``, its ``"lines"``, all ``"heads"`` of a layer, one head in all ``"layers"``, or an ``"overview"``.
 
         Where nothing is said: cross-attention, else a decoder's, else an encoder's; its last layer; the mean over heads (of ``"layers"``, head 0).
         ``words`` merges the pieces of a word, ``special=False`` hides special tokens, ``rows`` and ``columns`` show a part (first, end), and
-        ``label_rows`` names a decoder's rows after the token read or the one predicted. Style: :class:`attlas.figures.StyleOptions`.
+        ``label_rows`` names a decoder's rows after the token read or the one predicted. ``quantity`` is what is shown in place of weights, as in
+        :meth:`map`. Style: :class:`attlas.figures.StyleOptions`.
         """
         of, number = layer_and_head(layer, head)
         if picture == "layers" and number is None:
@@ -384,8 +419,9 @@ class Recording(Analyses):
             label_rows=label_rows,
             rows=rows,
             columns=columns,
+            quantity=quantity,
         )
-        return Figure(self._native.figure(picture, view, style_of(style)))
+        return Figure(self._with(quantity).figure(picture, view, style_of(style)))
 
     def to_html(
         self,

@@ -242,7 +242,8 @@ pub fn decoder(n: usize, d_head: usize, seed: u64) -> Recording {
             |n: usize| (0..n).map(|_| (random.number() >> 40) as f32 / (1 << 22) as f32 - 2.0).collect::<Vec<f32>>();
         let scoring = Scoring::scaled_dot_product(d_head, Visibility::CAUSAL);
         let (queries, keys) = (numbers(4 * n * d_head).into(), numbers(2 * n * d_head).into());
-        let given = QueriesAndKeys { kind: Kind::Decoder, index, shape, scoring, queries, keys, mask: None, key_bias: None };
+        let given =
+            QueriesAndKeys { kind: Kind::Decoder, index, shape, scoring, queries, keys, mask: None, key_bias: None };
         given.layer(&items).unwrap()
     };
     let provenance = Provenance { model: format!("test {HOSTILE}"), writer: Writer::attlas(), ..Provenance::default() };

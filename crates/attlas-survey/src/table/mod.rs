@@ -1,5 +1,6 @@
 //! Tables as files: Parquet, CSV or JSON, by the name's ending. The same table gives the same bytes.
 
+mod explanations;
 mod pages;
 mod parquet_file;
 mod scores;
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 use crate::Error;
 
+pub use explanations::{agreement_table, edges_table, effects_table, explained_table, lens_table, mixing_table};
 pub use pages::Pages;
 pub(crate) use pages::guarded;
 pub use scores::scores_table;

@@ -25,9 +25,14 @@ pub struct Looks {
 }
 
 impl Looks {
-    fn style(&self, title: &str, views: &[View]) -> Style {
+    /// The style of a picture of several maps, with this heading unless another was asked for, and captions.
+    pub fn of_several(&self, title: &str, captions: Vec<String>) -> Style {
         let title = if self.style.title.is_empty() { title.to_owned() } else { self.style.title.clone() };
-        Style { title, captions: captions_of(views), ..self.style.clone() }
+        Style { title, captions, ..self.style.clone() }
+    }
+
+    fn style(&self, title: &str, views: &[View]) -> Style {
+        self.of_several(title, captions_of(views))
     }
 }
 

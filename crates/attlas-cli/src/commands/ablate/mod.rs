@@ -1,23 +1,27 @@
 //! `attlas ablate`: what the output loses with each head, beside how meaningful its map looks.
 
+mod by_key;
 mod edges;
-mod figure;
-mod measured;
+mod states;
 mod table;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use attlas::Kind;
+use attlas_model::explain::effects::{Effects, Question, Receiver, Way, effects};
 use attlas_model::explain::knock_out::Removal;
+use attlas_model::explain::pictures::effects_picture;
+use attlas_model::{Input, Model};
+use attlas_survey::table::effects_table;
 use clap::{Args, ValueEnum};
-use serde_json::json;
 
-use self::measured::{Found, Way};
 use super::draw::StyleArguments;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
-    HeadPattern, RawText, ScoreArguments, SubjectArguments, check_output, load_model, model_files, parse_kind,
+    ChosenHeads, RawText, ScoreArguments, SubjectArguments, check_output, input_of, load_model, model_files,
+    read_lines, read_text, with_options,
 };
+use crate::progress::Progress;
 use crate::table_file::{TableOrPicture, write_table};
 use crate::terminal::{Terminal, print_json};
 
@@ -30,12 +34,17 @@ Examples:
   attlas ablate \"…\" --model DIR --heads 5.1,5.5,6.9 --together
   attlas ablate \"…\" --model DIR --heads 5.1 --edges -o edges.svg   each pair of tokens
   attlas ablate \"When Mary and John …\" --patch-from \"When Mary and Anna …\" --method patch
+  attlas ablate \"…\" --patch-from \"…\" --method patch --states -o traced.svg   layers × positions
+  attlas ablate \"The cat sat on the\" --model DIR --heads 5.1 --method direct --by-key
+  attlas ablate texts.txt --model DIR --method gradient   a pass forwards and back a text
 
 Methods: zero sets a head's output to 0, mean to its mean over rows; uniform and permute change
 its weights; pattern-preserving is zero with the weights of all later layers kept. patch exchanges
 a head's output for that on the text of --patch-from; with --receiver HEAD, or --receiver output,
-only the way from it to there. direct is no knock-out: what the head itself writes for the target,
-less for the foil.
+only the way from it to there; with --states hidden states, a layer and a position at a time.
+direct is no knock-out: what the head itself writes for the target, less for the foil; --by-key
+says from which tokens. gradient is none either: how steeply the metric (loss, or a logit) falls
+with a factor on the head's output (Michel et al. 2019).
 
 An effect is the metric with the change less without: a head whose loss of effect is large matters
 *for this text and metric*. Heads that stand in for each other have small effects alone;
@@ -48,12 +57,8 @@ weight: how meaningful the head's map looks, used or not.";
 pub struct AblateArguments {
     #[command(flatten)]
     pub subject: SubjectArguments,
-    /// Which heads: 4.11 or L4H11, 5.* for a layer, cross:2.* with their kind; separated by commas [default: all].
-    #[arg(long, value_name = "HEADS", value_delimiter = ',')]
-    pub heads: Vec<HeadPattern>,
-    /// One kind of attention alone.
-    #[arg(long, value_parser = parse_kind())]
-    pub kind: Option<Kind>,
+    #[command(flatten)]
+    pub heads: ChosenHeads,
     /// How a head is taken away.
     #[arg(long, value_name = "METHOD", value_enum, default_value_t = MethodName::Zero)]
     pub method: MethodName,
@@ -69,6 +74,12 @@ pub struct AblateArguments {
     /// Of one head, hide each key from each query, one pair at a time; the rest of the row shares the weight.
     #[arg(long, requires = "heads")]
     pub edges: bool,
+    /// With --method patch, exchange hidden states in place of heads: those that enter each layer, position by position.
+    #[arg(long, requires = "patch_from", conflicts_with_all = ["heads", "kind", "edges", "together", "receiver"])]
+    pub states: bool,
+    /// With --method direct, what each head writes, by the token that it moves it from.
+    #[arg(long, conflicts_with_all = ["edges", "together"])]
+    pub by_key: bool,
     /// The text from whose run --method patch takes parts; as many tokens as the first.
     #[arg(long = "patch-from", value_name = "TEXT")]
     pub patch_from: Option<RawText>,
@@ -80,7 +91,8 @@ pub struct AblateArguments {
     /// The table (.parquet, .csv, .json) or picture (.svg, .pdf, .png) to write.
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
-    /// Print an array of rows: kind, layer, head, method, metric, effect, mean_weight.
+    /// Print an array of rows: kind, layer, head, method, metric, effect, mean_weight; --edges, --states and --by-key say what
+    /// else a row is of.
     #[arg(long, help_heading = "Output")]
     pub json: bool,
     #[command(flatten)]
@@ -104,6 +116,8 @@ pub enum MethodName {
     Patch,
     /// No change: what it writes for the target.
     Direct,
+    /// No change: how steeply the metric falls with a factor on its output.
+    Gradient,
 }
 
 impl AblateArguments {
@@ -134,6 +148,14 @@ impl AblateArguments {
                 "--together is for knock-outs and direct; --method patch exchanges one head at a time".into(),
             ));
         }
+        if self.together && self.method == MethodName::Gradient {
+            return Err(Failure::Usage(
+                "--together is for knock-outs and direct; slopes of heads have no sum that would be an effect".into(),
+            ));
+        }
+        if self.by_key && self.method != MethodName::Direct {
+            return Err(refuse("--by-key", "direct"));
+        }
         Ok(match self.method {
             MethodName::Zero => Way::KnockOut(Removal::Zero),
             MethodName::Mean => Way::KnockOut(Removal::Mean),
@@ -142,6 +164,7 @@ impl AblateArguments {
             MethodName::PatternPreserving => Way::KnockOut(Removal::PatternPreserving),
             MethodName::Patch => Way::Patch,
             MethodName::Direct => Way::Direct,
+            MethodName::Gradient => Way::Gradient,
         })
     }
 
@@ -163,23 +186,76 @@ pub fn run(arguments: &AblateArguments, terminal: &mut Terminal) -> Result<Outco
     if arguments.edges {
         return edges::run(arguments, &model, terminal);
     }
-    let found = measured::measured(arguments, &model, way)?;
+    if arguments.states {
+        return states::run(arguments, &model, terminal);
+    }
+    if arguments.by_key {
+        return by_key::run(arguments, &model, terminal);
+    }
+    let (found, skipped) = arguments.measured(&model, way)?;
     if let Some(output) = &arguments.output {
         match TableOrPicture::of(output, "effects")? {
-            TableOrPicture::Table => write_table(output, &found.table())?,
-            TableOrPicture::Picture(format) => format.write(&figure::figure(&found, &arguments.style)?, output)?,
+            TableOrPicture::Table => write_table(output, &effects_table(&found))?,
+            TableOrPicture::Picture(format) => {
+                format.write(&effects_picture(&found, &arguments.style.looks())?, output)?;
+            }
         }
     }
     match arguments.json {
-        true => print_json(&json!(found.rows()), terminal)?,
+        true => print_json(&effects_table(&found).json(), terminal)?,
         false => table::print(&found, arguments.output.as_deref(), terminal)?,
     }
-    Ok(if found.skipped { Outcome::SomeSkipped } else { Outcome::Done })
+    Ok(if skipped { Outcome::SomeSkipped } else { Outcome::Done })
 }
 
-impl Found {
-    /// The rows of the JSON form.
-    fn rows(&self) -> serde_json::Value {
-        self.table().json()
+impl AblateArguments {
+    /// Measures what is asked, and says whether texts were left out.
+    fn measured(&self, model: &Model, way: Way) -> Result<(Effects, bool), Failure> {
+        let receiver = self.receiver(model)?;
+        let mut heads = self.heads.of(model)?;
+        if let (Receiver::Head(to), true) = (receiver, self.heads.heads.is_empty()) {
+            heads.retain(|head| head.is_before(to)); // no way leads back from the others
+            if heads.is_empty() {
+                return Err(Failure::Usage(format!("no head comes before --receiver {to}: it is of the first layer")));
+            }
+        }
+        let (inputs, skipped) = self.subject.inputs(model)?;
+        inputs.iter().try_for_each(|input| self.score.check_position(model, input))?;
+        let mean_over = self.mean_over.as_deref().map(|path| inputs_of_lines(model, path)).transpose()?;
+        let other = self.other(model)?;
+        let n_sets = if self.together { 1 } else { heads.len() };
+        let question = Question {
+            heads,
+            together: self.together,
+            way,
+            measured: self.score.asked(),
+            mean_over: mean_over.as_deref(),
+            other: other.as_ref(),
+            receiver,
+        };
+        let mut progress = Progress::new("changed run", n_sets * inputs.len());
+        let found = effects(model, &inputs, &question, &mut progress.watch()).map_err(with_options)?;
+        Ok((found, skipped))
     }
+
+    /// Who may notice what is patched.
+    fn receiver(&self, model: &Model) -> Result<Receiver, Failure> {
+        Ok(match self.receiver.as_deref() {
+            None => Receiver::All,
+            Some("output") => Receiver::Output,
+            Some(name) => Receiver::Head(self.heads.one(model, name, "--receiver")?),
+        })
+    }
+
+    /// The text of `--patch-from`.
+    fn other(&self, model: &Model) -> Result<Option<Input>, Failure> {
+        let read = |raw: &OsStr| input_of(model, &read_text(raw, "--patch-from")?, None);
+        self.patch_from.as_deref().map(read).transpose()
+    }
+}
+
+/// The texts of a file, one a line.
+fn inputs_of_lines(model: &Model, path: &Path) -> Result<Vec<Input>, Failure> {
+    let (lines, _) = read_lines(path)?;
+    lines.iter().map(|line| input_of(model, line, None)).collect()
 }

@@ -4,23 +4,23 @@ use std::io::Write;
 use std::path::Path;
 
 use attlas::analysis::rank_correlation;
+use attlas_model::explain::effects::{Effect, Effects, LIMITS, Way};
 use attlas_model::explain::knock_out::KindHead;
 
-use super::measured::{Effect, Found, Way};
 use crate::failure::Failure;
-use crate::terminal::{Terminal, printable, wrapped};
+use crate::terminal::Terminal;
 
 /// Heads that are printed at most; all are in `--json` and `-o`.
 const MOST: usize = 24;
 
-/// What holds of all effects.
-pub const LIMITS: &str =
-    "An effect is about this text and metric; heads that stand in for each other have small ones alone.";
-
 /// Prints the heads, the largest effect first.
-pub fn print(found: &Found, output: Option<&Path>, terminal: &mut Terminal) -> Result<(), Failure> {
+pub fn print(found: &Effects, output: Option<&Path>, terminal: &mut Terminal) -> Result<(), Failure> {
     let ranked = found.ranked();
-    let share = if found.way == Way::Patch { "  share" } else { "" };
+    let share = match found.way {
+        Way::Patch => "  share",
+        Way::Gradient => "  of its layer",
+        _ => "",
+    };
     let heading = format!("kind     head     {:>10}  largest weight{share}", found.metric);
     writeln!(terminal, "{}", terminal.bold(&heading))?;
     for effect in ranked.iter().take(MOST) {
@@ -32,6 +32,11 @@ pub fn print(found: &Found, output: Option<&Path>, terminal: &mut Terminal) -> R
     }
     let what = match found.way {
         Way::Direct => format!("Share in the {}", found.measures),
+        Way::Gradient => format!(
+            "Size of the slope of the {}, which is {:.4}: of the first order, while a head is still there; what is lost without it a knock-out \
+             measures",
+            found.measures, found.before
+        ),
         _ => format!("Effect on the {}: with the change less without, which is {:.4}", found.measures, found.before),
     };
     let texts = if found.n_texts > 1 { format!(" Means over {} texts.", found.n_texts) } else { String::new() };
@@ -42,19 +47,17 @@ pub fn print(found: &Found, output: Option<&Path>, terminal: &mut Terminal) -> R
     legend.extend(agreement(found));
     legend.extend(found.notes.clone());
     legend.push(LIMITS.to_owned());
-    let width = terminal.width;
-    for line in legend.iter().flat_map(|sentence| wrapped(sentence, width)) {
-        writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
-    }
+    terminal.notes(&legend)?;
     if let Some(output) = output {
-        writeln!(terminal, "{}", terminal.bold(&printable(&output.display().to_string())))?;
+        terminal.written(output)?;
     }
     Ok(())
 }
 
 fn line(effect: &Effect) -> String {
     let weight = effect.mean_weight.map_or("–".to_owned(), |weight| format!("{weight:.3}"));
-    let share = effect.share.map_or(String::new(), |share| format!("{share:>+16.3}"));
+    let share = effect.share.map(|share| format!("{share:>+16.3}"));
+    let share = share.or(effect.by_layer.map(|share| format!("{share:>23.3}"))).unwrap_or_default();
     let number = format!("{:>+10.4}", effect.effect);
     match effect.heads[..] {
         [head] => format!("{:<8} {:<8} {number}  {weight}{share}", head.kind.name(), head.head.to_string()),
@@ -67,7 +70,7 @@ fn line(effect: &Effect) -> String {
 }
 
 /// How far weights and effects rank the heads alike, and what the most meaningful map does.
-fn agreement(found: &Found) -> Option<String> {
+fn agreement(found: &Effects) -> Option<String> {
     let of = |number: &dyn Fn(&Effect) -> f64| -> Vec<f64> { found.effects.iter().map(number).collect() };
     if found.effects.len() < 5 {
         return None; // ranks of fewer say nothing

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{AlignArguments, Text};
 use crate::failure::Failure;
-use crate::terminal::{Terminal, print_json, wrapped};
+use crate::terminal::{Terminal, print_json};
 use crate::words::counted;
 
 /// Heads of the table; JSON has all.
@@ -143,10 +143,7 @@ impl Scores {
         let way = arguments.symmetrise.0.map_or(String::new(), |way| format!(", {}", way.name()));
         writeln!(terminal, "Chosen: {heads}, rows {}{way}.", arguments.rows_name())?;
         let advice = "Heads are in the order of these texts: report one on texts that did not choose it.";
-        for line in wrapped(advice, terminal.width) {
-            writeln!(terminal, "{}", terminal.dim(&line))?;
-        }
-        Ok(())
+        terminal.notes([advice])
     }
 
     fn print_heads(&self, terminal: &mut Terminal) -> Result<(), Failure> {

@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::path::Path;
 
+use attlas_model::explain::agreement::{Agreement, firsts};
+use attlas_model::explain::side_by_side::{Explained, short_title};
 use attlas_model::explain::{Attribution, Method};
 
-use super::explained::{Explained, short_title};
+use super::agreement;
 use crate::failure::Failure;
-use crate::terminal::{Terminal, pad, printable, width, wrapped};
+use crate::terminal::{Terminal, pad, printable, width};
 
 /// How wide a column is.
 const CELL: usize = 9;
@@ -22,14 +24,15 @@ pub fn print(explained: &Explained, output: Option<&Path>, terminal: &mut Termin
         print_methods(explained, methods, label_width, terminal)?;
         writeln!(terminal)?;
     }
-    print_agreement(explained, before, terminal)?;
-    for sentence in legend(explained) {
-        for line in wrapped(&sentence, terminal.width) {
-            writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
-        }
+    let agreement = Agreement::of(explained);
+    if let Some(agreement) = &agreement {
+        agreement::print(agreement, terminal)?;
+    }
+    for sentence in legend(explained, agreement.as_ref()) {
+        terminal.notes([&sentence])?;
     }
     if let Some(output) = output {
-        writeln!(terminal, "{}", terminal.bold(&printable(&output.display().to_string())))?;
+        terminal.written(output)?;
     }
     Ok(())
 }
@@ -84,26 +87,14 @@ fn heading(attribution: &Attribution) -> [String; 2] {
     }
 }
 
-/// How far each method ranks tokens as the others do.
-fn print_agreement(explained: &Explained, before: usize, terminal: &mut Terminal) -> Result<(), Failure> {
-    let attributions = &explained.attributions;
-    let measured = attributions.iter().find(|one| one.method == Method::LeaveOut);
-    let Some(measured) = measured.filter(|_| attributions.len() > 1) else { return Ok(()) };
-    writeln!(terminal, "{}", terminal.bold("rank correlation with leave-out"))?;
-    for one in attributions.iter().filter(|one| one.method != Method::LeaveOut) {
-        let found = explained.agreement(one, measured).map_or("–".to_owned(), |found| format!("{found:+.2}"));
-        writeln!(terminal, "{} {found:>CELL$}", pad(one.method.definition().title, before.max(22)))?;
-    }
-    writeln!(terminal)?;
-    Ok(())
-}
-
 /// What was explained, what numbers mean, and what sums say.
-fn legend(explained: &Explained) -> Vec<String> {
+fn legend(explained: &Explained, agreement: Option<&Agreement>) -> Vec<String> {
     let mut sentences = vec![
         format!("Explained: the {}, which is {:.4}.", explained.subject, explained.value),
         "A number is a token's share of its method's scores, in per cent of the sum of their sizes; the largest is bold.".to_owned(),
     ];
+    sentences.extend(firsts(explained));
+    sentences.extend(agreement.iter().flat_map(|agreement| agreement.sentences()));
     sentences.extend(explained.sums());
     if let Some(measured) = explained.attributions.iter().find(|one| one.method == Method::LeaveOut) {
         let sum = measured.sum();

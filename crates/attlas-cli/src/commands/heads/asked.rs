@@ -10,7 +10,7 @@ use super::HeadsArguments;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::recording_of;
 use crate::table_file::{scores_table, write_table};
-use crate::terminal::{Terminal, printable, wrapped};
+use crate::terminal::Terminal;
 
 /// One text and the kinds of attention that are asked about.
 pub struct Asked {
@@ -80,8 +80,6 @@ pub fn print_ranked(
             _ => writeln!(terminal, "{place} –  {}", row.absent.as_deref().unwrap_or_default())?,
         }
     }
-    for line in wrapped(legend, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
-    }
+    terminal.notes([legend])?;
     Ok(Outcome::Done)
 }

@@ -120,9 +120,7 @@ pub fn print_ranking(found: &Measured, measure: &Measure, terminal: &mut Termina
 }
 
 fn print_legend(legend: &str, found: &Measured, terminal: &mut Terminal) -> Result<(), Failure> {
-    for line in wrapped(legend, terminal.width) {
-        writeln!(terminal, "{}", terminal.dim(&printable(&line)))?;
-    }
+    terminal.notes([legend])?;
     if let Some(complaint) = &found.complaint {
         for line in wrapped(&format!("Not sound: {complaint}."), terminal.width) {
             writeln!(terminal, "{}", terminal.bold(&printable(&line)))?;

@@ -26,6 +26,7 @@ fn command() -> Option<Command> {
 
 #[cfg(not(any(target_os = "macos", windows)))]
 fn command() -> Option<Command> {
-    let has_screen = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    let has_screen =
+        ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
     has_screen.then(|| Command::new("xdg-open"))
 }

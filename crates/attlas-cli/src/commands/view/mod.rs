@@ -79,7 +79,9 @@ pub fn run(arguments: &ViewServerArguments, signals: &Watch, terminal: &mut Term
         None => {
             let given = [(arguments.target.is_some(), "--target"), (arguments.max_tokens.is_some(), "--max-tokens")];
             if let Some((_, option)) = given.into_iter().find(|(is_given, _)| *is_given) {
-                return Err(Failure::Usage(format!("{option} is for a TEXT, and none was given; the page asks for its own")));
+                return Err(Failure::Usage(format!(
+                    "{option} is for a TEXT, and none was given; the page asks for its own"
+                )));
             }
             None
         }
@@ -96,7 +98,9 @@ pub fn run(arguments: &ViewServerArguments, signals: &Watch, terminal: &mut Term
     };
     let server = Server::bind(settings)?;
     if !arguments.host.is_loopback() {
-        remark("other machines can reach this server; who has the address below can read the recordings and run the models, and what is sent is not encrypted");
+        remark(
+            "other machines can reach this server; who has the address below can read the recordings and run the models, and what is sent is not encrypted",
+        );
     }
     writeln!(terminal, "{}", terminal.bold(&server.url()))?;
     terminal.flush()?;
@@ -142,12 +146,17 @@ fn text_of(word: &OsStr) -> Result<String, Failure> {
 fn check_folder(folder: &Path) -> Result<(), Failure> {
     let name = folder.display();
     if folder.join("config.json").is_file() {
-        return Err(Failure::Usage(format!("{name} is the folder of a model, not of recordings; --model {name} runs it")));
+        return Err(Failure::Usage(format!(
+            "{name} is the folder of a model, not of recordings; --model {name} runs it"
+        )));
     }
     let entries = std::fs::read_dir(folder).map_err(|error| Failure::Input(format!("{name}: {error}")))?;
     let is_named = |path: &PathBuf| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("safetensors"));
     if !entries.filter_map(|entry| Some(entry.ok()?.path())).any(|path| is_named(&path)) {
-        remark(&format!("{} holds no recording (.safetensors) yet; the page lists what comes", printable(&name.to_string())));
+        remark(&format!(
+            "{} holds no recording (.safetensors) yet; the page lists what comes",
+            printable(&name.to_string())
+        ));
     }
     Ok(())
 }
@@ -162,7 +171,10 @@ fn models(arguments: &ViewServerArguments) -> Result<Vec<Choice>, Failure> {
         let failed = |error| Failure::Input(format!("--models {}: {error}", folder.display()));
         let found = models_in(folder).map_err(failed)?;
         if found.is_empty() {
-            remark(&format!("--models {}: no folder in it has a config.json, and there is no .gguf file", folder.display()));
+            remark(&format!(
+                "--models {}: no folder in it has a config.json, and there is no .gguf file",
+                folder.display()
+            ));
         }
         models.extend(found.into_iter().map(|path| {
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
@@ -186,7 +198,9 @@ impl From<attlas_server::Error> for Failure {
     fn from(error: attlas_server::Error) -> Failure {
         use attlas_server::Error;
         match error {
-            Error::Address { .. } => Failure::Input(format!("{error} (--port N takes another port, --host another address)")),
+            Error::Address { .. } => {
+                Failure::Input(format!("{error} (--port N takes another port, --host another address)"))
+            }
             Error::Run(message) => Failure::Usage(message),
             Error::Threads(_) => Failure::Limit(format!("{error} (--threads 1 needs fewest)")),
             _ => Failure::Input(error.to_string()),

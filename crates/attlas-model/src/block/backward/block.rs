@@ -10,43 +10,12 @@ use super::sums::{Part, Place};
 use super::{Back, Halt, add};
 use crate::block::dropout::Dropout;
 use crate::block::forward::{BlockRef, normalise_to};
+use crate::block::join::Join;
 use crate::block::norm::NormWeights;
 use crate::block::state::{AttentionCall, LayerState};
 use crate::block::weights::AttentionWeights;
 use crate::block::workspace::Workspace;
 use crate::config::{Attention, Residual};
-
-/// How a sublayer `f` joins the stream `x`, with the norms that there are.
-#[derive(Clone, Copy)]
-enum Join<'a> {
-    /// `norm(x + f(x))`.
-    Post(&'a NormWeights),
-    /// `x + norm(f(x))`.
-    OutputNorm(&'a NormWeights),
-    /// `x + post_norm(f(norm(x)))`.
-    Sandwich(Option<&'a NormWeights>, &'a NormWeights),
-    /// `x + f(norm(x))`.
-    Pre(Option<&'a NormWeights>),
-}
-
-impl<'a> Join<'a> {
-    fn new(residual: Residual, norm: &'a Option<NormWeights>, post_norm: &'a Option<NormWeights>) -> Join<'a> {
-        match (residual, norm, post_norm) {
-            (Residual::Post, Some(norm), _) => Join::Post(norm),
-            (Residual::OutputNorm, Some(norm), _) => Join::OutputNorm(norm),
-            (Residual::Sandwich, norm, Some(post_norm)) => Join::Sandwich(norm.as_ref(), post_norm),
-            (_, norm, _) => Join::Pre(norm.as_ref()),
-        }
-    }
-
-    /// The norm on what the sublayer reads.
-    fn before(self) -> Option<&'a NormWeights> {
-        match self {
-            Join::Post(_) | Join::OutputNorm(_) => None,
-            Join::Sandwich(norm, _) | Join::Pre(norm) => norm,
-        }
-    }
-}
 
 /// A sublayer and what it computed. Shapes `[n, d_model]`.
 struct Tape<'a> {
@@ -202,19 +171,17 @@ impl<'a> BlockRef<'a> {
         if matches!(config.residual, Residual::Parallel | Residual::ParallelSharedNorm) {
             return self.parallel_tape(call, dropout, stream, workspace);
         }
-        let join = |norm, post_norm| Join::new(config.residual, norm, post_norm);
         let place = Place { kind: call.kind, layer: call.index, part: Part::Attention };
         // 1. attention
         let attention = &weights.attention;
-        let joined = join(&attention.norm, &attention.post_norm);
-        let mut first = Tape::new(joined, place, dropout.of(0, 1), stream, d_model);
+        let mut first = Tape::new(attention.join(config.residual), place, dropout.of(0, 1), stream, d_model);
         let own = AttentionCall { dropout: dropout.of(0, 0), ..call };
         let (looking, result) = attend(own, &config.attention, attention, &first.input, workspace);
         let mut stream = first.forward(result, d_model);
         // 2. cross-attention
         let mut second = None;
         if let (Some(cross_config), Some(cross)) = (&config.cross, &weights.cross) {
-            let joined = join(&cross.norm, &cross.post_norm);
+            let joined = cross.join(config.residual);
             let place = Place { kind: Kind::Cross, ..place };
             let mut tape = Tape::new(joined, place, dropout.of(1, 1), stream, d_model);
             let call = AttentionCall { kind: Kind::Cross, dropout: dropout.of(1, 0), ..call };
@@ -225,7 +192,7 @@ impl<'a> BlockRef<'a> {
         // 3. the feed-forward, all of it where a norm reads what it gives
         let [hidden, result] = [0, 1].map(|site| dropout.of(1 + u64::from(second.is_some()), site));
         let place = Place { part: Part::FeedForward, ..place };
-        let joined = join(&weights.feed_forward_norm, &weights.feed_forward_post_norm);
+        let joined = weights.feed_forward_join(config.residual);
         let mut last = Tape::new(joined, place, result, stream, d_model);
         let feed_forward = FeedForwardTape::new(&config.feed_forward, &weights.feed_forward, hidden, &last.input);
         if !matches!(last.join, Join::Pre(_)) {

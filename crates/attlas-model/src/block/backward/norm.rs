@@ -75,7 +75,7 @@ impl NormWeights {
         }
         // 3. mean and factor
         let n = x.len() as f64;
-        let mean_d = if is_centred(self.norm.kind) { sum(d, |d, _| f64::from(d), d) / n } else { 0.0 };
+        let mean_d = if self.norm.kind.is_centred() { sum(d, |d, _| f64::from(d), d) / n } else { 0.0 };
         let along = if rules == Rules::Gradient {
             sum(x, |x, d| (f64::from(x) - mean) * f64::from(d), d) / n * factor * factor
         } else {
@@ -87,15 +87,11 @@ impl NormWeights {
     }
 }
 
-fn is_centred(kind: NormKind) -> bool {
-    !matches!(kind, NormKind::Rms | NormKind::RmsPlusOne)
-}
-
 /// What a norm subtracts from a row, and what it multiplies by then.
 #[inline(always)]
 fn moments(kind: NormKind, epsilon: f32, x: &[f32]) -> (f64, f64) {
     let n = x.len() as f64;
-    let mean = if is_centred(kind) { sum(x, |x, _| f64::from(x), x) / n } else { 0.0 };
+    let mean = if kind.is_centred() { sum(x, |x, _| f64::from(x), x) / n } else { 0.0 };
     let variance = sum(x, |x, _| (f64::from(x) - mean).powi(2), x) / n;
     (mean, 1.0 / (variance + f64::from(epsilon)).sqrt())
 }
@@ -129,7 +125,7 @@ mod tests {
     /// The norms as they are defined, in f64; `held` is a factor that stands for the row's own.
     fn norm(kind: NormKind, epsilon: f64, x: &[f64], weight: &[f32], held: Option<f64>) -> (Vec<f64>, f64) {
         let n = x.len() as f64;
-        let is_centred = !matches!(kind, NormKind::Rms | NormKind::RmsPlusOne);
+        let is_centred = kind.is_centred();
         let mean = if is_centred { x.iter().sum::<f64>() / n } else { 0.0 };
         let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
         let factor = held.unwrap_or(1.0 / (variance + epsilon).sqrt());

@@ -35,7 +35,8 @@ impl Spectrogram {
     /// When the file is no WAV, or more than ten minutes are asked for.
     pub fn open(path: &Path, seconds: f64) -> Result<Spectrogram, Error> {
         if !(seconds > 0.0 && seconds <= MAX_SECONDS) {
-            let message = format!("a picture of {seconds} seconds of sound was asked for, and {MAX_SECONDS} can be drawn");
+            let message =
+                format!("a picture of {seconds} seconds of sound was asked for, and {MAX_SECONDS} can be drawn");
             return Err(Error::file(path, message));
         }
         let Listening { rate, hop, n_mels, .. } = LISTENING;

@@ -79,7 +79,7 @@ def _main_sizes(layers: list[Layer]) -> dict[str, int]:
 def _find_padding(run: Run, axis: Axis, layers: list[Layer], pairs: list[tuple[Axis, Axis]], n_texts: int) -> None:
     unseen = np.ones((n_texts, axis.size), bool)
     is_key = False
-    for layer, (queries, keys) in zip(layers, pairs):
+    for layer, (queries, keys) in _differing(layers, pairs):
         if keys is axis:
             is_key = True
             unseen &= _unseen(layer, np.ones((n_texts, queries.size), bool))
@@ -101,7 +101,7 @@ def _find_padding(run: Run, axis: Axis, layers: list[Layer], pairs: list[tuple[A
 def _unpad(run: Run, layers: list[Layer], pairs: list[tuple[Axis, Axis]]) -> None:
     """Padding that a query of the text does see is none: the model was not told of it."""
     n_seen = 0
-    for layer, (queries, keys) in zip(layers, pairs):
+    for layer, (queries, keys) in _differing(layers, pairs):
         seen = keys.padding & ~_unseen(layer, ~queries.padding)
         n_seen = max(n_seen, int(seen.sum()))
         keys.padding &= ~seen
@@ -109,6 +109,15 @@ def _unpad(run: Run, layers: list[Layer], pairs: list[tuple[Axis, Axis]]) -> Non
         run.provenance.setdefault("notes", []).append(
             f"{n_seen} tokens that fill the batch were seen by others: the model was not told to leave them out"
         )
+
+
+def _differing(layers: list[Layer], pairs: list[tuple[Axis, Axis]]) -> list[tuple[Layer, tuple[Axis, Axis]]]:
+    """The layers with their axes, without those that see what one before them does."""
+    met: dict[Any, tuple[Layer, tuple[Axis, Axis]]] = {}
+    for layer, axes in zip(layers, pairs):
+        what = id(layer.seen if layer.weights is None else layer.weights)
+        met.setdefault((what, id(axes[0]), id(axes[1])), (layer, axes))
+    return list(met.values())
 
 
 def _unseen(layer: Layer, rows: Array) -> Array:

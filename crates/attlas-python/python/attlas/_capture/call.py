@@ -164,6 +164,12 @@ def kept(tensor: torch.Tensor) -> torch.Tensor:
     return copy.copy_(tensor)
 
 
+def spread(first: int, last: int, n: int) -> np.ndarray[Any, Any]:
+    """At most `n` whole numbers from `first` to `last`, evenly spread, each once; `first` alone where `n` is 1."""
+    between = max(n - 1, 1)
+    return np.array(sorted({first + (2 * at * (last - first) + between) // (2 * between) for at in range(n)}), np.int64)
+
+
 def step(track: Track, given: Given, masks: Masks, *, is_running: bool) -> Step:
     """Takes in one call: finds which of its keys are new, where they lie, and what its rows see."""
     queries, keys, values = given.queries, given.keys, given.values
@@ -183,12 +189,10 @@ def step(track: Track, given: Given, masks: Masks, *, is_running: bool) -> Step:
         first_key=first_key,
         seen=seen,
         bias=bias,
-        rows=np.unique(np.linspace(0, n_queries - 1, min(N_PROVED, n_queries)).round().astype(np.int64)),
+        rows=spread(0, n_queries - 1, min(N_PROVED, n_queries)),
     )
     if past and not track.cross and n_queries < n_keys:
-        old = np.unique(
-            np.linspace(max(-first_key, 0), past - first_key + track.n_before - 1, N_CACHED).round().astype(np.int64)
-        )
+        old = spread(max(-first_key, 0), past - first_key + track.n_before - 1, N_CACHED)
         old = old[(old >= 0) & (old < n_keys)]
         at.cached = (old + first_key, kept(keys[:, :, torch.as_tensor(old, device=keys.device)]))
     track.past += n_queries

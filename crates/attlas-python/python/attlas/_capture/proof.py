@@ -9,6 +9,7 @@ import torch
 
 from ..errors import CaptureError
 from .axes import Axis
+from .call import spread
 from .layers import Layer
 
 MAX_PROVED = 64
@@ -35,7 +36,7 @@ class Proof:
         self._dropped |= track.dropout
         if layer.outputs is None or layer.values is None or track.dropout:
             return
-        pick = np.unique(np.linspace(0, len(layer.rows) - 1, min(MAX_PROVED, len(layer.rows))).round().astype(np.int64))
+        pick = spread(0, len(layer.rows) - 1, min(MAX_PROVED, len(layer.rows)))
         rows = layer.rows[pick]
         mine = _contexts(builder.rows(number, rows.tolist()), layer.values)
         theirs = layer.outputs[:, torch.as_tensor(pick)].float()

@@ -22,7 +22,9 @@ class Recorder:
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
-        self.names = {id(module): name for name, module in model.named_modules()}
+        named = list(model.named_modules())
+        self.modules = [module for _, module in named]
+        self.names = {id(module): name for name, module in named}
         self.masks = Masks()
         self.inside = 0  # how deep we are in a call that a door has taken
         self.stack: list[tuple[torch.nn.Module, int]] = []  # modules that are running, and the number of each run

@@ -36,16 +36,16 @@ class Wanted:
 @contextlib.contextmanager
 def opened(model: torch.nn.Module) -> Iterator[Recorder]:
     """Opens the doors of a model for this thread; closes them whatever happens."""
-    registry.refuse_kernels(model)
     recorder = Recorder(model)
+    registry.refuse_kernels(recorder.modules)
     handles: list[Any] = []
     token = active.set(recorder)
     try:
-        for module in model.modules():
+        for module in recorder.modules:
             if not isinstance(module, torch.jit.ScriptModule):
                 handles.append(module.register_forward_pre_hook(_entering))
                 handles.append(module.register_forward_hook(_leaving, always_call=True))
-        with switched(model, registry.wrap), Doors():
+        with switched(recorder.modules, registry.wrap), Doors():
             yield recorder
     finally:
         active.reset(token)
@@ -90,18 +90,21 @@ def capture_once(
         with torch.no_grad(), opened(written) as recorder:
             recorder.is_running = generate not in (None, False)
             if recorder.is_running:
-                return _generated(recorder, call, options, Wanted(tokenizer=tokenizer, **wanted))
-            call.given.take(written, call.args, call.kwargs)
-            written(*call.args, **call.kwargs)
+                method = _generated(recorder, call, options)
+            else:
+                method = "forward"
+                call.given.take(written, call.args, call.kwargs)
+                written(*call.args, **call.kwargs)
             recorder.is_on = False
-            return finished(recorder, call.given, Wanted(tokenizer=tokenizer, **wanted), "forward")
+        with torch.no_grad():  # the doors are closed: nobody listens to what the recording is made with
+            return finished(recorder, call.given, Wanted(tokenizer=tokenizer, **wanted), method)
     finally:
         for module in training:
             module.training = True
 
 
-def _generated(recorder: Recorder, call: reading.Call, options: dict[str, Any], wanted: Wanted) -> Recording:
-    """One call of `generate`, which is one run."""
+def _generated(recorder: Recorder, call: reading.Call, options: dict[str, Any]) -> str:
+    """One call of `generate`, which is one run. Returns the method's name."""
     model = recorder.model
     if not callable(getattr(model, "generate", None)):
         raise CaptureError(f"{type(model).__name__} has no generate: leave generate= out, and give the finished text")
@@ -113,8 +116,7 @@ def _generated(recorder: Recorder, call: reading.Call, options: dict[str, Any], 
     generate: Any = model.generate
     result = generate(*call.args, **call.kwargs, **options)
     recorder.is_on = False
-    method = take_generated(recorder, call.given, result)
-    return finished(recorder, call.given, wanted, method)
+    return take_generated(recorder, call.given, result)
 
 
 def _draws(model: Any, options: Mapping[str, Any]) -> bool:

@@ -27,13 +27,13 @@ _stance: Any = (
 
 
 @contextlib.contextmanager
-def switched(model: Any, wrap: Wrap) -> Iterator[None]:
-    """Puts wrappers in the places of the attention functions that `model` may call, until the last user is done."""
+def switched(modules: list[Any], wrap: Wrap) -> Iterator[None]:
+    """Puts wrappers in the places of the attention functions that a model's modules may call, until the last user is done."""
     global _users
     with _lock:
         _users += 1
         try:
-            _switch(model, wrap)
+            _switch(modules, wrap)
         except BaseException:
             _leave()
             raise
@@ -44,14 +44,14 @@ def switched(model: Any, wrap: Wrap) -> Iterator[None]:
             _leave()
 
 
-def _switch(model: Any, wrap: Wrap) -> None:
+def _switch(modules: list[Any], wrap: Wrap) -> None:
     global _stance
     if _stance is None and "torch._dynamo" in sys.modules:
         set_stance = getattr(sys.modules["torch"].compiler, "set_stance", None)
         if set_stance is not None:
             _stance = set_stance("force_eager")
             _stance.__enter__()
-    files = list(_model_files(model))
+    files = list(_model_files(modules))
     for table in [table for table in _tables(files) if "sdpa" in table]:
         for name in ("sdpa", "eager"):
             if name in table:
@@ -96,10 +96,10 @@ def _tables(files: list[MutableMapping[str, Any]]) -> Iterator[MutableMapping[st
             yield table  # transformers 4.48: a dictionary
 
 
-def _model_files(model: Any) -> Iterator[MutableMapping[str, Any]]:
+def _model_files(modules: list[Any]) -> Iterator[MutableMapping[str, Any]]:
     """The names of each file whose code the modules run."""
     met: set[int] = set()
-    for of_module in dict.fromkeys(map(type, model.modules())):
+    for of_module in dict.fromkeys(map(type, modules)):
         for cls in of_module.__mro__:
             if cls.__module__.startswith("torch."):
                 continue

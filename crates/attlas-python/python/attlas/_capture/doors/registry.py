@@ -100,13 +100,13 @@ def _given(
     )
 
 
-def refuse_kernels(model: Any) -> None:
+def refuse_kernels(modules: list[torch.nn.Module]) -> None:
     """Refuses kernels that keep what they are asked to themselves.
 
     Raises:
         CaptureError: for flash and flex attention; it says which setting helps.
     """
-    for module in model.modules():
+    for module in modules:
         name = getattr(getattr(module, "config", None), "_attn_implementation", None)
         if isinstance(name, str) and (name.startswith(("flash", "paged", "kernels")) or name == "flex_attention"):
             raise CaptureError(

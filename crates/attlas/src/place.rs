@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 
-use attlas::Tokens;
+use crate::Tokens;
+use crate::printable::counted;
 
-use crate::words::counted;
-
-/// The tokens that `asked` means: a word or token by its text, the second of several as `it#2`, or one by its place.
-pub fn place_of(tokens: &Tokens, asked: &str, option: &str) -> Result<Range<usize>, String> {
+/// The tokens that `asked` means: a word or token by its text, the second of several as `it#2`, or one by its place. `what` names in
+/// messages what is asked for.
+///
+/// # Errors
+/// When there is none, or several; the message says which there are.
+pub fn place_of(tokens: &Tokens, asked: &str, what: &str) -> Result<Range<usize>, String> {
     let (name, nth) = match asked.rsplit_once('#').and_then(|(name, nth)| Some((name, nth.parse::<usize>().ok()?))) {
         Some((name, nth)) if nth > 0 && !name.is_empty() => (name.trim(), Some(nth)),
         _ => (asked.trim(), None),
@@ -35,27 +38,30 @@ pub fn place_of(tokens: &Tokens, asked: &str, option: &str) -> Result<Range<usiz
             _ => {
                 let labels: Vec<&str> = tokens.labels().take(40).collect();
                 let more = if tokens.len() > labels.len() { " …" } else { "" };
-                Err(format!("{option} {asked}: there is no such token; there are {}{more}", labels.join(" ")))
+                Err(format!("{what} {asked}: there is no such token; there are {}{more}", labels.join(" ")))
             }
         },
         (several, Some(nth)) => several.get(nth - 1).cloned().ok_or_else(|| {
-            format!("{option} {asked}: \"{name}\" occurs {}, counted from 1", counted(several.len(), "time"))
+            format!("{what} {asked}: \"{name}\" occurs {}, counted from 1", counted(several.len(), "time"))
         }),
         (several, None) => {
             let places: Vec<String> = several.iter().map(|range| range.start.to_string()).collect();
             let places = places.join(", ");
-            Err(format!("{option} {asked}: stands at {places}; say which as {name}#2, or by its place"))
+            Err(format!("{what} {asked}: stands at {places}; say which as {name}#2, or by its place"))
         }
     }
 }
 
 /// The one token that `asked` means, as [`place_of`] reads it; a word of several pieces is none.
-pub fn token_of(tokens: &Tokens, asked: &str, option: &str) -> Result<usize, String> {
-    let found = place_of(tokens, asked, option)?;
+///
+/// # Errors
+/// As [`place_of`], and for a word of several tokens.
+pub fn token_of(tokens: &Tokens, asked: &str, what: &str) -> Result<usize, String> {
+    let found = place_of(tokens, asked, what)?;
     match found.len() {
         1 => Ok(found.start),
         n => Err(format!(
-            "{option} {asked}: is {} ({} to {}); say which by its place",
+            "{what} {asked}: is {} ({} to {}); say which by its place",
             counted(n, "token"),
             found.start,
             found.end.saturating_sub(1)
@@ -73,7 +79,7 @@ mod tests {
         for (token, word) in tokens.tokens.iter_mut().zip([0, 1, 1, 1, 2, 3]) {
             token.word = Some(word);
         }
-        let place = |asked: &str| place_of(&tokens, asked, "--query");
+        let place = |asked: &str| place_of(&tokens, asked, "query");
         assert_eq!(place("unbelievable"), Ok(1..4));
         assert_eq!(place("believ"), Ok(2..3));
         assert_eq!(place("it#2"), Ok(4..5));

@@ -1,0 +1,142 @@
+//! What attention does not show as rows of tables, the same wherever they are written or shown.
+
+use attlas::Recording;
+use attlas_model::Model;
+use attlas_model::explain::agreement::Agreement;
+use attlas_model::explain::effects::{Edges, Effect, Effects, Way};
+use attlas_model::explain::knock_out::KindHead;
+use attlas_model::explain::lens::Lens;
+use attlas_model::explain::side_by_side::{Explained, Place, complete};
+use attlas_model::explain::{Attribution, Mixing};
+
+use super::{Cells, Table};
+
+/// A row of the lens's table: where it is read, the rank (0 for one that was asked for), the id and its probability.
+type LensRow<'a> = (&'a Lens, usize, u32, f64);
+
+/// What each layer would predict: `layer, depth, position, rank, token, id, probability`, rank 0 for the ids that were asked for.
+pub fn lens_table(model: &Model, lenses: &[Lens], asked: &[u32]) -> Table {
+    let mut rows: Vec<LensRow<'_>> = Vec::new();
+    for lens in lenses {
+        rows.extend(lens.top.iter().enumerate().map(|(place, (id, p))| (lens, place + 1, *id, *p)));
+        rows.extend(asked.iter().zip(&lens.asked).map(|(id, p)| (lens, 0, *id, *p)));
+    }
+    let whole = |number: &dyn Fn(&LensRow<'_>) -> Option<usize>| {
+        Cells::Whole(rows.iter().map(|row| number(row).map(|number| number as i64)).collect())
+    };
+    let token = |row: &LensRow<'_>| Some(model.target_text(row.0.position, row.2));
+    let columns = vec![
+        ("layer", whole(&|row| Some(row.0.layer))),
+        ("depth", Cells::Text(rows.iter().map(|row| Some(row.0.depth.name().to_owned())).collect())),
+        ("position", whole(&|row| row.0.position)),
+        ("rank", whole(&|row| Some(row.1))),
+        ("token", Cells::Text(rows.iter().map(token).collect())),
+        ("id", whole(&|row| Some(row.2 as usize))),
+        ("probability", Cells::Number(rows.iter().map(|row| Some(row.3)).collect())),
+    ];
+    Table { columns, notes: Vec::new() }
+}
+
+/// How much of each token's state each layer mixes in: `kind, layer, query, token, attention, residual, layer_norm`, shares in 0 to 1.
+pub fn mixing_table(recording: &Recording, rows: &[Mixing]) -> Table {
+    let whole = |of: fn(&Mixing) -> usize| Cells::Whole(rows.iter().map(|row| i64::try_from(of(row)).ok()).collect());
+    let number = |of: fn(&Mixing) -> f64| Cells::Number(rows.iter().map(|row| Some(of(row))).collect());
+    let token = |row: &Mixing| {
+        let token = recording.items.first().and_then(|item| item.queries(row.kind).tokens.get(row.query));
+        token.map(|token| token.text.trim().to_owned())
+    };
+    let columns = vec![
+        ("kind", Cells::Text(rows.iter().map(|row| Some(row.kind.name().to_owned())).collect())),
+        ("layer", whole(|row| row.layer)),
+        ("query", whole(|row| row.query)),
+        ("token", Cells::Text(rows.iter().map(token).collect())),
+        ("attention", number(|row| row.mixing.attention)),
+        ("residual", number(|row| row.mixing.residual)),
+        ("layer_norm", number(|row| row.mixing.layer_norm)),
+    ];
+    Table { columns, notes: Vec::new() }
+}
+
+/// What the output loses with each head: `kind, layer, head, method, metric, effect, mean_weight`; of patching also `share`, of slopes `by_layer`, and of heads
+/// that were taken away together one row, with `heads`.
+pub fn effects_table(found: &Effects) -> Table {
+    let one = |effect: &Effect| match effect.heads[..] {
+        [head] => Some(head),
+        _ => None,
+    };
+    let text = |text: &str| Cells::Text(vec![Some(text.to_owned()); found.effects.len()]);
+    let heads = found.effects.iter().map(one);
+    let mut columns = vec![
+        ("kind", Cells::Text(heads.clone().map(|head| head.map(|head| head.kind.name().to_owned())).collect())),
+        ("layer", Cells::Whole(heads.clone().map(|head| head.map(|head| head.head.layer as i64)).collect())),
+        ("head", Cells::Whole(heads.map(|head| head.map(|head| head.head.head as i64)).collect())),
+        ("method", text(found.way.name())),
+        ("metric", text(found.metric)),
+        ("effect", Cells::Number(found.effects.iter().map(|effect| Some(effect.effect)).collect())),
+        ("mean_weight", Cells::Number(found.effects.iter().map(|effect| effect.mean_weight).collect())),
+    ];
+    if found.way == Way::Gradient {
+        columns.push(("by_layer", Cells::Number(found.effects.iter().map(|effect| effect.by_layer).collect())));
+    }
+    if found.way == Way::Patch {
+        columns.push(("share", Cells::Number(found.effects.iter().map(|effect| effect.share).collect())));
+    }
+    if found.effects.iter().any(|effect| effect.heads.len() != 1) {
+        let names = |effect: &Effect| Some(effect.heads.iter().map(KindHead::to_string).collect::<Vec<_>>().join(" "));
+        columns.push(("heads", Cells::Text(found.effects.iter().map(names).collect())));
+    }
+    Table { columns, notes: Vec::new() }
+}
+
+/// What the output loses with each pair of a head: `kind, layer, head, query, key, method, metric, effect, weight`.
+pub fn edges_table(found: &Edges) -> Table {
+    let n = found.rows.len();
+    let whole = |number: usize| Cells::Whole(vec![Some(number as i64); n]);
+    let text = |text: &str| Cells::Text(vec![Some(text.to_owned()); n]);
+    let columns = vec![
+        ("kind", text(found.head.kind.name())),
+        ("layer", whole(found.head.head.layer)),
+        ("head", whole(found.head.head.head)),
+        ("query", Cells::Whole(found.rows.iter().map(|row| Some(row.0 as i64)).collect())),
+        ("key", Cells::Whole(found.rows.iter().map(|row| Some(row.1 as i64)).collect())),
+        ("method", text("edge")),
+        ("metric", text(found.metric)),
+        ("effect", Cells::Number(found.rows.iter().map(|row| Some(row.2)).collect())),
+        ("weight", Cells::Number(found.rows.iter().map(|row| Some(f64::from(row.3))).collect())),
+    ];
+    Table { columns, notes: Vec::new() }
+}
+
+/// What each method says of each token: `method, side, position, token, score, complete` (false where the scores of integrated gradients do
+/// not sum to what they should, null of methods that have no such sum).
+pub fn explained_table(found: &Explained) -> Table {
+    let rows = || found.attributions.iter().flat_map(|one| found.places.iter().map(move |place| (one, place)));
+    let text = |of: &dyn Fn(&Attribution, &Place) -> String| {
+        Cells::Text(rows().map(|(one, place)| Some(of(one, place))).collect())
+    };
+    let scores = found.attributions.iter().flat_map(Explained::scores).map(Some).collect();
+    let columns = vec![
+        ("method", text(&|one, _| one.method.name().to_owned())),
+        ("side", text(&|_, place| place.side.to_owned())),
+        ("position", Cells::Whole(rows().map(|(_, place)| Some(place.position as i64)).collect())),
+        ("token", text(&|_, place| place.token.clone())),
+        ("score", Cells::Number(scores)),
+        ("complete", Cells::Flag(rows().map(|(one, _)| complete(one)).collect())),
+    ];
+    let mut notes = vec![("explained".to_owned(), format!("{}, which is {}", found.subject, found.value))];
+    let sums = found.sums();
+    notes.extend((!sums.is_empty()).then(|| ("sums".to_owned(), sums.join(" "))));
+    Table { columns, notes }
+}
+
+/// How far each two methods rank the tokens alike: `method, other, rank_correlation, n_tokens`.
+pub fn agreement_table(found: &Agreement) -> Table {
+    let name = |place: usize| Some(found.methods[place].name().to_owned());
+    let columns = vec![
+        ("method", Cells::Text(found.pairs().map(|(a, ..)| name(a)).collect())),
+        ("other", Cells::Text(found.pairs().map(|(_, b, _)| name(b)).collect())),
+        ("rank_correlation", Cells::Number(found.pairs().map(|(.., found)| found).collect())),
+        ("n_tokens", Cells::Whole(found.pairs().map(|_| Some(found.n_tokens as i64)).collect())),
+    ];
+    Table { columns, notes: Vec::new() }
+}
