@@ -412,8 +412,11 @@ fn dense(
 ) -> Result<Vec<f32>, Error> {
     let of_head = |head: usize| -> Result<Vec<f32>, Error> {
         let map = recording.map_of(layer, place, head)?;
-        let bands = queries.chunk_by(|a, b| a + 1 == *b).flat_map(|stretch| stretch.chunks(BAND));
-        Ok(bands.flat_map(|band| of_band(&map, band, keys)).collect())
+        let mut weights = Vec::with_capacity(queries.len() * keys.len()); // [n_queries, n_keys]
+        for band in queries.chunk_by(|a, b| a + 1 == *b).flat_map(|stretch| stretch.chunks(BAND)) {
+            weights.append(&mut of_band(&map, band, keys));
+        }
+        Ok(weights)
     };
     let heads: Result<Vec<Vec<f32>>, Error> = (0..layer.shape.n_heads).into_par_iter().map(of_head).collect();
     Ok(heads?.concat())
