@@ -1,7 +1,8 @@
 """Writes a recording of random queries and keys: `synthetic_recording.py LAYERS HEADS KEY_HEADS TOKENS D_HEAD FILE.safetensors`.
 
 For measuring the viewer on texts longer than a small machine can run a model on. Queries and keys are standard normal, so that
-`ln Σ exp(score)` over n keys is `ln n + scale² · |q|² / 2` but for chance; rows sum to 1 within a few hundredths.
+`ln Σ exp(score)` over n keys is `ln n + scale² · |q|² / 2` but for chance, and rows sum to 1 within a few hundredths; those of the first
+thousand queries are computed.
 """
 
 import json
@@ -38,8 +39,12 @@ def main() -> None:
         keys = lambda layer, head: np.random.default_rng([2, layer, head]).standard_normal((n, d_head), np.float32).astype(np.float16)
         for layer in range(n_layers):
             for head in range(n_heads):
-                squares = (queries(layer, head).astype(np.float32) ** 2).sum(1, dtype=np.float64)
-                file.write((np.log(np.arange(1, n + 1)) + scale**2 * squares / 2).tobytes())
+                of_head = queries(layer, head).astype(np.float64)
+                lse = np.log(np.arange(1, n + 1)) + scale**2 * (of_head**2).sum(1) / 2
+                first = min(n, 1000)
+                scores = scale * of_head[:first] @ keys(layer, head * n_kv_heads // n_heads)[:first].astype(np.float64).T
+                lse[:first] = np.log((np.exp(scores) * np.tri(first)).sum(1))
+                file.write(lse.tobytes())
         for make, count in ((queries, n_heads), (keys, n_kv_heads)):
             for layer in range(n_layers):
                 for head in range(count):

@@ -5,6 +5,7 @@ export type Mark =
   | { mark: "rect"; x: number; y: number; width: number; height: number; fill: string }
   | { mark: "text"; x: number; y: number; text: string; size: number; fill: string; anchor: "start" | "middle" | "end"; bold?: boolean; turned?: boolean }
   | { mark: "image"; x: number; y: number; width: number; height: number; pixels: HTMLCanvasElement }
+  | { mark: "path"; d: string; x: number; y: number; fill: string | null; stroke: string | null; width: number; opacity: number }
   | { mark: "line"; points: [number, number, number, number]; stroke: string; width: number; opacity: number };
 
 export interface Picture {
@@ -43,6 +44,11 @@ export function svgOf(picture: Picture): string {
         add(root, "image", { x, y, width, height, preserveAspectRatio: "none", "image-rendering": "pixelated", href: mark.pixels.toDataURL() });
         break;
       }
+      case "path": {
+        const { d, x, y, fill, stroke, width, opacity } = mark;
+        add(root, "path", { d, transform: `translate(${round(x)} ${round(y)})`, fill: fill ?? "none", stroke: stroke ?? "none", "stroke-width": width, opacity });
+        break;
+      }
       case "line": {
         const { stroke, width, opacity } = mark;
         add(root, "path", { d: pathOf(mark.points), fill: "none", stroke, "stroke-width": width, "stroke-opacity": opacity, "stroke-linecap": "round" });
@@ -72,6 +78,16 @@ export function pixelsOf(picture: Picture): HTMLCanvasElement {
   return canvas;
 }
 
+/** The pixels of an image on the page, as large as they are, through a filter. */
+export function pixelsOfImage(image: HTMLImageElement, filter: string): HTMLCanvasElement {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+  const context = canvas.getContext("2d")!;
+  context.filter = filter;
+  context.drawImage(image, 0, 0);
+  return canvas;
+}
+
 function paint(context: CanvasRenderingContext2D, mark: Mark): void {
   switch (mark.mark) {
     case "rect":
@@ -80,6 +96,21 @@ function paint(context: CanvasRenderingContext2D, mark: Mark): void {
       return;
     case "image":
       context.drawImage(mark.pixels, mark.x, mark.y, mark.width, mark.height);
+      return;
+    case "path":
+      context.save();
+      context.translate(mark.x, mark.y);
+      context.globalAlpha = mark.opacity;
+      if (mark.fill !== null) {
+        context.fillStyle = mark.fill;
+        context.fill(new Path2D(mark.d));
+      }
+      if (mark.stroke !== null) {
+        context.strokeStyle = mark.stroke;
+        context.lineWidth = mark.width;
+        context.stroke(new Path2D(mark.d));
+      }
+      context.restore();
       return;
     case "line":
       context.globalAlpha = mark.opacity;

@@ -14,6 +14,7 @@ export interface ShownRow {
 /** A row over the columns from the first to before the second; of its queries, those at every so many places. Null where that is none. */
 export function shownRow(map: HeadMap, look: Look, row: number, first: number, end: number, every: number): ShownRow | null {
   const [from, to] = look.queries[row]!;
+  if (to - from === 1 && isEachToken(look.keys, first, end)) return from % every === 0 ? tokenRow(map, from, look.keys[first]![0], end - first) : null;
   const sums = new Float64Array(end - first);
   const masked = new Uint8Array(end - first).fill(1);
   let n = 0;
@@ -31,7 +32,24 @@ export function shownRow(map: HeadMap, look: Look, row: number, first: number, e
       sums[column - first] = sum;
     }
   }
-  return n === 0 ? null : { numbers: Float32Array.from(sums, (sum) => sum / n), masked };
+  if (n === 0) return null;
+  const numbers = new Float32Array(sums.length);
+  for (let place = 0; place < sums.length; place++) numbers[place] = sums[place]! / n;
+  return { numbers, masked };
+}
+
+/** Whether columns are tokens, each on its own, one after the other; stretches rise and do not overlap. */
+function isEachToken(keys: Look["keys"], first: number, end: number): boolean {
+  return end > first && keys[end - 1]![1] - keys[first]![0] === end - first;
+}
+
+/** The row of one query over `n` keys from one on. */
+function tokenRow(map: HeadMap, query: number, key: number, n: number): ShownRow {
+  const start = query * map.n_keys + key;
+  const masked = new Uint8Array(n).fill(1);
+  const within = (place: number): number => Math.min(n, Math.max(0, place - key));
+  masked.fill(0, within(map.from[query]!), Math.max(within(map.from[query]!), within(map.to[query]!)));
+  return { numbers: map.weights.slice(start, start + n), masked };
 }
 
 /** What stands in the cells of a whole row. */

@@ -16,16 +16,21 @@ export async function startServed(root: HTMLElement, show: (sources: ServerSourc
     const ids = asked.length > 0 ? asked : about.recordings.slice(0, 1).map(({ id }) => id);
     home = new Home(server, about, ids[0] ?? null);
     if (ids.length === 0) {
-      root.replaceChildren(el("header", {}, el("span", { class: "wordmark" }, "attlas"), el("h1", {}, "what shall the model read?")), home.element);
+      root.replaceChildren(header("what shall the model read?"), home.element);
       return;
     }
-    root.replaceChildren(home.element, el("p", { class: "note" }, "opening …"));
+    root.replaceChildren(header("opening …"), home.element);
     show(await Promise.all(ids.map((id) => ServerSource.open(server, id))));
-    root.prepend(home.element);
+    root.querySelector("header")?.after(home.element);
   } catch (error) {
     const refusal = error instanceof Refused ? error : new Refused(String(error), "broken");
     const message = el("p", { class: "failure", role: "alert" }, visibleText(refusal.message));
     // what concerns the whole page is said above already
-    root.replaceChildren(...(home === null ? [] : [home.element]), ...(home !== null && ["away", "changed", "token"].includes(refusal.code) ? [] : [message]));
+    root.replaceChildren(header(""), ...(home === null ? [] : [home.element]), ...(home !== null && ["away", "changed", "token"].includes(refusal.code) ? [] : [message]));
   }
+}
+
+/** What stands at the top where there are no maps yet. */
+function header(title: string): HTMLElement {
+  return el("header", {}, el("p", { class: "wordmark" }, "attlas"), el("h1", {}, title));
 }

@@ -150,7 +150,7 @@ export function sceneOf(source: Source, of: MapOf, chosen: Chosen = { row: null,
     labels: tokens.map(({ text }) => text),
     special: tokens.map(({ role }) => role !== "text"),
   });
-  return { source, of, queries: places(queryTokens(item, of.kind)), keys: places(keyTokens(item, of.kind)), chosen, scale: "linear", hidden: "" };
+  return { source, of, queries: places(queryTokens(item, of.kind)), keys: places(keyTokens(item, of.kind)), chosen, predicted: false, scale: "linear", hidden: "" };
 }
 
 function scaleOf({ queries }: MemoryHead): number {

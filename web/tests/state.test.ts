@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Atlas } from "../src/data.ts";
 import { isNamed, neighbour } from "../src/overview.ts";
-import { hashFromState, stateFromHash } from "../src/state.ts";
+import { defaultState, hashFromState, stateFromHash } from "../src/state.ts";
 
 const SOURCE = {
   items: [{}, {}],
@@ -90,4 +90,14 @@ test("a head is found by its whole name, its layer or its number, not by a part 
   assert.deepEqual(found("L1"), ["L1H4"]);
   assert.deepEqual(found(" h4 "), ["L1H4", "L11H4"]);
   assert.deepEqual(found("("), []);
+});
+
+test("what a view shows of its own stands in the URL, and what cannot be read is as by default", () => {
+  const state = { ...defaultState(SOURCE), over: "kind" as const, order: "dimension" as const, along: "down" as const, page: [25, 12] as const, other: { recording: 1, item: 0, layer: 2, head: "mean" as const, quantity: "norm" } };
+  const hash = hashFromState(state, SOURCE);
+  assert.match(hash, /over=kind&order=dimension&other=1\.0\.2\.mean\.norm&along=down&page=25\.12/);
+  const { over, order, along, page, other } = stateFromHash(hash, SOURCE);
+  assert.deepEqual({ over, order, along, page, other }, { over: "kind", order: "dimension", along: "down", page: [25, 12], other: state.other });
+  const wrong = stateFromHash("#over=all&order=1&other=1.0.2.-4.norm&along=x&page=1", SOURCE);
+  assert.deepEqual([wrong.over, wrong.order, wrong.other, wrong.along, wrong.page], ["head", "size", null, "up", null]);
 });

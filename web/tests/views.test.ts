@@ -208,7 +208,7 @@ test("two sentences say what is on screen and what it does not show, with a pape
   }
   assert.match(sentencesOf(atlas, "map", { ...OF, head: "mean" })[0], /^Mean of the 2 heads of L2/);
   const described = { ...atlas, description: { item: 0, caption: "", sentences: [{ text: "L2H1 looks back.", kind: "decoder" as const, layer: 2, head: 1 }, { text: "other", kind: null, layer: null, head: null }] } };
-  assert.deepEqual(findingsOf(described, OF), [{ text: "L2H1 looks back.", detail: "" }]);
+  assert.deepEqual(findingsOf(described, OF), ["L2H1 looks back."]);
 });
 
 test("an effect stands beside its weight, and what is of a whole layer beside the mean of its heads", async () => {

@@ -203,7 +203,7 @@ fn no_second_softmax_over_keys_is_written() {
 }
 
 /// The words that `attlas` takes first.
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "ablate",
     "align",
     "check",

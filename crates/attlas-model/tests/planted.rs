@@ -23,28 +23,31 @@ fn decoder(layer: usize, head: usize) -> KindHead {
     KindHead { kind: Kind::Decoder, head: HeadId { layer, head } }
 }
 
-/// The decoder of the golden cases, in which one head writes twenty times what it wrote.
-fn loud(layer: usize, head: usize) -> Model {
+/// The decoder of the golden cases, in which one head writes three times what it wrote, and all others a tenth.
+fn loud(planted: HeadId) -> Model {
     let folder = data("explain").join("models/gpt2_tiny");
     let bytes = std::fs::read(folder.join("model.safetensors")).expect("a file");
     let file = SafeTensors::deserialize(&bytes).expect("tensors");
     let (d_model, d_head) = (32, 8);
-    let name = format!("h.{layer}.attn.c_proj.weight");
     let mut n_changed = 0;
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-    for (own, view) in file.tensors() {
+    for (name, view) in file.tensors() {
         let mut bytes = view.data().to_vec();
-        if own.ends_with(&name) {
+        let layer = (0..3).find(|layer| name.ends_with(&format!("h.{layer}.attn.c_proj.weight")));
+        if let Some(layer) = layer {
             n_changed += 1;
             // rows are what heads give, head by head
-            for number in bytes[head * d_head * d_model * 4..][..d_head * d_model * 4].chunks_exact_mut(4) {
-                let louder = 20.0 * f32::from_le_bytes(number.try_into().expect("four bytes"));
-                number.copy_from_slice(&louder.to_le_bytes());
+            for (head, rows) in bytes.chunks_exact_mut(d_head * d_model * 4).enumerate() {
+                let factor = if planted == (HeadId { layer, head }) { 3.0 } else { 0.1 };
+                for number in rows.chunks_exact_mut(4) {
+                    let changed = factor * f32::from_le_bytes(number.try_into().expect("four bytes"));
+                    number.copy_from_slice(&changed.to_le_bytes());
+                }
             }
         }
-        tensors.push((own, view.shape().to_vec(), bytes));
+        tensors.push((name, view.shape().to_vec(), bytes));
     }
-    assert_eq!(n_changed, 1);
+    assert_eq!(n_changed, 3);
     let views = tensors.iter().map(|(name, shape, data)| {
         let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), data);
         (name.clone(), view.expect("a tensor"))
@@ -91,7 +94,7 @@ fn largest(heads: &[KindHead], sizes: &[f64]) -> KindHead {
 #[test]
 fn a_planted_head_is_found_first_by_ablation_and_by_three_attributions_of_five() {
     for planted in [decoder(2, 1), decoder(1, 2)] {
-        let model = loud(planted.head.layer, planted.head.head);
+        let model = loud(planted.head);
         let text = input(&model, &IDS);
         let baseline = Baseline::of(&model, &text).expect("a run");
         let score = model.likeliest(&text, &baseline.unchanged.logits, None).expect("a score");

@@ -42,30 +42,41 @@ pub fn sum(row: &[f32]) -> f64 {
 /// same; says whether one is not finite, or off by more than `most` of it while it is above `vanishing`. Shapes `[n]`.
 pub fn mark(weights: &[f32], near: &[f32], factor: f32, (most, vanishing): (f32, f32), marks: &mut [u8]) -> bool {
     let scales: &[f32; 256] = &SCALES;
-    let mut is_off = 0_u32;
     vectorised(
         #[inline(always)]
-        || {
-            for ((weight, near), mark) in weights.iter().zip(near).zip(marks) {
-                let (weight, computed) = (*weight, near * factor);
-                let off = (computed - weight).abs();
-                is_off |= u32::from(weight > vanishing && off > most * weight) | u32::from(!(weight.abs() < f32::MAX));
-                let is_large = weight >= SMALL as f32;
-                let of_exponent = scales[usize::from((weight.to_bits() >> 23) as u8)];
-                let scale = if is_large { 1e4 } else { of_exponent };
-                let tenth = if !is_large && weight * scale >= 100.0 { 0.1 } else { 1.0 };
-                let (a, b) = (weight * scale * tenth, computed * scale * tenth);
-                let (low, high) = (if a < b { a } else { b }, if a < b { b } else { a });
-                let (low, high) = (low * (1.0 - MARGIN), high * (1.0 + MARGIN));
-                // a large one must stay large, a small one small, and its first digit where it is
-                let least = if is_large { 0.5 } else { 10.0 };
-                let stays = is_large | (computed * (1.0 + MARGIN) < SMALL as f32);
-                let is_same = (low + WHOLE == high + WHOLE) & (low >= least) & stays;
-                let is_nothing = weight == 0.0 && computed == 0.0;
-                *mark = u8::from(!(is_same | is_nothing));
-            }
-        },
-    );
+        || look(weights, near, [factor, most, vanishing], scales, marks),
+    )
+}
+
+/// [`mark`]: numbers by value and no early end of a condition, so that the compiler finds registers for the loop.
+#[inline(always)]
+fn look(
+    weights: &[f32],
+    near: &[f32],
+    [factor, most, vanishing]: [f32; 3],
+    scales: &[f32; 256],
+    marks: &mut [u8],
+) -> bool {
+    let mut is_off = 0_u32;
+    for ((weight, near), mark) in weights.iter().zip(near).zip(marks) {
+        let (weight, computed) = (*weight, near * factor);
+        let off = (computed - weight).abs();
+        let is_finite = weight.abs() < f32::MAX;
+        is_off |= u32::from((weight > vanishing) & (off > most * weight)) | u32::from(!is_finite);
+        let is_large = weight >= SMALL as f32;
+        let of_exponent = scales[usize::from((weight.to_bits() >> 23) as u8)];
+        let scale = if is_large { 1e4 } else { of_exponent };
+        let tenth = if !is_large & (weight * scale >= 100.0) { 0.1 } else { 1.0 };
+        let (a, b) = (weight * scale * tenth, computed * scale * tenth);
+        let (low, high) = (if a < b { a } else { b }, if a < b { b } else { a });
+        let (low, high) = (low * (1.0 - MARGIN), high * (1.0 + MARGIN));
+        // a large one must stay large, a small one small, and its first digit where it is
+        let least = if is_large { 0.5 } else { 10.0 };
+        let stays = is_large | (computed * (1.0 + MARGIN) < SMALL as f32);
+        let is_same = (low + WHOLE == high + WHOLE) & (low >= least) & stays;
+        let is_nothing = (weight == 0.0) & (computed == 0.0);
+        *mark = u8::from(!(is_same | is_nothing));
+    }
     is_off > 0
 }
 

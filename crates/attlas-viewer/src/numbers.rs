@@ -9,6 +9,7 @@ use attlas::{AttentionMap, Error, Factored, Item, Layer, Quantity, Recording};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::alike::sum;
 use crate::bits::{Bits, Code};
 use crate::digits::{N_CLASSES, class, number};
 use crate::payload::{Storage, kept, storage};
@@ -394,7 +395,7 @@ fn sums(
     for (head, rows) in weights.chunks_exact((queries.len() * n_keys).max(1)).enumerate() {
         let map = recording.map_of(layer, place, head)?;
         for (query, row) in queries.iter().zip(rows.chunks_exact(n_keys)) {
-            let sum: f64 = row.iter().map(|weight| f64::from(*weight)).sum();
+            let sum = sum(row);
             usual &= sum == 0.0 || (sum + f64::from(map.sink_mass(*query)) - 1.0).abs() <= OFF;
             sums.push(sum as f32);
         }
@@ -411,8 +412,11 @@ fn dense(
 ) -> Result<Vec<f32>, Error> {
     let of_head = |head: usize| -> Result<Vec<f32>, Error> {
         let map = recording.map_of(layer, place, head)?;
-        let bands = queries.chunk_by(|a, b| a + 1 == *b).flat_map(|stretch| stretch.chunks(BAND));
-        Ok(bands.flat_map(|band| of_band(&map, band, keys)).collect())
+        let mut weights = Vec::with_capacity(queries.len() * keys.len()); // [n_queries, n_keys]
+        for band in queries.chunk_by(|a, b| a + 1 == *b).flat_map(|stretch| stretch.chunks(BAND)) {
+            weights.append(&mut of_band(&map, band, keys));
+        }
+        Ok(weights)
     };
     let heads: Result<Vec<Vec<f32>>, Error> = (0..layer.shape.n_heads).into_par_iter().map(of_head).collect();
     Ok(heads?.concat())

@@ -79,7 +79,11 @@ export class CompareView {
     if (signal.aborted) return;
     const sameUnit = scene.of.quantity === of.quantity;
     const top = sameUnit ? Math.max(topOf(a), topOf(b)) : 0;
-    const titleOf = (at: Scene): string => (sources.length > 1 ? `${recordingName(at.source.atlas, sources.indexOf(at.source))}, ` : "");
+    const titleOf = ({ source, of }: Scene): string => {
+      const recording = sources.length > 1 ? `${recordingName(source.atlas, sources.indexOf(source))}, ` : "";
+      const text = source.atlas.items.length > 1 ? `, text ${of.item}` : "";
+      return `${recording}${nameOf(source.atlas, of)}${text}${sameUnit ? "" : `: ${wordsOf(source.atlas, of.quantity)}`}`;
+    };
     this.sides[0].draw(scene, a, sameUnit ? top : topOf(a), scene.chosen, titleOf(scene));
     this.pairs = { rows: shared(scene.queries, second.queries), columns: shared(scene.keys, second.keys) };
     this.sides[1].draw(second, b, sameUnit ? top : topOf(b), this.inSecond(scene.chosen), titleOf(second));
@@ -183,12 +187,11 @@ class Side {
     this.element = el("div", { class: "side-map" }, this.title, this.grid.element, this.scale);
   }
 
-  draw(scene: Scene, tile: Tile, top: number, chosen: Chosen, recording: string): void {
+  draw(scene: Scene, tile: Tile, top: number, chosen: Chosen, title: string): void {
     const { atlas } = scene.source;
     const signs = signsOf(atlas, scene.of.quantity);
-    const name = nameOf(atlas, scene.of);
-    this.title.textContent = `${recording}${name}${atlas.items.length > 1 ? `, text ${scene.of.item}` : ""}`;
-    this.grid.draw({ tile, rows: { ...scene.queries, divided: null }, columns: { ...scene.keys, divided: null }, top, scale: scene.scale, signs, name, tall: 300 }, chosen);
+    this.title.textContent = title;
+    this.grid.draw({ tile, rows: { ...scene.queries, divided: null }, columns: { ...scene.keys, divided: null }, top, scale: scene.scale, signs, name: title, tall: 300 }, chosen);
     this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}${pooledNote(tile, scene, "largest number")}`));
   }
 

@@ -7,8 +7,8 @@ import { el, tokenText } from "../dom.ts";
 import { visibleText } from "../text.ts";
 import { gapsOf, directionOf } from "./gaps.ts";
 import { Grid, scaleLine } from "./grid.ts";
-import { keysOf, lookOf, nameOf, placesOfTokens, signsOf, topOf, wordsOf, writingOf, type Chosen, type Places, type Scene } from "./scene.ts";
-import type { Tile } from "../source.ts";
+import { drawnSoon, keysOf, lookOf, nameOf, placesOfTokens, signsOf, topOf, wordsOf, writingOf, type Chosen, type Places, type Scene } from "./scene.ts";
+import type { Tile, TileAsk } from "../source.ts";
 
 /** One generated token: its place in the text, the row that wrote it, and what it is. */
 export interface Step {
@@ -59,11 +59,13 @@ export class GenerationView {
     const at = chosen < 0 ? this.steps.length - 1 : chosen;
     const step = this.steps[at]!;
     this.slide(at, step);
-    const [map, line] = await Promise.all([this.readMap(scene, signal), scene.source.row(scene.of, lookOf(scene), step.row, signal)]);
+    const line = await scene.source.row(scene.of, lookOf(scene), step.row, signal);
     if (signal.aborted) return;
-    this.drawMap(scene, map, item.generated!, step.row);
     this.write(scene, item, line.weights, step);
-    this.note.textContent = "Rows are what the model read when it wrote the next token; the rows after this step are pale. The weights are those of one pass over the whole text, which causal attention makes the same as those of each step.";
+    this.note.textContent = `${scene.predicted ? "Rows are the tokens that were written" : "Rows are what the model read when it wrote the next token"}; the rows after this step are pale. The weights are those of one pass over the whole text, which causal attention makes the same as those of each step.`;
+    const part = { rows: [0, scene.queries.stretches.length], columns: [0, scene.keys.stretches.length] } as const;
+    const ask: TileAsk = { of: scene.of, look: lookOf(scene), part, height: SIDE, width: SIDE, pool: "max", values: "number", exact: false };
+    await drawnSoon(scene.source, ask, signal, (tile) => this.drawMap(scene, tile, item.generated!, step.row));
   }
 
   private go(at: number): void {
@@ -80,19 +82,14 @@ export class GenerationView {
     this.said.replaceChildren(`step ${at + 1} of ${this.steps.length}: `, tokenText(step.text));
   }
 
-  private readMap(scene: Scene, signal: AbortSignal): Promise<Tile> {
-    const [n_rows, n_columns] = [scene.queries.stretches.length, scene.keys.stretches.length];
-    return scene.source.tile({ of: scene.of, look: lookOf(scene), part: { rows: [0, n_rows], columns: [0, n_columns] }, height: SIDE, width: SIDE, pool: "max", values: "number", exact: false }, signal);
-  }
-
   private drawMap(scene: Scene, tile: Tile, generated: number, row: number): void {
     const divided = (places: Places): number | null => placeFrom(places, generated);
     const { atlas } = scene.source;
     const signs = signsOf(atlas, scene.of.quantity);
     const top = topOf(tile);
     const columns = { ...scene.keys, divided: scene.of.kind === "decoder" ? divided(scene.keys) : null };
-    // a row writes the token after it: the rows that wrote begin one before the first that was generated
-    const rows = { ...scene.queries, divided: divided(scene.queries) };
+    // rows that are named by what they wrote begin with the one before
+    const rows = { ...scene.queries, divided: placeFrom(scene.queries, generated - (scene.predicted ? 1 : 0)) };
     this.grid.draw({ tile, rows, columns, top, scale: scene.scale, signs, name: nameOf(atlas, scene.of), last: row }, { row, column: scene.chosen.column });
     const sampled = tile.every > 1 ? ` One query in ${tile.every} was read.` : "";
     this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}; the lines part what was given from what was generated.${sampled}`));
@@ -116,12 +113,12 @@ export class GenerationView {
     this.text.dir = directionOf(item.target.text);
     this.text.replaceChildren(
       ...item.target.tokens.slice(0, step.token).flatMap(({ text }, index) => {
-        const token = el("span", { class: index < generated ? "token given" : "token made" }, tokenText(visibleText(text)));
+        const token = el("span", { class: index < generated ? "piece given" : "piece made" }, tokenText(visibleText(text)));
         if (isOfTarget) colour(token, index);
         return [gaps[index] === "\n" ? el("br") : gaps[index]!, token];
       }),
       " ",
-      el("span", { class: "token next" }, tokenText(step.text)),
+      el("span", { class: "piece next" }, tokenText(step.text)),
     );
     this.source.hidden = isOfTarget || item.source.tokens.length === 0;
     if (this.source.hidden) return;
@@ -129,7 +126,7 @@ export class GenerationView {
     this.source.dir = directionOf(item.source.text);
     this.source.replaceChildren(
       ...item.source.tokens.flatMap(({ text }, index) => {
-        const token = el("span", { class: "token given" }, tokenText(visibleText(text)));
+        const token = el("span", { class: "piece given" }, tokenText(visibleText(text)));
         colour(token, index);
         return [between[index] === "\n" ? el("br") : between[index]!, token];
       }),

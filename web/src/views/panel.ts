@@ -1,8 +1,7 @@
-// In two sentences: what is on screen, and what it does not show, with the paper that says so; and what was found about the head.
+// In two sentences: what is on screen, and what it does not show, with the paper that says so; and what the description says of the head.
 
 import type { Atlas } from "../data.ts";
 import { el, tokenText } from "../dom.ts";
-import { scoreDetail, scoreText } from "../standouts.ts";
 import { visibleText } from "../text.ts";
 import { everyCell, headsOf, lookOf, nameOf, wordsOf, writingOf, type Scene } from "./scene.ts";
 import type { MapOf, Tile } from "../source.ts";
@@ -139,7 +138,7 @@ export class Panel {
     const [shows, not] = sentencesOf(atlas, view, of);
     this.shows.textContent = shows;
     this.not.textContent = not;
-    this.found.replaceChildren(...findingsOf(atlas, of).map(({ text, detail }) => el("li", { title: detail }, el("bdi", {}, visibleText(text)))));
+    this.found.replaceChildren(...findingsOf(atlas, of).map((text) => el("li", {}, el("bdi", {}, visibleText(text)))));
     this.found.hidden = this.found.childElementCount === 0;
     this.beside.hidden = true;
     const numbers = await besideWeight(scene, signal);
@@ -165,12 +164,11 @@ export async function besideWeight(scene: Scene, signal?: AbortSignal): Promise<
   return `${wordsOf(source.atlas, of.quantity)} ${said(number, of)} beside ${wordsOf(source.atlas, "weight")} ${said(weight, weights)}${head === "mean" ? `, the mean of ${n_heads} heads` : ""}`;
 }
 
-/** What was found about the head of a map, and what the description says of it. */
-export function findingsOf(atlas: Atlas, of: MapOf): { text: string; detail: string }[] {
+/** What the description says of the head of a map; the marks of the head stand beside its name. */
+export function findingsOf(atlas: Atlas, of: MapOf): string[] {
   const isOf = ({ kind, layer, head }: { kind: string | null; layer: number | null; head: number | null }): boolean => kind === of.kind && layer === of.layer && head === of.head;
-  const standouts = atlas.standouts.filter(isOf).map((one) => ({ text: scoreText(one), detail: scoreDetail(one) }));
-  const described = atlas.description?.item === of.item ? atlas.description.sentences.filter(isOf) : [];
-  return [...standouts, ...described.map(({ text }) => ({ text, detail: "" }))];
+  const { description } = atlas;
+  return description?.item === of.item ? description.sentences.filter(isOf).map(({ text }) => text) : [];
 }
 
 function sentenceCase(text: string): string {

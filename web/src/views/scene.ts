@@ -26,6 +26,8 @@ export interface Scene {
   queries: Places;
   keys: Places;
   chosen: Chosen;
+  /** Whether queries are named by the token that they predict, the one after them. */
+  predicted: boolean;
   scale: Scale;
   /** What is left out of the axes: "special tokens"; empty where nothing is. */
   hidden: string;
@@ -97,6 +99,16 @@ export function placesOfTokens(stretches: readonly Stretch[], n_tokens: number):
 /** Every cell of a part, each a pixel, whatever it takes. */
 export function everyCell(of: MapOf, look: Look, rows: readonly [number, number], columns: readonly [number, number]): TileAsk {
   return { of, look, part: { rows, columns }, height: rows[1] - rows[0], width: columns[1] - columns[0], pool: "max", values: "number", exact: true };
+}
+
+/** Draws a tile as soon as it is there, and again from every query where some were read at first; what says how many were stays, where that is refused. */
+export async function drawnSoon(source: Source, ask: TileAsk, signal: AbortSignal, draw: (tile: Tile) => void): Promise<void> {
+  const soon = await source.tile(ask, signal);
+  if (signal.aborted) return;
+  draw(soon);
+  if (soon.every === 1) return;
+  const exact = await source.tile({ ...ask, exact: true }, signal).catch(() => null);
+  if (exact !== null && !signal.aborted) draw(exact);
 }
 
 /** The largest size of a tile's numbers, which is that of its cells where they were pooled by size. */

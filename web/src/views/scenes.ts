@@ -2,25 +2,27 @@
 // state is theirs.
 
 import { el } from "../dom.ts";
+import type { Picture } from "../marks.ts";
 import { Model } from "../model.ts";
 import { CompareView } from "./compare.ts";
 import { GenerationView } from "./generation.ts";
 import { ImageView } from "./image.ts";
-import type { Places, Scene } from "./scene.ts";
+import { photographOf } from "./photograph.ts";
+import { nameOf, type Places, type Scene } from "./scene.ts";
 import { SoundView } from "./sound.ts";
 import { TableView } from "./table.ts";
 import { TermsView } from "./terms.ts";
 import { TextView } from "./text.ts";
 import { TreeView } from "./tree.ts";
 import type { MapOf, Source } from "../source.ts";
-import { hiddenOf } from "../said.ts";
+import { hiddenOf, rowsAre } from "../said.ts";
 import type { State } from "../state.ts";
 import type { Now, Page, View, ViewOf } from "./view.ts";
 import { seenOf } from "./viewport.ts";
 
 /** What the page shows now, as a scene. */
 export function sceneOf({ source, of, axes, chosen, state, model }: Now): Scene {
-  return { source, of, queries: axes.queries, keys: axes.keys, chosen: chosen ?? { row: null, column: null }, scale: "linear", hidden: hiddenOf(state, model) };
+  return { source, of, queries: axes.queries, keys: axes.keys, chosen: chosen ?? { row: null, column: null }, predicted: rowsAre(state, model) === "predicted", scale: "linear", hidden: hiddenOf(state, model) };
 }
 
 /** A view of a scene: it is drawn anew whenever something else is chosen. */
@@ -35,6 +37,10 @@ class OfScene implements View {
     this.element = element;
     this.draw = draw;
     element.append(this.trouble);
+  }
+
+  async picture({ source, of }: Now): Promise<Picture> {
+    return photographOf(this.element, nameOf(source.atlas, of));
   }
 
   async update(now: Now, signal: AbortSignal): Promise<void> {

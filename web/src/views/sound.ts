@@ -4,8 +4,8 @@ import { cssColour, fraction } from "../colour.ts";
 import type { ItemSound } from "../data.ts";
 import { el, tokenText } from "../dom.ts";
 import { Grid, scaleLine } from "./grid.ts";
-import { keysOf, lookOf, nameOf, signsOf, topOf, wordsOf, writingOf, type Chosen, type Scene } from "./scene.ts";
-import type { Line, Tile } from "../source.ts";
+import { drawnSoon, keysOf, lookOf, nameOf, signsOf, topOf, wordsOf, writingOf, type Chosen, type Scene } from "./scene.ts";
+import type { Line, Tile, TileAsk } from "../source.ts";
 
 /** The longest sides of the map, in pixels; the heights of the parts above it, in CSS pixels. */
 const [ROWS, COLUMNS, SPECTRUM, CURVE] = [256, 1024, 96, 54];
@@ -46,11 +46,9 @@ export class SoundView {
     }
     const [n_rows, n_columns] = [scene.queries.stretches.length, scene.keys.stretches.length];
     const { row } = scene.chosen;
-    const [tile, line] = await Promise.all([
-      scene.source.tile({ of: scene.of, look: lookOf(scene), part: { rows: [0, n_rows], columns: [0, n_columns] }, height: ROWS, width: COLUMNS, pool: "max", values: "number", exact: false }, signal),
-      row === null ? null : scene.source.row(scene.of, lookOf(scene), row, signal),
-    ]);
-    if (!signal.aborted) this.draw(scene, sound, tile, line);
+    const line = row === null ? null : await scene.source.row(scene.of, lookOf(scene), row, signal);
+    const ask: TileAsk = { of: scene.of, look: lookOf(scene), part: { rows: [0, n_rows], columns: [0, n_columns] }, height: ROWS, width: COLUMNS, pool: "max", values: "number", exact: false };
+    await drawnSoon(scene.source, ask, signal, (tile) => this.draw(scene, sound, tile, line));
   }
 
   private draw(scene: Scene, sound: ItemSound, tile: Tile, line: Line | null): void {

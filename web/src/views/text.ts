@@ -114,7 +114,7 @@ export class TextView {
   }
 
   private build(scene: Scene): void {
-    const name = JSON.stringify([scene.of.item, scene.of.kind, scene.queries.stretches.length, scene.keys.stretches.length, scene.queries.labels.slice(0, 64), scene.keys.labels.slice(0, 64)]);
+    const name = JSON.stringify([scene.of.item, scene.of.kind, scene.predicted, scene.queries.stretches.length, scene.keys.stretches.length, scene.queries.labels.slice(0, 64), scene.keys.labels.slice(0, 64)]);
     if (name === this.built) return;
     this.built = name;
     this.near.disconnect();
@@ -295,7 +295,8 @@ function tokensOf(scene: Scene, side: Side, { from, to }: Block): Node[] {
   const { stretches, labels, special } = scene[side];
   const nodes: Node[] = [];
   for (let place = from; place < to; place++) {
-    const gap = gaps[stretches[place]![0]] ?? " ";
+    // what a query predicts stands where the token after it does
+    const gap = gaps[stretches[place]![0] + (scene.predicted && side === "queries" ? 1 : 0)] ?? " ";
     if (gap === "\n") nodes.push(el("br"));
     else if (gap !== "") nodes.push(document.createTextNode(" "));
     const token = el("button", { type: "button", class: special[place] ? "special" : "", "data-place": place }, tokenText(labels[place]!));

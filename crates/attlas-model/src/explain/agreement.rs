@@ -69,16 +69,16 @@ impl Agreement {
         });
         let of_measured = of_measured.unwrap_or_default();
         let by = |a: &&(usize, f64), b: &&(usize, f64)| a.1.total_cmp(&b.1);
-        if let (Some(nearest), Some(farthest)) = (of_measured.iter().max_by(by), of_measured.iter().min_by(by)) {
-            if nearest.0 != farthest.0 {
-                sentences.push(format!(
-                    "Nearest to leaving out is {} ({:+.2}), farthest from it {} ({:+.2}).",
-                    title(nearest.0),
-                    nearest.1,
-                    title(farthest.0),
-                    farthest.1
-                ));
-            }
+        if let (Some(nearest), Some(farthest)) = (of_measured.iter().max_by(by), of_measured.iter().min_by(by))
+            && nearest.0 != farthest.0
+        {
+            sentences.push(format!(
+                "Nearest to leaving out is {} ({:+.2}), farthest from it {} ({:+.2}).",
+                title(nearest.0),
+                nearest.1,
+                title(farthest.0),
+                farthest.1
+            ));
         }
         sentences
     }

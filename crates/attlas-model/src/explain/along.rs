@@ -66,8 +66,9 @@ impl Explained<'_> {
         loop {
             done.sort_by(|a, b| b.error().abs().total_cmp(&a.error().abs()).then(a.ends[0].total_cmp(&b.ends[0])));
             let error: f64 = done.iter().map(Stretch::error).sum();
-            // a quarter of them at a time, so that few rounds are enough
-            let n = done.len().div_ceil(4).min(n_left);
+            // those that are about as wrong as the worst: a corner next to the beginning takes many halvings of one
+            let worst = done.first().map_or(0.0, |stretch| stretch.error().abs());
+            let n = done.iter().take_while(|stretch| stretch.error().abs() >= 0.25 * worst).count().min(n_left);
             if error.abs() <= 0.5 * Completeness::TOLERANCE * whole || n == 0 {
                 return Ok(done);
             }

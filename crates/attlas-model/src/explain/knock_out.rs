@@ -115,6 +115,9 @@ pub struct Baseline<'m> {
 /// Tells how many changed runs are done, and asks whether to go on.
 pub type Watch<'w> = dyn FnMut(usize) -> Next + 'w;
 
+/// Takes some of the changed runs with their logits. Shape `[variants, rows, n_logits]`.
+type Batches<'e> = dyn FnMut(&[usize], &[f32]) -> Result<(), Error> + 'e;
+
 impl<'m> Baseline<'m> {
     /// Runs the model on one text and keeps what changed runs need.
     ///
@@ -231,7 +234,7 @@ impl<'m> Baseline<'m> {
         starts: &[Option<Start>],
         edits: &dyn Fn(usize) -> Vec<Edit<Array>>,
         watch: &mut Watch<'_>,
-        each: &mut dyn FnMut(&[usize], &[f32]) -> Result<(), Error>,
+        each: &mut Batches<'_>,
     ) -> Result<(), Error> {
         let width = self.model.transformer.n_logits();
         let mut by_start: BTreeMap<Option<Start>, Vec<usize>> = BTreeMap::new();

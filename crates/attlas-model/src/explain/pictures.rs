@@ -33,6 +33,7 @@ pub fn explained_picture(explained: &Explained, looks: &Looks) -> Result<Figure,
         panels.push(Panel::new(side, cells, rows, columns)?.measuring(Quantity::Relevance));
     }
     let scales = Scales::of(&panels, looks.scale.unwrap_or(Scale::Linear), looks.panel_scale);
+    let scales = scales.called("share of the method's scores");
     let mut captions = vec![
         format!("What is explained: the {}, which is {:.4}.", explained.subject, explained.value),
         "Each row is divided by the sum of the sizes of its scores, over all panels. Hidden and left-out tokens are measured, the other methods are computed.".to_owned(),

@@ -165,7 +165,7 @@ impl States<'_> {
 
     fn legend(&self) -> Vec<String> {
         let mut legend = vec![format!(
-            "Effect on the {}: with the hidden states of the run on --patch-from at one place less without, which is {:.4}.",
+            "Effect on the {}: with the hidden states of the run on the other text at one place less without, which is {:.4}.",
             self.measures, self.before
         )];
         let largest = self.rows.iter().max_by(|a, b| a.1.effect.abs().total_cmp(&b.1.effect.abs()));

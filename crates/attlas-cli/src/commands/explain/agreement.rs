@@ -25,7 +25,7 @@ pub fn print(agreement: &Agreement, terminal: &mut Terminal) -> Result<(), Failu
                 .map(|column| cell(agreement.correlations[row][column]))
                 .collect();
             let title = pad(&printable(&agreement.titles[row]), before - 4);
-            writeln!(terminal, "{:>2}  {title}{cells}", row + 1)?;
+            writeln!(terminal, "{}", format!("{:>2}  {title}{cells}", row + 1).trim_end())?;
         }
     }
     writeln!(terminal)?;

@@ -46,7 +46,7 @@ fn print_methods(
     for line in 0..2 {
         let cells: Vec<String> = methods.iter().map(|one| format!(" {:>CELL$}", heading(one)[line])).collect();
         let start = if line == 1 { pad("token", label_width + 5) } else { " ".repeat(label_width + 5) };
-        writeln!(terminal, "{}", terminal.bold(&format!("{start}{}", cells.concat())))?;
+        writeln!(terminal, "{}", terminal.bold(format!("{start}{}", cells.concat()).trim_end()))?;
     }
     let shares: Vec<Vec<f64>> = methods.iter().map(Explained::shares).collect();
     let largest: Vec<f64> =
