@@ -41,7 +41,7 @@ export function about(source: Atlas): HTMLElement {
       "p",
       { class: "honest" },
       el("strong", {}, "Weights are not importance."),
-      " A map shows where a head reads from. How much that changes the output depends on the values it reads and on the rest of the model.",
+      " A map shows where a head reads from. How much that changes the output depends on the values it reads and on the rest of the model; \u201cknock-out\u201d, under the map, copies the command that measures it.",
     ),
     notes,
     el("details", {}, el("summary", {}, "Where this comes from"), list),

@@ -18,7 +18,7 @@ import { linesPicture, mapPicture, type ShownMap } from "./picture.ts";
 import { HeadRanking } from "./ranking.ts";
 import { barColour, Reading } from "./reading.ts";
 import { Recent } from "./recent.ts";
-import { commandOf, csvOf, pythonOf } from "./reproduce.ts";
+import { commandOf, csvOf, knockOutOf, pythonOf } from "./reproduce.ts";
 import { axisNames, hiddenOf, removedNote, rowsAre } from "./said.ts";
 import { Save, type Takeable } from "./save.ts";
 import type { Line, Source, Stretch, Tile } from "./source.ts";
@@ -459,6 +459,11 @@ export class App {
       link: () => location.href.replace(/#.*$/, "") + hashFromState(state, model.atlas),
       python: () => pythonOf(state, model.atlas),
       command: () => commandOf(state, model.atlas),
+      knockOut: () => {
+        const command = knockOutOf(state, model.atlas);
+        if (command === null) throw new Error("these maps came without the model that made them, so nothing can be measured with it");
+        return command;
+      },
       ...(this.source instanceof ServerSource ? { drawn: drawn(this.source, state) } : {}),
     };
   }

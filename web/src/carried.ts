@@ -164,16 +164,24 @@ export class Numbers {
   }
 
   private keep(key: string, map: HeadMap): HeadMap {
-    // dense numbers lie in the page's block anyway
-    const n_bytes = map.weights.buffer === this.carried.numbers ? 0 : map.weights.byteLength;
+    this.drop(key); // another question may have made it meanwhile
     this.kept.set(key, map);
-    this.n_bytes += n_bytes;
-    for (const [oldest, old] of this.kept) {
+    this.n_bytes += this.bytesOf(map);
+    for (const oldest of this.kept.keys()) {
       if (this.n_bytes <= this.room || oldest === key) break;
-      this.kept.delete(oldest);
-      this.n_bytes -= old.weights.buffer === this.carried.numbers ? 0 : old.weights.byteLength;
+      this.drop(oldest);
     }
     return map;
+  }
+
+  private drop(key: string): void {
+    const map = this.kept.get(key);
+    if (map !== undefined && this.kept.delete(key)) this.n_bytes -= this.bytesOf(map);
+  }
+
+  /** What a map takes beside the page's block, in which dense numbers lie anyway. */
+  private bytesOf(map: HeadMap): number {
+    return map.weights.buffer === this.carried.numbers ? 0 : map.weights.byteLength;
   }
 
   private *meanMap(of: MapOf, layer: Layer): Work<HeadMap> {

@@ -29,18 +29,33 @@ function isOfText({ items, provenance }: Atlas): boolean {
   return text !== "" && of_text && !/[\0\n\r]/.test(text);
 }
 
+/** Word by word for a shell. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** What names the text, or the recording, to a command. */
+function subjectOf(source: Atlas): string[] {
+  const { model } = source.provenance;
+  if (!isOfText(source)) return [RECORDING];
+  const { source: given, target } = source.items[0]!;
+  return [quoted(given.text || target.text), ...(model === EMBEDDED ? [] : [`--model ${quoted(model)}`])];
+}
+
+/** The command that measures what the model's output loses without the present head; null where no model ran. */
+export function knockOutOf(state: State, source: Atlas): string | null {
+  const { method, model } = source.provenance;
+  if (method === "imported" || model === "") return null;
+  const subject = subjectOf(source);
+  // of a recording, the command is told which model it is of
+  if (subject.length === 1 && !isOfText(source) && model !== EMBEDDED) subject.push(`--model ${quoted(model)}`);
+  return ["attlas ablate", ...subject, `--heads ${state.kind}:${state.layer}.${state.head}`].join(" ");
+}
+
 /** The command that draws the present view as a file. */
 export function commandOf(state: State, source: Atlas): string {
-  const item = source.items[state.item]!;
-  const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
-  const words = ["attlas draw", state.view === "lines" ? "lines" : "map"];
-  if (isOfText(source)) {
-    words.push(quoted(item.source.text || item.target.text));
-    if (source.provenance.model !== EMBEDDED) words.push(`--model ${quoted(source.provenance.model)}`);
-  } else {
-    words.push(RECORDING);
-    if (state.item !== 0) words.push(`--text ${state.item}`);
-  }
+  const words = ["attlas draw", state.view === "lines" ? "lines" : "map", ...subjectOf(source)];
+  if (state.item !== 0) words.push(`--text ${state.item}`);
   words.push(`--kind ${state.kind} --layer ${state.layer} --head ${state.head}`);
   if (state.view !== "lines" && state.scale !== "linear" && state.scale !== "rank") words.push(`--scale ${state.scale}`);
   if (state.special === "hide") words.push("--special hide");

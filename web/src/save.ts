@@ -13,6 +13,8 @@ export interface Takeable {
   link: () => string;
   python: () => string;
   command: () => string;
+  /** The command that measures what the output loses without this head, or why there is none. */
+  knockOut: () => string;
   /** What a server has beside it. */
   drawn?: Drawn;
 }
@@ -52,6 +54,7 @@ export class Save {
       button("link", "the address of this view", text("link", (now) => now.link())),
       button("Python", "lines that give this map's weights", text("Python", (now) => now.python())),
       button("command", "a command line that draws this view", text("command", (now) => now.command())),
+      button("knock-out", "a command line that measures whether this head matters: what the output loses without it", text("knock-out", (now) => now.knockOut())),
       this.said,
     );
   }

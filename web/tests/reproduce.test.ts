@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { Atlas } from "../src/data.ts";
-import { commandOf, csvOf, pythonOf } from "../src/reproduce.ts";
+import { commandOf, csvOf, knockOutOf, pythonOf } from "../src/reproduce.ts";
 import { stateFromHash } from "../src/state.ts";
 import type { ShownMap } from "../src/picture.ts";
 
@@ -46,4 +46,12 @@ test("a table has keys across and queries down, masked cells empty, and no label
     masked: Uint8Array.of(0, 1, 0, 0),
   } as unknown as ShownMap;
   assert.equal(csvOf(shown), '"query \\ key","a","b"\r\n"\'=1+1",1,\r\n"say ""x""",0.25,0.75\r\n');
+});
+
+test("a head is knocked out of the same text, or the recording and its model; arrays from elsewhere have no model to ask", () => {
+  const embedded = "the embedded English–French translator";
+  const of = (source: Atlas): string | null => knockOutOf(stateFromHash("", source), source);
+  assert.equal(of(sourceOf("a", embedded)), "attlas ablate 'a' --heads cross:2.4");
+  assert.equal(of(sourceOf("a", "org/name", 2)), "attlas ablate run.safetensors --model 'org/name' --heads cross:2.4");
+  assert.equal(of(sourceOf("a", "m", 1, "imported")), null);
 });
