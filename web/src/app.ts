@@ -277,6 +277,7 @@ export class App {
     const newPage = (["layer", "head", "kind", "view", "item"] as const).some((name) => state[name] !== before[name]);
     // a frame's URL is seen by nobody, and its history is that of the page around
     if (this.surroundings === null && hash !== location.hash) history[newPage ? "pushState" : "replaceState"](null, "", hash);
+    this.save.forget();
     const onlyCell = Object.keys(part).every((name) => name === "query" || name === "key");
     const onlyOverview = Object.keys(part).every((name) => name === "sort" || name === "only" || name === "find");
     if (Object.keys(part).join() === "seek") this.fillTools();

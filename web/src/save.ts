@@ -59,6 +59,11 @@ export class Save {
     );
   }
 
+  /** Takes back what was said: it was of another view. */
+  forget(): void {
+    this.say("");
+  }
+
   private keep(name: string, blob: Blob): void {
     const address = URL.createObjectURL(blob);
     el("a", { href: address, download: name }).click();

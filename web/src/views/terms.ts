@@ -64,7 +64,9 @@ export class TermsView {
       return;
     }
     const [query, key] = [queriesOf(scene).tokens[pair[0]]!.text, keysOf(scene).tokens[pair[1]]!.text];
-    this.said.replaceChildren(tokenText(visibleText(query), "token query"), " → ", tokenText(visibleText(key), "token key"));
+    const written = scene.predicted ? scene.source.atlas.items[scene.of.item]!.predicted[pair[0]]?.text : undefined;
+    const named = written === undefined ? [] : ["predicting ", tokenText(visibleText(written), "token query"), ", having read "];
+    this.said.replaceChildren(...named, tokenText(visibleText(query), "token query"), " → ", tokenText(visibleText(key), "token key"));
     if (scene.of.head === "mean" || scene.of.quantity !== "weight") {
       this.missing.hidden = false;
       this.missing.textContent = scene.of.head === "mean" ? "A mean over heads has no query and key of its own: choose one head." : "Only attention weights come from a query and a key.";
