@@ -95,9 +95,7 @@ async function hovers(page) {
 async function ofPeer(page) {
   await page.addInitScript(() => {
     let last = 0;
-    const watch = () => new MutationObserver(() => (last = performance.now())).observe(document.documentElement, { subtree: true, childList: true, attributes: true });
-    if (document.documentElement === null) document.addEventListener("readystatechange", watch, { once: true });
-    else watch();
+    new MutationObserver(() => (last = performance.now())).observe(document, { subtree: true, childList: true, attributes: true });
     globalThis.drawn = () => new Promise((done) => {
       const look = () => (performance.now() - last > 2000 ? done(last) : setTimeout(look, 100));
       setTimeout(look, 500);
