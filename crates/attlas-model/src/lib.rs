@@ -36,7 +36,7 @@ pub mod weights;
 pub use attlas_kernels::Precision;
 pub use block::convolution::Convolution;
 pub use block::dropout::Dropout;
-pub use block::linear::{Linear, Weight};
+pub use block::linear::{BothWays, Linear, Weight};
 pub use block::norm::NormWeights;
 pub use block::parameters::{Numbers, Parameter};
 pub use block::pass::{Array, Keep, Next, Pass, Progress, Site};

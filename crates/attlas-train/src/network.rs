@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use attlas::Scoring;
-use attlas_kernels::{Packed, Precision};
+use attlas_kernels::Precision;
 use attlas_model::config::{self, Norm};
 use attlas_model::family::VASWANI;
 use attlas_model::{
-    AttentionWeights, BlockWeights, ConfigFile, EmbeddingWeights, Expert, FeedForwardWeights, Linear, NormWeights,
-    Projections, ReadWeights, ReadoutWeights, StackWeights, Transformer, Weight,
+    AttentionWeights, BlockWeights, BothWays, ConfigFile, EmbeddingWeights, Expert, FeedForwardWeights, Linear,
+    NormWeights, Projections, ReadWeights, ReadoutWeights, StackWeights, Transformer, Weight,
 };
 
 use crate::Error;
@@ -176,12 +176,12 @@ fn as_the_family_reads(sizes: &Architecture) -> Result<config::Architecture, Err
 }
 
 fn linear(weight: &[f32], bias: &[f32], [d_out, d_in]: [usize; 2]) -> Linear {
-    let weight = Weight::Packed(Arc::new(Packed::new(weight, d_out, d_in)));
+    let weight = Weight::BothWays(Arc::new(BothWays::new(weight, d_out, d_in)));
     Linear { weight, bias: Some(Arc::new(bias.to_vec())), d_in, d_out, precision: Precision::Exact }
 }
 
 fn norm(norm: &Norm, weight: &[f32], bias: &[f32]) -> NormWeights {
-    NormWeights { norm: norm.clone(), weight: Arc::new(weight.to_vec()), bias: Arc::new(bias.to_vec()) }
+    NormWeights { norm: *norm, weight: Arc::new(weight.to_vec()), bias: Arc::new(bias.to_vec()) }
 }
 
 fn embedding(tokens: Weight) -> EmbeddingWeights {

@@ -54,7 +54,7 @@ impl AttentionCall<'_> {
             let context = sized(&mut context, self.n_items * self.n * config.query_width());
             state.dense = disentangled::attend(config, terms, distances, heads, kept.recorded, context);
         } else {
-            self.attend(config, weights, state, &queries, &mut lse, &mut context);
+            state.weights = self.attend(config, weights, state, &queries, &mut lse, &mut context);
         }
         let rows = Rows { n: self.n, past: self.past, n_heads: config.n_heads, width: config.d_head };
         self.plan.edit_outputs(self.kind, self.index, rows, &mut context);
@@ -67,6 +67,7 @@ impl AttentionCall<'_> {
         self.put_away(config, kept, state, queries, lse, workspace);
     }
 
+    /// Fills log-sum-exps and outputs; of packed texts it fills outputs, and returns the weights if there is a way back.
     fn attend(
         self,
         config: &Attention,
@@ -75,7 +76,7 @@ impl AttentionCall<'_> {
         queries: &[f32],
         lse: &mut Vec<f32>,
         context: &mut Vec<f32>,
-    ) {
+    ) -> Vec<f32> {
         let shape = config.shape(self.n, state.n_keys);
         let lse = sized(lse, self.n_items * config.n_heads * self.n);
         let context = sized(context, self.n_items * self.n * config.query_width());
@@ -90,24 +91,29 @@ impl AttentionCall<'_> {
         let key_bias = config.key_bias(valid, state.n_keys);
         let edits = self.plan.weight_edits(self.kind, self.index);
         let (n_query, n_key) = (config.query_width() * self.n, config.kv_width() * state.n_keys);
+        let inputs = |item: usize| Inputs {
+            queries: &queries[item * n_query..][..n_query],
+            keys: &state.keys[item * n_key..][..n_key],
+            values: &state.values[item * n_key..][..n_key],
+            shape,
+            scoring,
+            key_valid: valid
+                .map(|valid| &valid[item * state.n_keys..][..state.n_keys])
+                .filter(|valid| valid.contains(&false)),
+            mask: None,
+            key_bias: key_bias.as_deref().and_then(|bias| config.key_bias_of(bias, item, state.n_keys)),
+        };
+        if let Some(packing) = self.packings() {
+            let (text, dropout) = (self.plan.text(0), self.dropout);
+            let maps = Maps { inputs: inputs(0), text, edits: &edits, dropout, packing: Some(packing), weights: &[] };
+            let goes_back = self.plan.parts(self.kind, self.index).outputs;
+            let mut kept = vec![0.0; if goes_back { maps.n_weights() } else { 0 }];
+            maps.attend(context, &mut kept);
+            return kept;
+        }
         // items beside each other: the heads of a short text alone are too little work for several threads
         let attend_item = |item: usize, context: &mut [f32], lse: &mut [f32]| {
-            let inputs = Inputs {
-                queries: &queries[item * n_query..][..n_query],
-                keys: &state.keys[item * n_key..][..n_key],
-                values: &state.values[item * n_key..][..n_key],
-                shape,
-                scoring,
-                key_valid: valid
-                    .map(|valid| &valid[item * state.n_keys..][..state.n_keys])
-                    .filter(|valid| valid.contains(&false)),
-                mask: None,
-                key_bias: key_bias.as_deref().and_then(|bias| config.key_bias_of(bias, item, state.n_keys)),
-            };
-            if let Some(packing) = self.packings() {
-                let (text, dropout) = (self.plan.text(item), self.dropout);
-                return Maps { inputs, text, edits: &edits, dropout, packing: Some(packing) }.attend(context);
-            }
+            let inputs = inputs(item);
             attend(&inputs, &mut Outputs { context: &mut *context, lse, pooled: None });
             if !edits.is_empty() {
                 edits.attend(&inputs, self.plan.text(item), self.past, context);
@@ -116,6 +122,7 @@ impl AttentionCall<'_> {
         let contexts = context.par_chunks_exact_mut(n_query.max(1));
         let lses = lse.par_chunks_exact_mut((config.n_heads * self.n).max(1));
         contexts.zip(lses).enumerate().for_each(|(item, (context, lse))| attend_item(item, context, lse));
+        Vec::new()
     }
 
     /// Moves what is kept into the state and gives the rest back to the workspace.

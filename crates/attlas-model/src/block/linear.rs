@@ -34,6 +34,52 @@ pub enum Weight {
     Packed(Arc<Packed>),
     /// In that order, in the type in which the file stores them.
     Coded(Arc<Coded>),
+    /// In that order for both ways: of training, where products go back as often as forwards.
+    BothWays(Arc<BothWays>),
+}
+
+/// A matrix in the order in which products read it, forwards and back.
+#[derive(Debug)]
+pub struct BothWays {
+    /// Shape `[d_out, d_in]`.
+    forwards: Packed,
+    /// Its transpose. Shape `[d_in, d_out]`.
+    back: Packed,
+}
+
+impl BothWays {
+    /// Puts rows in order. Shape `[d_out, d_in]`.
+    ///
+    /// # Panics
+    /// When there are not exactly as many numbers.
+    pub fn new(rows: &[f32], d_out: usize, d_in: usize) -> BothWays {
+        BothWays {
+            forwards: Packed::new(rows, d_out, d_in),
+            back: Packed::new(&transposed(rows, d_out, d_in), d_in, d_out),
+        }
+    }
+
+    /// `output = input · W`, or added to it. Shapes `[n, d_out]` and `[n, d_in]`.
+    pub(super) fn multiply_back(&self, input: &[f32], onto: Onto, output: &mut [f32]) {
+        self.back.multiply(input, Finish { onto, ..Finish::PLAIN }, Threads::All, output);
+    }
+}
+
+/// The transpose, square by square, so that lines of the cache are used whole. Shapes `[n_rows, n_columns]` and back.
+fn transposed(matrix: &[f32], n_rows: usize, n_columns: usize) -> Vec<f32> {
+    const SQUARE: usize = 16;
+    let mut turned = vec![0.0; matrix.len()]; // [n_columns, n_rows]
+    for (top, rows) in matrix.chunks(SQUARE * n_columns.max(1)).enumerate() {
+        for left in (0..n_columns).step_by(SQUARE) {
+            let width = SQUARE.min(n_columns - left);
+            for (row, numbers) in rows.chunks_exact(n_columns).enumerate() {
+                for (column, number) in numbers[left..left + width].iter().enumerate() {
+                    turned[(left + column) * n_rows + top * SQUARE + row] = *number;
+                }
+            }
+        }
+    }
+    turned
 }
 
 impl Weight {
@@ -43,6 +89,7 @@ impl Weight {
             Weight::Rows(rows) => rows.len(),
             Weight::Packed(packed) => packed.d_out() * packed.d_in(),
             Weight::Coded(coded) => coded.d_out() * coded.d_in(),
+            Weight::BothWays(both) => both.forwards.d_out() * both.forwards.d_in(),
         }
     }
 
@@ -60,6 +107,7 @@ impl Weight {
             Weight::Rows(rows) => row.copy_from_slice(&rows[index * row.len()..][..row.len()]),
             Weight::Packed(packed) => packed.row(index, row),
             Weight::Coded(coded) => coded.row(index, row),
+            Weight::BothWays(both) => both.forwards.row(index, row),
         }
     }
 
@@ -77,6 +125,11 @@ impl Weight {
                 coded.rows(&mut rows);
                 Cow::Owned(rows)
             }
+            Weight::BothWays(both) => {
+                let mut rows = vec![0.0; self.len()]; // [d_out, d_in]
+                both.forwards.rows(&mut rows);
+                Cow::Owned(rows)
+            }
         }
     }
 
@@ -86,6 +139,7 @@ impl Weight {
             (Weight::Rows(one), Weight::Rows(other)) => Arc::ptr_eq(one, other),
             (Weight::Packed(one), Weight::Packed(other)) => Arc::ptr_eq(one, other),
             (Weight::Coded(one), Weight::Coded(other)) => Arc::ptr_eq(one, other),
+            (Weight::BothWays(one), Weight::BothWays(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -131,6 +185,9 @@ impl Linear {
         match &self.weight {
             Weight::Packed(packed) => packed.multiply_at(self.precision, input, finish, Threads::All, output),
             Weight::Coded(coded) => coded.multiply_at(self.precision, input, finish, Threads::All, output),
+            Weight::BothWays(both) => {
+                both.forwards.multiply_at(self.precision, input, finish, Threads::All, output);
+            }
             Weight::Rows(rows) => {
                 let packed = Packed::new(rows, self.d_out, self.d_in);
                 packed.multiply_at(self.precision, input, finish, Threads::All, output);

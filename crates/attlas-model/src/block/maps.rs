@@ -25,6 +25,8 @@ pub(super) struct Maps<'a> {
     pub dropout: Dropout,
     /// The texts of queries and of keys, where the item is several.
     pub packing: Option<[Packing<'a>; 2]>,
+    /// All weights before dropout, by [`Part::first`]; empty where they are to be computed.
+    pub weights: &'a [f32],
 }
 
 /// Some rows of one head's map, and the keys that any of them sees.
@@ -119,8 +121,22 @@ impl Maps<'_> {
         self.inputs.scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[head]))
     }
 
-    /// What all heads give, with dropout of their weights. Shape of `context`: `[n_queries, n_heads, d_value]`.
-    pub fn attend(&self, context: &mut [f32]) {
+    /// The weights of a part, where they are kept and nothing else is asked of its dot products. Shape `[n, n_keys]`.
+    pub fn kept(&self, part: &Part) -> Option<&[f32]> {
+        let is_wanted = self.inputs.scoring.softcap.is_none();
+        self.weights.get(part.first..part.first + part.queries.len() * part.keys.len()).filter(|_| is_wanted)
+    }
+
+    /// How many weights all maps of packed texts have.
+    pub fn n_weights(&self) -> usize {
+        let Some([queries, keys]) = self.packing else { return 0 };
+        let texts = queries.starts.windows(2).zip(keys.starts.windows(2));
+        texts.map(|(queries, keys)| self.inputs.shape.n_heads * (queries[1] - queries[0]) * (keys[1] - keys[0])).sum()
+    }
+
+    /// What all heads give, with dropout of their weights, which `kept` gets before it if it has room. Shape of `context`:
+    /// `[n_queries, n_heads, d_value]`.
+    pub fn attend(&self, context: &mut [f32], kept: &mut [f32]) {
         let shape = self.inputs.shape;
         let mut row = Vec::new(); // [n_keys]
         let mut mixed = Vec::new(); // [n, d_value]
@@ -133,6 +149,9 @@ impl Maps<'_> {
                 let lse = reference::log_sum_exp(&row, self.sink(part.head));
                 reference::weigh(&mut row, lse);
                 weights.iter_mut().zip(&row).for_each(|(slot, weight)| *slot = *weight as f32);
+            }
+            if let Some(kept) = kept.get_mut(part.first..part.first + n * n_keys) {
+                kept.copy_from_slice(&weights);
             }
             self.dropout.apply_from(part.first, &mut weights);
             // 2. the weighted sums of the values

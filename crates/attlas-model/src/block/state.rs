@@ -107,6 +107,9 @@ pub(crate) struct LayerState {
     pub dense: Vec<f32>,
     /// What heads gave before the output projection, when it is kept. Shape `[n_items, n_queries, n_heads, d_value]`.
     pub outputs: Vec<f32>,
+    /// The weights of packed texts before dropout, text by text and head by head, when there is a way back. Shape of each
+    /// `[n_queries, n_keys]`.
+    pub weights: Vec<f32>,
     /// Rows so far.
     pub n_queries: usize,
     /// Columns so far.

@@ -105,6 +105,7 @@ impl AttentionBack<'_> {
                 edits: &edits,
                 dropout: call.dropout,
                 packing: call.packings(),
+                weights: &state.weights,
             };
             Group { maps, kv_head, d_context, rules: back.rules, keeps }.go_back()
         };

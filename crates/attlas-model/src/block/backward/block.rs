@@ -128,6 +128,7 @@ impl BlockDropout {
 pub(super) struct BlockTape<'a> {
     d_model: usize,
     place: Place,
+    attention: AttentionBack<'a>,
     way: Way<'a>,
     feed_forward: FeedForwardTape<'a>,
     /// The result of the feed-forward: which numbers are set to 0.
@@ -137,12 +138,7 @@ pub(super) struct BlockTape<'a> {
 /// How the sublayers of a block stand to each other.
 enum Way<'a> {
     /// One after the other.
-    InTurn {
-        first: Tape<'a>,
-        attention: AttentionBack<'a>,
-        second: Option<(Tape<'a>, AttentionBack<'a>)>,
-        last: Tape<'a>,
-    },
+    InTurn { first: Tape<'a>, second: Option<Box<(Tape<'a>, AttentionBack<'a>)>>, last: Tape<'a> },
     /// `x + attention(norm(x)) + feed_forward(norm′(x))`.
     BesideEachOther {
         /// What enters the block.
@@ -151,7 +147,6 @@ enum Way<'a> {
         input: Vec<f32>,
         /// What the feed-forward reads, if it is something else.
         other: Option<Vec<f32>>,
-        attention: AttentionBack<'a>,
         attended: Vec<f32>,
         dropout: Dropout,
         norms: [Option<&'a NormWeights>; 2],
@@ -187,7 +182,7 @@ impl<'a> BlockRef<'a> {
             let call = AttentionCall { kind: Kind::Cross, dropout: dropout.of(1, 0), ..call };
             let (looking, result) = attend(call, cross_config, cross, &tape.input, workspace);
             stream = tape.forward(result, d_model);
-            second = Some((tape, looking));
+            second = Some(Box::new((tape, looking)));
         }
         // 3. the feed-forward, all of it where a norm reads what it gives
         let [hidden, result] = [0, 1].map(|site| dropout.of(1 + u64::from(second.is_some()), site));
@@ -201,7 +196,8 @@ impl<'a> BlockRef<'a> {
         BlockTape {
             d_model,
             place,
-            way: Way::InTurn { first, attention: looking, second, last },
+            attention: looking,
+            way: Way::InTurn { first, second, last },
             feed_forward,
             dropout: result,
         }
@@ -227,9 +223,9 @@ impl<'a> BlockRef<'a> {
         });
         let read = other.as_ref().unwrap_or(&input);
         let feed_forward = FeedForwardTape::new(&config.feed_forward, &weights.feed_forward, dropout.of(1, 0), read);
-        let way = Way::BesideEachOther { stream, input, other, attention, attended, dropout: dropout.of(0, 1), norms };
+        let way = Way::BesideEachOther { stream, input, other, attended, dropout: dropout.of(0, 1), norms };
         let place = Place { kind: call.kind, layer: call.index, part: Part::FeedForward };
-        BlockTape { d_model, place, way, feed_forward, dropout: dropout.of(1, 1) }
+        BlockTape { d_model, place, attention, way, feed_forward, dropout: dropout.of(1, 1) }
     }
 }
 
@@ -258,15 +254,15 @@ impl BlockTape<'_> {
     /// # Errors
     /// When what comes back from an attention head is not finite.
     pub fn go_back(&self, back: &mut Back<'_>, d_stream: &mut [f32], d_source: &mut [f32]) -> Result<(), Halt> {
-        let BlockTape { d_model, place, feed_forward, .. } = self;
+        let BlockTape { d_model, place, attention, feed_forward, .. } = self;
         let feed_forward_back = |back: &mut Back<'_>, input: &[f32], d: &[f32]| {
             let sums = back.sums.feed_forward(place.kind, place.layer);
             feed_forward.go_back(back.rules, input, d, sums)
         };
         match &self.way {
-            Way::InTurn { first, attention, second, last } => {
+            Way::InTurn { first, second, last } => {
                 last.go_back(back, d_stream, *d_model, |back, input, d| Ok(feed_forward_back(back, input, d)))?;
-                if let Some((tape, cross)) = second {
+                if let Some((tape, cross)) = second.as_deref() {
                     tape.go_back(back, d_stream, *d_model, |back, input, d| {
                         let gradient = cross.go_back(back, input, d)?;
                         add(d_source, &gradient.source.unwrap_or_default());
@@ -275,7 +271,7 @@ impl BlockTape<'_> {
                 }
                 first.go_back(back, d_stream, *d_model, |back, input, d| Ok(attention.go_back(back, input, d)?.input))
             }
-            Way::BesideEachOther { stream, input, other, attention, dropout, norms, .. } => {
+            Way::BesideEachOther { stream, input, other, dropout, norms, .. } => {
                 let (rules, d_model) = (back.rules, *d_model);
                 let mut d_input = attention.go_back(back, input, &dropped(*dropout, d_stream))?.input;
                 let d = dropped(self.dropout, d_stream);

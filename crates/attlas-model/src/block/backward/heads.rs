@@ -91,7 +91,7 @@ impl Group<'_> {
         }
         let d_outputs = Matrix::new(&d_outputs, n, d_value);
         // 2. dot products, which become weights, and gradients of weights, which become those of dot products
-        let mut weights = maps.dots(part); // [n, n_keys]
+        let mut weights = maps.kept(part).map_or_else(|| maps.dots(part), <[f32]>::to_vec); // [n, n_keys]
         let mut d_dots = vec![0.0; n * n_keys]; // [n, n_keys]
         multiply(d_outputs, maps.values(part).transposed(), Onto::Replace, Threads::One, &mut d_dots);
         maps.dropout.apply_from(part.first, &mut d_dots);
@@ -123,7 +123,7 @@ impl Group<'_> {
         &self.d_context[(query * shape.n_heads + head) * shape.d_value..][..shape.d_value]
     }
 
-    /// One row: `weights` holds dot products before and weights, times the rule's factor, after; `d_dots` holds the gradients
+    /// One row: `weights` holds dot products before (kept weights where there are any) and weights, times the rule's factor, after; `d_dots` holds the gradients
     /// of the weights before, of the dot products after. `∂S/∂score_k = w_k · (∂S/∂w_k − Σ_j w_j ∂S/∂w_j)`. Shapes `[n_keys]`.
     fn row_back(
         &self,
@@ -137,7 +137,13 @@ impl Group<'_> {
         let scoring = self.maps.inputs.scoring;
         let Scratch { weights: row, d_weights: d_row } = scratch;
         // 1. weights as they come from scores, and as they are used
-        self.maps.scores(part, query, weights, row);
+        let is_kept = self.maps.kept(part).is_some();
+        if is_kept {
+            row.clear();
+            row.extend(weights.iter().map(|weight| f64::from(*weight)));
+        } else {
+            self.maps.scores(part, query, weights, row);
+        }
         let sink = self.maps.sink(part.head);
         let place = Row { text: self.maps.text, head: part.head, query };
         let origins = if self.maps.edits.touch(place) { self.maps.edits.origins(place, row) } else { Origins::Own };
@@ -146,8 +152,10 @@ impl Group<'_> {
             self.maps.edits.weigh(place, sink, &mut used);
             used
         });
-        let lse = reference::log_sum_exp(row, sink);
-        reference::weigh(row, lse);
+        if !is_kept {
+            let lse = reference::log_sum_exp(row, sink);
+            reference::weigh(row, lse);
+        }
         // 2. gradients of scores
         origins.d_weights(d_dots, d_row);
         let mean: f64 = row.iter().zip(&*d_row).map(|(weight, d)| weight * d).sum();
@@ -264,7 +272,7 @@ mod tests {
             let (shape, scoring, key_valid) = (self.shape, &self.scoring, self.key_valid.as_deref());
             let inputs = Inputs { queries, keys, values, shape, scoring, key_valid, mask: None, key_bias };
             let group = |kv_head: usize, keeps: [bool; 2]| {
-                let maps = Maps { inputs, text: 0, edits: &edits, dropout: Dropout::OFF, packing: None };
+                let maps = Maps { inputs, text: 0, edits: &edits, dropout: Dropout::OFF, packing: None, weights: &[] };
                 Group { maps, kv_head, d_context, rules: Rules::Gradient, keeps }.go_back()
             };
             let groups: Vec<GroupGradients> = (0..shape.n_kv_heads).map(|kv_head| group(kv_head, [false; 2])).collect();
@@ -329,7 +337,7 @@ mod tests {
         let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
         let edits = plan.weight_edits(Kind::Encoder, 0);
         let (rules, keeps) = (Rules::AttnLrp, [false, true]);
-        let maps = Maps { inputs, text: 0, edits: &edits, dropout: Dropout::OFF, packing: None };
+        let maps = Maps { inputs, text: 0, edits: &edits, dropout: Dropout::OFF, packing: None, weights: &[] };
         let found = Group { maps, kv_head: 0, d_context, rules, keeps }.go_back();
         let product = |x: &[f32], d: &[f32]| x.iter().zip(d).map(|(x, d)| f64::from(*x) * f64::from(*d)).sum::<f64>();
         let dot = |query: usize, key: usize| product(&queries[query * 3..][..3], &keys[key * 3..][..3]);

@@ -14,8 +14,10 @@ impl Linear {
         if n_numbers * FEW <= d_output.len() {
             return self.go_back_by_rows(d_output, d_input, onto);
         }
-        if let Weight::Packed(packed) = &self.weight {
-            return packed.multiply_back(d_output, onto, Threads::All, d_input);
+        match &self.weight {
+            Weight::Packed(packed) => return packed.multiply_back(d_output, onto, Threads::All, d_input),
+            Weight::BothWays(both) => return both.multiply_back(d_output, onto, d_input),
+            Weight::Rows(_) | Weight::Coded(_) => {}
         }
         let n = d_output.len() / self.d_out;
         let rows = self.weight.rows();
@@ -39,16 +41,23 @@ impl Linear {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use attlas_kernels::Packed;
+
     use super::*;
+    use crate::block::linear::BothWays;
 
     #[test]
     fn few_numbers_and_many_go_back_alike_replaced_and_added() {
         let (d_out, d_in) = (130, 7);
         let weight: Vec<f32> = (0..d_out * d_in).map(|i| (i % 23) as f32 / 11.0 - 1.0).collect();
         let mut linear = Linear::new(weight.clone(), None, d_out, d_in);
-        for is_packed in [false, true] {
-            if is_packed {
-                linear.pack();
+        let both_ways = Weight::BothWays(Arc::new(BothWays::new(&weight, d_out, d_in)));
+        for packed in [None, Some(Weight::Packed(Arc::new(Packed::new(&weight, d_out, d_in)))), Some(both_ways)] {
+            if let Some(packed) = packed {
+                linear.weight = packed;
+                assert_eq!(linear.weight.rows(), weight);
             }
             for n_numbers in [1, 2, 260] {
                 let d_output: Vec<f32> = (0..2 * d_out)

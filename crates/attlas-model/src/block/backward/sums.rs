@@ -131,7 +131,7 @@ impl Transformer {
 impl NormWeights {
     fn zeros(&self) -> NormWeights {
         let zeros = |numbers: &Vec<f32>| Arc::new(vec![0.0; numbers.len()]);
-        NormWeights { norm: self.norm.clone(), weight: zeros(&self.weight), bias: zeros(&self.bias) }
+        NormWeights { norm: self.norm, weight: zeros(&self.weight), bias: zeros(&self.bias) }
     }
 }
 
