@@ -101,7 +101,7 @@ def test_the_effects_of_heads_are_those_of_the_command() -> None:
         given = {"target": 9, "foil": 4} if method == "direct" else {"metric": "loss"}
         words = ["--target", "9", "--foil", "4"] if method == "direct" else ["--metric", "loss"]
         assert_same(
-            attlas.ablate(REPEATED, INDUCTION, method=method, heads=["1.*", (0, 3)], **given),  # type: ignore[arg-type]
+            attlas.ablate(REPEATED, INDUCTION, method=method, heads=["1.*", (0, 3)], **given),
             on_induction("ablate", "--method", method, "--heads", "1.*,0.3", *words),
         )
     together = attlas.ablate(REPEATED, INDUCTION, target=9, heads="1.*", together=True)

@@ -130,7 +130,8 @@ def ablate(
         if not is_one or method != "zero" or together:
             raise Error("edges hides pairs of one text, one at a time: leave method and together out")
         return Effects(_attlas.hidden_pairs(loaded, _subject(text, decoder_text), asked, measured))
-    texts: Sequence[Any] = [text] if is_one else list(text)
+    given_texts: Any = text
+    texts = [given_texts] if is_one else list(given_texts)
     how: dict[str, object] = {
         "method": method,
         "seed": 0 if seed is None else whole_number(seed),

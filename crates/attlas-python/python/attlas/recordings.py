@@ -303,7 +303,8 @@ class Recording(Analyses):
         if isinstance(kind, Layer):  # a layer, and a head of it
             if quantity is None:
                 return self.layer(kind).map(layer if head is None else head, item)
-            kind, layer, head = kind.kind, kind.index, layer if head is None else head
+            of_layer, head = kind, layer if head is None else head
+            kind, layer = of_layer.kind, of_layer.index
         if layer is None and not (kind in KINDS and head is not None):
             kind, layer = self._parted(kind)
         of, number = layer_and_head(layer, head)
@@ -312,8 +313,8 @@ class Recording(Analyses):
         if quantity is None or quantity == "weight":
             return self.layer(kind, of).map(number, item)
         head = None if number is None or isinstance(number, str) else _number(number, "head")
-        native = self._with(quantity).map_of(quantity, kind, of, head, _count(item, self._native.n_items, "text"))
-        place = next((place for place, layer in enumerate(self.layers) if (layer.kind, layer.index) == (kind, of)), 0)
+        native = self._with(quantity).map_of(quantity, str(kind), of, head, _count(item, self._native.n_items, "text"))
+        place = next((place for place, layer in enumerate(self.layers) if (layer.kind, layer.index) == (str(kind), of)), 0)
         return Map(self, place, head, whole_number(item) % self._native.n_items, quantity=quantity, native=native)
 
     def _with(self, quantity: str | None) -> _attlas.Recording:
