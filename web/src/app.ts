@@ -23,6 +23,7 @@ import { commandOf, csvOf, knockOutOf, pythonOf } from "./reproduce.ts";
 import { axisNames, hiddenOf, removedNote, rowsAre } from "./said.ts";
 import { Save, type Takeable } from "./save.ts";
 import type { Line, Source, Stretch, Tile } from "./source.ts";
+import { withoutToken } from "./server.ts";
 import { ServerSource } from "./server_source.ts";
 import { placesWith, spanName, TextTools, type Taken } from "./spans.ts";
 import { scoreDetail, scoreText, textsTogether } from "./standouts.ts";
@@ -438,7 +439,7 @@ export class App {
       name: `${headName(state.layer, state.head)}-${state.kind}`,
       picture,
       csv: async () => csvOf((await this.part({ ...now, state: { ...state, scale: "linear" } }, Infinity)).shown),
-      link: () => location.href.replace(/#.*$/, "") + hashFromState(state, model.atlas),
+      link: () => withoutToken(location.href.replace(/#.*$/, "")) + hashFromState(state, model.atlas),
       python: () => pythonOf(state, model.atlas),
       command: () => commandOf(state, model.atlas),
       knockOut: () => {
