@@ -6,7 +6,7 @@ import type { Item } from "../src/data.ts";
 import type { MapOf, Terms, Tile } from "../src/source.ts";
 import { bothSoon, existing, less, nextTo, shared, sharedNote } from "../src/views/compare.ts";
 import { directionOf, gapsBetween } from "../src/views/gaps.ts";
-import { beamsOf, placeFrom, sharedStart, stepsOf } from "../src/views/generation.ts";
+import { placeFrom, stepsOf } from "../src/views/generation.ts";
 import { patchPlaces, shownSide } from "../src/views/image.ts";
 import { besideWeight, findingsOf, QUANTITIES, sentencesOf } from "../src/views/panel.ts";
 import { written } from "../src/views/scene.ts";
@@ -115,15 +115,6 @@ test("a step is written by the row before it, the last by the row that predicts 
   assert.deepEqual(stepsOf(DECODER, hidden), [{ token: 3, row: 1, text: "." }]);
   assert.equal(placeFrom({ stretches: [[0, 2], [2, 5]], labels: [], special: [] }, 2), 1);
   assert.equal(placeFrom({ stretches: [[0, 2]], labels: [], special: [] }, 2), null);
-});
-
-test("beams of one search stand together, the best first, and begin with what all share", () => {
-  const beam = (of: number, rank: number): Item => ({ ...DECODER, beam: { of, rank, score: -rank } });
-  const atlas = atlasOf([beam(0, 1), beam(1, 0), beam(0, 0), DECODER], HEADS);
-  assert.deepEqual(beamsOf(atlas, 0).map(({ item }) => item), [2, 0]);
-  assert.deepEqual(beamsOf(atlas, 3), []);
-  assert.equal(sharedStart([["a", "b", "c"], ["a", "b"], ["a", "b", "d"]]), 2);
-  assert.equal(sharedStart([["a"], []]), 0);
 });
 
 test("texts share the longest run of tokens that both have in order", () => {
