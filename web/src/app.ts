@@ -9,6 +9,7 @@ import { DescriptionPanel } from "./description.ts";
 import { el, isCompact, tokenText } from "./dom.ts";
 import { drawn } from "./drawn.ts";
 import { chosenOf, stateAsked, Surroundings } from "./embed.ts";
+import { removedOf } from "./hidden.ts";
 import { Jump } from "./jump.ts";
 import { isWriting, keyDialog } from "./keys.ts";
 import { placeAt, type Axis } from "./look.ts";
@@ -22,6 +23,7 @@ import { commandOf, csvOf, knockOutOf, pythonOf } from "./reproduce.ts";
 import { axisNames, hiddenOf, removedNote, rowsAre } from "./said.ts";
 import { Save, type Takeable } from "./save.ts";
 import type { Line, Source, Stretch, Tile } from "./source.ts";
+import { withoutToken } from "./server.ts";
 import { ServerSource } from "./server_source.ts";
 import { placesWith, spanName, TextTools, type Taken } from "./spans.ts";
 import { scoreDetail, scoreText, textsTogether } from "./standouts.ts";
@@ -37,8 +39,6 @@ import type { Now, Page, Selection, View, ViewOf } from "./views/view.ts";
 
 /** How long the view waits for the scale that all heads share before it is drawn with what is known of it, in ms. */
 const SHARED_SOON = 150;
-/** The most rows of a map whose hidden mass is added up. */
-const MOST_ROWS = 4096;
 /** The most cells of a table. */
 const MOST_CELLS = 1 << 24;
 
@@ -419,26 +419,8 @@ export class App {
     const { state, model } = this;
     const tiles = tilesOf(model.atlas, state.kind);
     const hidden = tiles === "" && state.quantity === "weight" ? hiddenOf(state, model) : "";
-    const removed = hidden === "" ? 0 : await this.removed(signal);
-    if (!signal.aborted) this.note.textContent = tiles + (removed > 0 ? removedNote(removed, hidden) : "");
-  }
-
-  /** The weight on keys that are not shown, the mean over the rows shown. */
-  private async removed(signal: AbortSignal): Promise<number> {
-    const { state, model, source } = this;
-    const { queries, keys } = model.axes(state);
-    const gaps: Stretch[] = [];
-    let next = 0;
-    for (const [from, to] of [...keys.stretches, [model.columnTokens(state).length, 0] as const]) {
-      if (from > next) gaps.push([next, from]);
-      next = to;
-    }
-    const n_rows = queries.stretches.length;
-    if (gaps.length === 0 || n_rows === 0 || n_rows > MOST_ROWS) return 0;
-    const look = { queries: queries.stretches, keys: gaps };
-    const part = { rows: [0, n_rows], columns: [0, gaps.length] } as const;
-    const tile = await source.tile({ of: model.of(state), look, part, height: n_rows, width: gaps.length, pool: "max", values: "number", exact: true }, signal);
-    return tile.values.reduce((sum, weight) => sum + weight, 0) / n_rows;
+    const removed = hidden === "" ? 0 : await removedOf(this.source, model.of(state), model.axes(state).look, model.columnTokens(state).length, signal).catch(() => null);
+    if (!signal.aborted) this.note.textContent = tiles + removedNote(removed, hidden);
   }
 
   /** The present view, to be taken along. */
@@ -457,7 +439,7 @@ export class App {
       name: `${headName(state.layer, state.head)}-${state.kind}`,
       picture,
       csv: async () => csvOf((await this.part({ ...now, state: { ...state, scale: "linear" } }, Infinity)).shown),
-      link: () => location.href.replace(/#.*$/, "") + hashFromState(state, model.atlas),
+      link: () => withoutToken(location.href.replace(/#.*$/, "")) + hashFromState(state, model.atlas),
       python: () => pythonOf(state, model.atlas),
       command: () => commandOf(state, model.atlas),
       knockOut: () => {

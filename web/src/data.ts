@@ -40,7 +40,6 @@ export interface Item {
   tree?: ItemTree;
   /** The place of the first target token that was generated; absent where all were given, or nobody knows. */
   generated?: number;
-  beam?: ItemBeam;
 }
 
 /** A picture whose patches are source tokens. */
@@ -48,7 +47,7 @@ export interface ItemImage {
   /** Size in pixels of what `src` holds. */
   width: number;
   height: number;
-  /** The picture as a data URL, or an address at the server; empty where there is none, but patches. */
+  /** The picture as a data URL; empty where there is none, but patches. */
   src: string;
   /** The place of the top left patch; others follow row by row, and source tokens before it have no place in the picture. */
   first: number;
@@ -88,13 +87,6 @@ export interface TreeWord {
   head: number | null;
   /** "nsubj", with its subtype. */
   relation: string;
-}
-
-/** Which search an item is a beam of, its rank in it (0 the best), and its score as the search ranks it. */
-export interface ItemBeam {
-  of: number;
-  rank: number;
-  score: number | null;
 }
 
 // JSON has no −∞; it comes as null.

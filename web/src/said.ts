@@ -42,9 +42,12 @@ export function hiddenOf(state: State, model: Model): string {
   return last === undefined ? "" : said.length === 0 ? last : `${said.join(", ")} and ${last}`;
 }
 
-/** What is taken away by hiding `hidden`, such as "special tokens", on average over the rows shown. */
-export function removedNote(removed: number, hidden: string): string {
+/** What is taken away by hiding `hidden`, such as "special tokens", on average over the rows shown; null where that is not known. Empty where
+ * nothing is taken away. */
+export function removedNote(removed: number | null, hidden: string): string {
+  if (removed !== null && !(removed > 0)) return "";
   const holds = / and |s$|tokens outside/.test(hidden) ? "hold" : "holds";
+  if (removed === null) return `How much weight hidden ${hidden} ${holds} is not worked out: these are too many rows and keys. Weights are not rescaled.`;
   return `Hidden ${hidden} ${holds} ${formatPercent(removed)} of the weight of the rows shown. Weights are not rescaled.`;
 }
 

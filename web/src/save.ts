@@ -51,7 +51,7 @@ export class Save {
         : []),
       button("CSV", "the numbers of this map", async (now) => this.keep(`${now.name}.csv`, new Blob([`\ufeff${await now.csv()}`], { type: "text/csv" }))),
       el("span", {}, "copy"),
-      button("link", "the address of this view", text("link", (now) => now.link())),
+      button("link", isServed ? "the address of this view, without the token: who opens it needs the address that the server printed, too" : "the address of this view", text("link", (now) => now.link())),
       button("Python", "lines that give this map's weights", text("Python", (now) => now.python())),
       button("command", "a command line that draws this view", text("command", (now) => now.command())),
       button("knock-out", "a command line that measures whether this head matters: what the output loses without it", text("knock-out", (now) => now.knockOut())),

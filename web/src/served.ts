@@ -2,7 +2,7 @@
 
 import { el } from "./dom.ts";
 import { Home } from "./runs.ts";
-import { Refused, Server } from "./server.ts";
+import { keptInTab, Refused, Server } from "./server.ts";
 import { ServerSource } from "./server_source.ts";
 import { visibleText } from "./text.ts";
 
@@ -10,7 +10,7 @@ import { visibleText } from "./text.ts";
 export async function startServed(root: HTMLElement, show: (sources: ServerSource[]) => void): Promise<void> {
   let home: Home | null = null;
   try {
-    const server = await Server.of(location, history);
+    const server = await Server.of(location, history, keptInTab({ location, window }));
     const about = await server.about();
     const asked = new URLSearchParams(location.search).getAll("recording");
     const ids = asked.length > 0 ? asked : about.recordings.slice(0, 1).map(({ id }) => id);

@@ -40,6 +40,36 @@ export function isServed(document: Document): boolean {
   return document.querySelector('meta[name="attlas-source"][content="server"]') !== null;
 }
 
+/** Where a tab keeps its token. */
+export interface Kept {
+  get(): string | null;
+  /** Whether it could be kept. */
+  set(token: string): boolean;
+}
+
+/** What the tab keeps for pages of this address, as long as it is open. */
+export function keptInTab({ location, window }: { location: Location; window: { readonly sessionStorage: Storage } }): Kept {
+  const name = `attlas token of ${location.pathname}`; // several servers may stand behind one host
+  const tried = <T>(act: (storage: Storage) => T, otherwise: T): T => {
+    try {
+      return act(window.sessionStorage);
+    } catch {
+      return otherwise; // a browser may forbid it
+    }
+  };
+  return {
+    get: () => tried((storage) => storage.getItem(name), null),
+    set: (token) => tried((storage) => (storage.setItem(name, token), true), false),
+  };
+}
+
+/** An address without what lets its reader in. */
+export function withoutToken(href: string): string {
+  const address = new URL(href);
+  for (const name of ["token", "open"]) if (address.searchParams.has(name)) address.searchParams.delete(name);
+  return address.href;
+}
+
 export class Server {
   private token: string;
   /** Told of refusals that concern the whole page: the file changed, nobody answers, the token is wrong. */
@@ -49,17 +79,21 @@ export class Server {
     this.token = token;
   }
 
-  /** The server of this page. An address that was good for once is exchanged for one that stays good. */
-  static async of(location: Location, history: History): Promise<Server> {
+  /** The server of this page. The token leaves the address, which is copied, shown and remembered, and is kept for this tab; an address
+   * that was good for once is exchanged for it. */
+  static async of(location: Location, history: History, kept: Kept): Promise<Server> {
     const given = new URLSearchParams(location.search);
-    const code = given.get("open");
-    if (code === null) return new Server(given.get("token") ?? "");
-    const server = new Server("");
-    const answer = await server.ask("open", { method: "POST", body: JSON.stringify({ code }) });
-    server.token = ((await answer.json()) as { token: string }).token;
-    given.delete("open");
-    given.set("token", server.token);
-    history.replaceState(null, "", `?${given}${location.hash}`);
+    const [code, token] = [given.get("open"), given.get("token")];
+    const server = new Server(token ?? kept.get() ?? "");
+    if (code === null && token === null) return server;
+    if (code !== null) {
+      const answer = await server.ask("open", { method: "POST", body: JSON.stringify({ code }) });
+      server.token = ((await answer.json()) as { token: string }).token;
+    }
+    const isKept = kept.set(server.token);
+    const address = new URL(withoutToken(location.href));
+    if (!isKept) address.searchParams.set("token", server.token); // or it would be lost when the page is loaded again
+    history.replaceState(null, "", address.href);
     return server;
   }
 

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Item } from "../src/data.ts";
 import type { MapOf, Terms, Tile } from "../src/source.ts";
-import { existing, less, nextTo, shared, sharedNote } from "../src/views/compare.ts";
+import { bothSoon, existing, less, nextTo, shared, sharedNote } from "../src/views/compare.ts";
 import { directionOf, gapsBetween } from "../src/views/gaps.ts";
-import { beamsOf, placeFrom, sharedStart, stepsOf } from "../src/views/generation.ts";
+import { placeFrom, stepsOf } from "../src/views/generation.ts";
 import { patchPlaces, shownSide } from "../src/views/image.ts";
 import { besideWeight, findingsOf, QUANTITIES, sentencesOf } from "../src/views/panel.ts";
 import { written } from "../src/views/scene.ts";
@@ -117,19 +117,28 @@ test("a step is written by the row before it, the last by the row that predicts 
   assert.equal(placeFrom({ stretches: [[0, 2]], labels: [], special: [] }, 2), null);
 });
 
-test("beams of one search stand together, the best first, and begin with what all share", () => {
-  const beam = (of: number, rank: number): Item => ({ ...DECODER, beam: { of, rank, score: -rank } });
-  const atlas = atlasOf([beam(0, 1), beam(1, 0), beam(0, 0), DECODER], HEADS);
-  assert.deepEqual(beamsOf(atlas, 0).map(({ item }) => item), [2, 0]);
-  assert.deepEqual(beamsOf(atlas, 3), []);
-  assert.equal(sharedStart([["a", "b", "c"], ["a", "b"], ["a", "b", "d"]]), 2);
-  assert.equal(sharedStart([["a"], []]), 0);
-});
-
 test("texts share the longest run of tokens that both have in order", () => {
   assert.deepEqual(sharedPlaces(["a", "b", "c", "d"], ["a", "x", "c", "d"]), [[0, 0], [2, 2], [3, 3]]);
   assert.deepEqual(sharedPlaces(["a", "a"], ["a", "a", "a"]), [[0, 0], [1, 1]]);
   assert.deepEqual(sharedPlaces([], ["a"]), []);
+});
+
+test("maps are subtracted of the same queries alone: what was read at other ones waits until all are read", async () => {
+  const tile = (every: number, value: number): Tile => ({ height: 1, width: 1, values: Float32Array.of(value), masked: new Uint8Array(1), top: value, every });
+  const drawnOf = async (every: [number, number], alike: boolean, isRefused = false): Promise<[number[], boolean]> => {
+    const drawn: number[] = [];
+    const ask = async (exact: boolean): Promise<[Tile, Tile]> => {
+      if (exact && isRefused) throw new Error("too many");
+      return exact ? [tile(1, 3), tile(1, 1)] : [tile(every[0], 9), tile(every[1], 1)];
+    };
+    const isDrawn = await bothSoon(ask, alike, (a, b) => drawn.push(less(a, b).values[0]!), () => drawn.push(0));
+    return [drawn, isDrawn];
+  };
+  assert.deepEqual(await drawnOf([1, 1], false), [[8], true]);
+  assert.deepEqual(await drawnOf([1, 8], true), [[0, 2], true]);
+  assert.deepEqual(await drawnOf([8, 8], true), [[8, 2], true]);
+  assert.deepEqual(await drawnOf([8, 8], false), [[0, 2], true]);
+  assert.deepEqual(await drawnOf([1, 8], true, true), [[0], false]);
 });
 
 test("maps of different texts are subtracted where both have tokens, and it is said", async () => {

@@ -100,10 +100,24 @@ export class CompareView {
     this.said.textContent = sharedNote(scene, second, this.pairs!, sameUnit);
     if (nothing) return;
     const look = (of: Scene, side: "first" | "second"): Look => ({ queries: rows[side].map((place) => of.queries.stretches[place]!), keys: columns[side].map((place) => of.keys.stretches[place]!) });
+    const looks = [look(scene, "first"), look(second, "second")] as const;
     // means of pixels can be subtracted, largest numbers cannot
-    const [a, b] = await Promise.all([tileOf(scene, look(scene, "first"), "mean", signal), tileOf(second, look(second, "second"), "mean", signal)]);
-    if (signal.aborted) return;
+    const ask = (exact: boolean) => Promise.all([tileOf(scene, looks[0], "mean", signal, exact), tileOf(second, looks[1], "mean", signal, exact)]);
+    const draw = (a: Tile, b: Tile): void => {
+      if (!signal.aborted) this.drawDifference(scene, a, b);
+    };
+    const wait = (): void => {
+      if (!signal.aborted) this.sides[2].element.hidden = this.list.hidden = true;
+    };
+    const isDrawn = await bothSoon(ask, String(looks[0].queries) === String(looks[1].queries), draw, wait);
+    if (isDrawn || signal.aborted) return;
+    this.said.textContent += " Their difference would need every query of both, which are too many to be read.";
+  }
+
+  private drawDifference(scene: Scene, a: Tile, b: Tile): void {
+    const { rows, columns } = this.pairs!;
     const difference = less(a, b);
+    this.sides[2].element.hidden = false;
     const part = (places: Places, at: readonly number[]): Places => ({ stretches: [], labels: at.map((place) => places.labels[place]!), special: at.map((place) => places.special[place]!) });
     const both: Scene = { ...scene, queries: part(scene.queries, rows.first), keys: part(scene.keys, columns.first) };
     const place = (axis: SharedAxis, at: number | null): number | null => (at === null || axis.first.indexOf(at) < 0 ? null : axis.first.indexOf(at));
@@ -211,6 +225,20 @@ export function less(a: Tile, b: Tile): Tile {
   return { height: a.height, width: a.width, values, masked, top: 0, every: Math.max(a.every, b.every) };
 }
 
+/** Two pictures to be subtracted: at once where both are of the same queries, which those of some queries are if they are `alike`; and of
+ * every query where some were read, for which the first may have to `wait`. False where neither can be had. */
+export async function bothSoon(ask: (exact: boolean) => Promise<readonly [Tile, Tile]>, alike: boolean, draw: (a: Tile, b: Tile) => void, wait: () => void): Promise<boolean> {
+  const [a, b] = await ask(false);
+  const isWhole = a.every === 1 && b.every === 1;
+  const isSame = isWhole || (alike && a.every === b.every);
+  if (isSame) draw(a, b);
+  else wait();
+  if (isWhole) return true;
+  const exact = await ask(true).catch(() => null);
+  if (exact !== null) draw(...exact);
+  return isSame || exact !== null;
+}
+
 /** The places that both axes have, by their labels. */
 export function shared(a: Places, b: Places): SharedAxis {
   const pairs = sharedPlaces(a.labels, b.labels);
@@ -258,9 +286,9 @@ export function existing(other: Other, sources: readonly Source[], kind: MapOf["
   return { recording, item: Math.min(other.item, atlas.items.length - 1), layer: layer?.index ?? 0, head, quantity };
 }
 
-function tileOf(scene: Scene, look: Look, pool: "max" | "mean", signal: AbortSignal): Promise<Tile> {
+function tileOf(scene: Scene, look: Look, pool: "max" | "mean", signal: AbortSignal, exact = false): Promise<Tile> {
   const part = { rows: [0, look.queries.length], columns: [0, look.keys.length] } as const;
-  return scene.source.tile({ of: scene.of, look, part, height: SIDE, width: SIDE, pool, values: "number", exact: false }, signal);
+  return scene.source.tile({ of: scene.of, look, part, height: SIDE, width: SIDE, pool, values: "number", exact }, signal);
 }
 
 /** What has to be said where a picture is smaller than its map. */

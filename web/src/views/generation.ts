@@ -1,7 +1,7 @@
 // How a text was generated: a slider over its steps, what each step looked at on the text so far, and one map in which what was given and
-// what was generated are marked apart. Where the items are beams of one search, they stand beside each other.
+// what was generated are marked apart.
 
-import type { Atlas, Item } from "../data.ts";
+import type { Item } from "../data.ts";
 import { fraction } from "../colour.ts";
 import { el, tokenText } from "../dom.ts";
 import { visibleText } from "../text.ts";
@@ -23,15 +23,12 @@ const SIDE = 512;
 export class GenerationView {
   readonly element = el("section", { class: "generation-view", "aria-label": "how the text was generated" });
   onSelect: (chosen: Chosen) => void = () => {};
-  /** Called when another beam is chosen. */
-  onItem: (item: number) => void = () => {};
   private slider = el("input", { type: "range", min: 0, "aria-label": "step" });
   private before = el("button", { type: "button", class: "plain", "aria-label": "the step before" }, "‹");
   private after = el("button", { type: "button", class: "plain", "aria-label": "the next step" }, "›");
   private said = el("output", { class: "said", "aria-live": "polite" });
   private text = el("p", { class: "written" });
   private source = el("p", { class: "written" });
-  private beams = el("ol", { class: "beams", "aria-label": "beams" });
   private grid = new Grid();
   private scale = el("div");
   private note = el("p", { class: "caption" });
@@ -39,7 +36,7 @@ export class GenerationView {
 
   constructor() {
     const slide = el("div", { class: "slide" }, this.before, this.slider, this.after, this.said);
-    this.element.append(this.beams, slide, this.source, this.text, this.grid.element, this.scale, this.note);
+    this.element.append(slide, this.source, this.text, this.grid.element, this.scale, this.note);
     this.slider.addEventListener("input", () => this.go(Number(this.slider.value)));
     this.before.addEventListener("click", () => this.go(Number(this.slider.value) - 1));
     this.after.addEventListener("click", () => this.go(Number(this.slider.value) + 1));
@@ -49,7 +46,6 @@ export class GenerationView {
   /** Shows the step that the chosen query wrote, or else the last. */
   async update(scene: Scene, signal: AbortSignal): Promise<void> {
     const item = scene.source.atlas.items[scene.of.item]!;
-    this.fillBeams(scene.source.atlas, scene.of.item);
     this.steps = stepsOf(item, scene.queries);
     const there = this.steps.length > 0 && scene.of.kind !== "encoder";
     for (const part of [this.slider.parentElement!, this.text, this.source, this.grid.element, this.scale]) part.hidden = !there;
@@ -132,28 +128,6 @@ export class GenerationView {
       }),
     );
   }
-
-  private fillBeams(atlas: Atlas, chosen: number): void {
-    const beams = beamsOf(atlas, chosen);
-    this.beams.hidden = beams.length < 2;
-    if (beams.length < 2) return;
-    const shared = sharedStart(beams.map(({ item }) => atlas.items[item]!.target.tokens.map(({ text }) => text)));
-    this.beams.replaceChildren(
-      ...beams.map(({ item, rank, score }) => {
-        const texts = atlas.items[item]!.target.tokens.map(({ text }) => visibleText(text));
-        const button = el(
-          "button",
-          { type: "button", "aria-pressed": String(item === chosen) },
-          el("span", { class: "rank" }, `beam ${rank}`),
-          el("span", { class: "shared" }, tokenText(texts.slice(0, shared).join(" "))),
-          el("span", { class: "own" }, tokenText(texts.slice(shared).join(" ") || "⟨ends⟩")),
-          el("span", { class: "score" }, score === null ? "" : score.toFixed(3)),
-        );
-        button.addEventListener("click", () => this.onItem(item));
-        return el("li", {}, button);
-      }),
-    );
-  }
 }
 
 /** The generated tokens, and the row that wrote each, that of the token before it; those of which it is hidden are left out. */
@@ -170,22 +144,6 @@ export function stepsOf(item: Item, queries: Places): Step[] {
 export function placeFrom({ stretches }: Places, token: number): number | null {
   const place = stretches.findIndex(([, to]) => to > token);
   return place < 0 ? null : place;
-}
-
-/** The items that are beams of the same search as one, best first. */
-export function beamsOf(atlas: Atlas, item: number): { item: number; rank: number; score: number | null }[] {
-  const of = atlas.items[item]?.beam?.of;
-  if (of === undefined) return [];
-  const beams = atlas.items.flatMap(({ beam }, index) => (beam?.of === of ? [{ item: index, rank: beam.rank, score: beam.score }] : []));
-  return beams.sort((a, b) => a.rank - b.rank || a.item - b.item);
-}
-
-/** How many tokens all of the texts begin with. */
-export function sharedStart(texts: readonly (readonly string[])[]): number {
-  const shortest = texts.reduce((least, text) => Math.min(least, text.length), Infinity);
-  let n = 0;
-  while (n < shortest && texts.every((text) => text[n] === texts[0]![n])) n++;
-  return n;
 }
 
 function whyNot(item: Item, { of }: Scene): string {

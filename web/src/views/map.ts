@@ -4,11 +4,12 @@ import { headName, KIND_TITLES } from "../data.ts";
 import { el, isCompact, tokenText } from "../dom.ts";
 import type { Axis } from "../look.ts";
 import { paintTile, inkOn } from "../pixels.ts";
-import type { Line, MapOf, Part, Tile, TileAsk } from "../source.ts";
+import type { Line, Tile, TileAsk } from "../source.ts";
 import { axisNames, rowSaid } from "../said.ts";
 import { formatCell, formatWeight } from "../text.ts";
 import { valuesOfScale } from "../thumbnails.ts";
 import { listenTo } from "./gestures.ts";
+import { LatestTile } from "./latest.ts";
 import { cellSize, moved, revealing, seenOf, tokensOf, zoomed, type Seen } from "./viewport.ts";
 import type { Now, Page, Selection, View } from "./view.ts";
 
@@ -54,8 +55,7 @@ export class MapView implements View {
   private bar = el("p", { class: "zoom-bar" }, this.reset, this.said);
   private page: Page;
   private now: Now | null = null;
-  private tile: { key: string; part: Part; tile: Tile } | null = null;
-  private drawnLook: unknown = null;
+  private latest = new LatestTile();
   private rows: Seen = { from: 0, to: 1 };
   private columns: Seen = { from: 0, to: 1 };
   private size = { width: 1, height: 1 };
@@ -82,6 +82,7 @@ export class MapView implements View {
   }
 
   async update(now: Now, signal: AbortSignal): Promise<void> {
+    this.asking?.abort();
     const before = this.now;
     this.now = now;
     const { state, axes } = now;
@@ -245,7 +246,7 @@ export class MapView implements View {
   /** Labels, marks and words of the part that is seen. */
   private place(): void {
     this.cells.classList.toggle("zoomed", this.isZoomed());
-    this.bar.hidden = !this.isZoomed() && (this.tile?.tile.every ?? 1) === 1;
+    this.bar.hidden = !this.isZoomed() && (this.latest.shown?.tile.every ?? 1) === 1;
     this.reset.hidden = !this.isZoomed();
     this.drawLabels();
     this.drawMarks();
@@ -269,22 +270,10 @@ export class MapView implements View {
       values: valuesOfScale(now.state.scale),
       exact: false,
     };
-    const key = keyOf(ask);
-    if (this.tile?.key !== key || this.drawnLook !== now.axes.look) {
-      let tile = await now.source.tile(ask, signal);
-      this.keep(key, part, tile, now);
-      if (tile.every > 1) {
-        tile = await now.source.tile({ ...ask, exact: true }, signal);
-        this.keep(key, part, tile, now);
-      }
-    } else this.draw();
-  }
-
-  private keep(key: string, part: Part, tile: Tile, now: Now): void {
-    this.tile = { key, part, tile };
-    this.drawnLook = now.axes.look;
-    this.draw();
-    this.place();
+    await this.latest.ask(now.source, ask, signal, () => {
+      this.draw();
+      this.place();
+    });
   }
 
   /** Draws the tile that is there where it lies. */
@@ -297,8 +286,8 @@ export class MapView implements View {
     if (context === null) return;
     context.clearRect(0, 0, width, height);
     const { colours, state } = this.now!;
-    if (this.tile === null || this.tile.tile.values.length === 0) return;
-    const { part, tile } = this.tile;
+    if (this.latest.shown === null || this.latest.shown.tile.values.length === 0) return;
+    const { part, tile } = this.latest.shown;
     const cell = { x: this.cell().x * ratio, y: this.cell().y * ratio };
     const [left, top] = [(part.columns[0] - this.columns.from) * cell.x, (part.rows[0] - this.rows.from) * cell.y];
     const [n_rows, n_columns] = [part.rows[1] - part.rows[0], part.columns[1] - part.columns[0]];
@@ -494,8 +483,4 @@ export class MapView implements View {
     // along the keys, a chosen key alone stays one
     this.page.choose({ row: row === null && rows === 0 ? null : to(row, rows, this.n_rows()), column: to(column, columns, this.n_columns()) });
   }
-}
-
-function keyOf({ of, part, height, width, pool, values }: TileAsk): string {
-  return JSON.stringify([of satisfies MapOf, part, height, width, pool, values]);
 }

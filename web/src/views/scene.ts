@@ -101,9 +101,10 @@ export function everyCell(of: MapOf, look: Look, rows: readonly [number, number]
   return { of, look, part: { rows, columns }, height: rows[1] - rows[0], width: columns[1] - columns[0], pool: "max", values: "number", exact: true };
 }
 
-/** Draws a tile as soon as it is there, and again from every query where some were read at first; what says how many were stays, where that is refused. */
-export async function drawnSoon(source: Source, ask: TileAsk, signal: AbortSignal, draw: (tile: Tile) => void): Promise<void> {
-  const soon = await source.tile(ask, signal);
+/** Draws a tile as soon as it is there, or the one that is there already, and again from every query where some were read at first; what
+ * says how many were stays, where that is refused. */
+export async function drawnSoon(source: Source, ask: TileAsk, signal: AbortSignal, draw: (tile: Tile) => void, there: Tile | null = null): Promise<void> {
+  const soon = there ?? (await source.tile(ask, signal));
   if (signal.aborted) return;
   draw(soon);
   if (soon.every === 1) return;

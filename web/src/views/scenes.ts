@@ -89,7 +89,6 @@ function terms(page: Page): View {
 function generation(page: Page): View {
   const view = new GenerationView();
   view.onSelect = page.choose;
-  view.onItem = (item) => page.change({ item });
   return new OfScene(view.element, (_, scene, signal) => view.update(scene, signal));
 }
 
