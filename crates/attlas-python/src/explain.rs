@@ -361,6 +361,7 @@ fn checked(
 
 /// What each layer would predict at a position, or at all.
 #[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "Python hands them over one by one")]
 fn lens(
     py: Python<'_>,
     model: &Model,
