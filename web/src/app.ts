@@ -307,7 +307,7 @@ export class App {
 
   private coloursOf(head: HeadId): Colours {
     const { state, thumbnails, model } = this;
-    const own = thumbnails.get(head)?.top;
+    const own = thumbnails.topOf(head);
     return new Colours(state.scale, state.range, model.quantity(state), state.range === "own" && own !== undefined ? own : thumbnails.top());
   }
 
@@ -383,6 +383,13 @@ export class App {
     await overview;
     if (this.thumbnails.top() === top || signal.aborted) return;
     await this.draw(signal);
+    this.say();
+  }
+
+  /** Draws all again: a number has come that is larger than what the colours reach to. */
+  private drawAnew(): void {
+    const { signal } = this.drawing;
+    this.busy(Promise.all([this.overview.paint(signal), this.draw(signal)]).then(() => {}), signal);
     this.say();
   }
 
@@ -529,6 +536,7 @@ export class App {
     }
     const [line, score] = await Promise.all([row !== null ? lines.row(of, axes.look, row) : lines.column(of, axes.look, column!), this.scoreAt(now, signal)]);
     if (signal.aborted) return;
+    if (this.thumbnails.saw(state, line.weights)) return this.drawAnew();
     this.reading.update(axes, selection, {
       line,
       colours: now.colours,

@@ -315,7 +315,7 @@ export class MapView implements View {
       context.fillRect(x0, y0, x1 - x0 - ratio, y1 - y0 - ratio);
       if (!hasNumbers) continue;
       context.fillStyle = inkOn(colours.rgb(value));
-      context.globalAlpha = Math.abs(value) < 0.01 * colours.top ? 0.4 : 1;
+      context.globalAlpha = Math.abs(value) < 0.01 * colours.top ? 0.65 : 1; // at least 4.5 : 1 on both ends
       context.fillText(formatCell(value), (x0 + x1 - ratio) / 2, (y0 + y1) / 2);
       context.globalAlpha = 1;
     }
