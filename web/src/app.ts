@@ -55,6 +55,8 @@ export class App {
   private drawing = new AbortController();
   private reads = new AbortController();
   private n_busy = 0;
+  /** What the view was drawn from last. */
+  private drawn: Now | null = null;
 
   private overview: Overview;
   private views = new Map<string, View>();
@@ -307,7 +309,7 @@ export class App {
 
   private coloursOf(head: HeadId): Colours {
     const { state, thumbnails, model } = this;
-    const own = thumbnails.get(head)?.top;
+    const own = thumbnails.topOf(head);
     return new Colours(state.scale, state.range, model.quantity(state), state.range === "own" && own !== undefined ? own : thumbnails.top());
   }
 
@@ -386,6 +388,13 @@ export class App {
     this.say();
   }
 
+  /** Draws all again: a number has come that is larger than what the colours reach to. */
+  private drawAnew(): void {
+    const { signal } = this.drawing;
+    this.busy(Promise.all([this.overview.paint(signal), this.draw(signal)]).then(() => {}), signal);
+    this.say();
+  }
+
   /** Has every row read of what was drawn from some, while the page is used. */
   private async refine(signal: AbortSignal): Promise<void> {
     const top = this.thumbnails.top();
@@ -402,7 +411,14 @@ export class App {
     const tile = this.thumbnails.get(this.state);
     const has = { masked: tile?.masked.includes(1) ?? false, broken: tile?.values.some(Number.isNaN) ?? false };
     this.colourBar.update(now.colours, has);
-    await view.update(now, signal);
+    try {
+      await view.update(now, signal);
+    } catch (error) {
+      // no map stays under another's name
+      if (!signal.aborted && (this.drawn === null || !isOfSame(this.drawn, now))) this.room.replaceChildren();
+      throw error;
+    }
+    if (!signal.aborted) this.drawn = now;
   }
 
   private nameHead(): void {
@@ -527,8 +543,13 @@ export class App {
       this.reading.update(axes, selection, null);
       return this.weighTexts(now, null);
     }
-    const [line, score] = await Promise.all([row !== null ? lines.row(of, axes.look, row) : lines.column(of, axes.look, column!), this.scoreAt(now, signal)]);
+    const read = Promise.all([row !== null ? lines.row(of, axes.look, row) : lines.column(of, axes.look, column!), this.scoreAt(now, signal)]);
+    const [line, score] = await read.catch((error: unknown) => {
+      if (!signal.aborted) this.reading.update(axes, selection, null); // nor a number under another head's
+      throw error;
+    });
     if (signal.aborted) return;
+    if (this.thumbnails.saw(state, line.weights)) return this.drawAnew();
     this.reading.update(axes, selection, {
       line,
       colours: now.colours,
@@ -608,6 +629,11 @@ function headline(atlas: Atlas): string {
   const texts = atlas.items.flatMap((item) => [item.source.text, item.target.text]);
   const title = texts.includes(atlas.title) ? atlas.provenance.model : atlas.title;
   return title || "attention";
+}
+
+/** Whether two draw the same map in the same view. */
+function isOfSame(one: Now, other: Now): boolean {
+  return one.axes === other.axes && one.state.view === other.state.view && JSON.stringify(one.of) === JSON.stringify(other.of);
 }
 
 function nextTheme(theme: State["theme"]): State["theme"] {

@@ -1,6 +1,6 @@
 // The page's own numbers answer what views ask. Heads are decoded when they are asked for, and kept as long as there is room.
 
-import type { Carried, Kind, Layer } from "./data.ts";
+import { layerOf, layersOf, type Carried, type Layer } from "./data.ts";
 import { shownRow, Pixels, valuesOf, type ShownRow } from "./pooling.ts";
 import type { HeadsAsk, HeadValue, Line, Look, MapOf, Terms, Tile, TileAsk } from "./source.ts";
 import { BREATH, biasOf, headMap, isMasked, positionsOf, rowsOf, scoreOf, scoreOfDot, type HeadMap } from "./weights.ts";
@@ -204,7 +204,7 @@ export class Numbers {
   }
 
   private layerOf(of: MapOf): Layer {
-    const layer = layersOf(this.carried, of.kind, of.quantity).find((layer) => layer.index === of.layer);
+    const layer = layerOf(this.carried, of);
     if (layer === undefined) throw new Error(`the page has no layer ${of.layer} of ${of.kind} attention with ${of.quantity}`);
     return layer;
   }
@@ -226,11 +226,6 @@ export class Numbers {
     const isMost = every === 1 && 2 * (rows[1] - rows[0]) > look.queries.length;
     return isMost ? null : (query) => query >= first && query < end && query % every === 0;
   }
-}
-
-/** The layers of a kind that have the quantity. */
-export function layersOf(atlas: { layers: Layer[] }, kind: Kind, quantity: string): Layer[] {
-  return atlas.layers.filter((layer) => layer.kind === kind && (layer.quantity ?? "weight") === quantity);
 }
 
 function addShare(mean: HeadMap, map: HeadMap, share: number): void {

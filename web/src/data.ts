@@ -271,6 +271,21 @@ export function bytesOf(text: string): ArrayBuffer {
   return finished(decoded(text));
 }
 
+/** What the numbers of a layer are. */
+export function quantityOf({ quantity }: Pick<Layer, "quantity">): string {
+  return quantity ?? "weight";
+}
+
+/** The layers of a kind that have the quantity. */
+export function layersOf(atlas: { layers: Layer[] }, kind: Kind, quantity: string): Layer[] {
+  return atlas.layers.filter((layer) => layer.kind === kind && quantityOf(layer) === quantity);
+}
+
+/** The layer of a map. */
+export function layerOf(atlas: { layers: Layer[] }, { kind, layer, quantity }: { kind: Kind; layer: number; quantity: string }): Layer | undefined {
+  return layersOf(atlas, kind, quantity).find(({ index }) => index === layer);
+}
+
 export function queryTokens(item: Item, kind: Kind): Tokens {
   return kind === "encoder" ? item.source : item.target;
 }

@@ -2,7 +2,9 @@
 //
 // The page stands in a sandboxed frame, not in a shadow tree: its texts came from elsewhere, so it gets no reach into the page around
 // (nor that page's styles, keys and address into it), it brings its own policy, and several may stand on one page. What is said
-// between the two are numbers and a kind of attention.
+// between the two are numbers and a kind of attention, and nothing else is taken.
+
+import { chosenIn } from "./chosen.ts";
 
 /** What is chosen; `query` and `key` count the recording's tokens from 0, and are the first of a word or tile. */
 export interface Chosen {
@@ -115,16 +117,17 @@ export class AttlasViewer extends Base {
 
   private hear = (event: MessageEvent): void => {
     if (this.frame === null || event.source !== this.frame.contentWindow) return;
-    const said = event.data as Partial<{ attlas: 1; height: number; selection: Chosen }> | null;
+    const said = event.data as Partial<{ attlas: 1; height: number; selection: unknown }> | null;
     if (said?.attlas !== 1) return;
     if (Number.isFinite(said.height)) this.frame.style.height = `${Math.min(TALLEST, Math.max(0, said.height!))}px`;
-    if (typeof said.selection !== "object" || said.selection === null) return;
-    this.chosen = said.selection;
+    const chosen = chosenIn(said.selection);
+    if (chosen === null) return;
+    this.chosen = chosen;
     if (this.wanted !== null) {
       [this.selection, this.wanted] = [this.wanted, null];
       return;
     }
-    this.dispatchEvent(new CustomEvent<Chosen>("attlas-selection", { detail: said.selection, bubbles: true }));
+    this.dispatchEvent(new CustomEvent<Chosen>("attlas-selection", { detail: chosen, bubbles: true }));
   };
 }
 

@@ -1,6 +1,7 @@
 // The page in a frame: it tells the page around it how tall it is and what is chosen, and takes a choice from there.
 
 import { queryTokens, keyTokens, type Token } from "./data.ts";
+import { isCount, record } from "./chosen.ts";
 import type { Chosen, Said } from "./element.ts";
 import type { Model } from "./model.ts";
 import { placeAt } from "./look.ts";
@@ -95,12 +96,4 @@ function tokenShown(number: number, axis: AxisName, state: State, model: Model):
 
 function tokensAlong(axis: AxisName, state: State, model: Model): Token[] {
   return (axis === "query" ? queryTokens : keyTokens)(model.item(state), state.kind).tokens;
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isInteger(value) && (value as number) >= 0;
-}
-
-function record(value: unknown): Record<string, unknown> | null {
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : null;
 }

@@ -1,7 +1,6 @@
 // What an atlas holds, as the state asks for it: layers, tokens, axes.
 
-import { layersOf } from "./carried.ts";
-import { keyTokens, queryTokens } from "./data.ts";
+import { keyTokens, layersOf, quantityOf, queryTokens } from "./data.ts";
 import type { Atlas, Item, Kind, Layer, QuantityOf, Standout, Token } from "./data.ts";
 import { axisOf, segmentsOf, type Axis } from "./look.ts";
 import type { Look, MapOf } from "./source.ts";
@@ -32,7 +31,7 @@ export class Model {
 
   /** What there are numbers of for a kind; weights first. */
   quantities(kind: Kind): QuantityOf[] {
-    const names = new Set(this.atlas.layers.filter((layer) => layer.kind === kind).map((layer) => layer.quantity ?? "weight"));
+    const names = new Set(this.atlas.layers.filter((layer) => layer.kind === kind).map(quantityOf));
     return [WEIGHT, ...(this.atlas.quantities ?? []).filter(({ name }) => name !== "weight")].filter(({ name }) => names.has(name));
   }
 

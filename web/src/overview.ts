@@ -102,7 +102,7 @@ export class Overview {
   /** The heads in order: of those that are wanted first the highest score or number. */
   private sorted(state: State): Place[] {
     const score = (place: Place): number => {
-      if (state.sort === "largest") return this.thumbnails.get(place)?.top ?? 0;
+      if (state.sort === "largest") return this.thumbnails.topOf(place) ?? 0;
       return this.model.standouts(state, place.layer, place.head).find(({ name }) => name === state.sort)?.score ?? -Infinity;
     };
     const rank = (place: Place): number => (this.isWanted(place, state) ? 1 : 0);
@@ -166,7 +166,7 @@ export class Overview {
   }
 
   /** Draws the heads whose colours have changed, and says what is seen. */
-  private async paint(signal: AbortSignal): Promise<void> {
+  async paint(signal: AbortSignal): Promise<void> {
     const state = this.state!;
     const every = this.thumbnails.every();
     const read = every > 1 ? `One row in ${every} is read for these pictures.` : "";

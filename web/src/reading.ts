@@ -138,14 +138,13 @@ function receivedBy({ line }: Known): string {
   return sentenceCase(`${rest}${formatWeight(total)} of ${open.length} ${open.length === 1 ? "query" : "queries"} together, ${formatWeight(total / Math.max(1, open.length))} on average.`);
 }
 
-/** What the listed keys leave over. */
-function restOf({ line, hidden, weigh }: Known, column: number | null): string {
-  const n = line.weights.length;
-  const rest = n > N_LISTED ? [...ranked(line).slice(N_LISTED)] : [];
-  if (!weigh) return rest.length > 0 ? `${rest.length} other keys not listed.` : "";
+/** What the listed keys leave over, of those that are not masked. */
+export function restOf({ line, hidden, weigh }: Pick<Known, "line" | "hidden" | "weigh">, column: number | null): string {
+  const rest = ranked(line).filter((place) => line.masked[place] === 0).slice(N_LISTED);
+  if (!weigh) return rest.length > 0 ? `${rest.length} other ${rest.length === 1 ? "key" : "keys"} not listed.` : "";
   const total = line.weights.reduce((sum, weight) => sum + weight, line.rounding);
   const parts: string[] = [];
-  if (rest.length > 0) parts.push(`${rest.length} other keys together ${formatWeight(Math.max(0, line.rounding + rest.reduce((sum, place) => sum + line.weights[place]!, 0)))}`);
+  if (rest.length > 0) parts.push(`${rest.length} other ${rest.length === 1 ? "key" : "keys together"} ${formatWeight(Math.max(0, line.rounding + rest.reduce((sum, place) => sum + line.weights[place]!, 0)))}`);
   if (line.removed > 0) parts.push(`hidden ${hidden} ${formatWeight(line.removed)}`);
   if (line.sink > 0) parts.push(`the learned sink ${formatWeight(line.sink)}`);
   const sum = total + line.removed + line.sink;

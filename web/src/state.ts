@@ -1,6 +1,6 @@
 // What the page shows, as one object, mirrored in the URL after the "#".
 
-import { keyTokens, queryTokens } from "./data.ts";
+import { keyTokens, layersOf, quantityOf, queryTokens } from "./data.ts";
 import type { Atlas, Kind, Tokens } from "./data.ts";
 import type { Scale } from "./colour.ts";
 import type { LookOptions, Span } from "./look.ts";
@@ -107,7 +107,7 @@ const FIELDS = [
   count("head"),
   count("query", "q"),
   count("key", "k"),
-  { name: "quantity", field: "quantity", read: (text, atlas) => (atlas.layers.some((layer) => (layer.quantity ?? "weight") === text) ? text : undefined), write: String },
+  { name: "quantity", field: "quantity", read: (text, atlas) => (atlas.layers.some((layer) => quantityOf(layer) === text) ? text : undefined), write: String },
   choice("scale", "linear", "log", "row", "rank"),
   choice("range", "shared", "own"),
   choice("special", "show", "hide"),
@@ -211,8 +211,8 @@ export function hashFromState(state: State, atlas: Atlas): string {
 export function clamped(state: State, atlas: Atlas): State {
   const item = Math.min(state.item, atlas.items.length - 1);
   const ofKind = atlas.layers.filter((layer) => layer.kind === state.kind);
-  const quantity = ofKind.some((layer) => (layer.quantity ?? "weight") === state.quantity) ? state.quantity : (ofKind[0]!.quantity ?? "weight");
-  const layers = ofKind.filter((layer) => (layer.quantity ?? "weight") === quantity);
+  const quantity = ofKind.some((layer) => quantityOf(layer) === state.quantity) ? state.quantity : quantityOf(ofKind[0]!);
+  const layers = layersOf(atlas, state.kind, quantity);
   const layer = layers.find((layer) => layer.index === state.layer) ?? layers[0]!;
   const heads = state.heads.filter((one) => layers.some((layer) => layer.index === one.layer && one.head < layer.n_heads));
   return { ...state, item, quantity, layer: layer.index, head: Math.min(state.head, layer.n_heads - 1), heads };

@@ -6,6 +6,8 @@ import type { HeadId, State } from "./state.ts";
 
 /** The longest side of a thumbnail, in pixels. */
 const SIDE = 96;
+/** How much numbers may differ that are the same, computed in another order. */
+const ROUNDING = 1e-5;
 /** The most multiplications that are made in the background for pictures of which every row is read. */
 const MOST_PRODUCTS = 3e10;
 
@@ -15,6 +17,8 @@ export class Thumbnails {
   private key = "";
   private look: Look | null = null;
   private tiles = new Map<string, Tile>();
+  /** The largest number that was seen of a head elsewhere, in size: pictures of some rows may lack it. */
+  private seen = new Map<string, number>();
 
   constructor(source: Source, model: Model) {
     this.source = source;
@@ -25,7 +29,7 @@ export class Thumbnails {
   async want(state: State, each: (head: HeadId) => void, signal: AbortSignal): Promise<void> {
     const { look } = this.model.axes(state);
     const key = [state.item, state.kind, state.quantity, state.pool, valuesOfScale(state.scale)].join();
-    if (key !== this.key || look !== this.look) this.tiles.clear();
+    if (key !== this.key || look !== this.look) [this.tiles, this.seen] = [new Map(), new Map()];
     [this.key, this.look] = [key, look];
     await this.ask(state, false, (head) => !this.tiles.has(nameOf(head)), each, signal);
   }
@@ -62,11 +66,27 @@ export class Thumbnails {
     return this.tiles.get(nameOf(head)) ?? null;
   }
 
-  /** The largest number of all heads, in size, as far as they are drawn. */
+  /** The largest number of a head, in size, as far as it is known; undefined where nothing is. */
+  topOf(head: HeadId): number | undefined {
+    const [drawn, seen] = [this.get(head)?.top, this.seen.get(nameOf(head))];
+    return drawn === undefined || seen === undefined ? (drawn ?? seen) : Math.max(drawn, seen);
+  }
+
+  /** The largest number of all heads, in size, as far as it is known. */
   top(): number {
     let top = 0;
     for (const tile of this.tiles.values()) top = Math.max(top, tile.top);
+    for (const seen of this.seen.values()) top = Math.max(top, seen);
     return top;
+  }
+
+  /** Takes numbers that were read of a head under the present look; whether one is larger than its picture, of some rows, let know. */
+  saw(head: HeadId, numbers: Float32Array): boolean {
+    const largest = numbers.reduce((most, number) => (Math.abs(number) < Infinity ? Math.max(most, Math.abs(number)) : most), 0);
+    const [known, isDrawn] = [this.topOf(head) ?? 0, this.get(head) !== null];
+    if (!(largest > known * (1 + ROUNDING))) return false;
+    this.seen.set(nameOf(head), largest);
+    return isDrawn;
   }
 
   /** One in how many rows was read of the head that was read least. */

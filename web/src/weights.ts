@@ -6,7 +6,7 @@
 // the digits that are shown travelled, and nothing else.
 
 import { BitReader } from "./bits.ts";
-import { keyTokens, queryTokens } from "./data.ts";
+import { keyTokens, quantityOf, queryTokens } from "./data.ts";
 import type { Atlas, Bias, Carried, Exact, Group, Kind, Layer, Scoring, Stored, Tokens } from "./data.ts";
 import { offBy, takeWeights, weightOf } from "./digits.ts";
 import type { Work } from "./work.ts";
@@ -55,7 +55,7 @@ export function* headMap(carried: Carried, item: number, layer: Layer, head: num
       const weights = yield* takeWeights(reader, stored, n_queries, n_keys, layer.unit);
       const sums = stored.sums === null ? null : new Float32Array(carried.numbers, stored.sums + 4 * head * n_queries, n_queries);
       // a layer of another quantity has no sums to be right in
-      return { ...map, weights, rounding: (layer.quantity ?? "weight") === "weight" ? roundingOf(weights, sums, sink) : null };
+      return { ...map, weights, rounding: quantityOf(layer) === "weight" ? roundingOf(weights, sums, sink) : null };
     }
     case "factored": {
       const rows = rowsOf(carried.numbers, stored.groups, layer, head, n_queries, n_keys);

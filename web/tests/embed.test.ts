@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { chosenIn } from "../src/chosen.ts";
 import type { Atlas, Token } from "../src/data.ts";
 import { chosenOf, stateAsked, Surroundings } from "../src/embed.ts";
 import { Model } from "../src/model.ts";
@@ -55,4 +56,11 @@ test("the page around is told once, and a page alone has none", () => {
   const alone = { parent: null as unknown };
   alone.parent = alone;
   assert.equal(Surroundings.of(alone as unknown as Window), null);
+});
+
+test("of what a page says is chosen six fields are taken, and a page that says otherwise is not heard", () => {
+  const chosen = { item: 0, kind: "cross", layer: 2, head: 4, query: 1, key: null };
+  assert.deepEqual(chosenIn({ ...chosen, more: "<b>", toString: 1 }), chosen);
+  for (const wrong of [{ head: "4" }, { head: -1 }, { layer: 0.5 }, { item: NaN }, { kind: "other" }, { query: undefined }, { key: {} }]) assert.equal(chosenIn({ ...chosen, ...wrong }), null, JSON.stringify(wrong));
+  for (const nothing of [null, undefined, 7, "cross", [], () => chosen]) assert.equal(chosenIn(nothing), null);
 });

@@ -1,12 +1,12 @@
 // Two maps side by side, and one less the other: two heads, two layers, two texts, two recordings, or a head's weights beside another quantity of
 // it. Where the texts have different tokens, what both have is compared, and it is said.
 
-import { KIND_TITLES, type Atlas } from "../data.ts";
+import { KIND_TITLES, layerOf, layersOf, quantityOf, type Atlas } from "../data.ts";
 import { el, tokenText } from "../dom.ts";
 import { visibleText } from "../text.ts";
 import { Picker } from "./choice.ts";
 import { Grid, scaleLine } from "./grid.ts";
-import { layerOf, lookOf, nameOf, signsOf, topOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
+import { lookOf, nameOf, signsOf, topOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
 import { sharedPlaces } from "./shared.ts";
 import type { Look, MapOf, Source, Tile } from "../source.ts";
 
@@ -165,7 +165,7 @@ export class CompareView {
   }
 
   private layers(): Atlas["layers"] {
-    return this.atlas().layers.filter(({ kind, quantity }) => kind === this.kind && (quantity ?? "weight") === this.other.quantity);
+    return layersOf(this.atlas(), this.kind, this.other.quantity);
   }
 
   private heads(): number {
@@ -173,7 +173,7 @@ export class CompareView {
   }
 
   private quantities(): string[] {
-    return [...new Set(this.atlas().layers.filter(({ kind }) => kind === this.kind).map(({ quantity }) => quantity ?? "weight"))];
+    return [...new Set(this.atlas().layers.filter(({ kind }) => kind === this.kind).map(quantityOf))];
   }
 
   private fillPickers(): void {
@@ -267,9 +267,9 @@ export function nextTo({ of }: Pick<Scene, "of">, sources: readonly Source[]): O
   const { item, layer, quantity } = of;
   const head = of.head === "mean" ? 0 : of.head;
   if (sources.length > 1) return { recording: 1, item, layer, head: of.head, quantity };
-  const hasWeights = sources[0]!.atlas.layers.some((one) => one.kind === of.kind && one.index === layer && (one.quantity ?? "weight") === "weight");
+  const hasWeights = layerOf(sources[0]!.atlas, { ...of, quantity: "weight" }) !== undefined;
   if (quantity !== "weight" && hasWeights) return { recording: 0, item, layer, head: of.head, quantity: "weight" };
-  const n_heads = sources[0]!.atlas.layers.find((one) => one.kind === of.kind && one.index === layer && (one.quantity ?? "weight") === quantity)?.n_heads ?? 1;
+  const n_heads = layerOf(sources[0]!.atlas, of)?.n_heads ?? 1;
   return { recording: 0, item, layer, head: of.head === "mean" ? 0 : (head + 1) % n_heads, quantity };
 }
 
@@ -278,9 +278,9 @@ export function existing(other: Other, sources: readonly Source[], kind: MapOf["
   const recording = Math.min(other.recording, sources.length - 1);
   const { atlas } = sources[recording]!;
   const ofKind = atlas.layers.filter((one) => one.kind === kind);
-  const quantities = ofKind.map((one) => one.quantity ?? "weight");
+  const quantities = ofKind.map(quantityOf);
   const quantity = quantities.includes(other.quantity) ? other.quantity : quantities.includes(of.quantity) ? of.quantity : (quantities[0] ?? "weight");
-  const layers = ofKind.filter((one) => (one.quantity ?? "weight") === quantity);
+  const layers = layersOf(atlas, kind, quantity);
   const layer = layers.find(({ index }) => index === other.layer) ?? layers[0];
   const head = other.head === "mean" ? "mean" : Math.min(other.head, (layer?.n_heads ?? 1) - 1);
   return { recording, item: Math.min(other.item, atlas.items.length - 1), layer: layer?.index ?? 0, head, quantity };

@@ -53,6 +53,8 @@ export class MapView implements View {
   private reset = el("button", { type: "button", class: "plain whole" }, "whole map");
   private said = el("span", {});
   private bar = el("p", { class: "zoom-bar" }, this.reset, this.said);
+  /** The chosen cell's number, where the reading is far below: on a phone. */
+  private told = el("p", { class: "cell-said", "aria-hidden": "true" });
   private page: Page;
   private now: Now | null = null;
   private latest = new LatestTile();
@@ -71,7 +73,7 @@ export class MapView implements View {
     this.page = page;
     this.cells.append(this.canvas, this.rowBand, this.columnBand, this.ring);
     this.room.append(el("div", { class: "map" }, el("div", { class: "corner" }, this.keysName, this.queriesName), this.columnLabels, this.rowLabels, this.cells));
-    this.element.append(this.room, this.bar);
+    this.element.append(this.room, this.told, this.bar);
     this.isDrag = listenTo(this.cells, {
       zoom: (factor, x, y) => this.look(zoomed(this.rows, factor, y, this.n_rows()), zoomed(this.columns, factor, x, this.n_columns())),
       pan: (x, y) => this.look(moved(this.rows, y * (this.rows.to - this.rows.from), this.n_rows()), moved(this.columns, x * (this.columns.to - this.columns.from), this.n_columns())),
@@ -94,6 +96,7 @@ export class MapView implements View {
     this.nameAxes(now);
     this.fit(now);
     this.place();
+    void this.sayCell(now);
     await this.fetch(signal);
   }
 
@@ -101,6 +104,7 @@ export class MapView implements View {
     this.now = now;
     this.drawLabels();
     this.drawMarks();
+    void this.sayCell(now);
     if (this.hovered === null) this.page.tip(null);
   }
 
@@ -315,7 +319,7 @@ export class MapView implements View {
       context.fillRect(x0, y0, x1 - x0 - ratio, y1 - y0 - ratio);
       if (!hasNumbers) continue;
       context.fillStyle = inkOn(colours.rgb(value));
-      context.globalAlpha = Math.abs(value) < 0.01 * colours.top ? 0.4 : 1;
+      context.globalAlpha = Math.abs(value) < 0.01 * colours.top ? 0.65 : 1; // at least 4.5 : 1 on both ends
       context.fillText(formatCell(value), (x0 + x1 - ratio) / 2, (y0 + y1) / 2);
       context.globalAlpha = 1;
     }
@@ -430,6 +434,25 @@ export class MapView implements View {
     }
     if (!same) this.page.preview(cell);
     this.tell(event, cell);
+  }
+
+  /** The chosen cell's number below the map. */
+  private async sayCell(now: Now): Promise<void> {
+    const { axes, lines, of, chosen } = now;
+    const { row, column } = chosen ?? { row: null, column: null };
+    if (row === null || column === null) return this.told.replaceChildren();
+    let line = lines.row(of, axes.look, row);
+    if (line instanceof Promise) {
+      this.told.replaceChildren();
+      try {
+        line = await line;
+      } catch {
+        return; // the page says what is wrong
+      }
+      if (this.now !== now) return;
+    }
+    const value = line.masked[column] === 1 ? "masked" : formatWeight(line.weights[column]!);
+    this.told.replaceChildren(tokenText(axes.queries.labels[row]!), " → ", tokenText(axes.keys.labels[column]!), " ", el("strong", {}, value));
   }
 
   /** Weight, rank, row sum, sink and entropy beside the pointer. */

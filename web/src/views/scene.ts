@@ -1,7 +1,7 @@
 // What every view is shown: one map with its axes, and one selection; and what views share in asking for numbers.
 
 import type { Scale, Signs } from "../colour.ts";
-import { headName, keyTokens, queryTokens, KIND_TITLES, type Atlas, type Layer, type Tokens } from "../data.ts";
+import { headName, keyTokens, layerOf, queryTokens, KIND_TITLES, type Atlas, type Tokens } from "../data.ts";
 import type { Look, MapOf, Source, Stretch, Tile, TileAsk } from "../source.ts";
 import { formatNumber } from "../text.ts";
 
@@ -61,11 +61,6 @@ export function nameOf(atlas: Atlas, of: MapOf): string {
 /** How many heads the layer of a map has. */
 export function headsOf(atlas: Atlas, of: MapOf): number {
   return layerOf(atlas, of)?.n_heads ?? 0;
-}
-
-/** The layer of a map. */
-export function layerOf(atlas: Atlas, { kind, layer, quantity }: MapOf): Layer | undefined {
-  return atlas.layers.find((one) => one.kind === kind && one.index === layer && (one.quantity ?? "weight") === quantity);
 }
 
 /** Whether the numbers of a map have either sign. */

@@ -1,6 +1,7 @@
 // Numbers along one axis: what a query gives to keys, what a key gets of queries, what keys get of all queries on average. Of one head, or
 // averaged over heads, which has to be said.
 
+import { layersOf } from "../data.ts";
 import { lookOf, headsOf, type Scene } from "./scene.ts";
 import type { MapOf, Part, Tile } from "../source.ts";
 
@@ -24,7 +25,7 @@ export function sideOf({ chosen }: Pick<Scene, "chosen">): "queries" | "keys" {
 export function mapsOf({ source, of }: Pick<Scene, "source" | "of">, over: Over): { of: MapOf; share: number }[] {
   if (over === "head") return [{ of, share: 1 }];
   if (over === "layer") return [{ of: { ...of, head: "mean" }, share: 1 }];
-  const layers = source.atlas.layers.filter(({ kind, quantity }) => kind === of.kind && (quantity ?? "weight") === of.quantity);
+  const layers = layersOf(source.atlas, of.kind, of.quantity);
   const n_heads = layers.reduce((sum, layer) => sum + layer.n_heads, 0);
   return layers.map((layer) => ({ of: { ...of, layer: layer.index, head: "mean" as const }, share: layer.n_heads / n_heads }));
 }

@@ -199,7 +199,7 @@ function chartOf(terms: readonly Term[]): Node[] {
 function listOf(terms: readonly Term[]): Node[] {
   const cells = (tag: "th" | "td", words: string[]): HTMLElement => el("tr", {}, ...words.map((word) => el(tag, tag === "th" ? { scope: "col" } : {}, word)));
   return [
-    el("caption", {}, "the largest terms"),
+    el("caption", {}, `the ${terms.length} largest terms`),
     el("thead", {}, cells("th", ["dimension", "q", "k", "q × k"])),
     el("tbody", {}, ...terms.map(({ dimension, query, key, product }) => cells("td", [String(dimension), signed(query, 3), signed(key, 3), signed(product, 3)]))),
   ];

@@ -6,7 +6,8 @@ import { fraction } from "../colour.ts";
 import { Choice } from "./choice.ts";
 import { directionOf, gapsOf } from "./gaps.ts";
 import { averagedOver, sideOf, stripOf, type Over, type Strip } from "./strip.ts";
-import { isSelf, keysOf, layerOf, queriesOf, signsOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
+import { layerOf } from "../data.ts";
+import { isSelf, keysOf, queriesOf, signsOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
 
 export interface TextOptions {
   over: Over;

@@ -1,7 +1,7 @@
 //! A map as it is shown: of one head or the mean of a layer, in pieces or words, with or without special tokens.
 //!
 //! A [`View`] holds the numbers with their labels as a [`Panel`], and all that a reader must be told about them. Every
-//! picture, table and film of attlas is drawn from one; `web/src/view.ts` shows the same in the page, and a test holds the
+//! picture, table and film of attlas is drawn from one; `web/src/look.ts` shows the same in the page, and a test holds the
 //! two together.
 
 mod class_looks;
