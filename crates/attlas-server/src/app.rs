@@ -129,9 +129,14 @@ impl App {
     }
 
     /// The recording without its numbers, as the page describes it.
-    pub async fn atlas(self: &Arc<App>, id: &str) -> Result<Vec<u8>, Refusal> {
+    pub async fn atlas(self: &Arc<App>, id: &str) -> Result<Bytes, Refusal> {
         let served = self.recording(id).await?;
-        self.desk.compute(move || served.atlas.get_or_init(|| atlas(&served)).clone()).await?
+        let make = async || {
+            let served = Arc::clone(&served);
+            self.desk.compute(move || atlas(&served)).await?
+        };
+        // who asks meanwhile waits here, not on a thread of the desk: it may be one that the first one's pieces need
+        served.atlas.get_or_try_init(make).await.cloned()
     }
 
     /// Takes an axis in; its name.
@@ -446,7 +451,7 @@ fn n_bytes(asked: &Asked) -> usize {
 /// Multiplications of all maps of a recording, up to which its heads are measured and its rows checked when it is opened.
 const LOOKED_AT: u64 = 20_000_000_000;
 
-fn atlas(served: &Served) -> Result<Vec<u8>, Refusal> {
+fn atlas(served: &Served) -> Result<Bytes, Refusal> {
     let recording = &served.recording;
     let work = |layer: &attlas::Layer| {
         let attlas::attention::Shape { n_heads, n_queries, n_keys, d_head, .. } = layer.shape;
@@ -469,5 +474,5 @@ fn atlas(served: &Served) -> Result<Vec<u8>, Refusal> {
         ..PageOptions::default()
     };
     let json = attlas_viewer::atlas(recording, &options).map_err(|error| Refusal::unreadable(error.to_string()))?;
-    Ok(json.into_bytes())
+    Ok(json.into())
 }

@@ -5,12 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use attlas::analysis::Standout;
 use attlas::{HeadId, Kind, Layer, Quantity, Recording};
 use attlas_viewer::Description;
+use axum::body::Bytes;
+use tokio::sync::OnceCell;
 
 use crate::refusal::Refusal;
 
@@ -31,7 +33,7 @@ pub struct Served {
     /// The layers that are shown, of every quantity.
     pub layers: Vec<Layer>,
     /// What the page says of it, made when it is first asked for.
-    pub atlas: OnceLock<Result<Vec<u8>, Refusal>>,
+    pub atlas: OnceCell<Bytes>,
     /// What a run found out beside the recording.
     pub found: Found,
     file: Option<Stamp>,
@@ -264,7 +266,7 @@ impl Shelf {
             layers.filter(|layer| layer.query_axis.is_none() && layer.key_axis.is_none()).collect::<Vec<_>>()
         };
         let layers = Quantity::ALL.into_iter().flat_map(shown).collect();
-        Arc::new(Served { number: self.next, id, name, recording, layers, atlas: OnceLock::new(), found, file })
+        Arc::new(Served { number: self.next, id, name, recording, layers, atlas: OnceCell::new(), found, file })
     }
 }
 

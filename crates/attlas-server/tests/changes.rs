@@ -28,6 +28,17 @@ fn a_recording_that_is_replaced_is_said_to_be_and_shown_again_when_it_is_opened_
 }
 
 #[test]
+fn many_who_ask_for_a_recording_that_nobody_opened_yet_are_all_answered() {
+    let served = serve(vec![("run.safetensors", decoder(120, 16, 1))]);
+    std::thread::scope(|scope| {
+        let asks: Vec<_> = (0..12).map(|_| scope.spawn(|| served.get("/api/recordings/f0"))).collect();
+        let answers: Vec<_> = asks.into_iter().map(|ask| ask.join().unwrap()).collect();
+        assert!(answers.iter().all(|answer| answer.status == 200 && answer.body == answers[0].body));
+    });
+    assert_eq!(served.get(TILE).status, 200);
+}
+
+#[test]
 fn a_recording_that_is_cut_short_is_a_message_and_the_server_goes_on() {
     let served = serve(vec![("run.safetensors", decoder(9, 4, 1)), ("other.safetensors", decoder(9, 4, 2))]);
     assert_eq!(served.get("/api/recordings/f0").status, 200);
