@@ -374,7 +374,7 @@ impl App {
         for head in heads.take_while(|_| !given_up.is()) {
             let one = Asked { heads: head..head + 1, ..asked.clone() };
             let held = self.held(&one, head);
-            let found = lines::at(&one, held.as_deref(), at)?;
+            let found = lines::at(&one, held.as_deref(), at, given_up)?;
             bytes::push_head(&mut answer, one.layer().index, head, found);
         }
         Ok(answer)

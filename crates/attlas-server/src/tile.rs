@@ -17,7 +17,7 @@ pub const MAX_PIXELS: usize = 1 << 24;
 /// Queries whose numbers are held at a time.
 const BAND: usize = 64;
 /// Numbers that are held at a time, by each thread.
-const BAND_NUMBERS: usize = 1 << 22;
+pub const BAND_NUMBERS: usize = 1 << 22;
 
 /// How the cells under a pixel become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
