@@ -4,11 +4,14 @@
 //! that was replaced or changed is said to be, and opened again on request.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use attlas::analysis::Standout;
+use attlas::printable::printable;
 use attlas::{HeadId, Kind, Layer, Quantity, Recording};
 use attlas_viewer::Description;
 use axum::body::Bytes;
@@ -66,14 +69,28 @@ struct Identity {
 }
 
 impl Identity {
-    fn of(path: &Path) -> Option<Identity> {
-        let about = std::fs::metadata(path).ok()?;
-        Some(Identity {
+    fn of(about: &Metadata) -> Identity {
+        Identity {
             n_bytes: about.len(),
             modified: about.modified().ok(),
             #[cfg(unix)]
-            inode: (std::os::unix::fs::MetadataExt::dev(&about), std::os::unix::fs::MetadataExt::ino(&about)),
-        })
+            inode: (std::os::unix::fs::MetadataExt::dev(about), std::os::unix::fs::MetadataExt::ino(about)),
+        }
+    }
+}
+
+impl Stamp {
+    fn check(&self, now: &Metadata) -> Result<(), Refusal> {
+        let (Stamp { path, identity }, now) = (self, Identity::of(now));
+        if now == *identity {
+            return Ok(());
+        }
+        Err(Refusal::changed(format!(
+            "{} was replaced or changed after it was opened ({} bytes then, {} now); its maps are shown again when it is opened anew",
+            file_name(path),
+            identity.n_bytes,
+            now.n_bytes
+        )))
     }
 }
 
@@ -83,21 +100,23 @@ impl Served {
     /// # Errors
     /// [`Refusal::changed`].
     pub fn check(&self) -> Result<(), Refusal> {
-        let Some(Stamp { path, identity }) = &self.file else { return Ok(()) };
-        match Identity::of(path) {
-            Some(now) if now != *identity => Err(Refusal::changed(format!(
-                "{} was replaced or changed after it was opened ({} bytes then, {} now); its maps are shown again when it is opened anew",
-                file_name(path),
-                identity.n_bytes,
-                now.n_bytes
-            ))),
-            _ => Ok(()),
-        }
+        let Some(stamp) = &self.file else { return Ok(()) };
+        std::fs::metadata(&stamp.path).map_or(Ok(()), |now| stamp.check(&now))
     }
 
-    /// The file that the recording lies in.
-    pub fn path(&self) -> Option<&Path> {
-        self.file.as_ref().map(|stamp| stamp.path.as_path())
+    /// The file that the recording lies in, opened, and how many bytes it has; `None` for that of a run.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or is another than the one that was opened first.
+    pub fn reader(&self) -> Option<Result<(File, u64), Refusal>> {
+        let stamp = self.file.as_ref()?;
+        let unreadable = |error: io::Error| Refusal::unreadable(printable(&error.to_string()));
+        let open = || {
+            let file = File::open(&stamp.path).map_err(unreadable)?;
+            let about = file.metadata().map_err(unreadable)?; // the handle's: the name may be another's by now
+            stamp.check(&about).map(|()| (file, about.len()))
+        };
+        Some(open())
     }
 
     /// The place in [`layers`](Self::layers) of the layer with the true index `index`.
@@ -221,8 +240,9 @@ impl Library {
 
     fn open(&self, id: &str, path: &Path) -> Result<Arc<Served>, Refusal> {
         // the identity first: what changes between is seen at the next question
-        let identity =
-            Identity::of(path).ok_or_else(|| Refusal::absent(format!("{} is not there any more", file_name(path))))?;
+        let about = std::fs::metadata(path);
+        let about = about.map_err(|_| Refusal::absent(format!("{} is not there any more", file_name(path))))?;
+        let identity = Identity::of(&about);
         let recording = Recording::open(path)?;
         let mut shelf = self.shelf();
         let stamp = Stamp { path: path.to_owned(), identity };

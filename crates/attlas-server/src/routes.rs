@@ -2,14 +2,12 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::fs::File;
 use std::io::Read;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use attlas::printable::printable;
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, RawQuery, Request, State};
@@ -238,19 +236,20 @@ async fn draw(
 /// The recording itself, as its file has it.
 async fn file(State(app): Shared, Path(id): Path<String>) -> Result<Response, Refusal> {
     let served = app.recording(&id).await?;
-    let Some(path) = served.path().map(std::path::Path::to_owned) else {
+    let shared = Arc::clone(&served);
+    let Some(opened) = app.desk.compute(move || shared.reader()).await? else {
         let bytes = app.desk.compute(move || served.recording.to_bytes()).await??;
         return Ok(typed("application/octet-stream", bytes));
     };
-    let mut file = File::open(&path).map_err(|error| Refusal::unreadable(printable(&error.to_string())))?;
-    served.check()?; // what was opened now is what was opened first
+    let (file, n_bytes) = opened?;
+    let mut file = file.take(n_bytes);
     let (send, receive) = mpsc::channel(2);
     let app = Arc::clone(&app);
     tokio::spawn(async move {
         loop {
             let read = move || {
                 let mut piece = vec![0; PIECE];
-                let n = file.read(&mut piece).unwrap_or(0);
+                let n = file.read(&mut piece).unwrap_or(0); // what is missing in the end breaks the connection
                 piece.truncate(n);
                 (file, piece)
             };
@@ -261,7 +260,9 @@ async fn file(State(app): Shared, Path(id): Path<String>) -> Result<Response, Re
             }
         }
     });
-    Ok(typed("application/octet-stream", Body::new(Pieces(receive))))
+    let mut response = typed("application/octet-stream", Body::new(Pieces(receive)));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(n_bytes)); // a part is not taken for the whole
+    Ok(response)
 }
 
 async fn phase(State(app): Shared) -> Result<Response, Refusal> {

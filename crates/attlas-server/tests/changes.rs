@@ -92,7 +92,10 @@ fn a_folder_gives_its_own_recordings_alone_and_new_ones_as_they_come() {
 fn the_recording_itself_is_given_byte_by_byte() {
     let served = serve(vec![("run.safetensors", decoder(200, 16, 1))]);
     let bytes = fs::read(path(&served, "run.safetensors")).unwrap();
-    assert_eq!(served.get("/api/recordings/f0/file").body, bytes);
+    let answer = served.get("/api/recordings/f0/file");
+    assert_eq!(answer.body, bytes);
+    let length = bytes.len().to_string();
+    assert_eq!(answer.header("content-length"), Some(length.as_str()), "a part is not taken for the whole");
 }
 
 /// Waits until the last run is over; what became of it.
