@@ -13,7 +13,8 @@ use crate::cache::Cache;
 use crate::desk::{Desk, GivenUp, Wanted};
 use crate::library::{Library, Served};
 use crate::lines::{self, At};
-use crate::map::{Asked, Source};
+use crate::figure::{self, FigureAsk};
+use crate::map::{Asked, Source, n_bytes, n_multiplications};
 use crate::places::Places;
 use crate::refusal::Refusal;
 use crate::runs::Runs;
@@ -194,16 +195,7 @@ impl App {
 
     /// The numbers of the heads that are asked for, read where they are not held.
     fn numbers(&self, asked: &Asked) -> Result<Source, Refusal> {
-        let n_bytes = n_bytes(asked);
-        if n_bytes.saturating_mul(asked.heads.len()) > KEPT_HEADS {
-            return Err(Refusal::limit(format!(
-                "the mean over the {} heads of {} takes {} MB of numbers at once, and {} MB may be held; single heads can be shown",
-                asked.heads.len(),
-                asked.layer(),
-                n_bytes.saturating_mul(asked.heads.len()) >> 20,
-                KEPT_HEADS >> 20
-            )));
-        }
+        check_held(asked.layer(), asked.heads.len())?;
         let read = |head: usize| match self.held(asked, head) {
             Some(numbers) => Ok(numbers),
             None => {
@@ -380,12 +372,56 @@ impl App {
         Ok(answer)
     }
 
+    /// A picture to keep.
+    pub async fn figure(self: &Arc<App>, id: &str, ask: FigureAsk) -> Result<Vec<u8>, Refusal> {
+        let served = self.recording(id).await?;
+        check_figure(&served, &ask)?;
+        let place = self.desk.long().await?;
+        let draw = move || {
+            let _place = place; // taken until it is drawn, also where nobody waits any more
+            figure::draw(&served, &ask)
+        };
+        self.desk.compute(draw).await?
+    }
+
     /// Opens a changed file anew.
     pub async fn reopen(self: &Arc<App>, id: &str) -> Result<(), Refusal> {
         let (app, id) = (Arc::clone(self), id.to_owned());
         self.desk.compute(move || app.library.reopen(&id)).await??;
         Ok(())
     }
+}
+
+/// Refuses heads whose numbers take more at once than may be held.
+fn check_held(layer: &attlas::Layer, n_heads: usize) -> Result<(), Refusal> {
+    let n_bytes = n_bytes(layer).saturating_mul(n_heads);
+    if n_bytes <= KEPT_HEADS {
+        return Ok(());
+    }
+    let (what, instead) = match n_heads {
+        1 => (format!("a head of {layer}"), "a row of it, or what heads do at one place, can be asked for"),
+        _ => (format!("the mean over the {n_heads} heads of {layer}"), "single heads can be shown"),
+    };
+    Err(Refusal::limit(format!(
+        "{what} takes {} MB of numbers at once, and {} MB may be held; {instead}",
+        n_bytes >> 20,
+        KEPT_HEADS >> 20
+    )))
+}
+
+/// Refuses a picture of maps that take too much.
+fn check_figure(served: &Served, ask: &FigureAsk) -> Result<(), Refusal> {
+    let shown = figure::shown(served, ask)?;
+    shown.mean_of.iter().try_for_each(|layer| check_held(layer, layer.shape.n_heads))?;
+    if shown.n_multiplications <= MAX_EXACT {
+        return Ok(());
+    }
+    Err(Refusal::limit(format!(
+        "the maps of this picture take {:.1} trillion multiplications, and {:.0} trillion are done for a picture; one of fewer heads \
+         can be drawn",
+        shown.n_multiplications as f64 / 1e12,
+        MAX_EXACT as f64 / 1e12
+    )))
 }
 
 /// The axes of a kind's queries and keys.
@@ -438,28 +474,12 @@ fn outside(asked: &Asked, ask: &Ask) -> Refusal {
     ))
 }
 
-/// The bytes of a head's numbers in memory.
-fn n_bytes(asked: &Asked) -> usize {
-    let attlas::attention::Shape { n_queries, n_keys, d_head, .. } = asked.layer().shape;
-    let numbers = match asked.layer().factored() {
-        Some(_) => (n_queries.saturating_add(n_keys)).saturating_mul(d_head).saturating_add(2 * n_queries),
-        None => n_queries.saturating_mul(n_keys),
-    };
-    numbers.saturating_mul(4)
-}
-
 /// Multiplications of all maps of a recording, up to which its heads are measured and its rows checked when it is opened.
 const LOOKED_AT: u64 = 20_000_000_000;
 
 fn atlas(served: &Served) -> Result<Bytes, Refusal> {
     let recording = &served.recording;
-    let work = |layer: &attlas::Layer| {
-        let attlas::attention::Shape { n_heads, n_queries, n_keys, d_head, .. } = layer.shape;
-        [n_heads, n_queries, n_keys, d_head.max(1), recording.items.len()]
-            .into_iter()
-            .fold(1_u64, |product, n| product.saturating_mul(n as u64))
-    };
-    let is_small = served.layers.iter().map(work).fold(0, u64::saturating_add) <= LOOKED_AT;
+    let is_small = n_multiplications(&served.layers, recording.items.len()) <= LOOKED_AT;
     let standouts = match &served.found.standouts {
         Some(standouts) => standouts.clone(),
         None if is_small => attlas::analysis::standouts(&attlas::analysis::measure_all(recording)?),

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::app::{App, Ask};
-use crate::figure::{self, FigureAsk};
+use crate::figure::FigureAsk;
 use crate::guard::{self, Guard};
 use crate::refusal::Refusal;
 use crate::runs::{MAX_TEXT, RunAsk};
@@ -226,11 +226,8 @@ async fn draw(
     ask: Result<Query<FigureAsk>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let ask = asked(ask)?;
-    let served = app.recording(&id).await?;
-    let _place = app.desk.long().await?;
     let kind = ask.format.content_type();
-    let bytes = app.desk.compute(move || figure::draw(&served, &ask)).await??;
-    Ok(typed(kind, bytes))
+    Ok(typed(kind, app.figure(&id, ask).await?))
 }
 
 /// The recording itself, as its file has it.
