@@ -206,7 +206,7 @@ pub fn at(
         sight.mark(of_row, keys, &columns, &mut open);
         for ((column, sum), _) in columns.clone().zip(sums).zip(open).filter(|(_, open)| *open) {
             let number = (sum / of_row.len() as f64) as f32;
-            if largest.is_none_or(|(most, _)| number.abs() > most.abs()) {
+            if largest.is_none_or(|(most, _)| number.abs() > most.abs() || most.is_nan()) {
                 largest = Some((number, if matches!(at, At::Column(_)) { row } else { column }));
             }
         }
