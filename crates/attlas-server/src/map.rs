@@ -147,12 +147,14 @@ impl Sight<'_> {
         self.factored.is_some_and(|factored| factored.mask.is_some())
     }
 
-    /// Whether a query sees a key.
+    /// Whether a query sees a key, in one of the heads.
     pub fn sees(&self, query: usize, key: usize) -> bool {
         let Some(factored) = self.factored else { return true };
         let layer = self.asked.layer();
         let mask = factored.mask.as_ref().map(|mask| mask.of_item(self.asked.item, &layer.shape));
-        self.hull(query).contains(&key) && mask.is_none_or(|mask| mask.row(self.asked.heads.start, query).sees(key))
+        self.hull(query).contains(&key) && mask.is_none_or(|mask| {
+            self.asked.heads.clone().any(|head| mask.row(head, query).sees(key)) // masks may differ by head
+        })
     }
 
     /// Marks the places of `keys` within `columns` that one of `queries` sees. Shape of `open`: `[columns.len()]`.
