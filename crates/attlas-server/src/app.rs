@@ -35,6 +35,8 @@ const HEADS_AT_ONCE: usize = 4;
 const KEPT_TILES: usize = 128 << 20;
 const KEPT_HEADS: usize = 512 << 20;
 const KEPT_AXES: usize = 64 << 20;
+/// What a kept picture takes beside its bytes and its key's, once for each of the two places a cache holds keys in.
+const OF_ENTRY: usize = 100;
 
 /// All that answers questions.
 pub struct App {
@@ -213,15 +215,22 @@ impl App {
         self.heads.get(&(asked.recording.number, asked.layer, asked.item, head))
     }
 
-    /// A picture of a part; `name` is the question's, under which it is kept.
-    pub async fn tile(self: &Arc<App>, id: &str, ask: Ask, name: String) -> Result<Bytes, Refusal> {
+    /// A picture of a part.
+    pub async fn tile(self: &Arc<App>, id: &str, ask: Ask) -> Result<Bytes, Refusal> {
         let served = self.recording(id).await?;
-        let key = (served.number, name);
+        self.painted(served, ask, self.at_once).await
+    }
+
+    /// A picture, computed unless it is kept.
+    async fn painted(self: &Arc<App>, served: Arc<Served>, ask: Ask, budget: u64) -> Result<Bytes, Refusal> {
+        // by what is asked, not by the words it is asked with: those are the client's, and as long as it likes
+        let key = (served.number, format!("{budget} {ask:?}"));
         if let Some(tile) = self.tiles.get(&key) {
             return Ok(tile);
         }
-        let tile = self.paint(served, ask, self.at_once).await?;
-        self.tiles.put(key, tile.clone(), tile.len());
+        let n_bytes_of_key = 2 * (key.1.len() + OF_ENTRY); // a cache holds keys twice
+        let tile = self.paint(served, ask, budget).await?;
+        self.tiles.put(key, tile.clone(), tile.len() + n_bytes_of_key);
         Ok(tile)
     }
 
@@ -283,13 +292,7 @@ impl App {
     /// One picture of a list of `n`.
     pub async fn listed(self: &Arc<App>, served: Arc<Served>, ask: Ask, n: usize) -> Result<Bytes, Refusal> {
         let budget = (OF_LIST / n.max(1) as u64).min(self.at_once);
-        let key = (served.number, format!("{budget} {ask:?}"));
-        if let Some(tile) = self.tiles.get(&key) {
-            return Ok(tile);
-        }
-        let tile = self.paint(served, ask, budget).await?;
-        self.tiles.put(key, tile.clone(), tile.len());
-        Ok(tile)
+        self.painted(served, ask, budget).await
     }
 
     /// A row or a column.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, RawQuery, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -138,13 +138,8 @@ async fn reopen(State(app): Shared, Path(id): Path<String>) -> Result<Response, 
     Ok(as_json("{}"))
 }
 
-async fn tile(
-    State(app): Shared,
-    Path(id): Path<String>,
-    RawQuery(name): RawQuery,
-    ask: Asked,
-) -> Result<Response, Refusal> {
-    let tile = app.tile(&id, asked(ask)?, name.unwrap_or_default()).await?;
+async fn tile(State(app): Shared, Path(id): Path<String>, ask: Asked) -> Result<Response, Refusal> {
+    let tile = app.tile(&id, asked(ask)?).await?;
     Ok(typed("application/octet-stream", tile))
 }
 
