@@ -480,6 +480,10 @@ fn outside(asked: &Asked, ask: &Ask) -> Refusal {
 /// Multiplications of all maps of a recording, up to which its heads are measured and its rows checked when it is opened.
 const LOOKED_AT: u64 = 20_000_000_000;
 
+/// What is said of a longer one.
+const UNCHECKED: &str = "the maps are too large to be looked at when the recording is opened: nobody checked that their rows sum to 1 \
+                         and hold no NaN, and what stands out was not looked for unless the run did";
+
 fn atlas(served: &Served) -> Result<Bytes, Refusal> {
     let recording = &served.recording;
     let is_small = n_multiplications(&served.layers, recording.items.len()) <= LOOKED_AT;
@@ -494,6 +498,7 @@ fn atlas(served: &Served) -> Result<Bytes, Refusal> {
         standouts,
         description: served.found.description.clone(),
         checks: Some(if is_small { recording.check()? } else { Vec::new() }),
+        remarks: if is_small { Vec::new() } else { vec![UNCHECKED.to_owned()] },
         ..PageOptions::default()
     };
     let json = attlas_viewer::atlas(recording, &options).map_err(|error| Refusal::unreadable(error.to_string()))?;

@@ -217,6 +217,16 @@ fn what_heads_do_at_a_span_of_all_tokens_is_the_mean_over_its_queries() {
 }
 
 #[test]
+fn a_recording_that_is_too_large_to_be_checked_says_so() {
+    let notes = |n: usize, d_head: usize| {
+        let served = serve(vec![("run.safetensors", decoder(n, d_head, 8))]);
+        served.get("/api/recordings/f0").json()["provenance"]["notes"].to_string()
+    };
+    assert!(!notes(12, 4).contains("nobody checked"));
+    assert!(notes(1300, 1600).contains("nobody checked")); // 2 × 4 × 1300² × 1600 multiplications
+}
+
+#[test]
 fn a_weights_terms_make_its_score_and_its_score_makes_the_weight() {
     let recording = decoder(9, 6, 9);
     let weights = dense(&recording, 1, 3);
