@@ -135,8 +135,8 @@ impl App {
     pub async fn atlas(self: &Arc<App>, id: &str) -> Result<Bytes, Refusal> {
         let served = self.recording(id).await?;
         let make = async || {
-            let served = Arc::clone(&served);
-            self.desk.compute(move || atlas(&served)).await?
+            let (served, at_once) = (Arc::clone(&served), self.at_once);
+            self.desk.compute(move || atlas(&served, at_once)).await?
         };
         // who asks meanwhile waits here, not on a thread of the desk: it may be one that the first one's pieces need
         served.atlas.get_or_try_init(make).await.cloned()
@@ -477,16 +477,17 @@ fn outside(asked: &Asked, ask: &Ask) -> Refusal {
     ))
 }
 
-/// Multiplications of all maps of a recording, up to which its heads are measured and its rows checked when it is opened.
-const LOOKED_AT: u64 = 20_000_000_000;
+/// How many pictures' multiplications all maps of a recording may take together, for its heads to be measured and its rows
+/// checked when it is opened.
+const LOOKED_AT: u64 = 10;
 
 /// What is said of a longer one.
 const UNCHECKED: &str = "the maps are too large to be looked at when the recording is opened: nobody checked that their rows sum to 1 \
                          and hold no NaN, and what stands out was not looked for unless the run did";
 
-fn atlas(served: &Served) -> Result<Bytes, Refusal> {
+fn atlas(served: &Served, at_once: u64) -> Result<Bytes, Refusal> {
     let recording = &served.recording;
-    let is_small = n_multiplications(&served.layers, recording.items.len()) <= LOOKED_AT;
+    let is_small = n_multiplications(&served.layers, recording.items.len()) <= at_once.saturating_mul(LOOKED_AT);
     let standouts = match &served.found.standouts {
         Some(standouts) => standouts.clone(),
         None if is_small => attlas::analysis::standouts(&attlas::analysis::measure_all(recording)?),
