@@ -126,7 +126,11 @@ impl App {
     pub async fn recording(self: &Arc<App>, id: &str) -> Result<Arc<Served>, Refusal> {
         let (app, id) = (Arc::clone(self), id.to_owned());
         match self.library.opened(&id) {
-            Some(served) => served.check().map(|()| served),
+            Some(served) => {
+                // a folder may be slow; and what computes is not waited for
+                let check = tokio::task::spawn_blocking(move || served.check().map(|()| served));
+                check.await.map_err(|_| Refusal::broken())?
+            }
             None => self.desk.compute(move || app.library.get(&id)).await?,
         }
     }

@@ -159,7 +159,8 @@ struct Shelf {
     next: u64,
     /// Files by id, in the order they were found.
     found: Vec<(String, PathBuf)>,
-    known: BTreeSet<PathBuf>,
+    /// How many were ever found; the next one's id.
+    n_found: usize,
     /// Runs, the newest last.
     runs: Vec<Arc<Served>>,
     open: BTreeMap<String, (u64, Arc<Served>)>,
@@ -169,7 +170,7 @@ impl Library {
     /// Serves these files, and the recordings in these folders.
     pub fn new(files: Vec<PathBuf>, folders: Vec<PathBuf>) -> Library {
         let library = Library { files, folders, shelf: Mutex::default() };
-        library.look(&mut library.shelf());
+        library.look();
         library
     }
 
@@ -177,24 +178,35 @@ impl Library {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for files that are new in the folders.
-    fn look(&self, shelf: &mut Shelf) {
-        let in_folders = self.folders.iter().flat_map(|folder| recordings_in(folder));
-        for path in self.files.iter().cloned().chain(in_folders).take(MAX_LISTED) {
-            if shelf.known.insert(path.clone()) {
-                let id = format!("f{}", shelf.found.len());
-                shelf.found.push((id, path));
+    /// Looks for files that are new in the folders, and for those of folders that are gone; how many are beyond those that are listed.
+    fn look(&self) -> usize {
+        let folders: Vec<_> = self.folders.iter().map(|folder| recordings_in(folder)).collect();
+        let are_read = folders.iter().all(Option::is_some);
+        let in_folders: Vec<PathBuf> = folders.into_iter().flatten().flatten().collect();
+        let there: BTreeSet<&PathBuf> = self.files.iter().chain(&in_folders).collect();
+        let shelf = &mut *self.shelf(); // only now: folders may be slow
+        let Shelf { found, open, n_found, .. } = shelf;
+        found.retain(|(id, path)| !are_read || there.contains(path) || open.contains_key(id));
+        let known: BTreeSet<PathBuf> = found.iter().map(|(_, path)| path.clone()).collect();
+        let mut n_beyond = 0;
+        for path in self.files.iter().chain(&in_folders).filter(|path| !known.contains(*path)) {
+            if found.len() >= MAX_LISTED {
+                n_beyond += 1;
+            } else if found.iter().all(|(_, other)| other != path) {
+                found.push((format!("f{n_found}"), path.clone()));
+                *n_found += 1;
             }
         }
+        n_beyond
     }
 
-    /// The recordings there are: the newest runs first, then files as they were named.
-    pub fn list(&self) -> Vec<Listed> {
-        let mut shelf = self.shelf();
-        self.look(&mut shelf);
+    /// The recordings there are: the newest runs first, then files as they were named; and how many files are beyond those.
+    pub fn list(&self) -> (Vec<Listed>, usize) {
+        let n_beyond = self.look();
+        let shelf = self.shelf();
         let runs = shelf.runs.iter().rev().map(|run| Listed { id: run.id.clone(), name: run.name.clone(), run: true });
         let files = shelf.found.iter().map(|(id, path)| Listed { id: id.clone(), name: file_name(path), run: false });
-        runs.chain(files).collect()
+        (runs.chain(files).collect(), n_beyond)
     }
 
     /// The recording with this id, if it is open.
@@ -295,14 +307,14 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// The recordings that lie in a folder itself, by name.
-fn recordings_in(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+/// The recordings that lie in a folder itself, by name; `None` where it cannot be read.
+fn recordings_in(folder: &Path) -> Option<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).ok()?;
     let mut paths: Vec<PathBuf> = entries
-        .take(MAX_LISTED)
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("safetensors")) && path.is_file())
+        .filter(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("safetensors")))
         .collect();
     paths.sort();
-    paths
+    let is_there = |(place, path): &(usize, PathBuf)| *place >= MAX_LISTED || path.is_file(); // those beyond are only counted
+    Some(paths.into_iter().enumerate().filter(is_there).map(|(_, path)| path).collect())
 }

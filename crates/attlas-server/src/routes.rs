@@ -122,10 +122,11 @@ fn exchange(guard: &Guard, body: &[u8]) -> Result<Response, Refusal> {
 /// What is served, and what can be run.
 async fn recordings(State(app): Shared) -> Result<Response, Refusal> {
     let shared = Arc::clone(&app);
-    let list = app.desk.compute(move || shared.library.list()).await?;
+    let (list, n_beyond) = app.desk.compute(move || shared.library.list()).await?;
     let models: Vec<&str> = app.runs.models().collect();
-    let about =
-        json!({ "recordings": list, "models": models, "max_text": MAX_TEXT, "version": env!("CARGO_PKG_VERSION") });
+    let about = json!({
+        "recordings": list, "beyond": n_beyond, "models": models, "max_text": MAX_TEXT, "version": env!("CARGO_PKG_VERSION"),
+    });
     Ok(as_json(about.to_string()))
 }
 

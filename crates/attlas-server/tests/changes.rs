@@ -82,10 +82,14 @@ fn a_folder_gives_its_own_recordings_alone_and_new_ones_as_they_come() {
     save("0.safetensors");
     assert_eq!(names(), ["a.safetensors", "b.safetensors", "0.safetensors"], "what is known keeps its place");
     assert_eq!(served.get(&TILE.replace("f0", "f2")).status, 200);
+    (0..1200).for_each(|file| fs::write(folder.path().join(format!("{file}.log")), "").unwrap());
     fs::write(folder.path().join("bad.safetensors"), "no recording").unwrap();
-    assert_eq!(names().len(), 4);
+    assert_eq!(names().len(), 4, "other files take no places");
     let answer = served.get("/api/recordings/f3");
     assert_eq!((answer.status, answer.code().as_str()), (422, "unreadable"), "{}", answer.text());
+    fs::remove_file(folder.path().join("a.safetensors")).unwrap();
+    assert_eq!(names(), ["b.safetensors", "0.safetensors", "bad.safetensors"], "what is gone is not listed");
+    assert_eq!(served.get(&TILE.replace("f0", "f2")).status, 200, "and others keep their ids");
 }
 
 #[test]
