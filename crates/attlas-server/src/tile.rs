@@ -304,7 +304,7 @@ fn drawn(values: Values, numbers: &[f32], open: &[bool]) -> Vec<f32> {
             numbers.iter().map(|number| if largest > 0.0 { number / largest } else { *number }).collect()
         }
         Values::Rank => {
-            let mut sorted: Vec<f32> = seen().collect();
+            let mut sorted: Vec<f32> = seen().filter(|number| !number.is_nan()).collect();
             sorted.sort_by(f32::total_cmp);
             let others = sorted.len().saturating_sub(1);
             let rank = |number: &f32| match others {
