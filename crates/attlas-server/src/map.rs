@@ -152,9 +152,10 @@ impl Sight<'_> {
         let Some(factored) = self.factored else { return true };
         let layer = self.asked.layer();
         let mask = factored.mask.as_ref().map(|mask| mask.of_item(self.asked.item, &layer.shape));
-        self.hull(query).contains(&key) && mask.is_none_or(|mask| {
-            self.asked.heads.clone().any(|head| mask.row(head, query).sees(key)) // masks may differ by head
-        })
+        self.hull(query).contains(&key)
+            && mask.is_none_or(|mask| {
+                self.asked.heads.clone().any(|head| mask.row(head, query).sees(key)) // masks may differ by head
+            })
     }
 
     /// Marks the places of `keys` within `columns` that one of `queries` sees. Shape of `open`: `[columns.len()]`.

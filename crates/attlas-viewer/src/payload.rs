@@ -353,11 +353,7 @@ fn add_queries_and_keys(
     Ok(())
 }
 
-fn page_provenance<'a>(
-    recording: &'a Recording,
-    carried: &[Cow<'_, Layer>],
-    remarks: &[String],
-) -> PageProvenance<'a> {
+fn page_provenance<'a>(recording: &'a Recording, carried: &[Cow<'_, Layer>], remarks: &[String]) -> PageProvenance<'a> {
     let Provenance { model, family, revision, dtype, mode, writer, method, .. } = &recording.provenance;
     let mut notes = recording.provenance.remarks();
     notes.extend_from_slice(remarks);

@@ -176,9 +176,11 @@ fn models(arguments: &ViewServerArguments) -> Result<Vec<Choice>, Failure> {
                 folder.display()
             ));
         }
-        models.extend(found.into_iter().map(|path| {
-            choice(last_part(&path), ModelArguments { model: Some(path), ..ModelArguments::default() })
-        }));
+        models.extend(
+            found.into_iter().map(|path| {
+                choice(last_part(&path), ModelArguments { model: Some(path), ..ModelArguments::default() })
+            }),
+        );
     }
     Ok(models)
 }
@@ -233,7 +235,8 @@ mod tests {
     #[test]
     fn a_model_is_named_by_its_last_part_and_what_is_said_of_it_holds_no_place() {
         let gone = Path::new("/home/me/secret/gpt2");
-        let Choice { name, load } = choice(last_part(gone), ModelArguments { model: Some(gone.into()), ..ModelArguments::default() });
+        let Choice { name, load } =
+            choice(last_part(gone), ModelArguments { model: Some(gone.into()), ..ModelArguments::default() });
         assert_eq!(name, "gpt2");
         assert_eq!(load().err().as_deref(), Some("gpt2 is not there any more"));
         let folder = std::env::temp_dir(); // no model
