@@ -11,9 +11,10 @@ use sha2::{Digest, Sha256};
 use crate::bytes;
 use crate::cache::Cache;
 use crate::desk::{Desk, GivenUp, Wanted};
+use crate::figure::{self, FigureAsk};
 use crate::library::{Library, Served};
 use crate::lines::{self, At};
-use crate::map::{Asked, Source};
+use crate::map::{Asked, Source, n_bytes, n_multiplications};
 use crate::places::Places;
 use crate::refusal::Refusal;
 use crate::runs::Runs;
@@ -34,6 +35,8 @@ const HEADS_AT_ONCE: usize = 4;
 const KEPT_TILES: usize = 128 << 20;
 const KEPT_HEADS: usize = 512 << 20;
 const KEPT_AXES: usize = 64 << 20;
+/// What a kept picture takes beside its bytes and its key's, once for each of the two places a cache holds keys in.
+const OF_ENTRY: usize = 100;
 
 /// All that answers questions.
 pub struct App {
@@ -123,15 +126,24 @@ impl App {
     pub async fn recording(self: &Arc<App>, id: &str) -> Result<Arc<Served>, Refusal> {
         let (app, id) = (Arc::clone(self), id.to_owned());
         match self.library.opened(&id) {
-            Some(served) => served.check().map(|()| served),
+            Some(served) => {
+                // a folder may be slow; and what computes is not waited for
+                let check = tokio::task::spawn_blocking(move || served.check().map(|()| served));
+                check.await.map_err(|_| Refusal::broken())?
+            }
             None => self.desk.compute(move || app.library.get(&id)).await?,
         }
     }
 
     /// The recording without its numbers, as the page describes it.
-    pub async fn atlas(self: &Arc<App>, id: &str) -> Result<Vec<u8>, Refusal> {
+    pub async fn atlas(self: &Arc<App>, id: &str) -> Result<Bytes, Refusal> {
         let served = self.recording(id).await?;
-        self.desk.compute(move || served.atlas.get_or_init(|| atlas(&served)).clone()).await?
+        let make = async || {
+            let (served, at_once) = (Arc::clone(&served), self.at_once);
+            self.desk.compute(move || atlas(&served, at_once)).await?
+        };
+        // who asks meanwhile waits here, not on a thread of the desk: it may be one that the first one's pieces need
+        served.atlas.get_or_try_init(make).await.cloned()
     }
 
     /// Takes an axis in; its name.
@@ -189,16 +201,7 @@ impl App {
 
     /// The numbers of the heads that are asked for, read where they are not held.
     fn numbers(&self, asked: &Asked) -> Result<Source, Refusal> {
-        let n_bytes = n_bytes(asked);
-        if n_bytes.saturating_mul(asked.heads.len()) > KEPT_HEADS {
-            return Err(Refusal::limit(format!(
-                "the mean over the {} heads of {} takes {} MB of numbers at once, and {} MB may be held; single heads can be shown",
-                asked.heads.len(),
-                asked.layer(),
-                n_bytes.saturating_mul(asked.heads.len()) >> 20,
-                KEPT_HEADS >> 20
-            )));
-        }
+        check_held(asked.layer(), asked.heads.len())?;
         let read = |head: usize| match self.held(asked, head) {
             Some(numbers) => Ok(numbers),
             None => {
@@ -216,15 +219,22 @@ impl App {
         self.heads.get(&(asked.recording.number, asked.layer, asked.item, head))
     }
 
-    /// A picture of a part; `name` is the question's, under which it is kept.
-    pub async fn tile(self: &Arc<App>, id: &str, ask: Ask, name: String) -> Result<Bytes, Refusal> {
+    /// A picture of a part.
+    pub async fn tile(self: &Arc<App>, id: &str, ask: Ask) -> Result<Bytes, Refusal> {
         let served = self.recording(id).await?;
-        let key = (served.number, name);
+        self.painted(served, ask, self.at_once).await
+    }
+
+    /// A picture, computed unless it is kept.
+    async fn painted(self: &Arc<App>, served: Arc<Served>, ask: Ask, budget: u64) -> Result<Bytes, Refusal> {
+        // by what is asked, not by the words it is asked with: those are the client's, and as long as it likes
+        let key = (served.number, format!("{budget} {ask:?}"));
         if let Some(tile) = self.tiles.get(&key) {
             return Ok(tile);
         }
-        let tile = self.paint(served, ask, self.at_once).await?;
-        self.tiles.put(key, tile.clone(), tile.len());
+        let n_bytes_of_key = 2 * (key.1.len() + OF_ENTRY); // a cache holds keys twice
+        let tile = self.paint(served, ask, budget).await?;
+        self.tiles.put(key, tile.clone(), tile.len() + n_bytes_of_key);
         Ok(tile)
     }
 
@@ -286,13 +296,7 @@ impl App {
     /// One picture of a list of `n`.
     pub async fn listed(self: &Arc<App>, served: Arc<Served>, ask: Ask, n: usize) -> Result<Bytes, Refusal> {
         let budget = (OF_LIST / n.max(1) as u64).min(self.at_once);
-        let key = (served.number, format!("{budget} {ask:?}"));
-        if let Some(tile) = self.tiles.get(&key) {
-            return Ok(tile);
-        }
-        let tile = self.paint(served, ask, budget).await?;
-        self.tiles.put(key, tile.clone(), tile.len());
-        Ok(tile)
+        self.painted(served, ask, budget).await
     }
 
     /// A row or a column.
@@ -369,10 +373,22 @@ impl App {
         for head in heads.take_while(|_| !given_up.is()) {
             let one = Asked { heads: head..head + 1, ..asked.clone() };
             let held = self.held(&one, head);
-            let found = lines::at(&one, held.as_deref(), at)?;
+            let found = lines::at(&one, held.as_deref(), at, given_up)?;
             bytes::push_head(&mut answer, one.layer().index, head, found);
         }
         Ok(answer)
+    }
+
+    /// A picture to keep.
+    pub async fn figure(self: &Arc<App>, id: &str, ask: FigureAsk) -> Result<Vec<u8>, Refusal> {
+        let served = self.recording(id).await?;
+        check_figure(&served, &ask)?;
+        let place = self.desk.long().await?;
+        let draw = move || {
+            let _place = place; // taken until it is drawn, also where nobody waits any more
+            figure::draw(&served, &ask)
+        };
+        self.desk.compute(draw).await?
     }
 
     /// Opens a changed file anew.
@@ -381,6 +397,38 @@ impl App {
         self.desk.compute(move || app.library.reopen(&id)).await??;
         Ok(())
     }
+}
+
+/// Refuses heads whose numbers take more at once than may be held.
+fn check_held(layer: &attlas::Layer, n_heads: usize) -> Result<(), Refusal> {
+    let n_bytes = n_bytes(layer).saturating_mul(n_heads);
+    if n_bytes <= KEPT_HEADS {
+        return Ok(());
+    }
+    let (what, instead) = match n_heads {
+        1 => (format!("a head of {layer}"), "a row of it, or what heads do at one place, can be asked for"),
+        _ => (format!("the mean over the {n_heads} heads of {layer}"), "single heads can be shown"),
+    };
+    Err(Refusal::limit(format!(
+        "{what} takes {} MB of numbers at once, and {} MB may be held; {instead}",
+        n_bytes >> 20,
+        KEPT_HEADS >> 20
+    )))
+}
+
+/// Refuses a picture of maps that take too much.
+fn check_figure(served: &Served, ask: &FigureAsk) -> Result<(), Refusal> {
+    let shown = figure::shown(served, ask)?;
+    shown.mean_of.iter().try_for_each(|layer| check_held(layer, layer.shape.n_heads))?;
+    if shown.n_multiplications <= MAX_EXACT {
+        return Ok(());
+    }
+    Err(Refusal::limit(format!(
+        "the maps of this picture take {:.1} trillion multiplications, and {:.0} trillion are done for a picture; one of fewer heads \
+         can be drawn",
+        shown.n_multiplications as f64 / 1e12,
+        MAX_EXACT as f64 / 1e12
+    )))
 }
 
 /// The axes of a kind's queries and keys.
@@ -433,28 +481,17 @@ fn outside(asked: &Asked, ask: &Ask) -> Refusal {
     ))
 }
 
-/// The bytes of a head's numbers in memory.
-fn n_bytes(asked: &Asked) -> usize {
-    let attlas::attention::Shape { n_queries, n_keys, d_head, .. } = asked.layer().shape;
-    let numbers = match asked.layer().factored() {
-        Some(_) => (n_queries.saturating_add(n_keys)).saturating_mul(d_head).saturating_add(2 * n_queries),
-        None => n_queries.saturating_mul(n_keys),
-    };
-    numbers.saturating_mul(4)
-}
+/// How many pictures' multiplications all maps of a recording may take together, for its heads to be measured and its rows
+/// checked when it is opened.
+const LOOKED_AT: u64 = 10;
 
-/// Multiplications of all maps of a recording, up to which its heads are measured and its rows checked when it is opened.
-const LOOKED_AT: u64 = 20_000_000_000;
+/// What is said of a longer one.
+const UNCHECKED: &str = "the maps are too large to be looked at when the recording is opened: nobody checked that their rows sum to 1 \
+                         and hold no NaN, and what stands out was not looked for unless the run did";
 
-fn atlas(served: &Served) -> Result<Vec<u8>, Refusal> {
+fn atlas(served: &Served, at_once: u64) -> Result<Bytes, Refusal> {
     let recording = &served.recording;
-    let work = |layer: &attlas::Layer| {
-        let attlas::attention::Shape { n_heads, n_queries, n_keys, d_head, .. } = layer.shape;
-        [n_heads, n_queries, n_keys, d_head.max(1), recording.items.len()]
-            .into_iter()
-            .fold(1_u64, |product, n| product.saturating_mul(n as u64))
-    };
-    let is_small = served.layers.iter().map(work).fold(0, u64::saturating_add) <= LOOKED_AT;
+    let is_small = n_multiplications(&served.layers, recording.items.len()) <= at_once.saturating_mul(LOOKED_AT);
     let standouts = match &served.found.standouts {
         Some(standouts) => standouts.clone(),
         None if is_small => attlas::analysis::standouts(&attlas::analysis::measure_all(recording)?),
@@ -466,8 +503,9 @@ fn atlas(served: &Served) -> Result<Vec<u8>, Refusal> {
         standouts,
         description: served.found.description.clone(),
         checks: Some(if is_small { recording.check()? } else { Vec::new() }),
+        remarks: if is_small { Vec::new() } else { vec![UNCHECKED.to_owned()] },
         ..PageOptions::default()
     };
     let json = attlas_viewer::atlas(recording, &options).map_err(|error| Refusal::unreadable(error.to_string()))?;
-    Ok(json.into_bytes())
+    Ok(json.into())
 }

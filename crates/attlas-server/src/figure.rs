@@ -3,10 +3,11 @@
 use attlas::figure::{self, Colormap, Figure, PanelScale, Scale, Style, Theme};
 use attlas::view::pictures::{self, GRID_TILES, Looks, OVERVIEW_TILES};
 use attlas::view::{Pieces, Silence, Specials};
-use attlas::{Head, Kind, Quantity, RowTokens, View, ViewOptions};
+use attlas::{Head, Kind, Layer, Quantity, RowTokens, View, ViewOptions};
 use serde::Deserialize;
 
 use crate::library::Served;
+use crate::map::n_multiplications;
 use crate::refusal::Refusal;
 
 /// A picture that is asked for. Names are those of the command line's options.
@@ -91,6 +92,39 @@ impl Format {
 /// A closed set's member, by its name; as usual where none is said.
 fn named<T: std::str::FromStr<Err = String> + Default>(name: Option<&String>) -> Result<T, Refusal> {
     name.map_or_else(|| Ok(T::default()), |name| name.parse().map_err(Refusal::ask))
+}
+
+/// What a picture takes.
+pub struct Shown<'a> {
+    /// Those of all maps that it shows; a part is not cheaper, since whole maps are checked.
+    pub n_multiplications: u64,
+    /// The layers of which all heads are read at once.
+    pub mean_of: Vec<&'a Layer>,
+}
+
+/// What a picture will take.
+///
+/// # Errors
+/// When there is no such map.
+pub fn shown<'a>(served: &'a Served, ask: &FigureAsk) -> Result<Shown<'a>, Refusal> {
+    let recording = &served.recording;
+    let kind = ask.kind.map_or_else(|| recording.default_kind_in(ask.quantity), Ok)?;
+    let layer = ask.layer.map_or_else(|| recording.last_layer_in(ask.quantity, kind), Ok)?;
+    let of_kind = |layer: &Layer| (layer.quantity, layer.kind) == (ask.quantity, kind);
+    let is_shown = |one: &&Layer| match ask.picture {
+        Picture::Map | Picture::Lines | Picture::Heads => of_kind(one) && one.index == layer,
+        Picture::Layers => of_kind(one),
+        Picture::Overview => one.quantity == ask.quantity && ask.kind.is_none_or(|kind| one.kind == kind),
+    };
+    let layers: Vec<&Layer> = served.layers.iter().filter(is_shown).collect();
+    let has_all_heads = matches!(ask.picture, Picture::Heads | Picture::Overview);
+    let of_layer = |layer: &&'a Layer| match ask.head {
+        Some(_) if !has_all_heads => n_multiplications([*layer], 1) / layer.shape.n_heads.max(1) as u64,
+        _ => n_multiplications([*layer], 1),
+    };
+    let n_multiplications = layers.iter().map(of_layer).fold(0, u64::saturating_add);
+    let mean_of = if ask.head.is_none() && !has_all_heads { layers } else { Vec::new() };
+    Ok(Shown { n_multiplications, mean_of })
 }
 
 /// The picture's bytes.

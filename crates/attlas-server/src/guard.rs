@@ -63,8 +63,9 @@ impl Guard {
         equal(&expected, code).then_some(self.token.as_str())
     }
 
-    /// Refuses names that other people's name servers could give to this machine, and pages of other places.
-    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// Refuses names that other people's name servers could give to this machine, and pages of other places; from which a reader may
+    /// come to the page by a link, as the one that a web terminal shows.
+    fn check_origin(&self, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
         let forbidden = |message: String| Refusal { status: StatusCode::FORBIDDEN, code: "origin", message };
         let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         let host = text(header::HOST).unwrap_or_default();
@@ -78,8 +79,11 @@ impl Guard {
             return Err(forbidden("pages of other places may not ask this server".into()));
         }
         let site = text(HeaderName::from_static("sec-fetch-site"));
+        let says = |name: &'static str, value: &str| text(HeaderName::from_static(name)) == Some(value);
+        let is_link = path == "/" && says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document");
         match site {
             None | Some("same-origin" | "none") => Ok(()),
+            Some(_) if is_link => Ok(()),
             Some(_) => Err(forbidden("pages of other places may not ask this server".into())),
         }
     }
@@ -124,7 +128,7 @@ fn is_open(path: &str) -> bool {
 
 /// Refuses who may not ask, and says of every answer that it is this page's alone.
 pub async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let checked = guard.check_origin(request.headers()).and_then(|()| match request.method() {
+    let checked = guard.check_origin(request.uri().path(), request.headers()).and_then(|()| match request.method() {
         &Method::GET | &Method::HEAD | &Method::POST | &Method::DELETE => Ok(()),
         other => {
             let message = format!("{other} is nothing that is done here");

@@ -4,13 +4,18 @@
 //! that was replaced or changed is said to be, and opened again on request.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use attlas::analysis::Standout;
+use attlas::printable::printable;
 use attlas::{HeadId, Kind, Layer, Quantity, Recording};
 use attlas_viewer::Description;
+use axum::body::Bytes;
+use tokio::sync::OnceCell;
 
 use crate::refusal::Refusal;
 
@@ -31,7 +36,7 @@ pub struct Served {
     /// The layers that are shown, of every quantity.
     pub layers: Vec<Layer>,
     /// What the page says of it, made when it is first asked for.
-    pub atlas: OnceLock<Result<Vec<u8>, Refusal>>,
+    pub atlas: OnceCell<Bytes>,
     /// What a run found out beside the recording.
     pub found: Found,
     file: Option<Stamp>,
@@ -64,14 +69,28 @@ struct Identity {
 }
 
 impl Identity {
-    fn of(path: &Path) -> Option<Identity> {
-        let about = std::fs::metadata(path).ok()?;
-        Some(Identity {
+    fn of(about: &Metadata) -> Identity {
+        Identity {
             n_bytes: about.len(),
             modified: about.modified().ok(),
             #[cfg(unix)]
-            inode: (std::os::unix::fs::MetadataExt::dev(&about), std::os::unix::fs::MetadataExt::ino(&about)),
-        })
+            inode: (std::os::unix::fs::MetadataExt::dev(about), std::os::unix::fs::MetadataExt::ino(about)),
+        }
+    }
+}
+
+impl Stamp {
+    fn check(&self, now: &Metadata) -> Result<(), Refusal> {
+        let (Stamp { path, identity }, now) = (self, Identity::of(now));
+        if now == *identity {
+            return Ok(());
+        }
+        Err(Refusal::changed(format!(
+            "{} was replaced or changed after it was opened ({} bytes then, {} now); its maps are shown again when it is opened anew",
+            file_name(path),
+            identity.n_bytes,
+            now.n_bytes
+        )))
     }
 }
 
@@ -81,21 +100,23 @@ impl Served {
     /// # Errors
     /// [`Refusal::changed`].
     pub fn check(&self) -> Result<(), Refusal> {
-        let Some(Stamp { path, identity }) = &self.file else { return Ok(()) };
-        match Identity::of(path) {
-            Some(now) if now != *identity => Err(Refusal::changed(format!(
-                "{} was replaced or changed after it was opened ({} bytes then, {} now); its maps are shown again when it is opened anew",
-                file_name(path),
-                identity.n_bytes,
-                now.n_bytes
-            ))),
-            _ => Ok(()),
-        }
+        let Some(stamp) = &self.file else { return Ok(()) };
+        std::fs::metadata(&stamp.path).map_or(Ok(()), |now| stamp.check(&now))
     }
 
-    /// The file that the recording lies in.
-    pub fn path(&self) -> Option<&Path> {
-        self.file.as_ref().map(|stamp| stamp.path.as_path())
+    /// The file that the recording lies in, opened, and how many bytes it has; `None` for that of a run.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or is another than the one that was opened first.
+    pub fn reader(&self) -> Option<Result<(File, u64), Refusal>> {
+        let stamp = self.file.as_ref()?;
+        let unreadable = |error: io::Error| Refusal::unreadable(printable(&error.to_string()));
+        let open = || {
+            let file = File::open(&stamp.path).map_err(unreadable)?;
+            let about = file.metadata().map_err(unreadable)?; // the handle's: the name may be another's by now
+            stamp.check(&about).map(|()| (file, about.len()))
+        };
+        Some(open())
     }
 
     /// The place in [`layers`](Self::layers) of the layer with the true index `index`.
@@ -138,7 +159,8 @@ struct Shelf {
     next: u64,
     /// Files by id, in the order they were found.
     found: Vec<(String, PathBuf)>,
-    known: BTreeSet<PathBuf>,
+    /// How many were ever found; the next one's id.
+    n_found: usize,
     /// Runs, the newest last.
     runs: Vec<Arc<Served>>,
     open: BTreeMap<String, (u64, Arc<Served>)>,
@@ -148,7 +170,7 @@ impl Library {
     /// Serves these files, and the recordings in these folders.
     pub fn new(files: Vec<PathBuf>, folders: Vec<PathBuf>) -> Library {
         let library = Library { files, folders, shelf: Mutex::default() };
-        library.look(&mut library.shelf());
+        library.look();
         library
     }
 
@@ -156,24 +178,35 @@ impl Library {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for files that are new in the folders.
-    fn look(&self, shelf: &mut Shelf) {
-        let in_folders = self.folders.iter().flat_map(|folder| recordings_in(folder));
-        for path in self.files.iter().cloned().chain(in_folders).take(MAX_LISTED) {
-            if shelf.known.insert(path.clone()) {
-                let id = format!("f{}", shelf.found.len());
-                shelf.found.push((id, path));
+    /// Looks for files that are new in the folders, and for those of folders that are gone; how many are beyond those that are listed.
+    fn look(&self) -> usize {
+        let folders: Vec<_> = self.folders.iter().map(|folder| recordings_in(folder)).collect();
+        let are_read = folders.iter().all(Option::is_some);
+        let in_folders: Vec<PathBuf> = folders.into_iter().flatten().flatten().collect();
+        let there: BTreeSet<&PathBuf> = self.files.iter().chain(&in_folders).collect();
+        let shelf = &mut *self.shelf(); // only now: folders may be slow
+        let Shelf { found, open, n_found, .. } = shelf;
+        found.retain(|(id, path)| !are_read || there.contains(path) || open.contains_key(id));
+        let known: BTreeSet<PathBuf> = found.iter().map(|(_, path)| path.clone()).collect();
+        let mut n_beyond = 0;
+        for path in self.files.iter().chain(&in_folders).filter(|path| !known.contains(*path)) {
+            if found.len() >= MAX_LISTED {
+                n_beyond += 1;
+            } else if found.iter().all(|(_, other)| other != path) {
+                found.push((format!("f{n_found}"), path.clone()));
+                *n_found += 1;
             }
         }
+        n_beyond
     }
 
-    /// The recordings there are: the newest runs first, then files as they were named.
-    pub fn list(&self) -> Vec<Listed> {
-        let mut shelf = self.shelf();
-        self.look(&mut shelf);
+    /// The recordings there are: the newest runs first, then files as they were named; and how many files are beyond those.
+    pub fn list(&self) -> (Vec<Listed>, usize) {
+        let n_beyond = self.look();
+        let shelf = self.shelf();
         let runs = shelf.runs.iter().rev().map(|run| Listed { id: run.id.clone(), name: run.name.clone(), run: true });
         let files = shelf.found.iter().map(|(id, path)| Listed { id: id.clone(), name: file_name(path), run: false });
-        runs.chain(files).collect()
+        (runs.chain(files).collect(), n_beyond)
     }
 
     /// The recording with this id, if it is open.
@@ -219,8 +252,9 @@ impl Library {
 
     fn open(&self, id: &str, path: &Path) -> Result<Arc<Served>, Refusal> {
         // the identity first: what changes between is seen at the next question
-        let identity =
-            Identity::of(path).ok_or_else(|| Refusal::absent(format!("{} is not there any more", file_name(path))))?;
+        let about = std::fs::metadata(path);
+        let about = about.map_err(|_| Refusal::absent(format!("{} is not there any more", file_name(path))))?;
+        let identity = Identity::of(&about);
         let recording = Recording::open(path)?;
         let mut shelf = self.shelf();
         let stamp = Stamp { path: path.to_owned(), identity };
@@ -264,7 +298,7 @@ impl Shelf {
             layers.filter(|layer| layer.query_axis.is_none() && layer.key_axis.is_none()).collect::<Vec<_>>()
         };
         let layers = Quantity::ALL.into_iter().flat_map(shown).collect();
-        Arc::new(Served { number: self.next, id, name, recording, layers, atlas: OnceLock::new(), found, file })
+        Arc::new(Served { number: self.next, id, name, recording, layers, atlas: OnceCell::new(), found, file })
     }
 }
 
@@ -273,14 +307,14 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// The recordings that lie in a folder itself, by name.
-fn recordings_in(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+/// The recordings that lie in a folder itself, by name; `None` where it cannot be read.
+fn recordings_in(folder: &Path) -> Option<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).ok()?;
     let mut paths: Vec<PathBuf> = entries
-        .take(MAX_LISTED)
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("safetensors")) && path.is_file())
+        .filter(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("safetensors")))
         .collect();
     paths.sort();
-    paths
+    let is_there = |(place, path): &(usize, PathBuf)| *place >= MAX_LISTED || path.is_file(); // those beyond are only counted
+    Some(paths.into_iter().enumerate().filter(is_there).map(|(_, path)| path).collect())
 }

@@ -3,10 +3,11 @@
 use attlas::{Error, HeadNumbers, Recording, Weights};
 use std::ops::Range;
 
+use crate::desk::GivenUp;
 use crate::map::{Asked, Source};
-use crate::tile::Cells;
+use crate::tile::{BAND_NUMBERS, Cells};
 
-/// Places of a column that are read at a time.
+/// Places of a column, or queries, that are read at a time.
 const BAND: usize = 512;
 
 /// A row or a column.
@@ -160,12 +161,20 @@ pub enum At {
     Column(usize),
 }
 
-/// What a head does at a place: of a cell its number, of a row or a column the largest and where; `None` where all is masked.
+/// What a head does at a place: of a cell its number, of a row or a column the largest and where; `None` where all is masked, or
+/// nobody waits for it any more.
+///
+/// Queries are read some at a time: a place may be a span of all tokens.
 ///
 /// # Errors
 /// When numbers cannot be read.
-pub fn at(asked: &Asked, held: Option<&HeadNumbers>, at: At) -> Result<Option<(f32, Option<usize>)>, Error> {
-    let numbers = Few { recording: &asked.recording.recording, asked, held };
+pub fn at(
+    asked: &Asked,
+    numbers: Option<&HeadNumbers>,
+    at: At,
+    given_up: &GivenUp,
+) -> Result<Option<(f32, Option<usize>)>, Error> {
+    let numbers = Few { recording: &asked.recording.recording, asked, held: numbers };
     let (queries, keys, sight) = (&asked.queries, &asked.keys, asked.sight());
     let (rows, columns) = match at {
         At::Cell { row, column } => (row..row + 1, column..column + 1),
@@ -173,22 +182,32 @@ pub fn at(asked: &Asked, held: Option<&HeadNumbers>, at: At) -> Result<Option<(f
         At::Column(column) => (0..queries.len(), column..column + 1),
     };
     let hull = keys.hull(columns.clone());
+    let n_at_once = (BAND_NUMBERS / hull.len().max(1)).clamp(1, BAND);
+    let end = queries.hull(rows.clone()).end;
+    let (mut held, mut weights) = (0..0, Vec::new()); // [held.len(), hull.len()]
     let mut largest: Option<(f32, usize)> = None;
-    for band in rows.clone().step_by(BAND).map(|row| row..(row + BAND).min(rows.end)) {
-        let read = queries.hull(band.clone());
-        let weights = numbers.of(read.clone(), hull.clone())?; // [read.len(), hull.len()]
-        let weight =
-            |query: &usize, key: &usize| f64::from(weights[(query - read.start) * hull.len() + key - hull.start]);
-        for row in band {
-            let of_row = queries.tokens(row);
-            let mut open = vec![false; columns.len()];
-            sight.mark(of_row, keys, &columns, &mut open);
-            for (column, _) in columns.clone().zip(open).filter(|(_, open)| *open) {
-                let of_query = |query| keys.tokens(column).iter().map(|key| weight(query, key)).sum::<f64>();
-                let number = (of_row.iter().map(of_query).sum::<f64>() / of_row.len() as f64) as f32;
-                if largest.is_none_or(|(most, _)| number.abs() > most.abs()) {
-                    largest = Some((number, if matches!(at, At::Column(_)) { row } else { column }));
+    for row in rows {
+        let of_row = queries.tokens(row);
+        let mut sums = vec![0.0; columns.len()]; // [columns]
+        for &query in of_row {
+            if !held.contains(&query) {
+                if given_up.is() {
+                    return Ok(None);
                 }
+                held = query..(query + n_at_once).min(end);
+                weights = numbers.of(held.clone(), hull.clone())?;
+            }
+            let weights = &weights[(query - held.start) * hull.len()..][..hull.len()];
+            for (sum, column) in sums.iter_mut().zip(columns.clone()) {
+                *sum += keys.tokens(column).iter().map(|key| f64::from(weights[key - hull.start])).sum::<f64>();
+            }
+        }
+        let mut open = vec![false; columns.len()];
+        sight.mark(of_row, keys, &columns, &mut open);
+        for ((column, sum), _) in columns.clone().zip(sums).zip(open).filter(|(_, open)| *open) {
+            let number = (sum / of_row.len() as f64) as f32;
+            if largest.is_none_or(|(most, _)| number.abs() > most.abs() || most.is_nan()) {
+                largest = Some((number, if matches!(at, At::Column(_)) { row } else { column }));
             }
         }
     }

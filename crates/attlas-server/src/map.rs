@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use attlas::attention::Shape;
 use attlas::{AttentionMap, Error, Factored, HeadNumbers, Layer};
 
 use crate::library::Served;
@@ -31,6 +32,26 @@ pub enum Source {
 pub enum Rows<'a> {
     Maps(Vec<AttentionMap<'a>>),
     File(&'a Asked),
+}
+
+/// Multiplications of the maps of all heads of these layers, of so many texts.
+pub fn n_multiplications<'a>(layers: impl IntoIterator<Item = &'a Layer>, n_items: usize) -> u64 {
+    let of_layer = |layer: &Layer| {
+        let Shape { n_heads, n_queries, n_keys, d_head, .. } = layer.shape;
+        let sizes = [n_heads, n_queries, n_keys, d_head.max(1), n_items];
+        sizes.into_iter().fold(1_u64, |product, n| product.saturating_mul(n as u64))
+    };
+    layers.into_iter().map(of_layer).fold(0, u64::saturating_add)
+}
+
+/// The bytes of a head's numbers in memory.
+pub fn n_bytes(layer: &Layer) -> usize {
+    let Shape { n_queries, n_keys, d_head, .. } = layer.shape;
+    let numbers = match layer.factored() {
+        Some(_) => (n_queries.saturating_add(n_keys)).saturating_mul(d_head).saturating_add(2 * n_queries),
+        None => n_queries.saturating_mul(n_keys),
+    };
+    numbers.saturating_mul(4)
 }
 
 impl Asked {
@@ -126,12 +147,15 @@ impl Sight<'_> {
         self.factored.is_some_and(|factored| factored.mask.is_some())
     }
 
-    /// Whether a query sees a key.
+    /// Whether a query sees a key, in one of the heads.
     pub fn sees(&self, query: usize, key: usize) -> bool {
         let Some(factored) = self.factored else { return true };
         let layer = self.asked.layer();
         let mask = factored.mask.as_ref().map(|mask| mask.of_item(self.asked.item, &layer.shape));
-        self.hull(query).contains(&key) && mask.is_none_or(|mask| mask.row(self.asked.heads.start, query).sees(key))
+        self.hull(query).contains(&key)
+            && mask.is_none_or(|mask| {
+                self.asked.heads.clone().any(|head| mask.row(head, query).sees(key)) // masks may differ by head
+            })
     }
 
     /// Marks the places of `keys` within `columns` that one of `queries` sees. Shape of `open`: `[columns.len()]`.

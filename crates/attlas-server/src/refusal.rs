@@ -10,7 +10,7 @@ use serde_json::json;
 pub struct Refusal {
     /// The status of HTTP.
     pub status: StatusCode,
-    /// Of which sort it is, the same for ever: `token`, `ask`, `axis`, `absent`, `changed`, `unreadable`, `limit`, `busy`, `run`, `broken`.
+    /// Of which sort it is, the same for ever: `token`, `origin`, `ask`, `axis`, `absent`, `changed`, `unreadable`, `limit`, `busy`, `run`, `broken`.
     pub code: &'static str,
     /// What was found, what was expected, what to do.
     pub message: String,

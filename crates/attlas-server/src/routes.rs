@@ -2,17 +2,15 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::fs::File;
 use std::io::Read;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use attlas::printable::printable;
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, RawQuery, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -24,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::app::{App, Ask};
-use crate::figure::{self, FigureAsk};
+use crate::figure::FigureAsk;
 use crate::guard::{self, Guard};
 use crate::refusal::Refusal;
 use crate::runs::{MAX_TEXT, RunAsk};
@@ -124,10 +122,11 @@ fn exchange(guard: &Guard, body: &[u8]) -> Result<Response, Refusal> {
 /// What is served, and what can be run.
 async fn recordings(State(app): Shared) -> Result<Response, Refusal> {
     let shared = Arc::clone(&app);
-    let list = app.desk.compute(move || shared.library.list()).await?;
+    let (list, n_beyond) = app.desk.compute(move || shared.library.list()).await?;
     let models: Vec<&str> = app.runs.models().collect();
-    let about =
-        json!({ "recordings": list, "models": models, "max_text": MAX_TEXT, "version": env!("CARGO_PKG_VERSION") });
+    let about = json!({
+        "recordings": list, "beyond": n_beyond, "models": models, "max_text": MAX_TEXT, "version": env!("CARGO_PKG_VERSION"),
+    });
     Ok(as_json(about.to_string()))
 }
 
@@ -140,13 +139,8 @@ async fn reopen(State(app): Shared, Path(id): Path<String>) -> Result<Response, 
     Ok(as_json("{}"))
 }
 
-async fn tile(
-    State(app): Shared,
-    Path(id): Path<String>,
-    RawQuery(name): RawQuery,
-    ask: Asked,
-) -> Result<Response, Refusal> {
-    let tile = app.tile(&id, asked(ask)?, name.unwrap_or_default()).await?;
+async fn tile(State(app): Shared, Path(id): Path<String>, ask: Asked) -> Result<Response, Refusal> {
+    let tile = app.tile(&id, asked(ask)?).await?;
     Ok(typed("application/octet-stream", tile))
 }
 
@@ -228,29 +222,27 @@ async fn draw(
     ask: Result<Query<FigureAsk>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let ask = asked(ask)?;
-    let served = app.recording(&id).await?;
-    let _place = app.desk.long().await?;
     let kind = ask.format.content_type();
-    let bytes = app.desk.compute(move || figure::draw(&served, &ask)).await??;
-    Ok(typed(kind, bytes))
+    Ok(typed(kind, app.figure(&id, ask).await?))
 }
 
 /// The recording itself, as its file has it.
 async fn file(State(app): Shared, Path(id): Path<String>) -> Result<Response, Refusal> {
     let served = app.recording(&id).await?;
-    let Some(path) = served.path().map(std::path::Path::to_owned) else {
+    let shared = Arc::clone(&served);
+    let Some(opened) = app.desk.compute(move || shared.reader()).await? else {
         let bytes = app.desk.compute(move || served.recording.to_bytes()).await??;
         return Ok(typed("application/octet-stream", bytes));
     };
-    let mut file = File::open(&path).map_err(|error| Refusal::unreadable(printable(&error.to_string())))?;
-    served.check()?; // what was opened now is what was opened first
+    let (file, n_bytes) = opened?;
+    let mut file = file.take(n_bytes);
     let (send, receive) = mpsc::channel(2);
     let app = Arc::clone(&app);
     tokio::spawn(async move {
         loop {
             let read = move || {
                 let mut piece = vec![0; PIECE];
-                let n = file.read(&mut piece).unwrap_or(0);
+                let n = file.read(&mut piece).unwrap_or(0); // what is missing in the end breaks the connection
                 piece.truncate(n);
                 (file, piece)
             };
@@ -261,7 +253,9 @@ async fn file(State(app): Shared, Path(id): Path<String>) -> Result<Response, Re
             }
         }
     });
-    Ok(typed("application/octet-stream", Body::new(Pieces(receive))))
+    let mut response = typed("application/octet-stream", Body::new(Pieces(receive)));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(n_bytes)); // a part is not taken for the whole
+    Ok(response)
 }
 
 async fn phase(State(app): Shared) -> Result<Response, Refusal> {

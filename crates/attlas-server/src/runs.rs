@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::library::{Found, Library};
+use crate::map::n_multiplications;
 use crate::refusal::Refusal;
 
 /// Bytes of a text at most.
@@ -244,13 +245,7 @@ impl Runs {
 fn found(recording: &Recording, model: &Model, text: &str) -> Result<Found, End> {
     let open = model.alignment_heads().first().map(|head| (Kind::Cross, *head));
     let mut found = Found { title: Some(text.to_owned()), open, ..Found::default() };
-    let work = |layer: &attlas::Layer| {
-        let attlas::attention::Shape { n_heads, n_queries, n_keys, d_head, .. } = layer.shape;
-        [n_heads, n_queries, n_keys, d_head.max(1)]
-            .into_iter()
-            .fold(1_u64, |product, n| product.saturating_mul(n as u64))
-    };
-    if recording.layers.iter().map(work).fold(0, u64::saturating_add) <= MEASURED {
+    if n_multiplications(&recording.layers, 1) <= MEASURED {
         let heads = measure(recording, 0)?;
         found.standouts = Some(standouts(&heads));
         found.description = Some(Description { item: 0, sentences: describe(recording, 0, &heads)? });

@@ -17,7 +17,7 @@ pub const MAX_PIXELS: usize = 1 << 24;
 /// Queries whose numbers are held at a time.
 const BAND: usize = 64;
 /// Numbers that are held at a time, by each thread.
-const BAND_NUMBERS: usize = 1 << 22;
+pub const BAND_NUMBERS: usize = 1 << 22;
 
 /// How the cells under a pixel become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -289,9 +289,9 @@ impl Painter {
     }
 }
 
-/// The one of the larger size; what is no number loses.
+/// The one of the larger size; what is no number stays.
 fn larger(a: f64, b: f64) -> f64 {
-    if b.abs() > a.abs() { b } else { a }
+    if b.abs() > a.abs() || b.is_nan() { b } else { a }
 }
 
 /// What is drawn of a row. Shapes `[columns]`.
@@ -301,13 +301,14 @@ fn drawn(values: Values, numbers: &[f32], open: &[bool]) -> Vec<f32> {
         Values::Number => numbers.to_vec(),
         Values::Share => {
             let largest = seen().map(f32::abs).filter(|size| *size < f32::INFINITY).fold(0.0, f32::max);
-            numbers.iter().map(|number| if largest > 0.0 { number / largest } else { 0.0 }).collect()
+            numbers.iter().map(|number| if largest > 0.0 { number / largest } else { *number }).collect()
         }
         Values::Rank => {
-            let mut sorted: Vec<f32> = seen().collect();
+            let mut sorted: Vec<f32> = seen().filter(|number| !number.is_nan()).collect();
             sorted.sort_by(f32::total_cmp);
             let others = sorted.len().saturating_sub(1);
             let rank = |number: &f32| match others {
+                _ if number.is_nan() => f32::NAN,
                 0 => 1.0,
                 n => sorted.partition_point(|other| other < number) as f32 / n as f32,
             };
@@ -393,5 +394,21 @@ impl<'a> Cells<'a> {
             let sum = keys.tokens(column).iter().map(|key| f64::from(row[key - first])).sum();
             take(&mut self.numbers, sum);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_stays_none_in_shares_ranks_and_pixels() {
+        let (numbers, open) = ([0.5, f32::NAN, 0.25], [true; 3]);
+        for values in [Values::Number, Values::Share, Values::Rank] {
+            let drawn = drawn(values, &numbers, &open);
+            assert!(drawn[1].is_nan() && !drawn[0].is_nan() && !drawn[2].is_nan(), "{values:?} {drawn:?}");
+        }
+        assert!(larger(larger(0.5, f64::NAN), 9.0).is_nan());
+        assert_eq!(larger(0.5, -0.75), -0.75);
     }
 }

@@ -28,6 +28,17 @@ fn a_recording_that_is_replaced_is_said_to_be_and_shown_again_when_it_is_opened_
 }
 
 #[test]
+fn many_who_ask_for_a_recording_that_nobody_opened_yet_are_all_answered() {
+    let served = serve(vec![("run.safetensors", decoder(120, 16, 1))]);
+    std::thread::scope(|scope| {
+        let asks: Vec<_> = (0..12).map(|_| scope.spawn(|| served.get("/api/recordings/f0"))).collect();
+        let answers: Vec<_> = asks.into_iter().map(|ask| ask.join().unwrap()).collect();
+        assert!(answers.iter().all(|answer| answer.status == 200 && answer.body == answers[0].body));
+    });
+    assert_eq!(served.get(TILE).status, 200);
+}
+
+#[test]
 fn a_recording_that_is_cut_short_is_a_message_and_the_server_goes_on() {
     let served = serve(vec![("run.safetensors", decoder(9, 4, 1)), ("other.safetensors", decoder(9, 4, 2))]);
     assert_eq!(served.get("/api/recordings/f0").status, 200);
@@ -71,17 +82,24 @@ fn a_folder_gives_its_own_recordings_alone_and_new_ones_as_they_come() {
     save("0.safetensors");
     assert_eq!(names(), ["a.safetensors", "b.safetensors", "0.safetensors"], "what is known keeps its place");
     assert_eq!(served.get(&TILE.replace("f0", "f2")).status, 200);
+    (0..1200).for_each(|file| fs::write(folder.path().join(format!("{file}.log")), "").unwrap());
     fs::write(folder.path().join("bad.safetensors"), "no recording").unwrap();
-    assert_eq!(names().len(), 4);
+    assert_eq!(names().len(), 4, "other files take no places");
     let answer = served.get("/api/recordings/f3");
     assert_eq!((answer.status, answer.code().as_str()), (422, "unreadable"), "{}", answer.text());
+    fs::remove_file(folder.path().join("a.safetensors")).unwrap();
+    assert_eq!(names(), ["b.safetensors", "0.safetensors", "bad.safetensors"], "what is gone is not listed");
+    assert_eq!(served.get(&TILE.replace("f0", "f2")).status, 200, "and others keep their ids");
 }
 
 #[test]
 fn the_recording_itself_is_given_byte_by_byte() {
     let served = serve(vec![("run.safetensors", decoder(200, 16, 1))]);
     let bytes = fs::read(path(&served, "run.safetensors")).unwrap();
-    assert_eq!(served.get("/api/recordings/f0/file").body, bytes);
+    let answer = served.get("/api/recordings/f0/file");
+    assert_eq!(answer.body, bytes);
+    let length = bytes.len().to_string();
+    assert_eq!(answer.header("content-length"), Some(length.as_str()), "a part is not taken for the whole");
 }
 
 /// Waits until the last run is over; what became of it.

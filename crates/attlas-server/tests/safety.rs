@@ -99,6 +99,11 @@ fn pages_of_other_places_are_refused_with_and_without_the_token() {
     for site in ["cross-site", "same-site"] {
         assert_eq!(served.ask("GET", "/api/recordings", &[("Sec-Fetch-Site", site)], b"").status, 403, "{site}");
     }
+    let link = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
+    assert_eq!(served.ask("GET", "/", &link, b"").status, 200, "a link leads to the page, which holds nothing");
+    assert_eq!(served.ask("GET", "/api/recordings", &link, b"").status, 403, "and nowhere else");
+    let frame = [link[0], link[1], ("Sec-Fetch-Dest", "iframe")];
+    assert_eq!(served.ask("GET", "/", &frame, b"").status, 403);
     let headers = [("Origin", own.as_str()), ("Sec-Fetch-Site", "same-origin")];
     assert_eq!(served.ask("GET", "/api/recordings", &headers, b"").status, 200);
 }

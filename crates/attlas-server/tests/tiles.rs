@@ -203,6 +203,32 @@ fn what_all_heads_do_at_a_place_is_what_their_maps_say() {
 }
 
 #[test]
+fn what_heads_do_at_a_span_of_all_tokens_is_the_mean_over_its_queries() {
+    let n = 12;
+    let recording = decoder(n, 4, 8);
+    let served = serve(vec![("run.safetensors", recording.clone())]);
+    let body = "{\"item\":0,\"axis\":\"target\",\"stretches\":[[0,1],[1,12]]}";
+    let axis = served.post("/api/recordings/f0/axes", body).json()["axis"].as_str().unwrap().to_owned();
+    let question = format!("/api/recordings/f0/heads?item=0&kind=decoder&queries={axis}&row=1&column=2");
+    let heads = served.get(&question).body;
+    let weights = dense(&recording, 1, 2);
+    let mean = (1..n).map(|query| weights[query * n + 2]).sum::<f32>() / (n - 1) as f32;
+    assert!((floats(&heads[16 * 6 + 8..][..4])[0] - mean).abs() < 1e-6);
+}
+
+#[test]
+fn a_recording_that_is_too_large_to_be_checked_says_so() {
+    let notes = |multiplications: u64| {
+        let recordings = vec![("run.safetensors", decoder(12, 4, 8))];
+        let limits = Some(Limits { multiplications, ..Limits::default() });
+        let served = Setup { recordings, limits, ..Setup::default() }.serve();
+        served.get("/api/recordings/f0").json()["provenance"]["notes"].to_string()
+    };
+    assert!(!notes(1_000_000).contains("nobody checked"));
+    assert!(notes(100).contains("nobody checked"));
+}
+
+#[test]
 fn a_weights_terms_make_its_score_and_its_score_makes_the_weight() {
     let recording = decoder(9, 6, 9);
     let weights = dense(&recording, 1, 3);

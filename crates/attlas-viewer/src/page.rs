@@ -52,6 +52,8 @@ pub struct PageOptions {
     pub max_bytes: u64,
     /// The recording's [checks](Recording::check), where they were made already; the page makes them otherwise.
     pub checks: Option<Vec<LayerCheck>>,
+    /// What is said among the recording's notes beside its own.
+    pub remarks: Vec<String>,
 }
 
 /// One of the texts in words.
@@ -79,6 +81,7 @@ impl Default for PageOptions {
             beside: Vec::new(),
             max_bytes,
             checks: None,
+            remarks: Vec::new(),
         }
     }
 }

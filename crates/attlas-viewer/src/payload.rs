@@ -276,7 +276,7 @@ fn describe<'a>(
         standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
         description: options.description.as_ref().map(PageWords::new),
         open,
-        provenance: page_provenance(recording, carried),
+        provenance: page_provenance(recording, carried, &options.remarks),
         pooled: None,
         failed: None,
     })
@@ -353,9 +353,10 @@ fn add_queries_and_keys(
     Ok(())
 }
 
-fn page_provenance<'a>(recording: &'a Recording, carried: &[Cow<'_, Layer>]) -> PageProvenance<'a> {
+fn page_provenance<'a>(recording: &'a Recording, carried: &[Cow<'_, Layer>], remarks: &[String]) -> PageProvenance<'a> {
     let Provenance { model, family, revision, dtype, mode, writer, method, .. } = &recording.provenance;
     let mut notes = recording.provenance.remarks();
+    notes.extend_from_slice(remarks);
     let is_stored = |layer: &&Cow<'_, Layer>| matches!(layer, Cow::Borrowed(_));
     let n_left_out = recording.layers.len() - carried.iter().filter(is_stored).count();
     if n_left_out > 0 {

@@ -164,7 +164,7 @@ fn check_folder(folder: &Path) -> Result<(), Failure> {
 /// The models that can be chosen: the one that was named or the embedded one, then those of the folder.
 fn models(arguments: &ViewServerArguments) -> Result<Vec<Choice>, Failure> {
     let place = model_place(&arguments.model)?;
-    let name = arguments.model.model.as_ref().map_or(EMBEDDED.to_owned(), |model| model.display().to_string());
+    let name = arguments.model.model.as_ref().map_or(EMBEDDED.to_owned(), |model| last_part(model));
     let first = ModelArguments { model: place, revision: None, ..arguments.model.clone() };
     let mut models = vec![choice(name, first)];
     if let Some(folder) = &arguments.models {
@@ -176,22 +176,42 @@ fn models(arguments: &ViewServerArguments) -> Result<Vec<Choice>, Failure> {
                 folder.display()
             ));
         }
-        models.extend(found.into_iter().map(|path| {
-            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-            choice(name, ModelArguments { model: Some(path), ..ModelArguments::default() })
-        }));
+        models.extend(
+            found.into_iter().map(|path| {
+                choice(last_part(&path), ModelArguments { model: Some(path), ..ModelArguments::default() })
+            }),
+        );
     }
     Ok(models)
 }
 
+/// A model that can be chosen; whoever chooses it is told its name, and not where it lies.
 fn choice(name: String, arguments: ModelArguments) -> Choice {
+    let said = printable(&name);
     let load = move || {
-        if let Some(path) = arguments.model.as_ref().filter(|path| !path.exists()) {
-            return Err(format!("{} is not there any more", printable(&path.display().to_string())));
+        let Some(path) = &arguments.model else { return load_model(&arguments).map_err(|failure| failure.to_string()) };
+        if !path.exists() {
+            return Err(format!("{said} is not there any more"));
         }
-        load_model(&arguments).map_err(|failure| failure.to_string())
+        load_model(&arguments).map_err(|failure| without_place(&failure.to_string(), path, &said))
     };
     Choice { name, load: Box::new(load) }
+}
+
+/// The last part of a path; of `.` and the like, that of the folder it stands for.
+fn last_part(path: &Path) -> String {
+    let whole = path.canonicalize().ok().filter(|_| path.file_name().is_none());
+    let path = whole.as_deref().unwrap_or(path);
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// A sentence about a model, with its name where its path stood; a path of one part says no more than the name.
+fn without_place(sentence: &str, path: &Path, name: &str) -> String {
+    if path.components().count() < 2 {
+        return sentence.to_owned();
+    }
+    let path = path.display().to_string();
+    sentence.replace(&printable(&path), name).replace(&path, name)
 }
 
 impl From<attlas_server::Error> for Failure {
@@ -205,5 +225,23 @@ impl From<attlas_server::Error> for Failure {
             Error::Threads(_) => Failure::Limit(format!("{error} (--threads 1 needs fewest)")),
             _ => Failure::Input(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_named_by_its_last_part_and_what_is_said_of_it_holds_no_place() {
+        let gone = Path::new("/home/me/secret/gpt2");
+        let Choice { name, load } =
+            choice(last_part(gone), ModelArguments { model: Some(gone.into()), ..ModelArguments::default() });
+        assert_eq!(name, "gpt2");
+        assert_eq!(load().err().as_deref(), Some("gpt2 is not there any more"));
+        let folder = std::env::temp_dir(); // no model
+        let said = choice("name".into(), ModelArguments { model: Some(folder.join(".")), ..ModelArguments::default() });
+        let error = (said.load)().err().unwrap_or_default();
+        assert!(!error.contains(&*folder.to_string_lossy()), "{error}");
     }
 }
