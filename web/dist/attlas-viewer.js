@@ -1,3 +1,18 @@
+// src/chosen.ts
+function chosenIn(said) {
+  const { item, kind, layer, head, query, key } = record(said) ?? {};
+  const isPlace = (value) => value === null || isCount(value);
+  if (!isCount(item) || !isCount(layer) || !isCount(head) || !isPlace(query) || !isPlace(key)) return null;
+  if (kind !== "encoder" && kind !== "decoder" && kind !== "cross") return null;
+  return { item, kind, layer, head, query, key };
+}
+function record(value) {
+  return typeof value === "object" && value !== null ? value : null;
+}
+function isCount(value) {
+  return Number.isInteger(value) && value >= 0;
+}
+
 // src/element.ts
 var STYLE = ":host { display: block; overflow: auto } iframe { display: block; width: 100%; height: 680px; border: 0 }";
 var TALLEST = 2e4;
@@ -77,13 +92,14 @@ var AttlasViewer = class extends Base {
     const said = event.data;
     if (said?.attlas !== 1) return;
     if (Number.isFinite(said.height)) this.frame.style.height = `${Math.min(TALLEST, Math.max(0, said.height))}px`;
-    if (typeof said.selection !== "object" || said.selection === null) return;
-    this.chosen = said.selection;
+    const chosen = chosenIn(said.selection);
+    if (chosen === null) return;
+    this.chosen = chosen;
     if (this.wanted !== null) {
       [this.selection, this.wanted] = [this.wanted, null];
       return;
     }
-    this.dispatchEvent(new CustomEvent("attlas-selection", { detail: said.selection, bubbles: true }));
+    this.dispatchEvent(new CustomEvent("attlas-selection", { detail: chosen, bubbles: true }));
   };
 };
 function addressOf(src, view) {
