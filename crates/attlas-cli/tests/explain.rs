@@ -61,7 +61,7 @@ fn the_table_says_what_was_explained_what_sums_to_what_and_who_agrees() {
     for part in [
         "AttnLRP",
         "rank correlation of each two methods",
-        "Most is given to \"red\" at source",
+        "Most is given to \"apple\" at source",
         "Farthest apart are",
         "Nearest to leaving out is",
         "Explained: the logit of",

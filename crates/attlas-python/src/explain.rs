@@ -237,20 +237,9 @@ pub struct AblateKeys {
 
 impl AblateKeys {
     fn way(&self) -> Result<Way, Error> {
-        Ok(match self.method.as_str() {
-            "zero" => Way::KnockOut(Removal::Zero),
-            "mean" => Way::KnockOut(Removal::Mean),
-            "uniform" => Way::KnockOut(Removal::Uniform),
-            "permute" => Way::KnockOut(Removal::Permute { seed: self.seed }),
-            "pattern-preserving" => Way::KnockOut(Removal::PatternPreserving),
-            "patch" => Way::Patch,
-            "direct" => Way::Direct,
-            "gradient" => Way::Gradient,
-            other => {
-                return Err(Error::Plan(format!(
-                    "there is no method \"{other}\"; there are zero, mean, uniform, permute, pattern-preserving, patch, direct and gradient"
-                )));
-            }
+        Ok(match self.method.parse::<Way>()? {
+            Way::KnockOut(Removal::Permute { .. }) => Way::KnockOut(Removal::Permute { seed: self.seed }),
+            way => way,
         })
     }
 
@@ -372,6 +361,7 @@ fn checked(
 
 /// What each layer would predict at a position, or at all.
 #[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "Python hands them over one by one")]
 fn lens(
     py: Python<'_>,
     model: &Model,

@@ -238,6 +238,7 @@ def test_rollout_is_made_of_a_recording_and_what_needs_the_model_is_refused(rec:
         (lambda: attlas.ablate(REPEATED, INDUCTION, metric="far"), "there is no such metric"),  # type: ignore[arg-type]
         (lambda: attlas.ablate(REPEATED, INDUCTION, method="fast"), 'there is no method "fast"'),  # type: ignore[arg-type]
         (lambda: attlas.ablate(REPEATED, INDUCTION, method="patch"), "needs a second text"),
+        (lambda: attlas.ablate(REPEATED, INDUCTION, method="gradient", together=True), "slopes of heads have no sum"),
         (lambda: attlas.ablate(REPEATED, INDUCTION, seed=3), "seed is for method='permute'"),
         (lambda: attlas.ablate(REPEATED, INDUCTION, edges=True), "pairs are hidden from one head, and 8 are named"),
         (lambda: attlas.check(REPEATED, INDUCTION, budget=2), "a share from 0 to 1"),

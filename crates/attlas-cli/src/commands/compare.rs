@@ -282,7 +282,7 @@ fn print_comparison(
     if !shown.is_empty() {
         print_heads(shown, comparison, recordings, terminal)?;
     }
-    terminal.notes(&closing(comparison, shown.len()))
+    terminal.notes(closing(comparison, shown.len()))
 }
 
 /// A line for each head: columns as wide as what stands in them, of the last as much as there is room for.

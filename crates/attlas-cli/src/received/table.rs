@@ -52,7 +52,7 @@ pub fn print_table(texts: &[OfText<'_>], terminal: &mut Terminal) -> Result<(), 
         if let [map] = text.maps.as_slice() {
             print_queries(text, map, terminal)?;
         }
-        terminal.notes(&text.mostly_first())?;
+        terminal.notes(text.mostly_first())?;
     }
     let Some(text) = texts.first() else { return Ok(()) };
     terminal.notes([&legend(text)])

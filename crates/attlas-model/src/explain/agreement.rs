@@ -110,7 +110,8 @@ impl Agreement {
     }
 }
 
-/// Which token each method gives most to, in words: `red by 8 methods, pomme by 2 (leave out, grad × input)`.
+/// Which token each method gives most to, in words: `Most is given to "red" at source 1 by 8; "pomme" at target 2 by 2 (leave out, grad
+/// × input).`
 pub fn firsts(explained: &Explained) -> Option<String> {
     if explained.attributions.len() < 2 {
         return None;

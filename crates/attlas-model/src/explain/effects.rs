@@ -1,6 +1,7 @@
 //! The heads of a model, measured on one text or on several: what the output loses with each, beside how meaningful its map looks.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use attlas::printable::counted;
 use attlas::recording::Which;
@@ -31,6 +32,18 @@ pub enum Way {
 }
 
 impl Way {
+    /// Every way, permutations with seed 0.
+    pub const ALL: [Way; 8] = [
+        Way::KnockOut(Removal::Zero),
+        Way::KnockOut(Removal::Mean),
+        Way::KnockOut(Removal::Uniform),
+        Way::KnockOut(Removal::Permute { seed: 0 }),
+        Way::KnockOut(Removal::PatternPreserving),
+        Way::Patch,
+        Way::Direct,
+        Way::Gradient,
+    ];
+
     /// The name in files and tables.
     pub fn name(self) -> &'static str {
         match self {
@@ -39,6 +52,18 @@ impl Way {
             Way::Direct => "direct",
             Way::Gradient => "gradient",
         }
+    }
+}
+
+impl FromStr for Way {
+    type Err = Error;
+
+    /// Reads a way by its name, permutations with seed 0.
+    fn from_str(name: &str) -> Result<Way, Error> {
+        Way::ALL.into_iter().find(|way| way.name() == name).ok_or_else(|| {
+            let [names @ .., last] = Way::ALL.map(Way::name);
+            Error::Plan(format!("there is no method \"{name}\"; there are {} and {last}", names.join(", ")))
+        })
     }
 }
 
@@ -178,6 +203,18 @@ impl Question<'_> {
     fn check(&self, inputs: &[Input]) -> Result<(), Error> {
         if inputs.is_empty() {
             return Err(Error::Input("there is no text to measure".to_owned()));
+        }
+        if self.heads.is_empty() {
+            return Err(Error::Plan(match self.receiver {
+                Receiver::Head(to) => format!("no head comes before {to}, so that none has a way to it"),
+                _ => "there is no head to measure".to_owned(),
+            }));
+        }
+        if self.together && self.way == Way::Gradient {
+            return Err(Error::Plan(
+                "slopes of heads have no sum that would be an effect: one head is taken at a time, not heads together"
+                    .to_owned(),
+            ));
         }
         if self.way != Way::Patch {
             return Ok(());

@@ -26,35 +26,27 @@ pub(super) fn open_folder(folder: &Path) -> Result<Checkpoint, Error> {
 pub(super) fn open_file(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
     let (file, size) = open_weights(path)?;
     let part = |offset: u64, len: usize| Bytes::File { file: Arc::clone(&file), offset, len };
-    tensors(path, size, &part)
+    tensors(path, size, &part, None)
 }
 
 /// What the name of a tensor ends with whose rows of int8 lie side by side, sixteen by sixteen: `NAME.strips`, bytes of shape
-/// `[rows / 16, 4 · 16 + columns · 16]`, which are 16 factors (f32) and then, column by column, 16 numbers.
+/// `[rows / 16, 4 · 16 + columns · 16]`, which are 16 factors (f32) and then, column by column, 16 numbers. So lie the weights
+/// that are built into the programme.
 const STRIPS: &str = ".strips";
 
 /// The tensors of a file that is built into the programme.
 pub(super) fn from_static(path: &Path, bytes: &'static [u8]) -> Result<BTreeMap<String, Tensor>, Error> {
     let part = |offset: u64, len: usize| Bytes::Static(&bytes[offset as usize..][..len]);
-    let mut all = tensors(path, bytes.len() as u64, &part)?;
-    let names: Vec<String> = all.keys().filter(|name| name.ends_with(STRIPS)).cloned().collect();
-    for name in names {
-        let Some(strips) = all.remove(&name) else { continue };
-        let [matrix, scale] = of_strips(&strips, bytes)
-            .ok_or_else(|| Error::tensor(path, &name, "holds no strips of 16 rows of int8 with their factors"))?;
-        let name = &name[..name.len() - STRIPS.len()];
-        all.insert(format!("{name}.scale"), scale);
-        all.insert(name.to_owned(), matrix);
-    }
-    Ok(all)
+    tensors(path, bytes.len() as u64, &part, Some(bytes))
 }
 
-/// The matrix of int8 whose strips these are, and its factors.
-fn of_strips(strips: &Tensor, file: &'static [u8]) -> Option<[Tensor; 2]> {
-    let (&[n_strips, n_bytes], Bytes::Static(bytes)) = (strips.shape.as_slice(), &strips.bytes) else { return None };
-    let d_in = (n_bytes / 16).checked_sub(4).filter(|_| n_bytes % 16 == 0 && bytes.len() == n_strips * n_bytes)?;
+/// A matrix of int8 and its factors, of strips; `None` where these are none.
+fn of_strips(strips: &Tensor, file: Option<&'static [u8]>) -> Option<[Tensor; 2]> {
+    let &[n_strips, n_bytes] = strips.shape.as_slice() else { return None };
+    let is_bytes = strips.dtype.name() == "u8" && n_bytes % 16 == 0;
+    let d_in = (n_bytes / 16).checked_sub(4).filter(|_| is_bytes)?;
     let n_rows = 16 * n_strips;
-    let rows = StoredRows::laid(file, bytes.as_ptr().addr() - file.as_ptr().addr());
+    let rows = StoredRows::laid(strips.bytes.clone(), file);
     let of_rows = |n: usize, part: Range<usize>| {
         let rows = rows.clone();
         Bytes::made(n_rows * n, move || {
@@ -68,8 +60,14 @@ fn of_strips(strips: &Tensor, file: &'static [u8]) -> Option<[Tensor; 2]> {
     Some([matrix, tensor(Dtype::F32, vec![n_rows], of_rows(4, d_in..d_in + 4))])
 }
 
-/// The tensors of a file of `size` bytes; `part` gives a run of its bytes that lies inside it.
-fn tensors(path: &Path, size: u64, part: &dyn Fn(u64, usize) -> Bytes) -> Result<BTreeMap<String, Tensor>, Error> {
+/// The tensors of a file of `size` bytes; `part` gives a run of its bytes that lies inside it. `file` is all of it where it stays in
+/// memory anyway.
+fn tensors(
+    path: &Path,
+    size: u64,
+    part: &dyn Fn(u64, usize) -> Bytes,
+    file: Option<&'static [u8]>,
+) -> Result<BTreeMap<String, Tensor>, Error> {
     let read = |offset: u64, bytes: &mut [u8]| part(offset, bytes.len()).read(0, bytes);
     let header = safetensors_header::read(size, read).map_err(|problem| match problem {
         Problem::Io(source) => Error::Io { path: path.to_owned(), source },
@@ -82,7 +80,19 @@ fn tensors(path: &Path, size: u64, part: &dyn Fn(u64, usize) -> Bytes) -> Result
         let tensor = Tensor { dtype: dtype(&info), shape: info.shape, bytes, path: Arc::clone(&shared_path) };
         (name, tensor)
     };
-    Ok(header.tensors.into_iter().map(tensor).collect())
+    let mut all = BTreeMap::new();
+    for (name, tensor) in header.tensors.into_iter().map(tensor) {
+        match name.strip_suffix(STRIPS).zip(of_strips(&tensor, file)) {
+            Some((name, [matrix, scale])) => {
+                all.insert(format!("{name}.scale"), scale);
+                all.insert(name.to_owned(), matrix);
+            }
+            None => {
+                all.insert(name, tensor);
+            }
+        }
+    }
+    Ok(all)
 }
 
 fn dtype(info: &TensorInfo) -> Dtype {
@@ -140,10 +150,14 @@ mod tests {
             format!(r#"{{"a.strips":{{"dtype":"U8","shape":[2,{n_bytes}],"data_offsets":[0,{}]}}}}"#, 2 * n_bytes);
         let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &strips].concat().leak();
         let checkpoint = Checkpoint::from_static(Path::new("embedded"), file).unwrap();
-        let numbers = checkpoint.numbers("a", &[32, d_in]).unwrap();
-        for (row, found) in numbers.chunks(d_in).enumerate() {
-            let expected = [0, 1, 2].map(|column| ((50 * (row / 16) + 3 * (row % 16) + column) * (row + 1)) as f32);
-            assert_eq!(found, expected, "row {row}");
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("model.safetensors"), &*file).unwrap();
+        for checkpoint in [&checkpoint, &Checkpoint::open(folder.path()).unwrap()] {
+            let numbers = checkpoint.numbers("a", &[32, d_in]).unwrap();
+            for (row, found) in numbers.chunks(d_in).enumerate() {
+                let expected = [0, 1, 2].map(|column| ((50 * (row / 16) + 3 * (row % 16) + column) * (row + 1)) as f32);
+                assert_eq!(found, expected, "row {row}");
+            }
         }
 
         let rows = checkpoint.stored_rows("a", &[32, d_in]).unwrap().unwrap();
@@ -153,10 +167,10 @@ mod tests {
     }
 
     #[test]
-    fn strips_of_another_shape_are_refused() {
+    fn bytes_of_such_a_name_that_are_no_strips_stay_what_they_are() {
         let header = r#"{"a.strips":{"dtype":"U8","shape":[1,65],"data_offsets":[0,65]}}"#;
         let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 65]].concat().leak();
-        let refusal = Checkpoint::from_static(Path::new("embedded"), file).unwrap_err().to_string();
-        assert!(refusal.contains("a.strips") && refusal.contains("strips of 16 rows"), "{refusal}");
+        let checkpoint = Checkpoint::from_static(Path::new("embedded"), file).unwrap();
+        assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["a.strips"]);
     }
 }

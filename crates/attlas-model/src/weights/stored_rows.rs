@@ -36,9 +36,12 @@ enum Source {
     Powers { blocks: Bytes, powers: Bytes },
     /// Numbers of 16 bits, one column after the other.
     Columns { columns: Arc<Vec<u8>>, n_rows: usize },
-    /// Sixteen by sixteen side by side, as [`Coded::read`](attlas_kernels::Coded::read) lays rows of [`Code::Int8`], from
-    /// `start` on in bytes that are built into the programme.
-    Laid { bytes: &'static [u8], start: usize },
+    /// Sixteen by sixteen side by side, as [`Coded::read`](attlas_kernels::Coded::read) lays rows of [`Code::Int8`].
+    Laid {
+        strips: Bytes,
+        /// All bytes of the file that they are in, where it is built into the programme.
+        file: Option<&'static [u8]>,
+    },
 }
 
 /// Where a row is stored.
@@ -82,15 +85,17 @@ impl StoredRows {
         StoredRows { code: Code::Mxfp4, source: Source::Powers { blocks, powers }, order: None }
     }
 
-    /// Rows of [`Code::Int8`] that lie side by side.
-    pub(crate) fn laid(bytes: &'static [u8], start: usize) -> StoredRows {
-        StoredRows { code: Code::Int8, source: Source::Laid { bytes, start }, order: None }
+    /// Rows of [`Code::Int8`] that lie side by side, in bytes that stay in memory, or in others.
+    pub(crate) fn laid(strips: Bytes, file: Option<&'static [u8]>) -> StoredRows {
+        StoredRows { code: Code::Int8, source: Source::Laid { strips, file }, order: None }
     }
 
-    /// The bytes in which the rows lie side by side, and where they begin.
+    /// Bytes that stay in memory, and the place in them where the rows lie side by side.
     pub(crate) fn lies(&self) -> Option<(&'static [u8], usize)> {
         match (&self.source, &self.order) {
-            (Source::Laid { bytes, start }, None) => Some((bytes, *start)),
+            (Source::Laid { strips: Bytes::Static(strips), file: Some(file) }, None) => {
+                Some((file, strips.as_ptr().addr() - file.as_ptr().addr()))
+            }
             _ => None,
         }
     }
@@ -168,10 +173,9 @@ impl StoredRows {
                 }
                 Ok(())
             }
-            Source::Laid { bytes, start } => {
-                let n_bytes = 16 * output.len();
-                let strip =
-                    bytes.get(start + place / 16 * n_bytes..).and_then(|rest| rest.get(..n_bytes)).ok_or_else(short)?;
+            Source::Laid { strips, .. } => {
+                let mut strip = vec![0; 16 * output.len()];
+                strips.read(place / 16 * strip.len(), &mut strip)?;
                 let (scales, codes) = strip.split_at(4 * 16);
                 let (row, factor) = output.split_at_mut(d_in);
                 factor.copy_from_slice(&scales[4 * (place % 16)..][..4]);

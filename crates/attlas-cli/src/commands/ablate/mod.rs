@@ -148,11 +148,6 @@ impl AblateArguments {
                 "--together is for knock-outs and direct; --method patch exchanges one head at a time".into(),
             ));
         }
-        if self.together && self.method == MethodName::Gradient {
-            return Err(Failure::Usage(
-                "--together is for knock-outs and direct; slopes of heads have no sum that would be an effect".into(),
-            ));
-        }
         if self.by_key && self.method != MethodName::Direct {
             return Err(refuse("--by-key", "direct"));
         }

@@ -38,8 +38,8 @@ are measured, the others are computed from the unchanged run; head-effect measur
 deals what it finds out by their weights.
 
 All methods but head-effect take, of a text of n tokens, 60 passes forwards and back (up to 460
-where integrated gradients need them) and 2 n forwards; head-effect takes one for each head, and is left out of all. docs/methods has a page
-on each.";
+where integrated gradients need them) and 2 n forwards; head-effect takes one for each head, and
+is left out of all. docs/methods has a page on each.";
 
 /// Help of `--metric`, which explains one number and nothing about all of the output.
 const METRIC: &str = "What is explained of one token or class: logit, logit-diff, probability or log-probability \
