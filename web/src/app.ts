@@ -415,7 +415,10 @@ export class App {
       await view.update(now, signal);
     } catch (error) {
       // no map stays under another's name
-      if (!signal.aborted && (this.drawn === null || !isOfSame(this.drawn, now))) this.room.replaceChildren();
+      if (!signal.aborted && (this.drawn === null || !isOfSame(this.drawn, now))) {
+        this.room.replaceChildren();
+        this.drawn = null;
+      }
       throw error;
     }
     if (!signal.aborted) this.drawn = now;
@@ -545,7 +548,9 @@ export class App {
     }
     const read = Promise.all([row !== null ? lines.row(of, axes.look, row) : lines.column(of, axes.look, column!), this.scoreAt(now, signal)]);
     const [line, score] = await read.catch((error: unknown) => {
-      if (!signal.aborted) this.reading.update(axes, selection, null); // nor a number under another head's
+      if (signal.aborted) throw error;
+      this.reading.update(axes, selection, "not read"); // nor a number under another head's
+      this.weighTexts(now, null);
       throw error;
     });
     if (signal.aborted) return;

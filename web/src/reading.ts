@@ -46,11 +46,11 @@ export class Reading {
   }
 
   /** Says what the selection holds. */
-  update(shown: Axes, selection: Selection, known: Known | null): void {
+  update(shown: Axes, selection: Selection, known: Known | "not read" | null): void {
     delete this.sentence.dataset["weight"];
-    if (known === null) {
+    if (known === null || known === "not read") {
       for (const part of [this.list, this.rest, this.turns]) part.replaceChildren();
-      this.sentence.replaceChildren("Choose a cell, or a token above, to see where it looks.");
+      this.sentence.replaceChildren(known === null ? "Choose a cell, or a token above, to see where it looks." : "These numbers could not be read.");
       return;
     }
     this.sentence.replaceChildren(...this.sentenceOf(shown, selection, known));
