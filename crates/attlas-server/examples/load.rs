@@ -9,7 +9,7 @@ use std::env;
 use std::fmt::Write as _;
 use std::io::{BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -71,7 +71,7 @@ struct About {
 }
 
 impl About {
-    fn of(path: &PathBuf) -> About {
+    fn of(path: &Path) -> About {
         let recording = Recording::open(path).unwrap();
         let kind = *recording.kinds().last().unwrap();
         let layers: Vec<usize> = recording.layers_of(kind).map(|layer| layer.index).collect();
