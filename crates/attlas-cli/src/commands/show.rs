@@ -118,6 +118,7 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
             beside: beside.pop().unwrap_or_default(),
             max_bytes: arguments.content.max_bytes(1),
             checks: Some(checks),
+            ..PageOptions::default()
         };
         write_page((recording, &options), &[], &arguments.output)?;
         if !arguments.json {
