@@ -143,6 +143,16 @@ export async function widthBeyond(where: Page | Frame): Promise<number> {
   return where.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 }
 
+/** What reaches beyond the page's width, and where the page is, for a message. */
+export async function beyond(where: Page | Frame): Promise<string> {
+  return where.evaluate(() => {
+    const edge = document.documentElement.clientWidth;
+    const isScrolled = (one: Element | null): boolean => one !== null && one !== document.body && (getComputedStyle(one).overflowX !== "visible" || isScrolled(one.parentElement));
+    const over = [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > edge && !isScrolled(one.parentElement)).map((one) => `${one.tagName}.${one.className} ${one.getBoundingClientRect().right}`);
+    return `${location.hash}: ${over.slice(0, 12).join(", ")}`;
+  });
+}
+
 /** The names of the views that a page offers, as its address has them. */
 export async function viewsOf(watched: Watched, name: string): Promise<string[]> {
   await watched.open(name);
