@@ -97,7 +97,6 @@ test("60 steps with a finger on a phone", () =>
       assert.deepEqual(watched.complaints, [], done.join("; "));
     }
     await settled(page);
-    // a pixel is what rounding on a fine screen leaves
-    assert.ok((await widthBeyond(page)) <= 1, await beyond(page));
+    assert.equal(await widthBeyond(page), 0, await beyond(page));
     assert.equal(await page.locator(".tip:visible").count(), 0, "a finger leaves no tooltip behind");
   }));
