@@ -28,7 +28,7 @@ pub(crate) struct StackRef<'a> {
     pub kind: Kind,
 }
 
-impl StackRef<'_> {
+impl<'a> StackRef<'a> {
     /// Runs new tokens through the stack and returns the last hidden states. Shape `[n_items · n, d_model]`.
     ///
     /// # Errors
@@ -93,29 +93,16 @@ impl StackRef<'_> {
         state.attention.resize_with(self.config.blocks.len(), LayerState::default);
         state.cross.resize_with(self.config.blocks.len(), LayerState::default);
         workspace.begin_pass(state.past, batch.n_positions(), batch.lengths(state.past));
-        for (index, (config, weights)) in self.config.blocks.iter().zip(&self.weights.blocks).enumerate().skip(first) {
+        for index in first..self.config.blocks.len() {
             tell(watch, Progress::Block { stack: self.kind, layer: index, n_layers: self.config.blocks.len() })?;
             self.pass_by(index, batch, plan, state, stream);
-            let call = AttentionCall {
-                kind: self.kind,
-                index,
-                n_items: batch.n_items,
-                n: batch.n,
-                past: state.past,
-                valid: batch.valid,
-                source,
-                packing: batch.packing,
-                dropout: Dropout::OFF,
-                plan,
-                onto: Onto::Replace,
-            };
+            let (block, call) = self.call(index, batch, source, plan, state.past);
             let beside = match (&self.config.convolution, &self.weights.convolution) {
                 (Some(config), Some((convolution, norm))) if index == 0 => {
                     Some((convolve(config, convolution, batch, stream), norm))
                 }
                 _ => None,
             };
-            let block = BlockRef { config, weights, d_model: self.config.d_model };
             let (attention, cross) = (&mut state.attention[index], &mut state.cross[index]);
             // on one of the pool's threads, so that no product has to wake it and wait for it
             rayon::scope(|_| block.run(call, attention, cross, stream, workspace));
@@ -124,6 +111,32 @@ impl StackRef<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A block, and what its attention is called with after so many `past` positions.
+    pub(super) fn call<'b>(
+        self,
+        layer: usize,
+        batch: Batch<'b>,
+        source: Option<Source<'b>>,
+        plan: Plan<'b>,
+        past: usize,
+    ) -> (BlockRef<'a>, AttentionCall<'b>) {
+        let StackRef { config, weights, kind } = self;
+        let call = AttentionCall {
+            kind,
+            index: layer,
+            n_items: batch.n_items,
+            n: batch.n,
+            past,
+            valid: batch.valid,
+            source,
+            packing: batch.packing,
+            dropout: Dropout::OFF,
+            plan,
+            onto: Onto::Replace,
+        };
+        (BlockRef { config: &config.blocks[layer], weights: &weights.blocks[layer], d_model: config.d_model }, call)
     }
 
     /// Changes and keeps the hidden states that enter a layer, where the plan says so.

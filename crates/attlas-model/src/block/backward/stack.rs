@@ -1,15 +1,13 @@
 //! Back through a stack: final norm, blocks in reverse, embedding.
 
-use attlas_kernels::Onto;
-
 use super::block::{BlockDropout, BlockTape};
 use super::embed::{self, EmbeddingGradient};
 use super::{Back, Halt};
 use crate::block::dropout::Dropout;
 use crate::block::embed::embed as embed_forward;
-use crate::block::forward::{BlockRef, StackRef};
+use crate::block::forward::StackRef;
 use crate::block::pass::{Plan, Progress, Site, Watch, tell};
-use crate::block::state::{AttentionCall, Batch, Source};
+use crate::block::state::{Batch, Source};
 use crate::block::workspace::Workspace;
 
 /// What goes back to what a stack read.
@@ -60,7 +58,7 @@ impl<'a> StackRef<'a> {
         workspace.begin_pass(0, batch.n_positions(), batch.lengths(0));
         let mut blocks = Vec::with_capacity(config.blocks.len());
         for layer in 0..config.blocks.len() {
-            let (block, call) = self.call(layer, batch, source, plan);
+            let (block, call) = self.call(layer, batch, source, plan, 0);
             let mut tape = block.tape(call, self.block_dropout(dropout, layer), stream, workspace);
             stream = tape.leave(workspace);
             blocks.push(tape);
@@ -119,7 +117,7 @@ impl<'a> StackRef<'a> {
         self.leave(back, n_layers, batch, &mut gradient);
         for (layer, stream) in hidden.iter().enumerate().take(n_layers).rev() {
             tell(watch, Progress::Block { stack: kind, layer, n_layers })?;
-            let (block, call) = self.call(layer, batch, source, back.plan);
+            let (block, call) = self.call(layer, batch, source, back.plan, 0);
             let off = self.block_dropout(StackDropout::OFF, layer);
             let mut tape = block.tape(call, off, stream.to_vec(), &mut back.workspace);
             if let Some(norm) = weights.final_norm.as_ref().filter(|_| layer + 1 == n_layers) {
@@ -133,31 +131,6 @@ impl<'a> StackRef<'a> {
         }
         let embedding = embed::go_back(back, &config.embedding, &weights.embedding, batch, kind, gradient);
         Ok(StackGradient { embedding, source: d_source })
-    }
-
-    /// A block, and what its attention is called with.
-    fn call<'b>(
-        self,
-        layer: usize,
-        batch: Batch<'b>,
-        source: Option<Source<'b>>,
-        plan: Plan<'b>,
-    ) -> (BlockRef<'a>, AttentionCall<'b>) {
-        let StackRef { config, weights, kind } = self;
-        let call = AttentionCall {
-            kind,
-            index: layer,
-            n_items: batch.n_items,
-            n: batch.n,
-            past: 0,
-            valid: batch.valid,
-            source,
-            packing: batch.packing,
-            dropout: Dropout::OFF,
-            plan,
-            onto: Onto::Replace,
-        };
-        (BlockRef { config: &config.blocks[layer], weights: &weights.blocks[layer], d_model: config.d_model }, call)
     }
 
     fn block_dropout(self, StackDropout { dropout, first, .. }: StackDropout, layer: usize) -> BlockDropout {
