@@ -9,8 +9,8 @@ const STEPS = 254;
 
 /** The tile on a canvas of its own size; what is masked is see-through. */
 export function paintTile(tile: Tile, colours: Colours, canvas = document.createElement("canvas")): HTMLCanvasElement {
-  canvas.width = Math.max(1, tile.width);
-  canvas.height = Math.max(1, tile.height);
+  const [width, height] = [Math.max(1, tile.width), Math.max(1, tile.height)];
+  if (canvas.width !== width || canvas.height !== height || tile.values.length === 0) [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d");
   if (context === null || tile.values.length === 0) return canvas;
   const image = context.createImageData(canvas.width, canvas.height);
