@@ -31,6 +31,7 @@ import { clamped, hashFromState, stateFromHash, textAlong, usualRows, type HeadI
 import { visibleText } from "./text.ts";
 import { TextLine } from "./texts.ts";
 import { Thumbnails, valuesOfScale } from "./thumbnails.ts";
+import { Tip } from "./tip.ts";
 import { VIEWS } from "./views/list.ts";
 import { Panel } from "./views/panel.ts";
 import { sceneOf } from "./views/scenes.ts";
@@ -81,7 +82,7 @@ export class App {
   private texts = el("section", { class: "texts", "aria-label": "the texts" }, this.sourceLine.element, this.targetLine.element);
   private trouble = el("p", { class: "caption trouble", role: "alert", hidden: true });
   private panel = el("div", { class: "panel", id: "panel", role: "tabpanel" });
-  private tip = el("div", { class: "tip", "aria-hidden": "true", hidden: true });
+  private tip = new Tip();
 
   /** Shows the first of some recordings in `root`. */
   constructor(sources: readonly Source[], root: HTMLElement) {
@@ -134,7 +135,7 @@ export class App {
     this.panel.append(this.overview.element, head, this.reading.element);
     const failed = el("p", { class: "failed", role: "alert" }, el("strong", {}, "Not sound: "), el("bdi", {}, visibleText(atlas.failed ?? "")));
     failed.hidden = atlas.failed === undefined;
-    return [header, failed, this.description.element, this.texts, el("div", { class: "tabs-row" }, this.tabs, this.tools.element), this.controls.element, this.panel, about(atlas), this.tip, keyDialog(document)];
+    return [header, failed, this.description.element, this.texts, el("div", { class: "tabs-row" }, this.tabs, this.tools.element), this.controls.element, this.panel, about(atlas), this.tip.element, keyDialog(document)];
   }
 
   private listen(root: HTMLElement): void {
@@ -170,7 +171,7 @@ export class App {
       choose: (selection) => this.choose(selection),
       preview: (selection) => this.preview(selection),
       moveHead: (key) => this.moveHead(key),
-      tip: (event, ...words) => this.showTip(event, words),
+      tip: (event, ...words) => this.tip.show(event, words),
     };
   }
 
@@ -598,16 +599,6 @@ export class App {
     const stretch = row === null ? undefined : model.axes(state).queries.stretches[row];
     if (stretch === undefined || stretch[1] - stretch[0] !== 1 || state.rows === "predicted" || !model.predicts(state)) return null;
     return visibleText(model.item(state).predicted[stretch[0]]!.text);
-  }
-
-  private showTip(event: PointerEvent | null, words: (Node | string)[]): void {
-    this.tip.hidden = event === null;
-    if (event === null) return;
-    this.tip.replaceChildren(...words);
-    const left = Math.min(event.clientX + 14, document.documentElement.clientWidth - this.tip.offsetWidth - 8);
-    const above = event.clientY - this.tip.offsetHeight - 12;
-    this.tip.style.left = `${Math.max(4, left)}px`;
-    this.tip.style.top = `${above < 4 ? event.clientY + 18 : above}px`;
   }
 
   private moveHead(key: string): void {

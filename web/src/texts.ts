@@ -1,7 +1,7 @@
 // The texts as lines of tokens: the chosen ones framed, and under each token on the other side a bar as tall as its weight. Tokens that
 // stand beside each other are taken together by dragging over them, or with Shift.
 
-import { el, tokenText } from "./dom.ts";
+import { beforeFrame, el, tokenText } from "./dom.ts";
 import type { Axis } from "./look.ts";
 import { isRightToLeft } from "./text.ts";
 
@@ -17,6 +17,8 @@ export class TextLine {
   private anchor: number | null = null;
   private range: [number, number] | null = null;
   private dragged = false;
+  private framed: HTMLElement | undefined;
+  private revealSoon = beforeFrame(() => this.reveal());
   /** Called when a token is chosen. */
   onSelect: (index: number) => void = () => {};
   onHover: (index: number | null) => void = () => {};
@@ -79,7 +81,8 @@ export class TextLine {
       if (!chip.disabled) chip.setAttribute("aria-pressed", String(index === chosen));
       chip.tabIndex = index === (chosen ?? 0) ? 0 : -1;
     });
-    if (chosen !== null) this.reveal(this.chips[chosen]);
+    this.framed = this.chips[chosen ?? -1];
+    this.revealSoon();
   }
 
   /** Marks the tokens that are looked for. */
@@ -129,10 +132,10 @@ export class TextLine {
     chip.focus();
   }
 
-  /** Scrolls the line, and nothing else, to a token. */
-  private reveal(chip: HTMLElement | undefined): void {
-    if (chip === undefined) return;
-    const [line, box] = [this.line.getBoundingClientRect(), chip.getBoundingClientRect()];
+  /** Scrolls the line, and nothing else, to the framed token. */
+  private reveal(): void {
+    if (this.framed === undefined) return;
+    const [line, box] = [this.line.getBoundingClientRect(), this.framed.getBoundingClientRect()];
     this.line.scrollLeft += Math.min(0, box.left - line.left) + Math.max(0, box.right - line.right);
     this.line.scrollTop += Math.min(0, box.top - line.top) + Math.max(0, box.bottom - line.bottom);
   }
