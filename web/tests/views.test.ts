@@ -76,6 +76,8 @@ test("between tokens stands what the text has there, and a space where it does n
   const tokens = tokensOf(["<s>", "un", "able", "cat", ",", "dog", "?!", "x"], [{ role: "special", word: null }, { word: 0 }, { word: 0 }]).tokens;
   assert.deepEqual(gapsBetween("unable cat,\ndog", tokens), ["", " ", "", " ", "", "\n", " ", " "]);
   assert.deepEqual(gapsBetween("日本語", tokensOf(["日本", "語"]).tokens), ["", ""]);
+  const [known, unknown] = tokensOf(["a", "猫 [UNK]", "sat"]).tokens;
+  assert.deepEqual(gapsBetween("a\n猫 sat", [known!, { ...unknown!, unknown: "[UNK]" }, { ...known!, text: "sat" }]), ["", "\n", " "], "what is unknown stands in the text without its name");
   assert.equal(directionOf("… مرحبا world"), "rtl");
   assert.equal(directionOf("hello שלום"), "ltr");
 });

@@ -2,7 +2,8 @@
 // it. Where the texts have different tokens, what both have is compared, and it is said.
 
 import { KIND_TITLES, layerOf, layersOf, quantityOf, type Atlas } from "../data.ts";
-import { el, tokenText } from "../dom.ts";
+import { Ramp } from "../colours.ts";
+import { el, tokenAt } from "../dom.ts";
 import { visibleText } from "../text.ts";
 import { Picker } from "./choice.ts";
 import { Grid, scaleLine } from "./grid.ts";
@@ -118,7 +119,7 @@ export class CompareView {
     const { rows, columns } = this.pairs!;
     const difference = less(a, b);
     this.sides[2].element.hidden = false;
-    const part = (places: Places, at: readonly number[]): Places => ({ stretches: [], labels: at.map((place) => places.labels[place]!), special: at.map((place) => places.special[place]!) });
+    const part = (places: Places, at: readonly number[]): Places => ({ stretches: [], labels: at.map((place) => places.labels[place]!), special: at.map((place) => places.special[place]!), numbers: at.map((place) => places.numbers?.[place] ?? "") });
     const both: Scene = { ...scene, queries: part(scene.queries, rows.first), keys: part(scene.keys, columns.first) };
     const place = (axis: SharedAxis, at: number | null): number | null => (at === null || axis.first.indexOf(at) < 0 ? null : axis.first.indexOf(at));
     this.sides[2].drawDifference(both, difference, { row: place(rows, scene.chosen.row), column: place(columns, scene.chosen.column) });
@@ -138,10 +139,10 @@ export class CompareView {
     const header = el("tr", {}, ...["query", "key", "this", "other", "difference"].map((word) => el("th", { scope: "col" }, word)));
     const rows = most.map((cell) => {
       const [row, column] = [Math.floor(cell / n), cell % n];
-      const button = el("button", { type: "button", class: "plain" }, tokenText(both.queries.labels[row]!));
+      const button = el("button", { type: "button", class: "plain" }, tokenAt(both.queries, row));
       button.addEventListener("click", () => this.sides[2].grid.onSelect({ row, column }));
       const numbers = [number(a.values[cell]!), number(b.values[cell]!), written(difference.values[cell]!, "either", unit)];
-      return el("tr", {}, el("td", {}, button), el("td", {}, tokenText(both.keys.labels[column]!)), ...numbers.map((text) => el("td", {}, text)));
+      return el("tr", {}, el("td", {}, button), el("td", {}, tokenAt(both.keys, column)), ...numbers.map((text) => el("td", {}, text)));
     });
     this.list.replaceChildren(el("caption", {}, "where they differ most"), el("thead", {}, header), el("tbody", {}, ...rows));
   }
@@ -205,7 +206,7 @@ class Side {
     const { atlas } = scene.source;
     const signs = signsOf(atlas, scene.of.quantity);
     this.title.textContent = title;
-    this.grid.draw({ tile, rows: { ...scene.queries, divided: null }, columns: { ...scene.keys, divided: null }, top, scale: scene.scale, signs, name: title, tall: 300 }, chosen);
+    this.grid.draw({ tile, rows: { ...scene.queries, divided: null }, columns: { ...scene.keys, divided: null }, ramp: new Ramp(scene.scale, signs, top), name: title, tall: 300 }, chosen);
     this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}${pooledNote(tile, scene, "largest number")}`));
   }
 
@@ -213,7 +214,7 @@ class Side {
     const top = topOf(tile);
     const scale = both.scale === "log" ? "log" : "linear";
     this.title.textContent = "this less the other";
-    this.grid.draw({ tile, rows: { ...both.queries, divided: null }, columns: { ...both.keys, divided: null }, top, scale, signs: "either", name: "the difference", tall: 300 }, chosen);
+    this.grid.draw({ tile, rows: { ...both.queries, divided: null }, columns: { ...both.keys, divided: null }, ramp: new Ramp(scale, "either", top), name: "the difference", tall: 300 }, chosen);
     this.scale.replaceChildren(scaleLine(top, "either", `orange: this has more; blue: the other${pooledNote(tile, both, "mean")}`));
   }
 }

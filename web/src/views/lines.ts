@@ -1,7 +1,7 @@
 // Heads as lines from queries to keys, each head in a colour of its own: choose a token to see only where it looks, or what looks at it.
 
 import { headName } from "../data.ts";
-import { el, svg, tokenText } from "../dom.ts";
+import { el, svg, tokenAt } from "../dom.ts";
 import type { Axis } from "../look.ts";
 import type { Part, Stretch, Tile } from "../source.ts";
 import type { HeadId } from "../state.ts";
@@ -170,7 +170,7 @@ export class LinesView implements View {
     parent.replaceChildren(
       ...axis.labels.slice(from, to).map((label, index) => {
         const place = from + index;
-        const button = el("button", { type: "button", class: axis.special[place] ? "special" : "" }, tokenText(label));
+        const button = el("button", { type: "button", class: axis.special[place] ? "special" : "" }, tokenAt(axis, place));
         button.title = label;
         button.addEventListener("click", () => select(place));
         button.addEventListener("pointerenter", () => hover(place));

@@ -1,7 +1,7 @@
 // In two sentences: what is on screen, and what it does not show, with the paper that says so; and what the description says of the head.
 
 import type { Atlas } from "../data.ts";
-import { el, tokenText } from "../dom.ts";
+import { el, tokenAt } from "../dom.ts";
 import { visibleText } from "../text.ts";
 import { everyCell, headsOf, lookOf, nameOf, wordsOf, writingOf, type Scene } from "./scene.ts";
 import type { MapOf, Tile } from "../source.ts";
@@ -144,7 +144,7 @@ export class Panel {
     const numbers = await besideWeight(scene, signal);
     if (signal.aborted || numbers === null) return;
     const { row, column } = scene.chosen;
-    this.beside.replaceChildren(tokenText(scene.queries.labels[row!]!), " → ", tokenText(scene.keys.labels[column!]!), `: ${numbers}.`);
+    this.beside.replaceChildren(tokenAt(scene.queries, row!), " → ", tokenAt(scene.keys, column!), `: ${numbers}.`);
     this.beside.hidden = false;
   }
 }
