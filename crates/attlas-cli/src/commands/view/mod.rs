@@ -12,7 +12,7 @@ use attlas_server::{Choice, Limits, RunAsk, Server, Settings, models_in};
 use clap::Args;
 
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{ModelArguments, RawText, is_recording, load_model, model_place, read_text};
+use crate::inputs::{ModelArguments, RawText, is_recording, load_model, model_place, read_text, refuse_page};
 use crate::signals::Watch;
 use crate::terminal::{Terminal, printable, remark};
 
@@ -123,6 +123,7 @@ impl Material {
                 check_folder(path)?;
                 material.folders.push(path.to_owned());
             } else if is_recording(word) {
+                refuse_page(path, "`attlas view` shows recordings (.safetensors), folders of them, and texts")?;
                 Recording::open(path)?;
                 material.files.push(path.to_owned());
             } else if material.text.is_some() {
