@@ -132,8 +132,7 @@ export class CompareView {
     const each = difference.width === n && difference.height === both.queries.labels.length;
     this.list.hidden = !each;
     if (!each) return;
-    const cells = [...difference.values.keys()].filter((cell) => difference.masked[cell] === 0 && difference.values[cell] !== 0);
-    const most = cells.sort((x, y) => Math.abs(difference.values[y]!) - Math.abs(difference.values[x]!) || x - y).slice(0, N_LISTED);
+    const most = largestOf(difference, N_LISTED);
     const number = writingOf(both.source.atlas, both.of);
     const unit = layerOf(both.source.atlas, both.of)?.unit;
     const header = el("tr", {}, ...["query", "key", "this", "other", "difference"].map((word) => el("th", { scope: "col" }, word)));
@@ -224,6 +223,19 @@ export function less(a: Tile, b: Tile): Tile {
   const values = a.values.map((value, pixel) => value - b.values[pixel]!);
   const masked = a.masked.map((mask, pixel) => mask & b.masked[pixel]!);
   return { height: a.height, width: a.width, values, masked, top: 0, every: Math.max(a.every, b.every) };
+}
+
+/** The cells whose numbers are largest in size, the largest first, at most `n`; none that is masked, or 0. */
+export function largestOf({ values, masked }: Pick<Tile, "values" | "masked">, n: number): number[] {
+  const most: number[] = [];
+  values.forEach((value, cell) => {
+    if (masked[cell] === 1 || !(Math.abs(value) > 0)) return;
+    if (most.length === n && Math.abs(value) <= Math.abs(values[most[n - 1]!]!)) return;
+    const at = most.findIndex((other) => Math.abs(values[other]!) < Math.abs(value));
+    most.splice(at < 0 ? most.length : at, 0, cell);
+    most.length = Math.min(n, most.length);
+  });
+  return most;
 }
 
 /** Two pictures to be subtracted: at once where both are of the same queries, which those of some queries are if they are `alike`; and of
