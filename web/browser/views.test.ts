@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Browser, Locator, Page } from "playwright-core";
 import { assertLooks } from "./pictures.ts";
+import { headName, type Atlas } from "../src/data.ts";
+import { effectNumber } from "../src/effects.ts";
 import { VIEWS } from "../src/views/list.ts";
 import { launch, settled, SIZES, stateOf, viewsThere, watched, widthBeyond } from "./harness.ts";
 
@@ -240,14 +242,17 @@ test("measured effects put the heads in an order, and stand beside their weights
   watched(browser, {}, async (watched) => {
     const { page } = watched;
     await watched.open("effects", "#kind=cross&layer=2&head=4&q=1&k=1&sort=effect");
+    const measured = await page.evaluate(() => (globalThis as unknown as { attlas: { source: { atlas: Atlas } } }).attlas.source.atlas.effects!.heads);
+    const ranked = [...measured].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
+    const said = new Map(measured.map((one) => [headName(one.layer, one.head), effectNumber(one)]));
     const cells = page.locator(".heads.sorted .cell");
     const [names, numbers] = [await cells.locator(".name:not(.score)").allTextContents(), await cells.locator(".score").allTextContents()];
-    assert.deepEqual([names.length, numbers.filter((number) => number !== "").length], [24, 8]);
-    const sizes = numbers.slice(0, 8).map((number) => Math.abs(Number(number.replace("−", "-"))));
-    assert.deepEqual(sizes, [...sizes].sort((a, b) => b - a));
-    const own = numbers[names.indexOf("L2H4")]!;
-    assert.equal(await page.locator(".remarks .remark").last().textContent(), `effect ${own} (kl, zero)`);
-    assert.equal(await page.locator('.ranking li:has([aria-pressed="true"]) .effect').textContent(), own);
+    assert.equal(names.length, 24);
+    assert.deepEqual(names.slice(0, 8), ranked.map((one) => headName(one.layer, one.head)));
+    assert.deepEqual(numbers, names.map((name) => said.get(name) ?? ""), "the others were not measured");
+    assert.equal(await page.locator(".remarks .remark").last().textContent(), `effect ${said.get("L2H4")} (kl, zero)`);
+    const listed = page.locator(".ranking li");
+    assert.deepEqual(await listed.locator(".effect").allTextContents(), (await listed.locator(".name").allTextContents()).map((name) => said.get(name) ?? ""));
     await watched.go("#kind=encoder&layer=0&head=3");
     assert.equal(await page.locator('.overview-bar option[value="effect"]').count(), 0, "of the encoder nothing was measured");
   }));

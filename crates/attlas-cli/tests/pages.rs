@@ -160,6 +160,8 @@ fn effects_that_were_measured_stand_beside_the_heads_and_others_are_refused() {
         }
     }
     assert_eq!(carried["heads"].as_array().map(Vec::len), Some(2));
+    let no_recording = attlas(&folder, &["view", "--effects", "effects.json", "--no-open"]);
+    assert!(no_recording.fails(2).starts_with("--effects is of a recording's heads, and no recording was given"));
     let row = r#"{"kind": "cross", "layer": 2, "head": 4, "method": "zero", "metric": "kl", "effect": 0.5}"#;
     for (rows, said) in [
         ("[]".to_owned(), "has no row"),
