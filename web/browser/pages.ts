@@ -24,6 +24,9 @@ export const HOSTILE = [
 export function makePages(attlas: string, folder: string): void {
   const run = (...words: string[]): unknown => execFileSync(attlas, words, { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
   run("She gave him a red apple yesterday.", "-o", "translator.html");
+  run("The 猫 saw the dog, and the dog saw the 猫.", "-o", "repeated.html");
+  run("ablate", "A red apple.", "--heads", "cross:2.*", "-o", "effects.json");
+  run("page", "A red apple.", "--effects", "effects.json", "-o", "effects.html");
   const imported = (name: string, kind: "encoder" | "decoder", tokens: string[], n_layers: number, n_heads: number, weight: Weight): void => {
     const n = tokens.length;
     writeFileSync(join(folder, `${name}.npy`), npy([n_layers, n_heads, n, n], weights(n_layers, n_heads, n, weight)));
@@ -42,7 +45,7 @@ export function makePages(attlas: string, folder: string): void {
 
 type Run = (...words: string[]) => unknown;
 /** The small models and files that attlas is tested with. */
-const DATA = resolve("../crates/attlas-model/tests/data");
+export const DATA = resolve("../crates/attlas-model/tests/data");
 
 /** Two recordings of a sentence with its tree, the second without a head. */
 function treeAndPair(run: Run, folder: string): void {

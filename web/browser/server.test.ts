@@ -3,10 +3,12 @@
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import type { Browser } from "playwright-core";
+import { DATA } from "./pages.ts";
 import { launch, PAGES, settled, SIZES, stateOf, watched, widthBeyond } from "./harness.ts";
 
 let browser: Browser;
@@ -14,15 +16,24 @@ let server: ChildProcess;
 /** The printed address, with its token. */
 let address = "";
 
-before(async () => {
-  browser = await launch();
-  server = spawn(process.env["ATTLAS_COMMAND"]!, ["view", join(PAGES, "with.safetensors"), "--no-open"], { stdio: ["ignore", "pipe", "inherit"] });
+/** `attlas view` of these words, and the address that it prints. */
+async function serve(...words: string[]): Promise<[ChildProcess, string]> {
+  const server = spawn(process.env["ATTLAS_COMMAND"]!, ["view", ...words, "--no-open"], { stdio: ["ignore", "pipe", "ignore"] });
   const [line] = (await once(createInterface({ input: server.stdout! }), "line")) as [string];
-  address = /http:\/\/\S+/.exec(line)![0];
-});
-after(async () => {
+  return [server, /http:\/\/\S+/.exec(line)![0]];
+}
+
+async function end(server: ChildProcess): Promise<void> {
   server.kill("SIGINT");
   await once(server, "exit");
+}
+
+before(async () => {
+  browser = await launch();
+  [server, address] = await serve(join(PAGES, "with.safetensors"));
+});
+after(async () => {
+  await end(server);
   await browser.close();
 });
 
@@ -63,3 +74,59 @@ test("the served viewer fits a phone", () =>
     await settled(watched.page);
     assert.equal(await widthBeyond(watched.page), 0);
   }));
+
+test("files of a folder that are beyond those listed are counted", async () => {
+  const folder = join(PAGES, "many");
+  mkdirSync(folder);
+  copyFileSync(join(PAGES, "with.safetensors"), join(folder, "a.safetensors"));
+  for (let place = 0; place < 1002; place += 1) writeFileSync(join(folder, `b${String(place).padStart(4, "0")}.safetensors`), "");
+  const [many, there] = await serve(folder);
+  try {
+    await watched(browser, SIZES.phone, async (watched) => {
+      watched.allow(new URL(there).origin);
+      await watched.page.goto(there);
+      await settled(watched.page);
+      assert.match((await watched.page.locator(".home .beyond").textContent())!, /^the first 1000 of 1003 files are listed/);
+      assert.equal(await widthBeyond(watched.page), 0);
+    });
+  } finally {
+    await end(many);
+  }
+});
+
+test("a text that is typed is run by the model that is chosen, and its heads are shown; a run says how far it is, and is stopped", async () => {
+  const [live, there] = await serve("--models", join(DATA, "trained"));
+  try {
+    await watched(browser, {}, async (watched) => {
+      const { page } = watched;
+      const write = async (text: string, model: string | RegExp): Promise<void> => {
+        await page.locator("textarea[name=text]").fill(text);
+        const options = await page.locator("select[name=model] option").allTextContents();
+        await page.locator("select[name=model]").selectOption({ index: options.findIndex((one) => one.match(model) !== null) });
+        await page.locator(".run .main").click();
+      };
+      watched.allow(new URL(there).origin);
+      await page.goto(there);
+      await write("Once upon a time, there was a cat.", "stories260K");
+      await page.waitForURL(/recording=r/);
+      await settled(page);
+      assert.match((await page.locator(".text .chip").allTextContents()).join(" "), /Once.*upon.*time/);
+      assert.ok((await page.locator(".thumb").count()) > 8);
+      const first = page.url();
+      // the embedded model has much to do with this, and is stopped
+      await page.locator(".home button", { hasText: "new run" }).click();
+      await write("The cat sat on the mat, and the dog saw it. ".repeat(40), /translator/);
+      await page.locator(".progress output", { hasText: /translator: .*(layer \d+ of \d+|token \d+)/ }).waitFor();
+      await page.locator(".progress button", { hasText: "stop" }).click();
+      await page.locator(".home .failure", { hasText: "The run was stopped." }).waitFor();
+      assert.equal(page.url(), first, "what was shown stays");
+      // and the next run goes on as if nothing had been
+      await write("A red apple.", /translator/);
+      await page.waitForURL((url) => url.href !== first);
+      await settled(page);
+      assert.match((await page.locator(".text .chip").allTextContents()).join(" "), /red apple/);
+    });
+  } finally {
+    await end(live);
+  }
+});

@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Browser, Locator, Page } from "playwright-core";
 import { assertLooks } from "./pictures.ts";
+import { headName, type Atlas } from "../src/data.ts";
+import { effectNumber } from "../src/effects.ts";
 import { VIEWS } from "../src/views/list.ts";
 import { launch, settled, SIZES, stateOf, viewsThere, watched, widthBeyond } from "./harness.ts";
 
@@ -169,6 +171,90 @@ test("the map zooms by wheel, keys and two fingers, moves by a drag, shows numbe
     assert.notEqual(zoom(), moved);
     await page.keyboard.press("0");
     await page.waitForFunction(() => !location.hash.includes("zoom="));
+  }));
+
+test("in another size, and on a finer screen, the map is asked for anew: as many pixels as it has room for", () =>
+  watched(browser, { viewport: { width: 1280, height: 520 } }, async (watched) => {
+    const { page } = watched;
+    await watched.open("long", "#layer=0&head=1");
+    const map = async (): Promise<{ height: number; pixels: number; said: string }> => {
+      await page.waitForTimeout(100);
+      await settled(page);
+      return page.locator(".cells canvas").evaluate((canvas) => ({ height: canvas.clientHeight, pixels: (canvas as HTMLCanvasElement).height, said: document.querySelector(".zoom-bar")!.textContent! }));
+    };
+    const low = await map();
+    assert.match(low.said, /a pixel is the largest of/, "300 cells in fewer pixels");
+    await page.setViewportSize({ width: 1280, height: 1000 });
+    const tall = await map();
+    assert.ok(tall.height > low.height + 100, `${low.height}, then ${tall.height}`);
+    assert.doesNotMatch(tall.said, /a pixel is/);
+    await page.setViewportSize({ width: 1280, height: 520 });
+    assert.deepEqual(await map(), low);
+    const session = await page.context().newCDPSession(page);
+    await session.send("Emulation.setDeviceMetricsOverride", { width: 1280, height: 520, deviceScaleFactor: 3, mobile: false });
+    const fine = await map();
+    assert.equal(fine.pixels, 3 * low.height);
+    assert.doesNotMatch(fine.said, /a pixel is/);
+  }));
+
+test("tokens whose text stands there more than once are named with their number", () =>
+  watched(browser, {}, async (watched) => {
+    const { page } = watched;
+    await watched.open("repeated", "#kind=encoder&layer=0&head=3&q=3&k=0");
+    const labels = await page.locator(".row-labels .label").allTextContents();
+    assert.ok(labels.includes("the\u20093"), `${labels}`);
+    assert.match((await page.locator("#reading").textContent())!, /the\u20093 → The /);
+    assert.equal(labels.filter((label) => label.startsWith("The")).join(), "The", "one alone has none");
+    assert.equal(await widthBeyond(page), 0);
+  }));
+
+test("what the vocabulary does not know stands in the text as it is there, marked", () =>
+  watched(browser, {}, async (watched) => {
+    const { page } = watched;
+    await watched.open("repeated", "#kind=encoder&layer=0&head=3&view=text");
+    const unknown = page.locator(".flow button.unknown");
+    assert.equal(await unknown.first().locator(".token").textContent(), "猫");
+    assert.match((await unknown.first().getAttribute("title"))!, /does not know this; the model reads <unk>/);
+    assert.match((await page.locator(".flow").last().textContent())!, /The 猫 saw the dog, and the dog saw the 猫\./);
+  }));
+
+test("a finger takes several tokens together and reads them as one", () =>
+  watched(browser, SIZES.phone, async (watched) => {
+    const { page } = watched;
+    await watched.open("translator", "#kind=encoder&layer=0&head=3");
+    const chips = page.locator(".text .chip:not(:disabled)");
+    await page.locator(".text-tools .several").tap();
+    await chips.nth(1).tap();
+    assert.equal(await page.locator(".take").textContent(), "touch the first token, then the last");
+    await chips.nth(3).tap();
+    assert.equal(await page.locator(".chip.taken").count(), 3);
+    assert.equal(await widthBeyond(page), 0);
+    await page.locator(".take button", { hasText: "read as one" }).tap();
+    await settled(page);
+    assert.equal(stateOf(page).get("spans"), "s1-4");
+    assert.equal(await page.locator(".text-tools .several").getAttribute("aria-pressed"), "false");
+    await page.locator(".spans button").tap();
+    await settled(page);
+    assert.equal(stateOf(page).get("spans"), null);
+  }));
+
+test("measured effects put the heads in an order, and stand beside their weights", () =>
+  watched(browser, {}, async (watched) => {
+    const { page } = watched;
+    await watched.open("effects", "#kind=cross&layer=2&head=4&q=1&k=1&sort=effect");
+    const measured = await page.evaluate(() => (globalThis as unknown as { attlas: { source: { atlas: Atlas } } }).attlas.source.atlas.effects!.heads);
+    const ranked = [...measured].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
+    const said = new Map(measured.map((one) => [headName(one.layer, one.head), effectNumber(one)]));
+    const cells = page.locator(".heads.sorted .cell");
+    const [names, numbers] = [await cells.locator(".name:not(.score)").allTextContents(), await cells.locator(".score").allTextContents()];
+    assert.equal(names.length, 24);
+    assert.deepEqual(names.slice(0, 8), ranked.map((one) => headName(one.layer, one.head)));
+    assert.deepEqual(numbers, names.map((name) => said.get(name) ?? ""), "the others were not measured");
+    assert.equal(await page.locator(".remarks .remark").last().textContent(), `effect ${said.get("L2H4")} (kl, zero)`);
+    const listed = page.locator(".ranking li");
+    assert.deepEqual(await listed.locator(".effect").allTextContents(), (await listed.locator(".name").allTextContents()).map((name) => said.get(name) ?? ""));
+    await watched.go("#kind=encoder&layer=0&head=3");
+    assert.equal(await page.locator('.overview-bar option[value="effect"]').count(), 0, "of the encoder nothing was measured");
   }));
 
 test("two fingers zoom the map on a phone, one scrolls the page", () =>

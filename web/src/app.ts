@@ -1,47 +1,43 @@
 // The page: one state, the views that show it, and the wiring between them.
 
 import { about } from "./about.ts";
+import { BothTexts } from "./both_texts.ts";
 import { ColourBar } from "./colourbar.ts";
 import { Colours } from "./colours.ts";
 import { Controls } from "./controls.ts";
 import { headName, KIND_TITLES, tilesOf, type Atlas, type Standout } from "./data.ts";
 import { DescriptionPanel } from "./description.ts";
 import { el, isCompact, tokenText } from "./dom.ts";
-import { drawn } from "./drawn.ts";
+import { effectDetail, effectOf, effectText } from "./effects.ts";
 import { chosenOf, stateAsked, Surroundings } from "./embed.ts";
 import { removedOf } from "./hidden.ts";
 import { Jump } from "./jump.ts";
 import { isWriting, keyDialog } from "./keys.ts";
-import { placeAt, type Axis } from "./look.ts";
+import { isReadable, knownOf } from "./known.ts";
+import { placeAt } from "./look.ts";
 import { Model } from "./model.ts";
 import { neighbour, Overview } from "./overview.ts";
-import { linesPicture, mapPicture, type ShownMap } from "./picture.ts";
 import { HeadRanking } from "./ranking.ts";
-import { barColour, Reading } from "./reading.ts";
+import { Reading } from "./reading.ts";
 import { Recent } from "./recent.ts";
-import { commandOf, csvOf, knockOutOf, pythonOf } from "./reproduce.ts";
-import { axisNames, hiddenOf, removedNote, rowsAre } from "./said.ts";
-import { Save, type Takeable } from "./save.ts";
-import type { Line, Source, Stretch, Tile } from "./source.ts";
-import { withoutToken } from "./server.ts";
+import { hiddenOf, removedNote } from "./said.ts";
+import { Save } from "./save.ts";
 import { ServerSource } from "./server_source.ts";
-import { placesWith, spanName, TextTools, type Taken } from "./spans.ts";
+import { followSize } from "./size.ts";
+import type { Source } from "./source.ts";
 import { scoreDetail, scoreText, textsTogether } from "./standouts.ts";
-import { clamped, hashFromState, stateFromHash, textAlong, usualRows, type HeadId, type State } from "./state.ts";
+import { clamped, hashFromState, stateFromHash, usualRows, type HeadId, type State } from "./state.ts";
+import { takeableOf } from "./takeable.ts";
 import { visibleText } from "./text.ts";
-import { TextLine } from "./texts.ts";
-import { Thumbnails, valuesOfScale } from "./thumbnails.ts";
+import { Thumbnails } from "./thumbnails.ts";
 import { Tip } from "./tip.ts";
 import { VIEWS } from "./views/list.ts";
 import { Panel } from "./views/panel.ts";
 import { sceneOf } from "./views/scenes.ts";
-import { seenOf } from "./views/viewport.ts";
 import type { Now, Page, Selection, View, ViewOf } from "./views/view.ts";
 
 /** How long the view waits for the scale that all heads share before it is drawn with what is known of it, in ms. */
 const SHARED_SOON = 150;
-/** The most cells of a table. */
-const MOST_CELLS = 1 << 24;
 
 export class App {
   private sources: readonly Source[];
@@ -54,6 +50,7 @@ export class App {
   private lines: Recent;
   /** What is being drawn, and what is being read; each given up when another is asked for. */
   private drawing = new AbortController();
+  private sizing = new AbortController();
   private reads = new AbortController();
   private n_busy = 0;
   /** What the view was drawn from last. */
@@ -69,9 +66,7 @@ export class App {
   private controls: Controls;
   private jump: Jump;
   private description: DescriptionPanel;
-  private sourceLine = new TextLine("source");
-  private targetLine = new TextLine("target");
-  private tools: TextTools;
+  private texts: BothTexts;
   private tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "kind of attention" });
   private items = el("select", { class: "items", "aria-label": "text of the batch" });
   private theme = el("button", { type: "button", class: "theme" });
@@ -79,7 +74,6 @@ export class App {
   private remarks = el("div", { class: "remarks" });
   private note = el("p", { class: "caption note" });
   private saying = new Panel();
-  private texts = el("section", { class: "texts", "aria-label": "the texts" }, this.sourceLine.element, this.targetLine.element);
   private trouble = el("p", { class: "caption trouble", role: "alert", hidden: true });
   private panel = el("div", { class: "panel", id: "panel", role: "tabpanel" });
   private tip = new Tip();
@@ -89,7 +83,7 @@ export class App {
     this.sources = sources;
     this.source = sources[0]!;
     this.model = new Model(this.source.atlas);
-    this.save = new Save(() => this.takeable(), this.source instanceof ServerSource);
+    this.save = new Save(() => takeableOf(this.now(), this.seen(), this.note.textContent ?? ""), this.source instanceof ServerSource);
     this.thumbnails = new Thumbnails(this.source, this.model);
     this.lines = new Recent(this.source);
     this.state = stateFromHash(location.hash, this.source.atlas);
@@ -97,7 +91,7 @@ export class App {
     this.ranking = new HeadRanking(({ layer, head }) => this.change({ layer, head }));
     this.controls = new Controls((part) => this.change(part));
     this.description = new DescriptionPanel(this.source.atlas, (place) => this.change(place));
-    this.tools = new TextTools((part) => this.change(part), (step) => this.goToFound(step), (taken) => this.zoomTo(taken));
+    this.texts = new BothTexts(this.model, this.page(), () => ({ state: this.state, chosen: this.chosen() }));
     this.jump = new Jump(this.source.atlas, () => this.state, (query, key) => this.change({ query, key }));
     document.documentElement.classList.toggle("compact", isCompact());
     root.replaceChildren(...this.layout());
@@ -135,7 +129,7 @@ export class App {
     this.panel.append(this.overview.element, head, this.reading.element);
     const failed = el("p", { class: "failed", role: "alert" }, el("strong", {}, "Not sound: "), el("bdi", {}, visibleText(atlas.failed ?? "")));
     failed.hidden = atlas.failed === undefined;
-    return [header, failed, this.description.element, this.texts, el("div", { class: "tabs-row" }, this.tabs, this.tools.element), this.controls.element, this.panel, about(atlas), this.tip.element, keyDialog(document)];
+    return [header, failed, this.description.element, this.texts.element, el("div", { class: "tabs-row" }, this.tabs, this.texts.tools.element), this.controls.element, this.panel, about(atlas), this.tip.element, keyDialog(document)];
   }
 
   private listen(root: HTMLElement): void {
@@ -147,17 +141,12 @@ export class App {
       this.update();
     });
     this.surroundings?.listen(window, (message) => this.take(message));
-    this.followSize(root);
+    followSize(root, () => this.redraw(), (height) => this.surroundings?.tellHeight(height));
     this.reading.onSelect = (selection) => this.choose(selection);
-    for (const line of [this.sourceLine, this.targetLine]) {
-      line.onSelect = (place) => this.chooseToken(line, place);
-      line.onHover = (place) => this.preview(place === null ? null : this.ofToken(line, place));
-      line.onRange = (range) => this.tools.offer(range === null ? null : this.taken(line, range), this.state);
-    }
     document.addEventListener("keydown", (event) => {
       if (event.key === "/" && !isWriting(event.target) && !event.ctrlKey && !event.metaKey && !event.altKey) {
         event.preventDefault();
-        this.tools.focus();
+        this.texts.tools.focus();
       }
       const nothing = event.key !== "Escape" || document.querySelector("dialog[open]") !== null || isWriting(event.target);
       if (!nothing) this.change({ query: null, key: null });
@@ -175,89 +164,11 @@ export class App {
     };
   }
 
-  /** What a token of the text stands for: in cross-attention a source token is a key, any other a query. */
-  private ofToken(line: TextLine, place: number): Selection {
-    const isKey = this.state.kind === "cross" && line === this.sourceLine;
-    return isKey ? { row: null, column: place } : { row: place, column: null };
-  }
-
-  /** Chooses a token of the text; in self-attention, one that is chosen already is turned round: who looks at it? */
-  private chooseToken(line: TextLine, place: number): void {
-    const chosen = this.chosen();
-    const again = this.state.kind !== "cross" && chosen?.row === place && chosen.column === null;
-    this.choose(again ? { row: null, column: place } : this.ofToken(line, place));
-  }
-
-  /** The tokens of places that were taken together. */
-  private taken(line: TextLine, [from, to]: [number, number]): Taken {
-    const { stretches } = this.axisOfLine(line);
-    return { of: line === this.sourceLine ? "source" : "target", from: stretches[from]![0], to: stretches[to - 1]![1], n: to - from };
-  }
-
-  /** What stands along a line of text. */
-  private axisOfLine(line: TextLine): Axis {
-    const { state, model } = this;
-    const { queries, keys } = model.axes(state);
-    const of = line === this.sourceLine ? "source" : "target";
-    if (textAlong("query", state.kind) === of) return queries;
-    return textAlong("key", state.kind) === of ? keys : model.idleAxis(state, of);
-  }
-
-  /** Shows some tokens alone, as queries and as keys, wherever they stand. */
-  private zoomTo({ of, from, to }: Taken): void {
-    const { state, model } = this;
-    const whole = (axis: Axis): Stretch => [axis.stretches[0]?.[0] ?? 0, axis.stretches.at(-1)?.[1] ?? 1];
-    const { queries, keys } = model.axes(state);
-    const along = (axis: "query" | "key"): Stretch => (textAlong(axis, state.kind) === of ? [from, to] : (state.zoom?.[axis === "query" ? "queries" : "keys"] ?? whole(axis === "query" ? queries : keys)));
-    this.change({ zoom: { queries: along("query"), keys: along("key") } });
-  }
-
-  /** Chooses the next token that is found, or the one before. */
-  private goToFound(step: 1 | -1): void {
-    const places = [this.sourceLine, this.targetLine].flatMap((line) => (line.element.hidden || !this.isChoosable(line) ? [] : placesWith(this.axisOfLine(line), this.state.seek).map((place) => this.ofToken(line, place))));
-    if (places.length === 0) return;
-    const chosen = this.chosen();
-    const at = places.findIndex(({ row, column }) => chosen?.row === row && chosen.column === column);
-    this.choose(places[(at + step + places.length) % places.length]!);
-  }
-
-  private isChoosable(line: TextLine): boolean {
-    const of = line === this.sourceLine ? "source" : "target";
-    return textAlong("query", this.state.kind) === of || textAlong("key", this.state.kind) === of;
-  }
-
-  /** Marks what is looked for, and shows the spans. */
-  private fillTools(): void {
-    let n_found = 0;
-    for (const line of [this.sourceLine, this.targetLine]) {
-      const places = placesWith(this.axisOfLine(line), this.state.seek);
-      line.mark(new Set(places));
-      if (!line.element.hidden) n_found += places.length;
-    }
-    const item = this.model.item(this.state);
-    this.tools.update(this.state, n_found, (span) => spanName(span, item[span.of].tokens.slice(span.from, span.to).map(({ text }) => text).join("")));
-  }
-
   private chooseHead(head: HeadId, beside: boolean): void {
     const { heads } = this.state;
     if (!beside) return this.change({ layer: head.layer, head: head.head });
     const others = heads.filter((one) => one.layer !== head.layer || one.head !== head.head);
     this.change({ heads: others.length < heads.length ? others : [...heads, { layer: head.layer, head: head.head }] });
-  }
-
-  /** Draws anew for another size of the window; tells how tall the page is. */
-  private followSize(root: HTMLElement): void {
-    let [width, height] = [0, 0];
-    const look = (): void => {
-      const { clientWidth } = document.documentElement;
-      document.documentElement.classList.toggle("compact", isCompact());
-      const taller = isCompact() && Math.abs(window.innerHeight - height) > 1;
-      if (width > 0 && (Math.abs(clientWidth - width) > 1 || taller)) this.busy(this.draw(this.drawing.signal), this.drawing.signal);
-      [width, height] = [clientWidth, window.innerHeight];
-      this.surroundings?.tellHeight(Math.ceil(root.getBoundingClientRect().height));
-    };
-    new ResizeObserver(look).observe(root);
-    window.addEventListener("resize", look);
   }
 
   /** Takes a choice from the page around. */
@@ -283,7 +194,7 @@ export class App {
     this.save.forget();
     const onlyCell = Object.keys(part).every((name) => name === "query" || name === "key");
     const onlyOverview = Object.keys(part).every((name) => name === "sort" || name === "only" || name === "find");
-    if (Object.keys(part).join() === "seek") this.fillTools();
+    if (Object.keys(part).join() === "seek") this.texts.find();
     else if (onlyOverview) this.overview.arrange(state);
     else if (onlyCell) this.showSelection();
     else this.update();
@@ -347,7 +258,7 @@ export class App {
     this.controls.update(state, model, this.view());
     this.jump.update(state, this.source.atlas);
     this.description.update(state);
-    this.fillTexts();
+    this.texts.update(state);
     this.nameHead();
     this.drawing.abort();
     this.drawing = new AbortController();
@@ -396,6 +307,15 @@ export class App {
     this.say();
   }
 
+  /** Draws the view for another size of the window, and gives up what was under way for the size before. */
+  private redraw(): void {
+    this.sizing.abort();
+    this.sizing = new AbortController();
+    const { signal } = this.sizing;
+    this.drawing.signal.addEventListener("abort", () => this.sizing.signal === signal && this.sizing.abort(), { once: true, signal });
+    if (!this.drawing.signal.aborted) this.busy(this.draw(signal), signal);
+  }
+
   /** Has every row read of what was drawn from some, while the page is used. */
   private async refine(signal: AbortSignal): Promise<void> {
     const top = this.thumbnails.top();
@@ -408,7 +328,7 @@ export class App {
     const view = this.seen();
     const now = this.now();
     this.colourBar.element.hidden = !this.view().hasColours;
-    this.texts.hidden = this.view().hasTexts === true;
+    this.texts.element.hidden = this.view().hasTexts === true;
     const tile = this.thumbnails.get(this.state);
     const has = { masked: tile?.masked.includes(1) ?? false, broken: tile?.values.some(Number.isNaN) ?? false };
     this.colourBar.update(now.colours, has);
@@ -430,6 +350,8 @@ export class App {
     this.title.replaceChildren(el("span", { class: "name" }, headName(state.layer, state.head)), ` ${KIND_TITLES[state.kind]}`);
     const badge = (one: Standout): HTMLElement => el("span", { class: "remark", title: scoreDetail(one) }, visibleText(scoreText(one)));
     const badges = model.standouts(state, state.layer, state.head).map(badge);
+    const effect = effectOf(model.atlas, state.kind, state);
+    if (effect !== undefined) badges.push(el("span", { class: "remark", title: effectDetail(model.atlas, effect) }, effectText(model.atlas, effect)));
     const together = badges.length > 0 ? textsTogether(model.atlas.items.length) : "";
     this.remarks.replaceChildren(...badges, together === "" ? "" : ` (${together})`);
   }
@@ -441,67 +363,6 @@ export class App {
     const hidden = tiles === "" && state.quantity === "weight" ? hiddenOf(state, model) : "";
     const removed = hidden === "" ? 0 : await removedOf(this.source, model.of(state), model.axes(state).look, model.columnTokens(state).length, signal).catch(() => null);
     if (!signal.aborted) this.note.textContent = tiles + removedNote(removed, hidden);
-  }
-
-  /** The present view, to be taken along. */
-  private takeable(): Takeable {
-    const { state, model } = this;
-    const now = this.now();
-    const view = this.seen();
-    const title = `${headName(state.layer, state.head)} ${KIND_TITLES[state.kind]}`;
-    const said = { title, ...axisNames(state, model), colours: now.colours, note: this.note.textContent ?? "" };
-    const picture = async () => {
-      if (view.picture !== undefined) return view.picture(now);
-      const { shown, tile, chosen } = await this.part(now, state.view === "lines" ? Infinity : 1000);
-      return state.view === "lines" ? linesPicture(shown, chosen, said, state) : mapPicture(shown, tile, said);
-    };
-    return {
-      name: `${headName(state.layer, state.head)}-${state.kind}`,
-      picture,
-      csv: async () => csvOf((await this.part({ ...now, state: { ...state, scale: "linear" } }, Infinity)).shown),
-      link: () => withoutToken(location.href.replace(/#.*$/, "")) + hashFromState(state, model.atlas),
-      python: () => pythonOf(state, model.atlas),
-      command: () => commandOf(state, model.atlas),
-      knockOut: () => {
-        const command = knockOutOf(state, model.atlas);
-        if (command === null) throw new Error("these maps came without the model that made them, so nothing can be measured with it");
-        return command;
-      },
-      ...(this.source instanceof ServerSource ? { drawn: drawn(this.source, state) } : {}),
-    };
-  }
-
-  /** What is seen of the map, in so many pixels a side at most. */
-  private async part({ state, axes, of, chosen }: Now, side: number): Promise<{ shown: ShownMap; tile: Tile; chosen: Selection }> {
-    const [rows, columns] = [seenOf(axes.queries, state.zoom?.queries ?? null), seenOf(axes.keys, state.zoom?.keys ?? null)];
-    const [n_rows, n_columns] = [rows.to - rows.from, columns.to - columns.from];
-    if (side === Infinity && n_rows * n_columns > MOST_CELLS) throw new Error(`${n_rows} × ${n_columns} cells are too many for a file of a page; zoom in to fewer`);
-    const part = { rows: [rows.from, rows.to], columns: [columns.from, columns.to] } as const;
-    const tile = await this.source.tile({ of, look: axes.look, part, height: Math.min(side, n_rows), width: Math.min(side, n_columns), pool: state.pool, values: valuesOfScale(state.scale), exact: true });
-    const cut = <T>(list: readonly T[], { from, to }: { from: number; to: number }): T[] => list.slice(from, to);
-    const axis = (axis: typeof axes.queries, seen: { from: number; to: number }) => ({ labels: cut(axis.labels, seen), stretches: cut(axis.stretches, seen), special: cut(axis.special, seen) });
-    const shown = { queries: axis(axes.queries, rows), keys: axis(axes.keys, columns), weights: tile.values, masked: tile.masked };
-    const place = (place: number | null | undefined, from: number): number | null => (place == null ? null : place - from);
-    return { shown, tile, chosen: { row: place(chosen?.row, rows.from), column: place(chosen?.column, columns.from) } };
-  }
-
-  private fillTexts(): void {
-    const { state, model } = this;
-    const item = model.item(state);
-    const { queries, keys } = model.axes(state);
-    const roles = {
-      encoder: { source: "both", target: "idle" },
-      decoder: { source: "idle", target: "both" },
-      cross: { source: "keys", target: "queries" },
-    } as const;
-    const idle = (other: "source" | "target") => model.idleAxis(state, other);
-    const [source, target] = { encoder: [queries, idle("target")], decoder: [idle("source"), queries], cross: [keys, queries] }[state.kind];
-    this.sourceLine.fill(source!, roles[state.kind].source);
-    this.targetLine.fill(target!, roles[state.kind].target);
-    this.sourceLine.element.hidden = item.source.tokens.length === 0;
-    this.targetLine.element.hidden = item.target.tokens.length === 0;
-    for (const line of [this.sourceLine, this.targetLine]) line.dropRange();
-    this.fillTools();
   }
 
   /** The cell under the pointer, or the chosen one, or else the first query that is no special token. */
@@ -538,67 +399,23 @@ export class App {
 
   /** Says in words and numbers what is selected, and weighs the texts by it. */
   private async read(now: Now, signal: AbortSignal): Promise<void> {
-    const { axes, of, lines, selection, state, model } = now;
-    const { row, column } = selection;
+    const { axes, selection, state } = now;
     const said = this.saying.update(this.view().name, sceneOf(now), signal);
     said.catch(() => {}); // what fails here fails below
-    const isThere = axes.queries.labels.length > 0 && axes.keys.labels.length > 0 && (row !== null || column !== null);
-    if (!isThere) {
+    if (!isReadable(now)) {
       this.reading.update(axes, selection, null);
-      return this.weighTexts(now, null);
+      return this.texts.weigh(now, null);
     }
-    const read = Promise.all([row !== null ? lines.row(of, axes.look, row) : lines.column(of, axes.look, column!), this.scoreAt(now, signal)]);
-    const [line, score] = await read.catch((error: unknown) => {
+    const known = await knownOf(now, signal).catch((error: unknown) => {
       if (signal.aborted) throw error;
       this.reading.update(axes, selection, "not read"); // nor a number under another head's
-      this.weighTexts(now, null);
+      this.texts.weigh(now, null);
       throw error;
     });
     if (signal.aborted) return;
-    if (this.thumbnails.saw(state, line.weights)) return this.drawAnew();
-    this.reading.update(axes, selection, {
-      line,
-      colours: now.colours,
-      score,
-      prediction: this.predictionOf(selection),
-      rows: rowsAre(state, model),
-      tiles: tilesOf(model.atlas, state.kind) !== "",
-      hidden: hiddenOf(state, model),
-      weigh: state.quantity === "weight",
-      self: state.kind !== "cross",
-    });
-    this.weighTexts(now, line);
-  }
-
-  /** Frames the selection's tokens in the texts, and weighs what its query looks at, or who looks at its key. */
-  private weighTexts({ selection, colours, state }: Now, line: Line | null): void {
-    const { row, column } = selection;
-    const queryLine = state.kind === "encoder" ? this.sourceLine : this.targetLine;
-    const keyLine = state.kind === "decoder" ? this.targetLine : this.sourceLine;
-    const weighed = row === null ? queryLine : keyLine;
-    const top = Math.max(1, state.quantity === "weight" ? 0 : colours.top);
-    for (const other of [this.sourceLine, this.targetLine]) if (other !== weighed || line === null) other.weigh(null, () => "", 1);
-    if (line !== null) weighed.weigh(line.weights, (weight) => barColour(colours, weight, line), top);
-    if (queryLine !== keyLine) keyLine.frame(column, "key");
-    if (queryLine !== keyLine) queryLine.frame(row, "query");
-    else queryLine.frame(row ?? column, row === null ? "key" : "query");
-  }
-
-  /** The score of a cell that stands for one query and one key. */
-  private async scoreAt({ selection: { row, column }, axes, of, source, state }: Now, signal: AbortSignal): Promise<{ score: number; digits: number } | null> {
-    if (row === null || column === null || state.quantity !== "weight") return null;
-    const [queries, keys] = [axes.queries.stretches[row]!, axes.keys.stretches[column]!];
-    if (queries[1] - queries[0] !== 1 || keys[1] - keys[0] !== 1) return null;
-    const { score, digits } = await source.terms(of, queries[0], keys[0], signal);
-    return score === null ? null : { score, digits };
-  }
-
-  /** The token that the selected row predicts, where the row is one token and is named by the one it reads. */
-  private predictionOf({ row }: Selection): string | null {
-    const { state, model } = this;
-    const stretch = row === null ? undefined : model.axes(state).queries.stretches[row];
-    if (stretch === undefined || stretch[1] - stretch[0] !== 1 || state.rows === "predicted" || !model.predicts(state)) return null;
-    return visibleText(model.item(state).predicted[stretch[0]]!.text);
+    if (this.thumbnails.saw(state, known.line.weights)) return this.drawAnew();
+    this.reading.update(axes, selection, known);
+    this.texts.weigh(now, known.line);
   }
 
   private moveHead(key: string): void {

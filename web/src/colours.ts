@@ -3,21 +3,17 @@
 import { colourAt, cssColour, fraction, ticks, type Scale, type Signs } from "./colour.ts";
 import type { QuantityOf } from "./data.ts";
 
-export class Colours {
+/** Cells' values to colours. */
+export class Ramp {
   readonly scale: Scale;
   readonly signs: Signs;
   /** The number at the strong end; 1 where cells are shares or ranks. */
   readonly top: number;
-  private range: "shared" | "own";
-  private quantity: QuantityOf;
 
   /** `top` is the largest size of a number. */
-  constructor(scale: Scale, range: "shared" | "own", quantity: QuantityOf, top: number) {
+  constructor(scale: Scale, signs: Signs, top: number) {
     this.scale = scale;
-    this.range = range;
-    this.quantity = quantity;
-    // ranks have no sign
-    this.signs = quantity.signed && scale !== "rank" ? "either" : "positive";
+    this.signs = signs;
     this.top = scale === "row" || scale === "rank" ? 1 : top;
   }
 
@@ -37,6 +33,19 @@ export class Colours {
 
   css(value: number): string {
     return cssColour(this.at(value), this.signs);
+  }
+}
+
+/** The colours of the present map. */
+export class Colours extends Ramp {
+  private range: "shared" | "own";
+  private quantity: QuantityOf;
+
+  constructor(scale: Scale, range: "shared" | "own", quantity: QuantityOf, top: number) {
+    // ranks have no sign
+    super(scale, quantity.signed && scale !== "rank" ? "either" : "positive", top);
+    this.range = range;
+    this.quantity = quantity;
   }
 
   /** The colour at a place of the colour bar. */

@@ -21,6 +21,8 @@ export interface Token {
   silent?: boolean;
   /** At the first piece of a word that the text spells otherwise than its pieces joined: the word. */
   whole?: string;
+  /** "[UNK]" of a token "猫 [UNK]": what the vocabulary calls text that it does not know. */
+  unknown?: string;
 }
 
 export interface Tokens {
@@ -184,6 +186,25 @@ export interface Standout {
   usual: boolean;
 }
 
+/** Measured effects of heads, all by one method and metric. */
+export interface HeadEffects {
+  /** What was done to each head: "zero". */
+  method: string;
+  /** What was measured: "kl". */
+  metric: string;
+  heads: HeadEffect[];
+}
+
+export interface HeadEffect {
+  kind: Kind;
+  layer: number;
+  head: number;
+  /** The metric with the change less without. */
+  effect: number;
+  /** The mean over rows of the row's largest weight. */
+  mean_weight?: number;
+}
+
 /** One of the texts in words. */
 export interface Description {
   /** The text, counted from 0. */
@@ -219,6 +240,7 @@ export interface Atlas {
   /** What marks a head out first. */
   standouts: Standout[];
   description?: Description;
+  effects?: HeadEffects;
   /** The quantity is there only where no layer has weights. */
   open: { kind: Kind; layer: number; head: number; quantity?: string };
   provenance: Provenance;

@@ -26,6 +26,7 @@ export class DescriptionPanel {
   readonly element = el("details", { class: "description", open: true });
   private atlas: Atlas;
   private open: (place: Partial<State>) => void;
+  private lines: { sentence: Sentence; element: HTMLElement }[] = [];
 
   constructor(atlas: Atlas, open: (place: Partial<State>) => void) {
     this.atlas = atlas;
@@ -42,14 +43,22 @@ export class DescriptionPanel {
     );
   }
 
-  /** Stands there for the text that it is about. */
+  /** Stands there for the text that it is about; what is said of the chosen head is marked. */
   update(state: State): void {
     const { description } = this.atlas;
     this.element.hidden = description === undefined || description.sentences.length === 0 || description.item !== state.item;
+    for (const { sentence, element } of this.lines) {
+      if (isOf(sentence, state)) element.setAttribute("aria-current", "true");
+      else element.removeAttribute("aria-current");
+    }
   }
 
   private list(sentences: Sentence[]): HTMLElement {
-    return el("ul", {}, ...sentences.map((sentence) => el("li", {}, this.line(sentence))));
+    return el("ul", {}, ...sentences.map((sentence) => {
+      const element = this.line(sentence);
+      this.lines.push({ sentence, element });
+      return el("li", {}, element);
+    }));
   }
 
   private line(sentence: Sentence): HTMLElement {
@@ -60,6 +69,11 @@ export class DescriptionPanel {
     button.addEventListener("click", () => this.open(place));
     return button;
   }
+}
+
+/** Whether a sentence is about the chosen head. */
+export function isOf({ kind, layer, head }: Sentence, state: Pick<State, "kind" | "layer" | "head">): boolean {
+  return kind === state.kind && layer === state.layer && head === state.head;
 }
 
 /** "L2H4 of cross-attention". */

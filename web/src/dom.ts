@@ -33,6 +33,14 @@ export function tokenText(text: string, className = "token"): HTMLElement {
   return el("bdi", { class: className, dir: "auto" }, text);
 }
 
+/** A place's label, with its number where the label alone does not say which it is. */
+export function tokenAt({ labels, numbers }: { labels: readonly string[]; numbers?: readonly string[] }, place: number, className = "token"): HTMLElement {
+  const text = tokenText(labels[place] ?? "", className);
+  const number = numbers?.[place] ?? "";
+  if (number !== "") text.append(el("sub", {}, `\u2009${number}`));
+  return text;
+}
+
 /** Whether the page is in a frame, or small: then the map comes first, on the first screen. */
 export function isCompact(): boolean {
   return window.parent !== window || window.matchMedia("(max-width: 560px), (max-height: 500px)").matches;

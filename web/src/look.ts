@@ -39,11 +39,16 @@ export interface Axis {
   /** The tokens behind each label. */
   stretches: Stretch[];
   special: boolean[];
+  /** The tokens' numbers, where a label alone does not say which it is: "12", "12–14"; empty elsewhere. */
+  numbers: string[];
 }
+
+/** Axes of more places have a number at each, if any label stands there more than once. */
+const LONG = 100;
 
 /** The labels of an axis, and the tokens behind each. */
 export function axisOf(tokens: Token[], options: LookOptions): Axis {
-  const axis: Axis = { labels: [], stretches: [], special: [] };
+  const axis: Axis = { labels: [], stretches: [], special: [], numbers: [] };
   for (const { stretch, name } of placesOf(tokens, options)) {
     const first = tokens[stretch[0]]!;
     if (name === "" && isHidden(first, stretch[0], options)) continue;
@@ -52,7 +57,19 @@ export function axisOf(tokens: Token[], options: LookOptions): Axis {
     axis.stretches.push(stretch);
     axis.special.push(first.role !== "text" || first.silent === true);
   }
+  axis.numbers = numbersOf(axis);
   return axis;
+}
+
+/** Numbers for labels that stand there more than once, and on a long axis for all others, too. */
+function numbersOf({ labels, stretches }: Axis): string[] {
+  const counts = new Map<string, number>();
+  for (const label of labels) counts.set(label, (counts.get(label) ?? 0) + 1);
+  const isForAll = labels.length > LONG && counts.size < labels.length;
+  return labels.map((label, place) => {
+    const [from, to] = stretches[place]!;
+    return !isForAll && counts.get(label) === 1 ? "" : to - from === 1 ? String(from) : `${from}–${to - 1}`;
+  });
 }
 
 /** The place whose tokens hold this one; null where it is not shown. */

@@ -4,7 +4,7 @@ import { keyTokens, layersOf, quantityOf, queryTokens } from "./data.ts";
 import type { Atlas, Item, Kind, Layer, QuantityOf, Standout, Token } from "./data.ts";
 import { axisOf, segmentsOf, type Axis } from "./look.ts";
 import type { Look, MapOf } from "./source.ts";
-import { optionsOf, textAlong, type State } from "./state.ts";
+import { optionsOf, textAlong, tiling, type State } from "./state.ts";
 
 /** What weights are. */
 const WEIGHT: QuantityOf = { name: "weight", words: "weight", unit: "", signed: false };
@@ -75,7 +75,8 @@ export class Model {
       const of = (axis: "query" | "key", named: Token[], part: number | null) => {
         const { tokens } = (axis === "query" ? queryTokens : keyTokens)(this.item(state), kind);
         const only = part === null ? undefined : segmentsOf(tokens)[part];
-        return axisOf(named, { ...optionsOf(state, textAlong(axis, kind)), ...(only === undefined ? {} : { only }) });
+        const shown = axisOf(named, { ...optionsOf(state, textAlong(axis, kind)), ...(only === undefined ? {} : { only }) });
+        return tiling(axis, state, this.atlas) === null ? shown : { ...shown, numbers: shown.labels.map(() => "") }; // tiles are named by their numbers
       };
       const [queries, keys] = [of("query", this.rowTokens(state), from), of("key", this.columnTokens(state), to)];
       this.last = { key, axes: { queries, keys, look: { queries: queries.stretches, keys: keys.stretches } } };

@@ -3,7 +3,9 @@
 import type { Colours } from "./colours.ts";
 import { headName } from "./data.ts";
 import { breath, el } from "./dom.ts";
+import { BY_EFFECT, effectNumber, effectOf, effectText, hasEffects, orderNote } from "./effects.ts";
 import type { Model } from "./model.ts";
+import { shapeOf } from "./pixels.ts";
 import { Sheet, type Pasted } from "./sheet.ts";
 import { classesOf, scoreText, dotNote } from "./standouts.ts";
 import type { HeadId, State } from "./state.ts";
@@ -93,21 +95,32 @@ export class Overview {
     this.fillBar(state);
     const sorted = isSorted(state);
     this.grid.classList.toggle("sorted", sorted);
-    if (sorted) this.grid.replaceChildren(...this.sorted(state).map((place) => el("div", { role: "row", class: "cell" }, place.button, el("span", { class: "name", "aria-hidden": "true" }, headName(place.layer, place.head)))), this.sheet.canvas);
+    if (sorted) this.grid.replaceChildren(...this.sorted(state).map((place) => el("div", { role: "row", class: "cell" }, place.button, el("span", { class: "name", "aria-hidden": "true" }, headName(place.layer, place.head)), el("span", { class: "name score", "aria-hidden": "true" }, this.scoreSaid(place, state)))), this.sheet.canvas);
     else if (this.grid.firstElementChild?.className !== "row") this.layInRows(state);
     for (const place of this.places) place.button.classList.toggle("dimmed", !this.isWanted(place, state));
     this.sheet.lay();
     this.fillLegend();
+    if (this.thumbnails.get(state) !== null) this.fillCaption(state);
   }
 
   /** The heads in order: of those that are wanted first the highest score or number. */
   private sorted(state: State): Place[] {
-    const score = (place: Place): number => {
-      if (state.sort === "largest") return this.thumbnails.topOf(place) ?? 0;
-      return this.model.standouts(state, place.layer, place.head).find(({ name }) => name === state.sort)?.score ?? -Infinity;
-    };
+    const score = (place: Place): number => this.score(place, state) ?? -Infinity;
     const rank = (place: Place): number => (this.isWanted(place, state) ? 1 : 0);
     return [...this.places].sort((a, b) => rank(b) - rank(a) || score(b) - score(a) || a.layer - b.layer || a.head - b.head);
+  }
+
+  /** What the heads are put in order by; of an effect its size. */
+  private score(place: Place, state: State): number | undefined {
+    if (state.sort === "largest") return this.thumbnails.topOf(place) ?? 0;
+    if (state.sort !== BY_EFFECT) return this.model.standouts(state, place.layer, place.head).find(({ name }) => name === state.sort)?.score;
+    const effect = effectOf(this.model.atlas, state.kind, place)?.effect;
+    return effect === undefined ? undefined : Math.abs(effect);
+  }
+
+  private scoreSaid(place: Place, state: State): string {
+    const effect = state.sort === BY_EFFECT ? effectOf(this.model.atlas, state.kind, place) : undefined;
+    return effect === undefined ? (this.score(place, state)?.toFixed(2) ?? "") : effectNumber(effect);
   }
 
   /** Whether a head is of the class and has the name that are asked for. */
@@ -119,7 +132,8 @@ export class Overview {
 
   private fillBar(state: State): void {
     const measures = new Map(this.model.atlas.standouts.filter(({ kind }) => kind === state.kind).map(({ name, title }) => [name, title]));
-    const options: [string, string][] = [["", "by layer"], ["largest", `by largest ${state.quantity}`], ...[...measures].map(([name, title]): [string, string] => [name, `by ${title}`])];
+    const measured: [string, string][] = hasEffects(this.model.atlas, state.kind) ? [[BY_EFFECT, "by measured effect"]] : [];
+    const options: [string, string][] = [["", "by layer"], ["largest", `by largest ${state.quantity}`], ...measured, ...[...measures].map(([name, title]): [string, string] => [name, `by ${title}`])];
     this.order.replaceChildren(...options.map(([value, words]) => el("option", { value }, words)));
     this.order.value = options.some(([value]) => value === state.sort) ? state.sort : "";
     if (document.activeElement !== this.find) this.find.value = state.find;
@@ -168,10 +182,7 @@ export class Overview {
   /** Draws the heads whose colours have changed, and says what is seen. */
   async paint(signal: AbortSignal): Promise<void> {
     const state = this.state!;
-    const every = this.thumbnails.every();
-    const read = every > 1 ? `One row in ${every} is read for these pictures.` : "";
-    const { standouts, items } = this.model.atlas;
-    this.caption.textContent = [captionOf(state, this.thumbnails.top()), read, dotNote(standouts, state.kind, items.length)].filter((said) => said !== "").join(" ");
+    this.fillCaption(state);
     this.fillLegend();
     let until = performance.now() + SLICE;
     for (const place of this.places) {
@@ -182,6 +193,15 @@ export class Overview {
       }
       this.paintPlace(place);
     }
+  }
+
+  /** Says what is seen. */
+  private fillCaption(state: State): void {
+    const every = this.thumbnails.every();
+    const read = every > 1 ? `One row in ${every} is read for these pictures.` : "";
+    const { standouts, items } = this.model.atlas;
+    const order = !isSorted(state) ? "Rows are layers, columns are heads; both count from 0." : state.sort === BY_EFFECT ? orderNote(this.model.atlas) : "";
+    this.caption.textContent = [order, coloursSaid(state, this.thumbnails.top()), read, dotNote(standouts, state.kind, items.length)].filter((said) => said !== "").join(" ");
   }
 
   private paintPlace(place: Place): void {
@@ -197,18 +217,22 @@ export class Overview {
   /** Gives the buttons the shape of their maps, which all heads of a kind share. */
   private shape(state: State): void {
     const { look } = this.model.axes(state);
-    const [width, height] = [look.keys, look.queries].map((axis) => Math.min(SIDE, Math.max(1, axis.length))) as [number, number];
-    this.grid.style.setProperty("--shape", String(Math.min(3, Math.max(1 / 3, width / height))));
+    this.grid.style.setProperty("--shape", shapeOf({ width: Math.min(SIDE, look.keys.length), height: Math.min(SIDE, look.queries.length) }));
   }
 
   /** What a head stands out for, in words and as dots. */
   private name(place: Place, tile: Tile, state: State): void {
     const standouts = this.model.standouts(state, place.layer, place.head);
-    const text = [`${headName(place.layer, place.head)}, largest ${state.quantity} ${tile.top.toFixed(2)}`, ...standouts.map(scoreText)].join(", ");
+    const text = [`${headName(place.layer, place.head)}, largest ${state.quantity} ${tile.top.toFixed(2)}`, ...standouts.map(scoreText), ...this.effectSaid(place, state)].join(", ");
     place.button.setAttribute("aria-label", text);
     place.button.title = text;
     const dots = standouts.filter((one) => !one.usual).map((one) => this.classes.find(({ title }) => title === one.title)!);
     place.button.replaceChildren(el("span", { class: "dots", "aria-hidden": "true" }, ...dots.slice(0, 3).map(({ dot }) => el("span", { class: "dot", "data-dot": dot }))));
+  }
+
+  private effectSaid(place: Place, { kind }: State): string[] {
+    const effect = effectOf(this.model.atlas, kind, place);
+    return effect === undefined ? [] : [effectText(this.model.atlas, effect)];
   }
 
   /** What the dots stand for; a click leaves the heads of one class lit. */
@@ -286,12 +310,11 @@ export function neighbour<P extends { layer: number; head: number }>(places: P[]
   }
 }
 
-function captionOf(state: State, shared: number): string {
-  const rows = "Rows are layers, columns are heads; both count from 0.";
-  if (state.scale === "row") return `${rows} Each row of a map runs from 0 to its own largest weight.`;
-  if (state.scale === "rank") return `${rows} A cell is as bright as there are keys in its row that have less.`;
+function coloursSaid(state: State, shared: number): string {
+  if (state.scale === "row") return "Each row of a map runs from 0 to its own largest weight.";
+  if (state.scale === "rank") return "A cell is as bright as there are keys in its row that have less.";
   const from = state.scale === "log" ? "four powers of ten up to" : "0 to";
   const scale = state.scale === "log" ? "logarithmic colour scale" : "colour scale";
-  if (state.range === "own") return `${rows} Each head has its own ${scale}: ${from} its largest ${state.quantity}.`;
-  return `${rows} One ${scale} for all: ${from} the largest ${state.quantity}, ${shared.toFixed(3)}.`;
+  if (state.range === "own") return `Each head has its own ${scale}: ${from} its largest ${state.quantity}.`;
+  return `One ${scale} for all: ${from} the largest ${state.quantity}, ${shared.toFixed(3)}.`;
 }

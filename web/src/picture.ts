@@ -1,16 +1,16 @@
 // The present map, or its lines, as a picture to keep: title, labels, cells, colours, and what they stand for.
 
 import type { Colours } from "./colours.ts";
-import type { Axis } from "./look.ts";
 import { FONT, type Mark, type Picture } from "./marks.ts";
 import { paintTile } from "./pixels.ts";
 import type { Tile } from "./source.ts";
 import { linesOf } from "./views/lines.ts";
+import type { Places } from "./views/scene.ts";
 
 /** A map, or a part of one, cell by cell, with its labels. */
 export interface ShownMap {
-  queries: Axis;
-  keys: Axis;
+  queries: Places;
+  keys: Places;
   /** [queries, keys] */
   weights: Float32Array;
   /** 1 where no query of the row may look at any key of the column. [queries, keys] */
@@ -88,7 +88,7 @@ export function linesPicture(shown: ShownMap, chosen: { row: number | null; colu
     const points: [number, number, number, number] = [left, top + (row + 0.5) * step, right, top + (column + 0.5) * step];
     lines.push({ mark: "line", points, stroke: ACCENT, width: 0.75 + 4.25 * Math.min(1, weight), opacity: 0.15 + 0.85 * Math.min(1, weight) });
   }
-  const labels = (axis: Axis, x: number, anchor: "start" | "end"): Mark[] =>
+  const labels = (axis: Places, x: number, anchor: "start" | "end"): Mark[] =>
     axis.labels.map((label, place) => text(x, top + (place + 0.5) * step + 4, short(label), anchor, axis.special[place] ? SOFT : INK));
   return {
     width,
@@ -148,7 +148,7 @@ function short(label: string): string {
   return `${signs.join("")}…`;
 }
 
-function longest({ labels }: Axis): number {
+function longest({ labels }: Places): number {
   return labels.reduce((most, label) => Math.max(most, widthOf(short(label))), 0);
 }
 

@@ -1,7 +1,8 @@
 // Which heads of a kind look most at what is chosen: a cell, a query, or a key.
 
 import { headName } from "./data.ts";
-import { el, tokenText } from "./dom.ts";
+import { effectNumber, effectOf, hasEffects } from "./effects.ts";
+import { el, tokenAt } from "./dom.ts";
 import type { HeadValue } from "./source.ts";
 import { hashFromState, type HeadId } from "./state.ts";
 import { formatWeight } from "./text.ts";
@@ -77,15 +78,18 @@ export class HeadRanking {
   }
 
   private titleOf({ row, column }: Selection, { axes }: Now): (Node | string)[] {
-    const query = row === null ? "" : tokenText(axes.queries.labels[row] ?? "");
-    const key = column === null ? "" : tokenText(axes.keys.labels[column] ?? "");
+    const query = row === null ? "" : tokenAt(axes.queries, row);
+    const key = column === null ? "" : tokenAt(axes.keys, column);
     if (row === null) return ["Heads by who looks most at ", key];
     if (column === null) return ["Heads by where ", query, " looks most"];
     return ["Heads by ", query, " → ", key];
   }
 
   private fill(): void {
-    const { state, axes, chosen } = this.now!;
+    const { state, axes, chosen, model } = this.now!;
+    const { atlas } = model;
+    const effects = hasEffects(atlas, state.kind);
+    this.list.classList.toggle("with-effects", effects);
     const listed = this.values.slice(0, this.n_listed);
     this.more.hidden = this.values.length <= listed.length;
     const rank = 1 + this.values.findIndex((one) => one.layer === state.layer && one.head === state.head);
@@ -97,7 +101,7 @@ export class HeadRanking {
         const bar = el("span", { class: "bar" });
         bar.style.width = `${100 * Math.min(1, Math.abs(one.value) / top || 0)}%`;
         const [axis, before] = chosen?.row == null ? [axes.queries, "by "] : [axes.keys, "→ "];
-        const to = one.at === null ? "" : el("span", { class: "to" }, before, tokenText(axis.labels[one.at] ?? ""));
+        const to = one.at === null ? "" : el("span", { class: "to" }, before, tokenAt(axis, one.at));
         const current = one.layer === state.layer && one.head === state.head;
         const button = el(
           "button",
@@ -105,6 +109,7 @@ export class HeadRanking {
           el("span", { class: "name" }, headName(one.layer, one.head)),
           el("span", { class: "track", "aria-hidden": "true" }, bar),
           el("span", { class: "weight" }, Number.isNaN(one.value) ? "masked" : formatWeight(one.value)),
+          ...(effects ? [el("span", { class: "weight effect", title: "measured effect" }, effectOf(atlas, state.kind, one) === undefined ? "" : effectNumber(effectOf(atlas, state.kind, one)!))] : []),
           to,
         );
         button.addEventListener("click", () => this.select({ layer: one.layer, head: one.head }));

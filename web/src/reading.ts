@@ -1,7 +1,7 @@
 // In words and numbers: the selected cell, and where its query looks, or who looks at its key.
 
 import type { Colours } from "./colours.ts";
-import { el, tokenText } from "./dom.ts";
+import { el, tokenAt, tokenText } from "./dom.ts";
 import type { Axes } from "./model.ts";
 import { rowSaid } from "./said.ts";
 import type { Line } from "./source.ts";
@@ -66,11 +66,11 @@ export class Reading {
   }
 
   private sentenceOf(shown: Axes, { row, column }: Selection, { line, score, tiles }: Known): (Node | string)[] {
-    const query = tokenText(row === null ? "" : shown.queries.labels[row]!, "token query");
-    if (row === null) return ["Who looks at ", tokenText(shown.keys.labels[column!]!, "token key"), "?"];
+    if (row === null) return ["Who looks at ", tokenAt(shown.keys, column!, "token key"), "?"];
+    const query = tokenAt(shown.queries, row, "token query");
     if (column === null) return [query, " looks at:"];
     const weight = line.weights[column]!;
-    const key = tokenText(shown.keys.labels[column]!, "token key");
+    const key = tokenAt(shown.keys, column, "token key");
     if (line.masked[column] === 1) return [query, " may not look at ", key, " (masked)"];
     this.sentence.dataset["weight"] = String(weight);
     const parts: (Node | string)[] = [query, " → ", key, " ", el("strong", {}, formatWeight(weight))];
@@ -89,23 +89,24 @@ export class Reading {
     };
     // in self-attention a token stands on both sides, at the same place
     const [query, key] = known.self ? [row ?? column, column ?? row] : [row, column];
-    if (query !== null) turn({ row: query, column: null }, column === null, "where ", tokenText(shown.queries.labels[query]!), " looks");
-    if (key !== null) turn({ row: null, column: key }, row === null, "who looks at ", tokenText(shown.keys.labels[key]!));
+    if (query !== null) turn({ row: query, column: null }, column === null, "where ", tokenAt(shown.queries, query), " looks");
+    if (key !== null) turn({ row: null, column: key }, row === null, "who looks at ", tokenAt(shown.keys, key));
     this.turns.hidden = this.turns.childElementCount < 2;
   }
 
   private fillList(shown: Axes, { row, column }: Selection, { line, colours }: Known): void {
     const axis = row === null ? shown.queries : shown.keys;
     const top = Math.max(1, colours.signs === "either" ? colours.top : 0);
+    const colour = barColour(colours, line);
     const items = ranked(line).slice(0, N_LISTED).filter((place) => line.masked[place] === 0).map((place) => {
       const weight = line.weights[place]!;
       const bar = el("span", { class: "bar" });
       bar.style.width = `${Math.min(1, Math.abs(weight) / top || 0) * 100}%`;
-      bar.style.backgroundColor = barColour(colours, weight, line);
+      bar.style.backgroundColor = colour(weight);
       const button = el(
         "button",
         { type: "button", "aria-pressed": String(row !== null && place === column) },
-        tokenText(axis.labels[place]!, axis.special[place] ? "token special" : "token"),
+        tokenAt(axis, place, axis.special[place] ? "token special" : "token"),
         el("span", { class: "track", "aria-hidden": "true" }, bar),
         el("span", { class: "weight" }, formatWeight(weight)),
       );
@@ -116,11 +117,11 @@ export class Reading {
   }
 }
 
-/** A bar's colour: of a number, or what the scale makes of it in its row. */
-export function barColour(colours: Colours, weight: number, line: Line): string {
-  if (colours.scale !== "row" && colours.scale !== "rank") return colours.css(weight);
+/** The colour of a bar of a line: of its number, or what the scale makes of it in its row. */
+export function barColour(colours: Colours, line: Line): (weight: number) => string {
+  if (colours.scale !== "row" && colours.scale !== "rank") return (weight) => colours.css(weight);
   const top = line.weights.reduce((most, other) => (Math.abs(other) < Infinity ? Math.max(most, Math.abs(other)) : most), 0);
-  return colours.css(top > 0 ? weight / top : 0);
+  return (weight) => colours.css(top > 0 ? weight / top : 0);
 }
 
 /** The places of a line, heaviest first; equals in the order of the text, what is no number and then what is masked last. */

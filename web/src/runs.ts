@@ -63,7 +63,7 @@ export class Home {
     const label = el("label", { class: "picker" }, "recording ", this.list);
     label.hidden = about.recordings.length === 0;
     this.opener.hidden = about.recordings.length === 0;
-    return el("div", { class: "home-row" }, label, this.opener);
+    return el("div", { class: "home-row" }, label, el("span", { class: "beyond" }, beyondSaid(about)), this.opener);
   }
 
   private open(isOpen: boolean): void {
@@ -110,8 +110,7 @@ export class Home {
     if (isRunning) {
       if (phase.of > 0) this.bar.value = phase.done / phase.of;
       else this.bar.removeAttribute("value");
-      const of = phase.of > 0 && phase.doing.includes("layer") ? ` of ${phase.of}` : "";
-      this.doing.textContent = `${visibleText(phase.model)}: ${phase.doing}${of}`;
+      this.doing.textContent = `${visibleText(phase.model)}: ${phase.doing}`;
       this.failure.hidden = true;
     } else if (phase.state === "failed" && isFollowed) this.fail(phase.error);
     else if (phase.state === "stopped" && isFollowed) this.fail("The run was stopped.");
@@ -147,4 +146,11 @@ export class Home {
     this.trouble.replaceChildren(el("span", {}, visibleText(refusal.message)), refusal.code === "token" ? "" : again);
     this.trouble.hidden = false;
   }
+}
+
+/** What of the folders is not in the list; empty where all is. */
+export function beyondSaid({ recordings, beyond }: Pick<About, "recordings" | "beyond">): string {
+  if (beyond === 0) return "";
+  const n_files = recordings.filter(({ run }) => !run).length;
+  return `the first ${n_files} of ${n_files + beyond} files are listed; \u201cattlas view FILE\u201d opens any other`;
 }

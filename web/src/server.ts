@@ -11,6 +11,8 @@ export interface Listed {
 /** What a server has. */
 export interface About {
   recordings: Listed[];
+  /** How many files of its folders are not listed: there are too many. */
+  beyond: number;
   /** Models that can be run, by name. */
   models: string[];
   /** Bytes of a text at most. */

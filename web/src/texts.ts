@@ -19,6 +19,7 @@ export class TextLine {
   private dragged = false;
   private framed: HTMLElement | undefined;
   private revealSoon = beforeFrame(() => this.reveal());
+  private isTaking = false;
   /** Called when a token is chosen. */
   onSelect: (index: number) => void = () => {};
   onHover: (index: number | null) => void = () => {};
@@ -32,10 +33,10 @@ export class TextLine {
     this.line.addEventListener("keydown", (event) => this.moveByKey(event));
     this.line.addEventListener("pointerdown", (event) => {
       this.dragged = false;
-      this.anchor = event.button === 0 ? this.placeUnder(event) : null;
+      if (!this.isTaking) this.anchor = event.button === 0 ? this.placeUnder(event) : null;
     });
     this.line.addEventListener("pointermove", (event) => {
-      const place = event.buttons === 1 && this.anchor !== null ? this.placeUnder(event) : null;
+      const place = event.buttons === 1 && this.anchor !== null && !this.isTaking ? this.placeUnder(event) : null;
       if (place === null || (place === this.anchor && !this.dragged)) return;
       this.dragged = true;
       this.takeRange(this.anchor!, place);
@@ -56,12 +57,14 @@ export class TextLine {
       const bar = el("span", { class: "bar", "aria-hidden": "true" });
       const chip = el("button", { type: "button", class: "chip" }, tokenText(label), el("span", { class: "well", "aria-hidden": "true" }, bar));
       chip.disabled = role === "idle";
+      chip.title = axis.numbers[index] === "" ? "" : `${label} ${axis.numbers[index]}`;
       chip.classList.toggle("special", axis.special[index]!);
       const [from, to] = axis.stretches[index]!;
       chip.classList.toggle("several", to - from > 1);
       chip.addEventListener("click", (event) => {
         if (this.dragged) return;
-        if (event.shiftKey && this.anchorOf() !== null) this.takeRange(this.anchorOf()!, index);
+        if (this.isTaking) this.takeRange(this.range === null ? index : this.anchor!, index);
+        else if (event.shiftKey && this.anchorOf() !== null) this.takeRange(this.anchorOf()!, index);
         else {
           this.dropRange();
           this.onSelect(index);
@@ -88,6 +91,12 @@ export class TextLine {
   /** Marks the tokens that are looked for. */
   mark(found: ReadonlySet<number>): void {
     this.chips.forEach((chip, index) => chip.classList.toggle("found", found.has(index)));
+  }
+
+  /** Whether tokens that are clicked are taken together: the first, then the last. */
+  takeTogether(isTaking: boolean): void {
+    this.isTaking = isTaking;
+    this.dropRange();
   }
 
   /** Lets go of tokens that were taken together. */

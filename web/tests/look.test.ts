@@ -42,3 +42,13 @@ test("the parts of a pair lie between special tokens, and one of them can be sho
   assert.deepEqual(segmentsOf(TOKENS), [[1, 4], [5, 7]]);
   assert.deepEqual(axisOf(TOKENS, { only: [5, 7] }).labels, ["dogs", "!"]);
 });
+
+test("a label that stands there more than once has its token's number, and so have all of a long axis", () => {
+  const the = ["the", "cat", "saw", "the", "dog"].map((text, word) => token(text, word));
+  assert.deepEqual(axisOf(the, {}).numbers, ["0", "", "", "3", ""]);
+  assert.deepEqual(axisOf(TOKENS, {}).numbers, ["", "", "", "", "4", "", "", "7"]);
+  assert.deepEqual(axisOf([...TOKENS, token("un", 5), token("able", 5)], { words: true }).numbers.filter((number) => number !== ""), ["1–2", "4", "7", "8–9"]);
+  const long = Array.from({ length: 101 }, (_, place) => token(`w${place % 100}`, place));
+  assert.deepEqual(axisOf(long, {}).numbers.slice(0, 3), ["0", "1", "2"]);
+  assert.equal(axisOf(long.slice(0, 100), {}).numbers.join(""), "");
+});

@@ -6,7 +6,7 @@ import type { Axis } from "../src/look.ts";
 import { cellSize, moved, revealing, seenOf, tokensOf, zoomed } from "../src/views/viewport.ts";
 
 /** Places of one token each but for the second, of tokens 1 and 2; token 5 is hidden. */
-const AXIS: Axis = { labels: ["a", "b", "c", "d", "e"], stretches: [[0, 1], [1, 3], [3, 4], [4, 5], [6, 7]], special: [] };
+const AXIS: Axis = { labels: ["a", "b", "c", "d", "e"], stretches: [[0, 1], [1, 3], [3, 4], [4, 5], [6, 7]], special: [], numbers: [] };
 
 test("a part is named by tokens and comes back, and all of it has no name", () => {
   assert.equal(tokensOf(AXIS, { from: 0, to: 5 }), null);

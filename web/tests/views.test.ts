@@ -4,11 +4,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Item } from "../src/data.ts";
 import type { MapOf, Terms, Tile } from "../src/source.ts";
-import { bothSoon, existing, less, nextTo, shared, sharedNote } from "../src/views/compare.ts";
+import { bothSoon, existing, largestOf, less, nextTo, shared, sharedNote } from "../src/views/compare.ts";
 import { directionOf, gapsBetween } from "../src/views/gaps.ts";
 import { placeFrom, stepsOf } from "../src/views/generation.ts";
 import { patchPlaces, shownSide } from "../src/views/image.ts";
-import { besideWeight, findingsOf, QUANTITIES, sentencesOf } from "../src/views/panel.ts";
+import { besideWeight, QUANTITIES, sentencesOf } from "../src/views/panel.ts";
 import { written } from "../src/views/scene.ts";
 import { sharedPlaces } from "../src/views/shared.ts";
 import { bytesOf, secondsOf, ticksOf } from "../src/views/sound.ts";
@@ -76,6 +76,8 @@ test("between tokens stands what the text has there, and a space where it does n
   const tokens = tokensOf(["<s>", "un", "able", "cat", ",", "dog", "?!", "x"], [{ role: "special", word: null }, { word: 0 }, { word: 0 }]).tokens;
   assert.deepEqual(gapsBetween("unable cat,\ndog", tokens), ["", " ", "", " ", "", "\n", " ", " "]);
   assert.deepEqual(gapsBetween("日本語", tokensOf(["日本", "語"]).tokens), ["", ""]);
+  const [known, unknown] = tokensOf(["a", "猫 [UNK]", "sat"]).tokens;
+  assert.deepEqual(gapsBetween("a\n猫 sat", [known!, { ...unknown!, unknown: "[UNK]" }, { ...known!, text: "sat" }]), ["", "\n", " "], "what is unknown stands in the text without its name");
   assert.equal(directionOf("… مرحبا world"), "rtl");
   assert.equal(directionOf("hello שלום"), "ltr");
 });
@@ -216,8 +218,6 @@ test("two sentences say what is on screen and what it does not show, with a pape
     }
   }
   assert.match(sentencesOf(atlas, "map", { ...OF, head: "mean" })[0], /^Mean of the 2 heads of L2/);
-  const described = { ...atlas, description: { item: 0, caption: "", sentences: [{ text: "L2H1 looks back.", kind: "decoder" as const, layer: 2, head: 1 }, { text: "other", kind: null, layer: null, head: null }] } };
-  assert.deepEqual(findingsOf(described, OF), ["L2H1 looks back."]);
 });
 
 test("an effect stands beside its weight, and what is of a whole layer beside the mean of its heads", async () => {
@@ -237,4 +237,11 @@ test("numbers of either sign carry it", () => {
   assert.equal(written(0, "either"), "0.0000");
   assert.equal(written(0.25, "positive"), "0.2500");
   assert.equal(written(25, "either", 100), "+25.00");
+});
+
+test("where two maps differ most are the largest differences in size, equals in order, nothing that is masked or 0", () => {
+  const values = Float32Array.of(0.1, -0.9, 0, 0.5, 0.5, 0.7, NaN);
+  const masked = Uint8Array.of(0, 0, 0, 0, 0, 1, 0);
+  assert.deepEqual(largestOf({ values, masked }, 3), [1, 3, 4]);
+  assert.deepEqual(largestOf({ values, masked }, 9), [1, 3, 4, 0]);
 });

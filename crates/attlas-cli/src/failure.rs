@@ -138,7 +138,7 @@ impl From<attlas_model::Error> for Failure {
         match error {
             Error::Maps(error) => error.into(),
             Error::Limit(_) => Failure::Limit(message),
-            Error::Plan(_) => Failure::Usage(message),
+            Error::Plan(_) | Error::NoHeads(_) => Failure::Usage(message),
             _ => Failure::Input(message),
         }
     }

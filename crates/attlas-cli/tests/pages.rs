@@ -146,6 +146,56 @@ fn an_image_and_a_sound_stand_beside_their_tokens() {
 }
 
 #[test]
+fn effects_that_were_measured_stand_beside_the_heads_and_others_are_refused() {
+    let (folder, run) = recording("A red apple.");
+    let measured = attlas(&folder, &["ablate", "A red apple.", "--heads", "cross:2.4,cross:2.5", "-o", "effects.json"]);
+    measured.succeeds();
+    attlas(&folder, &["page", &run, "--effects", "effects.json", "-o", "page.html"]).succeeds();
+    let carried = data(&folder, "page.html", "")["effects"].clone();
+    let rows: Value = serde_json::from_slice(&fs::read(folder.path().join("effects.json")).expect("it is there")).expect("JSON");
+    assert_eq!((&carried["method"], &carried["metric"]), (&"zero".into(), &"kl".into()));
+    for (place, row) in rows.as_array().into_iter().flatten().enumerate() {
+        for name in ["kind", "layer", "head", "effect", "mean_weight"] {
+            assert_eq!(carried["heads"][place][name], row[name], "{name} of row {place}");
+        }
+    }
+    assert_eq!(carried["heads"].as_array().map(Vec::len), Some(2));
+    let no_recording = attlas(&folder, &["view", "--effects", "effects.json", "--no-open"]);
+    assert!(no_recording.fails(2).starts_with("--effects is of a recording's heads, and no recording was given"));
+    let row = r#"{"kind": "cross", "layer": 2, "head": 4, "method": "zero", "metric": "kl", "effect": 0.5}"#;
+    for (rows, said) in [
+        ("[]".to_owned(), "has no row"),
+        ("{}".to_owned(), "is no array of rows with kind, layer, head, method, metric and effect"),
+        (format!("[{row}, {row}]"), "row 1 has cross L2H4 a second time"),
+        (format!("[{row}, {}]", row.replace("kl", "loss")), "row 1 has the loss of zero, and row 0 the kl of zero"),
+        (format!("[{}]", row.replace("2,", "7,")), "row 0 is of another model: there is no cross layer 7"),
+        (format!("[{}]", row.replace("4,", "8,")), "row 0 is of another model: cross layer 2 has 8 heads, and no head 8"),
+        (format!("[{}]", row.replace("\"head\"", "\"query\": 1, \"head\"")), "row 0 is of a pair of tokens"),
+        (format!("[{}]", row.replace("\"cross\"", "null")), "row 0 is of no single head"),
+    ] {
+        fs::write(folder.path().join("other.json"), rows).expect("written");
+        let refused = attlas(&folder, &["page", &run, "--effects", "other.json", "-o", "no.html"]);
+        assert!(refused.fails(3).starts_with(&format!("other.json: {said}")), "{}", refused.stderr);
+    }
+    assert!(!folder.path().join("no.html").exists());
+}
+
+#[test]
+fn a_page_given_for_a_recording_is_said_to_be_one() {
+    let (folder, run) = recording("A red apple.");
+    attlas(&folder, &["page", &run, "-o", "page.html"]).succeeds();
+    let viewed = attlas(&folder, &["view", "page.html", "--no-open"]);
+    assert_eq!(
+        viewed.fails(3),
+        "page.html: is a page, which a browser opens; `attlas view` shows recordings (.safetensors), folders of them, and texts"
+    );
+    for words in [&["page", "page.html", "-o", "again.html"][..], &["page.html"], &["draw", "map", "page.html", "-o", "a.svg"]] {
+        let said = "page.html: is a page, which a browser opens; a recording (.safetensors) or a text is wanted here";
+        assert_eq!(attlas(&folder, words).fails(3), said, "{words:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_a_page_is_refused_in_a_sentence_and_nothing_is_written() {
     let (folder, run) = recording("A red apple.");
     let fails = |words: &[&str], code: i32, said: &str| {

@@ -94,6 +94,9 @@ pub enum Error {
     /// A plan keeps or changes what is not there.
     #[error("{0}")]
     Plan(String),
+    /// Heads are named that the model does not have.
+    #[error("{0}")]
+    NoHeads(String),
     /// The callback stopped the run.
     #[error("the run was stopped")]
     Stopped,

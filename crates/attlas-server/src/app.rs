@@ -502,6 +502,7 @@ fn atlas(served: &Served, at_once: u64) -> Result<Bytes, Refusal> {
         open: served.found.open,
         standouts,
         description: served.found.description.clone(),
+        effects: served.found.effects.clone(),
         checks: Some(if is_small { recording.check()? } else { Vec::new() }),
         remarks: if is_small { Vec::new() } else { vec![UNCHECKED.to_owned()] },
         ..PageOptions::default()

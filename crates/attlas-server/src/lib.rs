@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use attlas_viewer::HeadEffects;
 pub use runs::{Choice, Load, RunAsk, models_in};
 
 use crate::app::App;
@@ -97,6 +98,8 @@ pub struct Settings {
     pub names: Vec<String>,
     /// Recordings.
     pub files: Vec<PathBuf>,
+    /// What was measured of the heads of the first of these files.
+    pub effects: Option<HeadEffects>,
     /// Folders whose recordings are served; those in folders below them are not.
     pub folders: Vec<PathBuf>,
     /// The models that can be run.
@@ -124,13 +127,14 @@ impl Server {
     /// # Errors
     /// When the address is taken, or the system gives no threads or random numbers.
     pub fn bind(settings: Settings) -> Result<Server, Error> {
-        let Settings { address, names, files, folders, models, run, n_threads, limits } = settings;
+        let Settings { address, names, files, effects, folders, models, run, n_threads, limits } = settings;
         let refused = |source| Error::Address { address, source };
         let listener = TcpListener::bind(address).map_err(refused)?;
         let bound = listener.local_addr().map_err(refused)?;
         let guard = Arc::new(Guard::new(names)?);
         let runs = Runs::new(models, n_threads)?;
-        let app = Arc::new(App::new(Library::new(files, folders), Desk::new(n_threads)?, runs, limits.multiplications));
+        let library = Library::new(files, effects, folders);
+        let app = Arc::new(App::new(library, Desk::new(n_threads)?, runs, limits.multiplications));
         if let Some(ask) = run {
             app.runs.start(ask, &app.library).map_err(|refusal: Refusal| Error::Run(refusal.message))?;
         }

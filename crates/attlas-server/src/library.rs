@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use attlas::analysis::Standout;
 use attlas::printable::printable;
 use attlas::{HeadId, Kind, Layer, Quantity, Recording};
-use attlas_viewer::Description;
+use attlas_viewer::{Description, HeadEffects};
 use axum::body::Bytes;
 use tokio::sync::OnceCell;
 
@@ -50,6 +50,8 @@ pub struct Found {
     /// `None` where nobody looked yet.
     pub standouts: Option<Vec<Standout>>,
     pub description: Option<Description>,
+    /// What the output loses with each head, where it was measured.
+    pub effects: Option<HeadEffects>,
 }
 
 /// A file as it was when it was opened.
@@ -150,6 +152,8 @@ pub struct Listed {
 /// All that is served.
 pub struct Library {
     files: Vec<PathBuf>,
+    /// Of the first file.
+    effects: Option<HeadEffects>,
     folders: Vec<PathBuf>,
     shelf: Mutex<Shelf>,
 }
@@ -167,9 +171,9 @@ struct Shelf {
 }
 
 impl Library {
-    /// Serves these files, and the recordings in these folders.
-    pub fn new(files: Vec<PathBuf>, folders: Vec<PathBuf>) -> Library {
-        let library = Library { files, folders, shelf: Mutex::default() };
+    /// Serves these files, the first of them with measured effects, and the recordings in these folders.
+    pub fn new(files: Vec<PathBuf>, effects: Option<HeadEffects>, folders: Vec<PathBuf>) -> Library {
+        let library = Library { files, effects, folders, shelf: Mutex::default() };
         library.look();
         library
     }
@@ -258,7 +262,8 @@ impl Library {
         let recording = Recording::open(path)?;
         let mut shelf = self.shelf();
         let stamp = Stamp { path: path.to_owned(), identity };
-        let found = Found { title: Some(file_name(path)), ..Found::default() };
+        let effects = self.effects.clone().filter(|_| self.files.first().is_some_and(|first| first == path));
+        let found = Found { title: Some(file_name(path)), effects, ..Found::default() };
         let served = shelf.served(id.to_owned(), file_name(path), recording, found, Some(stamp));
         let now = shelf.next;
         shelf.open.insert(id.to_owned(), (now, Arc::clone(&served)));

@@ -223,7 +223,7 @@ impl Runs {
             match progress {
                 Progress::Block { stack, layer, n_layers } => {
                     n_blocks = layer;
-                    self.say(format!("{stack} layer {layer}"), n_blocks, n_layers);
+                    self.say(format!("{stack} layer {layer} of {n_layers}"), n_blocks, n_layers);
                 }
                 Progress::Token { n_tokens, .. } => self.say(format!("token {n_tokens}"), n_tokens, n_more),
             }

@@ -233,6 +233,7 @@ fn an_address_that_is_taken_is_an_error_that_says_so() {
         address: served.address,
         names: Vec::new(),
         files: Vec::new(),
+        effects: None,
         folders: Vec::new(),
         models: Vec::new(),
         run: None,

@@ -10,6 +10,7 @@ mod alike;
 mod beside;
 mod bits;
 mod digits;
+mod effects;
 mod error;
 mod escape;
 mod heads;
@@ -21,6 +22,7 @@ mod rounded;
 mod served;
 
 pub use beside::{Beside, Sound};
+pub use effects::{HeadEffect, HeadEffects};
 pub use error::Error;
 pub use heads::heads_page;
 pub use page::{Description, Page, PageOptions, page, script_hash, style_hash};

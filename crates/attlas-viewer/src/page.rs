@@ -10,6 +10,7 @@ use attlas::{HeadId, Kind, Recording};
 
 use crate::Error;
 use crate::beside::Beside;
+use crate::effects::HeadEffects;
 use crate::escape::{html_text, length_of, push_bytes};
 use crate::payload::Payload;
 use crate::pooled::pool;
@@ -46,6 +47,8 @@ pub struct PageOptions {
     pub standouts: Vec<Standout>,
     /// What is said of one of the texts, shown above its maps.
     pub description: Option<Description>,
+    /// What the output loses with each head, where that was measured: an order of the heads, and beside their weights.
+    pub effects: Option<HeadEffects>,
     /// What stands beside the tokens of each text: a picture, a sound, a tree. May be shorter than there are texts.
     pub beside: Vec<Beside>,
     /// The largest size of the page's attention data, in bytes as they travel; of several recordings, each's.
@@ -78,6 +81,7 @@ impl Default for PageOptions {
             open: None,
             standouts: Vec::new(),
             description: None,
+            effects: None,
             beside: Vec::new(),
             max_bytes,
             checks: None,

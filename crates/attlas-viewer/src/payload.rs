@@ -12,6 +12,7 @@ use attlas::{Token, TokenRole, Tokens};
 use serde::Serialize;
 
 use crate::beside::{Beside, PageImage, PageSound, PageTree};
+use crate::effects::PageEffects;
 use crate::escape::length_of;
 use crate::numbers::{FEW, Numbers, Stored};
 use crate::page::Description as InWords;
@@ -50,6 +51,9 @@ struct Description<'a> {
     standouts: Vec<PageStandout>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<PageWords<'a>>,
+    /// What the output loses with each head, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effects: Option<PageEffects<'a>>,
     open: PageHead,
     provenance: PageProvenance<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,6 +129,9 @@ struct PageToken<'a> {
     /// At the first piece of a word that is cut from the text otherwise than its pieces read together: the word.
     #[serde(skip_serializing_if = "Option::is_none")]
     whole: Option<String>,
+    /// What the vocabulary calls text that it does not know, where the token is that; its text stands before it in `text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -275,6 +282,7 @@ fn describe<'a>(
         quantities: page_quantities(carried),
         standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
         description: options.description.as_ref().map(PageWords::new),
+        effects: options.effects.as_ref().map(PageEffects::new),
         open,
         provenance: page_provenance(recording, carried, &options.remarks),
         pooled: None,
@@ -540,9 +548,17 @@ fn pick<'a>(tokens: &'a Tokens, positions: &[usize]) -> Vec<PageToken<'a>> {
     }
     let token = |(position, whole): (&usize, Option<String>)| {
         let token = &tokens.tokens[*position];
-        PageToken { text: &token.text, role: token.role, word: token.word, position: *position, silent: false, whole }
+        let (text, role, word, unknown) = (&token.text, token.role, token.word, unknown_name(&tokens.text, token));
+        PageToken { text, role, word, position: *position, silent: false, whole, unknown }
     };
     positions.iter().zip(wholes).map(token).collect()
+}
+
+/// `[UNK]` of a token `猫 [UNK]`, which covers `猫`.
+fn unknown_name<'a>(text: &str, token: &'a Token) -> Option<&'a str> {
+    let covered = text.get(token.span.clone()?).filter(|covered| !covered.is_empty())?;
+    let name = token.text.strip_prefix(covered)?.strip_prefix(' ')?;
+    Some(name).filter(|name| token.is_text() && !name.is_empty())
 }
 
 fn page_layer(recording: &Recording, layer: &Layer, numbers: &mut Numbers) -> Result<PageLayer, attlas::Error> {

@@ -248,6 +248,20 @@ fn a_page_carries_what_is_said_of_a_text_as_text() {
     );
 }
 
+#[test]
+fn what_a_vocabulary_calls_unknown_says_where_its_text_ends() {
+    let mut recording = dense(4);
+    let tokens = &mut recording.items[0].source;
+    tokens.text = "The 猫 sat UNK".into();
+    let placed = [("The", 0..3), ("猫 [UNK]", 4..7), ("sat", 8..11), ("UNK", 12..15)];
+    for (token, (text, span)) in tokens.tokens.iter_mut().zip(placed) {
+        (token.text, token.span) = (text.to_owned(), Some(span));
+    }
+    let tokens = data(&page(&recording, &PageOptions::default()).unwrap(), "")["items"][0]["source"]["tokens"].clone();
+    let unknown: Vec<_> = tokens.as_array().unwrap().iter().map(|token| token["unknown"].as_str()).collect();
+    assert_eq!(unknown, [None, Some("[UNK]"), None, None]);
+}
+
 /// The description in a block of a page.
 fn data(page: &str, which: &str) -> serde_json::Value {
     let block = page.split(&format!("id=\"atlas-data{which}\">")).nth(1).expect("the block").split('<').next().unwrap();

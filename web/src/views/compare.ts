@@ -2,7 +2,8 @@
 // it. Where the texts have different tokens, what both have is compared, and it is said.
 
 import { KIND_TITLES, layerOf, layersOf, quantityOf, type Atlas } from "../data.ts";
-import { el, tokenText } from "../dom.ts";
+import { Ramp } from "../colours.ts";
+import { el, tokenAt } from "../dom.ts";
 import { visibleText } from "../text.ts";
 import { Picker } from "./choice.ts";
 import { Grid, scaleLine } from "./grid.ts";
@@ -118,7 +119,7 @@ export class CompareView {
     const { rows, columns } = this.pairs!;
     const difference = less(a, b);
     this.sides[2].element.hidden = false;
-    const part = (places: Places, at: readonly number[]): Places => ({ stretches: [], labels: at.map((place) => places.labels[place]!), special: at.map((place) => places.special[place]!) });
+    const part = (places: Places, at: readonly number[]): Places => ({ stretches: [], labels: at.map((place) => places.labels[place]!), special: at.map((place) => places.special[place]!), numbers: at.map((place) => places.numbers?.[place] ?? "") });
     const both: Scene = { ...scene, queries: part(scene.queries, rows.first), keys: part(scene.keys, columns.first) };
     const place = (axis: SharedAxis, at: number | null): number | null => (at === null || axis.first.indexOf(at) < 0 ? null : axis.first.indexOf(at));
     this.sides[2].drawDifference(both, difference, { row: place(rows, scene.chosen.row), column: place(columns, scene.chosen.column) });
@@ -131,17 +132,16 @@ export class CompareView {
     const each = difference.width === n && difference.height === both.queries.labels.length;
     this.list.hidden = !each;
     if (!each) return;
-    const cells = [...difference.values.keys()].filter((cell) => difference.masked[cell] === 0 && difference.values[cell] !== 0);
-    const most = cells.sort((x, y) => Math.abs(difference.values[y]!) - Math.abs(difference.values[x]!) || x - y).slice(0, N_LISTED);
+    const most = largestOf(difference, N_LISTED);
     const number = writingOf(both.source.atlas, both.of);
     const unit = layerOf(both.source.atlas, both.of)?.unit;
     const header = el("tr", {}, ...["query", "key", "this", "other", "difference"].map((word) => el("th", { scope: "col" }, word)));
     const rows = most.map((cell) => {
       const [row, column] = [Math.floor(cell / n), cell % n];
-      const button = el("button", { type: "button", class: "plain" }, tokenText(both.queries.labels[row]!));
+      const button = el("button", { type: "button", class: "plain" }, tokenAt(both.queries, row));
       button.addEventListener("click", () => this.sides[2].grid.onSelect({ row, column }));
       const numbers = [number(a.values[cell]!), number(b.values[cell]!), written(difference.values[cell]!, "either", unit)];
-      return el("tr", {}, el("td", {}, button), el("td", {}, tokenText(both.keys.labels[column]!)), ...numbers.map((text) => el("td", {}, text)));
+      return el("tr", {}, el("td", {}, button), el("td", {}, tokenAt(both.keys, column)), ...numbers.map((text) => el("td", {}, text)));
     });
     this.list.replaceChildren(el("caption", {}, "where they differ most"), el("thead", {}, header), el("tbody", {}, ...rows));
   }
@@ -205,7 +205,7 @@ class Side {
     const { atlas } = scene.source;
     const signs = signsOf(atlas, scene.of.quantity);
     this.title.textContent = title;
-    this.grid.draw({ tile, rows: { ...scene.queries, divided: null }, columns: { ...scene.keys, divided: null }, top, scale: scene.scale, signs, name: title, tall: 300 }, chosen);
+    this.grid.draw({ tile, rows: { ...scene.queries, divided: null }, columns: { ...scene.keys, divided: null }, ramp: new Ramp(scene.scale, signs, top), name: title, tall: 300 }, chosen);
     this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}${pooledNote(tile, scene, "largest number")}`));
   }
 
@@ -213,7 +213,7 @@ class Side {
     const top = topOf(tile);
     const scale = both.scale === "log" ? "log" : "linear";
     this.title.textContent = "this less the other";
-    this.grid.draw({ tile, rows: { ...both.queries, divided: null }, columns: { ...both.keys, divided: null }, top, scale, signs: "either", name: "the difference", tall: 300 }, chosen);
+    this.grid.draw({ tile, rows: { ...both.queries, divided: null }, columns: { ...both.keys, divided: null }, ramp: new Ramp(scale, "either", top), name: "the difference", tall: 300 }, chosen);
     this.scale.replaceChildren(scaleLine(top, "either", `orange: this has more; blue: the other${pooledNote(tile, both, "mean")}`));
   }
 }
@@ -223,6 +223,19 @@ export function less(a: Tile, b: Tile): Tile {
   const values = a.values.map((value, pixel) => value - b.values[pixel]!);
   const masked = a.masked.map((mask, pixel) => mask & b.masked[pixel]!);
   return { height: a.height, width: a.width, values, masked, top: 0, every: Math.max(a.every, b.every) };
+}
+
+/** The cells whose numbers are largest in size, the largest first, at most `n`; none that is masked, or 0. */
+export function largestOf({ values, masked }: Pick<Tile, "values" | "masked">, n: number): number[] {
+  const most: number[] = [];
+  values.forEach((value, cell) => {
+    if (masked[cell] === 1 || !(Math.abs(value) > 0)) return;
+    if (most.length === n && Math.abs(value) <= Math.abs(values[most[n - 1]!]!)) return;
+    const at = most.findIndex((other) => Math.abs(values[other]!) < Math.abs(value));
+    most.splice(at < 0 ? most.length : at, 0, cell);
+    most.length = Math.min(n, most.length);
+  });
+  return most;
 }
 
 /** Two pictures to be subtracted: at once where both are of the same queries, which those of some queries are if they are `alike`; and of

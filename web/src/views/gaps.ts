@@ -18,7 +18,7 @@ export function gapsOf(tokens: Tokens): string[] {
 export function gapsBetween(text: string, tokens: readonly Token[]): string[] {
   let at = 0;
   return tokens.map((token, place) => {
-    const words = token.text.trim();
+    const words = textIn(token).trim();
     const found = words === "" || token.role !== "text" ? -1 : text.indexOf(words, at);
     if (found < 0 || found > at + REACH) {
       const before = tokens[place - 1];
@@ -28,6 +28,11 @@ export function gapsBetween(text: string, tokens: readonly Token[]): string[] {
     at = found + words.length;
     return /\n/.test(gap) ? "\n" : gap === "" && place > 0 && tokens[place - 1]!.role !== "text" ? " " : /^\s+$/.test(gap) ? " " : "";
   });
+}
+
+/** What of a token stands in the text: what the vocabulary does not know, without its name for that. */
+export function textIn({ text, unknown }: Token): string {
+  return unknown === undefined ? text : text.slice(0, text.length - unknown.length - 1);
 }
 
 /** The direction in which a text is read, by its first letter that has one. */

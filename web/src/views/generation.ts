@@ -3,6 +3,7 @@
 
 import type { Item } from "../data.ts";
 import { fraction } from "../colour.ts";
+import { Ramp } from "../colours.ts";
 import { el, tokenText } from "../dom.ts";
 import { visibleText } from "../text.ts";
 import { gapsOf, directionOf } from "./gaps.ts";
@@ -86,7 +87,7 @@ export class GenerationView {
     const columns = { ...scene.keys, divided: scene.of.kind === "decoder" ? divided(scene.keys) : null };
     // rows that are named by what they wrote begin with the one before
     const rows = { ...scene.queries, divided: placeFrom(scene.queries, generated - (scene.predicted ? 1 : 0)) };
-    this.grid.draw({ tile, rows, columns, top, scale: scene.scale, signs, name: nameOf(atlas, scene.of), last: row }, { row, column: scene.chosen.column });
+    this.grid.draw({ tile, rows, columns, ramp: new Ramp(scene.scale, signs, top), name: nameOf(atlas, scene.of), last: row }, { row, column: scene.chosen.column });
     const sampled = tile.every > 1 ? ` One query in ${tile.every} was read.` : "";
     this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}; the lines part what was given from what was generated.${sampled}`));
   }

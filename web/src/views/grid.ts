@@ -1,7 +1,9 @@
 // A small map with its labels: a tile's pixels, names along both sides as far as there is room, a line between parts, and the chosen cell.
 
-import { colourAt, cssColour, fraction, type Scale, type Signs } from "../colour.ts";
-import { el, tokenText } from "../dom.ts";
+import { cssColour, type Signs } from "../colour.ts";
+import type { Ramp } from "../colours.ts";
+import { el, tokenAt } from "../dom.ts";
+import { paintMap } from "../pixels.ts";
 import type { Tile } from "../source.ts";
 import type { Chosen } from "./scene.ts";
 
@@ -9,6 +11,7 @@ import type { Chosen } from "./scene.ts";
 export interface Side {
   labels: readonly string[];
   special: readonly boolean[];
+  numbers?: readonly string[];
   /** The first place of another part, such as the first that was generated; null where there is one part. */
   divided: number | null;
 }
@@ -17,9 +20,7 @@ export interface Drawn {
   tile: Tile;
   rows: Side;
   columns: Side;
-  top: number;
-  scale: Scale;
-  signs: Signs;
+  ramp: Ramp;
   /** What the map is, for those who cannot see it. */
   name: string;
   /** Rows after this place are pale; null where none are. */
@@ -32,8 +33,6 @@ export interface Drawn {
 
 /** The largest cell, the room that a label needs across its reading direction, and the longest label, in CSS pixels. */
 const [LARGEST, STEP, LONGEST] = [28, 14, 96];
-/** Cells at least this large are drawn with a gap. */
-const GAP_FROM = 9;
 
 export class Grid {
   readonly element = el("div", { class: "grid-map" });
@@ -137,7 +136,7 @@ export class Grid {
     const every = Math.max(1, Math.ceil((STEP * n) / Math.max(1, length)));
     const names: HTMLElement[] = [];
     for (let place = 0; place < n; place += every) {
-      const name = el("span", { class: `name${side.special[place] ? " special" : ""}${side.divided !== null && place >= side.divided ? " later" : ""}`, "data-place": place, title: side.labels[place]! }, tokenText(side.labels[place]!));
+      const name = el("span", { class: `name${side.special[place] ? " special" : ""}${side.divided !== null && place >= side.divided ? " later" : ""}`, "data-place": place, title: side.labels[place]! }, tokenAt(side, place));
       name.style[edge] = `${(100 * (place + 0.5)) / n}%`;
       names.push(name);
     }
@@ -154,37 +153,15 @@ export class Grid {
     }
   }
 
-  private paint(drawn: Drawn, width: number, height: number): void {
-    const { tile, rows, columns } = drawn;
+  private paint({ tile, rows, columns, ramp, last = null }: Drawn, width: number, height: number): void {
     const [n_rows, n_columns] = [rows.labels.length, columns.labels.length];
-    const context = this.canvas.getContext("2d");
-    if (context === null || tile.values.length === 0) return;
     const ratio = window.devicePixelRatio || 1;
-    const each = tile.width === n_columns && tile.height === n_rows;
-    const [x, y] = [width / tile.width, height / tile.height];
-    const apart = each && Math.min(x, y) >= GAP_FROM;
-    this.canvas.width = apart ? Math.round(width * ratio) : tile.width;
-    this.canvas.height = apart ? Math.round(height * ratio) : tile.height;
-    const tops = topsOf(drawn);
-    const colour = (pixel: number): number => fraction(tile.values[pixel]!, tops[Math.floor(pixel / tile.width)]!, drawn.scale, drawn.signs);
-    if (apart) {
-      tile.values.forEach((_, pixel) => {
-        if (tile.masked[pixel] === 1) return;
-        const [row, column] = [Math.floor(pixel / tile.width), pixel % tile.width];
-        context.globalAlpha = drawn.last !== undefined && drawn.last !== null && row > drawn.last ? 0.16 : 1;
-        context.fillStyle = cssColour(colour(pixel), drawn.signs);
-        const [left, top] = [Math.round(column * x * ratio), Math.round(row * y * ratio)];
-        context.fillRect(left, top, Math.round((column + 1) * x * ratio) - left - Math.round(ratio), Math.round((row + 1) * y * ratio) - top - Math.round(ratio));
-      });
-      return;
-    }
-    const image = context.createImageData(tile.width, tile.height);
-    const last = drawn.last === undefined || drawn.last === null ? Infinity : (drawn.last * tile.height) / n_rows;
-    tile.values.forEach((_, pixel) => {
-      if (tile.masked[pixel] === 1) return;
-      image.data.set([...colourAt(colour(pixel), drawn.signs), Math.floor(pixel / tile.width) > last ? 40 : 255], 4 * pixel);
-    });
-    context.putImageData(image, 0, 0);
+    [this.canvas.width, this.canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
+    const context = this.canvas.getContext("2d");
+    if (context === null) return;
+    const isEach = tile.width === n_columns && tile.height === n_rows;
+    const strong = last === null ? {} : { strong: Math.floor(((last + 1) * tile.height) / n_rows) };
+    paintMap(context, ramp.scale === "row" ? sharesOf(tile) : tile, ramp, { left: 0, top: 0, width: width * ratio, height: height * ratio, ratio, isEach, ...strong });
   }
 
   private cellAt(event: MouseEvent): { row: number; column: number } {
@@ -204,14 +181,15 @@ export class Grid {
   }
 }
 
-/** The number at the strong end of the colours, row by row: one for all, or each row's own. [height] */
-function topsOf({ tile, top, scale }: Drawn): Float32Array {
-  const tops = new Float32Array(tile.height).fill(top);
-  if (scale !== "row") return tops;
-  return tops.map((_, row) => {
-    const values = tile.values.subarray(row * tile.width, (row + 1) * tile.width);
-    return values.reduce((most, value) => Math.max(most, Math.abs(value) < Infinity ? Math.abs(value) : 0), 0);
-  });
+/** The tile with its numbers as shares of the largest of their row, in size. */
+function sharesOf(tile: Tile): Tile {
+  const values = tile.values.slice();
+  for (let row = 0; row < tile.height; row++) {
+    const ofRow = values.subarray(row * tile.width, (row + 1) * tile.width);
+    const top = ofRow.reduce((most, value) => Math.max(most, Math.abs(value) < Infinity ? Math.abs(value) : 0), 0);
+    ofRow.forEach((value, column) => (ofRow[column] = top > 0 ? value / top : 0));
+  }
+  return { ...tile, values };
 }
 
 /** What the colours of a map stand for: a ramp, its ends, and words. */

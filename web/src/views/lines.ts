@@ -1,7 +1,7 @@
 // Heads as lines from queries to keys, each head in a colour of its own: choose a token to see only where it looks, or what looks at it.
 
 import { headName } from "../data.ts";
-import { el, svg, tokenText } from "../dom.ts";
+import { el, svg, tokenAt } from "../dom.ts";
 import type { Axis } from "../look.ts";
 import type { Part, Stretch, Tile } from "../source.ts";
 import type { HeadId } from "../state.ts";
@@ -43,10 +43,15 @@ export class LinesView implements View {
   private now: Now | null = null;
   private part: Part = { rows: [0, 0], columns: [0, 0] };
   private tiles: Tile[] = [];
+  /** Those of all heads, the heaviest last, each with its path. */
+  private paths: { line: Line; path: SVGElement }[] = [];
+  private faint = svg("g");
+  private strong = svg("g");
   private traced: number | null = null;
 
   constructor(page: Page) {
     this.page = page;
+    this.drawing.append(this.faint, this.strong);
     const header = (text: string): HTMLElement => el("span", { class: "axis-name" }, text);
     this.element.append(
       el("div", { class: "line-switches" }, this.chips, el("label", {}, this.add), el("label", {}, "each query's largest ", this.most), el("label", {}, "from ", this.least, this.leastSaid)),
@@ -73,6 +78,7 @@ export class LinesView implements View {
       heads.map((head) => source.tile({ of: model.of(state, head), look: axes.look, part, ...size, pool: "max", values: "number", exact: true }, signal)),
     );
     [this.now, this.part, this.tiles] = [now, part, tiles];
+    this.build();
     this.fillSwitches(now, heads);
     this.fill(this.queries, axes.queries, part.rows, (row) => this.page.choose({ row, column: null }), (row) => this.page.preview({ row, column: null }));
     this.fill(this.keys, axes.keys, part.columns, (column) => this.page.choose({ row: null, column }), (column) => this.trace(column));
@@ -89,17 +95,16 @@ export class LinesView implements View {
     this.now = now;
     const { row, column } = this.traced === null ? now.selection : { row: null, column: this.traced };
     const isStrong = (line: Line): boolean => (row === null ? line.column === column : line.row === row);
-    this.paint(this.lines(), isStrong, row !== null || column !== null);
+    this.emphasize(isStrong, row !== null || column !== null);
     this.markSide(this.queries, row, row === null ? column : null, false);
     this.markSide(this.keys, row === null ? column : null, row, true);
   }
 
-  /** The lines of all heads, the heaviest last. */
   private lines(): Line[] {
     const { most, least } = this.now!.state;
-    const lines = this.tiles.flatMap((tile, head) => linesOf(tile, most, least, this.now!.colours.signs === "either").map((line) => ({ ...line, head })));
-    return lines
-      .map((line) => ({ ...line, row: line.row + this.part.rows[0], column: line.column + this.part.columns[0] }))
+    const [top, left] = [this.part.rows[0], this.part.columns[0]];
+    return this.tiles
+      .flatMap((tile, head) => linesOf(tile, most, least, this.now!.colours.signs === "either").map(({ row, column, weight }) => ({ row: row + top, column: column + left, weight, head })))
       .sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight))
       .slice(0, MOST_LINES)
       .reverse();
@@ -138,22 +143,40 @@ export class LinesView implements View {
     if (this.now !== null) this.mark(this.now);
   }
 
-  private paint(lines: Line[], isStrong: (line: Line) => boolean, chosen: boolean): void {
+  /** Makes the paths of all lines, faint. */
+  private build(): void {
+    this.paths = this.lines().map((line) => ({ line, path: this.pathOf(line, false) }));
+    this.strong.replaceChildren();
+    this.faint.replaceChildren(...this.paths.map(({ path }) => path));
+  }
+
+  private pathOf(one: Line, strong: boolean): SVGElement {
     const { rows, columns } = this.part;
     const top = this.now!.state.quantity === "weight" ? 1 : this.now!.colours.top || 1;
-    const ordered = [...lines.filter((line) => !isStrong(line)), ...lines.filter(isStrong)];
-    this.drawing.replaceChildren(
-      ...ordered.map((one) => {
-        const size = Math.min(1, Math.abs(one.weight) / top);
-        const [from, to] = [(one.row - rows[0] + 0.5) * STEP, (one.column - columns[0] + 0.5) * STEP];
-        const path = `M0 ${from}C${WIDTH * 0.4} ${from} ${WIDTH * 0.6} ${to} ${WIDTH} ${to}`;
-        const strong = isStrong(one);
-        const attributes = { d: path, class: strong ? "strong" : "faint", "data-colour": one.head, "stroke-width": 0.75 + 4.25 * size, "vector-effect": "non-scaling-stroke" };
-        const line = svg("path", one.weight < 0 ? { ...attributes, "stroke-dasharray": "5 4" } : attributes);
-        line.style.opacity = String(strong ? 0.25 + 0.75 * size : size * (chosen ? 0.14 : 0.55));
-        return line;
-      }),
-    );
+    const size = Math.min(1, Math.abs(one.weight) / top);
+    const [from, to] = [(one.row - rows[0] + 0.5) * STEP, (one.column - columns[0] + 0.5) * STEP];
+    const path = svg("path", {
+      d: `M0 ${from}C${WIDTH * 0.4} ${from} ${WIDTH * 0.6} ${to} ${WIDTH} ${to}`,
+      class: strong ? "strong" : "faint",
+      "data-colour": one.head,
+      "stroke-width": 0.75 + 4.25 * size,
+      "vector-effect": "non-scaling-stroke",
+      "stroke-dasharray": one.weight < 0 ? "5 4" : null,
+    });
+    path.style.opacity = strong ? String(0.25 + 0.75 * size) : `calc(var(--faint) * ${size})`;
+    return path;
+  }
+
+  /** Draws some lines fully, over the others. */
+  private emphasize(isStrong: (line: Line) => boolean, chosen: boolean): void {
+    this.drawing.style.setProperty("--faint", chosen ? "0.14" : "0.55");
+    const strong: SVGElement[] = [];
+    for (const { line, path } of this.paths) {
+      const is = isStrong(line);
+      if (is !== path.classList.contains("replaced")) path.classList.toggle("replaced", is);
+      if (is) strong.push(this.pathOf(line, true));
+    }
+    this.strong.replaceChildren(...strong);
   }
 
   private markSide(side: HTMLElement, pressed: number | null, other: number | null, isKeys: boolean): void {
@@ -170,7 +193,7 @@ export class LinesView implements View {
     parent.replaceChildren(
       ...axis.labels.slice(from, to).map((label, index) => {
         const place = from + index;
-        const button = el("button", { type: "button", class: axis.special[place] ? "special" : "" }, tokenText(label));
+        const button = el("button", { type: "button", class: axis.special[place] ? "special" : "" }, tokenAt(axis, place));
         button.title = label;
         button.addEventListener("click", () => select(place));
         button.addEventListener("pointerenter", () => hover(place));
@@ -191,9 +214,13 @@ export function linesOf(tile: Tile, most: number, least: number, signed: boolean
   const lines: Omit<Line, "head">[] = [];
   const size = (value: number): number => (signed ? Math.abs(value) : value);
   for (let row = 0; row < tile.height; row++) {
-    const cells = Array.from({ length: tile.width }, (_, column) => ({ row, column, weight: tile.values[row * tile.width + column]! }));
-    const wide = cells.filter(({ column, weight }) => tile.masked[row * tile.width + column] === 0 && size(weight) >= least && size(weight) > 0);
-    lines.push(...wide.sort((a, b) => size(b.weight) - size(a.weight) || a.column - b.column).slice(0, most));
+    const values = tile.values.subarray(row * tile.width, (row + 1) * tile.width);
+    const wide: number[] = []; // columns
+    values.forEach((value, column) => {
+      if (tile.masked[row * tile.width + column] === 0 && size(value) >= least && size(value) > 0) wide.push(column);
+    });
+    wide.sort((a, b) => size(values[b]!) - size(values[a]!) || a - b);
+    for (const column of wide.slice(0, most)) lines.push({ row, column, weight: values[column]! });
   }
   return lines;
 }

@@ -1,12 +1,12 @@
 // One head's map: cells on a canvas, token labels as text on both axes, one cell selected; it zooms from the whole to numbers in cells.
 
 import { headName, KIND_TITLES } from "../data.ts";
-import { el, isCompact, tokenText } from "../dom.ts";
+import { el, isCompact, tokenAt } from "../dom.ts";
 import type { Axis } from "../look.ts";
-import { paintTile, inkOn } from "../pixels.ts";
+import { paintMap } from "../pixels.ts";
 import type { Line, Tile, TileAsk } from "../source.ts";
 import { axisNames, rowSaid } from "../said.ts";
-import { formatCell, formatWeight } from "../text.ts";
+import { formatWeight } from "../text.ts";
 import { valuesOfScale } from "../thumbnails.ts";
 import { listenTo } from "./gestures.ts";
 import { LatestTile } from "./latest.ts";
@@ -21,8 +21,6 @@ const BELOW = 72;
 const [LABEL_STEP, LONGEST_LABEL, LONGEST_ROW, LONGEST_COLUMN] = [15, 150, 84, 110];
 /** How much longer chosen labels are: they are bold. */
 const BOLD = 1.1;
-/** Cells at least this large are drawn with a gap, and so large with their numbers. */
-const [GAP_FROM, NUMBERS_FROM] = [10, 34];
 /** Cells that are larger than this need no wheel to be seen: it scrolls the page. */
 const LARGE_ENOUGH = 14;
 /** A step of a key. */
@@ -212,7 +210,7 @@ export class MapView implements View {
     if (this.measure === null) return most;
     this.measure.font = `13px ${this.font()}`;
     let longest = 0;
-    for (const label of axis.labels.slice(0, 2000)) longest = Math.max(longest, label.length > 60 ? LONGEST_LABEL : this.measure.measureText(label).width);
+    axis.labels.slice(0, 2000).forEach((label, place) => (longest = Math.max(longest, label.length > 60 ? LONGEST_LABEL : this.measure!.measureText(label + axis.numbers[place]).width)));
     const width = Math.ceil(longest * BOLD + 1);
     this.widths.set(axis, width);
     return Math.min(most, width);
@@ -293,36 +291,17 @@ export class MapView implements View {
     if (this.latest.shown === null || this.latest.shown.tile.values.length === 0) return;
     const { part, tile } = this.latest.shown;
     const cell = { x: this.cell().x * ratio, y: this.cell().y * ratio };
-    const [left, top] = [(part.columns[0] - this.columns.from) * cell.x, (part.rows[0] - this.rows.from) * cell.y];
     const [n_rows, n_columns] = [part.rows[1] - part.rows[0], part.columns[1] - part.columns[0]];
     this.say(tile, n_rows, n_columns, state.pool);
-    const isCells = tile.height === n_rows && tile.width === n_columns;
-    if (!isCells || Math.min(cell.x, cell.y) < GAP_FROM * ratio) {
-      const image = paintTile(tile, colours);
-      context.imageSmoothingEnabled = false;
-      context.drawImage(image, left, top, n_columns * cell.x, n_rows * cell.y);
-      return;
-    }
-    const hasNumbers = cell.x >= NUMBERS_FROM * ratio && cell.y >= 15 * ratio && colours.scale !== "row" && colours.scale !== "rank";
-    const font = Math.min(13, (cell.x / ratio) * 0.28) * ratio;
-    context.font = `${font}px ${this.font()}`;
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    for (let place = 0; place < tile.values.length; place++) {
-      if (tile.masked[place] === 1) continue; // see-through
-      const [row, column] = [Math.floor(place / tile.width), place % tile.width];
-      const [x0, y0] = [Math.round(left + column * cell.x), Math.round(top + row * cell.y)];
-      const [x1, y1] = [Math.round(left + (column + 1) * cell.x), Math.round(top + (row + 1) * cell.y)];
-      if (x1 <= 0 || y1 <= 0 || x0 >= width || y0 >= height) continue;
-      const value = tile.values[place]!;
-      context.fillStyle = colours.css(value);
-      context.fillRect(x0, y0, x1 - x0 - ratio, y1 - y0 - ratio);
-      if (!hasNumbers) continue;
-      context.fillStyle = inkOn(colours.rgb(value));
-      context.globalAlpha = Math.abs(value) < 0.01 * colours.top ? 0.65 : 1; // at least 4.5 : 1 on both ends
-      context.fillText(formatCell(value), (x0 + x1 - ratio) / 2, (y0 + y1) / 2);
-      context.globalAlpha = 1;
-    }
+    paintMap(context, tile, colours, {
+      left: (part.columns[0] - this.columns.from) * cell.x,
+      top: (part.rows[0] - this.rows.from) * cell.y,
+      width: n_columns * cell.x,
+      height: n_rows * cell.y,
+      ratio,
+      isEach: tile.height === n_rows && tile.width === n_columns,
+      font: this.font(),
+    });
   }
 
   /** What is seen, where that is not every cell of the map. */
@@ -349,8 +328,8 @@ export class MapView implements View {
     const every = Math.max(1, Math.ceil(LABEL_STEP / size));
     const isSeen = (place: number): boolean => place + 0.5 >= seen.from && place + 0.5 <= seen.to;
     const make = (place: number): HTMLElement => {
-      const text = tokenText(axis.labels[place]!);
-      text.title = axis.labels[place]!;
+      const text = tokenAt(axis, place);
+      text.title = text.textContent!;
       const label = el("div", { class: axis.special[place] ? "label special" : "label", "data-place": place }, text);
       label.style[side] = `${(place + 0.5 - seen.from) * size}px`;
       return label;
@@ -452,7 +431,7 @@ export class MapView implements View {
       if (this.now !== now) return;
     }
     const value = line.masked[column] === 1 ? "masked" : formatWeight(line.weights[column]!);
-    this.told.replaceChildren(tokenText(axes.queries.labels[row]!), " → ", tokenText(axes.keys.labels[column]!), " ", el("strong", {}, value));
+    this.told.replaceChildren(tokenAt(axes.queries, row), " → ", tokenAt(axes.keys, column), " ", el("strong", {}, value));
   }
 
   /** Weight, rank, row sum, sink and entropy beside the pointer. */
@@ -461,7 +440,7 @@ export class MapView implements View {
     const words = (line: Line | null): (Node | string)[] => {
       const value = line === null ? "…" : line.masked[cell.column] === 1 ? "masked" : formatWeight(line.weights[cell.column]!);
       const more = line === null ? "" : el("span", { class: "more" }, rowSaid(line, cell.column));
-      return [tokenText(axes.queries.labels[cell.row]!), " → ", tokenText(axes.keys.labels[cell.column]!), el("strong", {}, value), more];
+      return [tokenAt(axes.queries, cell.row), " → ", tokenAt(axes.keys, cell.column), el("strong", {}, value), more];
     };
     const line = lines.row(of, axes.look, cell.row);
     if (line instanceof Promise) {

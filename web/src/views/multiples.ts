@@ -2,7 +2,7 @@
 
 import { headName } from "../data.ts";
 import { el } from "../dom.ts";
-import { paintTile } from "../pixels.ts";
+import { paintTile, shapeOf } from "../pixels.ts";
 import type { HeadValue, MapOf, Tile, TileAsk } from "../source.ts";
 import { formatWeight } from "../text.ts";
 import { valuesOfScale } from "../thumbnails.ts";
@@ -139,6 +139,6 @@ export class Multiples implements View {
   private paint(place: number, tile: Tile, { colours }: Now): void {
     const panel = this.made[place]!;
     paintTile(tile, colours, panel.canvas);
-    panel.canvas.style.aspectRatio = String(Math.min(3, Math.max(1 / 3, tile.width / Math.max(1, tile.height))) || 1);
+    panel.canvas.style.aspectRatio = shapeOf(tile);
   }
 }

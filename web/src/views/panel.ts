@@ -1,8 +1,8 @@
-// In two sentences: what is on screen, and what it does not show, with the paper that says so; and what the description says of the head.
+// In two sentences: what is on screen, and what it does not show, with the paper that says so. What the head stands out for is said beside its
+// name, and what the text's description says of it in the description, where it is marked.
 
 import type { Atlas } from "../data.ts";
-import { el, tokenText } from "../dom.ts";
-import { visibleText } from "../text.ts";
+import { el, tokenAt } from "../dom.ts";
 import { everyCell, headsOf, lookOf, nameOf, wordsOf, writingOf, type Scene } from "./scene.ts";
 import type { MapOf, Tile } from "../source.ts";
 
@@ -124,11 +124,10 @@ export class Panel {
   readonly element = el("section", { class: "saying", "aria-label": "what is on screen, and what it does not show" });
   private shows = el("p", { class: "shows" });
   private not = el("p", { class: "not" });
-  private found = el("ul", { class: "found" });
   private beside = el("p", { class: "beside" });
 
   constructor() {
-    this.element.append(this.shows, this.beside, this.not, this.found);
+    this.element.append(this.shows, this.beside, this.not);
   }
 
   /** Says what a view shows of a scene; where numbers are no weights, the chosen cell's stands beside its weight. */
@@ -138,13 +137,11 @@ export class Panel {
     const [shows, not] = sentencesOf(atlas, view, of);
     this.shows.textContent = shows;
     this.not.textContent = not;
-    this.found.replaceChildren(...findingsOf(atlas, of).map((text) => el("li", {}, el("bdi", {}, visibleText(text)))));
-    this.found.hidden = this.found.childElementCount === 0;
     this.beside.hidden = true;
     const numbers = await besideWeight(scene, signal);
     if (signal.aborted || numbers === null) return;
     const { row, column } = scene.chosen;
-    this.beside.replaceChildren(tokenText(scene.queries.labels[row!]!), " → ", tokenText(scene.keys.labels[column!]!), `: ${numbers}.`);
+    this.beside.replaceChildren(tokenAt(scene.queries, row!), " → ", tokenAt(scene.keys, column!), `: ${numbers}.`);
     this.beside.hidden = false;
   }
 }
@@ -162,13 +159,6 @@ export async function besideWeight(scene: Scene, signal?: AbortSignal): Promise<
   const [number, weight] = await Promise.all([ask(of), ask({ ...weights, head })]);
   const said = (tile: Tile, map: MapOf): string => (tile.masked[0] === 1 ? "masked" : writingOf(source.atlas, map)(tile.values[0]!));
   return `${wordsOf(source.atlas, of.quantity)} ${said(number, of)} beside ${wordsOf(source.atlas, "weight")} ${said(weight, weights)}${head === "mean" ? `, the mean of ${n_heads} heads` : ""}`;
-}
-
-/** What the description says of the head of a map; the marks of the head stand beside its name. */
-export function findingsOf(atlas: Atlas, of: MapOf): string[] {
-  const isOf = ({ kind, layer, head }: { kind: string | null; layer: number | null; head: number | null }): boolean => kind === of.kind && layer === of.layer && head === of.head;
-  const { description } = atlas;
-  return description?.item === of.item ? description.sentences.filter(isOf).map(({ text }) => text) : [];
 }
 
 function sentenceCase(text: string): string {

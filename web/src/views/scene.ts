@@ -12,6 +12,8 @@ export interface Places {
   labels: readonly string[];
   /** Whether a place is a special token, or silence. */
   special: readonly boolean[];
+  /** The tokens' numbers where labels alone do not tell places apart; empty where they do. */
+  numbers?: readonly string[];
 }
 
 /** A cell, a query alone, a key alone, or nothing. */

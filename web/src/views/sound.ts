@@ -2,7 +2,8 @@
 
 import { cssColour, fraction } from "../colour.ts";
 import type { ItemSound } from "../data.ts";
-import { el, tokenText } from "../dom.ts";
+import { Ramp } from "../colours.ts";
+import { el, tokenAt } from "../dom.ts";
 import { Grid, scaleLine } from "./grid.ts";
 import { drawnSoon, keysOf, lookOf, nameOf, signsOf, topOf, wordsOf, writingOf, type Chosen, type Scene } from "./scene.ts";
 import type { Line, Tile, TileAsk } from "../source.ts";
@@ -57,11 +58,11 @@ export class SoundView {
     const top = topOf(tile);
     this.drawn = { scene, sound, line, top };
     const rows = scene.of.kind === "encoder" ? { labels: timesOf(scene, sound), special: scene.queries.special, divided: null } : { ...scene.queries, divided: null };
-    this.grid.draw({ tile, rows, columns: { ...scene.keys, divided: null }, top, scale: scene.scale, signs, name: nameOf(atlas, scene.of), columnNames: "none", tall: 380 }, scene.chosen);
+    this.grid.draw({ tile, rows, columns: { ...scene.keys, divided: null }, ramp: new Ramp(scene.scale, signs, top), name: nameOf(atlas, scene.of), columnNames: "none", tall: 380 }, scene.chosen);
     const pooled = tile.width < scene.keys.labels.length || tile.height < scene.queries.labels.length ? "; each pixel is the largest number under it" : "";
     const sampled = tile.every > 1 ? `; one query in ${tile.every} was read` : "";
     this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}${pooled}${sampled}`));
-    this.said.replaceChildren(...(line === null ? ["Choose a row to see its weights in time."] : [tokenText(scene.queries.labels[scene.chosen.row!]!), " looks at the sound as the curve says", `; its largest is ${writingOf(atlas, scene.of)(line.weights.reduce((most, weight) => (Math.abs(weight) > Math.abs(most) ? weight : most), 0))}.`]));
+    this.said.replaceChildren(...(line === null ? ["Choose a row to see its weights in time."] : [tokenAt(scene.queries, scene.chosen.row!), " looks at the sound as the curve says", `; its largest is ${writingOf(atlas, scene.of)(line.weights.reduce((most, weight) => (Math.abs(weight) > Math.abs(most) ? weight : most), 0))}.`]));
     this.note.textContent = silenceNote(scene, sound, line);
     this.drawStack();
   }
@@ -100,7 +101,7 @@ export class SoundView {
     const { drawn } = this;
     if (drawn === null || cell === null) return;
     const weight = drawn.line !== null && drawn.scene.chosen.row === cell.row ? ` ${writingOf(drawn.scene.source.atlas, drawn.scene.of)(drawn.line.weights[cell.column]!)}` : "";
-    this.note.replaceChildren(tokenText(drawn.scene.queries.labels[cell.row]!), ` → ${timeOf(drawn.scene, drawn.sound, cell.column)}${weight}`);
+    this.note.replaceChildren(tokenAt(drawn.scene.queries, cell.row), ` → ${timeOf(drawn.scene, drawn.sound, cell.column)}${weight}`);
   }
 }
 

@@ -1,6 +1,6 @@
 // The present part of a map as a table of numbers, a page at a time: what screen readers read, and what can be selected and copied.
 
-import { el, tokenText } from "../dom.ts";
+import { el, tokenAt } from "../dom.ts";
 import { everyCell, isSelf, lookOf, nameOf, writingOf, type Chosen, type Scene } from "./scene.ts";
 import type { Part, Tile } from "../source.ts";
 
@@ -62,11 +62,11 @@ export class TableView {
     const width = columns[1] - columns[0];
     const header = el("tr", {}, el("th", { scope: "col", class: "corner" }, isSelf(scene) ? "query ↓ key →" : "target ↓ source →"));
     for (let column = columns[0]; column < columns[1]; column++) {
-      header.append(el("th", { scope: "col", "data-column": column, class: column === chosenColumn ? "chosen" : "" }, tokenText(scene.keys.labels[column]!)));
+      header.append(el("th", { scope: "col", "data-column": column, class: column === chosenColumn ? "chosen" : "" }, tokenAt(scene.keys, column)));
     }
     const body = el("tbody");
     for (let row = rows[0]; row < rows[1]; row++) {
-      const line = el("tr", {}, el("th", { scope: "row", "data-row": row, class: row === chosenRow ? "chosen" : "" }, tokenText(scene.queries.labels[row]!)));
+      const line = el("tr", {}, el("th", { scope: "row", "data-row": row, class: row === chosenRow ? "chosen" : "" }, tokenAt(scene.queries, row)));
       for (let column = columns[0]; column < columns[1]; column++) {
         const cell = (row - rows[0]) * width + column - columns[0];
         const text = tile.masked[cell] === 1 ? el("span", { class: "masked" }, "masked") : number(tile.values[cell]!);

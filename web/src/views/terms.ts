@@ -2,7 +2,7 @@
 // neuron view; Vig 2019).
 
 import { cssColour, fraction } from "../colour.ts";
-import { el, svg, tokenText } from "../dom.ts";
+import { el, svg, tokenAt, tokenText } from "../dom.ts";
 import { visibleText, formatWeight } from "../text.ts";
 import { Choice } from "./choice.ts";
 import { keysOf, queriesOf, type Chosen, type Places, type Scene } from "./scene.ts";
@@ -66,7 +66,9 @@ export class TermsView {
     const [query, key] = [queriesOf(scene).tokens[pair[0]]!.text, keysOf(scene).tokens[pair[1]]!.text];
     const written = scene.predicted ? scene.source.atlas.items[scene.of.item]!.predicted[pair[0]]?.text : undefined;
     const named = written === undefined ? [] : ["predicting ", tokenText(visibleText(written), "token query"), ", having read "];
-    this.said.replaceChildren(...named, tokenText(visibleText(query), "token query"), " → ", tokenText(visibleText(key), "token key"));
+    const of = ({ numbers }: Places, place: number | null, token: number, text: string): { labels: string[]; numbers: string[] } => ({ labels: [visibleText(text)], numbers: [(numbers?.[place ?? -1] ?? "") && String(token)] });
+    const [from, to] = [of(scene.queries, scene.chosen.row, pair[0], query), of(scene.keys, scene.chosen.column, pair[1], key)];
+    this.said.replaceChildren(...named, tokenAt(from, 0, "token query"), " → ", tokenAt(to, 0, "token key"));
     if (scene.of.head === "mean" || scene.of.quantity !== "weight") {
       this.missing.hidden = false;
       this.missing.textContent = scene.of.head === "mean" ? "A mean over heads has no query and key of its own: choose one head." : "Only attention weights come from a query and a key.";

@@ -1,7 +1,7 @@
 // The text itself, each token coloured by what it gets: from the chosen query; of those that look at the chosen key, what they give; where
 // nothing is chosen, what each token receives on average. Tokens that are not on screen are neither made nor asked for.
 
-import { el, tokenText } from "../dom.ts";
+import { el, tokenAt, tokenText } from "../dom.ts";
 import { fraction } from "../colour.ts";
 import { Choice } from "./choice.ts";
 import { directionOf, gapsOf } from "./gaps.ts";
@@ -258,7 +258,7 @@ export class TextView {
     }
     const masked = block?.strip?.masked[place - block.from] === 1;
     const said = masked ? "masked" : writingOf(scene.source.atlas, scene.of)(value);
-    this.number.replaceChildren(tokenText(scene[side].labels[place]!), " ", el("strong", {}, said));
+    this.number.replaceChildren(tokenAt(scene[side], place), " ", el("strong", {}, said));
   }
 }
 
@@ -275,8 +275,8 @@ function sentenceOf(scene: Scene, over: Over): (Node | string)[] {
   const { row, column } = scene.chosen;
   const averaged = averagedOver(scene, over);
   const note = averaged === "" ? "" : el("strong", { class: "averaged" }, ` ${averaged}`);
-  if (row !== null && row < scene.queries.labels.length) return [tokenText(scene.queries.labels[row]!), " looks at what is coloured", note, "."];
-  if (column !== null && column < scene.keys.labels.length) return [tokenText(scene.keys.labels[column]!), " is looked at by what is coloured", note, "."];
+  if (row !== null && row < scene.queries.labels.length) return [tokenAt(scene.queries, row), " looks at what is coloured", note, "."];
+  if (column !== null && column < scene.keys.labels.length) return [tokenAt(scene.keys, column), " is looked at by what is coloured", note, "."];
   return ["Coloured by what each token receives, the mean over the queries that may look at it", note, ". Choose a token to see where it looks; once more, and who looks at it."];
 }
 
@@ -300,7 +300,15 @@ function tokensOf(scene: Scene, side: Side, { from, to }: Block): Node[] {
     const gap = gaps[stretches[place]![0] + (scene.predicted && side === "queries" ? 1 : 0)] ?? " ";
     if (gap === "\n") nodes.push(el("br"));
     else if (gap !== "") nodes.push(document.createTextNode(" "));
-    const token = el("button", { type: "button", class: special[place] ? "special" : "", "data-place": place }, tokenText(labels[place]!));
+    const token = el("button", { type: "button", class: special[place] ? "special" : "", "data-place": place });
+    const unknown = scene.predicted && side === "queries" ? undefined : tokens.tokens.slice(...stretches[place]!).find(({ unknown }) => unknown !== undefined)?.unknown;
+    if (unknown !== undefined) {
+      token.classList.add("unknown");
+      token.title = `the vocabulary does not know this; the model reads ${unknown}`;
+    }
+    // the text itself stands here, the name in the title
+    const label = labels[place]!;
+    token.append(tokenText(unknown !== undefined && label.endsWith(` ${unknown}`) ? label.slice(0, -unknown.length - 1) : label));
     nodes.push(token);
   }
   return nodes;

@@ -16,7 +16,7 @@ use clap::Args;
 use super::record::contents;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{Material, RawText, RunArguments, TextRun, check_output, model_files, read_text, run_of};
+use crate::inputs::{Material, RawText, RunArguments, TextRun, check_output, head_effects, model_files, read_text, run_of};
 use crate::measures::heads_of;
 use crate::pages::{PageContent, refuse_no_page, write_page};
 use crate::quantities::{PredictionArguments, parse_flow_tokens, parse_shown};
@@ -29,6 +29,7 @@ Examples:
   attlas page before.safetensors after.safetensors -o both.html      compared, head by head
   attlas page run.safetensors --open cross:L2H4 --title \"The red apple\" -o page.html
   attlas page run.safetensors --quantity rollout -o page.html        and attention rollout beside the weights
+  attlas page run.safetensors --effects ablate.json -o page.html     what `attlas ablate -o ablate.json` measured, head by head
   attlas page run.safetensors --trees en.conllu -o page.html
   attlas page run.safetensors --image photo.jpg -o page.html
 
@@ -59,6 +60,10 @@ pub struct PageArguments {
     /// The most tokens of a text that flow is computed for; the time grows with the fourth power.
     #[arg(long, value_name = "N", default_value_t = FLOW_TOKENS, value_parser = parse_flow_tokens)]
     pub flow_tokens: usize,
+    /// What the output loses with each head, as `attlas ablate TEXT -o FILE.json` measured it: an order of the heads, beside their
+    /// weights. Of several recordings, the first one's.
+    #[arg(long, value_name = "FILE.json")]
+    pub effects: Option<PathBuf>,
     #[command(flatten)]
     pub prediction: PredictionArguments,
     #[command(flatten)]
@@ -83,6 +88,7 @@ fn parse_open(text: &str) -> Result<Open, String> {
 pub fn run(arguments: &PageArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let model = model_files(&arguments.run.model);
     let inputs = arguments.materials.iter().map(Path::new).chain(arguments.content.files());
+    let inputs = inputs.chain(arguments.effects.as_deref());
     check_output(&arguments.output, inputs.chain(model.iter().map(PathBuf::as_path)))?;
     refuse_no_page(&arguments.output)?;
     let title = arguments.title.as_deref().map(|title| read_text(title, "--title")).transpose()?;
@@ -102,6 +108,9 @@ pub fn run(arguments: &PageArguments, terminal: &mut Terminal) -> Result<Outcome
     }
     if let (Some(open), Some((recording, options))) = (arguments.open, all.first_mut()) {
         options.open = Some((open.kind_in(recording)?, open.id));
+    }
+    if let (Some(path), Some((recording, options))) = (&arguments.effects, all.first_mut()) {
+        options.effects = Some(head_effects(path, recording)?);
     }
     let complaint = all.iter().find_map(|(_, options)| complaint(options.checks.as_deref().unwrap_or_default()));
     let all: Vec<(&Recording, &PageOptions)> = all.iter().map(|(recording, options)| (*recording, options)).collect();

@@ -50,7 +50,7 @@ impl ChosenHeads {
 /// What was named amiss, with the option before it.
 fn about(option: &str, error: Error) -> Failure {
     match error {
-        Error::Plan(message) if message.starts_with("heads ") => Failure::Usage(format!("{option}{message}")),
+        Error::NoHeads(message) => Failure::Usage(format!("{option}{message}")),
         error => error.into(),
     }
 }

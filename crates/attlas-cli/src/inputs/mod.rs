@@ -2,6 +2,7 @@
 
 mod chosen_heads;
 mod explained;
+mod head_effects;
 #[cfg(feature = "download")]
 mod hub;
 mod model;
@@ -16,6 +17,7 @@ mod text;
 pub use attlas::place::{place_of, token_of};
 pub use chosen_heads::ChosenHeads;
 pub use explained::{ONE_TEXT, ScoreArguments, SubjectArguments, row_of, with_options};
+pub use head_effects::head_effects;
 pub use model::{
     IdList, KnockOut, MAX_MB, ModelArguments, ReadArguments, RunArguments, TextRun, Texts, load_model, model_path,
     model_place, parse_ids, parse_knock_out, run_given, run_ids, run_inputs, run_texts, run_traced, tokens_of_ids,
@@ -24,7 +26,7 @@ pub use named_span::{NamedSpan, parse_named_span};
 pub use own_output::{check_output, files_in, model_files, refuse_inputs};
 pub use recording::{
     Material, is_recording, names_recording, parse_head, parse_kind, pick_kind, pick_kind_in, pick_layer,
-    pick_layer_in, recording_of, run_of,
+    pick_layer_in, recording_of, refuse_page, run_of,
 };
 pub use senses::{input_of, is_image_name, is_sound_name};
 pub use span::{Span, parse_span};

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use attlas::regular_file::RegularFile;
 use attlas::{Head, Kind, Quantity, Recording};
 
 use super::{RunArguments, TextRun, Texts, ends_as_text, is_image_name, is_sound_name, read_text, run_texts};
@@ -22,6 +23,7 @@ impl Material {
     /// name of an image or a sound, which a model that reads such opens.
     pub fn read(raw: &OsStr) -> Result<Material, Failure> {
         if is_recording(raw) {
+            refuse_page(Path::new(raw), "a recording (.safetensors) or a text is wanted here")?;
             return Ok(Material::Recording(raw.into()));
         }
         read_text(raw, "TEXT").map(Material::Text)
@@ -33,6 +35,18 @@ pub fn is_recording(raw: &OsStr) -> bool {
     let path = Path::new(raw);
     let is_other = is_image_name(path) || is_sound_name(path) || ends_as_text(path);
     names_recording(raw) || (raw != "-" && !is_other && path.is_file())
+}
+
+/// Refuses a page where a recording is wanted: its maps can be seen, and nothing else read of them. `wanted` says what is taken.
+pub fn refuse_page(path: &Path, wanted: &str) -> Result<(), Failure> {
+    let mut start = [0; 15];
+    let is_page = RegularFile::open(path).is_ok_and(|file| {
+        file.read_at(0, &mut start).is_ok() && (start.eq_ignore_ascii_case(b"<!doctype html>") || start[..5].eq_ignore_ascii_case(b"<html"))
+    });
+    if !is_page {
+        return Ok(());
+    }
+    Err(Failure::Input(format!("{}: is a page, which a browser opens; {wanted}", path.display())))
 }
 
 /// Whether a word is the name of a recording: it ends in `.safetensors`.

@@ -69,7 +69,8 @@ impl Model {
     /// The heads that are meant, of one kind where it is named, in the model's order; all where no pattern is given.
     ///
     /// # Errors
-    /// [`Error::Plan`] when the model has no such kind, or none of the heads of a pattern; the message says which there are.
+    /// [`Error::Plan`] when the model has no such kind, [`Error::NoHeads`] when it has none of the heads of a pattern; the message says
+    /// which there are.
     pub fn heads_named(&self, patterns: &[HeadPattern], kind: Option<Kind>) -> Result<Vec<KindHead>, Error> {
         let all = self.heads();
         if let Some(kind) = kind.filter(|kind| all.iter().all(|head| head.kind != *kind)) {
@@ -83,7 +84,7 @@ impl Model {
                     Some(format!("{kind}: up to {last}"))
                 };
                 let there_are: Vec<String> = Kind::ALL.into_iter().filter_map(last).collect();
-                return Err(Error::Plan(format!(
+                return Err(Error::NoHeads(format!(
                     "heads {}: {} has no such head ({}, counted from 0)",
                     pattern.text,
                     self.name(),

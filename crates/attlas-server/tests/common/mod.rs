@@ -61,6 +61,7 @@ impl Setup {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             names: Vec::new(),
             files: self.recordings.iter().map(save).collect(),
+            effects: None,
             folders: self.folders,
             models: self.models,
             run: self.run,

@@ -12,7 +12,7 @@ use attlas_server::{Choice, Limits, RunAsk, Server, Settings, models_in};
 use clap::Args;
 
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{ModelArguments, RawText, is_recording, load_model, model_place, read_text};
+use crate::inputs::{ModelArguments, RawText, head_effects, is_recording, load_model, model_place, read_text, refuse_page};
 use crate::signals::Watch;
 use crate::terminal::{Terminal, printable, remark};
 
@@ -27,6 +27,7 @@ Examples:
   attlas view recordings                          every recording of a folder
   attlas view \"The cat sat on the mat.\"           run the translator, watch it, see its heads
   attlas view --model DIR --models FOLDER         type texts, choose a model
+  attlas view run.safetensors --effects ablate.json   and what `attlas ablate -o ablate.json` measured of its heads
   attlas view run.safetensors --port 8765 --no-open
 
 The page is served on this machine alone, to whoever has the token in the printed address. Ctrl-C ends it.")]
@@ -34,6 +35,9 @@ pub struct ViewServerArguments {
     /// Recordings, folders of recordings, or a text to run the model on; with none, texts are typed in the page.
     #[arg(value_name = "TEXT | RECORDING | FOLDER")]
     pub material: Vec<RawText>,
+    /// What the output loses with each head of the first recording, as `attlas ablate TEXT -o FILE.json` measured it.
+    #[arg(long, value_name = "FILE.json")]
+    pub effects: Option<PathBuf>,
     /// The target of the text, instead of letting the model generate it.
     #[arg(long, value_name = "TEXT", help_heading = "Model")]
     pub target: Option<RawText>,
@@ -86,10 +90,15 @@ pub fn run(arguments: &ViewServerArguments, signals: &Watch, terminal: &mut Term
             None
         }
     };
+    let effects = arguments.effects.as_deref().map(|path| match files.first() {
+        Some(first) => head_effects(path, &Recording::open(first)?),
+        None => Err(Failure::Usage("--effects is of a recording's heads, and no recording was given".into())),
+    });
     let settings = Settings {
         address: SocketAddr::new(arguments.host, arguments.port),
         names: arguments.name.clone(),
         files,
+        effects: effects.transpose()?,
         folders,
         models,
         run,
@@ -123,6 +132,7 @@ impl Material {
                 check_folder(path)?;
                 material.folders.push(path.to_owned());
             } else if is_recording(word) {
+                refuse_page(path, "`attlas view` shows recordings (.safetensors), folders of them, and texts")?;
                 Recording::open(path)?;
                 material.files.push(path.to_owned());
             } else if material.text.is_some() {
