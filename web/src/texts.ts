@@ -1,5 +1,5 @@
 // The texts as lines of tokens: the chosen ones framed, and under each token on the other side a bar as tall as its weight. Tokens that
-// stand beside each other are taken together by dragging over them, or with Shift.
+// stand beside each other are taken together by dragging over them, with Shift, or by a finger that holds the first and touches the last.
 
 import { el, tokenText } from "./dom.ts";
 import type { Axis } from "./look.ts";
@@ -7,6 +7,9 @@ import { isRightToLeft } from "./text.ts";
 
 /** The most tokens that stand there at once. */
 const MOST = 1200;
+
+/** How long a finger rests on a token to take it, in ms. */
+const HELD = 500;
 
 /** One line of tokens. */
 export class TextLine {
@@ -17,7 +20,9 @@ export class TextLine {
   private anchor: number | null = null;
   private range: [number, number] | null = null;
   private dragged = false;
-  private isTaking = false;
+  /** Whether a finger has held a token, so that the next that is touched is the last of those taken. */
+  private isHeld = false;
+  private holding: ReturnType<typeof setTimeout> | undefined;
   /** Called when a token is chosen. */
   onSelect: (index: number) => void = () => {};
   onHover: (index: number | null) => void = () => {};
@@ -31,13 +36,19 @@ export class TextLine {
     this.line.addEventListener("keydown", (event) => this.moveByKey(event));
     this.line.addEventListener("pointerdown", (event) => {
       this.dragged = false;
-      if (!this.isTaking) this.anchor = event.button === 0 ? this.placeUnder(event) : null;
+      if (this.isHeld) return;
+      this.anchor = event.button === 0 ? this.placeUnder(event) : null;
+      if (event.pointerType === "touch" && this.anchor !== null) this.hold(this.anchor);
     });
     this.line.addEventListener("pointermove", (event) => {
-      const place = event.buttons === 1 && this.anchor !== null && !this.isTaking ? this.placeUnder(event) : null;
+      const place = event.buttons === 1 && this.anchor !== null && !this.isHeld ? this.placeUnder(event) : null;
       if (place === null || (place === this.anchor && !this.dragged)) return;
       this.dragged = true;
       this.takeRange(this.anchor!, place);
+    });
+    for (const name of ["pointerup", "pointercancel", "pointerleave"] as const) this.line.addEventListener(name, () => clearTimeout(this.holding));
+    this.line.addEventListener("contextmenu", (event) => {
+      if (this.isHeld) event.preventDefault();
     });
   }
 
@@ -61,8 +72,10 @@ export class TextLine {
       chip.classList.toggle("several", to - from > 1);
       chip.addEventListener("click", (event) => {
         if (this.dragged) return;
-        if (this.isTaking) this.takeRange(this.range === null ? index : this.anchor!, index);
-        else if (event.shiftKey && this.anchorOf() !== null) this.takeRange(this.anchorOf()!, index);
+        if (this.isHeld) {
+          this.isHeld = false;
+          this.takeRange(this.anchor!, index);
+        } else if (event.shiftKey && this.anchorOf() !== null) this.takeRange(this.anchorOf()!, index);
         else {
           this.dropRange();
           this.onSelect(index);
@@ -90,16 +103,21 @@ export class TextLine {
     this.chips.forEach((chip, index) => chip.classList.toggle("found", found.has(index)));
   }
 
-  /** Whether tokens that are clicked are taken together: the first, then the last. */
-  takeTogether(isTaking: boolean): void {
-    this.isTaking = isTaking;
-    this.dropRange();
+  /** Takes the token that a finger rests on, unless it is lifted or scrolls before. */
+  private hold(place: number): void {
+    clearTimeout(this.holding);
+    this.holding = setTimeout(() => {
+      if (this.chips[place]?.disabled !== false) return;
+      this.isHeld = this.dragged = true; // no click
+      this.takeRange(place, place);
+    }, HELD);
   }
 
   /** Lets go of tokens that were taken together. */
   dropRange(): void {
     if (this.range === null) return;
     this.range = null;
+    this.isHeld = false;
     for (const chip of this.chips) chip.classList.remove("taken");
     this.onRange(null);
   }
@@ -108,7 +126,7 @@ export class TextLine {
     this.anchor = from;
     this.range = [Math.min(from, to), Math.max(from, to) + 1];
     this.chips.forEach((chip, index) => chip.classList.toggle("taken", index >= this.range![0] && index < this.range![1]));
-    this.onRange(this.range[1] - this.range[0] > 1 ? this.range : null);
+    this.onRange(this.isHeld || this.range[1] - this.range[0] > 1 ? this.range : null);
   }
 
   private anchorOf(): number | null {
