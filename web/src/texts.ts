@@ -20,6 +20,8 @@ export class TextLine {
   private anchor: number | null = null;
   private range: [number, number] | null = null;
   private dragged = false;
+  private framed: number | null = null;
+  private revealing = 0;
   /** Whether a finger has held a token, so that the next that is touched is the last of those taken. */
   private isHeld = false;
   private holding: ReturnType<typeof setTimeout> | undefined;
@@ -61,7 +63,7 @@ export class TextLine {
     // its tokens take no focus, but who has no mouse must scroll it
     this.line.tabIndex = role === "idle" ? 0 : -1;
     this.line.classList.toggle("dense", axis.labels.length > 80);
-    [this.anchor, this.range] = [null, null];
+    [this.anchor, this.range, this.framed] = [null, null, null];
     this.chips = axis.labels.slice(0, MOST).map((label, index) => {
       const bar = el("span", { class: "bar", "aria-hidden": "true" });
       const chip = el("button", { type: "button", class: "chip" }, tokenText(label), el("span", { class: "well", "aria-hidden": "true" }, bar));
@@ -95,7 +97,11 @@ export class TextLine {
       if (!chip.disabled) chip.setAttribute("aria-pressed", String(index === chosen));
       chip.tabIndex = index === (chosen ?? 0) ? 0 : -1;
     });
-    if (chosen !== null) this.reveal(this.chips[chosen]);
+    if (chosen === this.framed) return;
+    this.framed = chosen;
+    // in the next frame, whose layout it needs: asked for now, all would be laid out twice
+    cancelAnimationFrame(this.revealing);
+    if (chosen !== null) this.revealing = requestAnimationFrame(() => this.reveal(this.chips[chosen]));
   }
 
   /** Marks the tokens that are looked for. */
