@@ -7,7 +7,7 @@ import { Colours } from "./colours.ts";
 import { Controls } from "./controls.ts";
 import { headName, KIND_TITLES, tilesOf, type Atlas, type Standout } from "./data.ts";
 import { DescriptionPanel } from "./description.ts";
-import { el, isCompact, tokenText } from "./dom.ts";
+import { breath, el, isCompact, tokenText } from "./dom.ts";
 import { effectDetail, effectOf, effectText } from "./effects.ts";
 import { chosenOf, stateAsked, Surroundings } from "./embed.ts";
 import { removedOf } from "./hidden.ts";
@@ -95,8 +95,11 @@ export class App {
     this.jump = new Jump(this.source.atlas, () => this.state, (query, key) => this.change({ query, key }));
     document.documentElement.classList.toggle("compact", isCompact());
     root.replaceChildren(...this.layout());
+    this.showTheme();
+    this.panel.setAttribute("aria-busy", "true");
     this.listen(root);
-    this.update();
+    // what is there by now is seen first
+    void breath().then(() => this.update());
   }
 
   private layout(): HTMLElement[] {
@@ -241,13 +244,18 @@ export class App {
     return view;
   }
 
+  private showTheme(): void {
+    const { theme } = this.state;
+    if (theme === "auto") delete document.documentElement.dataset["theme"];
+    else document.documentElement.dataset["theme"] = theme;
+    this.theme.textContent = { auto: "◐ auto", light: "○ light", dark: "● dark" }[theme];
+    this.theme.setAttribute("aria-label", `theme: ${theme}; press for ${nextTheme(theme)}`);
+  }
+
   /** Draws all that the state asks for. */
   private update(): void {
     const { state, model } = this;
-    if (state.theme === "auto") delete document.documentElement.dataset["theme"];
-    else document.documentElement.dataset["theme"] = state.theme;
-    this.theme.textContent = { auto: "◐ auto", light: "○ light", dark: "● dark" }[state.theme];
-    this.theme.setAttribute("aria-label", `theme: ${state.theme}; press for ${nextTheme(state.theme)}`);
+    this.showTheme();
     this.items.value = String(state.item);
     for (const tab of this.tabs.children) {
       const chosen = tab.id === `tab-${state.kind}`;

@@ -36,7 +36,6 @@ export class BothTexts {
       (part) => page.change(part),
       (step) => this.goToFound(step),
       (taken) => this.zoomTo(taken),
-      (isTaking) => this.lines.forEach((line) => line.takeTogether(isTaking)),
     );
     for (const line of this.lines) {
       line.onSelect = (place) => this.choose(line, place);
@@ -47,7 +46,6 @@ export class BothTexts {
 
   /** Shows the texts as the state has them. */
   update(state: State): void {
-    this.tools.end();
     const item = this.model.item(state);
     for (const line of this.lines) {
       line.fill(this.axisOf(line), ROLES[state.kind][this.nameOf(line)]);

@@ -37,7 +37,7 @@ export function tokenText(text: string, className = "token"): HTMLElement {
 export function tokenAt({ labels, numbers }: { labels: readonly string[]; numbers?: readonly string[] }, place: number, className = "token"): HTMLElement {
   const text = tokenText(labels[place] ?? "", className);
   const number = numbers?.[place] ?? "";
-  if (number !== "") text.append(el("sub", {}, `\u2009${number}`));
+  if (number !== "") text.append(el("sub", {}, `\u200a${number}`));
   return text;
 }
 

@@ -14,7 +14,7 @@ const KEYS = [
   ["q in the map", "the cell's query alone: where it looks"],
   ["k in the map", "the cell's key alone: who looks at it"],
   ["arrows on a token of the text", "the token beside it"],
-  ["Shift + arrows, or dragging, on tokens", "take several together; with a finger, by “several”"],
+  ["Shift + arrows, or dragging, on tokens", "take several together; a finger holds the first, and touches the last"],
   ["Enter on a chosen token", "turn round: where it looks, who looks at it"],
   ["/", "find a token"],
   ["arrows on the tabs", "another kind of attention"],

@@ -2,7 +2,7 @@
 
 import { App } from "./app.ts";
 import { readBlocks, type Kind } from "./data.ts";
-import { el } from "./dom.ts";
+import { breath, el } from "./dom.ts";
 import { Model } from "./model.ts";
 import { PageSource } from "./page_source.ts";
 import { startServed } from "./served.ts";
@@ -42,6 +42,10 @@ function show(sources: readonly Source[], root: HTMLElement): void {
 function start(script: string | null): void {
   const root = document.getElementById("app")!;
   if (isServed(document)) return void startServed(root, (sources) => show(sources, root));
+  const fail = (error: unknown): never => {
+    root.replaceChildren(el("p", { class: "failure", role: "alert" }, `This page cannot be shown: ${String(error)}`));
+    throw error;
+  };
   try {
     const sources: Source[] = [];
     for (let recording = 0; ; recording++) {
@@ -49,10 +53,10 @@ function start(script: string | null): void {
       if (blocks === null) break;
       sources.push(new PageSource(blocks.atlas, blocks.numbers, script));
     }
-    show(sources, root);
+    // the worker begins while the page is made
+    void breath().then(() => show(sources, root)).catch(fail);
   } catch (error) {
-    root.replaceChildren(el("p", { class: "failure", role: "alert" }, `This page cannot be shown: ${String(error)}`));
-    throw error;
+    fail(error);
   }
 }
 

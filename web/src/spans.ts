@@ -5,9 +5,6 @@ import type { Axis, Span } from "./look.ts";
 import { visibleText } from "./text.ts";
 import type { State } from "./state.ts";
 
-/** What is said while tokens are being taken. */
-const ASKING = "touch the first token, then the last";
-
 /** Tokens taken together, of one of the texts. */
 export interface Taken {
   of: "source" | "target";
@@ -24,18 +21,13 @@ export class TextTools {
   private take = el("span", { class: "take", role: "group", "aria-label": "tokens taken together" });
   private spans = el("span", { class: "spans", role: "group", "aria-label": "spans" });
   private name = el("input", { type: "text", placeholder: "name", "aria-label": "name of the span", maxlength: 80 });
-  /** For a finger, which cannot drag over tokens that it scrolls. */
-  private several = el("button", { type: "button", class: "plain several", "aria-pressed": "false", title: "take several tokens together: the first, then the last" }, "several");
   private change: (part: Partial<State>) => void;
   private zoom: (taken: Taken) => void;
-  private gather: (isTaking: boolean) => void;
 
-  /** `next` goes to the next token that is found, or back; `zoom` shows what is taken alone; `gather` is told whether tokens that are clicked
-   * are taken together. */
-  constructor(change: (part: Partial<State>) => void, next: (step: 1 | -1) => void, zoom: (taken: Taken) => void, gather: (isTaking: boolean) => void) {
-    [this.change, this.zoom, this.gather] = [change, zoom, gather];
-    this.element.append(this.seek, this.found, this.several, this.take, this.spans);
-    this.several.addEventListener("click", () => this.setTaking(!this.isTaking()));
+  /** `next` goes to the next token that is found, or back; `zoom` shows what is taken alone. */
+  constructor(change: (part: Partial<State>) => void, next: (step: 1 | -1) => void, zoom: (taken: Taken) => void) {
+    [this.change, this.zoom] = [change, zoom];
+    this.element.append(this.seek, this.found, this.take, this.spans);
     this.seek.addEventListener("input", () => change({ seek: this.seek.value }));
     this.seek.addEventListener("keydown", (event) => {
       if (event.key === "Enter") next(event.shiftKey ? -1 : 1);
@@ -45,21 +37,6 @@ export class TextTools {
 
   focus(): void {
     this.seek.focus();
-  }
-
-  private isTaking(): boolean {
-    return this.several.getAttribute("aria-pressed") === "true";
-  }
-
-  private setTaking(isTaking: boolean): void {
-    this.several.setAttribute("aria-pressed", String(isTaking));
-    this.take.replaceChildren(isTaking ? ASKING : "");
-    this.gather(isTaking);
-  }
-
-  /** Lets go of what was being taken. */
-  end(): void {
-    if (this.isTaking()) this.setTaking(false);
   }
 
   /** Shows the spans of the state, and how many tokens are found. */
@@ -75,10 +52,10 @@ export class TextTools {
     );
   }
 
-  /** Offers what can be done with tokens that are taken together. */
+  /** Offers what can be done with tokens that are taken together; asks for the last, where one is held alone. */
   offer(taken: Taken | null, state: State): void {
-    this.take.replaceChildren(taken === null && this.isTaking() ? ASKING : "");
-    if (taken === null) return;
+    this.take.replaceChildren(taken?.n === 1 ? "touch the last of them" : "");
+    if (taken === null || taken.n === 1) return;
     const merge = el("button", { type: "button", class: "plain" }, "read as one");
     const only = el("button", { type: "button", class: "plain" }, "see them alone");
     this.name.value = "";

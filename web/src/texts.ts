@@ -1,5 +1,5 @@
 // The texts as lines of tokens: the chosen ones framed, and under each token on the other side a bar as tall as its weight. Tokens that
-// stand beside each other are taken together by dragging over them, or with Shift.
+// stand beside each other are taken together by dragging over them, with Shift, or by a finger that holds the first and touches the last.
 
 import { beforeFrame, el, tokenText } from "./dom.ts";
 import type { Axis } from "./look.ts";
@@ -7,6 +7,9 @@ import { isRightToLeft } from "./text.ts";
 
 /** The most tokens that stand there at once. */
 const MOST = 1200;
+
+/** How long a finger rests on a token to take it, in ms. */
+const HELD = 500;
 
 /** One line of tokens. */
 export class TextLine {
@@ -17,9 +20,11 @@ export class TextLine {
   private anchor: number | null = null;
   private range: [number, number] | null = null;
   private dragged = false;
-  private framed: HTMLElement | undefined;
+  private framed: number | null = null;
   private revealSoon = beforeFrame(() => this.reveal());
-  private isTaking = false;
+  /** Whether a finger has held a token, so that the next that is touched is the last of those taken. */
+  private isHeld = false;
+  private holding: ReturnType<typeof setTimeout> | undefined;
   /** Called when a token is chosen. */
   onSelect: (index: number) => void = () => {};
   onHover: (index: number | null) => void = () => {};
@@ -33,13 +38,19 @@ export class TextLine {
     this.line.addEventListener("keydown", (event) => this.moveByKey(event));
     this.line.addEventListener("pointerdown", (event) => {
       this.dragged = false;
-      if (!this.isTaking) this.anchor = event.button === 0 ? this.placeUnder(event) : null;
+      if (this.isHeld) return;
+      this.anchor = event.button === 0 ? this.placeUnder(event) : null;
+      if (event.pointerType === "touch" && this.anchor !== null) this.hold(this.anchor);
     });
     this.line.addEventListener("pointermove", (event) => {
-      const place = event.buttons === 1 && this.anchor !== null && !this.isTaking ? this.placeUnder(event) : null;
+      const place = event.buttons === 1 && this.anchor !== null && !this.isHeld ? this.placeUnder(event) : null;
       if (place === null || (place === this.anchor && !this.dragged)) return;
       this.dragged = true;
       this.takeRange(this.anchor!, place);
+    });
+    for (const name of ["pointerup", "pointercancel", "pointerleave"] as const) this.line.addEventListener(name, () => clearTimeout(this.holding));
+    this.line.addEventListener("contextmenu", (event) => {
+      if (this.isHeld) event.preventDefault();
     });
   }
 
@@ -52,7 +63,7 @@ export class TextLine {
     // its tokens take no focus, but who has no mouse must scroll it
     this.line.tabIndex = role === "idle" ? 0 : -1;
     this.line.classList.toggle("dense", axis.labels.length > 80);
-    [this.anchor, this.range] = [null, null];
+    [this.anchor, this.range, this.framed] = [null, null, null];
     this.chips = axis.labels.slice(0, MOST).map((label, index) => {
       const bar = el("span", { class: "bar", "aria-hidden": "true" });
       const chip = el("button", { type: "button", class: "chip" }, tokenText(label), el("span", { class: "well", "aria-hidden": "true" }, bar));
@@ -63,8 +74,10 @@ export class TextLine {
       chip.classList.toggle("several", to - from > 1);
       chip.addEventListener("click", (event) => {
         if (this.dragged) return;
-        if (this.isTaking) this.takeRange(this.range === null ? index : this.anchor!, index);
-        else if (event.shiftKey && this.anchorOf() !== null) this.takeRange(this.anchorOf()!, index);
+        if (this.isHeld) {
+          this.isHeld = false;
+          this.takeRange(this.anchor!, index);
+        } else if (event.shiftKey && this.anchorOf() !== null) this.takeRange(this.anchorOf()!, index);
         else {
           this.dropRange();
           this.onSelect(index);
@@ -84,7 +97,8 @@ export class TextLine {
       if (!chip.disabled) chip.setAttribute("aria-pressed", String(index === chosen));
       chip.tabIndex = index === (chosen ?? 0) ? 0 : -1;
     });
-    this.framed = this.chips[chosen ?? -1];
+    if (chosen === this.framed) return;
+    this.framed = chosen;
     this.revealSoon();
   }
 
@@ -93,16 +107,21 @@ export class TextLine {
     this.chips.forEach((chip, index) => chip.classList.toggle("found", found.has(index)));
   }
 
-  /** Whether tokens that are clicked are taken together: the first, then the last. */
-  takeTogether(isTaking: boolean): void {
-    this.isTaking = isTaking;
-    this.dropRange();
+  /** Takes the token that a finger rests on, unless it is lifted or scrolls before. */
+  private hold(place: number): void {
+    clearTimeout(this.holding);
+    this.holding = setTimeout(() => {
+      if (this.chips[place]?.disabled !== false) return;
+      this.isHeld = this.dragged = true; // no click
+      this.takeRange(place, place);
+    }, HELD);
   }
 
   /** Lets go of tokens that were taken together. */
   dropRange(): void {
     if (this.range === null) return;
     this.range = null;
+    this.isHeld = false;
     for (const chip of this.chips) chip.classList.remove("taken");
     this.onRange(null);
   }
@@ -111,7 +130,7 @@ export class TextLine {
     this.anchor = from;
     this.range = [Math.min(from, to), Math.max(from, to) + 1];
     this.chips.forEach((chip, index) => chip.classList.toggle("taken", index >= this.range![0] && index < this.range![1]));
-    this.onRange(this.range[1] - this.range[0] > 1 ? this.range : null);
+    this.onRange(this.isHeld || this.range[1] - this.range[0] > 1 ? this.range : null);
   }
 
   private anchorOf(): number | null {
@@ -143,8 +162,9 @@ export class TextLine {
 
   /** Scrolls the line, and nothing else, to the framed token. */
   private reveal(): void {
-    if (this.framed === undefined) return;
-    const [line, box] = [this.line.getBoundingClientRect(), this.framed.getBoundingClientRect()];
+    const chip = this.chips[this.framed ?? -1];
+    if (chip === undefined) return;
+    const [line, box] = [this.line.getBoundingClientRect(), chip.getBoundingClientRect()];
     this.line.scrollLeft += Math.min(0, box.left - line.left) + Math.max(0, box.right - line.right);
     this.line.scrollTop += Math.min(0, box.top - line.top) + Math.max(0, box.bottom - line.bottom);
   }

@@ -14,6 +14,8 @@ const STEP = 28;
 const WIDTH = 400;
 /** The most lines drawn at once, the heaviest first. */
 const MOST_LINES = 4000;
+/** So many strengths of faint lines are told apart. */
+const STRENGTHS = 20;
 /** The most tokens on a side. */
 const MOST_TOKENS = 240;
 /** Colours of heads beside the chosen one, told apart by all eyes (Okabe and Ito 2008). */
@@ -43,8 +45,8 @@ export class LinesView implements View {
   private now: Now | null = null;
   private part: Part = { rows: [0, 0], columns: [0, 0] };
   private tiles: Tile[] = [];
-  /** Those of all heads, the heaviest last, each with its path. */
-  private paths: { line: Line; path: SVGElement }[] = [];
+  /** Those of all heads, the heaviest last. */
+  private drawn: Line[] = [];
   private faint = svg("g");
   private strong = svg("g");
   private traced: number | null = null;
@@ -143,25 +145,45 @@ export class LinesView implements View {
     if (this.now !== null) this.mark(this.now);
   }
 
-  /** Makes the paths of all lines, faint. */
+  /** Draws all lines faintly: those of a head that are about as strong as each other are one path, since they are thousands. */
   private build(): void {
-    this.paths = this.lines().map((line) => ({ line, path: this.pathOf(line, false) }));
+    this.drawn = this.lines();
+    const alike = new Map<string, { line: Line; d: string }>(); // the heaviest last
+    for (const line of this.drawn) {
+      const weight = Math.sign(line.weight) * (Math.max(1, Math.round(this.sizeOf(line) * STRENGTHS)) / STRENGTHS) * this.top();
+      const key = `${line.head} ${weight}`;
+      const one = alike.get(key) ?? { line: { ...line, weight }, d: "" };
+      one.d += this.curveOf(line);
+      alike.set(key, one);
+    }
     this.strong.replaceChildren();
-    this.faint.replaceChildren(...this.paths.map(({ path }) => path));
+    this.faint.replaceChildren(...[...alike.values()].map(({ line, d }) => this.pathOf(line, d, false)));
   }
 
-  private pathOf(one: Line, strong: boolean): SVGElement {
+  /** The number of a line that is drawn as strong as can be. */
+  private top(): number {
+    return this.now!.state.quantity === "weight" ? 1 : this.now!.colours.top || 1;
+  }
+
+  private sizeOf({ weight }: Line): number {
+    return Math.min(1, Math.abs(weight) / this.top());
+  }
+
+  private curveOf({ row, column }: Line): string {
     const { rows, columns } = this.part;
-    const top = this.now!.state.quantity === "weight" ? 1 : this.now!.colours.top || 1;
-    const size = Math.min(1, Math.abs(one.weight) / top);
-    const [from, to] = [(one.row - rows[0] + 0.5) * STEP, (one.column - columns[0] + 0.5) * STEP];
+    const [from, to] = [(row - rows[0] + 0.5) * STEP, (column - columns[0] + 0.5) * STEP];
+    return `M0 ${from}C${WIDTH * 0.4} ${from} ${WIDTH * 0.6} ${to} ${WIDTH} ${to}`;
+  }
+
+  private pathOf(line: Line, d: string, strong: boolean): SVGElement {
+    const size = this.sizeOf(line);
     const path = svg("path", {
-      d: `M0 ${from}C${WIDTH * 0.4} ${from} ${WIDTH * 0.6} ${to} ${WIDTH} ${to}`,
+      d,
       class: strong ? "strong" : "faint",
-      "data-colour": one.head,
+      "data-colour": line.head,
       "stroke-width": 0.75 + 4.25 * size,
       "vector-effect": "non-scaling-stroke",
-      "stroke-dasharray": one.weight < 0 ? "5 4" : null,
+      "stroke-dasharray": line.weight < 0 ? "5 4" : null,
     });
     path.style.opacity = strong ? String(0.25 + 0.75 * size) : `calc(var(--faint) * ${size})`;
     return path;
@@ -170,13 +192,7 @@ export class LinesView implements View {
   /** Draws some lines fully, over the others. */
   private emphasize(isStrong: (line: Line) => boolean, chosen: boolean): void {
     this.drawing.style.setProperty("--faint", chosen ? "0.14" : "0.55");
-    const strong: SVGElement[] = [];
-    for (const { line, path } of this.paths) {
-      const is = isStrong(line);
-      if (is !== path.classList.contains("replaced")) path.classList.toggle("replaced", is);
-      if (is) strong.push(this.pathOf(line, true));
-    }
-    this.strong.replaceChildren(...strong);
+    this.strong.replaceChildren(...this.drawn.filter(isStrong).map((line) => this.pathOf(line, this.curveOf(line), true)));
   }
 
   private markSide(side: HTMLElement, pressed: number | null, other: number | null, isKeys: boolean): void {
