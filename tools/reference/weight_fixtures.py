@@ -1,4 +1,4 @@
-"""Small weight files in PyTorch's two formats and in GGUF, with the numbers they hold.
+"""Small weight files in PyTorch's two formats and in GGUF, and blocks of all its types, with the numbers they hold.
 
     python tools/reference/weight_fixtures.py
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
+from safetensors.numpy import save_file
 
 OUT = Path(__file__).resolve().parents[2] / "crates/attlas-model/tests/data/weights"
 
@@ -121,9 +122,27 @@ def q4_k(random, shape):
     return blocks.reshape(shape[0], -1)
 
 
+def blocks():
+    """Random bits of every type of block with scales in a sensible range, and what the package makes of them."""
+    random = np.random.default_rng(1)
+    places = {"Q2_K": (80, 82), "Q3_K": (108,), "Q6_K": (208,), "Q4_1": (0, 2), "Q5_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2)}
+    tensors = {}
+    for name in ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"]:
+        kind = gguf.GGMLQuantizationType[name]
+        n_numbers, n_bytes = gguf.GGML_QUANT_SIZES[kind]
+        stored = random.integers(0, 256, (512 // n_numbers, n_bytes), dtype=np.uint8)
+        for place in places.get(name, (0,)):
+            scales = (random.random((len(stored), 1)) * 0.02 - 0.01).astype(np.float16)
+            stored[:, place : place + 2] = scales.view(np.uint8)
+        tensors[f"{name.lower()}.bytes"] = stored
+        tensors[f"{name.lower()}.numbers"] = gguf.dequantize(stored.reshape(1, -1), kind).astype(np.float32).flatten()
+    save_file(tensors, OUT / "blocks.safetensors")
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     pickles()
+    blocks()
     kinds = gguf.GGMLQuantizationType
     results = {}
     for name, kind in {"f16": kinds.F16, "q8_0": kinds.Q8_0, "q4_k": kinds.Q4_K}.items():

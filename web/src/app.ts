@@ -30,6 +30,7 @@ import { clamped, hashFromState, stateFromHash, usualRows, type HeadId, type Sta
 import { takeableOf } from "./takeable.ts";
 import { visibleText } from "./text.ts";
 import { Thumbnails } from "./thumbnails.ts";
+import { Tip } from "./tip.ts";
 import { VIEWS } from "./views/list.ts";
 import { Panel } from "./views/panel.ts";
 import { sceneOf } from "./views/scenes.ts";
@@ -75,7 +76,7 @@ export class App {
   private saying = new Panel();
   private trouble = el("p", { class: "caption trouble", role: "alert", hidden: true });
   private panel = el("div", { class: "panel", id: "panel", role: "tabpanel" });
-  private tip = el("div", { class: "tip", "aria-hidden": "true", hidden: true });
+  private tip = new Tip();
 
   /** Shows the first of some recordings in `root`. */
   constructor(sources: readonly Source[], root: HTMLElement) {
@@ -131,7 +132,7 @@ export class App {
     this.panel.append(this.overview.element, head, this.reading.element);
     const failed = el("p", { class: "failed", role: "alert" }, el("strong", {}, "Not sound: "), el("bdi", {}, visibleText(atlas.failed ?? "")));
     failed.hidden = atlas.failed === undefined;
-    return [header, failed, this.description.element, this.texts.element, el("div", { class: "tabs-row" }, this.tabs, this.texts.tools.element), this.controls.element, this.panel, about(atlas), this.tip, keyDialog(document)];
+    return [header, failed, this.description.element, this.texts.element, el("div", { class: "tabs-row" }, this.tabs, this.texts.tools.element), this.controls.element, this.panel, about(atlas), this.tip.element, keyDialog(document)];
   }
 
   private listen(root: HTMLElement): void {
@@ -162,7 +163,7 @@ export class App {
       choose: (selection) => this.choose(selection),
       preview: (selection) => this.preview(selection),
       moveHead: (key) => this.moveHead(key),
-      tip: (event, ...words) => this.showTip(event, words),
+      tip: (event, ...words) => this.tip.show(event, words),
     };
   }
 
@@ -423,16 +424,6 @@ export class App {
     if (this.thumbnails.saw(state, known.line.weights)) return this.drawAnew();
     this.reading.update(axes, selection, known);
     this.texts.weigh(now, known.line);
-  }
-
-  private showTip(event: PointerEvent | null, words: (Node | string)[]): void {
-    this.tip.hidden = event === null;
-    if (event === null) return;
-    this.tip.replaceChildren(...words);
-    const left = Math.min(event.clientX + 14, document.documentElement.clientWidth - this.tip.offsetWidth - 8);
-    const above = event.clientY - this.tip.offsetHeight - 12;
-    this.tip.style.left = `${Math.max(4, left)}px`;
-    this.tip.style.top = `${above < 4 ? event.clientY + 18 : above}px`;
   }
 
   private moveHead(key: string): void {

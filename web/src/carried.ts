@@ -1,7 +1,7 @@
 // The page's own numbers answer what views ask. Heads are decoded when they are asked for, and kept as long as there is room.
 
 import { layerOf, layersOf, type Carried, type Layer } from "./data.ts";
-import { shownRow, Pixels, valuesOf, type ShownRow } from "./pooling.ts";
+import { isEachToken, shownRow, Pixels, valuesOf, type ShownRow } from "./pooling.ts";
 import type { HeadsAsk, HeadValue, Line, Look, MapOf, Terms, Tile, TileAsk } from "./source.ts";
 import { BREATH, biasOf, headMap, isMasked, positionsOf, rowsOf, scoreOf, scoreOfDot, type HeadMap } from "./weights.ts";
 import type { Work } from "./work.ts";
@@ -34,13 +34,18 @@ export class Numbers {
     const pixels = new Pixels(height, width, columns[1] - columns[0], ask.pool);
     const isWhole = ask.values !== "number";
     const [first, end] = isWhole ? [0, ask.look.keys.length] : columns;
+    const areTokens = !isWhole && isEachToken(ask.look.keys, first, end);
     let paid = 0;
     for (let row = rows[0]; row < rows[1]; row++) {
-      const shown = shownRow(map, ask.look, row, first, end, every);
-      if (shown === null) continue;
-      const values = valuesOf(shown, ask.values);
-      pixels.take(Math.floor(((row - rows[0]) * height) / (rows[1] - rows[0])), shown, values, columns[0] - first);
-      paid += map.n_keys * (ask.look.queries[row]![1] - ask.look.queries[row]![0]);
+      const y = Math.floor(((row - rows[0]) * height) / (rows[1] - rows[0]));
+      const [query, last] = ask.look.queries[row]!;
+      if (areTokens && last - query === 1) {
+        if (query % every === 0) pixels.takeTokens(y, map, query, ask.look.keys[first]![0]);
+      } else {
+        const shown = shownRow(map, ask.look, row, first, end, every);
+        if (shown !== null) pixels.take(y, shown, valuesOf(shown, ask.values), columns[0] - first);
+      }
+      paid += map.n_keys * (last - query);
       if (paid > BREATH) {
         paid = 0;
         yield;

@@ -17,6 +17,11 @@ export class Ramp {
     this.top = scale === "row" || scale === "rank" ? 1 : top;
   }
 
+  /** Whether cells have the same colours by both. */
+  equals(other: Colours): boolean {
+    return this.scale === other.scale && this.signs === other.signs && this.top === other.top;
+  }
+
   /** Where a cell's value stands on the colours, in 0 ..= 1; NaN where no number. */
   at(value: number): number {
     return fraction(value, this.top, this.scale, this.signs);

@@ -46,6 +46,19 @@ export function isCompact(): boolean {
   return window.parent !== window || window.matchMedia("(max-width: 560px), (max-height: 500px)").matches;
 }
 
+/** Work that is done before the next picture, once however often it is asked for: what measures the page, after all has changed. */
+export function beforeFrame(work: () => void): () => void {
+  let isWaiting = false;
+  return () => {
+    if (isWaiting) return;
+    isWaiting = true;
+    requestAnimationFrame(() => {
+      isWaiting = false;
+      work();
+    });
+  };
+}
+
 /** Lets what waits have its turn: input, pictures, other work. */
 export function breath(): Promise<void> {
   return new Promise((done) => setTimeout(done, 0));

@@ -5,22 +5,20 @@ import { headName } from "./data.ts";
 import { breath, el } from "./dom.ts";
 import { BY_EFFECT, effectNumber, effectOf, effectText, hasEffects, orderNote } from "./effects.ts";
 import type { Model } from "./model.ts";
-import { paintTile, shapeOf } from "./pixels.ts";
+import { shapeOf } from "./pixels.ts";
+import { Sheet, type Pasted } from "./sheet.ts";
 import { classesOf, scoreText, dotNote } from "./standouts.ts";
 import type { HeadId, State } from "./state.ts";
 import type { Tile } from "./source.ts";
-import type { Thumbnails } from "./thumbnails.ts";
+import { SIDE, type Thumbnails } from "./thumbnails.ts";
 
 /** How long pictures are painted before the page gets to breathe, and how long those that come are collected, in ms. */
 const [SLICE, COLLECTED] = [12, 60];
 
-interface Place {
+interface Place extends Pasted {
   layer: number;
   head: number;
   button: HTMLButtonElement;
-  canvas: HTMLCanvasElement;
-  /** What was painted last, and in which colours. */
-  painted: { tile: Tile | null; colours: string };
 }
 
 export class Overview {
@@ -31,6 +29,7 @@ export class Overview {
   private find = el("input", { type: "search", placeholder: "find L2H4, class", "aria-label": "find heads by name or class" });
   private grid = el("div", { class: "heads", role: "grid", "aria-label": "heads by layer; arrow keys move, the map follows" });
   private places: Place[] = [];
+  private sheet = new Sheet(this.grid, () => this.places);
   private built = "";
   private model: Model;
   private thumbnails: Thumbnails;
@@ -56,11 +55,13 @@ export class Overview {
   async update(state: State, signal: AbortSignal): Promise<void> {
     const built = `${state.kind} ${state.quantity}`;
     if (this.built !== built) this.build(state);
+    this.shape(state);
     if (this.built !== built || !isSorted(state)) this.arrange(state);
     this.built = built;
     this.state = state;
     for (const place of this.places) this.mark(place, state);
-    await this.collect((each) => this.thumbnails.want(state, each, signal), (n) => `computing ${n} of ${this.places.length} heads …`);
+    const size = this.sheet.sizeOf(this.places[0]!.button, SIDE);
+    await this.collect((each) => this.thumbnails.want(state, size, each, signal), (n) => `computing ${n} of ${this.places.length} heads …`);
     await this.paint(signal);
     if (isSorted(state)) this.arrange(state);
   }
@@ -94,9 +95,10 @@ export class Overview {
     this.fillBar(state);
     const sorted = isSorted(state);
     this.grid.classList.toggle("sorted", sorted);
-    if (sorted) this.grid.replaceChildren(...this.sorted(state).map((place) => el("div", { role: "row", class: "cell" }, place.button, el("span", { class: "name", "aria-hidden": "true" }, headName(place.layer, place.head)), el("span", { class: "name score", "aria-hidden": "true" }, this.scoreSaid(place, state)))));
+    if (sorted) this.grid.replaceChildren(...this.sorted(state).map((place) => el("div", { role: "row", class: "cell" }, place.button, el("span", { class: "name", "aria-hidden": "true" }, headName(place.layer, place.head)), el("span", { class: "name score", "aria-hidden": "true" }, this.scoreSaid(place, state)))), this.sheet.canvas);
     else if (this.grid.firstElementChild?.className !== "row") this.layInRows(state);
     for (const place of this.places) place.button.classList.toggle("dimmed", !this.isWanted(place, state));
+    this.sheet.lay();
     this.fillLegend();
     if (this.thumbnails.get(state) !== null) this.fillCaption(state);
   }
@@ -150,9 +152,8 @@ export class Overview {
     this.classes = classesOf(this.model.atlas.standouts, state.kind);
     for (const layer of layers) {
       for (let head = 0; head < layer.n_heads; head++) {
-        const canvas = el("canvas", { "aria-hidden": "true" });
-        const button = el("button", { type: "button", role: "gridcell", class: "thumb", "aria-label": headName(layer.index, head) }, canvas);
-        const place = { layer: layer.index, head, button, canvas, painted: { tile: null, colours: "" } };
+        const button = el("button", { type: "button", role: "gridcell", class: "thumb", "aria-label": headName(layer.index, head) });
+        const place: Place = { layer: layer.index, head, button, painted: null };
         button.addEventListener("click", (event) => this.select(place, event.ctrlKey || event.metaKey || event.shiftKey));
         this.places.push(place);
       }
@@ -168,7 +169,7 @@ export class Overview {
       const heads = this.places.filter(({ layer }) => layer === index).map(({ button }) => button);
       return el("div", { role: "row", class: "row" }, el("span", { role: "rowheader", class: "name" }, `L${index}`), ...heads);
     });
-    this.grid.replaceChildren(header, ...rows);
+    this.grid.replaceChildren(header, ...rows, this.sheet.canvas);
   }
 
   private mark(place: Place, state: State): void {
@@ -207,12 +208,16 @@ export class Overview {
     const tile = this.thumbnails.get(place);
     if (this.state === null || tile === null) return;
     const colours = this.coloursOf(place);
-    const key = `${colours.scale} ${colours.signs} ${colours.top}`;
-    if (place.painted.tile === tile && place.painted.colours === key) return;
-    if (place.painted.tile !== tile) this.name(place, tile, this.state);
-    place.painted = { tile, colours: key };
-    paintTile(tile, colours, place.canvas);
-    place.canvas.style.aspectRatio = shapeOf(tile);
+    if (place.painted?.tile === tile && place.painted.colours.equals(colours)) return;
+    if (place.painted?.tile !== tile) this.name(place, tile, this.state);
+    place.painted = { tile, colours };
+    this.sheet.draw(place);
+  }
+
+  /** Gives the buttons the shape of their maps, which all heads of a kind share. */
+  private shape(state: State): void {
+    const { look } = this.model.axes(state);
+    this.grid.style.setProperty("--shape", shapeOf({ width: Math.min(SIDE, look.keys.length), height: Math.min(SIDE, look.queries.length) }));
   }
 
   /** What a head stands out for, in words and as dots. */
@@ -222,7 +227,7 @@ export class Overview {
     place.button.setAttribute("aria-label", text);
     place.button.title = text;
     const dots = standouts.filter((one) => !one.usual).map((one) => this.classes.find(({ title }) => title === one.title)!);
-    place.button.replaceChildren(place.canvas, el("span", { class: "dots", "aria-hidden": "true" }, ...dots.slice(0, 3).map(({ dot }) => el("span", { class: "dot", "data-dot": dot }))));
+    place.button.replaceChildren(el("span", { class: "dots", "aria-hidden": "true" }, ...dots.slice(0, 3).map(({ dot }) => el("span", { class: "dot", "data-dot": dot }))));
   }
 
   private effectSaid(place: Place, { kind }: State): string[] {

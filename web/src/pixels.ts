@@ -76,14 +76,14 @@ function paintCells(context: CanvasRenderingContext2D, tile: Tile, ramp: Ramp, {
 }
 
 /** How a small picture of a map is shaped, as CSS has it: as the map is, but for very long ones. */
-export function shapeOf({ width, height }: Tile): string {
+export function shapeOf({ width, height }: Pick<Tile, "width" | "height">): string {
   return String(Math.min(3, Math.max(1 / 3, width / Math.max(1, height))) || 1);
 }
 
 /** The tile on a canvas of its own size; what is masked is see-through. */
 export function paintTile(tile: Tile, ramp: Ramp, canvas = document.createElement("canvas")): HTMLCanvasElement {
-  canvas.width = Math.max(1, tile.width);
-  canvas.height = Math.max(1, tile.height);
+  const [width, height] = [Math.max(1, tile.width), Math.max(1, tile.height)];
+  if (canvas.width !== width || canvas.height !== height || tile.values.length === 0) [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d");
   if (context === null || tile.values.length === 0) return canvas;
   const image = context.createImageData(canvas.width, canvas.height);

@@ -39,7 +39,7 @@ export function shownRow(map: HeadMap, look: Look, row: number, first: number, e
 }
 
 /** Whether columns are tokens, each on its own, one after the other; stretches rise and do not overlap. */
-function isEachToken(keys: Look["keys"], first: number, end: number): boolean {
+export function isEachToken(keys: Look["keys"], first: number, end: number): boolean {
   return end > first && keys[end - 1]![1] - keys[first]![0] === end - first;
 }
 
@@ -47,9 +47,14 @@ function isEachToken(keys: Look["keys"], first: number, end: number): boolean {
 function tokenRow(map: HeadMap, query: number, key: number, n: number): ShownRow {
   const start = query * map.n_keys + key;
   const masked = new Uint8Array(n).fill(1);
-  const within = (place: number): number => Math.min(n, Math.max(0, place - key));
-  masked.fill(0, within(map.from[query]!), Math.max(within(map.from[query]!), within(map.to[query]!)));
+  masked.fill(0, ...openOf(map, query, key, n));
   return { numbers: map.weights.slice(start, start + n), masked };
+}
+
+/** The first of `n` keys from one on that a query may look at, and the one before which it ends. */
+function openOf(map: HeadMap, query: number, key: number, n: number): [number, number] {
+  const within = (place: number): number => Math.min(n, Math.max(0, place - key));
+  return [within(map.from[query]!), Math.max(within(map.from[query]!), within(map.to[query]!))];
 }
 
 /** What stands in the cells of a whole row. */
@@ -84,37 +89,52 @@ function below(rising: Float32Array, number: number): number {
 export class Pixels {
   private height: number;
   private width: number;
-  private n_columns: number;
   private pool: Pool;
+  private pixelOf: Uint32Array; // of each column, [n_columns]
   private values: Float32Array; // [height, width]
   private counts: Uint32Array; // of cells that are not masked, [height, width]
   private top = 0;
 
   constructor(height: number, width: number, n_columns: number, pool: Pool) {
-    [this.height, this.width, this.n_columns, this.pool] = [height, width, n_columns, pool];
+    [this.height, this.width, this.pool] = [height, width, pool];
+    this.pixelOf = Uint32Array.from({ length: n_columns }, (_, column) => Math.floor((column * width) / n_columns));
     this.values = new Float32Array(height * width);
     this.counts = new Uint32Array(height * width);
   }
 
   /** Takes a row into a line of pixels; `offset` is the first column's place in the row. */
   take(y: number, row: ShownRow, values: Float32Array, offset: number): void {
-    const { width, n_columns } = this;
-    for (let column = 0; column < n_columns; column++) {
-      if (row.masked[offset + column] === 1) continue;
-      const size = Math.abs(row.numbers[offset + column]!);
-      if (size > this.top && size < Infinity) this.top = size;
-      const pixel = y * width + Math.floor((column * width) / n_columns);
-      const [before, value] = [this.values[pixel]!, values[offset + column]!];
-      const isFirst = this.counts[pixel]!++ === 0;
-      if (this.pool === "mean") this.values[pixel] = before + value;
-      // what is not a number stays it
-      else if (isFirst || !(Math.abs(value) <= Math.abs(before) || Number.isNaN(before))) this.values[pixel] = value;
+    for (let column = 0; column < this.pixelOf.length; column++) {
+      if (row.masked[offset + column] !== 1) this.put(y, column, row.numbers[offset + column]!, values[offset + column]!);
     }
+  }
+
+  /** Takes the weights of one query, of columns that are the keys from one on. */
+  takeTokens(y: number, map: HeadMap, query: number, key: number): void {
+    const start = query * map.n_keys + key;
+    const [first, end] = openOf(map, query, key, this.pixelOf.length);
+    for (let column = first; column < end; column++) this.put(y, column, map.weights[start + column]!, map.weights[start + column]!);
+  }
+
+  private put(y: number, column: number, number: number, value: number): void {
+    const size = Math.abs(number);
+    if (size > this.top && size < Infinity) this.top = size;
+    const pixel = y * this.width + this.pixelOf[column]!;
+    const before = this.values[pixel]!;
+    const isFirst = this.counts[pixel]!++ === 0;
+    if (this.pool === "mean") this.values[pixel] = before + value;
+    // what is not a number stays it
+    else if (isFirst || !(Math.abs(value) <= Math.abs(before) || Number.isNaN(before))) this.values[pixel] = value;
   }
 
   finish(): Omit<Tile, "every"> {
     const { height, width, values, counts, top } = this;
-    if (this.pool === "mean") counts.forEach((n, pixel) => n > 1 && (values[pixel]! /= n));
-    return { height, width, values, masked: Uint8Array.from(counts, (n) => (n === 0 ? 1 : 0)), top };
+    const masked = new Uint8Array(counts.length);
+    for (let pixel = 0; pixel < counts.length; pixel++) {
+      const n = counts[pixel]!;
+      if (n === 0) masked[pixel] = 1;
+      else if (this.pool === "mean") values[pixel]! /= n;
+    }
+    return { height, width, values, masked, top };
   }
 }

@@ -23,7 +23,7 @@ export class HeadRanking {
   readonly element = el("section", { class: "ranking", "aria-label": "heads by the chosen tokens" });
   private title = el("h3");
   private list = el("ol", { class: "ranked" });
-  private more = el("button", { type: "button", class: "plain" });
+  private more = el("button", { type: "button", class: "plain", hidden: true });
   private select: (head: HeadId) => void;
   private done = "";
   private asking: AbortController | null = null;

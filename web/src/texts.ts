@@ -1,7 +1,7 @@
 // The texts as lines of tokens: the chosen ones framed, and under each token on the other side a bar as tall as its weight. Tokens that
 // stand beside each other are taken together by dragging over them, with Shift, or by a finger that holds the first and touches the last.
 
-import { el, tokenText } from "./dom.ts";
+import { beforeFrame, el, tokenText } from "./dom.ts";
 import type { Axis } from "./look.ts";
 import { isRightToLeft } from "./text.ts";
 
@@ -21,7 +21,7 @@ export class TextLine {
   private range: [number, number] | null = null;
   private dragged = false;
   private framed: number | null = null;
-  private revealing = 0;
+  private revealSoon = beforeFrame(() => this.reveal());
   /** Whether a finger has held a token, so that the next that is touched is the last of those taken. */
   private isHeld = false;
   private holding: ReturnType<typeof setTimeout> | undefined;
@@ -99,9 +99,7 @@ export class TextLine {
     });
     if (chosen === this.framed) return;
     this.framed = chosen;
-    // in the next frame, whose layout it needs: asked for now, all would be laid out twice
-    cancelAnimationFrame(this.revealing);
-    if (chosen !== null) this.revealing = requestAnimationFrame(() => this.reveal(this.chips[chosen]));
+    this.revealSoon();
   }
 
   /** Marks the tokens that are looked for. */
@@ -162,8 +160,9 @@ export class TextLine {
     chip.focus();
   }
 
-  /** Scrolls the line, and nothing else, to a token. */
-  private reveal(chip: HTMLElement | undefined): void {
+  /** Scrolls the line, and nothing else, to the framed token. */
+  private reveal(): void {
+    const chip = this.chips[this.framed ?? -1];
     if (chip === undefined) return;
     const [line, box] = [this.line.getBoundingClientRect(), chip.getBoundingClientRect()];
     this.line.scrollLeft += Math.min(0, box.left - line.left) + Math.max(0, box.right - line.right);

@@ -5,7 +5,7 @@ import type { Look, Source, Tile, TileAsk, Values } from "./source.ts";
 import type { HeadId, State } from "./state.ts";
 
 /** The longest side of a thumbnail, in pixels. */
-const SIDE = 96;
+export const SIDE = 96;
 /** How much numbers may differ that are the same, computed in another order. */
 const ROUNDING = 1e-5;
 /** The most multiplications that are made in the background for pictures of which every row is read. */
@@ -16,6 +16,7 @@ export class Thumbnails {
   private model: Model;
   private key = "";
   private look: Look | null = null;
+  private size = { width: SIDE, height: SIDE };
   private tiles = new Map<string, Tile>();
   /** The largest number that was seen of a head elsewhere, in size: pictures of some rows may lack it. */
   private seen = new Map<string, number>();
@@ -25,12 +26,13 @@ export class Thumbnails {
     this.model = model;
   }
 
-  /** Has all heads drawn for a state; `each` is told of those that were not there before. Of a long text some rows are read. */
-  async want(state: State, each: (head: HeadId) => void, signal: AbortSignal): Promise<void> {
+  /** Has all heads drawn for a state, in pictures of so many pixels at most; `each` is told of those that were not there before. Of a long
+   * text some rows are read. */
+  async want(state: State, size: { width: number; height: number }, each: (head: HeadId) => void, signal: AbortSignal): Promise<void> {
     const { look } = this.model.axes(state);
-    const key = [state.item, state.kind, state.quantity, state.pool, valuesOfScale(state.scale)].join();
+    const key = [state.item, state.kind, state.quantity, state.pool, valuesOfScale(state.scale), size.width, size.height].join();
     if (key !== this.key || look !== this.look) [this.tiles, this.seen] = [new Map(), new Map()];
-    [this.key, this.look] = [key, look];
+    [this.key, this.look, this.size] = [key, look, size];
     await this.ask(state, false, (head) => !this.tiles.has(nameOf(head)), each, signal);
   }
 
@@ -49,7 +51,7 @@ export class Thumbnails {
     for (const { index, n_heads } of this.model.layers(state.kind, state.quantity)) {
       for (let head = 0; head < n_heads; head++) {
         const of = { layer: index, head };
-        if (wanted(of)) asks.push({ of: this.model.of(state, of), look, part, height: SIDE, width: SIDE, pool: state.pool, values: valuesOfScale(state.scale), exact });
+        if (wanted(of)) asks.push({ of: this.model.of(state, of), look, part, ...this.size, pool: state.pool, values: valuesOfScale(state.scale), exact });
       }
     }
     if (asks.length === 0) return;

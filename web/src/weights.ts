@@ -80,7 +80,8 @@ export function isMasked(map: HeadMap, query: number, key: number): boolean {
 function roundingOf(weights: Float32Array, sums: Float32Array | null, sink: Float32Array): Float32Array {
   const n_keys = weights.length / sink.length;
   return sink.map((ofSink, row) => {
-    const sum = weights.subarray(row * n_keys, (row + 1) * n_keys).reduce((total, weight) => total + weight, 0);
+    let sum = 0;
+    for (let cell = row * n_keys; cell < (row + 1) * n_keys; cell++) sum += weights[cell]!;
     return sum === 0 ? 0 : (sums?.[row] ?? 1 - ofSink) - sum;
   });
 }

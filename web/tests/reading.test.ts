@@ -6,7 +6,7 @@ import { Model } from "../src/model.ts";
 import { restOf } from "../src/reading.ts";
 import type { Line, Tile, TileAsk } from "../src/source.ts";
 import { stateFromHash } from "../src/state.ts";
-import { Thumbnails } from "../src/thumbnails.ts";
+import { SIDE, Thumbnails } from "../src/thumbnails.ts";
 import { atlasOf, MemorySource, tokensOf, type MemoryHead } from "./memory.ts";
 
 const lineOf = (weights: number[], n_open = weights.length): Line => ({ weights: Float32Array.from(weights), masked: Uint8Array.from(weights, (_, place) => (place < n_open ? 0 : 1)), removed: 0, sink: 0, rounding: 0, entropy: 0 });
@@ -36,12 +36,12 @@ test("a number that is read beside pictures of some rows lets the scale reach to
   const [state, head] = [stateFromHash("", atlas), { layer: 2, head: 1 }];
   const { signal } = new AbortController();
   assert.equal(thumbnails.saw(head, Float32Array.of(0.25)), false); // its picture, which is not there yet, will be drawn with it
-  await thumbnails.want(state, () => {}, signal);
+  await thumbnails.want(state, { width: SIDE, height: SIDE }, () => {}, signal);
   assert.deepEqual([thumbnails.top(), thumbnails.topOf(head)], [0.5, 0.5]);
   assert.equal(thumbnails.saw(head, Float32Array.of(0.5000001, 0)), false);
   assert.equal(thumbnails.saw(head, Float32Array.of(NaN, -1, 0.25)), true);
   assert.equal(thumbnails.saw(head, Float32Array.of(1)), false);
   assert.deepEqual([thumbnails.top(), thumbnails.topOf(head), thumbnails.topOf({ layer: 2, head: 0 })], [1, 1, 0.5]);
-  await thumbnails.want({ ...state, pool: "mean" }, () => {}, signal);
+  await thumbnails.want({ ...state, pool: "mean" }, { width: SIDE, height: SIDE }, () => {}, signal);
   assert.equal(thumbnails.top(), 0.5);
 });

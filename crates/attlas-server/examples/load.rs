@@ -43,8 +43,8 @@ fn main() {
     println!("opened and described: {:.0?}, {} kB", began.elapsed(), n_bytes >> 10);
     overview(&served, &about);
     zoom(&served, &about);
-    let tiles = |what: &str| {
-        let (n, latencies) = load(&served, &about, n_connections, Duration::from_secs_f64(seconds));
+    let tiles = |what: &str, coarsest: usize| {
+        let (n, latencies) = load(&served, &about, coarsest, n_connections, Duration::from_secs_f64(seconds));
         let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
         println!(
             "{what}: {:.0} tiles/s of {SIDE} × {SIDE}; p50 {:.1?}, p99 {:.1?}, slowest {:.1?}",
@@ -54,10 +54,11 @@ fn main() {
             at(1.0)
         );
     };
-    tiles("tiles");
+    tiles("tiles of a cell a pixel", 1);
+    tiles("tiles of up to 8 × 8 cells a pixel", 8);
     let is_over = Arc::new(AtomicBool::new(false));
     let runs = run_again_and_again(&served, &is_over);
-    tiles("tiles while a model runs");
+    tiles("the same while a model runs", 8);
     is_over.store(true, Ordering::Relaxed);
     println!("runs meanwhile: {}", runs.join().unwrap());
 }
@@ -99,7 +100,7 @@ fn overview(served: &Served, about: &About) {
         let began = Instant::now();
         let n_bytes = served.client().ask("POST", "/api/recordings/f0/pooled", &asks).len();
         println!(
-            "{time} of {} heads in {side} × {side}: {:.0?}, {} kB",
+            "{time} of {} heads in {side} × {side}: {:.2?}, {} kB",
             about.layers.len() * about.n_heads,
             began.elapsed(),
             n_bytes >> 10
@@ -129,7 +130,13 @@ fn zoom(served: &Served, about: &About) {
 }
 
 /// How many tiles were answered, and how long each took, the quickest first.
-fn load(served: &Served, about: &About, n_connections: usize, time: Duration) -> (usize, Vec<Duration>) {
+fn load(
+    served: &Served,
+    about: &About,
+    coarsest: usize,
+    n_connections: usize,
+    time: Duration,
+) -> (usize, Vec<Duration>) {
     let all = Mutex::new(Vec::new());
     let seed = Instant::now().elapsed().subsec_nanos() as usize;
     thread::scope(|scope| {
@@ -140,8 +147,8 @@ fn load(served: &Served, about: &About, n_connections: usize, time: Duration) ->
                 let (mut client, mut latencies) = (served.client(), Vec::new());
                 let until = Instant::now() + time;
                 while Instant::now() < until {
-                    // some heads are looked at, at places of every size up to 1,024 tokens
-                    let span = SIDE.min(about.n) << random.below(4);
+                    // some heads are looked at, at places of every size up to `coarsest` cells along a pixel
+                    let span = SIDE.min(about.n) << random.below(1 + coarsest.ilog2() as usize);
                     let span = span.min(about.n);
                     let (top, left) = (random.below(about.n - span + 1), random.below(about.n - span + 1));
                     let question = format!(

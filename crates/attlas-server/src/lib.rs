@@ -12,6 +12,7 @@ mod cache;
 mod connections;
 mod desk;
 mod figure;
+mod fold;
 mod guard;
 mod library;
 mod lines;

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use crate::desk::GivenUp;
+use crate::fold::Fold;
 use crate::map::{Asked, Rows, Sight, Source};
 
 /// Pixels of a tile along a side at most.
@@ -221,17 +222,52 @@ impl Painter {
         for (row, values, n_open) in painted.rows {
             let pixels = row * width..(row + 1) * width;
             for (pixel, value) in self.values[pixels.clone()].iter_mut().zip(values) {
-                match self.part.pool {
-                    Pool::Max => *pixel = larger(*pixel, value),
-                    Pool::Mean => *pixel += value,
-                }
+                add(self.part.pool, pixel, value);
             }
             self.n_open[pixels].iter_mut().zip(n_open).for_each(|(pixel, n)| *pixel += n);
         }
     }
 
+    /// Whether every column is the key after the one before it, and what a query sees of them is one stretch: numbers as they are read.
+    fn is_plain(&self) -> bool {
+        let (part, keys) = (&self.part, &self.asked.keys);
+        let columns = part.columns.clone();
+        part.values == Values::Number
+            && !self.asked.sight().is_masked()
+            && keys.are_single(columns.clone())
+            && keys.hull(columns.clone()).len() == columns.len()
+            && self.asked.queries.are_single(part.rows.clone())
+    }
+
+    /// The pixels of some rows of single cells.
+    fn plain_band(&self, rows: &Rows<'_>, band: &[usize]) -> Result<Painted, Error> {
+        let (part, sight) = (&self.part, self.asked.sight());
+        let keys = part.keys(&self.asked);
+        let queries: Vec<usize> = band.iter().map(|row| self.asked.queries.tokens(*row)[0]).collect();
+        let numbers = rows.of(&queries, keys.clone())?; // [queries, keys]
+        let mut painted = Painted { rows: Vec::new(), top: 0.0 };
+        let mut place = 0;
+        for line in band.chunk_by(|a, b| part.pixel_row(*a) == part.pixel_row(*b)) {
+            let mut fold = Fold::new(part.pool, keys.len());
+            for _ in line {
+                let seen = sight.hull(queries[place]);
+                let within = |key: usize| key.clamp(keys.start, keys.end) - keys.start;
+                fold.take(&numbers[place * keys.len()..][..keys.len()], within(seen.start)..within(seen.end));
+                place += 1;
+            }
+            let under = |pixel: usize| self.pixel_of.partition_point(|of| *of < pixel);
+            let (values, n_open) = (0..part.width).map(|pixel| fold.pixel(under(pixel)..under(pixel + 1))).unzip();
+            painted.top = painted.top.max(fold.top);
+            painted.rows.push((part.pixel_row(line[0]), values, n_open));
+        }
+        Ok(painted)
+    }
+
     /// The pixels of some rows.
     fn band(&self, rows: &Rows<'_>, band: &[usize]) -> Result<Painted, Error> {
+        if self.is_plain() {
+            return self.plain_band(rows, band);
+        }
         let (part, width) = (&self.part, self.part.width);
         let columns = part.columns_read(&self.asked);
         let shown = part.columns.start - columns.start..part.columns.end - columns.start;
@@ -256,11 +292,7 @@ impl Painter {
                 for (column, pixel) in shown.clone().zip(&self.pixel_of) {
                     if open[column] {
                         n_open[*pixel] += 1;
-                        let value = f64::from(drawn[column]);
-                        match part.pool {
-                            Pool::Max => values[*pixel] = larger(values[*pixel], value),
-                            Pool::Mean => values[*pixel] += value,
-                        }
+                        add(part.pool, &mut values[*pixel], f64::from(drawn[column]));
                     }
                 }
             }
@@ -275,17 +307,38 @@ impl Painter {
         if sight.is_masked() {
             return;
         }
+        let mut open = |pixel_row: usize, keys: Range<usize>| {
+            let seen = self.asked.keys.touching(keys);
+            let seen = seen.start.max(part.columns.start)..seen.end.min(part.columns.end);
+            if !seen.is_empty() {
+                let pixel = |column: usize| self.pixel_of[column - part.columns.start];
+                let pixels = pixel(seen.start)..pixel(seen.end - 1) + 1;
+                masked[pixel_row * part.width..][pixels].fill(false);
+            }
+        };
+        // what the queries of a line of pixels see, as stretches: mostly one
+        let mut stretch = (0, 0..0);
         for row in part.rows.clone() {
             for query in self.asked.queries.tokens(row) {
-                let seen = self.asked.keys.touching(sight.hull(*query));
-                let seen = seen.start.max(part.columns.start)..seen.end.min(part.columns.end);
-                if !seen.is_empty() {
-                    let pixel = |column: usize| self.pixel_of[column - part.columns.start];
-                    let pixels = pixel(seen.start)..pixel(seen.end - 1) + 1;
-                    masked[part.pixel_row(row) * part.width..][pixels].fill(false);
+                let (line, keys) = (part.pixel_row(row), sight.hull(*query));
+                let (last, reach) = &mut stretch;
+                if *last == line && keys.start <= reach.end && reach.start <= keys.end {
+                    *reach = reach.start.min(keys.start)..reach.end.max(keys.end);
+                } else {
+                    open(*last, reach.clone());
+                    stretch = (line, keys);
                 }
             }
         }
+        open(stretch.0, stretch.1);
+    }
+}
+
+/// Adds a cell to its pixel.
+fn add(pool: Pool, pixel: &mut f64, value: f64) {
+    match pool {
+        Pool::Max => *pixel = larger(*pixel, value),
+        Pool::Mean => *pixel += value,
     }
 }
 

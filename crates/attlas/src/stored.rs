@@ -16,6 +16,9 @@ use crate::{Buffer, Error};
 /// Numbers that are held at a time on their way from file to file.
 const PIECE: usize = 1 << 20;
 
+/// Numbers of 16 bits that are widened at a time.
+const WIDENED: usize = 1 << 14;
+
 /// A read-only array, in memory or still in its file; cheap to clone.
 #[derive(Clone)]
 pub struct Stored<T: Element = f32>(Place<T>);
@@ -181,8 +184,8 @@ impl Numbers {
     pub fn read(&self, range: Range<usize>) -> Result<Cow<'_, [f32]>, Error> {
         Ok(match self {
             Numbers::F32(numbers) => numbers.read(range)?,
-            Numbers::F16(numbers) => Cow::Owned(numbers.read(range)?.to_f32_vec()),
-            Numbers::Bf16(numbers) => Cow::Owned(numbers.read(range)?.to_f32_vec()),
+            Numbers::F16(numbers) => Cow::Owned(widened(numbers, range, |piece| piece.to_f32_vec())?),
+            Numbers::Bf16(numbers) => Cow::Owned(widened(numbers, range, |piece| piece.to_f32_vec())?),
         })
     }
 
@@ -202,6 +205,19 @@ impl Numbers {
             Numbers::Bf16(numbers) => numbers.write_to(file),
         }
     }
+}
+
+/// Numbers of 16 bits as f32, a piece at a time, so that what is read stays in a cache until it is widened.
+fn widened<T: Element>(
+    numbers: &Stored<T>,
+    range: Range<usize>,
+    widen: impl Fn(&[T]) -> Vec<f32>,
+) -> Result<Vec<f32>, Error> {
+    let mut wide = Vec::with_capacity(range.len()); // [range.len()]
+    for start in range.clone().step_by(WIDENED) {
+        wide.extend(widen(&numbers.read(start..(start + WIDENED).min(range.end))?));
+    }
+    Ok(wide)
 }
 
 impl From<Vec<f32>> for Numbers {
@@ -246,5 +262,8 @@ mod tests {
         assert_eq!(*half.read(1..3).unwrap(), [-0.5, 3.140625]);
         let brain = Numbers::Bf16(values.map(bf16::from_f32).to_vec().into());
         assert_eq!(*brain.read_all().unwrap(), [1.0, -0.5, 3.140625, 65536.0]);
+        let many: Vec<f32> = (0..2 * WIDENED + 7).map(|place| (place % 2048) as f32).collect();
+        let half = Numbers::F16(many.iter().map(|number| f16::from_f32(*number)).collect::<Vec<_>>().into());
+        assert_eq!(*half.read(5..2 * WIDENED + 6).unwrap(), many[5..2 * WIDENED + 6]);
     }
 }

@@ -474,9 +474,13 @@ impl Loader<'_> {
                 let starts = places.iter().map(|(_, start)| *start);
                 Some(Coded::laid(&kinds.iter().copied().zip(starts).collect::<Vec<_>>(), d_in, bytes))
             }
-            _ => Coded::read(&kinds, d_in, |part, rows, bytes| {
-                parts[part].0.read(d_in, rows, bytes).map_err(|source| self.io(parts[part].2, source))
-            })?,
+            _ => {
+                let ready = |(rows, _, name): &(StoredRows, usize, &str)| rows.ready().map_err(|e| self.io(name, e));
+                let ready = parts.iter().map(ready).collect::<Result<Vec<_>, _>>()?;
+                Coded::read(&kinds, d_in, |part, rows, bytes| {
+                    ready[part].read(d_in, rows, bytes).map_err(|source| self.io(parts[part].2, source))
+                })?
+            }
         };
         // what is not finite is found, and named, among the numbers
         let Some(coded) = coded else { return Ok(None) };

@@ -1,13 +1,14 @@
-//! Reads GGUF files (llama.cpp): metadata, tensors, and for Llama-like models the names and order of Hugging Face.
+//! Reads GGUF files (llama.cpp): metadata and tensors under their own names.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use attlas_kernels::Code;
 use rayon::prelude::*;
 
-use super::gguf_blocks::{self, Block};
+use super::gguf_blocks;
 use super::stored_rows::StoredRows;
 use super::{Bytes, Dtype, Tensor, open_weights};
 use crate::Error;
@@ -140,9 +141,9 @@ impl Gguf {
             let bytes = part(start, (end - start) as usize);
             let (dtype, bytes) = match storage {
                 Storage::Plain(dtype) => (dtype, bytes),
-                Storage::Blocks(block) => {
-                    let rows = StoredRows::plain(block.code(), bytes.clone());
-                    (Dtype::F32, Bytes::made(numbers as usize * 4, move || unpacked(&bytes, block)).of_rows(rows))
+                Storage::Blocks(code) => {
+                    let rows = StoredRows::plain(code, bytes.clone());
+                    (Dtype::F32, Bytes::made(numbers as usize * 4, move || unpacked(&bytes, code)).of_rows(rows))
                 }
             };
             let tensor_ = Tensor { dtype, shape: tensor.shape.clone(), bytes, path: Arc::clone(&path) };
@@ -181,7 +182,7 @@ impl Gguf {
     pub fn float_or(&self, key: &str, default: f64) -> Result<f64, Error> {
         match self.metadata.get(key) {
             None => Ok(default),
-            Some(Value::Float(number)) => Ok(*number),
+            Some(Value::Float(number)) if number.is_finite() => Ok(*number),
             Some(value) => match self.number(key) {
                 Some(number) => Ok(number as f64),
                 None => Err(Error::config(&self.path, key, format!("is {value}, but must be a number"))),
@@ -207,15 +208,15 @@ impl Gguf {
 }
 
 /// The numbers of a quantised tensor as little-endian `f32`. Shape `[n_numbers, 4]`.
-fn unpacked(stored: &Bytes, block: Block) -> std::io::Result<Vec<u8>> {
+fn unpacked(stored: &Bytes, code: Code) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![0; stored.len()];
     stored.read(0, &mut bytes)?;
-    let (per_block, block_bytes) = block.sizes();
+    let (per_block, block_bytes) = (code.block(), code.row_bytes(code.block()));
     let mut numbers = vec![0; bytes.len() / block_bytes * per_block * 4]; // [n_numbers, 4]
     let blocks = bytes.par_chunks(block_bytes);
     numbers.par_chunks_mut(per_block * 4).zip(blocks).for_each(|(out, stored)| {
         let mut values = [0.0; gguf_blocks::LARGEST];
-        block.unpack(stored, &mut values[..per_block]);
+        gguf_blocks::unpack(code, stored, &mut values[..per_block]);
         for (bytes, value) in out.as_chunks_mut::<4>().0.iter_mut().zip(values) {
             *bytes = value.to_le_bytes();
         }
@@ -226,7 +227,7 @@ fn unpacked(stored: &Bytes, block: Block) -> std::io::Result<Vec<u8>> {
 /// How the numbers of a tensor are stored.
 enum Storage {
     Plain(Dtype),
-    Blocks(Block),
+    Blocks(Code),
 }
 
 impl Storage {
@@ -234,10 +235,7 @@ impl Storage {
     fn block(&self) -> (u64, u64) {
         match self {
             Storage::Plain(dtype) => (1, dtype.bits() as u64 / 8),
-            Storage::Blocks(block) => {
-                let (numbers, bytes) = block.sizes();
-                (numbers as u64, bytes as u64)
-            }
+            Storage::Blocks(code) => (code.block() as u64, code.row_bytes(code.block()) as u64),
         }
     }
 }
@@ -254,13 +252,23 @@ fn storage(kind: u32) -> Result<Storage, String> {
         1 => Storage::Plain(Dtype::F16),
         28 => Storage::Plain(Dtype::F64),
         30 => Storage::Plain(Dtype::BF16),
-        2 => Storage::Blocks(Block::Q4_0),
-        8 => Storage::Blocks(Block::Q8_0),
-        12 => Storage::Blocks(Block::Q4K),
-        14 => Storage::Blocks(Block::Q6K),
+        2 => Storage::Blocks(Code::Q4_0),
+        3 => Storage::Blocks(Code::Q4_1),
+        6 => Storage::Blocks(Code::Q5_0),
+        7 => Storage::Blocks(Code::Q5_1),
+        8 => Storage::Blocks(Code::Q8_0),
+        10 => Storage::Blocks(Code::Q2K),
+        11 => Storage::Blocks(Code::Q3K),
+        12 => Storage::Blocks(Code::Q4K),
+        13 => Storage::Blocks(Code::Q5K),
+        14 => Storage::Blocks(Code::Q6K),
+        20 => Storage::Blocks(Code::Iq4Nl),
+        23 => Storage::Blocks(Code::Iq4Xs),
         _ => {
             let name = NAMES.get(kind as usize).map_or_else(|| format!("type {kind}"), |name| (*name).to_owned());
-            return Err(format!("is stored as {name}; f32, f16, bf16, f64, q4_0, q8_0, q4_K and q6_K are read"));
+            return Err(format!(
+                "is stored as {name}; f32, f16, bf16, f64, q4_0 to q8_0, q2_K to q6_K, iq4_nl and iq4_xs are read"
+            ));
         }
     })
 }

@@ -103,5 +103,5 @@ fn lying_headers_are_refused_before_anything_is_allocated() {
     assert!(
         refusal(&tensor(&[256, 4], 14, 0)).contains("of shape [4, 256] takes 840 bytes from byte 0 of the data on")
     );
-    assert!(refusal(&tensor(&[32], 3, 0)).contains("is stored as q4_1; f32, f16"));
+    assert!(refusal(&tensor(&[32], 9, 0)).contains("is stored as q8_1; f32, f16"));
 }

@@ -123,6 +123,19 @@ impl StoredRows {
         StoredRows { order: Some(order), ..self }
     }
 
+    /// The same rows where parts of them can be read one by one without being made each time.
+    ///
+    /// # Errors
+    /// When they are to be made and that fails.
+    pub(crate) fn ready(&self) -> io::Result<StoredRows> {
+        match &self.source {
+            Source::Rows(bytes @ Bytes::Made { .. }) => {
+                Ok(StoredRows { source: Source::Rows(bytes.ready()?.into_owned()), ..self.clone() })
+            }
+            _ => Ok(self.clone()),
+        }
+    }
+
     /// Reads some rows of `d_in` numbers, each of [`Code::row_bytes`].
     ///
     /// # Errors

@@ -4,7 +4,14 @@
 //! whatever is computed to widen a number is computed for a whole register at once. No bit is added or lost, and each number
 //! becomes what the format says, exactly.
 
+mod grouped;
+mod lay;
+mod widen;
+
 use std::ops::Range;
+
+use lay::{is_e4m3, lay_bits, lay_bytes, lay_half, lay_scale, lay_side_by_side};
+use widen::{Columns, To, Weighed, Written, halves, widen_q4_k, widen_q6_k};
 
 use crate::vector::Vector;
 
@@ -37,6 +44,29 @@ pub enum Code {
     Q4K,
     /// GGML's q6_K: blocks of 256 numbers of 6 bits in 16 groups; `scale · s · (q − 32)`.
     Q6K,
+    /// GGML's q4_1: blocks of a scale and a minimum (f16) and 32 numbers of 4 bits as in q4_0; `scale · q + minimum`.
+    Q4_1,
+    /// GGML's q5_0: blocks of a scale (f16), 32 fifth bits, and 32 numbers of 4 bits as in q4_0; `scale · (q − 16)`.
+    Q5_0,
+    /// GGML's q5_1: blocks of a scale and a minimum (f16), then as q5_0; `scale · q + minimum`.
+    Q5_1,
+    /// GGML's q2_K: blocks of 256 numbers of 2 bits in 16 groups; `scale · s · q − minimum · m`.
+    Q2K,
+    /// GGML's q3_K: blocks of 256 numbers of 3 bits in 16 groups; `scale · s · (q − 4)`.
+    Q3K,
+    /// GGML's q5_K: blocks of 256 numbers of 5 bits in 8 groups; `scale · s · q − minimum · m`.
+    Q5K,
+    /// GGML's iq4_nl: blocks of a scale (f16) and 32 entries of a table, 4 bits as in q4_0; `scale · table[q]`.
+    Iq4Nl,
+    /// GGML's iq4_xs: blocks of 256 entries of the same table in 8 groups; `scale · s · table[q]`.
+    Iq4Xs,
+    /// Blocks of a scale (f32), a zero (a byte) and 32 numbers of 4 bits, the low half of each byte first; `scale · (q − zero)`.
+    Int4,
+    /// bitsandbytes's NF4: blocks of a scale (f32) and 64 entries of a table, 4 bits, the high half of each byte first;
+    /// `scale · table[q]`.
+    Nf4,
+    /// bitsandbytes's FP4: the same with another table.
+    Fp4,
     /// MXFP4 (Open Compute Project 2023): blocks of a power of two (a byte, 127 for 1) and 32 numbers of 4 bits (E2M1), the low
     /// half of each byte first.
     Mxfp4,
@@ -49,7 +79,7 @@ const MAX_POWER: u8 = 252;
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 10] = [
+    pub const ALL: [Code; 21] = [
         Code::F16,
         Code::Bf16,
         Code::Int8,
@@ -60,6 +90,17 @@ impl Code {
         Code::Q4K,
         Code::Q6K,
         Code::Mxfp4,
+        Code::Q4_1,
+        Code::Q5_0,
+        Code::Q5_1,
+        Code::Q2K,
+        Code::Q3K,
+        Code::Q5K,
+        Code::Iq4Nl,
+        Code::Iq4Xs,
+        Code::Int4,
+        Code::Nf4,
+        Code::Fp4,
     ];
 
     /// Numbers of a block; rows are whole blocks.
@@ -69,6 +110,7 @@ impl Code {
             Code::Q8_0 | Code::Q4_0 | Code::Mxfp4 => 32,
             Code::Fp8Blocks => 128,
             Code::Q4K | Code::Q6K => 256,
+            _ => self.grouped_block(),
         }
     }
 
@@ -83,6 +125,7 @@ impl Code {
             Code::Q4K => n / 256 * 144,
             Code::Q6K => n / 256 * 210,
             Code::Mxfp4 => n / 32 * 17,
+            _ => n / self.grouped_block() * self.grouped_bytes(),
         }
     }
 
@@ -146,8 +189,8 @@ impl Code {
             Code::Q4_0 => {
                 let (scales, codes) = block.split_at_mut(2 * STRIP);
                 for (column, byte) in stored[2..].iter().enumerate() {
-                    lay_four(byte & 15, column, lane, codes);
-                    lay_four(byte >> 4, column + 16, lane, codes);
+                    lay_bits(4, byte & 15, column, lane, codes);
+                    lay_bits(4, byte >> 4, column + 16, lane, codes);
                 }
                 lay_half(&stored[..2], lane, scales)
             }
@@ -159,12 +202,12 @@ impl Code {
                 for (place, byte) in stored[16..].iter().enumerate() {
                     // low halves are one group of 32, high halves the next
                     let column = place / 32 * 64 + place % 32;
-                    lay_four(byte & 15, column, lane, codes);
-                    lay_four(byte >> 4, column + 32, lane, codes);
+                    lay_bits(4, byte & 15, column, lane, codes);
+                    lay_bits(4, byte >> 4, column + 32, lane, codes);
                 }
                 lay_half(&stored[..2], lane, scales) & lay_half(&stored[2..4], lane, minima)
             }
-            _ => {
+            Code::Q6K => {
                 let (scales, rest) = block.split_at_mut(2 * STRIP);
                 let (of_groups, rest) = rest.split_at_mut(16 * STRIP);
                 let (low, high) = rest.split_at_mut(128 * STRIP);
@@ -174,13 +217,12 @@ impl Code {
                     let (half, row, place) = (column / 128, column / 32 % 4, column % 32);
                     let four = stored[half * 64 + row % 2 * 32 + place] >> (row / 2 * 4) & 15;
                     let two = stored[128 + half * 32 + place] >> (row * 2) & 3;
-                    lay_four(four, column, lane, low);
-                    // four columns share a byte
-                    let (slot, shift) = (&mut high[column / 4 * STRIP + lane], column % 4 * 2);
-                    *slot = *slot & !(3 << shift) | two << shift;
+                    lay_bits(4, four, column, lane, low);
+                    lay_bits(2, two, column, lane, high);
                 }
                 lay_half(&stored[208..210], lane, scales)
             }
+            _ => self.lay_grouped(stored, lane, block),
         }
     }
 
@@ -220,7 +262,7 @@ impl Code {
                     let half = columns.start % 256 / STRETCH;
                     if self == Code::Q4K { widen_q4_k::<V>(block, half, to) } else { widen_q6_k::<V>(block, half, to) }
                 }
-                _ => {
+                Code::Fp8Blocks | Code::Mxfp4 | Code::Q8_0 | Code::Q4_0 => {
                     let n_block = STRIP * self.row_bytes(self.block());
                     let blocks = columns.start / self.block()..columns.end / self.block();
                     let blocks = strip[blocks.start * n_block..blocks.end * n_block].chunks_exact(n_block);
@@ -228,6 +270,7 @@ impl Code {
                         self.widen_block::<V>(block, to.at(index * self.block()));
                     }
                 }
+                _ => self.widen_grouped::<V>(strip, columns, to),
             }
         }
     }
@@ -356,328 +399,4 @@ impl Code {
             }
         }
     }
-}
-
-/// Where widened numbers go.
-#[derive(Clone, Copy)]
-struct To {
-    start: *mut f32,
-    /// Numbers from column to column.
-    stride: usize,
-}
-
-impl To {
-    /// The same from another column on.
-    #[inline(always)]
-    fn at(self, column: usize) -> To {
-        To { start: self.start.wrapping_add(column * self.stride), ..self }
-    }
-
-    /// Writes `n` columns, each made of `size` bytes a lane: `number(lane, bytes)` makes a register of lanes from `lane` on.
-    ///
-    /// # Safety
-    /// The processor has the instructions of `V`, there is room for the columns, and their bytes lie at `codes`.
-    #[inline(always)]
-    unsafe fn columns<V: Vector>(
-        self,
-        n: usize,
-        codes: *const u8,
-        size: usize,
-        number: impl Fn(usize, *const u8) -> V,
-    ) {
-        for column in 0..n {
-            let codes = codes.wrapping_add(column * size * STRIP);
-            V::prefetch(codes.wrapping_add(AHEAD).cast());
-            for lane in (0..STRIP).step_by(V::LANES) {
-                // SAFETY: the caller vouches for the instructions, the bytes and the room.
-                unsafe {
-                    let to = self.start.add(column * self.stride + lane);
-                    number(lane, codes.wrapping_add(lane * size)).store(to);
-                }
-            }
-        }
-    }
-
-    /// Writes `n` columns, an even number, whose lanes have half a byte each, a pair of columns to a byte, the first one below:
-    /// `number(lane, bits)` makes a register of the lowest four of `bits`.
-    ///
-    /// # Safety
-    /// As [`columns`](To::columns).
-    #[inline(always)]
-    unsafe fn pairs<V: Vector>(self, n: usize, codes: *const u8, number: impl Fn(usize, V) -> V) {
-        for pair in 0..n / 2 {
-            let codes = codes.wrapping_add(pair * STRIP);
-            V::prefetch(codes.wrapping_add(AHEAD).cast());
-            for lane in (0..STRIP).step_by(V::LANES) {
-                // SAFETY: the caller vouches for the instructions, the bytes and the room.
-                unsafe {
-                    let both = V::load_bytes(codes.wrapping_add(lane));
-                    let to = self.start.add(2 * pair * self.stride + lane);
-                    number(lane, both).store(to);
-                    number(lane, both.right(4)).store(to.add(self.stride));
-                }
-            }
-        }
-    }
-}
-
-/// Widens half a block of q4_K: four groups of 32 columns.
-///
-/// # Safety
-/// The processor has the instructions of `V`, and `to` has room.
-#[inline(always)]
-unsafe fn widen_q4_k<V: Vector>(block: &[u8], half: usize, to: To) {
-    let (of_block, rest) = block.split_at(4 * STRIP);
-    let (six, codes) = rest.split_at(12 * STRIP);
-    let codes = &codes[half * 64 * STRIP..][..64 * STRIP];
-    let (mut scales, mut minima) = ([0.0; STRIP], [0.0; STRIP]);
-    // SAFETY: the caller vouches for the instructions and the room; what is read is cut out of `block`.
-    unsafe {
-        halves::<V>(&of_block[..2 * STRIP], &mut scales);
-        halves::<V>(&of_block[2 * STRIP..], &mut minima);
-        for group in 0..4 {
-            let (mut of_group, mut least) = ([0.0; STRIP], [0.0; STRIP]);
-            for lane in (0..STRIP).step_by(V::LANES) {
-                let six = six[lane..].as_ptr();
-                // six bits each, the last four groups' upper two bits kept with the first four's
-                let (s, m) = if half == 0 {
-                    (bytes_at::<V>(six, group).and(63), bytes_at::<V>(six, group + 4).and(63))
-                } else {
-                    let low = bytes_at::<V>(six, group + 8);
-                    (
-                        low.and(15).or(bytes_at::<V>(six, group).right(6).left(4)),
-                        low.right(4).or(bytes_at::<V>(six, group + 4).right(6).left(4)),
-                    )
-                };
-                V::load(scales.as_ptr().add(lane)).mul(s.number()).store(of_group.as_mut_ptr().add(lane));
-                V::load(minima.as_ptr().add(lane)).mul(m.number()).store(least.as_mut_ptr().add(lane));
-            }
-            to.at(32 * group).pairs(
-                32,
-                codes[group * 16 * STRIP..].as_ptr(),
-                #[inline(always)]
-                |lane: usize, four: V| {
-                    let product = V::load(of_group.as_ptr().add(lane)).mul(four.four());
-                    product.sub(V::load(least.as_ptr().add(lane)))
-                },
-            );
-        }
-    }
-}
-
-/// Columns of strips of a plain code.
-trait Columns {
-    /// Goes through them: `number(factors, bytes)` makes a register of `size` bytes a lane.
-    ///
-    /// # Safety
-    /// The processor has the instructions of `V`; the bytes and the room are there.
-    unsafe fn visit<V: Vector>(self, size: usize, number: impl Fn(V, *const u8) -> V);
-}
-
-/// Columns that are written as `f32`.
-struct Written {
-    to: To,
-    n: usize,
-    scales: [f32; STRIP],
-    codes: *const u8,
-}
-
-impl Columns for Written {
-    #[inline(always)]
-    unsafe fn visit<V: Vector>(self, size: usize, number: impl Fn(V, *const u8) -> V) {
-        // SAFETY: as the caller vouches; the factors are a strip's.
-        unsafe {
-            self.to.columns(
-                self.n,
-                self.codes,
-                size,
-                #[inline(always)]
-                |lane: usize, codes: *const u8| number(V::load(self.scales.as_ptr().add(lane)), codes),
-            );
-        }
-    }
-}
-
-/// Columns of `S` strips side by side that a row of numbers is multiplied with.
-struct Weighed<'a, const S: usize> {
-    scales: [[f32; STRIP]; S],
-    codes: [*const u8; S],
-    /// A number for each column.
-    input: &'a [f32],
-    /// Shape `[S, STRIP]`.
-    sums: *mut f32,
-}
-
-impl<const S: usize> Columns for Weighed<'_, S> {
-    #[inline(always)]
-    unsafe fn visit<V: Vector>(self, size: usize, number: impl Fn(V, *const u8) -> V) {
-        // SAFETY: as the caller vouches; `sums` and each strip's factors are whole strips.
-        unsafe {
-            let mut sums = [[V::splat(0.0); STRIP / MIN_LANES]; S];
-            for (column, factor) in self.input.iter().enumerate() {
-                let factor = V::splat(*factor);
-                for (strip, sums) in sums.iter_mut().enumerate() {
-                    let codes = self.codes[strip].wrapping_add(column * size * STRIP);
-                    V::prefetch(codes.wrapping_add(AHEAD).cast());
-                    for (sum, lane) in sums.iter_mut().zip((0..STRIP).step_by(V::LANES)) {
-                        let scales = V::load(self.scales[strip].as_ptr().add(lane));
-                        *sum = factor.mul_add(number(scales, codes.wrapping_add(lane * size)), *sum);
-                    }
-                }
-            }
-            for (strip, sums) in sums.iter().enumerate() {
-                for (sum, lane) in sums.iter().zip((0..STRIP).step_by(V::LANES)) {
-                    sum.store(self.sums.add(strip * STRIP + lane));
-                }
-            }
-        }
-    }
-}
-
-/// Lanes of the narrowest register.
-const MIN_LANES: usize = 4;
-
-/// The bytes of a register of lanes, `row` strips of bytes further on.
-///
-/// # Safety
-/// The processor has the instructions of `V`, and the bytes are there.
-#[inline(always)]
-unsafe fn bytes_at<V: Vector>(bytes: *const u8, row: usize) -> V {
-    // SAFETY: as the caller vouches.
-    unsafe { V::load_bytes(bytes.add(row * STRIP)) }
-}
-
-/// Widens half a block of q6_K: eight groups of 16 columns.
-///
-/// # Safety
-/// The processor has the instructions of `V`, and `to` has room.
-#[inline(always)]
-unsafe fn widen_q6_k<V: Vector>(block: &[u8], half: usize, to: To) {
-    let (of_block, rest) = block.split_at(2 * STRIP);
-    let (of_groups, rest) = rest.split_at(16 * STRIP);
-    let (low, high) = rest.split_at(128 * STRIP);
-    let low = &low[half * 64 * STRIP..][..64 * STRIP];
-    let high = &high[half * 32 * STRIP..][..32 * STRIP];
-    let mut scales = [0.0; STRIP];
-    // SAFETY: the caller vouches for the instructions and the room; what is read is cut out of `block`.
-    unsafe {
-        halves::<V>(of_block, &mut scales);
-        for four in 0..STRETCH / 4 {
-            let (low, high) = (low.as_ptr().add(four * 2 * STRIP), high.as_ptr().add(four * STRIP));
-            V::prefetch(low.wrapping_add(AHEAD).cast());
-            V::prefetch(high.wrapping_add(AHEAD).cast());
-            for lane in (0..STRIP).step_by(V::LANES) {
-                let of_group = of_groups[(half * 8 + four / 4) * STRIP + lane..][..V::LANES].as_ptr();
-                let scale = V::load(scales.as_ptr().add(lane)).mul(V::load_signed_bytes(of_group).number());
-                let (first, second) = (V::load_bytes(low.add(lane)), V::load_bytes(low.add(STRIP + lane)));
-                let two = V::load_bytes(high.add(lane));
-                let codes = [
-                    first.and(15).or(two.left(4).and(0x30)),
-                    first.right(4).or(two.left(2).and(0x30)),
-                    second.and(15).or(two.and(0x30)),
-                    second.right(4).or(two.right(2).and(0x30)),
-                ];
-                for (column, code) in codes.into_iter().enumerate() {
-                    let number = scale.mul(code.number().sub(V::splat(32.0)));
-                    number.store(to.start.add((4 * four + column) * to.stride + lane));
-                }
-            }
-        }
-    }
-}
-
-/// The binary16 of every lane.
-///
-/// # Safety
-/// The processor has the instructions of `V`.
-#[inline(always)]
-unsafe fn halves<V: Vector>(bytes: &[u8], numbers: &mut [f32; STRIP]) {
-    let bytes = &bytes[..2 * STRIP];
-    for lane in (0..STRIP).step_by(V::LANES) {
-        // SAFETY: the caller vouches for the instructions; both have all lanes.
-        unsafe { V::load_f16(bytes.as_ptr().add(2 * lane)).store(numbers.as_mut_ptr().add(lane)) }
-    }
-}
-
-/// Puts 16 rows of numbers of `SIZE` bytes, 1 or 2, side by side.
-fn lay_side_by_side<'a, const SIZE: usize>(row: impl Fn(usize) -> &'a [u8], strip: &mut [u8]) {
-    let rows: [&[u8]; STRIP] = std::array::from_fn(row);
-    // 1. squares of 16 bytes, turned in registers
-    let squares = rows.map(|row| row.as_chunks::<STRIP>().0);
-    for (index, turned) in strip.as_chunks_mut().0.as_chunks_mut().0.iter_mut().enumerate().take(squares[0].len()) {
-        turn_square::<SIZE>(squares, index, turned);
-    }
-    // 2. the columns that are left
-    let columns = strip.as_chunks_mut::<SIZE>().0.as_chunks_mut::<STRIP>().0;
-    for (column, lanes) in columns.iter_mut().enumerate().skip(squares[0].len() * STRIP / SIZE) {
-        *lanes = rows.map(|row| row.as_chunks().0[column]);
-    }
-}
-
-/// Writes the numbers of a square, bytes of 16 rows, column by column.
-///
-/// Four times each row is shuffled with the one eight below it, number by number, as the halves of a deck of cards: every
-/// time the bits of a number's place, its row's before its column's, move one up, and the uppermost becomes the lowest.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn turn_square<const SIZE: usize>(rows: [&[[u8; STRIP]]; STRIP], index: usize, turned: &mut [[u8; STRIP]; STRIP]) {
-    use std::arch::x86_64::*;
-
-    // SAFETY: every processor of this architecture has SSE2; arrays of 16 bytes are read and written.
-    unsafe {
-        let mut deck: [__m128i; STRIP] = rows.map(|row| _mm_loadu_si128(row[index].as_ptr().cast()));
-        for _ in 0..STRIP.ilog2() {
-            deck = std::array::from_fn(|row| {
-                let (upper, lower) = (deck[row / 2], deck[row / 2 + STRIP / 2]);
-                match (SIZE, row % 2) {
-                    (1, 0) => _mm_unpacklo_epi8(upper, lower),
-                    (1, _) => _mm_unpackhi_epi8(upper, lower),
-                    (_, 0) => _mm_unpacklo_epi16(upper, lower),
-                    _ => _mm_unpackhi_epi16(upper, lower),
-                }
-            });
-        }
-        for (row, turned) in deck.into_iter().zip(turned) {
-            _mm_storeu_si128(turned.as_mut_ptr().cast(), row);
-        }
-    }
-}
-
-/// Writes the numbers of a square, bytes of 16 rows, column by column.
-#[cfg(not(target_arch = "x86_64"))]
-fn turn_square<const SIZE: usize>(rows: [&[[u8; STRIP]]; STRIP], index: usize, turned: &mut [[u8; STRIP]; STRIP]) {
-    for (column, lanes) in turned.as_flattened_mut().chunks_exact_mut(SIZE * STRIP).enumerate() {
-        for (row, slot) in rows.iter().zip(lanes.chunks_exact_mut(SIZE)) {
-            slot.copy_from_slice(&row[index][column * SIZE..(column + 1) * SIZE]);
-        }
-    }
-}
-
-/// Puts a row's bytes into its lane.
-fn lay_bytes(bytes: &[u8], lane: usize, strip: &mut [u8]) {
-    strip[lane..].iter_mut().step_by(STRIP).zip(bytes).for_each(|(slot, byte)| *slot = *byte);
-}
-
-/// Puts a binary16 into its lane; gives whether it is finite.
-fn lay_half(bytes: &[u8], lane: usize, scales: &mut [u8]) -> bool {
-    scales[2 * lane..][..2].copy_from_slice(bytes);
-    bytes[1] & 0x7c != 0x7c
-}
-
-/// Puts a factor into its lane; gives whether its product with the largest number is finite.
-fn lay_scale(bytes: &[u8], largest: f32, lane: usize, scales: &mut [u8]) -> bool {
-    scales[4 * lane..][..4].copy_from_slice(bytes);
-    let scale = bytes.first_chunk().map_or(0.0, |scale| f32::from_le_bytes(*scale));
-    (scale * largest).is_finite()
-}
-
-/// Whether a byte of E4M3 is a number.
-fn is_e4m3(byte: &u8) -> bool {
-    byte & 0x7f != 0x7f
-}
-
-/// Puts four bits into a lane: two columns share a byte, the even one below.
-fn lay_four(four: u8, column: usize, lane: usize, codes: &mut [u8]) {
-    let (slot, shift) = (&mut codes[column / 2 * STRIP + lane], column % 2 * 4);
-    *slot = *slot & !(15 << shift) | four << shift;
 }
