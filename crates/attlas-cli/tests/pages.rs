@@ -193,9 +193,13 @@ fn a_page_given_for_a_recording_is_said_to_be_one() {
         viewed.fails(3),
         "page.html: is a page, which a browser opens; `attlas view` shows recordings (.safetensors), folders of them, and texts"
     );
-    for words in
-        [&["page", "page.html", "-o", "again.html"][..], &["page.html"], &["draw", "map", "page.html", "-o", "a.svg"]]
-    {
+    let shown = attlas(&folder, &["page.html"]);
+    assert!(
+        shown
+            .fails(2)
+            .contains("not a text: a page opens in a browser, and the names of recordings end in .safetensors")
+    );
+    for words in [&["page", "page.html", "-o", "again.html"][..], &["draw", "map", "page.html", "-o", "a.svg"]] {
         let said = "page.html: is a page, which a browser opens; a recording (.safetensors) or a text is wanted here";
         assert_eq!(attlas(&folder, words).fails(3), said, "{words:?}");
     }
