@@ -238,6 +238,44 @@ fn an_unmerged_checkpoint_is_named_as_that() {
     assert!(message.contains("q_proj.base_layer.weight shows that this is an unmerged PEFT checkpoint"), "{message}");
 }
 
+/// A folder with what was packed in another.
+fn unpacked(case: &str) -> TempDir {
+    let packed = data("folders").join(case);
+    let plain = tempfile::tempdir().unwrap();
+    std::fs::copy(packed.join("unpacked.safetensors"), plain.path().join("model.safetensors")).unwrap();
+    let config = std::fs::read(packed.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_slice(&config).unwrap();
+    config.as_object_mut().unwrap().remove("quantization_config");
+    std::fs::write(plain.path().join("config.json"), config.to_string()).unwrap();
+    plain
+}
+
+#[test]
+fn an_adapter_of_a_packed_model_is_added_to_the_numbers_that_were_packed() {
+    let adapter = tempfile::tempdir().unwrap();
+    let config = json!({"peft_type": "LORA", "r": 1, "lora_alpha": 2});
+    std::fs::write(adapter.path().join("adapter_config.json"), config.to_string()).unwrap();
+    let column: Vec<u8> = (0..64).flat_map(|i| ((i % 5) as f32 * 0.1 - 0.2).to_le_bytes()).collect();
+    let part = |part: &str| format!("base_model.model.model.layers.0.self_attn.q_proj.lora_{part}.weight");
+    let parts = [
+        (part("A"), TensorView::new(Dtype::F32, vec![1, 64], &column).unwrap()),
+        (part("B"), TensorView::new(Dtype::F32, vec![64, 1], &column).unwrap()),
+    ];
+    let file = safetensors::serialize(parts, None).unwrap();
+    std::fs::write(adapter.path().join("adapter_model.safetensors"), file).unwrap();
+    let options = LoadOptions { adapter: Some(adapter.path().to_owned()), ..LoadOptions::default() };
+    let row = |folder: &Path, options: &LoadOptions| {
+        let model = Model::load_with(folder, options).unwrap();
+        let target = model.tokens_from_ids(Side::Target, &[3, 7, 1, 12, 20, 9]).unwrap();
+        let run = model.run(&[Input { target, ..Input::default() }], &RunOptions::default()).unwrap();
+        run.recording.map(0, Kind::Decoder, 0, 1).unwrap().row(5)
+    };
+    let packed = data("folders/bitsandbytes-nf4");
+    let found = row(&packed, &options);
+    assert_eq!(found, row(unpacked("bitsandbytes-nf4").path(), &options));
+    assert!(found != row(&packed, &LoadOptions::default()), "the adapter does something");
+}
+
 #[test]
 fn packed_weights_are_the_numbers_that_were_packed() {
     for (case, said) in [
@@ -246,14 +284,16 @@ fn packed_weights_are_the_numbers_that_were_packed() {
         ("gptq-v2", "packed by gptq (4 bits)"),
         ("fp8-blocks", "packed by fp8;"),
         ("fp8-rows", "packed by compressed-tensors (8 bits)"),
+        ("awq-blocks", "packed by awq (4 bits)"),
+        ("gptq-8-bits", "packed by gptq (8 bits)"),
+        ("compressed-4-bits", "packed by compressed-tensors (4 bits)"),
+        ("compressed-4-bit-rows", "packed by compressed-tensors (4 bits)"),
+        ("compressed-8-bits", "packed by compressed-tensors (8 bits)"),
+        ("bitsandbytes-nf4", "packed by bitsandbytes (4 bits)"),
+        ("bitsandbytes-fp4", "packed by bitsandbytes (4 bits)"),
+        ("bitsandbytes-8-bits", "packed by bitsandbytes (8 bits)"),
     ] {
-        let packed = data("folders").join(case);
-        let plain = tempfile::tempdir().unwrap();
-        std::fs::copy(packed.join("unpacked.safetensors"), plain.path().join("model.safetensors")).unwrap();
-        let config = std::fs::read(packed.join("config.json")).unwrap();
-        let mut config: Value = serde_json::from_slice(&config).unwrap();
-        config.as_object_mut().unwrap().remove("quantization_config");
-        std::fs::write(plain.path().join("config.json"), config.to_string()).unwrap();
+        let (packed, plain) = (data("folders").join(case), unpacked(case));
         let run = |folder: &Path| {
             let model = Model::load(folder).unwrap();
             let target = model.tokens_from_ids(Side::Target, &[3, 7, 1, 12, 20, 9]).unwrap();
@@ -264,7 +304,11 @@ fn packed_weights_are_the_numbers_that_were_packed() {
         let (found, expected) = (run(&packed), run(plain.path()));
         for head in 0..4 {
             let row = |run: &Run| run.recording.map(0, Kind::Decoder, 0, head).unwrap().row(5);
-            assert_eq!(row(&found), row(&expected), "{case}: head {head}");
+            let (found, expected) = (row(&found), row(&expected));
+            // of LLM.int8() the factors are rounded in another order
+            let most = if case == "bitsandbytes-8-bits" { 1e-6 } else { 0.0 };
+            let far = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(far <= most, "{case}: head {head}: {found:?} instead of {expected:?}");
         }
         let logits = |run: &Run| run.logits.as_ref().unwrap().values.clone();
         let far = logits(&found).iter().zip(logits(&expected)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -304,6 +348,41 @@ fn a_packed_matrix_that_lacks_a_part_or_names_a_group_that_is_not_there_is_refus
         });
         assert!(outside.contains(&format!("q_proj.g_idx holds {group}, but there are 4 groups")), "{outside}");
     }
+    let part = |part: &str| format!("{q}.{part}");
+    for (case, name, message) in [
+        ("bitsandbytes-nf4", "weight.absmax", "q_proj.weight.absmax is missing"),
+        ("bitsandbytes-nf4", "weight.nested_quant_map", "q_proj.weight.nested_quant_map is missing"),
+        ("bitsandbytes-8-bits", "weight", "q_proj.weight has SCB beside it, but is no matrix of signed bytes"),
+        ("compressed-4-bits", "weight_scale", "q_proj.weight_scale is missing"),
+        ("compressed-4-bits", "weight_shape", "q_proj.weight_shape is missing, or is not two numbers of i64"),
+    ] {
+        let missing = spoiled(case, &|tensors| drop(tensors.remove(&part(name))));
+        assert!(missing.contains(message), "{missing}");
+    }
+    let state = |from: &str, to: &str| {
+        spoiled("bitsandbytes-nf4", &|tensors| {
+            let (_, shape, bytes) = tensors.get_mut(&part("weight.quant_state.bitsandbytes__nf4")).unwrap();
+            *bytes = String::from_utf8_lossy(bytes).replace(from, to).into_bytes();
+            *shape = vec![bytes.len()];
+        })
+    };
+    for (from, to, message) in [
+        ("[64, 64]", "[64, 4611686018427387904]", "has 2048 bytes for a matrix of shape [64, 4611686018427387904]"),
+        ("\"blocksize\": 64", "\"blocksize\": 0", "says that a matrix has shape [64, 64] in blocks of 0"),
+        ("\"nested_blocksize\": 256", "\"nested_blocksize\": 0", "says nothing of nested_blocksize"),
+        ("{", "", "that holds no settings of a matrix"),
+    ] {
+        let lying = state(from, to);
+        assert!(lying.contains(message), "{lying}");
+    }
+    let turned = spoiled("compressed-4-bits", &|tensors| {
+        tensors.get_mut(&part("weight_shape")).unwrap().2[8..].fill(0xff);
+    });
+    assert!(turned.contains("q_proj.weight_shape is 32 × 18446744073709551615, which 32 × 4 words"), "{turned}");
+    let outside = spoiled("compressed-4-bits", &|tensors| {
+        tensors.get_mut(&part("weight_g_idx")).unwrap().2[..4].copy_from_slice(&9_i32.to_le_bytes());
+    });
+    assert!(outside.contains("q_proj.weight_g_idx holds 9, but there are 4 groups"), "{outside}");
     let unscaled = spoiled("fp8-blocks", &|tensors| drop(tensors.remove(&format!("{q}.weight_scale_inv"))));
     assert!(unscaled.contains("q_proj.weight_scale is missing"), "{unscaled}");
 }

@@ -209,9 +209,8 @@ fn a_default_is_never_blamed_as_if_it_stood_in_the_file() {
 fn weights_packed_in_a_way_that_is_not_read_are_named_as_that() {
     let mut folder = Folder::new();
     for (settings, in_words) in [
-        (json!({"quant_method": "bitsandbytes", "load_in_4bit": true}), "bitsandbytes (4 bits)"),
         (json!({"quant_method": "gptq", "bits": 3}), "gptq (3 bits)"),
-        (json!({"quant_method": "awq", "bits": 4, "version": "gemv"}), "awq (4 bits)"),
+        (json!({"quant_method": "awq", "bits": 8}), "awq (8 bits)"),
         (json!({"quant_method": "quanto"}), "quanto"),
         (json!({"bits": 2}), "a method that it does not name (2 bits)"),
     ] {
@@ -224,6 +223,36 @@ fn weights_packed_in_a_way_that_is_not_read_are_named_as_that() {
                  attlas does not read; take the unquantised checkpoint or a .gguf"
             )
         );
+    }
+}
+
+#[test]
+fn a_variant_of_a_packing_that_is_not_read_is_named_by_its_field() {
+    let mut folder = Folder::new();
+    for (settings, message) in [
+        (json!({"quant_method": "awq", "bits": 4, "version": "gemv"}), "version is \"gemv\"; attlas reads gemm"),
+        (
+            json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}),
+            "checkpoint_format is \"marlin\"; attlas reads gptq, gptq_v2",
+        ),
+        (
+            json!({"quant_method": "gptq", "bits": 4, "dynamic": {"-:.*mlp.*": {}}}),
+            "dynamic is {\"-:.*mlp.*\":{}}; attlas reads one way for all matrices",
+        ),
+        (
+            json!({"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized"}),
+            "format is \"nvfp4-pack-quantized\"; attlas reads pack-quantized, int-quantized, float-quantized, \
+             naive-quantized",
+        ),
+        (
+            json!({"quant_method": "compressed-tensors", "format": "int-quantized",
+                   "sparsity_config": {"format": "sparse-24-bitmask"}}),
+            "sparsity_config.format is \"sparse-24-bitmask\"; attlas reads dense",
+        ),
+    ] {
+        folder.config["quantization_config"] = settings;
+        folder.write();
+        assert_eq!(folder.refusal(), format!("DIR/config.json: quantization_config.{message}"));
     }
 }
 

@@ -1,4 +1,5 @@
-//! Matrices of four bits, as AWQ and GPTQ pack them: `(q − zero) · scale`, a zero and a scale for each group of inputs.
+//! Matrices of whole numbers in words of 32 bits, as AWQ and GPTQ pack them: `(q − zero) · scale`, a zero and a scale for
+//! each group of inputs.
 
 use std::io;
 use std::sync::Arc;
@@ -6,16 +7,15 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::Method;
+use super::grid::{self, Grid, groups_are_blocks};
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::error::Clash;
-use crate::weights::convert::{bytes_of, floats};
-use crate::weights::{Bytes, Checkpoint, Dtype, Tensor};
+use crate::weights::convert::floats;
+use crate::weights::{Checkpoint, Tensor};
 
-/// Numbers in a word of 32 bits.
-const PER_WORD: usize = 8;
 /// In which of a word's places AWQ puts a column.
-const AWQ_PLACES: [usize; PER_WORD] = [0, 4, 1, 5, 2, 6, 3, 7];
+const AWQ_PLACES: [usize; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
 
 /// The weights with every matrix unpacked.
 pub(super) fn unpacked(method: Method, settings: &ConfigFile, checkpoint: Checkpoint) -> Result<Checkpoint, Error> {
@@ -41,19 +41,20 @@ fn bias_is_zero(checkpoint: &Checkpoint, name: &str, d_out: usize) -> Result<boo
     Ok(checkpoint.contains(&name) && checkpoint.numbers(&name, &[d_out])?.iter().all(|bias| *bias == 0.0))
 }
 
-/// A packed matrix of `d_out` rows and `d_in` columns.
+/// A packed matrix of `d_out` rows and `d_in` columns, with `per_word` numbers in a word.
 struct Packed {
     method: Method,
     name: String,
-    /// AWQ: `[d_in, d_out / 8]`; GPTQ: `[d_in / 8, d_out]`.
+    /// AWQ: `[d_in, d_out / per_word]`; GPTQ: `[d_in / per_word, d_out]`.
     words: Tensor,
-    /// Shape `[n_groups, d_out / 8]`.
+    /// Shape `[n_groups, d_out / per_word]`.
     zeros: Tensor,
     /// Shape `[n_groups, d_out]`.
     scales: Tensor,
     /// The group of each input, where it is stored. Shape `[d_in]`.
     groups: Option<Tensor>,
     group_size: usize,
+    bits: usize,
     d_in: usize,
     d_out: usize,
 }
@@ -70,9 +71,11 @@ impl Packed {
         }) else {
             return Err(Error::tensor(checkpoint.path(), part("qweight"), "is no matrix of words"));
         };
-        let (d_in, d_out) = if method == Method::Awq { (rows, columns * PER_WORD) } else { (rows * PER_WORD, columns) };
-        if !d_out.is_multiple_of(PER_WORD) {
-            let message = format!("has {d_out} columns, whose zeros do not fill words of {PER_WORD}");
+        let bits = if let Method::Gptq { bits, .. } = method { bits } else { 4 };
+        let per_word = 32 / bits;
+        let (d_in, d_out) = if method == Method::Awq { (rows, columns * per_word) } else { (rows * per_word, columns) };
+        if !d_out.is_multiple_of(per_word) {
+            let message = format!("has {d_out} columns, whose zeros do not fill words of {per_word}");
             return Err(Error::tensor(&words.path, part("qweight"), message));
         }
         let group_size = settings.size_or_off("group_size")?.unwrap_or(d_in).max(1);
@@ -85,7 +88,7 @@ impl Packed {
             }
             None => Err(Error::misfit(checkpoint.path(), part(ending), Clash::Missing { asked: asked.to_vec() })),
         };
-        let zeros = shaped("qzeros", &[n_groups, d_out / PER_WORD])?;
+        let zeros = shaped("qzeros", &[n_groups, d_out / per_word])?;
         let scales = shaped("scales", &[n_groups, d_out])?;
         let has_groups = method != Method::Awq && checkpoint.contains(&part("g_idx"));
         let groups = has_groups.then(|| shaped("g_idx", &[d_in])).transpose()?;
@@ -97,29 +100,26 @@ impl Packed {
                 return Err(Error::tensor(&tensor.path, part(ending), format!("is stored as {dtype}; words are i32")));
             }
         }
-        Ok(Packed { method, name: name.to_owned(), words, zeros, scales, groups, group_size, d_in, d_out })
+        Ok(Packed { method, name: name.to_owned(), words, zeros, scales, groups, group_size, bits, d_in, d_out })
     }
 
     /// The matrix, unpacked when it is read. Shape `[d_out, d_in]`.
     fn tensor(self) -> Tensor {
-        let (shape, path) = (vec![self.d_out, self.d_in], Arc::clone(&self.words.path));
-        let n_bytes = self.d_out * self.d_in * size_of::<f32>();
-        Tensor { dtype: Dtype::F32, shape, path, bytes: Bytes::made(n_bytes, move || self.unpack()) }
+        // groups that cannot be read are named when the numbers are
+        let four_bits = self.bits == 4 && self.groups().is_ok_and(|groups| groups_are_blocks(&groups));
+        let path = Arc::clone(&self.words.path);
+        grid::tensor([self.d_out, self.d_in], &path, four_bits, move || self.read())
     }
 
-    fn unpack(&self) -> io::Result<Vec<u8>> {
+    fn read(&self) -> io::Result<Grid> {
         let (words, zeros, scales) = (words(&self.words)?, words(&self.zeros)?, floats(&self.scales)?);
-        let groups = self.groups()?;
-        let mut weight = vec![0.0; self.d_out * self.d_in]; // [d_out, d_in]
-        weight.par_chunks_mut(self.d_in.max(1)).enumerate().for_each(|(output, row)| {
-            for (input, value) in row.iter_mut().enumerate() {
-                let group = groups[input];
-                let number = self.number(&words, input, output);
-                let zero = self.zero(&zeros, group, output);
-                *value = (number as i32 - zero as i32) as f32 * scales[group * self.d_out + output];
-            }
+        let mut numbers = vec![0; self.d_out * self.d_in]; // [d_out, d_in]
+        numbers.par_chunks_mut(self.d_in.max(1)).enumerate().for_each(|(output, row)| {
+            row.iter_mut().enumerate().for_each(|(input, slot)| *slot = self.number(&words, input, output));
         });
-        Ok(bytes_of(&weight))
+        let zero = |at: usize| self.zero(&zeros, at / self.d_out, at % self.d_out);
+        let zeros = (0..scales.len()).map(zero).collect();
+        Ok(Grid { numbers, groups: self.groups()?, zeros, scales })
     }
 
     /// The group of each input, each of one that there is.
@@ -136,31 +136,39 @@ impl Packed {
         words(stored)?.into_iter().map(group).collect()
     }
 
-    fn number(&self, words: &[u32], input: usize, output: usize) -> u32 {
+    fn number(&self, words: &[u32], input: usize, output: usize) -> u8 {
         match self.method {
             Method::Awq => {
-                let word = words[input * (self.d_out / PER_WORD) + output / PER_WORD];
-                four_bits(word, AWQ_PLACES[output % PER_WORD])
+                let word = words[input * (self.d_out / 8) + output / 8];
+                part_of(word, 4, AWQ_PLACES[output % 8])
             }
-            _ => four_bits(words[input / PER_WORD * self.d_out + output], input % PER_WORD),
+            _ => {
+                let per_word = 32 / self.bits;
+                part_of(words[input / per_word * self.d_out + output], self.bits, input % per_word)
+            }
         }
     }
 
-    fn zero(&self, zeros: &[u32], group: usize, output: usize) -> u32 {
-        let word = zeros[group * (self.d_out / PER_WORD) + output / PER_WORD];
+    fn zero(&self, zeros: &[u32], group: usize, output: usize) -> u8 {
+        let per_word = 32 / self.bits;
+        let word = zeros[group * (self.d_out / per_word) + output / per_word];
         match self.method {
-            Method::Gptq { zero_offset } => (four_bits(word, output % PER_WORD) + zero_offset) & 15,
-            _ => four_bits(word, AWQ_PLACES[output % PER_WORD]),
+            Method::Gptq { zero_offset, .. } => {
+                let mask = u8::MAX >> (8 - self.bits);
+                part_of(word, self.bits, output % per_word).wrapping_add(zero_offset) & mask
+            }
+            _ => part_of(word, 4, AWQ_PLACES[output % 8]),
         }
     }
 }
 
-fn four_bits(word: u32, place: usize) -> u32 {
-    word >> (4 * place) & 15
+/// The number at a place of a word.
+pub(super) fn part_of(word: u32, bits: usize, place: usize) -> u8 {
+    (word >> (bits * place) & (u32::MAX >> (32 - bits))) as u8
 }
 
 /// A tensor of words.
-fn words(tensor: &Tensor) -> io::Result<Vec<u32>> {
+pub(super) fn words(tensor: &Tensor) -> io::Result<Vec<u32>> {
     let mut bytes = vec![0; tensor.bytes.len()]; // [shape, 4]
     tensor.bytes.read(0, &mut bytes)?;
     Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
