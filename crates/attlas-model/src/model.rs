@@ -128,7 +128,7 @@ impl Model {
         Ok(model)
     }
 
-    /// Loads a GGUF file of a Llama-like model.
+    /// Loads a GGUF file.
     fn load_gguf(path: &Path, options: &LoadOptions) -> Result<Model, Error> {
         let gguf = Gguf::open(path)?;
         let config = ConfigFile::parse(path, gguf.config()?.to_string().as_bytes())?.with_names(gguf.field_names());

@@ -175,10 +175,10 @@ fn longrope(section: &ConfigFile, plain: &[f32], factor: f64, original: usize) -
         Ok(plain.iter().zip(&factors).map(|(frequency, factor)| frequency / *factor as f32).collect::<Vec<f32>>())
     };
     let default = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (original as f64).ln()).sqrt() };
-    Ok(Frequencies::ByLength {
-        short: list("short_factor")?,
-        long: list("long_factor")?,
-        threshold: original,
-        factor: section.positive_or("attention_factor", default)? as f32,
+    let factor = section.positive_or("attention_factor", default)? as f32;
+    let (short, long) = (list("short_factor")?, list("long_factor")?);
+    Ok(match short == long {
+        true => Frequencies::Fixed { per_pair: short, factor },
+        false => Frequencies::ByLength { short, long, threshold: original, factor },
     })
 }

@@ -7,12 +7,13 @@ use super::blueprint::{AddedEntry, Blueprint, BpeOptions, PieceModel};
 use super::pieces;
 use super::sentencepiece::{Algorithm, Piece, PieceKind, SentencePiece};
 use super::settings::Settings;
+use super::vocabularies;
 use crate::Error;
 use crate::family::gguf::{TOKENIZERS, TokenizerKind, WORD_RULES, WordRule};
 use crate::weights::gguf::{Gguf, Value};
 
 impl Tokenizer {
-    /// The tokenizer that a GGUF file carries: SentencePiece's or byte-level BPE.
+    /// The tokenizer that a GGUF file carries: SentencePiece's, byte-level BPE or WordPiece.
     ///
     /// # Errors
     /// A file without one, with one of another kind, or with one that contradicts itself.
@@ -22,9 +23,10 @@ impl Tokenizer {
         match TOKENIZERS.iter().find(|(name, _)| named == Some(*name)) {
             Some((_, TokenizerKind::SentencePiece)) => sentencepiece(gguf, pieces),
             Some((_, TokenizerKind::ByteLevel)) => byte_level(gguf, pieces),
+            Some((_, TokenizerKind::WordPiece)) => wordpiece(gguf, pieces),
             None => {
                 let found = named.map_or("missing".to_owned(), |name| format!("{name:?}"));
-                let known = TOKENIZERS.map(|(name, _)| name).join(" and ");
+                let known = TOKENIZERS.map(|(name, _)| name).join(", ");
                 Err(Error::config(&gguf.path, "tokenizer.ggml.model", format!("is {found}; {known} are read")))
             }
         }
@@ -74,6 +76,39 @@ fn sentencepiece(gguf: &Gguf, pieces: Vec<String>) -> Result<Tokenizer, Error> {
     Tokenizer::build(pieces::blueprint(&model, &settings, &gguf.path)?, None)
 }
 
+/// BERT's, whose pieces GGUF writes as SentencePiece would: `▁the` and `s` for `the` and `##s`.
+fn wordpiece(gguf: &Gguf, pieces: Vec<String>) -> Result<Tokenizer, Error> {
+    let kinds = gguf.list("tokenizer.ggml.token_type").unwrap_or_default();
+    let is_control = |id: usize| kind(kinds.get(id)) == PieceKind::Control;
+    // no file says whether texts are lowercased first: they are where no piece has a capital letter
+    let is_capital = |(id, piece): (usize, &String)| {
+        !is_control(id) && !piece.ends_with(']') && piece.contains(|letter: char| letter.is_ascii_uppercase())
+    };
+    let is_lower = !pieces.iter().enumerate().any(is_capital);
+    let restored = |(id, piece): (usize, String)| match piece.strip_prefix('▁') {
+        _ if is_control(id) => piece,
+        Some(start) => start.to_owned(),
+        None => format!("##{piece}"),
+    };
+    let vocab: Vec<(String, u32)> = pieces.into_iter().enumerate().map(restored).zip(0..).collect();
+    let mut settings = json!({"do_lower_case": is_lower});
+    // later files have [CLS] as the marker of a text's beginning
+    let names = [
+        ("cls", "bos"),
+        ("cls", "cls"),
+        ("sep", "seperator"),
+        ("mask", "mask"),
+        ("unk", "unknown"),
+        ("pad", "padding"),
+    ];
+    for (field, name) in names {
+        if let Some((piece, _)) = id(gguf, name).and_then(|id| vocab.get(id as usize)) {
+            settings[format!("{field}_token").as_str()] = json!(piece);
+        }
+    }
+    Tokenizer::build(vocabularies::wordpiece(vocab, &Settings::of(settings), &gguf.path)?, None)
+}
+
 fn byte_level(gguf: &Gguf, pieces: Vec<String>) -> Result<Tokenizer, Error> {
     let merges = texts(gguf, "tokenizer.ggml.merges")?
         .into_iter()
@@ -83,12 +118,15 @@ fn byte_level(gguf: &Gguf, pieces: Vec<String>) -> Result<Tokenizer, Error> {
         })
         .collect::<Result<Vec<_>, Error>>()?;
     let stage = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
-    let words = |expression: &str| {
-        let split = json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false});
-        json!({"type": "Sequence", "pretokenizers": [split, stage(false)]})
-    };
+    let split = |expression: &&str| json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false});
     let rule = word_rule(gguf)?;
-    let pre_tokenizer = rule.expression.map_or_else(|| stage(true), words);
+    let pre_tokenizer = match rule.expressions {
+        [] => stage(true),
+        expressions => {
+            let stages: Vec<Json> = expressions.iter().map(split).chain([stage(false)]).collect();
+            json!({"type": "Sequence", "pretokenizers": stages})
+        }
+    };
     let kinds = gguf.list("tokenizer.ggml.token_type").unwrap_or_default();
     let added_tokens = (0u32..)
         .zip(&pieces)

@@ -122,7 +122,7 @@ impl Tokenizer {
             return Tokenizer::build(blueprint, None);
         }
         if let Some(path) = find(&["vocab.txt"]) {
-            return Tokenizer::build(vocabularies::wordpiece(&read(&path)?, &settings()?, &path)?, None);
+            return Tokenizer::build(vocabularies::vocab_txt(&read(&path)?, &settings()?, &path)?, None);
         }
         Err(Error::file(
             dir,

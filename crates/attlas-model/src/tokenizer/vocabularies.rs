@@ -12,8 +12,13 @@ use crate::family::Marks;
 use crate::weights::parse_json;
 
 /// BERT's vocab.txt: a piece per line, the line number its id.
-pub(super) fn wordpiece(bytes: &[u8], settings: &Settings, path: &Path) -> Result<Blueprint, Error> {
-    let vocab: Vec<(String, u32)> = lines(bytes, path)?.zip(0u32..).map(|(line, id)| (line.to_owned(), id)).collect();
+pub(super) fn vocab_txt(bytes: &[u8], settings: &Settings, path: &Path) -> Result<Blueprint, Error> {
+    let vocab = lines(bytes, path)?.zip(0u32..).map(|(line, id)| (line.to_owned(), id)).collect();
+    wordpiece(vocab, settings, path)
+}
+
+/// BERT's tokenizer of pieces with their ids.
+pub(super) fn wordpiece(vocab: Vec<(String, u32)>, settings: &Settings, path: &Path) -> Result<Blueprint, Error> {
     let token = |field: &str, default: &str| settings.token(field).unwrap_or_else(|| default.to_owned());
     let unk_token = token("unk_token", "[UNK]");
     let (cls, sep) = (token("cls_token", "[CLS]"), token("sep_token", "[SEP]"));
