@@ -3,7 +3,7 @@
     python tools/reference/families.py            # all cases
     python tools/reference/families.py bert gpt2  # some
 
-Each case (see family_cases.py) becomes a folder in crates/attlas-model/tests/data/families:
+Each case (see family_cases.py and family_cases_towers.py) becomes a folder in crates/attlas-model/tests/data/families:
 
     config.json, model.safetensors (or shards), generation_config.json   as `save_pretrained` writes them
     expected.safetensors   inputs and outputs, one prefix per run ("padded.", "long."); see README.md there
@@ -27,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from family_cases import CASES, Case
+from family_cases_towers import TOWERS
 
 OUTPUT = Path(__file__).resolve().parents[2] / "crates/attlas-model/tests/data/families"
 LENGTHS = [10, 6, 3]  # the rows of the padded batch, in tokens
@@ -38,7 +39,7 @@ def main() -> None:
     torch.set_num_threads(1)
     functional.softmax = softmax
     chosen = sys.argv[1:]
-    for case in CASES:
+    for case in [*CASES, *TOWERS]:
         if not chosen or case.name in chosen:
             make(case)
 
@@ -72,7 +73,7 @@ def make(case: Case) -> None:
     if packed:
         save_packed(packed, folder)
     tensors, runs = {}, []
-    for name, inputs in make_runs(case, model.config, generator).items():
+    for name, inputs in make_runs(case, config_of(case, model), generator).items():
         runs.append(name)
         weights = []
         with torch.no_grad(), recorded_sdpa(weights):
@@ -128,7 +129,11 @@ def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> di
         for name, parameter in model.named_parameters():
             parameter.copy_(draw(name, parameter, gains, generator))
     packed = pack_experts(model, generator) if case.packed else {}
-    model.to(case.dtype).save_pretrained(folder, max_shard_size=case.max_shard_size)
+    model.to(case.dtype).save_pretrained(folder, max_shard_size=case.max_shard_size, save_original_format=case.original)
+    if case.rename:
+        path = folder / "model.safetensors"
+        tensors = {case.rename(name): tensor for name, tensor in load_file(path).items()}
+        save_file(tensors, path, metadata={"format": "pt"})
     path = folder / "config.json"
     config = json.loads(path.read_text())
     case.edit(config)
@@ -204,6 +209,11 @@ def token_inputs(case: Case, config, lengths: list[int], generator: torch.Genera
 
 
 def padded_ids(config, lengths: list[int], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def config_of(case: Case, model):
+    """The part of the configuration that speaks of what is read: of a text, that of the tower for texts."""
+    return getattr(model.config, "text_config", model.config) if case.inputs is None else model.config
+
+
     """Ids that are no special token, and 1 where there is one. Shapes [batch, n]."""
     n = max(lengths)
     padding = config.pad_token_id if getattr(config, "pad_token_id", None) is not None else 0
@@ -240,7 +250,7 @@ def generations(case: Case, model, generator: torch.Generator) -> list[dict] | N
     """Greedy and beam results of `generate` for two prompts; `None` when they are dull or hang on a rounding."""
     if not case.generates:
         return []
-    config = model.config
+    config = config_of(case, model)
     results = []
     for method, n_prompt in (("greedy", 5), ("beam", 4), ("greedy", case.long_prompt)):
         if not n_prompt:

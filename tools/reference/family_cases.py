@@ -40,6 +40,8 @@ class Case:
     gains: dict[str, float] = field(default_factory=dict)  # standard deviation by a part of the tensor's name
     edit: Callable[[dict], None] = lambda config: None  # a last change to config.json
     generation: dict = field(default_factory=dict)  # more for generation_config.json
+    rename: Callable[[str], str] | None = None  # a last change to the tensors' names
+    original: bool = True  # whether tensors are laid out as on the hub, and not as transformers 5 keeps them
     inputs: Callable | None = None  # (config, generator) → runs, where the input is no text
     part: Callable = lambda model: model  # what of the model is run
     features: Callable | None = None  # (config, generator) → audio features to generate from

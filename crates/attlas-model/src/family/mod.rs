@@ -33,6 +33,7 @@ mod stablelm;
 mod t5;
 mod text;
 mod vaswani;
+mod tower;
 mod vit;
 mod whisper;
 
@@ -111,6 +112,13 @@ pub const FAMILIES: &[Family] = &[
     olmo::OLMO2,
     olmo::SMOLLM3,
     gpt_oss::FAMILY,
+    tower::GEMMA3,
+    tower::MISTRAL3,
+    tower::LLAVA,
+    tower::LLAVA_ONEVISION,
+    tower::QWEN2_VL,
+    tower::QWEN2_5_VL,
+    tower::QWEN3_VL,
     t5::FAMILY,
     bart::BART,
     bart::MBART,

@@ -3,6 +3,7 @@
 mod experts;
 mod names;
 mod origin;
+mod place;
 mod readout;
 mod reads;
 mod rearrange;
@@ -19,6 +20,7 @@ pub use names::{
 };
 pub(crate) use origin::explained;
 use rearrange::{bucketed_bias, grouped_place, transpose};
+use place::{located, prefix, superfluous};
 
 use crate::Error;
 use crate::block::linear::{Linear, Weight};
@@ -46,6 +48,7 @@ pub fn load(
 ) -> Result<(Transformer, Vec<String>), Error> {
     let loader = Loader { checkpoint, layout: names.layout, prefix: prefix(names, checkpoint) };
     let stack = |stack: &Option<Stack>, stack_names: &Option<StackNames>, d_source: usize| match (stack, stack_names) {
+    let readout_names = located(names.readout, checkpoint);
         (Some(stack), Some(names)) => loader.stack(stack, names, d_source).map(Some),
         _ => Ok(None),
     };
@@ -53,13 +56,13 @@ pub fn load(
     let d_source = architecture.encoder.as_ref().map_or(0, |stack| stack.d_model);
     let decoder = stack(&architecture.decoder, &names.decoder, d_source)?;
     let table = decoder.as_ref().or(encoder.as_ref()).map(|stack| &stack.embedding.tokens);
-    let absent = loader.absent_readout(&architecture.readout, &names.readout, table.map_or(0, |table| table.len()));
+    let absent = loader.absent_readout(&architecture.readout, &readout_names, table.map_or(0, |table| table.len()));
     if absent.is_some() {
         architecture.readout = Readout::None;
     }
     let last = architecture.decoder.as_ref().or(architecture.encoder.as_ref());
     let readout = match (last, table) {
-        (Some(last), Some(table)) => loader.readout(&architecture.readout, &names.readout, last, table)?,
+        (Some(last), Some(table)) => loader.readout(&architecture.readout, &readout_names, last, table)?,
         _ => ReadoutWeights::default(),
     };
     let mut notes = superfluous(names, &loader)?;
@@ -71,44 +74,6 @@ pub fn load(
     let mut transformer = Transformer { architecture, encoder, decoder, readout };
     transformer.pack();
     Ok((transformer, notes))
-}
-
-/// The prefix under which the token table, or what stands in its place, is found; the first one when none fits, so that the message names it.
-fn prefix(names: &Names, checkpoint: &Checkpoint) -> &'static str {
-    let stacks = [&names.encoder, &names.decoder];
-    let tables = || stacks.into_iter().flatten().flat_map(|stack| stack.tokens.iter().map(|name| (*name).to_owned()));
-    let projections = || stacks.into_iter().flatten().flat_map(|stack| stack.projections.iter());
-    let known = || tables().chain(projections().map(|name| ended(name, "weight")));
-    let fits = |prefix: &&&'static str| known().any(|name| checkpoint.contains(&format!("{prefix}{name}")));
-    names.prefixes.iter().find(fits).or(names.prefixes.first()).copied().unwrap_or("")
-}
-
-/// Refuses or notes the tensors that nobody read.
-fn superfluous(names: &Names, loader: &Loader<'_>) -> Result<Vec<String>, Error> {
-    let layers: Vec<String> = [&names.encoder, &names.decoder]
-        .into_iter()
-        .flatten()
-        .filter_map(|stack| stack.layer.split("{}").next())
-        .map(|start| format!("{}{start}", loader.prefix))
-        .collect();
-    let mut others = Vec::new();
-    for name in loader.checkpoint.unused() {
-        let known = |part: &&str| name.starts_with(*part) || name.ends_with(*part);
-        if names.ignored.iter().any(known) {
-            continue;
-        }
-        let in_layers = layers.iter().any(|start| !start.is_empty() && name.starts_with(start.as_str()));
-        if in_layers || names.superfluous == Superfluous::Refused {
-            let path = loader.checkpoint.get(&name).map_or(loader.checkpoint.path(), |tensor| &*tensor.path);
-            return Err(Error::misfit(path, name, Clash::Superfluous));
-        }
-        others.push(name);
-    }
-    let Some(first) = others.first() else { return Ok(Vec::new()) };
-    Ok(vec![match others.len() {
-        1 => format!("the weights hold a tensor that is not used: {first}"),
-        n => format!("the weights hold {n} tensors that are not used, such as {first}"),
-    }])
 }
 
 struct Loader<'a> {

@@ -27,6 +27,8 @@ pub enum Superfluous {
     Refused,
     /// Refused inside the layers; elsewhere (readouts of other tasks) said in the notes.
     Noted,
+    /// The same; those whose names begin like this are of what images go through, of which the notes say that it is not used.
+    Towers(&'static [&'static str]),
 }
 
 /// How a linear layer's matrix is stored.
@@ -180,6 +182,8 @@ impl StackNames {
 impl AttentionNames {
     /// Nothing named; the start of a family's constant.
     pub const NONE: AttentionNames = AttentionNames {
+    /// Other whole names of the output matrix, of files in which the model is a part of another.
+    pub elsewhere: &'static [&'static str],
         projections: ProjectionNames::Joint(""),
         output: "",
         norm: "",
@@ -202,5 +206,5 @@ impl FeedForwardNames {
 impl ReadoutNames {
     /// Nothing named; the start of a family's constant.
     pub const NONE: ReadoutNames =
-        ReadoutNames { transform: "", transform_norm: "", output: "", bias: &[], second: "" };
+        ReadoutNames { transform: "", transform_norm: "", output: "", elsewhere: &[], bias: &[], second: "" };
 }
