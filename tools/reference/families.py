@@ -62,7 +62,7 @@ def make(case: Case) -> None:
         folder.mkdir(parents=True)
         packed = write_checkpoint(case, generator, folder)
         settings = {"attn_implementation": case.implementation, "dtype": torch.float64}
-        if "gpt_oss" in case.configuration.model_type:
+        if hasattr(case.configuration, "num_experts_per_tok"):
             settings["experts_implementation"] = "eager"
         model = case.model_class.from_pretrained(folder, **settings).eval()
         generated = generations(case, model, generator)
@@ -76,13 +76,14 @@ def make(case: Case) -> None:
     for name, inputs in make_runs(case, config_of(case, model), generator).items():
         runs.append(name)
         weights = []
-        with torch.no_grad(), recorded_sdpa(weights):
+        with torch.no_grad(), recorded_sdpa(weights), recorded_routers(model) as routers:
             outputs = case.part(model)(**inputs, output_attentions=case.implementation == "eager", output_hidden_states=True)
             if "pixel_values" in inputs:  # of vision models, the list of hidden states ends before the last norm
                 last = case.part(model).base_model(**inputs).last_hidden_state
         tensors.update({f"{name}.{key}": value for key, value in collect(inputs, outputs).items()})
         if "pixel_values" in inputs:
             tensors[f"{name}.hidden.self"] = last
+        tensors.update({f"{name}.router.{layer}": shares.unflatten(0, inputs["input_ids"].shape) for layer, shares in routers.items()})
         tensors.update({f"{name}.attentions.self.{layer}": layer_weights for layer, layer_weights in enumerate(weights)})
     tensors = {key: storable(value) for key, value in tensors.items()}
     for key, value in tensors.items():
@@ -117,6 +118,29 @@ def recorded_sdpa(weights: list[torch.Tensor]):
         yield
     finally:
         functional.scaled_dot_product_attention = fused
+
+
+@contextmanager
+def recorded_routers(model):
+    """Collects what routers give experts, layer by layer: their shares, 0 of those that are not chosen. Shape [batch · n, n_experts]."""
+    found, hooks = {}, []
+
+    def keep(layer: int):
+        def hook(module, inputs, outputs) -> None:
+            logits, shares, chosen = outputs
+            found[layer] = torch.zeros(logits.shape, dtype=shares.dtype).scatter(-1, chosen, shares)
+
+        return hook
+
+    for name, module in model.named_modules():
+        if type(module).__name__.endswith("TopKRouter"):
+            layer = next(int(part) for part in name.split(".") if part.isdigit())
+            hooks.append(module.register_forward_hook(keep(layer)))
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> dict[str, torch.Tensor]:
@@ -185,6 +209,11 @@ def draw(name: str, parameter: torch.Tensor, gains: dict[str, float], generator:
     return (gain or 1.3) * noise / fan_in**0.5
 
 
+def config_of(case: Case, model):
+    """The part of the configuration that speaks of what is read: of a text, that of the tower for texts."""
+    return getattr(model.config, "text_config", model.config) if case.inputs is None else model.config
+
+
 def make_runs(case: Case, config, generator: torch.Generator) -> dict[str, dict[str, torch.Tensor]]:
     """The inputs of each run, by its name."""
     if case.inputs is not None:
@@ -209,11 +238,6 @@ def token_inputs(case: Case, config, lengths: list[int], generator: torch.Genera
 
 
 def padded_ids(config, lengths: list[int], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-def config_of(case: Case, model):
-    """The part of the configuration that speaks of what is read: of a text, that of the tower for texts."""
-    return getattr(model.config, "text_config", model.config) if case.inputs is None else model.config
-
-
     """Ids that are no special token, and 1 where there is one. Shapes [batch, n]."""
     n = max(lengths)
     padding = config.pad_token_id if getattr(config, "pad_token_id", None) is not None else 0

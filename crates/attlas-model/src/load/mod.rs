@@ -16,11 +16,12 @@ use attlas::{Bias, Scoring};
 use attlas_kernels::{Coded, Precision};
 
 pub use names::{
-    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
+    AttentionNames, ExpertNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames,
+    Superfluous,
 };
 pub(crate) use origin::explained;
-use rearrange::{bucketed_bias, grouped_place, transpose};
 use place::{located, prefix, superfluous};
+use rearrange::{bucketed_bias, grouped_place, transpose};
 
 use crate::Error;
 use crate::block::linear::{Linear, Weight};
@@ -47,8 +48,8 @@ pub fn load(
     checkpoint: &Checkpoint,
 ) -> Result<(Transformer, Vec<String>), Error> {
     let loader = Loader { checkpoint, layout: names.layout, prefix: prefix(names, checkpoint) };
-    let stack = |stack: &Option<Stack>, stack_names: &Option<StackNames>, d_source: usize| match (stack, stack_names) {
     let readout_names = located(names.readout, checkpoint);
+    let stack = |stack: &Option<Stack>, stack_names: &Option<StackNames>, d_source: usize| match (stack, stack_names) {
         (Some(stack), Some(names)) => loader.stack(stack, names, d_source).map(Some),
         _ => Ok(None),
     };
@@ -323,9 +324,7 @@ impl Loader<'_> {
         let config = &block.feed_forward;
         let under = |name: &str| format!("{layer}{name}");
         if let Some(experts) = config.experts {
-            let router = self.linear(&under(names.router), experts.n, d_model, true)?;
-            let experts = self.experts(config, experts.n, &under(names.up), &under(names.down), d_model)?;
-            return Ok(FeedForwardWeights::Mixture { router, experts });
+            return Ok(FeedForwardWeights::Mixture(self.mixture(config, experts, names, layer, d_model)?));
         }
         let part = |name: &str, d_out: usize| Part { name: under(name), d_out, bias: config.biases };
         let up = match config.gating {
