@@ -3,7 +3,7 @@
     python tools/reference/families.py            # all cases
     python tools/reference/families.py bert gpt2  # some
 
-Each case (see family_cases.py) becomes a folder in crates/attlas-model/tests/data/families:
+Each case (see family_cases.py and family_cases_towers.py) becomes a folder in crates/attlas-model/tests/data/families:
 
     config.json, model.safetensors (or shards), generation_config.json   as `save_pretrained` writes them
     expected.safetensors   inputs and outputs, one prefix per run ("padded.", "long."); see README.md there
@@ -27,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from family_cases import CASES, Case
+from family_cases_towers import TOWERS
 
 OUTPUT = Path(__file__).resolve().parents[2] / "crates/attlas-model/tests/data/families"
 LENGTHS = [10, 6, 3]  # the rows of the padded batch, in tokens
@@ -38,7 +39,7 @@ def main() -> None:
     torch.set_num_threads(1)
     functional.softmax = softmax
     chosen = sys.argv[1:]
-    for case in CASES:
+    for case in [*CASES, *TOWERS]:
         if not chosen or case.name in chosen:
             make(case)
 
@@ -61,7 +62,7 @@ def make(case: Case) -> None:
         folder.mkdir(parents=True)
         packed = write_checkpoint(case, generator, folder)
         settings = {"attn_implementation": case.implementation, "dtype": torch.float64}
-        if "gpt_oss" in case.configuration.model_type:
+        if hasattr(case.configuration, "num_experts_per_tok"):
             settings["experts_implementation"] = "eager"
         model = case.model_class.from_pretrained(folder, **settings).eval()
         generated = generations(case, model, generator)
@@ -72,16 +73,17 @@ def make(case: Case) -> None:
     if packed:
         save_packed(packed, folder)
     tensors, runs = {}, []
-    for name, inputs in make_runs(case, model.config, generator).items():
+    for name, inputs in make_runs(case, config_of(case, model), generator).items():
         runs.append(name)
         weights = []
-        with torch.no_grad(), recorded_sdpa(weights):
+        with torch.no_grad(), recorded_sdpa(weights), recorded_routers(model) as routers:
             outputs = case.part(model)(**inputs, output_attentions=case.implementation == "eager", output_hidden_states=True)
             if "pixel_values" in inputs:  # of vision models, the list of hidden states ends before the last norm
                 last = case.part(model).base_model(**inputs).last_hidden_state
         tensors.update({f"{name}.{key}": value for key, value in collect(inputs, outputs).items()})
         if "pixel_values" in inputs:
             tensors[f"{name}.hidden.self"] = last
+        tensors.update({f"{name}.router.{layer}": shares.unflatten(0, inputs["input_ids"].shape) for layer, shares in routers.items()})
         tensors.update({f"{name}.attentions.self.{layer}": layer_weights for layer, layer_weights in enumerate(weights)})
     tensors = {key: storable(value) for key, value in tensors.items()}
     for key, value in tensors.items():
@@ -118,6 +120,29 @@ def recorded_sdpa(weights: list[torch.Tensor]):
         functional.scaled_dot_product_attention = fused
 
 
+@contextmanager
+def recorded_routers(model):
+    """Collects what routers give experts, layer by layer: their shares, 0 of those that are not chosen. Shape [batch · n, n_experts]."""
+    found, hooks = {}, []
+
+    def keep(layer: int):
+        def hook(module, inputs, outputs) -> None:
+            logits, shares, chosen = outputs
+            found[layer] = torch.zeros(logits.shape, dtype=shares.dtype).scatter(-1, chosen, shares)
+
+        return hook
+
+    for name, module in model.named_modules():
+        if type(module).__name__.endswith("TopKRouter"):
+            layer = next(int(part) for part in name.split(".") if part.isdigit())
+            hooks.append(module.register_forward_hook(keep(layer)))
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> dict[str, torch.Tensor]:
     """Draws the weights and saves them as the hub lays a model out; returns what packed experts are to be stored as."""
     model = case.model_class._from_config(case.config(), dtype=torch.float32)
@@ -128,7 +153,11 @@ def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> di
         for name, parameter in model.named_parameters():
             parameter.copy_(draw(name, parameter, gains, generator))
     packed = pack_experts(model, generator) if case.packed else {}
-    model.to(case.dtype).save_pretrained(folder, max_shard_size=case.max_shard_size)
+    model.to(case.dtype).save_pretrained(folder, max_shard_size=case.max_shard_size, save_original_format=case.original)
+    if case.rename:
+        path = folder / "model.safetensors"
+        tensors = {case.rename(name): tensor for name, tensor in load_file(path).items()}
+        save_file(tensors, path, metadata={"format": "pt"})
     path = folder / "config.json"
     config = json.loads(path.read_text())
     case.edit(config)
@@ -178,6 +207,11 @@ def draw(name: str, parameter: torch.Tensor, gains: dict[str, float], generator:
         return (gain or 0.7) * noise
     fan_in = parameter[0].numel()
     return (gain or 1.3) * noise / fan_in**0.5
+
+
+def config_of(case: Case, model):
+    """The part of the configuration that speaks of what is read: of a text, that of the tower for texts."""
+    return getattr(model.config, "text_config", model.config) if case.inputs is None else model.config
 
 
 def make_runs(case: Case, config, generator: torch.Generator) -> dict[str, dict[str, torch.Tensor]]:
@@ -240,7 +274,7 @@ def generations(case: Case, model, generator: torch.Generator) -> list[dict] | N
     """Greedy and beam results of `generate` for two prompts; `None` when they are dull or hang on a rounding."""
     if not case.generates:
         return []
-    config = model.config
+    config = config_of(case, model)
     results = []
     for method, n_prompt in (("greedy", 5), ("beam", 4), ("greedy", case.long_prompt)):
         if not n_prompt:

@@ -18,6 +18,7 @@ T5 = {"vocab_size": 48, "d_model": 16, "d_kv": 6, "d_ff": 24, "num_layers": 2, "
 T5 |= {"relative_attention_num_buckets": 8, "relative_attention_max_distance": 16, "decoder_start_token_id": 0}
 # For models that normalise their embeddings: positions that outweigh the token itself.
 POSITIONED = {"embed_positions": 1.5, "layernorm_embedding": 0.1, "embeddings_layernorm": 0.1}
+ROUTED = {"mlp.gate.": 2.5, "gate_up_proj": 1.3 * 12**-0.5, "experts.down_proj": 0.5}  # choices that are clear; tensors of all experts
 SCALED = {"embed": 0.04, "shared": 0.04}  # for models that multiply embeddings by √d
 T5_GAINS = {".q.": 0.7, "relative_attention_bias": 1.0}  # no 1/√d in the scores
 
@@ -39,6 +40,8 @@ class Case:
     token_types: bool = False
     gains: dict[str, float] = field(default_factory=dict)  # standard deviation by a part of the tensor's name
     edit: Callable[[dict], None] = lambda config: None  # a last change to config.json
+    rename: Callable[[str], str] | None = None  # a last change to the tensors' names
+    original: bool = True  # whether tensors are laid out as on the hub, and not as transformers 5 keeps them
     generation: dict = field(default_factory=dict)  # more for generation_config.json
     inputs: Callable | None = None  # (config, generator) → runs, where the input is no text
     part: Callable = lambda model: model  # what of the model is run
@@ -135,6 +138,9 @@ def decoders() -> list[Case]:
     gpt_oss = WINDOWED | {"num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2}
     gpt_oss |= {"sliding_window": 5, "intermediate_size": 16}
     gpt_oss |= scaled("yarn", factor=4.0, original_max_position_embeddings=16, beta_fast=32.0, beta_slow=1.0, truncate=False)
+    mixture = grouped | {"hidden_size": 12, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 8}
+    mixture |= {"num_experts_per_tok": 2}
+    qwen_mixture = mixture | {"num_experts": 5, "moe_intermediate_size": 6, "intermediate_size": 14}
     gemma3 = WINDOWED | {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 5, "query_pre_attn_scalar": 12}
     long_factors = {"short_factor": [1.0, 1.3], "long_factor": [1.5, 4.0]}
     cases = [
@@ -260,6 +266,31 @@ def decoders() -> list[Case]:
         Case("olmo", t.OlmoForCausalLM, t.OlmoConfig(**grouped, clip_qkv=2.0)),
         Case("olmo2", t.Olmo2ForCausalLM, t.Olmo2Config(**grouped)),
         Case("smollm3", t.SmolLM3ForCausalLM, t.SmolLM3Config(**WINDOWED | {"num_key_value_heads": 2}, no_rope_layers=[1, 0, 1])),
+        Case("mixtral", t.MixtralForCausalLM, t.MixtralConfig(**mixture, num_local_experts=4), gains=ROUTED, edit=older_rope),
+        Case(
+            "mixtral-stacked",
+            t.MixtralForCausalLM,
+            t.MixtralConfig(**mixture, num_local_experts=4, sliding_window=5),
+            torch.bfloat16,
+            long=16,
+            gains=ROUTED,
+            original=False,
+        ),
+        Case("qwen2-moe", t.Qwen2MoeForCausalLM, t.Qwen2MoeConfig(**qwen_mixture, shared_expert_intermediate_size=10), gains=ROUTED),
+        Case(
+            "qwen2-moe-sparse",
+            t.Qwen2MoeForCausalLM,
+            t.Qwen2MoeConfig(
+                **qwen_mixture | {"num_hidden_layers": 3}, shared_expert_intermediate_size=10, decoder_sparse_step=2,
+                use_sliding_window=True, sliding_window=5, max_window_layers=2, norm_topk_prob=True, qkv_bias=False,
+            ),
+            torch.float16,
+            long=16,
+            gains=ROUTED,
+            original=False,
+        ),
+        Case("qwen3-moe", t.Qwen3MoeForCausalLM, t.Qwen3MoeConfig(**qwen_mixture, head_dim=8, norm_topk_prob=True, mlp_only_layers=[0]), gains=ROUTED, edit=older_rope),
+        Case("olmoe", t.OlmoeForCausalLM, t.OlmoeConfig(**mixture | {"num_key_value_heads": 2}, num_experts=5, clip_qkv=1.5), gains=ROUTED),
         Case(
             "gpt-oss",
             t.GptOssForCausalLM,

@@ -28,8 +28,8 @@ TEXTS = [0, 2]  # of the padded batch: its longest and its shortest
 INPUTS = ["input_ids", "attention_mask", "token_type_ids", "decoder_input_ids", "decoder_attention_mask"]
 FEATURES = ["pixel_values", "input_features"]
 # one for each way in which parameters stand: encoder and decoder, transposed matrices, gates and groups, norms of heads and of
-# rows, projections of words, shared blocks, blocks beside each other, experts, patches, frames
-PARAMETERS = "albert bart bert gemma2 gpt-oss gpt2 gptj llama olmo2 opt-350m phi qwen3 stablelm-2-12b vit whisper".split()
+# rows, projections of words, shared blocks, blocks beside each other, experts, one of all tokens among them, patches, frames
+PARAMETERS = "albert bart bert gemma2 gpt-oss gpt2 gptj llama olmo2 opt-350m phi qwen2-moe qwen3 stablelm-2-12b vit whisper".split()
 STACKS = {"encoder": "encoder_", "decoder": "decoder_", "self": ""}  # what transformers puts before `hidden_states`
 
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 def make(case: Case) -> None:
     settings = {"attn_implementation": case.implementation, "dtype": torch.float64}
-    if "gpt_oss" in case.configuration.model_type:
+    if hasattr(case.configuration, "num_experts_per_tok"):
         settings["experts_implementation"] = "eager"
     model = case.model_class.from_pretrained(FAMILIES / case.name, **settings).eval().requires_grad_(False)
     inputs = read_inputs(case)

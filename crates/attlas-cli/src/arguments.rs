@@ -12,8 +12,8 @@ use crate::commands::absent;
 #[cfg(feature = "serve")]
 use crate::commands::view;
 use crate::commands::{
-    ablate, align, check, circuits, compare, completions, describe, draw, evaluate, explain, export, heads, import,
-    info, lens, man, mixing, models, page, record, show, survey, tokens, why,
+    ablate, align, check, circuits, compare, completions, describe, draw, evaluate, experts, explain, export, heads,
+    import, info, lens, man, mixing, models, page, record, show, survey, tokens, why,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -149,6 +149,8 @@ pub enum Command {
     Circuits(circuits::CircuitsArguments),
     /// Say how much each layer mixes into a token's state, and how much it leaves.
     Mixing(mixing::MixingArguments),
+    /// Say which experts each token goes through, of a model that is a mixture.
+    Experts(experts::ExpertsArguments),
     /// Write the weights of a recording as npz, safetensors, CSV or JSON.
     Export(export::ExportArguments),
     /// Make a recording of attention arrays computed elsewhere.

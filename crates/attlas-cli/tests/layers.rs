@@ -195,7 +195,7 @@ fn no_second_softmax_over_keys_is_written() {
 }
 
 /// The words that `attlas` takes first.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "ablate",
     "align",
     "check",
@@ -205,6 +205,7 @@ const COMMANDS: [&str; 26] = [
     "describe",
     "draw",
     "evaluate",
+    "experts",
     "explain",
     "export",
     "film",

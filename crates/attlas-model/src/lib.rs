@@ -41,13 +41,14 @@ pub use block::norm::NormWeights;
 pub use block::parameters::{Numbers, Parameter};
 pub use block::pass::{Array, Keep, Next, Pass, Progress, Site};
 pub use block::weights::{
-    AttentionWeights, BlockWeights, DistanceWeights, EmbeddingWeights, Expert, FeedForwardWeights, PatchWeights,
-    Projections, ReadWeights, ReadoutWeights, StackWeights, Transformer,
+    AttentionWeights, BlockWeights, DistanceWeights, EmbeddingWeights, Expert, FeedForwardWeights, MixtureWeights,
+    PatchWeights, Projections, ReadWeights, ReadoutWeights, SharedExpert, StackWeights, Transformer,
 };
 pub use config::file::ConfigFile;
 pub use error::{Clash, Error, Misfit};
 pub use load::{
-    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
+    AttentionNames, ExpertNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames,
+    Superfluous,
 };
 pub use model::{LoadOptions, Model, Side};
 pub use run::backward::{Backward, Gradients, Rules, ScoreGradient, Words};

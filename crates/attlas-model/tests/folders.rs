@@ -132,6 +132,42 @@ fn a_configuration_of_2019_says_its_family_by_its_class() {
     );
 }
 
+#[test]
+fn the_text_of_a_model_that_sees_images_runs_alone_and_says_what_is_not_used() {
+    let same = |name: &str| Some(name.to_owned());
+    let said = |folder: &TempDir, case: &str| compared(folder.path(), case).provenance.notes;
+    let notes = said(&changed("llava-tower", |_| (), same), "llava-tower");
+    let note = "the weights hold 27 tensors of what images go through that are not used, such as multi_modal_projector.linear_1.bias";
+    assert_eq!(notes, [note]);
+    // a tensor that belongs to neither is said as of any model
+    let odd = |name: &str| Some(name.replace("vision_tower.post_layernorm.bias", "other.bias"));
+    let notes = said(&changed("llava-tower", |_| (), odd), "llava-tower");
+    assert!(notes.iter().any(|said| said == "the weights hold a tensor that is not used: other.bias"), "{notes:?}");
+    // a model without an output matrix, as its base class is saved
+    let base = |config: &mut Value| config["architectures"] = json!(["Qwen3VLModel"]);
+    let bare = |name: &str| name.strip_prefix("model.").map(str::to_owned);
+    let folder = changed("qwen3-vl-tower", base, bare);
+    let model = Model::load(folder.path()).unwrap();
+    assert!(matches!(model.transformer().architecture.readout, attlas_model::config::Readout::None));
+    compared(folder.path(), "qwen3-vl-tower");
+}
+
+#[test]
+fn a_text_tower_that_is_not_known_is_refused_by_its_field() {
+    let with =
+        |change: &dyn Fn(&mut Value)| refusal(changed("llava-tower", change, |name| Some(name.to_owned())).path());
+    let unknown = with(&|config| config["text_config"]["model_type"] = json!("internlm2"));
+    let sentence = "DIR/config.json: text_config.model_type is \"internlm2\"; attlas knows no text model of that name";
+    assert_eq!(unknown, sentence);
+    let no_decoder = with(&|config| config["text_config"]["model_type"] = json!("bert"));
+    assert!(no_decoder.contains("text_config.model_type is \"bert\"; attlas knows no text model"), "{no_decoder}");
+    let wrong = with(&|config| config["text_config"]["num_key_value_heads"] = json!(3));
+    assert!(wrong.contains("text_config.num_key_value_heads is 3, but num_attention_heads 4"), "{wrong}");
+    // sizes that are left out are those of transformers' class, and said to be
+    let assumed = with(&|config| drop(config["text_config"].as_object_mut().unwrap().remove("hidden_size")));
+    assert!(assumed.contains("text_config.hidden_size is not in the file; 4096, the family's default"), "{assumed}");
+}
+
 /// The adapter of the fixtures, whose adapter_config.json is changed.
 fn adapter(change: impl Fn(&mut Value)) -> TempDir {
     let source = data("folders/lora");

@@ -16,6 +16,7 @@ pub mod draw_distance;
 pub mod draw_patches;
 pub mod draw_received;
 pub mod evaluate;
+pub mod experts;
 pub mod explain;
 pub mod export;
 #[cfg(feature = "train")]

@@ -61,6 +61,9 @@ pub struct RecordArguments {
     /// Keep the values too, for analyses that weigh them.
     #[arg(long)]
     pub values: bool,
+    /// Keep the shares of the experts that each token goes through, of a model that is a mixture.
+    #[arg(long)]
+    pub router: bool,
     /// Keep other maps beside the weights: norms of what each key adds (norm; norm-sum, norm-residual, norm-layernorm of all heads
     /// together), shares of states (contribution of a layer, alti of the model), rollout, flow; what a prediction rests on (gradient-weight, relevance). Several
     /// between commas.
@@ -87,6 +90,7 @@ pub fn run(arguments: &RecordArguments, terminal: &mut Terminal) -> Result<Outco
     check_output(&arguments.output, inputs)?;
     let mut options = arguments.run.clone();
     options.values = arguments.values;
+    options.router = arguments.router;
     arguments.prediction.check(&arguments.quantity)?;
     options.quantities.shown = arguments.quantity.clone();
     options.quantities.prediction = arguments.prediction.clone();

@@ -123,6 +123,9 @@ pub struct RunArguments {
     /// Whether values are recorded.
     #[arg(skip)]
     pub values: bool,
+    /// Whether it is recorded which experts tokens go through.
+    #[arg(skip)]
+    pub router: bool,
     /// What is made beside weights.
     #[arg(skip)]
     pub quantities: Asked,
@@ -415,6 +418,9 @@ pub fn run_inputs(
         true => Pass::keeping([Site::Attention, Site::Values]),
         false => Pass::default(),
     };
+    if options.router {
+        pass.keep.extend(Pass::keeping([Site::Router]).keep);
+    }
     for head in &options.knock_out {
         let heads = Heads::one(head.kind_in(model)?, head.id);
         pass.edits.push(Edit::HeadOutput { heads, to: HeadOutput::Zero });

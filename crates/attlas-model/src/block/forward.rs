@@ -11,7 +11,7 @@ use super::join::Join;
 use super::norm::NormWeights;
 use super::pass::{Plan, Progress, Stopped, Watch, tell};
 use super::state::{AttentionCall, Batch, LayerState, Source, StackState};
-use super::weights::{BlockWeights, StackWeights};
+use super::weights::{BlockWeights, FeedForwardWeights, StackWeights};
 use super::workspace::{Workspace, sized};
 use crate::config::{Block, Residual, SideConvolution, Stack};
 
@@ -197,6 +197,7 @@ impl BlockRef<'_> {
         }
         let join = weights.feed_forward_join(config.residual);
         join.run(d_model, stream, workspace, |input, output, onto, workspace| {
+            call.keep_router(&weights.feed_forward, input, state);
             feed_forward(&config.feed_forward, &weights.feed_forward, input, output, onto, workspace);
         });
     }
@@ -220,9 +221,22 @@ impl BlockRef<'_> {
             norm.apply_to(stream, input, d_model);
         }
         add_rows(stream, attended);
+        call.keep_router(&weights.feed_forward, input, state);
         feed_forward(&config.feed_forward, &weights.feed_forward, input, stream, Onto::Add, workspace);
         workspace.normed = normed;
         workspace.sublayer = summed;
+    }
+}
+
+impl AttentionCall<'_> {
+    /// Keeps which experts tokens go through, where the plan says so.
+    fn keep_router(&self, weights: &FeedForwardWeights, input: &[f32], state: &mut LayerState) {
+        if let FeedForwardWeights::Mixture(mixture) = weights
+            && self.plan.parts(self.kind, self.index).router
+        {
+            state.router = mixture.shares(input);
+            state.n_experts = mixture.experts.len();
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod forward;
 pub(crate) mod join;
 pub mod linear;
 mod maps;
+mod mixture;
 pub mod norm;
 pub mod parameters;
 pub mod pass;

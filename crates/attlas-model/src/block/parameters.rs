@@ -106,10 +106,14 @@ impl<'a> Found<'a> {
             }
             match &block.feed_forward {
                 FeedForwardWeights::Plain(expert) => self.expert(&under("feed_forward"), expert),
-                FeedForwardWeights::Mixture { router, experts } => {
-                    self.linear(&under("feed_forward.router"), router);
-                    for (index, expert) in experts.iter().enumerate() {
+                FeedForwardWeights::Mixture(mixture) => {
+                    self.linear(&under("feed_forward.router"), &mixture.router);
+                    for (index, expert) in mixture.experts.iter().enumerate() {
                         self.expert(&under(&format!("feed_forward.experts.{index}")), expert);
+                    }
+                    if let Some(shared) = &mixture.shared {
+                        self.linear(&under("feed_forward.shared.gate"), &shared.gate);
+                        self.expert(&under("feed_forward.shared"), &shared.expert);
                     }
                 }
             }

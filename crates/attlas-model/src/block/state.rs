@@ -107,6 +107,10 @@ pub(crate) struct LayerState {
     pub dense: Vec<f32>,
     /// What heads gave before the output projection, when it is kept. Shape `[n_items, n_queries, n_heads, d_value]`.
     pub outputs: Vec<f32>,
+    /// The share of each expert in each token's feed-forward, when it is kept. Shape `[n_items, n, n_experts]`.
+    pub router: Vec<f32>,
+    /// Experts of the block, where their shares are kept.
+    pub n_experts: usize,
     /// The weights of packed texts before dropout, text by text and head by head, when there is a way back. Shape of each
     /// `[n_queries, n_keys]`.
     pub weights: Vec<f32>,

@@ -8,7 +8,7 @@ use attlas_kernels::Precision;
 use super::convolution::Convolution;
 use super::linear::{Linear, Weight};
 use super::norm::NormWeights;
-use crate::config::Architecture;
+use crate::config::{Architecture, Experts};
 
 /// A Transformer with its weights.
 #[derive(Debug, Clone)]
@@ -140,12 +140,29 @@ pub enum FeedForwardWeights {
     /// Every token goes the same way.
     Plain(Expert),
     /// Each token goes through a few experts.
-    Mixture {
-        /// From hidden states to the scores of the experts.
-        router: Linear,
-        /// All of them.
-        experts: Vec<Expert>,
-    },
+    Mixture(MixtureWeights),
+}
+
+/// The weights of a mixture of experts.
+#[derive(Debug, Clone)]
+pub struct MixtureWeights {
+    /// How tokens choose experts.
+    pub config: Experts,
+    /// From hidden states to the scores of the experts.
+    pub router: Linear,
+    /// All of them.
+    pub experts: Vec<Expert>,
+    /// The one that every token goes through besides.
+    pub shared: Option<SharedExpert>,
+}
+
+/// An expert that every token goes through.
+#[derive(Debug, Clone)]
+pub struct SharedExpert {
+    /// Its matrices.
+    pub expert: Expert,
+    /// From a hidden state to what its share is the sigmoid of. Shape `[1, d_model]`.
+    pub gate: Linear,
 }
 
 /// The two matrices of a feed-forward.
@@ -240,16 +257,23 @@ impl BlockWeights {
                 }
             }
         }
-        let experts: &mut [Expert] = match &mut self.feed_forward {
-            FeedForwardWeights::Plain(expert) => std::slice::from_mut(expert),
-            FeedForwardWeights::Mixture { router, experts } => {
-                work(router);
-                experts
+        match &mut self.feed_forward {
+            FeedForwardWeights::Plain(expert) => expert.each(work),
+            FeedForwardWeights::Mixture(mixture) => {
+                work(&mut mixture.router);
+                mixture.experts.iter_mut().for_each(|expert| expert.each(work));
+                if let Some(shared) = &mut mixture.shared {
+                    work(&mut shared.gate);
+                    shared.expert.each(work);
+                }
             }
-        };
-        for expert in experts {
-            work(&mut expert.up);
-            work(&mut expert.down);
         }
+    }
+}
+
+impl Expert {
+    fn each(&mut self, work: &mut impl FnMut(&mut Linear)) {
+        work(&mut self.up);
+        work(&mut self.down);
     }
 }

@@ -154,7 +154,15 @@ impl ConfigFile {
     /// # Errors
     /// When absent, no whole number, 0, negative or above the limit.
     pub fn size(&self, field: &str) -> Result<usize, Error> {
-        self.given_size(field)?.ok_or_else(|| self.error(field, "is missing; it must be a whole number above 0"))
+        let size = self.given_size(field)?.or_else(|| self.assumed_before(field));
+        size.ok_or_else(|| self.error(field, "is missing; it must be a whole number above 0"))
+    }
+
+    /// Names the size that a field has where it is absent; one that is null stays so.
+    pub(crate) fn assume(&self, field: &str, size: usize) {
+        if !self.has(field) && !self.is_null(field) {
+            self.assumed(field, size);
+        }
     }
 
     /// A size of at least 1, or `default` when absent.
@@ -188,7 +196,7 @@ impl ConfigFile {
     /// # Errors
     /// As [`ConfigFile::size`], but for absence.
     pub fn size_or_none(&self, field: &str) -> Result<Option<usize>, Error> {
-        let size = self.given_size(field)?;
+        let size = self.given_size(field)?.or_else(|| self.assumed_before(field));
         if size.is_none() {
             self.note(field, Reading::Unset);
         }
@@ -479,6 +487,15 @@ impl ConfigFile {
         match self.note(field, Reading::Assumed(default.into())) {
             Reading::Assumed(first) => first.as_u64().map_or(default, |first| first as usize),
             _ => default,
+        }
+    }
+
+    /// The size that was named for a field that is absent.
+    fn assumed_before(&self, field: &str) -> Option<usize> {
+        let readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        match readings.get(&format!("{}{field}", self.prefix)) {
+            Some(Reading::Assumed(size)) if !self.has(field) => size.as_u64().map(|size| size as usize),
+            _ => None,
         }
     }
 

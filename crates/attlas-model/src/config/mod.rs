@@ -232,8 +232,21 @@ pub enum Gating {
 pub struct Experts {
     /// How many there are.
     pub n: usize,
-    /// How many each token uses; their weights are a softmax over the chosen ones' scores.
+    /// How many each token uses: those with the highest scores.
     pub n_used: usize,
+    /// What the shares of the chosen ones are.
+    pub routing: Routing,
+    /// Hidden width of one more that every token uses, with a share of its own (Qwen 1.5 MoE).
+    pub d_shared: Option<usize>,
+}
+
+/// How the scores of experts become their shares in a token's feed-forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routing {
+    /// A softmax over the scores of the chosen ones: their shares sum to 1.
+    OfChosen,
+    /// A softmax over all scores: the shares of the chosen ones sum to less.
+    OfAll,
 }
 
 /// A normalisation of each row.

@@ -20,6 +20,7 @@ mod gpt_neox;
 mod gpt_oss;
 mod gptj;
 mod llama;
+mod mixture;
 mod modernbert;
 mod mpnet;
 mod olmo;
@@ -32,6 +33,7 @@ mod rotary;
 mod stablelm;
 mod t5;
 mod text;
+mod tower;
 mod vaswani;
 mod vit;
 mod whisper;
@@ -111,6 +113,17 @@ pub const FAMILIES: &[Family] = &[
     olmo::OLMO2,
     olmo::SMOLLM3,
     gpt_oss::FAMILY,
+    mixture::MIXTRAL,
+    mixture::QWEN2_MOE,
+    mixture::QWEN3_MOE,
+    mixture::OLMOE,
+    tower::GEMMA3,
+    tower::MISTRAL3,
+    tower::LLAVA,
+    tower::LLAVA_ONEVISION,
+    tower::QWEN2_VL,
+    tower::QWEN2_5_VL,
+    tower::QWEN3_VL,
     t5::FAMILY,
     bart::BART,
     bart::MBART,
@@ -222,8 +235,8 @@ mod tests {
             ("bertt", "bert"),
             ("Bert-like", "bert"),
             ("gpt3", "gpt2"),
-            ("mixtral", "mistral"),
-            ("qwen2_moe", "qwen2"),
+            ("mixtrall", "mixtral"),
+            ("qwen2_audio", "qwen2"),
             ("distillbert", "distilbert"),
             ("t5-large", "t5"),
             ("deberta_v2", "deberta-v2"),

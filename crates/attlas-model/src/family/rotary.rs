@@ -103,7 +103,8 @@ fn scaled(
         false => Ok(max_positions as f64 / original as f64),
     };
     match kind.as_str() {
-        "default" => Ok(fixed(plain)),
+        // the three positions of M-RoPE are one in a text, however its section deals the pairs out
+        "default" | "mrope" => Ok(fixed(plain)),
         "linear" => {
             let factor = factor()? as f32;
             Ok(fixed(plain.iter().map(|frequency| frequency / factor).collect()))

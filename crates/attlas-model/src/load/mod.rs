@@ -3,6 +3,7 @@
 mod experts;
 mod names;
 mod origin;
+mod place;
 mod readout;
 mod reads;
 mod rearrange;
@@ -15,9 +16,11 @@ use attlas::{Bias, Scoring};
 use attlas_kernels::{Coded, Precision};
 
 pub use names::{
-    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
+    AttentionNames, ExpertNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames,
+    Superfluous,
 };
 pub(crate) use origin::explained;
+use place::{located, prefix, superfluous};
 use rearrange::{bucketed_bias, grouped_place, transpose};
 
 use crate::Error;
@@ -45,6 +48,7 @@ pub fn load(
     checkpoint: &Checkpoint,
 ) -> Result<(Transformer, Vec<String>), Error> {
     let loader = Loader { checkpoint, layout: names.layout, prefix: prefix(names, checkpoint) };
+    let readout_names = located(names.readout, checkpoint);
     let stack = |stack: &Option<Stack>, stack_names: &Option<StackNames>, d_source: usize| match (stack, stack_names) {
         (Some(stack), Some(names)) => loader.stack(stack, names, d_source).map(Some),
         _ => Ok(None),
@@ -53,13 +57,13 @@ pub fn load(
     let d_source = architecture.encoder.as_ref().map_or(0, |stack| stack.d_model);
     let decoder = stack(&architecture.decoder, &names.decoder, d_source)?;
     let table = decoder.as_ref().or(encoder.as_ref()).map(|stack| &stack.embedding.tokens);
-    let absent = loader.absent_readout(&architecture.readout, &names.readout, table.map_or(0, |table| table.len()));
+    let absent = loader.absent_readout(&architecture.readout, &readout_names, table.map_or(0, |table| table.len()));
     if absent.is_some() {
         architecture.readout = Readout::None;
     }
     let last = architecture.decoder.as_ref().or(architecture.encoder.as_ref());
     let readout = match (last, table) {
-        (Some(last), Some(table)) => loader.readout(&architecture.readout, &names.readout, last, table)?,
+        (Some(last), Some(table)) => loader.readout(&architecture.readout, &readout_names, last, table)?,
         _ => ReadoutWeights::default(),
     };
     let mut notes = superfluous(names, &loader)?;
@@ -71,44 +75,6 @@ pub fn load(
     let mut transformer = Transformer { architecture, encoder, decoder, readout };
     transformer.pack();
     Ok((transformer, notes))
-}
-
-/// The prefix under which the token table, or what stands in its place, is found; the first one when none fits, so that the message names it.
-fn prefix(names: &Names, checkpoint: &Checkpoint) -> &'static str {
-    let stacks = [&names.encoder, &names.decoder];
-    let tables = || stacks.into_iter().flatten().flat_map(|stack| stack.tokens.iter().map(|name| (*name).to_owned()));
-    let projections = || stacks.into_iter().flatten().flat_map(|stack| stack.projections.iter());
-    let known = || tables().chain(projections().map(|name| ended(name, "weight")));
-    let fits = |prefix: &&&'static str| known().any(|name| checkpoint.contains(&format!("{prefix}{name}")));
-    names.prefixes.iter().find(fits).or(names.prefixes.first()).copied().unwrap_or("")
-}
-
-/// Refuses or notes the tensors that nobody read.
-fn superfluous(names: &Names, loader: &Loader<'_>) -> Result<Vec<String>, Error> {
-    let layers: Vec<String> = [&names.encoder, &names.decoder]
-        .into_iter()
-        .flatten()
-        .filter_map(|stack| stack.layer.split("{}").next())
-        .map(|start| format!("{}{start}", loader.prefix))
-        .collect();
-    let mut others = Vec::new();
-    for name in loader.checkpoint.unused() {
-        let known = |part: &&str| name.starts_with(*part) || name.ends_with(*part);
-        if names.ignored.iter().any(known) {
-            continue;
-        }
-        let in_layers = layers.iter().any(|start| !start.is_empty() && name.starts_with(start.as_str()));
-        if in_layers || names.superfluous == Superfluous::Refused {
-            let path = loader.checkpoint.get(&name).map_or(loader.checkpoint.path(), |tensor| &*tensor.path);
-            return Err(Error::misfit(path, name, Clash::Superfluous));
-        }
-        others.push(name);
-    }
-    let Some(first) = others.first() else { return Ok(Vec::new()) };
-    Ok(vec![match others.len() {
-        1 => format!("the weights hold a tensor that is not used: {first}"),
-        n => format!("the weights hold {n} tensors that are not used, such as {first}"),
-    }])
 }
 
 struct Loader<'a> {
@@ -358,9 +324,7 @@ impl Loader<'_> {
         let config = &block.feed_forward;
         let under = |name: &str| format!("{layer}{name}");
         if let Some(experts) = config.experts {
-            let router = self.linear(&under(names.router), experts.n, d_model, true)?;
-            let experts = self.experts(config, experts.n, &under(names.up), &under(names.down), d_model)?;
-            return Ok(FeedForwardWeights::Mixture { router, experts });
+            return Ok(FeedForwardWeights::Mixture(self.mixture(config, experts, names, layer, d_model)?));
         }
         let part = |name: &str, d_out: usize| Part { name: under(name), d_out, bias: config.biases };
         let up = match config.gating {

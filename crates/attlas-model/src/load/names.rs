@@ -27,6 +27,8 @@ pub enum Superfluous {
     Refused,
     /// Refused inside the layers; elsewhere (readouts of other tasks) said in the notes.
     Noted,
+    /// The same; those whose names begin like this are of what images go through, of which the notes say that it is not used.
+    Towers(&'static [&'static str]),
 }
 
 /// How a linear layer's matrix is stored.
@@ -133,10 +135,42 @@ pub struct FeedForwardNames {
     pub norm: &'static str,
     /// The norm on its output (sandwich).
     pub post_norm: &'static str,
-    /// The scores of the experts; `up` and `down` are whole names then (GPT-OSS).
-    pub router: &'static str,
+    /// Where there are experts, the layer that scores them; the first that exists.
+    pub routers: &'static [&'static str],
+    /// The experts; the first that exist.
+    pub experts: &'static [ExpertNames],
+    /// The expert that all tokens share, with `up`, `gate` and `down` under it, and the layer that its share is made of.
+    pub shared: [&'static str; 2],
     /// The factors on its output, a whole name (layer scale).
     pub layer_scale: &'static str,
+}
+
+/// How the experts of a mixture are stored.
+#[derive(Debug, Clone, Copy)]
+pub enum ExpertNames {
+    /// A matrix of each; `{}` is the expert's index.
+    Apart {
+        /// The gate.
+        gate: &'static str,
+        /// Into the hidden layer.
+        up: &'static str,
+        /// Out of it.
+        down: &'static str,
+    },
+    /// Two tensors of all of them, whole names: `[n, d_out, d_in]`, the gate's rows first (transformers 5).
+    Stacked {
+        /// Into the hidden layer.
+        up: &'static str,
+        /// Out of it.
+        down: &'static str,
+    },
+    /// The same as `[n, d_in, d_out]`, gate and up taking turns, or in MXFP4 (GPT-OSS).
+    Turning {
+        /// Into the hidden layer.
+        up: &'static str,
+        /// Out of it.
+        down: &'static str,
+    },
 }
 
 /// The names of the readout; a `{}` in `transform` stands for the prefix.
@@ -148,6 +182,8 @@ pub struct ReadoutNames {
     pub transform_norm: &'static str,
     /// The output matrix, a whole name; when tied and absent, the token table.
     pub output: &'static str,
+    /// Other whole names of the output matrix, of files in which the model is a part of another.
+    pub elsewhere: &'static [&'static str],
     /// The output's bias, a whole name; the first that exists.
     pub bias: &'static [&'static str],
     /// The second output layer, where two scores are averaged (DeiT).
@@ -195,12 +231,21 @@ impl AttentionNames {
 
 impl FeedForwardNames {
     /// Nothing named; the start of a family's constant.
-    pub const NONE: FeedForwardNames =
-        FeedForwardNames { up: "", gate: "", down: "", norm: "", post_norm: "", router: "", layer_scale: "" };
+    pub const NONE: FeedForwardNames = FeedForwardNames {
+        up: "",
+        gate: "",
+        down: "",
+        norm: "",
+        post_norm: "",
+        routers: &[],
+        experts: &[],
+        shared: ["", ""],
+        layer_scale: "",
+    };
 }
 
 impl ReadoutNames {
     /// Nothing named; the start of a family's constant.
     pub const NONE: ReadoutNames =
-        ReadoutNames { transform: "", transform_norm: "", output: "", bias: &[], second: "" };
+        ReadoutNames { transform: "", transform_norm: "", output: "", elsewhere: &[], bias: &[], second: "" };
 }

@@ -149,11 +149,13 @@ fn others(reading: &Reading) -> Vec<Value> {
 /// What there is, in whatever words: only whether it changes is asked.
 fn has(architecture: &Architecture) -> String {
     let block = |stack: &Option<Stack>| {
-        let block = stack.as_ref()?.blocks.first()?;
+        let blocks = &stack.as_ref()?.blocks;
+        let block = blocks.first()?;
         let (attention, feed_forward) = (&block.attention, &block.feed_forward);
         let scope = attention.qk_norm.map(|norm| norm.scope);
         let norm = (block.residual, block.norm.kind, block.attention_norm.map(|norm| norm.kind), block.layer_scale);
-        let parts = (feed_forward.gating, feed_forward.biases, feed_forward.experts.is_some());
+        let first = |mixed: bool| blocks.iter().position(|block| block.feed_forward.experts.is_some() == mixed);
+        let parts = (feed_forward.gating, feed_forward.biases, first(true), first(false));
         Some(format!("{:?} {scope:?} {} {norm:?} {parts:?}", attention.biases, attention.sinks))
     };
     let readout = match &architecture.readout {
@@ -164,7 +166,7 @@ fn has(architecture: &Architecture) -> String {
 }
 
 /// How many sizes a stack has.
-const N_OF_STACK: usize = 32;
+const N_OF_STACK: usize = 35;
 /// The places of the number of layers, and of those that have weights of their own.
 const LAYERS: usize = 0;
 const STORED_LAYERS: usize = 1;
@@ -193,6 +195,8 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
     let (queries, keys) = (attention.query_width(), attention.kv_width());
     let cross = block.cross.as_ref().map_or((0, 0), |cross| (cross.query_width(), cross.kv_width()));
     let feed_forward = &block.feed_forward;
+    let mixture = stack.blocks.iter().map(|block| &block.feed_forward).find(|part| part.experts.is_some());
+    let experts = mixture.and_then(|mixture| mixture.experts);
     let (patch, n_mels) = match &embedding.reads {
         Reads::Patches(patches) => (of_patches(patches), 0),
         Reads::Frames(frames) => ([0; 6], frames.n_mels),
@@ -226,7 +230,10 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         attention.disentangled.map_or(0, |terms| 2 * terms.span),
         feed_forward.d_hidden,
         2 * feed_forward.d_hidden,
-        feed_forward.experts.map_or(0, |experts| experts.n),
+        mixture.map_or(0, |mixture| mixture.d_hidden),
+        mixture.map_or(0, |mixture| 2 * mixture.d_hidden),
+        experts.map_or(0, |experts| experts.n),
+        experts.and_then(|experts| experts.d_shared).unwrap_or(0),
         feed_forward.d_hidden / 32, // blocks of packed experts
         stack.d_model / 32,
         stack.convolution.map_or(0, |convolution| convolution.kernel),

@@ -122,6 +122,9 @@ impl Model {
         if keep.site == Site::Values && !pass.keeps(Site::Attention) {
             return Err(Error::Plan("values are kept in a recording, and the plan keeps no attention".to_owned()));
         }
+        if keep.site == Site::Router {
+            self.check_router(keep.kind)?;
+        }
         let is_stream = keep.site == Site::Stream;
         let kinds: Vec<Kind> = match keep.kind {
             Some(Kind::Cross) if is_stream => return Err(Error::Plan(NO_STREAM.to_owned())),
@@ -139,6 +142,23 @@ impl Model {
             found.reduce(|found, other| found.or_else(|error| other.map_err(|_| error))).transpose()?;
         }
         Ok(())
+    }
+
+    /// Experts are kept of stacks that have some.
+    fn check_router(&self, kind: Option<Kind>) -> Result<(), Error> {
+        let architecture = &self.transformer.architecture;
+        let mixed = |kind: &Kind| {
+            let mut blocks = architecture.stack_of(*kind).into_iter().flat_map(|stack| &stack.blocks);
+            *kind != Kind::Cross && blocks.any(|block| block.feed_forward.experts.is_some())
+        };
+        match Kind::ALL.iter().any(|found| mixed(found) && kind.is_none_or(|kind| kind == *found)) {
+            true => Ok(()),
+            false => Err(Error::Unsupported(format!(
+                "{} has no experts that tokens are sent to: each layer has one feed-forward for all{}",
+                self.name(),
+                kind.map_or(String::new(), |kind| format!(" ({kind})"))
+            ))),
+        }
     }
 
     /// The attention of a layer that a plan names.

@@ -256,6 +256,9 @@ impl SeenLayer<'_> {
         if self.plan.pass.keeps_at(Site::Values, self.kind, self.index) {
             layer.traces.insert(Trace::Values, state.values);
         }
+        if !state.router.is_empty() {
+            layer.traces.insert(Trace::Router, state.router);
+        }
         layer
     }
 
@@ -281,6 +284,11 @@ impl SeenLayer<'_> {
         let edits = self.plan.weight_edits(kind, layer);
         let scores = || self.for_all(state, |inputs, text| WeightEdits::scores(&edits, inputs, text));
         push(Site::Scores, [n_items, n_heads, n_queries, n_keys], &scores);
+        if state.n_experts > 0 && self.plan.parts(kind, layer).router {
+            let n_rows = state.router.len() / (n_items * state.n_experts).max(1);
+            let array = Array { shape: vec![n_items, n_rows, state.n_experts], values: state.router.clone() };
+            kept.push(Kept { site: Site::Router, kind, layer, array });
+        }
     }
 
     /// Numbers of all items, one after the other.

@@ -1,6 +1,7 @@
 //! What attention does not show as rows of tables, the same wherever they are written or shown.
 
 use attlas::Recording;
+use attlas::recording::TokenExpert;
 use attlas_model::Model;
 use attlas_model::explain::agreement::Agreement;
 use attlas_model::explain::effects::{Edges, Effect, Effects, Way};
@@ -35,6 +36,28 @@ pub fn lens_table(model: &Model, lenses: &[Lens], asked: &[u32]) -> Table {
         ("probability", Cells::Number(rows.iter().map(|row| Some(row.3)).collect())),
     ];
     Table { columns, notes: Vec::new() }
+}
+
+/// The experts that each token went through: `kind, layer, query, token, expert, share`, shares in 0 to 1, the largest of a token first.
+///
+/// # Errors
+/// When the recording's file cannot be read.
+pub fn experts_table(recording: &Recording, item: usize) -> Result<Table, attlas::Error> {
+    let rows = recording.experts(item)?;
+    let whole = |of: fn(&TokenExpert) -> usize| Cells::Whole(rows.iter().map(|row| Some(of(row) as i64)).collect());
+    let token = |row: &TokenExpert| {
+        let token = recording.items.get(item).and_then(|item| item.queries(row.kind).tokens.get(row.query));
+        token.map(|token| token.text.trim().to_owned())
+    };
+    let columns = vec![
+        ("kind", Cells::Text(rows.iter().map(|row| Some(row.kind.name().to_owned())).collect())),
+        ("layer", whole(|row| row.layer)),
+        ("query", whole(|row| row.query)),
+        ("token", Cells::Text(rows.iter().map(token).collect())),
+        ("expert", whole(|row| row.expert)),
+        ("share", Cells::Number(rows.iter().map(|row| Some(f64::from(row.share))).collect())),
+    ];
+    Ok(Table { columns, notes: Vec::new() })
 }
 
 /// How much of each token's state each layer mixes in: `kind, layer, query, token, attention, residual, layer_norm`, shares in 0 to 1.

@@ -4,6 +4,7 @@
 
 mod check;
 mod edits;
+mod experts;
 mod file;
 mod layer;
 pub(crate) mod limits;
@@ -12,6 +13,7 @@ mod validate;
 
 pub use check::{LayerCheck, ROW_SUM_TOLERANCE, complaint};
 pub use edits::{Digest, Edit, HeadOutput, Heads, NewWeights, Which};
+pub use experts::TokenExpert;
 pub(crate) use file::{safetensors_header, write_f32};
 pub use layer::{Factored, Layer, Trace, Traces, Weights};
 pub use lse::{LseCheck, QueriesAndKeys};

@@ -11,6 +11,7 @@ mod embed;
 mod feed_forward;
 mod heads;
 mod linear;
+mod mixture;
 mod norm;
 mod project;
 mod readout;

@@ -9,8 +9,8 @@ use crate::block::convolution::Convolution;
 use crate::block::linear::{Linear, Weight};
 use crate::block::norm::NormWeights;
 use crate::block::weights::{
-    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, PatchWeights, Projections,
-    ReadWeights, ReadoutWeights, StackWeights, Transformer,
+    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, MixtureWeights, PatchWeights,
+    Projections, ReadWeights, ReadoutWeights, SharedExpert, StackWeights, Transformer,
 };
 
 /// Where gradients of parameters are summed; nowhere when they are not asked for.
@@ -182,13 +182,22 @@ impl BlockWeights {
             cross: self.cross.as_ref().map(AttentionWeights::zeros),
             feed_forward: match &self.feed_forward {
                 FeedForwardWeights::Plain(expert) => FeedForwardWeights::Plain(expert.zeros()),
-                FeedForwardWeights::Mixture { router, experts } => FeedForwardWeights::Mixture {
-                    router: router.zeros(),
-                    experts: experts.iter().map(Expert::zeros).collect(),
-                },
+                FeedForwardWeights::Mixture(mixture) => FeedForwardWeights::Mixture(mixture.zeros()),
             },
             feed_forward_norm: self.feed_forward_norm.as_ref().map(NormWeights::zeros),
             feed_forward_post_norm: self.feed_forward_post_norm.as_ref().map(NormWeights::zeros),
+        }
+    }
+}
+
+impl MixtureWeights {
+    fn zeros(&self) -> MixtureWeights {
+        let shared = self.shared.as_ref();
+        MixtureWeights {
+            config: self.config,
+            router: self.router.zeros(),
+            experts: self.experts.iter().map(Expert::zeros).collect(),
+            shared: shared.map(|shared| SharedExpert { expert: shared.expert.zeros(), gate: shared.gate.zeros() }),
         }
     }
 }
