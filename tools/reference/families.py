@@ -61,7 +61,8 @@ def make(case: Case) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         packed = write_checkpoint(case, generator, folder)
-        settings = {"attn_implementation": case.implementation, "dtype": torch.float64}
+        config = type(case.configuration).from_pretrained(folder)  # some share Llama's class, and have fields of their own
+        settings = {"config": config, "attn_implementation": case.implementation, "dtype": torch.float64}
         if hasattr(case.configuration, "num_experts_per_tok"):
             settings["experts_implementation"] = "eager"
         model = case.model_class.from_pretrained(folder, **settings).eval()
@@ -72,6 +73,8 @@ def make(case: Case) -> None:
         raise SystemExit(f"{case.name}: no seed gave varied generations")
     if packed:
         save_packed(packed, folder)
+    if case.stored:
+        save_as_stored(case, folder)
     tensors, runs = {}, []
     for name, inputs in make_runs(case, config_of(case, model), generator).items():
         runs.append(name)
@@ -193,6 +196,15 @@ def save_packed(packed: dict[str, torch.Tensor], folder: Path) -> None:
     save_file(tensors | packed, path, metadata={"format": "pt"})
     path = folder / "config.json"
     config = json.loads(path.read_text()) | {"quantization_config": {"quant_method": "mxfp4"}}
+    path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+
+
+def save_as_stored(case: Case, folder: Path) -> None:
+    """Puts configuration and tensors as another programme lays them out in the place of those that transformers reads."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    tensors = case.stored(config, load_file(folder / "model.safetensors"))
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors", metadata={"format": "pt"})
     path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
 
 

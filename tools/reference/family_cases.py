@@ -47,6 +47,7 @@ class Case:
     part: Callable = lambda model: model  # what of the model is run
     features: Callable | None = None  # (config, generator) → audio features to generate from
     packed: bool = False  # whether experts are stored in MXFP4
+    stored: Callable[[dict, dict], dict] | None = None  # (config, tensors) → tensors, as files have them that transformers cannot read
 
     def config(self):
         return self.configuration
@@ -314,6 +315,158 @@ def decoders() -> list[Case]:
     return cases
 
 
+def later_decoders() -> list[Case]:
+    grouped = DECODER | {"num_key_value_heads": 2}
+    wide = grouped | {"hidden_size": 32}  # heads of 8 columns
+    windowed = WINDOWED | {"num_key_value_heads": 2, "sliding_window": 5}
+    layers = {kind: f"{kind}_attention" for kind in ("full", "sliding")}
+    mixed = {"layer_types": [layers["sliding"], layers["full"], layers["sliding"]]}
+    factors = {"embedding_multiplier": 3.0, "attention_multiplier": 0.3, "residual_multiplier": 0.4, "logits_scaling": 2.0}
+    yarn = scaled("yarn", factor=4.0, original_max_position_embeddings=16)["rope_parameters"]
+    plain = scaled("default")["rope_parameters"]
+    llama3 = scaled("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)
+    # OLMo 3's base: of an older configuration transformers takes no other for layers with a window
+    olmo3 = windowed | {**mixed, "rope_parameters": {kind: rope | {"rope_theta": 500000.0} for kind, rope in {layers["full"]: yarn, layers["sliding"]: plain}.items()}}
+    bigcode = {"vocab_size": 48, "n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 40, "n_inner": 28}
+    bigcode |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    mpt = {"vocab_size": 48, "d_model": 24, "n_layers": 2, "max_seq_len": 64, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    cases = [
+        Case("olmo3", t.Olmo3ForCausalLM, t.Olmo3Config(**olmo3), long=20, long_prompt=9),
+        Case("olmo3-older-config", t.Olmo3ForCausalLM, t.Olmo3Config(**olmo3), torch.bfloat16, long=20, edit=older_olmo3),
+        Case("granite", t.GraniteForCausalLM, t.GraniteConfig(**grouped, **factors)),
+        Case(
+            "granite-tied",
+            t.GraniteForCausalLM,
+            t.GraniteConfig(**grouped, **factors, attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
+            torch.bfloat16,
+            edit=older_rope,
+        ),
+        Case("cohere", t.CohereForCausalLM, t.CohereConfig(**grouped, logit_scale=0.3)),
+        Case(
+            "cohere-qk-norm",
+            t.CohereForCausalLM,
+            t.CohereConfig(**grouped, logit_scale=0.3, use_qk_norm=True, attention_bias=True),
+            torch.bfloat16,
+            edit=older_rope,
+        ),
+        Case("cohere2", t.Cohere2ForCausalLM, t.Cohere2Config(**windowed, logit_scale=0.5, **mixed), long=16, long_prompt=9),
+        Case(
+            "cohere2-older-config",
+            t.Cohere2ForCausalLM,
+            t.Cohere2Config(**windowed, logit_scale=0.5, **mixed),
+            torch.bfloat16,
+            long=16,
+            edit=older_cohere2,
+        ),
+        Case("glm", t.GlmForCausalLM, t.GlmConfig(**grouped, head_dim=8)),
+        Case("glm4", t.Glm4ForCausalLM, t.Glm4Config(**grouped, head_dim=8, attention_bias=False), torch.bfloat16, edit=older_rope),
+        Case("starcoder2", t.Starcoder2ForCausalLM, t.Starcoder2Config(**grouped, sliding_window=5), long=16, long_prompt=9),
+        Case(
+            "starcoder2-without-biases",
+            t.Starcoder2ForCausalLM,
+            t.Starcoder2Config(**grouped, use_bias=False, tie_word_embeddings=False),
+            torch.float16,
+            edit=older_rope,
+        ),
+        Case("nemotron", t.NemotronForCausalLM, t.NemotronConfig(**wide)),
+        Case(
+            "nemotron-biases",
+            t.NemotronForCausalLM,
+            t.NemotronConfig(**wide, attention_bias=True, mlp_bias=True),
+            torch.bfloat16,
+            edit=older_rope,
+        ),
+        Case("exaone", t.LlamaForCausalLM, t.ExaoneConfig(**wide, **llama3), long=24, edit=hubs_exaone),
+        Case(
+            "exaone4",
+            t.Exaone4ForCausalLM,
+            t.Exaone4Config(**windowed, **mixed),
+            long=16,
+            long_prompt=9,
+        ),
+        Case(
+            "exaone4-without-windows",
+            t.Exaone4ForCausalLM,
+            t.Exaone4Config(**wide, **llama3, sliding_window=None, layer_types=[layers["full"]] * 2),
+            torch.bfloat16,
+            long=24,
+            edit=older_rope,
+        ),
+        Case(
+            "internlm2",
+            t.LlamaForCausalLM,
+            t.LlamaConfig(**grouped | {"max_position_embeddings": 16}, **scaled("dynamic", factor=2.0), attention_bias=True),
+            long=24,
+            stored=as_internlm2,
+        ),
+        Case("internlm3", t.LlamaForCausalLM, t.InternLM3Config(**grouped, head_dim=8, attention_bias=True, mlp_bias=True), edit=hubs_internlm3),
+        Case("ministral", t.MinistralForCausalLM, t.MinistralConfig(**windowed, **mixed, head_dim=4), long=16, long_prompt=9),
+        Case("seed-oss", t.SeedOssForCausalLM, t.SeedOssConfig(**grouped, head_dim=8)),
+        Case("arcee", t.ArceeForCausalLM, t.ArceeConfig(**wide, rope_parameters=yarn), long=24, edit=older_rope),
+        Case("helium", t.HeliumForCausalLM, t.HeliumConfig(**grouped, head_dim=4)),
+        Case("ernie4-5", t.Ernie4_5ForCausalLM, t.Ernie4_5Config(**grouped, head_dim=8, use_bias=True), torch.bfloat16, edit=older_rope),
+        Case("gpt-bigcode", t.GPTBigCodeForCausalLM, t.GPTBigCodeConfig(**bigcode)),
+        Case("gpt-bigcode-multi-head", t.GPTBigCodeForCausalLM, t.GPTBigCodeConfig(**bigcode, multi_query=False), torch.float16),
+        Case("mpt", t.MptForCausalLM, t.MptConfig(**mpt, n_heads=4)),
+        Case(
+            "mpt-clipped",
+            t.MptForCausalLM,
+            t.MptConfig(**mpt, n_heads=6, attn_config={"clip_qkv": 2.0, "softmax_scale": 0.4}),
+            torch.bfloat16,
+        ),
+    ]
+    for case in cases:
+        case.generates = True
+    return cases
+
+
+def older_olmo3(config: dict) -> None:
+    rope = config.pop("rope_parameters")["full_attention"]
+    config["rope_theta"] = rope.pop("rope_theta")
+    config["rope_scaling"] = rope
+
+
+def older_cohere2(config: dict) -> None:
+    older_rope(config)
+    del config["layer_types"]
+    config["sliding_window_pattern"] = 2
+
+
+def hubs_exaone(config: dict) -> None:
+    older_rope(config)
+    config["architectures"] = ["ExaoneForCausalLM"]
+    for name, older in {"num_hidden_layers": "num_layers", "rms_norm_eps": "layer_norm_epsilon", "hidden_act": "activation_function"}.items():
+        config[older] = config.pop(name)
+
+
+def hubs_internlm3(config: dict) -> None:
+    older_rope(config)
+    config["architectures"] = ["InternLM3ForCausalLM"]
+    config["qkv_bias"] = config.pop("attention_bias")
+    config["bias"] = config.pop("mlp_bias")
+
+
+def as_internlm2(config: dict, tensors: dict) -> dict:
+    """A Llama's tensors as InternLM 2 names them, with one matrix for queries, keys and values: for each key–value head its
+    query heads, its key, its value."""
+    older_rope(config)
+    n_groups, d_head = config["num_key_value_heads"], config["head_dim"]
+    config |= {"model_type": "internlm2", "architectures": ["InternLM2ForCausalLM"], "bias": config.pop("attention_bias")}
+    parts = {"self_attn.o_proj": "attention.wo", "mlp.gate_proj": "feed_forward.w1", "mlp.up_proj": "feed_forward.w3"}
+    parts |= {"mlp.down_proj": "feed_forward.w2", "input_layernorm": "attention_norm", "post_attention_layernorm": "ffn_norm"}
+    parts |= {"lm_head": "output", "embed_tokens": "tok_embeddings"}
+    stored = {}
+    for name, tensor in tensors.items():
+        if "self_attn.q_proj" in name:
+            all_three = [tensors[name.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")]
+            groups = [part.reshape(n_groups, -1, d_head, *part.shape[1:]) for part in all_three]
+            stored[name.replace("self_attn.q_proj", "attention.wqkv")] = torch.cat(groups, 1).reshape(-1, *tensor.shape[1:])
+        elif not name.rpartition(".")[0].endswith(("k_proj", "v_proj")):
+            part = next((part for part in parts if part in name), "")
+            stored[name.replace(part, parts[part]) if part else name] = tensor
+    return stored
+
+
 def older_neox(config: dict) -> None:
     rope = config.pop("rope_parameters")
     config |= {"rotary_emb_base": rope["rope_theta"], "rotary_pct": rope["partial_rotary_factor"]}
@@ -432,4 +585,4 @@ def pixels_of_any_size(config, generator: torch.Generator) -> dict:
     return runs
 
 
-CASES = [*encoders(), *decoders(), *encoder_decoders(), *vision()]
+CASES = [*encoders(), *decoders(), *later_decoders(), *encoder_decoders(), *vision()]

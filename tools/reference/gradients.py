@@ -40,12 +40,13 @@ def main() -> None:
     (OUTPUT / "parameters").mkdir(parents=True, exist_ok=True)
     chosen = sys.argv[1:]
     for case in CASES:
-        if not chosen or case.name in chosen:
+        if case.stored is None and (not chosen or case.name in chosen):
             make(case)
 
 
 def make(case: Case) -> None:
-    settings = {"attn_implementation": case.implementation, "dtype": torch.float64}
+    config = type(case.configuration).from_pretrained(FAMILIES / case.name)
+    settings = {"config": config, "attn_implementation": case.implementation, "dtype": torch.float64}
     if hasattr(case.configuration, "num_experts_per_tok"):
         settings["experts_implementation"] = "eager"
     model = case.model_class.from_pretrained(FAMILIES / case.name, **settings).eval().requires_grad_(False)

@@ -31,11 +31,11 @@ pub struct ConfigFile {
     /// The object: its JSON pointer, and what stands before its fields in messages.
     pointer: String,
     prefix: String,
-    /// What the fields are called where the file is no JSON, by their names here.
+    /// What the fields are called in the file, by their names here.
     names: Arc<BTreeMap<String, String>>,
     /// Fields, with what stands before them, that are taken to have another value.
     supposed: BTreeMap<String, Value>,
-    /// The sizes and truth values that were read.
+    /// The sizes and truth values that were read, by the names of their fields in messages.
     readings: Arc<Mutex<BTreeMap<String, Reading>>>,
 }
 
@@ -79,9 +79,15 @@ impl ConfigFile {
         })
     }
 
-    /// The same, whose fields have other names in messages.
+    /// The same, whose fields have other names in messages, and in the file where it has those.
     pub(crate) fn with_names(self, names: BTreeMap<String, String>) -> ConfigFile {
         ConfigFile { names: Arc::new(names), ..self }
+    }
+
+    /// The same, whose fields, the first of each pair, may stand in the file under another name.
+    pub(crate) fn renamed(&self, names: &[(&str, &str)]) -> ConfigFile {
+        let others = names.iter().filter(|(field, _)| !self.has(field));
+        self.clone().with_names(others.map(|(field, name)| ((*field).to_owned(), (*name).to_owned())).collect())
     }
 
     /// The same as if a field, written with what stands before it, had this value.
@@ -91,7 +97,7 @@ impl ConfigFile {
         ConfigFile { supposed, readings: Arc::default(), ..self.clone() }
     }
 
-    /// The sizes and truth values that were read so far, by their fields with what stands before them.
+    /// The sizes and truth values that were read so far, by their fields as messages name them.
     pub(crate) fn readings(&self) -> BTreeMap<String, Reading> {
         self.readings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -125,7 +131,10 @@ impl ConfigFile {
 
     /// The raw value of a field; `None` when absent or null.
     pub fn get(&self, field: &str) -> Option<&Value> {
-        let value = self.supposed.get(&format!("{}{field}", self.prefix)).or_else(|| self.object().get(field));
+        let whole = format!("{}{field}", self.prefix);
+        let name = self.names.get(&whole);
+        let supposed = self.supposed.get(&whole).or_else(|| self.supposed.get(name?));
+        let value = supposed.or_else(|| self.object().get(field)).or_else(|| self.object().get(name?));
         value.filter(|value| !value.is_null())
     }
 
@@ -456,7 +465,8 @@ impl ConfigFile {
         let field = format!("{}{field}", self.prefix);
         let mut message = message.into();
         let readings = self.readings();
-        let assumed = |field: &str| readings.get(field).filter(|reading| matches!(reading, Reading::Assumed(_)));
+        let assumed =
+            |field: &str| readings.get(&self.name(field)).filter(|reading| matches!(reading, Reading::Assumed(_)));
         if let Some(Reading::Assumed(value)) = assumed(&field)
             && let Some(rest) = message.strip_prefix(&format!("is {value}"))
         {
@@ -502,7 +512,7 @@ impl ConfigFile {
     /// Notes what was read of a field; returns what was noted first.
     fn note(&self, field: &str, reading: Reading) -> Reading {
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
-        readings.entry(format!("{}{field}", self.prefix)).or_insert(reading).clone()
+        readings.entry(self.name(&format!("{}{field}", self.prefix))).or_insert(reading).clone()
     }
 }
 

@@ -177,6 +177,8 @@ pub struct Block {
     pub residual: Residual,
     /// Whether each sublayer's output is multiplied by learnt factors, one per column (DINOv2).
     pub layer_scale: bool,
+    /// Factor on what each sublayer adds to the residual stream (Granite).
+    pub residual_factor: f32,
 }
 
 /// How a sublayer `f` joins the residual stream `x`.
@@ -267,6 +269,8 @@ pub enum NormKind {
     LayerWithoutBias,
     /// The same without weight and bias (OLMo).
     LayerPlain,
+    /// Mean 0, variance 1, times `1 + weight`, plus bias (Nemotron).
+    LayerPlusOne,
     /// Root mean square 1, times weight (Zhang & Sennrich 2019).
     Rms,
     /// The same, times `1 + weight` (Gemma).
@@ -277,6 +281,21 @@ impl NormKind {
     /// Whether the mean is taken away.
     pub fn is_centred(self) -> bool {
         !matches!(self, NormKind::Rms | NormKind::RmsPlusOne)
+    }
+
+    /// Whether a weight is stored.
+    pub fn has_weight(self) -> bool {
+        self != NormKind::LayerPlain
+    }
+
+    /// Whether a bias is stored.
+    pub fn has_bias(self) -> bool {
+        matches!(self, NormKind::Layer | NormKind::LayerPlusOne)
+    }
+
+    /// What is added to the stored weight.
+    pub fn plus(self) -> f32 {
+        if matches!(self, NormKind::RmsPlusOne | NormKind::LayerPlusOne) { 1.0 } else { 0.0 }
     }
 }
 
@@ -340,7 +359,16 @@ impl Block {
     /// Attention and feed-forward with the same kind of norm.
     pub fn new(attention: Attention, feed_forward: FeedForward, norm: Norm, residual: Residual) -> Block {
         let attention_norm = Some(norm);
-        Block { attention, cross: None, feed_forward, attention_norm, norm, residual, layer_scale: false }
+        Block {
+            attention,
+            cross: None,
+            feed_forward,
+            attention_norm,
+            norm,
+            residual,
+            layer_scale: false,
+            residual_factor: 1.0,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::Error;
 use crate::block::linear::Linear;
 use crate::block::norm::NormWeights;
 use crate::block::weights::{AttentionWeights, Projections};
-use crate::config::{Attention, NormKind, Residual};
+use crate::config::{Attention, Residual};
 use crate::model::Model;
 
 /// Whether matrices are taken with the norms between them and the residual stream.
@@ -99,7 +99,7 @@ impl Matrices {
 
 /// `W · diag(γ) · C`, where `C` takes the mean away: rows that read behind a norm, as rows that read before it. Shape `[n, width]`.
 pub(super) fn fold(norm: &NormWeights, rows: &mut [f32], width: usize) {
-    let plus = if norm.norm.kind == NormKind::RmsPlusOne { 1.0 } else { 0.0 };
+    let plus = norm.norm.kind.plus();
     for row in rows.chunks_exact_mut(width.max(1)) {
         row.iter_mut().zip(norm.weight.iter()).for_each(|(x, weight)| *x *= plus + weight);
         if norm.norm.kind.is_centred() {
@@ -169,7 +169,7 @@ pub(super) fn times(matrix: &[f64], rows: &[f32], n: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Norm;
+    use crate::config::{Norm, NormKind};
 
     #[test]
     fn a_norm_without_weights_is_folded_with_its_centring_alone() {
@@ -182,6 +182,7 @@ mod tests {
             (NormKind::LayerPlain, &[][..], [-1.0, 0.0, 1.0, -2.0, 0.0, 2.0]),
             (NormKind::Layer, &[2.0, 2.0, 2.0], [-2.0, 0.0, 2.0, -4.0, 0.0, 4.0]),
             (NormKind::Rms, &[2.0, 1.0, 0.0], [2.0, 2.0, 0.0, 0.0, 2.0, 0.0]),
+            (NormKind::LayerPlusOne, &[1.0, 1.0, 1.0], [-2.0, 0.0, 2.0, -4.0, 0.0, 4.0]),
         ] {
             let mut rows = [1.0, 2.0, 3.0, 0.0, 2.0, 4.0];
             fold(&norm(kind, weight), &mut rows, 3);

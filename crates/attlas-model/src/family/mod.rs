@@ -7,22 +7,31 @@ mod bart_text;
 mod bert;
 mod bloom;
 mod clip;
+mod cohere;
 mod deberta;
 mod dinov2;
 mod distilbert;
 mod electra;
+mod exaone;
 mod falcon;
 mod gemma;
 pub(crate) mod gguf;
+mod glm;
 mod gpt2;
+mod gpt_bigcode;
 mod gpt_neo;
 mod gpt_neox;
 mod gpt_oss;
 mod gptj;
+mod granite;
+mod internlm;
 mod llama;
 mod mixture;
 mod modernbert;
 mod mpnet;
+mod mpt;
+mod near_llama;
+mod nemotron;
 mod olmo;
 mod opt;
 mod phi;
@@ -31,6 +40,7 @@ mod readouts;
 mod roberta;
 mod rotary;
 mod stablelm;
+mod starcoder2;
 mod t5;
 mod text;
 mod tower;
@@ -93,13 +103,16 @@ pub const FAMILIES: &[Family] = &[
     modernbert::FAMILY,
     deberta::FAMILY,
     gpt2::FAMILY,
+    gpt_bigcode::FAMILY,
     gpt_neo::FAMILY,
     gpt_neox::FAMILY,
     gptj::FAMILY,
     opt::FAMILY,
     bloom::FAMILY,
+    mpt::FAMILY,
     llama::FAMILY,
     qwen::MISTRAL,
+    qwen::MINISTRAL,
     qwen::QWEN2,
     qwen::QWEN3,
     gemma::GEMMA,
@@ -111,7 +124,23 @@ pub const FAMILIES: &[Family] = &[
     stablelm::FAMILY,
     olmo::OLMO,
     olmo::OLMO2,
+    olmo::OLMO3,
     olmo::SMOLLM3,
+    granite::FAMILY,
+    cohere::COHERE,
+    cohere::COHERE2,
+    glm::GLM,
+    glm::GLM4,
+    starcoder2::FAMILY,
+    nemotron::FAMILY,
+    exaone::EXAONE,
+    exaone::EXAONE4,
+    internlm::INTERNLM2,
+    internlm::INTERNLM3,
+    near_llama::SEED_OSS,
+    near_llama::ARCEE,
+    near_llama::HELIUM,
+    near_llama::ERNIE,
     gpt_oss::FAMILY,
     mixture::MIXTRAL,
     mixture::QWEN2_MOE,

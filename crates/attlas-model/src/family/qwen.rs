@@ -1,4 +1,4 @@
-//! Mistral, Qwen 2 and Qwen 3 (Jiang et al. 2023; Yang et al. 2024, 2025): Llama with windows, biases, or norms on
+//! Mistral, Ministral, Qwen 2 and Qwen 3 (Jiang et al. 2023; Yang et al. 2024, 2025): Llama with windows, biases, or norms on
 //! queries and keys.
 
 use super::{Family, llama, readouts};
@@ -13,6 +13,15 @@ pub(super) const MISTRAL: Family = Family {
     about: "Mistral (Jiang et al. 2023)",
     read: read_mistral,
     tested: &[("mistral", "window")],
+    texts: &[],
+};
+
+pub(super) const MINISTRAL: Family = Family {
+    name: "ministral",
+    model_types: &["ministral"],
+    about: "Ministral 8B (Mistral AI 2024)",
+    read: read_ministral,
+    tested: &[("ministral", "windows in some layers")],
     texts: &[],
 };
 
@@ -38,6 +47,23 @@ fn read_mistral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let window = config.size_or_none("sliding_window")?;
     let architecture = llama::decoder(config, Biases::NONE, |_, block| {
         if let Some(window) = window {
+            block.attention.visibility = readouts::window(window);
+        }
+        Ok(())
+    })?;
+    Ok((architecture, llama::NAMES))
+}
+
+fn read_ministral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let n_layers = config.layers_or("num_hidden_layers", 32)?;
+    // an explicit null is no window
+    let window = match config.is_null("sliding_window") {
+        true => None,
+        false => Some(config.size_or("sliding_window", 4096)?),
+    };
+    let sliding = readouts::sliding_layers(config, n_layers)?.unwrap_or_else(|| vec![true; n_layers]);
+    let architecture = llama::decoder(config, Biases::NONE, |layer, block| {
+        if let Some(window) = window.filter(|_| sliding[layer]) {
             block.attention.visibility = readouts::window(window);
         }
         Ok(())

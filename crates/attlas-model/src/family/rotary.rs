@@ -34,6 +34,20 @@ pub(super) fn read(config: &ConfigFile, place: RopePlace, layer_type: &str) -> R
     from_section(config, section.as_ref(), place).map(Some)
 }
 
+/// The same on neighbouring columns.
+pub(super) fn read_neighbours(config: &ConfigFile, place: RopePlace) -> Result<Option<Rotary>, Error> {
+    let rotary = read(config, place, "")?;
+    Ok(rotary.map(|rotary| Rotary { pairs: Pairs::Neighbours, ..rotary }))
+}
+
+/// The same of layers whose positions an older configuration never scales: what it says in `rope_scaling` is of the others.
+pub(super) fn read_unscaled(config: &ConfigFile, place: RopePlace, layer_type: &str) -> Result<Option<Rotary>, Error> {
+    match config.has("rope_parameters") {
+        true => read(config, place, layer_type),
+        false => from_section(config, None, place).map(Some),
+    }
+}
+
 fn from_section(config: &ConfigFile, section: Option<&ConfigFile>, place: RopePlace) -> Result<Rotary, Error> {
     let holder = |field: &str| section.filter(|section| section.has(field)).unwrap_or(config);
     let base = base(holder("rope_theta"), "rope_theta", place.default_base)?;

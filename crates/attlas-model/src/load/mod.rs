@@ -21,7 +21,7 @@ pub use names::{
 };
 pub(crate) use origin::explained;
 use place::{located, prefix, superfluous};
-use rearrange::{bucketed_bias, grouped_place, transpose};
+use rearrange::{bucketed_bias, grouped_place, multiply_rows, scale, transpose};
 
 use crate::Error;
 use crate::block::linear::{Linear, Weight};
@@ -31,8 +31,8 @@ use crate::block::weights::{
     StackWeights, Transformer,
 };
 use crate::config::{
-    Architecture, Attention, Block, Embedding, Gating, Norm, NormKind, PositionBias, Positions, Projected, QkScope,
-    Readout, Residual, Stack,
+    Architecture, Attention, Block, Embedding, Gating, Norm, PositionBias, Positions, Projected, QkScope, Readout,
+    Residual, Stack,
 };
 use crate::error::Clash;
 use crate::weights::Checkpoint;
@@ -211,6 +211,7 @@ impl Loader<'_> {
         if block.layer_scale {
             self.scale_rows(&mut output, &under(names.layer_scale))?;
         }
+        scale(&mut output, block.residual_factor);
         let norm = if d_source.is_some() { Some(&block.norm) } else { block.attention_norm.as_ref() };
         let norm = match norm {
             Some(norm) => Some(self.norm(norm, &under(names.norm), d_model)?),
@@ -336,6 +337,7 @@ impl Loader<'_> {
         if block.layer_scale {
             self.scale_rows(&mut down, &under(names.layer_scale))?;
         }
+        scale(&mut down, block.residual_factor);
         Ok(FeedForwardWeights::Plain(Expert { up, down }))
     }
 
@@ -346,17 +348,21 @@ impl Loader<'_> {
             let old_only = !self.checkpoint.contains(&name_now) && self.checkpoint.contains(&name_old);
             self.checkpoint.tensor(if old_only { &name_old } else { &name_now }, &[width])
         };
-        let weight = if norm.kind == NormKind::LayerPlain { Arc::default() } else { read("weight", "gamma")? };
-        let bias = if norm.kind == NormKind::Layer { read("bias", "beta")? } else { Arc::default() };
+        let weight = if norm.kind.has_weight() { read("weight", "gamma")? } else { Arc::default() };
+        let bias = if norm.kind.has_bias() { read("bias", "beta")? } else { Arc::default() };
         Ok(NormWeights { norm: *norm, weight, bias })
     }
 
-    /// One norm per head, stored as `NAME.norms.H.weight`, side by side.
+    /// One norm per head, side by side: stored one by one, where the name has a place for the head, or as rows of one tensor.
     fn norms_of_heads(&self, norm: &Norm, name: &str, n_heads: usize, d_head: usize) -> Result<NormWeights, Error> {
+        if !name.contains("{}") {
+            let weight = self.checkpoint.tensor(&ended(name, "weight"), &[n_heads, d_head])?;
+            return Ok(NormWeights { norm: *norm, weight, bias: Arc::default() });
+        }
         let mut weight = Vec::with_capacity(n_heads); // [n_heads, d_head]
         let mut bias = Vec::with_capacity(n_heads); // [n_heads, d_head]
         for head in 0..n_heads {
-            let one = self.norm(norm, &format!("{name}.norms.{head}"), d_head)?;
+            let one = self.norm(norm, &name.replace("{}", &head.to_string()), d_head)?;
             weight.extend_from_slice(&one.weight);
             bias.extend_from_slice(&one.bias);
         }
@@ -525,14 +531,7 @@ impl Loader<'_> {
     /// Multiplies a layer's output columns by learnt factors, once and for all.
     fn scale_rows(&self, linear: &mut Linear, name: &str) -> Result<(), Error> {
         let factors = self.checkpoint.tensor(name, &[linear.d_out])?;
-        let mut weight = linear.weight.rows().into_owned();
-        for (row, factor) in weight.chunks_mut(linear.d_in).zip(factors.iter()) {
-            row.iter_mut().for_each(|value| *value *= factor);
-        }
-        linear.weight = Weight::Rows(Arc::new(weight));
-        if let Some(bias) = &mut linear.bias {
-            *bias = Arc::new(bias.iter().zip(factors.iter()).map(|(value, factor)| value * factor).collect());
-        }
+        multiply_rows(linear, &factors);
         Ok(())
     }
 }

@@ -90,7 +90,7 @@ pub struct AttentionNames {
     pub norm: &'static str,
     /// The norm on its output (sandwich).
     pub post_norm: &'static str,
-    /// The norm on queries.
+    /// The norm on queries; a `{}` stands for the head, where each has one of its own.
     pub query_norm: &'static str,
     /// The norm on keys.
     pub key_norm: &'static str,

@@ -70,7 +70,7 @@ impl NormWeights {
         // 2. the weight
         match self.norm.kind {
             NormKind::LayerPlain => {}
-            NormKind::RmsPlusOne => d.iter_mut().zip(weight).for_each(|(d, w)| *d *= 1.0 + w),
+            NormKind::RmsPlusOne | NormKind::LayerPlusOne => d.iter_mut().zip(weight).for_each(|(d, w)| *d *= 1.0 + w),
             _ => d.iter_mut().zip(weight).for_each(|(d, w)| *d *= w),
         }
         // 3. mean and factor
@@ -115,8 +115,14 @@ mod tests {
     use super::*;
     use crate::config::Norm;
 
-    const KINDS: [NormKind; 5] =
-        [NormKind::Layer, NormKind::LayerWithoutBias, NormKind::LayerPlain, NormKind::Rms, NormKind::RmsPlusOne];
+    const KINDS: [NormKind; 6] = [
+        NormKind::Layer,
+        NormKind::LayerWithoutBias,
+        NormKind::LayerPlain,
+        NormKind::LayerPlusOne,
+        NormKind::Rms,
+        NormKind::RmsPlusOne,
+    ];
 
     fn numbers(n: usize, seed: usize) -> Vec<f32> {
         (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
@@ -131,7 +137,7 @@ mod tests {
         let factor = held.unwrap_or(1.0 / (variance + epsilon).sqrt());
         let weight = |place: usize| match kind {
             NormKind::LayerPlain => 1.0,
-            NormKind::RmsPlusOne => 1.0 + f64::from(weight[place]),
+            NormKind::RmsPlusOne | NormKind::LayerPlusOne => 1.0 + f64::from(weight[place]),
             _ => f64::from(weight[place]),
         };
         (x.iter().enumerate().map(|(place, x)| (x - mean) * factor * weight(place)).collect(), factor)

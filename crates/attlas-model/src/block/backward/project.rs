@@ -10,7 +10,7 @@ use crate::block::project::finish_rows;
 use crate::block::rope::Turns;
 use crate::block::state::AttentionCall;
 use crate::block::weights::{AttentionWeights, Projections};
-use crate::config::{Activation, Attention, NormKind, QkScope};
+use crate::config::{Activation, Attention, QkScope};
 
 /// The projections of a layer, walked in reverse.
 #[derive(Clone, Copy)]
@@ -185,7 +185,7 @@ impl ProjectingBack<'_> {
                 QkScope::OwnHead => head * d_head..(head + 1) * d_head,
                 QkScope::Head => 0..d_head,
             };
-            if let (Some(sums), true) = (&mut norms[part.side as usize], norm.norm.kind != NormKind::LayerPlain) {
+            if let (Some(sums), true) = (&mut norms[part.side as usize], norm.norm.kind.has_weight()) {
                 sums.add_gradients(own.clone(), &read[columns.clone()], d);
             }
             let weight = if norm.weight.is_empty() { &[] } else { &norm.weight[own] };
