@@ -155,6 +155,9 @@ def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> di
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(draw(name, parameter, gains, generator))
+        for name, buffer in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):  # learnt, but no parameter
+                buffer.copy_(draw(name, buffer, gains, generator))
     packed = pack_experts(model, generator) if case.packed else {}
     model.to(case.dtype).save_pretrained(folder, max_shard_size=case.max_shard_size, save_original_format=case.original)
     if case.rename:

@@ -350,14 +350,7 @@ def later_decoders() -> list[Case]:
             edit=older_rope,
         ),
         Case("cohere2", t.Cohere2ForCausalLM, t.Cohere2Config(**windowed, logit_scale=0.5, **mixed), long=16, long_prompt=9),
-        Case(
-            "cohere2-older-config",
-            t.Cohere2ForCausalLM,
-            t.Cohere2Config(**windowed, logit_scale=0.5, **mixed),
-            torch.bfloat16,
-            long=16,
-            edit=older_cohere2,
-        ),
+        Case("cohere2-older-config", t.Cohere2ForCausalLM, t.Cohere2Config(**windowed, logit_scale=0.5, **mixed), torch.bfloat16, long=16, edit=older_cohere2),
         Case("glm", t.GlmForCausalLM, t.GlmConfig(**grouped, head_dim=8)),
         Case("glm4", t.Glm4ForCausalLM, t.Glm4Config(**grouped, head_dim=8, attention_bias=False), torch.bfloat16, edit=older_rope),
         Case("starcoder2", t.Starcoder2ForCausalLM, t.Starcoder2Config(**grouped, sliding_window=5), long=16, long_prompt=9),
@@ -377,13 +370,7 @@ def later_decoders() -> list[Case]:
             edit=older_rope,
         ),
         Case("exaone", t.LlamaForCausalLM, t.ExaoneConfig(**wide, **llama3), long=24, edit=hubs_exaone),
-        Case(
-            "exaone4",
-            t.Exaone4ForCausalLM,
-            t.Exaone4Config(**windowed, **mixed),
-            long=16,
-            long_prompt=9,
-        ),
+        Case("exaone4", t.Exaone4ForCausalLM, t.Exaone4Config(**windowed, **mixed), long=16, long_prompt=9),
         Case(
             "exaone4-without-windows",
             t.Exaone4ForCausalLM,
@@ -415,9 +402,26 @@ def later_decoders() -> list[Case]:
             torch.bfloat16,
         ),
     ]
+    latent = DECODER | {"num_key_value_heads": 4, "kv_lora_rank": 8, "q_lora_rank": 6, "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 5}
+    latent |= {"first_k_dense_replace": 1, "n_routed_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 8}
+    latent |= {"n_group": 3, "topk_group": 2, "routed_scaling_factor": 1.5, "n_shared_experts": 2}
+    latent |= {"rope_parameters": yarn | {"mscale": 0.7, "mscale_all_dim": 0.9}}
+    experts = {"long": 24, "gains": {".experts.": 4.0}}
+    straight = latent | {"q_lora_rank": None, "topk_method": "greedy"}
+    cases += [
+        Case("deepseek-v2", t.DeepseekV2ForCausalLM, t.DeepseekV2Config(**latent, topk_method="group_limited_greedy"), **experts),
+        Case("deepseek-v2-lite", t.DeepseekV2ForCausalLM, t.DeepseekV2Config(**straight), torch.bfloat16, edit=older_rope, **experts),
+        Case("deepseek-v3", t.DeepseekV3ForCausalLM, t.DeepseekV3Config(**latent), **experts),
+        Case("deepseek-v3-older-config", t.DeepseekV3ForCausalLM, t.DeepseekV3Config(**latent, attention_bias=True), torch.bfloat16, edit=hubs_deepseek_v3, **experts),
+    ]
     for case in cases:
         case.generates = True
     return cases
+
+
+def hubs_deepseek_v3(config: dict) -> None:
+    older_rope(config)
+    config |= {"scoring_func": "sigmoid", "topk_method": "noaux_tc", "moe_layer_freq": 1}
 
 
 def older_olmo3(config: dict) -> None:

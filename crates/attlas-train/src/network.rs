@@ -194,10 +194,7 @@ fn bias_of(linear: &Linear) -> &[f32] {
 }
 
 fn gather_attention(sums: &AttentionWeights) -> Vec<f32> {
-    let projections = match &sums.projections {
-        Projections::Joint(linear) => vec![linear],
-        Projections::Apart { query, key_value } => vec![query, key_value],
-    };
+    let projections = sums.projections.linears();
     let mut all: Vec<f32> = Vec::new();
     projections.iter().for_each(|linear| all.extend_from_slice(&linear.weight.rows()));
     projections.iter().for_each(|linear| all.extend_from_slice(bias_of(linear)));

@@ -51,12 +51,12 @@ impl AttentionCall<'_> {
                 text: &text,
             };
             sized(&mut lse, self.n_items * config.n_heads * self.n);
-            let context = sized(&mut context, self.n_items * self.n * config.query_width());
+            let context = sized(&mut context, self.n_items * self.n * config.output_width());
             state.dense = disentangled::attend(config, terms, distances, heads, kept.recorded, context);
         } else {
             state.weights = self.attend(config, weights, state, &queries, &mut lse, &mut context);
         }
-        let rows = Rows { n: self.n, past: self.past, n_heads: config.n_heads, width: config.d_head };
+        let rows = Rows { n: self.n, past: self.past, n_heads: config.n_heads, width: config.d_value };
         self.plan.edit_outputs(self.kind, self.index, rows, &mut context);
         if kept.outputs {
             state.outputs.clone_from(&context);
@@ -79,7 +79,7 @@ impl AttentionCall<'_> {
     ) -> Vec<f32> {
         let shape = config.shape(self.n, state.n_keys);
         let lse = sized(lse, self.n_items * config.n_heads * self.n);
-        let context = sized(context, self.n_items * self.n * config.query_width());
+        let context = sized(context, self.n_items * self.n * config.output_width());
         let moved;
         let scoring = if self.kind != Kind::Cross && self.past > 0 {
             moved = attlas::Scoring { query_offset: self.past, ..weights.scoring.clone() };
@@ -90,11 +90,12 @@ impl AttentionCall<'_> {
         let valid = if self.kind == Kind::Cross { self.source.and_then(|source| source.valid) } else { self.valid };
         let key_bias = config.key_bias(valid, state.n_keys);
         let edits = self.plan.weight_edits(self.kind, self.index);
-        let (n_query, n_key) = (config.query_width() * self.n, config.kv_width() * state.n_keys);
+        let (n_query, n_output) = (config.query_width() * self.n, config.output_width() * self.n);
+        let (n_key, n_value) = (config.key_width() * state.n_keys, config.value_width() * state.n_keys);
         let inputs = |item: usize| Inputs {
             queries: &queries[item * n_query..][..n_query],
             keys: &state.keys[item * n_key..][..n_key],
-            values: &state.values[item * n_key..][..n_key],
+            values: &state.values[item * n_value..][..n_value],
             shape,
             scoring,
             key_valid: valid
@@ -119,7 +120,7 @@ impl AttentionCall<'_> {
                 edits.attend(&inputs, self.plan.text(item), self.past, context);
             }
         };
-        let contexts = context.par_chunks_exact_mut(n_query.max(1));
+        let contexts = context.par_chunks_exact_mut(n_output.max(1));
         let lses = lse.par_chunks_exact_mut((config.n_heads * self.n).max(1));
         contexts.zip(lses).enumerate().for_each(|(item, (context, lse))| attend_item(item, context, lse));
         Vec::new()
@@ -164,7 +165,7 @@ impl Attention {
             n_queries,
             n_keys,
             d_head: self.d_head,
-            d_value: self.d_head,
+            d_value: self.d_value,
         }
     }
 }

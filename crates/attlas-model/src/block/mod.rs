@@ -10,6 +10,7 @@ pub(crate) mod embed;
 pub(crate) mod feed_forward;
 pub(crate) mod forward;
 pub(crate) mod join;
+mod latent;
 pub mod linear;
 mod maps;
 mod mixture;

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use super::linear::{Linear, Weight};
 use super::norm::NormWeights;
 use super::weights::{
-    AttentionWeights, EmbeddingWeights, Expert, FeedForwardWeights, Projections, ReadWeights, StackWeights, Transformer,
+    AttentionWeights, EmbeddingWeights, Expert, FeedForwardWeights, Narrowed, Projections, QueryProjection,
+    ReadWeights, StackWeights, Transformer,
 };
 
 /// A matrix, a table, a bias or the factors of a norm.
@@ -112,7 +113,9 @@ impl<'a> Found<'a> {
                         self.expert(&under(&format!("feed_forward.experts.{index}")), expert);
                     }
                     if let Some(shared) = &mixture.shared {
-                        self.linear(&under("feed_forward.shared.gate"), &shared.gate);
+                        if let Some(gate) = &shared.gate {
+                            self.linear(&under("feed_forward.shared.gate"), gate);
+                        }
                         self.expert(&under("feed_forward.shared"), &shared.expert);
                     }
                 }
@@ -156,6 +159,13 @@ impl<'a> Found<'a> {
                 self.linear(&format!("{name}.query"), query);
                 self.linear(&format!("{name}.key_value"), key_value);
             }
+            Projections::Latent(latent) => {
+                match &latent.query {
+                    QueryProjection::Plain(linear) => self.linear(&format!("{name}.query"), linear),
+                    QueryProjection::Narrowed(narrowed) => self.narrowed(&format!("{name}.query"), narrowed),
+                }
+                self.narrowed(&format!("{name}.key_value"), &latent.key_value);
+            }
         }
         self.linear(&format!("{name}.output"), &attention.output);
         for (part, norm) in [
@@ -166,6 +176,12 @@ impl<'a> Found<'a> {
         ] {
             self.norm(&format!("{name}.{part}"), norm.as_ref());
         }
+    }
+
+    fn narrowed(&mut self, name: &str, narrowed: &'a Narrowed) {
+        self.linear(&format!("{name}.down"), &narrowed.down);
+        self.norm(&format!("{name}.norm"), Some(&narrowed.norm));
+        self.linear(&format!("{name}.up"), &narrowed.up);
     }
 
     fn expert(&mut self, name: &str, expert: &'a Expert) {

@@ -5,6 +5,7 @@ use crate::config::{Arrangement, Frequencies, Pairs, Rotary};
 /// Sines and cosines of one pass, for the positions it computes.
 #[derive(Debug, Clone)]
 pub(crate) struct Turns {
+    first_column: usize,
     pairs: Pairs,
     half: usize,
     n: usize,
@@ -41,7 +42,16 @@ impl Turns {
         }
         let frequencies =
             lengths.first().map_or(Vec::new(), |length| rotary.frequencies.at(*length, rotary.n_columns).0);
-        Turns { pairs: rotary.pairs, half, n, n_items: lengths.len(), cosines, sines, frequencies }
+        Turns {
+            first_column: rotary.first_column,
+            pairs: rotary.pairs,
+            half,
+            n,
+            n_items: lengths.len(),
+            cosines,
+            sines,
+            frequencies,
+        }
     }
 
     /// Radians per position of a pair of columns.
@@ -66,6 +76,7 @@ impl Turns {
         let start = ((item % self.n_items) * self.n + index) * self.half;
         let cosines = &self.cosines[start..][..self.half];
         let sines = &self.sines[start..][..self.half];
+        let row = &mut row[self.first_column..];
         match self.pairs {
             Pairs::Halves => {
                 let (first, rest) = row.split_at_mut(self.half);

@@ -99,7 +99,7 @@ pub(crate) struct LayerState {
     pub queries: Vec<f32>,
     /// Shape `[n_items, n_kv_heads, n_keys, d_head]`.
     pub keys: Vec<f32>,
-    /// Shape `[n_items, n_kv_heads, n_keys, d_head]`.
+    /// Shape `[n_items, n_kv_heads, n_keys, d_value]`.
     pub values: Vec<f32>,
     /// Shape `[n_items, n_heads, n_queries]`.
     pub lse: Vec<f32>,

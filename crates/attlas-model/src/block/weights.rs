@@ -132,6 +132,76 @@ pub enum Projections {
         /// Shape `[2 · n_kv_heads · d_head, d_encoder]`.
         key_value: Linear,
     },
+    /// Through narrower states.
+    Latent(Box<LatentProjections>),
+}
+
+/// From hidden states to queries, keys and values through narrower states.
+#[derive(Debug, Clone)]
+pub struct LatentProjections {
+    /// Queries of all heads.
+    pub query: QueryProjection,
+    /// The narrower state and the keys' shared columns; from the former the other columns of all heads' keys, then the values.
+    pub key_value: Narrowed,
+}
+
+/// From hidden states to queries, where keys and values come from a narrower state.
+#[derive(Debug, Clone)]
+pub enum QueryProjection {
+    /// Straight. Shape `[n_heads · d_head, d_model]`.
+    Plain(Linear),
+    /// Through a narrower state of their own.
+    Narrowed(Narrowed),
+}
+
+/// Two dense layers with a norm between them.
+#[derive(Debug, Clone)]
+pub struct Narrowed {
+    /// Into the narrower state, and into columns that pass the rest by. Shape `[width + n_passing, d_model]`.
+    pub down: Linear,
+    /// On the narrower state.
+    pub norm: NormWeights,
+    /// Out of it. Shape `[d_out, width]`.
+    pub up: Linear,
+}
+
+impl Projections {
+    /// All matrices, in the order in which they stand above.
+    pub fn linears(&self) -> Vec<&Linear> {
+        match self {
+            Projections::Joint(linear) => vec![linear],
+            Projections::Apart { query, key_value } => vec![query, key_value],
+            Projections::Latent(latent) => {
+                let mut linears = match &latent.query {
+                    QueryProjection::Plain(linear) => vec![linear],
+                    QueryProjection::Narrowed(narrowed) => vec![&narrowed.down, &narrowed.up],
+                };
+                linears.extend([&latent.key_value.down, &latent.key_value.up]);
+                linears
+            }
+        }
+    }
+
+    fn each(&mut self, work: &mut impl FnMut(&mut Linear)) {
+        match self {
+            Projections::Joint(linear) => work(linear),
+            Projections::Apart { query, key_value } => [query, key_value].into_iter().for_each(work),
+            Projections::Latent(latent) => {
+                match &mut latent.query {
+                    QueryProjection::Plain(linear) => work(linear),
+                    QueryProjection::Narrowed(narrowed) => narrowed.each(work),
+                }
+                latent.key_value.each(work);
+            }
+        }
+    }
+}
+
+impl Narrowed {
+    fn each(&mut self, work: &mut impl FnMut(&mut Linear)) {
+        work(&mut self.down);
+        work(&mut self.up);
+    }
 }
 
 /// The weights of a feed-forward sublayer.
@@ -150,6 +220,8 @@ pub struct MixtureWeights {
     pub config: Experts,
     /// From hidden states to the scores of the experts.
     pub router: Linear,
+    /// What is added to the sigmoids of scores where experts are chosen. Shape `[n]`.
+    pub correction: Option<Arc<Vec<f32>>>,
     /// All of them.
     pub experts: Vec<Expert>,
     /// The one that every token goes through besides.
@@ -161,8 +233,8 @@ pub struct MixtureWeights {
 pub struct SharedExpert {
     /// Its matrices.
     pub expert: Expert,
-    /// From a hidden state to what its share is the sigmoid of. Shape `[1, d_model]`.
-    pub gate: Linear,
+    /// From a hidden state to what its share is the sigmoid of; `None` where it counts as it is. Shape `[1, d_model]`.
+    pub gate: Option<Linear>,
 }
 
 /// The two matrices of a feed-forward.
@@ -249,13 +321,7 @@ impl BlockWeights {
     fn each(&mut self, work: &mut impl FnMut(&mut Linear)) {
         for attention in [Some(&mut self.attention), self.cross.as_mut()].into_iter().flatten() {
             work(&mut attention.output);
-            match &mut attention.projections {
-                Projections::Joint(linear) => work(linear),
-                Projections::Apart { query, key_value } => {
-                    work(query);
-                    work(key_value);
-                }
-            }
+            attention.projections.each(work);
         }
         match &mut self.feed_forward {
             FeedForwardWeights::Plain(expert) => expert.each(work),
@@ -263,7 +329,7 @@ impl BlockWeights {
                 work(&mut mixture.router);
                 mixture.experts.iter_mut().for_each(|expert| expert.each(work));
                 if let Some(shared) = &mut mixture.shared {
-                    work(&mut shared.gate);
+                    shared.gate.iter_mut().for_each(&mut *work);
                     shared.expert.each(work);
                 }
             }

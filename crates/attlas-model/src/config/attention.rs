@@ -12,8 +12,10 @@ pub struct Attention {
     pub n_heads: usize,
     /// Key–value heads.
     pub n_kv_heads: usize,
-    /// Width of a head.
+    /// Width of a head's queries and keys.
     pub d_head: usize,
+    /// Width of a head's values.
+    pub d_value: usize,
     /// Factor on the dot product.
     pub scale: f32,
     /// `c · tanh(score / c)`.
@@ -28,6 +30,8 @@ pub struct Attention {
     pub rotary: Option<Rotary>,
     /// Norms on queries and keys.
     pub qk_norm: Option<QkNorm>,
+    /// Queries, keys and values come from narrower states.
+    pub latent: Option<Latent>,
     /// Queries, keys and values are cut to ± this (OLMo).
     pub clip: Option<f32>,
     /// Whether each head has a learnt score that takes weight to nowhere (GPT-OSS).
@@ -89,9 +93,24 @@ pub enum Directions {
     Backward,
 }
 
+/// Queries, keys and values from narrower states, each behind a norm (multi-head latent attention, DeepSeek-AI 2024, §2.1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Latent {
+    /// Width of the state that queries come from; `None` where they come from the hidden state itself.
+    pub query_width: Option<usize>,
+    /// Width of the state that keys and values come from.
+    pub key_value_width: usize,
+    /// The last columns of a head's keys, which all heads share and which come from the hidden state itself.
+    pub n_shared: usize,
+    /// The norm on the narrower states.
+    pub norm: Norm,
+}
+
 /// Rotary positions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rotary {
+    /// The first column of a head that is turned.
+    pub first_column: usize,
     /// How many columns of each head are turned; the others pass.
     pub n_columns: usize,
     /// Which columns form a pair.
@@ -168,6 +187,7 @@ impl Attention {
             n_heads,
             n_kv_heads: n_heads,
             d_head,
+            d_value: d_head,
             scale: 1.0 / (d_head as f32).sqrt(),
             softcap: None,
             visibility,
@@ -175,6 +195,7 @@ impl Attention {
             disentangled: None,
             rotary: None,
             qk_norm: None,
+            latent: None,
             clip: None,
             sinks: false,
             biases: Biases::ALL,
@@ -213,8 +234,18 @@ impl Attention {
     }
 
     /// Width of all key heads side by side.
-    pub fn kv_width(&self) -> usize {
+    pub fn key_width(&self) -> usize {
         self.n_kv_heads * self.d_head
+    }
+
+    /// Width of all value heads side by side.
+    pub fn value_width(&self) -> usize {
+        self.n_kv_heads * self.d_value
+    }
+
+    /// Width of what all heads give, side by side.
+    pub fn output_width(&self) -> usize {
+        self.n_heads * self.d_value
     }
 }
 

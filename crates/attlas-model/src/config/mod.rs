@@ -7,7 +7,7 @@ mod readout;
 mod reads;
 
 pub(crate) use alignment_heads::alignment_heads;
-pub use attention::{Attention, Biases, Directions, Frequencies, Pairs, PositionBias, QkNorm, QkScope, Rotary};
+pub use attention::{Attention, Biases, Directions, Frequencies, Latent, Pairs, PositionBias, QkNorm, QkScope, Rotary};
 pub use attlas_kernels::Activation;
 pub use readout::{Output, Pooled, Readout, Transform};
 pub use reads::{Disentangled, Frames, Leading, OtherGrids, Patches, Reads, SideConvolution};
@@ -230,7 +230,7 @@ pub enum Gating {
 }
 
 /// A mixture of experts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Experts {
     /// How many there are.
     pub n: usize,
@@ -238,8 +238,23 @@ pub struct Experts {
     pub n_used: usize,
     /// What the shares of the chosen ones are.
     pub routing: Routing,
-    /// Hidden width of one more that every token uses, with a share of its own (Qwen 1.5 MoE).
+    /// Experts are chosen from some groups only.
+    pub groups: Option<Groups>,
+    /// Factor on all shares but that of the expert that every token uses.
+    pub factor: f32,
+    /// Hidden width of one more that every token uses, with a share of its own (Qwen 1.5 MoE) or as it is (DeepSeek).
     pub d_shared: Option<usize>,
+}
+
+/// Groups of experts of one size, of which each token's experts come from a few (DeepSeek-AI 2024, §2.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Groups {
+    /// How many there are.
+    pub n: usize,
+    /// How many each token uses: those with the highest scores.
+    pub n_used: usize,
+    /// How many of a group's highest scores its own score is the sum of.
+    pub n_counted: usize,
 }
 
 /// How the scores of experts become their shares in a token's feed-forward.
@@ -249,6 +264,24 @@ pub enum Routing {
     OfChosen,
     /// A softmax over all scores: the shares of the chosen ones sum to less.
     OfAll,
+    /// The sigmoid of each score; a learnt number per expert is added where experts are chosen (DeepSeek-AI 2024, V3, §2.1.2).
+    Sigmoid,
+    /// The same, divided by the sum of the chosen ones.
+    SigmoidOfChosen,
+}
+
+impl Routing {
+    /// Whether shares are sigmoids, and not a softmax.
+    pub fn is_sigmoid(self) -> bool {
+        matches!(self, Routing::Sigmoid | Routing::SigmoidOfChosen)
+    }
+}
+
+impl Experts {
+    /// `n` experts of which each token uses `n_used`, and nothing else.
+    pub fn new(n: usize, n_used: usize, routing: Routing) -> Experts {
+        Experts { n, n_used, routing, groups: None, factor: 1.0, d_shared: None }
+    }
 }
 
 /// A normalisation of each row.

@@ -49,14 +49,20 @@ impl Matrices {
             return Err(Error::Plan(format!("{} has no {kind}", model.name())));
         };
         let blocks = stack.blocks.iter().zip(&weights.blocks);
-        Ok(blocks
-            .map(|(config, block)| Matrices::of(&config.attention, &block.attention, config.residual, norms))
-            .collect())
+        blocks
+            .map(|(config, block)| Matrices::of(model, &config.attention, &block.attention, config.residual, norms))
+            .collect()
     }
 
-    fn of(config: &Attention, weights: &AttentionWeights, residual: Residual, norms: Norms) -> Matrices {
+    fn of(
+        model: &Model,
+        config: &Attention,
+        weights: &AttentionWeights,
+        residual: Residual,
+        norms: Norms,
+    ) -> Result<Matrices, Error> {
         let before = weights.join(residual).before().filter(|_| norms == Norms::Folded);
-        let (n_query, n_kv) = (config.query_width(), config.kv_width());
+        let (n_query, n_kv) = (config.query_width(), config.key_width());
         let (queries, mut keys_and_values) = match &weights.projections {
             Projections::Joint(linear) => {
                 let mut rows = linear.weight.rows().into_owned(); // [q + 2 · kv, d_model]
@@ -66,6 +72,7 @@ impl Matrices {
             Projections::Apart { query, key_value } => {
                 (query.weight.rows().into_owned(), key_value.weight.rows().into_owned())
             }
+            Projections::Latent(_) => return Err(through_narrower_states(model)),
         };
         let d_model = queries.len() / n_query.max(1);
         let values = keys_and_values.split_off(n_kv * d_model);
@@ -73,7 +80,7 @@ impl Matrices {
             before.iter().for_each(|norm| fold(norm, &mut rows, d_model));
             rows
         };
-        Matrices {
+        Ok(Matrices {
             n_heads: config.n_heads,
             shape: config.shape(0, 0),
             d_head: config.d_head,
@@ -82,7 +89,7 @@ impl Matrices {
             keys: folded(keys_and_values),
             values: folded(values),
             output: transposed(&weights.output),
-        }
+        })
     }
 
     /// The key–value head that a head reads.
@@ -95,6 +102,14 @@ impl Matrices {
         let size = self.d_head * self.d_model;
         &matrices[head * size..(head + 1) * size]
     }
+}
+
+/// Why there are no matrices of what heads read.
+pub(super) fn through_narrower_states(model: &Model) -> Error {
+    Error::Unsupported(format!(
+        "{} makes queries, keys and values of narrower states with a norm between, so that no matrix says what a head reads",
+        model.name()
+    ))
 }
 
 /// `W · diag(γ) · C`, where `C` takes the mean away: rows that read behind a norm, as rows that read before it. Shape `[n, width]`.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::components::{Components, Source, before_cross, entering, read_by};
+use super::matrices::through_narrower_states;
 use super::parts::{attention_of, widened};
 use crate::Error;
 use crate::block::linear::Linear;
@@ -345,6 +346,7 @@ impl<'a> Pair<'a> {
             Projections::Joint(linear) | Projections::Apart { query: linear, .. } => {
                 self.rows(linear, 0..self.config.query_width(), head.head)
             }
+            Projections::Latent(_) => return Err(through_narrower_states(model)),
         };
         state.project(&rows);
         self.normalised(state, &self.weights.query_norm, head.head)
@@ -353,7 +355,7 @@ impl<'a> Pair<'a> {
     /// The parts of the key before it is turned. Shape of each `[d_head]`.
     fn key_side(&self, model: &Model, run: &Run) -> Result<Components, Error> {
         let Asked { item, kind, head, key, .. } = self.asked;
-        let kv_width = self.config.kv_width();
+        let kv_width = self.config.key_width();
         let (mut state, rows) = match &self.weights.projections {
             Projections::Joint(linear) => {
                 let mut state = entering(model, run, kind, (item, key), head.layer)?;
@@ -361,6 +363,7 @@ impl<'a> Pair<'a> {
                 let start = self.config.query_width();
                 (state, self.rows(linear, start..start + kv_width, self.kv_head))
             }
+            Projections::Latent(_) => return Err(through_narrower_states(model)),
             Projections::Apart { key_value, .. } => {
                 let n_layers = model.transformer().architecture.encoder.as_ref().map_or(0, |stack| stack.blocks.len());
                 (
@@ -448,12 +451,13 @@ impl<'a> Pair<'a> {
         let Some((rotary, turns)) = self.config.rotary.as_ref().zip(self.turns.as_ref()) else {
             return (0..self.config.d_head).map(|column| term(vec![column], None)).collect();
         };
-        let half = rotary.n_columns / 2;
+        let (first, half) = (rotary.first_column, rotary.n_columns / 2);
         let pair = |place: usize| match rotary.pairs {
-            Pairs::Halves => vec![place, place + half],
-            Pairs::Neighbours => vec![2 * place, 2 * place + 1],
+            Pairs::Halves => vec![first + place, first + place + half],
+            Pairs::Neighbours => vec![first + 2 * place, first + 2 * place + 1],
         };
         let turning = (0..half).map(|place| term(pair(place), Some(turns.frequency(place))));
-        turning.chain((rotary.n_columns..self.config.d_head).map(|column| term(vec![column], None))).collect()
+        let others = (0..first).chain(first + rotary.n_columns..self.config.d_head);
+        turning.chain(others.map(|column| term(vec![column], None))).collect()
     }
 }

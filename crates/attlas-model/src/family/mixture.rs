@@ -56,7 +56,7 @@ pub(super) fn experts(
     let n_used = config.size_or(field, default)?;
     match n_used > n {
         true => Err(config.error(field, format!("is {n_used}, but there are {n} experts"))),
-        false => Ok(Experts { n, n_used, routing, d_shared: None }),
+        false => Ok(Experts::new(n, n_used, routing)),
     }
 }
 
@@ -180,7 +180,8 @@ fn names(experts: FeedForwardNames) -> Names {
     Names { decoder: Some(StackNames { feed_forward: experts, ..llama::DECODER }), ..llama::NAMES }
 }
 
-const EXPERTS: FeedForwardNames = FeedForwardNames {
+/// Names that DeepSeek shares.
+pub(super) const EXPERTS: FeedForwardNames = FeedForwardNames {
     routers: &["mlp.gate"],
     experts: &[
         ExpertNames::Apart {

@@ -9,6 +9,7 @@ mod bloom;
 mod clip;
 mod cohere;
 mod deberta;
+mod deepseek;
 mod dinov2;
 mod distilbert;
 mod electra;
@@ -146,6 +147,8 @@ pub const FAMILIES: &[Family] = &[
     mixture::QWEN2_MOE,
     mixture::QWEN3_MOE,
     mixture::OLMOE,
+    deepseek::V2,
+    deepseek::V3,
     tower::GEMMA3,
     tower::MISTRAL3,
     tower::LLAVA,

@@ -57,7 +57,7 @@ fn from_section(config: &ConfigFile, section: Option<&ConfigFile>, place: RopePl
         None => Frequencies::Fixed { per_pair: inverse_frequencies(base, n_columns), factor: 1.0 },
         Some(section) => scaled(config, section, base, n_columns, place.max_positions)?,
     };
-    Ok(Rotary { n_columns, pairs: Pairs::Halves, frequencies })
+    Ok(Rotary { first_column: 0, n_columns, pairs: Pairs::Halves, frequencies })
 }
 
 /// How many columns of a head turn, which must be even: they turn in pairs.

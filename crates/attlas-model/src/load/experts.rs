@@ -72,12 +72,17 @@ impl Loader<'_> {
             let part = |name: &str| Part { name: format!("{}.{name}", under(shared)), d_out: d_hidden, bias: false };
             let up = self.stacked(&[part("gate_proj"), part("up_proj")], d_model)?;
             let down = self.linear(&part("down_proj").name, d_model, d_hidden, false)?;
-            Ok(SharedExpert { expert: Expert { up, down }, gate: self.linear(&under(gate), 1, d_model, false)? })
+            let gate = (!gate.is_empty()).then(|| self.linear(&under(gate), 1, d_model, false)).transpose()?;
+            Ok(SharedExpert { expert: Expert { up, down }, gate })
         };
         Ok(MixtureWeights {
             config: experts,
             router: self.linear(&under(router), experts.n, d_model, config.biases)?,
             experts: stored.map_or(Ok(Vec::new()), |stored| self.experts(config, experts.n, stored, layer, d_model))?,
+            correction: match experts.routing.is_sigmoid() {
+                true => Some(self.checkpoint.tensor(&under(names.correction), &[experts.n])?),
+                false => None,
+            },
             shared: experts.d_shared.map(of_shared).transpose()?,
         })
     }

@@ -1,6 +1,7 @@
 //! From named tensors to the generic Transformer: which names is all that a family has to say.
 
 mod experts;
+mod latent;
 mod names;
 mod origin;
 mod place;
@@ -16,7 +17,7 @@ use attlas::{Bias, Scoring};
 use attlas_kernels::{Coded, Precision};
 
 pub use names::{
-    AttentionNames, ExpertNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames,
+    AttentionNames, ExpertNames, FeedForwardNames, LatentNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames,
     Superfluous,
 };
 pub(crate) use origin::explained;
@@ -207,7 +208,7 @@ impl Loader<'_> {
     ) -> Result<AttentionWeights, Error> {
         let AttentionPlace { layer, d_model, d_source, block, relative, distances } = place;
         let under = |name: &str| format!("{layer}{name}");
-        let mut output = self.linear(&under(names.output), d_model, config.query_width(), config.biases.output)?;
+        let mut output = self.linear(&under(names.output), d_model, config.output_width(), config.biases.output)?;
         if block.layer_scale {
             self.scale_rows(&mut output, &under(names.layer_scale))?;
         }
@@ -281,12 +282,15 @@ impl Loader<'_> {
         d_model: usize,
         d_source: Option<usize>,
     ) -> Result<Projections, Error> {
-        let (q, kv) = (config.query_width(), config.kv_width());
+        let (q, kv) = (config.query_width(), config.key_width());
         let d_in = d_source.unwrap_or(d_model);
         let biases = config.biases;
         let under = |name: &str| format!("{layer}{name}");
         let d_out = q + 2 * kv;
         let (name, config) = match names {
+            ProjectionNames::Latent(names) => {
+                return Ok(Projections::Latent(Box::new(self.latent(config, names, layer, d_model)?)));
+            }
             ProjectionNames::Separate { query, key, value } => {
                 let query = Part { name: under(query), d_out: q, bias: biases.query_value };
                 let key = Part { name: under(key), d_out: kv, bias: biases.key };

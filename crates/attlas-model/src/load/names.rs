@@ -120,6 +120,20 @@ pub enum ProjectionNames {
     Joint(&'static str),
     /// One matrix: for each key–value head its query heads, its key, its value (GPT-NeoX, BLOOM, Falcon).
     Grouped(&'static str),
+    /// Through narrower states (DeepSeek).
+    Latent(LatentNames),
+}
+
+/// The names of projections through narrower states.
+#[derive(Debug, Clone, Copy)]
+pub struct LatentNames {
+    /// Queries, where they come straight from the hidden state.
+    pub query: &'static str,
+    /// Into the state that queries come from, its norm, and out of it.
+    pub query_by: [&'static str; 3],
+    /// Into the state that keys and values come from and the shared columns of keys, its norm, and out of it: for each head its
+    /// keys' own columns, then its values.
+    pub key_value_by: [&'static str; 3],
 }
 
 /// The names of one feed-forward.
@@ -137,9 +151,12 @@ pub struct FeedForwardNames {
     pub post_norm: &'static str,
     /// Where there are experts, the layer that scores them; the first that exists.
     pub routers: &'static [&'static str],
+    /// What is added to the scores where experts are chosen, a whole name.
+    pub correction: &'static str,
     /// The experts; the first that exist.
     pub experts: &'static [ExpertNames],
-    /// The expert that all tokens share, with `up`, `gate` and `down` under it, and the layer that its share is made of.
+    /// The expert that all tokens share, with `up`, `gate` and `down` under it, and the layer that its share is made of; where that
+    /// is empty, it counts as it is.
     pub shared: [&'static str; 2],
     /// The factors on its output, a whole name (layer scale).
     pub layer_scale: &'static str,
@@ -238,6 +255,7 @@ impl FeedForwardNames {
         norm: "",
         post_norm: "",
         routers: &[],
+        correction: "",
         experts: &[],
         shared: ["", ""],
         layer_scale: "",

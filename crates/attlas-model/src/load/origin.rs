@@ -152,7 +152,8 @@ fn has(architecture: &Architecture) -> String {
         let blocks = &stack.as_ref()?.blocks;
         let block = blocks.first()?;
         let (attention, feed_forward) = (&block.attention, &block.feed_forward);
-        let scope = attention.qk_norm.map(|norm| norm.scope);
+        let scope =
+            (attention.qk_norm.map(|norm| norm.scope), attention.latent.map(|latent| latent.query_width.is_some()));
         let norm = (block.residual, block.norm.kind, block.attention_norm.map(|norm| norm.kind), block.layer_scale);
         let first = |mixed: bool| blocks.iter().position(|block| block.feed_forward.experts.is_some() == mixed);
         let parts = (feed_forward.gating, feed_forward.biases, first(true), first(false));
@@ -166,7 +167,7 @@ fn has(architecture: &Architecture) -> String {
 }
 
 /// How many sizes a stack has.
-const N_OF_STACK: usize = 35;
+const N_OF_STACK: usize = 40;
 /// The places of the number of layers, and of those that have weights of their own.
 const LAYERS: usize = 0;
 const STORED_LAYERS: usize = 1;
@@ -192,8 +193,8 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         return [0; N_OF_STACK];
     };
     let (attention, embedding) = (&block.attention, &stack.embedding);
-    let (queries, keys) = (attention.query_width(), attention.kv_width());
-    let cross = block.cross.as_ref().map_or((0, 0), |cross| (cross.query_width(), cross.kv_width()));
+    let (queries, keys) = (attention.query_width(), attention.key_width());
+    let cross = block.cross.as_ref().map_or((0, 0), |cross| (cross.query_width(), cross.key_width()));
     let feed_forward = &block.feed_forward;
     let mixture = stack.blocks.iter().map(|block| &block.feed_forward).find(|part| part.experts.is_some());
     let experts = mixture.and_then(|mixture| mixture.experts);
@@ -238,6 +239,11 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         stack.d_model / 32,
         stack.convolution.map_or(0, |convolution| convolution.kernel),
         stack.convolution.map_or(0, |convolution| stack.d_model / convolution.n_groups.max(1)),
+        attention.output_width(),
+        attention.latent.and_then(|latent| latent.query_width).unwrap_or(0),
+        attention.latent.map_or(0, |latent| latent.key_value_width),
+        attention.latent.map_or(0, |latent| latent.key_value_width + latent.n_shared),
+        attention.latent.map_or(0, |latent| keys + attention.value_width() - attention.n_heads * latent.n_shared),
     ]
 }
 

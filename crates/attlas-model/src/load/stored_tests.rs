@@ -93,7 +93,7 @@ fn experts_stay_in_16_bits_and_in_mxfp4() {
         activation: Activation::Silu,
         gating: Gating::Gated,
         biases: true,
-        experts: Some(Experts { n, n_used: 2, routing: Routing::OfChosen, d_shared: None }),
+        experts: Some(Experts::new(n, 2, Routing::OfChosen)),
     };
     let experts = |tensors: Vec<(&str, Tensor)>| {
         let checkpoint = checkpoint(tensors);

@@ -189,10 +189,10 @@ impl Model {
         let n_heads = heads.heads.count(config.n_heads);
         match to {
             HeadOutput::Zero => Ok(()),
-            HeadOutput::Mean(mean) => check_array(mean, &[n_heads, config.d_head], "a mean of head outputs"),
+            HeadOutput::Mean(mean) => check_array(mean, &[n_heads, config.d_value], "a mean of head outputs"),
             HeadOutput::Given(given) => {
                 let n_queries = known_rows(&heads.queries, sizes.rows(heads.kind), "head outputs")?;
-                let shape = [heads.items.count(sizes.n_items), n_heads, n_queries, config.d_head];
+                let shape = [heads.items.count(sizes.n_items), n_heads, n_queries, config.d_value];
                 check_array(given, &shape, "head outputs")
             }
         }

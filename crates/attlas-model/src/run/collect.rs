@@ -268,7 +268,7 @@ impl SeenLayer<'_> {
             return;
         }
         let SeenLayer { kind, index: layer, config, n_items, .. } = self;
-        let (n_heads, n_kv_heads, d_head) = (config.n_heads, config.n_kv_heads, config.d_head);
+        let (n_heads, n_kv_heads, d_head, d_value) = (config.n_heads, config.n_kv_heads, config.d_head, config.d_value);
         let mut push = |site: Site, shape: [usize; 4], values: &dyn Fn() -> Vec<f32>| {
             if self.plan.pass.keeps_at(site, kind, layer) {
                 kept.push(Kept { site, kind, layer, array: Array { shape: shape.to_vec(), values: values() } });
@@ -277,9 +277,9 @@ impl SeenLayer<'_> {
         let (n_queries, n_keys) = (state.n_queries, state.n_keys);
         push(Site::Queries, [n_items, n_heads, n_queries, d_head], &|| state.queries.clone());
         push(Site::Keys, [n_items, n_kv_heads, n_keys, d_head], &|| state.keys.clone());
-        let n_rows = state.outputs.len().checked_div(n_items * n_heads * d_head).unwrap_or(0);
-        push(Site::HeadOutputs, [n_items, n_heads, n_rows, d_head], &|| {
-            head_major(&state.outputs, [n_items, n_heads, n_rows, d_head])
+        let n_rows = state.outputs.len().checked_div(n_items * n_heads * d_value).unwrap_or(0);
+        push(Site::HeadOutputs, [n_items, n_heads, n_rows, d_value], &|| {
+            head_major(&state.outputs, [n_items, n_heads, n_rows, d_value])
         });
         let edits = self.plan.weight_edits(kind, layer);
         let scores = || self.for_all(state, |inputs, text| WeightEdits::scores(&edits, inputs, text));
@@ -294,7 +294,7 @@ impl SeenLayer<'_> {
     /// Numbers of all items, one after the other.
     fn for_all(self, state: &LayerState, numbers: impl Fn(&Inputs<'_>, usize) -> Vec<f32>) -> Vec<f32> {
         let shape = self.config.shape(state.n_queries, state.n_keys);
-        let (n_query, n_key) = (self.config.query_width() * state.n_queries, self.config.kv_width() * state.n_keys);
+        let (n_query, n_key) = (self.config.query_width() * state.n_queries, self.config.key_width() * state.n_keys);
         let key_bias = self.config.key_bias(self.valid, state.n_keys);
         let of_item = |item: usize| {
             let inputs = Inputs {

@@ -44,11 +44,11 @@ impl AttentionBack<'_> {
         if let Some(sums) = back.sums.attention(kind, index) {
             sums.output.add_gradients(&state.outputs, d_output);
         }
-        let mut d_context = vec![0.0; n_items * n * config.query_width()]; // [n_items · n, n_heads · d_head]
+        let mut d_context = vec![0.0; n_items * n * config.output_width()]; // [n_items · n, n_heads · d_value]
         weights.output.go_back(d_output, &mut d_context, Onto::Replace);
-        let shape = [n_items, config.n_heads, n, config.d_head];
+        let shape = [n_items, config.n_heads, n, config.d_value];
         back.keep(Site::HeadOutputs, kind, index, &shape, || head_major(&d_context, shape));
-        let rows = Rows { n, past: 0, n_heads: config.n_heads, width: config.d_head };
+        let rows = Rows { n, past: 0, n_heads: config.n_heads, width: config.d_value };
         back.plan.hold_outputs(kind, index, rows, &mut d_context);
         // 2. queries, keys and values
         let groups = self.groups(back, &d_context);
@@ -64,7 +64,8 @@ impl AttentionBack<'_> {
         };
         back.keep(Site::Queries, kind, index, &[n_items, n_heads, n, d_head], || gradients.queries.clone());
         back.keep(Site::Keys, kind, index, &[n_items, n_kv_heads, n_keys, d_head], || gradients.keys.clone());
-        back.keep(Site::Values, kind, index, &[n_items, n_kv_heads, n_keys, d_head], || gradients.values.clone());
+        let of_values = [n_items, n_kv_heads, n_keys, config.d_value];
+        back.keep(Site::Values, kind, index, &of_values, || gradients.values.clone());
         self.check(&groups)?;
         // 3. hidden states
         let place = config.rotary.as_ref().map(|rotary| back.workspace.find_turns(rotary));
@@ -85,20 +86,21 @@ impl AttentionBack<'_> {
         let key_bias = config.key_bias(valid, state.n_keys);
         let edits = back.plan.weight_edits(kind, index);
         let keeps = [Site::Attention, Site::Scores].map(|site| back.wants(site, kind, index));
-        let (n_query, n_key) = (config.query_width() * n, config.kv_width() * state.n_keys);
+        let (n_query, n_output) = (config.query_width() * n, config.output_width() * n);
+        let (n_key, n_value) = (config.key_width() * state.n_keys, config.value_width() * state.n_keys);
         let group = |place: usize| {
             let (item, kv_head) = (place / config.n_kv_heads, place % config.n_kv_heads);
             let inputs = Inputs {
                 queries: &state.queries[item * n_query..][..n_query],
                 keys: &state.keys[item * n_key..][..n_key],
-                values: &state.values[item * n_key..][..n_key],
+                values: &state.values[item * n_value..][..n_value],
                 shape,
                 scoring: &weights.scoring,
                 key_valid: valid.map(|valid| &valid[item * state.n_keys..][..state.n_keys]),
                 mask: None,
                 key_bias: key_bias.as_deref().and_then(|bias| config.key_bias_of(bias, item, state.n_keys)),
             };
-            let d_context = &d_context[item * n_query..][..n_query];
+            let d_context = &d_context[item * n_output..][..n_output];
             let maps = Maps {
                 inputs,
                 text: back.plan.text(item),

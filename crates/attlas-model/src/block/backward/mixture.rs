@@ -5,7 +5,7 @@ use attlas_kernels::Onto;
 use super::feed_forward::ExpertTape;
 use super::{Rules, add};
 use crate::block::dropout::Dropout;
-use crate::block::mixture::{Chosen, all_shares, gathered, rows_of};
+use crate::block::mixture::{Chosen, all_shares, gathered, rows_of, shared_shares, sigmoid};
 use crate::block::weights::{Expert, MixtureWeights, SharedExpert};
 use crate::config::{FeedForward, Routing};
 
@@ -53,19 +53,28 @@ impl MixtureWeights {
         d_input
     }
 
-    /// Back through the softmax that shares are made by. Shapes `[n, n_experts]`.
+    /// Back through the softmax or the sigmoids that shares are made by. Shapes `[n, n_experts]`.
     fn scores_back(&self, input: &[f32], chosen: &[Chosen], d_shares: &[f32]) -> Vec<f32> {
         let n_experts = self.experts.len();
         let scores = self.scores(input);
         let mut d_scores = vec![0.0; d_shares.len()]; // [n, n_experts]
         let rows = chosen.iter().zip(scores.chunks(n_experts)).zip(d_shares.chunks(n_experts));
         for (((chosen, scores), d_shares), d_scores) in rows.zip(d_scores.chunks_mut(n_experts)) {
-            let mean: f32 = chosen.iter().map(|(expert, share)| share * d_shares[*expert]).sum();
+            let factor = self.config.factor;
+            let mean = match self.config.routing {
+                Routing::Sigmoid => 0.0,
+                _ => chosen.iter().map(|(expert, share)| share * d_shares[*expert]).sum::<f32>() / factor,
+            };
             let mut back = |expert: usize, share: f32| d_scores[expert] = share * (d_shares[expert] - mean);
             match self.config.routing {
                 Routing::OfChosen => chosen.iter().for_each(|(expert, share)| back(*expert, *share)),
                 Routing::OfAll => {
-                    all_shares(scores).into_iter().enumerate().for_each(|(expert, share)| back(expert, share))
+                    let shares = all_shares(scores).into_iter().enumerate();
+                    shares.for_each(|(expert, share)| back(expert, factor * share));
+                }
+                Routing::Sigmoid | Routing::SigmoidOfChosen => {
+                    let slope = |expert: usize, share: f32| share * (1.0 - sigmoid(scores[expert]));
+                    chosen.iter().for_each(|(expert, share)| back(*expert, slope(*expert, *share)));
                 }
             }
         }
@@ -74,7 +83,7 @@ impl MixtureWeights {
 }
 
 impl SharedExpert {
-    /// The gradient of the input of `sigmoid(gate · x) · expert(x)`. Shapes `[n, d_model]`.
+    /// The gradient of the input of `sigmoid(gate · x) · expert(x)`, or of `expert(x)` where there is no gate. Shapes `[n, d_model]`.
     fn go_back(
         &self,
         config: &FeedForward,
@@ -83,15 +92,19 @@ impl SharedExpert {
         d_output: &[f32],
         mut sums: Option<&mut SharedExpert>,
     ) -> Vec<f32> {
-        let shares = self.shares(input);
+        let Some(gate) = &self.gate else {
+            let tape = ExpertTape::new(config, &self.expert, Dropout::OFF, input);
+            return tape.go_back(config, &self.expert, rules, input, d_output, sums.map(|sums| &mut sums.expert));
+        };
+        let shares = shared_shares(gate, input);
         let weighed = Weighed { config, expert: &self.expert, shares: &shares };
         let mut back = weighed.go_back(rules, input, d_output.to_vec(), sums.as_mut().map(|sums| &mut sums.expert));
         // a sigmoid is a softmax of two
         back.d_shares.iter_mut().zip(&shares).for_each(|(d, share)| *d *= share * (1.0 - share));
-        if let Some(sums) = sums {
-            sums.gate.add_gradients(input, &back.d_shares);
+        if let Some(sums) = sums.and_then(|sums| sums.gate.as_mut()) {
+            sums.add_gradients(input, &back.d_shares);
         }
-        self.gate.go_back(&back.d_shares, &mut back.d_input, Onto::Add);
+        gate.go_back(&back.d_shares, &mut back.d_input, Onto::Add);
         back.d_input
     }
 }

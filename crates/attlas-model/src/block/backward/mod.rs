@@ -10,6 +10,7 @@ mod block;
 mod embed;
 mod feed_forward;
 mod heads;
+mod latent;
 mod linear;
 mod mixture;
 mod norm;

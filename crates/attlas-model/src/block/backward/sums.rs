@@ -104,7 +104,7 @@ impl Linear {
         }
     }
 
-    fn zeros(&self) -> Linear {
+    pub(super) fn zeros(&self) -> Linear {
         let bias = self.bias.as_ref().map(|bias| Arc::new(vec![0.0; bias.len()]));
         Linear { weight: self.weight.zeros(), bias, precision: Precision::Exact, ..*self }
     }
@@ -129,7 +129,7 @@ impl Transformer {
 }
 
 impl NormWeights {
-    fn zeros(&self) -> NormWeights {
+    pub(super) fn zeros(&self) -> NormWeights {
         let zeros = |numbers: &Vec<f32>| Arc::new(vec![0.0; numbers.len()]);
         NormWeights { norm: self.norm, weight: zeros(&self.weight), bias: zeros(&self.bias) }
     }
@@ -196,8 +196,12 @@ impl MixtureWeights {
         MixtureWeights {
             config: self.config,
             router: self.router.zeros(),
+            correction: self.correction.clone(),
             experts: self.experts.iter().map(Expert::zeros).collect(),
-            shared: shared.map(|shared| SharedExpert { expert: shared.expert.zeros(), gate: shared.gate.zeros() }),
+            shared: shared.map(|shared| SharedExpert {
+                expert: shared.expert.zeros(),
+                gate: shared.gate.as_ref().map(Linear::zeros),
+            }),
         }
     }
 }
@@ -216,6 +220,7 @@ impl AttentionWeights {
                 Projections::Apart { query, key_value } => {
                     Projections::Apart { query: query.zeros(), key_value: key_value.zeros() }
                 }
+                Projections::Latent(latent) => Projections::Latent(Box::new(latent.zeros())),
             },
             output: self.output.zeros(),
             norm: self.norm.as_ref().map(NormWeights::zeros),
