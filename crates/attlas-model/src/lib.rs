@@ -41,8 +41,8 @@ pub use block::norm::NormWeights;
 pub use block::parameters::{Numbers, Parameter};
 pub use block::pass::{Array, Keep, Next, Pass, Progress, Site};
 pub use block::weights::{
-    AttentionWeights, BlockWeights, DistanceWeights, EmbeddingWeights, Expert, FeedForwardWeights, PatchWeights,
-    Projections, ReadWeights, ReadoutWeights, StackWeights, Transformer,
+    AttentionWeights, BlockWeights, ContactWeights, DistanceWeights, EmbeddingWeights, Expert, FeedForwardWeights,
+    PatchWeights, Projections, ReadWeights, ReadoutWeights, StackWeights, Transformer,
 };
 pub use config::file::ConfigFile;
 pub use error::{Clash, Error, Misfit};

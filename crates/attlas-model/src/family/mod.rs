@@ -2,6 +2,7 @@
 //! its weights are named. Nothing else in this crate knows a family.
 
 mod albert;
+mod alibi_bert;
 mod bart;
 mod bart_text;
 mod bert;
@@ -11,6 +12,8 @@ mod deberta;
 mod dinov2;
 mod distilbert;
 mod electra;
+mod esm;
+mod eurobert;
 mod falcon;
 mod gemma;
 pub(crate) mod gguf;
@@ -25,10 +28,12 @@ mod mpnet;
 mod olmo;
 mod opt;
 mod phi;
+mod pre_norm_bert;
 mod qwen;
 mod readouts;
 mod roberta;
 mod rotary;
+mod rotary_bert;
 mod stablelm;
 mod t5;
 mod text;
@@ -37,7 +42,7 @@ mod vit;
 mod whisper;
 
 pub(crate) use clip::size_is_shorter_side;
-pub(crate) use text::{Marks, PieceRule, TextRules, language_first, text_rules};
+pub(crate) use text::{Marks, PieceRule, TextRules, VocabularyRule, language_first, text_rules};
 pub use vaswani::FAMILY as VASWANI;
 
 use crate::Error;
@@ -84,12 +89,20 @@ pub const FAMILIES: &[Family] = &[
     vaswani::FAMILY,
     bert::FAMILY,
     roberta::FAMILY,
+    pre_norm_bert::MEGATRON,
+    pre_norm_bert::XLM_R_XL,
+    pre_norm_bert::PRE_LAYER_NORM,
     distilbert::FAMILY,
     albert::FAMILY,
     electra::FAMILY,
     mpnet::FAMILY,
     modernbert::FAMILY,
     deberta::FAMILY,
+    rotary_bert::NOMIC,
+    rotary_bert::GTE,
+    rotary_bert::JINA,
+    eurobert::FAMILY,
+    esm::FAMILY,
     gpt2::FAMILY,
     gpt_neo::FAMILY,
     gpt_neox::FAMILY,

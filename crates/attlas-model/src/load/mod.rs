@@ -29,7 +29,7 @@ use crate::block::weights::{
 };
 use crate::config::{
     Architecture, Attention, Block, Embedding, Gating, Norm, NormKind, PositionBias, Positions, Projected, QkScope,
-    Readout, Residual, Stack,
+    Readout, Residual, Stack, alibi_both_ways,
 };
 use crate::error::Clash;
 use crate::weights::Checkpoint;
@@ -45,6 +45,11 @@ pub fn load(
     checkpoint: &Checkpoint,
 ) -> Result<(Transformer, Vec<String>), Error> {
     let loader = Loader { checkpoint, layout: names.layout, prefix: prefix(names, checkpoint) };
+    for (stack, names) in [(&mut architecture.encoder, &names.encoder), (&mut architecture.decoder, &names.decoder)] {
+        if let (Some(stack), Some(names)) = (stack, names) {
+            loader.stored_frequencies(stack, names)?;
+        }
+    }
     let stack = |stack: &Option<Stack>, stack_names: &Option<StackNames>, d_source: usize| match (stack, stack_names) {
         (Some(stack), Some(names)) => loader.stack(stack, names, d_source).map(Some),
         _ => Ok(None),
@@ -58,10 +63,13 @@ pub fn load(
         architecture.readout = Readout::None;
     }
     let last = architecture.decoder.as_ref().or(architecture.encoder.as_ref());
-    let readout = match (last, table) {
+    let mut readout = match (last, table) {
         (Some(last), Some(table)) => loader.readout(&architecture.readout, &names.readout, last, table)?,
         _ => ReadoutWeights::default(),
     };
+    if let Some(encoder) = &architecture.encoder {
+        readout.contacts = loader.contacts(&names.readout, encoder)?;
+    }
     let mut notes = superfluous(names, &loader)?;
     notes.extend(
         absent.map(|name| {
@@ -286,6 +294,7 @@ impl Loader<'_> {
         let bias = match &config.bias {
             PositionBias::None | PositionBias::AlibiInBf16(_) => Bias::None,
             PositionBias::Alibi(slopes) => Bias::Alibi { slopes: slopes.clone() },
+            PositionBias::AlibiBothWays { slopes, reach } => alibi_both_ways(slopes, *reach),
             PositionBias::Buckets { n_buckets, max_distance, directions } => {
                 let table = self.checkpoint.tensor(&ended(relative, "weight"), &[*n_buckets, config.n_heads])?;
                 bucketed_bias(&table, config.n_heads, *n_buckets, *max_distance, *directions)
@@ -364,11 +373,16 @@ impl Loader<'_> {
         }
         let part = |name: &str, d_out: usize| Part { name: under(name), d_out, bias: config.biases };
         let up = match config.gating {
+            _ if !names.up_and_gate.is_empty() => {
+                let n = config.d_hidden;
+                self.some_rows(&part(names.up_and_gate, 2 * n), d_model, 2 * n, move |row| (row + n) % (2 * n))?
+            }
             Gating::None => self.stacked(&[part(names.up, config.d_hidden)], d_model)?,
             _ if names.gate.is_empty() => self.stacked(&[part(names.up, 2 * config.d_hidden)], d_model)?,
             _ => self.stacked(&[part(names.gate, config.d_hidden), part(names.up, config.d_hidden)], d_model)?,
         };
-        let mut down = self.linear(&under(names.down), d_model, config.d_hidden, config.biases)?;
+        let mut down =
+            self.linear(&under(names.down), d_model, config.d_hidden, config.biases || config.output_bias)?;
         if block.layer_scale {
             self.scale_rows(&mut down, &under(names.layer_scale))?;
         }

@@ -51,6 +51,8 @@ pub struct StackNames {
     pub positions: &'static str,
     /// The table of segments.
     pub token_types: &'static str,
+    /// How fast rotary positions turn, whole names; the first that exists takes the place of what the configuration says.
+    pub frequencies: &'static [&'static str],
     /// The embedding's norm.
     pub embedding_norm: &'static str,
     /// From the table's width to `d_model`.
@@ -127,6 +129,8 @@ pub struct FeedForwardNames {
     pub up: &'static str,
     /// The gate.
     pub gate: &'static str,
+    /// Both in one matrix with the gate's rows last (GTE); `up` and `gate` are empty then.
+    pub up_and_gate: &'static str,
     /// Out of the hidden layer.
     pub down: &'static str,
     /// Its norm.
@@ -152,6 +156,8 @@ pub struct ReadoutNames {
     pub bias: &'static [&'static str],
     /// The second output layer, where two scores are averaged (DeiT).
     pub second: &'static str,
+    /// The layer that reads contacts off the maps of all heads, where there may be one (ESM-2).
+    pub contacts: &'static str,
 }
 
 impl StackNames {
@@ -162,6 +168,7 @@ impl StackNames {
         leading: &[],
         positions: "",
         token_types: "",
+        frequencies: &[],
         embedding_norm: "",
         embedding_projection: "",
         layer: "",
@@ -195,12 +202,20 @@ impl AttentionNames {
 
 impl FeedForwardNames {
     /// Nothing named; the start of a family's constant.
-    pub const NONE: FeedForwardNames =
-        FeedForwardNames { up: "", gate: "", down: "", norm: "", post_norm: "", router: "", layer_scale: "" };
+    pub const NONE: FeedForwardNames = FeedForwardNames {
+        up: "",
+        gate: "",
+        up_and_gate: "",
+        down: "",
+        norm: "",
+        post_norm: "",
+        router: "",
+        layer_scale: "",
+    };
 }
 
 impl ReadoutNames {
     /// Nothing named; the start of a family's constant.
     pub const NONE: ReadoutNames =
-        ReadoutNames { transform: "", transform_norm: "", output: "", bias: &[], second: "" };
+        ReadoutNames { transform: "", transform_norm: "", output: "", bias: &[], second: "", contacts: "" };
 }
