@@ -28,6 +28,7 @@ pub mod family;
 mod folder;
 mod load;
 mod model;
+mod modules;
 mod run;
 mod senses;
 pub mod tokenizer;
