@@ -168,6 +168,11 @@ def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> di
     config = json.loads(path.read_text())
     case.edit(config)
     path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+    for file, text in case.files.items():
+        (folder / file).write_text(text)
+    if case.rename:
+        path = folder / "model.safetensors"
+        save_file(case.rename(load_file(path)), path, metadata={"format": "pt"})
     if case.generation:
         path = folder / "generation_config.json"
         settings = json.loads(path.read_text()) | case.generation

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import torch
 import transformers as t
 
+from alibi_bert import JinaBertForMaskedLM, MosaicBertForMaskedLM
+
 ENCODER = {"vocab_size": 48, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}
 ENCODER |= {"max_position_embeddings": 40}
 DECODER = {"vocab_size": 48, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 28}
@@ -48,6 +50,8 @@ class Case:
     features: Callable | None = None  # (config, generator) → audio features to generate from
     packed: bool = False  # whether experts are stored in MXFP4
     stored: Callable[[dict, dict], dict] | None = None  # (config, tensors) → tensors, as files have them that transformers cannot read
+    files: dict[str, str] = field(default_factory=dict)  # more files of the folder, by their names
+    rename: Callable[[dict], dict] | None = None  # the stored tensors, as older files name them
 
     def config(self):
         return self.configuration
@@ -80,6 +84,10 @@ def encoders() -> list[Case]:
         Case("bert-classifier", t.BertForSequenceClassification, t.BertConfig(**ENCODER, **labels), torch.float16),
         Case("roberta", t.RobertaForMaskedLM, t.RobertaConfig(**roberta)),
         Case("xlm-roberta", t.XLMRobertaForMaskedLM, t.XLMRobertaConfig(**roberta), torch.bfloat16),
+        Case("data2vec-text", t.Data2VecTextForSequenceClassification, t.Data2VecTextConfig(**roberta, **labels)),
+        Case("megatron-bert", t.MegatronBertForMaskedLM, t.MegatronBertConfig(**ENCODER), token_types=True),
+        Case("xlm-roberta-xl", t.XLMRobertaXLForMaskedLM, t.XLMRobertaXLConfig(**roberta), torch.float16),
+        Case("roberta-prelayernorm", t.RobertaPreLayerNormForSequenceClassification, t.RobertaPreLayerNormConfig(**roberta, **labels)),
         Case("distilbert", t.DistilBertForMaskedLM, distilbert),
         Case("albert", t.AlbertForMaskedLM, t.AlbertConfig(**ENCODER, embedding_size=16), token_types=True),
         Case(
@@ -117,6 +125,93 @@ def encoders() -> list[Case]:
             edit=older_deberta,
         ),
     ]
+
+
+def protein_encoders() -> list[Case]:
+    esm = {**ENCODER, "vocab_size": 33, "pad_token_id": 1, "mask_token_id": 32, "token_dropout": True, "layer_norm_eps": 1e-5}
+    vocabulary = {"vocab.txt": "\n".join(ESM_PIECES)}
+    return [
+        Case(
+            "esm",
+            t.EsmForMaskedLM,
+            t.EsmConfig(**esm, position_embedding_type="rotary", emb_layer_norm_before=False),
+            inputs=proteins,
+            files=vocabulary,
+            rename=older_esm,
+            gains={"contact_head": 6.0},
+        ),
+        Case(
+            "esm-1b",
+            t.EsmForSequenceClassification,
+            t.EsmConfig(**esm, emb_layer_norm_before=True, num_labels=3),
+            torch.float16,
+            inputs=proteins,
+        ),
+    ]
+
+
+def rotary_encoders() -> list[Case]:
+    grouped = ENCODER | {"num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "mask_token_id": 3}
+    labels = {"num_labels": 3}
+    return [
+        Case("nomic-bert", t.NomicBertForMaskedLM, t.NomicBertConfig(**ENCODER), token_types=True, long=16),
+        Case("nomic-bert-classifier", t.NomicBertForSequenceClassification, t.NomicBertConfig(**ENCODER, **labels), torch.float16),
+        Case("gte", t.GteForMaskedLM, t.GteConfig(**ENCODER, type_vocab_size=2), token_types=True, long=16),
+        Case(
+            "gte-classifier",
+            t.GteForSequenceClassification,
+            t.GteConfig(**ENCODER, **labels, type_vocab_size=0, rope_parameters=ntk(10000.0, 8.0, 6)),
+            torch.bfloat16,
+            long=16,
+        ),
+        Case(
+            "jina-bert-v2",
+            JinaBertForMaskedLM,
+            t.BertConfig(**ENCODER | {"num_attention_heads": 6}, position_embedding_type="alibi", feed_forward_type="reglu"),
+            token_types=True,
+            long=16,
+        ),
+        Case("dnabert-2", MosaicBertForMaskedLM, t.BertConfig(**ENCODER, alibi_starting_size=40), torch.float16, long=20),
+        Case("jina-v3", t.JinaEmbeddingsV3ForMaskedLM, t.JinaEmbeddingsV3Config(**ENCODER), long=16),
+        Case("eurobert", t.EuroBertForMaskedLM, t.EuroBertConfig(**grouped), long=16),
+        Case(
+            "eurobert-classifier",
+            t.EuroBertForSequenceClassification,
+            t.EuroBertConfig(**grouped, **labels, classifier_pooling="bos"),
+            torch.bfloat16,
+            edit=older_rope,
+        ),
+    ]
+
+
+def ntk(base: float, factor: float, d_head: int) -> dict:
+    """The scaling that GTE's own code calls `ntk`: another base, and all frequencies divided by the same number."""
+    return {"rope_type": "linear", "rope_theta": base * factor, "factor": factor ** (2 / d_head)}
+
+
+ESM_PIECES = "<cls> <pad> <eos> <unk> L A G V S E R T I D P K Q N F Y M H W C X B U Z O . - <null_1> <mask>".split()
+
+
+def proteins(config, generator: torch.Generator) -> dict:
+    """Residues between start and end, some of them masked; the shorter texts are padded."""
+    ids = torch.randint(4, 24, (3, 11), generator=generator)
+    ids[:, 0] = 0
+    ids[0, 4] = ids[0, 5] = ids[1, 3] = config.mask_token_id
+    for row, end in enumerate([10, 6, 3]):
+        ids[row, end] = 2
+        ids[row, end + 1 :] = config.pad_token_id
+    mask = (ids != config.pad_token_id).long()
+    return {"padded": {"input_ids": ids, "attention_mask": mask}}
+
+
+def older_esm(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The frequencies layer by layer and rounded, and a table of positions that is not used: so are those of the hub."""
+    stored = next(name for name in tensors if name.endswith("rotary_embeddings.inv_freq"))
+    frequencies = tensors.pop(stored).half().float()
+    tensors["esm.embeddings.position_embeddings.weight"] = torch.ones(40, 24)
+    for layer in range(2):
+        tensors[f"esm.encoder.layer.{layer}.attention.self.rotary_embeddings.inv_freq"] = frequencies.clone()
+    return tensors
 
 
 def older_deberta(config: dict) -> None:
@@ -589,4 +684,4 @@ def pixels_of_any_size(config, generator: torch.Generator) -> dict:
     return runs
 
 
-CASES = [*encoders(), *decoders(), *later_decoders(), *encoder_decoders(), *vision()]
+CASES = [*encoders(), *rotary_encoders(), *protein_encoders(), *decoders(), *later_decoders(), *encoder_decoders(), *vision()]

@@ -28,6 +28,7 @@ pub mod family;
 mod folder;
 mod load;
 mod model;
+mod modules;
 mod run;
 mod senses;
 pub mod tokenizer;
@@ -41,8 +42,8 @@ pub use block::norm::NormWeights;
 pub use block::parameters::{Numbers, Parameter};
 pub use block::pass::{Array, Keep, Next, Pass, Progress, Site};
 pub use block::weights::{
-    AttentionWeights, BlockWeights, DistanceWeights, EmbeddingWeights, Expert, FeedForwardWeights, MixtureWeights,
-    PatchWeights, Projections, ReadWeights, ReadoutWeights, SharedExpert, StackWeights, Transformer,
+    AttentionWeights, BlockWeights, ContactWeights, DistanceWeights, EmbeddingWeights, Expert, FeedForwardWeights,
+    MixtureWeights, PatchWeights, Projections, ReadWeights, ReadoutWeights, SharedExpert, StackWeights, Transformer,
 };
 pub use config::file::ConfigFile;
 pub use error::{Clash, Error, Misfit};

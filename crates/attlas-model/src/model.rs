@@ -13,6 +13,7 @@ use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Length, Reads, alignment_heads};
 use crate::family::{self, Family};
 use crate::folder::Folder;
+use crate::modules::{Sentences, transformer_of};
 use crate::run::languages::Languages;
 use crate::senses::audio::{Listening, tags};
 use crate::senses::image::Preparation;
@@ -47,6 +48,8 @@ pub struct Model {
     pub(crate) preparation: Option<Preparation>,
     /// How sounds become spectrograms, where the folder says so.
     pub(crate) listening: Option<Listening>,
+    /// What sentence-transformers does to texts, where the folder is one of it.
+    sentences: Sentences,
 }
 
 /// What a model was trained on, so that a recording can say when a text is something else.
@@ -80,7 +83,8 @@ pub struct LoadOptions {
 const MAX_HASHED_BYTES: u64 = 64 << 20;
 
 impl Model {
-    /// Loads a model folder: config.json, weights, and a tokenizer if there is one; or a `.gguf` file, which holds all three.
+    /// Loads a model folder: config.json, weights, and a tokenizer if there is one; or a `.gguf` file, which holds all three. Of
+    /// a folder of sentence-transformers, the Transformer that its modules.json names is loaded.
     ///
     /// # Errors
     /// When the folder is no model, its family is unknown, or a file in it is malformed or does not fit the others.
@@ -104,9 +108,10 @@ impl Model {
                 "is not a folder; a model is a folder with config.json and model.safetensors",
             ));
         }
-        let mut found = Folder::open(folder)?;
+        let home = transformer_of(folder)?;
+        let mut found = Folder::open(&home)?;
         found.notes.extend(options.add_adapter(&mut found.checkpoint)?);
-        let texts = options.tokenizer.as_deref().unwrap_or(folder);
+        let texts = options.tokenizer.as_deref().unwrap_or(&home);
         let (weights, tokenizer) = rayon::join(
             || Model::from_parts(&found.config, found.generation.as_ref(), &found.checkpoint),
             || has_tokenizer(texts).then(|| Tokenizer::load(texts)).transpose(),
@@ -123,6 +128,7 @@ impl Model {
             model.preparation = read.filter(|_| model.reads_images()).map(Preparation::read).transpose()?;
             model.listening = read.filter(|_| model.reads_sounds()).map(Listening::read).transpose()?;
         }
+        model.sentences = Sentences::read(&home)?;
         model.name = folder_name(folder, found.config.text("_name_or_path").ok().flatten());
         model.revision = revision(folder, &found.checkpoint);
         Ok(model)
@@ -179,6 +185,7 @@ impl Model {
             alignment_heads,
             preparation: None,
             listening: None,
+            sentences: Sentences::default(),
         })
     }
 
@@ -303,6 +310,7 @@ impl Model {
             let n = architecture.n_positions(stack);
             notes.push(format!("a text takes up the {n} positions of {}: it cannot go on", self.name));
         }
+        notes.extend(self.sentences.notes(source.max(n_target)));
         if let Length::Noted(limit) = self.transformer.architecture.length {
             let n = source.max(n_target);
             if n > limit {

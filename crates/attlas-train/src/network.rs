@@ -72,7 +72,7 @@ impl Network {
             architecture: self.made_of.clone(),
             encoder: Some(stack(source, encoder, self.first_layer())),
             decoder: Some(stack(target, decoder, self.first_layer() + 2 * self.architecture.num_layers)),
-            readout: ReadoutWeights { transform: None, output: Some(output) },
+            readout: ReadoutWeights { output: Some(output), ..ReadoutWeights::default() },
         }
     }
 

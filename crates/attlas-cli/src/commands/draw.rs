@@ -1,4 +1,4 @@
-//! `attlas draw map|lines|heads|layers|overview|patches|distance|received`.
+//! `attlas draw map|lines|heads|layers|overview|patches|distance|received|contacts`.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -13,6 +13,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
 use super::draw_check;
+use super::draw_contacts::{self, ContactsArguments};
 use super::draw_distance::{self, DistanceArguments};
 use super::draw_patches::{self, PatchesArguments};
 use super::draw_received::{self, ReceivedArguments};
@@ -127,6 +128,9 @@ Examples:
     /// What each token receives of all queries together, and the share that goes to spans of tokens; without -o, as a table.
     #[command(after_help = draw_received::EXAMPLES)]
     Received(ReceivedArguments),
+    /// Which residues of a protein touch, read off the maps of all heads or of one; without -o, as a table.
+    #[command(after_help = draw_contacts::EXAMPLES)]
+    Contacts(ContactsArguments),
 }
 
 /// Which head, or the mean of which layer.
@@ -236,6 +240,7 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     let common = match &arguments.picture {
         Picture::Distance(distance) => return draw_distance::run(distance, terminal),
         Picture::Received(received) => return draw_received::run(received, terminal),
+        Picture::Contacts(contacts) => return draw_contacts::run(contacts, terminal),
         Picture::Map { common, .. }
         | Picture::Lines { common, .. }
         | Picture::Heads { common, .. }
@@ -263,7 +268,7 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
         Picture::Layers { head, .. } => draw_layers(&recording, common, *head),
         Picture::Overview { .. } => draw_overview(&recording, common),
         Picture::Patches { patches, .. } => draw_patches::figure(&recording, common, patches),
-        Picture::Distance(_) | Picture::Received(_) => return Ok(Outcome::Done), // drawn above
+        Picture::Distance(_) | Picture::Received(_) | Picture::Contacts(_) => return Ok(Outcome::Done), // drawn above
     }?;
     format.write(&figure, &common.output)?;
     writeln!(terminal, "{}", printable(&common.output.display().to_string()))?;

@@ -12,6 +12,7 @@ pub mod completions;
 pub mod describe;
 pub mod draw;
 pub mod draw_check;
+pub mod draw_contacts;
 pub mod draw_distance;
 pub mod draw_patches;
 pub mod draw_received;

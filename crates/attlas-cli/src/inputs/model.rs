@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use attlas::recording::{Edit, HeadOutput, Heads};
 use attlas::{HeadId, Kind, Recording};
 use attlas_model::explain::{HeadPattern, traced};
-use attlas_model::{Decoding, Error, Input, LoadOptions, Model, Pass, Precision, Run, RunOptions, Side, Site};
+use attlas_model::{
+    ContactWeights, Decoding, Error, Input, LoadOptions, Model, Pass, Precision, Run, RunOptions, Side, Site,
+};
 use clap::Args;
 
 #[cfg(feature = "download")]
@@ -216,12 +218,14 @@ pub struct TextRun {
     pub hints: Vec<&'static str>,
     /// The head of cross-attention that is known to align best, in the row that predicts a word.
     pub aligns: Option<HeadId>,
+    /// What reads contacts off the maps, where the model has it.
+    pub contacts: Option<ContactWeights>,
 }
 
 /// A recording that was opened: nothing was run.
 impl From<Recording> for TextRun {
     fn from(recording: Recording) -> TextRun {
-        TextRun { recording, outputs: Vec::new(), hints: Vec::new(), aligns: None }
+        TextRun { recording, outputs: Vec::new(), hints: Vec::new(), aligns: None, contacts: None }
     }
 }
 
@@ -431,7 +435,9 @@ pub fn run_inputs(
     let outputs = run.generated.into_iter().map(|generation| generation.text).collect();
     let hints =
         if model.leaves_language_open() { vec!["--to chooses the language that is written"] } else { Vec::new() };
-    Ok(TextRun { recording: run.recording, outputs, hints, aligns: model.alignment_heads().first().copied() })
+    let aligns = model.alignment_heads().first().copied();
+    let contacts = model.transformer().readout.contacts.clone();
+    Ok(TextRun { recording: run.recording, outputs, hints, aligns, contacts })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The first hidden states: of ids, of an image's patches, of a spectrogram's frames.
 
+use std::ops::Range;
+
 use attlas_kernels::vectorised;
 use rayon::prelude::*;
 
@@ -49,13 +51,14 @@ fn embed_ids(
     stream: &mut [f32],
     workspace: &mut Workspace,
 ) {
+    let factors = config.factors(batch);
     let token_rows = |rows: &mut [f32]| {
-        rows.par_chunks_mut(config.width).enumerate().for_each(|(index, row)| {
+        rows.par_chunks_mut(config.width).zip(&factors).enumerate().for_each(|(index, (row, factor))| {
             match batch.words {
                 Some(words) => row.copy_from_slice(&words[index * config.width..][..config.width]),
                 None => weights.tokens.row(batch.ids[index] as usize, row),
             }
-            row.iter_mut().for_each(|x| *x *= config.scale);
+            row.iter_mut().for_each(|x| *x *= factor);
         });
     };
     let Some(projection) = &weights.projection else { return token_rows(stream) };
@@ -147,6 +150,32 @@ pub(super) fn by_frame(spectrogram: &[f32], n_mels: usize) -> Vec<f32> {
 }
 
 impl Embedding {
+    /// The factor on the row of each new token; texts of which some tokens are dropped out are read whole.
+    /// Shape `[n_items · n]`.
+    pub(super) fn factors(&self, batch: Batch<'_>) -> Vec<f32> {
+        let Some(dropped) = self.dropped else { return vec![self.scale; batch.n_items * batch.n] };
+        let mut factors = Vec::with_capacity(batch.ids.len()); // [n_items · n]
+        let of_text = |range: Range<usize>| {
+            let ids = &batch.ids[range.clone()];
+            let n_tokens = batch.valid.map_or(ids.len(), |valid| valid[range].iter().filter(|valid| **valid).count());
+            self.factors_of(dropped, ids, n_tokens)
+        };
+        match batch.packing {
+            Some(packing) => packing.starts.windows(2).for_each(|text| factors.extend(of_text(text[0]..text[1]))),
+            None => (0..batch.n_items).for_each(|item| factors.extend(of_text(item * batch.n..(item + 1) * batch.n))),
+        }
+        factors
+    }
+
+    /// The factor on the row of each id of a text of `n_tokens`, of which some are dropped out. Shape `[n]`.
+    pub(crate) fn factors_of(&self, dropped: u32, ids: &[u32], n_tokens: usize) -> impl Iterator<Item = f32> {
+        let n_dropped = ids.iter().filter(|id| **id == dropped).count();
+        // where all are dropped out, no row is left to be made larger
+        let share = if n_dropped < n_tokens { 1.0 - n_dropped as f32 / n_tokens as f32 } else { 1.0 };
+        let factor = self.scale / share;
+        ids.iter().map(move |id| if *id == dropped { 0.0 } else { factor })
+    }
+
     /// The sinusoidal rows of the positions of a batch that no table stores, and which the first is: once for all items.
     fn sines(&self, batch: Batch<'_>, past: usize, stored_rows: usize, width: usize) -> Option<(usize, Vec<f32>)> {
         let Positions::Sinusoidal { arrangement, offset, .. } = self.positions else { return None };

@@ -253,6 +253,17 @@ pub struct ReadoutWeights {
     pub transform: Option<(Linear, Option<NormWeights>)>,
     /// The output matrix. Shape `[n_tokens or n_classes, width]`.
     pub output: Option<Linear>,
+    /// Reads contacts off the maps of the encoder.
+    pub contacts: Option<ContactWeights>,
+}
+
+/// A logistic regression from what all heads say of a pair of tokens to the probability that they touch.
+#[derive(Debug, Clone)]
+pub struct ContactWeights {
+    /// Shape `[n_layers · n_heads]`.
+    pub weight: Vec<f32>,
+    /// Added to the sum.
+    pub bias: f32,
 }
 
 impl Transformer {

@@ -1,6 +1,6 @@
 //! What can differ between attention layers.
 
-use attlas::Visibility;
+use attlas::{Bias, Scoring, Visibility};
 use half::bf16;
 
 use super::{Disentangled, Norm};
@@ -73,6 +73,13 @@ pub enum PositionBias {
     /// model whose table is made in that type. The rounding makes it a bias of the key, no more one of the distance.
     /// Shape `[n_heads]`.
     AlibiInBf16(Vec<f32>),
+    /// `−slope[head] · |key − query|`: ALiBi of encoders, whose keys stand on both sides.
+    AlibiBothWays {
+        /// Shape `[n_heads]`.
+        slopes: Vec<f32>,
+        /// The largest distance there is.
+        reach: usize,
+    },
     /// A learnt number per head and bucket of distances (Raffel et al. 2020); one table serves the whole stack.
     Buckets {
         /// Rows of the table.
@@ -180,6 +187,13 @@ pub enum QkScope {
     All,
 }
 
+/// A bias that falls with the distance on both sides, up to the largest distance. Shape of `slopes`: `[n_heads]`.
+pub(crate) fn alibi_both_ways(slopes: &[f32], reach: usize) -> Bias {
+    let distances = || (0..=2 * reach).map(|column| column.abs_diff(reach) as f32);
+    let table = slopes.iter().flat_map(|slope| distances().map(move |distance| -slope * distance)).collect();
+    Bias::Relative { first: -i64::try_from(reach).unwrap_or(i64::MAX), table, n_offsets: 2 * reach + 1 }
+}
+
 impl Attention {
     /// Plain multi-head attention: `1/√d_head`, biases everywhere, nothing else.
     pub fn plain(n_heads: usize, d_head: usize, visibility: Visibility) -> Attention {
@@ -221,6 +235,17 @@ impl Attention {
             slopes.iter().flat_map(|slope| bias(rounded(*slope))).collect()
         };
         Some(valid.unwrap_or(&every).chunks_exact(n_keys.max(1)).flat_map(of_item).collect())
+    }
+
+    /// How scores are formed, for a recording of texts of at most `n_keys` tokens: no longer table than they need.
+    pub(crate) fn recorded_scoring(&self, scoring: &Scoring, n_keys: usize) -> Scoring {
+        match &self.bias {
+            PositionBias::AlibiBothWays { slopes, reach } => {
+                let bias = alibi_both_ways(slopes, n_keys.saturating_sub(1).min(*reach));
+                Scoring { bias, ..scoring.clone() }
+            }
+            _ => scoring.clone(),
+        }
     }
 
     /// One item's share of what [`key_bias`](Attention::key_bias) gave. Shape `[n_heads, n_keys]`.

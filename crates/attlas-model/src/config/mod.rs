@@ -7,6 +7,7 @@ mod readout;
 mod reads;
 
 pub(crate) use alignment_heads::alignment_heads;
+pub(crate) use attention::alibi_both_ways;
 pub use attention::{Attention, Biases, Directions, Frequencies, Latent, Pairs, PositionBias, QkNorm, QkScope, Rotary};
 pub use attlas_kernels::Activation;
 pub use readout::{Output, Pooled, Readout, Transform};
@@ -98,6 +99,9 @@ pub struct Embedding {
     pub projected: Projected,
     /// Factor on the token's row: `√d_model` in Vaswani et al. (2017).
     pub scale: f32,
+    /// The token whose row counts as dropped out (ESM-2): it is 0, and the rows of the others are divided by their share
+    /// of the text's tokens.
+    pub dropped: Option<u32>,
     /// What says where a token stands.
     pub positions: Positions,
     /// Segments (BERT); 0 when there are none.
@@ -209,6 +213,8 @@ pub struct FeedForward {
     pub gating: Gating,
     /// Whether the projections have biases.
     pub biases: bool,
+    /// Whether the last projection has a bias where the others have none (GTE).
+    pub output_bias: bool,
     /// Several feed-forwards of which each token uses a few.
     pub experts: Option<Experts>,
 }
@@ -381,6 +387,7 @@ impl Embedding {
             width,
             projected: Projected::Last,
             scale: 1.0,
+            dropped: None,
             positions: Positions::None,
             n_token_types: 0,
             norm: None,
@@ -408,12 +415,12 @@ impl Block {
 impl FeedForward {
     /// `down(activation(up(x)))` with biases.
     pub fn plain(d_hidden: usize, activation: Activation) -> FeedForward {
-        FeedForward { d_hidden, activation, gating: Gating::None, biases: true, experts: None }
+        FeedForward { d_hidden, activation, gating: Gating::None, biases: true, output_bias: false, experts: None }
     }
 
     /// `down(activation(gate(x)) · up(x))` without biases.
     pub fn gated(d_hidden: usize, activation: Activation) -> FeedForward {
-        FeedForward { d_hidden, activation, gating: Gating::Gated, biases: false, experts: None }
+        FeedForward { d_hidden, activation, gating: Gating::Gated, biases: false, output_bias: false, experts: None }
     }
 }
 

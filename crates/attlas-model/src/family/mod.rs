@@ -2,6 +2,7 @@
 //! its weights are named. Nothing else in this crate knows a family.
 
 mod albert;
+mod alibi_bert;
 mod bart;
 mod bart_text;
 mod bert;
@@ -13,6 +14,8 @@ mod deepseek;
 mod dinov2;
 mod distilbert;
 mod electra;
+mod esm;
+mod eurobert;
 mod exaone;
 mod falcon;
 mod gemma;
@@ -36,10 +39,12 @@ mod nemotron;
 mod olmo;
 mod opt;
 mod phi;
+mod pre_norm_bert;
 mod qwen;
 mod readouts;
 mod roberta;
 mod rotary;
+mod rotary_bert;
 mod stablelm;
 mod starcoder2;
 mod t5;
@@ -50,7 +55,7 @@ mod vit;
 mod whisper;
 
 pub(crate) use clip::size_is_shorter_side;
-pub(crate) use text::{Marks, PieceRule, TextRules, language_first, text_rules};
+pub(crate) use text::{Marks, PieceRule, TextRules, VocabularyRule, language_first, text_rules};
 pub use vaswani::FAMILY as VASWANI;
 
 use crate::Error;
@@ -97,12 +102,20 @@ pub const FAMILIES: &[Family] = &[
     vaswani::FAMILY,
     bert::FAMILY,
     roberta::FAMILY,
+    pre_norm_bert::MEGATRON,
+    pre_norm_bert::XLM_R_XL,
+    pre_norm_bert::PRE_LAYER_NORM,
     distilbert::FAMILY,
     albert::FAMILY,
     electra::FAMILY,
     mpnet::FAMILY,
     modernbert::FAMILY,
     deberta::FAMILY,
+    rotary_bert::NOMIC,
+    rotary_bert::GTE,
+    rotary_bert::JINA,
+    eurobert::FAMILY,
+    esm::FAMILY,
     gpt2::FAMILY,
     gpt_bigcode::FAMILY,
     gpt_neo::FAMILY,

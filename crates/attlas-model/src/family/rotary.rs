@@ -124,14 +124,22 @@ fn scaled(
             Ok(fixed(plain.iter().map(|frequency| frequency / factor).collect()))
         }
         "dynamic" => Ok(Frequencies::Dynamic { base, factor: factor()?, threshold: max_positions }),
+        "ntk" => Ok(fixed(ntk(section, base, factor()?, n_columns)?)),
         "llama3" => Ok(fixed(llama3(section, &plain, factor()?, original)?)),
         "yarn" => yarn(section, &plain, base, factor()?, original),
         "longrope" | "su" => longrope(section, &plain, factor()?, original),
         _ => Err(section.error(
             "rope_type",
-            format!("is \"{kind}\"; attlas knows default, linear, dynamic, llama3, yarn and longrope"),
+            format!("is \"{kind}\"; attlas knows default, linear, dynamic, ntk, llama3, yarn and longrope"),
         )),
     }
+}
+
+/// A larger base, and all pairs slower by the same factor, at every length (GTE's own code; formula 6 of kexue.fm/archives/9706).
+fn ntk(section: &ConfigFile, base: f64, factor: f64, n_columns: usize) -> Result<Vec<f32>, Error> {
+    section.must_be("mixed_b", &serde_json::Value::Null)?;
+    let slower = factor.powf(2.0 / n_columns as f64) as f32;
+    Ok(inverse_frequencies(base * factor, n_columns).into_iter().map(|frequency| frequency / slower).collect())
 }
 
 /// Slow pairs slower, fast pairs as they were, a slope between (Llama 3.1).

@@ -17,8 +17,8 @@ use attlas::{Bias, Scoring};
 use attlas_kernels::{Coded, Precision};
 
 pub use names::{
-    AttentionNames, ExpertNames, FeedForwardNames, LatentNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames,
-    Superfluous,
+    AttentionNames, ExpertNames, FeedForwardNames, LatentNames, Layout, Names, ProjectionNames, ReadoutNames,
+    StackNames, Superfluous,
 };
 pub(crate) use origin::explained;
 use place::{located, prefix, superfluous};
@@ -33,7 +33,7 @@ use crate::block::weights::{
 };
 use crate::config::{
     Architecture, Attention, Block, Embedding, Gating, Norm, PositionBias, Positions, Projected, QkScope, Readout,
-    Residual, Stack,
+    Residual, Stack, alibi_both_ways,
 };
 use crate::error::Clash;
 use crate::weights::Checkpoint;
@@ -50,6 +50,11 @@ pub fn load(
 ) -> Result<(Transformer, Vec<String>), Error> {
     let loader = Loader { checkpoint, layout: names.layout, prefix: prefix(names, checkpoint) };
     let readout_names = located(names.readout, checkpoint);
+    for (stack, names) in [(&mut architecture.encoder, &names.encoder), (&mut architecture.decoder, &names.decoder)] {
+        if let (Some(stack), Some(names)) = (stack, names) {
+            loader.stored_frequencies(stack, names)?;
+        }
+    }
     let stack = |stack: &Option<Stack>, stack_names: &Option<StackNames>, d_source: usize| match (stack, stack_names) {
         (Some(stack), Some(names)) => loader.stack(stack, names, d_source).map(Some),
         _ => Ok(None),
@@ -63,10 +68,13 @@ pub fn load(
         architecture.readout = Readout::None;
     }
     let last = architecture.decoder.as_ref().or(architecture.encoder.as_ref());
-    let readout = match (last, table) {
+    let mut readout = match (last, table) {
         (Some(last), Some(table)) => loader.readout(&architecture.readout, &readout_names, last, table)?,
         _ => ReadoutWeights::default(),
     };
+    if let Some(encoder) = &architecture.encoder {
+        readout.contacts = loader.contacts(&readout_names, encoder)?;
+    }
     let mut notes = superfluous(names, &loader)?;
     notes.extend(
         absent.map(|name| {
@@ -254,6 +262,7 @@ impl Loader<'_> {
         let bias = match &config.bias {
             PositionBias::None | PositionBias::AlibiInBf16(_) => Bias::None,
             PositionBias::Alibi(slopes) => Bias::Alibi { slopes: slopes.clone() },
+            PositionBias::AlibiBothWays { slopes, reach } => alibi_both_ways(slopes, *reach),
             PositionBias::Buckets { n_buckets, max_distance, directions } => {
                 let table = self.checkpoint.tensor(&ended(relative, "weight"), &[*n_buckets, config.n_heads])?;
                 bucketed_bias(&table, config.n_heads, *n_buckets, *max_distance, *directions)
@@ -333,11 +342,16 @@ impl Loader<'_> {
         }
         let part = |name: &str, d_out: usize| Part { name: under(name), d_out, bias: config.biases };
         let up = match config.gating {
+            _ if !names.up_and_gate.is_empty() => {
+                let n = config.d_hidden;
+                self.some_rows(&part(names.up_and_gate, 2 * n), d_model, 2 * n, move |row| (row + n) % (2 * n))?
+            }
             Gating::None => self.stacked(&[part(names.up, config.d_hidden)], d_model)?,
             _ if names.gate.is_empty() => self.stacked(&[part(names.up, 2 * config.d_hidden)], d_model)?,
             _ => self.stacked(&[part(names.gate, config.d_hidden), part(names.up, config.d_hidden)], d_model)?,
         };
-        let mut down = self.linear(&under(names.down), d_model, config.d_hidden, config.biases)?;
+        let mut down =
+            self.linear(&under(names.down), d_model, config.d_hidden, config.biases || config.output_bias)?;
         if block.layer_scale {
             self.scale_rows(&mut down, &under(names.layer_scale))?;
         }

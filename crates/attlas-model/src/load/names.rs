@@ -53,6 +53,8 @@ pub struct StackNames {
     pub positions: &'static str,
     /// The table of segments.
     pub token_types: &'static str,
+    /// How fast rotary positions turn, whole names; the first that exists takes the place of what the configuration says.
+    pub frequencies: &'static [&'static str],
     /// The embedding's norm.
     pub embedding_norm: &'static str,
     /// From the table's width to `d_model`.
@@ -143,6 +145,8 @@ pub struct FeedForwardNames {
     pub up: &'static str,
     /// The gate.
     pub gate: &'static str,
+    /// Both in one matrix with the gate's rows last (GTE); `up` and `gate` are empty then.
+    pub up_and_gate: &'static str,
     /// Out of the hidden layer.
     pub down: &'static str,
     /// Its norm.
@@ -205,6 +209,8 @@ pub struct ReadoutNames {
     pub bias: &'static [&'static str],
     /// The second output layer, where two scores are averaged (DeiT).
     pub second: &'static str,
+    /// The layer that reads contacts off the maps of all heads, where there may be one (ESM-2).
+    pub contacts: &'static str,
 }
 
 impl StackNames {
@@ -215,6 +221,7 @@ impl StackNames {
         leading: &[],
         positions: "",
         token_types: "",
+        frequencies: &[],
         embedding_norm: "",
         embedding_projection: "",
         layer: "",
@@ -251,6 +258,7 @@ impl FeedForwardNames {
     pub const NONE: FeedForwardNames = FeedForwardNames {
         up: "",
         gate: "",
+        up_and_gate: "",
         down: "",
         norm: "",
         post_norm: "",
@@ -264,6 +272,13 @@ impl FeedForwardNames {
 
 impl ReadoutNames {
     /// Nothing named; the start of a family's constant.
-    pub const NONE: ReadoutNames =
-        ReadoutNames { transform: "", transform_norm: "", output: "", elsewhere: &[], bias: &[], second: "" };
+    pub const NONE: ReadoutNames = ReadoutNames {
+        transform: "",
+        transform_norm: "",
+        output: "",
+        elsewhere: &[],
+        bias: &[],
+        second: "",
+        contacts: "",
+    };
 }

@@ -10,7 +10,7 @@ use crate::block::convolution::Convolution;
 use crate::block::linear::{Linear, Weight};
 use crate::block::norm::NormWeights;
 use crate::block::weights::{DistanceWeights, PatchWeights, Projections, ReadWeights};
-use crate::config::{Attention, Disentangled, Embedding, Patches, Reads, Stack};
+use crate::config::{Attention, Disentangled, Embedding, Frequencies, Patches, Reads, Stack};
 use crate::weights::stored_rows::StoredRows;
 
 impl Loader<'_> {
@@ -124,6 +124,21 @@ impl Loader<'_> {
             }
         }
         Ok(Convolution { linear: Linear::new(weight, Some(bias.to_vec()), d_out, kernel * d_in), kernel, stride })
+    }
+
+    /// How fast rotary positions turn, where the weights hold it: it is what the model was trained with, which may have
+    /// been rounded.
+    pub(super) fn stored_frequencies(&self, stack: &mut Stack, names: &StackNames) -> Result<(), Error> {
+        let under = |name: &&str| format!("{}{name}", self.prefix);
+        let Some(name) = names.frequencies.iter().map(under).find(|name| self.checkpoint.contains(name)) else {
+            return Ok(());
+        };
+        for rotary in stack.blocks.iter_mut().filter_map(|block| block.attention.rotary.as_mut()) {
+            if let Frequencies::Fixed { per_pair, .. } = &mut rotary.frequencies {
+                *per_pair = self.checkpoint.tensor(&name, &[rotary.n_columns / 2])?.to_vec();
+            }
+        }
+        Ok(())
     }
 
     /// The convolution beside the first block.

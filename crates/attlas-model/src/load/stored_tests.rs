@@ -93,6 +93,7 @@ fn experts_stay_in_16_bits_and_in_mxfp4() {
         activation: Activation::Silu,
         gating: Gating::Gated,
         biases: true,
+        output_bias: false,
         experts: Some(Experts::new(n, 2, Routing::OfChosen)),
     };
     let experts = |tensors: Vec<(&str, Tensor)>| {

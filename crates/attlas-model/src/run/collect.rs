@@ -244,7 +244,7 @@ impl SeenLayer<'_> {
             Weights::Dense(self.for_all(&state, |inputs, text| edits.weights(inputs, text)).into())
         } else {
             Weights::from(Factored {
-                scoring: self.scoring.clone(),
+                scoring: self.config.recorded_scoring(self.scoring, state.n_keys),
                 queries: state.queries.into(),
                 keys: state.keys.into(),
                 lse: state.lse.into_iter().map(f64::from).collect::<Vec<f64>>().into(),

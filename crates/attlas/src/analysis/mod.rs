@@ -13,6 +13,7 @@ mod classes;
 mod columns;
 mod common;
 mod compare;
+mod contacts;
 mod copies;
 pub mod coreference;
 pub mod describe;
@@ -46,6 +47,7 @@ pub use breadth::{confidence, entropy, largest_weight, normalized_entropy, smoot
 pub use classes::{is_function_word, is_punctuation, is_separator, of_class};
 pub use columns::{Annotations, Columns, Copies, Keys};
 pub use compare::{CellDifference, ComparedHead, ComparedText, Comparison, Matching, compare};
+pub use contacts::{Contacts, Pair, average_product_corrected};
 pub use copies::{copies_of_next, duplicates, followers, previous};
 pub use distance::HeadDistances;
 pub use divergence::{MAX_DIVERGENCE, divergence, total_variation};

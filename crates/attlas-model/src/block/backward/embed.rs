@@ -87,7 +87,7 @@ pub(super) fn go_back(
                 first.go_back(&gradient, &mut narrow, Onto::Replace);
                 gradient = narrow;
             }
-            gradient.iter_mut().for_each(|d| *d *= config.scale);
+            scale_rows(&mut gradient, &config.factors(batch), config.width);
             if let (Some(sums), None) = (&mut sums, batch.words) {
                 let tokens = sums.tokens.sums();
                 for (id, d_row) in batch.ids.iter().zip(gradient.chunks_exact(config.width)) {
@@ -122,8 +122,15 @@ fn token_rows(config: &Embedding, weights: &EmbeddingWeights, batch: Batch<'_>) 
             rows
         }
     };
-    rows.iter_mut().for_each(|x| *x *= config.scale);
+    scale_rows(&mut rows, &config.factors(batch), config.width);
     rows
+}
+
+/// Multiplies each row by its factor. Shapes `[n_rows, width]` and `[n_rows]`.
+fn scale_rows(rows: &mut [f32], factors: &[f32], width: usize) {
+    for (row, factor) in rows.chunks_exact_mut(width).zip(factors) {
+        row.iter_mut().for_each(|x| *x *= factor);
+    }
 }
 
 impl EmbeddingWeights {

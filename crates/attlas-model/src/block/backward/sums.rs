@@ -118,6 +118,7 @@ impl Transformer {
         let readout = ReadoutWeights {
             transform: transform.map(|(dense, norm)| (dense.zeros(), norm.as_ref().map(NormWeights::zeros))),
             output: self.readout.output.as_ref().map(Linear::zeros),
+            contacts: None,
         };
         Transformer {
             architecture: self.architecture.clone(),
