@@ -164,7 +164,7 @@ fn has(architecture: &Architecture) -> String {
 }
 
 /// How many sizes a stack has.
-const N_OF_STACK: usize = 32;
+const N_OF_STACK: usize = 34;
 /// The places of the number of layers, and of those that have weights of their own.
 const LAYERS: usize = 0;
 const STORED_LAYERS: usize = 1;
@@ -231,6 +231,8 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         stack.d_model / 32,
         stack.convolution.map_or(0, |convolution| convolution.kernel),
         stack.convolution.map_or(0, |convolution| stack.d_model / convolution.n_groups.max(1)),
+        attention.rotary.as_ref().map_or(0, |rotary| rotary.n_columns / 2),
+        stack.blocks.iter().map(|block| block.attention.n_heads).sum(), // what reads contacts
     ]
 }
 
