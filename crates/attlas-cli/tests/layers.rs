@@ -168,6 +168,7 @@ fn the_maps_know_no_model() {
 /// Where exponentials stand, and what for. A softmax over keys is in the first three alone.
 const EXPONENTIALS: &[(&str, &str)] = &[
     ("attlas/src/attention/", "the formula, three times: for reading, for learning, for running"),
+    ("attlas/src/analysis/contacts.rs", "a probability, from a regression"),
     ("attlas/src/map.rs", "one weight, from its score and the row's log-sum-exp"),
     ("attlas-model/src/block/disentangled.rs", "scores that are no function of Q·K and position"),
     ("attlas-kernels/src/", "functions of registers: what the kernels and activations are made of"),

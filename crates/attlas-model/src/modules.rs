@@ -32,7 +32,7 @@ pub(crate) fn transformer_of(folder: &Path) -> Result<PathBuf, Error> {
         if folder.join("config.json").exists() {
             return Ok(folder.to_owned());
         }
-        let types: Vec<String> = modules.iter().map(|module| crate::error::brief(&text(module, "type"))).collect();
+        let types: Vec<String> = modules.iter().map(|module| crate::error::brief(text(module, "type"))).collect();
         return Err(Error::file(&path, format!("names no Transformer among its modules ({})", types.join(", "))));
     };
     let place = text(module, "path");

@@ -50,11 +50,6 @@ pub fn load(
 ) -> Result<(Transformer, Vec<String>), Error> {
     let loader = Loader { checkpoint, layout: names.layout, prefix: prefix(names, checkpoint) };
     let readout_names = located(names.readout, checkpoint);
-    for (stack, names) in [(&mut architecture.encoder, &names.encoder), (&mut architecture.decoder, &names.decoder)] {
-        if let (Some(stack), Some(names)) = (stack, names) {
-            loader.stored_frequencies(stack, names)?;
-        }
-    }
     let stack = |stack: &Option<Stack>, stack_names: &Option<StackNames>, d_source: usize| match (stack, stack_names) {
         (Some(stack), Some(names)) => loader.stack(stack, names, d_source).map(Some),
         _ => Ok(None),
@@ -62,6 +57,11 @@ pub fn load(
     let encoder = stack(&architecture.encoder, &names.encoder, 0)?;
     let d_source = architecture.encoder.as_ref().map_or(0, |stack| stack.d_model);
     let decoder = stack(&architecture.decoder, &names.decoder, d_source)?;
+    for (stack, names) in [(&mut architecture.encoder, &names.encoder), (&mut architecture.decoder, &names.decoder)] {
+        if let (Some(stack), Some(names)) = (stack, names) {
+            loader.stored_frequencies(stack, names)?;
+        }
+    }
     let table = decoder.as_ref().or(encoder.as_ref()).map(|stack| &stack.embedding.tokens);
     let absent = loader.absent_readout(&architecture.readout, &readout_names, table.map_or(0, |table| table.len()));
     if absent.is_some() {

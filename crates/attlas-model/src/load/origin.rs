@@ -167,7 +167,7 @@ fn has(architecture: &Architecture) -> String {
 }
 
 /// How many sizes a stack has.
-const N_OF_STACK: usize = 40;
+const N_OF_STACK: usize = 42;
 /// The places of the number of layers, and of those that have weights of their own.
 const LAYERS: usize = 0;
 const STORED_LAYERS: usize = 1;
@@ -244,6 +244,8 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         attention.latent.map_or(0, |latent| latent.key_value_width),
         attention.latent.map_or(0, |latent| latent.key_value_width + latent.n_shared),
         attention.latent.map_or(0, |latent| keys + attention.value_width() - attention.n_heads * latent.n_shared),
+        attention.rotary.as_ref().map_or(0, |rotary| rotary.n_columns / 2),
+        stack.blocks.iter().map(|block| block.attention.n_heads).sum(), // what reads contacts
     ]
 }
 
