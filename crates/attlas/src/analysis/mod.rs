@@ -34,6 +34,7 @@ mod rows;
 mod scores;
 mod sink;
 mod spans;
+pub mod spoken;
 mod student;
 mod sums;
 pub mod syntax;
