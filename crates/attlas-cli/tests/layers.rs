@@ -195,7 +195,7 @@ fn no_second_softmax_over_keys_is_written() {
 }
 
 /// The words that `attlas` takes first.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "ablate",
     "align",
     "check",
@@ -218,6 +218,7 @@ const COMMANDS: [&str; 26] = [
     "page",
     "record",
     "survey",
+    "times",
     "tokens",
     "train",
     "view",
