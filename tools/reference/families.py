@@ -26,10 +26,13 @@ from torch.nn import functional
 from safetensors.torch import load_file, save_file
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
-from family_cases import CASES, Case
+import family_cases
+import family_cases_senses
+from family_cases import Case
 from family_cases_towers import TOWERS
 
 OUTPUT = Path(__file__).resolve().parents[2] / "crates/attlas-model/tests/data/families"
+CASES = [*family_cases.CASES, *family_cases_senses.CASES]
 LENGTHS = [10, 6, 3]  # the rows of the padded batch, in tokens
 
 
@@ -79,13 +82,18 @@ def make(case: Case) -> None:
     for name, inputs in make_runs(case, config_of(case, model), generator).items():
         runs.append(name)
         weights = []
-        with torch.no_grad(), recorded_sdpa(weights), recorded_routers(model) as routers:
-            outputs = case.part(model)(**inputs, output_attentions=case.implementation == "eager", output_hidden_states=True)
-            if "pixel_values" in inputs:  # of vision models, the list of hidden states ends before the last norm
-                last = case.part(model).base_model(**inputs).last_hidden_state
+        is_sense = bool(inputs.keys() & {"pixel_values", "input_values"})
+        read = {key: value for key, value in inputs.items() if key != "images"}
+        with torch.no_grad(), recorded_sdpa(weights, case.averages), recorded_routers(model) as routers:
+            outputs = case.part(model)(**read, output_attentions=case.implementation == "eager" and not case.averages, output_hidden_states=True)
+            last = getattr(outputs, "last_hidden_state", None)
+            if last is None and is_sense:
+                last = getattr(case.part(model).base_model(**read), "last_hidden_state", None)
         tensors.update({f"{name}.{key}": value for key, value in collect(inputs, outputs).items()})
-        if "pixel_values" in inputs:
-            tensors[f"{name}.hidden.self"] = last
+        # of vision models and towers, the list of hidden states ends before the last norm
+        if not getattr(model.config, "is_encoder_decoder", False) and (last is not None or is_sense):
+            tensors.pop(f"{name}.hidden.self", None)
+            tensors |= {} if last is None else {f"{name}.hidden.self": last}
         tensors.update({f"{name}.router.{layer}": shares.unflatten(0, inputs["input_ids"].shape) for layer, shares in routers.items()})
         tensors.update({f"{name}.attentions.self.{layer}": layer_weights for layer, layer_weights in enumerate(weights)})
     tensors = {key: storable(value) for key, value in tensors.items()}
@@ -105,9 +113,14 @@ def make(case: Case) -> None:
 
 
 @contextmanager
-def recorded_sdpa(weights: list[torch.Tensor]):
-    """Collects the weights of PyTorch's fused attention, which returns none; where eager runs, there are none."""
-    fused = functional.scaled_dot_product_attention
+def recorded_sdpa(weights: list[torch.Tensor], averages: bool):
+    """Collects the weights of PyTorch's own attention, which returns none, or their mean; where eager runs, there are none."""
+    fused, several = functional.scaled_dot_product_attention, functional.multi_head_attention_forward
+
+    def attend_several(*arguments, **settings):
+        output, own = several(*arguments, **settings | {"average_attn_weights": False})
+        weights.append(own)
+        return output, own.mean(1)
 
     def attend(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, **settings):
         scores = query @ key.transpose(-1, -2) * (scale or query.shape[-1] ** -0.5)
@@ -117,10 +130,12 @@ def recorded_sdpa(weights: list[torch.Tensor]):
         return fused(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **settings)
 
     functional.scaled_dot_product_attention = attend
+    if averages:
+        functional.multi_head_attention_forward = attend_several
     try:
         yield
     finally:
-        functional.scaled_dot_product_attention = fused
+        functional.scaled_dot_product_attention, functional.multi_head_attention_forward = fused, several
 
 
 @contextmanager
@@ -176,7 +191,7 @@ def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> di
     if case.generation:
         path = folder / "generation_config.json"
         settings = json.loads(path.read_text()) | case.generation
-        del settings["_from_model_config"]  # or transformers forgets the rest
+        settings.pop("_from_model_config", None)  # or transformers forgets the rest
         path.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
     return packed
 
@@ -299,10 +314,11 @@ def generations(case: Case, model, generator: torch.Generator) -> list[dict] | N
     for method, n_prompt in (("greedy", 5), ("beam", 4), ("greedy", case.long_prompt)):
         if not n_prompt:
             continue
-        prompt = torch.randint(FIRST_PLAIN_ID, config.vocab_size, (1, n_prompt), generator=generator)
+        vocabulary = getattr(config, "decoder", config).vocab_size
+        prompt = torch.randint(FIRST_PLAIN_ID, vocabulary, (1, n_prompt), generator=generator)
         inputs = {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)}
         if case.features is not None:
-            inputs = {"input_features": case.features(config, generator)}
+            inputs = {model.main_input_name: case.features(config, generator)}
         settings = {"max_new_tokens": 9, "num_beams": 3 if method == "beam" else 1, "do_sample": False}
         if config.model_type in ("t5", "mt5"):  # transformers' cache counts the encoder's layers
             settings["use_cache"] = False
@@ -321,7 +337,7 @@ def generations(case: Case, model, generator: torch.Generator) -> list[dict] | N
             result |= {"width": 3, "score": output.sequences_scores[0].item()}
         if case.features is not None:
             del result["prompt"]
-            result["features"] = inputs["input_features"][0].tolist()
+            result["features"] = inputs[model.main_input_name][0].tolist()
         results.append(result)
     return results
 

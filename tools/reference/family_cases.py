@@ -37,6 +37,7 @@ class Case:
     long: int = 0  # tokens of the second run, beyond a window or a scaled range; 0 is none
     long_prompt: int = 0  # the same for a third generation
     implementation: str = "eager"  # "sdpa" where eager is at fault; families.py computes its weights
+    averages: bool = False  # whether what the class returns as weights is the mean of all heads
     generates: bool = False
     n_distinct: int = 4  # how many ids a generation must have, so that it is not one token again and again
     token_types: bool = False

@@ -19,9 +19,9 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from families import CASES, softmax, storable
 from families import OUTPUT as FAMILIES
-from families import softmax, storable
-from family_cases import CASES, Case
+from family_cases import Case
 
 OUTPUT = FAMILIES.parent / "gradients"
 TEXTS = [0, 2]  # of the padded batch: its longest and its shortest
@@ -52,7 +52,7 @@ def make(case: Case) -> None:
     model = case.model_class.from_pretrained(FAMILIES / case.name, **settings).eval().requires_grad_(False)
     inputs = read_inputs(case)
     with watched(model) as seen:
-        outputs = case.part(model)(**inputs, output_attentions=case.implementation == "eager", output_hidden_states=True)
+        outputs = case.part(model)(**inputs, output_attentions=case.implementation == "eager" and not case.averages, output_hidden_states=True)
     explained = getattr(outputs, "logits", None)
     if explained is None:
         explained = outputs.last_hidden_state

@@ -13,7 +13,7 @@ use crate::commands::absent;
 use crate::commands::view;
 use crate::commands::{
     ablate, align, check, circuits, compare, completions, describe, draw, evaluate, experts, explain, export, heads,
-    import, info, lens, man, mixing, models, page, record, show, survey, tokens, why,
+    import, info, lens, man, mixing, models, page, record, show, survey, times, tokens, why,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -143,6 +143,8 @@ pub enum Command {
     Lens(lens::LensArguments),
     /// Say which source word each target word looks at most, and how right that is.
     Align(align::AlignArguments),
+    /// Say when each word of a transcript is spoken.
+    Times(times::TimesArguments),
     /// Take the score of one query and one key apart: content, position, biases, and which heads below bring them.
     Why(why::WhyArguments),
     /// Say what heads read and write: copying, composition with other heads, tokens.

@@ -35,7 +35,7 @@ use crate::commands::absent;
 use crate::commands::view as view_command;
 use crate::commands::{
     ablate, align, check, circuits, compare, completions, describe, draw, evaluate, experts, explain, export, heads,
-    import, info, lens, man, mixing, models, page, record, show, survey as survey_command, tokens, why,
+    import, info, lens, man, mixing, models, page, record, show, survey as survey_command, times, tokens, why,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -98,6 +98,7 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Check(check)) => check::run(&check, terminal),
         Some(Command::Lens(lens)) => lens::run(&lens, terminal),
         Some(Command::Align(align)) => align::run(&align, terminal),
+        Some(Command::Times(arguments)) => times::run(&arguments, terminal),
         Some(Command::Why(arguments)) => why::run(&arguments, terminal),
         Some(Command::Circuits(arguments)) => circuits::run(&arguments, terminal),
         Some(Command::Mixing(arguments)) => mixing::run(&arguments, terminal),

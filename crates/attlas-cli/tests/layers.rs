@@ -220,6 +220,7 @@ const COMMANDS: [&str; 27] = [
     "page",
     "record",
     "survey",
+    "times",
     "tokens",
     "train",
     "view",

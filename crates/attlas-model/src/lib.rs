@@ -35,18 +35,20 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use attlas_kernels::Precision;
-pub use block::convolution::Convolution;
+pub use block::convolution::{Convolution, Ends, GroupedConvolution};
 pub use block::dropout::Dropout;
 pub use block::linear::{BothWays, Linear, Weight};
 pub use block::norm::NormWeights;
 pub use block::parameters::{Numbers, Parameter};
 pub use block::pass::{Array, Keep, Next, Pass, Progress, Site};
 pub use block::weights::{
-    AttentionWeights, BlockWeights, ContactWeights, DistanceWeights, EmbeddingWeights, Expert, FeedForwardWeights,
-    MixtureWeights, PatchWeights, Projections, ReadWeights, ReadoutWeights, SharedExpert, StackWeights, Transformer,
+    AddedWeights, AttentionWeights, BlockWeights, ContactWeights, DistanceWeights, EmbeddingWeights, Expert,
+    FeedForwardWeights, MixtureWeights, PatchWeights, Projections, ReadWeights, ReadoutWeights, SampleLayer,
+    SharedExpert, StackWeights, Transformer,
 };
 pub use config::file::ConfigFile;
 pub use error::{Clash, Error, Misfit};
+pub use family::Tower;
 pub use load::{
     AttentionNames, ExpertNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames,
     Superfluous,

@@ -204,11 +204,14 @@ fn check_generation(model: &Model, generation: &Value) -> Result<(), String> {
     check_stitched(model, &input, &run)
 }
 
-/// An array of an input, row by row.
+/// An array of an input, axis by axis.
 fn features(model: &Model, rows: &[Value]) -> Result<Input, String> {
-    let numbers = rows.iter().flat_map(|row| row.as_array().into_iter().flatten());
-    let values: Vec<f32> = numbers.map(|number| number.as_f64().expect("a number") as f32).collect();
-    let shape = vec![rows.len(), values.len() / rows.len()];
+    let (mut shape, mut values) = (Vec::new(), vec![Value::from(rows.to_vec())]);
+    while let Some(Value::Array(first)) = values.first() {
+        shape.push(first.len());
+        values = values.iter().flat_map(|value| value.as_array().into_iter().flatten()).cloned().collect();
+    }
+    let values = values.iter().map(|number| number.as_f64().expect("a number") as f32).collect();
     model.features_input(Array { shape, values }).map_err(|error| error.to_string())
 }
 

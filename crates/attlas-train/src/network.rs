@@ -146,6 +146,7 @@ impl Network {
             key_norm: None,
             scoring: Scoring::scaled_dot_product(config.d_head, config.visibility),
             distances: None,
+            added: None,
         }
     }
 
@@ -186,7 +187,15 @@ fn norm(norm: &Norm, weight: &[f32], bias: &[f32]) -> NormWeights {
 
 fn embedding(tokens: Weight) -> EmbeddingWeights {
     let reads = ReadWeights::Tokens;
-    EmbeddingWeights { reads, tokens, positions: None, token_types: None, norm: None, projection: None }
+    EmbeddingWeights {
+        reads,
+        tokens,
+        positions: None,
+        token_types: None,
+        norm: None,
+        projection: None,
+        convolution: None,
+    }
 }
 
 fn bias_of(linear: &Linear) -> &[f32] {

@@ -36,6 +36,7 @@ pub mod pair_lines;
 pub mod record;
 pub mod show;
 pub mod survey;
+pub mod times;
 pub mod tokens;
 #[cfg(feature = "train")]
 pub mod train;

@@ -4,7 +4,7 @@ use attlas::Kind;
 use attlas::attention::{Inputs, Outputs, Shape, attend};
 use rayon::prelude::*;
 
-use super::disentangled::{self, Heads};
+use super::disentangled::{self, Heads, Terms};
 use super::edits::Rows;
 use super::maps::Maps;
 use super::pass::Parts;
@@ -38,13 +38,14 @@ impl AttentionCall<'_> {
         // 2. attention
         let mut lse = if kept.queries { Vec::new() } else { std::mem::take(&mut workspace.lse) };
         let mut context = std::mem::take(&mut workspace.context);
-        if let (Some(terms), Some(distances)) = (&config.disentangled, &weights.distances) {
+        if config.why_dense().is_some() {
             let edits = self.plan.weight_edits(self.kind, self.index);
             let text = |item: usize| self.plan.text(item);
             let heads = Heads {
                 queries: &queries,
                 keys: &state.keys,
                 values: &state.values,
+                input,
                 valid: self.valid,
                 n: self.n,
                 edits: &edits,
@@ -52,7 +53,9 @@ impl AttentionCall<'_> {
             };
             sized(&mut lse, self.n_items * config.n_heads * self.n);
             let context = sized(&mut context, self.n_items * self.n * config.output_width());
-            state.dense = disentangled::attend(config, terms, distances, heads, kept.recorded, context);
+            let disentangled = config.disentangled.as_ref().zip(weights.distances.as_ref());
+            let terms = Terms { disentangled, added: weights.added.as_ref() };
+            state.dense = disentangled::attend(config, terms, heads, kept.recorded, context);
         } else {
             state.weights = self.attend(config, weights, state, &queries, &mut lse, &mut context);
         }

@@ -5,12 +5,13 @@ use std::ops::Range;
 use attlas_kernels::vectorised;
 use rayon::prelude::*;
 
+use super::norm::NormWeights;
 use super::rope::sinusoidal_row;
 use super::state::{Batch, FeatureBatch};
 use super::stretch::stretched;
-use super::weights::{EmbeddingWeights, PatchWeights, ReadWeights};
+use super::weights::{EmbeddingWeights, PatchWeights, ReadWeights, SampleLayer};
 use super::workspace::{Workspace, sized};
-use crate::config::{Activation, AtPadding, Embedding, Patches, Positions, Projected, Reads};
+use crate::config::{Activation, AtPadding, Embedding, Patches, Positions, Projected, Reads, SampleNorms, Samples};
 
 /// Fills `stream` with what the batch's ids or features give. Shape `[n_items · n, d_model]`.
 pub(crate) fn embed(
@@ -34,11 +35,26 @@ pub(crate) fn embed(
                 rows.copy_from_slice(&convolutions[1].forward(&halved, Activation::Gelu));
             }
         }
+        (Reads::Samples(samples), ReadWeights::Samples(layers), Some(features)) => {
+            let n_values: usize = features.shape.iter().product();
+            let sounds = features.values.chunks_exact(n_values);
+            let mut rows: Vec<f32> = sounds.flat_map(|sound| samples.forward(layers, sound)).collect(); // [n_items · n, width]
+            finish_rows(config, weights, batch, past, &mut rows, config.width);
+            if let Some(projection) = &weights.projection {
+                projection.forward(&rows, stream, Activation::Identity);
+            }
+        }
         _ => embed_ids(config, weights, batch, past, stream, workspace),
     }
+    let width = stream.len() / (batch.n_items * batch.n);
     if config.projected == Projected::Token || weights.projection.is_none() {
-        let width = stream.len() / (batch.n_items * batch.n);
         finish_rows(config, weights, batch, past, stream, width);
+    }
+    if let (Some(config), Some((convolution, norm))) = (&config.convolution, &weights.convolution) {
+        stream.chunks_exact_mut(batch.n * width).for_each(|rows| convolution.add_to(rows, width, config.activation));
+        if let Some(norm) = norm {
+            norm.apply(stream, width);
+        }
     }
 }
 
@@ -124,6 +140,43 @@ fn embed_patches(
         leading.copy_from_slice(&weights.leading);
         weights.projection.forward(&cut(image, features.shape, config.side), patches, Activation::Identity);
         add(patches, &positions);
+    }
+}
+
+impl Samples {
+    /// What the convolutions give of one sound. Shapes `[n_samples]` and `[n, width]`.
+    fn forward(&self, layers: &[SampleLayer], sound: &[f32]) -> Vec<f32> {
+        let mut rows = sound.to_vec(); // [n_samples, 1]
+        for SampleLayer { convolution, norm } in layers {
+            rows = convolution.forward(&rows, Activation::Identity);
+            match (norm, self.norms) {
+                (Some(norm), SampleNorms::Each) => norm.apply(&mut rows, convolution.linear.d_out),
+                (Some(norm), SampleNorms::First) => normalise_columns(norm, &mut rows, convolution.linear.d_out),
+                (None, _) => {}
+            }
+            self.activation.apply(&mut rows);
+        }
+        rows
+    }
+}
+
+/// Gives each column mean 0 and variance 1, times its weight, plus its bias. Shape `[n, width]`.
+fn normalise_columns(norm: &NormWeights, rows: &mut [f32], width: usize) {
+    let n = (rows.len() / width.max(1)) as f64;
+    let (mut sums, mut squares) = (vec![0.0_f64; width], vec![0.0_f64; width]); // [width]
+    for row in rows.chunks_exact(width) {
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+    }
+    for row in rows.chunks_exact(width) {
+        let centred = row.iter().zip(&sums).map(|(x, sum)| f64::from(*x) - sum / n);
+        squares.iter_mut().zip(centred).for_each(|(square, x)| *square += x * x);
+    }
+    for row in rows.chunks_exact_mut(width) {
+        for (column, x) in row.iter_mut().enumerate() {
+            let deviation = (squares[column] / n + f64::from(norm.norm.epsilon)).sqrt();
+            let scaled = ((f64::from(*x) - sums[column] / n) / deviation) as f32;
+            *x = scaled * norm.weight[column] + norm.bias[column];
+        }
     }
 }
 

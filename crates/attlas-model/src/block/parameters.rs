@@ -6,7 +6,7 @@ use super::linear::{Linear, Weight};
 use super::norm::NormWeights;
 use super::weights::{
     AttentionWeights, EmbeddingWeights, Expert, FeedForwardWeights, Narrowed, Projections, QueryProjection,
-    ReadWeights, StackWeights, Transformer,
+    ReadWeights, SampleLayer, StackWeights, Transformer,
 };
 
 /// A matrix, a table, a bias or the factors of a norm.
@@ -139,6 +139,18 @@ impl<'a> Found<'a> {
                     self.linear(&format!("{name}.frames.{index}"), &convolution.linear);
                 }
             }
+            ReadWeights::Samples(layers) => {
+                for (index, SampleLayer { convolution, norm }) in layers.iter().enumerate() {
+                    self.linear(&format!("{name}.samples.{index}"), &convolution.linear);
+                    self.norm(&format!("{name}.samples.{index}.norm"), norm.as_ref());
+                }
+            }
+        }
+        if let Some((convolution, norm)) = &embedding.convolution {
+            for (index, group) in convolution.groups.iter().enumerate() {
+                self.linear(&format!("{name}.convolution.{index}"), &group.linear);
+            }
+            self.norm(&format!("{name}.convolution.norm"), norm.as_ref());
         }
         self.0.push(Parameter { name: format!("{name}.tokens"), numbers: Numbers::Matrix(&embedding.tokens) });
         for (part, table) in [("positions", &embedding.positions), ("token_types", &embedding.token_types)] {

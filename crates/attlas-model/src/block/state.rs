@@ -86,7 +86,8 @@ pub(crate) struct StackState {
 /// Numbers that a model reads instead of ids, all items alike.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FeatureBatch<'a> {
-    /// One item's sizes: `[n_channels, height, width]` of an image, `[n_mels, n_frames]` of a spectrogram.
+    /// One item's sizes: `[n_channels, height, width]` of an image, `[n_mels, n_frames]` of a spectrogram, `[n_samples]` of a
+    /// sound.
     pub shape: &'a [usize],
     /// Shape `[n_items, ..shape]`.
     pub values: &'a [f32],

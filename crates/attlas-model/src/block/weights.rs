@@ -5,7 +5,7 @@ use std::sync::Arc;
 use attlas::Scoring;
 use attlas_kernels::Precision;
 
-use super::convolution::Convolution;
+use super::convolution::{Convolution, GroupedConvolution};
 use super::linear::{Linear, Weight};
 use super::norm::NormWeights;
 use crate::config::{Architecture, Experts};
@@ -51,6 +51,8 @@ pub struct EmbeddingWeights {
     pub norm: Option<NormWeights>,
     /// From `width` to `d_model`.
     pub projection: Option<Linear>,
+    /// What is added to say where rows stand, with the norm on the sum.
+    pub convolution: Option<(GroupedConvolution, Option<NormWeights>)>,
 }
 
 /// What makes hidden states of something that is no id.
@@ -62,6 +64,17 @@ pub enum ReadWeights {
     Patches(PatchWeights),
     /// A spectrogram's frames, through both in turn.
     Frames([Convolution; 2]),
+    /// A sound's samples, through all in turn.
+    Samples(Vec<SampleLayer>),
+}
+
+/// A convolution over samples, and the norm on what it gives.
+#[derive(Debug, Clone)]
+pub struct SampleLayer {
+    /// Without padding.
+    pub convolution: Convolution,
+    /// Over columns or rows, as the configuration says.
+    pub norm: Option<NormWeights>,
 }
 
 /// The weights that make hidden states of an image.
@@ -109,6 +122,31 @@ pub struct AttentionWeights {
     pub scoring: Scoring,
     /// What content meets in scores that join content and distance.
     pub distances: Option<DistanceWeights>,
+    /// What is added to scores by more than content and one distance.
+    pub added: Option<AddedWeights>,
+}
+
+/// Numbers that are added to scores.
+#[derive(Debug, Clone)]
+pub enum AddedWeights {
+    /// One for each way from patch to patch, and three for the row before them.
+    Ways {
+        /// Shape `[(2 · rows − 1) · (2 · columns − 1) + 3, n_heads]`.
+        table: Arc<Vec<f32>>,
+        /// Rows and columns of patches.
+        grid: [usize; 2],
+    },
+    /// One for each bucket of distances, times what the query's hidden state says.
+    Gated {
+        /// Shape `[n_buckets, n_heads]`.
+        table: Arc<Vec<f32>>,
+        /// Distances from here on share the last bucket.
+        max_distance: usize,
+        /// From the columns of a head in the hidden state to two gates. Shape `[8, d_head]`.
+        gate: Linear,
+        /// What the second gate is multiplied by. Shape `[n_heads]`.
+        factors: Arc<Vec<f32>>,
+    },
 }
 
 /// Projected rows of the table of distances, by head.
@@ -311,6 +349,10 @@ impl StackWeights {
             ReadWeights::Frames(convolutions) => {
                 convolutions.iter_mut().for_each(|convolution| work(&mut convolution.linear))
             }
+            ReadWeights::Samples(layers) => layers.iter_mut().for_each(|layer| work(&mut layer.convolution.linear)),
+        }
+        if let Some((convolution, _)) = &mut self.embedding.convolution {
+            convolution.groups.iter_mut().for_each(|group| work(&mut group.linear));
         }
         if let Some(projection) = &mut self.embedding.projection {
             work(projection);

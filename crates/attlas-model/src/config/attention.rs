@@ -26,6 +26,8 @@ pub struct Attention {
     pub bias: PositionBias,
     /// Added to the score by content and relative position.
     pub disentangled: Option<Disentangled>,
+    /// Added to the score by more than content and one distance.
+    pub added: Option<AddedScores>,
     /// Queries and keys turned by their position (Su et al. 2021).
     pub rotary: Option<Rotary>,
     /// Norms on queries and keys.
@@ -91,6 +93,27 @@ pub enum PositionBias {
     },
 }
 
+/// Scores that are no function of queries, keys and one distance, and that are added to those that are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddedScores {
+    /// A learnt number per head for each way from patch to patch, by rows and columns, and for each way from or to the one row before them
+    /// (BEiT).
+    Ways {
+        /// Patches from top to bottom and from left to right.
+        grid: [usize; 2],
+        /// Whether all layers have one table.
+        shared: bool,
+    },
+    /// A learnt number per head and bucket of distances, which all layers share, times a number that the query's hidden state gives
+    /// (WavLM).
+    Gated {
+        /// Rows of the table.
+        n_buckets: usize,
+        /// Distances from here on share the last bucket.
+        max_distance: usize,
+    },
+}
+
 /// Which directions a bucketed bias tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Directions {
@@ -126,6 +149,13 @@ pub struct Rotary {
     pub frequencies: Frequencies,
 }
 
+impl Rotary {
+    /// Whether it is a patch's place in its image that turns, and not its position among all rows.
+    pub fn is_by_place(&self) -> bool {
+        matches!(self.frequencies, Frequencies::ByPlace { .. })
+    }
+}
+
 /// Which two columns of a head turn together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pairs {
@@ -155,6 +185,12 @@ pub enum Frequencies {
         threshold: usize,
         /// Factor on sine and cosine.
         factor: f32,
+    },
+    /// By the place of a patch in its image: the angles of its row, then those of its column. Rows before the patches stay
+    /// as they are (DINOv3).
+    ByPlace {
+        /// Radians from the middle of the image to its edge. Shape `[n_columns / 4]`.
+        per_axis: Vec<f32>,
     },
     /// Base grows with the text once it is longer than the model was trained for (NTK-aware).
     Dynamic {
@@ -207,6 +243,7 @@ impl Attention {
             visibility,
             bias: PositionBias::None,
             disentangled: None,
+            added: None,
             rotary: None,
             qk_norm: None,
             latent: None,
@@ -251,6 +288,20 @@ impl Attention {
     /// One item's share of what [`key_bias`](Attention::key_bias) gave. Shape `[n_heads, n_keys]`.
     pub(crate) fn key_bias_of<'a>(&self, bias: &'a [f32], item: usize, n_keys: usize) -> Option<&'a [f32]> {
         bias.chunks_exact((self.n_heads * n_keys).max(1)).cycle().nth(item)
+    }
+
+    /// Why weights are no function of queries, keys and the scoring of a recording, where they are not.
+    pub(crate) fn why_dense(&self) -> Option<&'static str> {
+        match (self.disentangled, self.added) {
+            (Some(_), _) => Some("scores content and distance together"),
+            (None, Some(AddedScores::Ways { .. })) => {
+                Some("adds a number to the score for each way from patch to patch")
+            }
+            (None, Some(AddedScores::Gated { .. })) => {
+                Some("adds distances to the score that its content opens and shuts")
+            }
+            (None, None) => None,
+        }
     }
 
     /// Width of all query heads side by side.

@@ -6,12 +6,17 @@ pub(crate) mod file;
 mod readout;
 mod reads;
 
-pub(crate) use alignment_heads::alignment_heads;
+pub(crate) use alignment_heads::{alignment_heads, median_width};
 pub(crate) use attention::alibi_both_ways;
-pub use attention::{Attention, Biases, Directions, Frequencies, Latent, Pairs, PositionBias, QkNorm, QkScope, Rotary};
+pub use attention::{
+    AddedScores, Attention, Biases, Directions, Frequencies, Latent, Pairs, PositionBias, QkNorm, QkScope, Rotary,
+};
 pub use attlas_kernels::Activation;
 pub use readout::{Output, Pooled, Readout, Transform};
-pub use reads::{Disentangled, Frames, Leading, OtherGrids, Patches, Reads, SideConvolution};
+pub use reads::{
+    Disentangled, Frames, Leading, OtherGrids, PatchMatrix, Patches, PositionConvolution, Reads, SampleConvolution,
+    SampleNorms, Samples, SideConvolution,
+};
 
 /// A model: its stacks and what it does with the last hidden states.
 ///
@@ -60,10 +65,21 @@ pub struct SpecialIds {
     pub languages: Vec<u32>,
     /// What follows the start token, and the language where there is one, before anything is generated.
     pub prompt: Vec<u32>,
+    /// What a source text is filled with, where the model has learnt texts of one length.
+    pub filling: Option<Filling>,
     /// Generated first whatever the model says (a language tag).
     pub forced_start: Option<u32>,
     /// Generated last when the length limit is reached.
     pub forced_end: Option<u32>,
+}
+
+/// What follows a text up to the one length that a model has learnt; it is read like any token (SigLIP).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filling {
+    /// The token.
+    pub id: u32,
+    /// Tokens of a text with its filling.
+    pub n: usize,
 }
 
 /// A stack of blocks with its embedding.
@@ -108,6 +124,8 @@ pub struct Embedding {
     pub n_token_types: usize,
     /// Applied to the sum.
     pub norm: Option<Norm>,
+    /// What else says where a row stands, after the projection.
+    pub convolution: Option<PositionConvolution>,
 }
 
 /// Where the projection from the table's width to `d_model` stands.
@@ -391,6 +409,7 @@ impl Embedding {
             positions: Positions::None,
             n_token_types: 0,
             norm: None,
+            convolution: None,
         }
     }
 }

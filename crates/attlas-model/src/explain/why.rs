@@ -14,7 +14,7 @@ use super::matrices::through_narrower_states;
 use super::parts::{attention_of, widened};
 use crate::Error;
 use crate::block::linear::Linear;
-use crate::block::rope::Turns;
+use crate::block::rope::{PatchPlaces, Turns};
 use crate::block::weights::{AttentionWeights, Projections};
 use crate::config::{Attention, Block, Pairs, QkScope};
 use crate::model::Model;
@@ -277,8 +277,10 @@ impl<'a> Pair<'a> {
         let (Some(block), Some(config)) = (block, config) else {
             return Err(Error::Plan(format!("{} has no {kind} {head}", model.name())));
         };
-        let refused = if config.disentangled.is_some() {
-            Some("its scores join content and distance by more than one product of queries and keys")
+        let refused = if config.why_dense().is_some() {
+            Some("its scores are more than one product of queries and keys with a bias of their distance")
+        } else if config.rotary.as_ref().is_some_and(|rotary| rotary.is_by_place()) {
+            Some("it turns queries and keys by the places of patches in an image")
         } else if config.clip.is_some() {
             Some("it cuts queries and keys, which parts cannot be")
         } else {
@@ -293,7 +295,7 @@ impl<'a> Pair<'a> {
         };
         let n = map.n_keys().max(map.n_queries());
         let length = map.key_tokens().unpadded(map.n_keys()).last().map_or(n, |last| last + 1);
-        let turns = config.rotary.as_ref().map(|rotary| Turns::new(rotary, 0, n, &[length]));
+        let turns = config.rotary.as_ref().map(|rotary| Turns::new(rotary, 0, n, &[length], PatchPlaces::default()));
         let kv_head = layer.shape.kv_head(head.head);
         Ok(Pair { asked, config, block, weights: attention_of(model, layer)?, scoring, kv_head, turns })
     }

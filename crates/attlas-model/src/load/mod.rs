@@ -22,6 +22,7 @@ pub use names::{
 };
 pub(crate) use origin::explained;
 use place::{located, prefix, superfluous};
+pub(crate) use rearrange::bucket;
 use rearrange::{bucketed_bias, grouped_place, multiply_rows, scale, transpose};
 
 use crate::Error;
@@ -161,7 +162,11 @@ impl Loader<'_> {
             let has_bias = self.checkpoint.contains(&ended(&name, "bias"));
             Some(self.linear(&name, stack.d_model, *width, has_bias)?)
         };
-        Ok(EmbeddingWeights { reads, tokens, positions, token_types, norm, projection })
+        let convolution = match &stack.embedding.convolution {
+            Some(convolution) => Some(self.position_convolution(convolution, stack.d_model, names)?),
+            None => None,
+        };
+        Ok(EmbeddingWeights { reads, tokens, positions, token_types, norm, projection, convolution })
     }
 
     /// A stored table of sinusoidal positions, of any length, with or without a leading 1.
@@ -252,6 +257,7 @@ impl Loader<'_> {
             output,
             norm,
             post_norm,
+            added: self.added(config, names, layer, relative)?,
             query_norm: qk(names.query_norm, config.n_heads)?,
             key_norm: qk(names.key_norm, config.n_kv_heads)?,
             scoring: self.scoring(config, &under(names.sinks), relative)?,

@@ -45,8 +45,15 @@ pub enum Layout {
 pub struct StackNames {
     /// The token table; the first that exists.
     pub tokens: &'static [&'static str],
-    /// What makes hidden states of patches (one) or of a spectrogram's frames (two convolutions, in order).
+    /// What makes hidden states of patches (one) or of a spectrogram's frames (two convolutions, in order), or of samples (the first,
+    /// whose number is 0).
     pub projections: &'static [&'static str],
+    /// The norm on what the first of several projections gives, whose number is 0 (wav2vec 2.0).
+    pub read_norm: &'static str,
+    /// The convolution that gives positions.
+    pub position_convolution: &'static str,
+    /// The norm on its sum with what it reads.
+    pub position_norm: &'static str,
     /// The learnt rows before the patches, whole names.
     pub leading: &'static [&'static str],
     /// The position table, a whole name.
@@ -67,7 +74,7 @@ pub struct StackNames {
     pub cross: AttentionNames,
     /// Feed-forward, under the layer.
     pub feed_forward: FeedForwardNames,
-    /// The table of a bucketed bias, under the prefix.
+    /// The table of a bucketed bias, or of added scores that all layers share, under the prefix.
     pub relative_bias: &'static str,
     /// The norm after the last layer.
     pub final_norm: &'static str,
@@ -100,6 +107,10 @@ pub struct AttentionNames {
     pub distance_key: &'static str,
     /// The projection of distances that keys meet, where it is not the queries' own.
     pub distance_query: &'static str,
+    /// What is added to scores: a table, a whole name, or the layer that gives gates.
+    pub added: &'static str,
+    /// The factors beside gates, a whole name.
+    pub factors: &'static str,
     /// The sinks, a whole name.
     pub sinks: &'static str,
     /// The factors on its output, a whole name (layer scale).
@@ -197,7 +208,7 @@ pub enum ExpertNames {
 /// The names of the readout; a `{}` in `transform` stands for the prefix.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadoutNames {
-    /// The dense layer before the output matrix.
+    /// The dense layer before the output matrix; empty where there is a norm alone.
     pub transform: &'static str,
     /// Its norm.
     pub transform_norm: &'static str,
@@ -218,6 +229,9 @@ impl StackNames {
     pub const NONE: StackNames = StackNames {
         tokens: &[],
         projections: &[],
+        read_norm: "",
+        position_convolution: "",
+        position_norm: "",
         leading: &[],
         positions: "",
         token_types: "",
@@ -248,6 +262,8 @@ impl AttentionNames {
         key_norm: "",
         distance_key: "",
         distance_query: "",
+        added: "",
+        factors: "",
         sinks: "",
         layer_scale: "",
     };

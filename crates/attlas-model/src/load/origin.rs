@@ -201,6 +201,12 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
     let (patch, n_mels) = match &embedding.reads {
         Reads::Patches(patches) => (of_patches(patches), 0),
         Reads::Frames(frames) => ([0; 6], frames.n_mels),
+        Reads::Samples(samples) => {
+            let all = samples.convolutions.iter().flat_map(|convolution| [convolution.width, convolution.kernel]);
+            let mut sizes = [0; 6];
+            sizes.iter_mut().zip(all).for_each(|(slot, size)| *slot = size);
+            (sizes, 0)
+        }
         Reads::Tokens => ([0; 6], 0),
     };
     [

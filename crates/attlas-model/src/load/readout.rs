@@ -117,9 +117,19 @@ impl Loader<'_> {
         d_in: usize,
     ) -> Result<Option<(Linear, Option<NormWeights>)>, Error> {
         let Some(config) = transform else { return Ok(None) };
-        let name = names.transform.replace("{}", self.prefix);
-        let dense = self.linear(&name, config.width, d_in, config.bias)?;
+        let dense = match names.transform {
+            // the norm alone
+            "" => identity(d_in),
+            name => self.linear(&name.replace("{}", self.prefix), config.width, d_in, config.bias)?,
+        };
         let norm = config.norm.as_ref().map(|norm| self.norm(norm, names.transform_norm, config.width)).transpose()?;
         Ok(Some((dense, norm)))
     }
+}
+
+/// A layer that gives what it reads.
+fn identity(width: usize) -> Linear {
+    let mut rows = vec![0.0; width * width]; // [width, width]
+    rows.iter_mut().step_by(width + 1).for_each(|x| *x = 1.0);
+    Linear::new(rows, None, width, width)
 }

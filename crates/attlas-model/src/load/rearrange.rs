@@ -85,7 +85,7 @@ pub(super) fn bucketed_bias(
 }
 
 /// The bucket of an offset `key − query` (Raffel et al. 2020): exact up to half of the buckets, then logarithmic.
-fn bucket(offset: i64, n_buckets: usize, max_distance: usize, directions: Directions) -> usize {
+pub(crate) fn bucket(offset: i64, n_buckets: usize, max_distance: usize, directions: Directions) -> usize {
     let (n, start, distance) = match directions {
         Directions::Both => (n_buckets / 2, if offset > 0 { n_buckets / 2 } else { 0 }, offset.unsigned_abs() as usize),
         Directions::Backward => (n_buckets, 0, (-offset).max(0) as usize),

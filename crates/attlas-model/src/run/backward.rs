@@ -300,12 +300,13 @@ impl Model {
         let architecture = &self.transformer.architecture;
         let stacks = || [&architecture.encoder, &architecture.decoder].into_iter().flatten();
         let blocks = || stacks().flat_map(|stack| &stack.blocks);
-        if blocks().any(|block| block.attention.disentangled.is_some())
-            || stacks().any(|stack| stack.convolution.is_some())
-        {
+        let why = blocks().find_map(|block| block.attention.why_dense()).map(|why| (why, "such scores"));
+        let convolved = stacks().any(|stack| stack.convolution.is_some() || stack.embedding.convolution.is_some());
+        let why = why.or(convolved.then_some(("has a convolution beside its layers", "it")));
+        if let Some((why, what)) = why {
             return Err(Error::Unsupported(format!(
-                "{} scores content and distance together, and no gradients go back through such scores; its attention \
-                 weights, and what changes when heads are knocked out, can be had",
+                "{} {why}, and no gradients go back through {what}; its attention weights, and what changes when heads are \
+                 knocked out, can be had",
                 self.name()
             )));
         }
@@ -350,7 +351,8 @@ impl Model {
         let reads = self.transformer.architecture.encoder.as_ref().map(|stack| &stack.embedding.reads);
         let features = inputs.first().and_then(|input| input.features.as_ref());
         if let (Some(Reads::Patches(patches)), Some(features)) = (reads, features)
-            && features.array.shape[1..] != patches.grid.map(|n| n * patches.side)
+            && patches.has_positions
+            && features.array.shape[1..].iter().map(|pixels| pixels / patches.side).ne(patches.grid)
         {
             return Err(Error::Unsupported(format!(
                 "the positions of {}'s patches were stretched to another grid, and no gradient goes back through that; take \

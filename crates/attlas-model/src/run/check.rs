@@ -90,11 +90,12 @@ impl Model {
                 let layers = self.transformer.architecture.attention(*kind).into_iter().enumerate();
                 layers
                     .into_iter()
-                    .any(|(layer, config)| config.disentangled.is_some() && pass.keeps_at(Site::Scores, *kind, layer))
+                    .any(|(layer, config)| config.why_dense().is_some() && pass.keeps_at(Site::Scores, *kind, layer))
             };
             if keep.site == Site::Scores && Kind::ALL.iter().any(is_dense) {
                 return Err(Error::Unsupported(format!(
-                    "{} scores content and distance together; such scores are not kept, its weights are",
+                    "the scores of {} are more than a function of queries, keys and distances; such scores are not kept, its \
+                     weights are",
                     self.name()
                 )));
             }
@@ -259,7 +260,7 @@ impl Model {
             let [n_queries, n_keys] = sizes.of_kind(kind);
             for (layer, config) in self.transformer.architecture.attention(kind).into_iter().enumerate() {
                 let recorded = pass.keeps_at(Site::Attention, kind, layer);
-                let is_dense = recorded && (config.disentangled.is_some() || pass.reweighs(kind, layer));
+                let is_dense = recorded && (config.why_dense().is_some() || pass.reweighs(kind, layer));
                 let n_maps = usize::from(is_dense) + usize::from(pass.keeps_at(Site::Scores, kind, layer));
                 if n_maps > 0 && why.is_empty() {
                     why = self.why_dense(config, pass);
@@ -282,10 +283,8 @@ impl Model {
 
     fn why_dense(&self, config: &Attention, pass: &Pass) -> String {
         let name = self.name();
-        match (config.disentangled, pass.keeps(Site::Scores)) {
-            (Some(_), _) => {
-                format!("{name} scores by content and distance together, so its weights are recorded dense")
-            }
+        match (config.why_dense(), pass.keeps(Site::Scores)) {
+            (Some(why), _) => format!("{name} {why}, so its weights are recorded dense"),
             (None, true) => "scores are kept dense".to_owned(),
             (None, false) => "layers whose weights are changed are recorded dense".to_owned(),
         }

@@ -238,7 +238,7 @@ impl SeenLayer<'_> {
         debug_assert_eq!(state.lse.len(), self.n_items * self.config.n_heads * state.n_queries);
         let shape = self.config.shape(state.n_queries, state.n_keys);
         let edits = self.plan.weight_edits(self.kind, self.index);
-        let weights = if self.config.disentangled.is_some() {
+        let weights = if self.config.why_dense().is_some() {
             Weights::Dense(state.dense.into())
         } else if !edits.is_empty() {
             Weights::Dense(self.for_all(&state, |inputs, text| edits.weights(inputs, text)).into())

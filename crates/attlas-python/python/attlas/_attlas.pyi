@@ -95,6 +95,7 @@ class Model:
         tokenizer: str | PathLike[str] | None,
         languages: tuple[str | None, str | None],
         precision: str | None = None,
+        tower: str | None = None,
     ) -> Model: ...
     @staticmethod
     def find(name: str, revision: str | None) -> str: ...

@@ -32,6 +32,7 @@ class Model:
         from_language: str | None = None,
         to_language: str | None = None,
         precision: str | None = None,
+        tower: str | None = None,
     ) -> None:
         """Loads a model: a folder as the Hugging Face hub lays it out, a ``.gguf`` file, ``ORG/NAME`` from the hub's local cache, or
         the embedded English–French translator when nothing is named.
@@ -39,7 +40,8 @@ class Model:
         ``adapter`` is a folder with a LoRA adapter, ``tokenizer`` one with a tokenizer. ``from_language`` and ``to_language`` are for
         models with tags for languages: ``fr``, ``fra_Latn``, ``French``. ``precision`` says how exact products are: ``exact`` (f32, where
         nothing is said), or on a processor with AMX ``high`` (as exact as f32 sums in another order), ``fast`` (weights may be off by
-        1e-4) and ``fastest`` (bf16, off by some hundredths); a recording's notes say it.
+        1e-4) and ``fastest`` (bf16, off by some hundredths); a recording's notes say it. ``tower`` is ``vision`` or ``text`` of a model
+        that has both, as CLIP and SigLIP have: the vision tower where nothing is said.
 
         Raises :class:`attlas.FormatError` when the folder is no model and :class:`attlas.FileError` (an ``OSError``) when it cannot be read.
         """
@@ -47,7 +49,7 @@ class Model:
         if model is not None:
             name = os.fspath(model)
             path = name if os.path.exists(name) else _attlas.Model.find(name, revision)
-        self._native = _attlas.Model.load(path, adapter, tokenizer, (from_language, to_language), precision)
+        self._native = _attlas.Model.load(path, adapter, tokenizer, (from_language, to_language), precision, tower)
 
     @property
     def name(self) -> str:
@@ -132,6 +134,7 @@ def record(
     from_language: str | None = None,
     to_language: str | None = None,
     precision: str | None = None,
+    tower: str | None = None,
 ) -> Recording:
     """Runs a model over a text or several and records every head exactly. PyTorch is not needed.
 
@@ -161,9 +164,10 @@ def record(
             from_language=from_language,
             to_language=to_language,
             precision=precision,
+            tower=tower,
         )
-    elif any(given is not None for given in (revision, adapter, tokenizer, from_language, to_language, precision)):
-        raise Error("the model is loaded already; revision, adapter, tokenizer, languages and precision are given where it is loaded")
+    elif any(given is not None for given in (revision, adapter, tokenizer, from_language, to_language, precision, tower)):
+        raise Error("the model is loaded already; revision, adapter, tokenizer, languages, precision and tower are given where it is loaded")
     return model.record(
         text,
         target=target,

@@ -35,6 +35,7 @@ mod rows;
 mod scores;
 mod sink;
 mod spans;
+pub mod spoken;
 mod student;
 mod sums;
 pub mod syntax;

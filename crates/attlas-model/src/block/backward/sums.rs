@@ -166,12 +166,14 @@ impl EmbeddingWeights {
                     positions: vec![0.0; patches.positions.len()],
                 }),
                 ReadWeights::Frames(both) => ReadWeights::Frames(both.each_ref().map(Convolution::zeros)),
+                ReadWeights::Samples(layers) => ReadWeights::Samples(layers.clone()), // nothing goes back through them
             },
             tokens: self.tokens.zeros(),
             positions: table(&self.positions),
             token_types: table(&self.token_types),
             norm: self.norm.as_ref().map(NormWeights::zeros),
             projection: self.projection.as_ref().map(Linear::zeros),
+            convolution: self.convolution.clone(),
         }
     }
 }
@@ -230,6 +232,7 @@ impl AttentionWeights {
             key_norm: self.key_norm.as_ref().map(NormWeights::zeros),
             scoring: self.scoring.clone(),
             distances: self.distances.clone(),
+            added: self.added.clone(),
         }
     }
 }
