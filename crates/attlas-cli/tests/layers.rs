@@ -172,7 +172,7 @@ const EXPONENTIALS: &[(&str, &str)] = &[
     ("attlas/src/map.rs", "one weight, from its score and the row's log-sum-exp"),
     ("attlas-model/src/block/disentangled.rs", "scores that are no function of Q·K and position"),
     ("attlas-kernels/src/", "functions of registers: what the kernels and activations are made of"),
-    ("attlas-model/src/block/feed_forward.rs", "the shares of experts"),
+    ("attlas-model/src/block/mixture.rs", "the shares of experts"),
     ("attlas-model/src/block/rope.rs", "the pace of rotary positions"),
     ("attlas-model/src/run/generate.rs", "probabilities of words"),
     ("attlas-model/src/explain/score.rs", "probabilities of words and classes"),
@@ -196,7 +196,7 @@ fn no_second_softmax_over_keys_is_written() {
 }
 
 /// The words that `attlas` takes first.
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 28] = [
     "ablate",
     "align",
     "check",
