@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use attlas::analysis::{Contacts, Pair};
-use attlas::figure::{self, Axis, ColorScale, Panel, PanelScale};
+use attlas::figure::{self, Axis, ColorScale, Format, Panel, PanelScale};
 use attlas::recording::complaint;
 use attlas::{HeadId, Item, Kind, Quantity, Recording};
 use attlas_model::ContactWeights;
@@ -12,7 +12,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use serde_json::{Value, json};
 
-use super::draw::{Format, StyleArguments};
+use super::draw::{StyleArguments, format_of, write_figure};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
@@ -73,7 +73,7 @@ pub fn run(arguments: &ContactsArguments, terminal: &mut Terminal) -> Result<Out
     run.recording.provenance.remarks().iter().for_each(|text| remark(text));
     let found = Found::of(arguments, &run.recording, run.contacts.as_ref())?;
     if let (Some(format), Some(output)) = (format, &arguments.output) {
-        format.write(&found.figure(&arguments.style)?, output)?;
+        write_figure(format, &found.figure(&arguments.style)?, output)?;
         if !arguments.json {
             writeln!(terminal, "{}", printable(&output.display().to_string()))?;
         }
@@ -100,7 +100,7 @@ impl ContactsArguments {
                 None => Ok(None),
             };
         };
-        let format = Format::of(output)?;
+        let format = format_of(output)?;
         self.style.check(format, output)?;
         let model = model_files(&self.run.model);
         check_output(output, [Path::new(&self.material)].into_iter().chain(model.iter().map(PathBuf::as_path)))?;

@@ -4,14 +4,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use attlas::analysis::spoken::{MEDIAN_WIDTH, Spoken, SpokenUnit, SpokenWord, spoken};
-use attlas::figure::{self, Axis, ColorScale, Loudness, Panel, Timeline};
+use attlas::figure::{self, Axis, ColorScale, Format, Loudness, Panel, Timeline};
 use attlas::view::heads_title;
 use attlas::{AttentionMap, HeadId, Kind, Quantity, Recording};
 use attlas_model::{Decoding, Model, Spectrogram};
 use clap::Args;
 use serde::Serialize;
 
-use super::draw::{Format, StyleArguments};
+use super::draw::{StyleArguments, format_of, write_figure};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
     Material, RawText, RunArguments, check_output, input_of, is_sound_name, load_model, model_files, run_inputs,
@@ -80,7 +80,7 @@ struct Times<'a> {
 
 /// Finds the times, prints them, and draws them where that was asked for.
 pub fn run(arguments: &TimesArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let format = arguments.output.as_deref().map(Format::of).transpose()?;
+    let format = arguments.output.as_deref().map(format_of).transpose()?;
     if let (Some(format), Some(output)) = (format, &arguments.output) {
         arguments.style.check(format, output)?;
         let model = model_files(&arguments.run.model);
@@ -202,7 +202,7 @@ impl TimesArguments {
             style.title = format!("{}: when each word is spoken", timeline.panel.title());
         }
         let scale = ColorScale::over(timeline.panel.weights(), Quantity::Weight, self.style.scale());
-        format.write(&figure::timeline(&timeline, &scale, &style), output)
+        write_figure(format, &figure::timeline(&timeline, &scale, &style), output)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Checks a plan before it runs: what it keeps and changes must be there, and must fit in memory.
 
 use attlas::Kind;
+use attlas::printable::counted;
 use attlas::recording::{Edit, HeadOutput, Heads, NewWeights, Which};
 
 use super::generate::Decoding;
@@ -273,8 +274,8 @@ impl Model {
             return Ok(());
         }
         Err(Error::Limit(format!(
-            "{why}: {} texts of up to {} tokens would take {} MB, more than {} MB; use shorter or fewer texts",
-            sizes.n_items,
+            "{why}: {} of up to {} tokens would take {} MB, more than {} MB; use shorter or fewer texts",
+            counted(sizes.n_items, "text"),
             sizes.n_source.max(sizes.n_target),
             n_bytes >> 20,
             MAX_DENSE_BYTES >> 20

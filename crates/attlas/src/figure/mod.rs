@@ -49,5 +49,6 @@ pub use layout::{
 pub use marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 pub use panel::{Axis, Panel};
 pub use scale::{ColorScale, Scales};
-pub use style::{PanelScale, Scale, Style, Theme};
+pub(crate) use style::from_name;
+pub use style::{Format, PanelScale, Scale, Style, Theme};
 pub use text::visible;
