@@ -60,7 +60,7 @@ fn from_section(config: &ConfigFile, section: Option<&ConfigFile>, place: RopePl
     Ok(Rotary { first_column: 0, n_columns, pairs: Pairs::Halves, frequencies })
 }
 
-/// How many columns of a head turn, which must be even: they turn in pairs.
+/// How many columns of a head turn, which must be even and above 0: they turn in pairs.
 pub(super) fn columns(
     config: &ConfigFile,
     section: Option<&ConfigFile>,
@@ -68,10 +68,10 @@ pub(super) fn columns(
     share: f64,
 ) -> Result<usize, Error> {
     let n_columns = (d_head as f64 * share) as usize;
-    if n_columns.is_multiple_of(2) {
+    if n_columns > 0 && n_columns.is_multiple_of(2) {
         return Ok(n_columns);
     }
-    let must = "columns turn in pairs, so their number must be even";
+    let must = "columns turn in pairs, so their number must be even and above 0";
     if share == 1.0 {
         let field = if config.has("head_dim") { "head_dim" } else { "hidden_size" };
         let problem = format!("makes heads of {d_head} columns, all of which rotary positions turn; {must}");
