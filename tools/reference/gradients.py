@@ -28,8 +28,11 @@ TEXTS = [0, 2]  # of the padded batch: its longest and its shortest
 INPUTS = ["input_ids", "attention_mask", "token_type_ids", "decoder_input_ids", "decoder_attention_mask"]
 FEATURES = ["pixel_values", "input_features"]
 # one for each way in which parameters stand: encoder and decoder, transposed matrices, gates and groups, norms of heads and of
-# rows, projections of words, shared blocks, blocks beside each other, experts, one of all tokens among them, patches, frames
-PARAMETERS = "albert bart bert gemma2 gpt-oss gpt2 gptj llama olmo2 opt-350m phi qwen2-moe qwen3 stablelm-2-12b vit whisper".split()
+# rows, projections of words, shared blocks, blocks beside each other, experts, one of all tokens among them, sinks, patches, frames,
+# tables of relative positions
+PARAMETERS = (
+    "albert bart bert gemma2 gpt-oss gpt2 gptj llama mpnet olmo2 opt-350m phi qwen2-moe qwen3 stablelm-2-12b t5 vit whisper".split()
+)
 STACKS = {"encoder": "encoder_", "decoder": "decoder_", "self": ""}  # what transformers puts before `hidden_states`
 
 

@@ -90,8 +90,8 @@ impl AttentionCall<'_> {
         } else {
             &weights.scoring
         };
-        let valid = if self.kind == Kind::Cross { self.source.and_then(|source| source.valid) } else { self.valid };
-        let key_bias = config.key_bias(valid, state.n_keys);
+        let valid = self.valid_keys();
+        let key_bias = self.key_bias(config, state.n_keys);
         let edits = self.plan.weight_edits(self.kind, self.index);
         let (n_query, n_output) = (config.query_width() * self.n, config.output_width() * self.n);
         let (n_key, n_value) = (config.key_width() * state.n_keys, config.value_width() * state.n_keys);

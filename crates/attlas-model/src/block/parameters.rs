@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use attlas::Bias;
+
 use super::linear::{Linear, Weight};
 use super::norm::NormWeights;
 use super::weights::{
@@ -52,7 +54,11 @@ impl<'a> Numbers<'a> {
 
 impl Transformer {
     /// All learnt numbers: encoder, decoder, readout. A block that layers share stands there once for each, a matrix that is
-    /// also a table once for either; what scores are formed with (tables of relative positions, sinks) is not among them.
+    /// also a table once for either, and a table of relative positions once for each layer, spread over the offsets: a number
+    /// for every offset of a bucket. The rows that distances meet where scores join both ([`DistanceWeights`]) are made of
+    /// others and not among them.
+    ///
+    /// [`DistanceWeights`]: super::weights::DistanceWeights
     pub fn parameters(&self) -> Vec<Parameter<'_>> {
         let mut found = Found(Vec::new());
         for (name, stack) in [("encoder", &self.encoder), ("decoder", &self.decoder)] {
@@ -187,6 +193,12 @@ impl<'a> Found<'a> {
             ("key_norm", &attention.key_norm),
         ] {
             self.norm(&format!("{name}.{part}"), norm.as_ref());
+        }
+        if let Bias::Relative { table, .. } = &attention.scoring.bias {
+            self.plain(format!("{name}.relative"), table);
+        }
+        if let Some(sinks) = &attention.scoring.sinks {
+            self.plain(format!("{name}.sinks"), sinks);
         }
     }
 

@@ -5,6 +5,7 @@ use attlas_kernels::Onto;
 
 use super::dropout::Dropout;
 use super::pass::Plan;
+use crate::config::Attention;
 
 /// What a pass reads: the new tokens of each item, and which keys are not padding.
 #[derive(Debug, Clone, Copy)]
@@ -154,5 +155,16 @@ impl<'a> AttentionCall<'a> {
     pub fn packings(&self) -> Option<[Packing<'a>; 2]> {
         let keys = if self.kind == Kind::Cross { self.source.and_then(|source| source.packing) } else { self.packing };
         self.packing.zip(keys).map(|(queries, keys)| [queries, keys])
+    }
+
+    /// Which keys are not padding; all when `None`. Shape `[n_items, n_keys]`.
+    pub fn valid_keys(&self) -> Option<&'a [bool]> {
+        if self.kind == Kind::Cross { self.source.and_then(|source| source.valid) } else { self.valid }
+    }
+
+    /// The bias of each key, where there is one. Shape `[n_items, n_heads, n_keys]`, or of one item for all.
+    pub fn key_bias(&self, config: &Attention, n_keys: usize) -> Option<Vec<f32>> {
+        let starts = self.packings().map_or(&[][..], |[_, keys]| keys.starts);
+        config.key_bias(self.valid_keys(), starts, n_keys)
     }
 }

@@ -253,21 +253,22 @@ impl Attention {
         }
     }
 
-    /// The bias of each key, where there is one; `valid` says which keys are not padding, which counts no position.
-    /// Shape `[n_items, n_heads, n_keys]`, with one item for all where `valid` is `None`.
-    pub(crate) fn key_bias(&self, valid: Option<&[bool]>, n_keys: usize) -> Option<Vec<f32>> {
+    /// The bias of each key, where there is one. `valid` says which keys are not padding, which counts no position; `starts`
+    /// where texts begin, each of which counts its positions from 0, where an item is several. Shape
+    /// `[n_items, n_heads, n_keys]`, with one item for all where `valid` is `None`.
+    pub(crate) fn key_bias(&self, valid: Option<&[bool]>, starts: &[usize], n_keys: usize) -> Option<Vec<f32>> {
         let PositionBias::AlibiInBf16(slopes) = &self.bias else { return None };
         let every = vec![true; n_keys]; // [n_keys]
         let rounded = |number: f32| bf16::from_f32(number).to_f32();
         let of_item = |valid: &[bool]| -> Vec<f32> {
-            let positions: Vec<f32> = valid
-                .iter()
-                .scan(0_usize, |before, valid| {
-                    let position = if *valid { *before } else { 0 };
-                    *before += usize::from(*valid);
-                    Some(rounded(position as f32))
-                })
-                .collect();
+            let mut next = 0_usize;
+            let position = |(key, valid): (usize, &bool)| {
+                next = if starts.contains(&key) { 0 } else { next };
+                let position = if *valid { next } else { 0 };
+                next += usize::from(*valid);
+                rounded(position as f32)
+            };
+            let positions: Vec<f32> = valid.iter().enumerate().map(position).collect(); // [n_keys]
             let bias = |slope: f32| positions.iter().map(move |key| self.scale * rounded(slope * key));
             slopes.iter().flat_map(|slope| bias(rounded(*slope))).collect()
         };
@@ -339,7 +340,7 @@ mod tests {
             scale: 1.0,
             ..Attention::plain(24, 2, Visibility::CAUSAL)
         };
-        let bias = attention.key_bias(None, 600).expect("a bias");
+        let bias = attention.key_bias(None, &[], 600).expect("a bias");
         let expected =
             [(0, 3, 2.125), (0, 257, 181.0), (0, 599, 424.0), (4, 333, 58.75), (16, 500, 420.0), (23, 599, 44.5)];
         for (head, key, value) in expected {
@@ -348,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_counts_no_position_in_alibi() {
+    fn padding_counts_no_position_in_alibi_and_each_text_of_several_counts_from_0() {
         let attention = Attention {
             bias: PositionBias::AlibiInBf16(vec![0.0625, 0.00390625]),
             scale: 1.0,
@@ -356,6 +357,8 @@ mod tests {
         };
         let valid = [true, false, true, true, false];
         let expected = [0.0, 0.0, 0.0625, 0.125, 0.0, 0.0, 0.0, 0.00390625, 0.0078125, 0.0];
-        assert_eq!(attention.key_bias(Some(&valid), 5).expect("a bias"), expected);
+        assert_eq!(attention.key_bias(Some(&valid), &[], 5).expect("a bias"), expected);
+        let expected = [0.0, 0.0625, 0.0, 0.0625, 0.125, 0.0, 0.00390625, 0.0, 0.00390625, 0.0078125];
+        assert_eq!(attention.key_bias(None, &[0, 2, 5], 5).expect("a bias"), expected);
     }
 }

@@ -1,5 +1,6 @@
 //! A run and the way back: the gradient of a number that a model computes, with respect to what it computed it from.
 
+use attlas::printable::counted;
 use attlas::recording::{Edit, Method, NewWeights};
 use attlas::{HeadId, Kind};
 
@@ -58,9 +59,9 @@ pub struct Gradients {
     pub features: Option<Array>,
     /// The gradients with respect to the sites that were asked for: encoder, decoder, cross; each by layer.
     pub kept: Vec<Kept>,
-    /// On request, `∂S/∂θ` in the place of each parameter `θ` ([`Transformer::zeros`] says what is not among them). A matrix
-    /// that is both a table of tokens and a readout's has the gradient of either use at its place; that of the matrix is
-    /// their sum.
+    /// On request, `∂S/∂θ` in the place of each parameter `θ` ([`Transformer::zeros`] says what is not among them). A number
+    /// that is used at several places has the gradient of each use at its place, and its own is their sum: a matrix that is both
+    /// a table of tokens and a readout's, a bucket's number in a table of relative positions.
     pub parameters: Option<Transformer>,
 }
 
@@ -410,9 +411,9 @@ impl Model {
             return Ok(());
         }
         Err(Error::Limit(format!(
-            "gradients of attention weights and scores are dense: {} texts of up to {} tokens would take {} MB, more than \
+            "gradients of attention weights and scores are dense: {} of up to {} tokens would take {} MB, more than \
              {} MB; use shorter or fewer texts, or fewer layers",
-            sizes.n_items,
+            counted(sizes.n_items, "text"),
             sizes.n_source.max(sizes.n_target),
             n_bytes >> 20,
             MAX_DENSE_BYTES >> 20

@@ -249,7 +249,7 @@ impl SeenLayer<'_> {
                 keys: state.keys.into(),
                 lse: state.lse.into_iter().map(f64::from).collect::<Vec<f64>>().into(),
                 mask: None,
-                key_bias: self.config.key_bias(self.valid, state.n_keys).map(Into::into),
+                key_bias: self.config.key_bias(self.valid, &[], state.n_keys).map(Into::into),
             })
         };
         let mut layer = Layer::new(self.kind, self.index, shape, weights);
@@ -295,7 +295,7 @@ impl SeenLayer<'_> {
     fn for_all(self, state: &LayerState, numbers: impl Fn(&Inputs<'_>, usize) -> Vec<f32>) -> Vec<f32> {
         let shape = self.config.shape(state.n_queries, state.n_keys);
         let (n_query, n_key) = (self.config.query_width() * state.n_queries, self.config.key_width() * state.n_keys);
-        let key_bias = self.config.key_bias(self.valid, state.n_keys);
+        let key_bias = self.config.key_bias(self.valid, &[], state.n_keys);
         let of_item = |item: usize| {
             let inputs = Inputs {
                 queries: &state.queries[item * n_query..][..n_query],

@@ -1,7 +1,7 @@
 //! Back through one attention layer: output projection, heads, projections.
 
-use attlas::Kind;
 use attlas::attention::Inputs;
+use attlas::{Bias, Kind};
 use attlas_kernels::Onto;
 use rayon::prelude::*;
 
@@ -67,6 +67,9 @@ impl AttentionBack<'_> {
         let of_values = [n_items, n_kv_heads, n_keys, config.d_value];
         back.keep(Site::Values, kind, index, &of_values, || gradients.values.clone());
         self.check(&groups)?;
+        if let Some(sums) = back.sums.attention(kind, index) {
+            sums.add_of_scores(&groups, n_kv_heads);
+        }
         // 3. hidden states
         let place = config.rotary.as_ref().map(|rotary| back.workspace.find_turns(rotary));
         let turns = place.map(|place| back.workspace.turns(place));
@@ -82,10 +85,11 @@ impl AttentionBack<'_> {
         let AttentionBack { call, config, weights, state } = self;
         let AttentionCall { kind, index, n_items, n, .. } = *call;
         let shape = config.shape(n, state.n_keys);
-        let valid = if kind == Kind::Cross { call.source.and_then(|source| source.valid) } else { call.valid };
-        let key_bias = config.key_bias(valid, state.n_keys);
+        let valid = call.valid_keys();
+        let key_bias = call.key_bias(config, state.n_keys);
         let edits = back.plan.weight_edits(kind, index);
         let keeps = [Site::Attention, Site::Scores].map(|site| back.wants(site, kind, index));
+        let sums = back.sums.0.is_some();
         let (n_query, n_output) = (config.query_width() * n, config.output_width() * n);
         let (n_key, n_value) = (config.key_width() * state.n_keys, config.value_width() * state.n_keys);
         let group = |place: usize| {
@@ -109,7 +113,7 @@ impl AttentionBack<'_> {
                 packing: call.packings(),
                 weights: &state.weights,
             };
-            Group { maps, kv_head, d_context, rules: back.rules, keeps }.go_back()
+            Group { maps, kv_head, d_context, rules: back.rules, keeps, sums }.go_back()
         };
         (0..n_items * config.n_kv_heads).into_par_iter().map(group).collect()
     }
@@ -126,6 +130,25 @@ impl AttentionBack<'_> {
             None => Ok(()),
             Some(heads) if heads.len() == 1 => Err(Halt::Head { kind, layer, head: heads.start }),
             Some(heads) => Err(Halt::Group { kind, layer, first: heads.start, last: heads.end - 1 }),
+        }
+    }
+}
+
+impl AttentionWeights {
+    /// Adds to sums of gradients those of what scores are formed with, from the key–value heads of each item in turn.
+    fn add_of_scores(&mut self, groups: &[GroupGradients], n_kv_heads: usize) {
+        let add = |sums: &mut Vec<f32>, part: fn(&GroupGradients) -> &Vec<f64>| {
+            for (place, group) in groups.iter().enumerate() {
+                let (addend, kv_head) = (part(group), place % n_kv_heads);
+                let sums = &mut sums[kv_head * addend.len()..][..addend.len()];
+                sums.iter_mut().zip(addend).for_each(|(sum, d)| *sum += *d as f32);
+            }
+        };
+        if let Bias::Relative { table, .. } = &mut self.scoring.bias {
+            add(table, |group| &group.relative);
+        }
+        if let Some(sinks) = &mut self.scoring.sinks {
+            add(sinks, |group| &group.sinks);
         }
     }
 }

@@ -7,6 +7,8 @@
 
 mod attention;
 mod block;
+#[cfg(test)]
+mod differences;
 mod embed;
 mod feed_forward;
 mod heads;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use attlas::Kind;
+use attlas::{Bias, Kind, Scoring};
 use attlas_kernels::{Matrix, Onto, Precision, Threads, multiply};
 
 use crate::block::convolution::Convolution;
@@ -112,7 +112,8 @@ impl Linear {
 
 impl Transformer {
     /// The same with 0 in the place of every learnt number: what gradients are added to. Where blocks or matrices share
-    /// numbers, each gets sums of its own. Scores have none: a table of relative positions, and sinks, stay as they are.
+    /// numbers, each gets sums of its own, and so does each offset of a table of relative positions. What distances meet where
+    /// scores join both stays as it is.
     pub fn zeros(&self) -> Transformer {
         let transform = self.readout.transform.as_ref();
         let readout = ReadoutWeights {
@@ -230,9 +231,21 @@ impl AttentionWeights {
             post_norm: self.post_norm.as_ref().map(NormWeights::zeros),
             query_norm: self.query_norm.as_ref().map(NormWeights::zeros),
             key_norm: self.key_norm.as_ref().map(NormWeights::zeros),
-            scoring: self.scoring.clone(),
+            scoring: zeros_of(&self.scoring),
             distances: self.distances.clone(),
             added: self.added.clone(),
         }
     }
+}
+
+/// A rule of scores whose learnt numbers, the table of relative positions and the sinks, are 0.
+fn zeros_of(scoring: &Scoring) -> Scoring {
+    let zeros = |numbers: &Vec<f32>| vec![0.0; numbers.len()];
+    let bias = match &scoring.bias {
+        Bias::Relative { first, table, n_offsets } => {
+            Bias::Relative { first: *first, table: zeros(table), n_offsets: *n_offsets }
+        }
+        given => given.clone(),
+    };
+    Scoring { bias, sinks: scoring.sinks.as_ref().map(zeros), ..scoring.clone() }
 }
