@@ -114,6 +114,10 @@ fn attention(config: &ConfigFile) -> Result<Attention, Error> {
             format!("is {n_kv_heads}, but must be num_attention_heads, {n_heads}: each head has keys of its own");
         return Err(config.error("num_key_value_heads", problem));
     }
+    // as many heads and as wide ones as are believed
+    for field in ["qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"].into_iter().filter(|field| config.has(field)) {
+        config.own_head_width(field, ["num_attention_heads", "hidden_size"], [n_heads, n_heads])?;
+    }
     let n_own = config.size_or("qk_nope_head_dim", 128)?;
     let n_shared = config.size_or("qk_rope_head_dim", 64)?;
     let latent = Latent {
