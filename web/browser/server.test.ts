@@ -115,7 +115,7 @@ test("a text that is typed is run by the model that is chosen, and its heads are
       const first = page.url();
       // the embedded model has much to do with this, and is stopped
       await page.locator(".home button", { hasText: "new run" }).click();
-      await write("The cat sat on the mat, and the dog saw it. ".repeat(40), /translator/);
+      await write("The cat sat on the mat, and the dog saw it. ".repeat(36), /translator/);
       await page.locator(".progress output", { hasText: /translator: .*(layer \d+ of \d+|token \d+)/ }).waitFor();
       await page.locator(".progress button", { hasText: "stop" }).click();
       await page.locator(".home .failure", { hasText: "The run was stopped." }).waitFor();
