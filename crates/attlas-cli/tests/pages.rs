@@ -152,7 +152,8 @@ fn effects_that_were_measured_stand_beside_the_heads_and_others_are_refused() {
     measured.succeeds();
     attlas(&folder, &["page", &run, "--effects", "effects.json", "-o", "page.html"]).succeeds();
     let carried = data(&folder, "page.html", "")["effects"].clone();
-    let rows: Value = serde_json::from_slice(&fs::read(folder.path().join("effects.json")).expect("it is there")).expect("JSON");
+    let rows: Value =
+        serde_json::from_slice(&fs::read(folder.path().join("effects.json")).expect("it is there")).expect("JSON");
     assert_eq!((&carried["method"], &carried["metric"]), (&"zero".into(), &"kl".into()));
     for (place, row) in rows.as_array().into_iter().flatten().enumerate() {
         for name in ["kind", "layer", "head", "effect", "mean_weight"] {
@@ -169,7 +170,10 @@ fn effects_that_were_measured_stand_beside_the_heads_and_others_are_refused() {
         (format!("[{row}, {row}]"), "row 1 has cross L2H4 a second time"),
         (format!("[{row}, {}]", row.replace("kl", "loss")), "row 1 has the loss of zero, and row 0 the kl of zero"),
         (format!("[{}]", row.replace("2,", "7,")), "row 0 is of another model: there is no cross layer 7"),
-        (format!("[{}]", row.replace("4,", "8,")), "row 0 is of another model: cross layer 2 has 8 heads, and no head 8"),
+        (
+            format!("[{}]", row.replace("4,", "8,")),
+            "row 0 is of another model: cross layer 2 has 8 heads, and no head 8",
+        ),
         (format!("[{}]", row.replace("\"head\"", "\"query\": 1, \"head\"")), "row 0 is of a pair of tokens"),
         (format!("[{}]", row.replace("\"cross\"", "null")), "row 0 is of no single head"),
     ] {
@@ -190,7 +194,11 @@ fn a_page_given_for_a_recording_is_said_to_be_one() {
         "page.html: is a page, which a browser opens; `attlas view` shows recordings (.safetensors), folders of them, and texts"
     );
     let shown = attlas(&folder, &["page.html"]);
-    assert!(shown.fails(2).contains("not a text: a page opens in a browser, and the names of recordings end in .safetensors"));
+    assert!(
+        shown
+            .fails(2)
+            .contains("not a text: a page opens in a browser, and the names of recordings end in .safetensors")
+    );
     for words in [&["page", "page.html", "-o", "again.html"][..], &["draw", "map", "page.html", "-o", "a.svg"]] {
         let said = "page.html: is a page, which a browser opens; a recording (.safetensors) or a text is wanted here";
         assert_eq!(attlas(&folder, words).fails(3), said, "{words:?}");

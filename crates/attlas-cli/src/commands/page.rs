@@ -16,7 +16,9 @@ use clap::Args;
 use super::record::contents;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{Material, RawText, RunArguments, TextRun, check_output, head_effects, model_files, read_text, run_of};
+use crate::inputs::{
+    Material, RawText, RunArguments, TextRun, check_output, head_effects, model_files, read_text, run_of,
+};
 use crate::measures::heads_of;
 use crate::pages::{PageContent, refuse_no_page, write_page};
 use crate::quantities::{PredictionArguments, parse_flow_tokens, parse_shown};

@@ -42,8 +42,11 @@ pub fn head_effects(path: &Path, recording: &Recording) -> Result<HeadEffects, F
         ))
     })?;
     let Some(first) = rows.first() else { return Err(Failure::Input(format!("{name}: has no row"))) };
-    let mut found =
-        HeadEffects { method: first.method.clone(), metric: first.metric.clone(), heads: Vec::with_capacity(rows.len()) };
+    let mut found = HeadEffects {
+        method: first.method.clone(),
+        metric: first.metric.clone(),
+        heads: Vec::with_capacity(rows.len()),
+    };
     for (place, row) in rows.iter().enumerate() {
         let effect = effect_of(row, &found, recording);
         found.heads.extend(effect.map_err(|problem| Failure::Input(format!("{name}: row {place} {problem}")))?);

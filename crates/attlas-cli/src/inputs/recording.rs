@@ -41,7 +41,8 @@ pub fn is_recording(raw: &OsStr) -> bool {
 pub fn refuse_page(path: &Path, wanted: &str) -> Result<(), Failure> {
     let mut start = [0; 15];
     let is_page = RegularFile::open(path).is_ok_and(|file| {
-        file.read_at(0, &mut start).is_ok() && (start.eq_ignore_ascii_case(b"<!doctype html>") || start[..5].eq_ignore_ascii_case(b"<html"))
+        file.read_at(0, &mut start).is_ok()
+            && (start.eq_ignore_ascii_case(b"<!doctype html>") || start[..5].eq_ignore_ascii_case(b"<html"))
     });
     if !is_page {
         return Ok(());

@@ -95,7 +95,10 @@ fn is_a_name(raw: &OsStr, name: &str) -> Failure {
         )
     } else if ends_as_text(path) {
         format!("{} runs the model on each line, `attlas - < {file}` on all of it as one text", record("--lines"))
-    } else if path.extension().is_some_and(|ending| ["html", "htm"].iter().any(|page| ending.eq_ignore_ascii_case(page))) {
+    } else if path
+        .extension()
+        .is_some_and(|ending| ["html", "htm"].iter().any(|page| ending.eq_ignore_ascii_case(page)))
+    {
         "a page opens in a browser, and the names of recordings end in .safetensors".to_owned()
     } else {
         "arrays are brought with `attlas import`, and the names of recordings end in .safetensors".to_owned()

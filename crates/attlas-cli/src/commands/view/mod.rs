@@ -12,7 +12,9 @@ use attlas_server::{Choice, Limits, RunAsk, Server, Settings, models_in};
 use clap::Args;
 
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{ModelArguments, RawText, head_effects, is_recording, load_model, model_place, read_text, refuse_page};
+use crate::inputs::{
+    ModelArguments, RawText, head_effects, is_recording, load_model, model_place, read_text, refuse_page,
+};
 use crate::signals::Watch;
 use crate::terminal::{Terminal, printable, remark};
 
