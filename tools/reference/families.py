@@ -3,7 +3,7 @@
     python tools/reference/families.py            # all cases
     python tools/reference/families.py bert gpt2  # some
 
-Each case (see family_cases.py) becomes a folder in crates/attlas-model/tests/data/families:
+Each case (see family_cases.py and family_cases_towers.py) becomes a folder in crates/attlas-model/tests/data/families:
 
     config.json, model.safetensors (or shards), generation_config.json   as `save_pretrained` writes them
     expected.safetensors   inputs and outputs, one prefix per run ("padded.", "long."); see README.md there
@@ -26,9 +26,13 @@ from torch.nn import functional
 from safetensors.torch import load_file, save_file
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
-from family_cases import CASES, Case
+import family_cases
+import family_cases_senses
+from family_cases import Case
+from family_cases_towers import TOWERS
 
 OUTPUT = Path(__file__).resolve().parents[2] / "crates/attlas-model/tests/data/families"
+CASES = [*family_cases.CASES, *family_cases_senses.CASES]
 LENGTHS = [10, 6, 3]  # the rows of the padded batch, in tokens
 
 
@@ -38,7 +42,7 @@ def main() -> None:
     torch.set_num_threads(1)
     functional.softmax = softmax
     chosen = sys.argv[1:]
-    for case in CASES:
+    for case in [*CASES, *TOWERS]:
         if not chosen or case.name in chosen:
             make(case)
 
@@ -60,8 +64,9 @@ def make(case: Case) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         packed = write_checkpoint(case, generator, folder)
-        settings = {"attn_implementation": case.implementation, "dtype": torch.float64}
-        if "gpt_oss" in case.configuration.model_type:
+        config = type(case.configuration).from_pretrained(folder)  # some share Llama's class, and have fields of their own
+        settings = {"config": config, "attn_implementation": case.implementation, "dtype": torch.float64}
+        if hasattr(case.configuration, "num_experts_per_tok"):
             settings["experts_implementation"] = "eager"
         model = case.model_class.from_pretrained(folder, **settings).eval()
         generated = generations(case, model, generator)
@@ -71,17 +76,25 @@ def make(case: Case) -> None:
         raise SystemExit(f"{case.name}: no seed gave varied generations")
     if packed:
         save_packed(packed, folder)
+    if case.stored:
+        save_as_stored(case, folder)
     tensors, runs = {}, []
-    for name, inputs in make_runs(case, model.config, generator).items():
+    for name, inputs in make_runs(case, config_of(case, model), generator).items():
         runs.append(name)
         weights = []
-        with torch.no_grad(), recorded_sdpa(weights):
-            outputs = case.part(model)(**inputs, output_attentions=case.implementation == "eager", output_hidden_states=True)
-            if "pixel_values" in inputs:  # of vision models, the list of hidden states ends before the last norm
-                last = case.part(model).base_model(**inputs).last_hidden_state
+        is_sense = bool(inputs.keys() & {"pixel_values", "input_values"})
+        read = {key: value for key, value in inputs.items() if key != "images"}
+        with torch.no_grad(), recorded_sdpa(weights, case.averages), recorded_routers(model) as routers:
+            outputs = case.part(model)(**read, output_attentions=case.implementation == "eager" and not case.averages, output_hidden_states=True)
+            last = getattr(outputs, "last_hidden_state", None)
+            if last is None and is_sense:
+                last = getattr(case.part(model).base_model(**read), "last_hidden_state", None)
         tensors.update({f"{name}.{key}": value for key, value in collect(inputs, outputs).items()})
-        if "pixel_values" in inputs:
-            tensors[f"{name}.hidden.self"] = last
+        # of vision models and towers, the list of hidden states ends before the last norm
+        if not getattr(model.config, "is_encoder_decoder", False) and (last is not None or is_sense):
+            tensors.pop(f"{name}.hidden.self", None)
+            tensors |= {} if last is None else {f"{name}.hidden.self": last}
+        tensors.update({f"{name}.router.{layer}": shares.unflatten(0, inputs["input_ids"].shape) for layer, shares in routers.items()})
         tensors.update({f"{name}.attentions.self.{layer}": layer_weights for layer, layer_weights in enumerate(weights)})
     tensors = {key: storable(value) for key, value in tensors.items()}
     for key, value in tensors.items():
@@ -100,9 +113,14 @@ def make(case: Case) -> None:
 
 
 @contextmanager
-def recorded_sdpa(weights: list[torch.Tensor]):
-    """Collects the weights of PyTorch's fused attention, which returns none; where eager runs, there are none."""
-    fused = functional.scaled_dot_product_attention
+def recorded_sdpa(weights: list[torch.Tensor], averages: bool):
+    """Collects the weights of PyTorch's own attention, which returns none, or their mean; where eager runs, there are none."""
+    fused, several = functional.scaled_dot_product_attention, functional.multi_head_attention_forward
+
+    def attend_several(*arguments, **settings):
+        output, own = several(*arguments, **settings | {"average_attn_weights": False})
+        weights.append(own)
+        return output, own.mean(1)
 
     def attend(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, **settings):
         scores = query @ key.transpose(-1, -2) * (scale or query.shape[-1] ** -0.5)
@@ -112,10 +130,35 @@ def recorded_sdpa(weights: list[torch.Tensor]):
         return fused(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **settings)
 
     functional.scaled_dot_product_attention = attend
+    if averages:
+        functional.multi_head_attention_forward = attend_several
     try:
         yield
     finally:
-        functional.scaled_dot_product_attention = fused
+        functional.scaled_dot_product_attention, functional.multi_head_attention_forward = fused, several
+
+
+@contextmanager
+def recorded_routers(model):
+    """Collects what routers give experts, layer by layer: their shares, 0 of those that are not chosen. Shape [batch · n, n_experts]."""
+    found, hooks = {}, []
+
+    def keep(layer: int):
+        def hook(module, inputs, outputs) -> None:
+            logits, shares, chosen = outputs
+            found[layer] = torch.zeros(logits.shape, dtype=shares.dtype).scatter(-1, chosen, shares)
+
+        return hook
+
+    for name, module in model.named_modules():
+        if type(module).__name__.endswith("TopKRouter"):
+            layer = next(int(part) for part in name.split(".") if part.isdigit())
+            hooks.append(module.register_forward_hook(keep(layer)))
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> dict[str, torch.Tensor]:
@@ -127,16 +170,28 @@ def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> di
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(draw(name, parameter, gains, generator))
+        for name, buffer in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):  # learnt, but no parameter
+                buffer.copy_(draw(name, buffer, gains, generator))
     packed = pack_experts(model, generator) if case.packed else {}
-    model.to(case.dtype).save_pretrained(folder, max_shard_size=case.max_shard_size)
+    model.to(case.dtype).save_pretrained(folder, max_shard_size=case.max_shard_size, save_original_format=case.original)
+    if case.rename:
+        path = folder / "model.safetensors"
+        tensors = {case.rename(name): tensor for name, tensor in load_file(path).items()}
+        save_file(tensors, path, metadata={"format": "pt"})
     path = folder / "config.json"
     config = json.loads(path.read_text())
     case.edit(config)
     path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+    for file, text in case.files.items():
+        (folder / file).write_text(text)
+    if case.rename:
+        path = folder / "model.safetensors"
+        save_file(case.rename(load_file(path)), path, metadata={"format": "pt"})
     if case.generation:
         path = folder / "generation_config.json"
         settings = json.loads(path.read_text()) | case.generation
-        del settings["_from_model_config"]  # or transformers forgets the rest
+        settings.pop("_from_model_config", None)  # or transformers forgets the rest
         path.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
     return packed
 
@@ -167,6 +222,15 @@ def save_packed(packed: dict[str, torch.Tensor], folder: Path) -> None:
     path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
 
 
+def save_as_stored(case: Case, folder: Path) -> None:
+    """Puts configuration and tensors as another programme lays them out in the place of those that transformers reads."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    tensors = case.stored(config, load_file(folder / "model.safetensors"))
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors", metadata={"format": "pt"})
+    path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+
+
 def draw(name: str, parameter: torch.Tensor, gains: dict[str, float], generator: torch.Generator) -> torch.Tensor:
     """A random tensor of the same shape: 1 + noise where it starts at 1, noise elsewhere, matrices by fan-in."""
     noise = torch.randn(parameter.shape, generator=generator)
@@ -178,6 +242,11 @@ def draw(name: str, parameter: torch.Tensor, gains: dict[str, float], generator:
         return (gain or 0.7) * noise
     fan_in = parameter[0].numel()
     return (gain or 1.3) * noise / fan_in**0.5
+
+
+def config_of(case: Case, model):
+    """The part of the configuration that speaks of what is read: of a text, that of the tower for texts."""
+    return getattr(model.config, "text_config", model.config) if case.inputs is None else model.config
 
 
 def make_runs(case: Case, config, generator: torch.Generator) -> dict[str, dict[str, torch.Tensor]]:
@@ -240,15 +309,16 @@ def generations(case: Case, model, generator: torch.Generator) -> list[dict] | N
     """Greedy and beam results of `generate` for two prompts; `None` when they are dull or hang on a rounding."""
     if not case.generates:
         return []
-    config = model.config
+    config = config_of(case, model)
     results = []
     for method, n_prompt in (("greedy", 5), ("beam", 4), ("greedy", case.long_prompt)):
         if not n_prompt:
             continue
-        prompt = torch.randint(FIRST_PLAIN_ID, config.vocab_size, (1, n_prompt), generator=generator)
+        vocabulary = getattr(config, "decoder", config).vocab_size
+        prompt = torch.randint(FIRST_PLAIN_ID, vocabulary, (1, n_prompt), generator=generator)
         inputs = {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)}
         if case.features is not None:
-            inputs = {"input_features": case.features(config, generator)}
+            inputs = {model.main_input_name: case.features(config, generator)}
         settings = {"max_new_tokens": 9, "num_beams": 3 if method == "beam" else 1, "do_sample": False}
         if config.model_type in ("t5", "mt5"):  # transformers' cache counts the encoder's layers
             settings["use_cache"] = False
@@ -267,7 +337,7 @@ def generations(case: Case, model, generator: torch.Generator) -> list[dict] | N
             result |= {"width": 3, "score": output.sequences_scores[0].item()}
         if case.features is not None:
             del result["prompt"]
-            result["features"] = inputs["input_features"][0].tolist()
+            result["features"] = inputs[model.main_input_name][0].tolist()
         results.append(result)
     return results
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 DATA = Path(__file__).resolve().parents[2] / "crates/attlas-model/tests/data"
 ARCHITECTURES = {"gemma3_text": "gemma3", "phi": "phi2"}
 SPECIAL = {"add_pad_token_id": 0, "add_bos_token_id": 1, "add_eos_token_id": 2}
-CASES = ["llama", "llama3", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gemma3-older-config", "phi", "phi3", "phi3-longrope", "bert"]
+CASES = ["llama", "llama3", "llama-yarn", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gemma3-older-config", "phi", "phi3", "phi3-longrope", "bert"]
 
 
 def main() -> None:
@@ -89,6 +89,10 @@ def metadata(writer: gguf.GGUFWriter, name: str, config: dict) -> None:
         if scaling.get("rope_type") == "linear":
             writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
             writer.add_rope_scaling_factor(scaling["factor"])
+    if rope.get("rope_type") == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope["factor"])
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     if "long_factor" in rope:
         original = config["original_max_position_embeddings"]
         scale = config["max_position_embeddings"] / original

@@ -19,17 +19,20 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from families import CASES, softmax, storable
 from families import OUTPUT as FAMILIES
-from families import softmax, storable
-from family_cases import CASES, Case
+from family_cases import Case
 
 OUTPUT = FAMILIES.parent / "gradients"
 TEXTS = [0, 2]  # of the padded batch: its longest and its shortest
 INPUTS = ["input_ids", "attention_mask", "token_type_ids", "decoder_input_ids", "decoder_attention_mask"]
 FEATURES = ["pixel_values", "input_features"]
 # one for each way in which parameters stand: encoder and decoder, transposed matrices, gates and groups, norms of heads and of
-# rows, projections of words, shared blocks, blocks beside each other, experts, patches, frames
-PARAMETERS = "albert bart bert gemma2 gpt-oss gpt2 gptj llama olmo2 opt-350m phi qwen3 stablelm-2-12b vit whisper".split()
+# rows, projections of words, shared blocks, blocks beside each other, experts, one of all tokens among them, sinks, patches, frames,
+# tables of relative positions
+PARAMETERS = (
+    "albert bart bert gemma2 gpt-oss gpt2 gptj llama mpnet olmo2 opt-350m phi qwen2-moe qwen3 stablelm-2-12b t5 vit whisper".split()
+)
 STACKS = {"encoder": "encoder_", "decoder": "decoder_", "self": ""}  # what transformers puts before `hidden_states`
 
 
@@ -40,18 +43,19 @@ def main() -> None:
     (OUTPUT / "parameters").mkdir(parents=True, exist_ok=True)
     chosen = sys.argv[1:]
     for case in CASES:
-        if not chosen or case.name in chosen:
+        if case.stored is None and (not chosen or case.name in chosen):
             make(case)
 
 
 def make(case: Case) -> None:
-    settings = {"attn_implementation": case.implementation, "dtype": torch.float64}
-    if "gpt_oss" in case.configuration.model_type:
+    config = type(case.configuration).from_pretrained(FAMILIES / case.name)
+    settings = {"config": config, "attn_implementation": case.implementation, "dtype": torch.float64}
+    if hasattr(case.configuration, "num_experts_per_tok"):
         settings["experts_implementation"] = "eager"
     model = case.model_class.from_pretrained(FAMILIES / case.name, **settings).eval().requires_grad_(False)
     inputs = read_inputs(case)
     with watched(model) as seen:
-        outputs = case.part(model)(**inputs, output_attentions=case.implementation == "eager", output_hidden_states=True)
+        outputs = case.part(model)(**inputs, output_attentions=case.implementation == "eager" and not case.averages, output_hidden_states=True)
     explained = getattr(outputs, "logits", None)
     if explained is None:
         explained = outputs.last_hidden_state

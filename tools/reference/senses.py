@@ -29,7 +29,11 @@ def main() -> None:
         write_config(name, processor)
         for image in images if name in ("plain", "clip") else images[:1]:
             pixels = ImageOps.exif_transpose(Image.open(OUTPUT / image)).convert("RGB")
-            expected[f"{name}.{image}"] = processor(pixels, return_tensors="np")["pixel_values"][0].astype(np.float32)
+            prepared = processor(pixels, return_tensors="np")
+            values = prepared["pixel_values"][0]
+            if "spatial_shapes" in prepared:
+                values = joined(values, *prepared["spatial_shapes"][0])
+            expected[f"{name}.{image}"] = values.astype(np.float32)
     sounds = write_sounds()
     for name, listener in listeners().items():
         write_config(name, listener)
@@ -39,6 +43,13 @@ def main() -> None:
             expected[f"{name}.{sound}"] = listener._np_extract_fbank_features(padded[None], "cpu")[0].astype(np.float32)
     save_file(expected, OUTPUT / "expected.safetensors")
     print(f"{sum(file.stat().st_size for file in OUTPUT.iterdir()) / 1000:.0f} kB")
+
+
+def joined(patches: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
+    """An image of its patches, whose pixels have their colours together, without padding. Shape [3, height, width]."""
+    side = int((patches.shape[1] // 3) ** 0.5)
+    patches = patches[: n_rows * n_columns].reshape(n_rows, n_columns, side, side, 3)
+    return np.ascontiguousarray(patches.transpose(4, 0, 2, 1, 3)).reshape(3, n_rows * side, n_columns * side)
 
 
 def write_config(name: str, processor) -> None:
@@ -55,6 +66,7 @@ def image_processors() -> dict:
         "vit-larger": vit(size={"height": 44, "width": 50}, resample=3),
         "clip": clip(size={"shortest_edge": 16}, crop_size={"height": 12, "width": 14}, image_mean=MEAN, image_std=DEVIATION),
         "dinov2": bit(size={"shortest_edge": 20}, crop_size={"height": 16, "width": 16}, resample=3),
+        "siglip2": t.Siglip2ImageProcessorPil(patch_size=4, max_num_patches=20),
         "plain": vit(do_resize=False, do_normalize=False),
     }
 

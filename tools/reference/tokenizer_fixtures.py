@@ -8,6 +8,7 @@ back, so that unknown characters occur.
 """
 
 import importlib
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -57,6 +58,8 @@ PAGE = [
     "word</s>word [MASK]. a<mask>b",
 ]
 HELD_BACK = {10, 16, 17, 18, 19}
+# What ESM's vocabulary is for, and what is no letter of it.
+PROTEINS = ["MKTAYIAKQRQISFVKSHFSRQ", "M K T  A\tY\n", "mkt MKJT*AY", "MK<mask>AY <pad>", "ACGT-N.", "MK\u00e9\U0001f642A"]
 PAIRS = [("The cat sat.", "Did it move?"), ("où ça?", "北京 🙂"), ("", "second"), ("first", "")]
 MORE = """
 The weather is fine today and the children play in the garden. Nobody knows where the keys are.
@@ -118,15 +121,15 @@ def sentencepiece(name, **options):
     return path
 
 
-def expected(path, class_name, sub=None, target=False, **options):
+def expected(path, class_name, sub=None, target=False, page=PAGE, pairs=PAIRS, **options):
     """Ids, and character offsets where the class has them, of the page and the pairs."""
     cls = getattr(importlib.import_module("transformers"), class_name)
     tokenizer = cls.from_pretrained(path, **options)
     cases = []
-    for text in PAGE:
+    for text in page:
         encoded = tokenizer(text_target=text) if target else tokenizer(text)
         cases.append({"text": text, "ids": encoded["input_ids"]})
-    for text, pair in [] if target else PAIRS:
+    for text, pair in [] if target else pairs:
         encoded = tokenizer(text, pair, return_token_type_ids=True)
         cases.append({"text": text, "pair": pair, "ids": encoded["input_ids"], "segments": encoded["token_type_ids"]})
     return {"class": class_name, "cases": cases}
@@ -176,6 +179,17 @@ def main():
                              "tokenizer_config.json": {"source_lang": "en", "target_lang": "fr"}})
     results["marian"] = expected(path, "MarianTokenizer")
     results["marian-target"] = expected(path, "MarianTokenizer", target=True)
+    esm = {"tokenizer_class": "EsmTokenizer"}
+    pieces = "<cls> <pad> <eos> <unk> L A G V S E R T I D P K Q N F Y M H W C X B U Z O . - <null_1> <mask>".split()
+    path = folder("esm", {"vocab.txt": "\n".join(pieces), "tokenizer_config.json": esm})
+    # of an empty second text, this class alone makes a second end
+    results["esm"] = expected(path, "EsmTokenizer", page=PAGE + PROTEINS, pairs=PAIRS[:-1])
+    # bases by sixes where they fit, else one by one; no end
+    words = ["".join(word) for word in itertools.product("ACGT", repeat=3)]
+    pieces = ["<unk>", "<pad>", "<mask>", "<cls>", *words, *"ATCGN"]
+    esm |= {"cls_token": "<cls>", "eos_token": None, "unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
+    path = folder("dna", {"vocab.txt": "\n".join(pieces), "tokenizer_config.json": esm})
+    results["dna"] = expected(path, "EsmTokenizer", page=PAGE + ["ACGTACGTAA", "ACNGTACG TTT", "acgt"], pairs=[])
     # The same as one file.
     fast = tk.Tokenizer.from_str(getattr(importlib.import_module("transformers"), "RobertaTokenizer")
                                  .from_pretrained(OUT / "roberta").backend_tokenizer.to_str())

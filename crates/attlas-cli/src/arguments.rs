@@ -12,8 +12,8 @@ use crate::commands::absent;
 #[cfg(feature = "serve")]
 use crate::commands::view;
 use crate::commands::{
-    ablate, align, check, circuits, compare, completions, describe, draw, evaluate, explain, export, heads, import,
-    info, lens, man, mixing, models, page, record, show, survey, tokens, why,
+    ablate, align, check, circuits, compare, completions, describe, draw, evaluate, experts, explain, export, heads,
+    import, info, lens, man, mixing, models, page, record, show, survey, times, tokens, why,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -143,12 +143,16 @@ pub enum Command {
     Lens(lens::LensArguments),
     /// Say which source word each target word looks at most, and how right that is.
     Align(align::AlignArguments),
+    /// Say when each word of a transcript is spoken.
+    Times(times::TimesArguments),
     /// Take the score of one query and one key apart: content, position, biases, and which heads below bring them.
     Why(why::WhyArguments),
     /// Say what heads read and write: copying, composition with other heads, tokens.
     Circuits(circuits::CircuitsArguments),
     /// Say how much each layer mixes into a token's state, and how much it leaves.
     Mixing(mixing::MixingArguments),
+    /// Say which experts each token goes through, of a model that is a mixture.
+    Experts(experts::ExpertsArguments),
     /// Write the weights of a recording as npz, safetensors, CSV or JSON.
     Export(export::ExportArguments),
     /// Make a recording of attention arrays computed elsewhere.

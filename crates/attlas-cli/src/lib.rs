@@ -34,8 +34,8 @@ use crate::commands::absent;
 #[cfg(feature = "serve")]
 use crate::commands::view as view_command;
 use crate::commands::{
-    ablate, align, check, circuits, compare, completions, describe, draw, evaluate, explain, export, heads, import,
-    info, lens, man, mixing, models, page, record, show, survey as survey_command, tokens, why,
+    ablate, align, check, circuits, compare, completions, describe, draw, evaluate, experts, explain, export, heads,
+    import, info, lens, man, mixing, models, page, record, show, survey as survey_command, times, tokens, why,
 };
 #[cfg(feature = "train")]
 use crate::commands::{film, train};
@@ -98,9 +98,11 @@ fn run(arguments: Arguments, signals: &Watch, terminal: &mut Terminal) -> Result
         Some(Command::Check(check)) => check::run(&check, terminal),
         Some(Command::Lens(lens)) => lens::run(&lens, terminal),
         Some(Command::Align(align)) => align::run(&align, terminal),
+        Some(Command::Times(arguments)) => times::run(&arguments, terminal),
         Some(Command::Why(arguments)) => why::run(&arguments, terminal),
         Some(Command::Circuits(arguments)) => circuits::run(&arguments, terminal),
         Some(Command::Mixing(arguments)) => mixing::run(&arguments, terminal),
+        Some(Command::Experts(arguments)) => experts::run(&arguments, terminal),
         Some(Command::Export(export)) => export::run(&export, terminal),
         Some(Command::Import(import)) => import::run(&import, terminal),
         Some(Command::Info(info)) => info::run(&info, terminal),

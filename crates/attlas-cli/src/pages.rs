@@ -89,11 +89,11 @@ impl PageContent {
     }
 
     fn add_sounds(&self, recordings: &[(&OsStr, &Recording)], beside: &mut [Vec<Beside>]) -> Result<(), Failure> {
-        let is_sound = |item: &Item| token_seconds(item).is_some();
+        let is_sound = |item: &Item| item.token_seconds().is_some();
         let files = self.files_of("--sound", &self.sound, recordings, is_sound, is_sound_name)?;
         for (at, place, path) in files {
             let item = &recordings[at].1.items[place];
-            let Some(token_seconds) = token_seconds(item) else { continue };
+            let Some(token_seconds) = item.token_seconds() else { continue };
             let n_tokens = item.source.len();
             let Spectrogram { n_mels, loudness, frame_seconds, seconds, hertz } =
                 Spectrogram::open(&path, n_tokens as f64 * token_seconds)?;
@@ -187,16 +187,6 @@ fn times(n: usize) -> String {
     }
 }
 
-/// How long a source token lasts, where it is named by its time in a sound: `0.00s`, `0.02s`.
-fn token_seconds(item: &Item) -> Option<f64> {
-    let second = |text: &str| text.strip_suffix('s')?.parse::<f64>().ok().filter(|seconds| seconds.is_finite());
-    let [first, .., last] = &item.source.tokens[..] else { return None };
-    let is_start = item.source.text.is_empty() && second(&first.text) == Some(0.0);
-    let seconds = second(&last.text).filter(|seconds| is_start && *seconds > 0.0)?;
-    // names are rounded to hundredths, and the last one least for its size
-    Some(seconds / (item.source.len() - 1) as f64)
-}
-
 /// Refuses a name that is no page's: a file of another kind would be lost under it, and no browser would open it.
 pub fn refuse_no_page(output: &Path) -> Result<(), Failure> {
     let is_page =
@@ -222,21 +212,4 @@ pub fn write_page(
         remark("the maps are too large for a page of every weight: each cell of it is the largest weight of a tile");
     }
     Ok(write_aside(output, |file| file.write_all(page.html.as_bytes()))?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_that_are_named_by_their_time_say_how_long_one_lasts() {
-        let item =
-            |labels: &[&str]| Item { source: attlas::Tokens::from_labels(labels.iter().copied()), ..Item::default() };
-        assert_eq!(token_seconds(&item(&["0.00s", "0.02s", "0.04s"])), Some(0.02));
-        for none in
-            [&["0.00s"][..], &["0.50s", "1.00s"], &["0.00s", "end"], &["0.00s", "0.00s"], &["0.00s", "infs"], &[]]
-        {
-            assert_eq!(token_seconds(&item(none)), None, "{none:?}");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! What maps can show beside weights, as the command line asks for it.
 
-use attlas::analysis::MAX_FLOW_TOKENS;
+use attlas::analysis::{FLOW_TOKENS, MAX_FLOW_TOKENS};
 use attlas::{Kind, Recording};
 use attlas_model::explain::asked::Predicted;
 use attlas_model::explain::quantities::{Layers, Quantities, Shown};
@@ -47,6 +47,38 @@ impl PredictionArguments {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// The maps that are kept beside the weights.
+#[derive(Debug, Clone, Args)]
+pub struct MapsArguments {
+    /// Other maps beside the weights: norms of what each key adds (norm; norm-sum, norm-residual, norm-layernorm of all heads
+    /// together), shares of states (contribution of a layer, alti of the model), rollout, flow; what a prediction rests on
+    /// (gradient-weight, relevance). Several between commas. Of a recording, those that weights alone give can be asked for; what
+    /// it keeps is there in any case.
+    #[arg(long, value_name = "QUANTITY", value_delimiter = ',', value_parser = parse_shown())]
+    pub quantity: Vec<Shown>,
+    /// The most tokens of a text that flow is computed for; the time grows with the fourth power.
+    #[arg(long, value_name = "N", default_value_t = FLOW_TOKENS, value_parser = parse_flow_tokens)]
+    pub flow_tokens: usize,
+    #[command(flatten)]
+    pub prediction: PredictionArguments,
+}
+
+impl MapsArguments {
+    /// What is asked for, of every kind and layer.
+    ///
+    /// # Errors
+    /// As [`PredictionArguments::check`].
+    pub fn asked(&self) -> Result<Asked, Failure> {
+        self.prediction.check(&self.quantity)?;
+        Ok(Asked {
+            shown: self.quantity.clone(),
+            flow_tokens: Some(self.flow_tokens),
+            prediction: self.prediction.clone(),
+            ..Asked::default()
+        })
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use attlas::figure::Format;
 pub use attlas_survey::table::{Cells, Table, TableFormat, scores_table, write_table_as};
 
-use crate::commands::draw::{Format, StyleArguments};
+use crate::commands::draw::{StyleArguments, format_of};
 use crate::failure::Failure;
 
 /// The format of an output.
@@ -39,7 +40,7 @@ impl TableOrPicture {
     /// # Errors
     /// [`Failure::Usage`] when it ends in neither.
     pub fn of(output: &Path, what: &str) -> Result<TableOrPicture, Failure> {
-        match (TableFormat::named_by(output), Format::of(output)) {
+        match (TableFormat::named_by(output), format_of(output)) {
             (Some(_), _) => Ok(TableOrPicture::Table),
             (None, Ok(format)) => Ok(TableOrPicture::Picture(format)),
             (None, Err(_)) => Err(Failure::Usage(format!(

@@ -187,6 +187,12 @@ fn a_heads_shares_by_key_sum_to_what_it_writes() {
     let drawn = Command::new(model(&["ablate", "--method", "direct", "--target", "9", "--by-key", "-o", &path])).run();
     assert_eq!(drawn.code, Some(0), "{drawn:?}");
     assert!(std::fs::read_to_string(&path).expect("a picture").contains("direct share"));
+    let path = folder.path().join("keys.csv").display().to_string();
+    let written = Command::new(model(&[&words[..], &["--by-key", "-o", &path]].concat())).run();
+    assert_eq!(written.code, Some(0), "{written:?}");
+    let table = std::fs::read_to_string(&path).expect("a table");
+    assert_eq!(table.lines().next(), Some("kind,layer,head,key,token,method,metric,effect,weight"));
+    assert_eq!((table.lines().count(), by_key[0]["metric"].as_str()), (18, Some("logit")));
 }
 
 #[test]
@@ -208,6 +214,12 @@ fn hidden_states_carry_what_differs_from_its_token_to_the_end() {
     let drawn = Command::new(stories(&[&words[..], &["-o", &path]].concat())).run();
     assert!(drawn.stdout.contains("Everything exchanged:") && drawn.stdout.contains("traced.svg"), "{drawn:?}");
     assert!(std::fs::read_to_string(&path).expect("a picture").contains("layer that is entered"));
+    let path = folder.path().join("traced.csv").display().to_string();
+    let written = Command::new(stories(&[&words[..], &["-o", &path, "--json"]].concat())).run();
+    assert_eq!(written.stdout, run.stdout, "the rows are printed as they are without a file");
+    let table = std::fs::read_to_string(&path).expect("a table");
+    assert_eq!(table.lines().next(), Some("stack,layer,position,token,method,metric,effect,share"));
+    assert_eq!(table.lines().count(), rows.len() + 1);
 }
 
 #[test]
@@ -241,6 +253,16 @@ fn a_map_is_sought_by_gradient_and_held_against_other_trainings() {
     }
     let both = Command::new(model(&["check", "--heads", "0.1", "--adversarial=5", "--together"])).run();
     assert_eq!(both.code, Some(2), "{both:?}");
+}
+
+#[test]
+fn a_masked_model_without_a_mask_says_which_option_names_the_position() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../attlas-model/tests/data/families/bert");
+    let folder = folder.display().to_string();
+    for method in ["gradient", "direct"] {
+        let words = ["ablate", "--model", &folder, "--source-ids", "5,9,7", "--method", method].map(str::to_owned);
+        refused(words.to_vec(), 3, "name the position that is meant, 0 to 2 (--position)");
+    }
 }
 
 /// Two texts for the model of stories, one a line.

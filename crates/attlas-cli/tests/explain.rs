@@ -202,6 +202,46 @@ fn a_masked_model_without_a_mask_says_which_option_names_the_position() {
 }
 
 #[test]
+fn numbers_that_are_none_are_refused_with_the_layer_and_head_where_they_began() {
+    let folder = folder();
+    let model = folder.path().join("broken");
+    fs::create_dir(&model).expect("a folder");
+    for name in ["config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json"] {
+        fs::copy(Path::new(&family("gpt2")).join(name), model.join(name)).expect("a copy");
+    }
+    // the values of L1H2 are beyond f32: its columns of the matrix are the last 16 of 48, 4 to a head
+    let file = "model-00002-of-00002.safetensors";
+    let mut bytes = fs::read(Path::new(&family("gpt2")).join(file)).expect("weights");
+    let n = u64::from_le_bytes(bytes[..8].try_into().expect("a length")) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + n]).expect("a header");
+    let start = header["transformer.h.1.attn.c_attn.weight"]["data_offsets"][0].as_u64().expect("a place") as usize;
+    for row in 0..16 {
+        let place = 8 + n + start + 4 * (row * 48 + 32 + 2 * 4);
+        bytes[place..place + 4].copy_from_slice(&3e38_f32.to_le_bytes());
+    }
+    fs::write(model.join(file), bytes).expect("written");
+    for words in
+        [&["explain", "--method", "saliency"][..], &["explain"], &["ablate"], &["ablate", "--method", "gradient"]]
+    {
+        let more = ["--model", "broken", "--target-ids", "5,9,7,11"];
+        let run = Command::new(words.iter().chain(&more)).in_folder(&folder).run();
+        let message = run.fails(3);
+        assert!(message.contains("first in its output, at L1H2 of decoder self-attention"), "{words:?}: {message}");
+    }
+}
+
+#[test]
+fn what_would_fill_the_memory_is_refused_before_it_starts() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../attlas-model/tests/data/trained/llama-induction");
+    let ids = vec!["5"; 12_000].join(",");
+    let model = model.display().to_string();
+    let words = ["explain", "--model", &model, "--target-ids", &ids, "--target", "8", "--method", "gradient-attention"];
+    let run = Command::new(words).run();
+    let message = run.fails(5);
+    assert!(message.contains("1 text of up to 12000 tokens would take 4394 MB"), "{message}");
+}
+
+#[test]
 fn help_of_the_metric_lists_what_this_command_takes() {
     let help = Command::new(["explain", "--help"]).run().succeeds().stdout.clone();
     let metric = help.split("--metric").nth(1).and_then(|rest| rest.split("--target").next()).expect("its help");

@@ -168,10 +168,11 @@ fn the_maps_know_no_model() {
 /// Where exponentials stand, and what for. A softmax over keys is in the first three alone.
 const EXPONENTIALS: &[(&str, &str)] = &[
     ("attlas/src/attention/", "the formula, three times: for reading, for learning, for running"),
+    ("attlas/src/analysis/contacts.rs", "a probability, from a regression"),
     ("attlas/src/map.rs", "one weight, from its score and the row's log-sum-exp"),
     ("attlas-model/src/block/disentangled.rs", "scores that are no function of Q·K and position"),
     ("attlas-kernels/src/", "functions of registers: what the kernels and activations are made of"),
-    ("attlas-model/src/block/feed_forward.rs", "the shares of experts"),
+    ("attlas-model/src/block/mixture.rs", "the shares of experts"),
     ("attlas-model/src/block/rope.rs", "the pace of rotary positions"),
     ("attlas-model/src/run/generate.rs", "probabilities of words"),
     ("attlas-model/src/explain/score.rs", "probabilities of words and classes"),
@@ -195,7 +196,7 @@ fn no_second_softmax_over_keys_is_written() {
 }
 
 /// The words that `attlas` takes first.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 28] = [
     "ablate",
     "align",
     "check",
@@ -205,6 +206,7 @@ const COMMANDS: [&str; 26] = [
     "describe",
     "draw",
     "evaluate",
+    "experts",
     "explain",
     "export",
     "film",
@@ -218,6 +220,7 @@ const COMMANDS: [&str; 26] = [
     "page",
     "record",
     "survey",
+    "times",
     "tokens",
     "train",
     "view",

@@ -1,4 +1,4 @@
-//! `--quantity`, `attlas why`, `attlas circuits`, `attlas mixing`: what weights do not show, from the command line.
+//! `--quantity`, `attlas why`, `attlas circuits`, `attlas mixing`, `attlas experts`: what weights do not show, from the command line.
 
 mod common;
 
@@ -209,6 +209,36 @@ fn mixing_ratios_are_shares() {
     }
     let text = Command::new(["mixing", APPLE, "--kind", "encoder"]).run();
     assert!(text.succeeds().stdout.contains("percent of a token's state that others bring"), "{}", text.stdout);
+}
+
+#[test]
+fn experts_are_those_of_the_router_of_a_run_and_of_its_recording() {
+    let families = concat!(env!("CARGO_MANIFEST_DIR"), "/../attlas-model/tests/data/families/");
+    let mixtral = format!("{families}mixtral");
+    let ids = ["--model", &mixtral, "--target-ids", "5,9,30,7"];
+    let found = json(&Command::new(["experts", "--json"].into_iter().chain(ids)).run());
+    let rows = found.as_array().expect("rows");
+    assert_eq!(rows.len(), 2 * 4 * 2, "two layers, four tokens, two experts");
+    for pair in rows.chunks_exact(2) {
+        let share = |row: &Value| row["share"].as_f64().expect("a share");
+        assert!((share(&pair[0]) + share(&pair[1]) - 1.0).abs() < 1e-6, "{pair:?}");
+        assert!(share(&pair[0]) >= share(&pair[1]) && pair[0]["expert"] != pair[1]["expert"], "{pair:?}");
+        assert_eq!((&pair[0]["query"], &pair[0]["layer"]), (&pair[1]["query"], &pair[1]["layer"]));
+    }
+    let folder = folder();
+    let words = ["record", "--router", "-o", "run.safetensors"].into_iter().chain(ids);
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let read = json(&Command::new(["experts", "run.safetensors", "--json"]).in_folder(&folder).run());
+    assert_eq!(read, found);
+    let run = Command::new(["experts", "run.safetensors", "--layer", "1"]).in_folder(&folder).run();
+    let first = &rows[rows.len() / 2];
+    let cell = format!("{}:{:.0}", first["expert"], 100.0 * first["share"].as_f64().expect("a share"));
+    assert!(run.succeeds().stdout.contains(&cell) && !run.stdout.contains("L0"), "{}", run.stdout);
+    let none = Command::new(["experts", "The cat sat."]).run();
+    assert!(none.fails(3).contains("has no experts that tokens are sent to"), "{}", none.stderr);
+    let (folder, file) = recording(APPLE);
+    let none = Command::new(["experts", &file]).in_folder(&folder).run();
+    assert!(none.fails(3).contains("`attlas record --router` keeps those of a mixture"), "{}", none.stderr);
 }
 
 #[test]

@@ -125,3 +125,92 @@ fn the_list_of_models_says_what_is_tested_of_each() {
     assert_eq!(run.stdout.lines().filter(|line| line.trim_start().starts_with("tested: ")).count(), n_families);
     assert!(run.stdout.contains("tested: segments, masked LM; classifier, f16"), "{}", run.stdout);
 }
+
+/// A tokenizer of single letters between white space, whose ids are those of the tiny checkpoints.
+fn letters(special: &[(u32, &str)], template: &str) -> String {
+    let added: Vec<String> = special
+        .iter()
+        .map(|(id, content)| format!(r#"{{"id": {id}, "content": "{content}", "special": true}}"#))
+        .collect();
+    let words: Vec<String> = ('a'..='z').zip(10..).map(|(letter, id)| format!("\"{letter}\": {id}")).collect();
+    format!(
+        r#"{{"version": "1.0", "added_tokens": [{}], "pre_tokenizer": {{"type": "WhitespaceSplit"}}, "post_processor": {template},
+            "model": {{"type": "WordLevel", "vocab": {{"<unk>": 0, {}}}, "unk_token": "<unk>"}}}}"#,
+        added.join(", "),
+        words.join(", ")
+    )
+}
+
+#[test]
+fn words_get_their_times_as_a_table_as_json_and_beside_the_spectrogram() {
+    let folder = workplace("whisper", WHISPER);
+    let tokenizer = letters(&[(2, "<|endoftext|>"), (3, "<|startoftranscript|>")], "null");
+    fs::write(folder.path().join("model/tokenizer.json"), tokenizer).expect("a file");
+    let words = ["times", "speech.wav", "--model", "model", "--target", "a b c d"];
+    let run = Command::new(words).in_folder(&folder).run();
+    run.succeeds();
+    assert!(run.stderr.contains("medians over 7 frames"), "{}", run.stderr);
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert_eq!(lines.len(), 5, "{}", run.stdout);
+    assert!(lines[0].ends_with("word") && lines[4].trim_end().ends_with('d'), "{}", run.stdout);
+    let json = Command::new(words.into_iter().chain(["--json", "--head", "L1H2"])).in_folder(&folder).run();
+    json.succeeds();
+    let times: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(times["heads"], serde_json::json!(["L1H2"]));
+    let second = |place: usize, end: &str| times["words"][place][end].as_f64().expect("a number");
+    for place in 0..4 {
+        assert!(second(place, "start") <= second(place, "end"), "{times}");
+        assert!(place == 0 || second(place, "start") == second(place - 1, "end"), "{times}");
+    }
+    // of a recording, whose heads are named
+    let words = ["record", "speech.wav", "--model", "model", "--target", "a b c d", "-o", "run.safetensors"];
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let words = ["times", "run.safetensors", "--head", "L1H2", "--sound", "speech.wav", "--json", "-o", "times.svg"];
+    let opened = Command::new(words).in_folder(&folder).run();
+    opened.succeeds();
+    assert_eq!(opened.stdout, json.stdout);
+    let svg = fs::read_to_string(folder.path().join("times.svg")).expect("the picture");
+    assert!(svg.contains("L1H2: when each word is spoken") && svg.contains("<image"), "{svg}");
+    // what has no times
+    let run = Command::new(["times", "The cat sat."]).in_folder(&folder).run();
+    run.fails(3);
+    assert!(run.stderr.contains("reads no sounds"), "{}", run.stderr);
+    let run = Command::new(["times", "run.safetensors", "--head", "L7H0"]).in_folder(&folder).run();
+    assert!(!run.stderr.is_empty() && run.stdout.is_empty());
+}
+
+#[test]
+fn the_towers_of_a_model_are_run_alone_and_both_in_one_recording() {
+    let folder = workplace("clip", VIT);
+    let template = r#"{"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+        {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}], "pair": [],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [2], "tokens": ["<s>"]}, "</s>": {"id": "</s>", "ids": [3], "tokens": ["</s>"]}}}"#;
+    let tokenizer = letters(&[(2, "<s>"), (3, "</s>")], template);
+    fs::write(folder.path().join("model/tokenizer.json"), tokenizer).expect("a file");
+    let record = |source: &str, more: &[&str]| {
+        let words = ["record", source, "--model", "model", "-o", "run.safetensors"];
+        Command::new(words.into_iter().chain(more.iter().copied())).in_folder(&folder).run()
+    };
+    let run = record("a b c", &[]);
+    run.fails(3);
+    assert!(run.stderr.contains("--tower text chooses the one that reads texts"), "{}", run.stderr);
+    let run = record("a b c", &["--tower", "text"]);
+    assert!(run.succeeds().stdout.contains("decoder 1 layer and 2 heads"), "{}", run.stdout);
+    let run = record("photo.png", &["--tower", "vision"]);
+    assert!(run.succeeds().stdout.contains("encoder 2 layers and 8 heads"), "{}", run.stdout);
+    let run = record("photo.png", &["--target", "a b c"]);
+    assert!(run.succeeds().stdout.contains("encoder 2 layers and 8 heads"), "{}", run.stdout);
+    let info = Command::new(["info", "run.safetensors"]).in_folder(&folder).run();
+    assert!(info.succeeds().stdout.contains("text decoder"), "{}", info.stdout);
+    let words =
+        ["draw", "map", "run.safetensors", "--kind", "decoder", "--layer", "0", "--head", "1", "-o", "text.svg"];
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let run = record("photo.png", &["--target", "a", "--target", "b"]);
+    assert!(run.stderr.contains("the text tower reads one for each"), "{}", run.stderr);
+    // a model of one tower has none to choose
+    let folder = workplace("vit", VIT);
+    let words = ["record", "photo.png", "--model", "model", "--tower", "text", "-o", "run.safetensors"];
+    let run = Command::new(words).in_folder(&folder).run();
+    run.fails(3);
+    assert!(run.stderr.contains("model_type is \"vit\", which has no two towers"), "{}", run.stderr);
+}

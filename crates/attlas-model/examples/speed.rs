@@ -1,5 +1,5 @@
-//! Times the forward pass of a BERT-base or GPT-2-small shape with random weights, with and without recording, and how
-//! long the embedded model takes to load and translate.
+//! Times the forward pass of a BERT-base or GPT-2-small shape with random weights, with and without recording, and beside it the
+//! way back; and how long the embedded model takes to load and translate.
 //!
 //! `cargo run --release -p attlas-model --example speed -- [bert|gpt2] [N_TOKENS …]`
 
@@ -34,8 +34,16 @@ fn main() -> Result<(), Error> {
             Ok(best)
         };
         let (plain, recorded) = (time(false)?, time(true)?);
-        println!("{family} n {n}: {:.1} ms without, {:.1} ms with recording", plain * 1e3, recorded * 1e3);
-        println!("{family} n {n}: {:.1} ms forwards and back", time_backward(&model, &input)? * 1e3);
+        let both = time_backward(&model, &input)?;
+        println!("{family}, {n} tokens:");
+        println!("  forward                 {:8.1} ms", plain * 1e3);
+        println!("  forward, recorded       {:8.1} ms", recorded * 1e3);
+        println!("  forward and backward    {:8.1} ms", both * 1e3);
+        println!(
+            "  backward alone          {:8.1} ms, {:.2} times a forward pass",
+            (both - plain) * 1e3,
+            both / plain - 1.0
+        );
     }
     Ok(())
 }

@@ -28,26 +28,30 @@ pub mod family;
 mod folder;
 mod load;
 mod model;
+mod modules;
 mod run;
 mod senses;
 pub mod tokenizer;
 pub mod weights;
 
 pub use attlas_kernels::Precision;
-pub use block::convolution::Convolution;
+pub use block::convolution::{Convolution, Ends, GroupedConvolution};
 pub use block::dropout::Dropout;
 pub use block::linear::{BothWays, Linear, Weight};
 pub use block::norm::NormWeights;
 pub use block::parameters::{Numbers, Parameter};
 pub use block::pass::{Array, Keep, Next, Pass, Progress, Site};
 pub use block::weights::{
-    AttentionWeights, BlockWeights, DistanceWeights, EmbeddingWeights, Expert, FeedForwardWeights, PatchWeights,
-    Projections, ReadWeights, ReadoutWeights, StackWeights, Transformer,
+    AddedWeights, AttentionWeights, BlockWeights, ContactWeights, DistanceWeights, EmbeddingWeights, Expert,
+    FeedForwardWeights, MixtureWeights, PatchWeights, Projections, ReadWeights, ReadoutWeights, SampleLayer,
+    SharedExpert, StackWeights, Transformer,
 };
 pub use config::file::ConfigFile;
 pub use error::{Clash, Error, Misfit};
+pub use family::Tower;
 pub use load::{
-    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
+    AttentionNames, ExpertNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames,
+    Superfluous,
 };
 pub use model::{LoadOptions, Model, Side};
 pub use run::backward::{Backward, Gradients, Rules, ScoreGradient, Words};

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use attlas::analysis::spoken::MEDIAN_WIDTH;
 use attlas::{HeadId, Item, TokenRole, Tokens};
 use attlas_kernels::Precision;
 use sha2::{Digest, Sha256};
@@ -10,9 +11,10 @@ use sha2::{Digest, Sha256};
 use crate::block::pass::hex;
 use crate::block::weights::Transformer;
 use crate::config::file::ConfigFile;
-use crate::config::{Architecture, Length, Reads, alignment_heads};
-use crate::family::{self, Family};
+use crate::config::{Architecture, Length, Reads, alignment_heads, median_width};
+use crate::family::{self, Family, Tower};
 use crate::folder::Folder;
+use crate::modules::{Sentences, transformer_of};
 use crate::run::languages::Languages;
 use crate::senses::audio::{Listening, tags};
 use crate::senses::image::Preparation;
@@ -43,10 +45,16 @@ pub struct Model {
     pub(crate) languages: Languages,
     /// Heads of cross-attention that are known to align.
     alignment_heads: Vec<HeadId>,
+    /// Frames over which a median is taken before words get their times.
+    median_width: usize,
+    /// Whether the folder has a text tower beside the vision tower that was loaded.
+    pub(crate) has_text_tower: bool,
     /// How images are prepared, where the folder says so.
     pub(crate) preparation: Option<Preparation>,
     /// How sounds become spectrograms, where the folder says so.
     pub(crate) listening: Option<Listening>,
+    /// What sentence-transformers does to texts, where the folder is one of it.
+    sentences: Sentences,
 }
 
 /// What a model was trained on, so that a recording can say when a text is something else.
@@ -74,13 +82,16 @@ pub struct LoadOptions {
     pub adapter: Option<PathBuf>,
     /// A folder with the tokenizer, in the place of the model's own.
     pub tokenizer: Option<PathBuf>,
+    /// The tower that is loaded of a model that has two; the vision tower where nothing is said.
+    pub tower: Option<Tower>,
 }
 
 /// Weights files up to this size are hashed for the provenance; it takes a tenth of a second or so.
 const MAX_HASHED_BYTES: u64 = 64 << 20;
 
 impl Model {
-    /// Loads a model folder: config.json, weights, and a tokenizer if there is one; or a `.gguf` file, which holds all three.
+    /// Loads a model folder: config.json, weights, and a tokenizer if there is one; or a `.gguf` file, which holds all three. Of
+    /// a folder of sentence-transformers, the Transformer that its modules.json names is loaded.
     ///
     /// # Errors
     /// When the folder is no model, its family is unknown, or a file in it is malformed or does not fit the others.
@@ -104,9 +115,14 @@ impl Model {
                 "is not a folder; a model is a folder with config.json and model.safetensors",
             ));
         }
-        let mut found = Folder::open(folder)?;
+        let home = transformer_of(folder)?;
+        let mut found = Folder::open(&home)?;
         found.notes.extend(options.add_adapter(&mut found.checkpoint)?);
-        let texts = options.tokenizer.as_deref().unwrap_or(folder);
+        if let Some(tower) = options.tower {
+            found.config = family::of_tower(&found.config, tower)?;
+        }
+        let has_text_tower = family::text_tower(&found.config)?.is_some();
+        let texts = options.tokenizer.as_deref().unwrap_or(&home);
         let (weights, tokenizer) = rayon::join(
             || Model::from_parts(&found.config, found.generation.as_ref(), &found.checkpoint),
             || has_tokenizer(texts).then(|| Tokenizer::load(texts)).transpose(),
@@ -123,6 +139,8 @@ impl Model {
             model.preparation = read.filter(|_| model.reads_images()).map(Preparation::read).transpose()?;
             model.listening = read.filter(|_| model.reads_sounds()).map(Listening::read).transpose()?;
         }
+        model.sentences = Sentences::read(&home)?;
+        model.has_text_tower = has_text_tower;
         model.name = folder_name(folder, found.config.text("_name_or_path").ok().flatten());
         model.revision = revision(folder, &found.checkpoint);
         Ok(model)
@@ -162,6 +180,7 @@ impl Model {
             read_generation(&mut architecture, generation)?;
         }
         let alignment_heads = alignment_heads(&architecture, config, generation);
+        let median_width = median_width(config)?.unwrap_or(MEDIAN_WIDTH);
         let (transformer, notes) = load::load(architecture, &names, checkpoint)
             .map_err(|error| load::explained(error, config, family.read, checkpoint))?;
         Ok(Model {
@@ -177,8 +196,11 @@ impl Model {
             training: None,
             languages: Languages::default(),
             alignment_heads,
+            median_width,
+            has_text_tower: false,
             preparation: None,
             listening: None,
+            sentences: Sentences::default(),
         })
     }
 
@@ -248,6 +270,16 @@ impl Model {
         &self.alignment_heads
     }
 
+    /// Over how many frames of sound a median is taken before the words of a transcript get their times.
+    pub fn median_width(&self) -> usize {
+        self.median_width
+    }
+
+    /// Whether the folder has a text tower beside the vision tower that was loaded ([`LoadOptions::tower`]).
+    pub fn has_text_tower(&self) -> bool {
+        self.has_text_tower
+    }
+
     /// The family, such as `vaswani` or `bert`.
     pub fn family(&self) -> &str {
         self.family
@@ -287,13 +319,10 @@ impl Model {
         };
         let source = longest(|item| &item.source);
         let encoder = self.transformer.architecture.encoder.as_ref();
-        if encoder.is_some_and(|stack| stack.blocks.iter().any(|block| block.attention.disentangled.is_some())) {
-            notes.push(format!(
-                "{} scores content and distance together, which queries and keys alone do not give: its weights are \
-                 recorded dense",
-                self.name
-            ));
-        }
+        let why = encoder.and_then(|stack| stack.blocks.iter().find_map(|block| block.attention.why_dense()));
+        notes.extend(why.map(|why| {
+            format!("{} {why}, which queries and keys alone do not give: its weights are recorded dense", self.name)
+        }));
         notes.extend(self.languages.note(self));
         let architecture = &self.transformer.architecture;
         let n_target = longest(|item| &item.target);
@@ -303,6 +332,7 @@ impl Model {
             let n = architecture.n_positions(stack);
             notes.push(format!("a text takes up the {n} positions of {}: it cannot go on", self.name));
         }
+        notes.extend(self.sentences.notes(source.max(n_target)));
         if let Length::Noted(limit) = self.transformer.architecture.length {
             let n = source.max(n_target);
             if n > limit {

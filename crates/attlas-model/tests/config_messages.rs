@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 /// One of so many wrong values is looked at; `ATTLAS_SEED` chooses others, `ATTLAS_SHARE=1` takes all.
 const SHARE: u64 = 9;
 
+/// Fields without which a file is one of another model, so that nothing says that they are missed.
+const ANOTHER_WITHOUT: &[(&str, &str)] = &[("dnabert-2", "/alibi_starting_size")];
+
 /// The cases whose weights are in one file.
 fn cases() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(data("families")).expect("cases").map(|entry| entry.expect("an entry").path());
@@ -89,8 +92,10 @@ fn a_refusal_of_a_wrong_number_names_the_field_and_the_file() {
                 }
                 let Some(message) = refusal(folder.path(), &with(&config, pointer, value.clone())) else { continue };
                 n_refused += 1;
-                if !names(&message, pointer, &config) {
-                    let case = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let case = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let is_another = value.as_ref().is_none_or(Value::is_null)
+                    && ANOTHER_WITHOUT.contains(&(case.as_str(), pointer.as_str()));
+                if !is_another && !names(&message, pointer, &config) {
                     silent.insert(format!("{case}{pointer} = {value:?}"), message);
                 }
             }

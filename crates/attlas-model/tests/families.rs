@@ -79,10 +79,11 @@ impl Case<'_> {
     /// What is wrong with the run.
     fn check(&self) -> Result<Vec<String>, String> {
         let inputs = common::reference::inputs(self.model, self.expected, self.run)?;
-        let options = RunOptions {
-            pass: Pass::keeping([Site::Attention, Site::Values, Site::Logits, Site::Stream]),
-            ..RunOptions::default()
-        };
+        let mut pass = Pass::keeping([Site::Attention, Site::Values, Site::Logits, Site::Stream]);
+        if self.expected.keys().any(|name| name.contains(".router.")) {
+            pass.keep.extend(Pass::keeping([Site::Router]).keep);
+        }
+        let options = RunOptions { pass, ..RunOptions::default() };
         let found = self.model.run(&inputs, &options).map_err(|error| error.to_string())?;
         let mut problems = Vec::new();
         let mut n_compared = 0;
@@ -94,6 +95,11 @@ impl Case<'_> {
                     check_maps(&found.recording, self.kind(kind), layer, expected).map(|_| ())
                 }
                 ["hidden", kind] => self.check_hidden(self.kind(kind), expected, &found),
+                ["router", layer] => {
+                    let layer = layer.parse().map_err(|_| format!("{name} names no layer"))?;
+                    let shares = found.kept(Site::Router, Kind::Decoder, layer).ok_or("there are none")?;
+                    check_rows(expected, shares, Some((Kind::Decoder, &found)))
+                }
                 ["logits"] => self.check_logits(expected, &found),
                 _ => continue,
             };
@@ -198,11 +204,14 @@ fn check_generation(model: &Model, generation: &Value) -> Result<(), String> {
     check_stitched(model, &input, &run)
 }
 
-/// An array of an input, row by row.
+/// An array of an input, axis by axis.
 fn features(model: &Model, rows: &[Value]) -> Result<Input, String> {
-    let numbers = rows.iter().flat_map(|row| row.as_array().into_iter().flatten());
-    let values: Vec<f32> = numbers.map(|number| number.as_f64().expect("a number") as f32).collect();
-    let shape = vec![rows.len(), values.len() / rows.len()];
+    let (mut shape, mut values) = (Vec::new(), vec![Value::from(rows.to_vec())]);
+    while let Some(Value::Array(first)) = values.first() {
+        shape.push(first.len());
+        values = values.iter().flat_map(|value| value.as_array().into_iter().flatten()).cloned().collect();
+    }
+    let values = values.iter().map(|number| number.as_f64().expect("a number") as f32).collect();
     model.features_input(Array { shape, values }).map_err(|error| error.to_string())
 }
 

@@ -132,6 +132,42 @@ fn a_configuration_of_2019_says_its_family_by_its_class() {
     );
 }
 
+#[test]
+fn the_text_of_a_model_that_sees_images_runs_alone_and_says_what_is_not_used() {
+    let same = |name: &str| Some(name.to_owned());
+    let said = |folder: &TempDir, case: &str| compared(folder.path(), case).provenance.notes;
+    let notes = said(&changed("llava-tower", |_| (), same), "llava-tower");
+    let note = "the weights hold 27 tensors of what images go through that are not used, such as multi_modal_projector.linear_1.bias";
+    assert_eq!(notes, [note]);
+    // a tensor that belongs to neither is said as of any model
+    let odd = |name: &str| Some(name.replace("vision_tower.post_layernorm.bias", "other.bias"));
+    let notes = said(&changed("llava-tower", |_| (), odd), "llava-tower");
+    assert!(notes.iter().any(|said| said == "the weights hold a tensor that is not used: other.bias"), "{notes:?}");
+    // a model without an output matrix, as its base class is saved
+    let base = |config: &mut Value| config["architectures"] = json!(["Qwen3VLModel"]);
+    let bare = |name: &str| name.strip_prefix("model.").map(str::to_owned);
+    let folder = changed("qwen3-vl-tower", base, bare);
+    let model = Model::load(folder.path()).unwrap();
+    assert!(matches!(model.transformer().architecture.readout, attlas_model::config::Readout::None));
+    compared(folder.path(), "qwen3-vl-tower");
+}
+
+#[test]
+fn a_text_tower_that_is_not_known_is_refused_by_its_field() {
+    let with =
+        |change: &dyn Fn(&mut Value)| refusal(changed("llava-tower", change, |name| Some(name.to_owned())).path());
+    let unknown = with(&|config| config["text_config"]["model_type"] = json!("internlm2"));
+    let sentence = "DIR/config.json: text_config.model_type is \"internlm2\"; attlas knows no text model of that name";
+    assert_eq!(unknown, sentence);
+    let no_decoder = with(&|config| config["text_config"]["model_type"] = json!("bert"));
+    assert!(no_decoder.contains("text_config.model_type is \"bert\"; attlas knows no text model"), "{no_decoder}");
+    let wrong = with(&|config| config["text_config"]["num_key_value_heads"] = json!(3));
+    assert!(wrong.contains("text_config.num_key_value_heads is 3, but num_attention_heads 4"), "{wrong}");
+    // sizes that are left out are those of transformers' class, and said to be
+    let assumed = with(&|config| drop(config["text_config"].as_object_mut().unwrap().remove("hidden_size")));
+    assert!(assumed.contains("text_config.hidden_size is not in the file; 4096, the family's default"), "{assumed}");
+}
+
 /// The adapter of the fixtures, whose adapter_config.json is changed.
 fn adapter(change: impl Fn(&mut Value)) -> TempDir {
     let source = data("folders/lora");
@@ -500,4 +536,115 @@ fn an_adapter_of_matrices_that_are_stored_turned_is_added_turned() {
     let (base, merged) = (Model::load(&case).unwrap(), Model::load(folder.path()).unwrap());
     assert_close(&row(&Model::load_with(&case, &options).unwrap()), &row(&merged));
     assert!(row(&base).iter().zip(row(&merged)).any(|(a, b)| (a - b).abs() > 1e-2), "the adapter does something");
+}
+
+/// Files of a family's case under a folder of sentence-transformers.
+fn sentences(case: &str, place: &str, modules: &Value, settings: &Value) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join(place);
+    std::fs::create_dir_all(&home).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(data("families").join(case).join(name), home.join(name)).unwrap();
+    }
+    std::fs::write(home.join("sentence_bert_config.json"), settings.to_string()).unwrap();
+    std::fs::write(folder.path().join("modules.json"), modules.to_string()).unwrap();
+    folder
+}
+
+fn module(kind: &str, path: &str) -> Value {
+    json!({"idx": 0, "name": "0", "path": path, "type": kind})
+}
+
+#[test]
+fn a_folder_of_sentence_transformers_holds_its_model_where_modules_json_says() {
+    const TRANSFORMER: &str = "sentence_transformers.models.Transformer";
+    let pooling = module("sentence_transformers.models.Pooling", "1_Pooling");
+    let settings = json!({"max_seq_length": 8, "do_lower_case": true});
+    // 1. in a folder of its own, beside the config.json of the first versions, which is none of a model
+    let folder = sentences("bert", "0_Transformer", &json!([module(TRANSFORMER, "0_Transformer"), pooling]), &settings);
+    std::fs::write(folder.path().join("config.json"), r#"{"__version__": "1.1.0"}"#).unwrap();
+    let said = compared(folder.path(), "bert").provenance.notes;
+    assert!(said.iter().any(|said| said.contains("has 10 tokens") && said.contains("cuts it to 8")), "{said:?}");
+    assert!(said.iter().any(|said| said.contains("do_lower_case")), "{said:?}");
+    // 2. at the root, also where the class comes with the weights
+    for kind in [TRANSFORMER, "custom_st.Transformer"] {
+        let folder = sentences("bert", "", &json!([module(kind, ""), pooling]), &json!({"max_seq_length": 512}));
+        let said = compared(folder.path(), "bert").provenance.notes;
+        assert!(!said.iter().any(|said| said.contains("sentence-transformers")), "{said:?}");
+    }
+    // 3. refused
+    for (modules, problem) in [
+        (json!([module(TRANSFORMER, "../elsewhere")]), "path is \"../elsewhere\", which is no folder inside this one"),
+        (json!({"0": TRANSFORMER}), "is no list of modules"),
+        (
+            json!([module("sentence_transformers.models.BoW", "")]),
+            "names no Transformer among its modules (sentence_tr",
+        ),
+    ] {
+        let folder = sentences("bert", "0_Transformer", &modules, &settings);
+        let message = refusal(folder.path());
+        assert!(message.starts_with("DIR/modules.json: ") && message.contains(problem), "{message}");
+    }
+}
+
+#[test]
+fn nomic_and_gte_are_read_as_the_code_beside_their_weights_names_things() {
+    let only = |config: &mut Value, fields: &[&str]| {
+        let kept = config.as_object_mut().unwrap();
+        kept.retain(|field, _| fields.contains(&field.as_str()));
+    };
+    let nomic = |config: &mut Value| {
+        only(config, &["vocab_size", "type_vocab_size"]);
+        for (field, value) in json!({
+            "model_type": "nomic_bert", "architectures": ["NomicBertModel"], "activation_function": "swiglu", "causal": false,
+            "layer_norm_epsilon": 1e-12, "max_trained_positions": 40, "mlp_fc1_bias": false, "n_embd": 24, "n_head": 4,
+            "n_inner": 40, "n_layer": 2, "n_positions": 80, "prenorm": false, "qkv_proj_bias": false, "rotary_emb_base": 1000,
+            "rotary_emb_fraction": 1.0, "rotary_emb_interleaved": false, "rotary_emb_scale_base": null,
+            "rotary_scaling_factor": 2, "use_rms_norm": false
+        })
+        .as_object()
+        .unwrap()
+        {
+            config[field] = value.clone();
+        }
+    };
+    let bare = |name: &str| name.strip_prefix("nomic_bert.").map(str::to_owned);
+    compared(changed("nomic-bert", nomic, bare).path(), "nomic-bert");
+    let of_experts = |config: &mut Value| {
+        nomic(config);
+        config["moe_every_n_layers"] = json!(2);
+    };
+    let message = refusal(changed("nomic-bert", of_experts, bare).path());
+    assert!(message.contains("moe_every_n_layers is 2"), "{message}");
+    // the frequencies of `ntk` are those that the case has in other words
+    let gte = |config: &mut Value| {
+        only(
+            config,
+            &[
+                "vocab_size",
+                "type_vocab_size",
+                "hidden_size",
+                "intermediate_size",
+                "num_hidden_layers",
+                "num_attention_heads",
+            ],
+        );
+        for (field, value) in json!({
+            "model_type": "new", "architectures": ["NewModel"], "position_embedding_type": "rope", "rope_theta": 10000,
+            "rope_scaling": {"factor": 8.0, "type": "ntk"}, "pack_qkv": true, "layer_norm_type": "layer_norm", "pad_token_id": 0
+        })
+        .as_object()
+        .unwrap()
+        {
+            config[field] = value.clone();
+        }
+    };
+    let named = |name: &str| name.strip_prefix("gte.").map(|name| format!("new.{name}"));
+    compared(changed("gte-classifier", gte, named).path(), "gte-classifier");
+    let absolute = |config: &mut Value| {
+        gte(config);
+        config["position_embedding_type"] = json!("absolute");
+    };
+    let message = refusal(changed("gte-classifier", absolute, named).path());
+    assert!(message.contains("position_embedding_type is \"absolute\""), "{message}");
 }

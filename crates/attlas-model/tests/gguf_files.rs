@@ -25,9 +25,10 @@ fn gguf_files_are_llamas_with_their_tokenizer() {
 }
 
 /// The families' cases that are GGUF files, too.
-const CASES: [&str; 12] = [
+const CASES: [&str; 13] = [
     "llama",
     "llama3",
+    "llama-yarn",
     "qwen2",
     "qwen3",
     "gemma",

@@ -199,6 +199,9 @@ fn check_parameters(name: &str) -> Vec<String> {
         for other in alike.filter(|other| *other == place || is_shared(&weight.name, &weights[*other].name)) {
             sum.iter_mut().zip(found[other].numbers.values().iter()).for_each(|(sum, number)| *sum += number);
         }
+        if weight.name.ends_with(".relative") {
+            sum = by_bucket(&weight.numbers.values(), &sum);
+        }
         // learnt rows before patches are read as a token and its position in one: each of the two has the gradient of the row
         let share = if weight.name.ends_with("embedding.leading") { 0.5 } else { 1.0 };
         let expected: Vec<f64> = expected.numbers.values().iter().map(|number| share * f64::from(*number)).collect();
@@ -215,4 +218,10 @@ fn is_shared(one: &str, other: &str) -> bool {
         Some((stack.to_owned(), rest.split_once('.')?.1.to_owned()))
     };
     is_table(one) && is_table(other) || part(one).is_some_and(|found| Some(found) == part(other))
+}
+
+/// What was summed for the offsets of a bucket together, at each of them: those whose numbers in the table are the same.
+fn by_bucket(table: &[f32], sums: &[f32]) -> Vec<f32> {
+    let of_bucket = |number: f32| table.iter().zip(sums).filter(move |(other, _)| **other == number);
+    table.iter().map(|number| of_bucket(*number).map(|(_, sum)| sum).sum()).collect()
 }

@@ -86,6 +86,9 @@ fn input(model: &Model) -> Option<Input> {
             let n = shape.iter().product();
             model.features_input(Array { shape, values: vec![0.5; n] }).ok()?
         }
+        Some(Reads::Samples(_)) => model
+            .features_input(Array { shape: vec![100], values: (0..100).map(|i| (i as f32).sin()).collect() })
+            .ok()?,
         Some(Reads::Tokens) => {
             Input { source: model.tokens_from_ids(Side::Source, &[5, 6, 7, 8, 9]).ok()?, ..Input::default() }
         }

@@ -537,12 +537,32 @@ fn the_search_by_gradient_finds_a_map_that_differs_more_than_a_permutation_and_k
     let baseline = Baseline::of(&model, &input).expect("a run");
     let head = KindHead { kind: Kind::Encoder, head: HeadId { layer: 2, head: 0 } };
     let search = Search { budget: 0.02, n_steps: 60, seed: 0 };
-    let found = baseline.adversarial(head, search, &mut go_on).expect("a search").expect("a map");
+    let found = baseline.adversarial(head, None, search, &mut go_on).expect("a search").expect("a map");
     let tried = baseline.disturbed(&[vec![head]], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &mut go_on).expect("numbers");
     let kept = tried[0].most_different(0.02).map_or(0.0, |shift| shift.of_maps);
     eprintln!("by gradient {found:?}; permuted, of ten: {kept}");
     assert!(found.tvd <= 0.02 && found.of_maps > 0.1 && found.of_maps > kept, "{found:?} {kept}");
-    assert_eq!(baseline.adversarial(head, search, &mut go_on).expect("a search"), Some(found), "the same again");
+    let again = baseline.adversarial(head, None, search, &mut go_on).expect("a search");
+    assert_eq!(again, Some(found), "the same again");
+}
+
+#[test]
+fn the_search_by_gradient_is_never_weaker_than_the_permutations_before_it() {
+    let golden = Golden::open();
+    let (model, input) = bert(&golden);
+    let baseline = Baseline::of(&model, &input).expect("a run");
+    let sets: Vec<Vec<KindHead>> = model.heads().into_iter().map(|head| vec![head]).collect();
+    let tried = baseline.disturbed(&sets, &[0, 1, 2], &mut go_on).expect("numbers");
+    let search = Search { budget: 0.3, n_steps: 2, seed: 0 };
+    let mut n_weaker_alone = 0;
+    for tried in &tried {
+        let Some(kept) = tried.most_different(search.budget) else { continue };
+        let seek = |from| baseline.adversarial(tried.heads[0], from, search, &mut go_on).expect("a search");
+        let found = seek(Some(tried)).expect("the best of those that were tried, at least");
+        assert!(found.tvd <= search.budget && found.of_maps >= kept.of_maps, "{found:?} {kept:?}");
+        n_weaker_alone += usize::from(seek(None).is_none_or(|alone| alone.of_maps < kept.of_maps));
+    }
+    assert!(n_weaker_alone > 0, "two steps from the model's own map find less");
 }
 
 #[test]

@@ -64,7 +64,20 @@ fn close(found: &[f32], wanted: &[f32], what: &str) {
 
 #[test]
 fn packed_texts_have_the_logits_that_they_have_alone() {
-    for name in ["bart", "t5", "gpt2", "llama", "gemma2", "bloom", "bert", "gpt-oss", "phi"] {
+    for name in [
+        "bart",
+        "t5",
+        "mpnet",
+        "gpt2",
+        "llama",
+        "gemma2",
+        "bloom",
+        "falcon-rw-24-heads",
+        "bert",
+        "gpt-oss",
+        "qwen2-moe",
+        "phi",
+    ] {
         let model = family(name);
         let mut found = Vec::new();
         let see = &mut |rows: std::ops::Range<usize>, logits: &mut [f32]| {
@@ -86,7 +99,9 @@ fn coefficient(place: usize) -> f32 {
 
 #[test]
 fn packed_texts_have_the_gradients_of_a_padded_batch() {
-    for name in ["bart", "t5", "gpt2", "llama", "gemma2", "bert", "gpt-oss", "phi"] {
+    for name in
+        ["bart", "t5", "mpnet", "gpt2", "llama", "gemma2", "falcon-rw-24-heads", "bert", "gpt-oss", "qwen2-moe", "phi"]
+    {
         let model = family(name);
         let transformer = model.transformer();
         let mut found = transformer.zeros();

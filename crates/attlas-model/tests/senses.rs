@@ -256,3 +256,67 @@ fn a_pipe_is_no_image_and_no_sound() {
     let speech = Model::load(whisper.path()).expect("a model");
     assert!(speech.sound_input(&pipe, None).expect_err("a refusal").to_string().contains("not a regular file"));
 }
+
+#[test]
+fn a_sound_is_read_sample_by_sample_with_mean_0_and_variance_1() {
+    let folder = with_preprocessor("wav2vec2", r#"{"sampling_rate": 1000, "chunk_length": 1, "do_normalize": true}"#);
+    let model = Model::load(folder.path()).expect("a model");
+    assert!(model.reads_sounds() && !model.reads_images());
+    let input = model.sound_input(&sense("mono.wav"), None).expect("a sound");
+    let samples = &input.features.as_ref().expect("samples").array;
+    assert_eq!(samples.shape, [1000]);
+    let mean = samples.values.iter().sum::<f32>() / 1000.0;
+    let variance = samples.values.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / 1000.0;
+    assert!(mean.abs() < 1e-4 && (variance - 1.0).abs() < 1e-2, "{mean} {variance}");
+    // (1000 − 4) / 3 + 1 = 333 rows, of which (333 − 3) / 2 + 1 = 166 are left, 6 samples of 16,000 a second from one to the next
+    let labels: Vec<&str> = input.source.labels().collect();
+    assert_eq!((labels.len(), labels[100]), (166, "0.04s"));
+    let error = |result: Result<attlas_model::Input, attlas_model::Error>| result.expect_err("a refusal").to_string();
+    let short = error(model.features_input(Array { shape: vec![9], values: vec![0.0; 9] }));
+    assert!(short.contains("9 samples, too few for one hidden state"), "{short}");
+    let target = error(model.sound_input(&sense("mono.wav"), Some("hello")));
+    assert!(target.contains("has no decoder"), "{target}");
+    // nothing goes back through its convolutions, which is said
+    let mut score = |output: &Array| Ok(vec![1.0; output.values.len()]);
+    let found = model.backward(&[input], &Pass::default(), &attlas_model::Backward::default(), &mut score);
+    let refusal = found.map(|_| ()).expect_err("a refusal").to_string();
+    assert!(refusal.contains("has a convolution beside its layers"), "{refusal}");
+}
+
+#[test]
+fn a_text_tower_is_chosen_beside_a_vision_tower_and_its_texts_are_filled_to_one_length() {
+    let folder = with_preprocessor("siglip", VIT);
+    std::fs::write(folder.path().join("tokenizer.json"), whisper_tokenizer()).expect("a file");
+    let load = |tower| {
+        let options = attlas_model::LoadOptions { tower, ..attlas_model::LoadOptions::default() };
+        Model::load_with(folder.path(), &options)
+    };
+    let vision = load(None).expect("a model");
+    assert!(vision.reads_images() && vision.has_text_tower());
+    let text = load(Some(attlas_model::Tower::Text)).expect("a model");
+    assert!(!text.reads_images() && !text.has_text_tower() && text.family() == "siglip_text");
+    let input = text.input("hello hello", None).expect("tokens");
+    let ids: Vec<u32> = input.source.tokens.iter().filter_map(|token| token.id).collect();
+    assert_eq!(ids, [&[11, 11], &[1; 12][..]].concat());
+    assert!(input.source.tokens[2..].iter().all(|token| token.role == TokenRole::Special));
+    let recording = text.run(&[input], &RunOptions::default()).expect("a run").recording;
+    assert_eq!(recording.map(0, Kind::Encoder, 0, 1).expect("a map").n_keys(), 14);
+    let single = Model::load_with(
+        &data("families").join("vit"),
+        &attlas_model::LoadOptions { tower: Some(attlas_model::Tower::Text), ..attlas_model::LoadOptions::default() },
+    );
+    let refusal = single.expect_err("a refusal").to_string();
+    assert!(refusal.contains("model_type is \"vit\", which has no two towers to choose from"), "{refusal}");
+}
+
+#[test]
+fn a_picture_of_a_text_is_read_with_the_start_of_what_is_written() {
+    let folder = with_preprocessor("trocr", VIT);
+    let model = Model::load(folder.path()).expect("a model");
+    let input = model.image_input(&sense("rgb.png")).expect("an image");
+    assert_eq!(input.target.tokens.iter().map(|token| token.id).collect::<Vec<_>>(), [Some(2)]);
+    let decoding = Decoding::Greedy { max_tokens: 4 };
+    let run = model.run(&[input], &RunOptions { decoding, ..RunOptions::default() }).expect("a run");
+    assert_eq!(run.recording.kinds(), [Kind::Encoder, Kind::Decoder, Kind::Cross]);
+    assert!(run.recording.items[0].image.is_some() && !run.generated[0].tokens.is_empty());
+}

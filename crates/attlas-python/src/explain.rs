@@ -1,32 +1,27 @@
 //! What attention does not show: explanations, knock-outs, checks and what weights say, as Python asks for them.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use attlas::place::token_of;
-use attlas::view::pictures::Looks;
 use attlas::{HeadId, Kind, RowTokens, Tokens};
-use attlas_model::explain::agreement::Agreement;
 use attlas_model::explain::asked::{Measured, MetricName, Predicted};
+use attlas_model::explain::by_key::{by_key, writing_heads};
 use attlas_model::explain::card::{self, Card};
-use attlas_model::explain::effects::{self, Edges, Effects, Receiver, Way, edges, effects};
+use attlas_model::explain::effects::{self, Receiver, Way, edges, effects};
 use attlas_model::explain::faithfulness::NEGLIGIBLE;
 use attlas_model::explain::from_weights;
 use attlas_model::explain::knock_out::{Baseline, KindHead, Removal};
 use attlas_model::explain::lens::Depth;
-use attlas_model::explain::pictures::{edges_picture, effects_picture, explained_picture};
 use attlas_model::explain::side_by_side::Explained;
+use attlas_model::explain::states::states;
 use attlas_model::explain::{Asked, HeadPattern, METHODS, Method, mixing, traced, why};
 use attlas_model::{Decoding, Error, Input, RunOptions, Side};
-use attlas_survey::table::{
-    Cells, Table, agreement_table, edges_table, effects_table, explained_table, lens_table, mixing_table,
-};
+use attlas_survey::table::{Cells, Table, lens_table, mixing_table};
 use pyo3::prelude::*;
-use serde_json::json;
 
-use crate::analysis::{Column, Columns};
+use crate::analysis::Columns;
 use crate::errors::{Class, Raise, exception};
-use crate::figure::{Figure, StyleKeys};
+use crate::found::{Finding, Found, columns};
 use crate::model::{MAX_TOKENS, Model, input, next};
 use crate::threads::{compute, compute_watched};
 
@@ -36,12 +31,14 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(ablated, module)?)?;
     module.add_function(wrap_pyfunction!(checked, module)?)?;
     module.add_function(wrap_pyfunction!(circuits, module)?)?;
+    module.add_function(wrap_pyfunction!(exchanged_states, module)?)?;
     module.add_function(wrap_pyfunction!(explained, module)?)?;
     module.add_function(wrap_pyfunction!(hidden_pairs, module)?)?;
     module.add_function(wrap_pyfunction!(lens, module)?)?;
     module.add_function(wrap_pyfunction!(methods, module)?)?;
     module.add_function(wrap_pyfunction!(mixed, module)?)?;
-    module.add_function(wrap_pyfunction!(why_there, module)?)
+    module.add_function(wrap_pyfunction!(why_there, module)?)?;
+    module.add_function(wrap_pyfunction!(written_by_key, module)?)
 }
 
 /// A text, or the ids of its tokens.
@@ -94,83 +91,6 @@ impl HeadsKeys {
 
 fn kind_named(name: &str) -> Result<Kind, Error> {
     name.parse().map_err(Error::Plan)
-}
-
-/// What was found, with its rows, what is to be said of it, and its picture.
-#[pyclass(frozen, module = "attlas._attlas")]
-pub struct Found {
-    inner: Arc<Finding>,
-}
-
-enum Finding {
-    Explained(Explained),
-    Effects(Effects),
-    Edges(Edges),
-}
-
-#[pymethods]
-impl Found {
-    /// The rows, as columns.
-    fn rows(&self) -> Columns {
-        columns(match &*self.inner {
-            Finding::Explained(found) => explained_table(found),
-            Finding::Effects(found) => effects_table(found),
-            Finding::Edges(found) => edges_table(found),
-        })
-    }
-
-    /// What is to be said of all rows, as JSON.
-    fn about(&self) -> String {
-        match &*self.inner {
-            Finding::Explained(found) => {
-                let left_out = found.left_out.iter().map(|(method, why)| json!({"method": method.name(), "why": why}));
-                json!({
-                    "subject": found.subject, "value": found.value, "sums": found.sums(),
-                    "left_out": left_out.collect::<Vec<_>>(),
-                    "methods": found.attributions.iter().map(|one| one.method.name()).collect::<Vec<_>>(),
-                })
-            }
-            Finding::Effects(found) => json!({
-                "metric": found.metric, "unit": found.unit, "measures": found.measures, "does": found.does,
-                "before": found.before, "n_texts": found.n_texts, "n_tokens": found.n_tokens,
-                "notes": found.notes.iter().map(String::as_str).chain([effects::LIMITS]).collect::<Vec<_>>(),
-            }),
-            Finding::Edges(found) => json!({
-                "metric": found.metric, "unit": null, "measures": found.measures,
-                "does": format!("the pair is hidden from {}; the rest of its row shares the weight", found.head),
-                "before": found.before, "n_texts": 1, "n_tokens": found.queries.len(), "notes": [],
-            }),
-        }
-        .to_string()
-    }
-
-    /// How far each two methods of an explanation rank the tokens alike.
-    fn agreement(&self) -> Columns {
-        match &*self.inner {
-            Finding::Explained(found) => {
-                Agreement::of(found).map_or_else(Vec::new, |found| columns(agreement_table(&found)))
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// The picture.
-    fn figure(&self, py: Python<'_>, style: StyleKeys) -> PyResult<Figure> {
-        let looks: Looks = style.read()?;
-        let found = Arc::clone(&self.inner);
-        let figure = compute(py, move || match &*found {
-            Finding::Explained(found) => explained_picture(found, &looks),
-            Finding::Effects(found) => effects_picture(found, &looks),
-            Finding::Edges(found) => edges_picture(found, &looks),
-        })?;
-        Ok(Figure::of(figure.or_raise()?))
-    }
-}
-
-impl Found {
-    fn new(finding: Finding) -> Found {
-        Found { inner: Arc::new(finding) }
-    }
 }
 
 /// The methods of explanations: what each says, its formula, unit, limit and paper.
@@ -313,6 +233,45 @@ fn hidden_pairs(
         edges(&Baseline::of(&model, &input)?, head, measured.read()?, &mut |_| next(stop))
     })?;
     Ok(Found::new(Finding::Edges(found.or_raise()?)))
+}
+
+/// What hidden states of the run on another text carry over, one layer and position at a time.
+#[pyfunction]
+fn exchanged_states(
+    py: Python<'_>,
+    model: &Model,
+    subject: Subject,
+    patch_from: Subject,
+    measured: MeasuredKeys,
+) -> PyResult<Found> {
+    let model = model.inner.clone();
+    let found = compute_watched(py, move |stop| {
+        let other = given(&model, &patch_from)?;
+        let input = read(&model, &subject, stop)?;
+        states(&Baseline::of(&model, &input)?, &other, measured.read()?, &mut |_| next(stop))
+    })?;
+    Ok(Found::new(Finding::States(found.or_raise()?)))
+}
+
+/// What heads write for a prediction, by the token that they move it from.
+#[pyfunction]
+fn written_by_key(
+    py: Python<'_>,
+    model: &Model,
+    subject: Subject,
+    heads: HeadsKeys,
+    measured: MeasuredKeys,
+) -> PyResult<Found> {
+    let model = model.inner.clone();
+    let found = compute_watched(py, move |stop| {
+        let heads = match heads.patterns.is_empty() && heads.kind.is_none() {
+            true => writing_heads(&model),
+            false => heads.read(&model)?,
+        };
+        let input = read(&model, &subject, stop)?;
+        by_key(&Baseline::of(&model, &input)?, &heads, measured.read()?.predicted)
+    })?;
+    Ok(Found::new(Finding::ByKey(found.or_raise()?)))
 }
 
 /// What is checked, as Python says it.
@@ -497,32 +456,4 @@ fn run_traced(model: &attlas_model::Model, subject: &Subject, stop: &AtomicBool)
     }
     let decoding = if generates { Decoding::Greedy { max_tokens: MAX_TOKENS } } else { Decoding::TeacherForcing };
     model.run_watched(&[input], &RunOptions { decoding, pass: traced() }, &mut |_| next(stop))
-}
-
-/// A table as columns: whole numbers of which one is missing, and flags, are numbers with NaN.
-fn columns(table: Table) -> Columns {
-    let column = |cells: Cells| match cells {
-        Cells::Text(cells) => ('w', Column::Words(cells)),
-        Cells::Number(cells) => {
-            ('f', Column::Numbers(cells.into_iter().map(|cell| cell.unwrap_or(f64::NAN)).collect()))
-        }
-        Cells::Whole(cells) if cells.iter().all(Option::is_some) => {
-            let whole = cells.into_iter().flatten().map(|cell| u64::try_from(cell).unwrap_or_default());
-            ('i', Column::Counts(whole.collect()))
-        }
-        Cells::Whole(cells) => {
-            ('f', Column::Numbers(cells.into_iter().map(|cell| cell.map_or(f64::NAN, |cell| cell as f64)).collect()))
-        }
-        Cells::Flag(cells) => {
-            let number = |cell: Option<bool>| cell.map_or(f64::NAN, |cell| f64::from(u8::from(cell)));
-            ('f', Column::Numbers(cells.into_iter().map(number).collect()))
-        }
-        Cells::Json(cells) => ('w', Column::Words(cells.into_iter().map(|cell| Some(cell?.to_string())).collect())),
-        Cells::Bytes(cells) => ('w', Column::Words(cells.into_iter().map(|_| None).collect())),
-    };
-    let named = |(name, cells)| {
-        let (letter, column) = column(cells);
-        (name, letter, column)
-    };
-    table.columns.into_iter().map(named).collect()
 }

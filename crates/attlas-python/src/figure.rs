@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use attlas::figure::{Colormap, PanelScale, Scale, Style, Theme};
 use attlas::output::write_aside;
-use attlas::view::pictures::{self, GRID_TILES, Looks, OVERVIEW_TILES};
+use attlas::view::pictures::{self, GRID_TILES, Looks, OVERVIEW_TILES, Shows};
 use attlas::view::{Pieces, Silence, Specials, complaint_of};
 use attlas::{Error, Head, Kind, Recording, RowTokens, View, ViewOptions};
 use attlas_model::explain::quantities::Shown as Quantity;
@@ -62,47 +62,31 @@ pub fn write_file(py: Python<'_>, path: PathBuf, bytes: &[u8]) -> PyResult<()> {
     py.detach(|| write_aside(&path, |file| file.write_all(bytes))).or_raise()
 }
 
-/// What is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Picture {
-    Map,
-    Lines,
-    Heads,
-    Layers,
-    Overview,
-}
-
-impl Picture {
-    pub fn named(name: &str) -> PyResult<Picture> {
-        Ok(match name {
-            "map" => Picture::Map,
-            "lines" => Picture::Lines,
-            "heads" => Picture::Heads,
-            "layers" => Picture::Layers,
-            "overview" => Picture::Overview,
-            _ => {
-                let sentence = format!("unknown picture \"{name}\"; there are map, lines, heads, layers and overview");
-                return Err(exception(Class::Error, sentence));
-            }
-        })
-    }
-}
-
-/// What is shown of the maps, as Python says it.
+/// What is shown of the maps, as Python says it; what it does not say is as usual.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub struct ViewKeys {
+    #[pyo3(default)]
     kind: Option<String>,
+    #[pyo3(default)]
     layer: Option<usize>,
+    #[pyo3(default)]
     head: Option<usize>,
     item: usize,
+    #[pyo3(default)]
     words: bool,
-    specials: bool,
+    #[pyo3(default = true)]
+    special: bool,
+    #[pyo3(default)]
     silence: bool,
     /// `read` or `predicted`.
+    #[pyo3(default)]
     label_rows: Option<String>,
+    #[pyo3(default)]
     rows: Option<(usize, usize)>,
+    #[pyo3(default)]
     columns: Option<(usize, usize)>,
+    #[pyo3(default)]
     quantity: Option<String>,
 }
 
@@ -132,7 +116,7 @@ impl ViewKeys {
             item: self.item,
             quantity,
             pieces: if self.words { Pieces::Words } else { Pieces::Apart },
-            specials: if self.specials { Specials::Show } else { Specials::Hide },
+            specials: if self.special { Specials::Show } else { Specials::Hide },
             silence: if self.silence { Silence::Show } else { Silence::Hide },
             row_tokens,
             rows: self.rows.map(|(from, to)| from..to),
@@ -192,7 +176,7 @@ impl StyleKeys {
 }
 
 /// Draws a picture.
-pub fn draw(recording: &Recording, picture: Picture, shown: &Shown, looks: &Looks) -> Result<Figure, Error> {
+pub fn draw(recording: &Recording, picture: Shows, shown: &Shown, looks: &Looks) -> Result<Figure, Error> {
     let quantity = shown.options.quantity;
     let kind = match shown.kind {
         Some(kind) => kind,
@@ -204,13 +188,13 @@ pub fn draw(recording: &Recording, picture: Picture, shown: &Shown, looks: &Look
         move |kind: Kind, layer: usize, head: Head| View::with(recording, kind, layer, head, &options)
     };
     let drawn = match picture {
-        Picture::Map | Picture::Lines => {
+        Shows::Map | Shows::Lines => {
             let view = View::with(recording, kind, layer()?, shown.head, &shown.options)?;
             return Ok(of_one(&view, picture, looks));
         }
-        Picture::Heads => pictures::heads(recording, quantity, kind, layer()?, looks, in_tiles(GRID_TILES))?,
-        Picture::Layers => pictures::layers(recording, quantity, kind, shown.head, looks, in_tiles(GRID_TILES))?,
-        Picture::Overview => {
+        Shows::Heads => pictures::heads(recording, quantity, kind, layer()?, looks, in_tiles(GRID_TILES))?,
+        Shows::Layers => pictures::layers(recording, quantity, kind, shown.head, looks, in_tiles(GRID_TILES))?,
+        Shows::Overview => {
             let kinds = shown.kind.map_or_else(|| recording.kinds_in(quantity), |kind| vec![kind]);
             pictures::overview(recording, quantity, &kinds, looks, in_tiles(OVERVIEW_TILES))?
         }
@@ -219,11 +203,11 @@ pub fn draw(recording: &Recording, picture: Picture, shown: &Shown, looks: &Look
 }
 
 /// A picture of one map.
-pub fn of_one(view: &View, picture: Picture, looks: &Looks) -> Figure {
+pub fn of_one(view: &View, picture: Shows, looks: &Looks) -> Figure {
     let scale = view.scale(looks.scale.unwrap_or_default());
     let style = view.style(&looks.style);
     let figure = match picture {
-        Picture::Lines => attlas::figure::lines(view.panel(), &scale, &style),
+        Shows::Lines => attlas::figure::lines(view.panel(), &scale, &style),
         _ => attlas::figure::map(view.panel(), &scale, &style),
     };
     Figure { inner: Arc::new(figure), problem: complaint_of([view]) }

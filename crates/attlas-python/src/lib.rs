@@ -9,6 +9,7 @@ mod builder;
 mod errors;
 mod explain;
 mod figure;
+mod found;
 mod import;
 mod map;
 mod marks;

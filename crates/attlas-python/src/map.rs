@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use attlas::view::pictures::Shows;
 use attlas::view::{Pieces, Specials};
 use attlas::{AttentionMap, Head, Kind, Layer, Tokens, View, ViewOptions, Weights};
 use attlas_model::explain::quantities::Shown as Quantity;
@@ -10,7 +11,7 @@ use pyo3::prelude::*;
 
 use crate::array::Array;
 use crate::errors::{Class, Raise, exception};
-use crate::figure::{Figure, Picture, StyleKeys, ViewKeys, of_one};
+use crate::figure::{Figure, StyleKeys, ViewKeys, of_one};
 use crate::threads::compute;
 
 /// A map of a recording; nothing of it is computed until it is asked for.
@@ -238,7 +239,7 @@ impl Map {
 
     /// A picture of the map, or of its lines.
     fn figure(&self, py: Python<'_>, lines: bool, view: ViewKeys, style: StyleKeys) -> PyResult<Figure> {
-        let picture = if lines { Picture::Lines } else { Picture::Map };
+        let picture = if lines { Shows::Lines } else { Shows::Map };
         let (shown, looks) = (view.read()?, style.read()?);
         let head = self.head.map_or(Head::Mean, Head::One);
         let options = ViewOptions { item: self.item, ..shown.options };

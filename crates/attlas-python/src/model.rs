@@ -7,7 +7,7 @@ use attlas::recording::{Edit, HeadOutput, Heads};
 use attlas::{HeadId, Kind};
 use attlas_model::explain::asked::Predicted;
 use attlas_model::explain::quantities::{Quantities, Shown};
-use attlas_model::{Decoding, Input, LoadOptions, Next, Pass, Precision, RunOptions, Side, Site};
+use attlas_model::{Decoding, Input, LoadOptions, Next, Pass, Precision, RunOptions, Side, Site, Tower};
 use pyo3::prelude::*;
 
 use crate::errors::{Class, Raise, exception};
@@ -43,7 +43,7 @@ pub const MAX_TOKENS: usize = 256;
 impl Model {
     /// The model in a folder or a file; the embedded translator without one.
     #[staticmethod]
-    #[pyo3(signature = (path, adapter, tokenizer, languages, precision=None))]
+    #[pyo3(signature = (path, adapter, tokenizer, languages, precision=None, tower=None))]
     fn load(
         py: Python<'_>,
         path: Option<PathBuf>,
@@ -51,13 +51,16 @@ impl Model {
         tokenizer: Option<PathBuf>,
         languages: (Option<String>, Option<String>),
         precision: Option<String>,
+        tower: Option<String>,
     ) -> PyResult<Model> {
         let (from, to) = languages;
         let precision = precision.map(|name| name.parse::<Precision>()).transpose();
         let precision = precision.map_err(|sentence| exception(Class::Error, sentence))?;
+        let tower = tower.map(|name| name.parse::<Tower>()).transpose();
+        let tower = tower.map_err(|sentence| exception(Class::Error, sentence))?;
         let model = compute(py, move || {
             let mut model = match path {
-                Some(path) => attlas_model::Model::load_with(&path, &LoadOptions { adapter, tokenizer })?,
+                Some(path) => attlas_model::Model::load_with(&path, &LoadOptions { adapter, tokenizer, tower })?,
                 None => attlas_model::Model::embedded()?,
             };
             model.set_languages(from.as_deref(), to.as_deref())?;
@@ -122,7 +125,13 @@ pub fn next(stop: &AtomicBool) -> Next {
 /// What the model reads: a text, or the path of an image or a sound.
 pub fn input(model: &attlas_model::Model, source: &str, target: Option<&str>) -> Result<Input, attlas_model::Error> {
     if model.reads_images() {
-        return model.image_input(source.as_ref());
+        let input = model.image_input(source.as_ref())?;
+        let target =
+            target.filter(|_| model.has(Side::Target)).map(|target| model.target_tokens(target)).transpose()?;
+        return Ok(match target {
+            Some(target) => Input { target, ..input },
+            None => input,
+        });
     }
     if model.reads_sounds() {
         return model.sound_input(source.as_ref(), target);

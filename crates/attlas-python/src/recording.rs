@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use attlas::analysis::{HeadSums, Standout, measure, measure_all, score_rows, standouts};
 use attlas::recording::Trace;
+use attlas::view::pictures::Shows;
 use attlas::{Layer, Weights};
 use attlas_model::explain::quantities::{Quantities, Shown};
 use attlas_viewer::PageOptions;
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::array::Array;
 use crate::errors::{Class, Raise, exception};
-use crate::figure::{Figure, Picture, StyleKeys, ViewKeys};
+use crate::figure::{Figure, StyleKeys, ViewKeys};
 use crate::map::Map;
 use crate::threads::{compute, finish};
 
@@ -246,20 +247,19 @@ impl Recording {
 
     /// A picture of several maps.
     fn figure(&self, py: Python<'_>, picture: &str, view: ViewKeys, style: StyleKeys) -> PyResult<Figure> {
-        let picture = Picture::named(picture)?;
+        let picture: Shows = picture.parse().map_err(|sentence| exception(Class::Error, sentence))?;
         let (view, style) = (view.read()?, style.read()?);
         let recording = Arc::clone(&self.inner);
         compute(py, move || crate::figure::draw(&recording, picture, &view, &style))?.or_raise()
     }
 
     /// The page.
-    #[pyo3(signature = (title, open, item, max_bytes))]
+    #[pyo3(signature = (title, open, max_bytes))]
     fn to_html(
         &self,
         py: Python<'_>,
         title: Option<String>,
         open: Option<(usize, usize)>,
-        item: Option<usize>,
         max_bytes: Option<u64>,
     ) -> PyResult<String> {
         let open = match open {
@@ -271,14 +271,11 @@ impl Recording {
         };
         let recording = Arc::clone(&self.inner);
         let page = compute(py, move || {
-            let measured = match item {
-                Some(item) => measure(&recording, item),
-                None => measure_all(&recording),
-            };
-            let standouts = standouts(&measured?);
+            let all = measure_all(&recording)?;
+            let of_first = if recording.items.len() > 1 { Some(measure(&recording, 0)?) } else { None };
+            let about = PageOptions::about(&recording, 0, &all, of_first.as_deref().unwrap_or(&all))?;
             let max_bytes = max_bytes.unwrap_or(PageOptions::DEFAULT_MAX_BYTES);
-            let options = PageOptions { title, open, standouts, max_bytes, ..PageOptions::default() };
-            attlas_viewer::page(&recording, &options)
+            attlas_viewer::page(&recording, &PageOptions { title, open, max_bytes, ..about })
         })?;
         page.or_raise()
     }

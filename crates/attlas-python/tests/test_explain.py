@@ -126,6 +126,28 @@ def test_texts_patches_and_pairs_are_those_of_the_command(tmp_path: Path) -> Non
     assert_same(cross, command("ablate", APPLE, "--heads", "cross:2.4"))
 
 
+def test_hidden_states_and_what_is_written_by_key_are_those_of_the_command(tmp_path: Path) -> None:
+    first, second = "Tom saw a big dog", "Sam saw a big dog"
+    states = attlas.ablate(first, STORIES, method="patch", patch_from=second, states=True)
+    words = ["--model", str(STORIES), "--method", "patch", "--patch-from", second, "--states"]
+    assert_same(states, command("ablate", first, *words))
+    assert isinstance(states, Effects) and (states.metric, states.unit) == ("kl", "nats")
+    assert set(states["stack"]) == {"decoder"} and np.all(states["effect"][states["layer"] == 0] >= 0)
+    states.figure().save(tmp_path / "states.svg")
+    assert "layer that is entered" in (tmp_path / "states.svg").read_text()
+    written = attlas.ablate(REPEATED, INDUCTION, target=9, foil=4, heads="1.*", method="direct", by_key=True)
+    words = ["--target", "9", "--foil", "4", "--heads", "1.*", "--method", "direct", "--by-key"]
+    assert_same(written, on_induction("ablate", *words))
+    assert (written.metric, written.unit) == ("logit-diff", "logits")
+    whole = attlas.ablate(REPEATED, INDUCTION, target=9, foil=4, heads="1.*", method="direct")
+    for head, effect in zip(whole["head"], whole["effect"]):
+        assert written["effect"][written["head"] == head].sum() == pytest.approx(effect, abs=1e-4)
+    written.figure().save(tmp_path / "written.png")
+    of_two = INDUCTION.parents[1] / "families" / "t5"
+    cross = attlas.ablate([5, 9, 7], of_two, decoder_text=[0, 4, 6], target=8, method="direct", by_key=True)
+    assert set(cross["kind"]) == {"decoder", "cross"}, "an encoder's heads write for the encoder alone"
+
+
 def test_effects_are_drawn(tmp_path: Path) -> None:
     found = attlas.ablate(REPEATED, INDUCTION, target=9)
     found.figure(title="Effects").save(tmp_path / "effects.svg")
@@ -241,6 +263,12 @@ def test_rollout_is_made_of_a_recording_and_what_needs_the_model_is_refused(rec:
         (lambda: attlas.ablate(REPEATED, INDUCTION, method="gradient", together=True), "slopes of heads have no sum"),
         (lambda: attlas.ablate(REPEATED, INDUCTION, seed=3), "seed is for method='permute'"),
         (lambda: attlas.ablate(REPEATED, INDUCTION, edges=True), "pairs are hidden from one head, and 8 are named"),
+        (lambda: attlas.ablate(REPEATED, INDUCTION, edges=True, by_key=True), "three tables: ask for one"),
+        (lambda: attlas.ablate(REPEATED, INDUCTION, states=True), "with method='patch'"),
+        (lambda: attlas.ablate(REPEATED, INDUCTION, method="patch", states=True), "states needs patch_from"),
+        (lambda: attlas.ablate(REPEATED, INDUCTION, method="patch", patch_from=[1], states=True), "17"),
+        (lambda: attlas.ablate(REPEATED, INDUCTION, by_key=True), "with method='direct'"),
+        (lambda: attlas.ablate(REPEATED, INDUCTION, method="direct", metric="kl", by_key=True), "leave metric and together out"),
         (lambda: attlas.check(REPEATED, INDUCTION, budget=2), "a share from 0 to 1"),
         (lambda: attlas.check(REPEATED, INDUCTION, permutations=0), "a number from 1 to 1000"),
         (lambda: attlas.check(REPEATED, INDUCTION, permutations=1, erase_with="0", ranking=[1.0]), "has 1 numbers for 17 tokens"),

@@ -204,6 +204,7 @@ impl Served {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             names: Vec::new(),
             files: vec![file],
+            effects: None,
             folders: Vec::new(),
             models: vec![Choice { name: "embedded".into(), load }],
             run: None,

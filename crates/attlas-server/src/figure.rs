@@ -1,7 +1,7 @@
 //! Pictures to keep: what `attlas::view` draws, the same bytes wherever it is asked.
 
-use attlas::figure::{self, Colormap, Figure, PanelScale, Scale, Style, Theme};
-use attlas::view::pictures::{self, GRID_TILES, Looks, OVERVIEW_TILES};
+use attlas::figure::{self, Colormap, Format, PanelScale, Scale, Style, Theme};
+use attlas::view::pictures::{self, GRID_TILES, Looks, OVERVIEW_TILES, Shows};
 use attlas::view::{Pieces, Silence, Specials};
 use attlas::{Head, Kind, Layer, Quantity, RowTokens, View, ViewOptions};
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FigureAsk {
-    pub picture: Picture,
+    pub picture: Shows,
     pub format: Format,
     #[serde(default)]
     pub item: usize,
@@ -42,51 +42,12 @@ pub struct FigureAsk {
     pub right: Option<usize>,
 }
 
-/// What is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Picture {
-    Map,
-    Lines,
-    Heads,
-    Layers,
-    Overview,
-}
-
-/// As what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    Svg,
-    Pdf,
-    Png,
-}
-
 /// What rows of a decoder are named after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RowsAre {
     Read,
     Predicted,
-}
-
-impl Format {
-    /// What the bytes are.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Format::Svg => "image/svg+xml",
-            Format::Pdf => "application/pdf",
-            Format::Png => "image/png",
-        }
-    }
-
-    fn bytes(self, figure: &Figure) -> Result<Vec<u8>, attlas::Error> {
-        match self {
-            Format::Svg => Ok(figure.to_svg().into_bytes()),
-            Format::Pdf => figure.to_pdf(),
-            Format::Png => figure.to_png(),
-        }
-    }
 }
 
 /// A closed set's member, by its name; as usual where none is said.
@@ -112,12 +73,12 @@ pub fn shown<'a>(served: &'a Served, ask: &FigureAsk) -> Result<Shown<'a>, Refus
     let layer = ask.layer.map_or_else(|| recording.last_layer_in(ask.quantity, kind), Ok)?;
     let of_kind = |layer: &Layer| (layer.quantity, layer.kind) == (ask.quantity, kind);
     let is_shown = |one: &&Layer| match ask.picture {
-        Picture::Map | Picture::Lines | Picture::Heads => of_kind(one) && one.index == layer,
-        Picture::Layers => of_kind(one),
-        Picture::Overview => one.quantity == ask.quantity && ask.kind.is_none_or(|kind| one.kind == kind),
+        Shows::Map | Shows::Lines | Shows::Heads => of_kind(one) && one.index == layer,
+        Shows::Layers => of_kind(one),
+        Shows::Overview => one.quantity == ask.quantity && ask.kind.is_none_or(|kind| one.kind == kind),
     };
     let layers: Vec<&Layer> = served.layers.iter().filter(is_shown).collect();
-    let has_all_heads = matches!(ask.picture, Picture::Heads | Picture::Overview);
+    let has_all_heads = matches!(ask.picture, Shows::Heads | Shows::Overview);
     let of_layer = |layer: &&'a Layer| match ask.head {
         Some(_) if !has_all_heads => n_multiplications([*layer], 1) / layer.shape.n_heads.max(1) as u64,
         _ => n_multiplications([*layer], 1),
@@ -149,14 +110,14 @@ pub fn draw(served: &Served, ask: &FigureAsk) -> Result<Vec<u8>, Refusal> {
         }
     };
     let figure = match ask.picture {
-        Picture::Map | Picture::Lines => {
+        Shows::Map | Shows::Lines => {
             let view = view(None)(kind, layer, head)?;
-            let draw = if ask.picture == Picture::Map { figure::map } else { figure::lines };
+            let draw = if ask.picture == Shows::Map { figure::map } else { figure::lines };
             draw(view.panel(), &view.scale(scale.unwrap_or_default()), &view.style(&style))
         }
-        Picture::Heads => pictures::heads(recording, quantity, kind, layer, &looks, view(Some(GRID_TILES)))?.figure,
-        Picture::Layers => pictures::layers(recording, quantity, kind, head, &looks, view(Some(GRID_TILES)))?.figure,
-        Picture::Overview => {
+        Shows::Heads => pictures::heads(recording, quantity, kind, layer, &looks, view(Some(GRID_TILES)))?.figure,
+        Shows::Layers => pictures::layers(recording, quantity, kind, head, &looks, view(Some(GRID_TILES)))?.figure,
+        Shows::Overview => {
             let kinds = ask.kind.map_or_else(|| recording.kinds_in(quantity), |kind| vec![kind]);
             pictures::overview(recording, quantity, &kinds, &looks, view(Some(OVERVIEW_TILES)))?.figure
         }

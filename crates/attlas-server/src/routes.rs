@@ -222,7 +222,7 @@ async fn draw(
     ask: Result<Query<FigureAsk>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let ask = asked(ask)?;
-    let kind = ask.format.content_type();
+    let kind = ask.format.media_type();
     Ok(typed(kind, app.figure(&id, ask).await?))
 }
 

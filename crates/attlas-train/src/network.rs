@@ -72,7 +72,7 @@ impl Network {
             architecture: self.made_of.clone(),
             encoder: Some(stack(source, encoder, self.first_layer())),
             decoder: Some(stack(target, decoder, self.first_layer() + 2 * self.architecture.num_layers)),
-            readout: ReadoutWeights { transform: None, output: Some(output) },
+            readout: ReadoutWeights { output: Some(output), ..ReadoutWeights::default() },
         }
     }
 
@@ -146,6 +146,7 @@ impl Network {
             key_norm: None,
             scoring: Scoring::scaled_dot_product(config.d_head, config.visibility),
             distances: None,
+            added: None,
         }
     }
 
@@ -186,7 +187,15 @@ fn norm(norm: &Norm, weight: &[f32], bias: &[f32]) -> NormWeights {
 
 fn embedding(tokens: Weight) -> EmbeddingWeights {
     let reads = ReadWeights::Tokens;
-    EmbeddingWeights { reads, tokens, positions: None, token_types: None, norm: None, projection: None }
+    EmbeddingWeights {
+        reads,
+        tokens,
+        positions: None,
+        token_types: None,
+        norm: None,
+        projection: None,
+        convolution: None,
+    }
 }
 
 fn bias_of(linear: &Linear) -> &[f32] {
@@ -194,10 +203,7 @@ fn bias_of(linear: &Linear) -> &[f32] {
 }
 
 fn gather_attention(sums: &AttentionWeights) -> Vec<f32> {
-    let projections = match &sums.projections {
-        Projections::Joint(linear) => vec![linear],
-        Projections::Apart { query, key_value } => vec![query, key_value],
-    };
+    let projections = sums.projections.linears();
     let mut all: Vec<f32> = Vec::new();
     projections.iter().for_each(|linear| all.extend_from_slice(&linear.weight.rows()));
     projections.iter().for_each(|linear| all.extend_from_slice(bias_of(linear)));

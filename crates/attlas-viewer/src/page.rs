@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use attlas::analysis::Standout;
-use attlas::analysis::describe::Sentence;
+use attlas::analysis::describe::{Sentence, describe};
+use attlas::analysis::{HeadSums, Standout, standouts};
 use attlas::printable::json_for_page;
 use attlas::recording::{LayerCheck, complaint};
 use attlas::{HeadId, Kind, Recording};
@@ -71,6 +71,25 @@ pub struct Description {
 impl PageOptions {
     /// 64 MiB: a browser still opens such a page in a few seconds.
     pub const DEFAULT_MAX_BYTES: u64 = 64 << 20;
+
+    /// What a page says of a recording beside its maps: what stands out of its heads, one of its texts in words, and whether its
+    /// numbers pass their checks. `heads` were measured on all texts, `of_item` on that one.
+    ///
+    /// # Errors
+    /// When the recording contradicts itself, or has no such text.
+    pub fn about(
+        recording: &Recording,
+        item: usize,
+        heads: &[HeadSums],
+        of_item: &[HeadSums],
+    ) -> Result<PageOptions, attlas::Error> {
+        let checks = Some(recording.check()?);
+        if recording.kinds().is_empty() {
+            return Ok(PageOptions { checks, ..PageOptions::default() });
+        }
+        let description = Some(Description { item, sentences: describe(recording, item, of_item)? });
+        Ok(PageOptions { standouts: standouts(heads), description, checks, ..PageOptions::default() })
+    }
 }
 
 impl Default for PageOptions {

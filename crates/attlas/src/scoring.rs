@@ -118,12 +118,20 @@ impl Bias {
         match self {
             Bias::None => 0.0,
             Bias::Alibi { slopes } => slopes[head] * offset as f32,
-            Bias::Relative { first, table, n_offsets } => {
-                let column = (offset - first).clamp(0, *n_offsets as i64 - 1) as usize;
-                table[head * n_offsets + column]
-            }
+            Bias::Relative { first, table, n_offsets } => table[place(*first, *n_offsets, head, offset)],
         }
     }
+
+    /// Where in the table the number of `head` for a key `offset` positions after the query stands; `None` without a table.
+    pub fn place(&self, head: usize, offset: i64) -> Option<usize> {
+        let Bias::Relative { first, n_offsets, .. } = self else { return None };
+        Some(place(*first, *n_offsets, head, offset))
+    }
+}
+
+/// A place in a table of shape `[n_heads, n_offsets]`.
+fn place(first: i64, n_offsets: usize, head: usize, offset: i64) -> usize {
+    head * n_offsets + (offset - first).clamp(0, n_offsets as i64 - 1) as usize
 }
 
 impl Scoring {
@@ -223,5 +231,6 @@ mod tests {
         assert_eq!(bias.value(0, -7), 1.0);
         assert_eq!(bias.value(1, 0), 5.0);
         assert_eq!(bias.value(1, 9), 6.0);
+        assert_eq!([bias.place(1, 9), bias.place(0, -7), Bias::None.place(0, 0)], [Some(5), Some(0), None]);
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use attlas::analysis::{CellDifference, ComparedHead, Comparison, Matching, compare};
-use attlas::figure::PanelScale;
+use attlas::figure::{Format, PanelScale};
 use attlas::output::write_aside;
 use attlas::recording::complaint;
 use attlas::view::{self, DifferenceView, digits};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::compare_pair::{Pair, other_run};
 use super::counted;
-use super::draw::{Format, StyleArguments};
+use super::draw::{StyleArguments, format_of, write_figure};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, RunArguments, check_output, model_files, parse_kind};
@@ -127,7 +127,7 @@ pub fn run(arguments: &CompareArguments, terminal: &mut Terminal) -> Result<Outc
         }
     }
     if let Some(Target::Picture(format, path)) = target {
-        format.write(&figure(arguments, &comparisons, recordings, names)?, path)?;
+        write_figure(format, &figure(arguments, &comparisons, recordings, names)?, path)?;
     }
     if !arguments.json {
         for (which, name) in ["A", "B"].into_iter().zip(names) {
@@ -160,7 +160,7 @@ fn target(arguments: &CompareArguments) -> Result<Option<Target<'_>>, Failure> {
         }
         return Ok(Some(Target::Json(output)));
     }
-    let format = Format::of(output)
+    let format = format_of(output)
         .map_err(|_| Failure::Usage(format!("-o {}: .svg, .pdf, .png or .json was expected", output.display())))?;
     arguments.style.check(format, output)?;
     if arguments.style.panel_scale != PanelScale::default() {

@@ -1,10 +1,9 @@
-//! `attlas draw map|lines|heads|layers|overview|patches|distance|received`.
+//! `attlas draw map|lines|heads|layers|overview|patches|distance|received|contacts`.
 
-use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::figure::{self, Axis, Colormap, Figure, Panel, PanelScale, Scale, Style, Theme};
+use attlas::figure::{self, Axis, Colormap, Figure, Format, Panel, PanelScale, Scale, Style, Theme};
 use attlas::output::write_aside;
 use attlas::view::pictures::{self, GRID_TILES, Looks, OVERVIEW_TILES};
 use attlas::{Head, Kind, Recording, View};
@@ -13,6 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
 use super::draw_check;
+use super::draw_contacts::{self, ContactsArguments};
 use super::draw_distance::{self, DistanceArguments};
 use super::draw_patches::{self, PatchesArguments};
 use super::draw_received::{self, ReceivedArguments};
@@ -127,6 +127,9 @@ Examples:
     /// What each token receives of all queries together, and the share that goes to spans of tokens; without -o, as a table.
     #[command(after_help = draw_received::EXAMPLES)]
     Received(ReceivedArguments),
+    /// Which residues of a protein touch, read off the maps of all heads or of one; without -o, as a table.
+    #[command(after_help = draw_contacts::EXAMPLES)]
+    Contacts(ContactsArguments),
 }
 
 /// Which head, or the mean of which layer.
@@ -236,6 +239,7 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     let common = match &arguments.picture {
         Picture::Distance(distance) => return draw_distance::run(distance, terminal),
         Picture::Received(received) => return draw_received::run(received, terminal),
+        Picture::Contacts(contacts) => return draw_contacts::run(contacts, terminal),
         Picture::Map { common, .. }
         | Picture::Lines { common, .. }
         | Picture::Heads { common, .. }
@@ -243,7 +247,7 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
         | Picture::Overview { common, .. }
         | Picture::Patches { common, .. } => common,
     };
-    let format = Format::of(&common.output)?;
+    let format = format_of(&common.output)?;
     common.style.check(format, &common.output)?;
     let image = match &arguments.picture {
         Picture::Patches { patches, .. } => patches.image.as_deref(),
@@ -263,9 +267,9 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
         Picture::Layers { head, .. } => draw_layers(&recording, common, *head),
         Picture::Overview { .. } => draw_overview(&recording, common),
         Picture::Patches { patches, .. } => draw_patches::figure(&recording, common, patches),
-        Picture::Distance(_) | Picture::Received(_) => return Ok(Outcome::Done), // drawn above
+        Picture::Distance(_) | Picture::Received(_) | Picture::Contacts(_) => return Ok(Outcome::Done), // drawn above
     }?;
-    format.write(&figure, &common.output)?;
+    write_figure(format, &figure, &common.output)?;
     writeln!(terminal, "{}", printable(&common.output.display().to_string()))?;
     Ok(checks::outcome(complaint.as_deref()))
 }
@@ -535,34 +539,22 @@ impl StyleArguments {
     }
 }
 
-/// The format of a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    Svg,
-    Pdf,
-    Png,
+/// The format that a picture's file name ends in.
+///
+/// # Errors
+/// [`Failure::Usage`] when it ends in none.
+pub fn format_of(path: &Path) -> Result<Format, Failure> {
+    let format = path.extension().and_then(|ending| ending.to_str()?.parse().ok());
+    format.ok_or_else(|| Failure::Usage(format!("-o {}: pictures are .svg, .pdf or .png files", path.display())))
 }
 
-impl Format {
-    /// The format that a file's name says.
-    pub fn of(path: &Path) -> Result<Format, Failure> {
-        match path.extension().map(OsString::from).and_then(|extension| extension.into_string().ok()).as_deref() {
-            Some("svg") => Ok(Format::Svg),
-            Some("pdf") => Ok(Format::Pdf),
-            Some("png") => Ok(Format::Png),
-            _ => Err(Failure::Usage(format!("-o {}: pictures are .svg, .pdf or .png files", path.display()))),
-        }
-    }
-
-    /// Writes the picture aside, then in its place.
-    pub fn write(self, figure: &Figure, path: &Path) -> Result<(), Failure> {
-        let bytes = match self {
-            Format::Svg => figure.to_svg().into_bytes(),
-            Format::Pdf => figure.to_pdf()?,
-            Format::Png => figure.to_png()?,
-        };
-        Ok(write_aside(path, |file| file.write_all(&bytes))?)
-    }
+/// Writes a picture aside, then in its place.
+///
+/// # Errors
+/// [`Failure::Output`] when it cannot be written.
+pub fn write_figure(format: Format, figure: &Figure, path: &Path) -> Result<(), Failure> {
+    let bytes = format.bytes(figure)?;
+    Ok(write_aside(path, |file| file.write_all(&bytes))?)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use attlas::{Error, Kind, view};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::draw::{Format, StyleArguments};
+use super::draw::{StyleArguments, format_of, write_figure};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, RunArguments, check_output, model_files, parse_kind, pick_kind, recording_of};
@@ -46,7 +46,7 @@ pub struct DistanceArguments {
 
 /// Measures the distances, draws them and writes them.
 pub fn run(arguments: &DistanceArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
-    let format = arguments.output.as_deref().map(Format::of).transpose()?;
+    let format = arguments.output.as_deref().map(format_of).transpose()?;
     if let (Some(output), Some(format)) = (&arguments.output, format) {
         arguments.style.check(format, output)?;
         let model = model_files(&arguments.run.model);
@@ -65,7 +65,7 @@ pub fn run(arguments: &DistanceArguments, terminal: &mut Terminal) -> Result<Out
     };
     if let (Some(output), Some(format)) = (&arguments.output, format) {
         let figure = view::distances(&recording, &distances, arguments.item, &arguments.style.style());
-        format.write(&figure, output)?;
+        write_figure(format, &figure, output)?;
         if !arguments.json {
             writeln!(terminal, "{}", printable(&output.display().to_string()))?;
         }

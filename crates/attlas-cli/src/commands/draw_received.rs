@@ -10,7 +10,7 @@ use attlas::figure::PanelScale;
 use clap::Args;
 use rayon::prelude::*;
 
-use super::draw::{Format, StyleArguments};
+use super::draw::{StyleArguments, format_of, write_figure};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
@@ -103,7 +103,7 @@ pub fn run(arguments: &ReceivedArguments, terminal: &mut Terminal) -> Result<Out
         }
         _ => {}
     }
-    let format = arguments.output.as_deref().map(Format::of).transpose()?;
+    let format = arguments.output.as_deref().map(format_of).transpose()?;
     if let Some((format, path)) = format.zip(arguments.output.as_deref()) {
         arguments.style.check(format, path)?;
     }
@@ -123,7 +123,7 @@ pub fn run(arguments: &ReceivedArguments, terminal: &mut Terminal) -> Result<Out
         items.map(|item| measured(&recording, kind, item, arguments)).collect::<Result<Vec<OfText<'_>>, _>>()?;
     texts.iter().filter_map(OfText::untold_turns).for_each(|text| remark(&text));
     if let (Some(format), Some(output), [text]) = (format, &arguments.output, texts.as_slice()) {
-        format.write(&figure(text, &arguments.style, arguments.silence)?, output)?;
+        write_figure(format, &figure(text, &arguments.style, arguments.silence)?, output)?;
         if !arguments.json {
             writeln!(terminal, "{}", printable(&output.display().to_string()))?;
         }

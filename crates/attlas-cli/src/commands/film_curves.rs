@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use attlas::analysis::{MEASURES, ScoreRow};
-use attlas::figure::Style;
+use attlas::figure::{self, Style};
 use attlas_survey::table::Cells;
 use attlas_train::data::{BadLines, read_pairs};
 use attlas_train::film::{Choice, Curve, Curves, Options, Texts};
@@ -82,7 +82,7 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
             Format::Table(format) => write_table_as(format, path, &curves_table(&curves))?,
             Format::Picture(format) => {
                 let style = Style { size: arguments.curves.width, ..Style::default() };
-                format.write(&curves.figure(choice, &style), path)?;
+                draw::write_figure(format, &curves.figure(choice, &style), path)?;
             }
         }
     }
@@ -119,7 +119,7 @@ fn without_scores(curves: &Curves) -> (Vec<String>, usize) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Table(TableFormat),
-    Picture(draw::Format),
+    Picture(figure::Format),
 }
 
 impl Format {
@@ -131,7 +131,7 @@ impl Format {
             let kinds = ".svg, .pdf, .png, .parquet, .csv or .json";
             Failure::Usage(format!("-o {}: curves are {kinds} files", path.display()))
         };
-        Ok(Format::Picture(draw::Format::of(path).map_err(other)?))
+        Ok(Format::Picture(draw::format_of(path).map_err(other)?))
     }
 }
 

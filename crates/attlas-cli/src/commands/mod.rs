@@ -12,10 +12,12 @@ pub mod completions;
 pub mod describe;
 pub mod draw;
 pub mod draw_check;
+pub mod draw_contacts;
 pub mod draw_distance;
 pub mod draw_patches;
 pub mod draw_received;
 pub mod evaluate;
+pub mod experts;
 pub mod explain;
 pub mod export;
 #[cfg(feature = "train")]
@@ -34,6 +36,7 @@ pub mod pair_lines;
 pub mod record;
 pub mod show;
 pub mod survey;
+pub mod times;
 pub mod tokens;
 #[cfg(feature = "train")]
 pub mod train;

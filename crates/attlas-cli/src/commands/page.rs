@@ -4,13 +4,11 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::analysis::describe::describe;
-use attlas::analysis::{Annotations, FLOW_TOKENS, standouts};
+use attlas::analysis::Annotations;
 use attlas::recording::complaint;
 use attlas::{Error, HeadId, Kind, Recording};
 use attlas_model::explain::HeadPattern;
-use attlas_model::explain::quantities::Shown;
-use attlas_viewer::{Description, PageOptions};
+use attlas_viewer::PageOptions;
 use clap::Args;
 
 use super::record::contents;
@@ -21,7 +19,7 @@ use crate::inputs::{
 };
 use crate::measures::heads_of;
 use crate::pages::{PageContent, refuse_no_page, write_page};
-use crate::quantities::{PredictionArguments, parse_flow_tokens, parse_shown};
+use crate::quantities::MapsArguments;
 use crate::terminal::{Terminal, printable};
 
 const EXAMPLES: &str = "\
@@ -55,19 +53,12 @@ pub struct PageArguments {
     /// [default: the one that stands out most].
     #[arg(long, value_name = "HEAD", value_parser = parse_open)]
     pub open: Option<Open>,
-    /// Other maps beside the weights: norm, rollout and what else `attlas record --quantity` names. Several between commas. Of a
-    /// recording, those that weights alone give can be asked for here; what it keeps is on the page in any case.
-    #[arg(long, value_name = "QUANTITY", value_delimiter = ',', value_parser = parse_shown())]
-    pub quantity: Vec<Shown>,
-    /// The most tokens of a text that flow is computed for; the time grows with the fourth power.
-    #[arg(long, value_name = "N", default_value_t = FLOW_TOKENS, value_parser = parse_flow_tokens)]
-    pub flow_tokens: usize,
     /// What the output loses with each head, as `attlas ablate TEXT -o FILE.json` measured it: an order of the heads, beside their
     /// weights. Of several recordings, the first one's.
     #[arg(long, value_name = "FILE.json")]
     pub effects: Option<PathBuf>,
     #[command(flatten)]
-    pub prediction: PredictionArguments,
+    pub maps: MapsArguments,
     #[command(flatten)]
     pub content: PageContent,
     #[command(flatten)]
@@ -128,10 +119,7 @@ pub fn run(arguments: &PageArguments, terminal: &mut Terminal) -> Result<Outcome
 /// The recording: opened, or made of the text.
 fn made(raw: &OsStr, arguments: &PageArguments) -> Result<TextRun, Failure> {
     let mut options = arguments.run.clone();
-    arguments.prediction.check(&arguments.quantity)?;
-    options.quantities.shown = arguments.quantity.clone();
-    options.quantities.prediction = arguments.prediction.clone();
-    options.quantities.flow_tokens = Some(arguments.flow_tokens);
+    options.quantities = arguments.maps.asked()?;
     run_of(raw, &options)
 }
 
@@ -146,26 +134,16 @@ fn title_of(raw: &OsStr, several: bool) -> Result<Option<String>, Failure> {
     })
 }
 
-/// What stands out in a recording and is said of its first text, and whether it passes its checks.
+/// What the page says of a recording, of its first text in words.
 fn options_of(run: &TextRun) -> Result<PageOptions, Failure> {
     let recording = &run.recording;
-    let checks = Some(recording.check()?);
-    if recording.kinds().is_empty() {
-        return Ok(PageOptions { checks, ..PageOptions::default() });
-    }
     let all = heads_of(recording, None, &Annotations::NONE)?;
     let of_first = match recording.items.len() {
-        1 => None,
+        0 | 1 => None,
         _ => Some(heads_of(recording, Some(0), &Annotations::NONE)?),
     };
-    let sentences = describe(recording, 0, of_first.as_deref().unwrap_or(&all))?;
-    Ok(PageOptions {
-        open: run.aligns.map(|head| (Kind::Cross, head)),
-        standouts: standouts(&all),
-        description: Some(Description { item: 0, sentences }),
-        checks,
-        ..PageOptions::default()
-    })
+    let about = PageOptions::about(recording, 0, &all, of_first.as_deref().unwrap_or(&all))?;
+    Ok(PageOptions { open: run.aligns.map(|head| (Kind::Cross, head)), ..about })
 }
 
 impl Open {

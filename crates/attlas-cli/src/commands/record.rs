@@ -4,9 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use attlas::Recording;
-use attlas::analysis::FLOW_TOKENS;
 use attlas::recording::complaint;
-use attlas_model::explain::quantities::Shown;
 use attlas_train::data::{BadLines, read_pairs};
 use clap::Args;
 
@@ -19,7 +17,7 @@ use crate::inputs::{
     IdList, MAX_MB, RunArguments, Texts, check_output, model_files, parse_ids, read_lines, read_texts, run_ids,
     run_texts,
 };
-use crate::quantities::{PredictionArguments, parse_flow_tokens, parse_shown};
+use crate::quantities::MapsArguments;
 use crate::terminal::{Terminal, printable};
 
 const EXAMPLES: &str = "\
@@ -61,16 +59,11 @@ pub struct RecordArguments {
     /// Keep the values too, for analyses that weigh them.
     #[arg(long)]
     pub values: bool,
-    /// Keep other maps beside the weights: norms of what each key adds (norm; norm-sum, norm-residual, norm-layernorm of all heads
-    /// together), shares of states (contribution of a layer, alti of the model), rollout, flow; what a prediction rests on (gradient-weight, relevance). Several
-    /// between commas.
-    #[arg(long, value_name = "QUANTITY", value_delimiter = ',', value_parser = parse_shown())]
-    pub quantity: Vec<Shown>,
-    /// The most tokens of a text that flow is computed for; the time grows with the fourth power.
-    #[arg(long, value_name = "N", default_value_t = FLOW_TOKENS, value_parser = parse_flow_tokens)]
-    pub flow_tokens: usize,
+    /// Keep the shares of the experts that each token goes through, of a model that is a mixture.
+    #[arg(long)]
+    pub router: bool,
     #[command(flatten)]
-    pub prediction: PredictionArguments,
+    pub maps: MapsArguments,
     /// Megabytes of queries and keys of several texts at most; each is padded to the longest.
     #[arg(long, value_name = "N", default_value_t = MAX_MB, conflicts_with_all = ["source_ids", "target_ids"])]
     pub max_mb: u64,
@@ -87,10 +80,8 @@ pub fn run(arguments: &RecordArguments, terminal: &mut Terminal) -> Result<Outco
     check_output(&arguments.output, inputs)?;
     let mut options = arguments.run.clone();
     options.values = arguments.values;
-    arguments.prediction.check(&arguments.quantity)?;
-    options.quantities.shown = arguments.quantity.clone();
-    options.quantities.prediction = arguments.prediction.clone();
-    options.quantities.flow_tokens = Some(arguments.flow_tokens);
+    options.router = arguments.router;
+    options.quantities = arguments.maps.asked()?;
     options.max_mb = Some(arguments.max_mb);
     let is_of_ids = !arguments.source_ids.is_empty() || !arguments.target_ids.is_empty();
     let (run, some_skipped) = if is_of_ids {

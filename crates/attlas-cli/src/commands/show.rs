@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::analysis::describe::describe;
 use attlas::analysis::{Annotations, score_rows, standouts};
 use attlas::recording::complaint;
 use attlas::{Head, Kind, Recording};
@@ -93,19 +92,19 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         }
         print_map(recording, arguments, terminal)?;
     }
-    let checks = recording.check()?;
-    let complaint = complaint(&checks);
     let (all, item) = (heads_of(recording, None, &Annotations::NONE)?, arguments.item.unwrap_or(0));
     let of_item =
         if recording.items.len() > 1 { Some(heads_of(recording, Some(item), &Annotations::NONE)?) } else { None };
     let of_item = of_item.as_deref().unwrap_or(&all);
-    let description = Description { item, sentences: describe(recording, item, of_item)? };
-    let found = standouts(&all);
+    let about = PageOptions::about(recording, item, &all, of_item)?;
+    let complaint = complaint(about.checks.as_deref().unwrap_or_default());
     let of_text = if arguments.item.is_some() { of_item } else { &all };
     if arguments.json {
         print_rows(&score_rows(of_text), terminal)?;
     } else {
-        print_reading(recording, &description, terminal)?;
+        if let Some(description) = &about.description {
+            print_reading(recording, description, terminal)?;
+        }
         print_standouts(recording, arguments.item, &standouts(of_text), complaint.as_deref(), terminal)?;
     }
     if !arguments.no_page {
@@ -113,12 +112,9 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
             title,
             // the page names a row of cross-attention after what it predicts
             open: run.aligns.map(|head| (Kind::Cross, head)),
-            standouts: found,
-            description: Some(description),
             beside: beside.pop().unwrap_or_default(),
             max_bytes: arguments.content.max_bytes(1),
-            checks: Some(checks),
-            ..PageOptions::default()
+            ..about
         };
         write_page((recording, &options), &[], &arguments.output)?;
         if !arguments.json {

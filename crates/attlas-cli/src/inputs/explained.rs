@@ -133,12 +133,6 @@ impl ScoreArguments {
         if is_of_one { row_of(model, input, self.position, "--position").map(|_| ()) } else { Ok(()) }
     }
 
-    /// The token or class that is meant, and where.
-    pub fn score(&self, model: &Model, input: &Input, logits: &Array) -> Result<Score, Failure> {
-        row_of(model, input, self.position, "--position")?;
-        self.asked().predicted.score(model, input, logits).map_err(with_options)
-    }
-
     /// The one number that is explained: a logit, or what a foil is less, unless another form is asked for.
     pub fn explained_score(&self, model: &Model, input: &Input, logits: &Array) -> Result<Score, Failure> {
         row_of(model, input, self.position, "--position")?;

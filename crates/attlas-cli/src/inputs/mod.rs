@@ -13,6 +13,7 @@ mod recording;
 mod senses;
 mod span;
 mod text;
+mod towers;
 
 pub use attlas::place::{place_of, token_of};
 pub use chosen_heads::ChosenHeads;
@@ -31,3 +32,4 @@ pub use recording::{
 pub use senses::{input_of, is_image_name, is_sound_name};
 pub use span::{Span, parse_span};
 pub use text::{RawText, ends_as_text, read_lines, read_text, read_texts, read_utf8};
+pub use towers::run_towers;

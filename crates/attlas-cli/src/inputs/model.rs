@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use attlas::recording::{Edit, HeadOutput, Heads};
 use attlas::{HeadId, Kind, Recording};
 use attlas_model::explain::{HeadPattern, traced};
-use attlas_model::{Decoding, Error, Input, LoadOptions, Model, Pass, Precision, Run, RunOptions, Side, Site};
+use attlas_model::{
+    ContactWeights, Decoding, Error, Input, LoadOptions, Model, Pass, Precision, Run, RunOptions, Side, Site, Tower,
+};
 use clap::Args;
 
 #[cfg(feature = "download")]
 pub use super::hub::model_path;
 use super::text::RawText;
-use super::{Material, input_of, read_text};
+use super::{Material, input_of, read_text, run_towers};
 use crate::failure::Failure;
 use crate::quantities::Asked;
 use crate::terminal::remark;
@@ -41,6 +43,9 @@ pub struct ModelArguments {
     /// A folder with the tokenizer, for models without one (checkpoints in the midst of a training) or with another.
     #[arg(long, value_name = "DIR", requires = "model")]
     pub tokenizer: Option<PathBuf>,
+    /// The tower that is run of a model that has two, as CLIP and SigLIP have: vision or text [default: vision].
+    #[arg(long, value_name = "TOWER", requires = "model")]
+    pub tower: Option<Tower>,
     /// The language of the text or sound, for models with tags for languages: fr, fra_Latn, French [default: the
     /// model's own, or the one it hears].
     #[arg(long, value_name = "LANGUAGE", requires = "model")]
@@ -107,7 +112,7 @@ pub struct RunArguments {
     #[command(flatten)]
     pub model: ModelArguments,
     /// The target, instead of letting the model generate it (teacher forcing); once for each text. A model that has a
-    /// decoder alone reads it after the text.
+    /// decoder alone reads it after the text; of a model of two towers the text tower reads it, beside an image.
     #[arg(long, value_name = "TEXT")]
     pub target: Vec<RawText>,
     /// Generate by beam search with N beams [default: greedily].
@@ -123,6 +128,9 @@ pub struct RunArguments {
     /// Whether values are recorded.
     #[arg(skip)]
     pub values: bool,
+    /// Whether it is recorded which experts tokens go through.
+    #[arg(skip)]
+    pub router: bool,
     /// What is made beside weights.
     #[arg(skip)]
     pub quantities: Asked,
@@ -213,12 +221,14 @@ pub struct TextRun {
     pub hints: Vec<&'static str>,
     /// The head of cross-attention that is known to align best, in the row that predicts a word.
     pub aligns: Option<HeadId>,
+    /// What reads contacts off the maps, where the model has it.
+    pub contacts: Option<ContactWeights>,
 }
 
 /// A recording that was opened: nothing was run.
 impl From<Recording> for TextRun {
     fn from(recording: Recording) -> TextRun {
-        TextRun { recording, outputs: Vec::new(), hints: Vec::new(), aligns: None }
+        TextRun { recording, outputs: Vec::new(), hints: Vec::new(), aligns: None, contacts: None }
     }
 }
 
@@ -261,7 +271,7 @@ pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
     let mut model = match model_place(arguments)? {
         Some(path) => {
             let (adapter, tokenizer) = (arguments.adapter.clone(), arguments.tokenizer.clone());
-            Model::load_with(&path, &LoadOptions { adapter, tokenizer })?
+            Model::load_with(&path, &LoadOptions { adapter, tokenizer, tower: arguments.tower })?
         }
         None => Model::embedded()?,
     };
@@ -303,6 +313,9 @@ pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failu
         return Err(Failure::Usage(format!("{} targets for {} text", texts.targets.len(), texts.sources.len())));
     }
     let model = load_model(&options.model)?;
+    if model.has_text_tower() && !texts.targets.is_empty() {
+        return run_towers(&model, texts, options);
+    }
     let input = |(index, text): (usize, &String)| input_of(&model, text, texts.targets.get(index).map(String::as_str));
     let inputs: Vec<Input> = texts.sources.iter().enumerate().map(input).collect::<Result<_, _>>()?;
     check_size(&model, &inputs, options.max_mb.unwrap_or(MAX_MB))?;
@@ -415,6 +428,9 @@ pub fn run_inputs(
         true => Pass::keeping([Site::Attention, Site::Values]),
         false => Pass::default(),
     };
+    if options.router {
+        pass.keep.extend(Pass::keeping([Site::Router]).keep);
+    }
     for head in &options.knock_out {
         let heads = Heads::one(head.kind_in(model)?, head.id);
         pass.edits.push(Edit::HeadOutput { heads, to: HeadOutput::Zero });
@@ -425,7 +441,9 @@ pub fn run_inputs(
     let outputs = run.generated.into_iter().map(|generation| generation.text).collect();
     let hints =
         if model.leaves_language_open() { vec!["--to chooses the language that is written"] } else { Vec::new() };
-    Ok(TextRun { recording: run.recording, outputs, hints, aligns: model.alignment_heads().first().copied() })
+    let aligns = model.alignment_heads().first().copied();
+    let contacts = model.transformer().readout.contacts.clone();
+    Ok(TextRun { recording: run.recording, outputs, hints, aligns, contacts })
 }
 
 #[cfg(test)]

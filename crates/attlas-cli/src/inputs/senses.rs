@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use attlas_model::{Input, Model};
+use attlas_model::{Input, Model, Side};
 
 use crate::failure::Failure;
 
@@ -24,11 +24,23 @@ fn ends_in(path: &Path, endings: &[&str]) -> bool {
 /// What the model reads of an argument: a text, or the path of an image or a sound, as the model's family wants it.
 pub fn input_of(model: &Model, source: &str, target: Option<&str>) -> Result<Input, Failure> {
     let path = Path::new(source);
+    if model.reads_images() && model.has(Side::Target) {
+        let input = model.image_input(path)?;
+        return Ok(match target {
+            Some(target) => Input { target: model.target_tokens(target)?, ..input },
+            None => input,
+        });
+    }
     if model.reads_images() {
         return match target {
             Some(_) => {
                 Err(Failure::Usage(format!("{} reads images and has no decoder: leave out --target", model.name())))
             }
+            None if model.has_text_tower() && !path.is_file() => Err(Failure::Input(format!(
+                "{source} is no file, and this tower of {} reads images (PNG, JPEG); --tower text chooses the one that \
+                 reads texts",
+                model.name()
+            ))),
             None => Ok(model.image_input(path)?),
         };
     }

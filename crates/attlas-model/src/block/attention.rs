@@ -4,7 +4,7 @@ use attlas::Kind;
 use attlas::attention::{Inputs, Outputs, Shape, attend};
 use rayon::prelude::*;
 
-use super::disentangled::{self, Heads};
+use super::disentangled::{self, Heads, Terms};
 use super::edits::Rows;
 use super::maps::Maps;
 use super::pass::Parts;
@@ -38,25 +38,28 @@ impl AttentionCall<'_> {
         // 2. attention
         let mut lse = if kept.queries { Vec::new() } else { std::mem::take(&mut workspace.lse) };
         let mut context = std::mem::take(&mut workspace.context);
-        if let (Some(terms), Some(distances)) = (&config.disentangled, &weights.distances) {
+        if config.why_dense().is_some() {
             let edits = self.plan.weight_edits(self.kind, self.index);
             let text = |item: usize| self.plan.text(item);
             let heads = Heads {
                 queries: &queries,
                 keys: &state.keys,
                 values: &state.values,
+                input,
                 valid: self.valid,
                 n: self.n,
                 edits: &edits,
                 text: &text,
             };
             sized(&mut lse, self.n_items * config.n_heads * self.n);
-            let context = sized(&mut context, self.n_items * self.n * config.query_width());
-            state.dense = disentangled::attend(config, terms, distances, heads, kept.recorded, context);
+            let context = sized(&mut context, self.n_items * self.n * config.output_width());
+            let disentangled = config.disentangled.as_ref().zip(weights.distances.as_ref());
+            let terms = Terms { disentangled, added: weights.added.as_ref() };
+            state.dense = disentangled::attend(config, terms, heads, kept.recorded, context);
         } else {
             state.weights = self.attend(config, weights, state, &queries, &mut lse, &mut context);
         }
-        let rows = Rows { n: self.n, past: self.past, n_heads: config.n_heads, width: config.d_head };
+        let rows = Rows { n: self.n, past: self.past, n_heads: config.n_heads, width: config.d_value };
         self.plan.edit_outputs(self.kind, self.index, rows, &mut context);
         if kept.outputs {
             state.outputs.clone_from(&context);
@@ -79,7 +82,7 @@ impl AttentionCall<'_> {
     ) -> Vec<f32> {
         let shape = config.shape(self.n, state.n_keys);
         let lse = sized(lse, self.n_items * config.n_heads * self.n);
-        let context = sized(context, self.n_items * self.n * config.query_width());
+        let context = sized(context, self.n_items * self.n * config.output_width());
         let moved;
         let scoring = if self.kind != Kind::Cross && self.past > 0 {
             moved = attlas::Scoring { query_offset: self.past, ..weights.scoring.clone() };
@@ -87,14 +90,15 @@ impl AttentionCall<'_> {
         } else {
             &weights.scoring
         };
-        let valid = if self.kind == Kind::Cross { self.source.and_then(|source| source.valid) } else { self.valid };
-        let key_bias = config.key_bias(valid, state.n_keys);
+        let valid = self.valid_keys();
+        let key_bias = self.key_bias(config, state.n_keys);
         let edits = self.plan.weight_edits(self.kind, self.index);
-        let (n_query, n_key) = (config.query_width() * self.n, config.kv_width() * state.n_keys);
+        let (n_query, n_output) = (config.query_width() * self.n, config.output_width() * self.n);
+        let (n_key, n_value) = (config.key_width() * state.n_keys, config.value_width() * state.n_keys);
         let inputs = |item: usize| Inputs {
             queries: &queries[item * n_query..][..n_query],
             keys: &state.keys[item * n_key..][..n_key],
-            values: &state.values[item * n_key..][..n_key],
+            values: &state.values[item * n_value..][..n_value],
             shape,
             scoring,
             key_valid: valid
@@ -119,7 +123,7 @@ impl AttentionCall<'_> {
                 edits.attend(&inputs, self.plan.text(item), self.past, context);
             }
         };
-        let contexts = context.par_chunks_exact_mut(n_query.max(1));
+        let contexts = context.par_chunks_exact_mut(n_output.max(1));
         let lses = lse.par_chunks_exact_mut((config.n_heads * self.n).max(1));
         contexts.zip(lses).enumerate().for_each(|(item, (context, lse))| attend_item(item, context, lse));
         Vec::new()
@@ -164,7 +168,7 @@ impl Attention {
             n_queries,
             n_keys,
             d_head: self.d_head,
-            d_value: self.d_head,
+            d_value: self.d_value,
         }
     }
 }

@@ -10,10 +10,11 @@ use super::feed_forward::feed_forward;
 use super::join::Join;
 use super::norm::NormWeights;
 use super::pass::{Plan, Progress, Stopped, Watch, tell};
+use super::rope::PatchPlaces;
 use super::state::{AttentionCall, Batch, LayerState, Source, StackState};
-use super::weights::{BlockWeights, StackWeights};
+use super::weights::{BlockWeights, FeedForwardWeights, StackWeights};
 use super::workspace::{Workspace, sized};
-use crate::config::{Block, Residual, SideConvolution, Stack};
+use crate::config::{Block, Patches, Reads, Residual, SideConvolution, Stack};
 
 use attlas::Kind;
 
@@ -92,7 +93,7 @@ impl<'a> StackRef<'a> {
     ) -> Result<(), Stopped> {
         state.attention.resize_with(self.config.blocks.len(), LayerState::default);
         state.cross.resize_with(self.config.blocks.len(), LayerState::default);
-        workspace.begin_pass(state.past, batch.n_positions(), batch.lengths(state.past));
+        self.begin_pass(batch, state.past, workspace);
         for index in first..self.config.blocks.len() {
             tell(watch, Progress::Block { stack: self.kind, layer: index, n_layers: self.config.blocks.len() })?;
             self.pass_by(index, batch, plan, state, stream);
@@ -111,6 +112,15 @@ impl<'a> StackRef<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Says where the positions of a pass stand, after so many `past` ones.
+    pub(super) fn begin_pass(self, batch: Batch<'_>, past: usize, workspace: &mut Workspace) {
+        let places = match (&self.config.embedding.reads, batch.features) {
+            (Reads::Patches(patches), Some(features)) => patches.places(features.shape),
+            _ => PatchPlaces::default(),
+        };
+        workspace.begin_pass(past, batch.n_positions(), batch.lengths(past), places);
     }
 
     /// A block, and what its attention is called with after so many `past` positions.
@@ -145,6 +155,14 @@ impl<'a> StackRef<'a> {
         if plan.keeps_stream(self.kind) {
             state.hidden.push(stream.to_vec());
         }
+    }
+}
+
+impl Patches {
+    /// Where the patches of an image stand. Shape of the image: `[n_channels, height, width]`.
+    fn places(&self, shape: &[usize]) -> PatchPlaces {
+        let along = |axis: usize| shape.get(axis).map_or(0, |pixels| pixels / self.side);
+        PatchPlaces { n_leading: self.n_leading(), n_rows: along(1), n_columns: along(2) }
     }
 }
 
@@ -197,6 +215,7 @@ impl BlockRef<'_> {
         }
         let join = weights.feed_forward_join(config.residual);
         join.run(d_model, stream, workspace, |input, output, onto, workspace| {
+            call.keep_router(&weights.feed_forward, input, state);
             feed_forward(&config.feed_forward, &weights.feed_forward, input, output, onto, workspace);
         });
     }
@@ -220,9 +239,22 @@ impl BlockRef<'_> {
             norm.apply_to(stream, input, d_model);
         }
         add_rows(stream, attended);
+        call.keep_router(&weights.feed_forward, input, state);
         feed_forward(&config.feed_forward, &weights.feed_forward, input, stream, Onto::Add, workspace);
         workspace.normed = normed;
         workspace.sublayer = summed;
+    }
+}
+
+impl AttentionCall<'_> {
+    /// Keeps which experts tokens go through, where the plan says so.
+    fn keep_router(&self, weights: &FeedForwardWeights, input: &[f32], state: &mut LayerState) {
+        if let FeedForwardWeights::Mixture(mixture) = weights
+            && self.plan.parts(self.kind, self.index).router
+        {
+            state.router = mixture.shares(input);
+            state.n_experts = mixture.experts.len();
+        }
     }
 }
 

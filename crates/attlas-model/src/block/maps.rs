@@ -108,10 +108,11 @@ impl Maps<'_> {
         let seen = scoring.visible_keys(query, skipped + dots.len());
         for key in seen.start.max(skipped)..seen.end {
             let place = key - skipped;
-            if key_valid.is_some_and(|valid| !valid[part.origin[1] + key]) {
+            let column = part.origin[1] + key;
+            if key_valid.is_some_and(|valid| !valid[column]) {
                 continue;
             }
-            let bias = key_bias.map_or(0.0, |bias| bias[part.head * shape.n_keys + key]);
+            let bias = key_bias.map_or(0.0, |bias| bias[part.head * shape.n_keys + column]);
             scores[place] = scoring.score(part.head, query, key, f64::from(dots[place])) + f64::from(bias);
         }
     }
@@ -121,9 +122,10 @@ impl Maps<'_> {
         self.inputs.scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[head]))
     }
 
-    /// The weights of a part, where they are kept and nothing else is asked of its dot products. Shape `[n, n_keys]`.
+    /// The weights of a part, where they are kept and nothing else is asked of its scores. Shape `[n, n_keys]`.
     pub fn kept(&self, part: &Part) -> Option<&[f32]> {
-        let is_wanted = self.inputs.scoring.softcap.is_none();
+        let scoring = self.inputs.scoring;
+        let is_wanted = scoring.softcap.is_none() && scoring.sinks.is_none();
         self.weights.get(part.first..part.first + part.queries.len() * part.keys.len()).filter(|_| is_wanted)
     }
 

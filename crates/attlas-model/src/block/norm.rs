@@ -100,6 +100,11 @@ impl NormWeights {
                     *x = *x * factor * w + b;
                 }
             }
+            NormKind::LayerPlusOne => {
+                for ((x, w), b) in row.iter_mut().zip(weight).zip(bias) {
+                    *x = *x * factor * (1.0 + w) + b;
+                }
+            }
             NormKind::RmsPlusOne => {
                 for (x, w) in row.iter_mut().zip(weight) {
                     *x = *x * factor * (1.0 + w);

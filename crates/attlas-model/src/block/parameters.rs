@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
+use attlas::Bias;
+
 use super::linear::{Linear, Weight};
 use super::norm::NormWeights;
 use super::weights::{
-    AttentionWeights, EmbeddingWeights, Expert, FeedForwardWeights, Projections, ReadWeights, StackWeights, Transformer,
+    AttentionWeights, EmbeddingWeights, Expert, FeedForwardWeights, Narrowed, Projections, QueryProjection,
+    ReadWeights, SampleLayer, StackWeights, Transformer,
 };
 
 /// A matrix, a table, a bias or the factors of a norm.
@@ -51,7 +54,11 @@ impl<'a> Numbers<'a> {
 
 impl Transformer {
     /// All learnt numbers: encoder, decoder, readout. A block that layers share stands there once for each, a matrix that is
-    /// also a table once for either; what scores are formed with (tables of relative positions, sinks) is not among them.
+    /// also a table once for either, and a table of relative positions once for each layer, spread over the offsets: a number
+    /// for every offset of a bucket. The rows that distances meet where scores join both ([`DistanceWeights`]) are made of
+    /// others and not among them.
+    ///
+    /// [`DistanceWeights`]: super::weights::DistanceWeights
     pub fn parameters(&self) -> Vec<Parameter<'_>> {
         let mut found = Found(Vec::new());
         for (name, stack) in [("encoder", &self.encoder), ("decoder", &self.decoder)] {
@@ -106,10 +113,16 @@ impl<'a> Found<'a> {
             }
             match &block.feed_forward {
                 FeedForwardWeights::Plain(expert) => self.expert(&under("feed_forward"), expert),
-                FeedForwardWeights::Mixture { router, experts } => {
-                    self.linear(&under("feed_forward.router"), router);
-                    for (index, expert) in experts.iter().enumerate() {
+                FeedForwardWeights::Mixture(mixture) => {
+                    self.linear(&under("feed_forward.router"), &mixture.router);
+                    for (index, expert) in mixture.experts.iter().enumerate() {
                         self.expert(&under(&format!("feed_forward.experts.{index}")), expert);
+                    }
+                    if let Some(shared) = &mixture.shared {
+                        if let Some(gate) = &shared.gate {
+                            self.linear(&under("feed_forward.shared.gate"), gate);
+                        }
+                        self.expert(&under("feed_forward.shared"), &shared.expert);
                     }
                 }
             }
@@ -132,6 +145,18 @@ impl<'a> Found<'a> {
                     self.linear(&format!("{name}.frames.{index}"), &convolution.linear);
                 }
             }
+            ReadWeights::Samples(layers) => {
+                for (index, SampleLayer { convolution, norm }) in layers.iter().enumerate() {
+                    self.linear(&format!("{name}.samples.{index}"), &convolution.linear);
+                    self.norm(&format!("{name}.samples.{index}.norm"), norm.as_ref());
+                }
+            }
+        }
+        if let Some((convolution, norm)) = &embedding.convolution {
+            for (index, group) in convolution.groups.iter().enumerate() {
+                self.linear(&format!("{name}.convolution.{index}"), &group.linear);
+            }
+            self.norm(&format!("{name}.convolution.norm"), norm.as_ref());
         }
         self.0.push(Parameter { name: format!("{name}.tokens"), numbers: Numbers::Matrix(&embedding.tokens) });
         for (part, table) in [("positions", &embedding.positions), ("token_types", &embedding.token_types)] {
@@ -152,6 +177,13 @@ impl<'a> Found<'a> {
                 self.linear(&format!("{name}.query"), query);
                 self.linear(&format!("{name}.key_value"), key_value);
             }
+            Projections::Latent(latent) => {
+                match &latent.query {
+                    QueryProjection::Plain(linear) => self.linear(&format!("{name}.query"), linear),
+                    QueryProjection::Narrowed(narrowed) => self.narrowed(&format!("{name}.query"), narrowed),
+                }
+                self.narrowed(&format!("{name}.key_value"), &latent.key_value);
+            }
         }
         self.linear(&format!("{name}.output"), &attention.output);
         for (part, norm) in [
@@ -162,6 +194,18 @@ impl<'a> Found<'a> {
         ] {
             self.norm(&format!("{name}.{part}"), norm.as_ref());
         }
+        if let Bias::Relative { table, .. } = &attention.scoring.bias {
+            self.plain(format!("{name}.relative"), table);
+        }
+        if let Some(sinks) = &attention.scoring.sinks {
+            self.plain(format!("{name}.sinks"), sinks);
+        }
+    }
+
+    fn narrowed(&mut self, name: &str, narrowed: &'a Narrowed) {
+        self.linear(&format!("{name}.down"), &narrowed.down);
+        self.norm(&format!("{name}.norm"), Some(&narrowed.norm));
+        self.linear(&format!("{name}.up"), &narrowed.up);
     }
 
     fn expert(&mut self, name: &str, expert: &'a Expert) {

@@ -47,6 +47,9 @@ pub enum Site {
     Keys,
     /// What heads give before the output projection, `Σ_k w(q, k) · V[k]`. Shape `[batch, n_heads, n_queries, d_value]`.
     HeadOutputs,
+    /// The share of each expert in a token's feed-forward, 0 of those that it does not go through; of layers that have experts, under
+    /// their stack's kind. Together with [`Site::Attention`] a trace of the recording's layers, too. Shape `[batch, n, n_experts]`.
+    Router,
     /// The scores before the softmax, −∞ where a key is not visible. Shape `[batch, n_heads, n_queries, n_keys]`.
     Scores,
 }
@@ -155,6 +158,8 @@ pub(crate) struct Parts {
     pub values: bool,
     /// Outputs of heads.
     pub outputs: bool,
+    /// Shares of experts.
+    pub router: bool,
     /// What a recorded layer is made of.
     pub recorded: bool,
 }
@@ -177,6 +182,7 @@ impl Plan<'_> {
             keys: attention || scores || steps || whole(Site::Keys),
             values: values || steps,
             outputs: whole(Site::HeadOutputs),
+            router: whole(Site::Router),
             recorded: attention,
         }
     }

@@ -49,7 +49,16 @@ impl AttentionCall<'_> {
         let turns = place.map(|place| workspace.turns(place));
         let projecting = Projecting { call: self, config, weights, turns };
         match &weights.projections {
-            Projections::Joint(linear) => projecting.joint(linear, input, &mut projected, queries, state),
+            Projections::Joint(linear) => {
+                let rows = sized(&mut projected, self.n_items * self.n * config.joint_width());
+                linear.forward(input, rows, Activation::Identity);
+                projecting.joint(rows, queries, state);
+            }
+            Projections::Latent(latent) => {
+                let rows = sized(&mut projected, self.n_items * self.n * config.joint_width());
+                latent.forward(config, input, rows);
+                projecting.joint(rows, queries, state);
+            }
             Projections::Apart { query, key_value } => {
                 projecting.queries(query, input, &mut projected, queries);
                 projecting.keys_and_values(key_value, &mut projected, state);
@@ -100,20 +109,10 @@ impl Columns<'_> {
 }
 
 impl Projecting<'_> {
-    /// Queries, keys and values of the same tokens, through one matrix.
-    fn joint(
-        self,
-        linear: &Linear,
-        input: &[f32],
-        projected: &mut Vec<f32>,
-        queries: &mut Vec<f32>,
-        state: &mut LayerState,
-    ) {
+    /// Queries, keys and values of the same tokens, side by side. Shape of `rows`: `[n_items · n, joint_width]`.
+    fn joint(self, rows: &mut [f32], queries: &mut Vec<f32>, state: &mut LayerState) {
         let Projecting { call, config, weights, turns } = self;
-        let (q, kv) = (config.query_width(), config.kv_width());
-        let width = q + 2 * kv;
-        let rows = sized(projected, call.n_items * call.n * width);
-        linear.forward(input, rows, Activation::Identity);
+        let (q, k, width) = (config.query_width(), config.key_width(), config.joint_width());
         if config.finishes_rows() {
             finish_rows(config, weights, rows, width);
         }
@@ -122,7 +121,7 @@ impl Projecting<'_> {
         call.split(Columns { norm: self.norm(&weights.query_norm), ..columns }, queries, 0, call.n);
         let keys = Columns { start: q, n_heads: config.n_kv_heads, norm: self.norm(&weights.key_norm), ..columns };
         call.split(keys, &mut state.keys, call.past, n_keys);
-        let values = Columns { start: q + kv, norm: None, turns: None, ..keys };
+        let values = Columns { start: q + k, d_head: config.d_value, norm: None, turns: None, ..keys };
         call.split(values, &mut state.values, call.past, n_keys);
         state.n_keys = n_keys;
     }
@@ -141,14 +140,14 @@ impl Projecting<'_> {
     fn keys_and_values(self, linear: &Linear, projected: &mut Vec<f32>, state: &mut LayerState) {
         let Projecting { call, config, weights, .. } = self;
         let Some(source) = call.source.filter(|_| state.n_keys == 0) else { return };
-        let width = 2 * config.kv_width();
+        let width = config.key_width() + config.value_width();
         let rows = sized(projected, call.n_items * source.n * width);
         linear.forward(source.hidden, rows, Activation::Identity);
         let call = AttentionCall { n: source.n, past: 0, ..call };
         let columns = self.columns(rows, width);
         let keys = Columns { n_heads: config.n_kv_heads, norm: self.norm(&weights.key_norm), ..columns };
         call.split(keys, &mut state.keys, 0, source.n);
-        let values = Columns { start: config.kv_width(), norm: None, ..keys };
+        let values = Columns { start: config.key_width(), d_head: config.d_value, norm: None, ..keys };
         call.split(values, &mut state.values, 0, source.n);
         state.n_keys = source.n;
     }
@@ -180,21 +179,26 @@ impl NormWeights {
 }
 
 impl Attention {
+    /// Width of queries, keys and values of all heads side by side.
+    pub(crate) fn joint_width(&self) -> usize {
+        self.query_width() + self.key_width() + self.value_width()
+    }
+
     /// Whether something is done to whole rows of queries, keys and values.
     pub(super) fn finishes_rows(&self) -> bool {
         self.clip.is_some() || self.qk_norm.is_some_and(|qk| qk.scope == QkScope::All)
     }
 }
 
-/// Cuts and norms that need a whole row, before heads are split. Shape `[n, q + 2 · kv]`.
+/// Cuts and norms that need a whole row, before heads are split. Shape `[n, joint_width]`.
 pub(super) fn finish_rows(config: &Attention, weights: &AttentionWeights, rows: &mut [f32], width: usize) {
-    let (q, kv) = (config.query_width(), config.kv_width());
+    let (q, k) = (config.query_width(), config.key_width());
     rows.par_chunks_exact_mut(width).for_each(|row| {
         if let (Some(query), Some(key), true) =
             (&weights.query_norm, &weights.key_norm, config.qk_norm.is_some_and(|qk| qk.scope == QkScope::All))
         {
             query.normalise(&mut row[..q]);
-            key.normalise(&mut row[q..q + kv]);
+            key.normalise(&mut row[q..q + k]);
         }
         if let Some(clip) = config.clip {
             row.iter_mut().for_each(|x| *x = x.clamp(-clip, clip));

@@ -5,6 +5,7 @@ use crate::config::{Arrangement, Frequencies, Pairs, Rotary};
 /// Sines and cosines of one pass, for the positions it computes.
 #[derive(Debug, Clone)]
 pub(crate) struct Turns {
+    first_column: usize,
     pairs: Pairs,
     half: usize,
     n: usize,
@@ -18,10 +19,24 @@ pub(crate) struct Turns {
     frequencies: Vec<f32>,
 }
 
+/// Where the patches of an image stand among the positions of a pass.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PatchPlaces {
+    /// Positions before the first patch.
+    pub n_leading: usize,
+    /// Patches from top to bottom.
+    pub n_rows: usize,
+    /// Patches from left to right.
+    pub n_columns: usize,
+}
+
 impl Turns {
     /// For positions `start` to `start + n`; `lengths` says how long each text of the batch is in all, so that one whose
     /// frequencies depend on it turns as it would without the others. Shape `[n_items]`.
-    pub fn new(rotary: &Rotary, start: usize, n: usize, lengths: &[usize]) -> Turns {
+    pub fn new(rotary: &Rotary, start: usize, n: usize, lengths: &[usize], places: PatchPlaces) -> Turns {
+        if let Frequencies::ByPlace { per_axis } = &rotary.frequencies {
+            return Turns::by_place(rotary.pairs, per_axis, places);
+        }
         let is_fixed = matches!(rotary.frequencies, Frequencies::Fixed { .. });
         let alike = is_fixed || lengths.iter().all(|length| *length == lengths[0]);
         let lengths = if alike { &lengths[..1] } else { lengths };
@@ -41,10 +56,38 @@ impl Turns {
         }
         let frequencies =
             lengths.first().map_or(Vec::new(), |length| rotary.frequencies.at(*length, rotary.n_columns).0);
-        Turns { pairs: rotary.pairs, half, n, n_items: lengths.len(), cosines, sines, frequencies }
+        Turns {
+            first_column: rotary.first_column,
+            pairs: rotary.pairs,
+            half,
+            n,
+            n_items: lengths.len(),
+            cosines,
+            sines,
+            frequencies,
+        }
     }
 
-    /// Radians per position of a pair of columns.
+    /// For the patches of an image, whose middles lie from −1 to 1 along both axes.
+    fn by_place(pairs: Pairs, per_axis: &[f32], places: PatchPlaces) -> Turns {
+        let PatchPlaces { n_leading, n_rows, n_columns } = places;
+        let half = 2 * per_axis.len();
+        let n = n_leading + n_rows * n_columns;
+        let (mut cosines, mut sines) = (vec![1.0; n * half], vec![0.0; n * half]); // [n, half]
+        // step by step in f32, as the models' own code does; sine and cosine are not
+        let middle = |place: usize, n: usize| 2.0 * ((place as f32 + 0.5) / n as f32) - 1.0;
+        for patch in 0..n_rows * n_columns {
+            let axes = [middle(patch / n_columns, n_rows), middle(patch % n_columns, n_columns)];
+            let angles = axes.into_iter().flat_map(|at| per_axis.iter().map(move |turn| f64::from(at * turn)));
+            let start = (n_leading + patch) * half;
+            for (angle, slot) in angles.zip(start..) {
+                (cosines[slot], sines[slot]) = (angle.cos() as f32, angle.sin() as f32);
+            }
+        }
+        Turns { first_column: 0, pairs, half, n, n_items: 1, cosines, sines, frequencies: Vec::new() }
+    }
+
+    /// Radians per position of a pair of columns; 0 where it is not the position that turns it.
     pub fn frequency(&self, pair: usize) -> f64 {
         self.frequencies.get(pair).copied().map_or(0.0, f64::from)
     }
@@ -66,6 +109,7 @@ impl Turns {
         let start = ((item % self.n_items) * self.n + index) * self.half;
         let cosines = &self.cosines[start..][..self.half];
         let sines = &self.sines[start..][..self.half];
+        let row = &mut row[self.first_column..];
         match self.pairs {
             Pairs::Halves => {
                 let (first, rest) = row.split_at_mut(self.half);
@@ -92,6 +136,7 @@ impl Frequencies {
             Frequencies::ByLength { short, long, threshold, factor } => {
                 (if length > *threshold { long.clone() } else { short.clone() }, *factor)
             }
+            Frequencies::ByPlace { .. } => (Vec::new(), 1.0),
             Frequencies::Dynamic { base, factor, threshold } => {
                 let columns = n_columns as f64;
                 let grown = factor * length.max(*threshold) as f64 / *threshold as f64 - (factor - 1.0);

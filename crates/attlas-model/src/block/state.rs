@@ -5,6 +5,7 @@ use attlas_kernels::Onto;
 
 use super::dropout::Dropout;
 use super::pass::Plan;
+use crate::config::Attention;
 
 /// What a pass reads: the new tokens of each item, and which keys are not padding.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +87,8 @@ pub(crate) struct StackState {
 /// Numbers that a model reads instead of ids, all items alike.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FeatureBatch<'a> {
-    /// One item's sizes: `[n_channels, height, width]` of an image, `[n_mels, n_frames]` of a spectrogram.
+    /// One item's sizes: `[n_channels, height, width]` of an image, `[n_mels, n_frames]` of a spectrogram, `[n_samples]` of a
+    /// sound.
     pub shape: &'a [usize],
     /// Shape `[n_items, ..shape]`.
     pub values: &'a [f32],
@@ -99,7 +101,7 @@ pub(crate) struct LayerState {
     pub queries: Vec<f32>,
     /// Shape `[n_items, n_kv_heads, n_keys, d_head]`.
     pub keys: Vec<f32>,
-    /// Shape `[n_items, n_kv_heads, n_keys, d_head]`.
+    /// Shape `[n_items, n_kv_heads, n_keys, d_value]`.
     pub values: Vec<f32>,
     /// Shape `[n_items, n_heads, n_queries]`.
     pub lse: Vec<f32>,
@@ -107,6 +109,10 @@ pub(crate) struct LayerState {
     pub dense: Vec<f32>,
     /// What heads gave before the output projection, when it is kept. Shape `[n_items, n_queries, n_heads, d_value]`.
     pub outputs: Vec<f32>,
+    /// The share of each expert in each token's feed-forward, when it is kept. Shape `[n_items, n, n_experts]`.
+    pub router: Vec<f32>,
+    /// Experts of the block, where their shares are kept.
+    pub n_experts: usize,
     /// The weights of packed texts before dropout, text by text and head by head, when there is a way back. Shape of each
     /// `[n_queries, n_keys]`.
     pub weights: Vec<f32>,
@@ -149,5 +155,16 @@ impl<'a> AttentionCall<'a> {
     pub fn packings(&self) -> Option<[Packing<'a>; 2]> {
         let keys = if self.kind == Kind::Cross { self.source.and_then(|source| source.packing) } else { self.packing };
         self.packing.zip(keys).map(|(queries, keys)| [queries, keys])
+    }
+
+    /// Which keys are not padding; all when `None`. Shape `[n_items, n_keys]`.
+    pub fn valid_keys(&self) -> Option<&'a [bool]> {
+        if self.kind == Kind::Cross { self.source.and_then(|source| source.valid) } else { self.valid }
+    }
+
+    /// The bias of each key, where there is one. Shape `[n_items, n_heads, n_keys]`, or of one item for all.
+    pub fn key_bias(&self, config: &Attention, n_keys: usize) -> Option<Vec<f32>> {
+        let starts = self.packings().map_or(&[][..], |[_, keys]| keys.starts);
+        config.key_bias(self.valid_keys(), starts, n_keys)
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use attlas::Scoring;
 use attlas_kernels::Precision;
 
-use super::convolution::Convolution;
+use super::convolution::{Convolution, GroupedConvolution};
 use super::linear::{Linear, Weight};
 use super::norm::NormWeights;
-use crate::config::Architecture;
+use crate::config::{Architecture, Experts};
 
 /// A Transformer with its weights.
 #[derive(Debug, Clone)]
@@ -51,6 +51,8 @@ pub struct EmbeddingWeights {
     pub norm: Option<NormWeights>,
     /// From `width` to `d_model`.
     pub projection: Option<Linear>,
+    /// What is added to say where rows stand, with the norm on the sum.
+    pub convolution: Option<(GroupedConvolution, Option<NormWeights>)>,
 }
 
 /// What makes hidden states of something that is no id.
@@ -62,6 +64,17 @@ pub enum ReadWeights {
     Patches(PatchWeights),
     /// A spectrogram's frames, through both in turn.
     Frames([Convolution; 2]),
+    /// A sound's samples, through all in turn.
+    Samples(Vec<SampleLayer>),
+}
+
+/// A convolution over samples, and the norm on what it gives.
+#[derive(Debug, Clone)]
+pub struct SampleLayer {
+    /// Without padding.
+    pub convolution: Convolution,
+    /// Over columns or rows, as the configuration says.
+    pub norm: Option<NormWeights>,
 }
 
 /// The weights that make hidden states of an image.
@@ -109,6 +122,31 @@ pub struct AttentionWeights {
     pub scoring: Scoring,
     /// What content meets in scores that join content and distance.
     pub distances: Option<DistanceWeights>,
+    /// What is added to scores by more than content and one distance.
+    pub added: Option<AddedWeights>,
+}
+
+/// Numbers that are added to scores.
+#[derive(Debug, Clone)]
+pub enum AddedWeights {
+    /// One for each way from patch to patch, and three for the row before them.
+    Ways {
+        /// Shape `[(2 · rows − 1) · (2 · columns − 1) + 3, n_heads]`.
+        table: Arc<Vec<f32>>,
+        /// Rows and columns of patches.
+        grid: [usize; 2],
+    },
+    /// One for each bucket of distances, times what the query's hidden state says.
+    Gated {
+        /// Shape `[n_buckets, n_heads]`.
+        table: Arc<Vec<f32>>,
+        /// Distances from here on share the last bucket.
+        max_distance: usize,
+        /// From the columns of a head in the hidden state to two gates. Shape `[8, d_head]`.
+        gate: Linear,
+        /// What the second gate is multiplied by. Shape `[n_heads]`.
+        factors: Arc<Vec<f32>>,
+    },
 }
 
 /// Projected rows of the table of distances, by head.
@@ -132,6 +170,76 @@ pub enum Projections {
         /// Shape `[2 · n_kv_heads · d_head, d_encoder]`.
         key_value: Linear,
     },
+    /// Through narrower states.
+    Latent(Box<LatentProjections>),
+}
+
+/// From hidden states to queries, keys and values through narrower states.
+#[derive(Debug, Clone)]
+pub struct LatentProjections {
+    /// Queries of all heads.
+    pub query: QueryProjection,
+    /// The narrower state and the keys' shared columns; from the former the other columns of all heads' keys, then the values.
+    pub key_value: Narrowed,
+}
+
+/// From hidden states to queries, where keys and values come from a narrower state.
+#[derive(Debug, Clone)]
+pub enum QueryProjection {
+    /// Straight. Shape `[n_heads · d_head, d_model]`.
+    Plain(Linear),
+    /// Through a narrower state of their own.
+    Narrowed(Narrowed),
+}
+
+/// Two dense layers with a norm between them.
+#[derive(Debug, Clone)]
+pub struct Narrowed {
+    /// Into the narrower state, and into columns that pass the rest by. Shape `[width + n_passing, d_model]`.
+    pub down: Linear,
+    /// On the narrower state.
+    pub norm: NormWeights,
+    /// Out of it. Shape `[d_out, width]`.
+    pub up: Linear,
+}
+
+impl Projections {
+    /// All matrices, in the order in which they stand above.
+    pub fn linears(&self) -> Vec<&Linear> {
+        match self {
+            Projections::Joint(linear) => vec![linear],
+            Projections::Apart { query, key_value } => vec![query, key_value],
+            Projections::Latent(latent) => {
+                let mut linears = match &latent.query {
+                    QueryProjection::Plain(linear) => vec![linear],
+                    QueryProjection::Narrowed(narrowed) => vec![&narrowed.down, &narrowed.up],
+                };
+                linears.extend([&latent.key_value.down, &latent.key_value.up]);
+                linears
+            }
+        }
+    }
+
+    fn each(&mut self, work: &mut impl FnMut(&mut Linear)) {
+        match self {
+            Projections::Joint(linear) => work(linear),
+            Projections::Apart { query, key_value } => [query, key_value].into_iter().for_each(work),
+            Projections::Latent(latent) => {
+                match &mut latent.query {
+                    QueryProjection::Plain(linear) => work(linear),
+                    QueryProjection::Narrowed(narrowed) => narrowed.each(work),
+                }
+                latent.key_value.each(work);
+            }
+        }
+    }
+}
+
+impl Narrowed {
+    fn each(&mut self, work: &mut impl FnMut(&mut Linear)) {
+        work(&mut self.down);
+        work(&mut self.up);
+    }
 }
 
 /// The weights of a feed-forward sublayer.
@@ -140,12 +248,31 @@ pub enum FeedForwardWeights {
     /// Every token goes the same way.
     Plain(Expert),
     /// Each token goes through a few experts.
-    Mixture {
-        /// From hidden states to the scores of the experts.
-        router: Linear,
-        /// All of them.
-        experts: Vec<Expert>,
-    },
+    Mixture(MixtureWeights),
+}
+
+/// The weights of a mixture of experts.
+#[derive(Debug, Clone)]
+pub struct MixtureWeights {
+    /// How tokens choose experts.
+    pub config: Experts,
+    /// From hidden states to the scores of the experts.
+    pub router: Linear,
+    /// What is added to the sigmoids of scores where experts are chosen. Shape `[n]`.
+    pub correction: Option<Arc<Vec<f32>>>,
+    /// All of them.
+    pub experts: Vec<Expert>,
+    /// The one that every token goes through besides.
+    pub shared: Option<SharedExpert>,
+}
+
+/// An expert that every token goes through.
+#[derive(Debug, Clone)]
+pub struct SharedExpert {
+    /// Its matrices.
+    pub expert: Expert,
+    /// From a hidden state to what its share is the sigmoid of; `None` where it counts as it is. Shape `[1, d_model]`.
+    pub gate: Option<Linear>,
 }
 
 /// The two matrices of a feed-forward.
@@ -164,6 +291,17 @@ pub struct ReadoutWeights {
     pub transform: Option<(Linear, Option<NormWeights>)>,
     /// The output matrix. Shape `[n_tokens or n_classes, width]`.
     pub output: Option<Linear>,
+    /// Reads contacts off the maps of the encoder.
+    pub contacts: Option<ContactWeights>,
+}
+
+/// A logistic regression from what all heads say of a pair of tokens to the probability that they touch.
+#[derive(Debug, Clone)]
+pub struct ContactWeights {
+    /// Shape `[n_layers · n_heads]`.
+    pub weight: Vec<f32>,
+    /// Added to the sum.
+    pub bias: f32,
 }
 
 impl Transformer {
@@ -211,6 +349,10 @@ impl StackWeights {
             ReadWeights::Frames(convolutions) => {
                 convolutions.iter_mut().for_each(|convolution| work(&mut convolution.linear))
             }
+            ReadWeights::Samples(layers) => layers.iter_mut().for_each(|layer| work(&mut layer.convolution.linear)),
+        }
+        if let Some((convolution, _)) = &mut self.embedding.convolution {
+            convolution.groups.iter_mut().for_each(|group| work(&mut group.linear));
         }
         if let Some(projection) = &mut self.embedding.projection {
             work(projection);
@@ -232,24 +374,25 @@ impl BlockWeights {
     fn each(&mut self, work: &mut impl FnMut(&mut Linear)) {
         for attention in [Some(&mut self.attention), self.cross.as_mut()].into_iter().flatten() {
             work(&mut attention.output);
-            match &mut attention.projections {
-                Projections::Joint(linear) => work(linear),
-                Projections::Apart { query, key_value } => {
-                    work(query);
-                    work(key_value);
+            attention.projections.each(work);
+        }
+        match &mut self.feed_forward {
+            FeedForwardWeights::Plain(expert) => expert.each(work),
+            FeedForwardWeights::Mixture(mixture) => {
+                work(&mut mixture.router);
+                mixture.experts.iter_mut().for_each(|expert| expert.each(work));
+                if let Some(shared) = &mut mixture.shared {
+                    shared.gate.iter_mut().for_each(&mut *work);
+                    shared.expert.each(work);
                 }
             }
         }
-        let experts: &mut [Expert] = match &mut self.feed_forward {
-            FeedForwardWeights::Plain(expert) => std::slice::from_mut(expert),
-            FeedForwardWeights::Mixture { router, experts } => {
-                work(router);
-                experts
-            }
-        };
-        for expert in experts {
-            work(&mut expert.up);
-            work(&mut expert.down);
-        }
+    }
+}
+
+impl Expert {
+    fn each(&mut self, work: &mut impl FnMut(&mut Linear)) {
+        work(&mut self.up);
+        work(&mut self.down);
     }
 }

@@ -1,6 +1,6 @@
 //! Buffers that are used again from layer to layer and from step to step: fresh memory costs more than arithmetic here.
 
-use super::rope::Turns;
+use super::rope::{PatchPlaces, Turns};
 use crate::config::Rotary;
 
 /// Buffers of a forward pass.
@@ -31,13 +31,14 @@ pub(crate) struct Workspace {
     n: usize,
     /// How long each text is in all. Shape `[n_items]`.
     lengths: Vec<usize>,
+    places: PatchPlaces,
 }
 
 impl Workspace {
     /// Forgets the sines and cosines of another pass.
-    pub fn begin_pass(&mut self, start: usize, n: usize, lengths: Vec<usize>) {
+    pub fn begin_pass(&mut self, start: usize, n: usize, lengths: Vec<usize>, places: PatchPlaces) {
         self.turns.clear();
-        (self.start, self.n, self.lengths) = (start, n, lengths);
+        (self.start, self.n, self.lengths, self.places) = (start, n, lengths, places);
     }
 
     /// The place, in [`Workspace::turns`], of this pass's sines and cosines.
@@ -45,7 +46,7 @@ impl Workspace {
         if let Some(found) = self.turns.iter().position(|(known, _)| known == rotary) {
             return found;
         }
-        let turns = Turns::new(rotary, self.start, self.n, &self.lengths);
+        let turns = Turns::new(rotary, self.start, self.n, &self.lengths, self.places);
         self.turns.push((rotary.clone(), turns));
         self.turns.len() - 1
     }

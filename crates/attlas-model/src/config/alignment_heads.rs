@@ -4,6 +4,7 @@ use attlas::{HeadId, Kind};
 
 use super::Architecture;
 use super::file::ConfigFile;
+use crate::Error;
 
 /// The heads that the field `alignment_heads` names, `[[layer, head], …]`, in its order: of generation_config.json, as Whisper has
 /// them, or else of config.json. What is no head of this model is passed over, because smaller models are found with the
@@ -23,6 +24,19 @@ pub fn alignment_heads(
     let named = generation.and_then(|generation| generation.get("alignment_heads"));
     let named = named.or_else(|| config.get("alignment_heads")).and_then(|value| value.as_array());
     named.into_iter().flatten().filter_map(head).filter(exists).collect()
+}
+
+/// Over how many frames a median is taken before words get their times, where config.json says it (Whisper).
+///
+/// # Errors
+/// When the number is even, which has no frame in its middle.
+pub fn median_width(config: &ConfigFile) -> Result<Option<usize>, Error> {
+    match config.size_or_none("median_filter_width")? {
+        Some(width) if width.is_multiple_of(2) => {
+            Err(config.error("median_filter_width", format!("is {width}, but must be odd")))
+        }
+        width => Ok(width),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What can differ between attention layers.
 
-use attlas::Visibility;
+use attlas::{Bias, Scoring, Visibility};
 use half::bf16;
 
 use super::{Disentangled, Norm};
@@ -12,8 +12,10 @@ pub struct Attention {
     pub n_heads: usize,
     /// Key–value heads.
     pub n_kv_heads: usize,
-    /// Width of a head.
+    /// Width of a head's queries and keys.
     pub d_head: usize,
+    /// Width of a head's values.
+    pub d_value: usize,
     /// Factor on the dot product.
     pub scale: f32,
     /// `c · tanh(score / c)`.
@@ -24,10 +26,14 @@ pub struct Attention {
     pub bias: PositionBias,
     /// Added to the score by content and relative position.
     pub disentangled: Option<Disentangled>,
+    /// Added to the score by more than content and one distance.
+    pub added: Option<AddedScores>,
     /// Queries and keys turned by their position (Su et al. 2021).
     pub rotary: Option<Rotary>,
     /// Norms on queries and keys.
     pub qk_norm: Option<QkNorm>,
+    /// Queries, keys and values come from narrower states.
+    pub latent: Option<Latent>,
     /// Queries, keys and values are cut to ± this (OLMo).
     pub clip: Option<f32>,
     /// Whether each head has a learnt score that takes weight to nowhere (GPT-OSS).
@@ -69,6 +75,13 @@ pub enum PositionBias {
     /// model whose table is made in that type. The rounding makes it a bias of the key, no more one of the distance.
     /// Shape `[n_heads]`.
     AlibiInBf16(Vec<f32>),
+    /// `−slope[head] · |key − query|`: ALiBi of encoders, whose keys stand on both sides.
+    AlibiBothWays {
+        /// Shape `[n_heads]`.
+        slopes: Vec<f32>,
+        /// The largest distance there is.
+        reach: usize,
+    },
     /// A learnt number per head and bucket of distances (Raffel et al. 2020); one table serves the whole stack.
     Buckets {
         /// Rows of the table.
@@ -77,6 +90,27 @@ pub enum PositionBias {
         max_distance: usize,
         /// Whether later keys have buckets of their own.
         directions: Directions,
+    },
+}
+
+/// Scores that are no function of queries, keys and one distance, and that are added to those that are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddedScores {
+    /// A learnt number per head for each way from patch to patch, by rows and columns, and for each way from or to the one row before them
+    /// (BEiT).
+    Ways {
+        /// Patches from top to bottom and from left to right.
+        grid: [usize; 2],
+        /// Whether all layers have one table.
+        shared: bool,
+    },
+    /// A learnt number per head and bucket of distances, which all layers share, times a number that the query's hidden state gives
+    /// (WavLM).
+    Gated {
+        /// Rows of the table.
+        n_buckets: usize,
+        /// Distances from here on share the last bucket.
+        max_distance: usize,
     },
 }
 
@@ -89,15 +123,37 @@ pub enum Directions {
     Backward,
 }
 
+/// Queries, keys and values from narrower states, each behind a norm (multi-head latent attention, DeepSeek-AI 2024, §2.1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Latent {
+    /// Width of the state that queries come from; `None` where they come from the hidden state itself.
+    pub query_width: Option<usize>,
+    /// Width of the state that keys and values come from.
+    pub key_value_width: usize,
+    /// The last columns of a head's keys, which all heads share and which come from the hidden state itself.
+    pub n_shared: usize,
+    /// The norm on the narrower states.
+    pub norm: Norm,
+}
+
 /// Rotary positions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rotary {
+    /// The first column of a head that is turned.
+    pub first_column: usize,
     /// How many columns of each head are turned; the others pass.
     pub n_columns: usize,
     /// Which columns form a pair.
     pub pairs: Pairs,
     /// How fast each pair turns.
     pub frequencies: Frequencies,
+}
+
+impl Rotary {
+    /// Whether it is a patch's place in its image that turns, and not its position among all rows.
+    pub fn is_by_place(&self) -> bool {
+        matches!(self.frequencies, Frequencies::ByPlace { .. })
+    }
 }
 
 /// Which two columns of a head turn together.
@@ -130,6 +186,12 @@ pub enum Frequencies {
         /// Factor on sine and cosine.
         factor: f32,
     },
+    /// By the place of a patch in its image: the angles of its row, then those of its column. Rows before the patches stay
+    /// as they are (DINOv3).
+    ByPlace {
+        /// Radians from the middle of the image to its edge. Shape `[n_columns / 4]`.
+        per_axis: Vec<f32>,
+    },
     /// Base grows with the text once it is longer than the model was trained for (NTK-aware).
     Dynamic {
         /// The base at training length.
@@ -161,6 +223,13 @@ pub enum QkScope {
     All,
 }
 
+/// A bias that falls with the distance on both sides, up to the largest distance. Shape of `slopes`: `[n_heads]`.
+pub(crate) fn alibi_both_ways(slopes: &[f32], reach: usize) -> Bias {
+    let distances = || (0..=2 * reach).map(|column| column.abs_diff(reach) as f32);
+    let table = slopes.iter().flat_map(|slope| distances().map(move |distance| -slope * distance)).collect();
+    Bias::Relative { first: -i64::try_from(reach).unwrap_or(i64::MAX), table, n_offsets: 2 * reach + 1 }
+}
+
 impl Attention {
     /// Plain multi-head attention: `1/√d_head`, biases everywhere, nothing else.
     pub fn plain(n_heads: usize, d_head: usize, visibility: Visibility) -> Attention {
@@ -168,43 +237,72 @@ impl Attention {
             n_heads,
             n_kv_heads: n_heads,
             d_head,
+            d_value: d_head,
             scale: 1.0 / (d_head as f32).sqrt(),
             softcap: None,
             visibility,
             bias: PositionBias::None,
             disentangled: None,
+            added: None,
             rotary: None,
             qk_norm: None,
+            latent: None,
             clip: None,
             sinks: false,
             biases: Biases::ALL,
         }
     }
 
-    /// The bias of each key, where there is one; `valid` says which keys are not padding, which counts no position.
-    /// Shape `[n_items, n_heads, n_keys]`, with one item for all where `valid` is `None`.
-    pub(crate) fn key_bias(&self, valid: Option<&[bool]>, n_keys: usize) -> Option<Vec<f32>> {
+    /// The bias of each key, where there is one. `valid` says which keys are not padding, which counts no position; `starts`
+    /// where texts begin, each of which counts its positions from 0, where an item is several. Shape
+    /// `[n_items, n_heads, n_keys]`, with one item for all where `valid` is `None`.
+    pub(crate) fn key_bias(&self, valid: Option<&[bool]>, starts: &[usize], n_keys: usize) -> Option<Vec<f32>> {
         let PositionBias::AlibiInBf16(slopes) = &self.bias else { return None };
         let every = vec![true; n_keys]; // [n_keys]
         let rounded = |number: f32| bf16::from_f32(number).to_f32();
         let of_item = |valid: &[bool]| -> Vec<f32> {
-            let positions: Vec<f32> = valid
-                .iter()
-                .scan(0_usize, |before, valid| {
-                    let position = if *valid { *before } else { 0 };
-                    *before += usize::from(*valid);
-                    Some(rounded(position as f32))
-                })
-                .collect();
+            let mut next = 0_usize;
+            let position = |(key, valid): (usize, &bool)| {
+                next = if starts.contains(&key) { 0 } else { next };
+                let position = if *valid { next } else { 0 };
+                next += usize::from(*valid);
+                rounded(position as f32)
+            };
+            let positions: Vec<f32> = valid.iter().enumerate().map(position).collect(); // [n_keys]
             let bias = |slope: f32| positions.iter().map(move |key| self.scale * rounded(slope * key));
             slopes.iter().flat_map(|slope| bias(rounded(*slope))).collect()
         };
         Some(valid.unwrap_or(&every).chunks_exact(n_keys.max(1)).flat_map(of_item).collect())
     }
 
+    /// How scores are formed, for a recording of texts of at most `n_keys` tokens: no longer table than they need.
+    pub(crate) fn recorded_scoring(&self, scoring: &Scoring, n_keys: usize) -> Scoring {
+        match &self.bias {
+            PositionBias::AlibiBothWays { slopes, reach } => {
+                let bias = alibi_both_ways(slopes, n_keys.saturating_sub(1).min(*reach));
+                Scoring { bias, ..scoring.clone() }
+            }
+            _ => scoring.clone(),
+        }
+    }
+
     /// One item's share of what [`key_bias`](Attention::key_bias) gave. Shape `[n_heads, n_keys]`.
     pub(crate) fn key_bias_of<'a>(&self, bias: &'a [f32], item: usize, n_keys: usize) -> Option<&'a [f32]> {
         bias.chunks_exact((self.n_heads * n_keys).max(1)).cycle().nth(item)
+    }
+
+    /// Why weights are no function of queries, keys and the scoring of a recording, where they are not.
+    pub(crate) fn why_dense(&self) -> Option<&'static str> {
+        match (self.disentangled, self.added) {
+            (Some(_), _) => Some("scores content and distance together"),
+            (None, Some(AddedScores::Ways { .. })) => {
+                Some("adds a number to the score for each way from patch to patch")
+            }
+            (None, Some(AddedScores::Gated { .. })) => {
+                Some("adds distances to the score that its content opens and shuts")
+            }
+            (None, None) => None,
+        }
     }
 
     /// Width of all query heads side by side.
@@ -213,8 +311,18 @@ impl Attention {
     }
 
     /// Width of all key heads side by side.
-    pub fn kv_width(&self) -> usize {
+    pub fn key_width(&self) -> usize {
         self.n_kv_heads * self.d_head
+    }
+
+    /// Width of all value heads side by side.
+    pub fn value_width(&self) -> usize {
+        self.n_kv_heads * self.d_value
+    }
+
+    /// Width of what all heads give, side by side.
+    pub fn output_width(&self) -> usize {
+        self.n_heads * self.d_value
     }
 }
 
@@ -232,7 +340,7 @@ mod tests {
             scale: 1.0,
             ..Attention::plain(24, 2, Visibility::CAUSAL)
         };
-        let bias = attention.key_bias(None, 600).expect("a bias");
+        let bias = attention.key_bias(None, &[], 600).expect("a bias");
         let expected =
             [(0, 3, 2.125), (0, 257, 181.0), (0, 599, 424.0), (4, 333, 58.75), (16, 500, 420.0), (23, 599, 44.5)];
         for (head, key, value) in expected {
@@ -241,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_counts_no_position_in_alibi() {
+    fn padding_counts_no_position_in_alibi_and_each_text_of_several_counts_from_0() {
         let attention = Attention {
             bias: PositionBias::AlibiInBf16(vec![0.0625, 0.00390625]),
             scale: 1.0,
@@ -249,6 +357,8 @@ mod tests {
         };
         let valid = [true, false, true, true, false];
         let expected = [0.0, 0.0, 0.0625, 0.125, 0.0, 0.0, 0.0, 0.00390625, 0.0078125, 0.0];
-        assert_eq!(attention.key_bias(Some(&valid), 5).expect("a bias"), expected);
+        assert_eq!(attention.key_bias(Some(&valid), &[], 5).expect("a bias"), expected);
+        let expected = [0.0, 0.0625, 0.0, 0.0625, 0.125, 0.0, 0.00390625, 0.0, 0.00390625, 0.0078125];
+        assert_eq!(attention.key_bias(None, &[0, 2, 5], 5).expect("a bias"), expected);
     }
 }

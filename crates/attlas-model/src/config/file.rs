@@ -31,11 +31,11 @@ pub struct ConfigFile {
     /// The object: its JSON pointer, and what stands before its fields in messages.
     pointer: String,
     prefix: String,
-    /// What the fields are called where the file is no JSON, by their names here.
+    /// What the fields are called in the file, by their names here.
     names: Arc<BTreeMap<String, String>>,
     /// Fields, with what stands before them, that are taken to have another value.
     supposed: BTreeMap<String, Value>,
-    /// The sizes and truth values that were read.
+    /// The sizes and truth values that were read, by the names of their fields in messages.
     readings: Arc<Mutex<BTreeMap<String, Reading>>>,
 }
 
@@ -79,9 +79,15 @@ impl ConfigFile {
         })
     }
 
-    /// The same, whose fields have other names in messages.
+    /// The same, whose fields have other names in messages, and in the file where it has those.
     pub(crate) fn with_names(self, names: BTreeMap<String, String>) -> ConfigFile {
         ConfigFile { names: Arc::new(names), ..self }
+    }
+
+    /// The same, whose fields, the first of each pair, may stand in the file under another name.
+    pub(crate) fn renamed(&self, names: &[(&str, &str)]) -> ConfigFile {
+        let others = names.iter().filter(|(field, _)| !self.has(field));
+        self.clone().with_names(others.map(|(field, name)| ((*field).to_owned(), (*name).to_owned())).collect())
     }
 
     /// The same as if a field, written with what stands before it, had this value.
@@ -91,7 +97,7 @@ impl ConfigFile {
         ConfigFile { supposed, readings: Arc::default(), ..self.clone() }
     }
 
-    /// The sizes and truth values that were read so far, by their fields with what stands before them.
+    /// The sizes and truth values that were read so far, by their fields as messages name them.
     pub(crate) fn readings(&self) -> BTreeMap<String, Reading> {
         self.readings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -125,7 +131,10 @@ impl ConfigFile {
 
     /// The raw value of a field; `None` when absent or null.
     pub fn get(&self, field: &str) -> Option<&Value> {
-        let value = self.supposed.get(&format!("{}{field}", self.prefix)).or_else(|| self.object().get(field));
+        let whole = format!("{}{field}", self.prefix);
+        let name = self.names.get(&whole);
+        let supposed = self.supposed.get(&whole).or_else(|| self.supposed.get(name?));
+        let value = supposed.or_else(|| self.object().get(field)).or_else(|| self.object().get(name?));
         value.filter(|value| !value.is_null())
     }
 
@@ -154,7 +163,15 @@ impl ConfigFile {
     /// # Errors
     /// When absent, no whole number, 0, negative or above the limit.
     pub fn size(&self, field: &str) -> Result<usize, Error> {
-        self.given_size(field)?.ok_or_else(|| self.error(field, "is missing; it must be a whole number above 0"))
+        let size = self.given_size(field)?.or_else(|| self.assumed_before(field));
+        size.ok_or_else(|| self.error(field, "is missing; it must be a whole number above 0"))
+    }
+
+    /// Names the size that a field has where it is absent; one that is null stays so.
+    pub(crate) fn assume(&self, field: &str, size: usize) {
+        if !self.has(field) && !self.is_null(field) {
+            self.assumed(field, size);
+        }
     }
 
     /// A size of at least 1, or `default` when absent.
@@ -188,7 +205,7 @@ impl ConfigFile {
     /// # Errors
     /// As [`ConfigFile::size`], but for absence.
     pub fn size_or_none(&self, field: &str) -> Result<Option<usize>, Error> {
-        let size = self.given_size(field)?;
+        let size = self.given_size(field)?.or_else(|| self.assumed_before(field));
         if size.is_none() {
             self.note(field, Reading::Unset);
         }
@@ -448,7 +465,8 @@ impl ConfigFile {
         let field = format!("{}{field}", self.prefix);
         let mut message = message.into();
         let readings = self.readings();
-        let assumed = |field: &str| readings.get(field).filter(|reading| matches!(reading, Reading::Assumed(_)));
+        let assumed =
+            |field: &str| readings.get(&self.name(field)).filter(|reading| matches!(reading, Reading::Assumed(_)));
         if let Some(Reading::Assumed(value)) = assumed(&field)
             && let Some(rest) = message.strip_prefix(&format!("is {value}"))
         {
@@ -482,10 +500,19 @@ impl ConfigFile {
         }
     }
 
+    /// The size that was named for a field that is absent.
+    fn assumed_before(&self, field: &str) -> Option<usize> {
+        let readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        match readings.get(&format!("{}{field}", self.prefix)) {
+            Some(Reading::Assumed(size)) if !self.has(field) => size.as_u64().map(|size| size as usize),
+            _ => None,
+        }
+    }
+
     /// Notes what was read of a field; returns what was noted first.
     fn note(&self, field: &str, reading: Reading) -> Reading {
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
-        readings.entry(format!("{}{field}", self.prefix)).or_insert(reading).clone()
+        readings.entry(self.name(&format!("{}{field}", self.prefix))).or_insert(reading).clone()
     }
 }
 

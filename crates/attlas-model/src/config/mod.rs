@@ -6,11 +6,17 @@ pub(crate) mod file;
 mod readout;
 mod reads;
 
-pub(crate) use alignment_heads::alignment_heads;
-pub use attention::{Attention, Biases, Directions, Frequencies, Pairs, PositionBias, QkNorm, QkScope, Rotary};
+pub(crate) use alignment_heads::{alignment_heads, median_width};
+pub(crate) use attention::alibi_both_ways;
+pub use attention::{
+    AddedScores, Attention, Biases, Directions, Frequencies, Latent, Pairs, PositionBias, QkNorm, QkScope, Rotary,
+};
 pub use attlas_kernels::Activation;
 pub use readout::{Output, Pooled, Readout, Transform};
-pub use reads::{Disentangled, Frames, Leading, OtherGrids, Patches, Reads, SideConvolution};
+pub use reads::{
+    Disentangled, Frames, Leading, OtherGrids, PatchMatrix, Patches, PositionConvolution, Reads, SampleConvolution,
+    SampleNorms, Samples, SideConvolution,
+};
 
 /// A model: its stacks and what it does with the last hidden states.
 ///
@@ -59,10 +65,21 @@ pub struct SpecialIds {
     pub languages: Vec<u32>,
     /// What follows the start token, and the language where there is one, before anything is generated.
     pub prompt: Vec<u32>,
+    /// What a source text is filled with, where the model has learnt texts of one length.
+    pub filling: Option<Filling>,
     /// Generated first whatever the model says (a language tag).
     pub forced_start: Option<u32>,
     /// Generated last when the length limit is reached.
     pub forced_end: Option<u32>,
+}
+
+/// What follows a text up to the one length that a model has learnt; it is read like any token (SigLIP).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filling {
+    /// The token.
+    pub id: u32,
+    /// Tokens of a text with its filling.
+    pub n: usize,
 }
 
 /// A stack of blocks with its embedding.
@@ -98,12 +115,17 @@ pub struct Embedding {
     pub projected: Projected,
     /// Factor on the token's row: `√d_model` in Vaswani et al. (2017).
     pub scale: f32,
+    /// The token whose row counts as dropped out (ESM-2): it is 0, and the rows of the others are divided by their share
+    /// of the text's tokens.
+    pub dropped: Option<u32>,
     /// What says where a token stands.
     pub positions: Positions,
     /// Segments (BERT); 0 when there are none.
     pub n_token_types: usize,
     /// Applied to the sum.
     pub norm: Option<Norm>,
+    /// What else says where a row stands, after the projection.
+    pub convolution: Option<PositionConvolution>,
 }
 
 /// Where the projection from the table's width to `d_model` stands.
@@ -177,6 +199,8 @@ pub struct Block {
     pub residual: Residual,
     /// Whether each sublayer's output is multiplied by learnt factors, one per column (DINOv2).
     pub layer_scale: bool,
+    /// Factor on what each sublayer adds to the residual stream (Granite).
+    pub residual_factor: f32,
 }
 
 /// How a sublayer `f` joins the residual stream `x`.
@@ -207,6 +231,8 @@ pub struct FeedForward {
     pub gating: Gating,
     /// Whether the projections have biases.
     pub biases: bool,
+    /// Whether the last projection has a bias where the others have none (GTE).
+    pub output_bias: bool,
     /// Several feed-forwards of which each token uses a few.
     pub experts: Option<Experts>,
 }
@@ -228,12 +254,58 @@ pub enum Gating {
 }
 
 /// A mixture of experts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Experts {
     /// How many there are.
     pub n: usize,
-    /// How many each token uses; their weights are a softmax over the chosen ones' scores.
+    /// How many each token uses: those with the highest scores.
     pub n_used: usize,
+    /// What the shares of the chosen ones are.
+    pub routing: Routing,
+    /// Experts are chosen from some groups only.
+    pub groups: Option<Groups>,
+    /// Factor on all shares but that of the expert that every token uses.
+    pub factor: f32,
+    /// Hidden width of one more that every token uses, with a share of its own (Qwen 1.5 MoE) or as it is (DeepSeek).
+    pub d_shared: Option<usize>,
+}
+
+/// Groups of experts of one size, of which each token's experts come from a few (DeepSeek-AI 2024, §2.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Groups {
+    /// How many there are.
+    pub n: usize,
+    /// How many each token uses: those with the highest scores.
+    pub n_used: usize,
+    /// How many of a group's highest scores its own score is the sum of.
+    pub n_counted: usize,
+}
+
+/// How the scores of experts become their shares in a token's feed-forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routing {
+    /// A softmax over the scores of the chosen ones: their shares sum to 1.
+    OfChosen,
+    /// A softmax over all scores: the shares of the chosen ones sum to less.
+    OfAll,
+    /// The sigmoid of each score; a learnt number per expert is added where experts are chosen (DeepSeek-AI 2024, V3, §2.1.2).
+    Sigmoid,
+    /// The same, divided by the sum of the chosen ones.
+    SigmoidOfChosen,
+}
+
+impl Routing {
+    /// Whether shares are sigmoids, and not a softmax.
+    pub fn is_sigmoid(self) -> bool {
+        matches!(self, Routing::Sigmoid | Routing::SigmoidOfChosen)
+    }
+}
+
+impl Experts {
+    /// `n` experts of which each token uses `n_used`, and nothing else.
+    pub fn new(n: usize, n_used: usize, routing: Routing) -> Experts {
+        Experts { n, n_used, routing, groups: None, factor: 1.0, d_shared: None }
+    }
 }
 
 /// A normalisation of each row.
@@ -254,6 +326,8 @@ pub enum NormKind {
     LayerWithoutBias,
     /// The same without weight and bias (OLMo).
     LayerPlain,
+    /// Mean 0, variance 1, times `1 + weight`, plus bias (Nemotron).
+    LayerPlusOne,
     /// Root mean square 1, times weight (Zhang & Sennrich 2019).
     Rms,
     /// The same, times `1 + weight` (Gemma).
@@ -264,6 +338,21 @@ impl NormKind {
     /// Whether the mean is taken away.
     pub fn is_centred(self) -> bool {
         !matches!(self, NormKind::Rms | NormKind::RmsPlusOne)
+    }
+
+    /// Whether a weight is stored.
+    pub fn has_weight(self) -> bool {
+        self != NormKind::LayerPlain
+    }
+
+    /// Whether a bias is stored.
+    pub fn has_bias(self) -> bool {
+        matches!(self, NormKind::Layer | NormKind::LayerPlusOne)
+    }
+
+    /// What is added to the stored weight.
+    pub fn plus(self) -> f32 {
+        if matches!(self, NormKind::RmsPlusOne | NormKind::LayerPlusOne) { 1.0 } else { 0.0 }
     }
 }
 
@@ -316,9 +405,11 @@ impl Embedding {
             width,
             projected: Projected::Last,
             scale: 1.0,
+            dropped: None,
             positions: Positions::None,
             n_token_types: 0,
             norm: None,
+            convolution: None,
         }
     }
 }
@@ -327,19 +418,28 @@ impl Block {
     /// Attention and feed-forward with the same kind of norm.
     pub fn new(attention: Attention, feed_forward: FeedForward, norm: Norm, residual: Residual) -> Block {
         let attention_norm = Some(norm);
-        Block { attention, cross: None, feed_forward, attention_norm, norm, residual, layer_scale: false }
+        Block {
+            attention,
+            cross: None,
+            feed_forward,
+            attention_norm,
+            norm,
+            residual,
+            layer_scale: false,
+            residual_factor: 1.0,
+        }
     }
 }
 
 impl FeedForward {
     /// `down(activation(up(x)))` with biases.
     pub fn plain(d_hidden: usize, activation: Activation) -> FeedForward {
-        FeedForward { d_hidden, activation, gating: Gating::None, biases: true, experts: None }
+        FeedForward { d_hidden, activation, gating: Gating::None, biases: true, output_bias: false, experts: None }
     }
 
     /// `down(activation(gate(x)) · up(x))` without biases.
     pub fn gated(d_hidden: usize, activation: Activation) -> FeedForward {
-        FeedForward { d_hidden, activation, gating: Gating::Gated, biases: false, experts: None }
+        FeedForward { d_hidden, activation, gating: Gating::Gated, biases: false, output_bias: false, experts: None }
     }
 }
 

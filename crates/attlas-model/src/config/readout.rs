@@ -45,6 +45,8 @@ pub enum Pooled {
     First,
     /// The first two side by side, each with its own matrix; the two scores are averaged (DeiT). Shape `[2 · d_model]`.
     FirstTwo,
+    /// The mean of the patches (SigLIP). Shape `[d_model]`.
+    Mean,
     /// The first one, and beside it the mean of the patches (DINOv2). Shape `[2 · d_model]`.
     FirstAndMean,
 }
@@ -52,7 +54,10 @@ pub enum Pooled {
 impl Pooled {
     /// How many hidden states stand side by side.
     pub fn n_parts(self) -> usize {
-        if self == Pooled::First { 1 } else { 2 }
+        match self {
+            Pooled::First | Pooled::Mean => 1,
+            Pooled::FirstTwo | Pooled::FirstAndMean => 2,
+        }
     }
 }
 

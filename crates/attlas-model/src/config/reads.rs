@@ -9,6 +9,8 @@ pub enum Reads {
     Patches(Patches),
     /// A log-mel spectrogram, through two convolutions (Radford et al. 2022).
     Frames(Frames),
+    /// The samples of a sound, through convolutions (Baevski et al. 2020).
+    Samples(Samples),
 }
 
 /// How an image becomes rows: each patch through one matrix, learnt rows before them.
@@ -24,6 +26,10 @@ pub struct Patches {
     pub leading: Vec<Leading>,
     /// Whether the patches' matrix has a bias.
     pub bias: bool,
+    /// How that matrix is stored.
+    pub stored: PatchMatrix,
+    /// Whether learnt positions are added.
+    pub has_positions: bool,
     /// What happens to positions when an image has another grid.
     pub other_grids: OtherGrids,
 }
@@ -36,9 +42,21 @@ impl Patches {
 
     /// How many rows the position table has.
     pub fn n_positions(&self) -> usize {
+        if !self.has_positions {
+            return 0;
+        }
         let leading: usize = self.leading.iter().filter(|leading| leading.has_position).map(|leading| leading.n).sum();
         leading + self.grid[0] * self.grid[1]
     }
+}
+
+/// How the matrix that patches go through is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchMatrix {
+    /// As the kernel of a convolution, `[width, n_channels, side, side]`.
+    Kernel,
+    /// As rows of pixels with their colours together, `[width, side · side · n_channels]` (SigLIP 2).
+    Pixels,
 }
 
 /// Learnt rows before the patches.
@@ -57,6 +75,8 @@ pub struct Leading {
 pub enum OtherGrids {
     /// The image is refused.
     Refused,
+    /// They are stretched by linear interpolation, averaging over as many as fall together when the grid is coarser.
+    LinearAveraging,
     /// They are stretched by cubic interpolation between the four nearest.
     Cubic,
     /// The same, averaging over as many as fall together when the grid is coarser.
@@ -76,6 +96,70 @@ pub struct Frames {
     pub hop: usize,
     /// Samples of a frame.
     pub n_fft: usize,
+}
+
+/// The samples of a sound as input, of any length.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Samples {
+    /// Samples of sound per second.
+    pub rate: usize,
+    /// What they go through, in order.
+    pub convolutions: Vec<SampleConvolution>,
+    /// Whether the convolutions have biases.
+    pub biases: bool,
+    /// Which of the convolutions' outputs are normalised.
+    pub norms: SampleNorms,
+    /// After each convolution and norm.
+    pub activation: super::Activation,
+}
+
+/// A convolution without padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SampleConvolution {
+    /// Columns that it gives.
+    pub width: usize,
+    /// Rows that one output row sees.
+    pub kernel: usize,
+    /// Rows from one to the next.
+    pub stride: usize,
+}
+
+/// Which outputs of convolutions over samples are normalised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SampleNorms {
+    /// Each column of the first, over the whole sound.
+    First,
+    /// Each row of all.
+    Each,
+}
+
+impl Samples {
+    /// Hidden states that come of so many samples; 0 where they are too few for one.
+    pub fn n_positions(&self, n_samples: usize) -> usize {
+        let shorter = |n: usize, convolution: &SampleConvolution| match n.checked_sub(convolution.kernel) {
+            Some(rest) => rest / convolution.stride + 1,
+            None => 0,
+        };
+        self.convolutions.iter().fold(n_samples, shorter)
+    }
+
+    /// Samples from one hidden state to the next.
+    pub fn hop(&self) -> usize {
+        self.convolutions.iter().map(|convolution| convolution.stride).product()
+    }
+}
+
+/// Positions as a convolution over the first hidden states, which is added to them (Baevski et al. 2020).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PositionConvolution {
+    /// Rows that one output row sees.
+    pub kernel: usize,
+    /// Groups of columns that do not mix.
+    pub n_groups: usize,
+    /// The non-linearity on its output.
+    pub activation: super::Activation,
+    /// On the sum.
+    pub norm: Option<super::Norm>,
 }
 
 /// A convolution along the sequence: `first + norm`-joined to the first block's output (DeBERTa v2).

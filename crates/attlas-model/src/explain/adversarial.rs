@@ -9,7 +9,7 @@ use attlas::analysis::{divergence, total_variation};
 use attlas::attention::reference;
 use attlas::recording::{Edit, NewWeights};
 
-use super::faithfulness::Shift;
+use super::faithfulness::{Disturbed, Shift};
 use super::knock_out::{Baseline, KindHead, Watch};
 use super::score::{Form, Score, distribution};
 use crate::run::backward::Backward;
@@ -22,7 +22,7 @@ pub struct Search {
     pub budget: f64,
     /// Steps; each is a run and the way back.
     pub n_steps: usize,
-    /// Where the search begins.
+    /// Where the search begins, unless it goes on from a map.
     pub seed: u64,
 }
 
@@ -33,21 +33,27 @@ const PENALTY: f64 = 500.0;
 
 impl Baseline<'_> {
     /// The most different map of a head that was found to keep the output within the budget; `None` where none of the steps did.
+    /// The search goes on from the most different of the maps that were tried before and keep it, so that what it finds differs as
+    /// much as they do at least; where none is given or keeps it, from beside the model's own.
     ///
     /// # Errors
     /// When there is no such head, or no gradient (DeBERTa), or as [`Baseline::values`].
-    pub fn adversarial(&self, head: KindHead, search: Search, watch: &mut Watch<'_>) -> Result<Option<Shift>, Error> {
+    pub fn adversarial(
+        &self,
+        head: KindHead,
+        tried: Option<&Disturbed>,
+        search: Search,
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Shift>, Error> {
         self.check_head(head)?;
         let rows = self.map_rows(head)?;
-        let mut random = SplitMix64::at(search.seed, &[head.head.layer, head.head.head]);
-        let noise = |_: &f64| random.below(1 << 20) as f64 / f64::from(1 << 19) - 1.0;
-        // near the model's own map the divergence has no slope: begin beside it
-        let mut scores: Vec<f64> =
-            rows.iter().flat_map(|row| &row.weights).map(|weight| weight.max(1e-9).ln()).collect();
-        let jitter: Vec<f64> = scores.iter().map(noise).collect();
-        scores.iter_mut().zip(jitter).for_each(|(score, jitter)| *score += jitter);
+        let from = tried.and_then(|tried| tried.most_different_of(search.budget));
+        let mut best = from.as_ref().map(|(_, moved)| *moved);
+        let mut scores = match from {
+            Some((to, _)) => scores_of(self.changed_rows(head, &rows, &to).iter().flatten()),
+            None => beside(scores_of(rows.iter().flat_map(|row| &row.weights)), head, search.seed),
+        };
         let mut adam = Adam::new(scores.len());
-        let mut best: Option<Shift> = None;
         for step in 0..search.n_steps {
             if watch(step) == Next::Stop {
                 return Err(Error::Stopped);
@@ -113,6 +119,18 @@ impl Baseline<'_> {
         }
         Ok(([tvd, jsd], slope))
     }
+}
+
+/// Scores whose softmax these weights are.
+fn scores_of<'w>(weights: impl Iterator<Item = &'w f64>) -> Vec<f64> {
+    weights.map(|weight| weight.max(1e-9).ln()).collect()
+}
+
+/// Other scores near these: near the model's own map the divergence has no slope.
+fn beside(mut scores: Vec<f64>, head: KindHead, seed: u64) -> Vec<f64> {
+    let mut random = SplitMix64::at(seed, &[head.head.layer, head.head.head]);
+    scores.iter_mut().for_each(|score| *score += random.below(1 << 20) as f64 / f64::from(1 << 19) - 1.0);
+    scores
 }
 
 /// A row of a head's map: what it may see, and how it shares its weight.

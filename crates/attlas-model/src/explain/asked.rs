@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use attlas::printable::counted;
 
+use super::knock_out::Baseline;
 use super::score::{Form, Metric, Score, Unchanged};
 use crate::{Array, Decoding, Error, Input, Model, Next, Pass, Progress, RunOptions, Side, Site};
 
@@ -187,11 +188,15 @@ impl Model {
     /// The logits of one text.
     ///
     /// # Errors
-    /// As [`Model::run`].
+    /// As [`Model::run`]; where numbers are infinite or none (NaN), with the layer and head where they began.
     pub fn text_logits(&self, input: &Input) -> Result<Array, Error> {
         let options = RunOptions { pass: Pass::keeping([Site::Logits]), ..RunOptions::default() };
         let logits = self.run(std::slice::from_ref(input), &options)?.logits;
-        Ok(logits.unwrap_or(Array { shape: vec![0], values: Vec::new() }))
+        let logits = logits.unwrap_or(Array { shape: vec![0], values: Vec::new() });
+        if logits.values.iter().any(|logit| !logit.is_finite()) {
+            Baseline::of(self, input)?; // says where they began
+        }
+        Ok(logits)
     }
 
     /// The text with what an encoder-decoder generates for it as its target, greedily, of `max_tokens` tokens at most; other models

@@ -126,12 +126,14 @@ impl Card {
         };
         let maps = baseline.disturbed(&sets, &seeds, watch)?;
         let n_done = sets.len() * (seeds.len() + 1);
+        let sought =
+            question.n_steps.map(|steps| sought(baseline, question, &maps, steps, n_done, watch)).transpose()?;
         Ok(Card {
             model: baseline.model().name().to_owned(),
             n_tokens: baseline.input.source.len() + baseline.input.target.len(),
             budget: question.budget,
             maps,
-            sought: question.n_steps.map(|steps| sought(baseline, question, steps, n_done, watch)).transpose()?,
+            sought,
             all_uniform: all_uniform(baseline, &question.heads)?,
             erasing: erasing(baseline, question)?,
             beside: others.iter().map(beside).collect::<Result<_, Error>>()?,
@@ -178,6 +180,7 @@ pub fn mean(numbers: &[f64]) -> Option<f64> {
 fn sought(
     baseline: &Baseline<'_>,
     question: &Question<'_>,
+    maps: &[Disturbed],
     n_steps: u16,
     n_done: usize,
     watch: &mut Watch<'_>,
@@ -187,7 +190,8 @@ fn sought(
     }
     let search = Search { budget: question.budget, n_steps: usize::from(n_steps), seed: 0 };
     let of_head = |(place, head): (usize, &KindHead)| {
-        baseline.adversarial(*head, search, &mut |step| watch(n_done + place * search.n_steps + step))
+        let watch = &mut |step| watch(n_done + place * search.n_steps + step);
+        baseline.adversarial(*head, maps.get(place), search, watch)
     };
     question.heads.iter().enumerate().map(of_head).collect()
 }

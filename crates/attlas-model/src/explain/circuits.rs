@@ -282,7 +282,9 @@ impl HeadSides {
         head: HeadId,
     ) -> Result<HeadSides, Error> {
         let Projections::Joint(joint) = &weights.projections else {
-            return Err(Error::Unsupported(format!("{head} reads queries and keys from different states")));
+            return Err(Error::Unsupported(format!(
+                "{head} reads queries and keys from different states, or through a narrower one"
+            )));
         };
         let mut input = vocabulary.embedding.clone(); // [n_tokens, d_model]
         if let Some(norm) = weights.join(residual_of(model, vocabulary.kind, head.layer)).before() {
@@ -292,7 +294,7 @@ impl HeadSides {
         let rows = |start: usize| -> Vec<f32> { projected(joint, &input, start, d_head) };
         let mut queries = rows(head.head * d_head);
         let mut keys = rows(config.query_width() + kv * d_head);
-        let mut values = rows(config.query_width() + config.kv_width() + kv * d_head);
+        let mut values = rows(config.query_width() + config.key_width() + kv * d_head);
         if let Some(scope) = config.qk_norm.map(|norm| norm.scope) {
             let (Some(query_norm), Some(key_norm), QkScope::Head) = (&weights.query_norm, &weights.key_norm, scope)
             else {

@@ -270,7 +270,16 @@ fn told(
     let token = tokens.tokens.get(position)?;
     let mut row = vec![0.0_f32; embedding.width];
     tables.tokens.row(token.id? as usize, &mut row);
-    let scaled = row.iter().map(|x| f64::from(*x) * f64::from(embedding.scale)).collect();
+    let factor = match embedding.dropped {
+        None => embedding.scale,
+        Some(dropped) => {
+            let real = || tokens.tokens.iter().filter(|token| token.role != TokenRole::Padding);
+            let ids: Vec<u32> = real().filter_map(|token| token.id).collect();
+            let factors: Vec<f32> = embedding.factors_of(dropped, &ids, ids.len()).collect();
+            *factors.get(position)?
+        }
+    };
+    let scaled = row.iter().map(|x| f64::from(*x) * f64::from(factor)).collect();
     let mut state = Components { parts: vec![(Source::Token, scaled)] };
     let projection = tables.projection.as_ref();
     if let (Some(projection), Projected::Token) = (projection, embedding.projected) {

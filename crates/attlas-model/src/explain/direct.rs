@@ -235,7 +235,7 @@ impl Baseline<'_> {
                 | Readout::Classes { transform: Some(_), .. } => {
                     Some("a non-linear layer stands before its output matrix")
                 }
-                Readout::Classes { pooled: Pooled::FirstTwo | Pooled::FirstAndMean, .. } => {
+                Readout::Classes { pooled: Pooled::FirstTwo | Pooled::Mean | Pooled::FirstAndMean, .. } => {
                     Some("it joins several positions before its output matrix")
                 }
                 _ => None,

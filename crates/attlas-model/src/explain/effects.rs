@@ -486,6 +486,8 @@ pub struct Edges {
     pub head: KindHead,
     /// The metric's name.
     pub metric: &'static str,
+    /// What it counts in.
+    pub unit: &'static str,
     /// What is measured, in words.
     pub measures: String,
     /// The number before anything is hidden.
@@ -530,6 +532,7 @@ pub fn edges(
     Ok(Edges {
         head,
         metric: metric.name(),
+        unit: metric.unit(),
         measures: baseline.model().metric_in_words(&metric, &baseline.input),
         before: baseline.value(&metric)?,
         rows: found.iter().map(|&(query, key, effect)| (query, key, effect, weight(query, key))).collect(),

@@ -39,6 +39,8 @@ pub struct Disturbed {
     pub heads: Vec<KindHead>,
     /// Each row's weights dealt out anew among its visible keys, once for each seed.
     pub permuted: Vec<Shift>,
+    /// The seeds.
+    pub seeds: Vec<u64>,
     /// All visible keys alike.
     pub uniform: Shift,
 }
@@ -63,8 +65,15 @@ impl Disturbed {
     /// The most different maps that were tried and keep the output within `budget`, as total variation; `None` where all moved it
     /// further. A search among the permutations and uniform maps: there may be maps that are more different.
     pub fn most_different(&self, budget: f64) -> Option<Shift> {
-        let tried = self.permuted.iter().chain([&self.uniform]).filter(|moved| moved.tvd <= budget);
-        tried.copied().reduce(|best, moved| if moved.of_maps > best.of_maps { moved } else { best })
+        self.most_different_of(budget).map(|(_, moved)| moved)
+    }
+
+    /// The same, with what the weights were changed to.
+    pub(super) fn most_different_of(&self, budget: f64) -> Option<(NewWeights<Array>, Shift)> {
+        let permuted = self.permuted.iter().zip(&self.seeds);
+        let permuted = permuted.map(|(moved, seed)| (NewWeights::Permuted { seed: *seed }, *moved));
+        let tried = permuted.chain([(NewWeights::Uniform, self.uniform)]).filter(|(_, moved)| moved.tvd <= budget);
+        tried.reduce(|best, tried| if tried.1.of_maps > best.1.of_maps { tried } else { best })
     }
 
     /// The finding, as it can stand below a picture.
@@ -142,7 +151,7 @@ impl Baseline<'_> {
                 ways.push(Shift { tvd: moved[0], jsd: moved[1], of_maps: self.moved_maps(set, &to(way))? });
             }
             let uniform = ways.remove(n_ways - 1);
-            Ok(Disturbed { heads: set.clone(), permuted: ways, uniform })
+            Ok(Disturbed { heads: set.clone(), permuted: ways, seeds: seeds.to_vec(), uniform })
         };
         sets.iter().zip(moved.chunks_exact(n_ways)).map(of_set).collect()
     }
@@ -152,8 +161,7 @@ impl Baseline<'_> {
         let mut sum = 0.0;
         for head in heads {
             let before = self.map_rows(*head)?;
-            let edit = Edit::Weights { heads: head.heads(), to: to.clone() };
-            let changed = self.changed_rows(*head, &before, &edit);
+            let changed = self.changed_rows(*head, &before, to);
             let n = before.len().max(1) as f64;
             sum += before.iter().zip(&changed).map(|(row, q)| row.divergence(q)).sum::<f64>() / n;
         }
@@ -171,8 +179,9 @@ impl Baseline<'_> {
     }
 
     /// The same rows after a change of the weights.
-    fn changed_rows(&self, head: KindHead, rows: &[MapRow], edit: &Edit<Array>) -> Vec<Vec<f64>> {
-        let pass = Pass { edits: vec![edit.clone()], ..Pass::keeping([]) };
+    pub(super) fn changed_rows(&self, head: KindHead, rows: &[MapRow], to: &NewWeights<Array>) -> Vec<Vec<f64>> {
+        let edit = Edit::Weights { heads: head.heads(), to: to.clone() };
+        let pass = Pass { edits: vec![edit], ..Pass::keeping([]) };
         let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
         let edits = plan.weight_edits(head.kind, head.head.layer);
         let changed = |row: &MapRow| {

@@ -7,7 +7,7 @@ use crate::Error;
 use crate::block::linear::Linear;
 use crate::block::norm::NormWeights;
 use crate::block::weights::{AttentionWeights, Projections};
-use crate::config::{Attention, NormKind, Residual};
+use crate::config::{Attention, Residual};
 use crate::model::Model;
 
 /// Whether matrices are taken with the norms between them and the residual stream.
@@ -49,14 +49,20 @@ impl Matrices {
             return Err(Error::Plan(format!("{} has no {kind}", model.name())));
         };
         let blocks = stack.blocks.iter().zip(&weights.blocks);
-        Ok(blocks
-            .map(|(config, block)| Matrices::of(&config.attention, &block.attention, config.residual, norms))
-            .collect())
+        blocks
+            .map(|(config, block)| Matrices::of(model, &config.attention, &block.attention, config.residual, norms))
+            .collect()
     }
 
-    fn of(config: &Attention, weights: &AttentionWeights, residual: Residual, norms: Norms) -> Matrices {
+    fn of(
+        model: &Model,
+        config: &Attention,
+        weights: &AttentionWeights,
+        residual: Residual,
+        norms: Norms,
+    ) -> Result<Matrices, Error> {
         let before = weights.join(residual).before().filter(|_| norms == Norms::Folded);
-        let (n_query, n_kv) = (config.query_width(), config.kv_width());
+        let (n_query, n_kv) = (config.query_width(), config.key_width());
         let (queries, mut keys_and_values) = match &weights.projections {
             Projections::Joint(linear) => {
                 let mut rows = linear.weight.rows().into_owned(); // [q + 2 · kv, d_model]
@@ -66,6 +72,7 @@ impl Matrices {
             Projections::Apart { query, key_value } => {
                 (query.weight.rows().into_owned(), key_value.weight.rows().into_owned())
             }
+            Projections::Latent(_) => return Err(through_narrower_states(model)),
         };
         let d_model = queries.len() / n_query.max(1);
         let values = keys_and_values.split_off(n_kv * d_model);
@@ -73,7 +80,7 @@ impl Matrices {
             before.iter().for_each(|norm| fold(norm, &mut rows, d_model));
             rows
         };
-        Matrices {
+        Ok(Matrices {
             n_heads: config.n_heads,
             shape: config.shape(0, 0),
             d_head: config.d_head,
@@ -82,7 +89,7 @@ impl Matrices {
             keys: folded(keys_and_values),
             values: folded(values),
             output: transposed(&weights.output),
-        }
+        })
     }
 
     /// The key–value head that a head reads.
@@ -97,9 +104,17 @@ impl Matrices {
     }
 }
 
+/// Why there are no matrices of what heads read.
+pub(super) fn through_narrower_states(model: &Model) -> Error {
+    Error::Unsupported(format!(
+        "{} makes queries, keys and values of narrower states with a norm between, so that no matrix says what a head reads",
+        model.name()
+    ))
+}
+
 /// `W · diag(γ) · C`, where `C` takes the mean away: rows that read behind a norm, as rows that read before it. Shape `[n, width]`.
 pub(super) fn fold(norm: &NormWeights, rows: &mut [f32], width: usize) {
-    let plus = if norm.norm.kind == NormKind::RmsPlusOne { 1.0 } else { 0.0 };
+    let plus = norm.norm.kind.plus();
     for row in rows.chunks_exact_mut(width.max(1)) {
         row.iter_mut().zip(norm.weight.iter()).for_each(|(x, weight)| *x *= plus + weight);
         if norm.norm.kind.is_centred() {
@@ -169,7 +184,7 @@ pub(super) fn times(matrix: &[f64], rows: &[f32], n: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Norm;
+    use crate::config::{Norm, NormKind};
 
     #[test]
     fn a_norm_without_weights_is_folded_with_its_centring_alone() {
@@ -182,6 +197,7 @@ mod tests {
             (NormKind::LayerPlain, &[][..], [-1.0, 0.0, 1.0, -2.0, 0.0, 2.0]),
             (NormKind::Layer, &[2.0, 2.0, 2.0], [-2.0, 0.0, 2.0, -4.0, 0.0, 4.0]),
             (NormKind::Rms, &[2.0, 1.0, 0.0], [2.0, 2.0, 0.0, 0.0, 2.0, 0.0]),
+            (NormKind::LayerPlusOne, &[1.0, 1.0, 1.0], [-2.0, 0.0, 2.0, -4.0, 0.0, 4.0]),
         ] {
             let mut rows = [1.0, 2.0, 3.0, 0.0, 2.0, 4.0];
             fold(&norm(kind, weight), &mut rows, 3);

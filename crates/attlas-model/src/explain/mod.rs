@@ -6,6 +6,7 @@ mod along;
 mod alti;
 pub mod asked;
 mod attribution;
+pub mod by_key;
 mod by_knock_out;
 pub mod card;
 mod circuits;
@@ -34,6 +35,7 @@ mod read;
 mod relevance;
 pub mod score;
 pub mod side_by_side;
+pub mod states;
 mod why;
 
 pub use alti::{Reach, contributions};

@@ -12,7 +12,7 @@ use crate::block::linear::Linear;
 use crate::block::norm::NormWeights;
 use crate::block::pass::{Pass, Site};
 use crate::block::weights::AttentionWeights;
-use crate::config::{NormKind, Residual};
+use crate::config::Residual;
 use crate::model::Model;
 use crate::run::record::Run;
 use crate::{Error, Weight};
@@ -225,14 +225,14 @@ impl<'a> LinearNorm<'a> {
 
     /// What the norm adds besides; empty where it adds nothing. Shape `[width]`.
     pub fn bias(&self) -> Vec<f64> {
-        if self.norm.norm.kind == NormKind::Layer { widened(&self.norm.bias) } else { Vec::new() }
+        if self.norm.norm.kind.has_bias() { widened(&self.norm.bias) } else { Vec::new() }
     }
 }
 
 /// `γ ⊙ v`. Shape `[width]`.
 pub(super) fn multiply_by_weight(norm: &NormWeights, vector: &mut [f64]) {
-    let plus = if norm.norm.kind == NormKind::RmsPlusOne { 1.0 } else { 0.0 };
-    if norm.norm.kind != NormKind::LayerPlain {
+    if norm.norm.kind.has_weight() {
+        let plus = f64::from(norm.norm.kind.plus());
         vector.iter_mut().zip(norm.weight.iter()).for_each(|(x, weight)| *x *= plus + f64::from(*weight));
     }
 }

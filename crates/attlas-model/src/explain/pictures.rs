@@ -6,8 +6,10 @@ use attlas::view::pictures::Looks;
 use attlas::{Kind, Quantity};
 
 use super::agreement::{Agreement, firsts};
+use super::by_key::ByKey;
 use super::effects::{Edges, Effects, LIMITS, Way};
 use super::side_by_side::{Explained, Place, short_title};
+use super::states::States;
 use crate::Error;
 
 /// The share of every token under every method, one panel for what the encoder reads and one for what the decoder reads.
@@ -100,8 +102,50 @@ fn panel(found: &Effects, kind: Kind) -> Result<Option<Panel>, Error> {
     Ok(Some(if found.way == Way::Gradient { panel } else { scaled_by(panel, found.metric) }))
 }
 
+/// Hidden states that were exchanged as layers × positions, one panel for each stack.
+///
+/// # Errors
+/// When the numbers are no map.
+pub fn states_picture(found: &States, looks: &Looks) -> Result<Figure, Error> {
+    let mut panels = Vec::new();
+    for stack in [Kind::Encoder, Kind::Decoder] {
+        let effects = found.rows.iter().filter(|(place, _)| place.stack == stack);
+        let cells: Vec<f32> = effects.map(|(_, patched)| patched.effect as f32).collect();
+        let tokens = found.tokens(stack);
+        if cells.is_empty() {
+            continue;
+        }
+        let n_layers = cells.len() / tokens.len();
+        let name = |layer: usize| if layer + 1 == n_layers { "end".to_owned() } else { layer.to_string() };
+        let layers = Axis::labelled("layer that is entered", (0..n_layers).map(name));
+        let panel = Panel::new(stack.name(), cells, layers, Axis::labelled("position", tokens.labels()))?;
+        panels.push(scaled_by(panel, found.metric));
+    }
+    let scales = Scales::of(&panels, looks.scale.unwrap_or(Scale::Linear), looks.panel_scale);
+    let style = looks.of_several("What hidden states of the other text carry over", found.notes());
+    Ok(grid(&panels, &scales.called(Quantity::Effect.words()), panels.len(), &style))
+}
+
+/// What heads write by the token that they move it from, as heads × keys, one panel for each kind of attention.
+///
+/// # Errors
+/// When the numbers are no map.
+pub fn by_key_picture(found: &ByKey, looks: &Looks) -> Result<Figure, Error> {
+    let mut panels = Vec::new();
+    for (kind, keys) in &found.keys {
+        let rows = || found.rows.iter().filter(|row| row.head.kind == *kind);
+        let cells = rows().map(|row| row.share as f32).collect();
+        let heads = rows().filter(|row| row.key == 0).map(|row| row.head.head.to_string());
+        let (heads, keys) = (Axis::labelled("head", heads), Axis::labelled("key", keys.labels()));
+        panels.push(Panel::new(kind.title(), cells, heads, keys)?.measuring(Quantity::Effect));
+    }
+    let scales = Scales::of(&panels, looks.scale.unwrap_or(Scale::Linear), looks.panel_scale);
+    let style = looks.of_several("What heads write for the target, by the token that they move it from", found.notes());
+    Ok(grid(&panels, &scales.called("direct share"), panels.len(), &style))
+}
+
 /// The panel with a scale that suits its numbers: distances (kl, tvd, jsd) are never below 0, other effects have either sign.
-pub fn scaled_by(panel: Panel, metric: &str) -> Panel {
+fn scaled_by(panel: Panel, metric: &str) -> Panel {
     match metric {
         "kl" | "tvd" | "jsd" => panel,
         _ => panel.measuring(Quantity::Effect),

@@ -27,6 +27,8 @@ enum Places {
     Patches { n_leading: usize, side: usize },
     /// Columns, two of them a token.
     Frames,
+    /// Samples, so many from one token to the next; the last one has those that are left.
+    Samples { hop: usize, n_tokens: usize },
 }
 
 impl Side {
@@ -37,6 +39,7 @@ impl Side {
             Places::Rows => shape[0],
             Places::Patches { n_leading, side } => n_leading + (shape[1] / side) * (shape[2] / side),
             Places::Frames => shape[1] / 2,
+            Places::Samples { n_tokens, .. } => n_tokens,
         }
     }
 
@@ -52,6 +55,7 @@ impl Side {
                 (row < n_rows && column < n_columns).then(|| n_leading + row * n_columns + column)
             }
             Places::Frames => Some(last / 2),
+            Places::Samples { hop, n_tokens } => Some((last / hop).min(n_tokens.saturating_sub(1))),
         }
     }
 
@@ -243,6 +247,9 @@ fn features(model: &Model, input: &Input) -> Option<Side> {
     let places = match &model.transformer.architecture.encoder.as_ref()?.embedding.reads {
         Reads::Patches(patches) => Places::Patches { n_leading: patches.n_leading(), side: patches.side },
         Reads::Frames(_) => Places::Frames,
+        Reads::Samples(samples) => {
+            Places::Samples { hop: samples.hop(), n_tokens: samples.n_positions(values.values.len()) }
+        }
         Reads::Tokens => return None,
     };
     Some(Side { values, places })

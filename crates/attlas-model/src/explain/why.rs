@@ -10,10 +10,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::components::{Components, Source, before_cross, entering, read_by};
+use super::matrices::through_narrower_states;
 use super::parts::{attention_of, widened};
 use crate::Error;
 use crate::block::linear::Linear;
-use crate::block::rope::Turns;
+use crate::block::rope::{PatchPlaces, Turns};
 use crate::block::weights::{AttentionWeights, Projections};
 use crate::config::{Attention, Block, Pairs, QkScope};
 use crate::model::Model;
@@ -276,8 +277,12 @@ impl<'a> Pair<'a> {
         let (Some(block), Some(config)) = (block, config) else {
             return Err(Error::Plan(format!("{} has no {kind} {head}", model.name())));
         };
-        let refused = if config.disentangled.is_some() {
-            Some("its scores join content and distance by more than one product of queries and keys")
+        let refused = if config.why_dense().is_some() {
+            Some("its scores are more than one product of queries and keys with a bias of their distance")
+        } else if config.rotary.as_ref().is_some_and(|rotary| rotary.is_by_place()) {
+            Some("it turns queries and keys by the places of patches in an image")
+        } else if config.latent.is_some() {
+            Some("its queries and keys are made of narrower states with a norm between")
         } else if config.clip.is_some() {
             Some("it cuts queries and keys, which parts cannot be")
         } else {
@@ -292,7 +297,7 @@ impl<'a> Pair<'a> {
         };
         let n = map.n_keys().max(map.n_queries());
         let length = map.key_tokens().unpadded(map.n_keys()).last().map_or(n, |last| last + 1);
-        let turns = config.rotary.as_ref().map(|rotary| Turns::new(rotary, 0, n, &[length]));
+        let turns = config.rotary.as_ref().map(|rotary| Turns::new(rotary, 0, n, &[length], PatchPlaces::default()));
         let kv_head = layer.shape.kv_head(head.head);
         Ok(Pair { asked, config, block, weights: attention_of(model, layer)?, scoring, kv_head, turns })
     }
@@ -345,6 +350,7 @@ impl<'a> Pair<'a> {
             Projections::Joint(linear) | Projections::Apart { query: linear, .. } => {
                 self.rows(linear, 0..self.config.query_width(), head.head)
             }
+            Projections::Latent(_) => return Err(through_narrower_states(model)),
         };
         state.project(&rows);
         self.normalised(state, &self.weights.query_norm, head.head)
@@ -353,7 +359,7 @@ impl<'a> Pair<'a> {
     /// The parts of the key before it is turned. Shape of each `[d_head]`.
     fn key_side(&self, model: &Model, run: &Run) -> Result<Components, Error> {
         let Asked { item, kind, head, key, .. } = self.asked;
-        let kv_width = self.config.kv_width();
+        let kv_width = self.config.key_width();
         let (mut state, rows) = match &self.weights.projections {
             Projections::Joint(linear) => {
                 let mut state = entering(model, run, kind, (item, key), head.layer)?;
@@ -361,6 +367,7 @@ impl<'a> Pair<'a> {
                 let start = self.config.query_width();
                 (state, self.rows(linear, start..start + kv_width, self.kv_head))
             }
+            Projections::Latent(_) => return Err(through_narrower_states(model)),
             Projections::Apart { key_value, .. } => {
                 let n_layers = model.transformer().architecture.encoder.as_ref().map_or(0, |stack| stack.blocks.len());
                 (
@@ -448,12 +455,13 @@ impl<'a> Pair<'a> {
         let Some((rotary, turns)) = self.config.rotary.as_ref().zip(self.turns.as_ref()) else {
             return (0..self.config.d_head).map(|column| term(vec![column], None)).collect();
         };
-        let half = rotary.n_columns / 2;
+        let (first, half) = (rotary.first_column, rotary.n_columns / 2);
         let pair = |place: usize| match rotary.pairs {
-            Pairs::Halves => vec![place, place + half],
-            Pairs::Neighbours => vec![2 * place, 2 * place + 1],
+            Pairs::Halves => vec![first + place, first + place + half],
+            Pairs::Neighbours => vec![first + 2 * place, first + 2 * place + 1],
         };
         let turning = (0..half).map(|place| term(pair(place), Some(turns.frequency(place))));
-        turning.chain((rotary.n_columns..self.config.d_head).map(|column| term(vec![column], None))).collect()
+        let others = (0..first).chain(first + rotary.n_columns..self.config.d_head);
+        turning.chain(others.map(|column| term(vec![column], None))).collect()
     }
 }

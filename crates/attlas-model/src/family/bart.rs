@@ -66,6 +66,8 @@ struct Style {
     embedding_norm: bool,
     final_norm: bool,
     output_bias: bool,
+    /// Positions where the configuration does not say how many.
+    n_positions: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,10 +86,17 @@ const BART_STYLE: Style = Style {
     embedding_norm: true,
     final_norm: false,
     output_bias: true,
+    n_positions: 1024,
 };
 
-const PEGASUS_STYLE: Style =
-    Style { table: Table::Halves, residual: Residual::Pre, embedding_norm: false, final_norm: true, output_bias: true };
+const PEGASUS_STYLE: Style = Style {
+    table: Table::Halves,
+    residual: Residual::Pre,
+    embedding_norm: false,
+    final_norm: true,
+    output_bias: true,
+    n_positions: 1024,
+};
 
 fn read(config: &ConfigFile, style: Style) -> Result<(Architecture, Names), Error> {
     let d_model = config.size_or("d_model", 1024)?;
@@ -129,6 +138,13 @@ fn read(config: &ConfigFile, style: Style) -> Result<(Architecture, Names), Erro
     Ok((architecture, if shared { NAMES } else { apart() }))
 }
 
+/// The decoder of a model whose encoder is none of these (TrOCR).
+pub(super) fn captioner(config: &ConfigFile, n_tokens: usize) -> Result<Stack, Error> {
+    let style = Style { embedding_norm: config.flag_or("layernorm_embedding", true)?, n_positions: 512, ..BART_STYLE };
+    let d_model = config.size_or("d_model", 1024)?;
+    stack(config, style, Side { name: "decoder", n_tokens, cross: true, d_model })
+}
+
 struct Side {
     name: &'static str,
     n_tokens: usize,
@@ -155,7 +171,7 @@ fn stack(config: &ConfigFile, style: Style, side: Side) -> Result<Stack, Error> 
             style.residual,
         )
     };
-    let n_positions = config.size_or("max_position_embeddings", 1024)?;
+    let n_positions = config.size_or("max_position_embeddings", style.n_positions)?;
     let positions = match style.table {
         Table::Learned => Positions::Learned { n_rows: n_positions + 2, offset: 2, at_padding: None },
         Table::Halves => {

@@ -2,7 +2,7 @@
 
 use attlas::Visibility;
 
-use super::{Family, readouts};
+use super::{Family, alibi_bert, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::config::{
@@ -15,35 +15,35 @@ use crate::load::{
 pub(super) const FAMILY: Family = Family {
     name: "bert",
     model_types: &["bert"],
-    about: "BERT (Devlin et al. 2019)",
+    about: "BERT, ProtBERT, DNABERT 1 and 2, JinaBERT v2 (Devlin et al. 2019)",
     read,
-    tested: &[("bert", "segments, masked LM"), ("bert-classifier", "classifier, f16")],
+    tested: &[
+        ("bert", "segments, masked LM"),
+        ("bert-classifier", "classifier, f16"),
+        ("jina-bert-v2", "ALiBi both ways, gated, against their formulas"),
+        ("dnabert-2", "the same in one matrix, masked LM"),
+    ],
     texts: &[],
 };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     readouts::only_encoder(config)?;
-    let stack = encoder(config, Numbering::FROM_ZERO)?;
+    let (stack, length, stack_names) = match alibi_bert::is_meant(config)? {
+        true => alibi_bert::encoder(config)?,
+        false => (encoder(config, Numbering::FROM_ZERO)?, Length::Any, NAMES),
+    };
     let task = readouts::task(config)?;
     let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-12)? as f32);
     let (readout, names) = match task {
         readouts::Task::MaskedTokens => {
             (readouts::masked_tokens(config, &stack, config.activation_or("hidden_act", "gelu")?, norm)?, VOCABULARY)
         }
-        readouts::Task::Classes => (
-            readouts::pooled_classes(config, &stack)?,
-            ReadoutNames {
-                transform: "bert.pooler.dense",
-                output: "classifier.weight",
-                bias: &["classifier.bias"],
-                ..ReadoutNames::NONE
-            },
-        ),
+        readouts::Task::Classes => (readouts::pooled_classes(config, &stack)?, CLASSIFIER),
         readouts::Task::None => (Readout::None, ReadoutNames::NONE),
     };
     let architecture =
-        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, readout, Length::Any);
-    Ok((architecture, Names { readout: names, ..NAMES }))
+        Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, readout, length);
+    Ok((architecture, Names { readout: names, ..stack_names }))
 }
 
 /// How a family counts positions.
@@ -139,5 +139,13 @@ pub(super) const VOCABULARY: ReadoutNames = ReadoutNames {
     transform_norm: "cls.predictions.transform.LayerNorm",
     output: "cls.predictions.decoder.weight",
     bias: &["cls.predictions.bias", "cls.predictions.decoder.bias"],
+    ..ReadoutNames::NONE
+};
+
+/// A tanh layer on the first position, then the classes.
+pub(super) const CLASSIFIER: ReadoutNames = ReadoutNames {
+    transform: "bert.pooler.dense",
+    output: "classifier.weight",
+    bias: &["classifier.bias"],
     ..ReadoutNames::NONE
 };

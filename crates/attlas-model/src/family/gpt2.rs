@@ -61,23 +61,26 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     Ok((architecture, NAMES))
 }
 
-const NAMES: Names = Names {
+/// Names that GPT-BigCode shares.
+pub(super) const DECODER: StackNames = StackNames {
+    tokens: &["wte.weight"],
+    positions: "wpe.weight",
+    layer: "h.{}.",
+    attention: AttentionNames {
+        projections: ProjectionNames::Joint("attn.c_attn"),
+        output: "attn.c_proj",
+        norm: "ln_1",
+        ..AttentionNames::NONE
+    },
+    feed_forward: FeedForwardNames { up: "mlp.c_fc", down: "mlp.c_proj", norm: "ln_2", ..FeedForwardNames::NONE },
+    final_norm: "ln_f",
+    ..StackNames::NONE
+};
+
+pub(super) const NAMES: Names = Names {
     prefixes: &["transformer.", ""],
     encoder: None,
-    decoder: Some(StackNames {
-        tokens: &["wte.weight"],
-        positions: "wpe.weight",
-        layer: "h.{}.",
-        attention: AttentionNames {
-            projections: ProjectionNames::Joint("attn.c_attn"),
-            output: "attn.c_proj",
-            norm: "ln_1",
-            ..AttentionNames::NONE
-        },
-        feed_forward: FeedForwardNames { up: "mlp.c_fc", down: "mlp.c_proj", norm: "ln_2", ..FeedForwardNames::NONE },
-        final_norm: "ln_f",
-        ..StackNames::NONE
-    }),
+    decoder: Some(DECODER),
     readout: ReadoutNames { output: "lm_head.weight", ..ReadoutNames::NONE },
     layout: Layout::InOut,
     // masks that older checkpoints carry

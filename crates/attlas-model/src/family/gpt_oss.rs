@@ -1,10 +1,10 @@
 //! GPT-OSS (OpenAI 2025): Llama with learnt sinks, windows in every other layer, and experts.
 
-use super::{Family, llama, readouts};
+use super::{Family, llama, mixture, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
-use crate::config::{Architecture, Biases, Experts, Gating};
-use crate::load::{AttentionNames, FeedForwardNames, Names, StackNames};
+use crate::config::{Architecture, Biases, FeedForward, Gating, Routing};
+use crate::load::{AttentionNames, ExpertNames, FeedForwardNames, Names, StackNames};
 
 pub(super) const FAMILY: Family = Family {
     name: "gpt_oss",
@@ -22,11 +22,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         .unwrap_or_else(|| (0..n_layers).map(|layer| layer % 2 == 0).collect());
     let biases = if config.flag_or("attention_bias", true)? { Biases::ALL } else { Biases::NONE };
     let used_field = if config.has("num_experts_per_tok") { "num_experts_per_tok" } else { "experts_per_token" };
-    let experts = Experts { n: config.size_or("num_local_experts", 128)?, n_used: config.size_or(used_field, 4)? };
-    if experts.n_used > experts.n {
-        let (n, n_used) = (experts.n, experts.n_used);
-        return Err(config.error(used_field, format!("is {n_used}, but there are {n} experts")));
-    }
+    let n = config.size_or("num_local_experts", 128)?;
+    let experts = mixture::experts(config, n, (used_field, 4), Routing::OfChosen)?;
     let gating = Gating::Clamped {
         limit: config.positive_or("swiglu_limit", 7.0)? as f32,
         alpha: config.positive_or("swiglu_alpha", 1.702)? as f32,
@@ -36,8 +33,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         if sliding[layer] {
             block.attention.visibility = window;
         }
-        block.feed_forward.gating = gating;
-        block.feed_forward.experts = Some(experts);
+        block.feed_forward = FeedForward { gating, biases: true, experts: Some(experts), ..block.feed_forward.clone() };
         Ok(())
     })?;
     Ok((architecture, NAMES))
@@ -47,10 +43,8 @@ const NAMES: Names = Names {
     decoder: Some(StackNames {
         attention: AttentionNames { sinks: "self_attn.sinks", ..llama::DECODER.attention },
         feed_forward: FeedForwardNames {
-            router: "mlp.router",
-            up: "mlp.experts.gate_up_proj",
-            down: "mlp.experts.down_proj",
-            gate: "",
+            routers: &["mlp.router"],
+            experts: &[ExpertNames::Turning { up: "mlp.experts.gate_up_proj", down: "mlp.experts.down_proj" }],
             ..llama::DECODER.feed_forward
         },
         ..llama::DECODER

@@ -43,38 +43,88 @@ pub(super) fn decoder(
     biases: Biases,
     change: impl Fn(usize, &mut Block) -> Result<(), Error>,
 ) -> Result<Architecture, Error> {
+    decoder_of(config, attention(config, biases)?, change)
+}
+
+/// Llama's decoder with another attention.
+pub(super) fn decoder_of(
+    config: &ConfigFile,
+    attention: Attention,
+    change: impl Fn(usize, &mut Block) -> Result<(), Error>,
+) -> Result<Architecture, Error> {
+    let stack = stack_of(config, attention, change)?;
+    let n_tokens = stack.embedding.n_tokens;
+    Ok(Architecture::decoder(
+        stack,
+        readouts::next_token(config, n_tokens, false)?,
+        ids(config, n_tokens)?,
+        Length::Noted(max_positions(config)?),
+    ))
+}
+
+/// The texts that the model was trained for, in tokens.
+pub(super) fn max_positions(config: &ConfigFile) -> Result<usize, Error> {
+    config.size_or("max_position_embeddings", 2048)
+}
+
+/// The decoder's blocks, which see what is before them.
+pub(super) fn stack(
+    config: &ConfigFile,
+    biases: Biases,
+    change: impl Fn(usize, &mut Block) -> Result<(), Error>,
+) -> Result<Stack, Error> {
+    stack_of(config, attention(config, biases)?, change)
+}
+
+/// Llama's attention.
+fn attention(config: &ConfigFile, biases: Biases) -> Result<Attention, Error> {
     let d_model = config.size("hidden_size")?;
     let n_heads = config.size("num_attention_heads")?;
     let n_kv_heads = kv_heads(config, n_heads)?;
     let d_head = config.own_head_width("head_dim", ["num_attention_heads", "hidden_size"], [n_heads, d_model])?;
+    let place = RopePlace { d_head, max_positions: max_positions(config)?, default_share: 1.0, default_base: 10_000.0 };
+    let rotary = rotary::read(config, place, "")?;
+    Ok(Attention { n_kv_heads, rotary, biases, ..Attention::plain(n_heads, d_head, Visibility::CAUSAL) })
+}
+
+fn stack_of(
+    config: &ConfigFile,
+    attention: Attention,
+    change: impl Fn(usize, &mut Block) -> Result<(), Error>,
+) -> Result<Stack, Error> {
+    let d_model = config.size("hidden_size")?;
     let n_tokens = config.size("vocab_size")?;
     let norm = Norm::rms(config.positive_or("rms_norm_eps", 1e-6)? as f32);
-    let max_positions = config.size_or("max_position_embeddings", 2048)?;
     let activation = config.activation_or("hidden_act", "silu")?;
-    let plain = Attention::plain(n_heads, d_head, Visibility::CAUSAL);
-    let place = RopePlace { d_head, max_positions, default_share: 1.0, default_base: 10_000.0 };
     let feed_forward = FeedForward {
         biases: config.flag_or("mlp_bias", false)?,
         gating: Gating::Gated,
         ..FeedForward::gated(config.size("intermediate_size")?, activation)
     };
-    let block = Block::new(
-        Attention { n_kv_heads, rotary: rotary::read(config, place, "")?, biases, ..plain },
-        feed_forward,
-        norm,
-        Residual::Pre,
-    );
+    let block = Block::new(attention, feed_forward, norm, Residual::Pre);
     let mut blocks = vec![block; config.layers_or("num_hidden_layers", 32)?];
     for (index, block) in blocks.iter_mut().enumerate() {
         change(index, block)?;
     }
-    let stack = Stack::pre_norm(norm, d_model, Embedding::new(n_tokens, d_model), blocks);
-    Ok(Architecture::decoder(
-        stack,
-        readouts::next_token(config, n_tokens, false)?,
-        ids(config, n_tokens)?,
-        Length::Noted(max_positions),
-    ))
+    Ok(Stack::pre_norm(norm, d_model, Embedding::new(n_tokens, d_model), blocks))
+}
+
+/// Llama's decoder with another norm everywhere.
+pub(super) fn decoder_with(
+    norm: Norm,
+    config: &ConfigFile,
+    biases: Biases,
+    change: impl Fn(usize, &mut Block) -> Result<(), Error>,
+) -> Result<Architecture, Error> {
+    let mut architecture = decoder(config, biases, |layer, block| {
+        block.norm = norm;
+        block.attention_norm = Some(norm);
+        change(layer, block)
+    })?;
+    if let Some(stack) = &mut architecture.decoder {
+        stack.final_norm = Some(norm);
+    }
+    Ok(architecture)
 }
 
 /// Special ids as most configurations name them.

@@ -2,42 +2,65 @@
 //! its weights are named. Nothing else in this crate knows a family.
 
 mod albert;
+mod alibi_bert;
 mod bart;
 mod bart_text;
+mod beit;
 mod bert;
 mod bloom;
 mod clip;
+mod cohere;
 mod deberta;
+mod deepseek;
 mod dinov2;
+mod dinov3;
 mod distilbert;
 mod electra;
+mod esm;
+mod eurobert;
+mod exaone;
 mod falcon;
 mod gemma;
 pub(crate) mod gguf;
+mod glm;
 mod gpt2;
+mod gpt_bigcode;
 mod gpt_neo;
 mod gpt_neox;
 mod gpt_oss;
 mod gptj;
+mod granite;
+mod internlm;
 mod llama;
+mod mixture;
 mod modernbert;
 mod mpnet;
+mod mpt;
+mod near_llama;
+mod nemotron;
 mod olmo;
 mod opt;
 mod phi;
+mod pre_norm_bert;
 mod qwen;
 mod readouts;
 mod roberta;
 mod rotary;
+mod rotary_bert;
+mod siglip;
 mod stablelm;
+mod starcoder2;
 mod t5;
 mod text;
+mod tower;
+mod trocr;
 mod vaswani;
 mod vit;
+mod wav2vec2;
 mod whisper;
 
 pub(crate) use clip::size_is_shorter_side;
-pub(crate) use text::{Marks, PieceRule, TextRules, language_first, text_rules};
+pub(crate) use text::{Marks, PieceRule, TextRules, VocabularyRule, language_first, text_rules};
 pub use vaswani::FAMILY as VASWANI;
 
 use crate::Error;
@@ -84,20 +107,31 @@ pub const FAMILIES: &[Family] = &[
     vaswani::FAMILY,
     bert::FAMILY,
     roberta::FAMILY,
+    pre_norm_bert::MEGATRON,
+    pre_norm_bert::XLM_R_XL,
+    pre_norm_bert::PRE_LAYER_NORM,
     distilbert::FAMILY,
     albert::FAMILY,
     electra::FAMILY,
     mpnet::FAMILY,
     modernbert::FAMILY,
     deberta::FAMILY,
+    rotary_bert::NOMIC,
+    rotary_bert::GTE,
+    rotary_bert::JINA,
+    eurobert::FAMILY,
+    esm::FAMILY,
     gpt2::FAMILY,
+    gpt_bigcode::FAMILY,
     gpt_neo::FAMILY,
     gpt_neox::FAMILY,
     gptj::FAMILY,
     opt::FAMILY,
     bloom::FAMILY,
+    mpt::FAMILY,
     llama::FAMILY,
     qwen::MISTRAL,
+    qwen::MINISTRAL,
     qwen::QWEN2,
     qwen::QWEN3,
     gemma::GEMMA,
@@ -109,8 +143,37 @@ pub const FAMILIES: &[Family] = &[
     stablelm::FAMILY,
     olmo::OLMO,
     olmo::OLMO2,
+    olmo::OLMO3,
     olmo::SMOLLM3,
+    granite::FAMILY,
+    cohere::COHERE,
+    cohere::COHERE2,
+    glm::GLM,
+    glm::GLM4,
+    starcoder2::FAMILY,
+    nemotron::FAMILY,
+    exaone::EXAONE,
+    exaone::EXAONE4,
+    internlm::INTERNLM2,
+    internlm::INTERNLM3,
+    near_llama::SEED_OSS,
+    near_llama::ARCEE,
+    near_llama::HELIUM,
+    near_llama::ERNIE,
     gpt_oss::FAMILY,
+    mixture::MIXTRAL,
+    mixture::QWEN2_MOE,
+    mixture::QWEN3_MOE,
+    mixture::OLMOE,
+    deepseek::V2,
+    deepseek::V3,
+    tower::GEMMA3,
+    tower::MISTRAL3,
+    tower::LLAVA,
+    tower::LLAVA_ONEVISION,
+    tower::QWEN2_VL,
+    tower::QWEN2_5_VL,
+    tower::QWEN3_VL,
     t5::FAMILY,
     bart::BART,
     bart::MBART,
@@ -118,10 +181,22 @@ pub const FAMILIES: &[Family] = &[
     bart::PEGASUS,
     bart::M2M100,
     whisper::FAMILY,
+    wav2vec2::WAV2VEC2,
+    wav2vec2::HUBERT,
+    wav2vec2::WAVLM,
     vit::VIT,
     vit::DEIT,
+    vit::MAE,
+    beit::BEIT,
+    beit::DATA2VEC,
     dinov2::FAMILY,
-    clip::FAMILY,
+    dinov3::FAMILY,
+    trocr::FAMILY,
+    clip::VISION,
+    clip::TEXT,
+    siglip::VISION,
+    siglip::VISION_2,
+    siglip::TEXT,
 ];
 
 /// The family of a configuration.
@@ -146,6 +221,61 @@ pub fn of(config: &ConfigFile) -> Result<&'static Family, Error> {
         model_type: crate::error::brief(model_type),
         nearest: nearest(model_type),
     })
+}
+
+/// One of the two towers of a model that reads images with one and texts with the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tower {
+    /// Reads images.
+    Vision,
+    /// Reads texts.
+    Text,
+}
+
+impl std::str::FromStr for Tower {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Tower, String> {
+        match name {
+            "vision" => Ok(Tower::Vision),
+            "text" => Ok(Tower::Text),
+            other => Err(format!("\"{other}\" is no tower: vision or text was expected")),
+        }
+    }
+}
+
+/// The `model_type`s of models of two towers, which stand for the vision tower, and that of the text tower of each.
+const TOWERS: [(&str, &str); 3] =
+    [("clip", "clip_text_model"), ("siglip", "siglip_text_model"), ("siglip2", "siglip2_text_model")];
+
+/// The `model_type` of the text tower beside the vision tower that a configuration stands for.
+///
+/// # Errors
+/// When `model_type` is no text.
+pub(crate) fn text_tower(config: &ConfigFile) -> Result<Option<&'static str>, Error> {
+    let model_type = config.text("model_type")?;
+    Ok(TOWERS.into_iter().find(|(both, _)| Some(*both) == model_type).map(|(_, text)| text))
+}
+
+/// The configuration of a tower that was chosen.
+///
+/// # Errors
+/// When the model has not two of them.
+pub(crate) fn of_tower(config: &ConfigFile, tower: Tower) -> Result<ConfigFile, Error> {
+    match (text_tower(config)?, tower) {
+        (Some(_), Tower::Vision) => Ok(config.clone()),
+        (Some(text), Tower::Text) => Ok(config.supposing("model_type", text.into())),
+        (None, _) => {
+            let both: Vec<&str> = TOWERS.into_iter().map(|(both, _)| both).collect();
+            let model_type = config.text("model_type")?.unwrap_or_default();
+            let message = format!(
+                "is \"{}\", which has no two towers to choose from; those of {} have",
+                crate::error::brief(model_type),
+                both.join(", ")
+            );
+            Err(config.error("model_type", message))
+        }
+    }
 }
 
 /// The configuration with its `model_type`, which those of 2019 and 2020 leave to `architectures`.
@@ -222,8 +352,8 @@ mod tests {
             ("bertt", "bert"),
             ("Bert-like", "bert"),
             ("gpt3", "gpt2"),
-            ("mixtral", "mistral"),
-            ("qwen2_moe", "qwen2"),
+            ("mixtrall", "mixtral"),
+            ("qwen2_audio", "qwen2"),
             ("distillbert", "distilbert"),
             ("t5-large", "t5"),
             ("deberta_v2", "deberta-v2"),

@@ -1,7 +1,8 @@
-//! OLMo 1 and 2 (Groeneveld et al. 2024; OLMo Team 2025): Llama with weightless norms and clipped projections; then
-//! with norms on each sublayer's output and on queries and keys. SmolLM3: Llama whose every fourth layer knows no
+//! OLMo 1 to 3 (Groeneveld et al. 2024; OLMo Team 2025): Llama with weightless norms and clipped projections; then
+//! with norms on each sublayer's output and on queries and keys; then with windows besides. SmolLM3: Llama whose every fourth layer knows no
 //! positions.
 
+use super::rotary::{self, RopePlace};
 use super::{Family, llama, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
@@ -26,6 +27,18 @@ pub(super) const OLMO2: Family = Family {
     texts: &[],
 };
 
+pub(super) const OLMO3: Family = Family {
+    name: "olmo3",
+    model_types: &["olmo3"],
+    about: "OLMo 3 (OLMo Team 2025)",
+    read: read_olmo3,
+    tested: &[
+        ("olmo3", "output norms, q/k norms, windows, YaRN in layers without"),
+        ("olmo3-older-config", "older configuration, bf16"),
+    ],
+    texts: &[],
+};
+
 pub(super) const SMOLLM3: Family = Family {
     name: "smollm3",
     model_types: &["smollm3"],
@@ -45,15 +58,10 @@ fn read_olmo(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         true => Some(config.positive_or("clip_qkv", 1.0)? as f32),
         false => None,
     };
-    let mut architecture = llama::decoder(config, biases(config)?, |_, block| {
-        block.norm = norm;
-        block.attention_norm = Some(norm);
+    let architecture = llama::decoder_with(norm, config, biases(config)?, |_, block| {
         block.attention.clip = clip;
         Ok(())
     })?;
-    if let Some(stack) = &mut architecture.decoder {
-        stack.final_norm = Some(norm);
-    }
     Ok((architecture, llama::NAMES))
 }
 
@@ -63,16 +71,41 @@ fn read_olmo2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         block.attention.qk_norm = Some(QkNorm { norm: block.norm, scope: QkScope::All });
         Ok(())
     })?;
-    let names = Names {
-        decoder: Some(StackNames {
-            attention: AttentionNames { norm: "post_attention_layernorm", ..llama::DECODER.attention },
-            feed_forward: FeedForwardNames { norm: "post_feedforward_layernorm", ..llama::DECODER.feed_forward },
-            ..llama::DECODER
-        }),
-        ..llama::NAMES
-    };
-    Ok((architecture, names))
+    Ok((architecture, OUTPUT_NORMS))
 }
+
+fn read_olmo3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let n_layers = config.layers_or("num_hidden_layers", 32)?;
+    let window = readouts::window(config.size_or("sliding_window", 4096)?);
+    let sliding = readouts::sliding_layers(config, n_layers)?
+        .unwrap_or_else(|| (0..n_layers).map(|layer| (layer + 1) % 4 != 0).collect());
+    let max_positions = config.size_or("max_position_embeddings", 2048)?;
+    let architecture = llama::decoder(config, biases(config)?, |layer, block| {
+        let d_head = block.attention.d_head;
+        let place = RopePlace { d_head, max_positions, default_share: 1.0, default_base: 500_000.0 };
+        block.attention.rotary = match sliding[layer] {
+            true => rotary::read_unscaled(config, place, "sliding_attention")?,
+            false => rotary::read(config, place, "full_attention")?,
+        };
+        if sliding[layer] {
+            block.attention.visibility = window;
+        }
+        block.residual = Residual::OutputNorm;
+        block.attention.qk_norm = Some(QkNorm { norm: block.norm, scope: QkScope::All });
+        Ok(())
+    })?;
+    Ok((architecture, OUTPUT_NORMS))
+}
+
+/// Llama's names where norms stand after the sublayers.
+pub(super) const OUTPUT_NORMS: Names = Names {
+    decoder: Some(StackNames {
+        attention: AttentionNames { norm: "post_attention_layernorm", ..llama::DECODER.attention },
+        feed_forward: FeedForwardNames { norm: "post_feedforward_layernorm", ..llama::DECODER.feed_forward },
+        ..llama::DECODER
+    }),
+    ..llama::NAMES
+};
 
 fn read_smollm3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let n_layers = config.layers_or("num_hidden_layers", 36)?;

@@ -1,4 +1,4 @@
-//! Mistral, Qwen 2 and Qwen 3 (Jiang et al. 2023; Yang et al. 2024, 2025): Llama with windows, biases, or norms on
+//! Mistral, Ministral, Qwen 2 and Qwen 3 (Jiang et al. 2023; Yang et al. 2024, 2025): Llama with windows, biases, or norms on
 //! queries and keys.
 
 use super::{Family, llama, readouts};
@@ -16,9 +16,18 @@ pub(super) const MISTRAL: Family = Family {
     texts: &[],
 };
 
+pub(super) const MINISTRAL: Family = Family {
+    name: "ministral",
+    model_types: &["ministral"],
+    about: "Ministral 8B (Mistral AI 2024)",
+    read: read_ministral,
+    tested: &[("ministral", "windows in some layers")],
+    texts: &[],
+};
+
 pub(super) const QWEN2: Family = Family {
     name: "qwen2",
-    model_types: &["qwen2"],
+    model_types: &["qwen2", "qwen2_vl_text", "qwen2_5_vl_text"],
     about: "Qwen 1.5, 2 and 2.5 (Yang et al. 2024)",
     read: read_qwen2,
     tested: &[("qwen2", "q/k/v biases, tied"), ("qwen2-windowed", "windows in later layers")],
@@ -27,7 +36,7 @@ pub(super) const QWEN2: Family = Family {
 
 pub(super) const QWEN3: Family = Family {
     name: "qwen3",
-    model_types: &["qwen3"],
+    model_types: &["qwen3", "qwen3_vl_text"],
     about: "Qwen 3 (Yang et al. 2025)",
     read: read_qwen3,
     tested: &[("qwen3", "q/k norms")],
@@ -38,6 +47,23 @@ fn read_mistral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let window = config.size_or_none("sliding_window")?;
     let architecture = llama::decoder(config, Biases::NONE, |_, block| {
         if let Some(window) = window {
+            block.attention.visibility = readouts::window(window);
+        }
+        Ok(())
+    })?;
+    Ok((architecture, llama::NAMES))
+}
+
+fn read_ministral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let n_layers = config.layers_or("num_hidden_layers", 32)?;
+    // an explicit null is no window
+    let window = match config.is_null("sliding_window") {
+        true => None,
+        false => Some(config.size_or("sliding_window", 4096)?),
+    };
+    let sliding = readouts::sliding_layers(config, n_layers)?.unwrap_or_else(|| vec![true; n_layers]);
+    let architecture = llama::decoder(config, Biases::NONE, |layer, block| {
+        if let Some(window) = window.filter(|_| sliding[layer]) {
             block.attention.visibility = readouts::window(window);
         }
         Ok(())
@@ -59,8 +85,7 @@ fn read_qwen2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 fn read_qwen3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let windows = windows(config)?;
     let norm = Norm::rms(config.positive_or("rms_norm_eps", 1e-6)? as f32);
-    let biases = if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE };
-    let architecture = llama::decoder(config, biases, |layer, block| {
+    let architecture = llama::decoder(config, biases(config)?, |layer, block| {
         block.attention.qk_norm = Some(QkNorm { norm, scope: QkScope::Head });
         if let Some(window) = windows[layer] {
             block.attention.visibility = readouts::window(window);
@@ -68,6 +93,11 @@ fn read_qwen3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         Ok(())
     })?;
     Ok((architecture, llama::NAMES))
+}
+
+/// Biases of all projections or of none.
+pub(super) fn biases(config: &ConfigFile) -> Result<Biases, Error> {
+    Ok(if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE })
 }
 
 /// Each layer's window: with `use_sliding_window`, from layer `max_window_layers` on, or as `layer_types` says.

@@ -102,6 +102,13 @@ pub(super) fn next_token_with_bias(config: &ConfigFile, n_tokens: usize) -> Resu
     Ok(readout)
 }
 
+/// Multiplies the logits by a factor.
+pub(super) fn scale_logits(readout: &mut Readout, factor: f64) {
+    if let Readout::Tokens { scale, .. } = readout {
+        *scale = factor as f32;
+    }
+}
+
 /// Which layers have a window, from `layer_types`; `None` where the configuration does not name each layer's type.
 pub(super) fn sliding_layers(config: &ConfigFile, n_layers: usize) -> Result<Option<Vec<bool>>, Error> {
     let Some(types) = config.texts("layer_types")? else { return Ok(None) };

@@ -9,10 +9,10 @@ use crate::load::{Names, ReadoutNames};
 
 pub(super) const FAMILY: Family = Family {
     name: "roberta",
-    model_types: &["roberta", "xlm-roberta", "camembert"],
-    about: "RoBERTa, XLM-R, CamemBERT (Liu et al. 2019)",
+    model_types: &["roberta", "xlm-roberta", "camembert", "data2vec-text"],
+    about: "RoBERTa, XLM-R, CamemBERT, data2vec (Liu et al. 2019)",
     read,
-    tested: &[("roberta", "masked LM"), ("xlm-roberta", "bf16")],
+    tested: &[("roberta", "masked LM"), ("xlm-roberta", "bf16"), ("data2vec-text", "classifier")],
     texts: &[FAIRSEQ_TEXT, UNREAD_TEXT],
 };
 
@@ -45,7 +45,15 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     };
     let architecture =
         Architecture::encoder(config.id("pad_token_id", stack.embedding.n_tokens)?, stack, readout, Length::Any);
-    Ok((architecture, Names { prefixes: &["roberta.", ""], readout: readout_names, ignored: IGNORED, ..bert::NAMES }))
+    Ok((
+        architecture,
+        Names {
+            prefixes: &["roberta.", "data2vec_text.", ""],
+            readout: readout_names,
+            ignored: IGNORED,
+            ..bert::NAMES
+        },
+    ))
 }
 
 /// The readout of masked language models, which MPNet shares.

@@ -34,6 +34,20 @@ pub(super) fn read(config: &ConfigFile, place: RopePlace, layer_type: &str) -> R
     from_section(config, section.as_ref(), place).map(Some)
 }
 
+/// The same on neighbouring columns.
+pub(super) fn read_neighbours(config: &ConfigFile, place: RopePlace) -> Result<Option<Rotary>, Error> {
+    let rotary = read(config, place, "")?;
+    Ok(rotary.map(|rotary| Rotary { pairs: Pairs::Neighbours, ..rotary }))
+}
+
+/// The same of layers whose positions an older configuration never scales: what it says in `rope_scaling` is of the others.
+pub(super) fn read_unscaled(config: &ConfigFile, place: RopePlace, layer_type: &str) -> Result<Option<Rotary>, Error> {
+    match config.has("rope_parameters") {
+        true => read(config, place, layer_type),
+        false => from_section(config, None, place).map(Some),
+    }
+}
+
 fn from_section(config: &ConfigFile, section: Option<&ConfigFile>, place: RopePlace) -> Result<Rotary, Error> {
     let holder = |field: &str| section.filter(|section| section.has(field)).unwrap_or(config);
     let base = base(holder("rope_theta"), "rope_theta", place.default_base)?;
@@ -43,10 +57,10 @@ fn from_section(config: &ConfigFile, section: Option<&ConfigFile>, place: RopePl
         None => Frequencies::Fixed { per_pair: inverse_frequencies(base, n_columns), factor: 1.0 },
         Some(section) => scaled(config, section, base, n_columns, place.max_positions)?,
     };
-    Ok(Rotary { n_columns, pairs: Pairs::Halves, frequencies })
+    Ok(Rotary { first_column: 0, n_columns, pairs: Pairs::Halves, frequencies })
 }
 
-/// How many columns of a head turn, which must be even: they turn in pairs.
+/// How many columns of a head turn, which must be even and above 0: they turn in pairs.
 pub(super) fn columns(
     config: &ConfigFile,
     section: Option<&ConfigFile>,
@@ -54,10 +68,10 @@ pub(super) fn columns(
     share: f64,
 ) -> Result<usize, Error> {
     let n_columns = (d_head as f64 * share) as usize;
-    if n_columns.is_multiple_of(2) {
+    if n_columns > 0 && n_columns.is_multiple_of(2) {
         return Ok(n_columns);
     }
-    let must = "columns turn in pairs, so their number must be even";
+    let must = "columns turn in pairs, so their number must be even and above 0";
     if share == 1.0 {
         let field = if config.has("head_dim") { "head_dim" } else { "hidden_size" };
         let problem = format!("makes heads of {d_head} columns, all of which rotary positions turn; {must}");
@@ -103,20 +117,29 @@ fn scaled(
         false => Ok(max_positions as f64 / original as f64),
     };
     match kind.as_str() {
-        "default" => Ok(fixed(plain)),
+        // the three positions of M-RoPE are one in a text, however its section deals the pairs out
+        "default" | "mrope" => Ok(fixed(plain)),
         "linear" => {
             let factor = factor()? as f32;
             Ok(fixed(plain.iter().map(|frequency| frequency / factor).collect()))
         }
         "dynamic" => Ok(Frequencies::Dynamic { base, factor: factor()?, threshold: max_positions }),
+        "ntk" => Ok(fixed(ntk(section, base, factor()?, n_columns)?)),
         "llama3" => Ok(fixed(llama3(section, &plain, factor()?, original)?)),
         "yarn" => yarn(section, &plain, base, factor()?, original),
         "longrope" | "su" => longrope(section, &plain, factor()?, original),
         _ => Err(section.error(
             "rope_type",
-            format!("is \"{kind}\"; attlas knows default, linear, dynamic, llama3, yarn and longrope"),
+            format!("is \"{kind}\"; attlas knows default, linear, dynamic, ntk, llama3, yarn and longrope"),
         )),
     }
+}
+
+/// A larger base, and all pairs slower by the same factor, at every length (GTE's own code; formula 6 of kexue.fm/archives/9706).
+fn ntk(section: &ConfigFile, base: f64, factor: f64, n_columns: usize) -> Result<Vec<f32>, Error> {
+    section.must_be("mixed_b", &serde_json::Value::Null)?;
+    let slower = factor.powf(2.0 / n_columns as f64) as f32;
+    Ok(inverse_frequencies(base * factor, n_columns).into_iter().map(|frequency| frequency / slower).collect())
 }
 
 /// Slow pairs slower, fast pairs as they were, a slope between (Llama 3.1).

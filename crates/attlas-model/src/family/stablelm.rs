@@ -23,19 +23,14 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let qk_norm = config.flag_or("qk_layernorm", false)?.then_some(QkNorm { norm: own_norm, scope: QkScope::OwnHead });
     let parallel = config.flag_or("use_parallel_residual", false)?;
     let max_positions = config.size_or("max_position_embeddings", 4096)?;
-    let mut architecture = llama::decoder(config, biases, |_, block| {
+    let mut architecture = llama::decoder_with(norm, config, biases, |_, block| {
         let d_head = block.attention.d_head;
         let place = RopePlace { d_head, max_positions, default_share: 0.25, default_base: 10_000.0 };
         block.attention.rotary = rotary::read(config, place, "")?;
         block.attention.qk_norm = qk_norm;
-        block.norm = norm;
-        block.attention_norm = Some(norm);
         block.residual = if parallel { Residual::ParallelSharedNorm } else { Residual::Pre };
         Ok(())
     })?;
-    if let Some(stack) = &mut architecture.decoder {
-        stack.final_norm = Some(norm);
-    }
     architecture.readout = readouts::next_token(config, config.size("vocab_size")?, false)?;
     Ok((architecture, NAMES))
 }
@@ -43,8 +38,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 const NAMES: Names = Names {
     decoder: Some(StackNames {
         attention: AttentionNames {
-            query_norm: "self_attn.q_layernorm",
-            key_norm: "self_attn.k_layernorm",
+            query_norm: "self_attn.q_layernorm.norms.{}",
+            key_norm: "self_attn.k_layernorm.norms.{}",
             ..llama::DECODER.attention
         },
         ..llama::DECODER

@@ -19,7 +19,7 @@ use crate::tokenizer::pieces::control;
 pub(super) const FAMILY: Family = Family {
     name: "t5",
     model_types: &["t5", "mt5"],
-    about: "T5, mT5, Flan-T5 (Raffel et al. 2020)",
+    about: "T5, mT5, Flan-T5, ProtT5 (Raffel et al. 2020)",
     read,
     tested: &[("t5", "bucketed bias, tied"), ("t5-v1.1", "gated, untied, bf16"), ("mt5", "mT5, untied")],
     texts: &[TEXT],

@@ -16,6 +16,8 @@ pub(crate) struct TextRules {
     pub pieces: PieceRule,
     /// What stands around a text that byte-level BPE has cut.
     pub marks: Marks,
+    /// How the pieces of a vocab.txt cut a text.
+    pub vocabulary: VocabularyRule,
     /// The codes of the languages whose tags `__code__` have the ids after those of vocab.json; `None` where the tags
     /// are in it.
     pub languages_after: Option<&'static str>,
@@ -46,6 +48,15 @@ pub(crate) enum Marks {
     EndBefore,
 }
 
+/// How the pieces of a vocab.txt cut a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VocabularyRule {
+    /// WordPiece within the words of BERT.
+    WordPiece,
+    /// The longest piece at each place, wherever words begin (ESM).
+    Whole,
+}
+
 impl TextRules {
     /// Nothing special; the start of a family's constant.
     pub const PLAIN: TextRules = TextRules {
@@ -53,6 +64,7 @@ impl TextRules {
         classes: &[],
         pieces: PieceRule::Markers,
         marks: Marks::Around,
+        vocabulary: VocabularyRule::WordPiece,
         languages_after: None,
         language_first: None,
     };

@@ -7,8 +7,8 @@ use super::{Family, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Leading, Length, Norm, OtherGrids, Patches, Pooled,
-    Readout, Reads, Residual, Stack,
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Leading, Length, Norm, OtherGrids, PatchMatrix,
+    Patches, Pooled, Readout, Reads, Residual, Stack,
 };
 use crate::load::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
@@ -32,33 +32,29 @@ pub(super) const DEIT: Family = Family {
     texts: &[],
 };
 
+/// The masked autoencoder's encoder, which sees all patches here: masking is for its training.
+pub(super) const MAE: Family = Family {
+    name: "vit_mae",
+    model_types: &["vit_mae"],
+    about: "ViT-MAE's encoder, nothing masked (He et al. 2022)",
+    read: |config| {
+        let (architecture, names) = read(config, &["vit.", ""], &[CLASS])?;
+        Ok((architecture, Names { ignored: &["decoder."], ..names }))
+    },
+    tested: &[("vit-mae", "nothing masked")],
+    texts: &[],
+};
+
 /// The row that classes are read from.
 pub(super) const CLASS: Leading = Leading { label: "CLS", n: 1, has_position: true };
-const DISTILLATION: Leading = Leading { label: "DIST", n: 1, has_position: true };
+pub(super) const DISTILLATION: Leading = Leading { label: "DIST", n: 1, has_position: true };
 
 fn read(
     config: &ConfigFile,
     prefixes: &'static [&'static str],
     leading: &[Leading],
 ) -> Result<(Architecture, Names), Error> {
-    let d_model = config.size_or("hidden_size", 768)?;
-    let n_heads = config.size_or("num_attention_heads", 12)?;
-    let d_head = config.head_width("num_attention_heads", n_heads, "hidden_size", d_model)?;
-    let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-12)? as f32);
-    let d_hidden = config.size_or("intermediate_size", 3072)?;
-    let block = Block::new(
-        Attention { biases: qkv_biases(config)?, ..Attention::plain(n_heads, d_head, Visibility::FULL) },
-        FeedForward::plain(d_hidden, config.activation_or("hidden_act", "gelu")?),
-        norm,
-        Residual::Pre,
-    );
-    let patches = patches(config, 16, leading.to_vec(), OtherGrids::Refused)?;
-    let stack = Stack::pre_norm(
-        norm,
-        d_model,
-        embedding(patches, d_model),
-        vec![block; config.layers_or("num_hidden_layers", 12)?],
-    );
+    let stack = stack(config, leading)?;
     let classes = config.texts("architectures")?.unwrap_or_default();
     let has = |part: &str| classes.iter().any(|name| name.contains(part));
     let n_classes = || readouts::n_classes(config);
@@ -71,6 +67,24 @@ fn read(
         (Readout::None, ReadoutNames::NONE)
     };
     Ok((Architecture::encoder(None, stack, readout, Length::Any), Names { prefixes, readout: readout_names, ..NAMES }))
+}
+
+/// Patches after learnt rows, and the blocks.
+pub(super) fn stack(config: &ConfigFile, leading: &[Leading]) -> Result<Stack, Error> {
+    let d_model = config.size_or("hidden_size", 768)?;
+    let n_heads = config.size_or("num_attention_heads", 12)?;
+    let d_head = config.head_width("num_attention_heads", n_heads, "hidden_size", d_model)?;
+    let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-12)? as f32);
+    let d_hidden = config.size_or("intermediate_size", 3072)?;
+    let block = Block::new(
+        Attention { biases: qkv_biases(config)?, ..Attention::plain(n_heads, d_head, Visibility::FULL) },
+        FeedForward::plain(d_hidden, config.activation_or("hidden_act", "gelu")?),
+        norm,
+        Residual::Pre,
+    );
+    let patches = patches(config, 16, leading.to_vec(), OtherGrids::Refused)?;
+    let embedding = embedding(patches, d_model);
+    Ok(Stack::pre_norm(norm, d_model, embedding, vec![block; config.layers_or("num_hidden_layers", 12)?]))
 }
 
 /// The patches of an image, square or oblong, as most configurations say it.
@@ -87,8 +101,8 @@ pub(super) fn patches(
     let sizes = config.sides_or("image_size", 224)?;
     let n_channels = config.size_or("num_channels", 3)?;
     for size in sizes {
-        if !size.is_multiple_of(side) {
-            return Err(config.error("image_size", format!("is {size}, which patch_size {side} does not divide")));
+        if size < side {
+            return Err(config.error("image_size", format!("is {size}, less than one patch of {side}")));
         }
         if size > MAX_IMAGE_SIDE {
             let message = format!("is {size}; attlas reads up to {MAX_IMAGE_SIDE} pixels a side");
@@ -98,7 +112,10 @@ pub(super) fn patches(
     if n_channels > 4 {
         return Err(config.error("num_channels", format!("is {n_channels}; attlas reads up to 4 colours")));
     }
-    Ok(Patches { n_channels, side, grid: sizes.map(|size| size / side), leading, bias: true, other_grids })
+    // pixels that are left over on the right and below are not read
+    let grid = sizes.map(|size| size / side);
+    let stored = PatchMatrix::Kernel;
+    Ok(Patches { n_channels, side, grid, leading, bias: true, stored, has_positions: true, other_grids })
 }
 
 /// The longest side of an image that is believed.

@@ -1,16 +1,16 @@
-//! The experts of a mixture: of numbers, as `[n, d_in, d_out]` with gate and up columns taking turns, or in MXFP4, as
-//! `[n, d_out, d_in]` with such rows (GPT-OSS).
+//! The experts of a mixture: a matrix of each, or all in one tensor. Of numbers, as `[n, d_out, d_in]` with the gate's rows
+//! first, or as `[n, d_in, d_out]` with gate and up columns taking turns; or in MXFP4, as `[n, d_out, d_in]` with such rows.
 
 use std::sync::Arc;
 
 use attlas_kernels::{Code, Precision};
 
-use super::Loader;
 use super::rearrange::transpose;
+use super::{ExpertNames, FeedForwardNames, Loader, Part, ended};
 use crate::Error;
 use crate::block::linear::{Linear, Weight};
-use crate::block::weights::Expert;
-use crate::config::FeedForward;
+use crate::block::weights::{Expert, MixtureWeights, SharedExpert};
+use crate::config::{Experts, FeedForward};
 use crate::weights::Bytes;
 use crate::weights::stored_rows::StoredRows;
 
@@ -20,37 +20,120 @@ const BLOCK_BYTES: usize = 16;
 /// The largest power of two with which 6 is still a number: 6 · 2^(252 − 127) = 2.6e38.
 const MAX_POWER: u8 = 252;
 
-/// One of the two matrices of every expert.
+/// One of the two matrices of every expert, in one tensor.
 struct Matrices<'a> {
     name: &'a str,
     n: usize,
     d_out: usize,
     d_in: usize,
-    /// Where an expert's row is stored.
-    place: fn(usize, usize) -> usize,
+    order: Order,
+    biases: bool,
+}
+
+/// How the numbers of each expert lie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// `[d_out, d_in]`.
+    OutIn,
+    /// `[d_in, d_out]`.
+    InOut,
+    /// The same, gate and up taking turns, the gate's first.
+    Turning,
+}
+
+impl Order {
+    /// Where a row of `d_out` is stored: of those that take turns, rows 0, 2, 4, … are the gate's.
+    fn place(self, row: usize, d_out: usize) -> usize {
+        let d_hidden = d_out / 2;
+        match self {
+            Order::Turning if row < d_hidden => 2 * row,
+            Order::Turning => 2 * (row - d_hidden) + 1,
+            _ => row,
+        }
+    }
 }
 
 impl Loader<'_> {
+    /// The router, the experts, and the one that all tokens share.
+    pub(super) fn mixture(
+        &self,
+        config: &FeedForward,
+        experts: Experts,
+        names: &FeedForwardNames,
+        layer: &str,
+        d_model: usize,
+    ) -> Result<MixtureWeights, Error> {
+        let under = |name: &str| format!("{layer}{name}");
+        let is_there = |name: &&&str| self.checkpoint.contains(&ended(&under(name), "weight"));
+        let router = names.routers.iter().find(is_there).or(names.routers.first()).map_or("", |name| *name);
+        let stored = names.experts.iter().find(|stored| self.has_experts(stored, layer)).or(names.experts.first());
+        let [shared, gate] = names.shared;
+        let of_shared = |d_hidden: usize| -> Result<SharedExpert, Error> {
+            let part = |name: &str| Part { name: format!("{}.{name}", under(shared)), d_out: d_hidden, bias: false };
+            let up = self.stacked(&[part("gate_proj"), part("up_proj")], d_model)?;
+            let down = self.linear(&part("down_proj").name, d_model, d_hidden, false)?;
+            let gate = (!gate.is_empty()).then(|| self.linear(&under(gate), 1, d_model, false)).transpose()?;
+            Ok(SharedExpert { expert: Expert { up, down }, gate })
+        };
+        Ok(MixtureWeights {
+            config: experts,
+            router: self.linear(&under(router), experts.n, d_model, config.biases)?,
+            experts: stored.map_or(Ok(Vec::new()), |stored| self.experts(config, experts.n, stored, layer, d_model))?,
+            correction: match experts.routing.is_sigmoid() {
+                true => Some(self.checkpoint.tensor(&under(names.correction), &[experts.n])?),
+                false => None,
+            },
+            shared: experts.d_shared.map(of_shared).transpose()?,
+        })
+    }
+
+    /// Whether the experts are stored like this.
+    fn has_experts(&self, names: &ExpertNames, layer: &str) -> bool {
+        let has = |name: String| self.checkpoint.contains(&format!("{layer}{name}"));
+        match names {
+            ExpertNames::Apart { up, .. } => has(ended(&up.replace("{}", "0"), "weight")),
+            ExpertNames::Stacked { up, .. } => has((*up).to_owned()),
+            ExpertNames::Turning { up, .. } => has((*up).to_owned()) || has(format!("{up}_blocks")),
+        }
+    }
+
     /// All experts of one layer.
     pub(super) fn experts(
         &self,
         config: &FeedForward,
         n: usize,
-        up_name: &str,
-        down_name: &str,
+        names: &ExpertNames,
+        layer: &str,
         d_model: usize,
     ) -> Result<Vec<Expert>, Error> {
-        let d_hidden = config.d_hidden;
-        let up = Matrices { name: up_name, n, d_out: 2 * d_hidden, d_in: d_model, place: turn };
-        let down = Matrices { name: down_name, n, d_out: d_model, d_in: d_hidden, place: |row, _| row };
+        let (d_hidden, biases) = (config.d_hidden, config.biases);
+        let (up, down, orders) = match names {
+            ExpertNames::Apart { gate, up, down } => {
+                let one = |index: usize| {
+                    let named = |name: &str| format!("{layer}{}", name.replace("{}", &index.to_string()));
+                    let part = |name: &str| Part { name: named(name), d_out: d_hidden, bias: biases };
+                    let up = self.stacked(&[part(gate), part(up)], d_model)?;
+                    Ok(Expert { up, down: self.linear(&named(down), d_model, d_hidden, biases)? })
+                };
+                return (0..n).map(one).collect();
+            }
+            ExpertNames::Stacked { up, down } => (up, down, [Order::OutIn, Order::OutIn]),
+            ExpertNames::Turning { up, down } => (up, down, [Order::Turning, Order::InOut]),
+        };
+        let [up_name, down_name] = [up, down].map(|name| format!("{layer}{name}"));
+        let up = Matrices { name: &up_name, n, d_out: 2 * d_hidden, d_in: d_model, order: orders[0], biases };
+        let down = Matrices { name: &down_name, n, d_out: d_model, d_in: d_hidden, order: orders[1], biases };
         let experts = self.matrices(&up)?.into_iter().zip(self.matrices(&down)?);
         Ok(experts.map(|(up, down)| Expert { up, down }).collect())
     }
 
     /// One of the two layers of every expert.
     fn matrices(&self, of: &Matrices<'_>) -> Result<Vec<Linear>, Error> {
-        let Matrices { name, n, d_out, d_in, place } = *of;
-        let biases = self.checkpoint.tensor(&format!("{name}_bias"), &[n, d_out])?;
+        let Matrices { name, n, d_out, d_in, order, .. } = *of;
+        let biases = match of.biases {
+            true => Some(self.checkpoint.tensor(&format!("{name}_bias"), &[n, d_out])?),
+            false => None,
+        };
         let weights = match self.checkpoint.contains(&format!("{name}_blocks")) {
             true => self.in_mxfp4(of)?,
             false => match self.in_halves(of)? {
@@ -58,8 +141,9 @@ impl Loader<'_> {
                 None => self.in_numbers(of)?,
             },
         };
-        let layers = weights.into_iter().zip(biases.chunks_exact(d_out)).map(|(weight, bias)| {
-            let bias = Some(Arc::new((0..d_out).map(|row| bias[place(row, d_out)]).collect()));
+        let layers = weights.into_iter().enumerate().map(|(index, weight)| {
+            let bias = biases.as_ref().map(|biases| &biases[index * d_out..][..d_out]);
+            let bias = bias.map(|bias| Arc::new((0..d_out).map(|row| bias[order.place(row, d_out)]).collect()));
             Linear { weight, bias, d_in, d_out, precision: Precision::Exact }
         });
         Ok(layers.collect())
@@ -101,8 +185,8 @@ impl Loader<'_> {
 
     /// Numbers of 16 bits, which stay so; `None` where they are stored in another way, or are not finite.
     fn in_halves(&self, of: &Matrices<'_>) -> Result<Option<Vec<Weight>>, Error> {
-        let Matrices { name, n, d_out, d_in, .. } = *of;
-        let stored = self.checkpoint.stored_rows(name, &[n, d_in, d_out])?;
+        let Matrices { name, n, d_out, d_in, order, .. } = *of;
+        let stored = self.checkpoint.stored_rows(name, &of.shape())?;
         let tensor = self.checkpoint.get(name);
         let (Some(rows @ StoredRows { code: Code::F16 | Code::Bf16, .. }), Some(tensor)) = (stored, tensor) else {
             return Ok(None);
@@ -113,10 +197,13 @@ impl Loader<'_> {
         let n_bytes = 2 * d_in * d_out;
         let mut weights = Vec::with_capacity(n);
         for index in 0..n {
-            let columns = self.part(name, &tensor.bytes, index * n_bytes, n_bytes)?;
-            let turned = StoredRows::plain(rows.code, columns).turned(d_out).map_err(|source| self.io(name, source))?;
-            let Some(turned) = turned else { return Ok(None) };
-            match self.ordered(of, name, turned)? {
+            let of_expert = StoredRows::plain(rows.code, self.part(name, &tensor.bytes, index * n_bytes, n_bytes)?);
+            let in_rows = match order {
+                Order::OutIn => Some(of_expert),
+                _ => of_expert.turned(d_out).map_err(|source| self.io(name, source))?,
+            };
+            let Some(in_rows) = in_rows else { return Ok(None) };
+            match self.ordered(of, name, in_rows)? {
                 Some(weight) => weights.push(weight),
                 None => return Ok(None),
             }
@@ -126,12 +213,14 @@ impl Loader<'_> {
 
     /// The same as numbers.
     fn in_numbers(&self, of: &Matrices<'_>) -> Result<Vec<Weight>, Error> {
-        let Matrices { name, n, d_out, d_in, place } = *of;
-        let stored = self.checkpoint.numbers(name, &[n, d_in, d_out])?;
-        let weights = stored.chunks_exact(d_in * d_out).map(|columns| {
-            let mut rows = vec![0.0; columns.len()]; // [d_out, d_in]
-            transpose(columns, &mut rows, d_in, d_out);
-            let ordered = (0..d_out).flat_map(|row| &rows[place(row, d_out) * d_in..][..d_in]);
+        let Matrices { name, d_out, d_in, order, .. } = *of;
+        let stored = self.checkpoint.numbers(name, &of.shape())?;
+        let weights = stored.chunks_exact(d_in * d_out).map(|numbers| {
+            let mut rows = numbers.to_vec(); // [d_out, d_in]
+            if order != Order::OutIn {
+                transpose(numbers, &mut rows, d_in, d_out);
+            }
+            let ordered = (0..d_out).flat_map(|row| &rows[order.place(row, d_out) * d_in..][..d_in]);
             Weight::Rows(Arc::new(ordered.copied().collect()))
         });
         Ok(weights.collect())
@@ -139,8 +228,8 @@ impl Loader<'_> {
 
     /// An expert's rows, in the order in which they are computed with.
     fn ordered(&self, of: &Matrices<'_>, name: &str, rows: StoredRows) -> Result<Option<Weight>, Error> {
-        let Matrices { d_out, d_in, place, .. } = *of;
-        self.coded(&[(rows.ordered(move |row| place(row, d_out)), d_out, name)], d_in)
+        let Matrices { d_out, d_in, order, .. } = *of;
+        self.coded(&[(rows.ordered(move |row| order.place(row, d_out)), d_out, name)], d_in)
     }
 
     /// Some bytes of a tensor, read.
@@ -151,8 +240,12 @@ impl Loader<'_> {
     }
 }
 
-/// Where a row of `d_out` is stored when gate and up rows take turns, the gate's first: rows 0, 2, 4, … are the gate's.
-fn turn(row: usize, d_out: usize) -> usize {
-    let d_hidden = d_out / 2;
-    if row < d_hidden { 2 * row } else { 2 * (row - d_hidden) + 1 }
+impl Matrices<'_> {
+    /// The tensor's shape where it holds numbers.
+    fn shape(&self) -> [usize; 3] {
+        match self.order {
+            Order::OutIn => [self.n, self.d_out, self.d_in],
+            _ => [self.n, self.d_in, self.d_out],
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! From named tensors to the generic Transformer: which names is all that a family has to say.
 
 mod experts;
+mod latent;
 mod names;
 mod origin;
+mod place;
 mod readout;
 mod reads;
 mod rearrange;
@@ -15,10 +17,13 @@ use attlas::{Bias, Scoring};
 use attlas_kernels::{Coded, Precision};
 
 pub use names::{
-    AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
+    AttentionNames, ExpertNames, FeedForwardNames, LatentNames, Layout, Names, ProjectionNames, ReadoutNames,
+    StackNames, Superfluous,
 };
 pub(crate) use origin::explained;
-use rearrange::{bucketed_bias, grouped_place, transpose};
+use place::{located, prefix, superfluous};
+pub(crate) use rearrange::bucket;
+use rearrange::{bucketed_bias, grouped_place, multiply_rows, scale, transpose};
 
 use crate::Error;
 use crate::block::linear::{Linear, Weight};
@@ -28,8 +33,8 @@ use crate::block::weights::{
     StackWeights, Transformer,
 };
 use crate::config::{
-    Architecture, Attention, Block, Embedding, Gating, Norm, NormKind, PositionBias, Positions, Projected, QkScope,
-    Readout, Residual, Stack,
+    Architecture, Attention, Block, Embedding, Gating, Norm, PositionBias, Positions, Projected, QkScope, Readout,
+    Residual, Stack, alibi_both_ways,
 };
 use crate::error::Clash;
 use crate::weights::Checkpoint;
@@ -45,6 +50,7 @@ pub fn load(
     checkpoint: &Checkpoint,
 ) -> Result<(Transformer, Vec<String>), Error> {
     let loader = Loader { checkpoint, layout: names.layout, prefix: prefix(names, checkpoint) };
+    let readout_names = located(names.readout, checkpoint);
     let stack = |stack: &Option<Stack>, stack_names: &Option<StackNames>, d_source: usize| match (stack, stack_names) {
         (Some(stack), Some(names)) => loader.stack(stack, names, d_source).map(Some),
         _ => Ok(None),
@@ -52,16 +58,24 @@ pub fn load(
     let encoder = stack(&architecture.encoder, &names.encoder, 0)?;
     let d_source = architecture.encoder.as_ref().map_or(0, |stack| stack.d_model);
     let decoder = stack(&architecture.decoder, &names.decoder, d_source)?;
+    for (stack, names) in [(&mut architecture.encoder, &names.encoder), (&mut architecture.decoder, &names.decoder)] {
+        if let (Some(stack), Some(names)) = (stack, names) {
+            loader.stored_frequencies(stack, names)?;
+        }
+    }
     let table = decoder.as_ref().or(encoder.as_ref()).map(|stack| &stack.embedding.tokens);
-    let absent = loader.absent_readout(&architecture.readout, &names.readout, table.map_or(0, |table| table.len()));
+    let absent = loader.absent_readout(&architecture.readout, &readout_names, table.map_or(0, |table| table.len()));
     if absent.is_some() {
         architecture.readout = Readout::None;
     }
     let last = architecture.decoder.as_ref().or(architecture.encoder.as_ref());
-    let readout = match (last, table) {
-        (Some(last), Some(table)) => loader.readout(&architecture.readout, &names.readout, last, table)?,
+    let mut readout = match (last, table) {
+        (Some(last), Some(table)) => loader.readout(&architecture.readout, &readout_names, last, table)?,
         _ => ReadoutWeights::default(),
     };
+    if let Some(encoder) = &architecture.encoder {
+        readout.contacts = loader.contacts(&readout_names, encoder)?;
+    }
     let mut notes = superfluous(names, &loader)?;
     notes.extend(
         absent.map(|name| {
@@ -71,44 +85,6 @@ pub fn load(
     let mut transformer = Transformer { architecture, encoder, decoder, readout };
     transformer.pack();
     Ok((transformer, notes))
-}
-
-/// The prefix under which the token table, or what stands in its place, is found; the first one when none fits, so that the message names it.
-fn prefix(names: &Names, checkpoint: &Checkpoint) -> &'static str {
-    let stacks = [&names.encoder, &names.decoder];
-    let tables = || stacks.into_iter().flatten().flat_map(|stack| stack.tokens.iter().map(|name| (*name).to_owned()));
-    let projections = || stacks.into_iter().flatten().flat_map(|stack| stack.projections.iter());
-    let known = || tables().chain(projections().map(|name| ended(name, "weight")));
-    let fits = |prefix: &&&'static str| known().any(|name| checkpoint.contains(&format!("{prefix}{name}")));
-    names.prefixes.iter().find(fits).or(names.prefixes.first()).copied().unwrap_or("")
-}
-
-/// Refuses or notes the tensors that nobody read.
-fn superfluous(names: &Names, loader: &Loader<'_>) -> Result<Vec<String>, Error> {
-    let layers: Vec<String> = [&names.encoder, &names.decoder]
-        .into_iter()
-        .flatten()
-        .filter_map(|stack| stack.layer.split("{}").next())
-        .map(|start| format!("{}{start}", loader.prefix))
-        .collect();
-    let mut others = Vec::new();
-    for name in loader.checkpoint.unused() {
-        let known = |part: &&str| name.starts_with(*part) || name.ends_with(*part);
-        if names.ignored.iter().any(known) {
-            continue;
-        }
-        let in_layers = layers.iter().any(|start| !start.is_empty() && name.starts_with(start.as_str()));
-        if in_layers || names.superfluous == Superfluous::Refused {
-            let path = loader.checkpoint.get(&name).map_or(loader.checkpoint.path(), |tensor| &*tensor.path);
-            return Err(Error::misfit(path, name, Clash::Superfluous));
-        }
-        others.push(name);
-    }
-    let Some(first) = others.first() else { return Ok(Vec::new()) };
-    Ok(vec![match others.len() {
-        1 => format!("the weights hold a tensor that is not used: {first}"),
-        n => format!("the weights hold {n} tensors that are not used, such as {first}"),
-    }])
 }
 
 struct Loader<'a> {
@@ -186,7 +162,11 @@ impl Loader<'_> {
             let has_bias = self.checkpoint.contains(&ended(&name, "bias"));
             Some(self.linear(&name, stack.d_model, *width, has_bias)?)
         };
-        Ok(EmbeddingWeights { reads, tokens, positions, token_types, norm, projection })
+        let convolution = match &stack.embedding.convolution {
+            Some(convolution) => Some(self.position_convolution(convolution, stack.d_model, names)?),
+            None => None,
+        };
+        Ok(EmbeddingWeights { reads, tokens, positions, token_types, norm, projection, convolution })
     }
 
     /// A stored table of sinusoidal positions, of any length, with or without a leading 1.
@@ -241,10 +221,11 @@ impl Loader<'_> {
     ) -> Result<AttentionWeights, Error> {
         let AttentionPlace { layer, d_model, d_source, block, relative, distances } = place;
         let under = |name: &str| format!("{layer}{name}");
-        let mut output = self.linear(&under(names.output), d_model, config.query_width(), config.biases.output)?;
+        let mut output = self.linear(&under(names.output), d_model, config.output_width(), config.biases.output)?;
         if block.layer_scale {
             self.scale_rows(&mut output, &under(names.layer_scale))?;
         }
+        scale(&mut output, block.residual_factor);
         let norm = if d_source.is_some() { Some(&block.norm) } else { block.attention_norm.as_ref() };
         let norm = match norm {
             Some(norm) => Some(self.norm(norm, &under(names.norm), d_model)?),
@@ -276,6 +257,7 @@ impl Loader<'_> {
             output,
             norm,
             post_norm,
+            added: self.added(config, names, layer, relative)?,
             query_norm: qk(names.query_norm, config.n_heads)?,
             key_norm: qk(names.key_norm, config.n_kv_heads)?,
             scoring: self.scoring(config, &under(names.sinks), relative)?,
@@ -286,6 +268,7 @@ impl Loader<'_> {
         let bias = match &config.bias {
             PositionBias::None | PositionBias::AlibiInBf16(_) => Bias::None,
             PositionBias::Alibi(slopes) => Bias::Alibi { slopes: slopes.clone() },
+            PositionBias::AlibiBothWays { slopes, reach } => alibi_both_ways(slopes, *reach),
             PositionBias::Buckets { n_buckets, max_distance, directions } => {
                 let table = self.checkpoint.tensor(&ended(relative, "weight"), &[*n_buckets, config.n_heads])?;
                 bucketed_bias(&table, config.n_heads, *n_buckets, *max_distance, *directions)
@@ -314,12 +297,15 @@ impl Loader<'_> {
         d_model: usize,
         d_source: Option<usize>,
     ) -> Result<Projections, Error> {
-        let (q, kv) = (config.query_width(), config.kv_width());
+        let (q, kv) = (config.query_width(), config.key_width());
         let d_in = d_source.unwrap_or(d_model);
         let biases = config.biases;
         let under = |name: &str| format!("{layer}{name}");
         let d_out = q + 2 * kv;
         let (name, config) = match names {
+            ProjectionNames::Latent(names) => {
+                return Ok(Projections::Latent(Box::new(self.latent(config, names, layer, d_model)?)));
+            }
             ProjectionNames::Separate { query, key, value } => {
                 let query = Part { name: under(query), d_out: q, bias: biases.query_value };
                 let key = Part { name: under(key), d_out: kv, bias: biases.key };
@@ -358,20 +344,24 @@ impl Loader<'_> {
         let config = &block.feed_forward;
         let under = |name: &str| format!("{layer}{name}");
         if let Some(experts) = config.experts {
-            let router = self.linear(&under(names.router), experts.n, d_model, true)?;
-            let experts = self.experts(config, experts.n, &under(names.up), &under(names.down), d_model)?;
-            return Ok(FeedForwardWeights::Mixture { router, experts });
+            return Ok(FeedForwardWeights::Mixture(self.mixture(config, experts, names, layer, d_model)?));
         }
         let part = |name: &str, d_out: usize| Part { name: under(name), d_out, bias: config.biases };
         let up = match config.gating {
+            _ if !names.up_and_gate.is_empty() => {
+                let n = config.d_hidden;
+                self.some_rows(&part(names.up_and_gate, 2 * n), d_model, 2 * n, move |row| (row + n) % (2 * n))?
+            }
             Gating::None => self.stacked(&[part(names.up, config.d_hidden)], d_model)?,
             _ if names.gate.is_empty() => self.stacked(&[part(names.up, 2 * config.d_hidden)], d_model)?,
             _ => self.stacked(&[part(names.gate, config.d_hidden), part(names.up, config.d_hidden)], d_model)?,
         };
-        let mut down = self.linear(&under(names.down), d_model, config.d_hidden, config.biases)?;
+        let mut down =
+            self.linear(&under(names.down), d_model, config.d_hidden, config.biases || config.output_bias)?;
         if block.layer_scale {
             self.scale_rows(&mut down, &under(names.layer_scale))?;
         }
+        scale(&mut down, block.residual_factor);
         Ok(FeedForwardWeights::Plain(Expert { up, down }))
     }
 
@@ -382,17 +372,21 @@ impl Loader<'_> {
             let old_only = !self.checkpoint.contains(&name_now) && self.checkpoint.contains(&name_old);
             self.checkpoint.tensor(if old_only { &name_old } else { &name_now }, &[width])
         };
-        let weight = if norm.kind == NormKind::LayerPlain { Arc::default() } else { read("weight", "gamma")? };
-        let bias = if norm.kind == NormKind::Layer { read("bias", "beta")? } else { Arc::default() };
+        let weight = if norm.kind.has_weight() { read("weight", "gamma")? } else { Arc::default() };
+        let bias = if norm.kind.has_bias() { read("bias", "beta")? } else { Arc::default() };
         Ok(NormWeights { norm: *norm, weight, bias })
     }
 
-    /// One norm per head, stored as `NAME.norms.H.weight`, side by side.
+    /// One norm per head, side by side: stored one by one, where the name has a place for the head, or as rows of one tensor.
     fn norms_of_heads(&self, norm: &Norm, name: &str, n_heads: usize, d_head: usize) -> Result<NormWeights, Error> {
+        if !name.contains("{}") {
+            let weight = self.checkpoint.tensor(&ended(name, "weight"), &[n_heads, d_head])?;
+            return Ok(NormWeights { norm: *norm, weight, bias: Arc::default() });
+        }
         let mut weight = Vec::with_capacity(n_heads); // [n_heads, d_head]
         let mut bias = Vec::with_capacity(n_heads); // [n_heads, d_head]
         for head in 0..n_heads {
-            let one = self.norm(norm, &format!("{name}.norms.{head}"), d_head)?;
+            let one = self.norm(norm, &name.replace("{}", &head.to_string()), d_head)?;
             weight.extend_from_slice(&one.weight);
             bias.extend_from_slice(&one.bias);
         }
@@ -561,14 +555,7 @@ impl Loader<'_> {
     /// Multiplies a layer's output columns by learnt factors, once and for all.
     fn scale_rows(&self, linear: &mut Linear, name: &str) -> Result<(), Error> {
         let factors = self.checkpoint.tensor(name, &[linear.d_out])?;
-        let mut weight = linear.weight.rows().into_owned();
-        for (row, factor) in weight.chunks_mut(linear.d_in).zip(factors.iter()) {
-            row.iter_mut().for_each(|value| *value *= factor);
-        }
-        linear.weight = Weight::Rows(Arc::new(weight));
-        if let Some(bias) = &mut linear.bias {
-            *bias = Arc::new(bias.iter().zip(factors.iter()).map(|(value, factor)| value * factor).collect());
-        }
+        multiply_rows(linear, &factors);
         Ok(())
     }
 }

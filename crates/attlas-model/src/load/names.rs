@@ -27,6 +27,8 @@ pub enum Superfluous {
     Refused,
     /// Refused inside the layers; elsewhere (readouts of other tasks) said in the notes.
     Noted,
+    /// The same; those whose names begin like this are of what images go through, of which the notes say that it is not used.
+    Towers(&'static [&'static str]),
 }
 
 /// How a linear layer's matrix is stored.
@@ -43,14 +45,23 @@ pub enum Layout {
 pub struct StackNames {
     /// The token table; the first that exists.
     pub tokens: &'static [&'static str],
-    /// What makes hidden states of patches (one) or of a spectrogram's frames (two convolutions, in order).
+    /// What makes hidden states of patches (one) or of a spectrogram's frames (two convolutions, in order), or of samples (the first,
+    /// whose number is 0).
     pub projections: &'static [&'static str],
+    /// The norm on what the first of several projections gives, whose number is 0 (wav2vec 2.0).
+    pub read_norm: &'static str,
+    /// The convolution that gives positions.
+    pub position_convolution: &'static str,
+    /// The norm on its sum with what it reads.
+    pub position_norm: &'static str,
     /// The learnt rows before the patches, whole names.
     pub leading: &'static [&'static str],
     /// The position table, a whole name.
     pub positions: &'static str,
     /// The table of segments.
     pub token_types: &'static str,
+    /// How fast rotary positions turn, whole names; the first that exists takes the place of what the configuration says.
+    pub frequencies: &'static [&'static str],
     /// The embedding's norm.
     pub embedding_norm: &'static str,
     /// From the table's width to `d_model`.
@@ -63,7 +74,7 @@ pub struct StackNames {
     pub cross: AttentionNames,
     /// Feed-forward, under the layer.
     pub feed_forward: FeedForwardNames,
-    /// The table of a bucketed bias, under the prefix.
+    /// The table of a bucketed bias, or of added scores that all layers share, under the prefix.
     pub relative_bias: &'static str,
     /// The norm after the last layer.
     pub final_norm: &'static str,
@@ -88,7 +99,7 @@ pub struct AttentionNames {
     pub norm: &'static str,
     /// The norm on its output (sandwich).
     pub post_norm: &'static str,
-    /// The norm on queries.
+    /// The norm on queries; a `{}` stands for the head, where each has one of its own.
     pub query_norm: &'static str,
     /// The norm on keys.
     pub key_norm: &'static str,
@@ -96,6 +107,10 @@ pub struct AttentionNames {
     pub distance_key: &'static str,
     /// The projection of distances that keys meet, where it is not the queries' own.
     pub distance_query: &'static str,
+    /// What is added to scores: a table, a whole name, or the layer that gives gates.
+    pub added: &'static str,
+    /// The factors beside gates, a whole name.
+    pub factors: &'static str,
     /// The sinks, a whole name.
     pub sinks: &'static str,
     /// The factors on its output, a whole name (layer scale).
@@ -118,6 +133,20 @@ pub enum ProjectionNames {
     Joint(&'static str),
     /// One matrix: for each key–value head its query heads, its key, its value (GPT-NeoX, BLOOM, Falcon).
     Grouped(&'static str),
+    /// Through narrower states (DeepSeek).
+    Latent(LatentNames),
+}
+
+/// The names of projections through narrower states.
+#[derive(Debug, Clone, Copy)]
+pub struct LatentNames {
+    /// Queries, where they come straight from the hidden state.
+    pub query: &'static str,
+    /// Into the state that queries come from, its norm, and out of it.
+    pub query_by: [&'static str; 3],
+    /// Into the state that keys and values come from and the shared columns of keys, its norm, and out of it: for each head its
+    /// keys' own columns, then its values.
+    pub key_value_by: [&'static str; 3],
 }
 
 /// The names of one feed-forward.
@@ -127,31 +156,72 @@ pub struct FeedForwardNames {
     pub up: &'static str,
     /// The gate.
     pub gate: &'static str,
+    /// Both in one matrix with the gate's rows last (GTE); `up` and `gate` are empty then.
+    pub up_and_gate: &'static str,
     /// Out of the hidden layer.
     pub down: &'static str,
     /// Its norm.
     pub norm: &'static str,
     /// The norm on its output (sandwich).
     pub post_norm: &'static str,
-    /// The scores of the experts; `up` and `down` are whole names then (GPT-OSS).
-    pub router: &'static str,
+    /// Where there are experts, the layer that scores them; the first that exists.
+    pub routers: &'static [&'static str],
+    /// What is added to the scores where experts are chosen, a whole name.
+    pub correction: &'static str,
+    /// The experts; the first that exist.
+    pub experts: &'static [ExpertNames],
+    /// The expert that all tokens share, with `up`, `gate` and `down` under it, and the layer that its share is made of; where that
+    /// is empty, it counts as it is.
+    pub shared: [&'static str; 2],
     /// The factors on its output, a whole name (layer scale).
     pub layer_scale: &'static str,
+}
+
+/// How the experts of a mixture are stored.
+#[derive(Debug, Clone, Copy)]
+pub enum ExpertNames {
+    /// A matrix of each; `{}` is the expert's index.
+    Apart {
+        /// The gate.
+        gate: &'static str,
+        /// Into the hidden layer.
+        up: &'static str,
+        /// Out of it.
+        down: &'static str,
+    },
+    /// Two tensors of all of them, whole names: `[n, d_out, d_in]`, the gate's rows first (transformers 5).
+    Stacked {
+        /// Into the hidden layer.
+        up: &'static str,
+        /// Out of it.
+        down: &'static str,
+    },
+    /// The same as `[n, d_in, d_out]`, gate and up taking turns, or in MXFP4 (GPT-OSS).
+    Turning {
+        /// Into the hidden layer.
+        up: &'static str,
+        /// Out of it.
+        down: &'static str,
+    },
 }
 
 /// The names of the readout; a `{}` in `transform` stands for the prefix.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadoutNames {
-    /// The dense layer before the output matrix.
+    /// The dense layer before the output matrix; empty where there is a norm alone.
     pub transform: &'static str,
     /// Its norm.
     pub transform_norm: &'static str,
     /// The output matrix, a whole name; when tied and absent, the token table.
     pub output: &'static str,
+    /// Other whole names of the output matrix, of files in which the model is a part of another.
+    pub elsewhere: &'static [&'static str],
     /// The output's bias, a whole name; the first that exists.
     pub bias: &'static [&'static str],
     /// The second output layer, where two scores are averaged (DeiT).
     pub second: &'static str,
+    /// The layer that reads contacts off the maps of all heads, where there may be one (ESM-2).
+    pub contacts: &'static str,
 }
 
 impl StackNames {
@@ -159,9 +229,13 @@ impl StackNames {
     pub const NONE: StackNames = StackNames {
         tokens: &[],
         projections: &[],
+        read_norm: "",
+        position_convolution: "",
+        position_norm: "",
         leading: &[],
         positions: "",
         token_types: "",
+        frequencies: &[],
         embedding_norm: "",
         embedding_projection: "",
         layer: "",
@@ -188,6 +262,8 @@ impl AttentionNames {
         key_norm: "",
         distance_key: "",
         distance_query: "",
+        added: "",
+        factors: "",
         sinks: "",
         layer_scale: "",
     };
@@ -195,12 +271,30 @@ impl AttentionNames {
 
 impl FeedForwardNames {
     /// Nothing named; the start of a family's constant.
-    pub const NONE: FeedForwardNames =
-        FeedForwardNames { up: "", gate: "", down: "", norm: "", post_norm: "", router: "", layer_scale: "" };
+    pub const NONE: FeedForwardNames = FeedForwardNames {
+        up: "",
+        gate: "",
+        up_and_gate: "",
+        down: "",
+        norm: "",
+        post_norm: "",
+        routers: &[],
+        correction: "",
+        experts: &[],
+        shared: ["", ""],
+        layer_scale: "",
+    };
 }
 
 impl ReadoutNames {
     /// Nothing named; the start of a family's constant.
-    pub const NONE: ReadoutNames =
-        ReadoutNames { transform: "", transform_norm: "", output: "", bias: &[], second: "" };
+    pub const NONE: ReadoutNames = ReadoutNames {
+        transform: "",
+        transform_norm: "",
+        output: "",
+        elsewhere: &[],
+        bias: &[],
+        second: "",
+        contacts: "",
+    };
 }

@@ -149,11 +149,14 @@ fn others(reading: &Reading) -> Vec<Value> {
 /// What there is, in whatever words: only whether it changes is asked.
 fn has(architecture: &Architecture) -> String {
     let block = |stack: &Option<Stack>| {
-        let block = stack.as_ref()?.blocks.first()?;
+        let blocks = &stack.as_ref()?.blocks;
+        let block = blocks.first()?;
         let (attention, feed_forward) = (&block.attention, &block.feed_forward);
-        let scope = attention.qk_norm.map(|norm| norm.scope);
+        let scope =
+            (attention.qk_norm.map(|norm| norm.scope), attention.latent.map(|latent| latent.query_width.is_some()));
         let norm = (block.residual, block.norm.kind, block.attention_norm.map(|norm| norm.kind), block.layer_scale);
-        let parts = (feed_forward.gating, feed_forward.biases, feed_forward.experts.is_some());
+        let first = |mixed: bool| blocks.iter().position(|block| block.feed_forward.experts.is_some() == mixed);
+        let parts = (feed_forward.gating, feed_forward.biases, first(true), first(false));
         Some(format!("{:?} {scope:?} {} {norm:?} {parts:?}", attention.biases, attention.sinks))
     };
     let readout = match &architecture.readout {
@@ -164,7 +167,7 @@ fn has(architecture: &Architecture) -> String {
 }
 
 /// How many sizes a stack has.
-const N_OF_STACK: usize = 32;
+const N_OF_STACK: usize = 42;
 /// The places of the number of layers, and of those that have weights of their own.
 const LAYERS: usize = 0;
 const STORED_LAYERS: usize = 1;
@@ -190,12 +193,20 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         return [0; N_OF_STACK];
     };
     let (attention, embedding) = (&block.attention, &stack.embedding);
-    let (queries, keys) = (attention.query_width(), attention.kv_width());
-    let cross = block.cross.as_ref().map_or((0, 0), |cross| (cross.query_width(), cross.kv_width()));
+    let (queries, keys) = (attention.query_width(), attention.key_width());
+    let cross = block.cross.as_ref().map_or((0, 0), |cross| (cross.query_width(), cross.key_width()));
     let feed_forward = &block.feed_forward;
+    let mixture = stack.blocks.iter().map(|block| &block.feed_forward).find(|part| part.experts.is_some());
+    let experts = mixture.and_then(|mixture| mixture.experts);
     let (patch, n_mels) = match &embedding.reads {
         Reads::Patches(patches) => (of_patches(patches), 0),
         Reads::Frames(frames) => ([0; 6], frames.n_mels),
+        Reads::Samples(samples) => {
+            let all = samples.convolutions.iter().flat_map(|convolution| [convolution.width, convolution.kernel]);
+            let mut sizes = [0; 6];
+            sizes.iter_mut().zip(all).for_each(|(slot, size)| *slot = size);
+            (sizes, 0)
+        }
         Reads::Tokens => ([0; 6], 0),
     };
     [
@@ -226,11 +237,21 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         attention.disentangled.map_or(0, |terms| 2 * terms.span),
         feed_forward.d_hidden,
         2 * feed_forward.d_hidden,
-        feed_forward.experts.map_or(0, |experts| experts.n),
+        mixture.map_or(0, |mixture| mixture.d_hidden),
+        mixture.map_or(0, |mixture| 2 * mixture.d_hidden),
+        experts.map_or(0, |experts| experts.n),
+        experts.and_then(|experts| experts.d_shared).unwrap_or(0),
         feed_forward.d_hidden / 32, // blocks of packed experts
         stack.d_model / 32,
         stack.convolution.map_or(0, |convolution| convolution.kernel),
         stack.convolution.map_or(0, |convolution| stack.d_model / convolution.n_groups.max(1)),
+        attention.output_width(),
+        attention.latent.and_then(|latent| latent.query_width).unwrap_or(0),
+        attention.latent.map_or(0, |latent| latent.key_value_width),
+        attention.latent.map_or(0, |latent| latent.key_value_width + latent.n_shared),
+        attention.latent.map_or(0, |latent| keys + attention.value_width() - attention.n_heads * latent.n_shared),
+        attention.rotary.as_ref().map_or(0, |rotary| rotary.n_columns / 2),
+        stack.blocks.iter().map(|block| block.attention.n_heads).sum(), // what reads contacts
     ]
 }
 

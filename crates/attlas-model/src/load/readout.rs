@@ -8,7 +8,7 @@ use super::{Loader, ReadoutNames, ended};
 use crate::Error;
 use crate::block::linear::{Linear, Weight};
 use crate::block::norm::NormWeights;
-use crate::block::weights::ReadoutWeights;
+use crate::block::weights::{ContactWeights, ReadoutWeights};
 use crate::config::{Output, Pooled, Readout, Stack, Transform};
 
 impl Loader<'_> {
@@ -50,7 +50,7 @@ impl Loader<'_> {
             Readout::Classes { n, pooled: Pooled::FirstTwo, .. } => {
                 let first = self.linear(names.output, *n, stack.d_model, true)?;
                 let second = self.linear(names.second, *n, stack.d_model, true)?;
-                return Ok(ReadoutWeights { transform: None, output: Some(mean_of_two(&first, &second)) });
+                return Ok(ReadoutWeights { output: Some(mean_of_two(&first, &second)), ..ReadoutWeights::default() });
             }
             Readout::Tokens { transform, .. } | Readout::Positions { transform } => (transform, stack.d_model),
             Readout::Classes { transform, pooled, .. } => (transform, stack.d_model * pooled.n_parts()),
@@ -65,7 +65,19 @@ impl Loader<'_> {
             _ => (self.table(names.output, [1, width])?, self.readout_bias(names, 1)?, 1),
         };
         let output = Some(Linear { weight, bias, d_in: width, d_out, precision: Precision::Exact });
-        Ok(ReadoutWeights { transform: self.readout_transform(transform, names, d_in)?, output })
+        Ok(ReadoutWeights { transform: self.readout_transform(transform, names, d_in)?, output, contacts: None })
+    }
+
+    /// What reads contacts off the maps of `stack`, where the weights hold it.
+    pub(super) fn contacts(&self, names: &ReadoutNames, stack: &Stack) -> Result<Option<ContactWeights>, Error> {
+        let name = format!("{}{}", self.prefix, names.contacts);
+        if names.contacts.is_empty() || !self.checkpoint.contains(&ended(&name, "weight")) {
+            return Ok(None);
+        }
+        let n_heads = stack.blocks.iter().map(|block| block.attention.n_heads).sum();
+        let weight = self.checkpoint.tensor(&ended(&name, "weight"), &[1, n_heads])?.to_vec();
+        let bias = self.checkpoint.tensor(&ended(&name, "bias"), &[1])?.iter().sum();
+        Ok(Some(ContactWeights { weight, bias }))
     }
 
     /// The matrix of a language model: stored, or the token table. Shape `[n_tokens, width]`.
@@ -105,9 +117,19 @@ impl Loader<'_> {
         d_in: usize,
     ) -> Result<Option<(Linear, Option<NormWeights>)>, Error> {
         let Some(config) = transform else { return Ok(None) };
-        let name = names.transform.replace("{}", self.prefix);
-        let dense = self.linear(&name, config.width, d_in, config.bias)?;
+        let dense = match names.transform {
+            // the norm alone
+            "" => identity(d_in),
+            name => self.linear(&name.replace("{}", self.prefix), config.width, d_in, config.bias)?,
+        };
         let norm = config.norm.as_ref().map(|norm| self.norm(norm, names.transform_norm, config.width)).transpose()?;
         Ok(Some((dense, norm)))
     }
+}
+
+/// A layer that gives what it reads.
+fn identity(width: usize) -> Linear {
+    let mut rows = vec![0.0; width * width]; // [width, width]
+    rows.iter_mut().step_by(width + 1).for_each(|x| *x = 1.0);
+    Linear::new(rows, None, width, width)
 }

@@ -6,11 +6,14 @@ use attlas_kernels::{Code, Coded, Part, Precision};
 
 use super::{AttentionNames, Loader, StackNames, ended};
 use crate::Error;
-use crate::block::convolution::Convolution;
+use crate::block::convolution::{Convolution, Ends, GroupedConvolution};
 use crate::block::linear::{Linear, Weight};
 use crate::block::norm::NormWeights;
-use crate::block::weights::{DistanceWeights, PatchWeights, Projections, ReadWeights};
-use crate::config::{Attention, Disentangled, Embedding, Patches, Reads, Stack};
+use crate::block::weights::{AddedWeights, DistanceWeights, PatchWeights, Projections, ReadWeights, SampleLayer};
+use crate::config::{
+    AddedScores, Attention, Disentangled, Embedding, Frequencies, Norm, PatchMatrix, Patches, PositionConvolution,
+    Reads, SampleConvolution, SampleNorms, Samples, Stack,
+};
 use crate::weights::stored_rows::StoredRows;
 
 impl Loader<'_> {
@@ -20,12 +23,68 @@ impl Loader<'_> {
         match &embedding.reads {
             Reads::Tokens => Ok(ReadWeights::Tokens),
             Reads::Patches(patches) => self.patches(patches, width, &name(0), names).map(ReadWeights::Patches),
+            Reads::Samples(samples) => self.samples(samples, &name(0), names).map(ReadWeights::Samples),
             Reads::Frames(frames) => {
                 let first = self.convolution(&name(0), [width, frames.n_mels], 3, 1, 1)?;
                 let second = self.convolution(&name(1), [width, width], 3, 1, 2)?;
                 Ok(ReadWeights::Frames([first, second]))
             }
         }
+    }
+
+    /// The convolutions over samples, each with its norm; the names are those of the first, whose number is 0.
+    fn samples(&self, samples: &Samples, first: &str, names: &StackNames) -> Result<Vec<SampleLayer>, Error> {
+        let mut d_in = 1;
+        let mut layers = Vec::with_capacity(samples.convolutions.len());
+        for (place, SampleConvolution { width, kernel, stride }) in samples.convolutions.iter().copied().enumerate() {
+            let name = first.replacen(".0.", &format!(".{place}."), 1);
+            let stored = self.checkpoint.numbers(&ended(&name, "weight"), &[width, d_in, kernel])?;
+            let bias = match samples.biases {
+                true => Some(self.checkpoint.tensor(&ended(&name, "bias"), &[width])?.to_vec()),
+                false => None,
+            };
+            let linear = Linear::new(by_step(&stored, d_in, kernel), bias, width, kernel * d_in);
+            let has_norm = samples.norms == SampleNorms::Each || place == 0;
+            let norm_name = format!("{}{}", self.prefix, names.read_norm.replacen(".0.", &format!(".{place}."), 1));
+            let norm = has_norm.then(|| self.norm(&Norm::layer(SAMPLE_EPSILON), &norm_name, width)).transpose()?;
+            layers.push(SampleLayer { convolution: Convolution { linear, kernel, stride, ends: Ends::Nothing }, norm });
+            d_in = width;
+        }
+        Ok(layers)
+    }
+
+    /// The convolution that gives positions, whose weights are stored as directions, and a length for each step of its kernel.
+    pub(super) fn position_convolution(
+        &self,
+        config: &PositionConvolution,
+        d_model: usize,
+        names: &StackNames,
+    ) -> Result<(GroupedConvolution, Option<NormWeights>), Error> {
+        let PositionConvolution { kernel, n_groups, .. } = *config;
+        let width = d_model / n_groups;
+        let name = format!("{}{}", self.prefix, names.position_convolution);
+        let [lengths, directions] = match self.checkpoint.contains(&format!("{name}.weight_v")) {
+            true => ["weight_g", "weight_v"],
+            false => ["parametrizations.weight.original0", "parametrizations.weight.original1"],
+        };
+        let lengths = self.checkpoint.tensor(&format!("{name}.{lengths}"), &[1, 1, kernel])?;
+        let mut weights = self.checkpoint.numbers(&format!("{name}.{directions}"), &[d_model, width, kernel])?;
+        for step in 0..kernel {
+            let numbers = || weights.iter().skip(step).step_by(kernel);
+            let length = numbers().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+            let factor = (f64::from(lengths[step]) / length) as f32;
+            weights.iter_mut().skip(step).step_by(kernel).for_each(|x| *x *= factor);
+        }
+        let bias = self.checkpoint.tensor(&format!("{name}.bias"), &[d_model])?;
+        let group = |(weights, bias): (&[f32], &[f32])| {
+            let mut linear = Linear::new(by_step(weights, width, kernel), Some(bias.to_vec()), width, kernel * width);
+            linear.pack();
+            Convolution { linear, kernel, stride: 1, ends: Ends::Zeros }
+        };
+        let groups = weights.chunks_exact(width * width * kernel).zip(bias.chunks_exact(width)).map(group).collect();
+        let norm_name = format!("{}{}", self.prefix, names.position_norm);
+        let norm = config.norm.as_ref().map(|norm| self.norm(norm, &norm_name, d_model)).transpose()?;
+        Ok((GroupedConvolution { groups }, norm))
     }
 
     fn patches(
@@ -36,28 +95,40 @@ impl Loader<'_> {
         names: &StackNames,
     ) -> Result<PatchWeights, Error> {
         let Patches { n_channels, side, bias, .. } = *patches;
-        // 1. the matrix, stored as a convolution's kernel
-        let (name, shape) = (ended(projection, "weight"), [width, n_channels, side, side]);
-        let stored = match self.checkpoint.stored_rows(&name, &shape)? {
-            Some(rows) => self.coded(&[(rows, width, &name)], n_channels * side * side)?,
-            None => None,
-        };
-        let weight = match stored {
-            Some(weight) => weight,
-            None => Weight::Rows(self.checkpoint.tensor(&name, &shape)?),
+        // 1. the matrix
+        let name = ended(projection, "weight");
+        let weight = match patches.stored {
+            PatchMatrix::Kernel => {
+                let shape = [width, n_channels, side, side];
+                let stored = match self.checkpoint.stored_rows(&name, &shape)? {
+                    Some(rows) => self.coded(&[(rows, width, &name)], n_channels * side * side)?,
+                    None => None,
+                };
+                match stored {
+                    Some(weight) => weight,
+                    None => Weight::Rows(self.checkpoint.tensor(&name, &shape)?),
+                }
+            }
+            PatchMatrix::Pixels => {
+                let stored = self.checkpoint.numbers(&name, &[width, side * side * n_channels])?;
+                Weight::Rows(Arc::new(by_colour(&stored, n_channels, side * side)))
+            }
         };
         let bias = if bias { Some(self.checkpoint.tensor(&ended(projection, "bias"), &[width])?) } else { None };
         let (d_in, precision) = (n_channels * side * side, Precision::Exact);
         let projection = Linear { weight, bias, d_in, d_out: width, precision };
         // 2. the rows before the patches get their positions here, the patches when their grid is known
-        let positions = self.rows(names.positions, patches.n_positions(), width)?;
+        let positions = match patches.has_positions {
+            true => self.rows(names.positions, patches.n_positions(), width)?,
+            false => Arc::default(),
+        };
         let mut rest = positions.as_slice();
         let mut leading = Vec::with_capacity(patches.n_leading() * width); // [n_leading, width]
         for (rows, name) in patches.leading.iter().zip(names.leading) {
             let stored = self.rows(name, rows.n, width)?;
             let start = leading.len();
             leading.extend_from_slice(&stored);
-            if rows.has_position {
+            if rows.has_position && patches.has_positions {
                 let (own, others) = rest.split_at(rows.n * width);
                 leading[start..].iter_mut().zip(own).for_each(|(x, position)| *x += position);
                 rest = others;
@@ -110,7 +181,7 @@ impl Loader<'_> {
                 let weight = Weight::Coded(Arc::new(coded));
                 let (d_in, precision) = (kernel * d_in, Precision::Exact);
                 let linear = Linear { weight, bias: Some(bias), d_out, d_in, precision };
-                return Ok(Convolution { linear, kernel, stride });
+                return Ok(Convolution { linear, kernel, stride, ends: Ends::Zeros });
             }
         }
         // 2. all others become f32
@@ -123,7 +194,23 @@ impl Loader<'_> {
                 }
             }
         }
-        Ok(Convolution { linear: Linear::new(weight, Some(bias.to_vec()), d_out, kernel * d_in), kernel, stride })
+        let linear = Linear::new(weight, Some(bias.to_vec()), d_out, kernel * d_in);
+        Ok(Convolution { linear, kernel, stride, ends: Ends::Zeros })
+    }
+
+    /// How fast rotary positions turn, where the weights hold it: it is what the model was trained with, which may have
+    /// been rounded.
+    pub(super) fn stored_frequencies(&self, stack: &mut Stack, names: &StackNames) -> Result<(), Error> {
+        let under = |name: &&str| format!("{}{name}", self.prefix);
+        let Some(name) = names.frequencies.iter().map(under).find(|name| self.checkpoint.contains(name)) else {
+            return Ok(());
+        };
+        for rotary in stack.blocks.iter_mut().filter_map(|block| block.attention.rotary.as_mut()) {
+            if let Frequencies::Fixed { per_pair, .. } = &mut rotary.frequencies {
+                *per_pair = self.checkpoint.tensor(&name, &[rotary.n_columns / 2])?.to_vec();
+            }
+        }
+        Ok(())
     }
 
     /// The convolution beside the first block.
@@ -149,6 +236,32 @@ impl Loader<'_> {
             self.norm(norm, &under(names.distance_norm), stack.d_model)?.apply(&mut table, stack.d_model);
         }
         Ok(Some(table))
+    }
+
+    /// What is added to the scores of a layer; `shared` is where a table of all layers lies.
+    pub(super) fn added(
+        &self,
+        config: &Attention,
+        names: &AttentionNames,
+        layer: &str,
+        shared: &str,
+    ) -> Result<Option<AddedWeights>, Error> {
+        let n_heads = config.n_heads;
+        Ok(match config.added {
+            None => None,
+            Some(AddedScores::Ways { grid, shared: is_shared }) => {
+                let name = if is_shared { shared.to_owned() } else { format!("{layer}{}", names.added) };
+                let n_ways = grid.iter().map(|n| 2 * n - 1).product::<usize>() + 3;
+                Some(AddedWeights::Ways { table: self.checkpoint.tensor(&name, &[n_ways, n_heads])?, grid })
+            }
+            Some(AddedScores::Gated { n_buckets, max_distance }) => {
+                let factors = self.checkpoint.tensor(&format!("{layer}{}", names.factors), &[1, n_heads, 1, 1])?;
+                let mut gate = self.linear(&format!("{layer}{}", names.added), 8, config.d_head, true)?;
+                gate.pack();
+                let table = self.checkpoint.tensor(&ended(shared, "weight"), &[n_buckets, n_heads])?;
+                Some(AddedWeights::Gated { table, max_distance, gate, factors })
+            }
+        })
     }
 
     pub(super) fn distance_weights(
@@ -186,4 +299,23 @@ impl Loader<'_> {
         let queries = queries.filter(|_| terms.position_to_content);
         Ok(DistanceWeights::new(config, table, keys.as_ref(), queries.as_ref()))
     }
+}
+
+/// What is added to the variance of convolutions over samples.
+const SAMPLE_EPSILON: f32 = 1e-5;
+
+/// A convolution's weights with the columns of each step side by side: `[d_out, d_in, kernel]` as `[d_out, kernel, d_in]`.
+fn by_step(stored: &[f32], d_in: usize, kernel: usize) -> Vec<f32> {
+    let row = |row: &'_ [f32]| -> Vec<f32> {
+        (0..kernel).flat_map(|step| row.iter().skip(step).step_by(kernel)).copied().collect()
+    };
+    stored.chunks_exact(d_in * kernel).flat_map(row).collect()
+}
+
+/// Rows whose columns are colours of pixels as rows of pixels, colour by colour. Shape `[n, n_channels · side²]`.
+fn by_colour(rows: &[f32], n_channels: usize, n_pixels: usize) -> Vec<f32> {
+    let row = |row: &'_ [f32]| -> Vec<f32> {
+        (0..n_channels).flat_map(|colour| row.iter().skip(colour).step_by(n_channels)).copied().collect()
+    };
+    rows.chunks_exact(n_channels * n_pixels).flat_map(row).collect()
 }

@@ -1,8 +1,10 @@
 //! Matrices put into the order that is computed with.
 
+use std::sync::Arc;
+
 use attlas::Bias;
 
-use crate::block::linear::Linear;
+use crate::block::linear::{Linear, Weight};
 use crate::config::{Attention, Directions};
 
 /// `output[column][row] = stored[row][column]`, in squares that stay in the cache.
@@ -27,6 +29,25 @@ pub(super) fn mean_of_two(first: &Linear, second: &Linear) -> Linear {
     let bias = first.bias.as_ref().zip(second.bias.as_ref());
     let bias = bias.map(|(a, b)| a.iter().zip(b.iter()).map(|(a, b)| (a + b) / 2.0).collect());
     Linear::new(weight, bias, first.d_out, first.d_in + second.d_in)
+}
+
+/// Multiplies all that a layer gives by one factor, once and for all.
+pub(super) fn scale(linear: &mut Linear, factor: f32) {
+    if factor != 1.0 {
+        multiply_rows(linear, &vec![factor; linear.d_out]);
+    }
+}
+
+/// Multiplies a layer's output columns by factors. Shape `[d_out]`.
+pub(super) fn multiply_rows(linear: &mut Linear, factors: &[f32]) {
+    let mut weight = linear.weight.rows().into_owned();
+    for (row, factor) in weight.chunks_mut(linear.d_in).zip(factors) {
+        row.iter_mut().for_each(|value| *value *= factor);
+    }
+    linear.weight = Weight::Rows(Arc::new(weight));
+    if let Some(bias) = &mut linear.bias {
+        *bias = Arc::new(bias.iter().zip(factors).map(|(value, factor)| value * factor).collect());
+    }
 }
 
 /// Where the row of queries, keys, values in that order is stored, if rows are grouped by key–value head.
@@ -64,7 +85,7 @@ pub(super) fn bucketed_bias(
 }
 
 /// The bucket of an offset `key − query` (Raffel et al. 2020): exact up to half of the buckets, then logarithmic.
-fn bucket(offset: i64, n_buckets: usize, max_distance: usize, directions: Directions) -> usize {
+pub(crate) fn bucket(offset: i64, n_buckets: usize, max_distance: usize, directions: Directions) -> usize {
     let (n, start, distance) = match directions {
         Directions::Both => (n_buckets / 2, if offset > 0 { n_buckets / 2 } else { 0 }, offset.unsigned_abs() as usize),
         Directions::Backward => (n_buckets, 0, (-offset).max(0) as usize),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use half::{bf16, f16};
 
-use super::{Layout, Loader, Part};
+use super::{ExpertNames, Layout, Loader, Part};
 use crate::block::linear::{Linear, Weight};
-use crate::config::{Activation, Experts, FeedForward, Gating};
+use crate::config::{Activation, Experts, FeedForward, Gating, Routing};
 use crate::weights::{Bytes, Checkpoint, Dtype, Tensor};
 
 /// A tensor of these numbers, which both 16-bit types hold.
@@ -93,11 +93,13 @@ fn experts_stay_in_16_bits_and_in_mxfp4() {
         activation: Activation::Silu,
         gating: Gating::Gated,
         biases: true,
-        experts: Some(Experts { n, n_used: 2 }),
+        output_bias: false,
+        experts: Some(Experts::new(n, 2, Routing::OfChosen)),
     };
     let experts = |tensors: Vec<(&str, Tensor)>| {
         let checkpoint = checkpoint(tensors);
-        loader(&checkpoint, Layout::OutIn).experts(&config, n, "up", "down", d_model).unwrap()
+        let names = ExpertNames::Turning { up: "up", down: "down" };
+        loader(&checkpoint, Layout::OutIn).experts(&config, n, &names, "", d_model).unwrap()
     };
     let biases =
         || vec![("up_bias", tensor(Dtype::F32, &[n, 2 * d_hidden])), ("down_bias", tensor(Dtype::F32, &[n, d_model]))];

@@ -1,5 +1,6 @@
 //! A run and the way back: the gradient of a number that a model computes, with respect to what it computed it from.
 
+use attlas::printable::counted;
 use attlas::recording::{Edit, Method, NewWeights};
 use attlas::{HeadId, Kind};
 
@@ -58,9 +59,9 @@ pub struct Gradients {
     pub features: Option<Array>,
     /// The gradients with respect to the sites that were asked for: encoder, decoder, cross; each by layer.
     pub kept: Vec<Kept>,
-    /// On request, `∂S/∂θ` in the place of each parameter `θ` ([`Transformer::zeros`] says what is not among them). A matrix
-    /// that is both a table of tokens and a readout's has the gradient of either use at its place; that of the matrix is
-    /// their sum.
+    /// On request, `∂S/∂θ` in the place of each parameter `θ` ([`Transformer::zeros`] says what is not among them). A number
+    /// that is used at several places has the gradient of each use at its place, and its own is their sum: a matrix that is both
+    /// a table of tokens and a readout's, a bucket's number in a table of relative positions.
     pub parameters: Option<Transformer>,
 }
 
@@ -300,12 +301,13 @@ impl Model {
         let architecture = &self.transformer.architecture;
         let stacks = || [&architecture.encoder, &architecture.decoder].into_iter().flatten();
         let blocks = || stacks().flat_map(|stack| &stack.blocks);
-        if blocks().any(|block| block.attention.disentangled.is_some())
-            || stacks().any(|stack| stack.convolution.is_some())
-        {
+        let why = blocks().find_map(|block| block.attention.why_dense()).map(|why| (why, "such scores"));
+        let convolved = stacks().any(|stack| stack.convolution.is_some() || stack.embedding.convolution.is_some());
+        let why = why.or(convolved.then_some(("has a convolution beside its layers", "it")));
+        if let Some((why, what)) = why {
             return Err(Error::Unsupported(format!(
-                "{} scores content and distance together, and no gradients go back through such scores; its attention \
-                 weights, and what changes when heads are knocked out, can be had",
+                "{} {why}, and no gradients go back through {what}; its attention weights, and what changes when heads are \
+                 knocked out, can be had",
                 self.name()
             )));
         }
@@ -350,7 +352,8 @@ impl Model {
         let reads = self.transformer.architecture.encoder.as_ref().map(|stack| &stack.embedding.reads);
         let features = inputs.first().and_then(|input| input.features.as_ref());
         if let (Some(Reads::Patches(patches)), Some(features)) = (reads, features)
-            && features.array.shape[1..] != patches.grid.map(|n| n * patches.side)
+            && patches.has_positions
+            && features.array.shape[1..].iter().map(|pixels| pixels / patches.side).ne(patches.grid)
         {
             return Err(Error::Unsupported(format!(
                 "the positions of {}'s patches were stretched to another grid, and no gradient goes back through that; take \
@@ -408,9 +411,9 @@ impl Model {
             return Ok(());
         }
         Err(Error::Limit(format!(
-            "gradients of attention weights and scores are dense: {} texts of up to {} tokens would take {} MB, more than \
+            "gradients of attention weights and scores are dense: {} of up to {} tokens would take {} MB, more than \
              {} MB; use shorter or fewer texts, or fewer layers",
-            sizes.n_items,
+            counted(sizes.n_items, "text"),
             sizes.n_source.max(sizes.n_target),
             n_bytes >> 20,
             MAX_DENSE_BYTES >> 20

@@ -1,6 +1,7 @@
 //! Checks a plan before it runs: what it keeps and changes must be there, and must fit in memory.
 
 use attlas::Kind;
+use attlas::printable::counted;
 use attlas::recording::{Edit, HeadOutput, Heads, NewWeights, Which};
 
 use super::generate::Decoding;
@@ -90,11 +91,12 @@ impl Model {
                 let layers = self.transformer.architecture.attention(*kind).into_iter().enumerate();
                 layers
                     .into_iter()
-                    .any(|(layer, config)| config.disentangled.is_some() && pass.keeps_at(Site::Scores, *kind, layer))
+                    .any(|(layer, config)| config.why_dense().is_some() && pass.keeps_at(Site::Scores, *kind, layer))
             };
             if keep.site == Site::Scores && Kind::ALL.iter().any(is_dense) {
                 return Err(Error::Unsupported(format!(
-                    "{} scores content and distance together; such scores are not kept, its weights are",
+                    "the scores of {} are more than a function of queries, keys and distances; such scores are not kept, its \
+                     weights are",
                     self.name()
                 )));
             }
@@ -122,6 +124,9 @@ impl Model {
         if keep.site == Site::Values && !pass.keeps(Site::Attention) {
             return Err(Error::Plan("values are kept in a recording, and the plan keeps no attention".to_owned()));
         }
+        if keep.site == Site::Router {
+            self.check_router(keep.kind)?;
+        }
         let is_stream = keep.site == Site::Stream;
         let kinds: Vec<Kind> = match keep.kind {
             Some(Kind::Cross) if is_stream => return Err(Error::Plan(NO_STREAM.to_owned())),
@@ -139,6 +144,23 @@ impl Model {
             found.reduce(|found, other| found.or_else(|error| other.map_err(|_| error))).transpose()?;
         }
         Ok(())
+    }
+
+    /// Experts are kept of stacks that have some.
+    fn check_router(&self, kind: Option<Kind>) -> Result<(), Error> {
+        let architecture = &self.transformer.architecture;
+        let mixed = |kind: &Kind| {
+            let mut blocks = architecture.stack_of(*kind).into_iter().flat_map(|stack| &stack.blocks);
+            *kind != Kind::Cross && blocks.any(|block| block.feed_forward.experts.is_some())
+        };
+        match Kind::ALL.iter().any(|found| mixed(found) && kind.is_none_or(|kind| kind == *found)) {
+            true => Ok(()),
+            false => Err(Error::Unsupported(format!(
+                "{} has no experts that tokens are sent to: each layer has one feed-forward for all{}",
+                self.name(),
+                kind.map_or(String::new(), |kind| format!(" ({kind})"))
+            ))),
+        }
     }
 
     /// The attention of a layer that a plan names.
@@ -169,10 +191,10 @@ impl Model {
         let n_heads = heads.heads.count(config.n_heads);
         match to {
             HeadOutput::Zero => Ok(()),
-            HeadOutput::Mean(mean) => check_array(mean, &[n_heads, config.d_head], "a mean of head outputs"),
+            HeadOutput::Mean(mean) => check_array(mean, &[n_heads, config.d_value], "a mean of head outputs"),
             HeadOutput::Given(given) => {
                 let n_queries = known_rows(&heads.queries, sizes.rows(heads.kind), "head outputs")?;
-                let shape = [heads.items.count(sizes.n_items), n_heads, n_queries, config.d_head];
+                let shape = [heads.items.count(sizes.n_items), n_heads, n_queries, config.d_value];
                 check_array(given, &shape, "head outputs")
             }
         }
@@ -239,7 +261,7 @@ impl Model {
             let [n_queries, n_keys] = sizes.of_kind(kind);
             for (layer, config) in self.transformer.architecture.attention(kind).into_iter().enumerate() {
                 let recorded = pass.keeps_at(Site::Attention, kind, layer);
-                let is_dense = recorded && (config.disentangled.is_some() || pass.reweighs(kind, layer));
+                let is_dense = recorded && (config.why_dense().is_some() || pass.reweighs(kind, layer));
                 let n_maps = usize::from(is_dense) + usize::from(pass.keeps_at(Site::Scores, kind, layer));
                 if n_maps > 0 && why.is_empty() {
                     why = self.why_dense(config, pass);
@@ -252,8 +274,8 @@ impl Model {
             return Ok(());
         }
         Err(Error::Limit(format!(
-            "{why}: {} texts of up to {} tokens would take {} MB, more than {} MB; use shorter or fewer texts",
-            sizes.n_items,
+            "{why}: {} of up to {} tokens would take {} MB, more than {} MB; use shorter or fewer texts",
+            counted(sizes.n_items, "text"),
             sizes.n_source.max(sizes.n_target),
             n_bytes >> 20,
             MAX_DENSE_BYTES >> 20
@@ -262,10 +284,8 @@ impl Model {
 
     fn why_dense(&self, config: &Attention, pass: &Pass) -> String {
         let name = self.name();
-        match (config.disentangled, pass.keeps(Site::Scores)) {
-            (Some(_), _) => {
-                format!("{name} scores by content and distance together, so its weights are recorded dense")
-            }
+        match (config.why_dense(), pass.keeps(Site::Scores)) {
+            (Some(why), _) => format!("{name} {why}, so its weights are recorded dense"),
             (None, true) => "scores are kept dense".to_owned(),
             (None, false) => "layers whose weights are changed are recorded dense".to_owned(),
         }

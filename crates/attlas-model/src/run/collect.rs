@@ -238,23 +238,26 @@ impl SeenLayer<'_> {
         debug_assert_eq!(state.lse.len(), self.n_items * self.config.n_heads * state.n_queries);
         let shape = self.config.shape(state.n_queries, state.n_keys);
         let edits = self.plan.weight_edits(self.kind, self.index);
-        let weights = if self.config.disentangled.is_some() {
+        let weights = if self.config.why_dense().is_some() {
             Weights::Dense(state.dense.into())
         } else if !edits.is_empty() {
             Weights::Dense(self.for_all(&state, |inputs, text| edits.weights(inputs, text)).into())
         } else {
             Weights::from(Factored {
-                scoring: self.scoring.clone(),
+                scoring: self.config.recorded_scoring(self.scoring, state.n_keys),
                 queries: state.queries.into(),
                 keys: state.keys.into(),
                 lse: state.lse.into_iter().map(f64::from).collect::<Vec<f64>>().into(),
                 mask: None,
-                key_bias: self.config.key_bias(self.valid, state.n_keys).map(Into::into),
+                key_bias: self.config.key_bias(self.valid, &[], state.n_keys).map(Into::into),
             })
         };
         let mut layer = Layer::new(self.kind, self.index, shape, weights);
         if self.plan.pass.keeps_at(Site::Values, self.kind, self.index) {
             layer.traces.insert(Trace::Values, state.values);
+        }
+        if !state.router.is_empty() {
+            layer.traces.insert(Trace::Router, state.router);
         }
         layer
     }
@@ -265,7 +268,7 @@ impl SeenLayer<'_> {
             return;
         }
         let SeenLayer { kind, index: layer, config, n_items, .. } = self;
-        let (n_heads, n_kv_heads, d_head) = (config.n_heads, config.n_kv_heads, config.d_head);
+        let (n_heads, n_kv_heads, d_head, d_value) = (config.n_heads, config.n_kv_heads, config.d_head, config.d_value);
         let mut push = |site: Site, shape: [usize; 4], values: &dyn Fn() -> Vec<f32>| {
             if self.plan.pass.keeps_at(site, kind, layer) {
                 kept.push(Kept { site, kind, layer, array: Array { shape: shape.to_vec(), values: values() } });
@@ -274,20 +277,25 @@ impl SeenLayer<'_> {
         let (n_queries, n_keys) = (state.n_queries, state.n_keys);
         push(Site::Queries, [n_items, n_heads, n_queries, d_head], &|| state.queries.clone());
         push(Site::Keys, [n_items, n_kv_heads, n_keys, d_head], &|| state.keys.clone());
-        let n_rows = state.outputs.len().checked_div(n_items * n_heads * d_head).unwrap_or(0);
-        push(Site::HeadOutputs, [n_items, n_heads, n_rows, d_head], &|| {
-            head_major(&state.outputs, [n_items, n_heads, n_rows, d_head])
+        let n_rows = state.outputs.len().checked_div(n_items * n_heads * d_value).unwrap_or(0);
+        push(Site::HeadOutputs, [n_items, n_heads, n_rows, d_value], &|| {
+            head_major(&state.outputs, [n_items, n_heads, n_rows, d_value])
         });
         let edits = self.plan.weight_edits(kind, layer);
         let scores = || self.for_all(state, |inputs, text| WeightEdits::scores(&edits, inputs, text));
         push(Site::Scores, [n_items, n_heads, n_queries, n_keys], &scores);
+        if state.n_experts > 0 && self.plan.parts(kind, layer).router {
+            let n_rows = state.router.len() / (n_items * state.n_experts).max(1);
+            let array = Array { shape: vec![n_items, n_rows, state.n_experts], values: state.router.clone() };
+            kept.push(Kept { site: Site::Router, kind, layer, array });
+        }
     }
 
     /// Numbers of all items, one after the other.
     fn for_all(self, state: &LayerState, numbers: impl Fn(&Inputs<'_>, usize) -> Vec<f32>) -> Vec<f32> {
         let shape = self.config.shape(state.n_queries, state.n_keys);
-        let (n_query, n_key) = (self.config.query_width() * state.n_queries, self.config.kv_width() * state.n_keys);
-        let key_bias = self.config.key_bias(self.valid, state.n_keys);
+        let (n_query, n_key) = (self.config.query_width() * state.n_queries, self.config.key_width() * state.n_keys);
+        let key_bias = self.config.key_bias(self.valid, &[], state.n_keys);
         let of_item = |item: usize| {
             let inputs = Inputs {
                 queries: &state.queries[item * n_query..][..n_query],

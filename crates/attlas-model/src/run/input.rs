@@ -8,7 +8,7 @@ use attlas::{PatchGrid, Token, TokenRole, Tokens};
 use super::generate::Decoding;
 use crate::Error;
 use crate::block::pass::Array;
-use crate::config::{Architecture, Frames, Length, OtherGrids, Patches, Positions, Reads, Stack};
+use crate::config::{Architecture, Frames, Length, OtherGrids, Patches, Positions, Reads, Samples, Stack};
 use crate::model::{Model, Side};
 
 /// One text: what the encoder reads and what the decoder reads. A model without one of them leaves that side empty.
@@ -27,7 +27,7 @@ pub struct Input {
 /// Numbers that a model reads in place of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features {
-    /// A normalised image, `[n_channels, height, width]`, or a log-mel spectrogram, `[n_mels, n_frames]`.
+    /// A normalised image, `[n_channels, height, width]`, a log-mel spectrogram, `[n_mels, n_frames]`, or a sound, `[n_samples]`.
     pub array: Array,
     /// How the patches lie in the image file; `None` where it is not known, or there is no image.
     pub image: Option<PatchGrid>,
@@ -58,6 +58,7 @@ impl Model {
         match reads {
             Some(Reads::Patches(patches)) => self.patch_tokens(patches, shape),
             Some(Reads::Frames(frames)) => self.frame_tokens(frames, shape),
+            Some(Reads::Samples(samples)) => self.sample_tokens(samples, shape),
             _ => Err(Error::Unsupported(format!("{} reads texts, neither images nor sounds", self.name()))),
         }
     }
@@ -69,8 +70,8 @@ impl Model {
             return Err(Error::Input(format!("an image has three axes (colours, height, width), not {shape:?}")));
         };
         let fits = match patches.other_grids {
-            OtherGrids::Refused => [height, width] == [grid[0] * side, grid[1] * side],
-            OtherGrids::Cubic | OtherGrids::CubicAveraging => height >= *side && width >= *side,
+            OtherGrids::Refused => [height / side, width / side] == *grid,
+            _ => height >= *side && width >= *side,
         };
         if channels != *n_channels || !fits {
             return Err(Error::Input(format!(
@@ -110,6 +111,25 @@ impl Model {
             ..Token::labelled(format!("{:.2}s", (place * 2 * frames.hop) as f64 / frames.rate as f64))
         };
         Ok(Tokens { text: String::new(), tokens: (0..frames.n_positions).map(token).collect() })
+    }
+
+    /// The time at which each hidden state of a sound begins.
+    fn sample_tokens(&self, samples: &Samples, shape: &[usize]) -> Result<Tokens, Error> {
+        let [n_samples] = shape[..] else {
+            return Err(Error::Input(format!("a sound has one axis (samples), not {shape:?}")));
+        };
+        let n = samples.n_positions(n_samples);
+        if n == 0 {
+            let name = self.name();
+            return Err(Error::Input(format!(
+                "the sound has {n_samples} samples, too few for one hidden state of {name}"
+            )));
+        }
+        let token = |place: usize| Token {
+            word: Some(place),
+            ..Token::labelled(format!("{:.2}s", (place * samples.hop()) as f64 / samples.rate as f64))
+        };
+        Ok(Tokens { text: String::new(), tokens: (0..n).map(token).collect() })
     }
 
     /// Refuses an input that the model cannot run; `index` is what messages call it.

@@ -249,7 +249,7 @@ fn check_texts(name: &str, stack: &Stack, n_positions: usize, texts: &PackedText
     if stack.embedding.reads != Reads::Tokens
         || stack.convolution.is_some()
         || stack.blocks.is_empty()
-        || stack.blocks.iter().any(|block| block.attention.disentangled.is_some())
+        || stack.blocks.iter().any(|block| block.attention.why_dense().is_some())
     {
         let problem = "models that read images or sounds, or score content and distance together, read no packed texts";
         return Err(Error::Unsupported(problem.to_owned()));

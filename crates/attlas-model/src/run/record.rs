@@ -359,16 +359,8 @@ impl Pooled {
         match self {
             Pooled::First => item[..d_model].to_vec(),
             Pooled::FirstTwo => item[..2 * d_model].to_vec(),
-            Pooled::FirstAndMean => {
-                let patches = &item[stack.n_leading() * d_model..];
-                let n_patches = (patches.len() / d_model) as f32;
-                let mut row = item[..d_model].to_vec();
-                row.resize(2 * d_model, 0.0); // [2 · d_model]
-                for patch in patches.chunks_exact(d_model) {
-                    row[d_model..].iter_mut().zip(patch).for_each(|(mean, x)| *mean += x / n_patches);
-                }
-                row
-            }
+            Pooled::Mean => mean_of_patches(item, stack),
+            Pooled::FirstAndMean => [&item[..d_model], &mean_of_patches(item, stack)].concat(),
         }
     }
 
@@ -377,6 +369,11 @@ impl Pooled {
         match self {
             Pooled::First => vec![(0, 1.0)],
             Pooled::FirstTwo => vec![(0, 0.5), (1, 0.5)],
+            Pooled::Mean => {
+                let patches = stack.n_leading()..n;
+                let share = 1.0 / patches.len().max(1) as f64;
+                patches.map(|row| (row, share)).collect()
+            }
             Pooled::FirstAndMean => {
                 let patches = stack.n_leading()..n;
                 let share = 0.5 / patches.len().max(1) as f64;
@@ -391,16 +388,31 @@ impl Pooled {
         let add = |sum: &mut [f32], addend: &[f32], factor: f32| {
             sum.iter_mut().zip(addend).for_each(|(sum, addend)| *sum += addend * factor);
         };
+        let add_mean = |d_mean: &[f32], d_item: &mut [f32]| {
+            let patches = &mut d_item[stack.n_leading() * d_model..];
+            let n_patches = (patches.len() / d_model) as f32;
+            patches.chunks_exact_mut(d_model).for_each(|patch| add(patch, d_mean, 1.0 / n_patches));
+        };
         match self {
             Pooled::First | Pooled::FirstTwo => add(&mut d_item[..d_row.len()], d_row, 1.0),
+            Pooled::Mean => add_mean(d_row, d_item),
             Pooled::FirstAndMean => {
                 add(&mut d_item[..d_model], &d_row[..d_model], 1.0);
-                let patches = &mut d_item[stack.n_leading() * d_model..];
-                let n_patches = (patches.len() / d_model) as f32;
-                patches.chunks_exact_mut(d_model).for_each(|patch| add(patch, &d_row[d_model..], 1.0 / n_patches));
+                add_mean(&d_row[d_model..], d_item);
             }
         }
     }
+}
+
+/// The mean of the hidden states of patches. Shapes `[n, d_model]` and `[d_model]`.
+fn mean_of_patches(item: &[f32], stack: &Stack) -> Vec<f32> {
+    let patches = &item[stack.n_leading() * stack.d_model..];
+    let n_patches = (patches.len() / stack.d_model) as f32;
+    let mut row = vec![0.0; stack.d_model];
+    for patch in patches.chunks_exact(stack.d_model) {
+        row.iter_mut().zip(patch).for_each(|(mean, x)| *mean += x / n_patches);
+    }
+    row
 }
 
 /// Beams that are followed at most.
@@ -424,7 +436,7 @@ mod tests {
         let model = Model::load(&folder).expect("a model");
         let stack = model.transformer.architecture.encoder.as_ref().expect("an encoder");
         let (n, d_model) = (13, stack.d_model);
-        for pooled in [Pooled::First, Pooled::FirstTwo, Pooled::FirstAndMean] {
+        for pooled in [Pooled::First, Pooled::FirstTwo, Pooled::Mean, Pooled::FirstAndMean] {
             let rows = pooled.rows(n, stack);
             assert!((rows.iter().map(|(_, share)| share).sum::<f64>() - 1.0).abs() < 1e-12, "{rows:?}");
             for place in 0..n {

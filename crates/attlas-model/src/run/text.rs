@@ -6,6 +6,7 @@ use super::generate::Generated;
 use super::input::Input;
 use super::record::Generation;
 use crate::Error;
+use crate::config::Filling;
 use crate::model::{Model, Side, Training};
 use crate::tokenizer::Tokenizer;
 
@@ -35,6 +36,11 @@ impl Model {
             segments.push(segments.last().copied().unwrap_or(0));
         }
         self.languages.mark_source(self, &mut source, &mut segments);
+        if let Some(Filling { id, n }) = self.transformer.architecture.ids.filling {
+            let filling = Token { role: TokenRole::Special, ..self.token(id) };
+            source.tokens.resize(source.tokens.len().max(n), filling);
+            segments.resize(source.tokens.len(), 0);
+        }
         Ok(Input { source, segments, ..Input::default() })
     }
 

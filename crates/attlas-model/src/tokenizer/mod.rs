@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use attlas::{Token, TokenRole, Tokens};
 
 use crate::Error;
+use crate::family::VocabularyRule;
 use crate::weights::read_small_file;
 use blueprint::{Blueprint, Library, PieceModel};
 pub use recognised::recognise;
@@ -122,7 +123,12 @@ impl Tokenizer {
             return Tokenizer::build(blueprint, None);
         }
         if let Some(path) = find(&["vocab.txt"]) {
-            return Tokenizer::build(vocabularies::vocab_txt(&read(&path)?, &settings()?, &path)?, None);
+            let (bytes, settings) = (read(&path)?, settings()?);
+            let blueprint = match settings.text_rules().vocabulary {
+                VocabularyRule::WordPiece => vocabularies::vocab_txt(&bytes, &settings, &path)?,
+                VocabularyRule::Whole => vocabularies::whole_pieces(&bytes, &settings, &path)?,
+            };
+            return Tokenizer::build(blueprint, None);
         }
         Err(Error::file(
             dir,

@@ -31,6 +31,15 @@ pub(super) fn wordpiece(vocab: Vec<(String, u32)>, settings: &Settings, path: &P
     let mut added: Vec<AddedEntry> =
         special.iter().filter_map(|name| Some(AddedEntry::special(id_of(name)?, name.clone()))).collect();
     settings.add_tokens(&mut added, vocab.len());
+    // a vocabulary of residues: no word of several letters is in it, so each letter is one
+    let is_letter = |piece: &str| piece.chars().count() <= 1 || added.iter().any(|entry| entry.content == piece);
+    let pre_tokenizer = match vocab.iter().all(|(piece, _)| is_letter(piece)) {
+        false => json!({"type": "BertPreTokenizer"}),
+        true => json!({"type": "Sequence", "pretokenizers": [
+            {"type": "BertPreTokenizer"},
+            {"type": "Split", "pattern": {"Regex": "."}, "behavior": "Isolated", "invert": false},
+        ]}),
+    };
     Ok(Blueprint {
         path: path.to_owned(),
         normalizer: json!({
@@ -40,7 +49,7 @@ pub(super) fn wordpiece(vocab: Vec<(String, u32)>, settings: &Settings, path: &P
             "strip_accents": settings.flag("strip_accents"),
             "lowercase": settings.flag("do_lower_case").unwrap_or(true),
         }),
-        pre_tokenizer: json!({"type": "BertPreTokenizer"}),
+        pre_tokenizer,
         post_processor: json!({
             "type": "TemplateProcessing",
             "single": [special_piece(&cls, 0), text_piece("A", 0), special_piece(&sep, 0)],
@@ -52,6 +61,53 @@ pub(super) fn wordpiece(vocab: Vec<(String, u32)>, settings: &Settings, path: &P
         }),
         decoder: json!({"type": "WordPiece", "prefix": "##", "cleanup": true}),
         model: PieceModel::WordPiece { vocab, unk_token, prefix: "##".to_owned(), max_word_chars: 100 },
+        added_tokens: added,
+    })
+}
+
+/// ESM's vocab.txt, whose pieces are found wherever they stand: letters of a protein, words of six bases.
+pub(super) fn whole_pieces(bytes: &[u8], settings: &Settings, path: &Path) -> Result<Blueprint, Error> {
+    let vocab: Vec<(String, u32)> =
+        lines(bytes, path)?.zip(0u32..).map(|(line, id)| (line.trim().to_owned(), id)).collect();
+    let token = |field: &str, default: &str| settings.token(field).unwrap_or_else(|| default.to_owned());
+    let unk_token = token("unk_token", "<unk>");
+    let (cls, eos) = (token("cls_token", "<cls>"), token("eos_token", "<eos>"));
+    let id_of = |name: &str| vocab.iter().find(|(piece, _)| piece == name).map(|(_, id)| *id);
+    let Some(cls_id) = id_of(&cls) else {
+        return Err(Error::file(path, format!("has not the piece {cls:?}, which is added to each text")));
+    };
+    let special = [&unk_token, &cls, &eos, &token("pad_token", "<pad>"), &token("mask_token", "<mask>")];
+    let entry = |(piece, id): &(String, u32)| AddedEntry {
+        special: special.contains(&piece),
+        ..AddedEntry::special(*id, piece.clone())
+    };
+    let mut added: Vec<AddedEntry> = vocab.iter().filter(|(piece, _)| !piece.is_empty()).map(entry).collect();
+    settings.add_tokens(&mut added, vocab.len());
+    // a vocabulary of bases has no end
+    let end = id_of(&eos);
+    let around = |texts: &[&str]| -> Vec<Value> {
+        let ended = texts
+            .iter()
+            .zip(0..)
+            .flat_map(|(text, segment)| [Some(text_piece(text, segment)), end.map(|_| special_piece(&eos, segment))]);
+        std::iter::once(special_piece(&cls, 0)).chain(ended.flatten()).collect()
+    };
+    let mut special_tokens = json!({cls.clone(): {"id": cls, "ids": [cls_id], "tokens": [cls]}});
+    if let Some(id) = end {
+        special_tokens[eos.as_str()] = json!({"id": eos, "ids": [id], "tokens": [eos]});
+    }
+    Ok(Blueprint {
+        path: path.to_owned(),
+        normalizer: Value::Null,
+        pre_tokenizer: json!({"type": "WhitespaceSplit"}),
+        post_processor: json!({
+            "type": "TemplateProcessing",
+            "single": around(&["A"]),
+            "pair": around(&["A", "B"]),
+            "special_tokens": special_tokens,
+        }),
+        decoder: Value::Null,
+        model: PieceModel::WordLevel { vocab, unk_token },
         added_tokens: added,
     })
 }

@@ -8,7 +8,8 @@ use attlas_model::{Array, Input, Model, Side};
 /// The batch of a run, each text at its own length; what is shorter is padded by the model.
 pub fn inputs(model: &Model, arrays: &BTreeMap<String, Expected>, run: &str) -> Result<Vec<Input>, String> {
     let stored = Stored { model, arrays, run };
-    let features = stored.array("pixel_values").or(stored.array("input_features"));
+    let names = ["images", "pixel_values", "input_features", "input_values"];
+    let features = names.into_iter().find_map(|name| stored.array(name));
     let ids = stored.rows("input_ids", "attention_mask");
     let n_items = features.map_or(ids.len(), |features| features.shape[0]);
     (0..n_items).map(|item| stored.input(features, &ids, item)).collect()

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from attlas.maps import Map as Map
     from attlas.notebook import csp_hash as csp_hash
     from attlas._record import Model as Model
+    from attlas._record import ModelOptions as ModelOptions
+    from attlas._record import RunOptions as RunOptions
     from attlas._record import record as record
     from attlas.recordings import Layer as Layer
     from attlas.recordings import Recording as Recording
@@ -60,7 +62,9 @@ _HOMES = {
     "Map": "maps",
     "MissingError": "errors",
     "Model": "_record",
+    "ModelOptions": "_record",
     "Recording": "recordings",
+    "RunOptions": "_record",
     "Survey": "_survey",
     "Table": "tables",
     "View": "view",

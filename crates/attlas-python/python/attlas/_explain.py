@@ -80,6 +80,8 @@ def ablate(
     position: SupportsIndex | None = None,
     together: bool = False,
     edges: bool = False,
+    states: bool = False,
+    by_key: bool = False,
     seed: int | None = None,
     mean_over: Sequence[Text] | None = None,
     patch_from: Text | None = None,
@@ -102,6 +104,8 @@ def ablate(
         target: the token or class, as in :func:`attlas.explain`; and so ``foil`` and ``position``.
         together: take all the heads away at once.
         edges: of one head, hide each key from each query, one pair at a time; the rest of the row shares the weight.
+        states: with ``patch``, exchange the hidden states that enter each layer at each position, one at a time, in place of heads.
+        by_key: with ``direct``, what each head writes by the token that it moves it from.
         seed: of ``permute``; 0 where none is given.
         mean_over: texts over whose rows ``mean`` takes the mean; those that are measured where none are given.
         patch_from: the text of ``patch``, of as many tokens as the first.
@@ -109,7 +113,7 @@ def ablate(
         decoder_text: as in :func:`attlas.explain`.
 
     Returns a table with a row for each head, in the order of the model; an effect is the metric with the change less without. Each head is
-    a run that goes on from its layer. Ctrl-C stops it.
+    a run that goes on from its layer. With ``edges``, ``states`` and ``by_key`` a row for each pair, place, or head and key. Ctrl-C stops it.
 
     Raises :class:`attlas.Error` when a head, token or position is not there, or a method is not defined for the model, the metric or the texts.
     """
@@ -126,10 +130,22 @@ def ablate(
     loaded, measured = _model(model), _measured(metric, target, foil, position)
     asked: dict[str, object] = {"patterns": _heads(heads), "kind": kind}
     is_one = _is_one_text(text)
+    if edges + states + by_key > 1:
+        raise Error("edges, states and by_key are three tables: ask for one")
     if edges:
         if not is_one or method != "zero" or together:
             raise Error("edges hides pairs of one text, one at a time: leave method and together out")
         return Effects(_attlas.hidden_pairs(loaded, _subject(text, decoder_text), asked, measured))
+    if states:
+        if not is_one or method != "patch" or together or heads is not None or kind is not None or receiver is not None:
+            raise Error("states exchanges hidden states of one text, with method='patch': leave heads, kind, together and receiver out")
+        if patch_from is None:
+            raise Error("states needs patch_from: the text whose run hidden states are taken from")
+        return Effects(_attlas.exchanged_states(loaded, _subject(text, decoder_text), _subject(patch_from, None), measured))
+    if by_key:
+        if not is_one or method != "direct" or together or metric is not None:
+            raise Error("by_key shares out a logit of one text, with method='direct': leave metric and together out")
+        return Effects(_attlas.written_by_key(loaded, _subject(text, decoder_text), asked, measured))
     given_texts: Any = text
     texts = [given_texts] if is_one else list(given_texts)
     how: dict[str, object] = {

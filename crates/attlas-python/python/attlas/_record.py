@@ -3,18 +3,69 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import index as whole_number
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from attlas import _attlas
 from attlas._indexing import layer_and_head
 from attlas.errors import Error
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from attlas.recordings import Recording
 
 Heads = str | Sequence[str | tuple[str, int, int] | tuple[str, str]] | tuple[str, int, int]
+
+
+class ModelOptions(TypedDict, total=False):
+    """How a model is loaded.
+
+    ``revision``: of ``ORG/NAME`` on the hub. ``adapter`` is a folder with a LoRA adapter, ``tokenizer`` one with a tokenizer. ``from_language`` and
+    ``to_language`` are for models with tags for languages: ``fr``, ``fra_Latn``, ``French``. ``precision`` says how exact products are: ``exact``
+    (f32, where nothing is said), or on a processor with AMX ``high`` (as exact as f32 sums in another order), ``fast`` (weights may be off by
+    1e-4) and ``fastest`` (bf16, off by some hundredths); a recording's notes say it. ``tower`` is ``vision`` or ``text`` of a model that has both,
+    as CLIP and SigLIP have: the vision tower where nothing is said.
+    """
+
+    revision: str | None
+    adapter: str | os.PathLike[str] | None
+    tokenizer: str | os.PathLike[str] | None
+    from_language: str | None
+    to_language: str | None
+    precision: str | None
+    tower: str | None
+
+
+class RunOptions(TypedDict, total=False):
+    """How a model is run, and what is kept.
+
+    ``target``: what the decoder reads, one for each text, instead of letting the model generate it. ``beams``: generate by beam search.
+    ``max_tokens``: generate as many at most (256 where nothing is said; a model that has a decoder alone only reads the text unless this is given).
+    ``values``: record the values, too. ``knock_out``: heads whose output is set to 0, written ``cross:L2H4`` or ``("cross", 2, 4)``.
+
+    ``quantities``: maps that are kept beside the weights, for ``rec.map(…, quantity=…)``: ``norm``, the length of what each key adds, head by head;
+    ``norm-sum``, ``norm-residual`` and ``norm-layernorm``, of all heads together; ``contribution`` of a layer and ``alti`` of the model, shares of
+    states; ``rollout`` and ``flow``; ``gradient-weight`` and ``relevance``, what a prediction rests on: ``explain`` names its token or class, ``foil``
+    what that is held against, ``position`` where it is predicted; the likeliest at the usual place where nothing is named. ``flow_tokens``: the
+    most tokens of a text that flow is computed for (64).
+    """
+
+    target: str | Sequence[str] | None
+    beams: int | None
+    max_tokens: int | None
+    values: bool
+    knock_out: Heads
+    quantities: str | Sequence[str]
+    explain: str | int | None
+    foil: str | int | None
+    position: int | None
+    flow_tokens: int | None
+
+
+class RecordOptions(ModelOptions, RunOptions, total=False):
+    """How a model is loaded and run: the options of :class:`ModelOptions` and :class:`RunOptions`."""
 
 
 class Model:
@@ -22,32 +73,19 @@ class Model:
 
     __slots__ = ("_native",)
 
-    def __init__(
-        self,
-        model: str | os.PathLike[str] | None = None,
-        *,
-        revision: str | None = None,
-        adapter: str | os.PathLike[str] | None = None,
-        tokenizer: str | os.PathLike[str] | None = None,
-        from_language: str | None = None,
-        to_language: str | None = None,
-        precision: str | None = None,
-    ) -> None:
+    def __init__(self, model: str | os.PathLike[str] | None = None, **options: Unpack[ModelOptions]) -> None:
         """Loads a model: a folder as the Hugging Face hub lays it out, a ``.gguf`` file, ``ORG/NAME`` from the hub's local cache, or
-        the embedded English–French translator when nothing is named.
-
-        ``adapter`` is a folder with a LoRA adapter, ``tokenizer`` one with a tokenizer. ``from_language`` and ``to_language`` are for
-        models with tags for languages: ``fr``, ``fra_Latn``, ``French``. ``precision`` says how exact products are: ``exact`` (f32, where
-        nothing is said), or on a processor with AMX ``high`` (as exact as f32 sums in another order), ``fast`` (weights may be off by
-        1e-4) and ``fastest`` (bf16, off by some hundredths); a recording's notes say it.
+        the embedded English–French translator when nothing is named. Options: :class:`attlas.ModelOptions`.
 
         Raises :class:`attlas.FormatError` when the folder is no model and :class:`attlas.FileError` (an ``OSError``) when it cannot be read.
         """
+        _refuse_unknown("Model", options, ModelOptions)
         path = None
         if model is not None:
             name = os.fspath(model)
-            path = name if os.path.exists(name) else _attlas.Model.find(name, revision)
-        self._native = _attlas.Model.load(path, adapter, tokenizer, (from_language, to_language), precision)
+            path = name if os.path.exists(name) else _attlas.Model.find(name, options.get("revision"))
+        languages = (options.get("from_language"), options.get("to_language"))
+        self._native = _attlas.Model.load(path, options.get("adapter"), options.get("tokenizer"), languages, options.get("precision"), options.get("tower"))
 
     @property
     def name(self) -> str:
@@ -59,49 +97,12 @@ class Model:
         """The model's family, such as ``bert``."""
         return self._native.family
 
-    def record(
-        self,
-        text: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-        *,
-        target: str | Sequence[str] | None = None,
-        beams: int | None = None,
-        max_tokens: int | None = None,
-        values: bool = False,
-        knock_out: Heads = (),
-        quantities: str | Sequence[str] = (),
-        explain: str | int | None = None,
-        foil: str | int | None = None,
-        position: int | None = None,
-        flow_tokens: int | None = None,
-    ) -> Recording:
-        """Runs the model over a text or several and records every head; see :func:`attlas.record`."""
+    def record(self, text: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **options: Unpack[RunOptions]) -> Recording:
+        """Runs the model over a text or several and records every head; see :func:`attlas.record`. Options: :class:`attlas.RunOptions`."""
         from attlas.recordings import Recording
 
-        texts = _texts(text)
-        targets = None if target is None else _texts(target)
-        if targets is not None and len(targets) != len(texts):
-            raise Error(f"there are {len(texts)} texts and {len(targets)} targets; give a target for each text")
-        if targets is not None and (beams is not None or max_tokens is not None):
-            raise Error("beams and max_tokens are for generating, but the target is given")
-        if beams is not None and not 1 <= beams <= 64:
-            raise Error(f"beams is {beams}; a number from 1 to 64 was expected")
-        if max_tokens is not None and not 1 <= max_tokens <= 1_000_000:
-            raise Error(f"max_tokens is {max_tokens}; a number from 1 to 1000000 was expected")
-        names = [quantities] if isinstance(quantities, str) else list(quantities)
-        asked = {"explain": explain, "foil": foil, "position": position}
-        given = next((name for name, value in asked.items() if value is not None), None)
-        if given is not None and not {"gradient-weight", "relevance"} & set(names):
-            raise Error(f'{given} is for the quantities "gradient-weight" and "relevance"')
-        how = {
-            "beams": beams,
-            "max_tokens": max_tokens,
-            "values": values,
-            "knock_out": _heads_to_knock_out(knock_out),
-            "quantities": names,
-            "explain": (None if explain is None else str(explain), None if foil is None else str(foil), position),
-            "flow_tokens": flow_tokens,
-        }
-        native, generated, remarks = self._native.record(texts, targets, how)
+        _refuse_unknown("record", options, RunOptions)
+        native, generated, remarks = self._native.record(*_checked(text, options))
         for remark in remarks:
             import warnings
 
@@ -115,68 +116,67 @@ class Model:
 def record(
     text: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     model: str | os.PathLike[str] | Model | None = None,
-    *,
-    target: str | Sequence[str] | None = None,
-    beams: int | None = None,
-    max_tokens: int | None = None,
-    values: bool = False,
-    knock_out: Heads = (),
-    quantities: str | Sequence[str] = (),
-    explain: str | int | None = None,
-    foil: str | int | None = None,
-    position: int | None = None,
-    flow_tokens: int | None = None,
-    revision: str | None = None,
-    adapter: str | os.PathLike[str] | None = None,
-    tokenizer: str | os.PathLike[str] | None = None,
-    from_language: str | None = None,
-    to_language: str | None = None,
-    precision: str | None = None,
+    **options: Unpack[RecordOptions],
 ) -> Recording:
     """Runs a model over a text or several and records every head exactly. PyTorch is not needed.
 
     ``text``: a text, or several, which make one padded batch; the paths of images or sounds for models that read such.
-    ``model``: see :class:`attlas.Model`; the embedded English–French translator when nothing is named. ``target``: what the decoder reads, one
-    for each text, instead of letting the model generate it. ``beams``: generate by beam search. ``max_tokens``: generate as many
-    at most (256 where nothing is said; a model that has a decoder alone only reads the text unless this is given). ``values``: record the values, too.
-    ``knock_out``: heads whose output is set to 0, written ``cross:L2H4`` or ``("cross", 2, 4)``.
-
-    ``quantities``: maps that are kept beside the weights, for ``rec.map(…, quantity=…)``: ``norm``, the length of what each key adds, head by head;
-    ``norm-sum``, ``norm-residual`` and ``norm-layernorm``, of all heads together; ``contribution`` of a layer and ``alti`` of the model, shares of
-    states; ``rollout`` and ``flow``; ``gradient-weight`` and ``relevance``, what a prediction rests on: ``explain`` names its token or class, ``foil``
-    what that is held against, ``position`` where it is predicted; the likeliest at the usual place where nothing is named. ``flow_tokens``: the
-    most tokens of a text that flow is computed for (64).
+    ``model``: see :class:`attlas.Model`; the embedded English–French translator when nothing is named. Options: those of
+    :class:`attlas.RunOptions` (``target``, ``beams``, ``max_tokens``, ``values``, ``knock_out``, ``quantities``, …), and, unless a
+    model is given that is loaded, of :class:`attlas.ModelOptions` (``adapter``, ``tokenizer``, ``precision``, …).
 
     Generated texts are in :attr:`Recording.generated <attlas.Recording.generated>`. Ctrl-C stops the run.
 
     Raises :class:`attlas.Error` when a text does not fit the model, :class:`attlas.LimitError` when it is too long, and as
     :class:`attlas.Model` does.
     """
+    _refuse_unknown("record", options, RecordOptions)
+    of_model: Any = {name: value for name, value in options.items() if name in ModelOptions.__annotations__}
+    of_run: Any = {name: value for name, value in options.items() if name in RunOptions.__annotations__}
     if not isinstance(model, Model):
-        model = Model(
-            model,
-            revision=revision,
-            adapter=adapter,
-            tokenizer=tokenizer,
-            from_language=from_language,
-            to_language=to_language,
-            precision=precision,
-        )
-    elif any(given is not None for given in (revision, adapter, tokenizer, from_language, to_language, precision)):
-        raise Error("the model is loaded already; revision, adapter, tokenizer, languages and precision are given where it is loaded")
-    return model.record(
-        text,
-        target=target,
-        beams=beams,
-        max_tokens=max_tokens,
-        values=values,
-        knock_out=knock_out,
-        quantities=quantities,
-        explain=explain,
-        foil=foil,
-        position=position,
-        flow_tokens=flow_tokens,
-    )
+        model = Model(model, **of_model)
+    elif any(given is not None for given in of_model.values()):
+        raise Error("the model is loaded already; revision, adapter, tokenizer, languages, precision and tower are given where it is loaded")
+    return model.record(text, **of_run)
+
+
+def _checked(text: Any, options: RunOptions) -> tuple[list[str], list[str] | None, dict[str, object]]:
+    """The texts, their targets and how they are run, as the native module takes them."""
+    target, beams, max_tokens = options.get("target"), options.get("beams"), options.get("max_tokens")
+    texts = _texts(text)
+    targets = None if target is None else _texts(target)
+    if targets is not None and len(targets) != len(texts):
+        raise Error(f"there are {len(texts)} texts and {len(targets)} targets; give a target for each text")
+    if targets is not None and (beams is not None or max_tokens is not None):
+        raise Error("beams and max_tokens are for generating, but the target is given")
+    if beams is not None and not 1 <= beams <= 64:
+        raise Error(f"beams is {beams}; a number from 1 to 64 was expected")
+    if max_tokens is not None and not 1 <= max_tokens <= 1_000_000:
+        raise Error(f"max_tokens is {max_tokens}; a number from 1 to 1000000 was expected")
+    quantities = options.get("quantities", ())
+    names = [quantities] if isinstance(quantities, str) else list(quantities)
+    explain, foil, position = options.get("explain"), options.get("foil"), options.get("position")
+    asked = {"explain": explain, "foil": foil, "position": position}
+    given = next((name for name, value in asked.items() if value is not None), None)
+    if given is not None and not {"gradient-weight", "relevance"} & set(names):
+        raise Error(f'{given} is for the quantities "gradient-weight" and "relevance"')
+    how: dict[str, object] = {
+        "beams": beams,
+        "max_tokens": max_tokens,
+        "values": options.get("values", False),
+        "knock_out": _heads_to_knock_out(options.get("knock_out", ())),
+        "quantities": names,
+        "explain": (None if explain is None else str(explain), None if foil is None else str(foil), position),
+        "flow_tokens": options.get("flow_tokens"),
+    }
+    return texts, targets, how
+
+
+def _refuse_unknown(of: str, given: Mapping[str, object], known: type) -> None:
+    """As Python refuses a keyword that a function does not have, with those that it has."""
+    unknown = next((name for name in given if name not in known.__annotations__), None)
+    if unknown is not None:
+        raise TypeError(f"{of}() got an unexpected keyword argument {unknown!r}; there are {', '.join(known.__annotations__)}")
 
 
 def _texts(text: Any) -> list[str]:

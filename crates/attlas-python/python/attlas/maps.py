@@ -187,7 +187,7 @@ class Map:
 
         Padding is left out, and a map of more than 2²⁴ weights becomes an overview, which the picture says.
         """
-        view = view_of(item=self.item, words=bool(self._words), special=self._special)
+        view = {"item": self.item, "words": bool(self._words), "special": self._special}
         return Figure(self._native.figure(lines, view, style_of(style)))
 
     def _repr_svg_(self) -> str:
@@ -304,33 +304,3 @@ def _restored(
 ) -> Map:
     """Unpickles a map."""
     return Map(recording, place, head, item, words=words, special=special, quantity=quantity)
-
-
-def view_of(
-    *,
-    kind: str | None = None,
-    layer: int | None = None,
-    head: int | None = None,
-    item: int = 0,
-    words: bool = False,
-    special: bool = True,
-    silence: bool = False,
-    label_rows: str | None = None,
-    rows: Stretch | None = None,
-    columns: Stretch | None = None,
-    quantity: str | None = None,
-) -> dict[str, object]:
-    """What is shown of maps, as the native module takes it."""
-    return {
-        "kind": kind,
-        "layer": layer,
-        "head": head,
-        "item": item,
-        "words": words,
-        "specials": special,
-        "silence": silence,
-        "label_rows": label_rows,
-        "rows": rows,
-        "columns": columns,
-        "quantity": quantity,
-    }

@@ -13,7 +13,7 @@ from attlas._indexing import Head, LayerIndex, Stretch, head_of, layer_and_head
 from attlas.analyses import Analyses
 from attlas.errors import Error, MissingError
 from attlas.figures import Figure, StyleOptions, style_of
-from attlas.maps import Map, view_of
+from attlas.maps import Map
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -409,19 +409,19 @@ class Recording(Analyses):
         of, number = layer_and_head(layer, head)
         if picture == "layers" and number is None:
             number = 0
-        view = view_of(
-            kind=kind,
-            layer=None if of is None else _number(of, "layer"),
-            head=None if number is None or isinstance(number, str) else _number(number, "head"),
-            item=_count(item, self._native.n_items, "text"),
-            words=words,
-            special=special,
-            silence=silence,
-            label_rows=label_rows,
-            rows=rows,
-            columns=columns,
-            quantity=quantity,
-        )
+        view = {
+            "kind": kind,
+            "layer": None if of is None else _number(of, "layer"),
+            "head": None if number is None or isinstance(number, str) else _number(number, "head"),
+            "item": _count(item, self._native.n_items, "text"),
+            "words": words,
+            "special": special,
+            "silence": silence,
+            "label_rows": label_rows,
+            "rows": rows,
+            "columns": columns,
+            "quantity": quantity,
+        }
         return Figure(self._with(quantity).figure(picture, view, style_of(style)))
 
     def to_html(
@@ -441,7 +441,7 @@ class Recording(Analyses):
         if open is not None:
             shown = self.map(open)
             opened = (self.layer(shown.kind, shown.layer)._place, shown.head or 0)
-        page = self._native.to_html(title, opened, None, max_bytes)
+        page = self._native.to_html(title, opened, max_bytes)
         if path is not None:
             _attlas.write_file(os.fspath(path), page.encode())
         return page

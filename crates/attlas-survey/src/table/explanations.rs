@@ -1,12 +1,15 @@
 //! What attention does not show as rows of tables, the same wherever they are written or shown.
 
 use attlas::Recording;
+use attlas::recording::TokenExpert;
 use attlas_model::Model;
 use attlas_model::explain::agreement::Agreement;
+use attlas_model::explain::by_key::{ByKey, KeyShare};
 use attlas_model::explain::effects::{Edges, Effect, Effects, Way};
 use attlas_model::explain::knock_out::KindHead;
 use attlas_model::explain::lens::Lens;
 use attlas_model::explain::side_by_side::{Explained, Place, complete};
+use attlas_model::explain::states::{StatePlace, States};
 use attlas_model::explain::{Attribution, Mixing};
 
 use super::{Cells, Table};
@@ -35,6 +38,28 @@ pub fn lens_table(model: &Model, lenses: &[Lens], asked: &[u32]) -> Table {
         ("probability", Cells::Number(rows.iter().map(|row| Some(row.3)).collect())),
     ];
     Table { columns, notes: Vec::new() }
+}
+
+/// The experts that each token went through: `kind, layer, query, token, expert, share`, shares in 0 to 1, the largest of a token first.
+///
+/// # Errors
+/// When the recording's file cannot be read.
+pub fn experts_table(recording: &Recording, item: usize) -> Result<Table, attlas::Error> {
+    let rows = recording.experts(item)?;
+    let whole = |of: fn(&TokenExpert) -> usize| Cells::Whole(rows.iter().map(|row| Some(of(row) as i64)).collect());
+    let token = |row: &TokenExpert| {
+        let token = recording.items.get(item).and_then(|item| item.queries(row.kind).tokens.get(row.query));
+        token.map(|token| token.text.trim().to_owned())
+    };
+    let columns = vec![
+        ("kind", Cells::Text(rows.iter().map(|row| Some(row.kind.name().to_owned())).collect())),
+        ("layer", whole(|row| row.layer)),
+        ("query", whole(|row| row.query)),
+        ("token", Cells::Text(rows.iter().map(token).collect())),
+        ("expert", whole(|row| row.expert)),
+        ("share", Cells::Number(rows.iter().map(|row| Some(f64::from(row.share))).collect())),
+    ];
+    Ok(Table { columns, notes: Vec::new() })
 }
 
 /// How much of each token's state each layer mixes in: `kind, layer, query, token, attention, residual, layer_norm`, shares in 0 to 1.
@@ -103,6 +128,46 @@ pub fn edges_table(found: &Edges) -> Table {
         ("metric", text(found.metric)),
         ("effect", Cells::Number(found.rows.iter().map(|row| Some(row.2)).collect())),
         ("weight", Cells::Number(found.rows.iter().map(|row| Some(f64::from(row.3))).collect())),
+    ];
+    Table { columns, notes: Vec::new() }
+}
+
+/// What hidden states of another text carry over: `stack, layer, position, token, method, metric, effect, share`, the layer being that which
+/// they enter, one more than the last for what leaves the stack.
+pub fn states_table(found: &States) -> Table {
+    let whole = |of: fn(&StatePlace) -> usize| {
+        Cells::Whole(found.rows.iter().map(|(place, _)| Some(of(place) as i64)).collect())
+    };
+    let text =
+        |of: &dyn Fn(StatePlace) -> String| Cells::Text(found.rows.iter().map(|(place, _)| Some(of(*place))).collect());
+    let columns = vec![
+        ("stack", text(&|place| place.stack.name().to_owned())),
+        ("layer", whole(|place| place.layer)),
+        ("position", whole(|place| place.position)),
+        ("token", text(&|place| found.token(place).to_owned())),
+        ("method", text(&|_| Way::Patch.name().to_owned())),
+        ("metric", text(&|_| found.metric.to_owned())),
+        ("effect", Cells::Number(found.rows.iter().map(|(_, patched)| Some(patched.effect)).collect())),
+        ("share", Cells::Number(found.rows.iter().map(|(_, patched)| patched.share).collect())),
+    ];
+    Table { columns, notes: Vec::new() }
+}
+
+/// What heads write for the target by the token that they move it from: `kind, layer, head, key, token, method, metric, effect, weight`.
+pub fn by_key_table(found: &ByKey) -> Table {
+    let whole = |of: fn(&KeyShare) -> usize| Cells::Whole(found.rows.iter().map(|row| Some(of(row) as i64)).collect());
+    let text = |of: &dyn Fn(&KeyShare) -> String| Cells::Text(found.rows.iter().map(|row| Some(of(row))).collect());
+    let number = |of: fn(&KeyShare) -> f64| Cells::Number(found.rows.iter().map(|row| Some(of(row))).collect());
+    let columns = vec![
+        ("kind", text(&|row| row.head.kind.name().to_owned())),
+        ("layer", whole(|row| row.head.head.layer)),
+        ("head", whole(|row| row.head.head.head)),
+        ("key", whole(|row| row.key)),
+        ("token", text(&|row| found.token(row).to_owned())),
+        ("method", text(&|_| Way::Direct.name().to_owned())),
+        ("metric", text(&|_| found.metric.to_owned())),
+        ("effect", number(|row| row.share)),
+        ("weight", number(|row| f64::from(row.weight))),
     ];
     Table { columns, notes: Vec::new() }
 }

@@ -15,7 +15,10 @@ use serde_json::Value;
 
 use crate::Error;
 
-pub use explanations::{agreement_table, edges_table, effects_table, explained_table, lens_table, mixing_table};
+pub use explanations::{
+    agreement_table, by_key_table, edges_table, effects_table, experts_table, explained_table, lens_table,
+    mixing_table, states_table,
+};
 pub use pages::Pages;
 pub(crate) use pages::guarded;
 pub use scores::scores_table;

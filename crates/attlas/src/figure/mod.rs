@@ -1,7 +1,7 @@
 //! Pictures of attention maps: laid out once as marks, then written as SVG, PDF or PNG.
 //!
-//! The layout functions [`map`], [`grid`], [`overview`], [`lines`], [`patches`], [`difference`], [`dots`], [`charts`], [`classes`], [`profile`]
-//! and [`table`] take numbers and labels, and return a [`Figure`]: marks in
+//! The layout functions [`map`], [`grid`], [`overview`], [`lines`], [`patches`], [`difference`], [`dots`], [`charts`], [`classes`], [`profile`],
+//! [`table`] and [`timeline`] take numbers and labels, and return a [`Figure`]: marks in
 //! one coordinate system, with every text already shaped. Nothing here knows models, recordings or analyses, and no
 //! writer knows what attention is.
 //!
@@ -43,11 +43,12 @@ pub use bitmap::Bitmap;
 pub use colormap::Colormap;
 pub use layout::{
     Bars, CellClass, CellMark, Chart, ChartAxis, ChartLine, ClassCell, ClassGrid, ClassRow, ClassWords, Dot, Dots,
-    OverviewRow, PatchRow, Pixels, Profile, RowNumber, Sign, Stroke, charts, classes, difference, dots, grid, lines,
-    map, marked_grid, marked_map, overview, patches, profile, table,
+    Loudness, OverviewRow, PatchRow, Pixels, Profile, RowNumber, Sign, Stroke, Timeline, charts, classes, difference,
+    dots, grid, lines, map, marked_grid, marked_map, overview, patches, profile, table, timeline,
 };
 pub use marks::{Anchor, Cells, Figure, Label, Line, Mark, Photo, Rect, Rgb};
 pub use panel::{Axis, Panel};
 pub use scale::{ColorScale, Scales};
-pub use style::{PanelScale, Scale, Style, Theme};
+pub(crate) use style::from_name;
+pub use style::{Format, PanelScale, Scale, Style, Theme};
 pub use text::visible;

@@ -1,9 +1,10 @@
 //! How a figure looks: theme, colours, size, words; and the choices of a scale.
 
-use std::str::FromStr;
+use serde::Deserialize;
 
 use super::Colormap;
-use super::marks::Rgb;
+use super::marks::{Figure, Rgb};
+use crate::Error;
 
 /// How a figure looks. `Style::default()` is good on paper.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,10 +156,57 @@ impl PanelScale {
     }
 }
 
+/// What a picture is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Scalable Vector Graphics; text is text.
+    Svg,
+    /// A page, its fonts in it.
+    Pdf,
+    /// Pixels.
+    Png,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Format; 3] = [Format::Svg, Format::Pdf, Format::Png];
+
+    /// The name used on the command line, which is also the ending of a file's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Svg => "svg",
+            Format::Pdf => "pdf",
+            Format::Png => "png",
+        }
+    }
+
+    /// What the bytes are, for the web.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Format::Svg => "image/svg+xml",
+            Format::Pdf => "application/pdf",
+            Format::Png => "image/png",
+        }
+    }
+
+    /// A picture's bytes.
+    ///
+    /// # Errors
+    /// As [`Figure::to_pdf`] and [`Figure::to_png`].
+    pub fn bytes(self, figure: &Figure) -> Result<Vec<u8>, Error> {
+        match self {
+            Format::Svg => Ok(figure.to_svg().into_bytes()),
+            Format::Pdf => figure.to_pdf(),
+            Format::Png => figure.to_png(),
+        }
+    }
+}
+
 /// `FromStr` by the names of a closed set.
 macro_rules! from_name {
     ($type:ty, $what:literal) => {
-        impl FromStr for $type {
+        impl std::str::FromStr for $type {
             type Err = String;
 
             fn from_str(text: &str) -> Result<Self, String> {
@@ -175,3 +223,6 @@ from_name!(Theme, "theme");
 from_name!(Scale, "scale");
 from_name!(PanelScale, "panel scale");
 from_name!(Colormap, "colour map");
+from_name!(Format, "format of pictures");
+
+pub(crate) use from_name;

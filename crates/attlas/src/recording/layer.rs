@@ -171,28 +171,33 @@ pub enum Trace {
     /// `‖f(x_k)‖`, the length of each value vector after the head's output projection (Kobayashi et al. 2020).
     /// Shape `[batch, n_heads, n_keys]`.
     ValueNorms,
+    /// The share of each expert in the feed-forward that follows on the layer, 0 of those that a token does not go through.
+    /// Shape `[batch, n_queries, n_experts]`.
+    Router,
 }
 
 impl Trace {
     /// All traces, in the order in which a file holds them.
-    pub const ALL: [Trace; 4] = [Trace::Values, Trace::HeadOutputs, Trace::Stream, Trace::ValueNorms];
+    pub const ALL: [Trace; 5] = [Trace::Values, Trace::HeadOutputs, Trace::Stream, Trace::ValueNorms, Trace::Router];
 
-    /// The name in files: `values`, `head_outputs`, `stream`, `value_norms`.
+    /// The name in files: `values`, `head_outputs`, `stream`, `value_norms`, `router`.
     pub fn name(self) -> &'static str {
         match self {
             Trace::Values => "values",
             Trace::HeadOutputs => "head_outputs",
             Trace::Stream => "stream",
             Trace::ValueNorms => "value_norms",
+            Trace::Router => "router",
         }
     }
 
-    /// The trace's shape in a layer of a batch of `n_items`; `width` is that of a [`Stream`](Trace::Stream).
+    /// The trace's shape in a layer of a batch of `n_items`; `width` is that of a [`Stream`](Trace::Stream), or
+    /// the number of experts.
     pub fn shape(self, n_items: usize, shape: &Shape, width: usize) -> Vec<usize> {
         match self {
             Trace::Values => vec![n_items, shape.n_kv_heads, shape.n_keys, shape.d_value],
             Trace::HeadOutputs => vec![n_items, shape.n_heads, shape.n_queries, shape.d_value],
-            Trace::Stream => vec![n_items, shape.n_queries, width],
+            Trace::Stream | Trace::Router => vec![n_items, shape.n_queries, width],
             Trace::ValueNorms => vec![n_items, shape.n_heads, shape.n_keys],
         }
     }

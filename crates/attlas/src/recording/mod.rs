@@ -4,14 +4,17 @@
 
 mod check;
 mod edits;
+mod experts;
 mod file;
 mod layer;
 pub(crate) mod limits;
 mod lse;
+mod stacks;
 mod validate;
 
 pub use check::{LayerCheck, ROW_SUM_TOLERANCE, complaint};
 pub use edits::{Digest, Edit, HeadOutput, Heads, NewWeights, Which};
+pub use experts::TokenExpert;
 pub(crate) use file::{safetensors_header, write_f32};
 pub use layer::{Factored, Layer, Trace, Traces, Weights};
 pub use lse::{LseCheck, QueriesAndKeys};
@@ -73,6 +76,16 @@ impl Item {
     pub fn silence(&self) -> Range<usize> {
         let n = self.source.len();
         self.n_sound.unwrap_or(n)..n
+    }
+
+    /// How long a source token lasts, in seconds, where it is named by its time in a sound: `0.00s`, `0.02s`.
+    pub fn token_seconds(&self) -> Option<f64> {
+        let second = |text: &str| text.strip_suffix('s')?.parse::<f64>().ok().filter(|seconds| seconds.is_finite());
+        let [first, .., last] = &self.source.tokens[..] else { return None };
+        let is_start = self.source.text.is_empty() && second(&first.text) == Some(0.0);
+        let seconds = second(&last.text).filter(|seconds| is_start && *seconds > 0.0)?;
+        // names are rounded to hundredths, and the last one least for its size
+        Some(seconds / (self.source.len() - 1) as f64)
     }
 
     /// The tokens along the rows of a map.

@@ -1,7 +1,9 @@
 //! Pictures of several maps of a recording: the heads of a layer, one head in every layer, everything.
 
+use serde::Deserialize;
+
 use super::{Head, View, captions_of, complaint_of};
-use crate::figure::{self, Figure, OverviewRow, Panel, PanelScale, Scale, Scales, Style};
+use crate::figure::{self, Figure, OverviewRow, Panel, PanelScale, Scale, Scales, Style, from_name};
 use crate::{Error, Kind, Quantity, Recording};
 
 /// Columns of a grid of heads.
@@ -35,6 +37,40 @@ impl Looks {
         self.of_several(title, captions_of(views))
     }
 }
+
+/// What a picture of a recording shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shows {
+    /// One map.
+    Map,
+    /// One map as lines from token to token.
+    Lines,
+    /// All heads of a layer.
+    Heads,
+    /// One head in every layer.
+    Layers,
+    /// Every head of every layer.
+    Overview,
+}
+
+impl Shows {
+    /// All pictures.
+    pub const ALL: [Shows; 5] = [Shows::Map, Shows::Lines, Shows::Heads, Shows::Layers, Shows::Overview];
+
+    /// The name used on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Shows::Map => "map",
+            Shows::Lines => "lines",
+            Shows::Heads => "heads",
+            Shows::Layers => "layers",
+            Shows::Overview => "overview",
+        }
+    }
+}
+
+from_name!(Shows, "picture");
 
 /// A picture, and what of the numbers in it fails their checks.
 #[derive(Debug)]

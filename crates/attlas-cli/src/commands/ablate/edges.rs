@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use attlas::Tokens;
+use attlas::view::pictures::Looks;
 use attlas_model::Model;
 use attlas_model::explain::effects::{Edges, edges, n_edges};
 use attlas_model::explain::knock_out::Baseline;
@@ -13,8 +14,7 @@ use super::{AblateArguments, MethodName};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::with_options;
 use crate::progress::Progress;
-use crate::table_file::{TableOrPicture, write_table};
-use crate::terminal::{Terminal, print_json, printable};
+use crate::terminal::{Terminal, printable};
 use crate::words::counted;
 
 /// Pairs that are printed at most.
@@ -40,18 +40,8 @@ pub fn run(arguments: &AblateArguments, model: &Model, terminal: &mut Terminal) 
     let baseline = Baseline::of(model, input)?;
     let mut progress = Progress::new("pair", n_edges(&baseline, head)?);
     let found = edges(&baseline, head, arguments.score.asked(), &mut progress.watch()).map_err(with_options)?;
-    if let Some(output) = &arguments.output {
-        match TableOrPicture::of(output, "effects")? {
-            TableOrPicture::Table => write_table(output, &edges_table(&found))?,
-            TableOrPicture::Picture(format) => {
-                format.write(&edges_picture(&found, &arguments.style.looks())?, output)?
-            }
-        }
-    }
-    match arguments.json {
-        true => print_json(&edges_table(&found).json(), terminal)?,
-        false => print(&found, terminal)?,
-    }
+    let picture = |looks: &Looks| edges_picture(&found, looks);
+    arguments.give(&edges_table(&found), picture, terminal, |terminal| print(&found, terminal))?;
     Ok(Outcome::Done)
 }
 

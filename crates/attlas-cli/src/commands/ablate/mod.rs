@@ -8,21 +8,23 @@ mod table;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use attlas::figure::Figure;
+use attlas::view::pictures::Looks;
 use attlas_model::explain::effects::{Effects, Question, Receiver, Way, effects};
 use attlas_model::explain::knock_out::Removal;
 use attlas_model::explain::pictures::effects_picture;
-use attlas_model::{Input, Model};
+use attlas_model::{Error, Input, Model};
 use attlas_survey::table::effects_table;
 use clap::{Args, ValueEnum};
 
-use super::draw::StyleArguments;
+use super::draw::{StyleArguments, write_figure};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
     ChosenHeads, RawText, ScoreArguments, SubjectArguments, check_output, input_of, load_model, model_files,
-    read_lines, read_text, with_options,
+    read_lines, read_text, row_of, with_options,
 };
 use crate::progress::Progress;
-use crate::table_file::{TableOrPicture, write_table};
+use crate::table_file::{Table, TableOrPicture, write_table};
 use crate::terminal::{Terminal, print_json};
 
 const EXAMPLES: &str = "\
@@ -188,22 +190,33 @@ pub fn run(arguments: &AblateArguments, terminal: &mut Terminal) -> Result<Outco
         return by_key::run(arguments, &model, terminal);
     }
     let (found, skipped) = arguments.measured(&model, way)?;
-    if let Some(output) = &arguments.output {
-        match TableOrPicture::of(output, "effects")? {
-            TableOrPicture::Table => write_table(output, &effects_table(&found))?,
-            TableOrPicture::Picture(format) => {
-                format.write(&effects_picture(&found, &arguments.style.looks())?, output)?;
-            }
-        }
-    }
-    match arguments.json {
-        true => print_json(&effects_table(&found).json(), terminal)?,
-        false => table::print(&found, arguments.output.as_deref(), terminal)?,
-    }
+    let picture = |looks: &Looks| effects_picture(&found, looks);
+    arguments.give(&effects_table(&found), picture, terminal, |terminal| table::print(&found, terminal))?;
     Ok(if skipped { Outcome::SomeSkipped } else { Outcome::Done })
 }
 
 impl AblateArguments {
+    /// Writes the file that is asked for, and prints the rows as JSON or, as `print` does, in words.
+    fn give(
+        &self,
+        table: &Table,
+        picture: impl FnOnce(&Looks) -> Result<Figure, Error>,
+        terminal: &mut Terminal,
+        print: impl FnOnce(&mut Terminal) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if let Some(output) = &self.output {
+            match TableOrPicture::of(output, "effects")? {
+                TableOrPicture::Table => write_table(output, table)?,
+                TableOrPicture::Picture(format) => write_figure(format, &picture(&self.style.looks())?, output)?,
+            }
+        }
+        if self.json {
+            return print_json(&table.json(), terminal);
+        }
+        print(terminal)?;
+        self.output.iter().try_for_each(|output| terminal.written(output))
+    }
+
     /// Measures what is asked, and says whether texts were left out.
     fn measured(&self, model: &Model, way: Way) -> Result<(Effects, bool), Failure> {
         let receiver = self.receiver(model)?;
@@ -215,7 +228,13 @@ impl AblateArguments {
             }
         }
         let (inputs, skipped) = self.subject.inputs(model)?;
-        inputs.iter().try_for_each(|input| self.score.check_position(model, input))?;
+        inputs.iter().try_for_each(|input| match way {
+            // a logit, where no metric is named
+            Way::Direct | Way::Gradient if self.score.metric.is_none() => {
+                row_of(model, input, self.score.position, "--position").map(|_| ())
+            }
+            _ => self.score.check_position(model, input),
+        })?;
         let mean_over = self.mean_over.as_deref().map(|path| inputs_of_lines(model, path)).transpose()?;
         let other = self.other(model)?;
         let n_sets = if self.together { 1 } else { heads.len() };

@@ -1,7 +1,6 @@
 //! Effects in the terminal: the heads by what the output loses, beside how meaningful their maps look.
 
 use std::io::Write;
-use std::path::Path;
 
 use attlas::analysis::rank_correlation;
 use attlas_model::explain::effects::{Effect, Effects, LIMITS, Way};
@@ -14,7 +13,7 @@ use crate::terminal::Terminal;
 const MOST: usize = 24;
 
 /// Prints the heads, the largest effect first.
-pub fn print(found: &Effects, output: Option<&Path>, terminal: &mut Terminal) -> Result<(), Failure> {
+pub fn print(found: &Effects, terminal: &mut Terminal) -> Result<(), Failure> {
     let ranked = found.ranked();
     let share = match found.way {
         Way::Patch => "  share",
@@ -47,11 +46,7 @@ pub fn print(found: &Effects, output: Option<&Path>, terminal: &mut Terminal) ->
     legend.extend(agreement(found));
     legend.extend(found.notes.clone());
     legend.push(LIMITS.to_owned());
-    terminal.notes(&legend)?;
-    if let Some(output) = output {
-        terminal.written(output)?;
-    }
-    Ok(())
+    terminal.notes(&legend)
 }
 
 fn line(effect: &Effect) -> String {

@@ -183,7 +183,7 @@ impl AlignArguments {
             return Err(Failure::Usage(message.into()));
         }
         if let Some(picture) = picture {
-            let format = draw::Format::of(picture)?;
+            let format = draw::format_of(picture)?;
             if self.format.is_some() {
                 return Err(Failure::Usage("--format is for links, but the output is a picture".into()));
             }
@@ -401,7 +401,7 @@ impl Work<'_> {
             }
         }
         match (picture, &self.figure, &self.arguments.output) {
-            (Some(path), Some(figure), _) => draw::Format::of(path)?.write(figure, path)?,
+            (Some(path), Some(figure), _) => draw::write_figure(draw::format_of(path)?, figure, path)?,
             (None, _, Some(path)) => links::save(&self.aligned, indices, self.arguments, path)?,
             (None, _, None) if self.references.is_none() => {
                 links::print(&self.aligned, indices, self.arguments, terminal)?;

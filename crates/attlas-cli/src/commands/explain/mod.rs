@@ -14,7 +14,7 @@ use attlas_survey::table::{agreement_table, explained_table};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 
-use super::draw::StyleArguments;
+use super::draw::{StyleArguments, write_figure};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{ONE_TEXT, ScoreArguments, SubjectArguments, check_output, load_model, model_files};
 use crate::progress::Progress;
@@ -144,7 +144,7 @@ pub fn run(arguments: &ExplainArguments, terminal: &mut Terminal) -> Result<Outc
         match TableOrPicture::of(output, "explanations")? {
             TableOrPicture::Table => write_table(output, &table)?,
             TableOrPicture::Picture(format) => {
-                format.write(&explained_picture(&explained, &arguments.style.looks())?, output)?;
+                write_figure(format, &explained_picture(&explained, &arguments.style.looks())?, output)?;
             }
         }
     }

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use self::sources::{Measured, measured};
 use self::syntax::TreeArguments;
-use super::draw::{Format, StyleArguments};
+use super::draw::{StyleArguments, format_of, write_figure};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, RunArguments, Span, check_output, model_files, parse_kind, parse_span};
@@ -197,7 +197,7 @@ fn check(arguments: &HeadsArguments) -> Result<(), Failure> {
         )));
     }
     if Form::of(output) == Some(Form::Picture) {
-        arguments.style.check(Format::of(output)?, output)?;
+        arguments.style.check(format_of(output)?, output)?;
     }
     let model = model_files(&arguments.run.model);
     let inputs = [arguments.material.as_deref().map(Path::new), arguments.counts.as_deref(), arguments.like.as_deref()];
@@ -237,7 +237,7 @@ fn write(output: &Path, found: &Measured, arguments: &HeadsArguments) -> Result<
         Some(Form::Picture) => {
             let style = Style { title, ..arguments.style.style() };
             let figure = view::head_classes(&found.heads, measured_on, &style);
-            Format::of(output)?.write(&figure, output)
+            write_figure(format_of(output)?, &figure, output)
         }
         Some(Form::Table) | None => write_table(output, &scores_table(&rows(&found.heads, arguments.find))),
     }

@@ -9,6 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::Value;
 
 use super::HeadsArguments;
+use crate::commands::draw::write_figure;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{check_output, load_model, model_files};
 use crate::table_file::{TableOrPicture, write_table};
@@ -117,7 +118,7 @@ pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcom
         match form {
             TableOrPicture::Table => write_table(output, &trees::table(&trees::rows(&report, choice)?))?,
             TableOrPicture::Picture(format) => {
-                format.write(&trees::draw(&report, choice, &arguments.style)?, output)?
+                write_figure(format, &trees::draw(&report, choice, &arguments.style)?, output)?
             }
         }
         if !arguments.json {

@@ -35,7 +35,7 @@ const MAX_TOKEN_BYTES: u64 = 4096;
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 /// Files besides the weights that a model may need; what a repository does not have is passed over.
-const SMALL_FILES: [&str; 17] = [
+const SMALL_FILES: [&str; 18] = [
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -53,6 +53,7 @@ const SMALL_FILES: [&str; 17] = [
     "target.spm",
     "preprocessor_config.json",
     "processor_config.json",
+    "sentence_bert_config.json",
 ];
 
 /// The model that a name means: a folder or a file, else a repository in the hub's cache, else one on the hub.

@@ -1,7 +1,7 @@
 //! Back through one attention layer: output projection, heads, projections.
 
-use attlas::Kind;
 use attlas::attention::Inputs;
+use attlas::{Bias, Kind};
 use attlas_kernels::Onto;
 use rayon::prelude::*;
 
@@ -44,11 +44,11 @@ impl AttentionBack<'_> {
         if let Some(sums) = back.sums.attention(kind, index) {
             sums.output.add_gradients(&state.outputs, d_output);
         }
-        let mut d_context = vec![0.0; n_items * n * config.query_width()]; // [n_items · n, n_heads · d_head]
+        let mut d_context = vec![0.0; n_items * n * config.output_width()]; // [n_items · n, n_heads · d_value]
         weights.output.go_back(d_output, &mut d_context, Onto::Replace);
-        let shape = [n_items, config.n_heads, n, config.d_head];
+        let shape = [n_items, config.n_heads, n, config.d_value];
         back.keep(Site::HeadOutputs, kind, index, &shape, || head_major(&d_context, shape));
-        let rows = Rows { n, past: 0, n_heads: config.n_heads, width: config.d_head };
+        let rows = Rows { n, past: 0, n_heads: config.n_heads, width: config.d_value };
         back.plan.hold_outputs(kind, index, rows, &mut d_context);
         // 2. queries, keys and values
         let groups = self.groups(back, &d_context);
@@ -64,8 +64,12 @@ impl AttentionBack<'_> {
         };
         back.keep(Site::Queries, kind, index, &[n_items, n_heads, n, d_head], || gradients.queries.clone());
         back.keep(Site::Keys, kind, index, &[n_items, n_kv_heads, n_keys, d_head], || gradients.keys.clone());
-        back.keep(Site::Values, kind, index, &[n_items, n_kv_heads, n_keys, d_head], || gradients.values.clone());
+        let of_values = [n_items, n_kv_heads, n_keys, config.d_value];
+        back.keep(Site::Values, kind, index, &of_values, || gradients.values.clone());
         self.check(&groups)?;
+        if let Some(sums) = back.sums.attention(kind, index) {
+            sums.add_of_scores(&groups, n_kv_heads);
+        }
         // 3. hidden states
         let place = config.rotary.as_ref().map(|rotary| back.workspace.find_turns(rotary));
         let turns = place.map(|place| back.workspace.turns(place));
@@ -81,24 +85,26 @@ impl AttentionBack<'_> {
         let AttentionBack { call, config, weights, state } = self;
         let AttentionCall { kind, index, n_items, n, .. } = *call;
         let shape = config.shape(n, state.n_keys);
-        let valid = if kind == Kind::Cross { call.source.and_then(|source| source.valid) } else { call.valid };
-        let key_bias = config.key_bias(valid, state.n_keys);
+        let valid = call.valid_keys();
+        let key_bias = call.key_bias(config, state.n_keys);
         let edits = back.plan.weight_edits(kind, index);
         let keeps = [Site::Attention, Site::Scores].map(|site| back.wants(site, kind, index));
-        let (n_query, n_key) = (config.query_width() * n, config.kv_width() * state.n_keys);
+        let sums = back.sums.0.is_some();
+        let (n_query, n_output) = (config.query_width() * n, config.output_width() * n);
+        let (n_key, n_value) = (config.key_width() * state.n_keys, config.value_width() * state.n_keys);
         let group = |place: usize| {
             let (item, kv_head) = (place / config.n_kv_heads, place % config.n_kv_heads);
             let inputs = Inputs {
                 queries: &state.queries[item * n_query..][..n_query],
                 keys: &state.keys[item * n_key..][..n_key],
-                values: &state.values[item * n_key..][..n_key],
+                values: &state.values[item * n_value..][..n_value],
                 shape,
                 scoring: &weights.scoring,
                 key_valid: valid.map(|valid| &valid[item * state.n_keys..][..state.n_keys]),
                 mask: None,
                 key_bias: key_bias.as_deref().and_then(|bias| config.key_bias_of(bias, item, state.n_keys)),
             };
-            let d_context = &d_context[item * n_query..][..n_query];
+            let d_context = &d_context[item * n_output..][..n_output];
             let maps = Maps {
                 inputs,
                 text: back.plan.text(item),
@@ -107,7 +113,7 @@ impl AttentionBack<'_> {
                 packing: call.packings(),
                 weights: &state.weights,
             };
-            Group { maps, kv_head, d_context, rules: back.rules, keeps }.go_back()
+            Group { maps, kv_head, d_context, rules: back.rules, keeps, sums }.go_back()
         };
         (0..n_items * config.n_kv_heads).into_par_iter().map(group).collect()
     }
@@ -124,6 +130,25 @@ impl AttentionBack<'_> {
             None => Ok(()),
             Some(heads) if heads.len() == 1 => Err(Halt::Head { kind, layer, head: heads.start }),
             Some(heads) => Err(Halt::Group { kind, layer, first: heads.start, last: heads.end - 1 }),
+        }
+    }
+}
+
+impl AttentionWeights {
+    /// Adds to sums of gradients those of what scores are formed with, from the key–value heads of each item in turn.
+    fn add_of_scores(&mut self, groups: &[GroupGradients], n_kv_heads: usize) {
+        let add = |sums: &mut Vec<f32>, part: fn(&GroupGradients) -> &Vec<f64>| {
+            for (place, group) in groups.iter().enumerate() {
+                let (addend, kv_head) = (part(group), place % n_kv_heads);
+                let sums = &mut sums[kv_head * addend.len()..][..addend.len()];
+                sums.iter_mut().zip(addend).for_each(|(sum, d)| *sum += *d as f32);
+            }
+        };
+        if let Bias::Relative { table, .. } = &mut self.scoring.bias {
+            add(table, |group| &group.relative);
+        }
+        if let Some(sinks) = &mut self.scoring.sinks {
+            add(sinks, |group| &group.sinks);
         }
     }
 }

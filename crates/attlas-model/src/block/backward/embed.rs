@@ -87,7 +87,7 @@ pub(super) fn go_back(
                 first.go_back(&gradient, &mut narrow, Onto::Replace);
                 gradient = narrow;
             }
-            gradient.iter_mut().for_each(|d| *d *= config.scale);
+            scale_rows(&mut gradient, &config.factors(batch), config.width);
             if let (Some(sums), None) = (&mut sums, batch.words) {
                 let tokens = sums.tokens.sums();
                 for (id, d_row) in batch.ids.iter().zip(gradient.chunks_exact(config.width)) {
@@ -122,8 +122,15 @@ fn token_rows(config: &Embedding, weights: &EmbeddingWeights, batch: Batch<'_>) 
             rows
         }
     };
-    rows.iter_mut().for_each(|x| *x *= config.scale);
+    scale_rows(&mut rows, &config.factors(batch), config.width);
     rows
+}
+
+/// Multiplies each row by its factor. Shapes `[n_rows, width]` and `[n_rows]`.
+fn scale_rows(rows: &mut [f32], factors: &[f32], width: usize) {
+    for (row, factor) in rows.chunks_exact_mut(width).zip(factors) {
+        row.iter_mut().for_each(|x| *x *= factor);
+    }
 }
 
 impl EmbeddingWeights {
@@ -244,5 +251,212 @@ impl Convolution {
             add(&mut d_padded[window * self.stride * d_in..][..width], d_window);
         }
         d_padded[padding..padding + input.len()].to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attlas::Kind;
+
+    use super::super::Sums;
+    use super::super::differences::{check, dot, linear, numbers, widened};
+    use super::*;
+    use crate::block::convolution::Ends;
+    use crate::block::linear::{Linear, Weight};
+    use crate::block::norm::NormWeights;
+    use crate::block::pass::{Pass, Plan, Purpose};
+    use crate::block::weights::{ReadoutWeights, StackWeights, Transformer};
+    use crate::config::{
+        Architecture, Leading, Length, Norm, OtherGrids, PatchMatrix, Positions, Projected, Readout, Stack,
+    };
+
+    const D_MODEL: usize = 4;
+
+    /// The sums of an embedding's gradients, from the gradient of what it gives.
+    fn sums(config: &Embedding, weights: &EmbeddingWeights, batch: Batch<'_>, d: &[f32]) -> EmbeddingWeights {
+        let stack = Stack::new(D_MODEL, config.clone(), Vec::new());
+        let embedding = weights.clone();
+        let stored = StackWeights { embedding, blocks: Vec::new(), final_norm: None, convolution: None };
+        let transformer = Transformer {
+            architecture: Architecture::encoder(None, stack, Readout::None, Length::Any),
+            encoder: Some(stored),
+            decoder: None,
+            readout: ReadoutWeights::default(),
+        };
+        let mut sums = transformer.zeros();
+        let pass = Pass::keeping([]);
+        let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
+        let (workspace, kept) = (Workspace::default(), Vec::new());
+        let sums_of = Sums(Some(&mut sums));
+        let mut back = Back { rules: Rules::Gradient, wanted: &pass, plan, kept, sums: sums_of, workspace };
+        go_back(&mut back, config, weights, batch, Kind::Encoder, d.to_vec());
+        sums.encoder.expect("the same stack").embedding
+    }
+
+    /// An embedding whose projection stands where `projected` says.
+    fn of_ids(projected: Projected) -> (Embedding, EmbeddingWeights) {
+        let (n_tokens, width, norm) = (6, 3, Norm::layer(1e-3));
+        let config = Embedding {
+            projected,
+            scale: 1.5,
+            positions: Positions::Learned { n_rows: 7, offset: 2, at_padding: Some(1) },
+            n_token_types: 2,
+            norm: Some(norm),
+            ..Embedding::new(n_tokens, width)
+        };
+        let beside = if projected == Projected::Token { D_MODEL } else { width };
+        let [weight, bias] = [5, 6].map(|seed| Arc::new(numbers(beside, seed)));
+        let weights = EmbeddingWeights {
+            reads: ReadWeights::Tokens,
+            tokens: Weight::Rows(Arc::new(numbers(n_tokens * width, 1))),
+            positions: Some(Arc::new(numbers(7 * beside, 2))),
+            token_types: Some(Arc::new(numbers(2 * beside, 3))),
+            norm: Some(NormWeights { norm, weight, bias }),
+            projection: Some(Linear::new(numbers(D_MODEL * width, 4), Some(numbers(D_MODEL, 7)), D_MODEL, width)),
+            convolution: None,
+        };
+        (config, weights)
+    }
+
+    /// Tokens, positions, segments, the norm's factors and what it adds, the projection and its bias.
+    fn parts(weights: &EmbeddingWeights) -> [Vec<f64>; 7] {
+        let EmbeddingWeights { tokens, positions, token_types, norm, projection, .. } = weights;
+        let table = |table: &Option<Arc<Vec<f32>>>| widened(table.as_ref().expect("a table"));
+        let (norm, projection) = (norm.as_ref().expect("a norm"), projection.as_ref().expect("a projection"));
+        [
+            widened(&tokens.rows()),
+            table(positions),
+            table(token_types),
+            widened(&norm.weight),
+            widened(&norm.bias),
+            widened(&projection.weight.rows()),
+            table(&projection.bias),
+        ]
+    }
+
+    /// `(x − mean) / √(variance + ε) · weight + bias` of one row.
+    fn layer_norm(x: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
+        let n = x.len() as f64;
+        let mean = x.iter().sum::<f64>() / n;
+        let factor = 1.0 / (x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n + f64::from(1e-3_f32)).sqrt();
+        x.iter().zip(weight).zip(bias).map(|((x, weight), bias)| (x - mean) * factor * weight + bias).collect()
+    }
+
+    #[test]
+    fn tables_norm_and_projection_have_the_gradients_of_central_differences_in_f64() {
+        const IDS: [u32; 6] = [3, 0, 3, 5, 1, 3];
+        const TYPES: [u32; 6] = [0, 1, 1, 0, 0, 1];
+        const VALID: [bool; 6] = [true, true, true, true, true, false];
+        const ROWS: [usize; 6] = [2, 3, 4, 2, 3, 1]; // of the table of positions
+        let d = numbers(IDS.len() * D_MODEL, 9);
+        for projected in [Projected::Last, Projected::Token] {
+            let (config, weights) = of_ids(projected);
+            let batch = Batch {
+                n_items: 2,
+                n: 3,
+                ids: &IDS,
+                words: None,
+                features: None,
+                token_types: Some(&TYPES),
+                valid: Some(&VALID),
+                packing: None,
+            };
+            let score = |[tokens, positions, types, weight, bias, matrix, added]: &[Vec<f64>; 7]| {
+                let row = |table: &[f64], row: usize, width: usize| table[row * width..][..width].to_vec();
+                let states = (0..IDS.len()).flat_map(|place| {
+                    let mut token = row(tokens, IDS[place] as usize, 3);
+                    token.iter_mut().for_each(|x| *x *= 1.5);
+                    let token = if projected == Projected::Token { linear(&token, matrix, added, 3) } else { token };
+                    let position = row(positions, ROWS[place], token.len());
+                    let kind = row(types, TYPES[place] as usize, token.len());
+                    let sum: Vec<f64> = token.iter().zip(&position).zip(&kind).map(|((x, p), k)| x + p + k).collect();
+                    let normed = layer_norm(&sum, weight, bias);
+                    if projected == Projected::Last { linear(&normed, matrix, added, 3) } else { normed }
+                });
+                dot(&states.collect::<Vec<f64>>(), &d)
+            };
+            let found = parts(&sums(&config, &weights, batch, &d));
+            check(&format!("{projected:?}"), 100, found, &parts(&weights), score);
+        }
+    }
+
+    #[test]
+    fn patches_and_rows_before_them_have_the_gradients_of_central_differences_in_f64() {
+        let (side, grid, shape) = (2, [2, 1], [3, 4, 2]);
+        let leading = vec![Leading { label: "CLS", n: 1, has_position: true }];
+        let patches = Patches {
+            n_channels: 3,
+            side,
+            grid,
+            leading,
+            bias: true,
+            stored: PatchMatrix::Kernel,
+            has_positions: true,
+            other_grids: OtherGrids::Refused,
+        };
+        let config = Embedding { reads: Reads::Patches(patches), ..Embedding::new(0, D_MODEL) };
+        let d_in = 3 * side * side;
+        let projection = Linear::new(numbers(D_MODEL * d_in, 1), Some(numbers(D_MODEL, 2)), D_MODEL, d_in);
+        let (leading, positions) = (numbers(D_MODEL, 3), numbers(2 * D_MODEL, 4));
+        let weights = EmbeddingWeights {
+            reads: ReadWeights::Patches(PatchWeights { projection, leading, positions }),
+            tokens: Weight::Rows(Arc::default()),
+            positions: None,
+            token_types: None,
+            norm: None,
+            projection: None,
+            convolution: None,
+        };
+        let images = numbers(2 * 24, 5);
+        let features = Some(FeatureBatch { shape: &shape, values: &images });
+        let batch =
+            Batch { n_items: 2, n: 3, ids: &[], words: None, features, token_types: None, valid: None, packing: None };
+        let d = numbers(2 * 3 * D_MODEL, 6);
+        let parts = |weights: &EmbeddingWeights| {
+            let ReadWeights::Patches(PatchWeights { projection, leading, positions }) = &weights.reads else {
+                panic!("the weights of patches");
+            };
+            let bias = projection.bias.as_ref().expect("a bias");
+            [widened(&projection.weight.rows()), widened(bias), widened(leading), widened(positions)]
+        };
+        let score = |[matrix, added, leading, positions]: &[Vec<f64>; 4]| {
+            let states = images.chunks(24).flat_map(|image| {
+                // number y·2 + x of each colour, of which a patch has the rows 2·patch and 2·patch + 1
+                let of_patch = |patch: usize| (0..12).map(move |i| image[i / 4 * 8 + patch * 4 + i % 4]);
+                let rows = (0..2).flat_map(|patch| {
+                    let numbers: Vec<f32> = of_patch(patch).collect();
+                    linear(&widened(&numbers), matrix, added, d_in)
+                });
+                leading.iter().copied().chain(rows.zip(positions).map(|(x, p)| x + p)).collect::<Vec<f64>>()
+            });
+            dot(&states.collect::<Vec<f64>>(), &d)
+        };
+        check("patches", 100, parts(&sums(&config, &weights, batch, &d)), &parts(&weights), score);
+    }
+
+    #[test]
+    fn a_convolutions_input_and_parameters_have_the_gradients_of_central_differences_in_f64() {
+        let (kernel, d_in, d_out, n) = (3, 2, 4, 7);
+        let [weight, bias, input] =
+            [(d_out * kernel * d_in, 1), (d_out, 2), (n * d_in, 3)].map(|(n, seed)| numbers(n, seed));
+        for stride in [1, 2] {
+            let layer = |weight: &[f32], bias: &[f32]| {
+                let linear = Linear::new(weight.to_vec(), Some(bias.to_vec()), d_out, kernel * d_in);
+                Convolution { linear, kernel, stride, ends: Ends::Zeros }
+            };
+            let mut sums = layer(&vec![0.0; weight.len()], &vec![0.0; bias.len()]);
+            let d = numbers(n.div_ceil(stride) * d_out, 4);
+            let convolution = layer(&weight, &bias);
+            let d_input = convolution.go_back(Rules::Gradient, &input, &d, Activation::Silu, Some(&mut sums));
+            let score = |[weight, bias, input]: &[Vec<f64>; 3]| {
+                let padded = [&[0.0; 2], &input[..], &[0.0; 2]].concat();
+                let windows = padded.windows(kernel * d_in).step_by(stride * d_in);
+                let before = windows.flat_map(|window| linear(window, weight, bias, kernel * d_in));
+                dot(&before.map(|x| x / (1.0 + (-x).exp())).collect::<Vec<f64>>(), &d)
+            };
+            let found = [sums.linear.weight.rows().to_vec(), sums.linear.bias.expect("a bias").to_vec(), d_input];
+            let at = [&weight, &bias, &input].map(|numbers| widened(numbers));
+            check(&format!("stride {stride}"), 100, found.map(|numbers| widened(&numbers)), &at, score);
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use attlas::attention::reference;
+use attlas::Bias;
+use attlas::attention::{Inputs, reference};
 use attlas_kernels::{Matrix, Onto, Slope, Threads, multiply};
 
 use super::Rules;
@@ -22,6 +23,10 @@ pub(super) struct GroupGradients {
     pub weights: Vec<f32>,
     /// Of the scores; empty unless it is kept. Shape `[group, n_queries, n_keys]`.
     pub scores: Vec<f32>,
+    /// Of the table of relative positions; empty unless it is summed. Shape `[group, n_offsets]`.
+    pub relative: Vec<f64>,
+    /// Of the sinks; empty unless it is summed. Shape `[group]`.
+    pub sinks: Vec<f64>,
 }
 
 impl GroupGradients {
@@ -46,6 +51,8 @@ pub(super) struct Group<'a> {
     pub rules: Rules,
     /// Whether gradients of weights and of scores are kept.
     pub keeps: [bool; 2],
+    /// Whether those of the table of relative positions and of the sinks are summed.
+    pub sums: bool,
 }
 
 /// Numbers of one row, in memory that is used again. Shapes `[n_keys]`.
@@ -58,8 +65,9 @@ struct Scratch {
 impl Group<'_> {
     /// Goes back through all heads of the group.
     pub fn go_back(self) -> GroupGradients {
-        let shape = self.maps.inputs.shape;
+        let Inputs { shape, scoring, .. } = self.maps.inputs;
         let group = shape.n_heads / shape.n_kv_heads;
+        let n_offsets = if let Bias::Relative { n_offsets, .. } = scoring.bias { Some(n_offsets) } else { None };
         let n_dense = |keeps: bool| if keeps { group * shape.n_queries * shape.n_keys } else { 0 };
         let mut gradients = GroupGradients {
             queries: vec![0.0; group * shape.n_queries * shape.d_head],
@@ -67,20 +75,23 @@ impl Group<'_> {
             values: vec![0.0; shape.n_keys * shape.d_value],
             weights: vec![0.0; n_dense(self.keeps[0])],
             scores: vec![0.0; n_dense(self.keeps[1])],
+            relative: vec![0.0; group * n_offsets.filter(|_| self.sums).unwrap_or(0)],
+            sinks: vec![0.0; if self.sums && scoring.sinks.is_some() { group } else { 0 }],
         };
         let all_keys = self.keeps[0] || !self.maps.edits.is_empty();
         let mut scratch = Scratch::default();
         for member in 0..group {
             for part in self.maps.parts(self.kv_head * group + member, all_keys) {
-                self.part_back(&part, member, &mut gradients, &mut scratch);
+                self.part_back(&part, &mut gradients, &mut scratch);
             }
         }
         gradients
     }
 
-    fn part_back(self, part: &Part, member: usize, gradients: &mut GroupGradients, scratch: &mut Scratch) {
+    fn part_back(self, part: &Part, gradients: &mut GroupGradients, scratch: &mut Scratch) {
         let maps = self.maps;
         let shape = maps.inputs.shape;
+        let member = self.member(part);
         let (n, n_keys) = (part.queries.len(), part.keys.len());
         let (d_head, d_value) = (shape.d_head, shape.d_value);
         // 1. what comes back
@@ -98,12 +109,11 @@ impl Group<'_> {
         for (query, (weights, d_dots)) in
             part.queries.clone().zip(weights.chunks_exact_mut(n_keys).zip(d_dots.chunks_exact_mut(n_keys)))
         {
-            let place = (member * shape.n_queries + query) * shape.n_keys + part.keys.start;
             if self.keeps[0] {
+                let place = (member * shape.n_queries + query) * shape.n_keys + part.keys.start;
                 gradients.weights[place..][..n_keys].copy_from_slice(d_dots);
             }
-            let scores = self.keeps[1].then(|| &mut gradients.scores[place..][..n_keys]);
-            self.row_back(part, query, weights, d_dots, scores, scratch);
+            self.row_back(part, query, weights, d_dots, gradients, scratch);
         }
         maps.dropout.apply_from(part.first, &mut weights);
         // 3. queries, keys and values
@@ -115,6 +125,12 @@ impl Group<'_> {
         multiply(d_dots.transposed(), maps.queries(part), Onto::Add, Threads::One, d_keys);
         let d_values = &mut gradients.values[part.keys.start * d_value..][..n_keys * d_value];
         multiply(weights.transposed(), d_outputs, Onto::Add, Threads::One, d_values);
+    }
+
+    /// Which of the group's query heads a part is of.
+    fn member(&self, part: &Part) -> usize {
+        let shape = self.maps.inputs.shape;
+        part.head % (shape.n_heads / shape.n_kv_heads)
     }
 
     /// What comes back from one head at one query. Shape `[d_value]`.
@@ -131,7 +147,7 @@ impl Group<'_> {
         query: usize,
         weights: &mut [f32],
         d_dots: &mut [f32],
-        d_scores: Option<&mut [f32]>,
+        gradients: &mut GroupGradients,
         scratch: &mut Scratch,
     ) {
         let scoring = self.maps.inputs.scoring;
@@ -152,17 +168,18 @@ impl Group<'_> {
             self.maps.edits.weigh(place, sink, &mut used);
             used
         });
+        let lse = if is_kept { f64::NEG_INFINITY } else { reference::log_sum_exp(row, sink) };
         if !is_kept {
-            let lse = reference::log_sum_exp(row, sink);
             reference::weigh(row, lse);
         }
         // 2. gradients of scores
         origins.d_weights(d_dots, d_row);
         let mean: f64 = row.iter().zip(&*d_row).map(|(weight, d)| weight * d).sum();
         d_row.iter_mut().zip(&*row).for_each(|(d, weight)| *d = weight * (*d - mean));
-        if let Some(d_scores) = d_scores {
-            d_scores.iter_mut().zip(&*d_row).for_each(|(slot, d)| *slot = *d as f32);
+        if let Some(sum) = gradients.sinks.get_mut(self.member(part)) {
+            *sum -= (sink - lse).exp() * mean; // nothing comes back from where a sink's weight goes
         }
+        self.keep_scores(part, query, d_row, gradients);
         // 3. gradients of dot products
         let slope = |dot: f32| match self.rules.slope() {
             Slope::Derivative => scoring.slope(f64::from(dot)),
@@ -173,6 +190,25 @@ impl Group<'_> {
         for (((slot, weight), d), used) in d_dots.iter_mut().zip(weights).zip(&*d_row).zip(used) {
             *slot = if *d == 0.0 { 0.0 } else { (d * slope(*weight) * of_queries_and_keys) as f32 };
             *weight = (used * of_values) as f32;
+        }
+    }
+
+    /// Keeps the gradients of a row's scores, and adds them to those of the table of relative positions. Shape `[n_keys]`.
+    fn keep_scores(&self, part: &Part, query: usize, d_scores: &[f64], gradients: &mut GroupGradients) {
+        let Inputs { shape, scoring, .. } = self.maps.inputs;
+        let member = self.member(part);
+        if self.keeps[1] {
+            let place = (member * shape.n_queries + query) * shape.n_keys + part.keys.start;
+            let slots = &mut gradients.scores[place..][..d_scores.len()];
+            slots.iter_mut().zip(d_scores).for_each(|(slot, d)| *slot = *d as f32);
+        }
+        if !gradients.relative.is_empty() {
+            let position = (query - part.origin[0] + scoring.query_offset) as i64;
+            for (key, d) in (part.keys.start - part.origin[1]..).zip(d_scores) {
+                if let Some(place) = scoring.bias.place(member, key as i64 - position) {
+                    gradients.relative[place] += d;
+                }
+            }
         }
     }
 }
@@ -194,20 +230,18 @@ impl Origins {
 
 #[cfg(test)]
 mod tests {
-    use attlas::attention::{Inputs, Shape};
+    use attlas::attention::Shape;
     use attlas::recording::{Edit, Heads, NewWeights, Which};
-    use attlas::{Bias, Kind, Scoring, Visibility};
+    use attlas::{Kind, Scoring, Visibility};
 
     use super::*;
+    use crate::block::backward::differences::{self, numbers, widened};
     use crate::block::dropout::Dropout;
     use crate::block::edits::WeightEdits;
     use crate::block::pass::{Array, Pass, Plan, Purpose};
 
-    fn numbers(n: usize, seed: usize) -> Vec<f32> {
-        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
-    }
-
     /// One item with its numbers.
+    #[derive(Clone)]
     struct Case {
         shape: Shape,
         scoring: Scoring,
@@ -234,23 +268,34 @@ mod tests {
             }
         }
 
-        /// `Σ context · d_context`, in f64, from queries, keys and values.
-        fn score(&self, edits: &WeightEdits<'_>, [queries, keys, values]: &[Vec<f64>; 3]) -> f64 {
+        /// Queries, keys, values, the table of relative positions and the sinks, in f64; empty where there are none.
+        fn numbers(&self) -> [Vec<f64>; 5] {
+            let table = if let Bias::Relative { table, .. } = &self.scoring.bias { table.as_slice() } else { &[] };
+            let sinks = self.scoring.sinks.as_deref().unwrap_or_default();
+            let [queries, keys, values, _] = &self.arrays;
+            [queries, keys, values, table, sinks].map(widened)
+        }
+
+        /// `Σ context · d_context`, in f64, from [`numbers`](Case::numbers).
+        fn score(&self, edits: &WeightEdits<'_>, [queries, keys, values, table, sinks]: &[Vec<f64>; 5]) -> f64 {
             let Shape { n_heads, n_queries, n_keys, d_head, d_value, .. } = self.shape;
+            let scoring = &self.scoring;
             let mut sum = 0.0;
             for (head, query) in (0..n_heads).flat_map(|head| (0..n_queries).map(move |query| (head, query))) {
                 let kv_head = self.shape.kv_head(head);
-                let visible = self.scoring.visible_keys(query, n_keys);
+                let visible = scoring.visible_keys(query, n_keys);
                 let q = &queries[(head * n_queries + query) * d_head..][..d_head];
                 let score = |key: usize| {
                     let k = &keys[(kv_head * n_keys + key) * d_head..][..d_head];
-                    let bias = self.key_bias.as_ref().map_or(0.0, |bias| f64::from(bias[head * n_keys + key]));
+                    let of_key = self.key_bias.as_ref().map_or(0.0, |bias| f64::from(bias[head * n_keys + key]));
+                    let of_offset =
+                        scoring.bias.place(head, key as i64 - query as i64).map_or(0.0, |place| table[place]);
                     let is_seen = visible.contains(&key) && self.key_valid.as_ref().is_none_or(|valid| valid[key]);
                     let dot = q.iter().zip(k).map(|(q, k)| q * k).sum();
-                    if is_seen { self.scoring.score(head, query, key, dot) + bias } else { f64::NEG_INFINITY }
+                    if is_seen { scoring.capped(dot) + of_offset + of_key } else { f64::NEG_INFINITY }
                 };
                 let mut weights: Vec<f64> = (0..n_keys).map(score).collect();
-                let sink = self.scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[head]));
+                let sink = sinks.get(head).copied().unwrap_or(f64::NEG_INFINITY);
                 edits.weigh(Row { text: 0, head, query }, sink, &mut weights);
                 let d_output = &self.arrays[3][(query * n_heads + head) * d_value..][..d_value];
                 for (key, weight) in weights.iter().enumerate() {
@@ -263,7 +308,6 @@ mod tests {
 
         /// Compares what goes back with central differences, at about `n` places of each array.
         fn check(&self, n: usize, what: &str) {
-            const STEP: f64 = 1e-5;
             let pass = Pass { keep: Vec::new(), edits: self.edits.clone() };
             let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
             let edits = plan.weight_edits(Kind::Encoder, 0);
@@ -271,32 +315,27 @@ mod tests {
             let key_bias = self.key_bias.as_deref();
             let (shape, scoring, key_valid) = (self.shape, &self.scoring, self.key_valid.as_deref());
             let inputs = Inputs { queries, keys, values, shape, scoring, key_valid, mask: None, key_bias };
-            let group = |kv_head: usize, keeps: [bool; 2]| {
+            let group = |kv_head: usize, keeps: [bool; 2], sums: bool| {
                 let maps = Maps { inputs, text: 0, edits: &edits, dropout: Dropout::OFF, packing: None, weights: &[] };
-                Group { maps, kv_head, d_context, rules: Rules::Gradient, keeps }.go_back()
+                Group { maps, kv_head, d_context, rules: Rules::Gradient, keeps, sums }.go_back()
             };
-            let groups: Vec<GroupGradients> = (0..shape.n_kv_heads).map(|kv_head| group(kv_head, [false; 2])).collect();
-            let joined = |part: fn(&GroupGradients) -> &Vec<f32>| -> Vec<f32> {
-                groups.iter().flat_map(part).copied().collect()
+            let groups: Vec<GroupGradients> =
+                (0..shape.n_kv_heads).map(|kv_head| group(kv_head, [false; 2], true)).collect();
+            let joined = |part: fn(&GroupGradients) -> &Vec<f32>| -> Vec<f64> {
+                groups.iter().flat_map(|group| widened(part(group))).collect()
             };
-            let found = [joined(|group| &group.queries), joined(|group| &group.keys), joined(|group| &group.values)];
-            let at = [queries, keys, values].map(|array| array.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>());
-            for (part, found) in found.iter().enumerate() {
-                assert_eq!(found.len(), at[part].len());
-                for place in (0..found.len()).step_by((found.len() / n).max(1)) {
-                    let moved = |step: f64| {
-                        let mut at = at.clone();
-                        at[part][place] += step;
-                        self.score(&edits, &at)
-                    };
-                    let wanted = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
-                    let error = (f64::from(found[place]) - wanted).abs();
-                    assert!(error < 3e-6, "{what}: array {part} at {place}: {} instead of {wanted}", found[place]);
-                }
-            }
+            let found = [
+                joined(|group| &group.queries),
+                joined(|group| &group.keys),
+                joined(|group| &group.values),
+                groups.iter().flat_map(|group| &group.relative).copied().collect(),
+                groups.iter().flat_map(|group| &group.sinks).copied().collect(),
+            ];
+            differences::check(what, n, found, &self.numbers(), |at| self.score(&edits, at));
             // dense gradients are kept without changing the others
-            let kept = group(0, [true; 2]);
+            let kept = group(0, [true; 2], false);
             assert_eq!((&kept.queries, &kept.values), (&groups[0].queries, &groups[0].values), "{what}");
+            assert!(kept.relative.is_empty() && kept.sinks.is_empty(), "{what}");
             assert!(kept.weights.len() == kept.scores.len() && !kept.weights.is_empty(), "{what}");
         }
     }
@@ -338,7 +377,7 @@ mod tests {
         let edits = plan.weight_edits(Kind::Encoder, 0);
         let (rules, keeps) = (Rules::AttnLrp, [false, true]);
         let maps = Maps { inputs, text: 0, edits: &edits, dropout: Dropout::OFF, packing: None, weights: &[] };
-        let found = Group { maps, kv_head: 0, d_context, rules, keeps }.go_back();
+        let found = Group { maps, kv_head: 0, d_context, rules, keeps, sums: false }.go_back();
         let product = |x: &[f32], d: &[f32]| x.iter().zip(d).map(|(x, d)| f64::from(*x) * f64::from(*d)).sum::<f64>();
         let dot = |query: usize, key: usize| product(&queries[query * 3..][..3], &keys[key * 3..][..3]);
         let of_scores: f64 = (0..5)
@@ -353,8 +392,10 @@ mod tests {
 
     #[test]
     fn more_rows_than_are_computed_together_go_back_with_padding_windows_and_a_bias_of_each_key() {
-        let window = Visibility { before: Some(9), after: Some(2) };
-        Case::new([2, 1, 70, 70], window).check(12, "window");
+        let case = Case::new([2, 1, 70, 70], Visibility { before: Some(9), after: Some(2) });
+        let bias = Bias::Relative { first: -4, table: numbers(2 * 6, 7), n_offsets: 6 };
+        let scoring = Scoring { bias, sinks: Some(numbers(2, 5)), ..case.scoring.clone() };
+        Case { scoring, ..case }.check(12, "window");
         let case = Case::new([2, 2, 70, 67], Visibility::FULL);
         let key_valid = Some((0..67).map(|key| key % 5 != 3).collect());
         let key_bias = Some(numbers(2 * 67, 6));
@@ -380,6 +421,9 @@ mod tests {
             },
         ];
         let case = Case::new([4, 2, 5, 5], Visibility { before: None, after: Some(1) });
+        let bias = Bias::Relative { first: -1, table: numbers(4 * 3, 7), n_offsets: 3 };
+        let scoring = Scoring { bias, sinks: Some(numbers(4, 5)), ..case.scoring.clone() };
+        Case { edits: edits.clone(), scoring, ..case.clone() }.check(100, "edits, sinks and bias");
         Case { edits, ..case }.check(100, "edits");
     }
 }

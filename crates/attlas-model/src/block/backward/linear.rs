@@ -46,6 +46,7 @@ mod tests {
     use attlas_kernels::Packed;
 
     use super::*;
+    use crate::block::backward::differences::{check, dot, linear, numbers, widened};
     use crate::block::linear::BothWays;
 
     #[test]
@@ -76,6 +77,23 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_layers_parameters_have_the_gradients_of_central_differences_in_f64_and_rows_add_up() {
+        let (d_in, d_out) = (5, 3);
+        let (x, d) = (numbers(4 * d_in, 1), numbers(4 * d_out, 2));
+        let [weight, bias] = [numbers(d_out * d_in, 3), numbers(d_out, 4)];
+        for bias in [Some(bias), None] {
+            let zeros = bias.as_ref().map(|bias| vec![0.0; bias.len()]);
+            let mut sums = Linear::new(vec![0.0; weight.len()], zeros, d_out, d_in);
+            let halves = x.chunks(2 * d_in).zip(d.chunks(2 * d_out));
+            halves.for_each(|(x, d)| sums.add_gradients(x, d));
+            let found = [sums.weight.rows().to_vec(), sums.bias.map(|bias| bias.to_vec()).unwrap_or_default()];
+            let at = [widened(&weight), widened(&bias.unwrap_or_default())];
+            let score = |[weight, bias]: &[Vec<f64>; 2]| dot(&linear(&widened(&x), weight, bias, d_in), &d);
+            check("linear", 100, found.map(|numbers| widened(&numbers)), &at, score);
         }
     }
 }

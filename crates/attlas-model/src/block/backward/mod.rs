@@ -7,10 +7,14 @@
 
 mod attention;
 mod block;
+#[cfg(test)]
+mod differences;
 mod embed;
 mod feed_forward;
 mod heads;
+mod latent;
 mod linear;
+mod mixture;
 mod norm;
 mod project;
 mod readout;

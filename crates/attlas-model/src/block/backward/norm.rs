@@ -70,7 +70,7 @@ impl NormWeights {
         // 2. the weight
         match self.norm.kind {
             NormKind::LayerPlain => {}
-            NormKind::RmsPlusOne => d.iter_mut().zip(weight).for_each(|(d, w)| *d *= 1.0 + w),
+            NormKind::RmsPlusOne | NormKind::LayerPlusOne => d.iter_mut().zip(weight).for_each(|(d, w)| *d *= 1.0 + w),
             _ => d.iter_mut().zip(weight).for_each(|(d, w)| *d *= w),
         }
         // 3. mean and factor
@@ -113,61 +113,90 @@ fn sum(x: &[f32], f: impl Fn(f32, f32) -> f64, d: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::backward::differences::{check, dot, numbers, widened};
     use crate::config::Norm;
 
-    const KINDS: [NormKind; 5] =
-        [NormKind::Layer, NormKind::LayerWithoutBias, NormKind::LayerPlain, NormKind::Rms, NormKind::RmsPlusOne];
+    const KINDS: [NormKind; 6] = [
+        NormKind::Layer,
+        NormKind::LayerWithoutBias,
+        NormKind::LayerPlain,
+        NormKind::LayerPlusOne,
+        NormKind::Rms,
+        NormKind::RmsPlusOne,
+    ];
 
-    fn numbers(n: usize, seed: usize) -> Vec<f32> {
-        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
+    /// The norms as they are defined, in f64, of each row; `held` is a factor that stands for the rows' own.
+    fn norm(kind: NormKind, epsilon: f64, [x, weight, bias]: &[Vec<f64>; 3], held: Option<f64>) -> Vec<f64> {
+        let row = |x: &[f64]| -> Vec<f64> {
+            let (mean, factor) = moments(kind, epsilon, x);
+            let factor = held.unwrap_or(factor);
+            let weight = |place: usize| match kind {
+                NormKind::LayerPlain => 1.0,
+                NormKind::RmsPlusOne | NormKind::LayerPlusOne => 1.0 + weight[place],
+                _ => weight[place],
+            };
+            let value =
+                |(place, x): (usize, &f64)| (x - mean) * factor * weight(place) + bias.get(place).unwrap_or(&0.0);
+            x.iter().enumerate().map(value).collect()
+        };
+        x.chunks_exact(WIDTH).flat_map(row).collect()
     }
 
-    /// The norms as they are defined, in f64; `held` is a factor that stands for the row's own.
-    fn norm(kind: NormKind, epsilon: f64, x: &[f64], weight: &[f32], held: Option<f64>) -> (Vec<f64>, f64) {
+    /// What a norm subtracts from a row and multiplies by, in f64.
+    fn moments(kind: NormKind, epsilon: f64, x: &[f64]) -> (f64, f64) {
         let n = x.len() as f64;
-        let is_centred = kind.is_centred();
-        let mean = if is_centred { x.iter().sum::<f64>() / n } else { 0.0 };
+        let mean = if kind.is_centred() { x.iter().sum::<f64>() / n } else { 0.0 };
         let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-        let factor = held.unwrap_or(1.0 / (variance + epsilon).sqrt());
-        let weight = |place: usize| match kind {
-            NormKind::LayerPlain => 1.0,
-            NormKind::RmsPlusOne => 1.0 + f64::from(weight[place]),
-            _ => f64::from(weight[place]),
+        (mean, 1.0 / (variance + epsilon).sqrt())
+    }
+
+    const WIDTH: usize = 11;
+    const EPSILON: f32 = 1e-3;
+
+    fn weights(kind: NormKind) -> NormWeights {
+        let [n_factors, n_added] = match kind {
+            NormKind::Layer | NormKind::LayerPlusOne => [WIDTH, WIDTH],
+            NormKind::LayerPlain => [0, 0],
+            _ => [WIDTH, 0],
         };
-        (x.iter().enumerate().map(|(place, x)| (x - mean) * factor * weight(place)).collect(), factor)
+        let [weight, bias] = [numbers(n_factors, 2), numbers(n_added, 4)].map(Arc::new);
+        NormWeights { norm: Norm { kind, epsilon: EPSILON }, weight, bias }
     }
 
     #[test]
     fn every_norm_goes_back_as_central_differences_in_f64_do_and_with_a_held_divisor_by_the_rules() {
-        const STEP: f64 = 1e-5;
-        let (width, epsilon) = (11, 1e-3_f32);
-        let (x, weight, d) = (numbers(width, 1), numbers(width, 2), numbers(width, 3));
-        let at: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
+        let (x, d) = (numbers(WIDTH, 1), numbers(WIDTH, 3));
         for kind in KINDS {
-            let weights = NormWeights {
-                norm: Norm { kind, epsilon },
-                weight: Arc::new(weight.clone()),
-                bias: Arc::new(numbers(width, 4)),
-            };
+            let weights = weights(kind);
+            let fixed = [&weights.weight, &weights.bias].map(|numbers| widened(numbers));
             for rules in [Rules::Gradient, Rules::AttnLrp] {
-                let (_, factor) = norm(kind, f64::from(epsilon), &at, &weight, None);
+                let (_, factor) = moments(kind, f64::from(EPSILON), &widened(&x));
                 let held = (rules != Rules::Gradient).then_some(factor);
-                let score = |x: &[f64]| -> f64 {
-                    let (y, _) = norm(kind, f64::from(epsilon), x, &weight, held);
-                    y.iter().zip(&d).map(|(y, d)| y * f64::from(*d)).sum()
+                let score = |[x]: &[Vec<f64>; 1]| {
+                    let [weight, bias] = fixed.clone();
+                    dot(&norm(kind, f64::from(EPSILON), &[x.clone(), weight, bias], held), &d)
                 };
                 let mut found = d.clone();
-                weights.go_back(rules, &x, &mut found, width, None);
-                for (place, found) in found.into_iter().enumerate() {
-                    let moved = |step: f64| {
-                        let mut x = at.clone();
-                        x[place] += step;
-                        score(&x)
-                    };
-                    let wanted = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
-                    assert!((f64::from(found) - wanted).abs() < 1e-6, "{kind:?} {rules:?}: {found} {wanted}");
-                }
+                weights.go_back(rules, &x, &mut found, WIDTH, None);
+                check(&format!("{kind:?} {rules:?}"), WIDTH, [widened(&found)], &[widened(&x)], score);
             }
+        }
+    }
+
+    #[test]
+    fn every_norms_parameters_have_the_gradients_of_central_differences_in_f64() {
+        let (x, d) = (numbers(3 * WIDTH, 1), numbers(3 * WIDTH, 3));
+        for kind in KINDS {
+            let weights = weights(kind);
+            let zeros = |numbers: &Vec<f32>| Arc::new(vec![0.0; numbers.len()]);
+            let mut sums =
+                NormWeights { norm: weights.norm, weight: zeros(&weights.weight), bias: zeros(&weights.bias) };
+            let mut found = d.clone();
+            weights.go_back(Rules::Gradient, &x, &mut found, WIDTH, Some(&mut sums));
+            let at = [&x, &*weights.weight, &*weights.bias].map(|numbers| widened(numbers));
+            let found = [&found, &*sums.weight, &*sums.bias].map(|numbers| widened(numbers));
+            let score = |at: &[Vec<f64>; 3]| dot(&norm(kind, f64::from(EPSILON), at, None), &d);
+            check(&format!("{kind:?}"), 100, found, &at, score);
         }
     }
 }

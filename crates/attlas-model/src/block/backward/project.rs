@@ -10,7 +10,7 @@ use crate::block::project::finish_rows;
 use crate::block::rope::Turns;
 use crate::block::state::AttentionCall;
 use crate::block::weights::{AttentionWeights, Projections};
-use crate::config::{Activation, Attention, NormKind, QkScope};
+use crate::config::{Activation, Attention, QkScope};
 
 /// The projections of a layer, walked in reverse.
 #[derive(Clone, Copy)]
@@ -22,7 +22,7 @@ pub(super) struct ProjectingBack<'a> {
     pub call: AttentionCall<'a>,
 }
 
-/// Gradients of queries, keys and values, head-major: shapes `[n_items, n_heads or n_kv_heads, n, d_head]`.
+/// Gradients of queries, keys and values, head-major: shapes `[n_items, n_heads or n_kv_heads, n, d_head or d_value]`.
 pub(super) struct HeadGradients {
     pub queries: Vec<f32>,
     pub keys: Vec<f32>,
@@ -31,10 +31,12 @@ pub(super) struct HeadGradients {
 
 /// Heads that come from columns of a projection.
 struct Part<'a> {
-    /// Shape `[n_items, n_heads, n, d_head]`.
+    /// Shape `[n_items, n_heads, n, width]`.
     gradient: &'a [f32],
     start: usize,
     n_heads: usize,
+    /// Of a head.
+    width: usize,
     norm: Option<&'a NormWeights>,
     turns: Option<&'a Turns>,
     /// Which of the two norms it is.
@@ -63,24 +65,27 @@ impl ProjectingBack<'_> {
         sums: Option<&mut AttentionWeights>,
     ) -> (Vec<f32>, Option<Vec<f32>>) {
         let ProjectingBack { config, weights, turns, .. } = self;
-        let (q, kv, n_heads, n_kv_heads) = (config.query_width(), config.kv_width(), config.n_heads, config.n_kv_heads);
+        let (q, k, n_heads, n_kv_heads) = (config.query_width(), config.key_width(), config.n_heads, config.n_kv_heads);
+        let width = config.d_head;
         let queries = |turns| {
             let norm = weights.query_norm.as_ref();
-            Part { gradient: &gradients.queries, start: 0, n_heads, norm, turns, side: Side::Queries }
+            Part { gradient: &gradients.queries, start: 0, n_heads, width, norm, turns, side: Side::Queries }
         };
         let keys = |start, turns| {
             let norm = weights.key_norm.as_ref();
-            Part { gradient: &gradients.keys, start, n_heads: n_kv_heads, norm, turns, side: Side::Keys }
+            Part { gradient: &gradients.keys, start, n_heads: n_kv_heads, width, norm, turns, side: Side::Keys }
         };
         let values = |start| Part {
             gradient: &gradients.values,
             start,
             n_heads: n_kv_heads,
+            width: config.d_value,
             norm: None,
             turns: None,
             side: Side::Values,
         };
-        let (mut of_joint, mut of_query, mut of_key_value, mut of_norms) = (None, None, None, [None, None]);
+        let (mut of_joint, mut of_query, mut of_key_value, mut of_latent, mut of_norms) =
+            (None, None, None, None, [None, None]);
         if let Some(AttentionWeights { projections, query_norm, key_norm, .. }) = sums {
             of_norms = [query_norm.as_mut(), key_norm.as_mut()];
             match projections {
@@ -88,15 +93,22 @@ impl ProjectingBack<'_> {
                 Projections::Apart { query, key_value } => {
                     (of_query, of_key_value) = (Some(query), Some(key_value));
                 }
+                Projections::Latent(latent) => of_latent = Some(&mut **latent),
             }
         }
         match &weights.projections {
             Projections::Joint(linear) => {
-                let parts = [queries(turns), keys(q, turns), values(q + kv)];
+                let parts = [queries(turns), keys(q, turns), values(q + k)];
                 (self.linear_back(linear, &parts, input, config.finishes_rows(), of_joint, &mut of_norms), None)
             }
+            Projections::Latent(latent) => {
+                let parts = [queries(turns), keys(q, turns), values(q + k)];
+                let sizes = [input.len() / latent.key_value.down.d_in, config.joint_width()];
+                let d_rows = self.side_by_side(sizes, &parts, None, &mut of_norms);
+                (latent.go_back(self.rules, config, input, &d_rows, of_latent), None)
+            }
             Projections::Apart { query, key_value } => {
-                let of_source = [keys(0, None), values(kv)];
+                let of_source = [keys(0, None), values(k)];
                 let d_source = source
                     .map(|source| self.linear_back(key_value, &of_source, source, false, of_key_value, &mut of_norms));
                 (self.linear_back(query, &[queries(None)], input, false, of_query, &mut of_norms), d_source)
@@ -113,22 +125,42 @@ impl ProjectingBack<'_> {
         sums: Option<&mut Linear>,
         norms: &mut NormSums<'_>,
     ) -> Vec<f32> {
-        let ProjectingBack { config, weights, call, .. } = self;
-        let width = linear.d_out;
-        let n_rows = input.len() / linear.d_in;
+        let ProjectingBack { config, .. } = self;
+        let sizes @ [n_rows, width] = [input.len() / linear.d_in, linear.d_out];
         // 1. what norms and cuts have read
         let has_norm = config.qk_norm.is_some() && parts.iter().any(|part| part.norm.is_some());
         let mut projected = vec![0.0; if has_norm || finishes_rows { n_rows * width } else { 0 }]; // [n_rows, width]
         if !projected.is_empty() {
             linear.forward(input, &mut projected, Activation::Identity);
         }
+        // 2. heads side by side
+        let d_projected = self.side_by_side(sizes, parts, Some((&projected, finishes_rows)), norms);
+        // 3. the matrix
+        if let Some(sums) = sums {
+            sums.add_gradients(input, &d_projected);
+        }
+        let mut d_input = vec![0.0; input.len()]; // [n_rows, d_in]
+        linear.go_back(&d_projected, &mut d_input, Onto::Replace);
+        d_input
+    }
+
+    /// The gradient of rows in which heads stand side by side; `projected` are those rows as norms and cuts read them, empty where
+    /// there are none, and whether something is done to a whole row. Shapes `[n_rows, width]`.
+    fn side_by_side(
+        self,
+        [n_rows, width]: [usize; 2],
+        parts: &[Part<'_>],
+        projected: Option<(&[f32], bool)>,
+        norms: &mut NormSums<'_>,
+    ) -> Vec<f32> {
+        let ProjectingBack { config, weights, call, .. } = self;
+        let (projected, finishes_rows) = projected.unwrap_or_default();
         let mut finished = Vec::new(); // [n_rows, width]
         if finishes_rows {
-            finished.clone_from(&projected);
+            finished = projected.to_vec();
             finish_rows(config, weights, &mut finished, width);
         }
-        let read = if finishes_rows { &finished } else { &projected };
-        // 2. heads side by side
+        let read = if finishes_rows { &finished } else { projected };
         let n = n_rows / call.n_items;
         let mut d_projected = vec![0.0; n_rows * width]; // [n_rows, width]
         let row_back = |row: usize, d_row: &mut [f32], norms: &mut NormSums<'_>| {
@@ -151,13 +183,7 @@ impl ProjectingBack<'_> {
             let rows = d_projected.par_chunks_exact_mut(width).enumerate();
             rows.for_each(|(row, d_row)| row_back(row, d_row, &mut [None, None]));
         }
-        // 3. the matrix
-        if let Some(sums) = sums {
-            sums.add_gradients(input, &d_projected);
-        }
-        let mut d_input = vec![0.0; input.len()]; // [n_rows, d_in]
-        linear.go_back(&d_projected, &mut d_input, Onto::Replace);
-        d_input
+        d_projected
     }
 
     /// The columns of one part, at one token. Shapes of `read` and `d_row`: `[width]`.
@@ -171,7 +197,7 @@ impl ProjectingBack<'_> {
         d_row: &mut [f32],
         norms: &mut NormSums<'_>,
     ) {
-        let d_head = self.config.d_head;
+        let d_head = part.width;
         for head in 0..part.n_heads {
             let columns = part.start + head * d_head..part.start + (head + 1) * d_head;
             let d = &mut d_row[columns.clone()];
@@ -185,7 +211,7 @@ impl ProjectingBack<'_> {
                 QkScope::OwnHead => head * d_head..(head + 1) * d_head,
                 QkScope::Head => 0..d_head,
             };
-            if let (Some(sums), true) = (&mut norms[part.side as usize], norm.norm.kind != NormKind::LayerPlain) {
+            if let (Some(sums), true) = (&mut norms[part.side as usize], norm.norm.kind.has_weight()) {
                 sums.add_gradients(own.clone(), &read[columns.clone()], d);
             }
             let weight = if norm.weight.is_empty() { &[] } else { &norm.weight[own] };
@@ -202,13 +228,13 @@ impl ProjectingBack<'_> {
         }
         let is_all = config.qk_norm.is_some_and(|qk| qk.scope == QkScope::All);
         if let (Some(query), Some(key), true) = (&weights.query_norm, &weights.key_norm, is_all) {
-            let (q, kv) = (config.query_width(), config.kv_width());
+            let (q, k) = (config.query_width(), config.key_width());
             if let [Some(of_query), Some(of_key)] = norms {
                 of_query.add_gradients(0..q, &projected[..q], &d_row[..q]);
-                of_key.add_gradients(0..kv, &projected[q..q + kv], &d_row[q..q + kv]);
+                of_key.add_gradients(0..k, &projected[q..q + k], &d_row[q..q + k]);
             }
             query.row_back(rules, &query.weight, &projected[..q], &mut d_row[..q]);
-            key.row_back(rules, &key.weight, &projected[q..q + kv], &mut d_row[q..q + kv]);
+            key.row_back(rules, &key.weight, &projected[q..q + k], &mut d_row[q..q + k]);
         }
     }
 }

@@ -55,7 +55,7 @@ impl<'a> StackRef<'a> {
         let mut stream = vec![0.0; batch.n_items * batch.n * config.d_model]; // [n_items · n, d_model]
         embed_forward(&config.embedding, &weights.embedding, batch, 0, &mut stream, workspace);
         dropout.dropout.at(dropout.embedding).apply(&mut stream);
-        workspace.begin_pass(0, batch.n_positions(), batch.lengths(0));
+        self.begin_pass(batch, 0, workspace);
         let mut blocks = Vec::with_capacity(config.blocks.len());
         for layer in 0..config.blocks.len() {
             let (block, call) = self.call(layer, batch, source, plan, 0);
@@ -145,7 +145,7 @@ impl<'a> StackRef<'a> {
 
     /// The gradient of the encoder's hidden states before anything was added to it.
     fn begin_back(self, back: &mut Back<'_>, batch: Batch<'_>, source: Option<Source<'_>>) -> Vec<f32> {
-        back.workspace.begin_pass(0, batch.n_positions(), batch.lengths(0));
+        self.begin_pass(batch, 0, &mut back.workspace);
         vec![0.0; source.map_or(0, |source| source.hidden.len())] // [n_items · n_source, d_source]
     }
 

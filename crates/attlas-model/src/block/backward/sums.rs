@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use attlas::Kind;
+use attlas::{Bias, Kind, Scoring};
 use attlas_kernels::{Matrix, Onto, Precision, Threads, multiply};
 
 use crate::block::convolution::Convolution;
 use crate::block::linear::{Linear, Weight};
 use crate::block::norm::NormWeights;
 use crate::block::weights::{
-    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, PatchWeights, Projections,
-    ReadWeights, ReadoutWeights, StackWeights, Transformer,
+    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, MixtureWeights, PatchWeights,
+    Projections, ReadWeights, ReadoutWeights, SharedExpert, StackWeights, Transformer,
 };
 
 /// Where gradients of parameters are summed; nowhere when they are not asked for.
@@ -104,7 +104,7 @@ impl Linear {
         }
     }
 
-    fn zeros(&self) -> Linear {
+    pub(super) fn zeros(&self) -> Linear {
         let bias = self.bias.as_ref().map(|bias| Arc::new(vec![0.0; bias.len()]));
         Linear { weight: self.weight.zeros(), bias, precision: Precision::Exact, ..*self }
     }
@@ -112,12 +112,14 @@ impl Linear {
 
 impl Transformer {
     /// The same with 0 in the place of every learnt number: what gradients are added to. Where blocks or matrices share
-    /// numbers, each gets sums of its own. Scores have none: a table of relative positions, and sinks, stay as they are.
+    /// numbers, each gets sums of its own, and so does each offset of a table of relative positions. What distances meet where
+    /// scores join both stays as it is.
     pub fn zeros(&self) -> Transformer {
         let transform = self.readout.transform.as_ref();
         let readout = ReadoutWeights {
             transform: transform.map(|(dense, norm)| (dense.zeros(), norm.as_ref().map(NormWeights::zeros))),
             output: self.readout.output.as_ref().map(Linear::zeros),
+            contacts: None,
         };
         Transformer {
             architecture: self.architecture.clone(),
@@ -129,7 +131,7 @@ impl Transformer {
 }
 
 impl NormWeights {
-    fn zeros(&self) -> NormWeights {
+    pub(super) fn zeros(&self) -> NormWeights {
         let zeros = |numbers: &Vec<f32>| Arc::new(vec![0.0; numbers.len()]);
         NormWeights { norm: self.norm, weight: zeros(&self.weight), bias: zeros(&self.bias) }
     }
@@ -165,12 +167,14 @@ impl EmbeddingWeights {
                     positions: vec![0.0; patches.positions.len()],
                 }),
                 ReadWeights::Frames(both) => ReadWeights::Frames(both.each_ref().map(Convolution::zeros)),
+                ReadWeights::Samples(layers) => ReadWeights::Samples(layers.clone()), // nothing goes back through them
             },
             tokens: self.tokens.zeros(),
             positions: table(&self.positions),
             token_types: table(&self.token_types),
             norm: self.norm.as_ref().map(NormWeights::zeros),
             projection: self.projection.as_ref().map(Linear::zeros),
+            convolution: self.convolution.clone(),
         }
     }
 }
@@ -182,13 +186,26 @@ impl BlockWeights {
             cross: self.cross.as_ref().map(AttentionWeights::zeros),
             feed_forward: match &self.feed_forward {
                 FeedForwardWeights::Plain(expert) => FeedForwardWeights::Plain(expert.zeros()),
-                FeedForwardWeights::Mixture { router, experts } => FeedForwardWeights::Mixture {
-                    router: router.zeros(),
-                    experts: experts.iter().map(Expert::zeros).collect(),
-                },
+                FeedForwardWeights::Mixture(mixture) => FeedForwardWeights::Mixture(mixture.zeros()),
             },
             feed_forward_norm: self.feed_forward_norm.as_ref().map(NormWeights::zeros),
             feed_forward_post_norm: self.feed_forward_post_norm.as_ref().map(NormWeights::zeros),
+        }
+    }
+}
+
+impl MixtureWeights {
+    fn zeros(&self) -> MixtureWeights {
+        let shared = self.shared.as_ref();
+        MixtureWeights {
+            config: self.config,
+            router: self.router.zeros(),
+            correction: self.correction.clone(),
+            experts: self.experts.iter().map(Expert::zeros).collect(),
+            shared: shared.map(|shared| SharedExpert {
+                expert: shared.expert.zeros(),
+                gate: shared.gate.as_ref().map(Linear::zeros),
+            }),
         }
     }
 }
@@ -207,14 +224,28 @@ impl AttentionWeights {
                 Projections::Apart { query, key_value } => {
                     Projections::Apart { query: query.zeros(), key_value: key_value.zeros() }
                 }
+                Projections::Latent(latent) => Projections::Latent(Box::new(latent.zeros())),
             },
             output: self.output.zeros(),
             norm: self.norm.as_ref().map(NormWeights::zeros),
             post_norm: self.post_norm.as_ref().map(NormWeights::zeros),
             query_norm: self.query_norm.as_ref().map(NormWeights::zeros),
             key_norm: self.key_norm.as_ref().map(NormWeights::zeros),
-            scoring: self.scoring.clone(),
+            scoring: zeros_of(&self.scoring),
             distances: self.distances.clone(),
+            added: self.added.clone(),
         }
     }
+}
+
+/// A rule of scores whose learnt numbers, the table of relative positions and the sinks, are 0.
+fn zeros_of(scoring: &Scoring) -> Scoring {
+    let zeros = |numbers: &Vec<f32>| vec![0.0; numbers.len()];
+    let bias = match &scoring.bias {
+        Bias::Relative { first, table, n_offsets } => {
+            Bias::Relative { first: *first, table: zeros(table), n_offsets: *n_offsets }
+        }
+        given => given.clone(),
+    };
+    Scoring { bias, sinks: scoring.sinks.as_ref().map(zeros), ..scoring.clone() }
 }

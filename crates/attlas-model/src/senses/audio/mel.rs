@@ -5,8 +5,8 @@ use std::f64::consts::PI;
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::config::Frames;
 use crate::config::file::ConfigFile;
+use crate::config::{Frames, Samples};
 
 /// Added below any energy.
 const FLOOR: f64 = 1e-10;
@@ -30,13 +30,21 @@ pub(crate) struct Listening {
     pub hop: usize,
     /// Samples of a frame.
     pub n_fft: usize,
+    /// Whether samples that are read as they are get mean 0 and variance 1.
+    pub normalises: bool,
 }
 
 impl Listening {
     /// What the model itself says; preprocessor_config.json may say otherwise.
     pub fn of(frames: &Frames) -> Listening {
         let Frames { n_mels, n_positions, rate, hop, n_fft } = *frames;
-        Listening { n_mels, rate, n_samples: 2 * n_positions * hop, hop, n_fft }
+        Listening { n_mels, rate, n_samples: 2 * n_positions * hop, hop, n_fft, normalises: false }
+    }
+
+    /// What a model of samples says: half a minute at most, normalised.
+    pub fn of_samples(samples: &Samples) -> Listening {
+        let rate = samples.rate;
+        Listening { n_mels: 1, rate, n_samples: 30 * rate, hop: samples.hop(), n_fft: 400, normalises: true }
     }
 
     /// Reads preprocessor_config.json.
@@ -49,6 +57,7 @@ impl Listening {
             n_samples: rate.saturating_mul(seconds),
             hop: config.size_or("hop_length", 160)?,
             n_fft: config.size_or("n_fft", 400)?,
+            normalises: config.flag_or("do_normalize", true)?,
         };
         let limits = [
             ("feature_size", listening.n_mels, 1, 1024),

@@ -1,4 +1,4 @@
-//! Sounds as Whisper reads them: a WAV file as 30 seconds of log-mel spectrogram.
+//! Sounds as speech models read them: a WAV file as 30 seconds of log-mel spectrogram, or its samples.
 
 mod mel;
 mod picture;
@@ -15,7 +15,7 @@ pub use picture::Spectrogram;
 
 use crate::Error;
 use crate::block::pass::{Array, Pass, Site};
-use crate::config::Reads;
+use crate::config::{Reads, Samples};
 use crate::model::Model;
 use crate::run::input::{Features, Input};
 use crate::run::record::RunOptions;
@@ -24,7 +24,7 @@ impl Model {
     /// Whether the model reads sounds.
     pub fn reads_sounds(&self) -> bool {
         let encoder = self.transformer.architecture.encoder.as_ref();
-        encoder.is_some_and(|stack| matches!(stack.embedding.reads, Reads::Frames(_)))
+        encoder.is_some_and(|stack| matches!(stack.embedding.reads, Reads::Frames(_) | Reads::Samples(_)))
     }
 
     /// What a speech model reads of a WAV file, and what its decoder starts with: the tags that its transcripts begin
@@ -33,10 +33,10 @@ impl Model {
     /// # Errors
     /// When the model reads no sounds, or the file is no WAV.
     pub fn sound_input(&self, path: &Path, target: Option<&str>) -> Result<Input, Error> {
-        let Some(Reads::Frames(frames)) =
-            self.transformer.architecture.encoder.as_ref().map(|stack| &stack.embedding.reads)
-        else {
-            return Err(Error::Unsupported(format!("{} reads no sounds", self.name())));
+        let frames = match self.transformer.architecture.encoder.as_ref().map(|stack| &stack.embedding.reads) {
+            Some(Reads::Frames(frames)) => frames,
+            Some(Reads::Samples(samples)) => return self.samples_input(path, samples, target),
+            _ => return Err(Error::Unsupported(format!("{} reads no sounds", self.name()))),
         };
         let listening = self.listening.clone().unwrap_or_else(|| Listening::of(frames));
         // the sizes agree before a spectrogram is made
@@ -67,6 +67,23 @@ impl Model {
         Ok(Input { target, ..input })
     }
 
+    /// What a model of samples reads of a WAV file: the sound itself, of mean 0 and variance 1 where its folder says so.
+    fn samples_input(&self, path: &Path, samples: &Samples, target: Option<&str>) -> Result<Input, Error> {
+        if target.is_some() {
+            return Err(Error::Input(format!("{} has no decoder and reads no target", self.name())));
+        }
+        let listening = self.listening.clone().unwrap_or_else(|| Listening::of_samples(samples));
+        let sound = wav::open(path, listening.n_samples, listening.rate)?;
+        let mut values = sound.samples;
+        if listening.normalises {
+            normalise(&mut values);
+        }
+        let input = self.features_input(Array { shape: vec![values.len()], values })?;
+        let features =
+            input.features.map(|features| Arc::new(Features { notes: sound.notes, ..Arc::unwrap_or_clone(features) }));
+        Ok(Input { features, ..input })
+    }
+
     /// The start token and the tags after it, the language as the model itself hears it unless its configuration names one.
     ///
     /// # Errors
@@ -88,4 +105,13 @@ impl Model {
         }
         Ok(tokens)
     }
+}
+
+/// Gives samples mean 0 and variance 1, as `transformers`' Wav2Vec2FeatureExtractor does.
+fn normalise(samples: &mut [f32]) {
+    let n = samples.len().max(1) as f64;
+    let mean = samples.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
+    let variance = samples.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
+    let deviation = (variance + 1e-7).sqrt();
+    samples.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) / deviation) as f32);
 }

@@ -9,14 +9,14 @@ mod resample;
 use std::path::Path;
 use std::sync::Arc;
 
-use attlas::PatchGrid;
+use attlas::{PatchGrid, Tokens};
 
 pub use decode::Image;
 pub(crate) use prepare::Preparation;
 
 use crate::Error;
 use crate::config::Reads;
-use crate::model::Model;
+use crate::model::{Model, Side};
 use crate::run::input::{Features, Input};
 
 impl Model {
@@ -26,7 +26,7 @@ impl Model {
         encoder.is_some_and(|stack| matches!(stack.embedding.reads, Reads::Patches(_)))
     }
 
-    /// What a vision model reads of an image file (PNG or JPEG).
+    /// What a vision model reads of an image file (PNG or JPEG), and what its decoder starts with, where it has one.
     ///
     /// # Errors
     /// When the model reads no images, the file is none, or nothing says how it is to be prepared.
@@ -55,16 +55,21 @@ impl Model {
             prepared.keep_one_channel();
         }
         let [_, height, width] = prepared.array.shape[..] else { return self.features_input(prepared.array) };
+        let (rows, columns) = (height / patches.side, width / patches.side);
+        // pixels beyond the last whole patch are not seen
+        let [x, y, seen_width, seen_height] = prepared.seen;
+        let part = |n: usize, n_seen: usize, n_all: usize| (n * n_seen * patches.side).div_ceil(n_all);
         let grid = PatchGrid {
             first: patches.n_leading(),
-            rows: height / patches.side,
-            columns: width / patches.side,
+            rows,
+            columns,
             size: Some([image.width, image.height]),
-            seen: Some(prepared.seen),
+            seen: Some([x, y, part(columns, seen_width, width), part(rows, seen_height, height)]),
         };
         let input = self.features_input(prepared.array)?;
         let features =
             input.features.map(|features| Arc::new(Features { image: Some(grid), ..Arc::unwrap_or_clone(features) }));
-        Ok(Input { features, ..input })
+        let target = if self.has(Side::Target) { self.prompt_tokens("")? } else { Tokens::default() };
+        Ok(Input { features, target, ..input })
     }
 }

@@ -32,6 +32,8 @@ enum Size {
     Exact([usize; 2]),
     /// The shorter side; the longer one follows.
     ShortestEdge(usize),
+    /// As large as it can be of at most so many whole patches, about in its own shape (SigLIP 2).
+    Patches { side: usize, most: usize },
 }
 
 /// An image as the model reads it.
@@ -57,14 +59,14 @@ impl Preparation {
         let filter = Filter::of_number(filter)
             .ok_or_else(|| config.error("resample", format!("is {filter}, but must be a filter of Pillow, 0 to 5")))?;
         let resized = match config.flag_or("do_resize", true)? {
-            true => Some((size(config, "size")?.unwrap_or(Size::Exact([224; 2])), filter)),
+            true => Some((of_patches(config)?.or(size(config, "size")?).unwrap_or(Size::Exact([224; 2])), filter)),
             false => None,
         };
         let cut = match config.flag_or("do_center_crop", false)? {
             true => Some(match size(config, "crop_size")? {
                 None => [224; 2],
                 Some(Size::Exact(sides)) => sides,
-                Some(Size::ShortestEdge(side)) => [side; 2],
+                Some(Size::ShortestEdge(side) | Size::Patches { side, .. }) => [side; 2],
             }),
             false => None,
         };
@@ -135,6 +137,7 @@ impl Size {
     fn of(self, image: &Image) -> Result<[usize; 2], String> {
         let sides = match self {
             Size::Exact(sides) => sides,
+            Size::Patches { side, most } => sides_of_patches([image.height, image.width], side, most),
             Size::ShortestEdge(side) => {
                 let (short, long) = (image.width.min(image.height), image.width.max(image.height));
                 let longer = (side as u128 * long as u128 / short as u128).min(usize::MAX as u128) as usize;
@@ -149,6 +152,32 @@ impl Size {
             _ => Ok(sides),
         }
     }
+}
+
+/// Height and width of an image that is scaled to at most so many patches: the largest scale, searched by halves, at which the sides,
+/// rounded up to whole patches, have no more.
+fn sides_of_patches(sides: [usize; 2], side: usize, most: usize) -> [usize; 2] {
+    const STEP: f64 = 1e-5;
+    let patches = |scale: f64| sides.map(|pixels| (pixels as f64 * scale / side as f64).ceil().max(1.0) as usize);
+    let (mut low, mut high) = (STEP / 10.0, 100.0);
+    while high - low >= STEP {
+        let middle = (low + high) / 2.0;
+        let [rows, columns] = patches(middle);
+        if rows.saturating_mul(columns) <= most { low = middle } else { high = middle }
+    }
+    patches(low).map(|n| n * side)
+}
+
+/// The most patches of an image, where a configuration says them (SigLIP 2).
+fn of_patches(config: &ConfigFile) -> Result<Option<Size>, Error> {
+    let Some(most) = config.size_or_none("max_num_patches")? else { return Ok(None) };
+    let side = config.size_or("patch_size", 16)?;
+    if most.saturating_mul(side) > MAX_SIDE * MAX_SIDE {
+        return Err(
+            config.error("max_num_patches", format!("is {most}, more than an image of {MAX_SIDE} pixels a side has"))
+        );
+    }
+    Ok(Some(Size::Patches { side, most }))
 }
 
 /// A size as configurations have it: a number, or an object with height and width or the shortest edge.

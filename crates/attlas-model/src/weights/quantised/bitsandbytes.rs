@@ -19,8 +19,8 @@ const STATES: [(&str, Code); 2] =
     [(".quant_state.bitsandbytes__nf4", Code::Nf4), (".quant_state.bitsandbytes__fp4", Code::Fp4)];
 /// The largest settings that are read, in bytes; those in use have 200.
 const MAX_STATE: usize = 1 << 16;
-/// 1/127, as bitsandbytes has it.
-const PER_STEP: f32 = 7.874_015_718_698_502e-3;
+/// What a row's largest number is multiplied by for a step of its signed bytes.
+const PER_STEP: f32 = 1.0 / 127.0;
 
 /// The weights with every matrix unpacked.
 pub(super) fn unpacked(checkpoint: Checkpoint) -> Result<Checkpoint, Error> {
@@ -92,7 +92,7 @@ impl Packed {
         };
         let pairs = checkpoint.get(name).filter(|tensor| tensor.dtype.name() == "u8").cloned();
         let pairs = pairs.ok_or_else(|| refuse(name, "is missing, or is not stored as bytes (u8)".to_owned()))?;
-        let n = shape[0].checked_mul(shape[1]).unwrap_or(usize::MAX);
+        let n = shape[0].saturating_mul(shape[1]);
         if pairs.len() != n.div_ceil(2) {
             return Err(refuse(name, format!("has {} bytes for a matrix of shape {shape:?}", pairs.len())));
         }

@@ -1,5 +1,5 @@
 //! Where everything goes: one map, a grid of maps, an overview of many, a row over an image, cells by class, dots, lines over an axis, a
-//! profile of columns, a table of numbers.
+//! profile of columns, a table of numbers, words in time.
 
 mod axis;
 mod charts;
@@ -16,6 +16,7 @@ mod profile;
 mod sheet;
 mod signs;
 mod table;
+mod timeline;
 
 pub use charts::{Chart, ChartAxis, ChartLine, Stroke, charts};
 pub use classes::{CellClass, ClassCell, ClassGrid, ClassRow, ClassWords, RowNumber, classes};
@@ -28,3 +29,4 @@ pub use overview::{OverviewRow, overview};
 pub use patches::{PatchRow, Pixels, patches};
 pub use profile::{Bars, Profile, profile};
 pub use table::table;
+pub use timeline::{Loudness, Timeline, timeline};

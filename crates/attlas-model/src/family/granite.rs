@@ -1,0 +1,32 @@
+//! Granite (Granite Team 2024): Llama with four factors: on embeddings, on scores, on what sublayers add, and on logits.
+
+use super::{Family, llama, readouts};
+use crate::Error;
+use crate::config::file::ConfigFile;
+use crate::config::{Architecture, Biases};
+use crate::load::Names;
+
+pub(super) const FAMILY: Family = Family {
+    name: "granite",
+    model_types: &["granite"],
+    about: "Granite 3 and 4, dense (Granite Team 2024)",
+    read,
+    tested: &[("granite", "factors on embeddings, scores, sublayers, logits"), ("granite-tied", "biases, tied, bf16")],
+    texts: &[],
+};
+
+fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let biases = if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE };
+    let score_factor = config.positive_or("attention_multiplier", 1.0)? as f32;
+    let residual_factor = config.positive_or("residual_multiplier", 1.0)? as f32;
+    let mut architecture = llama::decoder(config, biases, |_, block| {
+        block.attention.scale = score_factor;
+        block.residual_factor = residual_factor;
+        Ok(())
+    })?;
+    if let Some(stack) = &mut architecture.decoder {
+        stack.embedding.scale = config.positive_or("embedding_multiplier", 1.0)? as f32;
+    }
+    readouts::scale_logits(&mut architecture.readout, 1.0 / config.positive_or("logits_scaling", 1.0)?);
+    Ok((architecture, llama::NAMES))
+}
