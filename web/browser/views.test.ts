@@ -252,7 +252,7 @@ test("measured effects put the heads in an order, and stand beside their weights
     const ranked = [...measured].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
     const said = new Map(measured.map((one) => [headName(one.layer, one.head), effectNumber(one)]));
     const cells = page.locator(".heads.sorted .cell");
-    const [names, numbers] = [await cells.locator(".name:not(.score)").allTextContents(), await cells.locator(".score").allTextContents()];
+    const [names, numbers] = [await cells.locator(".name:not(.ordered)").allTextContents(), await cells.locator(".ordered").allTextContents()];
     assert.equal(names.length, 24);
     assert.deepEqual(names.slice(0, 8), ranked.map((one) => headName(one.layer, one.head)));
     assert.deepEqual(numbers, names.map((name) => said.get(name) ?? ""), "the others were not measured");

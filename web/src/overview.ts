@@ -95,7 +95,7 @@ export class Overview {
     this.fillBar(state);
     const sorted = isSorted(state);
     this.grid.classList.toggle("sorted", sorted);
-    if (sorted) this.grid.replaceChildren(...this.sorted(state).map((place) => el("div", { role: "row", class: "cell" }, place.button, el("span", { class: "name", "aria-hidden": "true" }, headName(place.layer, place.head)), el("span", { class: "name score", "aria-hidden": "true" }, this.scoreSaid(place, state)))), this.sheet.canvas);
+    if (sorted) this.grid.replaceChildren(...this.sorted(state).map((place) => el("div", { role: "row", class: "cell" }, place.button, el("span", { class: "name", "aria-hidden": "true" }, headName(place.layer, place.head)), el("span", { class: "name ordered", "aria-hidden": "true" }, this.scoreSaid(place, state)))), this.sheet.canvas);
     else if (this.grid.firstElementChild?.className !== "row") this.layInRows(state);
     for (const place of this.places) place.button.classList.toggle("dimmed", !this.isWanted(place, state));
     this.sheet.lay();
