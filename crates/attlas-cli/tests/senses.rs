@@ -206,7 +206,7 @@ fn the_towers_of_a_model_are_run_alone_and_both_in_one_recording() {
         ["draw", "map", "run.safetensors", "--kind", "decoder", "--layer", "0", "--head", "1", "-o", "text.svg"];
     Command::new(words).in_folder(&folder).run().succeeds();
     let run = record("photo.png", &["--target", "a", "--target", "b"]);
-    assert!(run.stderr.contains("the text tower reads one for each"), "{}", run.stderr);
+    assert!(run.stderr.contains("2 targets for 1 text"), "{}", run.stderr);
     // a model of one tower has none to choose
     let folder = workplace("vit", VIT);
     let words = ["record", "photo.png", "--model", "model", "--tower", "text", "-o", "run.safetensors"];

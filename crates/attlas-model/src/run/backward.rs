@@ -86,7 +86,8 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::run`]; when a gradient is asked for where there is none, given rows have another shape, `score` fails or gives
-    /// another number of numbers; when a gradient is not finite; and for models whose scores join content and distance (DeBERTa).
+    /// another number of numbers; when a gradient is not finite; and for models whose scores are more than queries, keys and
+    /// distances say (DeBERTa), or whose positions are a convolution.
     pub fn backward(
         &self,
         inputs: &[Input],
