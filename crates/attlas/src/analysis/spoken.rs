@@ -240,13 +240,13 @@ mod tests {
     #[test]
     fn the_way_goes_where_the_weights_are() {
         let weights = [
-            [9.0, 9.0, 0.0, 0.0, 0.0], //
-            [0.0, 0.0, 9.0, 0.0, 0.0],
-            [0.0, 0.0, 0.0, 9.0, 9.0],
+            [9.0, 9.0, -1.0, -1.0, -1.0], //
+            [-1.0, -1.0, 9.0, -1.0, -1.0],
+            [-1.0, -1.0, -1.0, 9.0, 9.0],
         ];
         assert_eq!(warp(weights.as_flattened(), 5), [0, 2, 3]);
         // more rows than columns: some rows share one
-        assert_eq!(warp(&[1.0, 0.0, 0.0, 1.0, 0.0, 1.0], 2), [0, 1, 1]);
+        assert_eq!(warp(&[1.0, -1.0, -1.0, 1.0, -1.0, 1.0], 2), [0, 1, 1]);
         assert_eq!(warp(&[0.0; 4], 1), [0, 0, 0, 0]);
     }
 
