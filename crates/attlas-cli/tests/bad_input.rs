@@ -536,7 +536,7 @@ fn a_wrong_call_is_told_in_a_sentence_with_what_was_found_expected_and_where_it_
     );
     assert_eq!(
         fails(&["draw", "mpa", "a"]),
-        "there is no \"mpa\"; there are map, lines, heads, layers, overview, patches, distance, received; attlas draw --help explains"
+        "there is no \"mpa\"; there are map, lines, heads, layers, overview, patches, distance, received, contacts; attlas draw --help explains"
     );
     assert!(fails(&["modles"]).starts_with("there is no command \"modles\"; did you mean \"models\"?"));
 }

@@ -910,7 +910,8 @@ fn on_a_phone_the_map_is_whole_and_on_the_first_screen_and_its_labels_and_toolti
             ));
             browser.point_at(place[0].as_f64().unwrap(), place[1].as_f64().unwrap());
             let inside = browser.evaluate(
-                "(() => { const b = document.querySelector('.tip').getBoundingClientRect(); \
+                "(async () => { await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done))); \
+                 const b = document.querySelector('.tip').getBoundingClientRect(); \
                  return b.width > 0 && b.left >= 0 && b.top >= 0 && b.right <= innerWidth && b.bottom <= innerHeight; })()",
             );
             assert_eq!(inside, true, "{width}: the tooltip at {x}, {y}");

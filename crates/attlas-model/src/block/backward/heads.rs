@@ -177,7 +177,8 @@ impl Group<'_> {
         let mean: f64 = row.iter().zip(&*d_row).map(|(weight, d)| weight * d).sum();
         d_row.iter_mut().zip(&*row).for_each(|(d, weight)| *d = weight * (*d - mean));
         if let Some(sum) = gradients.sinks.get_mut(self.member(part)) {
-            *sum -= (sink - lse).exp() * mean; // nothing comes back from where a sink's weight goes
+            let of_sink = 1.0 - row.iter().sum::<f64>(); // nothing comes back from where this weight goes
+            *sum -= of_sink * mean;
         }
         self.keep_scores(part, query, d_row, gradients);
         // 3. gradients of dot products
