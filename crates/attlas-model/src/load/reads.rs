@@ -123,7 +123,7 @@ impl Loader<'_> {
             false => Arc::default(),
         };
         let mut rest = positions.as_slice();
-        let mut leading = Vec::with_capacity(patches.n_leading() * width); // [n_leading, width]
+        let mut leading = Vec::new(); // [n_leading, width], as many as are stored
         for (rows, name) in patches.leading.iter().zip(names.leading) {
             let stored = self.rows(name, rows.n, width)?;
             let start = leading.len();
