@@ -25,9 +25,11 @@ pub use model::{
 };
 pub use named_span::{NamedSpan, parse_named_span};
 pub use own_output::{check_output, files_in, model_files, refuse_inputs};
+#[cfg(feature = "serve")]
+pub use recording::refuse_page;
 pub use recording::{
     Material, is_recording, names_recording, parse_head, parse_kind, pick_kind, pick_kind_in, pick_layer,
-    pick_layer_in, recording_of, refuse_page, run_of,
+    pick_layer_in, recording_of, run_of,
 };
 pub use senses::{input_of, is_image_name, is_sound_name};
 pub use span::{Span, parse_span};
