@@ -149,6 +149,7 @@ fn rotary_positions_that_would_turn_an_odd_number_of_columns_are_refused_by_fiel
             3,
         ),
         ("gpt-neox-sequential", json!({"rotary_pct": 0.75}), "rotary_pct is 0.75", 3),
+        ("gpt-neox-sequential", json!({"rotary_pct": null}), "rotary_pct is 0.25", 1),
         ("phi", json!({"rope_parameters": {"partial_rotary_factor": 0.4}}), "partial_rotary_factor is 0.4", 3),
         ("phi-qk-norm", json!({"partial_rotary_factor": 0.7}), "partial_rotary_factor is 0.7", 5),
         ("stablelm", json!({"rope_parameters": {"partial_rotary_factor": 0.4}}), "partial_rotary_factor is 0.4", 3),

@@ -87,7 +87,9 @@ impl ConfigFile {
     /// The same, whose fields, the first of each pair, may stand in the file under another name.
     pub(crate) fn renamed(&self, names: &[(&str, &str)]) -> ConfigFile {
         let others = names.iter().filter(|(field, _)| !self.has(field));
-        self.clone().with_names(others.map(|(field, name)| ((*field).to_owned(), (*name).to_owned())).collect())
+        let mut all = (*self.names).clone();
+        all.extend(others.map(|(field, name)| ((*field).to_owned(), (*name).to_owned())));
+        self.clone().with_names(all)
     }
 
     /// The same as if a field, written with what stands before it, had this value.
