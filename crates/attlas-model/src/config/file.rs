@@ -290,6 +290,20 @@ impl ConfigFile {
         if number > 0.0 { Ok(number) } else { Err(self.error(field, format!("is {number}, but must be above 0"))) }
     }
 
+    /// Whether a finite number, or `default` when absent, is above 0, where that decides about what there is.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn is_positive_or(&self, field: &str, default: f64) -> Result<bool, Error> {
+        let number = self.number_or(field, default)?;
+        let reading = match self.get(field) {
+            Some(value) => Reading::Given(value.clone()),
+            None => Reading::Assumed(default.into()),
+        };
+        self.note(field, reading);
+        Ok(number > 0.0)
+    }
+
     /// A truth value, or `default` when absent.
     ///
     /// # Errors
