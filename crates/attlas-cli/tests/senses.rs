@@ -132,10 +132,11 @@ fn letters(special: &[(u32, &str)], template: &str) -> String {
         .iter()
         .map(|(id, content)| format!(r#"{{"id": {id}, "content": "{content}", "special": true}}"#))
         .collect();
+    let named: String = special.iter().map(|(id, content)| format!("\"{content}\": {id}, ")).collect();
     let words: Vec<String> = ('a'..='z').zip(10..).map(|(letter, id)| format!("\"{letter}\": {id}")).collect();
     format!(
         r#"{{"version": "1.0", "added_tokens": [{}], "pre_tokenizer": {{"type": "WhitespaceSplit"}}, "post_processor": {template},
-            "model": {{"type": "WordLevel", "vocab": {{"<unk>": 0, {}}}, "unk_token": "<unk>"}}}}"#,
+            "model": {{"type": "WordLevel", "vocab": {{"<unk>": 0, {named}{}}}, "unk_token": "<unk>"}}}}"#,
         added.join(", "),
         words.join(", ")
     )
@@ -183,7 +184,8 @@ fn words_get_their_times_as_a_table_as_json_and_beside_the_spectrogram() {
 fn the_towers_of_a_model_are_run_alone_and_both_in_one_recording() {
     let folder = workplace("clip", VIT);
     let template = r#"{"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
-        {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}], "pair": [],
+        {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
         "special_tokens": {"<s>": {"id": "<s>", "ids": [2], "tokens": ["<s>"]}, "</s>": {"id": "</s>", "ids": [3], "tokens": ["</s>"]}}}"#;
     let tokenizer = letters(&[(2, "<s>"), (3, "</s>")], template);
     fs::write(folder.path().join("model/tokenizer.json"), tokenizer).expect("a file");

@@ -411,6 +411,22 @@ fn a_packed_matrix_that_lacks_a_part_or_names_a_group_that_is_not_there_is_refus
         let lying = state(from, to);
         assert!(lying.contains(message), "{lying}");
     }
+    // shapes that take no bytes, whatever their other axis
+    for (case, name) in [
+        ("awq", "qweight"),
+        ("gptq", "qweight"),
+        ("compressed-4-bits", "weight_packed"),
+        ("compressed-8-bits", "weight"),
+        ("fp8-rows", "weight"),
+    ] {
+        for shape in [[1 << 50, 0], [0, 1 << 50]] {
+            let empty = spoiled(case, &|tensors| {
+                let (_, found, bytes) = tensors.get_mut(&part(name)).unwrap();
+                (*found, *bytes) = (shape.to_vec(), Vec::new());
+            });
+            assert!(empty.contains(&format!("q_proj.{name} has shape {shape:?}, which holds")), "{case}: {empty}");
+        }
+    }
     let turned = spoiled("compressed-4-bits", &|tensors| {
         tensors.get_mut(&part("weight_shape")).unwrap().2[8..].fill(0xff);
     });

@@ -149,6 +149,7 @@ fn rotary_positions_that_would_turn_an_odd_number_of_columns_are_refused_by_fiel
             3,
         ),
         ("gpt-neox-sequential", json!({"rotary_pct": 0.75}), "rotary_pct is 0.75", 3),
+        ("gpt-neox-sequential", json!({"rotary_pct": null}), "rotary_pct is 0.25", 1),
         ("phi", json!({"rope_parameters": {"partial_rotary_factor": 0.4}}), "partial_rotary_factor is 0.4", 3),
         ("phi-qk-norm", json!({"partial_rotary_factor": 0.7}), "partial_rotary_factor is 0.7", 5),
         ("stablelm", json!({"rope_parameters": {"partial_rotary_factor": 0.4}}), "partial_rotary_factor is 0.4", 3),
@@ -175,4 +176,20 @@ fn rotary_positions_that_would_turn_an_odd_number_of_columns_are_refused_by_fiel
         assert!(message.contains(sentence) && message.contains(&n_columns.to_string()), "{case}: {message}");
         assert!(message.contains("even"), "{case}: {message}");
     }
+}
+
+#[test]
+fn strides_whose_product_is_no_size_are_refused_by_field() {
+    let _alone = alone();
+    let case = data("families").join("wav2vec2-stable");
+    let config = std::fs::read(case.join("config.json")).expect("config.json");
+    let mut config: Value = serde_json::from_slice(&config).expect("JSON");
+    let folder = with_weights_of(&case);
+    config["conv_stride"] = json!([8192, 8192]);
+    std::fs::write(folder.path().join("config.json"), config.to_string()).expect("a file");
+    let message = Model::load(folder.path()).expect_err("a refusal").to_string();
+    assert!(
+        message.contains("config.json: conv_stride is [8192, 8192], so a hidden state would be 67108864"),
+        "{message}"
+    );
 }

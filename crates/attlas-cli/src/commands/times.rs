@@ -27,7 +27,7 @@ Examples:
 
 The heads of cross-attention that the model's files name as aligning (alignment_heads), else all of the upper half of its layers; of
 each the weights of a frame are normalised over the words, a median is taken over some frames, and the mean of the heads gives the
-cheapest way from the first word to the last (dynamic time warping), as openai-whisper and transformers do.";
+cheapest way from the first word to the last (dynamic time warping), as transformers does.";
 
 /// `attlas times`.
 #[derive(Debug, Args)]

@@ -114,6 +114,13 @@ pub enum AddedScores {
     },
 }
 
+impl AddedScores {
+    /// Rows of a table of ways over so many patches: by rows and columns, to the row before the patches, from it, and from it to itself.
+    pub fn n_ways(grid: [usize; 2]) -> usize {
+        grid.iter().map(|n| 2 * n - 1).product::<usize>() + 3
+    }
+}
+
 /// Which directions a bucketed bias tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Directions {

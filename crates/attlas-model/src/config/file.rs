@@ -87,7 +87,9 @@ impl ConfigFile {
     /// The same, whose fields, the first of each pair, may stand in the file under another name.
     pub(crate) fn renamed(&self, names: &[(&str, &str)]) -> ConfigFile {
         let others = names.iter().filter(|(field, _)| !self.has(field));
-        self.clone().with_names(others.map(|(field, name)| ((*field).to_owned(), (*name).to_owned())).collect())
+        let mut all = (*self.names).clone();
+        all.extend(others.map(|(field, name)| ((*field).to_owned(), (*name).to_owned())));
+        self.clone().with_names(all)
     }
 
     /// The same as if a field, written with what stands before it, had this value.
@@ -286,6 +288,20 @@ impl ConfigFile {
     pub fn positive_or(&self, field: &str, default: f64) -> Result<f64, Error> {
         let number = self.number_or(field, default)?;
         if number > 0.0 { Ok(number) } else { Err(self.error(field, format!("is {number}, but must be above 0"))) }
+    }
+
+    /// Whether a finite number, or `default` when absent, is above 0, where that decides about what there is.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn is_positive_or(&self, field: &str, default: f64) -> Result<bool, Error> {
+        let number = self.number_or(field, default)?;
+        let reading = match self.get(field) {
+            Some(value) => Reading::Given(value.clone()),
+            None => Reading::Assumed(default.into()),
+        };
+        self.note(field, reading);
+        Ok(number > 0.0)
     }
 
     /// A truth value, or `default` when absent.

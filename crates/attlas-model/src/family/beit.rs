@@ -58,7 +58,7 @@ fn read(
     let d_hidden = config.size_or("intermediate_size", 3072)?;
     let feed_forward = FeedForward::plain(d_hidden, config.activation_or("hidden_act", "gelu")?);
     let block = Block {
-        layer_scale: config.number_or("layer_scale_init_value", 0.1)? > 0.0,
+        layer_scale: config.is_positive_or("layer_scale_init_value", 0.1)?,
         ..Block::new(attention, feed_forward, norm, Residual::Pre)
     };
     let blocks = vec![block; config.layers_or("num_hidden_layers", 12)?];

@@ -30,10 +30,11 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let n_tokens = config.size("vocab_size")?;
     let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-5)? as f32);
     let max_positions = config.size_or("max_position_embeddings", 2048)?;
+    let config = &config.renamed(&[("partial_rotary_factor", "rotary_pct")]);
     let place = RopePlace {
         d_head,
         max_positions,
-        default_share: rotary::share(config, "rotary_pct", 0.25)?,
+        default_share: 0.25,
         default_base: rotary::base(config, "rotary_emb_base", 10_000.0)?,
     };
     let parallel = config.flag_or("use_parallel_residual", true)?;

@@ -80,7 +80,6 @@ pub(super) fn columns(
     let problem = format!("is {share}, so rotary positions turn {n_columns} of a head's {d_head} columns; {must}");
     Err(match section.filter(|section| section.has("partial_rotary_factor")) {
         Some(section) => section.error("partial_rotary_factor", problem),
-        None if config.has("rotary_pct") => config.error("rotary_pct", problem),
         None => config.error("partial_rotary_factor", problem),
     })
 }
@@ -92,7 +91,7 @@ pub(super) fn base(config: &ConfigFile, field: &str, default: f64) -> Result<f64
 }
 
 /// The share of a head's columns that turn, or `default` when absent.
-pub(super) fn share(config: &ConfigFile, field: &str, default: f64) -> Result<f64, Error> {
+fn share(config: &ConfigFile, field: &str, default: f64) -> Result<f64, Error> {
     let share = config.positive_or(field, default)?;
     if share <= 1.0 { Ok(share) } else { Err(config.error(field, format!("is {share}, but must be at most 1"))) }
 }

@@ -115,9 +115,9 @@ fn rope(config: &ConfigFile, place: RopePlace) -> Result<Option<Rotary>, Error> 
     if !config.has("rotary_emb_base") {
         return rotary::read(config, place, "");
     }
+    let config = &config.renamed(&[("partial_rotary_factor", "rotary_emb_fraction")]);
     let base = rotary::base(config, "rotary_emb_base", place.default_base)?;
-    let share = rotary::share(config, "rotary_emb_fraction", place.default_share)?;
-    let mut rotary = rotary::read(config, RopePlace { default_base: base, default_share: share, ..place }, "")?;
+    let mut rotary = rotary::read(config, RopePlace { default_base: base, ..place }, "")?;
     if let (Some(rotary), true) = (&mut rotary, config.has("rotary_scaling_factor")) {
         rotary.frequencies = Frequencies::Dynamic {
             base,

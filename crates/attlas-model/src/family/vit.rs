@@ -102,7 +102,7 @@ pub(super) fn patches(
     let n_channels = config.size_or("num_channels", 3)?;
     for size in sizes {
         if size < side {
-            return Err(config.error("image_size", format!("is {size}, less than one patch of {side}")));
+            return Err(config.error("image_size", format!("is {size}, less than one patch (patch_size is {side})")));
         }
         if size > MAX_IMAGE_SIDE {
             let message = format!("is {size}; attlas reads up to {MAX_IMAGE_SIDE} pixels a side");

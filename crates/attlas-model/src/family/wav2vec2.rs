@@ -123,6 +123,11 @@ fn samples(config: &ConfigFile) -> Result<Samples, Error> {
             return Err(config.error(field, message));
         }
     }
+    let hop = strides.iter().fold(1_usize, |hop, stride| hop.saturating_mul(*stride));
+    if hop > MAX_HOP {
+        let message = format!("is {strides:?}, so a hidden state would be {hop} samples; attlas reads up to {MAX_HOP}");
+        return Err(config.error("conv_stride", message));
+    }
     let norms = match config.text_or("feat_extract_norm", "group")? {
         "group" => SampleNorms::First,
         "layer" => SampleNorms::Each,
@@ -144,6 +149,9 @@ fn samples(config: &ConfigFile) -> Result<Samples, Error> {
 /// Convolutions that are believed, and their largest size.
 const MAX_CONVOLUTIONS: usize = 16;
 const MAX_SIZE: f64 = 8192.0;
+
+/// Samples from one hidden state to the next that are believed: a minute.
+const MAX_HOP: usize = 1 << 20;
 
 /// Whole numbers from 1 on, one for each convolution.
 fn sizes(config: &ConfigFile, field: &str, default: &[usize]) -> Result<Vec<usize>, Error> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Names;
 use crate::Error;
 use crate::config::file::{ConfigFile, Reading};
-use crate::config::{Architecture, Patches, PositionBias, Positions, Readout, Reads, Stack};
+use crate::config::{AddedScores, Architecture, Attention, Patches, PositionBias, Positions, Readout, Reads, Stack};
 use crate::error::{Clash, Misfit};
 use crate::weights::Checkpoint;
 
@@ -142,7 +142,7 @@ fn others(reading: &Reading) -> Vec<Value> {
             let others = [2 * n, n + 1, 3 * n, n / 2, 2, 1, n - 1];
             others.into_iter().filter(|other| *other != n).map(Value::from).collect()
         }
-        _ => [1, 2, 3, 5, 8].map(Value::from).to_vec(),
+        _ => [0, 1, 2, 3, 5, 8].map(Value::from).to_vec(),
     }
 }
 
@@ -209,6 +209,9 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         }
         Reads::Tokens => ([0; 6], 0),
     };
+    let beside = stack.convolution.map(|convolution| (convolution.kernel, convolution.n_groups));
+    let of_positions = embedding.convolution.map(|convolution| (convolution.kernel, convolution.n_groups));
+    let convolution = beside.or(of_positions);
     [
         stack.blocks.len(),
         stack.stored_as.as_ref().and_then(|stored| stored.iter().max()).map_or(stack.blocks.len(), |last| last + 1),
@@ -233,7 +236,7 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         cross.0,
         cross.1,
         cross.0 + 2 * cross.1,
-        if let PositionBias::Buckets { n_buckets, .. } = attention.bias { n_buckets } else { 0 },
+        rows_of_bias(attention),
         attention.disentangled.map_or(0, |terms| 2 * terms.span),
         feed_forward.d_hidden,
         2 * feed_forward.d_hidden,
@@ -243,8 +246,8 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         experts.and_then(|experts| experts.d_shared).unwrap_or(0),
         feed_forward.d_hidden / 32, // blocks of packed experts
         stack.d_model / 32,
-        stack.convolution.map_or(0, |convolution| convolution.kernel),
-        stack.convolution.map_or(0, |convolution| stack.d_model / convolution.n_groups.max(1)),
+        convolution.map_or(0, |(kernel, _)| kernel),
+        convolution.map_or(0, |(_, n_groups)| stack.d_model / n_groups.max(1)),
         attention.output_width(),
         attention.latent.and_then(|latent| latent.query_width).unwrap_or(0),
         attention.latent.map_or(0, |latent| latent.key_value_width),
@@ -253,6 +256,15 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         attention.rotary.as_ref().map_or(0, |rotary| rotary.n_columns / 2),
         stack.blocks.iter().map(|block| block.attention.n_heads).sum(), // what reads contacts
     ]
+}
+
+/// Rows of the table that is added to scores.
+fn rows_of_bias(attention: &Attention) -> usize {
+    match (attention.added, &attention.bias) {
+        (Some(AddedScores::Ways { grid, .. }), _) => AddedScores::n_ways(grid),
+        (Some(AddedScores::Gated { n_buckets, .. }), _) | (None, &PositionBias::Buckets { n_buckets, .. }) => n_buckets,
+        _ => 0,
+    }
 }
 
 fn of_patches(patches: &Patches) -> [usize; 6] {

@@ -251,7 +251,7 @@ impl Loader<'_> {
             None => None,
             Some(AddedScores::Ways { grid, shared: is_shared }) => {
                 let name = if is_shared { shared.to_owned() } else { format!("{layer}{}", names.added) };
-                let n_ways = grid.iter().map(|n| 2 * n - 1).product::<usize>() + 3;
+                let n_ways = AddedScores::n_ways(grid);
                 Some(AddedWeights::Ways { table: self.checkpoint.tensor(&name, &[n_ways, n_heads])?, grid })
             }
             Some(AddedScores::Gated { n_buckets, max_distance }) => {

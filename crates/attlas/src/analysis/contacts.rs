@@ -52,6 +52,14 @@ impl Contacts {
             )));
         };
         let places = places(recording, first, item)?;
+        let sides = |layer: &Layer| [layer.shape.n_queries, layer.shape.n_keys];
+        if let Some((other, _)) = heads.iter().find(|(layer, _)| sides(layer) != sides(first)) {
+            let ([n, _], [n_queries, n_keys]) = (sides(first), sides(other));
+            return Err(Error::Inconsistent(format!(
+                "contacts are between the {n} tokens of {kind} layer {}, but layer {} has {n_queries} queries and {n_keys} keys",
+                first.index, other.index
+            )));
+        }
         let summed = |mut sums: Vec<f64>, ((layer, head), weight): (&(&Layer, usize), &f32)| {
             let corrected = corrected(recording, layer, item, Some(*head), &places)?;
             sums.iter_mut().zip(corrected).for_each(|(sum, number)| *sum += f64::from(*weight) * number);
@@ -172,6 +180,22 @@ mod tests {
         assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-12), "{found:?}");
         assert_eq!(average_product_corrected(&[0.0; 4], 2), [0.0; 4]);
         assert!(average_product_corrected(&[], 0).is_empty());
+    }
+
+    #[test]
+    fn layers_of_several_sizes_are_refused() {
+        use crate::attention::Shape;
+        use crate::{Item, Provenance, Weights};
+
+        let layer = |index, n| {
+            let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 1, d_value: 1 };
+            Layer::new(Kind::Encoder, index, shape, Weights::Dense(vec![0.5; n * n].into()))
+        };
+        let item = Item { source: Tokens::from_labels(["M", "K", "V"]), ..Item::default() };
+        let layers = vec![layer(0, 3), layer(1, 2)];
+        let recording = Recording { items: vec![item], layers, provenance: Provenance::default() };
+        let error = Contacts::predicted(&recording, 0, Kind::Encoder, &[1.0; 2], 0.0).unwrap_err().to_string();
+        assert!(error.contains("the 3 tokens of encoder layer 0, but layer 1 has 2 queries and 2 keys"), "{error}");
     }
 
     #[test]

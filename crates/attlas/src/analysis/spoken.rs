@@ -59,10 +59,11 @@ pub enum SpokenUnit {
 /// Of each head the weights of a frame are normalised over the rows (mean 0, standard deviation 1), and a median over
 /// `median_width` frames is taken; the mean of the heads is what the way from the first row and frame to the last goes through as
 /// dearly as possible (dynamic time warping). A token begins at the first frame of the row that predicts it, and ends
-/// where the next row begins. So openai-whisper does it; added silence is left out.
+/// where the next row begins. So transformers does it (`_extract_token_timestamps`); openai-whisper normalises over all rows, the
+/// prompt's too, weights that are a softmax over the sound's frames alone. Added silence is left out.
 ///
 /// # Errors
-/// [`Error::Alignment`] when the heads are none of cross-attention, the source is no sound, or the transcript is empty;
+/// [`Error::Alignment`] when the heads are none of cross-attention, or their maps of several sizes, the source is no sound, or the transcript is empty;
 /// [`Error::PredictedUnknown`]; [`Error::TooMany`].
 pub fn spoken(heads: &[AttentionMap<'_>], median_width: usize, unit: SpokenUnit) -> Result<Spoken, Error> {
     let Some(first) = heads.first().filter(|map| map.kind() == Kind::Cross) else {
@@ -70,6 +71,16 @@ pub fn spoken(heads: &[AttentionMap<'_>], median_width: usize, unit: SpokenUnit)
     };
     if RowTokens::Predicted.known(first) != RowTokens::Predicted {
         return Err(Error::PredictedUnknown);
+    }
+    let sides = |map: &AttentionMap<'_>| [map.n_queries(), map.n_keys()];
+    if let Some(other) = heads.iter().find(|map| map.kind() != Kind::Cross || sides(map) != sides(first)) {
+        let ([n_rows, n_columns], [n_queries, n_keys]) = (sides(first), sides(other));
+        let message = format!(
+            "times of words are read from cross-attention of {n_rows} × {n_columns}, but {} is {} of {n_queries} × {n_keys}",
+            other.id(),
+            other.kind()
+        );
+        return Err(Error::Alignment(message));
     }
     let item = first.item();
     let Some(frame_seconds) = item.token_seconds() else {
@@ -263,6 +274,31 @@ mod tests {
         normalise(&mut weights, 1, 2);
         assert!((weights[0] + 1.0).abs() < 1e-12 && (weights[2] - 1.0).abs() < 1e-12, "{weights:?}");
         assert_eq!([weights[1], weights[3]], [0.0, 0.0]);
+    }
+
+    #[test]
+    fn heads_whose_maps_have_other_sizes_are_refused() {
+        use crate::attention::Shape;
+        use crate::{Item, Layer, Provenance, Recording, Weights};
+
+        let item = Item {
+            source: Tokens::from_labels(["0.00s", "0.02s", "0.04s"]),
+            target: Tokens::from_labels(["a", "b"]),
+            predicted: Tokens::from_labels(["b", "c"]),
+            ..Item::default()
+        };
+        let layer = |index, n_queries, n_keys| {
+            let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries, n_keys, d_head: 1, d_value: 1 };
+            Layer::new(Kind::Cross, index, shape, Weights::Dense(vec![0.5; n_queries * n_keys].into()))
+        };
+        let layers = vec![layer(0, 2, 3), layer(1, 2, 2), layer(2, 1, 3)];
+        let recording = Recording { items: vec![item], layers, provenance: Provenance::default() };
+        let map = |layer| recording.map(0, Kind::Cross, layer, 0).unwrap();
+        assert_eq!(spoken(&[map(0), map(0)], 3, SpokenUnit::Words).unwrap().rows, 0..2);
+        for (layer, sizes) in [(1, "L1H0 is cross of 2 × 2"), (2, "L2H0 is cross of 1 × 3")] {
+            let error = spoken(&[map(0), map(layer)], 3, SpokenUnit::Words).unwrap_err().to_string();
+            assert!(error.contains("cross-attention of 2 × 3") && error.contains(sizes), "{error}");
+        }
     }
 
     #[test]

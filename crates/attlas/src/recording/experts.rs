@@ -26,9 +26,7 @@ impl Recording {
     /// When there is no such text, or the file cannot be read.
     pub fn experts(&self, item: usize) -> Result<Vec<TokenExpert>, Error> {
         let n_items = self.items.len();
-        let Some(text) = self.items.get(item) else {
-            return Err(Error::Inconsistent(format!("there is no text {item}; the recording has {n_items}")));
-        };
+        let text = self.items.get(item).ok_or(Error::NoItem { item, n_items })?;
         let mut found = Vec::new();
         for layer in &self.layers {
             let Some(router) = layer.traces.get(Trace::Router) else { continue };
@@ -77,6 +75,6 @@ mod tests {
         };
         assert_eq!(found(0), [(0, 2, 0.75), (0, 0, 0.25), (1, 1, 1.0)]);
         assert_eq!(found(1), [(0, 0, 0.5), (0, 1, 0.5)]);
-        assert!(recording.experts(2).unwrap_err().to_string().contains("there is no text 2"));
+        assert!(matches!(recording.experts(2), Err(Error::NoItem { item: 2, n_items: 2 })));
     }
 }

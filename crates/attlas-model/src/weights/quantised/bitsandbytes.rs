@@ -8,6 +8,7 @@ use attlas_kernels::Code;
 use rayon::prelude::*;
 use serde::Deserialize;
 
+use super::grid::holds_numbers;
 use crate::Error;
 use crate::error::Clash;
 use crate::weights::convert::{bytes_of, floats};
@@ -90,6 +91,7 @@ impl Packed {
             let (shape, block) = (&state.shape, state.blocksize);
             return Err(refuse(state_name, format!("says that a matrix has shape {shape:?} in blocks of {block}")));
         };
+        holds_numbers(checkpoint.path(), state_name, shape)?;
         let pairs = checkpoint.get(name).filter(|tensor| tensor.dtype.name() == "u8").cloned();
         let pairs = pairs.ok_or_else(|| refuse(name, "is missing, or is not stored as bytes (u8)".to_owned()))?;
         let n = shape[0].saturating_mul(shape[1]);

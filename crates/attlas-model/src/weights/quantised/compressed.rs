@@ -7,7 +7,7 @@ use std::sync::Arc;
 use attlas_kernels::Code;
 use rayon::prelude::*;
 
-use super::grid::{self, Grid, groups_are_blocks};
+use super::grid::{self, Grid, groups_are_blocks, runs_are_blocks};
 use super::words::{part_of, words};
 use crate::Error;
 use crate::error::Clash;
@@ -75,6 +75,7 @@ impl Packed {
         }) else {
             return Err(Error::tensor(checkpoint.path(), stored_name, "is packed, but is no matrix"));
         };
+        grid::holds_numbers(&stored.path, &stored_name, [d_out, columns])?;
         let (d_in, per_word) = match stored.dtype.name() {
             "i8" => (columns, None),
             "i32" => {
@@ -120,7 +121,11 @@ impl Packed {
 
     /// The matrix, unpacked when it is read. Shape `[d_out, d_in]`.
     fn tensor(self) -> Tensor {
-        let four_bits = self.per_word == Some(8) && self.groups().is_ok_and(|groups| groups_are_blocks(&groups));
+        let has_blocks = || match self.groups {
+            None => runs_are_blocks(self.d_in, self.d_in / self.n_groups),
+            Some(_) => self.groups().is_ok_and(|groups| groups_are_blocks(&groups)),
+        };
+        let four_bits = self.per_word == Some(8) && has_blocks();
         let path = Arc::clone(&self.stored.path);
         let of_rows = match self.per_word {
             None if self.zeros.is_none() && self.n_groups == 1 && self.scales.len() == self.d_out => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use attlas_kernels::Code;
 use rayon::prelude::*;
 
+use super::grid::holds_numbers;
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::error::Clash;
@@ -64,6 +65,7 @@ impl Packed {
         }) else {
             return Err(Error::tensor(checkpoint.path(), name, "is stored as f8_e4m3, but is no matrix"));
         };
+        holds_numbers(&numbers.path, name, [rows, columns])?;
         let scale_names = SCALES.map(|ending| format!("{name}{ending}"));
         let found = scale_names.iter().find_map(|name| Some((name, checkpoint.get(name)?.clone())));
         let Some((scale_name, scales)) = found else {

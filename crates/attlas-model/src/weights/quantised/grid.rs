@@ -7,6 +7,7 @@ use std::sync::Arc;
 use attlas_kernels::Code;
 use rayon::prelude::*;
 
+use crate::Error;
 use crate::weights::convert::bytes_of;
 use crate::weights::stored_rows::StoredRows;
 use crate::weights::{Bytes, Dtype, Tensor};
@@ -44,10 +45,26 @@ pub(super) fn tensor(
     Tensor { dtype: Dtype::F32, shape: vec![d_out, d_in], path: Arc::clone(path), bytes }
 }
 
+/// That a packed matrix has rows and columns: one without takes no byte, whatever its other axis, and room would be made for that.
+///
+/// # Errors
+/// When an axis is 0.
+pub(super) fn holds_numbers(path: &Path, name: &str, shape: [usize; 2]) -> Result<(), Error> {
+    match shape.contains(&0) {
+        true => Err(Error::tensor(path, name, format!("has shape {shape:?}, which holds no numbers"))),
+        false => Ok(()),
+    }
+}
+
 /// Whether the inputs of every block of [`Code::Int4`] are of one group.
 pub(super) fn groups_are_blocks(groups: &[usize]) -> bool {
     let (blocks, rest) = groups.as_chunks::<32>();
     rest.is_empty() && blocks.iter().all(|block| block.iter().all(|group| *group == block[0]))
+}
+
+/// The same of groups that are so many inputs one after the other.
+pub(super) fn runs_are_blocks(d_in: usize, group_size: usize) -> bool {
+    d_in.is_multiple_of(32) && (group_size >= d_in || group_size.is_multiple_of(32))
 }
 
 impl Grid {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::Method;
-use super::grid::{self, Grid, groups_are_blocks};
+use super::grid::{self, Grid, groups_are_blocks, runs_are_blocks};
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::error::Clash;
@@ -71,6 +71,7 @@ impl Packed {
         }) else {
             return Err(Error::tensor(checkpoint.path(), part("qweight"), "is no matrix of words"));
         };
+        grid::holds_numbers(&words.path, &part("qweight"), [rows, columns])?;
         let bits = if let Method::Gptq { bits, .. } = method { bits } else { 4 };
         let per_word = 32 / bits;
         let (d_in, d_out) = if method == Method::Awq { (rows, columns * per_word) } else { (rows * per_word, columns) };
@@ -106,7 +107,11 @@ impl Packed {
     /// The matrix, unpacked when it is read. Shape `[d_out, d_in]`.
     fn tensor(self) -> Tensor {
         // groups that cannot be read are named when the numbers are
-        let four_bits = self.bits == 4 && self.groups().is_ok_and(|groups| groups_are_blocks(&groups));
+        let has_blocks = match self.groups {
+            None => runs_are_blocks(self.d_in, self.group_size),
+            Some(_) => self.groups().is_ok_and(|groups| groups_are_blocks(&groups)),
+        };
+        let four_bits = self.bits == 4 && has_blocks;
         let path = Arc::clone(&self.words.path);
         grid::tensor([self.d_out, self.d_in], &path, four_bits, move || self.read())
     }
