@@ -204,8 +204,19 @@ fn the_towers_of_a_model_are_run_alone_and_both_in_one_recording() {
     assert!(run.succeeds().stdout.contains("encoder 2 layers and 8 heads"), "{}", run.stdout);
     let info = Command::new(["info", "run.safetensors"]).in_folder(&folder).run();
     assert!(info.succeeds().stdout.contains("text decoder"), "{}", info.stdout);
-    let words =
-        ["draw", "map", "run.safetensors", "--kind", "decoder", "--layer", "0", "--head", "1", "-o", "text.svg"];
+    let heads = |more: &[&str]| {
+        Command::new(["heads", "run.safetensors"].into_iter().chain(more.iter().copied())).in_folder(&folder).run()
+    };
+    let run = heads(&[]);
+    assert!(!run.succeeds().stdout.contains("decoder"), "{}", run.stdout);
+    assert!(
+        run.stderr.contains("the text tower's maps are in the recording, too; --tower text shows them"),
+        "{}",
+        run.stderr
+    );
+    let run = heads(&["--tower", "text"]);
+    assert!(run.succeeds().stdout.contains("decoder") && run.stderr.is_empty(), "{} {}", run.stdout, run.stderr);
+    let words = ["draw", "map", "run.safetensors", "--tower", "text", "--layer", "0", "--head", "1", "-o", "text.svg"];
     Command::new(words).in_folder(&folder).run().succeeds();
     let run = record("photo.png", &["--target", "a", "--target", "b"]);
     assert!(run.stderr.contains("2 targets for 1 text"), "{}", run.stderr);

@@ -86,7 +86,7 @@ fn print(recording: &Recording, item: usize, found: &[TokenExpert], terminal: &m
     }
     terminal.notes([
         "A share is what the router gives an expert's output in the token's feed-forward; where a model says so they are of all experts, \
-         and sum to less than 100. An expert that every token goes through is not listed.",
+         and need not sum to 100. An expert that every token goes through is not listed.",
     ])
 }
 

@@ -43,8 +43,9 @@ pub struct ModelArguments {
     /// A folder with the tokenizer, for models without one (checkpoints in the midst of a training) or with another.
     #[arg(long, value_name = "DIR", requires = "model")]
     pub tokenizer: Option<PathBuf>,
-    /// The tower that is run of a model that has two, as CLIP and SigLIP have: vision or text [default: vision].
-    #[arg(long, value_name = "TOWER", requires = "model")]
+    /// The tower that is run, or shown of a recording that holds both, of a model that has two, as CLIP and SigLIP have: vision or text
+    /// [default: vision].
+    #[arg(long, value_name = "TOWER")]
     pub tower: Option<Tower>,
     /// The language of the text or sound, for models with tags for languages: fr, fra_Latn, French [default: the
     /// model's own, or the one it hears].
@@ -272,6 +273,9 @@ pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
         Some(path) => {
             let (adapter, tokenizer) = (arguments.adapter.clone(), arguments.tokenizer.clone());
             Model::load_with(&path, &LoadOptions { adapter, tokenizer, tower: arguments.tower })?
+        }
+        None if arguments.tower.is_some() => {
+            return Err(Failure::Usage("--tower is for a model of two towers, which --model names".into()));
         }
         None => Model::embedded()?,
     };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use attlas::regular_file::RegularFile;
 use attlas::{Head, Kind, Quantity, Recording};
 
-use super::{RunArguments, TextRun, Texts, ends_as_text, is_image_name, is_sound_name, read_text, run_texts};
+use super::{RunArguments, TextRun, Texts, ends_as_text, is_image_name, is_sound_name, of_tower, read_text, run_texts};
 use crate::failure::Failure;
 
 /// What `RECORDING | TEXT` on the command line is.
@@ -65,7 +65,8 @@ pub fn run_of(raw: &OsStr, options: &RunArguments) -> Result<TextRun, Failure> {
     match Material::read(raw)? {
         Material::Text(text) => {
             let texts = Texts { sources: vec![text], targets: options.target_texts()? };
-            run_texts(&texts, options)
+            let run = run_texts(&texts, options)?;
+            Ok(TextRun { recording: of_tower(run.recording, None)?, ..run })
         }
         Material::Recording(path) => match options.first_given() {
             Some(option) => Err(Failure::Usage(format!(
@@ -73,7 +74,7 @@ pub fn run_of(raw: &OsStr, options: &RunArguments) -> Result<TextRun, Failure> {
                 path.display()
             ))),
             None => {
-                let mut recording = Recording::open(&path)?;
+                let mut recording = of_tower(Recording::open(&path)?, options.model.tower)?;
                 options.quantities.add_to_opened(&mut recording)?;
                 Ok(TextRun::from(recording))
             }

@@ -1,9 +1,11 @@
 //! Both towers of a model, one on an image and one on a text, in one recording.
 
+use attlas::Recording;
 use attlas_model::{Decoding, Input, Model, Tower};
 
 use super::{ModelArguments, RunArguments, TextRun, Texts, input_of, load_model, run_inputs};
 use crate::failure::Failure;
+use crate::terminal::remark;
 
 /// The name of the text tower's stack in a recording, and of its tokens' axis.
 const TEXT: &str = "text";
@@ -28,4 +30,21 @@ pub fn run_towers(vision: &Model, texts: &Texts, options: &RunArguments) -> Resu
     let seen = run_inputs(vision, &images, Decoding::TeacherForcing, options)?;
     let read = run_inputs(&reader, &captions, Decoding::TeacherForcing, options)?;
     Ok(TextRun { recording: seen.recording.beside(TEXT, read.recording)?, ..seen })
+}
+
+/// The tower that is asked for of a recording that holds both: the vision tower where nothing is said, and then it is said what is not shown.
+pub fn of_tower(mut recording: Recording, tower: Option<Tower>) -> Result<Recording, Failure> {
+    match tower {
+        Some(Tower::Text) => recording.stack_alone(TEXT).ok_or_else(|| {
+            Failure::Usage(
+                "--tower text: the recording has not the maps of a text tower beside those of another".into(),
+            )
+        }),
+        Some(Tower::Vision) | None => {
+            for name in recording.drop_stacks() {
+                remark(&format!("the {name} tower's maps are in the recording, too; --tower {name} shows them"));
+            }
+            Ok(recording)
+        }
+    }
 }

@@ -38,4 +38,76 @@ impl Recording {
         });
         Ok(self)
     }
+
+    /// The layers of a stack that [`beside`](Self::beside) put here, as a recording of its own; `None` when there is none of that name.
+    pub fn stack_alone(&self, name: &str) -> Option<Recording> {
+        let is_own = |layer: &&Layer| is_beside(layer) && layer.stack.as_deref() == Some(name);
+        let plain = |layer: &Layer| Layer { stack: None, query_axis: None, key_axis: None, ..layer.clone() };
+        let layers: Vec<Layer> = self.layers.iter().filter(is_own).map(plain).collect();
+        let kind = layers.first()?.kind;
+        let item = |item: &Item| {
+            let tokens = item.axes.get(name).cloned().unwrap_or_default();
+            match kind {
+                Kind::Decoder => Item { target: tokens, ..Item::default() },
+                _ => Item { source: tokens, ..Item::default() },
+            }
+        };
+        let items = self.items.iter().map(item).collect();
+        Some(Recording { items, layers, provenance: self.provenance.clone() })
+    }
+
+    /// Takes the stacks that [`beside`](Self::beside) put here away; their names.
+    pub fn drop_stacks(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        self.layers.retain(|layer| match &layer.stack {
+            Some(name) if is_beside(layer) => {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+                false
+            }
+            _ => true,
+        });
+        for item in &mut self.items {
+            names.iter().for_each(|name| drop(item.axes.remove(name)));
+        }
+        names
+    }
+}
+
+/// Whether a layer belongs to a stack that has an axis of the same name, and looks at that alone.
+fn is_beside(layer: &Layer) -> bool {
+    layer.stack.is_some() && layer.stack == layer.query_axis && layer.stack == layer.key_axis
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention::Shape;
+    use crate::{Provenance, Token, Tokens, Weights};
+
+    #[test]
+    fn a_stack_that_was_put_beside_others_comes_out_as_it_went_in() {
+        let recording = |kind: Kind, n: usize| {
+            let tokens = Tokens { text: String::new(), tokens: vec![Token::labelled("a"); n] };
+            let item = match kind {
+                Kind::Decoder => Item { target: tokens, ..Item::default() },
+                _ => Item { source: tokens, ..Item::default() },
+            };
+            let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 1, d_value: 1 };
+            let layer = Layer::new(kind, 0, shape, Weights::Dense(vec![1.0 / n as f32; n * n].into()));
+            Recording { items: vec![item], layers: vec![layer], provenance: Provenance::default() }
+        };
+        let seen = recording(Kind::Encoder, 3);
+        for kind in [Kind::Encoder, Kind::Decoder] {
+            let read = recording(kind, 2);
+            let mut both = seen.clone().beside("text", read.clone()).unwrap();
+            let alone = both.stack_alone("text").unwrap();
+            assert_eq!((&alone.layers, &alone.items), (&read.layers, &read.items));
+            assert!(both.stack_alone("vision").is_none() && seen.stack_alone("text").is_none());
+            assert_eq!(both.drop_stacks(), ["text"]);
+            assert_eq!((&both.layers, &both.items), (&seen.layers, &seen.items));
+            assert!(both.drop_stacks().is_empty());
+        }
+    }
 }
