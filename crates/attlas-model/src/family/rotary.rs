@@ -78,10 +78,9 @@ pub(super) fn columns(
         return Err(config.error(field, problem));
     }
     let problem = format!("is {share}, so rotary positions turn {n_columns} of a head's {d_head} columns; {must}");
-    Err(match section.filter(|section| section.has("partial_rotary_factor")) {
-        Some(section) => section.error("partial_rotary_factor", problem),
-        None => config.error("partial_rotary_factor", problem),
-    })
+    let field = "partial_rotary_factor";
+    let holder = section.filter(|section| section.has(field) || !config.has(field)).unwrap_or(config);
+    Err(holder.error(field, problem))
 }
 
 /// The base of the frequencies, or `default` when absent.

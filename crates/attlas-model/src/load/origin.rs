@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::Names;
 use crate::Error;
 use crate::config::file::{ConfigFile, Reading};
-use crate::config::{AddedScores, Architecture, Attention, Patches, PositionBias, Positions, Readout, Reads, Stack};
+use crate::config::{
+    AddedScores, Architecture, Attention, PatchMatrix, Patches, PositionBias, Positions, Readout, Reads, Stack,
+};
 use crate::error::{Clash, Misfit};
 use crate::weights::Checkpoint;
 
@@ -139,7 +141,7 @@ fn others(reading: &Reading) -> Vec<Value> {
         Reading::Given(Value::Bool(flag)) | Reading::Assumed(Value::Bool(flag)) => vec![(!flag).into()],
         Reading::Given(value) | Reading::Assumed(value) if value.as_u64().is_some_and(|n| n > 0) => {
             let n = value.as_u64().unwrap_or(1);
-            let others = [2 * n, n + 1, 3 * n, n / 2, 2, 1, n - 1];
+            let others = [2 * n, n + 1, 3 * n, 4 * n, n / 2, 2, 1, n - 1];
             others.into_iter().filter(|other| *other != n).map(Value::from).collect()
         }
         _ => [0, 1, 2, 3, 5, 8].map(Value::from).to_vec(),
@@ -269,5 +271,9 @@ fn rows_of_bias(attention: &Attention) -> usize {
 
 fn of_patches(patches: &Patches) -> [usize; 6] {
     let leading = |place: usize| patches.leading.get(place).map_or(0, |leading| leading.n);
-    [patches.n_channels, patches.side, patches.n_positions(), leading(0), leading(1), leading(2)]
+    let [matrix, side] = match patches.stored {
+        PatchMatrix::Kernel => [patches.n_channels, patches.side],
+        PatchMatrix::Pixels => [patches.side * patches.side * patches.n_channels, 0],
+    };
+    [matrix, side, patches.n_positions(), leading(0), leading(1), leading(2)]
 }

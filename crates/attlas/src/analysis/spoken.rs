@@ -63,7 +63,8 @@ pub enum SpokenUnit {
 /// prompt's too, weights that are a softmax over the sound's frames alone. Added silence is left out.
 ///
 /// # Errors
-/// [`Error::Alignment`] when the heads are none of cross-attention, or their maps of several sizes, the source is no sound, or the transcript is empty;
+/// [`Error::Alignment`] when the heads are none of cross-attention, or their maps of several sizes, the source is no sound, or the
+/// transcript is empty;
 /// [`Error::PredictedUnknown`]; [`Error::TooMany`].
 pub fn spoken(heads: &[AttentionMap<'_>], median_width: usize, unit: SpokenUnit) -> Result<Spoken, Error> {
     let Some(first) = heads.first().filter(|map| map.kind() == Kind::Cross) else {
