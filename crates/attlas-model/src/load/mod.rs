@@ -76,7 +76,7 @@ pub fn load(
     if let Some(encoder) = &architecture.encoder {
         readout.contacts = loader.contacts(&readout_names, encoder)?;
     }
-    let mut notes = superfluous(names, &loader)?;
+    let mut notes = superfluous(names, &loader, architecture.decoder.as_ref().map_or(0, |stack| stack.blocks.len()))?;
     notes.extend(
         absent.map(|name| {
             format!("the weights hold no {name}: the maps need none, but what the model predicts is unknown")
