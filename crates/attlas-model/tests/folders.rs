@@ -648,3 +648,27 @@ fn nomic_and_gte_are_read_as_the_code_beside_their_weights_names_things() {
     let message = refusal(changed("gte-classifier", absolute, named).path());
     assert!(message.contains("position_embedding_type is \"absolute\""), "{message}");
 }
+
+#[test]
+fn texts_of_one_length_are_filled_with_the_padding_that_the_tokenizer_names() {
+    let folder = changed(
+        "siglip-text",
+        |config| drop(config.as_object_mut().unwrap().remove("pad_token_id")),
+        |name| Some(name.to_owned()),
+    );
+    let tokenizer = json!({"version": "1.0", "added_tokens": [], "model": {
+        "type": "WordLevel", "vocab": {"<pad>": 0, "</s>": 1, "<unk>": 2, "hello": 11}, "unk_token": "<unk>"
+    }});
+    std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let filling = || {
+        let tokens = Model::load(folder.path()).unwrap().source_tokens("hello").unwrap().tokens;
+        assert_eq!(tokens.len(), 14);
+        tokens[1..].iter().map(|token| token.id.unwrap()).collect::<Vec<u32>>()
+    };
+    assert_eq!(filling(), [1; 13], "where nothing is named, the class's");
+    for (piece, id) in [("<pad>", 0), ("</s>", 1)] {
+        let config = json!({"pad_token": piece}).to_string();
+        std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+        assert_eq!(filling(), [id; 13], "{piece}");
+    }
+}
