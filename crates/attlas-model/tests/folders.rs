@@ -156,8 +156,8 @@ fn the_text_of_a_model_that_sees_images_runs_alone_and_says_what_is_not_used() {
 fn a_text_tower_that_is_not_known_is_refused_by_its_field() {
     let with =
         |change: &dyn Fn(&mut Value)| refusal(changed("llava-tower", change, |name| Some(name.to_owned())).path());
-    let unknown = with(&|config| config["text_config"]["model_type"] = json!("internlm2"));
-    let sentence = "DIR/config.json: text_config.model_type is \"internlm2\"; attlas knows no text model of that name";
+    let unknown = with(&|config| config["text_config"]["model_type"] = json!("rwkv"));
+    let sentence = "DIR/config.json: text_config.model_type is \"rwkv\"; attlas knows no text model of that name";
     assert_eq!(unknown, sentence);
     let no_decoder = with(&|config| config["text_config"]["model_type"] = json!("bert"));
     assert!(no_decoder.contains("text_config.model_type is \"bert\"; attlas knows no text model"), "{no_decoder}");
