@@ -29,7 +29,7 @@ mod tiled;
 pub mod vector;
 
 pub use activation::{Activation, Gate};
-pub use code::Code;
+pub use code::{Code, IQ4, MAX_POWER};
 pub use coded::{Coded, Part};
 pub use dispatch::{Instructions, vectorised};
 pub use exponential::exponentials;

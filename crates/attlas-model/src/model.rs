@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::block::pass::hex;
 use crate::block::weights::Transformer;
 use crate::config::file::ConfigFile;
-use crate::config::{Architecture, Length, Reads, alignment_heads, median_width};
+use crate::config::{Architecture, Filling, Length, Reads, alignment_heads, median_width};
 use crate::family::{self, Family, Tower};
 use crate::folder::Folder;
 use crate::modules::{Sentences, transformer_of};
@@ -130,6 +130,7 @@ impl Model {
         let mut model = weights?;
         model.notes.append(&mut found.notes);
         options.set_tokenizer(&mut model, tokenizer?)?;
+        model.fill_with_padding(texts)?;
         if texts.join("target.spm").exists() && !texts.join("tokenizer.json").exists() {
             model.target_tokenizer = Some(Arc::new(Tokenizer::load_target(texts)?));
         }
@@ -202,6 +203,20 @@ impl Model {
             listening: None,
             sentences: Sentences::default(),
         })
+    }
+
+    /// Fills texts of one length with the padding token that the tokenizer's folder names, where the configuration names none.
+    fn fill_with_padding(&mut self, texts: &Path) -> Result<(), Error> {
+        let architecture = &self.transformer.architecture;
+        let n_tokens = architecture.encoder.as_ref().map_or(0, |stack| stack.embedding.n_tokens);
+        if let (Some(filling), Some(tokenizer)) = (architecture.ids.filling, &self.tokenizer)
+            && filling.is_assumed
+            && let Some(id) = tokenizer.padding(texts)?.filter(|id| (*id as usize) < n_tokens)
+        {
+            let ids = &mut Arc::make_mut(&mut self.transformer).architecture.ids;
+            ids.filling = Some(Filling { id, ..filling });
+        }
+        Ok(())
     }
 
     /// Gives the model its tokenizer. One with more ids than the model has embeddings is noted: its texts may need none of

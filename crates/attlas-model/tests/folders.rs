@@ -156,8 +156,8 @@ fn the_text_of_a_model_that_sees_images_runs_alone_and_says_what_is_not_used() {
 fn a_text_tower_that_is_not_known_is_refused_by_its_field() {
     let with =
         |change: &dyn Fn(&mut Value)| refusal(changed("llava-tower", change, |name| Some(name.to_owned())).path());
-    let unknown = with(&|config| config["text_config"]["model_type"] = json!("baichuan"));
-    let sentence = "DIR/config.json: text_config.model_type is \"baichuan\"; attlas knows no text model of that name";
+    let unknown = with(&|config| config["text_config"]["model_type"] = json!("rwkv"));
+    let sentence = "DIR/config.json: text_config.model_type is \"rwkv\"; attlas knows no text model of that name";
     assert_eq!(unknown, sentence);
     let no_decoder = with(&|config| config["text_config"]["model_type"] = json!("bert"));
     assert!(no_decoder.contains("text_config.model_type is \"bert\"; attlas knows no text model"), "{no_decoder}");
@@ -663,4 +663,28 @@ fn nomic_and_gte_are_read_as_the_code_beside_their_weights_names_things() {
     };
     let message = refusal(changed("gte-classifier", absolute, named).path());
     assert!(message.contains("position_embedding_type is \"absolute\""), "{message}");
+}
+
+#[test]
+fn texts_of_one_length_are_filled_with_the_padding_that_the_tokenizer_names() {
+    let folder = changed(
+        "siglip-text",
+        |config| drop(config.as_object_mut().unwrap().remove("pad_token_id")),
+        |name| Some(name.to_owned()),
+    );
+    let tokenizer = json!({"version": "1.0", "added_tokens": [], "model": {
+        "type": "WordLevel", "vocab": {"<pad>": 0, "</s>": 1, "<unk>": 2, "hello": 11}, "unk_token": "<unk>"
+    }});
+    std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let filling = || {
+        let tokens = Model::load(folder.path()).unwrap().source_tokens("hello").unwrap().tokens;
+        assert_eq!(tokens.len(), 14);
+        tokens[1..].iter().map(|token| token.id.unwrap()).collect::<Vec<u32>>()
+    };
+    assert_eq!(filling(), [1; 13], "where nothing is named, the class's");
+    for (piece, id) in [("<pad>", 0), ("</s>", 1)] {
+        let config = json!({"pad_token": piece}).to_string();
+        std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+        assert_eq!(filling(), [id; 13], "{piece}");
+    }
 }

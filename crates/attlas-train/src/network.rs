@@ -144,7 +144,7 @@ impl Network {
             post_norm: None,
             query_norm: None,
             key_norm: None,
-            scoring: Scoring::scaled_dot_product(config.d_head, config.visibility),
+            scoring: Arc::new(Scoring::scaled_dot_product(config.d_head, config.visibility)),
             distances: None,
             added: None,
         }

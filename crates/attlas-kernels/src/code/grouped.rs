@@ -11,8 +11,8 @@ use super::widen::{To, halves};
 use super::{AHEAD, Code, STRIP};
 use crate::vector::Vector;
 
-/// GGML's sixteen numbers of iq4_nl and iq4_xs.
-const IQ4: [f32; 16] =
+/// The sixteen numbers that four bits of GGML's iq4_nl and iq4_xs stand for.
+pub const IQ4: [f32; 16] =
     [-127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0];
 /// The sixteen quantiles of NF4 (Dettmers et al. 2023, appendix E), as bitsandbytes has them.
 #[allow(clippy::excessive_precision)]

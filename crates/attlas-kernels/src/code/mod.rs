@@ -10,6 +10,7 @@ mod widen;
 
 use std::ops::Range;
 
+pub use grouped::IQ4;
 use lay::{is_e4m3, lay_bits, lay_bytes, lay_half, lay_scale, lay_side_by_side};
 use widen::{Columns, To, Weighed, Written, halves, widen_q4_k, widen_q6_k};
 
@@ -74,8 +75,8 @@ pub enum Code {
 
 /// The numbers that the four bits of E2M1 stand for.
 const E2M1: [f32; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
-/// The largest power of two with which 6 is still a number: 6 · 2^(252 − 127) = 2.6e38.
-const MAX_POWER: u8 = 252;
+/// The largest power of two, as MXFP4 stores it, with which 6 is still a number: 6 · 2^(252 − 127) = 2.6e38.
+pub const MAX_POWER: u8 = 252;
 
 impl Code {
     /// All of them.

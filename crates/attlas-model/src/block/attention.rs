@@ -85,10 +85,10 @@ impl AttentionCall<'_> {
         let context = sized(context, self.n_items * self.n * config.output_width());
         let moved;
         let scoring = if self.kind != Kind::Cross && self.past > 0 {
-            moved = attlas::Scoring { query_offset: self.past, ..weights.scoring.clone() };
+            moved = attlas::Scoring { query_offset: self.past, ..(*weights.scoring).clone() };
             &moved
         } else {
-            &weights.scoring
+            &*weights.scoring
         };
         let valid = self.valid_keys();
         let key_bias = self.key_bias(config, state.n_keys);

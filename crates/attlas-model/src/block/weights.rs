@@ -119,7 +119,7 @@ pub struct AttentionWeights {
     /// On keys.
     pub key_norm: Option<NormWeights>,
     /// How scores are formed.
-    pub scoring: Scoring,
+    pub scoring: Arc<Scoring>,
     /// What content meets in scores that join content and distance.
     pub distances: Option<DistanceWeights>,
     /// What is added to scores by more than content and one distance.

@@ -99,6 +99,15 @@ impl ConfigFile {
         ConfigFile { supposed, readings: Arc::default(), ..self.clone() }
     }
 
+    /// The same with numbers for fields that are absent: what a family's class has where Llama's has another.
+    pub(crate) fn defaulting(&self, numbers: &[(&str, f64)]) -> ConfigFile {
+        let mut supposed = self.supposed.clone();
+        for (field, number) in numbers.iter().filter(|(field, _)| !self.has(field)) {
+            supposed.insert(format!("{}{field}", self.prefix), (*number).into());
+        }
+        ConfigFile { supposed, ..self.clone() }
+    }
+
     /// The sizes and truth values that were read so far, by their fields as messages name them.
     pub(crate) fn readings(&self) -> BTreeMap<String, Reading> {
         self.readings.lock().unwrap_or_else(PoisonError::into_inner).clone()

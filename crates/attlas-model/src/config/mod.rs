@@ -78,6 +78,8 @@ pub struct SpecialIds {
 pub struct Filling {
     /// The token.
     pub id: u32,
+    /// Whether the tokenizer's padding token comes before it: no configuration names one.
+    pub is_assumed: bool,
     /// Tokens of a text with its filling.
     pub n: usize,
 }

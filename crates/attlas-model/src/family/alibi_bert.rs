@@ -17,6 +17,8 @@ use crate::load::{AttentionNames, FeedForwardNames, Names, ProjectionNames, Stac
 const LEAST_LENGTH: usize = 8192;
 /// The longest texts for which a table of distances is built.
 const MOST_LENGTH: usize = 1 << 16;
+/// The most numbers of that table, which has one for each head and distance on either side.
+const MOST_DISTANCES: usize = 1 << 24;
 
 /// Whether a configuration of `bert` means this one.
 pub(super) fn is_meant(config: &ConfigFile) -> Result<bool, Error> {
@@ -37,6 +39,12 @@ pub(super) fn encoder(config: &ConfigFile) -> Result<(Stack, Length, Names), Err
             return Err(config.error("max_position_embeddings", problem));
         }
     };
+    if n_heads * (2 * longest - 1) > MOST_DISTANCES {
+        let problem = format!(
+            "is {n_heads}, too many for texts of up to {longest} tokens: {MOST_DISTANCES} distances of all heads are held"
+        );
+        return Err(config.error("num_attention_heads", problem));
+    }
     let attention = Attention {
         bias: PositionBias::AlibiBothWays { slopes: slopes(n_heads), reach: longest - 1 },
         biases: Biases::ALL,

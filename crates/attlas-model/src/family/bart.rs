@@ -247,6 +247,7 @@ const NAMES: Names = Names {
     layout: Layout::OutIn,
     // tables that are stored again, or that are computed
     ignored: &["embed_tokens.weight", "embed_positions.weight", "embed_positions.weights"],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };
 

@@ -104,6 +104,7 @@ pub(super) const NAMES: Names = Names {
     readout: ReadoutNames::NONE,
     layout: Layout::OutIn,
     ignored: &["embeddings.position_ids", "cls.", "pooler.dense.weight", "pooler.dense.bias"],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };
 

@@ -76,6 +76,7 @@ const NAMES: Names = Names {
     readout: ReadoutNames { output: "lm_head.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &[],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };
 

@@ -151,6 +151,7 @@ const VISION_NAMES: Names = Names {
         "text_",
         "logit_scale",
     ],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };
 
@@ -174,5 +175,6 @@ pub(super) const TEXT_NAMES: Names = Names {
         "logit_scale",
         "logit_bias",
     ],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

@@ -6,7 +6,7 @@ use super::rotary::{self, RopePlace};
 use super::{Family, llama, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
-use crate::config::{Architecture, Biases, Block, Norm, NormKind, QkNorm, QkScope, Residual, Rotary};
+use crate::config::{Architecture, Block, Norm, NormKind, QkNorm, QkScope, Residual, Rotary};
 use crate::load::Names;
 
 pub(super) const COHERE: Family = Family {
@@ -72,7 +72,7 @@ fn decoder(
     norm: Norm,
     change: impl Fn(usize, &mut Block) -> Result<(), Error>,
 ) -> Result<Architecture, Error> {
-    let biases = if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE };
+    let biases = llama::biases(config)?;
     let mut architecture = llama::decoder_with(norm, config, biases, |layer, block| {
         block.residual = Residual::ParallelSharedNorm;
         change(layer, block)

@@ -8,9 +8,7 @@ use super::rotary::{self, RopePlace};
 use super::{Family, llama};
 use crate::Error;
 use crate::config::file::ConfigFile;
-use crate::config::{
-    Architecture, Attention, Biases, Experts, FeedForward, Groups, Latent, Norm, Pairs, Rotary, Routing,
-};
+use crate::config::{Architecture, Attention, Experts, FeedForward, Groups, Latent, Norm, Pairs, Rotary, Routing};
 use crate::load::{AttentionNames, FeedForwardNames, LatentNames, Names, ProjectionNames, StackNames};
 
 pub(super) const V2: Family = Family {
@@ -37,22 +35,28 @@ pub(super) const V3: Family = Family {
     texts: &[],
 };
 
+/// The field that says how many experts a token uses.
+const USED: &str = "num_experts_per_tok";
+
 fn read_v2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     config.must_be("scoring_func", &"softmax".into())?;
     config.must_be("norm_topk_prob", &false.into())?;
     let experts = Experts {
         factor: config.positive_or("routed_scaling_factor", 1.0)? as f32,
-        ..mixture::experts(config, config.size_or("n_routed_experts", 64)?, ("num_experts_per_tok", 6), Routing::OfAll)?
+        ..mixture::experts(config, config.size_or("n_routed_experts", 64)?, (USED, config.size(USED)?), Routing::OfAll)?
     };
     let groups = match config.text_or("topk_method", "greedy")? {
         "greedy" => None,
-        "group_limited_greedy" => Some(groups(config, experts, 1)?),
+        "group_limited_greedy" => {
+            Some(groups(config, experts, [config.size("n_group")?, config.size("topk_group")?], 1)?)
+        }
         other => {
             let problem = format!("is \"{other}\"; attlas knows greedy and group_limited_greedy");
             return Err(config.error("topk_method", problem));
         }
     };
-    decoder(config, Experts { groups, ..experts }, 0)
+    let defaults = Defaults { first: 0, d_hidden: 1407, n_shared: 2 };
+    decoder(config, Experts { groups, ..experts }, defaults, NAMES)
 }
 
 fn read_v3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
@@ -64,14 +68,24 @@ fn read_v3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     };
     let experts = Experts {
         factor: config.positive_or("routed_scaling_factor", 2.5)? as f32,
-        ..mixture::experts(config, config.size_or("n_routed_experts", 256)?, ("num_experts_per_tok", 8), routing)?
+        ..mixture::experts(config, config.size_or("n_routed_experts", 256)?, (USED, 8), routing)?
     };
-    decoder(config, Experts { groups: Some(groups(config, experts, 2)?), ..experts }, 3)
+    let groups = groups(config, experts, [group_size(config, "n_group", 8)?, group_size(config, "topk_group", 4)?], 2)?;
+    let defaults = Defaults { first: 3, d_hidden: 2048, n_shared: 1 };
+    // the file has layers after the last, which predict tokens after the next
+    let field = if config.has("num_mtp_layers") { "num_mtp_layers" } else { "num_nextn_predict_layers" };
+    let names = Names { further_layers: config.count_or(field, 1)?, ..NAMES };
+    decoder(config, Experts { groups: Some(groups), ..experts }, defaults, names)
 }
 
-/// The groups that experts are chosen from.
-fn groups(config: &ConfigFile, experts: Experts, n_counted: usize) -> Result<Groups, Error> {
-    let groups = Groups { n: config.size_or("n_group", 8)?, n_used: config.size_or("topk_group", 4)?, n_counted };
+/// A number of groups, which no null stands for.
+fn group_size(config: &ConfigFile, field: &str, default: usize) -> Result<usize, Error> {
+    if config.is_null(field) { config.size(field) } else { config.size_or(field, default) }
+}
+
+/// The groups that experts are chosen from, of which so many are used.
+fn groups(config: &ConfigFile, experts: Experts, [n, n_used]: [usize; 2], n_counted: usize) -> Result<Groups, Error> {
+    let groups = Groups { n, n_used, n_counted };
     if !experts.n.is_multiple_of(groups.n) {
         let problem = format!("is {}, but n_routed_experts {} is not divisible by it", groups.n, experts.n);
         return Err(config.error("n_group", problem));
@@ -89,12 +103,27 @@ fn groups(config: &ConfigFile, experts: Experts, n_counted: usize) -> Result<Gro
     Ok(groups)
 }
 
-/// What both have in common; `first` is the layer that experts begin with, where the configuration does not say.
-fn decoder(config: &ConfigFile, experts: Experts, first: usize) -> Result<(Architecture, Names), Error> {
+/// What the two classes have where a configuration does not say.
+struct Defaults {
+    /// The layer that experts begin with.
+    first: usize,
+    /// Width of an expert.
+    d_hidden: usize,
+    /// Experts that all tokens share.
+    n_shared: usize,
+}
+
+/// What both have in common.
+fn decoder(
+    config: &ConfigFile,
+    experts: Experts,
+    defaults: Defaults,
+    names: Names,
+) -> Result<(Architecture, Names), Error> {
     config.must_be("moe_layer_freq", &1.into())?;
-    let first = config.count_or("first_k_dense_replace", first)?;
-    let d_hidden = config.size_or("moe_intermediate_size", 1407)?;
-    let n_shared = config.size_or("n_shared_experts", 1)?;
+    let first = config.count_or("first_k_dense_replace", defaults.first)?;
+    let d_hidden = config.size_or("moe_intermediate_size", defaults.d_hidden)?;
+    let n_shared = config.size_or("n_shared_experts", defaults.n_shared)?;
     let experts = Experts { d_shared: Some(n_shared * d_hidden), ..experts };
     let architecture = llama::decoder_of(config, attention(config)?, |layer, block| {
         if layer >= first {
@@ -103,7 +132,7 @@ fn decoder(config: &ConfigFile, experts: Experts, first: usize) -> Result<(Archi
         }
         Ok(())
     })?;
-    Ok((architecture, NAMES))
+    Ok((architecture, names))
 }
 
 fn attention(config: &ConfigFile) -> Result<Attention, Error> {
@@ -114,12 +143,8 @@ fn attention(config: &ConfigFile) -> Result<Attention, Error> {
             format!("is {n_kv_heads}, but must be num_attention_heads, {n_heads}: each head has keys of its own");
         return Err(config.error("num_key_value_heads", problem));
     }
-    // as many heads and as wide ones as are believed
-    for field in ["qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"].into_iter().filter(|field| config.has(field)) {
-        config.own_head_width(field, ["num_attention_heads", "hidden_size"], [n_heads, n_heads])?;
-    }
-    let n_own = config.size_or("qk_nope_head_dim", 128)?;
-    let n_shared = config.size_or("qk_rope_head_dim", 64)?;
+    let n_own = width(config, n_heads, ("qk_nope_head_dim", 128))?;
+    let n_shared = width(config, n_heads, ("qk_rope_head_dim", 64))?;
     let latent = Latent {
         // an explicit null is none
         query_width: match config.is_null("q_lora_rank") {
@@ -131,15 +156,21 @@ fn attention(config: &ConfigFile) -> Result<Attention, Error> {
         norm: Norm::rms(1e-6),
     };
     let plain = Attention::plain(n_heads, n_own + n_shared, Visibility::CAUSAL);
-    let biases = if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE };
+    let biases = llama::biases(config)?;
     Ok(Attention {
-        d_value: config.size_or("v_head_dim", 128)?,
+        d_value: width(config, n_heads, ("v_head_dim", 128))?,
         scale: plain.scale * sharpened(config)?,
         rotary: rotary_of(config, n_own, n_shared)?,
         latent: Some(latent),
         biases,
         ..plain
     })
+}
+
+/// A width of a head, of as many heads and as wide ones as are believed.
+fn width(config: &ConfigFile, n_heads: usize, (field, default): (&str, usize)) -> Result<usize, Error> {
+    let width = config.size_or(field, default)?; // where it is absent, this is what is asked for next
+    config.own_head_width(field, ["num_attention_heads", "hidden_size"], [n_heads, width])
 }
 
 /// The shared columns of keys turn, and those of queries that meet them.
@@ -182,7 +213,5 @@ const NAMES: Names = Names {
         },
         ..llama::DECODER
     }),
-    // V3's file has a layer after the last, which predicts the token after the next
-    ignored: &["rotary_emb.inv_freq", "model.layers.61."],
     ..llama::NAMES
 };

@@ -136,5 +136,6 @@ const NAMES: Names = Names {
         "pooler.dense.bias",
         "lm_head.",
     ],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

@@ -5,7 +5,7 @@ use attlas::Visibility;
 use super::{Family, llama, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
-use crate::config::{Activation, Architecture, Biases, Length, Output, Pooled, Readout, Transform};
+use crate::config::{Activation, Architecture, Length, Output, Pooled, Readout, Transform};
 use crate::load::{Names, ReadoutNames};
 
 pub(super) const FAMILY: Family = Family {
@@ -18,8 +18,8 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
-    let attention_bias = config.flag_or("attention_bias", false)?;
-    let biases = if attention_bias { Biases::ALL } else { Biases::NONE };
+    let config = &config.defaulting(&[("rms_norm_eps", 1e-5)]);
+    let biases = llama::biases(config)?;
     let stack = llama::stack(config, biases, |_, block| {
         block.attention.visibility = Visibility::FULL;
         Ok(())

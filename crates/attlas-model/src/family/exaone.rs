@@ -1,7 +1,6 @@
 //! EXAONE 3 (LG AI Research 2024): Llama under other names. EXAONE 4 (LG AI Research 2025): norms on what sublayers give and on
 //! queries and keys; where there are windows, layers without one know no positions.
 
-use super::rotary::{self, RopePlace};
 use super::{Family, llama, olmo, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
@@ -30,16 +29,9 @@ pub(super) const EXAONE4: Family = Family {
 };
 
 fn read_exaone(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
-    let config = &config.renamed(FIELDS);
-    let biases = if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE };
-    let max_positions = config.size_or("max_position_embeddings", 4096)?;
-    let architecture = llama::decoder(config, biases, |_, block| {
-        let d_head = block.attention.d_head;
-        let place = RopePlace { d_head, max_positions, default_share: 1.0, default_base: 500_000.0 };
-        block.attention.rotary = rotary::read(config, place, "")?;
-        Ok(())
-    })?;
-    Ok((architecture, HUB_NAMES))
+    let config = &config.renamed(FIELDS).defaulting(&[("rope_theta", 500_000.0)]);
+    config.assume("max_position_embeddings", 4096);
+    llama::decoder(config, llama::biases(config)?, |_, _| Ok(())).map(|architecture| (architecture, HUB_NAMES))
 }
 
 /// GPT-2's names for three of Llama's fields, as the hub's files have them.
@@ -78,12 +70,9 @@ const HUB_NAMES: Names = Names {
 };
 
 fn read_exaone4(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let config = &config.defaulting(&[("rms_norm_eps", 1e-5)]);
     let n_layers = config.layers_or("num_hidden_layers", 32)?;
-    // an explicit null is no window
-    let window = match config.is_null("sliding_window") {
-        true => None,
-        false => Some(config.size_or("sliding_window", 4096)?),
-    };
+    let window = readouts::window_or(config, 4096)?;
     let sliding = match (readouts::sliding_layers(config, n_layers)?, window) {
         (Some(sliding), None) if sliding.contains(&true) => {
             return Err(config.error("sliding_window", "is null, but layer_types has \"sliding_attention\""));

@@ -129,6 +129,7 @@ fn names(plan: Plan) -> Names {
         readout: ReadoutNames { output: "lm_head.weight", ..ReadoutNames::NONE },
         layout: Layout::OutIn,
         ignored: &["rotary_emb.inv_freq"],
+        further_layers: 0,
         superfluous: Superfluous::Noted,
     }
 }

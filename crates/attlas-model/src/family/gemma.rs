@@ -9,8 +9,7 @@ use crate::Error;
 use crate::block::rope::inverse_frequencies;
 use crate::config::file::ConfigFile;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Frequencies, Norm, NormKind, Pairs, QkNorm, QkScope, Readout, Residual,
-    Rotary,
+    Architecture, Attention, Block, Frequencies, Norm, NormKind, Pairs, QkNorm, QkScope, Readout, Residual, Rotary,
 };
 use crate::load::{AttentionNames, FeedForwardNames, Names, StackNames};
 
@@ -105,7 +104,7 @@ fn decoder(
 ) -> Result<Architecture, Error> {
     let activation = config.activation_or("hidden_activation", "gelu_pytorch_tanh")?;
     let plus_one = |norm: Norm| Norm { kind: NormKind::RmsPlusOne, ..norm };
-    let biases = if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE };
+    let biases = llama::biases(config)?;
     let mut architecture = llama::decoder(config, biases, |layer, block| {
         block.feed_forward.activation = activation;
         block.norm = plus_one(block.norm);

@@ -1,7 +1,6 @@
 //! GLM-4 and GLM-Edge (GLM Team 2024): Llama with fused matrices, and rotary positions on neighbouring columns of the first
 //! half of a head. The later GLM-4-0414 has norms on what sublayers give besides.
 
-use super::rotary::{self, RopePlace};
 use super::{Family, llama};
 use crate::Error;
 use crate::config::file::ConfigFile;
@@ -28,11 +27,10 @@ pub(super) const GLM4: Family = Family {
 
 fn decoder(config: &ConfigFile, residual: Residual) -> Result<Architecture, Error> {
     let biases = if config.flag_or("attention_bias", true)? { Biases::QKV } else { Biases::NONE };
-    let max_positions = config.size_or("max_position_embeddings", 131_072)?;
+    let config = &config.defaulting(&[("rms_norm_eps", 1.5625e-7), ("partial_rotary_factor", 0.5)]);
+    config.assume("max_position_embeddings", 131_072);
     llama::decoder(config, biases, |_, block| {
-        let d_head = block.attention.d_head;
-        let place = RopePlace { d_head, max_positions, default_share: 0.5, default_base: 10_000.0 };
-        block.attention.rotary = rotary::read_neighbours(config, place)?;
+        llama::turn_neighbours(block);
         block.residual = residual;
         Ok(())
     })

@@ -85,5 +85,6 @@ pub(super) const NAMES: Names = Names {
     layout: Layout::InOut,
     // masks that older checkpoints carry
     ignored: &[".attn.bias", ".attn.masked_bias"],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

@@ -116,5 +116,6 @@ const NAMES: Names = Names {
     readout: ReadoutNames { output: "lm_head.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &[".attention.bias", ".attention.masked_bias"],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

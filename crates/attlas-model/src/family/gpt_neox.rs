@@ -89,5 +89,6 @@ const NAMES: Names = Names {
     readout: ReadoutNames { output: "embed_out.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &[".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq"],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

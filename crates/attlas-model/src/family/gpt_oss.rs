@@ -16,6 +16,7 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let config = &config.defaulting(&[("rms_norm_eps", 1e-5), ("rope_theta", 150_000.0)]);
     let n_layers = config.layers_or("num_hidden_layers", 36)?;
     let window = readouts::window(config.size_or("sliding_window", 128)?);
     let sliding = readouts::sliding_layers(config, n_layers)?

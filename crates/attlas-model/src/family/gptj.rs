@@ -83,5 +83,6 @@ const NAMES: Names = Names {
     readout: ReadoutNames { output: "lm_head.weight", bias: &["lm_head.bias"], ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &[".attn.bias", ".attn.masked_bias"],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

@@ -2,8 +2,8 @@
 
 use super::{Family, llama, readouts};
 use crate::Error;
+use crate::config::Architecture;
 use crate::config::file::ConfigFile;
-use crate::config::{Architecture, Biases};
 use crate::load::Names;
 
 pub(super) const FAMILY: Family = Family {
@@ -16,7 +16,7 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
-    let biases = if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE };
+    let biases = llama::biases(config)?;
     let score_factor = config.positive_or("attention_multiplier", 1.0)? as f32;
     let residual_factor = config.positive_or("residual_multiplier", 1.0)? as f32;
     let mut architecture = llama::decoder(config, biases, |_, block| {

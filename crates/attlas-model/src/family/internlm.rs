@@ -54,6 +54,7 @@ const INTERNLM2_NAMES: Names = Names {
 
 fn read_internlm3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let config = &config.renamed(&[("attention_bias", "qkv_bias"), ("mlp_bias", "bias")]);
+    let config = &config.defaulting(&[("rms_norm_eps", 1e-5)]);
     let of_heads = config.flag_or("attention_bias", false)?;
     let biases = Biases { query_value: of_heads, key: of_heads, output: config.flag_or("mlp_bias", false)? };
     llama::decoder(config, biases, |_, _| Ok(())).map(|architecture| (architecture, llama::NAMES))

@@ -8,7 +8,8 @@ use super::{Family, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Gating, Length, Norm, Residual, SpecialIds, Stack,
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Gating, Length, Norm, Pairs, Residual, SpecialIds,
+    Stack,
 };
 use crate::load::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
@@ -32,9 +33,25 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
-    let attention_bias = config.flag_or("attention_bias", false)?;
-    let biases = if attention_bias { Biases::ALL } else { Biases::NONE };
-    decoder(config, biases, |_, _| Ok(())).map(|architecture| (architecture, NAMES))
+    decoder(config, biases(config)?, |_, _| Ok(())).map(|architecture| (architecture, NAMES))
+}
+
+/// Biases of all projections where `attention_bias` is on, of none otherwise.
+pub(super) fn biases(config: &ConfigFile) -> Result<Biases, Error> {
+    Ok(if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE })
+}
+
+/// What queries, keys and values are cut to, where `clip_qkv` says.
+pub(super) fn clip(config: &ConfigFile) -> Result<Option<f32>, Error> {
+    let clip = config.has("clip_qkv").then(|| config.positive_or("clip_qkv", 1.0)).transpose()?;
+    Ok(clip.map(|clip| clip as f32))
+}
+
+/// Turns neighbouring columns instead of halves.
+pub(super) fn turn_neighbours(block: &mut Block) {
+    if let Some(rotary) = &mut block.attention.rotary {
+        rotary.pairs = Pairs::Neighbours;
+    }
 }
 
 /// Llama's decoder, which several families change in a detail: `change` sees each block with its index.
@@ -157,6 +174,7 @@ pub(super) const NAMES: Names = Names {
     readout: ReadoutNames { output: "lm_head.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &["rotary_emb.inv_freq"],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };
 

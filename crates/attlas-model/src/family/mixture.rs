@@ -1,10 +1,10 @@
 //! Mixtures of experts: Mixtral (Jiang et al. 2024), Qwen 1.5 and 2 MoE (Qwen Team 2024), Qwen 3 MoE (Yang et al. 2025) and OLMoE
 //! (Muennighoff et al. 2024): Llama whose feed-forwards are many, of which each token uses a few.
 
-use super::{Family, llama, qwen, readouts};
+use super::{Family, llama, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
-use crate::config::{Architecture, Biases, Block, Experts, FeedForward, Norm, QkNorm, QkScope, Routing};
+use crate::config::{Architecture, Biases, Block, Experts, FeedForward, QkNorm, QkScope, Routing};
 use crate::load::{ExpertNames, FeedForwardNames, Names, StackNames};
 
 pub(super) const MIXTRAL: Family = Family {
@@ -61,6 +61,7 @@ pub(super) fn experts(
 }
 
 fn read_mixtral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let config = &config.defaulting(&[("rms_norm_eps", 1e-5), ("rope_theta", 1e6)]);
     let n = config.size_or("num_local_experts", 8)?;
     let experts = experts(config, n, ("num_experts_per_tok", 2), Routing::OfChosen)?;
     let window = config.size_or_none("sliding_window")?;
@@ -101,11 +102,8 @@ fn read_qwen3_moe(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let experts = qwen_experts(config, (field, 128), 8)?;
     let mixed = mixed_layers(config)?;
     let d_hidden = config.size_or("moe_intermediate_size", 768)?;
-    let window = match config.flag_or("use_sliding_window", false)? {
-        true => config.size_or_none("sliding_window")?,
-        false => None,
-    };
-    let architecture = llama::decoder(config, qwen::biases(config)?, |layer, block| {
+    let window = readouts::window_where_used(config)?;
+    let architecture = llama::decoder(config, llama::biases(config)?, |layer, block| {
         block.attention.qk_norm = Some(QkNorm { norm: block.norm, scope: QkScope::Head });
         if mixed[layer] {
             mix(block, experts, d_hidden);
@@ -119,25 +117,16 @@ fn read_qwen3_moe(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_olmoe(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let config = &config.defaulting(&[("rms_norm_eps", 1e-5)]);
     let n = config.size_or("num_experts", 64)?;
     let experts = experts(config, n, ("num_experts_per_tok", 8), routing(config)?)?;
-    // OLMoE's class has another default than Llama's
-    let norm = Norm::rms(config.positive_or("rms_norm_eps", 1e-5)? as f32);
-    let clip = match config.has("clip_qkv") {
-        true => Some(config.positive_or("clip_qkv", 1.0)? as f32),
-        false => None,
-    };
-    let mut architecture = llama::decoder(config, qwen::biases(config)?, |_, block| {
-        block.norm = norm;
-        block.attention_norm = Some(norm);
-        block.attention.qk_norm = Some(QkNorm { norm, scope: QkScope::All });
+    let clip = llama::clip(config)?;
+    let architecture = llama::decoder(config, llama::biases(config)?, |_, block| {
+        block.attention.qk_norm = Some(QkNorm { norm: block.norm, scope: QkScope::All });
         block.attention.clip = clip;
         block.feed_forward.experts = Some(experts);
         Ok(())
     })?;
-    if let Some(stack) = &mut architecture.decoder {
-        stack.final_norm = Some(norm);
-    }
     Ok((architecture, names(EXPERTS)))
 }
 
@@ -165,10 +154,7 @@ fn mixed_layers(config: &ConfigFile) -> Result<Vec<bool>, Error> {
 /// Each layer's window: with `use_sliding_window` as `layer_types` says, or every other layer before `max_window_layers`.
 fn qwen2_windows(config: &ConfigFile) -> Result<Vec<Option<usize>>, Error> {
     let n_layers = config.layers_or("num_hidden_layers", 24)?;
-    let window = match config.flag_or("use_sliding_window", false)? {
-        true => config.size_or_none("sliding_window")?,
-        false => None,
-    };
+    let window = readouts::window_where_used(config)?;
     let end = config.count_or("max_window_layers", 28)?;
     let sliding = readouts::sliding_layers(config, n_layers)?
         .unwrap_or_else(|| (0..n_layers).map(|layer| layer % 2 == 0 && layer < end).collect());

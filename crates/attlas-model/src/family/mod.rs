@@ -12,6 +12,8 @@ mod clip;
 mod cohere;
 mod deberta;
 mod deepseek;
+#[cfg(test)]
+mod defaults_tests;
 mod dinov2;
 mod dinov3;
 mod distilbert;

@@ -4,12 +4,12 @@
 use attlas::Visibility;
 
 use super::rotary::{self, RopePlace};
-use super::{Family, readouts};
+use super::{Family, llama, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, NormKind, Output, Pooled, Readout,
-    Residual, Stack, Transform,
+    Architecture, Attention, Block, Embedding, FeedForward, Length, Norm, NormKind, Output, Pooled, Readout, Residual,
+    Stack, Transform,
 };
 use crate::load::{
     AttentionNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames, Superfluous,
@@ -86,7 +86,7 @@ fn block(config: &ConfigFile, layer: usize, sliding: bool, norm: Norm) -> Result
     };
     let reach = i64::try_from(config.size_or("local_attention", 128)? / 2).ok();
     let visibility = if sliding { Visibility { before: reach, after: reach } } else { Visibility::FULL };
-    let biases = if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE };
+    let biases = llama::biases(config)?;
     let activation = config.activation_or("hidden_activation", "gelu")?;
     Ok(Block {
         attention_norm: (layer > 0).then_some(norm),
@@ -126,6 +126,7 @@ const NAMES: Names = Names {
     readout: ReadoutNames::NONE,
     layout: Layout::OutIn,
     ignored: &["head.", "decoder."],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };
 

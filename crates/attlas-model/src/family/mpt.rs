@@ -58,9 +58,7 @@ fn attention(config: &ConfigFile, d_model: usize) -> Result<Attention, Error> {
     own.must_be("alibi_bias_max", &8.into())?;
     own.must_be("qk_ln", &false.into())?;
     own.must_be("prefix_lm", &false.into())?;
-    if own.has("clip_qkv") {
-        attention.clip = Some(own.positive_or("clip_qkv", 1.0)? as f32);
-    }
+    attention.clip = llama::clip(&own)?;
     attention.scale = own.positive_or("softmax_scale", f64::from(attention.scale))? as f32;
     Ok(attention)
 }
@@ -89,5 +87,6 @@ const NAMES: Names = Names {
     readout: ReadoutNames { output: "lm_head.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &[],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

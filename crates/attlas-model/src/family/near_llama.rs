@@ -1,7 +1,6 @@
 //! Decoders that differ from Llama by a detail: Seed-OSS (ByteDance 2025) by its biases, Arcee (2025) by a squared ReLU without a
 //! gate, Helium (Kyutai 2025) and Ernie 4.5 (Baidu 2025) by rotary positions on neighbouring columns.
 
-use super::rotary::{self, RopePlace};
 use super::{Family, llama, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
@@ -52,7 +51,8 @@ fn read_seed_oss(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_arcee(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
-    let biases = if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE };
+    let config = &config.defaulting(&[("rms_norm_eps", 1e-5)]);
+    let biases = llama::biases(config)?;
     let feed_forward = FeedForward {
         biases: config.flag_or("mlp_bias", false)?,
         ..FeedForward::plain(config.size("intermediate_size")?, config.activation_or("hidden_act", "relu2")?)
@@ -65,23 +65,23 @@ fn read_arcee(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_helium(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let config = &config.defaulting(&[("rms_norm_eps", 1e-8), ("rope_theta", 1e5)]);
     let biases = if config.flag_or("attention_bias", false)? { Biases::QKV } else { Biases::NONE };
-    let max_positions = config.size_or("max_position_embeddings", 4096)?;
+    config.assume("max_position_embeddings", 4096);
     let architecture = llama::decoder(config, biases, |_, block| {
-        let place = RopePlace { d_head: block.attention.d_head, max_positions, default_share: 1.0, default_base: 1e5 };
-        block.attention.rotary = rotary::read_neighbours(config, place)?;
+        llama::turn_neighbours(block);
         Ok(())
     })?;
     Ok((architecture, llama::NAMES))
 }
 
 fn read_ernie(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let config = &config.defaulting(&[("rms_norm_eps", 1e-5), ("rope_theta", 5e5)]);
     let has_biases = config.flag_or("use_bias", false)?;
     let biases = if has_biases { Biases::ALL } else { Biases::NONE };
-    let max_positions = config.size_or("max_position_embeddings", 131_072)?;
+    config.assume("max_position_embeddings", 131_072);
     let mut architecture = llama::decoder(config, biases, |_, block| {
-        let place = RopePlace { d_head: block.attention.d_head, max_positions, default_share: 1.0, default_base: 5e5 };
-        block.attention.rotary = rotary::read_neighbours(config, place)?;
+        llama::turn_neighbours(block);
         block.feed_forward.biases = has_biases;
         Ok(())
     })?;

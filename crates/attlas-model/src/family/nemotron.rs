@@ -5,7 +5,7 @@ use super::rotary::{self, RopePlace};
 use super::{Family, llama};
 use crate::Error;
 use crate::config::file::ConfigFile;
-use crate::config::{Architecture, Biases, FeedForward, Norm, NormKind};
+use crate::config::{Architecture, FeedForward, Norm, NormKind};
 use crate::load::Names;
 
 pub(super) const FAMILY: Family = Family {
@@ -22,7 +22,7 @@ pub(super) const FAMILY: Family = Family {
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let norm = Norm { kind: NormKind::LayerPlusOne, epsilon: config.positive_or("norm_eps", 1e-5)? as f32 };
-    let biases = if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE };
+    let biases = llama::biases(config)?;
     let max_positions = config.size_or("max_position_embeddings", 4096)?;
     let feed_forward = FeedForward {
         biases: config.flag_or("mlp_bias", false)?,

@@ -6,7 +6,7 @@ use super::rotary::{self, RopePlace};
 use super::{Family, llama, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
-use crate::config::{Architecture, Biases, Norm, NormKind, QkNorm, QkScope, Residual};
+use crate::config::{Architecture, Norm, NormKind, QkNorm, QkScope, Residual};
 use crate::load::{AttentionNames, FeedForwardNames, Names, StackNames};
 
 pub(super) const OLMO: Family = Family {
@@ -48,17 +48,10 @@ pub(super) const SMOLLM3: Family = Family {
     texts: &[],
 };
 
-fn biases(config: &ConfigFile) -> Result<Biases, Error> {
-    Ok(if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE })
-}
-
 fn read_olmo(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let norm = Norm { kind: NormKind::LayerPlain, epsilon: 1e-5 };
-    let clip = match config.has("clip_qkv") {
-        true => Some(config.positive_or("clip_qkv", 1.0)? as f32),
-        false => None,
-    };
-    let architecture = llama::decoder_with(norm, config, biases(config)?, |_, block| {
+    let clip = llama::clip(config)?;
+    let architecture = llama::decoder_with(norm, config, llama::biases(config)?, |_, block| {
         block.attention.clip = clip;
         Ok(())
     })?;
@@ -66,7 +59,8 @@ fn read_olmo(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_olmo2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
-    let architecture = llama::decoder(config, biases(config)?, |_, block| {
+    let config = &config.defaulting(&[("rms_norm_eps", 1e-5)]);
+    let architecture = llama::decoder(config, llama::biases(config)?, |_, block| {
         block.residual = Residual::OutputNorm;
         block.attention.qk_norm = Some(QkNorm { norm: block.norm, scope: QkScope::All });
         Ok(())
@@ -75,12 +69,13 @@ fn read_olmo2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_olmo3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let config = &config.defaulting(&[("rms_norm_eps", 1e-5)]);
     let n_layers = config.layers_or("num_hidden_layers", 32)?;
     let window = readouts::window(config.size_or("sliding_window", 4096)?);
     let sliding = readouts::sliding_layers(config, n_layers)?
         .unwrap_or_else(|| (0..n_layers).map(|layer| (layer + 1) % 4 != 0).collect());
     let max_positions = config.size_or("max_position_embeddings", 2048)?;
-    let architecture = llama::decoder(config, biases(config)?, |layer, block| {
+    let architecture = llama::decoder(config, llama::biases(config)?, |layer, block| {
         let d_head = block.attention.d_head;
         let place = RopePlace { d_head, max_positions, default_share: 1.0, default_base: 500_000.0 };
         block.attention.rotary = match sliding[layer] {
@@ -108,6 +103,7 @@ pub(super) const OUTPUT_NORMS: Names = Names {
 };
 
 fn read_smollm3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    let config = &config.defaulting(&[("rope_theta", 2e6)]);
     let n_layers = config.layers_or("num_hidden_layers", 36)?;
     let every = config.size_or("no_rope_layer_interval", 4)?;
     let rotary: Vec<bool> = match config.numbers("no_rope_layers")? {
@@ -119,7 +115,7 @@ fn read_smollm3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         None => (0..n_layers).map(|layer| (layer + 1) % every != 0).collect(),
     };
     config.must_be("use_sliding_window", &false.into())?;
-    let mut architecture = llama::decoder(config, biases(config)?, |layer, block| {
+    let mut architecture = llama::decoder(config, llama::biases(config)?, |layer, block| {
         if !rotary[layer] {
             block.attention.rotary = None;
         }

@@ -94,5 +94,6 @@ const NAMES: Names = Names {
     readout: ReadoutNames { transform: "{}project_out", output: "lm_head.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &[],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

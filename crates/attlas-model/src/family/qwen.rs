@@ -44,7 +44,7 @@ pub(super) const QWEN3: Family = Family {
 };
 
 fn read_mistral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
-    let window = config.size_or_none("sliding_window")?;
+    let window = readouts::window_or(config, 4096)?;
     let architecture = llama::decoder(config, Biases::NONE, |_, block| {
         if let Some(window) = window {
             block.attention.visibility = readouts::window(window);
@@ -56,11 +56,7 @@ fn read_mistral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 
 fn read_ministral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let n_layers = config.layers_or("num_hidden_layers", 32)?;
-    // an explicit null is no window
-    let window = match config.is_null("sliding_window") {
-        true => None,
-        false => Some(config.size_or("sliding_window", 4096)?),
-    };
+    let window = readouts::window_or(config, 4096)?;
     let sliding = readouts::sliding_layers(config, n_layers)?.unwrap_or_else(|| vec![true; n_layers]);
     let architecture = llama::decoder(config, Biases::NONE, |layer, block| {
         if let Some(window) = window.filter(|_| sliding[layer]) {
@@ -85,7 +81,7 @@ fn read_qwen2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 fn read_qwen3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let windows = windows(config)?;
     let norm = Norm::rms(config.positive_or("rms_norm_eps", 1e-6)? as f32);
-    let architecture = llama::decoder(config, biases(config)?, |layer, block| {
+    let architecture = llama::decoder(config, llama::biases(config)?, |layer, block| {
         block.attention.qk_norm = Some(QkNorm { norm, scope: QkScope::Head });
         if let Some(window) = windows[layer] {
             block.attention.visibility = readouts::window(window);
@@ -95,19 +91,11 @@ fn read_qwen3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     Ok((architecture, llama::NAMES))
 }
 
-/// Biases of all projections or of none.
-pub(super) fn biases(config: &ConfigFile) -> Result<Biases, Error> {
-    Ok(if config.flag_or("attention_bias", false)? { Biases::ALL } else { Biases::NONE })
-}
-
 /// Each layer's window: with `use_sliding_window`, from layer `max_window_layers` on, or as `layer_types` says.
 fn windows(config: &ConfigFile) -> Result<Vec<Option<usize>>, Error> {
     let n_layers = config.layers_or("num_hidden_layers", 32)?;
-    let window = match config.flag_or("use_sliding_window", false)? {
-        true => config.size_or_none("sliding_window")?,
-        false => None,
-    };
-    let first = config.count_or("max_window_layers", n_layers)?;
+    let window = readouts::window_where_used(config)?;
+    let first = config.count_or("max_window_layers", 28)?;
     let sliding = readouts::sliding_layers(config, n_layers)?
         .unwrap_or_else(|| (0..n_layers).map(|layer| layer >= first).collect());
     Ok(sliding.into_iter().map(|sliding| window.filter(|_| sliding)).collect())

@@ -125,6 +125,19 @@ pub(super) fn sliding_layers(config: &ConfigFile, n_layers: usize) -> Result<Opt
     types.iter().map(sliding).collect::<Result<_, _>>().map(Some)
 }
 
+/// The window that `sliding_window` gives: `default` where it is absent, none where it is null.
+pub(super) fn window_or(config: &ConfigFile, default: usize) -> Result<Option<usize>, Error> {
+    match config.is_null("sliding_window") {
+        true => Ok(None),
+        false => config.size_or("sliding_window", default).map(Some),
+    }
+}
+
+/// The same where `use_sliding_window` is on.
+pub(super) fn window_where_used(config: &ConfigFile) -> Result<Option<usize>, Error> {
+    if config.flag_or("use_sliding_window", false)? { window_or(config, 4096) } else { Ok(None) }
+}
+
 /// A causal window of `n` keys, the query's own included.
 pub(super) fn window(n: usize) -> Visibility {
     Visibility { before: Some(i64::try_from(n.saturating_sub(1)).unwrap_or(i64::MAX)), after: Some(0) }

@@ -286,5 +286,6 @@ const NAMES: Names = Names {
     readout: ReadoutNames::NONE,
     layout: Layout::OutIn,
     ignored: &["embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias", "lm_head.", "cls."],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

@@ -1,6 +1,6 @@
 //! The two towers of SigLIP (Zhai et al. 2023) and of SigLIP 2 (Tschannen et al. 2025), of which one is read at a time: patches
 //! without a learnt row before them, and texts of one length, whose padding is read like any token. SigLIP 2 in its own
-//! `model_type` keeps the shape of images, as NaViT does.
+//! `model_type` keeps the shape of images, as NaViT does. It learnt texts in lower case, which its tokenizer.json may leave to whoever writes them.
 
 use attlas::Visibility;
 
@@ -82,9 +82,10 @@ fn read_text(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let stack = clip::text_stack(config, &DEFAULTS, (32_000, 64), Visibility::FULL)?;
     let n_tokens = stack.embedding.n_tokens;
     let mut architecture = Architecture::encoder(None, stack, Readout::None, Length::Any);
-    let padding = config.id("pad_token_id", n_tokens)?.or((n_tokens > 1).then_some(1));
+    let said = config.id("pad_token_id", n_tokens)?;
     let n = config.size_or("max_position_embeddings", 64)?;
-    architecture.ids = SpecialIds { filling: padding.map(|id| Filling { id, n }), ..SpecialIds::default() };
+    let filling = said.or((n_tokens > 1).then_some(1)).map(|id| Filling { id, is_assumed: said.is_none(), n });
+    architecture.ids = SpecialIds { filling, ..SpecialIds::default() };
     Ok((architecture, Names { encoder: Some(TEXT_STACK), ..TEXT_NAMES }))
 }
 
@@ -96,5 +97,6 @@ const VISION_NAMES: Names = Names {
     layout: Layout::OutIn,
     // the head that pools patches, and the other tower
     ignored: &["embeddings.position_ids", "vision_model.head.", "head.", "text_", "logit_scale", "logit_bias"],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

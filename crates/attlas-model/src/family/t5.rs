@@ -226,5 +226,6 @@ const NAMES: Names = Names {
     layout: Layout::OutIn,
     // some checkpoints store the table again, and a bias that the cross-attention never uses
     ignored: &["embed_tokens.weight", "EncDecAttention.relative_attention_bias.weight"],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

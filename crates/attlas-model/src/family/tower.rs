@@ -96,6 +96,7 @@ fn read(config: &ConfigFile, text_type: &str, tied: Tied) -> Result<(Architectur
         config.error("text_config.model_type", format!("is \"{name}\"; attlas knows no text model of that name"))
     };
     assume_sizes(text, text_type);
+    let text = &with_numbers(text, text_type);
     let (mut architecture, names) = (family.ok_or_else(unknown)?.read)(text)?;
     let Some(stack) = architecture.decoder.as_ref().filter(|_| architecture.encoder.is_none()) else {
         return Err(unknown());
@@ -136,6 +137,18 @@ const TOWERS: &[&str] = &[
     "image_newline",
     "model.image_newline",
 ];
+
+/// The same with the numbers of transformers' classes for those that are left out, where the family's are others.
+fn with_numbers(text: &ConfigFile, text_type: &str) -> ConfigFile {
+    match text_type {
+        "qwen2_vl_text" | "qwen2_5_vl_text" => {
+            text.assume("max_window_layers", 80);
+            text.defaulting(&[("rms_norm_eps", 1e-5), ("rope_theta", 1e6)])
+        }
+        "qwen3_vl_text" => text.defaulting(&[("rope_theta", 5e5)]),
+        _ => text.clone(),
+    }
+}
 
 /// Takes the sizes that transformers' classes have for those that a nested configuration leaves out, as many on the hub do.
 fn assume_sizes(text: &ConfigFile, text_type: &str) {

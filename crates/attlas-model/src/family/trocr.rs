@@ -108,5 +108,6 @@ const NAMES: Names = Names {
         "encoder.embeddings.mask_token",
         "embed_positions._float_tensor",
     ],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

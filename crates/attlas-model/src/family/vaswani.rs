@@ -116,6 +116,7 @@ const NAMES: Names = Names {
     readout: ReadoutNames { output: "output_proj.weight", bias: &["output_proj.bias"], ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &["pe"],
+    further_layers: 0,
     superfluous: Superfluous::Refused,
 };
 

@@ -139,6 +139,7 @@ pub(super) const NAMES: Names = Names {
     readout: ReadoutNames::NONE,
     layout: Layout::OutIn,
     ignored: &["pooler.dense.weight", "pooler.dense.bias", "embeddings.mask_token"],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };
 

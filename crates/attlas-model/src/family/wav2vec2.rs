@@ -205,5 +205,6 @@ const NAMES: Names = Names {
     layout: Layout::OutIn,
     // what training needs
     ignored: &["masked_spec_embed", "quantizer.", "project_q.", "project_hid."],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

@@ -116,5 +116,6 @@ const NAMES: Names = Names {
     readout: ReadoutNames { output: "proj_out.weight", ..ReadoutNames::NONE },
     layout: Layout::OutIn,
     ignored: &[],
+    further_layers: 0,
     superfluous: Superfluous::Noted,
 };

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use attlas_kernels::{Code, Precision};
+use attlas_kernels::{Code, MAX_POWER, Precision};
 
 use super::rearrange::transpose;
 use super::{ExpertNames, FeedForwardNames, Loader, Part, ended};
@@ -17,8 +17,6 @@ use crate::weights::stored_rows::StoredRows;
 /// Numbers in a block of MXFP4, and its bytes without the power of two.
 const BLOCK: usize = 32;
 const BLOCK_BYTES: usize = 16;
-/// The largest power of two with which 6 is still a number: 6 · 2^(252 − 127) = 2.6e38.
-const MAX_POWER: u8 = 252;
 
 /// One of the two matrices of every expert, in one tensor.
 struct Matrices<'a> {

@@ -76,7 +76,7 @@ pub fn load(
     if let Some(encoder) = &architecture.encoder {
         readout.contacts = loader.contacts(&readout_names, encoder)?;
     }
-    let mut notes = superfluous(names, &loader)?;
+    let mut notes = superfluous(names, &loader, architecture.decoder.as_ref().map_or(0, |stack| stack.blocks.len()))?;
     notes.extend(
         absent.map(|name| {
             format!("the weights hold no {name}: the maps need none, but what the model predicts is unknown")
@@ -112,6 +112,11 @@ impl Loader<'_> {
                 None => {
                     let layer = format!("{}{}", self.prefix, names.layer.replace("{}", &stored.to_string()));
                     let mut block = self.block(stack, block, names, &layer, d_source, distances.as_deref())?;
+                    // layers that form scores alike hold one table of distances
+                    let alike = |before: &&Arc<BlockWeights>| before.attention.scoring == block.attention.scoring;
+                    if let Some(before) = blocks.last().filter(alike) {
+                        block.attention.scoring = Arc::clone(&before.attention.scoring);
+                    }
                     block.pack();
                     Arc::new(block)
                 }
@@ -260,7 +265,7 @@ impl Loader<'_> {
             added: self.added(config, names, layer, relative)?,
             query_norm: qk(names.query_norm, config.n_heads)?,
             key_norm: qk(names.key_norm, config.n_kv_heads)?,
-            scoring: self.scoring(config, &under(names.sinks), relative)?,
+            scoring: Arc::new(self.scoring(config, &under(names.sinks), relative)?),
         })
     }
 

@@ -16,6 +16,8 @@ pub struct Names {
     pub layout: Layout,
     /// Beginnings or endings of names that may be there and are not needed.
     pub ignored: &'static [&'static str],
+    /// Layers that may follow those of the decoder and are not needed.
+    pub further_layers: usize,
     /// What other superfluous tensors mean.
     pub superfluous: Superfluous,
 }

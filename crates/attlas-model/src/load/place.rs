@@ -22,8 +22,16 @@ pub(super) fn located(names: ReadoutNames, checkpoint: &Checkpoint) -> ReadoutNa
     ReadoutNames { output: found.unwrap_or(names.output), ..names }
 }
 
-/// Refuses or notes the tensors that nobody read.
-pub(super) fn superfluous(names: &Names, loader: &Loader<'_>) -> Result<Vec<String>, Error> {
+/// Whether a tensor is of a layer after the decoder's last that may be there.
+fn is_further(name: &str, names: &Names, loader: &Loader<'_>, n_layers: usize) -> bool {
+    let start = names.decoder.as_ref().and_then(|stack| stack.layer.split("{}").next());
+    let rest = start.and_then(|start| name.strip_prefix(loader.prefix)?.strip_prefix(start));
+    let layer = rest.and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+    layer.is_some_and(|layer| (n_layers..n_layers + names.further_layers).contains(&layer))
+}
+
+/// Refuses or notes the tensors that nobody read; the decoder has `n_layers`.
+pub(super) fn superfluous(names: &Names, loader: &Loader<'_>, n_layers: usize) -> Result<Vec<String>, Error> {
     let layers: Vec<String> = [&names.encoder, &names.decoder]
         .into_iter()
         .flatten()
@@ -34,7 +42,7 @@ pub(super) fn superfluous(names: &Names, loader: &Loader<'_>) -> Result<Vec<Stri
     let (mut others, mut of_images) = (Vec::new(), Vec::new());
     for name in loader.checkpoint.unused() {
         let known = |part: &&str| name.starts_with(*part) || name.ends_with(*part);
-        if names.ignored.iter().any(known) {
+        if names.ignored.iter().any(known) || is_further(&name, names, loader, n_layers) {
             continue;
         }
         let in_layers = layers.iter().any(|start| !start.is_empty() && name.starts_with(start.as_str()));

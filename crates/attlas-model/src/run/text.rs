@@ -36,7 +36,7 @@ impl Model {
             segments.push(segments.last().copied().unwrap_or(0));
         }
         self.languages.mark_source(self, &mut source, &mut segments);
-        if let Some(Filling { id, n }) = self.transformer.architecture.ids.filling {
+        if let Some(Filling { id, n, .. }) = self.transformer.architecture.ids.filling {
             let filling = Token { role: TokenRole::Special, ..self.token(id) };
             source.tokens.resize(source.tokens.len().max(n), filling);
             segments.resize(source.tokens.len(), 0);

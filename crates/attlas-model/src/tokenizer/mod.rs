@@ -137,6 +137,11 @@ impl Tokenizer {
         ))
     }
 
+    /// The padding token that tokenizer_config.json names in the tokenizer's folder.
+    pub(crate) fn padding(&self, dir: &Path) -> Result<Option<u32>, Error> {
+        Ok(Settings::read(dir)?.token("pad_token").and_then(|piece| self.id(&piece)))
+    }
+
     /// Reads a tokenizer.json.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Quantised blocks of GGML, unpacked to `f32`, as the `gguf` package does it.
 
-use attlas_kernels::Code;
+use attlas_kernels::{Code, IQ4};
 use half::f16;
 
 /// The numbers of the largest block.
@@ -129,14 +129,11 @@ fn two_bits(quants: &[u8], index: usize) -> u8 {
     quants[half * 32 + column] >> (2 * row) & 3
 }
 
-/// The sixteen numbers that four bits of iq4_nl and iq4_xs stand for.
-const IQ4: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
-
 /// 16 bytes: low halves are the first 16 numbers, high halves the others.
 fn unpack_iq4(scale: f32, fours: &[u8], values: &mut [f32]) {
     for (index, value) in values.iter_mut().enumerate() {
         let four = fours[index % 16] >> (index / 16 * 4) & 15;
-        *value = scale * f32::from(IQ4[usize::from(four)]);
+        *value = scale * IQ4[usize::from(four)];
     }
 }
 

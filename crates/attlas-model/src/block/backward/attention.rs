@@ -1,5 +1,7 @@
 //! Back through one attention layer: output projection, heads, projections.
 
+use std::sync::Arc;
+
 use attlas::attention::Inputs;
 use attlas::{Bias, Kind};
 use attlas_kernels::Onto;
@@ -144,10 +146,11 @@ impl AttentionWeights {
                 sums.iter_mut().zip(addend).for_each(|(sum, d)| *sum += *d as f32);
             }
         };
-        if let Bias::Relative { table, .. } = &mut self.scoring.bias {
+        let scoring = Arc::make_mut(&mut self.scoring);
+        if let Bias::Relative { table, .. } = &mut scoring.bias {
             add(table, |group| &group.relative);
         }
-        if let Some(sinks) = &mut self.scoring.sinks {
+        if let Some(sinks) = &mut scoring.sinks {
             add(sinks, |group| &group.sinks);
         }
     }

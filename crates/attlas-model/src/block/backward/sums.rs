@@ -231,7 +231,7 @@ impl AttentionWeights {
             post_norm: self.post_norm.as_ref().map(NormWeights::zeros),
             query_norm: self.query_norm.as_ref().map(NormWeights::zeros),
             key_norm: self.key_norm.as_ref().map(NormWeights::zeros),
-            scoring: zeros_of(&self.scoring),
+            scoring: Arc::new(zeros_of(&self.scoring)),
             distances: self.distances.clone(),
             added: self.added.clone(),
         }
