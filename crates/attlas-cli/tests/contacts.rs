@@ -89,3 +89,45 @@ fn a_model_without_a_regression_and_an_attention_between_two_texts_are_refused()
     assert!(refusal.fails(3).contains("between tokens of one text"), "{}", refusal.stderr);
     contacts(&folder, &["The cat sat.", "--head", "encoder:L0H0", "--apart", "1"]).succeeds();
 }
+
+#[test]
+fn numbers_that_count_no_residues_are_said_to_and_labels_keep_place_and_token_apart() {
+    let (folder, model) = (folder(), family("esm"));
+    let run = contacts(&folder, &["MKTAYJjjjjIAKQRQI", "--model", &model, "--apart", "1", "--top", "99"]);
+    let table = &run.succeeds().stdout;
+    assert!(
+        table.contains("heads: 13 tokens\n") && table.contains("6:Jjjjj <unk>  ") && table.contains("I7 "),
+        "{table}"
+    );
+    assert!(run.stderr.contains("lacks what 1 token") && run.stderr.contains("upper case"), "{}", run.stderr);
+    assert!(run.stderr.contains("6:Jjjjj <unk> is no single letter"), "{}", run.stderr);
+    // a mask hides a residue, and ids of special tokens are none
+    let run = contacts(&folder, &["MKT<mask>YIAKQ", "--model", &model]);
+    assert!(run.succeeds().stdout.contains("8 heads: 9 residues\n"), "{}", run.stdout);
+    let ids = ["record", "--model", &model, "--source-ids", "0,20,15,32,19,12,5,15,2", "-o", "ids.safetensors"];
+    Command::new(ids).in_folder(&folder).run().succeeds();
+    let run = contacts(&folder, &["ids.safetensors", "--head", "L0H0", "--apart", "18446744073709551615"]);
+    assert!(run.succeeds().stdout.contains("corrected: 7 residues\n"), "{}", run.stdout);
+    // without a vocabulary nothing is known of ids
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(Path::new(&model).join(name), folder.path().join(name)).expect("a copy");
+    }
+    let ids = ["record", "--model", ".", "--source-ids", "0,20,15,19,12,5,15,2", "-o", "ids.safetensors"];
+    Command::new(ids).in_folder(&folder).run().succeeds();
+    let run = contacts(&folder, &["ids.safetensors", "--head", "L0H0", "--apart", "1"]);
+    assert!(run.succeeds().stdout.contains("corrected: 8 tokens\n") && run.stdout.contains("2:20 "), "{}", run.stdout);
+    assert!(run.stderr.contains("ids alone"), "{}", run.stderr);
+}
+
+#[test]
+fn fasta_is_read_without_its_header_and_of_one_protein() {
+    let (folder, model) = (folder(), family("esm"));
+    let plain = contacts(&folder, &[PROTEIN, "--model", &model, "--json"]);
+    let fasta = format!(">sp|P1| a protein\n{}\n{}\n", &PROTEIN[..10], &PROTEIN[10..]);
+    let run = contacts(&folder, &[&fasta, "--model", &model, "--json"]);
+    assert_eq!(run.succeeds().stdout, plain.succeeds().stdout);
+    assert!(run.stderr.contains("header is left out"), "{}", run.stderr);
+    let several = contacts(&folder, &[&format!("{fasta}>other\nMKT\n"), "--model", &model]);
+    assert!(several.fails(3).contains("several proteins"), "{}", several.stderr);
+    contacts(&folder, &[">alone", "--model", &model]).fails(3);
+}

@@ -172,6 +172,28 @@ fn words_get_their_times_as_a_table_as_json_and_beside_the_spectrogram() {
     assert_eq!(opened.stdout, json.stdout);
     let svg = fs::read_to_string(folder.path().join("times.svg")).expect("the picture");
     assert!(svg.contains("L1H2: when each word is spoken") && svg.contains("<image"), "{svg}");
+    // another sound, longer or shorter than one of 0.16 s, of a model that reads 0.28 s at 16000 samples per second
+    let sound = fs::read(folder.path().join("speech.wav")).expect("a file");
+    let write = |name: &str, n_samples: usize| {
+        let n_bytes = 2 * n_samples as u32;
+        let size = (n_bytes + 36).to_le_bytes();
+        let parts = [&sound[..4], &size, &sound[8..40], &n_bytes.to_le_bytes(), &sound[44..44 + n_bytes as usize]];
+        fs::write(folder.path().join(name), parts.concat()).expect("a file");
+    };
+    fs::remove_file(folder.path().join("model/preprocessor_config.json")).expect("a file");
+    write("part.wav", 2560);
+    let words = ["record", "part.wav", "--model", "model", "--target", "a b c d", "-o", "part.safetensors"];
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let draw = |sound: &str| {
+        let words = ["times", "part.safetensors", "--head", "L1H2", "--sound", sound, "-o", "part.svg"];
+        Command::new(words).in_folder(&folder).run()
+    };
+    draw("part.wav").succeeds();
+    write("short.wav", 1600);
+    for other in ["short.wav", "speech.wav"] {
+        let run = draw(other);
+        assert!(run.fails(3).contains("that were recorded: another sound?"), "{}", run.stderr);
+    }
     // what has no times
     let run = Command::new(["times", "The cat sat."]).in_folder(&folder).run();
     run.fails(3);

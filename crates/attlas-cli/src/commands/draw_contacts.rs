@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use attlas::analysis::{Contacts, Pair};
 use attlas::figure::{self, Axis, ColorScale, Format, Panel, PanelScale};
 use attlas::recording::complaint;
-use attlas::{HeadId, Item, Kind, Quantity, Recording};
+use attlas::{HeadId, Item, Kind, Quantity, Recording, Token, TokenRole};
 use attlas_model::ContactWeights;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
@@ -16,9 +16,10 @@ use super::draw::{StyleArguments, format_of, write_figure};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
-    KnockOut, RawText, RunArguments, check_output, model_files, parse_kind, parse_knock_out, pick_kind, run_of,
+    KnockOut, Material, RawText, RunArguments, TextRun, Texts, check_output, model_files, parse_kind, parse_knock_out,
+    pick_kind, run_of, run_texts,
 };
-use crate::terminal::{Terminal, pad, print_json, printable, remark};
+use crate::terminal::{Terminal, pad, print_json, printable, remark, width};
 use crate::words::counted;
 
 pub const EXAMPLES: &str = "\
@@ -33,7 +34,8 @@ one map is corrected alone: a number above 0 says that two tokens attend to each
 /// `attlas draw contacts`.
 #[derive(Debug, Args)]
 pub struct ContactsArguments {
-    /// A recording (a file, or a name that ends in .safetensors), a text, or - for a text from standard input.
+    /// A recording (a file, or a name that ends in .safetensors), a text, or - for a text from standard input. Of FASTA, a
+    /// text that starts with >, the lines behind the header are read.
     #[arg(value_name = "RECORDING | TEXT")]
     pub material: RawText,
     /// The picture to write: .svg, .pdf or .png [default: none; the pairs are printed as a table].
@@ -69,9 +71,10 @@ const MOST_LINES: usize = 40;
 /// Reads contacts, then prints or draws them.
 pub fn run(arguments: &ContactsArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let format = arguments.format()?;
-    let run = run_of(&arguments.material, &arguments.run)?;
+    let run = arguments.run()?;
     run.recording.provenance.remarks().iter().for_each(|text| remark(text));
     let found = Found::of(arguments, &run.recording, run.contacts.as_ref())?;
+    found.remarks().iter().for_each(|text| remark(text));
     if let (Some(format), Some(output)) = (format, &arguments.output) {
         write_figure(format, &found.figure(&arguments.style)?, output)?;
         if !arguments.json {
@@ -87,6 +90,17 @@ pub fn run(arguments: &ContactsArguments, terminal: &mut Terminal) -> Result<Out
 }
 
 impl ContactsArguments {
+    /// Opens the recording, or runs the model on the text.
+    fn run(&self) -> Result<TextRun, Failure> {
+        match Material::read(&self.material)? {
+            Material::Text(text) => {
+                let source = if text.starts_with('>') { protein_of_fasta(&text)? } else { text };
+                run_texts(&Texts { sources: vec![source], targets: self.run.target_texts()? }, &self.run)
+            }
+            Material::Recording(_) => run_of(&self.material, &self.run),
+        }
+    }
+
     /// The picture's format, where one is asked for; what does not go together is refused.
     fn format(&self) -> Result<Option<Format>, Failure> {
         if self.style.panel_scale != PanelScale::default() {
@@ -148,7 +162,65 @@ impl<'a> Found<'a> {
     }
 
     fn label(&self, place: usize) -> String {
-        format!("{}{}", self.token(place), place + 1)
+        match self.is_letter(place) {
+            true => format!("{}{}", self.text(place), place + 1),
+            false => format!("{}:{}", place + 1, self.text(place)),
+        }
+    }
+
+    /// What the numbers count.
+    fn unit(&self) -> &'static str {
+        let all = (0..self.contacts.places.len()).all(|place| self.is_letter(place));
+        if all { "residue" } else { "token" }
+    }
+
+    /// Whether a token stands for one letter; a mask hides one.
+    fn is_letter(&self, place: usize) -> bool {
+        if self.token(place).is_some_and(|token| token.role == TokenRole::Special) {
+            return self.text(place).to_lowercase().contains("mask");
+        }
+        let mut letters = self.covered(place).unwrap_or(self.text(place)).chars();
+        letters.next().is_some_and(char::is_alphabetic) && letters.next().is_none()
+    }
+
+    /// The part of the text that a token stands for, where it has one.
+    fn covered(&self, place: usize) -> Option<&str> {
+        let span = self.token(place)?.span.clone()?;
+        Some(self.item.queries(self.kind).text.get(span)?.trim())
+    }
+
+    /// Whether the vocabulary lacks what a token stands for: such a token is named by the text and the unknown token.
+    fn is_unknown(&self, place: usize) -> bool {
+        let name = |covered| self.text(place).strip_prefix(covered).is_some_and(|name| name.starts_with(' '));
+        self.covered(place).is_some_and(name)
+    }
+
+    /// What a reader must know of the numbers of tokens.
+    fn remarks(&self) -> Vec<String> {
+        let n = self.contacts.places.len();
+        let mut remarks = Vec::new();
+        let unknown: Vec<usize> = (0..n).filter(|place| self.is_unknown(*place)).collect();
+        if let Some(first) = unknown.first() {
+            let is_small = |place: &usize| self.covered(*place).is_some_and(|text| text.contains(char::is_lowercase));
+            let small = if unknown.iter().any(is_small) { "; the letters of residues are upper case" } else { "" };
+            let (n_unknown, label) = (counted(unknown.len(), "token"), self.label(*first));
+            remarks.push(format!("the vocabulary lacks what {n_unknown} of the text stand for, first {label}{small}"));
+        }
+        // of a text of words nobody expects residues
+        let (letters, others): (Vec<usize>, Vec<usize>) = (0..n).partition(|place| self.is_letter(*place));
+        if let (Some(first), true) = (others.first(), letters.len() > others.len()) {
+            let label = self.label(*first);
+            remarks.push(format!("{label} is no single letter: from there on numbers count tokens, not residues"));
+        }
+        let tokens = &self.item.queries(self.kind).tokens;
+        let is_id = |token: &Token| token.id.is_some_and(|id| id.to_string() == token.text);
+        if n > 0 && tokens.iter().all(is_id) {
+            remarks.push(
+                "the tokens are ids alone: which are special (<cls>, <eos>) is not known, so those are counted, too"
+                    .to_owned(),
+            );
+        }
+        remarks
     }
 
     /// What the numbers are.
@@ -172,7 +244,7 @@ impl<'a> Found<'a> {
 
     fn figure(&self, style: &StyleArguments) -> Result<figure::Figure, Failure> {
         let n = self.contacts.places.len();
-        let axis = || Axis::labelled("residue", (0..n).map(|place| self.label(place)));
+        let axis = || Axis::labelled(self.unit(), (0..n).map(|place| self.label(place)));
         let quantity = if self.head.is_some() { Quantity::Difference } else { Quantity::Weight };
         let panel = Panel::new(self.title(), self.contacts.numbers.clone(), axis(), axis())?.measuring(quantity);
         let scale = ColorScale::of([&panel], style.scale()).called(self.words());
@@ -183,6 +255,7 @@ impl<'a> Found<'a> {
         }
         captions.push(self.note().to_owned());
         captions.extend(provenance.remarks());
+        captions.extend(self.remarks());
         Ok(figure::map(&panel, &scale, &style.of_several(&self.title(), captions)))
     }
 
@@ -200,7 +273,7 @@ impl<'a> Found<'a> {
         let row = |pair: &Pair| {
             let (one, other) = (pair.one, pair.other);
             let mut row = json!({
-                "i": one + 1, "j": other + 1, "token_i": self.token(one), "token_j": self.token(other),
+                "i": one + 1, "j": other + 1, "token_i": self.text(one), "token_j": self.text(other),
                 "apart": other - one,
             });
             row[if self.head.is_some() { "corrected" } else { "probability" }] = json!(pair.number);
@@ -209,18 +282,27 @@ impl<'a> Found<'a> {
         self.contacts.pairs(apart).iter().map(row).collect()
     }
 
-    fn token(&self, place: usize) -> &str {
-        self.item.queries(self.kind).tokens.get(self.contacts.places[place]).map_or("", |token| token.text.trim())
+    fn token(&self, place: usize) -> Option<&Token> {
+        self.item.queries(self.kind).tokens.get(self.contacts.places[place])
+    }
+
+    fn text(&self, place: usize) -> &str {
+        self.token(place).map_or("", |token| token.text.trim())
     }
 
     fn print(&self, apart: usize, top: Option<usize>, terminal: &mut Terminal) -> Result<(), Failure> {
         let (pairs, n) = (self.contacts.pairs(apart), self.contacts.places.len());
-        writeln!(terminal, "{}", terminal.bold(&format!("{}: {}", self.title(), counted(n, "residue"))))?;
-        writeln!(terminal, "{}", terminal.bold(&format!("{}{}apart  {}", pad("i", 8), pad("j", 8), self.words())))?;
+        writeln!(terminal, "{}", terminal.bold(&format!("{}: {}", self.title(), counted(n, self.unit()))))?;
         let n_lines = top.unwrap_or(n.min(MOST_LINES)).min(pairs.len());
+        let label = |place| printable(&self.label(place));
+        let widths =
+            pairs[..n_lines].iter().flat_map(|pair| [pair.one, pair.other]).map(|place| width(&label(place)) + 2);
+        let cells = widths.max().unwrap_or(0).clamp(8, 24);
+        let heading = format!("{}{}apart  {}", pad("i", cells), pad("j", cells), self.words());
+        writeln!(terminal, "{}", terminal.bold(&heading))?;
         for pair in &pairs[..n_lines] {
-            let (one, other) = (printable(&self.label(pair.one)), printable(&self.label(pair.other)));
-            let line = format!("{}{}{:>5}  {:.3}", pad(&one, 8), pad(&other, 8), pair.other - pair.one, pair.number);
+            let (one, other) = (pad(&label(pair.one), cells), pad(&label(pair.other), cells));
+            let line = format!("{one}{other}{:>5}  {:.3}", pair.other - pair.one, pair.number);
             writeln!(terminal, "{line}")?;
         }
         let rest = match pairs.len() - n_lines {
@@ -230,6 +312,24 @@ impl<'a> Found<'a> {
         terminal
             .notes([format!("Pairs at least {apart} tokens apart, counted from 1{rest}."), format!("{}.", self.note())])
     }
+}
+
+/// The letters of a FASTA text of one protein: its lines behind the header.
+fn protein_of_fasta(text: &str) -> Result<String, Failure> {
+    let mut lines = text.lines().map(str::trim);
+    let header = lines.next().unwrap_or_default();
+    let letters: Vec<&str> = lines.collect();
+    if letters.iter().any(|line| line.starts_with('>')) {
+        return Err(Failure::Input("the FASTA text has several proteins; give one".to_owned()));
+    }
+    let protein = letters.concat();
+    if protein.is_empty() {
+        return Err(Failure::Input(
+            "the text starts with > as FASTA does, but no protein stands below that line".to_owned(),
+        ));
+    }
+    remark(&format!("FASTA: the header is left out ({})", printable(header)));
+    Ok(protein)
 }
 
 /// What to do where no regression is at hand.

@@ -17,6 +17,7 @@ use crate::inputs::{
     Material, RawText, RunArguments, check_output, input_of, is_sound_name, load_model, model_files, run_inputs,
 };
 use crate::terminal::{Terminal, print_json, printable, remark};
+use crate::words::counted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,7 +92,14 @@ pub fn run(arguments: &TimesArguments, terminal: &mut Terminal) -> Result<Outcom
     let maps = read.maps(arguments.item)?;
     let unit = if arguments.tokens { SpokenUnit::Tokens } else { SpokenUnit::Words };
     let found = spoken(&maps, read.median_width, unit)?;
+    if let Some(path) = &arguments.sound {
+        check_length(path, maps[0].item().n_sound, &found)?;
+    }
     remark(&format!("{}, medians over {} frames", heads_title(&read.recording, &read.heads), read.median_width));
+    let n_empty = found.words.iter().filter(|word| word.start == word.end).count();
+    if n_empty > 0 {
+        remark(&format!("no frame of its own (start = end): {} of {}", n_empty, counted(found.words.len(), "word")));
+    }
     if arguments.json {
         let heads = read.heads.iter().map(HeadId::to_string).collect();
         let seconds = found.n_frames as f64 * found.frame_seconds;
@@ -222,6 +230,27 @@ fn mean_weights(maps: &[AttentionMap<'_>], found: &Spoken) -> Vec<f32> {
         mean.iter_mut().zip(weights).for_each(|(mean, weight)| *mean += weight / maps.len() as f32);
     }
     mean
+}
+
+/// Refuses a `--sound` that is longer or shorter than what was recorded. A recording that says no length has all of the frames filled,
+/// and the sound may go on behind them; or it is not attlas's own, and the silence that fills it may stand in it.
+fn check_length(path: &Path, n_sound: Option<usize>, found: &Spoken) -> Result<(), Failure> {
+    let recorded = found.n_frames as f64 * found.frame_seconds;
+    let seconds = Spectrogram::open(path, recorded + 4.0 * found.frame_seconds)?.seconds;
+    let n_frames = (seconds / found.frame_seconds).round() as usize;
+    if n_frames.abs_diff(found.n_frames) <= 1 {
+        return Ok(());
+    }
+    let lasts = if n_frames > found.n_frames { "more than".to_owned() } else { format!("{seconds:.2} s, not") };
+    let message = format!("{} lasts {lasts} the {recorded:.2} s that were recorded: another sound?", path.display());
+    match n_sound {
+        Some(_) => Err(Failure::Input(message)),
+        None if n_frames > found.n_frames => Ok(()),
+        None => {
+            remark(&message);
+            Ok(())
+        }
+    }
 }
 
 /// How loud a file is.

@@ -22,6 +22,8 @@ const TALLEST_MAP: f32 = 420.0;
 const GAP: f32 = 6.0;
 /// Names of words rise to the right, at most so far.
 const LONGEST_WORD: f32 = 60.0;
+/// Words that begin together have room for so many names.
+const MOST_NAMES: usize = 3;
 /// Points from one word's name to the next.
 const LEAST_PITCH: f32 = 8.5;
 /// Points from one time to the next.
@@ -90,25 +92,43 @@ pub fn timeline(timeline: &Timeline, scale: &ColorScale, style: &Style) -> Figur
     rows.place_rows(&mut sheet, [left, top]);
     // 3. times below it
     times_below(&mut sheet, timeline, [left, top + height], width);
+    let n_empty = timeline.words.iter().filter(|(_, span)| span.is_empty()).count();
+    if n_empty > 0 {
+        sheet.notes.push(format!("{n_empty} of {} words have no frame of their own.", timeline.words.len()));
+    }
     sheet.notes.push("The red line is the way through the map that gives the words their times.".to_owned());
     sheet.finish(&[panel], &Scales::Shared(*scale), pool)
 }
 
-/// The words' names, rising to the right from where each begins; those too near to the one before are left out. Gives the height.
+/// The words' names, rising to the right from where each begins; words that begin together have one label, and a label too near to the
+/// one before is left out, which a note says. Gives the height.
 fn words_above(sheet: &mut Sheet, timeline: &Timeline, corner: [f32; 2], column: f32) -> f32 {
     let ink = sheet.style.theme.ink();
-    let shaped: Vec<_> = timeline.words.iter().map(|(word, _)| fit(word, LONGEST_WORD / TEXT_SIZE)).collect();
+    let together: Vec<_> = timeline.words.chunk_by(|(_, one), (_, next)| one.start == next.start).collect();
+    let label = |words: &&[(String, Range<usize>)]| {
+        let names: Vec<&str> = words.iter().map(|(word, _)| word.trim()).collect();
+        fit(&names.join(" · "), LONGEST_WORD * words.len().min(MOST_NAMES) as f32 / TEXT_SIZE)
+    };
+    let shaped: Vec<_> = together.iter().map(label).collect();
     let longest = shaped.iter().map(|word| word.width * TEXT_SIZE).fold(0.0, f32::max);
     let height = (longest + TEXT_SIZE) * std::f32::consts::FRAC_1_SQRT_2 + GAP;
-    let mut free = f32::NEG_INFINITY;
-    for (word, (_, span)) in shaped.into_iter().zip(&timeline.words) {
-        let x = corner[0] + span.start as f32 * column;
+    let (mut free, mut n_left_out) = (f32::NEG_INFINITY, 0);
+    for (word, words) in shaped.into_iter().zip(together) {
+        let x = corner[0] + words[0].1.start as f32 * column;
         if x >= free {
             let reach = x + (word.width * TEXT_SIZE + TEXT_SIZE) * std::f32::consts::FRAC_1_SQRT_2;
             sheet.extend(reach, 0.0);
             sheet.text(word, [x + 3.0, corner[1] + height - 3.0], -45.0, Anchor::Start, TEXT_SIZE, ink);
             free = x + LEAST_PITCH;
+        } else {
+            n_left_out += words.len();
         }
+    }
+    if n_left_out > 0 {
+        sheet.notes.push(format!(
+            "{n_left_out} of {} words begin too near to the one before to be named.",
+            timeline.words.len()
+        ));
     }
     height
 }
@@ -185,5 +205,16 @@ mod tests {
         assert!(starts.len() == 3 && starts.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-3), "{starts:?}");
         let without = timeline(&Timeline { sound: None, ..all }, &scale, &Style::default());
         assert!(without.height < figure.height && without.to_svg().contains("0.0 s"));
+    }
+
+    #[test]
+    fn words_that_begin_together_are_named_together() {
+        let rows = Axis::labelled("predicted token", ["The", "cat", "sat"]);
+        let panel = Panel::new("mean", vec![0.25; 12], rows, Axis::counted("time", 4)).expect("twelve weights");
+        let scale = ColorScale::of([&panel], Scale::Linear);
+        let words = vec![("The".to_owned(), 0..1), ("cat".to_owned(), 1..1), ("sat".to_owned(), 1..4)];
+        let all = Timeline { panel, starts: vec![0, 1, 1], words, column_seconds: 0.02, sound: None };
+        let svg = timeline(&all, &scale, &Style::default()).to_svg();
+        assert!(svg.contains("cat · sat") && svg.contains("1 of 3 words have no frame"), "{svg}");
     }
 }
