@@ -24,11 +24,11 @@ impl Watch {
         let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
         let watch = Watch::default();
         let watching = watch.clone();
-        let wait = move || {
-            let signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]);
-            signals.into_iter().for_each(|mut signals| signals.forever().for_each(|signal| watching.take(signal)));
-        };
-        let _ = std::thread::Builder::new().spawn(wait);
+        // taken here, not in the thread: a signal may come before it runs
+        if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) {
+            let wait = move || signals.forever().for_each(|signal| watching.take(signal));
+            let _ = std::thread::Builder::new().spawn(wait);
+        }
         watch
     }
 
