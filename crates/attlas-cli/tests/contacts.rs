@@ -99,7 +99,11 @@ fn numbers_that_count_no_residues_are_said_to_and_labels_keep_place_and_token_ap
         table.contains("heads: 13 tokens\n") && table.contains("6:Jjjjj <unk>  ") && table.contains("I7 "),
         "{table}"
     );
-    assert!(run.stderr.contains("lacks what 1 token") && run.stderr.contains("upper case"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("not in the vocabulary: 1 token") && run.stderr.contains("upper case"),
+        "{}",
+        run.stderr
+    );
     assert!(run.stderr.contains("6:Jjjjj <unk> is no single letter"), "{}", run.stderr);
     // a mask hides a residue, and ids of special tokens are none
     let run = contacts(&folder, &["MKT<mask>YIAKQ", "--model", &model]);

@@ -204,7 +204,7 @@ impl<'a> Found<'a> {
             let is_small = |place: &usize| self.covered(*place).is_some_and(|text| text.contains(char::is_lowercase));
             let small = if unknown.iter().any(is_small) { "; the letters of residues are upper case" } else { "" };
             let (n_unknown, label) = (counted(unknown.len(), "token"), self.label(*first));
-            remarks.push(format!("the vocabulary lacks what {n_unknown} of the text stand for, first {label}{small}"));
+            remarks.push(format!("not in the vocabulary: {n_unknown} of the text, first {label}{small}"));
         }
         // of a text of words nobody expects residues
         let (letters, others): (Vec<usize>, Vec<usize>) = (0..n).partition(|place| self.is_letter(*place));
