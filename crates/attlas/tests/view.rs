@@ -176,6 +176,19 @@ fn a_map_too_large_to_be_held_is_an_overview_of_largest_weights() {
 }
 
 #[test]
+fn an_overview_of_a_sound_has_the_times_of_its_frames() {
+    let times = ["0.00s", "0.02s", "0.04s", "0.06s", "0.08s", "0.10s"];
+    let mut recording = imported(vec![0.125; 12], [1, 1, 2, 6], times, ["<s>", "une"]);
+    recording.items[0].source.text = String::new();
+    let options = ViewOptions { max_weights: 5, overview_tiles: 3, ..ViewOptions::default() };
+    let shown = |options: &ViewOptions| View::with(&recording, Kind::Cross, 0, Head::One(0), options).unwrap();
+    assert_eq!(labels(&shown(&options)), [vec!["0", "1"], vec!["0.00s", "0.04s", "0.08s"]]);
+    let part = shown(&ViewOptions { columns: Some(1..5), ..options });
+    assert_eq!(labels(&part)[1], ["0.02s", "0.06s", "0.08s"]);
+    assert!(part.map().to_svg().contains(">0.04s<"), "between two tiles' labels there is room for one more");
+}
+
+#[test]
 fn padding_is_left_out_and_positions_count_without_it() {
     let mut recording = recording();
     recording.items[0].source.tokens[0].role = TokenRole::Padding;

@@ -9,8 +9,9 @@ use crate::{Error, Quantity};
 pub struct Axis {
     name: String,
     n: usize,
+    /// The texts of the things numbered `numbers`, or none.
     labels: Vec<String>,
-    /// What the places number, where they have no labels.
+    /// What the places share evenly: one each, or several where places are tiles.
     numbers: Range<usize>,
 }
 
@@ -29,6 +30,11 @@ impl Axis {
     /// An axis of `n` places that share the things numbered `numbers` evenly: each is known by the number of its first.
     pub fn tiles(name: impl Into<String>, n: usize, numbers: Range<usize>) -> Axis {
         Axis { name: name.into(), n, labels: Vec::new(), numbers }
+    }
+
+    /// [`Axis::tiles`] of things with a text each: each place is known by the text of its first.
+    pub(crate) fn labelled_tiles(name: String, n: usize, first: usize, labels: Vec<String>) -> Axis {
+        Axis { name, n, numbers: first..first + labels.len(), labels }
     }
 
     /// What the axis shows: "query", "key (source token)".
@@ -53,8 +59,28 @@ impl Axis {
 
     /// The label at `place`: its text, or its number, or that of the first thing in it.
     pub fn label(&self, place: usize) -> String {
-        let number = || self.numbers.start + (place * self.numbers.len()).div_ceil(self.n.max(1));
-        self.labels.get(place).cloned().unwrap_or_else(|| number().to_string())
+        self.label_of(self.start(place))
+    }
+
+    /// The text of the thing so many after the first, or its number.
+    pub(crate) fn label_of(&self, thing: usize) -> String {
+        self.labels.get(thing).cloned().unwrap_or_else(|| (self.numbers.start + thing).to_string())
+    }
+
+    /// The numbers of the things along the axis: as many as places, or more where places are tiles.
+    pub(crate) fn numbers(&self) -> Range<usize> {
+        self.numbers.clone()
+    }
+
+    /// How many things stand behind `pool` places at most.
+    pub(crate) fn most_in(&self, pool: usize) -> usize {
+        let things = |place: usize| self.start((place + pool).min(self.n)) - self.start(place);
+        (0..self.n).step_by(pool.max(1)).map(things).max().unwrap_or(0)
+    }
+
+    /// The first thing of a place, counted from the first of all.
+    fn start(&self, place: usize) -> usize {
+        (place * self.numbers.len()).div_ceil(self.n.max(1))
     }
 }
 

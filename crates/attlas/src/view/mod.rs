@@ -439,6 +439,8 @@ enum Labels {
     Texts(Vec<String>),
     /// `n` tiles of the `of` tokens from `first` on.
     Tiles { n: usize, first: usize, of: usize },
+    /// `n` tiles of the frames from `first` on, with the time of each.
+    Times { n: usize, first: usize, times: Vec<String> },
 }
 
 impl Labels {
@@ -446,6 +448,7 @@ impl Labels {
         match self {
             Labels::Texts(labels) => Axis::labelled(name, labels),
             Labels::Tiles { n, first, of } => Axis::tiles(name, n, first..first + of),
+            Labels::Times { n, first, times } => Axis::labelled_tiles(name, n, first, times),
         }
     }
 }

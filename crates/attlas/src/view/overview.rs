@@ -2,7 +2,7 @@
 
 use super::{Content, Labels, Pieces, Places, Shown, Specials, ViewOptions, neighbours};
 use crate::grid::mean_rows;
-use crate::{Error, Pooled, Pooling, Quantity};
+use crate::{Error, Item, Pooled, Pooling, Quantity};
 
 /// Rows whose numbers are held at a time.
 const BAND: usize = 64;
@@ -26,10 +26,11 @@ impl Shown<'_> {
         remarks.extend(self.left_out(&outside));
         let what = if self.quantity == Quantity::Weight { "weights" } else { "numbers" };
         remarks.push(format!("overview of {n_rows} × {n_columns} {what}: each cell is {which} of its tile"));
+        let item = self.heads[0].item();
         Ok(Content {
             numbers: pooled.max,
-            rows: self.rows.tiles(pooled.rows),
-            columns: self.columns.tiles(pooled.columns),
+            rows: self.rows.tiles(pooled.rows, item),
+            columns: self.columns.tiles(pooled.columns, item),
             removed: Vec::new(),
             sinks: Vec::new(),
             remarks,
@@ -61,9 +62,14 @@ impl Shown<'_> {
 }
 
 impl Places<'_> {
-    /// The places as so many tiles.
-    fn tiles(&self, n: usize) -> Labels {
+    /// The places as so many tiles; those of a sound with their times.
+    fn tiles(&self, n: usize, item: &Item) -> Labels {
         let first = self.range.as_ref().map_or(0, |(range, _)| range.start);
+        if std::ptr::eq(self.tokens, &item.source) && item.token_seconds().is_some() {
+            let time = |place: &usize| item.source.tokens.get(*place).map_or(String::new(), |frame| frame.text.clone());
+            let times = self.places.iter().map(time).collect();
+            return Labels::Times { n, first, times };
+        }
         Labels::Tiles { n, first, of: self.places.len() }
     }
 }

@@ -17,7 +17,11 @@ pub fn print_heads(found: &Measured, terminal: &mut Terminal) -> Result<(), Fail
     for kind in Kind::ALL {
         let of_kind: Vec<&HeadClass> = classes.iter().filter(|class| class.kind == kind).collect();
         let mut named: Vec<&HeadClass> = of_kind.iter().copied().filter(|class| !class.named.is_empty()).collect();
-        named.sort_by(|a, b| b.named[0].strength().total_cmp(&a.named[0].strength()).then(a.head.cmp(&b.head)));
+        named.sort_by(|a, b| {
+            let [one, other] = [a, b].map(|class| &class.named[0]);
+            let order = other.strength().total_cmp(&one.strength());
+            order.then(other.score.value.total_cmp(&one.score.value)).then(a.head.cmp(&b.head))
+        });
         for class in &named {
             let line = format!("{:<8} {:<8} {}", kind.name(), class.head.to_string(), standing(&class.named));
             writeln!(terminal, "{}", line.trim_end())?;

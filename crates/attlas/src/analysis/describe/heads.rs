@@ -43,11 +43,13 @@ fn nothing(of: &OfKind<'_>, mut numbers: Vec<Number>) -> super::Sentence {
     super::Sentence { measure: None, ..of.sentence(text, None, "", numbers) }
 }
 
-/// The standout with the largest part of what its baseline leaves: of narrow measures and few heads, if there is one.
+/// The standout with the largest part of what its baseline leaves, or the highest score where there is no baseline: of narrow
+/// measures and few heads, if there is one.
 fn strongest(classes: &[HeadClass]) -> Option<Standout> {
     let first = classes.iter().filter_map(|class| class.named.first().copied());
     first.reduce(|best, next| {
         let order = is_plain(&best).cmp(&is_plain(&next)).then(next.strength().total_cmp(&best.strength()));
+        let order = order.then(next.score.value.total_cmp(&best.score.value));
         if order.is_gt() { next } else { best }
     })
 }
@@ -148,6 +150,15 @@ mod tests {
         let local = said.iter().find(|one| one.measure == Some("local")).expect("the head is local");
         assert!(local.text.starts_with("Encoder: 1 of 2 heads keeps 80 % or more"), "{}", local.text);
         assert!(local.text.contains("L0H1, 100 % (looking at all alike would give 44 %)"), "{}", local.text);
+    }
+
+    #[test]
+    fn of_broad_heads_the_broadest_is_named() {
+        let narrower: Vec<f32> = (0..100).map(|cell| if cell % 10 % 2 == 0 { 0.15 } else { 0.05 }).collect();
+        let mut recording = recording(Kind::Encoder, [narrower, vec![0.1; 100]].concat(), 10, 10);
+        (recording.layers[0].shape.n_heads, recording.layers[0].shape.n_kv_heads) = (2, 2);
+        let said = said(&recording);
+        assert!(said[0].text.contains("2 broad); most strongly L0H1: broad, 1.00"), "{}", said[0].text);
     }
 
     #[test]

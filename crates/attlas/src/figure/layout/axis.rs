@@ -18,9 +18,10 @@ const MIDDLE: f32 = 0.35;
 
 /// The labels of an axis, ready to place.
 pub struct Labels {
-    /// Place along the axis and text.
+    /// Which of the things along the axis, counted from its first, and text.
     texts: Vec<(usize, Arc<Shaped>)>,
     size: f32,
+    /// From one thing to the next.
     pitch: f32,
     step: usize,
 }
@@ -37,18 +38,22 @@ pub enum Stance {
 }
 
 impl Labels {
-    /// The labels of `axis` with `pitch` points from one to the next, each at most `longest` points.
+    /// The labels of `axis` with `pitch` points from one place to the next, each at most `longest` points.
     ///
-    /// Where there is no room for all, every 2nd, 5th, 10th, … is shown, with its number.
+    /// Where there is no room for all, every 2nd, 5th, 10th, … is shown, with its number. Where places are tiles, what they hold is
+    /// labelled, where it lies in them.
     pub fn new(axis: &Axis, pitch: f32, longest: f32) -> Labels {
+        let numbers = axis.numbers();
+        let pitch = pitch * (axis.len() as f32 / numbers.len().max(1) as f32);
         let size = (pitch * 0.66).clamp(SIZES.1, SIZES.0);
-        let step = step(pitch, size * LINE, axis.len());
-        let text = |place: usize| match step {
-            1 => axis.label(place),
-            _ if axis.has_labels() => format!("{place}: {}", visible(&axis.label(place))),
-            _ => place.to_string(),
+        let step = step(pitch, size * LINE, numbers.len());
+        let text = |number: usize| match axis.label_of(number - numbers.start) {
+            label if step > 1 && axis.has_labels() => format!("{number}: {}", visible(&label)),
+            label => label,
         };
-        let texts = (0..axis.len()).step_by(step).map(|place| (place, fit(&text(place), longest / size))).collect();
+        let round = numbers.start.div_ceil(step) * step..numbers.end;
+        let labelled = |number: usize| (number - numbers.start, fit(&text(number), longest / size));
+        let texts = round.step_by(step).map(labelled).collect();
         Labels { texts, size, pitch, step }
     }
 
@@ -172,6 +177,23 @@ pub fn step(pitch: f32, line: f32, n: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_of_tiles_are_of_what_they_hold_and_stand_where_it_lies() {
+        let of = |labels: &Labels| labels.texts.iter().map(|(thing, _)| *thing).collect::<Vec<_>>();
+        let tiles = Labels::new(&Axis::tiles("token", 1000, 0..2500), 0.1, 64.0);
+        assert_eq!(of(&tiles), (0..2500).step_by(200).collect::<Vec<_>>());
+        assert!((tiles.center(2000) - 80.0).abs() < 0.1, "of 100 points: {}", tiles.center(2000));
+        assert_eq!(tiles.texts[10].1, fit("2000", 64.0));
+
+        let part = Labels::new(&Axis::tiles("token", 1000, 300..2800), 0.1, 64.0);
+        assert_eq!(of(&part)[..2], [100, 300], "tokens 400 and 600");
+        assert_eq!(part.texts[0].1, fit("400", 64.0));
+
+        let seconds = (0..2500).map(|frame| format!("{:.2}s", f64::from(frame) / 50.0)).collect();
+        let sound = Labels::new(&Axis::labelled_tiles("frame".into(), 1000, 0, seconds), 0.1, 64.0);
+        assert_eq!(sound.texts[10].1, fit("2000: 40.00s", 64.0));
+    }
 
     #[test]
     fn labels_are_thinned_by_round_steps() {

@@ -179,6 +179,23 @@ mod tests {
     use crate::figure::{Axis, Scale, Sign};
 
     #[test]
+    fn maps_given_as_tiles_count_what_the_tiles_hold_along_the_axes_and_behind_a_cell() {
+        let panel = |title: &str| {
+            let tiles = |name| Axis::tiles(name, 512, 0..2500);
+            Panel::new(title, vec![0.5; 512 * 512], tiles("row"), tiles("column")).expect("so many numbers")
+        };
+        let panels = [panel("one"), panel("two")];
+        let scales = Scales::of(&panels, Scale::Linear, Default::default());
+        let svg = |style: &Style| grid(&panels, &scales, 2, style).to_svg();
+        let drawn = svg(&Style::default());
+        assert!(drawn.contains(">2400<") && !drawn.contains(">2500<"), "the last tick is near the last row");
+        // 2500 in 512 tiles: 4 or 5 in each, and two tiles in a cell where there are too few pixels
+        assert!(drawn.contains("Each cell shows the largest of up to 10 × 10 values (rows × columns)."));
+        let fine = svg(&Style { pixels_per_point: 8.0, ..Style::default() });
+        assert!(fine.contains("Each cell shows the largest of up to 5 × 5 values (rows × columns)."));
+    }
+
+    #[test]
     fn marks_point_out_cells_of_the_panel_that_they_are_given_for() {
         let panel = |title: &str| {
             let numbers = (0..12).map(|cell| cell as f32 / 12.0).collect();

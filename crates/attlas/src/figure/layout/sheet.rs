@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::Quantity;
 use crate::figure::marks::{Anchor, Cells, Figure, Label, Line, Mark, Rect, Rgb};
-use crate::figure::panel::Panel;
+use crate::figure::panel::{Axis, Panel};
 use crate::figure::raster::{Frame, Pool};
 use crate::figure::scale::{ColorScale, LAST, Scales, number};
 use crate::figure::text::{Shaped, fit, shape, visible};
@@ -231,12 +231,13 @@ fn pixels_per_point(style: &Style) -> f32 {
 /// What the picture must say of itself.
 fn notes(panels: &[&Panel], scales: &Scales, pool: Pool) -> Vec<String> {
     let mut notes = Vec::new();
-    if pool.rows * pool.columns > 1 {
+    let most =
+        |axis: fn(&Panel) -> &Axis, pool| panels.iter().map(|panel| axis(panel).most_in(pool)).max().unwrap_or(1);
+    let (n_rows, n_columns) = (most(Panel::rows, pool.rows), most(Panel::columns, pool.columns));
+    if n_rows * n_columns > 1 {
         notes.push(format!(
-            "Each cell shows the {} of up to {} × {} values (rows × columns).",
+            "Each cell shows the {} of up to {n_rows} × {n_columns} values (rows × columns).",
             if scales.whole().quantity().is_signed() { "farthest from 0" } else { "largest" },
-            pool.rows,
-            pool.columns
         ));
     }
     if scales.are_own() && panels.len() > 1 {
@@ -252,7 +253,7 @@ fn describe(panels: &[&Panel], scales: &Scales, style: &Style) -> String {
     let Some(first) = panels.first() else { return String::new() };
     let (rows, columns) = (first.rows(), first.columns());
     let maps = match panels.len() {
-        1 => format!("A map of {} × {} values", rows.len(), columns.len()),
+        1 => format!("A map of {} × {} values", rows.numbers().len(), columns.numbers().len()),
         n => format!("{n} maps"),
     };
     let axes = format!("rows are {}, columns are {}", rows.name(), columns.name());
