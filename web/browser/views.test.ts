@@ -91,6 +91,8 @@ for (const [name, hash, views] of WHERE) {
         for (const width of [360, 700, 1280]) {
           await page.setViewportSize({ width, height: 760 });
           await settled(page);
+          // what is as wide as its room is drawn anew when that has changed
+          await page.waitForFunction(() => document.documentElement.scrollWidth <= innerWidth, null, { timeout: 3000 }).catch(() => {});
           assert.equal(await widthBeyond(page), 0, `${width} pixels`);
           assert.ok(await element.isVisible());
         }
