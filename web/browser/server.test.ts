@@ -117,11 +117,13 @@ test("a text that is typed is run by the model that is chosen, and its heads are
       for (let attempt = 0; ; attempt++) {
         await page.locator(".home button", { hasText: "new run" }).click();
         await page.evaluate(() => {
-          const stop = (): void => {
+          const watch = new MutationObserver(() => {
             const said = document.querySelector(".progress output")?.textContent ?? "";
-            if (/translator: .*(layer \d+ of \d+|token \d+)/.test(said)) document.querySelector<HTMLElement>(".progress button")!.click();
-          };
-          new MutationObserver(stop).observe(document.body, { subtree: true, childList: true, characterData: true });
+            if (!/translator: .*(layer \d+ of \d+|token \d+)/.test(said)) return;
+            watch.disconnect();
+            document.querySelector<HTMLElement>(".progress button")!.click();
+          });
+          watch.observe(document.body, { subtree: true, childList: true, characterData: true });
         });
         await write("The cat sat on the mat, and the dog saw it. ".repeat(36), /translator/);
         const stopped = page.locator(".home .failure", { hasText: "The run was stopped." }).waitFor().then(() => true);
