@@ -51,6 +51,16 @@ pub enum Given {
 /// What the model reads: a text, and what a decoder behind an encoder reads; what it generates where nothing is said.
 pub type Subject = (Given, Option<Given>);
 
+/// What `work` finds of the model while other Python threads run.
+fn found(
+    py: Python<'_>,
+    model: &Model,
+    work: impl FnOnce(&attlas_model::Model, &AtomicBool) -> Result<Finding, Error> + Send + 'static,
+) -> PyResult<Found> {
+    let model = model.inner.clone();
+    Ok(Found::new(compute_watched(py, move |stop| work(&model, stop))?.or_raise()?))
+}
+
 /// What is measured of the output, as Python says it.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -133,13 +143,11 @@ fn explained(
         None => Method::ALL.into_iter().filter(|method| method.is_of_all()).collect(),
         Some(names) => names.iter().map(named).collect::<PyResult<_>>()?,
     };
-    let model = model.inner.clone();
-    let found = compute_watched(py, move |stop| {
-        let input = read(&model, &subject, stop)?;
-        let score = measured.read()?.explained_score(&model, &input, &model.text_logits(&input)?)?;
-        Explained::of(&model, &input, &score, &methods, is_all, n_steps, &mut |_| next(stop))
-    })?;
-    Ok(Found::new(Finding::Explained(found.or_raise()?)))
+    found(py, model, move |model, stop| {
+        let input = read(model, &subject, stop)?;
+        let score = measured.read()?.explained_score(model, &input, &model.text_logits(&input)?)?;
+        Explained::of(model, &input, &score, &methods, is_all, n_steps, &mut |_| next(stop)).map(Finding::Explained)
+    })
 }
 
 /// How heads are taken away, as Python says it.
@@ -187,16 +195,15 @@ fn ablated(
     how: AblateKeys,
     measured: MeasuredKeys,
 ) -> PyResult<Found> {
-    let model = model.inner.clone();
-    let found = compute_watched(py, move |stop| {
+    found(py, model, move |model, stop| {
         let read_all = |subjects: &[Subject]| -> Result<Vec<Input>, Error> {
-            subjects.iter().map(|subject| read(&model, subject, stop)).collect()
+            subjects.iter().map(|subject| read(model, subject, stop)).collect()
         };
         let inputs = read_all(&subjects)?;
-        let mean_over = how.mean_over.as_deref().map(|texts| as_given(&model, texts)).transpose()?;
-        let other = how.patch_from.as_ref().map(|text| as_given(&model, std::slice::from_ref(text))).transpose()?;
-        let receiver = how.receiver(&model)?;
-        let mut asked = heads.read(&model)?;
+        let mean_over = how.mean_over.as_deref().map(|texts| as_given(model, texts)).transpose()?;
+        let other = how.patch_from.as_ref().map(|text| as_given(model, std::slice::from_ref(text))).transpose()?;
+        let receiver = how.receiver(model)?;
+        let mut asked = heads.read(model)?;
         if let (Receiver::Head(to), true) = (receiver, heads.patterns.is_empty()) {
             asked.retain(|head| head.is_before(to)); // no way leads back from the others
         }
@@ -209,9 +216,8 @@ fn ablated(
             other: other.as_ref().and_then(|inputs| inputs.first()),
             receiver,
         };
-        effects(&model, &inputs, &question, &mut |_| next(stop))
-    })?;
-    Ok(Found::new(Finding::Effects(found.or_raise()?)))
+        effects(model, &inputs, &question, &mut |_| next(stop)).map(Finding::Effects)
+    })
 }
 
 /// What the output loses with each pair of tokens hidden from one head.
@@ -223,16 +229,14 @@ fn hidden_pairs(
     heads: HeadsKeys,
     measured: MeasuredKeys,
 ) -> PyResult<Found> {
-    let model = model.inner.clone();
-    let found = compute_watched(py, move |stop| {
-        let heads = heads.read(&model)?;
+    found(py, model, move |model, stop| {
+        let heads = heads.read(model)?;
         let [head] = heads[..] else {
             return Err(Error::Plan(format!("pairs are hidden from one head, and {} are named", heads.len())));
         };
-        let input = read(&model, &subject, stop)?;
-        edges(&Baseline::of(&model, &input)?, head, measured.read()?, &mut |_| next(stop))
-    })?;
-    Ok(Found::new(Finding::Edges(found.or_raise()?)))
+        let input = read(model, &subject, stop)?;
+        edges(&Baseline::of(model, &input)?, head, measured.read()?, &mut |_| next(stop)).map(Finding::Edges)
+    })
 }
 
 /// What hidden states of the run on another text carry over, one layer and position at a time.
@@ -244,13 +248,11 @@ fn exchanged_states(
     patch_from: Subject,
     measured: MeasuredKeys,
 ) -> PyResult<Found> {
-    let model = model.inner.clone();
-    let found = compute_watched(py, move |stop| {
-        let other = given(&model, &patch_from)?;
-        let input = read(&model, &subject, stop)?;
-        states(&Baseline::of(&model, &input)?, &other, measured.read()?, &mut |_| next(stop))
-    })?;
-    Ok(Found::new(Finding::States(found.or_raise()?)))
+    found(py, model, move |model, stop| {
+        let other = given(model, &patch_from)?;
+        let input = read(model, &subject, stop)?;
+        states(&Baseline::of(model, &input)?, &other, measured.read()?, &mut |_| next(stop)).map(Finding::States)
+    })
 }
 
 /// What heads write for a prediction, by the token that they move it from.
@@ -262,16 +264,14 @@ fn written_by_key(
     heads: HeadsKeys,
     measured: MeasuredKeys,
 ) -> PyResult<Found> {
-    let model = model.inner.clone();
-    let found = compute_watched(py, move |stop| {
+    found(py, model, move |model, stop| {
         let heads = match heads.patterns.is_empty() && heads.kind.is_none() {
-            true => writing_heads(&model),
-            false => heads.read(&model)?,
+            true => writing_heads(model),
+            false => heads.read(model)?,
         };
-        let input = read(&model, &subject, stop)?;
-        by_key(&Baseline::of(&model, &input)?, &heads, measured.read()?.predicted)
-    })?;
-    Ok(Found::new(Finding::ByKey(found.or_raise()?)))
+        let input = read(model, &subject, stop)?;
+        by_key(&Baseline::of(model, &input)?, &heads, measured.read()?.predicted).map(Finding::ByKey)
+    })
 }
 
 /// What is checked, as Python says it.
