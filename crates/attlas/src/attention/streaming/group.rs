@@ -168,8 +168,8 @@ impl Group<'_> {
                     3 if const { V::TILE_COLUMNS == 3 } => overview.weigh::<V, 3>(&log_sums, &rests, &factors),
                     _ => overview.weigh::<V, 2>(&log_sums, &rests, &factors),
                 }
+                overview.fold::<V>(&block.rows, key_tiles, tiles);
             }
-            overview.fold(&block.rows, key_tiles, tiles);
         }
     }
 }

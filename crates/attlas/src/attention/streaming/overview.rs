@@ -6,7 +6,11 @@ use std::ops::Range;
 use super::MAX_WIDTH;
 use crate::Pooled;
 use crate::pooled::edges;
+use attlas_kernels::turn;
 use attlas_kernels::vector::Vector;
+
+/// The most lanes of a register.
+const MAX_LANES: usize = 16;
 
 /// How an axis falls into tiles: tile `t` holds places `⌈t · n / n_tiles⌉` and on, as [`Pooled::keys`].
 pub(super) struct Tiles {
@@ -152,24 +156,81 @@ impl<'s> LaneTiles<'s> {
     }
 
     /// Folds the lanes, weighed, into `tiles`; lane 0 is query `rows.start`.
-    pub fn fold(&self, rows: &Range<usize>, key_tiles: &Tiles, tiles: &mut TileRows) {
-        let n_columns = key_tiles.len();
-        let mut firsts = [0; MAX_WIDTH]; // [width]: the first cell of the row of tiles that the lane's query lies in
-        for (first, row) in firsts.iter_mut().zip(rows.clone()) {
-            *first = (tiles.row_tiles.of(row) - tiles.first) * n_columns;
-        }
-        for column in self.seen.clone() {
-            let slots = column * self.width..column * self.width + rows.len();
-            let start = key_tiles.places(column).start;
-            let kept = self.largest[slots.clone()].iter().zip(&self.position[slots.clone()]).zip(&self.sum[slots]);
-            for ((lane, first), ((largest, position), sum)) in firsts.iter().enumerate().zip(kept) {
-                let cell = first + column;
-                tiles.sum[cell] += f64::from(*sum);
-                if *largest > tiles.max[cell] {
-                    tiles.max[cell] = *largest;
-                    tiles.argmax[cell] = ((rows.start + lane) as u32, (start + *position as usize) as u32);
+    ///
+    /// Lanes are exchanged for columns, a register of them at a time, so that the queries of one row of tiles are compared in registers.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    #[inline(always)]
+    pub unsafe fn fold<V: Vector>(&self, rows: &Range<usize>, key_tiles: &Tiles, tiles: &mut TileRows) {
+        let mut turned = [[0.0_f32; MAX_WIDTH * MAX_LANES]; 3]; // [largest, position, sum][lane][column]
+        for first in self.seen.clone().step_by(V::LANES) {
+            let columns = first..(first + V::LANES).min(self.seen.end);
+            for (kept, turned) in [&*self.largest, self.position, self.sum].into_iter().zip(&mut turned) {
+                let kept = &kept[first * self.width..columns.end * self.width];
+                // SAFETY: the caller vouches for the instructions; there is a row of `width` numbers for each column, and
+                // room for a register for each lane.
+                unsafe {
+                    turn::<V>(kept.as_ptr(), self.width, [columns.len(), rows.len()], turned.as_mut_ptr(), V::LANES);
                 }
             }
+            for tile in tiles.row_tiles.of(rows.start)..tiles.row_tiles.of(rows.end - 1) + 1 {
+                let inside = tiles.row_tiles.places(tile);
+                let lanes = inside.start.max(rows.start) - rows.start..inside.end.min(rows.end) - rows.start;
+                // SAFETY: the caller vouches for the instructions.
+                let best = unsafe { Best::of::<V>(&turned, lanes) };
+                let cell = (tile - tiles.first) * key_tiles.len();
+                for (column, start) in columns.clone().map(|column| (column, key_tiles.places(column).start)) {
+                    best.merge_into(column - first, cell + column, (rows.start, start), tiles);
+                }
+            }
+        }
+    }
+}
+
+/// What some lanes hold together, for each of a register's columns.
+struct Best {
+    largest: [f32; MAX_LANES],
+    lane: [f32; MAX_LANES],
+    position: [f32; MAX_LANES],
+    sum: [f32; MAX_LANES],
+}
+
+impl Best {
+    /// The first lane with the largest number, and the sum of all.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    #[inline(always)]
+    unsafe fn of<V: Vector>(turned: &[[f32; MAX_WIDTH * MAX_LANES]; 3], lanes: Range<usize>) -> Best {
+        let none = [0.0; MAX_LANES];
+        let mut best = Best { largest: none, lane: none, position: none, sum: none };
+        assert!(V::LANES <= MAX_LANES && lanes.end <= MAX_WIDTH);
+        // SAFETY: the caller vouches for the instructions; every slice has room for a register at each lane.
+        unsafe {
+            let [mut largest, mut lane_of, mut position, mut sum] = [V::splat(0.0); 4];
+            for lane in lanes {
+                let [number, at, addend] = [0, 1, 2].map(|which| V::load(turned[which].as_ptr().add(lane * V::LANES)));
+                lane_of = largest.where_less(number, V::splat(lane as f32), lane_of);
+                position = largest.where_less(number, at, position);
+                largest = number.max(largest);
+                sum = sum.add(addend);
+            }
+            largest.store(best.largest.as_mut_ptr());
+            lane_of.store(best.lane.as_mut_ptr());
+            position.store(best.position.as_mut_ptr());
+            sum.store(best.sum.as_mut_ptr());
+        }
+        best
+    }
+
+    /// Adds what is kept for `column` to a cell whose queries and keys are counted from `starts`.
+    fn merge_into(&self, column: usize, cell: usize, starts: (usize, usize), tiles: &mut TileRows) {
+        tiles.sum[cell] += f64::from(self.sum[column]);
+        if self.largest[column] > tiles.max[cell] {
+            tiles.max[cell] = self.largest[column];
+            let (lane, position) = (self.lane[column] as usize, self.position[column] as usize);
+            tiles.argmax[cell] = ((starts.0 + lane) as u32, (starts.1 + position) as u32);
         }
     }
 }
