@@ -8,6 +8,7 @@ use crate::Error;
 use crate::architecture::Architecture;
 use crate::data::BadLines;
 use crate::optimizer::{Decay, Schedule};
+use crate::variation::Variation;
 
 /// When training ends and the learning rate reaches 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -38,10 +39,13 @@ pub struct Recipe {
     pub dropout: f32,
     /// Largest norm of all gradients together; larger ones are scaled down to it.
     pub clip: f64,
-    /// Decides first weights, order of the data and dropout.
+    /// Decides first weights, order of the data, dropout and variations.
     pub seed: u64,
     /// Decay of the average of the weights, which is what is validated and kept; 0 keeps the weights themselves.
     pub average: f64,
+    /// How the training text is varied; checkpoints of before have none.
+    #[serde(default)]
+    pub variation: Variation,
 }
 
 impl Default for Recipe {
@@ -57,6 +61,7 @@ impl Default for Recipe {
             clip: 1.0,
             seed: 1,
             average: 0.999,
+            variation: Variation::default(),
         }
     }
 }
@@ -77,6 +82,7 @@ impl Recipe {
         unit("label smoothing", f64::from(self.smoothing))?;
         unit("dropout", f64::from(self.dropout))?;
         unit("the average's decay", self.average)?;
+        self.variation.check()?;
         let positive = |name: &str, value: f64| {
             if value > 0.0 && value.is_finite() {
                 return Ok(());

@@ -103,6 +103,8 @@ pub fn pair_of_line(line: &[u8]) -> Result<(String, String, bool), String> {
 pub struct Encoded {
     /// The pairs.
     pub pairs: Vec<Pair>,
+    /// The place of each among the texts.
+    pub kept: Vec<usize>,
     /// How many were too long.
     pub n_too_long: usize,
 }
@@ -117,8 +119,8 @@ pub fn encode(
     frame: Frame,
     max_len: usize,
 ) -> Result<Encoded, Error> {
-    let mut encoded = Encoded { pairs: Vec::with_capacity(pairs.len()), n_too_long: 0 };
-    for (source, target) in pairs {
+    let mut encoded = Encoded { pairs: Vec::with_capacity(pairs.len()), kept: Vec::new(), n_too_long: 0 };
+    for (place, (source, target)) in pairs.iter().enumerate() {
         let mut source = ids(tokenizer, source)?;
         source.push(frame.end);
         let target = ids(tokenizer, target)?;
@@ -126,6 +128,7 @@ pub fn encode(
             encoded.n_too_long += 1;
         } else {
             encoded.pairs.push(Pair { source, target });
+            encoded.kept.push(place);
         }
     }
     Ok(encoded)
@@ -166,7 +169,7 @@ pub fn epoch_batches(pairs: &[Pair], max_tokens: usize, seed: u64, epoch: u64) -
     batches
 }
 
-/// A small generator (SplitMix64) for shuffles and first weights.
+/// A small generator (SplitMix64) for shuffles, first weights and variations.
 #[derive(Debug, Clone)]
 pub struct Random(SplitMix64);
 
@@ -181,6 +184,16 @@ impl Random {
         (self.0.number() >> 11) as f64 / (1u64 << 53) as f64
     }
 
+    /// Whether what happens with this probability happens.
+    pub fn happens(&mut self, share: f64) -> bool {
+        share > 0.0 && self.uniform() < share
+    }
+
+    /// Uniform in `0..n`; 0 where `n` is.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.uniform() * n as f64) as usize
+    }
+
     /// Standard normal (Box & Muller 1958).
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
@@ -190,7 +203,7 @@ impl Random {
     /// Shuffles (Fisher & Yates).
     pub fn shuffle<T>(&mut self, values: &mut [T]) {
         for last in (1..values.len()).rev() {
-            values.swap(last, (self.uniform() * (last + 1) as f64) as usize);
+            values.swap(last, self.below(last + 1));
         }
     }
 }

@@ -35,6 +35,8 @@ pub mod train;
 #[cfg(feature = "train")]
 pub mod translate;
 #[cfg(feature = "train")]
+pub mod variation;
+#[cfg(feature = "train")]
 pub mod weights;
 
 #[cfg(feature = "train")]

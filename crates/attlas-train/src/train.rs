@@ -17,6 +17,7 @@ use crate::data::{self, Random, read_pairs};
 use crate::loss::Sums;
 use crate::network::Network;
 use crate::optimizer::{self, State, average_decay};
+use crate::variation::Varied;
 use crate::weights::{self, Precision};
 use crate::{Error, files, folder, step, tokenizer, translate};
 
@@ -160,6 +161,8 @@ struct Run<'a> {
     state: State,
     position: Position,
     pairs: Vec<Pair>,
+    /// Shows the pairs otherwise in each epoch.
+    varied: Option<Varied>,
     valid: Vec<Arc<Batch>>,
     epoch: Vec<Vec<u32>>,
     sample: Vec<u32>,
@@ -187,6 +190,7 @@ impl<'a> Run<'a> {
         if encoded.pairs.is_empty() || encoded_valid.pairs.is_empty() {
             return Err(Error::AllTooLong { max_len });
         }
+        let varied = Varied::new(&recipe, &tokenizer, &json, text.pairs, &encoded.kept)?;
         check_memory(config, &recipe, &encoded.pairs)?;
         let fingerprint = fingerprint(&json, &encoded.pairs);
         let (network, state, position) = match config.resume {
@@ -209,6 +213,7 @@ impl<'a> Run<'a> {
             position,
             valid: step::parts(&valid, recipe.part_tokens, frame),
             pairs: encoded.pairs,
+            varied,
             epoch,
             sample,
             tokenizer,
@@ -241,8 +246,15 @@ impl<'a> Run<'a> {
             self.position.batch = 0;
             self.epoch = data::epoch_batches(&self.pairs, recipe.batch_tokens, recipe.seed, self.position.epoch);
         }
-        let pairs: Vec<&Pair> =
-            self.epoch[self.position.batch].iter().map(|index| &self.pairs[*index as usize]).collect();
+        let batch = &self.epoch[self.position.batch];
+        let shown = match &self.varied {
+            Some(varied) => varied.batch(&self.tokenizer, &self.pairs, batch, self.position.epoch)?,
+            None => Vec::new(),
+        };
+        let pairs: Vec<&Pair> = match self.varied {
+            Some(_) => shown.iter().collect(),
+            None => batch.iter().map(|index| &self.pairs[*index as usize]).collect(),
+        };
         let number = self.position.step + 1;
         let parts = step::parts(&pairs, recipe.part_tokens, self.frame);
         let pass = step::Pass {
@@ -378,7 +390,7 @@ fn tokenizer_of(config: &Config, pairs: &[(String, String)]) -> Result<(Tokenize
 fn begin(config: &Config, recipe: &Recipe, data: u64) -> Result<(Network, State, Position), Error> {
     let groups = recipe.architecture.groups();
     let values = match &config.init {
-        Some(path) => weights::File::open(path)?.values(&groups, "")?,
+        Some(path) => weights::of_model(path, &groups)?,
         None => first_weights(&recipe.architecture, recipe.seed),
     };
     let state = State::new(&values, recipe.average > 0.0);
@@ -438,6 +450,7 @@ fn write_config(folder: &Path, recipe: &Recipe, frame: Frame) -> Result<(), Erro
 fn check_memory(config: &Config, recipe: &Recipe, pairs: &[Pair]) -> Result<(), Error> {
     let sizes = &recipe.architecture;
     let longest = pairs.iter().map(|pair| pair.source.len().max(pair.target.len() + 1)).max().unwrap_or(0);
+    let longest = longest.max(recipe.variation.longest().min(sizes.max_len));
     let tokens = recipe.part_tokens.min(recipe.batch_tokens).max(longest) as u128;
     // per token and layer about 30 vectors of d_model and 4 of d_ff live until the backward pass; then the maps of one head
     let per_token = (sizes.num_layers * (30 * sizes.d_model + 4 * sizes.d_ff)) as u128;

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
+use attlas_model::weights::Checkpoint;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 
 use crate::Error;
 use crate::architecture::Group;
+use crate::evaluate::model_error;
 use crate::files::{read_limited, write_whole};
 
 /// Larger weight files are refused.
@@ -113,6 +115,25 @@ fn with_metadata(header: &[u8], metadata: &BTreeMap<&str, String>) -> serde_json
     let n_spaces = header.len().next_multiple_of(N_LENGTH) - header.len(); // numbers begin at multiples of 8
     header.extend(std::iter::repeat_n(' ', n_spaces));
     Ok(header)
+}
+
+/// The parameters of a model, one flat vector per group, stored in any way in which a model is run; `path` is its folder or
+/// its one safetensors file.
+///
+/// # Errors
+/// [`Error::Model`] names a tensor that is missing, of another shape or data type, or not finite.
+pub fn of_model(path: &Path, groups: &[Group]) -> Result<Vec<Vec<f32>>, Error> {
+    let opened = if path.is_dir() { Checkpoint::open(path) } else { Checkpoint::open_file(path) };
+    let checkpoint = opened.map_err(model_error)?;
+    let values = |group: &Group| -> Result<Vec<f32>, Error> {
+        let mut values = vec![0.0; group.len()];
+        for parameter in &group.parameters {
+            let output = &mut values[parameter.range.clone()];
+            checkpoint.read_into(&parameter.name, &parameter.shape, output).map_err(model_error)?;
+        }
+        Ok(values)
+    };
+    groups.iter().map(values).collect()
 }
 
 /// A weights file in memory.
@@ -231,6 +252,8 @@ mod tests {
         let file = File::open(&path).unwrap();
         assert_eq!((file.metadata("step").unwrap(), file.metadata("tokens").unwrap()), ("3 \"é\"".into(), "77".into()));
         let read = file.values(&groups, "").unwrap();
+        assert_eq!(of_model(&path, &groups).unwrap(), read);
+        assert_eq!(of_model(folder.path(), &groups).unwrap(), read);
         let rounded = |value: &f32| half::f16::from_f32(*value).to_f32();
         assert_eq!(read, values.iter().map(|group| group.iter().map(rounded).collect()).collect::<Vec<Vec<f32>>>());
     }

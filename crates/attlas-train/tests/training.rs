@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use attlas_train::data::BadLines;
 use attlas_train::optimizer::{Decay, Schedule};
 use attlas_train::train::{Ended, Next, Summary};
+use attlas_train::variation::Variation;
 use attlas_train::{Budget, Config, Error, Recipe, Resume, train};
 use safetensors::SafeTensors;
 use tempfile::TempDir;
@@ -88,11 +89,30 @@ fn tensors(folder: &Path) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends() {
+    resumed_ends_as_whole(Variation::default());
+}
+
+#[test]
+fn so_does_one_whose_text_is_varied() {
+    let all =
+        Variation { bpe_dropout: 0.2, lower_case: 0.1, upper_case: 0.1, drop_stop: 0.2, swap_names: 0.5, join: 0.3 };
+    let varied = resumed_ends_as_whole(all);
+    let plain = resumed_ends_as_whole(Variation::default());
+    let model = |toy: &Toy| fs::read(toy.path("whole/model.safetensors")).unwrap();
+    assert_ne!(model(&varied), model(&plain));
+}
+
+fn resumed_ends_as_whole(variation: Variation) -> Toy {
     let toy = Toy::new();
-    let whole = run(&toy.config("whole")).unwrap();
+    let config_in = |name: &str| {
+        let mut config = toy.config(name);
+        config.recipe.variation = variation;
+        config
+    };
+    let whole = run(&config_in("whole")).unwrap();
     assert_eq!(whole.ended, Ended::Budget);
 
-    let mut config = toy.config("parts");
+    let mut config = config_in("parts");
     for stop_at in [3, 11] {
         let summary =
             train(&config, &mut |progress| if progress.step == stop_at { Next::Stop } else { Next::Continue }).unwrap();
@@ -106,6 +126,33 @@ fn a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends() {
     assert_eq!(tensors(&toy.path("parts")), tensors(&toy.path("whole")));
     let model = |name: &str| fs::read(toy.path(name).join("model.safetensors")).unwrap();
     assert_eq!(model("parts"), model("whole"));
+    toy
+}
+
+/// The embedded model's folder: int8 rows, sixteen by sixteen.
+const EMBEDDED: &str = "../attlas-model/embedded";
+
+#[test]
+fn a_run_begins_with_weights_as_they_are_stored_for_running() {
+    let toy = Toy::new();
+    let pairs = "I played the flute.\tJ'ai joué de la flûte.\nShe is my sister.\tC'est ma sœur.\n";
+    ["train.tsv", "valid.tsv"].into_iter().for_each(|name| fs::write(toy.path(name), pairs).unwrap());
+    let mut config = toy.config("out");
+    config.recipe = Recipe { budget: Budget::Tokens(1), dropout: 0.0, ..Recipe::default() };
+    config.tokenizer = Some(Path::new(EMBEDDED).join("tokenizer.json"));
+    config.init = Some(PathBuf::from(EMBEDDED));
+    let mut losses = Vec::new();
+    let summary = train(&config, &mut |progress| {
+        losses.push(progress.loss);
+        Next::Continue
+    });
+    summary.unwrap();
+    assert!(losses.len() == 1 && losses[0] < 1.5, "{losses:?}; random weights give about 9");
+    let mut config = toy.config("narrow");
+    config.tokenizer = Some(Path::new(EMBEDDED).join("tokenizer.json"));
+    config.init = Some(PathBuf::from(EMBEDDED));
+    let text = message(&config);
+    assert!(text.contains("src_embed.weight") && text.contains("[8000, 256]") && text.contains("[8000, 16]"), "{text}");
 }
 
 #[test]

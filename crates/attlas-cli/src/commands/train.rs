@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use attlas_train::data::BadLines;
 use attlas_train::optimizer::{Decay, Schedule};
 use attlas_train::train::{Ended, Next, Progress, Summary};
+use attlas_train::variation::Variation;
 use attlas_train::{Architecture, Budget, Config, Recipe, Resume};
 use clap::{Args, ValueEnum};
 
@@ -61,6 +62,8 @@ pub struct TrainArguments {
     #[command(flatten)]
     pub recipe: RecipeArguments,
     #[command(flatten)]
+    pub variation: VariationArguments,
+    #[command(flatten)]
     pub run: RunSettings,
 }
 
@@ -92,8 +95,8 @@ pub struct ModelSizes {
     /// A tokenizer.json to use instead of learning one.
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
-    /// A model.safetensors of the same sizes to begin with, instead of random weights.
-    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    /// A model of the same sizes to begin with, instead of random weights: its folder or its model.safetensors.
+    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     pub init: Option<PathBuf>,
 }
 
@@ -134,9 +137,33 @@ pub struct RecipeArguments {
     /// Decay of the average of the weights, which is what is validated and kept; 0 keeps the weights themselves.
     #[arg(long, value_name = "SHARE", default_value_t = Recipe::default().average)]
     pub average: f64,
-    /// Decides first weights, order of the pairs and dropout.
+    /// Decides first weights, order of the pairs, dropout and variations.
     #[arg(long, value_name = "N", default_value_t = Recipe::default().seed)]
     pub seed: u64,
+}
+
+/// How the training text is varied: anew in each epoch, a function of seed, epoch and pair.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Variation of the training text")]
+pub struct VariationArguments {
+    /// Skip that share of merges when a source is cut into pieces (BPE-dropout).
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub bpe_dropout: f64,
+    /// Show that share of sources in lower case; their targets stay as they are.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub lower_case: f64,
+    /// Show that share of pairs in CAPITALS.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub upper_case: f64,
+    /// Show that share of pairs without the stop, question or exclamation mark at the end of both texts.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub drop_stop: f64,
+    /// Show that share of pairs with other names and numbers, where a name or number stands in both texts.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub swap_names: f64,
+    /// Join that share of pairs with the next one or two.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub join: f64,
 }
 
 /// How the learning rate falls.
@@ -215,6 +242,14 @@ impl TrainArguments {
             clip: self.recipe.clip,
             seed: self.recipe.seed,
             average: self.recipe.average,
+            variation: Variation {
+                bpe_dropout: self.variation.bpe_dropout,
+                lower_case: self.variation.lower_case,
+                upper_case: self.variation.upper_case,
+                drop_stop: self.variation.drop_stop,
+                swap_names: self.variation.swap_names,
+                join: self.variation.join,
+            },
         };
         config.tokenizer.clone_from(&self.model.tokenizer);
         config.init.clone_from(&self.model.init);

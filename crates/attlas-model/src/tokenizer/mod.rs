@@ -202,6 +202,18 @@ impl Tokenizer {
         Ok(ids.map(|id| self.remap.as_ref().map_or(*id, |remap| remap.id(*id))).collect())
     }
 
+    /// The same ids word by word, as the text is cut before pieces are looked up: no piece reaches over the end of a word.
+    ///
+    /// # Errors
+    /// Those of [`Tokenizer::encode`].
+    pub fn words(&self, text: &str) -> Result<Vec<Vec<u32>>, Error> {
+        let encoding = self.cut(&[text], |library| library.encode(text, false))?;
+        let ids = encoding.get_ids().iter().map(|id| self.remap.as_ref().map_or(*id, |remap| remap.id(*id)));
+        let tokens: Vec<(u32, Option<u32>)> = ids.zip(encoding.get_word_ids().iter().copied()).collect();
+        let words = tokens.chunk_by(|(_, word), (_, next)| word == next);
+        Ok(words.map(|word| word.iter().map(|(id, _)| *id).collect()).collect())
+    }
+
     /// Lets the library cut texts, within what they may cost.
     fn cut(
         &self,

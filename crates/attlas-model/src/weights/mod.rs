@@ -74,6 +74,14 @@ impl Checkpoint {
         safetensors::open_folder(folder)
     }
 
+    /// The tensors of one safetensors file.
+    ///
+    /// # Errors
+    /// When it is absent, truncated, malformed or not a regular file.
+    pub fn open_file(path: &Path) -> Result<Checkpoint, Error> {
+        Ok(Checkpoint::from_tensors(path, safetensors::open_file(path)?))
+    }
+
     /// The tensors of one safetensors file held in memory; `path` is the name used in messages.
     ///
     /// # Errors
