@@ -145,6 +145,28 @@ fn curves_are_drawn_and_told(folder: &TempDir) {
 }
 
 #[test]
+fn options_that_vary_the_text_are_those_of_the_run_and_needed_to_go_on() {
+    let folder = toy();
+    let names = ["bpe-dropout", "lower-case", "upper-case", "drop-stop", "swap-names", "join"];
+    let options = names.iter().enumerate().map(|(index, name)| format!("--{name}=0.{}", index + 1));
+    let options: Vec<String> = options.collect();
+    let mut more = vec!["--tokens", "500"];
+    more.extend(options.iter().map(String::as_str));
+    Command::new(train("out", &more)).in_folder(&folder).run().succeeds();
+    let checkpoint = fs::read(folder.path().join("out/checkpoint.safetensors")).expect("a checkpoint");
+    let start = String::from_utf8_lossy(&checkpoint[..4000]).replace('\\', "");
+    for (index, name) in names.iter().enumerate() {
+        let field = format!("\"{}\":0.{}", name.replace('-', "_"), index + 1);
+        assert!(start.contains(&field), "{field}: {start}");
+    }
+    let run = Command::new(train("out", &["--tokens", "500", "--resume"])).in_folder(&folder).run();
+    let said = run.fails(3);
+    assert!(said.contains("variation.bpe_dropout is 0.1 there and 0.0 here"), "{said}");
+    let run = Command::new(train("other", &["--join", "2"])).in_folder(&folder).run();
+    assert!(run.fails(2).contains("the share that is joined is 2; it must be between 0 and 1"));
+}
+
+#[test]
 fn a_killed_training_goes_on_to_the_same_result() {
     let folder = toy();
     let budget = ["--tokens", "20000", "--checkpoint-every", "0", "--quiet"];

@@ -14,6 +14,9 @@ use crate::data::{BadLines, read_pairs};
 /// Sentence pairs per run of the model.
 const BATCH: usize = 32;
 
+/// Words of a source, between spaces, from which on it is long.
+pub const LONG: usize = 10;
+
 /// What is evaluated and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -40,6 +43,10 @@ pub struct Evaluation {
     pub token_accuracy: f64,
     /// BLEU of greedy translations against all references of the same source, 0 to 100; see [`bleu`].
     pub bleu: f64,
+    /// The same of the sources of [`LONG`] words or more; `None` where there are none.
+    pub bleu_long: Option<f64>,
+    /// How many those are.
+    pub n_long_sources: usize,
     /// How BLEU was computed.
     pub bleu_signature: &'static str,
     /// Share of sources whose greedy translation is one of their references, 0 to 1.
@@ -97,6 +104,9 @@ pub fn evaluate(
         sentences.extend(translate(model, batch, options.max_tokens)?);
         report(Progress { done: text.pairs.len() + sentences.len(), all });
     }
+    let is_long = |source: &str| source.split_whitespace().count() >= LONG;
+    let long: Vec<Sentence> =
+        sources.iter().zip(&sentences).filter(|((source, _), _)| is_long(source)).map(|(_, it)| it.clone()).collect();
     let is_exact = |sentence: &&Sentence| sentence.references.contains(&sentence.hypothesis);
     let n_tokens = sums.n_tokens.max(1) as f64;
     Ok(Evaluation {
@@ -104,6 +114,8 @@ pub fn evaluate(
         perplexity: (sums.loss / n_tokens).exp(),
         token_accuracy: sums.n_correct as f64 / n_tokens,
         bleu: bleu::corpus(&sentences),
+        bleu_long: (!long.is_empty()).then(|| bleu::corpus(&long)),
+        n_long_sources: long.len(),
         bleu_signature: bleu::SIGNATURE,
         exact: sentences.iter().filter(is_exact).count() as f64 / sentences.len().max(1) as f64,
         alignment_accuracy: sums.probe.accuracy(),

@@ -190,7 +190,7 @@ impl<'a> Run<'a> {
         if encoded.pairs.is_empty() || encoded_valid.pairs.is_empty() {
             return Err(Error::AllTooLong { max_len });
         }
-        let varied = Varied::new(&recipe, &tokenizer, &json, text.pairs, &encoded.kept)?;
+        let varied = Varied::new(&recipe, &tokenizer, &json, &text.pairs, &encoded.kept)?;
         check_memory(config, &recipe, &encoded.pairs)?;
         let fingerprint = fingerprint(&json, &encoded.pairs);
         let (network, state, position) = match config.resume {

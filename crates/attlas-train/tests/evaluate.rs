@@ -29,6 +29,7 @@ fn the_embedded_translator_is_scored_on_pairs_with_several_references() {
     assert!((0.05..0.5).contains(&evaluation.loss_per_token), "{evaluation:?}");
     assert!((evaluation.perplexity - evaluation.loss_per_token.exp()).abs() < 1e-9);
     assert!(evaluation.token_accuracy > 0.6 && evaluation.bleu > 40.0, "{evaluation:?}");
+    assert_eq!((evaluation.n_long_sources, evaluation.bleu_long), (0, None), "no source has ten words");
     let alignment = &evaluation.alignment_accuracy;
     assert_eq!(alignment.layers.len(), 3);
     assert!(alignment.n_cases >= 8, "{alignment:?}");
@@ -41,6 +42,25 @@ fn the_embedded_translator_is_scored_on_pairs_with_several_references() {
     {
         assert!(!json[name].is_null(), "{name}");
     }
+}
+
+#[test]
+fn sources_of_ten_words_or_more_have_a_bleu_of_their_own() {
+    let folder = TempDir::new().unwrap();
+    let long =
+        "The woman who lives next door to us is a doctor.\tLa femme qui habite à côté de chez nous est médecin.\n";
+    let path = |name: &str, pairs: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, pairs).unwrap();
+        path
+    };
+    let model = Model::embedded().unwrap();
+    let of = |name: &str, pairs: &str| evaluate(&model, &path(name, pairs), Options::default(), &mut |_| {}).unwrap();
+    let alone = of("long.tsv", long);
+    let both = of("both.tsv", &format!("{PAIRS}{long}"));
+    assert_eq!((both.n_sources, both.n_long_sources), (5, 1));
+    assert_eq!((both.bleu_long, alone.bleu_long), (Some(alone.bleu), Some(alone.bleu)));
+    assert!(both.bleu != alone.bleu && alone.bleu > 0.0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use attlas::HeadId;
 use attlas_train::alignment::Accuracy;
 use attlas_train::data::BadLines;
-use attlas_train::evaluate::{Evaluation, Options};
+use attlas_train::evaluate::{Evaluation, LONG, Options};
 use clap::Args;
 
 use super::pair_lines::{left_out_lines, say_wider_lines};
@@ -69,6 +69,9 @@ pub fn run(arguments: &EvaluateArguments, terminal: &mut Terminal) -> Result<Out
 }
 
 fn print(evaluation: &Evaluation, terminal: &mut Terminal) -> Result<(), Failure> {
+    let long = evaluation
+        .bleu_long
+        .map_or("–".to_owned(), |bleu| format!("{bleu:.1}  ({})", counted(evaluation.n_long_sources, "source")));
     let lines = [
         ("pairs", evaluation.n_pairs.to_string()),
         ("target tokens", evaluation.n_tokens.to_string()),
@@ -76,6 +79,7 @@ fn print(evaluation: &Evaluation, terminal: &mut Terminal) -> Result<(), Failure
         ("perplexity", format!("{:.3}", evaluation.perplexity)),
         ("token accuracy", percent(evaluation.token_accuracy)),
         ("BLEU", format!("{:.1}  ({})", evaluation.bleu, printable(evaluation.bleu_signature))),
+        (&*format!("BLEU, {LONG}+ words"), long),
         ("exact translations", percent(evaluation.exact)),
     ];
     for (name, value) in lines {

@@ -93,15 +93,14 @@ impl Varied {
         recipe: &Recipe,
         tokenizer: &Tokenizer,
         json: &[u8],
-        texts: Vec<(String, String)>,
+        texts: &[(String, String)],
         kept: &[usize],
     ) -> Result<Option<Varied>, Error> {
         let variation = recipe.variation;
         if variation == Variation::default() {
             return Ok(None);
         }
-        let mut texts = texts;
-        let texts: Vec<(String, String)> = kept.iter().map(|place| std::mem::take(&mut texts[*place])).collect();
+        let texts: Vec<(String, String)> = kept.iter().map(|place| texts[*place].clone()).collect();
         Ok(Some(Varied {
             variation,
             seed: recipe.seed,

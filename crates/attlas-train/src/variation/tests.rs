@@ -24,7 +24,7 @@ impl Shown {
         let frame = tokenizer::frame(&tokenizer).unwrap();
         let encoded = encode(&tokenizer, &texts, frame, 512).unwrap();
         let recipe = Recipe { variation, seed, ..Recipe::default() };
-        let varied = Varied::new(&recipe, &tokenizer, &json, texts, &encoded.kept).unwrap().unwrap();
+        let varied = Varied::new(&recipe, &tokenizer, &json, &texts, &encoded.kept).unwrap().unwrap();
         Shown { tokenizer, pairs: encoded.pairs, varied }
     }
 
