@@ -19,8 +19,8 @@ pub(crate) struct Turns {
     frequencies: Vec<f32>,
 }
 
-/// Where the patches of an image stand among the positions of a pass.
-#[derive(Debug, Clone, Copy, Default)]
+/// Where the patches of images stand among the positions of a pass.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct PatchPlaces {
     /// Positions before the first patch.
     pub n_leading: usize,
@@ -28,12 +28,17 @@ pub(crate) struct PatchPlaces {
     pub n_rows: usize,
     /// Patches from left to right.
     pub n_columns: usize,
+    /// The three positions of each token, where images stand among words. Shape `[n_items, n]`.
+    pub positions: Vec<[u32; 3]>,
 }
 
 impl Turns {
     /// For positions `start` to `start + n`; `lengths` says how long each text of the batch is in all, so that one whose
     /// frequencies depend on it turns as it would without the others. Shape `[n_items]`.
-    pub fn new(rotary: &Rotary, start: usize, n: usize, lengths: &[usize], places: PatchPlaces) -> Turns {
+    pub fn new(rotary: &Rotary, start: usize, n: usize, lengths: &[usize], places: &PatchPlaces) -> Turns {
+        if let Some(sections) = rotary.sections.filter(|_| !places.positions.is_empty()) {
+            return Turns::by_three(rotary, sections, n, lengths, &places.positions);
+        }
         if let Frequencies::ByPlace { per_axis } = &rotary.frequencies {
             return Turns::by_place(rotary.pairs, per_axis, places);
         }
@@ -68,9 +73,32 @@ impl Turns {
         }
     }
 
+    /// For tokens that have three positions, each of which turns some pairs. Shape of `positions`: `[n_items, n]`.
+    fn by_three(rotary: &Rotary, sections: [usize; 3], n: usize, lengths: &[usize], positions: &[[u32; 3]]) -> Turns {
+        let half = rotary.n_columns / 2;
+        let ends = [sections[0], sections[0] + sections[1]];
+        let (per_pair, factor) = rotary.frequencies.at(lengths.first().copied().unwrap_or(n), rotary.n_columns);
+        let angle = |place: &[u32; 3], pair: usize| {
+            let axis = ends.iter().filter(|end| pair >= **end).count();
+            f64::from(place[axis] as f32 * per_pair[pair])
+        };
+        let angles = || positions.iter().flat_map(|place| (0..half).map(move |pair| angle(place, pair)));
+        let scaled = |x: f64| (x * f64::from(factor)) as f32;
+        Turns {
+            first_column: rotary.first_column,
+            pairs: rotary.pairs,
+            half,
+            n,
+            n_items: positions.len() / n.max(1),
+            cosines: angles().map(|angle| scaled(angle.cos())).collect(),
+            sines: angles().map(|angle| scaled(angle.sin())).collect(),
+            frequencies: Vec::new(),
+        }
+    }
+
     /// For the patches of an image, whose middles lie from −1 to 1 along both axes.
-    fn by_place(pairs: Pairs, per_axis: &[f32], places: PatchPlaces) -> Turns {
-        let PatchPlaces { n_leading, n_rows, n_columns } = places;
+    fn by_place(pairs: Pairs, per_axis: &[f32], places: &PatchPlaces) -> Turns {
+        let PatchPlaces { n_leading, n_rows, n_columns, .. } = *places;
         let half = 2 * per_axis.len();
         let n = n_leading + n_rows * n_columns;
         let (mut cosines, mut sines) = (vec![1.0; n * half], vec![0.0; n * half]); // [n, half]

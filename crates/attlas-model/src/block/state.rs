@@ -18,6 +18,8 @@ pub(crate) struct Batch<'a> {
     pub ids: &'a [u32],
     /// Rows that are read in the place of those that the ids have in the table. Shape `[n_items, n, width]`.
     pub words: Option<&'a [f32]>,
+    /// The three positions of each new token, where images stand among them. Shape `[n_items, n]`.
+    pub positions: Option<&'a [[u32; 3]]>,
     /// What is read instead of ids.
     pub features: Option<FeatureBatch<'a>>,
     /// Segments; all 0 when `None`. Shape `[n_items, n]`.

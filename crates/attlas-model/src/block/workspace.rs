@@ -46,7 +46,7 @@ impl Workspace {
         if let Some(found) = self.turns.iter().position(|(known, _)| known == rotary) {
             return found;
         }
-        let turns = Turns::new(rotary, self.start, self.n, &self.lengths, self.places);
+        let turns = Turns::new(rotary, self.start, self.n, &self.lengths, &self.places);
         self.turns.push((rotary.clone(), turns));
         self.turns.len() - 1
     }

@@ -154,6 +154,9 @@ pub struct Rotary {
     pub pairs: Pairs,
     /// How fast each pair turns.
     pub frequencies: Frequencies,
+    /// How many pairs turn by each of a token's three positions, in time, from top to bottom and from left to right, where images
+    /// stand among words (M-RoPE, Wang et al. 2024, §2.1); `None` where all turn by one.
+    pub sections: Option<[usize; 3]>,
 }
 
 impl Rotary {

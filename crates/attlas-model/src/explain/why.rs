@@ -297,7 +297,7 @@ impl<'a> Pair<'a> {
         };
         let n = map.n_keys().max(map.n_queries());
         let length = map.key_tokens().unpadded(map.n_keys()).last().map_or(n, |last| last + 1);
-        let turns = config.rotary.as_ref().map(|rotary| Turns::new(rotary, 0, n, &[length], PatchPlaces::default()));
+        let turns = config.rotary.as_ref().map(|rotary| Turns::new(rotary, 0, n, &[length], &PatchPlaces::default()));
         let kv_head = layer.shape.kv_head(head.head);
         Ok(Pair { asked, config, block, weights: attention_of(model, layer)?, scoring, kv_head, turns })
     }

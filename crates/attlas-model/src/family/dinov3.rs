@@ -78,6 +78,7 @@ fn rotary(config: &ConfigFile, d_head: usize) -> Result<Rotary, Error> {
         n_columns: d_head,
         pairs: Pairs::Halves,
         frequencies: Frequencies::ByPlace { per_axis: per_axis.collect() },
+        sections: None,
     })
 }
 

@@ -50,6 +50,7 @@ mod roberta;
 mod rotary;
 mod rotary_bert;
 mod siglip;
+mod sight;
 mod stablelm;
 mod starcoder2;
 mod t5;
@@ -62,6 +63,7 @@ mod wav2vec2;
 mod whisper;
 
 pub(crate) use clip::size_is_shorter_side;
+pub(crate) use sight::{SightPlan, TakenRows, sight};
 pub(crate) use text::{Marks, PieceRule, TextRules, VocabularyRule, language_first, text_rules};
 pub use vaswani::FAMILY as VASWANI;
 

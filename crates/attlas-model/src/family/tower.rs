@@ -34,9 +34,14 @@ pub(super) const MISTRAL3: Family = Family {
 pub(super) const LLAVA: Family = Family {
     name: "llava",
     model_types: &["llava", "llava_next"],
-    about: "LLaVA, LLaVA-NeXT (Liu et al. 2023, 2024), text only",
+    about: "LLaVA with images, LLaVA-NeXT's text (Liu et al. 2023, 2024)",
     read: |config| read(config, "llama", Tied::No),
-    tested: &[("llava-tower", "names as on the hub"), ("llava-next-tower", "Mistral inside; names of transformers 5")],
+    tested: &[
+        ("llava", "images through CLIP, several, generation"),
+        ("llava-siglip", "images through SigLIP, states of two layers, Qwen 2 inside, bf16"),
+        ("llava-tower", "text alone, names as on the hub"),
+        ("llava-next-tower", "Mistral inside; names of transformers 5"),
+    ],
     texts: &[],
 };
 

@@ -24,6 +24,9 @@ impl Recording {
         for (item, other) in self.items.iter_mut().zip(other.items) {
             let tokens = if other.target.is_empty() { other.source } else { other.target };
             item.axes.insert(name.to_owned(), tokens);
+            if let Some(grid) = other.image {
+                item.grids.insert(name.to_owned(), vec![grid]);
+            }
         }
         let own = |layer: Layer| {
             let [stack, query_axis, key_axis] = [(); 3].map(|()| Some(name.to_owned()));
@@ -49,7 +52,10 @@ impl Recording {
             let tokens = item.axes.get(name).cloned().unwrap_or_default();
             match kind {
                 Kind::Decoder => Item { target: tokens, ..Item::default() },
-                _ => Item { source: tokens, ..Item::default() },
+                _ => {
+                    let image = item.grids.get(name).and_then(|grids| grids.first()).cloned();
+                    Item { source: tokens, image, ..Item::default() }
+                }
             }
         };
         let items = self.items.iter().map(item).collect();
@@ -69,7 +75,10 @@ impl Recording {
             _ => true,
         });
         for item in &mut self.items {
-            names.iter().for_each(|name| drop(item.axes.remove(name)));
+            for name in &names {
+                item.axes.remove(name);
+                item.grids.remove(name);
+            }
         }
         names
     }
