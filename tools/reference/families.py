@@ -90,7 +90,8 @@ def make(case: Case) -> None:
             last = getattr(outputs, "last_hidden_state", None)
             if last is None and is_sense:
                 last = getattr(case.part(model).base_model(**read), "last_hidden_state", None)
-        tensors.update({f"{name}.{key}": value for key, value in collect(inputs, outputs).items()})
+        told = inputs if case.sight is None else {key: value for key, value in inputs.items() if key != "pixel_values"}
+        tensors.update({f"{name}.{key}": value for key, value in collect(told, outputs).items()})
         # of vision models and towers, the list of hidden states ends before the last norm
         if not getattr(model.config, "is_encoder_decoder", False) and (last is not None or is_sense):
             tensors.pop(f"{name}.hidden.self", None)

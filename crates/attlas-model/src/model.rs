@@ -52,6 +52,8 @@ pub struct Model {
     pub(crate) has_text_tower: bool,
     /// How images are prepared, where the folder says so.
     pub(crate) preparation: Option<Preparation>,
+    /// The token in whose place images stand among words, where it can see any.
+    image_token: Option<u32>,
     /// How it sees images among words, where it was loaded to.
     pub(crate) sight: Option<Arc<Sight>>,
     /// How sounds become spectrograms, where the folder says so.
@@ -150,6 +152,7 @@ impl Model {
         model.has_text_tower = has_text_tower;
         model.name = folder_name(folder, found.config.text("_name_or_path").ok().flatten());
         model.revision = revision(folder, &found.checkpoint);
+        model.image_token = family::sight(&found.config).ok().flatten().map(|plan| plan.image_token);
         model.sight = sight.map(|sight| Arc::new(sight.named(&model.name)));
         Ok(model)
     }
@@ -208,6 +211,7 @@ impl Model {
             has_text_tower: false,
             preparation: None,
             listening: None,
+            image_token: None,
             sight: None,
             sentences: Sentences::default(),
         })
@@ -306,6 +310,11 @@ impl Model {
     /// Whether the folder has a text tower beside the vision tower that was loaded ([`LoadOptions::tower`]).
     pub fn has_text_tower(&self) -> bool {
         self.has_text_tower
+    }
+
+    /// The token in whose place images stand among words, of a model that can be loaded to see them ([`LoadOptions::images`]).
+    pub fn image_token(&self) -> Option<u32> {
+        self.image_token
     }
 
     /// The family, such as `vaswani` or `bert`.

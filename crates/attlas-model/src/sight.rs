@@ -7,7 +7,7 @@ use attlas::{Kind, PatchGrid, Token, TokenRole, Tokens};
 
 use crate::block::linear::Linear;
 use crate::block::pass::{Array, Keep, Pass, Site};
-use crate::config::{Activation, Reads, Stack};
+use crate::config::{Activation, Block, Reads, Stack};
 use crate::family::{self, SightPlan, TakenRows};
 use crate::folder::Folder;
 use crate::model::Model;
@@ -59,6 +59,17 @@ impl Sight {
         let Some(plan) = family::sight(&folder.config)? else { return Ok(None) };
         let (text, _) = (family::of(&folder.config)?.read)(&folder.config)?;
         let d_text = text.decoder.as_ref().map_or(0, |stack| stack.embedding.width);
+        let blocks = text.decoder.iter().flat_map(|stack| &stack.blocks);
+        let has_sections =
+            |block: &Block| block.attention.rotary.as_ref().is_some_and(|rotary| rotary.sections.is_some());
+        if plan.has_three_positions && !blocks.into_iter().all(has_sections) {
+            let message = "has no mrope_section, which says which positions of a patch turn which columns";
+            return Err(folder.config.error("rope_parameters", message));
+        }
+        if let Some((given, field)) = plan.d_given.as_ref().filter(|(given, _)| *given != d_text) {
+            let message = format!("is {given}, but rows of words are {d_text} wide");
+            return Err(folder.config.error(field, message));
+        }
         let mut sight = Sight::load(&plan, &folder.checkpoint, d_text)?;
         sight.tower.preparation = folder.preprocessor()?.as_ref().map(Preparation::read).transpose()?;
         Ok(Some(sight))
@@ -79,12 +90,14 @@ impl Sight {
         let (d_tower, n_leading) = (stack.d_model, stack.n_leading());
         let layer = |layer: &i64| usize::try_from(if *layer < 0 { n_layers as i64 + 1 + layer } else { *layer }).ok();
         let layers: Vec<Option<usize>> = plan.layers.iter().map(layer).collect();
-        let layers = layers.into_iter().collect::<Option<Vec<usize>>>().filter(|all| all.iter().all(|at| *at <= n_layers));
+        let layers =
+            layers.into_iter().collect::<Option<Vec<usize>>>().filter(|all| all.iter().all(|at| *at <= n_layers));
         let layers = layers.ok_or_else(|| {
-            let message = format!("is {n_layers}, but hidden states number {:?} are to be taken of the tower", plan.layers);
+            let message =
+                format!("is {n_layers}, but hidden states number {:?} are to be taken of the tower", plan.layers);
             plan.tower.error("num_hidden_layers", message)
         })?;
-        if plan.merged == 1 {
+        if !plan.is_normed {
             // states are taken as the last block leaves them
             tower.drop_final_norm();
         }
@@ -132,6 +145,18 @@ impl Sight {
         // 2. through the projector
         let rows = self.project(&states, stack, sides);
         run.kept.retain(|kept| kept.site != Site::Stream);
+        let last = self.layers.iter().max().copied().unwrap_or(0);
+        if last < stack.blocks.len() {
+            let what = match last.checked_sub(1) {
+                Some(layer) => format!("what leaves layer {layer} of the vision tower"),
+                None => "what enters the vision tower".to_owned(),
+            };
+            let name = self.tower.name();
+            run.recording
+                .provenance
+                .notes
+                .push(format!("the text of {name} reads {what}: layers after that reach no word"));
+        }
         let grid = PatchGrid {
             first: stack.n_leading() - self.n_dropped,
             rows: sides[0] / self.merged,
@@ -180,11 +205,6 @@ impl Model {
     /// What images go through before they stand among words: an encoder of its own.
     pub fn vision_tower(&self) -> Option<&Model> {
         self.sight.as_deref().map(|sight| &sight.tower)
-    }
-
-    /// The token in whose place the rows of an image stand.
-    pub fn image_token(&self) -> Option<u32> {
-        self.sight.as_deref().map(|sight| sight.image_token)
     }
 
     /// Looks at an image that [`vision_tower`](Model::vision_tower) can read; `pass` says what is kept of the tower.

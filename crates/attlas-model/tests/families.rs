@@ -116,7 +116,8 @@ impl Case<'_> {
             n_compared += 1;
             problems.extend(result.err().map(|problem| format!("{name}: {problem}")));
         }
-        let n_layers = found.recording.layers.len() + looks.iter().map(|look| look.run.recording.layers.len()).sum::<usize>();
+        let n_layers =
+            found.recording.layers.len() + looks.iter().map(|look| look.run.recording.layers.len()).sum::<usize>();
         if n_compared < n_layers {
             problems.push(format!("only {n_compared} arrays were compared for {n_layers} layers"));
         }

@@ -1,6 +1,6 @@
 //! What a pass reads and has seen, as plain data: the layers compute on it.
 
-use attlas::Kind;
+use attlas::{Kind, Mask};
 use attlas_kernels::Onto;
 
 use super::dropout::Dropout;
@@ -118,6 +118,8 @@ pub(crate) struct LayerState {
     /// The weights of packed texts before dropout, text by text and head by head, when there is a way back. Shape of each
     /// `[n_queries, n_keys]`.
     pub weights: Vec<f32>,
+    /// Which keys each query may look at, where patches see those of their square alone.
+    pub mask: Option<Mask>,
     /// Rows so far.
     pub n_queries: usize,
     /// Columns so far.

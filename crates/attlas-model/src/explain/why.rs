@@ -158,6 +158,12 @@ pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
             edit.sentence()
         )));
     }
+    if run.recording.items.get(asked.item).is_some_and(|item| !item.target_images().is_empty()) {
+        return Err(Error::Unsupported(format!(
+            "a score of {} is not taken apart in a text with images in it: what they put into the residual stream is no word's",
+            model.name()
+        )));
+    }
     let layer = run.recording.layer(asked.kind, asked.head.layer)?;
     let map = run.recording.map_of(layer, asked.item, asked.head.head)?;
     let pair = Pair::new(model, layer, &map, asked)?;

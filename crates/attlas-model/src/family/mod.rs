@@ -45,12 +45,13 @@ mod opt;
 mod phi;
 mod pre_norm_bert;
 mod qwen;
+mod qwen_vision;
 mod readouts;
 mod roberta;
 mod rotary;
 mod rotary_bert;
-mod siglip;
 mod sight;
+mod siglip;
 mod stablelm;
 mod starcoder2;
 mod t5;
@@ -200,6 +201,8 @@ pub const FAMILIES: &[Family] = &[
     clip::TEXT,
     siglip::VISION,
     siglip::VISION_2,
+    qwen_vision::QWEN2_VL,
+    qwen_vision::QWEN2_5_VL,
     siglip::TEXT,
 ];
 

@@ -76,7 +76,10 @@ fn sections(section: &ConfigFile, n_columns: usize) -> Result<Option<[usize; 3]>
         }
         _ => {
             let half = n_columns / 2;
-            Err(section.error("mrope_section", format!("is {given:?}, but must be three numbers whose sum is {half}, the pairs that turn")))
+            Err(section.error(
+                "mrope_section",
+                format!("is {given:?}, but must be three numbers whose sum is {half}, the pairs that turn"),
+            ))
         }
     }
 }

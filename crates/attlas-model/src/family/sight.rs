@@ -25,6 +25,12 @@ pub(crate) struct SightPlan {
     pub activation: Activation,
     /// The width that the first of the two gives; that of the text where it is `None`.
     pub d_hidden: Option<usize>,
+    /// Whether the norm after the tower's last block is on the states that are taken.
+    pub is_normed: bool,
+    /// The width of what they give, as a field of this name says it; it must be the text's.
+    pub d_given: Option<(usize, String)>,
+    /// Whether the text's tokens have three positions each.
+    pub has_three_positions: bool,
     /// The token in whose place rows stand.
     pub image_token: u32,
     /// What is written where an image is to stand, for messages.
@@ -47,6 +53,8 @@ pub(crate) enum TakenRows {
 pub(crate) fn sight(config: &ConfigFile) -> Result<Option<SightPlan>, Error> {
     match config.text("model_type")?.unwrap_or_default() {
         "llava" => llava(config).map(Some),
+        "qwen2_vl" => qwen(config, "qwen2_vl_vision", ["embed_dim", "hidden_size"], 1280).map(Some),
+        "qwen2_5_vl" => qwen(config, "qwen2_5_vl_vision", ["hidden_size", "out_hidden_size"], 3584).map(Some),
         _ => Ok(None),
     }
 }
@@ -54,16 +62,13 @@ pub(crate) fn sight(config: &ConfigFile) -> Result<Option<SightPlan>, Error> {
 /// LLaVA 1.5 (Liu et al. 2024): the patches' states before the last layer of CLIP, through two layers.
 fn llava(config: &ConfigFile) -> Result<SightPlan, Error> {
     let (tower, kind) = section(config)?;
-    let tower = match kind {
-        "clip_vision_model" | "siglip_vision_model" => tower,
-        other => return Err(unknown_tower(&tower, other, "clip_vision_model and siglip_vision_model")),
-    };
     let has_class = kind == "clip_vision_model";
     let rows = match config.text_or("vision_feature_select_strategy", "default")? {
         "default" if has_class => TakenRows::Patches,
         "full" => TakenRows::All,
         "default" => {
-            let message = "is \"default\", which leaves the first row out, but this tower has patches alone: that would be one";
+            let message =
+                "is \"default\", which leaves the first row out, but this tower has patches alone: that would be one";
             return Err(config.error("vision_feature_select_strategy", message));
         }
         other => {
@@ -82,26 +87,66 @@ fn llava(config: &ConfigFile) -> Result<SightPlan, Error> {
         projector_bias: config.flag_or("multimodal_projector_bias", true)?,
         activation: config.activation_or("projector_hidden_act", "gelu")?,
         d_hidden: None,
+        is_normed: false,
+        d_given: None,
+        has_three_positions: false,
         image_token: image_token(config, 32_000)?,
         written: "<image>",
     })
 }
 
+/// Qwen2-VL and Qwen2.5-VL: the states of a square of patches side by side, through two layers of which the first is as wide. The fields are
+/// those of the tower's width, which has this default, and of the width of what it gives.
+fn qwen(
+    config: &ConfigFile,
+    tower_type: &'static str,
+    [width, given]: [&str; 2],
+    default: usize,
+) -> Result<SightPlan, Error> {
+    let missing = || config.error("vision_config", "is missing; it describes what images go through");
+    let tower = config.section("vision_config")?.ok_or_else(missing)?.supposing("model_type", tower_type.into());
+    let merged = tower.size_or("spatial_merge_size", 2)?;
+    if merged > MOST_MERGED {
+        let message = format!("is {merged}; attlas merges up to {MOST_MERGED} × {MOST_MERGED} patches");
+        return Err(tower.error("spatial_merge_size", message));
+    }
+    Ok(SightPlan {
+        tower_prefixes: &["model.visual.", "visual."],
+        layers: vec![-1],
+        rows: TakenRows::All,
+        merged,
+        projector: ["merger.mlp.0", "merger.mlp.2"],
+        projector_prefixes: &["model.visual.", "visual."],
+        projector_bias: true,
+        activation: Activation::Gelu,
+        d_hidden: Some(tower.size_or(width, default)? * merged * merged),
+        is_normed: true,
+        has_three_positions: true,
+        d_given: Some((tower.size_or(given, 3584)?, format!("vision_config.{given}"))),
+        image_token: image_token(config, 151_655)?,
+        written: "<|vision_start|><|image_pad|><|vision_end|>",
+        tower,
+    })
+}
+
+/// Patches along each side that become one row, at most.
+const MOST_MERGED: usize = 16;
+
 /// The configuration of the tower and its `model_type`.
 fn section(config: &ConfigFile) -> Result<(ConfigFile, &'static str), Error> {
-    const KNOWN: [&str; 4] = ["clip_vision_model", "siglip_vision_model", "qwen2_vl_vision", "qwen2_5_vl_vision"];
+    const KNOWN: [&str; 2] = ["clip_vision_model", "siglip_vision_model"];
     let missing = || config.error("vision_config", "is missing; it describes what images go through");
     let tower = config.section("vision_config")?.ok_or_else(missing)?;
     let named = tower.text("model_type")?.unwrap_or("clip_vision_model").to_owned();
     match KNOWN.into_iter().find(|known| *known == named) {
         Some(kind) => Ok((tower.supposing("model_type", kind.into()), kind)),
-        None => Err(unknown_tower(&tower, &named, "clip_vision_model and siglip_vision_model")),
+        None => {
+            let named = crate::error::brief(&named);
+            let message =
+                format!("is \"{named}\"; of the towers that images go through attlas reads {}", KNOWN.join(" and "));
+            Err(tower.error("model_type", message))
+        }
     }
-}
-
-fn unknown_tower(tower: &ConfigFile, kind: &str, known: &str) -> Error {
-    let kind = crate::error::brief(kind);
-    tower.error("model_type", format!("is \"{kind}\"; of the towers that images go through attlas reads {known}"))
 }
 
 /// `vision_feature_layer`: a number, or several whose states stand side by side.

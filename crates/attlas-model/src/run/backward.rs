@@ -352,7 +352,8 @@ impl Model {
             return Err(Error::Unsupported(problem.to_owned()));
         }
         if inputs.iter().any(|input| input.seen.is_some()) {
-            let problem = "parameters have gradients of texts without images: what images go through is no part of the run";
+            let problem =
+                "parameters have gradients of texts without images: what images go through is no part of the run";
             return Err(Error::Unsupported(problem.to_owned()));
         }
         let reads = self.transformer.architecture.encoder.as_ref().map(|stack| &stack.embedding.reads);

@@ -57,7 +57,9 @@ impl Model {
         }
         let width = stack.embedding.width;
         let mut rows = vec![0.0; ids.len() * width]; // [n_items, n, width]
-        rows.chunks_exact_mut(width.max(1)).zip(ids).for_each(|(row, id)| weights.embedding.tokens.row(*id as usize, row));
+        rows.chunks_exact_mut(width.max(1))
+            .zip(ids)
+            .for_each(|(row, id)| weights.embedding.tokens.row(*id as usize, row));
         let items = rows.chunks_exact_mut((ids.len() / inputs.len().max(1) * width).max(1)).zip(inputs);
         for (item, seen) in items.filter_map(|(item, input)| Some((item, input.seen.as_deref()?))) {
             for (row, token) in seen.rows.values.chunks_exact(width.max(1)).zip(&seen.tokens) {

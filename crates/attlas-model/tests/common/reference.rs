@@ -40,7 +40,8 @@ pub fn inputs_with_images(
 pub fn look(model: &Model, image: &Expected) -> Result<Look, String> {
     let tower = model.vision_tower().ok_or("it has no tower")?;
     let values = image.values.iter().map(|value| *value as f32).collect();
-    let input = tower.features_input(Array { shape: image.shape.clone(), values }).map_err(|error| error.to_string())?;
+    let input =
+        tower.features_input(Array { shape: image.shape.clone(), values }).map_err(|error| error.to_string())?;
     model.look(input, &Pass::default()).map_err(|error| error.to_string())
 }
 

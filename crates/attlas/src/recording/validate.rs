@@ -121,12 +121,17 @@ fn check_item(item: &Item) -> Result<(), String> {
         let (n, given) = (grid.first.saturating_add(grid.n_patches()), item.source.len());
         if n != given {
             let PatchGrid { first, rows, columns, .. } = grid;
-            return Err(format!(": {first} tokens and {rows} × {columns} patches are {n} tokens, but there are {given}"));
+            return Err(format!(
+                ": {first} tokens and {rows} × {columns} patches are {n} tokens, but there are {given}"
+            ));
         }
     }
     let mut images = item.image.iter().chain(item.grids.values().flatten());
     images.try_for_each(check_seen).map_err(|message| format!(": {message}"))?;
-    item.grids.iter().try_for_each(|(axis, grids)| check_axis(item, axis, grids)).map_err(|message| format!(": {message}"))
+    item.grids
+        .iter()
+        .try_for_each(|(axis, grids)| check_axis(item, axis, grids))
+        .map_err(|message| format!(": {message}"))
 }
 
 /// The images of an axis stand one after another among its tokens.
