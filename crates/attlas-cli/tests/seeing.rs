@@ -41,14 +41,16 @@ fn run(folder: &TempDir, words: &[&str]) -> Finished {
     Command::new(words.iter().copied()).in_folder(folder).run()
 }
 
-/// A refusal whose sentence has these words.
+/// A refusal whose sentence has these words; remarks may stand before it.
 trait Says {
     fn says(&self, code: i32, words: &str);
 }
 
 impl Says for Finished {
     fn says(&self, code: i32, words: &str) {
-        assert!(self.fails(code).contains(words), "{}", self.stderr);
+        assert_eq!(self.code, Some(code), "{}\n{}", self.command, self.stderr);
+        let last = self.stderr.lines().last().unwrap_or_default();
+        assert!(last.starts_with("attlas: ") && last.contains(words), "{}", self.stderr);
     }
 }
 
@@ -113,7 +115,7 @@ fn placeholders_and_images_that_do_not_fit_are_told_in_a_sentence() {
     record(&[&["what <image> ?"], &twice[..]].concat()).says(3, "2 images for a text with 1 placeholder");
     record(&["what is this", "--image", "photo.png"]).says(3, "reads one where the text has <image> (token 47)");
     record(&["what <image> ?"]).says(2, "the text has 1 placeholder for images, and no image was given (--image FILE)");
-    record(&["what <image> ?", "--image", "absent.png"]).says(3, "absent.png is no file");
+    record(&["what <image> ?", "--image", "absent.png"]).says(3, "absent.png: there is no such file (--image)");
     record(&[&["what <image> is <image> ?"], &twice[..]].concat()).succeeds();
     let second = ["draw", "patches", "run.safetensors", "--image", "photo.png", "--image-number", "1", "-o", "p.svg"];
     run(&folder, &second).succeeds();

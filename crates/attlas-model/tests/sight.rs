@@ -4,7 +4,7 @@
 mod common;
 
 use attlas::{Kind, Recording, analysis};
-use attlas_model::{Array, Input, LoadOptions, Look, Model, Pass, RunOptions, Side, Site};
+use attlas_model::{Array, Backward, Input, LoadOptions, Look, Model, Next, Pass, RunOptions, Side, Site, Words};
 use common::data;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -106,7 +106,7 @@ fn rows_that_are_given_are_those_that_are_read_without() {
         assert_eq!(rows.values[width..][..look.rows.values.len()], look.rows.values, "{case}");
         let pass = Pass::keeping([Site::Attention, Site::Logits]);
         let plain = model.run(&inputs, &RunOptions { pass: pass.clone(), ..RunOptions::default() }).expect("a run");
-        let given = model.run_words(&inputs, &words, &pass, &mut |_| attlas_model::Next::Continue).expect("a run");
+        let given = model.run_words(&inputs, &words, &pass, &mut |_| Next::Continue).expect("a run");
         assert_eq!(plain.logits, given.logits, "{case}");
         assert_eq!(plain.recording.layers, given.recording.layers, "{case}");
         // without the image the words after it have other maps
@@ -116,6 +116,72 @@ fn rows_that_are_given_are_those_that_are_read_without() {
         let other = model.run(&inputs, &RunOptions { pass, ..RunOptions::default() }).expect("a run");
         assert_ne!(plain.logits, other.logits, "{case}");
     }
+}
+
+/// Numbers between −1 and 1 that are the same every time.
+fn coefficients(n: usize) -> Vec<f32> {
+    (0..n).map(|place| ((place * 13 % 29) as f32 - 14.0) / 14.0).collect()
+}
+
+fn weighed(output: &Array) -> f64 {
+    output.values.iter().zip(coefficients(output.values.len())).map(|(x, by)| f64::from(*x) * f64::from(by)).sum()
+}
+
+/// Holds gradients to central differences at some places of an array.
+fn check(what: &str, gradient: &[f32], values: &[f32], score: &dyn Fn(Vec<f32>) -> f64) {
+    const STEP: f32 = 4e-3;
+    let largest = gradient.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+    for place in (0..values.len()).step_by(values.len() / 7) {
+        let moved = |by: f32| {
+            let mut values = values.to_vec();
+            values[place] += by;
+            score(values)
+        };
+        let expected = (moved(STEP) - moved(-STEP)) / f64::from(2.0 * STEP);
+        let difference = (f64::from(gradient[place]) - expected).abs();
+        assert!(difference < 5e-3 * f64::from(largest), "{what} at {place}: {} and {expected}", gradient[place]);
+    }
+}
+
+#[test]
+fn gradients_go_back_to_the_rows_of_images_and_through_the_windows_of_a_tower() {
+    let model = model("qwen2.5-vl");
+    let stop = &mut |_| Next::Continue;
+    // 1. the text: three positions for each patch
+    let look = look(&model, 12, 8).expect("a look");
+    let inputs = [input(&model, &[5, 44, 6, 9], &[look]).expect("an input")];
+    let words = model.words(&inputs).expect("rows");
+    let options = Backward { words: words.clone(), ..Backward::default() };
+    let pass = Pass::keeping([Site::Logits]);
+    let back = model
+        .backward(&inputs, &pass, &options, &mut |output| Ok(coefficients(output.values.len())))
+        .expect("a way back");
+    let rows = words.target.expect("of the target");
+    let score = |values: Vec<f32>| {
+        let words = Words { target: Some(Array { values, ..rows.clone() }), ..Words::default() };
+        let run = model.run_words(&inputs, &words, &pass, &mut |_| Next::Continue).expect("a run");
+        weighed(&run.logits.expect("logits"))
+    };
+    check("words", &back.words.target.expect("gradients").values, &rows.values, &score);
+    // 2. the tower: patches that see their window alone
+    let tower = model.vision_tower().expect("a tower");
+    let pixels = coefficients(3 * 12 * 8);
+    let seen = |values: Vec<f32>| [tower.features_input(Array { shape: vec![3, 12, 8], values }).expect("an image")];
+    let back = tower
+        .backward_watched(
+            &seen(pixels.clone()),
+            &Pass::keeping([]),
+            &Backward::default(),
+            &mut |output| Ok(coefficients(output.values.len())),
+            stop,
+        )
+        .expect("a way back");
+    let last = |values: Vec<f32>| {
+        let options = RunOptions { pass: Pass::keeping([Site::Stream]), ..RunOptions::default() };
+        let run = tower.run(&seen(values), &options).expect("a run");
+        weighed(&run.kept.last().expect("hidden states").array)
+    };
+    check("pixels", &back.features.expect("gradients").values, &pixels, &last);
 }
 
 /// A case whose config.json is changed.

@@ -1,5 +1,7 @@
 //! A text with images in it: what a vision tower makes of them, and the text that is read with them.
 
+use std::path::Path;
+
 use attlas_model::{Decoding, Input, Look, Model, Pass};
 
 use super::{RunArguments, TextRun, Texts, run_inputs};
@@ -16,8 +18,7 @@ pub fn run_seeing(model: &Model, texts: &Texts, options: &RunArguments) -> Resul
         let n = counted(texts.sources.len(), "text");
         return Err(Failure::Usage(format!("--image is for one text at a time, and there are {n}")));
     };
-    let look = |path| Ok::<_, Failure>(model.look(tower.image_input(path)?, &Pass::default())?);
-    let looks: Vec<Look> = options.images.iter().map(|path| look(path.as_path())).collect::<Result<_, _>>()?;
+    let looks: Vec<Look> = options.images.iter().map(|path| look(model, tower, path)).collect::<Result<_, _>>()?;
     let target = texts.targets.first().map(String::as_str);
     let input = model.input_with_images(text, target, &looks)?;
     let decoding = if target.is_none() { options.generation(model) } else { Decoding::TeacherForcing };
@@ -28,6 +29,14 @@ pub fn run_seeing(model: &Model, texts: &Texts, options: &RunArguments) -> Resul
         run.recording = run.recording.beside(&name, look.run.recording)?;
     }
     Ok(run)
+}
+
+/// What the model sees of an image file.
+fn look(model: &Model, tower: &Model, path: &Path) -> Result<Look, Failure> {
+    if !path.exists() {
+        return Err(Failure::Input(format!("{}: there is no such file (--image)", path.display())));
+    }
+    Ok(model.look(tower.image_input(path)?, &Pass::default())?)
 }
 
 /// What images go through.
