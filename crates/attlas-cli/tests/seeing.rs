@@ -114,7 +114,7 @@ fn placeholders_and_images_that_do_not_fit_are_told_in_a_sentence() {
     record(&["what <image> is <image> ?", "--image", "photo.png"]).says(3, "1 image for a text with 2 placeholders");
     record(&[&["what <image> ?"], &twice[..]].concat()).says(3, "2 images for a text with 1 placeholder");
     record(&["what is this", "--image", "photo.png"]).says(3, "reads one where the text has <image> (token 47)");
-    record(&["what <image> ?"]).says(2, "the text has 1 placeholder for images, and no image was given (--image FILE)");
+    record(&["what <image> ?"]).says(2, "the text has 1 placeholder for images, and no image was given");
     record(&["what <image> ?", "--image", "absent.png"]).says(3, "absent.png: there is no such file (--image)");
     record(&[&["what <image> is <image> ?"], &twice[..]].concat()).succeeds();
     let second = ["draw", "patches", "run.safetensors", "--image", "photo.png", "--image-number", "1", "-o", "p.svg"];

@@ -13,7 +13,7 @@ use clap::Args;
 #[cfg(feature = "download")]
 pub use super::hub::model_path;
 use super::text::RawText;
-use super::{Material, input_of, read_text, refuse_placeholders, run_seeing, run_towers};
+use super::{Material, input_of, read_text, run_seeing, run_towers};
 use crate::failure::Failure;
 use crate::quantities::Asked;
 use crate::terminal::remark;
@@ -340,7 +340,6 @@ pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failu
     }
     let input = |(index, text): (usize, &String)| input_of(&model, text, texts.targets.get(index).map(String::as_str));
     let inputs: Vec<Input> = texts.sources.iter().enumerate().map(input).collect::<Result<_, _>>()?;
-    refuse_placeholders(&model, &inputs)?;
     check_size(&model, &inputs, options.max_mb.unwrap_or(MAX_MB))?;
     let decoding = if texts.targets.is_empty() { options.generation(&model) } else { Decoding::TeacherForcing };
     if !model.has(Side::Target) {

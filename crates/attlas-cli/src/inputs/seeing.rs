@@ -52,15 +52,14 @@ fn tower_of(model: &Model) -> Result<&Model, Failure> {
     })
 }
 
-/// Refuses texts with placeholders for images where none is given: a model would read the row that its table has for the placeholder,
+/// Refuses a text with placeholders for images where none is given: a model would read the row that its table has for the placeholder,
 /// which was never taught.
-pub fn refuse_placeholders(model: &Model, inputs: &[Input]) -> Result<(), Failure> {
+pub fn refuse_placeholders(model: &Model, input: &Input) -> Result<(), Failure> {
     let is_placeholder = |id: Option<u32>| id.is_some() && id == model.image_token();
-    let tokens = inputs.iter().flat_map(|input| &input.target.tokens);
-    match tokens.filter(|token| is_placeholder(token.id)).count() {
+    match input.target.tokens.iter().filter(|token| is_placeholder(token.id)).count() {
         0 => Ok(()),
         n => Err(Failure::Usage(format!(
-            "the text has {} for images, and no image was given (--image FILE)",
+            "the text has {} for images, and no image was given; `record` and `draw patches` take some (--image FILE)",
             counted(n, "placeholder")
         ))),
     }
