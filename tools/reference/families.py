@@ -3,7 +3,7 @@
     python tools/reference/families.py            # all cases
     python tools/reference/families.py bert gpt2  # some
 
-Each case (see family_cases.py and family_cases_towers.py) becomes a folder in crates/attlas-model/tests/data/families:
+Each case (see family_cases.py, family_cases_towers.py and family_cases_sight.py) becomes a folder in crates/attlas-model/tests/data/families:
 
     config.json, model.safetensors (or shards), generation_config.json   as `save_pretrained` writes them
     expected.safetensors   inputs and outputs, one prefix per run ("padded.", "long."); see README.md there
@@ -29,6 +29,7 @@ from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 import family_cases
 import family_cases_senses
 from family_cases import Case
+from family_cases_sight import SIGHTS, inputs_of, read_of
 from family_cases_towers import TOWERS
 
 OUTPUT = Path(__file__).resolve().parents[2] / "crates/attlas-model/tests/data/families"
@@ -42,7 +43,7 @@ def main() -> None:
     torch.set_num_threads(1)
     functional.softmax = softmax
     chosen = sys.argv[1:]
-    for case in [*CASES, *TOWERS]:
+    for case in [*CASES, *TOWERS, *SIGHTS]:
         if not chosen or case.name in chosen:
             make(case)
 
@@ -82,20 +83,26 @@ def make(case: Case) -> None:
     for name, inputs in make_runs(case, config_of(case, model), generator).items():
         runs.append(name)
         weights = []
-        is_sense = bool(inputs.keys() & {"pixel_values", "input_values"})
-        read = {key: value for key, value in inputs.items() if key != "images"}
+        is_sense = case.sight is None and bool(inputs.keys() & {"pixel_values", "input_values"})
+        read = read_of({key: value for key, value in inputs.items() if key != "images"})
         with torch.no_grad(), recorded_sdpa(weights, case.averages), recorded_routers(model) as routers:
             outputs = case.part(model)(**read, output_attentions=case.implementation == "eager" and not case.averages, output_hidden_states=True)
             last = getattr(outputs, "last_hidden_state", None)
             if last is None and is_sense:
                 last = getattr(case.part(model).base_model(**read), "last_hidden_state", None)
-        tensors.update({f"{name}.{key}": value for key, value in collect(inputs, outputs).items()})
+        told = inputs if case.sight is None else {key: value for key, value in inputs.items() if key != "pixel_values"}
+        tensors.update({f"{name}.{key}": value for key, value in collect(told, outputs).items()})
         # of vision models and towers, the list of hidden states ends before the last norm
         if not getattr(model.config, "is_encoder_decoder", False) and (last is not None or is_sense):
             tensors.pop(f"{name}.hidden.self", None)
             tensors |= {} if last is None else {f"{name}.hidden.self": last}
         tensors.update({f"{name}.router.{layer}": shares.unflatten(0, inputs["input_ids"].shape) for layer, shares in routers.items()})
         tensors.update({f"{name}.attentions.self.{layer}": layer_weights for layer, layer_weights in enumerate(weights)})
+        if case.sight is not None:
+            with torch.no_grad():
+                seen = case.sight.tower(model, inputs)
+            for image, layers in enumerate(seen):
+                tensors.update({f"{name}.seen.{image}.{layer}": layer_weights for layer, layer_weights in enumerate(layers)})
     tensors = {key: storable(value) for key, value in tensors.items()}
     for key, value in tensors.items():
         assert value.isfinite().all(), f"{case.name}: {key} is not finite"
@@ -185,9 +192,9 @@ def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> di
     path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     for file, text in case.files.items():
         (folder / file).write_text(text)
-    if case.rename:
+    if case.relaid:
         path = folder / "model.safetensors"
-        save_file(case.rename(load_file(path)), path, metadata={"format": "pt"})
+        save_file(case.relaid(load_file(path)), path, metadata={"format": "pt"})
     if case.generation:
         path = folder / "generation_config.json"
         settings = json.loads(path.read_text()) | case.generation
@@ -246,11 +253,13 @@ def draw(name: str, parameter: torch.Tensor, gains: dict[str, float], generator:
 
 def config_of(case: Case, model):
     """The part of the configuration that speaks of what is read: of a text, that of the tower for texts."""
-    return getattr(model.config, "text_config", model.config) if case.inputs is None else model.config
+    return getattr(model.config, "text_config", model.config) if case.inputs is None and case.sight is None else model.config
 
 
 def make_runs(case: Case, config, generator: torch.Generator) -> dict[str, dict[str, torch.Tensor]]:
     """The inputs of each run, by its name."""
+    if case.sight is not None:
+        return {name: inputs_of(case, config, texts, generator) for name, texts in case.sight.runs.items()}
     if case.inputs is not None:
         return case.inputs(config, generator)
     runs = {"padded": token_inputs(case, config, LENGTHS, generator)}
@@ -314,9 +323,14 @@ def generations(case: Case, model, generator: torch.Generator) -> list[dict] | N
     for method, n_prompt in (("greedy", 5), ("beam", 4), ("greedy", case.long_prompt)):
         if not n_prompt:
             continue
-        vocabulary = getattr(config, "decoder", config).vocab_size
-        prompt = torch.randint(FIRST_PLAIN_ID, vocabulary, (1, n_prompt), generator=generator)
-        inputs = {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)}
+        if case.sight is not None:
+            given = inputs_of(case, config, [case.sight.generated], generator)
+            inputs, n_prompt = read_of(given), given["input_ids"].shape[1]
+            prompt = given["prompt_ids"]
+        else:
+            vocabulary = getattr(config, "decoder", config).vocab_size
+            prompt = torch.randint(FIRST_PLAIN_ID, vocabulary, (1, n_prompt), generator=generator)
+            inputs = {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)}
         if case.features is not None:
             inputs = {model.main_input_name: case.features(config, generator)}
         settings = {"max_new_tokens": 9, "num_beams": 3 if method == "beam" else 1, "do_sample": False}
@@ -335,6 +349,8 @@ def generations(case: Case, model, generator: torch.Generator) -> list[dict] | N
         result = {"method": method, "prompt": prompt[0].tolist(), "max_new_tokens": 9, "ids": ids}
         if method == "beam":
             result |= {"width": 3, "score": output.sequences_scores[0].item()}
+        if case.sight is not None:
+            result["images"] = [value[None].tolist() for name, value in given.items() if name.startswith("image.")]
         if case.features is not None:
             del result["prompt"]
             result["features"] = inputs[model.main_input_name][0].tolist()

@@ -51,8 +51,9 @@ class Case:
     features: Callable | None = None  # (config, generator) → audio features to generate from
     packed: bool = False  # whether experts are stored in MXFP4
     stored: Callable[[dict, dict], dict] | None = None  # (config, tensors) → tensors, as files have them that transformers cannot read
+    sight: object = None  # what texts with images are read (family_cases_sight.py)
     files: dict[str, str] = field(default_factory=dict)  # more files of the folder, by their names
-    rename: Callable[[dict], dict] | None = None  # the stored tensors, as older files name them
+    relaid: Callable[[dict], dict] | None = None  # the stored tensors, as older files name them
 
     def config(self):
         return self.configuration
@@ -138,7 +139,7 @@ def protein_encoders() -> list[Case]:
             t.EsmConfig(**esm, position_embedding_type="rotary", emb_layer_norm_before=False),
             inputs=proteins,
             files=vocabulary,
-            rename=older_esm,
+            relaid=older_esm,
             gains={"contact_head": 6.0},
         ),
         Case(

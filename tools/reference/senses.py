@@ -33,6 +33,8 @@ def main() -> None:
             values = prepared["pixel_values"][0]
             if "spatial_shapes" in prepared:
                 values = joined(values, *prepared["spatial_shapes"][0])
+            if "image_grid_thw" in prepared:
+                values = unmerged(prepared["pixel_values"], *prepared["image_grid_thw"][0][1:], processor.merge_size, processor.temporal_patch_size)
             expected[f"{name}.{image}"] = values.astype(np.float32)
     sounds = write_sounds()
     for name, listener in listeners().items():
@@ -52,6 +54,13 @@ def joined(patches: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
     return np.ascontiguousarray(patches.transpose(4, 0, 2, 1, 3)).reshape(3, n_rows * side, n_columns * side)
 
 
+def unmerged(patches: np.ndarray, n_rows: int, n_columns: int, merged: int, n_frames: int) -> np.ndarray:
+    """An image of its patches, square of merged ones by square, of its first frame. Shape [3, height, width]."""
+    side = int((patches.shape[1] // (3 * n_frames)) ** 0.5)
+    patches = patches.reshape(n_rows // merged, n_columns // merged, merged, merged, 3, n_frames, side, side)[:, :, :, :, :, 0]
+    return np.ascontiguousarray(patches.transpose(4, 0, 2, 5, 1, 3, 6)).reshape(3, n_rows * side, n_columns * side)
+
+
 def write_config(name: str, processor) -> None:
     config = {key: value for key, value in processor.to_dict().items() if value is not None and key != "mel_filters"}
     (OUTPUT / f"{name}.json").write_text(json.dumps(config, indent=1, sort_keys=True, default=int) + "\n")
@@ -67,6 +76,9 @@ def image_processors() -> dict:
         "clip": clip(size={"shortest_edge": 16}, crop_size={"height": 12, "width": 14}, image_mean=MEAN, image_std=DEVIATION),
         "dinov2": bit(size={"shortest_edge": 20}, crop_size={"height": 16, "width": 16}, resample=3),
         "siglip2": t.Siglip2ImageProcessorPil(patch_size=4, max_num_patches=20),
+        "qwen2-vl": t.Qwen2VLImageProcessorPil(patch_size=3, merge_size=2, size={"shortest_edge": 36, "longest_edge": 800}),
+        "qwen2-vl-larger": t.Qwen2VLImageProcessorPil(patch_size=4, merge_size=2, size={"shortest_edge": 3000, "longest_edge": 9000}),
+        "qwen2-vl-near": t.Qwen2VLImageProcessorPil(patch_size=2, merge_size=2, size={"shortest_edge": 36, "longest_edge": 9000}),
         "plain": vit(do_resize=False, do_normalize=False),
     }
 

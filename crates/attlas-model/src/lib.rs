@@ -31,6 +31,7 @@ mod model;
 mod modules;
 mod run;
 mod senses;
+mod sight;
 pub mod tokenizer;
 pub mod weights;
 
@@ -60,7 +61,9 @@ pub use run::generate::Decoding;
 pub use run::input::{Features, Input};
 pub use run::packed::{PackedPair, PackedTexts, SeeLogits};
 pub use run::record::{Generation, Run, RunOptions};
+pub use run::seen::Seen;
 pub use senses::audio::Spectrogram;
 pub use senses::image;
+pub use sight::Look;
 pub use tokenizer::{Encoded, Tokenizer};
 pub use weights::hub;

@@ -18,6 +18,7 @@ use crate::modules::{Sentences, transformer_of};
 use crate::run::languages::Languages;
 use crate::senses::audio::{Listening, tags};
 use crate::senses::image::Preparation;
+use crate::sight::Sight;
 use crate::tokenizer::Tokenizer;
 use crate::weights::adapter::Adapter;
 use crate::weights::gguf::Gguf;
@@ -51,6 +52,10 @@ pub struct Model {
     pub(crate) has_text_tower: bool,
     /// How images are prepared, where the folder says so.
     pub(crate) preparation: Option<Preparation>,
+    /// The token in whose place images stand among words, where it can see any.
+    image_token: Option<u32>,
+    /// How it sees images among words, where it was loaded to.
+    pub(crate) sight: Option<Arc<Sight>>,
     /// How sounds become spectrograms, where the folder says so.
     pub(crate) listening: Option<Listening>,
     /// What sentence-transformers does to texts, where the folder is one of it.
@@ -84,6 +89,8 @@ pub struct LoadOptions {
     pub tokenizer: Option<PathBuf>,
     /// The tower that is loaded of a model that has two; the vision tower where nothing is said.
     pub tower: Option<Tower>,
+    /// Whether a model that reads texts with images in them is loaded with what images go through. Without it, it reads texts alone.
+    pub images: bool,
 }
 
 /// Weights files up to this size are hashed for the provenance; it takes a tenth of a second or so.
@@ -122,6 +129,7 @@ impl Model {
             found.config = family::of_tower(&found.config, tower)?;
         }
         let has_text_tower = family::text_tower(&found.config)?.is_some();
+        let sight = if options.images { Sight::of_folder(&found)? } else { None };
         let texts = options.tokenizer.as_deref().unwrap_or(&home);
         let (weights, tokenizer) = rayon::join(
             || Model::from_parts(&found.config, found.generation.as_ref(), &found.checkpoint),
@@ -144,6 +152,8 @@ impl Model {
         model.has_text_tower = has_text_tower;
         model.name = folder_name(folder, found.config.text("_name_or_path").ok().flatten());
         model.revision = revision(folder, &found.checkpoint);
+        model.image_token = family::sight(&found.config).ok().flatten().map(|plan| plan.image_token);
+        model.sight = sight.map(|sight| Arc::new(sight.named(&model.name)));
         Ok(model)
     }
 
@@ -201,6 +211,8 @@ impl Model {
             has_text_tower: false,
             preparation: None,
             listening: None,
+            image_token: None,
+            sight: None,
             sentences: Sentences::default(),
         })
     }
@@ -236,6 +248,11 @@ impl Model {
         }
         self.tokenizer = tokenizer.map(Arc::new);
         self.languages = Languages::of(self);
+    }
+
+    /// Names the model.
+    pub(crate) fn set_name(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
     }
 
     /// Names the model and what it was trained on.
@@ -293,6 +310,11 @@ impl Model {
     /// Whether the folder has a text tower beside the vision tower that was loaded ([`LoadOptions::tower`]).
     pub fn has_text_tower(&self) -> bool {
         self.has_text_tower
+    }
+
+    /// The token in whose place images stand among words, of a model that can be loaded to see them ([`LoadOptions::images`]).
+    pub fn image_token(&self) -> Option<u32> {
+        self.image_token
     }
 
     /// The family, such as `vaswani` or `bert`.

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use attlas::{Kind, TokenRole, Tokens};
 use attlas_model::family::{FAMILIES, table};
-use attlas_model::{Array, Decoding, Input, Model, Pass, Run, RunOptions, Side, Site};
-use common::{Expected, arrays, check_maps, data, largest_excess};
+use attlas_model::{Array, Decoding, Input, LoadOptions, Look, Model, Pass, Run, RunOptions, Side, Site};
+use common::{Expected, arrays, check_maps, data, largest_excess, reference};
 use serde_json::Value;
 
 /// Cases whose last hidden states transformers counts from after a projection that is part of attlas's readout.
@@ -52,7 +52,9 @@ fn check_case(folder: &Path) -> Result<Vec<String>, String> {
     if let Some((name, _)) = expected.iter().find(|(_, array)| array.values.iter().any(|value| !value.is_finite())) {
         return Err(format!("the reference {name} is not finite"));
     }
-    let model = Model::load(folder).map_err(|error| error.to_string())?;
+    let images = expected.keys().any(|name| name.contains(".image."));
+    let options = LoadOptions { images, ..LoadOptions::default() };
+    let model = Model::load_with(folder, &options).map_err(|error| error.to_string())?;
     let mut problems = Vec::new();
     for run in about["runs"].as_array().expect("runs").iter().filter_map(Value::as_str) {
         let case = Case { model: &model, name: name(folder), run, expected: &expected };
@@ -78,7 +80,10 @@ struct Case<'a> {
 impl Case<'_> {
     /// What is wrong with the run.
     fn check(&self) -> Result<Vec<String>, String> {
-        let inputs = common::reference::inputs(self.model, self.expected, self.run)?;
+        let (inputs, looks) = match self.model.sees_images() {
+            true => reference::inputs_with_images(self.model, self.expected, self.run)?,
+            false => (reference::inputs(self.model, self.expected, self.run)?, Vec::new()),
+        };
         let mut pass = Pass::keeping([Site::Attention, Site::Values, Site::Logits, Site::Stream]);
         if self.expected.keys().any(|name| name.contains(".router.")) {
             pass.keep.extend(Pass::keeping([Site::Router]).keep);
@@ -94,6 +99,11 @@ impl Case<'_> {
                     let layer = layer.parse().map_err(|_| format!("{name} names no layer"))?;
                     check_maps(&found.recording, self.kind(kind), layer, expected).map(|_| ())
                 }
+                ["seen", image, layer] => {
+                    let number = |text: &str| text.parse::<usize>().map_err(|_| format!("{name} names no layer"));
+                    let look = looks.get(number(image)?).ok_or("there is no such image")?;
+                    check_maps(&look.run.recording, Kind::Encoder, number(layer)?, expected).map(|_| ())
+                }
                 ["hidden", kind] => self.check_hidden(self.kind(kind), expected, &found),
                 ["router", layer] => {
                     let layer = layer.parse().map_err(|_| format!("{name} names no layer"))?;
@@ -106,7 +116,8 @@ impl Case<'_> {
             n_compared += 1;
             problems.extend(result.err().map(|problem| format!("{name}: {problem}")));
         }
-        let n_layers = found.recording.layers.len();
+        let n_layers =
+            found.recording.layers.len() + looks.iter().map(|look| look.run.recording.layers.len()).sum::<usize>();
         if n_compared < n_layers {
             problems.push(format!("only {n_compared} arrays were compared for {n_layers} layers"));
         }
@@ -177,6 +188,7 @@ fn check_generation(model: &Model, generation: &Value) -> Result<(), String> {
     let tokens = |side, ids: &[u32]| model.tokens_from_ids(side, ids).map_err(|error| error.to_string());
     let mut input = match generation["features"].as_array() {
         Some(rows) => features(model, rows)?,
+        None if model.sees_images() => with_images(model, tokens(Side::Target, &prompt)?, &generation["images"])?,
         None if model.has(Side::Source) => Input { source: tokens(Side::Source, &prompt)?, ..Input::default() },
         None => Input { target: tokens(Side::Target, &prompt)?, ..Input::default() },
     };
@@ -204,15 +216,31 @@ fn check_generation(model: &Model, generation: &Value) -> Result<(), String> {
     check_stitched(model, &input, &run)
 }
 
-/// An array of an input, axis by axis.
+/// A prompt with its images.
+fn with_images(model: &Model, tokens: Tokens, images: &Value) -> Result<Input, String> {
+    let images = images.as_array().into_iter().flatten().filter_map(Value::as_array);
+    let look = |image: &Vec<Value>| {
+        let Array { shape, values } = array(image);
+        let values = values.into_iter().map(f64::from).collect();
+        reference::look(model, &Expected { shape: shape[1..].to_vec(), values })
+    };
+    let looks: Vec<Look> = images.map(look).collect::<Result<_, String>>()?;
+    model.with_images(tokens, &looks).map_err(|error| error.to_string())
+}
+
+/// An array of an input.
 fn features(model: &Model, rows: &[Value]) -> Result<Input, String> {
+    model.features_input(array(rows)).map_err(|error| error.to_string())
+}
+
+/// An array, axis by axis.
+fn array(rows: &[Value]) -> Array {
     let (mut shape, mut values) = (Vec::new(), vec![Value::from(rows.to_vec())]);
     while let Some(Value::Array(first)) = values.first() {
         shape.push(first.len());
         values = values.iter().flat_map(|value| value.as_array().into_iter().flatten()).cloned().collect();
     }
-    let values = values.iter().map(|number| number.as_f64().expect("a number") as f32).collect();
-    model.features_input(Array { shape, values }).map_err(|error| error.to_string())
+    Array { shape, values: values.iter().map(|number| number.as_f64().expect("a number") as f32).collect() }
 }
 
 /// What was recorded step by step is what one pass over the same tokens records.

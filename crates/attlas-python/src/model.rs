@@ -60,7 +60,10 @@ impl Model {
         let tower = tower.map_err(|sentence| exception(Class::Error, sentence))?;
         let model = compute(py, move || {
             let mut model = match path {
-                Some(path) => attlas_model::Model::load_with(&path, &LoadOptions { adapter, tokenizer, tower })?,
+                Some(path) => attlas_model::Model::load_with(
+                    &path,
+                    &LoadOptions { adapter, tokenizer, tower, ..LoadOptions::default() },
+                )?,
                 None => attlas_model::Model::embedded()?,
             };
             model.set_languages(from.as_deref(), to.as_deref())?;

@@ -110,7 +110,7 @@ impl Tokens {
     }
 }
 
-/// How the patches of an image lie in it, where an item's source tokens are patches.
+/// How the patches of an image lie in it, where tokens are patches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatchGrid {
     /// The token of the top left patch; the others follow row by row. Tokens before it stand for no place (`CLS`).
@@ -132,6 +132,11 @@ impl PatchGrid {
     /// How many patches there are.
     pub fn n_patches(&self) -> usize {
         self.rows.saturating_mul(self.columns)
+    }
+
+    /// The tokens that are patches.
+    pub fn tokens(&self) -> Range<usize> {
+        self.first..self.first.saturating_add(self.n_patches())
     }
 }
 

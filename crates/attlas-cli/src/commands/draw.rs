@@ -19,7 +19,8 @@ use super::draw_received::{self, ReceivedArguments};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
-    RawText, RunArguments, check_output, model_files, parse_head, parse_kind, pick_kind_in, pick_layer_in, recording_of,
+    RawText, RunArguments, check_output, is_image_name, is_recording, model_files, parse_head, parse_kind,
+    pick_kind_in, pick_layer_in, recording_of,
 };
 use crate::progress::Progress;
 use crate::quantities::{PredictionArguments, parse_flow_tokens, parse_shown};
@@ -257,7 +258,7 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     let inputs = [Path::new(&common.material)].into_iter().chain(image).chain(model.iter().map(PathBuf::as_path));
     check_output(&common.output, inputs)?;
     let common = &common.asking(arguments.picture.layers())?;
-    let recording = recording_of(&common.material, &common.run)?;
+    let recording = recording_of(&common.material, &arguments.picture.running(common))?;
     say_idle(&recording, common, &arguments.picture)?;
     arguments.picture.check_heads(&recording, common)?;
     let Drawn { figure, complaint } = match &arguments.picture {
@@ -275,6 +276,18 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
 }
 
 impl Picture {
+    /// What a text is run with: an image that is to be drawn is one that the text has, where it is no image itself.
+    fn running(&self, common: &Common) -> RunArguments {
+        let mut run = common.run.clone();
+        if let Picture::Patches { patches, .. } = self
+            && !is_image_name(Path::new(&common.material))
+            && !is_recording(&common.material)
+        {
+            run.images.extend(patches.image.clone());
+        }
+        run
+    }
+
     /// The layers that are drawn.
     fn layers(&self) -> Layers {
         let layer = match self {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use attlas::figure::{self, ColorScale, PatchRow, Pixels};
-use attlas::{Kind, PatchGrid, Quantity, Recording, Tokens, View, ViewOptions};
+use attlas::{Item, Kind, PatchGrid, Quantity, Recording, Tokens, View, ViewOptions};
 use attlas_model::image::Image;
 use clap::Args;
 
@@ -11,6 +11,8 @@ use super::draw::{Common, Drawn, OneHead};
 use crate::checks;
 use crate::failure::Failure;
 use crate::inputs::{is_image_name, pick_layer_in};
+use crate::terminal::printable;
+use crate::words::counted;
 
 /// What `attlas draw patches` takes besides what all pictures take.
 #[derive(Debug, Args)]
@@ -20,26 +22,37 @@ pub struct PatchesArguments {
     pub image: Option<PathBuf>,
     #[command(flatten)]
     pub one: OneHead,
-    /// The query: a patch as rROWcCOLUMN, counted from 0, or the name of another token [default: the first].
-    #[arg(long, value_name = "rYcX | CLS")]
+    /// The query: a patch as rROWcCOLUMN, counted from 0, or the name of another token [default: the first]. Of a text with an image in it:
+    /// a word, the second of several as it#2, or a token by its place [default: the last].
+    #[arg(long, value_name = "rYcX | CLS | TOKEN")]
     pub query: Option<String>,
+    /// Which image of a text, where it has several, counted from 0; --image is its file.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub image_number: usize,
 }
 
 /// The picture.
 pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArguments) -> Result<Drawn, Failure> {
     let n_items = recording.items.len();
     let item = recording.items.get(common.item).ok_or(attlas::Error::NoItem { item: common.item, n_items })?;
-    let grid = item.image.as_ref().ok_or_else(|| {
-        Failure::Input("the recording's tokens are no patches of an image; `attlas draw map` draws it".into())
-    })?;
-    let usual = if recording.kinds().contains(&Kind::Encoder) { Kind::Encoder } else { Kind::Cross };
-    let kind = common.kind.unwrap_or(usual);
+    let kind = common.kind.unwrap_or_else(|| usual_kind(recording, item));
     let layer = pick_layer_in(recording, common.view.quantity, kind, arguments.one.layer)?;
-    let queries = recording.layer(kind, layer)?.query_tokens(item);
-    let query = match &arguments.query {
-        Some(query) => place_of(queries, grid, query)?,
-        None => 0,
+    let found = recording.layer(kind, layer)?;
+    let grid = one_of(found.key_images(item), arguments.image_number)?;
+    let queries = found.query_tokens(item);
+    let query = match (&arguments.query, kind) {
+        (Some(query), Kind::Decoder) => attlas::place::token_of(queries, query, "--query").map_err(Failure::Usage)?,
+        (Some(query), _) => place_of(queries, grid, query)?,
+        // what the answer begins with is read off the last token
+        (None, Kind::Decoder) => queries.unpadded(queries.len()).last().copied().unwrap_or(0),
+        (None, _) => 0,
     };
+    if kind == Kind::Decoder && query < grid.first {
+        return Err(Failure::Usage(format!(
+            "--query {}: stands before the image, and sees nothing of it",
+            printable(&queries.tokens[query].text)
+        )));
+    }
     let options = ViewOptions {
         quantity: common.view.quantity,
         item: common.item,
@@ -49,23 +62,41 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     let view = View::with(recording, kind, layer, arguments.one.head, &options)?;
     let row = view.panel().weights(); // [n_keys]
     let seen = seen_part(&image_file(common, arguments)?, grid)?;
-    let in_grid = query.checked_sub(grid.first).filter(|_| kind == Kind::Encoder);
+    let is_patch = found.query_images(item).contains(grid) && grid.tokens().contains(&query);
+    let in_grid = query.checked_sub(grid.first).filter(|_| is_patch);
     let patches = PatchRow {
         title: view.title().to_owned(),
         query: queries.tokens[query].text.clone(),
         place: in_grid.map(|place| [place / grid.columns, place % grid.columns]),
         grid: [grid.rows, grid.columns],
-        weights: row[grid.first..].to_vec(),
+        weights: row[grid.tokens()].to_vec(),
     };
     let mut style = common.style.style();
     if style.title.is_empty() {
         style.title = format!("{}: what {} looks at", view.title(), patches.query);
     }
-    style.captions = outside(&item.source, grid, row, view.quantity());
+    style.captions = outside(found.key_tokens(item), grid, row, view.quantity());
     let scale = ColorScale::over(&patches.weights, view.quantity(), common.style.scale());
     let pixels = Pixels { width: seen.width, height: seen.height, rgb: &seen.pixels };
     let figure = figure::patches(pixels, &patches, &scale, &view.style(&style))?;
     Ok(Drawn { figure, complaint: checks::complaint_of([&view]) })
+}
+
+/// The kind whose keys are patches: of a text with images in it, the decoder's.
+fn usual_kind(recording: &Recording, item: &Item) -> Kind {
+    match recording.kinds().contains(&Kind::Encoder) {
+        _ if !item.target_images().is_empty() => Kind::Decoder,
+        true => Kind::Encoder,
+        false => Kind::Cross,
+    }
+}
+
+/// The image that is meant.
+fn one_of(images: &[PatchGrid], number: usize) -> Result<&PatchGrid, Failure> {
+    images.get(number).ok_or_else(|| match images.len() {
+        0 => Failure::Input("the recording's tokens are no patches of an image; `attlas draw map` draws it".into()),
+        n => Failure::Usage(format!("--image-number {number}: the text has {}, counted from 0", counted(n, "image"))),
+    })
 }
 
 /// The place of the query among the tokens.
@@ -84,15 +115,31 @@ fn place_of(tokens: &Tokens, grid: &PatchGrid, query: &str) -> Result<usize, Fai
     })
 }
 
-/// What the row gives to tokens that stand nowhere in the image: a share, where rows are shares of something.
+/// What the row gives to tokens that stand nowhere in the image: a share, where rows are shares of something. Of many, those that get
+/// most are named.
 fn outside(tokens: &Tokens, grid: &PatchGrid, row: &[f32], quantity: Quantity) -> Vec<String> {
-    if grid.first == 0 {
+    const MOST: usize = 6;
+    let inside = grid.tokens();
+    let mut others: Vec<(&str, f32)> = tokens
+        .labels()
+        .zip(row.iter().copied())
+        .enumerate()
+        .filter(|(key, _)| !inside.contains(key))
+        .map(|(_, one)| one)
+        .collect();
+    if others.is_empty() {
         return Vec::new();
     }
-    let shares = tokens.labels().zip(row).take(grid.first).map(|(label, weight)| format!("{label} {weight:.3}"));
-    let shares: Vec<String> = shares.collect();
-    let total: f32 = row[..grid.first].iter().sum();
-    let shares = shares.join(", ");
+    let total: f32 = others.iter().map(|(_, weight)| weight).sum();
+    let n_others = others.len();
+    if n_others > MOST {
+        others.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+        others.truncate(MOST);
+    }
+    let named: Vec<String> = others.iter().map(|(label, weight)| format!("{} {weight:.3}", printable(label))).collect();
+    let more = n_others.checked_sub(others.len()).filter(|n| *n > 0);
+    let more = more.map_or(String::new(), |n| format!(", and {n} more"));
+    let shares = format!("{}{more}", named.join(", "));
     let what = match quantity {
         Quantity::Weight => "weight",
         _ => quantity.words(),

@@ -30,6 +30,7 @@ Examples:
   attlas record \"The cat sat.\" --quantity norm,rollout -o run.safetensors
   attlas record photo.jpg --model VISION-DIR -o run.safetensors
   attlas record speech.wav --model WHISPER-DIR -o run.safetensors
+  attlas record \"USER: <image> What is this? ASSISTANT:\" --image photo.jpg --model LLAVA-DIR -o run.safetensors
   attlas record --model DIR --source-ids 10,42,87 --target-ids 1,23 -o run.safetensors
 
 Several texts make one padded batch. Without --target the model generates the target, token by token.";
@@ -48,6 +49,10 @@ pub struct RecordArguments {
     #[arg(long, value_name = "FILE.tsv")]
     #[arg(conflicts_with_all = ["texts", "source_ids", "target_ids", "target", "beam", "max_tokens"])]
     pub pairs: Option<PathBuf>,
+    /// An image (PNG, JPEG) that the text has a placeholder for, of a model that reads images among words: `<image>` of LLaVA. Repeat
+    /// for several, in the order of their placeholders.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["lines", "pairs", "source_ids", "target_ids"])]
+    pub image: Vec<PathBuf>,
     #[command(flatten)]
     pub run: RunArguments,
     /// Token ids of the source instead of a text; no tokenizer is needed. Repeat for a batch.
@@ -75,11 +80,13 @@ pub struct RecordArguments {
 /// Runs the model and saves the recording.
 pub fn run(arguments: &RecordArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let model = model_files(&arguments.run.model);
-    let files = arguments.lines.iter().chain(&arguments.pairs).chain(&model).map(PathBuf::as_path);
+    let files =
+        arguments.lines.iter().chain(&arguments.pairs).chain(&arguments.image).chain(&model).map(PathBuf::as_path);
     let inputs = arguments.texts.iter().map(Path::new).chain(files);
     check_output(&arguments.output, inputs)?;
     let mut options = arguments.run.clone();
     options.values = arguments.values;
+    options.images.clone_from(&arguments.image);
     options.router = arguments.router;
     options.quantities = arguments.maps.asked()?;
     options.max_mb = Some(arguments.max_mb);

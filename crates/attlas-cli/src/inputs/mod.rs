@@ -10,6 +10,7 @@ mod named_span;
 mod own_output;
 mod recorded;
 mod recording;
+mod seeing;
 mod senses;
 mod span;
 mod text;
@@ -31,6 +32,7 @@ pub use recording::{
     Material, is_recording, names_recording, parse_head, parse_kind, pick_kind, pick_kind_in, pick_layer,
     pick_layer_in, recording_of, run_of,
 };
+pub use seeing::run_seeing;
 pub use senses::{input_of, is_image_name, is_sound_name};
 pub use span::{Span, parse_span};
 pub use text::{RawText, ends_as_text, read_lines, read_text, read_texts, read_utf8};

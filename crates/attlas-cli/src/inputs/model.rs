@@ -13,7 +13,7 @@ use clap::Args;
 #[cfg(feature = "download")]
 pub use super::hub::model_path;
 use super::text::RawText;
-use super::{Material, input_of, read_text, run_towers};
+use super::{Material, input_of, read_text, run_seeing, run_towers};
 use crate::failure::Failure;
 use crate::quantities::Asked;
 use crate::terminal::remark;
@@ -54,6 +54,9 @@ pub struct ModelArguments {
     /// The language that the model writes, for models with tags for languages.
     #[arg(long, value_name = "LANGUAGE", requires = "model")]
     pub to: Option<String>,
+    /// Whether it is loaded with what images go through.
+    #[arg(skip)]
+    pub images: bool,
     /// How exact the products of the model's matrices are: exact (f32), or on a processor with AMX high (as exact as f32 sums in
     /// another order), fast (weights may be off by 1e-4) and fastest (bf16, off by some hundredths). The recording says it
     /// [default: exact].
@@ -126,6 +129,9 @@ pub struct RunArguments {
     /// attention where several have that head: encoder:L2H4, decoder:L2H4, cross:L2H4. Repeat for several heads.
     #[arg(long, value_name = "HEAD", value_parser = parse_knock_out)]
     pub knock_out: Vec<KnockOut>,
+    /// Images that the text has placeholders for.
+    #[arg(skip)]
+    pub images: Vec<PathBuf>,
     /// Whether values are recorded.
     #[arg(skip)]
     pub values: bool,
@@ -234,6 +240,11 @@ impl From<Recording> for TextRun {
 }
 
 impl TextRun {
+    /// Puts the texts that were continued before what was generated: the two are read together.
+    pub fn put_before(&mut self, texts: &[String]) {
+        self.outputs.iter_mut().zip(texts).for_each(|(output, text)| output.insert_str(0, text));
+    }
+
     /// Says on standard error what a reader of the recording must know.
     pub fn say_notes(&self) {
         self.recording.provenance.remarks().iter().for_each(|text| remark(text));
@@ -272,7 +283,10 @@ pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
     let mut model = match model_place(arguments)? {
         Some(path) => {
             let (adapter, tokenizer) = (arguments.adapter.clone(), arguments.tokenizer.clone());
-            Model::load_with(&path, &LoadOptions { adapter, tokenizer, tower: arguments.tower })?
+            Model::load_with(
+                &path,
+                &LoadOptions { adapter, tokenizer, tower: arguments.tower, images: arguments.images },
+            )?
         }
         None if arguments.tower.is_some() => {
             return Err(Failure::Usage("--tower is for a model of two towers, which --model names".into()));
@@ -316,7 +330,11 @@ pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failu
     if texts.targets.len() > texts.sources.len() {
         return Err(Failure::Usage(format!("{} targets for {} text", texts.targets.len(), texts.sources.len())));
     }
-    let model = load_model(&options.model)?;
+    let images = !options.images.is_empty();
+    let model = load_model(&ModelArguments { images, ..options.model.clone() })?;
+    if images {
+        return run_seeing(&model, texts, options);
+    }
     if model.has_text_tower() && !texts.targets.is_empty() {
         return run_towers(&model, texts, options);
     }
@@ -329,10 +347,7 @@ pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failu
     }
     let mut run = run_inputs(&model, &inputs, decoding, options)?;
     if !model.has(Side::Source) {
-        // a continuation is read together with the text that it continues
-        for (output, text) in run.outputs.iter_mut().zip(&texts.sources) {
-            output.insert_str(0, text);
-        }
+        run.put_before(&texts.sources);
     }
     Ok(run)
 }

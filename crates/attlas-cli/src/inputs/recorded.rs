@@ -28,7 +28,12 @@ pub fn inputs_recorded(path: &Path, model: &Model) -> Result<Vec<Input>, Failure
 
 /// What the model read of one text.
 fn input_recorded(path: &Path, item: &Item, model: &Model) -> Result<Input, Failure> {
-    if model.reads_images() || model.reads_sounds() || item.image.is_some() || item.n_sound.is_some() {
+    if model.reads_images()
+        || model.reads_sounds()
+        || item.image.is_some()
+        || item.n_sound.is_some()
+        || !item.grids.is_empty()
+    {
         return Err(Failure::Input(format!(
             "{}: the recording holds no image and no sound, which {} reads; give the file that was recorded",
             path.display(),

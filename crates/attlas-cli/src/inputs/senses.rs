@@ -4,6 +4,7 @@ use std::path::Path;
 
 use attlas_model::{Input, Model, Side};
 
+use super::seeing::refuse_placeholders;
 use crate::failure::Failure;
 
 /// Whether a file's name is that of an image.
@@ -54,5 +55,7 @@ pub fn input_of(model: &Model, source: &str, target: Option<&str>) -> Result<Inp
             model.name()
         )));
     }
-    Ok(model.input(source, target)?)
+    let input = model.input(source, target)?;
+    refuse_placeholders(model, &input)?;
+    Ok(input)
 }

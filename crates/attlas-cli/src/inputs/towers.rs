@@ -3,6 +3,7 @@
 use attlas::Recording;
 use attlas_model::{Decoding, Input, Model, Tower};
 
+use super::seeing::VISION;
 use super::{ModelArguments, RunArguments, TextRun, Texts, input_of, load_model, run_inputs};
 use crate::failure::Failure;
 use crate::terminal::remark;
@@ -32,19 +33,30 @@ pub fn run_towers(vision: &Model, texts: &Texts, options: &RunArguments) -> Resu
     Ok(TextRun { recording: seen.recording.beside(TEXT, read.recording)?, ..seen })
 }
 
-/// The tower that is asked for of a recording that holds both: the vision tower where nothing is said, and then it is said what is not shown.
+/// The tower that is asked for of a recording that holds several: where nothing is said, the vision tower of two that stand apart, and the
+/// text of a model that sees images; then it is said what is not shown.
 pub fn of_tower(mut recording: Recording, tower: Option<Tower>) -> Result<Recording, Failure> {
-    match tower {
-        Some(Tower::Text) => recording.stack_alone(TEXT).ok_or_else(|| {
-            Failure::Usage(
-                "--tower text: the recording has not the maps of a text tower beside those of another".into(),
-            )
-        }),
-        Some(Tower::Vision) | None => {
-            for name in recording.drop_stacks() {
-                remark(&format!("the {name} tower's maps are in the recording, too; --tower {name} shows them"));
-            }
-            Ok(recording)
-        }
+    let asked = match tower {
+        Some(Tower::Text) => Some(TEXT),
+        Some(Tower::Vision) => Some(VISION),
+        None => None,
+    };
+    if let Some(own) = asked.and_then(|name| recording.stack_alone(name)) {
+        return Ok(own);
     }
+    let others = recording.drop_stacks();
+    if tower == Some(Tower::Text) && !others.iter().any(|name| name == VISION) {
+        return Err(Failure::Usage(
+            "--tower text: the recording has not the maps of a text tower beside those of another".into(),
+        ));
+    }
+    for name in others {
+        let shown = if [TEXT, VISION].contains(&name.as_str()) {
+            format!("; --tower {name} shows them")
+        } else {
+            String::new()
+        };
+        remark(&format!("the {name} tower's maps are in the recording, too{shown}"));
+    }
+    Ok(recording)
 }

@@ -35,6 +35,7 @@ impl AttentionCall<'_> {
             state.values = std::mem::take(&mut workspace.values);
         }
         self.project(config, weights, state, input, &mut queries, workspace);
+        state.mask = config.window.map(|side| workspace.mask_of_squares(side));
         // 2. attention
         let mut lse = if kept.queries { Vec::new() } else { std::mem::take(&mut workspace.lse) };
         let mut context = std::mem::take(&mut workspace.context);
@@ -104,7 +105,7 @@ impl AttentionCall<'_> {
             key_valid: valid
                 .map(|valid| &valid[item * state.n_keys..][..state.n_keys])
                 .filter(|valid| valid.contains(&false)),
-            mask: None,
+            mask: state.mask.as_ref().map(|mask| mask.of_item(item, &shape)),
             key_bias: key_bias.as_deref().and_then(|bias| config.key_bias_of(bias, item, state.n_keys)),
         };
         if let Some(packing) = self.packings() {

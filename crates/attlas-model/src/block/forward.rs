@@ -118,7 +118,7 @@ impl<'a> StackRef<'a> {
     pub(super) fn begin_pass(self, batch: Batch<'_>, past: usize, workspace: &mut Workspace) {
         let places = match (&self.config.embedding.reads, batch.features) {
             (Reads::Patches(patches), Some(features)) => patches.places(features.shape),
-            _ => PatchPlaces::default(),
+            _ => PatchPlaces { positions: batch.positions.unwrap_or_default().to_vec(), ..PatchPlaces::default() },
         };
         workspace.begin_pass(past, batch.n_positions(), batch.lengths(past), places);
     }
@@ -162,7 +162,7 @@ impl Patches {
     /// Where the patches of an image stand. Shape of the image: `[n_channels, height, width]`.
     fn places(&self, shape: &[usize]) -> PatchPlaces {
         let along = |axis: usize| shape.get(axis).map_or(0, |pixels| pixels / self.side);
-        PatchPlaces { n_leading: self.n_leading(), n_rows: along(1), n_columns: along(2) }
+        PatchPlaces { n_leading: self.n_leading(), n_rows: along(1), n_columns: along(2), positions: Vec::new() }
     }
 }
 

@@ -101,7 +101,8 @@ impl Maps<'_> {
 
     /// The scores of one of its rows, −∞ where a key is not seen, from the dot products. Shapes `[n_keys]`.
     pub fn scores(&self, part: &Part, query: usize, dots: &[f32], scores: &mut Vec<f64>) {
-        let Inputs { scoring, shape, key_valid, key_bias, .. } = self.inputs;
+        let Inputs { scoring, shape, key_valid, key_bias, mask, .. } = self.inputs;
+        let mask = mask.map(|mask| mask.row(part.head, query));
         let (query, skipped) = (query - part.origin[0], part.keys.start - part.origin[1]);
         scores.clear();
         scores.resize(dots.len(), f64::NEG_INFINITY);
@@ -109,7 +110,7 @@ impl Maps<'_> {
         for key in seen.start.max(skipped)..seen.end {
             let place = key - skipped;
             let column = part.origin[1] + key;
-            if key_valid.is_some_and(|valid| !valid[column]) {
+            if key_valid.is_some_and(|valid| !valid[column]) || mask.is_some_and(|mask| !mask.sees(column)) {
                 continue;
             }
             let bias = key_bias.map_or(0.0, |bias| bias[part.head * shape.n_keys + column]);

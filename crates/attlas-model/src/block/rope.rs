@@ -1,6 +1,10 @@
 //! Positions as sines and cosines: added to embeddings, or turning queries and keys.
 
-use crate::config::{Arrangement, Frequencies, Pairs, Rotary};
+use std::ops::Range;
+
+use attlas::Mask;
+
+use crate::config::{Arrangement, Frequencies, Pairs, PlaceScale, Rotary};
 
 /// Sines and cosines of one pass, for the positions it computes.
 #[derive(Debug, Clone)]
@@ -19,8 +23,8 @@ pub(crate) struct Turns {
     frequencies: Vec<f32>,
 }
 
-/// Where the patches of an image stand among the positions of a pass.
-#[derive(Debug, Clone, Copy, Default)]
+/// Where the patches of images stand among the positions of a pass.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct PatchPlaces {
     /// Positions before the first patch.
     pub n_leading: usize,
@@ -28,14 +32,41 @@ pub(crate) struct PatchPlaces {
     pub n_rows: usize,
     /// Patches from left to right.
     pub n_columns: usize,
+    /// The three positions of each token, where images stand among words. Shape `[n_items, n]`.
+    pub positions: Vec<[u32; 3]>,
+}
+
+impl PatchPlaces {
+    /// The mask of patches that see those of their square alone. At the image's edges squares may be smaller.
+    pub fn mask_of_squares(&self, side: usize) -> Mask {
+        let PatchPlaces { n_leading, n_rows, n_columns, .. } = *self;
+        let all = n_leading + n_rows * n_columns;
+        let of_patch = |patch: usize| -> Vec<Range<usize>> {
+            let [top, left] = [patch / n_columns, patch % n_columns].map(|place| place / side * side);
+            let (bottom, right) = ((top + side).min(n_rows), (left + side).min(n_columns));
+            let at = |row: usize, column: usize| n_leading + row * n_columns + column;
+            match right - left == n_columns {
+                true => vec![at(top, 0)..at(bottom, 0)],
+                false => (top..bottom).map(|row| at(row, left)..at(row, right)).collect(),
+            }
+        };
+        let rows: Vec<Vec<Range<usize>>> = (0..n_leading)
+            .map(|_| std::iter::once(0..all).collect())
+            .chain((0..n_rows * n_columns).map(of_patch))
+            .collect();
+        Mask::stretches(&rows)
+    }
 }
 
 impl Turns {
     /// For positions `start` to `start + n`; `lengths` says how long each text of the batch is in all, so that one whose
     /// frequencies depend on it turns as it would without the others. Shape `[n_items]`.
-    pub fn new(rotary: &Rotary, start: usize, n: usize, lengths: &[usize], places: PatchPlaces) -> Turns {
-        if let Frequencies::ByPlace { per_axis } = &rotary.frequencies {
-            return Turns::by_place(rotary.pairs, per_axis, places);
+    pub fn new(rotary: &Rotary, start: usize, n: usize, lengths: &[usize], places: &PatchPlaces) -> Turns {
+        if let Some(sections) = rotary.sections.filter(|_| !places.positions.is_empty()) {
+            return Turns::by_three(rotary, sections, n, lengths, &places.positions);
+        }
+        if let Frequencies::ByPlace { per_axis, scale } = &rotary.frequencies {
+            return Turns::by_place(rotary.pairs, per_axis, *scale, places);
         }
         let is_fixed = matches!(rotary.frequencies, Frequencies::Fixed { .. });
         let alike = is_fixed || lengths.iter().all(|length| *length == lengths[0]);
@@ -68,16 +99,42 @@ impl Turns {
         }
     }
 
-    /// For the patches of an image, whose middles lie from −1 to 1 along both axes.
-    fn by_place(pairs: Pairs, per_axis: &[f32], places: PatchPlaces) -> Turns {
-        let PatchPlaces { n_leading, n_rows, n_columns } = places;
+    /// For tokens that have three positions, each of which turns some pairs. Shape of `positions`: `[n_items, n]`.
+    fn by_three(rotary: &Rotary, sections: [usize; 3], n: usize, lengths: &[usize], positions: &[[u32; 3]]) -> Turns {
+        let half = rotary.n_columns / 2;
+        let ends = [sections[0], sections[0] + sections[1]];
+        let (per_pair, factor) = rotary.frequencies.at(lengths.first().copied().unwrap_or(n), rotary.n_columns);
+        let angle = |place: &[u32; 3], pair: usize| {
+            let axis = ends.iter().filter(|end| pair >= **end).count();
+            f64::from(place[axis] as f32 * per_pair[pair])
+        };
+        let angles = || positions.iter().flat_map(|place| (0..half).map(move |pair| angle(place, pair)));
+        let scaled = |x: f64| (x * f64::from(factor)) as f32;
+        Turns {
+            first_column: rotary.first_column,
+            pairs: rotary.pairs,
+            half,
+            n,
+            n_items: positions.len() / n.max(1),
+            cosines: angles().map(|angle| scaled(angle.cos())).collect(),
+            sines: angles().map(|angle| scaled(angle.sin())).collect(),
+            frequencies: Vec::new(),
+        }
+    }
+
+    /// For the patches of an image.
+    fn by_place(pairs: Pairs, per_axis: &[f32], scale: PlaceScale, places: &PatchPlaces) -> Turns {
+        let PatchPlaces { n_leading, n_rows, n_columns, .. } = *places;
         let half = 2 * per_axis.len();
         let n = n_leading + n_rows * n_columns;
         let (mut cosines, mut sines) = (vec![1.0; n * half], vec![0.0; n * half]); // [n, half]
         // step by step in f32, as the models' own code does; sine and cosine are not
-        let middle = |place: usize, n: usize| 2.0 * ((place as f32 + 0.5) / n as f32) - 1.0;
+        let at = |place: usize, n: usize| match scale {
+            PlaceScale::Image => 2.0 * ((place as f32 + 0.5) / n as f32) - 1.0,
+            PlaceScale::Patches => place as f32,
+        };
         for patch in 0..n_rows * n_columns {
-            let axes = [middle(patch / n_columns, n_rows), middle(patch % n_columns, n_columns)];
+            let axes = [at(patch / n_columns, n_rows), at(patch % n_columns, n_columns)];
             let angles = axes.into_iter().flat_map(|at| per_axis.iter().map(move |turn| f64::from(at * turn)));
             let start = (n_leading + patch) * half;
             for (angle, slot) in angles.zip(start..) {

@@ -1,6 +1,6 @@
 //! What a pass reads and has seen, as plain data: the layers compute on it.
 
-use attlas::Kind;
+use attlas::{Kind, Mask};
 use attlas_kernels::Onto;
 
 use super::dropout::Dropout;
@@ -18,6 +18,8 @@ pub(crate) struct Batch<'a> {
     pub ids: &'a [u32],
     /// Rows that are read in the place of those that the ids have in the table. Shape `[n_items, n, width]`.
     pub words: Option<&'a [f32]>,
+    /// The three positions of each new token, where images stand among them. Shape `[n_items, n]`.
+    pub positions: Option<&'a [[u32; 3]]>,
     /// What is read instead of ids.
     pub features: Option<FeatureBatch<'a>>,
     /// Segments; all 0 when `None`. Shape `[n_items, n]`.
@@ -116,6 +118,8 @@ pub(crate) struct LayerState {
     /// The weights of packed texts before dropout, text by text and head by head, when there is a way back. Shape of each
     /// `[n_queries, n_keys]`.
     pub weights: Vec<f32>,
+    /// Which keys each query may look at, where patches see those of their square alone.
+    pub mask: Option<Mask>,
     /// Rows so far.
     pub n_queries: usize,
     /// Columns so far.

@@ -1,5 +1,7 @@
 //! Buffers that are used again from layer to layer and from step to step: fresh memory costs more than arithmetic here.
 
+use attlas::Mask;
+
 use super::rope::{PatchPlaces, Turns};
 use crate::config::Rotary;
 
@@ -32,12 +34,15 @@ pub(crate) struct Workspace {
     /// How long each text is in all. Shape `[n_items]`.
     lengths: Vec<usize>,
     places: PatchPlaces,
+    /// Which patches see each other, by the side of their squares.
+    squares: Vec<(usize, Mask)>,
 }
 
 impl Workspace {
     /// Forgets the sines and cosines of another pass.
     pub fn begin_pass(&mut self, start: usize, n: usize, lengths: Vec<usize>, places: PatchPlaces) {
         self.turns.clear();
+        self.squares.clear();
         (self.start, self.n, self.lengths, self.places) = (start, n, lengths, places);
     }
 
@@ -46,9 +51,20 @@ impl Workspace {
         if let Some(found) = self.turns.iter().position(|(known, _)| known == rotary) {
             return found;
         }
-        let turns = Turns::new(rotary, self.start, self.n, &self.lengths, self.places);
+        let turns = Turns::new(rotary, self.start, self.n, &self.lengths, &self.places);
         self.turns.push((rotary.clone(), turns));
         self.turns.len() - 1
+    }
+
+    /// Which patches of the pass see each other in a layer: those of a square of so many a side, and the rows before patches all. One for all
+    /// layers that are alike.
+    pub fn mask_of_squares(&mut self, side: usize) -> Mask {
+        if let Some((_, mask)) = self.squares.iter().find(|(known, _)| *known == side) {
+            return mask.clone();
+        }
+        let mask = self.places.mask_of_squares(side);
+        self.squares.push((side, mask.clone()));
+        mask
     }
 
     /// Sines and cosines found earlier.

@@ -22,6 +22,8 @@ pub struct Attention {
     pub softcap: Option<f32>,
     /// Which keys a query may look at.
     pub visibility: Visibility,
+    /// Sides of the squares of patches, in patches, whose patches see each other alone (Qwen2.5-VL).
+    pub window: Option<usize>,
     /// Added to the score by relative position.
     pub bias: PositionBias,
     /// Added to the score by content and relative position.
@@ -154,6 +156,9 @@ pub struct Rotary {
     pub pairs: Pairs,
     /// How fast each pair turns.
     pub frequencies: Frequencies,
+    /// How many pairs turn by each of a token's three positions, in time, from top to bottom and from left to right, where images
+    /// stand among words (M-RoPE, Wang et al. 2024, §2.1); `None` where all turn by one.
+    pub sections: Option<[usize; 3]>,
 }
 
 impl Rotary {
@@ -196,8 +201,10 @@ pub enum Frequencies {
     /// By the place of a patch in its image: the angles of its row, then those of its column. Rows before the patches stay
     /// as they are (DINOv3).
     ByPlace {
-        /// Radians from the middle of the image to its edge. Shape `[n_columns / 4]`.
+        /// Radians for each unit of the scale. Shape `[n_columns / 4]`.
         per_axis: Vec<f32>,
+        /// What a patch's row and column are counted in.
+        scale: PlaceScale,
     },
     /// Base grows with the text once it is longer than the model was trained for (NTK-aware).
     Dynamic {
@@ -208,6 +215,15 @@ pub enum Frequencies {
         /// Tokens it was trained for.
         threshold: usize,
     },
+}
+
+/// What the place of a patch in its image is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaceScale {
+    /// From −1 to 1 across the image, at the patch's middle (DINOv3).
+    Image,
+    /// In patches, from 0 (Qwen2-VL).
+    Patches,
 }
 
 /// Norms on queries and keys before rotary positions.
@@ -248,6 +264,7 @@ impl Attention {
             scale: 1.0 / (d_head as f32).sqrt(),
             softcap: None,
             visibility,
+            window: None,
             bias: PositionBias::None,
             disentangled: None,
             added: None,

@@ -9,7 +9,8 @@ mod reads;
 pub(crate) use alignment_heads::{alignment_heads, median_width};
 pub(crate) use attention::alibi_both_ways;
 pub use attention::{
-    AddedScores, Attention, Biases, Directions, Frequencies, Latent, Pairs, PositionBias, QkNorm, QkScope, Rotary,
+    AddedScores, Attention, Biases, Directions, Frequencies, Latent, Pairs, PlaceScale, PositionBias, QkNorm, QkScope,
+    Rotary,
 };
 pub use attlas_kernels::Activation;
 pub use readout::{Output, Pooled, Readout, Transform};

@@ -57,6 +57,9 @@ pub enum PatchMatrix {
     Kernel,
     /// As rows of pixels with their colours together, `[width, side · side · n_channels]` (SigLIP 2).
     Pixels,
+    /// As the kernel of a convolution over so many frames, `[width, n_channels, frames, side, side]`, which are all one still image
+    /// (Qwen2-VL).
+    Frames(usize),
 }
 
 /// Learnt rows before the patches.

@@ -158,6 +158,12 @@ pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
             edit.sentence()
         )));
     }
+    if run.recording.items.get(asked.item).is_some_and(|item| !item.target_images().is_empty()) {
+        return Err(Error::Unsupported(format!(
+            "a score of {} is not taken apart in a text with images in it: what they put into the residual stream is no word's",
+            model.name()
+        )));
+    }
     let layer = run.recording.layer(asked.kind, asked.head.layer)?;
     let map = run.recording.map_of(layer, asked.item, asked.head.head)?;
     let pair = Pair::new(model, layer, &map, asked)?;
@@ -297,7 +303,7 @@ impl<'a> Pair<'a> {
         };
         let n = map.n_keys().max(map.n_queries());
         let length = map.key_tokens().unpadded(map.n_keys()).last().map_or(n, |last| last + 1);
-        let turns = config.rotary.as_ref().map(|rotary| Turns::new(rotary, 0, n, &[length], PatchPlaces::default()));
+        let turns = config.rotary.as_ref().map(|rotary| Turns::new(rotary, 0, n, &[length], &PatchPlaces::default()));
         let kv_head = layer.shape.kv_head(head.head);
         Ok(Pair { asked, config, block, weights: attention_of(model, layer)?, scoring, kv_head, turns })
     }

@@ -11,7 +11,7 @@ use crate::block::rope::inverse_frequencies;
 use crate::config::file::ConfigFile;
 use crate::config::{
     Architecture, Attention, Biases, Block, FeedForward, Frequencies, Gating, Leading, Length, Norm, OtherGrids, Pairs,
-    Patches, Readout, Residual, Rotary, Stack,
+    Patches, PlaceScale, Readout, Residual, Rotary, Stack,
 };
 use crate::load::{AttentionNames, FeedForwardNames, Names, ProjectionNames, ReadoutNames, StackNames};
 
@@ -77,7 +77,8 @@ fn rotary(config: &ConfigFile, d_head: usize) -> Result<Rotary, Error> {
         first_column: 0,
         n_columns: d_head,
         pairs: Pairs::Halves,
-        frequencies: Frequencies::ByPlace { per_axis: per_axis.collect() },
+        frequencies: Frequencies::ByPlace { per_axis: per_axis.collect(), scale: PlaceScale::Image },
+        sections: None,
     })
 }
 

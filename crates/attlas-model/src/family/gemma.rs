@@ -89,7 +89,7 @@ fn rotary_of(config: &ConfigFile, d_head: usize, sliding: bool) -> Result<Option
         let base = config.positive_or("rope_local_base_freq", 10_000.0)?;
         let n_columns = rotary::columns(config, None, d_head, 1.0)?;
         let frequencies = Frequencies::Fixed { per_pair: inverse_frequencies(base, n_columns), factor: 1.0 };
-        return Ok(Some(Rotary { first_column: 0, n_columns, pairs: Pairs::Halves, frequencies }));
+        return Ok(Some(Rotary { first_column: 0, n_columns, pairs: Pairs::Halves, frequencies, sections: None }));
     }
     let (layer_type, default_base) =
         if sliding { ("sliding_attention", 10_000.0) } else { ("full_attention", 1_000_000.0) };

@@ -40,7 +40,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let d_hidden = config.size_or("n_inner", 4 * d_model)?;
     let block = Block::new(
         Attention {
-            rotary: Some(Rotary { first_column: 0, n_columns, pairs: Pairs::Neighbours, frequencies }),
+            rotary: Some(Rotary { first_column: 0, n_columns, pairs: Pairs::Neighbours, frequencies, sections: None }),
             biases: Biases::NONE,
             ..Attention::plain(n_heads, d_head, Visibility::CAUSAL)
         },

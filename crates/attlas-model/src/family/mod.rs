@@ -45,10 +45,12 @@ mod opt;
 mod phi;
 mod pre_norm_bert;
 mod qwen;
+mod qwen_vision;
 mod readouts;
 mod roberta;
 mod rotary;
 mod rotary_bert;
+mod sight;
 mod siglip;
 mod stablelm;
 mod starcoder2;
@@ -62,6 +64,7 @@ mod wav2vec2;
 mod whisper;
 
 pub(crate) use clip::size_is_shorter_side;
+pub(crate) use sight::{SightPlan, TakenRows, sight};
 pub(crate) use text::{Marks, PieceRule, TextRules, VocabularyRule, language_first, text_rules};
 pub use vaswani::FAMILY as VASWANI;
 
@@ -198,6 +201,8 @@ pub const FAMILIES: &[Family] = &[
     clip::TEXT,
     siglip::VISION,
     siglip::VISION_2,
+    qwen_vision::QWEN2_VL,
+    qwen_vision::QWEN2_5_VL,
     siglip::TEXT,
 ];
 

@@ -57,7 +57,31 @@ fn from_section(config: &ConfigFile, section: Option<&ConfigFile>, place: RopePl
         None => Frequencies::Fixed { per_pair: inverse_frequencies(base, n_columns), factor: 1.0 },
         Some(section) => scaled(config, section, base, n_columns, place.max_positions)?,
     };
-    Ok(Rotary { first_column: 0, n_columns, pairs: Pairs::Halves, frequencies })
+    let sections = section.map(|section| sections(section, n_columns)).transpose()?.flatten();
+    Ok(Rotary { first_column: 0, n_columns, pairs: Pairs::Halves, frequencies, sections })
+}
+
+/// How the pairs are dealt out among the three positions of M-RoPE: one stretch each. Where they take turns (Qwen 3-VL), images are
+/// not read, and words need none of it.
+fn sections(section: &ConfigFile, n_columns: usize) -> Result<Option<[usize; 3]>, Error> {
+    if !section.has("mrope_section") || section.flag_or("mrope_interleaved", false)? {
+        return Ok(None);
+    }
+    let given = section.numbers("mrope_section")?.unwrap_or_default();
+    let sizes: Vec<usize> = given.iter().map(|n| *n as usize).collect();
+    let is_exact = sizes.iter().zip(&given).all(|(size, n)| *size as f64 == *n);
+    match sizes[..] {
+        [time, rows, columns] if is_exact && time.saturating_add(rows).saturating_add(columns) == n_columns / 2 => {
+            Ok(Some([time, rows, columns]))
+        }
+        _ => {
+            let half = n_columns / 2;
+            Err(section.error(
+                "mrope_section",
+                format!("is {given:?}, but must be three numbers whose sum is {half}, the pairs that turn"),
+            ))
+        }
+    }
 }
 
 /// How many columns of a head turn, which must be even and above 0: they turn in pairs.

@@ -1,5 +1,5 @@
-//! Models that see images and read text (Gemma 3, Mistral 3, LLaVA, Qwen-VL), of which the text's stack runs alone: its
-//! configuration is nested in theirs, and its tensors lie under names of theirs. What images go through is not read.
+//! Models that see images and read text (Gemma 3, Mistral 3, LLaVA, Qwen-VL), of which the text's stack is read here: its
+//! configuration is nested in theirs, and its tensors lie under names of theirs. What images go through is in `sight.rs`, where it is read.
 //!
 //! A text without images is to the stack what it is to a language model: M-RoPE (Wang et al. 2024), which turns by three positions
 //! of a patch, gives a word three times the same one.
@@ -34,9 +34,14 @@ pub(super) const MISTRAL3: Family = Family {
 pub(super) const LLAVA: Family = Family {
     name: "llava",
     model_types: &["llava", "llava_next"],
-    about: "LLaVA, LLaVA-NeXT (Liu et al. 2023, 2024), text only",
+    about: "LLaVA with images, LLaVA-NeXT's text (Liu et al. 2023, 2024)",
     read: |config| read(config, "llama", Tied::No),
-    tested: &[("llava-tower", "names as on the hub"), ("llava-next-tower", "Mistral inside; names of transformers 5")],
+    tested: &[
+        ("llava", "images through CLIP, several, generation"),
+        ("llava-siglip", "images through SigLIP, states of two layers, Qwen 2 inside, bf16"),
+        ("llava-tower", "text alone, names as on the hub"),
+        ("llava-next-tower", "Mistral inside; names of transformers 5"),
+    ],
     texts: &[],
 };
 
@@ -52,18 +57,24 @@ pub(super) const LLAVA_ONEVISION: Family = Family {
 pub(super) const QWEN2_VL: Family = Family {
     name: "qwen2_vl",
     model_types: &["qwen2_vl"],
-    about: "Qwen2-VL (Wang et al. 2024), text only",
+    about: "Qwen2-VL with images (Wang et al. 2024)",
     read: |config| read(config, "qwen2_vl_text", Tied::No),
-    tested: &[("qwen2-vl-tower", "M-RoPE; one configuration for text and images, names as on the hub")],
+    tested: &[
+        ("qwen2-vl", "images of any shape, several, M-RoPE, generation, bf16"),
+        ("qwen2-vl-tower", "text alone; one configuration for text and images, names as on the hub"),
+    ],
     texts: &[],
 };
 
 pub(super) const QWEN2_5_VL: Family = Family {
     name: "qwen2_5_vl",
     model_types: &["qwen2_5_vl"],
-    about: "Qwen2.5-VL (Bai et al. 2025), text only",
+    about: "Qwen2.5-VL with images (Bai et al. 2025)",
     read: |config| read(config, "qwen2_5_vl_text", Tied::No),
-    tested: &[("qwen2.5-vl-tower", "M-RoPE, names of transformers 5")],
+    tested: &[
+        ("qwen2.5-vl", "images of any shape, several, M-RoPE, generation, f16"),
+        ("qwen2.5-vl-tower", "text alone, names of transformers 5"),
+    ],
     texts: &[],
 };
 

@@ -87,6 +87,25 @@ pub fn load(
     Ok((transformer, notes))
 }
 
+/// A dense layer outside the stacks, under the first prefix that fits, ready to run.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn dense(
+    checkpoint: &Checkpoint,
+    prefixes: &[&'static str],
+    name: &str,
+    [d_out, d_in]: [usize; 2],
+    has_bias: bool,
+) -> Result<Linear, Error> {
+    let fits = |prefix: &&&str| checkpoint.contains(&format!("{prefix}{name}.weight"));
+    let prefix = prefixes.iter().find(fits).or(prefixes.first()).copied().unwrap_or("");
+    let loader = Loader { checkpoint, layout: Layout::OutIn, prefix };
+    let mut linear = loader.linear(&format!("{prefix}{name}"), d_out, d_in, has_bias)?;
+    linear.pack();
+    Ok(linear)
+}
+
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     layout: Layout,

@@ -272,7 +272,7 @@ fn rows_of_bias(attention: &Attention) -> usize {
 fn of_patches(patches: &Patches) -> [usize; 6] {
     let leading = |place: usize| patches.leading.get(place).map_or(0, |leading| leading.n);
     let [matrix, side] = match patches.stored {
-        PatchMatrix::Kernel => [patches.n_channels, patches.side],
+        PatchMatrix::Kernel | PatchMatrix::Frames(_) => [patches.n_channels, patches.side],
         PatchMatrix::Pixels => [patches.side * patches.side * patches.n_channels, 0],
     };
     [matrix, side, patches.n_positions(), leading(0), leading(1), leading(2)]

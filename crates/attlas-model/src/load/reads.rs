@@ -113,6 +113,10 @@ impl Loader<'_> {
                 let stored = self.checkpoint.numbers(&name, &[width, side * side * n_channels])?;
                 Weight::Rows(Arc::new(by_colour(&stored, n_channels, side * side)))
             }
+            PatchMatrix::Frames(n) => {
+                let stored = self.checkpoint.numbers(&name, &[width, n_channels, n, side, side])?;
+                Weight::Rows(Arc::new(over_frames(&stored, n, side * side)))
+            }
         };
         let bias = if bias { Some(self.checkpoint.tensor(&ended(projection, "bias"), &[width])?) } else { None };
         let (d_in, precision) = (n_channels * side * side, Precision::Exact);
@@ -310,6 +314,16 @@ fn by_step(stored: &[f32], d_in: usize, kernel: usize) -> Vec<f32> {
         (0..kernel).flat_map(|step| row.iter().skip(step).step_by(kernel)).copied().collect()
     };
     stored.chunks_exact(d_in * kernel).flat_map(row).collect()
+}
+
+/// The sum over frames, which are all the same image. Shapes `[n, n_frames, n_pixels]` and `[n, n_pixels]`.
+fn over_frames(stored: &[f32], n_frames: usize, n_pixels: usize) -> Vec<f32> {
+    let mut sums = Vec::with_capacity(stored.len() / n_frames);
+    for frames in stored.chunks_exact(n_frames * n_pixels) {
+        let sum = |pixel: usize| frames.iter().skip(pixel).step_by(n_pixels).map(|x| f64::from(*x)).sum::<f64>() as f32;
+        sums.extend((0..n_pixels).map(sum));
+    }
+    sums
 }
 
 /// Rows whose columns are colours of pixels as rows of pixels, colour by colour. Shape `[n, n_channels · side²]`.

@@ -199,9 +199,10 @@ impl Model {
         };
         let Transformer { architecture, encoder, decoder, .. } = &*self.transformer;
         let width = |stack: &Option<Stack>| stack.as_ref().map_or(0, |stack| stack.embedding.width);
+        let of_target = rows(decoder, width(&architecture.decoder), batch.target().ids, batch.n_target);
         Ok(Words {
             source: rows(encoder, width(&architecture.encoder), batch.source().ids, batch.n_source),
-            target: rows(decoder, width(&architecture.decoder), batch.target().ids, batch.n_target),
+            target: of_target.map(|rows| Array { values: batch.seen.clone().unwrap_or(rows.values), ..rows }),
         })
     }
 
@@ -348,6 +349,11 @@ impl Model {
         }
         if options.rules != Rules::Gradient {
             let problem = "parameters have gradients by the chain rule alone: they have no relevance";
+            return Err(Error::Unsupported(problem.to_owned()));
+        }
+        if inputs.iter().any(|input| input.seen.is_some()) {
+            let problem =
+                "parameters have gradients of texts without images: what images go through is no part of the run";
             return Err(Error::Unsupported(problem.to_owned()));
         }
         let reads = self.transformer.architecture.encoder.as_ref().map(|stack| &stack.embedding.reads);

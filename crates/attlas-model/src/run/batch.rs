@@ -6,6 +6,7 @@ use attlas::{Item, TokenRole, Tokens};
 
 use super::backward::Words;
 use super::input::Input;
+use super::seen::with_images;
 use crate::Error;
 use crate::block::state::{Batch, FeatureBatch};
 
@@ -30,6 +31,10 @@ pub(crate) struct PaddedBatch<'a> {
     pub target_valid: Option<Vec<bool>>,
     /// Rows that are read in the place of those that the ids have in the tables.
     pub words: Option<&'a Words>,
+    /// The rows of target tokens, where images are among them. Shape `[n_items, n_target, width]`.
+    pub seen: Option<Vec<f32>>,
+    /// The positions of target tokens, where images are among them. Shape `[n_items, n_target]`.
+    positions: Option<Vec<[u32; 3]>>,
 }
 
 /// Features of several inputs, all of one shape.
@@ -56,6 +61,8 @@ impl PaddedBatch<'_> {
             target_ids: Vec::new(),
             target_valid: None,
             words: None,
+            seen: None,
+            positions: None,
         };
         let (mut source_valid, mut target_valid, mut segments) = (Vec::new(), Vec::new(), Vec::new());
         for input in inputs {
@@ -68,6 +75,7 @@ impl PaddedBatch<'_> {
         }
         batch.source_valid = source_valid.contains(&false).then_some(source_valid);
         batch.target_valid = target_valid.contains(&false).then_some(target_valid);
+        batch.positions = positions(inputs, n_target);
         batch.segments = segments.iter().any(|segment| *segment > 0).then_some(segments);
         Ok(batch)
     }
@@ -79,11 +87,18 @@ impl PaddedBatch<'_> {
             n: self.n_source,
             ids: &self.source_ids,
             words: self.words.and_then(|words| words.source.as_ref()).map(|rows| rows.values.as_slice()),
+            positions: None,
             features: self.features.as_ref().map(|all| FeatureBatch { shape: all.shape, values: &all.values }),
             token_types: self.segments.as_deref(),
             valid: self.source_valid.as_deref(),
             packing: None,
         }
+    }
+
+    /// The rows of target tokens that are not those of the table: what was given, or those with images.
+    fn target_words(&self) -> Option<&[f32]> {
+        let given = self.words.and_then(|words| words.target.as_ref()).map(|rows| rows.values.as_slice());
+        given.or(self.seen.as_deref())
     }
 
     /// What the decoder reads.
@@ -92,7 +107,8 @@ impl PaddedBatch<'_> {
             n_items: self.n_items,
             n: self.n_target,
             ids: &self.target_ids,
-            words: self.words.and_then(|words| words.target.as_ref()).map(|rows| rows.values.as_slice()),
+            words: self.target_words(),
+            positions: self.positions.as_deref(),
             features: None,
             token_types: None,
             valid: self.target_valid.as_deref(),
@@ -112,17 +128,26 @@ impl PaddedBatch<'_> {
         let item = |(index, input): (usize, &Input)| {
             let predicted = predicted(index, input);
             let n_predicted = if predicted.is_empty() { 0 } else { self.n_target };
-            Item {
+            let item = Item {
                 source: padded(input.source.clone(), self.n_source),
                 target: padded(input.target.clone(), self.n_target),
                 predicted: padded(predicted, n_predicted),
                 image: input.features.as_ref().and_then(|features| features.image.clone()),
                 n_sound: input.features.as_ref().and_then(|features| features.n_sound),
                 ..Item::default()
-            }
+            };
+            with_images(item, input)
         };
         inputs.iter().enumerate().map(item).collect()
     }
+}
+
+/// The positions of target tokens, where a text has images among them: each text counts its own. Shape `[n_items, n]`.
+fn positions(inputs: &[Input], n: usize) -> Option<Vec<[u32; 3]>> {
+    inputs.iter().any(|input| input.seen.is_some()).then(|| {
+        let plain = || (0..n as u32).map(|position| [position; 3]).collect();
+        inputs.iter().flat_map(|input| input.seen.as_ref().map_or_else(plain, |seen| seen.positions(n))).collect()
+    })
 }
 
 /// The features of all inputs, which must be alike; `None` where texts are read.

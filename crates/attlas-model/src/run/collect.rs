@@ -248,7 +248,7 @@ impl SeenLayer<'_> {
                 queries: state.queries.into(),
                 keys: state.keys.into(),
                 lse: state.lse.into_iter().map(f64::from).collect::<Vec<f64>>().into(),
-                mask: None,
+                mask: state.mask,
                 key_bias: self.config.key_bias(self.valid, &[], state.n_keys).map(Into::into),
             })
         };
@@ -304,7 +304,7 @@ impl SeenLayer<'_> {
                 shape,
                 scoring: self.scoring,
                 key_valid: self.valid.map(|valid| &valid[item * state.n_keys..][..state.n_keys]),
-                mask: None,
+                mask: state.mask.as_ref().map(|mask| mask.of_item(item, &shape)),
                 key_bias: key_bias.as_deref().and_then(|bias| self.config.key_bias_of(bias, item, state.n_keys)),
             };
             numbers(&inputs, self.plan.text(item))

@@ -3,6 +3,7 @@
 use attlas::Kind;
 use serde::{Deserialize, Serialize};
 
+use super::seen::Seen;
 use crate::block::forward::StackRef;
 use crate::block::pass::{Plan, Progress, Stopped, Watch, tell};
 use crate::block::state::{Batch, Source, StackState};
@@ -43,6 +44,8 @@ pub(crate) struct Session<'a> {
     /// The encoder's result. Shape `[n_source, d_source]`.
     source: Option<(Vec<f32>, usize)>,
     n_items: usize,
+    /// The images among the prompt's tokens, and the rows of all of those. Shape `[n_prompt, width]`.
+    images: Option<(&'a Seen, Vec<f32>)>,
     workspace: Workspace,
 }
 
@@ -65,6 +68,7 @@ impl<'a> Session<'a> {
     pub fn new(
         transformer: &'a Transformer,
         source: Batch<'_>,
+        images: Option<(&'a Seen, Vec<f32>)>,
         plan: Plan<'a>,
         watch: &'a mut Watch<'a>,
     ) -> Result<Session<'a>, Stopped> {
@@ -75,18 +79,21 @@ impl<'a> Session<'a> {
             None => None,
         };
         let decoder = StackState::default();
-        Ok(Session { transformer, plan, watch, encoder, decoder, source, n_items: 1, workspace })
+        Ok(Session { transformer, plan, watch, encoder, decoder, source, n_items: 1, images, workspace })
     }
 
     /// Reads more ids, as many for each continuation, and returns the logits after the last. Shape `[n_items, n_logits]`.
     fn step(&mut self, ids: &[u32]) -> Result<Vec<f32>, Stopped> {
         let Some(stack) = self.transformer.stack(Kind::Decoder) else { return Ok(Vec::new()) };
         let n = ids.len() / self.n_items;
+        let past = self.decoder.past;
+        let positions = self.images.as_ref().map(|(seen, _)| seen.positions(past + n)[past..].repeat(self.n_items));
         let batch = Batch {
             n_items: self.n_items,
             n,
             ids,
-            words: None,
+            words: self.images.as_ref().map(|(_, rows)| rows.as_slice()).filter(|_| past == 0),
+            positions: positions.as_deref(),
             features: None,
             token_types: None,
             valid: None,

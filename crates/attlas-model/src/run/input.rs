@@ -6,6 +6,7 @@ use attlas::printable::counted;
 use attlas::{PatchGrid, Token, TokenRole, Tokens};
 
 use super::generate::Decoding;
+use super::seen::Seen;
 use crate::Error;
 use crate::block::pass::Array;
 use crate::config::{Architecture, Frames, Length, OtherGrids, Patches, Positions, Reads, Samples, Stack};
@@ -22,6 +23,8 @@ pub struct Input {
     pub segments: Vec<u32>,
     /// What an encoder of images or sounds reads; its source tokens name the places in it.
     pub features: Option<Arc<Features>>,
+    /// The images that stand among the decoder's tokens, already seen.
+    pub seen: Option<Arc<Seen>>,
 }
 
 /// Numbers that a model reads in place of a text.
@@ -190,7 +193,7 @@ impl Model {
         if !input.segments.is_empty() {
             self.check_segments(input, index)?;
         }
-        Ok(())
+        self.check_seen(input, index)
     }
 
     /// How many tokens this side of the model has positions for; as many as anyone likes where they are computed.

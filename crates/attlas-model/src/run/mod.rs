@@ -10,4 +10,5 @@ pub(crate) mod languages;
 pub mod packed;
 pub mod record;
 pub(crate) mod resume;
+pub mod seen;
 mod text;

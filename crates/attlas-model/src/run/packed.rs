@@ -224,6 +224,7 @@ impl<'a> Texts<'a> {
             n: side.texts.len(),
             ids: &side.texts.ids,
             words: None,
+            positions: None,
             features: None,
             token_types: None,
             valid: None,

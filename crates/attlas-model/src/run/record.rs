@@ -8,6 +8,7 @@ use super::check::Sizes;
 use super::collect::{Kept, Seen};
 use super::generate::{Decoding, Session};
 use super::input::Input;
+use super::seen::with_images;
 use crate::Error;
 use crate::block::pass::{Array, Next, Pass, Plan, Progress, Purpose, Site, Watch};
 use crate::block::state::{Source, StackState};
@@ -134,7 +135,8 @@ impl Model {
             let prompt = ids(&input.target)?;
             let max_tokens = limit.min(self.room(prompt.len())?);
             let plan = Plan { pass, purpose, text: Some(index) };
-            let mut session = Session::new(&self.transformer, source.source(), plan, watch)?;
+            let images = input.seen.as_deref().zip(self.rows_with_images(std::slice::from_ref(input), &prompt)?);
+            let mut session = Session::new(&self.transformer, source.source(), images, plan, watch)?;
             let beams = match width {
                 0 => vec![session.greedy(&prompt, max_tokens, logits.as_mut())?],
                 width => session.beam(&prompt, width, max_tokens)?,
@@ -183,7 +185,8 @@ impl Model {
         let image = read.features.as_ref().and_then(|features| features.image.clone());
         let n_sound = read.features.as_ref().and_then(|features| features.n_sound);
         let (n_prompt, target) = (Some(input.target.len()), read.target);
-        let items = vec![Item { source: read.source, target, predicted, image, n_prompt, n_sound, ..Item::default() }];
+        let item = Item { source: read.source, target, predicted, image, n_prompt, n_sound, ..Item::default() };
+        let items = vec![with_images(item, input)];
         let inputs = std::slice::from_ref(input);
         let provenance = self.provenance(recording::Method::Greedy, &items, inputs, plan.pass);
         let mut recording = Recording { provenance, items, layers };
@@ -211,7 +214,9 @@ impl Model {
 
     /// The inputs, made equally long.
     pub(super) fn padded<'a>(&self, inputs: &'a [Input]) -> Result<PaddedBatch<'a>, Error> {
-        PaddedBatch::new(inputs, self.transformer.architecture.ids.padding.unwrap_or(0))
+        let mut batch = PaddedBatch::new(inputs, self.transformer.architecture.ids.padding.unwrap_or(0))?;
+        batch.seen = self.rows_with_images(inputs, batch.target().ids)?;
+        Ok(batch)
     }
 
     /// One pass over a batch that was padded.

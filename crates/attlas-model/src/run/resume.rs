@@ -3,7 +3,6 @@
 use attlas::Kind;
 use attlas::recording::{Edit, Which};
 
-use super::batch::PaddedBatch;
 use super::check::Sizes;
 use super::collect::{Kept, Seen};
 use super::generate::Decoding;
@@ -72,7 +71,7 @@ impl Model {
             pass.edits.extend(edits.edits.into_iter().map(|edit| of_item(edit, item)));
         }
         let inputs = vec![input.clone(); n_items];
-        let batch = PaddedBatch::new(&inputs, self.transformer.architecture.ids.padding.unwrap_or(0))?;
+        let batch = self.padded(&inputs)?;
         let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
         let (mut encoder, mut decoder) = (StackState::default(), StackState::default());
         let mut workspace = Workspace::default();
@@ -125,7 +124,7 @@ impl Model {
         let last = n_layers.checked_sub(1).ok_or_else(absent)?;
         let mut stream = states(kind, last)?.values.clone(); // [n, d_model]
         let inputs = std::slice::from_ref(input);
-        let padded = PaddedBatch::new(inputs, self.transformer.architecture.ids.padding.unwrap_or(0))?;
+        let padded = self.padded(inputs)?;
         let encoded = match self.transformer.stack(Kind::Encoder).filter(|_| in_decoder) {
             Some(encoder) => Some(&states(Kind::Encoder, encoder.config.blocks.len())?.values),
             None => None,

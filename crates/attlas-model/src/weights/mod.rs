@@ -113,6 +113,18 @@ impl Checkpoint {
         self
     }
 
+    /// The tensors under the first of these prefixes that has any, without it: the weights of a part. Here they count as read.
+    pub(crate) fn under(&self, prefixes: &[&str]) -> Checkpoint {
+        let of = |prefix: &str| -> BTreeMap<String, Tensor> {
+            let own = self.tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor)));
+            own.map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect()
+        };
+        let found = prefixes.iter().map(|prefix| (*prefix, of(prefix))).find(|(_, tensors)| !tensors.is_empty());
+        let (prefix, tensors) = found.unwrap_or_default();
+        tensors.keys().for_each(|name| self.ignore(&format!("{prefix}{name}")));
+        Checkpoint::from_tensors(&self.path, tensors)
+    }
+
     /// The file or folder that the weights come from.
     pub fn path(&self) -> &Path {
         &self.path

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Expected;
-use attlas_model::{Array, Input, Model, Side};
+use attlas_model::{Array, Input, Look, Model, Pass, Side};
 
 /// The batch of a run, each text at its own length; what is shorter is padded by the model.
 pub fn inputs(model: &Model, arrays: &BTreeMap<String, Expected>, run: &str) -> Result<Vec<Input>, String> {
@@ -13,6 +13,36 @@ pub fn inputs(model: &Model, arrays: &BTreeMap<String, Expected>, run: &str) -> 
     let ids = stored.rows("input_ids", "attention_mask");
     let n_items = features.map_or(ids.len(), |features| features.shape[0]);
     (0..n_items).map(|item| stored.input(features, &ids, item)).collect()
+}
+
+/// The texts of a run with images in them, and what the model saw of those.
+pub fn inputs_with_images(
+    model: &Model,
+    arrays: &BTreeMap<String, Expected>,
+    run: &str,
+) -> Result<(Vec<Input>, Vec<Look>), String> {
+    let stored = Stored { model, arrays, run };
+    let images = (0..).map_while(|place| stored.array(&format!("image.{place}")));
+    let looks: Vec<Look> = images.map(|image| look(model, image)).collect::<Result<_, String>>()?;
+    let mut rest = looks.as_slice();
+    let input = |ids: Vec<u32>| {
+        let n = ids.iter().filter(|id| Some(**id) == model.image_token()).count();
+        let (own, others) = rest.split_at(n);
+        rest = others;
+        let tokens = model.tokens_from_ids(Side::Target, &ids).map_err(|error| error.to_string())?;
+        model.with_images(tokens, own).map_err(|error| error.to_string())
+    };
+    let inputs = stored.rows("prompt_ids", "prompt_mask").into_iter().map(input).collect::<Result<_, _>>()?;
+    Ok((inputs, looks))
+}
+
+/// What a model sees of an image that is prepared already. Shape `[3, height, width]`.
+pub fn look(model: &Model, image: &Expected) -> Result<Look, String> {
+    let tower = model.vision_tower().ok_or("it has no tower")?;
+    let values = image.values.iter().map(|value| *value as f32).collect();
+    let input =
+        tower.features_input(Array { shape: image.shape.clone(), values }).map_err(|error| error.to_string())?;
+    model.look(input, &Pass::default()).map_err(|error| error.to_string())
 }
 
 /// The arrays of one run.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::classes::{is_function_word, is_punctuation, is_separator};
 use super::rarity::rarest_keys;
-use crate::{AttentionMap, Kind, RowTokens, Token, TokenRole};
+use crate::{AttentionMap, Kind, PatchGrid, RowTokens, Token, TokenRole};
 
 /// What is known of a text beside its maps. A measure that needs what is not there says nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -123,7 +123,7 @@ impl<'a> Columns<'a> {
             segments: segments(&separators, &all, n_keys),
             punctuation: class(is_punctuation),
             functional: class(|token| is_separator(token) || is_punctuation(token) || is_function_word(token)),
-            copies: Copies::of(tokens, following(map), map.query_offset()),
+            copies: Copies::of(tokens, following(map), map.query_offset(), patches_of(map)),
             rarest: rarest_keys(tokens, counts, 2),
             phrases: match map.kind() {
                 Kind::Encoder => &annotations.source_phrases,
@@ -157,7 +157,13 @@ fn segments(separators: &Keys, all: &Keys, n_keys: usize) -> Vec<usize> {
     if is_parted { (0..n_keys).map(segment).collect() } else { Vec::new() }
 }
 
-/// Which keys carry the same token: by id where all have one, else by text. Special tokens and padding are nobody's copy.
+/// The images among the keys of a decoder.
+fn patches_of<'a>(map: &AttentionMap<'a>) -> &'a [PatchGrid] {
+    if map.kind() == Kind::Decoder { map.item().target_images() } else { &[] }
+}
+
+/// Which keys carry the same token: by id where all have one, else by text. Special tokens, padding and patches of images, which all have
+/// one id, are nobody's copy.
 #[derive(Debug, Clone, Default)]
 pub struct Copies {
     /// Which token each key carries. Shape `[n_keys]`.
@@ -171,16 +177,18 @@ pub struct Copies {
 }
 
 impl Copies {
-    fn of(tokens: &[Token], following: &[Token], offset: usize) -> Copies {
+    fn of(tokens: &[Token], following: &[Token], offset: usize, images: &[PatchGrid]) -> Copies {
         let has_ids = |tokens: &[Token]| tokens.iter().all(|token| token.id.is_some() || !token.is_text());
         let by_id = has_ids(tokens) && has_ids(following);
-        let name = |token: &'_ Token| -> Option<(Option<u32>, String)> {
-            token.is_text().then(|| if by_id { (token.id, String::new()) } else { (None, token.text.clone()) })
+        let is_patch = |key: usize| images.iter().any(|grid| grid.tokens().contains(&key));
+        let name = |key: usize, token: &'_ Token| -> Option<(Option<u32>, String)> {
+            (token.is_text() && !is_patch(key))
+                .then(|| if by_id { (token.id, String::new()) } else { (None, token.text.clone()) })
         };
         let mut numbers = BTreeMap::new();
         let mut copies = Copies { offset, ..Copies::default() };
         for (key, token) in tokens.iter().enumerate() {
-            let number = name(token).map(|name| {
+            let number = name(key, token).map(|name| {
                 let n = numbers.len();
                 *numbers.entry(name).or_insert(n)
             });
@@ -190,7 +198,8 @@ impl Copies {
             }
             copies.token.push(number);
         }
-        copies.next = following.iter().map(|token| numbers.get(&name(token)?).copied()).collect();
+        let next = |(query, token): (usize, &Token)| numbers.get(&name(query + offset + 1, token)?).copied();
+        copies.next = following.iter().enumerate().map(next).collect();
         copies
     }
 
@@ -234,10 +243,20 @@ mod tests {
         tokens.tokens[5].role = TokenRole::Special;
         let mut predicted = Tokens::from_labels(["b", "a", "|", "a", "|", "b"]);
         predicted.tokens[2].role = TokenRole::Special;
-        let copies = Copies::of(&tokens.tokens, &predicted.tokens, 0);
+        let copies = Copies::of(&tokens.tokens, &predicted.tokens, 0, &[]);
         assert_eq!([0, 2, 4, 5].map(|key| copies.before(key).to_vec()), [vec![], vec![0], vec![0, 2], vec![]]);
         assert_eq!([0, 1, 3, 5].map(|query| copies.of_next(query).to_vec()), [vec![], vec![0], vec![0, 2], vec![1]]);
         assert!(copies.is_next(0, 1) && !copies.is_next(0, 0) && !copies.is_next(2, 3));
+    }
+
+    #[test]
+    fn patches_of_an_image_are_nobodys_copy_though_they_have_one_id() {
+        let mut tokens = Tokens::from_labels(["a", "r0c0", "r0c1", "a"]);
+        tokens.tokens.iter_mut().zip([1, 9, 9, 1]).for_each(|(token, id)| token.id = Some(id));
+        let image = PatchGrid { first: 1, rows: 1, columns: 2, size: None, seen: None };
+        let copies = Copies::of(&tokens.tokens, &tokens.tokens[1..], 0, &[image]);
+        assert_eq!([2, 3].map(|key| copies.before(key).to_vec()), [vec![], vec![0]]);
+        assert!(copies.of_next(1).is_empty() && copies.of_next(2) == [0]);
     }
 
     #[test]

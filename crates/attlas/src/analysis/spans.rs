@@ -52,7 +52,7 @@ impl Span {
 }
 
 /// The spans that the keys of a layer have by their roles, those without a key left out: `special` and `text` tokens where
-/// there are both, the `patches` of an image, added `silence`, and the [`turns`] of a chat.
+/// there are both, the `patches` of images, added `silence`, and the [`turns`] of a chat.
 pub fn roles(item: &Item, layer: &Layer) -> Vec<Span> {
     let (tokens, n_keys) = (layer.key_tokens(item), layer.shape.n_keys);
     let role = |key: usize| tokens.tokens.get(key).map_or(TokenRole::Text, |token| token.role);
@@ -62,14 +62,15 @@ pub fn roles(item: &Item, layer: &Layer) -> Vec<Span> {
         keys: Keys::new(n_keys, |key| role(key) != TokenRole::Padding && is_in(key)),
     };
     let mut spans = vec![class("special", &|key| role(key) == TokenRole::Special)];
-    if !spans[0].is_empty() {
-        spans.push(class("text", &|key| role(key) == TokenRole::Text));
-    }
+    let images = layer.key_images(item);
+    let is_patch = |key: usize| images.iter().any(|grid| grid.tokens().contains(&key));
+    let patches = class("patches", &is_patch);
+    // what an encoder of images reads is patches alone; between words they are no text
+    let is_between = layer.kind == Kind::Decoder && !patches.is_empty();
+    let text = class("text", &|key| role(key) == TokenRole::Text && !(is_between && is_patch(key)));
+    spans.extend((!spans[0].is_empty() || is_between).then_some(text));
+    spans.push(patches);
     if layer.kind != Kind::Decoder && layer.key_axis.is_none() {
-        if let Some(grid) = &item.image {
-            let patches = grid.first..grid.first.saturating_add(grid.n_patches());
-            spans.push(class("patches", &|key| patches.contains(&key)));
-        }
         let silence = item.silence();
         spans.push(class("silence", &|key| silence.contains(&key)));
     }

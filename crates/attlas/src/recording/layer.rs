@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Item;
+use super::{Item, TARGET};
 use crate::attention::Shape;
-use crate::{Buffer, Error, Kind, Mask, Numbers, Quantity, Scoring, Stored, Tokens};
+use crate::{Buffer, Error, Kind, Mask, Numbers, PatchGrid, Quantity, Scoring, Stored, Tokens};
 
 /// One layer's attention over the whole batch, or a map of the same form that stands beside it.
 ///
@@ -69,6 +69,16 @@ impl Layer {
         }
     }
 
+    /// The images whose patches are along the rows of the layer's maps of `item`.
+    pub fn query_images<'a>(&self, item: &'a Item) -> &'a [PatchGrid] {
+        images(&self.query_axis, self.kind != Kind::Encoder, item)
+    }
+
+    /// The images whose patches are along the columns of the layer's maps of `item`.
+    pub fn key_images<'a>(&self, item: &'a Item) -> &'a [PatchGrid] {
+        images(&self.key_axis, self.kind == Kind::Decoder, item)
+    }
+
     /// The position of query 0 among the keys: 0 when both start together.
     pub fn first_position(&self) -> usize {
         self.factored().map_or(self.query_offset, |factored| factored.scoring.query_offset)
@@ -117,6 +127,15 @@ impl fmt::Display for Layer {
 }
 
 static NO_TOKENS: Tokens = Tokens { text: String::new(), tokens: Vec::new() };
+
+/// The images along an axis of a name, along the target, or along the source.
+fn images<'a>(axis: &Option<String>, is_target: bool, item: &'a Item) -> &'a [PatchGrid] {
+    let name = axis.as_deref().or(is_target.then_some(TARGET));
+    match name {
+        Some(name) => item.grids.get(name).map_or(&[], Vec::as_slice),
+        None => item.image.as_slice(),
+    }
+}
 
 /// A layer's numbers: as a function, or as a dense array.
 #[derive(Debug, Clone, PartialEq)]

@@ -62,6 +62,10 @@ pub struct Item {
     /// queries, the stages of a pyramid.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub axes: BTreeMap<String, Tokens>,
+    /// How patches lie in images along the other axes: along `target`, where a text has images in it, and along those of `axes`.
+    /// Several images of an axis stand one after another.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub grids: BTreeMap<String, Vec<PatchGrid>>,
     /// How many of the target's tokens were given; the others were generated. `None` when all were, or nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_prompt: Option<usize>,
@@ -88,6 +92,11 @@ impl Item {
         Some(seconds / (self.source.len() - 1) as f64)
     }
 
+    /// The images whose patches are target tokens, in their order.
+    pub fn target_images(&self) -> &[PatchGrid] {
+        self.grids.get(TARGET).map_or(&[], Vec::as_slice)
+    }
+
     /// The tokens along the rows of a map.
     pub fn queries(&self, kind: Kind) -> &Tokens {
         match kind {
@@ -104,6 +113,9 @@ impl Item {
         }
     }
 }
+
+/// What [`Item::grids`] calls the target.
+pub const TARGET: &str = "target";
 
 /// Where a recording comes from, and what was found when it was checked.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

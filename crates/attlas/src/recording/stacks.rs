@@ -24,6 +24,9 @@ impl Recording {
         for (item, other) in self.items.iter_mut().zip(other.items) {
             let tokens = if other.target.is_empty() { other.source } else { other.target };
             item.axes.insert(name.to_owned(), tokens);
+            if let Some(grid) = other.image {
+                item.grids.insert(name.to_owned(), vec![grid]);
+            }
         }
         let own = |layer: Layer| {
             let [stack, query_axis, key_axis] = [(); 3].map(|()| Some(name.to_owned()));
@@ -49,7 +52,10 @@ impl Recording {
             let tokens = item.axes.get(name).cloned().unwrap_or_default();
             match kind {
                 Kind::Decoder => Item { target: tokens, ..Item::default() },
-                _ => Item { source: tokens, ..Item::default() },
+                _ => {
+                    let image = item.grids.get(name).and_then(|grids| grids.first()).cloned();
+                    Item { source: tokens, image, ..Item::default() }
+                }
             }
         };
         let items = self.items.iter().map(item).collect();
@@ -69,7 +75,10 @@ impl Recording {
             _ => true,
         });
         for item in &mut self.items {
-            names.iter().for_each(|name| drop(item.axes.remove(name)));
+            for name in &names {
+                item.axes.remove(name);
+                item.grids.remove(name);
+            }
         }
         names
     }
@@ -84,7 +93,42 @@ fn is_beside(layer: &Layer) -> bool {
 mod tests {
     use super::*;
     use crate::attention::Shape;
-    use crate::{Provenance, Token, Tokens, Weights};
+    use crate::{PatchGrid, Provenance, Token, Tokens, Weights};
+
+    #[test]
+    fn a_tower_of_images_takes_their_grid_along() {
+        let grid = |first| PatchGrid { first, rows: 1, columns: 2, size: None, seen: None };
+        let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: 3, n_keys: 3, d_head: 1, d_value: 1 };
+        let layer = |kind| Layer::new(kind, 0, shape, Weights::Dense(vec![1.0 / 3.0; 9].into()));
+        let tokens = || Tokens::from_labels(["a", "r0c0", "r0c1"]);
+        let item = Item { source: tokens(), image: Some(grid(1)), ..Item::default() };
+        let provenance = Provenance::default();
+        let tower = Recording { items: vec![item], layers: vec![layer(Kind::Encoder)], provenance: provenance.clone() };
+        let grids = [("target".to_owned(), vec![grid(1)])].into_iter().collect();
+        let item = Item { target: tokens(), grids, ..Item::default() };
+        let text = Recording { items: vec![item], layers: vec![layer(Kind::Decoder)], provenance };
+        let mut both = text.clone().beside("vision", tower.clone()).unwrap();
+        let [text_layer, tower_layer] = &both.layers[..] else { panic!("two layers") };
+        assert_eq!(
+            (text_layer.key_images(&both.items[0]), tower_layer.key_images(&both.items[0])),
+            (&[grid(1)][..], &[grid(1)][..])
+        );
+        let read = |both: &Recording| Recording::from_bytes(std::sync::Arc::new(both.to_bytes().unwrap()));
+        assert_eq!(read(&both).unwrap().items, both.items);
+        assert_eq!(both.stack_alone("vision").unwrap().items, tower.items);
+        for (axis, grids, says) in [
+            ("nowhere", vec![grid(1)], "neither the target nor one of the axes"),
+            ("target", vec![grid(2)], "from token 2 on lies among tokens 0 to 3"),
+            ("target", vec![grid(0), grid(1)], "from token 1 on lies among tokens 2 to 3"),
+        ] {
+            let mut wrong = both.clone();
+            wrong.items[0].grids.insert(axis.to_owned(), grids);
+            let error = wrong.to_bytes().unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        assert_eq!(both.drop_stacks(), ["vision"]);
+        assert_eq!(both.items, text.items);
+    }
 
     #[test]
     fn a_stack_that_was_put_beside_others_comes_out_as_it_went_in() {

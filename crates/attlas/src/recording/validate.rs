@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Factored;
+use super::{Factored, TARGET};
 use crate::attention::Shape;
 use crate::{Bias, Error, Item, Kind, Layer, PatchGrid, Quantity, Recording, Scoring, Tokens, Weights};
 
@@ -117,10 +117,43 @@ fn check_item(item: &Item) -> Result<(), String> {
         let n_tokens = item.source.len();
         return Err(format!(": n_sound is {n_sound}, but the source has {n_tokens} tokens"));
     }
-    match &item.image {
-        Some(grid) => check_grid(grid, &item.source).map_err(|message| format!(": {message}")),
-        None => Ok(()),
+    if let Some(grid) = &item.image {
+        let (n, given) = (grid.first.saturating_add(grid.n_patches()), item.source.len());
+        if n != given {
+            let PatchGrid { first, rows, columns, .. } = grid;
+            return Err(format!(
+                ": {first} tokens and {rows} × {columns} patches are {n} tokens, but there are {given}"
+            ));
+        }
     }
+    let mut images = item.image.iter().chain(item.grids.values().flatten());
+    images.try_for_each(check_seen).map_err(|message| format!(": {message}"))?;
+    item.grids
+        .iter()
+        .try_for_each(|(axis, grids)| check_axis(item, axis, grids))
+        .map_err(|message| format!(": {message}"))
+}
+
+/// The images of an axis stand one after another among its tokens.
+fn check_axis(item: &Item, axis: &str, grids: &[PatchGrid]) -> Result<(), String> {
+    let tokens = match (axis, item.axes.get(axis)) {
+        (TARGET, None) => &item.target,
+        (_, Some(tokens)) if axis != TARGET => tokens,
+        _ => return Err(format!("grids has images of \"{axis}\", which is neither the target nor one of the axes")),
+    };
+    let mut end = 0;
+    for grid in grids {
+        let PatchGrid { first, rows, columns, .. } = grid;
+        let next = first.saturating_add(grid.n_patches());
+        if *first < end || next > tokens.len() {
+            return Err(format!(
+                "an image of {rows} × {columns} patches from token {first} on lies among tokens {end} to {} of \"{axis}\"",
+                tokens.len()
+            ));
+        }
+        end = next;
+    }
+    Ok(())
 }
 
 /// Names of stacks and axes are parts of tensors' names.
@@ -147,12 +180,11 @@ fn check_spans(tokens: &Tokens) -> Result<(), String> {
     Ok(())
 }
 
-fn check_grid(grid: &PatchGrid, source: &Tokens) -> Result<(), String> {
-    let PatchGrid { first, rows, columns, size, seen } = grid;
-    let n = first.saturating_add(grid.n_patches());
-    if grid.n_patches() == 0 || n != source.len() {
-        let given = source.len();
-        return Err(format!("{first} tokens and {rows} × {columns} patches are {n} tokens, but there are {given}"));
+/// An image has patches, and they lie in it.
+fn check_seen(grid: &PatchGrid) -> Result<(), String> {
+    let PatchGrid { rows, columns, size, seen, .. } = grid;
+    if grid.n_patches() == 0 {
+        return Err(format!("an image of {rows} × {columns} patches has none"));
     }
     let (size, seen) = match (size, seen) {
         (Some(size), Some(seen)) => (size, seen),

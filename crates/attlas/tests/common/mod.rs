@@ -58,6 +58,10 @@ pub fn everything() -> Recording {
         n_prompt: Some(2),
         n_sound: Some(7),
         image: Some(PatchGrid { first: 1, rows: 2, columns: 4, size: Some([64, 48]), seen: Some([0, 8, 64, 32]) }),
+        grids: BTreeMap::from([(
+            "target".to_owned(),
+            vec![PatchGrid { first: 2, rows: 1, columns: 2, size: None, seen: None }],
+        )]),
     });
     let mut items = items;
     items[0].source.text = "s0 s1".into();

@@ -103,7 +103,7 @@ impl AttentionBack<'_> {
                 shape,
                 scoring: &weights.scoring,
                 key_valid: valid.map(|valid| &valid[item * state.n_keys..][..state.n_keys]),
-                mask: None,
+                mask: state.mask.as_ref().map(|mask| mask.of_item(item, &shape)),
                 key_bias: key_bias.as_deref().and_then(|bias| config.key_bias_of(bias, item, state.n_keys)),
             };
             let d_context = &d_context[item * n_output..][..n_output];

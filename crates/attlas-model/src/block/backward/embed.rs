@@ -356,6 +356,7 @@ mod tests {
                 n: 3,
                 ids: &IDS,
                 words: None,
+                positions: None,
                 features: None,
                 token_types: Some(&TYPES),
                 valid: Some(&VALID),
@@ -409,8 +410,17 @@ mod tests {
         };
         let images = numbers(2 * 24, 5);
         let features = Some(FeatureBatch { shape: &shape, values: &images });
-        let batch =
-            Batch { n_items: 2, n: 3, ids: &[], words: None, features, token_types: None, valid: None, packing: None };
+        let batch = Batch {
+            n_items: 2,
+            n: 3,
+            ids: &[],
+            words: None,
+            positions: None,
+            features,
+            token_types: None,
+            valid: None,
+            packing: None,
+        };
         let d = numbers(2 * 3 * D_MODEL, 6);
         let parts = |weights: &EmbeddingWeights| {
             let ReadWeights::Patches(PatchWeights { projection, leading, positions }) = &weights.reads else {

@@ -32,6 +32,8 @@ enum Size {
     Exact([usize; 2]),
     /// The shorter side; the longer one follows.
     ShortestEdge(usize),
+    /// About its own size and shape, in sides that are multiples of `unit`, with at least and at most so many pixels (Qwen2-VL).
+    Multiples { unit: usize, least: usize, most: usize },
     /// As large as it can be of at most so many whole patches, about in its own shape (SigLIP 2).
     Patches { side: usize, most: usize },
 }
@@ -55,18 +57,27 @@ impl Prepared {
 impl Preparation {
     /// Reads preprocessor_config.json; absent fields are as in `transformers`' ViT.
     pub fn read(config: &ConfigFile) -> Result<Preparation, Error> {
-        let filter = config.count_or("resample", 2)?;
+        let multiples = of_multiples(config)?;
+        let filter = config.count_or("resample", if multiples.is_some() { 3 } else { 2 })?;
         let filter = Filter::of_number(filter)
             .ok_or_else(|| config.error("resample", format!("is {filter}, but must be a filter of Pillow, 0 to 5")))?;
         let resized = match config.flag_or("do_resize", true)? {
-            true => Some((of_patches(config)?.or(size(config, "size")?).unwrap_or(Size::Exact([224; 2])), filter)),
+            true => {
+                let size = match multiples {
+                    Some(multiples) => multiples,
+                    None => of_patches(config)?.or(size(config, "size")?).unwrap_or(Size::Exact([224; 2])),
+                };
+                Some((size, filter))
+            }
             false => None,
         };
         let cut = match config.flag_or("do_center_crop", false)? {
             true => Some(match size(config, "crop_size")? {
                 None => [224; 2],
                 Some(Size::Exact(sides)) => sides,
-                Some(Size::ShortestEdge(side) | Size::Patches { side, .. }) => [side; 2],
+                Some(Size::ShortestEdge(side) | Size::Patches { side, .. } | Size::Multiples { unit: side, .. }) => {
+                    [side; 2]
+                }
             }),
             false => None,
         };
@@ -75,7 +86,11 @@ impl Preparation {
             false => None,
         };
         let normalised = match config.flag_or("do_normalize", true)? {
-            true => Some([colors(config, "image_mean")?, colors(config, "image_std")?]),
+            true => {
+                let default = |clip: [f64; 3]| if multiples.is_some() { clip } else { [0.5; 3] };
+                let mean = colors(config, "image_mean", default(CLIP_MEAN))?;
+                Some([mean, colors(config, "image_std", default(CLIP_DEVIATION))?])
+            }
             false => None,
         };
         Ok(Preparation { resized, cut, scale, normalised })
@@ -137,6 +152,9 @@ impl Size {
     fn of(self, image: &Image) -> Result<[usize; 2], String> {
         let sides = match self {
             Size::Exact(sides) => sides,
+            Size::Multiples { unit, least, most } => {
+                sides_of_multiples([image.height, image.width], unit, [least, most])?
+            }
             Size::Patches { side, most } => sides_of_patches([image.height, image.width], side, most),
             Size::ShortestEdge(side) => {
                 let (short, long) = (image.width.min(image.height), image.width.max(image.height));
@@ -166,6 +184,60 @@ fn sides_of_patches(sides: [usize; 2], side: usize, most: usize) -> [usize; 2] {
         if rows.saturating_mul(columns) <= most { low = middle } else { high = middle }
     }
     patches(low).map(|n| n * side)
+}
+
+/// Height and width of an image whose sides become the nearest multiples of `unit`, or, where that is fewer pixels than the least or more than
+/// the most, of as many.
+fn sides_of_multiples(sides: [usize; 2], unit: usize, [least, most]: [usize; 2]) -> Result<[usize; 2], String> {
+    let [height, width] = sides;
+    let (short, long) = (height.min(width), height.max(width));
+    if long as f64 / short as f64 > LONGEST_SHAPE {
+        return Err(format!(
+            "has {width} × {height} pixels; of a side that is more than {LONGEST_SHAPE} times the other, the model reads nothing"
+        ));
+    }
+    let near = sides.map(|n| (n as f64 / unit as f64).round_ties_even() as usize * unit);
+    let n_pixels = (height * width) as f64;
+    Ok(if near[0] * near[1] > most {
+        let by = (n_pixels / most as f64).sqrt();
+        sides.map(|n| ((n as f64 / by / unit as f64).floor() as usize * unit).max(unit))
+    } else if near[0] * near[1] < least {
+        let by = (least as f64 / n_pixels).sqrt();
+        sides.map(|n| (n as f64 * by / unit as f64).ceil() as usize * unit)
+    } else {
+        near
+    })
+}
+
+/// How many times one side of an image may be the other, for Qwen2-VL.
+const LONGEST_SHAPE: f64 = 200.0;
+/// What Qwen2-VL's images are normalised by where nothing is said: CLIP's.
+const CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
+const CLIP_DEVIATION: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
+
+/// Sides in whole squares of patches that are merged, where a configuration speaks of those (Qwen2-VL).
+fn of_multiples(config: &ConfigFile) -> Result<Option<Size>, Error> {
+    let Some(merged) = config.size_or_none("merge_size")? else { return Ok(None) };
+    let side = config.size_or("patch_size", 14)?;
+    let limit = |field: &str, edge: &str, default: usize| match config.size_or_none(field)? {
+        Some(n) => Ok(n),
+        None => match config.section("size")? {
+            Some(size) => size.size_or(edge, default),
+            None => Ok::<usize, Error>(default),
+        },
+    };
+    let least = limit("min_pixels", "shortest_edge", 56 * 56)?;
+    let most = limit("max_pixels", "longest_edge", 28 * 28 * 1280)?;
+    for (field, n) in [("patch_size", side), ("merge_size", merged)] {
+        if n > MAX_SIDE {
+            return Err(config.error(field, format!("is {n}; {MAX_SIDE} is the most")));
+        }
+    }
+    if most > MAX_SIDE * MAX_SIDE || least > most {
+        let message = format!("is {most} after a least number of {least}; {} is the most", MAX_SIDE * MAX_SIDE);
+        return Err(config.error("max_pixels", message));
+    }
+    Ok(Some(Size::Multiples { unit: (side * merged).min(MAX_SIDE), least, most }))
 }
 
 /// The most patches of an image, where a configuration says them (SigLIP 2).
@@ -204,9 +276,9 @@ fn size(config: &ConfigFile, field: &str) -> Result<Option<Size>, Error> {
 }
 
 /// Three numbers, or one for all three colours.
-fn colors(config: &ConfigFile, field: &str) -> Result<[f64; 3], Error> {
+fn colors(config: &ConfigFile, field: &str, default: [f64; 3]) -> Result<[f64; 3], Error> {
     let numbers = match config.get(field) {
-        None => vec![0.5],
+        None => default.to_vec(),
         Some(Value::Number(_)) => vec![config.number_or(field, 0.5)?],
         Some(_) => config.numbers(field)?.unwrap_or_default(),
     };
