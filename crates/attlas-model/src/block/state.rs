@@ -5,6 +5,7 @@ use attlas_kernels::Onto;
 
 use super::dropout::Dropout;
 use super::pass::Plan;
+use super::recurrence::Carried;
 use crate::config::Attention;
 
 /// What a pass reads: the new tokens of each item, and which keys are not padding.
@@ -116,6 +117,8 @@ pub(crate) struct LayerState {
     /// The weights of packed texts before dropout, text by text and head by head, when there is a way back. Shape of each
     /// `[n_queries, n_keys]`.
     pub weights: Vec<f32>,
+    /// What a layer without attention keeps of the tokens so far; such a layer has nothing else of this but experts.
+    pub carried: Carried,
     /// Rows so far.
     pub n_queries: usize,
     /// Columns so far.

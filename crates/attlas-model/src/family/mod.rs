@@ -32,7 +32,9 @@ mod gpt_neox;
 mod gpt_oss;
 mod gptj;
 mod granite;
+mod granite_hybrid;
 mod internlm;
+mod jamba;
 mod llama;
 mod mixture;
 mod modernbert;
@@ -45,7 +47,9 @@ mod opt;
 mod phi;
 mod pre_norm_bert;
 mod qwen;
+mod qwen3_next;
 mod readouts;
+mod recurrent;
 mod roberta;
 mod rotary;
 mod rotary_bert;
@@ -167,6 +171,9 @@ pub const FAMILIES: &[Family] = &[
     mixture::QWEN2_MOE,
     mixture::QWEN3_MOE,
     mixture::OLMOE,
+    granite_hybrid::FAMILY,
+    jamba::FAMILY,
+    qwen3_next::FAMILY,
     deepseek::V2,
     deepseek::V3,
     tower::GEMMA3,
@@ -362,8 +369,7 @@ mod tests {
         ] {
             assert_eq!(nearest(found), Some(meant), "{found}");
         }
-        for wild in ["mamba", "rwkv", "whatever", "git", "xlnet", "jamba", "", "option", "a", "flux", "sam", "phoenix"]
-        {
+        for wild in ["mamba", "rwkv", "whatever", "git", "xlnet", "", "option", "a", "flux", "sam", "phoenix"] {
             assert_eq!(nearest(wild), None, "{wild}");
         }
     }

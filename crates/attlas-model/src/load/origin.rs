@@ -256,7 +256,7 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         attention.latent.map_or(0, |latent| latent.key_value_width + latent.n_shared),
         attention.latent.map_or(0, |latent| keys + attention.value_width() - attention.n_heads * latent.n_shared),
         attention.rotary.as_ref().map_or(0, |rotary| rotary.n_columns / 2),
-        stack.blocks.iter().map(|block| block.attention.n_heads).sum(), // what reads contacts
+        stack.own_attention().map(|(_, attention)| attention.n_heads).sum(), // what reads contacts
     ]
 }
 
