@@ -1,7 +1,5 @@
 //! Granite 4 (IBM 2025): Granite with Mamba-2 in the place of most layers' attention, and with experts in the larger ones.
 
-use serde_json::Value;
-
 use super::{Family, granite, llama, mixture, recurrent};
 use crate::Error;
 use crate::config::file::ConfigFile;
@@ -55,7 +53,7 @@ fn feed_forward(config: &ConfigFile) -> Result<FeedForward, Error> {
     let activation = config.activation_or("hidden_act", "silu")?;
     let d_shared = config.size_or("shared_intermediate_size", 1024)?;
     let field = if config.has("num_experts") { "num_experts" } else { "num_local_experts" };
-    if config.get(field).and_then(Value::as_u64) == Some(0) {
+    if config.count_or(field, 8)? == 0 {
         return Ok(FeedForward::gated(d_shared, activation));
     }
     let n = config.size_or(field, 8)?;

@@ -7,7 +7,6 @@ mod delta;
 mod mamba;
 mod mamba2;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -16,7 +15,7 @@ use super::linear::Linear;
 use super::norm::NormWeights;
 use super::state::AttentionCall;
 use super::workspace::{Workspace, sized};
-use crate::config::{Activation, Recurrence, Rule};
+use crate::config::{Activation, Recurrence};
 pub use delta::DeltaWeights;
 pub use mamba::MambaWeights;
 pub use mamba2::Mamba2Weights;
@@ -72,11 +71,11 @@ pub(crate) struct Carried {
 struct Read<'a> {
     /// New tokens of each item.
     n: usize,
-    /// What enters the layer, padding 0. Shape `[n_items · n, d_model]`.
+    /// What enters the layer. Shape `[n_items · n, d_model]`.
     input: &'a [f32],
-    /// The first projection of it. Shape `[n_items · n, projected]`.
+    /// The first projection of it, 0 of padding. Shape `[n_items · n, projected]`.
     projected: &'a [f32],
-    /// Behind the convolution. Shape `[n_items · n, convolved]`.
+    /// Behind the convolution, 0 of padding. Shape `[n_items · n, convolved]`.
     convolved: &'a [f32],
 }
 
@@ -95,26 +94,22 @@ impl RecurrenceWeights {
             carried.state = vec![0.0; call.n_items * config.n_carried()];
             carried.window = vec![0.0; call.n_items * (config.kernel - 1) * config.convolved()];
         }
-        // 1. padding says nothing
-        let mut input = Cow::Borrowed(input);
-        call.clear_padding(&mut input);
-        // 2. into the layer
+        // 1. into the layer; padding says nothing
         let mut projected = std::mem::take(&mut workspace.projected);
         let rows = sized(&mut projected, call.n_items * call.n * config.projected());
-        self.into.forward(&input, rows, Activation::Identity);
-        // 3. the last tokens
-        let mut convolved = Cow::Owned(self.convolve(call.n, rows, &mut carried.window));
-        if !matches!(config.rule, Rule::Delta(_)) {
-            call.clear_padding(&mut convolved);
-        }
-        // 4. the state
-        let read = Read { n: call.n, input: &input, projected: rows, convolved: &convolved };
+        self.into.forward(input, rows, Activation::Identity);
+        call.clear_padding(rows);
+        // 2. the last tokens
+        let mut convolved = self.convolve(call.n, rows, &mut carried.window);
+        call.clear_padding(&mut convolved);
+        // 3. the state
+        let read = Read { n: call.n, input, projected: rows, convolved: &convolved };
         let result = match &self.rule {
             RuleWeights::Mamba(weights) => weights.run(read, &mut carried.state),
             RuleWeights::Mamba2(weights) => weights.run(config, read, &mut carried.state),
             RuleWeights::Delta(weights) => weights.run(config, read, &mut carried.state),
         };
-        // 5. back to the residual stream
+        // 4. back to the residual stream
         self.output.forward_to(&result, output, call.onto);
         workspace.projected = projected;
     }
@@ -168,12 +163,11 @@ impl RecurrenceWeights {
 
 impl AttentionCall<'_> {
     /// Sets the rows of padding to 0, where there is any. Shape `[n_items · n, width]`.
-    fn clear_padding(&self, rows: &mut Cow<'_, [f32]>) {
+    fn clear_padding(&self, rows: &mut [f32]) {
         let Some(valid) = self.valid else { return };
         let items = valid.chunks_exact(self.past + self.n);
         let new: Vec<bool> = items.flat_map(|item| &item[self.past..]).copied().collect(); // [n_items · n]
         if new.contains(&false) {
-            let rows = rows.to_mut();
             let width = rows.len() / new.len();
             let padding = rows.chunks_exact_mut(width).zip(new).filter(|(_, valid)| !*valid);
             padding.for_each(|(row, _)| row.fill(0.0));
