@@ -28,7 +28,10 @@ pub(crate) fn explained(error: Error, config: &ConfigFile, read: Read, checkpoin
             let reasons = match (&misfit.clash, layers_beyond(&tensor, read, config, checkpoint)) {
                 (_, true) => origins.of_layers(),
                 (Clash::Shape { found, asked }, _) => origins.of_sizes(&differing(found, asked)),
-                (Clash::Missing { asked }, _) => [origins.of_having(), origins.of_sizes(asked)].concat(),
+                (Clash::Missing { asked }, _) => {
+                    let n_experts = if is_of_expert(&tensor) { origins.n_experts() } else { Vec::new() };
+                    [origins.of_having(), origins.of_sizes(asked), n_experts].concat()
+                }
                 (Clash::Superfluous, _) => origins.of_having(),
             };
             let file = config.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -61,6 +64,11 @@ fn layers_beyond(tensor: &str, read: Read, config: &ConfigFile, checkpoint: &Che
         let layer = format!("{}.", &tensor[..at + n_digits]);
         index >= of_stack(Some(stack))[STORED_LAYERS] || !checkpoint.names().any(|name| name.starts_with(&layer))
     })
+}
+
+/// Whether a tensor belongs to one of several experts, by its number.
+fn is_of_expert(tensor: &str) -> bool {
+    tensor.split_once("experts.").is_some_and(|(_, rest)| rest.starts_with(|letter: char| letter.is_ascii_digit()))
 }
 
 /// What a Transformer is made of, and the fields on which each of it depends.
@@ -113,6 +121,11 @@ impl Origins<'_> {
     fn of_layers(&self) -> Vec<String> {
         let places = [LAYERS, STORED_LAYERS, N_OF_STACK + LAYERS, N_OF_STACK + STORED_LAYERS];
         self.whose(|changes| places.iter().any(|place| changes.sizes.contains(place)))
+    }
+
+    /// The fields that the numbers of experts come from.
+    fn n_experts(&self) -> Vec<String> {
+        self.whose(|changes| [EXPERTS, N_OF_STACK + EXPERTS].iter().any(|place| changes.sizes.contains(place)))
     }
 
     /// The fields that sizes with these values come from.
@@ -190,6 +203,8 @@ const N_OF_RECURRENCE: usize = 15;
 /// The places of the number of layers, and of those that have weights of their own.
 const LAYERS: usize = 0;
 const STORED_LAYERS: usize = 1;
+/// The place of the number of experts.
+const EXPERTS: usize = 29;
 
 /// The sizes that shapes of tensors are made of, always in the same places; 0 for what there is not.
 fn sizes(architecture: &Architecture) -> Vec<usize> {
